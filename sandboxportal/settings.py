@@ -1,0 +1,290 @@
+"""All settings, read from the environment; `.env`-style defaults suit one machine.
+
+Every name that is read here has a line in the README's configuration table (a test says so).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+import environ
+import structlog
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+# --- this installation -----------------------------------------------------------------------
+
+VAR_DIR = Path(env.str("VAR_DIR", str(BASE_DIR / "var")))
+# What `make run` makes once (keys, the instance's name); the real environment wins over it.
+env.read_env(VAR_DIR / "env")
+
+DEBUG = env.bool("DEBUG", False)
+SECRET_KEY = env.str("SECRET_KEY", "")
+if not SECRET_KEY:
+    raise ImproperlyConfigured(
+        "SECRET_KEY is not set. Set it in the environment, or let `make run` make one in var/env."
+    )
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
+SITE_URL = env.str("SITE_URL", "http://127.0.0.1:8000").rstrip("/")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+HTTPS = env.bool("HTTPS", SITE_URL.startswith("https://"))
+TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", 0)
+
+# --- sandboxes: the numbers of the design ----------------------------------------------------
+
+SANDBOX_INSTANCE = env.str("SANDBOX_INSTANCE", "portal")
+SANDBOX_RUNTIME = env.str("SANDBOX_RUNTIME", "docker")
+SANDBOX_BLUEPRINTS_DIR = Path(
+    env.str("SANDBOX_BLUEPRINTS_DIR", str(BASE_DIR / "sandboxes" / "blueprints"))
+)
+SANDBOX_DEFAULT_BLUEPRINT = env.str("SANDBOX_DEFAULT_BLUEPRINT", "billing")
+
+SANDBOX_TTL_MINUTES = env.int("SANDBOX_TTL_MINUTES", 60)
+SANDBOX_TTL_MIN_MINUTES = env.int("SANDBOX_TTL_MIN_MINUTES", 15)
+SANDBOX_TTL_MAX_MINUTES = env.int("SANDBOX_TTL_MAX_MINUTES", 120)
+SANDBOX_EXTENSION_MAX_MINUTES = env.int("SANDBOX_EXTENSION_MAX_MINUTES", 120)
+SANDBOX_HARD_CAP_MINUTES = env.int("SANDBOX_HARD_CAP_MINUTES", 240)
+SANDBOX_IDLE_MINUTES = env.int("SANDBOX_IDLE_MINUTES", 30)
+SANDBOX_WARNING_MINUTES = env.int("SANDBOX_WARNING_MINUTES", 5)
+SANDBOX_MAX_PER_USER = env.int("SANDBOX_MAX_PER_USER", 3)
+SANDBOX_MAX_SITE = env.int("SANDBOX_MAX_SITE", 0)
+
+SANDBOX_MEMORY_MB = env.int("SANDBOX_MEMORY_MB", 512)
+SANDBOX_CPUS = env.float("SANDBOX_CPUS", 1.0)
+SANDBOX_DISK_MB = env.int("SANDBOX_DISK_MB", 2048)
+
+# --- sandboxes: how they are run -------------------------------------------------------------
+
+DOCKER_HOST = env.str("DOCKER_HOST", "")
+SANDBOX_SUBNETS = ipaddress.IPv4Network(env.str("SANDBOX_SUBNETS", "10.213.0.0/16"))
+SANDBOX_BIND_ADDRESS = env.str("SANDBOX_BIND_ADDRESS", "127.0.0.1")
+SANDBOX_PUBLIC_HOST = env.str("SANDBOX_PUBLIC_HOST", SANDBOX_BIND_ADDRESS)
+SANDBOX_CONTAINER_RUNTIME = env.str("SANDBOX_CONTAINER_RUNTIME", "")
+SANDBOX_ENGINE_TIMEOUT_SECONDS = env.int("SANDBOX_ENGINE_TIMEOUT_SECONDS", 10)
+SANDBOX_PROVISION_TIMEOUT_SECONDS = env.int("SANDBOX_PROVISION_TIMEOUT_SECONDS", 60)
+SANDBOX_ENCRYPTION_KEYS = env.list("SANDBOX_ENCRYPTION_KEYS", default=[])
+
+SANDBOX_REAPER_MAX_ENDINGS = env.int("SANDBOX_REAPER_MAX_ENDINGS", 50)
+SANDBOX_ORPHAN_GRACE_SECONDS = env.int("SANDBOX_ORPHAN_GRACE_SECONDS", 60)
+SANDBOX_RETENTION_DAYS = env.int("SANDBOX_RETENTION_DAYS", 90)
+
+FRIENDBOT_URL = env.str("FRIENDBOT_URL", "https://friendbot.stellar.org")
+
+# --- Django ----------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.humanize",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "csp",
+    "django_htmx",
+    "django_prometheus",
+    "django_structlog",
+    "lucide",
+    "ninja",
+    "sandboxes",
+]
+
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django_permissions_policy.PermissionsPolicyMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+ROOT_URLCONF = "sandboxportal.urls"
+WSGI_APPLICATION = "sandboxportal.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+# --- data ------------------------------------------------------------------------------------
+
+DATABASES = {"default": env.db_url("DATABASE_URL", f"sqlite:///{VAR_DIR / 'portal.sqlite3'}")}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # IMMEDIATE takes the write lock at BEGIN: with SQLite's default, a transaction that reads and
+    # then writes fails at once when another one wrote in between, whatever the timeout.
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+else:
+    DATABASES["default"] |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
+
+# Shared by all processes, or rate limits would count for each of them apart.
+CACHES = {"default": env.cache_url("CACHE_URL", "dbcache://portal_cache")}
+
+# --- queue: no broker is the truth, the row is -------------------------------------------------
+
+CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", "")
+
+# --- mail ------------------------------------------------------------------------------------
+
+EMAIL_URL = env.str("EMAIL_URL", "")
+vars().update(
+    env.email_url("EMAIL_URL", f"filemail://{VAR_DIR / 'mail'}")
+    if EMAIL_URL
+    else {
+        "EMAIL_BACKEND": "django.core.mail.backends.filebased.EmailBackend",
+        "EMAIL_FILE_PATH": str(VAR_DIR / "mail"),
+    }
+)
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "Sandbox portal <portal@localhost>")
+EMAIL_SUBJECT_PREFIX = ""
+EMAIL_TIMEOUT = 10
+
+# --- accounts --------------------------------------------------------------------------------
+
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_REDIRECT_URL = "dashboard"
+LOGIN_URL = "account_login"
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_UNIQUE_EMAIL = True
+# With nowhere to send mail to, a link in a mail would lock everyone out.
+ACCOUNT_EMAIL_VERIFICATION = env.str(
+    "ACCOUNT_EMAIL_VERIFICATION", "mandatory" if EMAIL_URL else "none"
+)
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_SIGNUP_OPEN = env.bool("ACCOUNT_SIGNUP_OPEN", True)
+ACCOUNT_ADAPTER = "sandboxes.accounts.AccountAdapter"
+ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXY_COUNT
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+
+# --- static files ----------------------------------------------------------------------------
+
+STATIC_URL = "static/"
+STATIC_ROOT = VAR_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+
+# --- headers and cookies ---------------------------------------------------------------------
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
+PERMISSIONS_POLICY: dict[str, list[str]] = {
+    feature: [] for feature in ("camera", "geolocation", "microphone", "payment", "usb")
+}
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+if HTTPS:
+    # The prefix makes browsers refuse the cookie from a sister host or over plain HTTP.
+    SESSION_COOKIE_NAME = "__Host-sessionid"
+    CSRF_COOKIE_NAME = "__Host-csrftoken"
+    SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", 31_536_000)
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
+if TRUSTED_PROXY_COUNT:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+METRICS_TOKEN = env.str("METRICS_TOKEN", "")
+
+# --- logs ------------------------------------------------------------------------------------
+
+LOG_FORMAT = env.str("LOG_FORMAT", "console")
+LOG_LEVEL = env.str("LOG_LEVEL", "INFO")
+_log_chain: list[structlog.typing.Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+structlog.configure(
+    processors=[
+        *_log_chain,
+        structlog.processors.format_exc_info,
+        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+    ],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    cache_logger_on_first_use=True,
+)
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "console": {
+            "()": structlog.stdlib.ProcessorFormatter,
+            "processor": structlog.dev.ConsoleRenderer(colors=False),
+            "foreign_pre_chain": _log_chain,
+        },
+        "json": {
+            "()": structlog.stdlib.ProcessorFormatter,
+            "processor": structlog.processors.JSONRenderer(),
+            "foreign_pre_chain": _log_chain,
+        },
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        "httpx": {"level": "WARNING"},
+        "django_structlog": {"level": "WARNING" if LOG_FORMAT == "console" else LOG_LEVEL},
+    },
+}

@@ -1,0 +1,58 @@
+"""The cast and the stage: alice and bob develop, olga operates; a runtime that is a fake."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+import time_machine
+from django.utils import timezone
+
+from sandboxes.runtime import get_runtime
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from sandboxes.runtime.memory import MemoryRuntime
+
+PASSWORD = "correct horse battery staple"
+
+
+@pytest.fixture
+def alice(django_user_model: type[User]) -> User:
+    return django_user_model.objects.create_user("alice", "alice@example.com", PASSWORD)
+
+
+@pytest.fixture
+def bob(django_user_model: type[User]) -> User:
+    return django_user_model.objects.create_user("bob", "bob@example.com", PASSWORD)
+
+
+@pytest.fixture
+def olga(django_user_model: type[User]) -> User:
+    return django_user_model.objects.create_superuser("olga", "olga@example.com", PASSWORD)
+
+
+@pytest.fixture
+def runtime() -> Iterator[MemoryRuntime]:
+    """A fresh fake, which tests steer."""
+    get_runtime.cache_clear()
+    yield get_runtime()  # type: ignore[misc]
+    get_runtime.cache_clear()
+
+
+class Clock:
+    """Time that stands still until a test moves it."""
+
+    def __init__(self, traveller: time_machine.Coordinates) -> None:
+        self.traveller = traveller
+
+    def forward(self, **delta: float) -> None:
+        self.traveller.shift(timedelta(**delta))
+
+
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    with time_machine.travel(timezone.now(), tick=False) as traveller:
+        yield Clock(traveller)

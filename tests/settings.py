@@ -1,0 +1,25 @@
+"""The portal's settings as tests want them: keys of no value, mail and queue in memory."""
+
+import os
+
+os.environ |= {
+    "SECRET_KEY": "tests-only-" + "x" * 50,
+    "SANDBOX_ENCRYPTION_KEYS": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+    "SANDBOX_INSTANCE": "tests",
+    "ALLOWED_HOSTS": "testserver,127.0.0.1,localhost",
+    "DEBUG": "off",
+}
+os.environ.setdefault("SANDBOX_RUNTIME", "memory")
+# Nothing in the tests reaches another host; those about friendbot start a server of their own.
+os.environ.setdefault("FRIENDBOT_URL", "http://127.0.0.1:9")
+
+from sandboxportal.settings import *  # noqa: F403
+
+EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+CELERY_TASK_ALWAYS_EAGER = True
+CELERY_TASK_EAGER_PROPAGATES = True
+STORAGES = STORAGES | {  # noqa: F405
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+}
