@@ -1,0 +1,254 @@
+"""What a person may ask of the portal. Pages, API and admin all come through here.
+
+Every function takes the sandbox as its caller fetched it, within what the actor may see, reads it
+again under a lock, and answers a `Refusal` when it is not to be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import transaction
+from django.utils.timesince import timeuntil
+
+from sandboxes import blueprints, clock, lifecycle, limits, stellar, tasks
+from sandboxes.errors import Conflict, Invalid, KeyReused, Unavailable
+from sandboxes.models import (
+    EndReason,
+    Extension,
+    Funding,
+    IdempotencyKey,
+    Sandbox,
+    Site,
+    State,
+)
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+KEY_KEPT = timedelta(hours=24)
+LONGEST_KEY = 255
+LONGEST_NAME = 60
+
+
+@dataclass(frozen=True)
+class LaunchRequest:
+    """What may be chosen about a new sandbox; None stands for the default."""
+
+    blueprint: str | None = None
+    ttl_minutes: int | None = None
+    name: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        parts = [self.blueprint, self.ttl_minutes, self.name]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def launch(user: User, request: LaunchRequest, idempotency_key: str = "") -> tuple[Sandbox, bool]:
+    """A new sandbox, or with a key that was used before the one it launched; whether it is new.
+
+    Raises Invalid, KeyReused, LimitReached, Unavailable.
+    """
+    if len(idempotency_key) > LONGEST_KEY:
+        raise Invalid("Idempotency-Key", f"Use at most {LONGEST_KEY} characters.")
+    with transaction.atomic():
+        site = Site.locked()
+        if idempotency_key and (earlier := _answered(user, idempotency_key, request)):
+            return earlier, False
+        _refuse_when_drained(site)
+        sandbox = _admit(user, request)
+        if idempotency_key:
+            IdempotencyKey.objects.create(
+                owner=user,
+                key=idempotency_key,
+                fingerprint=request.fingerprint,
+                sandbox=sandbox,
+                created_at=clock.now(),
+            )
+        tasks.enqueue(tasks.provision, sandbox.public_id)
+        tasks.enqueue(tasks.fund, sandbox.public_id)
+    return sandbox, True
+
+
+def _answered(user: User, key: str, request: LaunchRequest) -> Sandbox | None:
+    known = IdempotencyKey.objects.select_related("sandbox").filter(owner=user, key=key).first()
+    if known is None:
+        return None
+    if known.created_at < clock.now() - KEY_KEPT:
+        known.delete()
+        return None
+    if known.fingerprint != request.fingerprint:
+        raise KeyReused("This Idempotency-Key was used for another request; use a new key.")
+    return known.sandbox
+
+
+def _refuse_when_drained(site: Site) -> None:
+    if site.drained_until and site.drained_until > clock.now():
+        text = site.drain_message or "The portal is under maintenance."
+        raise Unavailable(f"{text} It should be over in {timeuntil(site.drained_until)}.")
+
+
+def _admit(user: User, request: LaunchRequest) -> Sandbox:
+    blueprint = _blueprint(request)
+    mine = limits.limits_of(user)
+    ttl_minutes = _ttl(request, mine)
+    name = _name(request)
+    slot = limits.take_place(user)
+    public_key, secret = stellar.new_key_pair()
+    sandbox = Sandbox(
+        owner=user,
+        name=name,
+        blueprint=blueprint.name,
+        slot=slot,
+        created_at=clock.now(),
+        ttl_minutes=ttl_minutes,
+        idle_minutes=mine.idle_minutes,
+        memory_mb=blueprint.memory_mb,
+        cpus=blueprint.cpus,
+        disk_mb=settings.SANDBOX_DISK_MB,
+        secrets=blueprint.new_secrets() | {"STELLAR_SECRET": secret},
+        stellar_public_key=public_key,
+        funding_due_at=clock.now(),
+    )
+    return lifecycle.admit(sandbox, user)
+
+
+def _blueprint(request: LaunchRequest) -> blueprints.Blueprint:
+    known = blueprints.available()
+    name = request.blueprint or settings.SANDBOX_DEFAULT_BLUEPRINT
+    if name not in known:
+        raise Invalid("blueprint", f"There is no blueprint “{name}”; take {', '.join(known)}.")
+    return known[name]
+
+
+def _ttl(request: LaunchRequest, mine: limits.Limits) -> int:
+    if request.ttl_minutes is None:
+        return mine.ttl_minutes
+    low, high = mine.ttl_min_minutes, mine.ttl_max_minutes
+    if not low <= request.ttl_minutes <= high:
+        raise Invalid("ttl_minutes", f"Choose a lifetime from {low} to {high} minutes.")
+    return request.ttl_minutes
+
+
+def _name(request: LaunchRequest) -> str:
+    name = request.name.strip()
+    if len(name) > LONGEST_NAME or not name.isprintable():
+        raise Invalid("name", f"Use at most {LONGEST_NAME} printable characters.")
+    return name
+
+
+@contextmanager
+def _running(sandbox: Sandbox, what: str) -> Iterator[Sandbox]:
+    """The sandbox as it is now, locked. Raises Conflict unless it is running."""
+    with transaction.atomic():
+        row = Sandbox.objects.select_for_update().get(pk=sandbox.pk)
+        if row.state != State.RUNNING:
+            raise Conflict(f"Only a running sandbox can be {what}; this one is {row.state}.")
+        yield row
+
+
+def extension_preview(sandbox: Sandbox, minutes: int) -> timedelta:
+    """What an extension by so many minutes would really give: never past the hard cap."""
+    assert sandbox.expires_at and sandbox.hard_cap_at
+    after = min(sandbox.expires_at + timedelta(minutes=minutes), sandbox.hard_cap_at)
+    return max(after, sandbox.expires_at) - sandbox.expires_at
+
+
+def extend(sandbox: Sandbox, minutes: int, actor: User, reason: str = "") -> Extension:
+    """Give the sandbox more time. Its owner can once; operators again. Restarts the idle clock.
+
+    Raises Invalid, Conflict.
+    """
+    most = limits.limits_of(actor).extension_max_minutes
+    if not 1 <= minutes <= most:
+        raise Invalid("minutes", f"Extend by 1 to {most} minutes.")
+    with _running(sandbox, "extended") as row:
+        by_operator = actor.pk != row.owner_id
+        if not by_operator and row.extensions.filter(by_operator=False).exists():
+            raise Conflict("This sandbox was extended already; each can be extended once.")
+        given = extension_preview(row, minutes)
+        if not given:
+            raise Conflict("This sandbox has reached the longest lifetime that is allowed.")
+        assert row.expires_at
+        extension = Extension.objects.create(
+            sandbox=row,
+            minutes=given // timedelta(minutes=1),
+            by_operator=by_operator,
+            granted_by=actor,
+            expires_before=row.expires_at,
+            expires_after=row.expires_at + given,
+            created_at=clock.now(),
+        )
+        _note_activity(row, expires_at=extension.expires_after)
+        message = f"Extended by {extension.minutes} minutes."
+        lifecycle.journal(row, "extended", f"{message} {reason}".strip(), actor=actor)
+    sandbox.refresh_from_db()
+    return extension
+
+
+def _note_activity(row: Sandbox, **values: object) -> None:
+    # max(): a clock that was set back must not shorten what was granted.
+    last = max(row.last_activity_at or clock.now(), clock.now())
+    Sandbox.objects.filter(pk=row.pk).update(last_activity_at=last, **values)
+
+
+def touch(sandbox: Sandbox, actor: User) -> None:
+    """Start the idle clock again. Raises Conflict."""
+    with _running(sandbox, "kept alive") as row:
+        _note_activity(row)
+        lifecycle.journal(row, "touched", "The idle clock was started again.", actor=actor)
+    sandbox.refresh_from_db()
+
+
+def reset(sandbox: Sandbox, actor: User) -> None:
+    """Have the seed data put back; asking again meanwhile is one request. Raises Conflict."""
+    with _running(sandbox, "reset") as row:
+        if row.reset_requested_at is None:
+            _note_activity(row, reset_requested_at=clock.now())
+            lifecycle.journal(row, "reset_requested", "A reset was asked for.", actor=actor)
+        tasks.enqueue(tasks.reset, row.public_id)
+    sandbox.refresh_from_db()
+
+
+def destroy(sandbox: Sandbox, actor: User, reason: str = "") -> None:
+    """End the sandbox; asking again is no error."""
+    own = actor.pk == sandbox.owner_id
+    why = EndReason.USER if own else EndReason.OPERATOR
+    message = reason or f"It was {why.label}."
+    with transaction.atomic():
+        lifecycle.end(sandbox, why, message, actor=actor)
+        tasks.enqueue(tasks.tear_down, sandbox.public_id)
+    sandbox.refresh_from_db()
+
+
+def retry_funding(sandbox: Sandbox, actor: User) -> None:
+    """Ask friendbot again, now. Raises Conflict when there is nothing to ask for."""
+    with transaction.atomic():
+        asked = (
+            Sandbox.objects.active()
+            .filter(pk=sandbox.pk)
+            .exclude(funding=Funding.FUNDED)
+            .update(funding=Funding.PENDING, funding_due_at=clock.now(), funding_attempts=0)
+        )
+        if not asked:
+            raise Conflict("The Stellar account is funded already, or the sandbox has ended.")
+        lifecycle.journal(sandbox, "funding_asked", "Friendbot is asked again.", actor=actor)
+        tasks.enqueue(tasks.fund, sandbox.public_id)
+    sandbox.refresh_from_db()
+
+
+def credentials(sandbox: Sandbox, actor: User) -> dict[str, str]:
+    """The sandbox's own keys; every look is journalled. Raises Conflict unless it is running."""
+    with _running(sandbox, "asked for its credentials") as row:
+        lifecycle.journal(row, "credentials_read", "The credentials were read.", actor=actor)
+    blueprint = blueprints.load(row.blueprint)
+    own = blueprint.fill_credentials(row.secrets, row.addresses)
+    return own | {"stellar_secret": row.secrets["STELLAR_SECRET"]}

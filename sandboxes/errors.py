@@ -1,0 +1,56 @@
+"""What can be wrong with a request, in the words that page and API share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+class Refusal(Exception):
+    """A request that was understood and is not carried out; nothing has changed."""
+
+
+class Invalid(Refusal):
+    """A value that can't be taken; `field` names it, the message says the remedy."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class Conflict(Refusal):
+    """The request does not fit the state that the sandbox is in."""
+
+
+class KeyReused(Refusal):
+    """An Idempotency-Key came again with another request."""
+
+
+class Unavailable(Refusal):
+    """The portal takes no launches now, for the reason that the message gives."""
+
+
+@dataclass(eq=False)
+class LimitReached(Refusal):
+    """As many sandboxes are active as may be; tells when that will change."""
+
+    scope: str
+    """`user` or `site`."""
+    limit: int
+    active: int
+    retry_at: datetime
+    wait_seconds: int
+    frees_first: str | None
+    """Public id of the sandbox that ends first, where it is the caller's own."""
+
+    def __str__(self) -> str:
+        minutes = max(1, round(self.wait_seconds / 60))
+        if self.scope == "site":
+            return (
+                f"All {self.limit} places of this portal are taken. "
+                f"The next should be free in about {minutes} min."
+            )
+        return (
+            f"You have {self.active} of {self.limit} sandboxes. The next place should be free in "
+            f"about {minutes} min; destroy a sandbox to launch another one now."
+        )

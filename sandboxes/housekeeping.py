@@ -1,0 +1,83 @@
+"""What a sweep does besides ending: warnings, overdue funding, samples, pruning, the heartbeat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from django.conf import settings
+
+from sandboxes import clock, tasks
+from sandboxes.models import ACTIVE, EndReason, Funding, IdempotencyKey, Sandbox, Site, UsageSample
+from sandboxes.runtime import SandboxFacts, get_runtime
+
+KEYS_KEPT = timedelta(hours=24)
+PRUNED_AT_ONCE = 500
+
+
+def run(rows: list[Sandbox], observed: Mapping[str, SandboxFacts] | None) -> None:
+    """All of it, once. Raises RuntimeFailure when consumption can't be read."""
+    fund_again()
+    prune()
+    if observed is not None:
+        sample(rows, observed)
+
+
+def warn(sandbox: Sandbox, reason: EndReason) -> None:
+    """Have the owner told of this deadline, once, however many sweeps see it."""
+    if reason == EndReason.IDLE:
+        column, deadline = "warned_idle_for", sandbox.idle_expires_at
+    else:
+        column, deadline = "warned_expiry_for", sandbox.expires_at
+    rows = Sandbox.objects.running().filter(pk=sandbox.pk)
+    before = getattr(sandbox, column)
+    if rows.filter(**{column: before}).update(**{column: deadline}):
+        tasks.enqueue(tasks.warn, sandbox.public_id, str(reason))
+
+
+def fund_again() -> None:
+    """Send the funding tries that are due."""
+    due = Sandbox.objects.filter(
+        state__in=ACTIVE, funding=Funding.PENDING, funding_due_at__lte=clock.now()
+    )
+    for public_id in due.values_list("public_id", flat=True):
+        tasks.enqueue(tasks.fund, public_id)
+
+
+def sample(rows: list[Sandbox], observed: Mapping[str, SandboxFacts]) -> None:
+    """Keep what each running sandbox consumes now."""
+    running = {row.public_id: row for row in rows if row.started_at and row.is_active}
+    usage = get_runtime().usage([name for name in running if name in observed])
+    UsageSample.objects.bulk_create(
+        UsageSample(
+            sandbox=running[name],
+            at=clock.now(),
+            memory_mb=used.memory_mb,
+            cpu_seconds=used.cpu_seconds,
+            disk_mb=used.disk_mb if used.disk_mb is not None else observed[name].disk_mb,
+            received_bytes=used.received_bytes,
+            sent_bytes=used.sent_bytes,
+        )
+        for name, used in usage.items()
+    )
+
+
+def prune() -> None:
+    """Forget old answers, and sandboxes that ended longer ago than is kept."""
+    now = clock.now()
+    IdempotencyKey.objects.filter(created_at__lt=now - KEYS_KEPT).delete()
+    oldest = now - timedelta(days=settings.SANDBOX_RETENTION_DAYS)
+    old = Sandbox.objects.ended().filter(ended_at__lt=oldest).values_list("pk", flat=True)
+    Sandbox.objects.filter(pk__in=list(old[:PRUNED_AT_ONCE])).delete()
+
+
+def beat(error: str) -> None:
+    """Note that a sweep came to its end, and what the engine can enforce."""
+    values: dict[str, object] = {"reaped_at": clock.now(), "reaper_error": error[:300]}
+    if not error:
+        abilities = get_runtime().abilities()
+        values |= {
+            "hard_disk_limit": abilities.hard_disk_limit,
+            "engine": f"{abilities.name} {abilities.version}"[:60],
+        }
+    Site.objects.update_or_create(pk=1, defaults=values)

@@ -1,0 +1,191 @@
+"""The states of a sandbox: the allowed arrows, and the only writer of `Sandbox.state`.
+
+::
+
+    admit ──▶ pending ──take──▶ provisioning ──run──▶ running
+                 │                   │                   │
+                 └───────────────── end ─────────────────┘
+                                     ▼
+                                destroying ──finish──▶ destroyed, or failed
+
+Each arrow is a conditional UPDATE: no row touched means that somebody else was there first, which
+is no error. The journal line is written in the same transaction, so the two can't disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db import transaction
+
+from sandboxes import clock
+from sandboxes.models import (
+    ACTIVE,
+    FAILURES,
+    LIVE,
+    EndReason,
+    Event,
+    Sandbox,
+    State,
+)
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+LEASE = timedelta(seconds=30)
+"""How long a worker may be silent before another takes over: longer than any one engine call."""
+
+
+def journal(
+    sandbox: Sandbox, kind: str, message: str, *, actor: User | None = None, **data: Any
+) -> Event:
+    """Write one line of the sandbox's journal."""
+    by = "portal" if actor is None else "owner" if actor.pk == sandbox.owner_id else "operator"
+    return Event.objects.create(
+        sandbox=sandbox, at=clock.now(), kind=kind, actor=actor, by=by, message=message, data=data
+    )
+
+
+def _move(
+    sandbox: Sandbox, expected: Iterable[str], to: str, *, attempt: int | None = None, **values: Any
+) -> bool:
+    rows = Sandbox.objects.filter(pk=sandbox.pk, state__in=list(expected))
+    if attempt is not None:
+        rows = rows.filter(attempt=attempt)
+    moved = rows.update(state=to, **values) == 1
+    if moved:
+        sandbox.refresh_from_db()
+    return moved
+
+
+def admit(sandbox: Sandbox, actor: User) -> Sandbox:
+    """(a) A request was granted: save the row as `pending`. The caller holds the limits' lock."""
+    with transaction.atomic():
+        sandbox.save(force_insert=True)
+        journal(
+            sandbox,
+            "requested",
+            f"A {sandbox.blueprint} sandbox was requested for {sandbox.ttl_minutes} minutes.",
+            actor=actor,
+        )
+    return sandbox
+
+
+@transaction.atomic
+def take(sandbox: Sandbox) -> bool:
+    """(b) A worker takes it, or takes it over from a worker whose lease ran out."""
+    now = clock.now()
+    taken = (
+        Sandbox.objects.unleased(now)
+        .filter(pk=sandbox.pk, state__in=(State.PENDING, State.PROVISIONING))
+        .update(
+            state=State.PROVISIONING,
+            lease_until=now + LEASE,
+            attempt=sandbox.attempt + 1,
+            steps=[],
+        )
+    )
+    if taken:
+        sandbox.refresh_from_db()
+        again = f" (attempt {sandbox.attempt})" if sandbox.attempt > 1 else ""
+        journal(sandbox, "provisioning", f"Provisioning began{again}.")
+    return taken == 1
+
+
+@transaction.atomic
+def run(sandbox: Sandbox, addresses: dict[str, str], traffic_bytes: int) -> bool:
+    """(c) Every check passed: its clocks start."""
+    now = clock.now()
+    hard_cap_at = now + timedelta(minutes=settings.SANDBOX_HARD_CAP_MINUTES)
+    moved = _move(
+        sandbox,
+        [State.PROVISIONING],
+        State.RUNNING,
+        attempt=sandbox.attempt,
+        started_at=now,
+        last_activity_at=now,
+        expires_at=min(now + timedelta(minutes=sandbox.ttl_minutes), hard_cap_at),
+        hard_cap_at=hard_cap_at,
+        addresses=addresses,
+        traffic_bytes=traffic_bytes,
+        lease_until=None,
+    )
+    if moved:
+        took = (now - sandbox.created_at).total_seconds()
+        journal(sandbox, "running", f"Ready after {took:.1f} s.", seconds=round(took, 2))
+    return moved
+
+
+@transaction.atomic
+def end(
+    sandbox: Sandbox,
+    reason: EndReason,
+    message: str,
+    *,
+    actor: User | None = None,
+    expected: Iterable[str] = ACTIVE,
+    attempt: int | None = None,
+    failure: dict[str, Any] | None = None,
+) -> bool:
+    """(d, e, f) It is to end, for this reason; its owner's place is free at once."""
+    moved = _move(
+        sandbox,
+        expected,
+        State.DESTROYING,
+        attempt=attempt,
+        end_reason=reason,
+        end_message=message,
+        failure=failure or {},
+        slot=None,
+        lease_until=None,
+        reset_requested_at=None,
+        funding_due_at=None,
+    )
+    if moved:
+        journal(sandbox, "ending", message, actor=actor, reason=str(reason))
+    return moved
+
+
+def hold(sandbox: Sandbox, states: Iterable[str]) -> bool:
+    """Lease the sandbox for work that leaves its state alone, such as tearing down or a reset."""
+    now = clock.now()
+    return (
+        Sandbox.objects.unleased(now)
+        .filter(pk=sandbox.pk, state__in=list(states))
+        .update(lease_until=now + LEASE)
+        == 1
+    )
+
+
+def renew(sandbox: Sandbox, **values: Any) -> bool:
+    """Still busy with it: prolong the lease. False: it was ended or taken over meanwhile."""
+    held = Sandbox.objects.filter(pk=sandbox.pk, state=State.PROVISIONING, attempt=sandbox.attempt)
+    return held.update(lease_until=clock.now() + LEASE, **values) == 1
+
+
+def release(sandbox: Sandbox, until: datetime | None = None, **values: Any) -> None:
+    """Give the lease back, or hold everybody off until a later try."""
+    Sandbox.objects.filter(pk=sandbox.pk, state__in=LIVE).update(lease_until=until, **values)
+
+
+@transaction.atomic
+def finish(sandbox: Sandbox) -> bool:
+    """(g) Nothing of it is left on the engine: its secrets are wiped."""
+    last = State.FAILED if sandbox.end_reason in FAILURES else State.DESTROYED
+    now = clock.now()
+    moved = _move(
+        sandbox,
+        [State.DESTROYING],
+        last,
+        ended_at=now,
+        secrets={},
+        addresses={},
+        lease_until=None,
+        removal_error="",
+    )
+    if moved:
+        journal(sandbox, str(last), "Nothing of it is left on the engine.")
+    return moved

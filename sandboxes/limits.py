@@ -1,0 +1,121 @@
+"""What a user may have now, and when the next place will be free."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from sandboxes import clock
+from sandboxes.errors import LimitReached
+from sandboxes.models import LimitOverride, Sandbox, Site, State
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+SUBNET_ADDRESSES = 16
+RESERVED_MEMORY_MB = 1024
+"""Left for the portal, the engine and the system when the site's limit follows from memory."""
+REMOVAL_TAKES = timedelta(seconds=5)
+NO_PLACES_RETRY = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one user may have; times in minutes."""
+
+    max_active: int
+    ttl_minutes: int
+    ttl_min_minutes: int
+    ttl_max_minutes: int
+    idle_minutes: int
+    extension_max_minutes: int
+    hard_cap_minutes: int
+
+
+def limits_of(user: User) -> Limits:
+    """The site's defaults, with what an operator has set for this user in their place."""
+    override = LimitOverride.objects.in_force(clock.now()).filter(user=user).first()
+    own = override or LimitOverride()
+
+    def choose(mine: int | None, default: int) -> int:
+        return default if mine is None else mine
+
+    ttl_max = choose(own.ttl_max_minutes, settings.SANDBOX_TTL_MAX_MINUTES)
+    ttl_max = min(ttl_max, settings.SANDBOX_HARD_CAP_MINUTES)
+    return Limits(
+        max_active=choose(own.max_active, settings.SANDBOX_MAX_PER_USER),
+        ttl_minutes=min(settings.SANDBOX_TTL_MINUTES, ttl_max),
+        ttl_min_minutes=min(settings.SANDBOX_TTL_MIN_MINUTES, ttl_max),
+        ttl_max_minutes=ttl_max,
+        idle_minutes=choose(own.idle_minutes, settings.SANDBOX_IDLE_MINUTES),
+        extension_max_minutes=settings.SANDBOX_EXTENSION_MAX_MINUTES,
+        hard_cap_minutes=settings.SANDBOX_HARD_CAP_MINUTES,
+    )
+
+
+def site_limit() -> int:
+    """How many sandboxes this portal carries: as set, or what memory and subnets allow."""
+    if settings.SANDBOX_MAX_SITE:
+        return int(settings.SANDBOX_MAX_SITE)
+    memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    by_memory = (memory_mb - RESERVED_MEMORY_MB) // settings.SANDBOX_MEMORY_MB
+    by_subnets = settings.SANDBOX_SUBNETS.num_addresses // SUBNET_ADDRESSES
+    return int(max(1, min(by_memory, by_subnets)))
+
+
+def expected_end(sandbox: Sandbox, now: datetime) -> datetime:
+    """When its place will be free, if nothing more happens to it."""
+    if sandbox.state == State.DESTROYING:
+        return now + REMOVAL_TAKES
+    return sandbox.ends_at or now + timedelta(minutes=sandbox.ttl_minutes)
+
+
+def first_to_end(sandboxes: Iterable[Sandbox], now: datetime) -> Sandbox | None:
+    return min(sandboxes, key=lambda sandbox: expected_end(sandbox, now), default=None)
+
+
+def _refusal(
+    scope: str, limit: int, sandboxes: list[Sandbox], user: User, now: datetime
+) -> LimitReached:
+    first = first_to_end(sandboxes, now)
+    retry_at = expected_end(first, now) if first else now + NO_PLACES_RETRY
+    wait_seconds = max(1, int((retry_at - now).total_seconds() + 0.999))
+    return LimitReached(
+        scope=scope,
+        limit=limit,
+        active=len(sandboxes),
+        retry_at=now + timedelta(seconds=wait_seconds),
+        wait_seconds=wait_seconds,
+        # Other people's sandboxes are none of the caller's business.
+        frees_first=first.public_id if first and first.owner_id == user.pk else None,
+    )
+
+
+def refusal_for(user: User) -> LimitReached | None:
+    """Why the user could not launch another one now; None when they could."""
+    now, limit = clock.now(), limits_of(user).max_active
+    mine = list(user.sandboxes.active())
+    if len(mine) >= limit:
+        return _refusal("user", limit, mine, user, now)
+    everyone = list(Sandbox.objects.live())
+    if len(everyone) >= site_limit():
+        return _refusal("site", site_limit(), everyone, user, now)
+    return None
+
+
+def take_place(user: User) -> int:
+    """A free slot for one more sandbox of the user; call it inside the launching transaction.
+
+    The row lock (on SQLite: the transaction itself) makes counting and launching one act.
+    Raises LimitReached.
+    """
+    Site.locked()
+    if refusal := refusal_for(user):
+        raise refusal
+    taken = set(user.sandboxes.active().values_list("slot", flat=True))
+    return next(slot for slot in range(1, len(taken) + 2) if slot not in taken)

@@ -1,0 +1,29 @@
+"""What the portal remembers. The database is the truth about intent.
+
+`sandboxes.lifecycle` alone writes `Sandbox.state`.
+"""
+
+from sandboxes.models.access import ApiToken, IdempotencyKey, Scope
+from sandboxes.models.journal import Event, Extension, UsageSample
+from sandboxes.models.sandbox import Sandbox
+from sandboxes.models.site import LimitOverride, Site
+from sandboxes.models.states import ACTIVE, ENDED, FAILURES, LIVE, EndReason, Funding, State
+
+__all__ = [
+    "ACTIVE",
+    "ENDED",
+    "FAILURES",
+    "LIVE",
+    "ApiToken",
+    "EndReason",
+    "Event",
+    "Extension",
+    "Funding",
+    "IdempotencyKey",
+    "LimitOverride",
+    "Sandbox",
+    "Scope",
+    "Site",
+    "State",
+    "UsageSample",
+]

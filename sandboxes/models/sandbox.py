@@ -1,0 +1,175 @@
+"""A sandbox, and the vocabulary in which it is looked for."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from sandboxes import clock
+from sandboxes.models.states import ACTIVE, ENDED, LIVE, EndReason, Funding, State
+from sandboxes.secrets import EncryptedJSONField
+
+ID_ALPHABET = string.ascii_lowercase + string.digits
+
+
+def new_public_id() -> str:
+    """`sbx_` and 16 letters or digits: 82 random bits, fit for names on any engine."""
+    return "sbx_" + "".join(secrets.choice(ID_ALPHABET) for _ in range(16))
+
+
+class SandboxQuerySet(models.QuerySet["Sandbox"]):
+    def active(self) -> SandboxQuerySet:
+        return self.filter(state__in=ACTIVE)
+
+    def live(self) -> SandboxQuerySet:
+        return self.filter(state__in=LIVE)
+
+    def running(self) -> SandboxQuerySet:
+        return self.filter(state=State.RUNNING)
+
+    def ended(self) -> SandboxQuerySet:
+        return self.filter(state__in=ENDED)
+
+    def newest_first(self) -> SandboxQuerySet:
+        return self.order_by("-created_at", "-id")
+
+    def unleased(self, now: datetime) -> SandboxQuerySet:
+        """Those that no worker holds at the moment."""
+        return self.filter(Q(lease_until=None) | Q(lease_until__lte=now))
+
+
+class Sandbox(models.Model):
+    """One running copy of a blueprint, owned by one user, with its own credentials and end."""
+
+    public_id = models.CharField(max_length=20, unique=True, default=new_public_id, editable=False)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="sandboxes"
+    )
+    name = models.CharField(max_length=60, blank=True)
+    blueprint = models.CharField(max_length=40)
+    state = models.CharField(max_length=12, choices=State, default=State.PENDING, editable=False)
+    slot = models.PositiveSmallIntegerField(null=True, editable=False)
+    """Which of its owner's places it takes while active; unique, so no bug can exceed a limit."""
+
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    started_at = models.DateTimeField(null=True, editable=False)
+    ended_at = models.DateTimeField(null=True, editable=False)
+    ttl_minutes = models.PositiveSmallIntegerField()
+    idle_minutes = models.PositiveSmallIntegerField()
+    expires_at = models.DateTimeField(null=True)
+    hard_cap_at = models.DateTimeField(null=True)
+    last_activity_at = models.DateTimeField(null=True)
+    warned_expiry_for = models.DateTimeField(null=True, editable=False)
+    """The `expires_at` that its owner was warned of; a later one is warned of anew."""
+    warned_idle_for = models.DateTimeField(null=True, editable=False)
+
+    end_reason = models.CharField(max_length=20, choices=EndReason, blank=True, editable=False)
+    end_message = models.TextField(blank=True, editable=False)
+    failure = models.JSONField(default=dict, blank=True, editable=False)
+    """After a failure: `service`, `exit_code`, `log_tail` of what failed."""
+
+    memory_mb = models.PositiveIntegerField()
+    cpus = models.FloatField()
+    disk_mb = models.PositiveIntegerField()
+
+    steps = models.JSONField(default=list, editable=False)
+    """Of provisioning: `name`, `state` (running, done, failed), `started_at`, `seconds`."""
+    addresses = models.JSONField(default=dict, editable=False)
+    """Where its ports are published: `"service:port"` to `"host:port"`."""
+    traffic_bytes = models.BigIntegerField(default=0, editable=False)
+    """The runtime's traffic counter when activity was last seen."""
+    secrets = EncryptedJSONField(default=dict, blank=True, editable=False)
+    reset_requested_at = models.DateTimeField(null=True, editable=False)
+
+    stellar_public_key = models.CharField(max_length=56, blank=True, editable=False)
+    funding = models.CharField(
+        max_length=8, choices=Funding, default=Funding.PENDING, editable=False
+    )
+    funding_attempts = models.PositiveSmallIntegerField(default=0, editable=False)
+    funding_due_at = models.DateTimeField(null=True, editable=False)
+    funding_error = models.CharField(max_length=200, blank=True, editable=False)
+
+    lease_until = models.DateTimeField(null=True, editable=False)
+    """Until then a worker is busy with it; later, another may take it over."""
+    attempt = models.PositiveSmallIntegerField(default=0, editable=False)
+    """Fences off a worker that lost its lease: what it finishes late changes nothing."""
+    removal_attempts = models.PositiveSmallIntegerField(default=0, editable=False)
+    removal_error = models.CharField(max_length=300, blank=True, editable=False)
+
+    objects = SandboxQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "sandboxes"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["owner", "slot"], name="one_active_sandbox_per_slot"),
+            models.CheckConstraint(
+                condition=Q(slot__isnull=False, state__in=ACTIVE)
+                | Q(slot__isnull=True) & ~Q(state__in=ACTIVE),
+                name="active_sandboxes_have_a_slot",
+            ),
+            models.CheckConstraint(condition=Q(state__in=State.values), name="state_is_known"),
+            models.CheckConstraint(
+                condition=~Q(state=State.RUNNING)
+                | Q(
+                    started_at__isnull=False,
+                    expires_at__isnull=False,
+                    hard_cap_at__isnull=False,
+                    last_activity_at__isnull=False,
+                ),
+                name="running_sandboxes_have_their_clocks",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=(State.DESTROYING, *ENDED)) | ~Q(end_reason=""),
+                name="an_end_has_a_reason",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["owner", "-created_at", "-id"], name="sandbox_by_owner"),
+            models.Index(fields=["-created_at", "-id"], name="sandbox_by_age"),
+            models.Index(fields=["state"], name="sandbox_live", condition=Q(state__in=LIVE)),
+            models.Index(
+                fields=["funding_due_at"],
+                name="sandbox_funding_due",
+                condition=Q(funding_due_at__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.public_id
+
+    @property
+    def is_active(self) -> bool:
+        return self.state in ACTIVE
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in ENDED
+
+    @property
+    def idle_expires_at(self) -> datetime | None:
+        """When it ends for want of traffic, if none comes."""
+        if self.state != State.RUNNING or self.last_activity_at is None:
+            return None
+        return self.last_activity_at + timedelta(minutes=self.idle_minutes)
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """The earliest of its clocks."""
+        if self.state != State.RUNNING:
+            return None
+        return min(t for t in (self.expires_at, self.idle_expires_at) if t is not None)
+
+    @property
+    def ends_because(self) -> str | None:
+        """Which clock `ends_at` is: `idle`, `expired`, or `cap` when no extension can move it."""
+        if self.ends_at is None:
+            return None
+        if self.ends_at == self.idle_expires_at != self.expires_at:
+            return "idle"
+        return "cap" if self.expires_at == self.hard_cap_at else "expired"

@@ -1,0 +1,68 @@
+"""What holds for the whole portal, and for one user in place of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+
+class LimitOverrideQuerySet(models.QuerySet["LimitOverride"]):
+    def in_force(self, now: datetime) -> LimitOverrideQuerySet:
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=now))
+
+
+class LimitOverride(models.Model):
+    """Limits for one user in place of the site's, until it expires; empty fields change nothing."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="limit_override"
+    )
+    max_active = models.PositiveSmallIntegerField(null=True, blank=True)
+    ttl_max_minutes = models.PositiveSmallIntegerField(null=True, blank=True)
+    idle_minutes = models.PositiveSmallIntegerField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    reason = models.CharField(max_length=200)
+
+    objects = LimitOverrideQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"limits of {self.user}"
+
+
+class Site(models.Model):
+    """One row: what holds for the whole portal, and the lock under which places are counted."""
+
+    drained_until = models.DateTimeField(null=True, blank=True)
+    drain_message = models.CharField(max_length=300, blank=True)
+    reaped_at = models.DateTimeField(null=True, editable=False)
+    """When a sweep last ended; its heartbeat."""
+    reaper_error = models.CharField(max_length=300, blank=True, editable=False)
+    hard_disk_limit = models.BooleanField(null=True, editable=False)
+    """Whether the engine enforces the disk limit; None until a sweep has asked it."""
+    engine = models.CharField(max_length=60, blank=True, editable=False)
+
+    class Meta:
+        verbose_name_plural = "site"
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(pk=1), name="there_is_one_site")
+        ]
+
+    def __str__(self) -> str:
+        return "this portal"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.pk = 1
+        super().save(*args, **kwargs)
+
+    @classmethod
+    def current(cls) -> Site:
+        return cls.objects.get_or_create(pk=1)[0]
+
+    @classmethod
+    def locked(cls) -> Site:
+        """The row, locked until the transaction ends: whoever counts places is alone."""
+        return cls.objects.select_for_update().get_or_create(pk=1)[0]

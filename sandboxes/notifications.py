@@ -1,0 +1,26 @@
+"""What its owner is told by e-mail."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.core.mail import send_mail
+from django.template.loader import render_to_string
+from django.urls import reverse
+
+from sandboxes.lifecycle import journal
+from sandboxes.models import Sandbox
+
+
+def send_warning(sandbox: Sandbox, clock_name: str) -> None:
+    """Tell the owner that the sandbox ends soon; `clock_name` is `idle` or `expired`."""
+    if sandbox.ends_at is None or sandbox.owner is None or not sandbox.owner.email:
+        return
+    context = {
+        "sandbox": sandbox,
+        "clock": clock_name,
+        "url": settings.SITE_URL + reverse("dashboard"),
+    }
+    subject = render_to_string("sandboxes/mail/warning_subject.txt", context).strip()
+    body = render_to_string("sandboxes/mail/warning.txt", context)
+    send_mail(subject, body, None, [sandbox.owner.email])
+    journal(sandbox, "warned", f"A warning was sent to {sandbox.owner.email}.", clock=clock_name)

@@ -1,0 +1,127 @@
+"""A Stellar account for each sandbox: a key pair, funded by friendbot.
+
+Friendbot: https://developers.stellar.org/docs/learn/fundamentals/networks#friendbot
+"""
+
+from __future__ import annotations
+
+from base64 import b32encode
+from binascii import crc_hqx
+from datetime import datetime, timedelta
+from http import HTTPStatus
+
+import httpx
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.conf import settings
+from django.db.models import F
+
+from sandboxes import clock
+from sandboxes.lifecycle import journal
+from sandboxes.models import ACTIVE, Funding, Sandbox
+
+log = structlog.get_logger(__name__)
+
+PUBLIC_KEY, SECRET_SEED = 6 << 3, 18 << 3  # SEP-23: "G…" and "S…"
+TIMEOUT_SECONDS = 15.0
+MAX_ATTEMPTS = 10
+FIRST_DELAY = timedelta(seconds=5)
+LONGEST_DELAY = timedelta(minutes=15)
+ALREADY_FUNDED = ("already funded", "createaccountalreadyexist", "op_already_exists")
+
+
+class Refused(Exception):
+    """Friendbot's answer is final; asking again would not help."""
+
+
+class TryAgain(Exception):
+    """No account yet, but a later try may succeed."""
+
+    def __init__(self, message: str, after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+def _str_key(version: int, raw: bytes) -> str:
+    """SEP-23 StrKey: base32 of a version byte, the key and a CRC16-XModem of both."""
+    payload = bytes([version]) + raw
+    return b32encode(payload + crc_hqx(payload, 0).to_bytes(2, "little")).decode()
+
+
+def new_key_pair() -> tuple[str, str]:
+    """A public key (`G…`) and its secret (`S…`)."""
+    pair = Ed25519PrivateKey.generate()
+    public_key = _str_key(PUBLIC_KEY, pair.public_key().public_bytes_raw())
+    return public_key, _str_key(SECRET_SEED, pair.private_bytes_raw())
+
+
+def ask_friendbot(public_key: str) -> None:
+    """Have the account created and funded. Raises Refused or TryAgain."""
+    try:
+        answer = httpx.get(
+            settings.FRIENDBOT_URL, params={"addr": public_key}, timeout=TIMEOUT_SECONDS
+        )
+    except httpx.HTTPError as error:
+        raise TryAgain(f"friendbot can't be reached ({type(error).__name__})") from error
+    if answer.is_success:
+        return
+    if answer.status_code == HTTPStatus.BAD_REQUEST:
+        if any(sign in answer.text.lower() for sign in ALREADY_FUNDED):
+            return
+        raise Refused("friendbot refused the account (400)")
+    raise TryAgain(f"friendbot answered {answer.status_code}", _retry_after(answer))
+
+
+def _retry_after(answer: httpx.Response) -> timedelta | None:
+    value = answer.headers.get("Retry-After", "")
+    return timedelta(seconds=int(value)) if value.isdecimal() else None
+
+
+def _delay(attempts: int) -> timedelta:
+    return min(FIRST_DELAY * 2 ** min(attempts, 12), LONGEST_DELAY)
+
+
+def _claim(sandbox: Sandbox, now: datetime) -> bool:
+    """One worker asks at a time; should it die, the next try is due when its time limit is over."""
+    return (
+        Sandbox.objects.filter(
+            pk=sandbox.pk,
+            state__in=ACTIVE,
+            funding=Funding.PENDING,
+            funding_due_at__lte=now,
+        ).update(
+            funding_due_at=now + timedelta(seconds=2 * TIMEOUT_SECONDS),
+            funding_attempts=F("funding_attempts") + 1,
+        )
+        == 1
+    )
+
+
+def fund(sandbox: Sandbox) -> None:
+    """Ask friendbot once if that is due, and record what came of it."""
+    if not _claim(sandbox, clock.now()):
+        return
+    sandbox.refresh_from_db()
+    try:
+        ask_friendbot(sandbox.stellar_public_key)
+    except Refused as refused:
+        _record(sandbox, Funding.FAILED, str(refused))
+    except TryAgain as later:
+        if sandbox.funding_attempts >= MAX_ATTEMPTS:
+            _record(sandbox, Funding.FAILED, f"{later}; gave up after {MAX_ATTEMPTS} tries")
+        else:
+            wait = max(later.after or timedelta(), _delay(sandbox.funding_attempts))
+            _record(sandbox, Funding.PENDING, str(later), due_at=clock.now() + wait)
+    else:
+        _record(sandbox, Funding.FUNDED, "")
+
+
+def _record(sandbox: Sandbox, funding: Funding, error: str, due_at: datetime | None = None) -> None:
+    known = sandbox.funding_error
+    changed = Sandbox.objects.filter(pk=sandbox.pk, state__in=ACTIVE).update(
+        funding=funding, funding_error=error[:200], funding_due_at=due_at
+    )
+    log.info("funding", sandbox=sandbox.public_id, funding=str(funding), error=error)
+    # A friendbot that stays down would fill the journal with one and the same line.
+    if changed and (funding != Funding.PENDING or error != known):
+        journal(sandbox, f"funding_{funding}", error or "Friendbot funded the Stellar account.")

@@ -1,0 +1,66 @@
+"""What the worker does: each task fetches its sandbox and calls one function.
+
+A message holds a public id and nothing else. Losing one loses nothing: the row is the queue, and
+the reaper sends the stale ones again.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import structlog
+from celery import Task, shared_task
+from django.db import transaction
+from kombu.exceptions import OperationalError
+
+from sandboxes import notifications, provisioning, stellar
+from sandboxes.models import Sandbox
+from sandboxes.runtime import RuntimeFailure, get_runtime
+
+log = structlog.get_logger(__name__)
+
+
+def _send(task: Task, args: tuple[Any, ...]) -> None:
+    try:
+        task.delay(*args)
+    except (OperationalError, OSError) as error:
+        log.warning("queue_unreachable", task=task.name, error=str(error))
+
+
+def enqueue(task: Task, *args: Any) -> None:
+    """Send the task when the transaction has committed; a lost broker is not the caller's error."""
+    transaction.on_commit(partial(_send, task, args))
+
+
+@shared_task
+def provision(public_id: str) -> None:
+    provisioning.provision(Sandbox.objects.get(public_id=public_id))
+
+
+@shared_task
+def tear_down(public_id: str) -> None:
+    provisioning.tear_down(Sandbox.objects.get(public_id=public_id))
+
+
+@shared_task
+def reset(public_id: str) -> None:
+    provisioning.reset(Sandbox.objects.get(public_id=public_id))
+
+
+@shared_task
+def fund(public_id: str) -> None:
+    stellar.fund(Sandbox.objects.get(public_id=public_id))
+
+
+@shared_task
+def warn(public_id: str, clock_name: str) -> None:
+    notifications.send_warning(Sandbox.objects.get(public_id=public_id), clock_name)
+
+
+@shared_task(ignore_result=False)
+def read_logs(public_id: str, service: str, tail: int) -> dict[str, str]:
+    try:
+        return {"text": get_runtime().logs(public_id, service, tail)}
+    except RuntimeFailure as error:
+        return {"error": str(error)}
