@@ -66,8 +66,7 @@ def authenticate(text: str) -> ApiToken | None:
         return None
     now = clock.now()
     token = ApiToken.objects.usable(now).select_related("user").filter(digest=_digest(text)).first()
-    if token and (token.last_used_at is None or token.last_used_at < now - BODY_LENGTH = 30
-USE_RECORDED_EVERY):
+    if token and (token.last_used_at is None or token.last_used_at < now - USE_RECORDED_EVERY):
         ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
     return token
 
