@@ -1,0 +1,196 @@
+"""The whole life of sandboxes, through the REST API of a real portal on a real engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from tests.portal import Portal, portal
+
+pytestmark = pytest.mark.engine
+__all__ = ["portal"]
+
+SEED = {"plans": 5, "subscribers": 10, "invoices": 20}
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(portal: Portal) -> Iterator[None]:
+    """Every test starts and ends with an empty engine."""
+    yield
+    for who in ("developer", "developer2"):
+        with portal.client(who) as client:
+            for sandbox in client.get("/sandboxes").json()["data"]:
+                client.delete(f"/sandboxes/{sandbox['id']}")
+    until(lambda: not portal.left_on_engine(), "the engine is empty")
+
+
+@pytest.fixture
+def client(portal: Portal) -> Iterator[httpx.Client]:
+    with portal.client("developer") as client:
+        yield client
+
+
+def until(true: Callable[[], Any], what: str, seconds: float = 20) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (result := true()):
+        assert time.monotonic() < deadline, f"waited {seconds} s for: {what}"
+        time.sleep(0.1)
+    return result
+
+
+def launch(client: httpx.Client, **choices: Any) -> dict[str, Any]:
+    answer = client.post("/sandboxes", json=choices, headers={"Prefer": "wait=60"})
+    assert answer.status_code == 201, answer.text
+    sandbox: dict[str, Any] = answer.json()
+    assert sandbox["state"] == "running", sandbox
+    assert answer.headers["Location"].endswith(f"/api/v1/sandboxes/{sandbox['id']}")
+    return sandbox
+
+
+def billing(client: httpx.Client, sandbox: dict[str, Any]) -> httpx.Client:
+    """The sandbox's own API, with its own key."""
+    keys = client.get(f"/sandboxes/{sandbox['id']}/credentials").json()
+    return httpx.Client(
+        base_url=sandbox["endpoints"]["api"],
+        headers={"Authorization": f"Bearer {keys['api_key']}"},
+        timeout=10,
+    )
+
+
+def totals(api: httpx.Client) -> dict[str, int]:
+    return {name: api.get(f"/v1/{name}").json()["total"] for name in SEED}
+
+
+def sql_totals(url: str) -> dict[str, int]:
+    with psycopg.connect(url, connect_timeout=10) as connection:
+        return {
+            name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]  # type: ignore[index, call-overload]
+            for name in SEED
+        }
+
+
+def journal(client: httpx.Client, sandbox: dict[str, Any]) -> list[str]:
+    events = client.get(f"/sandboxes/{sandbox['id']}/events", params={"limit": 100})
+    return [event["kind"] for event in events.json()["data"]]
+
+
+def test_a_launched_sandbox_answers_with_its_seed_over_api_and_sql(client: httpx.Client) -> None:
+    sandbox = launch(client, ttl_minutes=30, name="first")
+    with billing(client, sandbox) as api:
+        assert totals(api) == SEED
+        assert httpx.get(f"{sandbox['endpoints']['api']}/v1/plans").status_code == 401
+    url = client.get(f"/sandboxes/{sandbox['id']}/credentials").json()["database_url"]
+    assert sql_totals(url) == SEED
+
+
+def test_it_can_be_extended_once_touched_and_reset(client: httpx.Client) -> None:
+    sandbox = launch(client, ttl_minutes=60)
+    path = f"/sandboxes/{sandbox['id']}"
+    assert client.post(f"{path}/extensions", json={"minutes": 121}).status_code == 422
+    assert client.post(f"{path}/extensions", json={"minutes": 60}).status_code == 201
+    assert client.post(f"{path}/extensions", json={"minutes": 60}).status_code == 409
+    assert client.post(f"{path}/touch").status_code == 200
+    extended = client.get(path).json()
+    assert extended["expires_at"] > sandbox["expires_at"]
+    with billing(client, sandbox) as api:
+        api.post("/v1/plans", json={"name": "Mine", "amount": "1.00", "currency": "EUR"})
+        url = client.get(f"{path}/credentials").json()["database_url"]
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("TRUNCATE invoices CASCADE")
+        assert totals(api) != SEED
+        assert client.post(f"{path}/reset").status_code == 202
+        until(lambda: "reset" in journal(client, sandbox), "the reset is done")
+        assert totals(api) == SEED
+    after = client.get(path).json()
+    assert after["endpoints"] == sandbox["endpoints"]
+
+
+def test_the_fourth_is_refused_until_one_is_destroyed(client: httpx.Client, portal: Portal) -> None:
+    sandboxes = [launch(client) for _ in range(3)]
+    refused = client.post("/sandboxes", json={})
+    assert refused.status_code == 429
+    assert refused.headers["Content-Type"].startswith("application/problem+json")
+    assert int(refused.headers["Retry-After"]) == refused.json()["estimated_wait_seconds"]
+    assert refused.json()["frees_first"] in {sandbox["id"] for sandbox in sandboxes}
+    with portal.client("developer2") as other:
+        path = f"/sandboxes/{sandboxes[0]['id']}"
+        assert other.get(path).status_code == 404
+        assert other.delete(path).status_code == 404
+    assert client.delete(f"/sandboxes/{sandboxes[0]['id']}").status_code == 202
+    launch(client)
+
+
+def test_destroying_leaves_nothing_on_the_engine(client: httpx.Client, portal: Portal) -> None:
+    sandbox = launch(client)
+    assert len(portal.engine("ps", "-q").split()) == 2
+    path = f"/sandboxes/{sandbox['id']}"
+    assert client.delete(path).status_code == 202
+    assert client.delete(path).status_code in {200, 202}
+    until(lambda: client.get(path).json()["state"] == "destroyed", "it is destroyed")
+    assert portal.left_on_engine() == []
+    assert client.get(f"{path}/credentials").status_code == 409
+
+
+def test_one_sweep_ends_what_has_expired(client: httpx.Client, portal: Portal) -> None:
+    sandbox, other = launch(client), launch(client)
+    past = (
+        "from datetime import timedelta; from sandboxes.models import Sandbox; "
+        "from django.utils import timezone; "
+        f"Sandbox.objects.filter(public_id={sandbox['id']!r})"
+        ".update(expires_at=timezone.now() - timedelta(minutes=1))"
+    )
+    assert portal.manage("shell", "-c", past).returncode == 0
+    swept = portal.manage("reap_sandboxes")
+    assert swept.returncode == 0, swept.stdout + swept.stderr
+    ended = client.get(f"/sandboxes/{sandbox['id']}").json()
+    assert (ended["state"], ended["end_reason"]) == ("destroyed", "expired")
+    assert sandbox["id"] not in portal.engine("ps", "-a", "--no-trunc")
+    assert client.get(f"/sandboxes/{other['id']}").json()["state"] == "running"
+
+
+def test_a_crashed_sandbox_fails_with_its_reason_and_last_words(
+    client: httpx.Client, portal: Portal
+) -> None:
+    sandbox = launch(client)
+    label = f"label=sandboxportal.sandbox={sandbox['id']}"
+    api = portal.engine("ps", "-q", "--filter", label, "--filter", "name=api").strip()
+    assert api
+    portal_kill = ["docker", "kill", api]
+    import subprocess
+
+    subprocess.run(portal_kill, check=True, capture_output=True)
+    assert portal.manage("reap_sandboxes").returncode == 0
+    failed = client.get(f"/sandboxes/{sandbox['id']}").json()
+    assert (failed["state"], failed["end_reason"]) == ("failed", "crashed")
+    assert failed["failure"]["service"] == "api"
+    assert "== db ==" in failed["failure"]["log_tail"]
+
+
+def test_its_stellar_account_is_funded(client: httpx.Client) -> None:
+    path = f"/sandboxes/{launch(client)['id']}"
+    until(lambda: client.get(path).json()["stellar"]["funding"] == "funded", "friendbot's answer")
+
+
+def test_traffic_to_the_sandbox_is_activity_and_looking_at_it_is_not(
+    client: httpx.Client, portal: Portal
+) -> None:
+    sandbox = launch(client)
+    path = f"/sandboxes/{sandbox['id']}"
+    portal.manage("reap_sandboxes")
+    untouched = client.get(path).json()["idle_expires_at"]
+    assert untouched == sandbox["idle_expires_at"]
+    httpx.get(f"{sandbox['endpoints']['api']}/healthz")
+    portal.manage("reap_sandboxes")
+    assert client.get(path).json()["idle_expires_at"] > untouched
+
+
+def test_its_logs_come_by_way_of_the_worker(client: httpx.Client) -> None:
+    path = f"/sandboxes/{launch(client)['id']}"
+    logs = client.get(f"{path}/logs", params={"service": "db", "tail": 50})
+    assert logs.status_code == 200
+    assert logs.json()["text"]
