@@ -43,12 +43,18 @@ class ExtensionOffer:
 
 @dataclass(frozen=True)
 class Ending:
-    """Which clock ends the sandbox (`idle`, `expired` or `cap`), when, and that in a sentence."""
+    """Which clock ends the sandbox (`idle`, `expired` or `cap`), when, and that in words."""
 
     at: datetime | None
     because: str | None
-    sentence: str
+    words: tuple[str | datetime, ...]
+    """The sentence with its moments as such, for pages that show them in the reader's zone."""
     soon: bool
+
+    @property
+    def sentence(self) -> str:
+        """The words with their moments in UTC."""
+        return "".join(word if isinstance(word, str) else _time(word) for word in self.words)
 
 
 def endpoints(sandbox: Sandbox) -> dict[str, str | None]:
@@ -94,33 +100,33 @@ def ending(sandbox: Sandbox) -> Ending:
     at = sandbox.ends_at
     warning = timedelta(minutes=settings.SANDBOX_WARNING_MINUTES)
     soon = at is not None and at - clock.now() <= warning
-    return Ending(at, sandbox.ends_because, _sentence(sandbox), soon)
+    return Ending(at, sandbox.ends_because, _words(sandbox), soon)
 
 
-def _sentence(sandbox: Sandbox) -> str:
+def _words(sandbox: Sandbox) -> tuple[str | datetime, ...]:
     match sandbox.state:
         case State.PENDING:
-            return "Waits for a worker."
+            return ("Waits for a worker.",)
         case State.PROVISIONING:
-            return "Is being made."
+            return ("Is being made.",)
         case State.RUNNING:
-            return _running_sentence(sandbox)
+            return _running_words(sandbox)
         case State.DESTROYING:
-            return f"Is being removed: {_why(sandbox)}."
+            return (f"Is being removed: {_why(sandbox)}.",)
     assert sandbox.ended_at
     what = "Failed" if sandbox.state == State.FAILED else "Ended"
-    return f"{what} on {sandbox.ended_at.astimezone(UTC):%d %b, %H:%M} UTC: {_why(sandbox)}."
+    return (f"{what} on {sandbox.ended_at.astimezone(UTC):%d %b, %H:%M} UTC: {_why(sandbox)}.",)
 
 
-def _running_sentence(sandbox: Sandbox) -> str:
+def _running_words(sandbox: Sandbox) -> tuple[str | datetime, ...]:
     assert sandbox.ends_at and sandbox.expires_at
-    ends = f"Ends at {_time(sandbox.ends_at)}"
+    ends = ("Ends at ", sandbox.ends_at)
     match sandbox.ends_because:
         case "idle":
-            return f"{ends} if it stays idle, at {_time(sandbox.expires_at)} at the latest."
+            return (*ends, " if it stays idle, at ", sandbox.expires_at, " at the latest.")
         case "cap":
-            return f"{ends}, when the longest allowed lifetime is over."
-    return f"{ends}, when its time is up."
+            return (*ends, ", when the longest allowed lifetime is over.")
+    return (*ends, ", when its time is up.")
 
 
 def _why(sandbox: Sandbox) -> str:
