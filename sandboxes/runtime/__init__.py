@@ -72,8 +72,8 @@ class ServiceSpec:
     cpus: float
     pids: int
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    command: Sequence[str] = ()
-    entrypoint: Sequence[str] = ()
+    command: Sequence[str] = field(default=(), repr=False)
+    entrypoint: Sequence[str] = field(default=(), repr=False)
     user: str = ""
     working_dir: str = ""
     ports: Sequence[int] = ()
@@ -83,6 +83,8 @@ class ServiceSpec:
     read_only: bool = False
     stop_signal: str = ""
     ulimits: Mapping[str, int] = field(default_factory=dict)
+    shm_mb: int = 0
+    """Size of /dev/shm in MB; 0 leaves it to the runtime."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,8 @@ class ServiceFacts:
     ports: Mapping[int, Published] = field(default_factory=dict)
     exit_code: int | None = None
     out_of_memory: bool = False
-    restarts: int = 0
+    stopped_with_engine: bool = False
+    """It stopped because its engine did, by no fault of its own; `create` starts it again."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,72 @@
+"""The blueprints that this portal offers: each is a folder with a `compose.yaml` in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from django.conf import settings
+
+from sandboxes.blueprints.blueprint import Addresses, Blueprint, BuildSpec, addresses
+from sandboxes.blueprints.reading import FILE, Problem, read
+
+__all__ = [
+    "Addresses",
+    "Blueprint",
+    "BuildSpec",
+    "NoSuchBlueprint",
+    "Problem",
+    "addresses",
+    "available",
+    "load",
+    "problems",
+]
+
+
+class NoSuchBlueprint(LookupError):
+    """There is no valid blueprint of that name (any more)."""
+
+
+def available() -> Mapping[str, Blueprint]:
+    """All valid blueprints by name. One with problems is left out: the system check tells them."""
+    return _all()[0]
+
+
+def load(name: str) -> Blueprint:
+    """The blueprint of that name. Raises NoSuchBlueprint."""
+    try:
+        return available()[name]
+    except KeyError:
+        raise NoSuchBlueprint(
+            f"There is no valid blueprint “{name}” in {settings.SANDBOX_BLUEPRINTS_DIR}; "
+            "`manage.py check` says what is wrong."
+        ) from None
+
+
+def problems() -> list[Problem]:
+    """All that is wrong with the blueprints, those that can't be used and why."""
+    return list(_all()[1])
+
+
+def _all() -> tuple[Mapping[str, Blueprint], tuple[Problem, ...]]:
+    return _read_all(
+        Path(settings.SANDBOX_BLUEPRINTS_DIR), settings.SANDBOX_MEMORY_MB, settings.SANDBOX_CPUS
+    )
+
+
+@cache
+def _read_all(
+    folder: Path, memory_mb: int, cpus: float
+) -> tuple[Mapping[str, Blueprint], tuple[Problem, ...]]:
+    """Read once for each process: a changed blueprint takes effect with a restart."""
+    found, wrong = {}, []
+    for file in sorted(folder.glob(f"*/{FILE}")):
+        blueprint, problems_of_it = read(file.parent, memory_mb, cpus)
+        wrong += problems_of_it
+        if blueprint:
+            found[blueprint.name] = blueprint
+    if not found and not wrong:
+        remedy = f"Put a folder with a {FILE} there, or correct SANDBOX_BLUEPRINTS_DIR."
+        wrong.append(Problem(folder, "", "There is no blueprint here.", remedy))
+    return found, tuple(wrong)

@@ -1,0 +1,174 @@
+"""A blueprint: what a sandbox is made of, and how developers are told of it."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sandboxes.blueprints.variables import ID, fill
+from sandboxes.runtime import ReadyCheck, SandboxFacts, SandboxSpec, ServiceSpec
+
+ALPHABET = string.ascii_letters + string.digits
+
+Addresses = Mapping[str, str]
+"""Where the ports of a sandbox are published: `"api:8080"` to `"127.0.0.1:49153"`."""
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A random value that each sandbox has for itself: a prefix and `length` letters or digits."""
+
+    prefix: str
+    length: int
+
+    def draw(self) -> str:
+        return self.prefix + "".join(secrets.choice(ALPHABET) for _ in range(self.length))
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A port that developers are told of, as a URL with `{host}` and `{port}` in it."""
+
+    service: str
+    port: int
+    url: str
+
+    @property
+    def key(self) -> str:
+        """What it is called among a sandbox's addresses."""
+        return f"{self.service}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Credential:
+    """What a developer signs in with; one that names an endpoint has its address in it."""
+
+    value: str
+    endpoint: str
+
+
+@dataclass(frozen=True)
+class Reset:
+    """The command that puts the seed data back."""
+
+    service: str
+    command: Sequence[str]
+
+
+@dataclass(frozen=True)
+class BuildSpec:
+    """What an image is built from."""
+
+    context: Path
+    dockerfile: Path
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """A valid blueprint. Its services still have their variables in them; `spec` fills them in."""
+
+    name: str
+    title: str
+    description: str
+    path: Path
+    services: Sequence[ServiceSpec]
+    endpoints: Mapping[str, Endpoint]
+    secrets: Mapping[str, Secret]
+    credentials: Mapping[str, Credential]
+    ready: Sequence[ReadyCheck]
+    reset: Reset
+    seed: Mapping[str, int]
+    """How many objects of each kind a fresh sandbox holds."""
+    egress: bool
+    builds: Mapping[str, BuildSpec]
+
+    @property
+    def images(self) -> Sequence[str]:
+        return sorted({service.image for service in self.services})
+
+    @property
+    def memory_mb(self) -> int:
+        """Of all its services together, in MB."""
+        return sum(service.memory_mb for service in self.services)
+
+    @property
+    def cpus(self) -> float:
+        """Of all its services together."""
+        return round(sum(service.cpus for service in self.services), 3)
+
+    def new_secrets(self) -> dict[str, str]:
+        """Fresh values for every secret that it declares; each has 130 random bits or more."""
+        return {name: secret.draw() for name, secret in self.secrets.items()}
+
+    def spec(self, sandbox_id: str, variables: Mapping[str, str], disk_mb: int) -> SandboxSpec:
+        """What the runtime makes of it. More variables than needed are no error.
+
+        Raises KeyError with the name of a variable that is missing.
+        """
+        values = {**variables, ID: sandbox_id}
+        return SandboxSpec(
+            id=sandbox_id,
+            blueprint=self.name,
+            services=[filled(service, values) for service in self.services],
+            ready=self.ready,
+            disk_mb=disk_mb,
+            egress=self.egress,
+        )
+
+    def endpoint_urls(self, addresses: Addresses) -> dict[str, str]:
+        """The URL of every endpoint that has an address now."""
+        return {
+            name: placed(endpoint.url, addresses[endpoint.key])
+            for name, endpoint in self.endpoints.items()
+            if endpoint.key in addresses
+        }
+
+    def fill_credentials(self, secrets: Mapping[str, str], addresses: Addresses) -> dict[str, str]:
+        """Every credential, with its secrets and its endpoint's address filled in.
+
+        One whose endpoint has no address now is left out. Raises KeyError with the name of a
+        secret that is missing.
+        """
+        found = {}
+        for name, credential in self.credentials.items():
+            text = credential.value
+            if credential.endpoint:
+                address = addresses.get(self.endpoints[credential.endpoint].key)
+                if address is None:
+                    continue
+                text = placed(text, address)
+            found[name] = fill(text, secrets)
+        return found
+
+
+def filled(service: ServiceSpec, values: Mapping[str, str]) -> ServiceSpec:
+    """The service with its variables filled in. Raises KeyError with the name of a missing one."""
+    return replace(
+        service,
+        environment={name: fill(text, values) for name, text in service.environment.items()},
+        command=[fill(word, values) for word in service.command],
+        entrypoint=[fill(word, values) for word in service.entrypoint],
+    )
+
+
+def placed(text: str, address: str) -> str:
+    """The text with `{host}` and `{port}` replaced by those of an address."""
+    host, _, port = address.rpartition(":")
+    return text.replace("{host}", host).replace("{port}", port)
+
+
+def addresses(facts: SandboxFacts) -> dict[str, str]:
+    """Where the ports of a sandbox are published now, in a form that can be kept as JSON."""
+    return {
+        f"{name}:{port}": f"{bracketed(published.host)}:{published.port}"
+        for name, service in sorted(facts.services.items())
+        for port, published in sorted(service.ports.items())
+    }
+
+
+def bracketed(host: str) -> str:
+    """An IPv6 address as URLs want it."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host

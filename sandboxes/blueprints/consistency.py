@@ -1,0 +1,170 @@
+"""What must agree within a blueprint, and with the portal's limits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from sandboxes.blueprints.compose import ComposeFile
+from sandboxes.blueprints.variables import BUILT_IN, used
+
+Fault = tuple[str, str, str]
+"""Key, message, remedy."""
+
+PLACES = re.compile(r"\{(?P<name>[^{}]*)\}")
+
+
+def faults(parsed: ComposeFile, folder: Path, memory_mb: int, cpus: float) -> Iterator[Fault]:
+    """All contradictions in a file whose keys and values are fine one by one."""
+    if parsed.name != folder.name:
+        yield (
+            "name",
+            f"The name is not that of the folder, {folder.name}.",
+            f"Write name: {folder.name}, or rename the folder.",
+        )
+    yield from _limits(parsed, memory_mb, cpus)
+    yield from _variables(parsed)
+    yield from _dependencies(parsed)
+    yield from _builds(parsed, folder)
+    yield from _endpoints(parsed)
+    yield from _credentials(parsed)
+    yield from _references(parsed)
+
+
+def _limits(parsed: ComposeFile, memory_mb: int, cpus: float) -> Iterator[Fault]:
+    memory = sum(service.memory_mb for service in parsed.services.values())
+    if memory > memory_mb:
+        yield (
+            "services",
+            f"The services may use {memory} MB together; a sandbox has {memory_mb} MB.",
+            "Lower mem_limit of a service, or raise SANDBOX_MEMORY_MB.",
+        )
+    processors = sum(service.cpus for service in parsed.services.values())
+    if processors > cpus + 1e-9:
+        yield (
+            "services",
+            f"The services may use {processors:g} CPUs together; a sandbox has {cpus:g}.",
+            "Lower cpus of a service, or raise SANDBOX_CPUS.",
+        )
+
+
+def _variables(parsed: ComposeFile) -> Iterator[Fault]:
+    secrets = set(parsed.sandbox.secrets)
+    for name in sorted(secrets & BUILT_IN):
+        yield f"x-sandbox.secrets.{name}", "This name is the portal's own.", "Choose another name."
+    for key, text in _texts(parsed):
+        yield from _unknown(key, text, secrets | BUILT_IN)
+    for name, credential in parsed.sandbox.credentials.items():
+        yield from _unknown(f"x-sandbox.credentials.{name}.value", credential.value, secrets)
+    for index, word in enumerate(parsed.sandbox.reset.command):
+        if any(used(word)):
+            yield (
+                f"x-sandbox.reset.command.{index}",
+                "Variables are not filled in here.",
+                "Put the variable into the service's environment, and have a script read it there.",
+            )
+
+
+def _texts(parsed: ComposeFile) -> Iterator[tuple[str, str]]:
+    """Every text in which variables are filled in, with its key."""
+    for name, service in parsed.services.items():
+        for variable, text in service.environment.items():
+            yield f"services.{name}.environment.{variable}", text
+        for key in ("command", "entrypoint"):
+            for index, word in enumerate(getattr(service, key)):
+                yield f"services.{name}.{key}.{index}", word
+
+
+def _unknown(key: str, text: str, known: Iterable[str]) -> Iterator[Fault]:
+    for variable in used(text):
+        if not variable:
+            yield (
+                key,
+                "A dollar sign starts something that is not understood.",
+                "Write ${NAME} for a variable, and $$ for a dollar sign.",
+            )
+        elif variable not in known:
+            yield (
+                key,
+                f"There is no variable {variable}.",
+                f"Declare it in x-sandbox.secrets, or take one of {', '.join(sorted(known))}.",
+            )
+
+
+def _dependencies(parsed: ComposeFile) -> Iterator[Fault]:
+    for name, service in parsed.services.items():
+        for other in service.depends_on:
+            yield from _no_service(f"services.{name}.depends_on", other, parsed)
+
+
+def _no_service(key: str, name: str, parsed: ComposeFile) -> Iterator[Fault]:
+    if name not in parsed.services:
+        known = ", ".join(parsed.services)
+        yield key, f"There is no service {name}.", f"Name one of the services: {known}."
+
+
+def _builds(parsed: ComposeFile, folder: Path) -> Iterator[Fault]:
+    for name, service in parsed.services.items():
+        if not service.build:
+            continue
+        context = (folder / service.build.context).resolve()
+        if not (context / service.build.dockerfile).is_file():
+            yield (
+                f"services.{name}.build",
+                f"There is no file {context / service.build.dockerfile}.",
+                "Write `context` relative to this file, and `dockerfile` relative to `context`.",
+            )
+
+
+def _endpoints(parsed: ComposeFile) -> Iterator[Fault]:
+    for name, endpoint in parsed.sandbox.endpoints.items():
+        key = f"x-sandbox.endpoints.{name}"
+        yield from _no_service(f"{key}.service", endpoint.service, parsed)
+        yield from _places(f"{key}.url", endpoint.url)
+        if any(used(endpoint.url)):
+            why = "Variables are not filled in here: a URL is shown openly."
+            yield f"{key}.url", why, "Make it a credential, under x-sandbox.credentials."
+        service = parsed.services.get(endpoint.service)
+        if service and endpoint.port not in service.ports:
+            yield (
+                f"{key}.port",
+                f"The service {endpoint.service} does not publish the port {endpoint.port}.",
+                f'Add "{endpoint.port}" to services.{endpoint.service}.ports.',
+            )
+
+
+def _places(key: str, text: str) -> Iterator[Fault]:
+    for match in PLACES.finditer(text.replace("${", "")):
+        if match["name"] not in ("host", "port"):
+            yield (
+                key,
+                f"Nothing is known to put in place of {match[0]}.",
+                "Only {host} and {port} are filled in.",
+            )
+
+
+def _credentials(parsed: ComposeFile) -> Iterator[Fault]:
+    for name, credential in parsed.sandbox.credentials.items():
+        key = f"x-sandbox.credentials.{name}"
+        if credential.endpoint:
+            yield from _no_endpoint(f"{key}.endpoint", credential.endpoint, parsed)
+            yield from _places(f"{key}.value", credential.value)
+        elif "{host}" in credential.value or "{port}" in credential.value:
+            yield (
+                f"{key}.value",
+                "It has an address in it, but of which endpoint?",
+                "Add the key `endpoint` beside it.",
+            )
+
+
+def _no_endpoint(key: str, name: str, parsed: ComposeFile) -> Iterator[Fault]:
+    if name not in parsed.sandbox.endpoints:
+        known = ", ".join(parsed.sandbox.endpoints)
+        yield key, f"There is no endpoint {name}.", f"Name one of the endpoints: {known}."
+
+
+def _references(parsed: ComposeFile) -> Iterator[Fault]:
+    for index, check in enumerate(parsed.sandbox.ready):
+        yield from _no_endpoint(f"x-sandbox.ready.{index}.endpoint", check.endpoint, parsed)
+    yield from _no_service("x-sandbox.reset.service", parsed.sandbox.reset.service, parsed)

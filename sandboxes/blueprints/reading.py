@@ -1,0 +1,133 @@
+"""From a file to a blueprint, or to all that is wrong with the file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from sandboxes.blueprints.blueprint import (
+    Blueprint,
+    BuildSpec,
+    Credential,
+    Endpoint,
+    Reset,
+    Secret,
+)
+from sandboxes.blueprints.compose import ComposeFile, Service
+from sandboxes.blueprints.consistency import Fault, faults
+from sandboxes.blueprints.refusals import sentence
+from sandboxes.runtime import ReadyCheck, ServiceSpec
+
+FILE = "compose.yaml"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a blueprint: where, what, and what to do about it."""
+
+    file: Path
+    key: str
+    """The path of keys to it, with dots: `services.db.mem_limit`; empty for the whole file."""
+    message: str
+    remedy: str
+
+
+class Loader(yaml.SafeLoader):
+    """Refuses a key that is written twice, of which YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        counts = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        for key, count in counts.items():
+            if count > 1 and key != "<<":
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key “{key}” is there {count} times", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+def read(folder: Path, memory_mb: int, cpus: float) -> tuple[Blueprint | None, list[Problem]]:
+    """The blueprint in a folder, or None and all problems with it."""
+    file = folder / FILE
+    try:
+        parsed = ComposeFile.model_validate(_parsed(file))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        return None, [Problem(file, *fault) for fault in _unreadable(error)]
+    found = [Problem(file, *fault) for fault in faults(parsed, folder, memory_mb, cpus)]
+    return (None if found else _blueprint(parsed, folder)), found
+
+
+def _parsed(file: Path) -> Any:
+    return yaml.load(file.read_text(encoding="utf-8"), Loader)  # noqa: S506 - it is a SafeLoader
+
+
+def _unreadable(error: Exception) -> Iterator[Fault]:
+    if isinstance(error, ValidationError):
+        for detail in error.errors(include_url=False, include_input=False):
+            key = ".".join(str(part) for part in detail["loc"] if part != "[key]")
+            yield key, *sentence(detail)
+    elif isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        line = error.problem_mark.line + 1
+        yield "", f"Line {line} is no valid YAML: {error.problem}.", "Correct that line."
+    else:
+        yield "", f"The file can't be read: {error}.", "Make it a readable file of YAML in UTF-8."
+
+
+def _blueprint(parsed: ComposeFile, folder: Path) -> Blueprint:
+    told = parsed.sandbox
+    endpoints = {
+        name: Endpoint(one.service, one.port, one.url) for name, one in told.endpoints.items()
+    }
+    return Blueprint(
+        name=parsed.name,
+        title=told.title,
+        description=" ".join(told.description.split()),
+        path=folder,
+        services=tuple(_service(name, one) for name, one in parsed.services.items()),
+        endpoints=endpoints,
+        secrets={name: Secret(one.prefix, one.length) for name, one in told.secrets.items()},
+        credentials={
+            name: Credential(one.value, one.endpoint) for name, one in told.credentials.items()
+        },
+        ready=tuple(
+            ReadyCheck(endpoints[one.endpoint].service, endpoints[one.endpoint].port, one.path)
+            for one in told.ready
+        ),
+        reset=Reset(told.reset.service, told.reset.command),
+        seed=told.seed,
+        egress=told.egress,
+        builds=dict(_builds(parsed, folder)),
+    )
+
+
+def _service(name: str, service: Service) -> ServiceSpec:
+    return ServiceSpec(
+        name=name,
+        image=service.image,
+        memory_mb=service.memory_mb,
+        cpus=service.cpus,
+        pids=service.pids_limit,
+        environment=service.environment,
+        command=service.command,
+        entrypoint=service.entrypoint,
+        user=service.user,
+        working_dir=service.working_dir,
+        ports=service.ports,
+        tmpfs=service.tmpfs,
+        read_only=service.read_only,
+        stop_signal=service.stop_signal,
+        ulimits=service.ulimits,
+        shm_mb=service.shm_size,
+    )
+
+
+def _builds(parsed: ComposeFile, folder: Path) -> Iterator[tuple[str, BuildSpec]]:
+    for service in parsed.services.values():
+        if service.build:
+            context = (folder / service.build.context).resolve()
+            yield service.image, BuildSpec(context, context / service.build.dockerfile)

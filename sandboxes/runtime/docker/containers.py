@@ -1,0 +1,124 @@
+"""A container's clothes: what the engine is told of one service.
+
+Containers are never restarted by the engine. A crash ends the sandbox with its exit code and its
+last words, which a restart would bury; and after a restart of the engine `create` starts again
+what stopped with it (`ServiceFacts.stopped_with_engine`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sandboxes.runtime import SandboxSpec, ServiceSpec
+from sandboxes.runtime.docker.names import Names
+from sandboxes.runtime.docker.network import SandboxNetwork
+
+MB = 1024 * 1024
+OPEN_FILES = 4096
+LOG = {"Type": "json-file", "Config": {"max-size": "2m", "max-file": "2"}}
+OOM_SCORE = 500
+"""When the host runs out of memory, sandboxes go before the host's own services."""
+DEFAULT_SHM_MB = 64
+
+
+@dataclass(frozen=True)
+class Clothes:
+    """What this installation dresses every container in."""
+
+    names: Names
+    bind_address: str
+    container_runtime: str = ""
+
+    def config(
+        self,
+        spec: SandboxSpec,
+        service: ServiceSpec,
+        network: SandboxNetwork,
+        storage: Mapping[str, str],
+    ) -> dict[str, Any]:
+        """The body of the engine's call that creates the container."""
+        config: dict[str, Any] = {
+            "Image": service.image,
+            "Hostname": service.name,
+            "Env": [f"{name}={value}" for name, value in service.environment.items()],
+            "User": service.user,
+            "WorkingDir": service.working_dir,
+            "Labels": self.names.container_labels(spec, service),
+            "ExposedPorts": {f"{port}/tcp": {} for port in service.ports},
+            # Ours is `ready`; an image's own would go on running commands for ever.
+            "Healthcheck": {"Test": ["NONE"]},
+            "HostConfig": self._host_config(spec, service, network, storage),
+            "NetworkingConfig": {"EndpointsConfig": {network.id: {"Aliases": [service.name]}}},
+        }
+        given = {
+            "Cmd": list(service.command),
+            "Entrypoint": list(service.entrypoint),
+            "StopSignal": service.stop_signal,
+        }
+        return config | {name: value for name, value in given.items() if value}
+
+    def _host_config(
+        self,
+        spec: SandboxSpec,
+        service: ServiceSpec,
+        network: SandboxNetwork,
+        storage: Mapping[str, str],
+    ) -> dict[str, Any]:
+        return (
+            {
+                "NetworkMode": network.id,
+                "PortBindings": {
+                    f"{port}/tcp": [{"HostIp": self.bind_address, "HostPort": ""}]
+                    for port in service.ports
+                },
+                "Init": True,
+                "LogConfig": LOG,
+                "Runtime": self.container_runtime,
+                "RestartPolicy": {"Name": "no"},
+                "StorageOpt": dict(storage),
+            }
+            | confinement(service)
+            | limits(spec, service)
+            | ({} if spec.egress else no_resolver(network))
+        )
+
+
+def confinement(service: ServiceSpec) -> dict[str, Any]:
+    """What a container may not do, on top of the engine's default seccomp profile."""
+    return {
+        "CapDrop": ["ALL"],
+        "SecurityOpt": ["no-new-privileges"],
+        "Privileged": False,
+        "IpcMode": "private",
+        "ReadonlyRootfs": service.read_only,
+        "Tmpfs": {
+            path: f"rw,noexec,nosuid,nodev,mode=1777,size={size}m"
+            for path, size in service.tmpfs.items()
+        },
+    }
+
+
+def limits(spec: SandboxSpec, service: ServiceSpec) -> dict[str, Any]:
+    """What a container may use at most."""
+    ulimits = {"nofile": OPEN_FILES, "fsize": spec.disk_mb * MB, "core": 0} | dict(service.ulimits)
+    return {
+        "Memory": service.memory_mb * MB,
+        "MemorySwap": service.memory_mb * MB,
+        "NanoCpus": int(service.cpus * 1e9),
+        "PidsLimit": service.pids,
+        "ShmSize": (service.shm_mb or DEFAULT_SHM_MB) * MB,
+        "OomScoreAdj": OOM_SCORE,
+        "Ulimits": [
+            {"Name": name, "Soft": value, "Hard": value} for name, value in ulimits.items()
+        ],
+    }
+
+
+def no_resolver(network: SandboxNetwork) -> dict[str, Any]:
+    """Names of other services resolve; a question about any other name reaches nobody.
+
+    Left alone, the engine would pass such questions on to the host's resolver, which is a way out.
+    """
+    return {"Dns": [network.nobody], "DnsOptions": ["ndots:0", "timeout:1", "attempts:1"]}

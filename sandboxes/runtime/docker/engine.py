@@ -1,0 +1,124 @@
+"""The connection to the engine: one client for each process, time limits, our errors for theirs."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import requests
+import urllib3
+from docker import APIClient
+from docker.errors import APIError, DockerException, ImageNotFound
+from docker.utils import kwargs_from_env
+
+from sandboxes.runtime import (
+    EngineRefused,
+    EngineUnreachable,
+    ImageMissing,
+    NoRoom,
+    RuntimeFailure,
+)
+
+Result = TypeVar("Result")
+
+POOL = 32
+"""Connections kept open; as many calls may be under way at once before one is made anew."""
+AT_ONCE = 8
+"""Calls that one act has under way at the same time."""
+NO_ROOM = ("all ports are allocated", "port is already allocated", "address already in use")
+LONGEST_EXPLANATION = 300
+
+
+class Engine:
+    """Where the engine is, and how it is asked.
+
+    `url` is Docker's own (`unix://…`, `tcp://…`, `ssh://…`; empty: the usual socket), `timeout` in
+    seconds for each call. DOCKER_TLS_VERIFY and DOCKER_CERT_PATH mean what they mean to Docker.
+    """
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self.url = url
+        self.timeout = timeout
+        self._clients: dict[tuple[int, int], APIClient] = {}
+        self._lock = threading.Lock()
+
+    def client(self, patience: int = 1) -> APIClient:
+        """The client of this process, which waits `patience` times as long as usual.
+
+        Made when first needed: a socket that is shared with a forked child mixes up the answers.
+        """
+        key = (os.getpid(), patience)
+        with self._lock:
+            if key not in self._clients:
+                self._clients[key] = self._connect(patience)
+            return self._clients[key]
+
+    def _connect(self, patience: int) -> APIClient:
+        where = kwargs_from_env({**os.environ, "DOCKER_HOST": self.url})
+        timeout: Any = self.timeout * patience
+        return APIClient(timeout=timeout, max_pool_size=POOL, **where)
+
+    @contextmanager
+    def asked(
+        self, to: str, *, hide: Collection[str] = (), patience: int = 1
+    ) -> Iterator[APIClient]:
+        """The client, for calls that are meant `to` do something; it completes “refused to …”.
+
+        Raises our errors for all of the SDK's, without any of the words in `hide`.
+        """
+        try:
+            yield self.client(patience)
+        except ImageNotFound as error:
+            raise ImageMissing(
+                f"The engine has no such image: {explained(error, hide)}. "
+                "An operator builds it with `manage.py build_images`."
+            ) from error
+        except APIError as error:
+            raise refusal(error, to, hide) from error
+        except (
+            requests.RequestException,
+            DockerException,
+            urllib3.exceptions.HTTPError,
+            OSError,
+        ) as error:
+            raise EngineUnreachable(
+                f"The Docker engine did not answer when asked to {to} ({type(error).__name__})."
+            ) from error
+
+
+def refusal(error: APIError, to: str, hide: Collection[str] = ()) -> RuntimeFailure:
+    """What the engine's “no” means to us."""
+    explanation = explained(error, hide)
+    if any(words in explanation for words in NO_ROOM):
+        return NoRoom("All ports that sandboxes may use are taken; try again when one has ended.")
+    return EngineRefused(f"The engine refused to {to}: {explanation}.")
+
+
+def explained(error: APIError, hide: Collection[str] = ()) -> str:
+    """The engine's own explanation: one line of it, with nothing secret in it."""
+    text = " ".join(str(error.explanation or error.status_code).split())
+    for word in sorted(hide, key=len, reverse=True):
+        text = text.replace(word, "•••") if word else text
+    return text[:LONGEST_EXPLANATION].rstrip(".")
+
+
+def gone(error: APIError) -> bool:
+    """Whether the object is not there (any more), or its removal is already under way."""
+    return error.status_code == requests.codes.not_found or "already in progress" in explained(
+        error
+    )
+
+
+def together(acts: Sequence[Callable[[], Result]], at_once: int = AT_ONCE) -> list[Result]:
+    """Do all of it side by side; when some fail, the rest is done all the same.
+
+    Raises the first failure, in the order given.
+    """
+    if len(acts) <= 1:
+        return [act() for act in acts]
+    with ThreadPoolExecutor(min(at_once, len(acts)), "engine") as pool:
+        return [future.result() for future in [pool.submit(act) for act in acts]]

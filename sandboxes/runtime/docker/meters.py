@@ -1,0 +1,107 @@
+"""What a sandbox consumes, read where it costs no engine call when the engine is on this machine.
+
+The kernel's own files are read in microseconds; the engine's statistics, which serve for an engine
+elsewhere, take a call for each container.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+INTERFACES = Path("/sys/class/net")
+CGROUPS = Path("/sys/fs/cgroup")
+MB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Bytes to and from the services, over the host's side of their network."""
+
+    received: int
+    sent: int
+
+    @property
+    def traffic(self) -> int:
+        """What counts as activity: bytes that went both ways.
+
+        A caller sends and is answered. A service that talks to nobody (a metric that it tries to
+        deliver), and a host that announces itself on every interface, move only one of the two.
+        """
+        return min(self.received, self.sent)
+
+
+@dataclass(frozen=True)
+class Load:
+    """Memory in MB and CPU time in seconds of one container."""
+
+    memory_mb: float
+    cpu_seconds: float
+
+
+def bridge_flow(bridge: str) -> Flow | None:
+    """What went over a bridge between the host and the services; None: it is not on this machine.
+
+    Frames from one service to another are forwarded, not received by the host: not counted here.
+    """
+    counters = INTERFACES / bridge / "statistics"
+    try:
+        # Seen from the host: it receives what the services send.
+        return Flow(received=_number(counters / "tx_bytes"), sent=_number(counters / "rx_bytes"))
+    except OSError:
+        return None
+
+
+def stats_flow(stats: dict[str, Any]) -> Flow:
+    """The same of one container, by the engine's statistics (traffic among services included)."""
+    networks = (stats.get("networks") or {}).values()
+    return Flow(
+        received=sum(network["rx_bytes"] for network in networks),
+        sent=sum(network["tx_bytes"] for network in networks),
+    )
+
+
+def cgroup_load(container_id: str) -> Load | None:
+    """What a container uses, by its control group; None: it is not on this machine.
+
+    Knows cgroup v1 and v2, with the names that the `cgroupfs` and the `systemd` driver give.
+    """
+    for name in (f"docker/{container_id}", f"system.slice/docker-{container_id}.scope"):
+        try:
+            return _load_v2(CGROUPS / name) or _load_v1(name)
+        except OSError:
+            continue
+    return None
+
+
+def stats_load(stats: dict[str, Any]) -> Load:
+    """The same, by the engine's statistics."""
+    memory = stats.get("memory_stats") or {}
+    detail = memory.get("stats") or {}
+    idle = detail.get("total_inactive_file", detail.get("inactive_file", 0))
+    cpu = ((stats.get("cpu_stats") or {}).get("cpu_usage") or {}).get("total_usage", 0)
+    return Load(max(0, memory.get("usage", 0) - idle) / MB, cpu / 1e9)
+
+
+def _load_v2(group: Path) -> Load | None:
+    if not (group / "memory.current").exists():
+        return None
+    used = _number(group / "memory.current") - _table(group / "memory.stat")["inactive_file"]
+    return Load(max(0, used) / MB, _table(group / "cpu.stat")["usage_usec"] / 1e6)
+
+
+def _load_v1(name: str) -> Load:
+    memory = CGROUPS / "memory" / name
+    idle = _table(memory / "memory.stat")["total_inactive_file"]
+    used = _number(memory / "memory.usage_in_bytes") - idle
+    return Load(max(0, used) / MB, _number(CGROUPS / "cpuacct" / name / "cpuacct.usage") / 1e9)
+
+
+def _number(file: Path) -> int:
+    return int(file.read_text())
+
+
+def _table(file: Path) -> dict[str, int]:
+    pairs = (line.split() for line in file.read_text().splitlines())
+    return {key: int(value) for key, value in pairs}

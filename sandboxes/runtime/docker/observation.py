@@ -1,0 +1,161 @@
+"""Facts about sandboxes, from the engine's lists: three calls, however many there are.
+
+Only what the lists don't say is asked for singly: why a container stopped, which is exceptional,
+and, where the engine is on another machine, its traffic.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from docker.errors import APIError
+
+from sandboxes.runtime import Published, SandboxFacts, ServiceFacts, ServiceState
+from sandboxes.runtime.docker.engine import Engine, gone, together
+from sandboxes.runtime.docker.meters import MB, Flow, bridge_flow, stats_flow
+from sandboxes.runtime.docker.names import SANDBOX, SERVICE, Names, label
+from sandboxes.runtime.docker.network import BRIDGE_OPTION
+
+Row = dict[str, Any]
+STATES = {
+    "created": ServiceState.CREATED,
+    "running": ServiceState.RUNNING,
+    "paused": ServiceState.RUNNING,
+}
+SIZES_PATIENCE = 6
+"""To tell sizes, the engine walks through all that the containers wrote."""
+
+
+@dataclass
+class Found:
+    """The engine objects of one sandbox, as the lists give them."""
+
+    containers: list[Row] = field(default_factory=list)
+    networks: list[Row] = field(default_factory=list)
+    volumes: list[Row] = field(default_factory=list)
+
+    @property
+    def created_at(self) -> datetime:
+        times = [datetime.fromtimestamp(row["Created"], UTC) for row in self.containers]
+        times += [moment(row["Created"]) for row in self.networks]
+        times += [moment(row["CreatedAt"]) for row in self.volumes]
+        return min(times)
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Looks at the sandboxes of one instance. `public_host`: where their ports are reached."""
+
+    engine: Engine
+    names: Names
+    public_host: str
+
+    def look(
+        self, sandbox_id: str | None = None, *, sizes: bool = False
+    ) -> dict[str, SandboxFacts]:
+        """All sandboxes, or the one, by id. Raises EngineUnreachable."""
+        found = self._found(self.names.filters(sandbox_id), sizes)
+        stopped = [
+            row for one in found.values() for row in one.containers if state(row) == "exited"
+        ]
+        ends = self._ends(stopped) if stopped else {}
+        facts = [partial(self._facts, name, one, ends, sizes) for name, one in found.items()]
+        return {one.id: one for one in together(facts)}
+
+    def _found(self, filters: dict[str, list[str]], sizes: bool) -> dict[str, Found]:
+        found: dict[str, Found] = defaultdict(Found)
+        with self.engine.asked(
+            "list the sandboxes", patience=SIZES_PATIENCE if sizes else 1
+        ) as client:
+            for row in client.containers(all=True, size=sizes, filters=filters):
+                found[label(row, SANDBOX)].containers.append(row)
+            for row in client.networks(filters=filters):
+                found[label(row, SANDBOX)].networks.append(row)
+            for row in client.volumes(filters=filters)["Volumes"] or ():
+                found[label(row, SANDBOX)].volumes.append(row)
+        return found
+
+    def _facts(
+        self, sandbox_id: str, found: Found, ends: dict[str, Row], sizes: bool
+    ) -> SandboxFacts:
+        return SandboxFacts(
+            id=sandbox_id,
+            services={
+                label(row, SERVICE): self._service(row, ends.get(row["Id"], {}))
+                for row in found.containers
+                if label(row, SERVICE)
+            },
+            created_at=found.created_at,
+            traffic_bytes=self._traffic(found),
+            disk_mb=sum(row.get("SizeRw") or 0 for row in found.containers) / MB if sizes else None,
+        )
+
+    def _service(self, row: Row, end: Row) -> ServiceFacts:
+        return ServiceFacts(
+            state=state(row),
+            ports={
+                port["PrivatePort"]: Published(self.public_host, port["PublicPort"])
+                for port in row.get("Ports") or ()
+                if port.get("PublicPort")
+            },
+            exit_code=end.get("ExitCode"),
+            out_of_memory=bool(end.get("OOMKilled")),
+            stopped_with_engine=bool(end.get("StoppedWithEngine")),
+        )
+
+    def _ends(self, stopped: list[Row]) -> dict[str, Row]:
+        """Why containers stopped, by container id; not of those that are gone meanwhile."""
+        started = self._engine_started()
+        states = together([partial(self._end, row["Id"]) for row in stopped])
+        for end in states:
+            end["StoppedWithEngine"] = bool(started and end and moment(end["FinishedAt"]) < started)
+        return dict(zip([row["Id"] for row in stopped], states, strict=True))
+
+    def _end(self, container_id: str) -> Row:
+        with self.engine.asked("tell why a container stopped") as client:
+            try:
+                return dict(client.inspect_container(container_id)["State"])
+            except APIError as error:
+                if gone(error):
+                    return {}
+                raise
+
+    def _engine_started(self) -> datetime | None:
+        """When the engine was started: it makes its network `bridge` anew each time."""
+        with self.engine.asked("list the networks") as client:
+            rows = client.networks(filters={"type": "builtin", "driver": "bridge"})
+        return max((moment(row["Created"]) for row in rows), default=None)
+
+    def _traffic(self, found: Found) -> int | None:
+        bridges = [(row.get("Options") or {}).get(BRIDGE_OPTION, "") for row in found.networks]
+        here = [bridge_flow(bridge) for bridge in bridges if bridge]
+        flows = [flow for flow in here if flow] or self._asked_for(found)
+        return sum(flow.traffic for flow in flows) if flows else None
+
+    def _asked_for(self, found: Found) -> list[Flow]:
+        """By the engine's statistics, where the bridges are on another machine."""
+        public = [row for row in found.containers if state(row) == "running" and row.get("Ports")]
+        return [flow for row in public for flow in self._flow(row["Id"])]
+
+    def _flow(self, container_id: str) -> list[Flow]:
+        with self.engine.asked("measure a container's traffic") as client:
+            try:
+                return [stats_flow(client.stats(container_id, stream=False, one_shot=True))]
+            except APIError as error:
+                if gone(error):
+                    return []
+                raise
+
+
+def state(row: Row) -> ServiceState:
+    """Stopped, dead and being removed are all the same to a sandbox."""
+    return STATES.get(row["State"], ServiceState.EXITED)
+
+
+def moment(text: str) -> datetime:
+    """A time as the engine writes it, with nine digits of a second or none, in UTC."""
+    return datetime.fromisoformat(text).astimezone(UTC)

@@ -1,0 +1,247 @@
+"""A working fake: sandboxes that live in a dictionary, and whose fate tests decide.
+
+It keeps the contract (`tests/test_runtime_contract.py` holds it to that) and does nothing else:
+ports are given out but nobody answers there. The second half of the class is for tests: it breaks
+things as an engine would.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.utils import timezone
+
+from sandboxes.runtime import (
+    Abilities,
+    EngineRefused,
+    EngineUnreachable,
+    ImageMissing,
+    NoRoom,
+    NoSuchService,
+    NotReady,
+    Published,
+    Report,
+    SandboxFacts,
+    SandboxSpec,
+    ServiceFacts,
+    ServiceSpec,
+    ServiceState,
+    Usage,
+)
+
+HOST = "127.0.0.1"
+FIRST_PORT = 49152
+LONGEST_OUTPUT = 64 * 1024
+
+
+@dataclass
+class Kept:
+    """What the fake engine holds of one sandbox."""
+
+    created_at: datetime
+    services: dict[str, ServiceFacts] = field(default_factory=dict)
+    logs: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    traffic_bytes: int = 0
+    disk_mb: float = 0.0
+
+
+class MemoryRuntime:
+    """The runtime contract without an engine. `capacity`: how many sandboxes there is room for."""
+
+    def __init__(self, capacity: int = 4096) -> None:
+        self.capacity = capacity
+        self.unreachable = False
+        self.slow_seconds = 0.0
+        self.hard_disk_limit = False
+        self.missing: set[str] = set()
+        """Images that are not there."""
+        self.answers: dict[tuple[str, ...], tuple[int, str]] = {}
+        """Exit code and output of commands; all others succeed and say nothing."""
+        self.executed: list[tuple[str, str, tuple[str, ...]]] = []
+        """Sandbox, service and command of every `execute`."""
+        self._kept: dict[str, Kept] = {}
+        self._failures: dict[str, list[BaseException]] = defaultdict(list)
+        self._doomed: dict[str, tuple[int, str]] = {}
+        self._ports = itertools.count(FIRST_PORT)
+        self._lock = threading.RLock()
+
+    @classmethod
+    def from_settings(cls) -> MemoryRuntime:
+        return cls()
+
+    def create(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:
+        """As the contract has it; whether `timeout` is kept depends on `slow_seconds`."""
+        with self._call("create"):
+            if missing := self._missing(service.image for service in spec.services):
+                raise ImageMissing(f"The engine has no such image: {missing[0]}.")
+        report("network")
+        with self._call("network"):
+            if spec.id not in self._kept and len(self._kept) >= self.capacity:
+                raise NoRoom("All subnets that sandboxes may use are taken.")
+            kept = self._kept.setdefault(spec.id, Kept(timezone.now()))
+        report("containers")
+        for service in spec.services:
+            with self._call("containers"):
+                self._start(kept, service)
+        report("ready")
+        with self._call("ready"):
+            if self.slow_seconds > timeout:
+                raise NotReady(f"The sandbox did not answer within {timeout:g} seconds.")
+            return self._ready(spec, kept)
+
+    def observe(self, *, sizes: bool = False) -> dict[str, SandboxFacts]:
+        with self._call("observe"):
+            return {name: self._facts(name, kept, sizes) for name, kept in self._kept.items()}
+
+    def destroy(self, sandbox_id: str) -> None:
+        with self._call("destroy"):
+            self._kept.pop(sandbox_id, None)
+
+    def execute(
+        self, sandbox_id: str, service: str, command: Sequence[str], timeout: float
+    ) -> tuple[int, str]:
+        with self._call("execute"):
+            if self._service(sandbox_id, service).state is not ServiceState.RUNNING:
+                raise EngineRefused(f"The service {service} is not running.")
+            if self.slow_seconds > timeout:
+                raise EngineRefused(f"The command did not end within {timeout:g} seconds.")
+            self.executed.append((sandbox_id, service, tuple(command)))
+            code, output = self.answers.get(tuple(command), (0, ""))
+            return code, output[-LONGEST_OUTPUT:]
+
+    def logs(self, sandbox_id: str, service: str, tail: int) -> str:
+        with self._call("logs"):
+            self._service(sandbox_id, service)
+            lines = self._kept[sandbox_id].logs[service]
+            return "".join(f"{line}\n" for line in lines[max(0, len(lines) - tail) :])
+
+    def usage(self, sandbox_ids: Sequence[str]) -> dict[str, Usage]:
+        with self._call("usage"):
+            kept = {name: self._kept[name] for name in sandbox_ids if name in self._kept}
+            return {
+                name: Usage(
+                    memory_mb=64.0 * len(one.services),
+                    cpu_seconds=max(0.0, (timezone.now() - one.created_at).total_seconds() / 100),
+                    received_bytes=one.traffic_bytes,
+                    sent_bytes=one.traffic_bytes,
+                )
+                for name, one in kept.items()
+                if self._facts(name, one, sizes=False).alive
+            }
+
+    def abilities(self) -> Abilities:
+        with self._call("abilities"):
+            return Abilities("memory", "1", False, self.hard_disk_limit, memory_mb=16 * 1024)
+
+    def missing_images(self, images: Sequence[str]) -> list[str]:
+        with self._call("missing_images"):
+            return self._missing(images)
+
+    # What tests do to it.
+
+    def fail_next(self, what: str, error: BaseException) -> None:
+        """The next call of a verb, or the next step of `create`, raises this.
+
+        A step's failure leaves what was made until then; KeyboardInterrupt will do for a kill.
+        """
+        self._failures[what].append(error)
+
+    def doom(self, service: str, exit_code: int, last_words: str = "") -> None:
+        """The service of that name will exit like this as soon as it is started."""
+        self._doomed[service] = (exit_code, last_words)
+
+    def exit(self, sandbox_id: str, service: str, code: int = 1, *, oom: bool = False) -> None:
+        """The service stops by itself."""
+        with self._lock:
+            self._stop(sandbox_id, service, exit_code=code, out_of_memory=oom)
+
+    def restart_engine(self) -> None:
+        """Everything has stopped with the engine; traffic is counted from nothing again."""
+        with self._lock:
+            for name, kept in self._kept.items():
+                kept.traffic_bytes = 0
+                for service in kept.services:
+                    self._stop(name, service, exit_code=137, stopped_with_engine=True)
+
+    def use(self, sandbox_id: str, sent: int = 1000) -> None:
+        """Somebody uses the sandbox: so many bytes go over its published ports."""
+        self._kept[sandbox_id].traffic_bytes += sent
+
+    def fill(self, sandbox_id: str, disk_mb: float) -> None:
+        """It has written so many MB by now."""
+        self._kept[sandbox_id].disk_mb = disk_mb
+
+    def say(self, sandbox_id: str, service: str, line: str) -> None:
+        """The service writes a line to its log."""
+        self._kept[sandbox_id].logs[service].append(line)
+
+    def forget(self, sandbox_id: str) -> None:
+        """Somebody removed it behind the portal's back."""
+        self._kept.pop(sandbox_id, None)
+
+    def plant(self, sandbox_id: str, created_at: datetime | None = None) -> None:
+        """Something with our labels that nobody asked for: a lone network."""
+        self._kept[sandbox_id] = Kept(created_at or timezone.now())
+
+    @contextmanager
+    def _call(self, what: str) -> Iterator[None]:
+        time.sleep(self.slow_seconds)
+        with self._lock:
+            if self.unreachable:
+                raise EngineUnreachable("The engine did not answer.")
+            if self._failures[what]:
+                raise self._failures[what].pop(0)
+            yield
+
+    def _missing(self, images: Iterator[str] | Sequence[str]) -> list[str]:
+        return [image for image in images if image in self.missing]
+
+    def _start(self, kept: Kept, service: ServiceSpec) -> None:
+        present = kept.services.get(service.name)
+        if present and present.state is ServiceState.RUNNING:
+            return
+        ports = {port: Published(HOST, next(self._ports)) for port in service.ports}
+        kept.services[service.name] = ServiceFacts(ServiceState.RUNNING, ports)
+        kept.logs[service.name].append(f"{service.name} started")
+        if service.name in self._doomed:
+            code, last_words = self._doomed.pop(service.name)
+            kept.services[service.name] = ServiceFacts(ServiceState.EXITED, exit_code=code)
+            kept.logs[service.name].append(last_words)
+
+    def _ready(self, spec: SandboxSpec, kept: Kept) -> SandboxFacts:
+        for name, service in kept.services.items():
+            if service.state is not ServiceState.RUNNING:
+                raise NotReady(
+                    f"The service {name} stopped with exit code {service.exit_code} "
+                    "before the sandbox was ready.",
+                    service=name,
+                    exit_code=service.exit_code,
+                )
+        return self._facts(spec.id, kept, sizes=False)
+
+    def _facts(self, sandbox_id: str, kept: Kept, sizes: bool) -> SandboxFacts:
+        return SandboxFacts(
+            id=sandbox_id,
+            services=dict(kept.services),
+            created_at=kept.created_at,
+            traffic_bytes=kept.traffic_bytes,
+            disk_mb=kept.disk_mb if sizes else None,
+        )
+
+    def _service(self, sandbox_id: str, service: str) -> ServiceFacts:
+        kept = self._kept.get(sandbox_id)
+        if kept is None or service not in kept.services:
+            raise NoSuchService(f"The sandbox has no service {service}, or not any more.")
+        return kept.services[service]
+
+    def _stop(self, sandbox_id: str, service: str, exit_code: int, **why: bool) -> None:
+        self._service(sandbox_id, service)
+        end = ServiceFacts(ServiceState.EXITED, exit_code=exit_code, **why)
+        self._kept[sandbox_id].services[service] = end
