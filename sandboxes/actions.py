@@ -6,20 +6,19 @@ again under a lock, and answers a `Refusal` when it is not to be.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from django.conf import settings
 from django.db import transaction
 from django.utils.timesince import timeuntil
 
-from sandboxes import blueprints, clock, lifecycle, limits, stellar, tasks
-from sandboxes.errors import Conflict, Invalid, KeyReused, Unavailable
+from sandboxes import blueprints, clock, lifecycle, limits, tasks
+from sandboxes.admission import LONGEST_NAME as LONGEST_NAME
+from sandboxes.admission import LaunchRequest as LaunchRequest
+from sandboxes.admission import admit
+from sandboxes.errors import Conflict, Invalid, KeyReused, LimitReached, Unavailable
 from sandboxes.models import (
     EndReason,
     Extension,
@@ -35,21 +34,6 @@ if TYPE_CHECKING:
 
 KEY_KEPT = timedelta(hours=24)
 LONGEST_KEY = 255
-LONGEST_NAME = 60
-
-
-@dataclass(frozen=True)
-class LaunchRequest:
-    """What may be chosen about a new sandbox; None stands for the default."""
-
-    blueprint: str | None = None
-    ttl_minutes: int | None = None
-    name: str = ""
-
-    @property
-    def fingerprint(self) -> str:
-        parts = [self.blueprint, self.ttl_minutes, self.name]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def launch(user: User, request: LaunchRequest, idempotency_key: str = "") -> tuple[Sandbox, bool]:
@@ -63,8 +47,9 @@ def launch(user: User, request: LaunchRequest, idempotency_key: str = "") -> tup
         site = Site.locked()
         if idempotency_key and (earlier := _answered(user, idempotency_key, request)):
             return earlier, False
-        _refuse_when_drained(site)
-        sandbox = _admit(user, request)
+        if closed := _maintenance(site):
+            raise closed
+        sandbox = admit(user, request)
         if idempotency_key:
             IdempotencyKey.objects.create(
                 owner=user,
@@ -90,59 +75,17 @@ def _answered(user: User, key: str, request: LaunchRequest) -> Sandbox | None:
     return known.sandbox
 
 
-def _refuse_when_drained(site: Site) -> None:
-    if site.drained_until and site.drained_until > clock.now():
-        text = site.drain_message or "The portal is under maintenance."
-        raise Unavailable(f"{text} It should be over in {timeuntil(site.drained_until)}.")
+def _maintenance(site: Site) -> Unavailable | None:
+    if site.drained_until is None or site.drained_until <= clock.now():
+        return None
+    text = site.drain_message or "The portal is under maintenance."
+    until = timeuntil(site.drained_until, clock.now())
+    return Unavailable(f"{text} It should be over in {until}.", site.drained_until)
 
 
-def _admit(user: User, request: LaunchRequest) -> Sandbox:
-    blueprint = _blueprint(request)
-    mine = limits.limits_of(user)
-    ttl_minutes = _ttl(request, mine)
-    name = _name(request)
-    slot = limits.take_place(user)
-    public_key, secret = stellar.new_key_pair()
-    sandbox = Sandbox(
-        owner=user,
-        name=name,
-        blueprint=blueprint.name,
-        slot=slot,
-        created_at=clock.now(),
-        ttl_minutes=ttl_minutes,
-        idle_minutes=mine.idle_minutes,
-        memory_mb=blueprint.memory_mb,
-        cpus=blueprint.cpus,
-        disk_mb=settings.SANDBOX_DISK_MB,
-        secrets=blueprint.new_secrets() | {"STELLAR_SECRET": secret},
-        stellar_public_key=public_key,
-        funding_due_at=clock.now(),
-    )
-    return lifecycle.admit(sandbox, user)
-
-
-def _blueprint(request: LaunchRequest) -> blueprints.Blueprint:
-    known = blueprints.available()
-    name = request.blueprint or settings.SANDBOX_DEFAULT_BLUEPRINT
-    if name not in known:
-        raise Invalid("blueprint", f"There is no blueprint “{name}”; take {', '.join(known)}.")
-    return known[name]
-
-
-def _ttl(request: LaunchRequest, mine: limits.Limits) -> int:
-    if request.ttl_minutes is None:
-        return mine.ttl_minutes
-    low, high = mine.ttl_min_minutes, mine.ttl_max_minutes
-    if not low <= request.ttl_minutes <= high:
-        raise Invalid("ttl_minutes", f"Choose a lifetime from {low} to {high} minutes.")
-    return request.ttl_minutes
-
-
-def _name(request: LaunchRequest) -> str:
-    name = request.name.strip()
-    if len(name) > LONGEST_NAME or not name.isprintable():
-        raise Invalid("name", f"Use at most {LONGEST_NAME} printable characters.")
-    return name
+def refusal_to_launch(user: User) -> Unavailable | LimitReached | None:
+    """Why the user could not launch a sandbox now; None when they could."""
+    return _maintenance(Site.current()) or limits.refusal_for(user)
 
 
 @contextmanager
@@ -175,7 +118,7 @@ def extend(sandbox: Sandbox, minutes: int, actor: User, reason: str = "") -> Ext
         if not by_operator and row.extensions.filter(by_operator=False).exists():
             raise Conflict("This sandbox was extended already; each can be extended once.")
         given = extension_preview(row, minutes)
-        if not given:
+        if given < timedelta(minutes=1):
             raise Conflict("This sandbox has reached the longest lifetime that is allowed.")
         assert row.expires_at
         extension = Extension.objects.create(
@@ -195,8 +138,7 @@ def extend(sandbox: Sandbox, minutes: int, actor: User, reason: str = "") -> Ext
 
 
 def _note_activity(row: Sandbox, **values: object) -> None:
-    # max(): a clock that was set back must not shorten what was granted.
-    last = max(row.last_activity_at or clock.now(), clock.now())
+    last = clock.not_before(row.last_activity_at)
     Sandbox.objects.filter(pk=row.pk).update(last_activity_at=last, **values)
 
 
@@ -249,6 +191,6 @@ def credentials(sandbox: Sandbox, actor: User) -> dict[str, str]:
     """The sandbox's own keys; every look is journalled. Raises Conflict unless it is running."""
     with _running(sandbox, "asked for its credentials") as row:
         lifecycle.journal(row, "credentials_read", "The credentials were read.", actor=actor)
-    blueprint = blueprints.load(row.blueprint)
-    own = blueprint.fill_credentials(row.secrets, row.addresses)
-    return own | {"stellar_secret": row.secrets["STELLAR_SECRET"]}
+        secrets = row.secrets
+    own = blueprints.load(row.blueprint).fill_credentials(secrets, row.addresses)
+    return own | {"stellar_secret": secrets["STELLAR_SECRET"]}

@@ -27,7 +27,11 @@ class KeyReused(Refusal):
 
 
 class Unavailable(Refusal):
-    """The portal takes no launches now, for the reason that the message gives."""
+    """The portal can't do it now, for the reason that the message gives; `retry_at`, if known."""
+
+    def __init__(self, message: str, retry_at: datetime | None = None) -> None:
+        super().__init__(message)
+        self.retry_at = retry_at
 
 
 @dataclass(eq=False)
