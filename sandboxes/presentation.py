@@ -62,9 +62,8 @@ def endpoints(sandbox: Sandbox) -> dict[str, str | None]:
     blueprint = blueprints.available().get(sandbox.blueprint)
     if blueprint is None:
         return {}
-    if sandbox.state == State.RUNNING:
-        return dict(blueprint.endpoint_urls(sandbox.addresses))
-    return dict.fromkeys(blueprint.endpoints)
+    reachable = sandbox.addresses if sandbox.state == State.RUNNING else {}
+    return dict.fromkeys(blueprint.endpoints) | blueprint.endpoint_urls(reachable)
 
 
 def extension(sandbox: Sandbox) -> ExtensionOffer:
