@@ -1,0 +1,82 @@
+"""Who is asking: a bearer token with a large enough scope, or someone signed in to the portal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+from allauth.account.adapter import get_adapter
+from django.conf import settings
+from django.core.cache import cache
+from django.http import HttpRequest
+from ninja.errors import HttpError
+from ninja.security import APIKeyCookie, HttpBearer
+from ninja.utils import check_csrf
+
+from sandboxes import tokens
+from sandboxes.api.problems import ScopeTooSmall, TooManyAttempts, Unauthenticated
+from sandboxes.models import Scope
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+WRONG_TOKENS_ALLOWED = 60
+WRONG_TOKENS_SECONDS = 60
+
+
+class ApiRequest(HttpRequest):
+    """A request that was let in."""
+
+    auth: User
+
+
+class PortalToken(HttpBearer):
+    """A token of the portal whose scope is at least the one that the operation needs."""
+
+    def __init__(self, needed: Scope) -> None:
+        super().__init__()
+        self.needed = needed
+
+    def authenticate(self, request: HttpRequest, token: str) -> User:
+        found = tokens.authenticate(token)
+        if found is None:
+            _count_wrong_token(request)
+            # Not None: a wrong token must not fall back on a session that a browser sends along.
+            raise Unauthenticated("This token is wrong, expired or revoked; make a new one.")
+        if Scope.values.index(found.scope) < Scope.values.index(self.needed):
+            raise ScopeTooSmall(self.needed, found.scope)
+        structlog.contextvars.bind_contextvars(user_id=found.user_id, token=found.prefix)
+        return found.user
+
+
+class PortalSession(APIKeyCookie):
+    """The session of someone signed in; anything but reading also needs the CSRF token."""
+
+    param_name = settings.SESSION_COOKIE_NAME
+
+    def __call__(self, request: HttpRequest) -> User | None:
+        # The base class asks for a CSRF token first, and so answers 403 to who isn't signed in.
+        if not request.user.is_authenticated:
+            return None
+        if check_csrf(request):
+            raise HttpError(403, "Send the CSRF token of your session in X-CSRFToken.")
+        return self.authenticate(request, None)
+
+    def authenticate(self, request: HttpRequest, key: str | None) -> User | None:  # noqa: ARG002
+        return request.user  # type: ignore[return-value]
+
+
+def _count_wrong_token(request: HttpRequest) -> None:
+    """Raises TooManyAttempts."""
+    key = f"wrong-tokens:{get_adapter().get_client_ip(request)}"
+    cache.add(key, 0, WRONG_TOKENS_SECONDS)
+    try:
+        count = cache.incr(key)
+    except ValueError:  # It expired between the two.
+        return
+    if count > WRONG_TOKENS_ALLOWED:
+        raise TooManyAttempts(WRONG_TOKENS_SECONDS)
+
+
+READ, LAUNCH, ALL = ([PortalToken(scope), PortalSession()] for scope in Scope)
+"""What `auth` of an operation may be: the smallest scope of a token that it takes."""

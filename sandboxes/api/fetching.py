@@ -1,0 +1,21 @@
+"""The one way to a sandbox: through its owner."""
+
+from __future__ import annotations
+
+import re
+
+from django.http import Http404
+from django.shortcuts import get_object_or_404
+
+from sandboxes.api.auth import ApiRequest
+from sandboxes.models import Sandbox
+
+PUBLIC_ID = re.compile(r"sbx_[a-z0-9]{1,16}")
+
+
+def owned(request: ApiRequest, sandbox_id: str) -> Sandbox:
+    """The caller's own sandbox of this id; another's is as unknown as none. Raises Http404."""
+    if not PUBLIC_ID.fullmatch(sandbox_id):
+        raise Http404
+    mine = request.auth.sandboxes.prefetch_related("extensions")
+    return get_object_or_404(mine, public_id=sandbox_id)

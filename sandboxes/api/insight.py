@@ -1,0 +1,98 @@
+"""What happened in a sandbox: its journal, its logs, what it consumes."""
+
+from __future__ import annotations
+
+from celery.exceptions import TimeoutError as NoAnswer
+from django.http import HttpResponse
+from kombu.exceptions import OperationalError
+from ninja import P, QueryEx, Router
+
+from sandboxes import blueprints, models, provisioning, tasks
+from sandboxes.api import describing, schemas
+from sandboxes.api.auth import READ, ApiRequest
+from sandboxes.api.fetching import owned
+from sandboxes.api.paging import Cursor, Limit, link_next, read_cursor, take_page
+from sandboxes.api.specification import answers
+from sandboxes.errors import Conflict, Invalid, Unavailable
+
+router = Router(tags=["Insight"])
+
+Service = QueryEx[str, P(description="One of the blueprint's services; needed while it lives.")]
+Tail = QueryEx[int, P(ge=1, le=1000, description="So many lines at most.")]
+History = QueryEx[int, P(ge=1, le=1000, description="So many samples at most.")]
+LOGS_TIMEOUT_SECONDS = 5
+
+
+@router.get(
+    "/sandboxes/{sandbox_id}/events", auth=READ, response=answers(200, schemas.EventPage, 404, 422)
+)
+def list_events(
+    request: ApiRequest,
+    response: HttpResponse,
+    sandbox_id: str,
+    limit: Limit = 50,
+    cursor: Cursor = "",
+) -> schemas.EventPage:
+    """The journal, oldest line first."""
+    rows = owned(request, sandbox_id).events.order_by("pk")
+    if cursor:
+        rows = rows.filter(pk__gt=read_cursor(cursor, "events")[0])
+    page, following = take_page(rows, limit, "events", lambda event: (event.pk,))
+    link_next(request, response, following)
+    return schemas.EventPage(
+        data=[schemas.Event.from_orm(event) for event in page],
+        has_more=following is not None,
+        next_cursor=following,
+    )
+
+
+@router.get(
+    "/sandboxes/{sandbox_id}/logs", auth=READ, response=answers(200, schemas.Log, 404, 409, 422)
+)
+def read_log(
+    request: ApiRequest,
+    sandbox_id: str,
+    service: Service = "",
+    tail: Tail = 100,
+) -> schemas.Log:
+    """The last lines that a service wrote; of a sandbox that failed, those that were kept."""
+    sandbox = owned(request, sandbox_id)
+    if sandbox.state in (models.State.DESTROYING, *models.ENDED):
+        return schemas.Log(service=None, live=False, text=sandbox.failure.get("log_tail", ""))
+    known = [known.name for known in blueprints.load(sandbox.blueprint).services]
+    if service not in known:
+        raise Invalid("service", f"Choose one of {', '.join(known)}.")
+    if sandbox.state == models.State.PENDING:
+        raise Conflict("Its services are not started yet.")
+    text = _ask_worker(sandbox.public_id, service, tail)
+    return schemas.Log(service=service, live=True, text=provisioning.conceal(text, sandbox.secrets))
+
+
+def _ask_worker(public_id: str, service: str, tail: int) -> str:
+    """The web process holds no engine socket, so a worker looks. Raises Unavailable."""
+    try:
+        result = tasks.read_logs.delay(public_id, service, tail)
+        answer = result.get(timeout=LOGS_TIMEOUT_SECONDS)
+    except (NoAnswer, OperationalError, OSError):
+        raise Unavailable("No worker answered; try again.") from None
+    result.forget()
+    if "error" in answer:
+        raise Unavailable(f"The log can't be read now: {answer['error']}")
+    return str(answer["text"])
+
+
+@router.get(
+    "/sandboxes/{sandbox_id}/usage", auth=READ, response=answers(200, schemas.Usage, 404, 422)
+)
+def read_usage(
+    request: ApiRequest,
+    sandbox_id: str,
+    limit: History = 240,
+) -> schemas.Usage:
+    """Memory, CPU, disk and network, as each sweep of the reaper measured them."""
+    sandbox = owned(request, sandbox_id)
+    # One more than is shown: the first one's load needs the one before.
+    newest = list(sandbox.samples.order_by("-pk")[: limit + 1])
+    samples = describing.samples(newest[::-1])[-limit:]
+    now = samples[-1] if samples else None
+    return schemas.Usage(now=now, samples=samples, limits=describing.size(sandbox))

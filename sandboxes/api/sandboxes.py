@@ -1,0 +1,118 @@
+"""Looking at sandboxes, and what their owners may ask of them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db.models import Q
+from django.http import HttpResponse
+from ninja import P, QueryEx, Router
+from ninja.responses import Status
+
+from sandboxes import actions, models
+from sandboxes.api import describing, schemas
+from sandboxes.api.auth import ALL, LAUNCH, READ, ApiRequest
+from sandboxes.api.fetching import owned
+from sandboxes.api.paging import Cursor, Limit, link_next, read_cursor, take_page
+from sandboxes.api.specification import answers
+
+router = Router(tags=["Sandboxes"])
+
+StateFilter = QueryEx[
+    list[models.State] | None, P(description="Only these; give it again for several.")
+]
+
+
+@router.get("/sandboxes", auth=READ, response=answers(200, schemas.SandboxPage, 422))
+def list_sandboxes(
+    request: ApiRequest,
+    response: HttpResponse,
+    state: StateFilter = None,
+    limit: Limit = 50,
+    cursor: Cursor = "",
+) -> schemas.SandboxPage:
+    """Your own sandboxes, newest first, those that ended too."""
+    rows = request.auth.sandboxes.newest_first().prefetch_related("extensions")
+    if state:
+        rows = rows.filter(state__in=state)
+    if cursor:
+        created, pk = read_cursor(cursor, "sandboxes")
+        at = datetime.fromisoformat(created)
+        rows = rows.filter(Q(created_at__lt=at) | Q(created_at=at, pk__lt=pk))
+    page, following = take_page(
+        rows, limit, "sandboxes", lambda row: (row.created_at.isoformat(), row.pk)
+    )
+    link_next(request, response, following)
+    return schemas.SandboxPage(
+        data=[describing.sandbox(row) for row in page],
+        has_more=following is not None,
+        next_cursor=following,
+    )
+
+
+@router.get("/sandboxes/{sandbox_id}", auth=READ, response=answers(200, schemas.Sandbox, 404))
+def get_sandbox(request: ApiRequest, sandbox_id: str) -> schemas.Sandbox:
+    """One sandbox: its state, its clocks, where it can be reached."""
+    return describing.sandbox(owned(request, sandbox_id))
+
+
+@router.delete(
+    "/sandboxes/{sandbox_id}",
+    auth=LAUNCH,
+    response={200: schemas.Sandbox} | answers(202, schemas.Sandbox, 404),
+)
+def destroy_sandbox(request: ApiRequest, sandbox_id: str) -> Status[schemas.Sandbox]:
+    """Destroy it with all that is in it. 202: it is being removed; 200: it is gone already."""
+    sandbox = owned(request, sandbox_id)
+    gone = sandbox.has_ended
+    actions.destroy(sandbox, request.auth)
+    return Status(200 if gone else 202, describing.sandbox(sandbox))
+
+
+@router.get(
+    "/sandboxes/{sandbox_id}/credentials",
+    auth=ALL,
+    response=answers(200, schemas.Credentials, 404, 409),
+    exclude_unset=True,
+)
+def read_credentials(
+    request: ApiRequest, response: HttpResponse, sandbox_id: str
+) -> schemas.Credentials:
+    """The keys of a running sandbox. Each look is written to its journal."""
+    response["Cache-Control"] = "no-store"
+    return schemas.Credentials(**actions.credentials(owned(request, sandbox_id), request.auth))
+
+
+@router.post(
+    "/sandboxes/{sandbox_id}/extensions",
+    auth=LAUNCH,
+    response=answers(201, schemas.ExtensionGranted, 400, 404, 409, 413, 422),
+)
+def extend_sandbox(
+    request: ApiRequest, sandbox_id: str, wanted: schemas.Extend
+) -> Status[schemas.ExtensionGranted]:
+    """Give it more time: once, and never past the hard cap. The idle clock starts again, too."""
+    sandbox = owned(request, sandbox_id)
+    granted = actions.extend(sandbox, wanted.minutes, request.auth)
+    granted.sandbox = sandbox
+    return Status(201, describing.extension(granted))
+
+
+@router.post(
+    "/sandboxes/{sandbox_id}/touch", auth=LAUNCH, response=answers(200, schemas.Sandbox, 404, 409)
+)
+def touch_sandbox(request: ApiRequest, sandbox_id: str) -> schemas.Sandbox:
+    """Start the idle clock again."""
+    sandbox = owned(request, sandbox_id)
+    actions.touch(sandbox, request.auth)
+    return describing.sandbox(sandbox)
+
+
+@router.post(
+    "/sandboxes/{sandbox_id}/reset", auth=LAUNCH, response=answers(202, schemas.Sandbox, 404, 409)
+)
+def reset_sandbox(request: ApiRequest, sandbox_id: str) -> Status[schemas.Sandbox]:
+    """Put the seed data back. Done when `reset_pending` is false again; nothing else changes."""
+    sandbox = owned(request, sandbox_id)
+    actions.reset(sandbox, request.auth)
+    return Status(202, describing.sandbox(sandbox))

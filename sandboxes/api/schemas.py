@@ -1,0 +1,223 @@
+"""What goes into the API and what comes out of it. Times are UTC."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from ninja import Field, Schema
+from pydantic import ConfigDict
+
+from sandboxes.models import EndReason, Funding, State
+
+
+class In(Schema):
+    """A request's body: unknown fields and guessed types are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Launch(In):
+    blueprint: str | None = Field(
+        default=None, description="One of /blueprints; the portal has a default."
+    )
+    ttl_minutes: int | None = Field(
+        default=None,
+        description="Its lifetime, within the bounds that /limits gives.",
+        examples=[60],
+    )
+    name: str | None = Field(
+        default=None, description="At most 60 characters, for you to tell them apart."
+    )
+
+
+class Extend(In):
+    minutes: int = Field(description="How much more; never past the hard cap.", examples=[60])
+
+
+class Step(Schema):
+    name: str
+    label: str
+    state: Literal["waiting", "running", "done", "failed"]
+    started_at: datetime | None
+    seconds: float | None
+
+
+class Extension(Schema):
+    used: bool
+    max_minutes: int = Field(description="What an extension could give now; 0 when none can be.")
+
+
+class Endpoints(Schema):
+    """Where it can be reached; null until it runs. A blueprint may have further ones."""
+
+    model_config = ConfigDict(extra="allow")
+
+    api: str | None = None
+    database: str | None = None
+    docs: str | None = None
+
+
+class Stellar(Schema):
+    public_key: str
+    funding: Funding
+
+
+class Size(Schema):
+    memory_mb: int
+    cpus: float
+    disk_mb: int
+
+
+class Failure(Schema):
+    service: str
+    exit_code: int | None
+    log_tail: str
+
+
+class Sandbox(Schema):
+    id: str = Field(examples=["sbx_0123456789abcdef"])
+    name: str
+    blueprint: str
+    state: State
+    steps: list[Step]
+    created_at: datetime
+    started_at: datetime | None
+    expires_at: datetime | None
+    idle_expires_at: datetime | None
+    hard_cap_at: datetime | None
+    ends_at: datetime | None = Field(description="The earliest of its clocks.")
+    ends_because: Literal["idle", "expired", "cap"] | None = Field(
+        description="Which clock that is; `cap`: no extension can move it."
+    )
+    summary: str = Field(description="What it is doing and what ends it, in a sentence.")
+    ended_at: datetime | None
+    end_reason: EndReason | None
+    end_message: str | None
+    failure: Failure | None
+    extension: Extension
+    reset_pending: bool
+    endpoints: Endpoints
+    stellar: Stellar
+    limits: Size
+
+
+class SandboxPage(Schema):
+    data: list[Sandbox]
+    has_more: bool
+    next_cursor: str | None
+
+
+class ExtensionGranted(Schema):
+    minutes: int = Field(description="Less than was asked for where the hard cap came first.")
+    created_at: datetime
+    expires_before: datetime
+    expires_at: datetime
+    sandbox: Sandbox
+
+
+class Credentials(Schema):
+    """Keys of the sandbox. A blueprint may have further ones."""
+
+    model_config = ConfigDict(extra="allow")
+
+    api_key: str | None = None
+    database_url: str | None = None
+    stellar_secret: str
+
+
+class Event(Schema):
+    id: int
+    at: datetime
+    kind: str
+    by: Literal["owner", "operator", "portal"]
+    message: str
+    data: dict[str, Any]
+
+
+class EventPage(Schema):
+    data: list[Event]
+    has_more: bool
+    next_cursor: str | None
+
+
+class Log(Schema):
+    service: str | None = Field(description="Null when it is the tail of all services.")
+    text: str
+    live: bool = Field(description="False: kept from when the sandbox failed.")
+
+
+class Sample(Schema):
+    at: datetime
+    memory_mb: float
+    cpus: float | None = Field(description="Load since the sample before, in CPUs.")
+    disk_mb: float | None
+    received_bytes: int
+    sent_bytes: int
+
+
+class Usage(Schema):
+    now: Sample | None = Field(description="The last sample; null until there is one.")
+    samples: list[Sample] = Field(description="Oldest first.")
+    limits: Size
+
+
+class Bounds(Schema):
+    default: int
+    min: int
+    max: int
+
+
+class Limits(Schema):
+    limit: int = Field(description="How many sandboxes may be active at once.")
+    active: int
+    can_launch: bool
+    reason: str | None = Field(description="Why none can be launched now, in a sentence.")
+    estimated_wait_seconds: int
+    retry_at: datetime | None
+    frees_first: str | None = Field(description="Which of your sandboxes frees a place first.")
+    ttl_minutes: Bounds
+    extension_max_minutes: int
+    hard_cap_minutes: int
+    idle_minutes: int
+    sandbox: Size
+
+
+class Blueprint(Schema):
+    name: str
+    title: str
+    description: str
+    seed: dict[str, int]
+    default: bool
+
+
+class BlueprintList(Schema):
+    data: list[Blueprint]
+
+
+class FieldError(Schema):
+    field: str
+    message: str
+
+
+class Problem(Schema):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+class InvalidProblem(Problem):
+    errors: list[FieldError]
+
+
+class QuotaProblem(Problem):
+    """With the members below when the limit of sandboxes is reached."""
+
+    estimated_wait_seconds: int | None = None
+    retry_at: datetime | None = None
+    limit: int | None = None
+    active: int | None = None
+    frees_first: str | None = None
