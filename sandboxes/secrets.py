@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cryptography.fernet import Fernet, MultiFernet
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models
+
+if TYPE_CHECKING:
+    TextField = models.TextField[dict[str, str], dict[str, str]]
+else:
+    TextField = models.TextField
+
+
+class Undecipherable(Exception):
+    """Secrets in the database can't be read with the keys in force."""
 
 
 @cache
@@ -30,18 +39,36 @@ def ciphers() -> MultiFernet:
     return _ciphers(tuple(settings.SANDBOX_ENCRYPTION_KEYS))
 
 
-class EncryptedJSONField(models.TextField):
+def _encrypted(value: dict[str, str]) -> str:
+    return ciphers().encrypt(json.dumps(value).encode()).decode() if value else ""
+
+
+def _decrypted(text: str | None) -> dict[str, str]:
+    if not text:
+        return {}
+    try:
+        value: dict[str, str] = json.loads(ciphers().decrypt(text))
+    except InvalidToken as error:
+        raise Undecipherable(
+            "These secrets were encrypted with a key that is not in SANDBOX_ENCRYPTION_KEYS; "
+            "put it back at the end of the list."
+        ) from error
+    return value
+
+
+class EncryptedJSONField(TextField):
     """A JSON object that the database sees only as a Fernet token; empty means no secrets."""
 
     def get_prep_value(self, value: Any) -> str:
-        return ciphers().encrypt(json.dumps(value).encode()).decode() if value else ""
+        return _encrypted(value)
 
     def from_db_value(self, value: str | None, *_: object) -> dict[str, str]:
-        return json.loads(ciphers().decrypt(value.encode())) if value else {}
+        return _decrypted(value)
 
     def to_python(self, value: Any) -> dict[str, str]:
-        return value or {}
+        """Reads a dump back, too."""
+        return _decrypted(value) if isinstance(value, str) else value or {}
 
     def value_to_string(self, obj: models.Model) -> str:
         """Ciphertext also in dumps: `dumpdata` is no way round the keys."""
-        return self.get_prep_value(self.value_from_object(obj))
+        return _encrypted(self.value_from_object(obj))

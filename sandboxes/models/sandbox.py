@@ -44,6 +44,19 @@ class SandboxQuerySet(models.QuerySet["Sandbox"]):
         return self.filter(Q(lease_until=None) | Q(lease_until__lte=now))
 
 
+_Manager = models.Manager.from_queryset(SandboxQuerySet)
+
+
+class SandboxManager(_Manager["Sandbox"]):
+    """Leaves the secrets encrypted in the database until somebody asks for them.
+
+    Lists need no decryption then, and a sandbox whose key was lost can still be ended.
+    """
+
+    def get_queryset(self) -> SandboxQuerySet:
+        return SandboxQuerySet(self.model, using=self._db).defer("secrets")
+
+
 class Sandbox(models.Model):
     """One running copy of a blueprint, owned by one user, with its own credentials and end."""
 
@@ -102,7 +115,7 @@ class Sandbox(models.Model):
     removal_attempts = models.PositiveSmallIntegerField(default=0, editable=False)
     removal_error = models.CharField(max_length=300, blank=True, editable=False)
 
-    objects = SandboxQuerySet.as_manager()
+    objects = SandboxManager()
 
     class Meta:
         verbose_name_plural = "sandboxes"

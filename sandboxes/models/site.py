@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from django.conf import settings
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 
@@ -22,8 +23,12 @@ class LimitOverride(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="limit_override"
     )
     max_active = models.PositiveSmallIntegerField(null=True, blank=True)
-    ttl_max_minutes = models.PositiveSmallIntegerField(null=True, blank=True)
-    idle_minutes = models.PositiveSmallIntegerField(null=True, blank=True)
+    ttl_max_minutes = models.PositiveSmallIntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1)]
+    )
+    idle_minutes = models.PositiveSmallIntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1)]
+    )
     expires_at = models.DateTimeField(null=True, blank=True)
     reason = models.CharField(max_length=200)
 
