@@ -9,11 +9,13 @@ from base64 import b32encode
 from binascii import crc_hqx
 from datetime import datetime, timedelta
 from http import HTTPStatus
+from time import monotonic
 
 import httpx
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings
+from django.db import transaction
 from django.db.models import F
 
 from sandboxes import clock
@@ -24,9 +26,12 @@ log = structlog.get_logger(__name__)
 
 PUBLIC_KEY, SECRET_SEED = 6 << 3, 18 << 3  # SEP-23: "G…" and "S…"
 TIMEOUT_SECONDS = 15.0
+LONGEST_ANSWER = 64 * 1024
 MAX_ATTEMPTS = 10
 FIRST_DELAY = timedelta(seconds=5)
 LONGEST_DELAY = timedelta(minutes=15)
+LONGEST_WISH_SECONDS = 3600.0
+"""A friendbot that asks for more patience than this is asked again all the same."""
 ALREADY_FUNDED = ("already funded", "createaccountalreadyexist", "op_already_exists")
 
 
@@ -37,7 +42,7 @@ class Refused(Exception):
 class TryAgain(Exception):
     """No account yet, but a later try may succeed."""
 
-    def __init__(self, message: str, after: timedelta | None = None) -> None:
+    def __init__(self, message: str, after: timedelta = timedelta()) -> None:
         super().__init__(message)
         self.after = after
 
@@ -58,27 +63,40 @@ def new_key_pair() -> tuple[str, str]:
 def ask_friendbot(public_key: str) -> None:
     """Have the account created and funded. Raises Refused or TryAgain."""
     try:
-        answer = httpx.get(
-            settings.FRIENDBOT_URL, params={"addr": public_key}, timeout=TIMEOUT_SECONDS
-        )
-    except httpx.HTTPError as error:
+        answer, text = _get(public_key)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise TryAgain(f"friendbot can't be reached ({type(error).__name__})") from error
     if answer.is_success:
         return
     if answer.status_code == HTTPStatus.BAD_REQUEST:
-        if any(sign in answer.text.lower() for sign in ALREADY_FUNDED):
+        if any(sign in text.lower() for sign in ALREADY_FUNDED):
             return
         raise Refused("friendbot refused the account (400)")
     raise TryAgain(f"friendbot answered {answer.status_code}", _retry_after(answer))
 
 
-def _retry_after(answer: httpx.Response) -> timedelta | None:
+def _get(public_key: str) -> tuple[httpx.Response, str]:
+    """The answer and the beginning of its text, in bounded time: httpx bounds only each read."""
+    ends_at, body = monotonic() + TIMEOUT_SECONDS, b""
+    wish = {"addr": public_key}
+    with httpx.stream(
+        "GET", settings.FRIENDBOT_URL, params=wish, timeout=TIMEOUT_SECONDS
+    ) as answer:
+        for chunk in answer.iter_bytes():
+            body += chunk
+            if len(body) > LONGEST_ANSWER or monotonic() > ends_at:
+                break
+    return answer, body.decode(errors="replace")
+
+
+def _retry_after(answer: httpx.Response) -> timedelta:
     value = answer.headers.get("Retry-After", "")
-    return timedelta(seconds=int(value)) if value.isdecimal() else None
+    seconds = float(value) if value.isdecimal() else 0.0
+    return timedelta(seconds=min(seconds, LONGEST_WISH_SECONDS))
 
 
 def _delay(attempts: int) -> timedelta:
-    return min(FIRST_DELAY * 2 ** min(attempts, 12), LONGEST_DELAY)
+    return min(FIRST_DELAY * (1 << min(attempts - 1, 12)), LONGEST_DELAY)
 
 
 def _claim(sandbox: Sandbox, now: datetime) -> bool:
@@ -110,17 +128,20 @@ def fund(sandbox: Sandbox) -> None:
         if sandbox.funding_attempts >= MAX_ATTEMPTS:
             _record(sandbox, Funding.FAILED, f"{later}; gave up after {MAX_ATTEMPTS} tries")
         else:
-            wait = max(later.after or timedelta(), _delay(sandbox.funding_attempts))
+            wait = max(later.after, _delay(sandbox.funding_attempts))
             _record(sandbox, Funding.PENDING, str(later), due_at=clock.now() + wait)
     else:
         _record(sandbox, Funding.FUNDED, "")
 
 
+@transaction.atomic
 def _record(sandbox: Sandbox, funding: Funding, error: str, due_at: datetime | None = None) -> None:
     known = sandbox.funding_error
-    changed = Sandbox.objects.filter(pk=sandbox.pk, state__in=ACTIVE).update(
-        funding=funding, funding_error=error[:200], funding_due_at=due_at
-    )
+    rows = Sandbox.objects.active().filter(pk=sandbox.pk).exclude(funding=Funding.FUNDED)
+    if funding != Funding.FUNDED:
+        # A try that was overtaken by a newer one has nothing to say.
+        rows = rows.filter(funding_attempts=sandbox.funding_attempts)
+    changed = rows.update(funding=funding, funding_error=error[:200], funding_due_at=due_at)
     log.info("funding", sandbox=sandbox.public_id, funding=str(funding), error=error)
     # A friendbot that stays down would fill the journal with one and the same line.
     if changed and (funding != Funding.PENDING or error != known):
