@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import ceil
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -71,20 +72,22 @@ def site_limit() -> int:
 def expected_end(sandbox: Sandbox, now: datetime) -> datetime:
     """When its place will be free, if nothing more happens to it."""
     if sandbox.state == State.DESTROYING:
-        return now + REMOVAL_TAKES
+        return max(now + REMOVAL_TAKES, sandbox.lease_until or now)
     return sandbox.ends_at or now + timedelta(minutes=sandbox.ttl_minutes)
 
 
-def first_to_end(sandboxes: Iterable[Sandbox], now: datetime) -> Sandbox | None:
-    return min(sandboxes, key=lambda sandbox: expected_end(sandbox, now), default=None)
+def frees_a_place(sandboxes: Iterable[Sandbox], limit: int, now: datetime) -> Sandbox | None:
+    """The one whose end brings them under the limit; the first to end, unless it was lowered."""
+    ends = sorted(sandboxes, key=lambda sandbox: expected_end(sandbox, now))
+    return ends[len(ends) - limit] if 0 < limit <= len(ends) else None
 
 
 def _refusal(
     scope: str, limit: int, sandboxes: list[Sandbox], user: User, now: datetime
 ) -> LimitReached:
-    first = first_to_end(sandboxes, now)
+    first = frees_a_place(sandboxes, limit, now)
     retry_at = expected_end(first, now) if first else now + NO_PLACES_RETRY
-    wait_seconds = max(1, int((retry_at - now).total_seconds() + 0.999))
+    wait_seconds = max(1, ceil((retry_at - now).total_seconds()))
     return LimitReached(
         scope=scope,
         limit=limit,
@@ -102,9 +105,9 @@ def refusal_for(user: User) -> LimitReached | None:
     mine = list(user.sandboxes.active())
     if len(mine) >= limit:
         return _refusal("user", limit, mine, user, now)
-    everyone = list(Sandbox.objects.live())
-    if len(everyone) >= site_limit():
-        return _refusal("site", site_limit(), everyone, user, now)
+    places, everyone = site_limit(), Sandbox.objects.live()
+    if everyone.count() >= places:
+        return _refusal("site", places, list(everyone), user, now)
     return None
 
 
