@@ -15,9 +15,7 @@ from django.db import transaction
 from django.utils.timesince import timeuntil
 
 from sandboxes import blueprints, clock, lifecycle, limits, tasks
-from sandboxes.admission import LONGEST_NAME as LONGEST_NAME
-from sandboxes.admission import LaunchRequest as LaunchRequest
-from sandboxes.admission import admit
+from sandboxes.admission import LONGEST_NAME, LaunchRequest, admit
 from sandboxes.errors import Conflict, Invalid, KeyReused, LimitReached, Unavailable
 from sandboxes.models import (
     EndReason,
@@ -31,6 +29,20 @@ from sandboxes.models import (
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+
+__all__ = [
+    "LONGEST_NAME",
+    "LaunchRequest",
+    "credentials",
+    "destroy",
+    "extend",
+    "extension_preview",
+    "launch",
+    "refusal_to_launch",
+    "reset",
+    "retry_funding",
+    "touch",
+]
 
 KEY_KEPT = timedelta(hours=24)
 LONGEST_KEY = 255

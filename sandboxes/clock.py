@@ -10,3 +10,8 @@ from django.utils import timezone
 def now() -> datetime:
     """The present moment, aware, in UTC."""
     return timezone.now()
+
+
+def not_before(at: datetime | None) -> datetime:
+    """Now, or `at` if that is later: a clock that was set back shortens nothing."""
+    return now() if at is None else max(at, now())

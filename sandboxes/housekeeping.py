@@ -8,31 +8,24 @@ from datetime import timedelta
 from django.conf import settings
 
 from sandboxes import clock, tasks
-from sandboxes.models import ACTIVE, EndReason, Funding, IdempotencyKey, Sandbox, Site, UsageSample
+from sandboxes.models import ACTIVE, Funding, IdempotencyKey, Sandbox, Site, UsageSample
 from sandboxes.runtime import SandboxFacts, get_runtime
 
 KEYS_KEPT = timedelta(hours=24)
 PRUNED_AT_ONCE = 500
 
 
-def run(rows: list[Sandbox], observed: Mapping[str, SandboxFacts] | None) -> None:
-    """All of it, once. Raises RuntimeFailure when consumption can't be read."""
-    fund_again()
-    prune()
-    if observed is not None:
-        sample(rows, observed)
-
-
-def warn(sandbox: Sandbox, reason: EndReason) -> None:
-    """Have the owner told of this deadline, once, however many sweeps see it."""
-    if reason == EndReason.IDLE:
-        column, deadline = "warned_idle_for", sandbox.idle_expires_at
-    else:
-        column, deadline = "warned_expiry_for", sandbox.expires_at
+def warn(sandbox: Sandbox, *, idle: bool) -> bool:
+    """Have the owner told of this deadline, once. False: it was told of already, or has moved."""
+    column = "warned_idle_for" if idle else "warned_expiry_for"
+    deadline = sandbox.idle_expires_at if idle else sandbox.expires_at
+    as_seen = ("expires_at", "last_activity_at", column)
     rows = Sandbox.objects.running().filter(pk=sandbox.pk)
-    before = getattr(sandbox, column)
-    if rows.filter(**{column: before}).update(**{column: deadline}):
-        tasks.enqueue(tasks.warn, sandbox.public_id, str(reason))
+    rows = rows.filter(**{name: getattr(sandbox, name) for name in as_seen})
+    if not rows.update(**{column: deadline}):
+        return False
+    tasks.enqueue(tasks.warn, sandbox.public_id, "idle" if idle else "expired")
+    return True
 
 
 def fund_again() -> None:
@@ -45,7 +38,7 @@ def fund_again() -> None:
 
 
 def sample(rows: list[Sandbox], observed: Mapping[str, SandboxFacts]) -> None:
-    """Keep what each running sandbox consumes now."""
+    """Keep what each running sandbox consumes now. Raises RuntimeFailure when none can tell."""
     running = {row.public_id: row for row in rows if row.started_at and row.is_active}
     usage = get_runtime().usage([name for name in running if name in observed])
     UsageSample.objects.bulk_create(
@@ -71,13 +64,15 @@ def prune() -> None:
     Sandbox.objects.filter(pk__in=list(old[:PRUNED_AT_ONCE])).delete()
 
 
+def note_abilities() -> None:
+    """Keep what the engine can enforce, for the pages. Raises RuntimeFailure."""
+    abilities = get_runtime().abilities()
+    engine = f"{abilities.name} {abilities.version}"[:60]
+    values = {"hard_disk_limit": abilities.hard_disk_limit, "engine": engine}
+    Site.objects.update_or_create(pk=1, defaults=values)
+
+
 def beat(error: str) -> None:
-    """Note that a sweep came to its end, and what the engine can enforce."""
-    values: dict[str, object] = {"reaped_at": clock.now(), "reaper_error": error[:300]}
-    if not error:
-        abilities = get_runtime().abilities()
-        values |= {
-            "hard_disk_limit": abilities.hard_disk_limit,
-            "engine": f"{abilities.name} {abilities.version}"[:60],
-        }
+    """Note that a sweep came to its end, and what it could not do."""
+    values = {"reaped_at": clock.now(), "reaper_error": error[:300]}
     Site.objects.update_or_create(pk=1, defaults=values)

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F
 
 from sandboxes import clock
 from sandboxes.models import (
     ACTIVE,
     FAILURES,
-    LIVE,
     EndReason,
     Event,
     Sandbox,
@@ -84,7 +84,7 @@ def take(sandbox: Sandbox) -> bool:
         .update(
             state=State.PROVISIONING,
             lease_until=now + LEASE,
-            attempt=sandbox.attempt + 1,
+            attempt=F("attempt") + 1,
             steps=[],
         )
     )
@@ -160,15 +160,22 @@ def hold(sandbox: Sandbox, states: Iterable[str]) -> bool:
     )
 
 
-def renew(sandbox: Sandbox, **values: Any) -> bool:
-    """Still busy with it: prolong the lease. False: it was ended or taken over meanwhile."""
-    held = Sandbox.objects.filter(pk=sandbox.pk, state=State.PROVISIONING, attempt=sandbox.attempt)
-    return held.update(lease_until=clock.now() + LEASE, **values) == 1
+def renew(sandbox: Sandbox, until: datetime | None = None, **values: Any) -> bool:
+    """Still busy with it: prolong the lease, or hold everybody off until a later try.
+
+    False: it was ended or taken over meanwhile.
+    """
+    held = Sandbox.objects.filter(pk=sandbox.pk, state=sandbox.state, attempt=sandbox.attempt)
+    return held.update(lease_until=until or clock.now() + LEASE, **values) == 1
 
 
-def release(sandbox: Sandbox, until: datetime | None = None, **values: Any) -> None:
-    """Give the lease back, or hold everybody off until a later try."""
-    Sandbox.objects.filter(pk=sandbox.pk, state__in=LIVE).update(lease_until=until, **values)
+def release(sandbox: Sandbox, state: State, until: datetime | None = None, **values: Any) -> bool:
+    """Give the lease back, or hold everybody off until a later try.
+
+    False: it left the state in which it was held.
+    """
+    held = Sandbox.objects.filter(pk=sandbox.pk, state=state)
+    return held.update(lease_until=until, **values) == 1
 
 
 @transaction.atomic

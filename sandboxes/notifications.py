@@ -8,12 +8,20 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 
 from sandboxes.lifecycle import journal
-from sandboxes.models import Sandbox
+from sandboxes.models import Sandbox, State
 
 
 def send_warning(sandbox: Sandbox, clock_name: str) -> None:
-    """Tell the owner that the sandbox ends soon; `clock_name` is `idle` or `expired`."""
-    if sandbox.ends_at is None or sandbox.owner is None or not sandbox.owner.email:
+    """Tell the owner that the sandbox ends soon; `clock_name` is `idle` or `expired`.
+
+    Says nothing when the deadline has moved since the warning was due.
+    """
+    idle = clock_name == "idle"
+    deadline = sandbox.idle_expires_at if idle else sandbox.expires_at
+    due_for = sandbox.warned_idle_for if idle else sandbox.warned_expiry_for
+    if sandbox.state != State.RUNNING or deadline != due_for:
+        return
+    if sandbox.owner is None or not sandbox.owner.email:
         return
     context = {
         "sandbox": sandbox,

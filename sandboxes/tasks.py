@@ -14,21 +14,21 @@ from celery import Task, shared_task
 from django.db import transaction
 from kombu.exceptions import OperationalError
 
-from sandboxes import notifications, provisioning, stellar
+from sandboxes import notifications, provisioning, stellar, upkeep
 from sandboxes.models import Sandbox
 from sandboxes.runtime import RuntimeFailure, get_runtime
 
 log = structlog.get_logger(__name__)
 
 
-def _send(task: Task, args: tuple[Any, ...]) -> None:
+def _send(task: Task[..., Any], args: tuple[Any, ...]) -> None:
     try:
         task.delay(*args)
     except (OperationalError, OSError) as error:
         log.warning("queue_unreachable", task=task.name, error=str(error))
 
 
-def enqueue(task: Task, *args: Any) -> None:
+def enqueue(task: Task[..., Any], *args: Any) -> None:
     """Send the task when the transaction has committed; a lost broker is not the caller's error."""
     transaction.on_commit(partial(_send, task, args))
 
@@ -45,7 +45,12 @@ def tear_down(public_id: str) -> None:
 
 @shared_task
 def reset(public_id: str) -> None:
-    provisioning.reset(Sandbox.objects.get(public_id=public_id))
+    upkeep.reset(Sandbox.objects.get(public_id=public_id))
+
+
+@shared_task
+def revive(public_id: str) -> None:
+    upkeep.revive(Sandbox.objects.get(public_id=public_id))
 
 
 @shared_task

@@ -1,0 +1,86 @@
+"""Whether a request for a sandbox is granted, and the row that it becomes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from sandboxes import blueprints, clock, lifecycle, limits, stellar
+from sandboxes.errors import Invalid
+from sandboxes.models import Sandbox
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+LONGEST_NAME = 60
+
+
+@dataclass(frozen=True)
+class LaunchRequest:
+    """What may be chosen about a new sandbox; None stands for the default."""
+
+    blueprint: str | None = None
+    ttl_minutes: int | None = None
+    name: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        parts = [self.blueprint, self.ttl_minutes, self.name]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def admit(user: User, request: LaunchRequest) -> Sandbox:
+    """The row that the request becomes, `pending`; call it inside the launching transaction.
+
+    Raises Invalid, LimitReached.
+    """
+    blueprint = _blueprint(request)
+    mine = limits.limits_of(user)
+    ttl_minutes = _ttl(request, mine)
+    name = _name(request)
+    slot = limits.take_place(user)
+    public_key, secret = stellar.new_key_pair()
+    sandbox = Sandbox(
+        owner=user,
+        name=name,
+        blueprint=blueprint.name,
+        slot=slot,
+        created_at=clock.now(),
+        ttl_minutes=ttl_minutes,
+        idle_minutes=mine.idle_minutes,
+        memory_mb=blueprint.memory_mb,
+        cpus=blueprint.cpus,
+        disk_mb=settings.SANDBOX_DISK_MB,
+        secrets=blueprint.new_secrets() | {"STELLAR_SECRET": secret},
+        stellar_public_key=public_key,
+        funding_due_at=clock.now(),
+    )
+    return lifecycle.admit(sandbox, user)
+
+
+def _blueprint(request: LaunchRequest) -> blueprints.Blueprint:
+    known = blueprints.available()
+    name = request.blueprint or settings.SANDBOX_DEFAULT_BLUEPRINT
+    if name not in known:
+        raise Invalid("blueprint", f"There is no blueprint “{name}”; take {', '.join(known)}.")
+    return known[name]
+
+
+def _ttl(request: LaunchRequest, mine: limits.Limits) -> int:
+    if request.ttl_minutes is None:
+        return mine.ttl_minutes
+    low, high = mine.ttl_min_minutes, mine.ttl_max_minutes
+    if not low <= request.ttl_minutes <= high:
+        raise Invalid("ttl_minutes", f"Choose a lifetime from {low} to {high} minutes.")
+    return request.ttl_minutes
+
+
+def _name(request: LaunchRequest) -> str:
+    name = request.name.strip()
+    if len(name) > LONGEST_NAME or not name.isprintable():
+        raise Invalid("name", f"Use at most {LONGEST_NAME} printable characters.")
+    return name

@@ -1,0 +1,74 @@
+"""The worker's side of a sandbox that runs: put its data back, start it after an engine's restart.
+
+Each function may be run again after the process was killed anywhere in it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+
+from sandboxes import clock, lifecycle, provisioning
+from sandboxes.blueprints import NoSuchBlueprint, addresses, load
+from sandboxes.models import EndReason, Sandbox, State
+from sandboxes.runtime import EngineUnreachable, RuntimeFailure, get_runtime
+
+log = structlog.get_logger(__name__)
+
+RESET_TIMEOUT_SECONDS = 20.0
+
+
+def reset(sandbox: Sandbox) -> None:
+    """Put the seed data back, with the same endpoints and credentials."""
+    if sandbox.reset_requested_at is None or not lifecycle.hold(sandbox, [State.RUNNING]):
+        return
+    try:
+        command = load(sandbox.blueprint).reset
+        code, output = get_runtime().execute(
+            sandbox.public_id, command.service, command.command, RESET_TIMEOUT_SECONDS
+        )
+    except EngineUnreachable as error:
+        lifecycle.release(sandbox, State.RUNNING, clock.now() + provisioning.RETRY_DELAY)
+        log.warning("reset_delayed", sandbox=sandbox.public_id, error=str(error))
+        return
+    except (RuntimeFailure, NoSuchBlueprint) as error:
+        code, output = 1, str(error)
+    if not lifecycle.release(sandbox, State.RUNNING, reset_requested_at=None):
+        return  # It was ended meanwhile, and its journal says why.
+    if code == 0:
+        lifecycle.journal(sandbox, "reset", "The seed data was put back.")
+    else:
+        tail = provisioning.conceal(output, sandbox.secrets)[-500:]
+        lifecycle.journal(sandbox, "reset_failed", f"The data could not be put back: {tail}")
+
+
+def revive(sandbox: Sandbox) -> None:
+    """Start again what stopped with the engine; what can't come back ends as lost."""
+    if not lifecycle.hold(sandbox, [State.RUNNING]):
+        return
+    sandbox.refresh_from_db()
+    try:
+        facts = provisioning.create(sandbox, lambda _: _keep(sandbox))
+        # The idle clock starts again: nobody could use it while it was down.
+        _keep(
+            sandbox,
+            addresses=addresses(facts),
+            traffic_bytes=facts.traffic_bytes or 0,
+            last_activity_at=clock.not_before(sandbox.last_activity_at),
+        )
+    except provisioning.Superseded:
+        provisioning.clear_up(sandbox)
+    except EngineUnreachable as error:
+        lifecycle.release(sandbox, State.RUNNING, clock.now() + provisioning.RETRY_DELAY)
+        log.warning("revival_delayed", sandbox=sandbox.public_id, error=str(error))
+    except (RuntimeFailure, NoSuchBlueprint) as error:
+        provisioning.give_up(sandbox, EndReason.LOST, error)
+    else:
+        lifecycle.release(sandbox, State.RUNNING)
+        lifecycle.journal(sandbox, "revived", "It was started again after the engine's restart.")
+
+
+def _keep(sandbox: Sandbox, **values: Any) -> None:
+    if not lifecycle.renew(sandbox, **values):
+        raise provisioning.Superseded
