@@ -1,0 +1,61 @@
+"""What tests do as people, as the worker and as cron."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from django.test import TestCase
+from sandboxes import actions, provisioning
+from sandboxes.models import Sandbox
+from sandboxes.reaper import Sweep
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+
+class Killed(BaseException):
+    """The process is gone: nothing of it runs any more, no handler, no clean-up."""
+
+
+@contextmanager
+def committed() -> Iterator[None]:
+    """What is sent to the queue inside is worked off at the end, as after a commit."""
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        yield
+
+
+def request(user: User, **choices: Any) -> Sandbox:
+    """A sandbox that was asked for; its messages to the worker are lost."""
+    return actions.launch(user, actions.LaunchRequest(**choices))[0]
+
+
+def launch(user: User, **choices: Any) -> Sandbox:
+    """A running sandbox whose Stellar account is not asked for yet."""
+    sandbox = request(user, **choices)
+    provisioning.provision(again(sandbox))
+    return again(sandbox)
+
+
+def again(sandbox: Sandbox) -> Sandbox:
+    """The row as it is now."""
+    return Sandbox.objects.get(pk=sandbox.pk)
+
+
+def sweep(**options: Any) -> Sweep:
+    """One sweep, and what it sent to the worker."""
+    with committed():
+        return Sweep(**options).run()
+
+
+def story(sandbox: Sandbox) -> list[str]:
+    """The kinds of events in its journal, in order."""
+    return list(sandbox.events.values_list("kind", flat=True))
+
+
+def last_line(sandbox: Sandbox) -> str:
+    """What its journal said last."""
+    event = sandbox.events.last()
+    assert event
+    return event.message
