@@ -160,15 +160,17 @@ class MemoryRuntime:
     def exit(self, sandbox_id: str, service: str, code: int = 1, *, oom: bool = False) -> None:
         """The service stops by itself."""
         with self._lock:
-            self._stop(sandbox_id, service, exit_code=code, out_of_memory=oom)
+            end = ServiceFacts(ServiceState.EXITED, exit_code=code, out_of_memory=oom)
+            self._end(sandbox_id, service, end)
 
     def restart_engine(self) -> None:
         """Everything has stopped with the engine; traffic is counted from nothing again."""
+        end = ServiceFacts(ServiceState.EXITED, exit_code=137, stopped_with_engine=True)
         with self._lock:
             for name, kept in self._kept.items():
                 kept.traffic_bytes = 0
                 for service in kept.services:
-                    self._stop(name, service, exit_code=137, stopped_with_engine=True)
+                    self._end(name, service, end)
 
     def use(self, sandbox_id: str, sent: int = 1000) -> None:
         """Somebody uses the sandbox: so many bytes go over its published ports."""
@@ -241,7 +243,6 @@ class MemoryRuntime:
             raise NoSuchService(f"The sandbox has no service {service}, or not any more.")
         return kept.services[service]
 
-    def _stop(self, sandbox_id: str, service: str, exit_code: int, **why: bool) -> None:
+    def _end(self, sandbox_id: str, service: str, end: ServiceFacts) -> None:
         self._service(sandbox_id, service)
-        end = ServiceFacts(ServiceState.EXITED, exit_code=exit_code, **why)
         self._kept[sandbox_id].services[service] = end

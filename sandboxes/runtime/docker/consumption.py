@@ -11,7 +11,7 @@ from typing import Any
 from docker.errors import APIError
 
 from sandboxes.runtime import Usage
-from sandboxes.runtime.docker.engine import Engine, gone, together
+from sandboxes.runtime.docker.engine import POOL, Engine, gone, together
 from sandboxes.runtime.docker.meters import (
     Flow,
     Load,
@@ -39,7 +39,9 @@ class Consumption:
                 if label(row, SANDBOX) in wanted:
                     running[label(row, SANDBOX)].append(row["Id"])
         ids = [container_id for group in running.values() for container_id in group]
-        measured = dict(zip(ids, together([partial(self._measure, i) for i in ids]), strict=True))
+        measured = dict(
+            zip(ids, together([partial(self._measure, i) for i in ids], POOL), strict=True)
+        )
         return {
             name: self._sum(name, [m for i in group if (m := measured[i])])
             for name, group in running.items()

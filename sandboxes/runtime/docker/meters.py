@@ -45,6 +45,8 @@ def bridge_flow(bridge: str) -> Flow | None:
 
     Frames from one service to another are forwarded, not received by the host: not counted here.
     """
+    if not bridge:
+        return None
     counters = INTERFACES / bridge / "statistics"
     try:
         # Seen from the host: it receives what the services send.

@@ -15,7 +15,7 @@ from typing import Any
 from docker.errors import APIError
 
 from sandboxes.runtime import Published, SandboxFacts, ServiceFacts, ServiceState
-from sandboxes.runtime.docker.engine import Engine, gone, together
+from sandboxes.runtime.docker.engine import POOL, Engine, gone, together
 from sandboxes.runtime.docker.meters import MB, Flow, bridge_flow, stats_flow
 from sandboxes.runtime.docker.names import SANDBOX, SERVICE, Names, label
 from sandboxes.runtime.docker.network import BRIDGE_OPTION
@@ -45,6 +45,15 @@ class Found:
         times += [moment(row["CreatedAt"]) for row in self.volumes]
         return min(times)
 
+    @property
+    def disk_mb(self) -> float:
+        return sum(row.get("SizeRw") or 0 for row in self.containers) / MB
+
+    @property
+    def bridge(self) -> str:
+        options = [row.get("Options") or {} for row in self.networks]
+        return next((name for one in options if (name := one.get(BRIDGE_OPTION))), "")
+
 
 @dataclass(frozen=True)
 class Observer:
@@ -55,16 +64,28 @@ class Observer:
     public_host: str
 
     def look(
-        self, sandbox_id: str | None = None, *, sizes: bool = False
+        self, sandbox_id: str | None = None, *, sizes: bool = False, traffic: bool = True
     ) -> dict[str, SandboxFacts]:
-        """All sandboxes, or the one, by id. Raises EngineUnreachable."""
+        """All sandboxes, or the one, by id. Raises EngineUnreachable.
+
+        Traffic takes an engine on another machine a second to tell.
+        """
         found = self._found(self.names.filters(sandbox_id), sizes)
         stopped = [
             row for one in found.values() for row in one.containers if state(row) == "exited"
         ]
         ends = self._ends(stopped) if stopped else {}
-        facts = [partial(self._facts, name, one, ends, sizes) for name, one in found.items()]
-        return {one.id: one for one in together(facts)}
+        flows = self._flows(found) if traffic else {}
+        return {
+            name: SandboxFacts(
+                id=name,
+                services=self._services(one, ends),
+                created_at=one.created_at,
+                traffic_bytes=flows.get(name),
+                disk_mb=one.disk_mb if sizes else None,
+            )
+            for name, one in found.items()
+        }
 
     def _found(self, filters: dict[str, list[str]], sizes: bool) -> dict[str, Found]:
         found: dict[str, Found] = defaultdict(Found)
@@ -79,20 +100,12 @@ class Observer:
                 found[label(row, SANDBOX)].volumes.append(row)
         return found
 
-    def _facts(
-        self, sandbox_id: str, found: Found, ends: dict[str, Row], sizes: bool
-    ) -> SandboxFacts:
-        return SandboxFacts(
-            id=sandbox_id,
-            services={
-                label(row, SERVICE): self._service(row, ends.get(row["Id"], {}))
-                for row in found.containers
-                if label(row, SERVICE)
-            },
-            created_at=found.created_at,
-            traffic_bytes=self._traffic(found),
-            disk_mb=sum(row.get("SizeRw") or 0 for row in found.containers) / MB if sizes else None,
-        )
+    def _services(self, found: Found, ends: dict[str, Row]) -> dict[str, ServiceFacts]:
+        return {
+            label(row, SERVICE): self._service(row, ends.get(row["Id"], {}))
+            for row in found.containers
+            if label(row, SERVICE)
+        }
 
     def _service(self, row: Row, end: Row) -> ServiceFacts:
         return ServiceFacts(
@@ -130,13 +143,18 @@ class Observer:
             rows = client.networks(filters={"type": "builtin", "driver": "bridge"})
         return max((moment(row["Created"]) for row in rows), default=None)
 
-    def _traffic(self, found: Found) -> int | None:
-        bridges = [(row.get("Options") or {}).get(BRIDGE_OPTION, "") for row in found.networks]
-        here = [bridge_flow(bridge) for bridge in bridges if bridge]
-        flows = [flow for flow in here if flow] or self._asked_for(found)
-        return sum(flow.traffic for flow in flows) if flows else None
+    def _flows(self, found: dict[str, Found]) -> dict[str, int]:
+        """The traffic of every sandbox of which it can be told now."""
+        here = {name: flow for name, one in found.items() if (flow := bridge_flow(one.bridge))}
+        away = [name for name in found if name not in here]
+        asked = together([partial(self._ask, found[name]) for name in away], POOL)
+        return {name: flow.traffic for name, flow in here.items()} | {
+            name: sum(flow.traffic for flow in flows)
+            for name, flows in zip(away, asked, strict=True)
+            if flows
+        }
 
-    def _asked_for(self, found: Found) -> list[Flow]:
+    def _ask(self, found: Found) -> list[Flow]:
         """By the engine's statistics, where the bridges are on another machine."""
         public = [row for row in found.containers if state(row) == "running" and row.get("Ports")]
         return [flow for row in public for flow in self._flow(row["Id"])]

@@ -67,10 +67,10 @@ class Watch:
             if timer.every(LOOK_EVERY_SECONDS, "look"):
                 facts = self._all_running(spec)
             time.sleep(ASK_EVERY_SECONDS)
-        return self._all_running(spec)
+        return self._all_running(spec, traffic=True)
 
-    def _all_running(self, spec: SandboxSpec) -> SandboxFacts:
-        facts = self.observer.look(spec.id).get(spec.id)
+    def _all_running(self, spec: SandboxSpec, traffic: bool = False) -> SandboxFacts:
+        facts = self.observer.look(spec.id, traffic=traffic).get(spec.id)
         for service in spec.services:
             _must_run(service.name, facts.services.get(service.name) if facts else None)
         assert facts

@@ -1,0 +1,272 @@
+"""The two runtimes, each on a bench with the tools to make happen what happens to an engine.
+
+Register it with `pytest_plugins = ["tests.runtimes"]`. The Docker bench needs no registry: its image
+is a static busybox, from this machine or from Debian's package `busybox-static`.
+"""
+
+from __future__ import annotations
+
+import io
+import secrets
+import subprocess
+import tarfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any, Protocol
+
+import docker
+import pytest
+
+from sandboxes.runtime import ReadyCheck, Runtime, SandboxFacts, SandboxSpec, ServiceSpec
+from sandboxes.runtime.docker import DockerRuntime
+from sandboxes.runtime.memory import MemoryRuntime
+
+TIME_LIMIT = 30.0
+SUBNETS = IPv4Network("10.214.0.0/20")
+APPLETS = "cat dd echo head httpd id ifconfig ls nc sh sleep touch wget".split()
+SERVE = ("httpd", "-f", "-p", "8080", "-h", "/www")
+WAIT = ("sh", "-c", "until [ -s /tmp/exit ]; do sleep 0.1; done; exit $(cat /tmp/exit)")
+
+
+def quiet(step: str) -> None:
+    """A report that nobody reads."""
+
+
+def new_id() -> str:
+    return "sbx_" + secrets.token_hex(8)
+
+
+def specification(image: str, **changes: Any) -> SandboxSpec:
+    """Two small services: `web` answers on 8080, `store` keeps it company."""
+    web = ServiceSpec(
+        name="web",
+        image=image,
+        memory_mb=48,
+        cpus=0.5,
+        pids=24,
+        environment={"TOKEN": "not-to-be-told"},
+        command=SERVE,
+        user="65534:65534",
+        ports=[8080],
+        tmpfs={"/tmp": 8},
+        read_only=True,
+    )
+    store = replace(web, name="store", command=WAIT, ports=[], read_only=False)
+    ready = [ReadyCheck("web", 8080, "/ok")]
+    return replace(SandboxSpec(new_id(), "tiny", [web, store], ready, disk_mb=64), **changes)
+
+
+def with_service(spec: SandboxSpec, name: str, **changes: Any) -> SandboxSpec:
+    """The same, with one service changed."""
+    services = [replace(s, **changes) if s.name == name else s for s in spec.services]
+    return replace(spec, services=services)
+
+
+class Bench(Protocol):
+    """A runtime, and what the world does to it."""
+
+    runtime: Runtime
+
+    def spec(self, **changes: Any) -> SandboxSpec: ...
+    def use(self, facts: SandboxFacts) -> None: ...
+    def fill(self, spec: SandboxSpec, megabytes: int) -> None: ...
+    def stop(self, spec: SandboxSpec, service: str, code: int) -> None: ...
+    def doomed(self, code: int, last_words: str) -> SandboxSpec: ...
+    def command(self, code: int, output: str) -> list[str]: ...
+    def plant(self, sandbox_id: str) -> None: ...
+    def without_image(self, spec: SandboxSpec) -> SandboxSpec: ...
+    def with_room_for_one(self) -> Runtime: ...
+    def unreachable(self) -> Runtime: ...
+
+
+class MemoryBench:
+    def __init__(self) -> None:
+        self.runtime = MemoryRuntime()
+
+    def spec(self, **changes: Any) -> SandboxSpec:
+        return specification("tiny", **changes)
+
+    def use(self, facts: SandboxFacts) -> None:
+        self.runtime.use(facts.id, 1000)
+
+    def fill(self, spec: SandboxSpec, megabytes: int) -> None:
+        self.runtime.fill(spec.id, megabytes)
+
+    def stop(self, spec: SandboxSpec, service: str, code: int) -> None:
+        self.runtime.exit(spec.id, service, code)
+
+    def doomed(self, code: int, last_words: str) -> SandboxSpec:
+        self.runtime.doom("store", code, last_words)
+        return self.spec()
+
+    def command(self, code: int, output: str) -> list[str]:
+        self.runtime.answers["say", output] = (code, output)
+        return ["say", output]
+
+    def plant(self, sandbox_id: str) -> None:
+        self.runtime.plant(sandbox_id)
+
+    def without_image(self, spec: SandboxSpec) -> SandboxSpec:
+        self.runtime.missing.add("absent")
+        return with_service(spec, "store", image="absent")
+
+    def with_room_for_one(self) -> Runtime:
+        self.runtime = MemoryRuntime(capacity=1)
+        return self.runtime
+
+    def unreachable(self) -> Runtime:
+        runtime = MemoryRuntime()
+        runtime.unreachable = True
+        return runtime
+
+
+class DockerBench:
+    """On the machine's engine, as an instance of its own, which leaves nothing behind."""
+
+    def __init__(self, image: str) -> None:
+        self.image = image
+        self.instance = f"tests-{secrets.token_hex(4)}"
+        self.client = docker.APIClient(timeout=int(TIME_LIMIT))
+        self.runtime = self.make()
+
+    def make(self, subnets: IPv4Network = SUBNETS, **options: Any) -> DockerRuntime:
+        return DockerRuntime(self.instance, subnets, **options)
+
+    def spec(self, **changes: Any) -> SandboxSpec:
+        return specification(self.image, **changes)
+
+    def create(self, **changes: Any) -> tuple[SandboxSpec, SandboxFacts]:
+        spec = self.spec(**changes)
+        return spec, self.runtime.create(spec, quiet, TIME_LIMIT)
+
+    def use(self, facts: SandboxFacts) -> None:
+        where = facts.services["web"].ports[8080]
+        with urllib.request.urlopen(f"http://{where.host}:{where.port}/ok", timeout=5) as answer:
+            assert answer.read() == b"ok\n"
+        time.sleep(0.2)  # The last packets of the connection.
+
+    def fill(self, spec: SandboxSpec, megabytes: int) -> None:
+        fill = ["dd", "if=/dev/zero", "of=/home/fill", "bs=1M", f"count={megabytes}"]
+        assert self.runtime.execute(spec.id, "store", fill, TIME_LIMIT)[0] == 0
+
+    def stop(self, spec: SandboxSpec, service: str, code: int) -> None:
+        self.runtime.execute(spec.id, service, ["sh", "-c", f"echo {code} > /tmp/exit"], 5)
+        until(lambda: not self.runtime.observe()[spec.id].alive)
+
+    def doomed(self, code: int, last_words: str) -> SandboxSpec:
+        # The other service would never be ready: what ends the wait is the exit.
+        never = [ReadyCheck("web", 8080, "/never")]
+        die = ["sh", "-c", f"echo {last_words}; exit {code}"]
+        return with_service(self.spec(ready=never), "store", command=die)
+
+    def command(self, code: int, output: str) -> list[str]:
+        return ["sh", "-c", f"echo -n '{output}'; exit {code}"]
+
+    def plant(self, sandbox_id: str) -> None:
+        labels = {
+            "sandboxportal.instance": self.instance,
+            "sandboxportal.sandbox": sandbox_id,
+        }
+        self.client.create_network(f"{sandbox_id}_planted", labels=labels)
+
+    def without_image(self, spec: SandboxSpec) -> SandboxSpec:
+        return with_service(spec, "store", image="sandboxportal-tests/absent:none")
+
+    def with_room_for_one(self) -> Runtime:
+        self.runtime = self.make(IPv4Network(f"10.214.{16 + secrets.randbelow(200)}.0/28"))
+        return self.runtime
+
+    def unreachable(self) -> Runtime:
+        return self.make(engine_url="unix:///nowhere/docker.sock")
+
+    def inspect(self, spec: SandboxSpec, service: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.client.inspect_container(f"{spec.id}-{service}-1")
+        return found
+
+    def left(self) -> list[str]:
+        """All engine objects of this bench."""
+        filters = {"label": f"sandboxportal.instance={self.instance}"}
+        return [
+            *(row["Id"] for row in self.client.containers(all=True, filters=filters)),
+            *(row["Id"] for row in self.client.networks(filters=filters)),
+            *(row["Name"] for row in self.client.volumes(filters=filters)["Volumes"] or ()),
+        ]
+
+    def clear(self) -> None:
+        for sandbox_id in self.make().observe():
+            self.make().destroy(sandbox_id)
+        assert self.left() == []
+
+
+def until(holds: Callable[[], bool], seconds: float = TIME_LIMIT) -> None:
+    """Wait until something holds; a test that waits in vain fails."""
+    ends = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < ends, "it never came true"
+        time.sleep(0.05)
+
+
+def static_busybox(folder: Path) -> bytes:
+    """A busybox that needs no libraries: this machine's, or out of Debian's package."""
+    own = Path("/bin/busybox")
+    if own.exists() and b"ld-linux" not in own.read_bytes():
+        return own.read_bytes()
+    subprocess.run(["apt-get", "download", "-q", "busybox-static"], cwd=folder, check=True)
+    package = next(folder.glob("busybox-static_*.deb"))
+    subprocess.run(["dpkg-deb", "-x", package, folder / "busybox"], check=True)
+    return next((folder / "busybox").glob("**/bin/busybox")).read_bytes()
+
+
+def tiny_root(busybox: bytes) -> bytes:
+    """A root file system, as a tar archive: busybox, a page to serve, a home for `nobody`."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name in ("bin", "etc", "home", "tmp", "www"):
+            add(tar, name, type=tarfile.DIRTYPE, mode=0o1777)
+        add(tar, "bin/busybox", busybox, mode=0o755)
+        for applet in APPLETS:
+            add(tar, f"bin/{applet}", type=tarfile.SYMTYPE, linkname="busybox")
+        add(tar, "etc/passwd", b"root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/home:/bin/sh\n")
+        add(tar, "www/ok", b"ok\n")
+    return archive.getvalue()
+
+
+def add(tar: tarfile.TarFile, name: str, content: bytes = b"", **header: Any) -> None:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = len(content), 0o644
+    for key, value in header.items():
+        setattr(member, key, value)
+    tar.addfile(member, io.BytesIO(content))
+
+
+@pytest.fixture(scope="session")
+def tiny_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An image of 2 MB that runs as nobody, made from nothing."""
+    client = docker.APIClient(timeout=int(TIME_LIMIT))
+    root = tiny_root(static_busybox(tmp_path_factory.mktemp("busybox")))
+    tag = secrets.token_hex(4)
+    client.import_image_from_data(
+        root, repository="sandboxportal-tests/tiny", tag=tag, changes=["USER 65534:65534"]
+    )
+    yield f"sandboxportal-tests/tiny:{tag}"
+    client.remove_image(f"sandboxportal-tests/tiny:{tag}", force=True)
+
+
+@pytest.fixture
+def docker_bench(tiny_image: str) -> Iterator[DockerBench]:
+    bench = DockerBench(tiny_image)
+    yield bench
+    bench.clear()
+
+
+@pytest.fixture(params=["memory", pytest.param("docker", marks=pytest.mark.engine)])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    """One after the other: whatever holds on one has to hold on the other."""
+    if request.param == "memory":
+        return MemoryBench()
+    made: DockerBench = request.getfixturevalue("docker_bench")
+    return made
