@@ -1,0 +1,1 @@
+"""The REST API of a billing sandbox: plans, subscribers, subscriptions, invoices, payments."""

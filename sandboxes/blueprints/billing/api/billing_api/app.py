@@ -1,0 +1,182 @@
+"""The WSGI application: routing, the key, answers and their headers, one log line each."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from hmac import compare_digest
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+import psycopg2
+
+from . import checks, health, invoices, pages, payments, plans, subscribers, subscriptions
+from .database import Database, DatabaseUnavailable
+from .faults import UNAVAILABLE, problem_of, unavailable
+from .settings import Settings
+from .web import LARGEST_BODY, Call, Operation, Problem, Response, status_line
+
+OPERATIONS: list[Operation] = [
+    *plans.OPERATIONS,
+    *subscribers.OPERATIONS,
+    *subscriptions.OPERATIONS,
+    *invoices.OPERATIONS,
+    *payments.OPERATIONS,
+]
+
+QUIET = {"/healthz", "/readyz"}
+"""Paths that leave no line in the log when all is well."""
+
+# Any page may call the API from a browser: what it needs is the key, and no cookie is used.
+COMMON_HEADERS = [
+    ("Access-Control-Allow-Origin", "*"),
+    ("Access-Control-Expose-Headers", "Location, Retry-After, WWW-Authenticate"),
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+]
+
+PATH = re.compile(r"(?P<list>/v1/[a-z]+)(?:/(?P<id>[a-z0-9_]+)(?P<action>/[a-z-]+)?)?")
+
+Environ = dict[str, Any]
+StartResponse = Callable[[str, list[tuple[str, str]]], object]
+
+
+class Application:
+    """The API over one database, behind one key."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._key = settings.api_key.encode()
+        self._database = database
+        self._routes: dict[str, dict[str, Operation]] = {}
+        for operation in OPERATIONS:
+            self._routes.setdefault(operation.path, {})[operation.method] = operation
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        started = time.monotonic()
+        method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO") or "/"
+        try:
+            response = self._respond(environ, method, path)
+        except Problem as problem:
+            response = problem.response()
+        except Exception:  # noqa: BLE001 - whatever broke, the client gets an answer
+            traceback.print_exc()
+            response = Problem(500, "Something broke; the log of the sandbox says what.").response()
+        _log(method, path, response.status, started)
+        return _send(environ, start_response, method, response)
+
+    def _respond(self, environ: Environ, method: str, path: str) -> Response:
+        if not path.startswith("/v1/"):
+            return self._outside(method, path)
+        routes, row_id = self._find(path)
+        if method == "OPTIONS":
+            return _preflight(routes)
+        self._authenticate(environ.get("HTTP_AUTHORIZATION", ""))
+        if not routes:
+            raise Problem(404, f"There is nothing at {path}.")
+        operation = routes.get("GET" if method == "HEAD" else method)
+        if operation is None:
+            raise _not_allowed(method, path, routes)
+        return self._perform(operation, row_id, environ)
+
+    def _perform(self, operation: Operation, row_id: str, environ: Environ) -> Response:
+        query = checks.query_of(operation, environ.get("QUERY_STRING", ""))
+        body = checks.body_of(operation, _read(environ)) if operation.method != "GET" else None
+        try:
+            answer = self._database.transaction(
+                lambda cursor: operation.handle(Call(cursor, row_id, body, query))
+            )
+        except DatabaseUnavailable as error:
+            raise unavailable(UNAVAILABLE) from error
+        except psycopg2.Error as error:
+            raise problem_of(error) from error
+        response = Response(operation.status, msgspec.json.encode(answer))
+        if operation.status == HTTPStatus.CREATED:
+            response.headers = [("Location", f"{operation.path}/{answer.id}")]
+        return response
+
+    def _outside(self, method: str, path: str) -> Response:
+        """What is not the API itself: no key is asked for."""
+        if method not in ("GET", "HEAD"):
+            raise _not_allowed(method, path, {"GET": None})
+        if path == "/healthz":
+            return health.healthz()
+        if path == "/readyz":
+            return health.readyz(self._database)
+        return pages.page(path, OPERATIONS)
+
+    def _find(self, path: str) -> tuple[dict[str, Operation], str]:
+        """The operations at a path, by method, and the id in it."""
+        if not (match := PATH.fullmatch(path)):
+            return {}, ""
+        template = match["list"] + ("/{id}" if match["id"] else "") + (match["action"] or "")
+        return self._routes.get(template, {}), match["id"] or ""
+
+    def _authenticate(self, authorization: str) -> None:
+        scheme, _, key = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not key.strip():
+            raise _unauthorized("Send the sandbox's API key: Authorization: Bearer sk_test_…", "")
+        if not compare_digest(key.strip().encode(), self._key):
+            raise _unauthorized(
+                "That is not the API key of this sandbox.", ', error="invalid_token"'
+            )
+
+
+def _unauthorized(detail: str, error: str) -> Problem:
+    return Problem(401, detail, headers=[("WWW-Authenticate", f'Bearer realm="billing"{error}')])
+
+
+def _not_allowed(method: str, path: str, routes: dict[str, Any]) -> Problem:
+    return Problem(405, f"{method} isn't possible at {path}.", headers=[("Allow", _allow(routes))])
+
+
+def _allow(routes: dict[str, Any]) -> str:
+    return ", ".join(sorted({*routes, "OPTIONS", *(["HEAD"] if "GET" in routes else [])}))
+
+
+def _preflight(routes: dict[str, Operation]) -> Response:
+    """What a browser asks before it sends a request with a key to another origin."""
+    headers = [
+        ("Allow", _allow(routes)),
+        ("Access-Control-Allow-Methods", _allow(routes)),
+        ("Access-Control-Allow-Headers", "Authorization, Content-Type"),
+        ("Access-Control-Max-Age", "600"),
+    ]
+    return Response(204, headers=headers)
+
+
+def _read(environ: Environ) -> bytes:
+    body: bytes = environ["wsgi.input"].read(LARGEST_BODY + 1)
+    if len(body) > LARGEST_BODY:
+        raise Problem(413, f"The body has more than {LARGEST_BODY // 1024} KiB.")
+    return body
+
+
+def _send(
+    environ: Environ, start_response: StartResponse, method: str, response: Response
+) -> Iterable[bytes]:
+    headers = [*COMMON_HEADERS, *response.headers]
+    if response.status != HTTPStatus.NO_CONTENT:
+        headers.append(("Content-Type", response.content_type))
+    if response.file:
+        file = Path(response.file).open("rb")  # noqa: SIM115 - the server closes it
+        start_response("200 OK", headers)
+        wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](file)
+        return wrapped
+    headers.append(("Content-Length", str(len(response.body))))
+    start_response(status_line(response.status), headers)
+    return [] if method == "HEAD" else [response.body]
+
+
+def _log(method: str, path: str, status: int, started: float) -> None:
+    if path in QUIET and status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return
+    took = (time.monotonic() - started) * 1000
+    # Quoted again, since a line break in it would look like another line of the log.
+    sys.stdout.write(f"{method} {quote(path)} {status} {took:.0f} ms\n")
+    sys.stdout.flush()

@@ -1,0 +1,25 @@
+"""The operations that every resource has: its list, and one of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .table import Page, PageQuery, Row, Table
+from .web import Call, Operation
+
+
+def reading(table: Table[Row], query: type[PageQuery]) -> list[Operation]:
+    """The two operations that read a table."""
+
+    def page(call: Call) -> Page[Row]:
+        return table.page(call.cursor, call.query)
+
+    def get(call: Call) -> Row:
+        return table.get(call.cursor, call.id)
+
+    path, model = f"/v1/{table.name}", table.model
+    answer: Any = Page[model]  # type: ignore[valid-type]
+    return [
+        Operation("GET", path, f"List {table.name}", page, answer, query=query),
+        Operation("GET", f"{path}/{{id}}", f"Get a {table.noun}", get, model),
+    ]

@@ -1,0 +1,131 @@
+"""Connections to PostgreSQL, and transactions that outlive a reset of the data."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TypeVar
+
+import psycopg2
+from psycopg2 import extensions
+
+__all__ = ["Cursor", "Database", "DatabaseUnavailable"]
+
+KEPT_CONNECTIONS = 2
+PAUSE = 0.03
+"""Seconds between two tries to connect."""
+
+Connection = extensions.connection
+Cursor = extensions.cursor
+
+# A developer's own session may hold a lock for as long as it likes; a request must not
+# wait for it, nor be misled by defaults that the developer set for the database.
+OPTIONS = " ".join(
+    f"-c {setting}"
+    for setting in (
+        "timezone=UTC",
+        "search_path=public",
+        "lock_timeout=3s",
+        "statement_timeout=10s",
+        "idle_in_transaction_session_timeout=30s",
+    )
+)
+
+Result = TypeVar("Result")
+
+
+class DatabaseUnavailable(Exception):
+    """PostgreSQL doesn't answer, or was cut off while it committed."""
+
+
+class Database:
+    """PostgreSQL as several threads use it; idle connections are kept, last used first."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._idle: deque[Connection] = deque()
+
+    def transaction(self, work: Callable[[Cursor], Result], patience: float = 2.0) -> Result:
+        """Run ``work`` in a transaction and commit it.
+
+        When the connection breaks before the commit, nothing has happened, so ``work``
+        runs again on a new one, for up to ``patience`` seconds: a reset of the data cuts
+        every connection. Raises DatabaseUnavailable when that isn't enough.
+        """
+        deadline = time.monotonic() + patience
+        while True:
+            used = self._pop()
+            try:
+                return self._attempt(used or self._connect(), work)
+            except psycopg2.OperationalError as error:
+                if not _is_transient(error):
+                    raise
+                # One that died while it was idle says nothing of the next one.
+                if not used:
+                    _pause(deadline, error)
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        while connection := self._pop():
+            connection.close()
+
+    def _attempt(self, connection: Connection, work: Callable[[Cursor], Result]) -> Result:
+        try:
+            with connection.cursor() as cursor:
+                result = work(cursor)
+            self._commit(connection)
+        except BaseException:
+            self._discard(connection)
+            raise
+        self._keep(connection)
+        return result
+
+    def _connect(self) -> Connection:
+        return psycopg2.connect(
+            self._url, connect_timeout=3, options=OPTIONS, application_name="billing-api"
+        )
+
+    def _commit(self, connection: Connection) -> None:
+        try:
+            connection.commit()
+        except psycopg2.OperationalError as error:
+            raise DatabaseUnavailable(_first_line(error)) from error
+
+    def _pop(self) -> Connection | None:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
+    def _keep(self, connection: Connection) -> None:
+        if len(self._idle) < KEPT_CONNECTIONS:
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def _discard(self, connection: Connection) -> None:
+        """Roll back; where the connection is dead, the idle ones are dead too."""
+        try:
+            connection.rollback()
+        except psycopg2.Error:
+            connection.close()
+            self.close()
+        else:
+            self._keep(connection)
+
+
+def _pause(deadline: float, error: psycopg2.OperationalError) -> None:
+    if time.monotonic() + PAUSE > deadline:
+        raise DatabaseUnavailable(_first_line(error)) from error
+    time.sleep(PAUSE)
+
+
+def _is_transient(error: psycopg2.OperationalError) -> bool:
+    """Whether trying again may help: not connected, cut off, or a deadlock."""
+    code = error.pgcode or ""
+    return not code or code.startswith(("08", "57P", "40"))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

@@ -1,0 +1,203 @@
+"""Invoices: what subscribers owe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import UNSET, Struct, UnsetType
+
+from .crud import reading
+from .database import Cursor
+from .models import (
+    INVOICES,
+    PLANS,
+    SUBSCRIBERS,
+    SUBSCRIPTIONS,
+    AmountText,
+    Currency,
+    Days,
+    Identifier,
+    Invoice,
+    InvoiceStatus,
+    Moment,
+    PaymentMethod,
+    Plan,
+    Subscription,
+    Text,
+)
+from .payments import record
+from .table import PageQuery, given
+from .web import Call, Operation, conflict, invalid
+
+DUE_IN_DAYS = 14
+
+
+class NewInvoice(Struct, forbid_unknown_fields=True):
+    """An invoice to be. One for a subscription takes its amount and currency from the plan,
+    unless others are given; one without a subscription needs both."""
+
+    subscriber_id: Identifier
+    subscription_id: Identifier | None = None
+    amount: AmountText | None = None
+    currency: Currency | None = None
+    description: Text = ""
+    due_in_days: Days = DUE_IN_DAYS
+    draft: bool = False
+
+
+class InvoiceChanges(Struct, forbid_unknown_fields=True):
+    """What may change: in a draft all of this, in an open invoice all but the money."""
+
+    description: Text | UnsetType = UNSET
+    due_at: Moment | UnsetType = UNSET
+    amount: AmountText | UnsetType = UNSET
+    currency: Currency | UnsetType = UNSET
+
+
+class PayInvoice(Struct, forbid_unknown_fields=True):
+    """How it is paid."""
+
+    method: PaymentMethod = "card"
+
+
+class InvoiceQuery(PageQuery, kw_only=True):
+    """Filters of the list of invoices."""
+
+    subscriber_id: Identifier | None = None
+    subscription_id: Identifier | None = None
+    status: InvoiceStatus | None = None
+    currency: Currency | None = None
+    created_after: Moment | None = None
+    created_before: Moment | None = None
+    due_after: Moment | None = None
+    due_before: Moment | None = None
+
+
+def issue(cursor: Cursor, subscription: Subscription, plan: Plan) -> Invoice:
+    """An open invoice for the current period of a subscription."""
+    invoice = _insert(cursor, subscription.subscriber_id, _of_subscription(subscription, plan))
+    return _open(cursor, invoice.id, DUE_IN_DAYS)
+
+
+def create(call: Call) -> Invoice:
+    """Add an invoice, as a draft or open."""
+    body: NewInvoice = call.body
+    subscriber = SUBSCRIBERS.refer(call.cursor, "subscriber_id", body.subscriber_id)
+    values = _subscription_values(call.cursor, body) if body.subscription_id else {}
+    values.update(
+        {
+            name: value
+            for name in ("amount", "currency", "description")
+            if (value := getattr(body, name))
+        }
+    )
+    for name in ("amount", "currency"):
+        if name not in values:
+            raise invalid(name, "an invoice without a subscription needs it")
+    invoice = _insert(call.cursor, subscriber.id, values)
+    return invoice if body.draft else _open(call.cursor, invoice.id, body.due_in_days)
+
+
+def change(call: Call) -> Invoice:
+    """Change what may still change."""
+    invoice = _in_status(call, "draft", "open")
+    changes = given(call.body)
+    if invoice.status == "open" and changes.keys() & {"amount", "currency"}:
+        raise conflict(f"Invoice {call.id!r} is open: its amount and currency stay as they are.")
+    return INVOICES.update(call.cursor, call.id, **changes)
+
+
+def finalize(call: Call) -> Invoice:
+    """Issue a draft: it is open, and due."""
+    _in_status(call, "draft")
+    return _open(call.cursor, call.id, DUE_IN_DAYS)
+
+
+def pay(call: Call) -> Invoice:
+    """Pay the whole of it, with a payment that succeeds at once."""
+    invoice = _in_status(call, "open", "uncollectible")
+    record(call.cursor, invoice, call.body.method, "succeeded")
+    return INVOICES.get(call.cursor, call.id)
+
+
+def void(call: Call) -> Invoice:
+    """Take it back: nothing is owed any more."""
+    _in_status(call, "draft", "open", "uncollectible")
+    call.cursor.execute(
+        "UPDATE invoices SET status = 'void', voided_at = now(), uncollectible_at = NULL"
+        " WHERE id = %s",
+        (call.id,),
+    )
+    return INVOICES.get(call.cursor, call.id)
+
+
+def write_off(call: Call) -> Invoice:
+    """Give up hope; it can still be paid."""
+    _in_status(call, "open")
+    call.cursor.execute(
+        "UPDATE invoices SET status = 'uncollectible', uncollectible_at = now() WHERE id = %s",
+        (call.id,),
+    )
+    return INVOICES.get(call.cursor, call.id)
+
+
+def _insert(cursor: Cursor, subscriber_id: str, values: dict[str, Any]) -> Invoice:
+    return INVOICES.insert(cursor, subscriber_id=subscriber_id, status="draft", **values)
+
+
+def _of_subscription(subscription: Subscription, plan: Plan) -> dict[str, Any]:
+    return {
+        "subscription_id": subscription.id,
+        "amount": plan.amount,
+        "currency": plan.currency,
+        "description": plan.name,
+        "period_start": subscription.current_period_start,
+        "period_end": subscription.current_period_end,
+    }
+
+
+def _subscription_values(cursor: Cursor, body: NewInvoice) -> dict[str, Any]:
+    subscription = SUBSCRIPTIONS.refer(cursor, "subscription_id", body.subscription_id or "")
+    if subscription.subscriber_id != body.subscriber_id:
+        raise invalid("subscription_id", f"it isn't one of subscriber {body.subscriber_id!r}")
+    return _of_subscription(subscription, PLANS.get(cursor, subscription.plan_id))
+
+
+def _open(cursor: Cursor, row_id: str, due_in_days: int) -> Invoice:
+    """Issue a draft; a due date that it already has, and that lies ahead, is kept."""
+    cursor.execute(
+        "UPDATE invoices SET status = 'open', issued_at = now(), due_at = CASE"
+        " WHEN due_at > now() THEN due_at ELSE now() + %s * interval '1 day' END WHERE id = %s",
+        (due_in_days, row_id),
+    )
+    return INVOICES.get(cursor, row_id)
+
+
+def _in_status(call: Call, *allowed: InvoiceStatus) -> Invoice:
+    invoice = INVOICES.get(call.cursor, call.id, lock=True)
+    if invoice.status not in allowed:
+        raise conflict(
+            f"Invoice {call.id!r} is {invoice.status};"
+            f" this needs one that is {' or '.join(allowed)}."
+        )
+    return invoice
+
+
+PATH = "/v1/invoices"
+OPERATIONS = [
+    *reading(INVOICES, InvoiceQuery),
+    Operation("POST", PATH, "Create an invoice", create, Invoice, NewInvoice, status=201),
+    Operation("PATCH", f"{PATH}/{{id}}", "Change an invoice", change, Invoice, InvoiceChanges),
+    Operation("POST", f"{PATH}/{{id}}/finalize", "Issue a draft", finalize, Invoice),
+    Operation(
+        "POST",
+        f"{PATH}/{{id}}/pay",
+        "Pay an invoice",
+        pay,
+        Invoice,
+        PayInvoice,
+        body_required=False,
+    ),
+    Operation("POST", f"{PATH}/{{id}}/void", "Void an invoice", void, Invoice),
+    Operation("POST", f"{PATH}/{{id}}/write-off", "Write an invoice off", write_off, Invoice),
+]

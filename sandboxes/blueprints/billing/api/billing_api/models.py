@@ -1,0 +1,127 @@
+"""The things that the API answers with, and the tables that they are rows of."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from .table import Table
+
+Currency = Literal["AUD", "CAD", "CHF", "EUR", "GBP", "USD"]
+BillingInterval = Literal["month", "year"]
+SubscriptionStatus = Literal["trialing", "active", "past_due", "paused", "canceled"]
+InvoiceStatus = Literal["draft", "open", "paid", "void", "uncollectible"]
+PaymentStatus = Literal["pending", "succeeded", "failed", "refunded"]
+PaymentMethod = Literal["card", "bank_transfer", "stellar"]
+
+Amount = Annotated[Decimal, Meta(description="Money as a decimal string", examples=["49.00"])]
+
+# What requests hold. NUL is the one character that PostgreSQL's text can't.
+Text = Annotated[str, Meta(max_length=500, pattern=r"^[^\x00]*$")]
+Name = Annotated[str, Meta(min_length=1, max_length=80, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")]
+Identifier = Annotated[str, Meta(max_length=50, pattern=r"^[a-z0-9_]+$")]
+AmountText = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?=.*[1-9])[0-9]{1,10}(\.[0-9]{1,2})?$",
+        description="Money as a decimal string, more than nothing",
+        examples=["49.00"],
+    ),
+]
+Moment = Annotated[datetime, Meta(tz=True)]
+Days = Annotated[int, Meta(ge=0, le=365)]
+
+
+class Plan(Struct):
+    """What can be subscribed to. Its price never changes: make a new plan instead."""
+
+    id: str
+    name: str
+    description: str
+    amount: Amount
+    currency: Currency
+    billing_interval: BillingInterval
+    trial_days: int
+    active: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+class Subscriber(Struct):
+    """Who subscribes and pays."""
+
+    id: str
+    name: str
+    email: str
+    company: str
+    country: str
+    stellar_address: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class Subscription(Struct):
+    """A subscriber's use of a plan, billed for one period after the other."""
+
+    id: str
+    subscriber_id: str
+    plan_id: str
+    status: SubscriptionStatus
+    started_at: datetime
+    current_period_start: datetime
+    current_period_end: datetime
+    trial_end: datetime | None
+    cancel_at_period_end: bool
+    paused_at: datetime | None
+    canceled_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class Invoice(Struct):
+    """What a subscriber owes, for a period of a subscription or for something else."""
+
+    id: str
+    number: str
+    subscriber_id: str
+    subscription_id: str | None
+    status: InvoiceStatus
+    amount: Amount
+    currency: Currency
+    description: str
+    period_start: datetime | None
+    period_end: datetime | None
+    issued_at: datetime | None
+    due_at: datetime | None
+    paid_at: datetime | None
+    voided_at: datetime | None
+    uncollectible_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class Payment(Struct):
+    """One attempt to pay the whole of an invoice."""
+
+    id: str
+    invoice_id: str
+    subscriber_id: str
+    amount: Amount
+    currency: Currency
+    method: PaymentMethod
+    status: PaymentStatus
+    failure_reason: str | None
+    processed_at: datetime | None
+    refunded_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+PLANS = Table("plans", "plan", Plan)
+SUBSCRIBERS = Table("subscribers", "subscriber", Subscriber)
+SUBSCRIPTIONS = Table("subscriptions", "subscription", Subscription)
+INVOICES = Table("invoices", "invoice", Invoice)
+PAYMENTS = Table("payments", "payment", Payment)

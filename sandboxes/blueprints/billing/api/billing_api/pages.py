@@ -1,0 +1,55 @@
+"""The specification and the page that shows it, with no help from the internet."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from .web import Operation, Problem, Response
+
+# Swagger UI from the package flask-swagger-ui, of which only these files are used.
+ASSETS = {
+    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
+    "swagger-ui.css": "text/css; charset=utf-8",
+}
+
+OWN_ASSETS = {"start.js": "text/javascript; charset=utf-8", "page.css": "text/css; charset=utf-8"}
+
+# Swagger UI draws its icons from data URLs.
+SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
+    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+PAGE_HEADERS = [("Content-Security-Policy", SECURITY_POLICY), ("Referrer-Policy", "no-referrer")]
+
+
+def page(path: str, operations: list[Operation]) -> Response:
+    """The answer for a path that is not the API's own; a 404 where there is none."""
+    if path == "/":
+        return Response(302, headers=[("Location", "/docs")])
+    if path in ("/docs", "/docs/"):
+        return _own("page.html", "text/html; charset=utf-8")
+    if path == "/openapi.json":
+        return _specification(operations)
+    name = path.removeprefix("/docs/")
+    if name in OWN_ASSETS:
+        return _own(name, OWN_ASSETS[name])
+    if name in ASSETS and (package := find_spec("flask_swagger_ui")) and package.origin:
+        return _file(Path(package.origin).parent / "dist" / name, ASSETS[name])
+    raise Problem(404, f"There is nothing at {path}; the documentation is at /docs.")
+
+
+def _specification(operations: list[Operation]) -> Response:
+    # Rarely asked for, and its imports cost more than all the others together.
+    from .openapi import specification
+
+    return Response(body=specification(operations))
+
+
+def _own(name: str, content_type: str) -> Response:
+    return _file(Path(__file__).parent / "docs" / name, content_type)
+
+
+def _file(path: Path, content_type: str) -> Response:
+    return Response(content_type=content_type, headers=PAGE_HEADERS, file=str(path))

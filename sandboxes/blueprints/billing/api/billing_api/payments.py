@@ -1,0 +1,189 @@
+"""Payments: attempts to pay an invoice, and what became of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from .crud import reading
+from .database import Cursor
+from .models import (
+    INVOICES,
+    PAYMENTS,
+    Identifier,
+    Invoice,
+    Moment,
+    Payment,
+    PaymentMethod,
+    PaymentStatus,
+)
+from .table import PageQuery
+from .web import Call, Operation, conflict, invalid
+
+Reason = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,60}$", examples=["card_declined"])]
+DEFAULT_REASONS: dict[PaymentMethod, str] = {
+    "card": "card_declined",
+    "bank_transfer": "insufficient_funds",
+    "stellar": "insufficient_balance",
+}
+
+
+class NewPayment(Struct, forbid_unknown_fields=True):
+    """An attempt to pay an open invoice, with the outcome that you want to see.
+
+    ``failed`` leaves the invoice open and makes an active subscription past due;
+    ``pending`` waits for a PATCH that settles it.
+    """
+
+    invoice_id: Identifier
+    method: PaymentMethod = "card"
+    status: Literal["succeeded", "failed", "pending"] = "succeeded"
+    failure_reason: Reason | None = None
+
+
+class PaymentChanges(Struct, forbid_unknown_fields=True):
+    """How a pending payment ended."""
+
+    status: Literal["succeeded", "failed"]
+    failure_reason: Reason | None = None
+
+
+class PaymentQuery(PageQuery, kw_only=True):
+    """Filters of the list of payments."""
+
+    invoice_id: Identifier | None = None
+    subscriber_id: Identifier | None = None
+    status: PaymentStatus | None = None
+    method: PaymentMethod | None = None
+    created_after: Moment | None = None
+    created_before: Moment | None = None
+
+
+def record(
+    cursor: Cursor,
+    invoice: Invoice,
+    method: PaymentMethod,
+    status: PaymentStatus,
+    reason: str | None = None,
+) -> Payment:
+    """A new payment of a locked invoice, and what follows from its outcome."""
+    payment = PAYMENTS.insert(
+        cursor,
+        invoice_id=invoice.id,
+        subscriber_id=invoice.subscriber_id,
+        amount=invoice.amount,
+        currency=invoice.currency,
+        method=method,
+        status="pending",
+    )
+    return payment if status == "pending" else _settle(cursor, payment, invoice, status, reason)
+
+
+def create(call: Call) -> Payment:
+    """Try to pay an invoice."""
+    body: NewPayment = call.body
+    _check_reason(body)
+    INVOICES.refer(call.cursor, "invoice_id", body.invoice_id)
+    invoice = _payable(call.cursor, body.invoice_id)
+    return record(call.cursor, invoice, body.method, body.status, body.failure_reason)
+
+
+def change(call: Call) -> Payment:
+    """Settle a pending payment."""
+    body: PaymentChanges = call.body
+    _check_reason(body)
+    payment, invoice = _locked(call)
+    if payment.status != "pending":
+        raise conflict(f"Payment {call.id!r} is {payment.status}; only a pending one can change.")
+    if body.status == "succeeded":
+        _payable(call.cursor, invoice.id)
+    return _settle(call.cursor, payment, invoice, body.status, body.failure_reason)
+
+
+def refund(call: Call) -> Payment:
+    """Give the whole amount back; the invoice is void from then on."""
+    payment, invoice = _locked(call)
+    if payment.status != "succeeded":
+        raise conflict(
+            f"Payment {call.id!r} is {payment.status}; only one that succeeded can be refunded."
+        )
+    call.cursor.execute(
+        "UPDATE payments SET status = 'refunded', refunded_at = now() WHERE id = %s", (payment.id,)
+    )
+    call.cursor.execute(
+        "UPDATE invoices SET status = 'void', paid_at = NULL, voided_at = now() WHERE id = %s",
+        (invoice.id,),
+    )
+    return PAYMENTS.get(call.cursor, call.id)
+
+
+def _settle(
+    cursor: Cursor, payment: Payment, invoice: Invoice, status: PaymentStatus, reason: str | None
+) -> Payment:
+    failed = status == "failed"
+    cursor.execute(
+        "UPDATE payments SET status = %s, failure_reason = %s, processed_at = now() WHERE id = %s",
+        (status, (reason or DEFAULT_REASONS[payment.method]) if failed else None, payment.id),
+    )
+    if failed:
+        if invoice.status == "open":
+            _fall_behind(cursor, invoice)
+    else:
+        _mark_paid(cursor, invoice)
+    return PAYMENTS.get(cursor, payment.id)
+
+
+def _mark_paid(cursor: Cursor, invoice: Invoice) -> None:
+    """The invoice is paid; its subscription catches up, if nothing else is overdue."""
+    cursor.execute(
+        "UPDATE invoices SET status = 'paid', paid_at = now(), uncollectible_at = NULL"
+        " WHERE id = %s",
+        (invoice.id,),
+    )
+    cursor.execute(
+        "UPDATE subscriptions s SET status = 'active' WHERE id = %s AND status = 'past_due'"
+        " AND NOT EXISTS (SELECT FROM invoices i WHERE i.subscription_id = s.id"
+        "                 AND i.status = 'open' AND i.due_at < now())",
+        (invoice.subscription_id,),
+    )
+
+
+def _fall_behind(cursor: Cursor, invoice: Invoice) -> None:
+    cursor.execute(
+        "UPDATE subscriptions SET status = 'past_due' WHERE id = %s AND status = 'active'",
+        (invoice.subscription_id,),
+    )
+
+
+def _payable(cursor: Cursor, row_id: str) -> Invoice:
+    invoice = INVOICES.get(cursor, row_id, lock=True)
+    if invoice.status not in ("open", "uncollectible"):
+        raise conflict(
+            f"Invoice {row_id!r} is {invoice.status};"
+            " only one that is open or uncollectible can be paid."
+        )
+    return invoice
+
+
+def _locked(call: Call) -> tuple[Payment, Invoice]:
+    """The payment and its invoice; the invoice first, as everywhere, so nobody deadlocks."""
+    invoice_id = PAYMENTS.get(call.cursor, call.id).invoice_id
+    invoice = INVOICES.get(call.cursor, invoice_id, lock=True)
+    return PAYMENTS.get(call.cursor, call.id, lock=True), invoice
+
+
+def _check_reason(body: NewPayment | PaymentChanges) -> None:
+    if body.failure_reason and body.status != "failed":
+        raise invalid("failure_reason", "only a payment that failed has one")
+
+
+PATH = "/v1/payments"
+OPERATIONS = [
+    *reading(PAYMENTS, PaymentQuery),
+    Operation("POST", PATH, "Pay an invoice, or fail to", create, Payment, NewPayment, status=201),
+    Operation(
+        "PATCH", f"{PATH}/{{id}}", "Settle a pending payment", change, Payment, PaymentChanges
+    ),
+    Operation("POST", f"{PATH}/{{id}}/refund", "Refund a payment", refund, Payment),
+]

@@ -1,0 +1,56 @@
+"""Plans: what can be subscribed to."""
+
+from __future__ import annotations
+
+from msgspec import UNSET, Struct, UnsetType, structs
+
+from .crud import reading
+from .models import PLANS, AmountText, BillingInterval, Currency, Days, Name, Plan, Text
+from .table import PageQuery, given
+from .web import Call, Operation
+
+
+class NewPlan(Struct, forbid_unknown_fields=True):
+    """A plan to be."""
+
+    name: Name
+    amount: AmountText
+    currency: Currency
+    billing_interval: BillingInterval = "month"
+    description: Text = ""
+    trial_days: Days = 0
+
+
+class PlanChanges(Struct, forbid_unknown_fields=True):
+    """What may change in a plan. One that isn't active takes no new subscriptions."""
+
+    name: Name | UnsetType = UNSET
+    description: Text | UnsetType = UNSET
+    trial_days: Days | UnsetType = UNSET
+    active: bool | UnsetType = UNSET
+
+
+class PlanQuery(PageQuery, kw_only=True):
+    """Filters of the list of plans."""
+
+    active: bool | None = None
+    currency: Currency | None = None
+    billing_interval: BillingInterval | None = None
+
+
+def create(call: Call) -> Plan:
+    """Add a plan."""
+    return PLANS.insert(call.cursor, **structs.asdict(call.body))
+
+
+def change(call: Call) -> Plan:
+    """Change what may change in a plan."""
+    PLANS.get(call.cursor, call.id, lock=True)
+    return PLANS.update(call.cursor, call.id, **given(call.body))
+
+
+OPERATIONS = [
+    *reading(PLANS, PlanQuery),
+    Operation("POST", "/v1/plans", "Create a plan", create, Plan, NewPlan, status=201),
+    Operation("PATCH", "/v1/plans/{id}", "Change a plan", change, Plan, PlanChanges),
+]

@@ -1,0 +1,57 @@
+"""The HTTP server: waitress, with few threads and with problems in the API's own form."""
+
+from __future__ import annotations
+
+import logging
+
+from waitress.channel import HTTPChannel
+from waitress.server import create_server
+from waitress.task import ErrorTask
+
+from .app import COMMON_HEADERS, Application
+from .database import Database
+from .settings import Settings
+from .web import Problem, status_line
+
+THREADS = 4
+LARGEST_READ = 1024 * 1024
+"""Bytes of a body that are read at all, so that what is a little too long gets a full answer."""
+
+
+class ProblemTask(ErrorTask):  # type: ignore[misc]
+    """What waitress itself refuses, before any application sees it."""
+
+    def execute(self) -> None:
+        """Answer with a problem and close the connection."""
+        error = self.request.error
+        response = Problem(error.code, f"{error.reason}: {error.body}.").response()
+        self.status = status_line(error.code)
+        self.response_headers.extend(COMMON_HEADERS)
+        self.response_headers.append(("Content-Type", response.content_type))
+        self.content_length = len(response.body)
+        self.response_headers.append(("Content-Length", str(self.content_length)))
+        self.set_close_on_finish()
+        self.write(response.body)
+
+
+def serve(settings: Settings) -> None:
+    """Listen, say where, and answer until SystemExit. Raises OSError where it can't listen."""
+    logging.basicConfig(level=logging.ERROR)
+    database = Database(settings.database_url)
+    HTTPChannel.error_task_class = ProblemTask
+    server = create_server(
+        Application(settings, database),
+        host=settings.host,
+        port=settings.port,
+        threads=THREADS,
+        ident=None,
+        max_request_body_size=LARGEST_READ,
+        inbuf_overflow=LARGEST_READ,
+        outbuf_overflow=LARGEST_READ,
+        asyncore_use_poll=True,
+    )
+    print(f"Listening on {settings.host}:{settings.port}", flush=True)
+    try:
+        server.run()
+    finally:
+        database.close()

@@ -1,0 +1,46 @@
+"""What the process takes from its environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+SHORTEST_KEY = 16
+HIGHEST_PORT = 65535
+
+
+class SettingsError(Exception):
+    """A variable is missing or makes no sense; the message is one sentence for the log."""
+
+
+class Settings(Struct, frozen=True):
+    """Where to listen, which key to ask for, which database to use.
+
+    An empty ``database_url`` leaves it to libpq's own variables (``PGHOST``, ``PGPASSWORD`` ...).
+    """
+
+    api_key: str
+    database_url: str = ""
+    host: str = "127.0.0.1"
+    port: int = 8080
+
+
+def from_environment(environ: Mapping[str, str]) -> Settings:
+    """Read ``API_KEY``, ``DATABASE_URL``, ``HOST`` and ``PORT``; raise SettingsError."""
+    api_key = environ.get("API_KEY", "")
+    if len(api_key) < SHORTEST_KEY:
+        raise SettingsError(f"API_KEY must be set, to at least {SHORTEST_KEY} characters")
+    database_url = environ.get("DATABASE_URL", "")
+    if not database_url and "PGHOST" not in environ:
+        raise SettingsError(
+            "DATABASE_URL must be set, such as postgresql://user:password@host/billing"
+        )
+    host = environ.get("HOST", Settings.__struct_defaults__[1])
+    return Settings(api_key, database_url, host, _port(environ.get("PORT", "8080")))
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= HIGHEST_PORT:
+        return int(text)
+    raise SettingsError(f"PORT is {text!r}; it must be a number from 1 to {HIGHEST_PORT}")

@@ -1,0 +1,95 @@
+"""Subscribers: who subscribes and pays."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, Struct, UnsetType, structs
+
+from .crud import reading
+from .models import SUBSCRIBERS, Subscriber, Text
+from .stellar import is_address
+from .table import PageQuery, given
+from .web import Call, Operation, invalid
+
+PersonName = Annotated[
+    str, Meta(min_length=1, max_length=120, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")
+]
+Email = Annotated[
+    str,
+    Meta(
+        max_length=254,
+        pattern=r"^[^@\s\x00]+@[^@\s\x00]+\.[^@\s.\x00]+$",
+        examples=["ada@example.com"],
+    ),
+]
+Country = Annotated[str, Meta(pattern="^[A-Z]{2}$", description="ISO 3166-1 code", examples=["DE"])]
+StellarAddress = Annotated[str, Meta(pattern="^G[A-Z2-7]{55}$")]
+
+
+class NewSubscriber(Struct, forbid_unknown_fields=True):
+    """A subscriber to be. E-mail addresses are unique, whatever their case."""
+
+    name: PersonName
+    email: Email
+    country: Country
+    company: Text = ""
+    stellar_address: StellarAddress | None = None
+
+
+class SubscriberChanges(Struct, forbid_unknown_fields=True):
+    """What may change in a subscriber."""
+
+    name: PersonName | UnsetType = UNSET
+    email: Email | UnsetType = UNSET
+    country: Country | UnsetType = UNSET
+    company: Text | UnsetType = UNSET
+    stellar_address: StellarAddress | UnsetType | None = UNSET
+
+
+class SubscriberQuery(PageQuery, kw_only=True):
+    """Filters of the list of subscribers."""
+
+    email: Email | None = None
+    country: Country | None = None
+    stellar_address: StellarAddress | None = None
+
+
+def create(call: Call) -> Subscriber:
+    """Add a subscriber."""
+    return SUBSCRIBERS.insert(call.cursor, **_checked(structs.asdict(call.body)))
+
+
+def change(call: Call) -> Subscriber:
+    """Change what may change in a subscriber."""
+    SUBSCRIBERS.get(call.cursor, call.id, lock=True)
+    return SUBSCRIBERS.update(call.cursor, call.id, **_checked(given(call.body)))
+
+
+def _checked(values: dict[str, Any]) -> dict[str, Any]:
+    address = values.get("stellar_address")
+    if address and not is_address(address):
+        raise invalid("stellar_address", "its checksum is wrong; was a character mistyped?")
+    return values
+
+
+OPERATIONS = [
+    *reading(SUBSCRIBERS, SubscriberQuery),
+    Operation(
+        "POST",
+        "/v1/subscribers",
+        "Create a subscriber",
+        create,
+        Subscriber,
+        NewSubscriber,
+        status=201,
+    ),
+    Operation(
+        "PATCH",
+        "/v1/subscribers/{id}",
+        "Change a subscriber",
+        change,
+        Subscriber,
+        SubscriberChanges,
+    ),
+]

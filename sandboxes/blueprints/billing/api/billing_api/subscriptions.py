@@ -1,0 +1,187 @@
+"""Subscriptions: who uses which plan, and until when it is billed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec import UNSET, Struct, UnsetType
+
+from .crud import reading
+from .database import Cursor
+from .invoices import issue
+from .models import (
+    PLANS,
+    SUBSCRIBERS,
+    SUBSCRIPTIONS,
+    Days,
+    Identifier,
+    Moment,
+    Plan,
+    Subscription,
+    SubscriptionStatus,
+)
+from .table import PageQuery, given
+from .web import Call, Operation, conflict
+
+
+class NewSubscription(Struct, forbid_unknown_fields=True):
+    """A subscription to be. Without ``trial_days`` the trial is as long as the plan says."""
+
+    subscriber_id: Identifier
+    plan_id: Identifier
+    trial_days: Days | None = None
+
+
+class SubscriptionChanges(Struct, forbid_unknown_fields=True):
+    """What may change in a subscription. Another plan is billed from the next invoice on."""
+
+    plan_id: Identifier | UnsetType = UNSET
+    cancel_at_period_end: bool | UnsetType = UNSET
+
+
+class Cancellation(Struct, forbid_unknown_fields=True):
+    """When to end a subscription: now, or when the period that is paid for ends."""
+
+    at_period_end: bool = False
+
+
+class SubscriptionQuery(PageQuery, kw_only=True):
+    """Filters of the list of subscriptions."""
+
+    subscriber_id: Identifier | None = None
+    plan_id: Identifier | None = None
+    status: SubscriptionStatus | None = None
+    created_after: Moment | None = None
+    created_before: Moment | None = None
+
+
+def subscribe(call: Call) -> Subscription:
+    """Start a subscription: with a trial, or with an open invoice for the first period."""
+    body: NewSubscription = call.body
+    subscriber = SUBSCRIBERS.refer(call.cursor, "subscriber_id", body.subscriber_id)
+    plan = _sold_plan(call.cursor, body.plan_id)
+    trial_days = plan.trial_days if body.trial_days is None else body.trial_days
+    length = f"{trial_days} days" if trial_days else f"1 {plan.billing_interval}"
+    now, end = _now_and_after(call.cursor, length)
+    subscription = SUBSCRIPTIONS.insert(
+        call.cursor,
+        subscriber_id=subscriber.id,
+        plan_id=plan.id,
+        status="trialing" if trial_days else "active",
+        started_at=now,
+        current_period_start=now,
+        current_period_end=end,
+        trial_end=end if trial_days else None,
+    )
+    if not trial_days:
+        issue(call.cursor, subscription, plan)
+    return subscription
+
+
+def change(call: Call) -> Subscription:
+    """Change the plan, or whether it ends with the period."""
+    subscription = SUBSCRIPTIONS.get(call.cursor, call.id, lock=True)
+    if subscription.status == "canceled":
+        raise conflict(f"Subscription {call.id!r} is canceled; start a new one.")
+    changes = given(call.body)
+    if changes.get("plan_id", subscription.plan_id) != subscription.plan_id:
+        _sold_plan(call.cursor, changes["plan_id"])
+    return SUBSCRIPTIONS.update(call.cursor, call.id, **changes)
+
+
+def pause(call: Call) -> Subscription:
+    """Stop billing until it is resumed."""
+    _in_status(call, "trialing", "active")
+    now, _ = _now_and_after(call.cursor, "0")
+    return SUBSCRIPTIONS.update(call.cursor, call.id, status="paused", paused_at=now)
+
+
+def resume(call: Call) -> Subscription:
+    """Go on with the period; where it is over by now, start a new one with an open invoice."""
+    subscription = _in_status(call, "paused")
+    plan = PLANS.get(call.cursor, subscription.plan_id)
+    now, end = _now_and_after(call.cursor, f"1 {plan.billing_interval}")
+    if subscription.current_period_end > now:
+        on_trial = subscription.trial_end is not None and subscription.trial_end > now
+        status = "trialing" if on_trial else "active"
+        return SUBSCRIPTIONS.update(call.cursor, call.id, status=status, paused_at=None)
+    subscription = SUBSCRIPTIONS.update(
+        call.cursor,
+        call.id,
+        status="active",
+        paused_at=None,
+        current_period_start=now,
+        current_period_end=end,
+    )
+    issue(call.cursor, subscription, plan)
+    return subscription
+
+
+def cancel(call: Call) -> Subscription:
+    """End it, and void its drafts; open invoices stay due."""
+    subscription = SUBSCRIPTIONS.get(call.cursor, call.id, lock=True)
+    if subscription.status == "canceled":
+        raise conflict(f"Subscription {call.id!r} is canceled already.")
+    if call.body.at_period_end:
+        return SUBSCRIPTIONS.update(call.cursor, call.id, cancel_at_period_end=True)
+    now, _ = _now_and_after(call.cursor, "0")
+    call.cursor.execute(
+        "UPDATE invoices SET status = 'void', voided_at = now()"
+        " WHERE subscription_id = %s AND status = 'draft'",
+        (call.id,),
+    )
+    return SUBSCRIPTIONS.update(
+        call.cursor, call.id, status="canceled", canceled_at=now, paused_at=None
+    )
+
+
+def _sold_plan(cursor: Cursor, row_id: str) -> Plan:
+    plan = PLANS.refer(cursor, "plan_id", row_id)
+    if not plan.active:
+        raise conflict(f"Plan {plan.id!r} takes no new subscriptions: it isn't active.")
+    return plan
+
+
+def _in_status(call: Call, *allowed: SubscriptionStatus) -> Subscription:
+    subscription = SUBSCRIPTIONS.get(call.cursor, call.id, lock=True)
+    if subscription.status not in allowed:
+        raise conflict(
+            f"Subscription {call.id!r} is {subscription.status};"
+            f" this needs one that is {' or '.join(allowed)}."
+        )
+    return subscription
+
+
+def _now_and_after(cursor: Cursor, length: str) -> tuple[datetime, datetime]:
+    """The transaction's moment, and the moment `length` (an SQL interval) later."""
+    cursor.execute("SELECT now(), now() + %s::interval", (length,))
+    now, later = cursor.fetchone() or ()
+    return now, later
+
+
+PATH = "/v1/subscriptions"
+OPERATIONS = [
+    *reading(SUBSCRIPTIONS, SubscriptionQuery),
+    Operation(
+        "POST", PATH, "Subscribe to a plan", subscribe, Subscription, NewSubscription, status=201
+    ),
+    Operation(
+        "PATCH",
+        f"{PATH}/{{id}}",
+        "Change a subscription",
+        change,
+        Subscription,
+        SubscriptionChanges,
+    ),
+    Operation("POST", f"{PATH}/{{id}}/pause", "Pause a subscription", pause, Subscription),
+    Operation("POST", f"{PATH}/{{id}}/resume", "Resume a subscription", resume, Subscription),
+    Operation(
+        "POST",
+        f"{PATH}/{{id}}/cancel",
+        "Cancel a subscription",
+        cancel,
+        Subscription,
+        Cancellation,
+        body_required=False,
+    ),
+]

@@ -1,0 +1,161 @@
+"""Rows in and out of PostgreSQL as structs, and pages of them."""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import datetime
+from typing import Annotated, Any, Generic, TypeVar
+
+from msgspec import UNSET, Meta, Struct, structs
+from psycopg2.sql import SQL, Composable, Identifier, Placeholder
+
+from .database import Cursor
+from .web import Problem, invalid
+
+Row = TypeVar("Row", bound=Struct)
+
+NEWEST_FIRST = SQL(" ORDER BY created_at DESC, id DESC LIMIT {}").format(Placeholder())
+
+
+class Page(Struct, Generic[Row]):
+    """A part of a list, newest first. ``total`` counts all that the filters let through."""
+
+    data: list[Row]
+    has_more: bool
+    next_cursor: str | None
+    total: int
+
+
+class PageQuery(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Which part of a list; the filters of each resource come on top."""
+
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+    cursor: Annotated[str, Meta(description="`next_cursor` of the page before")] = ""
+
+
+class Table(Generic[Row]):
+    """A table whose columns are the fields of ``model``, in that order."""
+
+    def __init__(self, name: str, noun: str, model: type[Row]) -> None:
+        self.name = name
+        self.noun = noun
+        self.model = model
+        self._table = Identifier(name)
+        self._columns = _list(map(Identifier, model.__struct_fields__))
+        self._select = SQL("SELECT {} FROM {}").format(self._columns, self._table)
+
+    def get(self, cursor: Cursor, row_id: str, *, lock: bool = False) -> Row:
+        """The row, locked until the transaction ends if asked to; a 404 where there is none."""
+        if row := self._find(cursor, row_id, lock=lock):
+            return row
+        raise Problem(404, f"There is no {self.noun} {row_id!r}.")
+
+    def refer(self, cursor: Cursor, field: str, row_id: str) -> Row:
+        """The row that a field of a request names; a 422 where there is none."""
+        if row := self._find(cursor, row_id):
+            return row
+        raise invalid(field, f"there is no {self.noun} {row_id!r}")
+
+    def insert(self, cursor: Cursor, **values: object) -> Row:
+        """Add a row; the columns that aren't given take their defaults."""
+        statement = SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING {}").format(
+            self._table,
+            _list(map(Identifier, values)),
+            _list(Placeholder() for _ in values),
+            self._columns,
+        )
+        return self._one(cursor, statement, [*values.values()])
+
+    def update(self, cursor: Cursor, row_id: str, **values: object) -> Row:
+        """Change the given columns of a row that is there."""
+        if not values:
+            return self.get(cursor, row_id)
+        changes = _list(SQL("{} = %s").format(Identifier(name)) for name in values)
+        statement = SQL("UPDATE {} SET {} WHERE id = %s RETURNING {}").format(
+            self._table, changes, self._columns
+        )
+        return self._one(cursor, statement, [*values.values(), row_id])
+
+    def page(self, cursor: Cursor, query: PageQuery) -> Page[Row]:
+        """The rows that the query's filters let through, newest first."""
+        wheres, values = _filters(query)
+        count = SQL("SELECT count(*) FROM {}").format(self._table)
+        cursor.execute(count + _where(wheres), values)
+        (total,) = cursor.fetchone() or (0,)
+        if query.cursor:
+            wheres.append(SQL("(created_at, id) < (%s, %s)"))
+            values.extend(_position(query.cursor))
+        cursor.execute(self._select + _where(wheres) + NEWEST_FIRST, [*values, query.limit + 1])
+        rows = [self.model(*row) for row in cursor.fetchall()]
+        return _cut(rows, query.limit, total)
+
+    def _find(self, cursor: Cursor, row_id: str, *, lock: bool = False) -> Row | None:
+        locking = SQL(" FOR UPDATE" if lock else "")
+        cursor.execute(self._select + SQL(" WHERE id = %s") + locking, (row_id,))
+        row = cursor.fetchone()
+        return self.model(*row) if row else None
+
+    def _one(self, cursor: Cursor, statement: Composable, values: list[object]) -> Row:
+        cursor.execute(statement, values)
+        row = cursor.fetchone()
+        if row is None:
+            raise Problem(404, f"The {self.noun} is no longer there.")
+        return self.model(*row)
+
+
+def given(changes: Struct) -> dict[str, Any]:
+    """The fields of a PATCH that the request held."""
+    return {name: value for name, value in structs.asdict(changes).items() if value is not UNSET}
+
+
+def _list(parts: Any) -> Composable:
+    return SQL(", ").join(parts)
+
+
+def _filters(query: PageQuery) -> tuple[list[Composable], list[object]]:
+    """Conditions and their values, of the fields that a resource adds to PageQuery.
+
+    ``created_after`` and ``due_before`` compare ``created_at`` and ``due_at``; any
+    other field must equal its column, an e-mail address whatever its case.
+    """
+    filters = {
+        name: value
+        for name, value in structs.asdict(query).items()
+        if value is not None and name not in PageQuery.__struct_fields__
+    }
+    return [_condition(name) for name in filters], [*filters.values()]
+
+
+def _condition(name: str) -> Composable:
+    column, _, relation = name.rpartition("_")
+    if relation == "after":
+        return SQL("{} > %s").format(Identifier(f"{column}_at"))
+    if relation == "before":
+        return SQL("{} < %s").format(Identifier(f"{column}_at"))
+    if name == "email":
+        return SQL("lower(email) = lower(%s)")
+    return SQL("{} = %s").format(Identifier(name))
+
+
+def _where(conditions: list[Composable]) -> Composable:
+    return SQL(" WHERE ") + SQL(" AND ").join(conditions) if conditions else SQL("")
+
+
+def _cut(rows: list[Row], limit: int, total: int) -> Page[Row]:
+    """One row more than asked for was fetched, to know whether there are more."""
+    has_more = len(rows) > limit
+    rows = rows[:limit]
+    return Page(rows, has_more, _cursor_of(rows[-1]) if has_more else None, total)
+
+
+def _cursor_of(row: Any) -> str:
+    return urlsafe_b64encode(f"{row.created_at.isoformat()} {row.id}".encode()).decode().rstrip("=")
+
+
+def _position(cursor: str) -> tuple[datetime, str]:
+    try:
+        text = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+        moment, _, row_id = text.partition(" ")
+        return datetime.fromisoformat(moment), row_id.replace("\0", "")
+    except ValueError:
+        raise invalid("cursor", "this is no `next_cursor` of an earlier page") from None

@@ -1,0 +1,9 @@
+-- Puts the seed and the passwords in, in one transaction: nobody can sign in before, and
+-- a server that was killed halfway does it again when it next starts.
+SELECT rolpassword IS NULL AS is_first_start FROM pg_authid WHERE rolname = 'developer' \gset
+\if :is_first_start
+BEGIN;
+\ir fill.sql
+\ir passwords.sql
+COMMIT;
+\endif
