@@ -157,7 +157,29 @@ CACHES = {"default": env.cache_url("CACHE_URL", "dbcache://portal_cache")}
 
 # --- queue: no broker is the truth, the row is -------------------------------------------------
 
-CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", "")
+CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", "") or "embedded://localhost"
+# Someone's request waits while a broker that is away is tried, so not for long.
+CELERY_BROKER_CONNECTION_TIMEOUT = 2
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1}
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = {}
+if CELERY_BROKER_URL == "embedded://localhost":
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"folder": str(VAR_DIR / "queue"), "polling_interval": 0.05}
+elif CELERY_BROKER_URL.startswith("redis"):
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "socket_connect_timeout": 2,
+        "socket_timeout": 3,
+        "visibility_timeout": 120,
+    }
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1}
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_RESULT_BACKEND = "sandboxportal.results.CacheBackend"
+CELERY_RESULT_EXPIRES = 60
+CELERY_WORKER_POOL = "threads"
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+CELERY_WORKER_REDIRECT_STDOUTS = False
+DJANGO_STRUCTLOG_CELERY_ENABLED = True
 
 # --- mail ------------------------------------------------------------------------------------
 
