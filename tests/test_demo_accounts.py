@@ -1,0 +1,126 @@
+"""The demo accounts: they work, they stay, and they are kept from other eyes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.test import Client
+from pytest_django import Settings
+
+from sandboxes import tokens
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def var(settings: Settings, tmp_path: Path) -> Path:
+    settings.VAR_DIR = tmp_path
+    return tmp_path
+
+
+def make(var: Path) -> dict[str, dict[str, str]]:
+    call_command("make_demo_accounts")
+    accounts: dict[str, dict[str, str]] = json.loads((var / "demo-accounts.json").read_text())
+    return accounts
+
+
+def can_sign_in(account: dict[str, str]) -> bool:
+    answer = Client().post(
+        "/accounts/login/", {"login": account["email"], "password": account["password"]}
+    )
+    return answer.status_code == 302
+
+
+def test_there_are_two_developers_and_an_operator(var: Path) -> None:
+    accounts = make(var)
+    assert list(accounts) == ["developer", "developer2", "operator"]
+    assert all(set(account) == {"email", "password", "token"} for account in accounts.values())
+    superusers = User.objects.filter(is_superuser=True, is_staff=True)
+    assert [user.email for user in superusers] == [accounts["operator"]["email"]]
+
+
+def test_everyone_can_sign_in_by_email(var: Path) -> None:
+    assert [can_sign_in(account) for account in make(var).values()] == [True] * 3
+
+
+def test_every_token_is_its_owners(var: Path) -> None:
+    for name, account in make(var).items():
+        token = tokens.authenticate(account["token"])
+        assert token
+        assert token.user.username == name
+
+
+def test_the_file_is_for_its_owner_alone(var: Path) -> None:
+    make(var)
+    assert (var / "demo-accounts.json").stat().st_mode & 0o777 == 0o600
+    assert [file.name for file in var.iterdir()] == ["demo-accounts.json"]
+
+
+def test_no_two_passwords_or_tokens_are_alike(var: Path) -> None:
+    accounts = make(var).values()
+    assert len({account["password"] for account in accounts}) == 3
+    assert len({account["token"] for account in accounts}) == 3
+
+
+def test_repeated_it_changes_nothing(var: Path) -> None:
+    assert make(var) == make(var)
+    assert User.objects.count() == 3
+
+
+def test_a_password_that_was_changed_is_made_anew_and_the_rest_stays(var: Path) -> None:
+    before = make(var)
+    user = User.objects.get(username="developer")
+    user.set_password("something else entirely")
+    user.save()
+    after = make(var)
+    assert can_sign_in(after["developer"])
+    assert after["developer"]["token"] == before["developer"]["token"]
+    assert after["operator"] == before["operator"]
+
+
+def test_a_revoked_token_is_made_anew(var: Path) -> None:
+    before = make(var)["developer2"]
+    token = tokens.authenticate(before["token"])
+    assert token
+    tokens.revoke(token)
+    after = make(var)["developer2"]
+    assert after["password"] == before["password"]
+    assert tokens.authenticate(after["token"])
+
+
+def test_the_operator_loses_no_rights_to_someone_elses_token(var: Path) -> None:
+    accounts = make(var)
+    accounts["developer"]["token"] = accounts["operator"]["token"]
+    (var / "demo-accounts.json").write_text(json.dumps(accounts))
+    token = tokens.authenticate(make(var)["developer"]["token"])
+    assert token
+    assert token.user.username == "developer"
+
+
+@pytest.mark.parametrize("damage", ["", "no JSON", "[]", '{"developer": 7}'])
+def test_a_damaged_file_is_made_anew_and_its_tokens_die(var: Path, damage: str) -> None:
+    before = make(var)
+    (var / "demo-accounts.json").write_text(damage)
+    after = make(var)
+    assert can_sign_in(after["developer"])
+    assert tokens.authenticate(after["developer"]["token"])
+    assert tokens.authenticate(before["developer"]["token"]) is None
+
+
+def test_an_account_that_was_switched_off_works_again(var: Path) -> None:
+    make(var)
+    User.objects.update(is_active=False)
+    assert can_sign_in(make(var)["developer"])
+
+
+def test_the_accounts_are_shown_when_asked_for(var: Path, capsys: Any) -> None:
+    call_command("make_demo_accounts", "--print")
+    shown = capsys.readouterr().out
+    for account in make(var).values():
+        assert all(value in shown for value in account.values())
+    assert str(var / "demo-accounts.json") in shown
