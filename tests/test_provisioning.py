@@ -1,0 +1,546 @@
+"""The worker: it is killed at every point, called twice, and meets an engine that fails."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from sandboxes import actions, lifecycle, provisioning, tasks, upkeep
+from sandboxes.models import EndReason, Sandbox, State
+from sandboxes.provisioning import Progress
+from sandboxes.runtime import EngineRefused, EngineUnreachable, NoRoom, ServiceState
+
+from tests.acting import Killed, again, committed, last_line, launch, request, story, sweep
+
+pytestmark = pytest.mark.django_db
+
+LEASE = lifecycle.LEASE.total_seconds()
+
+
+def lost_after(monkeypatch, module, name: str) -> None:
+    """The process is killed right after this function did its work."""
+    real = getattr(module, name)
+
+    def do_and_die(*args, **kwargs):
+        real(*args, **kwargs)
+        raise Killed
+
+    monkeypatch.setattr(module, name, do_and_die)
+
+
+def lost_before(monkeypatch, module, name: str) -> None:
+    def die(*_, **__):
+        raise Killed
+
+    monkeypatch.setattr(module, name, die)
+
+
+# Made
+
+
+def test_a_task_that_is_delivered_twice_makes_one_sandbox(alice, runtime):
+    sandbox = request(alice)
+    tasks.provision(sandbox.public_id)
+    tasks.provision(sandbox.public_id)
+
+    assert again(sandbox).attempt == 1
+    assert len(runtime.observe()) == 1
+    assert story(sandbox) == ["requested", "provisioning", "running"]
+
+
+def test_steps_tell_what_is_done_and_how_long_it_took(alice, runtime, clock):
+    sandbox = request(alice)
+    lifecycle.take(sandbox)
+    progress = Progress(sandbox)
+    progress.report("network")
+    clock.forward(seconds=2)
+    progress.report("containers")
+    clock.forward(seconds=1)
+
+    steps = again(sandbox).steps
+    assert [(s["name"], s["state"], s["seconds"]) for s in steps] == [
+        ("network", "done", 2.0),
+        ("containers", "running", None),
+    ]
+
+
+def test_a_step_that_waits_long_keeps_the_lease(alice, runtime, clock):
+    sandbox = request(alice)
+    lifecycle.take(sandbox)
+    progress = Progress(sandbox)
+    for _ in range(20):
+        progress.report("ready")
+        clock.forward(seconds=4)
+
+    assert again(sandbox).lease_until > timezone.now()
+    assert not lifecycle.take(again(sandbox))
+
+
+def test_the_blueprint_is_told_when_it_was_launched_and_for_whom(alice, runtime, monkeypatch):
+    seen = []
+    real = runtime.create
+    monkeypatch.setattr(runtime, "create", lambda s, r, t: (seen.append(s), real(s, r, t))[1])
+    sandbox = launch(alice)
+
+    environment = {k: v for s in seen[0].services for k, v in s.environment.items()}
+    assert sandbox.created_at.isoformat() in environment.values()
+    assert sandbox.secrets["STELLAR_SECRET"] not in environment.values()
+
+
+# Killed
+
+
+KILLED_IN = ["create", "network", "containers", "ready"]
+
+
+@pytest.mark.parametrize("point", KILLED_IN)
+def test_killed_while_it_makes_a_sandbox_it_is_made_by_the_next(alice, runtime, clock, point):
+    sandbox = request(alice)
+    runtime.fail_next(point, Killed())
+    with pytest.raises(Killed):
+        tasks.provision(sandbox.public_id)
+    assert again(sandbox).state == State.PROVISIONING
+
+    sweep()
+    assert again(sandbox).state == State.PROVISIONING, "its lease still holds"
+    clock.forward(seconds=LEASE)
+    sweep()
+
+    assert again(sandbox).state == State.RUNNING
+    assert again(sandbox).attempt == 2
+    assert list(runtime.observe()) == [sandbox.public_id]
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "kill"),
+    [
+        (lifecycle, "take", lost_before),
+        (lifecycle, "take", lost_after),
+        (lifecycle, "renew", lost_before),
+        (lifecycle, "renew", lost_after),
+        (lifecycle, "run", lost_before),
+        (lifecycle, "run", lost_after),
+    ],
+)
+def test_killed_around_any_write_it_leaves_nothing_stuck(
+    alice, runtime, clock, monkeypatch, module, name, kill
+):
+    sandbox = request(alice)
+    with monkeypatch.context() as patch:
+        kill(patch, module, name)
+        with pytest.raises(Killed):
+            tasks.provision(sandbox.public_id)
+
+    clock.forward(seconds=LEASE)
+    sweep()
+
+    assert again(sandbox).state == State.RUNNING
+    assert again(sandbox).lease_until is None
+    assert len(runtime.observe()) == 1
+
+
+@pytest.mark.parametrize("point", KILLED_IN)
+def test_destroyed_after_its_worker_was_killed_nothing_is_left(alice, runtime, clock, point):
+    sandbox = request(alice)
+    runtime.fail_next(point, Killed())
+    with pytest.raises(Killed):
+        tasks.provision(sandbox.public_id)
+
+    with committed():
+        actions.destroy(again(sandbox), alice)
+
+    assert again(sandbox).state == State.DESTROYED
+    assert runtime.observe() == {}
+    assert not alice.sandboxes.active().exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "kill"),
+    [
+        (lifecycle, "hold", lost_before),
+        (lifecycle, "hold", lost_after),
+        (lifecycle, "finish", lost_before),
+        (lifecycle, "finish", lost_after),
+    ],
+)
+def test_killed_while_it_tears_down_the_next_sweep_finishes(
+    alice, runtime, clock, monkeypatch, module, name, kill
+):
+    sandbox = launch(alice)
+    with monkeypatch.context() as patch:
+        kill(patch, module, name)
+        with pytest.raises(Killed), committed():
+            actions.destroy(sandbox, alice)
+    assert not alice.sandboxes.active().exists(), "its place is free already"
+
+    clock.forward(seconds=LEASE)
+    assert sweep().errors == []
+
+    assert again(sandbox).state == State.DESTROYED
+    assert runtime.observe() == {}
+
+
+def test_killed_inside_the_engines_removal_the_next_sweep_finishes(alice, runtime, clock):
+    sandbox = launch(alice)
+    runtime.fail_next("destroy", Killed())
+    with pytest.raises(Killed), committed():
+        actions.destroy(sandbox, alice)
+    clock.forward(seconds=LEASE)
+    sweep()
+
+    assert again(sandbox).state == State.DESTROYED
+    assert runtime.observe() == {}
+
+
+def test_killed_between_a_failure_and_its_ending_it_ends_all_the_same(
+    alice, runtime, clock, monkeypatch
+):
+    sandbox = request(alice)
+    runtime.doom("api", 3)
+    with monkeypatch.context() as patch:
+        lost_before(patch, lifecycle, "end")
+        with pytest.raises(Killed):
+            tasks.provision(sandbox.public_id)
+    clock.forward(seconds=LEASE)
+    runtime.doom("api", 3)
+    sweep()
+
+    assert again(sandbox).state == State.FAILED
+    assert runtime.observe() == {}
+
+
+def test_killed_while_it_resets_the_reset_is_done_by_the_next(alice, runtime, clock):
+    sandbox = launch(alice)
+    runtime.fail_next("execute", Killed())
+    with pytest.raises(Killed), committed():
+        actions.reset(sandbox, alice)
+    sweep()
+    assert runtime.executed == []
+
+    clock.forward(seconds=LEASE)
+    sweep()
+
+    assert len(runtime.executed) == 1
+    assert again(sandbox).reset_requested_at is None
+
+
+# Overtaken
+
+
+def test_a_worker_that_comes_too_late_leaves_the_running_sandbox_alone(
+    alice, runtime, clock, monkeypatch
+):
+    sandbox = request(alice)
+    real = runtime.create
+
+    def stopped_for_a_while(spec, report, timeout):
+        report("network")
+        monkeypatch.setattr(runtime, "create", real)
+        clock.forward(seconds=LEASE)
+        tasks.provision(sandbox.public_id)
+        report("containers")
+        raise AssertionError("the report should have told it")
+
+    monkeypatch.setattr(runtime, "create", stopped_for_a_while)
+    tasks.provision(sandbox.public_id)
+
+    assert again(sandbox).state == State.RUNNING
+    assert again(sandbox).attempt == 2
+    assert runtime.observe()[sandbox.public_id].alive
+
+
+def test_what_a_worker_makes_after_the_end_is_removed_by_itself(
+    alice, runtime, clock, monkeypatch
+):
+    sandbox = request(alice)
+    real = runtime.create
+
+    def destroyed_meanwhile(spec, report, timeout):
+        with committed():
+            actions.destroy(again(sandbox), alice)
+        assert again(sandbox).state == State.DESTROYED
+        return real(spec, lambda _: None, timeout)
+
+    monkeypatch.setattr(runtime, "create", destroyed_meanwhile)
+    tasks.provision(sandbox.public_id)
+
+    assert again(sandbox).state == State.DESTROYED
+    assert runtime.observe() == {}
+
+
+# Failed
+
+
+def test_a_failure_says_what_failed_and_cleans_up_after_itself(alice, runtime):
+    sandbox = request(alice)
+    runtime.doom("api", 3, "could not open the configuration")
+    tasks.provision(sandbox.public_id)
+
+    sandbox = again(sandbox)
+    assert (sandbox.state, sandbox.end_reason) == (State.FAILED, EndReason.PROVISION_FAILED)
+    assert (sandbox.failure["service"], sandbox.failure["exit_code"]) == ("api", 3)
+    assert "could not open the configuration" in sandbox.failure["log_tail"]
+    assert "api stopped with exit code 3" in sandbox.end_message
+    assert sandbox.steps[-1]["state"] == "failed"
+    assert runtime.observe() == {}
+    assert not alice.sandboxes.active().exists()
+
+
+def test_a_log_tail_shows_no_secret(alice, runtime):
+    sandbox = launch(alice)
+    secret = max(sandbox.secrets.values(), key=len)
+    runtime.say(sandbox.public_id, "api", f"cannot sign in with {secret}!")
+    runtime.exit(sandbox.public_id, "api", 1)
+    sweep()
+
+    tail = again(sandbox).failure["log_tail"]
+    assert "cannot sign in with •••!" in tail
+    assert secret not in tail
+
+
+def test_an_empty_secret_conceals_nothing():
+    assert provisioning.conceal("text", {"A": "", "B": "ex"}) == "t•••t"
+
+
+def test_a_secret_within_another_leaves_no_rest_behind():
+    assert provisioning.conceal("abcdef", {"A": "abc", "B": "abcdef"}) == "•••"
+
+
+def test_a_missing_image_is_said_at_launch(alice, runtime):
+    from sandboxes.blueprints import load
+
+    runtime.missing.update(load("billing").images)
+    sandbox = request(alice)
+    tasks.provision(sandbox.public_id)
+
+    assert again(sandbox).end_reason == EndReason.PROVISION_FAILED
+    assert "no such image" in again(sandbox).end_message
+
+
+def test_when_the_subnets_are_used_up_everything_is_rolled_back(alice, runtime):
+    runtime.capacity = 1
+    launch(alice)
+    sandbox = request(alice)
+    tasks.provision(sandbox.public_id)
+
+    assert again(sandbox).state == State.FAILED
+    assert "subnets" in again(sandbox).end_message
+    assert len(runtime.observe()) == 1
+    assert alice.sandboxes.active().count() == 1
+
+
+def test_too_slow_a_start_ends_as_a_failure(alice, runtime, settings):
+    settings.SANDBOX_PROVISION_TIMEOUT_SECONDS = 0
+    runtime.slow_seconds = 0.001
+    sandbox = request(alice)
+    tasks.provision(sandbox.public_id)
+
+    assert again(sandbox).end_reason == EndReason.PROVISION_FAILED
+    assert "did not answer" in again(sandbox).end_message
+
+
+def test_a_blueprint_that_was_taken_away_ends_what_waits_for_it(alice, runtime):
+    sandbox = request(alice)
+    Sandbox.objects.filter(pk=sandbox.pk).update(blueprint="gone")
+    tasks.provision(sandbox.public_id)
+
+    assert again(sandbox).state == State.FAILED
+    assert "no valid blueprint “gone”" in again(sandbox).end_message
+
+
+def test_a_failure_whose_clean_up_fails_keeps_its_first_reason(alice, runtime, clock):
+    sandbox = request(alice)
+    runtime.fail_next("ready", NoRoom("All ports are taken."))
+    runtime.fail_next("destroy", EngineRefused("The engine refused to remove it."))
+    tasks.provision(sandbox.public_id)
+
+    sandbox = again(sandbox)
+    assert (sandbox.state, sandbox.end_message) == (State.DESTROYING, "All ports are taken.")
+    assert not alice.sandboxes.active().exists()
+
+    clock.forward(seconds=6)
+    sweep()
+    assert (again(sandbox).state, again(sandbox).end_message) == (
+        State.FAILED,
+        "All ports are taken.",
+    )
+
+
+# Engine away
+
+
+def test_an_unreachable_engine_delays_a_launch_and_does_not_fail_it(alice, runtime, clock):
+    sandbox = request(alice)
+    runtime.unreachable = True
+    tasks.provision(sandbox.public_id)
+    assert again(sandbox).state == State.PROVISIONING
+    assert "tried again" in last_line(sandbox)
+
+    runtime.unreachable = False
+    clock.forward(seconds=6)
+    sweep()
+
+    assert again(sandbox).state == State.RUNNING
+
+
+def test_an_engine_that_drops_its_reply_after_it_acted_gives_one_sandbox(alice, runtime, clock):
+    sandbox = request(alice)
+    runtime.fail_next("ready", EngineUnreachable("The engine did not answer."))
+    tasks.provision(sandbox.public_id)
+    assert len(runtime.observe()) == 1
+
+    clock.forward(seconds=6)
+    sweep()
+
+    assert again(sandbox).state == State.RUNNING
+    assert len(runtime.observe()) == 1
+
+
+def test_an_engine_that_stays_away_fails_the_launch_in_the_end(alice, runtime, clock):
+    sandbox = request(alice)
+    runtime.unreachable = True
+    for _ in range(25):
+        sweep()
+        clock.forward(seconds=30)
+
+    sandbox = again(sandbox)
+    assert (sandbox.state, sandbox.end_reason) == (State.DESTROYING, EndReason.PROVISION_FAILED)
+    assert not alice.sandboxes.active().exists()
+    runtime.unreachable = False
+    clock.forward(minutes=10)
+    sweep()
+    assert again(sandbox).state == State.FAILED
+
+
+# Reset
+
+
+def test_a_reset_that_fails_says_so_and_keeps_the_sandbox(alice, runtime):
+    from sandboxes.blueprints import load
+
+    sandbox = launch(alice)
+    secret = max(sandbox.secrets.values(), key=len)
+    command = tuple(load("billing").reset.command)
+    runtime.answers[command] = (2, f"psql: {secret} is not welcome")
+    with committed():
+        actions.reset(sandbox, alice)
+
+    assert again(sandbox).state == State.RUNNING
+    assert again(sandbox).reset_requested_at is None
+    assert last_line(sandbox) == "The data could not be put back: psql: ••• is not welcome"
+
+
+def test_a_reset_waits_for_an_engine_that_is_away(alice, runtime, clock):
+    sandbox = launch(alice)
+    runtime.unreachable = True
+    with committed():
+        actions.reset(sandbox, alice)
+    assert again(sandbox).reset_requested_at
+
+    runtime.unreachable = False
+    clock.forward(seconds=11)
+    sweep()
+    assert len(runtime.executed) == 1
+
+
+def test_a_reset_of_a_sandbox_that_ended_meanwhile_says_nothing(alice, runtime, monkeypatch):
+    sandbox = launch(alice)
+
+    def destroyed_meanwhile(*_):
+        with committed():
+            actions.destroy(again(sandbox), alice)
+        raise EngineRefused("No such container.")
+
+    monkeypatch.setattr(runtime, "execute", destroyed_meanwhile)
+    with committed():
+        actions.reset(sandbox, alice)
+
+    assert again(sandbox).state == State.DESTROYED
+    assert story(sandbox)[-1] == "destroyed"
+
+
+# After a restart of the engine
+
+
+def test_what_stopped_with_its_engine_is_started_again(alice, runtime, clock):
+    sandbox = launch(alice)
+    runtime.restart_engine()
+    clock.forward(minutes=31)
+    sweep()
+
+    after = again(sandbox)
+    facts = runtime.observe()[sandbox.public_id]
+    assert after.state == State.RUNNING
+    assert facts.alive
+    assert after.addresses != sandbox.addresses, "its new ports are recorded"
+    assert after.idle_expires_at == timezone.now() + timedelta(minutes=30)
+    assert after.expires_at == sandbox.expires_at
+    assert after.lease_until is None
+    assert "revived" in story(sandbox)
+
+
+def test_what_cannot_come_back_ends_as_lost(alice, runtime):
+    sandbox = launch(alice)
+    runtime.restart_engine()
+    runtime.doom("db", 1, "data directory is damaged")
+    sweep()
+
+    sandbox = again(sandbox)
+    assert (sandbox.state, sandbox.end_reason) == (State.FAILED, EndReason.LOST)
+    assert "data directory is damaged" in sandbox.failure["log_tail"]
+    assert runtime.observe() == {}
+
+
+def test_killed_while_it_starts_them_again_the_next_goes_on(alice, runtime, clock):
+    sandbox = launch(alice)
+    runtime.restart_engine()
+    runtime.fail_next("containers", Killed())
+    with pytest.raises(Killed):
+        tasks.revive(sandbox.public_id)
+    clock.forward(seconds=LEASE)
+    sweep()
+
+    assert again(sandbox).state == State.RUNNING
+    assert runtime.observe()[sandbox.public_id].alive
+
+
+def test_a_revival_waits_for_an_engine_that_went_away_again(alice, runtime, clock):
+    sandbox = launch(alice)
+    runtime.restart_engine()
+    runtime.fail_next("network", EngineUnreachable("The engine did not answer."))
+    sweep()
+    assert again(sandbox).state == State.RUNNING
+
+    clock.forward(seconds=6)
+    sweep()
+    assert runtime.observe()[sandbox.public_id].alive
+
+
+def test_destroyed_while_it_is_started_again_nothing_is_left(alice, runtime, monkeypatch):
+    sandbox = launch(alice)
+    runtime.restart_engine()
+    real = runtime.create
+
+    def destroyed_meanwhile(spec, report, timeout):
+        with committed():
+            actions.destroy(again(sandbox), alice)
+        return real(spec, lambda _: None, timeout)
+
+    monkeypatch.setattr(runtime, "create", destroyed_meanwhile)
+    upkeep.revive(again(sandbox))
+
+    assert again(sandbox).state == State.DESTROYED
+    assert runtime.observe() == {}
+
+
+def test_a_service_that_crashed_is_not_mistaken_for_one_that_stopped_with_the_engine(
+    alice, runtime
+):
+    sandbox = launch(alice)
+    runtime.restart_engine()
+    runtime.exit(sandbox.public_id, "api", 1)
+    assert runtime.observe()[sandbox.public_id].services["api"].state is ServiceState.EXITED
+    sweep()
+
+    assert again(sandbox).end_reason == EndReason.CRASHED
