@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.test import TestCase
+from django.utils import timezone
+
 from sandboxes import actions, provisioning
 from sandboxes.models import Sandbox
 from sandboxes.reaper import Sweep
@@ -41,6 +44,12 @@ def launch(user: User, **choices: Any) -> Sandbox:
 def again(sandbox: Sandbox) -> Sandbox:
     """The row as it is now."""
     return Sandbox.objects.get(pk=sandbox.pk)
+
+
+def expire(*sandboxes: Sandbox) -> None:
+    """Their time was up a second ago."""
+    past = timezone.now() - timedelta(seconds=1)
+    Sandbox.objects.filter(pk__in=[s.pk for s in sandboxes]).update(expires_at=past)
 
 
 def sweep(**options: Any) -> Sweep:

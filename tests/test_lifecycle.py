@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+
 from sandboxes import lifecycle
 from sandboxes.models import ENDED, FAILURES, EndReason, Sandbox, State
-
 from tests.acting import again, launch, request, story
 
 pytestmark = pytest.mark.django_db
@@ -32,13 +32,13 @@ def in_state(alice, state: State) -> Sandbox:
 
 
 ARROWS = {
-    "take": ({State.PENDING}, lambda s: lifecycle.take(s)),
+    "take": ({State.PENDING}, lifecycle.take),
     "run": ({State.PROVISIONING}, lambda s: lifecycle.run(s, {}, 0)),
     "end": (
         {State.PENDING, State.PROVISIONING, State.RUNNING},
         lambda s: lifecycle.end(s, EndReason.USER, "Enough."),
     ),
-    "finish": ({State.DESTROYING}, lambda s: lifecycle.finish(s)),
+    "finish": ({State.DESTROYING}, lifecycle.finish),
 }
 
 

@@ -8,10 +8,10 @@ from datetime import timedelta
 import pytest
 from django.core.exceptions import ValidationError
 from django.utils import timezone
+
 from sandboxes import actions, lifecycle, limits
 from sandboxes.errors import Invalid, LimitReached
 from sandboxes.models import EndReason, LimitOverride, Sandbox
-
 from tests.acting import again, launch, request
 
 pytestmark = pytest.mark.django_db

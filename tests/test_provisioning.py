@@ -1,42 +1,17 @@
-"""The worker: it is killed at every point, called twice, and meets an engine that fails."""
+"""The worker makes a sandbox, once, or says why it could not."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 from django.utils import timezone
-from sandboxes import actions, lifecycle, provisioning, tasks, upkeep
+
+from sandboxes import actions, lifecycle, provisioning, tasks
 from sandboxes.models import EndReason, Sandbox, State
 from sandboxes.provisioning import Progress
-from sandboxes.runtime import EngineRefused, EngineUnreachable, NoRoom, ServiceState
-
-from tests.acting import Killed, again, committed, last_line, launch, request, story, sweep
+from sandboxes.runtime import EngineRefused, EngineUnreachable, NoRoom
+from tests.acting import again, committed, last_line, launch, request, story, sweep
 
 pytestmark = pytest.mark.django_db
-
-LEASE = lifecycle.LEASE.total_seconds()
-
-
-def lost_after(monkeypatch, module, name: str) -> None:
-    """The process is killed right after this function did its work."""
-    real = getattr(module, name)
-
-    def do_and_die(*args, **kwargs):
-        real(*args, **kwargs)
-        raise Killed
-
-    monkeypatch.setattr(module, name, do_and_die)
-
-
-def lost_before(monkeypatch, module, name: str) -> None:
-    def die(*_, **__):
-        raise Killed
-
-    monkeypatch.setattr(module, name, die)
-
-
-# Made
 
 
 def test_a_task_that_is_delivered_twice_makes_one_sandbox(alice, runtime):
@@ -88,146 +63,6 @@ def test_the_blueprint_is_told_when_it_was_launched_and_for_whom(alice, runtime,
     assert sandbox.secrets["STELLAR_SECRET"] not in environment.values()
 
 
-# Killed
-
-
-KILLED_IN = ["create", "network", "containers", "ready"]
-
-
-@pytest.mark.parametrize("point", KILLED_IN)
-def test_killed_while_it_makes_a_sandbox_it_is_made_by_the_next(alice, runtime, clock, point):
-    sandbox = request(alice)
-    runtime.fail_next(point, Killed())
-    with pytest.raises(Killed):
-        tasks.provision(sandbox.public_id)
-    assert again(sandbox).state == State.PROVISIONING
-
-    sweep()
-    assert again(sandbox).state == State.PROVISIONING, "its lease still holds"
-    clock.forward(seconds=LEASE)
-    sweep()
-
-    assert again(sandbox).state == State.RUNNING
-    assert again(sandbox).attempt == 2
-    assert list(runtime.observe()) == [sandbox.public_id]
-
-
-@pytest.mark.parametrize(
-    ("module", "name", "kill"),
-    [
-        (lifecycle, "take", lost_before),
-        (lifecycle, "take", lost_after),
-        (lifecycle, "renew", lost_before),
-        (lifecycle, "renew", lost_after),
-        (lifecycle, "run", lost_before),
-        (lifecycle, "run", lost_after),
-    ],
-)
-def test_killed_around_any_write_it_leaves_nothing_stuck(
-    alice, runtime, clock, monkeypatch, module, name, kill
-):
-    sandbox = request(alice)
-    with monkeypatch.context() as patch:
-        kill(patch, module, name)
-        with pytest.raises(Killed):
-            tasks.provision(sandbox.public_id)
-
-    clock.forward(seconds=LEASE)
-    sweep()
-
-    assert again(sandbox).state == State.RUNNING
-    assert again(sandbox).lease_until is None
-    assert len(runtime.observe()) == 1
-
-
-@pytest.mark.parametrize("point", KILLED_IN)
-def test_destroyed_after_its_worker_was_killed_nothing_is_left(alice, runtime, clock, point):
-    sandbox = request(alice)
-    runtime.fail_next(point, Killed())
-    with pytest.raises(Killed):
-        tasks.provision(sandbox.public_id)
-
-    with committed():
-        actions.destroy(again(sandbox), alice)
-
-    assert again(sandbox).state == State.DESTROYED
-    assert runtime.observe() == {}
-    assert not alice.sandboxes.active().exists()
-
-
-@pytest.mark.parametrize(
-    ("module", "name", "kill"),
-    [
-        (lifecycle, "hold", lost_before),
-        (lifecycle, "hold", lost_after),
-        (lifecycle, "finish", lost_before),
-        (lifecycle, "finish", lost_after),
-    ],
-)
-def test_killed_while_it_tears_down_the_next_sweep_finishes(
-    alice, runtime, clock, monkeypatch, module, name, kill
-):
-    sandbox = launch(alice)
-    with monkeypatch.context() as patch:
-        kill(patch, module, name)
-        with pytest.raises(Killed), committed():
-            actions.destroy(sandbox, alice)
-    assert not alice.sandboxes.active().exists(), "its place is free already"
-
-    clock.forward(seconds=LEASE)
-    assert sweep().errors == []
-
-    assert again(sandbox).state == State.DESTROYED
-    assert runtime.observe() == {}
-
-
-def test_killed_inside_the_engines_removal_the_next_sweep_finishes(alice, runtime, clock):
-    sandbox = launch(alice)
-    runtime.fail_next("destroy", Killed())
-    with pytest.raises(Killed), committed():
-        actions.destroy(sandbox, alice)
-    clock.forward(seconds=LEASE)
-    sweep()
-
-    assert again(sandbox).state == State.DESTROYED
-    assert runtime.observe() == {}
-
-
-def test_killed_between_a_failure_and_its_ending_it_ends_all_the_same(
-    alice, runtime, clock, monkeypatch
-):
-    sandbox = request(alice)
-    runtime.doom("api", 3)
-    with monkeypatch.context() as patch:
-        lost_before(patch, lifecycle, "end")
-        with pytest.raises(Killed):
-            tasks.provision(sandbox.public_id)
-    clock.forward(seconds=LEASE)
-    runtime.doom("api", 3)
-    sweep()
-
-    assert again(sandbox).state == State.FAILED
-    assert runtime.observe() == {}
-
-
-def test_killed_while_it_resets_the_reset_is_done_by_the_next(alice, runtime, clock):
-    sandbox = launch(alice)
-    runtime.fail_next("execute", Killed())
-    with pytest.raises(Killed), committed():
-        actions.reset(sandbox, alice)
-    sweep()
-    assert runtime.executed == []
-
-    clock.forward(seconds=LEASE)
-    sweep()
-
-    assert len(runtime.executed) == 1
-    assert again(sandbox).reset_requested_at is None
-
-
-# Overtaken
-
-
 def test_a_worker_that_comes_too_late_leaves_the_running_sandbox_alone(
     alice, runtime, clock, monkeypatch
 ):
@@ -237,7 +72,7 @@ def test_a_worker_that_comes_too_late_leaves_the_running_sandbox_alone(
     def stopped_for_a_while(spec, report, timeout):
         report("network")
         monkeypatch.setattr(runtime, "create", real)
-        clock.forward(seconds=LEASE)
+        clock.forward(seconds=31)
         tasks.provision(sandbox.public_id)
         report("containers")
         raise AssertionError("the report should have told it")
@@ -250,9 +85,7 @@ def test_a_worker_that_comes_too_late_leaves_the_running_sandbox_alone(
     assert runtime.observe()[sandbox.public_id].alive
 
 
-def test_what_a_worker_makes_after_the_end_is_removed_by_itself(
-    alice, runtime, clock, monkeypatch
-):
+def test_what_a_worker_makes_after_the_end_is_removed_by_itself(alice, runtime, clock, monkeypatch):
     sandbox = request(alice)
     real = runtime.create
 
@@ -267,9 +100,6 @@ def test_what_a_worker_makes_after_the_end_is_removed_by_itself(
 
     assert again(sandbox).state == State.DESTROYED
     assert runtime.observe() == {}
-
-
-# Failed
 
 
 def test_a_failure_says_what_failed_and_cleans_up_after_itself(alice, runtime):
@@ -367,9 +197,6 @@ def test_a_failure_whose_clean_up_fails_keeps_its_first_reason(alice, runtime, c
     )
 
 
-# Engine away
-
-
 def test_an_unreachable_engine_delays_a_launch_and_does_not_fail_it(alice, runtime, clock):
     sandbox = request(alice)
     runtime.unreachable = True
@@ -411,136 +238,3 @@ def test_an_engine_that_stays_away_fails_the_launch_in_the_end(alice, runtime, c
     clock.forward(minutes=10)
     sweep()
     assert again(sandbox).state == State.FAILED
-
-
-# Reset
-
-
-def test_a_reset_that_fails_says_so_and_keeps_the_sandbox(alice, runtime):
-    from sandboxes.blueprints import load
-
-    sandbox = launch(alice)
-    secret = max(sandbox.secrets.values(), key=len)
-    command = tuple(load("billing").reset.command)
-    runtime.answers[command] = (2, f"psql: {secret} is not welcome")
-    with committed():
-        actions.reset(sandbox, alice)
-
-    assert again(sandbox).state == State.RUNNING
-    assert again(sandbox).reset_requested_at is None
-    assert last_line(sandbox) == "The data could not be put back: psql: ••• is not welcome"
-
-
-def test_a_reset_waits_for_an_engine_that_is_away(alice, runtime, clock):
-    sandbox = launch(alice)
-    runtime.unreachable = True
-    with committed():
-        actions.reset(sandbox, alice)
-    assert again(sandbox).reset_requested_at
-
-    runtime.unreachable = False
-    clock.forward(seconds=11)
-    sweep()
-    assert len(runtime.executed) == 1
-
-
-def test_a_reset_of_a_sandbox_that_ended_meanwhile_says_nothing(alice, runtime, monkeypatch):
-    sandbox = launch(alice)
-
-    def destroyed_meanwhile(*_):
-        with committed():
-            actions.destroy(again(sandbox), alice)
-        raise EngineRefused("No such container.")
-
-    monkeypatch.setattr(runtime, "execute", destroyed_meanwhile)
-    with committed():
-        actions.reset(sandbox, alice)
-
-    assert again(sandbox).state == State.DESTROYED
-    assert story(sandbox)[-1] == "destroyed"
-
-
-# After a restart of the engine
-
-
-def test_what_stopped_with_its_engine_is_started_again(alice, runtime, clock):
-    sandbox = launch(alice)
-    runtime.restart_engine()
-    clock.forward(minutes=31)
-    sweep()
-
-    after = again(sandbox)
-    facts = runtime.observe()[sandbox.public_id]
-    assert after.state == State.RUNNING
-    assert facts.alive
-    assert after.addresses != sandbox.addresses, "its new ports are recorded"
-    assert after.idle_expires_at == timezone.now() + timedelta(minutes=30)
-    assert after.expires_at == sandbox.expires_at
-    assert after.lease_until is None
-    assert "revived" in story(sandbox)
-
-
-def test_what_cannot_come_back_ends_as_lost(alice, runtime):
-    sandbox = launch(alice)
-    runtime.restart_engine()
-    runtime.doom("db", 1, "data directory is damaged")
-    sweep()
-
-    sandbox = again(sandbox)
-    assert (sandbox.state, sandbox.end_reason) == (State.FAILED, EndReason.LOST)
-    assert "data directory is damaged" in sandbox.failure["log_tail"]
-    assert runtime.observe() == {}
-
-
-def test_killed_while_it_starts_them_again_the_next_goes_on(alice, runtime, clock):
-    sandbox = launch(alice)
-    runtime.restart_engine()
-    runtime.fail_next("containers", Killed())
-    with pytest.raises(Killed):
-        tasks.revive(sandbox.public_id)
-    clock.forward(seconds=LEASE)
-    sweep()
-
-    assert again(sandbox).state == State.RUNNING
-    assert runtime.observe()[sandbox.public_id].alive
-
-
-def test_a_revival_waits_for_an_engine_that_went_away_again(alice, runtime, clock):
-    sandbox = launch(alice)
-    runtime.restart_engine()
-    runtime.fail_next("network", EngineUnreachable("The engine did not answer."))
-    sweep()
-    assert again(sandbox).state == State.RUNNING
-
-    clock.forward(seconds=6)
-    sweep()
-    assert runtime.observe()[sandbox.public_id].alive
-
-
-def test_destroyed_while_it_is_started_again_nothing_is_left(alice, runtime, monkeypatch):
-    sandbox = launch(alice)
-    runtime.restart_engine()
-    real = runtime.create
-
-    def destroyed_meanwhile(spec, report, timeout):
-        with committed():
-            actions.destroy(again(sandbox), alice)
-        return real(spec, lambda _: None, timeout)
-
-    monkeypatch.setattr(runtime, "create", destroyed_meanwhile)
-    upkeep.revive(again(sandbox))
-
-    assert again(sandbox).state == State.DESTROYED
-    assert runtime.observe() == {}
-
-
-def test_a_service_that_crashed_is_not_mistaken_for_one_that_stopped_with_the_engine(
-    alice, runtime
-):
-    sandbox = launch(alice)
-    runtime.restart_engine()
-    runtime.exit(sandbox.public_id, "api", 1)
-    assert runtime.observe()[sandbox.public_id].services["api"].state is ServiceState.EXITED
-    sweep()
-
-    assert again(sandbox).end_reason == EndReason.CRASHED

@@ -1,0 +1,144 @@
+"""Running sandboxes get their seed data back, and come back with their engine."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from sandboxes import actions, lifecycle, tasks, upkeep
+from sandboxes.models import EndReason, State
+from sandboxes.runtime import EngineRefused, EngineUnreachable, ServiceState
+from tests.acting import Killed, again, committed, last_line, launch, story, sweep
+
+pytestmark = pytest.mark.django_db
+
+LEASE = lifecycle.LEASE.total_seconds()
+
+
+def test_a_reset_that_fails_says_so_and_keeps_the_sandbox(alice, runtime):
+    from sandboxes.blueprints import load
+
+    sandbox = launch(alice)
+    secret = max(sandbox.secrets.values(), key=len)
+    command = tuple(load("billing").reset.command)
+    runtime.answers[command] = (2, f"psql: {secret} is not welcome")
+    with committed():
+        actions.reset(sandbox, alice)
+
+    assert again(sandbox).state == State.RUNNING
+    assert again(sandbox).reset_requested_at is None
+    assert last_line(sandbox) == "The data could not be put back: psql: ••• is not welcome"
+
+
+def test_a_reset_waits_for_an_engine_that_is_away(alice, runtime, clock):
+    sandbox = launch(alice)
+    runtime.unreachable = True
+    with committed():
+        actions.reset(sandbox, alice)
+    assert again(sandbox).reset_requested_at
+
+    runtime.unreachable = False
+    clock.forward(seconds=11)
+    sweep()
+    assert len(runtime.executed) == 1
+
+
+def test_a_reset_of_a_sandbox_that_ended_meanwhile_says_nothing(alice, runtime, monkeypatch):
+    sandbox = launch(alice)
+
+    def destroyed_meanwhile(*_):
+        with committed():
+            actions.destroy(again(sandbox), alice)
+        raise EngineRefused("No such container.")
+
+    monkeypatch.setattr(runtime, "execute", destroyed_meanwhile)
+    with committed():
+        actions.reset(sandbox, alice)
+
+    assert again(sandbox).state == State.DESTROYED
+    assert story(sandbox)[-1] == "destroyed"
+
+
+def test_what_stopped_with_its_engine_is_started_again(alice, runtime, clock):
+    sandbox = launch(alice)
+    runtime.restart_engine()
+    clock.forward(minutes=31)
+    sweep()
+
+    after = again(sandbox)
+    facts = runtime.observe()[sandbox.public_id]
+    assert after.state == State.RUNNING
+    assert facts.alive
+    assert after.addresses != sandbox.addresses, "its new ports are recorded"
+    assert after.idle_expires_at == timezone.now() + timedelta(minutes=30)
+    assert after.expires_at == sandbox.expires_at
+    assert after.lease_until is None
+    assert "revived" in story(sandbox)
+
+
+def test_what_cannot_come_back_ends_as_lost(alice, runtime):
+    sandbox = launch(alice)
+    runtime.restart_engine()
+    runtime.doom("db", 1, "data directory is damaged")
+    sweep()
+
+    sandbox = again(sandbox)
+    assert (sandbox.state, sandbox.end_reason) == (State.FAILED, EndReason.LOST)
+    assert "data directory is damaged" in sandbox.failure["log_tail"]
+    assert runtime.observe() == {}
+
+
+def test_killed_while_it_starts_them_again_the_next_goes_on(alice, runtime, clock):
+    sandbox = launch(alice)
+    runtime.restart_engine()
+    runtime.fail_next("containers", Killed())
+    with pytest.raises(Killed):
+        tasks.revive(sandbox.public_id)
+    clock.forward(seconds=LEASE)
+    sweep()
+
+    assert again(sandbox).state == State.RUNNING
+    assert runtime.observe()[sandbox.public_id].alive
+
+
+def test_a_revival_waits_for_an_engine_that_went_away_again(alice, runtime, clock):
+    sandbox = launch(alice)
+    runtime.restart_engine()
+    runtime.fail_next("network", EngineUnreachable("The engine did not answer."))
+    sweep()
+    assert again(sandbox).state == State.RUNNING
+
+    clock.forward(seconds=6)
+    sweep()
+    assert runtime.observe()[sandbox.public_id].alive
+
+
+def test_destroyed_while_it_is_started_again_nothing_is_left(alice, runtime, monkeypatch):
+    sandbox = launch(alice)
+    runtime.restart_engine()
+    real = runtime.create
+
+    def destroyed_meanwhile(spec, report, timeout):
+        with committed():
+            actions.destroy(again(sandbox), alice)
+        return real(spec, lambda _: None, timeout)
+
+    monkeypatch.setattr(runtime, "create", destroyed_meanwhile)
+    upkeep.revive(again(sandbox))
+
+    assert again(sandbox).state == State.DESTROYED
+    assert runtime.observe() == {}
+
+
+def test_a_service_that_crashed_is_not_mistaken_for_one_that_stopped_with_the_engine(
+    alice, runtime
+):
+    sandbox = launch(alice)
+    runtime.restart_engine()
+    runtime.exit(sandbox.public_id, "api", 1)
+    assert runtime.observe()[sandbox.public_id].services["api"].state is ServiceState.EXITED
+    sweep()
+
+    assert again(sandbox).end_reason == EndReason.CRASHED
