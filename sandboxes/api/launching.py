@@ -39,7 +39,7 @@ LONGEST_WAIT_SECONDS = 60
 FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS = 0.05, 0.5
 
 
-@router.post("/sandboxes", auth=LAUNCH, response=answers(201, schemas.Sandbox, 400, 413, 422))
+@router.post("/sandboxes", auth=LAUNCH, response=answers(201, schemas.Sandbox, 400, 413, 422, 429))
 def launch_sandbox(
     request: ApiRequest,
     response: HttpResponse,

@@ -47,14 +47,6 @@ class ScopeTooSmall(Exception):
         self.needed = needed
 
 
-class TooManyAttempts(Exception):
-    """So many tokens from this address were wrong that it has to wait."""
-
-    def __init__(self, retry_seconds: int) -> None:
-        super().__init__("Too many requests with a wrong token came from your address.")
-        self.retry_seconds = retry_seconds
-
-
 def problem(
     status: int, detail: str, *, headers: dict[str, str] | None = None, **members: Any
 ) -> HttpResponse:
@@ -96,11 +88,6 @@ def unauthenticated() -> HttpResponse:
 def _scope_too_small(_request: HttpRequest, error: ScopeTooSmall) -> HttpResponse:
     challenge = f'Bearer error="insufficient_scope", scope="{error.needed}"'
     return problem(HTTPStatus.FORBIDDEN, str(error), headers={"WWW-Authenticate": challenge})
-
-
-def _too_many_attempts(_request: HttpRequest, error: TooManyAttempts) -> HttpResponse:
-    headers = {"Retry-After": str(error.retry_seconds)}
-    return problem(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers=headers)
 
 
 def _malformed(_request: HttpRequest, error: ValidationError) -> HttpResponse:
@@ -206,7 +193,6 @@ def _unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
 HANDLERS: dict[type[Exception], Any] = {
     Unauthenticated: _wrong_token,
     ScopeTooSmall: _scope_too_small,
-    TooManyAttempts: _too_many_attempts,
     ValidationError: _malformed,
     errors.Invalid: _invalid,
     errors.KeyReused: _key_reused,

@@ -214,10 +214,8 @@ class InvalidProblem(Problem):
 
 
 class QuotaProblem(Problem):
-    """With the members below when the limit of sandboxes is reached."""
-
-    estimated_wait_seconds: int | None = None
-    retry_at: datetime | None = None
-    limit: int | None = None
-    active: int | None = None
-    frees_first: str | None = None
+    estimated_wait_seconds: int
+    retry_at: datetime
+    limit: int
+    active: int
+    frees_first: str | None = Field(description="Which of your sandboxes frees a place first.")

@@ -15,7 +15,7 @@ from ninja.openapi.schema import OpenAPISchema
 
 from sandboxes.api import problems, schemas
 
-ALWAYS = (401, 403, 429, 500, 503)
+ALWAYS = (401, 403, 500, 503)
 """What every operation may answer."""
 BODIES: dict[int, type[schemas.Problem]] = {422: schemas.InvalidProblem, 429: schemas.QuotaProblem}
 
@@ -23,7 +23,7 @@ _TEXT = {"type": "string"}
 _SECONDS = {"type": "integer"}
 HEADERS: dict[int, dict[str, dict[str, str]]] = {
     401: {"WWW-Authenticate": _TEXT},
-    429: {"Retry-After": _SECONDS},
+    429: {"Retry-After": _SECONDS, "RateLimit": _TEXT, "RateLimit-Policy": _TEXT},
     503: {"Retry-After": _SECONDS},
 }
 OPERATION_HEADERS: dict[tuple[str, int], dict[str, dict[str, str]]] = {
@@ -32,11 +32,10 @@ OPERATION_HEADERS: dict[tuple[str, int], dict[str, dict[str, str]]] = {
         "Preference-Applied": _TEXT,
         "Idempotent-Replayed": _TEXT,
     },
-    ("launch_sandbox", 429): {"RateLimit": _TEXT, "RateLimit-Policy": _TEXT},
     ("list_sandboxes", 200): {"Link": _TEXT},
     ("list_events", 200): {"Link": _TEXT},
 }
-REQUIRED_HEADERS = {"WWW-Authenticate", "Retry-After", "Location"}
+OPTIONAL_HEADERS = {"Preference-Applied", "Idempotent-Replayed", "Link"}
 
 View = Callable[..., HttpResponse]
 
@@ -78,7 +77,7 @@ def _complete(operation: str, status: int, answer: dict[str, Any]) -> None:
     headers = HEADERS.get(status, {}) | OPERATION_HEADERS.get((operation, status), {})
     if headers:
         answer["headers"] = {
-            name: {"schema": schema, "required": name in REQUIRED_HEADERS}
+            name: {"schema": schema, "required": name not in OPTIONAL_HEADERS}
             for name, schema in headers.items()
         }
 
