@@ -1,0 +1,91 @@
+"""A private PostgreSQL cluster, made of Debian's programs for as long as the tests run."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+SUPERUSER = "tests"
+
+
+def _programs() -> Path:
+    """Where the newest PostgreSQL's programs are; on the path only its client is."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3]))
+    assert found, "PostgreSQL is missing; `apt-get install postgresql` brings it."
+    return found[-1].parent
+
+
+def _unprivileged() -> str | None:
+    """Whom to run as: PostgreSQL refuses to be root."""
+    if os.geteuid() != 0:
+        return None
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in names else "nobody"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Cluster:
+    """A running cluster that trusts everybody on this machine."""
+
+    port: int
+
+    def url(self, database: str) -> str:
+        return f"postgresql://{SUPERUSER}@127.0.0.1:{self.port}/{database}"
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """The URL of a fresh database that is dropped afterwards."""
+        name = f"tests_{secrets.token_hex(4)}"
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"')
+            try:
+                yield self.url(name)
+            finally:
+                connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """Started once, when the first test asks for it."""
+    programs, user, port = _programs(), _unprivileged(), _free_port()
+    home = Path(tempfile.mkdtemp(prefix="portal-tests-postgres-"))
+    if user:
+        shutil.chown(home, user)
+
+    def run(program: str, *arguments: str) -> None:
+        command = [str(programs / program), "-D", str(home / "data"), *arguments]
+        done = subprocess.run(
+            command, user=user, cwd=home, stdout=subprocess.DEVNULL, timeout=60, check=False
+        )
+        assert done.returncode == 0, f"{program} failed; see {home / 'log'}"
+
+    options = (
+        f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={home} "
+        "-c fsync=off -c max_connections=120"
+    )
+    try:
+        run("initdb", "--auth=trust", f"--username={SUPERUSER}", "--no-sync", "--encoding=UTF8")
+        run("pg_ctl", "--wait", "--log", str(home / "log"), "-o", options, "start")
+        yield Cluster(port)
+    finally:
+        if (home / "data" / "postmaster.pid").exists():
+            run("pg_ctl", "--wait", "--mode=immediate", "stop")
+        shutil.rmtree(home, ignore_errors=True)

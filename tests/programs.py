@@ -1,0 +1,67 @@
+"""A developer's program: it knows the API and a token, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from django.test import Client
+
+from sandboxes import tokens
+from sandboxes.models import Scope
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from django.test.client import _MonkeyPatchedWSGIResponse as Answer
+
+
+class Program:
+    """Uses the API as a user, with a token of some scope."""
+
+    def __init__(self, user: User, scope: str = Scope.ALL) -> None:
+        token = tokens.issue(user, "a program", scope)[1]
+        self.client = Client(headers={"Authorization": f"Bearer {token}"})
+
+    def send(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        """Send the body as JSON; headers are written `If_Match` for `If-Match`."""
+        return self.client.generic(
+            method,
+            f"/api/v1{path}",
+            "" if body is None else json.dumps(body),
+            "application/json",
+            headers={name.replace("_", "-"): value for name, value in headers.items()},
+        )
+
+    def get(self, path: str, **headers: str) -> Answer:
+        return self.send("GET", path, **headers)
+
+    def post(self, path: str, body: Any = None, **headers: str) -> Answer:
+        return self.send("POST", path, body, **headers)
+
+    def delete(self, path: str) -> Answer:
+        return self.send("DELETE", path)
+
+    def launch(self, **choices: Any) -> dict[str, Any]:
+        """A new sandbox, as the API tells of it."""
+        answer = self.post("/sandboxes", choices)
+        assert answer.status_code == HTTPStatus.CREATED, answer.content
+        sandbox: dict[str, Any] = answer.json()
+        return sandbox
+
+    def look(self, sandbox: dict[str, Any]) -> dict[str, Any]:
+        """The same sandbox as it is now."""
+        now: dict[str, Any] = self.get(f"/sandboxes/{sandbox['id']}").json()
+        return now
+
+
+def assert_problem(answer: Answer, status: int, *words: str) -> dict[str, Any]:
+    """The answer is a problem of this status, and its detail has these words in it."""
+    assert answer.status_code == status, answer.content
+    assert answer["Content-Type"] == "application/problem+json"
+    problem: dict[str, Any] = answer.json()
+    assert problem["status"] == status
+    assert {"type", "title", "detail"} <= problem.keys()
+    for word in words:
+        assert word in problem["detail"]
+    return problem

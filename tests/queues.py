@@ -1,0 +1,25 @@
+"""A real queue that no worker reads; `provisioning` is then the test's own part to play."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandboxportal.celery import app
+
+
+@pytest.fixture
+def no_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Messages pile up in this directory."""
+    folder = tmp_path / "queue"
+    changes = {"task_always_eager": False, "broker_transport_options": {"folder": str(folder)}}
+    before = {name: app.conf[name] for name in changes}
+    app.conf.update(changes)
+    # Connections are kept with the options that they were made with.
+    monkeypatch.setattr(app, "_pool", None)
+    monkeypatch.setattr(app.amqp, "_producer_pool", None)
+    yield folder
+    app.pool.force_close_all()
+    app.conf.update(before)

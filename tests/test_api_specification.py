@@ -1,0 +1,126 @@
+"""The API keeps to its own description, and tells every trouble as a problem."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import hypothesis
+import pytest
+import schemathesis
+from django.core.wsgi import get_wsgi_application
+from django.db import OperationalError
+from django.test import Client
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    ignored_auth,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+
+from sandboxes import tokens
+from tests.programs import Program, assert_problem
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("runtime")]
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    negative_data_rejection,
+    ignored_auth,
+    unsupported_method,
+]
+
+
+described = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", get_wsgi_application())
+
+
+@described.parametrize()
+@hypothesis.settings(
+    max_examples=10,
+    deadline=None,
+    derandomize=True,
+    # One developer sends all of it, as in life.
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
+def test_whatever_is_sent_the_answer_is_one_that_is_described(
+    case: schemathesis.Case, alice: User
+) -> None:
+    program = Program(alice)
+    if case.path_parameters.get("sandbox_id"):
+        live = program.get("/sandboxes?state=running").json()["data"] or [program.launch()]
+        case.path_parameters["sandbox_id"] = live[0]["id"]
+    token = tokens.issue(alice, "schemathesis")[1]
+    case.call_and_validate(headers={"Authorization": f"Bearer {token}"}, checks=CHECKS)
+
+
+def test_the_description_names_every_operation_and_all_that_it_answers() -> None:
+    described = Client().get("/api/v1/openapi.json").json()
+    operations = {
+        operation["operationId"]: operation
+        for path in described["paths"].values()
+        for operation in path.values()
+    }
+    assert operations.keys() == {
+        "launch_sandbox", "list_sandboxes", "get_sandbox", "destroy_sandbox", "read_credentials",
+        "extend_sandbox", "touch_sandbox", "reset_sandbox", "list_events", "read_log",
+        "read_usage", "read_limits", "list_blueprints",
+    }  # fmt: skip
+    for name, operation in operations.items():
+        assert {"401", "403", "500", "503"} <= operation["responses"].keys(), name
+        assert operation["description"], name
+        for status, answer in operation["responses"].items():
+            kind = "application/problem+json" if status >= "400" else "application/json"
+            assert list(answer["content"]) == [kind], (name, status)
+
+
+@pytest.mark.parametrize("path", ["/", "/nothing", "/sandboxes/", "/sandboxes/x/y/z", "/docs/"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_what_is_not_there_is_told_as_a_problem(alice: User, method: str, path: str) -> None:
+    assert_problem(Program(alice).send(method, path), 404)
+
+
+@pytest.mark.parametrize("sandbox_id", ["1", "SBX_ABC", "sbx_", "sbx_%00", "..%2f", "%e2%80%ae"])
+def test_an_id_that_can_be_nobodys_is_unknown(alice: User, sandbox_id: str) -> None:
+    assert_problem(Program(alice).get(f"/sandboxes/{sandbox_id}"), 404)
+
+
+def test_a_wrong_method_is_told_with_the_right_ones(alice: User) -> None:
+    answer = Program(alice).send("PUT", "/sandboxes")
+    assert_problem(answer, 405, "PUT", "GET, POST")
+    assert answer["Allow"] == "GET, POST"
+
+
+def test_an_unforeseen_error_tells_nothing_of_the_inside(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(*_: Any) -> None:
+        raise RuntimeError("the secret of the house")
+
+    monkeypatch.setattr("sandboxes.limits.limits_of", stumble)
+    answer = Program(alice).get("/limits")
+    assert_problem(answer, 500)
+    assert "secret" not in answer.content.decode()
+    assert "Traceback" not in answer.content.decode()
+
+
+def test_a_database_that_is_away_is_told_as_passing(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(*_: Any) -> None:
+        raise OperationalError("could not connect to 10.0.0.7")
+
+    monkeypatch.setattr("sandboxes.limits.limits_of", stumble)
+    answer = Program(alice).get("/limits")
+    assert_problem(answer, 503, "database")
+    assert int(answer["Retry-After"]) > 0
+    assert "10.0.0.7" not in answer.content.decode()
