@@ -8,9 +8,11 @@ import threading
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import close_old_connections
+from django.db import DatabaseError, close_old_connections
 
 from sandboxes.reaper import Sweep
+
+LONGEST_PAUSE = 86_400
 
 
 class Command(BaseCommand):
@@ -36,13 +38,24 @@ class Command(BaseCommand):
         )
 
     def handle(self, **options: Any) -> None:
-        if options["loop"] is None:
-            if self._sweep(options).errors:
-                raise SystemExit(1)
-        elif options["loop"] <= 0:
-            raise CommandError("--loop: give the seconds between two sweeps, more than 0.")
-        else:
+        if options["loop"] is not None and not 0 < options["loop"] <= LONGEST_PAUSE:
+            raise CommandError(
+                f"--loop: give the seconds between two sweeps, over 0, up to {LONGEST_PAUSE}."
+            )
+        if options["max_endings"] is not None and options["max_endings"] < 0:
+            raise CommandError("--max-endings: give 0 or more.")
+        if options["loop"] is not None:
             self._loop(options)
+        elif self._once(options).errors:
+            raise SystemExit(1)
+
+    def _once(self, options: dict[str, Any]) -> Sweep:
+        try:
+            return self._sweep(options)
+        except DatabaseError as error:
+            raise CommandError(
+                f"The database can't be read, so nothing was done: {error}"
+            ) from error
 
     def _loop(self, options: dict[str, Any]) -> None:
         stop = threading.Event()
