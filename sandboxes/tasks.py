@@ -58,7 +58,8 @@ def fund(public_id: str) -> None:
     stellar.fund(Sandbox.objects.get(public_id=public_id))
 
 
-@shared_task
+# A mail server that is away has no row that the reaper would send again.
+@shared_task(autoretry_for=(OSError,), retry_backoff=5, max_retries=4)
 def warn(public_id: str, clock_name: str) -> None:
     notifications.send_warning(Sandbox.objects.get(public_id=public_id), clock_name)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import smtplib
+
 import pytest
 from django.core import mail
 
-from sandboxes import actions
+from sandboxes import actions, notifications, tasks
 from sandboxes.models import Sandbox
+from sandboxes.reaper import Sweep
 from tests.acting import again, committed, launch, story, sweep
 
 pytestmark = pytest.mark.django_db
@@ -78,3 +81,87 @@ def test_a_warning_that_an_extension_overtook_is_not_given(alice, runtime, clock
     actions.extend(sandbox, 60, alice)
 
     assert not housekeeping.warn(stale, idle=False)
+
+
+def test_a_warning_says_which_sandbox_ends_when_why_and_what_to_do(alice, runtime, clock):
+    sandbox = launch(alice, ttl_minutes=15, name="Checkout tests")
+    clock.forward(minutes=11)
+    sweep()
+
+    message = mail.outbox[0]
+    assert message.subject == "Checkout tests ends soon"
+    assert sandbox.public_id in message.body
+    assert f"{sandbox.expires_at:%H:%M} UTC" in message.body
+    assert "Extend" in message.body
+    assert "http://127.0.0.1:8000/" in message.body
+
+
+def test_an_idle_warning_says_how_to_keep_it(alice, runtime, clock):
+    sandbox = launch(alice, ttl_minutes=120)
+    clock.forward(minutes=26)
+    sweep()
+
+    message = mail.outbox[0]
+    assert "nobody is using it" in message.subject
+    assert f"{sandbox.idle_expires_at:%H:%M} UTC" in message.body
+    assert "Keep alive" in message.body
+
+
+def test_a_name_cannot_put_lines_into_a_mail(alice, runtime, clock):
+    launch(alice, ttl_minutes=15, name="<b>Tom & Jerry</b>")
+    clock.forward(minutes=11)
+    sweep()
+
+    assert mail.outbox[0].subject == "<b>Tom & Jerry</b> ends soon"
+
+
+def test_a_message_that_lay_around_until_the_deadline_moved_is_dropped(alice, runtime, clock):
+    sandbox = launch(alice, ttl_minutes=15)
+    clock.forward(minutes=11)
+    Sweep().run()
+    actions.extend(sandbox, 60, alice)
+    tasks.warn(sandbox.public_id, "expired")
+
+    assert mail.outbox == []
+
+
+def test_a_message_that_outlived_its_sandbox_is_dropped(alice, runtime, clock):
+    sandbox = launch(alice, ttl_minutes=15)
+    clock.forward(minutes=11)
+    Sweep().run()
+    actions.destroy(sandbox, alice)
+    tasks.warn(sandbox.public_id, "expired")
+
+    assert mail.outbox == []
+
+
+def test_an_owner_without_an_address_gets_no_mail_and_stops_nothing(alice, runtime, clock):
+    alice.email = ""
+    alice.save()
+    sandbox = launch(alice, ttl_minutes=15)
+    clock.forward(minutes=11)
+
+    assert sweep().errors == []
+    assert mail.outbox == []
+    assert warned(sandbox) == 0
+
+
+def test_a_mail_server_that_is_away_for_a_moment_loses_no_warning(
+    alice, runtime, clock, monkeypatch
+):
+    sandbox = launch(alice, ttl_minutes=15)
+    clock.forward(minutes=11)
+    real, tries = notifications.send_mail, []
+
+    def away_at_first(*args):
+        tries.append(args)
+        if len(tries) < 3:
+            raise smtplib.SMTPServerDisconnected
+        return real(*args)
+
+    monkeypatch.setattr(notifications, "send_mail", away_at_first)
+    Sweep().run()
+    tasks.warn.apply([sandbox.public_id, "expired"], throw=False)
+
+    assert len(tries) == 3
+    assert len(mail.outbox) == warned(sandbox) == 1

@@ -1,0 +1,309 @@
+"""Stellar accounts: keys that the SDK agrees with, and a friendbot in every mood."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from time import monotonic
+
+import pytest
+import stellar_sdk
+from django.utils import timezone
+
+from sandboxes import actions, stellar
+from sandboxes.models import Funding, Sandbox, State
+from tests.acting import again, committed, launch, request, story, sweep
+from tests.friendbots import Friendbot, friendbot, socket_that
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def bot(settings) -> Iterator[Friendbot]:
+    with friendbot() as running:
+        settings.FRIENDBOT_URL = running.url
+        yield running
+
+
+@pytest.fixture
+def impatient(monkeypatch) -> None:
+    monkeypatch.setattr(stellar, "TIMEOUT_SECONDS", 0.3)
+
+
+def wait_of(sandbox: Sandbox) -> timedelta:
+    """How long until friendbot is asked again."""
+    due_at = again(sandbox).funding_due_at
+    assert due_at
+    return due_at - timezone.now()
+
+
+# Keys
+
+
+def test_keys_are_what_the_sdk_makes_of_the_same_secret():
+    for _ in range(50):
+        public_key, secret = stellar.new_key_pair()
+        pair = stellar_sdk.Keypair.from_secret(secret)
+        assert pair.public_key == public_key
+        assert stellar_sdk.StrKey.is_valid_ed25519_public_key(public_key)
+        assert stellar_sdk.StrKey.is_valid_ed25519_secret_seed(secret)
+
+
+def test_the_encoding_is_that_of_the_standard():
+    """The first account of SEP-5's first test case."""
+    public_key = "GDRXE2BQUC3AZNPVFSCEZ76NJ3WWL25FYFK6RGZGIEKWE4SOOHSUJUJ6"
+    secret = "SBGWSG6BTNCKCOB3DIFBGCVMUPQFYPA2G4O34RMTB343OYPXU5DJDVMN"
+    pair = stellar_sdk.Keypair.from_secret(secret)
+
+    assert stellar._str_key(stellar.PUBLIC_KEY, pair.raw_public_key()) == public_key
+    assert stellar._str_key(stellar.SECRET_SEED, pair.raw_secret_key()) == secret
+
+
+def test_no_two_keys_are_alike():
+    assert len({key for _ in range(20) for key in stellar.new_key_pair()}) == 40
+
+
+# Answers
+
+
+def test_a_launch_leads_to_a_funded_account(alice, runtime, bot):
+    with committed():
+        sandbox, _ = actions.launch(alice, actions.LaunchRequest())
+
+    sandbox = again(sandbox)
+    assert (sandbox.state, sandbox.funding) == (State.RUNNING, Funding.FUNDED)
+    assert bot.asked_for == [sandbox.stellar_public_key]
+    assert "funding_funded" in story(sandbox)
+    assert sandbox.funding_due_at is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"detail": "account already funded to starting balance"}',
+        b'{"title": "Bad Request", "detail": "createAccountAlreadyExist (AAAAAAAAAGT/////)"}',
+        b'{"extras": {"result_codes": {"operations": ["op_already_exists"]}}}',
+    ],
+)
+def test_already_funded_is_success(alice, runtime, bot, body):
+    bot.status, bot.body = 400, body
+    sandbox = launch(alice)
+    stellar.fund(again(sandbox))
+
+    assert again(sandbox).funding == Funding.FUNDED
+
+
+def test_another_400_is_final(alice, runtime, bot):
+    bot.status, bot.body = 400, b'{"detail": "The request you sent was invalid in some way."}'
+    sandbox = launch(alice)
+    stellar.fund(again(sandbox))
+
+    sandbox = again(sandbox)
+    assert (sandbox.funding, sandbox.funding_due_at) == (Funding.FAILED, None)
+    assert sandbox.funding_error == "friendbot refused the account (400)"
+    assert story(sandbox)[-1] == "funding_failed"
+
+
+@pytest.mark.parametrize(("says", "waits"), [("40", 40), ("0", 5), ("86400", 3600)])
+def test_429_is_tried_again_when_friendbot_wishes_within_reason(
+    alice, runtime, bot, clock, says, waits
+):
+    bot.status, bot.headers = 429, {"Retry-After": says}
+    sandbox = launch(alice)
+    stellar.fund(again(sandbox))
+
+    assert again(sandbox).funding == Funding.PENDING
+    assert again(sandbox).funding_error == "friendbot answered 429"
+    assert wait_of(sandbox) == timedelta(seconds=waits)
+
+
+@pytest.mark.parametrize("says", ["soon", "-3", "9" * 400, "Wed, 21 Oct 2026 07:28:00 GMT", ""])
+def test_a_strange_wish_is_no_harm(alice, runtime, bot, clock, says):
+    bot.status, bot.headers = 429, {"Retry-After": says}
+    sandbox = launch(alice)
+    stellar.fund(again(sandbox))
+
+    assert again(sandbox).funding == Funding.PENDING
+    assert timedelta(seconds=5) <= wait_of(sandbox) <= timedelta(hours=1)
+
+
+@pytest.mark.parametrize("status", [301, 403, 404, 500, 503])
+def test_any_other_answer_is_tried_again(alice, runtime, bot, status):
+    bot.status = status
+    sandbox = launch(alice)
+    stellar.fund(again(sandbox))
+
+    assert again(sandbox).funding == Funding.PENDING
+    assert again(sandbox).funding_error == f"friendbot answered {status}"
+
+
+# Silence and noise
+
+
+def test_a_friendbot_that_never_answers_is_given_up_on_in_time(alice, runtime, settings, impatient):
+    with socket_that(sends=None) as settings.FRIENDBOT_URL:
+        sandbox = launch(alice)
+        began = monotonic()
+        stellar.fund(again(sandbox))
+
+    assert monotonic() - began < 10
+    assert again(sandbox).funding == Funding.PENDING
+    assert again(sandbox).funding_error == "friendbot can't be reached (ReadTimeout)"
+
+
+def test_a_friendbot_that_drips_is_cut_off(alice, runtime, bot, impatient):
+    bot.status, bot.drips = 400, True
+    sandbox = launch(alice)
+    began = monotonic()
+    stellar.fund(again(sandbox))
+
+    assert monotonic() - began < 10
+    assert again(sandbox).funding == Funding.FAILED
+
+
+def test_a_friendbot_that_talks_without_end_is_not_listened_to(alice, runtime, bot):
+    bot.status, bot.body = 400, b"x" * 5_000_000 + b"already funded"
+    sandbox = launch(alice)
+    stellar.fund(again(sandbox))
+
+    assert again(sandbox).funding == Funding.FAILED
+
+
+@pytest.mark.parametrize("noise", [b"", b"\x00\xff garbage\r\n\r\n", b"HTTP/1.1 banana\r\n\r\n"])
+def test_garbage_is_tried_again(alice, runtime, settings, noise):
+    with socket_that(sends=noise) as settings.FRIENDBOT_URL:
+        sandbox = launch(alice)
+        stellar.fund(again(sandbox))
+
+    assert again(sandbox).funding == Funding.PENDING
+    assert "can't be reached" in again(sandbox).funding_error
+
+
+def test_a_body_that_is_no_text_is_no_harm(alice, runtime, bot):
+    bot.status, bot.body = 400, b"\xff\xfe\x00"
+    sandbox = launch(alice)
+    stellar.fund(again(sandbox))
+
+    assert again(sandbox).funding == Funding.FAILED
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "nowhere", "http://[", "http://host:port"])
+def test_an_address_that_leads_nowhere_is_tried_again(alice, runtime, settings, url):
+    settings.FRIENDBOT_URL = url
+    sandbox = launch(alice)
+    stellar.fund(again(sandbox))
+
+    assert again(sandbox).funding == Funding.PENDING
+    assert "can't be reached" in again(sandbox).funding_error
+
+
+# Tries
+
+
+def test_delays_grow_and_there_is_an_end_to_trying(alice, runtime, bot, clock):
+    bot.status = 500
+    sandbox = launch(alice)
+    waits = []
+    while again(sandbox).funding == Funding.PENDING:
+        stellar.fund(again(sandbox))
+        if again(sandbox).funding == Funding.PENDING:
+            waits.append(wait_of(sandbox).total_seconds())
+            clock.forward(seconds=waits[-1])
+
+    assert waits == [5, 10, 20, 40, 80, 160, 320, 640, 900]
+    assert len(bot.asked_for) == 10
+    assert again(sandbox).funding_error.endswith("gave up after 10 tries")
+    journal = [kind for kind in story(sandbox) if kind.startswith("funding")]
+    assert journal == ["funding_pending", "funding_failed"], "not one line for each try"
+
+
+def test_nothing_is_asked_before_it_is_due(alice, runtime, bot, clock):
+    bot.status = 500
+    sandbox = launch(alice)
+    stellar.fund(again(sandbox))
+    stellar.fund(again(sandbox))
+    sweep()
+
+    assert len(bot.asked_for) == 1
+
+
+def test_the_reaper_has_it_tried_again_when_it_is_due(alice, runtime, bot, clock):
+    bot.status = 500
+    sandbox = launch(alice)
+    stellar.fund(again(sandbox))
+    bot.status = 200
+    clock.forward(seconds=5)
+    sweep()
+
+    assert again(sandbox).funding == Funding.FUNDED
+
+
+def test_a_try_whose_worker_was_killed_is_made_again(alice, runtime, bot, clock):
+    sandbox = launch(alice)
+    assert stellar._claim(sandbox, timezone.now())
+    sweep()
+    assert bot.asked_for == []
+
+    clock.forward(seconds=2 * stellar.TIMEOUT_SECONDS)
+    sweep()
+    assert again(sandbox).funding == Funding.FUNDED
+
+
+def test_a_message_that_comes_twice_asks_once(alice, runtime, bot):
+    sandbox = launch(alice)
+    stellar.fund(again(sandbox))
+    stellar.fund(again(sandbox))
+
+    assert len(bot.asked_for) == 1
+
+
+def test_a_late_answer_does_not_undo_a_funded_account(alice, runtime, bot, clock, monkeypatch):
+    sandbox = launch(alice)
+    real = stellar.ask_friendbot
+
+    def slow_and_in_vain(public_key):
+        monkeypatch.setattr(stellar, "ask_friendbot", real)
+        clock.forward(seconds=31)
+        stellar.fund(again(sandbox))
+        assert again(sandbox).funding == Funding.FUNDED
+        raise stellar.TryAgain("friendbot can't be reached (ReadTimeout)")
+
+    monkeypatch.setattr(stellar, "ask_friendbot", slow_and_in_vain)
+    stellar.fund(again(sandbox))
+
+    assert again(sandbox).funding == Funding.FUNDED
+    assert again(sandbox).funding_error == ""
+
+
+def test_the_button_tries_now(alice, runtime, bot, clock):
+    bot.status = 400
+    sandbox = launch(alice)
+    stellar.fund(again(sandbox))
+    assert again(sandbox).funding == Funding.FAILED
+
+    bot.status = 200
+    with committed():
+        actions.retry_funding(sandbox, alice)
+
+    assert again(sandbox).funding == Funding.FUNDED
+    assert again(sandbox).funding_error == ""
+
+
+def test_a_friendbot_that_is_down_delays_no_launch(alice, runtime, settings):
+    with socket_that(sends=None) as settings.FRIENDBOT_URL:
+        sandbox = request(alice)
+        began = monotonic()
+        launched = launch(alice)
+
+    assert monotonic() - began < 10
+    assert launched.state == State.RUNNING
+    assert again(sandbox).funding == Funding.PENDING
+
+
+def test_nothing_is_asked_for_a_sandbox_that_ended(alice, runtime, bot):
+    sandbox = launch(alice)
+    with committed():
+        actions.destroy(sandbox, alice)
+    stellar.fund(again(sandbox))
+
+    assert bot.asked_for == []
