@@ -5,9 +5,20 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.utils import timezone
+
+from sandboxes.models import Sandbox
+from tests.acting import again
+
+if TYPE_CHECKING:
+    from pytest_django.fixtures import SettingsWrapper
 
 
 class Friendbot(ThreadingHTTPServer):
@@ -50,13 +61,22 @@ class Asked(BaseHTTPRequestHandler):
         """Tests have enough to say."""
 
 
-@contextmanager
-def friendbot() -> Iterator[Friendbot]:
-    with Friendbot() as bot:
-        Thread(target=bot.serve_forever, daemon=True).start()
-        yield bot
-        bot.stopped.set()
-        bot.shutdown()
+@pytest.fixture
+def bot(settings: SettingsWrapper) -> Iterator[Friendbot]:
+    """The friendbot that the portal asks."""
+    with Friendbot() as running:
+        Thread(target=running.serve_forever, daemon=True).start()
+        settings.FRIENDBOT_URL = running.url
+        yield running
+        running.stopped.set()
+        running.shutdown()
+
+
+def wait_of(sandbox: Sandbox) -> timedelta:
+    """How long until friendbot is asked for its account again."""
+    due_at = again(sandbox).funding_due_at
+    assert due_at
+    return due_at - timezone.now()
 
 
 @contextmanager

@@ -1,0 +1,171 @@
+"""The house as a whole: which way imports run, who may do what, and sizes that fit one sitting."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from statistics import median, quantiles
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PORTAL = ROOT / "sandboxes"
+INSIDE_SANDBOXES = PORTAL / "blueprints" / "billing"
+
+FLOORS = [
+    {"clock", "errors", "secrets", "runtime"},
+    {"models", "blueprints"},
+    {"lifecycle", "limits", "tokens", "verdicts", "accounts"},
+    {"stellar", "notifications", "provisioning"},
+    {"upkeep"},
+    {"tasks"},
+    {"admission", "housekeeping"},
+    {"actions", "reaper"},
+    {"presentation", "figures"},
+    {"forms", "checks", "health"},
+    {"templatetags"},
+    {"views", "api", "admin", "management"},
+    {"urls", "apps"},
+]
+"""Each part may import from the floors below it, and from itself."""
+
+ENGINE_SIDE = {"provisioning", "upkeep", "tasks", "housekeeping", "reaper", "management", "checks"}
+"""Who reaches the engine, in the worker, in the reaper or by an operator's command."""
+
+
+def modules(*folders: Path) -> list[Path]:
+    found = [file for folder in folders for file in sorted(folder.rglob("*.py"))]
+    return [file for file in found if "migrations" not in file.parts and file.stat().st_size]
+
+
+SHIPPED = modules(PORTAL, ROOT / "sandboxportal", ROOT / "deploy")
+CODE = [f for f in modules(PORTAL, ROOT / "sandboxportal") if INSIDE_SANDBOXES not in f.parents]
+LISTS = {ROOT / "sandboxportal" / "settings.py"}
+"""Read line by line when needed, never as a whole."""
+
+
+def name_of(file: Path) -> str:
+    return str(file.relative_to(ROOT))
+
+
+def part_of(file: Path) -> str:
+    """The name on a floor: `api` for `sandboxes/api/paging.py`."""
+    return file.relative_to(PORTAL).parts[0].removesuffix(".py")
+
+
+@cache
+def tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(), str(file))
+
+
+def imports(file: Path) -> Iterator[str]:
+    """Every module that the file imports anywhere, as `package.module` or `package.module.name`."""
+    for node in ast.walk(tree(file)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name_of(file)} imports relatively"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def our_parts(file: Path) -> set[str]:
+    ours = (name.split(".") for name in imports(file) if name.startswith("sandboxes."))
+    return {parts[1] for parts in ours}
+
+
+def floor_of(part: str) -> int:
+    return next(number for number, floor in enumerate(FLOORS) if part in floor)
+
+
+def functions(files: list[Path]) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for file in files:
+        for node in ast.walk(tree(file)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                yield f"{name_of(file)}:{node.lineno} {node.name}", node
+
+
+def test_the_floors_hold_every_part_and_nothing_else():
+    parts = {part_of(file) for file in CODE if PORTAL in file.parents} - {"__init__"}
+    known = set().union(*FLOORS)
+
+    assert parts - known == set(), "say on which floor it is"
+    assert len(known) == sum(map(len, FLOORS))
+
+
+@pytest.mark.parametrize("file", [f for f in CODE if PORTAL in f.parents], ids=name_of)
+def test_imports_run_one_way(file):
+    part = part_of(file)
+    if part == "__init__":
+        return
+    others = our_parts(file) - {part}
+    upwards = {other for other in others if floor_of(other) >= floor_of(part)}
+    assert upwards == set()
+
+
+def test_a_runtime_knows_nothing_of_the_portal():
+    for file in modules(PORTAL / "runtime"):
+        assert our_parts(file) <= {"runtime"}, name_of(file)
+
+
+def test_only_the_docker_runtime_knows_docker():
+    home = PORTAL / "runtime" / "docker"
+    users = {f for f in CODE if any(n.split(".")[0] == "docker" for n in imports(f))}
+    assert users
+    assert {name_of(f) for f in users if home not in f.parents} == set()
+
+
+def test_only_worker_reaper_and_commands_reach_the_engine():
+    reach = {part_of(f) for f in CODE for n in imports(f) if n == "sandboxes.runtime.get_runtime"}
+    assert reach
+    assert reach - ENGINE_SIDE == set()
+
+
+WRITES = {"update", "create", "get_or_create", "update_or_create", "bulk_create"}
+
+
+def writes_state(node: ast.AST) -> bool:
+    if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign)):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        return any(isinstance(t, ast.Attribute) and t.attr == "state" for t in targets)
+    if isinstance(node, ast.Call):
+        called = ast.unparse(node.func)
+        writes = called.rpartition(".")[2] in WRITES or called in {"Sandbox", "models.Sandbox"}
+        return writes and any(keyword.arg == "state" for keyword in node.keywords)
+    return False
+
+
+def test_nothing_but_the_lifecycle_writes_a_state():
+    writers = {name_of(f) for f in CODE for node in ast.walk(tree(f)) if writes_state(node)}
+    assert writers == {"sandboxes/lifecycle.py"}
+
+
+@pytest.mark.parametrize("file", CODE, ids=name_of)
+def test_a_module_says_what_it_is(file):
+    only_names = all(isinstance(n, (ast.ImportFrom, ast.Assign)) for n in tree(file).body)
+    assert ast.get_docstring(tree(file)) or only_names
+
+
+@pytest.mark.parametrize("file", sorted(set(SHIPPED) - LISTS), ids=name_of)
+def test_a_module_can_be_read_in_one_sitting(file):
+    assert len(file.read_text().splitlines()) < 250
+
+
+def test_functions_are_short():
+    sizes = [(node.end_lineno or 0) - node.lineno + 1 for _, node in functions(CODE)]
+    bodies = [(node.end_lineno or 0) - node.body[0].lineno + 1 for _, node in functions(CODE)]
+
+    assert median(bodies) < 8
+    assert quantiles(sizes, n=10)[-1] < 25
+
+
+def test_every_signature_is_annotated():
+    bare = []
+    for where, node in functions(CODE):
+        takes = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        named = [arg for arg in takes if arg.arg not in {"self", "cls"}]
+        spread = [arg for arg in (node.args.vararg, node.args.kwarg) if arg]
+        if node.returns is None or any(arg.annotation is None for arg in named + spread):
+            bare.append(where)
+    assert bare == []
