@@ -171,7 +171,6 @@ elif CELERY_BROKER_URL.startswith("redis"):
         "visibility_timeout": 120,
     }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_RESULT_BACKEND = "sandboxportal.results.CacheBackend"
 CELERY_RESULT_EXPIRES = 60

@@ -1,0 +1,20 @@
+.DEFAULT_GOAL := help
+.PHONY: help run test lint lock clean
+
+help: ## Say what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+
+run: ## Install what is missing and run the portal (PORT, HOST); Ctrl-C ends it
+	@bash deploy/run.sh
+
+test: ## Install what tests need, check the code, run every test
+	@bash deploy/test.sh
+
+lint: ## Check the code without running it
+	@bash deploy/lint.sh
+
+lock: ## Compile requirements*.in to requirements*.txt
+	@bash deploy/lock.sh
+
+clean: ## Stop the portal, remove its sandboxes, var/ and .venv (IMAGES=1: images too)
+	@bash deploy/clean.sh

@@ -1,0 +1,17 @@
+# The steps of `make run`: install what is missing, prepare what is not, and serve.
+
+. "$(dirname "$0")/steps.sh"
+. deploy/engine.sh
+
+python=$(find_python || need_python)
+address=$("$python" deploy/address.py) || exit 1
+eval "$address"
+
+take_turns
+need_venv
+need_requirements requirements.txt
+"$VENV/bin/python" deploy/keys.py
+[ "${SANDBOX_RUNTIME:-docker}" != docker ] || need_engine
+"$VENV/bin/python" manage.py prepare --demo
+exec 9<&-
+exec "$VENV/bin/python" deploy/serve.py

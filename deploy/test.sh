@@ -1,0 +1,33 @@
+# The steps of `make test`: install what tests need, check the code, run every test.
+
+. "$(dirname "$0")/steps.sh"
+. deploy/engine.sh
+
+# The packages of which tests would miss something.
+missing_packages() {
+    [ -x /usr/bin/chromium ] || echo chromium fonts-dejavu-core
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
+    [ -x /bin/busybox ] || echo busybox-static
+    # Newer Debian releases have split the command from docker.io.
+    command -v docker >/dev/null || echo docker-cli
+}
+
+need_tools() {
+    local missing
+    read -r -d '' -a missing < <(missing_packages) || true
+    [ ${#missing[@]} = 0 ] && return
+    may_install || die "Tests need what only root on Debian or Ubuntu can install here: ${missing[*]}."
+    install_packages "${missing[@]}" || die "These could not be installed: ${missing[*]}."
+    [ -z "$(missing_packages)" ] || die "This system's packages don't bring: $(missing_packages)."
+}
+
+bash deploy/lint.sh
+take_turns
+need_engine
+need_tools
+export DJANGO_SETTINGS_MODULE=tests.settings
+say "Checking the images of the blueprints"
+SANDBOX_RUNTIME=docker python manage.py build_images
+exec 9<&-
+say "Running the tests"
+exec python -m pytest "$@"

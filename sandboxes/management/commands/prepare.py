@@ -1,0 +1,58 @@
+"""`manage.py prepare`: bring everything that the processes need up to date."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from django.conf import settings
+from django.contrib.staticfiles.finders import get_finders
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandParser
+
+
+class Command(BaseCommand):
+    help = (
+        "Builds the images of the blueprints, migrates the database, makes the cache's table, "
+        "collects static files, each where there is something to do, and checks the settings. Run "
+        "it after every update."
+    )
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--demo", action="store_true", help="make demo accounts, show them")
+
+    def handle(self, **options: Any) -> None:
+        if settings.SANDBOX_RUNTIME == "docker":
+            self._step("Checking the images of the blueprints", "build_images")
+        self._step("Bringing the database up to date", "migrate", verbosity=0)
+        call_command("createcachetable", verbosity=0)
+        self._collect_static_files()
+        # The processes leave the checks out, which would cost each of them 10 MB for good.
+        self.check()
+        if options["demo"]:
+            self._step("Demo accounts", "make_demo_accounts", print=True)
+
+    def _step(self, what: str, command: str, **options: Any) -> None:
+        self.stdout.write(f"▸ {what}")
+        self.stdout.flush()
+        call_command(command, stdout=self.stdout, **options)
+
+    def _collect_static_files(self) -> None:
+        """Collect them unless the last collection was of just these: compressing takes seconds."""
+        stamp = settings.STATIC_ROOT / ".collected"
+        found = _fingerprint()
+        if stamp.exists() and stamp.read_text() == found:
+            return
+        self._step("Collecting static files", "collectstatic", interactive=False, verbosity=0)
+        stamp.write_text(found)
+
+
+def _fingerprint() -> str:
+    """Changes when any static file does, judged by its size and time of change."""
+    digest = hashlib.sha256()
+    for finder in get_finders():
+        for name, storage in finder.list([]):
+            size, changed = storage.size(name), storage.get_modified_time(name).timestamp()
+            digest.update(f"{name} {size} {changed}\n".encode())
+    return digest.hexdigest()
