@@ -1,7 +1,7 @@
 """The two runtimes, each on a bench with the tools to make happen what happens to an engine.
 
-Register it with `pytest_plugins = ["tests.runtimes"]`. The Docker bench needs no registry: its image
-is a static busybox, from this machine or from Debian's package `busybox-static`.
+Register it with `pytest_plugins = ["tests.runtimes"]`. The Docker bench needs no registry: its
+image is a static busybox, this machine's or out of Debian's package `busybox-static`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sandboxes.runtime.memory import MemoryRuntime
 
 TIME_LIMIT = 30.0
 SUBNETS = IPv4Network("10.214.0.0/20")
-APPLETS = "cat dd echo head httpd id ifconfig ls nc sh sleep touch wget".split()
+APPLETS = ["cat", "dd", "echo", "httpd", "id", "nc", "sh", "sleep", "wget"]
 SERVE = ("httpd", "-f", "-p", "8080", "-h", "/www")
 WAIT = ("sh", "-c", "until [ -s /tmp/exit ]; do sleep 0.1; done; exit $(cat /tmp/exit)")
 

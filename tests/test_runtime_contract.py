@@ -167,9 +167,11 @@ def test_an_engine_that_is_away_is_never_told_as_an_empty_one(bench: Bench) -> N
         "missing_images": lambda: runtime.missing_images(["x"]),
     }
     for name, call in calls.items():
-        with pytest.raises(EngineUnreachable):
-            call()
-            pytest.fail(f"{name} did not notice")
+        try:
+            answer = call()
+        except EngineUnreachable:
+            continue
+        pytest.fail(f"{name} answered {answer}")
 
 
 def test_eight_launches_at_once_do_not_get_into_each_others_way(bench: Bench) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import requests
+import urllib3
 from docker import APIClient
 from docker.errors import APIError, NotFound
 
@@ -43,15 +43,15 @@ class Inside:
         with self.engine.asked(f"run a command in the service {service}") as client:
             try:
                 run = client.exec_create(container_id, list(command))["Id"]
-                output = b"".join(_frames(client, run, timeout))
+                output = _output(client, run, timeout)
             except NotFound as error:
                 raise _no_such(service) from error
-            except (TookTooLong, requests.Timeout) as error:
+            except TookTooLong as error:
                 raise EngineRefused(
                     f"The command in the service {service} did not end within {timeout:g} seconds."
                 ) from error
             code = client.exec_inspect(run)["ExitCode"]
-        return code, output[-LONGEST_OUTPUT:].decode(errors="replace")
+        return code, output.decode(errors="replace")
 
     def logs(self, sandbox_id: str, service: str, tail: int) -> str:
         """The last lines that the service wrote. Raises NoSuchService, EngineUnreachable."""
@@ -72,37 +72,44 @@ class Inside:
         raise _no_such(service)
 
 
-def _frames(client: APIClient, run: str, timeout: float) -> Iterator[bytes]:
-    """The output of a command, piece by piece. Raises TookTooLong, requests.Timeout.
+def _output(client: APIClient, run: str, timeout: float) -> bytes:
+    """The end of what a command writes until it ends. Raises TookTooLong.
 
     The SDK's own reader waits without a time limit, whatever the client's is.
     """
-    try:
-        yield from _read(client, run, timeout)
-    except requests.ConnectionError as error:
-        if "timed out" in str(error):
-            raise TookTooLong from error
-        raise
-
-
-def _read(client: APIClient, run: str, timeout: float) -> Iterator[bytes]:
-    ends, waiting = time.monotonic() + timeout, b""
+    output, ends = Output(), time.monotonic() + timeout
     url = f"{client.base_url}/v{client.api_version}/exec/{run}/start"
-    with client.post(
-        url, json={"Detach": False, "Tty": False}, stream=True, timeout=timeout
-    ) as answer:
+    body = {"Detach": False, "Tty": False}
+    with client.post(url, json=body, stream=True, timeout=timeout) as answer:
         if not answer.ok:
             raise APIError(answer.text, response=answer, explanation=answer.text)
-        for piece in answer.iter_content(None):
-            waiting += piece
-            while len(waiting) >= FRAME.size:
-                _, length = FRAME.unpack_from(waiting)
-                if len(waiting) < FRAME.size + length:
-                    break
-                yield waiting[FRAME.size : FRAME.size + length]
-                waiting = waiting[FRAME.size + length :]
-            if time.monotonic() > ends:
-                raise TookTooLong
+        try:
+            while piece := answer.raw.read1(LONGEST_OUTPUT):
+                output.feed(piece)
+                if time.monotonic() > ends:
+                    raise TookTooLong
+        except urllib3.exceptions.TimeoutError as error:
+            raise TookTooLong from error
+    return output.end
+
+
+class Output:
+    """Takes the pieces of a stream of frames, and keeps the end of what is in the frames."""
+
+    def __init__(self) -> None:
+        self.end = b""
+        self._waiting = b""
+
+    def feed(self, piece: bytes) -> None:
+        data, place, found = self._waiting + piece, 0, [self.end]
+        while len(data) - place >= FRAME.size:
+            _, length = FRAME.unpack_from(data, place)
+            if len(data) - place < FRAME.size + length:
+                break
+            found.append(data[place + FRAME.size : place + FRAME.size + length])
+            place += FRAME.size + length
+        self._waiting = data[place:]
+        self.end = b"".join(found)[-LONGEST_OUTPUT:]
 
 
 def _no_such(service: str) -> NoSuchService:

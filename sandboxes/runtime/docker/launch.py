@@ -8,10 +8,10 @@ from typing import Any
 
 from docker.errors import APIError
 
-from sandboxes.runtime import EngineRefused, NotReady, SandboxSpec, ServiceSpec
+from sandboxes.runtime import EngineRefused, SandboxSpec, ServiceSpec
 from sandboxes.runtime.docker.containers import Clothes
 from sandboxes.runtime.docker.disk import HardDisk
-from sandboxes.runtime.docker.engine import Engine, refusal, together
+from sandboxes.runtime.docker.engine import Engine, together
 from sandboxes.runtime.docker.names import SERVICE, Names, label
 from sandboxes.runtime.docker.network import SandboxNetwork
 from sandboxes.runtime.docker.removal import remove_container
@@ -32,7 +32,7 @@ class Launcher:
     def ensure(self, spec: SandboxSpec, network: SandboxNetwork) -> None:
         """Every service of the sandbox has a started container.
 
-        Raises ImageMissing, NoRoom, NotReady, EngineRefused, EngineUnreachable.
+        Raises ImageMissing, NoRoom, EngineRefused, EngineUnreachable.
         """
         present = self._present(spec.id)
         if network.made:
@@ -86,15 +86,9 @@ class Launcher:
         raise EngineRefused(f"Another container, which is not this portal's, is called {name}.")
 
     def _start(self, container_id: str, service: ServiceSpec) -> None:
-        to, hidden = f"start the service {service.name}", secrets_of(service)
-        with self.engine.asked(to, hide=hidden) as client:
-            try:
-                client.start(container_id)
-            except APIError as error:
-                failure = refusal(error, to, hidden)
-                if "OCI runtime" not in str(failure):
-                    raise
-                raise NotReady(str(failure), service=service.name) from error
+        to = f"start the service {service.name}"
+        with self.engine.asked(to, hide=secrets_of(service)) as client:
+            client.start(container_id)
 
 
 def secrets_of(service: ServiceSpec) -> list[str]:

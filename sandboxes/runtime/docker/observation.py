@@ -110,15 +110,18 @@ class Observer:
     def _service(self, row: Row, end: Row) -> ServiceFacts:
         return ServiceFacts(
             state=state(row),
-            ports={
-                port["PrivatePort"]: Published(self.public_host, port["PublicPort"])
-                for port in row.get("Ports") or ()
-                if port.get("PublicPort")
-            },
+            ports=self._ports(row) if state(row) is ServiceState.RUNNING else {},
             exit_code=end.get("ExitCode"),
             out_of_memory=bool(end.get("OOMKilled")),
             stopped_with_engine=bool(end.get("StoppedWithEngine")),
         )
+
+    def _ports(self, row: Row) -> dict[int, Published]:
+        return {
+            port["PrivatePort"]: Published(self.public_host, port["PublicPort"])
+            for port in row.get("Ports") or ()
+            if port.get("PublicPort")
+        }
 
     def _ends(self, stopped: list[Row]) -> dict[str, Row]:
         """Why containers stopped, by container id; not of those that are gone meanwhile."""
