@@ -126,6 +126,16 @@ def test_the_list_can_be_of_some_states_only(program: Program) -> None:
     assert listed("state=failed") == set()
 
 
+def test_a_longer_list_takes_no_more_queries(
+    program: Program, django_assert_max_num_queries: Any
+) -> None:
+    for _ in range(5):
+        program.delete(path(program.launch()))
+    # The token, its last use, the sandboxes, their extensions.
+    with django_assert_max_num_queries(4):
+        assert len(program.get("/sandboxes").json()["data"]) == 5
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
@@ -81,6 +82,28 @@ def test_the_description_names_every_operation_and_all_that_it_answers() -> None
         for status, answer in operation["responses"].items():
             kind = "application/problem+json" if status >= "400" else "application/json"
             assert list(answer["content"]) == [kind], (name, status)
+
+
+def test_the_description_names_what_an_operations_input_can_meet() -> None:
+    described = Client().get("/api/v1/openapi.json").json()
+    for path, operations in described["paths"].items():
+        for operation in operations.values():
+            told = operation["responses"].keys()
+            queries = [p for p in operation["parameters"] if p["in"] != "path"]
+            assert ("404" in told) == ("{sandbox_id}" in path), operation["operationId"]
+            assert ("422" in told) == bool(queries or "requestBody" in operation)
+            assert ({"400", "413"} <= told) == ("requestBody" in operation)
+
+
+def test_the_guide_names_every_call() -> None:
+    guide = (Path(__file__).parent.parent / "docs" / "api.md").read_text()
+    described = Client().get("/api/v1/openapi.json").json()
+    calls = {
+        f"`{method.upper()} {path.removeprefix('/api/v1')}`"
+        for path, operations in described["paths"].items()
+        for method in operations
+    }
+    assert {call for call in calls if call not in guide} == set()
 
 
 @pytest.mark.parametrize("path", ["/", "/nothing", "/sandboxes/", "/sandboxes/x/y/z", "/docs/"])
