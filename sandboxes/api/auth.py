@@ -36,14 +36,15 @@ class PortalToken(HttpBearer):
         super().__init__()
         self.needed = needed
 
-    def authenticate(self, request: HttpRequest, token: str) -> User:  # noqa: ARG002
+    def authenticate(self, request: HttpRequest, token: str) -> User:
         found = tokens.authenticate(token)
         if found is None:
             # Not None: a wrong token must not fall back on a session that a browser sends along.
             raise Unauthenticated("This token is wrong, expired or revoked; make a new one.")
         if Scope.values.index(found.scope) < Scope.values.index(self.needed):
             raise ScopeTooSmall(self.needed, found.scope)
-        structlog.contextvars.bind_contextvars(user_id=found.user_id, token=found.prefix)
+        structlog.contextvars.bind_contextvars(token=found.prefix)
+        request.user = found.user  # Whom the log names.
         return found.user
 
 
