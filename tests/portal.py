@@ -123,10 +123,8 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     friendbot = ThreadingHTTPServer(("127.0.0.1", 0), Friendbot)
     threading.Thread(target=friendbot.serve_forever, daemon=True).start()
     running = Portal(var, port, _environment(var, port, friendbot.server_port))
-    for step in (["build_images"], ["migrate"], ["createcachetable"], ["make_demo_accounts"]):
-        done = running.manage(*step)
-        assert done.returncode == 0, f"{step}: {done.stdout}{done.stderr}"
-    running.manage("collectstatic", "--noinput")
+    done = running.manage("prepare", "--demo")
+    assert done.returncode == 0, done.stdout + done.stderr
     running.accounts = json.loads((var / "demo-accounts.json").read_text())
     log = var / "portal.log"
     with log.open("wb") as out:

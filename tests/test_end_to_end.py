@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -160,10 +161,7 @@ def test_a_crashed_sandbox_fails_with_its_reason_and_last_words(
     label = f"label=sandboxportal.sandbox={sandbox['id']}"
     api = portal.engine("ps", "-q", "--filter", label, "--filter", "name=api").strip()
     assert api
-    portal_kill = ["docker", "kill", api]
-    import subprocess
-
-    subprocess.run(portal_kill, check=True, capture_output=True)
+    subprocess.run(["docker", "kill", api], check=True, capture_output=True)
     assert portal.manage("reap_sandboxes").returncode == 0
     failed = client.get(f"/sandboxes/{sandbox['id']}").json()
     assert (failed["state"], failed["end_reason"]) == ("failed", "crashed")
