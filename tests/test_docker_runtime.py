@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -81,6 +82,23 @@ def test_a_read_only_root_file_system_can_be_written_in_its_tmpfs_alone(
     assert write("/home/x", 1) != 0
     assert write("/tmp/x", 1) == 0
     assert write("/tmp/x", 9) != 0
+
+
+@pytest.mark.parametrize(
+    ("instruction", "why"), [("USER root", "runs as root"), ("VOLUME /home", "declares volumes")]
+)
+def test_an_image_that_would_undo_the_clothes_is_refused(
+    docker_bench: DockerBench, instruction: str, why: str
+) -> None:
+    file = io.BytesIO(f"FROM {docker_bench.image}\n{instruction}\n".encode())
+    tag = f"sandboxportal-tests/undone:{docker_bench.instance}"
+    list(docker_bench.client.build(fileobj=file, tag=tag, rm=True))
+    spec = with_service(docker_bench.spec(), "store", image=tag, user="")
+    try:
+        with pytest.raises(EngineRefused, match=why):
+            docker_bench.runtime.create(spec, quiet, TIME_LIMIT)
+    finally:
+        docker_bench.client.remove_image(tag, force=True)
 
 
 def test_no_more_processes_than_allowed(docker_bench: DockerBench) -> None:

@@ -63,6 +63,7 @@ class Launcher:
             self._start(row["Id"], service)
 
     def _make(self, spec: SandboxSpec, service: ServiceSpec, network: SandboxNetwork) -> str:
+        self._check_image(service)
         config = self.clothes.config(spec, service, network, self.disk.options(spec, service))
         name, hidden = self.names.container(spec.id, service.name), secrets_of(service)
         to = f"make a container for the service {service.name}"
@@ -76,6 +77,22 @@ class Launcher:
                     raise
                 return self._adopt(spec, service)
         return str(made["Id"])
+
+    def _check_image(self, service: ServiceSpec) -> None:
+        """Raises EngineRefused for an image that would undo a container's clothes."""
+        with self.engine.asked(f"describe the image {service.image}") as client:
+            image = client.inspect_image(service.image)["Config"]  # type: ignore[no-untyped-call]
+        user = service.user or image.get("User") or "root"
+        if user.partition(":")[0] in ("root", "0"):
+            raise EngineRefused(
+                f"The image {service.image} runs as root. Give it a USER, or the service "
+                f"{service.name} a `user`, and try again."
+            )
+        if image.get("Volumes"):
+            raise EngineRefused(
+                f"The image {service.image} declares volumes, which would escape the limit on "
+                "disk. Build it without VOLUME, and try again."
+            )
 
     def _adopt(self, spec: SandboxSpec, service: ServiceSpec) -> str:
         """The container that has the name already: ours, when an answer was lost, or a stranger."""
