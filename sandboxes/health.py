@@ -38,6 +38,9 @@ ENGINE_AWAY = "The engine can't be reached"
 """How the reaper's error begins when it saw nothing of the engine."""
 
 
+Check = Callable[[Site | None], str]
+
+
 class Unwell(Exception):
     """A check failed; the message is for everybody, so it names no inner thing."""
 
@@ -52,7 +55,8 @@ def healthz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
     """Whether a launch would be carried out now: 200, or 503 with the checks that failed."""
-    checks = {name: _result(check) for name, check in CHECKS.items()}
+    site = _site()
+    checks = {name: _result(check, site) for name, check in CHECKS.items()}
     ready = all(result["ok"] for result in checks.values())
     return JsonResponse(
         {"status": "ready" if ready else "unready", "checks": checks},
@@ -60,27 +64,29 @@ def readyz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
     )
 
 
-def _result(check: Callable[[], str]) -> dict[str, object]:
+def _result(check: Check, site: Site | None) -> dict[str, object]:
     try:
-        return {"ok": True, "detail": check()}
+        return {"ok": True, "detail": check(site)}
     except Unwell as error:
         return {"ok": False, "detail": str(error)}
 
 
-def _site() -> Site:
+def _site() -> Site | None:
+    """What the last sweep left; None when the database can't be reached."""
     try:
         return Site.objects.filter(pk=1).first() or Site()
     except DatabaseError as error:
         log.warning("database_unreachable", error=str(error))
-        raise Unwell("The database can't be reached.") from error
+        return None
 
 
-def _database() -> str:
-    _site()
+def _database(site: Site | None) -> str:
+    if site is None:
+        raise Unwell("It can't be reached.")
     return "It answers."
 
 
-def _broker() -> str:
+def _broker(_site: Site | None) -> str:
     try:
         with current_app.connection_for_write(connect_timeout=BROKER_TIMEOUT_SECONDS) as broker:
             broker.ensure_connection(max_retries=1, timeout=BROKER_TIMEOUT_SECONDS)
@@ -88,7 +94,7 @@ def _broker() -> str:
                 _demand_writable(Path(folder))
     except (OperationalError, OSError) as error:
         log.warning("broker_unreachable", error=str(error))
-        raise Unwell("The queue can't be reached.") from error
+        raise Unwell("It can't be reached.") from error
     return "It takes messages."
 
 
@@ -98,27 +104,25 @@ def _demand_writable(folder: Path) -> None:
         raise PermissionError(f"{folder} is not writable")
 
 
-def _engine() -> str:
+def _engine(site: Site | None) -> str:
     """As the reaper saw it last: the web process holds no engine socket."""
-    site = _site()
-    if site.reaped_at is None:
-        raise Unwell("No sweep has looked at it yet.")
+    if site is None or site.reaped_at is None:
+        raise Unwell("No sweep has told of it yet.")
     if site.reaper_error.startswith(ENGINE_AWAY):
         raise Unwell("The last sweep could not reach it.")
     return "The last sweep reached it."
 
 
-def _reaper() -> str:
-    site = _site()
-    if site.reaped_at is None:
-        raise Unwell("It has not swept yet; start `manage.py reap_sandboxes`, or wait for cron.")
+def _reaper(site: Site | None) -> str:
+    if site is None or site.reaped_at is None:
+        raise Unwell("No sweep is known; start `manage.py reap_sandboxes`, or wait for cron.")
     seconds = round((clock.now() - site.reaped_at).total_seconds())
     if seconds > HEARTBEAT_FRESH.total_seconds():
         raise Unwell(f"Its last sweep was {seconds} s ago.")
     return f"It swept {seconds} s ago."
 
 
-CHECKS: dict[str, Callable[[], str]] = {
+CHECKS: dict[str, Check] = {
     "database": _database,
     "broker": _broker,
     "engine": _engine,

@@ -151,7 +151,7 @@ def _database_away(request: HttpRequest, error: OperationalError) -> HttpRespons
     log.error("database_unreachable", path=request.path, error=str(error))
     return problem(
         HTTPStatus.SERVICE_UNAVAILABLE,
-        "The portal can't reach its database; nothing was changed. Try again.",
+        "The portal can't reach its database now; try again.",
         headers={"Retry-After": str(RETRY_SECONDS)},
     )
 
