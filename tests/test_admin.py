@@ -81,7 +81,7 @@ def test_an_id_finds_its_sandbox(desk, alice):
     mine, other = launch(alice), launch(alice)
     page = desk.get(SANDBOXES, {"q": mine.public_id}).content.decode()
 
-    assert f">{mine.public_id}<" in page
+    assert f"<code>{mine.public_id}</code>" in page
     assert other.public_id not in page
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -18,7 +20,7 @@ class LimitOverrideAdmin(PortalAdmin):
         "max_active",
         "ttl_max_minutes",
         "idle_minutes",
-        "expires_at",
+        "until",
         "in_force",
         "reason",
     )
@@ -32,6 +34,10 @@ class LimitOverrideAdmin(PortalAdmin):
     @admin.display(description="user", ordering="user__email")
     def user_email(self, row: LimitOverride) -> str:
         return row.user.email or row.user.get_username()
+
+    @admin.display(empty_value="it is removed", ordering="expires_at")
+    def until(self, row: LimitOverride) -> datetime | None:
+        return row.expires_at
 
     @admin.display(boolean=True)
     def in_force(self, row: LimitOverride) -> bool:
@@ -55,7 +61,6 @@ class ApiTokenAdmin(LookOnly, PortalAdmin):
     search_fields = ("name", "prefix", "user__email")
     search_help_text = "Name, first characters, or its user's e-mail address"
     ordering = ("-id",)
-    empty_value_display = "—"
     actions = ("revoke",)
     fields = list_display
 

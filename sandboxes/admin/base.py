@@ -18,6 +18,9 @@ else:
     TabularInline = admin.TabularInline
 
 
+NOTHING = "—"
+
+
 class LookOnly:
     """Rows are made and changed by the portal alone, never by hand."""
 
@@ -35,6 +38,7 @@ class PortalAdmin(ModelAdmin):
     """Lists that stay quick with many rows, and a permission for the actions on them."""
 
     show_full_result_count = False
+    empty_value_display = NOTHING
     list_per_page = 50
 
     class Media:
@@ -52,4 +56,4 @@ def preformatted(text: str) -> SafeString:
 
 def pairs(values: Mapping[str, object]) -> SafeString:
     """A mapping as lines of `name: value`."""
-    return format_html_join("", "<div>{}: {}</div>", values.items())
+    return format_html_join("", "<div>{}: {}</div>", values.items()) or SafeString(NOTHING)

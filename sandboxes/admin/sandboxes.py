@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.formats import localize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.timezone import localtime
 
 from sandboxes import actions, presentation
 from sandboxes.admin.asking import ExtensionForm, Question, ReasonForm
-from sandboxes.admin.base import LookOnly, PortalAdmin, TabularInline, pairs, preformatted
+from sandboxes.admin.base import (
+    NOTHING,
+    LookOnly,
+    PortalAdmin,
+    TabularInline,
+    pairs,
+    preformatted,
+)
 from sandboxes.errors import Conflict
 from sandboxes.models import Event, Extension, Sandbox, Site, State
 
@@ -33,6 +43,29 @@ def _extend(sandbox: Sandbox, operator: User, answers: dict[str, Any]) -> None:
 
 DESTROY = Question("destroy", "Destroy", "will be destroyed", ReasonForm, _destroy)
 EXTEND = Question("extend", "Extend", "extended", ExtensionForm, _extend)
+
+
+WHAT = ("public_id", "name", "owner", "blueprint", "state", "ending")
+ABOUT = {
+    "Clocks": (
+        ("created_at", "started_at", "ended_at"),
+        ("expires_at", "idle_end", "hard_cap_at"),
+        ("last_activity_at", "idle_minutes"),
+    ),
+    "On the engine": (
+        "steps_so_far",
+        "endpoints",
+        "limits",
+        "consumption",
+        ("attempt", "lease_until"),
+        ("removal_attempts", "removal_error"),
+    ),
+    "Stellar account": (
+        "stellar_public_key",
+        ("funding", "funding_attempts", "funding_due_at"),
+        "funding_error",
+    ),
+}
 
 
 class EventInline(LookOnly, TabularInline):
@@ -61,16 +94,7 @@ class ExtensionInline(LookOnly, TabularInline):
 
 @admin.register(Sandbox)
 class SandboxAdmin(LookOnly, PortalAdmin):
-    list_display = (
-        "public_id",
-        "name",
-        "owner_email",
-        "blueprint",
-        "state",
-        "ending",
-        "funding",
-        "created_at",
-    )
+    list_display = ("called", "owner_email", "state", "ending", "launched")
     list_filter = (
         "state",
         "end_reason",
@@ -86,55 +110,13 @@ class SandboxAdmin(LookOnly, PortalAdmin):
     actions = ("destroy", "extend")
     change_form_template = "admin/sandboxes/sandbox/change_form.html"
     inlines = (ExtensionInline, EventInline)
-    fieldsets: ClassVar = [
-        (
-            None,
-            {
-                "fields": (
-                    ("public_id", "name"),
-                    ("owner", "blueprint"),
-                    ("state", "ending"),
-                    "end_reason",
-                    "end_message",
-                    "failed_service",
-                    "last_log_lines",
-                )
-            },
-        ),
-        (
-            "Clocks",
-            {
-                "fields": (
-                    ("created_at", "started_at", "ended_at"),
-                    ("expires_at", "idle_expires_at", "hard_cap_at"),
-                    ("last_activity_at", "idle_minutes"),
-                )
-            },
-        ),
-        (
-            "On the engine",
-            {
-                "fields": (
-                    "steps_so_far",
-                    "endpoints",
-                    ("memory_mb", "cpus", "disk_limit"),
-                    "consumption",
-                    ("attempt", "lease_until"),
-                    ("removal_attempts", "removal_error"),
-                )
-            },
-        ),
-        (
-            "Stellar account",
-            {
-                "fields": (
-                    "stellar_public_key",
-                    ("funding", "funding_attempts", "funding_due_at"),
-                    "funding_error",
-                )
-            },
-        ),
-    ]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Sandbox | None = None) -> Any:  # noqa: ARG002
+        ended = ("end_reason", "end_message") if obj and obj.end_reason else ()
+        broken = ("failed_service", "last_log_lines") if obj and obj.failure else ()
+        asked = [*WHAT, *ended, *broken]
+        rest = [(title, {"fields": fields}) for title, fields in ABOUT.items()]
+        return [(None, {"fields": asked}), *rest]
 
     @admin.action(description="Destroy…", permissions=["operate"])
     def destroy(self, request: HttpRequest, rows: QuerySet[Sandbox]) -> HttpResponse | None:
@@ -155,48 +137,60 @@ class SandboxAdmin(LookOnly, PortalAdmin):
             ]
         return super().render_change_form(request, context, *args, **kwargs)
 
+    @admin.display(description="sandbox", ordering="public_id")
+    def called(self, row: Sandbox) -> SafeString:
+        return format_html("<code>{}</code>{}", row.public_id, f" {row.name}" if row.name else "")
+
+    @admin.display(ordering="created_at")
+    def launched(self, row: Sandbox) -> str:
+        return str(naturaltime(row.created_at)).replace("\xa0", " ")
+
     @admin.display(description="owner", ordering="owner__email")
     def owner_email(self, row: Sandbox) -> str:
-        return row.owner.email or row.owner.get_username() if row.owner else "—"
+        return row.owner.email or row.owner.get_username() if row.owner else NOTHING
 
     @admin.display(description="how it ends", ordering="expires_at")
     def ending(self, row: Sandbox) -> str:
         return presentation.ending(row).sentence
 
-    @admin.display(description="what failed", empty_value="—")
-    def failed_service(self, row: Sandbox) -> str | None:
+    @admin.display(description="idle until")
+    def idle_end(self, row: Sandbox) -> str:
+        return localize(localtime(row.idle_expires_at)) if row.idle_expires_at else NOTHING
+
+    @admin.display(description="what failed")
+    def failed_service(self, row: Sandbox) -> str:
         service, code = row.failure.get("service"), row.failure.get("exit_code")
-        return f"{service}, exit code {code}" if service and code is not None else service
+        return (
+            f"{service}, exit code {code}" if service and code is not None else service or NOTHING
+        )
 
-    @admin.display(description="last log lines", empty_value="—")
-    def last_log_lines(self, row: Sandbox) -> SafeString | None:
-        tail = row.failure.get("log_tail")
-        return preformatted(tail) if tail else None
+    @admin.display(description="last log lines")
+    def last_log_lines(self, row: Sandbox) -> str:
+        return preformatted(row.failure.get("log_tail") or NOTHING)
 
-    @admin.display(description="steps", empty_value="—")
-    def steps_so_far(self, row: Sandbox) -> SafeString | None:
-        steps = {
-            step.label: step.state if step.seconds is None else f"{step.state}, {step.seconds} s"
-            for step in presentation.steps(row)
-        }
-        return pairs(steps) if steps else None
+    @admin.display(description="steps")
+    def steps_so_far(self, row: Sandbox) -> str:
+        return pairs(
+            {
+                step.label: step.state
+                if step.seconds is None
+                else f"{step.state}, {step.seconds} s"
+                for step in presentation.steps(row)
+            }
+        )
 
-    @admin.display(empty_value="—")
-    def endpoints(self, row: Sandbox) -> SafeString | None:
-        known = {name: url for name, url in presentation.endpoints(row).items() if url}
-        return pairs(known) if known else None
+    def endpoints(self, row: Sandbox) -> str:
+        return pairs({name: url for name, url in presentation.endpoints(row).items() if url})
 
-    @admin.display(description="disk limit")
-    def disk_limit(self, row: Sandbox) -> str:
+    def limits(self, row: Sandbox) -> str:
         enforced = Site.current().hard_disk_limit
         how = "enforced by the engine" if enforced else "measured; it ends when it is over"
-        return f"{row.disk_mb} MB, {how}"
+        return f"{row.memory_mb} MB memory, {row.cpus:g} CPU, {row.disk_mb} MB disk ({how})"
 
-    @admin.display(description="consumption", empty_value="—")
-    def consumption(self, row: Sandbox) -> str | None:
+    def consumption(self, row: Sandbox) -> str:
         last = row.samples.order_by("-id").first()
         if last is None:
-            return None
+            return NOTHING
         disk = "not measured" if last.disk_mb is None else f"{last.disk_mb:.1f} MB"
         return f"{last.memory_mb:.0f} MB memory, {last.cpu_seconds:.1f} s CPU, disk {disk}"
 
@@ -204,7 +198,6 @@ class SandboxAdmin(LookOnly, PortalAdmin):
 @admin.register(Event)
 class EventAdmin(LookOnly, PortalAdmin):
     list_display = ("at", "sandbox_link", "kind", "by", "actor", "message")
-    list_filter = (("at", admin.DateFieldListFilter),)
     list_select_related = ("sandbox", "actor")
     search_fields = ("=sandbox__public_id", "=kind", "=actor__email")
     search_help_text = "A sandbox's id, a kind of event, or an actor's e-mail address, in full"

@@ -15,7 +15,6 @@ from sandboxes.models import Site
 @admin.register(Site)
 class SiteAdmin(PortalAdmin):
     readonly_fields = ("reaped_at", "reaper_error", "engine", "hard_disk_limit")
-    empty_value_display = "—"
     fieldsets: ClassVar = [
         (
             "Maintenance",

@@ -1,0 +1,132 @@
+"""The admin under the portal's content security policy, in a real browser."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
+from playwright.sync_api import Page
+
+from sandboxes import actions, tokens
+from sandboxes.models import LimitOverride, Sandbox, State
+from tests.acting import again, expire, launch, request, sweep
+from tests.browser.conftest import sign_in
+from tests.conftest import PASSWORD
+
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("watch")]
+
+SANDBOXES = "/admin/sandboxes/sandbox/"
+
+
+@pytest.fixture
+def olga(server: object) -> User:
+    """She is committed, so that the server sees her."""
+    return get_user_model().objects.create_superuser("olga", "olga@example.com", PASSWORD)
+
+
+@pytest.fixture
+def desk(page: Page, olga: User) -> Page:
+    """Olga's browser, signed in."""
+    sign_in(page, olga)
+    return page
+
+
+def look(page: Page, name: str) -> None:
+    """Keep a picture, where somebody asked for pictures."""
+    if folder := os.environ.get("ADMIN_PICTURES"):
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+
+
+def test_no_page_of_the_admin_complains(desk: Page, alice: User, runtime) -> None:
+    sandbox, broken = launch(alice, name="Checkout tests"), launch(alice)
+    request(alice)
+    actions.extend(sandbox, 25, alice)
+    runtime.exit(broken.public_id, "api", 3)
+    sweep()
+    token, _ = tokens.issue(alice, "laptop")
+    override = LimitOverride.objects.create(user=alice, max_active=5, reason="Workshop in May")
+    for name, path in {
+        "index": "/admin/",
+        "sandboxes": SANDBOXES,
+        "sandbox": f"{SANDBOXES}{sandbox.pk}/change/",
+        "failed": f"{SANDBOXES}{broken.pk}/change/",
+        "events": "/admin/sandboxes/event/",
+        "tokens": "/admin/sandboxes/apitoken/",
+        "token": f"/admin/sandboxes/apitoken/{token.pk}/change/",
+        "overrides": "/admin/sandboxes/limitoverride/",
+        "override": f"/admin/sandboxes/limitoverride/{override.pk}/change/",
+        "site": "/admin/sandboxes/site/",
+        "users": "/admin/auth/user/",
+        "user": f"/admin/auth/user/{alice.pk}/change/",
+    }.items():
+        answer = desk.goto(path)
+        assert answer
+        assert answer.status == 200, path
+        look(desk, name)
+
+
+def test_an_operator_extends_a_sandbox_from_its_page(desk: Page, alice: User, runtime) -> None:
+    sandbox = launch(alice)
+    desk.goto(f"{SANDBOXES}{sandbox.pk}/change/")
+    desk.get_by_role("button", name="Extend…").click()
+    desk.get_by_label("Minutes").fill("30")
+    look(desk, "extend")
+    desk.get_by_label("Reason").fill("Demo at three.")
+    desk.get_by_role("button", name="Extend").click()
+
+    desk.get_by_text("1 sandbox extended.").wait_for()
+    assert again(sandbox).events.last().message == "Extended by 30 minutes. Demo at three."
+
+
+def test_an_operator_destroys_several_from_the_list(desk: Page, alice: User, runtime) -> None:
+    rows = [launch(alice), launch(alice)]
+    desk.goto(SANDBOXES)
+    desk.get_by_label("Select all objects on this page for an action").check()
+    desk.get_by_label("Action:").select_option("destroy")
+    desk.get_by_role("button", name="Go").click()
+    desk.get_by_role("button", name="Destroy").click()
+    desk.get_by_text("This field is required.").wait_for()
+    look(desk, "destroy")
+    desk.get_by_label("Reason").fill("Mining coins.")
+    desk.get_by_role("button", name="Destroy").click()
+
+    desk.get_by_text("2 sandboxes will be destroyed.").wait_for()
+    look(desk, "destroyed")
+    assert {again(row).state for row in rows} == {State.DESTROYED}
+
+
+def test_going_back_destroys_nothing(desk: Page, alice: User, runtime) -> None:
+    sandbox = launch(alice)
+    desk.goto(f"{SANDBOXES}{sandbox.pk}/change/")
+    desk.get_by_role("button", name="Destroy…").click()
+    desk.get_by_role("link", name="No, take me back").click()
+    desk.get_by_role("button", name="Destroy…").wait_for()
+
+    assert again(sandbox).state == State.RUNNING
+
+
+def test_an_override_is_made_for_a_user_that_is_found_by_typing(desk: Page, alice: User) -> None:
+    desk.goto("/admin/sandboxes/limitoverride/add/")
+    desk.locator(".select2-selection").click()
+    desk.locator(".select2-search__field").fill("alice")
+    desk.locator(".select2-results__option", has_text="alice").click()
+    desk.get_by_label("Max active").fill("6")
+    desk.get_by_label("Reason").fill("Workshop")
+    look(desk, "override-add")
+    desk.get_by_role("button", name="Save", exact=True).click()
+
+    desk.get_by_text("was added successfully").wait_for()
+    assert LimitOverride.objects.get().user == alice
+
+
+def test_what_expires_is_shown_as_ended(desk: Page, alice: User, runtime) -> None:
+    sandbox = launch(alice)
+    expire(sandbox)
+    sweep()
+    desk.goto(f"{SANDBOXES}?state__exact=destroyed")
+
+    desk.get_by_role("link", name=sandbox.public_id).wait_for()
+    assert Sandbox.objects.get().end_reason == "expired"
