@@ -8,10 +8,13 @@ from datetime import timedelta
 from django.conf import settings
 
 from sandboxes import clock, tasks
-from sandboxes.models import ACTIVE, Funding, IdempotencyKey, Sandbox, Site, UsageSample
+from sandboxes.models import ACTIVE, Funding, IdempotencyKey, Sandbox, Site, State, UsageSample
 from sandboxes.runtime import SandboxFacts, get_runtime
 
 KEYS_KEPT = timedelta(hours=24)
+SAMPLES_KEPT = timedelta(days=7)
+SAMPLED_EVERY = timedelta(seconds=20)
+"""However often it is swept."""
 PRUNED_AT_ONCE = 500
 
 
@@ -39,8 +42,11 @@ def fund_again() -> None:
 
 def sample(rows: list[Sandbox], observed: Mapping[str, SandboxFacts]) -> None:
     """Keep what each running sandbox consumes now. Raises RuntimeFailure when none can tell."""
-    running = {row.public_id: row for row in rows if row.started_at and row.is_active}
-    usage = get_runtime().usage([name for name in running if name in observed])
+    since = clock.now() - SAMPLED_EVERY
+    sampled = set(UsageSample.objects.filter(at__gt=since).values_list("sandbox", flat=True))
+    wanted = [row for row in rows if row.state == State.RUNNING and row.pk not in sampled]
+    running = {row.public_id: row for row in wanted if row.public_id in observed}
+    usage = get_runtime().usage(list(running)) if running else {}
     UsageSample.objects.bulk_create(
         UsageSample(
             sandbox=running[name],
@@ -56,8 +62,9 @@ def sample(rows: list[Sandbox], observed: Mapping[str, SandboxFacts]) -> None:
 
 
 def prune() -> None:
-    """Forget old answers, and sandboxes that ended longer ago than is kept."""
+    """Forget old answers and samples, and sandboxes that ended longer ago than is kept."""
     now = clock.now()
+    UsageSample.objects.filter(at__lt=now - SAMPLES_KEPT).delete()
     IdempotencyKey.objects.filter(created_at__lt=now - KEYS_KEPT).delete()
     oldest = now - timedelta(days=settings.SANDBOX_RETENTION_DAYS)
     old = Sandbox.objects.ended().filter(ended_at__lt=oldest).values_list("pk", flat=True)

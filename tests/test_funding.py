@@ -124,3 +124,21 @@ def test_nothing_is_asked_for_a_sandbox_that_ended(alice, runtime, bot):
     stellar.fund(again(sandbox))
 
     assert bot.asked_for == []
+
+
+def test_a_late_answer_changes_nothing_about_a_newer_try(alice, runtime, bot, clock, monkeypatch):
+    bot.status = 500
+    sandbox = launch(alice)
+    real = stellar.ask_friendbot
+
+    def slow_and_refused(public_key):
+        monkeypatch.setattr(stellar, "ask_friendbot", real)
+        clock.forward(seconds=31)
+        stellar.fund(again(sandbox))
+        raise stellar.Refused("friendbot refused the account (400)")
+
+    monkeypatch.setattr(stellar, "ask_friendbot", slow_and_refused)
+    stellar.fund(again(sandbox))
+
+    assert again(sandbox).funding == Funding.PENDING
+    assert again(sandbox).funding_error == "friendbot answered 500"

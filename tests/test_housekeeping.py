@@ -66,6 +66,20 @@ def test_a_sweep_notes_what_each_sandbox_consumes(alice, runtime, clock):
     assert sample.at == timezone.now()
 
 
+def test_samples_are_20_seconds_apart_and_kept_for_7_days(alice, runtime, clock):
+    sandbox = launch(alice)
+    for _ in range(9):
+        sweep()
+        clock.forward(seconds=5)
+    assert sandbox.samples.count() == 3
+
+    with committed():
+        actions.destroy(sandbox, alice)
+    clock.forward(days=7)
+    sweep()
+    assert sandbox.samples.count() == 0
+
+
 def test_a_sweep_notes_what_the_engine_can_enforce(runtime):
     sweep()
     assert (Site.current().engine, Site.current().hard_disk_limit) == ("memory 1", False)

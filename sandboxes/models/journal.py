@@ -68,7 +68,7 @@ class UsageSample(models.Model):
     """What one sandbox consumed at one moment, taken by the reaper."""
 
     sandbox = models.ForeignKey(Sandbox, on_delete=models.CASCADE, related_name="samples")
-    at = models.DateTimeField(default=clock.now)
+    at = models.DateTimeField(default=clock.now, db_index=True)
     memory_mb = models.FloatField()
     cpu_seconds = models.FloatField()
     disk_mb = models.FloatField(null=True)

@@ -147,6 +147,9 @@ class Sandbox(models.Model):
             models.Index(fields=["-created_at", "-id"], name="sandbox_by_age"),
             models.Index(fields=["state"], name="sandbox_live", condition=Q(state__in=LIVE)),
             models.Index(
+                fields=["ended_at"], name="sandbox_ended", condition=Q(ended_at__isnull=False)
+            ),
+            models.Index(
                 fields=["funding_due_at"],
                 name="sandbox_funding_due",
                 condition=Q(funding_due_at__isnull=False),
