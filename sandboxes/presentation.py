@@ -105,13 +105,13 @@ def ending(sandbox: Sandbox) -> Ending:
 def _words(sandbox: Sandbox) -> tuple[str | datetime, ...]:
     match sandbox.state:
         case State.PENDING:
-            return ("Waits for a worker.",)
+            return ("It waits for a worker.",)
         case State.PROVISIONING:
-            return ("Is being made.",)
+            return ("It is being made, which takes a few seconds.",)
         case State.RUNNING:
             return _running_words(sandbox)
         case State.DESTROYING:
-            return (f"Is being removed: {_why(sandbox)}.",)
+            return (f"It is being removed: {_why(sandbox)}.",)
     assert sandbox.ended_at
     what = "Failed" if sandbox.state == State.FAILED else "Ended"
     return (f"{what} on {sandbox.ended_at.astimezone(UTC):%d %b, %H:%M} UTC: {_why(sandbox)}.",)
