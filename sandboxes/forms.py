@@ -1,0 +1,91 @@
+"""What people fill in: the launch of a sandbox, and a new API token."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django import forms
+from django.utils.functional import cached_property
+
+from sandboxes import blueprints, clock, limits
+from sandboxes.actions import LONGEST_NAME, LaunchRequest
+from sandboxes.models import Scope
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from django.contrib.auth.models import User
+
+LIFETIMES = (15, 30, 60, 90, 120)
+"""Minutes that the page offers; the API takes any number within the limits."""
+
+
+def new_key() -> str:
+    """An idempotency key for one showing of the form, so that a double click is one launch."""
+    return uuid.uuid4().hex
+
+
+class LaunchForm(forms.Form):
+    """What may be chosen about a new sandbox; left alone, it launches with one click."""
+
+    blueprint = forms.ChoiceField(required=False)
+    name = forms.CharField(
+        required=False,
+        max_length=LONGEST_NAME,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    ttl_minutes = forms.IntegerField(required=False, label="Lifetime")
+    key = forms.CharField(initial=new_key, max_length=64, widget=forms.HiddenInput)
+
+    def __init__(self, user: User, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.limits = limits.limits_of(user)
+        choices = [(name, made.title) for name, made in blueprints.available().items()]
+        self.fields["blueprint"].choices = choices  # type: ignore[attr-defined]
+
+    @property
+    def lifetimes(self) -> list[int]:
+        """The lifetimes to choose from, always with the default."""
+        low, high = self.limits.ttl_min_minutes, self.limits.ttl_max_minutes
+        usual = {minutes for minutes in LIFETIMES if low <= minutes <= high}
+        return sorted(usual | {self.limits.ttl_minutes})
+
+    @property
+    def lifetime(self) -> int | None:
+        """The lifetime that is chosen now."""
+        chosen = self["ttl_minutes"].value()
+        return int(chosen) if str(chosen).isdigit() else self.limits.ttl_minutes
+
+    @cached_property
+    def request(self) -> LaunchRequest:
+        """The valid form as a request."""
+        said = self.cleaned_data
+        return LaunchRequest(said["blueprint"] or None, said["ttl_minutes"], said["name"])
+
+    def with_new_key(self) -> LaunchForm:
+        """The same values under a key that was not used yet."""
+        self.data = dict(self.data.items()) | {"key": new_key()}
+        return self
+
+
+class TokenForm(forms.Form):
+    """A new API token. Its expiry is in days from now; empty stands for never."""
+
+    EXPIRIES = (("7", "7 days"), ("30", "30 days"), ("90", "90 days"), ("365", "1 year"))
+
+    name = forms.CharField(
+        max_length=60,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "ci-pipeline"}),
+        help_text="What uses it, so that you know it again.",
+    )
+    scope = forms.ChoiceField(choices=Scope, initial=Scope.ALL, widget=forms.RadioSelect)
+    expires = forms.ChoiceField(
+        choices=(*EXPIRIES, ("", "Never")), initial="90", required=False, label="Expires after"
+    )
+
+    @property
+    def expires_at(self) -> datetime | None:
+        days = self.cleaned_data["expires"]
+        return clock.now() + timedelta(days=int(days)) if days else None

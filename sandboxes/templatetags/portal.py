@@ -1,0 +1,145 @@
+"""What templates of the portal need beyond Django's own tags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from django import template
+from django.forms import BoundField
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from sandboxes import clock
+from sandboxes.forms import new_key
+from sandboxes.models import Sandbox
+
+register = template.Library()
+register.simple_tag(new_key, name="new_key")
+
+FORMATS = {
+    "time": "%H:%M UTC",
+    "date": "%d %b %Y",
+    "datetime": "%d %b %Y, %H:%M UTC",
+    "seconds": "%d %b %Y, %H:%M:%S UTC",
+    "ago": "%d %b %Y, %H:%M UTC",
+}
+"""How moments are written without JavaScript; portal.js knows the same names."""
+ENDPOINT_LABELS = {"api": "API", "docs": "API docs", "database": "Database"}
+STATE_LABELS = {
+    "pending": "Waiting",
+    "provisioning": "Provisioning",
+    "running": "Running",
+    "destroying": "Removing",
+    "destroyed": "Ended",
+    "failed": "Failed",
+}
+CREDENTIAL_LABELS = {
+    "api_key": "API key",
+    "database_url": "Database URL",
+    "stellar_secret": "Stellar secret",
+}
+LONGEST_KEY_SHOWN = 16
+GB = 1024
+"""Megabytes."""
+HOUR = 60
+"""Minutes."""
+LAST_MINUTES = 600
+"""So many seconds before the end, seconds begin to matter."""
+
+
+@register.simple_tag
+def moment(at: datetime, form: str = "datetime") -> SafeString:
+    """A `<time>` in UTC, which portal.js turns into the reader's zone."""
+    return format_html(
+        '<time datetime="{}" data-format="{}" title="{}">{}</time>',
+        at.astimezone(UTC).isoformat(timespec="seconds"),
+        form,
+        f"{at.astimezone(UTC):%d %b %Y, %H:%M:%S} UTC",
+        f"{at.astimezone(UTC):{FORMATS[form]}}",
+    )
+
+
+@register.simple_tag
+def sentence(words: Iterable[str | datetime]) -> SafeString:
+    """The words of an `Ending`, its moments as `<time>`."""
+    parts = ((word if isinstance(word, str) else moment(word, "time"),) for word in words)
+    return format_html_join("", "{}", parts)
+
+
+@register.filter
+def remaining(seconds: int) -> str:
+    """How much time that is, as fine as matters; portal.js goes on in the same form."""
+    if seconds < LAST_MINUTES:
+        return f"{seconds // 60}:{seconds % 60:02}"
+    hours, minutes = divmod(-(-seconds // 60), HOUR)
+    if not hours:
+        return f"{minutes} min"
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+@register.filter
+def roughly(seconds: int) -> str:
+    """How long a wait may be, in no more detail than it can be known."""
+    return f"{max(1, round(seconds / 60))} min" if seconds < LAST_MINUTES else remaining(seconds)
+
+
+@register.filter
+def is_past(at: datetime | None) -> bool:
+    return at is not None and at <= clock.now()
+
+
+@register.filter
+def in_words(name: str) -> str:
+    """A name from a configuration file as people read it."""
+    return name.replace("_", " ")
+
+
+@register.filter
+def lifetime(minutes: int) -> str:
+    """A whole number of minutes, short enough for a button."""
+    return f"{minutes} min" if minutes % HOUR else f"{minutes // HOUR} h"
+
+
+@register.filter
+def size(megabytes: int) -> str:
+    return f"{megabytes} MB" if megabytes % GB else f"{megabytes // GB} GB"
+
+
+@register.filter
+def endpoint_label(name: str) -> str:
+    return ENDPOINT_LABELS.get(name, in_words(name).capitalize())
+
+
+@register.filter
+def state_label(sandbox: Sandbox) -> str:
+    return STATE_LABELS[sandbox.state]
+
+
+@register.filter
+def shortened(key: str) -> str:
+    """Both ends of a long key, enough to compare it by eye."""
+    return key if len(key) <= LONGEST_KEY_SHOWN else f"{key[:6]}…{key[-6:]}"
+
+
+@register.filter
+def is_web(address: str) -> bool:
+    return address.startswith(("http://", "https://"))
+
+
+@register.filter
+def credential_label(name: str) -> str:
+    return CREDENTIAL_LABELS.get(name, in_words(name).capitalize())
+
+
+@register.filter
+def since(began: datetime) -> float:
+    """Seconds from then until now."""
+    return max(0.0, (clock.now() - began).total_seconds())
+
+
+@register.simple_tag
+def control(field: BoundField, **attributes: Any) -> SafeString:
+    """The field's control with these attributes in place of its own."""
+    return field.as_widget(attrs=attributes)

@@ -1,0 +1,1 @@
+"""The pages: function views that authorise, act and render. All acts are `sandboxes.actions`."""

@@ -1,0 +1,68 @@
+"""What every page needs: who asks, which sandbox is meant, and how it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import messages
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.utils.cache import patch_cache_control
+from django_htmx.http import HttpResponseClientRefresh, trigger_client_event
+
+from sandboxes.models import Sandbox
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from django_htmx.middleware import HtmxDetails
+
+
+class Request(HttpRequest):
+    """What the middleware makes of a request from somebody who is signed in."""
+
+    user: User
+    htmx: HtmxDetails
+
+
+View = Callable[..., HttpResponse]
+
+
+def page(view: View) -> View:
+    """For signed-in people only, and never kept by a cache: pages hold addresses and keys."""
+
+    @wraps(view)
+    def guarded(request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
+        if request.user.is_authenticated:
+            response = view(request, *args, **kwargs)
+        elif request.htmx:
+            # A fragment must not turn into a sign-in page; the whole page goes there instead.
+            response = HttpResponseClientRefresh()
+        else:
+            response = redirect_to_login(request.get_full_path())
+        patch_cache_control(response, no_store=True)
+        return response
+
+    return guarded
+
+
+def own_sandbox(request: Request, public_id: str) -> Sandbox:
+    """The sandbox of this id if it is the caller's own, with its extensions. Raises Http404."""
+    mine = request.user.sandboxes.prefetch_related("extensions")
+    sandbox: Sandbox = get_object_or_404(mine, public_id=public_id)
+    return sandbox
+
+
+def tell(response: HttpResponse, text: str = "") -> HttpResponse:
+    """Have the rest of the page follow what changed, and a short notice shown."""
+    trigger_client_event(response, "sandboxes-changed")
+    if text:
+        trigger_client_event(response, "notice", {"text": text})
+    return response
+
+
+def told_about(request: HttpRequest, sandbox: Sandbox) -> list[Any]:
+    """The messages that a redirect left for this sandbox's card."""
+    return [m for m in messages.get_messages(request) if m.extra_tags == sandbox.public_id]

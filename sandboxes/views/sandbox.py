@@ -1,0 +1,200 @@
+"""One sandbox: its card, its page, and everything that can be clicked on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import structlog
+from celery.exceptions import TimeoutError as NoAnswer
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import reswap
+from kombu.exceptions import OperationalError
+
+from sandboxes import actions, blueprints, tasks
+from sandboxes.errors import Refusal
+from sandboxes.models import Sandbox
+from sandboxes.views.base import Request, own_sandbox, page, tell, told_about
+from sandboxes.views.cards import Card, cards
+from sandboxes.views.snippets import snippets
+
+log = structlog.get_logger(__name__)
+
+LOG_LINES = 200
+LOG_TIMEOUT_SECONDS = 8
+
+
+@page
+@require_GET
+def detail(request: Request, public_id: str) -> HttpResponse:
+    """Everything about one sandbox, also after it has ended."""
+    sandbox = own_sandbox(request, public_id)
+    context = {
+        "card": cards([sandbox], told_about(request, sandbox))[0],
+        "events": sandbox.events.order_by("-id"),
+        "services": _services(sandbox),
+    }
+    return render(request, "sandboxes/detail.html", context)
+
+
+def _services(sandbox: Sandbox) -> list[str]:
+    blueprint = blueprints.available().get(sandbox.blueprint)
+    return [service.name for service in blueprint.services] if blueprint else []
+
+
+@page
+@require_GET
+def journal(request: Request, public_id: str) -> HttpResponse:
+    sandbox = own_sandbox(request, public_id)
+    context = {"sandbox": sandbox, "events": sandbox.events.order_by("-id")}
+    return render(request, "sandboxes/_journal.html", context)
+
+
+@page
+@require_GET
+def card(request: Request, public_id: str) -> HttpResponse:
+    """News for a card: nothing, what is live in it, or all of it when its shape has changed."""
+    now, seen = Card(own_sandbox(request, public_id)), request.GET.get("seen", "")
+    if seen == now.seen:
+        return HttpResponse(status=204)
+    if seen.partition(".")[0] == now.shape:
+        return reswap(render(request, "sandboxes/_card_news.html", {"card": now}), "none")
+    return tell(_card(request, now))
+
+
+def _card(request: Request, card: Card) -> HttpResponse:
+    return render(request, "sandboxes/_card.html", {"card": card})
+
+
+def _act(request: Request, public_id: str, act: Callable[[Sandbox], str]) -> HttpResponse:
+    """Do it, and show the card with what came of it."""
+    sandbox = own_sandbox(request, public_id)
+    try:
+        told, refusal = act(sandbox), ""
+    except Refusal as refused:
+        told, refusal = "", str(refused)
+    if request.htmx:
+        # Read again: what was prefetched is older than the act.
+        return tell(_card(request, Card(own_sandbox(request, public_id), refusal)), told)
+    level = messages.ERROR if refusal else messages.SUCCESS
+    messages.add_message(request, level, refusal or told, extra_tags=public_id)
+    return redirect(_back(request, public_id))
+
+
+def _back(request: Request, public_id: str) -> str:
+    """The page that the person clicked on: the sandbox's own, or the dashboard."""
+    own = reverse("sandbox", args=[public_id])
+    came_from = urlsplit(request.headers.get("Referer", "")).path
+    return own if came_from == own else f"{reverse('dashboard')}#card-{public_id}"
+
+
+@page
+@require_POST
+def extend(request: Request, public_id: str) -> HttpResponse:
+    minutes = request.POST.get("minutes", "")
+
+    def act(sandbox: Sandbox) -> str:
+        given = actions.extend(sandbox, int(minutes) if minutes.isdigit() else 0, request.user)
+        return f"Extended by {given.minutes} minutes."
+
+    return _act(request, public_id, act)
+
+
+@page
+@require_POST
+def touch(request: Request, public_id: str) -> HttpResponse:
+    def act(sandbox: Sandbox) -> str:
+        actions.touch(sandbox, request.user)
+        return f"The idle clock runs for {sandbox.idle_minutes} minutes again."
+
+    return _act(request, public_id, act)
+
+
+@page
+@require_POST
+def fund(request: Request, public_id: str) -> HttpResponse:
+    def act(sandbox: Sandbox) -> str:
+        actions.retry_funding(sandbox, request.user)
+        return "Friendbot is asked again."
+
+    return _act(request, public_id, act)
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def reset(request: Request, public_id: str) -> HttpResponse:
+    def act(sandbox: Sandbox) -> str:
+        actions.reset(sandbox, request.user)
+        return "The seed data is being put back."
+
+    return _confirmed(request, public_id, "reset", act)
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def destroy(request: Request, public_id: str) -> HttpResponse:
+    def act(sandbox: Sandbox) -> str:
+        actions.destroy(sandbox, request.user)
+        return f"{sandbox} is being removed."
+
+    return _confirmed(request, public_id, "destroy", act)
+
+
+def _confirmed(
+    request: Request, public_id: str, verb: str, act: Callable[[Sandbox], str]
+) -> HttpResponse:
+    """POST acts; GET asks first, for those whose browser shows no dialog."""
+    if request.method == "POST":
+        return _act(request, public_id, act)
+    context = {"sandbox": own_sandbox(request, public_id), "verb": verb}
+    return render(request, "sandboxes/confirm.html", context)
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def credentials(request: Request, public_id: str) -> HttpResponse:
+    """POST looks, which is journalled; GET hides them again."""
+    sandbox = own_sandbox(request, public_id)
+    card = Card(sandbox)
+    context: dict[str, object] = {"card": card}
+    if request.method == "POST":
+        try:
+            keys = actions.credentials(sandbox, request.user)
+            context |= {"credentials": keys, "snippets": snippets(card, keys)}
+        except Refusal as refused:
+            context["refusal"] = str(refused)
+    elif not request.htmx:
+        return redirect("sandbox", public_id)
+    name = "_credentials" if request.htmx else "credentials"
+    return tell(render(request, f"sandboxes/{name}.html", context))
+
+
+@page
+@require_GET
+def logs(request: Request, public_id: str) -> HttpResponse:
+    """The log tail of one service; the worker reads it, since only it reaches the engine."""
+    sandbox = own_sandbox(request, public_id)
+    service = request.GET.get("service", "")
+    context = {
+        "sandbox": sandbox,
+        "service": service,
+        "services": _services(sandbox),
+        "lines": LOG_LINES,
+    }
+    context |= _read_logs(public_id, service)
+    name = "_logs" if request.htmx else "logs"
+    return render(request, f"sandboxes/{name}.html", context)
+
+
+def _read_logs(public_id: str, service: str) -> dict[str, str]:
+    try:
+        result = tasks.read_logs.delay(public_id, service, LOG_LINES)
+        answer: dict[str, str] = result.get(timeout=LOG_TIMEOUT_SECONDS)
+    except (NoAnswer, OperationalError, OSError) as error:
+        log.warning("logs_not_read", sandbox=public_id, error=str(error))
+        return {"error": "The worker did not answer. Try again in a moment."}
+    return answer

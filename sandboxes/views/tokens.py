@@ -1,0 +1,45 @@
+"""API tokens: made here, shown once, revoked here."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods
+
+from sandboxes import tokens
+from sandboxes.forms import TokenForm
+from sandboxes.models import ApiToken
+from sandboxes.views.base import Request, page
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def token_list(request: Request) -> HttpResponse:
+    """All tokens of mine; POST makes one and answers with its text, which is shown just then."""
+    form, made, text = TokenForm(request.POST or None), None, ""
+    if request.method == "POST" and form.is_valid():
+        said = form.cleaned_data
+        made, text = tokens.issue(request.user, said["name"], said["scope"], form.expires_at)
+        form = TokenForm()
+    rows = request.user.api_tokens.order_by("-created_at", "-id")
+    context = {
+        "form": form,
+        "made": made,
+        "text": text,
+        "usable": rows.filter(revoked_at=None),
+        "revoked": rows.exclude(revoked_at=None)[:10],
+    }
+    return render(request, "sandboxes/tokens.html", context)
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def revoke(request: Request, pk: int) -> HttpResponse:
+    """POST revokes; GET asks first, for those whose browser shows no dialog."""
+    token = get_object_or_404(ApiToken, pk=pk, user=request.user, revoked_at=None)
+    if request.method == "GET":
+        return render(request, "sandboxes/revoke.html", {"token": token})
+    tokens.revoke(token)
+    messages.success(request, f"The token {token.name} is revoked.")
+    return redirect("tokens")
