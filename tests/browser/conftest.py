@@ -1,0 +1,117 @@
+"""A portal in this process, and a Chromium to look at it with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from celery import Task
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connections
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request
+from pytest_django.live_server_helper import LiveServer
+
+from sandboxes import tasks
+from tests.conftest import PASSWORD
+from tests.databases import file_database
+
+if TYPE_CHECKING:
+    from pytest_playwright.pytest_playwright import CreateContextCallback
+
+    from sandboxes.runtime.memory import MemoryRuntime
+
+__all__ = ["file_database"]
+
+# Playwright runs an event loop in this thread, and Django takes that for asynchronous code.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+
+CHROMIUM = "/usr/bin/chromium"
+QUIET = [
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    """Debian's Chromium, which calls nobody by itself."""
+    return browser_type_launch_args | {"executable_path": CHROMIUM, "args": QUIET}
+
+
+@pytest.fixture
+def server(file_database: None, runtime: MemoryRuntime) -> Iterator[LiveServer]:
+    """The pages, on a database that several threads can use; tasks run where they are sent."""
+    live = LiveServer("127.0.0.1")
+    yield live
+    live.stop()
+    call_command("flush", interactive=False, verbosity=0)
+
+
+@pytest.fixture
+def alice(server: LiveServer) -> User:
+    """She is committed, so that the server sees her; `django_user_model` would roll her back."""
+    return get_user_model().objects.create_user("alice", "alice@example.com", PASSWORD)
+
+
+@pytest.fixture
+def context(server: LiveServer, new_context: CreateContextCallback) -> BrowserContext:
+    """A browser whose addresses start at the server."""
+    return new_context(base_url=str(server))
+
+
+@pytest.fixture
+def worker(server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Tasks run in threads of their own, so that the pages have something to wait for."""
+    with ThreadPoolExecutor(2) as threads:
+
+        def work(task: Task[Any, Any], args: tuple[Any, ...]) -> None:
+            task.apply(args)
+            connections.close_all()
+
+        monkeypatch.setattr(tasks, "_send", lambda task, args: threads.submit(work, task, args))
+        yield
+
+
+class Watch:
+    """What a page must not do: complain, or call other hosts."""
+
+    def __init__(self, context: BrowserContext, base_url: str) -> None:
+        self.base_url = base_url
+        self.complaints: list[str] = []
+        self.strangers: list[str] = []
+        context.on("console", self._on_console)
+        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
+        context.on("request", self._on_request)
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        self.complaints.append(f"{message.type}: {message.text}")
+
+    def _on_request(self, request: Request) -> None:
+        if not request.url.startswith((self.base_url, "data:", "blob:")):
+            self.strangers.append(request.url)
+
+
+@pytest.fixture
+def watch(context: BrowserContext, server: LiveServer) -> Iterator[Watch]:
+    """Fails the test when a page complained or called another host."""
+    watching = Watch(context, str(server))
+    yield watching
+    assert watching.complaints == []
+    assert watching.strangers == []
+
+
+def sign_in(page: Page, user: User) -> None:
+    """As the person would."""
+    page.goto("/accounts/login/")
+    page.get_by_label("Email").fill(user.email)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_label(f"Account of {user.email}").wait_for()

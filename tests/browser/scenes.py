@@ -1,0 +1,118 @@
+"""States of the dashboard that are worth a look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+
+from sandboxes import actions, clock, lifecycle
+from sandboxes.models import Funding, Sandbox, Site, State
+from sandboxes.runtime import EngineUnreachable
+from tests.acting import again, launch, request
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+    from sandboxes.runtime.memory import MemoryRuntime
+
+TRACEBACK = """\
+Traceback (most recent call last):
+  File "/srv/api/main.py", line 31, in connect
+    pool.open(wait=True, timeout=5)
+psycopg_pool.PoolTimeout: pool initialization incomplete after 5.0 sec
+api: the database did not accept a connection, giving up"""
+
+
+def aged(sandbox: Sandbox, minutes: float, idle: float = 0) -> Sandbox:
+    """The sandbox as if it had been launched, and used last, so many minutes ago."""
+    past = timedelta(minutes=minutes)
+    assert sandbox.expires_at and sandbox.hard_cap_at
+    Sandbox.objects.filter(pk=sandbox.pk).update(
+        created_at=sandbox.created_at - past,
+        started_at=clock.now() - past,
+        expires_at=sandbox.expires_at - past,
+        hard_cap_at=sandbox.hard_cap_at - past,
+        last_activity_at=clock.now() - timedelta(minutes=idle),
+        funding=Funding.FUNDED,
+    )
+    return again(sandbox)
+
+
+def first_run(alice: User, runtime: MemoryRuntime) -> None:
+    """Nothing yet."""
+
+
+def being_made(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    with transaction.atomic():
+        sandbox = request(alice, name="checkout-tests")
+        # Before its messages to the worker are sent, this one has it.
+        lifecycle.take(sandbox)
+    now = clock.now()
+    steps = [("network", "done", 0.18), ("containers", "done", 0.94), ("ready", "running", None)]
+    lifecycle.renew(
+        sandbox,
+        steps=[
+            {"name": name, "state": state, "started_at": now.isoformat(), "seconds": seconds}
+            for name, state, seconds in steps
+        ],
+    )
+    return again(sandbox)
+
+
+def running(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    ended(alice, runtime)
+    aged(launch(alice, name="webhook-spike", ttl_minutes=120), 41, idle=12)
+    return aged(launch(alice, name="checkout-tests"), 8, idle=0)
+
+
+def warned(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    aged(launch(alice, name="checkout-tests"), 56.5)
+    return aged(launch(alice, name="webhook-spike", ttl_minutes=120), 41, idle=26.3)
+
+
+def at_the_limit(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    aged(launch(alice, name="webhook-spike", ttl_minutes=120), 41, idle=12)
+    aged(launch(alice, name="invoice-export"), 22, idle=17.4)
+    return aged(launch(alice, name="checkout-tests"), 8)
+
+
+def failed(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    runtime.doom("api", 1, TRACEBACK)
+    return launch(alice, name="checkout-tests")
+
+
+def ended(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    sandbox = launch(alice, name="plan-migration")
+    actions.destroy(sandbox, alice)
+    Sandbox.objects.filter(pk=sandbox.pk).update(ended_at=clock.now() - timedelta(minutes=26))
+    return again(sandbox)
+
+
+def maintenance(alice: User, runtime: MemoryRuntime) -> None:
+    running(alice, runtime)
+    until = clock.now() + timedelta(minutes=40)
+    message = "The host gets more memory. Running sandboxes go on."
+    Site.objects.update_or_create(pk=1, defaults={"drained_until": until, "drain_message": message})
+
+
+def leaving(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    sandbox = aged(launch(alice, name="checkout-tests"), 8)
+    runtime.fail_next("destroy", EngineUnreachable("The engine did not answer."))
+    actions.destroy(sandbox, alice)
+    assert again(sandbox).state == State.DESTROYING
+    return again(sandbox)
+
+
+SCENES: dict[str, Callable[[User, MemoryRuntime], Sandbox | None]] = {
+    "first-run": first_run,
+    "provisioning": being_made,
+    "dashboard": running,
+    "warning": warned,
+    "limit": at_the_limit,
+    "failed": failed,
+    "removing": leaving,
+    "maintenance": maintenance,
+}

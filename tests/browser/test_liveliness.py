@@ -1,0 +1,180 @@
+"""What goes on by itself in an open page, and what it must leave alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from sandboxes import actions
+from sandboxes.models import ApiToken, Funding, Sandbox
+from tests.acting import again, launch, sweep
+from tests.browser.conftest import Watch, sign_in
+from tests.browser.scenes import aged, at_the_limit, warned
+from tests.conftest import PASSWORD
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from pytest_django.live_server_helper import LiveServer
+    from pytest_playwright.pytest_playwright import CreateContextCallback
+
+    from sandboxes.runtime.memory import MemoryRuntime
+
+pytestmark = pytest.mark.browser
+
+
+ASK_FOR_NEWS = """id => {
+    const live = document.querySelector(`#live-${id}`);
+    const how = {source: live, target: `#card-${id}`, swap: "outerHTML"};
+    htmx.ajax("GET", live.getAttribute("hx-get"), how);
+}"""
+
+
+def poll(page: Page, sandbox: Sandbox) -> None:
+    """Let the card ask for news now, and wait for the answer."""
+    with page.expect_response(lambda answer: "/card/" in answer.url):
+        page.evaluate(ASK_FOR_NEWS, sandbox.public_id)
+
+
+def test_a_poll_leaves_typing_and_open_panels_alone(
+    page: Page, alice: User, runtime: MemoryRuntime, watch: Watch
+) -> None:
+    sandbox = launch(alice, name="checkout")
+    sign_in(page, alice)
+    page.get_by_label("Name").fill("half a na")
+    page.locator("summary", has_text="Extend").click()
+    Sandbox.objects.filter(pk=sandbox.pk).update(funding=Funding.FUNDED)
+    page.locator("summary", has_text="Extend").focus()
+    poll(page, sandbox)
+    expect(page.get_by_text("Funded", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name="1 h")).to_be_visible()
+    expect(page.locator("summary", has_text="Extend")).to_be_focused()
+    expect(page.get_by_label("Name")).to_have_value("half a na")
+
+
+def test_nothing_new_is_answered_with_nothing(page: Page, alice: User, watch: Watch) -> None:
+    sandbox = launch(alice, name="checkout")
+    sign_in(page, alice)
+    address = page.locator(f"#live-{sandbox.public_id}").get_attribute("hx-get")
+    assert page.request.get(str(address)).status == 204
+
+
+def test_an_open_page_sees_a_sandbox_that_a_program_launched(
+    page: Page, alice: User, watch: Watch
+) -> None:
+    sign_in(page, alice)
+    page.get_by_label("Name").fill("half a na")
+    launch(alice, name="from-a-script")
+    expect(page.get_by_role("article", name="from-a-script")).to_be_visible(timeout=20_000)
+
+
+def test_an_open_page_sees_how_a_sandbox_ends(
+    page: Page, alice: User, runtime: MemoryRuntime, watch: Watch
+) -> None:
+    sandbox = launch(alice, name="checkout")
+    sign_in(page, alice)
+    page.get_by_role("button", name="Show credentials").click()
+    expect(page.get_by_text("Bearer sk_test_")).to_be_visible()
+    runtime.exit(sandbox.public_id, "api", 137, oom=True)
+    sweep()
+    poll(page, sandbox)
+    card = page.locator(f"#card-{sandbox.public_id}")
+    expect(card.get_by_text("A service ran out of memory")).to_be_visible()
+    expect(page.get_by_text("Bearer sk_test_")).to_have_count(0)
+
+
+def test_a_warning_at_the_top_keeps_a_sandbox_alive_with_one_click(
+    page: Page, alice: User, runtime: MemoryRuntime, watch: Watch
+) -> None:
+    idle = warned(alice, runtime)
+    sign_in(page, alice)
+    banner = page.get_by_role("alert").filter(has_text="webhook-spike")
+    banner.get_by_role("button", name="Keep alive").click()
+    expect(banner).to_have_count(0)
+    assert again(idle).last_activity_at != idle.last_activity_at
+    other = page.get_by_role("alert").filter(has_text="checkout-tests")
+    other.get_by_role("button", name="Extend to").click()
+    expect(other).to_have_count(0)
+
+
+def test_the_countdown_ticks(page: Page, alice: User, watch: Watch) -> None:
+    aged(launch(alice), 58)
+    sign_in(page, alice)
+    clock = page.locator(".left-time")
+    before = clock.inner_text()
+    expect(clock).not_to_have_text(before)
+
+
+def test_times_are_in_the_readers_zone(
+    new_context: CreateContextCallback, server: LiveServer, alice: User
+) -> None:
+    sandbox = launch(alice)
+    elsewhere = new_context(base_url=str(server), timezone_id="Asia/Kolkata").new_page()
+    sign_in(elsewhere, alice)
+    assert sandbox.expires_at
+    shown = elsewhere.locator(".live-words time").last
+    utc = sandbox.expires_at.hour * 60 + sandbox.expires_at.minute
+    hours, minutes = divmod((utc + 330) % (24 * 60), 60)
+    expect(shown).to_have_text(f"{hours:02}:{minutes:02}")
+
+
+def test_copying_takes_the_whole_key(
+    page: Page, context: BrowserContext, alice: User, watch: Watch
+) -> None:
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    sandbox = launch(alice)
+    sign_in(page, alice)
+    page.get_by_role("button", name="Copy Stellar public key").click()
+    assert page.evaluate("navigator.clipboard.readText()") == sandbox.stellar_public_key
+
+
+def test_a_page_that_was_signed_out_elsewhere_asks_to_sign_in(
+    page: Page, context: BrowserContext, alice: User
+) -> None:
+    sandbox = launch(alice)
+    sign_in(page, alice)
+    context.clear_cookies()
+    page.get_by_role("button", name="Keep alive").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    assert again(sandbox).events.filter(kind="touched").count() == 0
+
+
+def test_a_refusal_is_told_on_the_card(page: Page, alice: User, watch: Watch) -> None:
+    sandbox = launch(alice)
+    sign_in(page, alice)
+    page.locator("summary", has_text="Extend").click()
+    actions.extend(sandbox, 30, alice)
+    page.get_by_role("button", name="1 h").click()
+    expect(page.get_by_role("alert")).to_contain_text("was extended already")
+
+
+def test_no_page_is_wider_than_a_phone(
+    page: Page, alice: User, runtime: MemoryRuntime, watch: Watch
+) -> None:
+    page.set_viewport_size({"width": 360, "height": 780})
+    sandbox = at_the_limit(alice, runtime)
+    sign_in(page, alice)
+    for address in ("/", f"/sandboxes/{sandbox.public_id}/", "/tokens/", "/history/"):
+        page.goto(address)
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width == 360, address
+
+
+def test_a_token_is_shown_once_and_revoked_with_a_dialog(
+    page: Page, alice: User, watch: Watch
+) -> None:
+    sign_in(page, alice)
+    page.goto("/tokens/")
+    page.get_by_label("Name").fill("ci-pipeline")
+    page.get_by_text("Look at sandboxes").click()
+    page.get_by_role("button", name="Create token").click()
+    text = page.locator("#new-token").inner_text()
+    assert text.startswith("sbp_")
+    assert ApiToken.objects.get().scope == "read"
+    page.goto("/tokens/")
+    expect(page.get_by_text(text)).to_have_count(0)
+    page.get_by_role("link", name="Revoke ci-pipeline").click()
+    page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+    expect(page.get_by_text("The token ci-pipeline is revoked.")).to_be_visible()
+    assert PASSWORD not in page.content()

@@ -1,0 +1,155 @@
+"""From the sign-up page of an empty portal to a destroyed sandbox, as a person would."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from sandboxes.models import Sandbox
+from tests.acting import launch, story
+from tests.browser.conftest import Watch, sign_in
+from tests.conftest import PASSWORD
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from pytest_django.live_server_helper import LiveServer
+    from pytest_playwright.pytest_playwright import CreateContextCallback
+
+    from sandboxes.runtime.memory import MemoryRuntime
+
+pytestmark = pytest.mark.browser
+
+
+def sign_up(page: Page) -> None:
+    page.goto("/")
+    page.get_by_role("link", name="Create an account").click()
+    page.get_by_label("Email").fill("alice@example.com")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Create account").click()
+    expect(page.get_by_text("Your own copy of the API")).to_be_visible()
+
+
+def card_of(page: Page, name: str) -> Locator:
+    return page.get_by_role("article", name=name)
+
+
+def confirm(page: Page, what: str) -> None:
+    page.get_by_role("dialog").get_by_role("button", name=what).click()
+
+
+def test_a_sandbox_lives_its_life_without_a_reload(
+    page: Page, worker: None, runtime: MemoryRuntime, watch: Watch
+) -> None:
+    runtime.slow_seconds = 0.3
+    sign_up(page)
+    page.evaluate("window.loadedOnce = true")
+    page.get_by_label("Name").fill("checkout")
+    page.get_by_role("radio", name="30 min").check()
+    page.get_by_role("button", name="Provision sandbox").click()
+    card = card_of(page, "checkout")
+    expect(card.get_by_text("Private network")).to_be_visible()
+    expect(card.get_by_text("Running", exact=True)).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("1 of 3 sandboxes")).to_be_visible()
+    sandbox = Sandbox.objects.get()
+    assert sandbox.ttl_minutes == 30
+
+    card.get_by_role("button", name="Show credentials").click()
+    expect(card.get_by_text(f"Bearer {sandbox.secrets['API_KEY']}")).to_be_visible()
+
+    card.locator("summary", has_text="Extend").click()
+    card.get_by_role("button", name="1 h").click()
+    expect(page.get_by_text("Extended by 60 minutes.")).to_be_visible()
+    expect(card.get_by_text("Extended already")).to_be_visible()
+    expect(card.get_by_text("sk_test_").first, "a swap keeps the credentials").to_be_visible()
+
+    card.get_by_role("button", name="Keep alive").click()
+    expect(page.get_by_text("The idle clock runs for 30 minutes again.")).to_be_visible()
+
+    card.get_by_role("link", name="Reset data").click()
+    confirm(page, "Reset data")
+    expect(card.get_by_role("button", name="Resetting")).to_be_visible()
+    expect(card.get_by_role("link", name="Reset data")).to_be_visible(timeout=20_000)
+
+    card.get_by_role("link", name="Destroy").click()
+    confirm(page, "Destroy")
+    expect(card.get_by_text("Ended", exact=True)).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("0 of 3 sandboxes")).to_be_visible()
+    assert page.evaluate("window.loadedOnce"), "the page was never loaded anew"
+    kinds = {"credentials_read", "extended", "touched", "reset", "destroyed"}
+    assert kinds <= set(story(sandbox))
+
+
+def test_everything_works_without_javascript(
+    new_context: CreateContextCallback, server: LiveServer, runtime: MemoryRuntime
+) -> None:
+    page = new_context(base_url=str(server), java_script_enabled=False).new_page()
+    sign_up(page)
+    page.get_by_label("Name").fill("checkout")
+    page.get_by_role("button", name="Provision sandbox").click()
+    card = card_of(page, "checkout")
+    expect(card.get_by_text("Running", exact=True)).to_be_visible()
+    expect(card.get_by_role("button", name="Copy"), "copying needs JavaScript").to_have_count(0)
+
+    card.get_by_role("button", name="Show credentials").click()
+    expect(page.get_by_text("Authorization: Bearer sk_test_")).to_be_visible()
+    page.get_by_role("link", name="Hide").click()
+
+    card.locator("summary", has_text="Extend").click()
+    card.get_by_role("button", name="30 min").click()
+    expect(card.get_by_text("Extended by 30 minutes.")).to_be_visible()
+
+    card.get_by_role("button", name="Keep alive").click()
+    expect(card.get_by_text("The idle clock runs")).to_be_visible()
+
+    card.get_by_role("link", name="Reset data").click()
+    page.get_by_role("button", name="Reset data").click()
+    expect(card.get_by_text("The seed data is being put back.")).to_be_visible()
+
+    card.get_by_role("link", name="Details").click()
+    page.get_by_role("link", name="api", exact=True).click()
+    expect(page.get_by_text("api started")).to_be_visible()
+    page.goto("/")
+
+    card.get_by_role("link", name="Destroy").click()
+    page.get_by_role("button", name="Destroy").click()
+    expect(card.get_by_text("Destroyed by its owner")).to_be_visible()
+
+
+def test_at_the_limit_the_page_says_when_and_offers_to_destroy(
+    page: Page, alice: User, watch: Watch
+) -> None:
+    for number in (1, 2, 3):
+        launch(alice, name=f"number-{number}")
+    sign_in(page, alice)
+    expect(page.get_by_role("button", name="Provision sandbox")).to_be_disabled()
+    expect(page.get_by_text("All your places are taken.")).to_be_visible()
+    expect(
+        page.get_by_text(re.compile(r"free in about\s+\d+ min\s*\(number-1: idle\)"))
+    ).to_be_visible()
+    page.get_by_role("link", name="Destroy number-1").click()
+    confirm(page, "Destroy")
+    expect(page.get_by_role("button", name="Provision sandbox")).to_be_enabled()
+    expect(page.get_by_text("2 of 3 sandboxes")).to_be_visible()
+
+
+def test_a_double_click_launches_one_sandbox(page: Page, alice: User, watch: Watch) -> None:
+    sign_in(page, alice)
+    page.get_by_role("button", name="Provision sandbox").dblclick()
+    expect(page.get_by_text("1 of 3 sandboxes")).to_be_visible()
+    assert Sandbox.objects.count() == 1
+
+
+def test_a_failure_shows_what_failed_and_launches_again(
+    page: Page, alice: User, runtime: MemoryRuntime, watch: Watch
+) -> None:
+    runtime.doom("api", 3, "api: no such table")
+    sandbox = launch(alice, name="checkout")
+    sign_in(page, alice)
+    card = page.locator(f"#card-{sandbox.public_id}")
+    expect(card.get_by_text("api exited with code 3")).to_be_visible()
+    expect(card.get_by_text("api: no such table")).to_be_visible()
+    card.get_by_role("button", name="Launch again").click()
+    expect(page.get_by_role("article").get_by_text("Running", exact=True)).to_be_visible()
