@@ -1,0 +1,38 @@
+"""The API's own page, under the portal's content security policy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from django.test import Client
+
+from sandboxes.models import Sandbox
+from tests.browser.conftest import sign_in
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from playwright.sync_api import Page
+
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("watch")]
+
+
+def test_it_shows_every_operation(page: Page) -> None:
+    page.goto("/api/v1/docs")
+    page.get_by_role("button", name="Authorize").wait_for()
+    described = Client().get("/api/v1/openapi.json").json()
+    operations = sum(len(path) for path in described["paths"].values())
+    assert page.locator(".opblock").count() == operations
+
+
+def test_who_is_signed_in_can_try_a_launch_out(page: Page, alice: User) -> None:
+    sign_in(page, alice)
+    page.goto("/api/v1/docs")
+    launch = page.locator("#operations-Sandboxes-launch_sandbox")
+    launch.get_by_role("button").first.click()
+    launch.get_by_role("button", name="Try it out").click()
+    launch.locator("textarea.body-param__text").fill('{"name": "from the page"}')
+    launch.get_by_role("button", name="Execute").click()
+    launch.locator(".live-responses-table .response-col_status", has_text="201").wait_for()
+    sandbox = Sandbox.objects.get()
+    assert (sandbox.owner, sandbox.name) == (alice, "from the page")
