@@ -7,8 +7,8 @@ help: ## Say what there is to make
 run: ## Install what is missing and run the portal (PORT, HOST); Ctrl-C ends it
 	@bash deploy/run.sh
 
-test: ## Install what tests need, check the code, run every test
-	@bash deploy/test.sh
+test: ## Install what tests need, check the code, run every test (ARGS: for pytest)
+	@bash deploy/test.sh $(ARGS)
 
 lint: ## Check the code without running it
 	@bash deploy/lint.sh

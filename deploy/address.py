@@ -1,7 +1,7 @@
 """Check that the portal can listen at HOST and PORT, and say what follows from them.
 
-Prints shell assignments of HOST, PORT, SITE_URL and ALLOWED_HOSTS. What is set in the environment
-or in `env` of VAR_DIR stays as it is. Needs nothing but Python itself.
+Prints shell assignments of HOST, PORT, SITE_URL and ALLOWED_HOSTS; those that are set in the
+environment stay as they are. Needs nothing but Python itself.
 """
 
 from __future__ import annotations
@@ -12,20 +12,11 @@ import shlex
 import socket
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from urllib.parse import urlsplit
 
 LOCAL = ["127.0.0.1", "localhost", "[::1]"]
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - told apart from one address
 HIGHEST_PORT = 65535
-
-
-def known(var: Path) -> dict[str, str]:
-    """The environment over what the installation's file says."""
-    path = var / "env"
-    lines = path.read_text().splitlines() if path.exists() else []
-    pairs = (line.partition("=") for line in lines if not line.startswith("#"))
-    return {name.strip(): value.strip() for name, _, value in pairs} | dict(os.environ)
 
 
 def port_of(text: str) -> int:
@@ -74,7 +65,7 @@ def follow(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def main() -> None:
-    values = follow(known(Path(os.environ["VAR_DIR"])))
+    values = follow(os.environ)
     listen(values["HOST"], port_of(values["PORT"]))
     for name, value in values.items():
         print(f"export {name}={shlex.quote(value)}")

@@ -4,7 +4,7 @@
 . deploy/engine.sh
 
 OURS=(env portal.sqlite3 portal.sqlite3-shm portal.sqlite3-wal demo-accounts.json queue static mail
-    log metrics)
+    log metrics tests)
 
 # What is in VAR_DIR by our hand; a directory that holds other things too is left standing.
 remove_var() {
@@ -17,6 +17,7 @@ clear_engine() {
     need_venv
     need_requirements requirements.txt
     python deploy/keys.py
+    read_installation
     if ! seen=$(python deploy/ping_engine.py 2>&1); then
         say "$seen No sandbox was removed."
         return

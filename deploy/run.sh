@@ -3,6 +3,7 @@
 . "$(dirname "$0")/steps.sh"
 . deploy/engine.sh
 
+read_installation
 python=$(find_python || need_python)
 address=$("$python" deploy/address.py) || exit 1
 eval "$address"

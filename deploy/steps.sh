@@ -14,6 +14,15 @@ die() {
     exit 1
 }
 
+# What this installation's own file sets, unless the environment does.
+read_installation() {
+    local name value
+    [ -e "$VAR_DIR/env" ] || return 0
+    while IFS='=' read -r name value; do
+        [ -n "${!name+set}" ] || export "$name=$(sed -E "s/^(['\"])(.*)\1$/\2/" <<<"$value")"
+    done < <(grep -E '^[A-Z][A-Z0-9_]*=' "$VAR_DIR/env")
+}
+
 # Two set-ups in one checkout take turns; whoever starts something that stays must close 9 first.
 take_turns() {
     exec 9<deploy/steps.sh

@@ -22,12 +22,14 @@ need_tools() {
 }
 
 bash deploy/lint.sh
+# Apart from a portal that runs here, and from what its own file sets.
+export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$VAR_DIR/tests"
 take_turns
 need_engine
 need_tools
-export DJANGO_SETTINGS_MODULE=tests.settings
 say "Checking the images of the blueprints"
 SANDBOX_RUNTIME=docker python manage.py build_images
 exec 9<&-
 say "Running the tests"
-exec python -m pytest "$@"
+# A test that hangs ends the run, which then tells where it hung.
+exec python -m pytest -o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true "$@"

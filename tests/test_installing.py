@@ -32,8 +32,8 @@ def keys(var: Path) -> dict[str, str]:
     return {name: value for name, _, value in (line.partition("=") for line in lines)}
 
 
-def address(var: Path, **values: str) -> dict[str, str]:
-    done = step("address.py", var, PORT="18999", **values)
+def address(**values: str) -> dict[str, str]:
+    done = step("address.py", Path("unused"), PORT="18999", **values)
     assert done.returncode == 0, done.stderr
     script = f'{done.stdout}\nprintf \'%s\\n\' "$HOST" "$PORT" "$SITE_URL" "$ALLOWED_HOSTS"'
     shell = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
@@ -75,25 +75,24 @@ def test_two_directories_have_two_names_on_the_engine(tmp_path: Path) -> None:
     assert one["SANDBOX_INSTANCE"] != other["SANDBOX_INSTANCE"]
 
 
-def test_the_portals_address_follows_the_port(tmp_path: Path) -> None:
-    made = address(tmp_path)
+def test_the_portals_address_follows_the_port() -> None:
+    made = address()
     assert made["SITE_URL"] == "http://127.0.0.1:18999"
     assert made["ALLOWED_HOSTS"] == "127.0.0.1,localhost,[::1]"
 
 
-def test_a_portal_for_everybody_answers_to_this_machines_names(tmp_path: Path) -> None:
-    made = address(tmp_path, HOST="0.0.0.0")
+def test_a_portal_for_everybody_answers_to_this_machines_names() -> None:
+    made = address(HOST="0.0.0.0")
     assert made["HOST"] == "0.0.0.0"
     assert socket.gethostname() in made["ALLOWED_HOSTS"].split(",")
     assert "0.0.0.0" not in made["SITE_URL"]
 
 
-def test_an_address_that_was_chosen_stays_and_is_answered_to(tmp_path: Path) -> None:
-    (tmp_path / "env").write_text("SITE_URL=https://sandboxes.example.com\n")
-    made = address(tmp_path)
+def test_an_address_that_was_chosen_stays_and_is_answered_to() -> None:
+    made = address(SITE_URL="https://sandboxes.example.com")
     assert made["SITE_URL"] == "https://sandboxes.example.com"
     assert "sandboxes.example.com" in made["ALLOWED_HOSTS"].split(",")
-    assert address(tmp_path, ALLOWED_HOSTS="only.me")["ALLOWED_HOSTS"] == "only.me"
+    assert address(ALLOWED_HOSTS="only.me")["ALLOWED_HOSTS"] == "only.me"
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid"])

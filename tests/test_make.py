@@ -174,6 +174,13 @@ def test_a_busy_port_is_told_in_one_sentence(checkout: Checkout) -> None:
     assert not checkout.var.exists()
 
 
+def test_the_installations_own_file_sets_what_the_environment_does_not(checkout: Checkout) -> None:
+    checkout.var.mkdir()
+    (checkout.var / "env").write_text("# ours\nHOST='192.0.2.1'\nPORT=1\n")
+    refused = checkout.make("run", PORT="2")
+    assert "HOST=192.0.2.1 PORT=2" in refused.stderr
+
+
 @pytest.mark.parametrize("port", ["0", "65536", "http", "-1"])
 def test_a_port_that_is_none_is_refused(checkout: Checkout, port: str) -> None:
     refused = checkout.make("run", PORT=port)

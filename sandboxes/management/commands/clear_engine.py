@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from sandboxes.runtime import EngineRefused, RuntimeFailure, get_runtime
-from sandboxes.runtime.docker.engine import Engine
+from sandboxes.runtime.docker.engine import Engine, together
 from sandboxes.runtime.docker.images import IMAGE
 
 PATIENCE_SECONDS = 60
@@ -45,8 +46,7 @@ def remove_sandboxes() -> int:
     """Remove all of this instance's sandboxes, and say how many. Raises RuntimeFailure."""
     runtime = get_runtime()
     found = list(runtime.observe())
-    for sandbox_id in found:
-        runtime.destroy(sandbox_id)
+    together([partial(runtime.destroy, sandbox_id) for sandbox_id in found])
     return len(found)
 
 
