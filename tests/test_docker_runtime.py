@@ -484,6 +484,38 @@ def test_an_id_that_would_not_fit_into_names_is_refused(docker_bench: DockerBenc
         docker_bench.runtime.create(docker_bench.spec(id="../Other"), quiet, TIME_LIMIT)
 
 
+# --- activity ------------------------------------------------------------------------------------
+
+
+def test_a_sandbox_that_nobody_uses_has_no_traffic_to_speak_of(docker_bench: DockerBench) -> None:
+    spec, facts = docker_bench.create()
+    time.sleep(15)  # The host announces itself on the new network in its first seconds.
+    moved = (docker_bench.runtime.observe()[spec.id].traffic_bytes or 0) - (
+        facts.traffic_bytes or 0
+    )
+    assert 0 <= moved < 256
+
+
+def test_talk_of_services_among_themselves_is_no_traffic(docker_bench: DockerBench) -> None:
+    serve = ["httpd", "-f", "-p", "9000", "-h", "/www"]
+    spec = with_service(docker_bench.spec(), "store", command=serve)
+    facts = docker_bench.runtime.create(spec, quiet, TIME_LIMIT)
+    for _ in range(10):
+        assert reached(docker_bench, spec, "store", 9000)
+    moved = (docker_bench.runtime.observe()[spec.id].traffic_bytes or 0) - (
+        facts.traffic_bytes or 0
+    )
+    assert 0 <= moved < 256
+
+
+def test_one_sided_bytes_are_no_traffic() -> None:
+    used = meters.Flow(received=4000, sent=5000)
+    announced = meters.Flow(received=4400, sent=5000)
+    deserted = meters.Flow(received=4000, sent=500_000)
+    assert announced.traffic == used.traffic == 5000
+    assert deserted.traffic == 8000
+
+
 # --- an engine on another machine ----------------------------------------------------------------
 
 

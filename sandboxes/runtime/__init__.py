@@ -139,7 +139,9 @@ class SandboxFacts:
     created_at: datetime
     """Of the oldest engine object that bears the sandbox's label (UTC)."""
     traffic_bytes: int | None = None
-    """Bytes sent to callers of its published ports so far; None: not measurable now."""
+    """Bytes sent to callers of its published ports so far; None: not measurable now.
+
+    Counted from nothing again after a restart of the engine."""
     disk_mb: float | None = None
     """What it has written so far, in MB; None: not measured in this observation."""
 

@@ -13,6 +13,8 @@ from typing import Any
 INTERFACES = Path("/sys/class/net")
 CGROUPS = Path("/sys/fs/cgroup")
 MB = 1024 * 1024
+ASKED_FOR = 2
+"""Ready checks are answered with about as many bytes as they have themselves."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,13 @@ class Flow:
 
     @property
     def traffic(self) -> int:
-        """What counts as activity: bytes that went both ways.
+        """What counts as activity: bytes sent, as far as somebody asked for them.
 
-        A caller sends and is answered. A service that talks to nobody (a metric that it tries to
-        deliver), and a host that announces itself on every interface, move only one of the two.
+        A host announces itself on every new interface: some 400 bytes received in the first
+        seconds, to which nobody answers. A service that talks to nobody (a metric that it tries to
+        deliver) sends, and is not answered either.
         """
-        return min(self.received, self.sent)
+        return min(self.sent, ASKED_FOR * self.received)
 
 
 @dataclass(frozen=True)
