@@ -85,11 +85,12 @@ class Application:
         return self._perform(operation, row_id, environ)
 
     def _perform(self, operation: Operation, row_id: str, environ: Environ) -> Response:
+        reads = operation.method == "GET"
         query = checks.query_of(operation, environ.get("QUERY_STRING", ""))
-        body = checks.body_of(operation, _read(environ)) if operation.method != "GET" else None
+        body = None if reads else checks.body_of(operation, _read(environ))
         try:
             answer = self._database.transaction(
-                lambda cursor: operation.handle(Call(cursor, row_id, body, query))
+                lambda cursor: operation.handle(Call(cursor, row_id, body, query)), reads=reads
             )
         except DatabaseUnavailable as error:
             raise unavailable(UNAVAILABLE) from error

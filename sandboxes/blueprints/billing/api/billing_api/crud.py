@@ -12,14 +12,17 @@ def reading(table: Table[Row], query: type[PageQuery]) -> list[Operation]:
     """The two operations that read a table."""
 
     def page(call: Call) -> Page[Row]:
+        """Newest first; what filters leave is counted in `total`."""
         return table.page(call.cursor, call.query)
 
     def get(call: Call) -> Row:
+        """As it is now."""
         return table.get(call.cursor, call.id)
 
     path, model = f"/v1/{table.name}", table.model
     answer: Any = Page[model]  # type: ignore[valid-type]
+    article = "an" if table.noun[0] in "aeiou" else "a"
     return [
         Operation("GET", path, f"List {table.name}", page, answer, query=query),
-        Operation("GET", f"{path}/{{id}}", f"Get a {table.noun}", get, model),
+        Operation("GET", f"{path}/{{id}}", f"Get {article} {table.noun}", get, model),
     ]

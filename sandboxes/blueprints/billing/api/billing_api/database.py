@@ -46,18 +46,21 @@ class Database:
         self._url = url
         self._idle: deque[Connection] = deque()
 
-    def transaction(self, work: Callable[[Cursor], Result], patience: float = 2.0) -> Result:
+    def transaction(
+        self, work: Callable[[Cursor], Result], *, reads: bool = False, patience: float = 2.0
+    ) -> Result:
         """Run ``work`` in a transaction and commit it.
 
         When the connection breaks before the commit, nothing has happened, so ``work``
         runs again on a new one, for up to ``patience`` seconds: a reset of the data cuts
-        every connection. Raises DatabaseUnavailable when that isn't enough.
+        every connection. When it breaks during the commit, that is only done if ``work``
+        just ``reads``. Raises DatabaseUnavailable when none of this helps.
         """
         deadline = time.monotonic() + patience
         while True:
             used = self._pop()
             try:
-                return self._attempt(used or self._connect(), work)
+                return self._attempt(used or self._connect(), work, reads=reads)
             except psycopg2.OperationalError as error:
                 if not _is_transient(error):
                     raise
@@ -70,11 +73,13 @@ class Database:
         while connection := self._pop():
             connection.close()
 
-    def _attempt(self, connection: Connection, work: Callable[[Cursor], Result]) -> Result:
+    def _attempt(
+        self, connection: Connection, work: Callable[[Cursor], Result], *, reads: bool
+    ) -> Result:
         try:
             with connection.cursor() as cursor:
                 result = work(cursor)
-            self._commit(connection)
+            self._commit(connection, reads=reads)
         except BaseException:
             self._discard(connection)
             raise
@@ -86,10 +91,12 @@ class Database:
             self._url, connect_timeout=3, options=OPTIONS, application_name="billing-api"
         )
 
-    def _commit(self, connection: Connection) -> None:
+    def _commit(self, connection: Connection, *, reads: bool) -> None:
         try:
             connection.commit()
         except psycopg2.OperationalError as error:
+            if reads:
+                raise
             raise DatabaseUnavailable(_first_line(error)) from error
 
     def _pop(self) -> Connection | None:

@@ -19,6 +19,8 @@ UNREASONABLE = {
     "due_in_this_century": ("due_at", "it must be a date in this century"),
 }
 
+DATA_EXCEPTION = errorcodes.CLASS_DATA_EXCEPTION
+INTEGRITY = errorcodes.CLASS_INTEGRITY_CONSTRAINT_VIOLATION
 BUSY = (errorcodes.LOCK_NOT_AVAILABLE, errorcodes.QUERY_CANCELED, errorcodes.DEADLOCK_DETECTED)
 
 UNAVAILABLE = "The database doesn't answer; it may be starting, or being reset. Try again soon."
@@ -31,8 +33,10 @@ def problem_of(error: psycopg2.Error) -> Problem:
         return conflict(TAKEN.get(constraint, f"It would break the rule {constraint}."))
     if constraint in UNREASONABLE:
         return invalid(*UNREASONABLE[constraint])
-    if code.startswith("23"):
+    if code.startswith(INTEGRITY):
         return conflict(f"It would break the rule {constraint or error.diag.column_name}.")
+    if code.startswith(DATA_EXCEPTION):
+        return Problem(422, f"A value can't be taken: {error.diag.message_primary}.")
     if code in BUSY:
         return unavailable("Another session holds a lock on that data for too long.")
     return unavailable(f"The database refused: {error.diag.message_primary or error}.")

@@ -16,13 +16,14 @@ from .models import (
     AmountText,
     Currency,
     Days,
-    Identifier,
     Invoice,
     InvoiceStatus,
     Moment,
     PaymentMethod,
     Plan,
+    SubscriberId,
     Subscription,
+    SubscriptionId,
     Text,
 )
 from .payments import record
@@ -36,8 +37,8 @@ class NewInvoice(Struct, forbid_unknown_fields=True):
     """An invoice to be. One for a subscription takes its amount and currency from the plan,
     unless others are given; one without a subscription needs both."""
 
-    subscriber_id: Identifier
-    subscription_id: Identifier | None = None
+    subscriber_id: SubscriberId
+    subscription_id: SubscriptionId | None = None
     amount: AmountText | None = None
     currency: Currency | None = None
     description: Text = ""
@@ -63,14 +64,14 @@ class PayInvoice(Struct, forbid_unknown_fields=True):
 class InvoiceQuery(PageQuery, kw_only=True):
     """Filters of the list of invoices."""
 
-    subscriber_id: Identifier | None = None
-    subscription_id: Identifier | None = None
-    status: InvoiceStatus | None = None
-    currency: Currency | None = None
-    created_after: Moment | None = None
-    created_before: Moment | None = None
-    due_after: Moment | None = None
-    due_before: Moment | None = None
+    subscriber_id: SubscriberId | UnsetType = UNSET
+    subscription_id: SubscriptionId | UnsetType = UNSET
+    status: InvoiceStatus | UnsetType = UNSET
+    currency: Currency | UnsetType = UNSET
+    created_after: Moment | UnsetType = UNSET
+    created_before: Moment | UnsetType = UNSET
+    due_after: Moment | UnsetType = UNSET
+    due_before: Moment | UnsetType = UNSET
 
 
 def issue(cursor: Cursor, subscription: Subscription, plan: Plan) -> Invoice:

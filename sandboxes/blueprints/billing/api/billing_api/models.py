@@ -21,8 +21,16 @@ Amount = Annotated[Decimal, Meta(description="Money as a decimal string", exampl
 
 # What requests hold. NUL is the one character that PostgreSQL's text can't.
 Text = Annotated[str, Meta(max_length=500, pattern=r"^[^\x00]*$")]
-Name = Annotated[str, Meta(min_length=1, max_length=80, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")]
-Identifier = Annotated[str, Meta(max_length=50, pattern=r"^[a-z0-9_]+$")]
+Name = Annotated[
+    str,
+    Meta(
+        min_length=1, max_length=80, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$", examples=["Enterprise"]
+    ),
+]
+PlanId = Annotated[str, Meta(max_length=50, pattern=r"^[a-z0-9_]+$", examples=["plan_team"])]
+SubscriberId = Annotated[str, Meta(max_length=50, pattern=r"^[a-z0-9_]+$", examples=["sub_010"])]
+SubscriptionId = Annotated[str, Meta(max_length=50, pattern=r"^[a-z0-9_]+$", examples=["sbn_001"])]
+InvoiceId = Annotated[str, Meta(max_length=50, pattern=r"^[a-z0-9_]+$", examples=["inv_007"])]
 AmountText = Annotated[
     str,
     Meta(

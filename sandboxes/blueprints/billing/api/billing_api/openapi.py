@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from functools import cache
+from http import HTTPStatus
+from inspect import getdoc
 from typing import Any
 
 import msgspec
 
+from .models import INVOICES, PAYMENTS, PLANS, SUBSCRIBERS, SUBSCRIPTIONS
 from .web import Operation, ProblemDetails
 
 DESCRIPTION = """\
@@ -21,6 +23,17 @@ Every sandbox has its own copy of this API, of the database under it and of the 
 Everything here also stands in PostgreSQL, where you may do as you like. Resetting the
 sandbox puts all of it back.
 """
+
+TABLES = (PLANS, SUBSCRIBERS, SUBSCRIPTIONS, INVOICES, PAYMENTS)
+
+EXAMPLES = {
+    "plans": "plan_team",
+    "subscribers": "sub_001",
+    "subscriptions": "sbn_001",
+    "invoices": "inv_007",
+    "payments": "pay_007",
+}
+"""Ids of the seed, to try things with."""
 
 PROBLEMS = {
     "400": "The body is no JSON",
@@ -56,8 +69,8 @@ def _around(paths: dict[str, Any], components: dict[str, Any]) -> dict[str, Any]
     return {
         "openapi": "3.1.0",
         "info": {"title": "Billing API", "version": "1", "description": DESCRIPTION},
-        "servers": [{"url": "/"}],
         "security": [{"key": []}],
+        "tags": [{"name": table.name, "description": getdoc(table.model)} for table in TABLES],
         "paths": paths,
         "components": {
             "schemas": components,
@@ -80,7 +93,7 @@ def _describe(
     described: dict[str, Any] = {
         "operationId": _operation_id(operation),
         "summary": operation.summary,
-        "description": inspect.getdoc(operation.handle) or operation.summary,
+        "description": getdoc(operation.handle),
         "tags": [operation.tag],
         "parameters": _parameters(operation, schemas, components),
         "responses": _responses(operation, schemas),
@@ -100,32 +113,31 @@ def _parameters(
 ) -> list[dict[str, Any]]:
     parameters: list[dict[str, Any]] = []
     if "{id}" in operation.path:
-        schema = {"type": "string", "pattern": "^[a-z0-9_]+$"}
+        schema = {
+            "type": "string",
+            "pattern": "^[a-z0-9_]+$",
+            "examples": [EXAMPLES[operation.tag]],
+        }
         parameters.append({"name": "id", "in": "path", "required": True, "schema": schema})
     if operation.query:
         name = schemas[operation.query]["$ref"].rpartition("/")[2]
         for field, schema in components.pop(name)["properties"].items():
-            parameters.append({"name": field, "in": "query", "schema": _not_null(schema)})
+            typed = {"type": "string", **schema}
+            parameters.append({"name": field, "in": "query", "schema": typed})
     return parameters
-
-
-def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A parameter that is absent is None to us; nobody can send null in a query."""
-    rest = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
-    options = [option for option in schema.get("anyOf", []) if option != {"type": "null"}]
-    if schema.get("default") not in (None, ""):
-        rest["default"] = schema["default"]
-    if "enum" in rest:
-        rest["enum"] = [value for value in rest["enum"] if value is not None]
-    return {**rest, **(options[0] if options else {})}
 
 
 def _responses(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
     content = {"application/json": {"schema": schemas[operation.answer]}}
     responses: dict[str, Any] = {str(operation.status): {"description": "Done", "content": content}}
-    problem = {"application/problem+json": {"schema": schemas[ProblemDetails]}}
     for status in _problems(operation):
-        responses[status] = {"description": PROBLEMS[status], "content": problem}
+        title = HTTPStatus(int(status)).phrase
+        example = {"type": "about:blank", "title": title, "status": int(status), "detail": "…"}
+        problem = {"schema": schemas[ProblemDetails], "example": example}
+        responses[status] = {
+            "description": PROBLEMS[status],
+            "content": {"application/problem+json": problem},
+        }
     return responses
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from .crud import reading
 from .database import Cursor
 from .models import (
     INVOICES,
     PAYMENTS,
-    Identifier,
     Invoice,
+    InvoiceId,
     Moment,
     Payment,
     PaymentMethod,
     PaymentStatus,
+    SubscriberId,
 )
 from .table import PageQuery
 from .web import Call, Operation, conflict, invalid
@@ -36,7 +37,7 @@ class NewPayment(Struct, forbid_unknown_fields=True):
     ``pending`` waits for a PATCH that settles it.
     """
 
-    invoice_id: Identifier
+    invoice_id: InvoiceId
     method: PaymentMethod = "card"
     status: Literal["succeeded", "failed", "pending"] = "succeeded"
     failure_reason: Reason | None = None
@@ -52,12 +53,12 @@ class PaymentChanges(Struct, forbid_unknown_fields=True):
 class PaymentQuery(PageQuery, kw_only=True):
     """Filters of the list of payments."""
 
-    invoice_id: Identifier | None = None
-    subscriber_id: Identifier | None = None
-    status: PaymentStatus | None = None
-    method: PaymentMethod | None = None
-    created_after: Moment | None = None
-    created_before: Moment | None = None
+    invoice_id: InvoiceId | UnsetType = UNSET
+    subscriber_id: SubscriberId | UnsetType = UNSET
+    status: PaymentStatus | UnsetType = UNSET
+    method: PaymentMethod | UnsetType = UNSET
+    created_after: Moment | UnsetType = UNSET
+    created_before: Moment | UnsetType = UNSET
 
 
 def record(

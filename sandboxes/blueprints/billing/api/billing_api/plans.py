@@ -33,9 +33,9 @@ class PlanChanges(Struct, forbid_unknown_fields=True):
 class PlanQuery(PageQuery, kw_only=True):
     """Filters of the list of plans."""
 
-    active: bool | None = None
-    currency: Currency | None = None
-    billing_interval: BillingInterval | None = None
+    active: bool | UnsetType = UNSET
+    currency: Currency | UnsetType = UNSET
+    billing_interval: BillingInterval | UnsetType = UNSET
 
 
 def create(call: Call) -> Plan:

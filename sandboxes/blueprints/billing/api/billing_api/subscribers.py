@@ -50,9 +50,9 @@ class SubscriberChanges(Struct, forbid_unknown_fields=True):
 class SubscriberQuery(PageQuery, kw_only=True):
     """Filters of the list of subscribers."""
 
-    email: Email | None = None
-    country: Country | None = None
-    stellar_address: StellarAddress | None = None
+    email: Email | UnsetType = UNSET
+    country: Country | UnsetType = UNSET
+    stellar_address: StellarAddress | UnsetType = UNSET
 
 
 def create(call: Call) -> Subscriber:

@@ -14,9 +14,10 @@ from .models import (
     SUBSCRIBERS,
     SUBSCRIPTIONS,
     Days,
-    Identifier,
     Moment,
     Plan,
+    PlanId,
+    SubscriberId,
     Subscription,
     SubscriptionStatus,
 )
@@ -27,15 +28,15 @@ from .web import Call, Operation, conflict
 class NewSubscription(Struct, forbid_unknown_fields=True):
     """A subscription to be. Without ``trial_days`` the trial is as long as the plan says."""
 
-    subscriber_id: Identifier
-    plan_id: Identifier
+    subscriber_id: SubscriberId
+    plan_id: PlanId
     trial_days: Days | None = None
 
 
 class SubscriptionChanges(Struct, forbid_unknown_fields=True):
     """What may change in a subscription. Another plan is billed from the next invoice on."""
 
-    plan_id: Identifier | UnsetType = UNSET
+    plan_id: PlanId | UnsetType = UNSET
     cancel_at_period_end: bool | UnsetType = UNSET
 
 
@@ -48,11 +49,11 @@ class Cancellation(Struct, forbid_unknown_fields=True):
 class SubscriptionQuery(PageQuery, kw_only=True):
     """Filters of the list of subscriptions."""
 
-    subscriber_id: Identifier | None = None
-    plan_id: Identifier | None = None
-    status: SubscriptionStatus | None = None
-    created_after: Moment | None = None
-    created_before: Moment | None = None
+    subscriber_id: SubscriberId | UnsetType = UNSET
+    plan_id: PlanId | UnsetType = UNSET
+    status: SubscriptionStatus | UnsetType = UNSET
+    created_after: Moment | UnsetType = UNSET
+    created_before: Moment | UnsetType = UNSET
 
 
 def subscribe(call: Call) -> Subscription:

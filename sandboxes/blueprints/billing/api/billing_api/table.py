@@ -6,7 +6,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
-from msgspec import UNSET, Meta, Struct, structs
+from msgspec import UNSET, Meta, Struct, UnsetType, structs
 from psycopg2.sql import SQL, Composable, Identifier, Placeholder
 
 from .database import Cursor
@@ -26,11 +26,14 @@ class Page(Struct, Generic[Row]):
     total: int
 
 
+PageCursor = Annotated[str, Meta(description="`next_cursor` of the page before")]
+
+
 class PageQuery(Struct, forbid_unknown_fields=True, kw_only=True):
     """Which part of a list; the filters of each resource come on top."""
 
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
-    cursor: Annotated[str, Meta(description="`next_cursor` of the page before")] = ""
+    cursor: PageCursor | UnsetType = UNSET
 
 
 class Table(Generic[Row]):
@@ -121,7 +124,7 @@ def _filters(query: PageQuery) -> tuple[list[Composable], list[object]]:
     filters = {
         name: value
         for name, value in structs.asdict(query).items()
-        if value is not None and name not in PageQuery.__struct_fields__
+        if value is not UNSET and name not in PageQuery.__struct_fields__
     }
     return [_condition(name) for name in filters], [*filters.values()]
 

@@ -1,0 +1,221 @@
+"""Invoices and payments: issued, paid, failed, refunded, voided, written off."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.billing.sandbox_api import Developer, refused
+
+pytestmark = pytest.mark.postgres
+
+
+def status_of(api: Developer, path: str) -> str:
+    return str(api.ok("GET", f"/v1/{path}")["status"])
+
+
+def payments_of(api: Developer, invoice: str) -> list[dict[str, Any]]:
+    return api.listed(f"/v1/payments?invoice_id={invoice}")
+
+
+def pay(api: Developer, invoice: str, **body: Any) -> dict[str, Any]:
+    return api.ok("POST", "/v1/payments", 201, json={"invoice_id": invoice, **body})
+
+
+def test_paying_an_invoice_records_the_payment(api: Developer) -> None:
+    paid = api.ok("POST", "/v1/invoices/inv_007/pay", json={"method": "stellar"})
+    assert paid["status"] == "paid" and paid["paid_at"]
+    payment = payments_of(api, "inv_007")[0]
+    assert (payment["status"], payment["method"]) == ("succeeded", "stellar")
+    assert (payment["amount"], payment["currency"]) == (paid["amount"], paid["currency"])
+    assert payment["processed_at"] == paid["paid_at"]
+    assert payment["subscriber_id"] == paid["subscriber_id"]
+
+
+def test_an_invoice_is_paid_by_card_unless_said_otherwise(api: Developer) -> None:
+    api.ok("POST", "/v1/invoices/inv_007/pay")
+    assert payments_of(api, "inv_007")[0]["method"] == "card"
+
+
+def test_what_was_given_up_can_still_be_paid(api: Developer) -> None:
+    paid = api.ok("POST", "/v1/invoices/inv_018/pay")
+    assert (paid["status"], paid["uncollectible_at"]) == ("paid", None)
+
+
+@pytest.mark.parametrize(
+    ("invoice", "action"),
+    [
+        ("inv_001", "pay"),
+        ("inv_008", "pay"),
+        ("inv_019", "pay"),
+        ("inv_001", "void"),
+        ("inv_019", "void"),
+        ("inv_007", "finalize"),
+        ("inv_001", "finalize"),
+        ("inv_008", "write-off"),
+        ("inv_018", "write-off"),
+    ],
+)
+def test_what_does_not_fit_the_status_is_a_conflict(
+    reader: Developer, invoice: str, action: str
+) -> None:
+    status = status_of(reader, f"invoices/{invoice}")
+    refused(reader.post(f"/v1/invoices/{invoice}/{action}"), 409, status)
+
+
+def test_of_many_who_pay_at_once_one_does(api: Developer) -> None:
+    def attempt(_: int) -> int:
+        return api.post("/v1/invoices/inv_007/pay").status_code
+
+    with ThreadPoolExecutor(12) as pool:
+        seen = sorted(pool.map(attempt, range(12)))
+    assert seen == [200] + [409] * 11
+    succeeded = [p for p in payments_of(api, "inv_007") if p["status"] == "succeeded"]
+    assert len(succeeded) == 1
+
+
+def test_an_overdue_subscription_catches_up_when_it_pays(api: Developer) -> None:
+    assert status_of(api, "subscriptions/sbn_004") == "past_due"
+    api.ok("POST", "/v1/invoices/inv_011/pay")
+    assert status_of(api, "subscriptions/sbn_004") == "active"
+
+
+def test_a_payment_can_be_made_to_fail(api: Developer) -> None:
+    failed = pay(api, "inv_007", status="failed", failure_reason="expired_card")
+    assert (failed["status"], failed["failure_reason"]) == ("failed", "expired_card")
+    assert status_of(api, "invoices/inv_007") == "open"
+    assert status_of(api, "subscriptions/sbn_002") == "past_due"
+    assert pay(api, "inv_007", status="failed", method="stellar")["failure_reason"]
+
+
+def test_a_pending_payment_is_settled_later(api: Developer) -> None:
+    pending = pay(api, "inv_007", status="pending")
+    assert (pending["status"], pending["processed_at"]) == ("pending", None)
+    assert status_of(api, "invoices/inv_007") == "open"
+    path = f"/v1/payments/{pending['id']}"
+    assert api.ok("PATCH", path, json={"status": "succeeded"})["processed_at"]
+    assert status_of(api, "invoices/inv_007") == "paid"
+    refused(api.patch(path, json={"status": "failed"}), 409, "succeeded")
+
+
+def test_a_second_payment_of_a_paid_invoice_is_a_conflict(api: Developer) -> None:
+    body = {"invoice_id": "inv_001"}
+    refused(api.post("/v1/payments", json=body), 409, "paid")
+    api.ok("POST", "/v1/invoices/inv_007/pay")
+    refused(api.patch("/v1/payments/pay_007", json={"status": "succeeded"}), 409, "paid")
+    assert api.ok("PATCH", "/v1/payments/pay_007", json={"status": "failed"})["failure_reason"]
+
+
+def test_a_late_failure_of_an_invoice_that_is_settled_hurts_nobody(api: Developer) -> None:
+    api.ok("POST", "/v1/invoices/inv_007/pay")
+    api.ok("PATCH", "/v1/payments/pay_007", json={"status": "failed"})
+    assert status_of(api, "subscriptions/sbn_002") == "active"
+
+
+def test_a_refund_gives_all_back_and_voids_the_invoice(api: Developer) -> None:
+    refunded = api.ok("POST", "/v1/payments/pay_001/refund")
+    assert refunded["status"] == "refunded" and refunded["refunded_at"]
+    invoice = api.ok("GET", "/v1/invoices/inv_001")
+    assert (invoice["status"], invoice["paid_at"]) == ("void", None)
+
+
+@pytest.mark.parametrize("payment", ["pay_007", "pay_009", "pay_020"])
+def test_only_a_payment_that_succeeded_is_refunded(reader: Developer, payment: str) -> None:
+    status = status_of(reader, f"payments/{payment}")
+    refused(reader.post(f"/v1/payments/{payment}/refund"), 409, status)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"invoice_id": "inv_x"}, "invoice_id"),
+        ({}, "invoice_id"),
+        ({"invoice_id": "inv_007", "method": "cash"}, "method"),
+        ({"invoice_id": "inv_007", "status": "refunded"}, "status"),
+        ({"invoice_id": "inv_007", "failure_reason": "none"}, "failure_reason"),
+        ({"invoice_id": "inv_007", "status": "failed", "failure_reason": "No!"}, "failure_reason"),
+        ({"invoice_id": "inv_007", "amount": "1.00"}, "amount"),
+    ],
+)
+def test_a_payment_that_makes_no_sense_is_told_by_its_field(
+    reader: Developer, body: dict[str, Any], field: str
+) -> None:
+    refused(reader.post("/v1/payments", json=body), 422, field=field)
+
+
+def test_an_invoice_of_a_subscription_takes_the_plans_price(api: Developer) -> None:
+    body = {"subscriber_id": "sub_001", "subscription_id": "sbn_001", "due_in_days": 3}
+    made = api.ok("POST", "/v1/invoices", 201, json=body)
+    assert (made["status"], made["amount"], made["currency"]) == ("open", "49.00", "USD")
+    due = datetime.fromisoformat(made["due_at"]) - datetime.fromisoformat(made["issued_at"])
+    assert due == timedelta(days=3)
+
+
+def test_an_invoice_needs_no_subscription_but_then_its_price(api: Developer) -> None:
+    body = {"subscriber_id": "sub_010", "description": "Onboarding"}
+    refused(api.post("/v1/invoices", json=body), 422, field="amount")
+    refused(api.post("/v1/invoices", json={**body, "amount": "80"}), 422, field="currency")
+    priced = {**body, "amount": "80", "currency": "CHF"}
+    made = api.ok("POST", "/v1/invoices", 201, json=priced)
+    assert (made["amount"], made["subscription_id"]) == ("80.00", None)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"subscriber_id": "sub_x"}, "subscriber_id"),
+        ({"subscriber_id": "sub_001", "subscription_id": "sbn_002"}, "subscription_id"),
+        ({"subscriber_id": "sub_001", "subscription_id": "sbn_x"}, "subscription_id"),
+        ({"subscriber_id": "sub_001", "due_in_days": 366}, "due_in_days"),
+        ({"subscriber_id": "sub_001", "status": "paid"}, "status"),
+    ],
+)
+def test_an_invoice_that_makes_no_sense_is_told_by_its_field(
+    reader: Developer, body: dict[str, Any], field: str
+) -> None:
+    refused(reader.post("/v1/invoices", json=body), 422, field=field)
+
+
+def test_a_draft_can_be_changed_and_then_issued(api: Developer) -> None:
+    body = {"subscriber_id": "sub_010", "amount": "80", "currency": "CHF", "draft": True}
+    draft = api.ok("POST", "/v1/invoices", 201, json=body)
+    assert (draft["status"], draft["issued_at"], draft["due_at"]) == ("draft", None, None)
+    path = f"/v1/invoices/{draft['id']}"
+    due = (datetime.now(UTC) + timedelta(days=40)).replace(microsecond=0)
+    changes = {"amount": "90.00", "currency": "EUR", "due_at": due.isoformat()}
+    assert api.ok("PATCH", path, json=changes)["amount"] == "90.00"
+    issued = api.ok("POST", f"{path}/finalize")
+    assert issued["status"] == "open" and issued["issued_at"]
+    assert datetime.fromisoformat(issued["due_at"]) == due
+
+
+def test_a_draft_that_was_due_before_it_is_issued_gets_a_new_date(api: Developer) -> None:
+    path = "/v1/invoices/inv_008"
+    api.ok("PATCH", path, json={"due_at": "2020-01-01T00:00:00Z"})
+    issued = api.ok("POST", f"{path}/finalize")
+    assert issued["due_at"] > issued["issued_at"]
+
+
+def test_the_price_of_an_open_invoice_stays(api: Developer) -> None:
+    path = "/v1/invoices/inv_007"
+    refused(api.patch(path, json={"amount": "1.00"}), 409, "open")
+    assert api.ok("PATCH", path, json={"description": "New words"})["description"] == "New words"
+    refused(api.patch(path, json={"due_at": "2020-01-01T00:00:00Z"}), 422, field="due_at")
+    refused(api.patch(path, json={"due_at": "9999-01-01T00:00:00Z"}), 422, field="due_at")
+    refused(api.patch("/v1/invoices/inv_001", json={"description": "x"}), 409, "paid")
+
+
+def test_an_open_invoice_is_voided_or_written_off(api: Developer) -> None:
+    assert api.ok("POST", "/v1/invoices/inv_007/void")["voided_at"]
+    assert api.ok("POST", "/v1/invoices/inv_011/write-off")["uncollectible_at"]
+    voided = api.ok("POST", "/v1/invoices/inv_011/void")
+    assert (voided["status"], voided["uncollectible_at"]) == ("void", None)
+
+
+def test_acting_on_what_is_not_there_is_not_found(reader: Developer) -> None:
+    for path in ("invoices/inv_x/pay", "invoices/inv_x/void", "payments/pay_x/refund"):
+        refused(reader.post(f"/v1/{path}"), 404)
+    refused(reader.patch("/v1/payments/pay_x", json={"status": "failed"}), 404)

@@ -1,0 +1,199 @@
+"""The blueprint as a sandbox on a real engine: launched, changed, reset, restarted."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Network
+from typing import Any
+
+import docker
+import psycopg
+import pytest
+from psycopg import errors
+
+from sandboxes.blueprints import addresses, load
+from sandboxes.runtime import SandboxSpec
+from sandboxes.runtime.docker import DockerRuntime
+from tests.billing.sandbox_api import TIME_LIMIT, Developer, refused
+
+pytestmark = pytest.mark.engine
+
+INSTANCE = f"tests-billing-{secrets.token_hex(4)}"
+SUBNETS = IPv4Network("10.215.0.0/20")
+LAUNCHED = datetime.now(UTC).replace(microsecond=0)
+
+
+@dataclass
+class Sandbox:
+    """A running one, and what its owner is told."""
+
+    spec: SandboxSpec
+    runtime: DockerRuntime
+    credentials: dict[str, str]
+    api: Developer
+
+    @property
+    def id(self) -> str:
+        return self.spec.id
+
+    @property
+    def database_url(self) -> str:
+        return self.credentials["database_url"]
+
+    def sql(self, query: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.database_url, connect_timeout=5) as connection:
+            return connection.execute(query).fetchall()  # type: ignore[arg-type]
+
+    def reset(self) -> None:
+        reset = load("billing").reset
+        code, output = self.runtime.execute(self.id, reset.service, reset.command, TIME_LIMIT)
+        assert (code, output) == (0, "")
+
+    def everything(self) -> dict[str, Any]:
+        """All that the API has to say."""
+        resources = ("plans", "subscribers", "subscriptions", "invoices", "payments")
+        return {name: self.api.listed(f"/v1/{name}?limit=100") for name in resources}
+
+    def container(self, service: str) -> str:
+        return f"{self.id}-{service}-1"
+
+
+def launch(runtime: DockerRuntime) -> Sandbox:
+    blueprint, sandbox_id = load("billing"), f"sbx_{secrets.token_hex(8)}"
+    values = blueprint.new_secrets()
+    variables = {**values, "SANDBOX_LAUNCHED_AT": LAUNCHED.isoformat()}
+    spec = blueprint.spec(sandbox_id, variables, disk_mb=2048)
+    found = addresses(runtime.create(spec, lambda _: None, 60))
+    credentials = blueprint.fill_credentials(values, found)
+    url = blueprint.endpoint_urls(found)["api"]
+    return Sandbox(spec, runtime, credentials, Developer(url, credentials["api_key"]))
+
+
+@pytest.fixture(scope="module")
+def runtime() -> Iterator[DockerRuntime]:
+    found = DockerRuntime(INSTANCE, SUBNETS)
+    yield found
+    for sandbox_id in found.observe():
+        found.destroy(sandbox_id)
+
+
+@pytest.fixture
+def sandbox(runtime: DockerRuntime) -> Iterator[Sandbox]:
+    found = launch(runtime)
+    yield found
+    found.api.close()
+    runtime.destroy(found.id)
+
+
+def test_a_launch_ends_with_the_seed_in_place_and_in_time(sandbox: Sandbox) -> None:
+    ready = sandbox.api.ok("GET", "/readyz")
+    seed = load("billing").seed
+    assert ready == {"status": "ready", **seed}
+    for table, count in seed.items():
+        assert sandbox.api.ok("GET", f"/v1/{table}")["total"] == count
+        assert sandbox.sql(f"SELECT count(*) FROM {table}") == [(count,)]
+    ((trial_end,),) = sandbox.sql("SELECT trial_end FROM subscriptions WHERE id = 'sbn_003'")
+    assert LAUNCHED < trial_end < LAUNCHED + timedelta(days=14)
+
+
+def test_a_sandbox_is_small(sandbox: Sandbox) -> None:
+    sandbox.everything()
+    assert sandbox.runtime.usage([sandbox.id])[sandbox.id].memory_mb < 60
+
+
+def test_a_reset_puts_everything_back_while_clients_are_connected(sandbox: Sandbox) -> None:
+    before = sandbox.everything()
+    connection = psycopg.connect(sandbox.database_url, autocommit=True)
+    for change in (
+        "DROP TABLE payments CASCADE",
+        "UPDATE subscribers SET name = 'Nobody'",
+        "ALTER ROLE developer PASSWORD 'mine'",
+        "ALTER ROLE developer SET default_transaction_read_only = on",
+        "ALTER DATABASE billing SET search_path = 'nowhere'",
+    ):
+        connection.execute(change)  # type: ignore[arg-type]
+    sandbox.api.ok("PATCH", "/v1/plans/plan_team", json={"name": "Changed"})
+    sandbox.reset()
+    with pytest.raises(errors.AdminShutdown, match="terminating connection"):
+        connection.execute("SELECT 1")
+    assert sandbox.everything() == before
+    assert sandbox.sql("SHOW default_transaction_read_only") == [("off",)]
+    sandbox.reset()
+    assert sandbox.everything() == before
+
+
+def test_a_reset_that_was_killed_halfway_is_finished_by_the_next(sandbox: Sandbox) -> None:
+    before = sandbox.everything()
+    for halfway in (
+        ["sh", "-c", "cd /opt/billing; sed '/^DROP/,$d' reset.sql | psql -Xq -v ON_ERROR_STOP=1"],
+        ["psql", "-c", "DROP DATABASE billing WITH (FORCE)"],
+    ):
+        assert sandbox.runtime.execute(sandbox.id, "db", halfway, TIME_LIMIT)[0] == 0
+    refused(sandbox.api.get("/readyz"), 503)
+    sandbox.reset()
+    assert sandbox.everything() == before
+
+
+def test_what_a_developer_changed_outlives_a_restart_and_a_kill(sandbox: Sandbox) -> None:
+    client = docker.APIClient()
+    sandbox.api.ok("PATCH", "/v1/plans/plan_team", json={"name": "Changed"})
+    before = sandbox.everything()
+    for end in ("stop", "kill"):
+        for service in ("db", "api"):
+            getattr(client, end)(sandbox.container(service))
+            exit_code = client.inspect_container(sandbox.container(service))["State"]["ExitCode"]
+            assert exit_code == (0 if end == "stop" else 137), service
+        found = addresses(sandbox.runtime.create(sandbox.spec, lambda _: None, 60))
+        url = load("billing").endpoint_urls(found)["api"]
+        sandbox.api = Developer(url, sandbox.credentials["api_key"])
+        assert sandbox.everything() == before
+
+
+def test_the_developer_takes_the_connections_but_not_the_apis(sandbox: Sandbox) -> None:
+    opened = [psycopg.connect(sandbox.database_url) for _ in range(14)]
+    with pytest.raises(psycopg.OperationalError, match="too many connections"):
+        psycopg.connect(sandbox.database_url)
+    assert sandbox.api.ok("GET", "/v1/plans")["total"] == 5
+    for connection in opened:
+        connection.close()
+
+
+def test_nobody_else_gets_into_the_cluster(sandbox: Sandbox) -> None:
+    for role, database in (("postgres", "postgres"), ("developer", "billing_template")):
+        url = sandbox.database_url.replace("/billing", f"/{database}").replace("developer", role)
+        with pytest.raises(psycopg.OperationalError, match=r"no pg_hba\.conf entry"):
+            psycopg.connect(url, connect_timeout=5)
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(sandbox.database_url, password="wrong", connect_timeout=5)
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({}, "DATABASE_PASSWORD is not set"),
+        ({"DATABASE_PASSWORD": "x"}, "SANDBOX_LAUNCHED_AT is ''"),
+        (
+            {"DATABASE_PASSWORD": "x", "SANDBOX_LAUNCHED_AT": "soon"},
+            "SANDBOX_LAUNCHED_AT is 'soon'",
+        ),
+        ({"DATABASE_PASSWORD": "x", "SANDBOX_LAUNCHED_AT": "2026-13-01T00:00:00Z"}, "2026-13-01"),
+    ],
+)
+def test_a_database_without_a_sound_environment_says_so_and_ends(
+    environment: dict[str, str], words: str
+) -> None:
+    client = docker.APIClient()
+    image = next(s.image for s in load("billing").services if s.name == "db")
+    container = client.create_container(
+        image, environment=environment, host_config=client.create_host_config(init=True)
+    )["Id"]
+    try:
+        client.start(container)
+        assert client.wait(container, timeout=TIME_LIMIT)["StatusCode"] == 64
+        said = client.logs(container).decode().splitlines()
+        assert len(said) == 1 and words in said[0]
+    finally:
+        client.remove_container(container, force=True)

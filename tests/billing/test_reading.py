@@ -1,0 +1,151 @@
+"""Lists, filters, cursors, and single things."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+
+from tests.billing.sandbox_api import Developer, refused
+
+pytestmark = pytest.mark.postgres
+
+COUNTS = {"plans": 5, "subscribers": 10, "subscriptions": 10, "invoices": 20, "payments": 21}
+
+
+@pytest.mark.parametrize("resource", COUNTS)
+def test_a_list_tells_how_much_there_is_newest_first(reader: Developer, resource: str) -> None:
+    page = reader.ok("GET", f"/v1/{resource}?limit=100")
+    assert page.keys() == {"data", "has_more", "next_cursor", "total"}
+    assert len(page["data"]) == page["total"] == COUNTS[resource]
+    assert page["has_more"] is False and page["next_cursor"] is None
+    made = [(row["created_at"], row["id"]) for row in page["data"]]
+    assert made == sorted(made, reverse=True)
+
+
+@pytest.mark.parametrize("resource", COUNTS)
+@pytest.mark.parametrize("limit", [1, 3, 4])
+def test_cursors_lead_through_a_whole_list(reader: Developer, resource: str, limit: int) -> None:
+    seen, cursor = [], ""
+    while True:
+        page = reader.ok("GET", f"/v1/{resource}", params={"limit": limit, "cursor": cursor})
+        assert page["total"] == COUNTS[resource]
+        assert page["has_more"] == (page["next_cursor"] is not None)
+        seen += page["data"]
+        if not page["has_more"]:
+            break
+        assert len(page["data"]) == limit
+        cursor = page["next_cursor"]
+    assert seen == reader.ok("GET", f"/v1/{resource}?limit=100")["data"]
+
+
+def test_a_cursor_keeps_its_place_while_rows_are_added(api: Developer) -> None:
+    first = api.ok("GET", "/v1/plans?limit=2")
+    api.ok("POST", "/v1/plans", 201, json={"name": "New", "amount": "1.00", "currency": "USD"})
+    second = api.ok("GET", "/v1/plans", params={"limit": 100, "cursor": first["next_cursor"]})
+    assert len(second["data"]) == 3
+    assert not {row["id"] for row in second["data"]} & {row["id"] for row in first["data"]}
+
+
+def test_a_page_has_twenty_rows_unless_asked_otherwise(reader: Developer) -> None:
+    page = reader.ok("GET", "/v1/payments")
+    assert len(page["data"]) == 20 and page["has_more"]
+
+
+@pytest.mark.parametrize("resource", COUNTS)
+def test_each_thing_of_a_list_can_be_got_by_its_id(reader: Developer, resource: str) -> None:
+    row = reader.ok("GET", f"/v1/{resource}?limit=1")["data"][0]
+    assert reader.ok("GET", f"/v1/{resource}/{row['id']}") == row
+
+
+def test_money_is_a_decimal_string_and_times_are_in_utc(reader: Developer) -> None:
+    invoice = reader.ok("GET", "/v1/invoices/inv_005")
+    assert (invoice["amount"], invoice["currency"]) == ("199.00", "EUR")
+    assert invoice["paid_at"].endswith("Z")
+    assert datetime.fromisoformat(invoice["paid_at"]).tzinfo == UTC
+
+
+@pytest.mark.parametrize(
+    ("query", "ids"),
+    [
+        ("plans?active=false", ["plan_classic"]),
+        ("plans?currency=USD&billing_interval=year", ["plan_team_yearly"]),
+        ("subscribers?email=AMARA.Okafor@example.com", ["sub_001"]),
+        ("subscribers?country=JP", ["sub_004"]),
+        ("subscribers?country=AQ", []),
+        ("subscriptions?status=paused", ["sbn_006"]),
+        ("subscriptions?subscriber_id=sub_009", ["sbn_010", "sbn_009"]),
+        ("subscriptions?plan_id=plan_business&status=past_due", ["sbn_004"]),
+        ("invoices?status=uncollectible", ["inv_018"]),
+        ("invoices?subscription_id=sbn_002&status=paid", ["inv_006", "inv_005"]),
+        ("invoices?currency=GBP", ["inv_016", "inv_015"]),
+        ("payments?status=refunded", ["pay_020"]),
+        ("payments?invoice_id=inv_010", ["pay_010", "pay_009"]),
+        ("payments?method=bank_transfer&status=pending", ["pay_007"]),
+        ("payments?subscriber_id=sub_008", ["pay_019", "pay_018"]),
+    ],
+)
+def test_filters_leave_what_fits(reader: Developer, query: str, ids: list[str]) -> None:
+    assert [row["id"] for row in reader.listed(f"/v1/{query}")] == ids
+
+
+def test_invoices_are_found_by_when_they_are_due(reader: Developer) -> None:
+    now = datetime.now(UTC).isoformat()
+    overdue = reader.ok("GET", "/v1/invoices", params={"status": "open", "due_before": now})
+    assert [row["id"] for row in overdue["data"]] == ["inv_011"]
+    ahead = reader.ok("GET", "/v1/invoices", params={"status": "open", "due_after": now})
+    assert [row["id"] for row in ahead["data"]] == ["inv_007"]
+
+
+def test_lists_are_filtered_by_when_rows_were_made(reader: Developer) -> None:
+    middle = (datetime.now(UTC) - timedelta(days=45)).isoformat()
+    for resource in ("subscriptions", "invoices", "payments"):
+        before = reader.ok("GET", f"/v1/{resource}", params={"created_before": middle})["total"]
+        after = reader.ok("GET", f"/v1/{resource}", params={"created_after": middle})["total"]
+        assert before and after and before + after == COUNTS[resource]
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "words"),
+    [
+        ("limit=0", "limit", ">= 1"),
+        ("limit=101", "limit", "<= 100"),
+        ("limit=ten", "limit", "an integer"),
+        ("cursor=nonsense", "cursor", "next_cursor"),
+        ("cursor=%00", "cursor", "NUL"),
+        ("status=lost", "status", "draft, open, paid, void, uncollectible"),
+        ("stauts=open", "stauts", "no such"),
+        ("due_after=yesterday", "due_after", "2026-01-31T09:30:00Z"),
+        ("due_after=2026-01-01T00:00:00", "due_after", "zone"),
+        ("subscriber_id=", "subscriber_id", "must be"),
+    ],
+)
+def test_a_query_that_makes_no_sense_is_told_by_its_name(
+    reader: Developer, query: str, field: str, words: str
+) -> None:
+    refused(reader.get(f"/v1/invoices?{query}"), 422, words, field=field)
+
+
+def test_a_parameter_that_is_given_twice_is_refused(reader: Developer) -> None:
+    refused(reader.get("/v1/invoices?status=open&status=paid"), 422, "once")
+
+
+@pytest.mark.parametrize("moment", ["x y", "2026-01-01T00:00:00+00:00 inv_001"])
+def test_a_made_up_cursor_breaks_nothing(reader: Developer, moment: str) -> None:
+    cursor = base64.urlsafe_b64encode(moment.encode()).decode()
+    assert reader.get("/v1/invoices", params={"cursor": cursor}).status_code in (200, 422)
+
+
+@pytest.mark.parametrize("resource", COUNTS)
+@pytest.mark.parametrize("row_id", ["nothing", "sub_999", "%00", "..", "a%20b", "%F0%9F%98%80"])
+def test_what_is_not_there_is_not_found(reader: Developer, resource: str, row_id: str) -> None:
+    refused(reader.get(f"/v1/{resource}/{row_id}"), 404)
+
+
+def test_what_is_changed_in_sql_is_what_the_api_answers(
+    api: Developer, db: psycopg.Connection
+) -> None:
+    db.execute("UPDATE subscribers SET company = 'Übermut & Söhne' WHERE id = 'sub_001'")
+    assert api.ok("GET", "/v1/subscribers/sub_001")["company"] == "Übermut & Söhne"

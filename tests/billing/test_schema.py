@@ -1,0 +1,112 @@
+"""The schema: nonsense is refused, whoever tries it."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from psycopg import errors
+
+pytestmark = pytest.mark.postgres
+
+NONSENSE = {
+    "UPDATE invoices SET status = 'paid', paid_at = now() WHERE id = 'inv_007'":
+        "paid_invoice_has_a_succeeded_payment",
+    "UPDATE payments SET status = 'succeeded', failure_reason = NULL WHERE id = 'pay_011'":
+        "succeeded_payment_has_a_paid_invoice",
+    "DELETE FROM payments WHERE id = 'pay_001'": "paid_invoice_has_a_succeeded_payment",
+    "UPDATE invoices SET status = 'open', paid_at = NULL WHERE id = 'inv_001'":
+        "succeeded_payment_has_a_paid_invoice",
+    "UPDATE invoices SET paid_at = NULL WHERE id = 'inv_001'": "paid_has_its_date",
+    "UPDATE invoices SET paid_at = issued_at - interval '1 day' WHERE id = 'inv_001'":
+        "paid_after_it_is_issued",
+    "UPDATE invoices SET status = 'void' WHERE id = 'inv_007'": "void_has_its_date",
+    "UPDATE invoices SET status = 'lost' WHERE id = 'inv_007'": "invoice_status_is_known",
+    "UPDATE invoices SET issued_at = NULL WHERE id = 'inv_007'": "issued_unless_draft",
+    "UPDATE invoices SET due_at = issued_at - interval '1 s' WHERE id = 'inv_007'":
+        "due_after_it_is_issued",
+    "UPDATE invoices SET due_at = 'infinity' WHERE id = 'inv_008'": "due_in_this_century",
+    "UPDATE invoices SET subscriber_id = 'sub_010' WHERE id = 'inv_008'":
+        "subscription_is_the_subscribers",
+    "UPDATE invoices SET amount = 1 WHERE id = 'inv_007'": "payment_is_of_the_whole_invoice",
+    "UPDATE invoices SET amount = -1 WHERE id = 'inv_008'": "amount_is_positive",
+    "UPDATE invoices SET currency = 'JPY' WHERE id = 'inv_008'": "currency_is_known",
+    "UPDATE invoices SET period_end = period_start WHERE id = 'inv_008'":
+        "invoice_period_ends_after_it_starts",
+    "UPDATE payments SET amount = 1 WHERE id = 'pay_007'": "payment_is_of_the_whole_invoice",
+    "UPDATE payments SET status = 'failed', processed_at = now() WHERE id = 'pay_007'":
+        "failed_has_its_reason",
+    "UPDATE payments SET refunded_at = now() WHERE id = 'pay_011'": "refunded_has_its_date",
+    "UPDATE subscriptions SET status = 'paused' WHERE id = 'sbn_001'": "paused_has_its_date",
+    "UPDATE subscriptions SET canceled_at = now() WHERE id = 'sbn_001'": "canceled_has_its_date",
+    "UPDATE subscriptions SET trial_end = NULL WHERE id = 'sbn_003'": "trial_has_an_end",
+    "UPDATE subscriptions SET current_period_end = started_at WHERE id = 'sbn_001'":
+        "period_ends_after_it_starts",
+    "INSERT INTO subscriptions SELECT 'sbn_x', subscriber_id, plan_id, status, started_at,"
+    " current_period_start, current_period_end FROM subscriptions WHERE id = 'sbn_001'":
+        "one_live_subscription_to_a_plan",
+    "UPDATE subscribers SET email = 'MATEO.rossi@example.org' WHERE id = 'sub_001'":
+        "subscriber_email_is_unique",
+    "UPDATE subscribers SET email = 'nobody' WHERE id = 'sub_001'": "email_looks_like_one",
+    "UPDATE subscribers SET stellar_address = 'GABC' WHERE id = 'sub_001'":
+        "stellar_address_looks_like_one",
+    "DELETE FROM plans WHERE id = 'plan_team'": "subscriptions_plan_id_fkey",
+    "UPDATE plans SET id = 'team' WHERE id = 'plan_classic'": "plan_id_has_its_prefix",
+    "UPDATE plans SET billing_interval = 'week'": "billing_interval_is_known",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("statement", "rule"), NONSENSE.items(), ids=NONSENSE.values())
+def test_nonsense_is_refused_by_the_rule_that_it_breaks(
+    undone: psycopg.Connection, statement: str, rule: str
+) -> None:
+    with pytest.raises(errors.IntegrityError) as refusal:
+        undone.execute(f"{statement}; SET CONSTRAINTS ALL IMMEDIATE")
+    assert refusal.value.diag.constraint_name == rule
+
+
+def test_an_invoice_may_be_paid_in_sql_together_with_its_payment(db: psycopg.Connection) -> None:
+    with db.transaction():
+        db.execute("UPDATE invoices SET status = 'paid', paid_at = now() WHERE id = 'inv_007'")
+        db.execute(
+            "UPDATE payments SET status = 'succeeded', processed_at = now() WHERE id = 'pay_007'"
+        )
+    assert db.execute("SELECT status FROM invoices WHERE id = 'inv_007'").fetchone() == ("paid",)
+
+
+def test_a_row_made_in_sql_gets_an_id_with_its_prefix(db: psycopg.Connection) -> None:
+    row = db.execute(
+        "INSERT INTO subscribers (name, email, country) VALUES ('A', 'a@example.com', 'DE')"
+        " RETURNING id ~ '^sub_[0-9a-f]{20}$', stellar_address"
+    ).fetchone()
+    assert row == (True, None)
+
+
+def test_a_change_is_dated(db: psycopg.Connection) -> None:
+    row = db.execute(
+        "UPDATE plans SET description = 'x' WHERE id = 'plan_team'"
+        " RETURNING updated_at > now() - interval '1 minute', created_at < updated_at"
+    ).fetchone()
+    assert row == (True, True)
+
+
+def test_the_developer_owns_what_is_in_the_database_and_nothing_outside_of_it(
+    db: psycopg.Connection,
+) -> None:
+    for mine in (
+        "DROP TABLE payments CASCADE",
+        "CREATE SCHEMA mine",
+        "CREATE TABLE mine.notes (text text)",
+        "ALTER TABLE plans ADD COLUMN colour text",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql RETURN 1",
+    ):
+        db.execute(mine)  # type: ignore[arg-type]
+    for theirs in (
+        "CREATE DATABASE other",
+        "CREATE ROLE friend",
+        "ALTER ROLE developer SUPERUSER",
+        "ALTER SYSTEM SET work_mem = '1GB'",
+        "COPY (SELECT 1) TO PROGRAM 'true'",
+        "SELECT pg_read_file('/etc/passwd')",
+    ):
+        with pytest.raises(errors.InsufficientPrivilege):
+            db.execute(theirs)  # type: ignore[arg-type]

@@ -1,0 +1,189 @@
+"""The seed: exactly so many of each, and nothing in it contradicts anything else."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import psycopg
+import pytest
+from stellar_sdk import StrKey
+
+from sandboxes.blueprints import load
+from tests.billing.conftest import Connect, put_seed
+
+pytestmark = pytest.mark.postgres
+
+STATUSES = {
+    "subscriptions": {"trialing", "active", "past_due", "paused", "canceled"},
+    "invoices": {"draft", "open", "paid", "void", "uncollectible"},
+    "payments": {"pending", "succeeded", "failed", "refunded"},
+}
+
+# Each finds the rows that would contradict a rule that the seed keeps at any launch.
+CONTRADICTIONS = {
+    "an amount that is not the plan's": """
+        SELECT i.id FROM invoices i JOIN subscriptions s ON s.id = i.subscription_id
+        JOIN plans p ON p.id = s.plan_id
+        WHERE (i.amount, i.currency) IS DISTINCT FROM (p.amount, p.currency)""",
+    "a paid invoice without one succeeded payment of that moment": """
+        SELECT i.id FROM invoices i LEFT JOIN payments p
+        ON p.invoice_id = i.id AND p.status = 'succeeded' AND p.processed_at = i.paid_at
+        WHERE i.status = 'paid' AND p.id IS NULL""",
+    "a payment that differs from its invoice": """
+        SELECT p.id FROM payments p JOIN invoices i ON i.id = p.invoice_id
+        WHERE (p.amount, p.currency, p.subscriber_id)
+            IS DISTINCT FROM (i.amount, i.currency, i.subscriber_id)""",
+    "a payment of a draft, or before the invoice was issued": """
+        SELECT p.id FROM payments p JOIN invoices i ON i.id = p.invoice_id
+        WHERE i.issued_at IS NULL OR p.created_at < i.issued_at""",
+    "a payment that was processed before it was made": """
+        SELECT id FROM payments WHERE processed_at < created_at""",
+    "an invoice of a period that the subscription's calendar doesn't have": """
+        SELECT i.id FROM invoices i JOIN subscriptions s ON s.id = i.subscription_id
+        JOIN plans p ON p.id = s.plan_id
+        WHERE NOT EXISTS (
+            SELECT FROM generate_series(0, 24) n, LATERAL (
+                SELECT coalesce(s.trial_end, s.started_at) AS first,
+                       ('1 ' || p.billing_interval)::interval AS step) c
+            WHERE i.period_start = c.first + n * c.step
+              AND i.period_end = c.first + (n + 1) * c.step)""",
+    "a period that is billed twice": """
+        SELECT min(id) FROM invoices GROUP BY subscription_id, period_start HAVING count(*) > 1""",
+    "a gap between the periods that are billed": """
+        SELECT s.id FROM subscriptions s JOIN invoices i ON i.subscription_id = s.id
+        WHERE s.status <> 'trialing' GROUP BY s.id
+        HAVING count(*) <> count(*) FILTER (WHERE i.period_start <= s.current_period_start)
+            OR min(i.period_start) <> s.started_at
+            OR max(i.period_start) <> s.current_period_start""",
+    "a live subscription whose current period is not current": """
+        SELECT id FROM subscriptions WHERE status <> 'canceled'
+        AND NOT (current_period_start <= %(now)s AND current_period_end > %(now)s)""",
+    "a trial that is over, or that is not what the period is": """
+        SELECT id FROM subscriptions WHERE status = 'trialing'
+        AND (trial_end <= %(now)s OR trial_end <> current_period_end)""",
+    "a pause or an end outside of the period that was current": """
+        SELECT id FROM subscriptions WHERE coalesce(paused_at, canceled_at)
+        NOT BETWEEN current_period_start AND current_period_end""",
+    "a past due subscription without an overdue invoice and a failed payment": """
+        SELECT s.id FROM subscriptions s WHERE s.status = 'past_due' AND NOT EXISTS (
+            SELECT FROM invoices i JOIN payments p ON p.invoice_id = i.id
+            WHERE i.subscription_id = s.id AND i.status = 'open' AND i.due_at < %(now)s
+              AND p.status = 'failed')""",
+    "an overdue invoice of a subscription that isn't past due": """
+        SELECT i.id FROM invoices i JOIN subscriptions s ON s.id = i.subscription_id
+        WHERE i.status = 'open' AND i.due_at < %(now)s AND s.status <> 'past_due'""",
+    "a subscriber who came after the subscription": """
+        SELECT s.id FROM subscriptions s JOIN subscribers u ON u.id = s.subscriber_id
+        WHERE u.created_at > s.created_at""",
+    "a plan that came after a subscription to it": """
+        SELECT s.id FROM subscriptions s JOIN plans p ON p.id = s.plan_id
+        WHERE p.created_at > s.created_at""",
+    "a change before the beginning, or in the future": """
+        SELECT id FROM (SELECT id, created_at, updated_at FROM plans
+            UNION ALL SELECT id, created_at, updated_at FROM subscribers
+            UNION ALL SELECT id, created_at, updated_at FROM subscriptions
+            UNION ALL SELECT id, created_at, updated_at FROM invoices
+            UNION ALL SELECT id, created_at, updated_at FROM payments) r
+        WHERE created_at > updated_at OR updated_at > %(now)s""",
+    "something that already happened, in the future": """
+        SELECT id FROM invoices
+        WHERE greatest(issued_at, paid_at, voided_at, uncollectible_at) > %(now)s
+        UNION ALL SELECT id FROM payments WHERE greatest(processed_at, refunded_at) > %(now)s
+        UNION ALL SELECT id FROM subscriptions
+        WHERE greatest(started_at, paused_at, canceled_at) > %(now)s""",
+    "something that comes due while a sandbox lives": """
+        SELECT id FROM (SELECT id, due_at AS at FROM invoices
+            UNION ALL SELECT id, current_period_end FROM subscriptions
+            UNION ALL SELECT id, trial_end FROM subscriptions) r
+        WHERE at BETWEEN %(now)s AND %(now)s + interval '4 hours'""",
+}  # fmt: skip
+
+
+def contradictions(connection: psycopg.Connection, now: datetime) -> dict[str, list[tuple[str]]]:
+    found = {
+        what: connection.execute(query, {"now": now}).fetchall()
+        for what, query in CONTRADICTIONS.items()
+    }
+    return {what: rows for what, rows in found.items() if rows}
+
+
+def test_there_are_exactly_as_many_rows_as_the_blueprint_promises(
+    undone: psycopg.Connection,
+) -> None:
+    promised = load("billing").seed
+    assert promised == {"plans": 5, "subscribers": 10, "invoices": 20}
+    for table, count in promised.items():
+        assert undone.execute(f"SELECT count(*) FROM {table}").fetchone() == (count,)
+
+
+@pytest.mark.parametrize("table", STATUSES)
+def test_every_status_occurs(undone: psycopg.Connection, table: str) -> None:
+    rows = undone.execute(f"SELECT DISTINCT status FROM {table}").fetchall()
+    assert {status for (status,) in rows} == STATUSES[table]
+
+
+def test_several_currencies_and_both_intervals_occur(undone: psycopg.Connection) -> None:
+    rows = undone.execute("SELECT currency, billing_interval, active FROM plans").fetchall()
+    assert len({currency for currency, _, _ in rows}) >= 3
+    assert {interval for _, interval, _ in rows} == {"month", "year"}
+    assert {active for _, _, active in rows} == {True, False}
+
+
+def test_money_has_two_decimals(undone: psycopg.Connection) -> None:
+    for (amount,) in undone.execute("SELECT amount FROM invoices").fetchall():
+        assert isinstance(amount, Decimal) and amount.as_tuple().exponent == -2
+
+
+def test_subscribers_are_reachable_only_in_examples(undone: psycopg.Connection) -> None:
+    rows = undone.execute("SELECT email, name, country FROM subscribers").fetchall()
+    assert all(e.split("@")[1] in ("example.com", "example.org", "example.net") for e, _, _ in rows)
+    assert len({name for _, name, _ in rows}) == len(rows) == len({c for _, _, c in rows})
+
+
+def test_every_stellar_address_has_a_valid_checksum(undone: psycopg.Connection) -> None:
+    rows = undone.execute("SELECT stellar_address FROM subscribers").fetchall()
+    assert len(rows) == 10
+    assert all(StrKey.is_valid_ed25519_public_key(address) for (address,) in rows)
+
+
+def test_new_invoices_go_on_counting(undone: psycopg.Connection) -> None:
+    undone.execute(
+        "INSERT INTO invoices (subscriber_id, status, amount, currency)"
+        " VALUES ('sub_001', 'draft', 1, 'USD')"
+    )
+    assert undone.execute("SELECT max(number) FROM invoices").fetchone() == ("INV-1021",)
+
+
+def test_nothing_contradicts_anything_else(
+    undone: psycopg.Connection, launched_at: datetime
+) -> None:
+    assert contradictions(undone, launched_at) == {}
+
+
+@pytest.mark.parametrize(("year", "hour"), [(2027, 0), (2028, 23)])
+def test_nothing_contradicts_anything_else_whatever_day_it_is_launched(
+    connect: Connect, empty: str, year: int, hour: int
+) -> None:
+    connection = connect(empty, autocommit=False)
+    start = datetime(year, 1, 1, hour, 59, 59, tzinfo=UTC)
+    days = (start + timedelta(days=day) for day in range(366))
+    for launch in (day for day in days if day.day in (1, 2, 15, 28, 29, 30, 31)):
+        put_seed(connection, launch)
+        assert contradictions(connection, launch) == {}, launch
+        connection.rollback()
+
+
+def test_the_same_launch_gives_the_same_rows(connect: Connect, empty: str) -> None:
+    connection = connect(empty, autocommit=False)
+    seen = []
+    for zone in ("UTC", "Pacific/Auckland"):
+        connection.execute(f"SET LOCAL timezone = '{zone}'")
+        put_seed(connection, datetime(2026, 3, 31, 23, 30, tzinfo=UTC))
+        rows = connection.execute(
+            "SELECT i.*, p.* FROM invoices i LEFT JOIN payments p ON p.invoice_id = i.id"
+            " ORDER BY i.id, p.id"
+        )
+        seen.append(rows.fetchall())
+        connection.rollback()
+    assert seen[0] == seen[1]

@@ -1,0 +1,88 @@
+"""The API keeps to its own OpenAPI document, whatever is sent to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hypothesis
+import pytest
+import schemathesis
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    ignored_auth,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+
+from tests.billing.sandbox_api import Developer
+
+pytestmark = pytest.mark.postgres
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    negative_data_rejection,
+    ignored_auth,
+    unsupported_method,
+]
+
+
+RESOURCES = ("plans", "subscribers", "subscriptions", "invoices", "payments")
+
+
+@pytest.mark.parametrize("mode", GenerationMode)
+@pytest.mark.parametrize("resource", RESOURCES)
+def test_whatever_is_sent_the_answer_is_one_that_is_described(
+    api: Developer, resource: str, mode: GenerationMode
+) -> None:
+    document = schemathesis.openapi.from_url(f"{api.base_url}/openapi.json")
+    for result in document.include(path_regex=f"^/v1/{resource}").get_all_operations():
+        attempt(api, result.ok(), mode)
+
+
+def attempt(api: Developer, operation: Any, mode: GenerationMode) -> None:
+    """Call the operation with what fits its description, or just doesn't."""
+    if mode is GenerationMode.NEGATIVE and not (operation.query or operation.body):
+        return
+
+    @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
+    @hypothesis.settings(max_examples=15, deadline=None, derandomize=True, database=None)
+    def call(case: schemathesis.Case) -> None:
+        headers = {"Authorization": api.headers["Authorization"]}
+        case.call_and_validate(headers=headers, checks=CHECKS)
+
+    call()
+
+
+def test_every_operation_is_described(reader: Developer) -> None:
+    document = reader.ok("GET", "/openapi.json")
+    assert document["openapi"].startswith("3.1")
+    operations = {
+        f"{method.upper()} {path}": operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+    for resource in RESOURCES:
+        lists, ones = f"/v1/{resource}", f"/v1/{resource}/{{id}}"
+        assert operations.keys() >= {
+            f"GET {lists}",
+            f"POST {lists}",
+            f"GET {ones}",
+            f"PATCH {ones}",
+        }
+    for action in ("pause", "resume", "cancel"):
+        assert f"POST /v1/subscriptions/{{id}}/{action}" in operations
+    for action in ("finalize", "pay", "void", "write-off"):
+        assert f"POST /v1/invoices/{{id}}/{action}" in operations
+    assert "POST /v1/payments/{id}/refund" in operations
+    for name, operation in operations.items():
+        assert operation["summary"] and operation["description"], name
+    assert len({operation["operationId"] for operation in operations.values()}) == len(operations)

@@ -1,0 +1,264 @@
+"""Images are built when something in them has changed, and only then."""
+
+from __future__ import annotations
+
+import io
+import secrets
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import docker
+import pytest
+from django.core.management import CommandError, call_command
+
+from sandboxes.blueprints import load
+from sandboxes.runtime import RuntimeFailure
+from sandboxes.runtime.docker.base_image import ensure_base
+from sandboxes.runtime.docker.build_context import BuildContext
+from sandboxes.runtime.docker.images import (
+    IMAGE,
+    BuildFailed,
+    Wanted,
+    ensure_image,
+    ensure_images,
+)
+
+DOCKERFILE = "ARG BASE\nFROM ${BASE}\nCOPY data /data\n"
+
+
+@dataclass
+class Project:
+    """A folder to build from: a Dockerfile below it that copies the folder `data`."""
+
+    root: Path
+    image: str = field(default_factory=lambda: f"sandboxportal-tests/{secrets.token_hex(6)}")
+    said: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.write(".dockerignore", "*\n!data\n")
+        self.write("images/Dockerfile", DOCKERFILE)
+        self.write("data/greeting", "hello\n")
+
+    @property
+    def dockerfile(self) -> Path:
+        return self.root / "images" / "Dockerfile"
+
+    @property
+    def context(self) -> BuildContext:
+        return BuildContext(self.root, self.dockerfile)
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(self.image, self.root, self.dockerfile)
+
+    def write(self, name: str, text: str) -> Path:
+        file = self.root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return file
+
+    def names(self) -> list[str]:
+        return [file.relative_to(self.root).as_posix() for file in self.context.files()]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+def test_only_what_is_not_ignored_is_sent(project: Project) -> None:
+    project.write("secrets.txt", "x")
+    assert project.names() == ["data/greeting", "images/Dockerfile"]
+
+
+def test_a_dockerfile_may_ignore_more_for_itself(project: Project) -> None:
+    project.write("images/Dockerfile.dockerignore", "*\n!other\n")
+    project.write("other/file", "x")
+    assert project.names() == ["images/Dockerfile", "other/file"]
+
+
+def test_without_anything_ignored_all_is_sent(project: Project) -> None:
+    (project.root / ".dockerignore").unlink()
+    project.write("more", "x")
+    assert project.names() == ["data/greeting", "images/Dockerfile", "more"]
+
+
+def test_the_fingerprint_follows_every_input(project: Project) -> None:
+    seen = [project.context.fingerprint("base")]
+    assert project.context.fingerprint("base") == seen[0]
+    seen.append(project.context.fingerprint("another base"))
+    for name, text in (
+        ("data/greeting", "good evening\n"),
+        ("data/another", ""),
+        ("images/Dockerfile", DOCKERFILE + "USER 1000\n"),
+        ("images/requirements.txt", "six==1.17.0\n"),
+        ("images/requirements.txt", "six==1.16.0\n"),
+    ):
+        project.write(name, text)
+        seen.append(project.context.fingerprint("base"))
+    (project.root / "data" / "greeting").chmod(0o755)
+    seen.append(project.context.fingerprint("base"))
+    (project.root / "data" / "another").rename(project.root / "data" / "renamed")
+    seen.append(project.context.fingerprint("base"))
+    assert len(set(seen)) == len(seen)
+
+
+def test_the_fingerprint_ignores_what_is_not_sent(project: Project) -> None:
+    before = project.context.fingerprint()
+    project.write("notes.txt", "x")
+    (project.root / "data" / "greeting").touch()
+    assert project.context.fingerprint() == before
+
+
+def test_an_archive_tells_nothing_of_who_made_it(project: Project) -> None:
+    with project.context.archive("amd64") as archive, tarfile.open(fileobj=archive) as tar:
+        members = tar.getmembers()
+    assert [member.name for member in members] == ["data/greeting", "images/Dockerfile"]
+    assert {(member.mtime, member.uid, member.uname, member.mode) for member in members} == {
+        (0, 0, "", 0o644)
+    }
+
+
+def test_packages_that_cannot_be_had_are_told(project: Project) -> None:
+    project.write("images/requirements.txt", "six==1.17.0 --hash=sha256:" + "0" * 64)
+    with pytest.raises(RuntimeFailure, match=r"requirements\.txt could not be fetched"):
+        project.context.archive("amd64")
+
+
+@pytest.mark.parametrize(("architecture", "machine"), [("amd64", "x86_64"), ("arm64", "aarch64")])
+def test_the_wheels_are_those_of_the_engines_machine(architecture: str, machine: str) -> None:
+    (spec,) = (spec for image, spec in load("billing").builds.items() if "api" in image)
+    context = BuildContext(spec.context, spec.dockerfile)
+    with context.archive(architecture) as archive, tarfile.open(fileobj=archive) as tar:
+        names = tar.getnames()
+    compiled = [name for name in names if name.startswith("site-packages/psycopg2/_psycopg")]
+    assert compiled and all(machine in name and "311" in name for name in compiled)
+    assert "site-packages/waitress/server.py" in names
+    assert not any("__pycache__" in name for name in names)
+
+
+class Engine:
+    """The machine's engine, on which nothing of a project is left."""
+
+    def __init__(self, project: Project) -> None:
+        self.client = docker.APIClient(timeout=120)
+        self.project = project
+        self.base = ensure_base(self.client, project.said.append)
+
+    def ensure(self, **options: bool) -> bool:
+        wanted, say = self.project.wanted, self.project.said.append
+        return ensure_image(self.client, wanted, self.base, say, **options)
+
+    def id(self) -> str:
+        return str(self.client.inspect_image(self.project.image)["Id"])
+
+    def versions(self) -> set[str]:
+        label = f"{IMAGE}={self.project.image}"
+        return set(self.client.images(quiet=True, filters={"label": label}))
+
+    def read(self, path: str) -> bytes:
+        """A file in the image."""
+        container = self.client.create_container(self.project.image, ["true"])["Id"]
+        try:
+            chunks, _ = self.client.get_archive(container, path)
+            with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as tar:
+                found = tar.extractfile(tar.getmembers()[0])
+                assert found
+                return found.read()
+        finally:
+            self.client.remove_container(container)
+
+    def clear(self) -> None:
+        for image in self.versions():
+            self.client.remove_image(image, force=True)
+
+
+@pytest.fixture
+def engine(project: Project) -> Iterator[Engine]:
+    found = Engine(project)
+    yield found
+    found.clear()
+
+
+@pytest.mark.engine
+def test_an_image_is_built_once_and_again_after_a_change(engine: Engine, project: Project) -> None:
+    assert engine.ensure()
+    first = engine.id()
+    assert engine.read("/data/greeting") == b"hello\n"
+    assert not engine.ensure() and engine.id() == first
+    project.write("data/greeting", "good evening\n")
+    assert engine.ensure() and engine.id() != first
+    assert engine.read("/data/greeting") == b"good evening\n"
+    assert engine.versions() == {engine.id()}, "the old version is gone"
+    said = [line.removeprefix(f"{project.image}: ").split()[0] for line in project.said]
+    assert said == ["building", "built", "up", "building", "built"]
+
+
+@pytest.mark.engine
+def test_building_can_be_forced(engine: Engine) -> None:
+    assert engine.ensure()
+    assert engine.ensure(force=True)
+
+
+@pytest.mark.engine
+def test_an_image_that_was_removed_is_built_again(engine: Engine) -> None:
+    engine.ensure()
+    engine.clear()
+    assert engine.ensure()
+
+
+@pytest.mark.engine
+def test_a_version_that_a_container_still_uses_stays_until_it_is_free(
+    engine: Engine, project: Project
+) -> None:
+    engine.ensure()
+    first = engine.id()
+    container = engine.client.create_container(project.image, ["true"])["Id"]
+    project.write("data/greeting", "second\n")
+    engine.ensure()
+    assert first in engine.versions()
+    engine.client.remove_container(container)
+    project.write("data/greeting", "third\n")
+    engine.ensure()
+    assert engine.versions() == {engine.id()}
+
+
+@pytest.mark.engine
+def test_a_step_that_fails_is_told_with_its_last_words(engine: Engine, project: Project) -> None:
+    project.write("images/Dockerfile", "ARG BASE\nFROM ${BASE}\nRUN echo last words; exit 7\n")
+    with pytest.raises(BuildFailed, match="exit 7") as failure:
+        ensure_images(engine.client, [project.wanted], project.said.append)
+    assert "last words" in failure.value.output
+    assert engine.versions() == set()
+
+
+@pytest.mark.engine
+def test_the_base_image_is_a_debian_that_is_there_already(engine: Engine) -> None:
+    said: list[str] = []
+    assert ensure_base(engine.client, said.append) == engine.base
+    assert said == []
+
+
+@pytest.mark.engine
+def test_the_command_finds_all_images_of_the_blueprints_up_to_date(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    call_command("build_images")
+    capsys.readouterr()
+    call_command("build_images", "billing")
+    assert sorted(capsys.readouterr().out.splitlines()) == [
+        f"{image}: up to date" for image in sorted(load("billing").builds)
+    ]
+
+
+def test_the_command_tells_of_a_blueprint_that_is_not_there() -> None:
+    with pytest.raises(CommandError, match="no valid blueprint “nothing”"):
+        call_command("build_images", "nothing")
+
+
+def test_the_command_tells_of_an_engine_that_is_not_there(settings: pytest.FixtureRequest) -> None:
+    settings.DOCKER_HOST = "unix:///nowhere/docker.sock"  # type: ignore[attr-defined]
+    with pytest.raises(CommandError, match="did not answer"):
+        call_command("build_images")
