@@ -6,6 +6,8 @@
 # The packages of which tests would miss something.
 missing_packages() {
     [ -x /usr/bin/chromium ] || echo chromium fonts-dejavu-core
+    # What Playwright brings to steer Chromium needs it.
+    /sbin/ldconfig -p | grep -q libatomic.so.1 || echo libatomic1
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
     [ -x /bin/busybox ] || echo busybox-static
     # Newer Debian releases have split the command from docker.io.
