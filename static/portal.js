@@ -93,7 +93,11 @@ function announce(element) {
 }
 
 enliven(document);
-document.addEventListener("htmx:load", (event) => enliven(event.detail.elt));
+// Not htmx:load, which comes a moment later: people would see UTC turn into their own time.
+new MutationObserver((changes) => {
+  const added = changes.flatMap((change) => [...change.addedNodes]);
+  added.filter((node) => node instanceof Element && node.isConnected).forEach(enliven);
+}).observe(document.body, { childList: true, subtree: true });
 setInterval(() => $$('time[data-format="ago"]').forEach(showMoment), 30000);
 
 // --- notices -------------------------------------------------------------------------------------

@@ -5,27 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-import structlog
-from celery.exceptions import TimeoutError as NoAnswer
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import reswap
-from kombu.exceptions import OperationalError
 
-from sandboxes import actions, blueprints, tasks
+from sandboxes import actions, logs
 from sandboxes.errors import Refusal
 from sandboxes.models import Sandbox
 from sandboxes.views.base import Request, own_sandbox, page, tell, told_about
 from sandboxes.views.cards import Card, cards
 from sandboxes.views.snippets import snippets
 
-log = structlog.get_logger(__name__)
-
 LOG_LINES = 200
-LOG_TIMEOUT_SECONDS = 8
 
 
 @page
@@ -36,14 +30,9 @@ def detail(request: Request, public_id: str) -> HttpResponse:
     context = {
         "card": cards([sandbox], told_about(request, sandbox))[0],
         "events": sandbox.events.order_by("-id"),
-        "services": _services(sandbox),
+        "services": logs.services(sandbox),
     }
     return render(request, "sandboxes/detail.html", context)
-
-
-def _services(sandbox: Sandbox) -> list[str]:
-    blueprint = blueprints.available().get(sandbox.blueprint)
-    return [service.name for service in blueprint.services] if blueprint else []
 
 
 @page
@@ -175,26 +164,19 @@ def credentials(request: Request, public_id: str) -> HttpResponse:
 
 @page
 @require_GET
-def logs(request: Request, public_id: str) -> HttpResponse:
+def read_logs(request: Request, public_id: str) -> HttpResponse:
     """The log tail of one service; the worker reads it, since only it reaches the engine."""
     sandbox = own_sandbox(request, public_id)
     service = request.GET.get("service", "")
-    context = {
+    context: dict[str, object] = {
         "sandbox": sandbox,
         "service": service,
-        "services": _services(sandbox),
+        "services": logs.services(sandbox),
         "lines": LOG_LINES,
     }
-    context |= _read_logs(public_id, service)
+    try:
+        context["text"] = logs.read(sandbox, service, LOG_LINES)
+    except Refusal as refused:
+        context["error"] = str(refused)
     name = "_logs" if request.htmx else "logs"
     return render(request, f"sandboxes/{name}.html", context)
-
-
-def _read_logs(public_id: str, service: str) -> dict[str, str]:
-    try:
-        result = tasks.read_logs.delay(public_id, service, LOG_LINES)
-        answer: dict[str, str] = result.get(timeout=LOG_TIMEOUT_SECONDS)
-    except (NoAnswer, OperationalError, OSError) as error:
-        log.warning("logs_not_read", sandbox=public_id, error=str(error))
-        return {"error": "The worker did not answer. Try again in a moment."}
-    return answer

@@ -178,3 +178,26 @@ def test_a_token_is_shown_once_and_revoked_with_a_dialog(
     page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
     expect(page.get_by_text("The token ci-pipeline is revoked.")).to_be_visible()
     assert PASSWORD not in page.content()
+
+
+SHIFTS = """
+window.shifts = [];
+new PerformanceObserver(list => list.getEntries()
+    .filter(shift => !shift.hadRecentInput)
+    .forEach(shift => shifts.push(shift.sources.map(source => source.node?.outerHTML)))
+).observe({type: "layout-shift", buffered: true});
+"""
+
+
+def test_nothing_jumps_while_a_sandbox_is_made(
+    page: Page, alice: User, worker: None, runtime: MemoryRuntime, watch: Watch
+) -> None:
+    runtime.slow_seconds = 0.5
+    page.add_init_script(SHIFTS)
+    sign_in(page, alice)
+    page.get_by_role("button", name="Provision sandbox").click()
+    card = page.get_by_role("article")
+    expect(card.get_by_text("Running", exact=True)).to_be_visible(timeout=20_000)
+    with page.expect_response(lambda answer: "/overview/" in answer.url, timeout=20_000):
+        pass
+    assert page.evaluate("shifts") == []

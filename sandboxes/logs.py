@@ -1,0 +1,44 @@
+"""What the services of a sandbox wrote last, read through a worker."""
+
+from __future__ import annotations
+
+from celery.exceptions import TimeoutError as NoAnswer
+from kombu.exceptions import OperationalError
+
+from sandboxes import blueprints, provisioning, tasks
+from sandboxes.errors import Conflict, Invalid, Unavailable
+from sandboxes.models import Sandbox, State
+
+TIMEOUT_SECONDS = 5
+
+
+def services(sandbox: Sandbox) -> list[str]:
+    """The names of its services; none when its blueprint is there no more."""
+    blueprint = blueprints.available().get(sandbox.blueprint)
+    return [service.name for service in blueprint.services] if blueprint else []
+
+
+def read(sandbox: Sandbox, service: str, lines: int) -> str:
+    """The last lines of one service, without the sandbox's secrets.
+
+    The web process holds no engine socket, so a worker looks. Raises Invalid, Conflict,
+    Unavailable.
+    """
+    known = services(sandbox)
+    if service not in known:
+        raise Invalid("service", f"Choose one of {', '.join(known)}.")
+    if sandbox.state not in (State.PROVISIONING, State.RUNNING):
+        raise Conflict("Its services do not run.")
+    return provisioning.conceal(_ask_worker(sandbox.public_id, service, lines), sandbox.secrets)
+
+
+def _ask_worker(public_id: str, service: str, lines: int) -> str:
+    try:
+        result = tasks.read_logs.delay(public_id, service, lines)
+        answer = result.get(timeout=TIMEOUT_SECONDS)
+    except (NoAnswer, OperationalError, OSError):
+        raise Unavailable("No worker answered; try again.") from None
+    result.forget()
+    if "error" in answer:
+        raise Unavailable(f"The log can't be read now: {answer['error']}")
+    return str(answer["text"])
