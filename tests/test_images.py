@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 
 from sandboxes.blueprints import load
 from sandboxes.runtime import RuntimeFailure
-from sandboxes.runtime.docker.base_image import ensure_base
+from sandboxes.runtime.docker.base_image import ensure_base, need_mmdebstrap
 from sandboxes.runtime.docker.build_context import BuildContext
 from sandboxes.runtime.docker.images import (
     IMAGE,
@@ -262,3 +262,9 @@ def test_the_command_tells_of_an_engine_that_is_not_there(settings: pytest.Fixtu
     settings.DOCKER_HOST = "unix:///nowhere/docker.sock"  # type: ignore[attr-defined]
     with pytest.raises(CommandError, match="did not answer"):
         call_command("build_images")
+
+
+def test_where_no_base_can_be_had_it_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    with pytest.raises(RuntimeFailure, match="install mmdebstrap"):
+        need_mmdebstrap(lambda _: None)

@@ -18,7 +18,7 @@ run -c 'BEGIN' -c "SET LOCAL sandbox.launched_at = '2024-02-29T12:00:00Z'" \
     -f "$here/seed.sql" -c 'SET CONSTRAINTS ALL IMMEDIATE' -c 'ROLLBACK' billing_template
 run -c 'VACUUM (FULL, FREEZE, ANALYZE)' billing_template
 run -c 'CREATE DATABASE billing TEMPLATE billing_template OWNER developer STRATEGY file_copy' \
-    -f "$here/make-spare.sql" \
+    -c 'CREATE DATABASE billing_new TEMPLATE billing_template OWNER developer STRATEGY file_copy' \
     -c 'ALTER DATABASE billing_template IS_TEMPLATE true ALLOW_CONNECTIONS false' postgres
 
 pg_ctl --silent --wait --mode=fast stop >/dev/null

@@ -1,21 +1,16 @@
 -- Puts the database `billing` back as it was after the launch: the same rows, dates
--- and passwords. A spare database is filled beside the old one, so clients are cut off
--- only for the moment of the exchange. Every step may find itself done already, by a
--- reset that was killed.
-SELECT count(*) = 0 AS is_missing FROM pg_database WHERE datname = 'billing_next' \gset
-\if :is_missing
+-- and passwords. The other one lies ready, so clients are cut off only for the moment of the
+-- exchange; and a reset that was killed at any point is finished by the next.
 \ir make-spare.sql
-\endif
-
-\connect billing_next
-SELECT count(*) = 0 AS is_empty FROM plans \gset
 BEGIN;
-\if :is_empty
-\ir fill.sql
-\endif
 \ir passwords.sql
 COMMIT;
 
-\connect postgres
+-- DROP DATABASE cuts clients off, too, but looks only ten times a second whether they
+-- are gone, and lets new ones in until then.
+SELECT format('ALTER DATABASE %I ALLOW_CONNECTIONS false', datname)
+FROM pg_database WHERE datname = 'billing' \gexec
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'billing';
+SELECT pg_sleep(0.01);
 DROP DATABASE IF EXISTS billing WITH (FORCE);
 ALTER DATABASE billing_next RENAME TO billing;

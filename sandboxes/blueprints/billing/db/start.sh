@@ -23,11 +23,15 @@ accepts_connections() {
 
 prepare() {
     until accepts_connections; do sleep 0.01; done
-    psql -X -q -v ON_ERROR_STOP=1 -f /opt/billing/first-start.sql billing >/dev/null || {
+    psql -X -q -v ON_ERROR_STOP=1 -o /dev/null -f /opt/billing/first-start.sql billing || {
         echo "billing-db: the seed could not be put in; the lines above say why" >&2
         # Asked to stop, the server would report success.
         kill -KILL "$1"
+        exit 1
     }
+    # When the rush of the launch is over; a reset that can't wait does it itself.
+    sleep 3
+    sh /opt/billing/run.sh make-spare.sql >/dev/null 2>&1
 }
 
 # In a subshell of its own, so that PostgreSQL is nobody's parent but its own processes'.
