@@ -7,7 +7,7 @@
 missing_packages() {
     [ -x /usr/bin/chromium ] || echo chromium fonts-dejavu-core
     # What Playwright brings to steer Chromium needs it.
-    /sbin/ldconfig -p | grep -q libatomic.so.1 || echo libatomic1
+    grep -q libatomic.so.1 <(/sbin/ldconfig -p) || echo libatomic1
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
     [ -x /bin/busybox ] || echo busybox-static
     # Newer Debian releases have split the command from docker.io.
