@@ -22,7 +22,7 @@ FLOORS = [
     {"upkeep"},
     {"tasks"},
     {"admission", "housekeeping"},
-    {"actions", "reaper"},
+    {"actions", "logs", "reaper"},
     {"presentation", "figures"},
     {"forms", "checks", "health"},
     {"templatetags"},
