@@ -74,13 +74,16 @@ def test_a_message_that_comes_twice_asks_once(alice, runtime, bot):
     assert len(bot.asked_for) == 1
 
 
-def test_a_late_answer_does_not_undo_a_funded_account(alice, runtime, bot, clock, monkeypatch):
+@pytest.mark.parametrize("by", ["the reaper", "the button"])
+def test_a_late_answer_does_not_undo_a_funded_account(alice, runtime, bot, clock, monkeypatch, by):
     sandbox = launch(alice)
     real = stellar.ask_friendbot
 
     def slow_and_in_vain(public_key):
         monkeypatch.setattr(stellar, "ask_friendbot", real)
         clock.forward(seconds=31)
+        if by == "the button":
+            actions.retry_funding(again(sandbox), alice)
         stellar.fund(again(sandbox))
         assert again(sandbox).funding == Funding.FUNDED
         raise stellar.TryAgain("friendbot can't be reached (ReadTimeout)")
