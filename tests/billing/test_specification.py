@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from tests.billing.sandbox_api import Developer
+from tests.billing.sandbox_api import ROOT, Developer
 
 pytestmark = pytest.mark.postgres
 
@@ -86,3 +86,11 @@ def test_every_operation_is_described(reader: Developer) -> None:
     for name, operation in operations.items():
         assert operation["summary"] and operation["description"], name
     assert len({operation["operationId"] for operation in operations.values()}) == len(operations)
+
+
+def test_the_page_about_the_api_names_every_resource_and_action(reader: Developer) -> None:
+    page = (ROOT / "docs" / "billing-api.md").read_text()
+    for path in reader.ok("GET", "/openapi.json")["paths"]:
+        _, _, resource, *rest = path.split("/")
+        assert f"`/v1/{resource}`" in page
+        assert all(f"`{action}`" in page for action in rest[1:]), path
