@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from sandboxes.runtime.memory import MemoryRuntime
 
+pytest_plugins = ["tests.runtimes"]
+
 PASSWORD = "correct horse battery staple"
 
 

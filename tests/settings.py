@@ -1,17 +1,27 @@
 """The portal's settings as tests want them: keys of no value, mail and queue in memory."""
 
+import atexit
 import os
+import shutil
+import tempfile
+from pathlib import Path
+
+# Not the var/ of a portal that runs in this checkout: its keys and files are none of the tests'.
+_var = Path(tempfile.mkdtemp(prefix="portal-tests-"))
+atexit.register(shutil.rmtree, _var, ignore_errors=True)
+(_var / "static").mkdir()
 
 os.environ |= {
+    "VAR_DIR": str(_var),
     "SECRET_KEY": "tests-only-" + "x" * 50,
     "SANDBOX_ENCRYPTION_KEYS": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
     "SANDBOX_INSTANCE": "tests",
     "ALLOWED_HOSTS": "testserver,127.0.0.1,localhost",
     "DEBUG": "off",
+    "SANDBOX_RUNTIME": "memory",
+    # Nothing in the tests reaches another host; those about friendbot start a server of their own.
+    "FRIENDBOT_URL": "http://127.0.0.1:9",
 }
-os.environ.setdefault("SANDBOX_RUNTIME", "memory")
-# Nothing in the tests reaches another host; those about friendbot start a server of their own.
-os.environ.setdefault("FRIENDBOT_URL", "http://127.0.0.1:9")
 
 from sandboxportal.settings import *  # noqa: F403
 
