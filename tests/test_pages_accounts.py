@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from django.conf import settings
 from django.core import mail
 from django.test import Client
@@ -142,3 +144,19 @@ def test_a_warning_says_what_to_do_and_where(alice: User) -> None:
     assert all(f"{settings.SITE_URL}/" in letter.body for letter in mail.outbox)
     assert all("&amp;" not in letter.body for letter in mail.outbox)
     assert max(len(line) for letter in mail.outbox for line in letter.body.splitlines()) < 85
+
+
+def test_a_second_factor_is_set_up_and_asked_for(client: Client, alice: User) -> None:
+    who = {"login": alice.email, "password": PASSWORD}
+    client.post(reverse("account_login"), who)
+    client.post(reverse("account_reauthenticate"), {"password": PASSWORD})
+    page = client.get(reverse("mfa_activate_totp"))
+    code = hotp_value(page.context["form"].secret, int(time.time()) // 30)
+    answer = {"code": format_hotp_value(code)}
+    page = client.post(reverse("mfa_activate_totp"), answer, follow=True)
+    codes = re.findall(r"\b\d{8}\b", page.content.decode())
+    assert len(codes) == 10
+    client.post(reverse("account_logout"))
+    asked = client.post(reverse("account_login"), who, follow=True)
+    assert "One more step" in asked.content.decode()
+    assert client.get("/").status_code == 302
