@@ -5,8 +5,13 @@
 take_turns
 need_venv
 python -m pip install -qq --disable-pip-version-check uv
-for list in requirements requirements-dev; do
-    say "Compiling $list.in"
+compile() {
+    say "Compiling $1.in"
     python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-        "$@" "$list.in" -o "$list.txt"
-done
+        "${@:2}" "$1.in" -o "$1.txt"
+}
+
+compile requirements "$@"
+# What a sandbox's API needs is copied into an image without its dependencies: see the list.
+(cd sandboxes/blueprints/billing/api && compile requirements --no-deps "$@")
+compile requirements-dev "$@"

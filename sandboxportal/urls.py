@@ -5,9 +5,9 @@ from __future__ import annotations
 from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
-from sandboxes.api import api
 
 from sandboxes import health
+from sandboxes.api import api
 
 # Operators sign in where everybody does: the same rate limits, the same second factor.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]

@@ -14,6 +14,7 @@ from sandboxes.runtime import get_runtime
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+
     from sandboxes.runtime.memory import MemoryRuntime
 
 pytest_plugins = ["tests.runtimes"]

@@ -23,7 +23,7 @@ os.environ |= {
     "FRIENDBOT_URL": "http://127.0.0.1:9",
 }
 
-from sandboxportal.settings import *  # noqa: F403
+from sandboxportal.settings import *  # noqa: E402, F403 - reads what is set above
 
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
