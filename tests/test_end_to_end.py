@@ -169,6 +169,24 @@ def test_a_crashed_sandbox_fails_with_its_reason_and_last_words(
     assert "== db ==" in failed["failure"]["log_tail"]
 
 
+def test_a_sandbox_that_runs_out_of_memory_fails_and_says_so(
+    client: httpx.Client, portal: Portal
+) -> None:
+    sandbox = launch(client)
+    path = f"/sandboxes/{sandbox['id']}"
+    url = client.get(f"{path}/credentials").json()["database_url"]
+    with pytest.raises(psycopg.OperationalError), psycopg.connect(url) as connection:
+        connection.execute("SELECT array_agg(g::text) FROM generate_series(1, 20000000) g")
+
+    def swept() -> bool:
+        assert portal.manage("reap_sandboxes").returncode == 0
+        return bool(client.get(path).json()["state"] == "failed")
+
+    until(swept, "the sweep sees it")
+    failed = client.get(path).json()
+    assert (failed["end_reason"], failed["failure"]["service"]) == ("out_of_memory", "db")
+
+
 def test_its_stellar_account_is_funded(client: httpx.Client) -> None:
     path = f"/sandboxes/{launch(client)['id']}"
     until(lambda: client.get(path).json()["stellar"]["funding"] == "funded", "friendbot's answer")
