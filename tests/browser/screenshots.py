@@ -1,11 +1,11 @@
 """Pictures of every page and state: `pytest tests/browser/screenshots.py`.
 
-They go to `docs/screenshots/`, or where SCREENSHOTS_DIR says. Not collected with the tests.
+They go to `docs/screenshots/`, where git keeps those that the documentation shows. Not collected
+with the tests, for a picture can't fail; somebody has to look at it.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,13 +16,18 @@ from pytest_django.live_server_helper import LiveServer
 
 from tests.browser.conftest import sign_in
 from tests.browser.scenes import SCENES
+from tests.friendbots import Friendbot, bot
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from sandboxes.runtime.memory import MemoryRuntime
 
-FOLDER = Path(os.environ.get("SCREENSHOTS_DIR", "docs/screenshots"))
+__all__ = ["bot"]
+
+pytestmark = pytest.mark.usefixtures("steps_take_a_moment")
+
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "screenshots"
 WIDTHS = {"wide": 1280, "narrow": 360}
 
 
@@ -31,6 +36,12 @@ def look(request: pytest.FixtureRequest) -> tuple[str, str]:
     """Colours and width."""
     look: tuple[str, str] = request.param
     return look
+
+
+@pytest.fixture
+def steps_take_a_moment(runtime: MemoryRuntime, bot: Friendbot) -> None:
+    """As on a real engine, and with a friendbot that funds."""
+    runtime.slow_seconds = 0.1
 
 
 @pytest.fixture
@@ -47,7 +58,6 @@ def page(browser: Browser, server: LiveServer, look: tuple[str, str]) -> Iterato
 
 
 def keep(page: Page, name: str, look: tuple[str, str]) -> None:
-    FOLDER.mkdir(parents=True, exist_ok=True)
     page.evaluate("scrollTo(0, 0)")
     page.screenshot(path=FOLDER / f"{name}-{'-'.join(look)}.png", full_page=True)
 
