@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # The steps of `make clean`: stop this checkout's portal and leave nothing of it.
 
 . "$(dirname "$0")/steps.sh"

@@ -11,7 +11,7 @@ need_engine() {
     [ -z "${DOCKER_HOST:-}" ] || die "$seen Start the engine there, or unset DOCKER_HOST."
     command -v dockerd >/dev/null || install_engine "$seen"
     [ "$(id -u)" = 0 ] ||
-        die "$seen Start it (sudo systemctl start docker) and join its group (sudo usermod -aG docker $USER)."
+        die "$seen Start it (sudo systemctl start docker) and join its group (sudo usermod -aG docker $(id -un))."
     start_engine
     wait_for_engine
 }

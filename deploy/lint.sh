@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # The steps of `make lint`: check the code without running it.
 
 . "$(dirname "$0")/steps.sh"

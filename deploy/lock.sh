@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # The steps of `make lock`: pin every package that requirements*.in lead to, with its hashes.
 
 . "$(dirname "$0")/steps.sh"

@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # The steps of `make run`: install what is missing, prepare what is not, and serve.
 
 . "$(dirname "$0")/steps.sh"

@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # The steps of `make test`: install what tests need, check the code, run every test.
 
 . "$(dirname "$0")/steps.sh"
