@@ -16,9 +16,10 @@ die() {
 
 # What this installation's own file sets, unless the environment does.
 read_installation() {
-    local name value
+    local line name value
     [ -e "$VAR_DIR/env" ] || return 0
-    while IFS='=' read -r name value; do
+    while read -r line; do
+        name=${line%%=*} value=${line#*=}
         [ -n "${!name+set}" ] || export "$name=$(sed -E "s/^(['\"])(.*)\1$/\2/" <<<"$value")"
     done < <(grep -E '^[A-Z][A-Z0-9_]*=' "$VAR_DIR/env")
 }
