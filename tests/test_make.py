@@ -29,6 +29,7 @@ NOT_COPIED = shutil.ignore_patterns(
 FROM_THE_TESTS = (
     "VAR_DIR",
     "SECRET_KEY",
+    "SANDBOX_ENCRYPTION_KEYS",
     "SANDBOX_INSTANCE",
     "ALLOWED_HOSTS",
     "SITE_URL",
