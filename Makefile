@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lock clean
+.PHONY: help run test lint lock screenshots clean
 
 help: ## Say what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: ## Install what is missing and run the portal (PORT, HOST); Ctrl-C ends it
 	@bash deploy/run.sh
@@ -12,6 +12,9 @@ test: ## Install what tests need, check the code, run every test (ARGS: for pyte
 
 lint: ## Check the code without running it
 	@bash deploy/lint.sh
+
+screenshots: ## Take a picture of every page and state, into docs/screenshots
+	@bash deploy/test.sh -q tests/browser/screenshots.py
 
 lock: ## Compile requirements*.in to requirements*.txt
 	@bash deploy/lock.sh

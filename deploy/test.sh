@@ -6,7 +6,7 @@
 
 # The packages of which tests would miss something.
 missing_packages() {
-    [ -x /usr/bin/chromium ] || echo chromium fonts-dejavu-core
+    [ -x /usr/bin/chromium ] || echo chromium fonts-inter fonts-jetbrains-mono
     # What Playwright brings to steer Chromium needs it.
     grep -q libatomic.so.1 <(/sbin/ldconfig -p) || echo libatomic1
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql

@@ -27,16 +27,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from sandboxes import clock
 from sandboxes.figures import PortalFigures
-from sandboxes.models import Site
+from sandboxes.models import ENGINE_AWAY, Site
 
 log = structlog.get_logger(__name__)
 
 BROKER_TIMEOUT_SECONDS = 2
 HEARTBEAT_FRESH = timedelta(minutes=3)
 """Cron sweeps each minute; one late sweep is no outage."""
-ENGINE_AWAY = "The engine can't be reached"
-"""How the reaper's error begins when it saw nothing of the engine."""
-
 
 Check = Callable[[Site | None], str]
 

@@ -25,6 +25,8 @@ def read(sandbox: Sandbox, service: str, lines: int) -> str:
     Unavailable.
     """
     known = services(sandbox)
+    if not known:
+        raise Conflict("Its blueprint is not there any more, so its services are not known.")
     if service not in known:
         raise Invalid("service", f"Choose one of {', '.join(known)}.")
     if sandbox.state not in (State.PROVISIONING, State.RUNNING):

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import transaction
 
 from sandboxes import blueprints, clock, housekeeping, lifecycle, provisioning, tasks
-from sandboxes.models import EndReason, Sandbox, State
+from sandboxes.models import ENGINE_AWAY, EndReason, Sandbox, State
 from sandboxes.runtime import RuntimeFailure, SandboxFacts, get_runtime
 from sandboxes.verdicts import Act, Seen, Verdict, decide
 
@@ -74,7 +74,7 @@ class Sweep:
         try:
             return get_runtime().observe(sizes=True)
         except RuntimeFailure as error:
-            self.errors.append(f"The engine can't be reached, so nothing is known of it: {error}")
+            self.errors.append(f"{ENGINE_AWAY}, so nothing is known of it: {error}")
             return None
 
     def _handle(self, row: Sandbox, observed: Mapping[str, SandboxFacts] | None) -> None:

@@ -65,14 +65,14 @@ def ask_friendbot(public_key: str) -> None:
     try:
         answer, text = _get(public_key)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise TryAgain(f"friendbot can't be reached ({type(error).__name__})") from error
+        raise TryAgain(f"Friendbot can't be reached ({type(error).__name__})") from error
     if answer.is_success:
         return
     if answer.status_code == HTTPStatus.BAD_REQUEST:
         if any(sign in text.lower() for sign in ALREADY_FUNDED):
             return
-        raise Refused("friendbot refused the account (400)")
-    raise TryAgain(f"friendbot answered {answer.status_code}", _retry_after(answer))
+        raise Refused("Friendbot refused the account (400)")
+    raise TryAgain(f"Friendbot answered {answer.status_code}", _retry_after(answer))
 
 
 def _get(public_key: str) -> tuple[httpx.Response, str]:

@@ -131,7 +131,7 @@ def test_with_no_worker_logs_are_to_be_asked_for_again(
     no_worker: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sandboxes.api.insight.LOGS_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr("sandboxes.logs.TIMEOUT_SECONDS", 0.3)
     refused = program.get(f"/sandboxes/{running['id']}/logs?service=db")
     assert_problem(refused, 503, "worker")
     assert any(no_worker.glob("**/*"))

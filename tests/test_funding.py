@@ -86,7 +86,7 @@ def test_a_late_answer_does_not_undo_a_funded_account(alice, runtime, bot, clock
             actions.retry_funding(again(sandbox), alice)
         stellar.fund(again(sandbox))
         assert again(sandbox).funding == Funding.FUNDED
-        raise stellar.TryAgain("friendbot can't be reached (ReadTimeout)")
+        raise stellar.TryAgain("Friendbot can't be reached (ReadTimeout)")
 
     monkeypatch.setattr(stellar, "ask_friendbot", slow_and_in_vain)
     stellar.fund(again(sandbox))
@@ -138,10 +138,10 @@ def test_a_late_answer_changes_nothing_about_a_newer_try(alice, runtime, bot, cl
         monkeypatch.setattr(stellar, "ask_friendbot", real)
         clock.forward(seconds=31)
         stellar.fund(again(sandbox))
-        raise stellar.Refused("friendbot refused the account (400)")
+        raise stellar.Refused("Friendbot refused the account (400)")
 
     monkeypatch.setattr(stellar, "ask_friendbot", slow_and_refused)
     stellar.fund(again(sandbox))
 
     assert again(sandbox).funding == Funding.PENDING
-    assert again(sandbox).funding_error == "friendbot answered 500"
+    assert again(sandbox).funding_error == "Friendbot answered 500"

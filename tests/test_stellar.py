@@ -86,7 +86,7 @@ def test_another_400_is_final(alice, runtime, bot):
 
     sandbox = again(sandbox)
     assert (sandbox.funding, sandbox.funding_due_at) == (Funding.FAILED, None)
-    assert sandbox.funding_error == "friendbot refused the account (400)"
+    assert sandbox.funding_error == "Friendbot refused the account (400)"
     assert story(sandbox)[-1] == "funding_failed"
 
 
@@ -99,7 +99,7 @@ def test_429_is_tried_again_when_friendbot_wishes_within_reason(
     stellar.fund(again(sandbox))
 
     assert again(sandbox).funding == Funding.PENDING
-    assert again(sandbox).funding_error == "friendbot answered 429"
+    assert again(sandbox).funding_error == "Friendbot answered 429"
     assert wait_of(sandbox) == timedelta(seconds=waits)
 
 
@@ -120,7 +120,7 @@ def test_any_other_answer_is_tried_again(alice, runtime, bot, status):
     stellar.fund(again(sandbox))
 
     assert again(sandbox).funding == Funding.PENDING
-    assert again(sandbox).funding_error == f"friendbot answered {status}"
+    assert again(sandbox).funding_error == f"Friendbot answered {status}"
 
 
 # Silence and noise
@@ -134,7 +134,7 @@ def test_a_friendbot_that_never_answers_is_given_up_on_in_time(alice, runtime, s
 
     assert monotonic() - began < 10
     assert again(sandbox).funding == Funding.PENDING
-    assert again(sandbox).funding_error == "friendbot can't be reached (ReadTimeout)"
+    assert again(sandbox).funding_error == "Friendbot can't be reached (ReadTimeout)"
 
 
 def test_a_friendbot_that_drips_is_cut_off(alice, runtime, bot, impatient):

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from celery.exceptions import TimeoutError as NoAnswer
 from django.http import HttpResponse
-from kombu.exceptions import OperationalError
 from ninja import P, QueryEx, Router
 
-from sandboxes import blueprints, models, provisioning, tasks
+from sandboxes import logs, models
 from sandboxes.api import describing, schemas
 from sandboxes.api.auth import READ, ApiRequest
 from sandboxes.api.fetching import owned
 from sandboxes.api.paging import Cursor, Limit, link_next, read_cursor, take_page
 from sandboxes.api.specification import answers
-from sandboxes.errors import Conflict, Invalid, Unavailable
 
 router = Router(tags=["Insight"])
 
 Service = QueryEx[str, P(description="One of the blueprint's services; needed while it lives.")]
 Tail = QueryEx[int, P(ge=1, le=1000, description="So many lines at most.")]
 History = QueryEx[int, P(ge=1, le=1000, description="So many samples at most.")]
-LOGS_TIMEOUT_SECONDS = 5
 
 
 @router.get(
@@ -59,26 +55,7 @@ def read_log(
     sandbox = owned(request, sandbox_id)
     if sandbox.state in (models.State.DESTROYING, *models.ENDED):
         return schemas.Log(service=None, live=False, text=sandbox.failure.get("log_tail", ""))
-    known = [known.name for known in blueprints.load(sandbox.blueprint).services]
-    if service not in known:
-        raise Invalid("service", f"Choose one of {', '.join(known)}.")
-    if sandbox.state == models.State.PENDING:
-        raise Conflict("Its services are not started yet.")
-    text = _ask_worker(sandbox.public_id, service, tail)
-    return schemas.Log(service=service, live=True, text=provisioning.conceal(text, sandbox.secrets))
-
-
-def _ask_worker(public_id: str, service: str, tail: int) -> str:
-    """The web process holds no engine socket, so a worker looks. Raises Unavailable."""
-    try:
-        result = tasks.read_logs.delay(public_id, service, tail)
-        answer = result.get(timeout=LOGS_TIMEOUT_SECONDS)
-    except (NoAnswer, OperationalError, OSError):
-        raise Unavailable("No worker answered; try again.") from None
-    result.forget()
-    if "error" in answer:
-        raise Unavailable(f"The log can't be read now: {answer['error']}")
-    return str(answer["text"])
+    return schemas.Log(service=service, live=True, text=logs.read(sandbox, service, tail))
 
 
 @router.get(

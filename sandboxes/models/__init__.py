@@ -6,12 +6,13 @@
 from sandboxes.models.access import ApiToken, IdempotencyKey, Scope
 from sandboxes.models.journal import Event, Extension, UsageSample
 from sandboxes.models.sandbox import Sandbox
-from sandboxes.models.site import LimitOverride, Site
+from sandboxes.models.site import ENGINE_AWAY, LimitOverride, Site
 from sandboxes.models.states import ACTIVE, ENDED, FAILURES, LIVE, EndReason, Funding, State
 
 __all__ = [
     "ACTIVE",
     "ENDED",
+    "ENGINE_AWAY",
     "FAILURES",
     "LIVE",
     "ApiToken",

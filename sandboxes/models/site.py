@@ -10,6 +10,9 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 
+ENGINE_AWAY = "The engine can't be reached"
+"""How `Site.reaper_error` begins when a sweep saw nothing of the engine."""
+
 
 class LimitOverrideQuerySet(models.QuerySet["LimitOverride"]):
     def in_force(self, now: datetime) -> LimitOverrideQuerySet:
