@@ -23,18 +23,8 @@ from tests.portal import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = Path(sys.prefix)
-NOT_COPIED = shutil.ignore_patterns(
-    ".venv", "var", ".git", "__pycache__", ".*_cache", "screenshots"
-)
-FROM_THE_TESTS = (
-    "VAR_DIR",
-    "SECRET_KEY",
-    "SANDBOX_ENCRYPTION_KEYS",
-    "SANDBOX_INSTANCE",
-    "ALLOWED_HOSTS",
-    "SITE_URL",
-    "HOST",
-)
+NOT_COPIED = shutil.ignore_patterns(".venv", "var", ".git", "__pycache__", ".*_cache")
+FROM_THE_TESTS = re.compile("VAR_DIR|SECRET_KEY|SANDBOX_.*|ALLOWED_HOSTS|SITE_URL|HOST")
 
 
 @dataclass
@@ -48,7 +38,7 @@ class Checkout:
         return self.root / "var"
 
     def environment(self, **values: str) -> dict[str, str]:
-        inherited = {k: v for k, v in os.environ.items() if k not in FROM_THE_TESTS}
+        inherited = {k: v for k, v in os.environ.items() if not FROM_THE_TESTS.fullmatch(k)}
         return inherited | {"SANDBOX_RUNTIME": "memory", "PORT": str(free_port())} | values
 
     def make(self, target: str, **values: str) -> subprocess.CompletedProcess[str]:
