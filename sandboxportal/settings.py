@@ -151,6 +151,8 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     }
 else:
     DATABASES["default"] |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
+    # A database that hangs must not hang a page, or `/readyz`, with it.
+    DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
 
 # Shared by all processes, or rate limits would count for each of them apart.
 CACHES = {"default": env.cache_url("CACHE_URL", "dbcache://portal_cache")}

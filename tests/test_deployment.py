@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from cryptography.fernet import Fernet
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,6 +25,7 @@ def documented_settings() -> dict[str, str]:
     return dict(re.findall(r"^([A-Z_]+)=(\S+)", block, re.MULTILINE)) | MADE
 
 
+@pytest.mark.engine
 def test_check_deploy_has_nothing_to_say_to_the_documented_settings(tmp_path: Path) -> None:
     environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     checked = subprocess.run(
