@@ -22,6 +22,10 @@ LIFETIMES = (15, 30, 60, 90, 120)
 """Minutes that the page offers; the API takes any number within the limits."""
 
 
+LONGEST_MINUTES = 5
+"""Digits; a longer text is no number of minutes."""
+
+
 def new_key() -> str:
     """An idempotency key for one showing of the form, so that a double click is one launch."""
     return uuid.uuid4().hex
@@ -53,10 +57,9 @@ class LaunchForm(forms.Form):
         return sorted(usual | {self.limits.ttl_minutes})
 
     @property
-    def lifetime(self) -> int | None:
+    def lifetime(self) -> int:
         """The lifetime that is chosen now."""
-        chosen = self["ttl_minutes"].value()
-        return int(chosen) if str(chosen).isdigit() else self.limits.ttl_minutes
+        return as_minutes(self["ttl_minutes"].value()) or self.limits.ttl_minutes
 
     @cached_property
     def request(self) -> LaunchRequest:
@@ -68,6 +71,12 @@ class LaunchForm(forms.Form):
         """The same values under a key that was not used yet."""
         self.data = dict(self.data.items()) | {"key": new_key()}
         return self
+
+
+def as_minutes(said: object) -> int | None:
+    """The minutes that somebody typed, if that is what it is."""
+    text = str(said)
+    return int(text) if text.isdecimal() and len(text) <= LONGEST_MINUTES else None
 
 
 class TokenForm(forms.Form):

@@ -112,7 +112,7 @@ def test_an_offer_never_goes_past_the_cap(web: Client, alice: User) -> None:
 
 
 @pytest.mark.parametrize("ask", [post, click])
-@pytest.mark.parametrize("minutes", ["0", "121", "many", ""])
+@pytest.mark.parametrize("minutes", ["0", "121", "many", "", "²", "9" * 5000])
 def test_a_wrong_extension_is_refused_on_the_card(
     web: Client, alice: User, ask: Any, minutes: str
 ) -> None:

@@ -14,6 +14,7 @@ from django_htmx.http import reswap
 
 from sandboxes import actions, logs
 from sandboxes.errors import Refusal
+from sandboxes.forms import as_minutes
 from sandboxes.models import Sandbox
 from sandboxes.views.base import Request, own_sandbox, page, tell, told_about
 from sandboxes.views.cards import Card, cards
@@ -84,10 +85,11 @@ def _back(request: Request, public_id: str) -> str:
 @page
 @require_POST
 def extend(request: Request, public_id: str) -> HttpResponse:
-    minutes = request.POST.get("minutes", "")
+    # What is no number of minutes is refused like one that is out of bounds.
+    minutes = as_minutes(request.POST.get("minutes")) or 0
 
     def act(sandbox: Sandbox) -> str:
-        given = actions.extend(sandbox, int(minutes) if minutes.isdigit() else 0, request.user)
+        given = actions.extend(sandbox, minutes, request.user)
         return f"Extended by {given.minutes} minutes."
 
     return _act(request, public_id, act)
