@@ -149,6 +149,11 @@ class DockerBench:
             assert answer.read() == b"ok\n"
         time.sleep(0.2)  # The last packets of the connection.
 
+    def reaches(self, spec: SandboxSpec, host: str, port: int) -> bool:
+        """Whether a service of the sandbox gets any answer from there."""
+        command = ["sh", "-c", f"echo -e 'GET /ok HTTP/1.0\\r\\n\\r' | nc -w 4 {host} {port}"]
+        return "ok" in self.runtime.execute(spec.id, "web", command, 15)[1]
+
     def fill(self, spec: SandboxSpec, megabytes: int) -> None:
         fill = ["dd", "if=/dev/zero", "of=/home/fill", "bs=1M", f"count={megabytes}"]
         assert self.runtime.execute(spec.id, "store", fill, TIME_LIMIT)[0] == 0
