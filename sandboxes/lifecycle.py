@@ -35,8 +35,9 @@ from sandboxes.models import (
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-LEASE = timedelta(seconds=30)
-"""How long a worker may be silent before another takes over: longer than any one engine call."""
+LEASE = timedelta(seconds=max(30, 3 * settings.SANDBOX_ENGINE_TIMEOUT_SECONDS))
+"""How long a worker may be silent before another takes over: no shorter than any engine call,
+the slowest of which, a removal, has three times the usual time limit."""
 
 
 def journal(
