@@ -100,7 +100,7 @@ def check_engine(**_: Any) -> list[checks.CheckMessage]:
     """The engine answers, and holds every image that a launch needs. Asks the engine."""
     images = sorted({i for one in blueprints.available().values() for i in one.images})
     try:
-        missing = get_runtime().missing_images(images)
+        held = get_runtime().images(images)
     except EngineUnreachable as error:
         hint = "Start the engine, or correct DOCKER_HOST. A machine with only the web needs none."
         return [checks.Warning(str(error), hint=hint, id="sandboxes.W002")]
@@ -112,7 +112,8 @@ def check_engine(**_: Any) -> list[checks.CheckMessage]:
             hint="Run `manage.py build_images`.",
             id="sandboxes.E007",
         )
-        for image in missing
+        for image in images
+        if image not in held
     ]
 
 

@@ -115,7 +115,7 @@ def test_only_who_asks_for_it_reaches_the_engine(
     monkeypatch: pytest.MonkeyPatch, runtime: MemoryRuntime
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(runtime, "missing_images", lambda images: asked.append("") or [])
+    monkeypatch.setattr(runtime, "images", lambda names: asked.append("") or {})
     registry = CheckRegistry()
     checks.register(registry)
     registry.run_checks()

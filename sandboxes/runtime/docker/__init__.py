@@ -15,7 +15,6 @@ from ipaddress import IPv4Network
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from docker.errors import ImageNotFound
 
 from sandboxes.runtime import Abilities, Report, SandboxFacts, SandboxSpec, Usage
 from sandboxes.runtime.docker.consumption import Consumption
@@ -25,7 +24,7 @@ from sandboxes.runtime.docker.engine import Engine
 from sandboxes.runtime.docker.inside import Inside
 from sandboxes.runtime.docker.launch import Launcher
 from sandboxes.runtime.docker.meters import MB
-from sandboxes.runtime.docker.names import Names, checked
+from sandboxes.runtime.docker.names import Names, checked, full_name, names_of
 from sandboxes.runtime.docker.network import Networks
 from sandboxes.runtime.docker.observation import Observer
 from sandboxes.runtime.docker.readiness import STEP, Timer, Watch
@@ -117,16 +116,11 @@ class DockerRuntime:
             memory_mb=info["MemTotal"] // MB,
         )
 
-    def missing_images(self, images: Sequence[str]) -> list[str]:
-        return [image for image in images if not self._holds(image)]
-
-    def _holds(self, image: str) -> bool:
-        with self._engine.asked(f"look for the image {image}") as client:
-            try:
-                client.inspect_image(image)  # type: ignore[no-untyped-call]
-            except ImageNotFound:
-                return False
-        return True
+    def images(self, names: Sequence[str]) -> dict[str, str]:
+        with self._engine.asked("list the images") as client:
+            rows = client.images()
+        ids = {name: row["Id"] for row in rows for name in names_of(row)}
+        return {name: ids[full] for name in names if (full := full_name(name)) in ids}
 
 
 def probe_host(bind_address: str, engine_url: str) -> str:
