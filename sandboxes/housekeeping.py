@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from django.conf import settings
 
-from sandboxes import clock, tasks
-from sandboxes.models import ACTIVE, Funding, IdempotencyKey, Sandbox, Site, State, UsageSample
+from sandboxes import clock, pool, stocking, tasks
+from sandboxes.models import STANDING, Funding, IdempotencyKey, Sandbox, Site, State, UsageSample
 from sandboxes.runtime import SandboxFacts, get_runtime
 
 KEYS_KEPT = timedelta(hours=24)
@@ -34,10 +34,17 @@ def warn(sandbox: Sandbox, *, idle: bool) -> bool:
 def fund_again() -> None:
     """Send the funding tries that are due."""
     due = Sandbox.objects.filter(
-        state__in=ACTIVE, funding=Funding.PENDING, funding_due_at__lte=clock.now()
+        state__in=STANDING, funding=Funding.PENDING, funding_due_at__lte=clock.now()
     )
     for public_id in due.values_list("public_id", flat=True):
         tasks.enqueue(tasks.fund, public_id)
+
+
+def tend_pool() -> None:
+    """Have a worker bring the pool to what is wanted of it. Raises RuntimeFailure."""
+    stocking.note_versions()
+    if any(need.retire or need.missing for need in pool.needs()):
+        tasks.enqueue(tasks.tend_pool)
 
 
 def sample(rows: list[Sandbox], observed: Mapping[str, SandboxFacts]) -> None:

@@ -59,6 +59,7 @@ class Sweep:
         if observed is not None:
             self._guarded("sampling", housekeeping.sample, rows, observed)
             self._guarded("engine", housekeeping.note_abilities)
+            self._guarded("pool", housekeeping.tend_pool)
         housekeeping.beat("; ".join(self.errors))
 
     def _guarded(self, what: str, act: Callable[..., None], *args: object) -> None:
@@ -79,7 +80,7 @@ class Sweep:
 
     def _handle(self, row: Sandbox, observed: Mapping[str, SandboxFacts] | None) -> None:
         seen = _seen(row, observed)
-        if row.state == State.RUNNING and seen.facts is not None:
+        if row.state in (State.RUNNING, State.POOLED) and seen.facts is not None:
             self._note(row, seen.facts)
         verdict = decide(row, seen, clock.now())
         if verdict is None:
@@ -106,7 +107,7 @@ class Sweep:
             # A counter that went back began again.
             again = facts.traffic_bytes < row.traffic_bytes
             moved = facts.traffic_bytes - (0 if again else row.traffic_bytes)
-            if moved >= TRAFFIC_NOISE_BYTES:
+            if moved >= TRAFFIC_NOISE_BYTES and row.state == State.RUNNING:
                 values |= {"last_activity_at": clock.not_before(row.last_activity_at)}
             if again or moved >= TRAFFIC_NOISE_BYTES:
                 values |= {"traffic_bytes": facts.traffic_bytes}
@@ -115,7 +116,7 @@ class Sweep:
         for name, value in values.items():
             setattr(row, name, value)
         if values and not self.dry_run:
-            Sandbox.objects.running().filter(pk=row.pk).update(**values)
+            Sandbox.objects.filter(pk=row.pk, state=row.state).update(**values)
 
     def _carry_out(self, row: Sandbox, seen: Seen, verdict: Verdict) -> bool:
         """Whether it was done; a verdict that the row's present state overtook is not."""

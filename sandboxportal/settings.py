@@ -6,6 +6,7 @@ Every name that is read here has a line in the README's configuration table (a t
 from __future__ import annotations
 
 import ipaddress
+import os
 from pathlib import Path
 
 import environ
@@ -53,6 +54,10 @@ SANDBOX_IDLE_MINUTES = env.int("SANDBOX_IDLE_MINUTES", 30)
 SANDBOX_WARNING_MINUTES = env.int("SANDBOX_WARNING_MINUTES", 5)
 SANDBOX_MAX_PER_USER = env.int("SANDBOX_MAX_PER_USER", 3)
 SANDBOX_MAX_SITE = env.int("SANDBOX_MAX_SITE", 0)
+SANDBOX_MEMORY_OVERCOMMIT = env.float("SANDBOX_MEMORY_OVERCOMMIT", 3.0)
+SANDBOX_POOL_SIZE = env.int("SANDBOX_POOL_SIZE", 1)
+SANDBOX_POOL_MAX_AGE_MINUTES = env.int("SANDBOX_POOL_MAX_AGE_MINUTES", 360)
+SANDBOX_LAUNCHES_AT_ONCE = env.int("SANDBOX_LAUNCHES_AT_ONCE", 0) or max(2, os.cpu_count() or 1)
 
 SANDBOX_MEMORY_MB = env.int("SANDBOX_MEMORY_MB", 512)
 SANDBOX_CPUS = env.float("SANDBOX_CPUS", 1.0)

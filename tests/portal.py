@@ -96,6 +96,7 @@ def _environment(var: Path, port: int, friendbot: int) -> dict[str, str]:
         "SANDBOX_INSTANCE": f"e2e-{secrets.token_hex(4)}",
         "SANDBOX_RUNTIME": "docker",
         "SANDBOX_ORPHAN_GRACE_SECONDS": "0",
+        "SANDBOX_POOL_SIZE": "0",
         "FRIENDBOT_URL": f"http://127.0.0.1:{friendbot}/",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "DEBUG": "off",

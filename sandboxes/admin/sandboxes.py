@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def _destroy(sandbox: Sandbox, operator: User, answers: dict[str, Any]) -> None:
-    if not sandbox.is_active:
+    if not sandbox.is_standing:
         raise Conflict(f"It is {sandbox.state} already; nothing was done.")
     actions.destroy(sandbox, operator, answers["reason"])
 
@@ -133,7 +133,9 @@ class SandboxAdmin(LookOnly, PortalAdmin):
         if row and self.has_operate_permission(request):
             running = row.state == State.RUNNING
             context["questions"] = [
-                question for question, fits in ((DESTROY, row.is_active), (EXTEND, running)) if fits
+                question
+                for question, fits in ((DESTROY, row.is_standing), (EXTEND, running))
+                if fits
             ]
         return super().render_change_form(request, context, *args, **kwargs)
 

@@ -84,6 +84,8 @@ class Blueprint:
     """How many objects of each kind a fresh sandbox holds."""
     egress: bool
     builds: Mapping[str, BuildSpec]
+    version: str = ""
+    """Changes when the file that describes it does."""
 
     @property
     def images(self) -> Sequence[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -102,6 +103,7 @@ def _blueprint(parsed: ComposeFile, folder: Path) -> Blueprint:
         seed=told.seed,
         egress=told.egress,
         builds=dict(_builds(parsed, folder)),
+        version=hashlib.sha256((folder / FILE).read_bytes()).hexdigest(),
     )
 
 

@@ -12,10 +12,12 @@ from django.db import models
 from django.db.models import Q
 
 from sandboxes import clock
-from sandboxes.models.states import ACTIVE, ENDED, LIVE, EndReason, Funding, State
+from sandboxes.models.states import ACTIVE, ENDED, LIVE, STANDING, EndReason, Funding, State
 from sandboxes.secrets import EncryptedJSONField
 
 ID_ALPHABET = string.ascii_lowercase + string.digits
+STOCK = (State.PENDING, State.PROVISIONING, State.POOLED)
+"""What states a sandbox of the warm pool goes through before somebody is given it."""
 
 
 def new_public_id() -> str:
@@ -26,6 +28,20 @@ def new_public_id() -> str:
 class SandboxQuerySet(models.QuerySet["Sandbox"]):
     def active(self) -> SandboxQuerySet:
         return self.filter(state__in=ACTIVE)
+
+    def standing(self) -> SandboxQuerySet:
+        return self.filter(state__in=STANDING)
+
+    def stock(self) -> SandboxQuerySet:
+        """Of the warm pool: they wait for an owner, or are being made to."""
+        return self.filter(state__in=STOCK, warm=True, owner=None)
+
+    def pooled(self) -> SandboxQuerySet:
+        return self.filter(state=State.POOLED)
+
+    def of_people(self) -> SandboxQuerySet:
+        """Without those that nobody has asked for."""
+        return self.exclude(warm=True, owner=None)
 
     def live(self) -> SandboxQuerySet:
         return self.filter(state__in=LIVE)
@@ -70,7 +86,13 @@ class Sandbox(models.Model):
     slot = models.PositiveSmallIntegerField(null=True, editable=False)
     """Which of its owner's places it takes while active; unique, so no bug can exceed a limit."""
 
+    warm = models.BooleanField(default=False, editable=False)
+    """It was made for the pool, before anybody asked for it."""
+    made_of = models.CharField(max_length=32, blank=True, editable=False)
+    """The version of its blueprint and images (`Pool.version`), where it was made for the pool."""
+
     created_at = models.DateTimeField(default=clock.now, editable=False)
+    """When it was asked for; of one in the pool, when its making began."""
     started_at = models.DateTimeField(null=True, editable=False)
     ended_at = models.DateTimeField(null=True, editable=False)
     ttl_minutes = models.PositiveSmallIntegerField()
@@ -123,10 +145,15 @@ class Sandbox(models.Model):
             models.UniqueConstraint(fields=["owner", "slot"], name="one_active_sandbox_per_slot"),
             models.CheckConstraint(
                 condition=Q(slot__isnull=False, state__in=ACTIVE)
-                | Q(slot__isnull=True) & ~Q(state__in=ACTIVE),
+                | Q(slot__isnull=True) & ~Q(state__in=ACTIVE)
+                | Q(slot__isnull=True, state__in=STOCK, warm=True, owner__isnull=True),
                 name="active_sandboxes_have_a_slot",
             ),
             models.CheckConstraint(condition=Q(state__in=State.values), name="state_is_known"),
+            models.CheckConstraint(
+                condition=~Q(state=State.POOLED) | Q(owner__isnull=True, warm=True),
+                name="nobody_has_what_is_in_the_pool",
+            ),
             models.CheckConstraint(
                 condition=~Q(state=State.RUNNING)
                 | Q(
@@ -162,6 +189,15 @@ class Sandbox(models.Model):
     @property
     def is_active(self) -> bool:
         return self.state in ACTIVE
+
+    @property
+    def is_standing(self) -> bool:
+        return self.state in STANDING
+
+    @property
+    def is_stock(self) -> bool:
+        """Whether it belongs to the pool, and nobody was given it yet."""
+        return self.warm and self.owner_id is None and self.state in STOCK
 
     @property
     def has_ended(self) -> bool:

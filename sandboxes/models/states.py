@@ -8,6 +8,7 @@ from django.db import models
 class State(models.TextChoices):
     PENDING = "pending"
     PROVISIONING = "provisioning"
+    POOLED = "pooled"
     RUNNING = "running"
     DESTROYING = "destroying"
     DESTROYED = "destroyed"
@@ -16,7 +17,9 @@ class State(models.TextChoices):
 
 ACTIVE = (State.PENDING, State.PROVISIONING, State.RUNNING)
 """Counted against its owner."""
-LIVE = (*ACTIVE, State.DESTROYING)
+STANDING = (*ACTIVE, State.POOLED)
+"""Not to end yet: somebody has it, or may be given it."""
+LIVE = (*STANDING, State.DESTROYING)
 """The engine may hold something of it."""
 ENDED = (State.DESTROYED, State.FAILED)
 
@@ -32,6 +35,7 @@ class EndReason(models.TextChoices):
     DISK_FULL = "disk_full", "it wrote more than its disk limit"
     LOST = "lost", "it disappeared from the engine"
     DRAINED = "drained", "the portal was emptied for maintenance"
+    RETIRED = "retired", "it was not needed in the pool any more"
 
 
 FAILURES = (
