@@ -11,15 +11,23 @@ import time_machine
 from django.utils import timezone
 
 from sandboxes.runtime import get_runtime
+from tests.databases import let_tests_empty_it
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+    from pytest_django.plugin import DjangoDbBlocker
 
     from sandboxes.runtime.memory import MemoryRuntime
 
 pytest_plugins = ["tests.runtimes"]
 
 PASSWORD = "correct horse battery staple"
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    with django_db_blocker.unblock():
+        let_tests_empty_it()
 
 
 @pytest.fixture

@@ -57,11 +57,11 @@ def test_the_user_of_an_override_is_found_by_typing(desk, alice):
 
 def test_tokens_are_revoked_and_never_work_again(desk, alice):
     token, text = tokens.issue(alice, "laptop")
-    page = ask(desk, "revoke", token)
-    again_page = ask(desk, "revoke", token)
+    page = ask(desk, "revoke", token, reason="It leaked.")
+    again_page = ask(desk, "revoke", token, reason="It leaked.")
 
-    assert said(page) == ["1 token revoked."]
-    assert said(again_page) == ["0 tokens revoked."]
+    assert said(page) == ["1 API token revoked."]
+    assert said(again_page) == [f"{token}: It is revoked already; nothing was done."]
     assert tokens.authenticate(text) is None
     assert ApiToken.objects.get().revoked_at
 
@@ -77,7 +77,7 @@ def test_maintenance_is_one_page(desk, alice):
         "drain_message": "New disks.",
     }
     sweep()
-    desk.post(page_of(Site.current()), data | {"reaper_error": "forged"})
+    desk.post(page_of(Site.current()), data | {"reaper_error": "forged", "reason": "New disks."})
 
     site = Site.current()
     assert (site.drain_message, site.reaper_error) == ("New disks.", "")
@@ -87,10 +87,7 @@ def test_maintenance_is_one_page(desk, alice):
 def test_a_user_is_deleted_with_tokens_and_the_sandboxes_follow(desk, alice, runtime):
     sandbox = launch(alice)
     tokens.issue(alice, "laptop")
-    url = page_of(alice).replace("/change/", "/delete/")
-
-    assert "have permission to delete" not in desk.get(url).content.decode()
-    desk.post(url, {"post": "yes"})
+    ask(desk, "delete", alice, reason="She asked for it.")
     sweep()
 
     assert not ApiToken.objects.exists()
@@ -114,5 +111,5 @@ def test_a_second_factor_can_be_taken_away_but_not_read(desk, alice):
     )
     assert "JBSWY3DPEHPK3PXP" not in desk.get(page_of(factor)).content.decode()
 
-    desk.post(page_of(factor).replace("/change/", "/delete/"), {"post": "yes"})
+    ask(desk, "delete", factor, reason="The phone was lost.")
     assert not Authenticator.objects.exists()

@@ -44,9 +44,6 @@ class PoolAdmin(PortalAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 - Django's signature
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
-        return False
-
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
         """A worker hears of it at once."""
         super().save_model(request, obj, form, change)

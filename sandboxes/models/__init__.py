@@ -4,6 +4,7 @@
 """
 
 from sandboxes.models.access import ApiToken, IdempotencyKey, Scope
+from sandboxes.models.audit import AppendOnly, AuditEntry
 from sandboxes.models.journal import Event, Extension, UsageSample
 from sandboxes.models.pool import Pool
 from sandboxes.models.sandbox import Sandbox
@@ -27,6 +28,8 @@ __all__ = [
     "LIVE",
     "STANDING",
     "ApiToken",
+    "AppendOnly",
+    "AuditEntry",
     "EndReason",
     "Event",
     "Extension",
