@@ -15,7 +15,7 @@ from django.db import transaction
 from django.utils.timesince import timeuntil
 
 from sandboxes import blueprints, clock, lifecycle, limits, tasks
-from sandboxes.admission import LONGEST_NAME, LaunchRequest, admit
+from sandboxes.admission import LONGEST_NAME, LaunchRequest, admit, offered
 from sandboxes.errors import Conflict, Invalid, KeyReused, LimitReached, Unavailable
 from sandboxes.models import (
     EndReason,
@@ -38,6 +38,7 @@ __all__ = [
     "extend",
     "extension_preview",
     "launch",
+    "offered",
     "refusal_to_launch",
     "reset",
     "retry_funding",

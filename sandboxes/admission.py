@@ -7,11 +7,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
-
 from sandboxes import blueprints, clock, lifecycle, limits, pool, stellar
-from sandboxes.errors import Invalid
-from sandboxes.models import Sandbox
+from sandboxes.errors import Invalid, Unavailable
+from sandboxes.models import Pool, Sandbox
+from sandboxes.models.tuning import settings
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -36,7 +35,7 @@ class LaunchRequest:
 def admit(user: User, request: LaunchRequest) -> Sandbox:
     """The sandbox that the request is granted: one of the pool, or a new row that is `pending`.
 
-    Call it inside the launching transaction. Raises Invalid, LimitReached.
+    Call it inside the launching transaction. Raises Invalid, LimitReached, Unavailable.
     """
     blueprint = _blueprint(request)
     mine = limits.limits_of(user)
@@ -70,11 +69,19 @@ def row(blueprint: blueprints.Blueprint, **chosen: Any) -> Sandbox:
     )
 
 
+def offered() -> dict[str, blueprints.Blueprint]:
+    """The blueprints that can be launched: all but those that operators have switched off."""
+    off = set(Pool.objects.filter(switched_off=True).values_list("blueprint", flat=True))
+    return {name: one for name, one in blueprints.available().items() if name not in off}
+
+
 def _blueprint(request: LaunchRequest) -> blueprints.Blueprint:
     known = blueprints.available()
     name = request.blueprint or settings.SANDBOX_DEFAULT_BLUEPRINT
     if name not in known:
         raise Invalid("blueprint", f"There is no blueprint “{name}”; take {', '.join(known)}.")
+    if Pool.objects.filter(blueprint=name, switched_off=True).exists():
+        raise Unavailable(f"An operator has switched off “{known[name].title}” for now.")
     return known[name]
 
 

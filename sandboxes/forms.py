@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from django import forms
 from django.utils.functional import cached_property
 
-from sandboxes import blueprints, clock, limits
-from sandboxes.actions import LONGEST_NAME, LaunchRequest
+from sandboxes import clock, limits
+from sandboxes.actions import LONGEST_NAME, LaunchRequest, offered
 from sandboxes.models import Scope
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class LaunchForm(forms.Form):
     def __init__(self, user: User, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.limits = limits.limits_of(user)
-        choices = [(name, made.title) for name, made in blueprints.available().items()]
+        choices = [(name, made.title) for name, made in offered().items()]
         self.fields["blueprint"].choices = choices  # type: ignore[attr-defined]
 
     @property

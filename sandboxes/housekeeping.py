@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
-from django.conf import settings
-
 from sandboxes import clock, pool, stocking, tasks
 from sandboxes.models import STANDING, Funding, IdempotencyKey, Sandbox, Site, State, UsageSample
+from sandboxes.models.tuning import settings
 from sandboxes.runtime import SandboxFacts, get_runtime
 
 KEYS_KEPT = timedelta(hours=24)

@@ -19,7 +19,6 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
@@ -32,6 +31,7 @@ from sandboxes.models import (
     Sandbox,
     State,
 )
+from sandboxes.models.tuning import settings
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from django.conf import settings
 
 from sandboxes import clock, lifecycle, turns
 from sandboxes.blueprints import NoSuchBlueprint, addresses, load
 from sandboxes.models import EndReason, Sandbox, State
+from sandboxes.models.tuning import settings
 from sandboxes.runtime import (
     EngineUnreachable,
     NoRoom,

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
-from django.conf import settings
 from django.db import transaction
 
 from sandboxes import blueprints, clock, housekeeping, lifecycle, provisioning, tasks
 from sandboxes.models import ENGINE_AWAY, EndReason, Sandbox, State
+from sandboxes.models.tuning import settings
 from sandboxes.runtime import RuntimeFailure, SandboxFacts, get_runtime
 from sandboxes.verdicts import Act, Seen, Verdict, decide
 
@@ -40,6 +40,7 @@ class Sweep:
 
     def run(self) -> Sweep:
         """Sweep once. What could not be done is in `errors`; nothing is raised for it."""
+        settings.refresh()
         # Rows before facts: a sandbox that is made meanwhile is not mistaken for a lost one.
         rows = list(Sandbox.objects.live().select_related("owner").order_by("created_at"))
         observed = self._observe()

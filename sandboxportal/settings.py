@@ -118,6 +118,7 @@ MIDDLEWARE = [
     "django_structlog.middlewares.RequestMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "sandboxes.middleware.FreshSettings",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 

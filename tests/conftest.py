@@ -10,6 +10,7 @@ import pytest
 import time_machine
 from django.utils import timezone
 
+from sandboxes.models.tuning import settings as in_force
 from sandboxes.runtime import get_runtime
 from tests.databases import let_tests_empty_it
 
@@ -51,6 +52,13 @@ def runtime() -> Iterator[MemoryRuntime]:
     get_runtime.cache_clear()
     yield get_runtime()  # type: ignore[misc]
     get_runtime.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_tuned() -> Iterator[None]:
+    """What one test chose in the admin is nothing to the next."""
+    yield
+    in_force.forget()
 
 
 class Clock:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from allauth.mfa.models import Authenticator
+from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from sandboxes import actions, tokens
@@ -34,13 +35,26 @@ def test_limits_of_one_user_are_overridden_until_a_date(desk, alice):
     assert "the site" in desk.get("/admin/sandboxes/limitoverride/").content.decode()
 
 
-@pytest.mark.parametrize(("field", "value"), [("reason", ""), ("idle_minutes", 0), ("user", "")])
+@pytest.mark.parametrize(("field", "value"), [("reason", ""), ("idle_minutes", 0)])
 def test_an_override_names_what_is_wrong_with_it(desk, alice, field, value):
     data = {"user": alice.pk, "max_active": 6, "reason": "workshop"} | {field: value}
     page = desk.post("/admin/sandboxes/limitoverride/add/", data)
 
     assert field in page.context["adminform"].form.errors
     assert not LimitOverride.objects.exists()
+
+
+def test_an_override_is_of_a_user_or_of_a_group_and_not_of_both(desk, alice):
+    group = Group.objects.create(name="students")
+    for whose in ({}, {"user": alice.pk, "group": group.pk}):
+        data = {"max_active": 6, "reason": "workshop"} | whose
+        page = desk.post("/admin/sandboxes/limitoverride/add/", data)
+        assert "Choose a user or a group, and not both." in page.content.decode()
+    assert not LimitOverride.objects.exists()
+
+    desk.post("/admin/sandboxes/limitoverride/add/", data | {"user": ""})
+    assert LimitOverride.objects.get().group == group
+    assert "group students" in desk.get("/admin/sandboxes/limitoverride/").content.decode()
 
 
 def test_the_user_of_an_override_is_found_by_typing(desk, alice):

@@ -112,9 +112,9 @@ def test_its_page_offers_what_fits_its_state(desk, alice):
     with committed():
         actions.destroy(ended, alice)
 
-    assert offered(launch(alice)) == ["destroy", "extend"]
-    assert offered(request(alice)) == ["destroy"]
-    assert offered(ended) == []
+    assert offered(launch(alice)) == ["destroy", "extend", "message"]
+    assert offered(request(alice)) == ["cancel", "message"]
+    assert offered(ended) == ["message"]
 
 
 def test_who_may_only_look_is_offered_nothing_and_can_do_nothing(client, alice, bob):

@@ -23,12 +23,12 @@ FLOORS = [
     {"upkeep", "stocking"},
     {"tasks"},
     {"housekeeping"},
-    {"actions", "logs", "reaper"},
-    {"presentation", "figures"},
+    {"actions", "operations", "logs", "reaper"},
+    {"presentation", "figures", "sweeping"},
     {"forms", "checks", "health"},
     {"templatetags"},
     {"views", "api", "admin", "management"},
-    {"urls", "apps"},
+    {"urls", "apps", "middleware"},
 ]
 """Each part may import from the floors below it, and from itself."""
 

@@ -13,12 +13,12 @@ from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.db import DatabaseError, connection, transaction
 
-from sandboxes import audit, clock, tokens
+from sandboxes import actions, audit, clock, tokens
 from sandboxes.admin.base import LookOnly, PortalAdmin
 from sandboxes.audit import Operator
-from sandboxes.models import AppendOnly, AuditEntry, LimitOverride, Pool, Site
+from sandboxes.models import AppendOnly, AuditEntry, LimitOverride, Pool, Site, SiteSettings
 from sandboxes.models.append_only import statements
-from tests.acting import launch
+from tests.acting import launch, request
 from tests.operating import ask, desk, page_of
 
 __all__ = ["desk"]
@@ -29,7 +29,7 @@ AUDIT = "/admin/sandboxes/auditentry/"
 PAGES = sorted(admin.site._registry.values(), key=lambda page: page.opts.label)
 ACTS = [(page, question) for page in PAGES for question in getattr(page, "questions", ())]
 EDITED = [page for page in PAGES if not isinstance(page, LookOnly)]
-ANSWERS = {"minutes": "20", "password": "a-long-enough-Pa55word"}
+ANSWERS = {"minutes": "20", "password": "a-long-enough-Pa55word", "text": "Hello."}
 """What a question may ask besides the reason."""
 
 
@@ -45,21 +45,22 @@ def subject(page: admin.ModelAdmin, alice) -> object:
         "emailaddress": lambda: EmailAddress.objects.create(user=alice, email=alice.email),
         "pool": lambda: Pool.objects.create(blueprint="billing"),
         "site": Site.current,
+        "sitesettings": SiteSettings.current,
     }
     return rows[page.opts.model_name]()
 
 
 @pytest.mark.parametrize("desk_page", PAGES, ids=lambda page: page.opts.label)
 def test_no_page_can_act_but_by_a_question_or_a_form_that_asks_why(rf, olga, desk_page):
-    request = rf.get("/")
-    request.user = olga
+    asked = rf.get("/")
+    asked.user = olga
 
     assert isinstance(desk_page, PortalAdmin)
-    assert desk_page.get_actions(request).keys() == {
+    assert desk_page.get_actions(asked).keys() == {
         question.name for question in desk_page.questions
     }
     assert not desk_page.list_editable
-    assert not desk_page.has_delete_permission(request)
+    assert not desk_page.has_delete_permission(asked)
     assert all(issubclass(inline, LookOnly) for inline in desk_page.inlines)
 
 
@@ -67,7 +68,7 @@ def test_no_page_can_act_but_by_a_question_or_a_form_that_asks_why(rf, olga, des
     ("desk_page", "question"), ACTS, ids=lambda one: getattr(one, "name", None) or one.opts.label
 )
 def test_every_act_asks_for_a_reason_and_is_in_the_audit_with_it(desk, alice, desk_page, question):
-    row = prepared(question, subject(desk_page, alice))
+    row = prepared(question, subject(desk_page, alice), alice)
     answers = {name: ANSWERS[name] for name in question.form.base_fields if name != "reason"}
     key = str(row.pk)
     ask(desk, question.name, row, **answers, reason=" ")
@@ -81,8 +82,16 @@ def test_every_act_asks_for_a_reason_and_is_in_the_audit_with_it(desk, alice, de
     assert ANSWERS["password"] not in str(entry.changes)
 
 
-def prepared(question, row):
+def prepared(question, row, alice):
     """The row in a state in which the question fits it."""
+    match question.name:
+        case "cancel":
+            return request(alice)
+        case "retry_removal":
+            actions.destroy(row, alice)
+        case "lift":
+            row.is_active = False
+            row.save()
     return row
 
 

@@ -8,6 +8,7 @@ from sandboxes.admin.people import AuthenticatorAdmin, EmailAddressAdmin, GroupA
 from sandboxes.admin.pools import PoolAdmin
 from sandboxes.admin.sandboxes import EventAdmin, SandboxAdmin
 from sandboxes.admin.site import SiteAdmin
+from sandboxes.admin.tuning import SettingsAdmin
 
 __all__ = [
     "ApiTokenAdmin",
@@ -19,6 +20,7 @@ __all__ = [
     "LimitOverrideAdmin",
     "PoolAdmin",
     "SandboxAdmin",
+    "SettingsAdmin",
     "SiteAdmin",
     "UserAdmin",
 ]

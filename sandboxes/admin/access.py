@@ -34,7 +34,7 @@ REVOKE = Question(
 @admin.register(LimitOverride)
 class LimitOverrideAdmin(PortalAdmin):
     list_display = (
-        "user_email",
+        "whose",
         "max_active",
         "ttl_max_minutes",
         "idle_minutes",
@@ -42,17 +42,25 @@ class LimitOverrideAdmin(PortalAdmin):
         "in_force",
         "reason",
     )
-    list_select_related = ("user",)
-    search_fields = ("user__email", "user__username", "reason")
-    autocomplete_fields = ("user",)
+    list_select_related = ("user", "group")
+    search_fields = ("user__email", "user__username", "group__name", "reason")
+    autocomplete_fields = ("user", "group")
     empty_value_display = "the site's"
-    ordering = ("user__email",)
-    fields = ("user", "max_active", "ttl_max_minutes", "idle_minutes", "expires_at", "reason")
+    ordering = ("user__email", "group__name")
+    fields = (
+        "user",
+        "group",
+        "max_active",
+        "ttl_max_minutes",
+        "idle_minutes",
+        "expires_at",
+        "reason",
+    )
     questions = (REMOVE,)
 
-    @admin.display(description="user", ordering="user__email")
-    def user_email(self, row: LimitOverride) -> str:
-        return row.user.email or row.user.get_username()
+    @admin.display(description="of", ordering="user__email")
+    def whose(self, row: LimitOverride) -> str:
+        return audit.called(row.user) or f"group {row.group}"
 
     @admin.display(empty_value="it is removed", ordering="expires_at")
     def until(self, row: LimitOverride) -> datetime | None:

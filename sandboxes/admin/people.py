@@ -19,9 +19,10 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from sandboxes import audit
+from sandboxes import audit, operations
 from sandboxes.admin.asking import Question, ReasonForm
 from sandboxes.admin.base import LookOnly, PortalAdmin
+from sandboxes.admin.reasons import reason_field
 from sandboxes.audit import Operator
 from sandboxes.errors import Conflict
 from sandboxes.models import ACTIVE
@@ -38,6 +39,15 @@ class PasswordForm(ReasonForm):
         validators=[validate_password],
     )
     field_order = ("password", "reason")
+
+
+class SuspensionForm(forms.Form):
+    """Why an account is suspended."""
+
+    reason = reason_field(
+        "Sandboxes end and tokens are revoked; its owner reads this in their journals.",
+        autofocus=True,
+    )
 
 
 def _delete(row: Model, by: Operator, _answers: dict[str, Any]) -> None:
@@ -63,6 +73,15 @@ def _delete_user(user: User, by: Operator, answers: dict[str, Any]) -> None:
     _delete(user, by, answers)
 
 
+def _suspend(user: User, by: Operator, answers: dict[str, Any]) -> None:
+    demand_no_higher(user, by)
+    operations.suspend(user, by.user, answers["reason"])
+
+
+def _lift(user: User, _by: Operator, _answers: dict[str, Any]) -> None:
+    operations.lift(user)
+
+
 def _verify(address: EmailAddress, _by: Operator, _answers: dict[str, Any]) -> None:
     address.set_verified()
 
@@ -72,6 +91,12 @@ SET_PASSWORD = Question(
 )
 DELETE_USER = Question("delete", "Delete", "deleted", ReasonForm, _delete_user, permission="remove")
 DELETE = Question("delete", "Delete", "deleted", ReasonForm, _delete, permission="remove")
+SUSPEND = Question(
+    "suspend", "Suspend", "suspended", SuspensionForm, _suspend, lambda user: user.is_active
+)
+LIFT = Question(
+    "lift", "Lift suspension", "let in again", ReasonForm, _lift, lambda user: not user.is_active
+)
 VERIFY = Question(
     "verify", "Mark as verified", "verified", ReasonForm, _verify, lambda row: not row.verified
 )
@@ -84,10 +109,10 @@ class UserAdmin(PortalAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
     list_display = ("email", "username", "sandboxes", "is_active", "is_staff", "last_login")
     list_display_links = ("email", "username")
     ordering = ("email",)
-    questions = (SET_PASSWORD, DELETE_USER)
+    questions = (SUSPEND, LIFT, SET_PASSWORD, DELETE_USER)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:  # noqa: ARG002 - Django's signature
-        shown = ("sandboxes", "last_login", "date_joined")
+        shown = ("sandboxes", "is_active", "last_login", "date_joined")
         powers = ("is_staff", "is_superuser", "groups", "user_permissions")
         return shown if request.user.is_superuser else (*shown, *powers)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from allauth.account.adapter import get_adapter
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.utils import flatten_fieldsets
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -52,7 +53,7 @@ class Reasoned(ModelAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         fieldsets = list(super().get_fieldsets(request, obj))
-        known = {name for _, one in fieldsets for name in one["fields"]}
+        known = flatten_fieldsets(fieldsets)
         if "reason" in known or not self._is_edited(request, obj):
             return fieldsets
         return [*fieldsets, ("Why", {"fields": ("reason",)})]

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from ninja import Router
 
-from sandboxes import actions, blueprints, clock, limits
+from sandboxes import actions, clock, limits
 from sandboxes.api import schemas
 from sandboxes.api.auth import READ, ApiRequest
 from sandboxes.api.specification import answers
@@ -55,7 +55,7 @@ def _wait(refusal: LimitReached | Unavailable | None) -> dict[str, Any]:
 @router.get("/blueprints", auth=READ, response=answers(200, schemas.BlueprintList))
 def list_blueprints(request: ApiRequest) -> schemas.BlueprintList:  # noqa: ARG001
     """What sandboxes can be made of."""
-    known = blueprints.available().values()
+    known = actions.offered().values()
     return schemas.BlueprintList(
         data=[
             schemas.Blueprint(

@@ -8,7 +8,7 @@ from sandboxes.models.audit import AppendOnly, AuditEntry
 from sandboxes.models.journal import Event, Extension, UsageSample
 from sandboxes.models.pool import Pool
 from sandboxes.models.sandbox import Sandbox
-from sandboxes.models.site import ENGINE_AWAY, LimitOverride, Site
+from sandboxes.models.site import ENGINE_AWAY, LimitOverride, Site, SiteSettings
 from sandboxes.models.states import (
     ACTIVE,
     ENDED,
@@ -40,6 +40,7 @@ __all__ = [
     "Sandbox",
     "Scope",
     "Site",
+    "SiteSettings",
     "State",
     "UsageSample",
 ]

@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
 from django_htmx.http import reswap
 
-from sandboxes import actions, blueprints, clock, limits, presentation
+from sandboxes import actions, clock, limits, presentation
 from sandboxes.errors import Invalid, KeyReused, LimitReached, Refusal
 from sandboxes.forms import LaunchForm
 from sandboxes.models import Sandbox, Site
@@ -124,7 +124,7 @@ def _context(request: Request, form: LaunchForm | None = None) -> dict[str, obje
     live = cards(overview.live, notices)
     return {
         "overview": overview,
-        "blueprints": blueprints.available(),
+        "blueprints": actions.offered(),
         "form": form or LaunchForm(request.user),
         "live": live,
         "waits": any(card.waits for card in live),
