@@ -6,6 +6,7 @@ may overlap: every act behind a verdict is guarded.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from datetime import timedelta
 import structlog
 from django.db import transaction
 
-from sandboxes import blueprints, clock, housekeeping, lifecycle, provisioning, tasks
+from sandboxes import blueprints, clock, housekeeping, lifecycle, provisioning, tallies, tasks
 from sandboxes.models import ENGINE_AWAY, EndReason, Sandbox, State
 from sandboxes.models.tuning import settings
 from sandboxes.runtime import RuntimeFailure, SandboxFacts, get_runtime
@@ -36,10 +37,13 @@ class Sweep:
     counts: Counter[str] = field(default_factory=Counter)
     lines: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)
+    """What nobody needs and could not be removed."""
     due: int = 0
 
     def run(self) -> Sweep:
         """Sweep once. What could not be done is in `errors`; nothing is raised for it."""
+        began = time.monotonic()
         settings.refresh()
         # Rows before facts: a sandbox that is made meanwhile is not mistaken for a lost one.
         rows = list(Sandbox.objects.live().select_related("owner").order_by("created_at"))
@@ -52,21 +56,24 @@ class Sweep:
                 self._guarded(facts.id, self._handle_orphan, facts)
         if not self.dry_run:
             self._keep_house(rows, observed)
+            housekeeping.beat("; ".join(self.errors), time.monotonic() - began, self.orphans)
         return self
 
     def _keep_house(self, rows: list[Sandbox], observed: Mapping[str, SandboxFacts] | None) -> None:
         self._guarded("funding", housekeeping.fund_again)
         self._guarded("pruning", housekeeping.prune)
+        self._guarded("pruning", tallies.prune)
         if observed is not None:
             self._guarded("sampling", housekeeping.sample, rows, observed)
             self._guarded("engine", housekeeping.note_abilities)
             self._guarded("pool", housekeeping.tend_pool)
-        housekeeping.beat("; ".join(self.errors))
+        self._guarded("tallies", tallies.count_events)
 
     def _guarded(self, what: str, act: Callable[..., None], *args: object) -> None:
         try:
             act(*args)
         except RuntimeFailure as error:
+            tallies.note_engine_error("sweep")
             self.errors.append(f"{what}: {error}")
         except Exception as error:
             log.exception("sweep_stumbled", sandbox=what)
@@ -76,6 +83,7 @@ class Sweep:
         try:
             return get_runtime().observe(sizes=True)
         except RuntimeFailure as error:
+            tallies.note_engine_error("observe")
             self.errors.append(f"{ENGINE_AWAY}, so nothing is known of it: {error}")
             return None
 
@@ -171,7 +179,9 @@ class Sweep:
         if Sandbox.objects.live().filter(public_id=facts.id).exists():
             return
         if not self.dry_run:
+            self.orphans.append(facts.id)
             get_runtime().destroy(facts.id)
+            self.orphans.remove(facts.id)
         self.counts["orphan"] += 1
         self.lines.append(f"{facts.id}: orphan: no sandbox of this portal needs it")
 

@@ -19,6 +19,7 @@ from sandboxes.models.states import (
     Funding,
     State,
 )
+from sandboxes.models.tally import Tally
 
 __all__ = [
     "ACTIVE",
@@ -42,5 +43,6 @@ __all__ = [
     "Site",
     "SiteSettings",
     "State",
+    "Tally",
     "UsageSample",
 ]

@@ -77,9 +77,20 @@ class Site(models.Model):
     reaped_at = models.DateTimeField(null=True, editable=False)
     """When a sweep last ended; its heartbeat."""
     reaper_error = models.CharField(max_length=300, blank=True, editable=False)
+    sweep_seconds = models.FloatField(null=True, editable=False)
+    """How long that sweep took."""
+    orphans = models.JSONField(default=list, editable=False)
+    """What nobody needs and that sweep could not remove: ids, the first few."""
+    tallied_event = models.BigIntegerField(default=0, editable=False)
+    """The last event that `sandboxes.tallies` has counted."""
     hard_disk_limit = models.BooleanField(null=True, editable=False)
     """Whether the engine enforces the disk limit; None until a sweep has asked it."""
     engine = models.CharField(max_length=60, blank=True, editable=False)
+    memory_mb = models.PositiveIntegerField(null=True, editable=False)
+    """Of the engine's machine, as are the next; None where it can't be told."""
+    disk_total_mb = models.PositiveIntegerField(null=True, editable=False)
+    disk_free_mb = models.PositiveIntegerField(null=True, editable=False)
+    subnets_taken = models.PositiveIntegerField(null=True, editable=False)
 
     class Meta:
         verbose_name_plural = "site"

@@ -19,7 +19,7 @@ from django.conf import settings
 from sandboxes.runtime import Abilities, Report, SandboxFacts, SandboxSpec, Usage
 from sandboxes.runtime.docker.consumption import Consumption
 from sandboxes.runtime.docker.containers import Clothes
-from sandboxes.runtime.docker.disk import HardDisk
+from sandboxes.runtime.docker.disk import HardDisk, disk_space
 from sandboxes.runtime.docker.engine import Engine
 from sandboxes.runtime.docker.inside import Inside
 from sandboxes.runtime.docker.launch import Launcher
@@ -29,6 +29,7 @@ from sandboxes.runtime.docker.network import Networks
 from sandboxes.runtime.docker.observation import Observer
 from sandboxes.runtime.docker.readiness import STEP, Timer, Watch
 from sandboxes.runtime.docker.removal import Remover
+from sandboxes.runtime.space import Space
 
 __all__ = ["DockerRuntime"]
 
@@ -114,6 +115,7 @@ class DockerRuntime:
             isolated=True,
             hard_disk_limit=self._disk.works(),
             memory_mb=info["MemTotal"] // MB,
+            space=Space(*disk_space(info, self._engine.url), self._networks.taken()),
         )
 
     def images(self, names: Sequence[str]) -> dict[str, str]:

@@ -8,7 +8,9 @@ a container's own layer, not volumes, and sandboxes have none.
 from __future__ import annotations
 
 import math
+import shutil
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,3 +94,14 @@ class HardDisk:
         with self.engine.asked(f"describe the image {image}") as client:
             size: int = client.inspect_image(image)["Size"]  # type: ignore[no-untyped-call]
         return math.ceil(size / MB)
+
+
+def disk_space(info: Mapping[str, Any], engine_url: str) -> tuple[int | None, int | None]:
+    """MB in all and MB free where the engine keeps its data; None where that is elsewhere."""
+    if engine_url and not engine_url.startswith("unix://"):
+        return None, None
+    try:
+        found = shutil.disk_usage(info["DockerRootDir"])
+    except OSError:
+        return None, None
+    return found.total // MB, found.free // MB

@@ -62,6 +62,12 @@ class Networks:
             "try again when a sandbox has ended."
         )
 
+    def taken(self) -> int:
+        """How many of our subnets are in use, by anybody's network. Raises EngineUnreachable."""
+        with self.engine.asked("list the networks") as client:
+            present = client.networks()
+        return len({number for used in in_use(present) for number in self._numbers(used)})
+
     def _own(self, present: Sequence[dict[str, Any]], sandbox_id: str) -> SandboxNetwork | None:
         for row in present:
             if self.names.owns(row, sandbox_id):
