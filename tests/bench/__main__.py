@@ -1,0 +1,145 @@
+"""`python -m tests.bench [--quick | --render]`: measure, and write the page."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+
+from tests.bench import (
+    crowding,
+    launching,
+    machine,
+    memory,
+    pages,
+    report,
+    resetting,
+    results,
+)
+from tests.bench.peer import peer
+from tests.bench.stage import Stage, engine, stage
+
+PAGE = machine.ROOT / "docs" / "performance.md"
+DEVELOPERS = 10
+EVERYTHING = ("web", "worker", "reaper")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How often, and of how many."""
+
+    claims: int
+    pool: int
+    turns: int
+    peers: int
+    waiting: int
+    batches: dict[int, int]
+    resets: int
+    requests: int
+    past: list[int]
+    crowd: int
+    few: int
+    sweeps: int
+
+
+FULL = Sizes(50, 10, 20, 7, 2, {1: 8, 4: 16, 8: 24}, 10, 150, [3, 100_000], 100, 10, 7)
+QUICK = Sizes(5, 5, 4, 2, 0, {1: 2, 4: 4, 8: 8}, 3, 20, [3, 5_000], 20, 5, 2)
+
+
+class Run:
+    """One run: what it found so far, and what failed."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        self.sizes, self.quick = sizes, sizes is QUICK
+        self.found: results.Results = {"quick": self.quick, "machine": machine.facts()}
+
+    def measure(self, name: str, act: Callable[[], object]) -> None:
+        """Keep what it gives; one that fails leaves the others their turn."""
+        say(f"Measuring {name}")
+        began = time.monotonic()
+        try:
+            self.found[name] = act()
+        except Exception as error:  # noqa: BLE001 - told at the end and on the page
+            first = str(error).strip().partition("\n")[0]
+            self.found.setdefault("failed", {})[name] = f"{type(error).__name__}: {first}"
+            print(f"✗ {name}: {error}", file=sys.stderr)
+        say(f"  {time.monotonic() - began:.0f} s")
+
+    def all(self) -> results.Results:
+        sizes = self.sizes
+        self.measure("peer", lambda: peer(engine(), sizes.peers, sizes.waiting))
+        say("Starting a portal without a pool")
+        with stage(DEVELOPERS) as cold:
+            self._cold(cold)
+        say("Starting a portal with a pool")
+        with stage(DEVELOPERS, EVERYTHING, SANDBOX_POOL_SIZE=str(sizes.pool)) as warm:
+            claims = sizes.claims
+            self.measure("warm", lambda: launching.warm(warm, sizes.pool, claims, claims))
+            self.measure("processes", lambda: memory.of_processes(warm.portal))
+        return self.found
+
+    def _cold(self, portal: Stage) -> None:
+        sizes = self.sizes
+        self.measure("launches", lambda: launching.cold_beside_floor(portal, sizes.turns))
+        self.measure("rates", lambda: launching.rates(portal, sizes.batches))
+        self.measure("reset", lambda: resetting.reset(portal, sizes.resets))
+        self.measure("pages", lambda: pages.pages(portal, sizes.past, sizes.requests))
+        self.measure("crowd", lambda: crowding.crowd(portal, sizes.few, sizes.crowd, sizes.sweeps))
+
+
+def say(text: str) -> None:
+    print(f"▸ {text}", flush=True)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run once; what is then being removed is not interrupted again."""
+
+    def end(*_: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit("✗ Interrupted; what was made is removed.")
+
+
+def page_of(quick: bool) -> Path:
+    """A quick look does not overwrite what was measured."""
+    return Path(os.environ.get("BENCH_DIR", "var/bench")) / "performance.md" if quick else PAGE
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench")
+    parser.add_argument("--quick", action="store_true", help="few repetitions: two minutes")
+    parser.add_argument("--render", action="store_true", help="only write the page again")
+    chosen = parser.parse_args()
+    page = page_of(chosen.quick)
+    file = page.with_suffix("") / "results.json"
+    if not chosen.render:
+        sizes = QUICK if chosen.quick else FULL
+        if refusal := machine.refusal(sizes.crowd):
+            sys.exit(f"✗ {refusal}")
+        with interruptible():
+            results.save(Run(sizes).all(), file)
+    found = results.load(file)
+    report.write(found, page)
+    print(*report.in_short(found), sep="\n")
+    say(f"Written to {page}")
+    return 1 if found.get("failed") else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
