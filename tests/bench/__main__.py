@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +50,7 @@ class Sizes:
     sweeps: int
 
 
-FULL = Sizes(50, 10, 20, 7, 2, {1: 8, 4: 16, 8: 24}, 10, 150, [3, 100_000], 100, 10, 7)
+FULL = Sizes(50, 10, 20, 7, 2, {1: 8, 4: 16, 8: 24}, 10, 100, [3, 100_000], 100, 10, 7)
 QUICK = Sizes(5, 5, 4, 2, 0, {1: 2, 4: 4, 8: 8}, 3, 20, [3, 5_000], 20, 5, 2)
 
 
@@ -68,22 +68,32 @@ class Run:
         try:
             self.found[name] = act()
         except Exception as error:  # noqa: BLE001 - told at the end and on the page
-            first = str(error).strip().partition("\n")[0]
-            self.found.setdefault("failed", {})[name] = f"{type(error).__name__}: {first}"
-            print(f"✗ {name}: {error}", file=sys.stderr)
+            self._fail(name, error)
         say(f"  {time.monotonic() - began:.0f} s")
 
+    def on(
+        self, name: str, portal: AbstractContextManager[Stage], act: Callable[[Stage], None]
+    ) -> None:
+        """Start a portal, measure on it, and end it."""
+        say(f"Starting {name}")
+        try:
+            with portal as stage:
+                act(stage)
+        except Exception as error:  # noqa: BLE001 - likewise
+            self._fail(name, error)
+
+    def _fail(self, name: str, error: Exception) -> None:
+        first = str(error).strip().partition("\n")[0]
+        self.found.setdefault("failed", {})[name] = f"{type(error).__name__}: {first}"
+        print(f"✗ {name}: {error}", file=sys.stderr)
+
     def all(self) -> results.Results:
+        """Everything, in an order in which nothing waits for what came before."""
         sizes = self.sizes
         self.measure("peer", lambda: peer(engine(), sizes.peers, sizes.waiting))
-        say("Starting a portal without a pool")
-        with stage(DEVELOPERS) as cold:
-            self._cold(cold)
-        say("Starting a portal with a pool")
-        with stage(DEVELOPERS, EVERYTHING, SANDBOX_POOL_SIZE=str(sizes.pool)) as warm:
-            claims = sizes.claims
-            self.measure("warm", lambda: launching.warm(warm, sizes.pool, claims, claims))
-            self.measure("processes", lambda: memory.of_processes(warm.portal))
+        self.on("a portal without a pool", stage(DEVELOPERS), self._cold)
+        with_pool = stage(DEVELOPERS, EVERYTHING, SANDBOX_POOL_SIZE=str(sizes.pool))
+        self.on("a portal with a pool", with_pool, self._warm)
         return self.found
 
     def _cold(self, portal: Stage) -> None:
@@ -93,6 +103,11 @@ class Run:
         self.measure("reset", lambda: resetting.reset(portal, sizes.resets))
         self.measure("pages", lambda: pages.pages(portal, sizes.past, sizes.requests))
         self.measure("crowd", lambda: crowding.crowd(portal, sizes.few, sizes.crowd, sizes.sweeps))
+
+    def _warm(self, portal: Stage) -> None:
+        pool, claims = self.sizes.pool, self.sizes.claims
+        self.measure("warm", lambda: launching.warm(portal, pool, claims, claims))
+        self.measure("processes", lambda: memory.of_processes(portal.portal))
 
 
 def say(text: str) -> None:

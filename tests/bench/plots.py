@@ -16,12 +16,18 @@ STYLE = CleanStyle(
     background="#ffffff",
     plot_background="#ffffff",
     font_family="sans-serif",
+    guide_stroke_color="#e4e4e4",
+    major_guide_stroke_color="#d0d0d0",
+    guide_stroke_dasharray="1,0",
+    major_guide_stroke_dasharray="1,0",
     colors=("#2f6f9f", "#d98a2b", "#5b9e6f", "#8a5fa8"),
     title_font_size=16,
     label_font_size=12,
     legend_font_size=13,
     value_font_size=11,
 )
+
+THREE = {"legend_at_bottom_columns": 3}
 
 
 def save(results: Results, folder: Path) -> list[str]:
@@ -82,7 +88,7 @@ def _launches(results: Results) -> Any:
 def _turns(results: Results) -> Any:
     """Cold launches and the floor turn by turn, so that the machine's drift can be seen."""
     launches = results["launches"]
-    look = _look("Cold launches and the floor by turns (seconds)", 360, print_values=False)
+    look = _look("Cold launches and the floor by turns (seconds)", 360, print_values=False, **THREE)
     chart = pygal.Line(**look, range=(0, 1.1 * max(launches["cold"]["seconds"])))
     chart.x_labels = [str(turn + 1) for turn in range(len(launches["cold"]["seconds"]))]
     names = {"cold": "cold launch", "floor": "floor", "floor_lent": "floor with CPU lent"}
@@ -116,7 +122,8 @@ def _pages(results: Results) -> Any:
 def _memory(results: Results) -> Any:
     """Memory of one sandbox, as its control groups and as the whole machine tell it."""
     crowd = results["crowd"]
-    look = _look("MB of memory for each sandbox", 340, value_formatter=lambda mb: f"{mb:.0f}")
+    written = {"value_formatter": lambda mb: f"{mb:.0f}" if mb else ""}
+    look = _look("MB of memory for each sandbox", 340, **written, **THREE)
     chart = pygal.StackedBar(**look)
     lost = crowd["available_mb_each"]
     chart.x_labels = ["control groups", *(f"less available, {count} live" for count in lost)]

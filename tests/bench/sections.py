@@ -119,11 +119,11 @@ def _crowding(results: Results) -> Iterator[str]:
     )
     lost = crowd["available_mb_each"]
     yield from table(
-        ["MB for each", "p50", "p95"],
+        ["MB for each", "p50", "p95", "n"],
         [
             ["control groups, all services", *_mb(crowd["mb_each"])],
             *([name, *_mb(sizes)] for name, sizes in crowd["services"].items()),
-            *([f"less available, {n} live", f"{size:.1f}", ""] for n, size in lost.items()),
+            *([f"less available, {n} live", f"{size:.1f}", "", ""] for n, size in lost.items()),
         ],
     )
     yield (
@@ -140,7 +140,7 @@ def _crowding(results: Results) -> Iterator[str]:
 
 def _mb(sizes: Sequence[float]) -> list[str]:
     found = summary(sizes)
-    return [f"{found.p50:.1f}", f"{found.p95:.1f}"]
+    return [f"{found.p50:.1f}", f"{found.p95:.1f}", str(found.n)]
 
 
 def _sweeping(results: Results) -> Iterator[str]:
