@@ -16,6 +16,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 
 from tests.bench import (
     crowding,
+    floor,
     launching,
     machine,
     memory,
@@ -25,7 +26,7 @@ from tests.bench import (
     results,
 )
 from tests.bench.peer import peer
-from tests.bench.stage import Stage, engine, stage
+from tests.bench.stage import Stage, stage
 
 PAGE = machine.ROOT / "docs" / "performance.md"
 DEVELOPERS = 10
@@ -39,7 +40,7 @@ class Sizes:
     claims: int
     pool: int
     turns: int
-    peers: int
+    peer_every: int
     waiting: int
     batches: dict[int, int]
     resets: int
@@ -50,7 +51,7 @@ class Sizes:
     sweeps: int
 
 
-FULL = Sizes(50, 10, 20, 7, 2, {1: 8, 4: 16, 8: 24}, 10, 100, [3, 100_000], 100, 10, 7)
+FULL = Sizes(50, 10, 20, 3, 2, {1: 8, 4: 16, 8: 24}, 10, 100, [3, 100_000], 100, 10, 7)
 QUICK = Sizes(5, 5, 4, 2, 0, {1: 2, 4: 4, 8: 8}, 3, 20, [3, 5_000], 20, 5, 2)
 
 
@@ -88,21 +89,32 @@ class Run:
         print(f"✗ {name}: {error}", file=sys.stderr)
 
     def all(self) -> results.Results:
-        """Everything, in an order in which nothing waits for what came before."""
-        sizes = self.sizes
-        self.measure("peer", lambda: peer(engine(), sizes.peers, sizes.waiting))
+        """Everything, on two portals."""
         self.on("a portal without a pool", stage(DEVELOPERS), self._cold)
-        with_pool = stage(DEVELOPERS, EVERYTHING, SANDBOX_POOL_SIZE=str(sizes.pool))
+        with_pool = stage(DEVELOPERS, EVERYTHING, SANDBOX_POOL_SIZE=str(self.sizes.pool))
         self.on("a portal with a pool", with_pool, self._warm)
         return self.found
 
     def _cold(self, portal: Stage) -> None:
         sizes = self.sizes
-        self.measure("launches", lambda: launching.cold_beside_floor(portal, sizes.turns))
+        self.measure("launches", lambda: self._launches(portal))
         self.measure("rates", lambda: launching.rates(portal, sizes.batches))
         self.measure("reset", lambda: resetting.reset(portal, sizes.resets))
         self.measure("pages", lambda: pages.pages(portal, sizes.past, sizes.requests))
         self.measure("crowd", lambda: crowding.crowd(portal, sizes.few, sizes.crowd, sizes.sweeps))
+
+    def _launches(self, portal: Stage) -> results.Results:
+        sizes = self.sizes
+        with peer(portal.engine) as stack:
+            ways = {
+                "cold": lambda: launching.cold(portal),
+                "floor": lambda: floor.once(portal.engine),
+                "floor_lent": lambda: floor.once(portal.engine, floor.ONE_CORE),
+                "peer": stack.once,
+            }
+            found = launching.by_turns(ways, sizes.turns, {"peer": sizes.peer_every})
+            waiting = stack.waiting(sizes.waiting)
+            return found | {"peer_waiting": waiting, "compose": stack.version()}
 
     def _warm(self, portal: Stage) -> None:
         pool, claims = self.sizes.pool, self.sizes.claims

@@ -85,7 +85,8 @@ def _cold(results: Results) -> Verdict:
 
 
 def _peer_to_cold(results: Results) -> Verdict:
-    peer, launches = median(results["peer"]["seconds"]), results["launches"]
+    launches = results["launches"]
+    peer = median(launches["peer"]["seconds"])
     times = peer / median(launches["cold"]["seconds"])
     floor = median(launches["floor"]["seconds"])
     hindrance = (
@@ -93,7 +94,7 @@ def _peer_to_cold(results: Results) -> Verdict:
         f"whatever starts them when asked can be {peer / floor:.1f} times as fast at most."
     )
     measured = f"{times:.1f} times"
-    if waiting := results["peer"]["waiting"]:
+    if waiting := launches["peer_waiting"]:
         patient = median(waiting) / median(launches["cold"]["seconds"])
         measured += f" ({patient:.1f} where the peer's API waits for a health check)"
     return Verdict(measured, times >= 5, hindrance)
@@ -103,7 +104,7 @@ def _peer_to_warm(results: Results) -> Verdict:
     if "absent" in results["warm"]:
         return Verdict("nothing", None, results["warm"]["absent"])
     warm = median(results["warm"]["quiet"]["seconds"])
-    peer = median(results["peer"]["seconds"])
+    peer = median(results["launches"]["peer"]["seconds"])
     return Verdict(
         f"{peer / warm:.0f} times", peer / warm >= 100, f"{peer:.2f} s against {_ms(warm)}."
     )

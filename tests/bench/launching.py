@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
 
-from tests.bench import floor
 from tests.bench.calling import until
 from tests.bench.stage import LAUNCH, Stage, destroy, launch
 
@@ -16,20 +16,24 @@ PACE_SECONDS = 0.2
 """Between two claims of one row, so that the pool is being filled again meanwhile."""
 
 
-def cold_beside_floor(stage: Stage, times: int) -> dict[str, Any]:
-    """Cold launches, bare engine calls, and these with CPU lent, by turns: drift hits them all.
-
-    A cold launch is an HTTP request that is answered once the sandbox runs.
-    """
-    caller, cold, bare, lent = stage.developer(), [], [], []
-    for _ in range(times):
-        cold.append(_cold(stage, caller))
-        bare.append(floor.once(stage.engine))
-        lent.append(floor.once(stage.engine, floor.ONE_CORE))
-    return {"cold": columns(cold), "floor": columns(bare), "floor_lent": columns(lent)}
+Row = dict[str, float]
 
 
-def _cold(stage: Stage, caller: Any) -> dict[str, float]:
+def by_turns(
+    ways: Mapping[str, Callable[[], Row]], turns: int, every: Mapping[str, int]
+) -> dict[str, dict[str, list[float]]]:
+    """Each way to a sandbox in each turn, or in every so-manieth: the machine's drift hits all."""
+    rows: dict[str, list[Row]] = {name: [] for name in ways}
+    for turn in range(turns):
+        for name, once in ways.items():
+            if turn % every.get(name, 1) == 0:
+                rows[name].append(once())
+    return {name: columns(found) for name, found in rows.items()}
+
+
+def cold(stage: Stage) -> Row:
+    """Seconds of a request that is answered once the sandbox runs, of its steps, of its removal."""
+    caller = stage.developer()
     answer, sandbox = launch(caller)
     steps = {f"step {step['name']}": step["seconds"] for step in sandbox["steps"]}
     began = time.perf_counter()
@@ -37,7 +41,7 @@ def _cold(stage: Stage, caller: Any) -> dict[str, float]:
     return {"seconds": answer.seconds, "destroy": time.perf_counter() - began} | steps
 
 
-def columns(rows: list[dict[str, float]]) -> dict[str, list[float]]:
+def columns(rows: list[Row]) -> dict[str, list[float]]:
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 

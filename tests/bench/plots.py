@@ -73,7 +73,7 @@ def _launches(results: Results) -> Any:
         "cold launch": launches["cold"]["seconds"],
         "floor, with CPU lent": launches["floor_lent"]["seconds"],
         "floor": launches["floor"]["seconds"],
-        "peer (compose up)": results.get("peer", {}).get("seconds"),
+        "peer (compose up)": launches["peer"]["seconds"],
     }
     ways = {way: seconds for way, seconds in ways.items() if seconds}
     look = _look("Seconds until a sandbox answers", 420, value_formatter=lambda s: f"{s:.3g} s")

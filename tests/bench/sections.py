@@ -64,9 +64,9 @@ def _launching(results: Results) -> Iterator[str]:
         ("cold", "launches", "cold", "seconds"),
         ("floor", "launches", "floor", "seconds"),
         ("floor, with CPU lent", "launches", "floor_lent", "seconds"),
-        ("peer, until it answers with its seed", "peer", "seconds"),
-        ("peer, the command alone", "peer", "command"),
-        ("peer, waiting for health", "peer", "waiting"),
+        ("peer, until it answers with its seed", "launches", "peer", "seconds"),
+        ("peer, the command alone", "launches", "peer", "command"),
+        ("peer, waiting for health", "launches", "peer_waiting"),
     )
     yield from table(["seconds", "p50", "p95", "n"], rows)
     yield "Where a cold launch spends its time, by its own steps:\n"
@@ -75,8 +75,7 @@ def _launching(results: Results) -> Iterator[str]:
     if pool := results.get("warm", {}).get("pool"):
         missed = sum(results["warm"][way]["missed"] for way in ("quiet", "busy"))
         yield f"The pool held {pool} sandboxes when full; {missed} launches found it empty.\n"
-    if "peer" in results:
-        yield f"The peer was run by Compose {results['peer']['compose']}.\n"
+    yield f"The peer was run by Compose {results['launches']['compose']}.\n"
 
 
 def _several(results: Results) -> Iterator[str]:
@@ -99,7 +98,7 @@ def _ending(results: Results) -> Iterator[str]:
         results,
         ("destroy, until nothing with its label is left", "launches", "cold", "destroy"),
         ("the same by bare engine calls", "launches", "floor", "removal"),
-        ("peer, `down`", "peer", "down"),
+        ("peer, `down`", "launches", "peer", "down"),
         ("reset, until it is done", "reset", "seconds"),
         ("longest wait of a client meanwhile", "reset", "longest"),
     )

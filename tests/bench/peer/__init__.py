@@ -10,15 +10,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
 
 from docker import APIClient
 
 from sandboxes import blueprints
 from tests.bench.calling import Caller
-from tests.bench.launching import columns
 from tests.portal import ROOT, free_port
 
 HERE = Path(__file__).parent
@@ -28,17 +27,40 @@ ASK_EVERY_SECONDS = 0.02
 PATIENCE_SECONDS = 90
 
 
-def peer(engine: APIClient, times: int, waiting: int) -> dict[str, Any]:
-    """Seconds of `up -d` until the API answers with its seed, of the command alone, of `down`.
+@dataclass(frozen=True)
+class Peer:
+    """The stack by Compose, to be started and removed again and again."""
 
-    `waiting` says how often it is measured with an API that waits for the database's health check.
-    """
+    command: list[str]
+
+    def once(self, *more_files: str) -> dict[str, float]:
+        """Seconds of `up -d` until the API answers with its seed, of that command, of `down`."""
+        return _once(self.command, "compose.yaml", *more_files)
+
+    def waiting(self, times: int) -> list[float]:
+        """The same until it answers, with an API that waits for the database's health check."""
+        return [self.once("waiting.yaml")["seconds"] for _ in range(times)]
+
+    def version(self) -> str:
+        command = [*self.command, "version", "--short"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@contextmanager
+def peer(engine: APIClient) -> Iterator[Peer]:
+    """The peer, with its database's image for as long as that is needed."""
     command = compose_command()
-    with _image(engine):
-        runs = [_once(command, "compose.yaml") for _ in range(times)]
-        slow = [_once(command, "compose.yaml", "waiting.yaml") for _ in range(waiting)]
-    waited = [run["seconds"] for run in slow]
-    return columns(runs) | {"compose": _version(command), "waiting": waited}
+    with tempfile.TemporaryDirectory() as made:
+        context = shutil.copytree(HERE, Path(made) / "context")
+        shutil.copy(SQL / "schema.sql", context / "10-schema.sql")
+        shutil.copy(SQL / "seed.sql", context)
+        said = list(engine.build(path=str(context), tag=IMAGE, rm=True, decode=True))
+    if errors := [line["error"] for line in said if "error" in line]:
+        raise RuntimeError(f"The peer's image could not be built: {errors[0]}")
+    try:
+        yield Peer(command)
+    finally:
+        engine.remove_image(IMAGE, force=True)
 
 
 def compose_command() -> list[str]:
@@ -51,29 +73,6 @@ def compose_command() -> list[str]:
 
 def _runs(command: list[str]) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
-def _version(command: list[str]) -> str:
-    said = subprocess.run(
-        [*command, "version", "--short"], capture_output=True, text=True, check=True
-    )
-    return said.stdout.strip()
-
-
-@contextmanager
-def _image(engine: APIClient) -> Iterator[None]:
-    """The database's image, for as long as it is needed."""
-    with tempfile.TemporaryDirectory() as made:
-        context = shutil.copytree(HERE, Path(made) / "context")
-        shutil.copy(SQL / "schema.sql", context / "10-schema.sql")
-        shutil.copy(SQL / "seed.sql", context)
-        said = list(engine.build(path=str(context), tag=IMAGE, rm=True, decode=True))
-    if errors := [line["error"] for line in said if "error" in line]:
-        raise RuntimeError(f"The peer's image could not be built: {errors[0]}")
-    try:
-        yield
-    finally:
-        engine.remove_image(IMAGE, force=True)
 
 
 def _once(command: list[str], *files: str) -> dict[str, float]:
