@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.bench import bars, counting, report, results
+from tests.bench import bars, counting, machine, report, results
 
 SAMPLE: results.Results = {
     "quick": False,
@@ -194,6 +194,15 @@ def test_the_same_results_give_the_same_page(tmp_path: Path) -> None:
 def test_results_can_be_read_again_as_they_were_kept(tmp_path: Path) -> None:
     results.save(SAMPLE, tmp_path / "deep" / "results.json")
     assert results.load(tmp_path / "deep" / "results.json") == json.loads(json.dumps(SAMPLE))
+
+
+@pytest.mark.engine
+def test_a_machine_without_room_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "meminfo", lambda _: 1024.0)
+    assert machine.refusal(100).endswith("End something, or take QUICK=1.")
+    monkeypatch.setattr(machine, "meminfo", lambda _: 100_000.0)
+    monkeypatch.setattr(machine, "DISK_GB", 0)
+    assert machine.refusal(100) == ""
 
 
 @pytest.fixture

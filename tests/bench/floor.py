@@ -111,7 +111,7 @@ def _until_ready(engine: APIClient, spec: SandboxSpec) -> None:
     ports = engine.port(f"{spec.id}-{check.service}", check.port)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
-        caller = Caller("127.0.0.1", int(ports[0]["HostPort"]), timeout=1)
+        caller = Caller("127.0.0.1", int(ports[0]["HostPort"]), timeout=5)
         try:
             if caller.get(check.path).status == 200:
                 return

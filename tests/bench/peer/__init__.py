@@ -88,7 +88,7 @@ def _once(command: list[str], *files: str) -> dict[str, float]:
         began = time.perf_counter()
         _run([*compose, "up", "-d"], environment)
         returned = time.perf_counter() - began
-        _until_seeded(Caller("127.0.0.1", port, timeout=2, Authorization=f"Bearer {key}"))
+        _until_seeded(Caller("127.0.0.1", port, timeout=5, Authorization=f"Bearer {key}"))
         seconds = time.perf_counter() - began
     finally:
         began = time.perf_counter()
