@@ -50,7 +50,8 @@ def tend_pool() -> None:
 def sample(rows: list[Sandbox], observed: Mapping[str, SandboxFacts]) -> None:
     """Keep what each running sandbox consumes now. Raises RuntimeFailure when none can tell."""
     since = clock.now() - SAMPLED_EVERY
-    sampled = set(UsageSample.objects.filter(at__gt=since).values_list("sandbox", flat=True))
+    recent = UsageSample.objects.filter(at__gt=since).order_by()
+    sampled = set(recent.values_list("sandbox", flat=True))
     wanted = [row for row in rows if row.state == State.RUNNING and row.pk not in sampled]
     running = {row.public_id: row for row in wanted if row.public_id in observed}
     usage = get_runtime().usage(list(running)) if running else {}

@@ -219,6 +219,7 @@ def _kinds(each: int) -> Iterator[tuple[int, str, str]]:
 
 
 def _count_anew() -> None:
-    """The planner's figures, which a busy database keeps up to date by itself."""
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
+    """The planner's figures, which PostgreSQL keeps up to date by itself; SQLite has none."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
