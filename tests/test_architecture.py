@@ -17,7 +17,7 @@ INSIDE_SANDBOXES = PORTAL / "blueprints" / "billing"
 FLOORS = [
     {"clock", "errors", "secrets", "runtime"},
     {"models", "blueprints"},
-    {"lifecycle", "limits", "tokens", "verdicts", "accounts"},
+    {"lifecycle", "limits", "paging", "tokens", "verdicts", "accounts"},
     {"stellar", "notifications", "pool", "turns"},
     {"provisioning", "admission"},
     {"upkeep", "stocking"},

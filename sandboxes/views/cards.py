@@ -122,11 +122,13 @@ class Card:
         return f"{self.shape}.{live}"
 
 
-def cards(sandboxes: Iterable[Sandbox], notices: Iterable[Any] = ()) -> list[Card]:
+def cards(
+    sandboxes: Iterable[Sandbox], notices: Iterable[Any] = (), site: Site | None = None
+) -> list[Card]:
     """A card for each, with the messages that a redirect left for it."""
     by_id: dict[str, dict[str, str]] = {}
     for notice in notices:
         kind = "refusal" if notice.level_tag == "error" else "told"
         by_id.setdefault(notice.extra_tags, {})[kind] = str(notice)
-    hard = Site.current().hard_disk_limit
+    hard = (site or Site.current()).hard_disk_limit
     return [Card(row, hard_disk_limit=hard, **by_id.get(row.public_id, {})) for row in sandboxes]

@@ -8,7 +8,6 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -19,6 +18,7 @@ from sandboxes import actions, blueprints, clock, limits, presentation
 from sandboxes.errors import Invalid, KeyReused, LimitReached, Refusal
 from sandboxes.forms import LaunchForm
 from sandboxes.models import Sandbox, Site
+from sandboxes.paging import take_newest
 from sandboxes.views.base import Request, page
 from sandboxes.views.cards import Card, cards, digest
 
@@ -121,14 +121,14 @@ class Overview:
 def _context(request: Request, form: LaunchForm | None = None) -> dict[str, object]:
     overview = Overview(request.user)
     notices = messages.get_messages(request)
-    live = cards(overview.live, notices)
+    live = cards(overview.live, notices, overview.site)
     return {
         "overview": overview,
         "blueprints": blueprints.available(),
         "form": form or LaunchForm(request.user),
         "live": live,
         "waits": any(card.waits for card in live),
-        "ended": cards(overview.ended, notices),
+        "ended": cards(overview.ended, notices, overview.site),
     }
 
 
@@ -183,8 +183,12 @@ def _launch(request: Request, form: LaunchForm) -> Sandbox | None:
 @page
 @require_GET
 def history(request: Request) -> HttpResponse:
-    """All that have ended, page by page."""
-    rows = request.user.sandboxes.ended().order_by("-ended_at", "-id")
-    numbered = Paginator(rows, HISTORY_PAGE).get_page(request.GET.get("page"))
-    context = {"page": numbered, "ended": cards(numbered.object_list)}
+    """All that have ended, page by page; a link that makes no sense leads to the first."""
+    cursor = request.GET.get("cursor", "")
+    ended = request.user.sandboxes.ended()
+    try:
+        rows, older = take_newest(ended, "ended_at", HISTORY_PAGE, cursor, "history")
+    except Invalid:
+        return redirect("history")
+    context = {"ended": cards(rows), "older": older, "is_first": not cursor}
     return render(request, "sandboxes/history.html", context)
