@@ -98,7 +98,6 @@ INSTALLED_APPS = [
     "django_htmx",
     "django_prometheus",
     "django_structlog",
-    "lucide",
     "ninja",
     "sandboxes",
 ]

@@ -8,6 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from django.contrib import messages
+from django.db.models import prefetch_related_objects
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -37,8 +38,7 @@ class Overview:
 
     @cached_property
     def live(self) -> list[Sandbox]:
-        rows = self.user.sandboxes.live().prefetch_related("extensions")
-        return list(rows.newest_first())
+        return list(self.user.sandboxes.live().newest_first())
 
     @cached_property
     def ended(self) -> list[Sandbox]:
@@ -61,7 +61,7 @@ class Overview:
 
     @cached_property
     def full(self) -> LimitReached | None:
-        return limits.refusal_for(self.user)
+        return limits.refusal_for(self.user, self.limits, self.active)
 
     @property
     def frees_first(self) -> Sandbox | None:
@@ -95,7 +95,8 @@ class Overview:
     def warnings(self) -> list[Card]:
         """The sandboxes that end soon."""
         soon = [row for row in self.active if presentation.ending(row).soon]
-        return [Card(row, hard_disk_limit=self.site.hard_disk_limit) for row in soon]
+        prefetch_related_objects(soon, "extensions")
+        return [Card(row, site=self.site) for row in soon]
 
     @property
     def is_first_run(self) -> bool:
@@ -121,11 +122,12 @@ class Overview:
 def _context(request: Request, form: LaunchForm | None = None) -> dict[str, object]:
     overview = Overview(request.user)
     notices = messages.get_messages(request)
+    prefetch_related_objects(overview.live, "extensions")
     live = cards(overview.live, notices, overview.site)
     return {
         "overview": overview,
         "blueprints": blueprints.available(),
-        "form": form or LaunchForm(request.user),
+        "form": form or LaunchForm(request.user, own=overview.limits),
         "live": live,
         "waits": any(card.waits for card in live),
         "ended": cards(overview.ended, notices, overview.site),
@@ -146,7 +148,11 @@ def overview(request: Request) -> HttpResponse:
     if seen == now.seen:
         return HttpResponse(status=204)
     if seen.partition(".")[0] == now.listed:
-        context = {"overview": now, "form": LaunchForm(request.user), "out_of_band": True}
+        context = {
+            "overview": now,
+            "form": LaunchForm(request.user, own=now.limits),
+            "out_of_band": True,
+        }
         return reswap(render(request, "sandboxes/_overview.html", context), "none")
     return render(request, "sandboxes/_dashboard.html", _context(request))
 
