@@ -87,7 +87,8 @@ class DockerRuntime:
         report("containers")
         self._launcher.start(spec, ids)
         report(STEP)
-        return self._watch.until_ready(spec, report, timer)
+        self._watch.until_ready(spec, report, timer)
+        return self._watch.facts(spec)
 
     def observe(self, *, sizes: bool = False) -> dict[str, SandboxFacts]:
         return self._observer.look(sizes=sizes)
