@@ -88,6 +88,7 @@ class DockerRuntime:
         self._launcher.start(spec, ids)
         report(STEP)
         self._watch.until_ready(spec, report, timer)
+        self._launcher.settle(spec, ids)
         return self._watch.facts(spec)
 
     def observe(self, *, sizes: bool = False) -> dict[str, SandboxFacts]:

@@ -20,6 +20,9 @@ LOG = {"Type": "json-file", "Config": {"max-size": "2m", "max-file": "2"}}
 OOM_SCORE = 500
 """When the host runs out of memory, sandboxes go before the host's own services."""
 DEFAULT_SHM_MB = 64
+LENT_CPUS = 1.0
+"""What a container may use until its sandbox is ready, if that is more than its limit: a start is
+one burst of work, and no engine has less to give."""
 
 NO_RESOLVER = {"Dns": ["127.0.0.1"], "DnsOptions": ["ndots:0", "timeout:1", "attempts:1"]}
 """Names of other services resolve; a question about any other name stays in the container, since
@@ -108,12 +111,12 @@ def confinement(service: ServiceSpec) -> dict[str, Any]:
 
 
 def limits(spec: SandboxSpec, service: ServiceSpec) -> dict[str, Any]:
-    """What a container may use at most."""
+    """What a container may use at most; of the CPU, until its sandbox is ready."""
     ulimits = {"nofile": OPEN_FILES, "fsize": spec.disk_mb * MB, "core": 0} | dict(service.ulimits)
     return {
         "Memory": service.memory_mb * MB,
         "MemorySwap": service.memory_mb * MB,
-        "NanoCpus": int(service.cpus * 1e9),
+        "NanoCpus": nano_cpus(max(service.cpus, LENT_CPUS)),
         "PidsLimit": service.pids,
         "ShmSize": (service.shm_mb or DEFAULT_SHM_MB) * MB,
         "OomScoreAdj": OOM_SCORE,
@@ -121,3 +124,12 @@ def limits(spec: SandboxSpec, service: ServiceSpec) -> dict[str, Any]:
             {"Name": name, "Soft": value, "Hard": value} for name, value in ulimits.items()
         ],
     }
+
+
+def own_limits(service: ServiceSpec) -> dict[str, Any]:
+    """What the engine is told once the sandbox is ready: nothing is lent any more."""
+    return {"NanoCpus": nano_cpus(service.cpus)}
+
+
+def nano_cpus(cpus: float) -> int:
+    return int(cpus * 1e9)

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
+from docker import APIClient
 from docker.errors import APIError
 
 from sandboxes.runtime import EngineRefused, SandboxSpec, ServiceSpec
-from sandboxes.runtime.docker.containers import Clothes
+from sandboxes.runtime.docker.containers import Clothes, own_limits
 from sandboxes.runtime.docker.disk import HardDisk
 from sandboxes.runtime.docker.engine import Engine, explained, together
 from sandboxes.runtime.docker.names import SERVICE, Names, label
 from sandboxes.runtime.docker.network import Networks
-from sandboxes.runtime.docker.removal import remove_container
+from sandboxes.runtime.docker.removal import remove_container, unless_gone
 
 SHORTEST_HIDDEN = 6
 """Shorter values are no secrets; blotting them out would only garble the engine's words."""
@@ -46,6 +48,11 @@ class Launcher:
         """
         starts = zip(spec.services, ids, strict=True)
         together([partial(self._start, spec, *start) for start in starts], at_once=len(ids))
+
+    def settle(self, spec: SandboxSpec, ids: Sequence[str]) -> None:
+        """Take back the CPU that was lent. Raises EngineRefused, EngineUnreachable."""
+        limits = zip(spec.services, ids, strict=True)
+        together([partial(self._settle, *one) for one in limits], at_once=len(ids))
 
     def _make(self, spec: SandboxSpec, service: ServiceSpec) -> str:
         self._check_image(service)
@@ -100,6 +107,18 @@ class Launcher:
                 # It ran on a network that was removed, and would be started on no other.
                 remove_container(self.engine, container_id)
                 client.start(self._make(spec, service))
+
+    def _settle(self, service: ServiceSpec, container_id: str) -> None:
+        with self.engine.asked(f"limit the service {service.name}") as client:
+            unless_gone(partial(update, client, container_id, own_limits(service)))
+
+
+def update(client: APIClient, container_id: str, limits: dict[str, Any]) -> None:
+    """Change a container's limits. The SDK's own call doesn't know all of them."""
+    url = f"{client.base_url}/v{client.api_version}/containers/{container_id}/update"
+    answer = client.post(url, json=limits, timeout=client.timeout)
+    if not answer.ok:
+        raise APIError(answer.text, response=answer, explanation=answer.text)
 
 
 def without_network(error: APIError) -> bool:
