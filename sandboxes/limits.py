@@ -115,10 +115,15 @@ def _refusal(
     )
 
 
-def refusal_for(user: User) -> LimitReached | None:
-    """Why the user could not launch another one now; None when they could."""
-    now, limit = clock.now(), limits_of(user).max_active
-    mine = list(user.sandboxes.active())
+def refusal_for(
+    user: User, own: Limits | None = None, mine: list[Sandbox] | None = None
+) -> LimitReached | None:
+    """Why the user could not launch another one now; None when they could.
+
+    Who has read the user's limits and active sandboxes already may give them.
+    """
+    now, limit = clock.now(), (own or limits_of(user)).max_active
+    mine = list(user.sandboxes.active()) if mine is None else mine
     if len(mine) >= limit:
         return _refusal("user", limit, mine, user, now)
     # What waits in the pool gives way to people, so it takes nobody's place.

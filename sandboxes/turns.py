@@ -8,7 +8,7 @@ from django.db import transaction
 
 from sandboxes import clock, lifecycle
 from sandboxes.models import Sandbox, Site, State
-from sandboxes.models.sandbox import SandboxQuerySet
+from sandboxes.models.selection import SandboxQuerySet
 
 
 @transaction.atomic

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -50,6 +51,8 @@ class Portal:
     port: int
     environment: dict[str, str] = field(repr=False)
     accounts: dict[str, Any] = field(default_factory=dict, repr=False)
+    pid: int = 0
+    """Of the process whose children are the portal's."""
 
     @property
     def instance(self) -> str:
@@ -117,26 +120,29 @@ def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     raise AssertionError(f"The portal did not come up:\n{log.read_text()[-4000:]}")
 
 
-@pytest.fixture(scope="module")
-def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
-    """Web and worker run; sweeps are for the tests to ask for."""
-    var, port = tmp_path_factory.mktemp("var"), free_port()
+@contextmanager
+def running_portal(
+    var: Path, processes: Sequence[str] = ("web", "worker"), **environment: str
+) -> Iterator[Portal]:
+    """A portal with those of the Procfile's processes; nothing of it is left afterwards."""
+    port = free_port()
     friendbot = ThreadingHTTPServer(("127.0.0.1", 0), Friendbot)
     threading.Thread(target=friendbot.serve_forever, daemon=True).start()
-    running = Portal(var, port, _environment(var, port, friendbot.server_port))
+    running = Portal(var, port, _environment(var, port, friendbot.server_port) | environment)
     done = running.manage("prepare", "--demo")
     assert done.returncode == 0, done.stdout + done.stderr
     running.accounts = json.loads((var / "demo-accounts.json").read_text())
     log = var / "portal.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            ["honcho", "start", "web", "worker"],
+            ["honcho", "start", *processes],
             cwd=ROOT,
             env=running.environment,
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    running.pid = process.pid
     try:
         _await(f"http://127.0.0.1:{port}/healthz", process, log)
         yield running
@@ -144,7 +150,19 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
         friendbot.shutdown()
-        for name in running.engine("ps", "-aq").split():
-            subprocess.run(["docker", "rm", "-fv", name], check=False, capture_output=True)
-        for name in running.engine("network", "ls", "-q").split():
-            subprocess.run(["docker", "network", "rm", name], check=False, capture_output=True)
+        _clear(running)
+
+
+def _clear(portal: Portal) -> None:
+    """Remove what the engine still holds of it, so far as it can be removed."""
+    if containers := portal.engine("ps", "-aq").split():
+        subprocess.run(["docker", "rm", "-fv", *containers], check=False, capture_output=True)
+    if networks := portal.engine("network", "ls", "-q").split():
+        subprocess.run(["docker", "network", "rm", *networks], check=False, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    """Web and worker run; sweeps are for the tests to ask for."""
+    with running_portal(tmp_path_factory.mktemp("var")) as running:
+        yield running

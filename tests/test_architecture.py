@@ -17,7 +17,7 @@ INSIDE_SANDBOXES = PORTAL / "blueprints" / "billing"
 FLOORS = [
     {"clock", "errors", "secrets", "runtime"},
     {"models", "blueprints"},
-    {"lifecycle", "limits", "tokens", "verdicts", "accounts", "audit", "tallies"},
+    {"lifecycle", "limits", "paging", "tokens", "verdicts", "accounts", "audit", "tallies"},
     {"stellar", "notifications", "pool", "turns"},
     {"provisioning", "admission"},
     {"upkeep", "stocking"},

@@ -159,6 +159,7 @@ def test_when_all_room_is_taken_it_says_so_until_a_sandbox_ends(bench: Bench) ->
     runtime.create(first, quiet, TIME_LIMIT)
     with pytest.raises(NoRoom, match="taken"):
         runtime.create(second, quiet, TIME_LIMIT)
+    runtime.destroy(second.id)
     assert list(runtime.observe()) == [first.id]
     runtime.destroy(first.id)
     assert runtime.create(second, quiet, TIME_LIMIT).alive

@@ -24,6 +24,7 @@ from sandboxes.admin.base import (
     preformatted,
 )
 from sandboxes.admin.deeds import QUESTIONS
+from sandboxes.admin.finding import BlueprintFilter, found_events, found_sandboxes
 from sandboxes.models import Event, Extension, Sandbox, Site
 
 WHAT = ("public_id", "name", "owner", "blueprint", "state", "ending")
@@ -79,17 +80,25 @@ class SandboxAdmin(LookOnly, PortalAdmin):
     list_filter = (
         "state",
         "end_reason",
-        "blueprint",
+        "created_at",
+        BlueprintFilter,
         "funding",
         ("removal_error", admin.EmptyFieldListFilter),
     )
     list_select_related = ("owner",)
     search_fields = ("public_id", "name", "owner__email")
     search_help_text = "Id, name, or its owner's e-mail address"
-    date_hierarchy = "created_at"
     ordering = ("-created_at", "-id")
     questions = QUESTIONS
     inlines = (ExtensionInline, EventInline)
+
+    def get_search_results(
+        self,
+        request: HttpRequest,  # noqa: ARG002 - Django's signature
+        rows: QuerySet[Sandbox],
+        search_term: str,
+    ) -> tuple[QuerySet[Sandbox], bool]:
+        return found_sandboxes(rows, search_term), False
 
     def get_fieldsets(self, request: HttpRequest, obj: Sandbox | None = None) -> Any:  # noqa: ARG002
         ended = ("end_reason", "end_message") if obj and obj.end_reason else ()
@@ -110,7 +119,7 @@ class SandboxAdmin(LookOnly, PortalAdmin):
     def launched(self, row: Sandbox) -> str:
         return str(naturaltime(row.created_at)).replace("\xa0", " ")
 
-    @admin.display(description="owner", ordering="owner__email")
+    @admin.display(description="owner")
     def owner_email(self, row: Sandbox) -> str:
         return row.owner.email or row.owner.get_username() if row.owner else NOTHING
 
@@ -164,7 +173,7 @@ class SandboxAdmin(LookOnly, PortalAdmin):
 class EventAdmin(LookOnly, PortalAdmin):
     list_display = ("at", "sandbox_link", "kind", "by", "actor", "message")
     list_select_related = ("sandbox", "actor")
-    search_fields = ("=sandbox__public_id", "=kind", "=actor__email")
+    search_fields = ("sandbox__public_id", "kind", "actor__email")
     search_help_text = "A sandbox's id, a kind of event, or an actor's e-mail address, in full"
     ordering = ("-id",)
     sortable_by = ()
@@ -172,6 +181,14 @@ class EventAdmin(LookOnly, PortalAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
         return super().get_queryset(request).defer("sandbox__secrets")
+
+    def get_search_results(
+        self,
+        request: HttpRequest,  # noqa: ARG002 - Django's signature
+        rows: QuerySet[Event],
+        search_term: str,
+    ) -> tuple[QuerySet[Event], bool]:
+        return found_events(rows, search_term), False
 
     @admin.display(description="sandbox")
     def sandbox_link(self, row: Event) -> SafeString:

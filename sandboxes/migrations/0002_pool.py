@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('blueprint', models.CharField(editable=False, max_length=40, unique=True)),
                 ('size', models.PositiveSmallIntegerField(blank=True, help_text='So many are kept ready. Empty: SANDBOX_POOL_SIZE for the default blueprint, none for others.', null=True)),
-                ('max_age_minutes', models.PositiveSmallIntegerField(blank=True, help_text='One that waited for so long is made anew. Empty: SANDBOX_POOL_MAX_AGE_MINUTES.', null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(1440)])),
+                ('max_age_minutes', models.PositiveSmallIntegerField(blank=True, help_text='One that waited for so long is made anew. Empty: SANDBOX_POOL_MAX_AGE_MINUTES.', null=True, verbose_name='longest wait in minutes', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(1440)])),
                 ('paused', models.BooleanField(default=False, help_text='Hand out what is ready, and make no new ones.')),
                 ('version', models.CharField(blank=True, editable=False, max_length=32)),
                 ('failures', models.PositiveSmallIntegerField(default=0, editable=False)),

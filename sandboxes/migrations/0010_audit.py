@@ -14,7 +14,7 @@ def guard(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('sandboxes', '0002_pool'),
+        ('sandboxes', '0003_indexes_for_many'),
     ]
 
     operations = [

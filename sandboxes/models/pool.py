@@ -26,6 +26,7 @@ class Pool(models.Model):
         "none for others.",
     )
     max_age_minutes = models.PositiveSmallIntegerField(
+        "longest wait in minutes",
         null=True,
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(A_DAY_MINUTES)],

@@ -1,4 +1,4 @@
-"""A sandbox, and the vocabulary in which it is looked for."""
+"""A sandbox: what is remembered of it, and what can't be otherwise."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from django.db import models
 from django.db.models import Q
 
 from sandboxes import clock
-from sandboxes.models.states import ACTIVE, ENDED, LIVE, STANDING, EndReason, Funding, State
+from sandboxes.models.selection import SandboxManager
+from sandboxes.models.states import ACTIVE, ENDED, STANDING, STOCK, EndReason, Funding, State
 from sandboxes.secrets import EncryptedJSONField
 
 ID_ALPHABET = string.ascii_lowercase + string.digits
-STOCK = (State.PENDING, State.PROVISIONING, State.POOLED)
-"""What states a sandbox of the warm pool goes through before somebody is given it."""
 
 
 def new_public_id() -> str:
@@ -25,60 +24,16 @@ def new_public_id() -> str:
     return "sbx_" + "".join(secrets.choice(ID_ALPHABET) for _ in range(16))
 
 
-class SandboxQuerySet(models.QuerySet["Sandbox"]):
-    def active(self) -> SandboxQuerySet:
-        return self.filter(state__in=ACTIVE)
-
-    def standing(self) -> SandboxQuerySet:
-        return self.filter(state__in=STANDING)
-
-    def stock(self) -> SandboxQuerySet:
-        """Of the warm pool: they wait for an owner, or are being made to."""
-        return self.filter(state__in=STOCK, warm=True, owner=None)
-
-    def pooled(self) -> SandboxQuerySet:
-        return self.filter(state=State.POOLED)
-
-    def of_people(self) -> SandboxQuerySet:
-        """Without those that nobody has asked for."""
-        return self.exclude(warm=True, owner=None)
-
-    def live(self) -> SandboxQuerySet:
-        return self.filter(state__in=LIVE)
-
-    def running(self) -> SandboxQuerySet:
-        return self.filter(state=State.RUNNING)
-
-    def ended(self) -> SandboxQuerySet:
-        return self.filter(state__in=ENDED)
-
-    def newest_first(self) -> SandboxQuerySet:
-        return self.order_by("-created_at", "-id")
-
-    def unleased(self, now: datetime) -> SandboxQuerySet:
-        """Those that no worker holds at the moment."""
-        return self.filter(Q(lease_until=None) | Q(lease_until__lte=now))
-
-
-_Manager = models.Manager.from_queryset(SandboxQuerySet)
-
-
-class SandboxManager(_Manager["Sandbox"]):
-    """Leaves the secrets encrypted in the database until somebody asks for them.
-
-    Lists need no decryption then, and a sandbox whose key was lost can still be ended.
-    """
-
-    def get_queryset(self) -> SandboxQuerySet:
-        return SandboxQuerySet(self.model, using=self._db).defer("secrets")
-
-
 class Sandbox(models.Model):
     """One running copy of a blueprint, owned by one user, with its own credentials and end."""
 
     public_id = models.CharField(max_length=20, unique=True, default=new_public_id, editable=False)
     owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="sandboxes"
+        settings.AUTH_USER_MODEL,
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="sandboxes",
+        db_index=False,  # `sandbox_by_owner` begins with it.
     )
     name = models.CharField(max_length=60, blank=True)
     blueprint = models.CharField(max_length=40)
@@ -168,11 +123,30 @@ class Sandbox(models.Model):
                 condition=~Q(state__in=(State.DESTROYING, *ENDED)) | ~Q(end_reason=""),
                 name="an_end_has_a_reason",
             ),
+            models.CheckConstraint(
+                condition=Q(state__in=ENDED, ended_at__isnull=False)
+                | ~Q(state__in=ENDED) & Q(ended_at__isnull=True),
+                name="what_has_ended_says_when",
+            ),
         ]
         indexes: ClassVar = [
             models.Index(fields=["owner", "-created_at", "-id"], name="sandbox_by_owner"),
+            models.Index(fields=["owner", "state", "-created_at", "-id"], name="sandbox_of_owner"),
+            # On times: SQLite can't tell that a state which it is asked for fits a condition.
+            models.Index(
+                fields=["owner", "-created_at", "-id"],
+                name="sandbox_live",
+                condition=Q(ended_at__isnull=True),
+            ),
+            models.Index(
+                fields=["owner", "-ended_at", "-id"],
+                name="sandbox_history",
+                condition=Q(ended_at__isnull=False),
+            ),
             models.Index(fields=["-created_at", "-id"], name="sandbox_by_age"),
-            models.Index(fields=["state"], name="sandbox_live", condition=Q(state__in=LIVE)),
+            models.Index(fields=["state", "-created_at", "-id"], name="sandbox_by_state"),
+            models.Index(fields=["end_reason", "-created_at", "-id"], name="sandbox_by_end"),
+            models.Index(fields=["expires_at"], name="sandbox_by_expiry"),
             models.Index(
                 fields=["ended_at"], name="sandbox_ended", condition=Q(ended_at__isnull=False)
             ),

@@ -21,6 +21,8 @@ STANDING = (*ACTIVE, State.POOLED)
 """Not to end yet: somebody has it, or may be given it."""
 LIVE = (*STANDING, State.DESTROYING)
 """The engine may hold something of it."""
+STOCK = (State.PENDING, State.PROVISIONING, State.POOLED)
+"""What states a sandbox of the warm pool goes through before somebody is given it."""
 ENDED = (State.DESTROYED, State.FAILED)
 
 

@@ -1,6 +1,7 @@
 """Sandboxes as Docker containers. Only this folder imports `docker`.
 
-    network → containers → ready        create, each step get-or-create by label
+    network → containers → ready        create, each step get-or-create; containers are made
+                                        beside the network, and started when it is there
     containers → network → volumes      destroy, until a look finds nothing
 
 Whoever holds the engine's socket is root on its host: the worker and the reaper hold it, the web
@@ -59,8 +60,8 @@ class DockerRuntime:
         # A caller from elsewhere is answered through the default gateway; one on the engine's host
         # is not, so services that only it can reach need none.
         dead_end = ipaddress.ip_address(bind_address).is_loopback
-        self._networks = Networks(engine, names, subnets, dead_end)
-        self._launcher = Launcher(engine, names, clothes, self._disk)
+        self._networks = networks = Networks(engine, names, subnets, dead_end)
+        self._launcher = Launcher(engine, names, networks, clothes, self._disk)
         self._observer = Observer(engine, names, public_host or bind_address)
         self._watch = Watch(self._observer, probe_host(bind_address, engine_url))
         self._remover = Remover(engine, names)
@@ -83,11 +84,13 @@ class DockerRuntime:
         checked(spec.id)
         timer = Timer(timeout)
         report("network")
-        network = self._networks.ensure(spec)
+        ids = self._launcher.make(spec)
         report("containers")
-        self._launcher.ensure(spec, network)
+        self._launcher.start(spec, ids)
         report(STEP)
-        return self._watch.until_ready(spec, report, timer)
+        self._watch.until_ready(spec, report, timer)
+        self._launcher.settle(spec, ids)
+        return self._watch.facts(spec)
 
     def observe(self, *, sizes: bool = False) -> dict[str, SandboxFacts]:
         return self._observer.look(sizes=sizes)
