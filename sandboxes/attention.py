@@ -102,21 +102,21 @@ def _stuck(seen: Overview) -> Iterator[Alarm]:
         if row.state == State.PROVISIONING and seen.now - row.created_at > limit
     ]
     if stuck := waits + made:
-        words = f"{_count(stuck)} stuck on the way to running; is there a worker?"
+        words = f"{_count(stuck)} stuck on the way to running. Is there a worker?"
         page = sandbox_list(state__exact=stuck[0].state)
         yield _act("stuck", words, page, "Cancel launch", "cancel", stuck)
 
 
 def _removals(seen: Overview) -> Iterator[Alarm]:
     if failing := [row for row in seen.live if row.removal_error]:
-        words = f"{_count(failing)} not to be removed: {failing[0].removal_error}"
+        words = f"{_count(failing)} could not be removed: {failing[0].removal_error}"
         page = sandbox_list(removal_error__isempty="0")
         yield _act("removal", words, page, "Remove again now", "retry_removal", failing)
 
 
 def _orphans(seen: Overview) -> Iterator[Alarm]:
     if names := seen.site.orphans:
-        words = f"Nobody needs it, and it could not be removed: {', '.join(names[:3])}"
+        words = f"Orphans on the engine could not be removed: {', '.join(names[:3])}"
         words += f" and {len(names) - 3} more." if len(names) > 3 else "."  # noqa: PLR2004 - as many are named
         yield _sweep_now("orphans", words)
 
@@ -155,7 +155,7 @@ def _pools(seen: Overview) -> Iterator[Alarm]:
 
 
 def _count(rows: Sequence[Sandbox]) -> str:
-    return "1 sandbox is" if len(rows) == 1 else f"{len(rows)} sandboxes are"
+    return "1 sandbox" if len(rows) == 1 else f"{len(rows)} sandboxes"
 
 
 def _act(

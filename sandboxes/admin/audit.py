@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator
+from datetime import UTC
 from typing import Any
 
 from django.contrib import admin
@@ -39,7 +40,7 @@ class Echo:
 
 @admin.register(AuditEntry)
 class AuditAdmin(LookOnly, PortalAdmin):
-    list_display = ("at", "by", "act", "subject_link", "concerns", "reason")
+    list_display = ("moment", "act", "subject_link", "by", "reason")
     list_filter = ("act", "kind", "at")
     search_fields = ("by", "subject", "concerns", "reason")
     search_help_text = "Operator, subject, the person concerned, or a reason"
@@ -70,6 +71,10 @@ class AuditAdmin(LookOnly, PortalAdmin):
         answer = StreamingHttpResponse(_lines(rows.iterator(2000)), content_type="text/csv")
         answer["Content-Disposition"] = 'attachment; filename="audit.csv"'
         return answer
+
+    @admin.display(description="at", ordering="at")
+    def moment(self, row: AuditEntry) -> str:
+        return f"{row.at.astimezone(UTC):%d %b %Y, %H:%M}"
 
     @admin.display(description="subject", ordering="subject")
     def subject_link(self, row: AuditEntry) -> SafeString | str:

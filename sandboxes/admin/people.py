@@ -133,7 +133,7 @@ class UserAdmin(PortalAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
         if obj is None:
             return fieldsets
         account = (None, {"fields": ("username",)})
-        return [account, *fieldsets[1:], ("Sandboxes", {"fields": ("sandboxes",)})]
+        return [account, ("Sandboxes", {"fields": ("sandboxes",)}), *fieldsets[1:]]
 
     def user_change_password(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django import template
@@ -13,6 +14,7 @@ from sandboxes.overview import HEIGHT, WIDTH, Overview
 register = template.Library()
 
 GB = 1024
+MINUTE = 60
 
 
 @register.inclusion_tag("admin/_overview.html", takes_context=True)
@@ -38,6 +40,13 @@ def amount(value: float, unit: str) -> str:
     if unit == "MB" and value >= GB:
         return f"{floatformat(value / GB, -1)} GB"
     return f"{floatformat(value, -1)} {unit}".strip()
+
+
+@register.filter
+def ago(age: timedelta) -> str:
+    """How old something is, in seconds where those matter."""
+    seconds = round(age.total_seconds())
+    return f"{seconds} s" if seconds < 2 * MINUTE else f"{seconds // MINUTE} min"
 
 
 @register.filter
