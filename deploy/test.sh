@@ -13,6 +13,7 @@ missing_packages() {
     [ -x /bin/busybox ] || echo busybox-static
     # Newer Debian releases have split the command from docker.io.
     command -v docker >/dev/null || echo docker-cli
+    command -v promtool >/dev/null || echo prometheus
 }
 
 need_tools() {

@@ -110,7 +110,7 @@ def test_going_back_destroys_nothing(desk: Page, alice: User, runtime) -> None:
 
 def test_an_override_is_made_for_a_user_that_is_found_by_typing(desk: Page, alice: User) -> None:
     desk.goto("/admin/sandboxes/limitoverride/add/")
-    desk.locator(".select2-selection").click()
+    desk.locator(".field-user .select2-selection").click()
     desk.locator(".select2-search__field").fill("alice")
     desk.locator(".select2-results__option", has_text="alice").click()
     desk.get_by_label("Max active").fill("6")
