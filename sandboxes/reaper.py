@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from uuid import uuid4
 
 import structlog
 from django.db import transaction
@@ -43,6 +44,12 @@ class Sweep:
 
     def run(self) -> Sweep:
         """Sweep once. What could not be done is in `errors`; nothing is raised for it."""
+        # Tasks that are sent take the name of the sweep along.
+        with structlog.contextvars.bound_contextvars(sweep=uuid4().hex[:12]):
+            self._run()
+        return self
+
+    def _run(self) -> None:
         began = time.monotonic()
         settings.refresh()
         # Rows before facts: a sandbox that is made meanwhile is not mistaken for a lost one.
@@ -58,8 +65,9 @@ class Sweep:
                 self._guarded(facts.id, self._handle_orphan, facts)
         if not self.dry_run:
             self._keep_house(rows, observed)
-            housekeeping.beat("; ".join(self.errors), time.monotonic() - began, self.orphans)
-        return self
+            took = time.monotonic() - began
+            housekeeping.beat("; ".join(self.errors), took, self.orphans)
+            log.info("swept", seconds=round(took, 3), acts=self.counts, errors=len(self.errors))
 
     def _keep_house(self, rows: list[Sandbox], observed: Mapping[str, SandboxFacts] | None) -> None:
         self._guarded("funding", housekeeping.fund_again)
