@@ -48,7 +48,8 @@ class LaunchForm(forms.Form):
     ) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.limits = own or limits.limits_of(user)
-        choices = [(name, made.title) for name, made in offered().items()]
+        self.offered = offered()
+        choices = [(name, made.title) for name, made in self.offered.items()]
         self.fields["blueprint"].choices = choices  # type: ignore[attr-defined]
 
     @property

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from time import perf_counter
 
 import pytest
 from django.contrib.auth.models import Permission
-from django.db import connection
 from django.utils import timezone
 
 from sandboxes import actions, tallies
@@ -252,55 +250,6 @@ def test_who_may_not_see_sandboxes_sees_no_overview(client, bob):
 def test_what_operators_did_last_is_there(desk, alice):
     ask(desk, "suspend", alice, reason="Mining coins.")
     assert "Mining coins." in desk.get("/admin/").content.decode()
-
-
-def past(sandbox: Sandbox, count: int) -> None:
-    """So many like it that have ended."""
-    columns = [field.column for field in Sandbox._meta.concrete_fields if field.name != "id"]
-    values = ["'sbx_' || n" if name == "public_id" else name for name in columns]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "WITH RECURSIVE many(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < %s) "
-            f"INSERT INTO sandboxes_sandbox ({', '.join(columns)}) "
-            f"SELECT {', '.join(values)} FROM sandboxes_sandbox, many WHERE id = %s",
-            [count, sandbox.pk],
-        )
-
-
-def test_it_is_quick_and_asks_as_little_with_very_many_past_sandboxes(
-    desk, alice, django_assert_num_queries
-):
-    with committed():
-        actions.destroy(launch(alice), alice)
-    ended = Sandbox.objects.get()
-    for _ in range(3):
-        launch(alice)
-    sweep()
-    desk.get("/admin/")
-    with connection.execute_wrapper(counting := Counting()):
-        desk.get("/admin/")
-    past(ended, 100_000)
-
-    with django_assert_num_queries(counting.count):
-        took = min(timed(desk) for _ in range(1))
-    assert counting.count < 20
-    assert min(took, timed(desk), timed(desk)) < 0.3
-
-
-class Counting:
-    """How many statements there were."""
-
-    count = 0
-
-    def __call__(self, execute, *arguments):
-        self.count += 1
-        return execute(*arguments)
-
-
-def timed(desk) -> float:
-    began = perf_counter()
-    desk.get("/admin/")
-    return perf_counter() - began
 
 
 def test_a_pool_counts_by_what_is_wanted(settings):

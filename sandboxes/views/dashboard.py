@@ -122,12 +122,13 @@ class Overview:
 def _context(request: Request, form: LaunchForm | None = None) -> dict[str, object]:
     overview = Overview(request.user)
     notices = messages.get_messages(request)
+    form = form or LaunchForm(request.user, own=overview.limits)
     prefetch_related_objects(overview.live, "extensions")
     live = cards(overview.live, notices, overview.site)
     return {
         "overview": overview,
-        "blueprints": actions.offered(),
-        "form": form or LaunchForm(request.user, own=overview.limits),
+        "blueprints": form.offered,
+        "form": form,
         "live": live,
         "waits": any(card.waits for card in live),
         "ended": cards(overview.ended, notices, overview.site),
