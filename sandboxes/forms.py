@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django import forms
+from django.conf import settings
 from django.utils.functional import cached_property
 
 from sandboxes import blueprints, clock, limits
@@ -46,7 +47,11 @@ class LaunchForm(forms.Form):
     def __init__(self, user: User, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.limits = limits.limits_of(user)
-        choices = [(name, made.title) for name, made in blueprints.available().items()]
+        choices = [
+            (name, made.title)
+            for name, made in blueprints.available().items()
+            if made.runs_on(settings.SANDBOX_RUNTIME)
+        ]
         self.fields["blueprint"].choices = choices  # type: ignore[attr-defined]
 
     @property

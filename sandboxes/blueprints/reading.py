@@ -127,7 +127,7 @@ def _service(name: str, service: Service, process: Process | None) -> ServiceSpe
         stop_signal=service.stop_signal,
         ulimits=service.ulimits,
         shm_mb=service.shm_size,
-        process=process and ProcessSpec(process.command, process.environment),
+        process=ProcessSpec(process.command, process.environment) if process else None,
     )
 
 

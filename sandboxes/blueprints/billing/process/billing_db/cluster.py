@@ -1,8 +1,8 @@
 """Makes the data directory that every sandbox gets a copy of, with the image's own scripts.
 
-The image's `make-cluster.sh` does the same. What differs: there is no private network, so the server
-listens on the loopback address; and no user of PostgreSQL's own, so that not its name but the way
-into its directory tells who owns it.
+The image's `make-cluster.sh` does the same. What differs: there is no private network, so the
+server listens on the loopback address; and no user of PostgreSQL's own, so that not its name but
+the way into its directory tells who owns it.
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ def _fill(sockets: str) -> None:
     # Nothing is made from it, and every sandbox would copy it.
     psql("postgres", "-c", "ALTER DATABASE template1 IS_TEMPLATE false")
     psql("postgres", "-c", "DROP DATABASE template1")
-    psql("postgres", "-c", "ALTER DATABASE billing_template IS_TEMPLATE true ALLOW_CONNECTIONS false")
+    psql(
+        "postgres", "-c", "ALTER DATABASE billing_template IS_TEMPLATE true ALLOW_CONNECTIONS false"
+    )
 
 
 def _run(program: str, *arguments: str | Path) -> None:

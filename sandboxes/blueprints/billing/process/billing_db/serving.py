@@ -104,7 +104,7 @@ def _script(name: str, database: str = "postgres", *, quiet: bool = False) -> No
         "PGOPTIONS": "-c client_min_messages=warning",
     }
     script = (SCRIPTS / name).resolve()
-    command = ["-X", "-q", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-f", script]
+    command = ["-X", "-q", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-f", str(script)]
     with Path("exchange.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         subprocess.run(
