@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +22,9 @@ from typing import Any
 import httpx
 import pytest
 from cryptography.fernet import Fernet
+
+from sandboxes.runtime.process import table
+from sandboxes.runtime.process.home import Home
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -73,18 +78,70 @@ class Portal:
             timeout=75,
         )
 
-    def engine(self, *arguments: str) -> str:
+    def held(self) -> list[str]:
+        """All that what runs sandboxes holds for this portal."""
+        raise NotImplementedError
+
+    def kill(self, sandbox_id: str, service: str) -> None:
+        """End a service as only a fault would."""
+        raise NotImplementedError
+
+    def clear(self) -> None:
+        """Leave nothing of it, however the tests went."""
+        raise NotImplementedError
+
+
+class OnDocker(Portal):
+    def engine(self, *arguments: str) -> list[str]:
         """What the docker command says of this portal's own objects."""
         label = f"label=sandboxportal.instance={self.instance}"
         command = ["docker", *arguments, "--filter", label]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
-    def left_on_engine(self) -> list[str]:
+    def held(self) -> list[str]:
         listings = (("ps", "-aq"), ("network", "ls", "-q"), ("volume", "ls", "-q"))
-        return [line for listing in listings for line in self.engine(*listing).split()]
+        return [line for listing in listings for line in self.engine(*listing)]
+
+    def kill(self, sandbox_id: str, service: str) -> None:
+        label = f"label=sandboxportal.sandbox={sandbox_id}"
+        [found] = self.engine("ps", "-q", "--filter", label, "--filter", f"name={service}")
+        subprocess.run(["docker", "kill", found], check=True, capture_output=True)
+
+    def clear(self) -> None:
+        for name in self.engine("ps", "-aq"):
+            subprocess.run(["docker", "rm", "-fv", name], check=False, capture_output=True)
+        for name in self.engine("network", "ls", "-q"):
+            subprocess.run(["docker", "network", "rm", name], check=False, capture_output=True)
 
 
-def _environment(var: Path, port: int, friendbot: int) -> dict[str, str]:
+class AsProcesses(Portal):
+    @property
+    def home(self) -> Path:
+        return Path(self.environment["SANDBOX_PROCESS_DIR"])
+
+    def processes(self) -> list[table.Process]:
+        found = table.members(self.instance, self.home)
+        return [process for processes in found.values() for process in processes]
+
+    def held(self) -> list[str]:
+        running = [str(process.pid) for process in self.processes()]
+        return [*running, *Home(self.home).sandboxes()]
+
+    def kill(self, sandbox_id: str, service: str) -> None:
+        for process in table.members(self.instance, self.home)[sandbox_id]:
+            command = Path(f"/proc/{process.pid}/cmdline").read_text()
+            if {"api": "-m\0billing_api", "db": "postgres\0-D"}[service] in command:
+                table.send(process, signal.SIGKILL)
+
+    def clear(self) -> None:
+        table.end_all(self.processes, 10)
+        shutil.rmtree(self.home)
+
+
+KINDS = {"docker": OnDocker, "process": AsProcesses}
+
+
+def _environment(var: Path, port: int, friendbot: int, runtime: str) -> dict[str, str]:
     return os.environ | {
         "DJANGO_SETTINGS_MODULE": "sandboxportal.settings",
         "VAR_DIR": str(var),
@@ -94,13 +151,21 @@ def _environment(var: Path, port: int, friendbot: int) -> dict[str, str]:
         "SECRET_KEY": secrets.token_urlsafe(50),
         "SANDBOX_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
         "SANDBOX_INSTANCE": f"e2e-{secrets.token_hex(4)}",
-        "SANDBOX_RUNTIME": "docker",
+        "SANDBOX_RUNTIME": runtime,
+        "SANDBOX_PROCESS_DIR": _home(),
         "SANDBOX_ORPHAN_GRACE_SECONDS": "0",
         "FRIENDBOT_URL": f"http://127.0.0.1:{friendbot}/",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "DEBUG": "off",
         "ALLOWED_HOSTS": "127.0.0.1",
     }
+
+
+def _home() -> str:
+    """Other users must be able to enter it: as root, that is who sandboxes run as."""
+    folder = Path(tempfile.mkdtemp(prefix="portal-tests-processes-"))
+    folder.chmod(0o755)
+    return str(folder.resolve())
 
 
 def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -116,13 +181,19 @@ def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     raise AssertionError(f"The portal did not come up:\n{log.read_text()[-4000:]}")
 
 
-@pytest.fixture(scope="module")
-def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+ON_DOCKER = pytest.param("docker", marks=pytest.mark.engine)
+
+
+@pytest.fixture(scope="module", params=["process", ON_DOCKER])
+def portal(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Portal]:
     """Web and worker run; sweeps are for the tests to ask for."""
     var, port = tmp_path_factory.mktemp("var"), free_port()
     friendbot = ThreadingHTTPServer(("127.0.0.1", 0), Friendbot)
     threading.Thread(target=friendbot.serve_forever, daemon=True).start()
-    running = Portal(var, port, _environment(var, port, friendbot.server_port))
+    environment = _environment(var, port, friendbot.server_port, request.param)
+    running: Portal = KINDS[request.param](var, port, environment)
     done = running.manage("prepare", "--demo")
     assert done.returncode == 0, done.stdout + done.stderr
     running.accounts = json.loads((var / "demo-accounts.json").read_text())
@@ -143,7 +214,4 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
         friendbot.shutdown()
-        for name in running.engine("ps", "-aq").split():
-            subprocess.run(["docker", "rm", "-fv", name], check=False, capture_output=True)
-        for name in running.engine("network", "ls", "-q").split():
-            subprocess.run(["docker", "network", "rm", name], check=False, capture_output=True)
+        running.clear()
