@@ -5,7 +5,8 @@ have_engine() {
     exec 3>&1
     NO_ENGINE=$(need_engine 2>&1 >&3) && return
     NO_ENGINE=$(grep -m 1 '^✗ ' <<<"$NO_ENGINE" || echo "✗ There is no Docker Engine.")
-    NO_ENGINE=${NO_ENGINE#✗ } NO_ENGINE=${NO_ENGINE%%. *}
+    # Its first sentence: what to do about it is not asked here.
+    NO_ENGINE=${NO_ENGINE#✗ } NO_ENGINE=${NO_ENGINE%%. *}.
     return 1
 }
 
