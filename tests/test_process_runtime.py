@@ -18,7 +18,7 @@ from sandboxes.runtime import (
     SandboxSpec,
     ServiceState,
 )
-from sandboxes.runtime.process import keeper, table
+from sandboxes.runtime.process import keeper, shared_memory, table
 from sandboxes.runtime.process.home import Folder
 from sandboxes.runtime.process.preparing import PreparationFailed, Wanted
 from tests.runtimes import TIME_LIMIT, ProcessBench, quiet, until, with_service
@@ -73,6 +73,29 @@ def test_after_a_kill_of_everything_it_has_crashed_and_leaves_nothing(
     assert not any(s.stopped_with_engine for s in facts.services.values())
     process_bench.runtime.destroy(spec.id)
     assert process_bench.left() == []
+
+
+MAKE_SHARED_MEMORY = (
+    "import ctypes, time; ctypes.CDLL(None).shmget(0, 4096, 0o1600); time.sleep(300)"
+)
+
+
+def test_shared_memory_of_what_was_killed_is_put_away(process_bench: ProcessBench) -> None:
+    sharing = ProcessSpec(["python", "-S", "-c", MAKE_SHARED_MEMORY])
+    before = {one.id for one in shared_memory.segments()}
+    spec = with_service(process_bench.spec(), "store", process=sharing)
+    process_bench.runtime.create(spec, quiet, TIME_LIMIT)
+
+    def ours() -> list[int]:
+        pid = folder(process_bench, spec).state()["services"]["store"]["pid"]
+        return [one.id for one in shared_memory.segments() if one.maker == pid]
+
+    until(lambda: bool(ours()))
+    made = set(ours()) - before
+    table.end_all(lambda: members(process_bench, spec), 5)
+    process_bench.runtime.destroy(spec.id)
+    assert made
+    assert not made & {one.id for one in shared_memory.segments()}
 
 
 def test_what_outlived_its_keeper_is_ended_with_the_sandbox(process_bench: ProcessBench) -> None:

@@ -119,7 +119,11 @@ class Keeper:
 
     def tell(self) -> None:
         services = {
-            name: {"exit_code": kept.exit_code, "out_of_memory": kept.out_of_memory}
+            name: {
+                "pid": kept.pid,
+                "exit_code": kept.exit_code,
+                "out_of_memory": kept.out_of_memory,
+            }
             for name, kept in self.kept.items()
         }
         self.folder.write_state({"boot": self._boot, "services": services})

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import time
 from dataclasses import dataclass
+from datetime import datetime
 
 from sandboxes.runtime import EngineRefused
-from sandboxes.runtime.process import table
+from sandboxes.runtime.process import shared_memory, table
 from sandboxes.runtime.process.home import SANDBOX_ID, Folder, Home
 from sandboxes.runtime.process.observation import Observer
 
@@ -33,7 +35,17 @@ class Remover:
         self._ask_keeper(folder)
         if not table.end_all(lambda: self.observer.members(sandbox_id), END_WITHIN_SECONDS):
             raise EngineRefused(f"Processes of {sandbox_id} can't be ended.")
+        self._forget_shared_memory(folder)
         self._remove(folder)
+
+    def _forget_shared_memory(self, folder: Folder) -> None:
+        """What its services would have put away themselves, had nobody killed them."""
+        if (record := folder.record()) is None:
+            return
+        makers = [kept["pid"] for kept in folder.state()["services"].values()]
+        user = os.geteuid() if record.user is None else record.user
+        since = datetime.fromisoformat(record.created_at).timestamp()
+        shared_memory.forget(makers, user, since - 1)
 
     def _ask_keeper(self, folder: Folder) -> None:
         """Services that are asked to end put their shared memory away; those killed don't."""
