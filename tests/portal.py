@@ -25,6 +25,7 @@ from cryptography.fernet import Fernet
 
 from sandboxes.runtime.process import table
 from sandboxes.runtime.process.home import Home
+from tests.runtimes import command_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -129,8 +130,7 @@ class AsProcesses(Portal):
 
     def kill(self, sandbox_id: str, service: str) -> None:
         for process in table.members(self.instance, self.home)[sandbox_id]:
-            command = Path(f"/proc/{process.pid}/cmdline").read_text()
-            if {"api": "-m\0billing_api", "db": "postgres\0-D"}[service] in command:
+            if {"api": "-m\0billing_api", "db": "postgres\0-D"}[service] in command_of(process):
                 table.send(process, signal.SIGKILL)
 
     def clear(self) -> None:

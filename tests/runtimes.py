@@ -298,6 +298,14 @@ class DockerBench:
         assert self.left() == []
 
 
+def command_of(process: table.Process) -> str:
+    """What it runs, NUL between the words; nothing when it has ended meanwhile."""
+    try:
+        return Path(f"/proc/{process.pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
 def fetch(facts: SandboxFacts) -> None:
     """Ask for the page, as a caller would."""
     where = facts.services["web"].ports[8080]

@@ -7,7 +7,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +16,7 @@ import pytest
 
 from sandboxes.runtime.process import table
 from tests.portal import ON_DOCKER, AsProcesses, Portal, portal
+from tests.runtimes import command_of
 
 __all__ = ["portal"]
 
@@ -52,7 +52,7 @@ def launch(client: httpx.Client, **choices: Any) -> dict[str, Any]:
     answer = client.post("/sandboxes", json=choices, headers={"Prefer": "wait=60"})
     assert answer.status_code == 201, answer.text
     sandbox: dict[str, Any] = answer.json()
-    assert sandbox["state"] == "running", sandbox
+    assert sandbox["state"] == "running", f"{sandbox['end_message']} {sandbox['failure']}"
     assert answer.headers["Location"].endswith(f"/api/v1/sandboxes/{sandbox['id']}")
     return sandbox
 
@@ -222,8 +222,7 @@ def test_after_everything_was_killed_one_sweep_leaves_nothing(
 def kill_all(portal: AsProcesses) -> None:
     """But for those that nobody can tell any more from their neighbours by their environment."""
     for process in portal.processes():
-        command = Path(f"/proc/{process.pid}/cmdline").read_text()
-        if not command.startswith("postgres:"):
+        if not command_of(process).startswith("postgres:"):
             table.send(process, signal.SIGKILL)
 
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -21,7 +20,7 @@ from sandboxes.runtime import (
 from sandboxes.runtime.process import keeper, shared_memory, table
 from sandboxes.runtime.process.home import Folder
 from sandboxes.runtime.process.preparing import PreparationFailed, Wanted
-from tests.runtimes import TIME_LIMIT, ProcessBench, quiet, until, with_service
+from tests.runtimes import TIME_LIMIT, ProcessBench, command_of, quiet, until, with_service
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may start others' processes")
 
@@ -35,7 +34,7 @@ def folder(bench: ProcessBench, spec: SandboxSpec) -> Folder:
 
 
 def commands(processes: list[table.Process]) -> str:
-    return " ".join(Path(f"/proc/{one.pid}/cmdline").read_text() for one in processes)
+    return " ".join(map(command_of, processes))
 
 
 def running(script: str) -> ProcessSpec:

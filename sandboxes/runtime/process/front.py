@@ -68,9 +68,10 @@ async def _pass_on(
 ) -> None:
     around = CONNECTION_BYTES
     while piece := await source.read(LARGEST_PIECE):
-        sink.write(piece)
         size, around = len(piece) + around, PACKET_BYTES
+        # Before they are sent: whoever has an answer has been counted.
         counter.add(sent=size) if to_caller else counter.add(received=size)
+        sink.write(piece)
         await sink.drain()
     if sink.can_write_eof():
         sink.write_eof()

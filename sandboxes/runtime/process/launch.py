@@ -32,7 +32,7 @@ from sandboxes.runtime.process.surroundings import give
 
 ROOT = Path(__file__).resolve().parents[3]
 KEEPER = ("-S", "-m", "sandboxes.runtime.process.keeper")
-LOOK_EVERY_SECONDS = 0.01
+LOOK_EVERY_SECONDS = 0.02
 REPORT_EVERY_SECONDS = 1.0
 ANSWER_WITHIN_SECONDS = 1.0
 END_WITHIN_SECONDS = 5.0

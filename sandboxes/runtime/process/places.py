@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import random
 import re
 import socket
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +18,10 @@ from sandboxes.runtime.process.surroundings import environment, free_user
 from sandboxes.runtime.process.table import INSTANCE, SANDBOX
 
 OPEN_FILES = 1024
+# Below those that the kernel gives to whoever connects somewhere: one of these could be taken
+# between now and the moment that a service listens on it.
+USUAL_PORTS = range(20_000, 32_000)
+TRIES = 200
 PLACE = re.compile(r"\{(?:port|([a-z0-9_-]+):(\d+))\}")
 
 
@@ -125,15 +129,14 @@ def placed(text: str, service: str, ports: Mapping[str, Sequence[Port]]) -> str:
 
 def free_port(address: str, among: Iterable[int], taken: set[int]) -> int:
     """A port that nobody listens on and that was not given out before. Raises NoRoom."""
-    for port in among or [0] * 100:
+    for port in among or random.sample(USUAL_PORTS, TRIES):
+        if port in taken:
+            continue
         with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-            if os.name == "posix":
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((address, port))
             except OSError:
                 continue
-            number = int(probe.getsockname()[1])
-        if number not in taken:
-            return number
+        return port
     raise NoRoom("The ports that sandboxes may use are all taken.")
