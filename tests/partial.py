@@ -39,6 +39,5 @@ def pytest_terminal_summary(
         terminalreporter.section("not run here")
     for name, count in told.items():
         command = f"make test ARGS='-m {name}'"
-        terminalreporter.line(
-            f"{count} tests need {NEEDS[name]}. On a machine that has it: {command}"
-        )
+        needed = "1 test needs" if count == 1 else f"{count} tests need"
+        terminalreporter.line(f"{needed} {NEEDS[name]}. On a machine that has it: {command}")
