@@ -3,7 +3,11 @@
 # Whether there is an engine now, be it that it was installed; NO_ENGINE says why there is none.
 have_engine() {
     exec 3>&1
-    NO_ENGINE=$(need_engine 2>&1 >&3) && return
+    if NO_ENGINE=$(need_engine 2>&1 >&3); then
+        exec 3>&-
+        return
+    fi
+    exec 3>&-
     NO_ENGINE=$(grep -m 1 '^✗ ' <<<"$NO_ENGINE" || echo "✗ There is no Docker Engine.")
     # Its first sentence: what to do about it is not asked here.
     NO_ENGINE=${NO_ENGINE#✗ } NO_ENGINE=${NO_ENGINE%%. *}.

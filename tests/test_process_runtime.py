@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -17,7 +19,7 @@ from sandboxes.runtime import (
     SandboxSpec,
     ServiceState,
 )
-from sandboxes.runtime.process import keeper, shared_memory, table
+from sandboxes.runtime.process import keeper, launch, shared_memory, table
 from sandboxes.runtime.process.home import Folder
 from sandboxes.runtime.process.preparing import PreparationFailed, Wanted
 from tests.runtimes import TIME_LIMIT, ProcessBench, command_of, quiet, until, with_service
@@ -120,6 +122,32 @@ def test_after_a_restart_of_the_machine_it_can_be_started_again_at_the_same_port
     assert all(service.stopped_with_engine for service in stopped.services.values())
     assert process_bench.runtime.create(spec, quiet, TIME_LIMIT).services == made.services
     assert process_bench.runtime.execute(spec.id, "store", ["cat", "kept"], 5) == (0, "mine\n")
+
+
+def test_where_others_have_taken_its_port_meanwhile_it_gets_another(
+    process_bench: ProcessBench,
+) -> None:
+    spec, made = process_bench.create()
+    table.end_all(lambda: members(process_bench, spec), 5)
+    before = made.services["web"].ports[8080]
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind((before.host, before.port))
+        other.listen()
+        again = process_bench.runtime.create(spec, quiet, TIME_LIMIT)
+    assert again.services["web"].ports[8080] != before
+    assert again.created_at == made.created_at
+    process_bench.use(again)
+
+
+def test_a_keeper_that_can_t_start_is_told_before_time_is_up(
+    process_bench: ProcessBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "KEEPER", ("-c", "pass"))
+    started = time.monotonic()
+    with pytest.raises(NotReady, match=r"keeper\.log"):
+        process_bench.create()
+    assert time.monotonic() - started < TIME_LIMIT / 2
 
 
 def test_processes_whose_directory_has_gone_are_seen_and_ended(

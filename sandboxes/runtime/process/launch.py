@@ -35,7 +35,10 @@ KEEPER = ("-S", "-m", "sandboxes.runtime.process.keeper")
 LOOK_EVERY_SECONDS = 0.02
 REPORT_EVERY_SECONDS = 1.0
 ANSWER_WITHIN_SECONDS = 1.0
+START_WITHIN_SECONDS = 20.0
 END_WITHIN_SECONDS = 5.0
+LOCK_WITHIN_SECONDS = 3.0
+"""A keeper that has no lock by then has ended."""
 
 
 class Timer:
@@ -66,6 +69,8 @@ class Launcher:
     def create(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:
         timer = Timer(timeout, report)
         report("network")
+        if self.places.home.sandbox(spec.id).keeper() is None:
+            self._end_leftovers(spec.id)
         folder, record = self.places.record(spec)
         report("containers")
         self._start(spec, folder, record, timer)
@@ -75,7 +80,6 @@ class Launcher:
     def _start(self, spec: SandboxSpec, folder: Folder, record: Record, timer: Timer) -> None:
         keeper, before = folder.keeper(), _stamp(folder)
         if keeper is None:
-            self._end_leftovers(spec.id)
             (folder.path / "state.json").unlink(missing_ok=True)
             for service in spec.services:
                 self._fill(folder, record, service.name, service.image)
@@ -85,9 +89,11 @@ class Launcher:
                 table.send(process, signal.SIGHUP)
         else:
             return
+        started = time.monotonic()
         while _stamp(folder) in (0, before):
-            if not timer.wait("containers"):
-                raise NotReady(f"The services were not started within {timer.seconds:g} seconds.")
+            late = time.monotonic() - started > LOCK_WITHIN_SECONDS
+            if not timer.wait("containers") or (late and folder.keeper() is None):
+                raise NotReady("The services could not be started; keeper.log may say why.")
 
     def _end_leftovers(self, sandbox_id: str) -> None:
         """What outlived its keeper would hold the ports and the data."""
@@ -133,19 +139,20 @@ def start_keeper(folder: Folder) -> None:
     assert record
     marks = {table.INSTANCE: record.instance, table.SANDBOX: record.sandbox}
     with (folder.path / "keeper.log").open("ab") as log:
-        done = subprocess.run(
-            [sys.executable, *KEEPER, str(folder.path)],
-            cwd=folder.path,
-            env={"PATH": os.defpath, "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"} | marks,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            timeout=END_WITHIN_SECONDS * 4,
-            check=False,
-        )
-    if done.returncode:
-        raise EngineRefused("The keeper of the sandbox could not be started; see keeper.log.")
+        try:
+            subprocess.run(
+                [sys.executable, *KEEPER, str(folder.path)],
+                cwd=folder.path,
+                env={"PATH": os.defpath, "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"} | marks,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                timeout=START_WITHIN_SECONDS,
+                check=True,
+            )
+        except subprocess.SubprocessError as error:
+            raise EngineRefused(f"The keeper of the sandbox can't be started: {error}") from error
 
 
 def answers(port: int, path: str) -> bool:

@@ -6,7 +6,7 @@ import random
 import re
 import socket
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -43,14 +43,23 @@ class Places:
         folder = self.home.sandbox(spec.id)
         prepared = {service.name: self._prepared(spec, service) for service in spec.services}
         with self.home.turn():
-            record, known = folder.record(), True
-            if record is None:
-                record, known = self._new(spec, folder, prepared), False
+            known = folder.record()
+            if known and (folder.keeper() is not None or self._free(known)):
+                return folder, known
+            record = self._new(spec, folder, prepared)
+            if known:
+                # Others have taken its ports while it was down.
+                record = replace(record, created_at=known.created_at, user=known.user)
             for path in (folder.path, folder.path / "logs", folder.path / "work"):
                 path.mkdir(mode=0o711, exist_ok=True)
-            if not known:
-                folder.write_record(record)
+            folder.write_record(record)
         return folder, record
+
+    def _free(self, record: Record) -> bool:
+        return all(
+            can_listen(record.address, port.published) and can_listen(OWN_ADDRESS, port.own)
+            for port in record.ports
+        )
 
     def _prepared(self, spec: SandboxSpec, service: ServiceSpec) -> Path:
         if service.process is None:
@@ -130,13 +139,17 @@ def placed(text: str, service: str, ports: Mapping[str, Sequence[Port]]) -> str:
 def free_port(address: str, among: Iterable[int], taken: set[int]) -> int:
     """A port that nobody listens on and that was not given out before. Raises NoRoom."""
     for port in among or random.sample(USUAL_PORTS, TRIES):
-        if port in taken:
-            continue
-        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((address, port))
-            except OSError:
-                continue
-        return port
+        if port not in taken and can_listen(address, port):
+            return port
     raise NoRoom("The ports that sandboxes may use are all taken.")
+
+
+def can_listen(address: str, port: int) -> bool:
+    """Whether nobody listens there yet."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return False
+    return True
