@@ -10,7 +10,8 @@ have_engine() {
     exec 3>&-
     NO_ENGINE=$(grep -m 1 '^✗ ' <<<"$NO_ENGINE" || echo "✗ There is no Docker Engine.")
     # Its first sentence: what to do about it is not asked here.
-    NO_ENGINE=${NO_ENGINE#✗ } NO_ENGINE=${NO_ENGINE%%. *}.
+    NO_ENGINE=${NO_ENGINE#✗ } NO_ENGINE=${NO_ENGINE%.}
+    NO_ENGINE=${NO_ENGINE%%. *}.
     return 1
 }
 

@@ -92,7 +92,8 @@ need_venv() {
 # Installs what a list of requirements pins, unless that list was the last one installed.
 need_requirements() {
     local list=$1 stamp="$VENV/.installed-${1//\//-}" wanted
-    wanted=$(cksum <"$list")
+    # macOS calls it by another name.
+    wanted=$({ sha256sum || shasum -a 256; } <"$list" 2>/dev/null)
     [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
     say "Installing the Python packages of $list"
     "$VENV/bin/python" -m pip install -qq --disable-pip-version-check --no-input \
