@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lock screenshots clean
+.PHONY: help run test bench lint lock screenshots clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -9,6 +9,9 @@ run: ## Install what is missing and run the portal (PORT, HOST, RUNTIME); Ctrl-C
 
 test: ## Install what tests need, check the code, run every test (ARGS: for pytest)
 	@bash deploy/test.sh $(ARGS)
+
+bench: ## Measure launches, pages, memory, sweeps; writes docs/performance.md (QUICK=1: a look)
+	@bash deploy/bench.sh $(if $(QUICK),--quick) $(ARGS)
 
 lint: ## Check the code without running it
 	@bash deploy/lint.sh

@@ -4,8 +4,8 @@
 . "$(dirname "$0")/steps.sh"
 . deploy/engine.sh
 
-OURS=(env runtime sandboxes portal.sqlite3 portal.sqlite3-shm portal.sqlite3-wal demo-accounts.json queue static mail
-    log metrics tests)
+OURS=(env runtime sandboxes portal.sqlite3 portal.sqlite3-shm portal.sqlite3-wal demo-accounts.json
+    queue static mail log metrics tests bench)
 
 # What is in VAR_DIR by our hand; a directory that holds other things too is left standing.
 remove_var() {

@@ -70,8 +70,11 @@ def launch(user: User, request: LaunchRequest, idempotency_key: str = "") -> tup
                 sandbox=sandbox,
                 created_at=clock.now(),
             )
-        tasks.enqueue(tasks.provision, sandbox.public_id)
-        tasks.enqueue(tasks.fund, sandbox.public_id)
+        if sandbox.state == State.RUNNING:
+            tasks.enqueue(tasks.tend_pool)
+        else:
+            tasks.enqueue(tasks.provision, sandbox.public_id)
+            tasks.enqueue(tasks.fund, sandbox.public_id)
     return sandbox, True
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
-from sandboxes import blueprints, clock, lifecycle, limits, stellar
+from sandboxes import blueprints, clock, lifecycle, limits, pool, stellar
 from sandboxes.errors import Invalid
 from sandboxes.models import Sandbox
 
@@ -34,32 +34,40 @@ class LaunchRequest:
 
 
 def admit(user: User, request: LaunchRequest) -> Sandbox:
-    """The row that the request becomes, `pending`; call it inside the launching transaction.
+    """The sandbox that the request is granted: one of the pool, or a new row that is `pending`.
 
-    Raises Invalid, LimitReached.
+    Call it inside the launching transaction. Raises Invalid, LimitReached.
     """
     blueprint = _blueprint(request)
     mine = limits.limits_of(user)
-    ttl_minutes = _ttl(request, mine)
-    name = _name(request)
-    slot = limits.take_place(user)
+    chosen: dict[str, Any] = {
+        "owner": user,
+        "ttl_minutes": _ttl(request, mine),
+        "idle_minutes": mine.idle_minutes,
+        "name": _name(request),
+        "slot": limits.take_place(user),
+    }
+    return pool.claim(blueprint, chosen) or lifecycle.admit(row(blueprint, **chosen), user)
+
+
+def row(blueprint: blueprints.Blueprint, **chosen: Any) -> Sandbox:
+    """A new sandbox of the blueprint, not saved yet, with secrets of its own."""
     public_key, secret = stellar.new_key_pair()
-    sandbox = Sandbox(
-        owner=user,
-        name=name,
+    defaults = {
+        "ttl_minutes": settings.SANDBOX_TTL_MINUTES,
+        "idle_minutes": settings.SANDBOX_IDLE_MINUTES,
+    }
+    return Sandbox(
         blueprint=blueprint.name,
-        slot=slot,
         created_at=clock.now(),
-        ttl_minutes=ttl_minutes,
-        idle_minutes=mine.idle_minutes,
         memory_mb=blueprint.memory_mb,
         cpus=blueprint.cpus,
         disk_mb=settings.SANDBOX_DISK_MB,
         secrets=blueprint.new_secrets() | {"STELLAR_SECRET": secret},
         stellar_public_key=public_key,
         funding_due_at=clock.now(),
+        **defaults | chosen,
     )
-    return lifecycle.admit(sandbox, user)
 
 
 def _blueprint(request: LaunchRequest) -> blueprints.Blueprint:

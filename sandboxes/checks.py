@@ -17,6 +17,7 @@ from django.core import checks
 from django.core.checks.registry import CheckRegistry
 
 from sandboxes import blueprints, presentation
+from sandboxes.models.pool import A_DAY_MINUTES
 from sandboxes.runtime import RUNTIMES, EngineUnreachable, RuntimeFailure, get_runtime
 
 ENGINE = "engine"
@@ -117,7 +118,7 @@ def check_engine(**_: Any) -> list[checks.CheckMessage]:
     """The engine answers, and holds every image that a launch needs. Asks the engine."""
     images = sorted({i for one in blueprints.available().values() for i in one.images})
     try:
-        missing = get_runtime().missing_images(images)
+        held = get_runtime().images(images)
     except EngineUnreachable as error:
         hint = "Start the engine, or correct DOCKER_HOST. A machine with only the web needs none."
         return [checks.Warning(str(error), hint=hint, id="sandboxes.W002")]
@@ -129,7 +130,8 @@ def check_engine(**_: Any) -> list[checks.CheckMessage]:
             hint="Run `manage.py build_images`, or `prepare_processes` without an engine.",
             id="sandboxes.E007",
         )
-        for image in missing
+        for image in images
+        if image not in held
     ]
 
 
@@ -148,6 +150,10 @@ LEAST = {
     "SANDBOX_WARNING_MINUTES": 0,
     "SANDBOX_MAX_PER_USER": 1,
     "SANDBOX_MAX_SITE": 0,
+    "SANDBOX_MEMORY_OVERCOMMIT": 0.1,
+    "SANDBOX_LAUNCHES_AT_ONCE": 1,
+    "SANDBOX_POOL_SIZE": 0,
+    "SANDBOX_POOL_MAX_AGE_MINUTES": 1,
     "SANDBOX_MEMORY_MB": 16,
     "SANDBOX_CPUS": 0.01,
     "SANDBOX_DISK_MB": 16,
@@ -184,6 +190,12 @@ def _contradictions() -> Iterator[Contradiction]:
         )
     room = 1 << max(0, SUBNET_PREFIX - settings.SANDBOX_SUBNETS.prefixlen)
     most = settings.SANDBOX_MAX_SITE
+    age = settings.SANDBOX_POOL_MAX_AGE_MINUTES
+    yield (
+        age > A_DAY_MINUTES,
+        f"SANDBOX_POOL_MAX_AGE_MINUTES is {age}: the dates in the seed would be too old.",
+        f"Set it to {A_DAY_MINUTES} or less.",
+    )
     yield (
         most > room,
         f"SANDBOX_MAX_SITE is {most}, but SANDBOX_SUBNETS has room for {room}.",

@@ -44,9 +44,11 @@ class LaunchForm(forms.Form):
     ttl_minutes = forms.IntegerField(required=False, label="Lifetime")
     key = forms.CharField(initial=new_key, max_length=64, widget=forms.HiddenInput)
 
-    def __init__(self, user: User, *args: object, **kwargs: object) -> None:
+    def __init__(
+        self, user: User, *args: object, own: limits.Limits | None = None, **kwargs: object
+    ) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self.limits = limits.limits_of(user)
+        self.limits = own or limits.limits_of(user)
         choices = [
             (name, made.title)
             for name, made in blueprints.available().items()

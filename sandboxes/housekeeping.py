@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
+from django.contrib.sessions.models import Session
+from django.db.models import QuerySet
 
-from sandboxes import clock, tasks
-from sandboxes.models import ACTIVE, Funding, IdempotencyKey, Sandbox, Site, State, UsageSample
+from sandboxes import clock, pool, stocking, tasks
+from sandboxes.models import STANDING, Funding, IdempotencyKey, Sandbox, Site, State, UsageSample
 from sandboxes.runtime import SandboxFacts, get_runtime
 
 KEYS_KEPT = timedelta(hours=24)
@@ -16,6 +19,7 @@ SAMPLES_KEPT = timedelta(days=7)
 SAMPLED_EVERY = timedelta(seconds=20)
 """However often it is swept."""
 PRUNED_AT_ONCE = 500
+"""Of each kind; a sweep a minute gets through 720,000 a day."""
 
 
 def warn(sandbox: Sandbox, *, idle: bool) -> bool:
@@ -34,16 +38,24 @@ def warn(sandbox: Sandbox, *, idle: bool) -> bool:
 def fund_again() -> None:
     """Send the funding tries that are due."""
     due = Sandbox.objects.filter(
-        state__in=ACTIVE, funding=Funding.PENDING, funding_due_at__lte=clock.now()
+        state__in=STANDING, funding=Funding.PENDING, funding_due_at__lte=clock.now()
     )
     for public_id in due.values_list("public_id", flat=True):
         tasks.enqueue(tasks.fund, public_id)
 
 
+def tend_pool() -> None:
+    """Have a worker bring the pool to what is wanted of it. Raises RuntimeFailure."""
+    stocking.note_versions()
+    if any(need.retire or need.missing for need in pool.needs()):
+        tasks.enqueue(tasks.tend_pool)
+
+
 def sample(rows: list[Sandbox], observed: Mapping[str, SandboxFacts]) -> None:
     """Keep what each running sandbox consumes now. Raises RuntimeFailure when none can tell."""
     since = clock.now() - SAMPLED_EVERY
-    sampled = set(UsageSample.objects.filter(at__gt=since).values_list("sandbox", flat=True))
+    recent = UsageSample.objects.filter(at__gt=since).order_by()
+    sampled = set(recent.values_list("sandbox", flat=True))
     wanted = [row for row in rows if row.state == State.RUNNING and row.pk not in sampled]
     running = {row.public_id: row for row in wanted if row.public_id in observed}
     usage = get_runtime().usage(list(running)) if running else {}
@@ -62,13 +74,20 @@ def sample(rows: list[Sandbox], observed: Mapping[str, SandboxFacts]) -> None:
 
 
 def prune() -> None:
-    """Forget old answers and samples, and sandboxes that ended longer ago than is kept."""
+    """Forget old answers, samples and sign-ins, and sandboxes that ended longer ago than is kept,
+    with their journals: some in each sweep, since long transactions hold up everybody else."""
     now = clock.now()
-    UsageSample.objects.filter(at__lt=now - SAMPLES_KEPT).delete()
-    IdempotencyKey.objects.filter(created_at__lt=now - KEYS_KEPT).delete()
+    _forget(UsageSample.objects.filter(at__lt=now - SAMPLES_KEPT).order_by("at"))
+    _forget(IdempotencyKey.objects.filter(created_at__lt=now - KEYS_KEPT).order_by("created_at"))
+    _forget(Session.objects.filter(expire_date__lt=now).order_by("expire_date"))
     oldest = now - timedelta(days=settings.SANDBOX_RETENTION_DAYS)
-    old = Sandbox.objects.ended().filter(ended_at__lt=oldest).values_list("pk", flat=True)
-    Sandbox.objects.filter(pk__in=list(old[:PRUNED_AT_ONCE])).delete()
+    _forget(Sandbox.objects.ended().filter(ended_at__lt=oldest).order_by("ended_at"))
+
+
+def _forget(old: QuerySet[Any]) -> None:
+    keys = list(old.values_list("pk", flat=True)[:PRUNED_AT_ONCE])
+    if keys:
+        old.filter(pk__in=keys).delete()
 
 
 def note_abilities() -> None:

@@ -3,8 +3,9 @@
 ::
 
     admit ──▶ pending ──take──▶ provisioning ──run──▶ running
-                 │                   │                   │
-                 └───────────────── end ─────────────────┘
+                 │                   │   └──pool──▶ pooled ──claim──▶ running
+                 │                   │                │                  │
+                 └───────────────── end ──────────────┴──────────────────┘
                                      ▼
                                 destroying ──finish──▶ destroyed, or failed
 
@@ -24,8 +25,8 @@ from django.db.models import F
 
 from sandboxes import clock
 from sandboxes.models import (
-    ACTIVE,
     FAILURES,
+    STANDING,
     EndReason,
     Event,
     Sandbox,
@@ -62,16 +63,16 @@ def _move(
     return moved
 
 
-def admit(sandbox: Sandbox, actor: User) -> Sandbox:
+def _requested(sandbox: Sandbox) -> str:
+    wished = f"for {sandbox.ttl_minutes} minutes" if sandbox.owner_id else "for the pool"
+    return f"A {sandbox.blueprint} sandbox was requested {wished}."
+
+
+def admit(sandbox: Sandbox, actor: User | None) -> Sandbox:
     """(a) A request was granted: save the row as `pending`. The caller holds the limits' lock."""
     with transaction.atomic():
         sandbox.save(force_insert=True)
-        journal(
-            sandbox,
-            "requested",
-            f"A {sandbox.blueprint} sandbox was requested for {sandbox.ttl_minutes} minutes.",
-            actor=actor,
-        )
+        journal(sandbox, "requested", _requested(sandbox), actor=actor)
     return sandbox
 
 
@@ -96,27 +97,62 @@ def take(sandbox: Sandbox) -> bool:
     return taken == 1
 
 
+def _clocks(now: datetime, ttl_minutes: int) -> dict[str, datetime]:
+    """What starts when it begins to run."""
+    hard_cap_at = now + timedelta(minutes=settings.SANDBOX_HARD_CAP_MINUTES)
+    return {
+        "started_at": now,
+        "last_activity_at": now,
+        "expires_at": min(now + timedelta(minutes=ttl_minutes), hard_cap_at),
+        "hard_cap_at": hard_cap_at,
+    }
+
+
 @transaction.atomic
 def run(sandbox: Sandbox, addresses: dict[str, str], traffic_bytes: int) -> bool:
-    """(c) Every check passed: its clocks start."""
-    now = clock.now()
-    hard_cap_at = now + timedelta(minutes=settings.SANDBOX_HARD_CAP_MINUTES)
+    """(c) Every check passed: its clocks start, or it goes into the pool that it was made for."""
+    now, pooled = clock.now(), sandbox.is_stock
+    clocks: dict[str, Any] = {} if pooled else _clocks(now, sandbox.ttl_minutes)
     moved = _move(
         sandbox,
         [State.PROVISIONING],
-        State.RUNNING,
+        State.POOLED if pooled else State.RUNNING,
         attempt=sandbox.attempt,
-        started_at=now,
-        last_activity_at=now,
-        expires_at=min(now + timedelta(minutes=sandbox.ttl_minutes), hard_cap_at),
-        hard_cap_at=hard_cap_at,
         addresses=addresses,
         traffic_bytes=traffic_bytes,
         lease_until=None,
+        **clocks,
     )
     if moved:
         took = (now - sandbox.created_at).total_seconds()
-        journal(sandbox, "running", f"Ready after {took:.1f} s.", seconds=round(took, 2))
+        message = f"Ready after {took:.1f} s."
+        journal(sandbox, str(sandbox.state), message, seconds=round(took, 2), warm=False)
+    return moved
+
+
+@transaction.atomic
+def claim(sandbox: Sandbox, owner: User, ttl_minutes: int, **chosen: Any) -> bool:
+    """(h) It leaves the pool and is the owner's from now on. The caller holds the limits' lock.
+
+    False: it is not in the pool any more.
+    """
+    now = clock.now()
+    minutes = (now - sandbox.created_at) // timedelta(minutes=1)
+    clocks: dict[str, Any] = _clocks(now, ttl_minutes)
+    moved = _move(
+        sandbox,
+        [State.POOLED],
+        State.RUNNING,
+        owner=owner,
+        created_at=now,
+        ttl_minutes=ttl_minutes,
+        **clocks,
+        **chosen,
+    )
+    if moved:
+        journal(sandbox, "requested", _requested(sandbox), actor=owner)
+        message = f"Ready at once: it was made {minutes} min ago, and waited in the pool."
+        journal(sandbox, "running", message, seconds=0.0, warm=True)
     return moved
 
 
@@ -127,7 +163,7 @@ def end(
     message: str,
     *,
     actor: User | None = None,
-    expected: Iterable[str] = ACTIVE,
+    expected: Iterable[str] = STANDING,
     attempt: int | None = None,
     failure: dict[str, Any] | None = None,
 ) -> bool:

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from math import ceil
+from math import ceil, inf
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 SUBNET_ADDRESSES = 16
 RESERVED_MEMORY_MB = 1024
 """Left for the portal, the engine and the system when the site's limit follows from memory."""
+MEMORY_FACTS = Path("/proc/meminfo")
 REMOVAL_TAKES = timedelta(seconds=5)
 NO_PLACES_RETRY = timedelta(hours=1)
 
@@ -64,9 +66,20 @@ def site_limit() -> int:
     if settings.SANDBOX_MAX_SITE:
         return int(settings.SANDBOX_MAX_SITE)
     memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
-    by_memory = (memory_mb - RESERVED_MEMORY_MB) // settings.SANDBOX_MEMORY_MB
+    usable_mb = (memory_mb - RESERVED_MEMORY_MB) * settings.SANDBOX_MEMORY_OVERCOMMIT
+    by_memory = usable_mb // settings.SANDBOX_MEMORY_MB
     by_subnets = settings.SANDBOX_SUBNETS.num_addresses // SUBNET_ADDRESSES
     return int(max(1, min(by_memory, by_subnets)))
+
+
+def _available_mb() -> float:
+    """Memory of this machine that could be had now; infinite where it can't be told."""
+    try:
+        lines = MEMORY_FACTS.read_text().splitlines()
+        facts = dict(line.split(":", 1) for line in lines)
+        return int(facts["MemAvailable"].split()[0]) / 1024
+    except (OSError, ValueError, KeyError):
+        return inf
 
 
 def expected_end(sandbox: Sandbox, now: datetime) -> datetime:
@@ -99,16 +112,29 @@ def _refusal(
     )
 
 
-def refusal_for(user: User) -> LimitReached | None:
-    """Why the user could not launch another one now; None when they could."""
-    now, limit = clock.now(), limits_of(user).max_active
-    mine = list(user.sandboxes.active())
+def refusal_for(
+    user: User, own: Limits | None = None, mine: list[Sandbox] | None = None
+) -> LimitReached | None:
+    """Why the user could not launch another one now; None when they could.
+
+    Who has read the user's limits and active sandboxes already may give them.
+    """
+    now, limit = clock.now(), (own or limits_of(user)).max_active
+    mine = list(user.sandboxes.active()) if mine is None else mine
     if len(mine) >= limit:
         return _refusal("user", limit, mine, user, now)
-    places, everyone = site_limit(), Sandbox.objects.live()
+    # What waits in the pool gives way to people, so it takes nobody's place.
+    places, everyone = site_limit(), Sandbox.objects.live().of_people()
     if everyone.count() >= places:
         return _refusal("site", places, list(everyone), user, now)
     return None
+
+
+def room_for_stock() -> int:
+    """How many sandboxes the pool may hold so that it is in nobody's way."""
+    if _available_mb() < RESERVED_MEMORY_MB:
+        return 0
+    return max(0, site_limit() - Sandbox.objects.live().of_people().count())
 
 
 def take_place(user: User) -> int:

@@ -114,6 +114,8 @@ def _words(sandbox: Sandbox) -> tuple[str | datetime, ...]:
             return ("It waits for a worker.",)
         case State.PROVISIONING:
             return ("It is being made, which takes a few seconds.",)
+        case State.POOLED:
+            return ("It waits in the pool for its owner.",)
         case State.RUNNING:
             return _running_words(sandbox)
         case State.DESTROYING:

@@ -11,11 +11,12 @@ from typing import Any
 import structlog
 from django.conf import settings
 
-from sandboxes import clock, lifecycle
+from sandboxes import clock, lifecycle, turns
 from sandboxes.blueprints import NoSuchBlueprint, addresses, load
 from sandboxes.models import EndReason, Sandbox, State
 from sandboxes.runtime import (
     EngineUnreachable,
+    NoRoom,
     NotReady,
     Report,
     RuntimeFailure,
@@ -68,10 +69,20 @@ class Progress:
             raise Superseded
 
 
+def work_off() -> None:
+    """Make what people wait for, one after the other, as long as there is a turn to take."""
+    while sandbox := turns.take_next(settings.SANDBOX_LAUNCHES_AT_ONCE):
+        _make(sandbox)
+
+
 def provision(sandbox: Sandbox) -> None:
-    """Make the sandbox and set it running, or end it with the reason why that failed."""
-    if not lifecycle.take(sandbox):
-        return
+    """Make this very sandbox, unless another worker is at it."""
+    if lifecycle.take(sandbox):
+        _make(sandbox)
+
+
+def _make(sandbox: Sandbox) -> None:
+    """Have it made and set it running, or end it with the reason why that failed."""
     progress = Progress(sandbox)
     try:
         facts = create(sandbox, progress.report)
@@ -97,13 +108,27 @@ def create(sandbox: Sandbox, report: Report) -> SandboxFacts:
         "SANDBOX_STELLAR_PUBLIC_KEY": sandbox.stellar_public_key,
     }
     spec = load(sandbox.blueprint).spec(sandbox.public_id, variables, sandbox.disk_mb)
-    return get_runtime().create(spec, report, float(settings.SANDBOX_PROVISION_TIMEOUT_SECONDS))
+    time_limit = float(settings.SANDBOX_PROVISION_TIMEOUT_SECONDS)
+    while True:
+        try:
+            return get_runtime().create(spec, report, time_limit)
+        except NoRoom:
+            if sandbox.is_stock or not _empty_a_place():
+                raise
+
+
+def _empty_a_place() -> bool:
+    """The pool gives way to people. False: there is nothing in it that could."""
+    for row in Sandbox.objects.pooled().order_by("created_at"):
+        if lifecycle.end(row, EndReason.RETIRED, "Somebody needed its place."):
+            return tear_down(row)
+    return False
 
 
 def clear_up(sandbox: Sandbox) -> None:
     """After losing the sandbox: what this worker made last may have come after its removal."""
     sandbox.refresh_from_db()
-    if sandbox.is_active:
+    if sandbox.is_standing:
         return  # Another worker goes on with it, or has set it running.
     try:
         get_runtime().destroy(sandbox.public_id)

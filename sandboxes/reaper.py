@@ -6,7 +6,7 @@ may overlap: every act behind a verdict is guarded.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -41,8 +41,10 @@ class Sweep:
     def run(self) -> Sweep:
         """Sweep once. What could not be done is in `errors`; nothing is raised for it."""
         # Rows before facts: a sandbox that is made meanwhile is not mistaken for a lost one.
-        rows = list(Sandbox.objects.live().select_related("owner").order_by("created_at"))
+        live = Sandbox.objects.live().select_related("owner")
+        rows = list(live.order_by("created_at", "id"))
         observed = self._observe()
+        self._guarded("traffic", self._note, rows, observed or {})
         for row in rows:
             self._guarded(row.public_id, self._handle, row, observed)
         known = {row.public_id for row in rows}
@@ -59,6 +61,7 @@ class Sweep:
         if observed is not None:
             self._guarded("sampling", housekeeping.sample, rows, observed)
             self._guarded("engine", housekeeping.note_abilities)
+            self._guarded("pool", housekeeping.tend_pool)
         housekeeping.beat("; ".join(self.errors))
 
     def _guarded(self, what: str, act: Callable[..., None], *args: object) -> None:
@@ -79,8 +82,6 @@ class Sweep:
 
     def _handle(self, row: Sandbox, observed: Mapping[str, SandboxFacts] | None) -> None:
         seen = _seen(row, observed)
-        if row.state == State.RUNNING and seen.facts is not None:
-            self._note(row, seen.facts)
         verdict = decide(row, seen, clock.now())
         if verdict is None:
             self._tell_of_trouble(row)
@@ -99,23 +100,17 @@ class Sweep:
             )
         return self.due <= self.max_endings
 
-    def _note(self, row: Sandbox, facts: SandboxFacts) -> None:
-        """Traffic is activity; published ports may have changed with a restart of the engine."""
-        values: dict[str, object] = {}
-        if facts.traffic_bytes is not None:
-            # A counter that went back began again.
-            again = facts.traffic_bytes < row.traffic_bytes
-            moved = facts.traffic_bytes - (0 if again else row.traffic_bytes)
-            if moved >= TRAFFIC_NOISE_BYTES:
-                values |= {"last_activity_at": clock.not_before(row.last_activity_at)}
-            if again or moved >= TRAFFIC_NOISE_BYTES:
-                values |= {"traffic_bytes": facts.traffic_bytes}
-        if facts.alive and blueprints.addresses(facts) != row.addresses:
-            values |= {"addresses": blueprints.addresses(facts)}
-        for name, value in values.items():
-            setattr(row, name, value)
-        if values and not self.dry_run:
-            Sandbox.objects.running().filter(pk=row.pk).update(**values)
+    def _note(self, rows: list[Sandbox], observed: Mapping[str, SandboxFacts]) -> None:
+        """Keep what was seen of them: in one statement for all in whom the same changed."""
+        changed: dict[tuple[str, tuple[str, ...]], list[Sandbox]] = defaultdict(list)
+        for row in rows:
+            facts = observed.get(row.public_id)
+            if facts and row.state in (State.RUNNING, State.POOLED):
+                changed[row.state, _follow(row, facts)].append(row)
+        for (state, columns), group in changed.items():
+            if columns and not self.dry_run:
+                # Not of those that were ended or handed out meanwhile.
+                Sandbox.objects.filter(state=state).bulk_update(group, columns)
 
     def _carry_out(self, row: Sandbox, seen: Seen, verdict: Verdict) -> bool:
         """Whether it was done; a verdict that the row's present state overtook is not."""
@@ -172,6 +167,27 @@ class Sweep:
             get_runtime().destroy(facts.id)
         self.counts["orphan"] += 1
         self.lines.append(f"{facts.id}: orphan: no sandbox of this portal needs it")
+
+
+def _follow(row: Sandbox, facts: SandboxFacts) -> tuple[str, ...]:
+    """Have the row, unsaved, say what was seen; the columns that changed.
+
+    Traffic is activity; published ports may have changed with a restart of the engine.
+    """
+    values: dict[str, object] = {}
+    if facts.traffic_bytes is not None:
+        # A counter that went back began again.
+        again = facts.traffic_bytes < row.traffic_bytes
+        moved = facts.traffic_bytes - (0 if again else row.traffic_bytes)
+        if moved >= TRAFFIC_NOISE_BYTES and row.state == State.RUNNING:
+            values |= {"last_activity_at": clock.not_before(row.last_activity_at)}
+        if again or moved >= TRAFFIC_NOISE_BYTES:
+            values |= {"traffic_bytes": facts.traffic_bytes}
+    if facts.alive and blueprints.addresses(facts) != row.addresses:
+        values |= {"addresses": blueprints.addresses(facts)}
+    for name, value in values.items():
+        setattr(row, name, value)
+    return tuple(values)
 
 
 def _seen(row: Sandbox, observed: Mapping[str, SandboxFacts] | None) -> Seen:

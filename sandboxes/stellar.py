@@ -20,7 +20,7 @@ from django.db.models import F
 
 from sandboxes import clock
 from sandboxes.lifecycle import journal
-from sandboxes.models import ACTIVE, Funding, Sandbox
+from sandboxes.models import STANDING, Funding, Sandbox
 
 log = structlog.get_logger(__name__)
 
@@ -104,7 +104,7 @@ def _claim(sandbox: Sandbox, now: datetime) -> bool:
     return (
         Sandbox.objects.filter(
             pk=sandbox.pk,
-            state__in=ACTIVE,
+            state__in=STANDING,
             funding=Funding.PENDING,
             funding_due_at__lte=now,
         ).update(
@@ -137,7 +137,7 @@ def fund(sandbox: Sandbox) -> None:
 @transaction.atomic
 def _record(sandbox: Sandbox, funding: Funding, error: str, due_at: datetime | None = None) -> None:
     known = sandbox.funding_error
-    rows = Sandbox.objects.active().filter(pk=sandbox.pk).exclude(funding=Funding.FUNDED)
+    rows = Sandbox.objects.standing().filter(pk=sandbox.pk).exclude(funding=Funding.FUNDED)
     if funding != Funding.FUNDED:
         # A try that was overtaken by a newer one has nothing to say.
         rows = rows.filter(funding_attempts=sandbox.funding_attempts)

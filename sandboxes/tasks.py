@@ -14,7 +14,7 @@ from celery import Task, shared_task
 from django.db import transaction
 from kombu.exceptions import OperationalError
 
-from sandboxes import notifications, provisioning, stellar, upkeep
+from sandboxes import notifications, provisioning, stellar, stocking, upkeep
 from sandboxes.models import Sandbox
 from sandboxes.runtime import RuntimeFailure, get_runtime
 
@@ -34,8 +34,16 @@ def enqueue(task: Task[..., Any], *args: Any) -> None:
 
 
 @shared_task
-def provision(public_id: str) -> None:
-    provisioning.provision(Sandbox.objects.get(public_id=public_id))
+def provision(_public_id: str) -> None:
+    """Work off what waits, in turn; that this one does is only what woke the worker."""
+    provisioning.work_off()
+    tend_pool()
+
+
+@shared_task
+def tend_pool() -> None:
+    for made in stocking.tend():
+        _send(fund, (made.public_id,))
 
 
 @shared_task

@@ -60,6 +60,8 @@ def decide(sandbox: Sandbox, seen: Seen, now: datetime) -> Verdict | None:
     if sandbox.state == State.DESTROYING:
         ready = seen.engine_answered and not held
         return Verdict(Act.TEAR_DOWN, "its removal is not finished") if ready else None
+    if sandbox.is_stock:
+        return _unowned(sandbox, seen, held)
     if sandbox.owner is None or not sandbox.owner.is_active:
         return Verdict(Act.END, "Its owner's account was closed.", EndReason.OPERATOR)
     if sandbox.state == State.RUNNING:
@@ -71,6 +73,17 @@ def decide(sandbox: Sandbox, seen: Seen, now: datetime) -> Verdict | None:
             or _warning(sandbox, now)
         )
     return None if held else _not_made(sandbox, now)
+
+
+def _unowned(sandbox: Sandbox, seen: Seen, held: bool) -> Verdict | None:
+    """Of the pool. What is wanted of it is `sandboxes.pool`'s to say; here, whether it is whole."""
+    if sandbox.state != State.POOLED:
+        half_made = Verdict(Act.END, "It was left half made.", EndReason.RETIRED)
+        return None if held else half_made
+    broken = _broken(sandbox, seen, held) if seen.engine_answered else None
+    if broken and broken.act is Act.REVIVE:
+        return Verdict(Act.END, "The engine was restarted.", EndReason.RETIRED)
+    return broken
 
 
 def _not_made(sandbox: Sandbox, now: datetime) -> Verdict | None:

@@ -68,6 +68,10 @@ SANDBOX_IDLE_MINUTES = env.int("SANDBOX_IDLE_MINUTES", 30)
 SANDBOX_WARNING_MINUTES = env.int("SANDBOX_WARNING_MINUTES", 5)
 SANDBOX_MAX_PER_USER = env.int("SANDBOX_MAX_PER_USER", 3)
 SANDBOX_MAX_SITE = env.int("SANDBOX_MAX_SITE", 0)
+SANDBOX_MEMORY_OVERCOMMIT = env.float("SANDBOX_MEMORY_OVERCOMMIT", 3.0)
+SANDBOX_POOL_SIZE = env.int("SANDBOX_POOL_SIZE", 1)
+SANDBOX_POOL_MAX_AGE_MINUTES = env.int("SANDBOX_POOL_MAX_AGE_MINUTES", 360)
+SANDBOX_LAUNCHES_AT_ONCE = env.int("SANDBOX_LAUNCHES_AT_ONCE", 0) or max(2, os.cpu_count() or 1)
 
 SANDBOX_MEMORY_MB = env.int("SANDBOX_MEMORY_MB", 512)
 SANDBOX_CPUS = env.float("SANDBOX_CPUS", 1.0)
@@ -116,7 +120,6 @@ INSTALLED_APPS = [
     "django_htmx",
     "django_prometheus",
     "django_structlog",
-    "lucide",
     "ninja",
     "sandboxes",
 ]
@@ -188,7 +191,7 @@ CELERY_BROKER_CONNECTION_TIMEOUT = 2
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1}
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = {}
 if CELERY_BROKER_URL == "embedded://localhost":
-    CELERY_BROKER_TRANSPORT_OPTIONS = {"folder": str(VAR_DIR / "queue"), "polling_interval": 0.05}
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"folder": str(VAR_DIR / "queue"), "polling_interval": 0.02}
 elif CELERY_BROKER_URL.startswith("redis"):
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         "socket_connect_timeout": 2,

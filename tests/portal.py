@@ -13,7 +13,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -56,6 +57,8 @@ class Portal:
     port: int
     environment: dict[str, str] = field(repr=False)
     accounts: dict[str, Any] = field(default_factory=dict, repr=False)
+    pid: int = 0
+    """Of the process whose children are the portal's."""
 
     @property
     def instance(self) -> str:
@@ -83,6 +86,10 @@ class Portal:
         """All that what runs sandboxes holds for this portal."""
         raise NotImplementedError
 
+    def sandboxes(self) -> set[str]:
+        """The ids of those that run."""
+        raise NotImplementedError
+
     def kill(self, sandbox_id: str, service: str) -> None:
         """End a service as only a fault would."""
         raise NotImplementedError
@@ -93,26 +100,31 @@ class Portal:
 
 
 class OnDocker(Portal):
-    def engine(self, *arguments: str) -> list[str]:
+    def engine(self, *arguments: str) -> str:
         """What the docker command says of this portal's own objects."""
         label = f"label=sandboxportal.instance={self.instance}"
         command = ["docker", *arguments, "--filter", label]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     def held(self) -> list[str]:
         listings = (("ps", "-aq"), ("network", "ls", "-q"), ("volume", "ls", "-q"))
-        return [line for listing in listings for line in self.engine(*listing)]
+        return [line for listing in listings for line in self.engine(*listing).split()]
+
+    def sandboxes(self) -> set[str]:
+        names = self.engine("ps", "--format", "{{.Names}}").split()
+        return {name.split("-")[0] for name in names}
 
     def kill(self, sandbox_id: str, service: str) -> None:
         label = f"label=sandboxportal.sandbox={sandbox_id}"
-        [found] = self.engine("ps", "-q", "--filter", label, "--filter", f"name={service}")
+        found = self.engine("ps", "-q", "--filter", label, "--filter", f"name={service}").strip()
         subprocess.run(["docker", "kill", found], check=True, capture_output=True)
 
     def clear(self) -> None:
-        for name in self.engine("ps", "-aq"):
-            subprocess.run(["docker", "rm", "-fv", name], check=False, capture_output=True)
-        for name in self.engine("network", "ls", "-q"):
-            subprocess.run(["docker", "network", "rm", name], check=False, capture_output=True)
+        """Remove what the engine still holds of it, so far as it can be removed."""
+        if containers := self.engine("ps", "-aq").split():
+            subprocess.run(["docker", "rm", "-fv", *containers], check=False, capture_output=True)
+        if networks := self.engine("network", "ls", "-q").split():
+            subprocess.run(["docker", "network", "rm", *networks], check=False, capture_output=True)
 
 
 class AsProcesses(Portal):
@@ -128,6 +140,9 @@ class AsProcesses(Portal):
         running = [str(process.pid) for process in self.processes()]
         return [*running, *Home(self.home).sandboxes()]
 
+    def sandboxes(self) -> set[str]:
+        return set(table.members(self.instance, self.home))
+
     def kill(self, sandbox_id: str, service: str) -> None:
         for process in table.members(self.instance, self.home)[sandbox_id]:
             if {"api": "-m\0billing_api", "db": "postgres\0-D"}[service] in command_of(process):
@@ -135,13 +150,12 @@ class AsProcesses(Portal):
 
     def clear(self) -> None:
         table.end_all(self.processes, 10)
-        shutil.rmtree(self.home)
 
 
 KINDS = {"docker": OnDocker, "process": AsProcesses}
 
 
-def _environment(var: Path, port: int, friendbot: int, runtime: str) -> dict[str, str]:
+def _environment(var: Path, port: int, friendbot: int) -> dict[str, str]:
     return os.environ | {
         "DJANGO_SETTINGS_MODULE": "sandboxportal.settings",
         "VAR_DIR": str(var),
@@ -151,9 +165,10 @@ def _environment(var: Path, port: int, friendbot: int, runtime: str) -> dict[str
         "SECRET_KEY": secrets.token_urlsafe(50),
         "SANDBOX_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
         "SANDBOX_INSTANCE": f"e2e-{secrets.token_hex(4)}",
-        "SANDBOX_RUNTIME": runtime,
+        "SANDBOX_RUNTIME": "docker",
         "SANDBOX_PROCESS_DIR": _home(),
         "SANDBOX_ORPHAN_GRACE_SECONDS": "0",
+        "SANDBOX_POOL_SIZE": "0",
         "FRIENDBOT_URL": f"http://127.0.0.1:{friendbot}/",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "DEBUG": "off",
@@ -181,32 +196,30 @@ def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     raise AssertionError(f"The portal did not come up:\n{log.read_text()[-4000:]}")
 
 
-ON_DOCKER = pytest.param("docker", marks=pytest.mark.engine)
-
-
-@pytest.fixture(scope="module", params=["process", ON_DOCKER])
-def portal(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+@contextmanager
+def running_portal(
+    var: Path, processes: Sequence[str] = ("web", "worker"), **environment: str
 ) -> Iterator[Portal]:
-    """Web and worker run; sweeps are for the tests to ask for."""
-    var, port = tmp_path_factory.mktemp("var"), free_port()
+    """A portal with those of the Procfile's processes; nothing of it is left afterwards."""
+    port = free_port()
     friendbot = ThreadingHTTPServer(("127.0.0.1", 0), Friendbot)
     threading.Thread(target=friendbot.serve_forever, daemon=True).start()
-    environment = _environment(var, port, friendbot.server_port, request.param)
-    running: Portal = KINDS[request.param](var, port, environment)
+    settings = _environment(var, port, friendbot.server_port) | environment
+    running: Portal = KINDS[settings["SANDBOX_RUNTIME"]](var, port, settings)
     done = running.manage("prepare", "--demo")
     assert done.returncode == 0, done.stdout + done.stderr
     running.accounts = json.loads((var / "demo-accounts.json").read_text())
     log = var / "portal.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            ["honcho", "start", "web", "worker"],
+            ["honcho", "start", *processes],
             cwd=ROOT,
             env=running.environment,
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    running.pid = process.pid
     try:
         _await(f"http://127.0.0.1:{port}/healthz", process, log)
         yield running
@@ -215,3 +228,16 @@ def portal(
         process.wait(timeout=30)
         friendbot.shutdown()
         running.clear()
+        shutil.rmtree(running.environment["SANDBOX_PROCESS_DIR"], ignore_errors=True)
+
+
+ON_DOCKER = pytest.param("docker", marks=pytest.mark.engine)
+
+
+@pytest.fixture(scope="module", params=["process", ON_DOCKER])
+def portal(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Portal]:
+    """Web and worker run; sweeps are for the tests to ask for."""
+    with running_portal(tmp_path_factory.mktemp("var"), SANDBOX_RUNTIME=request.param) as running:
+        yield running

@@ -103,6 +103,7 @@ class Bench(Protocol):
     def command(self, code: int, output: str) -> list[str]: ...
     def plant(self, sandbox_id: str) -> None: ...
     def without_image(self, spec: SandboxSpec) -> SandboxSpec: ...
+    def rebuild(self, image: str) -> None: ...
     def with_room_for_one(self) -> Runtime: ...
     def unreachable(self) -> Runtime: ...
 
@@ -137,6 +138,9 @@ class MemoryBench:
     def without_image(self, spec: SandboxSpec) -> SandboxSpec:
         self.runtime.missing.add("absent")
         return with_service(spec, "store", image="absent")
+
+    def rebuild(self, image: str) -> None:
+        self.runtime.builds[image] += 1
 
     def with_room_for_one(self) -> Runtime:
         self.runtime = MemoryRuntime(capacity=1)
@@ -271,6 +275,10 @@ class DockerBench:
 
     def without_image(self, spec: SandboxSpec) -> SandboxSpec:
         return with_service(spec, "store", image="sandboxportal-tests/absent:none")
+
+    def rebuild(self, image: str) -> None:
+        file = io.BytesIO(f"FROM {image}\nLABEL by={self.instance}\n".encode())
+        list(self.client.build(fileobj=file, tag=image, rm=True, decode=True))
 
     def with_room_for_one(self) -> Runtime:
         self.runtime = self.make(IPv4Network(f"10.214.{16 + secrets.randbelow(200)}.0/28"))

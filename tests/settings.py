@@ -19,6 +19,8 @@ os.environ |= {
     "ALLOWED_HOSTS": "testserver,127.0.0.1,localhost",
     "DEBUG": "off",
     "SANDBOX_RUNTIME": "memory",
+    # Tests of the pool turn it on.
+    "SANDBOX_POOL_SIZE": "0",
     # Nothing in the tests reaches another host; those about friendbot start a server of their own.
     "FRIENDBOT_URL": "http://127.0.0.1:9",
 }

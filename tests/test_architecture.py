@@ -17,11 +17,12 @@ INSIDE_SANDBOXES = PORTAL / "blueprints" / "billing"
 FLOORS = [
     {"clock", "errors", "secrets", "runtime"},
     {"models", "blueprints"},
-    {"lifecycle", "limits", "tokens", "verdicts", "accounts"},
-    {"stellar", "notifications", "provisioning"},
-    {"upkeep"},
+    {"lifecycle", "limits", "paging", "tokens", "verdicts", "accounts"},
+    {"stellar", "notifications", "pool", "turns"},
+    {"provisioning", "admission"},
+    {"upkeep", "stocking"},
     {"tasks"},
-    {"admission", "housekeeping"},
+    {"housekeeping"},
     {"actions", "logs", "reaper"},
     {"presentation", "figures"},
     {"forms", "checks", "health"},
@@ -31,7 +32,16 @@ FLOORS = [
 ]
 """Each part may import from the floors below it, and from itself."""
 
-ENGINE_SIDE = {"provisioning", "upkeep", "tasks", "housekeeping", "reaper", "management", "checks"}
+ENGINE_SIDE = {
+    "provisioning",
+    "upkeep",
+    "stocking",
+    "tasks",
+    "housekeeping",
+    "reaper",
+    "management",
+    "checks",
+}
 """Who reaches the engine, in the worker, in the reaper or by an operator's command."""
 
 

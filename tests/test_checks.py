@@ -43,6 +43,9 @@ def test_the_settings_as_they_come_have_nothing_wrong_with_them() -> None:
         ("SANDBOX_HARD_CAP_MINUTES", 100, "more than SANDBOX_HARD_CAP_MINUTES, 100", "E005"),
         ("SANDBOX_WARNING_MINUTES", 40, "more than SANDBOX_IDLE_MINUTES, 30", "E005"),
         ("SANDBOX_MAX_PER_USER", 0, "SANDBOX_MAX_PER_USER is 0", "E005"),
+        ("SANDBOX_POOL_SIZE", -1, "SANDBOX_POOL_SIZE is -1", "E005"),
+        ("SANDBOX_POOL_MAX_AGE_MINUTES", 1441, "the dates in the seed would be too old", "E005"),
+        ("SANDBOX_LAUNCHES_AT_ONCE", -1, "SANDBOX_LAUNCHES_AT_ONCE is -1", "E005"),
         ("SANDBOX_MAX_SITE", 5000, "SANDBOX_SUBNETS has room for 4096", "E005"),
         ("SANDBOX_PROVISION_TIMEOUT_SECONDS", 5, "SANDBOX_ENGINE_TIMEOUT_SECONDS is 10", "E005"),
         ("SANDBOX_RUNTIME", "podman", "no runtime “podman”", "E006"),
@@ -115,7 +118,7 @@ def test_only_who_asks_for_it_reaches_the_engine(
     monkeypatch: pytest.MonkeyPatch, runtime: MemoryRuntime
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(runtime, "missing_images", lambda images: asked.append("") or [])
+    monkeypatch.setattr(runtime, "images", lambda names: asked.append("") or {})
     registry = CheckRegistry()
     checks.register(registry)
     registry.run_checks()

@@ -6,9 +6,7 @@ import io
 
 import pytest
 
-from sandboxes.runtime import (
-    EngineRefused,
-)
+from sandboxes.runtime import EngineRefused, SandboxSpec
 from tests.runtimes import TIME_LIMIT, DockerBench, quiet, with_service
 
 pytestmark = pytest.mark.engine
@@ -31,6 +29,49 @@ def test_a_container_wears_its_clothes(docker_bench: DockerBench) -> None:
     limits = {limit["Name"]: limit["Hard"] for limit in host["Ulimits"]}
     assert limits == {"nofile": 4096, "fsize": 64 * 2**20, "core": 0}
     assert not host["Binds"]
+
+
+def cpus_in_force(bench: DockerBench, spec: SandboxSpec, service: str) -> float:
+    """How many CPUs the kernel gives the service, whichever its version of control groups."""
+    v1, v2 = "/sys/fs/cgroup/cpu/cpu.cfs_%s_us", "/sys/fs/cgroup/cpu.max"
+    read = f"cat {v2} || cat {v1 % 'quota'} {v1 % 'period'}"
+    _, told = bench.runtime.execute(spec.id, service, ["sh", "-c", f"({read}) 2>/dev/null"], 10)
+    quota, period = map(int, told.split())
+    return quota / period
+
+
+def test_cpu_is_lent_until_the_sandbox_is_ready_and_no_longer(docker_bench: DockerBench) -> None:
+    spec = docker_bench.spec()
+    seen: list[float] = []
+
+    def look(step: str) -> None:
+        if step == "ready" and not seen:
+            seen.extend(cpus_in_force(docker_bench, spec, name) for name in ("web", "store"))
+
+    docker_bench.runtime.create(spec, look, TIME_LIMIT)
+    assert seen == [1.0, 1.0]
+    for service in spec.services:
+        assert cpus_in_force(docker_bench, spec, service.name) == service.cpus
+        host = docker_bench.inspect(spec, service.name)["HostConfig"]
+        assert host["Memory"] == host["MemorySwap"] == service.memory_mb * 2**20
+        assert host["PidsLimit"] == service.pids
+
+
+def test_cpu_that_a_killed_worker_lent_is_taken_back_by_the_next(
+    docker_bench: DockerBench,
+) -> None:
+    spec = docker_bench.spec()
+
+    def die(step: str) -> None:
+        if step == "ready":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        docker_bench.runtime.create(spec, die, TIME_LIMIT)
+    assert cpus_in_force(docker_bench, spec, "web") == 1.0
+    for _ in range(2):
+        docker_bench.runtime.create(spec, quiet, TIME_LIMIT)
+        assert cpus_in_force(docker_bench, spec, "web") == 0.5
 
 
 def test_inside_a_container_there_is_no_privilege_to_be_had(docker_bench: DockerBench) -> None:

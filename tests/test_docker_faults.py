@@ -60,7 +60,9 @@ class RelayedConnection(socketserver.BaseRequestHandler):
             self.request.shutdown(socket.SHUT_RDWR)
 
 
-@pytest.mark.parametrize("request_line", [b"/networks/create", b"/containers/create", b"/start"])
+@pytest.mark.parametrize(
+    "request_line", [b"/networks/create", b"/containers/create", b"/start", b"/update"]
+)
 def test_a_reply_that_was_lost_after_the_engine_acted_is_made_up_for(
     docker_bench: DockerBench, tmp_path: Path, request_line: bytes
 ) -> None:

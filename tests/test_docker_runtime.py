@@ -41,6 +41,29 @@ def test_while_it_waits_the_step_is_told_again(docker_bench: DockerBench) -> Non
     assert told.count("ready") >= 3
 
 
+def test_a_service_that_listens_before_it_is_ready_is_asked_only_once(
+    docker_bench: DockerBench,
+) -> None:
+    answer = r"sleep 1; echo -e 'HTTP/1.0 200 OK\r\n\r'"
+    once = ["sh", "-c", f'nc -l -p 8080 -e sh -c "{answer}"; sleep 60']
+    spec = with_service(docker_bench.spec(), "web", command=once)
+    assert docker_bench.runtime.create(spec, quiet, TIME_LIMIT).alive
+
+
+def test_that_a_service_died_is_noticed_while_another_is_waited_for(
+    docker_bench: DockerBench,
+) -> None:
+    silent = with_service(
+        docker_bench.spec(), "web", command=["nc", "-l", "-p", "8080", "-e", "sleep", "60"]
+    )
+    spec = with_service(silent, "store", command=["sh", "-c", "sleep 1; exit 3"])
+    began = time.monotonic()
+    with pytest.raises(NotReady) as caught:
+        docker_bench.runtime.create(spec, quiet, TIME_LIMIT)
+    assert (caught.value.service, caught.value.exit_code) == ("store", 3)
+    assert time.monotonic() - began < TIME_LIMIT / 3
+
+
 def test_a_command_that_takes_too_long_is_given_up(docker_bench: DockerBench) -> None:
     spec, _ = docker_bench.create()
     for command in (["sleep", "60"], ["sh", "-c", "while :; do echo x; done"]):

@@ -24,6 +24,7 @@ from sandboxes.runtime.docker.images import (
     ensure_image,
     ensure_images,
 )
+from sandboxes.runtime.docker.names import full_name
 
 DOCKERFILE = "ARG BASE\nFROM ${BASE}\nCOPY data /data\n"
 
@@ -268,3 +269,17 @@ def test_where_no_base_can_be_had_it_is_told_what_to_do(monkeypatch: pytest.Monk
     monkeypatch.setattr("shutil.which", lambda _: None)
     with pytest.raises(RuntimeFailure, match="install mmdebstrap"):
         need_mmdebstrap(lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("written", "listed"),
+    [
+        ("tool", "tool:latest"),
+        ("docker.io/library/tool:3", "tool:3"),
+        ("registry:5000/team/tool", "registry:5000/team/tool:latest"),
+        ("registry:5000/team/tool:3@sha256:aa", "registry:5000/team/tool@sha256:aa"),
+        ("sha256:aa", "sha256:aa"),
+    ],
+)
+def test_an_image_is_found_however_its_name_is_written(written: str, listed: str) -> None:
+    assert full_name(written) == listed

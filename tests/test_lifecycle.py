@@ -5,18 +5,29 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from sandboxes import lifecycle
+from sandboxes import admission, blueprints, lifecycle
 from sandboxes.models import ENDED, FAILURES, EndReason, Sandbox, State
 from tests.acting import again, launch, request, story
 
 pytestmark = pytest.mark.django_db
 
 
+def pooled() -> Sandbox:
+    """One that waits in the pool."""
+    sandbox = lifecycle.admit(admission.row(blueprints.load("billing"), warm=True), None)
+    lifecycle.take(sandbox)
+    lifecycle.run(sandbox, {}, 0)
+    return again(sandbox)
+
+
 def in_state(alice, state: State) -> Sandbox:
     """A sandbox of alice that came into the state by the arrows that lead there."""
+    if state == State.POOLED:
+        return pooled()
     sandbox = request(alice)
     if state in (State.PROVISIONING, State.RUNNING):
         lifecycle.take(sandbox)
@@ -35,10 +46,14 @@ ARROWS = {
     "take": ({State.PENDING}, lifecycle.take),
     "run": ({State.PROVISIONING}, lambda s: lifecycle.run(s, {}, 0)),
     "end": (
-        {State.PENDING, State.PROVISIONING, State.RUNNING},
+        {State.PENDING, State.PROVISIONING, State.POOLED, State.RUNNING},
         lambda s: lifecycle.end(s, EndReason.USER, "Enough."),
     ),
     "finish": ({State.DESTROYING}, lifecycle.finish),
+    "claim": (
+        {State.POOLED},
+        lambda s: lifecycle.claim(s, s.owner or User.objects.get(), 60, slot=9),
+    ),
 }
 
 
@@ -53,7 +68,8 @@ def test_an_arrow_starts_only_where_the_picture_shows_it(alice, arrow, state):
 
     assert moved == (state in allowed)
     assert (again(sandbox).state != state) == moved
-    assert len(story(sandbox)) == len(before) + moved
+    lines = 2 if arrow == "claim" else 1
+    assert len(story(sandbox)) == len(before) + lines * moved
 
 
 def test_a_whole_life_is_in_the_journal(alice):

@@ -185,16 +185,18 @@ def test_the_lowest_free_slot_is_taken_again(alice):
 
 
 @pytest.mark.parametrize(
-    ("memory_mb", "subnets", "expected"),
+    ("memory_mb", "overcommit", "subnets", "expected"),
     [
-        (17 * 1024, "10.213.0.0/16", 32),
-        (17 * 1024, "10.213.0.0/24", 16),
-        (1024, "10.213.0.0/16", 1),
+        (17 * 1024, 1.0, "10.213.0.0/16", 32),
+        (17 * 1024, 3.0, "10.213.0.0/16", 96),
+        (17 * 1024, 3.0, "10.213.0.0/24", 16),
+        (1024, 3.0, "10.213.0.0/16", 1),
     ],
 )
 def test_the_sites_limit_is_what_memory_and_subnets_carry(
-    monkeypatch, settings, memory_mb, subnets, expected
+    monkeypatch, settings, memory_mb, overcommit, subnets, expected
 ):
+    settings.SANDBOX_MEMORY_OVERCOMMIT = overcommit
     settings.SANDBOX_SUBNETS = ipaddress.IPv4Network(subnets)
     sizes = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": memory_mb * 256}
     monkeypatch.setattr("os.sysconf", sizes.__getitem__)

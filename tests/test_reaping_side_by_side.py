@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from sandboxes import actions, provisioning
+from sandboxes import actions, provisioning, stocking
 from sandboxes.errors import Conflict
 from sandboxes.models import EndReason, Event, Sandbox, State
 from sandboxes.reaper import Sweep
@@ -141,3 +141,40 @@ def test_destroying_while_it_is_made_leaves_nothing(runtime):
         assert again(sandbox).state == State.DESTROYED
         assert again(sandbox).end_reason == EndReason.USER
         assert runtime.observe() == {}
+
+
+def test_people_who_launch_at_once_are_given_different_ones_from_the_pool(runtime, settings):
+    settings.SANDBOX_POOL_SIZE = 5
+    Sweep().run()
+    list(stocking.tend())
+    warm = {row.pk for row in Sandbox.objects.pooled()}
+    assert len(warm) == 5
+    users = people(8)
+
+    rows = at_once(8, lambda n: request(users[n]))
+
+    given = [row.pk for row in rows if row.state == State.RUNNING]
+    assert sorted(given) == sorted(warm)
+    assert len({row.pk for row in rows}) == 8
+    assert {again(row).owner for row in rows} == set(users)
+    assert Event.objects.filter(kind="running").count() == 5
+
+
+def test_workers_at_once_make_no_more_for_the_pool_than_is_wanted(runtime, settings):
+    settings.SANDBOX_POOL_SIZE = 3
+    stocking.note_versions()
+
+    at_once(4, lambda _: list(stocking.tend()))
+    list(stocking.tend())
+
+    assert Sandbox.objects.stock().count() == Sandbox.objects.count() == 3
+
+
+def test_workers_at_once_take_turns_and_make_everything_once(runtime):
+    rows = [request(user) for user in people(4) for _ in range(3)]
+
+    at_once(4, lambda _: provisioning.work_off())
+
+    assert {again(row).state for row in rows} == {State.RUNNING}
+    assert {again(row).attempt for row in rows} == {1}
+    assert lines("running") == 12

@@ -136,11 +136,21 @@ def test_the_log_of_a_failed_start_can_still_be_read(bench: Bench) -> None:
 def test_a_missing_image_is_told_before_and_at_the_launch(bench: Bench) -> None:
     spec = bench.without_image(bench.spec())
     images = [service.image for service in spec.services]
-    assert bench.runtime.missing_images(images) == [images[1]]
+    assert list(bench.runtime.images(images)) == [images[0]]
     with pytest.raises(ImageMissing, match="absent"):
         bench.runtime.create(spec, quiet, TIME_LIMIT)
     bench.runtime.destroy(spec.id)
     assert bench.runtime.observe() == {}
+
+
+def test_an_image_that_is_built_anew_has_another_id(bench: Bench) -> None:
+    (image,) = {service.image for service in bench.spec().services}
+    first = bench.runtime.images([image])
+    assert bench.runtime.images([image]) == first
+    bench.rebuild(image)
+    again = bench.runtime.images([image, image])
+    assert list(again) == [image]
+    assert again[image] != first[image]
 
 
 def test_when_all_room_is_taken_it_says_so_until_a_sandbox_ends(bench: Bench) -> None:
@@ -149,6 +159,7 @@ def test_when_all_room_is_taken_it_says_so_until_a_sandbox_ends(bench: Bench) ->
     runtime.create(first, quiet, TIME_LIMIT)
     with pytest.raises(NoRoom, match="taken"):
         runtime.create(second, quiet, TIME_LIMIT)
+    runtime.destroy(second.id)
     assert list(runtime.observe()) == [first.id]
     runtime.destroy(first.id)
     assert runtime.create(second, quiet, TIME_LIMIT).alive
@@ -164,7 +175,7 @@ def test_an_engine_that_is_away_is_never_told_as_an_empty_one(bench: Bench) -> N
         "logs": lambda: runtime.logs(spec.id, "web", 10),
         "usage": lambda: runtime.usage([spec.id]),
         "abilities": runtime.abilities,
-        "missing_images": lambda: runtime.missing_images(["x"]),
+        "images": lambda: runtime.images(["x"]),
     }
     for name, call in calls.items():
         try:

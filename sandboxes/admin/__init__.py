@@ -4,6 +4,7 @@ from django.contrib import admin
 
 from sandboxes.admin.access import ApiTokenAdmin, LimitOverrideAdmin
 from sandboxes.admin.people import AuthenticatorAdmin, UserAdmin
+from sandboxes.admin.pools import PoolAdmin
 from sandboxes.admin.sandboxes import EventAdmin, SandboxAdmin
 from sandboxes.admin.site import SiteAdmin
 
@@ -12,6 +13,7 @@ __all__ = [
     "AuthenticatorAdmin",
     "EventAdmin",
     "LimitOverrideAdmin",
+    "PoolAdmin",
     "SandboxAdmin",
     "SiteAdmin",
     "UserAdmin",

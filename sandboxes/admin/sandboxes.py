@@ -24,6 +24,7 @@ from sandboxes.admin.base import (
     pairs,
     preformatted,
 )
+from sandboxes.admin.finding import BlueprintFilter, found_events, found_sandboxes
 from sandboxes.errors import Conflict
 from sandboxes.models import Event, Extension, Sandbox, Site, State
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def _destroy(sandbox: Sandbox, operator: User, answers: dict[str, Any]) -> None:
-    if not sandbox.is_active:
+    if not sandbox.is_standing:
         raise Conflict(f"It is {sandbox.state} already; nothing was done.")
     actions.destroy(sandbox, operator, answers["reason"])
 
@@ -98,18 +99,26 @@ class SandboxAdmin(LookOnly, PortalAdmin):
     list_filter = (
         "state",
         "end_reason",
-        "blueprint",
+        "created_at",
+        BlueprintFilter,
         "funding",
         ("removal_error", admin.EmptyFieldListFilter),
     )
     list_select_related = ("owner",)
     search_fields = ("public_id", "name", "owner__email")
     search_help_text = "Id, name, or its owner's e-mail address"
-    date_hierarchy = "created_at"
     ordering = ("-created_at", "-id")
     actions = ("destroy", "extend")
     change_form_template = "admin/sandboxes/sandbox/change_form.html"
     inlines = (ExtensionInline, EventInline)
+
+    def get_search_results(
+        self,
+        request: HttpRequest,  # noqa: ARG002 - Django's signature
+        rows: QuerySet[Sandbox],
+        search_term: str,
+    ) -> tuple[QuerySet[Sandbox], bool]:
+        return found_sandboxes(rows, search_term), False
 
     def get_fieldsets(self, request: HttpRequest, obj: Sandbox | None = None) -> Any:  # noqa: ARG002
         ended = ("end_reason", "end_message") if obj and obj.end_reason else ()
@@ -133,7 +142,9 @@ class SandboxAdmin(LookOnly, PortalAdmin):
         if row and self.has_operate_permission(request):
             running = row.state == State.RUNNING
             context["questions"] = [
-                question for question, fits in ((DESTROY, row.is_active), (EXTEND, running)) if fits
+                question
+                for question, fits in ((DESTROY, row.is_standing), (EXTEND, running))
+                if fits
             ]
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -145,7 +156,7 @@ class SandboxAdmin(LookOnly, PortalAdmin):
     def launched(self, row: Sandbox) -> str:
         return str(naturaltime(row.created_at)).replace("\xa0", " ")
 
-    @admin.display(description="owner", ordering="owner__email")
+    @admin.display(description="owner")
     def owner_email(self, row: Sandbox) -> str:
         return row.owner.email or row.owner.get_username() if row.owner else NOTHING
 
@@ -199,7 +210,7 @@ class SandboxAdmin(LookOnly, PortalAdmin):
 class EventAdmin(LookOnly, PortalAdmin):
     list_display = ("at", "sandbox_link", "kind", "by", "actor", "message")
     list_select_related = ("sandbox", "actor")
-    search_fields = ("=sandbox__public_id", "=kind", "=actor__email")
+    search_fields = ("sandbox__public_id", "kind", "actor__email")
     search_help_text = "A sandbox's id, a kind of event, or an actor's e-mail address, in full"
     ordering = ("-id",)
     sortable_by = ()
@@ -207,6 +218,14 @@ class EventAdmin(LookOnly, PortalAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
         return super().get_queryset(request).defer("sandbox__secrets")
+
+    def get_search_results(
+        self,
+        request: HttpRequest,  # noqa: ARG002 - Django's signature
+        rows: QuerySet[Event],
+        search_term: str,
+    ) -> tuple[QuerySet[Event], bool]:
+        return found_events(rows, search_term), False
 
     @admin.display(description="sandbox")
     def sandbox_link(self, row: Event) -> SafeString:

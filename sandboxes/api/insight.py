@@ -9,8 +9,9 @@ from sandboxes import logs, models
 from sandboxes.api import describing, schemas
 from sandboxes.api.auth import READ, ApiRequest
 from sandboxes.api.fetching import owned
-from sandboxes.api.paging import Cursor, Limit, link_next, read_cursor, take_page
+from sandboxes.api.paging import Cursor, Limit, link_next
 from sandboxes.api.specification import answers
+from sandboxes.paging import read_cursor, take_page
 
 router = Router(tags=["Insight"])
 

@@ -36,7 +36,9 @@ Prefer = HeaderEx[
 ]
 WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,6})"?(?=$|[,;\s])', re.IGNORECASE)
 LONGEST_WAIT_SECONDS = 60
-FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS = 0.05, 0.5
+OFTEN_SECONDS, LONGEST_DELAY_SECONDS = 0.03, 0.5
+USUALLY_MADE_SECONDS = 3.0
+"""Until then it is looked often: a launch that takes longer is no matter of a moment."""
 
 
 @router.post("/sandboxes", auth=LAUNCH, response=answers(201, schemas.Sandbox, 400, 413, 422, 429))
@@ -69,10 +71,11 @@ def preferred_wait(prefer: str) -> int:
 
 
 def wait_until_made(sandbox: Sandbox, seconds: float) -> None:
-    """Look at the row, ever less often, until it is made, has failed, or the time is over."""
-    waited, delay = 0.0, FIRST_DELAY_SECONDS
+    """Look until it is made, has failed, or the time is over; after a while less often."""
+    waited, delay = 0.0, OFTEN_SECONDS
     while waited < seconds and sandbox.state in (State.PENDING, State.PROVISIONING):
         time.sleep(min(delay, seconds - waited))
         waited += delay
-        delay = min(delay * 1.2, LONGEST_DELAY_SECONDS)
+        if waited > USUALLY_MADE_SECONDS:
+            delay = min(delay * 1.2, LONGEST_DELAY_SECONDS)
         sandbox.refresh_from_db()

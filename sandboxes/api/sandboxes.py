@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
-from django.db.models import Q
 from django.http import HttpResponse
 from ninja import P, QueryEx, Router
 from ninja.responses import Status
@@ -13,8 +10,9 @@ from sandboxes import actions, models
 from sandboxes.api import describing, schemas
 from sandboxes.api.auth import ALL, LAUNCH, READ, ApiRequest
 from sandboxes.api.fetching import owned
-from sandboxes.api.paging import Cursor, Limit, link_next, read_cursor, take_page
+from sandboxes.api.paging import Cursor, Limit, link_next
 from sandboxes.api.specification import answers
+from sandboxes.paging import take_newest
 
 router = Router(tags=["Sandboxes"])
 
@@ -32,16 +30,10 @@ def list_sandboxes(
     cursor: Cursor = "",
 ) -> schemas.SandboxPage:
     """Your own sandboxes, newest first, those that ended too."""
-    rows = request.auth.sandboxes.newest_first().prefetch_related("extensions")
+    rows = request.auth.sandboxes.prefetch_related("extensions")
     if state:
         rows = rows.filter(state__in=state)
-    if cursor:
-        created, pk = read_cursor(cursor, "sandboxes")
-        at = datetime.fromisoformat(created)
-        rows = rows.filter(Q(created_at__lt=at) | Q(created_at=at, pk__lt=pk))
-    page, following = take_page(
-        rows, limit, "sandboxes", lambda row: (row.created_at.isoformat(), row.pk)
-    )
+    page, following = take_newest(rows, "created_at", limit, cursor, "sandboxes")
     link_next(request, response, following)
     return schemas.SandboxPage(
         data=[describing.sandbox(row) for row in page],

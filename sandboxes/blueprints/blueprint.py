@@ -100,6 +100,8 @@ class Blueprint:
     builds: Mapping[str, BuildSpec]
     preparations: Mapping[str, Preparation]
     """By image, for services that can run as processes."""
+    version: str = ""
+    """Changes when the file that describes it does."""
 
     def runs_on(self, runtime: str) -> bool:
         """Whether a runtime of that name can launch it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -106,6 +107,7 @@ def _blueprint(parsed: ComposeFile, folder: Path) -> Blueprint:
         egress=told.egress,
         builds=dict(_builds(parsed, folder)),
         preparations=dict(_preparations(parsed, folder)),
+        version=hashlib.sha256((folder / FILE).read_bytes()).hexdigest(),
     )
 
 

@@ -5,9 +5,19 @@
 
 from sandboxes.models.access import ApiToken, IdempotencyKey, Scope
 from sandboxes.models.journal import Event, Extension, UsageSample
+from sandboxes.models.pool import Pool
 from sandboxes.models.sandbox import Sandbox
 from sandboxes.models.site import ENGINE_AWAY, LimitOverride, Site
-from sandboxes.models.states import ACTIVE, ENDED, FAILURES, LIVE, EndReason, Funding, State
+from sandboxes.models.states import (
+    ACTIVE,
+    ENDED,
+    FAILURES,
+    LIVE,
+    STANDING,
+    EndReason,
+    Funding,
+    State,
+)
 
 __all__ = [
     "ACTIVE",
@@ -15,6 +25,7 @@ __all__ = [
     "ENGINE_AWAY",
     "FAILURES",
     "LIVE",
+    "STANDING",
     "ApiToken",
     "EndReason",
     "Event",
@@ -22,6 +33,7 @@ __all__ = [
     "Funding",
     "IdempotencyKey",
     "LimitOverride",
+    "Pool",
     "Sandbox",
     "Scope",
     "Site",

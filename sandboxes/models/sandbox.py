@@ -1,4 +1,4 @@
-"""A sandbox, and the vocabulary in which it is looked for."""
+"""A sandbox: what is remembered of it, and what can't be otherwise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from django.db import models
 from django.db.models import Q
 
 from sandboxes import clock
-from sandboxes.models.states import ACTIVE, ENDED, LIVE, EndReason, Funding, State
+from sandboxes.models.selection import SandboxManager
+from sandboxes.models.states import ACTIVE, ENDED, STANDING, STOCK, EndReason, Funding, State
 from sandboxes.secrets import EncryptedJSONField
 
 ID_ALPHABET = string.ascii_lowercase + string.digits
@@ -23,46 +24,16 @@ def new_public_id() -> str:
     return "sbx_" + "".join(secrets.choice(ID_ALPHABET) for _ in range(16))
 
 
-class SandboxQuerySet(models.QuerySet["Sandbox"]):
-    def active(self) -> SandboxQuerySet:
-        return self.filter(state__in=ACTIVE)
-
-    def live(self) -> SandboxQuerySet:
-        return self.filter(state__in=LIVE)
-
-    def running(self) -> SandboxQuerySet:
-        return self.filter(state=State.RUNNING)
-
-    def ended(self) -> SandboxQuerySet:
-        return self.filter(state__in=ENDED)
-
-    def newest_first(self) -> SandboxQuerySet:
-        return self.order_by("-created_at", "-id")
-
-    def unleased(self, now: datetime) -> SandboxQuerySet:
-        """Those that no worker holds at the moment."""
-        return self.filter(Q(lease_until=None) | Q(lease_until__lte=now))
-
-
-_Manager = models.Manager.from_queryset(SandboxQuerySet)
-
-
-class SandboxManager(_Manager["Sandbox"]):
-    """Leaves the secrets encrypted in the database until somebody asks for them.
-
-    Lists need no decryption then, and a sandbox whose key was lost can still be ended.
-    """
-
-    def get_queryset(self) -> SandboxQuerySet:
-        return SandboxQuerySet(self.model, using=self._db).defer("secrets")
-
-
 class Sandbox(models.Model):
     """One running copy of a blueprint, owned by one user, with its own credentials and end."""
 
     public_id = models.CharField(max_length=20, unique=True, default=new_public_id, editable=False)
     owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="sandboxes"
+        settings.AUTH_USER_MODEL,
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="sandboxes",
+        db_index=False,  # `sandbox_by_owner` begins with it.
     )
     name = models.CharField(max_length=60, blank=True)
     blueprint = models.CharField(max_length=40)
@@ -70,7 +41,13 @@ class Sandbox(models.Model):
     slot = models.PositiveSmallIntegerField(null=True, editable=False)
     """Which of its owner's places it takes while active; unique, so no bug can exceed a limit."""
 
+    warm = models.BooleanField(default=False, editable=False)
+    """It was made for the pool, before anybody asked for it."""
+    made_of = models.CharField(max_length=32, blank=True, editable=False)
+    """The version of its blueprint and images (`Pool.version`), where it was made for the pool."""
+
     created_at = models.DateTimeField(default=clock.now, editable=False)
+    """When it was asked for; of one in the pool, when its making began."""
     started_at = models.DateTimeField(null=True, editable=False)
     ended_at = models.DateTimeField(null=True, editable=False)
     ttl_minutes = models.PositiveSmallIntegerField()
@@ -123,10 +100,15 @@ class Sandbox(models.Model):
             models.UniqueConstraint(fields=["owner", "slot"], name="one_active_sandbox_per_slot"),
             models.CheckConstraint(
                 condition=Q(slot__isnull=False, state__in=ACTIVE)
-                | Q(slot__isnull=True) & ~Q(state__in=ACTIVE),
+                | Q(slot__isnull=True) & ~Q(state__in=ACTIVE)
+                | Q(slot__isnull=True, state__in=STOCK, warm=True, owner__isnull=True),
                 name="active_sandboxes_have_a_slot",
             ),
             models.CheckConstraint(condition=Q(state__in=State.values), name="state_is_known"),
+            models.CheckConstraint(
+                condition=~Q(state=State.POOLED) | Q(owner__isnull=True, warm=True),
+                name="nobody_has_what_is_in_the_pool",
+            ),
             models.CheckConstraint(
                 condition=~Q(state=State.RUNNING)
                 | Q(
@@ -141,11 +123,30 @@ class Sandbox(models.Model):
                 condition=~Q(state__in=(State.DESTROYING, *ENDED)) | ~Q(end_reason=""),
                 name="an_end_has_a_reason",
             ),
+            models.CheckConstraint(
+                condition=Q(state__in=ENDED, ended_at__isnull=False)
+                | ~Q(state__in=ENDED) & Q(ended_at__isnull=True),
+                name="what_has_ended_says_when",
+            ),
         ]
         indexes: ClassVar = [
             models.Index(fields=["owner", "-created_at", "-id"], name="sandbox_by_owner"),
+            models.Index(fields=["owner", "state", "-created_at", "-id"], name="sandbox_of_owner"),
+            # On times: SQLite can't tell that a state which it is asked for fits a condition.
+            models.Index(
+                fields=["owner", "-created_at", "-id"],
+                name="sandbox_live",
+                condition=Q(ended_at__isnull=True),
+            ),
+            models.Index(
+                fields=["owner", "-ended_at", "-id"],
+                name="sandbox_history",
+                condition=Q(ended_at__isnull=False),
+            ),
             models.Index(fields=["-created_at", "-id"], name="sandbox_by_age"),
-            models.Index(fields=["state"], name="sandbox_live", condition=Q(state__in=LIVE)),
+            models.Index(fields=["state", "-created_at", "-id"], name="sandbox_by_state"),
+            models.Index(fields=["end_reason", "-created_at", "-id"], name="sandbox_by_end"),
+            models.Index(fields=["expires_at"], name="sandbox_by_expiry"),
             models.Index(
                 fields=["ended_at"], name="sandbox_ended", condition=Q(ended_at__isnull=False)
             ),
@@ -162,6 +163,15 @@ class Sandbox(models.Model):
     @property
     def is_active(self) -> bool:
         return self.state in ACTIVE
+
+    @property
+    def is_standing(self) -> bool:
+        return self.state in STANDING
+
+    @property
+    def is_stock(self) -> bool:
+        """Whether it belongs to the pool, and nobody was given it yet."""
+        return self.warm and self.owner_id is None and self.state in STOCK
 
     @property
     def has_ended(self) -> bool:

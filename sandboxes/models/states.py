@@ -8,6 +8,7 @@ from django.db import models
 class State(models.TextChoices):
     PENDING = "pending"
     PROVISIONING = "provisioning"
+    POOLED = "pooled"
     RUNNING = "running"
     DESTROYING = "destroying"
     DESTROYED = "destroyed"
@@ -16,8 +17,12 @@ class State(models.TextChoices):
 
 ACTIVE = (State.PENDING, State.PROVISIONING, State.RUNNING)
 """Counted against its owner."""
-LIVE = (*ACTIVE, State.DESTROYING)
+STANDING = (*ACTIVE, State.POOLED)
+"""Not to end yet: somebody has it, or may be given it."""
+LIVE = (*STANDING, State.DESTROYING)
 """The engine may hold something of it."""
+STOCK = (State.PENDING, State.PROVISIONING, State.POOLED)
+"""What states a sandbox of the warm pool goes through before somebody is given it."""
 ENDED = (State.DESTROYED, State.FAILED)
 
 
@@ -32,6 +37,7 @@ class EndReason(models.TextChoices):
     DISK_FULL = "disk_full", "it wrote more than its disk limit"
     LOST = "lost", "it disappeared from the engine"
     DRAINED = "drained", "the portal was emptied for maintenance"
+    RETIRED = "retired", "it was not needed in the pool any more"
 
 
 FAILURES = (

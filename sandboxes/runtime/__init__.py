@@ -205,8 +205,9 @@ class Runtime(Protocol):
         """What can be enforced here. Raises EngineUnreachable."""
         ...
 
-    def missing_images(self, images: Sequence[str]) -> list[str]:
-        """Those of the images that the engine does not hold. Raises EngineUnreachable."""
+    def images(self, names: Sequence[str]) -> dict[str, str]:
+        """The engine's own id of each of these images, by name; one that is built anew has a new
+        one. Those that it does not hold are left out. One call. Raises EngineUnreachable."""
         ...
 
 

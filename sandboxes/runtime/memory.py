@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -62,6 +62,8 @@ class MemoryRuntime:
         self.hard_disk_limit = False
         self.missing: set[str] = set()
         """Images that are not there."""
+        self.builds = Counter[str]()
+        """How many times an image was built anew; each time it gets another id."""
         self.answers: dict[tuple[str, ...], tuple[int, str]] = {}
         """Exit code and output of commands; all others succeed and say nothing."""
         self.executed: list[tuple[str, str, tuple[str, ...]]] = []
@@ -79,8 +81,8 @@ class MemoryRuntime:
     def create(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:
         """As the contract has it; whether `timeout` is kept depends on `slow_seconds`."""
         with self._call("create"):
-            if missing := self._missing(service.image for service in spec.services):
-                raise ImageMissing(f"The engine has no such image: {missing[0]}.")
+            if missing := self.missing.intersection(s.image for s in spec.services):
+                raise ImageMissing(f"The engine has no such image: {missing.pop()}.")
         report("network")
         with self._call("network"):
             if spec.id not in self._kept and len(self._kept) >= self.capacity:
@@ -140,9 +142,10 @@ class MemoryRuntime:
         with self._call("abilities"):
             return Abilities("memory", "1", False, self.hard_disk_limit, memory_mb=16 * 1024)
 
-    def missing_images(self, images: Sequence[str]) -> list[str]:
-        with self._call("missing_images"):
-            return self._missing(images)
+    def images(self, names: Sequence[str]) -> dict[str, str]:
+        with self._call("images"):
+            held = [name for name in names if name not in self.missing]
+            return {name: f"{name}#{self.builds[name]}" for name in held}
 
     # What tests do to it.
 
@@ -201,9 +204,6 @@ class MemoryRuntime:
             if self._failures[what]:
                 raise self._failures[what].pop(0)
             yield
-
-    def _missing(self, images: Iterator[str] | Sequence[str]) -> list[str]:
-        return [image for image in images if image in self.missing]
 
     def _start(self, kept: Kept, service: ServiceSpec) -> None:
         present = kept.services.get(service.name)

@@ -30,6 +30,7 @@ ENDPOINT_LABELS = {"api": "API", "docs": "API docs", "database": "Database"}
 STATE_LABELS = {
     "pending": "Waiting",
     "provisioning": "Provisioning",
+    "pooled": "Pooled",
     "running": "Running",
     "destroying": "Removing",
     "destroyed": "Ended",

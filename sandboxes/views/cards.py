@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -40,7 +40,8 @@ class Card:
     sandbox: Sandbox
     refusal: str = ""
     told: str = ""
-    hard_disk_limit: bool | None = field(default_factory=lambda: Site.current().hard_disk_limit)
+    site: Site | None = None
+    """Read when it is needed, unless it is at hand: most polls end before that."""
 
     @property
     def is_made(self) -> bool:
@@ -53,6 +54,10 @@ class Card:
     @property
     def is_resetting(self) -> bool:
         return self.sandbox.reset_requested_at is not None
+
+    @cached_property
+    def hard_disk_limit(self) -> bool | None:
+        return (self.site or Site.current()).hard_disk_limit
 
     @cached_property
     def endpoints(self) -> dict[str, str | None]:
@@ -122,11 +127,13 @@ class Card:
         return f"{self.shape}.{live}"
 
 
-def cards(sandboxes: Iterable[Sandbox], notices: Iterable[Any] = ()) -> list[Card]:
+def cards(
+    sandboxes: Iterable[Sandbox], notices: Iterable[Any] = (), site: Site | None = None
+) -> list[Card]:
     """A card for each, with the messages that a redirect left for it."""
     by_id: dict[str, dict[str, str]] = {}
     for notice in notices:
         kind = "refusal" if notice.level_tag == "error" else "told"
         by_id.setdefault(notice.extra_tags, {})[kind] = str(notice)
-    hard = Site.current().hard_disk_limit
-    return [Card(row, hard_disk_limit=hard, **by_id.get(row.public_id, {})) for row in sandboxes]
+    site = site or Site.current()
+    return [Card(row, site=site, **by_id.get(row.public_id, {})) for row in sandboxes]

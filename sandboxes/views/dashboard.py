@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from django.contrib import messages
-from django.core.paginator import Paginator
+from django.db.models import prefetch_related_objects
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -19,6 +19,7 @@ from sandboxes import actions, blueprints, clock, limits, presentation
 from sandboxes.errors import Invalid, KeyReused, LimitReached, Refusal
 from sandboxes.forms import LaunchForm
 from sandboxes.models import Sandbox, Site
+from sandboxes.paging import take_newest
 from sandboxes.views.base import Request, page
 from sandboxes.views.cards import Card, cards, digest
 
@@ -37,8 +38,7 @@ class Overview:
 
     @cached_property
     def live(self) -> list[Sandbox]:
-        rows = self.user.sandboxes.live().prefetch_related("extensions")
-        return list(rows.newest_first())
+        return list(self.user.sandboxes.live().newest_first())
 
     @cached_property
     def ended(self) -> list[Sandbox]:
@@ -61,7 +61,7 @@ class Overview:
 
     @cached_property
     def full(self) -> LimitReached | None:
-        return limits.refusal_for(self.user)
+        return limits.refusal_for(self.user, self.limits, self.active)
 
     @property
     def frees_first(self) -> Sandbox | None:
@@ -95,7 +95,8 @@ class Overview:
     def warnings(self) -> list[Card]:
         """The sandboxes that end soon."""
         soon = [row for row in self.active if presentation.ending(row).soon]
-        return [Card(row, hard_disk_limit=self.site.hard_disk_limit) for row in soon]
+        prefetch_related_objects(soon, "extensions")
+        return [Card(row, site=self.site) for row in soon]
 
     @property
     def is_first_run(self) -> bool:
@@ -121,14 +122,15 @@ class Overview:
 def _context(request: Request, form: LaunchForm | None = None) -> dict[str, object]:
     overview = Overview(request.user)
     notices = messages.get_messages(request)
-    live = cards(overview.live, notices)
+    prefetch_related_objects(overview.live, "extensions")
+    live = cards(overview.live, notices, overview.site)
     return {
         "overview": overview,
         "blueprints": blueprints.available(),
-        "form": form or LaunchForm(request.user),
+        "form": form or LaunchForm(request.user, own=overview.limits),
         "live": live,
         "waits": any(card.waits for card in live),
-        "ended": cards(overview.ended, notices),
+        "ended": cards(overview.ended, notices, overview.site),
     }
 
 
@@ -146,7 +148,11 @@ def overview(request: Request) -> HttpResponse:
     if seen == now.seen:
         return HttpResponse(status=204)
     if seen.partition(".")[0] == now.listed:
-        context = {"overview": now, "form": LaunchForm(request.user), "out_of_band": True}
+        context = {
+            "overview": now,
+            "form": LaunchForm(request.user, own=now.limits),
+            "out_of_band": True,
+        }
         return reswap(render(request, "sandboxes/_overview.html", context), "none")
     return render(request, "sandboxes/_dashboard.html", _context(request))
 
@@ -183,8 +189,12 @@ def _launch(request: Request, form: LaunchForm) -> Sandbox | None:
 @page
 @require_GET
 def history(request: Request) -> HttpResponse:
-    """All that have ended, page by page."""
-    rows = request.user.sandboxes.ended().order_by("-ended_at", "-id")
-    numbered = Paginator(rows, HISTORY_PAGE).get_page(request.GET.get("page"))
-    context = {"page": numbered, "ended": cards(numbered.object_list)}
+    """All that have ended, page by page; a link that makes no sense leads to the first."""
+    cursor = request.GET.get("cursor", "")
+    ended = request.user.sandboxes.ended()
+    try:
+        rows, older = take_newest(ended, "ended_at", HISTORY_PAGE, cursor, "history")
+    except Invalid:
+        return redirect("history")
+    context = {"ended": cards(rows), "older": older, "is_first": not cursor}
     return render(request, "sandboxes/history.html", context)

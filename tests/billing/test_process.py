@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,30 @@ def test_it_finds_the_database_when_that_comes(
         refused(httpx.get(f"{api_url}/readyz"), 503, "billing_late")
         copy_database(cluster, "billing_late", seeded)
         assert httpx.get(f"{api_url}/readyz").status_code == 200
+
+
+def test_who_asks_before_the_database_is_there_is_answered_when_it_comes(
+    packages: Path, cluster: Cluster, seeded: str
+) -> None:
+    url = f"postgresql://billing_api@127.0.0.1:{cluster.port}/billing_later"
+    with serving(packages, url) as api_url, ThreadPoolExecutor() as pool:
+        asked = pool.submit(httpx.get, f"{api_url}/readyz", timeout=10)
+        time.sleep(0.3)
+        assert not asked.done()
+        copy_database(cluster, "billing_later", seeded)
+        assert asked.result().status_code == 200
+
+
+def test_who_comes_while_it_starts_is_answered_on_the_first_connection(packages: Path) -> None:
+    port, caller = free_port(), socket.socket()
+    process = start(packages, API_KEY=API_KEY, DATABASE_URL="x", PORT=str(port))
+    with caller, process:
+        while caller.connect_ex(("127.0.0.1", port)):
+            assert process.poll() is None
+            time.sleep(0.001)
+        caller.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert caller.recv(64).startswith(b"HTTP/1.0 200 OK")
+        process.terminate()
 
 
 def test_a_database_that_was_emptied_is_not_ready(api: Developer, db: psycopg.Connection) -> None:

@@ -97,6 +97,11 @@ CONTRADICTIONS = {
             UNION ALL SELECT id, current_period_end FROM subscriptions
             UNION ALL SELECT id, trial_end FROM subscriptions) r
         WHERE at BETWEEN %(now)s AND %(now)s + interval '4 hours'""",
+    "something that changes its meaning after a day in the pool and a whole life": """
+        SELECT id FROM (SELECT id, due_at AS at FROM invoices WHERE status IN ('draft', 'open')
+            UNION ALL SELECT id, current_period_end FROM subscriptions
+            UNION ALL SELECT id, trial_end FROM subscriptions) r
+        WHERE at BETWEEN %(now)s AND %(now)s + interval '28 hours'""",
 }  # fmt: skip
 
 

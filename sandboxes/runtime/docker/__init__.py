@@ -1,6 +1,7 @@
 """Sandboxes as Docker containers. Only this folder imports `docker`.
 
-    network → containers → ready        create, each step get-or-create by label
+    network → containers → ready        create, each step get-or-create; containers are made
+                                        beside the network, and started when it is there
     containers → network → volumes      destroy, until a look finds nothing
 
 Whoever holds the engine's socket is root on its host: the worker and the reaper hold it, the web
@@ -15,7 +16,6 @@ from ipaddress import IPv4Network
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from docker.errors import ImageNotFound
 
 from sandboxes.runtime import Abilities, Report, SandboxFacts, SandboxSpec, Usage
 from sandboxes.runtime.docker.consumption import Consumption
@@ -25,7 +25,7 @@ from sandboxes.runtime.docker.engine import Engine
 from sandboxes.runtime.docker.inside import Inside
 from sandboxes.runtime.docker.launch import Launcher
 from sandboxes.runtime.docker.meters import MB
-from sandboxes.runtime.docker.names import Names, checked
+from sandboxes.runtime.docker.names import Names, checked, full_name, names_of
 from sandboxes.runtime.docker.network import Networks
 from sandboxes.runtime.docker.observation import Observer
 from sandboxes.runtime.docker.readiness import STEP, Timer, Watch
@@ -59,8 +59,8 @@ class DockerRuntime:
         # A caller from elsewhere is answered through the default gateway; one on the engine's host
         # is not, so services that only it can reach need none.
         dead_end = ipaddress.ip_address(bind_address).is_loopback
-        self._networks = Networks(engine, names, subnets, dead_end)
-        self._launcher = Launcher(engine, names, clothes, self._disk)
+        networks = Networks(engine, names, subnets, dead_end)
+        self._launcher = Launcher(engine, names, networks, clothes, self._disk)
         self._observer = Observer(engine, names, public_host or bind_address)
         self._watch = Watch(self._observer, probe_host(bind_address, engine_url))
         self._remover = Remover(engine, names)
@@ -83,11 +83,13 @@ class DockerRuntime:
         checked(spec.id)
         timer = Timer(timeout)
         report("network")
-        network = self._networks.ensure(spec)
+        ids = self._launcher.make(spec)
         report("containers")
-        self._launcher.ensure(spec, network)
+        self._launcher.start(spec, ids)
         report(STEP)
-        return self._watch.until_ready(spec, report, timer)
+        self._watch.until_ready(spec, report, timer)
+        self._launcher.settle(spec, ids)
+        return self._watch.facts(spec)
 
     def observe(self, *, sizes: bool = False) -> dict[str, SandboxFacts]:
         return self._observer.look(sizes=sizes)
@@ -117,16 +119,11 @@ class DockerRuntime:
             memory_mb=info["MemTotal"] // MB,
         )
 
-    def missing_images(self, images: Sequence[str]) -> list[str]:
-        return [image for image in images if not self._holds(image)]
-
-    def _holds(self, image: str) -> bool:
-        with self._engine.asked(f"look for the image {image}") as client:
-            try:
-                client.inspect_image(image)  # type: ignore[no-untyped-call]
-            except ImageNotFound:
-                return False
-        return True
+    def images(self, names: Sequence[str]) -> dict[str, str]:
+        with self._engine.asked("list the images") as client:
+            rows = client.images()
+        ids = {name: row["Id"] for row in rows for name in names_of(row)}
+        return {name: ids[full] for name in names if (full := full_name(name)) in ids}
 
 
 def probe_host(bind_address: str, engine_url: str) -> str:

@@ -13,7 +13,6 @@ from typing import Any
 
 from sandboxes.runtime import SandboxSpec, ServiceSpec
 from sandboxes.runtime.docker.names import Names
-from sandboxes.runtime.docker.network import SandboxNetwork
 
 MB = 1024 * 1024
 OPEN_FILES = 4096
@@ -21,6 +20,14 @@ LOG = {"Type": "json-file", "Config": {"max-size": "2m", "max-file": "2"}}
 OOM_SCORE = 500
 """When the host runs out of memory, sandboxes go before the host's own services."""
 DEFAULT_SHM_MB = 64
+LENT_CPUS = 1.0
+"""What a container may use until its sandbox is ready, if that is more than its limit: a start is
+one burst of work, and no engine has less to give."""
+
+NO_RESOLVER = {"Dns": ["127.0.0.1"], "DnsOptions": ["ndots:0", "timeout:1", "attempts:1"]}
+"""Names of other services resolve; a question about any other name stays in the container, since
+it is the container's own loopback that is meant. Left alone, the engine would pass such questions
+on to the host's resolver, which is a way out."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +42,12 @@ class Clothes:
         self,
         spec: SandboxSpec,
         service: ServiceSpec,
-        network: SandboxNetwork,
         storage: Mapping[str, str],
     ) -> dict[str, Any]:
-        """The body of the engine's call that creates the container."""
+        """The body of the engine's call that creates the container.
+
+        The network is told by its name, as it may be made at the same time.
+        """
         config: dict[str, Any] = {
             "Image": service.image,
             "Hostname": service.name,
@@ -49,8 +58,10 @@ class Clothes:
             "ExposedPorts": {f"{port}/tcp": {} for port in service.ports},
             # Ours is `ready`; an image's own would go on running commands for ever.
             "Healthcheck": {"Test": ["NONE"]},
-            "HostConfig": self._host_config(spec, service, network, storage),
-            "NetworkingConfig": {"EndpointsConfig": {network.id: {"Aliases": [service.name]}}},
+            "HostConfig": self._host_config(spec, service, storage),
+            "NetworkingConfig": {
+                "EndpointsConfig": {self.names.network(spec.id): {"Aliases": [service.name]}}
+            },
         }
         given = {
             "Cmd": list(service.command),
@@ -63,12 +74,11 @@ class Clothes:
         self,
         spec: SandboxSpec,
         service: ServiceSpec,
-        network: SandboxNetwork,
         storage: Mapping[str, str],
     ) -> dict[str, Any]:
         return (
             {
-                "NetworkMode": network.id,
+                "NetworkMode": self.names.network(spec.id),
                 "PortBindings": {
                     f"{port}/tcp": [{"HostIp": self.bind_address, "HostPort": ""}]
                     for port in service.ports
@@ -81,7 +91,7 @@ class Clothes:
             }
             | confinement(service)
             | limits(spec, service)
-            | ({} if spec.egress else no_resolver(network))
+            | ({} if spec.egress else NO_RESOLVER)
         )
 
 
@@ -101,12 +111,12 @@ def confinement(service: ServiceSpec) -> dict[str, Any]:
 
 
 def limits(spec: SandboxSpec, service: ServiceSpec) -> dict[str, Any]:
-    """What a container may use at most."""
+    """What a container may use at most; of the CPU, until its sandbox is ready."""
     ulimits = {"nofile": OPEN_FILES, "fsize": spec.disk_mb * MB, "core": 0} | dict(service.ulimits)
     return {
         "Memory": service.memory_mb * MB,
         "MemorySwap": service.memory_mb * MB,
-        "NanoCpus": int(service.cpus * 1e9),
+        "NanoCpus": nano_cpus(max(service.cpus, LENT_CPUS)),
         "PidsLimit": service.pids,
         "ShmSize": (service.shm_mb or DEFAULT_SHM_MB) * MB,
         "OomScoreAdj": OOM_SCORE,
@@ -116,9 +126,10 @@ def limits(spec: SandboxSpec, service: ServiceSpec) -> dict[str, Any]:
     }
 
 
-def no_resolver(network: SandboxNetwork) -> dict[str, Any]:
-    """Names of other services resolve; a question about any other name reaches nobody.
+def own_limits(service: ServiceSpec) -> dict[str, Any]:
+    """What the engine is told once the sandbox is ready: nothing is lent any more."""
+    return {"NanoCpus": nano_cpus(service.cpus)}
 
-    Left alone, the engine would pass such questions on to the host's resolver, which is a way out.
-    """
-    return {"Dns": [network.nobody], "DnsOptions": ["ndots:0", "timeout:1", "attempts:1"]}
+
+def nano_cpus(cpus: float) -> int:
+    return int(cpus * 1e9)

@@ -1,20 +1,22 @@
-"""Containers get-or-create, started side by side; whatever an earlier try left is taken up."""
+"""Network and containers get-or-create, side by side; whatever an earlier try left is taken up."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from docker import APIClient
 from docker.errors import APIError
 
 from sandboxes.runtime import EngineRefused, SandboxSpec, ServiceSpec
-from sandboxes.runtime.docker.containers import Clothes
+from sandboxes.runtime.docker.containers import Clothes, own_limits
 from sandboxes.runtime.docker.disk import HardDisk
-from sandboxes.runtime.docker.engine import Engine, together
+from sandboxes.runtime.docker.engine import Engine, explained, together
 from sandboxes.runtime.docker.names import SERVICE, Names, label
-from sandboxes.runtime.docker.network import SandboxNetwork
-from sandboxes.runtime.docker.removal import remove_container
+from sandboxes.runtime.docker.network import Networks
+from sandboxes.runtime.docker.removal import remove_container, unless_gone
 
 SHORTEST_HIDDEN = 6
 """Shorter values are no secrets; blotting them out would only garble the engine's words."""
@@ -26,45 +28,35 @@ class Launcher:
 
     engine: Engine
     names: Names
+    networks: Networks
     clothes: Clothes
     disk: HardDisk
 
-    def ensure(self, spec: SandboxSpec, network: SandboxNetwork) -> None:
-        """Every service of the sandbox has a started container.
+    def make(self, spec: SandboxSpec) -> list[str]:
+        """The network and a container for every service; the ids of these, in their order.
 
         Raises ImageMissing, NoRoom, EngineRefused, EngineUnreachable.
         """
-        present = self._present(spec.id)
-        if network.made:
-            # Containers without their network can't be started any more.
-            together([partial(remove_container, self.engine, row["Id"]) for row in present])
-            present = []
-        found = {label(row, SERVICE): row for row in present}
-        acts = [partial(self._ensure, spec, s, network, found.get(s.name)) for s in spec.services]
-        together(acts, at_once=len(acts))
+        acts: list[Callable[[], str | None]] = [partial(self.networks.ensure, spec)]
+        acts += [partial(self._make, spec, service) for service in spec.services]
+        return [made for made in together(acts, at_once=len(acts)) if made]
 
-    def _present(self, sandbox_id: str) -> list[dict[str, Any]]:
-        with self.engine.asked("list the sandbox's containers") as client:
-            rows: list[dict[str, Any]] = client.containers(
-                all=True, filters=self.names.filters(sandbox_id)
-            )
-        return rows
+    def start(self, spec: SandboxSpec, ids: Sequence[str]) -> None:
+        """Start the containers that `make` gave; one that runs already goes on running.
 
-    def _ensure(
-        self,
-        spec: SandboxSpec,
-        service: ServiceSpec,
-        network: SandboxNetwork,
-        row: dict[str, Any] | None,
-    ) -> None:
-        if row is None:
-            self._start(self._make(spec, service, network), service)
-        elif row["State"] != "running":
-            self._start(row["Id"], service)
+        Raises NoRoom, EngineRefused, EngineUnreachable.
+        """
+        starts = zip(spec.services, ids, strict=True)
+        together([partial(self._start, spec, *start) for start in starts], at_once=len(ids))
 
-    def _make(self, spec: SandboxSpec, service: ServiceSpec, network: SandboxNetwork) -> str:
+    def settle(self, spec: SandboxSpec, ids: Sequence[str]) -> None:
+        """Take back the CPU that was lent. Raises EngineRefused, EngineUnreachable."""
+        limits = zip(spec.services, ids, strict=True)
+        together([partial(self._settle, *one) for one in limits], at_once=len(ids))
+
+    def _make(self, spec: SandboxSpec, service: ServiceSpec) -> str:
         self._check_image(service)
-        config = self.clothes.config(spec, service, network, self.disk.options(spec, service))
+        config = self.clothes.config(spec, service, self.disk.options(spec, service))
         name, hidden = self.names.container(spec.id, service.name), secrets_of(service)
         to = f"make a container for the service {service.name}"
         with self.engine.asked(to, hide=hidden) as client:
@@ -96,16 +88,43 @@ class Launcher:
 
     def _adopt(self, spec: SandboxSpec, service: ServiceSpec) -> str:
         """The container that has the name already: ours, when an answer was lost, or a stranger."""
-        for row in self._present(spec.id):
+        with self.engine.asked("list the sandbox's containers") as client:
+            present = client.containers(all=True, filters=self.names.filters(spec.id))
+        for row in present:
             if label(row, SERVICE) == service.name:
                 return str(row["Id"])
         name = self.names.container(spec.id, service.name)
         raise EngineRefused(f"Another container, which is not this portal's, is called {name}.")
 
-    def _start(self, container_id: str, service: ServiceSpec) -> None:
+    def _start(self, spec: SandboxSpec, service: ServiceSpec, container_id: str) -> None:
         to = f"start the service {service.name}"
         with self.engine.asked(to, hide=secrets_of(service)) as client:
-            client.start(container_id)
+            try:
+                client.start(container_id)
+            except APIError as error:
+                if not without_network(error):
+                    raise
+                # It ran on a network that was removed, and would be started on no other.
+                remove_container(self.engine, container_id)
+                client.start(self._make(spec, service))
+
+    def _settle(self, service: ServiceSpec, container_id: str) -> None:
+        with self.engine.asked(f"limit the service {service.name}") as client:
+            unless_gone(partial(update, client, container_id, own_limits(service)))
+
+
+def update(client: APIClient, container_id: str, limits: dict[str, Any]) -> None:
+    """Change a container's limits. The SDK's own call doesn't know all of them."""
+    url = f"{client.base_url}/v{client.api_version}/containers/{container_id}/update"
+    answer = client.post(url, json=limits, timeout=client.timeout)
+    if not answer.ok:
+        raise APIError(answer.text, response=answer, explanation=answer.text)
+
+
+def without_network(error: APIError) -> bool:
+    """Whether a container was not started since its network is not there any more."""
+    words = explained(error)
+    return words.startswith("network ") and words.endswith(" not found")
 
 
 def secrets_of(service: ServiceSpec) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,3 +90,19 @@ def checked(sandbox_id: str) -> str:
             "at most 40 of them."
         )
     return sandbox_id
+
+
+def full_name(image: str) -> str:
+    """An image's name as the engine's lists have it: with its tag, without Docker Hub's own."""
+    name, _, digest = image.removeprefix("docker.io/").removeprefix("library/").partition("@")
+    folder, slash, last = name.rpartition("/")
+    if digest:
+        return f"{folder}{slash}{last.partition(':')[0]}@{digest}"
+    return name if ":" in last else f"{name}:latest"
+
+
+def names_of(image: Mapping[str, Any]) -> Iterator[str]:
+    """All by which an image from one of the engine's lists can be asked for, its id among them."""
+    yield image["Id"]
+    yield from image["RepoTags"] or ()
+    yield from image["RepoDigests"] or ()

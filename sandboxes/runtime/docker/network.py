@@ -27,16 +27,6 @@ BRIDGE_OPTION = "com.docker.network.bridge.name"
 
 
 @dataclass(frozen=True)
-class SandboxNetwork:
-    """The network of one sandbox; `made`: it was not there before."""
-
-    id: str
-    nobody: str
-    """An address of the network that answers nothing."""
-    made: bool = False
-
-
-@dataclass(frozen=True)
 class Networks:
     """The networks of one portal. `dead_end`: give services without egress no way out at all."""
 
@@ -45,35 +35,27 @@ class Networks:
     subnets: IPv4Network
     dead_end: bool
 
-    def ensure(self, spec: SandboxSpec) -> SandboxNetwork:
-        """The sandbox's network, made when it is not there.
-
-        Raises NoRoom, EngineRefused, EngineUnreachable.
-        """
-        with self.engine.asked("list the networks") as client:
-            present = client.networks()
-        if own := self._own(present, spec.id):
-            return own
-        for subnet in self._free(spec.id, present):
-            if network := self._make(spec, subnet):
-                return network
+    def ensure(self, spec: SandboxSpec) -> None:
+        """The sandbox has its network. Raises NoRoom, EngineRefused, EngineUnreachable."""
+        if any(self._make(spec, subnet) for subnet in self._candidates(spec.id)):
+            return
         raise NoRoom(
             f"All subnets that sandboxes may use ({self.subnets}) are taken; "
             "try again when a sandbox has ended."
         )
 
-    def _own(self, present: Sequence[dict[str, Any]], sandbox_id: str) -> SandboxNetwork | None:
-        for row in present:
-            if self.names.owns(row, sandbox_id):
-                return SandboxNetwork(row["Id"], str(nobody(next(in_use([row])))))
-        return None
+    def _candidates(self, sandbox_id: str) -> Iterator[IPv4Network]:
+        """A place that differs from sandbox to sandbox; from there on, those that no network has.
 
-    def _free(self, sandbox_id: str, present: Sequence[dict[str, Any]]) -> Iterator[IPv4Network]:
-        """Subnets that no network has, from a place on that differs from sandbox to sandbox."""
+        The first is most often free, and the engine says so when it is not: only then is it asked
+        which networks there are.
+        """
         count = 1 << max(0, PREFIX - self.subnets.prefixlen)
-        taken = {number for used in in_use(present) for number in self._numbers(used)}
         start = int.from_bytes(hashlib.sha256(sandbox_id.encode()).digest()[:8]) % count
-        free = ((start + step) % count for step in range(count))
+        yield self._subnet(start)
+        with self.engine.asked("list the networks") as client:
+            taken = {number for used in in_use(client.networks()) for number in self._numbers(used)}
+        free = ((start + step) % count for step in range(1, count))
         tries = (number for number in free if number not in taken)
         for number, _ in zip(tries, range(MOST_TRIES), strict=False):
             yield self._subnet(number)
@@ -91,11 +73,11 @@ class Networks:
         last = min(int(used.broadcast_address), int(self.subnets.broadcast_address))
         return range((first - base) // size, (last - base) // size + 1)
 
-    def _make(self, spec: SandboxSpec, subnet: IPv4Network) -> SandboxNetwork | None:
-        """The new network; None when someone else has just taken the subnet."""
+    def _make(self, spec: SandboxSpec, subnet: IPv4Network) -> bool:
+        """Whether the network is there now; if not, the subnet belongs to another."""
         with self.engine.asked("make the sandbox's network") as client:
             try:
-                made = client.create_network(
+                client.create_network(
                     self.names.network(spec.id),
                     driver="bridge",
                     check_duplicate=True,
@@ -106,19 +88,22 @@ class Networks:
                 )
             except APIError as error:
                 return self._after_refusal(spec, error)
-        return SandboxNetwork(made["Id"], str(nobody(subnet)), made=True)
+        return True
 
-    def _after_refusal(self, spec: SandboxSpec, error: APIError) -> SandboxNetwork | None:
+    def _after_refusal(self, spec: SandboxSpec, error: APIError) -> bool:
         words = explained(error)
         if "overlaps" in words:
-            return None
-        if "already exists" in words:
-            # Another worker, or an earlier try of ours whose answer was lost.
-            with self.engine.asked("list the networks") as client:
-                present = client.networks(filters=self.names.filters(spec.id))
-            if own := self._own(present, spec.id):
-                return own
+            return False
+        if "already exists" in words and self._is_ours(spec):
+            # Another worker's, or of an earlier try, whose answer may have been lost.
+            return True
         raise refusal(error, "make the sandbox's network") from error
+
+    def _is_ours(self, spec: SandboxSpec) -> bool:
+        """Whether the network of that name is the sandbox's."""
+        with self.engine.asked("list the networks") as client:
+            present = client.networks(filters=self.names.filters(spec.id))
+        return any(row["Name"] == self.names.network(spec.id) for row in present)
 
     def _options(self, spec: SandboxSpec) -> dict[str, str]:
         return {

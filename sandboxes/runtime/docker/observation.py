@@ -7,6 +7,7 @@ and, where the engine is on another machine, its traffic.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -63,19 +64,20 @@ class Observer:
     names: Names
     public_host: str
 
-    def look(
-        self, sandbox_id: str | None = None, *, sizes: bool = False, traffic: bool = True
-    ) -> dict[str, SandboxFacts]:
-        """All sandboxes, or the one, by id. Raises EngineUnreachable.
+    def services(self, sandbox_id: str) -> dict[str, ServiceFacts]:
+        """Those of one sandbox, by one call while all is well. Raises EngineUnreachable."""
+        with self.engine.asked("list the sandbox's containers") as client:
+            rows = client.containers(all=True, filters=self.names.filters(sandbox_id))
+        found = Found(containers=rows)
+        return self._services(found, self._ends([found]))
 
-        Traffic takes an engine on another machine a second to tell.
-        """
+    def look(
+        self, sandbox_id: str | None = None, *, sizes: bool = False
+    ) -> dict[str, SandboxFacts]:
+        """All sandboxes, or the one, by id. Raises EngineUnreachable."""
         found = self._found(self.names.filters(sandbox_id), sizes)
-        stopped = [
-            row for one in found.values() for row in one.containers if state(row) == "exited"
-        ]
-        ends = self._ends(stopped) if stopped else {}
-        flows = self._flows(found) if traffic else {}
+        ends = self._ends(found.values())
+        flows = self._flows(found)
         return {
             name: SandboxFacts(
                 id=name,
@@ -123,8 +125,11 @@ class Observer:
             if port.get("PublicPort")
         }
 
-    def _ends(self, stopped: list[Row]) -> dict[str, Row]:
+    def _ends(self, found: Iterable[Found]) -> dict[str, Row]:
         """Why containers stopped, by container id; not of those that are gone meanwhile."""
+        stopped = [row for one in found for row in one.containers if state(row) == "exited"]
+        if not stopped:
+            return {}
         started = self._engine_started()
         states = together([partial(self._end, row["Id"]) for row in stopped])
         for end in states:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import selectors
+import socket
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from sandboxes.runtime import (
     NotReady,
@@ -18,10 +22,16 @@ from sandboxes.runtime import (
 from sandboxes.runtime.docker.observation import Observer
 
 STEP = "ready"
-ASK_EVERY_SECONDS = 0.025
+SHORTEST_PAUSE_SECONDS = 0.005
+LONGEST_PAUSE_SECONDS = 0.1
+GROWTH = 1.1
+"""Of the pause between two questions to which there was no answer."""
 LOOK_EVERY_SECONDS = 0.2
 REPORT_EVERY_SECONDS = 1.0
-ANSWER_WITHIN_SECONDS = 1.0
+ANSWER_WITHIN_SECONDS = 5.0
+
+Meanwhile = Callable[[], None]
+"""Called several times a second while an answer is waited for; raises what ends the waiting."""
 
 
 class Timer:
@@ -52,40 +62,57 @@ class Watch:
     observer: Observer
     probe_host: str
 
-    def until_ready(self, spec: SandboxSpec, report: Report, timer: Timer) -> SandboxFacts:
-        """The facts, once every check was answered. Raises NotReady, EngineUnreachable.
+    def until_ready(self, spec: SandboxSpec, report: Report, timer: Timer) -> None:
+        """Returns when every check was answered. Raises NotReady, EngineUnreachable."""
+        ports = {name: facts.ports for name, facts in self._all_running(spec).items()}
+        for check in spec.ready:
+            published = ports[check.service].get(check.port)
+            meanwhile = partial(self._meanwhile, spec, check, report, timer)
+            pause = SHORTEST_PAUSE_SECONDS
+            while not (
+                published and answers(self.probe_host, published.port, check.path, meanwhile)
+            ):
+                meanwhile()
+                time.sleep(pause)
+                pause = min(pause * GROWTH, LONGEST_PAUSE_SECONDS)
 
-        Traffic is measured after the last check, so that checks are no activity.
+    def facts(self, spec: SandboxSpec) -> SandboxFacts:
+        """All of them. Traffic is measured after the last check, so that checks are no activity.
+
+        Raises NotReady, EngineUnreachable.
         """
-        pending = list(spec.ready)
-        facts = self._all_running(spec)
-        while pending := [c for c in pending if not self._answered(c, facts)]:
-            if timer.up:
-                raise _too_late(pending[0], timer.seconds)
-            if timer.every(REPORT_EVERY_SECONDS, "report"):
-                report(STEP)
-            if timer.every(LOOK_EVERY_SECONDS, "look"):
-                facts = self._all_running(spec)
-            time.sleep(ASK_EVERY_SECONDS)
-        return self._all_running(spec, traffic=True)
-
-    def _all_running(self, spec: SandboxSpec, traffic: bool = False) -> SandboxFacts:
-        facts = self.observer.look(spec.id, traffic=traffic).get(spec.id)
-        for service in spec.services:
-            _must_run(service.name, facts.services.get(service.name) if facts else None)
+        facts = self.observer.look(spec.id).get(spec.id)
+        _must_run(spec, facts.services if facts else {})
         assert facts
         return facts
 
-    def _answered(self, check: ReadyCheck, facts: SandboxFacts) -> bool:
-        published = facts.services[check.service].ports.get(check.port)
-        return published is not None and answers(self.probe_host, published.port, check.path)
+    def _meanwhile(
+        self, spec: SandboxSpec, check: ReadyCheck, report: Report, timer: Timer
+    ) -> None:
+        if timer.up:
+            raise _too_late(check, timer.seconds)
+        if timer.every(REPORT_EVERY_SECONDS, "report"):
+            report(STEP)
+        if timer.every(LOOK_EVERY_SECONDS, "look"):
+            self._all_running(spec)
+
+    def _all_running(self, spec: SandboxSpec) -> Mapping[str, ServiceFacts]:
+        services = self.observer.services(spec.id)
+        _must_run(spec, services)
+        return services
 
 
-def answers(host: str, port: int, path: str) -> bool:
-    """Whether a GET is answered with 200."""
+def answers(host: str, port: int, path: str, meanwhile: Meanwhile) -> bool:
+    """Whether a GET is answered with 200.
+
+    A service that listens before it is ready needs no second question: it answers the first one
+    at the moment when it is.
+    """
     connection = http.client.HTTPConnection(host, port, timeout=ANSWER_WITHIN_SECONDS)
     try:
         connection.request("GET", path, headers={"Connection": "close"})
+        if not _has_answered(connection.sock, meanwhile):
+            return False
         answer = connection.getresponse()
         answer.read()
     except (OSError, http.client.HTTPException):
@@ -96,7 +123,22 @@ def answers(host: str, port: int, path: str) -> bool:
         connection.close()
 
 
-def _must_run(name: str, service: ServiceFacts | None) -> None:
+def _has_answered(connection: socket.socket, meanwhile: Meanwhile) -> bool:
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection, selectors.EVENT_READ)
+        for _ in range(round(ANSWER_WITHIN_SECONDS / LOOK_EVERY_SECONDS)):
+            if selector.select(LOOK_EVERY_SECONDS):
+                return True
+            meanwhile()
+    return False
+
+
+def _must_run(spec: SandboxSpec, services: Mapping[str, ServiceFacts]) -> None:
+    for service in spec.services:
+        _must_be_up(service.name, services.get(service.name))
+
+
+def _must_be_up(name: str, service: ServiceFacts | None) -> None:
     if service is None:
         raise NotReady(f"The service {name} disappeared while it was started.", service=name)
     if service.state is ServiceState.RUNNING:

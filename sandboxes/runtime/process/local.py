@@ -105,14 +105,9 @@ class ProcessRuntime:
             )
 
     def images(self, names: Sequence[str]) -> dict[str, str]:
-        """The fingerprints of what is prepared, by image; those that are not are left out."""
         with self._at_home():
             found = {name: self.prepared.find(name) for name in names}
             return {name: path.name for name, path in found.items() if path}
-
-    def missing_images(self, images: Sequence[str]) -> list[str]:
-        held = self.images(images)
-        return [image for image in images if image not in held]
 
     @contextmanager
     def _at_home(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/bin/bash
 # Makes the data directory while the image is built: the roles, a template that holds the
 # schema, and the database `billing`, ready for its seed.
 set -eu
@@ -21,4 +21,24 @@ run -c 'CREATE DATABASE billing TEMPLATE billing_template OWNER developer STRATE
     -c 'CREATE DATABASE billing_new TEMPLATE billing_template OWNER developer STRATEGY file_copy' \
     -c 'ALTER DATABASE billing_template IS_TEMPLATE true ALLOW_CONNECTIONS false' postgres
 
+# The storage of a container copies every file of its image that is opened for writing, and
+# PostgreSQL opens none otherwise. What a launch opens, as a rehearsal finds out, is packed
+# into one file instead: to unpack that takes a fraction of the time.
+run -c 'CREATE DATABASE rehearsal TEMPLATE billing_template OWNER developer STRATEGY file_copy' postgres
+oid() { psql -X -t -A -c "SELECT oid FROM pg_database WHERE datname = '$1'" postgres; }
+billing=$(oid billing) rehearsal=$(oid rehearsal)
+opened=$(DATABASE_PASSWORD=rehearsal SANDBOX_LAUNCHED_AT=2024-02-29T12:00:00Z psql -X -q -v ON_ERROR_STOP=1 \
+    -o /dev/null -f "$here/first-start.sql" -f "$here/opened.sql" rehearsal)
+run -c 'DROP DATABASE rehearsal' -c 'ALTER ROLE developer PASSWORD NULL' \
+    -c 'ALTER ROLE billing_api PASSWORD NULL' postgres
+
 pg_ctl --silent --wait --mode=fast stop >/dev/null
+
+cd "$PGDATA"
+# Made anew at every start, and so not worth the removal of the old ones.
+rm -f postmaster.opts pg_stat/* global/pg_internal.init base/*/pg_internal.init
+touch unpacked
+for file in $(echo "$opened" | sed -n "s#^$PGDATA/\(base\|global\)/#\1/#p" | sed "s#^base/$rehearsal/#base/$billing/#") \
+    global/pg_control pg_wal/0* pg_xact/0* pg_multixact/*/0* pg_subtrans/0*; do
+    [ ! -f "$file" ] || echo "$file"
+done | sort -u | cat - <(echo unpacked) | tar --remove-files -cf "$PGDATA.tar" -T -

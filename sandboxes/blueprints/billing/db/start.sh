@@ -1,17 +1,19 @@
-#!/bin/sh
+#!/bin/bash
 # Starts PostgreSQL; the first time, also puts the seed and the passwords in.
 set -eu
 
 refuse() { echo "billing-db: $1" >&2; exit 64; }
 
+moment='^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]'
 [ -n "${DATABASE_PASSWORD:-}" ] || refuse "DATABASE_PASSWORD is not set; it is the password of the role developer"
-case ${SANDBOX_LAUNCHED_AT:-} in
-    [0-9]*T*) date --date="$SANDBOX_LAUNCHED_AT" >/dev/null 2>&1 ;;
-    *) false ;;
-esac || refuse "SANDBOX_LAUNCHED_AT is '${SANDBOX_LAUNCHED_AT:-}'; it must be a time such as 2026-01-31T09:30:00Z"
+[[ ${SANDBOX_LAUNCHED_AT:-} =~ $moment ]] ||
+    refuse "SANDBOX_LAUNCHED_AT is '${SANDBOX_LAUNCHED_AT:-}'; it must be a time such as 2026-01-31T09:30:00Z"
+
+# What make-cluster.sh packed. The mark comes last, so what was killed halfway is done again.
+[ -e "$PGDATA/unpacked" ] || tar --touch -C "$PGDATA" -xf "$PGDATA.tar"
 
 # A killed container leaves it behind, and the process it names may be anything by now.
-rm -f "$PGDATA/postmaster.pid"
+[ ! -e "$PGDATA/postmaster.pid" ] || rm "$PGDATA/postmaster.pid"
 
 accepts_connections() {
     [ -r "$PGDATA/postmaster.pid" ] || return 1
@@ -22,7 +24,9 @@ accepts_connections() {
 }
 
 prepare() {
-    until accepts_connections; do sleep 0.01; done
+    # Nothing ever comes out of this pipe: to wait for that is a pause that needs no process.
+    exec {never}<> <(:)
+    until accepts_connections; do read -r -t 0.003 -u "$never" || :; done
     psql -X -q -v ON_ERROR_STOP=1 -o /dev/null -f /opt/billing/first-start.sql billing || {
         echo "billing-db: the seed could not be put in; the lines above say why" >&2
         # Asked to stop, the server would report success.

@@ -13,7 +13,7 @@ from psycopg2 import extensions
 __all__ = ["Cursor", "Database", "DatabaseUnavailable"]
 
 KEPT_CONNECTIONS = 2
-PAUSE = 0.03
+PAUSE = 0.01
 """Seconds between two tries to connect."""
 
 Connection = extensions.connection

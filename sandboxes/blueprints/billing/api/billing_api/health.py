@@ -21,11 +21,12 @@ def healthz() -> Response:
 def readyz(database: Database) -> Response:
     """The database answers and its seed is there; says how many rows of each there are.
 
-    Nobody can sign in to the database before the seed is in, so a
+    Waits a moment for the database, so that who asks while both are being started is
+    told at once when they are. Nobody can sign in to the database before the seed is in, so a
     count of nothing means that somebody deleted what was there.
     """
     try:
-        counts = database.transaction(_counts, reads=True, patience=0)
+        counts = database.transaction(_counts, reads=True)
     except (DatabaseUnavailable, psycopg2.Error) as error:
         raise unavailable(f"The database isn't ready: {str(error).strip()}") from error
     if not all(counts.values()):

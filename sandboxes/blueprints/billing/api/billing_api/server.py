@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 
 from waitress.channel import HTTPChannel
 from waitress.server import create_server
@@ -34,15 +35,14 @@ class ProblemTask(ErrorTask):  # type: ignore[misc]
         self.write(response.body)
 
 
-def serve(settings: Settings) -> None:
-    """Listen, say where, and answer until SystemExit. Raises OSError where it can't listen."""
+def serve(settings: Settings, listener: socket.socket) -> None:
+    """Say where it listens, and answer until SystemExit."""
     logging.basicConfig(level=logging.ERROR)
     database = Database(settings.database_url)
     HTTPChannel.error_task_class = ProblemTask
     server = create_server(
         Application(settings, database),
-        host=settings.host,
-        port=settings.port,
+        sockets=[listener],
         threads=THREADS,
         ident=None,
         max_request_body_size=LARGEST_READ,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from msgspec import Struct
+from typing import NamedTuple
 
 SHORTEST_KEY = 16
 HIGHEST_PORT = 65535
@@ -14,7 +13,7 @@ class SettingsError(Exception):
     """A variable is missing or makes no sense; the message is one sentence for the log."""
 
 
-class Settings(Struct, frozen=True):
+class Settings(NamedTuple):
     """Where to listen, which key to ask for, which database to use.
 
     An empty ``database_url`` leaves it to libpq's own variables (``PGHOST``, ``PGPASSWORD`` ...).
@@ -36,7 +35,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         raise SettingsError(
             "DATABASE_URL must be set, such as postgresql://user:password@host/billing"
         )
-    host = environ.get("HOST", Settings.__struct_defaults__[1])
+    host = environ.get("HOST", Settings._field_defaults["host"])
     return Settings(api_key, database_url, host, _port(environ.get("PORT", "8080")))
 
 
