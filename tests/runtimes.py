@@ -202,6 +202,10 @@ class ProcessBench:
     def without_image(self, spec: SandboxSpec) -> SandboxSpec:
         return with_service(spec, "store", image="sandboxportal-tests/absent:none")
 
+    def rebuild(self, image: str) -> None:
+        (self.home.parent / "www" / "news").write_text(secrets.token_hex(4))
+        self.runtime.prepared.ensure([Wanted(image, [self.home.parent / "www"])], quiet)
+
     def with_room_for_one(self) -> Runtime:
         port = free_port("127.0.0.1", (), set())
         self.runtime = self.make(ports=range(port, port + 1))
