@@ -75,6 +75,9 @@ def _blueprint(request: LaunchRequest) -> blueprints.Blueprint:
     name = request.blueprint or settings.SANDBOX_DEFAULT_BLUEPRINT
     if name not in known:
         raise Invalid("blueprint", f"There is no blueprint “{name}”; take {', '.join(known)}.")
+    if not known[name].runs_on(settings.SANDBOX_RUNTIME):
+        why = "It does not say how it runs without an engine, so it can't be launched here."
+        raise Invalid("blueprint", why)
     return known[name]
 
 

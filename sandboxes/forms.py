@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django import forms
+from django.conf import settings
 from django.utils.functional import cached_property
 
 from sandboxes import blueprints, clock, limits
@@ -48,7 +49,11 @@ class LaunchForm(forms.Form):
     ) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.limits = own or limits.limits_of(user)
-        choices = [(name, made.title) for name, made in blueprints.available().items()]
+        choices = [
+            (name, made.title)
+            for name, made in blueprints.available().items()
+            if made.runs_on(settings.SANDBOX_RUNTIME)
+        ]
         self.fields["blueprint"].choices = choices  # type: ignore[attr-defined]
 
     @property

@@ -8,13 +8,14 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
+from sandboxes import presentation
 from sandboxes.admin.base import PortalAdmin
 from sandboxes.models import Site
 
 
 @admin.register(Site)
 class SiteAdmin(PortalAdmin):
-    readonly_fields = ("reaped_at", "reaper_error", "engine", "hard_disk_limit")
+    readonly_fields = ("reaped_at", "reaper_error", "engine", "isolation", "hard_disk_limit")
     fieldsets: ClassVar = [
         (
             "Maintenance",
@@ -25,6 +26,12 @@ class SiteAdmin(PortalAdmin):
         ),
         ("As the reaper found it", {"fields": readonly_fields}),
     ]
+
+    @admin.display(description="Isolation")
+    def isolation(self, site: Site) -> str:  # noqa: ARG002 - it holds for the whole portal
+        if presentation.is_isolated():
+            return "Every sandbox has its own network and its own limits."
+        return presentation.TRIAL_MODE
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 - Django's signature
         return False
