@@ -4,7 +4,7 @@
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
-run: ## Install what is missing and run the portal (PORT, HOST); Ctrl-C ends it
+run: ## Install what is missing and run the portal (PORT, HOST, RUNTIME); Ctrl-C ends it
 	@bash deploy/run.sh
 
 test: ## Install what tests need, check the code, run every test (ARGS: for pytest)

@@ -4,8 +4,8 @@
 . "$(dirname "$0")/steps.sh"
 . deploy/engine.sh
 
-OURS=(env portal.sqlite3 portal.sqlite3-shm portal.sqlite3-wal demo-accounts.json queue static mail
-    log metrics tests bench)
+OURS=(env runtime sandboxes portal.sqlite3 portal.sqlite3-shm portal.sqlite3-wal demo-accounts.json
+    queue static mail log metrics tests bench)
 
 # What is in VAR_DIR by our hand; a directory that holds other things too is left standing.
 remove_var() {
@@ -19,13 +19,16 @@ clear_engine() {
     need_requirements requirements.txt
     python deploy/keys.py
     read_installation
+    say "Removing this portal's sandboxes"
+    # Those that run as processes, if any do.
+    SANDBOX_RUNTIME=process python manage.py clear_engine --yes >/dev/null ||
+        die "Not all was removed; run \`make clean\` again."
     if ! seen=$(python deploy/ping_engine.py 2>&1); then
-        say "$seen No sandbox was removed."
+        say "$seen Nothing was removed there."
         return
     fi
-    say "Removing this portal's sandboxes"
     # Other checkouts on the engine may want the images, so they go only when that is asked for.
-    python manage.py clear_engine --yes ${IMAGES:+--images} ||
+    SANDBOX_RUNTIME=docker python manage.py clear_engine --yes ${IMAGES:+--images} ||
         die "Not all was removed; run \`make clean\` again when the engine is well."
 }
 

@@ -15,4 +15,5 @@ compile() {
 compile requirements "$@"
 # What a sandbox's API needs is copied into an image without its dependencies: see the list.
 (cd sandboxes/blueprints/billing/api && compile requirements --no-deps "$@")
+(cd sandboxes/blueprints/billing/process && compile requirements --no-deps "$@")
 compile requirements-dev "$@"

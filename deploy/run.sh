@@ -3,6 +3,7 @@
 
 . "$(dirname "$0")/steps.sh"
 . deploy/engine.sh
+. deploy/runtime.sh
 
 read_installation
 python=$(find_python || need_python)
@@ -13,7 +14,7 @@ take_turns
 need_venv
 need_requirements requirements.txt
 "$VENV/bin/python" deploy/keys.py
-[ "${SANDBOX_RUNTIME:-docker}" != docker ] || need_engine
+choose_runtime
 "$VENV/bin/python" manage.py prepare --demo
 exec 9<&-
 exec "$VENV/bin/python" deploy/serve.py

@@ -4,7 +4,8 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$ROOT"
 VENV=$ROOT/.venv
-VAR_DIR=$(realpath -m "${VAR_DIR:-var}")
+VAR_DIR=${VAR_DIR:-var}
+[[ $VAR_DIR = /* ]] || VAR_DIR=$ROOT/$VAR_DIR
 export VAR_DIR PATH="$VENV/bin:$PATH" DJANGO_SETTINGS_MODULE=sandboxportal.settings
 
 say() { printf '▸ %s\n' "$*"; }
@@ -27,7 +28,7 @@ read_installation() {
 # Two set-ups in one checkout take turns; whoever starts something that stays must close 9 first.
 take_turns() {
     exec 9<deploy/steps.sh
-    flock 9
+    ! command -v flock >/dev/null || flock 9
 }
 
 # --- packages of the system ------------------------------------------------------------------
@@ -90,12 +91,13 @@ need_venv() {
 
 # Installs what a list of requirements pins, unless that list was the last one installed.
 need_requirements() {
-    local list=$1 stamp="$VENV/.installed-$1" wanted
-    wanted=$(sha256sum <"$list")
+    local list=$1 stamp="$VENV/.installed-${1//\//-}" wanted
+    # macOS calls it by another name.
+    wanted=$({ sha256sum || shasum -a 256; } <"$list" 2>/dev/null)
     [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
     say "Installing the Python packages of $list"
     "$VENV/bin/python" -m pip install -qq --disable-pip-version-check --no-input \
-        --require-hashes -r "$list" ||
+        --require-hashes "${@:2}" -r "$list" ||
         die "pip could not install $list; its message is above. Try again when the network is there."
     echo "$wanted" >"$stamp"
 }

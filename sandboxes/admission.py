@@ -70,9 +70,13 @@ def row(blueprint: blueprints.Blueprint, **chosen: Any) -> Sandbox:
 
 
 def offered() -> dict[str, blueprints.Blueprint]:
-    """The blueprints that can be launched: all but those that operators have switched off."""
+    """The blueprints that run here, without those that operators have switched off."""
     off = set(Pool.objects.filter(switched_off=True).values_list("blueprint", flat=True))
-    return {name: one for name, one in blueprints.available().items() if name not in off}
+    return {
+        name: one
+        for name, one in blueprints.available().items()
+        if name not in off and one.runs_on(settings.SANDBOX_RUNTIME)
+    }
 
 
 def _blueprint(request: LaunchRequest) -> blueprints.Blueprint:
@@ -80,6 +84,9 @@ def _blueprint(request: LaunchRequest) -> blueprints.Blueprint:
     name = request.blueprint or settings.SANDBOX_DEFAULT_BLUEPRINT
     if name not in known:
         raise Invalid("blueprint", f"There is no blueprint “{name}”; take {', '.join(known)}.")
+    if not known[name].runs_on(settings.SANDBOX_RUNTIME):
+        why = "It does not say how it runs without an engine, so it can't be launched here."
+        raise Invalid("blueprint", why)
     if Pool.objects.filter(blueprint=name, switched_off=True).exists():
         raise Unavailable(f"An operator has switched off “{known[name].title}” for now.")
     return known[name]

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks.registry import CheckRegistry
 
-from sandboxes import blueprints
+from sandboxes import blueprints, presentation
 from sandboxes.models.pool import A_DAY_MINUTES
 from sandboxes.runtime import RUNTIMES, EngineUnreachable, RuntimeFailure, get_runtime
 
@@ -33,7 +33,7 @@ Contradiction = tuple[bool, str, str]
 
 def register(registry: CheckRegistry = checks.registry.registry) -> None:
     """Called once, when the app is ready."""
-    for check in (check_blueprints, check_keys, check_limits, check_runtime):
+    for check in (check_blueprints, check_keys, check_limits, check_runtime, check_isolation):
         registry.register(check, "sandboxes")
     registry.register(check_engine, ENGINE, deploy=True)
 
@@ -97,6 +97,23 @@ def check_runtime(**_: Any) -> list[checks.CheckMessage]:
     return found
 
 
+def check_isolation(**_: Any) -> list[checks.CheckMessage]:
+    """Sandboxes are kept apart; blueprints that need an engine for it have one."""
+    if presentation.is_isolated():
+        return []
+    what = "SANDBOX_RUNTIME is “process”: sandboxes are not isolated from each other, nor from us."
+    hint = "Good for a first look by people you trust. For others take an engine: docs/process.md."
+    found: list[checks.CheckMessage] = [checks.Warning(what, hint=hint, id="sandboxes.W003")]
+    for name, blueprint in blueprints.available().items():
+        if not blueprint.runs_on(settings.SANDBOX_RUNTIME):
+            what = (
+                f"The blueprint {name} does not say how it runs as processes: nobody can launch it."
+            )
+            hint = "Add x-sandbox.process to it (docs/blueprints.md), or take an engine."
+            found.append(checks.Warning(what, hint=hint, id="sandboxes.W004"))
+    return found
+
+
 def check_engine(**_: Any) -> list[checks.CheckMessage]:
     """The engine answers, and holds every image that a launch needs. Asks the engine."""
     images = sorted({i for one in blueprints.available().values() for i in one.images})
@@ -110,7 +127,7 @@ def check_engine(**_: Any) -> list[checks.CheckMessage]:
     return [
         checks.Error(
             f"The engine has no image {image}, so nothing can be launched that needs it.",
-            hint="Run `manage.py build_images`.",
+            hint="Run `manage.py build_images`, or `prepare_processes` without an engine.",
             id="sandboxes.E007",
         )
         for image in images

@@ -19,6 +19,7 @@ STEPS = {
     "ready": "Answers and holds its seed data",
 }
 """What a runtime reports, in this order, and how people read it."""
+TRIAL_MODE = "Trial mode: no isolation between sandboxes."
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ class Ending:
     def sentence(self) -> str:
         """The words with their moments in UTC."""
         return "".join(word if isinstance(word, str) else _time(word) for word in self.words)
+
+
+def is_isolated() -> bool:
+    """Whether sandboxes are kept apart from each other and from the machine."""
+    return bool(settings.SANDBOX_RUNTIME != "process")
 
 
 def endpoints(sandbox: Sandbox) -> dict[str, str | None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from base64 import b32encode
 from binascii import crc_hqx
 from datetime import datetime, timedelta
+from functools import cache
 from http import HTTPStatus
 from time import monotonic
 
@@ -75,11 +76,17 @@ def ask_friendbot(public_key: str) -> None:
     raise TryAgain(f"Friendbot answered {answer.status_code}", _retry_after(answer))
 
 
+@cache
+def _client() -> httpx.Client:
+    """One for each process: to read the certificates for each request would slow launches down."""
+    return httpx.Client()
+
+
 def _get(public_key: str) -> tuple[httpx.Response, str]:
     """The answer and the beginning of its text, in bounded time: httpx bounds only each read."""
     ends_at, body = monotonic() + TIMEOUT_SECONDS, b""
     wish = {"addr": public_key}
-    with httpx.stream(
+    with _client().stream(
         "GET", settings.FRIENDBOT_URL, params=wish, timeout=TIMEOUT_SECONDS
     ) as answer:
         for chunk in answer.iter_bytes():

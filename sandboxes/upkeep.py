@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
+from django.conf import settings
 
 from sandboxes import clock, lifecycle, provisioning
 from sandboxes.blueprints import NoSuchBlueprint, addresses, load
@@ -24,9 +25,10 @@ def reset(sandbox: Sandbox) -> None:
     if sandbox.reset_requested_at is None or not lifecycle.hold(sandbox, [State.RUNNING]):
         return
     try:
-        command = load(sandbox.blueprint).reset
+        wanted = load(sandbox.blueprint).reset
+        command = wanted.on(settings.SANDBOX_RUNTIME)
         code, output = get_runtime().execute(
-            sandbox.public_id, command.service, command.command, RESET_TIMEOUT_SECONDS
+            sandbox.public_id, wanted.service, command, RESET_TIMEOUT_SECONDS
         )
     except EngineUnreachable as error:
         lifecycle.release(sandbox, State.RUNNING, clock.now() + provisioning.RETRY_DELAY)

@@ -17,11 +17,25 @@ from django.core.exceptions import ImproperlyConfigured
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 
+
+def _ports(text: str) -> range:
+    """`20000-20999` as a range; empty for an empty text."""
+    first, _, last = text.partition("-")
+    try:
+        return range(int(first), int(last or first) + 1) if text else range(0)
+    except ValueError:
+        raise ImproperlyConfigured(
+            f"SANDBOX_PORTS is “{text}”; write the first and the last, such as 20000-20999."
+        ) from None
+
+
 # --- this installation -----------------------------------------------------------------------
 
 VAR_DIR = Path(env.str("VAR_DIR", str(BASE_DIR / "var")))
 # What `make run` makes once (keys, the instance's name); the real environment wins over it.
 env.read_env(VAR_DIR / "env")
+# What runs sandboxes, where `make run` chose it.
+env.read_env(VAR_DIR / "runtime")
 
 DEBUG = env.bool("DEBUG", False)
 SECRET_KEY = env.str("SECRET_KEY", "")
@@ -70,6 +84,14 @@ SANDBOX_SUBNETS = ipaddress.IPv4Network(env.str("SANDBOX_SUBNETS", "10.213.0.0/1
 SANDBOX_BIND_ADDRESS = env.str("SANDBOX_BIND_ADDRESS", "127.0.0.1")
 SANDBOX_PUBLIC_HOST = env.str("SANDBOX_PUBLIC_HOST", SANDBOX_BIND_ADDRESS)
 SANDBOX_CONTAINER_RUNTIME = env.str("SANDBOX_CONTAINER_RUNTIME", "")
+# As root, sandboxes run as other users, who must not enter VAR_DIR.
+SANDBOX_PROCESS_DIR = Path(
+    env.str("SANDBOX_PROCESS_DIR", "")
+    or (
+        f"/var/lib/sandboxportal/{SANDBOX_INSTANCE}" if os.geteuid() == 0 else VAR_DIR / "sandboxes"
+    )
+)
+SANDBOX_PORTS = _ports(env.str("SANDBOX_PORTS", ""))
 SANDBOX_ENGINE_TIMEOUT_SECONDS = env.int("SANDBOX_ENGINE_TIMEOUT_SECONDS", 10)
 SANDBOX_PROVISION_TIMEOUT_SECONDS = env.int("SANDBOX_PROVISION_TIMEOUT_SECONDS", 60)
 SANDBOX_ENCRYPTION_KEYS = env.list("SANDBOX_ENCRYPTION_KEYS", default=[])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sandboxes.runtime.memory import MemoryRuntime
 
-pytest_plugins = ["tests.runtimes"]
+pytest_plugins = ["tests.partial", "tests.runtimes"]
 
 PASSWORD = "correct horse battery staple"
 

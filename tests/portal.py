@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -21,6 +23,10 @@ from typing import Any
 import httpx
 import pytest
 from cryptography.fernet import Fernet
+
+from sandboxes.runtime.process import table
+from sandboxes.runtime.process.home import Home
+from tests.runtimes import command_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -76,15 +82,77 @@ class Portal:
             timeout=75,
         )
 
+    def held(self) -> list[str]:
+        """All that what runs sandboxes holds for this portal."""
+        raise NotImplementedError
+
+    def sandboxes(self) -> set[str]:
+        """The ids of those that run."""
+        raise NotImplementedError
+
+    def kill(self, sandbox_id: str, service: str) -> None:
+        """End a service as only a fault would."""
+        raise NotImplementedError
+
+    def clear(self) -> None:
+        """Leave nothing of it, however the tests went."""
+        raise NotImplementedError
+
+
+class OnDocker(Portal):
     def engine(self, *arguments: str) -> str:
         """What the docker command says of this portal's own objects."""
         label = f"label=sandboxportal.instance={self.instance}"
         command = ["docker", *arguments, "--filter", label]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-    def left_on_engine(self) -> list[str]:
+    def held(self) -> list[str]:
         listings = (("ps", "-aq"), ("network", "ls", "-q"), ("volume", "ls", "-q"))
         return [line for listing in listings for line in self.engine(*listing).split()]
+
+    def sandboxes(self) -> set[str]:
+        names = self.engine("ps", "--format", "{{.Names}}").split()
+        return {name.split("-")[0] for name in names}
+
+    def kill(self, sandbox_id: str, service: str) -> None:
+        label = f"label=sandboxportal.sandbox={sandbox_id}"
+        found = self.engine("ps", "-q", "--filter", label, "--filter", f"name={service}").strip()
+        subprocess.run(["docker", "kill", found], check=True, capture_output=True)
+
+    def clear(self) -> None:
+        """Remove what the engine still holds of it, so far as it can be removed."""
+        if containers := self.engine("ps", "-aq").split():
+            subprocess.run(["docker", "rm", "-fv", *containers], check=False, capture_output=True)
+        if networks := self.engine("network", "ls", "-q").split():
+            subprocess.run(["docker", "network", "rm", *networks], check=False, capture_output=True)
+
+
+class AsProcesses(Portal):
+    @property
+    def home(self) -> Path:
+        return Path(self.environment["SANDBOX_PROCESS_DIR"])
+
+    def processes(self) -> list[table.Process]:
+        found = table.members(self.instance, self.home)
+        return [process for processes in found.values() for process in processes]
+
+    def held(self) -> list[str]:
+        running = [str(process.pid) for process in self.processes()]
+        return [*running, *Home(self.home).sandboxes()]
+
+    def sandboxes(self) -> set[str]:
+        return set(table.members(self.instance, self.home))
+
+    def kill(self, sandbox_id: str, service: str) -> None:
+        for process in table.members(self.instance, self.home)[sandbox_id]:
+            if {"api": "-m\0billing_api", "db": "postgres\0-D"}[service] in command_of(process):
+                table.send(process, signal.SIGKILL)
+
+    def clear(self) -> None:
+        table.end_all(self.processes, 10)
+
+
+KINDS = {"docker": OnDocker, "process": AsProcesses}
 
 
 def _environment(var: Path, port: int, friendbot: int) -> dict[str, str]:
@@ -98,6 +166,7 @@ def _environment(var: Path, port: int, friendbot: int) -> dict[str, str]:
         "SANDBOX_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
         "SANDBOX_INSTANCE": f"e2e-{secrets.token_hex(4)}",
         "SANDBOX_RUNTIME": "docker",
+        "SANDBOX_PROCESS_DIR": _home(),
         "SANDBOX_ORPHAN_GRACE_SECONDS": "0",
         "SANDBOX_POOL_SIZE": "0",
         "FRIENDBOT_URL": f"http://127.0.0.1:{friendbot}/",
@@ -105,6 +174,13 @@ def _environment(var: Path, port: int, friendbot: int) -> dict[str, str]:
         "DEBUG": "off",
         "ALLOWED_HOSTS": "127.0.0.1",
     }
+
+
+def _home() -> str:
+    """Other users must be able to enter it: as root, that is who sandboxes run as."""
+    folder = Path(tempfile.mkdtemp(prefix="portal-tests-processes-"))
+    folder.chmod(0o755)
+    return str(folder.resolve())
 
 
 def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -128,7 +204,8 @@ def running_portal(
     port = free_port()
     friendbot = ThreadingHTTPServer(("127.0.0.1", 0), Friendbot)
     threading.Thread(target=friendbot.serve_forever, daemon=True).start()
-    running = Portal(var, port, _environment(var, port, friendbot.server_port) | environment)
+    settings = _environment(var, port, friendbot.server_port) | environment
+    running: Portal = KINDS[settings["SANDBOX_RUNTIME"]](var, port, settings)
     done = running.manage("prepare", "--demo")
     assert done.returncode == 0, done.stdout + done.stderr
     running.accounts = json.loads((var / "demo-accounts.json").read_text())
@@ -150,19 +227,17 @@ def running_portal(
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
         friendbot.shutdown()
-        _clear(running)
+        running.clear()
+        shutil.rmtree(running.environment["SANDBOX_PROCESS_DIR"], ignore_errors=True)
 
 
-def _clear(portal: Portal) -> None:
-    """Remove what the engine still holds of it, so far as it can be removed."""
-    if containers := portal.engine("ps", "-aq").split():
-        subprocess.run(["docker", "rm", "-fv", *containers], check=False, capture_output=True)
-    if networks := portal.engine("network", "ls", "-q").split():
-        subprocess.run(["docker", "network", "rm", *networks], check=False, capture_output=True)
+ON_DOCKER = pytest.param("docker", marks=pytest.mark.engine)
 
 
-@pytest.fixture(scope="module")
-def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+@pytest.fixture(scope="module", params=["process", ON_DOCKER])
+def portal(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Portal]:
     """Web and worker run; sweeps are for the tests to ask for."""
-    with running_portal(tmp_path_factory.mktemp("var")) as running:
+    with running_portal(tmp_path_factory.mktemp("var"), SANDBOX_RUNTIME=request.param) as running:
         yield running

@@ -1,4 +1,4 @@
-"""The two runtimes, each on a bench with the tools to make happen what happens to an engine.
+"""The three runtimes, each on a bench with the tools to make happen what happens to an engine.
 
 Register it with `pytest_plugins = ["tests.runtimes"]`. The Docker bench needs no registry: its
 image is a static busybox, this machine's or out of Debian's package `busybox-static`.
@@ -10,6 +10,7 @@ import io
 import secrets
 import subprocess
 import tarfile
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -21,15 +22,38 @@ from typing import Any, Protocol
 import docker
 import pytest
 
-from sandboxes.runtime import ReadyCheck, Runtime, SandboxFacts, SandboxSpec, ServiceSpec
+from sandboxes.runtime import (
+    ProcessSpec,
+    ReadyCheck,
+    Runtime,
+    SandboxFacts,
+    SandboxSpec,
+    ServiceSpec,
+)
 from sandboxes.runtime.docker import DockerRuntime
 from sandboxes.runtime.memory import MemoryRuntime
+from sandboxes.runtime.process import table
+from sandboxes.runtime.process.home import Home
+from sandboxes.runtime.process.local import ProcessRuntime
+from sandboxes.runtime.process.places import free_port
+from sandboxes.runtime.process.preparing import Wanted
 
 TIME_LIMIT = 30.0
 SUBNETS = IPv4Network("10.214.0.0/20")
 APPLETS = ["cat", "dd", "echo", "httpd", "id", "nc", "sh", "sleep", "wget"]
 SERVE = ("httpd", "-f", "-p", "8080", "-h", "/www")
 WAIT = ("sh", "-c", "until [ -s /tmp/exit ]; do sleep 0.1; done; exit $(cat /tmp/exit)")
+
+WAIT_AT_HOME = ("sh", "-c", "until [ -s exit ]; do sleep 0.1; done; exit $(cat exit)")
+SERVE_PAGE = (
+    "python",
+    "-c",
+    (
+        "import os, http.server as s; os.chdir(os.environ['PYTHONPATH'].split(':')[0] + '/www');"
+        "s.HTTPServer(('127.0.0.1', int(os.environ['PORT'])), s.SimpleHTTPRequestHandler)"
+        ".serve_forever()"
+    ),
+)
 
 
 def quiet(step: str) -> None:
@@ -128,6 +152,79 @@ class MemoryBench:
         return runtime
 
 
+class ProcessBench:
+    """Processes of this machine, of an instance of its own, which leaves nothing behind."""
+
+    def __init__(self, home: Path) -> None:
+        self.instance = f"tests-{secrets.token_hex(4)}"
+        self.home = home
+        self.runtime = self.make()
+        www = home.parent / "www"
+        www.mkdir()
+        (www / "ok").write_text("ok\n")
+        self.runtime.prepared.ensure([Wanted("tiny", [www])], quiet)
+
+    def make(self, **options: Any) -> ProcessRuntime:
+        return ProcessRuntime(self.instance, self.home, **options)
+
+    def spec(self, **changes: Any) -> SandboxSpec:
+        spec = specification("tiny", **changes)
+        spec = with_service(spec, "web", process=ProcessSpec(SERVE_PAGE, {"PORT": "{port}"}))
+        return with_service(spec, "store", process=ProcessSpec(WAIT_AT_HOME))
+
+    def create(self, **changes: Any) -> tuple[SandboxSpec, SandboxFacts]:
+        spec = self.spec(**changes)
+        return spec, self.runtime.create(spec, quiet, TIME_LIMIT)
+
+    def use(self, facts: SandboxFacts) -> None:
+        fetch(facts)
+
+    def fill(self, spec: SandboxSpec, megabytes: int) -> None:
+        fill = ["dd", "if=/dev/zero", "of=fill", "bs=1M", f"count={megabytes}"]
+        assert self.runtime.execute(spec.id, "store", fill, TIME_LIMIT)[0] == 0
+
+    def stop(self, spec: SandboxSpec, service: str, code: int) -> None:
+        self.runtime.execute(spec.id, service, ["sh", "-c", f"echo {code} > exit"], 5)
+        until(lambda: not self.runtime.observe()[spec.id].alive)
+        self.runtime.execute(spec.id, "web", ["rm", "-f", f"../{service}/exit"], 5)
+
+    def doomed(self, code: int, last_words: str) -> SandboxSpec:
+        never = [ReadyCheck("web", 8080, "/never")]
+        die = ProcessSpec(["sh", "-c", f"echo {last_words}; exit {code}"])
+        return with_service(self.spec(ready=never), "store", process=die)
+
+    def command(self, code: int, output: str) -> list[str]:
+        return ["sh", "-c", f"printf %s '{output}'; exit {code}"]
+
+    def plant(self, sandbox_id: str) -> None:
+        (self.home / sandbox_id).mkdir()
+
+    def without_image(self, spec: SandboxSpec) -> SandboxSpec:
+        return with_service(spec, "store", image="sandboxportal-tests/absent:none")
+
+    def rebuild(self, image: str) -> None:
+        (self.home.parent / "www" / "news").write_text(secrets.token_hex(4))
+        self.runtime.prepared.ensure([Wanted(image, [self.home.parent / "www"])], quiet)
+
+    def with_room_for_one(self) -> Runtime:
+        port = free_port("127.0.0.1", (), set())
+        self.runtime = self.make(ports=range(port, port + 1))
+        return self.runtime
+
+    def unreachable(self) -> Runtime:
+        return ProcessRuntime(self.instance, Path("/proc/nowhere"))
+
+    def left(self) -> list[str]:
+        """All that is left of this bench: processes, and directories of sandboxes."""
+        running = table.members(self.instance, self.home)
+        return [*running, *Home(self.home).sandboxes()]
+
+    def clear(self) -> None:
+        for sandbox_id in self.make().observe():
+            self.make().destroy(sandbox_id)
+        assert self.left() == []
+
+
 class DockerBench:
     """On the machine's engine, as an instance of its own, which leaves nothing behind."""
 
@@ -148,9 +245,7 @@ class DockerBench:
         return spec, self.runtime.create(spec, quiet, TIME_LIMIT)
 
     def use(self, facts: SandboxFacts) -> None:
-        where = facts.services["web"].ports[8080]
-        with urllib.request.urlopen(f"http://{where.host}:{where.port}/ok", timeout=5) as answer:
-            assert answer.read() == b"ok\n"
+        fetch(facts)
         time.sleep(0.2)  # The last packets of the connection.
 
     def reaches(self, spec: SandboxSpec, host: str, port: int) -> bool:
@@ -215,6 +310,21 @@ class DockerBench:
         assert self.left() == []
 
 
+def command_of(process: table.Process) -> str:
+    """What it runs, NUL between the words; nothing when it has ended meanwhile."""
+    try:
+        return Path(f"/proc/{process.pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
+def fetch(facts: SandboxFacts) -> None:
+    """Ask for the page, as a caller would."""
+    where = facts.services["web"].ports[8080]
+    with urllib.request.urlopen(f"http://{where.host}:{where.port}/ok", timeout=5) as answer:
+        assert answer.read() == b"ok\n"
+
+
 def until(holds: Callable[[], bool], seconds: float = TIME_LIMIT) -> None:
     """Wait until something holds; a test that waits in vain fails."""
     ends = time.monotonic() + seconds
@@ -276,10 +386,20 @@ def docker_bench(tiny_image: str) -> Iterator[DockerBench]:
     bench.clear()
 
 
-@pytest.fixture(params=["memory", pytest.param("docker", marks=pytest.mark.engine)])
+@pytest.fixture
+def process_bench() -> Iterator[ProcessBench]:
+    # Other users must be able to enter it: as root, that is who sandboxes run as.
+    with tempfile.TemporaryDirectory(prefix="portal-tests-processes-") as folder:
+        Path(folder).chmod(0o755)
+        bench = ProcessBench(Path(folder).resolve() / "home")
+        yield bench
+        bench.clear()
+
+
+@pytest.fixture(params=["memory", "process", pytest.param("docker", marks=pytest.mark.engine)])
 def bench(request: pytest.FixtureRequest) -> Bench:
-    """One after the other: whatever holds on one has to hold on the other."""
+    """One after the other: whatever holds on one has to hold on the others."""
     if request.param == "memory":
         return MemoryBench()
-    made: DockerBench = request.getfixturevalue("docker_bench")
+    made: Bench = request.getfixturevalue(f"{request.param}_bench")
     return made

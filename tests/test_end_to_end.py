@@ -1,19 +1,23 @@
-"""The whole life of sandboxes, through the REST API of a real portal on a real engine."""
+"""The whole life of sandboxes, through the REST API of a real portal, on an engine and without."""
 
 from __future__ import annotations
 
-import subprocess
+import signal
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psycopg
 import pytest
 
-from tests.portal import Portal, portal
+from sandboxes.runtime.process import table
+from tests.portal import ON_DOCKER, AsProcesses, Portal, portal
+from tests.runtimes import command_of
 
-pytestmark = pytest.mark.engine
 __all__ = ["portal"]
 
 SEED = {"plans": 5, "subscribers": 10, "invoices": 20}
@@ -21,13 +25,13 @@ SEED = {"plans": 5, "subscribers": 10, "invoices": 20}
 
 @pytest.fixture(autouse=True)
 def nothing_is_left(portal: Portal) -> Iterator[None]:
-    """Every test starts and ends with an empty engine."""
+    """Every test starts and ends with nothing running."""
     yield
     for who in ("developer", "developer2"):
         with portal.client(who) as client:
             for sandbox in client.get("/sandboxes").json()["data"]:
                 client.delete(f"/sandboxes/{sandbox['id']}")
-    until(lambda: not portal.left_on_engine(), "the engine is empty")
+    until(lambda: not portal.held(), "nothing is left")
 
 
 @pytest.fixture
@@ -48,7 +52,7 @@ def launch(client: httpx.Client, **choices: Any) -> dict[str, Any]:
     answer = client.post("/sandboxes", json=choices, headers={"Prefer": "wait=60"})
     assert answer.status_code == 201, answer.text
     sandbox: dict[str, Any] = answer.json()
-    assert sandbox["state"] == "running", sandbox
+    assert sandbox["state"] == "running", f"{sandbox['end_message']} {sandbox['failure']}"
     assert answer.headers["Location"].endswith(f"/api/v1/sandboxes/{sandbox['id']}")
     return sandbox
 
@@ -128,12 +132,12 @@ def test_the_fourth_is_refused_until_one_is_destroyed(client: httpx.Client, port
 
 def test_destroying_leaves_nothing_on_the_engine(client: httpx.Client, portal: Portal) -> None:
     sandbox = launch(client)
-    assert len(portal.engine("ps", "-q").split()) == 2
+    assert portal.held()
     path = f"/sandboxes/{sandbox['id']}"
     assert client.delete(path).status_code == 202
     assert client.delete(path).status_code in {200, 202}
     until(lambda: client.get(path).json()["state"] == "destroyed", "it is destroyed")
-    assert portal.left_on_engine() == []
+    assert portal.held() == []
     assert client.get(f"{path}/credentials").status_code == 409
 
 
@@ -150,7 +154,6 @@ def test_one_sweep_ends_what_has_expired(client: httpx.Client, portal: Portal) -
     assert swept.returncode == 0, swept.stdout + swept.stderr
     ended = client.get(f"/sandboxes/{sandbox['id']}").json()
     assert (ended["state"], ended["end_reason"]) == ("destroyed", "expired")
-    assert sandbox["id"] not in portal.engine("ps", "-a", "--no-trunc")
     assert client.get(f"/sandboxes/{other['id']}").json()["state"] == "running"
 
 
@@ -158,10 +161,8 @@ def test_a_crashed_sandbox_fails_with_its_reason_and_last_words(
     client: httpx.Client, portal: Portal
 ) -> None:
     sandbox = launch(client)
-    label = f"label=sandboxportal.sandbox={sandbox['id']}"
-    api = portal.engine("ps", "-q", "--filter", label, "--filter", "name=api").strip()
-    assert api
-    subprocess.run(["docker", "kill", api], check=True, capture_output=True)
+    portal.kill(sandbox["id"], "api")
+    until(lambda: dead(sandbox), "the API is gone")
     assert portal.manage("reap_sandboxes").returncode == 0
     failed = client.get(f"/sandboxes/{sandbox['id']}").json()
     assert (failed["state"], failed["end_reason"]) == ("failed", "crashed")
@@ -169,6 +170,7 @@ def test_a_crashed_sandbox_fails_with_its_reason_and_last_words(
     assert "== db ==" in failed["failure"]["log_tail"]
 
 
+@pytest.mark.parametrize("portal", [ON_DOCKER], indirect=True)
 def test_a_sandbox_that_runs_out_of_memory_fails_and_says_so(
     client: httpx.Client, portal: Portal
 ) -> None:
@@ -185,6 +187,61 @@ def test_a_sandbox_that_runs_out_of_memory_fails_and_says_so(
     until(swept, "the sweep sees it")
     failed = client.get(path).json()
     assert (failed["end_reason"], failed["failure"]["service"]) == ("out_of_memory", "db")
+
+
+@pytest.mark.parametrize("portal", ["process"], indirect=True)
+def test_without_an_engine_a_query_that_takes_too_much_memory_fails_alone(
+    client: httpx.Client,
+) -> None:
+    path = f"/sandboxes/{launch(client)['id']}"
+    url = client.get(f"{path}/credentials").json()["database_url"]
+    with pytest.raises(psycopg.OperationalError), psycopg.connect(url) as connection:
+        connection.execute("SELECT array_agg(g::text) FROM generate_series(1, 20000000) g")
+    assert sql_totals(url) == SEED
+
+
+@pytest.mark.parametrize("portal", ["process"], indirect=True)
+def test_after_everything_was_killed_one_sweep_leaves_nothing(
+    client: httpx.Client, portal: AsProcesses
+) -> None:
+    first, second = launch(client), launch(client)
+    keys = client.get(f"/sandboxes/{second['id']}/credentials").json()
+    threading.Timer(0.5, kill_all, [portal]).start()
+    # A process of PostgreSQL that is busy does not notice that its server has gone.
+    with pytest.raises(psycopg.OperationalError), psycopg.connect(keys["database_url"]) as busy:
+        busy.execute("SELECT count(*) FROM generate_series(1, 10000000000)")
+    swept = portal.manage("reap_sandboxes")
+    assert swept.returncode == 0, swept.stdout + swept.stderr
+    assert portal.held() == []
+    for sandbox in (first, second):
+        ended = client.get(f"/sandboxes/{sandbox['id']}").json()
+        assert (ended["state"], ended["end_reason"]) == ("failed", "crashed")
+        assert all(dead_port(url) for url in ended_ports(sandbox))
+
+
+def kill_all(portal: AsProcesses) -> None:
+    """But for those that nobody can tell any more from their neighbours by their environment."""
+    for process in portal.processes():
+        if not command_of(process).startswith("postgres:"):
+            table.send(process, signal.SIGKILL)
+
+
+def ended_ports(sandbox: dict[str, Any]) -> list[str]:
+    return [url for url in sandbox["endpoints"].values() if url]
+
+
+def dead_port(url: str) -> bool:
+    where = urlsplit(url)
+    with socket.socket() as probe:
+        return probe.connect_ex((where.hostname or "", where.port or 0)) != 0
+
+
+def dead(sandbox: dict[str, Any]) -> bool:
+    """Whether nobody answers at its API."""
+    try:
+        return not httpx.get(f"{sandbox['endpoints']['api']}/healthz", timeout=2).is_success
+    except httpx.HTTPError:
+        return True
 
 
 def test_its_stellar_account_is_funded(client: httpx.Client) -> None:

@@ -89,8 +89,8 @@ def checkout(tmp_path: Path) -> Iterator[Checkout]:
 class Run:
     """`make run`, in the foreground of a session of its own."""
 
-    def __init__(self, checkout: Checkout) -> None:
-        environment = checkout.environment()
+    def __init__(self, checkout: Checkout, **values: str) -> None:
+        environment = checkout.environment(**values)
         self.url = f"http://127.0.0.1:{environment['PORT']}"
         self.said = ""
         self.process = subprocess.Popen(
@@ -186,6 +186,44 @@ def test_an_engine_that_does_not_answer_is_told_in_one_sentence(checkout: Checko
         f"✗ The Docker Engine at {nowhere} does not answer. "
         "Start the engine there, or unset DOCKER_HOST."
     )
+
+
+def test_without_an_engine_sandboxes_are_processes_which_outlive_the_portal(
+    checkout: Checkout,
+) -> None:
+    nowhere = {"SANDBOX_RUNTIME": "", "DOCKER_HOST": f"unix://{checkout.root}/no.sock"}
+    first = Run(checkout, **nowhere)
+    assert "does not answer" in first.said
+    assert "▸ Trial mode: sandboxes run as processes of this machine, with no" in first.said
+    token = {"Authorization": f"Bearer {checkout.accounts()['developer']['token']}"}
+    with httpx.Client(base_url=f"{first.url}/api/v1", headers=token, timeout=70) as client:
+        assert client.get("/limits").json()["isolated"] is False
+        made = client.post("/sandboxes", json={}, headers={"Prefer": "wait=60"}).json()
+    assert made["state"] == "running"
+    os.killpg(first.process.pid, signal.SIGKILL)
+    first.end()
+    for pid in checkout.processes():
+        os.kill(pid, signal.SIGKILL)
+
+    second = Run(checkout, **nowhere)
+    with httpx.Client(base_url=f"{second.url}/api/v1", headers=token, timeout=70) as client:
+        again = client.get(f"/sandboxes/{made['id']}").json()
+    assert (again["state"], again["endpoints"]) == ("running", made["endpoints"])
+    assert httpx.get(f"{made['endpoints']['api']}/readyz").status_code == 200
+    cleaned = checkout.make("clean", **nowhere)
+    second.end()
+    assert cleaned.returncode == 0, cleaned.stdout + cleaned.stderr
+    assert not checkout.var.exists()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(made["endpoints"]["api"])
+
+
+def test_what_runs_sandboxes_may_be_decided_by_hand(checkout: Checkout) -> None:
+    nowhere = f"unix://{checkout.root}/no.sock"
+    insisted = checkout.make("run", SANDBOX_RUNTIME="", RUNTIME="docker", DOCKER_HOST=nowhere)
+    assert f"✗ The Docker Engine at {nowhere} does not answer." in insisted.stderr
+    mistaken = checkout.make("run", RUNTIME="podman")
+    assert "✗ RUNTIME=podman is not known; take docker or process." in mistaken.stderr
 
 
 @pytest.mark.engine

@@ -28,10 +28,6 @@ PARTS = {
     "gauge": ("",),
 }
 
-needs_promtool = pytest.mark.skipif(
-    shutil.which("promtool") is None, reason="promtool is in Debian's package prometheus"
-)
-
 
 @pytest.fixture
 def busy(alice, runtime, settings, clock) -> None:
@@ -69,18 +65,18 @@ def promtool(*arguments: str, given: bytes = b"", folder: Path = PROMETHEUS) -> 
     return (done.stdout + done.stderr).decode()
 
 
-@needs_promtool
+@pytest.mark.promtool
 def test_promtool_finds_nothing_to_complain_of(busy: None) -> None:
     assert promtool("check", "metrics", given=exposed()) == ""
 
 
-@needs_promtool
+@pytest.mark.promtool
 def test_the_alert_rules_are_valid_and_pass_their_tests() -> None:
     promtool("check", "rules", "--lint-fatal", "alerts.yml")
     promtool("test", "rules", "alerts_test.yml")
 
 
-@needs_promtool
+@pytest.mark.promtool
 def test_the_configuration_to_start_from_is_valid(tmp_path: Path) -> None:
     shutil.copy(PROMETHEUS / "alerts.yml", tmp_path)
     (tmp_path / "token").write_text("for-prometheus-alone")

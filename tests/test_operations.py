@@ -218,7 +218,7 @@ def test_a_blueprint_is_switched_off_and_on_at_run_time(desk, alice, settings):
 
     problem = assert_problem(program.post("/sandboxes", {}), 503, "switched off")
     assert "billing" in problem["detail"].lower()
-    assert program.get("/blueprints").json()["data"] == []
+    assert [one["can_launch"] for one in program.get("/blueprints").json()["data"]] == [False]
     sweep()
     assert again(running).state == State.RUNNING
     with pytest.raises(Unavailable):

@@ -1,4 +1,4 @@
-"""The warm pool of a real portal on a real engine: kept full by itself, given away at once."""
+"""The warm pool of a real portal, on an engine and without: it fills itself, and gives at once."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.portal import Portal, running_portal
-
-pytestmark = pytest.mark.engine
+from tests.portal import ON_DOCKER, Portal, running_portal
 
 SEED = {"plans": 5, "subscribers": 10, "invoices": 20}
 POOLED = 'sandboxportal_sandboxes_by_state{state="pooled"}'
 
 
-@pytest.fixture(scope="module")
-def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+@pytest.fixture(scope="module", params=["process", ON_DOCKER])
+def portal(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Portal]:
     """All of its processes run, and one sandbox of the default blueprint is kept warm."""
     settings = {"SANDBOX_POOL_SIZE": "1", "REAPER_SECONDS": "1", "METRICS_TOKEN": "to-be-looked-at"}
+    settings |= {"SANDBOX_RUNTIME": request.param}
     processes = ("web", "worker", "reaper")
     with running_portal(tmp_path_factory.mktemp("var"), processes, **settings) as running:
         yield running
@@ -54,13 +55,13 @@ def test_a_launch_is_given_one_that_runs_and_the_next_is_made_by_itself(portal: 
 
         until(lambda: pooled(portal) == 1, "the next one is warm")
         client.delete(f"/sandboxes/{sandbox['id']}")
-    left = portal.engine("ps", "-q").split()
-    until(lambda: len(portal.engine("ps", "-q").split()) == 2, f"only the pool's of {len(left)}")
+    left = len(portal.sandboxes())
+    until(lambda: len(portal.sandboxes()) == 1, f"only the pool's of {left}")
 
 
 def test_what_is_in_the_pool_can_be_reached_by_nobody_through_the_portal(portal: Portal) -> None:
     until(lambda: pooled(portal) == 1, "one is kept warm")
-    [name] = {line.split("-")[0] for line in portal.engine("ps", "--format", "{{.Names}}").split()}
+    [name] = portal.sandboxes()
     for who in ("developer", "operator"):
         with portal.client(who) as client:
             assert client.get(f"/sandboxes/{name}").status_code == 404
@@ -73,4 +74,4 @@ def test_a_pool_that_is_turned_off_leaves_nothing_on_the_engine(portal: Portal) 
     code = "from sandboxes.models import Pool; Pool.objects.update(size=0)"
     assert portal.manage("shell", "-c", code).returncode == 0
 
-    until(lambda: not portal.left_on_engine(), "the engine is empty")
+    until(lambda: not portal.held(), "nothing is left")

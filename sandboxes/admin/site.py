@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
-from sandboxes import clock, sweeping, tasks
+from sandboxes import clock, presentation, sweeping, tasks
 from sandboxes.admin.asking import Question, ReasonForm
 from sandboxes.admin.base import PortalAdmin
 from sandboxes.audit import Operator
@@ -44,7 +44,7 @@ SWEEP = Question("sweep", "Sweep now", "will be swept by a worker", ReasonForm, 
 class SiteAdmin(PortalAdmin):
     form = MaintenanceForm
     questions = (SWEEP,)
-    readonly_fields = ("reaped_at", "reaper_error", "engine", "hard_disk_limit")
+    readonly_fields = ("reaped_at", "reaper_error", "engine", "isolation", "hard_disk_limit")
     fieldsets: ClassVar = [
         (
             "Maintenance",
@@ -56,6 +56,12 @@ class SiteAdmin(PortalAdmin):
         ),
         ("As the reaper found it", {"fields": readonly_fields}),
     ]
+
+    @admin.display(description="Isolation")
+    def isolation(self, site: Site) -> str:  # noqa: ARG002 - it holds for the whole portal
+        if presentation.is_isolated():
+            return "Every sandbox has its own network and its own limits."
+        return presentation.TRIAL_MODE
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 - Django's signature
         return False

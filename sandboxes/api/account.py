@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from ninja import Router
 
-from sandboxes import actions, clock, limits
+from sandboxes import actions, blueprints, clock, limits, presentation
 from sandboxes.api import schemas
 from sandboxes.api.auth import READ, ApiRequest
 from sandboxes.api.specification import answers
@@ -37,6 +37,7 @@ def read_limits(request: ApiRequest) -> schemas.Limits:
             cpus=settings.SANDBOX_CPUS,
             disk_mb=settings.SANDBOX_DISK_MB,
         ),
+        isolated=presentation.is_isolated(),
     )
 
 
@@ -55,7 +56,7 @@ def _wait(refusal: LimitReached | Unavailable | None) -> dict[str, Any]:
 @router.get("/blueprints", auth=READ, response=answers(200, schemas.BlueprintList))
 def list_blueprints(request: ApiRequest) -> schemas.BlueprintList:  # noqa: ARG001
     """What sandboxes can be made of."""
-    known = actions.offered().values()
+    known, offered = blueprints.available().values(), actions.offered()
     return schemas.BlueprintList(
         data=[
             schemas.Blueprint(
@@ -64,6 +65,7 @@ def list_blueprints(request: ApiRequest) -> schemas.BlueprintList:  # noqa: ARG0
                 description=blueprint.description,
                 seed=dict(blueprint.seed),
                 default=blueprint.name == settings.SANDBOX_DEFAULT_BLUEPRINT,
+                can_launch=blueprint.name in offered,
             )
             for blueprint in known
         ]

@@ -181,6 +181,9 @@ class Limits(Schema):
     hard_cap_minutes: int
     idle_minutes: int
     sandbox: Size
+    isolated: bool = Field(
+        description="False in trial mode: sandboxes are not kept apart from each other."
+    )
 
 
 class Blueprint(Schema):
@@ -189,6 +192,7 @@ class Blueprint(Schema):
     description: str
     seed: dict[str, int]
     default: bool
+    can_launch: bool = Field(description="False when it can't run here, or an operator has switched it off.")
 
 
 class BlueprintList(Schema):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sandboxes.blueprints.variables import ID, fill
-from sandboxes.runtime import ReadyCheck, SandboxFacts, SandboxSpec, ServiceSpec
+from sandboxes.runtime import ProcessSpec, ReadyCheck, SandboxFacts, SandboxSpec, ServiceSpec
 
 ALPHABET = string.ascii_letters + string.digits
 
@@ -52,10 +52,15 @@ class Credential:
 
 @dataclass(frozen=True)
 class Reset:
-    """The command that puts the seed data back."""
+    """The command that puts the seed data back; another one where services are processes."""
 
     service: str
     command: Sequence[str]
+    process: Sequence[str] = ()
+
+    def on(self, runtime: str) -> Sequence[str]:
+        """The command, as the runtime of that name has to be told it."""
+        return self.process if runtime == "process" else self.command
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,15 @@ class BuildSpec:
 
     context: Path
     dockerfile: Path
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What a service that runs as a process is prepared from, in place of an image."""
+
+    files: Sequence[Path]
+    requirements: Path | None
+    command: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -84,8 +98,14 @@ class Blueprint:
     """How many objects of each kind a fresh sandbox holds."""
     egress: bool
     builds: Mapping[str, BuildSpec]
+    preparations: Mapping[str, Preparation]
+    """By image, for services that can run as processes."""
     version: str = ""
     """Changes when the file that describes it does."""
+
+    def runs_on(self, runtime: str) -> bool:
+        """Whether a runtime of that name can launch it."""
+        return runtime != "process" or all(service.process for service in self.services)
 
     @property
     def images(self) -> Sequence[str]:
@@ -153,7 +173,14 @@ def filled(service: ServiceSpec, values: Mapping[str, str]) -> ServiceSpec:
         environment={name: fill(text, values) for name, text in service.environment.items()},
         command=[fill(word, values) for word in service.command],
         entrypoint=[fill(word, values) for word in service.entrypoint],
+        process=service.process and filled_process(service.process, values),
     )
+
+
+def filled_process(process: ProcessSpec, values: Mapping[str, str]) -> ProcessSpec:
+    """The same for how it runs as a process."""
+    environment = {name: fill(text, values) for name, text in process.environment.items()}
+    return replace(process, environment=environment)
 
 
 def placed(text: str, address: str) -> str:

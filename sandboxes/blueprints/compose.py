@@ -214,6 +214,17 @@ class Ready(Part):
 class Reset(Part):
     service: str
     command: Words
+    process: Words = ()
+
+
+class Process(Part):
+    """How a service runs as a process; paths are relative to the blueprint's folder."""
+
+    command: Annotated[Words, Field(min_length=1)]
+    environment: Annotated[dict[str, str], BeforeValidator(variables)] = {}
+    files: list[str] = []
+    requirements: str = ""
+    prepare: Words = ()
 
 
 class Presentation(Part):
@@ -226,6 +237,7 @@ class Presentation(Part):
     credentials: dict[str, Credential] = {}
     ready: Annotated[list[Ready], Field(min_length=1)]
     reset: Reset
+    process: dict[str, Process] = {}
     seed: dict[str, Annotated[int, Field(ge=0)]] = {}
     egress: bool = False
 

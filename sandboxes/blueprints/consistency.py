@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from sandboxes.blueprints import processes
 from sandboxes.blueprints.compose import ComposeFile
 from sandboxes.blueprints.variables import BUILT_IN, used
 
@@ -30,6 +31,7 @@ def faults(parsed: ComposeFile, folder: Path, memory_mb: int, cpus: float) -> It
     yield from _endpoints(parsed)
     yield from _credentials(parsed)
     yield from _references(parsed)
+    yield from processes.faults(parsed, folder)
 
 
 def _limits(parsed: ComposeFile, memory_mb: int, cpus: float) -> Iterator[Fault]:
@@ -71,6 +73,9 @@ def _texts(parsed: ComposeFile) -> Iterator[tuple[str, str]]:
     for name, service in parsed.services.items():
         for variable, text in service.environment.items():
             yield f"services.{name}.environment.{variable}", text
+        if process := parsed.sandbox.process.get(name):
+            for variable, text in process.environment.items():
+                yield f"x-sandbox.process.{name}.environment.{variable}", text
         for key in ("command", "entrypoint"):
             for index, word in enumerate(getattr(service, key)):
                 yield f"services.{name}.{key}.{index}", word

@@ -17,13 +17,14 @@ from sandboxes.blueprints.blueprint import (
     BuildSpec,
     Credential,
     Endpoint,
+    Preparation,
     Reset,
     Secret,
 )
-from sandboxes.blueprints.compose import ComposeFile, Service
+from sandboxes.blueprints.compose import ComposeFile, Process, Service
 from sandboxes.blueprints.consistency import Fault, faults
 from sandboxes.blueprints.refusals import sentence
-from sandboxes.runtime import ReadyCheck, ServiceSpec
+from sandboxes.runtime import ProcessSpec, ReadyCheck, ServiceSpec
 
 FILE = "compose.yaml"
 
@@ -89,7 +90,9 @@ def _blueprint(parsed: ComposeFile, folder: Path) -> Blueprint:
         title=told.title,
         description=" ".join(told.description.split()),
         path=folder,
-        services=tuple(_service(name, one) for name, one in parsed.services.items()),
+        services=tuple(
+            _service(name, one, told.process.get(name)) for name, one in parsed.services.items()
+        ),
         endpoints=endpoints,
         secrets={name: Secret(one.prefix, one.length) for name, one in told.secrets.items()},
         credentials={
@@ -99,15 +102,16 @@ def _blueprint(parsed: ComposeFile, folder: Path) -> Blueprint:
             ReadyCheck(endpoints[one.endpoint].service, endpoints[one.endpoint].port, one.path)
             for one in told.ready
         ),
-        reset=Reset(told.reset.service, told.reset.command),
+        reset=Reset(told.reset.service, told.reset.command, told.reset.process),
         seed=told.seed,
         egress=told.egress,
         builds=dict(_builds(parsed, folder)),
+        preparations=dict(_preparations(parsed, folder)),
         version=hashlib.sha256((folder / FILE).read_bytes()).hexdigest(),
     )
 
 
-def _service(name: str, service: Service) -> ServiceSpec:
+def _service(name: str, service: Service, process: Process | None) -> ServiceSpec:
     return ServiceSpec(
         name=name,
         image=service.image,
@@ -125,6 +129,7 @@ def _service(name: str, service: Service) -> ServiceSpec:
         stop_signal=service.stop_signal,
         ulimits=service.ulimits,
         shm_mb=service.shm_size,
+        process=ProcessSpec(process.command, process.environment) if process else None,
     )
 
 
@@ -133,3 +138,15 @@ def _builds(parsed: ComposeFile, folder: Path) -> Iterator[tuple[str, BuildSpec]
         if service.build:
             context = (folder / service.build.context).resolve()
             yield service.image, BuildSpec(context, context / service.build.dockerfile)
+
+
+def _preparations(parsed: ComposeFile, folder: Path) -> Iterator[tuple[str, Preparation]]:
+    for name, process in parsed.sandbox.process.items():
+        yield (
+            parsed.services[name].image,
+            Preparation(
+                files=[(folder / file).resolve() for file in process.files],
+                requirements=folder / process.requirements if process.requirements else None,
+                command=process.prepare,
+            ),
+        )

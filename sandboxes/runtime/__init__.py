@@ -19,8 +19,31 @@ from enum import StrEnum
 from functools import cache
 from typing import Protocol
 
-from django.conf import settings
-from django.utils.module_loading import import_string
+from sandboxes.runtime.specs import ProcessSpec, ReadyCheck, SandboxSpec, ServiceSpec
+
+__all__ = [
+    "RUNTIMES",
+    "Abilities",
+    "EngineRefused",
+    "EngineUnreachable",
+    "ImageMissing",
+    "NoRoom",
+    "NoSuchService",
+    "NotReady",
+    "ProcessSpec",
+    "Published",
+    "ReadyCheck",
+    "Report",
+    "Runtime",
+    "RuntimeFailure",
+    "SandboxFacts",
+    "SandboxSpec",
+    "ServiceFacts",
+    "ServiceSpec",
+    "ServiceState",
+    "Usage",
+    "get_runtime",
+]
 
 from sandboxes.runtime.space import Space
 
@@ -62,54 +85,6 @@ class ServiceState(StrEnum):
     CREATED = "created"
     RUNNING = "running"
     EXITED = "exited"
-
-
-@dataclass(frozen=True)
-class ServiceSpec:
-    """One service of a sandbox, every variable already filled in."""
-
-    name: str
-    image: str
-    memory_mb: int
-    cpus: float
-    pids: int
-    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    command: Sequence[str] = field(default=(), repr=False)
-    entrypoint: Sequence[str] = field(default=(), repr=False)
-    user: str = ""
-    working_dir: str = ""
-    ports: Sequence[int] = ()
-    """Container ports to publish, each on a free port of the configured address."""
-    tmpfs: Mapping[str, int] = field(default_factory=dict)
-    """Mount point to size in MB."""
-    read_only: bool = False
-    stop_signal: str = ""
-    ulimits: Mapping[str, int] = field(default_factory=dict)
-    shm_mb: int = 0
-    """Size of /dev/shm in MB; 0 leaves it to the runtime."""
-
-
-@dataclass(frozen=True)
-class ReadyCheck:
-    """The sandbox counts as ready when a GET of `path` on the port answers 200."""
-
-    service: str
-    port: int
-    path: str
-
-
-@dataclass(frozen=True)
-class SandboxSpec:
-    """All that a runtime needs to make one sandbox."""
-
-    id: str
-    """The public id (`sbx_…`); names of engine objects derive from it."""
-    blueprint: str
-    services: Sequence[ServiceSpec]
-    ready: Sequence[ReadyCheck]
-    disk_mb: int
-    egress: bool = False
-    """Whether the containers may reach other networks."""
 
 
 @dataclass(frozen=True)
@@ -238,6 +213,7 @@ class Runtime(Protocol):
 
 RUNTIMES = {
     "docker": "sandboxes.runtime.docker.DockerRuntime",
+    "process": "sandboxes.runtime.process.local.ProcessRuntime",
     "memory": "sandboxes.runtime.memory.MemoryRuntime",
 }
 
@@ -245,5 +221,9 @@ RUNTIMES = {
 @cache
 def get_runtime() -> Runtime:
     """The runtime that `SANDBOX_RUNTIME` names, one for each process."""
+    # The keeper of a sandbox of processes imports this package, and is small without Django.
+    from django.conf import settings
+    from django.utils.module_loading import import_string
+
     runtime: Runtime = import_string(RUNTIMES[settings.SANDBOX_RUNTIME]).from_settings()
     return runtime

@@ -11,7 +11,7 @@ from django.forms import BoundField
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from sandboxes import clock
+from sandboxes import clock, presentation
 from sandboxes.forms import new_key
 from sandboxes.models import Sandbox
 
@@ -48,6 +48,12 @@ HOUR = 60
 """Minutes."""
 LAST_MINUTES = 600
 """So many seconds before the end, seconds begin to matter."""
+
+
+@register.inclusion_tag("sandboxes/_trial.html")
+def trial_mode() -> dict[str, str]:
+    """A line that says so, where sandboxes are processes of the portal's machine."""
+    return {"words": "" if presentation.is_isolated() else presentation.TRIAL_MODE}
 
 
 @register.simple_tag

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -84,6 +84,22 @@ def test_sandbox(page: Page, look: tuple[str, str], alice: User, runtime: Memory
     keep(page, "sandbox", look)
     page.get_by_role("link", name="Destroy").click()
     keep(page, "destroy", look)
+
+
+def test_trial_mode(
+    page: Page,
+    look: tuple[str, str],
+    alice: User,
+    runtime: MemoryRuntime,
+    settings: Any,
+) -> None:
+    sandbox = SCENES["dashboard"](alice, runtime)
+    assert sandbox
+    settings.SANDBOX_RUNTIME = "process"
+    sign_in(page, alice)
+    keep(page, "trial", look)
+    page.goto(f"/sandboxes/{sandbox.public_id}/")
+    keep(page, "trial-sandbox", look)
 
 
 def test_tokens(page: Page, look: tuple[str, str], alice: User) -> None:

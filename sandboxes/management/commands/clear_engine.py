@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
 from typing import Any
 
@@ -35,6 +36,10 @@ class Command(BaseCommand):
             raise CommandError("This destroys every sandbox of this portal; say --yes to do it.")
         try:
             self.stdout.write(f"Removed {remove_sandboxes()} sandboxes.")
+            if settings.SANDBOX_RUNTIME == "process":
+                # What they were started from, which nobody else uses.
+                shutil.rmtree(settings.SANDBOX_PROCESS_DIR, ignore_errors=True)
+                return
             if options["images"]:
                 removed, kept = remove_images()
                 self.stdout.write(f"Removed {removed} images; {kept} are in use and stay.")

@@ -13,9 +13,9 @@ from django.core.management.base import BaseCommand, CommandParser
 
 class Command(BaseCommand):
     help = (
-        "Builds the images of the blueprints, migrates the database, makes the cache's table, "
-        "collects static files, each where there is something to do, and checks the settings. Run "
-        "it after every update."
+        "Builds the images of the blueprints, or what stands in for them, migrates the database, "
+        "makes the cache's table, collects static files, each where there is something to do, and "
+        "checks the settings. Run it after every update."
     )
     requires_system_checks = ()
 
@@ -25,6 +25,8 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         if settings.SANDBOX_RUNTIME == "docker":
             self._step("Checking the images of the blueprints", "build_images")
+        if settings.SANDBOX_RUNTIME == "process":
+            self._step("Checking what sandboxes are started from", "prepare_processes")
         self._step("Bringing the database up to date", "migrate", verbosity=0)
         call_command("createcachetable", verbosity=0)
         self._collect_static_files()

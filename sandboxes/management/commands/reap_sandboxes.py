@@ -80,6 +80,8 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         self.stdout.write(f"Sweeping every {options['loop']:g} s.")
+        # Whoever reads it through a pipe would otherwise see it much later.
+        self.stdout.flush()
         while not stop.is_set():
             close_old_connections()
             try:

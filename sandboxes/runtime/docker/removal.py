@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -54,23 +53,11 @@ class Remover:
     def _remove_once(
         self, containers: list[str], networks: list[str], volumes: list[str], force: bool
     ) -> None:
-        # A network can go as soon as nothing runs on it, and takes as long as its containers.
-        together([partial(self._stop, name) for name in containers])
+        together([partial(remove_container, self.engine, name) for name in containers])
         if force:
             together([partial(self._empty, name) for name in networks])
-        together(
-            [partial(remove_container, self.engine, name) for name in containers]
-            + [partial(self._remove_network, name) for name in networks]
-        )
+        together([partial(self._remove_network, name) for name in networks])
         together([partial(self._remove_volume, name) for name in volumes])
-
-    def _stop(self, container_id: str) -> None:
-        """Kill it; if the engine refuses to, the removal will say so."""
-        with (
-            suppress(EngineRefused),
-            self.engine.asked("stop a container", patience=PATIENCE) as client,
-        ):
-            unless_gone(partial(client.stop, container_id, timeout=0))
 
     def _remove_network(self, network_id: str) -> None:
         with self.engine.asked("remove the sandbox's network") as client:

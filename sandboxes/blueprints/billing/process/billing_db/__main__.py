@@ -1,0 +1,26 @@
+"""`python -m billing_db prepare | serve | reset`, in the service's own directory."""
+
+from __future__ import annotations
+
+import sys
+
+from .cluster import prepare
+from .programs import NoPostgres
+from .serving import Refused, reset, serve
+
+WRONG_ENVIRONMENT = 64
+
+
+def main(what: str) -> int:
+    try:
+        {"prepare": prepare, "serve": serve, "reset": reset}[what]()
+    except Refused as error:
+        print(f"billing-db: {error}", file=sys.stderr)
+        return WRONG_ENVIRONMENT
+    except NoPostgres as error:
+        print(f"billing-db: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+sys.exit(main(sys.argv[1]))

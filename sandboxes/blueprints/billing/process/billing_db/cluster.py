@@ -1,0 +1,100 @@
+"""Makes the data directory that every sandbox gets a copy of, with the image's own scripts.
+
+The image's `make-cluster.sh` does the same. What differs: there is no private network, so the
+server listens on the loopback address; and no user of PostgreSQL's own, so that not its name but
+the way into its directory tells who owns it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from .programs import programs
+
+FILES = Path(__file__).resolve().parent.parent
+DATA = Path("cluster")
+SCRIPTS = Path("sql")
+OWNER = "postgres"
+
+SETTINGS = """
+# Here it is one of several on the machine; the port is given when it is started.
+listen_addresses = '127.0.0.1'
+# In the data directory, which nobody else may enter.
+unix_socket_directories = '.'
+# In the data directory, where it is gone with the sandbox even after a kill.
+dynamic_shared_memory_type = mmap
+"""
+SINCE_18 = """
+# No processes of their own for reading and writing.
+io_method = sync
+"""
+WHO_MAY_SIGN_IN = f"""
+# Whoever may enter the data directory may do everything with it as it is.
+local  all      {OWNER}                trust
+host   billing  developer,billing_api  all  scram-sha-256
+"""
+EVERYBODY = "local all all trust\n"
+
+
+def prepare() -> None:
+    """Fill the current directory: the scripts, and a cluster with the schema in it."""
+    SCRIPTS.mkdir()
+    for folder in ("db", "billing"):
+        for script in (FILES / folder).glob("*.sql"):
+            shutil.copy(script, SCRIPTS)
+    _initialise()
+    (DATA / "pg_hba.conf").write_text(EVERYBODY)
+    with tempfile.TemporaryDirectory() as sockets:
+        options = f"-c listen_addresses= -c unix_socket_directories={sockets} -c wal_recycle=off"
+        _run("pg_ctl", "-D", DATA, "-s", "-w", "-l", "log", "-o", options, "start")
+        try:
+            _fill(sockets)
+        finally:
+            _run("pg_ctl", "-D", DATA, "-s", "-w", "-m", "fast", "stop")
+    (DATA / "pg_hba.conf").write_text(WHO_MAY_SIGN_IN)
+    Path("log").unlink()
+
+
+def _initialise() -> None:
+    version = programs()[1]
+    options = ["--encoding=UTF8", "--wal-segsize=1", "--auth=trust", f"--username={OWNER}"]
+    # Since 17, PostgreSQL brings the locale itself; before, the system must have it.
+    options += (
+        ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        if version >= 17  # noqa: PLR2004
+        else ["--locale=C.UTF-8"]
+    )
+    if version >= 18:  # noqa: PLR2004
+        options.append("--no-data-checksums")
+    _run("initdb", "-D", DATA, *options, "--no-sync", "--no-instructions")
+    given = (FILES / "db" / "postgresql.conf").read_text()
+    since_18 = SINCE_18 if version >= 18 else ""  # noqa: PLR2004
+    (DATA / "postgresql.conf").write_text(given + SETTINGS + since_18)
+
+
+def _fill(sockets: str) -> None:
+    def psql(database: str, *arguments: str) -> None:
+        options = ("-X", "-q", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-h", sockets)
+        _run("psql", *options, "-U", OWNER, *arguments, database)
+
+    copy = "TEMPLATE billing_template OWNER developer STRATEGY file_copy"
+    psql("postgres", "-f", f"{SCRIPTS}/roles.sql")
+    psql("postgres", "-c", "CREATE DATABASE billing_template OWNER developer")
+    psql("billing_template", "-1", "-c", "SET role developer", "-f", f"{SCRIPTS}/schema.sql")
+    psql("billing_template", "-c", "VACUUM (FULL, FREEZE, ANALYZE)")
+    psql("postgres", "-c", f"CREATE DATABASE billing {copy}")
+    # Nothing is made from it, and every sandbox would copy it.
+    psql("postgres", "-c", "ALTER DATABASE template1 IS_TEMPLATE false")
+    psql("postgres", "-c", "DROP DATABASE template1")
+    psql(
+        "postgres", "-c", "ALTER DATABASE billing_template IS_TEMPLATE true ALLOW_CONNECTIONS false"
+    )
+
+
+def _run(program: str, *arguments: str | Path) -> None:
+    subprocess.run(
+        [programs()[0] / program, *arguments], stdin=subprocess.DEVNULL, check=True, timeout=120
+    )

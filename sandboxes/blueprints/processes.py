@@ -1,0 +1,61 @@
+"""What must agree in the part of a blueprint that says how its services run as processes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from sandboxes.blueprints.compose import ComposeFile
+
+Fault = tuple[str, str, str]
+"""Key, message, remedy."""
+
+KEY = "x-sandbox.process"
+PLACES = re.compile(r"\{([^{}]*)\}")
+
+
+def faults(parsed: ComposeFile, folder: Path) -> Iterator[Fault]:
+    """All contradictions in it; none where it is left away."""
+    if not parsed.sandbox.process:
+        return
+    yield from _services(parsed)
+    yield from _files(parsed, folder)
+    yield from _places(parsed)
+    if not parsed.sandbox.reset.process:
+        why = "Nothing says how the data is put back where services are processes."
+        yield "x-sandbox.reset.process", why, "Write the command as a list of words."
+
+
+def _services(parsed: ComposeFile) -> Iterator[Fault]:
+    wanted, told = set(parsed.services), set(parsed.sandbox.process)
+    for name in sorted(told - wanted):
+        known = ", ".join(parsed.services)
+        yield f"{KEY}.{name}", f"There is no service {name}.", f"Name one of: {known}."
+    for name in sorted(wanted - told):
+        why = f"The service {name} is missing: a sandbox needs all of its services."
+        yield KEY, why, f"Say how {name} runs, too, or remove the whole part."
+
+
+def _files(parsed: ComposeFile, folder: Path) -> Iterator[Fault]:
+    for name, process in parsed.sandbox.process.items():
+        for file in filter(None, [*process.files, process.requirements]):
+            if not (folder / file).exists():
+                why = f"There is no file {(folder / file).resolve()}."
+                yield f"{KEY}.{name}", why, "Write paths relative to this file."
+
+
+def _places(parsed: ComposeFile) -> Iterator[Fault]:
+    known = {
+        f"{name}:{port}" for name, service in parsed.services.items() for port in service.ports
+    }
+    for name, process in parsed.sandbox.process.items():
+        own = {"port"} if name in parsed.services and parsed.services[name].ports else set()
+        for variable, text in process.environment.items():
+            for place in PLACES.findall(text.replace("${", "")):
+                if place not in known | own:
+                    yield (
+                        f"{KEY}.{name}.environment.{variable}",
+                        f"Nothing is known to put in place of {{{place}}}.",
+                        "Write {port} for the service's own port, or for example {db:5432}.",
+                    )

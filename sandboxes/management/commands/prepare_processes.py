@@ -1,0 +1,35 @@
+"""`manage.py prepare_processes`: what services start from where they run as processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from sandboxes.blueprints import available
+from sandboxes.runtime import RuntimeFailure
+from sandboxes.runtime.process.local import ProcessRuntime
+from sandboxes.runtime.process.preparing import Wanted
+
+
+class Command(BaseCommand):
+    help = (
+        "Prepares the services of the blueprints to run as processes (SANDBOX_RUNTIME=process), "
+        "those that are missing or out of date."
+    )
+    requires_system_checks = ()
+
+    def handle(self, **_: Any) -> None:
+        wanted = {
+            image: Wanted(image, one.files, one.requirements, one.command)
+            for blueprint in available().values()
+            for image, one in blueprint.preparations.items()
+        }
+        try:
+            ProcessRuntime.from_settings().prepared.ensure(wanted.values(), self._say)
+        except RuntimeFailure as error:
+            raise CommandError(str(error)) from error
+
+    def _say(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()
