@@ -17,6 +17,7 @@ STUCK_AFTER = timedelta(minutes=1)
 """A launch that waits for so long is not only in a queue."""
 FAILURES_MATTER = 3
 FAILED_SHARE = 0.2
+NAMED = 3
 MOST_AT_ONCE = 200
 """So many at most are handed to a question at once."""
 
@@ -116,9 +117,10 @@ def _removals(seen: Overview) -> Iterator[Alarm]:
 
 def _orphans(seen: Overview) -> Iterator[Alarm]:
     if names := seen.site.orphans:
-        words = f"Orphans on the engine could not be removed: {', '.join(names[:3])}"
-        words += f" and {len(names) - 3} more." if len(names) > 3 else "."  # noqa: PLR2004 - as many are named
-        yield _sweep_now("orphans", words)
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        grace = settings.SANDBOX_ORPHAN_GRACE_SECONDS
+        words = f"Nobody needs {', '.join(names[:NAMED])}{more}, and it is on the engine still. "
+        yield _sweep_now("orphans", words + f"A sweep removes what is older than {grace} s.")
 
 
 def _room(seen: Overview) -> Iterator[Alarm]:

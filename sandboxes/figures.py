@@ -113,7 +113,7 @@ def _reaper(site: Site) -> Iterable[Metric]:
     yield _figure("reaper_age_seconds", "Time since the last sweep ended.", age)
     yield _figure("reaper_failed", "1 when the last sweep met an error.", bool(site.reaper_error))
     yield _figure("sweep_seconds", "How long the last sweep took.", site.sweep_seconds or 0)
-    text = "What the last sweep could not remove though nobody needs it."
+    text = "What the last sweep left on the engine though nobody needs it."
     yield _figure("orphans", text, len(site.orphans))
     away = site.reaper_error.startswith(ENGINE_AWAY)
     yield _figure("engine_up", "1 when the last sweep reached the engine.", not away)

@@ -39,7 +39,7 @@ class Sweep:
     lines: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
-    """What nobody needs and could not be removed."""
+    """What nobody needs and is there still: too young yet, or not to be removed."""
     due: int = 0
 
     def run(self) -> Sweep:
@@ -175,15 +175,15 @@ class Sweep:
 
     def _handle_orphan(self, facts: SandboxFacts) -> None:
         """Objects that bear our labels and belong to no living row."""
+        if Sandbox.objects.live().filter(public_id=facts.id).exists():
+            return
+        self.orphans.append(facts.id)
         age = clock.now() - facts.created_at
         if age < timedelta(seconds=settings.SANDBOX_ORPHAN_GRACE_SECONDS):
             return
-        if Sandbox.objects.live().filter(public_id=facts.id).exists():
-            return
         if not self.dry_run:
-            self.orphans.append(facts.id)
             get_runtime().destroy(facts.id)
-            self.orphans.remove(facts.id)
+        self.orphans.remove(facts.id)
         self.counts["orphan"] += 1
         self.lines.append(f"{facts.id}: orphan: no sandbox of this portal needs it")
 

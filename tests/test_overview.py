@@ -111,6 +111,17 @@ def test_an_orphan_that_stays_is_seen_and_swept_away_from_there(desk, runtime):
     assert raised() == {}
 
 
+def test_an_orphan_is_seen_with_the_next_sweep_and_gone_when_it_is_old_enough(desk, runtime, clock):
+    runtime.plant("sbx_orphan")
+    sweep()
+    assert "Nobody needs sbx_orphan" in raised()["orphans"].words
+
+    clock.forward(seconds=61)
+    mend(desk, "orphans")
+    assert runtime.observe() == {}
+    assert raised() == {}
+
+
 def test_an_engine_that_is_down_is_seen_and_looked_at_again_from_there(desk, runtime):
     sweep()
     runtime.unreachable = True

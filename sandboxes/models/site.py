@@ -80,7 +80,7 @@ class Site(models.Model):
     sweep_seconds = models.FloatField(null=True, editable=False)
     """How long that sweep took."""
     orphans = models.JSONField(default=list, editable=False)
-    """What nobody needs and that sweep could not remove: ids, the first few."""
+    """What nobody needs and that sweep left on the engine: ids, the first few."""
     tallied_event = models.BigIntegerField(default=0, editable=False)
     """The last event that `sandboxes.tallies` has counted."""
     hard_disk_limit = models.BooleanField(null=True, editable=False)
