@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import Group, Permission
 from django.core import mail
 
@@ -86,6 +87,17 @@ def test_an_operator_can_do_nothing_to_a_superuser(client, bob, olga, act):
 
     assert "only another one may do that" in said(page)[0]
     assert client.post(page_of(olga), {"reason": "x"}).status_code == 403
+
+
+def test_an_operator_can_not_take_off_a_superusers_second_factor(client, bob, olga):
+    factor = Authenticator.objects.create(user=olga, type="totp", data={})
+    bob.is_staff = True
+    bob.save()
+    bob.user_permissions.set(Permission.objects.filter(codename__endswith="_authenticator"))
+    client.force_login(bob)
+    ask(client, "delete", factor, reason="Lost.")
+
+    assert Authenticator.objects.exists()
 
 
 def test_an_operator_can_make_nobody_a_superuser(client, bob, alice):

@@ -52,8 +52,7 @@ class SuspensionForm(forms.Form):
 
 
 def _delete(row: Model, by: Operator, _answers: dict[str, Any]) -> None:
-    if row == by.user:
-        raise Conflict("It is your own account; somebody else has to do that.")
+    demand_no_higher(getattr(row, "user", None), by)
     row.delete()
 
 
@@ -63,15 +62,17 @@ def _set_password(user: User, by: Operator, answers: dict[str, Any]) -> None:
     user.save(update_fields=["password"])
 
 
-def demand_no_higher(user: User, by: Operator) -> None:
+def demand_no_higher(user: User | None, by: Operator) -> None:
     """Nobody may act on an account that may do more than their own. Raises Conflict."""
-    if user.is_superuser and not by.user.is_superuser:
+    if user and user.is_superuser and not by.user.is_superuser:
         raise Conflict("It is a superuser's account; only another one may do that.")
 
 
-def _delete_user(user: User, by: Operator, answers: dict[str, Any]) -> None:
+def _delete_user(user: User, by: Operator, _answers: dict[str, Any]) -> None:
     demand_no_higher(user, by)
-    _delete(user, by, answers)
+    if user == by.user:
+        raise Conflict("It is your own account; somebody else has to do that.")
+    user.delete()
 
 
 def _suspend(user: User, by: Operator, answers: dict[str, Any]) -> None:
@@ -107,13 +108,13 @@ VERIFY = Question(
 class UserAdmin(PortalAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
     """Who may do less than a superuser can't make anybody, and so themselves, do more."""
 
-    list_display = ("email", "username", "sandboxes", "is_active", "is_staff", "last_login")
+    list_display = ("email", "username", "sandboxes", "suspended", "is_staff", "last_login")
     list_display_links = ("email", "username")
     ordering = ("email",)
     questions = (SUSPEND, LIFT, SET_PASSWORD, DELETE_USER)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:  # noqa: ARG002 - Django's signature
-        shown = ("sandboxes", "is_active", "last_login", "date_joined")
+        shown = ("sandboxes", "suspended", "last_login", "date_joined")
         powers = ("is_staff", "is_superuser", "groups", "user_permissions")
         return shown if request.user.is_superuser else (*shown, *powers)
 
@@ -132,8 +133,10 @@ class UserAdmin(PortalAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
         fieldsets = super().get_fieldsets(request, obj)
         if obj is None:
             return fieldsets
-        account = (None, {"fields": ("username",)})
-        return [account, ("Sandboxes", {"fields": ("sandboxes",)}), *fieldsets[1:]]
+        account = (None, {"fields": ("username", "suspended", "sandboxes")})
+        powers = ("is_staff", "is_superuser", "groups", "user_permissions")
+        permissions = ("Permissions", {"fields": powers})
+        return [account, fieldsets[1], permissions, *fieldsets[3:]]
 
     def user_change_password(
         self,
@@ -147,6 +150,10 @@ class UserAdmin(PortalAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
     def told(self, row: User) -> tuple[str, str]:
         return audit.called(row), "" if row.is_active else "suspended"
 
+    @admin.display(boolean=True)
+    def suspended(self, row: User) -> bool:
+        return not row.is_active
+
     @admin.display(ordering="active_sandboxes")
     def sandboxes(self, row: User) -> SafeString:
         url = reverse("admin:sandboxes_sandbox_changelist")
@@ -158,9 +165,12 @@ class UserAdmin(PortalAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
 class GroupAdmin(PortalAdmin, DjangoGroupAdmin):
     questions = (DELETE,)
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A group may hold what its members then may do, so only superusers change one."""
-        return request.user.is_superuser and super().has_change_permission(request, obj)
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """A group may hold what its members then may do, so only superusers make or change one."""
+        return request.user.is_superuser
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        return request.user.is_superuser
 
 
 @admin.register(Authenticator)

@@ -20,7 +20,7 @@ from django.conf import settings
 from sandboxes.runtime import Abilities, Report, SandboxFacts, SandboxSpec, Usage
 from sandboxes.runtime.docker.consumption import Consumption
 from sandboxes.runtime.docker.containers import Clothes
-from sandboxes.runtime.docker.disk import HardDisk, disk_space
+from sandboxes.runtime.docker.disk import HardDisk
 from sandboxes.runtime.docker.engine import Engine
 from sandboxes.runtime.docker.inside import Inside
 from sandboxes.runtime.docker.launch import Launcher
@@ -118,7 +118,7 @@ class DockerRuntime:
             isolated=True,
             hard_disk_limit=self._disk.works(),
             memory_mb=info["MemTotal"] // MB,
-            space=Space(*disk_space(info, self._engine.url), self._networks.taken()),
+            space=Space(*self._disk.space(info), self._networks.taken()),
         )
 
     def images(self, names: Sequence[str]) -> dict[str, str]:
