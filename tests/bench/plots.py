@@ -61,6 +61,7 @@ def _look(title: str, height: int, **more: Any) -> dict[str, Any]:
         "legend_at_bottom": True,
         "print_values": True,
         "margin": 16,
+        "truncate_label": -1,
     } | more
 
 
@@ -76,8 +77,10 @@ def _launches(results: Results) -> Any:
         "peer (compose up)": launches["peer"]["seconds"],
     }
     ways = {way: seconds for way, seconds in ways.items() if seconds}
-    look = _look("Seconds until a sandbox answers", 420, value_formatter=lambda s: f"{s:.3g} s")
-    chart = pygal.HorizontalBar(**look)
+    look = _look("Seconds until a sandbox answers", 420, print_values_position="top")
+    chart = pygal.HorizontalBar(**look, value_formatter=lambda s: f" {s:.2g} s")
+    # In the middle of a bar that is nearly nothing, a label would stand on the names.
+    chart.config.css = [*chart.config.css, "inline:.text-overlay text{text-anchor:start!important}"]
     # Drawn from the bottom up.
     chart.x_labels = list(ways)[::-1]
     for percent in (50, 95):
