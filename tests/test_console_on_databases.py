@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from time import perf_counter
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.contrib.auth import get_user_model
 from django.db import DatabaseError, connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from sandboxes import actions, audit, tallies
 from sandboxes.models import AuditEntry, Sandbox, Tally
@@ -95,6 +97,20 @@ def multiply(sandbox: Sandbox, count: int) -> None:
             cursor.execute("ANALYZE sandboxes_sandbox")
 
 
+def busy_week() -> None:
+    """Launches of each kind in every five minutes of it."""
+    now, kinds = tallies.slot_of(timezone.now()), (("warm", "ready"), ("cold", "ready"))
+    total = tallies.Sum()
+    total.add(1.2)
+    Tally.objects.bulk_create(
+        Tally(
+            slot=now - n * tallies.SLOT, act="launch", start=start, result=result, **asdict(total)
+        )
+        for n in range(7 * 288)
+        for start, result in (*kinds, ("cold", "failed"))
+    )
+
+
 def test_the_overview_is_quick_and_asks_as_little_with_very_many_past_sandboxes(olga: Any) -> None:
     desk = Client()
     desk.force_login(olga)
@@ -104,12 +120,15 @@ def test_the_overview_is_quick_and_asks_as_little_with_very_many_past_sandboxes(
         look(desk)
     crowds.past(1)
     multiply(Sandbox.objects.ended().get(), 100_000)
+    busy_week()
     in_force.refresh()
     with CaptureQueriesContext(connection) as many:
         look(desk)
 
     assert len(many) == len(few) < 16
-    assert min(look(desk) for _ in range(3)) < 0.3
+    took = [look(desk) for _ in range(3)]
+    print("TOOK", connection.vendor, took, len(many))
+    assert min(took) < 0.3
 
 
 def test_parallel_counts_count_each_event_once(olga: Any, settings: Any) -> None:
