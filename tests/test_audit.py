@@ -125,6 +125,16 @@ def test_a_new_row_is_in_the_audit(desk, alice):
     assert (entry.act, entry.subject, entry.reason) == ("add", "students", "Course in May.")
 
 
+def test_a_new_account_is_in_the_audit_without_its_password(desk):
+    password = ANSWERS["password"]
+    data = {"username": "carol", "password1": password, "password2": password}
+    desk.post("/admin/auth/user/add/", data | {"usable_password": "true", "reason": "No mail."})
+
+    entry = AuditEntry.objects.get()
+    assert (entry.act, entry.subject, entry.reason) == ("add", "carol", "No mail.")
+    assert password not in str(entry.changes)
+
+
 def test_an_act_that_was_refused_is_not_in_the_audit(desk, alice):
     token, _ = tokens.issue(alice, "laptop")
     tokens.revoke(token)
