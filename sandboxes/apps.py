@@ -10,6 +10,11 @@ class SandboxesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from sandboxes import checks  # needs the settings, which are there only now
+        # These need the settings, which are there only now.
+        from celery.signals import task_prerun
+
+        from sandboxes import checks
+        from sandboxes.models.tuning import settings
 
         checks.register()
+        task_prerun.connect(lambda **_: settings.refresh(), weak=False)

@@ -78,7 +78,7 @@ def check_limits(**_: Any) -> list[checks.CheckMessage]:
     """The numbers that limit sandboxes make sense, one by one and together."""
     return [
         checks.Error(what, hint=hint, id="sandboxes.E005")
-        for there, what, hint in (*_out_of_range(), *_contradictions())
+        for there, what, hint in limit_faults(settings)
         if there
     ]
 
@@ -174,23 +174,29 @@ ORDERED = [
 """Pairs of which the first may not be larger than the second."""
 
 
-def _out_of_range() -> Iterator[Contradiction]:
+def limit_faults(values: Any) -> Iterator[Contradiction]:
+    """What may be wrong with settings, given as attributes of `values`."""
+    yield from _out_of_range(values)
+    yield from _contradictions(values)
+
+
+def _out_of_range(values: Any) -> Iterator[Contradiction]:
     for name, least in LEAST.items():
-        value = getattr(settings, name)
+        value = getattr(values, name)
         yield value < least, f"{name} is {value}.", f"Set it to {least} or more."
 
 
-def _contradictions() -> Iterator[Contradiction]:
+def _contradictions(values: Any) -> Iterator[Contradiction]:
     for smaller, larger in ORDERED:
-        low, high = getattr(settings, smaller), getattr(settings, larger)
+        low, high = getattr(values, smaller), getattr(values, larger)
         yield (
             low > high,
             f"{smaller} is {low}, which is more than {larger}, {high}.",
             f"Lower {smaller}, or raise {larger}.",
         )
-    room = 1 << max(0, SUBNET_PREFIX - settings.SANDBOX_SUBNETS.prefixlen)
-    most = settings.SANDBOX_MAX_SITE
-    age = settings.SANDBOX_POOL_MAX_AGE_MINUTES
+    room = 1 << max(0, SUBNET_PREFIX - values.SANDBOX_SUBNETS.prefixlen)
+    most = values.SANDBOX_MAX_SITE
+    age = values.SANDBOX_POOL_MAX_AGE_MINUTES
     yield (
         age > A_DAY_MINUTES,
         f"SANDBOX_POOL_MAX_AGE_MINUTES is {age}: the dates in the seed would be too old.",

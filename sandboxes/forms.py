@@ -7,11 +7,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django import forms
-from django.conf import settings
 from django.utils.functional import cached_property
 
-from sandboxes import blueprints, clock, limits
-from sandboxes.actions import LONGEST_NAME, LaunchRequest
+from sandboxes import clock, limits
+from sandboxes.actions import LONGEST_NAME, LaunchRequest, offered
 from sandboxes.models import Scope
 
 if TYPE_CHECKING:
@@ -49,11 +48,8 @@ class LaunchForm(forms.Form):
     ) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.limits = own or limits.limits_of(user)
-        choices = [
-            (name, made.title)
-            for name, made in blueprints.available().items()
-            if made.runs_on(settings.SANDBOX_RUNTIME)
-        ]
+        self.offered = offered()
+        choices = [(name, made.title) for name, made in self.offered.items()]
         self.fields["blueprint"].choices = choices  # type: ignore[attr-defined]
 
     @property

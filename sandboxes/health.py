@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
 
@@ -28,12 +27,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from sandboxes import clock
 from sandboxes.figures import PortalFigures
 from sandboxes.models import ENGINE_AWAY, Site
+from sandboxes.overview import LATE
 
 log = structlog.get_logger(__name__)
 
 BROKER_TIMEOUT_SECONDS = 2
-HEARTBEAT_FRESH = timedelta(minutes=3)
-"""Cron sweeps each minute; one late sweep is no outage."""
 
 Check = Callable[[Site | None], str]
 
@@ -114,7 +112,7 @@ def _reaper(site: Site | None) -> str:
     if site is None or site.reaped_at is None:
         raise Unwell("No sweep is known; start `manage.py reap_sandboxes`, or wait for cron.")
     seconds = round((clock.now() - site.reaped_at).total_seconds())
-    if seconds > HEARTBEAT_FRESH.total_seconds():
+    if seconds > LATE.total_seconds():
         raise Unwell(f"Its last sweep was {seconds} s ago.")
     return f"It swept {seconds} s ago."
 

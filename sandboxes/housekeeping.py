@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.db.models import QuerySet
 
 from sandboxes import clock, pool, stocking, tasks
 from sandboxes.models import STANDING, Funding, IdempotencyKey, Sandbox, Site, State, UsageSample
+from sandboxes.models.tuning import settings
 from sandboxes.runtime import SandboxFacts, get_runtime
 
 KEYS_KEPT = timedelta(hours=24)
 SAMPLES_KEPT = timedelta(days=7)
 SAMPLED_EVERY = timedelta(seconds=20)
 """However often it is swept."""
+ORPHANS_NAMED = 20
 PRUNED_AT_ONCE = 500
 """Of each kind; a sweep a minute gets through 720,000 a day."""
 
@@ -94,11 +96,21 @@ def note_abilities() -> None:
     """Keep what the engine can enforce, for the pages. Raises RuntimeFailure."""
     abilities = get_runtime().abilities()
     engine = f"{abilities.name} {abilities.version}"[:60]
-    values = {"hard_disk_limit": abilities.hard_disk_limit, "engine": engine}
+    values = {
+        "engine": engine,
+        "hard_disk_limit": abilities.hard_disk_limit,
+        "memory_mb": abilities.memory_mb,
+        **asdict(abilities.space),
+    }
     Site.objects.update_or_create(pk=1, defaults=values)
 
 
-def beat(error: str) -> None:
-    """Note that a sweep came to its end, and what it could not do."""
-    values = {"reaped_at": clock.now(), "reaper_error": error[:300]}
+def beat(error: str, seconds: float, orphans: list[str]) -> None:
+    """Note that a sweep came to its end, how long it took, and what it could not do."""
+    values = {
+        "reaped_at": clock.now(),
+        "reaper_error": error[:300],
+        "sweep_seconds": round(seconds, 3),
+        "orphans": orphans[:ORPHANS_NAMED],
+    }
     Site.objects.update_or_create(pk=1, defaults=values)

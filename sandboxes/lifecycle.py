@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
+import structlog
 from django.db import transaction
 from django.db.models import F
 
@@ -32,9 +32,12 @@ from sandboxes.models import (
     Sandbox,
     State,
 )
+from sandboxes.models.tuning import settings
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+
+log = structlog.get_logger(__name__)
 
 LEASE = timedelta(seconds=max(30, 3 * settings.SANDBOX_ENGINE_TIMEOUT_SECONDS))
 """How long a worker may be silent before another takes over: no shorter than any engine call,
@@ -46,6 +49,7 @@ def journal(
 ) -> Event:
     """Write one line of the sandbox's journal."""
     by = "portal" if actor is None else "owner" if actor.pk == sandbox.owner_id else "operator"
+    log.info("journal", sandbox=sandbox.public_id, kind=kind, by=by, state=sandbox.state)
     return Event.objects.create(
         sandbox=sandbox, at=clock.now(), kind=kind, actor=actor, by=by, message=message, data=data
     )

@@ -10,11 +10,12 @@ from math import ceil, inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from django.conf import settings
+from django.db.models import Q
 
 from sandboxes import clock
 from sandboxes.errors import LimitReached
 from sandboxes.models import LimitOverride, Sandbox, Site, State
+from sandboxes.models.tuning import settings
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -41,21 +42,23 @@ class Limits:
 
 
 def limits_of(user: User) -> Limits:
-    """The site's defaults, with what an operator has set for this user in their place."""
-    override = LimitOverride.objects.in_force(clock.now()).filter(user=user).first()
-    own = override or LimitOverride()
+    """The site's defaults, with what an operator has set for this user, or a group of theirs."""
+    of_user_or_group = Q(user=user) | Q(group__user=user)
+    overrides = list(LimitOverride.objects.in_force(clock.now()).filter(of_user_or_group))
 
-    def choose(mine: int | None, default: int) -> int:
-        return default if mine is None else mine
+    def choose(name: str, default: int) -> int:
+        chosen = {row: value for row in overrides if (value := getattr(row, name)) is not None}
+        own = [value for row, value in chosen.items() if row.user_id]
+        return own[0] if own else max(chosen.values(), default=default)
 
-    ttl_max = choose(own.ttl_max_minutes, settings.SANDBOX_TTL_MAX_MINUTES)
+    ttl_max = choose("ttl_max_minutes", settings.SANDBOX_TTL_MAX_MINUTES)
     ttl_max = min(ttl_max, settings.SANDBOX_HARD_CAP_MINUTES)
     return Limits(
-        max_active=choose(own.max_active, settings.SANDBOX_MAX_PER_USER),
+        max_active=choose("max_active", settings.SANDBOX_MAX_PER_USER),
         ttl_minutes=min(settings.SANDBOX_TTL_MINUTES, ttl_max),
         ttl_min_minutes=min(settings.SANDBOX_TTL_MIN_MINUTES, ttl_max),
         ttl_max_minutes=ttl_max,
-        idle_minutes=choose(own.idle_minutes, settings.SANDBOX_IDLE_MINUTES),
+        idle_minutes=choose("idle_minutes", settings.SANDBOX_IDLE_MINUTES),
         extension_max_minutes=settings.SANDBOX_EXTENSION_MAX_MINUTES,
         hard_cap_minutes=settings.SANDBOX_HARD_CAP_MINUTES,
     )

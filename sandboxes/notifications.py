@@ -8,7 +8,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 
 from sandboxes.lifecycle import journal
-from sandboxes.models import Sandbox, State
+from sandboxes.models import Event, Sandbox, State
 
 
 def send_warning(sandbox: Sandbox, clock_name: str) -> None:
@@ -32,3 +32,14 @@ def send_warning(sandbox: Sandbox, clock_name: str) -> None:
     body = render_to_string("sandboxes/mail/warning.txt", context)
     send_mail(subject, body, None, [sandbox.owner.email])
     journal(sandbox, "warned", f"A warning was sent to {sandbox.owner.email}.", clock=clock_name)
+
+
+def send_message(event: Event) -> None:
+    """Send the owner what an operator wrote into the sandbox's journal."""
+    sandbox = event.sandbox
+    if sandbox.owner is None or not sandbox.owner.email:
+        return
+    url = settings.SITE_URL + reverse("sandbox", args=[sandbox.public_id])
+    context = {"sandbox": sandbox, "text": event.message, "url": url}
+    body = render_to_string("sandboxes/mail/message.txt", context)
+    send_mail(f"About your sandbox {sandbox}", body, None, [sandbox.owner.email])

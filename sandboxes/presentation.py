@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.conf import settings
-
 from sandboxes import actions, blueprints, clock
 from sandboxes.models import EndReason, Sandbox, State
+from sandboxes.models.tuning import settings
 
 STEPS = {
     "network": "Private network",

@@ -9,12 +9,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from django.conf import settings
 
-from sandboxes import clock, lifecycle, turns
+from sandboxes import clock, lifecycle, tallies, turns
 from sandboxes.blueprints import NoSuchBlueprint, addresses, load
 from sandboxes.models import EndReason, Sandbox, State
+from sandboxes.models.tuning import settings
 from sandboxes.runtime import (
+    EngineRefused,
     EngineUnreachable,
     NoRoom,
     NotReady,
@@ -139,6 +140,7 @@ def clear_up(sandbox: Sandbox) -> None:
 
 def _put_back(sandbox: Sandbox, error: EngineUnreachable) -> None:
     """The engine is away: try again when it is back, but not for ever."""
+    tallies.note_engine_error("create")
     now = clock.now()
     if now - sandbox.created_at > GIVE_UP_AFTER:
         give_up(sandbox, EndReason.PROVISION_FAILED, error)
@@ -148,6 +150,8 @@ def _put_back(sandbox: Sandbox, error: EngineUnreachable) -> None:
 
 def give_up(sandbox: Sandbox, reason: EndReason, error: Exception) -> bool:
     """End a sandbox that this error broke."""
+    if isinstance(error, EngineRefused):
+        tallies.note_engine_error("create")
     service = error.service if isinstance(error, NotReady) else ""
     code = error.exit_code if isinstance(error, NotReady) else None
     return fail(sandbox, reason, str(error), service, code)
@@ -214,6 +218,7 @@ def tear_down(sandbox: Sandbox) -> bool:
 
 
 def _postpone_removal(sandbox: Sandbox, error: RuntimeFailure) -> None:
+    tallies.note_engine_error("destroy")
     attempts = sandbox.removal_attempts + 1
     delay = min(RETRY_DELAY * 2 ** min(attempts - 1, 10), LONGEST_RETRY_DELAY)
     message = str(error)[:300]

@@ -6,17 +6,19 @@ may overlap: every act behind a verdict is guarded.
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from uuid import uuid4
 
 import structlog
-from django.conf import settings
 from django.db import transaction
 
-from sandboxes import blueprints, clock, housekeeping, lifecycle, provisioning, tasks
+from sandboxes import blueprints, clock, housekeeping, lifecycle, provisioning, tallies, tasks
 from sandboxes.models import ENGINE_AWAY, EndReason, Sandbox, State
+from sandboxes.models.tuning import settings
 from sandboxes.runtime import RuntimeFailure, SandboxFacts, get_runtime
 from sandboxes.verdicts import Act, Seen, Verdict, decide
 
@@ -36,10 +38,20 @@ class Sweep:
     counts: Counter[str] = field(default_factory=Counter)
     lines: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)
+    """What nobody needs and is there still: too young yet, or not to be removed."""
     due: int = 0
 
     def run(self) -> Sweep:
         """Sweep once. What could not be done is in `errors`; nothing is raised for it."""
+        # Tasks that are sent take the name of the sweep along.
+        with structlog.contextvars.bound_contextvars(sweep=uuid4().hex[:12]):
+            self._run()
+        return self
+
+    def _run(self) -> None:
+        began = time.monotonic()
+        settings.refresh()
         # Rows before facts: a sandbox that is made meanwhile is not mistaken for a lost one.
         live = Sandbox.objects.live().select_related("owner")
         rows = list(live.order_by("created_at", "id"))
@@ -53,21 +65,25 @@ class Sweep:
                 self._guarded(facts.id, self._handle_orphan, facts)
         if not self.dry_run:
             self._keep_house(rows, observed)
-        return self
+            took = time.monotonic() - began
+            housekeeping.beat("; ".join(self.errors), took, self.orphans)
+            log.info("swept", seconds=round(took, 3), acts=self.counts, errors=len(self.errors))
 
     def _keep_house(self, rows: list[Sandbox], observed: Mapping[str, SandboxFacts] | None) -> None:
         self._guarded("funding", housekeeping.fund_again)
         self._guarded("pruning", housekeeping.prune)
+        self._guarded("pruning", tallies.prune)
         if observed is not None:
             self._guarded("sampling", housekeeping.sample, rows, observed)
             self._guarded("engine", housekeeping.note_abilities)
             self._guarded("pool", housekeeping.tend_pool)
-        housekeeping.beat("; ".join(self.errors))
+        self._guarded("tallies", tallies.count_events)
 
     def _guarded(self, what: str, act: Callable[..., None], *args: object) -> None:
         try:
             act(*args)
         except RuntimeFailure as error:
+            tallies.note_engine_error("sweep")
             self.errors.append(f"{what}: {error}")
         except Exception as error:
             log.exception("sweep_stumbled", sandbox=what)
@@ -77,6 +93,7 @@ class Sweep:
         try:
             return get_runtime().observe(sizes=True)
         except RuntimeFailure as error:
+            tallies.note_engine_error("observe")
             self.errors.append(f"{ENGINE_AWAY}, so nothing is known of it: {error}")
             return None
 
@@ -158,13 +175,15 @@ class Sweep:
 
     def _handle_orphan(self, facts: SandboxFacts) -> None:
         """Objects that bear our labels and belong to no living row."""
+        if Sandbox.objects.live().filter(public_id=facts.id).exists():
+            return
+        self.orphans.append(facts.id)
         age = clock.now() - facts.created_at
         if age < timedelta(seconds=settings.SANDBOX_ORPHAN_GRACE_SECONDS):
             return
-        if Sandbox.objects.live().filter(public_id=facts.id).exists():
-            return
         if not self.dry_run:
             get_runtime().destroy(facts.id)
+        self.orphans.remove(facts.id)
         self.counts["orphan"] += 1
         self.lines.append(f"{facts.id}: orphan: no sandbox of this portal needs it")
 

@@ -15,7 +15,7 @@ from django.db import transaction
 from kombu.exceptions import OperationalError
 
 from sandboxes import notifications, provisioning, stellar, stocking, upkeep
-from sandboxes.models import Sandbox
+from sandboxes.models import Event, Sandbox
 from sandboxes.runtime import RuntimeFailure, get_runtime
 
 log = structlog.get_logger(__name__)
@@ -70,6 +70,11 @@ def fund(public_id: str) -> None:
 @shared_task(autoretry_for=(OSError,), retry_backoff=5, max_retries=4)
 def warn(public_id: str, clock_name: str) -> None:
     notifications.send_warning(Sandbox.objects.get(public_id=public_id), clock_name)
+
+
+@shared_task(autoretry_for=(OSError,), retry_backoff=5, max_retries=4)
+def tell(public_id: str, event: int) -> None:
+    notifications.send_message(Event.objects.get(pk=event, sandbox__public_id=public_id))
 
 
 @shared_task(ignore_result=False)

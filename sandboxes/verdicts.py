@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from django.conf import settings
-
 from sandboxes.models import EndReason, Sandbox, State
+from sandboxes.models.tuning import settings
 from sandboxes.runtime import SandboxFacts, ServiceState
 
 GIVE_UP_AFTER = timedelta(minutes=10)

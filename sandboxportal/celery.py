@@ -20,6 +20,7 @@ TRANSPORT_ALIASES["embedded"] = "sandboxportal.embedded_queue:Transport"
 app = Celery("sandboxportal")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["sandboxes"])
+app.autodiscover_tasks(["sandboxes"], related_name="sweeping")
 app.steps["worker"].add(DjangoStructLogInitStep)
 
 

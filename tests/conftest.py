@@ -10,16 +10,25 @@ import pytest
 import time_machine
 from django.utils import timezone
 
+from sandboxes.models.tuning import settings as in_force
 from sandboxes.runtime import get_runtime
+from tests.databases import let_tests_empty_it
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+    from pytest_django.plugin import DjangoDbBlocker
 
     from sandboxes.runtime.memory import MemoryRuntime
 
 pytest_plugins = ["tests.partial", "tests.runtimes"]
 
 PASSWORD = "correct horse battery staple"
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    with django_db_blocker.unblock():
+        let_tests_empty_it()
 
 
 @pytest.fixture
@@ -43,6 +52,13 @@ def runtime() -> Iterator[MemoryRuntime]:
     get_runtime.cache_clear()
     yield get_runtime()  # type: ignore[misc]
     get_runtime.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_tuned() -> Iterator[None]:
+    """What one test chose in the admin is nothing to the next."""
+    yield
+    in_force.forget()
 
 
 class Clock:

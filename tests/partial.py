@@ -6,7 +6,12 @@ import os
 
 import pytest
 
-NEEDS = {"engine": "a Docker Engine", "browser": "Chromium", "postgres": "PostgreSQL"}
+NEEDS = {
+    "engine": "a Docker Engine",
+    "browser": "Chromium",
+    "postgres": "PostgreSQL",
+    "promtool": "promtool, of Debian's package prometheus",
+}
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from allauth.mfa.models import Authenticator
+from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from sandboxes import actions, tokens
@@ -34,13 +35,26 @@ def test_limits_of_one_user_are_overridden_until_a_date(desk, alice):
     assert "the site" in desk.get("/admin/sandboxes/limitoverride/").content.decode()
 
 
-@pytest.mark.parametrize(("field", "value"), [("reason", ""), ("idle_minutes", 0), ("user", "")])
+@pytest.mark.parametrize(("field", "value"), [("reason", ""), ("idle_minutes", 0)])
 def test_an_override_names_what_is_wrong_with_it(desk, alice, field, value):
     data = {"user": alice.pk, "max_active": 6, "reason": "workshop"} | {field: value}
     page = desk.post("/admin/sandboxes/limitoverride/add/", data)
 
     assert field in page.context["adminform"].form.errors
     assert not LimitOverride.objects.exists()
+
+
+def test_an_override_is_of_a_user_or_of_a_group_and_not_of_both(desk, alice):
+    group = Group.objects.create(name="students")
+    for whose in ({}, {"user": alice.pk, "group": group.pk}):
+        data = {"max_active": 6, "reason": "workshop"} | whose
+        page = desk.post("/admin/sandboxes/limitoverride/add/", data)
+        assert "Choose a user or a group, and not both." in page.content.decode()
+    assert not LimitOverride.objects.exists()
+
+    desk.post("/admin/sandboxes/limitoverride/add/", data | {"user": ""})
+    assert LimitOverride.objects.get().group == group
+    assert "group students" in desk.get("/admin/sandboxes/limitoverride/").content.decode()
 
 
 def test_the_user_of_an_override_is_found_by_typing(desk, alice):
@@ -57,11 +71,11 @@ def test_the_user_of_an_override_is_found_by_typing(desk, alice):
 
 def test_tokens_are_revoked_and_never_work_again(desk, alice):
     token, text = tokens.issue(alice, "laptop")
-    page = ask(desk, "revoke", token)
-    again_page = ask(desk, "revoke", token)
+    page = ask(desk, "revoke", token, reason="It leaked.")
+    again_page = ask(desk, "revoke", token, reason="It leaked.")
 
-    assert said(page) == ["1 token revoked."]
-    assert said(again_page) == ["0 tokens revoked."]
+    assert said(page) == ["1 API token revoked."]
+    assert said(again_page) == [f"{token}: It is revoked already; nothing was done."]
     assert tokens.authenticate(text) is None
     assert ApiToken.objects.get().revoked_at
 
@@ -77,7 +91,7 @@ def test_maintenance_is_one_page(desk, alice):
         "drain_message": "New disks.",
     }
     sweep()
-    desk.post(page_of(Site.current()), data | {"reaper_error": "forged"})
+    desk.post(page_of(Site.current()), data | {"reaper_error": "forged", "reason": "New disks."})
 
     site = Site.current()
     assert (site.drain_message, site.reaper_error) == ("New disks.", "")
@@ -87,10 +101,7 @@ def test_maintenance_is_one_page(desk, alice):
 def test_a_user_is_deleted_with_tokens_and_the_sandboxes_follow(desk, alice, runtime):
     sandbox = launch(alice)
     tokens.issue(alice, "laptop")
-    url = page_of(alice).replace("/change/", "/delete/")
-
-    assert "have permission to delete" not in desk.get(url).content.decode()
-    desk.post(url, {"post": "yes"})
+    ask(desk, "delete", alice, reason="She asked for it.")
     sweep()
 
     assert not ApiToken.objects.exists()
@@ -114,5 +125,5 @@ def test_a_second_factor_can_be_taken_away_but_not_read(desk, alice):
     )
     assert "JBSWY3DPEHPK3PXP" not in desk.get(page_of(factor)).content.decode()
 
-    desk.post(page_of(factor).replace("/change/", "/delete/"), {"post": "yes"})
+    ask(desk, "delete", factor, reason="The phone was lost.")
     assert not Authenticator.objects.exists()

@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 
 from sandboxes import actions
-from sandboxes.models import EndReason, Event, Sandbox, State
+from sandboxes.models import AuditEntry, EndReason, Event, Sandbox, State
 from tests.acting import again, committed, launch, request
 from tests.operating import SANDBOXES, ask, desk, page_of, said
 
@@ -47,7 +46,7 @@ def test_destroy_ends_them_and_the_journal_says_who_and_why(desk, alice, bob, ol
     lines = Event.objects.filter(kind="ending")
     assert {(e.by, e.actor, e.message) for e in lines} == {("operator", olga, "Mining coins.")}
     assert runtime.observe() == {}
-    assert LogEntry.objects.filter(user=olga).count() == 3
+    assert AuditEntry.objects.filter(by=olga.email, reason="Mining coins.").count() == 3
 
 
 def test_what_has_ended_is_told_and_left_alone(desk, alice):
@@ -101,7 +100,7 @@ def test_too_many_at_once_are_refused_as_a_whole(desk, alice, monkeypatch):
     rows = [launch(alice), launch(alice)]
     page = ask(desk, "destroy", *rows, reason="Maintenance.")
 
-    assert said(page) == ["Choose at most 1 sandboxes at once; nothing was done."]
+    assert said(page) == ["Choose at most 1 at once; nothing was done."]
     assert {again(row).state for row in rows} == {State.RUNNING}
 
 
@@ -113,9 +112,9 @@ def test_its_page_offers_what_fits_its_state(desk, alice):
     with committed():
         actions.destroy(ended, alice)
 
-    assert offered(launch(alice)) == ["destroy", "extend"]
-    assert offered(request(alice)) == ["destroy"]
-    assert offered(ended) == []
+    assert offered(launch(alice)) == ["destroy", "extend", "message"]
+    assert offered(request(alice)) == ["cancel", "message"]
+    assert offered(ended) == ["message"]
 
 
 def test_who_may_only_look_is_offered_nothing_and_can_do_nothing(client, alice, bob):

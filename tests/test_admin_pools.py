@@ -25,7 +25,7 @@ def pool(settings, runtime) -> Pool:
 
 def change(desk, pool: Pool, **values: object):
     with committed():
-        return desk.post(page_of(pool), values, follow=True)
+        return desk.post(page_of(pool), {"reason": "Load."} | values, follow=True)
 
 
 def test_the_list_says_how_many_are_wanted_and_ready(desk, pool):

@@ -17,18 +17,19 @@ INSIDE_SANDBOXES = PORTAL / "blueprints" / "billing"
 FLOORS = [
     {"clock", "errors", "secrets", "runtime"},
     {"models", "blueprints"},
-    {"lifecycle", "limits", "paging", "tokens", "verdicts", "accounts"},
+    {"lifecycle", "limits", "paging", "tokens", "verdicts", "accounts", "audit", "tallies"},
     {"stellar", "notifications", "pool", "turns"},
     {"provisioning", "admission"},
     {"upkeep", "stocking"},
     {"tasks"},
     {"housekeeping"},
-    {"actions", "logs", "reaper"},
-    {"presentation", "figures"},
+    {"actions", "operations", "logs", "reaper"},
+    {"presentation", "overview", "sweeping"},
+    {"attention", "figures"},
     {"forms", "checks", "health"},
     {"templatetags"},
     {"views", "api", "admin", "management"},
-    {"urls", "apps"},
+    {"urls", "apps", "middleware"},
 ]
 """Each part may import from the floors below it, and from itself."""
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from ipaddress import IPv4Network
 
 import pytest
+from docker.types import IPAMConfig, IPAMPool
 
 from sandboxes.runtime import (
     EngineRefused,
@@ -103,6 +104,19 @@ def test_other_names_than_those_of_services_are_asked_of_nobody(
     before = turned_away()
     assert not docker_bench.reaches(spec, "nowhere.example", 80)
     assert turned_away() > before, "the question stays in the container"
+
+
+def test_subnets_that_others_took_count_as_taken(docker_bench: DockerBench) -> None:
+    runtime = docker_bench.make(IPv4Network("10.221.77.0/26"))
+    assert runtime.abilities().space.subnets_taken == 0
+
+    foreign = IPAMConfig(pool_configs=[IPAMPool(subnet="10.221.77.32/27")])
+    name = f"{docker_bench.instance}-foreign"
+    docker_bench.client.create_network(name, ipam=foreign)
+    try:
+        assert runtime.abilities().space.subnets_taken == 2
+    finally:
+        docker_bench.client.remove_network(name)
 
 
 def test_subnets_are_small_distinct_and_out_of_the_range(docker_bench: DockerBench) -> None:

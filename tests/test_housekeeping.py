@@ -133,5 +133,5 @@ def test_a_sweep_of_many_healthy_sandboxes_asks_little(
     reaper.Sweep().run()
     runtime.use(alice.sandboxes.first().public_id)
 
-    with django_assert_max_num_queries(25), transaction.atomic():
+    with django_assert_max_num_queries(32), transaction.atomic():
         reaper.Sweep().run()

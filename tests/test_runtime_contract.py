@@ -301,6 +301,8 @@ def test_what_can_be_enforced_is_told(bench: Bench) -> None:
     assert abilities.name
     assert abilities.version
     assert abilities.memory_mb > 512
+    assert abilities.space.disk_free_mb is not None and abilities.space.disk_total_mb
+    assert 0 <= abilities.space.disk_free_mb <= abilities.space.disk_total_mb
 
 
 def test_secrets_are_not_in_what_is_printed_of_a_spec(bench: Bench) -> None:

@@ -39,7 +39,7 @@ def _overview_poll(web: Client) -> str:
 
 
 LOOKS: dict[str, tuple[int, Callable[[Client, Client, Client, Sandbox], Look]]] = {
-    "dashboard": (8, lambda web, _api, _desk, _row: (web, "/", 200)),
+    "dashboard": (9, lambda web, _api, _desk, _row: (web, "/", 200)),
     "card, nothing new": (4, lambda web, _api, _desk, _row: (web, _card_poll(web), 204)),
     "overview, nothing new": (7, lambda web, _api, _desk, _row: (web, _overview_poll(web), 204)),
     "history": (4, lambda web, _api, _desk, _row: (web, "/history/", 200)),

@@ -60,7 +60,7 @@ def test_a_sweep_takes_no_more_statements_for_40_sandboxes_than_for_2(
     crowds.past(50, {alice: 50})
     many = _swept(use)
 
-    assert len(many) == len(few) <= 26, many
+    assert len(many) == len(few) <= 30, many
     assert UsageSample.objects.count() == 40
 
 
@@ -153,7 +153,7 @@ def test_a_sweep_makes_no_more_engine_calls_for_6_sandboxes_than_for_2(
 
     assert UsageSample.objects.count() == 6
     assert many == few
-    assert len(few) <= 5, few
+    assert len(few) <= 6, few
 
 
 def test_sandboxes_and_their_journals_are_kept_for_so_many_days_and_no_longer(

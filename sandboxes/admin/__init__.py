@@ -3,18 +3,24 @@
 from django.contrib import admin
 
 from sandboxes.admin.access import ApiTokenAdmin, LimitOverrideAdmin
-from sandboxes.admin.people import AuthenticatorAdmin, UserAdmin
+from sandboxes.admin.audit import AuditAdmin
+from sandboxes.admin.people import AuthenticatorAdmin, EmailAddressAdmin, GroupAdmin, UserAdmin
 from sandboxes.admin.pools import PoolAdmin
 from sandboxes.admin.sandboxes import EventAdmin, SandboxAdmin
 from sandboxes.admin.site import SiteAdmin
+from sandboxes.admin.tuning import SettingsAdmin
 
 __all__ = [
     "ApiTokenAdmin",
+    "AuditAdmin",
     "AuthenticatorAdmin",
+    "EmailAddressAdmin",
     "EventAdmin",
+    "GroupAdmin",
     "LimitOverrideAdmin",
     "PoolAdmin",
     "SandboxAdmin",
+    "SettingsAdmin",
     "SiteAdmin",
     "UserAdmin",
 ]

@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from django.contrib import admin, messages
-from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.contrib import admin
 
-from sandboxes import clock, tokens
+from sandboxes import audit, clock, tokens
+from sandboxes.admin.asking import Question, ReasonForm
 from sandboxes.admin.base import LookOnly, PortalAdmin
+from sandboxes.audit import Operator
+from sandboxes.errors import Conflict
 from sandboxes.models import ApiToken, LimitOverride
+
+
+def _remove(override: LimitOverride, _by: Operator, _answers: dict[str, Any]) -> None:
+    override.delete()
+
+
+def _revoke(token: ApiToken, _by: Operator, _answers: dict[str, Any]) -> None:
+    if token.revoked_at:
+        raise Conflict("It is revoked already; nothing was done.")
+    tokens.revoke(token)
+
+
+REMOVE = Question("remove", "Remove", "removed", ReasonForm, _remove, permission="remove")
+REVOKE = Question(
+    "revoke", "Revoke", "revoked", ReasonForm, _revoke, lambda token: token.revoked_at is None
+)
 
 
 @admin.register(LimitOverride)
 class LimitOverrideAdmin(PortalAdmin):
     list_display = (
-        "user_email",
+        "whose",
         "max_active",
         "ttl_max_minutes",
         "idle_minutes",
@@ -24,16 +42,25 @@ class LimitOverrideAdmin(PortalAdmin):
         "in_force",
         "reason",
     )
-    list_select_related = ("user",)
-    search_fields = ("user__email", "user__username", "reason")
-    autocomplete_fields = ("user",)
+    list_select_related = ("user", "group")
+    search_fields = ("user__email", "user__username", "group__name", "reason")
+    autocomplete_fields = ("user", "group")
     empty_value_display = "the site's"
-    ordering = ("user__email",)
-    fields = ("user", "max_active", "ttl_max_minutes", "idle_minutes", "expires_at", "reason")
+    ordering = ("user__email", "group__name")
+    fields = (
+        "user",
+        "group",
+        "max_active",
+        "ttl_max_minutes",
+        "idle_minutes",
+        "expires_at",
+        "reason",
+    )
+    questions = (REMOVE,)
 
-    @admin.display(description="user", ordering="user__email")
-    def user_email(self, row: LimitOverride) -> str:
-        return row.user.email or row.user.get_username()
+    @admin.display(description="of", ordering="user__email")
+    def whose(self, row: LimitOverride) -> str:
+        return audit.called(row.user) or f"group {row.group}"
 
     @admin.display(empty_value="it is removed", ordering="expires_at")
     def until(self, row: LimitOverride) -> datetime | None:
@@ -61,13 +88,8 @@ class ApiTokenAdmin(LookOnly, PortalAdmin):
     search_fields = ("name", "prefix", "user__email")
     search_help_text = "Name, first characters, or its user's e-mail address"
     ordering = ("-id",)
-    actions = ("revoke",)
+    questions = (REVOKE,)
     fields = list_display
 
-    @admin.action(description="Revoke", permissions=["operate"])
-    def revoke(self, request: HttpRequest, rows: QuerySet[ApiToken]) -> None:
-        for token in (live := list(rows.filter(revoked_at=None))):
-            tokens.revoke(token)
-            self.log_change(request, token, "Revoked")
-        plural = "" if len(live) == 1 else "s"
-        self.message_user(request, f"{len(live)} token{plural} revoked.", messages.SUCCESS)
+    def told(self, row: ApiToken) -> tuple[str, str]:
+        return str(row), audit.called(row.user)

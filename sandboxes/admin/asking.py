@@ -1,113 +1,120 @@
-"""The page between an action and what it does: operators say why, and the journal keeps it."""
+"""The page between an action and what it does: operators say why, and the audit keeps it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin import helpers
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from sandboxes.admin.base import PortalAdmin
+from sandboxes import audit
+from sandboxes.admin.reasons import operator, reason_field
+from sandboxes.audit import Operator
 from sandboxes.errors import Refusal
-from sandboxes.models import Sandbox
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import User
+    from sandboxes.admin.base import PortalAdmin
 
 MOST_AT_ONCE = 200
 
 
 class ReasonForm(forms.Form):
+    """Why an operator does something; only the audit says so."""
+
+    reason = reason_field(autofocus=True)
+
+
+class ToldReasonForm(forms.Form):
     """Why an operator does something to somebody else's sandbox."""
 
-    reason = forms.CharField(
-        max_length=200,
-        help_text="Its owner reads this on the sandbox's card and in its journal.",
-        widget=forms.TextInput(attrs={"class": "vTextField", "autofocus": True}),
+    reason = reason_field(
+        "Its owner reads this on the sandbox's card and in its journal.", autofocus=True
     )
 
 
-class ExtensionForm(ReasonForm):
-    """How much more time, and why."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        most = settings.SANDBOX_EXTENSION_MAX_MINUTES
-        self.fields["minutes"] = forms.IntegerField(
-            min_value=1,
-            max_value=most,
-            initial=min(60, most),
-            help_text=f"1 to {most}; never past a sandbox's longest lifetime.",
-            widget=forms.NumberInput(attrs={"class": "vIntegerField"}),
-        )
-        self.order_fields(["minutes", "reason"])
+def _always(_row: Any) -> bool:
+    return True
 
 
 @dataclass(frozen=True)
 class Question:
-    """One action: what it is called, what it asks, and what it does to one sandbox.
+    """One action: what it is called, what it asks, and what it does to one row.
 
-    `act` takes the sandbox, the operator and the form's answers; it raises a Refusal.
+    `act` takes the row, the operator and the form's answers; it raises a Refusal. `fits` says of
+    which rows' pages it is a button.
     """
 
     name: str
     title: str
     done: str
-    form: type[ReasonForm]
-    act: Callable[[Sandbox, User, dict[str, Any]], None]
+    form: type[forms.Form]
+    act: Callable[[Any, Operator, dict[str, Any]], None]
+    fits: Callable[[Any], bool] = _always
+    permission: str = "operate"
+    """`operate` for who may change such rows, `remove` for who may delete them."""
 
     def ask(
-        self, page: PortalAdmin, request: HttpRequest, rows: QuerySet[Sandbox]
+        self, page: PortalAdmin, request: HttpRequest, rows: QuerySet[Any]
     ) -> HttpResponse | None:
         """The page that asks, or once it is answered, the deed and messages on what came of it."""
-        sandboxes = list(rows.select_related("owner")[: MOST_AT_ONCE + 1])
-        if len(sandboxes) > MOST_AT_ONCE:
-            most = f"Choose at most {MOST_AT_ONCE} sandboxes at once; nothing was done."
+        chosen = list(rows[: MOST_AT_ONCE + 1])
+        if len(chosen) > MOST_AT_ONCE:
+            most = f"Choose at most {MOST_AT_ONCE} at once; nothing was done."
             page.message_user(request, most, messages.ERROR)
             return None
         form = self.form(request.POST if "answered" in request.POST else None)
         if not form.is_valid():
-            return self._page(page, request, sandboxes, form)
-        self._carry_out(page, request, sandboxes, form.cleaned_data)
+            return self._page(page, request, chosen, form)
+        self._carry_out(page, request, chosen, form.cleaned_data)
         return None
 
     def _page(
-        self, page: PortalAdmin, request: HttpRequest, sandboxes: list[Sandbox], form: ReasonForm
+        self, page: PortalAdmin, request: HttpRequest, rows: list[Any], form: forms.Form
     ) -> HttpResponse:
         context = page.admin_site.each_context(request) | {
             "title": self.title,
             "opts": page.opts,
             "media": page.media,
             "question": self,
-            "sandboxes": sandboxes,
+            "subjects": [(row.pk, *page.told(row)) for row in rows],
             "form": form,
             "action_checkbox_name": helpers.ACTION_CHECKBOX_NAME,
         }
-        return TemplateResponse(request, "admin/sandboxes/sandbox/ask.html", context)
+        return TemplateResponse(request, "admin/ask.html", context)
 
     def _carry_out(
-        self,
-        page: PortalAdmin,
-        request: HttpRequest,
-        sandboxes: list[Sandbox],
-        answers: dict[str, Any],
+        self, page: PortalAdmin, request: HttpRequest, rows: list[Any], answers: dict[str, Any]
     ) -> None:
         done = 0
-        for sandbox in sandboxes:
+        for row in rows:
+            name = page.told(row)[0]
             try:
-                self.act(sandbox, cast("User", request.user), answers)
+                self._do(operator(request), row, answers)
             except Refusal as refusal:
-                page.message_user(request, f"{sandbox.public_id}: {refusal}", messages.WARNING)
+                page.message_user(request, f"{name}: {refusal}", messages.WARNING)
             else:
                 done += 1
-                page.log_change(request, sandbox, f"{self.title}: {answers['reason']}")
         if done:
-            count = f"{done} sandbox{'es' if done > 1 else ''} {self.done}."
-            page.message_user(request, count, messages.SUCCESS)
+            what = page.opts.verbose_name if done == 1 else page.opts.verbose_name_plural
+            page.message_user(request, f"{done} {what} {self.done}.", messages.SUCCESS)
+
+    @transaction.atomic
+    def _do(self, by: Operator, row: Any, answers: dict[str, Any]) -> None:
+        more = {name: ["", str(value)] for name, value in answers.items() if name in self.kept}
+        # First, for it may be gone afterwards; a refusal takes the entry back.
+        audit.note(by, self.name, row, answers["reason"], more)
+        self.act(row, by, answers)
+
+    @property
+    def kept(self) -> set[str]:
+        """The answers that the audit keeps besides the reason: all but what is typed unseen."""
+        fields = self.form.base_fields.items()
+        unseen = {name for name, one in fields if isinstance(one.widget, forms.PasswordInput)}
+        return set(self.form.base_fields) - unseen - {"reason"}

@@ -7,18 +7,20 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.admin.options import IS_POPUP_VAR
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from sandboxes.admin.asking import Question
+from sandboxes.admin.reasons import Reasoned
+
 if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[Any]
     TabularInline = admin.TabularInline[Any, Any]
     Pages = Paginator[Any]
 else:
-    ModelAdmin = admin.ModelAdmin
     TabularInline = admin.TabularInline
     Pages = Paginator
 
@@ -71,8 +73,12 @@ class PortalList(ChangeList):
             self.full_result_count = self.result_count
 
 
-class PortalAdmin(ModelAdmin):
-    """Lists that stay quick with many rows, and a permission for the actions on them."""
+class PortalAdmin(Reasoned):
+    """Lists that stay quick with many rows; actions and forms that ask why."""
+
+    questions: tuple[Question, ...] = ()
+    """What operators may do to its rows, to many from the list and to one from its page."""
+    change_form_template = "admin/row.html"
 
     paginator = FirstPages
     show_full_result_count = False
@@ -85,10 +91,36 @@ class PortalAdmin(ModelAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
         return PortalList
 
-    def has_operate_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may carry out this page's actions; editing by hand nobody may."""
-        name = f"{self.opts.app_label}.change_{self.opts.model_name}"
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Questions alone: what Django brings along asks for no reason."""
+        if IS_POPUP_VAR in request.GET:
+            return {}
+        return {
+            question.name: (question.ask, question.name, f"{question.title}…")
+            for question in self.questions
+            if self.may(request, question)
+        }
+
+    def may(self, request: HttpRequest, question: Question) -> bool:
+        """Whether the user may answer this question."""
+        verb = {"operate": "change", "remove": "delete"}[question.permission]
+        name = f"{self.opts.app_label}.{verb}_{self.opts.model_name}"
         return request.user.is_active and request.user.has_perm(name)
+
+    def told(self, row: Any) -> tuple[str, str]:
+        """What a row is called where a question is asked about it, and more about it."""
+        return str(row), ""
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        if row := kwargs.get("obj"):
+            context["questions"] = [
+                question
+                for question in self.questions
+                if question.fits(row) and self.may(request, question)
+            ]
+        return super().render_change_form(request, context, *args, **kwargs)
 
 
 def preformatted(text: str) -> SafeString:

@@ -18,14 +18,22 @@ from sandboxes.models import Pool, Sandbox, State
 
 @admin.register(Pool)
 class PoolAdmin(PortalAdmin):
-    list_display = ("blueprint", "wanted", "ready", "being_made", "paused", "trouble")
+    list_display = (
+        "blueprint",
+        "switched_off",
+        "wanted",
+        "ready",
+        "being_made",
+        "paused",
+        "trouble",
+    )
     ordering = ("blueprint",)
     readonly_fields = ("blueprint", "ready", "being_made", "trouble")
     fieldsets: ClassVar = [
         (
             None,
             {
-                "fields": ("blueprint", "size", "max_age_minutes", "paused"),
+                "fields": ("blueprint", "switched_off", "size", "max_age_minutes", "paused"),
                 "description": "Sandboxes that are made before anybody asks for them. They give "
                 "way to people where memory or subnets are short.",
             },
@@ -42,9 +50,6 @@ class PoolAdmin(PortalAdmin):
         )
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 - Django's signature
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         return False
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:

@@ -1,21 +1,20 @@
-"""Sandboxes and their journal, to look at; the two things that operators do to them."""
+"""Sandboxes and their journal, to look at; what operators do to them is in `deeds`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.formats import localize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 
-from sandboxes import actions, presentation
-from sandboxes.admin.asking import ExtensionForm, Question, ReasonForm
+from sandboxes import audit, presentation
 from sandboxes.admin.base import (
     NOTHING,
     LookOnly,
@@ -24,27 +23,9 @@ from sandboxes.admin.base import (
     pairs,
     preformatted,
 )
+from sandboxes.admin.deeds import QUESTIONS
 from sandboxes.admin.finding import BlueprintFilter, found_events, found_sandboxes
-from sandboxes.errors import Conflict
-from sandboxes.models import Event, Extension, Sandbox, Site, State
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User
-
-
-def _destroy(sandbox: Sandbox, operator: User, answers: dict[str, Any]) -> None:
-    if not sandbox.is_standing:
-        raise Conflict(f"It is {sandbox.state} already; nothing was done.")
-    actions.destroy(sandbox, operator, answers["reason"])
-
-
-def _extend(sandbox: Sandbox, operator: User, answers: dict[str, Any]) -> None:
-    actions.extend(sandbox, answers["minutes"], operator, answers["reason"])
-
-
-DESTROY = Question("destroy", "Destroy", "will be destroyed", ReasonForm, _destroy)
-EXTEND = Question("extend", "Extend", "extended", ExtensionForm, _extend)
-
+from sandboxes.models import Event, Extension, Sandbox, Site
 
 WHAT = ("public_id", "name", "owner", "blueprint", "state", "ending")
 ABOUT = {
@@ -108,8 +89,7 @@ class SandboxAdmin(LookOnly, PortalAdmin):
     search_fields = ("public_id", "name", "owner__email")
     search_help_text = "Id, name, or its owner's e-mail address"
     ordering = ("-created_at", "-id")
-    actions = ("destroy", "extend")
-    change_form_template = "admin/sandboxes/sandbox/change_form.html"
+    questions = QUESTIONS
     inlines = (ExtensionInline, EventInline)
 
     def get_search_results(
@@ -127,26 +107,9 @@ class SandboxAdmin(LookOnly, PortalAdmin):
         rest = [(title, {"fields": fields}) for title, fields in ABOUT.items()]
         return [(None, {"fields": asked}), *rest]
 
-    @admin.action(description="Destroy…", permissions=["operate"])
-    def destroy(self, request: HttpRequest, rows: QuerySet[Sandbox]) -> HttpResponse | None:
-        return DESTROY.ask(self, request, rows)
-
-    @admin.action(description="Extend…", permissions=["operate"])
-    def extend(self, request: HttpRequest, rows: QuerySet[Sandbox]) -> HttpResponse | None:
-        return EXTEND.ask(self, request, rows)
-
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        row: Sandbox | None = kwargs.get("obj")
-        if row and self.has_operate_permission(request):
-            running = row.state == State.RUNNING
-            context["questions"] = [
-                question
-                for question, fits in ((DESTROY, row.is_standing), (EXTEND, running))
-                if fits
-            ]
-        return super().render_change_form(request, context, *args, **kwargs)
+    def told(self, row: Sandbox) -> tuple[str, str]:
+        whose = audit.called(row.owner) or "no owner"
+        return row.public_id, f"{row.name}, {whose}, {row.state}".removeprefix(", ")
 
     @admin.display(description="sandbox", ordering="public_id")
     def called(self, row: Sandbox) -> SafeString:

@@ -2,26 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from django import forms
 from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
-from sandboxes import presentation
+from sandboxes import clock, presentation, sweeping, tasks
+from sandboxes.admin.asking import Question, ReasonForm
 from sandboxes.admin.base import PortalAdmin
+from sandboxes.audit import Operator
 from sandboxes.models import Site
+
+if TYPE_CHECKING:
+    ModelForm = forms.ModelForm[Site]
+else:
+    ModelForm = forms.ModelForm
+
+
+class MaintenanceForm(ModelForm):
+    """Until when nobody new gets in, and what everybody is told."""
+
+    def clean_drained_until(self) -> datetime | None:
+        until: datetime | None = self.cleaned_data["drained_until"]
+        if until and "drained_until" in self.changed_data and until <= clock.now():
+            raise ValidationError("That is over already; leave it empty to end maintenance.")
+        return until
+
+
+def _sweep(_site: Site, _by: Operator, _answers: dict[str, Any]) -> None:
+    tasks.enqueue(sweeping.sweep)
+
+
+SWEEP = Question("sweep", "Sweep now", "will be swept by a worker", ReasonForm, _sweep)
 
 
 @admin.register(Site)
 class SiteAdmin(PortalAdmin):
+    form = MaintenanceForm
+    questions = (SWEEP,)
     readonly_fields = ("reaped_at", "reaper_error", "engine", "isolation", "hard_disk_limit")
     fieldsets: ClassVar = [
         (
             "Maintenance",
             {
                 "fields": ("drained_until", "drain_message"),
-                "description": "Until then nobody can launch; what runs goes on running.",
+                "description": "Until then nobody can launch, and everybody reads the text; "
+                "what runs goes on running. It lifts itself.",
             },
         ),
         ("As the reaper found it", {"fields": readonly_fields}),
@@ -36,9 +66,12 @@ class SiteAdmin(PortalAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 - Django's signature
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
-        return False
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:  # noqa: ARG002
+        """Leaves alone what a sweep writes at the same time."""
+        obj.save(update_fields=["drained_until", "drain_message"])
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:  # noqa: ARG002
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """There is one row, so the list is that row."""
+        if request.method == "POST":
+            return super().changelist_view(request, extra_context)
         return redirect("admin:sandboxes_site_change", Site.current().pk)

@@ -56,7 +56,7 @@ def _wait(refusal: LimitReached | Unavailable | None) -> dict[str, Any]:
 @router.get("/blueprints", auth=READ, response=answers(200, schemas.BlueprintList))
 def list_blueprints(request: ApiRequest) -> schemas.BlueprintList:  # noqa: ARG001
     """What sandboxes can be made of."""
-    known = blueprints.available().values()
+    known, offered = blueprints.available().values(), actions.offered()
     return schemas.BlueprintList(
         data=[
             schemas.Blueprint(
@@ -65,7 +65,7 @@ def list_blueprints(request: ApiRequest) -> schemas.BlueprintList:  # noqa: ARG0
                 description=blueprint.description,
                 seed=dict(blueprint.seed),
                 default=blueprint.name == settings.SANDBOX_DEFAULT_BLUEPRINT,
-                can_launch=blueprint.runs_on(settings.SANDBOX_RUNTIME),
+                can_launch=blueprint.name in offered,
             )
             for blueprint in known
         ]

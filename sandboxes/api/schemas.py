@@ -192,7 +192,9 @@ class Blueprint(Schema):
     description: str
     seed: dict[str, int]
     default: bool
-    can_launch: bool = Field(description="False when it can't run on what runs sandboxes here.")
+    can_launch: bool = Field(
+        description="False when it can't run here, or an operator has switched it off."
+    )
 
 
 class BlueprintList(Schema):

@@ -4,10 +4,11 @@
 """
 
 from sandboxes.models.access import ApiToken, IdempotencyKey, Scope
+from sandboxes.models.audit import AppendOnly, AuditEntry
 from sandboxes.models.journal import Event, Extension, UsageSample
 from sandboxes.models.pool import Pool
 from sandboxes.models.sandbox import Sandbox
-from sandboxes.models.site import ENGINE_AWAY, LimitOverride, Site
+from sandboxes.models.site import ENGINE_AWAY, LimitOverride, Site, SiteSettings
 from sandboxes.models.states import (
     ACTIVE,
     ENDED,
@@ -18,6 +19,7 @@ from sandboxes.models.states import (
     Funding,
     State,
 )
+from sandboxes.models.tally import Tally
 
 __all__ = [
     "ACTIVE",
@@ -27,6 +29,8 @@ __all__ = [
     "LIVE",
     "STANDING",
     "ApiToken",
+    "AppendOnly",
+    "AuditEntry",
     "EndReason",
     "Event",
     "Extension",
@@ -37,6 +41,8 @@ __all__ = [
     "Sandbox",
     "Scope",
     "Site",
+    "SiteSettings",
     "State",
+    "Tally",
     "UsageSample",
 ]

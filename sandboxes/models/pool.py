@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import ClassVar
 
-from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
+
+from sandboxes.models.tuning import settings
 
 A_DAY_MINUTES = 24 * 60
 """The dates in a seed are as of the day it was put in, so nothing may wait for longer."""
@@ -34,6 +35,9 @@ class Pool(models.Model):
     paused = models.BooleanField(
         default=False, help_text="Hand out what is ready, and make no new ones."
     )
+    switched_off = models.BooleanField(
+        default=False, help_text="Nobody can launch one, and none is kept ready."
+    )
     version = models.CharField(max_length=32, blank=True, editable=False)
     """What a sandbox would be made of now, as a sweep saw it last; empty: nothing can be made."""
     failures = models.PositiveSmallIntegerField(default=0, editable=False)
@@ -55,6 +59,8 @@ class Pool(models.Model):
     @property
     def wanted(self) -> int:
         """How many it should hold."""
+        if self.switched_off:
+            return 0
         if self.size is not None:
             return self.size
         is_default = self.blueprint == settings.SANDBOX_DEFAULT_BLUEPRINT

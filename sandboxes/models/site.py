@@ -20,10 +20,26 @@ class LimitOverrideQuerySet(models.QuerySet["LimitOverride"]):
 
 
 class LimitOverride(models.Model):
-    """Limits for one user in place of the site's, until it expires; empty fields change nothing."""
+    """Limits for one user or one group in place of the site's, until it expires.
+
+    Empty fields change nothing. A user's own win over those of groups, and of several groups the
+    largest.
+    """
 
     user = models.OneToOneField(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="limit_override"
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="limit_override",
+    )
+    group = models.OneToOneField(
+        "auth.Group",
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="limit_override",
+        help_text="In place of a user: for everybody in it.",
     )
     max_active = models.PositiveSmallIntegerField(null=True, blank=True)
     ttl_max_minutes = models.PositiveSmallIntegerField(
@@ -37,8 +53,18 @@ class LimitOverride(models.Model):
 
     objects = LimitOverrideQuerySet.as_manager()
 
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(user__isnull=False, group__isnull=True)
+                | Q(user__isnull=True, group__isnull=False),
+                name="limits_are_of_one_user_or_of_one_group",
+                violation_error_message="Choose a user or a group, and not both.",
+            )
+        ]
+
     def __str__(self) -> str:
-        return f"limits of {self.user}"
+        return f"limits of {self.user or self.group}"
 
 
 class Site(models.Model):
@@ -46,12 +72,25 @@ class Site(models.Model):
 
     drained_until = models.DateTimeField(null=True, blank=True)
     drain_message = models.CharField(max_length=300, blank=True)
+    tuned = models.JSONField(default=dict, blank=True)
+    """Settings that operators chose in place of the environment's (`sandboxes.models.tuning`)."""
     reaped_at = models.DateTimeField(null=True, editable=False)
     """When a sweep last ended; its heartbeat."""
     reaper_error = models.CharField(max_length=300, blank=True, editable=False)
+    sweep_seconds = models.FloatField(null=True, editable=False)
+    """How long that sweep took."""
+    orphans = models.JSONField(default=list, editable=False)
+    """What nobody needs and that sweep left on the engine: ids, the first few."""
+    tallied_event = models.BigIntegerField(default=0, editable=False)
+    """The last event that `sandboxes.tallies` has counted."""
     hard_disk_limit = models.BooleanField(null=True, editable=False)
     """Whether the engine enforces the disk limit; None until a sweep has asked it."""
     engine = models.CharField(max_length=60, blank=True, editable=False)
+    memory_mb = models.PositiveIntegerField(null=True, editable=False)
+    """Of the engine's machine, as are the next; None where it can't be told."""
+    disk_total_mb = models.PositiveIntegerField(null=True, editable=False)
+    disk_free_mb = models.PositiveIntegerField(null=True, editable=False)
+    subnets_taken = models.PositiveIntegerField(null=True, editable=False)
 
     class Meta:
         verbose_name_plural = "site"
@@ -74,3 +113,11 @@ class Site(models.Model):
     def locked(cls) -> Site:
         """The row, locked until the transaction ends: whoever counts places is alone."""
         return cls.objects.select_for_update().get_or_create(pk=1)[0]
+
+
+class SiteSettings(Site):
+    """The same row, as the admin's page of run-time settings."""
+
+    class Meta:
+        proxy = True
+        verbose_name = verbose_name_plural = "settings"

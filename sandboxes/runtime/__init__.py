@@ -45,6 +45,8 @@ __all__ = [
     "get_runtime",
 ]
 
+from sandboxes.runtime.space import Space
+
 
 class RuntimeFailure(Exception):
     """A runtime could not do what it was asked; the message is fit for the owner's eyes."""
@@ -114,17 +116,15 @@ class SandboxFacts:
     created_at: datetime
     """Of the oldest engine object that bears the sandbox's label (UTC)."""
     traffic_bytes: int | None = None
-    """Bytes sent to callers of its published ports so far; None: not measurable now.
-
-    Counted from nothing again after a restart of the engine."""
+    """Bytes sent to callers of its published ports so far, anew after a restart of the engine;
+    None: not measurable now."""
     disk_mb: float | None = None
     """What it has written so far, in MB; None: not measured in this observation."""
 
     @property
     def alive(self) -> bool:
-        return bool(self.services) and all(
-            s.state is ServiceState.RUNNING for s in self.services.values()
-        )
+        states = {service.state for service in self.services.values()}
+        return states == {ServiceState.RUNNING}
 
 
 @dataclass(frozen=True)
@@ -150,6 +150,7 @@ class Abilities:
     """True: the engine refuses writes over the limit. False: measured, and ended when over."""
     memory_mb: int
     """Memory of the machine that runs the sandboxes, in MB."""
+    space: Space = field(default_factory=Space)
 
 
 Report = Callable[[str], None]
@@ -172,8 +173,7 @@ class Runtime(Protocol):
         """All sandboxes of this instance that the engine holds any object of, by id.
 
         Makes a number of engine calls that does not grow with the sandboxes. `sizes` also measures
-        `disk_mb`, which takes the engine longer. Raises EngineUnreachable.
-        """
+        `disk_mb`, which takes the engine longer. Raises EngineUnreachable."""
         ...
 
     def destroy(self, sandbox_id: str) -> None:

@@ -35,6 +35,7 @@ from sandboxes.runtime import (
     ServiceState,
     Usage,
 )
+from sandboxes.runtime.space import Space
 
 HOST = "127.0.0.1"
 FIRST_PORT = 49152
@@ -60,6 +61,7 @@ class MemoryRuntime:
         self.unreachable = False
         self.slow_seconds = 0.0
         self.hard_disk_limit = False
+        self.disk_free_mb = 60_000
         self.missing: set[str] = set()
         """Images that are not there."""
         self.builds = Counter[str]()
@@ -79,7 +81,6 @@ class MemoryRuntime:
         return cls()
 
     def create(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:
-        """As the contract has it; whether `timeout` is kept depends on `slow_seconds`."""
         with self._call("create"):
             if missing := self.missing.intersection(s.image for s in spec.services):
                 raise ImageMissing(f"The engine has no such image: {missing.pop()}.")
@@ -140,7 +141,8 @@ class MemoryRuntime:
 
     def abilities(self) -> Abilities:
         with self._call("abilities"):
-            return Abilities("memory", "1", False, self.hard_disk_limit, memory_mb=16 * 1024)
+            space = Space(100_000, self.disk_free_mb, len(self._kept))
+            return Abilities("memory", "1", False, self.hard_disk_limit, 16 * 1024, space)
 
     def images(self, names: Sequence[str]) -> dict[str, str]:
         with self._call("images"):
@@ -238,10 +240,9 @@ class MemoryRuntime:
         )
 
     def _service(self, sandbox_id: str, service: str) -> ServiceFacts:
-        kept = self._kept.get(sandbox_id)
-        if kept is None or service not in kept.services:
-            raise NoSuchService(f"The sandbox has no service {service}, or not any more.")
-        return kept.services[service]
+        if (kept := self._kept.get(sandbox_id)) and service in kept.services:
+            return kept.services[service]
+        raise NoSuchService(f"The sandbox has no service {service}, or not any more.")
 
     def _end(self, sandbox_id: str, service: str, end: ServiceFacts) -> None:
         self._service(sandbox_id, service)

@@ -9,10 +9,9 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from django.conf import settings
-
 from sandboxes import clock, presentation
 from sandboxes.models import Sandbox, Site, State
+from sandboxes.models.tuning import settings
 
 EXTENSION_CHOICES = (30, 60, 120)
 BUSY_POLL_SECONDS = 1

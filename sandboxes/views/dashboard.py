@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
 from django_htmx.http import reswap
 
-from sandboxes import actions, blueprints, clock, limits, presentation
+from sandboxes import actions, clock, limits, presentation
 from sandboxes.errors import Invalid, KeyReused, LimitReached, Refusal
 from sandboxes.forms import LaunchForm
 from sandboxes.models import Sandbox, Site
@@ -122,12 +122,13 @@ class Overview:
 def _context(request: Request, form: LaunchForm | None = None) -> dict[str, object]:
     overview = Overview(request.user)
     notices = messages.get_messages(request)
+    form = form or LaunchForm(request.user, own=overview.limits)
     prefetch_related_objects(overview.live, "extensions")
     live = cards(overview.live, notices, overview.site)
     return {
         "overview": overview,
-        "blueprints": blueprints.available(),
-        "form": form or LaunchForm(request.user, own=overview.limits),
+        "blueprints": form.offered,
+        "form": form,
         "live": live,
         "waits": any(card.waits for card in live),
         "ended": cards(overview.ended, notices, overview.site),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from random import Random
 from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from sandboxes import actions, clock, lifecycle
-from sandboxes.models import Funding, Sandbox, Site, State
+from sandboxes import actions, clock, lifecycle, tallies
+from sandboxes.models import Funding, Sandbox, Site, State, Tally
 from sandboxes.runtime import EngineUnreachable
-from tests.acting import again, launch, request
+from tests.acting import again, launch, request, sweep
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -104,6 +105,26 @@ def leaving(alice: User, runtime: MemoryRuntime) -> Sandbox:
     actions.destroy(sandbox, alice)
     assert again(sandbox).state == State.DESTROYING
     return again(sandbox)
+
+
+def busy_week(alice: User, runtime: MemoryRuntime) -> None:
+    """What operators see after it: launches, a few that failed, and a removal that does."""
+    now, dice = tallies.slot_of(clock.now()), Random(7)
+    for slot in (now - n * 3 * tallies.SLOT for n in range(7 * 96)):
+        for start, result, most in (
+            ("warm", "ready", 4),
+            ("cold", "ready", 2),
+            ("cold", "failed", 0.55),
+        ):
+            total = tallies.Sum()
+            for _ in range(round(dice.uniform(0, most))):
+                total.add(0 if start == "warm" else dice.uniform(0.8, 2.4))
+            counted = {"count": total.count, "seconds": total.seconds, "buckets": total.buckets}
+            if total.count:
+                Tally.objects.create(slot=slot, act="launch", start=start, result=result, **counted)
+    launch(alice, name="webhook-spike")
+    leaving(alice, runtime)
+    sweep()
 
 
 SCENES: dict[str, Callable[[User, MemoryRuntime], Sandbox | None]] = {

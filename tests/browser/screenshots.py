@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from playwright.sync_api import Browser, Page
 from pytest_django.live_server_helper import LiveServer
 
 from tests.browser.conftest import sign_in
-from tests.browser.scenes import SCENES
+from tests.browser.scenes import SCENES, busy_week
+from tests.conftest import PASSWORD
 from tests.friendbots import Friendbot, bot
 
 if TYPE_CHECKING:
@@ -108,6 +110,21 @@ def test_tokens(page: Page, look: tuple[str, str], alice: User) -> None:
     page.get_by_label("Name").fill("ci-pipeline")
     page.get_by_role("button", name="Create token").click()
     keep(page, "tokens", look)
+
+
+def test_console(page: Page, look: tuple[str, str], alice: User, runtime: MemoryRuntime) -> None:
+    olga = get_user_model().objects.create_superuser("olga", "olga@example.com", PASSWORD)
+    busy_week(alice, runtime)
+    sign_in(page, olga)
+    page.goto("/admin/")
+    keep(page, "console", look)
+    page.get_by_role("button", name="Remove again now…").click()
+    keep(page, "console-reason", look)
+    page.get_by_label("Reason").fill("The volume is free again.")
+    page.get_by_role("button", name="Remove again now").click()
+    for name in ("sitesettings", "auditentry"):
+        page.goto(f"/admin/sandboxes/{name}/")
+        keep(page, f"console-{name}", look)
 
 
 @pytest.mark.parametrize("name", ["login", "signup", "password/reset"])

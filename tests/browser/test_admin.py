@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
-from sandboxes import actions, tokens
+from sandboxes import actions, clock, tokens
+from sandboxes.errors import Unavailable
 from sandboxes.models import LimitOverride, Sandbox, State
+from sandboxes.runtime import EngineRefused
 from tests.acting import again, expire, launch, request, sweep
 from tests.browser.conftest import sign_in
 from tests.conftest import PASSWORD
@@ -59,6 +62,11 @@ def test_no_page_of_the_admin_complains(desk: Page, alice: User, runtime) -> Non
         "overrides": "/admin/sandboxes/limitoverride/",
         "override": f"/admin/sandboxes/limitoverride/{override.pk}/change/",
         "site": "/admin/sandboxes/site/",
+        "settings": "/admin/sandboxes/sitesettings/",
+        "pools": "/admin/sandboxes/pool/",
+        "audit": "/admin/sandboxes/auditentry/",
+        "groups": "/admin/auth/group/",
+        "group-add": "/admin/auth/group/add/",
         "users": "/admin/auth/user/",
         "user": f"/admin/auth/user/{alice.pk}/change/",
     }.items():
@@ -66,6 +74,50 @@ def test_no_page_of_the_admin_complains(desk: Page, alice: User, runtime) -> Non
         assert answer
         assert answer.status == 200, path
         look(desk, name)
+
+
+def test_who_is_on_call_mends_from_the_first_page(desk: Page, alice: User, runtime) -> None:
+    sandbox, running = launch(alice, name="Checkout"), launch(alice)
+    runtime.plant("sbx_orphan", clock.now() - timedelta(hours=1))
+    for _ in range(2):
+        runtime.fail_next("destroy", EngineRefused("Its volume is busy."))
+    actions.destroy(sandbox, alice)
+    sweep()
+    desk.goto("/admin/")
+    desk.get_by_text("1 sandbox could not be removed: Its volume is busy.").wait_for()
+    look(desk, "overview")
+    for button, done in (
+        ("Remove again now…", "1 sandbox will be removed again."),
+        ("Sweep now…", "1 site will be swept by a worker."),
+    ):
+        desk.goto("/admin/")
+        desk.get_by_role("button", name=button).click()
+        expect(desk.get_by_label("Reason")).to_be_focused()
+        desk.keyboard.type("On call.")
+        desk.get_by_role("button", name=button.removesuffix("…")).click()
+        desk.get_by_text(done).wait_for()
+
+    desk.goto("/admin/")
+    desk.get_by_text("Nothing needs attention.").wait_for()
+    assert again(sandbox).state == State.DESTROYED
+    assert set(runtime.observe()) == {running.public_id}
+
+
+def test_maintenance_begins_on_its_page_and_everybody_reads_of_it(
+    desk: Page, alice: User, runtime
+) -> None:
+    desk.goto("/admin/sandboxes/site/")
+    tomorrow = clock.now() + timedelta(days=1)
+    desk.locator("#id_drained_until_0").fill(f"{tomorrow:%Y-%m-%d}")
+    desk.locator("#id_drained_until_1").fill("12:00:00")
+    desk.get_by_label("Drain message").fill("New disks.")
+    desk.get_by_label("Reason").fill("The disks are full.")
+    desk.get_by_role("button", name="Save", exact=True).click()
+    desk.get_by_text("was changed successfully").wait_for()
+    desk.goto("/")
+
+    desk.get_by_text("New disks.").wait_for()
+    assert isinstance(actions.refusal_to_launch(alice), Unavailable)
 
 
 def test_an_operator_extends_a_sandbox_from_its_page(desk: Page, alice: User, runtime) -> None:
@@ -110,7 +162,7 @@ def test_going_back_destroys_nothing(desk: Page, alice: User, runtime) -> None:
 
 def test_an_override_is_made_for_a_user_that_is_found_by_typing(desk: Page, alice: User) -> None:
     desk.goto("/admin/sandboxes/limitoverride/add/")
-    desk.locator(".select2-selection").click()
+    desk.locator(".field-user .select2-selection").click()
     desk.locator(".select2-search__field").fill("alice")
     desk.locator(".select2-results__option", has_text="alice").click()
     desk.get_by_label("Max active").fill("6")

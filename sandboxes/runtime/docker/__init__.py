@@ -30,6 +30,7 @@ from sandboxes.runtime.docker.network import Networks
 from sandboxes.runtime.docker.observation import Observer
 from sandboxes.runtime.docker.readiness import STEP, Timer, Watch
 from sandboxes.runtime.docker.removal import Remover
+from sandboxes.runtime.space import Space
 
 __all__ = ["DockerRuntime"]
 
@@ -59,7 +60,7 @@ class DockerRuntime:
         # A caller from elsewhere is answered through the default gateway; one on the engine's host
         # is not, so services that only it can reach need none.
         dead_end = ipaddress.ip_address(bind_address).is_loopback
-        networks = Networks(engine, names, subnets, dead_end)
+        self._networks = networks = Networks(engine, names, subnets, dead_end)
         self._launcher = Launcher(engine, names, networks, clothes, self._disk)
         self._observer = Observer(engine, names, public_host or bind_address)
         self._watch = Watch(self._observer, probe_host(bind_address, engine_url))
@@ -117,6 +118,7 @@ class DockerRuntime:
             isolated=True,
             hard_disk_limit=self._disk.works(),
             memory_mb=info["MemTotal"] // MB,
+            space=Space(*self._disk.space(info), self._networks.taken()),
         )
 
     def images(self, names: Sequence[str]) -> dict[str, str]:

@@ -44,6 +44,12 @@ class Networks:
             "try again when a sandbox has ended."
         )
 
+    def taken(self) -> int:
+        """How many of our subnets are in use, by anybody's network. Raises EngineUnreachable."""
+        with self.engine.asked("list the networks") as client:
+            present = client.networks()
+        return len({number for used in in_use(present) for number in self._numbers(used)})
+
     def _candidates(self, sandbox_id: str) -> Iterator[IPv4Network]:
         """A place that differs from sandbox to sandbox; from there on, those that no network has.
 

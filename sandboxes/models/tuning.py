@@ -1,0 +1,79 @@
+"""The settings in force: what operators chose in the admin, else what the environment says.
+
+Whoever reads a setting that operators may change imports `settings` from here instead of from
+Django; it reads from memory alone. Requests, tasks and sweeps call `refresh` first, which asks the
+database once in a few seconds, so a change reaches every process within those.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+from django.conf import settings as environment
+from django.db import DatabaseError
+
+from sandboxes.models.site import Site
+
+FRESH_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Tunable:
+    """One setting that may change at run time: its type, and what it means."""
+
+    kind: type[int | float | bool]
+    meaning: str
+
+
+TUNABLE = {
+    "SANDBOX_TTL_MINUTES": Tunable(int, "lifetime when none is chosen"),
+    "SANDBOX_TTL_MIN_MINUTES": Tunable(int, "shortest lifetime that may be chosen"),
+    "SANDBOX_TTL_MAX_MINUTES": Tunable(int, "longest lifetime that may be chosen"),
+    "SANDBOX_EXTENSION_MAX_MINUTES": Tunable(int, "longest extension"),
+    "SANDBOX_HARD_CAP_MINUTES": Tunable(int, "no sandbox lives longer"),
+    "SANDBOX_IDLE_MINUTES": Tunable(int, "without traffic for so long, a new sandbox ends"),
+    "SANDBOX_WARNING_MINUTES": Tunable(int, "owners are warned so long before"),
+    "SANDBOX_MAX_PER_USER": Tunable(int, "active sandboxes of one user"),
+    "SANDBOX_MAX_SITE": Tunable(int, "of the whole portal; 0: what memory and subnets carry"),
+    "SANDBOX_MEMORY_OVERCOMMIT": Tunable(float, "how often memory is promised"),
+    "SANDBOX_LAUNCHES_AT_ONCE": Tunable(int, "so many are made at the same time"),
+    "SANDBOX_POOL_SIZE": Tunable(int, "of the default blueprint, kept ready"),
+    "SANDBOX_POOL_MAX_AGE_MINUTES": Tunable(int, "one that waited for so long is made anew"),
+    "SANDBOX_REAPER_MAX_ENDINGS": Tunable(int, "ended by the clock in one sweep; 0: no bound"),
+    "SANDBOX_ORPHAN_GRACE_SECONDS": Tunable(int, "what nobody needs is removed when older"),
+    "SANDBOX_RETENTION_DAYS": Tunable(int, "how long ended sandboxes are remembered"),
+    "ACCOUNT_SIGNUP_OPEN": Tunable(bool, "whether people may sign up by themselves"),
+}
+
+
+class Settings:
+    """Every setting by its name, as an attribute."""
+
+    def __init__(self) -> None:
+        self._chosen: dict[str, Any] = {}
+        self._read_at = -inf
+
+    def __getattr__(self, name: str) -> Any:
+        return self._chosen[name] if name in self._chosen else getattr(environment, name)
+
+    def refresh(self) -> None:
+        """Read what operators chose, unless that was done just now."""
+        if time.monotonic() - self._read_at < FRESH_SECONDS:
+            return
+        try:
+            site = Site.objects.filter(pk=1).only("tuned").first()
+        except DatabaseError:
+            return  # What was known stays in force.
+        chosen = site.tuned if site else {}
+        self._chosen = {name: value for name, value in chosen.items() if name in TUNABLE}
+        self._read_at = time.monotonic()
+
+    def forget(self) -> None:
+        """Have the next `refresh` ask the database; until then the environment holds."""
+        self._chosen, self._read_at = {}, -inf
+
+
+settings = Settings()

@@ -1,0 +1,29 @@
+"""What is left on the machine that runs the sandboxes."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+MB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Space:
+    """Of what an operator has to know before it runs out; None where it can't be told."""
+
+    disk_total_mb: int | None = None
+    disk_free_mb: int | None = None
+    """Of the file system that holds the sandboxes."""
+    subnets_taken: int | None = None
+    """How many /28 of `SANDBOX_SUBNETS` are in use, by whomever."""
+
+
+def disk_space(folder: str | Path) -> tuple[int | None, int | None]:
+    """MB in all and free on the file system of the folder; None where that can't be told."""
+    try:
+        found = shutil.disk_usage(folder)
+    except OSError:
+        return None, None
+    return found.total // MB, found.free // MB
