@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('sandboxes', '0011_console'),
+        ('sandboxes', '0005_console'),
     ]
 
     operations = [
