@@ -21,7 +21,7 @@ from django.test import Client  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 
 from sandboxes import tokens  # noqa: E402
-from sandboxes.models import Event, Site
+from sandboxes.models import Event, Site  # noqa: E402
 from sandboxes.reaper import Sweep  # noqa: E402
 
 
