@@ -35,6 +35,7 @@ from sandboxes.runtime import (
     ServiceState,
     Usage,
 )
+from sandboxes.runtime.readiness import must_run
 from sandboxes.runtime.space import Space
 
 HOST = "127.0.0.1"
@@ -221,13 +222,7 @@ class MemoryRuntime:
 
     def _ready(self, spec: SandboxSpec, kept: Kept) -> SandboxFacts:
         for name, service in kept.services.items():
-            if service.state is not ServiceState.RUNNING:
-                raise NotReady(
-                    f"The service {name} stopped with exit code {service.exit_code} "
-                    "before the sandbox was ready.",
-                    service=name,
-                    exit_code=service.exit_code,
-                )
+            must_run(name, service)
         return self._facts(spec.id, kept, sizes=False)
 
     def _facts(self, sandbox_id: str, kept: Kept, sizes: bool) -> SandboxFacts:

@@ -10,16 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from sandboxes.runtime import (
-    NotReady,
-    ReadyCheck,
-    Report,
-    SandboxFacts,
-    SandboxSpec,
-    ServiceFacts,
-    ServiceState,
-)
+from sandboxes.runtime import ReadyCheck, Report, SandboxFacts, SandboxSpec, ServiceFacts
 from sandboxes.runtime.docker.observation import Observer
+from sandboxes.runtime.readiness import must_run, too_late
 
 STEP = "ready"
 SHORTEST_PAUSE_SECONDS = 0.005
@@ -90,7 +83,7 @@ class Watch:
         self, spec: SandboxSpec, check: ReadyCheck, report: Report, timer: Timer
     ) -> None:
         if timer.up:
-            raise _too_late(check, timer.seconds)
+            raise too_late(check, timer.seconds)
         if timer.every(REPORT_EVERY_SECONDS, "report"):
             report(STEP)
         if timer.every(LOOK_EVERY_SECONDS, "look"):
@@ -135,24 +128,4 @@ def _has_answered(connection: socket.socket, meanwhile: Meanwhile) -> bool:
 
 def _must_run(spec: SandboxSpec, services: Mapping[str, ServiceFacts]) -> None:
     for service in spec.services:
-        _must_be_up(service.name, services.get(service.name))
-
-
-def _must_be_up(name: str, service: ServiceFacts | None) -> None:
-    if service is None:
-        raise NotReady(f"The service {name} disappeared while it was started.", service=name)
-    if service.state is ServiceState.RUNNING:
-        return
-    how = "ran out of memory" if service.out_of_memory else f"stopped ({service.exit_code})"
-    if not service.out_of_memory and service.exit_code is not None:
-        how = f"stopped with exit code {service.exit_code}"
-    message = f"The service {name} {how} before the sandbox was ready."
-    raise NotReady(message, service=name, exit_code=service.exit_code)
-
-
-def _too_late(check: ReadyCheck, seconds: float) -> NotReady:
-    return NotReady(
-        f"The service {check.service} did not answer GET {check.path} with 200 "
-        f"within {seconds:g} seconds.",
-        service=check.service,
-    )
+        must_run(service.name, services.get(service.name))

@@ -16,12 +16,9 @@ from pathlib import Path
 from sandboxes.runtime import (
     EngineRefused,
     NotReady,
-    ReadyCheck,
     Report,
     SandboxFacts,
     SandboxSpec,
-    ServiceFacts,
-    ServiceState,
 )
 from sandboxes.runtime.process import table
 from sandboxes.runtime.process.front import OWN_ADDRESS
@@ -29,6 +26,7 @@ from sandboxes.runtime.process.home import Folder, Record
 from sandboxes.runtime.process.observation import Observer
 from sandboxes.runtime.process.places import Places
 from sandboxes.runtime.process.surroundings import give
+from sandboxes.runtime.readiness import must_run, too_late
 
 ROOT = Path(__file__).resolve().parents[3]
 KEEPER = ("-S", "-m", "sandboxes.runtime.process.keeper")
@@ -122,13 +120,13 @@ class Launcher:
         while pending := [c for c in pending if not answers(own[c.service, c.port], c.path)]:
             facts = self._all_running(spec)
             if not timer.wait("ready"):
-                raise _too_late(pending[0], timer.seconds)
+                raise too_late(pending[0], timer.seconds)
         return self._all_running(spec) if spec.ready else facts
 
     def _all_running(self, spec: SandboxSpec) -> SandboxFacts:
         facts = self.observer.look_at(spec.id)
         for service in spec.services:
-            _must_run(service.name, facts.services.get(service.name) if facts else None)
+            must_run(service.name, facts.services.get(service.name) if facts else None)
         assert facts
         return facts
 
@@ -175,24 +173,3 @@ def _stamp(folder: Folder) -> int:
     with suppress(FileNotFoundError):
         return (folder.path / "state.json").stat().st_mtime_ns
     return 0
-
-
-def _must_run(name: str, service: ServiceFacts | None) -> None:
-    if service is None:
-        raise NotReady(f"The service {name} disappeared while it was started.", service=name)
-    if service.state is not ServiceState.RUNNING:
-        how = (
-            "ran out of memory"
-            if service.out_of_memory
-            else (f"stopped with exit code {service.exit_code}")
-        )
-        message = f"The service {name} {how} before the sandbox was ready."
-        raise NotReady(message, service=name, exit_code=service.exit_code)
-
-
-def _too_late(check: ReadyCheck, seconds: float) -> NotReady:
-    return NotReady(
-        f"The service {check.service} did not answer GET {check.path} with 200 "
-        f"within {seconds:g} seconds.",
-        service=check.service,
-    )
