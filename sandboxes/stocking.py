@@ -20,14 +20,15 @@ log = structlog.get_logger(__name__)
 
 FIRST_PAUSE = timedelta(seconds=30)
 LONGEST_PAUSE = timedelta(minutes=10)
+MOST_IN_A_ROW = 100
+"""Should what is made turn stale at once, the next sweep is early enough to go on."""
 
 
 def tend() -> Iterator[Sandbox]:
     """Bring the pool to what is wanted of it; gives each sandbox that came into it."""
     for unfit in _retire():
         provisioning.tear_down(unfit)
-    # What turns stale while it is made is the next call's business.
-    for _ in range(sum(need.missing for need in pool.needs())):
+    for _ in range(MOST_IN_A_ROW):
         if (row := _begin_one()) is None:
             return
         provisioning.provision(row)

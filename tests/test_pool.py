@@ -98,6 +98,17 @@ def test_the_place_in_the_pool_is_filled_again_by_itself(alice):
     assert pooled()[0].pk != sandbox.pk
 
 
+def test_a_place_that_is_emptied_while_the_pool_is_filled_is_filled_as_well(alice):
+    stocking.note_versions()
+    made = stocking.tend()
+    next(made)
+    sandbox = request(alice)
+
+    assert sandbox.state == State.RUNNING
+    assert [row.pk for row in made] == [row.pk for row in pooled()]
+    assert len(pooled()) == 1
+
+
 def test_with_nothing_in_the_pool_a_launch_goes_the_long_way(alice, bob):
     sweep()
     assert request(alice).state == State.RUNNING
