@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from sandboxes.views import dashboard, sandbox, tokens
+from sandboxes.views import dashboard, downloads, explorer, sandbox, tokens
 
 urlpatterns = [
     path("", dashboard.dashboard, name="dashboard"),
@@ -16,6 +16,11 @@ urlpatterns = [
     path("sandboxes/<str:public_id>/journal/", sandbox.journal, name="journal"),
     path("sandboxes/<str:public_id>/logs/", sandbox.read_logs, name="logs"),
     path("sandboxes/<str:public_id>/credentials/", sandbox.credentials, name="credentials"),
+    path("sandboxes/<str:public_id>/credentials/env/", downloads.env_file, name="env-file"),
+    path("sandboxes/<str:public_id>/credentials/postman/", downloads.collection, name="postman"),
+    path("sandboxes/<str:public_id>/openapi.json", downloads.specification, name="own-openapi"),
+    path("sandboxes/<str:public_id>/api/", explorer.explorer, name="explorer"),
+    path("sandboxes/<str:public_id>/api/send/", explorer.send, name="explorer-send"),
     path("sandboxes/<str:public_id>/extend/", sandbox.extend, name="extend"),
     path("sandboxes/<str:public_id>/touch/", sandbox.touch, name="touch"),
     path("sandboxes/<str:public_id>/fund/", sandbox.fund, name="fund"),

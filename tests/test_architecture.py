@@ -16,14 +16,14 @@ INSIDE_SANDBOXES = PORTAL / "blueprints" / "billing"
 
 FLOORS = [
     {"clock", "errors", "secrets", "runtime"},
-    {"models", "blueprints"},
+    {"models", "blueprints", "openapi"},
     {"lifecycle", "limits", "paging", "tokens", "verdicts", "accounts", "audit", "tallies"},
     {"stellar", "notifications", "pool", "turns"},
     {"provisioning", "admission"},
     {"upkeep", "stocking"},
     {"tasks"},
     {"housekeeping"},
-    {"actions", "operations", "logs", "reaper"},
+    {"actions", "operations", "logs", "relay", "reaper"},
     {"presentation", "overview", "sweeping"},
     {"attention", "figures"},
     {"forms", "checks", "health"},
