@@ -120,6 +120,12 @@ class Description:
         """The operations that list things, one for each kind."""
         return [one for one in self.operations.values() if one.is_list]
 
+    def beside(self, operation: Operation) -> Operation | None:
+        """The list of what an operation is about; the first of all, if it is about no list."""
+        group = next((one.operations for one in self.groups if operation in one.operations), [])
+        found = (one for one in (*group, *self.lists) if one.is_list)
+        return next(found, None)
+
     def reader_of(self, listing: Operation) -> Operation | None:
         """The operation that reads one thing of a list, if there is one."""
         form = re.compile(re.escape(listing.path.rstrip("/")) + r"/\{[^/{}]+\}")

@@ -30,8 +30,8 @@ LONGEST_TARGET = 4000
 MOST_HEADERS, LONGEST_HEADER = 40, 1000
 UNTOLD = {"connection", "keep-alive", "set-cookie", "transfer-encoding"}
 """Headers of an answer that say nothing about it, or that belong to nobody else."""
-TARGET = re.compile(r"/[!-\"$-~]*")
-"""Printable ASCII without a space or `#`: nothing in it can end a line or start another one."""
+TARGET = re.compile(r"/(?!/)[!-\"$-~]*")
+"""Printable ASCII without a space or `#`: it can't end a line, nor name another host."""
 
 turns = Turns(in_all=8, for_one=2)
 

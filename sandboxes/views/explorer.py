@@ -9,7 +9,6 @@ from typing import Any
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET, require_POST
-from django_htmx.http import trigger_client_event
 
 from sandboxes import actions, relay
 from sandboxes.errors import Invalid, Refusal
@@ -51,7 +50,7 @@ class Try:
     def ask(self) -> relay.Ask:
         """Raises Invalid."""
         target = self.operation.target(self.values)
-        body = self.body.strip() if self.operation.body else ""
+        body = self.body.strip().replace("\r\n", "\n") if self.operation.body else ""
         return relay.Ask(self.operation.method, target, body.encode())
 
 
@@ -75,11 +74,11 @@ def explorer(request: Request, public_id: str) -> HttpResponse:
         context["problem"] = str(refused)
     else:
         description = context["description"]
-        if part != "data":
-            context["trial"] = _chosen(description, request.GET.dict())
+        context["trial"] = trial = _chosen(description, request.GET.dict())
         if part != "requests":
-            context["table"] = read_table(sandbox, description, request.GET.dict())
-            context["wanted_row"] = request.GET.get("row", "")
+            asked = request.GET.dict()
+            context["table"] = read_table(sandbox, description, trial.operation, asked)
+            context["wanted_row"] = asked.get("row", "")
     names = {"requests": "_explorer_requests", "data": "_table"}
     return render(request, f"sandboxes/{names.get(part or '', 'explorer')}.html", context)
 
@@ -94,7 +93,6 @@ def send(request: Request, public_id: str) -> HttpResponse:
     """Send what is filled in, or with `as=curl` tell the command that would, with the key."""
     sandbox = own_sandbox(request, public_id)
     context: dict[str, Any] = {"sandbox": sandbox}
-    changed = False
     try:
         context |= _described(sandbox)
         trial = _chosen(context["description"], request.POST.dict(), typed=True)
@@ -102,24 +100,23 @@ def send(request: Request, public_id: str) -> HttpResponse:
         if request.POST.get("as") == "curl":
             context["command"] = _command(request, sandbox, trial)
         else:
-            context["shown"] = shown = _shown(sandbox, trial)
-            changed = shown.answer.succeeded and trial.operation.method != "GET"
+            context["shown"] = _shown(sandbox, trial)
     except Invalid as invalid:
         context["refusal"] = f"{invalid.field}: {invalid}"
     except Refusal as refused:
         context["refusal"] = str(refused)
-    if request.htmx:
-        return _answer(request, context, changed=changed)
-    if "trial" in context:
-        context["table"] = read_table(sandbox, context["description"], {})
-    else:
+    if "trial" not in context:
         context["problem"] = context["refusal"]
-    return render(request, "sandboxes/explorer.html", context)
+    elif not request.htmx or _has_changed_something(context):
+        context["table"] = read_table(sandbox, context["description"], trial.operation)
+    name = "_explorer_news" if request.htmx else "explorer"
+    return render(request, f"sandboxes/{name}.html", context)
 
 
-def _answer(request: Request, context: dict[str, Any], *, changed: bool) -> HttpResponse:
-    response = render(request, "sandboxes/_explorer_answer.html", context)
-    return trigger_client_event(response, "data-changed") if changed else response
+def _has_changed_something(context: dict[str, Any]) -> bool:
+    shown: Shown | None = context.get("shown")
+    changes = context["trial"].operation.method != "GET"
+    return changes and shown is not None and shown.answer.succeeded
 
 
 def _shown(sandbox: Sandbox, trial: Try) -> Shown:

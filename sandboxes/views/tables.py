@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
@@ -93,17 +94,20 @@ def _query(**values: str) -> str:
 
 
 def read_table(
-    sandbox: Sandbox, description: Description, wanted: Mapping[str, str]
+    sandbox: Sandbox,
+    description: Description,
+    beside: Operation,
+    wanted: Mapping[str, str] = MappingProxyType({}),
 ) -> Table | None:
-    """The list that `table` names, from `cursor` on; the first list if it names none.
+    """The list that `table` names, from `cursor` on; else the one that an operation is about.
 
     None where the API has no lists.
     """
     lists = list(description.lists)
-    if not lists:
-        return None
     named = (one for one in lists if one.id == wanted.get("table"))
-    chosen, cursor = next(named, lists[0]), wanted.get("cursor", "")
+    chosen, cursor = next(named, description.beside(beside)), wanted.get("cursor", "")
+    if chosen is None:
+        return None
     try:
         page = _page(sandbox, chosen, cursor)
     except Refusal as refused:
