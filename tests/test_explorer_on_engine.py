@@ -40,6 +40,8 @@ pytestmark = [
 
 SUBNETS = IPv4Network("10.217.16.0/24")
 TIME_LIMIT = 30
+NEW_PLAN = '{"name": "Ours", "amount": "7", "currency": "EUR"}'
+NEW_NAME = '{"name": "It\'s ours"}'
 
 
 @pytest.fixture(scope="module")
@@ -120,14 +122,14 @@ def test_the_explorer_reads_and_changes_and_tells_the_command_that_does_the_same
     address = reverse("explorer-send", args=[sandbox.public_id])
     new = {
         "operation": "create_a_plan",
-        "body": '{"name": "Ours", "amount": "7", "currency": "EUR"}',
+        "body": NEW_PLAN,
     }
     shown = text(web.post(address, new, headers=HTMX))
     assert "201 Created" in shown and "6 of 6" in shown
     change = {
         "operation": "change_a_plan",
         "path.id": "plan_team",
-        "body": '{"name": "It\'s ours"}',
+        "body": NEW_NAME,
     }
     command = web.post(address, {**change, "as": "curl"}, headers=HTMX).content.decode()
     (code,) = command.split("<code>")[1:]

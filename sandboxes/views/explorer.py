@@ -47,6 +47,11 @@ class Try:
         return written(self.operation.body.example)
 
     @property
+    def rows(self) -> int:
+        """Lines of the body's field: all that is in it, and room to go on."""
+        return min(max(self.body.count("\n") + 3, 6), 18)
+
+    @property
     def ask(self) -> relay.Ask:
         """Raises Invalid."""
         target = self.operation.target(self.values)

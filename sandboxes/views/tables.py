@@ -12,11 +12,13 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
+from django.utils.safestring import SafeString
+
 from sandboxes import relay
 from sandboxes.errors import Refusal, Unavailable
 from sandboxes.models import Sandbox
 from sandboxes.openapi import Description, Operation
-from sandboxes.views.answers import written
+from sandboxes.views.answers import coloured, written
 
 ROWS = 10
 LONGEST_CELL = 60
@@ -60,6 +62,10 @@ class Row:
     json: str
     try_it: str
     """The query of the explorer that reads it, if the API can."""
+
+    @property
+    def coloured(self) -> SafeString:
+        return coloured(self.json)
 
 
 @dataclass(frozen=True)
