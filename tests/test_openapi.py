@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import Any
 
 import pytest
 
 from sandboxes import openapi
 from sandboxes.errors import Invalid
+from sandboxes.foreign import DEEPEST, parsed
 from sandboxes.openapi import postman
+from sandboxes.openapi.reading import MOST_OPERATIONS, MOST_PARTS
 from tests.sandbox_apis import billing_document
 
 
@@ -104,6 +107,41 @@ def test_circles_come_to_an_end() -> None:
     deep = json.dumps(example_of({"$ref": "#/parts/Circle"}, parts={"Circle": circle}))
     assert deep.count("again") <= 6
     assert example_of({"$ref": "#/parts/A"}, parts={"A": {"$ref": "#/parts/A"}}) == "Example"
+
+
+def test_a_schema_that_would_explode_stays_small() -> None:
+    names = [f"p{number}" for number in range(100)]
+    bomb = {"properties": {name: {"$ref": "#/parts/Bomb"} for name in names}, "required": names}
+    assert len(json.dumps(example_of({"$ref": "#/parts/Bomb"}, parts={"Bomb": bomb}))) < 10_000
+
+
+def test_of_a_document_that_is_too_wide_only_so_much_is_read() -> None:
+    many = {"anyOf": [{"$ref": "#/parts/Many"}] * 5000}
+    wide = {"properties": {f"p{n}": {"$ref": "#/parts/Many"} for n in range(5000)}}
+    operation = {"requestBody": {"$ref": "#/parts/Body"}}
+    body = {"content": {"application/json": {"schema": {"$ref": "#/parts/Wide"}}}}
+    document = {
+        "openapi": "3.1.0",
+        "paths": {f"/{number}": {"post": operation} for number in range(400)},
+        "parts": {"Many": many, "Wide": wide, "Body": body},
+    }
+    began = time.process_time()
+    found = openapi.read(json.dumps(document).encode())
+    assert time.process_time() - began < 5
+    assert len(found.operations) == MOST_OPERATIONS
+    assert all(one.body and len(one.body.fields) == MOST_PARTS for one in found.operations.values())
+
+
+def test_half_a_surrogate_pair_becomes_a_question_mark() -> None:
+    for half in (b'"\\ud800"', b'"\xed\xa0\x80"'):
+        parsed(b'{"a": %s}' % half)["a"].encode()
+    assert parsed(b'["\\ud83d\\ude00"]') == ["😀"]
+
+
+def test_json_that_is_nested_too_deeply_is_none() -> None:
+    for depth in (DEEPEST + 2, 100_000):
+        with pytest.raises(ValueError, match="too deep"):
+            parsed(b"[" * depth + b"]" * depth)
 
 
 @pytest.mark.parametrize("nonsense", [None, 3, "text", [], [1], {"$ref": 5}, {"a": {"b": []}}])

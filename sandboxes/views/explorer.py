@@ -12,9 +12,10 @@ from django.views.decorators.http import require_GET, require_POST
 
 from sandboxes import actions, relay
 from sandboxes.errors import Invalid, Refusal
+from sandboxes.foreign import written
 from sandboxes.models import Sandbox
 from sandboxes.openapi import Description, Operation, Parameter
-from sandboxes.views.answers import Shown, written
+from sandboxes.views.answers import Shown
 from sandboxes.views.base import Request, own_sandbox, page
 from sandboxes.views.cards import Card
 from sandboxes.views.snippets import access, curl
