@@ -154,6 +154,7 @@ def test_tabs_are_one_stop_of_the_keyboard_and_each_is_copied_whole(
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     sign_in(page, alice)
     page.get_by_role("button", name="Show credentials").click()
+    expect(page.get_by_role("heading", name="Credentials")).to_be_focused()
     page.get_by_role("radio", name="curl").focus()
     page.keyboard.press("ArrowRight")
     expect(page.get_by_role("radio", name="Python")).to_be_focused()
@@ -165,3 +166,7 @@ def test_tabs_are_one_stop_of_the_keyboard_and_each_is_copied_whole(
         with page.expect_download() as download:
             page.get_by_role("button", name="Download .env").click()
         assert download.value.suggested_filename == f"{sandbox.public_id}.env"
+    page.get_by_role("link", name="Hide credentials").press("Enter")
+    expect(page.get_by_role("button", name="Show credentials")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Credentials")).to_be_focused()
