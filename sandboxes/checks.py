@@ -17,6 +17,7 @@ from django.core import checks
 from django.core.checks.registry import CheckRegistry
 
 from sandboxes import blueprints, presentation
+from sandboxes.accounts.checks import check_accounts
 from sandboxes.models.pool import A_DAY_MINUTES
 from sandboxes.runtime import RUNTIMES, EngineUnreachable, RuntimeFailure, get_runtime
 
@@ -33,7 +34,8 @@ Contradiction = tuple[bool, str, str]
 
 def register(registry: CheckRegistry = checks.registry.registry) -> None:
     """Called once, when the app is ready."""
-    for check in (check_blueprints, check_keys, check_limits, check_runtime, check_isolation):
+    known = (check_blueprints, check_keys, check_limits, check_runtime, check_isolation)
+    for check in (*known, check_accounts):
         registry.register(check, "sandboxes")
     registry.register(check_engine, ENGINE, deploy=True)
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
+from allauth.usersessions.models import UserSession
 from django.contrib.sessions.models import Session
 from django.db.models import QuerySet
 
@@ -82,6 +83,8 @@ def prune() -> None:
     _forget(UsageSample.objects.filter(at__lt=now - SAMPLES_KEPT).order_by("at"))
     _forget(IdempotencyKey.objects.filter(created_at__lt=now - KEYS_KEPT).order_by("created_at"))
     _forget(Session.objects.filter(expire_date__lt=now).order_by("expire_date"))
+    signed_in = Session.objects.values("session_key")
+    _forget(UserSession.objects.exclude(session_key__in=signed_in).order_by("created_at"))
     oldest = now - timedelta(days=settings.SANDBOX_RETENTION_DAYS)
     _forget(Sandbox.objects.ended().filter(ended_at__lt=oldest).order_by("ended_at"))
 

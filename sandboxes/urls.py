@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from sandboxes.views import dashboard, sandbox, tokens
+from sandboxes.views import accounts, dashboard, sandbox, tokens
 
 urlpatterns = [
     path("", dashboard.dashboard, name="dashboard"),
@@ -21,6 +21,8 @@ urlpatterns = [
     path("sandboxes/<str:public_id>/fund/", sandbox.fund, name="fund"),
     path("sandboxes/<str:public_id>/reset/", sandbox.reset, name="reset"),
     path("sandboxes/<str:public_id>/destroy/", sandbox.destroy, name="destroy"),
+    path("invitations/<str:signed>/", accounts.invitation, name="invitation"),
+    path("sessions/<int:pk>/end/", accounts.end_session, name="end-session"),
     path("tokens/", tokens.token_list, name="tokens"),
     path("tokens/<int:pk>/revoke/", tokens.revoke, name="revoke-token"),
 ]

@@ -24,7 +24,7 @@ FRESH_SECONDS = 5.0
 class Tunable:
     """One setting that may change at run time: its type, and what it means."""
 
-    kind: type[int | float | bool]
+    kind: type[int | float | bool | str]
     meaning: str
 
 
@@ -46,6 +46,9 @@ TUNABLE = {
     "SANDBOX_ORPHAN_GRACE_SECONDS": Tunable(int, "what nobody needs is removed when older"),
     "SANDBOX_RETENTION_DAYS": Tunable(int, "how long ended sandboxes are remembered"),
     "ACCOUNT_SIGNUP_OPEN": Tunable(bool, "whether people may sign up by themselves"),
+    "ACCOUNT_SIGNUP_DOMAINS": Tunable(
+        str, "only with addresses of these domains, such as example.com, example.org"
+    ),
 }
 
 
