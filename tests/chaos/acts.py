@@ -90,11 +90,11 @@ def launch() -> str:
     return actions.launch(alice, actions.LaunchRequest())[0].public_id
 
 
-def destroy(public_id: str) -> None:
+def ask_to_end(public_id: str) -> None:
     actions.destroy(find(public_id), User.objects.get(username="alice"))
 
 
-def reset(public_id: str) -> None:
+def ask_to_reset(public_id: str) -> None:
     actions.reset(find(public_id), User.objects.get(username="alice"))
 
 
@@ -114,16 +114,16 @@ def deliver() -> int:
 
 
 def provision(public_id: str) -> None:
-    """One message, delivered to this worker."""
+    """This message is delivered to a worker, as are the two below."""
     tasks.provision(public_id)
+
+
+def put_back(public_id: str) -> None:
+    tasks.reset(public_id)
 
 
 def tear_down(public_id: str) -> None:
     tasks.tear_down(public_id)
-
-
-def make(public_id: str) -> None:
-    provisioning.provision(find(public_id))
 
 
 def stock() -> None:
@@ -146,13 +146,13 @@ def sweep() -> dict[str, Any]:
 ACTS: dict[str, Callable[..., Any]] = {
     act.__name__: act
     for act in (
+        ask_to_end,
+        ask_to_reset,
         deliver,
-        destroy,
         empty_the_pool,
         launch,
-        make,
         provision,
-        reset,
+        put_back,
         stock,
         sweep,
         tear_down,

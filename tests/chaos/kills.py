@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import random
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from sandboxes.models import Sandbox, State
 from tests.chaos.foreign import plant
 from tests.chaos.processes import CALL, Point, Processes
-from tests.chaos.scenes import SCENES, Cast, Scene, rehearse
+from tests.chaos.scenes import SCENES, SERVICES, Cast, Scene, rehearse
+from tests.chaos.staging import answers
 from tests.chaos.world import KINDS, World
 from tests.relay import Fault
 
@@ -31,7 +30,6 @@ LESSER = (Fault.LOSE, Fault.REFUSE, Fault.DELAY)
 SETTLES_IN_SECONDS = 0.5
 """What the engine was asked last, it may still be doing."""
 OF_THE_DECK = 0.6
-SERVICES = 2
 
 
 @dataclass
@@ -136,7 +134,7 @@ def settle(world: World, cast: Cast, tally: Tally) -> None:
     tally.complaints += swept["errors"]
     count_stuck(world, tally)
     for row in Sandbox.objects.running():
-        cast.processes.do("destroy", row.public_id)
+        cast.processes.do("ask_to_end", row.public_id)
     cast.processes.do("deliver")
 
 
@@ -162,9 +160,7 @@ def wrong_with(row: Sandbox, tally: Tally) -> str:
         return "waits for a worker"
     (address,) = row.addresses.values()
     tally.ports.add(int(address.rpartition(":")[2]))
-    with suppress(OSError), urllib.request.urlopen(f"http://{address}/ok", timeout=5) as answer:
-        return "" if answer.status == 200 else f"answers with {answer.status}"
-    return "is said to run, and does not answer"
+    return "" if answers(address) else "is said to run, and does not answer"
 
 
 def close(world: World, cast: Cast, tally: Tally) -> None:

@@ -14,7 +14,8 @@ from tests.chaos.world import world
 
 def main(name: str, arguments: str) -> None:
     chosen = json.loads(arguments)
-    with world(*(chosen.pop(key) for key in ("image", "store"))) as made:
+    place = {key: chosen.pop(key) for key in ("image", "store", "own_engine") if key in chosen}
+    with world(**place) as made:
         import django
 
         # Only now, as settings are read from the environment that the world made.

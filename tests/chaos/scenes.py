@@ -13,6 +13,9 @@ from django.core.management import call_command
 from sandboxes.models import Pool, Sandbox, State
 from tests.chaos.processes import CALL, MESSAGE, STATEMENT, Processes
 
+SERVICES = 2
+"""Of each sandbox."""
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -58,10 +61,10 @@ class Cast:
         self.processes.do("stock")
 
     def asked_for_a_reset(self) -> None:
-        self.processes.do("reset", self.running())
+        self.processes.do("ask_to_reset", self.running())
 
     def asked_for_an_end(self) -> None:
-        self.processes.do("destroy", self.running())
+        self.processes.do("ask_to_end", self.running())
 
     def due(self) -> None:
         """One is over, another was never taken up by a worker."""

@@ -15,7 +15,8 @@ from cryptography.fernet import Fernet
 from docker import APIClient
 
 from sandboxes.runtime.docker.names import INSTANCE, SANDBOX
-from tests.postgres import running_cluster
+from tests.chaos.daemon import Daemon, second_engine
+from tests.postgres import Cluster, running_cluster
 from tests.relay import USUAL_SOCKET, Relay, relayed
 
 BLUEPRINT = Path(__file__).with_name("tiny.yaml")
@@ -31,6 +32,10 @@ class World:
     relay: Relay
     engine: APIClient
     """The engine itself, past the relay."""
+    daemon: Daemon | None = None
+    """The engine, where it is the ordeal's own."""
+    cluster: Cluster | None = None
+    """Where the database is PostgreSQL."""
 
     def held(self) -> dict[str, dict[str, list[str]]]:
         """What the engine holds of each sandbox of this instance: ids of objects, by kind."""
@@ -85,18 +90,21 @@ def forwarded() -> set[int]:
 
 
 @contextmanager
-def world(image: str, store: str = "sqlite", engine: str = USUAL_SOCKET) -> Iterator[World]:
+def world(image: str, store: str = "sqlite", *, own_engine: bool = False) -> Iterator[World]:
     """Make this process and its children a portal's that is tried; before Django is there."""
     with ExitStack() as stack:
         var = Path(tempfile.mkdtemp(prefix="portal-chaos-"))
         stack.callback(shutil.rmtree, var, ignore_errors=True)
-        instance = f"chaos-{secrets.token_hex(4)}"
+        instance, cluster = f"chaos-{secrets.token_hex(4)}", None
+        daemon = stack.enter_context(second_engine(image)) if own_engine else None
         os.environ |= environment(var, instance, image)
         if store == "postgres":
             cluster = stack.enter_context(running_cluster())
             os.environ["DATABASE_URL"] = stack.enter_context(cluster.database())
+        engine = daemon.socket if daemon else USUAL_SOCKET
         relay = stack.enter_context(relayed(var / "engine.sock", engine))
-        made = World(var, instance, relay, APIClient(f"unix://{engine}", timeout=60))
+        client = APIClient(f"unix://{engine}", timeout=60)
+        made = World(var, instance, relay, client, daemon, cluster)
         stack.callback(made.clear)
         yield made
 
