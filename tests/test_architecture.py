@@ -17,7 +17,17 @@ INSIDE_SANDBOXES = PORTAL / "blueprints" / "billing"
 FLOORS = [
     {"clock", "errors", "secrets", "runtime"},
     {"models", "blueprints"},
-    {"lifecycle", "limits", "paging", "tokens", "verdicts", "accounts", "audit", "tallies"},
+    {
+        "lifecycle",
+        "limits",
+        "paging",
+        "tokens",
+        "verdicts",
+        "accounts",
+        "audit",
+        "tallies",
+        "firewall",
+    },
     {"stellar", "notifications", "pool", "turns"},
     {"provisioning", "admission"},
     {"upkeep", "stocking"},
@@ -42,6 +52,7 @@ ENGINE_SIDE = {
     "reaper",
     "management",
     "checks",
+    "firewall",
 }
 """Who reaches the engine, in the worker, in the reaper or by an operator's command."""
 

@@ -39,6 +39,7 @@ TUNABLE = {
     "SANDBOX_MAX_PER_USER": Tunable(int, "active sandboxes of one user"),
     "SANDBOX_MAX_SITE": Tunable(int, "of the whole portal; 0: what memory and subnets carry"),
     "SANDBOX_MEMORY_OVERCOMMIT": Tunable(float, "how often memory is promised"),
+    "SANDBOX_MEMORY_FLOOR_MB": Tunable(int, "nobody launches while less memory is available"),
     "SANDBOX_LAUNCHES_AT_ONCE": Tunable(int, "so many are made at the same time"),
     "SANDBOX_POOL_SIZE": Tunable(int, "of the default blueprint, kept ready"),
     "SANDBOX_POOL_MAX_AGE_MINUTES": Tunable(int, "one that waited for so long is made anew"),
