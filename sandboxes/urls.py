@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from sandboxes.views import dashboard, sandbox, tokens
+from sandboxes.views import dashboard, sandbox, tokens, wellknown
 
 urlpatterns = [
     path("", dashboard.dashboard, name="dashboard"),
@@ -23,4 +23,6 @@ urlpatterns = [
     path("sandboxes/<str:public_id>/destroy/", sandbox.destroy, name="destroy"),
     path("tokens/", tokens.token_list, name="tokens"),
     path("tokens/<int:pk>/revoke/", tokens.revoke, name="revoke-token"),
+    path("favicon.ico", wellknown.favicon, name="favicon"),
+    path("robots.txt", wellknown.robots, name="robots"),
 ]

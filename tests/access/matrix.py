@@ -68,6 +68,8 @@ PORTAL = {
 }
 
 PROBES = {
+    "favicon.ico": line(GET="on on on on"),
+    "robots.txt": line(GET=ANYONE),
     "healthz": line(GET=ANYONE),
     "readyz": line(GET="503 503 503 503"),  # No sweep has looked at this world.
     "metrics": line(GET="401 401 401 200"),

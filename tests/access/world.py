@@ -59,8 +59,9 @@ class Answer:
 class World:
     """Everybody with a browser that is signed in and a token for programs."""
 
+    owner: User
     arguments: dict[str, object]
-    cookies: dict[str, Any] = field(default_factory=dict)
+    cookies: dict[str, dict[str, str]] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
 
     def path(self, address: Address) -> str:
@@ -132,6 +133,7 @@ def build() -> World:
     LimitOverride.objects.create(user=owner, reason="A workshop.")
     sandbox, (token, _) = launch(owner), tokens.issue(owner, "alice's laptop")
     world = World(
+        owner,
         {
             "public_id": sandbox.public_id,
             "sandbox_id": sandbox.public_id,
@@ -142,11 +144,11 @@ def build() -> World:
             "object_id": 1,
             "app_label": "sandboxes",
             "url": "nothing-here",
-        }
+        },
     )
     for who, user in people.items():
         EmailAddress.objects.create(user=user, email=user.email, primary=True, verified=True)
-        world.cookies[who] = _signed_in(user).cookies.output(header="", sep=";")
+        world.cookies[who] = {name: one.value for name, one in _signed_in(user).cookies.items()}
         _, world.tokens[who] = tokens.issue(user, "a program")
         tokens.authenticate(world.tokens[who])  # Its use is noted to the minute.
     return world
