@@ -17,7 +17,7 @@ from sandboxes.models.tuning import settings
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
-WITHOUT_DATABASE = {"healthz", "openapi-json", "openapi-view"}
+WITHOUT_DATABASE = {"favicon", "healthz", "openapi-json", "openapi-view", "robots"}
 """Names of addresses that answer whatever the database does."""
 
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from django.urls import path
 
-from sandboxes.views import accounts, dashboard, sandbox, tokens
+from sandboxes.views import (
+    accounts,
+    dashboard,
+    sandbox,
+    tokens,
+    wellknown,
+)
 
 urlpatterns = [
     path("", dashboard.dashboard, name="dashboard"),
@@ -25,4 +31,6 @@ urlpatterns = [
     path("sessions/<int:pk>/end/", accounts.end_session, name="end-session"),
     path("tokens/", tokens.token_list, name="tokens"),
     path("tokens/<int:pk>/revoke/", tokens.revoke, name="revoke-token"),
+    path("favicon.ico", wellknown.favicon, name="favicon"),
+    path("robots.txt", wellknown.robots, name="robots"),
 ]
