@@ -15,6 +15,7 @@ from sandboxes.views import (
 urlpatterns = [
     path("", dashboard.dashboard, name="dashboard"),
     path("overview/", dashboard.overview, name="overview"),
+    path("clear/", dashboard.clear, name="clear"),
     path("history/", dashboard.history, name="history"),
     path("sandboxes/", dashboard.launch, name="launch"),
     path("sandboxes/<str:public_id>/", sandbox.detail, name="sandbox"),

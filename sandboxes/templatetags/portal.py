@@ -75,6 +75,14 @@ def sentence(words: Iterable[str | datetime]) -> SafeString:
     return format_html_join("", "{}", parts)
 
 
+@register.simple_tag
+def countdown(seconds: int, form: str = "") -> SafeString:
+    """The seconds that are left, in words that portal.js lets tick; `rough` for a guess."""
+    if form == "rough":
+        return format_html('<span data-left="{}" data-rough>{}</span>', seconds, roughly(seconds))
+    return format_html('<span data-left="{}">{}</span>', seconds, remaining(seconds))
+
+
 @register.filter
 def remaining(seconds: int) -> str:
     """How much time that is, as fine as matters; portal.js goes on in the same form."""
