@@ -16,7 +16,7 @@ INSIDE_SANDBOXES = PORTAL / "blueprints" / "billing"
 
 FLOORS = [
     {"clock", "errors", "secrets", "runtime"},
-    {"models", "blueprints"},
+    {"models", "blueprints", "openapi"},
     {
         "lifecycle",
         "limits",
@@ -33,7 +33,7 @@ FLOORS = [
     {"upkeep", "stocking"},
     {"tasks"},
     {"housekeeping"},
-    {"actions", "operations", "logs", "reaper"},
+    {"actions", "operations", "logs", "relay", "reaper"},
     {"presentation", "overview", "sweeping"},
     {"attention", "figures"},
     {"forms", "checks", "health"},

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from sandboxes import clock, presentation
+from sandboxes import blueprints, clock, presentation
 from sandboxes.models import Sandbox, Site, State
 from sandboxes.models.tuning import settings
 
@@ -53,6 +53,12 @@ class Card:
     @property
     def is_resetting(self) -> bool:
         return self.sandbox.reset_requested_at is not None
+
+    @property
+    def can_be_explored(self) -> bool:
+        """Whether its API describes itself, so that the portal's explorer can show it."""
+        made = blueprints.available().get(self.sandbox.blueprint)
+        return bool(made and made.described)
 
     @cached_property
     def hard_disk_limit(self) -> bool | None:
