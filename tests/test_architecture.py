@@ -17,9 +17,19 @@ INSIDE_SANDBOXES = PORTAL / "blueprints" / "billing"
 FLOORS = [
     {"clock", "errors", "secrets", "runtime"},
     {"models", "blueprints"},
-    {"lifecycle", "limits", "paging", "tokens", "verdicts", "accounts", "audit", "tallies"},
-    {"stellar", "notifications", "pool", "turns"},
-    {"provisioning", "admission"},
+    {
+        "lifecycle",
+        "limits",
+        "paging",
+        "tokens",
+        "verdicts",
+        "accounts",
+        "audit",
+        "tallies",
+        "usage",
+    },
+    {"stellar", "notifications", "pool", "turns", "last_words"},
+    {"provisioning", "admission", "estimates"},
     {"upkeep", "stocking"},
     {"tasks"},
     {"housekeeping"},
@@ -34,6 +44,7 @@ FLOORS = [
 """Each part may import from the floors below it, and from itself."""
 
 ENGINE_SIDE = {
+    "last_words",
     "provisioning",
     "upkeep",
     "stocking",

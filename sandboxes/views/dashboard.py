@@ -19,7 +19,6 @@ from sandboxes import actions, clock, limits, presentation
 from sandboxes.errors import Invalid, KeyReused, LimitReached, Refusal
 from sandboxes.forms import LaunchForm
 from sandboxes.models import Sandbox, Site
-from sandboxes.paging import take_newest
 from sandboxes.views.base import Request, page
 from sandboxes.views.cards import Card, cards, digest
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 RECENTLY_ENDED = 3
-HISTORY_PAGE = 20
 
 
 @dataclass(frozen=True)
@@ -185,17 +183,3 @@ def _launch(request: Request, form: LaunchForm) -> Sandbox | None:
     except Refusal as refusal:
         form.add_error(None, str(refusal))
     return None
-
-
-@page
-@require_GET
-def history(request: Request) -> HttpResponse:
-    """All that have ended, page by page; a link that makes no sense leads to the first."""
-    cursor = request.GET.get("cursor", "")
-    ended = request.user.sandboxes.ended()
-    try:
-        rows, older = take_newest(ended, "ended_at", HISTORY_PAGE, cursor, "history")
-    except Invalid:
-        return redirect("history")
-    context = {"ended": cards(rows), "older": older, "is_first": not cursor}
-    return render(request, "sandboxes/history.html", context)
