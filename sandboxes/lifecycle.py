@@ -220,7 +220,7 @@ def release(sandbox: Sandbox, state: State, until: datetime | None = None, **val
 
 
 @transaction.atomic
-def finish(sandbox: Sandbox) -> bool:
+def finish(sandbox: Sandbox, peak: dict[str, Any] | None = None) -> bool:
     """(g) Nothing of it is left on the engine: its secrets are wiped."""
     last = State.FAILED if sandbox.end_reason in FAILURES else State.DESTROYED
     now = clock.now()
@@ -229,6 +229,7 @@ def finish(sandbox: Sandbox) -> bool:
         [State.DESTROYING],
         last,
         ended_at=now,
+        peak=peak,
         secrets={},
         addresses={},
         lease_until=None,

@@ -17,24 +17,15 @@ INSIDE_SANDBOXES = PORTAL / "blueprints" / "billing"
 FLOORS = [
     {"clock", "errors", "secrets", "runtime"},
     {"models", "blueprints", "openapi"},
-    {
-        "lifecycle",
-        "limits",
-        "paging",
-        "tokens",
-        "verdicts",
-        "accounts",
-        "audit",
-        "tallies",
-        "firewall",
-    },
-    {"stellar", "notifications", "pool", "turns"},
-    {"provisioning", "admission"},
+    {"lifecycle", "limits", "paging", "tokens", "verdicts"},
+    {"accounts", "audit", "tallies", "usage", "firewall"},
+    {"stellar", "notifications", "pool", "turns", "last_words"},
+    {"provisioning", "admission", "estimates"},
     {"upkeep", "stocking"},
     {"tasks"},
     {"housekeeping"},
-    {"actions", "operations", "logs", "relay", "reaper"},
-    {"presentation", "overview", "sweeping"},
+    {"actions", "operations", "logs", "reaper"},
+    {"presentation", "overview", "sweeping", "relay"},
     {"attention", "figures"},
     {"forms", "checks", "health"},
     {"templatetags"},
@@ -44,6 +35,7 @@ FLOORS = [
 """Each part may import from the floors below it, and from itself."""
 
 ENGINE_SIDE = {
+    "last_words",
     "provisioning",
     "upkeep",
     "stocking",
