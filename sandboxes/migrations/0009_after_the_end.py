@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('sandboxes', '0006_figures'),
+        ('sandboxes', '0008_memory'),
     ]
 
     operations = [
