@@ -1,4 +1,4 @@
-"""The app: one that registers its system checks."""
+"""The app: one that registers its system checks and who listens to the journal."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ class SandboxesConfig(AppConfig):
         # These need the settings, which are there only now.
         from celery.signals import task_prerun
 
-        from sandboxes import checks
+        from sandboxes import announcing, checks
         from sandboxes.models.tuning import settings
 
         checks.register()
+        announcing.connect()
         task_prerun.connect(lambda **_: settings.refresh(), weak=False)

@@ -18,18 +18,21 @@ FLOORS = [
     {"clock", "errors", "secrets", "runtime"},
     {"models", "blueprints"},
     {"lifecycle", "limits", "paging", "tokens", "verdicts", "accounts", "audit", "tallies"},
+    {"links", "mails"},
     {"stellar", "notifications", "pool", "turns"},
     {"provisioning", "admission"},
     {"upkeep", "stocking"},
     {"tasks"},
+    {"webhooks"},
     {"housekeeping"},
     {"actions", "operations", "logs", "reaper"},
-    {"presentation", "overview", "sweeping"},
+    {"presentation", "overview", "sweeping", "rescues"},
     {"attention", "figures"},
     {"forms", "checks", "health"},
     {"templatetags"},
     {"views", "api", "admin", "management"},
-    {"urls", "apps", "middleware"},
+    {"urls", "announcing"},
+    {"apps", "middleware"},
 ]
 """Each part may import from the floors below it, and from itself."""
 
