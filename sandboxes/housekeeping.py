@@ -9,7 +9,7 @@ from typing import Any
 
 from django.contrib.sessions.models import Session
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, QuerySet
 
 from sandboxes import clock, notifications, pool, stocking, tasks
 from sandboxes.models import (
@@ -22,6 +22,7 @@ from sandboxes.models import (
     Site,
     State,
     UsageSample,
+    WebhookDelivery,
 )
 from sandboxes.models.tuning import settings
 from sandboxes.runtime import SandboxFacts, get_runtime
@@ -54,10 +55,12 @@ def warn(sandbox: Sandbox, *, idle: bool) -> bool:
 
 
 def tell_again() -> None:
-    """Have a worker send what owners were not told yet: mails and webhooks that are due."""
-    if SandboxWarning.objects.mail_due(clock.now()).exists():
+    """Have a worker send what people were not told yet: mails and webhooks that are due."""
+    now = clock.now()
+    mails, hooks = SandboxWarning.objects.mail_due(now), WebhookDelivery.objects.due(now)
+    if Site.objects.filter(Exists(mails) | Exists(hooks)).exists():
         tasks.enqueue(tasks.send_mails)
-    queue.wake_if_due()
+        queue.wake()
 
 
 def fund_again() -> None:

@@ -49,13 +49,13 @@ class WebhookAdmin(LookOnly, PortalAdmin):
 
 @admin.register(WebhookDelivery)
 class WebhookDeliveryAdmin(LookOnly, PortalAdmin):
-    list_display = ("message_id", "type", "webhook", "state", "tries", "due_at", "created_at")
-    list_filter = ("state", "type")
+    list_display = ("message_id", "type", "webhook", "outcome", "tries", "due_at", "created_at")
+    list_filter = ("outcome", "type")
     list_select_related = ("webhook",)
     search_fields = ("message_id", "webhook__public_id", "webhook__user__email")
     search_help_text = "Message, webhook, or its user's e-mail address"
     ordering = ("-id",)
-    fields = ("message_id", "webhook", "type", "state", "tries", "due_at", "created_at", "results")
+    fields = ("message_id", "webhook", "type", "outcome", "tries", "due_at", "created_at", "results")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).defer("webhook__secrets", "body")

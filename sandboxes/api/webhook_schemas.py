@@ -8,7 +8,7 @@ from typing import Any, Literal
 from ninja import Field, Schema
 
 from sandboxes.api.schemas import In
-from sandboxes.models import DeliveryState, EventType
+from sandboxes.models import Outcome, EventType
 
 
 class NewWebhook(In):
@@ -63,7 +63,7 @@ class Try(Schema):
 class Delivery(Schema):
     id: str = Field(description="The header `webhook-id`.", examples=["msg_0123456789abcdef"])
     type: str
-    state: DeliveryState
+    outcome: Outcome
     created_at: datetime
     next_try_at: datetime | None
     tries: list[Try]

@@ -66,7 +66,7 @@ def _delivery(row: models.WebhookDelivery) -> schemas.Delivery:
     return schemas.Delivery(
         id=row.message_id,
         type=row.type,
-        state=models.DeliveryState(row.state),
+        outcome=models.Outcome(row.outcome),
         created_at=row.created_at,
         next_try_at=row.due_at,
         tries=[schemas.Try(**entry) for entry in row.log],

@@ -22,7 +22,7 @@ from sandboxes.models.states import (
 )
 from sandboxes.models.tally import Tally
 from sandboxes.models.webhook import (
-    DeliveryState,
+    Outcome,
     EventType,
     OffReason,
     Webhook,
@@ -40,7 +40,6 @@ __all__ = [
     "AppendOnly",
     "AuditEntry",
     "Clock",
-    "DeliveryState",
     "EndReason",
     "Event",
     "EventType",
@@ -49,6 +48,7 @@ __all__ = [
     "IdempotencyKey",
     "LimitOverride",
     "OffReason",
+    "Outcome",
     "Pool",
     "Preferences",
     "Sandbox",

@@ -104,7 +104,7 @@ class Webhook(models.Model):
         return "failing" if self.failing_since else "on"
 
 
-class DeliveryState(models.TextChoices):
+class Outcome(models.TextChoices):
     PENDING = "pending", _("waiting")
     DELIVERED = "delivered", _("delivered")
     FAILED = "failed", _("given up")
@@ -134,8 +134,8 @@ class WebhookDelivery(models.Model):
     type = models.CharField(max_length=30)
     body = models.TextField()
     created_at = models.DateTimeField(default=clock.now)
-    state = models.CharField(
-        max_length=9, choices=DeliveryState, default=DeliveryState.PENDING, editable=False
+    outcome = models.CharField(
+        max_length=9, choices=Outcome, default=Outcome.PENDING, editable=False
     )
     due_at = models.DateTimeField(null=True)
     """When it is tried next; None: it was delivered or given up."""
@@ -151,8 +151,8 @@ class WebhookDelivery(models.Model):
         verbose_name_plural = "deliveries"
         constraints: ClassVar = [
             models.CheckConstraint(
-                condition=Q(state=DeliveryState.PENDING, due_at__isnull=False)
-                | ~Q(state=DeliveryState.PENDING) & Q(due_at__isnull=True),
+                condition=Q(outcome=Outcome.PENDING, due_at__isnull=False)
+                | ~Q(outcome=Outcome.PENDING) & Q(due_at__isnull=True),
                 name="what_is_pending_is_due_some_time",
             )
         ]

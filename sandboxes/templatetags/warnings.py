@@ -29,7 +29,9 @@ def warnings(context: dict[str, Any], where: str = "") -> dict[str, Any]:
     user = getattr(request, "user", None)
     if request is None or user is None or not user.is_authenticated:
         return {}
-    return shown_warnings(notifications.standing(user), user, where)
+    # With a card for each sandbox, only the browser's notification is left to do: a moment later.
+    found = [] if where == CARDS else notifications.standing(user)
+    return shown_warnings(found, user, where)
 
 
 def shown_warnings(found: list[SandboxWarning], user: User, where: str) -> dict[str, Any]:

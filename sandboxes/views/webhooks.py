@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from sandboxes.errors import Invalid, Refusal
 from sandboxes.forms import WebhookForm
-from sandboxes.models import DeliveryState, Webhook
+from sandboxes.models import Outcome, Webhook
 from sandboxes.paging import take_newest
 from sandboxes.views.base import Request, page
 from sandboxes.webhooks import managing, outbox
@@ -93,7 +93,7 @@ def _log(request: Request, row: Webhook) -> dict[str, Any]:
     except Invalid:
         found = take_newest(row.deliveries.all(), "created_at", ON_A_PAGE, "", "deliveries")
     deliveries, following = found
-    waits = any(one.state == DeliveryState.PENDING and not one.log for one in deliveries)
+    waits = any(one.outcome == Outcome.PENDING and not one.log for one in deliveries)
     return {
         "webhook": row,
         "deliveries": deliveries,

@@ -19,7 +19,7 @@ from django.db import transaction
 from django.db.models import F, Q
 
 from sandboxes import clock, notifications
-from sandboxes.models import DeliveryState, OffReason, Webhook, WebhookDelivery
+from sandboxes.models import Outcome, OffReason, Webhook, WebhookDelivery
 from sandboxes.models.webhook import TEST
 from sandboxes.webhooks import signing
 from sandboxes.webhooks.connecting import Answer, Unreachable, post
@@ -119,14 +119,14 @@ def _record(delivery: WebhookDelivery, answer: Answer | None, entry: dict[str, A
     webhook = Webhook.objects.select_for_update().get(pk=delivery.webhook_id)
     values: dict[str, Any] = {"log": [*delivery.log, entry][-LOGGED_TRIES:]}
     if good:
-        values |= {"state": DeliveryState.DELIVERED, "due_at": None}
+        values |= {"outcome": Outcome.DELIVERED, "due_at": None}
     elif delivery.tries > len(DELAYS):
-        values |= {"state": DeliveryState.FAILED, "due_at": None}
+        values |= {"outcome": Outcome.FAILED, "due_at": None}
     else:
         values |= {"due_at": now + _delay(delivery.tries, answer)}
     # A slow worker whose lease ran out finds another number of tries, and changes nothing.
     held = WebhookDelivery.objects.filter(pk=delivery.pk, tries=delivery.tries)
-    held.filter(state=DeliveryState.PENDING).update(**values)
+    held.filter(outcome=Outcome.PENDING).update(**values)
     _judge(webhook, delivery, now, good=good, gone=status == HTTPStatus.GONE)
     log.info("delivered", webhook=webhook.public_id, status=status, tries=delivery.tries)
 
@@ -161,8 +161,8 @@ def switch_off(webhook: Webhook, why: OffReason) -> None:
     """Send nothing more. What still waited is given up; it can be sent again by hand."""
     if not Webhook.objects.filter(pk=webhook.pk, off_because="").update(off_because=why):
         return
-    waiting = WebhookDelivery.objects.filter(webhook=webhook, state=DeliveryState.PENDING)
-    waiting.update(state=DeliveryState.FAILED, due_at=None)
+    waiting = WebhookDelivery.objects.filter(webhook=webhook, outcome=Outcome.PENDING)
+    waiting.update(outcome=Outcome.FAILED, due_at=None)
     webhook.refresh_from_db(fields=["off_because"])
     if why != OffReason.OWNER:
         transaction.on_commit(lambda: notifications.send_webhook_off(webhook))

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from sandboxes import clock
 from sandboxes.errors import Conflict
-from sandboxes.models import DeliveryState, Webhook, WebhookDelivery
+from sandboxes.models import Outcome, Webhook, WebhookDelivery
 from sandboxes.models.webhook import TEST
 from sandboxes.webhooks import queue
 
@@ -49,7 +49,7 @@ def send_test(webhook: Webhook) -> WebhookDelivery:
 def send_again(delivery: WebhookDelivery) -> None:
     """Queue it anew, with the same `webhook-id` and body. Raises Conflict."""
     _on(delivery.webhook)
-    values = {"state": DeliveryState.PENDING, "due_at": clock.now(), "tries": 0}
+    values = {"outcome": Outcome.PENDING, "due_at": clock.now(), "tries": 0}
     _set(delivery, **values)
     queue.wake()
 

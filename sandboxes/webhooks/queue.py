@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from sandboxes import clock, tasks
-from sandboxes.models import WebhookDelivery
+from sandboxes import tasks
 from sandboxes.webhooks import delivering
 
 
@@ -18,8 +17,3 @@ def wake() -> None:
     """Have a worker deliver what is due, when the transaction has committed."""
     tasks.enqueue(deliver)
 
-
-def wake_if_due() -> None:
-    """The same, when there is something to do: tries that are due, and what a lost queue forgot."""
-    if WebhookDelivery.objects.due(clock.now()).exists():
-        wake()
