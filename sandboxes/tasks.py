@@ -67,12 +67,12 @@ def fund(public_id: str) -> None:
     stellar.fund(Sandbox.objects.get(public_id=public_id))
 
 
+@shared_task
+def send_mails() -> None:
+    notifications.send_due_mails()
+
+
 # A mail server that is away has no row that the reaper would send again.
-@shared_task(autoretry_for=(OSError,), retry_backoff=5, max_retries=4)
-def warn(public_id: str, clock_name: str) -> None:
-    notifications.send_warning(Sandbox.objects.get(public_id=public_id), clock_name)
-
-
 @shared_task(autoretry_for=(OSError,), retry_backoff=5, max_retries=4)
 def tell(public_id: str, event: int) -> None:
     notifications.send_message(Event.objects.get(pk=event, sandbox__public_id=public_id))

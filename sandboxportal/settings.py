@@ -232,6 +232,13 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "Sandbox portal <portal@local
 EMAIL_SUBJECT_PREFIX = ""
 EMAIL_TIMEOUT = 10
 
+# --- webhooks --------------------------------------------------------------------------------
+
+WEBHOOKS_PER_USER = env.int("WEBHOOKS_PER_USER", 5)
+WEBHOOK_LOG_DAYS = env.int("WEBHOOK_LOG_DAYS", 14)
+WEBHOOK_ALLOW_HTTP = env.bool("WEBHOOK_ALLOW_HTTP", not HTTPS)
+WEBHOOK_ALLOW_PRIVATE = env.bool("WEBHOOK_ALLOW_PRIVATE", False)
+
 # --- accounts --------------------------------------------------------------------------------
 
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]

@@ -10,6 +10,7 @@ from sandboxes.admin.pools import PoolAdmin
 from sandboxes.admin.sandboxes import EventAdmin, SandboxAdmin
 from sandboxes.admin.site import SiteAdmin
 from sandboxes.admin.tuning import SettingsAdmin
+from sandboxes.admin.webhooks import WebhookAdmin, WebhookDeliveryAdmin
 
 __all__ = [
     "ApiTokenAdmin",
@@ -25,6 +26,8 @@ __all__ = [
     "SettingsAdmin",
     "SiteAdmin",
     "UserAdmin",
+    "WebhookAdmin",
+    "WebhookDeliveryAdmin",
 ]
 
 admin.site.site_header = "Sandbox portal"
