@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
-from allauth.socialaccount.models import SocialLogin
+from allauth.socialaccount.models import SocialApp, SocialLogin
 from cryptography.fernet import InvalidToken
 from django.conf import settings
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
 
 from sandboxes.accounts import admission, invitations
 from sandboxes.secrets import ciphers
@@ -39,6 +41,13 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
             return any(admission.admits(request, address) for address in _proven(sociallogin))
         known = sociallogin.email_addresses
         return not known or any(admission.admits(request, one) for one in _proven(sociallogin))
+
+    def get_app(self, *args: Any, **kwargs: Any) -> SocialApp:
+        """Raises Http404: a provider that is not set up has no page."""
+        try:
+            return super().get_app(*args, **kwargs)
+        except SocialApp.DoesNotExist as missing:
+            raise Http404 from missing
 
 
 def _proven(sociallogin: SocialLogin) -> list[str]:

@@ -47,6 +47,7 @@ OWN = "in 404 200 404"
 OPERATORS = "in in in 200"
 NO_WAY = "in in in 403"
 ENTRANCE = "200 on on on"
+AWAY = "on on on on"
 
 PORTAL = {
     "": line(GET=SIGNED_IN),
@@ -63,8 +64,34 @@ PORTAL = {
     "sandboxes/<public_id>/fund/": line(POST="in 404 on 404"),
     "sandboxes/<public_id>/reset/": line(GET=OWN, POST="in 404 on 404"),
     "sandboxes/<public_id>/destroy/": line(GET=OWN, POST="in 404 on 404"),
+    "sandboxes/<public_id>/again/": line(POST="in 404 on 404"),
+    "sandboxes/<public_id>/api/": line(GET=OWN),
+    "sandboxes/<public_id>/api/send/": line(POST=OWN),
+    "sandboxes/<public_id>/credentials/env/": line(POST=OWN),
+    "sandboxes/<public_id>/credentials/postman/": line(POST="in 404 on 404"),
+    "sandboxes/<public_id>/logs/download/": line(GET="in 404 on 404"),
+    "sandboxes/<public_id>/openapi.json": line(GET="in 404 on 404"),
+    "sandboxes/<public_id>/usage/": line(GET="in 404 on 404"),
+    "clear/": line(POST="in on on on"),
     "tokens/": line(GET=SIGNED_IN, POST=SIGNED_IN, data={"name": "ci", "scope": "all"}),
     "tokens/<pk>/revoke/": line(GET=OWN, POST="in 404 on 404"),
+}
+
+NOTICES = {
+    "webhooks/": line(GET=SIGNED_IN, POST=SIGNED_IN),
+    "webhooks/<webhook_id>/": line(GET=OWN, POST=OWN),
+    "webhooks/<webhook_id>/<message_id>/": line(POST="in 404 on 404"),
+    "webhooks/<webhook_id>/delete/": line(GET=OWN, POST="in 404 on 404"),
+    "webhooks/<webhook_id>/log/": line(GET=OWN),
+    "webhooks/<webhook_id>/rotate/": line(GET=OWN, POST=OWN),
+    "webhooks/<webhook_id>/switch/": line(POST="in 404 on 404"),
+    "webhooks/<webhook_id>/test/": line(POST="in 404 on 404"),
+    "preferences/": line(GET=SIGNED_IN, POST=SIGNED_IN),
+    "preferences/notify-me/": line(POST="in 204 204 204"),
+    "warnings/": line(GET="in 204 204 204"),
+    # The links in mails; a forged one is of nothing.
+    "keep/<token>/": line(),
+    "unsubscribe/<token>/": line(),
 }
 
 PROBES = {
@@ -108,6 +135,28 @@ SECOND_FACTOR = {
     "accounts/2fa/recovery-codes/generate/": line(GET=SIGNED_IN, POST=SIGNED_IN),
 }
 
+PROVIDERS = {
+    "accounts/3rdparty/": line(GET=SIGNED_IN, POST=SIGNED_IN),
+    "accounts/3rdparty/login/cancelled/": line(GET=ANYONE),
+    "accounts/3rdparty/login/error/": line(),
+    "accounts/3rdparty/signup/": line(),
+    # None is set up in this world.
+    "accounts/github/login/": line(),
+    "accounts/github/login/callback/": line(),
+    "accounts/oidc/<provider_id>/login/": line(),
+    "accounts/oidc/<provider_id>/login/callback/": line(),
+    **{
+        f"accounts/social/{old}/": line(GET=AWAY, POST=AWAY, DELETE=AWAY)
+        for old in ("connections", "login/cancelled", "login/error", "signup")
+    },
+}
+
+JOINING = {
+    "accounts/sessions/": line(GET=SIGNED_IN, POST="in on on on"),
+    "sessions/<session>/end/": line(POST="in 404 on 404"),
+    "invitations/<signed>/": line(GET="410 410 410 410"),
+}
+
 API = {
     "api/v1/": line(),
     "api/v1/docs": line(GET=ANYONE, POST=ANYONE),
@@ -123,6 +172,12 @@ API = {
     "api/v1/sandboxes/<sandbox_id>/reset": line(POST="401 404 202 404"),
     "api/v1/sandboxes/<sandbox_id>/touch": line(POST="401 404 200 404"),
     "api/v1/sandboxes/<sandbox_id>/usage": line(GET="401 404 200 404"),
+    "api/v1/webhooks": line(GET="401 200 200 200", POST="401 422 422 422"),
+    "api/v1/webhooks/<webhook_id>": line(GET="401 404 200 404", DELETE="401 404 200 404"),
+    "api/v1/webhooks/<webhook_id>/deliveries": line(GET="401 404 200 404"),
+    "api/v1/webhooks/<webhook_id>/deliveries/<delivery_id>/redeliver": line(POST="401 404 202 404"),
+    "api/v1/webhooks/<webhook_id>/secret": line(POST="401 404 200 404"),
+    "api/v1/webhooks/<webhook_id>/test": line(POST="401 404 202 404"),
 }
 
 CONSOLE = {
@@ -144,9 +199,9 @@ CONSOLE = {
 }
 
 MODELS = r"admin/\w+/\w+/"
-MADE_BY_OPERATORS = r"admin/(auth/group|auth/user|sandboxes/limitoverride)/"
+MADE_BY_OPERATORS = r"admin/(auth/group|auth/user|sandboxes/(invitation|limitoverride))/"
 CHANGED_BY_OPERATORS = (
-    r"admin/(auth/group|auth/user|sandboxes/(limitoverride|pool|site|sitesettings))/"
+    r"admin/(auth/group|auth/user|sandboxes/(invitation|limitoverride|pool|site|sitesettings))/"
 )
 
 CONSOLE_FAMILIES = {
@@ -161,7 +216,7 @@ CONSOLE_FAMILIES = {
 }
 """Pages that every model has in the admin; the first pattern that fits holds."""
 
-MATRIX = PORTAL | PROBES | ACCOUNTS | SECOND_FACTOR | API | CONSOLE
+MATRIX = PORTAL | NOTICES | PROBES | ACCOUNTS | SECOND_FACTOR | PROVIDERS | JOINING | API | CONSOLE
 
 
 def line_of(route: str) -> Line | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from allauth.account.models import EmailAddress, EmailConfirmationHMAC
 from allauth.account.utils import user_pk_to_url_str
+from allauth.usersessions.models import UserSession
 from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
@@ -22,6 +23,7 @@ from model_bakery import baker
 
 from sandboxes import tokens
 from sandboxes.models import LimitOverride, Site
+from sandboxes.webhooks import managing, outbox
 from tests.access.addresses import Address
 from tests.acting import launch
 from tests.conftest import PASSWORD
@@ -132,6 +134,8 @@ def build() -> World:
     Site.current()
     LimitOverride.objects.create(user=owner, reason="A workshop.")
     sandbox, (token, _) = launch(owner), tokens.issue(owner, "alice's laptop")
+    hook, _ = managing.create(owner, "https://hooks.example.com/", ["sandbox.running"])
+    message = outbox.send_test(hook).message_id
     world = World(
         owner,
         {
@@ -144,6 +148,12 @@ def build() -> World:
             "object_id": 1,
             "app_label": "sandboxes",
             "url": "nothing-here",
+            "provider_id": "nobody-set-it-up",
+            "signed": "forged",
+            "token": "forged",
+            "webhook_id": hook.public_id,
+            "message_id": message,
+            "delivery_id": message,
         },
     )
     for who, user in people.items():
@@ -151,6 +161,7 @@ def build() -> World:
         world.cookies[who] = {name: one.value for name, one in _signed_in(user).cookies.items()}
         _, world.tokens[who] = tokens.issue(user, "a program")
         tokens.authenticate(world.tokens[who])  # Its use is noted to the minute.
+    world.arguments["session"] = UserSession.objects.filter(user=owner).latest("pk").pk
     return world
 
 
