@@ -24,7 +24,7 @@ SCENES = {
     "sweep": (CALL, STATEMENT, MESSAGE),
 }
 """At what a process can be killed in each."""
-OF_THE_DECK = 0.6
+OF_THE_DECK = 0.75
 """How often the next card is dealt."""
 MEETS_ANOTHER_FAULT = 0.2
 LESSER = (Fault.LOSE, Fault.REFUSE, Fault.DELAY)
@@ -71,13 +71,13 @@ def plan(chance: random.Random, cards: list[tuple[str, Point]], passed: Passed) 
     left = list(cards)
     while True:
         dealt = left and chance.random() < OF_THE_DECK
-        scene, point = left.pop() if dealt else _anywhere(chance, passed)
+        scene, point = left.pop() if dealt else _anywhere(chance, passed, but=CALL if left else "")
         yield Kill(scene, point, _lesser(chance, passed[scene].get(CALL, 0)))
 
 
-def _anywhere(chance: random.Random, passed: Passed) -> tuple[str, Point]:
+def _anywhere(chance: random.Random, passed: Passed, but: str) -> tuple[str, Point]:
     scene = chance.choice(list(passed))
-    kind = chance.choice([kind for kind, count in passed[scene].items() if count])
+    kind = chance.choice([kind for kind, count in passed[scene].items() if count and kind != but])
     number = chance.randint(1, passed[scene][kind])
     return scene, Point(kind, number, after=chance.random() < 0.5)
 
