@@ -63,6 +63,11 @@ def revive(public_id: str) -> None:
 
 
 @shared_task
+def look_after(public_id: str) -> None:
+    upkeep.look_after(Sandbox.objects.get(public_id=public_id))
+
+
+@shared_task
 def fund(public_id: str) -> None:
     stellar.fund(Sandbox.objects.get(public_id=public_id))
 
