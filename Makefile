@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test bench lint lock screenshots clean
+.PHONY: help run test bench probe lint lock screenshots clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -12,6 +12,9 @@ test: ## Install what tests need, check the code, run every test (ARGS: for pyte
 
 bench: ## Measure launches, pages, memory, sweeps; writes docs/performance.md (QUICK=1: a look)
 	@bash deploy/bench.sh $(if $(QUICK),--quick) $(ARGS)
+
+probe: ## Try to get out of a sandbox in every way; writes docs/reliability.md (needs root)
+	@bash deploy/probe.sh
 
 lint: ## Check the code without running it
 	@bash deploy/lint.sh
