@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test bench chaos lint lock screenshots clean
+.PHONY: help run test bench chaos probe lint lock screenshots clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -15,6 +15,9 @@ bench: ## Measure launches, pages, memory, sweeps; writes docs/performance.md (Q
 
 chaos: ## Kill, starve and crowd a portal on the engine (N, SEED); writes docs/reliability.md
 	@bash deploy/chaos.sh $(if $(N),--kills $(N)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+probe: ## Try to get out of a sandbox in every way; writes docs/reliability.md (needs root)
+	@bash deploy/probe.sh
 
 lint: ## Check the code without running it
 	@bash deploy/lint.sh

@@ -7,7 +7,6 @@ a container's own layer, not volumes, and sandboxes have none.
 
 from __future__ import annotations
 
-import math
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -91,4 +90,5 @@ class HardDisk:
     def _image_mb(self, image: str) -> int:
         with self.engine.asked(f"describe the image {image}") as client:
             size: int = client.inspect_image(image)["Size"]  # type: ignore[no-untyped-call]
-        return math.ceil(size / MB)
+        # Rounded down, lest what the engine let through be measured as too much.
+        return size // MB
