@@ -16,7 +16,7 @@ from django.utils.timesince import timeuntil
 
 from sandboxes import blueprints, clock, lifecycle, limits, tasks
 from sandboxes.admission import LONGEST_NAME, LaunchRequest, admit, offered
-from sandboxes.errors import Conflict, Invalid, KeyReused, LimitReached, Unavailable
+from sandboxes.errors import Conflict, Invalid, KeyReused, LimitReached, TooOften, Unavailable
 from sandboxes.models import (
     EndReason,
     Extension,
@@ -54,7 +54,7 @@ DISK_RETRY = timedelta(minutes=5)
 def launch(user: User, request: LaunchRequest, idempotency_key: str = "") -> tuple[Sandbox, bool]:
     """A new sandbox, or with a key that was used before the one it launched; whether it is new.
 
-    Raises Invalid, KeyReused, LimitReached, Unavailable.
+    Raises Invalid, KeyReused, LimitReached, TooOften, Unavailable.
     """
     if len(idempotency_key) > LONGEST_KEY:
         raise Invalid("Idempotency-Key", f"Use at most {LONGEST_KEY} characters.")
@@ -62,7 +62,7 @@ def launch(user: User, request: LaunchRequest, idempotency_key: str = "") -> tup
         site = Site.locked()
         if idempotency_key and (earlier := _answered(user, idempotency_key, request)):
             return earlier, False
-        if closed := _maintenance(site) or _no_disk(site):
+        if closed := _maintenance(site) or _no_disk(site) or limits.pause_for(user):
             raise closed
         sandbox = admit(user, request)
         if idempotency_key:
@@ -109,10 +109,11 @@ def _no_disk(site: Site) -> Unavailable | None:
     return Unavailable("The disk that holds the sandboxes is nearly full.", retry_at)
 
 
-def refusal_to_launch(user: User) -> Unavailable | LimitReached | None:
+def refusal_to_launch(user: User) -> Unavailable | LimitReached | TooOften | None:
     """Why the user could not launch a sandbox now; None when they could."""
     site = Site.current()
-    return _maintenance(site) or _no_disk(site) or limits.refusal_for(user)
+    closed = _maintenance(site) or _no_disk(site)
+    return closed or limits.refusal_for(user) or limits.pause_for(user)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ INSIDE_SANDBOXES = PORTAL / "blueprints" / "billing"
 
 FLOORS = [
     {"clock", "errors", "secrets", "runtime"},
-    {"models", "blueprints"},
+    {"models", "blueprints", "throttles"},
     {"lifecycle", "limits", "paging", "tokens", "verdicts", "accounts", "audit", "tallies"},
     {"stellar", "notifications", "pool", "turns"},
     {"provisioning", "admission"},
