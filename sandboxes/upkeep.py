@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from django.conf import settings
 
-from sandboxes import clock, lifecycle, provisioning
+from sandboxes import clock, last_words, lifecycle, provisioning
 from sandboxes.blueprints import NoSuchBlueprint, addresses, load
 from sandboxes.models import EndReason, Sandbox, State
 from sandboxes.runtime import EngineUnreachable, RuntimeFailure, get_runtime
@@ -41,7 +41,7 @@ def reset(sandbox: Sandbox) -> None:
     if code == 0:
         lifecycle.journal(sandbox, "reset", "The seed data was put back.")
     else:
-        tail = provisioning.conceal(output, sandbox.secrets)[-500:]
+        tail = last_words.conceal(output, sandbox.secrets)[-500:]
         lifecycle.journal(sandbox, "reset_failed", f"The data could not be put back: {tail}")
 
 

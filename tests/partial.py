@@ -10,6 +10,7 @@ NEEDS = {
     "engine": "a Docker Engine",
     "browser": "Chromium",
     "postgres": "PostgreSQL",
+    "root": "root on Linux, with nftables and btrfs-progs",
     "promtool": "promtool, of Debian's package prometheus",
 }
 LEFT_OUT = pytest.StashKey[dict[str, int]]()

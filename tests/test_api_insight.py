@@ -111,9 +111,17 @@ def test_the_last_words_of_what_failed_can_still_be_read(
     assert program.look(running)["end_reason"] == "out_of_memory"
 
 
-def test_of_what_ended_well_there_are_no_logs(program: Program, running: dict[str, Any]) -> None:
+def test_of_what_ended_well_the_last_lines_are_kept_without_its_secrets(
+    program: Program, running: dict[str, Any], runtime: MemoryRuntime
+) -> None:
+    key = program.get(f"/sandboxes/{running['id']}/credentials").json()["api_key"]
+    runtime.say(running["id"], "api", f"somebody sent {key} and went")
     program.delete(f"/sandboxes/{running['id']}")
-    assert program.get(f"/sandboxes/{running['id']}/logs").json()["text"] == ""
+    log = program.get(f"/sandboxes/{running['id']}/logs").json()
+    assert log["live"] is False
+    assert "== db ==" in log["text"]
+    assert "somebody sent ••• and went" in log["text"]
+    assert program.look(running)["failure"] is None
 
 
 def test_with_the_engine_away_logs_are_to_be_asked_for_again(

@@ -16,24 +16,28 @@ INSIDE_SANDBOXES = PORTAL / "blueprints" / "billing"
 
 FLOORS = [
     {"clock", "errors", "secrets", "runtime"},
-    {"models", "blueprints", "throttles"},
-    {"lifecycle", "limits", "paging", "tokens", "verdicts", "accounts", "audit", "tallies"},
-    {"stellar", "notifications", "pool", "turns"},
-    {"provisioning", "admission"},
+    {"models", "blueprints", "openapi", "throttles"},
+    {"lifecycle", "limits", "paging", "tokens", "verdicts"},
+    {"accounts", "audit", "tallies", "usage", "firewall", "links", "mails"},
+    {"stellar", "notifications", "pool", "turns", "last_words"},
+    {"provisioning", "admission", "estimates"},
     {"upkeep", "stocking"},
     {"tasks"},
+    {"webhooks"},
     {"housekeeping"},
     {"actions", "operations", "logs", "reaper"},
-    {"presentation", "overview", "sweeping"},
+    {"presentation", "overview", "sweeping", "relay", "rescues"},
     {"attention", "figures"},
     {"forms", "checks", "health"},
     {"templatetags"},
     {"views", "api", "admin", "management"},
-    {"urls", "apps", "middleware"},
+    {"urls", "announcing"},
+    {"apps", "middleware"},
 ]
 """Each part may import from the floors below it, and from itself."""
 
 ENGINE_SIDE = {
+    "last_words",
     "provisioning",
     "upkeep",
     "stocking",
@@ -42,6 +46,7 @@ ENGINE_SIDE = {
     "reaper",
     "management",
     "checks",
+    "firewall",
 }
 """Who reaches the engine, in the worker, in the reaper or by an operator's command."""
 

@@ -145,7 +145,7 @@ def test_at_the_limit_it_says_when_the_next_place_is_free(web: Client, alice: Us
         launch(alice, name=name)
     page = text(web.get("/"))
     assert "3 of 3 sandboxes All your places are taken." in page
-    assert re.search(r"free in about (29|30) min \(first: idle\)\. Destroy first", page)
+    assert re.search(r"free in about (29|30) min : first is idle\. Destroy the oldest, first", page)
 
 
 def test_a_launch_over_the_limit_is_refused_in_words(web: Client, alice: User) -> None:

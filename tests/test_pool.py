@@ -11,7 +11,7 @@ from sandboxes import actions, blueprints, limits, pool, stocking, tasks
 from sandboxes.errors import LimitReached
 from sandboxes.lifecycle import LEASE
 from sandboxes.models import ENGINE_AWAY, EndReason, Funding, Pool, Sandbox, Site, State
-from sandboxes.runtime import EngineRefused
+from sandboxes.runtime import EngineRefused, space
 from tests.acting import Killed, again, committed, expire, launch, request, story, sweep
 from tests.friendbots import Friendbot, bot
 
@@ -169,7 +169,7 @@ def test_the_pool_is_emptied_where_memory_is_short(tmp_path, monkeypatch):
     sweep()
     facts = tmp_path / "meminfo"
     facts.write_text("MemTotal:       24000000 kB\nMemAvailable:     900000 kB\n")
-    monkeypatch.setattr(limits, "MEMORY_FACTS", facts)
+    monkeypatch.setattr(space, "MEMORY_FACTS", facts)
     sweep()
 
     assert pooled() == []
@@ -178,8 +178,25 @@ def test_the_pool_is_emptied_where_memory_is_short(tmp_path, monkeypatch):
     assert len(pooled()) == 1
 
 
+@pytest.mark.parametrize(("what", "left"), [("disk_free_mb", 2047), ("memory_available_mb", 511)])
+def test_nothing_is_kept_or_made_while_the_engines_machine_is_short(runtime, what, left):
+    sweep()
+    assert len(pooled()) == 1
+
+    setattr(runtime, what, left)
+    sweep()
+    refill()
+    assert pooled() == []
+    assert runtime.observe() == {}
+
+    setattr(runtime, what, left + 1)
+    sweep()
+    refill()
+    assert len(pooled()) == 1
+
+
 def test_where_memory_cannot_be_told_it_is_not_short(tmp_path, monkeypatch):
-    monkeypatch.setattr(limits, "MEMORY_FACTS", tmp_path / "nowhere")
+    monkeypatch.setattr(space, "MEMORY_FACTS", tmp_path / "nowhere")
     sweep()
 
     assert len(pooled()) == 1

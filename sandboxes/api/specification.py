@@ -34,6 +34,8 @@ OPERATION_HEADERS: dict[tuple[str, int], dict[str, dict[str, str]]] = {
     },
     ("list_sandboxes", 200): {"Link": _TEXT},
     ("list_events", 200): {"Link": _TEXT},
+    ("list_deliveries", 200): {"Link": _TEXT},
+    ("create_webhook", 201): {"Location": _TEXT},
 }
 OPTIONAL_HEADERS = {"Preference-Applied", "Idempotent-Replayed", "Link"}
 

@@ -63,6 +63,7 @@ class MemoryRuntime:
         self.slow_seconds = 0.0
         self.hard_disk_limit = False
         self.disk_free_mb = 60_000
+        self.memory_available_mb = 12_000
         self.missing: set[str] = set()
         """Images that are not there."""
         self.builds = Counter[str]()
@@ -142,7 +143,8 @@ class MemoryRuntime:
 
     def abilities(self) -> Abilities:
         with self._call("abilities"):
-            space = Space(100_000, self.disk_free_mb, len(self._kept))
+            left = (self.disk_free_mb, len(self._kept), self.memory_available_mb)
+            space = Space(100_000, *left)
             return Abilities("memory", "1", False, self.hard_disk_limit, 16 * 1024, space)
 
     def images(self, names: Sequence[str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MB = 1024 * 1024
+MEMORY_FACTS = Path("/proc/meminfo")
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class Space:
     """Of the file system that holds the sandboxes."""
     subnets_taken: int | None = None
     """How many /28 of `SANDBOX_SUBNETS` are in use, by whomever."""
+    memory_available_mb: int | None = None
+    """What could be had without swapping."""
 
 
 def disk_space(folder: str | Path) -> tuple[int | None, int | None]:
@@ -27,3 +30,13 @@ def disk_space(folder: str | Path) -> tuple[int | None, int | None]:
     except OSError:
         return None, None
     return found.total // MB, found.free // MB
+
+
+def available_memory() -> int | None:
+    """MB of this machine's memory that could be had now; None where that can't be told."""
+    try:
+        lines = MEMORY_FACTS.read_text().splitlines()
+        facts = dict(line.split(":", 1) for line in lines)
+        return int(facts["MemAvailable"].split()[0]) // 1024
+    except (OSError, ValueError, KeyError):
+        return None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +18,6 @@ from docker.errors import APIError
 from sandboxes.runtime import SandboxSpec, ServiceSpec
 from sandboxes.runtime.docker.engine import Engine
 from sandboxes.runtime.docker.names import INSTANCE, SANDBOX, Names
-from sandboxes.runtime.space import disk_space
 
 MB = 1024 * 1024
 ALWAYS = ("btrfs", "zfs")
@@ -36,12 +34,6 @@ class HardDisk:
     _driver: str | None = None
     _works: bool | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def space(self, info: Mapping[str, Any]) -> tuple[int | None, int | None]:
-        """MB in all and free where the engine keeps its data; None where that is elsewhere."""
-        if self.engine.url and not self.engine.url.startswith("unix://"):
-            return None, None
-        return disk_space(info["DockerRootDir"])
 
     def options(self, spec: SandboxSpec, service: ServiceSpec) -> dict[str, str]:
         """The storage options of a container: the services that can write share the disk."""

@@ -46,6 +46,11 @@ class Engine:
         self._clients: dict[tuple[int, int], APIClient] = {}
         self._lock = threading.Lock()
 
+    @property
+    def is_here(self) -> bool:
+        """Whether it is on this machine, so that the kernel tells what it would."""
+        return not self.url or self.url.startswith("unix://")
+
     def client(self, patience: int = 1) -> APIClient:
         """The client of this process, which waits `patience` times as long as usual.
 
