@@ -16,7 +16,7 @@ from django.utils.timesince import timeuntil
 
 from sandboxes import blueprints, clock, lifecycle, limits, tasks
 from sandboxes.admission import LONGEST_NAME, LaunchRequest, admit, offered
-from sandboxes.errors import Conflict, Invalid, KeyReused, LimitReached, Unavailable
+from sandboxes.errors import Conflict, Invalid, KeyReused, LimitReached, TooOften, Unavailable
 from sandboxes.models import (
     EndReason,
     Extension,
@@ -53,7 +53,7 @@ SHORTAGE_RETRY = timedelta(minutes=5)
 def launch(user: User, request: LaunchRequest, idempotency_key: str = "") -> tuple[Sandbox, bool]:
     """A new sandbox, or with a key that was used before the one it launched; whether it is new.
 
-    Raises Invalid, KeyReused, LimitReached, Unavailable.
+    Raises Invalid, KeyReused, LimitReached, TooOften, Unavailable.
     """
     if len(idempotency_key) > LONGEST_KEY:
         raise Invalid("Idempotency-Key", f"Use at most {LONGEST_KEY} characters.")
@@ -61,7 +61,7 @@ def launch(user: User, request: LaunchRequest, idempotency_key: str = "") -> tup
         site = Site.locked()
         if idempotency_key and (earlier := _answered(user, idempotency_key, request)):
             return earlier, False
-        if closed := _maintenance(site) or _shortage(site):
+        if closed := _maintenance(site) or _shortage(site) or limits.pause_for(user):
             raise closed
         sandbox = admit(user, request)
         if idempotency_key:
@@ -106,10 +106,11 @@ def _shortage(site: Site) -> Unavailable | None:
     return Unavailable(lacking, clock.now() + SHORTAGE_RETRY) if lacking else None
 
 
-def refusal_to_launch(user: User) -> Unavailable | LimitReached | None:
+def refusal_to_launch(user: User) -> Unavailable | LimitReached | TooOften | None:
     """Why the user could not launch a sandbox now; None when they could."""
     site = Site.current()
-    return _maintenance(site) or _shortage(site) or limits.refusal_for(user)
+    closed = _maintenance(site) or _shortage(site)
+    return closed or limits.refusal_for(user) or limits.pause_for(user)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from django.db.models import Q
 
 from sandboxes import clock
-from sandboxes.errors import LimitReached
+from sandboxes.errors import LimitReached, TooOften
 from sandboxes.models import LimitOverride, Sandbox, Site, State
 from sandboxes.models.tuning import settings
 from sandboxes.runtime.space import available_memory
@@ -24,7 +24,7 @@ SUBNET_ADDRESSES = 16
 RESERVED_MEMORY_MB = 1024
 """Left for the portal, the engine and the system when the site's limit follows from memory."""
 REMOVAL_TAKES = timedelta(seconds=5)
-NO_PLACES_RETRY = timedelta(hours=1)
+HOUR = NO_PLACES_RETRY = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,18 @@ def refusal_for(
     if everyone.count() >= places:
         return _refusal("site", places, list(everyone), user, now)
     return None
+
+
+def pause_for(user: User) -> TooOften | None:
+    """Why the user has to wait before the next launch, however many places are free."""
+    most, since = settings.SANDBOX_LAUNCHES_PER_HOUR, clock.now() - HOUR
+    if not most:
+        return None
+    recent = user.sandboxes.filter(created_at__gt=since).newest_first()
+    times = recent.values_list("created_at", flat=True)
+    oldest = times[most - 1 : most].first()
+    seconds = int(HOUR.total_seconds())
+    return TooOften("launches", most, seconds, oldest + HOUR) if oldest else None
 
 
 def room_for_stock(site: Site) -> int:

@@ -67,6 +67,7 @@ SANDBOX_HARD_CAP_MINUTES = env.int("SANDBOX_HARD_CAP_MINUTES", 240)
 SANDBOX_IDLE_MINUTES = env.int("SANDBOX_IDLE_MINUTES", 30)
 SANDBOX_WARNING_MINUTES = env.int("SANDBOX_WARNING_MINUTES", 5)
 SANDBOX_MAX_PER_USER = env.int("SANDBOX_MAX_PER_USER", 3)
+SANDBOX_LAUNCHES_PER_HOUR = env.int("SANDBOX_LAUNCHES_PER_HOUR", 120)
 SANDBOX_MAX_SITE = env.int("SANDBOX_MAX_SITE", 0)
 SANDBOX_MEMORY_OVERCOMMIT = env.float("SANDBOX_MEMORY_OVERCOMMIT", 3.0)
 SANDBOX_POOL_SIZE = env.int("SANDBOX_POOL_SIZE", 1)
@@ -131,6 +132,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "sandboxes.middleware.RealAddress",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -216,6 +218,8 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
+# It believes whatever header names an address; `sandboxes.middleware` tells the real one.
+DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
 
 # --- mail ------------------------------------------------------------------------------------
 
@@ -273,7 +277,6 @@ ACCOUNT_FORMS = {
 }
 # A mail about each change of what protects an account.
 ACCOUNT_EMAIL_NOTIFICATIONS = True
-ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXY_COUNT
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_ADAPTER = "sandboxes.accounts.adapters.FactorAdapter"
 MFA_TOTP_ISSUER = "Sandbox portal"
@@ -314,6 +317,11 @@ for _provider, _client in (("github", GITHUB_CLIENT_ID), ("openid_connect", OIDC
 # Both vouch for the addresses that they call verified, and their tokens are of no use to us.
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
 SOCIALACCOUNT_STORE_TOKENS = False
+
+# --- the API ---------------------------------------------------------------------------------
+
+API_CALLS_PER_MINUTE = env.int("API_CALLS_PER_MINUTE", 3000)
+API_WRONG_TOKENS_PER_MINUTE = env.int("API_WRONG_TOKENS_PER_MINUTE", 30)
 
 # --- static files ----------------------------------------------------------------------------
 

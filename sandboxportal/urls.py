@@ -13,6 +13,8 @@ from sandboxes.api import api
 # Operators sign in where everybody does: the same rate limits, the same second factor.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
+handler429 = "sandboxes.views.wellknown.too_many_tries"
+
 urlpatterns = [
     path("", include("sandboxes.urls")),
     path("accounts/", include("allauth.urls")),

@@ -21,6 +21,10 @@ os.environ |= {
     "SANDBOX_RUNTIME": "memory",
     # Tests of the pool turn it on.
     "SANDBOX_POOL_SIZE": "0",
+    # Tests of throttles set them.
+    "SANDBOX_LAUNCHES_PER_HOUR": "0",
+    "API_CALLS_PER_MINUTE": "0",
+    "API_WRONG_TOKENS_PER_MINUTE": "0",
     # Nothing in the tests reaches another host; those about friendbot start a server of their own.
     "FRIENDBOT_URL": "http://127.0.0.1:9",
 }

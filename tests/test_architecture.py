@@ -16,7 +16,7 @@ INSIDE_SANDBOXES = PORTAL / "blueprints" / "billing"
 
 FLOORS = [
     {"clock", "errors", "secrets", "runtime"},
-    {"models", "blueprints", "openapi"},
+    {"models", "blueprints", "openapi", "throttles"},
     {"lifecycle", "limits", "paging", "tokens", "verdicts"},
     {"accounts", "audit", "tallies", "usage", "firewall", "links", "mails"},
     {"stellar", "notifications", "pool", "turns", "last_words"},

@@ -230,8 +230,8 @@ def test_history_of_a_row_is_what_the_audit_says_of_it(desk, alice, bob):
 
 
 def test_the_address_is_that_of_the_person_behind_trusted_proxies(desk, alice, settings):
-    settings.ALLAUTH_TRUSTED_PROXY_COUNT = 1
-    desk.defaults["HTTP_X_FORWARDED_FOR"] = "198.51.100.7"
+    settings.TRUSTED_PROXY_COUNT = 1
+    desk.defaults["HTTP_X_FORWARDED_FOR"] = "203.0.113.9, 198.51.100.7"
     ask(desk, "set_password", alice, password=ANSWERS["password"], reason="Locked out.")
 
     assert AuditEntry.objects.get().address == "198.51.100.7"

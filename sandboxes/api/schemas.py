@@ -244,5 +244,9 @@ class QuotaProblem(Problem):
     estimated_wait_seconds: int
     retry_at: datetime
     limit: int
-    active: int
-    frees_first: str | None = Field(description="Which of your sandboxes frees a place first.")
+    active: int | None = Field(
+        default=None, description="Where the limit is of sandboxes: so many there are."
+    )
+    frees_first: str | None = Field(
+        default=None, description="Which of your sandboxes frees a place first."
+    )

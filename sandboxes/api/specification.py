@@ -15,7 +15,7 @@ from ninja.openapi.schema import OpenAPISchema
 
 from sandboxes.api import problems, schemas
 
-ALWAYS = (401, 403, 500, 503)
+ALWAYS = (401, 403, 429, 500, 503)
 """What every operation may answer."""
 BODIES: dict[int, type[schemas.Problem]] = {422: schemas.InvalidProblem, 429: schemas.QuotaProblem}
 

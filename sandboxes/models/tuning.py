@@ -37,6 +37,7 @@ TUNABLE = {
     "SANDBOX_IDLE_MINUTES": Tunable(int, "without traffic for so long, a new sandbox ends"),
     "SANDBOX_WARNING_MINUTES": Tunable(int, "owners are warned so long before"),
     "SANDBOX_MAX_PER_USER": Tunable(int, "active sandboxes of one user"),
+    "SANDBOX_LAUNCHES_PER_HOUR": Tunable(int, "launches of one user in an hour; 0: no bound"),
     "SANDBOX_MAX_SITE": Tunable(int, "of the whole portal; 0: what memory and subnets carry"),
     "SANDBOX_MEMORY_OVERCOMMIT": Tunable(float, "how often memory is promised"),
     "SANDBOX_MEMORY_FLOOR_MB": Tunable(int, "nobody launches while less memory is available"),
