@@ -40,7 +40,7 @@ def _unprivileged() -> str | None:
     return "postgres" if "postgres" in names else "nobody"
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -70,7 +70,14 @@ class Cluster:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """Started once, when the first test asks for it."""
-    programs, user, port = _programs(), _unprivileged(), _free_port()
+    with running_cluster() as started:
+        yield started
+
+
+@contextmanager
+def running_cluster() -> Iterator[Cluster]:
+    """It holds nothing that must outlive its process, and nothing of it is left afterwards."""
+    programs, user, port = _programs(), _unprivileged(), free_port()
     home = Path(tempfile.mkdtemp(prefix="portal-tests-postgres-"))
     if user:
         shutil.chown(home, user)
@@ -84,7 +91,7 @@ def cluster() -> Iterator[Cluster]:
 
     options = (
         f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={home} "
-        "-c fsync=off -c max_connections=120"
+        "-c fsync=off -c max_connections=400"
     )
     try:
         run("initdb", "--auth=trust", f"--username={SUPERUSER}", "--no-sync", "--encoding=UTF8")
