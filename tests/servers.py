@@ -80,7 +80,7 @@ def own_stores() -> Iterator[Mapping[str, str]]:
         yield {}
         return
     with Cluster(int(os.environ["TESTS_CLUSTER_PORT"])).database() as url:
-        yield own_redis() | {"DATABASE_URL": url}
+        yield {**own_redis(), "DATABASE_URL": url}
 
 
 def main() -> int:

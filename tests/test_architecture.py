@@ -27,6 +27,7 @@ FLOORS = [
     {"presentation", "overview", "sweeping"},
     {"attention", "figures"},
     {"forms", "checks", "health"},
+    {"doctor"},
     {"templatetags"},
     {"views", "api", "admin", "management"},
     {"urls", "apps", "middleware"},
@@ -42,6 +43,7 @@ ENGINE_SIDE = {
     "reaper",
     "management",
     "checks",
+    "doctor",
 }
 """Who reaches the engine, in the worker, in the reaper or by an operator's command."""
 
