@@ -19,6 +19,7 @@ from sandboxes.doctor.findings import Check
 
 CHECKS = (
     Check("settings", configuration.settings_in_force),
+    Check("DEBUG", configuration.debug),
     Check("files", machine.files),
     Check("database", stores.database),
     Check("cache", stores.shared_cache),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import smtplib
+from typing import Any
 
 import httpx
 from django.conf import settings
@@ -22,9 +23,11 @@ def mail() -> Findings:
         where = getattr(settings, "EMAIL_FILE_PATH", None) or kind
         yield warning(f"Mail reaches nobody: it goes into {where}.", "Set EMAIL_URL.")
         return
-    server = get_connection()
+    server: Any = get_connection()
     try:
         server.open()
+        # Without encryption and a password Django would not have said so much yet.
+        server.connection.ehlo_or_helo_if_needed()
         server.close()
     except (OSError, smtplib.SMTPException) as error:
         yield wrong(f"The mail server does not take us: {told(error)}.", REMEDY)

@@ -21,7 +21,7 @@ def database() -> Findings:
         yield from _sqlite()
     else:
         yield from _postgres()
-    yield _migrations()
+    yield migrations()
 
 
 def _sqlite() -> Findings:
@@ -62,7 +62,7 @@ def connections(used: int, most: int) -> Finding:
     return warning(words, "Raise max_connections, or lower WEB_THREADS and WORKER_THREADS.")
 
 
-def _migrations() -> Finding:
+def migrations() -> Finding:
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if not plan:
