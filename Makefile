@@ -23,7 +23,7 @@ lint: ## Check the code without running it
 	@bash deploy/lint.sh
 
 screenshots: ## Take a picture of every page and state, into docs/screenshots
-	@bash deploy/test.sh -q tests/browser/screenshots.py
+	@STORES=embedded bash deploy/test.sh -q tests/browser/screenshots.py
 
 lock: ## Compile requirements*.in to requirements*.txt
 	@bash deploy/lock.sh

@@ -6,6 +6,7 @@ the reaper sends the stale ones again.
 
 from __future__ import annotations
 
+import platform
 from functools import partial
 from typing import Any
 
@@ -94,3 +95,9 @@ def read_logs(public_id: str, service: str, tail: int) -> dict[str, str]:
         return {"text": get_runtime().logs(public_id, service, tail)}
     except RuntimeFailure as error:
         return {"error": str(error)}
+
+
+@shared_task(ignore_result=False)
+def answer() -> str:
+    """The worker is there, says its machine's name."""
+    return platform.node()

@@ -29,6 +29,7 @@ FLOORS = [
     {"presentation", "overview", "sweeping", "relay", "rescues"},
     {"attention", "figures"},
     {"forms", "checks", "health"},
+    {"doctor"},
     {"templatetags"},
     {"views", "api", "admin", "management"},
     {"urls", "announcing"},
@@ -47,6 +48,7 @@ ENGINE_SIDE = {
     "management",
     "checks",
     "firewall",
+    "doctor",
 }
 """Who reaches the engine, in the worker, in the reaper or by an operator's command."""
 
