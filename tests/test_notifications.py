@@ -137,9 +137,7 @@ def test_a_message_that_outlived_its_sandbox_is_dropped(alice, runtime, clock):
     assert mail.outbox == []
 
 
-def test_an_owner_without_an_address_gets_no_mail_and_is_warned_all_the_same(
-    alice, runtime, clock
-):
+def test_an_owner_without_an_address_gets_no_mail_and_is_warned_all_the_same(alice, runtime, clock):
     alice.email = ""
     alice.save()
     sandbox = launch(alice, ttl_minutes=15)

@@ -55,7 +55,16 @@ class WebhookDeliveryAdmin(LookOnly, PortalAdmin):
     search_fields = ("message_id", "webhook__public_id", "webhook__user__email")
     search_help_text = "Message, webhook, or its user's e-mail address"
     ordering = ("-id",)
-    fields = ("message_id", "webhook", "type", "outcome", "tries", "due_at", "created_at", "results")
+    fields = (
+        "message_id",
+        "webhook",
+        "type",
+        "outcome",
+        "tries",
+        "due_at",
+        "created_at",
+        "results",
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).defer("webhook__secrets", "body")

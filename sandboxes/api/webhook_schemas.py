@@ -8,7 +8,7 @@ from typing import Any, Literal
 from ninja import Field, Schema
 
 from sandboxes.api.schemas import In
-from sandboxes.models import Outcome, EventType
+from sandboxes.models import EventType, Outcome
 
 
 class NewWebhook(In):

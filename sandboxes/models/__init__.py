@@ -22,9 +22,9 @@ from sandboxes.models.states import (
 )
 from sandboxes.models.tally import Tally
 from sandboxes.models.webhook import (
-    Outcome,
     EventType,
     OffReason,
+    Outcome,
     Webhook,
     WebhookDelivery,
 )

@@ -19,7 +19,7 @@ from django.db import transaction
 from django.db.models import F, Q
 
 from sandboxes import clock, notifications
-from sandboxes.models import Outcome, OffReason, Webhook, WebhookDelivery
+from sandboxes.models import OffReason, Outcome, Webhook, WebhookDelivery
 from sandboxes.models.webhook import TEST
 from sandboxes.webhooks import signing
 from sandboxes.webhooks.connecting import Answer, Unreachable, post

@@ -16,4 +16,3 @@ def deliver() -> None:
 def wake() -> None:
     """Have a worker deliver what is due, when the transaction has committed."""
     tasks.enqueue(deliver)
-
