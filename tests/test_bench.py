@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.bench import bars, counting, machine, report, results
+from tests.bench import bars, machine, report, results
+from tests.relay import relayed
 
 SAMPLE: results.Results = {
     "quick": False,
@@ -225,7 +226,7 @@ def answer(listening: socket.socket) -> None:
 
 def test_the_proxy_counts_calls_and_changes_nothing(tmp_path: Path, engine_socket: Path) -> None:
     with (
-        counting.counted(tmp_path / "ours.sock", str(engine_socket)) as calls,
+        relayed(tmp_path / "ours.sock", str(engine_socket)) as relay,
         socket.socket(socket.AF_UNIX) as client,
     ):
         client.connect(str(tmp_path / "ours.sock"))
@@ -236,4 +237,4 @@ def test_the_proxy_counts_calls_and_changes_nothing(tmp_path: Path, engine_socke
         ):
             client.sendall(request)
             assert client.recv(65536).endswith(b"{}")
-    assert calls == ["GET /v1.41/info", "POST /v1.41/containers/create", "GET /version"]
+    assert relay.calls == ["GET /v1.41/info", "POST /v1.41/containers/create", "GET /version"]

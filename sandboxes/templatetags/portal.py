@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django import template
@@ -46,6 +47,7 @@ GB = 1024
 """Megabytes."""
 HOUR = 60
 """Minutes."""
+A_WEEK = timedelta(days=7)
 LAST_MINUTES = 600
 """So many seconds before the end, seconds begin to matter."""
 
@@ -73,6 +75,14 @@ def sentence(words: Iterable[str | datetime]) -> SafeString:
     """The words of an `Ending`, its moments as `<time>`."""
     parts = ((word if isinstance(word, str) else moment(word, "time"),) for word in words)
     return format_html_join("", "{}", parts)
+
+
+@register.simple_tag
+def countdown(seconds: int, form: str = "") -> SafeString:
+    """The seconds that are left, in words that portal.js lets tick; `rough` for a guess."""
+    if form == "rough":
+        return format_html('<span data-left="{}" data-rough>{}</span>', seconds, roughly(seconds))
+    return format_html('<span data-left="{}">{}</span>', seconds, remaining(seconds))
 
 
 @register.filter
@@ -150,3 +160,20 @@ def since(began: datetime) -> float:
 def control(field: BoundField, **attributes: Any) -> SafeString:
     """The field's control with these attributes in place of its own."""
     return field.as_widget(attrs=attributes)
+
+
+@register.filter
+def as_moment(text: str) -> datetime:
+    """A moment as JSON holds it."""
+    return datetime.fromisoformat(text)
+
+
+@register.filter
+def pretty_json(text: str) -> str:
+    return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+
+
+@register.filter
+def is_soon(at: datetime | None) -> bool:
+    """Within a week, and not past."""
+    return at is not None and clock.now() < at <= clock.now() + A_WEEK

@@ -151,5 +151,5 @@ def test_a_failure_shows_what_failed_and_launches_again(
     card = page.locator(f"#card-{sandbox.public_id}")
     expect(card.get_by_text("api exited with code 3")).to_be_visible()
     expect(card.get_by_text("api: no such table")).to_be_visible()
-    card.get_by_role("button", name="Launch again").click()
+    card.get_by_role("button", name="Retry").click()
     expect(page.get_by_role("article").get_by_text("Running", exact=True)).to_be_visible()
