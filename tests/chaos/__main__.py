@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 
 from tests.bench.machine import ROOT
 from tests.chaos import bars
-from tests.reliability import publish
+from tests.reliability import publish, ran_on
 from tests.runtimes import imported_image
 
 LONGEST_SECONDS = 1200
@@ -136,8 +136,9 @@ def main() -> int:
     if chosen.short:
         print(json.dumps(carry_out(a_look(chosen.seed))))
         return 0
+    command, facts = f"make chaos N={chosen.kills} SEED={chosen.seed}", ran_on()
     found = carry_out(everything(chosen.kills, chosen.seed))
-    results = bars.results(f"make chaos N={chosen.kills} SEED={chosen.seed}", found)
+    results = replace(bars.results(command, found), ran_on=facts)
     publish("chaos", results)
     for bar in results.bars:
         print(f"{'✓' if bar.met else '✗'} {bar.what}: {bar.measured} (asked: {bar.asked})")
