@@ -19,7 +19,7 @@ from cryptography.fernet import Fernet
 from django.core import checks
 from django.db import connection
 
-from sandboxes import clock, tasks
+from sandboxes import clock, firewall, tasks
 from sandboxes.doctor import configuration, engine, keys, machine, networks, outside, stores, work
 from sandboxes.doctor.findings import Finding, Level
 from sandboxes.reaper import Sweep
@@ -149,6 +149,24 @@ def test_a_route_into_our_range_is_told_unless_it_is_the_engines(tmp_path: Path)
     assert "10.0.0.0/8 (tun0)" in the_one(networks.strangers(known, engines), WARNING).words
     assert levels(networks.strangers(known[:2], engines)) == [FINE]
     assert levels(networks.strangers(known[:2], [])) == [WARNING]
+
+
+@pytest.mark.parametrize(
+    ("closed", "level", "words"),
+    [(True, FINE, "don't"), (False, WARNING, "do"), (None, WARNING, "can't be told")],
+)
+def test_a_way_to_the_engines_machine_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+    settings: SettingsWrapper,
+    closed: bool | None,
+    level: Level,
+    words: str,
+) -> None:
+    assert levels(networks.way_to_the_machine()) == [FINE]
+    settings.SANDBOX_RUNTIME = "docker"
+    found = firewall.Verdict(closed, words, "Close it." if closed is False else "")
+    monkeypatch.setattr(firewall, "verdict", lambda: found)
+    assert words in the_one(networks.way_to_the_machine(), level).words
 
 
 def test_ports_can_be_published_on_an_address_of_this_machine_only(

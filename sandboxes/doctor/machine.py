@@ -16,7 +16,7 @@ from sandboxes.doctor.engine import connection as engine
 from sandboxes.doctor.findings import Finding, Findings, fine, warning, wrong
 from sandboxes.runtime import get_runtime
 from sandboxes.runtime.docker.particulars import particulars_of
-from sandboxes.runtime.space import disk_space
+from sandboxes.runtime.space import MEMORY_FACTS, disk_space
 
 LEAST_VAR_MB = 200
 LITTLE_VAR_MB = 1024
@@ -69,7 +69,7 @@ def enough_memory(total: int, available: int, places: int) -> Finding:
 
 
 def _memory_mb() -> dict[str, int]:
-    lines = (line.split() for line in limits.MEMORY_FACTS.read_text().splitlines())
+    lines = (line.split() for line in MEMORY_FACTS.read_text().splitlines())
     return {words[0].rstrip(":"): int(words[1]) // 1024 for words in lines}
 
 

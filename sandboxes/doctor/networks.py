@@ -1,4 +1,4 @@
-"""Subnets for sandboxes: how many are left, and whether they lead elsewhere, too; ports."""
+"""Subnets for sandboxes: are some left, do they lead elsewhere, too; the firewall; ports."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from django.conf import settings
 
+from sandboxes import firewall
 from sandboxes.doctor.engine import connection
 from sandboxes.doctor.findings import Finding, Findings, fine, warning, wrong
 from sandboxes.limits import SUBNET_ADDRESSES
@@ -72,6 +73,18 @@ def _address(word: str) -> str:
 def _is_elsewhere() -> bool:
     """Whether the engine runs on another machine, so that nothing here tells of its host."""
     return not settings.DOCKER_HOST.startswith(("", "unix://")[bool(settings.DOCKER_HOST)])
+
+
+def way_to_the_machine() -> Findings:
+    """Whether a sandbox can call the engine's machine; one is made to try."""
+    if settings.SANDBOX_RUNTIME != "docker":
+        yield fine("No engine is in use.")
+        return
+    found = firewall.verdict()
+    if found.closed is None:
+        yield warning(found.words, "See what is said of the engine and its images.")
+    else:
+        yield fine(found.words) if found.closed else warning(found.words, found.remedy)
 
 
 def ports() -> Findings:

@@ -29,6 +29,7 @@ CHECKS = (
     Check("engine", engine.enforces_limits, 15),
     Check("images", engine.has_images, 15),
     Check("subnets", networks.subnets, 15),
+    Check("firewall", networks.way_to_the_machine, 45),
     Check("ports", networks.ports),
     Check("disks", machine.disks, 15),
     Check("memory", machine.memory),

@@ -15,6 +15,7 @@ from typing import Any
 from docker.errors import APIError
 
 from sandboxes.runtime import SandboxSpec, ServiceSpec
+from sandboxes.runtime.docker.containers import UNPRIVILEGED
 from sandboxes.runtime.docker.engine import Engine
 from sandboxes.runtime.docker.names import INSTANCE, SANDBOX, Names
 
@@ -74,7 +75,8 @@ class HardDisk:
         if not image:
             return None
         labels = {INSTANCE: self.names.instance, SANDBOX: "disk-limit-trial"}
-        host: dict[str, Any] = {"StorageOpt": {"size": "64M"}, "NetworkMode": "none"}
+        storage = {"StorageOpt": {"size": "64M"}, "NetworkMode": "none"}
+        host: dict[str, Any] = UNPRIVILEGED | storage
         config = {"Image": image, "Cmd": ["true"], "Labels": labels, "HostConfig": host}
         with self.engine.asked("try out the disk limit") as client:
             try:
