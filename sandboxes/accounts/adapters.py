@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
-from allauth.socialaccount.models import SocialLogin
+from allauth.socialaccount.models import SocialApp, SocialLogin
 from cryptography.fernet import InvalidToken
 from django.conf import settings
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
 
 from sandboxes.accounts import admission, invitations
 from sandboxes.secrets import ciphers
@@ -29,6 +31,13 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 
 class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
     """Who may sign up with GitHub or by single sign-on."""
+
+    def get_app(self, request: HttpRequest, provider: str, client_id: str | None = None) -> Any:
+        """Of a provider that is not set up nothing is there."""
+        try:
+            return super().get_app(request, provider, client_id)
+        except SocialApp.DoesNotExist as error:
+            raise Http404 from error
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
         """One of the addresses that the provider vouches for is admitted.
