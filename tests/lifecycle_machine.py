@@ -91,7 +91,7 @@ class Lifecycle(RuleBasedStateMachine):
             self.sweep(None)
         for who, count in (("alice", alices), ("bob", bobs)):
             for _ in range(count):
-                self.launch(who, None, "")
+                self.launch(who, 120, "")
         while self.queue:
             self.deliver(0, again=False, killed_in=None)
 
@@ -285,8 +285,9 @@ class Lifecycle(RuleBasedStateMachine):
         )
 
     def one(self, which: int) -> Sandbox | None:
-        """One that somebody has or had."""
-        rows = list(Sandbox.objects.exclude(owner=None).order_by("-pk")[:6])
+        """One that somebody has, or the last that somebody had."""
+        rows = list(Sandbox.objects.live().of_people())
+        rows += Sandbox.objects.ended().of_people().order_by("-pk")[:1]
         return rows[which % len(rows)] if rows else None
 
 

@@ -18,7 +18,7 @@ FLOORS = [
     {"clock", "errors", "foreign", "secrets", "runtime"},
     {"models", "blueprints", "openapi", "throttles"},
     {"lifecycle", "limits", "paging", "tokens", "verdicts"},
-    {"accounts", "audit", "tallies", "usage", "firewall", "links", "mails"},
+    {"accounts", "audit", "tallies", "rotation", "usage", "firewall", "links", "mails"},
     {"stellar", "notifications", "pool", "turns", "last_words"},
     {"provisioning", "admission", "estimates"},
     {"upkeep", "stocking"},

@@ -244,9 +244,5 @@ class QuotaProblem(Problem):
     estimated_wait_seconds: int
     retry_at: datetime
     limit: int
-    active: int | None = Field(
-        default=None, description="Where the limit is of sandboxes: so many there are."
-    )
-    frees_first: str | None = Field(
-        default=None, description="Which of your sandboxes frees a place first."
-    )
+    active: int | None = Field(default=None, description="Of sandboxes, where the limit is theirs.")
+    frees_first: str | None = Field(default=None, description="Which of your sandboxes that is.")

@@ -47,7 +47,8 @@ OWN = "in 404 200 404"
 OPERATORS = "in in in 200"
 NO_WAY = "in in in 403"
 ENTRANCE = "200 on on on"
-AWAY = "on on on on"
+ON_FOR_OWNER = "in 404 on 404"
+MOVED = line(GET="on on on on", POST="on on on on", DELETE="on on on on")
 
 PORTAL = {
     "": line(GET=SIGNED_IN),
@@ -58,40 +59,43 @@ PORTAL = {
     "sandboxes/<public_id>/card/": line(GET=OWN),
     "sandboxes/<public_id>/journal/": line(GET=OWN),
     "sandboxes/<public_id>/logs/": line(GET=OWN),
-    "sandboxes/<public_id>/credentials/": line(GET="in 404 on 404", POST=OWN),
-    "sandboxes/<public_id>/extend/": line(POST="in 404 on 404", data={"minutes": 15}),
-    "sandboxes/<public_id>/touch/": line(POST="in 404 on 404"),
-    "sandboxes/<public_id>/fund/": line(POST="in 404 on 404"),
-    "sandboxes/<public_id>/reset/": line(GET=OWN, POST="in 404 on 404"),
-    "sandboxes/<public_id>/destroy/": line(GET=OWN, POST="in 404 on 404"),
-    "sandboxes/<public_id>/again/": line(POST="in 404 on 404"),
+    "sandboxes/<public_id>/logs/download/": line(GET=ON_FOR_OWNER),
+    "sandboxes/<public_id>/usage/": line(GET=ON_FOR_OWNER),
+    "sandboxes/<public_id>/openapi.json": line(GET=ON_FOR_OWNER),
     "sandboxes/<public_id>/api/": line(GET=OWN),
     "sandboxes/<public_id>/api/send/": line(POST=OWN),
+    "sandboxes/<public_id>/again/": line(POST=ON_FOR_OWNER),
     "sandboxes/<public_id>/credentials/env/": line(POST=OWN),
-    "sandboxes/<public_id>/credentials/postman/": line(POST="in 404 on 404"),
-    "sandboxes/<public_id>/logs/download/": line(GET="in 404 on 404"),
-    "sandboxes/<public_id>/openapi.json": line(GET="in 404 on 404"),
-    "sandboxes/<public_id>/usage/": line(GET="in 404 on 404"),
+    "sandboxes/<public_id>/credentials/postman/": line(POST=ON_FOR_OWNER),
+    "sandboxes/<public_id>/credentials/": line(GET=ON_FOR_OWNER, POST=OWN),
+    "sandboxes/<public_id>/extend/": line(POST=ON_FOR_OWNER, data={"minutes": 15}),
+    "sandboxes/<public_id>/touch/": line(POST=ON_FOR_OWNER),
+    "sandboxes/<public_id>/fund/": line(POST=ON_FOR_OWNER),
+    "sandboxes/<public_id>/reset/": line(GET=OWN, POST=ON_FOR_OWNER),
+    "sandboxes/<public_id>/destroy/": line(GET=OWN, POST=ON_FOR_OWNER),
     "clear/": line(POST="in on on on"),
-    "tokens/": line(GET=SIGNED_IN, POST=SIGNED_IN, data={"name": "ci", "scope": "all"}),
-    "tokens/<pk>/revoke/": line(GET=OWN, POST="in 404 on 404"),
-}
-
-NOTICES = {
-    "webhooks/": line(GET=SIGNED_IN, POST=SIGNED_IN),
-    "webhooks/<webhook_id>/": line(GET=OWN, POST=OWN),
-    "webhooks/<webhook_id>/<message_id>/": line(POST="in 404 on 404"),
-    "webhooks/<webhook_id>/delete/": line(GET=OWN, POST="in 404 on 404"),
-    "webhooks/<webhook_id>/log/": line(GET=OWN),
-    "webhooks/<webhook_id>/rotate/": line(GET=OWN, POST=OWN),
-    "webhooks/<webhook_id>/switch/": line(POST="in 404 on 404"),
-    "webhooks/<webhook_id>/test/": line(POST="in 404 on 404"),
+    "warnings/": line(GET="in 204 200 204"),
     "preferences/": line(GET=SIGNED_IN, POST=SIGNED_IN),
     "preferences/notify-me/": line(POST="in 204 204 204"),
-    "warnings/": line(GET="in 204 204 204"),
-    # The links in mails; a forged one is of nothing.
-    "keep/<token>/": line(),
-    "unsubscribe/<token>/": line(),
+    "tokens/": line(GET=SIGNED_IN, POST=SIGNED_IN, data={"name": "ci", "scope": "all"}),
+    "tokens/<pk>/revoke/": line(GET=OWN, POST=ON_FOR_OWNER),
+}
+
+WEBHOOKS = {
+    "webhooks/": line(GET=SIGNED_IN, POST=SIGNED_IN),
+    "webhooks/<webhook_id>/": line(GET=OWN, POST=OWN),
+    "webhooks/<webhook_id>/<message_id>/": line(POST=ON_FOR_OWNER),
+    "webhooks/<webhook_id>/delete/": line(GET=OWN, POST=ON_FOR_OWNER),
+    "webhooks/<webhook_id>/log/": line(GET=OWN),
+    "webhooks/<webhook_id>/rotate/": line(GET=OWN, POST=OWN),
+    "webhooks/<webhook_id>/switch/": line(POST=ON_FOR_OWNER),
+    "webhooks/<webhook_id>/test/": line(POST=ON_FOR_OWNER),
+}
+
+LINKS_IN_MAILS = {
+    "keep/<token>/": line(GET=ANYONE, POST=ANYONE, keyed=True),
+    "unsubscribe/<token>/": line(GET=ANYONE, POST=ANYONE, keyed=True),
+    "invitations/<signed>/": line(GET="on on on on", keyed=True),
 }
 
 PROBES = {
@@ -108,6 +112,8 @@ ACCOUNTS = {
     "accounts/logout/": line(GET=SIGNED_IN, POST="in in in in"),
     "accounts/signup/": line(GET=ENTRANCE, POST=ENTRANCE),
     "accounts/inactive/": line(GET=ANYONE),
+    "accounts/sessions/": line(GET=SIGNED_IN, POST="in on on on"),
+    "sessions/<session>/end/": line(POST=ON_FOR_OWNER),
     "accounts/reauthenticate/": line(GET=SIGNED_IN, POST=SIGNED_IN),
     "accounts/email/": line(
         GET=SIGNED_IN,
@@ -124,6 +130,23 @@ ACCOUNTS = {
     "accounts/password/reset/key/done/": line(GET=ANYONE),
 }
 
+PROVIDERS = {
+    "accounts/3rdparty/": line(GET=SIGNED_IN, POST=SIGNED_IN),
+    "accounts/3rdparty/login/cancelled/": line(GET=ANYONE),
+    "accounts/3rdparty/login/error/": line(),
+    "accounts/3rdparty/signup/": line(),
+    # Where none is set up.
+    "accounts/github/login/": line(),
+    "accounts/github/login/callback/": line(),
+    "accounts/oidc/<provider_id>/login/": line(),
+    "accounts/oidc/<provider_id>/login/callback/": line(),
+    # Names of earlier days.
+    "accounts/social/connections/": MOVED,
+    "accounts/social/login/cancelled/": MOVED,
+    "accounts/social/login/error/": MOVED,
+    "accounts/social/signup/": MOVED,
+}
+
 SECOND_FACTOR = {
     "accounts/2fa/": line(GET=SIGNED_IN),
     "accounts/2fa/authenticate/": line(GET="in on on on", POST="in on on on"),
@@ -135,34 +158,18 @@ SECOND_FACTOR = {
     "accounts/2fa/recovery-codes/generate/": line(GET=SIGNED_IN, POST=SIGNED_IN),
 }
 
-PROVIDERS = {
-    "accounts/3rdparty/": line(GET=SIGNED_IN, POST=SIGNED_IN),
-    "accounts/3rdparty/login/cancelled/": line(GET=ANYONE),
-    "accounts/3rdparty/login/error/": line(),
-    "accounts/3rdparty/signup/": line(),
-    # None is set up in this world.
-    "accounts/github/login/": line(),
-    "accounts/github/login/callback/": line(),
-    "accounts/oidc/<provider_id>/login/": line(),
-    "accounts/oidc/<provider_id>/login/callback/": line(),
-    **{
-        f"accounts/social/{old}/": line(GET=AWAY, POST=AWAY, DELETE=AWAY)
-        for old in ("connections", "login/cancelled", "login/error", "signup")
-    },
-}
-
-JOINING = {
-    "accounts/sessions/": line(GET=SIGNED_IN, POST="in on on on"),
-    "sessions/<session>/end/": line(POST="in 404 on 404"),
-    "invitations/<signed>/": line(GET="410 410 410 410"),
-}
-
 API = {
     "api/v1/": line(),
     "api/v1/docs": line(GET=ANYONE, POST=ANYONE),
     "api/v1/openapi.json": line(GET=ANYONE, POST=ANYONE),
     "api/v1/blueprints": line(GET="401 200 200 200"),
     "api/v1/limits": line(GET="401 200 200 200"),
+    "api/v1/webhooks": line(GET="401 200 200 200", POST="401 422 422 422"),
+    "api/v1/webhooks/<webhook_id>": line(GET="401 404 200 404", DELETE="401 404 200 404"),
+    "api/v1/webhooks/<webhook_id>/deliveries": line(GET="401 404 200 404"),
+    "api/v1/webhooks/<webhook_id>/deliveries/<delivery_id>/redeliver": line(POST="401 404 202 404"),
+    "api/v1/webhooks/<webhook_id>/secret": line(POST="401 404 200 404"),
+    "api/v1/webhooks/<webhook_id>/test": line(POST="401 404 202 404"),
     "api/v1/sandboxes": line(GET="401 200 200 200", POST="401 201 201 201"),
     "api/v1/sandboxes/<sandbox_id>": line(GET="401 404 200 404", DELETE="401 404 202 404"),
     "api/v1/sandboxes/<sandbox_id>/credentials": line(GET="401 404 200 404", noted=True),
@@ -172,12 +179,6 @@ API = {
     "api/v1/sandboxes/<sandbox_id>/reset": line(POST="401 404 202 404"),
     "api/v1/sandboxes/<sandbox_id>/touch": line(POST="401 404 200 404"),
     "api/v1/sandboxes/<sandbox_id>/usage": line(GET="401 404 200 404"),
-    "api/v1/webhooks": line(GET="401 200 200 200", POST="401 422 422 422"),
-    "api/v1/webhooks/<webhook_id>": line(GET="401 404 200 404", DELETE="401 404 200 404"),
-    "api/v1/webhooks/<webhook_id>/deliveries": line(GET="401 404 200 404"),
-    "api/v1/webhooks/<webhook_id>/deliveries/<delivery_id>/redeliver": line(POST="401 404 202 404"),
-    "api/v1/webhooks/<webhook_id>/secret": line(POST="401 404 200 404"),
-    "api/v1/webhooks/<webhook_id>/test": line(POST="401 404 202 404"),
 }
 
 CONSOLE = {
@@ -201,7 +202,7 @@ CONSOLE = {
 MODELS = r"admin/\w+/\w+/"
 MADE_BY_OPERATORS = r"admin/(auth/group|auth/user|sandboxes/(invitation|limitoverride))/"
 CHANGED_BY_OPERATORS = (
-    r"admin/(auth/group|auth/user|sandboxes/(invitation|limitoverride|pool|site|sitesettings))/"
+    r"admin/(auth/group|auth/user|sandboxes/(limitoverride|pool|site|sitesettings))/"
 )
 
 CONSOLE_FAMILIES = {
@@ -216,7 +217,17 @@ CONSOLE_FAMILIES = {
 }
 """Pages that every model has in the admin; the first pattern that fits holds."""
 
-MATRIX = PORTAL | NOTICES | PROBES | ACCOUNTS | SECOND_FACTOR | PROVIDERS | JOINING | API | CONSOLE
+MATRIX = (
+    PORTAL
+    | WEBHOOKS
+    | LINKS_IN_MAILS
+    | PROBES
+    | ACCOUNTS
+    | PROVIDERS
+    | SECOND_FACTOR
+    | API
+    | CONSOLE
+)
 
 
 def line_of(route: str) -> Line | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from allauth.account.models import EmailAddress, EmailConfirmationHMAC
 from allauth.account.utils import user_pk_to_url_str
@@ -21,9 +22,19 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from model_bakery import baker
 
-from sandboxes import tokens
-from sandboxes.models import LimitOverride, Site
-from sandboxes.webhooks import managing, outbox
+from sandboxes import links, tokens
+from sandboxes.accounts import invitations
+from sandboxes.models import (
+    Clock,
+    Invitation,
+    LimitOverride,
+    Outcome,
+    Sandbox,
+    SandboxWarning,
+    Site,
+    Webhook,
+    WebhookDelivery,
+)
 from tests.access.addresses import Address
 from tests.acting import launch
 from tests.conftest import PASSWORD
@@ -36,13 +47,14 @@ PEOPLE = ("nobody", "other", "owner", "operator")
 """Not signed in; bob; alice, whose everything is; olga, who may do all that the admin offers."""
 
 ADMIN_ROW = re.compile(r"admin/(\w+)/(\w+)/<")
-WRITE = re.compile(r'^(?:INSERT INTO|UPDATE|DELETE FROM|REPLACE INTO) "(\w+)"')
-FOR_PROGRAMS = "/api/v1/"
-NO_MATTER = {"django_session"}
+NO_MATTER = '"django_session"|"sandboxes_apitoken" SET "last_used_at"'
 """Written while somebody looks."""
+WRITE = re.compile(rf'^(?:INSERT INTO|UPDATE|DELETE FROM|REPLACE INTO) (?!{NO_MATTER})"(\w+)"')
+FOR_PROGRAMS = "/api/v1/"
 
 RECIPES: dict[str, dict[str, Any]] = {
     "auditentry": {"reason": "Because."},
+    "webhookdelivery": {"outcome": Outcome.DELIVERED},
     "authenticator": {"type": "totp", "data": {}},
 }
 """What a row of such a model needs besides any values at all."""
@@ -63,11 +75,16 @@ class World:
 
     owner: User
     arguments: dict[str, object]
+    """What stands for each name in angle brackets."""
+    links: dict[str, str]
+    """Where the addresses are that mails lead to, by route."""
     cookies: dict[str, dict[str, str]] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
 
     def path(self, address: Address) -> str:
         """Where it is, about something of alice's. Raises KeyError for an unknown argument."""
+        if address.route in self.links:
+            return urlsplit(self.links[address.route]).path
         values = dict(self.arguments)
         if row := ADMIN_ROW.match(address.route):
             values["object_id"] = values["id"] = _row_of(*row.groups())
@@ -89,7 +106,7 @@ class World:
                 body = "" if data is None else json.dumps(data)
                 response = browser.generic(method, path, body, "application/json")
         found = (WRITE.match(query["sql"]) for query in queries)
-        return Answer(word(response), {hit[1] for hit in found if hit} - NO_MATTER, response)
+        return Answer(word(response), {hit[1] for hit in found if hit}, response)
 
     def _browser(self, who: str, path: str, csrf: bool) -> Client:
         by_token = who in self.tokens and path.startswith(FOR_PROGRAMS) and csrf
@@ -134,8 +151,6 @@ def build() -> World:
     Site.current()
     LimitOverride.objects.create(user=owner, reason="A workshop.")
     sandbox, (token, _) = launch(owner), tokens.issue(owner, "alice's laptop")
-    hook, _ = managing.create(owner, "https://hooks.example.com/", ["sandbox.running"])
-    message = outbox.send_test(hook).message_id
     world = World(
         owner,
         {
@@ -144,25 +159,44 @@ def build() -> World:
             "pk": token.pk,
             "key": EmailConfirmationHMAC(_new_address()).key,
             "uidb36": user_pk_to_url_str(owner),
+            **_webhook(owner),
+            "provider_id": "oidc",
             "content_type_id": 1,
             "object_id": 1,
             "app_label": "sandboxes",
             "url": "nothing-here",
-            "provider_id": "nobody-set-it-up",
-            "signed": "forged",
-            "token": "forged",
-            "webhook_id": hook.public_id,
-            "message_id": message,
-            "delivery_id": message,
         },
+        _links(sandbox),
     )
     for who, user in people.items():
         EmailAddress.objects.create(user=user, email=user.email, primary=True, verified=True)
         world.cookies[who] = {name: one.value for name, one in _signed_in(user).cookies.items()}
         _, world.tokens[who] = tokens.issue(user, "a program")
-        tokens.authenticate(world.tokens[who])  # Its use is noted to the minute.
-    world.arguments["session"] = UserSession.objects.filter(user=owner).latest("pk").pk
+    session = UserSession.objects.filter(user=owner).first()
+    assert session
+    world.links["sessions/<session>/end/"] = reverse("end-session", args=[session.pk])
     return world
+
+
+def _webhook(owner: User) -> dict[str, object]:
+    webhook = baker.make(Webhook, user=owner, url="http://127.0.0.1:9/", slot=1, events=[])
+    Webhook.objects.filter(pk=webhook.pk).update(secrets={"current": "whsec_AAAA"})
+    done = {"outcome": Outcome.DELIVERED, "type": "sandbox.running", "body": "{}"}
+    delivery = baker.make(WebhookDelivery, webhook=webhook, **done)
+    names = ("message_id", "delivery_id")
+    return {"webhook_id": webhook.public_id} | dict.fromkeys(names, delivery.message_id)
+
+
+def _links(sandbox: Sandbox) -> dict[str, str]:
+    assert sandbox.owner
+    idle, until = Clock.IDLE, sandbox.idle_expires_at
+    warning = SandboxWarning.objects.create(sandbox=sandbox, clock=idle, deadline=until)
+    invitation = Invitation.objects.create(email="dave@example.com")
+    return {
+        "keep/<token>/": links.rescue_url(warning),
+        "unsubscribe/<token>/": links.unsubscribe_url(sandbox.owner, idle),
+        "invitations/<signed>/": invitations.link(invitation),
+    }
 
 
 def _new_address() -> EmailAddress:
