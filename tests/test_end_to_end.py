@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import threading
@@ -267,3 +268,11 @@ def test_its_logs_come_by_way_of_the_worker(client: httpx.Client) -> None:
     logs = client.get(f"{path}/logs", params={"service": "db", "tail": 50})
     assert logs.status_code == 200
     assert logs.json()["text"]
+
+
+def test_the_doctor_finds_nothing_wrong(portal: Portal) -> None:
+    portal.manage("reap_sandboxes")
+    done = portal.manage("doctor", "--json")
+    page = json.loads(done.stdout)
+    assert [one for one in page["findings"] if one["level"] == "wrong"] == []
+    assert done.returncode == 0
