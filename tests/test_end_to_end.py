@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import threading
@@ -307,3 +308,11 @@ def test_its_api_is_tried_in_the_portal_and_that_is_activity(
     assert "credentials_read" in journal(client, sandbox)
     portal.manage("reap_sandboxes")
     assert client.get(path).json()["idle_expires_at"] > sandbox["idle_expires_at"]
+
+
+def test_the_doctor_finds_nothing_wrong(portal: Portal) -> None:
+    portal.manage("reap_sandboxes")
+    done = portal.manage("doctor", "--json")
+    page = json.loads(done.stdout)
+    assert [one for one in page["findings"] if one["level"] == "wrong"] == []
+    assert done.returncode == 0

@@ -32,13 +32,6 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
     """Who may sign up with GitHub or by single sign-on."""
 
-    def get_app(self, request: HttpRequest, provider: str, client_id: str | None = None) -> Any:
-        """Of a provider that is not set up nothing is there."""
-        try:
-            return super().get_app(request, provider, client_id)
-        except SocialApp.DoesNotExist as error:
-            raise Http404 from error
-
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
         """One of the addresses that the provider vouches for is admitted.
 
