@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import redis
 
@@ -73,13 +74,17 @@ def own_redis() -> Mapping[str, str]:
     }
 
 
+def _cluster() -> Cluster:
+    return Cluster(Path(os.environ["TESTS_CLUSTER_HOME"]), int(os.environ["TESTS_CLUSTER_PORT"]))
+
+
 @contextmanager
 def own_stores() -> Iterator[Mapping[str, str]]:
     """Settings for a portal, or nothing where those that need no server are what it shall have."""
     if not on_servers():
         yield {}
         return
-    with Cluster(int(os.environ["TESTS_CLUSTER_PORT"])).database() as url:
+    with _cluster().database() as url:
         yield {**own_redis(), "DATABASE_URL": url}
 
 
@@ -88,6 +93,7 @@ def main() -> int:
     with running_cluster() as cluster, _running_redis() as port, cluster.database() as url:
         there = {
             "DATABASE_URL": url,
+            "TESTS_CLUSTER_HOME": str(cluster.home),
             "TESTS_CLUSTER_PORT": str(cluster.port),
             "TESTS_REDIS_PORT": str(port),
         }

@@ -17,6 +17,8 @@ from tests.queues import no_worker
 __all__ = ["no_worker"]
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from django.contrib.auth.models import User
     from kombu import Connection
 

@@ -1,4 +1,4 @@
-"""Every page and state works for keyboards, screen readers and weak eyes, as far as axe can tell."""
+"""Pages and states work for keyboards, screen readers and weak eyes, as far as axe can tell."""
 
 from __future__ import annotations
 
