@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cache
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from sandboxes import actions, clock, lifecycle, tallies
 from sandboxes.models import Funding, Sandbox, Site, State, Tally
 from sandboxes.runtime import EngineUnreachable
 from tests.acting import again, launch, request, sweep
+from tests.sandbox_apis import SandboxApi, at, started
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -166,3 +168,13 @@ def full_of_others(alice: User, runtime: MemoryRuntime) -> None:
     """The portal's only place is somebody else's."""
     ended(alice, runtime)
     launch(type(alice).objects.create_user("bob"), name="not-hers")
+
+
+def explored(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    """One whose API answers."""
+    return at(aged(launch(alice, name="checkout-tests"), 8), _api().address)
+
+
+@cache
+def _api() -> SandboxApi:
+    return started()

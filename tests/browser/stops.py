@@ -107,6 +107,18 @@ def mistype(page: Page) -> None:
     page.get_by_role("alert").wait_for()
 
 
+def send_a_request(page: Page) -> None:
+    page.get_by_role("link", name="Get a plan").click()
+    page.get_by_label("id").fill("plan_3")
+    page.get_by_role("button", name="Send").click()
+    page.locator("#answer-status").wait_for()
+
+
+def open_a_row(page: Page) -> None:
+    page.get_by_role("link", name="plan_1", exact=True).click()
+    page.get_by_role("dialog").wait_for()
+
+
 SANDBOX = "/sandboxes/{id}/"
 PORTAL = [
     Stop("login", "/accounts/login/", who=""),
@@ -134,6 +146,9 @@ PORTAL = [
     Stop("sandbox-unfunded", SANDBOX, scenes.unfunded),
     Stop("sandbox-failed", SANDBOX, scenes.failed),
     Stop("sandbox-ended", SANDBOX, scenes.ended),
+    Stop("explorer", SANDBOX + "api/", scenes.explored, send_a_request),
+    Stop("explorer-row", SANDBOX + "api/", scenes.explored, open_a_row),
+    Stop("explorer-unreachable", SANDBOX + "api/", scenes.running),
     Stop("destroy", SANDBOX, scenes.running, ask_to_destroy),
     Stop("undo", scene=scenes.running, act=destroy),
     Stop("confirm", SANDBOX + "destroy/", scenes.running),
