@@ -114,7 +114,7 @@ def long_past(alice: User, runtime: MemoryRuntime) -> Sandbox:
         past = clock.now() - timedelta(hours=2 + 5 * number)
         row = Sandbox.objects.defer(None).get(pk=sandbox.pk)
         row.pk, row.public_id, row.name = None, f"sbx_{number:016}", names[number % 4]
-        row.ended_at = past
+        row.started_at, row.ended_at = past - timedelta(minutes=3 + number), past
         row.end_reason = ("expired", "idle", "user")[number % 3]
         row.save(force_insert=True)
     failed(alice, runtime)
