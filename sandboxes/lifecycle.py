@@ -25,14 +25,7 @@ from django.db.models import F
 from django.dispatch import Signal
 
 from sandboxes import clock
-from sandboxes.models import (
-    FAILURES,
-    STANDING,
-    EndReason,
-    Event,
-    Sandbox,
-    State,
-)
+from sandboxes.models import FAILURES, STANDING, EndReason, Event, Sandbox, State
 from sandboxes.models.tuning import settings
 
 if TYPE_CHECKING:

@@ -59,6 +59,14 @@ def read_logs(page: Page) -> None:
     page.get_by_text("GET /v1/plans 200").wait_for()
 
 
+def narrow_logs(page: Page) -> None:
+    page.get_by_text("As numbers").click()
+    page.get_by_label("Only lines with").fill("plans")
+    page.get_by_label("Follow").check()
+    page.get_by_text("following", exact=True).wait_for()
+    page.locator("mark").first.wait_for()
+
+
 def ask_to_destroy(page: Page) -> None:
     page.get_by_role("link", name="Destroy").first.click()
     page.get_by_role("dialog").wait_for()
@@ -142,6 +150,9 @@ PORTAL = [
     Stop("trial", scene=scenes.running, settings={"SANDBOX_RUNTIME": "process"}),
     Stop("sandbox", SANDBOX, scenes.talkative, read_logs),
     Stop("sandbox-provisioning", SANDBOX, scenes.being_made),
+    Stop("sandbox-expected", SANDBOX, scenes.expected),
+    Stop("sandbox-measured", SANDBOX, scenes.measured, narrow_logs),
+    Stop("sandbox-outgrown", SANDBOX, scenes.outgrown),
     Stop("sandbox-warning", SANDBOX, scenes.warned),
     Stop("sandbox-unfunded", SANDBOX, scenes.unfunded),
     Stop("sandbox-failed", SANDBOX, scenes.failed),
@@ -153,6 +164,7 @@ PORTAL = [
     Stop("undo", scene=scenes.running, act=destroy),
     Stop("confirm", SANDBOX + "destroy/", scenes.running),
     Stop("history", "/history/", scenes.long_past),
+    Stop("history-narrowed", "/history/?end=failed&q=nothing", scenes.long_past),
     Stop("history-empty", "/history/"),
     Stop("tokens", "/tokens/"),
     Stop("tokens-new", "/tokens/", act=create_token),
