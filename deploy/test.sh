@@ -19,6 +19,7 @@ missing_packages() {
         # Newer Debian releases have split the command from docker.io.
         command -v docker >/dev/null || echo docker-cli
         ;;
+    gettext) command -v xgettext >/dev/null || echo gettext ;;
     promtool) command -v promtool >/dev/null || echo prometheus ;;
     esac
 }
@@ -41,7 +42,7 @@ leave_out_what_cannot_run() {
     WITHOUT=()
     have_engine || WITHOUT+=(engine)
     local kind
-    for kind in browser promtool; do
+    for kind in browser gettext promtool; do
         [ -z "$(missing_packages "$kind")" ] || may_install || WITHOUT+=("$kind")
     done
     if [ -n "$(missing_packages postgres)" ] && ! may_install; then
@@ -57,11 +58,11 @@ export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$VAR_DIR/tests"
 take_turns
 if [ -n "${CI:-}" ]; then
     need_engine
-    need_tools browser postgres engine promtool
+    need_tools browser gettext postgres engine promtool
 else
     leave_out_what_cannot_run
     ! may_install || need_tools postgres
-    for kind in browser engine promtool; do
+    for kind in browser engine gettext promtool; do
         [[ " $TESTS_WITHOUT " = *" $kind "* ]] || need_tools "$kind"
     done
 fi

@@ -10,6 +10,7 @@ NEEDS = {
     "engine": "a Docker Engine",
     "browser": "Chromium",
     "postgres": "PostgreSQL",
+    "gettext": "GNU gettext",
     "promtool": "promtool, of Debian's package prometheus",
 }
 LEFT_OUT = pytest.StashKey[dict[str, int]]()

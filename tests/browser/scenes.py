@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from sandboxes import actions, clock, lifecycle, tallies
+from sandboxes import actions, clock, lifecycle, tallies, tokens
 from sandboxes.models import Funding, Sandbox, Site, State, Tally
 from sandboxes.runtime import EngineUnreachable
 from tests.acting import again, launch, request, sweep
@@ -166,3 +166,7 @@ def full_of_others(alice: User, runtime: MemoryRuntime) -> None:
     """The portal's only place is somebody else's."""
     ended(alice, runtime)
     launch(type(alice).objects.create_user("bob"), name="not-hers")
+
+
+def with_a_token(alice: User, runtime: MemoryRuntime) -> None:
+    tokens.issue(alice, "ci-pipeline", "all", None)
