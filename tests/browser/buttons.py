@@ -37,7 +37,7 @@ WRITTEN_ALIKE = [
     (r"^(Copy|What its services wrote last) .+", r"\1 …"),
 ]
 """What differs from one to the next, and what it is called on the list."""
-STANDS_FOR = {"TIME": r"\d\d:\d\d( UTC)?", "NAME": r"[\w-]+", "…": r"[\s\S]+"}
+STANDS_FOR = {"TIME": r"\d\d:\d\d( UTC)?", "NAME": r"[\w-]+", r"\ …": r"[\s\S]+"}
 SOON = 12_000
 """Milliseconds: what can be undone is done late."""
 
