@@ -1,4 +1,4 @@
-"""What people fill in: the launch of a sandbox, and a new API token."""
+"""What people fill in: the launch of a sandbox, a new API token, a webhook, preferences."""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ from typing import TYPE_CHECKING
 
 from django import forms
 from django.utils.functional import cached_property
+from django.utils.translation import gettext_lazy as _
 
 from sandboxes import clock, limits
 from sandboxes.actions import LONGEST_NAME, LaunchRequest, offered
-from sandboxes.models import Scope
+from sandboxes.models import EventType, Preferences, Scope
+from sandboxes.webhooks.addresses import LONGEST_URL
+from sandboxes.webhooks.managing import LONGEST_NAME as LONGEST_WEBHOOK_NAME
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from django.contrib.auth.models import User
+
+    PreferencesModelForm = forms.ModelForm[Preferences]
+else:
+    PreferencesModelForm = forms.ModelForm
 
 LIFETIMES = (15, 30, 60, 90, 120)
 """Minutes that the page offers; the API takes any number within the limits."""
@@ -85,19 +92,61 @@ def as_minutes(said: object) -> int | None:
 class TokenForm(forms.Form):
     """A new API token. Its expiry is in days from now; empty stands for never."""
 
-    EXPIRIES = (("7", "7 days"), ("30", "30 days"), ("90", "90 days"), ("365", "1 year"))
+    EXPIRIES = (
+        ("7", _("7 days")),
+        ("30", _("30 days")),
+        ("90", _("90 days")),
+        ("365", _("1 year")),
+    )
 
     name = forms.CharField(
+        label=_("Name"),
         max_length=60,
         widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "ci-pipeline"}),
-        help_text="What uses it, so that you know it again.",
+        help_text=_("What uses it, so that you know it again."),
     )
     scope = forms.ChoiceField(choices=Scope, initial=Scope.ALL, widget=forms.RadioSelect)
     expires = forms.ChoiceField(
-        choices=(*EXPIRIES, ("", "Never")), initial="90", required=False, label="Expires after"
+        choices=(*EXPIRIES, ("", _("Never"))),
+        initial="90",
+        required=False,
+        label=_("Expires after"),
     )
 
     @property
     def expires_at(self) -> datetime | None:
         days = self.cleaned_data["expires"]
         return clock.now() + timedelta(days=int(days)) if days else None
+
+
+class WebhookForm(forms.Form):
+    """Where to tell of which events. What the address may be is `sandboxes.webhooks`' to say."""
+
+    url = forms.CharField(
+        label=_("Address"),
+        max_length=LONGEST_URL,
+        widget=forms.URLInput(
+            attrs={"autocomplete": "off", "placeholder": "https://example.com/hooks/sandboxes"}
+        ),
+        help_text=_("It gets a POST for each event, and answers 2xx within 15 seconds."),
+    )
+    name = forms.CharField(
+        label=_("Name"),
+        max_length=LONGEST_WEBHOOK_NAME,
+        required=False,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "chat-bot"}),
+    )
+    events = forms.MultipleChoiceField(
+        label=_("Events"),
+        choices=EventType,
+        initial=EventType.values,
+        widget=forms.CheckboxSelectMultiple,
+    )
+
+
+class PreferencesForm(PreferencesModelForm):
+    """How somebody wants to be warned, besides the banner."""
+
+    class Meta:
+        model = Preferences
+        fields = ("mail_idle", "mail_expiry", "browser")

@@ -8,12 +8,27 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.sessions.models import Session
-from django.db.models import QuerySet
+from django.db import transaction
+from django.db.models import Exists, QuerySet
 
-from sandboxes import clock, pool, stocking, tasks
-from sandboxes.models import STANDING, Funding, IdempotencyKey, Sandbox, Site, State, UsageSample
+from sandboxes import clock, notifications, pool, stocking, tasks
+from sandboxes.accounts import sessions
+from sandboxes.models import (
+    STANDING,
+    Clock,
+    Funding,
+    IdempotencyKey,
+    Sandbox,
+    SandboxWarning,
+    Site,
+    State,
+    UsageSample,
+    WebhookDelivery,
+)
 from sandboxes.models.tuning import settings
 from sandboxes.runtime import SandboxFacts, get_runtime
+from sandboxes.webhooks import queue
+from sandboxes.webhooks.managing import forget_old_deliveries
 
 KEYS_KEPT = timedelta(hours=24)
 SAMPLES_KEPT = timedelta(days=7)
@@ -28,13 +43,25 @@ def warn(sandbox: Sandbox, *, idle: bool) -> bool:
     """Have the owner told of this deadline, once. False: it was told of already, or has moved."""
     column = "warned_idle_for" if idle else "warned_expiry_for"
     deadline = sandbox.idle_expires_at if idle else sandbox.expires_at
+    assert deadline
     as_seen = ("expires_at", "last_activity_at", column)
     rows = Sandbox.objects.running().filter(pk=sandbox.pk)
     rows = rows.filter(**{name: getattr(sandbox, name) for name in as_seen})
-    if not rows.update(**{column: deadline}):
-        return False
-    tasks.enqueue(tasks.warn, sandbox.public_id, "idle" if idle else "expired")
+    with transaction.atomic():
+        if not rows.update(**{column: deadline}):
+            return False
+        notifications.note_warning(sandbox, Clock.IDLE if idle else Clock.EXPIRED, deadline)
+        tasks.enqueue(tasks.send_mails)
     return True
+
+
+def tell_again() -> None:
+    """Have a worker send what people were not told yet: mails and webhooks that are due."""
+    now = clock.now()
+    mails, hooks = SandboxWarning.objects.mail_due(now), WebhookDelivery.objects.due(now)
+    if Site.objects.filter(Exists(mails) | Exists(hooks)).exists():
+        tasks.enqueue(tasks.send_mails)
+        queue.wake()
 
 
 def fund_again() -> None:
@@ -76,20 +103,24 @@ def sample(rows: list[Sandbox], observed: Mapping[str, SandboxFacts]) -> None:
 
 
 def prune() -> None:
-    """Forget old answers, samples and sign-ins, and sandboxes that ended longer ago than is kept,
-    with their journals: some in each sweep, since long transactions hold up everybody else."""
+    """Forget old answers, samples, sign-ins and deliveries, and sandboxes that ended longer ago
+    than is kept, with their journals: some in each sweep, since long transactions hold up everybody
+    else."""
     now = clock.now()
     _forget(UsageSample.objects.filter(at__lt=now - SAMPLES_KEPT).order_by("at"))
     _forget(IdempotencyKey.objects.filter(created_at__lt=now - KEYS_KEPT).order_by("created_at"))
-    _forget(Session.objects.filter(expire_date__lt=now).order_by("expire_date"))
+    sessions.forget(_forget(Session.objects.filter(expire_date__lt=now).order_by("expire_date")))
+    forget_old_deliveries()
     oldest = now - timedelta(days=settings.SANDBOX_RETENTION_DAYS)
     _forget(Sandbox.objects.ended().filter(ended_at__lt=oldest).order_by("ended_at"))
 
 
-def _forget(old: QuerySet[Any]) -> None:
+def _forget(old: QuerySet[Any]) -> list[Any]:
+    """The keys of what is forgotten now."""
     keys = list(old.values_list("pk", flat=True)[:PRUNED_AT_ONCE])
     if keys:
         old.filter(pk__in=keys).delete()
+    return keys
 
 
 def note_abilities() -> None:

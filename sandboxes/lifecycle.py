@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from django.db import transaction
 from django.db.models import F
+from django.dispatch import Signal
 
 from sandboxes import clock
 from sandboxes.models import (
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+journalled = Signal()
+"""Sent with the `event` that was written, inside its transaction. A receiver that stumbles stops
+nobody: its error is logged."""
+
 LEASE = timedelta(seconds=max(30, 3 * settings.SANDBOX_ENGINE_TIMEOUT_SECONDS))
 """How long a worker may be silent before another takes over: no shorter than any engine call,
 the slowest of which, a removal, has three times the usual time limit."""
@@ -50,9 +55,11 @@ def journal(
     """Write one line of the sandbox's journal."""
     by = "portal" if actor is None else "owner" if actor.pk == sandbox.owner_id else "operator"
     log.info("journal", sandbox=sandbox.public_id, kind=kind, by=by, state=sandbox.state)
-    return Event.objects.create(
+    event = Event.objects.create(
         sandbox=sandbox, at=clock.now(), kind=kind, actor=actor, by=by, message=message, data=data
     )
+    journalled.send_robust(sender=Event, event=event)
+    return event
 
 
 def _move(
@@ -191,12 +198,15 @@ def end(
 
 
 def hold(sandbox: Sandbox, states: Iterable[str]) -> bool:
-    """Lease the sandbox for work that leaves its state alone, such as tearing down or a reset."""
+    """Lease the sandbox for work that leaves its state alone, such as tearing down or a reset.
+
+    What anybody has judged of it before is void.
+    """
     now = clock.now()
     return (
         Sandbox.objects.unleased(now)
         .filter(pk=sandbox.pk, state__in=list(states))
-        .update(lease_until=now + LEASE)
+        .update(lease_until=now + LEASE, attempt=F("attempt") + 1)
         == 1
     )
 
@@ -220,7 +230,7 @@ def release(sandbox: Sandbox, state: State, until: datetime | None = None, **val
 
 
 @transaction.atomic
-def finish(sandbox: Sandbox) -> bool:
+def finish(sandbox: Sandbox, peak: dict[str, Any] | None = None) -> bool:
     """(g) Nothing of it is left on the engine: its secrets are wiped."""
     last = State.FAILED if sandbox.end_reason in FAILURES else State.DESTROYED
     now = clock.now()
@@ -229,6 +239,7 @@ def finish(sandbox: Sandbox) -> bool:
         [State.DESTROYING],
         last,
         ended_at=now,
+        peak=peak,
         secrets={},
         addresses={},
         lease_until=None,

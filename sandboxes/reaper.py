@@ -71,6 +71,7 @@ class Sweep:
 
     def _keep_house(self, rows: list[Sandbox], observed: Mapping[str, SandboxFacts] | None) -> None:
         self._guarded("funding", housekeeping.fund_again)
+        self._guarded("telling", housekeeping.tell_again)
         self._guarded("pruning", housekeeping.prune)
         self._guarded("pruning", tallies.prune)
         if observed is not None:

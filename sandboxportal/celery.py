@@ -21,6 +21,7 @@ app = Celery("sandboxportal")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["sandboxes"])
 app.autodiscover_tasks(["sandboxes"], related_name="sweeping")
+app.autodiscover_tasks(["sandboxes"], related_name="webhooks.queue")
 app.steps["worker"].add(DjangoStructLogInitStep)
 
 

@@ -23,12 +23,16 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from sandboxes import tokens
+from sandboxes.models import EventType
+from sandboxes.webhooks import managing, outbox
 from tests.programs import Program, assert_problem
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("runtime")]
+
+HOOK = "http://127.0.0.1:9/hook"
 
 CHECKS = [
     not_a_server_error,
@@ -54,12 +58,19 @@ described = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", get_wsgi_appl
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
 )
 def test_whatever_is_sent_the_answer_is_one_that_is_described(
-    case: schemathesis.Case, alice: User
+    case: schemathesis.Case, alice: User, settings
 ) -> None:
+    settings.WEBHOOK_ALLOW_PRIVATE = True
     program = Program(alice)
     if case.path_parameters.get("sandbox_id"):
         live = program.get("/sandboxes?state=running").json()["data"] or [program.launch()]
         case.path_parameters["sandbox_id"] = live[0]["id"]
+    if case.path_parameters.get("webhook_id"):
+        hook = alice.webhooks.first() or managing.create(alice, HOOK, EventType.values)[0]
+        case.path_parameters["webhook_id"] = hook.public_id
+        if case.path_parameters.get("delivery_id"):
+            delivery = hook.deliveries.first() or outbox.send_test(hook)
+            case.path_parameters["delivery_id"] = delivery.message_id
     token = tokens.issue(alice, "schemathesis")[1]
     case.call_and_validate(headers={"Authorization": f"Bearer {token}"}, checks=CHECKS)
 
@@ -74,7 +85,9 @@ def test_the_description_names_every_operation_and_all_that_it_answers() -> None
     assert operations.keys() == {
         "launch_sandbox", "list_sandboxes", "get_sandbox", "destroy_sandbox", "read_credentials",
         "extend_sandbox", "touch_sandbox", "reset_sandbox", "list_events", "read_log",
-        "read_usage", "read_limits", "list_blueprints",
+        "read_usage", "read_limits", "list_blueprints", "list_webhooks", "create_webhook",
+        "get_webhook", "change_webhook", "delete_webhook", "rotate_webhook_secret", "test_webhook",
+        "list_deliveries", "redeliver",
     }  # fmt: skip
     for name, operation in operations.items():
         assert {"401", "403", "500", "503"} <= operation["responses"].keys(), name
@@ -90,7 +103,7 @@ def test_the_description_names_what_an_operations_input_can_meet() -> None:
         for operation in operations.values():
             told = operation["responses"].keys()
             queries = [p for p in operation["parameters"] if p["in"] != "path"]
-            assert ("404" in told) == ("{sandbox_id}" in path), operation["operationId"]
+            assert ("404" in told) == ("_id}" in path), operation["operationId"]
             assert ("422" in told) == bool(queries or "requestBody" in operation)
             assert ({"400", "413"} <= told) == ("requestBody" in operation)
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import smtplib
 
 import pytest
 from django.core import mail
+from django.core.mail import EmailMultiAlternatives
 
-from sandboxes import actions, notifications, tasks
-from sandboxes.models import Sandbox
+from sandboxes import actions, lifecycle, notifications, tasks
+from sandboxes.models import Sandbox, SandboxWarning
 from sandboxes.reaper import Sweep
-from sandboxportal.celery import app
-from tests.acting import again, committed, launch, story, sweep
+from tests.acting import Killed, again, committed, launch, story, sweep
 
 pytestmark = pytest.mark.django_db
 
@@ -121,7 +122,7 @@ def test_a_message_that_lay_around_until_the_deadline_moved_is_dropped(alice, ru
     clock.forward(minutes=11)
     Sweep().run()
     actions.extend(sandbox, 60, alice)
-    tasks.warn(sandbox.public_id, "expired")
+    tasks.send_mails()
 
     assert mail.outbox == []
 
@@ -131,12 +132,12 @@ def test_a_message_that_outlived_its_sandbox_is_dropped(alice, runtime, clock):
     clock.forward(minutes=11)
     Sweep().run()
     actions.destroy(sandbox, alice)
-    tasks.warn(sandbox.public_id, "expired")
+    tasks.send_mails()
 
     assert mail.outbox == []
 
 
-def test_an_owner_without_an_address_gets_no_mail_and_stops_nothing(alice, runtime, clock):
+def test_an_owner_without_an_address_gets_no_mail_and_is_warned_all_the_same(alice, runtime, clock):
     alice.email = ""
     alice.save()
     sandbox = launch(alice, ttl_minutes=15)
@@ -144,26 +145,119 @@ def test_an_owner_without_an_address_gets_no_mail_and_stops_nothing(alice, runti
 
     assert sweep().errors == []
     assert mail.outbox == []
-    assert warned(sandbox) == 0
+    assert warned(sandbox) == 1
+    assert [one.sandbox for one in notifications.standing(alice)] == [sandbox]
+
+
+@pytest.fixture
+def mail_server(monkeypatch):
+    """Refuses so many mails as a test says, then works; counts the tries."""
+    real, server = EmailMultiAlternatives.send, {"tries": 0, "refuses": 0}
+
+    def send(letter, *args):
+        server["tries"] += 1
+        if server["tries"] <= server["refuses"]:
+            raise smtplib.SMTPServerDisconnected
+        return real(letter, *args)
+
+    monkeypatch.setattr(EmailMultiAlternatives, "send", send)
+    return server
 
 
 def test_a_mail_server_that_is_away_for_a_moment_loses_no_warning(
-    alice, runtime, clock, monkeypatch
+    alice, runtime, clock, mail_server
 ):
+    mail_server["refuses"] = 2
     sandbox = launch(alice, ttl_minutes=15)
     clock.forward(minutes=11)
-    real, tries = notifications.send_mail, []
+    for _ in range(5):
+        sweep()
+        clock.forward(seconds=30)
 
-    def away_at_first(*args):
-        tries.append(args)
-        if len(tries) < 3:
-            raise smtplib.SMTPServerDisconnected
-        return real(*args)
+    assert mail_server["tries"] == 3
+    assert len(mail.outbox) == warned(sandbox) == 1
 
-    monkeypatch.setattr(notifications, "send_mail", away_at_first)
-    # Run in place, a task that is tried again raises that in its caller; a worker has none.
-    monkeypatch.setitem(app.conf, "task_eager_propagates", False)
+
+def test_a_mail_server_that_stays_away_is_not_asked_after_the_deadline(
+    alice, runtime, clock, mail_server
+):
+    mail_server["refuses"] = 99
+    launch(alice, ttl_minutes=15)
+    clock.forward(minutes=11)
+    sweep()
+    clock.forward(minutes=5)
+    sweep()
     sweep()
 
-    assert len(tries) == 3
-    assert len(mail.outbox) == warned(sandbox) == 1
+    assert mail_server["tries"] == 1
+    assert not SandboxWarning.objects.exclude(mail_due_at=None).exists()
+
+
+def test_a_worker_killed_while_it_sends_leaves_the_mail_to_the_next(
+    alice, runtime, clock, monkeypatch
+):
+    def die(*_):
+        raise Killed
+
+    launch(alice, ttl_minutes=15)
+    clock.forward(minutes=11)
+    Sweep().run()
+    with monkeypatch.context() as until_then:
+        until_then.setattr(notifications, "send_warning", die)
+        with pytest.raises(Killed):
+            tasks.send_mails()
+    tasks.send_mails()
+    assert mail.outbox == [], "the first may be at it still"
+    clock.forward(seconds=61)
+    sweep()
+    sweep()
+
+    assert len(mail.outbox) == 1
+
+
+def test_a_message_to_the_worker_that_was_lost_loses_no_mail(alice, runtime, clock):
+    launch(alice, ttl_minutes=15)
+    clock.forward(minutes=11)
+    Sweep().run()
+    sweep()
+
+    assert len(mail.outbox) == 1
+
+
+def test_two_workers_send_one_mail(alice, runtime, clock):
+    launch(alice, ttl_minutes=15)
+    clock.forward(minutes=11)
+    Sweep().run()
+    tasks.send_mails()
+    tasks.send_mails()
+
+    assert len(mail.outbox) == 1
+
+
+def test_mails_have_two_parts_that_say_the_same_and_how_to_stop_them(alice, runtime, clock):
+    sandbox = launch(alice, ttl_minutes=15, name="<b>Tom & Jerry</b>")
+    clock.forward(minutes=11)
+    sweep()
+
+    letter = mail.outbox[0]
+    html, kind = letter.alternatives[0]
+    assert kind == "text/html"
+    assert "&lt;b&gt;Tom &amp; Jerry&lt;/b&gt;" in html and "<b>Tom" not in html
+    links = set(re.findall(r"http://127\.0\.0\.1:8000/\S+", letter.body))
+    assert links <= set(re.findall(r'href="([^"]+)"', html))
+    assert {link.split("/")[3] for link in links} == {"keep", "sandboxes", "unsubscribe"}
+    headers = letter.message()
+    assert headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert headers["List-Unsubscribe"].strip("<>") in links
+    assert f"{sandbox.expires_at:%H:%M} UTC" in html
+
+
+def test_an_operators_message_has_two_parts_too(alice, olga, runtime):
+    sandbox = launch(alice, name="R&D")
+    event = lifecycle.journal(sandbox, "message", "Please <stop>\nthe load test.", actor=olga)
+    tasks.tell(sandbox.public_id, event.pk)
+
+    letter = mail.outbox[0]
+    assert letter.subject == "About your sandbox R&D"
+    assert "Please <stop>" in letter.body
+    assert "Please &lt;stop&gt;<br>the load test." in letter.alternatives[0][0]

@@ -4,11 +4,13 @@ from django.contrib import admin
 
 from sandboxes.admin.access import ApiTokenAdmin, LimitOverrideAdmin
 from sandboxes.admin.audit import AuditAdmin
+from sandboxes.admin.invitations import InvitationAdmin
 from sandboxes.admin.people import AuthenticatorAdmin, EmailAddressAdmin, GroupAdmin, UserAdmin
 from sandboxes.admin.pools import PoolAdmin
 from sandboxes.admin.sandboxes import EventAdmin, SandboxAdmin
 from sandboxes.admin.site import SiteAdmin
 from sandboxes.admin.tuning import SettingsAdmin
+from sandboxes.admin.webhooks import WebhookAdmin, WebhookDeliveryAdmin
 
 __all__ = [
     "ApiTokenAdmin",
@@ -17,12 +19,15 @@ __all__ = [
     "EmailAddressAdmin",
     "EventAdmin",
     "GroupAdmin",
+    "InvitationAdmin",
     "LimitOverrideAdmin",
     "PoolAdmin",
     "SandboxAdmin",
     "SettingsAdmin",
     "SiteAdmin",
     "UserAdmin",
+    "WebhookAdmin",
+    "WebhookDeliveryAdmin",
 ]
 
 admin.site.site_header = "Sandbox portal"

@@ -5,7 +5,7 @@ It says nothing that the pages don't say, and does nothing but through `sandboxe
 
 from __future__ import annotations
 
-from sandboxes.api import account, insight, launching, problems
+from sandboxes.api import account, insight, launching, problems, webhooks
 from sandboxes.api.auth import READ
 from sandboxes.api.specification import PortalAPI
 
@@ -22,5 +22,5 @@ api = PortalAPI(
     auth=READ,
 )
 problems.install(api)
-for router in (launching.router, insight.router, account.router):
+for router in (launching.router, insight.router, account.router, webhooks.router):
     api.add_router("", router)

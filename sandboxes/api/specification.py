@@ -15,7 +15,7 @@ from ninja.openapi.schema import OpenAPISchema
 
 from sandboxes.api import problems, schemas
 
-ALWAYS = (401, 403, 500, 503)
+ALWAYS = (401, 403, 429, 500, 503)
 """What every operation may answer."""
 BODIES: dict[int, type[schemas.Problem]] = {422: schemas.InvalidProblem, 429: schemas.QuotaProblem}
 
@@ -34,6 +34,8 @@ OPERATION_HEADERS: dict[tuple[str, int], dict[str, dict[str, str]]] = {
     },
     ("list_sandboxes", 200): {"Link": _TEXT},
     ("list_events", 200): {"Link": _TEXT},
+    ("list_deliveries", 200): {"Link": _TEXT},
+    ("create_webhook", 201): {"Location": _TEXT},
 }
 OPTIONAL_HEADERS = {"Preference-Applied", "Idempotent-Replayed", "Link"}
 

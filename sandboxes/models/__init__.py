@@ -5,8 +5,10 @@
 
 from sandboxes.models.access import ApiToken, IdempotencyKey, Scope
 from sandboxes.models.audit import AppendOnly, AuditEntry
+from sandboxes.models.invitation import Invitation
 from sandboxes.models.journal import Event, Extension, UsageSample
 from sandboxes.models.pool import Pool
+from sandboxes.models.preferences import Clock, Preferences, SandboxWarning
 from sandboxes.models.sandbox import Sandbox
 from sandboxes.models.site import ENGINE_AWAY, LimitOverride, Site, SiteSettings
 from sandboxes.models.states import (
@@ -20,6 +22,13 @@ from sandboxes.models.states import (
     State,
 )
 from sandboxes.models.tally import Tally
+from sandboxes.models.webhook import (
+    EventType,
+    OffReason,
+    Outcome,
+    Webhook,
+    WebhookDelivery,
+)
 
 __all__ = [
     "ACTIVE",
@@ -31,18 +40,27 @@ __all__ = [
     "ApiToken",
     "AppendOnly",
     "AuditEntry",
+    "Clock",
     "EndReason",
     "Event",
+    "EventType",
     "Extension",
     "Funding",
     "IdempotencyKey",
+    "Invitation",
     "LimitOverride",
+    "OffReason",
+    "Outcome",
     "Pool",
+    "Preferences",
     "Sandbox",
+    "SandboxWarning",
     "Scope",
     "Site",
     "SiteSettings",
     "State",
     "Tally",
     "UsageSample",
+    "Webhook",
+    "WebhookDelivery",
 ]

@@ -8,15 +8,16 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from sandboxes import clock
 from sandboxes.models.sandbox import Sandbox
 
 
 class Scope(models.TextChoices):
-    READ = "read", "look at sandboxes"
-    LAUNCH = "launch", "launch and manage sandboxes"
-    ALL = "all", "everything, credentials too"
+    READ = "read", _("look at sandboxes")
+    LAUNCH = "launch", _("launch and manage sandboxes")
+    ALL = "all", _("everything, credentials too")
 
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):

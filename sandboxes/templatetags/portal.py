@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django import template
@@ -20,6 +21,7 @@ register.simple_tag(new_key, name="new_key")
 
 FORMATS = {
     "time": "%H:%M UTC",
+    "clock": "%H:%M:%S UTC",
     "date": "%d %b %Y",
     "datetime": "%d %b %Y, %H:%M UTC",
     "seconds": "%d %b %Y, %H:%M:%S UTC",
@@ -46,6 +48,7 @@ GB = 1024
 """Megabytes."""
 HOUR = 60
 """Minutes."""
+A_WEEK = timedelta(days=7)
 LAST_MINUTES = 600
 """So many seconds before the end, seconds begin to matter."""
 
@@ -158,3 +161,20 @@ def since(began: datetime) -> float:
 def control(field: BoundField, **attributes: Any) -> SafeString:
     """The field's control with these attributes in place of its own."""
     return field.as_widget(attrs=attributes)
+
+
+@register.filter
+def as_moment(text: str) -> datetime:
+    """A moment as JSON holds it."""
+    return datetime.fromisoformat(text)
+
+
+@register.filter
+def pretty_json(text: str) -> str:
+    return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+
+
+@register.filter
+def is_soon(at: datetime | None) -> bool:
+    """Within a week, and not past."""
+    return at is not None and clock.now() < at <= clock.now() + A_WEEK

@@ -15,12 +15,10 @@ from sandboxes import actions, clock
 from sandboxes.errors import Invalid, KeyReused, Refusal
 from sandboxes.forms import LaunchForm
 from sandboxes.models import Sandbox
-from sandboxes.paging import take_newest
 from sandboxes.views.base import Request, page
 from sandboxes.views.cards import cards
 from sandboxes.views.overview import Overview
 
-HISTORY_PAGE = 20
 CLEARED, CLEARED_BEFORE = "ended_cleared", "ended_cleared_before"
 """Of the session: what had ended by then (RFC 3339) is not shown; the same, as it was before."""
 
@@ -110,17 +108,3 @@ def clear(request: Request) -> HttpResponse:
     if request.htmx:
         return render(request, "sandboxes/_dashboard.html", _context(request))
     return redirect("dashboard")
-
-
-@page
-@require_GET
-def history(request: Request) -> HttpResponse:
-    """All that have ended, page by page; a link that makes no sense leads to the first."""
-    cursor = request.GET.get("cursor", "")
-    ended = request.user.sandboxes.ended()
-    try:
-        rows, older = take_newest(ended, "ended_at", HISTORY_PAGE, cursor, "history")
-    except Invalid:
-        return redirect("history")
-    context = {"ended": cards(rows), "older": older, "is_first": not cursor}
-    return render(request, "sandboxes/history.html", context)

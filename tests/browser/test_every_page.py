@@ -1,75 +1,97 @@
-"""What holds for every page and state: everybody can use it, and its buttons do what they say."""
+"""Every page that the access matrix knows, opened by everybody who may see it: none complains."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Iterator
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import BrowserContext, Page, Request, Response
+from pytest_django.live_server_helper import LiveServer
 
-from tests.browser.buttons import BUTTONS, Button, labels
-from tests.browser.stops import PORTAL, STOPS, Guide
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Page
+from sandboxes import actions
+from tests.access.addresses import addresses
+from tests.access.matrix import line_of
+from tests.access.world import World, build
+from tests.acting import launch, sweep
+from tests.browser.conftest import MACHINE_CHANGED, Watch
 
 pytestmark = pytest.mark.browser
 
-GRAVE = {"serious", "critical"}
-ALL: dict[str, Any] = {}
-CONTRAST = {"runOnly": ["color-contrast"]}
-SIZE = {"runOnly": ["target-size"]}
+NO_PAGE = re.compile(r"api/v1/(?!docs)|healthz|metrics|robots|.*/(export|download)/")
+"""What programs read, and files to keep."""
+TRIES = 5
 
 
-def findings(page: Page, rules: dict[str, Any]) -> list[str]:
-    """What axe holds to be grave, with the elements that it means."""
-    found = Axe().run(page, options={"resultTypes": ["violations"]} | rules).response["violations"]
-    return [
-        f"{rule['id']}: {node['html'][:160]} ({node['failureSummary'][:200]})"
-        for rule in found
-        if rule["impact"] in GRAVE
-        for node in rule["nodes"]
+class Traffic:
+    """What a page asked for besides itself, and did not get."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.failed: list[str] = []
+        self.disturbed = False
+        context.on("requestfailed", self._on_failure)
+        context.on("response", self._on_response)
+
+    def _on_failure(self, request: Request) -> None:
+        # A page that is left drops what it was polling for.
+        self.disturbed |= request.failure == MACHINE_CHANGED
+        if request.failure != "net::ERR_ABORTED":
+            self.failed.append(f"{request.url}: {request.failure}")
+
+    def _on_response(self, response: Response) -> None:
+        if response.status >= 400:
+            self.failed.append(f"{response.url}: {response.status}")
+
+
+@pytest.fixture
+def world(server: LiveServer, runtime) -> Iterator[World]:
+    """With a sandbox that runs, one that failed and one that has ended."""
+    world = build()
+    alice = world.owner
+    broken, ended = launch(alice), launch(alice)
+    runtime.exit(broken.public_id, "api", 3)
+    actions.destroy(ended, alice)
+    sweep()
+    return world
+
+
+def paths(world: World, who: str) -> list[str]:
+    """What the matrix says is shown to this person; what a key opens, signs others out."""
+    shown = [
+        address
+        for address in addresses()
+        if (line := line_of(address.route))
+        and line.answers.get("GET", {}).get(who) == "200"
+        and not (line.keyed and who in world.cookies)
     ]
+    return [world.path(one) for one in shown if not NO_PAGE.match(one.route)]
 
 
-def grave(page: Page) -> list[str]:
-    """Of the page as it is wide and light, of its colours when dark, of its targets on a phone."""
-    found = findings(page, ALL)
-    page.emulate_media(color_scheme="dark")
-    found += findings(page, CONTRAST)
-    page.set_viewport_size({"width": 360, "height": 820})
-    return found + findings(page, SIZE)
+def visit(page: Page, path: str, traffic: Traffic, watch: Watch) -> Response:
+    """Open it, and again if the machine came in between."""
+    for _ in range(TRIES):
+        traffic.disturbed = False
+        answer = page.goto(path)
+        assert answer
+        if not traffic.disturbed:
+            break
+        traffic.failed.clear()
+        watch.complaints.clear()
+    return answer
 
 
-def test_no_page_shuts_anybody_out_or_has_a_button_that_is_not_on_the_list(guide: Guide) -> None:
-    """Axe finds nothing grave."""
-    wrong, found = dict[str, list[str]](), dict[str, str]()
-    for stop in PORTAL:
-        with guide.at(stop) as page:
-            found |= dict.fromkeys(labels(page), stop.name)
-            wrong[stop.name] = grave(page)
-    assert {name: lines for name, lines in wrong.items() if lines} == {}
-    known = {button.label for button in BUTTONS}
-    unknown = {label: stop for label, stop in found.items() if label not in known}
-    assert unknown == {}, "say in buttons.py what they do"
-    assert known - set(found) == set(), "nobody finds these any more"
-
-
-def failure_of(guide: Guide, button: Button, script: bool) -> str:
-    """What went wrong; empty if it does what it says."""
-    stop = STOPS[button.stop if script else button.page or button.stop]
-    rights = ["clipboard-read", "clipboard-write"]
-    with guide.at(stop, java_script_enabled=script, permissions=rights) as page:
-        page.set_default_timeout(8_000)
-        try:
-            button.try_it(page)
-        except Exception as failed:  # noqa: BLE001 - the others are tried all the same
-            return f"{failed}\nThe page says: {page.locator('body').inner_text()[:800]}"
-    return ""
-
-
-@pytest.mark.parametrize("script", [True, False], ids=["with", "without"])
-def test_every_button_does_what_it_says(guide: Guide, script: bool) -> None:
-    tried = [button for button in BUTTONS if button.script in (script, None)]
-    failures = {button.label: failure_of(guide, button, script) for button in tried}
-    assert "\n\n".join(f"{label}: {why}" for label, why in failures.items() if why) == ""
+@pytest.mark.parametrize("who", ["nobody", "owner", "operator"])
+def test_no_page_complains_or_lacks_anything(
+    who: str, world: World, page: Page, context: BrowserContext, server: LiveServer, watch: Watch
+) -> None:
+    for name, value in world.cookies.get(who, {}).items():
+        context.add_cookies([{"name": name, "value": value, "url": str(server)}])
+    traffic, opened = Traffic(context), paths(world, who)
+    if who == "owner":
+        opened += [f"/sandboxes/{row.public_id}/" for row in world.owner.sandboxes.all()]
+    for path in opened:
+        answer = visit(page, path, traffic, watch)
+        assert (answer.status, page.url) == (200, f"{server}{path}")
+        assert "Content-Security-Policy" in {name.title() for name in answer.headers}, path
+        assert (watch.complaints, traffic.failed) == ([], []), path
+    assert len(opened) >= 10

@@ -1,0 +1,76 @@
+"""Webhooks of people and what became of their messages, to look at. No secrets are shown."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from sandboxes import audit
+from sandboxes.admin.base import LookOnly, PortalAdmin, preformatted
+from sandboxes.models import Webhook, WebhookDelivery
+
+
+@admin.register(Webhook)
+class WebhookAdmin(LookOnly, PortalAdmin):
+    list_display = ("public_id", "user", "host", "status", "failing_since", "created_at")
+    list_filter = ("off_because", ("failing_since", admin.EmptyFieldListFilter))
+    list_select_related = ("user",)
+    search_fields = ("public_id", "name", "url", "user__email")
+    search_help_text = "Id, name, address, or its user's e-mail address"
+    ordering = ("-id",)
+    fields = (
+        "public_id",
+        "user",
+        "name",
+        "host",
+        "events",
+        "status",
+        "off_because",
+        "failing_since",
+        "previous_until",
+        "created_at",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).defer("secrets")
+
+    @admin.display(description="host", ordering="url")
+    def host(self, row: Webhook) -> str:
+        """Without the path, which may hold a key of its receiver's."""
+        return urlsplit(row.url).hostname or ""
+
+    def told(self, row: Webhook) -> tuple[str, str]:
+        return str(row), audit.called(row.user)
+
+
+@admin.register(WebhookDelivery)
+class WebhookDeliveryAdmin(LookOnly, PortalAdmin):
+    list_display = ("message_id", "type", "webhook", "outcome", "tries", "due_at", "created_at")
+    list_filter = ("outcome", "type")
+    list_select_related = ("webhook",)
+    search_fields = ("message_id", "webhook__public_id", "webhook__user__email")
+    search_help_text = "Message, webhook, or its user's e-mail address"
+    ordering = ("-id",)
+    fields = (
+        "message_id",
+        "webhook",
+        "type",
+        "outcome",
+        "tries",
+        "due_at",
+        "created_at",
+        "results",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).defer("webhook__secrets", "body")
+
+    @admin.display(description="tries")
+    def results(self, row: WebhookDelivery) -> str:
+        """Without what the receiver answered: that is its owner's."""
+        lines = (f"{t['at']}  {t['status'] or t['error']}  {t['seconds']} s" for t in row.log)
+        return preformatted("\n".join(lines))

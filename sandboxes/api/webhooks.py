@@ -1,0 +1,188 @@
+"""Webhooks: where you want to be told, what you were told, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from ninja import Router
+from ninja.responses import Status
+
+from sandboxes import models
+from sandboxes.api import webhook_schemas as schemas
+from sandboxes.api.auth import ALL, READ, ApiRequest
+from sandboxes.api.paging import Cursor, Limit, link_next
+from sandboxes.api.specification import answers
+from sandboxes.paging import take_newest
+from sandboxes.webhooks import managing, outbox
+
+router = Router(tags=["Webhooks"])
+
+PUBLIC_ID = re.compile(r"(whk|msg)_[a-z0-9]{1,16}")
+DELIVERIES = "/webhooks/{webhook_id}/deliveries"
+
+
+def _own(request: ApiRequest, webhook_id: str) -> models.Webhook:
+    """The caller's own; another's is as unknown as none. Raises Http404."""
+    if not PUBLIC_ID.fullmatch(webhook_id):
+        raise Http404
+    return get_object_or_404(request.auth.webhooks.all(), public_id=webhook_id)
+
+
+def _deliveries(request: ApiRequest, webhook_id: str) -> QuerySet[models.WebhookDelivery]:
+    rows = _own(request, webhook_id).deliveries.select_related("webhook")
+    return rows.defer("webhook__secrets")
+
+
+def _values(row: models.Webhook) -> dict[str, Any]:
+    return {
+        "id": row.public_id,
+        "name": row.name,
+        "url": row.url,
+        "events": row.events,
+        "enabled": row.is_on,
+        "status": row.status,
+        "off_because": row.off_because or None,
+        "failing_since": row.failing_since,
+        "created_at": row.created_at,
+        "previous_secret_until": row.previous_until,
+    }
+
+
+def _webhook(row: models.Webhook) -> schemas.Webhook:
+    return schemas.Webhook(**_values(row))
+
+
+def _with_secret(row: models.Webhook, secret: str) -> schemas.WebhookWithSecret:
+    return schemas.WebhookWithSecret(**_values(row), secret=secret)
+
+
+def _delivery(row: models.WebhookDelivery) -> schemas.Delivery:
+    return schemas.Delivery(
+        id=row.message_id,
+        type=row.type,
+        outcome=models.Outcome(row.outcome),
+        created_at=row.created_at,
+        next_try_at=row.due_at,
+        tries=[schemas.Try(**entry) for entry in row.log],
+        payload=json.loads(row.body),
+    )
+
+
+@router.get("/webhooks", auth=READ, response=answers(200, schemas.WebhookList))
+def list_webhooks(request: ApiRequest) -> schemas.WebhookList:
+    """Your own, oldest first; there are few."""
+    rows = request.auth.webhooks.order_by("pk")
+    return schemas.WebhookList(data=[_webhook(row) for row in rows])
+
+
+@router.post(
+    "/webhooks",
+    auth=ALL,
+    response=answers(201, schemas.WebhookWithSecret, 400, 409, 413, 422),
+)
+def create_webhook(
+    request: ApiRequest, response: HttpResponse, wanted: schemas.NewWebhook
+) -> Status[schemas.WebhookWithSecret]:
+    """Have an address told of events. The answer holds the secret, which is shown this once."""
+    events = models.EventType.values if wanted.events is None else wanted.events
+    row, secret = managing.create(request.auth, wanted.url, events, wanted.name)
+    path = reverse("api:get_webhook", args=[row.public_id])
+    response["Location"] = request.build_absolute_uri(path)
+    response["Cache-Control"] = "no-store"
+    return Status(201, _with_secret(row, secret))
+
+
+@router.get("/webhooks/{webhook_id}", auth=READ, response=answers(200, schemas.Webhook, 404))
+def get_webhook(request: ApiRequest, webhook_id: str) -> schemas.Webhook:
+    """One webhook, and whether what it is told arrives."""
+    return _webhook(_own(request, webhook_id))
+
+
+@router.patch(
+    "/webhooks/{webhook_id}",
+    auth=ALL,
+    response=answers(200, schemas.Webhook, 400, 404, 413, 422),
+)
+def change_webhook(
+    request: ApiRequest, webhook_id: str, wanted: schemas.ChangedWebhook
+) -> schemas.Webhook:
+    """Change what is given; `enabled` switches it on and off."""
+    row = _own(request, webhook_id)
+    chosen = wanted.model_dump(exclude_none=True)
+    on = chosen.pop("enabled", None)
+    if chosen:
+        managing.change(row, **chosen)
+    if on is not None:
+        managing.switch(row, on=on)
+    return _webhook(row)
+
+
+@router.delete("/webhooks/{webhook_id}", auth=ALL, response=answers(200, schemas.Webhook, 404))
+def delete_webhook(request: ApiRequest, webhook_id: str) -> schemas.Webhook:
+    """Delete it with its log. The answer is what it was."""
+    row = _own(request, webhook_id)
+    answer = _webhook(row)
+    managing.remove(row)
+    return answer
+
+
+@router.post(
+    "/webhooks/{webhook_id}/secret",
+    auth=ALL,
+    response=answers(200, schemas.WebhookWithSecret, 404),
+)
+def rotate_webhook_secret(
+    request: ApiRequest, response: HttpResponse, webhook_id: str
+) -> schemas.WebhookWithSecret:
+    """Make a new secret. For 24 hours, messages bear signatures of the old one and of this one."""
+    row = _own(request, webhook_id)
+    secret = managing.rotate(row)
+    response["Cache-Control"] = "no-store"
+    return _with_secret(row, secret)
+
+
+@router.post(
+    "/webhooks/{webhook_id}/test", auth=ALL, response=answers(202, schemas.Delivery, 404, 409)
+)
+def test_webhook(request: ApiRequest, webhook_id: str) -> Status[schemas.Delivery]:
+    """Send it a `webhook.test` now. The log says what came of it."""
+    return Status(202, _delivery(outbox.send_test(_own(request, webhook_id))))
+
+
+@router.get(DELIVERIES, auth=READ, response=answers(200, schemas.DeliveryPage, 404, 422))
+def list_deliveries(
+    request: ApiRequest,
+    response: HttpResponse,
+    webhook_id: str,
+    limit: Limit = 50,
+    cursor: Cursor = "",
+) -> schemas.DeliveryPage:
+    """What it was told, newest first, with every try; kept for some days."""
+    rows = _deliveries(request, webhook_id)
+    page, following = take_newest(rows, "created_at", limit, cursor, "deliveries")
+    link_next(request, response, following)
+    return schemas.DeliveryPage(
+        data=[_delivery(row) for row in page],
+        has_more=following is not None,
+        next_cursor=following,
+    )
+
+
+@router.post(
+    DELIVERIES + "/{delivery_id}/redeliver",
+    auth=ALL,
+    response=answers(202, schemas.Delivery, 404, 409),
+)
+def redeliver(request: ApiRequest, webhook_id: str, delivery_id: str) -> Status[schemas.Delivery]:
+    """Send it again now, with the same `webhook-id` and body."""
+    if not PUBLIC_ID.fullmatch(delivery_id):
+        raise Http404
+    row = get_object_or_404(_deliveries(request, webhook_id), message_id=delivery_id)
+    outbox.send_again(row)
+    return Status(202, _delivery(row))

@@ -1,0 +1,166 @@
+"""Webhooks: where a developer wants to be told, and what is told there."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from sandboxes import clock
+from sandboxes.models.sandbox import ID_ALPHABET
+from sandboxes.secrets import EncryptedJSONField
+
+
+def _new_id(prefix: str) -> str:
+    return prefix + "".join(secrets.choice(ID_ALPHABET) for _ in range(16))
+
+
+def new_webhook_id() -> str:
+    return _new_id("whk_")
+
+
+def new_message_id() -> str:
+    """No full stop in it: the signed text is told apart by them."""
+    return _new_id("msg_")
+
+
+class EventType(models.TextChoices):
+    RUNNING = "sandbox.running", _("a sandbox is ready for use")
+    WARNING = "sandbox.warning", _("it ends soon")
+    EXTENDED = "sandbox.extended", _("it was given more time")
+    ENDED = "sandbox.ended", _("it has ended as it should")
+    FAILED = "sandbox.failed", _("it could not be made, or broke")
+
+
+TEST = "webhook.test"
+"""The type of what the test button sends."""
+
+
+class OffReason(models.TextChoices):
+    OWNER = "owner", _("you switched it off")
+    FAILING = "failing", _("nothing could be delivered for days")
+    GONE = "gone", _("its receiver answered 410, which asks for no more")
+
+
+class WebhookManager(models.Manager["Webhook"]):
+    """Leaves the secrets encrypted until a message is signed."""
+
+    def get_queryset(self) -> models.QuerySet[Webhook]:
+        return super().get_queryset().defer("secrets")
+
+
+class Webhook(models.Model):
+    """One address of one user, told of some types of events."""
+
+    public_id = models.CharField(max_length=20, unique=True, default=new_webhook_id, editable=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="webhooks",
+        db_index=False,  # The constraint begins with it.
+    )
+    slot = models.PositiveSmallIntegerField(editable=False)
+    """Which of its user's places it takes; unique, so no bug can exceed the limit."""
+    name = models.CharField(max_length=60, blank=True)
+    url = models.CharField(max_length=500)
+    events = models.JSONField(default=list)
+    """Values of EventType."""
+    secrets = EncryptedJSONField(default=dict, editable=False)
+    """`current`, and after a rotation `previous`, which signs too until `previous_until`."""
+    previous_until = models.DateTimeField(null=True, editable=False)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    off_because = models.CharField(max_length=7, choices=OffReason, blank=True, editable=False)
+    """Empty while it is on."""
+    failing_since = models.DateTimeField(null=True, editable=False)
+    """When an event could not be delivered for the first time since one could."""
+    busy_until = models.DateTimeField(null=True, editable=False)
+    """Until then a worker is sending to it, and no other does."""
+
+    objects = WebhookManager()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["user", "slot"], name="one_webhook_per_slot")
+        ]
+
+    def __str__(self) -> str:
+        return self.name or urlsplit(self.url).hostname or self.public_id
+
+    @property
+    def is_on(self) -> bool:
+        return not self.off_because
+
+    @property
+    def status(self) -> str:
+        """`on`, `failing` or `off`."""
+        if self.off_because:
+            return "off"
+        return "failing" if self.failing_since else "on"
+
+
+class Outcome(models.TextChoices):
+    PENDING = "pending", _("waiting")
+    DELIVERED = "delivered", _("delivered")
+    FAILED = "failed", _("given up")
+
+
+class DeliveryQuerySet(models.QuerySet["WebhookDelivery"]):
+    def due(self, now: datetime) -> DeliveryQuerySet:
+        return self.filter(due_at__lte=now)
+
+    def newest_first(self) -> DeliveryQuerySet:
+        return self.order_by("-created_at", "-id")
+
+
+class WebhookDelivery(models.Model):
+    """One event for one webhook: the row is the queue, and the log of what was tried."""
+
+    message_id = models.CharField(
+        max_length=20, unique=True, default=new_message_id, editable=False
+    )
+    """The header `webhook-id`: the same in every try."""
+    webhook = models.ForeignKey(
+        Webhook,
+        on_delete=models.CASCADE,
+        related_name="deliveries",
+        db_index=False,  # `delivery_by_webhook` begins with it.
+    )
+    type = models.CharField(max_length=30)
+    body = models.TextField()
+    created_at = models.DateTimeField(default=clock.now)
+    outcome = models.CharField(
+        max_length=9, choices=Outcome, default=Outcome.PENDING, editable=False
+    )
+    due_at = models.DateTimeField(null=True)
+    """When it is tried next; None: it was delivered or given up."""
+    tries = models.PositiveSmallIntegerField(default=0)
+    """Since it was sent, or sent again by hand: what the delay follows from."""
+    log = models.JSONField(default=list)
+    """Of each try: `at`, `status`, `seconds`, `error`, `response` (an excerpt)."""
+
+    objects = DeliveryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "delivery"
+        verbose_name_plural = "deliveries"
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(outcome=Outcome.PENDING, due_at__isnull=False)
+                | ~Q(outcome=Outcome.PENDING) & Q(due_at__isnull=True),
+                name="what_is_pending_is_due_some_time",
+            )
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["webhook", "-created_at", "-id"], name="delivery_by_webhook"),
+            models.Index(fields=["created_at"], name="delivery_by_age"),
+            models.Index(fields=["due_at"], name="delivery_due", condition=Q(due_at__isnull=False)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} ({self.message_id})"

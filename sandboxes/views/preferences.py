@@ -1,0 +1,47 @@
+"""How I want to be warned, and what I am warned of now."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from sandboxes import notifications
+from sandboxes.forms import PreferencesForm
+from sandboxes.models import Preferences
+from sandboxes.models.tuning import settings
+from sandboxes.templatetags.warnings import shown_warnings
+from sandboxes.views.base import Request, page
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def preferences(request: Request) -> HttpResponse:
+    form = PreferencesForm(request.POST or None, instance=Preferences.of(request.user))
+    if request.method == "POST" and form.is_valid():
+        form.save()
+        messages.success(request, _("Your preferences are saved."))
+        return redirect("preferences")
+    context = {"form": form, "minutes": settings.SANDBOX_WARNING_MINUTES}
+    return render(request, "sandboxes/preferences.html", context)
+
+
+@page
+@require_POST
+def notify_me(request: Request) -> HttpResponse:
+    """The click on a banner that wants notifications of the browser."""
+    Preferences.objects.update_or_create(user=request.user, defaults={"browser": True})
+    return HttpResponse(status=204)
+
+
+@page
+@require_GET
+def warnings(request: Request) -> HttpResponse:
+    """The banners as they are now; nothing when the page shows the same ones already."""
+    where = request.GET.get("where", "")
+    context = shown_warnings(notifications.standing(request.user), request.user, where)
+    if context["seen"] == request.GET.get("seen", ""):
+        return HttpResponse(status=204)
+    return render(request, "sandboxes/_warnings.html", context)

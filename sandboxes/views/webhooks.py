@@ -1,0 +1,164 @@
+"""Webhooks of mine: made, tested, changed, and what became of what they were told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from sandboxes.errors import Invalid, Refusal
+from sandboxes.forms import WebhookForm
+from sandboxes.models import Outcome, Webhook
+from sandboxes.paging import take_newest
+from sandboxes.views.base import Request, page
+from sandboxes.webhooks import managing, outbox
+
+ON_A_PAGE = 20
+
+
+def _own(request: Request, webhook_id: str) -> Webhook:
+    """The caller's own. Raises Http404."""
+    return get_object_or_404(request.user.webhooks.all(), public_id=webhook_id)
+
+
+def _accept(form: WebhookForm, act: Callable[..., Any]) -> Any:
+    """What the act answers to the valid form; None, and the form says why, when it is refused."""
+    if not form.is_valid():
+        return None
+    try:
+        return act(**form.cleaned_data)
+    except Invalid as refused:
+        form.add_error(refused.field, str(refused))
+    except Refusal as refused:
+        form.add_error(None, str(refused))
+    return None
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def webhook_list(request: Request) -> HttpResponse:
+    """All of mine; POST makes one and answers with its secret, which is shown just then."""
+    form, made, secret = WebhookForm(request.POST or None), None, ""
+    if request.method == "POST" and (
+        done := _accept(form, lambda **said: managing.create(request.user, **said))
+    ):
+        (made, secret), form = done, WebhookForm()
+    rows = list(request.user.webhooks.order_by("pk"))
+    context = {
+        "form": form,
+        "made": made,
+        "secret": secret,
+        "webhooks": rows,
+        "most": settings.WEBHOOKS_PER_USER,
+        "is_full": len(rows) >= settings.WEBHOOKS_PER_USER,
+    }
+    return render(request, "sandboxes/webhooks.html", context)
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def webhook(request: Request, webhook_id: str) -> HttpResponse:
+    """One of mine with its log; POST changes it."""
+    row = _own(request, webhook_id)
+    if request.method == "GET":
+        return _shown(request, row)
+    form = WebhookForm(request.POST)
+
+    def change(**said: Any) -> bool:
+        managing.change(row, **said)
+        return True
+
+    if not _accept(form, change):
+        return _shown(request, _own(request, webhook_id), form=form)
+    messages.success(request, _("The changes are saved."))
+    return redirect("webhook", webhook_id)
+
+
+def _shown(request: Request, row: Webhook, **more: Any) -> HttpResponse:
+    values = {"url": row.url, "name": row.name, "events": row.events}
+    context = {"form": WebhookForm(initial=values), **_log(request, row), **more}
+    return render(request, "sandboxes/webhook.html", context)
+
+
+def _log(request: Request, row: Webhook) -> dict[str, Any]:
+    cursor = request.GET.get("cursor", "")
+    try:
+        found = take_newest(row.deliveries.all(), "created_at", ON_A_PAGE, cursor, "deliveries")
+    except Invalid:
+        found = take_newest(row.deliveries.all(), "created_at", ON_A_PAGE, "", "deliveries")
+    deliveries, following = found
+    waits = any(one.outcome == Outcome.PENDING and not one.log for one in deliveries)
+    return {
+        "webhook": row,
+        "deliveries": deliveries,
+        "following": following,
+        "cursor": cursor,
+        "waits": waits,
+    }
+
+
+@page
+@require_GET
+def log(request: Request, webhook_id: str) -> HttpResponse:
+    """Its log alone, for a page on which something is on its way."""
+    return render(request, "sandboxes/_deliveries.html", _log(request, _own(request, webhook_id)))
+
+
+def _act(request: Request, row: Webhook, act: Callable[[], object], told: str) -> HttpResponse:
+    try:
+        act()
+        messages.success(request, told)
+    except Refusal as refused:
+        messages.error(request, str(refused))
+    return redirect("webhook", row.public_id)
+
+
+@page
+@require_POST
+def test(request: Request, webhook_id: str) -> HttpResponse:
+    row = _own(request, webhook_id)
+    return _act(request, row, lambda: outbox.send_test(row), _("A test is on its way."))
+
+
+@page
+@require_POST
+def send_again(request: Request, webhook_id: str, message_id: str) -> HttpResponse:
+    row = _own(request, webhook_id)
+    delivery = get_object_or_404(row.deliveries.select_related("webhook"), message_id=message_id)
+    return _act(request, row, lambda: outbox.send_again(delivery), _("It is on its way again."))
+
+
+@page
+@require_POST
+def switch(request: Request, webhook_id: str) -> HttpResponse:
+    row, on = _own(request, webhook_id), request.POST.get("on") == "yes"
+    told = _("It is switched on.") if on else _("It is switched off.")
+    return _act(request, row, lambda: managing.switch(row, on=on), told)
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def rotate(request: Request, webhook_id: str) -> HttpResponse:
+    """POST makes a new secret and shows it just then; GET asks first."""
+    row = _own(request, webhook_id)
+    if request.method == "GET":
+        return render(request, "sandboxes/webhook_confirm.html", {"webhook": row, "verb": "rotate"})
+    return _shown(request, row, secret=managing.rotate(row))
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def delete(request: Request, webhook_id: str) -> HttpResponse:
+    """POST deletes; GET asks first."""
+    row = _own(request, webhook_id)
+    if request.method == "GET":
+        return render(request, "sandboxes/webhook_confirm.html", {"webhook": row, "verb": "delete"})
+    managing.remove(row)
+    messages.success(request, _("The webhook %(name)s is deleted.") % {"name": row})
+    return redirect("webhooks")

@@ -1,0 +1,64 @@
+"""What webhooks are to be told, queued in the transaction of what happened."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import transaction
+
+from sandboxes import clock
+from sandboxes.errors import Conflict
+from sandboxes.models import Outcome, Webhook, WebhookDelivery
+from sandboxes.models.webhook import TEST
+from sandboxes.webhooks import queue
+
+
+def put(webhooks: Iterable[Webhook], kind: str, at: datetime, data: Any) -> None:
+    """Queue one message for each of them; `data` is what JSON can hold."""
+    body = _body(kind, at, data)
+    now = clock.now()
+    WebhookDelivery.objects.bulk_create(
+        WebhookDelivery(webhook=webhook, type=kind, body=body, created_at=now, due_at=now)
+        for webhook in webhooks
+    )
+    queue.wake()
+
+
+def _body(kind: str, at: datetime, data: Any) -> str:
+    moment = at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return json.dumps({"type": kind, "timestamp": moment, "data": data}, separators=(",", ":"))
+
+
+@transaction.atomic
+def send_test(webhook: Webhook) -> WebhookDelivery:
+    """Queue a message that tells of nothing. Raises Conflict."""
+    _on(webhook)
+    now = clock.now()
+    data = {"webhook": webhook.public_id, "message": "It works: this is what events look like."}
+    row = WebhookDelivery.objects.create(
+        webhook=webhook, type=TEST, body=_body(TEST, now, data), created_at=now, due_at=now
+    )
+    queue.wake()
+    return row
+
+
+@transaction.atomic
+def send_again(delivery: WebhookDelivery) -> None:
+    """Queue it anew, with the same `webhook-id` and body. Raises Conflict."""
+    _on(delivery.webhook)
+    values = {"outcome": Outcome.PENDING, "due_at": clock.now(), "tries": 0}
+    _set(delivery, **values)
+    queue.wake()
+
+
+def _set(delivery: WebhookDelivery, **values: Any) -> None:
+    WebhookDelivery.objects.filter(pk=delivery.pk).update(**values)
+    delivery.refresh_from_db(fields=list(values))
+
+
+def _on(webhook: Webhook) -> None:
+    if not webhook.is_on:
+        raise Conflict("This webhook is switched off; switch it on first.")
