@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from sandboxes import actions, clock, lifecycle, tallies
+from sandboxes import actions, clock, lifecycle, tallies, tokens
 from sandboxes.models import Funding, Sandbox, Site, State, Tally, UsageSample
 from sandboxes.runtime import EngineUnreachable
 from tests.acting import again, launch, request, sweep
@@ -208,3 +208,7 @@ def explored(alice: User, runtime: MemoryRuntime) -> Sandbox:
 @cache
 def _api() -> SandboxApi:
     return started()
+
+
+def with_a_token(alice: User, runtime: MemoryRuntime) -> None:
+    tokens.issue(alice, "ci-pipeline", "all", None)
