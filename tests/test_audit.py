@@ -16,6 +16,7 @@ from sandboxes import actions, audit, clock, tokens
 from sandboxes.admin.base import LookOnly, PortalAdmin
 from sandboxes.audit import Operator
 from sandboxes.models import AppendOnly, AuditEntry, LimitOverride, Pool, Site, SiteSettings
+from sandboxes.webhooks import managing
 from tests.acting import launch, request
 from tests.operating import ask, desk, page_of
 
@@ -44,6 +45,7 @@ def subject(page: admin.ModelAdmin, alice) -> object:
         "pool": lambda: Pool.objects.create(blueprint="billing"),
         "site": Site.current,
         "sitesettings": SiteSettings.current,
+        "webhook": lambda: managing.create(alice, "http://example.com/", ["sandbox.failed"])[0],
     }
     return rows[page.opts.model_name]()
 
