@@ -16,7 +16,7 @@ from django.utils.timesince import timeuntil
 
 from sandboxes import blueprints, clock, lifecycle, limits, tasks
 from sandboxes.admission import LONGEST_NAME, LaunchRequest, admit, offered
-from sandboxes.errors import Conflict, Invalid, KeyReused, LimitReached, Unavailable
+from sandboxes.errors import Conflict, Invalid, KeyReused, LimitReached, TooOften, Unavailable
 from sandboxes.models import (
     EndReason,
     Extension,
@@ -26,7 +26,6 @@ from sandboxes.models import (
     Site,
     State,
 )
-from sandboxes.models.tuning import settings
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -48,13 +47,13 @@ __all__ = [
 
 KEY_KEPT = timedelta(hours=24)
 LONGEST_KEY = 255
-DISK_RETRY = timedelta(minutes=5)
+SHORTAGE_RETRY = timedelta(minutes=5)
 
 
 def launch(user: User, request: LaunchRequest, idempotency_key: str = "") -> tuple[Sandbox, bool]:
     """A new sandbox, or with a key that was used before the one it launched; whether it is new.
 
-    Raises Invalid, KeyReused, LimitReached, Unavailable.
+    Raises Invalid, KeyReused, LimitReached, TooOften, Unavailable.
     """
     if len(idempotency_key) > LONGEST_KEY:
         raise Invalid("Idempotency-Key", f"Use at most {LONGEST_KEY} characters.")
@@ -62,7 +61,7 @@ def launch(user: User, request: LaunchRequest, idempotency_key: str = "") -> tup
         site = Site.locked()
         if idempotency_key and (earlier := _answered(user, idempotency_key, request)):
             return earlier, False
-        if closed := _maintenance(site) or _no_disk(site):
+        if closed := _maintenance(site) or _shortage(site) or limits.pause_for(user):
             raise closed
         sandbox = admit(user, request)
         if idempotency_key:
@@ -74,6 +73,7 @@ def launch(user: User, request: LaunchRequest, idempotency_key: str = "") -> tup
                 created_at=clock.now(),
             )
         if sandbox.state == State.RUNNING:
+            tasks.enqueue(tasks.look_after, sandbox.public_id)
             tasks.enqueue(tasks.tend_pool)
         else:
             tasks.enqueue(tasks.provision, sandbox.public_id)
@@ -101,18 +101,16 @@ def _maintenance(site: Site) -> Unavailable | None:
     return Unavailable(f"{text} It should be over in {until}.", site.drained_until)
 
 
-def _no_disk(site: Site) -> Unavailable | None:
-    """Less is left than one sandbox may write, as the last sweep saw it."""
-    if site.disk_free_mb is None or site.disk_free_mb >= settings.SANDBOX_DISK_MB:
-        return None
-    retry_at = clock.now() + DISK_RETRY
-    return Unavailable("The disk that holds the sandboxes is nearly full.", retry_at)
+def _shortage(site: Site) -> Unavailable | None:
+    lacking = limits.shortage(site)
+    return Unavailable(lacking, clock.now() + SHORTAGE_RETRY) if lacking else None
 
 
-def refusal_to_launch(user: User) -> Unavailable | LimitReached | None:
+def refusal_to_launch(user: User) -> Unavailable | LimitReached | TooOften | None:
     """Why the user could not launch a sandbox now; None when they could."""
     site = Site.current()
-    return _maintenance(site) or _no_disk(site) or limits.refusal_for(user)
+    closed = _maintenance(site) or _shortage(site)
+    return closed or limits.refusal_for(user) or limits.pause_for(user)
 
 
 @contextmanager

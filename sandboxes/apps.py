@@ -11,11 +11,18 @@ class SandboxesConfig(AppConfig):
 
     def ready(self) -> None:
         # These need the settings, which are there only now.
+        from allauth.account.signals import user_signed_up
         from celery.signals import task_prerun
+        from django.contrib.auth.signals import user_logged_out
 
         from sandboxes import announcing, checks
+        from sandboxes.accounts import invitations, sessions
         from sandboxes.models.tuning import settings
 
         checks.register()
         announcing.connect()
+        user_signed_up.connect(
+            lambda request, user, **_: invitations.accept(request, user), weak=False
+        )
+        user_logged_out.connect(sessions.forget_this)
         task_prerun.connect(lambda **_: settings.refresh(), weak=False)

@@ -129,6 +129,10 @@ def _room(seen: Overview) -> Iterator[Alarm]:
     if seen.disk.is_nearly_full or (seen.disk.total and seen.disk.left < too_little):
         words = f"The engine's disk is nearly full: {seen.disk.left:.0f} MB are left."
         yield Alarm("disk", words, running, "Begin maintenance", _site(), is_outage=True)
+    available = seen.site.memory_available_mb
+    if available is not None and available < settings.SANDBOX_MEMORY_FLOOR_MB:
+        words = f"The engine's machine is short of memory: {available} MB are left."
+        yield Alarm("memory", words, running, "Begin maintenance", _site(), is_outage=True)
     if seen.subnets.is_nearly_full:
         words = f"{seen.subnets.used} of {seen.subnets.total} subnets are taken."
         yield Alarm("subnets", words, running, "Lower the limit", _settings())

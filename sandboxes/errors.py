@@ -34,6 +34,21 @@ class Unavailable(Refusal):
         self.retry_at = retry_at
 
 
+class TooOften(Refusal):
+    """More of it in one window of time than the policy of this name allows."""
+
+    def __init__(self, policy: str, limit: int, window_seconds: int, retry_at: datetime) -> None:
+        super().__init__(f"That was too often: {limit} in {_window(window_seconds)} are allowed.")
+        self.policy = policy
+        self.limit = limit
+        self.window_seconds = window_seconds
+        self.retry_at = retry_at
+
+
+def _window(seconds: int) -> str:
+    return "an hour" if seconds == 3600 else "a minute"  # noqa: PLR2004 - of the two that there are
+
+
 @dataclass(eq=False)
 class LimitReached(Refusal):
     """As many sandboxes are active as may be; tells when that will change."""

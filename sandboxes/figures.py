@@ -127,6 +127,9 @@ def _engine(site: Site) -> Iterable[Metric]:
     yield _figure("subnets", "How many subnets sandboxes may use.", total)
     if site.subnets_taken is not None:
         yield _figure("subnets_taken", "How many of them are in use.", site.subnets_taken)
+    if site.memory_available_mb is not None:
+        text = "Memory that is to be had on the engine's machine."
+        yield _figure("memory_available_bytes", text, site.memory_available_mb * MEGABYTE)
     if site.disk_free_mb is not None and site.disk_total_mb is not None:
         text = "Size of the disk that holds the sandboxes."
         yield _figure("disk_size_bytes", text, site.disk_total_mb * MEGABYTE)

@@ -198,12 +198,15 @@ def end(
 
 
 def hold(sandbox: Sandbox, states: Iterable[str]) -> bool:
-    """Lease the sandbox for work that leaves its state alone, such as tearing down or a reset."""
+    """Lease the sandbox for work that leaves its state alone, such as tearing down or a reset.
+
+    What anybody has judged of it before is void.
+    """
     now = clock.now()
     return (
         Sandbox.objects.unleased(now)
         .filter(pk=sandbox.pk, state__in=list(states))
-        .update(lease_until=now + LEASE)
+        .update(lease_until=now + LEASE, attempt=F("attempt") + 1)
         == 1
     )
 
@@ -227,7 +230,7 @@ def release(sandbox: Sandbox, state: State, until: datetime | None = None, **val
 
 
 @transaction.atomic
-def finish(sandbox: Sandbox) -> bool:
+def finish(sandbox: Sandbox, peak: dict[str, Any] | None = None) -> bool:
     """(g) Nothing of it is left on the engine: its secrets are wiped."""
     last = State.FAILED if sandbox.end_reason in FAILURES else State.DESTROYED
     now = clock.now()
@@ -236,6 +239,7 @@ def finish(sandbox: Sandbox) -> bool:
         [State.DESTROYING],
         last,
         ended_at=now,
+        peak=peak,
         secrets={},
         addresses={},
         lease_until=None,

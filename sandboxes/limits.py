@@ -6,16 +6,16 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from math import ceil, inf
-from pathlib import Path
+from math import ceil
 from typing import TYPE_CHECKING
 
 from django.db.models import Q
 
 from sandboxes import clock
-from sandboxes.errors import LimitReached
+from sandboxes.errors import LimitReached, TooOften
 from sandboxes.models import LimitOverride, Sandbox, Site, State
 from sandboxes.models.tuning import settings
+from sandboxes.runtime.space import available_memory
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 SUBNET_ADDRESSES = 16
 RESERVED_MEMORY_MB = 1024
 """Left for the portal, the engine and the system when the site's limit follows from memory."""
-MEMORY_FACTS = Path("/proc/meminfo")
 REMOVAL_TAKES = timedelta(seconds=5)
-NO_PLACES_RETRY = timedelta(hours=1)
+HOUR = NO_PLACES_RETRY = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -75,14 +74,17 @@ def site_limit() -> int:
     return int(max(1, min(by_memory, by_subnets)))
 
 
-def _available_mb() -> float:
-    """Memory of this machine that could be had now; infinite where it can't be told."""
-    try:
-        lines = MEMORY_FACTS.read_text().splitlines()
-        facts = dict(line.split(":", 1) for line in lines)
-        return int(facts["MemAvailable"].split()[0]) / 1024
-    except (OSError, ValueError, KeyError):
-        return inf
+def shortage(site: Site) -> str:
+    """What the engine's machine lacks for one more sandbox, as the last sweep saw it; or nothing.
+
+    One that began since may let a launch too many through; the limits of each sandbox still hold.
+    """
+    disk, memory = site.disk_free_mb, site.memory_available_mb
+    if disk is not None and disk < settings.SANDBOX_DISK_MB:
+        return "The disk that holds the sandboxes is nearly full."
+    if memory is not None and memory < settings.SANDBOX_MEMORY_FLOOR_MB:
+        return "The machine that runs the sandboxes is short of memory."
+    return ""
 
 
 def expected_end(sandbox: Sandbox, now: datetime) -> datetime:
@@ -133,9 +135,22 @@ def refusal_for(
     return None
 
 
-def room_for_stock() -> int:
+def pause_for(user: User) -> TooOften | None:
+    """Why the user has to wait before the next launch, however many places are free."""
+    most, since = settings.SANDBOX_LAUNCHES_PER_HOUR, clock.now() - HOUR
+    if not most:
+        return None
+    recent = user.sandboxes.filter(created_at__gt=since).newest_first()
+    times = recent.values_list("created_at", flat=True)
+    oldest = times[most - 1 : most].first()
+    seconds = int(HOUR.total_seconds())
+    return TooOften("launches", most, seconds, oldest + HOUR) if oldest else None
+
+
+def room_for_stock(site: Site) -> int:
     """How many sandboxes the pool may hold so that it is in nobody's way."""
-    if _available_mb() < RESERVED_MEMORY_MB:
+    available = available_memory()
+    if shortage(site) or (available is not None and available < RESERVED_MEMORY_MB):
         return 0
     return max(0, site_limit() - Sandbox.objects.live().of_people().count())
 

@@ -3,26 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
+from allauth.mfa.utils import is_mfa_enabled
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 
 from sandboxes.models.tuning import settings
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
-WITHOUT_DATABASE = {"healthz", "openapi-json", "openapi-view"}
+WITHOUT_DATABASE = {"favicon", "healthz", "openapi-json", "openapi-view", "robots"}
 """Names of addresses that answer whatever the database does."""
 
 
-class SandboxInLogs:
-    """Has every line that a request logs say which sandbox it is about."""
+class RealAddress:
+    """Has REMOTE_ADDR say who asks, also behind proxies; nobody else reads what they forwarded.
+
+    Each proxy appends the address it was asked from, so the last `TRUSTED_PROXY_COUNT` entries are
+    theirs. Whatever stands before them a client may have sent. Fewer entries than proxies mean that
+    a request came round them: then its peer is who asks.
+    """
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        forwarded = request.META.pop("HTTP_X_FORWARDED_FOR", "").split(",")
+        proxies = settings.TRUSTED_PROXY_COUNT
+        if 0 < proxies <= len(forwarded) and (address := _address(forwarded[-proxies])):
+            request.META["REMOTE_ADDR"] = address
+        return self.get_response(request)
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ip_address(text.strip()))
+    except ValueError:
+        return ""
+
+
+class SandboxInLogs:
+    """Has every line that a request logs say which sandbox it is about, and who asks from where."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        structlog.contextvars.bind_contextvars(ip=request.META.get("REMOTE_ADDR"))
         return self.get_response(request)
 
     def process_view(
@@ -45,3 +78,45 @@ class FreshSettings:
         match = request.resolver_match
         if match and match.url_name not in WITHOUT_DATABASE:
             settings.refresh()
+
+
+class LeavingByPage:
+    """Leads to a provider of sign-ins by a page instead of by a redirect.
+
+    Chromium holds a form to `form-action` on its redirects, too, and a provider may send people on
+    to hosts that nobody here knows of. A page that leaves is no form.
+    """
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        target = response.headers.get("Location", "")
+        if request.method != "POST" or urlsplit(target).netloc in ("", request.get_host()):
+            return response
+        return render(request, "socialaccount/login_redirect.html", {"redirect_to": target})
+
+
+class SecondFactorForOperators:
+    """Has operators set up a second factor before anything of the console is shown to them."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, *_arguments: object) -> HttpResponse | None:
+        if not settings.OPERATORS_NEED_SECOND_FACTOR or not _is_console(request):
+            return None
+        user = request.user
+        if not user.is_authenticated or not user.is_staff or is_mfa_enabled(user):
+            return None
+        messages.warning(request, _("Operators need a second factor: set one up to go on."))
+        return redirect("mfa_activate_totp")
+
+
+def _is_console(request: HttpRequest) -> bool:
+    match = request.resolver_match
+    return match is not None and (match.app_name == "admin" or match.url_name == "metrics")

@@ -7,19 +7,42 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from string import Formatter
 from typing import Any
 
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
 from sandboxes import actions, blueprints, clock
+from sandboxes.estimates import Estimate
 from sandboxes.models import EndReason, Sandbox, State
 from sandboxes.models.tuning import settings
 
 STEPS = {
-    "network": "Private network",
-    "containers": "Containers started",
-    "ready": "Answers and holds its seed data",
+    "network": gettext_lazy("Private network"),
+    "containers": gettext_lazy("Containers started"),
+    "ready": gettext_lazy("Answers and holds its seed data"),
 }
 """What a runtime reports, in this order, and how people read it."""
 TRIAL_MODE = "Trial mode: no isolation between sandboxes."
+ADVICE: dict[str, str | Promise] = {
+    EndReason.PROVISION_FAILED: gettext_lazy(
+        "Launch it again. If the same step fails again, tell an operator what its services wrote."
+    ),
+    EndReason.CRASHED: gettext_lazy(
+        "What the service wrote last says why. Launching again gives a fresh one, with its seed."
+    ),
+    EndReason.OUT_OF_MEMORY: gettext_lazy(
+        "Launch it again and do less at once: read in pages, write in smaller batches."
+    ),
+    EndReason.DISK_FULL: gettext_lazy("Launch it again and write less into it."),
+    EndReason.LOST: gettext_lazy("It was no fault of yours. Launch it again."),
+    EndReason.IDLE: gettext_lazy(
+        "Requests to the sandbox keep it; so does “Keep alive”. Launch it again to go on."
+    ),
+}
+"""What its owner can do about an end that they did not choose."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +54,8 @@ class Step:
     state: str
     started_at: datetime | None = None
     seconds: float | None = None
+    usual_seconds: float | None = None
+    """The median of recent launches, while it is being made."""
 
 
 @dataclass(frozen=True)
@@ -80,23 +105,45 @@ def extension(sandbox: Sandbox) -> ExtensionOffer:
     return ExtensionOffer(used, most // timedelta(minutes=1))
 
 
-def steps(sandbox: Sandbox) -> list[Step]:
+def steps(sandbox: Sandbox, estimate: Estimate | None = None) -> list[Step]:
     """The steps of provisioning so far and, while it is being made, those still to come."""
-    known = [_step(step) for step in sandbox.steps]
+    usual = estimate.usual.seconds if estimate else {}
+    known = [_step(step, usual.get(step["name"])) for step in sandbox.steps]
     if sandbox.state not in (State.PENDING, State.PROVISIONING):
         return known
     reached = {step.name for step in known}
-    return known + [Step(name, STEPS[name], "waiting") for name in STEPS if name not in reached]
+    return known + [
+        Step(name, str(STEPS[name]), "waiting", usual_seconds=usual.get(name))
+        for name in STEPS
+        if name not in reached
+    ]
 
 
-def _step(step: dict[str, Any]) -> Step:
+def _step(step: dict[str, Any], usual_seconds: float | None) -> Step:
     return Step(
         name=step["name"],
-        label=STEPS.get(step["name"], step["name"].capitalize()),
+        label=str(STEPS.get(step["name"], step["name"].capitalize())),
         state=step["state"],
         started_at=datetime.fromisoformat(step["started_at"]),
         seconds=step["seconds"],
+        usual_seconds=usual_seconds,
     )
+
+
+def failed_step(sandbox: Sandbox) -> Step | None:
+    """The step at which its making failed."""
+    return next((step for step in steps(sandbox) if step.state == "failed"), None)
+
+
+def advice(sandbox: Sandbox) -> str | None:
+    """What its owner can do now, in a sentence, about an end that they did not choose."""
+    words = ADVICE.get(sandbox.end_reason)
+    return str(words) if words else None
+
+
+def last_logs(sandbox: Sandbox) -> str:
+    """What its services wrote last, once it has ended."""
+    return sandbox.failure.get("log_tail") or sandbox.last_logs
 
 
 def ending(sandbox: Sandbox) -> Ending:
@@ -110,32 +157,45 @@ def ending(sandbox: Sandbox) -> Ending:
 def _words(sandbox: Sandbox) -> tuple[str | datetime, ...]:
     match sandbox.state:
         case State.PENDING:
-            return ("It waits for a worker.",)
+            return (_("It waits for a worker."),)
         case State.PROVISIONING:
-            return ("It is being made, which takes a few seconds.",)
+            return (_("It is being made, which takes a few seconds."),)
         case State.POOLED:
-            return ("It waits in the pool for its owner.",)
+            return (_("It waits in the pool for its owner."),)
         case State.RUNNING:
             return _running_words(sandbox)
         case State.DESTROYING:
-            return (f"It is being removed: {_why(sandbox)}.",)
+            return (_("It is being removed: {why}.").format(why=why(sandbox)),)
     assert sandbox.ended_at
-    what = "Failed" if sandbox.state == State.FAILED else "Ended"
-    return (f"{what} on {sandbox.ended_at.astimezone(UTC):%d %b, %H:%M} UTC: {_why(sandbox)}.",)
+    failed = sandbox.state == State.FAILED
+    words = _("Failed on {at} UTC: {why}.") if failed else _("Ended on {at} UTC: {why}.")
+    at = f"{sandbox.ended_at.astimezone(UTC):%d %b, %H:%M}"
+    return (words.format(at=at, why=why(sandbox)),)
 
 
 def _running_words(sandbox: Sandbox) -> tuple[str | datetime, ...]:
     assert sandbox.ends_at and sandbox.expires_at
-    ends = ("Ends at ", sandbox.ends_at)
     match sandbox.ends_because:
         case "idle":
-            return (*ends, " if it stays idle, at ", sandbox.expires_at, " at the latest.")
+            words = _("Ends at {end} if it stays idle, at {latest} at the latest.")
         case "cap":
-            return (*ends, ", when the longest allowed lifetime is over.")
-    return (*ends, ", when its time is up.")
+            words = _("Ends at {end}, when the longest allowed lifetime is over.")
+        case _expired:
+            words = _("Ends at {end}, when its time is up.")
+    return _with_moments(words, end=sandbox.ends_at, latest=sandbox.expires_at)
 
 
-def _why(sandbox: Sandbox) -> str:
+def _with_moments(words: str, **moments: datetime) -> tuple[str | datetime, ...]:
+    """The words with moments, and not texts, in the places of that name."""
+    parts: list[str | datetime] = []
+    for text, name, *_rest in Formatter().parse(words):
+        parts += [text] if text else []
+        parts += [moments[name]] if name else []
+    return tuple(parts)
+
+
+def why(sandbox: Sandbox) -> str:
+    """Why it ended, in words that go on a sentence."""
     return str(EndReason(sandbox.end_reason).label)
 
 

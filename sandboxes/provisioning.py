@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from sandboxes import clock, lifecycle, tallies, turns
+from sandboxes import clock, last_words, lifecycle, tallies, turns, usage
 from sandboxes.blueprints import NoSuchBlueprint, addresses, load
 from sandboxes.models import EndReason, Sandbox, State
 from sandboxes.models.tuning import settings
@@ -24,7 +24,6 @@ from sandboxes.runtime import (
     SandboxFacts,
     get_runtime,
 )
-from sandboxes.secrets import Undecipherable
 from sandboxes.verdicts import GIVE_UP_AFTER
 
 log = structlog.get_logger(__name__)
@@ -32,7 +31,6 @@ log = structlog.get_logger(__name__)
 RETRY_DELAY = timedelta(seconds=5)
 LONGEST_RETRY_DELAY = timedelta(minutes=10)
 RENEW_EVERY = timedelta(seconds=5)
-LOG_LINES = 60
 
 
 class Superseded(Exception):
@@ -168,7 +166,7 @@ def fail(
 
     False: it is no longer in the state, or in the hands, in which it was seen broken.
     """
-    failure = {"service": service, "exit_code": exit_code, "log_tail": last_words(sandbox)}
+    failure = {"service": service, "exit_code": exit_code, "log_tail": last_words.of(sandbox)}
     seen = [sandbox.state]
     ended = lifecycle.end(
         sandbox, reason, message, expected=seen, attempt=sandbox.attempt, failure=failure
@@ -178,43 +176,17 @@ def fail(
     return ended
 
 
-def last_words(sandbox: Sandbox) -> str:
-    """The log tails of all its services, without its secrets. Raises nothing: it must end."""
-    try:
-        services = load(sandbox.blueprint).services
-        text = "\n\n".join(_tail(sandbox, service.name) for service in services)
-        return conceal(text, sandbox.secrets)
-    except (EngineUnreachable, NoSuchBlueprint, Undecipherable) as error:
-        return f"(no logs: {error})"
-
-
-def _tail(sandbox: Sandbox, service: str) -> str:
-    try:
-        text = get_runtime().logs(sandbox.public_id, service, LOG_LINES)
-    except EngineUnreachable:
-        raise
-    except RuntimeFailure as error:
-        text = f"(no log: {error})"
-    return f"== {service} ==\n{text.strip()}"
-
-
-def conceal(text: str, secrets: dict[str, str]) -> str:
-    """The text with every secret value blotted out."""
-    for value in sorted(filter(None, secrets.values()), key=len, reverse=True):
-        text = text.replace(value, "•••")
-    return text
-
-
 def tear_down(sandbox: Sandbox) -> bool:
     """Remove all of it from the engine. False: another is at it, or it must be tried again."""
     if not lifecycle.hold(sandbox, [State.DESTROYING]):
         return False
+    last_words.keep(sandbox)
     try:
         get_runtime().destroy(sandbox.public_id)
     except RuntimeFailure as error:
         _postpone_removal(sandbox, error)
         return False
-    return lifecycle.finish(sandbox)
+    return lifecycle.finish(sandbox, usage.peak(sandbox))
 
 
 def _postpone_removal(sandbox: Sandbox, error: RuntimeFailure) -> None:

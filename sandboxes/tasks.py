@@ -6,6 +6,7 @@ the reaper sends the stale ones again.
 
 from __future__ import annotations
 
+import platform
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,8 @@ from django.db import transaction
 from kombu.exceptions import OperationalError
 
 from sandboxes import notifications, provisioning, stellar, stocking, upkeep
-from sandboxes.models import Event, Sandbox
+from sandboxes.accounts import invitations
+from sandboxes.models import Event, Invitation, Sandbox
 from sandboxes.runtime import RuntimeFailure, get_runtime
 
 log = structlog.get_logger(__name__)
@@ -62,6 +64,11 @@ def revive(public_id: str) -> None:
 
 
 @shared_task
+def look_after(public_id: str) -> None:
+    upkeep.look_after(Sandbox.objects.get(public_id=public_id))
+
+
+@shared_task
 def fund(public_id: str) -> None:
     stellar.fund(Sandbox.objects.get(public_id=public_id))
 
@@ -77,9 +84,20 @@ def tell(public_id: str, event: int) -> None:
     notifications.send_message(Event.objects.get(pk=event, sandbox__public_id=public_id))
 
 
+@shared_task(autoretry_for=(OSError,), retry_backoff=5, max_retries=4)
+def invite(invitation: int) -> None:
+    invitations.send(Invitation.objects.get(pk=invitation))
+
+
 @shared_task(ignore_result=False)
 def read_logs(public_id: str, service: str, tail: int) -> dict[str, str]:
     try:
         return {"text": get_runtime().logs(public_id, service, tail)}
     except RuntimeFailure as error:
         return {"error": str(error)}
+
+
+@shared_task(ignore_result=False)
+def answer() -> str:
+    """The worker is there, says its machine's name."""
+    return platform.node()

@@ -67,6 +67,7 @@ SANDBOX_HARD_CAP_MINUTES = env.int("SANDBOX_HARD_CAP_MINUTES", 240)
 SANDBOX_IDLE_MINUTES = env.int("SANDBOX_IDLE_MINUTES", 30)
 SANDBOX_WARNING_MINUTES = env.int("SANDBOX_WARNING_MINUTES", 5)
 SANDBOX_MAX_PER_USER = env.int("SANDBOX_MAX_PER_USER", 3)
+SANDBOX_LAUNCHES_PER_HOUR = env.int("SANDBOX_LAUNCHES_PER_HOUR", 120)
 SANDBOX_MAX_SITE = env.int("SANDBOX_MAX_SITE", 0)
 SANDBOX_MEMORY_OVERCOMMIT = env.float("SANDBOX_MEMORY_OVERCOMMIT", 3.0)
 SANDBOX_POOL_SIZE = env.int("SANDBOX_POOL_SIZE", 1)
@@ -74,6 +75,7 @@ SANDBOX_POOL_MAX_AGE_MINUTES = env.int("SANDBOX_POOL_MAX_AGE_MINUTES", 360)
 SANDBOX_LAUNCHES_AT_ONCE = env.int("SANDBOX_LAUNCHES_AT_ONCE", 0) or max(2, os.cpu_count() or 1)
 
 SANDBOX_MEMORY_MB = env.int("SANDBOX_MEMORY_MB", 512)
+SANDBOX_MEMORY_FLOOR_MB = env.int("SANDBOX_MEMORY_FLOOR_MB", SANDBOX_MEMORY_MB)
 SANDBOX_CPUS = env.float("SANDBOX_CPUS", 1.0)
 SANDBOX_DISK_MB = env.int("SANDBOX_DISK_MB", 2048)
 
@@ -116,6 +118,10 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.github",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.usersessions",
     "csp",
     "django_htmx",
     "django_prometheus",
@@ -126,6 +132,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "sandboxes.middleware.RealAddress",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -140,6 +147,8 @@ MIDDLEWARE = [
     "sandboxes.middleware.SandboxInLogs",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "sandboxes.middleware.LeavingByPage",
+    "sandboxes.middleware.SecondFactorForOperators",
     "sandboxes.middleware.FreshSettings",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
@@ -209,6 +218,8 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
+# It believes whatever header names an address; `sandboxes.middleware` tells the real one.
+DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
 
 # --- mail ------------------------------------------------------------------------------------
 
@@ -257,9 +268,60 @@ ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_SIGNUP_OPEN = env.bool("ACCOUNT_SIGNUP_OPEN", True)
-ACCOUNT_ADAPTER = "sandboxes.accounts.AccountAdapter"
-ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXY_COUNT
+ACCOUNT_SIGNUP_DOMAINS = env.str("ACCOUNT_SIGNUP_DOMAINS", "")
+ACCOUNT_INVITATION_DAYS = env.int("ACCOUNT_INVITATION_DAYS", 7)
+ACCOUNT_ADAPTER = "sandboxes.accounts.adapters.AccountAdapter"
+ACCOUNT_FORMS = {
+    "signup": "sandboxes.accounts.forms.SignUpForm",
+    "add_email": "sandboxes.accounts.forms.AddEmailForm",
+}
+# A mail about each change of what protects an account.
+ACCOUNT_EMAIL_NOTIFICATIONS = True
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+MFA_ADAPTER = "sandboxes.accounts.adapters.FactorAdapter"
+MFA_TOTP_ISSUER = "Sandbox portal"
+OPERATORS_NEED_SECOND_FACTOR = env.bool("OPERATORS_NEED_SECOND_FACTOR", HTTPS)
+
+GITHUB_CLIENT_ID = env.str("GITHUB_CLIENT_ID", "")
+GITHUB_CLIENT_SECRET = env.str("GITHUB_CLIENT_SECRET", "")
+GITHUB_URL = env.str("GITHUB_URL", "").rstrip("/")
+OIDC_SERVER_URL = env.str("OIDC_SERVER_URL", "").rstrip("/")
+OIDC_CLIENT_ID = env.str("OIDC_CLIENT_ID", "")
+OIDC_CLIENT_SECRET = env.str("OIDC_CLIENT_SECRET", "")
+OIDC_NAME = env.str("OIDC_NAME", "Single sign-on")
+SOCIALACCOUNT_ADAPTER = "sandboxes.accounts.adapters.ProviderAdapter"
+SOCIALACCOUNT_FORMS = {"signup": "sandboxes.accounts.forms.ProviderSignUpForm"}
+SOCIALACCOUNT_PROVIDERS: dict[str, dict[str, object]] = {
+    "github": {
+        "SCOPE": ["user:email"],
+        # A company's own GitHub has its API elsewhere than the public one.
+        **({"GITHUB_URL": GITHUB_URL} if GITHUB_URL else {}),
+        "APPS": [{"client_id": GITHUB_CLIENT_ID, "secret": GITHUB_CLIENT_SECRET}],
+    },
+    "openid_connect": {
+        "OAUTH_PKCE_ENABLED": True,
+        "APPS": [
+            {
+                "provider_id": "oidc",
+                "name": OIDC_NAME,
+                "client_id": OIDC_CLIENT_ID,
+                "secret": OIDC_CLIENT_SECRET,
+                "settings": {"server_url": OIDC_SERVER_URL},
+            }
+        ],
+    },
+}
+for _provider, _client in (("github", GITHUB_CLIENT_ID), ("openid_connect", OIDC_CLIENT_ID)):
+    if not _client:
+        del SOCIALACCOUNT_PROVIDERS[_provider]
+# Both vouch for the addresses that they call verified, and their tokens are of no use to us.
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+SOCIALACCOUNT_STORE_TOKENS = False
+
+# --- the API ---------------------------------------------------------------------------------
+
+API_CALLS_PER_MINUTE = env.int("API_CALLS_PER_MINUTE", 3000)
+API_WRONG_TOKENS_PER_MINUTE = env.int("API_WRONG_TOKENS_PER_MINUTE", 30)
 
 # --- static files ----------------------------------------------------------------------------
 
@@ -347,6 +409,7 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         "httpx": {"level": "WARNING"},
+        "httpcore": {"level": "WARNING"},
         "django_structlog": {"level": "WARNING" if LOG_FORMAT == "console" else LOG_LEVEL},
     },
 }

@@ -7,21 +7,26 @@ const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 
 // --- moments, in the reader's zone ---------------------------------------------------------
 
+// The words that scripts say come with the page, in its language.
+const words = document.getElementById("toasts").dataset;
+const language = document.documentElement.lang === "en" ? "en-GB" : document.documentElement.lang;
+
 const FORMATS = {
   time: { hour: "2-digit", minute: "2-digit" },
+  clock: { hour: "2-digit", minute: "2-digit", second: "2-digit" },
   date: { day: "numeric", month: "short", year: "numeric" },
   datetime: { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" },
   seconds: { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" },
 };
 const formatters = Object.fromEntries(
-  Object.entries(FORMATS).map(([name, form]) => [name, new Intl.DateTimeFormat("en-GB", form)]),
+  Object.entries(FORMATS).map(([name, form]) => [name, new Intl.DateTimeFormat(language, form)]),
 );
-const exact = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "long" });
-const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+const exact = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "long" });
+const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
 
 function ago(moment) {
   const minutes = Math.round((moment - Date.now()) / 60000);
-  if (Math.abs(minutes) < 60) return minutes === 0 ? "just now" : relative.format(minutes, "minute");
+  if (Math.abs(minutes) < 60) return minutes === 0 ? words.justNow : relative.format(minutes, "minute");
   const hours = Math.round(minutes / 60);
   return Math.abs(hours) < 24 ? relative.format(hours, "hour") : relative.format(Math.round(hours / 24), "day");
 }
@@ -88,9 +93,21 @@ function announce(element) {
   const text = element.dataset?.announce;
   if (!text || announced.get(element.id) === text) return;
   // What the page began with is read anyway; only changes are news.
-  if (document.readyState === "complete") document.getElementById("announcer").textContent = text;
+  if (document.readyState === "complete") say(text);
   announced.set(element.id, text);
 }
+
+// For who listens, and in the title for who looks at another tab.
+const title = document.title;
+
+function say(text) {
+  document.getElementById("announcer").textContent = text;
+  if (document.hidden) document.title = text;
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) document.title = title;
+});
 
 enliven(document);
 // Not htmx:load, which comes a moment later: people would see UTC turn into their own time.
@@ -102,13 +119,25 @@ setInterval(() => $$('time[data-format="ago"]').forEach(showMoment), 30000);
 
 // --- notices -------------------------------------------------------------------------------------
 
-function notice(text, kind = "") {
-  const toast = document.createElement("p");
-  toast.className = `toast ${kind}`;
-  toast.textContent = text;
+function notice(text, { stays = false, undo = null } = {}) {
+  const toast = document.createElement("div");
+  toast.className = "toast";
+  const said = document.createElement("p");
+  said.textContent = text;
+  toast.append(said);
+  if (undo) toast.append(undoButton(undo));
   document.getElementById("toasts").append(toast);
-  if (kind !== "toast-stays") setTimeout(() => toast.remove(), 6000);
+  if (!stays) setTimeout(() => toast.remove(), 6000);
   return toast;
+}
+
+function undoButton(undo) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "toast-undo";
+  button.textContent = words.undo;
+  button.addEventListener("click", undo);
+  return button;
 }
 
 document.addEventListener("notice", (event) => notice(event.detail.text));
@@ -116,12 +145,12 @@ document.addEventListener("notice", (event) => notice(event.detail.text));
 let offline = null;
 
 document.addEventListener("htmx:sendError", () => {
-  offline ??= notice("The portal can't be reached; trying again.", "toast-stays");
+  offline ??= notice(words.unreachable, { stays: true });
 });
 document.addEventListener("htmx:responseError", (event) => {
   // The form is too old: somebody signed in or out since, in another tab.
   if (event.detail.xhr.status === 403) return location.reload();
-  offline ??= notice("The portal could not answer; trying again.", "toast-stays");
+  offline ??= notice(words.unanswered, { stays: true });
 });
 document.addEventListener("htmx:afterOnLoad", (event) => {
   if (!event.detail.successful) return;
@@ -146,7 +175,7 @@ async function copy(text) {
 async function onCopy(button) {
   await copy(button.dataset.copy);
   button.classList.add("copied");
-  document.getElementById("announcer").textContent = "Copied";
+  say(words.copied);
   setTimeout(() => button.classList.remove("copied"), 1600);
 }
 
@@ -190,10 +219,64 @@ document.addEventListener("htmx:afterSettle", () => {
   focusedCard = null;
 });
 
+// --- what can be undone for a few seconds: it has not been sent yet ------------------------------
+
+const LATE = 6000;
+const late = new Map();
+
+// A card may be drawn anew meanwhile, so nothing is kept of the form but what it would send.
+function beLate(form) {
+  const act = { card: form.getAttribute("hx-target"), action: form.action, data: new FormData(form) };
+  form.closest("dialog")?.close();
+  act.opener = document.activeElement;
+  act.toast = notice(form.dataset.late, { stays: true, undo: () => undoLate(act) });
+  act.toast.classList.add("toast-late");
+  act.timer = setTimeout(() => doLate(act), LATE);
+  late.set(act.action, act);
+  document.querySelector(act.card)?.classList.add("is-late");
+  act.toast.querySelector("button").focus();
+}
+
+function endLate(act) {
+  clearTimeout(act.timer);
+  late.delete(act.action);
+  const hadFocus = act.toast.contains(document.activeElement);
+  act.toast.remove();
+  const card = document.querySelector(act.card);
+  card?.classList.remove("is-late");
+  if (hadFocus) (act.opener.isConnected ? act.opener : card)?.focus({ preventScroll: true });
+  return card;
+}
+
+function undoLate(act) {
+  endLate(act);
+  say(words.kept);
+}
+
+function doLate(act) {
+  const values = Object.fromEntries(act.data);
+  if (endLate(act)) htmx.ajax("POST", act.action, { target: act.card, swap: "outerHTML", values });
+  else navigator.sendBeacon(act.action, act.data);
+}
+
+document.addEventListener("htmx:confirm", (event) => {
+  const form = event.detail.elt;
+  if (!form.dataset.late) return;
+  event.preventDefault();
+  if (!late.has(form.action)) beLate(form);
+});
+// Whoever leaves has confirmed it and not undone it.
+window.addEventListener("pagehide", () => {
+  for (const act of late.values()) {
+    endLate(act);
+    navigator.sendBeacon(act.action, act.data);
+  }
+});
+
 // A form that is on its way is not sent a second time.
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (form.method !== "post" || form.hasAttribute("hx-post")) return;
+  if (form.method !== "post" || form.hasAttribute("hx-post") || "again" in form.dataset) return;
   if (form.dataset.sent) event.preventDefault();
   form.dataset.sent = "yes";
 });

@@ -40,7 +40,7 @@ def _unprivileged() -> str | None:
     return "postgres" if "postgres" in names else "nobody"
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -48,8 +48,9 @@ def _free_port() -> int:
 
 @dataclass
 class Cluster:
-    """A running cluster that trusts everybody on this machine."""
+    """A cluster that trusts everybody on this machine."""
 
+    home: Path
     port: int
 
     def url(self, database: str) -> str:
@@ -61,36 +62,57 @@ class Cluster:
         name = f"tests_{secrets.token_hex(4)}"
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{name}"')
-            try:
-                yield self.url(name)
-            finally:
+        try:
+            yield self.url(name)
+        finally:
+            with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
                 connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    def run(self, program: str, *arguments: str) -> None:
+        command = [str(_programs() / program), "-D", str(self.home / "data"), *arguments]
+        done = subprocess.run(
+            command,
+            user=_unprivileged(),
+            cwd=self.home,
+            stdout=subprocess.DEVNULL,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, f"{program} failed; see {self.home / 'log'}"
+
+    def start(self) -> None:
+        options = (
+            f"-c listen_addresses=127.0.0.1 -c port={self.port} "
+            f"-c unix_socket_directories={self.home} -c fsync=off -c max_connections=400"
+        )
+        self.run("pg_ctl", "--wait", "--log", str(self.home / "log"), "-o", options, "start")
+
+    def stop(self) -> None:
+        """At once, without a word to those who are connected."""
+        self.run("pg_ctl", "--wait", "--mode=immediate", "stop")
+
+
+@contextmanager
+def running_cluster() -> Iterator[Cluster]:
+    """Nothing is left of it afterwards."""
+    home = Path(tempfile.mkdtemp(prefix="portal-tests-postgres-"))
+    if user := _unprivileged():
+        shutil.chown(home, user)
+    made = Cluster(home, free_port())
+    try:
+        made.run(
+            "initdb", "--auth=trust", f"--username={SUPERUSER}", "--no-sync", "--encoding=UTF8"
+        )
+        made.start()
+        yield made
+    finally:
+        if (home / "data" / "postmaster.pid").exists():
+            made.stop()
+        shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """Started once, when the first test asks for it."""
-    programs, user, port = _programs(), _unprivileged(), _free_port()
-    home = Path(tempfile.mkdtemp(prefix="portal-tests-postgres-"))
-    if user:
-        shutil.chown(home, user)
-
-    def run(program: str, *arguments: str) -> None:
-        command = [str(programs / program), "-D", str(home / "data"), *arguments]
-        done = subprocess.run(
-            command, user=user, cwd=home, stdout=subprocess.DEVNULL, timeout=60, check=False
-        )
-        assert done.returncode == 0, f"{program} failed; see {home / 'log'}"
-
-    options = (
-        f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={home} "
-        "-c fsync=off -c max_connections=120"
-    )
-    try:
-        run("initdb", "--auth=trust", f"--username={SUPERUSER}", "--no-sync", "--encoding=UTF8")
-        run("pg_ctl", "--wait", "--log", str(home / "log"), "-o", options, "start")
-        yield Cluster(port)
-    finally:
-        if (home / "data" / "postmaster.pid").exists():
-            run("pg_ctl", "--wait", "--mode=immediate", "stop")
-        shutil.rmtree(home, ignore_errors=True)
+    with running_cluster() as running:
+        yield running

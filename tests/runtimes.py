@@ -14,6 +14,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -366,17 +367,24 @@ def add(tar: tarfile.TarFile, name: str, content: bytes = b"", **header: Any) ->
     tar.addfile(member, io.BytesIO(content))
 
 
+@contextmanager
+def imported_image(folder: Path) -> Iterator[str]:
+    """The name of an image of 2 MB that runs as nobody, made from nothing."""
+    client = docker.APIClient(timeout=int(TIME_LIMIT))
+    name, tag = "sandboxportal-tests/tiny", secrets.token_hex(4)
+    client.import_image_from_data(
+        tiny_root(static_busybox(folder)), repository=name, tag=tag, changes=["USER 65534:65534"]
+    )
+    try:
+        yield f"{name}:{tag}"
+    finally:
+        client.remove_image(f"{name}:{tag}", force=True)
+
+
 @pytest.fixture(scope="session")
 def tiny_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An image of 2 MB that runs as nobody, made from nothing."""
-    client = docker.APIClient(timeout=int(TIME_LIMIT))
-    root = tiny_root(static_busybox(tmp_path_factory.mktemp("busybox")))
-    tag = secrets.token_hex(4)
-    client.import_image_from_data(
-        root, repository="sandboxportal-tests/tiny", tag=tag, changes=["USER 65534:65534"]
-    )
-    yield f"sandboxportal-tests/tiny:{tag}"
-    client.remove_image(f"sandboxportal-tests/tiny:{tag}", force=True)
+    with imported_image(tmp_path_factory.mktemp("busybox")) as name:
+        yield name
 
 
 @pytest.fixture

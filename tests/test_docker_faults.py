@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
-import socketserver
 import subprocess
 import sys
-import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,62 +14,32 @@ import pytest
 from sandboxes.runtime import (
     EngineUnreachable,
 )
+from tests.relay import Call, Fault, relayed
 from tests.runtimes import TIME_LIMIT, DockerBench, quiet, until
 
 pytestmark = pytest.mark.engine
 
-ENGINE_SOCKET = os.environ.get("DOCKER_HOST", "").removeprefix("unix://") or "/var/run/docker.sock"
-
-
-class Relay(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    """Stands between runtime and engine, and cuts the connection instead of the answer to a request
-    that has `cut` in it: the engine acted, and nobody heard of it."""
-
-    daemon_threads = True
-
-    def __init__(self, path: Path, cut: bytes) -> None:
-        super().__init__(str(path), RelayedConnection)
-        self.cut: bytes | None = cut
-
-
-class RelayedConnection(socketserver.BaseRequestHandler):
-    server: Relay
-
-    def handle(self) -> None:
-        with socket.socket(socket.AF_UNIX) as engine:
-            engine.connect(ENGINE_SOCKET)
-            threading.Thread(target=self.answers, args=[engine], daemon=True).start()
-            with suppress(OSError):
-                while asked := self.request.recv(65536):
-                    if self.server.cut and self.server.cut in asked:
-                        self.mute, self.server.cut = True, None
-                    engine.sendall(asked)
-
-    mute = False
-
-    def answers(self, engine: socket.socket) -> None:
-        with suppress(OSError):
-            while answer := engine.recv(65536):
-                if self.mute:
-                    break
-                self.request.sendall(answer)
-            self.request.shutdown(socket.SHUT_RDWR)
-
 
 @pytest.mark.parametrize(
-    "request_line", [b"/networks/create", b"/containers/create", b"/start", b"/update"]
+    "request_line", ["/networks/create", "/containers/create", "/start", "/update"]
 )
 def test_a_reply_that_was_lost_after_the_engine_acted_is_made_up_for(
-    docker_bench: DockerBench, tmp_path: Path, request_line: bytes
+    docker_bench: DockerBench, tmp_path: Path, request_line: str
 ) -> None:
-    spec, path = docker_bench.spec(), tmp_path / "engine.sock"
-    with Relay(path, cut=request_line) as relay:
-        threading.Thread(target=relay.serve_forever, daemon=True).start()
+    spec, path, lost = docker_bench.spec(), tmp_path / "engine.sock", []
+
+    def lose_the_first(call: Call) -> Fault | None:
+        if lost or not call.asked.endswith(request_line):
+            return None
+        lost.append(call)
+        return Fault.LOSE
+
+    with relayed(path) as relay:
+        relay.judge = lose_the_first
         runtime = docker_bench.make(engine_url=f"unix://{path}")
         with pytest.raises(EngineUnreachable):
             runtime.create(spec, quiet, TIME_LIMIT)
         assert runtime.create(spec, quiet, TIME_LIMIT).alive
-        relay.shutdown()
     docker_bench.runtime.destroy(spec.id)
     assert docker_bench.left() == []
 
@@ -91,8 +57,34 @@ def test_an_engine_that_hangs_is_given_up_in_time(
         assert time.monotonic() - began < TIME_LIMIT
 
 
+@pytest.mark.parametrize("request_line", ["/networks/create", "/containers/create"])
+def test_what_the_engine_does_too_late_is_taken_up_by_the_next_try(
+    docker_bench: DockerBench, tmp_path: Path, request_line: str
+) -> None:
+    """The caller has given up when the engine gets to it, at the moment of the next try."""
+    spec, path = docker_bench.spec(), tmp_path / "engine.sock"
+    with relayed(path) as relay:
+
+        def hang_at_the_first(call: Call) -> None:
+            if call.asked.endswith(request_line):
+                relay.hang()
+
+        relay.judge = hang_at_the_first
+        runtime = docker_bench.make(engine_url=f"unix://{path}", timeout=1)
+        with pytest.raises(EngineUnreachable):
+            runtime.create(spec, quiet, TIME_LIMIT)
+        relay.judge = lambda _: None
+        relay.flow()
+        assert docker_bench.runtime.create(spec, quiet, TIME_LIMIT).alive
+        held = docker_bench.left()
+        assert len(held) == 3, "a network and two containers"
+    docker_bench.runtime.destroy(spec.id)
+    assert docker_bench.left() == []
+
+
 CREATE = """
 import sys
+from tests.relay import Call, Fault, relayed
 from tests.runtimes import DockerBench, specification, quiet
 bench = DockerBench(sys.argv[2]); bench.instance = sys.argv[1]; bench.runtime = bench.make()
 bench.runtime.create(specification(sys.argv[2], id=sys.argv[3]), quiet, 30)

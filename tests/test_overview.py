@@ -152,9 +152,36 @@ def test_a_full_disk_is_seen_and_nobody_launches_until_there_is_room(desk, alice
     assert raised() == {}
 
 
-def test_destroying_works_with_a_full_disk(alice, runtime):
+def test_short_memory_is_seen_and_nobody_launches_until_there_is_some(desk, alice, runtime):
+    runtime.memory_available_mb = 511
+    sweep()
+    assert "511 MB are left" in raised()["memory"].words
+    program = Program(alice)
+    answer = program.post("/sandboxes", {})
+    assert_problem(answer, 503, "memory")
+    assert answer["Retry-After"] == "300"
+    assert "short of memory" in str(actions.refusal_to_launch(alice))
+    runtime.memory_available_mb = 512
+    sweep()
+    assert program.post("/sandboxes", {}).status_code == 201
+    assert raised() == {}
+
+
+def test_the_floor_of_memory_can_be_moved_and_taken_away(alice, runtime, settings):
+    settings.SANDBOX_MEMORY_FLOOR_MB = 4096
+    runtime.memory_available_mb = 4095
+    sweep()
+    assert actions.refusal_to_launch(alice) is not None
+
+    settings.SANDBOX_MEMORY_FLOOR_MB = 0
+    runtime.memory_available_mb = 0
+    assert actions.refusal_to_launch(alice) is None
+
+
+@pytest.mark.parametrize("what", ["disk_free_mb", "memory_available_mb"])
+def test_destroying_works_with_a_full_disk_and_without_memory(alice, runtime, what):
     sandbox = launch(alice)
-    runtime.disk_free_mb = 0
+    setattr(runtime, what, 0)
     sweep()
     with committed():
         actions.destroy(sandbox, alice)

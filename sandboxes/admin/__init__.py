@@ -4,6 +4,7 @@ from django.contrib import admin
 
 from sandboxes.admin.access import ApiTokenAdmin, LimitOverrideAdmin
 from sandboxes.admin.audit import AuditAdmin
+from sandboxes.admin.invitations import InvitationAdmin
 from sandboxes.admin.people import AuthenticatorAdmin, EmailAddressAdmin, GroupAdmin, UserAdmin
 from sandboxes.admin.pools import PoolAdmin
 from sandboxes.admin.sandboxes import EventAdmin, SandboxAdmin
@@ -18,6 +19,7 @@ __all__ = [
     "EmailAddressAdmin",
     "EventAdmin",
     "GroupAdmin",
+    "InvitationAdmin",
     "LimitOverrideAdmin",
     "PoolAdmin",
     "SandboxAdmin",

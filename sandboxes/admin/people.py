@@ -6,6 +6,8 @@ from typing import Any
 
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
+from allauth.usersessions.models import UserSession
 from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
@@ -29,6 +31,9 @@ from sandboxes.errors import Conflict
 from sandboxes.models import Sandbox
 
 for model in (User, Group, Authenticator, EmailAddress):
+    admin.site.unregister(model)
+# Providers are set up in the environment; tokens and keys of sessions are nobody's business.
+for model in (SocialAccount, SocialApp, SocialToken, UserSession):
     admin.site.unregister(model)
 
 

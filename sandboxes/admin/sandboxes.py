@@ -140,7 +140,7 @@ class SandboxAdmin(LookOnly, PortalAdmin):
 
     @admin.display(description="last log lines")
     def last_log_lines(self, row: Sandbox) -> str:
-        return preformatted(row.failure.get("log_tail") or NOTHING)
+        return preformatted(row.failure.get("log_tail") or row.last_logs or NOTHING)
 
     @admin.display(description="steps")
     def steps_so_far(self, row: Sandbox) -> str:

@@ -23,7 +23,8 @@ else:
 
 GROUPS = {
     "Clocks": ("_TTL_", "_EXTENSION_", "_CAP_", "_IDLE_", "_WARNING_"),
-    "How many": ("_PER_USER", "_MAX_SITE", "_OVERCOMMIT", "_AT_ONCE", "SIGNUP"),
+    "How many": ("_PER_USER", "_PER_HOUR", "_MAX_SITE", "_OVERCOMMIT", "_FLOOR_MB", "_AT_ONCE"),
+    "Accounts": ("_SIGNUP_",),
     "Warm pool": ("_POOL_",),
     "Reaper": ("_REAPER_", "_ORPHAN_", "_RETENTION_"),
 }
@@ -64,6 +65,15 @@ def _field(name: str, tunable: Tunable) -> forms.Field:
             required=False,
             label=name,
             help_text=f"{words} The environment says {'yes' if own else 'no'}.",
+        )
+    if tunable.kind is str:
+        return forms.CharField(
+            required=False,
+            empty_value=None,
+            max_length=500,
+            label=name,
+            help_text=f"{words} The environment says {own or 'nothing'}.",
+            widget=forms.TextInput({"class": "vTextField", "placeholder": own}),
         )
     made: Any = forms.IntegerField if tunable.kind is int else forms.FloatField
     field: forms.Field = made(

@@ -11,7 +11,7 @@ from sandboxes import actions, blueprints, clock, limits, presentation
 from sandboxes.api import schemas
 from sandboxes.api.auth import READ, ApiRequest
 from sandboxes.api.specification import answers
-from sandboxes.errors import LimitReached, Unavailable
+from sandboxes.errors import LimitReached, TooOften, Unavailable
 
 router = Router(tags=["Limits and blueprints"])
 
@@ -41,7 +41,7 @@ def read_limits(request: ApiRequest) -> schemas.Limits:
     )
 
 
-def _wait(refusal: LimitReached | Unavailable | None) -> dict[str, Any]:
+def _wait(refusal: LimitReached | TooOften | Unavailable | None) -> dict[str, Any]:
     """The members that say when to come back, named as in the answer 429 to a launch."""
     if refusal is None or refusal.retry_at is None:
         return {"estimated_wait_seconds": 0, "retry_at": None, "frees_first": None}

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from sandboxes import models, presentation
+from sandboxes import models, presentation, usage
 from sandboxes.api import schemas
+from sandboxes.estimates import Estimator
 
 
-def sandbox(row: models.Sandbox) -> schemas.Sandbox:
+def sandbox(row: models.Sandbox, estimator: Estimator | None = None) -> schemas.Sandbox:
     """The whole of a sandbox, but for its secrets."""
     ending, offer = presentation.ending(row), presentation.extension(row)
+    estimate = (estimator or Estimator()).estimate(row)
     return schemas.Sandbox(
         id=row.public_id,
         name=row.name,
         blueprint=row.blueprint,
         state=models.State(row.state),
-        steps=[schemas.Step.from_orm(step) for step in presentation.steps(row)],
+        steps=[schemas.Step.from_orm(step) for step in presentation.steps(row, estimate)],
+        eta_seconds=None if estimate is None or estimate.overdue else round(estimate.left, 1),
         created_at=row.created_at,
         started_at=row.started_at,
         expires_at=row.expires_at,
@@ -27,6 +30,8 @@ def sandbox(row: models.Sandbox) -> schemas.Sandbox:
         end_reason=models.EndReason(row.end_reason) if row.end_reason else None,
         end_message=row.end_message or None,
         failure=schemas.Failure(**row.failure) if row.failure else None,
+        advice=presentation.advice(row),
+        peak=schemas.Peak(**row.peak) if row.peak else None,
         extension=schemas.Extension(used=offer.used, max_minutes=offer.max_minutes),
         reset_pending=row.reset_requested_at is not None,
         endpoints=schemas.Endpoints(**presentation.endpoints(row)),
@@ -53,24 +58,4 @@ def extension(granted: models.Extension) -> schemas.ExtensionGranted:
 
 def samples(rows: list[models.UsageSample]) -> list[schemas.Sample]:
     """Samples, oldest first, with the load between each and the one before."""
-    before = [None, *rows[:-1]] if rows else []
-    return [_sample(row, last) for row, last in zip(rows, before, strict=True)]
-
-
-def _sample(row: models.UsageSample, last: models.UsageSample | None) -> schemas.Sample:
-    return schemas.Sample(
-        at=row.at,
-        memory_mb=row.memory_mb,
-        cpus=_load(row, last),
-        disk_mb=row.disk_mb,
-        received_bytes=row.received_bytes,
-        sent_bytes=row.sent_bytes,
-    )
-
-
-def _load(row: models.UsageSample, last: models.UsageSample | None) -> float | None:
-    if last is None:
-        return None
-    seconds, used = (row.at - last.at).total_seconds(), row.cpu_seconds - last.cpu_seconds
-    # A container that was started again counts from zero.
-    return round(used / seconds, 3) if seconds > 0 and used >= 0 else None
+    return [schemas.Sample.from_orm(moment) for moment in usage.moments(rows)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.http import HttpResponse
 from ninja import P, QueryEx, Router
 
-from sandboxes import logs, models
+from sandboxes import logs, models, presentation
 from sandboxes.api import describing, schemas
 from sandboxes.api.auth import READ, ApiRequest
 from sandboxes.api.fetching import owned
@@ -52,10 +52,10 @@ def read_log(
     service: Service = "",
     tail: Tail = 100,
 ) -> schemas.Log:
-    """The last lines that a service wrote; of a sandbox that failed, those that were kept."""
+    """The last lines that a service wrote; of a sandbox that has ended, those that were kept."""
     sandbox = owned(request, sandbox_id)
     if sandbox.state in (models.State.DESTROYING, *models.ENDED):
-        return schemas.Log(service=None, live=False, text=sandbox.failure.get("log_tail", ""))
+        return schemas.Log(service=None, live=False, text=presentation.last_logs(sandbox))
     return schemas.Log(service=service, live=True, text=logs.read(sandbox, service, tail))
 
 

@@ -41,7 +41,7 @@ USUALLY_MADE_SECONDS = 3.0
 """Until then it is looked often: a launch that takes longer is no matter of a moment."""
 
 
-@router.post("/sandboxes", auth=LAUNCH, response=answers(201, schemas.Sandbox, 400, 413, 422, 429))
+@router.post("/sandboxes", auth=LAUNCH, response=answers(201, schemas.Sandbox, 400, 413, 422))
 def launch_sandbox(
     request: ApiRequest,
     response: HttpResponse,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 
 import structlog
@@ -138,10 +140,33 @@ def _limit_reached(_request: HttpRequest, error: errors.LimitReached) -> HttpRes
     )
 
 
+def _too_often(_request: HttpRequest, error: errors.TooOften) -> HttpResponse:
+    seconds = _seconds_until(error.retry_at)
+    return problem(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        str(error),
+        headers={
+            "Retry-After": str(seconds),
+            "RateLimit-Policy": f'"{error.policy}";q={error.limit};w={error.window_seconds}',
+            "RateLimit": f'"{error.policy}";r=0;t={seconds}',
+        },
+        type=QUOTA_EXCEEDED,
+        title="Quota exceeded",
+        estimated_wait_seconds=seconds,
+        retry_at=error.retry_at,
+        limit=error.limit,
+        **{"violated-policies": [error.policy]},
+    )
+
+
+def _seconds_until(moment: datetime) -> int:
+    return max(1, ceil((moment - clock.now()).total_seconds()))
+
+
 def _unavailable(_request: HttpRequest, error: errors.Unavailable) -> HttpResponse:
     seconds = RETRY_SECONDS
     if error.retry_at:
-        seconds = max(1, round((error.retry_at - clock.now()).total_seconds()))
+        seconds = _seconds_until(error.retry_at)
     return problem(
         HTTPStatus.SERVICE_UNAVAILABLE, str(error), headers={"Retry-After": str(seconds)}
     )
@@ -198,6 +223,7 @@ HANDLERS: dict[type[Exception], Any] = {
     errors.KeyReused: _key_reused,
     errors.Conflict: _conflict,
     errors.LimitReached: _limit_reached,
+    errors.TooOften: _too_often,
     errors.Unavailable: _unavailable,
     OperationalError: _database_away,
     NoSuchBlueprint: _no_blueprint,

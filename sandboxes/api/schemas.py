@@ -41,6 +41,9 @@ class Step(Schema):
     state: Literal["waiting", "running", "done", "failed"]
     started_at: datetime | None
     seconds: float | None
+    usual_seconds: float | None = Field(
+        description="What it took in the middle of recent launches, while it is being made."
+    )
 
 
 class Extension(Schema):
@@ -75,12 +78,26 @@ class Failure(Schema):
     log_tail: str
 
 
+class Peak(Schema):
+    """The most that any sample shows, and the traffic of all its life."""
+
+    memory_mb: float
+    cpus: float | None
+    disk_mb: float | None
+    received_bytes: int
+    sent_bytes: int
+
+
 class Sandbox(Schema):
     id: str = Field(examples=["sbx_0123456789abcdef"])
     name: str
     blueprint: str
     state: State
     steps: list[Step]
+    eta_seconds: float | None = Field(
+        description="About so long until it runs, by the steps of recent launches. Null when it "
+        "is not being made, when it takes longer than usual, or when there were none."
+    )
     created_at: datetime
     started_at: datetime | None
     expires_at: datetime | None
@@ -95,6 +112,10 @@ class Sandbox(Schema):
     end_reason: EndReason | None
     end_message: str | None
     failure: Failure | None
+    advice: str | None = Field(
+        description="What you can do about an end that you did not choose, in a sentence."
+    )
+    peak: Peak | None = Field(description="Once it has ended, if it was measured.")
     extension: Extension
     reset_pending: bool
     endpoints: Endpoints
@@ -144,7 +165,7 @@ class EventPage(Schema):
 class Log(Schema):
     service: str | None = Field(description="Null when it is the tail of all services.")
     text: str
-    live: bool = Field(description="False: kept from when the sandbox failed.")
+    live: bool = Field(description="False: kept from when the sandbox ended.")
 
 
 class Sample(Schema):
@@ -223,5 +244,5 @@ class QuotaProblem(Problem):
     estimated_wait_seconds: int
     retry_at: datetime
     limit: int
-    active: int
-    frees_first: str | None = Field(description="Which of your sandboxes frees a place first.")
+    active: int | None = Field(default=None, description="Of sandboxes, where the limit is theirs.")
+    frees_first: str | None = Field(default=None, description="Which of your sandboxes that is.")

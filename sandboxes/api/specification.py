@@ -17,7 +17,7 @@ from sandboxes.api import problems, schemas
 from sandboxes.api.webhook_schemas import Message
 from sandboxes.models import EventType
 
-ALWAYS = (401, 403, 500, 503)
+ALWAYS = (401, 403, 429, 500, 503)
 """What every operation may answer."""
 BODIES: dict[int, type[schemas.Problem]] = {422: schemas.InvalidProblem, 429: schemas.QuotaProblem}
 

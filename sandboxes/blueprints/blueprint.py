@@ -30,11 +30,16 @@ class Secret:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A port that developers are told of, as a URL with `{host}` and `{port}` in it."""
+    """A port that developers are told of, as a URL with `{host}` and `{port}` in it.
+
+    An API may say below which path its OpenAPI document is, and which credential opens it.
+    """
 
     service: str
     port: int
     url: str
+    openapi: str = ""
+    bearer: str = ""
 
     @property
     def key(self) -> str:
@@ -106,6 +111,11 @@ class Blueprint:
     def runs_on(self, runtime: str) -> bool:
         """Whether a runtime of that name can launch it."""
         return runtime != "process" or all(service.process for service in self.services)
+
+    @property
+    def described(self) -> str:
+        """The name of the endpoint whose API describes itself; empty if none does."""
+        return next((name for name, one in self.endpoints.items() if one.openapi), "")
 
     @property
     def images(self) -> Sequence[str]:

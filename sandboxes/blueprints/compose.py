@@ -77,9 +77,7 @@ def mounts(value: Any) -> Any:
     for item in [value] if isinstance(value, str) else value:
         match = re.fullmatch(r"(/[^:]*)(?::size=([^,]+))?", str(item))
         if not match:
-            refuse(
-                "This is no mount point.", 'Write a path and a size, for example "/tmp:size=16m".'
-            )
+            refuse("This is no mount point.", 'Write a path and a size: "/tmp:size=16m".')
         found[match[1]] = megabytes(match[2]) if match[2] else DEFAULT_TMPFS_MB
     return found
 
@@ -149,6 +147,7 @@ ServiceName = Annotated[str, named(r"[a-z0-9][a-z0-9_-]{0,30}", "lower-case lett
 SecretName = Annotated[str, named(r"[A-Z][A-Z0-9_]{0,60}", "capital letters, digits and _")]
 BlueprintName = Annotated[str, named(r"[a-z][a-z0-9_-]{0,39}", "lower-case letters and digits")]
 Positive = Annotated[int, Field(gt=0)]
+UrlPath = Annotated[str, Field(pattern=r"^/[!-~]*$")]
 
 
 class Part(BaseModel):
@@ -199,6 +198,8 @@ class Endpoint(Part):
     service: str
     port: Positive
     url: str = "http://{host}:{port}"
+    openapi: UrlPath = ""
+    bearer: str = ""
 
 
 class Credential(Part):
@@ -208,7 +209,7 @@ class Credential(Part):
 
 class Ready(Part):
     endpoint: str
-    path: Annotated[str, Field(pattern=r"^/[!-~]*$")]
+    path: UrlPath
 
 
 class Reset(Part):

@@ -130,6 +130,7 @@ def _endpoints(parsed: ComposeFile) -> Iterator[Fault]:
         if any(used(endpoint.url)):
             why = "Variables are not filled in here: a URL is shown openly."
             yield f"{key}.url", why, "Make it a credential, under x-sandbox.credentials."
+        yield from _bearer(f"{key}.bearer", endpoint.bearer, parsed)
         service = parsed.services.get(endpoint.service)
         if service and endpoint.port not in service.ports:
             yield (
@@ -137,6 +138,12 @@ def _endpoints(parsed: ComposeFile) -> Iterator[Fault]:
                 f"The service {endpoint.service} does not publish the port {endpoint.port}.",
                 f'Add "{endpoint.port}" to services.{endpoint.service}.ports.',
             )
+
+
+def _bearer(key: str, name: str, parsed: ComposeFile) -> Iterator[Fault]:
+    if name and name not in parsed.sandbox.credentials:
+        known = ", ".join(parsed.sandbox.credentials) or "none"
+        yield key, f"There is no credential {name}.", f"Name one of the credentials: {known}."
 
 
 def _places(key: str, text: str) -> Iterator[Fault]:

@@ -83,7 +83,8 @@ def _unreadable(error: Exception) -> Iterator[Fault]:
 def _blueprint(parsed: ComposeFile, folder: Path) -> Blueprint:
     told = parsed.sandbox
     endpoints = {
-        name: Endpoint(one.service, one.port, one.url) for name, one in told.endpoints.items()
+        name: Endpoint(one.service, one.port, one.url, one.openapi, one.bearer)
+        for name, one in told.endpoints.items()
     }
     return Blueprint(
         name=parsed.name,

@@ -5,6 +5,7 @@
 
 from sandboxes.models.access import ApiToken, IdempotencyKey, Scope
 from sandboxes.models.audit import AppendOnly, AuditEntry
+from sandboxes.models.invitation import Invitation
 from sandboxes.models.journal import Event, Extension, UsageSample
 from sandboxes.models.pool import Pool
 from sandboxes.models.preferences import Clock, Preferences, SandboxWarning
@@ -46,6 +47,7 @@ __all__ = [
     "Extension",
     "Funding",
     "IdempotencyKey",
+    "Invitation",
     "LimitOverride",
     "OffReason",
     "Outcome",

@@ -63,6 +63,11 @@ class Sandbox(models.Model):
     end_message = models.TextField(blank=True, editable=False)
     failure = models.JSONField(default=dict, blank=True, editable=False)
     """After a failure: `service`, `exit_code`, `log_tail` of what failed."""
+    last_logs = models.TextField(blank=True, default="", db_default="", editable=False)
+    """After any other end: what its services wrote last, without its secrets."""
+    peak = models.JSONField(null=True, editable=False)
+    """After the end: `memory_mb`, `cpus`, `disk_mb` at most, `received_bytes`, `sent_bytes` in all;
+    None when no sweep measured it."""
 
     memory_mb = models.PositiveIntegerField()
     cpus = models.FloatField()

@@ -56,8 +56,9 @@ _Manager = models.Manager.from_queryset(SandboxQuerySet)
 class SandboxManager(_Manager["Sandbox"]):
     """Leaves the secrets encrypted in the database until somebody asks for them.
 
-    Lists need no decryption then, and a sandbox whose key was lost can still be ended.
+    Lists need no decryption then, and a sandbox whose key was lost can still be ended. The last
+    logs, which are long, wait there likewise.
     """
 
     def get_queryset(self) -> SandboxQuerySet:
-        return SandboxQuerySet(self.model, using=self._db).defer("secrets")
+        return SandboxQuerySet(self.model, using=self._db).defer("secrets", "last_logs")

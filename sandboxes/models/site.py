@@ -90,6 +90,7 @@ class Site(models.Model):
     """Of the engine's machine, as are the next; None where it can't be told."""
     disk_total_mb = models.PositiveIntegerField(null=True, editable=False)
     disk_free_mb = models.PositiveIntegerField(null=True, editable=False)
+    memory_available_mb = models.PositiveIntegerField(null=True, editable=False)
     subnets_taken = models.PositiveIntegerField(null=True, editable=False)
 
     class Meta:

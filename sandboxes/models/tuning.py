@@ -24,7 +24,7 @@ FRESH_SECONDS = 5.0
 class Tunable:
     """One setting that may change at run time: its type, and what it means."""
 
-    kind: type[int | float | bool]
+    kind: type[int | float | bool | str]
     meaning: str
 
 
@@ -37,8 +37,10 @@ TUNABLE = {
     "SANDBOX_IDLE_MINUTES": Tunable(int, "without traffic for so long, a new sandbox ends"),
     "SANDBOX_WARNING_MINUTES": Tunable(int, "owners are warned so long before"),
     "SANDBOX_MAX_PER_USER": Tunable(int, "active sandboxes of one user"),
+    "SANDBOX_LAUNCHES_PER_HOUR": Tunable(int, "launches of one user in an hour; 0: no bound"),
     "SANDBOX_MAX_SITE": Tunable(int, "of the whole portal; 0: what memory and subnets carry"),
     "SANDBOX_MEMORY_OVERCOMMIT": Tunable(float, "how often memory is promised"),
+    "SANDBOX_MEMORY_FLOOR_MB": Tunable(int, "nobody launches while less memory is available"),
     "SANDBOX_LAUNCHES_AT_ONCE": Tunable(int, "so many are made at the same time"),
     "SANDBOX_POOL_SIZE": Tunable(int, "of the default blueprint, kept ready"),
     "SANDBOX_POOL_MAX_AGE_MINUTES": Tunable(int, "one that waited for so long is made anew"),
@@ -46,6 +48,9 @@ TUNABLE = {
     "SANDBOX_ORPHAN_GRACE_SECONDS": Tunable(int, "what nobody needs is removed when older"),
     "SANDBOX_RETENTION_DAYS": Tunable(int, "how long ended sandboxes are remembered"),
     "ACCOUNT_SIGNUP_OPEN": Tunable(bool, "whether people may sign up by themselves"),
+    "ACCOUNT_SIGNUP_DOMAINS": Tunable(
+        str, "only with addresses of these domains, such as example.com, example.org"
+    ),
 }
 
 

@@ -63,6 +63,7 @@ class MemoryRuntime:
         self.slow_seconds = 0.0
         self.hard_disk_limit = False
         self.disk_free_mb = 60_000
+        self.memory_available_mb = 12_000
         self.missing: set[str] = set()
         """Images that are not there."""
         self.builds = Counter[str]()
@@ -100,9 +101,10 @@ class MemoryRuntime:
                 raise NotReady(f"The sandbox did not answer within {timeout:g} seconds.")
             return self._ready(spec, kept)
 
-    def observe(self, *, sizes: bool = False) -> dict[str, SandboxFacts]:
+    def observe(self, only: str = "", *, sizes: bool = False) -> dict[str, SandboxFacts]:
         with self._call("observe"):
-            return {name: self._facts(name, kept, sizes) for name, kept in self._kept.items()}
+            wanted = {name: kept for name, kept in self._kept.items() if only in ("", name)}
+            return {name: self._facts(name, kept, sizes) for name, kept in wanted.items()}
 
     def destroy(self, sandbox_id: str) -> None:
         with self._call("destroy"):
@@ -142,7 +144,8 @@ class MemoryRuntime:
 
     def abilities(self) -> Abilities:
         with self._call("abilities"):
-            space = Space(100_000, self.disk_free_mb, len(self._kept))
+            left = (self.disk_free_mb, len(self._kept), self.memory_available_mb)
+            space = Space(100_000, *left)
             return Abilities("memory", "1", False, self.hard_disk_limit, 16 * 1024, space)
 
     def images(self, names: Sequence[str]) -> dict[str, str]:

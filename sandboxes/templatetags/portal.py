@@ -21,6 +21,7 @@ register.simple_tag(new_key, name="new_key")
 
 FORMATS = {
     "time": "%H:%M UTC",
+    "clock": "%H:%M:%S UTC",
     "date": "%d %b %Y",
     "datetime": "%d %b %Y, %H:%M UTC",
     "seconds": "%d %b %Y, %H:%M:%S UTC",
@@ -75,6 +76,14 @@ def sentence(words: Iterable[str | datetime]) -> SafeString:
     """The words of an `Ending`, its moments as `<time>`."""
     parts = ((word if isinstance(word, str) else moment(word, "time"),) for word in words)
     return format_html_join("", "{}", parts)
+
+
+@register.simple_tag
+def countdown(seconds: int, form: str = "") -> SafeString:
+    """The seconds that are left, in words that portal.js lets tick; `rough` for a guess."""
+    if form == "rough":
+        return format_html('<span data-left="{}" data-rough>{}</span>', seconds, roughly(seconds))
+    return format_html('<span data-left="{}">{}</span>', seconds, remaining(seconds))
 
 
 @register.filter

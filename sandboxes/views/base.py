@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, urlsplit
 
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
+from django.urls import reverse
 from django.utils.cache import patch_cache_control
 from django_htmx.http import HttpResponseClientRefresh, trigger_client_event
 
@@ -66,3 +68,18 @@ def tell(response: HttpResponse, text: str = "") -> HttpResponse:
 def told_about(request: HttpRequest, sandbox: Sandbox) -> list[Any]:
     """The messages that a redirect left for this sandbox's card."""
     return [m for m in messages.get_messages(request) if m.extra_tags == sandbox.public_id]
+
+
+def came_from(request: Request) -> SplitResult:
+    """The page that the person clicked on."""
+    return urlsplit(request.htmx.current_url or request.headers.get("Referer", ""))
+
+
+def back(request: Request, public_id: str) -> str:
+    """The page that the person clicked on, if it is one that shows this sandbox."""
+    came, own = came_from(request), reverse("sandbox", args=[public_id])
+    if came.path == own:
+        return own
+    history = reverse("history")
+    page = f"{history}?{came.query}" if came.path == history else reverse("dashboard")
+    return f"{page}#card-{public_id}"

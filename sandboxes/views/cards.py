@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from sandboxes import clock, presentation
+from sandboxes import blueprints, clock, presentation
+from sandboxes.estimates import Estimate, Estimator
 from sandboxes.models import Sandbox, Site, State
 from sandboxes.models.tuning import settings
 
@@ -41,6 +42,9 @@ class Card:
     told: str = ""
     site: Site | None = None
     """Read when it is needed, unless it is at hand: most polls end before that."""
+    is_page: bool = False
+    """It stands alone on the sandbox's own page, which tells all of it."""
+    estimator: Estimator = field(default_factory=Estimator, compare=False)
 
     @property
     def is_made(self) -> bool:
@@ -53,6 +57,12 @@ class Card:
     @property
     def is_resetting(self) -> bool:
         return self.sandbox.reset_requested_at is not None
+
+    @property
+    def can_be_explored(self) -> bool:
+        """Whether its API describes itself, so that the portal's explorer can show it."""
+        made = blueprints.available().get(self.sandbox.blueprint)
+        return bool(made and made.described)
 
     @cached_property
     def hard_disk_limit(self) -> bool | None:
@@ -71,8 +81,30 @@ class Card:
         return presentation.ending(self.sandbox)
 
     @cached_property
+    def estimate(self) -> Estimate | None:
+        return self.estimator.estimate(self.sandbox)
+
+    @cached_property
     def steps(self) -> list[presentation.Step]:
-        return presentation.steps(self.sandbox)
+        return presentation.steps(self.sandbox, self.estimate)
+
+    @property
+    def failed_step(self) -> presentation.Step | None:
+        return presentation.failed_step(self.sandbox)
+
+    @property
+    def advice(self) -> str | None:
+        return presentation.advice(self.sandbox)
+
+    @property
+    def last_logs(self) -> str:
+        return presentation.last_logs(self.sandbox)
+
+    @property
+    def lasted(self) -> timedelta | None:
+        """How long it ran, of one that has ended."""
+        began, ended = self.sandbox.started_at, self.sandbox.ended_at
+        return ended - began if began and ended else None
 
     @cached_property
     def offers(self) -> list[Offer]:
@@ -121,8 +153,8 @@ class Card:
     @cached_property
     def seen(self) -> str:
         """What a poll sends back: the same again means that nothing on the card has changed."""
-        row = self.sandbox
-        live = digest(row.state, self.ending, self.steps, row.funding, row.removal_error)
+        row, late = self.sandbox, self.estimate and self.estimate.overdue
+        live = digest(row.state, self.ending, self.steps, late, row.funding, row.removal_error)
         return f"{self.shape}.{live}"
 
 
@@ -130,9 +162,9 @@ def cards(
     sandboxes: Iterable[Sandbox], notices: Iterable[Any] = (), site: Site | None = None
 ) -> list[Card]:
     """A card for each, with the messages that a redirect left for it."""
-    by_id: dict[str, dict[str, str]] = {}
+    by_id: dict[str, dict[str, Any]] = {}
     for notice in notices:
         kind = "refusal" if notice.level_tag == "error" else "told"
         by_id.setdefault(notice.extra_tags, {})[kind] = str(notice)
-    site = site or Site.current()
-    return [Card(row, site=site, **by_id.get(row.public_id, {})) for row in sandboxes]
+    shared: dict[str, Any] = {"site": site or Site.current(), "estimator": Estimator()}
+    return [Card(row, **shared, **by_id.get(row.public_id, {})) for row in sandboxes]

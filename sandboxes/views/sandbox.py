@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from urllib.parse import urlsplit
+from dataclasses import replace
 
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
-from django_htmx.http import reswap
+from django_htmx.http import reswap, trigger_client_event
 
-from sandboxes import actions, logs
+from sandboxes import actions
 from sandboxes.errors import Refusal
 from sandboxes.forms import as_minutes
 from sandboxes.models import Sandbox
-from sandboxes.views.base import Request, own_sandbox, page, tell, told_about
+from sandboxes.views.base import Request, back, came_from, own_sandbox, page, tell, told_about
 from sandboxes.views.cards import Card, cards
+from sandboxes.views.logs import unread
 from sandboxes.views.snippets import snippets
-
-LOG_LINES = 200
+from sandboxes.views.usage import usage_of
 
 
 @page
@@ -28,10 +29,12 @@ LOG_LINES = 200
 def detail(request: Request, public_id: str) -> HttpResponse:
     """Everything about one sandbox, also after it has ended."""
     sandbox = own_sandbox(request, public_id)
+    (card,) = cards([sandbox], told_about(request, sandbox))
     context = {
-        "card": cards([sandbox], told_about(request, sandbox))[0],
-        "events": sandbox.events.order_by("-id"),
-        "services": logs.services(sandbox),
+        "card": replace(card, is_page=True),
+        "events": list(sandbox.events.order_by("-id")),
+        "log": unread(sandbox),
+        "usage": usage_of(sandbox),
     }
     return render(request, "sandboxes/detail.html", context)
 
@@ -40,7 +43,7 @@ def detail(request: Request, public_id: str) -> HttpResponse:
 @require_GET
 def journal(request: Request, public_id: str) -> HttpResponse:
     sandbox = own_sandbox(request, public_id)
-    context = {"sandbox": sandbox, "events": sandbox.events.order_by("-id")}
+    context = {"sandbox": sandbox, "events": list(sandbox.events.order_by("-id"))}
     return render(request, "sandboxes/_journal.html", context)
 
 
@@ -48,12 +51,19 @@ def journal(request: Request, public_id: str) -> HttpResponse:
 @require_GET
 def card(request: Request, public_id: str) -> HttpResponse:
     """News for a card: nothing, what is live in it, or all of it when its shape has changed."""
-    now, seen = Card(own_sandbox(request, public_id)), request.GET.get("seen", "")
+    now, seen = _card_of(request, public_id), request.GET.get("seen", "")
     if seen == now.seen:
         return HttpResponse(status=204)
     if seen.partition(".")[0] == now.shape:
-        return reswap(render(request, "sandboxes/_card_news.html", {"card": now}), "none")
+        news = render(request, "sandboxes/_card_news.html", {"card": now})
+        trigger_client_event(news, "card-news")
+        return reswap(news, "none")
     return tell(_card(request, now))
+
+
+def _card_of(request: Request, public_id: str, refusal: str = "") -> Card:
+    is_page = came_from(request).path == reverse("sandbox", args=[public_id])
+    return Card(own_sandbox(request, public_id), refusal, is_page=is_page)
 
 
 def _card(request: Request, card: Card) -> HttpResponse:
@@ -69,17 +79,10 @@ def _act(request: Request, public_id: str, act: Callable[[Sandbox], str]) -> Htt
         told, refusal = "", str(refused)
     if request.htmx:
         # Read again: what was prefetched is older than the act.
-        return tell(_card(request, Card(own_sandbox(request, public_id), refusal)), told)
+        return tell(_card(request, _card_of(request, public_id, refusal)), told)
     level = messages.ERROR if refusal else messages.SUCCESS
     messages.add_message(request, level, refusal or told, extra_tags=public_id)
-    return redirect(_back(request, public_id))
-
-
-def _back(request: Request, public_id: str) -> str:
-    """The page that the person clicked on: the sandbox's own, or the dashboard."""
-    own = reverse("sandbox", args=[public_id])
-    came_from = urlsplit(request.headers.get("Referer", "")).path
-    return own if came_from == own else f"{reverse('dashboard')}#card-{public_id}"
+    return redirect(back(request, public_id))
 
 
 @page
@@ -90,7 +93,7 @@ def extend(request: Request, public_id: str) -> HttpResponse:
 
     def act(sandbox: Sandbox) -> str:
         given = actions.extend(sandbox, minutes, request.user)
-        return f"Extended by {given.minutes} minutes."
+        return _("Extended by {minutes} minutes.").format(minutes=given.minutes)
 
     return _act(request, public_id, act)
 
@@ -100,7 +103,8 @@ def extend(request: Request, public_id: str) -> HttpResponse:
 def touch(request: Request, public_id: str) -> HttpResponse:
     def act(sandbox: Sandbox) -> str:
         actions.touch(sandbox, request.user)
-        return f"The idle clock runs for {sandbox.idle_minutes} minutes again."
+        words = _("The idle clock runs for {minutes} minutes again.")
+        return words.format(minutes=sandbox.idle_minutes)
 
     return _act(request, public_id, act)
 
@@ -110,7 +114,7 @@ def touch(request: Request, public_id: str) -> HttpResponse:
 def fund(request: Request, public_id: str) -> HttpResponse:
     def act(sandbox: Sandbox) -> str:
         actions.retry_funding(sandbox, request.user)
-        return "Friendbot is asked again."
+        return _("Friendbot is asked again.")
 
     return _act(request, public_id, act)
 
@@ -120,7 +124,7 @@ def fund(request: Request, public_id: str) -> HttpResponse:
 def reset(request: Request, public_id: str) -> HttpResponse:
     def act(sandbox: Sandbox) -> str:
         actions.reset(sandbox, request.user)
-        return "The seed data is being put back."
+        return _("The seed data is being put back.")
 
     return _confirmed(request, public_id, "reset", act)
 
@@ -130,7 +134,7 @@ def reset(request: Request, public_id: str) -> HttpResponse:
 def destroy(request: Request, public_id: str) -> HttpResponse:
     def act(sandbox: Sandbox) -> str:
         actions.destroy(sandbox, request.user)
-        return f"{sandbox} is being removed."
+        return _("{name} is being removed.").format(name=sandbox)
 
     return _confirmed(request, public_id, "destroy", act)
 
@@ -162,23 +166,3 @@ def credentials(request: Request, public_id: str) -> HttpResponse:
         return redirect("sandbox", public_id)
     name = "_credentials" if request.htmx else "credentials"
     return tell(render(request, f"sandboxes/{name}.html", context))
-
-
-@page
-@require_GET
-def read_logs(request: Request, public_id: str) -> HttpResponse:
-    """The log tail of one service; the worker reads it, since only it reaches the engine."""
-    sandbox = own_sandbox(request, public_id)
-    service = request.GET.get("service", "")
-    context: dict[str, object] = {
-        "sandbox": sandbox,
-        "service": service,
-        "services": logs.services(sandbox),
-        "lines": LOG_LINES,
-    }
-    try:
-        context["text"] = logs.read(sandbox, service, LOG_LINES)
-    except Refusal as refused:
-        context["error"] = str(refused)
-    name = "_logs" if request.htmx else "logs"
-    return render(request, f"sandboxes/{name}.html", context)

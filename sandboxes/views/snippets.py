@@ -1,34 +1,120 @@
-"""Commands to paste, with the real values of one sandbox in them."""
+"""Ready-made pieces to paste, with the real values of one sandbox in them."""
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sandboxes.blueprints import available
+from django.utils.translation import gettext as _
+
+from sandboxes.blueprints import Blueprint, available
 from sandboxes.views.cards import Card
+
+API = "api"
+"""What the endpoint of an API that does not describe itself is called."""
+
+PYTHON = """\
+import json
+from urllib.request import Request, urlopen
+
+request = Request(
+    {address},
+    headers={{"Authorization": {authorization}}},
+)
+with urlopen(request, timeout=10) as answer:
+    print(json.dumps(json.load(answer), indent=2))"""
+
+JAVASCRIPT = """\
+fetch({address}, {{
+  headers: {{ Authorization: {authorization} }},
+}})
+  .then((answer) => answer.json())
+  .then((found) => console.log(found));"""
 
 
 @dataclass(frozen=True)
 class Snippet:
+    """One tab: `text` to copy, or where it is a file, none."""
+
+    key: str
     title: str
-    text: str
+    hint: str
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Access:
+    """Where a sandbox's API is, and the key that opens it."""
+
+    address: str = ""
+    key_name: str = ""
+    key: str = ""
+
+
+def access(card: Card, credentials: Mapping[str, str]) -> Access:
+    """To the API of a running sandbox, as its blueprint describes it."""
+    name, key_name = API, "api_key"
+    if (made := available().get(card.sandbox.blueprint)) and made.described:
+        name, key_name = made.described, made.endpoints[made.described].bearer
+    address = (card.endpoints.get(name) or "").rstrip("/")
+    return Access(address, key_name, credentials.get(key_name, ""))
 
 
 def snippets(card: Card, credentials: Mapping[str, str]) -> list[Snippet]:
     """What can be tried first, from what the sandbox has: an API, a database."""
     found = []
-    api, key = card.endpoints.get("api"), credentials.get("api_key")
-    if api and key:
-        address = shlex.quote(f"{api}{_first_path(card.sandbox.blueprint)}")
-        found.append(Snippet("curl", f"curl {address} \\\n  -H 'Authorization: Bearer {key}'"))
-    if database := credentials.get("database_url"):
-        found.append(Snippet("psql", f"psql {shlex.quote(database)}"))
+    made, own = available().get(card.sandbox.blueprint), access(card, credentials)
+    if own.address and own.key:
+        found += _first_calls(f"{own.address}{_first_path(made)}", own.key)
+    if (database := credentials.get("database_url", "")).startswith("postgres"):
+        hint = _("Opens a shell in the database.")
+        found.append(Snippet("psql", "psql", hint, f"psql {shlex.quote(database)}"))
+    hint = _("For a file of that name, or to be sourced by a shell.")
+    found.append(Snippet("env", ".env", hint, environment(card, credentials)))
+    if made and made.described:
+        hint = _("Every call of the API, with its address and key filled in.")
+        found.append(Snippet("postman", "Postman", hint))
     return found
 
 
-def _first_path(blueprint: str) -> str:
+def _first_calls(address: str, key: str) -> list[Snippet]:
+    """One and the same call, in what people use."""
+    quoted = {"address": json.dumps(address), "authorization": json.dumps(f"Bearer {key}")}
+    return [
+        Snippet("curl", "curl", _("For a terminal."), curl("GET", address, key)),
+        Snippet("python", "Python", _("Needs no package."), PYTHON.format(**quoted)),
+        Snippet(
+            "javascript",
+            "JavaScript",
+            _("For Node.js and for a browser's console."),
+            JAVASCRIPT.format(**quoted),
+        ),
+    ]
+
+
+def curl(method: str, address: str, key: str, body: str = "") -> str:
+    """The request as a command. A key that begins with `$` is left to the shell."""
+    bearer = f"Authorization: Bearer {key}"
+    parts = ["curl" if method == "GET" else f"curl -X {method}"]
+    parts[0] += f" {shlex.quote(address)}"
+    if key:
+        parts.append(f"-H {chr(34) + bearer + chr(34) if key[0] == '$' else shlex.quote(bearer)}")
+    if body:
+        parts += ["-H 'Content-Type: application/json'", f"--data-raw {shlex.quote(body)}"]
+    return " \\\n  ".join(parts)
+
+
+def environment(card: Card, credentials: Mapping[str, str]) -> str:
+    """All that a program has to know of the sandbox, as lines of a `.env` file."""
+    own = access(card, credentials)
+    values = {"API_URL": own.address} if own.address else {}
+    values |= {name.upper(): value for name, value in credentials.items()}
+    values["STELLAR_PUBLIC_KEY"] = card.sandbox.stellar_public_key
+    return "\n".join(f"{name}={shlex.quote(value)}" for name, value in values.items())
+
+
+def _first_path(blueprint: Blueprint | None) -> str:
     """The list of the first kind of objects in the seed; APIs of blueprints have them in /v1/."""
-    made = available().get(blueprint)
-    return f"/v1/{next(iter(made.seed))}" if made and made.seed else "/"
+    return f"/v1/{next(iter(blueprint.seed))}" if blueprint and blueprint.seed else "/"

@@ -6,10 +6,11 @@ import time
 from typing import Any
 
 from sandboxes import blueprints
-from tests.bench import counting, memory
+from tests.bench import memory
 from tests.bench.launching import side_by_side
 from tests.bench.machine import meminfo
 from tests.bench.stage import Stage, billing, inside, launch
+from tests.relay import relayed
 
 AT_ONCE = 8
 SETTLE_SECONDS = 6
@@ -62,6 +63,6 @@ def sweep(stage: Stage, live: int, times: int) -> dict[str, Any]:
     """Seconds of each of so many sweeps, and the engine calls of one."""
     swept = inside(stage.portal, "sweep", times)
     path = stage.portal.var / "engine.sock"
-    with counting.counted(path) as calls:
+    with relayed(path) as relay:
         inside(stage.portal, "sweep", 1, DOCKER_HOST=f"unix://{path}")
-    return swept | {"live": live, "calls": list(calls)}
+    return swept | {"live": live, "calls": relay.calls}

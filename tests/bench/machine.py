@@ -47,7 +47,7 @@ def commit() -> str:
         return done.stdout.strip()
 
     name = git("rev-parse", "--short=10", "HEAD") or "none"
-    changed = git("status", "--porcelain", "--", ":!docs/performance*")
+    changed = git("status", "--porcelain", "--", ":!docs/performance*", ":!docs/reliability*")
     return f"{name}, with changes" if changed else name
 
 

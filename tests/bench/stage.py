@@ -142,6 +142,8 @@ def stage(
         values = {
             "SANDBOX_MAX_PER_USER": MANY,
             "SANDBOX_MAX_SITE": MANY,
+            "SANDBOX_LAUNCHES_PER_HOUR": "0",
+            "API_CALLS_PER_MINUTE": "0",
             "SANDBOX_POOL_SIZE": "0",
             "GUNICORN_CMD_ARGS": (
                 f"--access-logfile {var}/{ACCESS_LOG} --access-logformat '{ACCESS_FORMAT}'"

@@ -11,8 +11,9 @@ process never does.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -30,7 +31,7 @@ from sandboxes.runtime.docker.network import Networks
 from sandboxes.runtime.docker.observation import Observer
 from sandboxes.runtime.docker.readiness import STEP, Timer, Watch
 from sandboxes.runtime.docker.removal import Remover
-from sandboxes.runtime.space import Space
+from sandboxes.runtime.space import Space, available_memory, disk_space
 
 __all__ = ["DockerRuntime"]
 
@@ -92,8 +93,8 @@ class DockerRuntime:
         self._launcher.settle(spec, ids)
         return self._watch.facts(spec)
 
-    def observe(self, *, sizes: bool = False) -> dict[str, SandboxFacts]:
-        return self._observer.look(sizes=sizes)
+    def observe(self, only: str = "", *, sizes: bool = False) -> dict[str, SandboxFacts]:
+        return self._observer.look(only or None, sizes=sizes)
 
     def destroy(self, sandbox_id: str) -> None:
         self._remover.remove(sandbox_id)
@@ -118,8 +119,14 @@ class DockerRuntime:
             isolated=True,
             hard_disk_limit=self._disk.works(),
             memory_mb=info["MemTotal"] // MB,
-            space=Space(*self._disk.space(info), self._networks.taken()),
+            space=self._space(info),
         )
+
+    def _space(self, info: Mapping[str, Any]) -> Space:
+        taken = self._networks.taken()
+        if not self._engine.is_here:
+            return Space(subnets_taken=taken)
+        return Space(*disk_space(info["DockerRootDir"]), taken, available_memory())
 
     def images(self, names: Sequence[str]) -> dict[str, str]:
         with self._engine.asked("list the images") as client:

@@ -7,9 +7,7 @@ a container's own layer, not volumes, and sandboxes have none.
 
 from __future__ import annotations
 
-import math
 import threading
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,9 +15,9 @@ from typing import Any
 from docker.errors import APIError
 
 from sandboxes.runtime import SandboxSpec, ServiceSpec
+from sandboxes.runtime.docker.containers import UNPRIVILEGED
 from sandboxes.runtime.docker.engine import Engine
 from sandboxes.runtime.docker.names import INSTANCE, SANDBOX, Names
-from sandboxes.runtime.space import disk_space
 
 MB = 1024 * 1024
 ALWAYS = ("btrfs", "zfs")
@@ -36,12 +34,6 @@ class HardDisk:
     _driver: str | None = None
     _works: bool | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def space(self, info: Mapping[str, Any]) -> tuple[int | None, int | None]:
-        """MB in all and free where the engine keeps its data; None where that is elsewhere."""
-        if self.engine.url and not self.engine.url.startswith("unix://"):
-            return None, None
-        return disk_space(info["DockerRootDir"])
 
     def options(self, spec: SandboxSpec, service: ServiceSpec) -> dict[str, str]:
         """The storage options of a container: the services that can write share the disk."""
@@ -83,7 +75,8 @@ class HardDisk:
         if not image:
             return None
         labels = {INSTANCE: self.names.instance, SANDBOX: "disk-limit-trial"}
-        host: dict[str, Any] = {"StorageOpt": {"size": "64M"}, "NetworkMode": "none"}
+        storage = {"StorageOpt": {"size": "64M"}, "NetworkMode": "none"}
+        host: dict[str, Any] = UNPRIVILEGED | storage
         config = {"Image": image, "Cmd": ["true"], "Labels": labels, "HostConfig": host}
         with self.engine.asked("try out the disk limit") as client:
             try:
@@ -99,4 +92,5 @@ class HardDisk:
     def _image_mb(self, image: str) -> int:
         with self.engine.asked(f"describe the image {image}") as client:
             size: int = client.inspect_image(image)["Size"]  # type: ignore[no-untyped-call]
-        return math.ceil(size / MB)
+        # Rounded down, lest what the engine let through be measured as too much.
+        return size // MB

@@ -26,7 +26,7 @@ from sandboxes.runtime.process.observation import Observer
 from sandboxes.runtime.process.places import Places
 from sandboxes.runtime.process.preparing import Prepared
 from sandboxes.runtime.process.removal import Remover
-from sandboxes.runtime.space import Space, disk_space
+from sandboxes.runtime.space import Space, available_memory, disk_space
 
 MB = 1024 * 1024
 
@@ -73,9 +73,10 @@ class ProcessRuntime:
         with self._at_home():
             return self._launcher.create(spec, report, timeout)
 
-    def observe(self, *, sizes: bool = False) -> dict[str, SandboxFacts]:
+    def observe(self, only: str = "", *, sizes: bool = False) -> dict[str, SandboxFacts]:
         with self._at_home():
-            return self._observer.look(sizes=sizes)
+            found = self._observer.look(sizes=sizes)
+        return {name: facts for name, facts in found.items() if only in ("", name)}
 
     def destroy(self, sandbox_id: str) -> None:
         with self._at_home():
@@ -103,7 +104,7 @@ class ProcessRuntime:
                 isolated=False,
                 hard_disk_limit=False,
                 memory_mb=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MB,
-                space=Space(*disk_space(self.home.root)),
+                space=Space(*disk_space(self.home.root), memory_available_mb=available_memory()),
             )
 
     def images(self, names: Sequence[str]) -> dict[str, str]:

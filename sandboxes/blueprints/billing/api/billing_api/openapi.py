@@ -35,6 +35,16 @@ EXAMPLES = {
 }
 """Ids of the seed, to try things with."""
 
+BODIES = {
+    "PlanChanges": {"name": "Team plus"},
+    "NewSubscriber": {"name": "Ada Lovelace", "email": "ada@example.com", "country": "GB"},
+    "SubscriberChanges": {"name": "Ada Lovelace"},
+    "NewInvoice": {"subscriber_id": "sub_010", "amount": "49.00", "currency": "EUR"},
+    "InvoiceChanges": {"description": "Consulting"},
+    "PaymentChanges": {"status": "succeeded"},
+}
+"""Bodies that the seed lets through as they are, where examples of the fields don't suffice."""
+
 PROBLEMS = {
     "400": "The body is no JSON",
     "401": "The key is missing or wrong",
@@ -99,7 +109,10 @@ def _describe(
         "responses": _responses(operation, schemas),
     }
     if operation.body:
-        content = {"application/json": {"schema": schemas[operation.body]}}
+        media = {"schema": schemas[operation.body]}
+        if example := BODIES.get(operation.body.__name__):
+            media["example"] = example
+        content = {"application/json": media}
         described["requestBody"] = {"required": operation.body_required, "content": content}
     return described
 

@@ -1,0 +1,42 @@
+"""The forms in which people tell us an address, each with our word on which may be told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allauth.account.forms import AddEmailForm as AllauthAddEmailForm
+from allauth.account.forms import SignupForm as AllauthSignupForm
+from allauth.core import context
+from allauth.socialaccount.forms import SignupForm as AllauthProviderSignupForm
+
+from sandboxes.accounts import admission, invitations
+
+
+class SignUpForm(AllauthSignupForm):  # type: ignore[misc]
+    """With an invitation the address is given."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if invitation := invitations.brought(context.request):
+            self.fields["email"].initial = invitation.email
+            self.fields["email"].widget.attrs["readonly"] = True
+        elif admission.domains():
+            self.fields["email"].help_text = admission.refusal()
+
+    def clean_email(self) -> str:
+        admission.demand(context.request, self.cleaned_data["email"])
+        return str(super().clean_email())
+
+
+class ProviderSignUpForm(AllauthProviderSignupForm):  # type: ignore[misc]
+    """For who comes from a provider that tells no address."""
+
+    def clean_email(self) -> str:
+        admission.demand(context.request, self.cleaned_data["email"])
+        return str(super().clean_email())
+
+
+class AddEmailForm(AllauthAddEmailForm):  # type: ignore[misc]
+    def clean_email(self) -> str:
+        admission.demand_domain(self.user, self.cleaned_data["email"])
+        return str(super().clean_email())

@@ -1,0 +1,91 @@
+"""Inviting people who could not sign up by themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+
+from sandboxes import clock, tasks
+from sandboxes.accounts import invitations
+from sandboxes.admin.asking import Question, ReasonForm
+from sandboxes.admin.base import PortalAdmin
+from sandboxes.audit import Operator
+from sandboxes.errors import Conflict
+from sandboxes.models import Invitation
+
+if TYPE_CHECKING:
+    ModelForm = forms.ModelForm[Invitation]
+else:
+    ModelForm = forms.ModelForm
+
+
+class InvitationForm(ModelForm):
+    """An address that has an account needs no invitation; one that expired gives way."""
+
+    def clean_email(self) -> str:
+        email: str = self.cleaned_data["email"].lower()
+        if invitations.has_account(email):
+            raise ValidationError("Somebody with this address has an account already.")
+        if Invitation.objects.open(clock.now()).filter(email=email).exists():
+            raise ValidationError("It is invited already; send that invitation again instead.")
+        return email
+
+
+def _send(invitation: Invitation, _by: Operator, _answers: dict[str, Any]) -> None:
+    if not invitation.is_open:
+        raise Conflict("It can't be taken any more; invite that address anew.")
+    tasks.enqueue(tasks.invite, invitation.pk)
+
+
+def _withdraw(invitation: Invitation, _by: Operator, _answers: dict[str, Any]) -> None:
+    if invitation.accepted_at:
+        raise Conflict("It was accepted already; suspend that user instead.")
+    invitation.delete()
+
+
+SEND = Question("send", "Send again", "sent", ReasonForm, _send, lambda row: row.is_open)
+WITHDRAW = Question(
+    "withdraw",
+    "Withdraw",
+    "withdrawn",
+    ReasonForm,
+    _withdraw,
+    lambda row: row.accepted_at is None,
+    permission="remove",
+)
+
+
+@admin.register(Invitation)
+class InvitationAdmin(PortalAdmin):
+    """The link itself is shown to nobody: it is in the mail."""
+
+    form = InvitationForm
+    list_display = ("email", "invited_by", "created_at", "expires_at", "accepted_at", "accepted_by")
+    list_filter = (("accepted_at", admin.EmptyFieldListFilter),)
+    list_select_related = ("invited_by", "accepted_by")
+    search_fields = ("email",)
+    ordering = ("-id",)
+    questions = (SEND, WITHDRAW)
+    fields = ("email", "expires_at")
+    seen = ("invited_by", "created_at", "accepted_at", "accepted_by")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:  # noqa: ARG002 - Django's signature
+        return self.fields if obj is None else (*self.fields, *self.seen)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:  # noqa: ARG002
+        """It may be prolonged; it never turns into one for somebody else."""
+        return () if obj is None else ("email", *self.seen)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
+        """A new one is mailed; what had expired for the same address makes room."""
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        invitations.forget_expired(obj.email)
+        obj.invited_by = request.user
+        obj.save()
+        tasks.enqueue(tasks.invite, obj.pk)

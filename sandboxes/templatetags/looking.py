@@ -1,0 +1,98 @@
+"""What the page of one sandbox needs beyond the other tags: its journal, its log, its numbers."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+from django import template
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from sandboxes.models import Event
+
+register = template.Library()
+
+ICONS = {
+    "requested": "send",
+    "provisioning": "hammer",
+    "running": "circle-check",
+    "pooled": "package",
+    "extended": "clock-plus",
+    "touched": "timer-reset",
+    "reset_requested": "rotate-ccw",
+    "reset": "rotate-ccw",
+    "reset_failed": "circle-x",
+    "credentials_read": "key-round",
+    "funding_asked": "coins",
+    "funding_pending": "hourglass",
+    "funding_funded": "coins",
+    "funding_failed": "circle-x",
+    "warned": "bell",
+    "delayed": "hourglass",
+    "revived": "heart-pulse",
+    "message": "message-square",
+    "ending": "power",
+    "removal_asked": "trash-2",
+    "removal_delayed": "hourglass",
+    "destroyed": "archive",
+    "failed": "circle-x",
+}
+"""Of events, by kind; another kind has a dot."""
+ANY_ICON = "dot"
+NOT_MEASURED = "\N{EN DASH}"
+MINUTE, HOUR = 60, 3600
+"""Seconds."""
+
+
+@register.filter
+def icon(event: Event) -> str:
+    return ICONS.get(event.kind, ANY_ICON)
+
+
+@register.filter
+def duration(long: timedelta) -> str:
+    """How long something lasted, in no more detail than matters."""
+    seconds = int(long.total_seconds())
+    if seconds < MINUTE:
+        return _("{n} s").format(n=seconds)
+    if seconds < HOUR:
+        return _("{n} min").format(n=seconds // MINUTE)
+    hours, rest = divmod(seconds, HOUR)
+    return _("{hours} h {minutes} min").format(hours=hours, minutes=rest // MINUTE)
+
+
+@register.filter
+def quantity(value: float | None, digits: int = 0) -> str:
+    """A measured number; a dash for what was not measured."""
+    return NOT_MEASURED if value is None else f"{value:,.{digits}f}"
+
+
+@register.filter
+def kilobytes(count: float | None) -> str:
+    """Bytes as people read them."""
+    if count is None:
+        return NOT_MEASURED
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count / 1000:.1f} KB"
+
+
+@register.filter
+def marked(lines: list[str], words: str) -> SafeString:
+    """The lines as one text, with what was looked for in `<mark>`."""
+    return format_html_join("\n", "{}", ((_marked(line, words),) for line in lines))
+
+
+def _marked(line: str, words: str) -> str:
+    if not words:
+        return line
+    parts = enumerate(re.split(f"({re.escape(words)})", line, flags=re.IGNORECASE))
+    # What was looked for stands in every second place.
+    return format_html_join("", "{}", ((_mark(p) if n % 2 else p,) for n, p in parts))
+
+
+def _mark(found: str) -> SafeString:
+    return format_html("<mark>{}</mark>", found)

@@ -1,0 +1,88 @@
+"""What a sandbox consumed over its life, from the samples that sweeps take of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+
+from sandboxes.models import Sandbox, UsageSample
+
+Number = float | None
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One sample, with what can be told only beside the one before: None without it."""
+
+    at: datetime
+    memory_mb: float
+    cpus: float | None
+    """Load since then, in CPUs."""
+    disk_mb: float | None
+    received_bytes: int
+    sent_bytes: int
+    traffic_kb: float | None
+    """KB received and sent since then, for each minute."""
+
+
+def moments(rows: Sequence[UsageSample]) -> list[Moment]:
+    """The samples, oldest first."""
+    before = [None, *rows[:-1]] if rows else []
+    return [_moment(row, last) for row, last in zip(rows, before, strict=True)]
+
+
+def _moment(row: UsageSample, last: UsageSample | None) -> Moment:
+    return Moment(
+        at=row.at,
+        memory_mb=row.memory_mb,
+        cpus=_load(row, last),
+        disk_mb=row.disk_mb,
+        received_bytes=row.received_bytes,
+        sent_bytes=row.sent_bytes,
+        traffic_kb=_traffic(row, last),
+    )
+
+
+def _load(row: UsageSample, last: UsageSample | None) -> Number:
+    if last is None:
+        return None
+    seconds, used = (row.at - last.at).total_seconds(), row.cpu_seconds - last.cpu_seconds
+    # A container that was started again counts from zero.
+    return round(used / seconds, 3) if seconds > 0 and used >= 0 else None
+
+
+def _traffic(row: UsageSample, last: UsageSample | None) -> Number:
+    if last is None or row.at <= last.at:
+        return None
+    minutes = (row.at - last.at).total_seconds() / 60
+    received = grown([last.received_bytes, row.received_bytes]) - last.received_bytes
+    sent = grown([last.sent_bytes, row.sent_bytes]) - last.sent_bytes
+    return round((received + sent) / 1000 / minutes, 2)
+
+
+def grown(counts: Sequence[int]) -> int:
+    """What a counter has counted in all, though it began at zero again with its engine."""
+    more = (new - old if new >= old else new for old, new in pairwise(counts))
+    return (counts[0] if counts else 0) + sum(more)
+
+
+def peak(sandbox: Sandbox) -> dict[str, Number] | None:
+    """The most that any sample shows, and the traffic in all; None when it was never measured."""
+    rows = list(sandbox.samples.order_by("pk"))
+    return peak_of(moments(rows)) if rows else None
+
+
+def peak_of(life: Sequence[Moment]) -> dict[str, Number]:
+    return {
+        "memory_mb": _most(moment.memory_mb for moment in life),
+        "cpus": _most(moment.cpus for moment in life),
+        "disk_mb": _most(moment.disk_mb for moment in life),
+        "received_bytes": grown([moment.received_bytes for moment in life]),
+        "sent_bytes": grown([moment.sent_bytes for moment in life]),
+    }
+
+
+def _most(values: Iterable[Number]) -> Number:
+    return max((value for value in values if value is not None), default=None)

@@ -1,0 +1,37 @@
+"""What allauth's pages of accounts do not do: coming by an invitation, ending one session."""
+
+from __future__ import annotations
+
+from allauth.usersessions.models import UserSession
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from sandboxes.accounts import invitations
+from sandboxes.views.base import Request, page
+
+
+@never_cache
+@require_GET
+def invitation(request: HttpRequest, signed: str) -> HttpResponse:
+    """Where the link of an invitation leads: to the page to sign up, with the address filled in."""
+    found = invitations.find(signed)
+    if found is None:
+        return render(request, "account/invitation_over.html", status=410)
+    if request.user.is_authenticated:
+        messages.info(request, _("You have an account already, and are signed in."))
+        return redirect("dashboard")
+    invitations.bring(request, found)
+    return redirect("account_signup")
+
+
+@page
+@require_POST
+def end_session(request: Request, session: int) -> HttpResponse:
+    """Sign out one of my other browsers."""
+    get_object_or_404(UserSession, pk=session, user=request.user).end()
+    messages.success(request, _("That browser is signed out."))
+    return redirect("usersessions_list")

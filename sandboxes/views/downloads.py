@@ -1,0 +1,70 @@
+"""Files that tell other tools of a sandbox. Two hold its keys: each download is journalled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect
+from django.views.decorators.http import require_GET, require_POST
+
+from sandboxes import actions, relay
+from sandboxes.errors import Refusal
+from sandboxes.foreign import written
+from sandboxes.models import Sandbox
+from sandboxes.openapi import postman
+from sandboxes.views.base import Request, own_sandbox, page
+from sandboxes.views.cards import Card
+from sandboxes.views.snippets import access, environment
+
+JSON = "application/json"
+
+
+def _download(
+    request: Request, public_id: str, end: str, media_type: str, make: Callable[[Sandbox], str]
+) -> HttpResponse:
+    """The file, or the sandbox's page with the reason why there is none."""
+    sandbox = own_sandbox(request, public_id)
+    try:
+        content = make(sandbox)
+    except Refusal as refused:
+        messages.error(request, str(refused), extra_tags=public_id)
+        return redirect("sandbox", public_id)
+    disposition = f'attachment; filename="{sandbox.public_id}{end}"'
+    headers = {"Content-Disposition": disposition, "X-Content-Type-Options": "nosniff"}
+    return HttpResponse(content, content_type=media_type, headers=headers)
+
+
+@page
+@require_POST
+def env_file(request: Request, public_id: str) -> HttpResponse:
+    def make(sandbox: Sandbox) -> str:
+        keys = actions.credentials(sandbox, request.user)
+        return environment(Card(sandbox), keys) + "\n"
+
+    return _download(request, public_id, ".env", "text/plain; charset=utf-8", make)
+
+
+@page
+@require_POST
+def collection(request: Request, public_id: str) -> HttpResponse:
+    def make(sandbox: Sandbox) -> str:
+        description = relay.describe(sandbox)
+        own = access(Card(sandbox), actions.credentials(sandbox, request.user))
+        bearer = {own.key_name: own.key} if own.key else {}
+        name = f"{description.title}: {sandbox}"
+        return written(postman.collection(description, name, own.address, bearer))
+
+    return _download(request, public_id, ".postman_collection.json", JSON, make)
+
+
+@page
+@require_GET
+def specification(request: Request, public_id: str) -> HttpResponse:
+    """The API's own document with the sandbox's address in it; it holds no key."""
+
+    def make(sandbox: Sandbox) -> str:
+        return written(postman.with_server(relay.describe(sandbox), relay.api_of(sandbox)))
+
+    return _download(request, public_id, ".openapi.json", JSON, make)

@@ -1,0 +1,86 @@
+"""What has ended: why, how it went, and the same again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.db.models import Q
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_GET, require_POST
+
+from sandboxes import actions
+from sandboxes.errors import Invalid, Refusal
+from sandboxes.models import FAILURES, EndReason, State
+from sandboxes.paging import take_newest
+from sandboxes.views.base import Request, back, came_from, own_sandbox, page
+from sandboxes.views.cards import cards
+
+if TYPE_CHECKING:
+    from sandboxes.models.selection import SandboxQuerySet
+
+HISTORY_PAGE = 20
+ENDS = {
+    "": (_("All"), Q()),
+    "failed": (_("Failed"), Q(state=State.FAILED, end_reason__in=FAILURES)),
+    "idle": (_("Idle"), Q(end_reason=EndReason.IDLE)),
+    "expired": (_("Time was up"), Q(end_reason=EndReason.EXPIRED)),
+    "user": (_("Destroyed by you"), Q(end_reason=EndReason.USER)),
+}
+"""What the history can be narrowed to."""
+
+
+@page
+@require_GET
+def history(request: Request) -> HttpResponse:
+    """All that have ended, page by page; a link that makes no sense leads to the first."""
+    cursor = request.GET.get("cursor", "")
+    end, words = request.GET.get("end", ""), request.GET.get("q", "").strip()[:60]
+    try:
+        rows, older = take_newest(
+            _found(request, end, words), "ended_at", HISTORY_PAGE, cursor, "history"
+        )
+    except (Invalid, KeyError):
+        return redirect("history")
+    context = {
+        "ended": cards(rows, messages.get_messages(request)),
+        "older": older and _address(end=end, q=words, cursor=older),
+        "is_first": not cursor,
+        "ends": [(name, label) for name, (label, _only) in ENDS.items()],
+        "end": end,
+        "words": words,
+    }
+    return render(request, "sandboxes/history.html", context)
+
+
+def _address(**said: str) -> str:
+    return urlencode({name: value for name, value in said.items() if value})
+
+
+def _found(request: Request, end: str, words: str) -> SandboxQuerySet:
+    """Raises KeyError for an end that there is not."""
+    rows: SandboxQuerySet = request.user.sandboxes.ended().filter(ENDS[end][1])
+    if words:
+        named = Q(name__icontains=words) | Q(public_id=words) | Q(blueprint__iexact=words)
+        rows = rows.filter(named)
+    return rows
+
+
+@page
+@require_POST
+def launch_again(request: Request, public_id: str) -> HttpResponse:
+    """The same once more: blueprint, lifetime, name. Refused, the button and the reason stay."""
+    sandbox = own_sandbox(request, public_id)
+    choice = actions.LaunchRequest(sandbox.blueprint, sandbox.ttl_minutes, sandbox.name)
+    try:
+        new, _is_new = actions.launch(request.user, choice, request.POST.get("key", ""))
+    except Refusal as refused:
+        messages.error(request, str(refused), extra_tags=public_id)
+        return redirect(back(request, public_id))
+    if came_from(request).path == reverse("sandbox", args=[public_id]):
+        return redirect("sandbox", new.public_id)
+    return redirect(f"{reverse('dashboard')}#card-{new.public_id}")

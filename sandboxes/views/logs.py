@@ -1,0 +1,151 @@
+"""What the services write: by service, narrowed, followed, and taken home as a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from urllib.parse import urlencode
+
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.text import slugify
+from django.views.decorators.http import require_GET
+
+from sandboxes import clock, logs, presentation
+from sandboxes.errors import Refusal
+from sandboxes.models import Sandbox, State
+from sandboxes.views.base import Request, own_sandbox, page
+from sandboxes.views.cards import digest
+
+LINES = 200
+DOWNLOADED_LINES = 1000
+LONGEST_FILTER = 100
+FOLLOW_SECONDS = 600
+"""So long it is followed without another click: a page that is left open costs little then."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """One service's log as somebody wants to see it, and what was found."""
+
+    sandbox: Sandbox
+    service: str = ""
+    words: str = ""
+    """Only lines with these, in whatever case."""
+    until: int = 0
+    """Followed until then (seconds since 1970); 0: not at all."""
+    text: str = ""
+    error: str = ""
+    is_read: bool = True
+    lines_at_most: int = field(default=LINES, init=False)
+
+    @cached_property
+    def services(self) -> list[str]:
+        return logs.services(self.sandbox)
+
+    @property
+    def is_live(self) -> bool:
+        return self.sandbox.state in (State.PROVISIONING, State.RUNNING)
+
+    @property
+    def is_to_come(self) -> bool:
+        """There is a log, or there will be: its place is kept."""
+        return self.sandbox.is_active
+
+    @property
+    def is_followed(self) -> bool:
+        return self.is_live and self.until > clock.now().timestamp()
+
+    @property
+    def stopped(self) -> bool:
+        """It was followed, and for long enough."""
+        return self.is_live and bool(self.until) and not self.is_followed
+
+    @cached_property
+    def lines(self) -> list[str]:
+        return self.text.splitlines()
+
+    @cached_property
+    def found(self) -> list[str]:
+        words = self.words.casefold()
+        return [line for line in self.lines if words in line.casefold()]
+
+    @property
+    def query(self) -> str:
+        """Of the address that shows the same again."""
+        wanted = {"service": self.service, "q": self.words, "until": self.until}
+        return urlencode({name: value for name, value in wanted.items() if value})
+
+    @property
+    def seen(self) -> str:
+        return digest(self.is_followed, self.found, self.error)
+
+
+def unread(sandbox: Sandbox) -> Log:
+    """For a page that shows at once and has the log come after it."""
+    services = logs.services(sandbox)
+    preferred = "api" if "api" in services else "".join(services[:1])
+    if not sandbox.is_active:
+        return _kept(sandbox)
+    return Log(sandbox, preferred, is_read=sandbox.state == State.PENDING)
+
+
+def _kept(sandbox: Sandbox, words: str = "") -> Log:
+    return Log(sandbox, words=words, text=presentation.last_logs(sandbox))
+
+
+def _read(request: Request, sandbox: Sandbox) -> Log:
+    """The log that the address asks for; a worker reads it, since only that reaches the engine."""
+    asked = request.GET
+    words = asked.get("q", "")[:LONGEST_FILTER]
+    if sandbox.has_ended or sandbox.state == State.DESTROYING:
+        return _kept(sandbox, words)
+    service, until = asked.get("service", ""), _until(request)
+    try:
+        text = logs.read(sandbox, service, LINES)
+    except Refusal as refused:
+        # Until it runs, its services may not be there yet, which is no error.
+        error = "" if sandbox.state == State.PROVISIONING else str(refused)
+        return Log(sandbox, service, words, until, error=error)
+    return Log(sandbox, service, words, until, text)
+
+
+def _until(request: Request) -> int:
+    """As long as was promised when it began to be followed, and no longer than from now."""
+    latest = int(clock.now().timestamp()) + FOLLOW_SECONDS
+    if "follow" in request.GET:
+        return latest
+    said = request.GET.get("until", "")
+    return min(int(said), latest) if said.isdecimal() and len(said) < len(str(latest)) + 1 else 0
+
+
+@page
+@require_GET
+def read_logs(request: Request, public_id: str) -> HttpResponse:
+    """The log as a page, as the section of one, or as nothing when it is followed and quiet."""
+    log = _read(request, own_sandbox(request, public_id))
+    if not request.htmx:
+        return render(request, "sandboxes/logs.html", {"log": log})
+    if request.GET.get("seen") == log.seen:
+        return HttpResponse(status=204)
+    name = "_log_lines" if request.htmx.target == "log-lines" else "_logs"
+    return render(request, f"sandboxes/{name}.html", {"log": log})
+
+
+@page
+@require_GET
+def download_logs(request: Request, public_id: str) -> HttpResponse:
+    """As many lines as can be had, as a file; where there are none to be had, the page says why."""
+    sandbox = own_sandbox(request, public_id)
+    service = request.GET.get("service", "")
+    try:
+        live = sandbox.state in (State.PROVISIONING, State.RUNNING)
+        text = logs.read(sandbox, service, DOWNLOADED_LINES) if live else _kept(sandbox).text
+    except Refusal:
+        address = reverse("logs", args=[public_id])
+        return redirect(f"{address}?{urlencode({'service': service})}")
+    name = slugify(f"{sandbox} {service}") or sandbox.public_id
+    answer = HttpResponse(text, content_type="text/plain; charset=utf-8")
+    answer["Content-Disposition"] = f'attachment; filename="{name}.log"'
+    return answer

@@ -1,0 +1,30 @@
+"""Signing in elsewhere: through a real provider and back, under the content security policy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.providers import provider
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+__all__ = ["provider"]
+
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("server", "provider")]
+
+
+@pytest.mark.parametrize("javascript", ["with JavaScript", "without"])
+def test_one_click_leads_there_and_back_to_the_dashboard(new_context, server, javascript) -> None:
+    page: Page = new_context(
+        base_url=str(server), java_script_enabled=javascript == "with JavaScript"
+    ).new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.goto("/accounts/login/")
+    page.get_by_role("button", name="Continue with Example Inc.").click()
+    page.get_by_label("Account of carol@example.com").wait_for()
+
+    assert complaints == []

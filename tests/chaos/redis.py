@@ -1,0 +1,58 @@
+"""A Redis of its own, which keeps nothing over a restart."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.bench.calling import until
+from tests.portal import free_port
+
+
+class Redis:
+    """Started and stopped as the ordeal wants it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        options = {"port": str(self.port), "bind": "127.0.0.1", "save": "", "dir": str(self.folder)}
+        words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        self.process = subprocess.Popen(
+            ["redis-server", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        until(lambda: self._ask("PING") == "PONG", "Redis answers", 20, 0.05)
+
+    def flush(self) -> int:
+        """Empty it; how many messages were in the queue."""
+        waiting = self._ask("LLEN", "celery")
+        self._ask("FLUSHALL")
+        return int(waiting)
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+
+    def _ask(self, *words: str) -> str:
+        command = ["redis-cli", "-p", str(self.port), *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+
+@contextmanager
+def redis(folder: Path) -> Iterator[Redis]:
+    server = Redis(folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
