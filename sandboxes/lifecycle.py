@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 journalled = Signal()
-"""Sent with the `event` that was written, inside its transaction. A receiver that stumbles stops
-nobody: its error is logged."""
+"""Sent with each new `event`, in its transaction. A receiver that stumbles is only logged."""
 
 LEASE = timedelta(seconds=max(30, 3 * settings.SANDBOX_ENGINE_TIMEOUT_SECONDS))
 """How long a worker may be silent before another takes over: no shorter than any engine call,
