@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test bench lint lock screenshots clean
+.PHONY: help run test bench chaos probe lint lock screenshots clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -13,11 +13,17 @@ test: ## Install what tests need, check the code, run every test (ARGS: for pyte
 bench: ## Measure launches, pages, memory, sweeps; writes docs/performance.md (QUICK=1: a look)
 	@bash deploy/bench.sh $(if $(QUICK),--quick) $(ARGS)
 
+chaos: ## Kill, starve and crowd a portal on the engine (N, SEED); writes docs/reliability.md
+	@bash deploy/chaos.sh $(if $(N),--kills $(N)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+probe: ## Try to get out of a sandbox in every way; writes docs/reliability.md (needs root)
+	@bash deploy/probe.sh
+
 lint: ## Check the code without running it
 	@bash deploy/lint.sh
 
 screenshots: ## Take a picture of every page and state, into docs/screenshots
-	@bash deploy/test.sh -q tests/browser/screenshots.py
+	@STORES=embedded bash deploy/test.sh -q tests/browser/screenshots.py
 
 lock: ## Compile requirements*.in to requirements*.txt
 	@bash deploy/lock.sh

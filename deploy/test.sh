@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# The steps of `make test`: install what tests need, check the code, run every test.
+# The steps of `make test`: install what tests need, check the code, run every test; then again, on
+# PostgreSQL and Redis, those that use a database or a queue. STORES=embedded or STORES=servers does
+# one of the two.
 
 . "$(dirname "$0")/steps.sh"
 . deploy/engine.sh
@@ -26,6 +28,7 @@ missing_packages() {
         command -v mkfs.btrfs >/dev/null || echo btrfs-progs
         ;;
     promtool) command -v promtool >/dev/null || echo prometheus ;;
+    redis) command -v redis-server >/dev/null || echo redis-server ;;
     esac
 }
 
@@ -56,18 +59,30 @@ leave_out_what_cannot_run() {
         need_requirements sandboxes/blueprints/billing/process/requirements.txt --no-deps
     fi
     export TESTS_WITHOUT="${WITHOUT[*]-}"
+    [ -z "$(missing_packages redis)" ] || may_install || [ "$STORES" != both ] || STORES=embedded
 }
 
+# A test that hangs ends the run, which then tells where it hung. Tests of one file share what they
+# start, so they stay together.
+run_tests() {
+    "$@" python -m pytest -o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true \
+        --numprocesses "$PROCESSES" --dist loadfile "${ARGUMENTS[@]}"
+}
+
+STORES=${STORES:-both}
+PROCESSES=${PROCESSES:-2}
+ARGUMENTS=("$@")
 bash deploy/lint.sh
 # Apart from a portal that runs here, and from what its own file sets.
 export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$VAR_DIR/tests"
 take_turns
 if [ -n "${CI:-}" ]; then
     need_engine
-    need_tools browser postgres engine promtool root
+    need_tools browser postgres engine promtool redis root
 else
     leave_out_what_cannot_run
     ! may_install || need_tools postgres
+    [ "$STORES" = embedded ] || need_tools redis
     for kind in browser engine promtool root; do
         [[ " $TESTS_WITHOUT " = *" $kind "* ]] || need_tools "$kind"
     done
@@ -77,6 +92,13 @@ if [[ " ${TESTS_WITHOUT:-} " != *" engine "* ]]; then
     python manage.py build_images
 fi
 exec 9<&-
-say "Running the tests"
-# A test that hangs ends the run, which then tells where it hung.
-exec python -m pytest -o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true "$@"
+if [ "$STORES" != servers ]; then
+    say "Running the tests"
+    run_tests
+fi
+if [ "$STORES" != embedded ]; then
+    say "Running those that use a database or a queue again, on PostgreSQL and Redis"
+    run_tests python -m tests.servers
+elif [ -n "$(missing_packages redis)" ]; then
+    say "Not run again on PostgreSQL and Redis, which needs: $(missing_packages redis)"
+fi

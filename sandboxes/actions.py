@@ -73,6 +73,7 @@ def launch(user: User, request: LaunchRequest, idempotency_key: str = "") -> tup
                 created_at=clock.now(),
             )
         if sandbox.state == State.RUNNING:
+            tasks.enqueue(tasks.look_after, sandbox.public_id)
             tasks.enqueue(tasks.tend_pool)
         else:
             tasks.enqueue(tasks.provision, sandbox.public_id)

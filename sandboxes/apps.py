@@ -13,9 +13,10 @@ class SandboxesConfig(AppConfig):
         # These need the settings, which are there only now.
         from allauth.account.signals import user_signed_up
         from celery.signals import task_prerun
+        from django.contrib.auth.signals import user_logged_out
 
         from sandboxes import announcing, checks
-        from sandboxes.accounts import invitations
+        from sandboxes.accounts import invitations, sessions
         from sandboxes.models.tuning import settings
 
         checks.register()
@@ -23,4 +24,5 @@ class SandboxesConfig(AppConfig):
         user_signed_up.connect(
             lambda request, user, **_: invitations.accept(request, user), weak=False
         )
+        user_logged_out.connect(sessions.forget_this)
         task_prerun.connect(lambda **_: settings.refresh(), weak=False)

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
+from itertools import chain
 from statistics import median
 from typing import Any
 
@@ -51,18 +53,38 @@ class Estimate:
         return min(self.spent, NEARLY * self.total)
 
 
-def usual(blueprint: str) -> Usual | None:
-    """The medians of recent launches that came to run; None when there are none."""
-    rows = Sandbox.objects.newest_first().only("blueprint", "steps", "attempt")[:RECENT]
-    taken, runs = defaultdict(list), 0
-    for row in rows:
-        if row.blueprint == blueprint and _went_well(row):
-            runs += 1
-            for step in row.steps:
-                taken[step["name"]].append(step["seconds"])
-    if not runs:
-        return None
-    return Usual(runs, {name: round(median(took), 2) for name, took in taken.items()})
+class Estimator:
+    """Estimates for the sandboxes of one page or list, from what is read once for all of them."""
+
+    @cached_property
+    def recent(self) -> list[Sandbox]:
+        rows = Sandbox.objects.newest_first().only("blueprint", "steps", "attempt")
+        return list(rows[:RECENT])
+
+    @cached_property
+    def queue(self) -> list[datetime]:
+        """When those came who wait, or whose sandboxes are being made."""
+        return list(turns.people().values_list("created_at", flat=True))
+
+    def usual(self, blueprint: str) -> Usual | None:
+        """The medians of recent launches that came to run; None when there are none."""
+        runs = [row.steps for row in self.recent if row.blueprint == blueprint and _went_well(row)]
+        taken: dict[str, list[float]] = defaultdict(list)
+        for step in chain.from_iterable(runs):
+            taken[step["name"]].append(step["seconds"])
+        middle = {name: round(median(took), 2) for name, took in taken.items()}
+        return Usual(len(runs), middle) if runs else None
+
+    def estimate(self, sandbox: Sandbox) -> Estimate | None:
+        """While it waits or is being made; None when nothing can be told."""
+        if sandbox.state not in (State.PENDING, State.PROVISIONING):
+            return None
+        known = self.usual(sandbox.blueprint)
+        if known is None:
+            return None
+        if sandbox.state == State.PROVISIONING:
+            return _made(sandbox, known)
+        return _waiting(sandbox, known, sum(at < sandbox.created_at for at in self.queue))
 
 
 def _went_well(row: Sandbox) -> bool:
@@ -70,23 +92,11 @@ def _went_well(row: Sandbox) -> bool:
     return row.attempt == 1 and bool(row.steps) and all(s["state"] == "done" for s in row.steps)
 
 
-def estimate(sandbox: Sandbox) -> Estimate | None:
-    """For a sandbox that is being made or waits for that; None when nothing can be told."""
-    if sandbox.state not in (State.PENDING, State.PROVISIONING):
-        return None
-    known = usual(sandbox.blueprint)
-    if known is None:
-        return None
-    return _waiting(sandbox, known) if sandbox.state == State.PENDING else _made(sandbox, known)
-
-
-def _waiting(sandbox: Sandbox, known: Usual) -> Estimate:
+def _waiting(sandbox: Sandbox, known: Usual, before: int) -> Estimate:
     """It is made after those who came before it, some of them at a time."""
-    before = turns.people().filter(created_at__lt=sandbox.created_at).count()
-    rounds = 1 + before // settings.SANDBOX_LAUNCHES_AT_ONCE
-    spent = (clock.now() - sandbox.created_at).total_seconds()
-    total = rounds * known.total
-    return Estimate(max(0.0, spent), total, known, overdue=spent > total + 1)
+    total = (1 + before // settings.SANDBOX_LAUNCHES_AT_ONCE) * known.total
+    spent = max(0.0, (clock.now() - sandbox.created_at).total_seconds())
+    return Estimate(spent, max(total, spent), known, overdue=spent > total + 1)
 
 
 def _made(sandbox: Sandbox, known: Usual) -> Estimate:

@@ -7,12 +7,12 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from allauth.usersessions.models import UserSession
 from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.db.models import Exists, QuerySet
 
 from sandboxes import clock, notifications, pool, stocking, tasks
+from sandboxes.accounts import sessions
 from sandboxes.models import (
     STANDING,
     Clock,
@@ -109,18 +109,18 @@ def prune() -> None:
     now = clock.now()
     _forget(UsageSample.objects.filter(at__lt=now - SAMPLES_KEPT).order_by("at"))
     _forget(IdempotencyKey.objects.filter(created_at__lt=now - KEYS_KEPT).order_by("created_at"))
-    _forget(Session.objects.filter(expire_date__lt=now).order_by("expire_date"))
-    signed_in = Session.objects.values("session_key")
-    _forget(UserSession.objects.exclude(session_key__in=signed_in).order_by("created_at"))
+    sessions.forget(_forget(Session.objects.filter(expire_date__lt=now).order_by("expire_date")))
     forget_old_deliveries()
     oldest = now - timedelta(days=settings.SANDBOX_RETENTION_DAYS)
     _forget(Sandbox.objects.ended().filter(ended_at__lt=oldest).order_by("ended_at"))
 
 
-def _forget(old: QuerySet[Any]) -> None:
+def _forget(old: QuerySet[Any]) -> list[Any]:
+    """The keys of what is forgotten now."""
     keys = list(old.values_list("pk", flat=True)[:PRUNED_AT_ONCE])
     if keys:
         old.filter(pk__in=keys).delete()
+    return keys
 
 
 def note_abilities() -> None:

@@ -198,12 +198,15 @@ def end(
 
 
 def hold(sandbox: Sandbox, states: Iterable[str]) -> bool:
-    """Lease the sandbox for work that leaves its state alone, such as tearing down or a reset."""
+    """Lease the sandbox for work that leaves its state alone, such as tearing down or a reset.
+
+    What anybody has judged of it before is void.
+    """
     now = clock.now()
     return (
         Sandbox.objects.unleased(now)
         .filter(pk=sandbox.pk, state__in=list(states))
-        .update(lease_until=now + LEASE)
+        .update(lease_until=now + LEASE, attempt=F("attempt") + 1)
         == 1
     )
 

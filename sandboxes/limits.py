@@ -147,10 +147,10 @@ def pause_for(user: User) -> TooOften | None:
     return TooOften("launches", most, seconds, oldest + HOUR) if oldest else None
 
 
-def room_for_stock() -> int:
+def room_for_stock(site: Site) -> int:
     """How many sandboxes the pool may hold so that it is in nobody's way."""
     available = available_memory()
-    if shortage(Site.current()) or (available is not None and available < RESERVED_MEMORY_MB):
+    if shortage(site) or (available is not None and available < RESERVED_MEMORY_MB):
         return 0
     return max(0, site_limit() - Sandbox.objects.live().of_people().count())
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from celery.exceptions import TimeoutError as NoAnswer
+from django.core.cache import cache
 from kombu.exceptions import OperationalError
 
 from sandboxes import blueprints, tasks
 from sandboxes.errors import Conflict, Invalid, Unavailable
 from sandboxes.models import Sandbox, State
 
-TIMEOUT_SECONDS = 5
+TIMEOUT_SECONDS = 0.8
+"""An engine that hangs must not hold up those who read logs, nor through them everybody else."""
+ASKED_FOR_SECONDS = 30
+"""So long whoever asks again waits for the same answer, instead of for another reading."""
 
 
 def services(sandbox: Sandbox) -> list[str]:
@@ -35,11 +39,17 @@ def read(sandbox: Sandbox, service: str, lines: int) -> str:
 
 
 def _ask_worker(public_id: str, service: str, lines: int) -> str:
+    asked = f"log:{public_id}:{service}:{lines}"
     try:
-        result = tasks.read_logs.delay(public_id, service, lines)
+        if known := cache.get(asked):
+            result = tasks.read_logs.AsyncResult(known)
+        else:
+            result = tasks.read_logs.delay(public_id, service, lines)
+            cache.set(asked, result.id, ASKED_FOR_SECONDS)
         answer = result.get(timeout=TIMEOUT_SECONDS)
     except (NoAnswer, OperationalError, OSError):
-        raise Unavailable("No worker answered; try again.") from None
+        raise Unavailable("No worker has answered yet; ask again in a moment.") from None
+    cache.delete(asked)
     result.forget()
     if "error" in answer:
         raise Unavailable(f"The log can't be read now: {answer['error']}")

@@ -26,8 +26,8 @@ LEASE = timedelta(minutes=1)
 left after `EMAIL_TIMEOUT`, in each of the steps of sending."""
 RETRY = timedelta(seconds=15)
 WORDS = {
-    Clock.IDLE: "It has had no traffic for a while and ends at {:%H:%M} UTC.",
-    Clock.EXPIRED: "Its time is up at {:%H:%M} UTC.",
+    Clock.IDLE: "Warning: it has had no traffic for a while and ends at {:%H:%M} UTC.",
+    Clock.EXPIRED: "Warning: its time is up at {:%H:%M} UTC.",
 }
 
 

@@ -76,9 +76,9 @@ def needs() -> list[Need]:
 
 
 def _room() -> int:
-    drained_until = Site.current().drained_until
-    is_drained = drained_until is not None and drained_until > clock.now()
-    return 0 if is_drained else limits.room_for_stock()
+    site = Site.current()
+    is_drained = site.drained_until is not None and site.drained_until > clock.now()
+    return 0 if is_drained else limits.room_for_stock(site)
 
 
 def _need(pool: Pool, stock: Iterable[Sandbox], room: int, now: datetime) -> Need:

@@ -14,7 +14,8 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from sandboxes import actions, blueprints, clock, estimates
+from sandboxes import actions, blueprints, clock
+from sandboxes.estimates import Estimate
 from sandboxes.models import EndReason, Sandbox, State
 from sandboxes.models.tuning import settings
 
@@ -104,7 +105,7 @@ def extension(sandbox: Sandbox) -> ExtensionOffer:
     return ExtensionOffer(used, most // timedelta(minutes=1))
 
 
-def steps(sandbox: Sandbox, estimate: estimates.Estimate | None = None) -> list[Step]:
+def steps(sandbox: Sandbox, estimate: Estimate | None = None) -> list[Step]:
     """The steps of provisioning so far and, while it is being made, those still to come."""
     usual = estimate.usual.seconds if estimate else {}
     known = [_step(step, usual.get(step["name"])) for step in sandbox.steps]

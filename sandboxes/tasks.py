@@ -6,6 +6,7 @@ the reaper sends the stale ones again.
 
 from __future__ import annotations
 
+import platform
 from functools import partial
 from typing import Any
 
@@ -64,6 +65,11 @@ def revive(public_id: str) -> None:
 
 
 @shared_task
+def look_after(public_id: str) -> None:
+    upkeep.look_after(Sandbox.objects.get(public_id=public_id))
+
+
+@shared_task
 def fund(public_id: str) -> None:
     stellar.fund(Sandbox.objects.get(public_id=public_id))
 
@@ -93,3 +99,9 @@ def read_logs(public_id: str, service: str, tail: int) -> dict[str, str]:
         return {"text": last_words.conceal(text, sandbox.secrets)}
     except (RuntimeFailure, Undecipherable) as error:
         return {"error": str(error)}
+
+
+@shared_task(ignore_result=False)
+def answer() -> str:
+    """The worker is there, says its machine's name."""
+    return platform.node()

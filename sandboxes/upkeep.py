@@ -1,4 +1,4 @@
-"""The worker's side of a sandbox that runs: put its data back, start it after an engine's restart.
+"""The worker's side of a sandbox that runs: put its data back, bring back what stopped or broke.
 
 Each function may be run again after the process was killed anywhere in it.
 """
@@ -14,6 +14,7 @@ from sandboxes import clock, last_words, lifecycle, provisioning
 from sandboxes.blueprints import NoSuchBlueprint, addresses, load
 from sandboxes.models import EndReason, Sandbox, State
 from sandboxes.runtime import EngineUnreachable, RuntimeFailure, get_runtime
+from sandboxes.verdicts import Act, Seen, decide
 
 log = structlog.get_logger(__name__)
 
@@ -47,10 +48,34 @@ def reset(sandbox: Sandbox) -> None:
 
 def revive(sandbox: Sandbox) -> None:
     """Start again what stopped with the engine; what can't come back ends as lost."""
-    if not lifecycle.hold(sandbox, [State.RUNNING]):
+    if lifecycle.hold(sandbox, [State.RUNNING]):
+        _bring_back(sandbox, "It was started again after the engine's restart.")
+
+
+def look_after(sandbox: Sandbox) -> None:
+    """It has just left the pool: what broke while it waited there is made anew at once."""
+    try:
+        if not _is_broken(sandbox) or not lifecycle.hold(sandbox, [State.RUNNING]):
+            return
+    except (RuntimeFailure, NoSuchBlueprint) as error:
+        log.warning("left_to_the_reaper", sandbox=sandbox.public_id, error=str(error))
         return
+    _bring_back(sandbox, "It broke while it waited in the pool, and was made anew.", anew=True)
+
+
+def _is_broken(sandbox: Sandbox) -> bool:
+    services = [service.name for service in load(sandbox.blueprint).services]
+    facts = get_runtime().observe(sandbox.public_id).get(sandbox.public_id)
+    verdict = decide(sandbox, Seen(True, facts, services), clock.now())
+    return verdict is not None and verdict.act in (Act.BREAK, Act.REVIVE)
+
+
+def _bring_back(sandbox: Sandbox, message: str, *, anew: bool = False) -> None:
+    """Make what is missing of it, or all of it; the caller holds it. What can't be ends as lost."""
     sandbox.refresh_from_db()
     try:
+        if anew:
+            get_runtime().destroy(sandbox.public_id)
         facts = provisioning.create(sandbox, lambda _: _keep(sandbox))
         # The idle clock starts again: nobody could use it while it was down.
         _keep(
@@ -68,7 +93,7 @@ def revive(sandbox: Sandbox) -> None:
         provisioning.give_up(sandbox, EndReason.LOST, error)
     else:
         lifecycle.release(sandbox, State.RUNNING)
-        lifecycle.journal(sandbox, "revived", "It was started again after the engine's restart.")
+        lifecycle.journal(sandbox, "revived", message)
 
 
 def _keep(sandbox: Sandbox, **values: Any) -> None:

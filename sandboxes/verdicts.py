@@ -66,7 +66,7 @@ def decide(sandbox: Sandbox, seen: Seen, now: datetime) -> Verdict | None:
     if sandbox.state == State.RUNNING:
         return (
             _expired(sandbox, now)
-            or (_broken(sandbox, seen, held) if seen.engine_answered else None)
+            or _broken(sandbox, seen, held)
             or _idle(sandbox, seen, now)
             or _reset_overdue(sandbox, now, held)
             or _warning(sandbox, now)
@@ -79,7 +79,7 @@ def _unowned(sandbox: Sandbox, seen: Seen, held: bool) -> Verdict | None:
     if sandbox.state != State.POOLED:
         half_made = Verdict(Act.END, "It was left half made.", EndReason.RETIRED)
         return None if held else half_made
-    broken = _broken(sandbox, seen, held) if seen.engine_answered else None
+    broken = _broken(sandbox, seen, held)
     if broken and broken.act is Act.REVIVE:
         return Verdict(Act.END, "The engine was restarted.", EndReason.RETIRED)
     return broken
@@ -111,16 +111,19 @@ def _idle(sandbox: Sandbox, seen: Seen, now: datetime) -> Verdict | None:
 
 
 def _broken(sandbox: Sandbox, seen: Seen, held: bool) -> Verdict | None:
+    # What a worker is starting again, or making anew, is not whole meanwhile.
+    if held or not seen.engine_answered:
+        return None
     if seen.facts is None or not seen.facts.services:
         return Verdict(Act.BREAK, "It is not on the engine any more.", EndReason.LOST)
     for name in seen.services:
         if name not in seen.facts.services:
             why = f"The service {name} is not on the engine any more."
             return Verdict(Act.BREAK, why, EndReason.LOST, name)
-    return _stopped(seen.facts, held) or _too_large(sandbox, seen.facts)
+    return _stopped(seen.facts) or _too_large(sandbox, seen.facts)
 
 
-def _stopped(facts: SandboxFacts, held: bool) -> Verdict | None:
+def _stopped(facts: SandboxFacts) -> Verdict | None:
     down = {n: s for n, s in facts.services.items() if s.state is not ServiceState.RUNNING}
     for name, service in down.items():
         if service.out_of_memory:
@@ -129,7 +132,7 @@ def _stopped(facts: SandboxFacts, held: bool) -> Verdict | None:
         if not service.stopped_with_engine and service.state is ServiceState.EXITED:
             why = f"The service {name} stopped with exit code {service.exit_code}."
             return Verdict(Act.BREAK, why, EndReason.CRASHED, name, service.exit_code)
-    if down and not held:
+    if down:
         return Verdict(Act.REVIVE, "the engine was restarted")
     return None
 

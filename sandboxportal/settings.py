@@ -416,6 +416,7 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         "httpx": {"level": "WARNING"},
+        "httpcore": {"level": "WARNING"},
         "django_structlog": {"level": "WARNING" if LOG_FORMAT == "console" else LOG_LEVEL},
     },
 }

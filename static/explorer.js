@@ -11,5 +11,6 @@ document.addEventListener("keydown", (event) => {
 
 // On a narrow screen the answer may be out of sight.
 document.addEventListener("htmx:afterSettle", (event) => {
-  if (event.detail.target.id === "answer") event.detail.target.scrollIntoView({ block: "nearest" });
+  const { target } = event.detail;
+  if (target?.id === "answer") target.scrollIntoView({ block: "nearest" });
 });

@@ -13,6 +13,7 @@ const language = document.documentElement.lang === "en" ? "en-GB" : document.doc
 
 const FORMATS = {
   time: { hour: "2-digit", minute: "2-digit" },
+  clock: { hour: "2-digit", minute: "2-digit", second: "2-digit" },
   date: { day: "numeric", month: "short", year: "numeric" },
   datetime: { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" },
   seconds: { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" },

@@ -21,7 +21,7 @@ function fill(bar) {
 
 function countDown(words) {
   const left = Number(words.dataset.eta) - sinceShown(words).seconds;
-  words.textContent = left > 0.5 ? `${Math.round(left)} s` : words.dataset.late;
+  words.textContent = left > 0.5 ? words.dataset.words.replace("{}", Math.round(left)) : words.dataset.late;
 }
 
 setInterval(() => {

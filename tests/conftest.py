@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sandboxes.runtime.memory import MemoryRuntime
 
-pytest_plugins = ["tests.partial", "tests.runtimes"]
+pytest_plugins = ["tests.partial", "tests.queues", "tests.runtimes", "tests.stores"]
 
 PASSWORD = "correct horse battery staple"
 

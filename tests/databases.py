@@ -14,6 +14,7 @@ from django.core.management import call_command
 from django.db import connections
 
 from tests.postgres import Cluster, cluster
+from tests.servers import on_servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +29,7 @@ __all__ = [
     "let_tests_empty_it",
     "postgres_database",
     "shared_database",
+    "threads_database",
 ]
 
 T = TypeVar("T")
@@ -81,6 +83,12 @@ def postgres_database(cluster: Cluster, django_db_blocker: DjangoDbBlocker) -> I
 )
 def _either_database(request: pytest.FixtureRequest) -> None:
     request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="module")
+def threads_database(request: pytest.FixtureRequest) -> None:
+    """The kind that these tests run on, where several threads can use it."""
+    request.getfixturevalue("postgres_database" if on_servers() else "file_database")
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ class Asked(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         bot = self.server
-        bot.asked_for += parse_qs(urlsplit(self.path).query)["addr"]
+        bot.asked_for += parse_qs(urlsplit(self.path).query).get("addr", [])
         self.send_response(bot.status)
         for name, value in bot.headers.items():
             self.send_header(name, value)

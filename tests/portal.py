@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,6 +27,7 @@ from cryptography.fernet import Fernet
 from sandboxes.runtime.process import table
 from sandboxes.runtime.process.home import Home
 from tests.runtimes import command_of
+from tests.servers import own_stores
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -201,6 +202,14 @@ def running_portal(
     var: Path, processes: Sequence[str] = ("web", "worker"), **environment: str
 ) -> Iterator[Portal]:
     """A portal with those of the Procfile's processes; nothing of it is left afterwards."""
+    with own_stores() as stores, _running_portal(var, processes, stores | environment) as running:
+        yield running
+
+
+@contextmanager
+def _running_portal(
+    var: Path, processes: Sequence[str], environment: Mapping[str, str]
+) -> Iterator[Portal]:
     port = free_port()
     friendbot = ThreadingHTTPServer(("127.0.0.1", 0), Friendbot)
     threading.Thread(target=friendbot.serve_forever, daemon=True).start()

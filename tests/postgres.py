@@ -40,7 +40,7 @@ def _unprivileged() -> str | None:
     return "postgres" if "postgres" in names else "nobody"
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -83,7 +83,7 @@ class Cluster:
     def start(self) -> None:
         options = (
             f"-c listen_addresses=127.0.0.1 -c port={self.port} "
-            f"-c unix_socket_directories={self.home} -c fsync=off -c max_connections=120"
+            f"-c unix_socket_directories={self.home} -c fsync=off -c max_connections=400"
         )
         self.run("pg_ctl", "--wait", "--log", str(self.home / "log"), "-o", options, "start")
 
@@ -98,7 +98,7 @@ def running_cluster() -> Iterator[Cluster]:
     home = Path(tempfile.mkdtemp(prefix="portal-tests-postgres-"))
     if user := _unprivileged():
         shutil.chown(home, user)
-    made = Cluster(home, _free_port())
+    made = Cluster(home, free_port())
     try:
         made.run(
             "initdb", "--auth=trust", f"--username={SUPERUSER}", "--no-sync", "--encoding=UTF8"

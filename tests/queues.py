@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kombu import Connection
 
 from sandboxportal.celery import app
+from tests.servers import on_servers
 
 
 @pytest.fixture
-def no_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def embedded_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Messages pile up in this directory."""
     folder = tmp_path / "queue"
     changes = {"task_always_eager": False, "broker_transport_options": {"folder": str(folder)}}
@@ -23,3 +25,17 @@ def no_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     yield folder
     app.pool.force_close_all()
     app.conf.update(before)
+
+
+@pytest.fixture
+def no_worker(request: pytest.FixtureRequest) -> Iterator[Connection]:
+    """A connection to where messages pile up: the embedded queue, or the Redis server."""
+    if not on_servers():
+        request.getfixturevalue("embedded_queue")
+    app.conf.task_always_eager = False
+    with app.connection_for_read() as connection:
+        if on_servers():
+            # What another test left there.
+            connection.SimpleQueue("celery").clear()
+        yield connection
+    app.conf.task_always_eager = True

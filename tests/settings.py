@@ -6,6 +6,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from tests.servers import on_servers, own_redis
+
 # Not the var/ of a portal that runs in this checkout: its keys and files are none of the tests'.
 _var = Path(tempfile.mkdtemp(prefix="portal-tests-"))
 atexit.register(shutil.rmtree, _var, ignore_errors=True)
@@ -28,12 +30,15 @@ os.environ |= {
     # Nothing in the tests reaches another host; those about friendbot start a server of their own.
     "FRIENDBOT_URL": "http://127.0.0.1:9",
 }
+if on_servers():
+    os.environ |= own_redis()
 
 from sandboxportal.settings import *  # noqa: E402, F403 - reads what is set above
 
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+if not on_servers():
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 CELERY_TASK_ALWAYS_EAGER = True
 CELERY_TASK_EAGER_PROPAGATES = True
 STORAGES = STORAGES | {  # noqa: F405

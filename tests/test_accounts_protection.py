@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 
 import pytest
 from allauth.mfa.models import Authenticator
@@ -12,6 +13,7 @@ from django.contrib.sessions.models import Session
 from django.db import connection
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from sandboxes import housekeeping
 from sandboxes.templatetags.browsers import browser
@@ -126,11 +128,19 @@ def test_sessions_of_others_are_not_there(alice, bob):
     assert his.get("/").status_code == 200
 
 
-def test_what_is_known_of_a_session_goes_with_it(alice, bob):
+def test_what_is_known_of_a_session_goes_when_it_expires(alice, bob):
     signed_in(alice), signed_in(bob)
-    Session.objects.get(session_key=UserSession.objects.get(user=alice).session_key).delete()
+    hers = Session.objects.filter(session_key=UserSession.objects.get(user=alice).session_key)
+    hers.update(expire_date=timezone.now() - timedelta(seconds=1))
     housekeeping.prune()
     assert [row.user for row in UserSession.objects.all()] == [bob]
+
+
+def test_who_signs_out_is_off_the_list(alice):
+    here, other = signed_in(alice), signed_in(alice, PHONE)
+    other.post(reverse("account_logout"))
+    assert [row.user_agent for row in UserSession.objects.all()] == [FIREFOX]
+    assert here.get("/").status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +15,7 @@ __all__ = ["no_worker"]
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+    from kombu import Connection
 
     from tests.conftest import Clock
 
@@ -75,14 +75,14 @@ def test_a_key_that_is_too_long_is_told_so(program: Program) -> None:
     assert problem["errors"][0]["field"] == "Idempotency-Key"
 
 
-def test_who_waits_in_vain_is_answered_in_time(program: Program, no_worker: Path) -> None:
+def test_who_waits_in_vain_is_answered_in_time(program: Program, no_worker: Connection) -> None:
     answer = program.post("/sandboxes", {}, Prefer="wait=1")
     assert answer.status_code == 201
     assert answer.json()["state"] == "pending"
     assert answer["Preference-Applied"] == "wait=1"
 
 
-def test_nobody_waits_who_did_not_ask_to(program: Program, no_worker: Path) -> None:
+def test_nobody_waits_who_did_not_ask_to(program: Program, no_worker: Connection) -> None:
     answer = program.post("/sandboxes", {}, Prefer="respond-async")
     assert answer.json()["state"] == "pending"
     assert "Preference-Applied" not in answer

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sandboxes.models import Sandbox, UsageSample
 from sandboxes.reaper import Sweep
+from sandboxportal.celery import app
 from tests.programs import Program, assert_problem
 from tests.queues import no_worker
 
 __all__ = ["no_worker"]
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from django.contrib.auth.models import User
+    from kombu import Connection
 
     from sandboxes.runtime.memory import MemoryRuntime
     from tests.conftest import Clock
@@ -136,13 +140,32 @@ def test_with_the_engine_away_logs_are_to_be_asked_for_again(
 def test_with_no_worker_logs_are_to_be_asked_for_again(
     program: Program,
     running: dict[str, Any],
-    no_worker: Path,
+    no_worker: Connection,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("sandboxes.logs.TIMEOUT_SECONDS", 0.3)
     refused = program.get(f"/sandboxes/{running['id']}/logs?service=db")
     assert_problem(refused, 503, "worker")
-    assert any(no_worker.glob("**/*"))
+    assert no_worker.SimpleQueue("celery").qsize() == 1
+
+
+def test_a_log_that_comes_late_is_there_for_whoever_asks_again(
+    program: Program,
+    running: dict[str, Any],
+    no_worker: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sandboxes.logs.TIMEOUT_SECONDS", 0.1)
+    path = f"/sandboxes/{running['id']}/logs?service=db"
+    for _ in range(2):
+        assert_problem(program.get(path), 503, "again")
+    [asked] = (no_worker / "celery").iterdir()
+    task = json.loads(asked.read_text())["headers"]["id"]
+    app.backend.store_result(task, {"text": "late"}, "SUCCESS")
+
+    assert program.get(path).json()["text"] == "late"
+    assert_problem(program.get(path), 503, "again")
+    assert len(list((no_worker / "celery").iterdir())) == 2, "it is read anew"
 
 
 def test_usage_is_empty_before_the_first_sweep(program: Program, running: dict[str, Any]) -> None:

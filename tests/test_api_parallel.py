@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +21,7 @@ from tests.programs import Program
 from tests.queues import no_worker
 
 if TYPE_CHECKING:
+    from kombu import Connection
     from pytest_django.fixtures import SettingsWrapper
 
 __all__ = [
@@ -73,7 +73,7 @@ def test_of_20_parallel_launches_with_one_key_there_is_one_sandbox() -> None:
     assert Sandbox.objects.count() == 1
 
 
-def test_of_20_parallel_extensions_one_is_granted(no_worker: Path) -> None:
+def test_of_20_parallel_extensions_one_is_granted(no_worker: Connection) -> None:
     from sandboxes import provisioning
 
     program = Program(developer("alice"))

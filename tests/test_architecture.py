@@ -15,7 +15,7 @@ PORTAL = ROOT / "sandboxes"
 INSIDE_SANDBOXES = PORTAL / "blueprints" / "billing"
 
 FLOORS = [
-    {"clock", "errors", "secrets", "runtime"},
+    {"clock", "errors", "foreign", "secrets", "runtime"},
     {"models", "blueprints", "openapi", "throttles"},
     {"lifecycle", "limits", "paging", "tokens", "verdicts"},
     {"accounts", "audit", "tallies", "rotation", "usage", "firewall", "links", "mails"},
@@ -29,6 +29,7 @@ FLOORS = [
     {"presentation", "overview", "sweeping", "relay", "rescues"},
     {"attention", "figures"},
     {"forms", "checks", "health"},
+    {"doctor"},
     {"templatetags"},
     {"views", "api", "admin", "management"},
     {"urls", "announcing"},
@@ -47,6 +48,7 @@ ENGINE_SIDE = {
     "management",
     "checks",
     "firewall",
+    "doctor",
 }
 """Who reaches the engine, in the worker, in the reaper or by an operator's command."""
 
@@ -132,10 +134,37 @@ def test_only_the_docker_runtime_knows_docker():
     assert {name_of(f) for f in users if home not in f.parents} == set()
 
 
+def names(file: Path) -> Iterator[str]:
+    """Everything that the file takes from elsewhere or asks of something, by its bare name."""
+    for node in ast.walk(tree(file)):
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.alias):
+            yield node.name
+
+
 def test_only_worker_reaper_and_commands_reach_the_engine():
-    reach = {part_of(f) for f in CODE for n in imports(f) if n == "sandboxes.runtime.get_runtime"}
+    outside = [file for file in CODE if PORTAL in file.parents and part_of(file) != "runtime"]
+    reach = {part_of(f) for f in outside if {"get_runtime", "DockerRuntime"} & set(names(f))}
     assert reach
     assert reach - ENGINE_SIDE == set()
+
+
+def carried_out(file: Path) -> Iterator[str]:
+    """The tasks that the file calls by itself instead of having a worker do so."""
+    calls = (node for node in ast.walk(tree(file)) if isinstance(node, ast.Call))
+    for call in calls:
+        module, _, task = ast.unparse(call.func).rpartition(".")
+        if module == "tasks" and task != "enqueue":
+            yield f"{name_of(file)}:{call.lineno} {task}"
+
+
+def test_what_a_worker_is_for_is_never_done_where_it_was_asked_for():
+    web = [f for f in CODE if PORTAL in f.parents and part_of(f) not in ENGINE_SIDE]
+    assert [call for file in web for call in carried_out(file)] == []
+    assert any(list(carried_out(ROOT / "tests" / name)) for name in ("test_pool.py", "acting.py"))
 
 
 WRITES = {"update", "create", "get_or_create", "update_or_create", "bulk_create"}

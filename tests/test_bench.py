@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
-import threading
-from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,6 @@ from typing import Any
 import pytest
 
 from tests.bench import bars, machine, report, results
-from tests.relay import relayed
 
 SAMPLE: results.Results = {
     "quick": False,
@@ -204,37 +200,3 @@ def test_a_machine_without_room_is_refused_in_a_sentence(monkeypatch: pytest.Mon
     monkeypatch.setattr(machine, "meminfo", lambda _: 100_000.0)
     monkeypatch.setattr(machine, "DISK_GB", 0)
     assert machine.refusal(100) == ""
-
-
-@pytest.fixture
-def engine_socket(tmp_path: Path) -> Iterator[Path]:
-    """An engine that answers every request with two bytes."""
-    path = tmp_path / "real.sock"
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(path))
-        listening.listen()
-        threading.Thread(target=answer, args=(listening,), daemon=True).start()
-        yield path
-
-
-def answer(listening: socket.socket) -> None:
-    connection, _ = listening.accept()
-    with connection:
-        while connection.recv(65536):
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
-
-
-def test_the_proxy_counts_calls_and_changes_nothing(tmp_path: Path, engine_socket: Path) -> None:
-    with (
-        relayed(tmp_path / "ours.sock", str(engine_socket)) as relay,
-        socket.socket(socket.AF_UNIX) as client,
-    ):
-        client.connect(str(tmp_path / "ours.sock"))
-        for request in (
-            b"GET /v1.41/info?all=1 HTTP/1.1\r\nHost: x\r\n\r\n",
-            b"POST /v1.41/containers/create HTTP/1.1\r\nContent-Length: 14\r\n\r\nGET / HTTP/1.1",
-            b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n",
-        ):
-            client.sendall(request)
-            assert client.recv(65536).endswith(b"{}")
-    assert relay.calls == ["GET /v1.41/info", "POST /v1.41/containers/create", "GET /version"]

@@ -108,6 +108,7 @@ def test_the_blueprint_that_ships_is_valid_and_within_a_sandboxs_limits() -> Non
     assert (billing.memory_mb, billing.cpus) == (512, 1.0)
     assert dict(billing.seed) == {"plans": 5, "subscribers": 10, "invoices": 20}
     assert set(billing.endpoints) == {"api", "database", "docs"}
+    assert (billing.described, billing.endpoints["api"].bearer) == ("api", "api_key")
     assert set(billing.credentials) == {"api_key", "database_url"}
     assert not billing.egress
     for build in billing.builds.values():
@@ -246,6 +247,8 @@ REFUSED = [
     ("x-sandbox.secrets", {"TOKEN": {"length": 8}, "PASSWORD": {}}, "greater than or equal to 22"),
     ("x-sandbox.endpoints.web.port", 81, "does not publish the port 81"),
     ("x-sandbox.endpoints.web.service", "cache", "no service cache"),
+    ("x-sandbox.endpoints.web.openapi", "openapi.json", "match pattern"),
+    ("x-sandbox.endpoints.web.bearer", "nothing", "no credential nothing"),
     ("x-sandbox.endpoints.web.url", "http://{ip}", "in place of {ip}"),
     ("x-sandbox.endpoints.web.url", "http://${TOKEN}@{host}", "shown openly"),
     ("x-sandbox.credentials.token.value", "${NOTHING}", "no variable NOTHING"),

@@ -55,3 +55,33 @@ def test_the_page_lists_every_variable_of_the_processes() -> None:
     read = set(re.findall(r"\$\{([A-Z_]+)", text)) | set(re.findall(r"environ\.get\(\"(\w+)", text))
     listed = set(re.findall(r"`([A-Z_]+)`", PAGE))
     assert read - {"VAR_DIR"} <= listed
+
+
+UNITS = ROOT / "deploy" / "systemd"
+
+
+def settings_of(*files: str) -> dict[str, str]:
+    text = "\n".join((UNITS / file).read_text() for file in files)
+    return dict(re.findall(r"^([A-Za-z]+)=(.*)$", text, re.MULTILINE))
+
+
+def test_under_systemd_the_web_process_has_no_way_to_an_engine() -> None:
+    web = settings_of("sandbox-portal@.service", "sandbox-portal@web.service.d/no-engine.conf")
+    assert "SupplementaryGroups" not in web
+    assert web["UnsetEnvironment"] == "DOCKER_HOST"
+    assert {"-/run/docker.sock", "-/run/sandbox-portal-engine"} <= {
+        *web["InaccessiblePaths"].split()
+    }
+    assert web["NoNewPrivileges"] == "yes"
+    assert web["CapabilityBoundingSet"] == ""
+
+
+@pytest.mark.parametrize("process", ["worker", "reaper"])
+def test_under_systemd_the_others_reach_the_engine_through_its_guard(process: str) -> None:
+    unit = settings_of("sandbox-portal@.service", f"sandbox-portal@{process}.service.d/engine.conf")
+    guard = settings_of("sandbox-portal-engine.service")
+    socket = guard["ExecStart"].split()[-1]
+    assert unit["Environment"] == f"DOCKER_HOST=unix://{socket}"
+    assert unit["SupplementaryGroups"] == guard["Group"]
+    assert guard["RuntimeDirectory"] in socket
+    assert (ROOT / guard["ExecStart"].split()[1].removeprefix("/srv/sandbox-portal/")).exists()

@@ -57,6 +57,31 @@ def test_an_engine_that_hangs_is_given_up_in_time(
         assert time.monotonic() - began < TIME_LIMIT
 
 
+@pytest.mark.parametrize("request_line", ["/networks/create", "/containers/create"])
+def test_what_the_engine_does_too_late_is_taken_up_by_the_next_try(
+    docker_bench: DockerBench, tmp_path: Path, request_line: str
+) -> None:
+    """The caller has given up when the engine gets to it, at the moment of the next try."""
+    spec, path = docker_bench.spec(), tmp_path / "engine.sock"
+    with relayed(path) as relay:
+
+        def hang_at_the_first(call: Call) -> None:
+            if call.asked.endswith(request_line):
+                relay.hang()
+
+        relay.judge = hang_at_the_first
+        runtime = docker_bench.make(engine_url=f"unix://{path}", timeout=1)
+        with pytest.raises(EngineUnreachable):
+            runtime.create(spec, quiet, TIME_LIMIT)
+        relay.judge = lambda _: None
+        relay.flow()
+        assert docker_bench.runtime.create(spec, quiet, TIME_LIMIT).alive
+        held = docker_bench.left()
+        assert len(held) == 3, "a network and two containers"
+    docker_bench.runtime.destroy(spec.id)
+    assert docker_bench.left() == []
+
+
 CREATE = """
 import sys
 from tests.relay import Call, Fault, relayed

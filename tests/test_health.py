@@ -77,10 +77,11 @@ def test_without_its_database_it_is_not(
     assert "10.0.0.7" not in json.dumps(told)
 
 
-def test_with_a_queue_that_takes_nothing_it_is_not(runtime: MemoryRuntime, no_worker: Path) -> None:
+def test_with_a_queue_that_takes_nothing_it_is_not(
+    runtime: MemoryRuntime, embedded_queue: Path
+) -> None:
     Sweep().run()
-    no_worker.parent.mkdir(exist_ok=True)
-    no_worker.write_text("a file where the directory should be")
+    embedded_queue.write_text("a file where the directory should be")
     status, told = readyz()
     assert (status, unwell(told)) == (503, {"broker"})
 

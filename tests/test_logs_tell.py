@@ -13,9 +13,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django_structlog.celery.signals import bind_extra_task_metadata
-from kombu import Connection
 
-from sandboxportal.embedded_queue import Transport
 from tests.acting import launch, sweep
 from tests.operating import ask, desk
 from tests.programs import Program
@@ -53,8 +51,7 @@ def test_a_line_of_a_journal_names_request_user_and_sandbox(lines, alice) -> Non
 @pytest.mark.django_db(transaction=True)
 def test_a_task_takes_along_which_request_sent_it(lines, alice, no_worker) -> None:
     sandbox = Program(alice).launch()
-    with Connection(transport=Transport, transport_options={"folder": str(no_worker)}) as queue:
-        message = queue.SimpleQueue("celery").get_nowait()
+    message = no_worker.SimpleQueue("celery").get_nowait()
     requested = next(line for line in lines("journal") if line["kind"] == "requested")
 
     assert message.headers["argsrepr"] == repr((sandbox["id"],))

@@ -28,8 +28,8 @@ __all__ = ["web"]
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 
 PLAIN = ["dashboard", "overview", "history", "tokens"]
-LOOKS = ["sandbox", "card", "journal", "logs"]
-ACTS = ["extend", "touch", "fund", "reset", "destroy", "credentials"]
+LOOKS = ["sandbox", "card", "journal", "logs", "download-logs", "usage"]
+ACTS = ["extend", "touch", "fund", "reset", "destroy", "credentials", "again"]
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -52,7 +52,7 @@ def test_sandboxes_of_others_are_not_there(
     assert (again(sandbox).state, story(sandbox)) == (State.RUNNING, before)
 
 
-@pytest.mark.parametrize("name", ["extend", "touch", "fund"])
+@pytest.mark.parametrize("name", ["extend", "touch", "fund", "again"])
 def test_acts_are_not_links(web: Client, alice: User, name: str) -> None:
     sandbox = launch(alice)
     assert web.get(reverse(name, args=[sandbox.public_id])).status_code == 405
@@ -177,7 +177,9 @@ def test_maintenance_is_announced_and_refuses_launches(web: Client) -> None:
 
 
 def test_queries_do_not_grow_with_the_cards(web: Client, alice: User) -> None:
+    LimitOverride.objects.create(user=alice, max_active=6, reason="trial")
     actions.extend(launch(alice), 30, alice)
+    request(alice)
     web.get("/")
     with CaptureQueriesContext(connection) as one:
         web.get("/")

@@ -25,7 +25,7 @@ __all__ = ["web"]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 
-LOOKS = ["sandbox", "card", "journal", "logs"]
+LOOKS = ["sandbox", "card", "journal", "logs", "download-logs", "usage"]
 
 
 def test_the_card_says_which_clock_ends_it(web: Client, alice: User) -> None:

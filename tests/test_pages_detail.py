@@ -1,8 +1,7 @@
-"""What one can look into: credentials, logs, the journal, what has ended."""
+"""What one can look into: credentials, the journal, what failed."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +9,6 @@ from django.test import Client
 from django.urls import reverse
 
 from sandboxes import actions
-from sandboxes.models import Sandbox
 from tests.acting import committed, launch, story
 from tests.browsing import HTMX, click, post, text, web
 
@@ -48,30 +46,6 @@ def test_credentials_of_a_sandbox_that_ended_are_refused(web: Client, alice: Use
     assert "Only a running sandbox" in text(click(web, "credentials", sandbox))
 
 
-def test_logs_are_read_by_service(web: Client, alice: User, runtime: MemoryRuntime) -> None:
-    sandbox = launch(alice)
-    runtime.say(sandbox.public_id, "api", "GET /v1/plans <200>")
-    address = reverse("logs", args=[sandbox.public_id])
-    for headers in ({}, HTMX):
-        response = web.get(address, {"service": "api"}, headers=headers)
-        assert "GET /v1/plans &lt;200&gt;" in response.content.decode()
-
-
-def test_logs_never_show_the_keys(web: Client, alice: User, runtime: MemoryRuntime) -> None:
-    sandbox = launch(alice)
-    key = sandbox.secrets["API_KEY"]
-    runtime.say(sandbox.public_id, "api", f"started with {key}")
-    address = reverse("logs", args=[sandbox.public_id])
-    assert key not in web.get(address, {"service": "api"}).content.decode()
-
-
-def test_logs_that_cannot_be_read_say_why(web: Client, alice: User, runtime: MemoryRuntime) -> None:
-    address = reverse("logs", args=[launch(alice).public_id])
-    assert "Choose one of" in text(web.get(address, {"service": "nonsense"}))
-    runtime.unreachable = True
-    assert "The engine did not answer." in text(web.get(address, {"service": "api"}))
-
-
 def test_a_failure_is_told_with_its_last_words(
     web: Client, alice: User, runtime: MemoryRuntime
 ) -> None:
@@ -82,28 +56,6 @@ def test_a_failure_is_told_with_its_last_words(
         assert "It could not be made" in page
         assert "api exited with code 3" in page
         assert "api: no such table" in page
-
-
-def test_the_history_goes_on_after_the_dashboard_ends(web: Client, alice: User) -> None:
-    with committed():
-        for number in range(5):
-            actions.destroy(launch(alice, name=f"number-{number}"), alice)
-    dashboard, history = text(web.get("/")), text(web.get(reverse("history")))
-    assert "number-4" in dashboard
-    assert "number-0" not in dashboard
-    assert "number-0" in history
-
-
-def test_the_same_can_be_launched_again(web: Client, alice: User) -> None:
-    sandbox = launch(alice, name="checkout", ttl_minutes=45)
-    with committed():
-        actions.destroy(sandbox, alice)
-    page = web.get("/").content.decode()
-    again_form = page[page.index("Recently ended") :]
-    fields = dict(re.findall(r'name="(\w+)"\s+value="([^"]*)"', again_form))
-    web.post(reverse("launch"), fields)
-    newest = Sandbox.objects.latest("pk")
-    assert (newest.pk != sandbox.pk, newest.name, newest.ttl_minutes) == (True, "checkout", 45)
 
 
 def test_the_journal_tells_the_whole_story(web: Client, alice: User, olga: User) -> None:

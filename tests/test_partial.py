@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 SUITE = """
 import pytest
@@ -20,12 +22,23 @@ def test_anywhere():
 """
 
 
-def run(folder: Path, **values: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *options: str, **values: str) -> subprocess.CompletedProcess[str]:
     (folder / "test_them.py").write_text(SUITE)
     (folder / "pytest.ini").write_text("[pytest]\nmarkers = engine: x\n")
     inherited = {k: v for k, v in os.environ.items() if k not in ("CI", "TESTS_WITHOUT")}
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "tests.partial", "-p", "no:django", "-q", folder],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "tests.partial",
+            "-p",
+            "no:django",
+            "-q",
+            *options,
+            folder,
+        ],
         cwd=folder,
         env=inherited | {"PYTHONPATH": str(ROOT)} | values,
         capture_output=True,
@@ -35,10 +48,13 @@ def run(folder: Path, **values: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_tests_that_need_what_is_not_there_are_left_out_and_told(tmp_path: Path) -> None:
-    done = run(tmp_path, TESTS_WITHOUT="engine")
+@pytest.mark.parametrize("options", [(), ("--numprocesses", "2")], ids=["alone", "side by side"])
+def test_tests_that_need_what_is_not_there_are_left_out_and_told(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    done = run(tmp_path, *options, TESTS_WITHOUT="engine")
     assert done.returncode == 0, done.stdout
-    assert "1 passed, 1 deselected" in done.stdout
+    assert "1 passed" in done.stdout
     command = "make test ARGS='-m engine'"
     assert f"1 test needs a Docker Engine. On a machine that has it: {command}" in done.stdout
 

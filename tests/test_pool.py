@@ -12,7 +12,17 @@ from sandboxes.errors import LimitReached
 from sandboxes.lifecycle import LEASE
 from sandboxes.models import ENGINE_AWAY, EndReason, Funding, Pool, Sandbox, Site, State
 from sandboxes.runtime import EngineRefused, space
-from tests.acting import Killed, again, committed, expire, launch, request, story, sweep
+from tests.acting import (
+    Killed,
+    again,
+    committed,
+    expire,
+    last_line,
+    launch,
+    request,
+    story,
+    sweep,
+)
 from tests.friendbots import Friendbot, bot
 
 __all__ = ["bot"]
@@ -324,6 +334,69 @@ def test_one_that_broke_while_it_waited_is_replaced(runtime):
     assert ended_because(broken) == (State.FAILED, EndReason.CRASHED)
     assert again(broken).failure["exit_code"] == 3
     assert len(pooled()) == 1
+
+
+@pytest.mark.parametrize(
+    "breaks",
+    [
+        lambda rt, name: rt.exit(name, "api", 3),
+        lambda rt, name: rt.forget(name),
+        lambda rt, name: rt.restart_engine(),
+    ],
+)
+def test_one_that_broke_just_before_it_is_given_away_is_made_anew(alice, runtime, breaks):
+    sweep()
+    [warm] = pooled()
+    breaks(runtime, warm.public_id)
+    with committed():
+        sandbox = request(alice)
+
+    given = again(sandbox)
+    assert (given.pk, given.state) == (warm.pk, State.RUNNING)
+    assert runtime.observe()[given.public_id].alive
+    assert given.addresses != warm.addresses, "its new ports are recorded"
+    assert (given.secrets, given.lease_until) == (warm.secrets, None)
+    assert "made anew" in last_line(given)
+    assert sweep().errors == []
+
+
+def test_one_that_is_whole_is_given_away_as_it_is(alice, runtime):
+    sweep()
+    [warm] = pooled()
+    with committed():
+        request(alice)
+
+    assert again(warm).addresses == warm.addresses
+    assert "revived" not in story(warm)
+
+
+def test_a_verdict_from_before_it_was_made_anew_is_void(alice, runtime, monkeypatch):
+    sweep()
+    [warm] = pooled()
+    runtime.exit(warm.public_id, "api", 3)
+    sandbox = request(alice)
+    real = runtime.observe
+
+    def made_anew_meanwhile(*args, **choices):
+        found = real(*args, **choices)
+        monkeypatch.setattr(runtime, "observe", real)
+        tasks.look_after(sandbox.public_id)
+        return found
+
+    monkeypatch.setattr(runtime, "observe", made_anew_meanwhile)
+    result = sweep()
+
+    assert (result.errors, again(sandbox).state) == ([], State.RUNNING)
+    assert runtime.observe()[sandbox.public_id].alive
+
+
+def test_what_an_engine_that_is_away_gave_away_is_left_to_the_sweeps(alice, runtime):
+    sweep()
+    with committed():
+        sandbox = request(alice)
+        runtime.unreachable = True
+
+    assert (again(sandbox).state, again(sandbox).lease_until) == (State.RUNNING, None)
 
 
 def test_after_a_restart_of_the_engine_it_is_filled_anew(runtime):

@@ -17,6 +17,7 @@ import pytest
 from kombu import Connection
 
 from sandboxportal.embedded_queue import Transport
+from tests.servers import own_stores
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHERS, MESSAGES = 4, 300
@@ -176,12 +177,13 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         "VAR_DIR": str(var),
         "SANDBOX_RUNTIME": "memory",
     }
-    made = Installation(environment, var / "worker.log")
-    made.run("manage.py", "migrate", "--verbosity", "0")
-    made.run("manage.py", "createcachetable")
-    made.start_worker()
-    yield made
-    made.stop_worker(signal.SIGTERM)
+    with own_stores() as stores:
+        made = Installation({**environment, **stores}, var / "worker.log")
+        made.run("manage.py", "migrate", "--verbosity", "0")
+        made.run("manage.py", "createcachetable")
+        made.start_worker()
+        yield made
+        made.stop_worker(signal.SIGTERM)
 
 
 def test_the_worker_answers_over_the_queue(installation: Installation) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,10 @@ def test_a_part_that_the_page_has_no_place_for_is_refused(page: Path) -> None:
 def test_the_page_says_what_its_commands_found(file: Path) -> None:
     text = reliability.PAGE.read_text()
     assert reliability.filled(text, file.stem, published(file.stem)) == text
+
+
+def test_every_test_that_the_table_of_faults_names_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", reliability.PAGE.read_text()))
+    tests = "\n".join(file.read_text() for file in Path(__file__).parent.rglob("test_*.py"))
+    assert named
+    assert named - set(re.findall(r"^def (test_\w+)", tests, re.MULTILINE)) == set()

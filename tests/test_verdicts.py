@@ -153,6 +153,16 @@ TABLE = {
         seen(db=STOPPED),
         None,
     ),
+    "one that is being made anew is left to it": (
+        row(lease_until=ahead(seconds=1)),
+        seen(db=EXITED),
+        None,
+    ),
+    "one that was left half made anew is lost": (
+        row(lease_until=ago(seconds=1)),
+        Seen(True, None, ["db", "api"]),
+        (Act.BREAK, EndReason.LOST),
+    ),
     "a crash beside a stopped engine is a crash": (row(), seen(db=STOPPED, api=EXITED), CRASHED),
     "a reset that nobody does is sent again": (
         row(reset_requested_at=ago(seconds=11)),

@@ -32,13 +32,6 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
     """Who may sign up with GitHub or by single sign-on."""
 
-    def get_app(self, request: HttpRequest, provider: str, client_id: str | None = None) -> Any:
-        """Of a provider that is not set up nothing is there."""
-        try:
-            return super().get_app(request, provider, client_id)
-        except SocialApp.DoesNotExist as error:
-            raise Http404 from error
-
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
         """One of the addresses that the provider vouches for is admitted.
 
@@ -48,6 +41,13 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
             return any(admission.admits(request, address) for address in _proven(sociallogin))
         known = sociallogin.email_addresses
         return not known or any(admission.admits(request, one) for one in _proven(sociallogin))
+
+    def get_app(self, *args: Any, **kwargs: Any) -> SocialApp:
+        """Raises Http404: a provider that is not set up has no page."""
+        try:
+            return super().get_app(*args, **kwargs)
+        except SocialApp.DoesNotExist as missing:
+            raise Http404 from missing
 
 
 def _proven(sociallogin: SocialLogin) -> list[str]:

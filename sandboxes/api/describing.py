@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from sandboxes import estimates, models, presentation, usage
+from sandboxes import models, presentation, usage
 from sandboxes.api import schemas
+from sandboxes.estimates import Estimator
 
 
-def sandbox(row: models.Sandbox) -> schemas.Sandbox:
+def sandbox(row: models.Sandbox, estimator: Estimator | None = None) -> schemas.Sandbox:
     """The whole of a sandbox, but for its secrets."""
     ending, offer = presentation.ending(row), presentation.extension(row)
-    estimate = estimates.estimate(row)
+    estimate = (estimator or Estimator()).estimate(row)
     return schemas.Sandbox(
         id=row.public_id,
         name=row.name,

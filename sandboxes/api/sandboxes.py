@@ -12,6 +12,7 @@ from sandboxes.api.auth import ALL, LAUNCH, READ, ApiRequest
 from sandboxes.api.fetching import owned
 from sandboxes.api.paging import Cursor, Limit, link_next
 from sandboxes.api.specification import answers
+from sandboxes.estimates import Estimator
 from sandboxes.paging import take_newest
 
 router = Router(tags=["Sandboxes"])
@@ -35,8 +36,9 @@ def list_sandboxes(
         rows = rows.filter(state__in=state)
     page, following = take_newest(rows, "created_at", limit, cursor, "sandboxes")
     link_next(request, response, following)
+    estimator = Estimator()
     return schemas.SandboxPage(
-        data=[describing.sandbox(row) for row in page],
+        data=[describing.sandbox(row, estimator) for row in page],
         has_more=following is not None,
         next_cursor=following,
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
+
+from sandboxes.foreign import parsed
 
 Node = dict[str, Any]
 
-LONGEST_CHAIN = 20
+LONGEST_CHAIN = 8
 """References that lead to further references; a circle ends here."""
 
 
@@ -20,8 +21,8 @@ class Document:
 
     def __init__(self, text: bytes) -> None:
         try:
-            root = json.loads(text)
-        except (ValueError, RecursionError):
+            root = parsed(text)
+        except ValueError:
             raise Unreadable("The description of its API is no JSON.") from None
         if not isinstance(root, dict) or not str(root.get("openapi", "")).startswith("3."):
             raise Unreadable("The description of its API is no OpenAPI 3 document.")

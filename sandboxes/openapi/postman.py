@@ -5,11 +5,11 @@ https://schema.postman.com/collection/json/v2.1.0/draft-07/docs/index.html
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from sandboxes.foreign import written
 from sandboxes.openapi.operations import Description, Operation, Parameter
 
 SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
@@ -54,7 +54,7 @@ def _item(operation: Operation) -> dict[str, Any]:
         request["header"].append({"key": "Content-Type", "value": "application/json"})
         request["body"] = {
             "mode": "raw",
-            "raw": json.dumps(operation.body.example, indent=2, ensure_ascii=False),
+            "raw": written(operation.body.example),
             "options": {"raw": {"language": "json"}},
         }
     return {"name": operation.summary, "request": request, "response": []}

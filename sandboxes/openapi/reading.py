@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from sandboxes.openapi.document import Document, Node, Unreadable, listed, mapping, text
-from sandboxes.openapi.examples import (
-    alternatives,
-    example,
-    given,
-    kind_of,
-    properties_of,
-)
+from sandboxes.openapi.examples import Example, alternatives, given, kind_of, properties_of
 from sandboxes.openapi.operations import Body, Description, Field, Group, Operation, Parameter
 
 METHODS = ("get", "post", "put", "patch", "delete")
 MOST_OPERATIONS = 300
+MOST_PARTS = 60
+"""Parameters, fields, columns or choices in one place: more than that nobody looks through."""
 JSON = "application/json"
 
 
@@ -26,12 +23,11 @@ def read(source: bytes) -> Description:
     info = mapping(document.root.get("info"))
     groups = {
         name: Group(name, text(mapping(tag).get("description")))
-        for tag in listed(document.root.get("tags"))
+        for tag in listed(document.root.get("tags"))[:MOST_OPERATIONS]
         if (name := text(mapping(tag).get("name")))
     }
-    for number, (name, operation) in enumerate(_operations(document)):
-        if number < MOST_OPERATIONS:
-            groups.setdefault(name, Group(name)).operations.append(operation)
+    for name, operation in islice(_operations(document), MOST_OPERATIONS):
+        groups.setdefault(name, Group(name)).operations.append(operation)
     found = [group for group in groups.values() if group.operations]
     if not found:
         raise Unreadable("The description of its API has no operation in it.")
@@ -72,7 +68,7 @@ def _operation(document: Document, method: str, path: str, node: Node, shared: N
 def _parameters(document: Document, path: str, node: Node, shared: Node) -> Iterator[Parameter]:
     told = [*listed(shared.get("parameters")), *listed(node.get("parameters"))]
     found = {}
-    for one in map(document.follow, told):
+    for one in map(document.follow, told[:MOST_PARTS]):
         place, name = text(one.get("in")), text(one.get("name"))
         if name and (place == "query" or (place == "path" and f"{{{name}}}" in path)):
             # What an operation says comes later, and goes over what its path says.
@@ -97,7 +93,8 @@ def _parameter(document: Document, node: Node, place: str, name: str) -> Paramet
 def _choices(schema: Node) -> list[str]:
     if kind_of(schema) == "boolean":
         return ["true", "false"]
-    return [in_words(value) for value in listed(schema.get("enum")) if value is not None]
+    choices = listed(schema.get("enum"))[:MOST_PARTS]
+    return [in_words(value) for value in choices if value is not None]
 
 
 def in_words(value: Any) -> str:
@@ -114,14 +111,14 @@ def _body(document: Document, node: Node) -> Body | None:
     schema = media.get("schema")
     return Body(
         required=told.get("required") is True,
-        example=examples[0] if examples else example(document, schema),
+        example=examples[0] if examples else Example(document).of(schema),
         fields=list(_fields(document, schema)),
     )
 
 
 def _fields(document: Document, schema: Any) -> Iterator[Field]:
     properties, required = properties_of(document, alternatives(document, schema)[0])
-    for name, one in properties.items():
+    for name, one in islice(properties.items(), MOST_PARTS):
         node = alternatives(document, one)[0]
         about = text(document.follow(one).get("description")) or text(node.get("description"))
         yield Field(name, kind_of(node), name in required, about, _choices(node))
@@ -133,4 +130,4 @@ def _columns(document: Document, node: Node) -> list[str]:
     media = mapping(mapping(answer.get("content")).get(JSON))
     properties, _ = properties_of(document, document.follow(media.get("schema")))
     rows = document.follow(mapping(document.follow(properties.get("data"))).get("items"))
-    return list(properties_of(document, rows)[0])
+    return list(properties_of(document, rows)[0])[:MOST_PARTS]

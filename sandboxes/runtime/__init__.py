@@ -169,8 +169,8 @@ class Runtime(Protocol):
         """
         ...
 
-    def observe(self, *, sizes: bool = False) -> dict[str, SandboxFacts]:
-        """All sandboxes of this instance that the engine holds any object of, by id.
+    def observe(self, only: str = "", *, sizes: bool = False) -> dict[str, SandboxFacts]:
+        """All sandboxes of this instance that the engine holds any object of, by id; or `only` one.
 
         Makes a number of engine calls that does not grow with the sandboxes. `sizes` also measures
         `disk_mb`, which takes the engine longer. Raises EngineUnreachable."""

@@ -101,9 +101,10 @@ class MemoryRuntime:
                 raise NotReady(f"The sandbox did not answer within {timeout:g} seconds.")
             return self._ready(spec, kept)
 
-    def observe(self, *, sizes: bool = False) -> dict[str, SandboxFacts]:
+    def observe(self, only: str = "", *, sizes: bool = False) -> dict[str, SandboxFacts]:
         with self._call("observe"):
-            return {name: self._facts(name, kept, sizes) for name, kept in self._kept.items()}
+            wanted = {name: kept for name, kept in self._kept.items() if only in ("", name)}
+            return {name: self._facts(name, kept, sizes) for name, kept in wanted.items()}
 
     def destroy(self, sandbox_id: str) -> None:
         with self._call("destroy"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 MB = 1024 * 1024
+FEWEST_INODES = 0.02
 MEMORY_FACTS = Path("/proc/meminfo")
 
 
@@ -24,12 +26,16 @@ class Space:
 
 
 def disk_space(folder: str | Path) -> tuple[int | None, int | None]:
-    """MB in all and free on the file system of the folder; None where that can't be told."""
+    """MB in all and free on the file system of the folder; None where that can't be told.
+
+    With hardly any inode left, as after very many small files, nothing is free.
+    """
     try:
-        found = shutil.disk_usage(folder)
+        found, inodes = shutil.disk_usage(folder), os.statvfs(folder)
     except OSError:
         return None, None
-    return found.total // MB, found.free // MB
+    used_up = inodes.f_files and inodes.f_favail < FEWEST_INODES * inodes.f_files
+    return found.total // MB, 0 if used_up else found.free // MB
 
 
 def available_memory() -> int | None:

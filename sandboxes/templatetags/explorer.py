@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 register = template.Library()
 
-CODE = re.compile(r"(`+)([^`]+)\1")
+CODE = re.compile(r"(`{1,2})([^`]+)\1")
 
 
 @register.filter

@@ -81,10 +81,14 @@ def kilobytes(count: float | None) -> str:
 
 
 @register.filter
-def marked(line: str, words: str) -> SafeString:
-    """The line, with what was looked for in `<mark>`."""
+def marked(lines: list[str], words: str) -> SafeString:
+    """The lines as one text, with what was looked for in `<mark>`."""
+    return format_html_join("\n", "{}", ((_marked(line, words),) for line in lines))
+
+
+def _marked(line: str, words: str) -> str:
     if not words:
-        return format_html("{}", line)
+        return line
     parts = enumerate(re.split(f"({re.escape(words)})", line, flags=re.IGNORECASE))
     # What was looked for stands in every second place.
     return format_html_join("", "{}", ((_mark(p) if n % 2 else p,) for n, p in parts))

@@ -21,6 +21,7 @@ register.simple_tag(new_key, name="new_key")
 
 FORMATS = {
     "time": "%H:%M UTC",
+    "clock": "%H:%M:%S UTC",
     "date": "%d %b %Y",
     "datetime": "%d %b %Y, %H:%M UTC",
     "seconds": "%d %b %Y, %H:%M:%S UTC",

@@ -30,9 +30,8 @@ def invitation(request: HttpRequest, signed: str) -> HttpResponse:
 
 @page
 @require_POST
-def end_session(request: Request, pk: int) -> HttpResponse:
+def end_session(request: Request, session: int) -> HttpResponse:
     """Sign out one of my other browsers."""
-    session = get_object_or_404(UserSession, pk=pk, user=request.user)
-    session.end()
+    get_object_or_404(UserSession, pk=session, user=request.user).end()
     messages.success(request, _("That browser is signed out."))
     return redirect("usersessions_list")

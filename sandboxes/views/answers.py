@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from http import HTTPStatus
 
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
+from sandboxes.foreign import parsed, written
 from sandboxes.relay import Answer
 
 LONGEST_SHOWN = 200_000
@@ -42,38 +43,38 @@ class Shown:
     def milliseconds(self) -> int:
         return max(1, round(self.answer.seconds * 1000))
 
-    @property
-    def text(self) -> str:
-        return readable(self.answer)[:LONGEST_SHOWN]
+    @cached_property
+    def _readable(self) -> tuple[str, bool]:
+        return readable(self.answer)
 
     @property
-    def coloured(self) -> SafeString:
-        return coloured(self.text)
+    def text(self) -> str:
+        return self._readable[0][:LONGEST_SHOWN]
+
+    @property
+    def coloured(self) -> str:
+        return coloured(self.text) if self._readable[1] else self.text
 
     @property
     def is_cut(self) -> bool:
-        return not self.answer.complete or len(readable(self.answer)) > LONGEST_SHOWN
+        return not self.answer.complete or len(self._readable[0]) > LONGEST_SHOWN
 
 
-def readable(answer: Answer) -> str:
-    """The body as text: JSON on lines of its own, anything else as it is."""
+def readable(answer: Answer) -> tuple[str, bool]:
+    """The body as text, and whether it is JSON, which comes on lines of its own."""
     if b"\0" in answer.body:
         size, kind = len(answer.body), answer.media_type or _("unknown data")
-        return _("%(size)s bytes of %(kind)s") % {"size": size, "kind": kind}
-    text = answer.body.decode(errors="replace")
+        return _("%(size)s bytes of %(kind)s") % {"size": size, "kind": kind}, False
     try:
-        return written(json.loads(text))
-    except (ValueError, RecursionError):
-        return text
-
-
-def written(value: object) -> str:
-    """A value as JSON for people."""
-    return json.dumps(value, indent=2, ensure_ascii=False)
+        if len(answer.body) <= LONGEST_SHOWN:
+            return written(parsed(answer.body)), True
+    except ValueError:
+        """It is something else, and shown as it is."""
+    return answer.body.decode(errors="replace"), False
 
 
 def coloured(text: str) -> SafeString:
-    """The text escaped, with what looks like JSON in spans for the stylesheet."""
+    """What `written` made of a value, escaped, with spans in it for the stylesheet."""
     if len(text) > LONGEST_COLOURED:
         return escape(text)
     parts, end = [], 0

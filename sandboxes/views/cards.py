@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from sandboxes import blueprints, clock, estimates, presentation
+from sandboxes import blueprints, clock, presentation
+from sandboxes.estimates import Estimate, Estimator
 from sandboxes.models import Sandbox, Site, State
 from sandboxes.models.tuning import settings
 
@@ -43,6 +44,7 @@ class Card:
     """Read when it is needed, unless it is at hand: most polls end before that."""
     is_page: bool = False
     """It stands alone on the sandbox's own page, which tells all of it."""
+    estimator: Estimator = field(default_factory=Estimator, compare=False)
 
     @property
     def is_made(self) -> bool:
@@ -79,8 +81,8 @@ class Card:
         return presentation.ending(self.sandbox)
 
     @cached_property
-    def estimate(self) -> estimates.Estimate | None:
-        return estimates.estimate(self.sandbox)
+    def estimate(self) -> Estimate | None:
+        return self.estimator.estimate(self.sandbox)
 
     @cached_property
     def steps(self) -> list[presentation.Step]:
@@ -164,5 +166,5 @@ def cards(
     for notice in notices:
         kind = "refusal" if notice.level_tag == "error" else "told"
         by_id.setdefault(notice.extra_tags, {})[kind] = str(notice)
-    site = site or Site.current()
-    return [Card(row, site=site, **by_id.get(row.public_id, {})) for row in sandboxes]
+    shared: dict[str, Any] = {"site": site or Site.current(), "estimator": Estimator()}
+    return [Card(row, **shared, **by_id.get(row.public_id, {})) for row in sandboxes]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from typing import Any
 
 from django.contrib import messages
 from django.http import HttpResponse
@@ -13,6 +11,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from sandboxes import actions, relay
 from sandboxes.errors import Refusal
+from sandboxes.foreign import written
 from sandboxes.models import Sandbox
 from sandboxes.openapi import postman
 from sandboxes.views.base import Request, own_sandbox, page
@@ -37,10 +36,6 @@ def _download(
     return HttpResponse(content, content_type=media_type, headers=headers)
 
 
-def _written(document: dict[str, Any]) -> str:
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-
-
 @page
 @require_POST
 def env_file(request: Request, public_id: str) -> HttpResponse:
@@ -59,7 +54,7 @@ def collection(request: Request, public_id: str) -> HttpResponse:
         own = access(Card(sandbox), actions.credentials(sandbox, request.user))
         bearer = {own.key_name: own.key} if own.key else {}
         name = f"{description.title}: {sandbox}"
-        return _written(postman.collection(description, name, own.address, bearer))
+        return written(postman.collection(description, name, own.address, bearer))
 
     return _download(request, public_id, ".postman_collection.json", JSON, make)
 
@@ -70,6 +65,6 @@ def specification(request: Request, public_id: str) -> HttpResponse:
     """The API's own document with the sandbox's address in it; it holds no key."""
 
     def make(sandbox: Sandbox) -> str:
-        return _written(postman.with_server(relay.describe(sandbox), relay.api_of(sandbox)))
+        return written(postman.with_server(relay.describe(sandbox), relay.api_of(sandbox)))
 
     return _download(request, public_id, ".openapi.json", JSON, make)

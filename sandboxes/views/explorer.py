@@ -12,9 +12,10 @@ from django.views.decorators.http import require_GET, require_POST
 
 from sandboxes import actions, relay
 from sandboxes.errors import Invalid, Refusal
+from sandboxes.foreign import written
 from sandboxes.models import Sandbox
 from sandboxes.openapi import Description, Operation, Parameter
-from sandboxes.views.answers import Shown, written
+from sandboxes.views.answers import Shown
 from sandboxes.views.base import Request, own_sandbox, page
 from sandboxes.views.cards import Card
 from sandboxes.views.snippets import access, curl
@@ -45,6 +46,11 @@ class Try:
         if self.operation.body is None or "body" in self.values:
             return self.values.get("body", "")
         return written(self.operation.body.example)
+
+    @property
+    def rows(self) -> int:
+        """Lines of the body's field: all that is in it, and room to go on."""
+        return min(max(self.body.count("\n") + 3, 6), 18)
 
     @property
     def ask(self) -> relay.Ask:

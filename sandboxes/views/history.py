@@ -48,13 +48,17 @@ def history(request: Request) -> HttpResponse:
         return redirect("history")
     context = {
         "ended": cards(rows, messages.get_messages(request)),
-        "older": older and urlencode({"end": end, "q": words, "cursor": older}),
+        "older": older and _address(end=end, q=words, cursor=older),
         "is_first": not cursor,
         "ends": [(name, label) for name, (label, _only) in ENDS.items()],
         "end": end,
         "words": words,
     }
     return render(request, "sandboxes/history.html", context)
+
+
+def _address(**said: str) -> str:
+    return urlencode({name: value for name, value in said.items() if value})
 
 
 def _found(request: Request, end: str, words: str) -> SandboxQuerySet:

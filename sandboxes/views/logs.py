@@ -49,6 +49,11 @@ class Log:
         return self.sandbox.state in (State.PROVISIONING, State.RUNNING)
 
     @property
+    def is_to_come(self) -> bool:
+        """There is a log, or there will be: its place is kept."""
+        return self.sandbox.is_active
+
+    @property
     def is_followed(self) -> bool:
         return self.is_live and self.until > clock.now().timestamp()
 
@@ -69,7 +74,7 @@ class Log:
     @property
     def query(self) -> str:
         """Of the address that shows the same again."""
-        wanted = {"service": self.service, "q": self.words, "until": self.until or ""}
+        wanted = {"service": self.service, "q": self.words, "until": self.until}
         return urlencode({name: value for name, value in wanted.items() if value})
 
     @property
@@ -81,8 +86,9 @@ def unread(sandbox: Sandbox) -> Log:
     """For a page that shows at once and has the log come after it."""
     services = logs.services(sandbox)
     preferred = "api" if "api" in services else "".join(services[:1])
-    log = Log(sandbox, preferred, is_read=False)
-    return log if log.is_live else _kept(sandbox)
+    if not sandbox.is_active:
+        return _kept(sandbox)
+    return Log(sandbox, preferred, is_read=sandbox.state == State.PENDING)
 
 
 def _kept(sandbox: Sandbox, words: str = "") -> Log:
@@ -99,7 +105,9 @@ def _read(request: Request, sandbox: Sandbox) -> Log:
     try:
         text = logs.read(sandbox, service, LINES)
     except Refusal as refused:
-        return Log(sandbox, service, words, until, error=str(refused))
+        # Until it runs, its services may not be there yet, which is no error.
+        error = "" if sandbox.state == State.PROVISIONING else str(refused)
+        return Log(sandbox, service, words, until, error=error)
     return Log(sandbox, service, words, until, text)
 
 

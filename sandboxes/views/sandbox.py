@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import reswap, trigger_client_event
 
@@ -31,7 +32,7 @@ def detail(request: Request, public_id: str) -> HttpResponse:
     (card,) = cards([sandbox], told_about(request, sandbox))
     context = {
         "card": replace(card, is_page=True),
-        "events": sandbox.events.order_by("-id"),
+        "events": list(sandbox.events.order_by("-id")),
         "log": unread(sandbox),
         "usage": usage_of(sandbox),
     }
@@ -42,7 +43,7 @@ def detail(request: Request, public_id: str) -> HttpResponse:
 @require_GET
 def journal(request: Request, public_id: str) -> HttpResponse:
     sandbox = own_sandbox(request, public_id)
-    context = {"sandbox": sandbox, "events": sandbox.events.order_by("-id")}
+    context = {"sandbox": sandbox, "events": list(sandbox.events.order_by("-id"))}
     return render(request, "sandboxes/_journal.html", context)
 
 
@@ -92,7 +93,7 @@ def extend(request: Request, public_id: str) -> HttpResponse:
 
     def act(sandbox: Sandbox) -> str:
         given = actions.extend(sandbox, minutes, request.user)
-        return f"Extended by {given.minutes} minutes."
+        return _("Extended by {minutes} minutes.").format(minutes=given.minutes)
 
     return _act(request, public_id, act)
 
@@ -102,7 +103,8 @@ def extend(request: Request, public_id: str) -> HttpResponse:
 def touch(request: Request, public_id: str) -> HttpResponse:
     def act(sandbox: Sandbox) -> str:
         actions.touch(sandbox, request.user)
-        return f"The idle clock runs for {sandbox.idle_minutes} minutes again."
+        words = _("The idle clock runs for {minutes} minutes again.")
+        return words.format(minutes=sandbox.idle_minutes)
 
     return _act(request, public_id, act)
 
@@ -112,7 +114,7 @@ def touch(request: Request, public_id: str) -> HttpResponse:
 def fund(request: Request, public_id: str) -> HttpResponse:
     def act(sandbox: Sandbox) -> str:
         actions.retry_funding(sandbox, request.user)
-        return "Friendbot is asked again."
+        return _("Friendbot is asked again.")
 
     return _act(request, public_id, act)
 
@@ -122,7 +124,7 @@ def fund(request: Request, public_id: str) -> HttpResponse:
 def reset(request: Request, public_id: str) -> HttpResponse:
     def act(sandbox: Sandbox) -> str:
         actions.reset(sandbox, request.user)
-        return "The seed data is being put back."
+        return _("The seed data is being put back.")
 
     return _confirmed(request, public_id, "reset", act)
 
@@ -132,7 +134,7 @@ def reset(request: Request, public_id: str) -> HttpResponse:
 def destroy(request: Request, public_id: str) -> HttpResponse:
     def act(sandbox: Sandbox) -> str:
         actions.destroy(sandbox, request.user)
-        return f"{sandbox} is being removed."
+        return _("{name} is being removed.").format(name=sandbox)
 
     return _confirmed(request, public_id, "destroy", act)
 

@@ -12,14 +12,19 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
+from django.utils.safestring import SafeString
+
 from sandboxes import relay
 from sandboxes.errors import Refusal, Unavailable
+from sandboxes.foreign import parsed, written
 from sandboxes.models import Sandbox
 from sandboxes.openapi import Description, Operation
-from sandboxes.views.answers import written
+from sandboxes.views.answers import coloured
 
 ROWS = 10
 LONGEST_CELL = 60
+LONGEST_ROW = 20_000
+"""Characters of one thing as JSON."""
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
@@ -60,6 +65,10 @@ class Row:
     json: str
     try_it: str
     """The query of the explorer that reads it, if the API can."""
+
+    @property
+    def coloured(self) -> SafeString:
+        return coloured(self.json)
 
 
 @dataclass(frozen=True)
@@ -121,8 +130,8 @@ def _page(sandbox: Sandbox, listing: Operation, cursor: str) -> dict[str, Any]:
     if not answer.succeeded:
         raise Unavailable(f"The sandbox answered {answer.status} when it was asked for this list.")
     try:
-        page = json.loads(answer.body)
-    except (ValueError, RecursionError):
+        page = parsed(answer.body)
+    except ValueError:
         page = None
     if not isinstance(page, dict) or not isinstance(page.get("data"), list):
         raise Unavailable("What the sandbox answered is no list.")
@@ -156,4 +165,4 @@ def _row(listing: Operation, reader: Operation | None, thing: dict[str, Any]) ->
     if reader and key:
         place = next((one.key for one in reader.parameters if one.place == "path"), "path.id")
         try_it = _query(operation=reader.id, **{place: key})
-    return Row(key or cells[0].text, cells, written(thing), try_it)
+    return Row(key or cells[0].text, cells, written(thing)[:LONGEST_ROW], try_it)

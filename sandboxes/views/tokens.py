@@ -5,12 +5,15 @@ from __future__ import annotations
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from sandboxes import tokens
+from sandboxes import clock, tokens
 from sandboxes.forms import TokenForm
 from sandboxes.models import ApiToken
 from sandboxes.views.base import Request, page
+
+SPENT_SHOWN = 10
 
 
 @page
@@ -22,13 +25,13 @@ def token_list(request: Request) -> HttpResponse:
         said = form.cleaned_data
         made, text = tokens.issue(request.user, said["name"], said["scope"], form.expires_at)
         form = TokenForm()
-    rows = request.user.api_tokens.order_by("-created_at", "-id")
+    rows, now = request.user.api_tokens.order_by("-created_at", "-id"), clock.now()
     context = {
         "form": form,
         "made": made,
-        "text": text,
-        "usable": rows.filter(revoked_at=None),
-        "revoked": rows.exclude(revoked_at=None)[:10],
+        "secret": text,
+        "usable": rows.usable(now),
+        "spent": rows.exclude(pk__in=rows.usable(now).values("pk"))[:SPENT_SHOWN],
     }
     return render(request, "sandboxes/tokens.html", context)
 
@@ -41,5 +44,5 @@ def revoke(request: Request, pk: int) -> HttpResponse:
     if request.method == "GET":
         return render(request, "sandboxes/revoke.html", {"token": token})
     tokens.revoke(token)
-    messages.success(request, f"The token {token.name} is revoked.")
+    messages.success(request, _("The token %(name)s is revoked.") % {"name": token.name})
     return redirect("tokens")

@@ -80,7 +80,16 @@ class Life:
 
     @property
     def is_shown(self) -> bool:
-        return self.is_live or bool(self.moments) or bool(self.sandbox.peak)
+        """Something is known, or will be: its place is kept."""
+        return self.sandbox.is_active or bool(self.moments) or bool(self.sandbox.peak)
+
+    @property
+    def began(self) -> datetime:
+        return self.moments[0].at
+
+    @property
+    def ended(self) -> datetime:
+        return self.moments[-1].at
 
     @cached_property
     def peak(self) -> dict[str, float | None]:
@@ -92,7 +101,7 @@ class Life:
         traffic = [m.traffic_kb for m in self.moments if m.traffic_kb is not None]
         return [
             self._plot("memory", _("Memory"), "MB", 0, row.memory_mb, most.get("memory_mb")),
-            self._plot("cpu", _("CPU"), "CPU", 2, row.cpus, most.get("cpus")),
+            self._plot("cpu", _("CPU"), _("cores"), 2, row.cpus, most.get("cpus")),
             self._plot("disk", _("Disk"), "MB", 0, row.disk_mb, most.get("disk_mb")),
             self._plot("traffic", _("Traffic"), _("KB/min"), 1, None, max(traffic, default=None)),
         ]
@@ -149,4 +158,4 @@ def usage(request: Request, public_id: str) -> HttpResponse:
         return redirect("sandbox", public_id)
     if life.is_live and request.GET.get("seen") == str(life.last):
         return HttpResponse(status=204)
-    return render(request, "sandboxes/_usage.html", {"usage": life})
+    return render(request, "sandboxes/_usage.html", {"usage": life, "is_news": True})

@@ -17,7 +17,7 @@ from django.conf import settings
 from sandboxes.errors import Invalid
 
 LONGEST_URL = 500
-NAT64 = IPv6Network("64:ff9b::/96")
+NAT64, PUBLIC = IPv6Network("64:ff9b::/96"), IPv6Network("2000::/3")
 
 Address = IPv4Address | IPv6Address
 
@@ -69,21 +69,24 @@ def may_reach(address: str) -> bool:
     if settings.WEBHOOK_ALLOW_PRIVATE:
         return True
     try:
-        found = _all_in(ip_address(address.partition("%")[0]))
-        return all(one.is_global and not one.is_multicast for one in found)
+        found = ip_address(address)
     except ValueError:
         return False
+    return all(one.is_global and not one.is_multicast for one in _all_in(found))
 
 
 def _all_in(address: Address) -> Iterator[Address]:
-    """The address, and the IPv4 address that it is another form of or leads through to."""
-    yield address
-    if isinstance(address, IPv6Address):
-        teredo = address.teredo or ()
-        inner = (address.ipv4_mapped, address.sixtofour, *teredo)
-        yield from (one for one in inner if one is not None)
-        if address in NAT64:
-            yield IPv4Address(int(address) & 0xFFFFFFFF)
+    """The address, or the IPv4 addresses that it is another form of or leads through to."""
+    if isinstance(address, IPv4Address):
+        yield address
+    elif address.ipv4_mapped:
+        yield address.ipv4_mapped
+    elif address in NAT64:
+        yield IPv4Address(int(address) & 0xFFFFFFFF)
+    else:
+        # Beyond what is assigned for public use lie forms that Python takes for public ones.
+        yield address if address in PUBLIC else IPv6Address("::")
+        yield from (one for one in (address.sixtofour, *(address.teredo or ())) if one)
 
 
 def resolve(host: str, port: int) -> list[str]:

@@ -60,7 +60,7 @@ def _exchange(
             text += chunk
             if len(text) > LONGEST_ANSWER:
                 break
-        wish = dict(answer.headers).get(b"retry-after", b"")
+        wish = {name.lower(): value for name, value in answer.headers}.get(b"retry-after", b"")
         return Answer(answer.status, text.decode(errors="replace"), wish.decode("latin-1"))
 
 

@@ -113,7 +113,7 @@ ACCOUNTS = {
     "accounts/signup/": line(GET=ENTRANCE, POST=ENTRANCE),
     "accounts/inactive/": line(GET=ANYONE),
     "accounts/sessions/": line(GET=SIGNED_IN, POST="in on on on"),
-    "sessions/<pk>/end/": line(POST=ON_FOR_OWNER),
+    "sessions/<session>/end/": line(POST=ON_FOR_OWNER),
     "accounts/reauthenticate/": line(GET=SIGNED_IN, POST=SIGNED_IN),
     "accounts/email/": line(
         GET=SIGNED_IN,

@@ -174,7 +174,7 @@ def build() -> World:
         _, world.tokens[who] = tokens.issue(user, "a program")
     session = UserSession.objects.filter(user=owner).first()
     assert session
-    world.links["sessions/<pk>/end/"] = reverse("end-session", args=[session.pk])
+    world.links["sessions/<session>/end/"] = reverse("end-session", args=[session.pk])
     return world
 
 

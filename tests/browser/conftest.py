@@ -18,14 +18,14 @@ from pytest_django.live_server_helper import LiveServer
 
 from sandboxes import tasks
 from tests.conftest import PASSWORD
-from tests.databases import file_database
+from tests.databases import cluster, file_database, postgres_database, threads_database
 
 if TYPE_CHECKING:
     from pytest_playwright.pytest_playwright import CreateContextCallback
 
     from sandboxes.runtime.memory import MemoryRuntime
 
-__all__ = ["file_database"]
+__all__ = ["cluster", "file_database", "postgres_database", "threads_database"]
 
 # Playwright runs an event loop in this thread, and Django takes that for asynchronous code.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
@@ -51,7 +51,7 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
 
 
 @pytest.fixture
-def server(file_database: None, runtime: MemoryRuntime) -> Iterator[LiveServer]:
+def server(threads_database: None, runtime: MemoryRuntime) -> Iterator[LiveServer]:
     """The pages, on a database that several threads can use; tasks run where they are sent."""
     live = LiveServer("127.0.0.1")
     yield live

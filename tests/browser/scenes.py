@@ -1,8 +1,7 @@
-"""States of the dashboard that are worth a look."""
+"""States of the portal that are worth a look; `stops.py` says on which pages."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING
@@ -85,6 +84,42 @@ def failed(alice: User, runtime: MemoryRuntime) -> Sandbox:
     return launch(alice, name="checkout-tests")
 
 
+def failed_beside(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    """A failure that one has to scroll for."""
+    aged(launch(alice, name="webhook-spike", ttl_minutes=120), 41, idle=12)
+    return failed(alice, runtime)
+
+
+def unfunded(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    sandbox = aged(launch(alice, name="checkout-tests"), 8)
+    error = "Friendbot answered 503; it is asked again."
+    Sandbox.objects.filter(pk=sandbox.pk).update(funding=Funding.FAILED, funding_error=error)
+    return again(sandbox)
+
+
+def talkative(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    """With something in its logs."""
+    sandbox = running(alice, runtime)
+    for line in ("GET /v1/plans 200 4 ms", "GET /v1/subscribers?limit=3 200 6 ms"):
+        runtime.say(sandbox.public_id, "api", line)
+    return sandbox
+
+
+def long_past(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    """More than one page of it, one failed."""
+    sandbox = ended(alice, runtime)
+    names = ("checkout-tests", "webhook-spike", "invoice-export", "plan-migration")
+    for number in range(22):
+        past = clock.now() - timedelta(hours=2 + 5 * number)
+        row = Sandbox.objects.defer(None).get(pk=sandbox.pk)
+        row.pk, row.public_id, row.name = None, f"sbx_{number:016}", names[number % 4]
+        row.ended_at = past
+        row.end_reason = ("expired", "idle", "user")[number % 3]
+        row.save(force_insert=True)
+    failed(alice, runtime)
+    return sandbox
+
+
 def ended(alice: User, runtime: MemoryRuntime) -> Sandbox:
     sandbox = launch(alice, name="plan-migration")
     actions.destroy(sandbox, alice)
@@ -127,13 +162,7 @@ def busy_week(alice: User, runtime: MemoryRuntime) -> None:
     sweep()
 
 
-SCENES: dict[str, Callable[[User, MemoryRuntime], Sandbox | None]] = {
-    "first-run": first_run,
-    "provisioning": being_made,
-    "dashboard": running,
-    "warning": warned,
-    "limit": at_the_limit,
-    "failed": failed,
-    "removing": leaving,
-    "maintenance": maintenance,
-}
+def full_of_others(alice: User, runtime: MemoryRuntime) -> None:
+    """The portal's only place is somebody else's."""
+    ended(alice, runtime)
+    launch(type(alice).objects.create_user("bob"), name="not-hers")

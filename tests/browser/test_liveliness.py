@@ -75,7 +75,7 @@ def test_an_open_page_sees_how_a_sandbox_ends(
     sandbox = launch(alice, name="checkout")
     sign_in(page, alice)
     page.get_by_role("button", name="Show credentials").click()
-    expect(page.get_by_text("Bearer sk_test_")).to_be_visible()
+    expect(page.get_by_text("Authorization: Bearer sk_test_")).to_be_visible()
     runtime.exit(sandbox.public_id, "api", 137, oom=True)
     sweep()
     poll(page, sandbox)

@@ -57,7 +57,7 @@ def test_a_sandbox_lives_its_life_without_a_reload(
     assert sandbox.ttl_minutes == 30
 
     card.get_by_role("button", name="Show credentials").click()
-    expect(card.get_by_text(f"Bearer {sandbox.secrets['API_KEY']}")).to_be_visible()
+    expect(card.get_by_text(f"Authorization: Bearer {sandbox.secrets['API_KEY']}")).to_be_visible()
 
     card.locator("summary", has_text="Extend").click()
     card.get_by_role("button", name="1 h").click()
@@ -151,5 +151,5 @@ def test_a_failure_shows_what_failed_and_launches_again(
     card = page.locator(f"#card-{sandbox.public_id}")
     expect(card.get_by_text("api exited with code 3")).to_be_visible()
     expect(card.get_by_text("api: no such table")).to_be_visible()
-    card.get_by_role("button", name="Launch again").click()
+    card.get_by_role("button", name="Retry").click()
     expect(page.get_by_role("article").get_by_text("Running", exact=True)).to_be_visible()

@@ -1,9 +1,4 @@
-"""Processes are killed at random points, and once in a while the portal is swept, once.
-
-The schedule follows from the seed: a deck of all points before and after engine calls is shuffled
-and dealt, and between its cards processes die at statements of the database and messages. How far
-a process comes is the engine's doing too, so a repeated run is alike, and not the same.
-"""
+"""Processes are killed at random points, and once in a while the portal is swept, once."""
 
 from __future__ import annotations
 
@@ -12,24 +7,23 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from sandboxes.models import Sandbox, State
 from tests.chaos.foreign import plant
-from tests.chaos.processes import CALL, Point, Processes
-from tests.chaos.scenes import SCENES, SERVICES, Cast, Scene, rehearse
+from tests.chaos.processes import Processes
+from tests.chaos.scenes import SCENES, SERVICES, Cast, rehearse
+from tests.chaos.schedule import CALL, Kill, deck, plan
 from tests.chaos.staging import answers
 from tests.chaos.world import KINDS, World
-from tests.relay import Fault
 
 BATCH = 8
 """So many kills lie between two sweeps."""
 LATER_SECONDS = 61
 """By then every lease is over, and the grace of orphans too."""
-LESSER = (Fault.LOSE, Fault.REFUSE, Fault.DELAY)
 SETTLES_IN_SECONDS = 0.5
 """What the engine was asked last, it may still be doing."""
-OF_THE_DECK = 0.6
 
 
 @dataclass
@@ -69,57 +63,19 @@ def run(world: World, kills: int, seed: str, share: tuple[int, int] = (0, 1)) ->
     }
 
 
-def deck(
-    seed: str, rehearsed: dict[str, dict[str, int]], share: tuple[int, int] = (0, 1)
-) -> list[tuple[Scene, Point]]:
-    """Every point before and after an engine call, of this share, in the seed's order."""
-    cards = [
-        (scene, Point(CALL, number, after=after))
-        for scene in SCENES
-        for number in range(1, rehearsed[scene.name].get(CALL, 0) + 1)
-        for after in (False, True)
-    ]
-    random.Random(seed).shuffle(cards)
-    return cards[share[0] :: share[1]]
-
-
-def plan(
-    chance: random.Random, cards: list[tuple[Scene, Point]], rehearsed: dict[str, dict[str, int]]
-) -> Iterator[tuple[Scene, Point, dict[int, Fault]]]:
-    """One kill after the other, without end."""
-    left = list(cards)
-    while True:
-        if not left or chance.random() > OF_THE_DECK:
-            scene = chance.choice(SCENES)
-            kind = chance.choice([k for k in scene.kinds if rehearsed[scene.name][k]])
-            number = chance.randint(1, rehearsed[scene.name][kind])
-            point = Point(kind, number, after=chance.random() < 0.5)
-        else:
-            scene, point = left.pop()
-        yield scene, point, lesser_faults(chance, rehearsed[scene.name].get(CALL, 0))
-
-
-def lesser_faults(chance: random.Random, calls: int) -> dict[int, Fault]:
-    """One in five acts meets an engine that is slow, refuses, or loses an answer besides."""
-    if not calls or chance.random() > 0.2:
-        return {}
-    return {chance.randint(1, calls): chance.choice(LESSER)}
-
-
-def play(
-    cast: Cast, tally: Tally, schedule: Iterator[tuple[Scene, Point, dict[int, Fault]]], count: int
-) -> int:
-    """As many acts as kills are wanted; how many of them ended with one."""
+def play(cast: Cast, tally: Tally, schedule: Iterator[Kill], count: int) -> int:
+    """So many acts; how many of them ended with a kill."""
     killed = 0
-    for _ in range(count):
-        scene, point, lesser = next(schedule)
-        scene.prepare(cast)
-        outcome = cast.processes.do(scene.act, at=point, faults=lesser)
+    for planned in islice(schedule, count):
+        prepare, act = SCENES[planned.scene]
+        prepare(cast)
+        outcome = cast.processes.do(act, at=planned.at, faults=planned.lesser)
+        tally.lesser += len(planned.lesser)
         if outcome.killed:
             killed += 1
-            tally.kills[f"{scene.name}: {point.kind}"] += 1
-            tally.points |= {(scene.name, str(point))} if point.kind == CALL else set()
-        tally.lesser += len(lesser)
+            tally.kills[f"{planned.scene}: {planned.at.kind}"] += 1
+            if planned.at.kind == CALL:
+                tally.points.add((planned.scene, str(planned.at)))
     return killed
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tests.chaos.acts import Fuse, run
+from tests.chaos.schedule import CALL, Point
 from tests.relay import Call, Fault, Relay
 
 if TYPE_CHECKING:
@@ -17,19 +18,6 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkServerProcess
 
 LONGEST_SECONDS = 120
-CALL, STATEMENT, MESSAGE = "call", "statement", "message"
-
-
-@dataclass(frozen=True)
-class Point:
-    """Where a process is killed: before or after its n-th call, statement or message."""
-
-    kind: str
-    number: int
-    after: bool = False
-
-    def __str__(self) -> str:
-        return f"{'after' if self.after else 'before'} {self.kind} {self.number}"
 
 
 @dataclass(frozen=True)

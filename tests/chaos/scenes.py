@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from django.contrib.auth.models import User
 from django.core.management import call_command
+from django.db.models import Q
 
 from sandboxes.models import Pool, Sandbox, State
-from tests.chaos.processes import CALL, MESSAGE, STATEMENT, Processes
+from tests.chaos import schedule
+from tests.chaos.processes import Processes
 
 SERVICES = 2
 """Of each sandbox."""
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What goes before, undisturbed, and the act of the one process that is killed."""
-
-    name: str
-    prepare: Callable[[Cast], None]
-    act: str
-    kinds: tuple[str, ...] = (CALL, STATEMENT, MESSAGE)
 
 
 class Cast:
@@ -75,29 +65,36 @@ class Cast:
         self.processes.later += 11
 
 
-SCENES = [
-    Scene("launch", lambda cast: cast.pool_of(0), "launch", (STATEMENT, MESSAGE)),
-    Scene("provision", Cast.launched, "deliver"),
-    Scene("stock the pool", Cast.room_in_the_pool, "stock", (CALL, STATEMENT)),
-    Scene("claim", Cast.stocked, "launch", (STATEMENT, MESSAGE)),
-    Scene("reset", Cast.asked_for_a_reset, "deliver", (CALL, STATEMENT)),
-    Scene("tear down", Cast.asked_for_an_end, "deliver", (CALL, STATEMENT)),
-    Scene("sweep", Cast.due, "sweep"),
-]
+def _empty_pool(cast: Cast) -> None:
+    cast.pool_of(0)
+
+
+SCENES: dict[str, tuple[Callable[[Cast], None], str]] = {
+    "launch": (_empty_pool, "launch"),
+    "provision": (Cast.launched, "deliver"),
+    "stock the pool": (Cast.room_in_the_pool, "stock"),
+    "claim": (Cast.stocked, "launch"),
+    "reset": (Cast.asked_for_a_reset, "deliver"),
+    "tear down": (Cast.asked_for_an_end, "deliver"),
+    "sweep": (Cast.due, "sweep"),
+}
+"""What goes before, undisturbed, and the act of the one process that is killed."""
 
 
 def rehearse(cast: Cast) -> dict[str, dict[str, int]]:
     """How many calls, statements and messages each scene has when nobody is killed."""
-    passed: dict[str, Any] = {}
-    for scene in SCENES:
-        scene.prepare(cast)
-        outcome = cast.processes.do(scene.act)
-        passed[scene.name] = {kind: outcome.passed.get(kind, 0) for kind in scene.kinds}
+    passed: dict[str, dict[str, int]] = {}
+    for name, kinds in schedule.SCENES.items():
+        prepare, act = SCENES[name]
+        prepare(cast)
+        outcome = cast.processes.do(act)
+        passed[name] = {kind: outcome.passed.get(kind, 0) for kind in kinds}
         cast.processes.do("deliver")
     return passed
 
 
-def waiting() -> int:
-    """Sandboxes that are neither there nor gone."""
-    between = (State.PENDING, State.PROVISIONING, State.DESTROYING)
-    return Sandbox.objects.filter(state__in=between).count()
+def waiting() -> bool:
+    """Whether a sandbox is neither there nor gone, or waits for a worker."""
+    between = Q(state__in=(State.PENDING, State.PROVISIONING, State.DESTROYING))
+    work = Q(lease_until__isnull=False) | Q(reset_requested_at__isnull=False)
+    return Sandbox.objects.live().filter(between | work).exists()

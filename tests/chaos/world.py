@@ -126,6 +126,8 @@ def environment(var: Path, instance: str, image: str) -> dict[str, str]:
         "SANDBOX_POOL_SIZE": "0",
         "SANDBOX_MAX_PER_USER": "500",
         "SANDBOX_MAX_SITE": "500",
+        # A killed worker's turn is over with its lease, which ordeals put off.
+        "SANDBOX_LAUNCHES_AT_ONCE": "50",
         "SANDBOX_SUBNETS": f"10.{215 + secrets.randbelow(30)}.0.0/16",
         "FRIENDBOT_URL": "http://127.0.0.1:9",
         "LOG_LEVEL": "CRITICAL",

@@ -93,8 +93,8 @@ class DockerRuntime:
         self._launcher.settle(spec, ids)
         return self._watch.facts(spec)
 
-    def observe(self, *, sizes: bool = False) -> dict[str, SandboxFacts]:
-        return self._observer.look(sizes=sizes)
+    def observe(self, only: str = "", *, sizes: bool = False) -> dict[str, SandboxFacts]:
+        return self._observer.look(only or None, sizes=sizes)
 
     def destroy(self, sandbox_id: str) -> None:
         self._remover.remove(sandbox_id)

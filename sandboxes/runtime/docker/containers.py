@@ -24,6 +24,8 @@ LENT_CPUS = 1.0
 """What a container may use until its sandbox is ready, if that is more than its limit: a start is
 one burst of work, and no engine has less to give."""
 
+UNPRIVILEGED = {"CapDrop": ["ALL"], "SecurityOpt": ["no-new-privileges"], "Privileged": False}
+"""What whoever stands before the engine may insist on (`deploy/engine_guard.py`)."""
 NO_RESOLVER = {"Dns": ["127.0.0.1"], "DnsOptions": ["ndots:0", "timeout:1", "attempts:1"]}
 """Names of other services resolve; a question about any other name stays in the container, since
 it is the container's own loopback that is meant. Left alone, the engine would pass such questions
@@ -97,10 +99,7 @@ class Clothes:
 
 def confinement(service: ServiceSpec) -> dict[str, Any]:
     """What a container may not do, on top of the engine's default seccomp profile."""
-    return {
-        "CapDrop": ["ALL"],
-        "SecurityOpt": ["no-new-privileges"],
-        "Privileged": False,
+    return UNPRIVILEGED | {
         "IpcMode": "private",
         "ReadonlyRootfs": service.read_only,
         "Tmpfs": {

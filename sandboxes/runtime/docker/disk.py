@@ -7,7 +7,6 @@ a container's own layer, not volumes, and sandboxes have none.
 
 from __future__ import annotations
 
-import math
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any
 from docker.errors import APIError
 
 from sandboxes.runtime import SandboxSpec, ServiceSpec
+from sandboxes.runtime.docker.containers import UNPRIVILEGED
 from sandboxes.runtime.docker.engine import Engine
 from sandboxes.runtime.docker.names import INSTANCE, SANDBOX, Names
 
@@ -75,7 +75,8 @@ class HardDisk:
         if not image:
             return None
         labels = {INSTANCE: self.names.instance, SANDBOX: "disk-limit-trial"}
-        host: dict[str, Any] = {"StorageOpt": {"size": "64M"}, "NetworkMode": "none"}
+        storage = {"StorageOpt": {"size": "64M"}, "NetworkMode": "none"}
+        host: dict[str, Any] = UNPRIVILEGED | storage
         config = {"Image": image, "Cmd": ["true"], "Labels": labels, "HostConfig": host}
         with self.engine.asked("try out the disk limit") as client:
             try:
@@ -91,4 +92,5 @@ class HardDisk:
     def _image_mb(self, image: str) -> int:
         with self.engine.asked(f"describe the image {image}") as client:
             size: int = client.inspect_image(image)["Size"]  # type: ignore[no-untyped-call]
-        return math.ceil(size / MB)
+        # Rounded down, lest what the engine let through be measured as too much.
+        return size // MB

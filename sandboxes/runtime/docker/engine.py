@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ AT_ONCE = 8
 """Calls that one act has under way at the same time."""
 NO_ROOM = ("all ports are allocated", "port is already allocated", "address already in use")
 LONGEST_EXPLANATION = 300
+LOOKS, LOOK_PAUSE_SECONDS = 20, 0.15
+"""For an object that is being made: some seconds in all."""
 
 
 class Engine:
@@ -116,6 +119,18 @@ def gone(error: APIError) -> bool:
     return error.status_code == requests.codes.not_found or "already in progress" in explained(
         error
     )
+
+
+def once_made(look: Callable[[], Sequence[Result]]) -> Sequence[Result]:
+    """What is found by a name that is taken. An object that the engine is still making, as after a
+    call that it answered too late, is in none of its lists, and waited for."""
+    found = look()
+    for _ in range(LOOKS):
+        if found:
+            break
+        time.sleep(LOOK_PAUSE_SECONDS)
+        found = look()
+    return found
 
 
 def together(acts: Sequence[Callable[[], Result]], at_once: int = AT_ONCE) -> list[Result]:

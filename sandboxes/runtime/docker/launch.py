@@ -13,7 +13,7 @@ from docker.errors import APIError
 from sandboxes.runtime import EngineRefused, SandboxSpec, ServiceSpec
 from sandboxes.runtime.docker.containers import Clothes, own_limits
 from sandboxes.runtime.docker.disk import HardDisk
-from sandboxes.runtime.docker.engine import Engine, explained, together
+from sandboxes.runtime.docker.engine import Engine, explained, once_made, together
 from sandboxes.runtime.docker.names import SERVICE, Names, label
 from sandboxes.runtime.docker.network import Networks
 from sandboxes.runtime.docker.removal import remove_container, unless_gone
@@ -88,12 +88,16 @@ class Launcher:
 
     def _adopt(self, spec: SandboxSpec, service: ServiceSpec) -> str:
         """The container that has the name already: ours, when an answer was lost, or a stranger."""
-        with self.engine.asked("list the sandbox's containers") as client:
-            present = client.containers(all=True, filters=self.names.filters(spec.id))
-        for row in present:
-            if label(row, SERVICE) == service.name:
-                return str(row["Id"])
         name = self.names.container(spec.id, service.name)
+
+        def of_that_name() -> list[dict[str, Any]]:
+            with self.engine.asked("list the sandbox's containers") as client:
+                rows = client.containers(all=True, filters={"name": [name]})
+            return [row for row in rows if f"/{name}" in row["Names"]]
+
+        for row in once_made(of_that_name):
+            if self.names.owns(row, spec.id) and label(row, SERVICE) == service.name:
+                return str(row["Id"])
         raise EngineRefused(f"Another container, which is not this portal's, is called {name}.")
 
     def _start(self, spec: SandboxSpec, service: ServiceSpec, container_id: str) -> None:

@@ -16,13 +16,15 @@ from docker.errors import APIError
 from docker.types import IPAMConfig, IPAMPool
 
 from sandboxes.runtime import NoRoom, SandboxSpec
-from sandboxes.runtime.docker.engine import Engine, explained, refusal
+from sandboxes.runtime.docker.engine import Engine, explained, once_made, refusal
 from sandboxes.runtime.docker.names import Names
 
 PREFIX = 28
 """16 addresses: the engine takes three, we one, so a sandbox may have up to twelve services."""
 MOST_TRIES = 64
 """Refusals after which something else is wrong than a neighbour who was faster."""
+THERE_ALREADY = ("already exists", "same bridge name")
+"""In the engine's refusals; the latter when it is making one of that name at this very moment."""
 BRIDGE_OPTION = "com.docker.network.bridge.name"
 
 
@@ -100,16 +102,20 @@ class Networks:
         words = explained(error)
         if "overlaps" in words:
             return False
-        if "already exists" in words and self._is_ours(spec):
+        if any(sign in words for sign in THERE_ALREADY) and self._is_ours(spec):
             # Another worker's, or of an earlier try, whose answer may have been lost.
             return True
         raise refusal(error, "make the sandbox's network") from error
 
     def _is_ours(self, spec: SandboxSpec) -> bool:
         """Whether the network of that name is the sandbox's."""
-        with self.engine.asked("list the networks") as client:
-            present = client.networks(filters=self.names.filters(spec.id))
-        return any(row["Name"] == self.names.network(spec.id) for row in present)
+        name = self.names.network(spec.id)
+
+        def of_that_name() -> list[dict[str, Any]]:
+            with self.engine.asked("list the networks") as client:
+                return [row for row in client.networks(names=[name]) if row["Name"] == name]
+
+        return any(self.names.owns(row, spec.id) for row in once_made(of_that_name))
 
     def _options(self, spec: SandboxSpec) -> dict[str, str]:
         return {

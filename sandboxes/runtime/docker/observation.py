@@ -91,15 +91,16 @@ class Observer:
 
     def _found(self, filters: dict[str, list[str]], sizes: bool) -> dict[str, Found]:
         found: dict[str, Found] = defaultdict(Found)
-        with self.engine.asked(
-            "list the sandboxes", patience=SIZES_PATIENCE if sizes else 1
-        ) as client:
-            for row in client.containers(all=True, size=sizes, filters=filters):
-                found[label(row, SANDBOX)].containers.append(row)
+        # First what is told quickly: an engine that hangs is then known to soon.
+        with self.engine.asked("list the sandboxes") as client:
             for row in client.networks(filters=filters):
                 found[label(row, SANDBOX)].networks.append(row)
             for row in client.volumes(filters=filters)["Volumes"] or ():
                 found[label(row, SANDBOX)].volumes.append(row)
+        patience = SIZES_PATIENCE if sizes else 1
+        with self.engine.asked("list the sandboxes", patience=patience) as client:
+            for row in client.containers(all=True, size=sizes, filters=filters):
+                found[label(row, SANDBOX)].containers.append(row)
         return found
 
     def _services(self, found: Found, ends: dict[str, Row]) -> dict[str, ServiceFacts]:

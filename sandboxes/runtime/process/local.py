@@ -73,9 +73,10 @@ class ProcessRuntime:
         with self._at_home():
             return self._launcher.create(spec, report, timeout)
 
-    def observe(self, *, sizes: bool = False) -> dict[str, SandboxFacts]:
+    def observe(self, only: str = "", *, sizes: bool = False) -> dict[str, SandboxFacts]:
         with self._at_home():
-            return self._observer.look(sizes=sizes)
+            found = self._observer.look(sizes=sizes)
+        return {name: facts for name, facts in found.items() if only in ("", name)}
 
     def destroy(self, sandbox_id: str) -> None:
         with self._at_home():

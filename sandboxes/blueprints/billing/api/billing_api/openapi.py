@@ -36,6 +36,7 @@ EXAMPLES = {
 """Ids of the seed, to try things with."""
 
 BODIES = {
+    "PlanChanges": {"name": "Team plus"},
     "NewSubscriber": {"name": "Ada Lovelace", "email": "ada@example.com", "country": "GB"},
     "SubscriberChanges": {"name": "Ada Lovelace"},
     "NewInvoice": {"subscriber_id": "sub_010", "amount": "49.00", "currency": "EUR"},

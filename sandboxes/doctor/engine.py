@@ -1,0 +1,120 @@
+"""The engine: whether it answers, what it can enforce, and whether it holds the images."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.core.checks import CheckMessage
+
+from sandboxes import blueprints, checks
+from sandboxes.doctor.findings import Finding, Findings, Level, fine, warning, wrong
+from sandboxes.runtime import RuntimeFailure, get_runtime
+from sandboxes.runtime.docker.engine import Engine
+from sandboxes.runtime.docker.images import Wanted
+from sandboxes.runtime.docker.particulars import Particulars, outdated, particulars_of
+
+OLDEST_API = (1, 41)
+DAEMON = "/etc/docker/daemon.json"
+START_IT = "Start the engine (systemctl start docker), or correct DOCKER_HOST."
+
+
+def connection() -> Engine:
+    return Engine(settings.DOCKER_HOST, settings.SANDBOX_ENGINE_TIMEOUT_SECONDS)
+
+
+def runs_sandboxes() -> Findings:
+    """Whatever runs sandboxes: it answers, and says what becomes of the disk limit."""
+    try:
+        able = get_runtime().abilities()
+    except RuntimeFailure as error:
+        yield wrong(str(error), START_IT)
+        return
+    yield fine(f"The runtime {able.name} answers (version {able.version}).")
+    if able.hard_disk_limit:
+        yield fine("It enforces the disk limit of sandboxes.")
+    else:
+        yield fine("It can't enforce the disk limit: sweeps measure, and end what is over.")
+
+
+def enforces_limits() -> Findings:
+    """What a Docker engine says of itself."""
+    if settings.SANDBOX_RUNTIME != "docker":
+        yield fine("No engine is in use.")
+        return
+    yield from judged(particulars_of(connection()))
+
+
+def judged(found: Particulars) -> Findings:
+    yield _api(found)
+    yield fine(f"Storage: {found.storage}; control groups: version {found.cgroup_version}.")
+    yield _limits(found)
+    yield _container_runtime(found)
+    if not found.seccomp:
+        yield wrong(
+            "It filters no system calls (seccomp).", "Take an engine that is built with seccomp."
+        )
+    yield _live_restore(found)
+    yield _userland_proxy(found)
+
+
+def _api(found: Particulars) -> Finding:
+    words = f"Docker {found.version}, API {found.api_version}"
+    if tuple(map(int, found.api_version.split("."))) < OLDEST_API:
+        return wrong(f"{words}: too old.", "Install Docker 20.10 or newer.")
+    return fine(f"{words}.")
+
+
+def _limits(found: Particulars) -> Finding:
+    missing = [kind for kind, there in found.limits.items() if not there]
+    if not missing:
+        return fine(f"It limits {', '.join(found.limits)}.")
+    words = f"It can't limit {', '.join(missing)}: a sandbox may take what others need."
+    remedy = "Enable these control groups in the kernel (cgroup_enable=memory swapaccount=1)."
+    # Without swap to be had, a limit on it decides nothing.
+    only_swap = missing == ["swap"]
+    return warning(words, remedy) if only_swap else wrong(words, remedy)
+
+
+def _container_runtime(found: Particulars) -> Finding:
+    wanted = settings.SANDBOX_CONTAINER_RUNTIME
+    if wanted and wanted not in found.runtimes:
+        known = ", ".join(sorted(found.runtimes))
+        words = f"SANDBOX_CONTAINER_RUNTIME is “{wanted}”, which the engine doesn't have."
+        return wrong(words, f"Add it to {DAEMON}, or take one of: {known}.")
+    return fine(f"Containers run with {wanted or 'the runtime of the engine'}.")
+
+
+def _live_restore(found: Particulars) -> Finding:
+    if found.live_restore:
+        return fine("Sandboxes go on while the engine is restarted (live-restore).")
+    words = "Restarting the engine stops all sandboxes; sweeps start them again."
+    return warning(words, f'Set "live-restore": true in {DAEMON}, unless it is a swarm.')
+
+
+def _userland_proxy(found: Particulars) -> Finding:
+    if not found.local or not found.proxies:
+        return fine("No process of the engine stands behind published ports.")
+    words = f"The engine has started {found.proxies} processes to publish ports (userland-proxy)."
+    return warning(words, f'To save their memory, set "userland-proxy": false in {DAEMON}.')
+
+
+def has_images() -> Findings:
+    """Every image is there, and is what would be built now."""
+    missing = checks.check_engine()
+    yield from map(from_check, missing)
+    if missing:
+        return
+    builds = [one for each in blueprints.available().values() for one in each.builds.items()]
+    wanted = [Wanted(image, spec.context, spec.dockerfile) for image, spec in builds]
+    old = outdated(connection(), wanted) if settings.SANDBOX_RUNTIME == "docker" else []
+    for image in old:
+        yield warning(
+            f"{image} is not what its blueprint says now.", "Run `manage.py build_images`."
+        )
+    if not old:
+        yield fine("All images of the blueprints are there, and up to date.")
+
+
+def from_check(message: CheckMessage) -> Finding:
+    """What Django's kind of check says, as a finding."""
+    level = Level.WRONG if message.is_serious() else Level.WARNING
+    return Finding(level, f"{message.msg} ({message.id})", message.hint or "")

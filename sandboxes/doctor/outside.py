@@ -1,0 +1,63 @@
+"""Servers of others: mail and friendbot."""
+
+from __future__ import annotations
+
+import smtplib
+from typing import Any
+
+import httpx
+from django.conf import settings
+from django.core.mail import EmailMessage, get_connection
+
+from sandboxes.doctor.findings import Findings, fine, told, warning, wrong
+
+FRIENDBOT_SECONDS = 5.0
+SERVERS = "smtp"
+REMEDY = "Correct EMAIL_URL (smtp+tls://user:password@host:587), or see the mail server."
+
+
+def mail() -> Findings:
+    """The server is connected to, greeted and signed in to; nothing is sent."""
+    kind = settings.EMAIL_BACKEND.split(".")[-2]
+    if kind != SERVERS:
+        where = getattr(settings, "EMAIL_FILE_PATH", None) or kind
+        yield warning(f"Mail reaches nobody: it goes into {where}.", "Set EMAIL_URL.")
+        return
+    server: Any = get_connection()
+    try:
+        server.open()
+        # Without encryption and a password Django would not have said so much yet.
+        server.connection.ehlo_or_helo_if_needed()
+        server.close()
+    except (OSError, smtplib.SMTPException) as error:
+        yield wrong(f"The mail server does not take us: {told(error)}.", REMEDY)
+        return
+    yield fine(f"The mail server {settings.EMAIL_HOST}:{settings.EMAIL_PORT} takes us.")
+
+
+def mail_to(address: str) -> Findings:
+    """Send one, to see whether it arrives."""
+    words = "This is what `manage.py doctor --mail` sends, to see whether mail arrives."
+    try:
+        EmailMessage("A mail from the sandbox portal", words, to=[address]).send()
+    except (OSError, smtplib.SMTPException) as error:
+        yield wrong(f"The mail to {address} was not taken: {told(error)}.", REMEDY)
+        return
+    yield fine(f"A mail to {address} was handed over; see whether it arrives.")
+
+
+def friendbot() -> Findings:
+    """It answers, whatever it says: to ask for no account is a bad request."""
+    try:
+        answer = httpx.get(settings.FRIENDBOT_URL, timeout=FRIENDBOT_SECONDS)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        yield warning(
+            f"Friendbot, {settings.FRIENDBOT_URL}, can't be reached ({type(error).__name__}).",
+            "Sandboxes run all the same, their accounts wait for funds. Let the worker reach it.",
+        )
+        return
+    if answer.is_server_error:
+        words = f"Friendbot answers {answer.status_code}."
+        yield warning(words, "Accounts wait for funds until it is well again.")
+        return
+    yield fine("Friendbot answers.")

@@ -1,0 +1,44 @@
+"""JSON that somebody else wrote, so that it can be shown and written again without surprises."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+DEEPEST = 60
+
+
+def parsed(source: bytes) -> Any:
+    """The value. Raises ValueError where there is none, or one that is nested too deeply.
+
+    Half a surrogate pair, which JSON can hold and UTF-8 can't, becomes a question mark.
+    """
+    try:
+        value = json.loads(source.decode(errors="replace"))
+    except RecursionError:
+        raise ValueError("It is nested too deeply.") from None
+    if _is_deep(value):
+        raise ValueError("It is nested too deeply.")
+    if b"\\u" in source:
+        value = json.loads(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
+    return value
+
+
+def written(value: object) -> str:
+    """A value as JSON for people."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [child for node in level for child in _children(node)]
+        if not level:
+            return False
+    return True
+
+
+def _children(node: Any) -> Any:
+    if isinstance(node, dict):
+        return node.values()
+    return node if isinstance(node, list) else ()

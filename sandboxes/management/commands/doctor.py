@@ -1,0 +1,45 @@
+"""`manage.py doctor`: what is right and wrong with this installation, on one page."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+
+from sandboxes.doctor import pages
+from sandboxes.doctor.examination import Result, examine, worst
+from sandboxes.doctor.findings import Level
+from sandboxes.doctor.order import chosen
+
+
+class Command(BaseCommand):
+    help = (
+        "Looks at everything that the portal needs and says what is wrong, each with a remedy. Run "
+        "it where the worker runs. Exits with 1 when something is wrong; warnings are none."
+    )
+    # They are among what is looked at.
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+        parser.add_argument("--mail", metavar="ADDRESS", default="", help="send a mail there, too")
+
+    def handle(self, **options: Any) -> None:
+        results = []
+        for result in examine(chosen(options["mail"])):
+            results.append(result)
+            if not options["json"]:
+                self._tell(result)
+        if options["json"]:
+            self.stdout.write(json.dumps(pages.as_json(results), indent=2))
+        else:
+            self.stdout.write(f"\n{settings.SANDBOX_INSTANCE}: {pages.summary(results)}")
+        if worst(results) is Level.WRONG:
+            raise SystemExit(1)
+
+    def _tell(self, result: Result) -> None:
+        for line in pages.lines(result, self.style):
+            self.stdout.write(line)
+        self.stdout.flush()

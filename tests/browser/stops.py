@@ -1,0 +1,211 @@
+"""Every page of the portal in every state that is worth a look: one `Stop` each.
+
+Whoever adds a page adds a line to `STOPS`; then it is checked for accessibility, its buttons must
+be on the list of `buttons.py`, and `make screenshots` takes its pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.template.loader import render_to_string
+from django.test import Client, override_settings
+
+from sandboxes.models.tuning import settings as in_force
+from sandboxes.runtime import get_runtime
+from tests.browser import scenes
+from tests.conftest import PASSWORD
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from playwright.sync_api import Browser, Page, Route
+
+    from sandboxes.models import Sandbox
+    from sandboxes.runtime.memory import MemoryRuntime
+
+    Scene = Callable[[User, MemoryRuntime], Sandbox | None]
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A page (`{id}` is the sandbox of the scene), who looks at it, and what they did there."""
+
+    name: str
+    path: str = "/"
+    scene: Scene = scenes.first_run
+    act: Callable[[Page], None] = lambda page: None
+    who: str = "alice"
+    """`alice`, who develops, `olga`, who operates, or `` for nobody."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    template: str = ""
+    """What the server answers, where it can't be made to."""
+
+
+def show_credentials(page: Page) -> None:
+    page.get_by_role("button", name="Show credentials").first.click()
+    page.get_by_text("Authorization: Bearer sk_test_").first.wait_for()
+
+
+def read_logs(page: Page) -> None:
+    show_credentials(page)
+    page.get_by_role("link", name="api", exact=True).click()
+    page.get_by_text("GET /v1/plans 200").wait_for()
+
+
+def ask_to_destroy(page: Page) -> None:
+    page.get_by_role("link", name="Destroy").first.click()
+    page.get_by_role("dialog").wait_for()
+
+
+def destroy(page: Page) -> None:
+    ask_to_destroy(page)
+    page.get_by_role("dialog").get_by_role("button", name="Destroy").click()
+    page.get_by_role("button", name="Undo").wait_for()
+
+
+def clear(page: Page) -> None:
+    page.get_by_role("button", name="Clear").click()
+    page.get_by_role("button", name="Undo").wait_for()
+
+
+def create_token(page: Page) -> None:
+    page.get_by_label("Name").fill("ci-pipeline")
+    page.get_by_role("button", name="Create token").click()
+    page.get_by_text("shown this once").wait_for()
+
+
+def ask_to_revoke(page: Page) -> None:
+    create_token(page)
+    page.get_by_role("link", name="Revoke").click()
+    page.get_by_role("dialog").wait_for()
+
+
+def open_menu(page: Page) -> None:
+    page.locator(".menu summary").click()
+
+
+def open_extend(page: Page) -> None:
+    page.locator(".popover summary").first.click()
+
+
+def ask_for_a_reason(page: Page) -> None:
+    page.get_by_role("button", name="Remove again now…").click()
+    page.get_by_label("Reason").wait_for()
+
+
+def mistype(page: Page) -> None:
+    page.get_by_label("Email").fill("alice@example.com")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("alert").wait_for()
+
+
+SANDBOX = "/sandboxes/{id}/"
+PORTAL = [
+    Stop("login", "/accounts/login/", who=""),
+    Stop("login-refused", "/accounts/login/", act=mistype, who=""),
+    Stop("signup", "/accounts/signup/", who=""),
+    Stop("password-reset", "/accounts/password/reset/", who=""),
+    Stop("first-run"),
+    Stop("provisioning", scene=scenes.being_made),
+    Stop("dashboard", scene=scenes.running),
+    Stop("menu", scene=scenes.running, act=open_menu),
+    Stop("extend", scene=scenes.running, act=open_extend),
+    Stop("warning", scene=scenes.warned),
+    Stop("limit", scene=scenes.at_the_limit),
+    Stop("portal-full", scene=scenes.full_of_others, settings={"SANDBOX_MAX_SITE": 1}),
+    Stop("failed", scene=scenes.failed),
+    Stop("failed-beside", scene=scenes.failed_beside),
+    Stop("removing", scene=scenes.leaving),
+    Stop("maintenance", scene=scenes.maintenance),
+    Stop("nothing-runs", scene=scenes.ended),
+    Stop("cleared", scene=scenes.ended, act=clear),
+    Stop("trial", scene=scenes.running, settings={"SANDBOX_RUNTIME": "process"}),
+    Stop("sandbox", SANDBOX, scenes.talkative, read_logs),
+    Stop("sandbox-provisioning", SANDBOX, scenes.being_made),
+    Stop("sandbox-warning", SANDBOX, scenes.warned),
+    Stop("sandbox-unfunded", SANDBOX, scenes.unfunded),
+    Stop("sandbox-failed", SANDBOX, scenes.failed),
+    Stop("sandbox-ended", SANDBOX, scenes.ended),
+    Stop("destroy", SANDBOX, scenes.running, ask_to_destroy),
+    Stop("undo", scene=scenes.running, act=destroy),
+    Stop("confirm", SANDBOX + "destroy/", scenes.running),
+    Stop("history", "/history/", scenes.long_past),
+    Stop("history-empty", "/history/"),
+    Stop("tokens", "/tokens/"),
+    Stop("tokens-new", "/tokens/", act=create_token),
+    Stop("tokens-revoke", "/tokens/", act=ask_to_revoke),
+    Stop("account-email", "/accounts/email/"),
+    Stop("account-password", "/accounts/password/change/"),
+    Stop("account-2fa", "/accounts/2fa/"),
+    Stop("404", "/nothing-here"),
+    Stop("403", template="403.html"),
+    Stop("403-form", template="403_csrf.html"),
+    Stop("500", template="500.html"),
+]
+CONSOLE = [
+    Stop("console", "/admin/", scenes.busy_week, who="olga"),
+    Stop("console-reason", "/admin/", scenes.busy_week, ask_for_a_reason, who="olga"),
+    Stop("console-settings", "/admin/sandboxes/sitesettings/", scenes.busy_week, who="olga"),
+    Stop("console-audit", "/admin/sandboxes/auditentry/", scenes.busy_week, who="olga"),
+]
+STOPS = {stop.name: stop for stop in (*PORTAL, *CONSOLE)}
+
+
+def _answer(body: str, route: Route) -> None:
+    route.fulfill(body=body, content_type="text/html")
+
+
+class Guide:
+    """Brings a browser to a stop; nothing is left there of the one before."""
+
+    def __init__(self, browser: Browser, base_url: str) -> None:
+        self.browser = browser
+        self.base_url = base_url
+
+    @contextmanager
+    def at(self, stop: Stop, **browsing: Any) -> Iterator[Page]:
+        users = self._cast()
+        sandbox = stop.scene(users["alice"], get_runtime())  # type: ignore[arg-type]
+        user = users.get(stop.who)
+        with override_settings(**stop.settings), self._browse(user, **browsing) as page:
+            if stop.template:
+                answer = render_to_string(stop.template)
+                page.route("**/*", partial(_answer, answer), times=1)
+            page.goto(stop.path.format(id=sandbox and sandbox.public_id))
+            stop.act(page)
+            yield page
+
+    @staticmethod
+    def _cast() -> dict[str, User]:
+        """Alice and olga on an empty stage."""
+        call_command("flush", interactive=False, verbosity=0)
+        in_force.forget()
+        get_runtime.cache_clear()
+        people = get_user_model().objects
+        alice = people.create_user("alice", "alice@example.com", PASSWORD)
+        olga = people.create_superuser("olga", "olga@example.com", PASSWORD)
+        return {"alice": alice, "olga": olga}
+
+    @contextmanager
+    def _browse(self, user: User | None, **browsing: Any) -> Iterator[Page]:
+        choices = {
+            "reduced_motion": "reduce",
+            "viewport": {"width": 1280, "height": 820},
+        } | browsing
+        context = self.browser.new_context(base_url=self.base_url, **choices)
+        if user:
+            client = Client()
+            client.force_login(user)
+            key = client.cookies[settings.SESSION_COOKIE_NAME].value
+            cookie = {"name": settings.SESSION_COOKIE_NAME, "value": key, "url": self.base_url}
+            context.add_cookies([cookie])  # type: ignore[list-item]
+        yield context.new_page()
+        context.close()

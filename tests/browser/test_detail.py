@@ -1,0 +1,170 @@
+"""The page of one sandbox, as far as it takes a browser: what it does while somebody is at it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from sandboxes import actions, clock, lifecycle
+from sandboxes.models import Sandbox, UsageSample
+from tests import crowds
+from tests.acting import again, committed, launch
+from tests.browser.conftest import Watch, sign_in
+from tests.browser.scenes import aged, being_made, failed
+from tests.browser.test_liveliness import SHIFTS, poll
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+    from sandboxes.runtime.memory import MemoryRuntime
+
+pytestmark = pytest.mark.browser
+
+LINES = 300
+
+
+def visit(page: Page, sandbox: Sandbox, user: User) -> None:
+    sign_in(page, user)
+    page.goto(f"/sandboxes/{sandbox.public_id}/")
+
+
+def chatty(user: User, runtime: MemoryRuntime) -> Sandbox:
+    sandbox = launch(user, name="checkout")
+    for number in range(LINES):
+        runtime.say(sandbox.public_id, "api", f"GET /v1/plans?page={number} 200")
+    return sandbox
+
+
+def at_end(page: Page) -> bool:
+    found: bool = page.locator("#log-text").evaluate(
+        "log => log.scrollTop + log.clientHeight > log.scrollHeight - 5"
+    )
+    return found
+
+
+def test_a_log_is_there_at_once_at_its_end_and_follows_what_comes(
+    page: Page, alice: User, runtime: MemoryRuntime, watch: Watch
+) -> None:
+    sandbox = chatty(alice, runtime)
+    visit(page, sandbox, alice)
+    log = page.locator("#log-text")
+    expect(log).to_contain_text(f"page={LINES - 1} 200")
+    assert at_end(page)
+    page.get_by_label("Follow").check()
+    expect(page.get_by_text("following", exact=True)).to_be_visible()
+    runtime.say(sandbox.public_id, "api", "POST /v1/invoices 201")
+    expect(log).to_contain_text("POST /v1/invoices 201")
+    assert at_end(page)
+
+    log.evaluate("log => log.scrollTop = 100")
+    runtime.say(sandbox.public_id, "api", "POST /v1/payments 201")
+    expect(log).to_contain_text("POST /v1/payments 201")
+    assert log.evaluate("log => log.scrollTop") == 100, "who reads is not carried away"
+
+    page.get_by_label("Follow").uncheck()
+    expect(page.get_by_text("following", exact=True)).to_have_count(0)
+
+
+def test_the_filter_works_while_one_types_and_keeps_what_is_typed(
+    page: Page, alice: User, runtime: MemoryRuntime, watch: Watch
+) -> None:
+    sandbox = chatty(alice, runtime)
+    visit(page, sandbox, alice)
+    words = page.get_by_label("Only lines with")
+    words.press_sequentially("page=299")
+    expect(page.get_by_text("1 of the last 200 lines")).to_be_visible()
+    expect(words).to_be_focused()
+    page.get_by_role("link", name="db", exact=True).click()
+    expect(page.get_by_text("None of the last 1 lines has “page=299” in it.")).to_be_visible()
+    expect(words).to_have_value("page=299")
+    words.focus()
+    with page.expect_response(lambda answer: "/logs/" in answer.url):
+        page.evaluate("document.body.dispatchEvent(new Event('sandboxes-changed'))")
+    expect(words, "a swap of all of it keeps the focus").to_be_focused()
+
+
+def test_what_was_opened_stays_open_when_there_is_news(
+    page: Page, alice: User, runtime: MemoryRuntime, watch: Watch
+) -> None:
+    sandbox = aged(launch(alice), 20)
+    values = {"memory_mb": 90, "cpu_seconds": 1, "received_bytes": 1, "sent_bytes": 1}
+    UsageSample.objects.create(sandbox=sandbox, **values)
+    for _ in range(14):
+        lifecycle.journal(sandbox, "touched", "The idle clock was started again.", actor=alice)
+    visit(page, sandbox, alice)
+    page.get_by_text("As numbers").click()
+    page.get_by_text("earlier lines").click()
+    UsageSample.objects.create(sandbox=sandbox, **values | {"memory_mb": 173})
+    with page.expect_response(lambda answer: "/usage/" in answer.url):
+        page.get_by_role("button", name="Keep alive").click()
+    expect(page.get_by_role("cell", name="173.00")).to_be_visible()
+    expect(page.locator("#journal-earlier")).to_have_attribute("open", "")
+
+
+def test_the_estimate_counts_down_between_two_polls(
+    page: Page, alice: User, runtime: MemoryRuntime, watch: Watch
+) -> None:
+    crowds.past(3, {alice: 3})
+    slow = [{"name": "ready", "state": "done", "started_at": str(clock.now()), "seconds": 60.0}]
+    Sandbox.objects.update(steps=slow, blueprint="billing")
+    visit(page, being_made(alice, runtime), alice)
+    words, bar = page.locator("[data-eta]"), page.locator("progress.making")
+    expect(words).to_have_text(re.compile(r"about 5\d s left"))
+    before, filled = words.inner_text(), bar.evaluate("bar => bar.value")
+    expect(words).not_to_have_text(before)
+    assert bar.evaluate("bar => bar.value") > filled
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_nothing_jumps_on_the_page_while_its_sandbox_is_made(
+    page: Page, alice: User, runtime: MemoryRuntime, watch: Watch, width: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": 820})
+    page.add_init_script(SHIFTS)
+    sandbox = being_made(alice, runtime)
+    visit(page, sandbox, alice)
+    expect(page.get_by_text("api has written nothing yet.")).to_be_visible()
+    poll(page, sandbox)
+    lifecycle.run(sandbox, {"api:8080": "127.0.0.1:49153", "db:5432": "127.0.0.1:49152"}, 0)
+    expect(page.get_by_text("Running", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name="Show credentials")).to_be_visible()
+    poll(page, sandbox)
+    assert page.evaluate("shifts") == []
+
+
+def grave(page: Page) -> list[str]:
+    """What axe finds, with the elements that it means."""
+    found = Axe().run(page).response["violations"]
+    return [f"{one['id']}: {node['html'][:150]}" for one in found for node in one["nodes"]]
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_axe_finds_nothing_on_the_page_in_any_state(
+    page: Page, alice: User, runtime: MemoryRuntime, colours: str
+) -> None:
+    page.emulate_media(color_scheme=colours, reduced_motion="reduce")  # type: ignore[arg-type]
+    made, broken = being_made(alice, runtime), failed(alice, runtime)
+    running = aged(launch(alice, name="webhook-spike"), 27, idle=26)
+    values = {"memory_mb": 90, "cpu_seconds": 1, "received_bytes": 1, "sent_bytes": 1}
+    for _ in range(2):
+        UsageSample.objects.create(sandbox=running, at=clock.now(), **values)
+    runtime.say(running.public_id, "api", "GET /v1/plans 200")
+    sign_in(page, alice)
+    found = {}
+    for sandbox in (made, broken, running):
+        page.goto(f"/sandboxes/{sandbox.public_id}/")
+        if sandbox == running:
+            page.get_by_label("Only lines with").fill("plans")
+            page.get_by_text("1 of the last 2 lines").wait_for()
+            page.get_by_text("As numbers").click()
+        found[sandbox.name] = grave(page)
+    with committed():
+        actions.destroy(again(running), alice)
+    for address in (f"/sandboxes/{running.public_id}/", "/history/"):
+        page.goto(address)
+        found[address] = grave(page)
+    assert {where: what for where, what in found.items() if what} == {}

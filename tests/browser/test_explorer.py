@@ -1,0 +1,172 @@
+"""The API explorer and the snippets as a person uses them: mouse, keyboard, no JavaScript."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import BrowserContext, Page, expect
+
+from sandboxes.models import Sandbox
+from tests.acting import launch
+from tests.browser.conftest import Watch, sign_in
+from tests.browser.test_liveliness import SHIFTS
+from tests.sandbox_apis import SandboxApi, api, at
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from pytest_django.live_server_helper import LiveServer
+    from pytest_playwright.pytest_playwright import CreateContextCallback
+
+    from sandboxes.runtime.memory import MemoryRuntime
+
+__all__ = ["api"]
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def sandbox(alice: User, api: SandboxApi, runtime: MemoryRuntime) -> Sandbox:
+    return at(launch(alice, name="checkout"), api.address)
+
+
+def faults(page: Page) -> list[str]:
+    """What axe finds wrong with the page for people who can't see or point."""
+    return [one["id"] for one in Axe().run(page).response["violations"]]
+
+
+def test_a_first_call_takes_three_clicks(
+    page: Page, alice: User, sandbox: Sandbox, api: SandboxApi, watch: Watch
+) -> None:
+    page.add_init_script(SHIFTS)
+    sign_in(page, alice)
+    page.get_by_role("link", name="Try the API").click()
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_text("200 OK", exact=True)).to_be_visible()
+    assert page.locator(".answer-text").inner_text().count('"name": "Plan ') == 12
+    assert faults(page) == []
+
+    page.evaluate("window.loadedOnce = true")
+    page.get_by_role("link", name="Create a plan").click()
+    expect(page.get_by_label("Body")).to_have_value(
+        '{\n  "name": "Enterprise",\n  "amount": "49.00",\n  "currency": "AUD"\n}'
+    )
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_text("201 Created", exact=True)).to_be_visible()
+    expect(page.get_by_role("region", name="Plans").get_by_text("Enterprise")).to_be_visible()
+    expect(page.get_by_text("10 of 13")).to_be_visible()
+    assert page.evaluate("window.loadedOnce"), "the page was never loaded anew"
+    assert page.evaluate("shifts") == []
+
+    page.go_back()
+    expect(page.get_by_role("heading", name="List plans")).to_be_visible()
+
+
+def test_the_keyboard_is_enough_and_never_loses_its_place(
+    page: Page, alice: User, sandbox: Sandbox, api: SandboxApi, watch: Watch
+) -> None:
+    sign_in(page, alice)
+    page.goto(f"/sandboxes/{sandbox.public_id}/api/")
+    chosen = page.get_by_role("link", name="Get a plan")
+    chosen.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Get a plan")).to_be_visible()
+    expect(page.get_by_role("link", name="Get a plan")).to_be_focused()
+    page.get_by_label("id").fill("plan_3")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#answer")).to_contain_text('"name": "Plan 3"')
+    expect(page.get_by_label("id")).to_be_focused()
+    expect(page.locator("#announcer")).to_contain_text("200 OK")
+    row = page.get_by_role("link", name="plan_1", exact=True)
+    row.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog", name="plan_1")).to_contain_text('"amount": "1.00"')
+    assert faults(page) == []
+    page.keyboard.press("Escape")
+    expect(row).to_be_focused()
+
+
+def test_the_data_is_leafed_through_in_place(
+    page: Page, alice: User, sandbox: Sandbox, watch: Watch
+) -> None:
+    sign_in(page, alice)
+    page.goto(f"/sandboxes/{sandbox.public_id}/api/")
+    page.get_by_role("link", name="Older").click()
+    expect(page.get_by_text("2 of 12")).to_be_visible()
+    page.get_by_role("link", name="Newest").click()
+    expect(page.get_by_text("10 of 12")).to_be_visible()
+    page.get_by_role("link", name="Payments", exact=True).click()
+    expect(page.get_by_text("There is nothing in it.")).to_be_visible()
+    expect(page.get_by_role("link", name="Payments", exact=True)).to_be_focused()
+
+
+def test_everything_works_without_javascript(
+    new_context: CreateContextCallback, server: LiveServer, alice: User, sandbox: Sandbox
+) -> None:
+    page = new_context(base_url=str(server), java_script_enabled=False).new_page()
+    sign_in(page, alice)
+    page.get_by_role("button", name="Show credentials").click()
+    page.get_by_text("Python", exact=True).click()
+    expect(page.get_by_text("from urllib.request import")).to_be_visible()
+    expect(page.get_by_text("curl http")).to_be_hidden()
+    page.get_by_text("Postman", exact=True).click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Postman collection").click()
+    assert download.value.suggested_filename.endswith(".postman_collection.json")
+
+    page.goto(f"/sandboxes/{sandbox.public_id}/api/")
+    page.get_by_role("link", name="Get a plan").click()
+    page.get_by_label("id").fill("plan_4")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("#answer")).to_contain_text('"name": "Plan 4"')
+    expect(page.get_by_label("id")).to_have_value("plan_4")
+    page.get_by_role("button", name="As curl").click()
+    expect(page.locator("#answer")).to_contain_text(f"Bearer {sandbox.secrets['API_KEY']}")
+    page.get_by_role("link", name="plan_2", exact=True).click()
+    expect(page.get_by_role("heading", name="plan_2")).to_be_visible()
+    page.get_by_role("link", name="Older").click()
+    expect(page.get_by_text("2 of 12")).to_be_visible()
+
+
+def test_a_phone_shows_all_of_it_in_its_width(
+    page: Page, alice: User, sandbox: Sandbox, watch: Watch
+) -> None:
+    page.set_viewport_size({"width": 360, "height": 780})
+    sign_in(page, alice)
+    page.get_by_role("button", name="Show credentials").click()
+    page.get_by_text("Your first call").wait_for()
+    assert faults(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    page.get_by_role("link", name="Try the API").click()
+    page.get_by_label("Operation", exact=True).select_option(label="Change a plan")
+    expect(page.get_by_role("heading", name="Change a plan")).to_be_visible()
+    page.get_by_label("id").fill("plan_3")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("#answer-status")).to_be_in_viewport()
+    assert faults(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+def test_tabs_are_one_stop_of_the_keyboard_and_each_is_copied_whole(
+    page: Page, context: BrowserContext, alice: User, sandbox: Sandbox, watch: Watch
+) -> None:
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    sign_in(page, alice)
+    page.get_by_role("button", name="Show credentials").click()
+    expect(page.get_by_role("heading", name="Credentials")).to_be_focused()
+    page.get_by_role("radio", name="curl").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("radio", name="Python")).to_be_focused()
+    page.get_by_role("button", name="Copy Python").click()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("import json") and sandbox.secrets["API_KEY"] in copied
+    page.get_by_text(".env", exact=True).click()
+    for _ in range(2):
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download .env").click()
+        assert download.value.suggested_filename == f"{sandbox.public_id}.env"
+    page.get_by_role("link", name="Hide credentials").press("Enter")
+    expect(page.get_by_role("button", name="Show credentials")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Credentials")).to_be_focused()

@@ -1,0 +1,149 @@
+"""`python -m tests.chaos [--kills N] [--seed SEED] [--short]`: all ordeals, and their page."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+
+from tests.bench.machine import ROOT
+from tests.chaos import bars
+from tests.reliability import publish, ran_on
+from tests.runtimes import imported_image
+
+LONGEST_SECONDS = 1200
+
+
+@dataclass(frozen=True)
+class Ordeal:
+    """One line of the plan: what it is called, the module that knows it, and what it is told."""
+
+    name: str
+    module: str
+    told: dict[str, Any]
+
+
+def everything(kills: int, seed: str) -> list[list[list[Ordeal]]]:
+    """Stages one after the other; in each, lanes side by side; in each lane, ordeals in turn."""
+    crew = max(1, kills // 10)
+    each = (kills - crew) // 2
+    crowd = {"rounds": 20, "at_once": 50, "due": 100, "sweeps": 10, "twice": 5}
+    on_postgres = {"store": "postgres"}
+    first = {"kills": kills - crew - each, "seed": seed, "share": [0, 2]}
+    second = {"kills": each, "seed": seed, "share": [1, 2]} | on_postgres
+    restart = {"which": "engine", "own_engine": True}
+    return [
+        [
+            [Ordeal("kills on sqlite", "kills", first)],
+            [Ordeal("kills on postgres", "kills", second)],
+        ],
+        [
+            [Ordeal("crowds on sqlite", "crowds", crowd)],
+            [Ordeal("crowds on postgres", "crowds", crowd | on_postgres)],
+        ],
+        [[Ordeal("crew", "crew", {"kills": crew, "seed": seed} | on_postgres)]],
+        [
+            [Ordeal("hung", "outages", {"which": "hung", "seconds": 60})],
+            [Ordeal("due", "outages", {"which": "due", "count": 12})],
+        ],
+        [
+            [
+                Ordeal("engine restarted", "outages", restart | {"crash": False}),
+                Ordeal("engine crashed", "outages", restart | {"crash": True}),
+            ],
+            [
+                Ordeal("database restarted", "outages", {"which": "database"} | on_postgres),
+                Ordeal("queue emptied", "outages", {"which": "queue"}),
+                Ordeal("redis emptied", "outages", {"which": "broker"}),
+            ],
+        ],
+    ]
+
+
+def a_look(seed: str) -> list[list[list[Ordeal]]]:
+    """What `make test` has time for."""
+    crowd = {"rounds": 0, "at_once": 0, "due": 6, "sweeps": 4, "twice": 1}
+    return [
+        [
+            [
+                Ordeal("kills on sqlite", "kills", {"kills": 6, "seed": seed}),
+                Ordeal("crowds on sqlite", "crowds", crowd),
+            ],
+            [Ordeal("hung", "outages", {"which": "hung", "seconds": 12})],
+        ]
+    ]
+
+
+def carry_out(stages: list[list[list[Ordeal]]]) -> dict[str, Any]:
+    """What every ordeal found, by its name."""
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder, imported_image(Path(folder)) as image:
+        for lanes in stages:
+            with ThreadPoolExecutor(len(lanes)) as threads:
+                for lane in threads.map(lambda lane: run_lane(lane, image), lanes):
+                    found |= lane
+    return found
+
+
+def run_lane(lane: Sequence[Ordeal], image: str) -> dict[str, Any]:
+    return {ordeal.name: undergo(ordeal, image) for ordeal in lane}
+
+
+def undergo(ordeal: Ordeal, image: str) -> dict[str, Any]:
+    """In a process of its own; `failed` says why it found nothing."""
+    say(f"▸ {ordeal.name}")
+    began = time.monotonic()
+    arguments = json.dumps({"image": image} | ordeal.told)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.chaos.ordeal", ordeal.module, arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_SECONDS,
+        check=False,
+    )
+    say(f"  {ordeal.name}: {time.monotonic() - began:.0f} s")
+    if done.returncode:
+        say(done.stderr)
+        return {"failed": (done.stderr.strip().splitlines() or ["it said nothing"])[-1]}
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos")
+    parser.add_argument("--kills", type=int, default=200, help="how many processes are killed")
+    parser.add_argument("--seed", default="1", help="the schedule follows from it")
+    parser.add_argument(
+        "--short", action="store_true", help="under a minute; prints, writes nothing"
+    )
+    chosen = parser.parse_args()
+    if chosen.short:
+        print(json.dumps(carry_out(a_look(chosen.seed))))
+        return 0
+    command, facts = f"make chaos N={chosen.kills} SEED={chosen.seed}", ran_on()
+    found = carry_out(everything(chosen.kills, chosen.seed))
+    results = replace(bars.results(command, found), ran_on=facts)
+    publish("chaos", results)
+    for bar in results.bars:
+        print(f"{'✓' if bar.met else '✗'} {bar.what}: {bar.measured} (asked: {bar.asked})")
+    return 0 if all(bar.met for bar in results.bars) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

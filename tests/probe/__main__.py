@@ -1,0 +1,233 @@
+"""`python -m tests.probe`: try every way out of a sandbox, and publish what came of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+
+from django.conf import settings
+
+from sandboxes import firewall
+from sandboxes.runtime import get_runtime
+from tests.bench.calling import Caller
+from tests.portal import Portal, running_portal
+from tests.probe import hogs, stage
+from tests.reliability import Bar, Results, Table, publish
+from tests.runtimes import TIME_LIMIT, DockerBench, quiet
+from tests.test_docker_networks import page_on
+
+SUBNETS = IPv4Network("10.222.0.0/20")
+SLOWEST_SECONDS = 1.0
+REMEDIES = {
+    "machine": "The rules that `manage.py print_firewall` prints, in the firewall of that machine.",
+    "disk": "A data root on btrfs, or on XFS with project quotas, where the engine refuses it.",
+}
+
+
+@dataclass
+class Ways:
+    """What was found with ports published on one address, and the rules in force or not."""
+
+    bind_address: str
+    closed: bool
+    found: stage.Found
+    datagrams: int
+
+    @property
+    def title(self) -> str:
+        return f"{self.bind_address}, {'with' if self.closed else 'without'} the rules"
+
+    @property
+    def through(self) -> dict[str, str]:
+        return stage.through(self.found)
+
+
+@dataclass
+class Run:
+    """One run: what it found so far."""
+
+    bench: DockerBench
+    portal: Portal
+    outside: stage.Outside
+    image: str
+    ways: list[Ways] = field(default_factory=list)
+    command: stage.Found = field(default_factory=dict)
+    own: stage.Found = field(default_factory=dict)
+    hogged: list[hogs.Hogged] = field(default_factory=list)
+    verdicts: dict[bool, bool | None] = field(default_factory=dict)
+
+    def asked(self, network: IPv4Network, other: stage.Sandbox) -> dict[str, Any]:
+        open_ports = [self.open_port, self.portal.port]
+        there = self.outside.ADDRESSES
+        return stage.asked(self.bench, network, other, open_ports, self.portal.port, there)
+
+    open_port: int = 0
+
+    def all(self) -> None:
+        with page_on("0.0.0.0") as self.open_port:
+            for address in ("127.0.0.1", "0.0.0.0"):
+                self.bench.runtime = self.bench.make(SUBNETS, bind_address=address)
+                for closed in (False, True):
+                    with rules(closed):
+                        say(f"Trying ways out, ports on {address}, rules {closed}")
+                        self.try_ways(address, closed)
+                self.bench.clear()
+            self.bench.runtime = self.bench.make(SUBNETS)
+            with rules(True):
+                self.try_everything()
+
+    def try_ways(self, address: str, closed: bool) -> None:
+        if address == "127.0.0.1":
+            self.verdicts[closed] = firewall.verdict().closed
+        other, spec = stage.billing(self.bench), firewall.trial(self.image)
+        self.bench.runtime.create(spec, quiet, TIME_LIMIT)
+        network = stage.network_of(self.bench, spec, "trial")
+        before = self.outside.datagrams()
+        what = self.asked(network, other) | {"network_only": True}
+        found = stage.executed(self.bench, spec, "trial", what)
+        came = self.outside.datagrams() - before
+        found["a datagram that needs no answer"] = (came > 0, f"{came} came through")
+        self.ways.append(Ways(address, closed, found, came))
+
+    def try_everything(self) -> None:
+        say("Trying everything from a command and from an image's own process")
+        mine, other = stage.billing(self.bench), stage.billing(self.bench)
+        network = stage.network_of(self.bench, mine.spec, "api")
+        what = self.asked(network, other)
+        self.command = stage.executed(self.bench, mine.spec, "api", what)
+        hostile = stage.hostile(self.image, what)
+        self.own = stage.started(self.bench, hostile)
+        port = other.published("api")
+        neighbour = Caller("127.0.0.1", port, timeout=10, Authorization=f"Bearer {other.key}")
+        portal = Caller("127.0.0.1", self.portal.port, timeout=10)
+        for name in hogs.HOGS:
+            say(f"Taking: {name}")
+            self.hogged.append(hogs.hog(self.bench, hostile.id, name, neighbour, portal))
+
+    def results(self) -> Results:
+        return Results("make probe", list(self.bars()), list(self.tables()))
+
+    def bars(self) -> Iterator[Bar]:
+        inside = {("command", n): o for n, o in self.command.items()}
+        inside |= {("image", n): o for n, o in self.own.items()}
+        yield got_through("ways out of a sandbox, all kinds, with the rules in force", inside)
+        for ways in self.ways:
+            if ways.closed:
+                found = {(ways.title, name): one for name, one in ways.found.items()}
+                yield got_through(f"ways over the network, ports on {ways.title}", found)
+        right = self.verdicts == {False: False, True: True}
+        text = "`print_firewall --check` tells the rules from their absence"
+        yield Bar(text, "yes", "yes" if right else str(self.verdicts), right)
+        for name, timings in (
+            ("neighbour", [one.neighbour for one in self.hogged]),
+            ("portal", [one.portal for one in self.hogged]),
+        ):
+            slowest = max(max(one.seconds) for one in timings)
+            failures = sum(one.failures for one in timings)
+            text = f"the slowest answer of the {name} while a sandbox takes all that it gets"
+            told = f"{slowest * 1000:.0f} ms, {failures} not answered"
+            yield Bar(
+                text, "1000 ms, all answered", told, slowest < SLOWEST_SECONDS and not failures
+            )
+
+    def tables(self) -> Iterator[Table]:
+        names = self.own.keys()
+        rows = [
+            [name, self.tell(self.command.get(name)), self.tell(self.own[name])] for name in names
+        ]
+        title = "With the rules of `manage.py print_firewall` in force, and ports on 127.0.0.1"
+        yield Table(
+            title, ["tried", "by a command in a service", "by an image's own process"], rows
+        )
+        names = self.ways[0].found.keys()
+        rows = [[name, *(self.tell(w.found[name]) for w in self.ways)] for name in names]
+        title = "Over the network, by the address that ports are published on"
+        yield Table(title, ["tried", *(w.title for w in self.ways)], rows)
+        yield Table("What gets through, and what closes it", ["what", "remedy"], list(self.open()))
+        head = ["taken", "what came of it", "neighbour p50, p95 ms", "portal p50, p95 ms"]
+        rows = [[h.what, h.outcome, figures(h.neighbour), figures(h.portal)] for h in self.hogged]
+        yield Table(f"Taking all there is for {hogs.SECONDS} s (0.5 CPUs, 192 MB)", head, rows)
+
+    def open(self) -> Iterator[list[str]]:
+        found = {name for ways in self.ways if not ways.closed for name in ways.through}
+        for name in sorted(found):
+            yield [f"{name}, without the rules", REMEDIES["machine"]]
+        what = "many files, and files without content, from one sweep to the next"
+        yield [f"{what}, where the engine has no hard limit on disk", REMEDIES["disk"]]
+
+    @staticmethod
+    def tell(outcome: stage.Outcome | None) -> str:
+        if outcome is None:
+            return "not tried"
+        through, how = outcome
+        return f"**through**: {how}" if through else f"blocked: {how}"
+
+
+def got_through(what: str, found: dict[tuple[str, str], stage.Outcome]) -> Bar:
+    through = sum(one for one, _ in found.values())
+    return Bar(what, "0 through", f"{through} of {len(found)} through", not through)
+
+
+def figures(timed: hogs.Timed) -> str:
+    cuts = quantiles(timed.seconds, n=20)
+    return f"{cuts[9] * 1000:.0f}, {cuts[18] * 1000:.0f}"
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def rules(closed: bool) -> Iterator[None]:
+    """Of the probe's own subnets alone, so they concern nobody else."""
+    if closed:
+        subprocess.run(["sh", "-c", firewall.rules()], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["sh", "-c", firewall.rules(undo=True)], check=True)
+
+
+def main() -> int:
+    if os.geteuid():
+        say("This needs root: it brings rules of the firewall into force, and makes a network.")
+        return 1
+    bench = DockerBench(stage.API_IMAGE)
+    settings.SANDBOX_SUBNETS, settings.SANDBOX_INSTANCE = SUBNETS, bench.instance
+    settings.SANDBOX_RUNTIME = "docker"
+    get_runtime.cache_clear()
+    with tempfile.TemporaryDirectory(prefix="portal-probe-") as folder:
+        var = Path(folder)
+        try:
+            with (
+                running_portal(var, HOST="0.0.0.0") as portal,
+                stage.outside(var / "outside.log") as outside,
+                stage.hostile_image(bench) as image,
+            ):
+                run = Run(bench, portal, outside, image)
+                try:
+                    run.all()
+                finally:
+                    bench.clear()
+        finally:
+            bench.clear()
+    results = run.results()
+    publish("isolation", results)
+    for bar in results.bars:
+        say(f"{'✓' if bar.met else '✗'} {bar.what}: {bar.measured}")
+    return 0 if all(bar.met for bar in results.bars) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""The proxy before the engine's socket: it changes nothing but what it is told to spoil."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.relay import DELAY_SECONDS, Call, Fault, Relay, relayed
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+ASK = """
+import http.client, socket, sys
+caller = http.client.HTTPConnection("localhost")
+caller.sock = socket.socket(socket.AF_UNIX)
+caller.sock.connect(sys.argv[1])
+for path in ("/first", "/second"):
+    caller.request("GET", path)
+    caller.getresponse().read()
+"""
+
+
+class Engine:
+    """Answers every request with two bytes, and knows what it was asked."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.heard = path, b""
+        self.listening = socket.socket(socket.AF_UNIX)
+        self.listening.bind(str(path))
+        self.listening.listen()
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self) -> None:
+        while True:
+            connection, _ = self.listening.accept()
+            threading.Thread(target=self.answer, args=[connection], daemon=True).start()
+
+    def answer(self, connection: socket.socket) -> None:
+        with connection:
+            while asked := connection.recv(65536):
+                self.heard += asked
+                connection.sendall(ANSWER)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    return Engine(tmp_path / "engine.sock")
+
+
+@pytest.fixture
+def relay(tmp_path: Path, engine: Engine) -> Iterator[Relay]:
+    with relayed(tmp_path / "relay.sock", str(engine.path)) as running:
+        yield running
+
+
+def connected(relay: Relay, timeout: float = 5) -> http.client.HTTPConnection:
+    caller = http.client.HTTPConnection("localhost")
+    caller.sock = socket.socket(socket.AF_UNIX)
+    caller.sock.settimeout(timeout)
+    caller.sock.connect(str(relay.server_address))
+    return caller
+
+
+def ask(caller: http.client.HTTPConnection, path: str = "/info") -> int:
+    caller.request("GET", path)
+    answer = caller.getresponse()
+    answer.read()
+    return answer.status
+
+
+def test_it_counts_calls_and_changes_nothing(relay: Relay) -> None:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(relay.server_address))
+        for request in (
+            b"GET /v1.41/info?all=1 HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"POST /v1.41/containers/create HTTP/1.1\r\nContent-Length: 14\r\n\r\nGET / HTTP/1.1",
+            b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n",
+        ):
+            client.sendall(request)
+            assert client.recv(65536).endswith(b"{}")
+    assert relay.calls == ["GET /v1.41/info", "POST /v1.41/containers/create", "GET /version"]
+    assert relay.made_by(os.getpid()) == 3
+
+
+@pytest.mark.parametrize(("fault", "acts"), [(Fault.REFUSE, False), (Fault.LOSE, True)])
+def test_a_call_that_is_spoilt_has_no_answer_and_others_have(
+    relay: Relay, engine: Engine, fault: Fault, acts: bool
+) -> None:
+    relay.judge = lambda call: fault if call.number == 2 else None
+    caller = connected(relay)
+    assert ask(caller, "/first") == 200
+    with pytest.raises((OSError, http.client.HTTPException)):
+        ask(caller, "/second")
+
+    assert (b"/second" in engine.heard) is acts
+    assert ask(connected(relay), "/third") == 200
+
+
+def test_a_call_may_be_slow(relay: Relay) -> None:
+    relay.judge = lambda _: Fault.DELAY
+    began = time.monotonic()
+    assert ask(connected(relay)) == 200
+    assert time.monotonic() - began >= DELAY_SECONDS
+
+
+def test_what_hangs_is_done_when_its_caller_is_gone(relay: Relay, engine: Engine) -> None:
+    relay.hang()
+    caller = connected(relay, timeout=0.2)
+    with pytest.raises(TimeoutError):
+        ask(caller, "/late")
+    caller.close()
+    assert b"/late" not in engine.heard
+
+    relay.flow()
+    ends = time.monotonic() + 5
+    while b"/late" not in engine.heard and time.monotonic() < ends:
+        time.sleep(0.01)
+    assert b"/late" in engine.heard
+
+
+@pytest.mark.parametrize(("fault", "acts"), [(Fault.KILL_BEFORE, False), (Fault.KILL_AFTER, True)])
+def test_a_caller_is_killed_before_or_after_the_engine_acts(
+    relay: Relay, engine: Engine, fault: Fault, acts: bool
+) -> None:
+    calls: list[Call] = []
+
+    def kill_at_the_second(call: Call) -> Fault | None:
+        calls.append(call)
+        return fault if call.number == 2 else None
+
+    relay.judge = kill_at_the_second
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, str(relay.server_address)], timeout=20, check=False
+    )
+
+    assert done.returncode == -signal.SIGKILL
+    assert [call.asked for call in calls] == ["GET /first", "GET /second"]
+    assert (b"/second" in engine.heard) is acts

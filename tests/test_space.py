@@ -1,0 +1,46 @@
+"""What is left on the machine that runs the sandboxes, as the kernel tells it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from sandboxes.runtime import space
+
+
+@pytest.fixture
+def inodes(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
+    def say(free: int, total: int) -> None:
+        told = SimpleNamespace(f_favail=free, f_files=total)
+        monkeypatch.setattr(space, "os", SimpleNamespace(statvfs=lambda _: told))
+
+    return say
+
+
+def test_the_disk_is_told_in_megabytes(tmp_path: Path) -> None:
+    total, free = space.disk_space(tmp_path)
+    seen = os.statvfs(tmp_path)
+    assert total == seen.f_frsize * seen.f_blocks // 2**20
+    assert free is not None and 0 < free <= total
+
+
+def test_without_inodes_nothing_is_free(inodes: Callable[[int, int], None], tmp_path: Path) -> None:
+    inodes(19, 1000)
+    assert space.disk_space(tmp_path)[1] == 0
+    inodes(20, 1000)
+    assert space.disk_space(tmp_path)[1]
+
+
+def test_a_file_system_that_counts_no_inodes_has_enough(
+    inodes: Callable[[int, int], None], tmp_path: Path
+) -> None:
+    inodes(0, 0)
+    assert space.disk_space(tmp_path)[1]
+
+
+def test_what_can_not_be_seen_is_not_made_up(tmp_path: Path) -> None:
+    assert space.disk_space(tmp_path / "nowhere") == (None, None)
