@@ -26,6 +26,7 @@ missing_packages() {
         # Rules of the firewall are brought into force, and a disk of another kind is made.
         command -v nft >/dev/null || echo nftables
         command -v iptables >/dev/null || echo iptables
+        command -v ip >/dev/null || echo iproute2
         command -v mkfs.btrfs >/dev/null || echo btrfs-progs
         ;;
     promtool) command -v promtool >/dev/null || echo prometheus ;;
