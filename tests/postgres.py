@@ -21,7 +21,7 @@ import pytest
 SUPERUSER = "tests"
 
 
-def _programs() -> Path:
+def programs() -> Path:
     """Where the newest PostgreSQL's programs are; on the path only its client is."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3]))
     if not found:
@@ -77,13 +77,13 @@ def cluster() -> Iterator[Cluster]:
 @contextmanager
 def running_cluster() -> Iterator[Cluster]:
     """It holds nothing that must outlive its process, and nothing of it is left afterwards."""
-    programs, user, port = _programs(), _unprivileged(), free_port()
+    folder, user, port = programs(), _unprivileged(), free_port()
     home = Path(tempfile.mkdtemp(prefix="portal-tests-postgres-"))
     if user:
         shutil.chown(home, user)
 
     def run(program: str, *arguments: str) -> None:
-        command = [str(programs / program), "-D", str(home / "data"), *arguments]
+        command = [str(folder / program), "-D", str(home / "data"), *arguments]
         done = subprocess.run(
             command, user=user, cwd=home, stdout=subprocess.DEVNULL, timeout=60, check=False
         )
