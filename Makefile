@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test bench chaos probe lint lock screenshots clean
+.PHONY: help run test bench chaos probe fuzz audit lint lock screenshots clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -18,6 +18,12 @@ chaos: ## Kill, starve and crowd a portal on the engine (N, SEED); writes docs/r
 
 probe: ## Try to get out of a sandbox in every way; writes docs/reliability.md (needs root)
 	@bash deploy/probe.sh
+
+fuzz: ## Send the API 10,000 generated calls, try random lives (CALLS, LIVES); writes docs/reliability.md
+	@bash deploy/fuzz.sh $(if $(CALLS),--calls $(CALLS)) $(if $(LIVES),--lives $(LIVES))
+
+audit: ## Look for known vulnerabilities in what the portal is built on (needs the internet)
+	@bash deploy/audit.sh
 
 lint: ## Check the code without running it
 	@bash deploy/lint.sh

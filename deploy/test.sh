@@ -26,6 +26,7 @@ missing_packages() {
         # Rules of the firewall are brought into force, and a disk of another kind is made.
         command -v nft >/dev/null || echo nftables
         command -v iptables >/dev/null || echo iptables
+        command -v ip >/dev/null || echo iproute2
         command -v mkfs.btrfs >/dev/null || echo btrfs-progs
         ;;
     promtool) command -v promtool >/dev/null || echo prometheus ;;
@@ -74,6 +75,8 @@ STORES=${STORES:-both}
 PROCESSES=${PROCESSES:-2}
 ARGUMENTS=("$@")
 bash deploy/lint.sh
+# It needs the internet and fails nothing without; at home `make audit` does it when wished.
+[ -z "${CI:-}" ] || bash deploy/audit.sh
 # Apart from a portal that runs here, and from what its own file sets.
 export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$VAR_DIR/tests"
 take_turns

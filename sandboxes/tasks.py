@@ -15,10 +15,11 @@ from celery import Task, shared_task
 from django.db import transaction
 from kombu.exceptions import OperationalError
 
-from sandboxes import notifications, provisioning, stellar, stocking, upkeep
+from sandboxes import last_words, notifications, provisioning, stellar, stocking, upkeep
 from sandboxes.accounts import invitations
 from sandboxes.models import Event, Invitation, Sandbox
 from sandboxes.runtime import RuntimeFailure, get_runtime
+from sandboxes.secrets import Undecipherable
 
 log = structlog.get_logger(__name__)
 
@@ -91,9 +92,12 @@ def invite(invitation: int) -> None:
 
 @shared_task(ignore_result=False)
 def read_logs(public_id: str, service: str, tail: int) -> dict[str, str]:
+    """What it answers waits in the cache, so it holds no secret."""
+    sandbox = Sandbox.objects.get(public_id=public_id)
     try:
-        return {"text": get_runtime().logs(public_id, service, tail)}
-    except RuntimeFailure as error:
+        text = get_runtime().logs(public_id, service, tail)
+        return {"text": last_words.conceal(text, sandbox.secrets)}
+    except (RuntimeFailure, Undecipherable) as error:
         return {"error": str(error)}
 
 

@@ -334,6 +334,10 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 
+# --- errors ----------------------------------------------------------------------------------
+
+DEFAULT_EXCEPTION_REPORTER_FILTER = "sandboxportal.reporting.Discreet"
+
 # --- headers and cookies ---------------------------------------------------------------------
 
 CONTENT_SECURITY_POLICY = {
@@ -393,7 +397,10 @@ LOGGING = {
     "formatters": {
         "console": {
             "()": structlog.stdlib.ProcessorFormatter,
-            "processor": structlog.dev.ConsoleRenderer(colors=False),
+            # Where rich is installed, it would write what every variable held.
+            "processor": structlog.dev.ConsoleRenderer(
+                colors=False, exception_formatter=structlog.dev.plain_traceback
+            ),
             "foreign_pre_chain": _log_chain,
         },
         "json": {

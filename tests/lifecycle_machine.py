@@ -27,6 +27,7 @@ from sandboxes.models import ENDED, Sandbox, Site, State
 from sandboxes.reaper import Sweep
 from sandboxes.runtime import EngineRefused, get_runtime
 from sandboxes.runtime.memory import MemoryRuntime
+from tests import fuzz
 from tests.acting import Killed, committed
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.undone.__enter__()
 
     def teardown(self) -> None:
+        fuzz.counted["lives"] += 1
         try:
             self.left_alone_it_comes_to_rest()
         finally:
@@ -217,6 +219,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     @invariant()
     def limits_hold(self) -> None:
+        fuzz.counted["steps"] += 1
         slots = defaultdict(list)
         for row in Sandbox.objects.active().of_people():
             slots[row.owner_id].append(row.slot)

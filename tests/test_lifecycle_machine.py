@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests import fuzz
 from tests.lifecycle_machine import PLACES, Lifecycle
-
-EXAMPLES = int(os.environ.get("LIFECYCLE_EXAMPLES", "0"))
-"""So many random lives; without it a few, always the same."""
 
 
 @pytest.fixture
@@ -31,9 +28,9 @@ def test_in_every_order_what_must_hold_does(settings) -> None:
 
 
 PROFILE = settings(
-    max_examples=EXAMPLES or 25,
+    max_examples=fuzz.LIVES or 25,
     stateful_step_count=30,
-    derandomize=not EXAMPLES,
+    derandomize=not fuzz.LIVES,
     deadline=None,
     database=None,
     print_blob=True,

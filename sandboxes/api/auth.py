@@ -39,7 +39,7 @@ class PortalToken(HttpBearer):
     def authenticate(self, request: HttpRequest, token: str) -> User:
         found = tokens.authenticate(token)
         if found is None:
-            throttles.wrong_tokens.count(request.META["REMOTE_ADDR"])
+            throttles.wrong_tokens.count(request.META.get("REMOTE_ADDR", ""))
             # Not None: a wrong token must not fall back on a session that a browser sends along.
             raise Unauthenticated("This token is wrong, expired or revoked; make a new one.")
         if Scope.values.index(found.scope) < Scope.values.index(self.needed):

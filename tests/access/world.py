@@ -35,6 +35,7 @@ from sandboxes.models import (
     Webhook,
     WebhookDelivery,
 )
+from tests import fuzz
 from tests.access.addresses import Address
 from tests.acting import launch
 from tests.conftest import PASSWORD
@@ -47,7 +48,7 @@ PEOPLE = ("nobody", "other", "owner", "operator")
 """Not signed in; bob; alice, whose everything is; olga, who may do all that the admin offers."""
 
 ADMIN_ROW = re.compile(r"admin/(\w+)/(\w+)/<")
-NO_MATTER = '"django_session"|"sandboxes_apitoken" SET "last_used_at"'
+NO_MATTER = '"django_session"|"usersessions_usersession"|"sandboxes_apitoken" SET "last_used_at"'
 """Written while somebody looks."""
 WRITE = re.compile(rf'^(?:INSERT INTO|UPDATE|DELETE FROM|REPLACE INTO) (?!{NO_MATTER})"(\w+)"')
 FOR_PROGRAMS = "/api/v1/"
@@ -97,6 +98,7 @@ class World:
 
         Programs send a token, browsers a session; without `csrf`, as another site would have it.
         """
+        fuzz.counted["questions"] += 1
         cache.clear()
         browser = self._browser(who, path, csrf)
         with undone(), CaptureQueriesContext(connection) as queries:

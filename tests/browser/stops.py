@@ -65,6 +65,14 @@ def read_logs(page: Page) -> None:
     page.get_by_text("GET /v1/plans 200").wait_for()
 
 
+def narrow_logs(page: Page) -> None:
+    page.get_by_text("As numbers").click()
+    page.get_by_label("Only lines with").fill("plans")
+    page.get_by_label("Follow").check()
+    page.get_by_text("following", exact=True).wait_for()
+    page.locator("mark").first.wait_for()
+
+
 def ask_to_destroy(page: Page) -> None:
     page.get_by_role("link", name="Destroy").first.click()
     page.get_by_role("dialog").wait_for()
@@ -118,6 +126,18 @@ def mistype(page: Page) -> None:
     page.get_by_role("alert").wait_for()
 
 
+def send_a_request(page: Page) -> None:
+    page.get_by_role("link", name="Get a plan").click()
+    page.get_by_label("id").fill("plan_3")
+    page.get_by_role("button", name="Send").click()
+    page.locator("#answer-status").wait_for()
+
+
+def open_a_row(page: Page) -> None:
+    page.get_by_role("link", name="plan_1", exact=True).click()
+    page.get_by_role("dialog").wait_for()
+
+
 SANDBOX = "/sandboxes/{id}/"
 PORTAL = [
     Stop("login", "/accounts/login/", who=""),
@@ -141,15 +161,22 @@ PORTAL = [
     Stop("trial", scene=scenes.running, settings={"SANDBOX_RUNTIME": "process"}),
     Stop("sandbox", SANDBOX, scenes.talkative, read_logs),
     Stop("sandbox-provisioning", SANDBOX, scenes.being_made),
+    Stop("sandbox-expected", SANDBOX, scenes.expected),
+    Stop("sandbox-measured", SANDBOX, scenes.measured, narrow_logs),
+    Stop("sandbox-outgrown", SANDBOX, scenes.outgrown),
     Stop("sandbox-warning", SANDBOX, scenes.warned),
     Stop("sandbox-unfunded", SANDBOX, scenes.unfunded),
     Stop("sandbox-failed", SANDBOX, scenes.failed),
     Stop("sandbox-ended", SANDBOX, scenes.ended),
+    Stop("explorer", SANDBOX + "api/", scenes.explored, send_a_request),
+    Stop("explorer-row", SANDBOX + "api/", scenes.explored, open_a_row),
+    Stop("explorer-unreachable", SANDBOX + "api/", scenes.running),
     Stop("destroy", SANDBOX, scenes.running, ask_to_destroy),
     Stop("undo", scene=scenes.running, act=destroy),
     Stop("confirm", SANDBOX + "destroy/", scenes.running),
     Stop("confirm-reset", SANDBOX + "reset/", scenes.running),
     Stop("history", "/history/", scenes.long_past),
+    Stop("history-narrowed", "/history/?end=failed&q=nothing", scenes.long_past),
     Stop("history-older", "/history/", scenes.long_past, turn_the_page),
     Stop("history-empty", "/history/"),
     Stop("tokens", "/tokens/"),
