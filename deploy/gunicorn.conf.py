@@ -17,7 +17,7 @@ workers = int(os.environ.get("WEB_WORKERS", "2"))
 threads = int(os.environ.get("WEB_THREADS", "24"))
 preload_app = True
 keepalive = 15
-graceful_timeout = 4
+graceful_timeout = int(os.environ.get("WEB_GRACEFUL_SECONDS", "4"))
 
 # Heartbeats in memory: on a busy disk they would stall.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108

@@ -21,10 +21,12 @@ missing_packages() {
         # Newer Debian releases have split the command from docker.io.
         command -v docker >/dev/null || echo docker-cli
         ;;
+    gettext) command -v xgettext >/dev/null || echo gettext ;;
     root)
         # Rules of the firewall are brought into force, and a disk of another kind is made.
         command -v nft >/dev/null || echo nftables
         command -v iptables >/dev/null || echo iptables
+        command -v ip >/dev/null || echo iproute2
         command -v mkfs.btrfs >/dev/null || echo btrfs-progs
         ;;
     promtool) command -v promtool >/dev/null || echo prometheus ;;
@@ -50,7 +52,7 @@ leave_out_what_cannot_run() {
     WITHOUT=()
     have_engine || WITHOUT+=(engine)
     local kind
-    for kind in browser promtool root; do
+    for kind in browser gettext promtool root; do
         [ -z "$(missing_packages "$kind")" ] || may_install || WITHOUT+=("$kind")
     done
     [ "$(id -u)" = 0 ] || [[ " ${WITHOUT[*]-} " = *" root "* ]] || WITHOUT+=(root)
@@ -80,12 +82,12 @@ export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$VAR_DIR/tests"
 take_turns
 if [ -n "${CI:-}" ]; then
     need_engine
-    need_tools browser postgres engine promtool redis root
+    need_tools browser gettext postgres engine promtool redis root
 else
     leave_out_what_cannot_run
     ! may_install || need_tools postgres
     [ "$STORES" = embedded ] || need_tools redis
-    for kind in browser engine promtool root; do
+    for kind in browser engine gettext promtool root; do
         [[ " $TESTS_WITHOUT " = *" $kind "* ]] || need_tools "$kind"
     done
 fi

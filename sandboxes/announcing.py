@@ -32,7 +32,7 @@ def announce(event: Event, **_: Any) -> None:
         return
     # A savepoint: should this fail, what happened has happened all the same.
     with transaction.atomic():
-        on = Webhook.objects.filter(user=owner, off_because="")
+        on = Webhook.objects.on().filter(user=owner)
         if wanted := [webhook for webhook in on if kind in webhook.events]:
             outbox.put(wanted, kind, event.at, _described(event))
 

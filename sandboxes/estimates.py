@@ -58,7 +58,7 @@ class Estimator:
 
     @cached_property
     def recent(self) -> list[Sandbox]:
-        rows = Sandbox.objects.newest_first().only("blueprint", "steps", "attempt")
+        rows = Sandbox.objects.newest_first().only("blueprint", "steps")
         return list(rows[:RECENT])
 
     @cached_property
@@ -88,8 +88,7 @@ class Estimator:
 
 
 def _went_well(row: Sandbox) -> bool:
-    """Made in one go: of a second attempt, much was there already."""
-    return row.attempt == 1 and bool(row.steps) and all(s["state"] == "done" for s in row.steps)
+    return bool(row.steps) and all(step["state"] == "done" for step in row.steps)
 
 
 def _waiting(sandbox: Sandbox, known: Usual, before: int) -> Estimate:

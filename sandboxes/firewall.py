@@ -21,7 +21,7 @@ from sandboxes.runtime import RuntimeFailure, SandboxSpec, ServiceSpec, get_runt
 METADATA = IPv4Network("169.254.0.0/16")
 """Where clouds tell a machine its secrets."""
 CALLS = "-m conntrack ! --ctstate ESTABLISHED,RELATED"
-TRIAL_SECONDS = 15.0
+TRIAL_SECONDS = 20.0
 REMEDY = "Run `manage.py print_firewall | sudo sh`, and have it run at every start."
 
 WAIT = "import time; time.sleep(60)"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from sandboxes import lifecycle
+from sandboxes import clock, lifecycle
 from sandboxes.blueprints import NoSuchBlueprint, load
-from sandboxes.models import Sandbox
+from sandboxes.models import Sandbox, State
 from sandboxes.runtime import EngineUnreachable, RuntimeFailure, get_runtime
 from sandboxes.secrets import Undecipherable
 
@@ -29,7 +29,9 @@ def keep(sandbox: Sandbox) -> None:
     """
     if sandbox.started_at and not sandbox.failure and not sandbox.last_logs:
         with suppress(*NO_LOGS):
-            lifecycle.renew(sandbox, last_logs=_tails(sandbox))
+            words = _tails(sandbox)
+            until = clock.now() + lifecycle.LEASE
+            lifecycle.release(sandbox, State.DESTROYING, until, last_logs=words)
 
 
 def _tails(sandbox: Sandbox) -> str:

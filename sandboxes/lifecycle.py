@@ -25,14 +25,7 @@ from django.db.models import F
 from django.dispatch import Signal
 
 from sandboxes import clock
-from sandboxes.models import (
-    FAILURES,
-    STANDING,
-    EndReason,
-    Event,
-    Sandbox,
-    State,
-)
+from sandboxes.models import FAILURES, STANDING, EndReason, Event, Sandbox, State
 from sandboxes.models.tuning import settings
 
 if TYPE_CHECKING:
@@ -41,8 +34,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 journalled = Signal()
-"""Sent with the `event` that was written, inside its transaction. A receiver that stumbles stops
-nobody: its error is logged."""
+"""Sent with each new `event`, in its transaction. A receiver that stumbles is only logged."""
 
 LEASE = timedelta(seconds=max(30, 3 * settings.SANDBOX_ENGINE_TIMEOUT_SECONDS))
 """How long a worker may be silent before another takes over: no shorter than any engine call,

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import structlog
 from django.db import transaction
+from django.db.models import F
 
 from sandboxes import blueprints, clock, housekeeping, lifecycle, provisioning, tallies, tasks
 from sandboxes.models import ENGINE_AWAY, EndReason, Sandbox, State
@@ -54,7 +55,8 @@ class Sweep:
         settings.refresh()
         # Rows before facts: a sandbox that is made meanwhile is not mistaken for a lost one.
         live = Sandbox.objects.live().select_related("owner")
-        rows = list(live.order_by("created_at", "id"))
+        # What has been due for the longest is ended first.
+        rows = list(live.order_by(F("expires_at").asc(nulls_last=True), "created_at", "id"))
         observed = self._observe()
         self._guarded("traffic", self._note, rows, observed or {})
         for row in rows:

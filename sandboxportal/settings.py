@@ -173,7 +173,8 @@ TEMPLATES = [
 ROOT_URLCONF = "sandboxportal.urls"
 WSGI_APPLICATION = "sandboxportal.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-LANGUAGE_CODE = "en"
+LANGUAGE_CODE = env.str("LANGUAGE_CODE", "en")
+LOCALE_PATHS = [BASE_DIR / "locale"]
 TIME_ZONE = "UTC"
 USE_TZ = True
 

@@ -161,8 +161,15 @@ document.addEventListener("htmx:afterOnLoad", (event) => {
 // --- copying -------------------------------------------------------------------------------------
 
 async function copy(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
-  // Over plain HTTP to another machine there is no clipboard API.
+  // Over plain HTTP to another machine there is no clipboard API, and elsewhere it may be refused.
+  try {
+    return await navigator.clipboard.writeText(text);
+  } catch {
+    copyTheOldWay(text);
+  }
+}
+
+function copyTheOldWay(text) {
   const area = document.createElement("textarea");
   area.value = text;
   area.className = "unseen";

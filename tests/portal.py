@@ -58,12 +58,38 @@ class Portal:
     port: int
     environment: dict[str, str] = field(repr=False)
     accounts: dict[str, Any] = field(default_factory=dict, repr=False)
-    pid: int = 0
-    """Of the process whose children are the portal's."""
+    started: Sequence[str] = ("web", "worker")
+    """Those of the Procfile."""
+    parent: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    """The process whose children are the portal's; None while it is stopped."""
 
     @property
     def instance(self) -> str:
         return self.environment["SANDBOX_INSTANCE"]
+
+    @property
+    def pid(self) -> int:
+        return self.parent.pid if self.parent else 0
+
+    def start(self) -> None:
+        """Returns when the pages answer."""
+        log = self.var / "portal.log"
+        with log.open("ab") as out:
+            self.parent = subprocess.Popen(
+                ["honcho", "start", *self.started],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        _await(f"http://127.0.0.1:{self.port}/healthz", self.parent, log)
+
+    def stop(self) -> None:
+        if self.parent:
+            self.parent.send_signal(signal.SIGTERM)
+            self.parent.wait(timeout=30)
+            self.parent = None
 
     def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -201,7 +227,10 @@ def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 def running_portal(
     var: Path, processes: Sequence[str] = ("web", "worker"), **environment: str
 ) -> Iterator[Portal]:
-    """A portal with those of the Procfile's processes; nothing of it is left afterwards."""
+    """A portal with those of the Procfile's processes; nothing of it is left afterwards.
+
+    With none of them it is prepared and not started.
+    """
     with own_stores() as stores, _running_portal(var, processes, stores | environment) as running:
         yield running
 
@@ -215,26 +244,16 @@ def _running_portal(
     threading.Thread(target=friendbot.serve_forever, daemon=True).start()
     settings = _environment(var, port, friendbot.server_port) | environment
     running: Portal = KINDS[settings["SANDBOX_RUNTIME"]](var, port, settings)
+    running.started = processes
     done = running.manage("prepare", "--demo")
     assert done.returncode == 0, done.stdout + done.stderr
     running.accounts = json.loads((var / "demo-accounts.json").read_text())
-    log = var / "portal.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            ["honcho", "start", *processes],
-            cwd=ROOT,
-            env=running.environment,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    running.pid = process.pid
     try:
-        _await(f"http://127.0.0.1:{port}/healthz", process, log)
+        if processes:
+            running.start()
         yield running
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=30)
+        running.stop()
         friendbot.shutdown()
         running.clear()
         shutil.rmtree(running.environment["SANDBOX_PROCESS_DIR"], ignore_errors=True)

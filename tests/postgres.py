@@ -21,7 +21,7 @@ import pytest
 SUPERUSER = "tests"
 
 
-def _programs() -> Path:
+def programs() -> Path:
     """Where the newest PostgreSQL's programs are; on the path only its client is."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3]))
     if not found:
@@ -69,7 +69,7 @@ class Cluster:
                 connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
     def run(self, program: str, *arguments: str) -> None:
-        command = [str(_programs() / program), "-D", str(self.home / "data"), *arguments]
+        command = [str(programs() / program), "-D", str(self.home / "data"), *arguments]
         done = subprocess.run(
             command,
             user=_unprivileged(),

@@ -164,10 +164,16 @@ class Handler(BaseHTTPRequestHandler):
         """Tests have enough to say."""
 
 
+def started() -> SandboxApi:
+    """One that answers until it is shut down, or this process ends."""
+    running = SandboxApi()
+    Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    return running
+
+
 @pytest.fixture
 def api() -> Iterator[SandboxApi]:
-    with SandboxApi() as running:
-        Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    with started() as running:
         yield running
         running.stopped.set()
         running.shutdown()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +114,20 @@ def test_the_description_names_what_an_operations_input_can_meet() -> None:
             assert ("404" in told) == ("_id}" in path), operation["operationId"]
             assert ("422" in told) == bool(queries or "requestBody" in operation)
             assert ({"400", "413"} <= told) == ("requestBody" in operation)
+
+
+def test_the_description_names_what_webhooks_are_told_and_the_guide_does() -> None:
+    described = Client().get("/api/v1/openapi.json").json()
+    guide = (Path(__file__).parent.parent / "docs" / "api.md").read_text()
+    schemas = described["components"]["schemas"]
+    assert list(described["webhooks"]) == EventType.values
+    for kind, operation in described["webhooks"].items():
+        content = operation["post"]["requestBody"]["content"]["application/json"]
+        assert content["schema"]["$ref"].rpartition("/")[2] in schemas
+        assert f"| `{kind}` |" in guide
+    assert schemas["Message"]["properties"]["data"]["$ref"].endswith("/Sandbox")
+    used = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(described)))
+    assert used <= schemas.keys()
 
 
 def test_the_guide_names_every_call() -> None:

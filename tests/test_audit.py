@@ -24,6 +24,7 @@ from sandboxes.models import (
     Site,
     SiteSettings,
 )
+from sandboxes.webhooks import managing
 from tests.acting import launch, request
 from tests.operating import ask, desk, page_of
 
@@ -53,6 +54,7 @@ def subject(page: admin.ModelAdmin, alice) -> object:
         "pool": lambda: Pool.objects.create(blueprint="billing"),
         "site": Site.current,
         "sitesettings": SiteSettings.current,
+        "webhook": lambda: managing.create(alice, "http://example.com/", ["sandbox.failed"])[0],
     }
     return rows[page.opts.model_name]()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from tests.runtimes import SUBNETS, TIME_LIMIT, DockerBench, fetch, quiet, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.root]
 
+INTERFACES = Path("/sys/class/net")
 LIMIT_MB = 32
 MANY_FILES = """
 i=0
@@ -58,8 +60,22 @@ def btrfs() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def engine(btrfs: Path) -> Iterator[str]:
-    """A second engine, which touches nothing of the first: neither its data nor the firewall."""
+def bridge() -> Iterator[str]:
+    """One that an engine may have for its own: told to have none, it removes another's docker0."""
+    name = f"test{secrets.token_hex(4)}"
+    for words in (f"add {name} type bridge", f"set {name} up"):
+        subprocess.run(["ip", "link", *words.split()], check=True)
+    subprocess.run(["ip", "addr", "add", "10.223.255.1/28", "dev", name], check=True)
+    try:
+        yield name
+    finally:
+        subprocess.run(["ip", "link", "del", name], check=True)
+
+
+@pytest.fixture(scope="module")
+def engine(btrfs: Path, bridge: str) -> Iterator[str]:
+    """A second engine, which touches nothing of the first: not its data, bridge or firewall."""
+    before = {one.name for one in INTERFACES.iterdir()}
     url = f"unix://{btrfs}/socket"
     command = [
         "dockerd",
@@ -70,7 +86,7 @@ def engine(btrfs: Path) -> Iterator[str]:
         "--exec-root",
         btrfs / "run",
     ]
-    command += ["--pidfile", btrfs / "pid", "--storage-driver", "btrfs", "--bridge", "none"]
+    command += ["--pidfile", btrfs / "pid", "--storage-driver", "btrfs", "--bridge", bridge]
     command += ["--iptables=false", "--ip-forward=false", "--ip-masq=false"]
     with (btrfs / "log").open("w") as log, subprocess.Popen(command, stderr=log) as process:
         try:
@@ -79,6 +95,8 @@ def engine(btrfs: Path) -> Iterator[str]:
             yield url
         finally:
             process.terminate()
+            process.wait(timeout=TIME_LIMIT)
+            assert "docker0" not in before or (INTERFACES / "docker0").exists()
 
 
 def answers(url: str) -> bool:

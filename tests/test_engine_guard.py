@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -179,6 +180,7 @@ def test_what_the_portal_does_not_need_is_refused(guarded: GuardedBench) -> None
         ("POST", "/build", None),
         ("POST", "/images/create?fromImage=x", None),
         ("GET", "/containers/json?all=1", None),
+        ("GET", "/containers/json?filters=" + quote('{"name": [".*"]}'), None),
         ("GET", "/volumes", None),
         ("POST", "/volumes/create", {"Name": "x"}),
         ("GET", "/secrets", None),

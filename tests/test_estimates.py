@@ -79,13 +79,19 @@ def test_what_takes_longer_than_usual_promises_nothing_and_never_fills_the_bar(
     assert found.shown == NEARLY * found.total < found.total
 
 
-def test_launches_that_failed_or_were_tried_twice_say_nothing(alice: User) -> None:
+def test_launches_that_failed_or_are_not_done_say_nothing(alice: User) -> None:
     launched(alice, (0.2, 1, 3), (9, 9, 9), (8, 8, 8))
     _first, second, third = Sandbox.objects.order_by("pk")
-    Sandbox.objects.filter(pk=second.pk).update(attempt=2)
-    broken = [*third.steps[:2], third.steps[2] | {"state": "failed"}]
-    Sandbox.objects.filter(pk=third.pk).update(steps=broken)
+    for row, state in ((second, "running"), (third, "failed")):
+        broken = [*row.steps[:2], row.steps[2] | {"state": state}]
+        Sandbox.objects.filter(pk=row.pk).update(steps=broken)
     assert estimate(making(alice)).usual.total == pytest.approx(4.2)
+
+
+def test_what_was_reset_and_taken_down_since_still_tells_how_it_was_made(alice: User) -> None:
+    launched(alice, (0.2, 1, 3))
+    Sandbox.objects.update(attempt=4)
+    assert estimate(making(alice)).usual.runs == 1
 
 
 def test_other_blueprints_and_launches_long_ago_say_nothing(alice: User) -> None:

@@ -120,6 +120,19 @@ def test_a_revoked_token_is_refused_from_then_on(web: Client, alice: User) -> No
     assert web.post(address).status_code == 404
 
 
+def test_a_token_says_when_it_expires_soon_and_an_expired_one_stands_apart(
+    web: Client, alice: User
+) -> None:
+    now = clock.now()
+    tokens.issue(alice, "fresh", expires_at=now + timedelta(days=30))
+    tokens.issue(alice, "ending", expires_at=now + timedelta(days=6))
+    tokens.issue(alice, "over", expires_at=now - timedelta(days=1))
+    page = web.get(reverse("tokens"))
+    assert [token.name for token in page.context["usable"]] == ["ending", "fresh"]
+    assert [token.name for token in page.context["spent"]] == ["over"]
+    assert page.content.decode().count("Expires soon") == 1
+
+
 def test_tokens_of_others_are_not_there(web: Client, bob: User) -> None:
     row, text = tokens.issue(bob, "bob's")
     address = reverse("revoke-token", args=[row.pk])

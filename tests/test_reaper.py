@@ -241,3 +241,14 @@ def test_the_bound_leaves_repairs_alone(alice, runtime, settings):
 
     assert sweep(max_endings=1).errors == []
     assert {again(row).state for row in rows} == {State.FAILED}
+
+
+def test_what_has_been_due_for_the_longest_is_ended_first(alice, runtime, clock):
+    rows = [launch(alice) for _ in range(3)]
+    for row, minutes in zip(rows, (1, 3, 2), strict=True):
+        past = timezone.now() - timedelta(minutes=minutes)
+        Sandbox.objects.filter(pk=row.pk).update(expires_at=past)
+    result = sweep(max_endings=2)
+
+    ended = [line.partition(":")[0] for line in result.lines]
+    assert ended == [rows[1].public_id, rows[2].public_id]

@@ -89,6 +89,9 @@ def test_what_is_observed_is_what_was_created(bench: Bench) -> None:
         assert facts.alive
         assert facts.services == made[sandbox_id].services
         assert before <= facts.created_at <= timezone.now()
+        alone = bench.runtime.observe(sandbox_id)
+        assert {name: one.services for name, one in alone.items()} == {sandbox_id: facts.services}
+    assert bench.runtime.observe("sbx_unknown") == {}
 
 
 def test_after_destroying_nothing_is_left(bench: Bench) -> None:

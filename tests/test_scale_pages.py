@@ -43,7 +43,7 @@ LOOKS: dict[str, tuple[int, Callable[[Client, Client, Client, Sandbox], Look]]] 
     "card, nothing new": (4, lambda web, _api, _desk, _row: (web, _card_poll(web), 204)),
     "overview, nothing new": (7, lambda web, _api, _desk, _row: (web, _overview_poll(web), 204)),
     "history": (5, lambda web, _api, _desk, _row: (web, "/history/", 200)),
-    "one sandbox": (7, lambda web, _api, _desk, row: (web, f"/sandboxes/{row.public_id}/", 200)),
+    "one sandbox": (8, lambda web, _api, _desk, row: (web, f"/sandboxes/{row.public_id}/", 200)),
     "API list": (3, lambda _web, api, _desk, _row: (api, "/api/v1/sandboxes", 200)),
     "API get": (3, lambda _web, api, _desk, row: (api, f"/api/v1/sandboxes/{row.public_id}", 200)),
     "API limits": (7, lambda _web, api, _desk, _row: (api, "/api/v1/limits", 200)),

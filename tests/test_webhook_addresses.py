@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import socket
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from sandboxes.errors import Invalid
 from sandboxes.webhooks import addresses, connecting
@@ -114,8 +120,11 @@ class Names:
 
     def __init__(self, *answers: list[str]) -> None:
         self.answers, self.asked = list(answers), 0
+        self.real = socket.getaddrinfo
 
-    def getaddrinfo(self, host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
+    def getaddrinfo(self, host: str, port: int, *more: Any, **_: Any) -> list[Any]:
+        if host[0].isdigit():  # What connects to a checked address asks for that.
+            return self.real(host, port, *more)
         answer = self.answers[min(self.asked, len(self.answers) - 1)]
         self.asked += 1
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (a, port)) for a in answer]
@@ -218,3 +227,58 @@ def test_what_is_no_web_server_is_said_to_be_none(receiver: Receiver, words: byt
 def test_no_more_than_a_little_is_read_of_an_answer(receiver: Receiver) -> None:
     receiver.status, receiver.body = 200, b"x" * 5_000_000
     assert len(post(receiver.url, {}, b"{}").text) < 200_000
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """One for hooks.example.com, with its key, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "hooks.example.com")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=1))
+        .not_valid_after(now + timedelta(minutes=5))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("hooks.example.com")]), True)
+        .sign(key, hashes.SHA256())
+    )
+    plain = serialization.NoEncryption()
+    form = serialization.PrivateFormat.PKCS8
+    file = tmp_path / "hooks.pem"
+    file.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, form, plain)
+        + made.public_bytes(serialization.Encoding.PEM)
+    )
+    return file
+
+
+@pytest.fixture
+def secure(receiver: Receiver, certificate: Path) -> Receiver:
+    """It speaks TLS, as hooks.example.com."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    receiver.socket = context.wrap_socket(receiver.socket, server_side=True)
+    return receiver
+
+
+@pytest.mark.parametrize(
+    ("host", "trusted", "arrives"),
+    [
+        ("hooks.example.com", True, True),
+        ("hooks.example.com", False, False),
+        ("other.example.com", True, False),
+    ],
+)
+def test_https_checks_the_name_in_the_address_and_who_vouches_for_it(
+    secure: Receiver, certificate: Path, named: Any, monkeypatch, host, trusted, arrives
+) -> None:
+    named(["127.0.0.1"])
+    context = ssl.create_default_context(cafile=certificate if trusted else None)
+    monkeypatch.setattr(connecting, "_certificates", lambda: context)
+    url = f"https://{host}:{secure.server_port}/"
+    if arrives:
+        assert post(url, {}, b"{}").status == 204
+    else:
+        with pytest.raises(Unreachable, match="certificate"):
+            post(url, {}, b"{}")
+    assert len(secure.messages) == arrives

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.fernet import Fernet
 from django.core import mail
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -500,3 +501,45 @@ def test_a_reset_is_no_event(alice: User, runtime: MemoryRuntime, receiver: Rece
     upkeep.reset(again(sandbox))
     assert Event.objects.filter(kind="reset").exists()
     assert not WebhookDelivery.objects.exists()
+
+
+def test_a_secret_whose_keys_are_lost_is_replaced(
+    alice: User, receiver: Receiver, settings
+) -> None:
+    webhook, _ = hook(alice, receiver)
+    settings.SANDBOX_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    secret = managing.rotate(fresh(webhook))
+    with committed():
+        outbox.send_test(fresh(webhook))
+    assert receiver.types(secret) == ["webhook.test"]
+
+
+def test_somebody_who_was_suspended_is_told_nothing(
+    alice: User, runtime: MemoryRuntime, receiver: Receiver
+) -> None:
+    webhook, _ = hook(alice, receiver)
+    sandbox = launch(alice)
+    alice.is_active = False
+    alice.save()
+    with committed():
+        actions.destroy(sandbox, alice)
+    sweep()
+    assert receiver.messages == []
+    assert webhook.deliveries.count() == 1, "what waits may go on when they are back"
+
+
+def test_nobody_is_flooded_by_hand(alice: User, receiver: Receiver) -> None:
+    webhook, _ = hook(alice, receiver)
+    for _ in range(20):
+        outbox.send_test(webhook)
+    with pytest.raises(Conflict, match="still waiting"):
+        outbox.send_test(webhook)
+
+
+def test_what_an_operator_switched_off_stays_off(alice: User, receiver: Receiver) -> None:
+    webhook, _ = hook(alice, receiver)
+    delivering.switch_off(webhook, OffReason.OPERATOR)
+    with pytest.raises(Conflict, match="An operator"):
+        managing.switch(fresh(webhook), on=True)
+    managing.switch(fresh(webhook), on=False)
+    assert fresh(webhook).off_because == OffReason.OPERATOR

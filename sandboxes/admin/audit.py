@@ -26,6 +26,7 @@ PAGES = {
     "limit override": "sandboxes_limitoverride",
     "pool": "sandboxes_pool",
     "site": "sandboxes_site",
+    "webhook": "sandboxes_webhook",
 }
 """Where a subject is looked at, by its kind; others have no page that stays."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -10,8 +10,23 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from sandboxes import audit
+from sandboxes.admin.asking import Question, ReasonForm
 from sandboxes.admin.base import LookOnly, PortalAdmin, preformatted
-from sandboxes.models import Webhook, WebhookDelivery
+from sandboxes.audit import Operator
+from sandboxes.errors import Conflict
+from sandboxes.models import OffReason, Webhook, WebhookDelivery
+from sandboxes.webhooks.delivering import switch_off
+
+
+def _switch_off(webhook: Webhook, _by: Operator, _answers: dict[str, Any]) -> None:
+    if not webhook.is_on:
+        raise Conflict("It is off already; nothing was done.")
+    switch_off(webhook, OffReason.OPERATOR)
+
+
+SWITCH_OFF = Question(
+    "switch_off", "Switch off", "switched off", ReasonForm, _switch_off, lambda hook: hook.is_on
+)
 
 
 @admin.register(Webhook)
@@ -22,6 +37,7 @@ class WebhookAdmin(LookOnly, PortalAdmin):
     search_fields = ("public_id", "name", "url", "user__email")
     search_help_text = "Id, name, address, or its user's e-mail address"
     ordering = ("-id",)
+    questions = (SWITCH_OFF,)
     fields = (
         "public_id",
         "user",

@@ -14,6 +14,8 @@ from ninja import NinjaAPI
 from ninja.openapi.schema import OpenAPISchema
 
 from sandboxes.api import problems, schemas
+from sandboxes.api.webhook_schemas import Message
+from sandboxes.models import EventType
 
 ALWAYS = (401, 403, 429, 500, 503)
 """What every operation may answer."""
@@ -60,6 +62,7 @@ class PortalAPI(NinjaAPI):
             for operation in path.values():
                 for status, answer in operation["responses"].items():
                     _complete(operation["operationId"], status, answer)
+        described["webhooks"] = _announced(described["components"]["schemas"])
         return described
 
     @property
@@ -71,6 +74,30 @@ class PortalAPI(NinjaAPI):
         # The last pattern is django-ninja's own for the root, which is there to be reversed.
         patterns.insert(-1, re_path("", _nothing_here))
         return patterns, app_name, namespace
+
+
+def _announced(known: dict[str, Any]) -> dict[str, Any]:
+    """What webhooks are told, as OpenAPI 3.1 describes it; its schema joins the known ones."""
+    message = Message.model_json_schema(ref_template="#/components/schemas/{model}")
+    inside = message.pop("$defs")
+    known |= {name: schema for name, schema in inside.items() if name not in known}
+    known["Message"] = message
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Message"}}}
+    headers = [
+        {"name": name, "in": "header", "required": True, "schema": _TEXT}
+        for name in ("webhook-id", "webhook-timestamp", "webhook-signature")
+    ]
+    return {
+        kind.value: {
+            "post": {
+                "summary": str(kind.label).capitalize(),
+                "parameters": headers,
+                "requestBody": {"required": True, "content": content},
+                "responses": {"2XX": {"description": "It was taken; anything else comes again."}},
+            }
+        }
+        for kind in EventType
+    }
 
 
 def _complete(operation: str, status: int, answer: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ninja import Field, Schema
 
-from sandboxes.api.schemas import In
+from sandboxes.api.schemas import In, Sandbox
 from sandboxes.models import EventType, Outcome
 
 
@@ -36,7 +36,7 @@ class Webhook(Schema):
     events: list[EventType]
     enabled: bool
     status: Literal["on", "failing", "off"]
-    off_because: Literal["owner", "failing", "gone"] | None
+    off_because: Literal["owner", "operator", "failing", "gone"] | None
     failing_since: datetime | None
     created_at: datetime
     previous_secret_until: datetime | None = Field(
@@ -74,3 +74,11 @@ class DeliveryPage(Schema):
     data: list[Delivery]
     has_more: bool
     next_cursor: str | None
+
+
+class Message(Schema):
+    """What is posted to a webhook, signed as Standard Webhooks (https://www.standardwebhooks.com)."""
+
+    type: EventType
+    timestamp: datetime = Field(description="When it happened; tries have times of their own.")
+    data: Sandbox = Field(description="The sandbox as it was then.")

@@ -107,7 +107,7 @@ def get_webhook(request: ApiRequest, webhook_id: str) -> schemas.Webhook:
 @router.patch(
     "/webhooks/{webhook_id}",
     auth=ALL,
-    response=answers(200, schemas.Webhook, 400, 404, 413, 422),
+    response=answers(200, schemas.Webhook, 400, 404, 409, 413, 422),
 )
 def change_webhook(
     request: ApiRequest, webhook_id: str, wanted: schemas.ChangedWebhook

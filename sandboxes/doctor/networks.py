@@ -72,7 +72,7 @@ def _address(word: str) -> str:
 
 def _is_elsewhere() -> bool:
     """Whether the engine runs on another machine, so that nothing here tells of its host."""
-    return not settings.DOCKER_HOST.startswith(("", "unix://")[bool(settings.DOCKER_HOST)])
+    return bool(settings.DOCKER_HOST) and not settings.DOCKER_HOST.startswith("unix://")
 
 
 def way_to_the_machine() -> Findings:

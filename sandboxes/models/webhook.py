@@ -44,15 +44,25 @@ TEST = "webhook.test"
 
 class OffReason(models.TextChoices):
     OWNER = "owner", _("you switched it off")
+    OPERATOR = "operator", _("an operator switched it off")
     FAILING = "failing", _("nothing could be delivered for days")
     GONE = "gone", _("its receiver answered 410, which asks for no more")
 
 
-class WebhookManager(models.Manager["Webhook"]):
+class WebhookQuerySet(models.QuerySet["Webhook"]):
+    def on(self) -> WebhookQuerySet:
+        """Those that are told of events, of people who may use the portal."""
+        return self.filter(off_because="", user__is_active=True)
+
+
+_Manager = models.Manager.from_queryset(WebhookQuerySet)
+
+
+class WebhookManager(_Manager["Webhook"]):
     """Leaves the secrets encrypted until a message is signed."""
 
-    def get_queryset(self) -> models.QuerySet[Webhook]:
-        return super().get_queryset().defer("secrets")
+    def get_queryset(self) -> WebhookQuerySet:
+        return WebhookQuerySet(self.model, using=self._db).defer("secrets")
 
 
 class Webhook(models.Model):
@@ -75,7 +85,7 @@ class Webhook(models.Model):
     """`current`, and after a rotation `previous`, which signs too until `previous_until`."""
     previous_until = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(default=clock.now, editable=False)
-    off_because = models.CharField(max_length=7, choices=OffReason, blank=True, editable=False)
+    off_because = models.CharField(max_length=8, choices=OffReason, blank=True, editable=False)
     """Empty while it is on."""
     failing_since = models.DateTimeField(null=True, editable=False)
     """When an event could not be delivered for the first time since one could."""

@@ -54,7 +54,7 @@ def icon(event: Event) -> str:
 @register.filter
 def duration(long: timedelta) -> str:
     """How long something lasted, in no more detail than matters."""
-    seconds = int(long.total_seconds())
+    seconds = max(0, int(long.total_seconds()))
     if seconds < MINUTE:
         return _("{n} s").format(n=seconds)
     if seconds < HOUR:

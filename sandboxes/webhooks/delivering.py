@@ -64,7 +64,7 @@ def _free(now: datetime) -> Q:
 def _claim() -> WebhookDelivery | None:
     """The delivery that is due longest of a webhook to which nobody is sending."""
     now = clock.now()
-    idle = Webhook.objects.filter(_free(now), off_because="").values("pk")
+    idle = Webhook.objects.on().filter(_free(now)).values("pk")
     for pk, webhook in (
         WebhookDelivery.objects.due(now)
         .filter(webhook__in=idle)

@@ -13,6 +13,7 @@ from django.db import transaction
 from sandboxes import clock
 from sandboxes.errors import Conflict, Invalid
 from sandboxes.models import EventType, OffReason, Webhook, WebhookDelivery
+from sandboxes.secrets import Undecipherable
 from sandboxes.webhooks.addresses import check_url
 from sandboxes.webhooks.delivering import switch_off
 from sandboxes.webhooks.signing import PREVIOUS_KEPT, new_secret
@@ -69,22 +70,27 @@ def change(webhook: Webhook, **chosen: Any) -> None:
 
 @transaction.atomic
 def switch(webhook: Webhook, *, on: bool) -> None:
-    """On: told of what happens from now. Off: what still waits is given up."""
+    """On: told of what happens from now. Off: what still waits is given up. Raises Conflict."""
     if not on:
         switch_off(webhook, OffReason.OWNER)
         return
-    off = Webhook.objects.filter(pk=webhook.pk).exclude(off_because="")
+    if webhook.off_because == OffReason.OPERATOR:
+        raise Conflict("An operator switched this webhook off; ask them why.")
+    off = Webhook.objects.filter(pk=webhook.pk).exclude(off_because=OffReason.OPERATOR)
     off.update(off_because="", failing_since=None)
     webhook.refresh_from_db(fields=["off_because", "failing_since"])
 
 
 @transaction.atomic
 def rotate(webhook: Webhook) -> str:
-    """A new secret; for a day, the old one signs too."""
+    """A new secret; for a day, the old one signs too, unless the keys that hid it are lost."""
     secret = new_secret()
     row = Webhook.objects.select_for_update().get(pk=webhook.pk)
-    row.secrets = {"current": secret, "previous": row.secrets["current"]}
-    row.previous_until = clock.now() + PREVIOUS_KEPT
+    try:
+        row.secrets = {"current": secret, "previous": row.secrets["current"]}
+        row.previous_until = clock.now() + PREVIOUS_KEPT
+    except (Undecipherable, KeyError):
+        row.secrets, row.previous_until = {"current": secret}, None
     row.save(update_fields=["secrets", "previous_until"])
     webhook.refresh_from_db(fields=["previous_until"])
     return secret

@@ -15,6 +15,9 @@ from sandboxes.models import Outcome, Webhook, WebhookDelivery
 from sandboxes.models.webhook import TEST
 from sandboxes.webhooks import queue
 
+MOST_WAITING = 20
+"""So many messages may wait for a webhook when one more is sent by hand."""
+
 
 def put(webhooks: Iterable[Webhook], kind: str, at: datetime, data: Any) -> None:
     """Queue one message for each of them; `data` is what JSON can hold."""
@@ -35,7 +38,7 @@ def _body(kind: str, at: datetime, data: Any) -> str:
 @transaction.atomic
 def send_test(webhook: Webhook) -> WebhookDelivery:
     """Queue a message that tells of nothing. Raises Conflict."""
-    _on(webhook)
+    _ready(webhook)
     now = clock.now()
     data = {"webhook": webhook.public_id, "message": "It works: this is what events look like."}
     row = WebhookDelivery.objects.create(
@@ -48,7 +51,7 @@ def send_test(webhook: Webhook) -> WebhookDelivery:
 @transaction.atomic
 def send_again(delivery: WebhookDelivery) -> None:
     """Queue it anew, with the same `webhook-id` and body. Raises Conflict."""
-    _on(delivery.webhook)
+    _ready(delivery.webhook)
     values = {"outcome": Outcome.PENDING, "due_at": clock.now(), "tries": 0}
     _set(delivery, **values)
     queue.wake()
@@ -59,6 +62,9 @@ def _set(delivery: WebhookDelivery, **values: Any) -> None:
     delivery.refresh_from_db(fields=list(values))
 
 
-def _on(webhook: Webhook) -> None:
+def _ready(webhook: Webhook) -> None:
+    """Nobody is to be flooded by way of the portal. Raises Conflict."""
     if not webhook.is_on:
         raise Conflict("This webhook is switched off; switch it on first.")
+    if webhook.deliveries.filter(outcome=Outcome.PENDING).count() >= MOST_WAITING:
+        raise Conflict("Very much is still waiting to be delivered there; wait until it is.")

@@ -13,10 +13,11 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connections
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
 from pytest_django.live_server_helper import LiveServer
 
 from sandboxes import tasks
+from tests.browser.stops import Guide
 from tests.conftest import PASSWORD
 from tests.databases import cluster, file_database, postgres_database, threads_database
 
@@ -69,6 +70,14 @@ def alice(server: LiveServer) -> User:
 def context(server: LiveServer, new_context: CreateContextCallback) -> BrowserContext:
     """A browser whose addresses start at the server."""
     return new_context(base_url=str(server))
+
+
+@pytest.fixture
+def guide(browser: Browser, server: LiveServer) -> Iterator[Guide]:
+    """Knows the way to every page and state."""
+    leading = Guide(browser, str(server))
+    yield leading
+    leading.close()
 
 
 @pytest.fixture

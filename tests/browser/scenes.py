@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cache
+from math import sin
 from random import Random
 from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from sandboxes import actions, clock, lifecycle, tallies
-from sandboxes.models import Funding, Sandbox, Site, State, Tally
+from sandboxes import actions, clock, lifecycle, tallies, tokens
+from sandboxes.models import Funding, Sandbox, Site, State, Tally, UsageSample
 from sandboxes.runtime import EngineUnreachable
 from tests.acting import again, launch, request, sweep
+from tests.sandbox_apis import SandboxApi, at, started
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -113,11 +116,40 @@ def long_past(alice: User, runtime: MemoryRuntime) -> Sandbox:
         past = clock.now() - timedelta(hours=2 + 5 * number)
         row = Sandbox.objects.defer(None).get(pk=sandbox.pk)
         row.pk, row.public_id, row.name = None, f"sbx_{number:016}", names[number % 4]
-        row.ended_at = past
+        row.started_at, row.ended_at = past - timedelta(minutes=3 + number), past
         row.end_reason = ("expired", "idle", "user")[number % 3]
         row.save(force_insert=True)
     failed(alice, runtime)
     return sandbox
+
+
+def measured(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    """After most of its hour, with what sweeps saw of it."""
+    sandbox = aged(talkative(alice, runtime), 40, idle=3)
+    used = {"cpu_seconds": 3.0, "disk_mb": 48.0, "received_bytes": 0, "sent_bytes": 0}
+    for minute in range(40):
+        busy = sin(minute / 5) ** 8
+        used["cpu_seconds"] += 2 + 14 * busy
+        used["disk_mb"] += 0.9
+        used["received_bytes"] += int(900 + 22_000 * busy)
+        used["sent_bytes"] += int(4000 + 200_000 * busy)
+        at = clock.now() - timedelta(minutes=40 - minute)
+        UsageSample.objects.create(sandbox=sandbox, at=at, memory_mb=118 + 40 * busy, **used)
+    return sandbox
+
+
+def outgrown(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    """It ran for a while, and needed more memory than it may have."""
+    sandbox = measured(alice, runtime)
+    runtime.exit(sandbox.public_id, "api", 137, oom=True)
+    sweep()
+    return again(sandbox)
+
+
+def expected(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    """Being made, when it is known how long that takes."""
+    long_past(alice, runtime)
+    return being_made(alice, runtime)
 
 
 def ended(alice: User, runtime: MemoryRuntime) -> Sandbox:
@@ -166,3 +198,17 @@ def full_of_others(alice: User, runtime: MemoryRuntime) -> None:
     """The portal's only place is somebody else's."""
     ended(alice, runtime)
     launch(type(alice).objects.create_user("bob"), name="not-hers")
+
+
+def explored(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    """One whose API answers."""
+    return at(aged(launch(alice, name="checkout-tests"), 8), _api().address)
+
+
+@cache
+def _api() -> SandboxApi:
+    return started()
+
+
+def with_a_token(alice: User, runtime: MemoryRuntime) -> None:
+    tokens.issue(alice, "ci-pipeline", "all", None)

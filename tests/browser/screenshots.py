@@ -9,14 +9,14 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
 from PIL import Image
 
-from tests.browser.stops import STOPS, Guide
+from tests.browser.stops import STOPS
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
-    from pytest_django.live_server_helper import LiveServer
+    from playwright.sync_api import Page
+
+    from tests.browser.stops import Guide
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "screenshots"
 WIDTHS = {"wide": 1280, "narrow": 360}
@@ -25,14 +25,6 @@ TALLEST = 1800
 """Pixels; what is further down was in sight before."""
 COLOURS = 96
 """Enough for flat surfaces and the edges of letters, at a quarter of the size."""
-
-
-@pytest.fixture
-def guide(browser: Browser, server: LiveServer) -> Guide:
-    FOLDER.mkdir(exist_ok=True)
-    for old in FOLDER.glob("*.png"):
-        old.unlink()
-    return Guide(browser, str(server))
 
 
 def keep(page: Page, name: str) -> None:
@@ -52,6 +44,8 @@ def save(picture: bytes, path: Path) -> None:
 
 
 def test_every_stop_is_kept(guide: Guide) -> None:
+    for old in FOLDER.glob("*.png"):
+        old.unlink()
     for stop in STOPS.values():
         with guide.at(stop) as page:
             keep(page, stop.name)

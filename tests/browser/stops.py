@@ -25,7 +25,7 @@ from tests.conftest import PASSWORD
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-    from playwright.sync_api import Browser, Page, Route
+    from playwright.sync_api import Browser, BrowserContext, Page, Route, ViewportSize
 
     from sandboxes.models import Sandbox
     from sandboxes.runtime.memory import MemoryRuntime
@@ -59,6 +59,14 @@ def read_logs(page: Page) -> None:
     page.get_by_text("GET /v1/plans 200").wait_for()
 
 
+def narrow_logs(page: Page) -> None:
+    page.get_by_text("As numbers").click()
+    page.get_by_label("Only lines with").fill("plans")
+    page.get_by_label("Follow").check()
+    page.get_by_text("following", exact=True).wait_for()
+    page.locator("mark").first.wait_for()
+
+
 def ask_to_destroy(page: Page) -> None:
     page.get_by_role("link", name="Destroy").first.click()
     page.get_by_role("dialog").wait_for()
@@ -87,6 +95,11 @@ def ask_to_revoke(page: Page) -> None:
     page.get_by_role("dialog").wait_for()
 
 
+def turn_the_page(page: Page) -> None:
+    page.get_by_role("link", name="Older").click()
+    page.get_by_role("link", name="Newest").wait_for()
+
+
 def open_menu(page: Page) -> None:
     page.locator(".menu summary").click()
 
@@ -105,6 +118,18 @@ def mistype(page: Page) -> None:
     page.get_by_label("Password").fill("wrong")
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("alert").wait_for()
+
+
+def send_a_request(page: Page) -> None:
+    page.get_by_role("link", name="Get a plan").click()
+    page.get_by_label("id").fill("plan_3")
+    page.get_by_role("button", name="Send").click()
+    page.locator("#answer-status").wait_for()
+
+
+def open_a_row(page: Page) -> None:
+    page.get_by_role("link", name="plan_1", exact=True).click()
+    page.get_by_role("dialog").wait_for()
 
 
 SANDBOX = "/sandboxes/{id}/"
@@ -130,18 +155,28 @@ PORTAL = [
     Stop("trial", scene=scenes.running, settings={"SANDBOX_RUNTIME": "process"}),
     Stop("sandbox", SANDBOX, scenes.talkative, read_logs),
     Stop("sandbox-provisioning", SANDBOX, scenes.being_made),
+    Stop("sandbox-expected", SANDBOX, scenes.expected),
+    Stop("sandbox-measured", SANDBOX, scenes.measured, narrow_logs),
+    Stop("sandbox-outgrown", SANDBOX, scenes.outgrown),
     Stop("sandbox-warning", SANDBOX, scenes.warned),
     Stop("sandbox-unfunded", SANDBOX, scenes.unfunded),
     Stop("sandbox-failed", SANDBOX, scenes.failed),
     Stop("sandbox-ended", SANDBOX, scenes.ended),
+    Stop("explorer", SANDBOX + "api/", scenes.explored, send_a_request),
+    Stop("explorer-row", SANDBOX + "api/", scenes.explored, open_a_row),
+    Stop("explorer-unreachable", SANDBOX + "api/", scenes.running),
     Stop("destroy", SANDBOX, scenes.running, ask_to_destroy),
     Stop("undo", scene=scenes.running, act=destroy),
     Stop("confirm", SANDBOX + "destroy/", scenes.running),
+    Stop("confirm-reset", SANDBOX + "reset/", scenes.running),
     Stop("history", "/history/", scenes.long_past),
+    Stop("history-narrowed", "/history/?end=failed&q=nothing", scenes.long_past),
+    Stop("history-older", "/history/", scenes.long_past, turn_the_page),
     Stop("history-empty", "/history/"),
     Stop("tokens", "/tokens/"),
     Stop("tokens-new", "/tokens/", act=create_token),
     Stop("tokens-revoke", "/tokens/", act=ask_to_revoke),
+    Stop("revoke", "/tokens/1/revoke/", scenes.with_a_token),
     Stop("account-email", "/accounts/email/"),
     Stop("account-password", "/accounts/password/change/"),
     Stop("account-2fa", "/accounts/2fa/"),
@@ -164,11 +199,12 @@ def _answer(body: str, route: Route) -> None:
 
 
 class Guide:
-    """Brings a browser to a stop; nothing is left there of the one before."""
+    """Brings a browser to a stop; nothing is left there of the one before but what was cached."""
 
     def __init__(self, browser: Browser, base_url: str) -> None:
         self.browser = browser
         self.base_url = base_url
+        self.contexts: dict[str, BrowserContext] = {}
 
     @contextmanager
     def at(self, stop: Stop, **browsing: Any) -> Iterator[Page]:
@@ -196,16 +232,28 @@ class Guide:
 
     @contextmanager
     def _browse(self, user: User | None, **browsing: Any) -> Iterator[Page]:
-        choices = {
-            "reduced_motion": "reduce",
-            "viewport": {"width": 1280, "height": 820},
-        } | browsing
-        context = self.browser.new_context(base_url=self.base_url, **choices)
+        context = self._context(**browsing)
+        context.clear_cookies()
         if user:
             client = Client()
             client.force_login(user)
             key = client.cookies[settings.SESSION_COOKIE_NAME].value
             cookie = {"name": settings.SESSION_COOKIE_NAME, "value": key, "url": self.base_url}
             context.add_cookies([cookie])  # type: ignore[list-item]
-        yield context.new_page()
-        context.close()
+        page = context.new_page()
+        yield page
+        page.close()
+
+    def _context(self, **browsing: Any) -> BrowserContext:
+        """One for each way to browse, so that styles and scripts are fetched once."""
+        way = repr(browsing)
+        if way not in self.contexts:
+            viewport: ViewportSize = {"width": 1280, "height": 820}
+            self.contexts[way] = self.browser.new_context(
+                base_url=self.base_url, reduced_motion="reduce", viewport=viewport, **browsing
+            )
+        return self.contexts[way]
+
+    def close(self) -> None:
+        for context in self.contexts.values():
+            context.close()

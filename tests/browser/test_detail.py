@@ -6,15 +6,14 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from sandboxes import actions, clock, lifecycle
+from sandboxes import clock, lifecycle
 from sandboxes.models import Sandbox, UsageSample
 from tests import crowds
-from tests.acting import again, committed, launch
+from tests.acting import launch
 from tests.browser.conftest import Watch, sign_in
-from tests.browser.scenes import aged, being_made, failed
+from tests.browser.scenes import aged, being_made
 from tests.browser.test_liveliness import SHIFTS, poll
 
 if TYPE_CHECKING:
@@ -134,37 +133,3 @@ def test_nothing_jumps_on_the_page_while_its_sandbox_is_made(
     expect(page.get_by_role("button", name="Show credentials")).to_be_visible()
     poll(page, sandbox)
     assert page.evaluate("shifts") == []
-
-
-def grave(page: Page) -> list[str]:
-    """What axe finds, with the elements that it means."""
-    found = Axe().run(page).response["violations"]
-    return [f"{one['id']}: {node['html'][:150]}" for one in found for node in one["nodes"]]
-
-
-@pytest.mark.parametrize("colours", ["light", "dark"])
-def test_axe_finds_nothing_on_the_page_in_any_state(
-    page: Page, alice: User, runtime: MemoryRuntime, colours: str
-) -> None:
-    page.emulate_media(color_scheme=colours, reduced_motion="reduce")  # type: ignore[arg-type]
-    made, broken = being_made(alice, runtime), failed(alice, runtime)
-    running = aged(launch(alice, name="webhook-spike"), 27, idle=26)
-    values = {"memory_mb": 90, "cpu_seconds": 1, "received_bytes": 1, "sent_bytes": 1}
-    for _ in range(2):
-        UsageSample.objects.create(sandbox=running, at=clock.now(), **values)
-    runtime.say(running.public_id, "api", "GET /v1/plans 200")
-    sign_in(page, alice)
-    found = {}
-    for sandbox in (made, broken, running):
-        page.goto(f"/sandboxes/{sandbox.public_id}/")
-        if sandbox == running:
-            page.get_by_label("Only lines with").fill("plans")
-            page.get_by_text("1 of the last 2 lines").wait_for()
-            page.get_by_text("As numbers").click()
-        found[sandbox.name] = grave(page)
-    with committed():
-        actions.destroy(again(running), alice)
-    for address in (f"/sandboxes/{running.public_id}/", "/history/"):
-        page.goto(address)
-        found[address] = grave(page)
-    assert {where: what for where, what in found.items() if what} == {}

@@ -127,11 +127,11 @@ def test_at_the_limit_the_page_says_when_and_offers_to_destroy(
     expect(page.get_by_role("button", name="Provision sandbox")).to_be_disabled()
     expect(page.get_by_text("All your places are taken.")).to_be_visible()
     expect(
-        page.get_by_text(re.compile(r"free in about\s+\d+ min\s*\(number-1: idle\)"))
+        page.get_by_text(re.compile(r"free in about\s+\d+ min\s*: number-1 is idle"))
     ).to_be_visible()
-    page.get_by_role("link", name="Destroy number-1").click()
+    page.get_by_role("link", name="Destroy the oldest, number-1").click()
     confirm(page, "Destroy")
-    expect(page.get_by_role("button", name="Provision sandbox")).to_be_enabled()
+    expect(page.get_by_role("button", name="Provision sandbox")).to_be_enabled(timeout=20_000)
     expect(page.get_by_text("2 of 3 sandboxes")).to_be_visible()
 
 

@@ -26,6 +26,7 @@ from django.utils import timezone  # noqa: E402
 from sandboxes import actions, clock, lifecycle, provisioning, stocking, tasks  # noqa: E402
 from sandboxes.models import EndReason, Sandbox  # noqa: E402
 from sandboxes.reaper import Sweep  # noqa: E402
+from sandboxes.runtime import SandboxFacts, SandboxSpec, get_runtime  # noqa: E402
 from sandboxportal import embedded_queue  # noqa: E402
 from sandboxportal.celery import app  # noqa: E402
 
@@ -126,6 +127,20 @@ def tear_down(public_id: str) -> None:
     tasks.tear_down(public_id)
 
 
+def lay_out(count: int) -> None:
+    """So many sandboxes with containers that are never started: there is as much to remove of them,
+    and they take a fraction of the engine's time to make."""
+    runtime: Any = get_runtime()
+
+    def make(spec: SandboxSpec, *_: Any) -> SandboxFacts:
+        runtime._launcher.make(spec)
+        return SandboxFacts(spec.id, {}, clock.now())
+
+    runtime.create = make
+    for _ in range(count):
+        provisioning.provision(find(launch()))
+
+
 def stock() -> None:
     """A sweep has seen what sandboxes are made of; a worker fills the pool."""
     stocking.note_versions()
@@ -151,6 +166,7 @@ ACTS: dict[str, Callable[..., Any]] = {
         deliver,
         empty_the_pool,
         launch,
+        lay_out,
         provision,
         put_back,
         stock,

@@ -68,9 +68,8 @@ def launched_at_once(world: World, rounds: int, at_once: int) -> list[dict[str, 
 
 def swept_at_once(world: World, cast: Cast, due: int, sweeps: int) -> dict[str, Any]:
     """So many processes sweep at one moment over sandboxes that are all due."""
-    for _ in range(due):
-        cast.launched()
-    makers = [cast.processes.start("deliver") for _ in range(MAKERS)]
+    cast.pool_of(0)
+    makers = [cast.processes.start("lay_out", due // MAKERS) for _ in range(MAKERS)]
     for maker in makers:
         maker.wait(world.relay)
     Sandbox.objects.running().update(expires_at=F("created_at") - timedelta(hours=1))

@@ -7,12 +7,19 @@ from __future__ import annotations
 
 import importlib
 import json
+import signal
 import sys
 
 from tests.chaos.world import world
 
 
+def end(*_: object) -> None:
+    """Whoever stops it wants nothing to be left."""
+    raise KeyboardInterrupt
+
+
 def main(name: str, arguments: str) -> None:
+    signal.signal(signal.SIGTERM, end)
     chosen = json.loads(arguments)
     place = {key: chosen.pop(key) for key in ("image", "store", "own_engine") if key in chosen}
     with world(**place) as made:

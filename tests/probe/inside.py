@@ -127,6 +127,14 @@ def ask_name_servers(servers: list[str]) -> Outcome:
             return False, f"no answer ({said(error)})"
 
 
+def sixth_version() -> Outcome:
+    """An address of IPv6 would be a way around rules that are of IPv4."""
+    file = Path("/proc/net/if_inet6")
+    lines = file.read_text().splitlines() if file.exists() else []
+    own = [line.split()[5] for line in lines if line.split()[5] != "lo"]
+    return bool(own), ", ".join(own) or "only on the loopback, if at all"
+
+
 def privileges() -> dict[str, Outcome]:
     null = ctypes.c_void_p(None)
     now = (ctypes.c_long * 2)(int(time.time()), 0)
@@ -308,6 +316,7 @@ def main(asked: dict[str, object]) -> dict[str, object]:
     found = connect(asked["calls"])  # type: ignore[arg-type]
     found |= {f"resolve {why}": resolve(name) for why, name in asked["names"].items()}  # type: ignore[attr-defined]
     found["have a name of the world resolved"] = ask_name_servers(asked["servers"])  # type: ignore[arg-type]
+    found["an address of IPv6"] = sixth_version()
     sent = send([tuple(target) for target in asked["datagrams"]])  # type: ignore[attr-defined]
     if not asked.get("network_only"):
         found |= privileges() | surroundings()

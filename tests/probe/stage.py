@@ -72,9 +72,9 @@ def billing(bench: DockerBench, **changes: Any) -> Sandbox:
 @contextmanager
 def hostile_image(bench: DockerBench) -> Iterator[str]:
     tag = f"sandboxportal-tests/hostile:{bench.instance}"
-    built = bench.client.build(fileobj=io.BytesIO(HOSTILE.encode()), tag=tag, rm=True)
+    built = b"".join(bench.client.build(fileobj=io.BytesIO(HOSTILE.encode()), tag=tag, rm=True))
+    assert b"Successfully built" in built, built
     try:
-        assert any(b"Successfully built" in line for line in built)
         yield tag
     finally:
         bench.client.remove_image(tag, force=True)

@@ -1,0 +1,293 @@
+"""Every button of the portal's pages, and what it does.
+
+A button that is found on a page (`stops.py`) and is not on this list fails a test, and so does one
+on the list that is found nowhere. To add one: its label as people read it, the stop where it is
+clicked, and what is to be seen then. `Button.first` gets it ready: a form filled, a menu opened.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import expect
+
+from sandboxes.models import Sandbox
+from sandboxes.runtime import get_runtime
+from tests.browser.stops import open_extend, open_menu, show_credentials
+from tests.conftest import PASSWORD
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+    Act = Callable[[Page], None]
+
+FOUND = """() => [...document.querySelectorAll(
+    "button, summary, input[type=submit], a.button, a.link-button, a.tab, a[data-dialog]"
+)].map(element => [
+    element.tagName === "A" ? "link" : element.tagName === "SUMMARY" ? "summary" : "button",
+    (element.getAttribute("aria-label") || element.textContent).replace(/\\s+/g, " ").trim(),
+])"""
+NAMES = r"\b(checkout-tests|webhook-spike|invoice-export|plan-migration|ci-pipeline)\b"
+WRITTEN_ALIKE = [
+    (r"\d\d:\d\d", "TIME"),
+    (NAMES, "NAME"),
+    (r"\bplan_\d+\b", "ROW"),
+    (r"^(Copy|What its services wrote last) .+", r"\1 …"),
+]
+"""What differs from one to the next, and what it is called on the list."""
+STANDS_FOR = {
+    "TIME": r"\d\d:\d\d( UTC)?",
+    "NAME": r"[\w-]+",
+    "ROW": r"plan_\d+",
+    r"\ …": r"[\s\S]+",
+}
+DOWNLOADED: list[str] = []
+"""Names of the files that came since a tab was opened."""
+SOON = 12_000
+"""Milliseconds: what can be undone is done late."""
+
+
+def label_of(kind: str, text: str) -> str:
+    for pattern, word in WRITTEN_ALIKE:
+        text = re.sub(pattern, word, text)
+    return f"{kind} {text}"
+
+
+def labels(page: Page) -> set[str]:
+    """All that can be clicked there, hidden or not, as they are on the list."""
+    return {label_of(kind, text) for kind, text in page.evaluate(FOUND)}
+
+
+@dataclass(frozen=True)
+class Button:
+    label: str
+    stop: str
+    then: Act
+    first: Act = lambda page: None
+    script: bool | None = None
+    """Only with JavaScript (True), only without (False), or both."""
+    page: str = ""
+    """The stop where it is without JavaScript, if that is another."""
+
+    def locate(self, page: Page) -> Locator:
+        kind, _, text = self.label.partition(" ")
+        pattern = re.escape(text)
+        for word, stands_for in STANDS_FOR.items():
+            pattern = pattern.replace(word, stands_for)
+        if kind == "summary":
+            labelled = page.locator(f'summary[aria-label="{text}"]')
+            return page.locator("summary", has_text=re.compile(pattern)).or_(labelled)
+        return page.get_by_role(kind, name=re.compile(f"^{pattern}$"))  # type: ignore[arg-type]
+
+    def try_it(self, page: Page) -> None:
+        self.first(page)
+        self.locate(page).locator("visible=true").first.click()
+        self.then(page)
+
+
+def sees(text: str) -> Act:
+    def then(page: Page) -> None:
+        expect(page.get_by_text(text).locator("visible=true").first).to_be_visible(timeout=SOON)
+
+    return then
+
+
+def misses(text: str) -> Act:
+    def then(page: Page) -> None:
+        expect(page.get_by_text(text).locator("visible=true")).to_have_count(0)
+
+    return then
+
+
+def lands(path: str) -> Act:
+    def then(page: Page) -> None:
+        expect(page).to_have_url(re.compile(rf"^https?://[^/]+{path}"))
+
+    return then
+
+
+def fills(**fields: str) -> Act:
+    def first(page: Page) -> None:
+        for label, value in fields.items():
+            page.get_by_label(label.replace("_", " "), exact=True).fill(value)
+
+    return first
+
+
+def clicks(role: str, name: str) -> Act:
+    def first(page: Page) -> None:
+        found = page.get_by_role(role, name=name)  # type: ignore[arg-type]
+        found.locator("visible=true").first.click()
+
+    return first
+
+
+def still_runs(page: Page) -> None:
+    expect(page.get_by_role("button", name="Undo")).to_have_count(0)
+    assert set(Sandbox.objects.live().values_list("state", flat=True)) == {"running"}
+
+
+def copied(page: Page) -> None:
+    told = page.locator("[data-copy]").first.get_attribute("data-copy")
+    assert page.evaluate("navigator.clipboard.readText()") == told
+
+
+def hears_more(page: Page) -> None:
+    clicks("link", "api")(page)
+    sees("api started")(page)
+    get_runtime().say(Sandbox.objects.get().public_id, "api", "one line more")  # type: ignore[attr-defined]
+
+
+def downloads(end: str) -> Act:
+    def then(page: Page) -> None:
+        for _ in range(SOON // 100):
+            if DOWNLOADED:
+                break
+            page.wait_for_timeout(100)
+        assert [name.endswith(end) for name in DOWNLOADED] == [True]
+
+    return then
+
+
+def tab(name: str) -> Act:
+    def first(page: Page) -> None:
+        DOWNLOADED.clear()
+        page.on("download", lambda file: DOWNLOADED.append(file.suggested_filename))
+        show_credentials(page)
+        page.get_by_text(name, exact=True).click()
+
+    return first
+
+
+def narrow(page: Page) -> None:
+    page.set_viewport_size({"width": 360, "height": 820})
+
+
+def to_the_dashboard(page: Page) -> None:
+    page.goto("/")
+
+
+def on_the_card(name: str) -> Act:
+    def first(page: Page) -> None:
+        to_the_dashboard(page)
+        tab(name)(page)
+
+    return first
+
+
+def runs_now(page: Page) -> None:
+    expect(page.get_by_role("article").get_by_text("Running", exact=True).first).to_be_visible()
+
+
+NEW_PASSWORD = {"New Password": f"{PASSWORD}!", "New Password (again)": f"{PASSWORD}!"}
+SOMEBODY = {"Email": "bob@example.com", "Password": PASSWORD}
+OWN_PAGE = r"/sandboxes/sbx_\w+/$"
+
+BUTTONS = [
+    # Entrance and account
+    Button(
+        "button Sign in", "login", lands("/$"), fills(Email="alice@example.com", Password=PASSWORD)
+    ),
+    Button("button Create account", "signup", lands("/$"), fills(**SOMEBODY)),
+    Button(
+        "button Send the link", "password-reset", sees("mail"), fills(Email="alice@example.com")
+    ),
+    Button("summary Account of alice@example.com", "first-run", sees("Sign out")),
+    Button("button Sign out", "first-run", lands("/accounts/login/"), open_menu),
+    Button(
+        "button Add the address",
+        "account-email",
+        sees("bob@example.com"),
+        fills(Email="bob@example.com"),
+    ),
+    Button("button Make primary", "account-email", sees("rimary")),
+    Button("button Send the verification again", "account-email", sees("alice@example.com")),
+    Button("button Remove", "account-email", sees("cannot remove")),
+    Button(
+        "button Change the password",
+        "account-password",
+        sees("changed"),
+        fills(Current_Password=PASSWORD, **NEW_PASSWORD),
+    ),
+    Button("link Set up", "account-2fa", lands("/accounts/")),
+    Button("link Back to the sandboxes", "404", lands("/$")),
+    # Dashboard
+    Button("button Provision sandbox", "first-run", runs_now),
+    Button("link See why NAME failed", "failed-beside", lands(OWN_PAGE)),
+    Button("link Destroy the oldest, NAME", "limit", sees("Destroy webhook-spike?")),
+    Button("link All that ended", "dashboard", lands("/history/$")),
+    Button("button Clear", "nothing-runs", sees("What has ended is in the history.")),
+    Button("button Undo", "cleared", sees("Recently ended")),
+    Button("button Launch again", "nothing-runs", runs_now),
+    # A sandbox
+    Button("link Details", "dashboard", lands(OWN_PAGE)),
+    Button("link Cancel", "provisioning", sees("Destroy checkout-tests?")),
+    Button("button Show credentials", "dashboard", sees("Authorization: Bearer sk_test_")),
+    Button("link Hide credentials", "dashboard", misses("Bearer sk_test_"), show_credentials),
+    Button("button Download .env", "dashboard", downloads(".env"), tab(".env")),
+    Button("link Try the API", "explorer", lands(r"/sandboxes/sbx_\w+/api/$"), to_the_dashboard),
+    Button("button Copy …", "dashboard", copied, script=True),
+    Button("button Keep alive", "dashboard", sees("The idle clock runs for 30 minutes again.")),
+    Button("summary Extend", "dashboard", sees("Extend once, by")),
+    Button("button 30 min until TIME", "dashboard", sees("Extended by 30 minutes."), open_extend),
+    Button("button 1 h until TIME", "dashboard", sees("Extended by 60 minutes."), open_extend),
+    Button("button 2 h until TIME", "dashboard", sees("Extended by 120 minutes."), open_extend),
+    Button("button Extend to TIME", "warning", sees("Extended by 120 minutes.")),
+    Button("button Try again", "sandbox-unfunded", sees("Friendbot is asked again.")),
+    Button("link Reset data", "dashboard", sees("Reset the data of checkout-tests?")),
+    Button(
+        "button Reset data",
+        "dashboard",
+        sees("The seed data is being put back."),
+        clicks("link", "Reset data"),
+    ),
+    Button("link Destroy", "dashboard", sees("Destroy checkout-tests?")),
+    Button("button Destroy", "destroy", sees("Destroyed by its owner"), page="confirm"),
+    Button("button Undo", "undo", still_runs, script=True),
+    Button("button Keep it as it is", "destroy", misses("Destroy checkout-tests?"), script=True),
+    Button("link Keep it as it is", "confirm", lands(r"/#card-sbx_\w+$")),
+    Button("summary What its services wrote last …", "failed", misses("Traceback")),
+    Button("link api", "sandbox-unfunded", sees("api started")),
+    Button("link db", "sandbox-unfunded", sees("db started")),
+    Button("link Read again", "sandbox-unfunded", sees("one line more"), hears_more),
+    # The API explorer
+    Button("button Postman collection", "explorer", downloads(".json"), on_the_card("Postman")),
+    Button("link OpenAPI document", "explorer", downloads(".json"), on_the_card("Postman")),
+    *(
+        Button(f"summary {group.capitalize()}", "explorer", sees(f"List {group}"))
+        for group in ("subscribers", "subscriptions", "invoices", "payments")
+    ),
+    Button("summary Plans", "explorer", misses("List plans")),
+    Button("button Send", "explorer", sees("200 OK")),
+    Button("button As curl", "explorer", sees("Bearer sk_test_")),
+    Button("summary Headers", "explorer", sees("content-type"), clicks("button", "Send")),
+    Button(
+        "summary The same with curl",
+        "explorer",
+        misses("Bearer $API_KEY"),
+        clicks("button", "Send"),
+    ),
+    Button("button Open", "explorer", lands(".+operation=get_a_plan"), narrow, script=False),
+    Button("link Plans", "explorer", sees("10 of 12")),
+    *(
+        Button(f"link {kind}", "explorer", sees("There is nothing in it."))
+        for kind in ("Subscribers", "Subscriptions", "Invoices", "Payments")
+    ),
+    Button("link ROW", "explorer", sees('"id": "plan_0"')),
+    Button("link Try it in a request", "explorer-row", sees("/v1/plans/{id}"), script=True),
+    Button("button Close", "explorer-row", misses('"id": "plan_1"'), script=True),
+    Button("link Try again", "explorer-unreachable", sees("can't reach the sandbox")),
+    # History and tokens
+    Button("link Older", "history", sees("Newest")),
+    Button("link Newest", "history-older", lands("/history/$")),
+    Button("button Create token", "tokens", sees("shown this once"), fills(Name="ci-pipeline")),
+    Button("link Revoke NAME", "tokens-new", sees("Revoke ci-pipeline?")),
+    Button(
+        "button Revoke", "tokens-revoke", sees("The token ci-pipeline is revoked."), page="revoke"
+    ),
+    Button("button Keep it", "tokens-revoke", misses("Revoke ci-pipeline?"), script=True),
+    Button("link Keep it", "revoke", lands("/tokens/$")),
+]

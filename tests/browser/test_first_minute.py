@@ -1,0 +1,143 @@
+"""A stranger's first minute with a real portal and engine, and what each page weighs there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from tests.browser.conftest import MACHINE_CHANGED
+from tests.conftest import PASSWORD
+from tests.portal import running_portal
+
+if TYPE_CHECKING:
+    from tests.portal import Portal
+
+pytestmark = [pytest.mark.browser, pytest.mark.engine]
+
+MOST_CLICKS = 5
+MOST_SECONDS = 60
+MOST_BYTES = 100_000
+PAGES = ["/", "/sandboxes/{id}/", "/history/", "/tokens/", "/accounts/email/"]
+
+COUNT_CLICKS = """
+addEventListener("click", event => event.isTrusted && count(event), true);
+const count = () => sessionStorage.clicks = Number(sessionStorage.clicks ?? 0) + 1;
+"""
+SHIFTS = """
+window.shifts = [];
+new PerformanceObserver(list => list.getEntries().forEach(shift => window.shifts.push({
+    value: shift.value,
+    clicked: shift.hadRecentInput,
+    at: shift.startTime,
+    what: shift.sources.map(source => source.node?.nodeName + "." + source.node?.className),
+}))).observe({type: "layout-shift", buffered: true});
+"""
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    """Nothing waits warm, so that the launch is a cold one."""
+    with running_portal(tmp_path_factory.mktemp("var")) as portal:
+        yield portal
+
+
+@pytest.fixture
+def stranger(browser: Browser, empty: Portal) -> Iterator[BrowserContext]:
+    """A browser that has never been there; it fails when a page complains or calls elsewhere."""
+    address = f"http://127.0.0.1:{empty.port}"
+    context = browser.new_context(
+        base_url=address, permissions=["clipboard-read", "clipboard-write"]
+    )
+    heard: list[str] = []
+    context.on("console", lambda message: heard.append(message.text))
+    context.on("weberror", lambda error: heard.append(str(error.error)))
+    asked: list[str] = []
+    context.on("request", lambda request: asked.append(request.url))
+    yield context
+    context.close()
+    assert [line for line in heard if MACHINE_CHANGED not in line] == []
+    assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
+
+
+def sign_up(page: Page, name: str) -> None:
+    page.goto("/accounts/signup/")
+    page.get_by_label("Email").fill(f"{name}@example.com")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Create account").click()
+
+
+def test_from_signing_up_to_an_answer_takes_five_clicks_and_a_minute(
+    stranger: BrowserContext,
+) -> None:
+    page = stranger.new_page()
+    page.add_init_script(COUNT_CLICKS)
+    began = time.monotonic()
+    sign_up(page, "clara")
+    page.get_by_role("button", name="Provision sandbox").click()
+    page.get_by_role("button", name="Show credentials").click(timeout=MOST_SECONDS * 1000)
+    page.get_by_role("button", name="Copy curl command").click()
+    expect(page.locator(".copied")).to_have_count(1)
+    command = page.evaluate("navigator.clipboard.readText()")
+    answer = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, timeout=20, check=True
+    )
+    took = time.monotonic() - began
+    assert len(json.loads(answer.stdout)["data"]) == 5
+    assert int(page.evaluate("sessionStorage.clicks")) <= MOST_CLICKS
+    assert took < MOST_SECONDS
+
+
+def test_nothing_jumps_from_the_click_to_a_running_sandbox(stranger: BrowserContext) -> None:
+    page = stranger.new_page()
+    page.add_init_script(SHIFTS)
+    sign_up(page, "dora")
+    page.get_by_role("button", name="Provision sandbox").click()
+    card = page.get_by_role("article")
+    card.wait_for()
+    came = page.evaluate("performance.now()")
+    expect(card.get_by_text("Running", exact=True)).to_be_visible(timeout=MOST_SECONDS * 1000)
+    with page.expect_response(lambda answer: "/overview/" in answer.url, timeout=20_000):
+        """The page has asked for news once more."""
+    shifts = page.evaluate("window.shifts")
+    assert [shift for shift in shifts if not shift["clicked"]] == [], "as browsers count it"
+    later = [shift for shift in shifts if shift["at"] > came]
+    assert later == [], "once the card is there, not even what follows a click"
+
+
+def test_no_page_weighs_a_hundred_kilobytes(browser: Browser, empty: Portal) -> None:
+    with empty.client("developer") as client:
+        sandbox = client.post("/sandboxes", json={}, headers={"Prefer": "wait=60"}).json()
+    account = empty.accounts["developer"]
+    weights = {"/accounts/login/": weight(browser, empty, "/accounts/login/")}
+    for path in PAGES:
+        weights[path] = weight(browser, empty, path.format(id=sandbox["id"]), account)
+    assert {path: size for path, size in weights.items() if size >= MOST_BYTES} == {}
+    assert min(weights.values()) > 10_000, "something was weighed"
+
+
+def weight(
+    browser: Browser, portal: Portal, path: str, account: dict[str, str] | None = None
+) -> int:
+    """Bytes as sent, with headers, to a browser that has nothing of the portal yet."""
+    context = browser.new_context(base_url=f"http://127.0.0.1:{portal.port}")
+    page = context.new_page()
+    if account:
+        page.goto("/accounts/login/")
+        page.get_by_label("Email").fill(account["email"])
+        page.get_by_label("Password").fill(account["password"])
+        page.get_by_role("button", name="Sign in").click()
+        page.locator(".menu").wait_for()
+    wire = context.new_cdp_session(page)
+    wire.send("Network.enable")
+    wire.send("Network.setCacheDisabled", {"cacheDisabled": True})
+    sizes: list[int] = []
+    wire.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
+    page.goto(path, wait_until="networkidle")
+    context.close()
+    return sum(sizes)

@@ -1,0 +1,75 @@
+"""What holds for every page and state: everybody can use it, and its buttons do what they say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from tests.browser.buttons import BUTTONS, Button, labels
+from tests.browser.stops import PORTAL, STOPS, Guide
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
+
+GRAVE = {"serious", "critical"}
+ALL: dict[str, Any] = {}
+CONTRAST = {"runOnly": ["color-contrast"]}
+SIZE = {"runOnly": ["target-size"]}
+
+
+def findings(page: Page, rules: dict[str, Any]) -> list[str]:
+    """What axe holds to be grave, with the elements that it means."""
+    found = Axe().run(page, options={"resultTypes": ["violations"]} | rules).response["violations"]
+    return [
+        f"{rule['id']}: {node['html'][:160]} ({node['failureSummary'][:200]})"
+        for rule in found
+        if rule["impact"] in GRAVE
+        for node in rule["nodes"]
+    ]
+
+
+def grave(page: Page) -> list[str]:
+    """Of the page as it is wide and light, of its colours when dark, of its targets on a phone."""
+    found = findings(page, ALL)
+    page.emulate_media(color_scheme="dark")
+    found += findings(page, CONTRAST)
+    page.set_viewport_size({"width": 360, "height": 820})
+    return found + findings(page, SIZE)
+
+
+def test_no_page_shuts_anybody_out_or_has_a_button_that_is_not_on_the_list(guide: Guide) -> None:
+    """Axe finds nothing grave."""
+    wrong, found = dict[str, list[str]](), dict[str, str]()
+    for stop in PORTAL:
+        with guide.at(stop) as page:
+            found |= dict.fromkeys(labels(page), stop.name)
+            wrong[stop.name] = grave(page)
+    assert {name: lines for name, lines in wrong.items() if lines} == {}
+    known = {button.label for button in BUTTONS}
+    unknown = {label: stop for label, stop in found.items() if label not in known}
+    assert unknown == {}, "say in buttons.py what they do"
+    assert known - set(found) == set(), "nobody finds these any more"
+
+
+def failure_of(guide: Guide, button: Button, script: bool) -> str:
+    """What went wrong; empty if it does what it says."""
+    stop = STOPS[button.stop if script else button.page or button.stop]
+    rights = ["clipboard-read", "clipboard-write"]
+    with guide.at(stop, java_script_enabled=script, permissions=rights) as page:
+        page.set_default_timeout(8_000)
+        try:
+            button.try_it(page)
+        except Exception as failed:  # noqa: BLE001 - the others are tried all the same
+            return f"{failed}\nThe page says: {page.locator('body').inner_text()[:800]}"
+    return ""
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["with", "without"])
+def test_every_button_does_what_it_says(guide: Guide, script: bool) -> None:
+    tried = [button for button in BUTTONS if button.script in (script, None)]
+    failures = {button.label: failure_of(guide, button, script) for button in tried}
+    assert "\n\n".join(f"{label}: {why}" for label, why in failures.items() if why) == ""

@@ -1,0 +1,51 @@
+"""Destroying can be undone for a few seconds, and is done all the same by who leaves the page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from sandboxes.models import Sandbox, State
+from tests.acting import again, launch
+from tests.browser.conftest import Watch, sign_in
+from tests.browser.test_liveliness import poll
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+    from sandboxes.runtime.memory import MemoryRuntime
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def sandbox(page: Page, alice: User, runtime: MemoryRuntime, watch: Watch) -> Sandbox:
+    """It runs, its owner has just confirmed that it is to be destroyed."""
+    running = launch(alice, name="checkout")
+    sign_in(page, alice)
+    page.get_by_role("link", name="Destroy").click()
+    page.get_by_role("dialog").get_by_role("button", name="Destroy").click()
+    expect(page.get_by_text("checkout is about to be destroyed.")).to_be_visible()
+    return running
+
+
+def test_undo_is_at_hand_and_leaves_everything_as_it_was(page: Page, sandbox: Sandbox) -> None:
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(page.get_by_role("button", name="Undo")).to_be_focused()
+    poll(page, sandbox)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Undo")).to_have_count(0)
+    expect(page.get_by_role("link", name="Destroy")).to_be_focused()
+    with page.expect_response(lambda answer: "/overview/" in answer.url, timeout=20_000):
+        """Longer than it would have been sent after."""
+    assert again(sandbox).state == State.RUNNING
+
+
+def test_who_leaves_the_page_has_it_done_at_once(page: Page, sandbox: Sandbox) -> None:
+    page.get_by_role("link", name="API tokens").click()
+    expect(page.get_by_role("heading", name="API tokens")).to_be_visible()
+    page.get_by_role("link", name="Sandboxes").first.click()
+    expect(page.get_by_text("Destroyed by its owner")).to_be_visible()
+    assert again(sandbox).state == State.DESTROYED
