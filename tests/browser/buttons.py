@@ -34,10 +34,18 @@ NAMES = r"\b(checkout-tests|webhook-spike|invoice-export|plan-migration|ci-pipel
 WRITTEN_ALIKE = [
     (r"\d\d:\d\d", "TIME"),
     (NAMES, "NAME"),
+    (r"\bplan_\d+\b", "ROW"),
     (r"^(Copy|What its services wrote last) .+", r"\1 …"),
 ]
 """What differs from one to the next, and what it is called on the list."""
-STANDS_FOR = {"TIME": r"\d\d:\d\d( UTC)?", "NAME": r"[\w-]+", r"\ …": r"[\s\S]+"}
+STANDS_FOR = {
+    "TIME": r"\d\d:\d\d( UTC)?",
+    "NAME": r"[\w-]+",
+    "ROW": r"plan_\d+",
+    r"\ …": r"[\s\S]+",
+}
+DOWNLOADED: list[str] = []
+"""Names of the files that came since a tab was opened."""
 SOON = 12_000
 """Milliseconds: what can be undone is done late."""
 
@@ -118,11 +126,14 @@ def clicks(role: str, name: str) -> Act:
 
 
 def says_yes(page: Page) -> None:
-    """When the browser asks; without a window, it asks nobody and waits."""
+    """As a browser with a window, which asks; one without refuses by itself."""
     page.evaluate(
         """() => {
-            Notification.requestPermission = async () => "granted";
-            Object.defineProperty(Notification, "permission", { get: () => "granted" });
+            let answer = "default";
+            Notification.requestPermission = async () => (answer = "granted");
+            Object.defineProperty(Notification, "permission", { get: () => answer });
+            const place = document.getElementById("warnings");
+            htmx.trigger(place, "htmx:afterSwap", { elt: place });
         }"""
     )
 
@@ -141,6 +152,43 @@ def hears_more(page: Page) -> None:
     clicks("link", "api")(page)
     sees("api started")(page)
     get_runtime().say(Sandbox.objects.get().public_id, "api", "one line more")  # type: ignore[attr-defined]
+
+
+def downloads(end: str) -> Act:
+    def then(page: Page) -> None:
+        for _ in range(SOON // 100):
+            if DOWNLOADED:
+                break
+            page.wait_for_timeout(100)
+        assert [name.endswith(end) for name in DOWNLOADED] == [True]
+
+    return then
+
+
+def tab(name: str) -> Act:
+    def first(page: Page) -> None:
+        DOWNLOADED.clear()
+        page.on("download", lambda file: DOWNLOADED.append(file.suggested_filename))
+        show_credentials(page)
+        page.get_by_text(name, exact=True).click()
+
+    return first
+
+
+def narrow(page: Page) -> None:
+    page.set_viewport_size({"width": 360, "height": 820})
+
+
+def to_the_dashboard(page: Page) -> None:
+    page.goto("/")
+
+
+def on_the_card(name: str) -> Act:
+    def first(page: Page) -> None:
+        to_the_dashboard(page)
+        tab(name)(page)
+
+    return first
 
 
 def runs_now(page: Page) -> None:
@@ -191,7 +239,9 @@ BUTTONS = [
     Button("link Details", "dashboard", lands(OWN_PAGE)),
     Button("link Cancel", "provisioning", sees("Destroy checkout-tests?")),
     Button("button Show credentials", "dashboard", sees("Authorization: Bearer sk_test_")),
-    Button("link Hide", "dashboard", misses("Bearer sk_test_"), show_credentials),
+    Button("link Hide credentials", "dashboard", misses("Bearer sk_test_"), show_credentials),
+    Button("button Download .env", "dashboard", downloads(".env"), tab(".env")),
+    Button("link Try the API", "explorer", lands(r"/sandboxes/sbx_\w+/api/$"), to_the_dashboard),
     Button("button Copy …", "dashboard", copied, script=True),
     Button("button Keep alive", "dashboard", sees("The idle clock runs for 30 minutes again.")),
     Button("summary Extend", "dashboard", sees("Extend once, by")),
@@ -216,6 +266,33 @@ BUTTONS = [
     Button("link api", "sandbox-unfunded", sees("api started")),
     Button("link db", "sandbox-unfunded", sees("db started")),
     Button("link Read again", "sandbox-unfunded", sees("one line more"), hears_more),
+    # The API explorer
+    Button("button Postman collection", "explorer", downloads(".json"), on_the_card("Postman")),
+    Button("link OpenAPI document", "explorer", downloads(".json"), on_the_card("Postman")),
+    *(
+        Button(f"summary {group.capitalize()}", "explorer", sees(f"List {group}"))
+        for group in ("subscribers", "subscriptions", "invoices", "payments")
+    ),
+    Button("summary Plans", "explorer", misses("List plans")),
+    Button("button Send", "explorer", sees("200 OK")),
+    Button("button As curl", "explorer", sees("Bearer sk_test_")),
+    Button("summary Headers", "explorer", sees("content-type"), clicks("button", "Send")),
+    Button(
+        "summary The same with curl",
+        "explorer",
+        misses("Bearer $API_KEY"),
+        clicks("button", "Send"),
+    ),
+    Button("button Open", "explorer", lands(".+operation=get_a_plan"), narrow, script=False),
+    Button("link Plans", "explorer", sees("10 of 12")),
+    *(
+        Button(f"link {kind}", "explorer", sees("There is nothing in it."))
+        for kind in ("Subscribers", "Subscriptions", "Invoices", "Payments")
+    ),
+    Button("link ROW", "explorer", sees('"id": "plan_0"')),
+    Button("link Try it in a request", "explorer-row", sees("/v1/plans/{id}"), script=True),
+    Button("button Close", "explorer-row", misses('"id": "plan_1"'), script=True),
+    Button("link Try again", "explorer-unreachable", sees("can't reach the sandbox")),
     # History and tokens
     Button("link Older", "history", sees("Newest")),
     Button("link Newest", "history-older", lands("/history/$")),

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 from pytest_django.live_server_helper import LiveServer
 
 from sandboxes import tasks
-from tests.browser.stops import Guide
+from tests.browser.stops import MACHINE_CHANGED, Guide
 from tests.conftest import PASSWORD
 from tests.databases import cluster, file_database, postgres_database, threads_database
 
@@ -39,10 +39,6 @@ QUIET = [
     "--disable-sync",
     "--no-first-run",
 ]
-
-# Sandboxes of another portal on this machine come and go with networks of their own; Chromium
-# drops what it is loading then, and loads it again. No page can help that.
-MACHINE_CHANGED = "net::ERR_NETWORK_CHANGED"
 
 
 @pytest.fixture(scope="session")

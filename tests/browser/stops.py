@@ -17,6 +17,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.template.loader import render_to_string
 from django.test import Client, override_settings
+from playwright.sync_api import Error
 
 from sandboxes.models.tuning import settings as in_force
 from sandboxes.runtime import get_runtime
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
     from sandboxes.runtime.memory import MemoryRuntime
 
     Scene = Callable[[User, MemoryRuntime], Sandbox | None]
+
+# Sandboxes of another portal on this machine come and go with networks of their own; Chromium
+# drops what it is loading then, and loads it again. No page can help that.
+MACHINE_CHANGED = "net::ERR_NETWORK_CHANGED"
+TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -233,6 +239,18 @@ def _answer(body: str, route: Route) -> None:
     route.fulfill(body=body, content_type="text/html")
 
 
+def _go(page: Page, path: str) -> None:
+    """There, and again if the machine's networks changed meanwhile."""
+    for left in reversed(range(TRIES)):
+        try:
+            page.goto(path)
+        except Error as failed:
+            if MACHINE_CHANGED not in str(failed) or not left:
+                raise
+        else:
+            return
+
+
 class Guide:
     """Brings a browser to a stop; nothing is left there of the one before but what was cached."""
 
@@ -250,7 +268,7 @@ class Guide:
             if stop.template:
                 answer = render_to_string(stop.template)
                 page.route("**/*", partial(_answer, answer), times=1)
-            page.goto(stop.path.format(id=sandbox and sandbox.public_id))
+            _go(page, stop.path.format(id=sandbox and sandbox.public_id))
             stop.act(page)
             yield page
 
