@@ -125,6 +125,19 @@ def clicks(role: str, name: str) -> Act:
     return first
 
 
+def says_yes(page: Page) -> None:
+    """As a browser with a window, which asks; one without refuses by itself."""
+    page.evaluate(
+        """() => {
+            let answer = "default";
+            Notification.requestPermission = async () => (answer = "granted");
+            Object.defineProperty(Notification, "permission", { get: () => answer });
+            const place = document.getElementById("warnings");
+            htmx.trigger(place, "htmx:afterSwap", { elt: place });
+        }"""
+    )
+
+
 def still_runs(page: Page) -> None:
     expect(page.get_by_role("button", name="Undo")).to_have_count(0)
     assert set(Sandbox.objects.live().values_list("state", flat=True)) == {"running"}
@@ -290,4 +303,29 @@ BUTTONS = [
     ),
     Button("button Keep it", "tokens-revoke", misses("Revoke ci-pipeline?"), script=True),
     Button("link Keep it", "revoke", lands("/tokens/$")),
+    # Webhooks, preferences and banners
+    Button(
+        "button Create webhook",
+        "webhooks",
+        sees("copy its secret now"),
+        fills(Address="https://hooks.example.com/portal"),
+    ),
+    Button("link Open NAME", "webhooks-new", sees("Address and events")),
+    Button("button Send a test", "webhook", sees("A test is on its way.")),
+    Button("button Switch off", "webhook", sees("It is switched off.")),
+    Button("button Switch on", "webhook-off", sees("It is switched on.")),
+    Button("link New secret", "webhook", sees("A new secret for ci-pipeline?")),
+    Button("button Make a new secret", "webhook-secret", sees("Copy the new secret now")),
+    Button("link Delete", "webhook", sees("Delete ci-pipeline?")),
+    Button("button Delete", "webhook-delete", sees("The webhook ci-pipeline is deleted.")),
+    Button("button Save", "preferences", sees("Your preferences are saved.")),
+    Button(
+        "button Allow it in this browser",
+        "preferences",
+        misses("Allow it in"),
+        says_yes,
+        script=True,
+    ),
+    Button("button Notify me", "told", misses("Notify me"), says_yes, script=True),
+    Button("button Extend by 2 h", "told", sees("Extended by 120 minutes.")),
 ]

@@ -76,6 +76,13 @@ def warned(alice: User, runtime: MemoryRuntime) -> Sandbox:
     return aged(launch(alice, name="webhook-spike", ttl_minutes=120), 41, idle=26.3)
 
 
+def told(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    """Of both ends by banner, on every page."""
+    sandbox = warned(alice, runtime)
+    sweep()
+    return sandbox
+
+
 def at_the_limit(alice: User, runtime: MemoryRuntime) -> Sandbox:
     aged(launch(alice, name="webhook-spike", ttl_minutes=120), 41, idle=12)
     aged(launch(alice, name="invoice-export"), 22, idle=17.4)
