@@ -263,6 +263,7 @@ BUTTONS = [
     Button("button Keep it as it is", "destroy", misses("Destroy checkout-tests?"), script=True),
     Button("link Keep it as it is", "confirm", lands(r"/#card-sbx_\w+$")),
     Button("summary What its services wrote last …", "failed", misses("Traceback")),
+    Button("summary As numbers", "sandbox-outgrown", sees("single requests are not counted")),
     Button("link api", "sandbox-unfunded", sees("api started")),
     Button("link db", "sandbox-unfunded", sees("db started")),
     Button("link Read again", "sandbox-unfunded", sees("one line more"), hears_more),
