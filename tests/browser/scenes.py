@@ -13,12 +13,14 @@ from django.db import transaction
 from sandboxes import actions, clock, lifecycle, tallies, tokens
 from sandboxes.models import Funding, Sandbox, Site, State, Tally, UsageSample
 from sandboxes.runtime import EngineUnreachable
+from sandboxes.webhooks import managing
 from tests.acting import again, launch, request, sweep
 from tests.sandbox_apis import SandboxApi, at, started
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
+    from sandboxes.models import Webhook
     from sandboxes.runtime.memory import MemoryRuntime
 
 TRACEBACK = """\
@@ -212,3 +214,8 @@ def _api() -> SandboxApi:
 
 def with_a_token(alice: User, runtime: MemoryRuntime) -> None:
     tokens.issue(alice, "ci-pipeline", "all", None)
+
+
+def with_a_webhook(alice: User, runtime: MemoryRuntime) -> Webhook:
+    url = "https://hooks.example.com/sandboxes"
+    return managing.create(alice, url, ["sandbox.running"], "ci-pipeline")[0]

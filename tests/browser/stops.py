@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from playwright.sync_api import Browser, BrowserContext, Page, Route, ViewportSize
 
-    from sandboxes.models import Sandbox
+    from sandboxes.models import Sandbox, Webhook
     from sandboxes.runtime.memory import MemoryRuntime
 
-    Scene = Callable[[User, MemoryRuntime], Sandbox | None]
+    Scene = Callable[[User, MemoryRuntime], Sandbox | Webhook | None]
 
 # Sandboxes of another portal on this machine come and go with networks of their own; Chromium
 # drops what it is loading then, and loads it again. No page can help that.
@@ -41,7 +41,7 @@ TRIES = 5
 
 @dataclass(frozen=True)
 class Stop:
-    """A page (`{id}` is the sandbox of the scene), who looks at it, and what they did there."""
+    """A page (`{id}` is what its scene returns), who looks at it, and what they did there."""
 
     name: str
     path: str = "/"
@@ -183,6 +183,11 @@ PORTAL = [
     Stop("tokens-new", "/tokens/", act=create_token),
     Stop("tokens-revoke", "/tokens/", act=ask_to_revoke),
     Stop("revoke", "/tokens/1/revoke/", scenes.with_a_token),
+    Stop("webhooks", "/webhooks/", scenes.with_a_webhook),
+    Stop("webhook", "/webhooks/{id}/", scenes.with_a_webhook),
+    Stop("webhook-delete", "/webhooks/{id}/delete/", scenes.with_a_webhook),
+    Stop("webhook-secret", "/webhooks/{id}/rotate/", scenes.with_a_webhook),
+    Stop("preferences", "/preferences/"),
     Stop("account-email", "/accounts/email/"),
     Stop("account-password", "/accounts/password/change/"),
     Stop("account-2fa", "/accounts/2fa/"),
