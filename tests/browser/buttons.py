@@ -39,6 +39,7 @@ WRITTEN_ALIKE = [
 ]
 """What differs from one to the next, and what it is called on the list."""
 STANDS_FOR = {
+    ":": r"\s?:",
     "TIME": r"\d\d:\d\d( UTC)?",
     "NAME": r"[\w-]+",
     "ROW": r"plan_\d+",
@@ -119,7 +120,7 @@ def fills(**fields: str) -> Act:
 
 def clicks(role: str, name: str) -> Act:
     def first(page: Page) -> None:
-        found = page.get_by_role(role, name=name)  # type: ignore[arg-type]
+        found = page.get_by_role(role, name=name, exact=True)  # type: ignore[arg-type]
         found.locator("visible=true").first.click()
 
     return first
@@ -173,6 +174,15 @@ def tab(name: str) -> Act:
         page.get_by_text(name, exact=True).click()
 
     return first
+
+
+def listens(page: Page) -> None:
+    DOWNLOADED.clear()
+    page.on("download", lambda file: DOWNLOADED.append(file.suggested_filename))
+
+
+def numbers(page: Page) -> None:
+    expect(page.locator("details[open] > summary", has_text="As numbers")).to_be_visible()
 
 
 def narrow(page: Page) -> None:
@@ -236,7 +246,7 @@ BUTTONS = [
     Button("button Undo", "cleared", sees("Recently ended")),
     Button("button Launch again", "nothing-runs", runs_now),
     # A sandbox
-    Button("link Details", "dashboard", lands(OWN_PAGE)),
+    Button("link Details: NAME", "dashboard", lands(OWN_PAGE)),
     Button("link Cancel", "provisioning", sees("Destroy checkout-tests?")),
     Button("button Show credentials", "dashboard", sees("Authorization: Bearer sk_test_")),
     Button("link Hide credentials", "dashboard", misses("Bearer sk_test_"), show_credentials),
@@ -263,10 +273,12 @@ BUTTONS = [
     Button("button Keep it as it is", "destroy", misses("Destroy checkout-tests?"), script=True),
     Button("link Keep it as it is", "confirm", lands(r"/#card-sbx_\w+$")),
     Button("summary What its services wrote last …", "failed", misses("Traceback")),
-    Button("summary As numbers", "sandbox-outgrown", sees("single requests are not counted")),
     Button("link api", "sandbox-unfunded", sees("api started")),
     Button("link db", "sandbox-unfunded", sees("db started")),
-    Button("link Read again", "sandbox-unfunded", sees("one line more"), hears_more),
+    Button("button Read again", "sandbox-unfunded", sees("one line more"), hears_more),
+    Button("link Download", "sandbox-unfunded", downloads(".log"), listens),
+    Button("button Retry", "failed", sees("checkout-tests")),
+    Button("summary As numbers", "sandbox-outgrown", numbers),
     # The API explorer
     Button("button Postman collection", "explorer", downloads(".json"), on_the_card("Postman")),
     Button("link OpenAPI document", "explorer", downloads(".json"), on_the_card("Postman")),
@@ -295,6 +307,7 @@ BUTTONS = [
     Button("button Close", "explorer-row", misses('"id": "plan_1"'), script=True),
     Button("link Try again", "explorer-unreachable", sees("can't reach the sandbox")),
     # History and tokens
+    Button("button Show", "history", sees("checkout-tests")),
     Button("link Older", "history", sees("Newest")),
     Button("link Newest", "history-older", lands("/history/$")),
     Button("button Create token", "tokens", sees("shown this once"), fills(Name="ci-pipeline")),
@@ -319,6 +332,7 @@ BUTTONS = [
     Button("button Make a new secret", "webhook-secret", sees("Copy the new secret now")),
     Button("link Delete", "webhook", sees("Delete ci-pipeline?")),
     Button("button Delete", "webhook-delete", sees("The webhook ci-pipeline is deleted.")),
+    Button("button Save", "webhook", sees("The changes are saved.")),
     Button("button Save", "preferences", sees("Your preferences are saved.")),
     Button(
         "button Allow it in this browser",

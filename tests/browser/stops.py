@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from playwright.sync_api import Browser, BrowserContext, Page, Route, ViewportSize
 
-    from sandboxes.models import Sandbox
+    from sandboxes.models import Sandbox, Webhook
     from sandboxes.runtime.memory import MemoryRuntime
 
-    Scene = Callable[[User, MemoryRuntime], Sandbox | None]
+    Scene = Callable[[User, MemoryRuntime], Sandbox | Webhook | None]
 
 # Sandboxes of another portal on this machine come and go with networks of their own; Chromium
 # drops what it is loading then, and loads it again. No page can help that.
@@ -41,7 +41,7 @@ TRIES = 5
 
 @dataclass(frozen=True)
 class Stop:
-    """A page (`{id}` is the sandbox of the scene), who looks at it, and what they did there."""
+    """A page (`{id}` is what its scene returns), who looks at it, and what they did there."""
 
     name: str
     path: str = "/"
