@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from math import ceil
 
-CALLS = int(os.environ.get("FUZZ_CALLS", "0"))
-"""So many generated calls of the API; without it a few, always the same."""
-LIVES = int(os.environ.get("FUZZ_LIVES", "0"))
+CALLS = 0
+"""So many generated calls of the API; 0: a few, always the same. `make fuzz` orders more."""
+LIVES = 0
 """So many random lives of sandboxes; likewise."""
 
 counted = Counter[str]()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
 import pytest
 
+from tests import fuzz as ordered
+from tests.fuzz import counted
 from tests.reliability import Bar, Results, Table, publish
 
 TESTS = [
@@ -33,8 +34,6 @@ class Failures:
 
 
 def fuzz(failures: Failures) -> Results:
-    from tests.fuzz import counted
-
     errors = sum(count for word, count in counted.items() if word.startswith("answer 5"))
     calls, broken = counted["calls"], failures.in_("test_api_specification")
     lives, wrong = counted["lives"], failures.in_("test_lifecycle_machine")
@@ -57,7 +56,6 @@ def access(failures: Failures) -> Results:
     from tests.access.addresses import addresses
     from tests.access.matrix import CONSOLE_FAMILIES, MATRIX, line_of
     from tests.access.world import PEOPLE
-    from tests.fuzz import counted
 
     known = sum(line_of(one.route) is not None for one in addresses())
     wrong, asked = failures.in_("test_access_matrix"), counted["questions"]
@@ -85,7 +83,8 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=10_000)
     parser.add_argument("--lives", type=int, default=300)
     wanted = parser.parse_args()
-    os.environ |= {"FUZZ_CALLS": str(wanted.calls), "FUZZ_LIVES": str(wanted.lives)}
+    # Before the tests are loaded, which plan by it.
+    ordered.CALLS, ordered.LIVES = wanted.calls, wanted.lives
     failures = Failures()
     status = pytest.main(["-q", *TESTS], plugins=[failures])
     publish("fuzz", fuzz(failures))
