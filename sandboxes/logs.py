@@ -10,7 +10,7 @@ from sandboxes import blueprints, tasks
 from sandboxes.errors import Conflict, Invalid, Unavailable
 from sandboxes.models import Sandbox, State
 
-TIMEOUT_SECONDS = 0.8
+TIMEOUT_SECONDS = 0.7
 """An engine that hangs must not hold up those who read logs, nor through them everybody else."""
 ASKED_FOR_SECONDS = 30
 """So long whoever asks again waits for the same answer, instead of for another reading."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +16,6 @@ from tests.queues import no_worker
 __all__ = ["no_worker"]
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from django.contrib.auth.models import User
     from kombu import Connection
 
@@ -152,20 +149,22 @@ def test_with_no_worker_logs_are_to_be_asked_for_again(
 def test_a_log_that_comes_late_is_there_for_whoever_asks_again(
     program: Program,
     running: dict[str, Any],
-    no_worker: Path,
+    no_worker: Connection,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("sandboxes.logs.TIMEOUT_SECONDS", 0.1)
     path = f"/sandboxes/{running['id']}/logs?service=db"
     for _ in range(2):
         assert_problem(program.get(path), 503, "again")
-    [asked] = (no_worker / "celery").iterdir()
-    task = json.loads(asked.read_text())["headers"]["id"]
-    app.backend.store_result(task, {"text": "late"}, "SUCCESS")
+    queue = no_worker.SimpleQueue("celery")
+    assert queue.qsize() == 1, "it is asked for once"
+    message = queue.get(block=False)
+    message.ack()
+    app.backend.store_result(message.headers["id"], {"text": "late"}, "SUCCESS")
 
     assert program.get(path).json()["text"] == "late"
     assert_problem(program.get(path), 503, "again")
-    assert len(list((no_worker / "celery").iterdir())) == 2, "it is read anew"
+    assert queue.qsize() == 1, "it is read anew"
 
 
 def test_usage_is_empty_before_the_first_sweep(program: Program, running: dict[str, Any]) -> None:

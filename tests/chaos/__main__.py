@@ -8,9 +8,11 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -105,20 +107,34 @@ def undergo(ordeal: Ordeal, image: str) -> dict[str, Any]:
     say(f"▸ {ordeal.name}")
     began = time.monotonic()
     arguments = json.dumps({"image": image} | ordeal.told)
-    done = subprocess.run(
+    process = subprocess.Popen(
         [sys.executable, "-m", "tests.chaos.ordeal", ordeal.module, arguments],
         cwd=ROOT,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=LONGEST_SECONDS,
-        check=False,
     )
+    with process, timer(process):
+        said, complained = process.communicate()
     say(f"  {ordeal.name}: {time.monotonic() - began:.0f} s")
-    if done.returncode:
-        say(done.stderr)
-        return {"failed": (done.stderr.strip().splitlines() or ["it said nothing"])[-1]}
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    if process.returncode:
+        say(complained)
+        return {"failed": (complained.strip().splitlines() or ["it said nothing"])[-1]}
+    found: dict[str, Any] = json.loads(said.splitlines()[-1])
     return found
+
+
+@contextmanager
+def timer(process: subprocess.Popen[str]) -> Iterator[None]:
+    """An ordeal that takes too long is told to stop, and removes what it made."""
+    over = threading.Timer(LONGEST_SECONDS, process.terminate)
+    over.start()
+    try:
+        yield
+    finally:
+        over.cancel()
+        if process.poll() is None:
+            process.terminate()
 
 
 def say(text: str) -> None:

@@ -87,6 +87,13 @@ def descendants(pids: list[int]) -> list[int]:
     return found
 
 
+def unmount(home: Path) -> None:
+    """An engine that crashed has left its mounts; the last made goes first."""
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for mount in reversed([one for one in mounts if one.startswith(f"{home}/")]):
+        subprocess.run(["umount", mount], check=False)
+
+
 @contextmanager
 def second_engine(image: str) -> Iterator[Daemon]:
     """It holds that image of the first; nothing is left of it afterwards."""
@@ -113,3 +120,4 @@ def second_engine(image: str) -> Iterator[Daemon]:
             if daemon.process and daemon.process.poll() is None:
                 daemon.stop()
             subprocess.run(["ip", "link", "delete", daemon.bridge], check=True)
+            unmount(daemon.home)

@@ -12,14 +12,19 @@ import sys
 
 from tests.chaos.world import world
 
+STOPS = (signal.SIGTERM, signal.SIGINT)
+
 
 def end(*_: object) -> None:
-    """Whoever stops it wants nothing to be left."""
+    """Whoever stops it wants nothing to be left: what removes that is not stopped again."""
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def main(name: str, arguments: str) -> None:
-    signal.signal(signal.SIGTERM, end)
+    for number in STOPS:
+        signal.signal(number, end)
     chosen = json.loads(arguments)
     place = {key: chosen.pop(key) for key in ("image", "store", "own_engine") if key in chosen}
     with world(**place) as made:
