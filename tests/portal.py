@@ -183,7 +183,9 @@ KINDS = {"docker": OnDocker, "process": AsProcesses}
 
 
 def _environment(var: Path, port: int, friendbot: int) -> dict[str, str]:
-    return os.environ | {
+    # The browser's tests need it in this process, which may be theirs as well.
+    inherited = {name: v for name, v in os.environ.items() if name != "DJANGO_ALLOW_ASYNC_UNSAFE"}
+    return inherited | {
         "DJANGO_SETTINGS_MODULE": "sandboxportal.settings",
         "VAR_DIR": str(var),
         "HOST": "127.0.0.1",

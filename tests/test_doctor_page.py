@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from io import StringIO
 
 import pytest
@@ -15,7 +14,7 @@ from django.db import OperationalError
 
 from sandboxes.doctor import order, pages
 from sandboxes.doctor.examination import Result, examine, worst
-from sandboxes.doctor.findings import Check, Finding, Level, fine, of_verdict, told, warning, wrong
+from sandboxes.doctor.findings import Check, Finding, Level, fine, told, warning, wrong
 
 RIGHT = Check("right", lambda: [fine("All is well.")])
 DOUBTFUL = Check("doubtful", lambda: [warning("It is old.", "Replace it.")])
@@ -64,21 +63,6 @@ def test_a_check_that_hangs_is_given_up_with_what_it_found_until_then() -> None:
 def test_what_an_error_says_of_a_password_is_left_out() -> None:
     error = OSError("no route to redis://portal:s3cret@cache:6379/0\n at all")
     assert told(error) == "OSError: no route to redis://•••@cache:6379/0 at all"
-
-
-@dataclass
-class Door:
-    closed: bool | None
-    words: str = "It was tried."
-    remedy: str = ""
-
-
-@pytest.mark.parametrize(
-    ("closed", "level"), [(True, "fine"), (False, "warning"), (None, "warning")]
-)
-def test_the_verdict_of_another_part_is_a_finding(closed: bool | None, level: str) -> None:
-    finding = of_verdict(Door(closed))
-    assert (finding.level, finding.words) == (level, "It was tried.")
 
 
 @pytest.mark.parametrize(

@@ -117,4 +117,5 @@ def has_images() -> Findings:
 def from_check(message: CheckMessage) -> Finding:
     """What Django's kind of check says, as a finding."""
     level = Level.WRONG if message.is_serious() else Level.WARNING
-    return Finding(level, f"{message.msg} ({message.id})", message.hint or "")
+    remedy = message.hint or f"Look {message.id} up in the documentation of Django's checks."
+    return Finding(level, f"{message.msg} ({message.id})", remedy)

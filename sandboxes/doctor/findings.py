@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
 
 
 class Level(StrEnum):
@@ -47,24 +46,6 @@ def warning(words: str, remedy: str) -> Finding:
 
 def wrong(words: str, remedy: str) -> Finding:
     return Finding(Level.WRONG, words, remedy)
-
-
-class Verdict(Protocol):
-    """What another part found out: `closed` None where it can't be told."""
-
-    @property
-    def closed(self) -> bool | None: ...
-    @property
-    def words(self) -> str: ...
-    @property
-    def remedy(self) -> str: ...
-
-
-def of_verdict(verdict: Verdict) -> Finding:
-    """What stands open is a warning, since it is for the operator to say who may come by."""
-    if verdict.closed:
-        return fine(verdict.words)
-    return warning(verdict.words, verdict.remedy or "See docs/operations.md.")
 
 
 def told(error: BaseException) -> str:
