@@ -190,10 +190,7 @@ def end(
 
 
 def hold(sandbox: Sandbox, states: Iterable[str]) -> bool:
-    """Lease the sandbox for work that leaves its state alone, such as tearing down or a reset.
-
-    What anybody has judged of it before is void.
-    """
+    """Lease it for work that leaves its state alone; what was judged of it before is void."""
     now = clock.now()
     return (
         Sandbox.objects.unleased(now)

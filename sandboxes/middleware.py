@@ -48,6 +48,18 @@ def _address(text: str) -> str:
         return ""
 
 
+class NothingKept:
+    """Has no cache keep an answer whose view says nothing about it: most are one person's."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+
 class SandboxInLogs:
     """Has every line that a request logs say which sandbox it is about, and who asks from where."""
 

@@ -135,6 +135,8 @@ MIDDLEWARE = [
     "sandboxes.middleware.RealAddress",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    # Static files are answered before it.
+    "sandboxes.middleware.NothingKept",
     "csp.middleware.CSPMiddleware",
     "django_permissions_policy.PermissionsPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -14,12 +14,22 @@ from tests.access.matrix import MATRIX, REFUSALS, Line, line_of
 from tests.access.world import PEOPLE, World, build, undone
 
 if TYPE_CHECKING:
+    from django.http import HttpResponse
     from pytest_django.plugin import DjangoDbBlocker
 
 pytestmark = pytest.mark.django_db
 
 METHODS = ("GET", "POST", "DELETE")
 KNOWN = [address for address in addresses() if line_of(address.route)]
+GUARDS = (
+    "Content-Security-Policy",
+    "Cross-Origin-Opener-Policy",
+    "Permissions-Policy",
+    "Referrer-Policy",
+    "X-Content-Type-Options",
+    "X-Frame-Options",
+)
+"""Headers that every answer has, besides that no cache keeps it."""
 CHANGE_NOTHING = {"/api/v1/docs", "/api/v1/openapi.json", "/admin/password_change/"}
 
 
@@ -74,8 +84,15 @@ def test_everybody_gets_what_the_matrix_says(world: World, address: Address) -> 
             else:
                 # A method that a view does not look at is as good as GET.
                 assert answer.word in REFUSALS | {line.answers.get("GET", {}).get(who)}, said
+            assert lacking(answer.response) == set(), said
             if not acts(line, method) or (answer.word in REFUSALS and not line.keyed):
                 assert answer.wrote == set(), f"{said}, and it wrote"
+
+
+def lacking(response: HttpResponse) -> set[str]:
+    """What of the headers that protect readers is not there."""
+    missing = set(GUARDS) - set(response.headers)
+    return missing if "no-store" in response["Cache-Control"] else {*missing, "no-store"}
 
 
 def acts(line: Line, method: str) -> bool:

@@ -15,7 +15,7 @@ PORTAL = ROOT / "sandboxes"
 INSIDE_SANDBOXES = PORTAL / "blueprints" / "billing"
 
 FLOORS = [
-    {"clock", "errors", "foreign", "secrets", "runtime"},
+    {"clock", "errors", "foreign", "secrets", "runtime", "wire"},
     {"models", "blueprints", "openapi", "throttles"},
     {"lifecycle", "limits", "paging", "tokens", "verdicts"},
     {"accounts", "audit", "tallies", "rotation", "usage", "firewall", "links", "mails"},

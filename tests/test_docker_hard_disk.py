@@ -87,7 +87,7 @@ def engine(btrfs: Path, bridge: str) -> Iterator[str]:
         btrfs / "run",
     ]
     command += ["--pidfile", btrfs / "pid", "--storage-driver", "btrfs", "--bridge", bridge]
-    command += ["--iptables=false", "--ip-forward=false", "--ip-masq=false"]
+    command += ["--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"]
     with (btrfs / "log").open("w") as log, subprocess.Popen(command, stderr=log) as process:
         try:
             until(lambda: process.poll() is not None or answers(url))

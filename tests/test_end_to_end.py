@@ -141,6 +141,8 @@ def test_destroying_leaves_nothing_on_the_engine(client: httpx.Client, portal: P
     until(lambda: client.get(path).json()["state"] == "destroyed", "it is destroyed")
     assert portal.held() == []
     assert client.get(f"{path}/credentials").status_code == 409
+    kept = client.get(f"{path}/logs").json()
+    assert (kept["live"], "== db ==" in kept["text"]) == (False, True), "its last lines are kept"
 
 
 def test_one_sweep_ends_what_has_expired(client: httpx.Client, portal: Portal) -> None:

@@ -168,7 +168,14 @@ def test_what_others_have_on_the_engine_is_out_of_reach(guarded: GuardedBench) -
         ):
             for known_as in (name, other["Id"], other["Id"][:12]):
                 assert guarded.ask(method, f"/containers/{known_as}{what}", body)[0] == 403
-        assert guarded.client.inspect_container(name)
+        guarded.client.start(name)
+        run = guarded.client.exec_create(name, ["id"])["Id"]
+        assert guarded.ask("POST", f"/exec/{run}/start", {"Detach": False})[0] == 403
+        assert guarded.ask("GET", f"/exec/{run}/json")[0] == 403
+        network = guarded.client.inspect_network("bridge")["Id"]
+        assert guarded.ask("DELETE", f"/networks/{network}")[0] == 403
+        assert guarded.ask("POST", f"/networks/{network}/disconnect", {"Container": name})[0] == 403
+        assert guarded.ask("DELETE", "/containers/nowhere")[0] == 404
     finally:
         guarded.client.remove_container(name, force=True)
 

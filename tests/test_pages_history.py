@@ -197,6 +197,16 @@ def test_older_pages_keep_what_it_was_narrowed_to(web: Client, alice: User) -> N
     assert [len(page.context["ended"]) for page in (first, second)] == [20, 10]
 
 
+def test_only_so_many_are_looked_through(
+    web: Client, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sandboxes.views.history.LOOKED_THROUGH", 2)
+    for name in ("checkout-1", "checkout-2", "checkout-3"):
+        ended(alice, name=name)
+    page = web.get(reverse("history"), {"q": "checkout"})
+    assert [card.sandbox.name for card in page.context["ended"]] == ["checkout-3", "checkout-2"]
+
+
 def test_others_see_nothing_of_my_past(web: Client, bob: User) -> None:
     sandbox = ended(bob, name="secret-project")
     assert "secret-project" not in text(web.get(reverse("history"), {"q": "secret"}))

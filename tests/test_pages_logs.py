@@ -176,3 +176,18 @@ def test_there_is_no_log_to_wait_for_before_its_services_are_there(
     assert "There will be logs when it runs." in text(page)
     lifecycle.take(sandbox)
     assert "api has written nothing yet." in text(ask(web, sandbox, LINES, service="api"))
+
+
+def test_a_log_that_is_late_is_asked_for_again_until_it_is_there(
+    web: Client, alice: User, runtime: MemoryRuntime
+) -> None:
+    sandbox = launch(alice)
+    runtime.unreachable = True
+    late = ask(web, sandbox, LINES, service="api")
+    assert "The engine did not answer." in text(late)
+    assert "every 3s" in late.content.decode()
+    runtime.unreachable = False
+    there = ask(web, sandbox, LINES, service="api", seen=late.context["log"].seen)
+    assert "api started" in text(there)
+    assert "every 3s" not in there.content.decode()
+    assert "every 3s" not in ask(web, sandbox, LINES, service="nonsense").content.decode()

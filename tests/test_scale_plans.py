@@ -52,6 +52,14 @@ QUESTIONS = {
         lambda u: u.sandboxes.ended().order_by("-ended_at", "-id")[:3],
     ),
     "history, behind a cursor": ("sandbox_history", _history_from),
+    "estimate": (
+        "sandbox_by_age",
+        lambda _: Sandbox.objects.newest_first().only("blueprint", "steps")[:60],
+    ),
+    "samples of one sandbox": (
+        "sample_by_sandbox",
+        lambda u: u.sandboxes.first().samples.order_by("pk"),
+    ),
     "limits": ("sandbox_of_owner", lambda u: u.sandboxes.active()),
     "API list": ("sandbox_by_owner", lambda u: u.sandboxes.newest_first()[:51]),
     "API list of a state": (

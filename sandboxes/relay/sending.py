@@ -19,7 +19,7 @@ from sandboxes import blueprints
 from sandboxes.errors import Conflict, Invalid, Unavailable
 from sandboxes.models import Sandbox, State
 from sandboxes.relay.turns import Turns
-from sandboxes.relay.wire import Deadline
+from sandboxes.wire import Deadline
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 SECONDS = 5.0

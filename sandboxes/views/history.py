@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from sandboxes.models.selection import SandboxQuerySet
 
 HISTORY_PAGE = 20
+LOOKED_THROUGH = 1000
+"""So many are looked through where no index leads, however many have ended."""
 ENDS = {
     "": (_("All"), Q()),
     "failed": (_("Failed"), Q(state=State.FAILED, end_reason__in=FAILURES)),
@@ -63,7 +65,11 @@ def _address(**said: str) -> str:
 
 def _found(request: Request, end: str, words: str) -> SandboxQuerySet:
     """Raises KeyError for an end that there is not."""
-    rows: SandboxQuerySet = request.user.sandboxes.ended().filter(ENDS[end][1])
+    all_of_it: SandboxQuerySet = request.user.sandboxes.ended()
+    if not end and not words:
+        return all_of_it
+    newest = all_of_it.order_by("-ended_at", "-pk").values("pk")[:LOOKED_THROUGH]
+    rows = all_of_it.filter(ENDS[end][1], pk__in=newest)
     if words:
         named = Q(name__icontains=words) | Q(public_id=words) | Q(blueprint__iexact=words)
         rows = rows.filter(named)

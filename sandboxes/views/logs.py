@@ -13,7 +13,7 @@ from django.utils.text import slugify
 from django.views.decorators.http import require_GET
 
 from sandboxes import clock, logs, presentation
-from sandboxes.errors import Refusal
+from sandboxes.errors import Refusal, Unavailable
 from sandboxes.models import Sandbox, State
 from sandboxes.views.base import Request, own_sandbox, page
 from sandboxes.views.cards import digest
@@ -38,6 +38,8 @@ class Log:
     text: str = ""
     error: str = ""
     is_read: bool = True
+    is_late: bool = False
+    """No answer yet, or the engine is away: the page asks again by itself."""
     lines_at_most: int = field(default=LINES, init=False)
 
     @cached_property
@@ -107,7 +109,8 @@ def _read(request: Request, sandbox: Sandbox) -> Log:
     except Refusal as refused:
         # Until it runs, its services may not be there yet, which is no error.
         error = "" if sandbox.state == State.PROVISIONING else str(refused)
-        return Log(sandbox, service, words, until, error=error)
+        late = isinstance(refused, Unavailable)
+        return Log(sandbox, service, words, until, error=error, is_late=late)
     return Log(sandbox, service, words, until, text)
 
 

@@ -6,13 +6,12 @@ import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from time import monotonic
 from typing import Any
 
 import httpcore
-from httpcore import NetworkBackend, NetworkStream
 
 from sandboxes.webhooks.addresses import resolve
+from sandboxes.wire import Deadline
 
 TIMEOUT_SECONDS = 15.0
 """For all of it; what Standard Webhooks' best known sender gives a receiver."""
@@ -35,7 +34,7 @@ class Unreachable(Exception):
 def post(url: str, headers: Mapping[str, str], body: bytes) -> Answer:
     """Send it once. Raises Unreachable."""
     # A pool of one for each: a connection that was checked for one name serves no other.
-    backend = _Checked(monotonic() + TIMEOUT_SECONDS)
+    backend = _Checked(TIMEOUT_SECONDS)
     try:
         with httpcore.ConnectionPool(_certificates(), network_backend=backend) as pool:
             return _exchange(pool, url, headers, body)
@@ -69,12 +68,8 @@ def _certificates() -> ssl.SSLContext:
     return httpcore.default_ssl_context()
 
 
-class _Checked(NetworkBackend):
+class _Checked(Deadline):
     """Connects to addresses that were checked, until the deadline."""
-
-    def __init__(self, deadline: float) -> None:
-        self.deadline = deadline
-        self.real = httpcore.SyncBackend()
 
     def connect_tcp(
         self,
@@ -82,48 +77,12 @@ class _Checked(NetworkBackend):
         port: int,
         timeout: float | None = None,
         local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,  # noqa: ARG002
-    ) -> NetworkStream:
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
         for address in (addresses := resolve(host, port)):
             try:
-                stream = self.real.connect_tcp(address, port, timeout, local_address)
+                return super().connect_tcp(address, port, timeout, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 if address == addresses[-1]:
                     raise
-            else:
-                return _Bounded(stream, self.deadline)
         raise httpcore.ConnectError("it has no address")
-
-
-class _Bounded(NetworkStream):
-    """A stream on which nobody dawdles: httpcore bounds each read, and not all of them together."""
-
-    def __init__(self, real: NetworkStream, deadline: float) -> None:
-        self.real, self.deadline = real, deadline
-
-    def _left(self) -> float:
-        left = self.deadline - monotonic()
-        if left <= 0:
-            raise httpcore.ReadTimeout
-        return left
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
-        return self.real.read(max_bytes, self._left())
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
-        self.real.write(buffer, self._left())
-
-    def close(self) -> None:
-        self.real.close()
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ARG002
-    ) -> NetworkStream:
-        inside = self.real.start_tls(ssl_context, server_hostname, self._left())
-        return _Bounded(inside, self.deadline)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self.real.get_extra_info(info)

@@ -58,6 +58,8 @@ def _requests(stage: Stage, sandbox: str) -> dict[str, Request]:
         "dashboard": _get(browser, "/"),
         "card poll": _poll(browser, rf"/sandboxes/{sandbox}/card/\?seen=[\w.]+"),
         "overview poll": _poll(browser, r"/overview/\?seen=[\w.]+"),
+        "usage poll": _poll(browser, rf"/sandboxes/{sandbox}/usage/\?seen=\d+", sandbox),
+        "log, read by a worker": _get(browser, f"/sandboxes/{sandbox}/logs/?service=api"),
         "sandbox": _get(browser, f"/sandboxes/{sandbox}/"),
         "history": _get(browser, "/history/"),
         "api list": _get(program, LAUNCH),
@@ -77,8 +79,9 @@ def _get(caller: Caller, path: str, status: int = 200) -> Request:
     return ask
 
 
-def _poll(browser: Caller, address: str) -> Request:
-    """The poll as the dashboard has it now: with nothing new, its answer is empty.
+def _poll(browser: Caller, address: str, sandbox: str = "") -> Request:
+    """The poll as the dashboard has it now, or the page of this sandbox: with nothing new, its
+    answer is empty.
 
     When there was news in between, the address is looked up again and the news not counted.
     """
@@ -91,7 +94,8 @@ def _poll(browser: Caller, address: str) -> Request:
                 answer = browser.get(path, X_Bench=name, HX_Request="true")
                 if answer.status == 204:
                     return answer
-            page = html.unescape(browser.get("/").body.decode())
+            there = f"/sandboxes/{sandbox}/" if sandbox else "/"
+            page = html.unescape(browser.get(there).body.decode())
             path = re.search(address, page)[0]  # type: ignore[index]
         raise RuntimeError(f"{path} has news all the time.")
 

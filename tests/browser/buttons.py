@@ -126,6 +126,19 @@ def clicks(role: str, name: str) -> Act:
     return first
 
 
+def says_yes(page: Page) -> None:
+    """As a browser with a window, which asks; one without refuses by itself."""
+    page.evaluate(
+        """() => {
+            let answer = "default";
+            Notification.requestPermission = async () => (answer = "granted");
+            Object.defineProperty(Notification, "permission", { get: () => answer });
+            const place = document.getElementById("warnings");
+            htmx.trigger(place, "htmx:afterSwap", { elt: place });
+        }"""
+    )
+
+
 def still_runs(page: Page) -> None:
     expect(page.get_by_role("button", name="Undo")).to_have_count(0)
     assert set(Sandbox.objects.live().values_list("state", flat=True)) == {"running"}
@@ -166,10 +179,6 @@ def tab(name: str) -> Act:
 def listens(page: Page) -> None:
     DOWNLOADED.clear()
     page.on("download", lambda file: DOWNLOADED.append(file.suggested_filename))
-
-
-def numbers(page: Page) -> None:
-    expect(page.locator("details[open] > summary", has_text="As numbers")).to_be_visible()
 
 
 def narrow(page: Page) -> None:
@@ -260,12 +269,12 @@ BUTTONS = [
     Button("button Keep it as it is", "destroy", misses("Destroy checkout-tests?"), script=True),
     Button("link Keep it as it is", "confirm", lands(r"/#card-sbx_\w+$")),
     Button("summary What its services wrote last …", "failed", misses("Traceback")),
+    Button("summary As numbers", "sandbox-outgrown", sees("single requests are not counted")),
     Button("link api", "sandbox-unfunded", sees("api started")),
     Button("link db", "sandbox-unfunded", sees("db started")),
     Button("button Read again", "sandbox-unfunded", sees("one line more"), hears_more),
     Button("link Download", "sandbox-unfunded", downloads(".log"), listens),
     Button("button Retry", "failed", sees("checkout-tests")),
-    Button("summary As numbers", "sandbox-outgrown", numbers),
     # The API explorer
     Button("button Postman collection", "explorer", downloads(".json"), on_the_card("Postman")),
     Button("link OpenAPI document", "explorer", downloads(".json"), on_the_card("Postman")),
@@ -304,23 +313,30 @@ BUTTONS = [
     ),
     Button("button Keep it", "tokens-revoke", misses("Revoke ci-pipeline?"), script=True),
     Button("link Keep it", "revoke", lands("/tokens/$")),
-    # Webhooks and preferences
+    # Webhooks, preferences and banners
     Button(
         "button Create webhook",
         "webhooks",
-        sees("shown this once"),
-        fills(Address="https://hooks.example.com/else"),
+        sees("copy its secret now"),
+        fills(Address="https://hooks.example.com/portal"),
     ),
-    Button("link Open NAME", "webhooks", lands(r"/webhooks/\w+/$")),
+    Button("link Open NAME", "webhooks-new", sees("Address and events")),
     Button("button Send a test", "webhook", sees("A test is on its way.")),
     Button("button Switch off", "webhook", sees("It is switched off.")),
-    Button("link New secret", "webhook", lands(r"/webhooks/\w+/rotate/$")),
-    Button("link Delete", "webhook", lands(r"/webhooks/\w+/delete/$")),
-    Button("button Delete", "webhook-delete", sees("The webhook ci-pipeline is deleted.")),
+    Button("button Switch on", "webhook-off", sees("It is switched on.")),
+    Button("link New secret", "webhook", sees("A new secret for ci-pipeline?")),
     Button("button Make a new secret", "webhook-secret", sees("Copy the new secret now")),
-    Button("button Save", "preferences", sees("Your preferences are saved.")),
+    Button("link Delete", "webhook", sees("Delete ci-pipeline?")),
+    Button("button Delete", "webhook-delete", sees("The webhook ci-pipeline is deleted.")),
     Button("button Save", "webhook", sees("The changes are saved.")),
+    Button("button Save", "preferences", sees("Your preferences are saved.")),
+    Button(
+        "button Allow it in this browser",
+        "preferences",
+        misses("Allow it in"),
+        says_yes,
+        script=True,
+    ),
+    Button("button Notify me", "told", misses("Notify me"), says_yes, script=True),
+    Button("button Extend by 2 h", "told", sees("Extended by 120 minutes.")),
 ]
-
-ELSEWHERE = {"button Allow it in this browser": "test_warnings.py"}
-"""Those that need more than a click are tried in other tests."""

@@ -13,14 +13,12 @@ from django.db import transaction
 from sandboxes import actions, clock, lifecycle, tallies, tokens
 from sandboxes.models import Funding, Sandbox, Site, State, Tally, UsageSample
 from sandboxes.runtime import EngineUnreachable
-from sandboxes.webhooks import managing
 from tests.acting import again, launch, request, sweep
 from tests.sandbox_apis import SandboxApi, at, started
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-    from sandboxes.models import Webhook
     from sandboxes.runtime.memory import MemoryRuntime
 
 TRACEBACK = """\
@@ -76,6 +74,13 @@ def running(alice: User, runtime: MemoryRuntime) -> Sandbox:
 def warned(alice: User, runtime: MemoryRuntime) -> Sandbox:
     aged(launch(alice, name="checkout-tests"), 56.5)
     return aged(launch(alice, name="webhook-spike", ttl_minutes=120), 41, idle=26.3)
+
+
+def told(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    """Of both ends by banner, on every page."""
+    sandbox = warned(alice, runtime)
+    sweep()
+    return sandbox
 
 
 def at_the_limit(alice: User, runtime: MemoryRuntime) -> Sandbox:
@@ -214,8 +219,3 @@ def _api() -> SandboxApi:
 
 def with_a_token(alice: User, runtime: MemoryRuntime) -> None:
     tokens.issue(alice, "ci-pipeline", "all", None)
-
-
-def with_a_webhook(alice: User, runtime: MemoryRuntime) -> Webhook:
-    url = "https://hooks.example.com/sandboxes"
-    return managing.create(alice, url, ["sandbox.running"], "ci-pipeline")[0]

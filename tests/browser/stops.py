@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from playwright.sync_api import Browser, BrowserContext, Page, Route, ViewportSize
 
-    from sandboxes.models import Sandbox, Webhook
+    from sandboxes.models import Sandbox
     from sandboxes.runtime.memory import MemoryRuntime
 
-    Scene = Callable[[User, MemoryRuntime], Sandbox | Webhook | None]
+    Scene = Callable[[User, MemoryRuntime], Sandbox | None]
 
 # Sandboxes of another portal on this machine come and go with networks of their own; Chromium
 # drops what it is loading then, and loads it again. No page can help that.
@@ -93,6 +93,33 @@ def create_token(page: Page) -> None:
     page.get_by_label("Name").fill("ci-pipeline")
     page.get_by_role("button", name="Create token").click()
     page.get_by_text("shown this once").wait_for()
+
+
+def create_webhook(page: Page) -> None:
+    page.get_by_label("Address").fill("https://hooks.example.com/portal")
+    page.get_by_label("Name").fill("ci-pipeline")
+    page.get_by_role("button", name="Create webhook").click()
+    page.get_by_text("copy its secret now").wait_for()
+
+
+def open_webhook(page: Page) -> None:
+    create_webhook(page)
+    page.get_by_role("link", name="Open ci-pipeline").click()
+
+
+def switch_webhook_off(page: Page) -> None:
+    open_webhook(page)
+    page.get_by_role("button", name="Switch off").click()
+
+
+def ask_for_a_new_secret(page: Page) -> None:
+    open_webhook(page)
+    page.get_by_role("link", name="New secret").click()
+
+
+def ask_to_delete_webhook(page: Page) -> None:
+    open_webhook(page)
+    page.get_by_role("link", name="Delete").click()
 
 
 def ask_to_revoke(page: Page) -> None:
@@ -183,11 +210,14 @@ PORTAL = [
     Stop("tokens-new", "/tokens/", act=create_token),
     Stop("tokens-revoke", "/tokens/", act=ask_to_revoke),
     Stop("revoke", "/tokens/1/revoke/", scenes.with_a_token),
-    Stop("webhooks", "/webhooks/", scenes.with_a_webhook),
-    Stop("webhook", "/webhooks/{id}/", scenes.with_a_webhook),
-    Stop("webhook-delete", "/webhooks/{id}/delete/", scenes.with_a_webhook),
-    Stop("webhook-secret", "/webhooks/{id}/rotate/", scenes.with_a_webhook),
+    Stop("webhooks", "/webhooks/"),
+    Stop("webhooks-new", "/webhooks/", act=create_webhook),
+    Stop("webhook", "/webhooks/", act=open_webhook),
+    Stop("webhook-off", "/webhooks/", act=switch_webhook_off),
+    Stop("webhook-secret", "/webhooks/", act=ask_for_a_new_secret),
+    Stop("webhook-delete", "/webhooks/", act=ask_to_delete_webhook),
     Stop("preferences", "/preferences/"),
+    Stop("told", "/tokens/", scenes.told),
     Stop("account-email", "/accounts/email/"),
     Stop("account-password", "/accounts/password/change/"),
     Stop("account-2fa", "/accounts/2fa/"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from tests.browser.buttons import BUTTONS, ELSEWHERE, Button, labels
+from tests.browser.buttons import BUTTONS, Button, labels
 from tests.browser.stops import PORTAL, STOPS, Guide
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def test_no_page_shuts_anybody_out_or_has_a_button_that_is_not_on_the_list(guide
             found |= dict.fromkeys(labels(page), stop.name)
             wrong[stop.name] = grave(page)
     assert {name: lines for name, lines in wrong.items() if lines} == {}
-    known = {button.label for button in BUTTONS} | set(ELSEWHERE)
+    known = {button.label for button in BUTTONS}
     unknown = {label: stop for label, stop in found.items() if label not in known}
     assert unknown == {}, "say in buttons.py what they do"
     assert known - set(found) == set(), "nobody finds these any more"

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from docker import APIClient
-from docker.errors import APIError
+from docker.errors import APIError, NotFound
 
 from sandboxes.runtime import EngineRefused, SandboxSpec, ServiceSpec
 from sandboxes.runtime.docker.containers import Clothes, own_limits
@@ -91,13 +91,16 @@ class Launcher:
         name = self.names.container(spec.id, service.name)
 
         def of_that_name() -> list[dict[str, Any]]:
-            with self.engine.asked("list the sandbox's containers") as client:
-                rows = client.containers(all=True, filters={"name": [name]})
-            return [row for row in rows if f"/{name}" in row["Names"]]
+            with self.engine.asked("look at the sandbox's container") as client:
+                try:
+                    return [client.inspect_container(name)]
+                except NotFound:
+                    return []
 
-        for row in once_made(of_that_name):
-            if self.names.owns(row, spec.id) and label(row, SERVICE) == service.name:
-                return str(row["Id"])
+        for found in once_made(of_that_name):
+            config = found["Config"]
+            if self.names.owns(config, spec.id) and label(config, SERVICE) == service.name:
+                return str(found["Id"])
         raise EngineRefused(f"Another container, which is not this portal's, is called {name}.")
 
     def _start(self, spec: SandboxSpec, service: ServiceSpec, container_id: str) -> None:
