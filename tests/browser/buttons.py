@@ -181,10 +181,6 @@ def listens(page: Page) -> None:
     page.on("download", lambda file: DOWNLOADED.append(file.suggested_filename))
 
 
-def numbers(page: Page) -> None:
-    expect(page.locator("details[open] > summary", has_text="As numbers")).to_be_visible()
-
-
 def narrow(page: Page) -> None:
     page.set_viewport_size({"width": 360, "height": 820})
 
@@ -278,7 +274,6 @@ BUTTONS = [
     Button("button Read again", "sandbox-unfunded", sees("one line more"), hears_more),
     Button("link Download", "sandbox-unfunded", downloads(".log"), listens),
     Button("button Retry", "failed", sees("checkout-tests")),
-    Button("summary As numbers", "sandbox-outgrown", numbers),
     # The API explorer
     Button("button Postman collection", "explorer", downloads(".json"), on_the_card("Postman")),
     Button("link OpenAPI document", "explorer", downloads(".json"), on_the_card("Postman")),

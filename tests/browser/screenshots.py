@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "screenshots"
 WIDTHS = {"wide": 1280, "narrow": 360}
 HEIGHT = 820
-TALLEST = 1800
+TALLEST = 1500
 """Pixels; what is further down was in sight before."""
-COLOURS = 96
+COLOURS = 64
 """Enough for flat surfaces and the edges of letters, at a quarter of the size."""
 
 

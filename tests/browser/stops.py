@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from playwright.sync_api import Browser, BrowserContext, Page, Route, ViewportSize
 
-    from sandboxes.models import Sandbox, Webhook
+    from sandboxes.models import Sandbox
     from sandboxes.runtime.memory import MemoryRuntime
 
-    Scene = Callable[[User, MemoryRuntime], Sandbox | Webhook | None]
+    Scene = Callable[[User, MemoryRuntime], Sandbox | None]
 
 # Sandboxes of another portal on this machine come and go with networks of their own; Chromium
 # drops what it is loading then, and loads it again. No page can help that.
