@@ -93,7 +93,9 @@ def invite(invitation: int) -> None:
 @shared_task(ignore_result=False)
 def read_logs(public_id: str, service: str, tail: int) -> dict[str, str]:
     """What it answers waits in the cache, so it holds no secret."""
-    sandbox = Sandbox.objects.get(public_id=public_id)
+    sandbox = Sandbox.objects.filter(public_id=public_id).first()
+    if sandbox is None:
+        return {"error": "There is no such sandbox any more."}
     try:
         text = get_runtime().logs(public_id, service, tail)
         return {"text": last_words.conceal(text, sandbox.secrets)}

@@ -27,6 +27,14 @@ def embedded_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     app.conf.update(before)
 
 
+def waiting(connection: Connection) -> str:
+    """All that the messages there say."""
+    if on_servers():
+        return str(connection.default_channel.client.lrange("celery", 0, -1))
+    folder = Path(connection.transport_options["folder"])
+    return "".join(file.read_text() for file in folder.rglob("*") if file.is_file())
+
+
 @pytest.fixture
 def no_worker(request: pytest.FixtureRequest) -> Iterator[Connection]:
     """A connection to where messages pile up: the embedded queue, or the Redis server."""

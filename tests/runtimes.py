@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import secrets
 import subprocess
+import sys
 import tarfile
 import tempfile
 import time
@@ -337,9 +338,10 @@ def until(holds: Callable[[], bool], seconds: float = TIME_LIMIT) -> None:
 def static_busybox(folder: Path) -> bytes:
     """A busybox that needs no libraries: this machine's, or out of Debian's package."""
     own = Path("/bin/busybox")
-    if own.exists() and b"ld-linux" not in own.read_bytes():
+    if own.exists() and subprocess.run(["ldd", own], capture_output=True, check=False).returncode:
         return own.read_bytes()
-    subprocess.run(["apt-get", "download", "-q", "busybox-static"], cwd=folder, check=True)
+    command = ["apt-get", "download", "-q", "busybox-static"]
+    subprocess.run(command, cwd=folder, check=True, stdout=sys.stderr)
     package = next(folder.glob("busybox-static_*.deb"))
     subprocess.run(["dpkg-deb", "-x", package, folder / "busybox"], check=True)
     return next((folder / "busybox").glob("**/bin/busybox")).read_bytes()

@@ -182,4 +182,4 @@ def test_writable_services_share_the_disk_where_a_limit_is_enforced(
     assert disk.options(spec, store) == {"size": "100M"}
     assert disk.options(spec, web) == {}
     disk._driver = "btrfs"
-    assert disk.options(spec, store) == {"size": "102M"}, "the image's 2 MB are on top"
+    assert disk.options(spec, store) == {"size": "101M"}, "the image's whole MB are on top"

@@ -187,7 +187,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 
 
 def test_the_worker_answers_over_the_queue(installation: Installation) -> None:
-    assert "no service api" in installation.ask()
+    assert "no such sandbox" in installation.ask()
 
 
 def test_what_a_task_logs_names_its_sandbox(installation: Installation) -> None:
@@ -224,7 +224,7 @@ def test_after_a_killed_worker_the_next_one_takes_up_what_was_sent(
         "import django; django.setup(); from celery.result import AsyncResult\n"
         f"print(AsyncResult({sent.strip()!r}).get(timeout=30))",
     )
-    assert "no service api" in received
+    assert "no such sandbox" in received
 
 
 def test_the_worker_ends_when_it_is_told_to(installation: Installation) -> None:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core import mail
 from django.core.cache import cache
 from django.test import Client
+from kombu import Connection
 
 from sandboxes import actions, provisioning, tasks, upkeep
 from sandboxes.models import EndReason, State
 from tests.acting import again, story, sweep
 from tests.operating import ask, desk, page_of
 from tests.programs import Program
-from tests.queues import no_worker
+from tests.queues import no_worker, waiting
 from tests.test_secrets import everything_at_rest
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def body(response: Any) -> str:
 class Life:
     """One sandbox, and all that was ever written or shown about it but its credentials."""
 
-    def __init__(self, alice: User, runtime: MemoryRuntime, queue: Path) -> None:
+    def __init__(self, alice: User, runtime: MemoryRuntime, queue: Connection) -> None:
         self.alice, self.runtime, self.queue = alice, runtime, queue
         self.traces: dict[str, str] = {}
         self.sandbox, _ = actions.launch(alice, actions.LaunchRequest(name="Checkout"))
@@ -99,15 +99,14 @@ class Life:
         self.trace("database", everything_at_rest())
         self.trace("mails", "".join(f"{one.subject}{one.body}" for one in mail.outbox))
         self.trace("cache", str(getattr(cache, "_cache", "")))
-        files = [file.read_text() for file in self.queue.rglob("*") if file.is_file()]
-        self.trace("queue", "".join(files))
+        self.trace("queue", waiting(self.queue))
 
     def found(self) -> list[str]:
         return [name for name, text in self.traces.items() for one in self.secrets if one in text]
 
 
 @pytest.fixture
-def life(alice: User, runtime: MemoryRuntime, no_worker: Path) -> Life:
+def life(alice: User, runtime: MemoryRuntime, no_worker: Connection) -> Life:
     return Life(alice, runtime, no_worker)
 
 

@@ -197,6 +197,11 @@ def on_the_card(name: str) -> Act:
     return first
 
 
+def at_github(page: Page) -> None:
+    """GitHub answers, though no other host is called."""
+    page.route("https://github.com/**", lambda route: route.fulfill(body="GitHub asks who you are"))
+
+
 def runs_now(page: Page) -> None:
     expect(page.get_by_role("article").get_by_text("Running", exact=True).first).to_be_visible()
 
@@ -232,6 +237,11 @@ BUTTONS = [
         fills(Current_Password=PASSWORD, **NEW_PASSWORD),
     ),
     Button("link Set up", "account-2fa", lands("/accounts/")),
+    Button("button Continue with GitHub", "login-elsewhere", sees("GitHub asks"), at_github),
+    Button("button Connect GitHub", "account-connections", sees("GitHub asks"), at_github),
+    Button("button Disconnect", "account-connections", sees("has been disconnected")),
+    Button("link Sign in", "invitation-over", lands("/accounts/login/")),
+    Button("button Sign out all others", "account-sessions", misses("Sign out all others")),
     Button("link Back to the sandboxes", "404", lands("/$")),
     # Dashboard
     Button("button Provision sandbox", "first-run", runs_now),
@@ -273,6 +283,7 @@ BUTTONS = [
     Button("link db", "sandbox-unfunded", sees("db started")),
     Button("button Read again", "sandbox-unfunded", sees("one line more"), hears_more),
     Button("link Download", "sandbox-unfunded", downloads(".log"), listens),
+    Button("summary As numbers", "sandbox-outgrown", sees("single requests are not counted")),
     Button("button Retry", "failed", sees("checkout-tests")),
     # The API explorer
     Button("button Postman collection", "explorer", downloads(".json"), on_the_card("Postman")),

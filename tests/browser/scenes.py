@@ -8,12 +8,16 @@ from math import sin
 from random import Random
 from typing import TYPE_CHECKING
 
+from allauth.socialaccount.models import SocialAccount
 from django.db import transaction
+from django.test import Client
+from django.urls import reverse
 
 from sandboxes import actions, clock, lifecycle, tallies, tokens
 from sandboxes.models import Funding, Sandbox, Site, State, Tally, UsageSample
 from sandboxes.runtime import EngineUnreachable
 from tests.acting import again, launch, request, sweep
+from tests.conftest import PASSWORD
 from tests.sandbox_apis import SandboxApi, at, started
 
 if TYPE_CHECKING:
@@ -219,3 +223,16 @@ def _api() -> SandboxApi:
 
 def with_a_token(alice: User, runtime: MemoryRuntime) -> None:
     tokens.issue(alice, "ci-pipeline", "all", None)
+
+
+def signed_in_elsewhere(alice: User, runtime: MemoryRuntime) -> None:
+    phone = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) Version/17.5 Safari/604.1"
+    Client(HTTP_USER_AGENT=phone).post(
+        reverse("account_login"), {"login": alice.email, "password": PASSWORD}
+    )
+
+
+def with_github(alice: User, runtime: MemoryRuntime) -> None:
+    SocialAccount.objects.create(
+        user=alice, provider="github", uid="583231", extra_data={"login": "alice"}
+    )

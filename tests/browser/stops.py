@@ -166,10 +166,15 @@ def open_a_row(page: Page) -> None:
 
 
 SANDBOX = "/sandboxes/{id}/"
+GITHUB = {
+    "SOCIALACCOUNT_PROVIDERS": {"github": {"APPS": [{"client_id": "portal", "secret": "none"}]}}
+}
 PORTAL = [
     Stop("login", "/accounts/login/", who=""),
     Stop("login-refused", "/accounts/login/", act=mistype, who=""),
+    Stop("login-elsewhere", "/accounts/login/", who="", settings=GITHUB),
     Stop("signup", "/accounts/signup/", who=""),
+    Stop("invitation-over", "/invitations/forged/", who=""),
     Stop("password-reset", "/accounts/password/reset/", who=""),
     Stop("first-run"),
     Stop("provisioning", scene=scenes.being_made),
@@ -221,6 +226,8 @@ PORTAL = [
     Stop("account-email", "/accounts/email/"),
     Stop("account-password", "/accounts/password/change/"),
     Stop("account-2fa", "/accounts/2fa/"),
+    Stop("account-sessions", "/accounts/sessions/", scenes.signed_in_elsewhere),
+    Stop("account-connections", "/accounts/3rdparty/", scenes.with_github, settings=GITHUB),
     Stop("404", "/nothing-here"),
     Stop("403", template="403.html"),
     Stop("403-form", template="403_csrf.html"),

@@ -81,7 +81,7 @@ def test_from_signing_up_to_an_answer_takes_five_clicks_and_a_minute(
     sign_up(page, "clara")
     page.get_by_role("button", name="Provision sandbox").click()
     page.get_by_role("button", name="Show credentials").click(timeout=MOST_SECONDS * 1000)
-    page.get_by_role("button", name="Copy curl command").click()
+    page.get_by_role("button", name="Copy curl", exact=True).click()
     expect(page.locator(".copied")).to_have_count(1)
     command = page.evaluate("navigator.clipboard.readText()")
     answer = subprocess.run(
