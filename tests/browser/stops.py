@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.core.cache import cache
 from django.core.management import call_command
 from django.template.loader import render_to_string
 from django.test import Client, override_settings
@@ -283,6 +284,8 @@ class Guide:
     def _cast() -> dict[str, User]:
         """Alice and olga on an empty stage."""
         call_command("flush", interactive=False, verbosity=0)
+        # Sign-ins are counted there.
+        cache.clear()
         in_force.forget()
         get_runtime.cache_clear()
         people = get_user_model().objects
