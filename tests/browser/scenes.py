@@ -226,10 +226,13 @@ def with_a_token(alice: User, runtime: MemoryRuntime) -> None:
 
 
 def signed_in_elsewhere(alice: User, runtime: MemoryRuntime) -> None:
-    phone = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) Version/17.5 Safari/604.1"
-    Client(HTTP_USER_AGENT=phone).post(
-        reverse("account_login"), {"login": alice.email, "password": PASSWORD}
-    )
+    for browser in (
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) Version/17.5 Safari/604.1",
+        "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+    ):
+        Client(HTTP_USER_AGENT=browser).post(
+            reverse("account_login"), {"login": alice.email, "password": PASSWORD}
+        )
 
 
 def with_github(alice: User, runtime: MemoryRuntime) -> None:
