@@ -62,7 +62,7 @@ def test_messages_that_come_twice_make_nothing_twice(found):
 @pytest.mark.engine
 def test_while_the_engine_hangs_people_are_served_and_nothing_is_lost(found):
     hung = found["hung"]
-    assert hung["failed"] == []
+    assert hung["spoilt"] == []
     assert hung["launched_meanwhile"] == 2
     assert hung["lost"] == 0
     assert hung["sweep_meanwhile"][0] == 1
@@ -100,7 +100,7 @@ FOUND: dict[str, Any] = {
     "hung": {
         "requests": 200,
         "slowest": ["GET /api/v1/sandboxes", 0.2, 200],
-        "failed": [],
+        "spoilt": [],
         "sweep_meanwhile": [1, "The engine can't be reached"],
         "sweep_after": [0, ""],
         "launched_meanwhile": 2,
@@ -131,7 +131,7 @@ def test_a_run_in_which_all_went_well_meets_every_bar():
         ("crowds on sqlite", {"twice": {"containers": 1}}, "twice"),
         ("kills on postgres", {"foreign": {"planted": 9, "touched": True}}, "foreign"),
         ("hung", {"slowest": ["GET /", 1.2, 200]}, "web requests"),
-        ("hung", {"failed": ["POST /api/v1/sandboxes"]}, "web requests"),
+        ("hung", {"spoilt": ["POST /api/v1/sandboxes"]}, "web requests"),
         ("hung", {"lost": 1}, "asked for meanwhile"),
         ("hung", {"sweep_meanwhile": [0, ""]}, "asked for meanwhile"),
         ("due", {"seconds": [66.0]}, "from due to gone"),

@@ -79,8 +79,8 @@ def foreign(found: Found) -> tuple[str, bool]:
 def hung_requests(found: Found) -> tuple[str, bool]:
     one = found["hung"]
     what, seconds, _ = one["slowest"]
-    words = f"slowest of {one['requests']}: {what}, {seconds:.2f} s; {len(one['failed'])} failed"
-    return words, seconds < LONGEST_REQUEST_SECONDS and not one["failed"]
+    words = f"slowest of {one['requests']}: {what}, {seconds:.2f} s; {len(one['spoilt'])} failed"
+    return words, seconds < LONGEST_REQUEST_SECONDS and not one["spoilt"]
 
 
 def hung_recovery(found: Found) -> tuple[str, bool]:

@@ -57,7 +57,7 @@ def hung(world: World, seconds: float) -> dict[str, Any]:
         return {
             "requests": len(asked),
             "slowest": max(asked, key=lambda one: one[1]),
-            "failed": [what for what, _, status in asked if is_failure(what, status)],
+            "spoilt": [what for what, _, status in asked if is_failure(what, status)],
             "sweep_meanwhile": [meanwhile.returncode, meanwhile.stderr.strip()],
             "sweep_after": [after.returncode, after.stderr.strip()],
             "launched_meanwhile": len(wanted) - FEW + 1,
