@@ -139,6 +139,7 @@ def test_a_phone_shows_all_of_it_in_its_width(
     assert faults(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     page.get_by_role("link", name="Try the API").click()
+    page.wait_for_url("**/api/")
     page.get_by_label("Operation", exact=True).select_option(label="Change a plan")
     expect(page.get_by_role("heading", name="Change a plan")).to_be_visible()
     page.get_by_label("id").fill("plan_3")
