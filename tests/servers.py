@@ -7,52 +7,18 @@ a queue of its own there; nothing of it is left when the command has ended.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import redis
 
-from tests.postgres import Cluster, free_port, running_cluster
-
-DATABASES = 2048
-"""Of the Redis server: everyone takes numbers of their own, and none is given out twice."""
-START_SECONDS = 10
-
-
-@contextmanager
-def _running_redis() -> Iterator[int]:
-    """The port of a server that writes nothing to the disk."""
-    program, port = shutil.which("redis-server"), free_port()
-    assert program, "Redis is missing; `apt-get install redis-server` brings it."
-    options = f"--port {port} --bind 127.0.0.1 --appendonly no --databases {DATABASES}"
-    with tempfile.TemporaryDirectory(prefix="portal-tests-redis-") as home:
-        command = [program, *options.split(), "--save", "", "--dir", home]
-        server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        try:
-            _await(port, server)
-            yield port
-        finally:
-            server.terminate()
-            server.wait(timeout=10)
-
-
-def _await(port: int, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            redis.Redis(port=port).ping()
-        except redis.ConnectionError:
-            assert server.poll() is None and time.monotonic() < deadline, "Redis did not start."
-            time.sleep(0.02)
-        else:
-            return
+from tests.postgres import Cluster, running_cluster
+from tests.redis_server import redis as running_redis
 
 
 def on_servers() -> bool:
@@ -90,12 +56,17 @@ def own_stores() -> Iterator[Mapping[str, str]]:
 
 def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    with running_cluster() as cluster, _running_redis() as port, cluster.database() as url:
+    with (
+        TemporaryDirectory() as home,
+        running_cluster() as cluster,
+        running_redis(Path(home)) as store,
+        cluster.database() as url,
+    ):
         there = {
             "DATABASE_URL": url,
             "TESTS_CLUSTER_HOME": str(cluster.home),
             "TESTS_CLUSTER_PORT": str(cluster.port),
-            "TESTS_REDIS_PORT": str(port),
+            "TESTS_REDIS_PORT": str(store.port),
         }
         with subprocess.Popen(sys.argv[1:], env=os.environ | there) as command:
             try:

@@ -58,7 +58,7 @@ class Caller:
         return Answer(answer.status, dict(answer.getheaders()), read, seconds)
 
     def get(self, path: str, **headers: str) -> Answer:
-        return self("GET", path, **headers)
+        return self("GET", path, None, b"", **headers)
 
     def close(self) -> None:
         self._connection.close()

@@ -18,10 +18,10 @@ from django.utils import timezone
 
 from sandboxes.models import Sandbox
 from tests.bench.calling import Answer, Caller, until
-from tests.chaos.redis import redis
 from tests.chaos.scenes import waiting
 from tests.chaos.staging import SANDBOXES, answers, seconds_until, staged
 from tests.chaos.world import World
+from tests.redis_server import redis
 
 CREW = ("web", "worker", "reaper")
 SWEPT_EVERY = "5"

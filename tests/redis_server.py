@@ -1,18 +1,22 @@
-"""A Redis of its own, which keeps nothing over a restart."""
+"""A Redis of the tests' own, which keeps nothing over a restart."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.bench.calling import until
-from tests.portal import free_port
+from tests.postgres import free_port
+
+DATABASES = 2048
+"""Enough for a number of its own to everyone who wants one."""
 
 
 class Redis:
-    """Started and stopped as the ordeal wants it."""
+    """Started and stopped as a test wants it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_port()
@@ -24,10 +28,13 @@ class Redis:
 
     def start(self) -> None:
         """Returns when it answers."""
+        program = shutil.which("redis-server")
+        assert program, "Redis is missing; `apt-get install redis-server` brings it."
         options = {"port": str(self.port), "bind": "127.0.0.1", "save": "", "dir": str(self.folder)}
+        options["databases"] = str(DATABASES)
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         self.process = subprocess.Popen(
-            ["redis-server", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [program, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         until(lambda: self._ask("PING") == "PONG", "Redis answers", 20, 0.05)
 
