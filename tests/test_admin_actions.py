@@ -36,6 +36,25 @@ def test_without_a_fitting_reason_nothing_is_destroyed(desk, alice, reason):
     assert again(sandbox).state == State.RUNNING
 
 
+@pytest.mark.parametrize(
+    ("asked_from", "back"),
+    [
+        ("/admin/sandboxes/sandbox/7/change/", "/admin/sandboxes/sandbox/7/change/"),
+        ("/admin/", "/admin/"),
+        ("", f"{SANDBOXES}?state=running"),
+        ("https://elsewhere.example/", f"{SANDBOXES}?state=running"),
+        ("javascript:alert(1)", f"{SANDBOXES}?state=running"),
+    ],
+)
+def test_who_answers_no_is_back_where_they_were(desk, alice, asked_from, back):
+    asked = {"action": "destroy", "_selected_action": [launch(alice).pk]}
+    page = desk.post(f"{SANDBOXES}?state=running", asked | {"asked_from": asked_from})
+    again = desk.post(f"{SANDBOXES}?state=running", asked | {"asked_from": back, "answered": "yes"})
+
+    assert f'<a href="{back}" class="closelink">' in page.content.decode()
+    assert f'<a href="{back}" class="closelink">' in again.content.decode()
+
+
 def test_destroy_ends_them_and_the_journal_says_who_and_why(desk, alice, bob, olga, runtime):
     rows = [launch(alice), launch(bob), request(bob)]
     page = ask(desk, "destroy", *rows, reason="Mining coins.")

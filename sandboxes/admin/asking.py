@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from sandboxes import audit
 from sandboxes.admin.reasons import operator, reason_field
@@ -41,6 +42,12 @@ class ToldReasonForm(forms.Form):
 
 def _always(_row: Any) -> bool:
     return True
+
+
+def _asked_from(request: HttpRequest) -> str:
+    """The page that whoever answers no goes back to: the list as it was filtered, unless told."""
+    told = request.POST.get("asked_from", "")
+    return told if url_has_allowed_host_and_scheme(told, None) else request.get_full_path()
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,7 @@ class Question:
             "question": self,
             "subjects": [(row.pk, *page.told(row)) for row in rows],
             "form": form,
+            "asked_from": _asked_from(request),
             "action_checkbox_name": helpers.ACTION_CHECKBOX_NAME,
         }
         return TemplateResponse(request, "admin/ask.html", context)

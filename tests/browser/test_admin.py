@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -157,6 +158,7 @@ def test_going_back_destroys_nothing(desk: Page, alice: User, runtime) -> None:
     desk.get_by_role("link", name="No, take me back").click()
     desk.get_by_role("button", name="Destroy…").wait_for()
 
+    expect(desk).to_have_url(re.compile(f"{SANDBOXES}{sandbox.pk}/change/$"))
     assert again(sandbox).state == State.RUNNING
 
 
