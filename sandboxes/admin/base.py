@@ -86,7 +86,7 @@ class PortalAdmin(Reasoned):
     list_per_page = 50
 
     class Media:
-        css = {"all": ["admin-portal.css"]}  # noqa: RUF012 - Django's own form
+        css = {"all": ["styles/admin.css"]}  # noqa: RUF012 - Django's own form
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
         return PortalList
