@@ -36,8 +36,6 @@ def grave(page: Page) -> list[str]:
     """Of the page as it is wide and light, of its colours when dark, of its targets on a phone."""
     found = findings(page, ALL)
     page.emulate_media(color_scheme="dark")
-    # Colours that fade into others are none of either for a moment.
-    page.evaluate("Promise.allSettled(document.getAnimations().map(one => one.finished))")
     found += findings(page, CONTRAST)
     page.set_viewport_size({"width": 360, "height": 820})
     return found + findings(page, SIZE)
