@@ -73,7 +73,8 @@ def test_while_the_engine_hangs_people_are_served_and_nothing_is_lost(found):
 FOUND: dict[str, Any] = {
     "kills on sqlite": {
         "kills": {"sweep: call": 5},
-        "points": [5, 134],
+        "points": ["sweep: before call 1", "sweep: after call 2"],
+        "points_in_all": 134,
         "lesser": 1,
         "stuck": {"containers": 0, "networks": 0, "volumes": 0, "ports": 0, "rows": 0},
         "complaints": [],
@@ -144,6 +145,13 @@ def test_whatever_went_wrong_misses_a_bar(name, change, bar):
     missed = [what for what, met in verdicts(**{name: changed}).items() if not met]
     assert len(missed) == 1
     assert bar in missed[0]
+
+
+def test_the_page_says_how_many_points_both_databases_covered_together():
+    more = FOUND["kills on postgres"] | {"points": ["sweep: after call 2", "reset: before call 1"]}
+    kills = bars.kills_table(FOUND | {"kills on postgres": more})
+
+    assert kills.rows[-1] == ["", "different points before and after engine calls", "3 of 134"]
 
 
 def test_a_seed_is_one_schedule_and_another_seed_another():

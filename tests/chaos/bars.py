@@ -124,16 +124,18 @@ BARS = [
 
 def kills_table(found: Found) -> Table:
     """Who was killed where, and how much of the engine's part was covered."""
-    rows = []
+    rows, points, in_all = [], set[str](), 0
     for store, name in STORES.items():
         one = found.get(f"kills on {store}", {})
-        covered, points = one.get("points", (0, 0))
+        points |= set(one.get("points", ()))
+        in_all = max(in_all, one.get("points_in_all", 0))
         for where, count in sorted(one.get("kills", {}).items()):
             rows.append([name, where, str(count)])
-        rows.append([name, "different points at engine calls", f"{covered} of {points}"])
         rows.append([name, "calls that were slow, refused or not answered", str(one.get("lesser"))])
     for who, count in sorted(found.get("crew", {}).get("kills", {}).items()):
         rows.append(["PostgreSQL", f"a whole portal in use: {who}", str(count)])
+    covered = f"{len(points)} of {in_all}"
+    rows.append(["", "different points before and after engine calls", covered])
     return Table("Where processes were killed, with SIGKILL", ["database", "where", "times"], rows)
 
 

@@ -31,7 +31,7 @@ class Tally:
     """What was done, and what was left."""
 
     kills: Counter[str] = field(default_factory=Counter)
-    points: set[tuple[str, str]] = field(default_factory=set)
+    points: set[str] = field(default_factory=set)
     """Engine calls before or after which a process was killed, by scene."""
     lesser: int = 0
     stuck: Counter[str] = field(default_factory=Counter)
@@ -54,7 +54,8 @@ def run(world: World, kills: int, seed: str, share: tuple[int, int] = (0, 1)) ->
     close(world, cast, tally)
     return {
         "kills": dict(tally.kills),
-        "points": [len(tally.points), len(deck(seed, rehearsed))],
+        "points": sorted(tally.points),
+        "points_in_all": len(deck(seed, rehearsed)),
         "lesser": tally.lesser,
         "stuck": {name: tally.stuck[name] for name in (*KINDS, "ports", "rows")},
         "complaints": tally.complaints,
@@ -75,7 +76,7 @@ def play(cast: Cast, tally: Tally, schedule: Iterator[Kill], count: int) -> int:
             killed += 1
             tally.kills[f"{planned.scene}: {planned.at.kind}"] += 1
             if planned.at.kind == CALL:
-                tally.points.add((planned.scene, str(planned.at)))
+                tally.points.add(f"{planned.scene}: {planned.at}")
     return killed
 
 
