@@ -104,7 +104,7 @@ class LeavingByPage:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
-        target = response.headers.get("Location", "")
+        target = getattr(response, "url", "")  # Redirects alone have one.
         if request.method != "POST" or urlsplit(target).netloc in ("", request.get_host()):
             return response
         return render(request, "socialaccount/login_redirect.html", {"redirect_to": target})

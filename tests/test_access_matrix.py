@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db
 
-METHODS = ("GET", "POST", "DELETE")
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+CHANGES = {*METHODS} - {"GET"}
 KNOWN = [address for address in addresses() if line_of(address.route)]
 GUARDS = (
     "Content-Security-Policy",
@@ -75,7 +76,7 @@ def test_everybody_gets_what_the_matrix_says(world: World, address: Address) -> 
     line, path = line_of(address.route), world.path(address)
     assert line
     for method in METHODS:
-        data = line.data if method == "POST" and line.data else None
+        data = line.data if method in ("POST", "PATCH") and line.data else None
         for who in PEOPLE:
             answer = world.ask(who, method, path, data)
             said = f"{method} {path} by {who}: {answer.word}"
@@ -105,9 +106,7 @@ def acts(line: Line, method: str) -> bool:
     [
         one
         for one in KNOWN
-        if (line := line_of(one.route))
-        and not line.keyed
-        and {"POST", "DELETE"} & line.answers.keys()
+        if (line := line_of(one.route)) and not line.keyed and CHANGES & line.answers.keys()
     ],
     ids=lambda address: address.route,
 )
@@ -116,7 +115,7 @@ def test_no_other_site_has_a_signed_in_browser_change_anything(
 ) -> None:
     line, path = line_of(address.route), world.path(address)
     assert line
-    for method in {"POST", "DELETE"} & line.answers.keys():
+    for method in CHANGES & line.answers.keys():
         for who in ("owner", "operator"):
             answer = world.ask(who, method, path, line.data or None, csrf=False)
             assert answer.wrote == set(), f"{method} {path} by {who}: {answer.word}"

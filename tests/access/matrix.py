@@ -25,7 +25,7 @@ class Line:
 
     answers: dict[str, dict[str, str]]
     data: dict[str, Any] = field(default_factory=dict)
-    """What a POST sends, so that it would do something."""
+    """What POST and PATCH send, so that it would do something."""
     noted: bool = False
     """Reading it is written to the journal."""
     keyed: bool = False
@@ -48,7 +48,7 @@ OPERATORS = "in in in 200"
 NO_WAY = "in in in 403"
 ENTRANCE = "200 on on on"
 ON_FOR_OWNER = "in 404 on 404"
-MOVED = line(GET="on on on on", POST="on on on on", DELETE="on on on on")
+MOVED = line(**dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), "on on on on"))
 
 PORTAL = {
     "": line(GET=SIGNED_IN),
@@ -112,12 +112,13 @@ ACCOUNTS = {
     "accounts/logout/": line(GET=SIGNED_IN, POST="in in in in"),
     "accounts/signup/": line(GET=ENTRANCE, POST=ENTRANCE),
     "accounts/inactive/": line(GET=ANYONE),
-    "accounts/sessions/": line(GET=SIGNED_IN, POST="in on on on"),
+    "accounts/sessions/": line(GET=SIGNED_IN, POST="in on on on", PUT="in on on on"),
     "sessions/<session>/end/": line(POST=ON_FOR_OWNER),
     "accounts/reauthenticate/": line(GET=SIGNED_IN, POST=SIGNED_IN),
     "accounts/email/": line(
         GET=SIGNED_IN,
         POST="in on on on",
+        PUT="in on on on",
         data={"action_add": "", "email": "another@example.com"},
     ),
     "accounts/confirm-email/": line(GET=ANYONE),
@@ -165,7 +166,12 @@ API = {
     "api/v1/blueprints": line(GET="401 200 200 200"),
     "api/v1/limits": line(GET="401 200 200 200"),
     "api/v1/webhooks": line(GET="401 200 200 200", POST="401 422 422 422"),
-    "api/v1/webhooks/<webhook_id>": line(GET="401 404 200 404", DELETE="401 404 200 404"),
+    "api/v1/webhooks/<webhook_id>": line(
+        GET="401 404 200 404",
+        PATCH="401 404 200 404",
+        DELETE="401 404 200 404",
+        data={"events": ["sandbox.ended"]},
+    ),
     "api/v1/webhooks/<webhook_id>/deliveries": line(GET="401 404 200 404"),
     "api/v1/webhooks/<webhook_id>/deliveries/<delivery_id>/redeliver": line(POST="401 404 202 404"),
     "api/v1/webhooks/<webhook_id>/secret": line(POST="401 404 200 404"),
@@ -185,7 +191,7 @@ CONSOLE = {
     "admin/": line(GET=OPERATORS, POST=OPERATORS),
     "admin/<app_label>/": line(GET=OPERATORS, POST=OPERATORS),
     "admin/<url>": line(),
-    "admin/login/": line(GET="in 403 403 on", POST="in 403 403 200"),
+    "admin/login/": line(GET="in 403 403 on", POST="in 403 403 200", PUT="in 403 403 200"),
     "admin/logout/": line(GET="on on on 405", POST="on on on 200"),
     "admin/jsi18n/": line(GET=OPERATORS),
     "admin/autocomplete/": line(),
