@@ -12,23 +12,29 @@ from django.utils import timezone
 
 from sandboxes.models.tuning import settings as in_force
 from sandboxes.runtime import get_runtime
-from tests.databases import let_tests_empty_it
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-    from pytest_django.plugin import DjangoDbBlocker
 
     from sandboxes.runtime.memory import MemoryRuntime
 
-pytest_plugins = ["tests.partial", "tests.queues", "tests.runtimes", "tests.stores"]
+# In this order: what others are built on comes first.
+pytest_plugins = [
+    "tests.databases",
+    "tests.runtimes",
+    "tests.portal",
+    "tests.queues",
+    "tests.stores",
+    "tests.browsing",
+    "tests.operating",
+    "tests.partial",
+    "tests.friendbots",
+    "tests.providers",
+    "tests.receivers",
+    "tests.sandbox_apis",
+]
 
 PASSWORD = "correct horse battery staple"
-
-
-@pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
-    with django_db_blocker.unblock():
-        let_tests_empty_it()
 
 
 @pytest.fixture

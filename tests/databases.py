@@ -13,24 +13,13 @@ import pytest
 from django.core.management import call_command
 from django.db import connections
 
-from tests.postgres import Cluster, cluster
+from tests.postgres import Cluster, running_cluster
 from tests.servers import on_servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_django.plugin import DjangoDbBlocker
-
-__all__ = [
-    "_either_database",
-    "at_once",
-    "cluster",
-    "file_database",
-    "let_tests_empty_it",
-    "postgres_database",
-    "shared_database",
-    "threads_database",
-]
 
 T = TypeVar("T")
 
@@ -40,6 +29,19 @@ def let_tests_empty_it() -> None:
     if connections["default"].vendor == "sqlite":
         with connections["default"].cursor() as cursor:
             cursor.execute("DROP TRIGGER sandboxes_auditentry_no_delete")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """Started once, when the first test asks for it."""
+    with running_cluster() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    with django_db_blocker.unblock():
+        let_tests_empty_it()
 
 
 @contextmanager

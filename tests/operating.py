@@ -7,8 +7,6 @@ from django.urls import reverse
 
 from tests.acting import committed
 
-__all__ = ["SANDBOXES", "ask", "desk", "page_of", "said"]
-
 SANDBOXES = "/admin/sandboxes/sandbox/"
 
 

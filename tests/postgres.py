@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-import pytest
 
 SUPERUSER = "tests"
 
@@ -109,10 +108,3 @@ def running_cluster() -> Iterator[Cluster]:
         if (home / "data" / "postmaster.pid").exists():
             made.stop()
         shutil.rmtree(home, ignore_errors=True)
-
-
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    """Started once, when the first test asks for it."""
-    with running_cluster() as running:
-        yield running

@@ -18,17 +18,14 @@ from sandboxes import clock
 from sandboxes.accounts import checks
 from sandboxes.models import AuditEntry, Invitation
 from tests.acting import committed
-from tests.browsing import web
 from tests.conftest import PASSWORD
-from tests.operating import ask, desk, page_of
-from tests.providers import SECRET, provider
+from tests.operating import ask, page_of
+from tests.providers import SECRET
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper
 
     from tests.providers import Provider
-
-__all__ = ["desk", "provider", "web"]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 

@@ -17,11 +17,7 @@ from django.utils import timezone
 
 from sandboxes import housekeeping
 from sandboxes.templatetags.browsers import browser
-from tests.browsing import web
 from tests.conftest import PASSWORD
-from tests.operating import desk
-
-__all__ = ["desk", "web"]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 

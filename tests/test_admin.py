@@ -7,9 +7,7 @@ import pytest
 from sandboxes import actions, tokens
 from sandboxes.models import Event, LimitOverride, Site, State
 from tests.acting import again, committed, launch, sweep
-from tests.operating import SANDBOXES, desk, page_of
-
-__all__ = ["desk"]
+from tests.operating import SANDBOXES, page_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 

@@ -12,9 +12,7 @@ from django.utils import timezone
 from sandboxes import actions, tokens
 from sandboxes.models import ApiToken, LimitOverride, Site, State
 from tests.acting import again, launch, sweep
-from tests.operating import SANDBOXES, ask, desk, page_of, said
-
-__all__ = ["desk"]
+from tests.operating import SANDBOXES, ask, page_of, said
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 

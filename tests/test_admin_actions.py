@@ -10,9 +10,7 @@ from django.contrib.auth.models import Permission
 from sandboxes import actions
 from sandboxes.models import AuditEntry, EndReason, Event, Sandbox, State
 from tests.acting import again, committed, launch, request
-from tests.operating import SANDBOXES, ask, desk, page_of, said
-
-__all__ = ["desk"]
+from tests.operating import SANDBOXES, ask, page_of, said
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 

@@ -7,9 +7,7 @@ from django.urls import reverse
 
 from sandboxes.models import Pool, Sandbox
 from tests.acting import committed, sweep
-from tests.operating import SANDBOXES, ask, desk, page_of
-
-__all__ = ["desk"]
+from tests.operating import SANDBOXES, ask, page_of
 
 pytestmark = pytest.mark.django_db
 

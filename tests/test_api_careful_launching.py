@@ -9,9 +9,6 @@ import pytest
 from sandboxes.api.launching import preferred_wait
 from sandboxes.models import Sandbox
 from tests.programs import Program, assert_problem
-from tests.queues import no_worker
-
-__all__ = ["no_worker"]
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

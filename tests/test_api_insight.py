@@ -11,9 +11,6 @@ from sandboxes.models import Sandbox, UsageSample
 from sandboxes.reaper import Sweep
 from sandboxportal.celery import app
 from tests.programs import Program, assert_problem
-from tests.queues import no_worker
-
-__all__ = ["no_worker"]
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -9,29 +9,12 @@ import pytest
 from django.contrib.auth.models import User
 
 from sandboxes.models import Event, Sandbox, State
-from tests.databases import (
-    _either_database,
-    at_once,
-    cluster,
-    file_database,
-    postgres_database,
-    shared_database,
-)
+from tests.databases import at_once
 from tests.programs import Program
-from tests.queues import no_worker
 
 if TYPE_CHECKING:
     from kombu import Connection
     from pytest_django.fixtures import SettingsWrapper
-
-__all__ = [
-    "_either_database",
-    "cluster",
-    "file_database",
-    "no_worker",
-    "postgres_database",
-    "shared_database",
-]
 
 pytestmark = pytest.mark.usefixtures("shared_database", "no_worker", "runtime")
 

@@ -9,12 +9,10 @@ import pytest
 from sandboxes.models import EventType, Scope, Webhook
 from tests.acting import committed
 from tests.programs import Program, assert_problem
-from tests.receivers import Receiver, receiver
+from tests.receivers import Receiver
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-
-__all__ = ["receiver"]
 
 pytestmark = pytest.mark.django_db
 

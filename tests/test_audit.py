@@ -26,9 +26,7 @@ from sandboxes.models import (
 )
 from sandboxes.webhooks import managing
 from tests.acting import launch, request
-from tests.operating import ask, desk, page_of
-
-__all__ = ["desk"]
+from tests.operating import ask, page_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 

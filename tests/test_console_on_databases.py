@@ -20,25 +20,7 @@ from sandboxes.models.append_only import statements
 from sandboxes.models.tuning import settings as in_force
 from tests import crowds
 from tests.acting import launch
-from tests.databases import (
-    _either_database,
-    at_once,
-    cluster,
-    file_database,
-    let_tests_empty_it,
-    postgres_database,
-    shared_database,
-)
-from tests.queues import no_worker
-
-__all__ = [
-    "_either_database",
-    "cluster",
-    "file_database",
-    "no_worker",
-    "postgres_database",
-    "shared_database",
-]
+from tests.databases import at_once, let_tests_empty_it
 
 pytestmark = pytest.mark.usefixtures("shared_database", "no_worker", "runtime")
 

@@ -28,9 +28,8 @@ from sandboxes.reaper import Sweep
 from sandboxes.runtime import EngineRefused
 from sandboxes.runtime.docker.particulars import Particulars
 from tests.acting import launch
-from tests.friendbots import Friendbot, bot
+from tests.friendbots import Friendbot
 from tests.portal import free_port
-from tests.queues import no_worker
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper
 
     from sandboxes.runtime.memory import MemoryRuntime
-
-__all__ = ["bot", "no_worker"]
 
 FINE, WARNING, WRONG = Level.FINE, Level.WARNING, Level.WRONG
 

@@ -17,10 +17,8 @@ import psycopg
 import pytest
 
 from sandboxes.runtime.process import table
-from tests.portal import ON_DOCKER, AsProcesses, Portal, portal
+from tests.portal import ON_DOCKER, AsProcesses, Portal
 from tests.runtimes import command_of
-
-__all__ = ["portal"]
 
 SEED = {"plans": 5, "subscribers": 10, "invoices": 20}
 

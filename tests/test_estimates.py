@@ -15,15 +15,13 @@ from sandboxes.estimates import NEARLY, RECENT, Estimate, Estimator
 from sandboxes.models import Sandbox
 from tests import crowds
 from tests.acting import again, launch, request
-from tests.browsing import HTMX, text, web
+from tests.browsing import HTMX, text
 from tests.programs import Program
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from tests.conftest import Clock
-
-__all__ = ["web"]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 

@@ -14,15 +14,13 @@ from sandboxes import actions
 from sandboxes.models import Sandbox
 from sandboxes.relay import sending
 from tests.acting import committed, launch, story
-from tests.browsing import HTMX, text, web
+from tests.browsing import HTMX, text
 from tests.portal import free_port
-from tests.sandbox_apis import Reply, SandboxApi, api, at
+from tests.sandbox_apis import Reply, SandboxApi, at
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.http import HttpResponse
-
-__all__ = ["api", "web"]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 

@@ -25,12 +25,10 @@ from sandboxes.views.snippets import snippets
 from tests import acting
 from tests.billing.test_on_engine import Sandbox as RealSandbox
 from tests.billing.test_on_engine import launch
-from tests.browsing import HTMX, text, web
+from tests.browsing import HTMX, text
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-
-__all__ = ["web"]
 
 pytestmark = [
     pytest.mark.engine,

@@ -10,9 +10,7 @@ from django.utils import timezone
 from sandboxes import actions, stellar
 from sandboxes.models import Funding, State
 from tests.acting import again, committed, launch, request, story, sweep
-from tests.friendbots import bot, socket_that, wait_of
-
-__all__ = ["bot"]
+from tests.friendbots import socket_that, wait_of
 
 pytestmark = pytest.mark.django_db
 

@@ -17,9 +17,6 @@ from sandboxes.models import Site
 from sandboxes.reaper import Sweep
 from sandboxes.runtime import EngineRefused
 from tests.programs import Program
-from tests.queues import no_worker
-
-__all__ = ["no_worker"]
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -15,11 +15,8 @@ from django.core.management import call_command
 from django_structlog.celery.signals import bind_extra_task_metadata
 
 from tests.acting import launch, sweep
-from tests.operating import ask, desk
+from tests.operating import ask
 from tests.programs import Program
-from tests.queues import no_worker
-
-__all__ = ["desk", "no_worker"]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 

@@ -23,22 +23,7 @@ from sandboxes.models import (
 from sandboxes.models.append_only import statements
 from sandboxes.reaper import Sweep
 from tests.acting import launch
-from tests.databases import (
-    _either_database,
-    cluster,
-    file_database,
-    let_tests_empty_it,
-    postgres_database,
-    shared_database,
-)
-
-__all__ = [
-    "_either_database",
-    "cluster",
-    "file_database",
-    "postgres_database",
-    "shared_database",
-]
+from tests.databases import let_tests_empty_it
 
 pytestmark = pytest.mark.usefixtures("shared_database", "runtime")
 

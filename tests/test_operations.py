@@ -18,10 +18,8 @@ from sandboxes.models import EndReason, LimitOverride, Pool, Site, State
 from sandboxes.runtime import EngineRefused
 from tests.acting import again, committed, last_line, launch, request, sweep
 from tests.browsing import text
-from tests.operating import ask, desk, page_of, said
+from tests.operating import ask, page_of, said
 from tests.programs import Program, assert_problem
-
-__all__ = ["desk"]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 

@@ -15,10 +15,8 @@ from sandboxes.overview import Overview
 from sandboxes.runtime import EngineRefused, EngineUnreachable
 from tests.acting import again, committed, launch, request, sweep
 from tests.browsing import text
-from tests.operating import ask, desk, said
+from tests.operating import ask, said
 from tests.programs import Program, assert_problem
-
-__all__ = ["desk"]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 

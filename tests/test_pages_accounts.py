@@ -17,13 +17,10 @@ from django.urls import reverse
 from sandboxes import actions, clock, notifications, tokens
 from sandboxes.models import ApiToken, Clock, Sandbox
 from tests.acting import launch
-from tests.browsing import web
 from tests.conftest import PASSWORD
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-
-__all__ = ["web"]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 

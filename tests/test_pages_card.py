@@ -14,14 +14,12 @@ from sandboxes import actions, clock, lifecycle
 from sandboxes.models import Funding, Sandbox, State
 from sandboxes.runtime import EngineUnreachable
 from tests.acting import again, committed, launch, request
-from tests.browsing import HTMX, click, post, text, web
+from tests.browsing import HTMX, click, post, text
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from sandboxes.runtime.memory import MemoryRuntime
-
-__all__ = ["web"]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 

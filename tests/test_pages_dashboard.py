@@ -12,15 +12,13 @@ from django.urls import reverse
 from sandboxes import actions, clock
 from sandboxes.models import Sandbox
 from tests.acting import again, committed, launch, request
-from tests.browsing import HTMX, text, web
+from tests.browsing import HTMX, text
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.http import HttpResponse
 
     from sandboxes.runtime.memory import MemoryRuntime
-
-__all__ = ["web"]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 

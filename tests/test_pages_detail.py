@@ -10,14 +10,12 @@ from django.urls import reverse
 
 from sandboxes import actions
 from tests.acting import committed, launch, story
-from tests.browsing import HTMX, click, post, text, web
+from tests.browsing import HTMX, click, post, text
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from sandboxes.runtime.memory import MemoryRuntime
-
-__all__ = ["web"]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 

@@ -12,15 +12,13 @@ from django.urls import reverse
 from sandboxes import actions
 from sandboxes.models import Sandbox
 from tests.acting import again, committed, expire, launch, sweep
-from tests.browsing import text, web
+from tests.browsing import text
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from sandboxes.runtime.memory import MemoryRuntime
     from tests.conftest import Clock
-
-__all__ = ["web"]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 

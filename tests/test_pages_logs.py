@@ -11,7 +11,7 @@ from django.urls import reverse
 from sandboxes import actions, lifecycle
 from sandboxes.models import Sandbox
 from tests.acting import committed, launch, request
-from tests.browsing import HTMX, text, web
+from tests.browsing import HTMX, text
 from tests.conftest import Clock
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from django.http import HttpResponse
 
     from sandboxes.runtime.memory import MemoryRuntime
-
-__all__ = ["web"]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 

@@ -9,14 +9,12 @@ import pytest
 from django.test import Client
 
 from tests.acting import launch
-from tests.browsing import text, web
+from tests.browsing import text
 from tests.conftest import PASSWORD
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-
-__all__ = ["web"]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 

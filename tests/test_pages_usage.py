@@ -14,13 +14,11 @@ from sandboxes.models import Sandbox, UsageSample
 from sandboxes.usage import Moment, grown
 from sandboxes.views.usage import HEIGHT, MOST_POINTS, MOST_ROWS, WIDTH, Plot, thinned, usage_of
 from tests.acting import launch
-from tests.browsing import HTMX, text, web
+from tests.browsing import HTMX, text
 from tests.programs import Program
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-
-__all__ = ["web"]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 

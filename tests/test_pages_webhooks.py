@@ -13,13 +13,11 @@ from sandboxes import clock
 from sandboxes.models import EventType, Preferences, Webhook, WebhookDelivery
 from sandboxes.webhooks import outbox
 from tests.acting import committed
-from tests.browsing import text, web
-from tests.receivers import Receiver, hook, receiver
+from tests.browsing import text
+from tests.receivers import Receiver, hook
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-
-__all__ = ["receiver", "web"]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 

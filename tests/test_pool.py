@@ -23,9 +23,7 @@ from tests.acting import (
     story,
     sweep,
 )
-from tests.friendbots import Friendbot, bot
-
-__all__ = ["bot"]
+from tests.friendbots import Friendbot
 
 pytestmark = pytest.mark.django_db
 

@@ -13,24 +13,7 @@ from sandboxes.errors import Conflict
 from sandboxes.models import EndReason, Event, Sandbox, State
 from sandboxes.reaper import Sweep
 from tests.acting import again, expire, launch, request
-from tests.databases import (
-    _either_database,
-    at_once,
-    cluster,
-    file_database,
-    postgres_database,
-    shared_database,
-)
-from tests.queues import no_worker
-
-__all__ = [
-    "_either_database",
-    "cluster",
-    "file_database",
-    "no_worker",
-    "postgres_database",
-    "shared_database",
-]
+from tests.databases import at_once
 
 pytestmark = pytest.mark.usefixtures("shared_database", "no_worker")
 

@@ -15,12 +15,10 @@ from sandboxes.relay.turns import Turns
 from tests.acting import again, launch
 from tests.friendbots import socket_that
 from tests.portal import free_port
-from tests.sandbox_apis import Reply, SandboxApi, api, at
+from tests.sandbox_apis import Reply, SandboxApi, at
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-
-__all__ = ["api"]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 

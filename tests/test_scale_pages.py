@@ -13,16 +13,14 @@ from django.test.utils import CaptureQueriesContext
 from sandboxes.admin import base
 from sandboxes.models import Event, Sandbox, Site
 from tests import crowds
-from tests.browsing import HTMX, text, web
-from tests.operating import SANDBOXES, desk
+from tests.browsing import HTMX, text
+from tests.operating import SANDBOXES
 from tests.programs import Program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.contrib.auth.models import User
-
-__all__ = ["desk", "web"]
 
 pytestmark = pytest.mark.django_db
 

@@ -13,13 +13,10 @@ from django.utils import timezone
 from sandboxes.admin.finding import found_events, found_sandboxes
 from sandboxes.models import Event, Sandbox, State, UsageSample
 from tests import crowds
-from tests.databases import _either_database, cluster, file_database, postgres_database
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.db.models import QuerySet
-
-__all__ = ["_either_database", "cluster", "file_database", "postgres_database"]
 
 COUNT = 3000
 

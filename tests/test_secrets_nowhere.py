@@ -16,9 +16,9 @@ from kombu import Connection
 from sandboxes import actions, provisioning, tasks, upkeep
 from sandboxes.models import EndReason, State
 from tests.acting import again, story, sweep
-from tests.operating import ask, desk, page_of
+from tests.operating import ask, page_of
 from tests.programs import Program
-from tests.queues import no_worker, waiting
+from tests.queues import waiting
 from tests.test_secrets import everything_at_rest
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from sandboxes.models import Sandbox
     from sandboxes.runtime.memory import MemoryRuntime
-
-__all__ = ["desk", "no_worker"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

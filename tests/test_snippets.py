@@ -14,14 +14,12 @@ from sandboxes import actions
 from sandboxes.models import Sandbox
 from sandboxes.views.snippets import curl
 from tests.acting import committed, launch, story
-from tests.browsing import click, text, web
+from tests.browsing import click, text
 from tests.portal import free_port
-from tests.sandbox_apis import SandboxApi, api, at, billing_document
+from tests.sandbox_apis import SandboxApi, at, billing_document
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-
-__all__ = ["api", "web"]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 

@@ -11,9 +11,7 @@ import stellar_sdk
 from sandboxes import actions, stellar
 from sandboxes.models import Funding, State
 from tests.acting import again, committed, launch, story
-from tests.friendbots import bot, socket_that, wait_of
-
-__all__ = ["bot"]
+from tests.friendbots import socket_that, wait_of
 
 pytestmark = pytest.mark.django_db
 

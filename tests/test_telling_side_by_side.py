@@ -15,26 +15,8 @@ from sandboxes.models import Extension, Sandbox, SandboxWarning, Site, Webhook, 
 from sandboxes.reaper import Sweep
 from sandboxes.webhooks import delivering, outbox
 from tests.acting import again, launch
-from tests.databases import (
-    _either_database,
-    at_once,
-    cluster,
-    file_database,
-    postgres_database,
-    shared_database,
-)
-from tests.queues import no_worker
-from tests.receivers import Receiver, hook, receiver
-
-__all__ = [
-    "_either_database",
-    "cluster",
-    "file_database",
-    "no_worker",
-    "postgres_database",
-    "receiver",
-    "shared_database",
-]
+from tests.databases import at_once
+from tests.receivers import Receiver, hook
 
 pytestmark = pytest.mark.usefixtures("shared_database", "no_worker", "runtime")
 

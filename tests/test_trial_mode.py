@@ -15,14 +15,12 @@ from sandboxes import actions, checks
 from sandboxes.errors import Invalid
 from sandboxes.forms import LaunchForm
 from tests.acting import launch
-from tests.browsing import text, web
+from tests.browsing import text
 from tests.programs import Program
 
 if TYPE_CHECKING:
     from django.conf import LazySettings
     from django.contrib.auth.models import User
-
-__all__ = ["web"]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 

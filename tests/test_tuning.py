@@ -12,9 +12,6 @@ from sandboxes.limits import limits_of
 from sandboxes.models import AuditEntry, Pool, Site
 from sandboxes.models.tuning import FRESH_SECONDS, TUNABLE, settings
 from tests.acting import request, sweep
-from tests.operating import desk
-
-__all__ = ["desk"]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 

@@ -15,16 +15,13 @@ from sandboxes import actions, housekeeping, tasks
 from sandboxes.models import Preferences, Sandbox, SandboxWarning
 from sandboxes.reaper import Sweep
 from tests.acting import again, committed, launch, story, sweep
-from tests.browsing import web
-from tests.receivers import Receiver, hook, receiver
+from tests.receivers import Receiver, hook
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from sandboxes.runtime.memory import MemoryRuntime
     from tests.conftest import Clock
-
-__all__ = ["receiver", "web"]
 
 pytestmark = pytest.mark.django_db
 

@@ -18,9 +18,7 @@ from sandboxes.webhooks import addresses, connecting
 from sandboxes.webhooks.addresses import check_url, may_reach
 from sandboxes.webhooks.connecting import Unreachable, post
 from tests.friendbots import socket_that
-from tests.receivers import Receiver, receiver
-
-__all__ = ["receiver"]
+from tests.receivers import Receiver
 
 INSIDE = [
     "127.0.0.1",

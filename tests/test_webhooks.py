@@ -19,15 +19,13 @@ from sandboxes.errors import Conflict, Invalid
 from sandboxes.models import EndReason, Event, EventType, OffReason, Site, Webhook, WebhookDelivery
 from sandboxes.webhooks import connecting, delivering, managing, outbox
 from tests.acting import Killed, again, committed, launch, sweep
-from tests.receivers import Receiver, hook, receiver
+from tests.receivers import Receiver, hook
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from sandboxes.runtime.memory import MemoryRuntime
     from tests.conftest import Clock
-
-__all__ = ["receiver"]
 
 pytestmark = pytest.mark.django_db
 

@@ -11,9 +11,7 @@ import pytest
 from psycopg import sql
 
 from tests.billing.sandbox_api import BLUEPRINT, FIXTURES, Developer, install_packages, serving
-from tests.postgres import Cluster, cluster
-
-__all__ = ["cluster"]
+from tests.postgres import Cluster
 
 Connect = Callable[..., psycopg.Connection]
 

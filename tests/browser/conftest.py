@@ -20,14 +20,11 @@ from pytest_django.live_server_helper import LiveServer
 from sandboxes import tasks
 from tests.browser.stops import MACHINE_CHANGED, Guide
 from tests.conftest import PASSWORD
-from tests.databases import cluster, file_database, postgres_database, threads_database
 
 if TYPE_CHECKING:
     from pytest_playwright.pytest_playwright import CreateContextCallback
 
     from sandboxes.runtime.memory import MemoryRuntime
-
-__all__ = ["cluster", "file_database", "postgres_database", "threads_database"]
 
 # Playwright runs an event loop in this thread, and Django takes that for asynchronous code.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"

@@ -12,7 +12,7 @@ from sandboxes.models import Sandbox
 from tests.acting import launch
 from tests.browser.conftest import Watch, sign_in
 from tests.browser.test_liveliness import SHIFTS
-from tests.sandbox_apis import SandboxApi, api, at
+from tests.sandbox_apis import SandboxApi, at
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from pytest_playwright.pytest_playwright import CreateContextCallback
 
     from sandboxes.runtime.memory import MemoryRuntime
-
-__all__ = ["api"]
 
 pytestmark = pytest.mark.browser
 

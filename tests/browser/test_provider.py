@@ -6,12 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.providers import provider
-
 if TYPE_CHECKING:
     from playwright.sync_api import Page
-
-__all__ = ["provider"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("server", "provider")]
 
