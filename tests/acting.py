@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.test import TestCase
 from django.utils import timezone
 
-from sandboxes import actions, provisioning
+from sandboxes import actions, provisioning, tasks
 from sandboxes.models import Sandbox
 from sandboxes.reaper import Sweep
 
@@ -68,3 +68,19 @@ def last_line(sandbox: Sandbox) -> str:
     event = sandbox.events.last()
     assert event
     return event.message
+
+
+def pooled() -> list[Sandbox]:
+    """What waits warm, oldest first."""
+    return list(Sandbox.objects.pooled().order_by("pk"))
+
+
+def refill() -> None:
+    """Fill the pool, as a worker does when it is told to."""
+    with committed():
+        tasks.tend_pool()
+
+
+def ended_because(row: Sandbox) -> tuple[str, str]:
+    """Its state by now, and the reason if it has ended."""
+    return again(row).state, again(row).end_reason

@@ -11,7 +11,7 @@ import pytest
 import time_machine
 from standardwebhooks import Webhook as Verifier
 
-from sandboxes.models import EventType, Webhook
+from sandboxes.models import EventType, Webhook, WebhookDelivery
 from sandboxes.webhooks import managing
 
 if TYPE_CHECKING:
@@ -89,3 +89,20 @@ def receiver(settings: SettingsWrapper) -> Iterator[Receiver]:
 def hook(user: User, receiver: Receiver, *events: str) -> tuple[Webhook, str]:
     """A webhook of the user's for these events, or all, and its secret."""
     return managing.create(user, receiver.url, events or EventType.values, "bot")
+
+
+def fresh(webhook: Webhook) -> Webhook:
+    """The row as it is now."""
+    return Webhook.objects.get(pk=webhook.pk)
+
+
+def told(webhook: Webhook) -> WebhookDelivery:
+    """The last message for it, and what became of that."""
+    last = webhook.deliveries.newest_first().first()
+    assert last
+    return last
+
+
+def statuses(webhook: Webhook) -> list[int | None]:
+    """What the receiver answered to each try of the last message."""
+    return [entry["status"] for entry in told(webhook).log]

@@ -1,0 +1,43 @@
+"""Settings that are for this machine alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from django.core import checks
+
+from sandboxes.doctor import configuration
+from tests.doctor.findings import FINE, WARNING, WRONG, levels, the_one
+
+if TYPE_CHECKING:
+    from pytest_django.fixtures import SettingsWrapper
+
+
+def test_https_is_missed_once_and_not_four_times() -> None:
+    four = [checks.Warning("…", id=name) for name in configuration.OF_HTTPS]
+    assert levels(configuration.judged(four)) == [WARNING]
+    assert levels(configuration.judged([])) == [FINE]
+    error = checks.Error("Bad.", hint="Mend it.", id="sandboxes.E005")
+    assert "sandboxes.E005" in the_one(configuration.judged([error]), WRONG).words
+
+
+@pytest.mark.django_db
+def test_the_checks_of_django_are_made(
+    settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The browser's tests need it, in whose process these may run.
+    monkeypatch.delenv("DJANGO_ALLOW_ASYNC_UNSAFE", raising=False)
+    assert [one for one in configuration.settings_in_force() if one.level is WRONG] == []
+    settings.SECRET_KEY = "short"
+    settings.SANDBOX_TTL_MIN_MINUTES = 0
+    words = " ".join(one.words for one in configuration.settings_in_force())
+    assert "security.W009" in words and "sandboxes.E005" in words
+
+
+def test_debug_is_for_this_machine_alone(settings: SettingsWrapper) -> None:
+    assert levels(configuration.debug()) == [FINE]
+    settings.DEBUG = True
+    assert levels(configuration.debug()) == [WARNING]
+    settings.SITE_URL = "https://sandboxes.example.com"
+    assert levels(configuration.debug()) == [WRONG]

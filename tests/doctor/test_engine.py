@@ -1,0 +1,87 @@
+"""What runs sandboxes: an engine, what it can, and its images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sandboxes.doctor import engine, machine
+from sandboxes.doctor.findings import Level
+from sandboxes.runtime.docker.particulars import Particulars
+from tests.doctor.findings import FINE, WARNING, WRONG, levels, the_one
+
+if TYPE_CHECKING:
+    from pytest_django.fixtures import SettingsWrapper
+
+    from sandboxes.runtime.memory import MemoryRuntime
+
+
+GOOD = Particulars(
+    version="28.0",
+    api_version="1.48",
+    system_time=datetime.now(UTC),
+    storage="overlay2 on xfs",
+    cgroup_version="2",
+    limits={"memory": True, "swap": True, "processes": True, "CPU": True},
+    runtimes=frozenset({"runc"}),
+    live_restore=True,
+)
+
+
+def test_what_runs_sandboxes_is_asked(runtime: MemoryRuntime) -> None:
+    assert levels(engine.runs_sandboxes()) == [FINE, FINE]
+    runtime.unreachable = True
+    assert levels(engine.runs_sandboxes()) == [WRONG]
+
+
+def test_an_engine_that_can_all_is_fine() -> None:
+    assert set(levels(engine.judged(GOOD))) == {FINE}
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "words"),
+    [
+        ({"api_version": "1.40"}, WRONG, "too old"),
+        ({"limits": {"memory": True, "processes": False}}, WRONG, "can't limit processes"),
+        ({"limits": {"memory": True, "swap": False}}, WARNING, "can't limit swap"),
+        ({"seccomp": False}, WRONG, "no system calls"),
+        ({"live_restore": False}, WARNING, "stops all sandboxes"),
+        ({"proxies": 6}, WARNING, "6 processes"),
+    ],
+)
+def test_what_an_engine_lacks_is_told(changes: dict[str, Any], level: Level, words: str) -> None:
+    assert words in the_one(engine.judged(replace(GOOD, **changes)), level).words
+
+
+def test_a_container_runtime_that_the_engine_lacks_is_wrong(settings: SettingsWrapper) -> None:
+    settings.SANDBOX_CONTAINER_RUNTIME = "runsc"
+    assert "runsc" in the_one(engine.judged(GOOD), WRONG).words
+    assert WRONG not in levels(engine.judged(replace(GOOD, runtimes=frozenset({"runsc"}))))
+
+
+def test_a_missing_image_is_wrong(runtime: MemoryRuntime) -> None:
+    assert levels(engine.has_images()) == [FINE]
+    runtime.missing.add("sandboxportal/billing-db")
+    assert "build_images" in the_one(engine.has_images(), WRONG).remedy
+
+
+@pytest.mark.engine
+def test_a_real_engine_tells_its_particulars(settings: SettingsWrapper) -> None:
+    settings.SANDBOX_RUNTIME = "docker"
+    found = engine.particulars_of(engine.connection())
+    assert found.limits.keys() == {"memory", "swap", "processes", "CPU"}
+    assert "runc" in found.runtimes
+    assert machine.agrees("the engine", found.system_time).level is FINE
+    assert WRONG not in levels(engine.enforces_limits())
+
+
+@pytest.mark.engine
+def test_an_image_that_is_not_what_its_blueprint_says_is_told(
+    settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch, runtime: MemoryRuntime
+) -> None:
+    settings.SANDBOX_RUNTIME = "docker"
+    monkeypatch.setattr("sandboxes.runtime.docker.particulars.inputs_of", lambda *_: "of before")
+    assert levels(engine.has_images()) == [WARNING, WARNING]

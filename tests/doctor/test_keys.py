@@ -1,0 +1,48 @@
+"""The keys of secrets and of sessions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography.fernet import Fernet
+
+from sandboxes.doctor import keys
+from tests.acting import launch
+from tests.doctor.findings import FINE, WARNING, WRONG, levels, the_one
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from pytest_django.fixtures import SettingsWrapper
+
+    from sandboxes.runtime.memory import MemoryRuntime
+
+
+@pytest.mark.django_db
+def test_secrets_tell_which_keys_are_needed(
+    alice: User, runtime: MemoryRuntime, settings: SettingsWrapper
+) -> None:
+    first, second = settings.SANDBOX_ENCRYPTION_KEYS[0], Fernet.generate_key().decode()
+    launch(alice)
+    assert levels(keys.encryption_keys()) == [FINE]
+    settings.SANDBOX_ENCRYPTION_KEYS = [second, first]
+    assert "1 secrets are still encrypted" in the_one(keys.encryption_keys(), WARNING).words
+    settings.SANDBOX_ENCRYPTION_KEYS = [first, second]
+    assert "No secret needs" in the_one(keys.encryption_keys(), WARNING).words
+    settings.SANDBOX_ENCRYPTION_KEYS = [second]
+    assert "not known here" in the_one(keys.encryption_keys(), WRONG).words
+    settings.SANDBOX_ENCRYPTION_KEYS = ["short"]
+    assert "E004" in the_one(keys.encryption_keys(), WRONG).words
+
+
+def test_secrets_are_counted_by_what_opens_them() -> None:
+    assert levels(keys.judged(Counter({1: 3}), 1)) == [FINE]
+    assert levels(keys.judged(Counter({keys.UNKNOWN: 1, 2: 1}), 2)) == [WRONG, WARNING]
+
+
+def test_earlier_keys_of_sessions_are_told(settings: SettingsWrapper) -> None:
+    assert levels(keys.earlier_secret_keys()) == [FINE]
+    settings.SECRET_KEY_FALLBACKS = ["before"]
+    finding = the_one(keys.earlier_secret_keys(), WARNING)
+    assert "before" not in finding.words

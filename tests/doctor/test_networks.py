@@ -1,0 +1,70 @@
+"""Subnets, routes, ports, and the way to the engine's machine."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandboxes import firewall
+from sandboxes.doctor import networks
+from sandboxes.doctor.findings import Level
+from tests.doctor.findings import FINE, WARNING, WRONG, levels, the_one
+
+if TYPE_CHECKING:
+    from pytest_django.fixtures import SettingsWrapper
+
+
+@pytest.mark.parametrize(
+    ("taken", "level"), [(0, FINE), (3600, FINE), (3700, WARNING), (4096, WRONG)]
+)
+def test_subnets_run_out(taken: int, level: Level) -> None:
+    finding = networks.left(taken, 4096)
+    assert finding.level is level
+    assert f"{4096 - taken} of 4096" in finding.words
+
+
+ROUTES = """Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT
+eth0\t00000000\t0102A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0
+sbx1\t1000D50A\t00000000\t0001\t0\t0\t0\tF0FFFFFF\t0\t0\t0
+tun0\t0000000A\t00000000\t0001\t0\t0\t0\t000000FF\t0\t0\t0
+"""
+
+
+def test_a_route_into_our_range_is_told_unless_it_is_the_engines(tmp_path: Path) -> None:
+    (tmp_path / "route").write_text(ROUTES)
+    known = networks.routes(tmp_path / "route")
+    engines = [IPv4Network("10.213.0.16/28")]
+    assert "10.0.0.0/8 (tun0)" in the_one(networks.strangers(known, engines), WARNING).words
+    assert levels(networks.strangers(known[:2], engines)) == [FINE]
+    assert levels(networks.strangers(known[:2], [])) == [WARNING]
+
+
+@pytest.mark.parametrize(
+    ("closed", "level", "words"),
+    [(True, FINE, "don't"), (False, WARNING, "do"), (None, WARNING, "can't be told")],
+)
+def test_a_way_to_the_engines_machine_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+    settings: SettingsWrapper,
+    closed: bool | None,
+    level: Level,
+    words: str,
+) -> None:
+    assert levels(networks.way_to_the_machine()) == [FINE]
+    settings.SANDBOX_RUNTIME = "docker"
+    found = firewall.Verdict(closed, words, "Close it." if closed is False else "")
+    monkeypatch.setattr(firewall, "verdict", lambda: found)
+    assert words in the_one(networks.way_to_the_machine(), level).words
+
+
+def test_ports_can_be_published_on_an_address_of_this_machine_only(
+    settings: SettingsWrapper,
+) -> None:
+    assert levels(networks.ports()) == [FINE]
+    settings.SANDBOX_BIND_ADDRESS = "203.0.113.7"
+    assert "203.0.113.7" in the_one(networks.ports(), WRONG).words
+    settings.DOCKER_HOST = "tcp://engine.example.com:2376"
+    assert levels(networks.ports()) == [FINE]

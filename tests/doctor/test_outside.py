@@ -1,0 +1,73 @@
+"""Servers of others: mail and friendbot."""
+
+from __future__ import annotations
+
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sandboxes.doctor import outside
+from tests.doctor.findings import FINE, WARNING, WRONG, levels, the_one
+from tests.friendbots import Friendbot
+from tests.portal import free_port
+
+if TYPE_CHECKING:
+    from pytest_django.fixtures import SettingsWrapper
+
+
+class MailServer(socketserver.ThreadingTCPServer):
+    """Greets, and takes note of what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Conversation)
+        self.heard: list[str] = []
+
+
+class Conversation(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        self.wfile.write(b"220 mail.example.com\r\n")
+        for line in self.rfile:
+            word = line.split()[0].decode().upper()
+            self.server.heard.append(word)  # type: ignore[attr-defined]
+            self.wfile.write(b"221 bye\r\n" if word == "QUIT" else b"250 mail.example.com\r\n")
+
+
+@contextmanager
+def mail_server() -> Iterator[MailServer]:
+    with MailServer() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_mail_that_reaches_nobody_is_a_warning() -> None:
+    assert levels(outside.mail()) == [WARNING]
+
+
+def test_a_mail_server_is_greeted_and_gets_no_mail(settings: SettingsWrapper) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST = "127.0.0.1"
+    with mail_server() as server:
+        settings.EMAIL_PORT = server.server_address[1]
+        assert levels(outside.mail()) == [FINE]
+    assert server.heard == ["EHLO", "QUIT"]
+    assert levels(outside.mail()) == [WRONG]
+
+
+def test_with_an_address_a_mail_is_sent(mailoutbox: list[Any]) -> None:
+    assert levels(outside.mail_to("olga@example.com")) == [FINE]
+    assert mailoutbox[0].to == ["olga@example.com"]
+
+
+def test_a_mail_that_is_not_taken_is_wrong(settings: SettingsWrapper) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", free_port()
+    assert levels(outside.mail_to("olga@example.com")) == [WRONG]
+
+
+def test_friendbot_is_reached_or_not(bot: Friendbot, settings: SettingsWrapper) -> None:
+    assert levels(outside.friendbot()) == [FINE]
+    settings.FRIENDBOT_URL = f"http://127.0.0.1:{free_port()}/"
+    assert "can't be reached" in the_one(outside.friendbot(), WARNING).words
