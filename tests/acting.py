@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from django.test import TestCase
 from django.utils import timezone
 
@@ -84,3 +86,8 @@ def refill() -> None:
 def ended_because(row: Sandbox) -> tuple[str, str]:
     """Its state by now, and the reason if it has ended."""
     return again(row).state, again(row).end_reason
+
+
+def code_of(key: str) -> str:
+    """What an authenticator app with this key shows now."""
+    return format_hotp_value(hotp_value(key, int(time.time()) // 30))

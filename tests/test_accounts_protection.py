@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 
 import pytest
 from allauth.mfa.models import Authenticator
-from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, hotp_value
+from allauth.mfa.totp.internal.auth import TOTP
 from allauth.usersessions.models import UserSession
 from django.contrib.sessions.models import Session
 from django.db import connection
@@ -17,6 +16,7 @@ from django.utils import timezone
 
 from sandboxes import housekeeping
 from sandboxes.templatetags.browsers import browser
+from tests.acting import code_of
 from tests.conftest import PASSWORD
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
@@ -31,10 +31,6 @@ def signed_in(user, browser: str = FIREFOX) -> Client:
     client = Client(HTTP_USER_AGENT=browser)
     client.post(reverse("account_login"), {"login": user.email, "password": PASSWORD})
     return client
-
-
-def code_of(key: str) -> str:
-    return format_hotp_value(hotp_value(key, int(time.time()) // 30))
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from playwright.sync_api import expect
 
 from sandboxes.models import Sandbox
 from sandboxes.runtime import get_runtime
+from tests.acting import code_of
+from tests.browser.scenes import TOTP_KEY
 from tests.browser.stops import open_extend, open_menu, show_credentials
 from tests.conftest import PASSWORD
 
@@ -206,6 +208,15 @@ def runs_now(page: Page) -> None:
     expect(page.get_by_role("article").get_by_text("Running", exact=True).first).to_be_visible()
 
 
+def enters_the_code(page: Page) -> None:
+    key = page.get_by_label("Secret, if").input_value()
+    page.get_by_label("Authenticator code").fill(code_of(key))
+
+
+def enters_the_code_of_two_factors(page: Page) -> None:
+    page.get_by_label("Code").fill(code_of(TOTP_KEY))
+
+
 NEW_PASSWORD = {"New Password": f"{PASSWORD}!", "New Password (again)": f"{PASSWORD}!"}
 SOMEBODY = {"Email": "bob@example.com", "Password": PASSWORD}
 OWN_PAGE = r"/sandboxes/sbx_\w+/$"
@@ -236,7 +247,29 @@ BUTTONS = [
         sees("changed"),
         fills(Current_Password=PASSWORD, **NEW_PASSWORD),
     ),
-    Button("link Set up", "account-2fa", lands("/accounts/")),
+    Button("button Confirm", "account-confirm", lands("/$"), fills(Password=PASSWORD)),
+    Button("link Set up", "account-2fa", sees("Confirm that it is you")),
+    Button("button Turn on", "account-2fa-setup", sees("Recovery codes"), enters_the_code),
+    Button("link View", "account-2fa-on", sees("Confirm that it is you")),
+    Button("link Turn off", "account-2fa-on", sees("Confirm that it is you")),
+    Button("button Turn off", "account-2fa-off", sees("Set up")),
+    Button("link Cancel", "account-2fa-off", lands("/accounts/2fa/$")),
+    Button("link Download", "account-2fa-codes", downloads(".txt"), listens),
+    Button("link Make new ones", "account-2fa-codes", sees("Make new recovery codes?")),
+    Button("button Make new ones", "account-2fa-new-codes", sees("Codes that are left")),
+    Button("button Sign in", "login-second-step", lands("/$"), enters_the_code_of_two_factors),
+    Button("button Sign in as somebody else", "login-second-step", lands("/accounts/login/")),
+    Button("button Sign out", "logout", lands("/accounts/login/")),
+    Button("button Create account", "invitation", lands("/$"), fills(Password=PASSWORD)),
+    Button("button Confirm", "confirm-email", lands("/accounts/login/")),
+    Button("link Email addresses", "confirm-email-over", lands("/accounts/login/")),
+    Button(
+        "button Change the password",
+        "password-reset-key",
+        sees("changed"),
+        fills(**NEW_PASSWORD),
+    ),
+    Button("link Send a new one", "password-reset-over", lands("/accounts/password/reset/$")),
     Button("button Continue with GitHub", "login-elsewhere", sees("GitHub asks"), at_github),
     Button("button Connect GitHub", "account-connections", sees("GitHub asks"), at_github),
     Button("button Disconnect", "account-connections", sees("has been disconnected")),
@@ -349,4 +382,11 @@ BUTTONS = [
     ),
     Button("button Notify me", "told", misses("Notify me"), says_yes, script=True),
     Button("button Extend by 2 h", "told", sees("Extended by 120 minutes.")),
+    # Where mails lead to
+    Button("button Keep alive", "keep", sees("webhook-spike lives on")),
+    Button("button Extend by 2 h", "keep-extend", sees("checkout-tests lives on")),
+    Button("link Open the portal", "keep-done", lands("/accounts/login/")),
+    Button("button Stop them", "unsubscribe", sees("No more of these e-mails")),
+    Button("link Keep them", "unsubscribe", lands("/accounts/login/")),
+    Button("link Preferences", "unsubscribe-done", lands("/accounts/login/")),
 ]

@@ -7,14 +7,31 @@ from functools import cache
 from math import sin
 from random import Random
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from allauth.account.forms import default_token_generator
+from allauth.account.models import EmailAddress, EmailConfirmationHMAC
+from allauth.account.utils import user_pk_to_url_str
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import TOTP
 from allauth.socialaccount.models import SocialAccount
 from django.db import transaction
 from django.test import Client
 from django.urls import reverse
 
-from sandboxes import actions, clock, lifecycle, tallies, tokens
-from sandboxes.models import Funding, Sandbox, Site, State, Tally, UsageSample
+from sandboxes import actions, clock, lifecycle, links, tallies, tokens
+from sandboxes.accounts import invitations
+from sandboxes.models import (
+    Clock,
+    Funding,
+    Invitation,
+    Sandbox,
+    SandboxWarning,
+    Site,
+    State,
+    Tally,
+    UsageSample,
+)
 from sandboxes.runtime import EngineUnreachable
 from tests.acting import again, launch, request, sweep
 from tests.conftest import PASSWORD
@@ -25,6 +42,7 @@ if TYPE_CHECKING:
 
     from sandboxes.runtime.memory import MemoryRuntime
 
+TOTP_KEY = "JBSWY3DPEHPK3PXP"
 TRACEBACK = """\
 Traceback (most recent call last):
   File "/srv/api/main.py", line 31, in connect
@@ -239,3 +257,46 @@ def with_github(alice: User, runtime: MemoryRuntime) -> None:
     SocialAccount.objects.create(
         user=alice, provider="github", uid="583231", extra_data={"login": "alice"}
     )
+
+
+def two_factors(alice: User, runtime: MemoryRuntime) -> None:
+    TOTP.activate(alice, TOTP_KEY)
+    RecoveryCodes.activate(alice)
+
+
+# --- where mails lead to ---------------------------------------------------------------------
+
+
+def path_of(link: str) -> str:
+    return urlsplit(link).path
+
+
+def invitation(alice: User) -> str:
+    return path_of(invitations.link(Invitation.objects.create(email="bob@example.com")))
+
+
+def confirmation(alice: User) -> str:
+    address = EmailAddress.objects.create(user=alice, email="alice@work.example.com")
+    return reverse("account_confirm_email", args=[EmailConfirmationHMAC(address).key])
+
+
+def password_key(alice: User) -> str:
+    keys = [user_pk_to_url_str(alice), default_token_generator.make_token(alice)]
+    return reverse("account_reset_password_from_key", args=keys)
+
+
+def rescue(alice: User, ends: Clock = Clock.IDLE) -> str:
+    return path_of(links.rescue_url(SandboxWarning.objects.get(clock=ends)))
+
+
+def longer_rescue(alice: User) -> str:
+    return rescue(alice, Clock.EXPIRED)
+
+
+def unsubscribing(alice: User) -> str:
+    return path_of(links.unsubscribe_url(alice, Clock.IDLE))
+
+
+def in_the_console(alice: User) -> str:
+    newest = Sandbox.objects.filter(owner=alice).latest("pk")
+    return reverse("admin:sandboxes_sandbox_change", args=[newest.pk])

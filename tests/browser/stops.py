@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 # Sandboxes of another portal on this machine come and go with networks of their own; Chromium
 # drops what it is loading then, and loads it again. No page can help that.
 MACHINE_CHANGED = "net::ERR_NETWORK_CHANGED"
+SHOWN_INSTEAD = "chrome-error://"
 TRIES = 5
 
 
@@ -45,7 +46,8 @@ class Stop:
     """A page (`{id}` is what its scene returns), who looks at it, and what they did there."""
 
     name: str
-    path: str = "/"
+    path: str | Callable[[User], str] = "/"
+    """Or what alice was mailed."""
     scene: Scene = scenes.first_run
     act: Callable[[Page], None] = lambda page: None
     who: str = "alice"
@@ -147,6 +149,35 @@ def ask_for_a_reason(page: Page) -> None:
     page.get_by_label("Reason").wait_for()
 
 
+def confirm_who(page: Page) -> None:
+    """What changes how the account is protected is shown after this."""
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Confirm", exact=True).click()
+    page.get_by_text("Confirm that it is you").wait_for(state="hidden")
+
+
+def enter_the_password(page: Page) -> None:
+    page.get_by_label("Email").fill("alice@example.com")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    page.get_by_text("One more step").wait_for()
+
+
+def keep_alive(page: Page) -> None:
+    page.get_by_role("button", name="Keep alive").click()
+    page.get_by_text("lives on").wait_for()
+
+
+def stop_the_mails(page: Page) -> None:
+    page.get_by_role("button", name="Stop them").click()
+    page.get_by_text("No more of these").wait_for()
+
+
+def ask_to_extend(page: Page) -> None:
+    page.get_by_role("button", name="Extend…").click()
+    page.get_by_label("Minutes").wait_for()
+
+
 def mistype(page: Page) -> None:
     page.get_by_label("Email").fill("alice@example.com")
     page.get_by_label("Password").fill("wrong")
@@ -167,6 +198,7 @@ def open_a_row(page: Page) -> None:
 
 
 SANDBOX = "/sandboxes/{id}/"
+CODES = "/accounts/2fa/recovery-codes/"
 GITHUB = {
     "SOCIALACCOUNT_PROVIDERS": {"github": {"APPS": [{"client_id": "portal", "secret": "none"}]}}
 }
@@ -174,9 +206,21 @@ PORTAL = [
     Stop("login", "/accounts/login/", who=""),
     Stop("login-refused", "/accounts/login/", act=mistype, who=""),
     Stop("login-elsewhere", "/accounts/login/", who="", settings=GITHUB),
+    Stop("login-second-step", "/accounts/login/", scenes.two_factors, enter_the_password, who=""),
+    Stop("logout", "/accounts/logout/"),
     Stop("signup", "/accounts/signup/", who=""),
+    Stop("signup-closed", "/accounts/signup/", who="", settings={"ACCOUNT_SIGNUP_OPEN": False}),
+    Stop("invitation", scenes.invitation, who=""),
     Stop("invitation-over", "/invitations/forged/", who=""),
+    Stop("confirm-email", scenes.confirmation, who=""),
+    Stop("confirm-email-over", "/accounts/confirm-email/forged/", who=""),
+    Stop("confirm-email-sent", "/accounts/confirm-email/", who=""),
     Stop("password-reset", "/accounts/password/reset/", who=""),
+    Stop("password-reset-sent", "/accounts/password/reset/done/", who=""),
+    Stop("password-reset-key", scenes.password_key, who=""),
+    Stop("password-reset-over", "/accounts/password/reset/key/1-forged/", who=""),
+    Stop("password-reset-done", "/accounts/password/reset/key/done/", who=""),
+    Stop("suspended", "/accounts/inactive/", who=""),
     Stop("first-run"),
     Stop("provisioning", scene=scenes.being_made),
     Stop("dashboard", scene=scenes.running),
@@ -224,9 +268,21 @@ PORTAL = [
     Stop("webhook-delete", "/webhooks/", act=ask_to_delete_webhook),
     Stop("preferences", "/preferences/"),
     Stop("told", "/tokens/", scenes.told),
+    Stop("keep", scenes.rescue, scenes.told, who=""),
+    Stop("keep-done", scenes.rescue, scenes.told, keep_alive, who=""),
+    Stop("keep-extend", scenes.longer_rescue, scenes.told, who=""),
+    Stop("keep-unknown", "/keep/forged/", who=""),
+    Stop("unsubscribe", scenes.unsubscribing, who=""),
+    Stop("unsubscribe-done", scenes.unsubscribing, act=stop_the_mails, who=""),
     Stop("account-email", "/accounts/email/"),
     Stop("account-password", "/accounts/password/change/"),
+    Stop("account-confirm", "/accounts/reauthenticate/"),
     Stop("account-2fa", "/accounts/2fa/"),
+    Stop("account-2fa-setup", "/accounts/2fa/totp/activate/", act=confirm_who),
+    Stop("account-2fa-on", "/accounts/2fa/", scenes.two_factors),
+    Stop("account-2fa-codes", CODES, scenes.two_factors, confirm_who),
+    Stop("account-2fa-new-codes", CODES + "generate/", scenes.two_factors, confirm_who),
+    Stop("account-2fa-off", "/accounts/2fa/totp/deactivate/", scenes.two_factors, confirm_who),
     Stop("account-sessions", "/accounts/sessions/", scenes.signed_in_elsewhere),
     Stop("account-connections", "/accounts/3rdparty/", scenes.with_github, settings=GITHUB),
     Stop("404", "/nothing-here"),
@@ -237,6 +293,11 @@ PORTAL = [
 CONSOLE = [
     Stop("console", "/admin/", scenes.busy_week, who="olga"),
     Stop("console-reason", "/admin/", scenes.busy_week, ask_for_a_reason, who="olga"),
+    Stop("console-sandboxes", "/admin/sandboxes/sandbox/", scenes.busy_week, who="olga"),
+    Stop("console-sandbox", scenes.in_the_console, scenes.measured, who="olga"),
+    Stop("console-question", scenes.in_the_console, scenes.measured, ask_to_extend, who="olga"),
+    Stop("console-pools", "/admin/sandboxes/pool/", scenes.busy_week, who="olga"),
+    Stop("console-people", "/admin/auth/user/", scenes.busy_week, who="olga"),
     Stop("console-settings", "/admin/sandboxes/sitesettings/", scenes.busy_week, who="olga"),
     Stop("console-audit", "/admin/sandboxes/auditentry/", scenes.busy_week, who="olga"),
 ]
@@ -253,7 +314,9 @@ def _go(page: Page, path: str) -> None:
         try:
             page.goto(path)
         except Error as failed:
-            if MACHINE_CHANGED not in str(failed) or not left:
+            if not left or not any(
+                sign in str(failed) for sign in (MACHINE_CHANGED, SHOWN_INSTEAD)
+            ):
                 raise
         else:
             return
@@ -276,7 +339,8 @@ class Guide:
             if stop.template:
                 answer = render_to_string(stop.template)
                 page.route("**/*", partial(_answer, answer), times=1)
-            _go(page, stop.path.format(id=sandbox and sandbox.public_id))
+            path = stop.path if isinstance(stop.path, str) else stop.path(users["alice"])
+            _go(page, path.format(id=sandbox and sandbox.public_id))
             stop.act(page)
             yield page
 

@@ -71,5 +71,6 @@ def failure_of(guide: Guide, button: Button, script: bool) -> str:
 @pytest.mark.parametrize("script", [True, False], ids=["with", "without"])
 def test_every_button_does_what_it_says(guide: Guide, script: bool) -> None:
     tried = [button for button in BUTTONS if button.script in (script, None)]
-    failures = {button.label: failure_of(guide, button, script) for button in tried}
-    assert "\n\n".join(f"{label}: {why}" for label, why in failures.items() if why) == ""
+    failures = [(button, failure_of(guide, button, script)) for button in tried]
+    told = [f"{button.label} ({button.stop}): {why}" for button, why in failures if why]
+    assert "\n\n".join(told) == ""
