@@ -34,12 +34,15 @@ def run(world: World, kills: int, seed: str) -> dict[str, Any]:
         ]
         for person in people:
             person.start()
-        while killed.total() < kills:
-            time.sleep(chance.uniform(0.1, LONGEST_PAUSE_SECONDS))
-            killed[kill_one(portal, chance)] += 1
-        over.set()
-        for person in people:
-            person.join()
+        try:
+            while killed.total() < kills:
+                time.sleep(chance.uniform(0.1, LONGEST_PAUSE_SECONDS))
+                killed[kill_one(portal, chance)] += 1
+        finally:
+            over.set()
+            for person in people:
+                person.join()
+        assert portal.person("afterwards").get(SANDBOXES).status == 200
         portal.kill("reaper")
         time.sleep(lifecycle.LEASE.total_seconds() + 1)
         swept = portal.sweep()

@@ -57,8 +57,9 @@ class Staged:
 
     def kill_a_web_worker(self, which: int) -> bool:
         """One of those that gunicorn starts again. False: it has none at the moment."""
-        servers = [pid for pid in children(self.portal.pid) if children(pid)]
-        workers = [worker for server in servers for worker in children(server)]
+        workers = [
+            pid for pid in below(self.portal.pid) if is_gunicorn(pid) and is_gunicorn(parent(pid))
+        ]
         if not workers:
             return False
         os.kill(workers[which % len(workers)], signal.SIGKILL)
@@ -100,12 +101,26 @@ def answers(address: str) -> bool:
     return False
 
 
-def children(pid: int) -> list[int]:
+def below(pid: int) -> Iterator[int]:
+    """All processes that it started, and those that these started."""
     with suppress(OSError):
-        return [
-            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        ]
-    return []
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for child in map(int, children):
+            yield child
+            yield from below(child)
+
+
+def is_gunicorn(pid: int) -> bool:
+    """One of its workers, or who starts these again."""
+    with suppress(OSError):
+        return b"gunicorn" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return False
+
+
+def parent(pid: int) -> int:
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return 0
 
 
 @contextmanager
