@@ -1,8 +1,9 @@
 """Every button of the portal's pages, and what it does.
 
 A button that is found on a page (`stops.py`) and is not on this list fails a test, and so does one
-on the list that is found nowhere. To add one: its label as people read it, the stop where it is
-clicked, and what is to be seen then. `Button.first` gets it ready: a form filled, a menu opened.
+on the list that is not where the list says. To add one: its label as people read it, the stop where
+it is clicked, and what is to be seen then. `Button.first` gets it ready: a form filled, a menu
+opened.
 """
 
 from __future__ import annotations
