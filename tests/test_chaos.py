@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.chaos import bars
-from tests.chaos.schedule import deck, plan
+from tests.chaos.schedule import DEALT_AT_MOST, Schedule, deck
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED = "7"
@@ -158,10 +158,23 @@ def test_a_seed_is_one_schedule_and_another_seed_another():
     passed = {"tear down": {"call": 11, "statement": 6}, "reset": {"call": 5, "statement": 4}}
 
     def first(seed: str) -> list[str]:
-        kills = plan(random.Random(seed), deck(seed, passed), passed)
+        kills = Schedule(random.Random(seed), deck(seed, passed), passed)
         return [str(kill) for kill in islice(kills, 20)]
 
     assert first("7") == first("7") != first("8")
+
+
+def test_a_point_that_nobody_came_to_is_tried_again_after_the_others_and_not_for_ever():
+    passed = {"reset": {"call": 2, "statement": 4}}
+    schedule = Schedule(random.Random(SEED), deck(SEED, passed), passed)
+
+    dealt = []
+    for kill in islice((kill for kill in schedule if kill.at.kind == "call"), 4 * DEALT_AT_MOST):
+        dealt.append(str(kill.at))
+        schedule.put_back(kill)
+
+    assert len(set(dealt[:4])) == 4
+    assert dealt == dealt[:4] * DEALT_AT_MOST
 
 
 def test_shares_of_a_deck_are_the_whole_deck():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -14,7 +13,7 @@ from sandboxes.models import Sandbox, State
 from tests.chaos.foreign import plant
 from tests.chaos.processes import Processes
 from tests.chaos.scenes import SCENES, SERVICES, Cast, rehearse
-from tests.chaos.schedule import CALL, Kill, deck, plan
+from tests.chaos.schedule import CALL, Schedule, deck
 from tests.chaos.staging import answers
 from tests.chaos.world import KINDS, World
 
@@ -46,7 +45,8 @@ def run(world: World, kills: int, seed: str, share: tuple[int, int] = (0, 1)) ->
     planted = plant(world)
     before = world.foreign()
     rehearsed = rehearse(cast)
-    schedule = plan(random.Random(f"{seed}-{share}"), deck(seed, rehearsed, share), rehearsed)
+    chance = random.Random(f"{seed}-{share}")
+    schedule = Schedule(chance, deck(seed, rehearsed, share), rehearsed)
     left = kills
     while left > 0:
         left -= play(cast, tally, schedule, min(BATCH, left))
@@ -64,7 +64,7 @@ def run(world: World, kills: int, seed: str, share: tuple[int, int] = (0, 1)) ->
     }
 
 
-def play(cast: Cast, tally: Tally, schedule: Iterator[Kill], count: int) -> int:
+def play(cast: Cast, tally: Tally, schedule: Schedule, count: int) -> int:
     """So many acts; how many of them ended with a kill."""
     killed = 0
     for planned in islice(schedule, count):
@@ -77,6 +77,8 @@ def play(cast: Cast, tally: Tally, schedule: Iterator[Kill], count: int) -> int:
             tally.kills[f"{planned.scene}: {planned.at.kind}"] += 1
             if planned.at.kind == CALL:
                 tally.points.add(f"{planned.scene}: {planned.at}")
+        else:
+            schedule.put_back(planned)
     return killed
 
 

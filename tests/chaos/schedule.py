@@ -2,12 +2,14 @@
 
 A deck of all points before and after engine calls is shuffled and dealt, and between its cards
 processes die at statements of the database and at messages. How far a process comes is the engine's
-doing too, so a repeated run is alike, and not the same.
+doing too, so a repeated run is alike, and not the same; the card of a process that did not come so
+far goes back into the deck.
 """
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -24,8 +26,10 @@ SCENES = {
     "sweep": (CALL, STATEMENT, MESSAGE),
 }
 """At what a process can be killed in each."""
-OF_THE_DECK = 0.75
+OF_THE_DECK = 0.85
 """How often the next card is dealt."""
+DEALT_AT_MOST = 3
+"""Some points only a process with more to do would come to."""
 MEETS_ANOTHER_FAULT = 0.2
 LESSER = (Fault.LOSE, Fault.REFUSE, Fault.DELAY)
 
@@ -54,7 +58,11 @@ class Kill:
     lesser: Mapping[int, Fault]
 
 
-def deck(seed: str, passed: Passed, share: tuple[int, int] = (0, 1)) -> list[tuple[str, Point]]:
+Card = tuple[str, Point]
+"""The scene, and where in it."""
+
+
+def deck(seed: str, passed: Passed, share: tuple[int, int] = (0, 1)) -> list[Card]:
     """Every point before and after an engine call, in the seed's order; of this share of them."""
     cards = [
         (scene, Point(CALL, number, after=after))
@@ -66,24 +74,38 @@ def deck(seed: str, passed: Passed, share: tuple[int, int] = (0, 1)) -> list[tup
     return cards[share[0] :: share[1]]
 
 
-def plan(chance: random.Random, cards: list[tuple[str, Point]], passed: Passed) -> Iterator[Kill]:
+class Schedule(Iterator[Kill]):
     """One kill after the other, without end."""
-    left = list(cards)
-    while True:
-        dealt = left and chance.random() < OF_THE_DECK
-        scene, point = left.pop() if dealt else _anywhere(chance, passed, but=CALL if left else "")
-        yield Kill(scene, point, _lesser(chance, passed[scene].get(CALL, 0)))
 
+    def __init__(self, chance: random.Random, cards: list[Card], passed: Passed) -> None:
+        self._chance, self._passed = chance, passed
+        self._left, self._dealt = list(cards), Counter[Card]()
 
-def _anywhere(chance: random.Random, passed: Passed, but: str) -> tuple[str, Point]:
-    scene = chance.choice(list(passed))
-    kind = chance.choice([kind for kind, count in passed[scene].items() if count and kind != but])
-    number = chance.randint(1, passed[scene][kind])
-    return scene, Point(kind, number, after=chance.random() < 0.5)
+    def __next__(self) -> Kill:
+        dealt = self._left and self._chance.random() < OF_THE_DECK
+        scene, point = card = self._left.pop() if dealt else self._anywhere()
+        self._dealt[card] += bool(dealt)
+        return Kill(scene, point, self._lesser(scene))
 
+    def put_back(self, kill: Kill) -> None:
+        """Nobody was killed, so it comes up again when the others had their turn."""
+        card = (kill.scene, kill.at)
+        if 0 < self._dealt[card] < DEALT_AT_MOST:
+            self._left.insert(0, card)
 
-def _lesser(chance: random.Random, calls: int) -> dict[int, Fault]:
-    """Some acts meet an engine that is slow, refuses, or loses an answer besides."""
-    if not calls or chance.random() > MEETS_ANOTHER_FAULT:
-        return {}
-    return {chance.randint(1, calls): chance.choice(LESSER)}
+    def _anywhere(self) -> Card:
+        """At no engine call while there are cards left, which are for these."""
+        scene = self._chance.choice(list(self._passed))
+        counts = self._passed[scene]
+        kind = self._chance.choice(
+            [kind for kind, count in counts.items() if count and not (self._left and kind == CALL)]
+        )
+        number = self._chance.randint(1, counts[kind])
+        return scene, Point(kind, number, after=self._chance.random() < 0.5)
+
+    def _lesser(self, scene: str) -> dict[int, Fault]:
+        """Some acts meet an engine that is slow, refuses, or loses an answer besides."""
+        calls = self._passed[scene].get(CALL, 0)
+        if not calls or self._chance.random() > MEETS_ANOTHER_FAULT:
+            return {}
+        return {self._chance.randint(1, calls): self._chance.choice(LESSER)}
