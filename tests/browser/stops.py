@@ -18,7 +18,6 @@ from django.core.cache import cache
 from django.core.management import call_command
 from django.template.loader import render_to_string
 from django.test import Client, override_settings
-from playwright.sync_api import Error
 
 from sandboxes.models.tuning import settings as in_force
 from sandboxes.runtime import get_runtime
@@ -33,12 +32,6 @@ if TYPE_CHECKING:
     from sandboxes.runtime.memory import MemoryRuntime
 
     Scene = Callable[[User, MemoryRuntime], Sandbox | None]
-
-# Sandboxes of another portal on this machine come and go with networks of their own; Chromium
-# drops what it is loading then, and loads it again. No page can help that.
-MACHINE_CHANGED = "net::ERR_NETWORK_CHANGED"
-SHOWN_INSTEAD = "chrome-error://"
-TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -308,20 +301,6 @@ def _answer(body: str, route: Route) -> None:
     route.fulfill(body=body, content_type="text/html")
 
 
-def _go(page: Page, path: str) -> None:
-    """There, and again if the machine's networks changed meanwhile."""
-    for left in reversed(range(TRIES)):
-        try:
-            page.goto(path)
-        except Error as failed:
-            if not left or not any(
-                sign in str(failed) for sign in (MACHINE_CHANGED, SHOWN_INSTEAD)
-            ):
-                raise
-        else:
-            return
-
-
 class Guide:
     """Brings a browser to a stop; nothing is left there of the one before but what was cached."""
 
@@ -340,7 +319,7 @@ class Guide:
                 answer = render_to_string(stop.template)
                 page.route("**/*", partial(_answer, answer), times=1)
             path = stop.path if isinstance(stop.path, str) else stop.path(users["alice"])
-            _go(page, path.format(id=sandbox and sandbox.public_id))
+            page.goto(path.format(id=sandbox and sandbox.public_id))
             stop.act(page)
             yield page
 

@@ -14,13 +14,12 @@ from tests.access.addresses import addresses
 from tests.access.matrix import line_of
 from tests.access.world import World, build
 from tests.acting import launch, sweep
-from tests.browser.conftest import MACHINE_CHANGED, Watch
+from tests.browser.conftest import Watch
 
 pytestmark = pytest.mark.browser
 
 NO_PAGE = re.compile(r"api/v1/(?!docs)|healthz|metrics|robots|.*/(export|download)/")
 """What programs read, and files to keep."""
-TRIES = 5
 
 
 class Traffic:
@@ -28,13 +27,11 @@ class Traffic:
 
     def __init__(self, context: BrowserContext) -> None:
         self.failed: list[str] = []
-        self.disturbed = False
         context.on("requestfailed", self._on_failure)
         context.on("response", self._on_response)
 
     def _on_failure(self, request: Request) -> None:
         # A page that is left drops what it was polling for.
-        self.disturbed |= request.failure == MACHINE_CHANGED
         if request.failure != "net::ERR_ABORTED":
             self.failed.append(f"{request.url}: {request.failure}")
 
@@ -67,19 +64,6 @@ def paths(world: World, who: str) -> list[str]:
     return [world.path(one) for one in shown if not NO_PAGE.match(one.route)]
 
 
-def visit(page: Page, path: str, traffic: Traffic, watch: Watch) -> Response:
-    """Open it, and again if the machine came in between."""
-    for _ in range(TRIES):
-        traffic.disturbed = False
-        answer = page.goto(path)
-        assert answer
-        if not traffic.disturbed:
-            break
-        traffic.failed.clear()
-        watch.complaints.clear()
-    return answer
-
-
 @pytest.mark.parametrize("who", ["nobody", "owner", "operator"])
 def test_no_page_complains_or_lacks_anything(
     who: str, world: World, page: Page, context: BrowserContext, server: LiveServer, watch: Watch
@@ -90,7 +74,8 @@ def test_no_page_complains_or_lacks_anything(
     if who == "owner":
         opened += [f"/sandboxes/{row.public_id}/" for row in world.owner.sandboxes.all()]
     for path in opened:
-        answer = visit(page, path, traffic, watch)
+        answer = page.goto(path)
+        assert answer
         assert (answer.status, page.url) == (200, f"{server}{path}")
         assert "Content-Security-Policy" in {name.title() for name in answer.headers}, path
         assert (watch.complaints, traffic.failed) == ([], []), path

@@ -19,10 +19,6 @@ GRAVE = {"serious", "critical"}
 ALL: dict[str, Any] = {}
 CONTRAST = {"runOnly": ["color-contrast"]}
 SIZE = {"runOnly": ["target-size"]}
-SETTLED = """Promise.allSettled(
-    document.getAnimations().filter(one => one instanceof CSSTransition).map(one => one.finished)
-)"""
-"""A colour that is read on its way from light to dark is neither."""
 WORDS = {True: "with JavaScript", False: "without"}
 TRIED = dict.fromkeys(
     (button.stop, script)
@@ -47,7 +43,6 @@ def grave(page: Page) -> list[str]:
     """Of the page as it is wide and light, of its colours when dark, of its targets on a phone."""
     found = findings(page, ALL)
     page.emulate_media(color_scheme="dark")
-    page.evaluate(SETTLED)
     found += findings(page, CONTRAST)
     page.set_viewport_size({"width": 360, "height": 820})
     return found + findings(page, SIZE)
