@@ -190,14 +190,17 @@ def end(
 
 
 def hold(sandbox: Sandbox, states: Iterable[str]) -> bool:
-    """Lease it for work that leaves its state alone; what was judged of it before is void."""
-    now = clock.now()
-    return (
-        Sandbox.objects.unleased(now)
-        .filter(pk=sandbox.pk, state__in=list(states))
-        .update(lease_until=now + LEASE, attempt=F("attempt") + 1)
-        == 1
-    )
+    """Lease it for work that leaves its state alone; what was judged of it before is void.
+
+    False: another has it, or had it since this row was read, and may have done that work.
+    """
+    now, attempt = clock.now(), sandbox.attempt + 1
+    rows = Sandbox.objects.unleased(now).filter(pk=sandbox.pk, state__in=list(states))
+    held = rows.filter(attempt=sandbox.attempt)
+    if not held.update(lease_until=now + LEASE, attempt=attempt):
+        return False
+    sandbox.attempt = attempt
+    return True
 
 
 def renew(sandbox: Sandbox, until: datetime | None = None, **values: Any) -> bool:
@@ -212,10 +215,18 @@ def renew(sandbox: Sandbox, until: datetime | None = None, **values: Any) -> boo
 def release(sandbox: Sandbox, state: State, until: datetime | None = None, **values: Any) -> bool:
     """Give the lease back, or hold everybody off until a later try.
 
-    False: it left the state in which it was held.
+    False: it left the state in which it was held, or was taken over.
     """
-    held = Sandbox.objects.filter(pk=sandbox.pk, state=state)
+    held = Sandbox.objects.filter(pk=sandbox.pk, state=state, attempt=sandbox.attempt)
     return held.update(lease_until=until, **values) == 1
+
+
+def free(sandbox: Sandbox, state: State) -> bool:
+    """Let the next worker take it now, whoever holds it or holds everybody off.
+
+    False: it is in another state.
+    """
+    return Sandbox.objects.filter(pk=sandbox.pk, state=state).update(lease_until=None) == 1
 
 
 @transaction.atomic

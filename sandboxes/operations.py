@@ -32,7 +32,7 @@ def cancel(sandbox: Sandbox, actor: User, reason: str) -> None:
 @transaction.atomic
 def retry_removal(sandbox: Sandbox, actor: User, reason: str) -> None:
     """Have its removal tried again now instead of later. Raises Conflict."""
-    if not lifecycle.release(sandbox, State.DESTROYING):
+    if not lifecycle.free(sandbox, State.DESTROYING):
         raise Conflict(f"It is {sandbox.state}; there is nothing to remove.")
     lifecycle.journal(sandbox, "removal_asked", f"It is removed again. {reason}", actor=actor)
     tasks.enqueue(tasks.tear_down, sandbox.public_id)

@@ -38,7 +38,7 @@ def reset(sandbox: Sandbox) -> None:
     except (RuntimeFailure, NoSuchBlueprint) as error:
         code, output = 1, str(error)
     if not lifecycle.release(sandbox, State.RUNNING, reset_requested_at=None):
-        return  # It was ended meanwhile, and its journal says why.
+        return  # It was ended or taken over meanwhile, and its journal says why.
     if code == 0:
         lifecycle.journal(sandbox, "reset", "The seed data was put back.")
     else:
@@ -72,7 +72,6 @@ def _is_broken(sandbox: Sandbox) -> bool:
 
 def _bring_back(sandbox: Sandbox, message: str, *, anew: bool = False) -> None:
     """Make what is missing of it, or all of it; the caller holds it. What can't be ends as lost."""
-    sandbox.refresh_from_db()
     try:
         if anew:
             get_runtime().destroy(sandbox.public_id)

@@ -206,6 +206,19 @@ def test_a_lease_that_is_given_back_late_leaves_a_later_state_alone(alice):
     assert again(sandbox).lease_until == held_until is not None
 
 
+def test_a_lease_that_is_given_back_late_leaves_the_next_workers_alone(alice, clock):
+    sandbox = launch(alice)
+    late = again(sandbox)
+    assert lifecycle.hold(late, [State.RUNNING])
+    clock.forward(seconds=31)
+    next_one = again(sandbox)
+    assert lifecycle.hold(next_one, [State.RUNNING])
+
+    assert not lifecycle.release(late, State.RUNNING)
+    assert again(sandbox).lease_until
+    assert lifecycle.release(next_one, State.RUNNING)
+
+
 BROKEN = {
     "running_sandboxes_have_their_clocks": {"expires_at": None},
     "an_end_has_a_reason": {"state": State.DESTROYED, "slot": None},

@@ -61,6 +61,35 @@ def test_a_reset_of_a_sandbox_that_ended_meanwhile_says_nothing(alice, runtime, 
     assert story(sandbox)[-1] == "destroyed"
 
 
+def test_a_reset_that_two_workers_were_sent_is_done_once(alice, runtime):
+    sandbox = launch(alice)
+    actions.reset(sandbox, alice)
+    first, second = again(sandbox), again(sandbox)
+    upkeep.reset(first)
+    upkeep.reset(second)
+
+    assert len(runtime.executed) == 1
+    assert story(sandbox).count("reset") == 1
+
+
+def test_what_two_workers_see_broken_is_made_anew_once(alice, runtime, monkeypatch):
+    sandbox = launch(alice)
+    runtime.exit(sandbox.public_id, "api", 3)
+    real = runtime.observe
+
+    def seen_by_both(*args, **choices):
+        found = real(*args, **choices)
+        monkeypatch.setattr(runtime, "observe", real)
+        tasks.look_after(sandbox.public_id)
+        return found
+
+    monkeypatch.setattr(runtime, "observe", seen_by_both)
+    tasks.look_after(sandbox.public_id)
+
+    assert again(sandbox).state == State.RUNNING
+    assert story(sandbox).count("revived") == 1
+
+
 def test_what_stopped_with_its_engine_is_started_again(alice, runtime, clock):
     sandbox = launch(alice)
     runtime.restart_engine()

@@ -40,7 +40,7 @@ def everything(kills: int, seed: str) -> list[list[list[Ordeal]]]:
     """Stages one after the other; in each, lanes side by side; in each lane, ordeals in turn."""
     crew = max(1, kills // 10)
     each = (kills - crew) // 2
-    crowd = {"rounds": 20, "at_once": 50, "due": 100, "sweeps": 10, "twice": 5}
+    crowd = {"rounds": 20, "at_once": 50, "due": 100, "sweeps": 10, "twice": 20}
     on_postgres = {"store": "postgres"}
     first = {"kills": kills - crew - each, "seed": seed, "share": [0, 2]}
     second = {"kills": each, "seed": seed, "share": [1, 2]} | on_postgres

@@ -9,7 +9,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from queue import Empty
@@ -26,7 +26,12 @@ from django.utils import timezone  # noqa: E402
 from sandboxes import actions, clock, lifecycle, provisioning, stocking, tasks  # noqa: E402
 from sandboxes.models import EndReason, Sandbox  # noqa: E402
 from sandboxes.reaper import Sweep  # noqa: E402
-from sandboxes.runtime import SandboxFacts, SandboxSpec, get_runtime  # noqa: E402
+from sandboxes.runtime import (  # noqa: E402
+    EngineUnreachable,
+    SandboxFacts,
+    SandboxSpec,
+    get_runtime,
+)
 from sandboxportal import embedded_queue  # noqa: E402
 from sandboxportal.celery import app  # noqa: E402
 
@@ -142,8 +147,9 @@ def lay_out(count: int) -> None:
 
 
 def stock() -> None:
-    """A sweep has seen what sandboxes are made of; a worker fills the pool."""
-    stocking.note_versions()
+    """A sweep sees what sandboxes are made of, if the engine tells; a worker fills the pool."""
+    with suppress(EngineUnreachable):
+        stocking.note_versions()
     tasks.tend_pool()
 
 
