@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,8 @@ from tests.reliability import publish, ran_on
 from tests.runtimes import imported_image
 
 LONGEST_SECONDS = 1200
+UNDER_WAY: set[subprocess.Popen[str]] = set()
+STOPPED = threading.Event()
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def carry_out(stages: list[list[list[Ordeal]]]) -> dict[str, Any]:
 
 
 def run_lane(lane: Sequence[Ordeal], image: str) -> dict[str, Any]:
-    return {ordeal.name: undergo(ordeal, image) for ordeal in lane}
+    return {ordeal.name: undergo(ordeal, image) for ordeal in lane if not STOPPED.is_set()}
 
 
 def undergo(ordeal: Ordeal, image: str) -> dict[str, Any]:
@@ -129,12 +132,22 @@ def timer(process: subprocess.Popen[str]) -> Iterator[None]:
     """An ordeal that takes too long is told to stop, and removes what it made."""
     over = threading.Timer(LONGEST_SECONDS, process.terminate)
     over.start()
+    UNDER_WAY.add(process)
     try:
         yield
     finally:
+        UNDER_WAY.discard(process)
         over.cancel()
         if process.poll() is None:
             process.terminate()
+
+
+def stop(number: int, _: object) -> None:
+    """Whoever ends this ends the ordeals, which remove what they made."""
+    STOPPED.set()
+    for process in list(UNDER_WAY):
+        process.terminate()
+    sys.exit(128 + number)
 
 
 def say(text: str) -> None:
@@ -149,6 +162,7 @@ def main() -> int:
         "--short", action="store_true", help="under a minute; prints, writes nothing"
     )
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, stop)
     if chosen.short:
         print(json.dumps(carry_out(a_look(chosen.seed))))
         return 0

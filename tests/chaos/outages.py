@@ -44,12 +44,14 @@ def hung(world: World, seconds: float) -> dict[str, Any]:
         alice = portal.person("alice")
         kept, doomed, again = (one["id"] for one in portal.launch(alice, FEW))
         world.relay.hang()
-        with ThreadPoolExecutor() as thread:
-            sweep = thread.submit(portal.sweep)
-            asked = busy(alice, wishes(kept, doomed, again), seconds)
-            meanwhile = sweep.result()
-        wanted = standing()
-        world.relay.flow()
+        try:
+            with ThreadPoolExecutor() as thread:
+                sweep = thread.submit(portal.sweep)
+                asked = busy(alice, wishes(kept, doomed, again), seconds)
+                meanwhile = sweep.result()
+            wanted = standing()
+        finally:
+            world.relay.flow()
         time.sleep(BACK_OFF_SECONDS)
         after = portal.sweep()
         took = seconds_until(lambda: not waiting(), "nothing waits for a worker", 60)
