@@ -195,12 +195,11 @@ def hold(sandbox: Sandbox, states: Iterable[str]) -> bool:
     False: another has it, or had it since this row was read, and may have done that work.
     """
     now, attempt = clock.now(), sandbox.attempt + 1
-    rows = Sandbox.objects.unleased(now).filter(pk=sandbox.pk, state__in=list(states))
-    held = rows.filter(attempt=sandbox.attempt)
-    if not held.update(lease_until=now + LEASE, attempt=attempt):
-        return False
-    sandbox.attempt = attempt
-    return True
+    rows = Sandbox.objects.unleased(now).filter(pk=sandbox.pk, attempt=sandbox.attempt)
+    held = rows.filter(state__in=list(states)).update(lease_until=now + LEASE, attempt=attempt) == 1
+    if held:
+        sandbox.attempt = attempt
+    return held
 
 
 def renew(sandbox: Sandbox, until: datetime | None = None, **values: Any) -> bool:

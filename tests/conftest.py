@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import time_machine
+from django.core.cache import cache
 from django.utils import timezone
 
 from sandboxes.models.tuning import settings as in_force
@@ -61,10 +62,11 @@ def runtime() -> Iterator[MemoryRuntime]:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_tuned() -> Iterator[None]:
-    """What one test chose in the admin is nothing to the next."""
+def _nothing_remembered() -> Iterator[None]:
+    """What one test chose in the admin, or how often it signed in, is nothing to the next."""
     yield
     in_force.forget()
+    cache.clear()
 
 
 class Clock:
