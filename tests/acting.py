@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,9 @@ from sandboxes.reaper import Sweep
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+
+    from sandboxes.runtime import SandboxFacts
+    from sandboxes.runtime.memory import MemoryRuntime
 
 
 class Killed(BaseException):
@@ -46,6 +49,19 @@ def launch(user: User, **choices: Any) -> Sandbox:
 def again(sandbox: Sandbox) -> Sandbox:
     """The row as it is now."""
     return Sandbox.objects.get(pk=sandbox.pk)
+
+
+def once_observed(runtime: MemoryRuntime, act: Callable[[], object]) -> None:
+    """What the runtime tells next is old when it is read: `act` came between."""
+    observe = runtime.observe
+
+    def observed(*asked: Any, **choices: Any) -> dict[str, SandboxFacts]:
+        found = observe(*asked, **choices)
+        runtime.observe = observe  # type: ignore[method-assign]
+        act()
+        return found
+
+    runtime.observe = observed  # type: ignore[method-assign]
 
 
 def expire(*sandboxes: Sandbox) -> None:

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -51,7 +52,7 @@ class Friendbot(BaseHTTPRequestHandler):
 
 
 @dataclass
-class Portal:
+class Portal(ABC):
     """The running processes, and what a person at this machine can do with them."""
 
     var: Path
@@ -109,21 +110,21 @@ class Portal:
             timeout=75,
         )
 
+    @abstractmethod
     def held(self) -> list[str]:
         """All that what runs sandboxes holds for this portal."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sandboxes(self) -> set[str]:
         """The ids of those that run."""
-        raise NotImplementedError
 
+    @abstractmethod
     def kill(self, sandbox_id: str, service: str) -> None:
         """End a service as only a fault would."""
-        raise NotImplementedError
 
+    @abstractmethod
     def clear(self) -> None:
         """Leave nothing of it, however the tests went."""
-        raise NotImplementedError
 
 
 class OnDocker(Portal):

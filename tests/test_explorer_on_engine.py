@@ -14,6 +14,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import playwright
 import pytest
 from django.test import Client
 from django.urls import reverse
@@ -38,6 +39,8 @@ pytestmark = [
 
 SUBNETS = IPv4Network("10.217.16.0/24")
 TIME_LIMIT = 30
+NODE = str(Path(playwright.__file__).parent / "driver" / "node")
+"""Playwright brings one."""
 NEW_PLAN = '{"name": "Ours", "amount": "7", "currency": "EUR"}'
 NEW_NAME = '{"name": "It\'s ours"}'
 
@@ -93,10 +96,9 @@ def test_python(pieces: dict[str, str]) -> None:
     assert json.loads(output(sys.executable, "-I", "-c", pieces["python"]))["total"] == 5
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node.js here")
 @pytest.mark.parametrize("kind", ["commonjs", "module"])
 def test_javascript(pieces: dict[str, str], kind: str) -> None:
-    said = output("node", f"--input-type={kind}", "--eval", pieces["javascript"])
+    said = output(NODE, f"--input-type={kind}", "--eval", pieces["javascript"])
     assert "total: 5" in said
 
 

@@ -16,6 +16,7 @@ from tests.acting import (
     ended_because,
     expire,
     last_line,
+    once_observed,
     pooled,
     request,
     story,
@@ -175,20 +176,12 @@ def test_one_that_is_whole_is_given_away_as_it_is(alice, runtime):
     assert "revived" not in story(warm)
 
 
-def test_a_verdict_from_before_it_was_made_anew_is_void(alice, runtime, monkeypatch):
+def test_a_verdict_from_before_it_was_made_anew_is_void(alice, runtime):
     sweep()
     [warm] = pooled()
     runtime.exit(warm.public_id, "api", 3)
     sandbox = request(alice)
-    real = runtime.observe
-
-    def made_anew_meanwhile(*args, **choices):
-        found = real(*args, **choices)
-        monkeypatch.setattr(runtime, "observe", real)
-        tasks.look_after(sandbox.public_id)
-        return found
-
-    monkeypatch.setattr(runtime, "observe", made_anew_meanwhile)
+    once_observed(runtime, lambda: tasks.look_after(sandbox.public_id))
     result = sweep()
 
     assert (result.errors, again(sandbox).state) == ([], State.RUNNING)

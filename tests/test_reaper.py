@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.utils import timezone
 
 from sandboxes import actions, reaper
 from sandboxes.models import EndReason, LimitOverride, Sandbox, State
-from tests.acting import again, committed, expire, launch, request, story, sweep
+from tests.acting import again, committed, expire, launch, once_observed, request, story, sweep
 
 pytestmark = pytest.mark.django_db
 
@@ -201,18 +202,15 @@ def test_traffic_that_this_sweep_sees_counts_before_it_judges(alice, runtime, cl
     assert again(sandbox).state == State.RUNNING
 
 
-def test_destroyed_by_its_owner_first_it_is_not_ended_twice(alice, runtime, monkeypatch):
+def test_destroyed_by_its_owner_first_it_is_not_ended_twice(alice, runtime):
     sandbox = launch(alice)
     expire(sandbox)
-    real = runtime.observe
 
-    def destroyed_meanwhile(**choices):
-        found = real(**choices)
+    @partial(once_observed, runtime)
+    def destroyed_by_its_owner():
         with committed():
             actions.destroy(again(sandbox), alice)
-        return found
 
-    monkeypatch.setattr(runtime, "observe", destroyed_meanwhile)
     result = sweep()
 
     assert again(sandbox).end_reason == EndReason.USER

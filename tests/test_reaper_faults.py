@@ -10,7 +10,7 @@ from django.utils import timezone
 from sandboxes import actions, provisioning
 from sandboxes.models import EndReason, Sandbox, Site, State
 from sandboxes.runtime import EngineRefused
-from tests.acting import again, committed, expire, launch, request, story, sweep
+from tests.acting import again, committed, expire, launch, once_observed, request, story, sweep
 
 pytestmark = pytest.mark.django_db
 
@@ -92,19 +92,10 @@ def test_a_request_that_nobody_takes_up_is_given_up_in_the_end(alice, runtime, c
     )
 
 
-def test_one_that_was_made_just_now_is_not_given_up_by_a_late_verdict(
-    alice, runtime, clock, monkeypatch
-):
+def test_one_that_was_made_just_now_is_not_given_up_by_a_late_verdict(alice, runtime, clock):
     sandbox = request(alice)
     clock.forward(minutes=11)
-    real = runtime.observe
-
-    def taken_meanwhile(**choices):
-        found = real(**choices)
-        provisioning.provision(again(sandbox))
-        return found
-
-    monkeypatch.setattr(runtime, "observe", taken_meanwhile)
+    once_observed(runtime, lambda: provisioning.provision(again(sandbox)))
     result = sweep()
 
     assert again(sandbox).state == State.RUNNING
@@ -192,17 +183,10 @@ def test_what_is_due_while_the_engine_is_away_is_finished_when_it_is_back(alice,
     assert runtime.observe() == {}
 
 
-def test_an_engine_that_goes_away_in_the_middle_of_a_sweep_is_told(alice, runtime, monkeypatch):
+def test_an_engine_that_goes_away_in_the_middle_of_a_sweep_is_told(alice, runtime):
     sandbox = launch(alice)
     expire(sandbox)
-    real = runtime.observe
-
-    def last_answer(**choices):
-        found = real(**choices)
-        runtime.unreachable = True
-        return found
-
-    monkeypatch.setattr(runtime, "observe", last_answer)
+    once_observed(runtime, lambda: setattr(runtime, "unreachable", True))
     result = sweep()
 
     assert again(sandbox).state == State.DESTROYING

@@ -28,7 +28,6 @@ PROXY, CLIENT, OTHER = "10.0.0.1", "198.51.100.7", "198.51.100.8"
 @pytest.fixture
 def fresh(clock: Clock) -> None:
     """Nothing was counted yet, and the minute doesn't end."""
-    cache.clear()
     for throttle in (throttles.calls, throttles.wrong_tokens):
         throttle.forget()
 

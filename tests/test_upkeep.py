@@ -10,7 +10,7 @@ from django.utils import timezone
 from sandboxes import actions, lifecycle, tasks, upkeep
 from sandboxes.models import EndReason, State
 from sandboxes.runtime import EngineRefused, EngineUnreachable, ServiceState
-from tests.acting import Killed, again, committed, last_line, launch, story, sweep
+from tests.acting import Killed, again, committed, last_line, launch, once_observed, story, sweep
 
 pytestmark = pytest.mark.django_db
 
@@ -72,18 +72,10 @@ def test_a_reset_that_two_workers_were_sent_is_done_once(alice, runtime):
     assert story(sandbox).count("reset") == 1
 
 
-def test_what_two_workers_see_broken_is_made_anew_once(alice, runtime, monkeypatch):
+def test_what_two_workers_see_broken_is_made_anew_once(alice, runtime):
     sandbox = launch(alice)
     runtime.exit(sandbox.public_id, "api", 3)
-    real = runtime.observe
-
-    def seen_by_both(*args, **choices):
-        found = real(*args, **choices)
-        monkeypatch.setattr(runtime, "observe", real)
-        tasks.look_after(sandbox.public_id)
-        return found
-
-    monkeypatch.setattr(runtime, "observe", seen_by_both)
+    once_observed(runtime, lambda: tasks.look_after(sandbox.public_id))
     tasks.look_after(sandbox.public_id)
 
     assert again(sandbox).state == State.RUNNING

@@ -13,7 +13,6 @@ import pytest
 from celery import Task
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
-from django.core.cache import cache
 from django.core.management import call_command
 from django.db import connections
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
@@ -62,8 +61,6 @@ def server(threads_database: None, runtime: MemoryRuntime) -> Iterator[LiveServe
     yield live
     live.stop()
     call_command("flush", interactive=False, verbosity=0)
-    # Sign-ins are counted there.
-    cache.clear()
 
 
 @pytest.fixture
