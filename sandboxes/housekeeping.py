@@ -1,8 +1,7 @@
-"""What a sweep does besides ending: warnings, overdue funding, samples, pruning, the heartbeat."""
+"""What a sweep does besides ending: warnings, overdue funding, pruning, the heartbeat."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -21,19 +20,16 @@ from sandboxes.models import (
     Sandbox,
     SandboxWarning,
     Site,
-    State,
     UsageSample,
     WebhookDelivery,
 )
 from sandboxes.models.tuning import settings
-from sandboxes.runtime import SandboxFacts, get_runtime
+from sandboxes.runtime import get_runtime
 from sandboxes.webhooks import queue
 from sandboxes.webhooks.managing import forget_old_deliveries
 
 KEYS_KEPT = timedelta(hours=24)
 SAMPLES_KEPT = timedelta(days=7)
-SAMPLED_EVERY = timedelta(seconds=20)
-"""However often it is swept."""
 ORPHANS_NAMED = 20
 PRUNED_AT_ONCE = 500
 """Of each kind; a sweep a minute gets through 720,000 a day."""
@@ -78,28 +74,6 @@ def tend_pool() -> None:
     stocking.note_versions()
     if any(need.retire or need.missing for need in pool.needs()):
         tasks.enqueue(tasks.tend_pool)
-
-
-def sample(rows: list[Sandbox], observed: Mapping[str, SandboxFacts]) -> None:
-    """Keep what each running sandbox consumes now. Raises RuntimeFailure when none can tell."""
-    since = clock.now() - SAMPLED_EVERY
-    recent = UsageSample.objects.filter(at__gt=since).order_by()
-    sampled = set(recent.values_list("sandbox", flat=True))
-    wanted = [row for row in rows if row.state == State.RUNNING and row.pk not in sampled]
-    running = {row.public_id: row for row in wanted if row.public_id in observed}
-    usage = get_runtime().usage(list(running)) if running else {}
-    UsageSample.objects.bulk_create(
-        UsageSample(
-            sandbox=running[name],
-            at=clock.now(),
-            memory_mb=used.memory_mb,
-            cpu_seconds=used.cpu_seconds,
-            disk_mb=used.disk_mb if used.disk_mb is not None else observed[name].disk_mb,
-            received_bytes=used.received_bytes,
-            sent_bytes=used.sent_bytes,
-        )
-        for name, used in usage.items()
-    )
 
 
 def prune() -> None:

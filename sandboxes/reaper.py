@@ -17,7 +17,16 @@ import structlog
 from django.db import transaction
 from django.db.models import F
 
-from sandboxes import blueprints, clock, housekeeping, lifecycle, provisioning, tallies, tasks
+from sandboxes import (
+    blueprints,
+    clock,
+    housekeeping,
+    lifecycle,
+    provisioning,
+    sampling,
+    tallies,
+    tasks,
+)
 from sandboxes.models import ENGINE_AWAY, EndReason, Sandbox, State
 from sandboxes.models.tuning import settings
 from sandboxes.runtime import RuntimeFailure, SandboxFacts, get_runtime
@@ -77,7 +86,7 @@ class Sweep:
         self._guarded("pruning", housekeeping.prune)
         self._guarded("pruning", tallies.prune)
         if observed is not None:
-            self._guarded("sampling", housekeeping.sample, rows, observed)
+            self._guarded("sampling", sampling.sample, rows, observed)
             self._guarded("engine", housekeeping.note_abilities)
             self._guarded("pool", housekeeping.tend_pool)
         self._guarded("tallies", tallies.count_events)

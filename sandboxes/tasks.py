@@ -15,7 +15,7 @@ from celery import Task, shared_task
 from django.db import transaction
 from kombu.exceptions import OperationalError
 
-from sandboxes import last_words, notifications, provisioning, stellar, stocking, upkeep
+from sandboxes import counting, last_words, notifications, provisioning, stellar, stocking, upkeep
 from sandboxes.accounts import invitations
 from sandboxes.models import Event, Invitation, Sandbox
 from sandboxes.runtime import RuntimeFailure, get_runtime
@@ -72,6 +72,11 @@ def look_after(public_id: str) -> None:
 @shared_task
 def fund(public_id: str) -> None:
     stellar.fund(Sandbox.objects.get(public_id=public_id))
+
+
+@shared_task
+def count_requests() -> None:
+    counting.count_requests()
 
 
 @shared_task

@@ -25,15 +25,19 @@ class Moment:
     sent_bytes: int
     traffic_kb: float | None
     """KB received and sent since then, for each minute."""
+    requests: int | None
+    """Since launch; None where they are not counted."""
+    requests_per_minute: float | None
+    """Since then; in the first sample of a sandbox, since it ran or for a minute."""
 
 
-def moments(rows: Sequence[UsageSample]) -> list[Moment]:
-    """The samples, oldest first."""
+def moments(rows: Sequence[UsageSample], began: datetime | None) -> list[Moment]:
+    """The samples, oldest first, of a sandbox that has run since `began`."""
     before = [None, *rows[:-1]] if rows else []
-    return [_moment(row, last) for row, last in zip(rows, before, strict=True)]
+    return [_moment(row, last, began) for row, last in zip(rows, before, strict=True)]
 
 
-def _moment(row: UsageSample, last: UsageSample | None) -> Moment:
+def _moment(row: UsageSample, last: UsageSample | None, began: datetime | None) -> Moment:
     return Moment(
         at=row.at,
         memory_mb=row.memory_mb,
@@ -42,6 +46,8 @@ def _moment(row: UsageSample, last: UsageSample | None) -> Moment:
         received_bytes=row.received_bytes,
         sent_bytes=row.sent_bytes,
         traffic_kb=_traffic(row, last),
+        requests=row.requests,
+        requests_per_minute=_rate(row, last, began),
     )
 
 
@@ -62,6 +68,15 @@ def _traffic(row: UsageSample, last: UsageSample | None) -> Number:
     return round((received + sent) / 1000 / minutes, 2)
 
 
+def _rate(row: UsageSample, last: UsageSample | None, began: datetime | None) -> Number:
+    since, before = (last.at, last.requests) if last else (began, 0)
+    if row.requests is None or before is None or since is None or row.at <= since:
+        return None
+    minutes = (row.at - since).total_seconds() / 60
+    # A sweep may come a moment after it began to run; the first requests are no flood then.
+    return round((row.requests - before) / (minutes if last else max(minutes, 1)), 2)
+
+
 def grown(counts: Sequence[int]) -> int:
     """What a counter has counted in all, though it began at zero again with its engine."""
     more = (new - old if new >= old else new for old, new in pairwise(counts))
@@ -69,9 +84,9 @@ def grown(counts: Sequence[int]) -> int:
 
 
 def peak(sandbox: Sandbox) -> dict[str, Number] | None:
-    """The most that any sample shows, and the traffic in all; None when it was never measured."""
+    """The most that any sample shows, traffic and requests in all; None: it was never measured."""
     rows = list(sandbox.samples.order_by("pk"))
-    return peak_of(moments(rows)) if rows else None
+    return peak_of(moments(rows, sandbox.started_at)) if rows else None
 
 
 def peak_of(life: Sequence[Moment]) -> dict[str, Number]:
@@ -81,6 +96,8 @@ def peak_of(life: Sequence[Moment]) -> dict[str, Number]:
         "disk_mb": _most(moment.disk_mb for moment in life),
         "received_bytes": grown([moment.received_bytes for moment in life]),
         "sent_bytes": grown([moment.sent_bytes for moment in life]),
+        "requests": _most(moment.requests for moment in life),
+        "requests_per_minute": _most(moment.requests_per_minute for moment in life),
     }
 
 

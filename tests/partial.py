@@ -14,6 +14,7 @@ NEEDS = {
     "gettext": "GNU gettext",
     "root": "root on Linux, with nftables and btrfs-progs",
     "promtool": "promtool, of Debian's package prometheus",
+    "psql": "psql, of Debian's package postgresql-client",
 }
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 

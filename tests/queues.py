@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,15 @@ from kombu import Connection
 
 from sandboxportal.celery import app
 from tests.servers import on_servers
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _results_can_be_waited_for() -> Iterator[None]:
+    """Celery has one flag for all threads that says whether a task runs. Two that run here at once,
+    instead of in a worker, can leave it set for good, and then nobody may wait for a result."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("celery.app.task.denied_join_result", nullcontext)
+        yield
 
 
 @pytest.fixture

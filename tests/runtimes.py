@@ -1,21 +1,17 @@
 """The three runtimes, each on a bench with the tools to make happen what happens to an engine.
 
-Register it with `pytest_plugins = ["tests.runtimes"]`. The Docker bench needs no registry: its
-image is a static busybox, this machine's or out of Debian's package `busybox-static`.
+Register it with `pytest_plugins = ["tests.runtimes"]`.
 """
 
 from __future__ import annotations
 
 import io
 import secrets
-import subprocess
-import sys
-import tarfile
+import shlex
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -39,14 +35,19 @@ from sandboxes.runtime.process.home import Home
 from sandboxes.runtime.process.local import ProcessRuntime
 from sandboxes.runtime.process.places import free_port
 from sandboxes.runtime.process.preparing import Wanted
+from tests.tiny_image import imported_image
+from tests.waiting import until
 
 TIME_LIMIT = 30.0
 SUBNETS = IPv4Network("10.214.0.0/20")
-APPLETS = ["cat", "dd", "echo", "httpd", "id", "nc", "sh", "sleep", "wget"]
 SERVE = ("httpd", "-f", "-p", "8080", "-h", "/www")
-WAIT = ("sh", "-c", "until [ -s /tmp/exit ]; do sleep 0.1; done; exit $(cat /tmp/exit)")
-
-WAIT_AT_HOME = ("sh", "-c", "until [ -s exit ]; do sleep 0.1; done; exit $(cat exit)")
+SAY_AND_WAIT = (
+    "until [ -s exit ]; do if [ -s say ]; then mv say said; cat said; fi; sleep 0.1; done;"
+    " exit $(cat exit)"
+)
+"""It writes to its log whatever it finds in one file, and exits as another one tells it."""
+WAIT = ("sh", "-c", f"cd /tmp; {SAY_AND_WAIT}")
+WAIT_AT_HOME = ("sh", "-c", SAY_AND_WAIT)
 SERVE_PAGE = (
     "python",
     "-c",
@@ -100,6 +101,7 @@ class Bench(Protocol):
     def spec(self, **changes: Any) -> SandboxSpec: ...
     def use(self, facts: SandboxFacts) -> None: ...
     def fill(self, spec: SandboxSpec, megabytes: int) -> None: ...
+    def say(self, spec: SandboxSpec, *lines: str) -> None: ...
     def stop(self, spec: SandboxSpec, service: str, code: int) -> None: ...
     def doomed(self, code: int, last_words: str) -> SandboxSpec: ...
     def command(self, code: int, output: str) -> list[str]: ...
@@ -122,6 +124,10 @@ class MemoryBench:
 
     def fill(self, spec: SandboxSpec, megabytes: int) -> None:
         self.runtime.fill(spec.id, megabytes)
+
+    def say(self, spec: SandboxSpec, *lines: str) -> None:
+        for line in lines:
+            self.runtime.say(spec.id, "store", line)
 
     def stop(self, spec: SandboxSpec, service: str, code: int) -> None:
         self.runtime.exit(spec.id, service, code)
@@ -185,9 +191,12 @@ class ProcessBench:
         fill = ["dd", "if=/dev/zero", "of=fill", "bs=1M", f"count={megabytes}"]
         assert self.runtime.execute(spec.id, "store", fill, TIME_LIMIT)[0] == 0
 
+    def say(self, spec: SandboxSpec, *lines: str) -> None:
+        say(self.runtime, spec, "", lines)
+
     def stop(self, spec: SandboxSpec, service: str, code: int) -> None:
         self.runtime.execute(spec.id, service, ["sh", "-c", f"echo {code} > exit"], 5)
-        until(lambda: not self.runtime.observe()[spec.id].alive)
+        until(lambda: not self.runtime.observe()[spec.id].alive, "it is dead")
         self.runtime.execute(spec.id, "web", ["rm", "-f", f"../{service}/exit"], 5)
 
     def doomed(self, code: int, last_words: str) -> SandboxSpec:
@@ -259,9 +268,12 @@ class DockerBench:
         fill = ["dd", "if=/dev/zero", "of=/home/fill", "bs=1M", f"count={megabytes}"]
         assert self.runtime.execute(spec.id, "store", fill, TIME_LIMIT)[0] == 0
 
+    def say(self, spec: SandboxSpec, *lines: str) -> None:
+        say(self.runtime, spec, "/tmp/", lines)
+
     def stop(self, spec: SandboxSpec, service: str, code: int) -> None:
         self.runtime.execute(spec.id, service, ["sh", "-c", f"echo {code} > /tmp/exit"], 5)
-        until(lambda: not self.runtime.observe()[spec.id].alive)
+        until(lambda: not self.runtime.observe()[spec.id].alive, "it is dead")
 
     def doomed(self, code: int, last_words: str) -> SandboxSpec:
         # The other service would never be ready: what ends the wait is the exit.
@@ -320,67 +332,20 @@ def command_of(process: table.Process) -> str:
         return ""
 
 
+def say(runtime: Runtime, spec: SandboxSpec, folder: str, lines: Sequence[str]) -> None:
+    """Have `store` write these lines to its log, and wait until they are there."""
+    draft = f"printf '%s\\n' {' '.join(map(shlex.quote, lines))} > {folder}draft"
+    put = f"{draft}; mv {folder}draft {folder}say"
+    assert runtime.execute(spec.id, "store", ["sh", "-c", put], 5)[0] == 0
+    wanted = list(lines)
+    until(lambda: runtime.logs(spec.id, "store", len(wanted)).splitlines() == wanted, "it is said")
+
+
 def fetch(facts: SandboxFacts) -> None:
     """Ask for the page, as a caller would."""
     where = facts.services["web"].ports[8080]
     with urllib.request.urlopen(f"http://{where.host}:{where.port}/ok", timeout=5) as answer:
         assert answer.read() == b"ok\n"
-
-
-def until(holds: Callable[[], bool], seconds: float = TIME_LIMIT) -> None:
-    """Wait until something holds; a test that waits in vain fails."""
-    ends = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < ends, "it never came true"
-        time.sleep(0.05)
-
-
-def static_busybox(folder: Path) -> bytes:
-    """A busybox that needs no libraries: this machine's, or out of Debian's package."""
-    own = Path("/bin/busybox")
-    if own.exists() and subprocess.run(["ldd", own], capture_output=True, check=False).returncode:
-        return own.read_bytes()
-    command = ["apt-get", "download", "-q", "busybox-static"]
-    subprocess.run(command, cwd=folder, check=True, stdout=sys.stderr)
-    package = next(folder.glob("busybox-static_*.deb"))
-    subprocess.run(["dpkg-deb", "-x", package, folder / "busybox"], check=True)
-    return next((folder / "busybox").glob("**/bin/busybox")).read_bytes()
-
-
-def tiny_root(busybox: bytes) -> bytes:
-    """A root file system, as a tar archive: busybox, a page to serve, a home for `nobody`."""
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as tar:
-        for name in ("bin", "etc", "home", "tmp", "www"):
-            add(tar, name, type=tarfile.DIRTYPE, mode=0o1777)
-        add(tar, "bin/busybox", busybox, mode=0o755)
-        for applet in APPLETS:
-            add(tar, f"bin/{applet}", type=tarfile.SYMTYPE, linkname="busybox")
-        add(tar, "etc/passwd", b"root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/home:/bin/sh\n")
-        add(tar, "www/ok", b"ok\n")
-    return archive.getvalue()
-
-
-def add(tar: tarfile.TarFile, name: str, content: bytes = b"", **header: Any) -> None:
-    member = tarfile.TarInfo(name)
-    member.size, member.mode = len(content), 0o644
-    for key, value in header.items():
-        setattr(member, key, value)
-    tar.addfile(member, io.BytesIO(content))
-
-
-@contextmanager
-def imported_image(folder: Path) -> Iterator[str]:
-    """The name of an image of 2 MB that runs as nobody, made from nothing."""
-    client = docker.APIClient(timeout=int(TIME_LIMIT))
-    name, tag = "sandboxportal-tests/tiny", secrets.token_hex(4)
-    client.import_image_from_data(
-        tiny_root(static_busybox(folder)), repository=name, tag=tag, changes=["USER 65534:65534"]
-    )
-    try:
-        yield f"{name}:{tag}"
-    finally:
-        client.remove_image(f"{name}:{tag}", force=True)
 
 
 @pytest.fixture(scope="session")

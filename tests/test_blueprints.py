@@ -17,7 +17,14 @@ from sandboxes.blueprints import Blueprint, Problem, addresses
 from sandboxes.blueprints.compose import Service
 from sandboxes.blueprints.reading import read
 from sandboxes.blueprints.refusals import INSTEAD, WEAKENS
-from sandboxes.runtime import Published, ReadyCheck, SandboxFacts, ServiceFacts, ServiceState
+from sandboxes.runtime import (
+    LineCount,
+    Published,
+    ReadyCheck,
+    SandboxFacts,
+    ServiceFacts,
+    ServiceState,
+)
 
 MEMORY_MB, CPUS = 512, 1.0
 DOCUMENT = Path(__file__).parent.parent / "docs" / "blueprints.md"
@@ -65,6 +72,7 @@ x-sandbox:
     store_url: {endpoint: store, value: "store://me:${PASSWORD}@{host}:{port}/x"}
   ready: [{endpoint: web, path: /ready}]
   reset: {service: store, command: [reset, --now]}
+  requests: {service: web, line: "GET|POST"}
   seed: {things: 3}
 """
 
@@ -134,6 +142,7 @@ def test_what_is_written_is_what_is_read(blueprint: Blueprint) -> None:
     assert blueprint.ready == (ReadyCheck("web", 8080, "/ready"),)
     assert blueprint.reset.service == "store"
     assert list(blueprint.reset.command) == ["reset", "--now"]
+    assert blueprint.requests == LineCount("web", "GET|POST")
     assert (web.ports, web.tmpfs, web.shm_mb) == ((8080,), {"/tmp": 16}, 32)
     assert (web.read_only, web.user, web.ulimits, web.pids) == (True, "1000", {"nofile": 512}, 128)
     assert (store.entrypoint, store.pids) == (("/bin/store", "--fast"), 40)
@@ -259,6 +268,10 @@ REFUSED = [
     ("x-sandbox.ready", [{"endpoint": "web", "path": "ready"}], "match pattern"),
     ("x-sandbox.reset.service", "cache", "no service cache"),
     ("x-sandbox.reset.command", ["reset", "${TOKEN}"], "not filled in here"),
+    ("x-sandbox.requests", {"service": "cache", "line": "x"}, "no service cache"),
+    ("x-sandbox.requests", {"service": "web"}, "missing"),
+    ("x-sandbox.requests", {"service": "web", "line": "(GET"}, "no regular expression"),
+    ("x-sandbox.requests.line", "", "at least 1 character"),
     ("x-sandbox.seed", {"things": -1}, "greater than or equal to 0"),
     ("x-sandbox.egress", "perhaps", "valid boolean"),
 ]

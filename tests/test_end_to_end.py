@@ -6,8 +6,7 @@ import json
 import signal
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +18,7 @@ import pytest
 from sandboxes.runtime.process import table
 from tests.portal import ON_DOCKER, AsProcesses, Portal
 from tests.runtimes import command_of
+from tests.waiting import until
 
 SEED = {"plans": 5, "subscribers": 10, "invoices": 20}
 
@@ -38,14 +38,6 @@ def nothing_is_left(portal: Portal) -> Iterator[None]:
 def client(portal: Portal) -> Iterator[httpx.Client]:
     with portal.client("developer") as client:
         yield client
-
-
-def until(true: Callable[[], Any], what: str, seconds: float = 20) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (result := true()):
-        assert time.monotonic() < deadline, f"waited {seconds} s for: {what}"
-        time.sleep(0.1)
-    return result
 
 
 def launch(client: httpx.Client, **choices: Any) -> dict[str, Any]:
@@ -262,6 +254,25 @@ def test_traffic_to_the_sandbox_is_activity_and_looking_at_it_is_not(
     httpx.get(f"{sandbox['endpoints']['api']}/healthz")
     portal.manage("reap_sandboxes")
     assert client.get(path).json()["idle_expires_at"] > untouched
+
+
+def test_requests_to_its_api_are_counted_and_probes_are_not(
+    client: httpx.Client, portal: Portal
+) -> None:
+    sandbox = launch(client)
+    with billing(client, sandbox) as api:
+        api.get("/readyz")
+        totals(api)
+        assert api.get("/v1/nothing").status_code == 404
+    portal.manage("reap_sandboxes")
+
+    def now() -> dict[str, Any]:
+        usage: dict[str, Any] = client.get(f"/sandboxes/{sandbox['id']}/usage").json()
+        return usage["now"]
+
+    until(lambda: now()["requests"] is not None, "a worker has counted them")
+    assert now()["requests"] == len(SEED) + 1
+    assert now()["requests_per_minute"] > 0
 
 
 def test_its_logs_come_by_way_of_the_worker(client: httpx.Client) -> None:

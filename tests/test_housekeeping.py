@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from django.db import transaction
-from django.utils import timezone
 
 from sandboxes import actions, lifecycle, reaper
 from sandboxes.models import EndReason, Sandbox, Site, State
@@ -52,32 +51,6 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(alice, runtime, clock)
     assert [again(due), again(waits), story(due), runtime.observe()] == before
     assert again(due).last_activity_at == due.last_activity_at
     assert Site.current().reaped_at is None
-
-
-def test_a_sweep_notes_what_each_sandbox_consumes(alice, runtime, clock):
-    sandbox = launch(alice)
-    runtime.fill(sandbox.public_id, 12.5)
-    clock.forward(seconds=30)
-    sweep()
-
-    sample = sandbox.samples.get()
-    assert sample.memory_mb > 0
-    assert sample.disk_mb == 12.5
-    assert sample.at == timezone.now()
-
-
-def test_samples_are_20_seconds_apart_and_kept_for_7_days(alice, runtime, clock):
-    sandbox = launch(alice)
-    for _ in range(9):
-        sweep()
-        clock.forward(seconds=5)
-    assert sandbox.samples.count() == 3
-
-    with committed():
-        actions.destroy(sandbox, alice)
-    clock.forward(days=7)
-    sweep()
-    assert sandbox.samples.count() == 0
 
 
 def test_a_sweep_notes_what_the_engine_can_enforce(runtime):

@@ -99,9 +99,11 @@ def test_what_ended_tells_how_long_it_ran_and_what_it_used_at_most(
     web: Client, alice: User, runtime: MemoryRuntime, clock: Clock
 ) -> None:
     sandbox = launch(alice)
+    clock.forward(seconds=1)
     for megabytes in (30, 80, 20):
         runtime.fill(sandbox.public_id, megabytes)
         runtime.use(sandbox.public_id, 250_000)
+        runtime.say(sandbox.public_id, "api", "GET /v1/plans 200 4 ms")
         sweep()
         clock.forward(minutes=5)
     with committed():
@@ -109,11 +111,13 @@ def test_what_ended_tells_how_long_it_ran_and_what_it_used_at_most(
     assert again(sandbox).peak == {
         "memory_mb": 128.0, "cpus": 0.01, "disk_mb": 80.0,
         "received_bytes": 750_000, "sent_bytes": 750_000,
+        "requests": 3, "requests_per_minute": 1.0,
     }  # fmt: skip
     page = text(web.get(own_page(sandbox)))
     assert "Ran for 15 min" in page
     assert "Memory at most 128 / 512 MB" in page
     assert "Disk at most 80 / 2 GB" in page
+    assert "Requests 3 Traffic 750.0" in page
     assert "750.0 KB in, 750.0 KB out" in page
     assert "ran 15 min 128 MB at most" in text(web.get(reverse("history")))
 

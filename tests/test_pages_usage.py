@@ -12,8 +12,17 @@ from django.utils import timezone
 
 from sandboxes.models import Sandbox, UsageSample
 from sandboxes.usage import Moment, grown
-from sandboxes.views.usage import HEIGHT, MOST_POINTS, MOST_ROWS, WIDTH, Plot, thinned, usage_of
-from tests.acting import launch
+from sandboxes.views.usage import (
+    HEIGHT,
+    MEASURES,
+    MOST_POINTS,
+    MOST_ROWS,
+    WIDTH,
+    Plot,
+    thinned,
+    usage_of,
+)
+from tests.acting import again, launch
 from tests.browsing import HTMX, text
 from tests.programs import Program
 
@@ -36,7 +45,7 @@ def measure(sandbox: Sandbox, *samples: dict[str, Any]) -> None:
 
 def plot(*values: float, limit: float | None = None) -> Plot:
     points = [(BEGAN + timedelta(minutes=n), value) for n, value in enumerate(values)]
-    return Plot("memory", "Memory", "MB", 0, limit, points, max(values, default=None))
+    return Plot(MEASURES[0], limit, points, max(values, default=None))
 
 
 def corners(line: str) -> list[tuple[float, float]]:
@@ -47,27 +56,63 @@ def test_the_page_shows_what_is_used_now_and_at_most(web: Client, alice: User) -
     sandbox = launch(alice)
     measure(
         sandbox,
-        {"memory_mb": 90},
-        {"memory_mb": 140, "cpu_seconds": 30, "disk_mb": 12, "sent_bytes": 60_000},
-        {"memory_mb": 120, "cpu_seconds": 36, "disk_mb": 12, "sent_bytes": 60_000},
+        {"memory_mb": 90, "requests": 0},
+        {"memory_mb": 140, "cpu_seconds": 30, "disk_mb": 12, "requests": 1200},
+        {"memory_mb": 120, "cpu_seconds": 36, "disk_mb": 12, "requests": 1208},
     )
     page = web.get(reverse("sandbox", args=[sandbox.public_id]))
     for told in (
         "Memory 120 MB at most 140 of 512 MB",
         "CPU 0.10 cores at most 0.50 of 1 cores",
         "Disk 12 MB at most 12 of 2,048 MB",
-        "Traffic 0.0 KB/min at most 60.0",
+        "Requests 8 per min at most 1,200; 1,208 in all",
     ):
         assert told in text(page)
     assert page.content.decode().count("<polyline") == 4
 
 
+def test_where_requests_are_not_counted_bytes_are_shown(web: Client, alice: User) -> None:
+    sandbox = launch(alice)
+    Sandbox.objects.update(blueprint="of-a-plain-log")
+    measure(sandbox, {}, {"sent_bytes": 60_000}, {"sent_bytes": 60_000})
+    page = web.get(reverse("sandbox", args=[sandbox.public_id]))
+    assert "Traffic 0.0 KB/min at most 60.0" in text(page)
+    assert "requests were not counted" in text(page)
+    assert "per min" not in text(page)
+    assert page.content.decode().count("<polyline") == 3, "the disk was not measured"
+
+
+def test_requests_keep_their_place_while_a_worker_counts_the_first(
+    web: Client, alice: User
+) -> None:
+    sandbox = launch(alice)
+    measure(sandbox, {"requests": None})
+    page = text(web.get(reverse("sandbox", args=[sandbox.public_id])))
+    assert "Requests \N{EN DASH} per min" in page
+    assert "were not counted" not in page
+
+
+def test_the_first_sample_tells_how_often_it_was_asked_since_it_ran(alice: User) -> None:
+    sandbox = launch(alice)
+    Sandbox.objects.update(started_at=BEGAN - timedelta(minutes=2))
+    measure(sandbox, {"requests": 6}, {"requests": 6}, {"requests": None}, {"requests": 9})
+    rates = [moment.requests_per_minute for moment in usage_of(again(sandbox)).moments]
+    assert rates == [3, 0, None, None]
+
+
+def test_a_first_sample_that_comes_at_once_makes_no_flood_of_a_few_requests(alice: User) -> None:
+    sandbox = launch(alice)
+    Sandbox.objects.update(started_at=BEGAN - timedelta(milliseconds=2))
+    measure(sandbox, {"requests": 6})
+    assert usage_of(again(sandbox)).peak["requests_per_minute"] == 6.0
+
+
 def test_the_same_can_be_read_as_numbers(web: Client, alice: User) -> None:
     sandbox = launch(alice)
-    measure(sandbox, {}, {"memory_mb": 123.456, "cpu_seconds": 6})
+    measure(sandbox, {"requests": 0}, {"memory_mb": 123.456, "cpu_seconds": 6, "requests": 3})
     page = text(web.get(reverse("sandbox", args=[sandbox.public_id])))
-    assert "UTC 123.46 0.10 \N{EN DASH} 0.00" in page
-    assert "single requests are not counted" in page
+    assert "UTC 123.46 0.10 \N{EN DASH} 3.00 0.00" in page
+    assert "traffic is all that goes over its own ports" in page
 
 
 def test_before_the_first_sweep_the_places_of_the_plots_are_kept(web: Client, alice: User) -> None:
@@ -118,7 +163,7 @@ def test_an_empty_plot_has_no_line() -> None:
 
 
 def moment(at: datetime, memory_mb: float) -> Moment:
-    return Moment(at, memory_mb, None, None, 0, 0, None)
+    return Moment(at, memory_mb, None, None, 0, 0, None, None, None)
 
 
 def test_a_long_life_is_drawn_in_few_points_and_no_peak_is_lost() -> None:
@@ -149,11 +194,16 @@ def test_the_api_tells_the_peaks_of_what_has_ended(alice: User) -> None:
     program = Program(alice)
     sandbox = launch(alice)
     assert program.get(f"/sandboxes/{sandbox.public_id}").json()["peak"] is None
-    measure(sandbox, {"memory_mb": 140, "disk_mb": 3}, {"cpu_seconds": 6, "sent_bytes": 10})
+    measure(
+        sandbox,
+        {"memory_mb": 140, "disk_mb": 3, "requests": 0},
+        {"cpu_seconds": 6, "sent_bytes": 10, "requests": 4},
+    )
     program.delete(f"/sandboxes/{sandbox.public_id}")
     from sandboxes.provisioning import tear_down
 
     tear_down(Sandbox.objects.get())
     assert program.get(f"/sandboxes/{sandbox.public_id}").json()["peak"] == {
         "memory_mb": 140.0, "cpus": 0.1, "disk_mb": 3.0, "received_bytes": 0, "sent_bytes": 10,
+        "requests": 4, "requests_per_minute": 4.0,
     }  # fmt: skip

@@ -19,12 +19,11 @@ from sandboxes.runtime import (
     SandboxSpec,
     ServiceState,
 )
-from sandboxes.runtime.process import keeper, launch, shared_memory, table
+from sandboxes.runtime.process import launch, shared_memory, table
 from sandboxes.runtime.process.home import Folder
 from sandboxes.runtime.process.preparing import PreparationFailed, Wanted
-from tests.runtimes import TIME_LIMIT, ProcessBench, command_of, quiet, until, with_service
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may start others' processes")
+from tests.runtimes import TIME_LIMIT, ProcessBench, command_of, quiet, with_service
+from tests.waiting import until
 
 
 def members(bench: ProcessBench, spec: SandboxSpec) -> list[table.Process]:
@@ -56,7 +55,7 @@ def test_everything_of_it_ends_even_what_hides(process_bench: ProcessBench) -> N
     hide = "(env -i setsid sleep 31337 >/dev/null 2>&1 &); cd /; exec sleep 300"
     spec = with_service(process_bench.spec(), "store", process=running(hide))
     process_bench.runtime.create(spec, quiet, TIME_LIMIT)
-    until(lambda: "31337" in commands(members(process_bench, spec)))
+    until(lambda: "31337" in commands(members(process_bench, spec)), "it hides")
     before = members(process_bench, spec)
     process_bench.runtime.destroy(spec.id)
     alive = table.processes()
@@ -91,7 +90,7 @@ def test_shared_memory_of_what_was_killed_is_put_away(process_bench: ProcessBenc
         pid = folder(process_bench, spec).state()["services"]["store"]["pid"]
         return [one.id for one in shared_memory.segments() if one.maker == pid]
 
-    until(lambda: bool(ours()))
+    until(ours, "it has made one")
     made = set(ours()) - before
     table.end_all(lambda: members(process_bench, spec), 5)
     process_bench.runtime.destroy(spec.id)
@@ -104,7 +103,7 @@ def test_what_outlived_its_keeper_is_ended_with_the_sandbox(process_bench: Proce
     pid = folder(process_bench, spec).keeper()
     assert pid
     os.kill(pid, signal.SIGKILL)
-    until(lambda: not process_bench.runtime.observe()[spec.id].alive)
+    until(lambda: not process_bench.runtime.observe()[spec.id].alive, "it is dead")
     assert members(process_bench, spec)
     process_bench.runtime.destroy(spec.id)
     assert process_bench.left() == []
@@ -200,7 +199,7 @@ def test_a_service_that_takes_too_much_memory_is_ended_with_the_reason(
     hungry = ProcessSpec(["python", "-S", "-c", HOGS])
     spec = with_service(process_bench.spec(ready=[]), "store", process=hungry)
     process_bench.runtime.create(spec, quiet, TIME_LIMIT)
-    until(lambda: not process_bench.runtime.observe()[spec.id].alive)
+    until(lambda: not process_bench.runtime.observe()[spec.id].alive, "it is dead")
     store = process_bench.runtime.observe()[spec.id].services["store"]
     assert (store.exit_code, store.out_of_memory) == (137, True)
     assert "48 MB in 24 are allowed" in process_bench.runtime.logs(spec.id, "store", 5)
@@ -220,10 +219,10 @@ def test_a_file_can_t_grow_past_the_disk_of_its_sandbox(process_bench: ProcessBe
     spec = with_service(process_bench.spec(disk_mb=1), "store", process=running(grow))
     process_bench.runtime.create(spec, quiet, TIME_LIMIT)
     large = folder(process_bench, spec).work("store") / "large"
-    until(lambda: large.exists() and large.stat().st_size == 1 << 20)
+    until(lambda: large.exists() and large.stat().st_size == 1 << 20, "it is written")
 
 
-@as_root
+@pytest.mark.root
 def test_as_root_each_sandbox_runs_as_a_user_of_its_own(process_bench: ProcessBench) -> None:
     (one, _), (other, _) = process_bench.create(), process_bench.create()
     users = [process_bench.runtime.execute(s.id, "store", ["id", "-u"], 5)[1] for s in (one, other)]
@@ -232,19 +231,6 @@ def test_as_root_each_sandbox_runs_as_a_user_of_its_own(process_bench: ProcessBe
     assert process_bench.runtime.execute(one.id, "store", peek, 5)[0] != 0
     peek = ["cat", str(folder(process_bench, other).path / "record.json")]
     assert process_bench.runtime.execute(one.id, "store", peek, 5)[0] != 0
-
-
-def test_a_long_log_is_shortened_to_its_end(
-    process_bench: ProcessBench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spec, _ = process_bench.create()
-    record = folder(process_bench, spec).record()
-    assert record
-    monkeypatch.setattr(keeper, "LARGEST_LOG", 4000)
-    log = process_bench.home / "log"
-    log.write_text("x" * 5000 + "the end")
-    keeper.Keeper(folder(process_bench, spec), record)._shorten(log)
-    assert log.read_text() == "x" * 993 + "the end"
 
 
 def test_a_service_that_says_nothing_of_processes_is_refused(process_bench: ProcessBench) -> None:

@@ -12,6 +12,7 @@ from sandboxes.runtime import (
     EngineRefused,
     EngineUnreachable,
     ImageMissing,
+    LineCount,
     NoRoom,
     NoSuchService,
     NotReady,
@@ -176,6 +177,7 @@ def test_an_engine_that_is_away_is_never_told_as_an_empty_one(bench: Bench) -> N
         "destroy": lambda: runtime.destroy(spec.id),
         "execute": lambda: runtime.execute(spec.id, "web", ["id"], 5),
         "logs": lambda: runtime.logs(spec.id, "web", 10),
+        "count_lines": lambda: runtime.count_lines({spec.id: LineCount("web", "x")}),
         "usage": lambda: runtime.usage([spec.id]),
         "abilities": runtime.abilities,
         "images": lambda: runtime.images(["x"]),
@@ -266,6 +268,34 @@ def test_use_moves_the_traffic_and_looking_does_not(bench: Bench) -> None:
     assert untouched is not None
     assert used is not None
     assert untouched - before < 256 < used - untouched
+
+
+def test_lines_of_a_log_are_counted_on_from_where_the_last_count_ended(bench: Bench) -> None:
+    spec = bench.spec()
+    bench.runtime.create(spec, quiet, TIME_LIMIT)
+
+    def count(so_far: LineCount) -> LineCount:
+        return bench.runtime.count_lines({spec.id: so_far})[spec.id]
+
+    bench.say(spec, "GET /a 200", "nothing of that kind", "POST /b 201")
+    none = count(LineCount("store", "PUT /"))
+    two = count(LineCount("store", "[A-Z]+ /"))
+    assert (none.lines, two.lines) == (0, 2)
+    assert count(two) == two, "nothing was written since"
+    bench.say(spec, "a GET /c inside", "DELETE /d 204")
+    assert count(two).lines == 3
+    bench.stop(spec, "store", 9)
+    bench.runtime.create(spec, quiet, TIME_LIMIT)
+    bench.say(spec, "GET /e 200")
+    assert count(two).lines == 4, "a service that was started again"
+
+
+def test_lines_of_what_is_not_there_are_not_counted(bench: Bench) -> None:
+    spec = bench.spec()
+    bench.runtime.create(spec, quiet, TIME_LIMIT)
+    asked = {new_id(): LineCount("store", "x"), spec.id: LineCount("nothing", "x")}
+    assert bench.runtime.count_lines(asked) == {}
+    assert bench.runtime.count_lines({}) == {}
 
 
 def test_disk_is_measured_when_asked_for(bench: Bench) -> None:

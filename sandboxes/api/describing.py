@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sandboxes import models, presentation, usage
-from sandboxes.api import schemas
+from sandboxes.api import schemas, usage_schemas
 from sandboxes.estimates import Estimator
 
 
@@ -31,7 +31,7 @@ def sandbox(row: models.Sandbox, estimator: Estimator | None = None) -> schemas.
         end_message=row.end_message or None,
         failure=schemas.Failure(**row.failure) if row.failure else None,
         advice=presentation.advice(row),
-        peak=schemas.Peak(**row.peak) if row.peak else None,
+        peak=usage_schemas.Peak(**row.peak) if row.peak else None,
         extension=schemas.Extension(used=offer.used, max_minutes=offer.max_minutes),
         reset_pending=row.reset_requested_at is not None,
         endpoints=schemas.Endpoints(**presentation.endpoints(row)),
@@ -56,6 +56,6 @@ def extension(granted: models.Extension) -> schemas.ExtensionGranted:
     )
 
 
-def samples(rows: list[models.UsageSample]) -> list[schemas.Sample]:
-    """Samples, oldest first, with the load between each and the one before."""
-    return [schemas.Sample.from_orm(moment) for moment in usage.moments(rows)]
+def samples(row: models.Sandbox, rows: list[models.UsageSample]) -> list[usage_schemas.Sample]:
+    """Samples of a sandbox, oldest first, with the load between each and the one before."""
+    return [usage_schemas.Sample.from_orm(moment) for moment in usage.moments(rows, row.started_at)]

@@ -67,10 +67,10 @@ def read_usage(
     sandbox_id: str,
     limit: History = 240,
 ) -> schemas.Usage:
-    """Memory, CPU, disk and network, as each sweep of the reaper measured them."""
+    """Memory, CPU, disk, network and requests, as each sweep of the reaper measured them."""
     sandbox = owned(request, sandbox_id)
     # One more than is shown: the first one's load needs the one before.
     newest = list(sandbox.samples.order_by("-pk")[: limit + 1])
-    samples = describing.samples(newest[::-1])[-limit:]
+    samples = describing.samples(sandbox, newest[::-1])[-limit:]
     now = samples[-1] if samples else None
     return schemas.Usage(now=now, samples=samples, limits=describing.size(sandbox))

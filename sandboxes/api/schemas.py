@@ -8,6 +8,7 @@ from typing import Any, Literal
 from ninja import Field, Schema
 from pydantic import ConfigDict
 
+from sandboxes.api.usage_schemas import Peak, Sample
 from sandboxes.models import EndReason, Funding, State
 
 
@@ -76,16 +77,6 @@ class Failure(Schema):
     service: str
     exit_code: int | None
     log_tail: str
-
-
-class Peak(Schema):
-    """The most that any sample shows, and the traffic of all its life."""
-
-    memory_mb: float
-    cpus: float | None
-    disk_mb: float | None
-    received_bytes: int
-    sent_bytes: int
 
 
 class Sandbox(Schema):
@@ -166,15 +157,6 @@ class Log(Schema):
     service: str | None = Field(description="Null when it is the tail of all services.")
     text: str
     live: bool = Field(description="False: kept from when the sandbox ended.")
-
-
-class Sample(Schema):
-    at: datetime
-    memory_mb: float
-    cpus: float | None = Field(description="Load since the sample before, in CPUs.")
-    disk_mb: float | None
-    received_bytes: int
-    sent_bytes: int
 
 
 class Usage(Schema):

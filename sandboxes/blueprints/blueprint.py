@@ -9,7 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sandboxes.blueprints.variables import ID, fill
-from sandboxes.runtime import ProcessSpec, ReadyCheck, SandboxFacts, SandboxSpec, ServiceSpec
+from sandboxes.runtime import (
+    LineCount,
+    ProcessSpec,
+    ReadyCheck,
+    SandboxFacts,
+    SandboxSpec,
+    ServiceSpec,
+)
 
 ALPHABET = string.ascii_letters + string.digits
 
@@ -99,6 +106,8 @@ class Blueprint:
     credentials: Mapping[str, Credential]
     ready: Sequence[ReadyCheck]
     reset: Reset
+    requests: LineCount | None
+    """How they are counted, from none on; None: they are not."""
     seed: Mapping[str, int]
     """How many objects of each kind a fresh sandbox holds."""
     egress: bool

@@ -180,3 +180,5 @@ def _references(parsed: ComposeFile) -> Iterator[Fault]:
     for index, check in enumerate(parsed.sandbox.ready):
         yield from _no_endpoint(f"x-sandbox.ready.{index}.endpoint", check.endpoint, parsed)
     yield from _no_service("x-sandbox.reset.service", parsed.sandbox.reset.service, parsed)
+    if requests := parsed.sandbox.requests:
+        yield from _no_service("x-sandbox.requests.service", requests.service, parsed)

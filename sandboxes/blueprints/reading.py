@@ -21,10 +21,10 @@ from sandboxes.blueprints.blueprint import (
     Reset,
     Secret,
 )
-from sandboxes.blueprints.compose import ComposeFile, Process, Service
+from sandboxes.blueprints.compose import ComposeFile, Process, Requests, Service
 from sandboxes.blueprints.consistency import Fault, faults
 from sandboxes.blueprints.refusals import sentence
-from sandboxes.runtime import ProcessSpec, ReadyCheck, ServiceSpec
+from sandboxes.runtime import LineCount, ProcessSpec, ReadyCheck, ServiceSpec
 
 FILE = "compose.yaml"
 
@@ -104,12 +104,17 @@ def _blueprint(parsed: ComposeFile, folder: Path) -> Blueprint:
             for one in told.ready
         ),
         reset=Reset(told.reset.service, told.reset.command, told.reset.process),
+        requests=_requests(told.requests),
         seed=told.seed,
         egress=told.egress,
         builds=dict(_builds(parsed, folder)),
         preparations=dict(_preparations(parsed, folder)),
         version=hashlib.sha256((folder / FILE).read_bytes()).hexdigest(),
     )
+
+
+def _requests(told: Requests | None) -> LineCount | None:
+    return LineCount(told.service, told.line) if told else None
 
 
 def _service(name: str, service: Service, process: Process | None) -> ServiceSpec:

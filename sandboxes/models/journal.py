@@ -87,6 +87,10 @@ class UsageSample(models.Model):
     disk_mb = models.FloatField(null=True)
     received_bytes = models.BigIntegerField()
     sent_bytes = models.BigIntegerField()
+    requests = models.BigIntegerField(null=True)
+    """Since launch; None: its blueprint doesn't tell what a request is."""
+    log_read_to = models.CharField(max_length=40, blank=True)
+    """Where the log had been read to for that, in the runtime's own terms."""
 
     class Meta:
         ordering: ClassVar = ["id"]

@@ -19,6 +19,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Protocol
 
+from sandboxes.runtime.line_count import LineCount
 from sandboxes.runtime.specs import ProcessSpec, ReadyCheck, SandboxSpec, ServiceSpec
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "EngineRefused",
     "EngineUnreachable",
     "ImageMissing",
+    "LineCount",
     "NoRoom",
     "NoSuchService",
     "NotReady",
@@ -195,6 +197,12 @@ class Runtime(Protocol):
 
     def logs(self, sandbox_id: str, service: str, tail: int) -> str:
         """The last `tail` lines that the service wrote. Raises NoSuchService, EngineUnreachable."""
+        ...
+
+    def count_lines(self, counts: Mapping[str, LineCount]) -> dict[str, LineCount]:
+        """Each sandbox's count, carried on to the present end of the log: every line is counted
+        once, as long as the log still holds it. Left out: those whose service is gone.
+        Raises EngineUnreachable."""
         ...
 
     def usage(self, sandbox_ids: Sequence[str]) -> dict[str, Usage]:

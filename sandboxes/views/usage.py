@@ -13,6 +13,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
+from sandboxes import blueprints
 from sandboxes.models import Sandbox, State
 from sandboxes.usage import Moment, moments, peak_of
 from sandboxes.views.base import Request, own_sandbox, page
@@ -21,25 +22,57 @@ WIDTH, HEIGHT = 240, 56
 """Of a plot, in its own units."""
 MOST_POINTS, MOST_ROWS = 120, 20
 HEADROOM = 1.25
+LARGE = 100
 LOWEST_TOP = 0.1
 """Of the limit: less than that is next to nothing, and looks like it."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Something that is told of each moment, and how."""
+
+    name: str
+    title: str | Promise
+    unit: str | Promise
+    digits: int
+    read: Callable[[Moment], float | None]
+    peak: str = ""
+    """What it is called among the peaks that are kept."""
+    limit: str = ""
+    """The sandbox's attribute with its limit, if it has one."""
+
+
+MEASURES = (
+    Measure("memory", _("Memory"), "MB", 0, lambda m: m.memory_mb, "memory_mb", "memory_mb"),
+    Measure("cpu", _("CPU"), _("cores"), 2, lambda m: m.cpus, "cpus", "cpus"),
+    Measure("disk", _("Disk"), "MB", 0, lambda m: m.disk_mb, "disk_mb", "disk_mb"),
+    Measure(
+        "requests", _("Requests"), _("per min"), 1,
+        lambda m: m.requests_per_minute, "requests_per_minute",
+    ),
+    Measure("traffic", _("Traffic"), _("KB/min"), 1, lambda m: m.traffic_kb),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Plot:
     """One line over the sandbox's life; `limit` None where there is none."""
 
-    name: str
-    title: str | Promise
-    unit: str | Promise
-    digits: int
+    measure: Measure
     limit: float | None
     points: Sequence[tuple[datetime, float]]
     most: float | None
+    in_all: float | None = None
+    """The count of all its life, of what is counted."""
 
     @property
     def now(self) -> float | None:
         return self.points[-1][1] if self.points else None
+
+    @property
+    def digits(self) -> int:
+        """Behind the point: none where the numbers are large."""
+        return 0 if (self.most or 0) >= LARGE else self.measure.digits
 
     @property
     def top(self) -> float:
@@ -95,43 +128,38 @@ class Life:
     def peak(self) -> dict[str, float | None]:
         return self.sandbox.peak or (peak_of(self.moments) if self.moments else {})
 
+    @property
+    def has_requests(self) -> bool:
+        """They were counted or, while it lives, will be: a worker does so just after the sample."""
+        if self.peak.get("requests") is not None:
+            return True
+        blueprint = blueprints.available().get(self.sandbox.blueprint)
+        return bool(self.sandbox.is_active and blueprint and blueprint.requests)
+
+    @cached_property
+    def measures(self) -> list[Measure]:
+        """What is told of each moment."""
+        return [measure for measure in MEASURES if self.has_requests or measure.name != "requests"]
+
     @cached_property
     def plots(self) -> list[Plot]:
-        row, most = self.sandbox, self.peak
-        traffic = [m.traffic_kb for m in self.moments if m.traffic_kb is not None]
-        return [
-            self._plot("memory", _("Memory"), "MB", 0, row.memory_mb, most.get("memory_mb")),
-            self._plot("cpu", _("CPU"), _("cores"), 2, row.cpus, most.get("cpus")),
-            self._plot("disk", _("Disk"), "MB", 0, row.disk_mb, most.get("disk_mb")),
-            self._plot("traffic", _("Traffic"), _("KB/min"), 1, None, max(traffic, default=None)),
-        ]
+        """Four: of how it is talked to, requests where they are counted, and bytes elsewhere."""
+        hidden = "traffic" if self.has_requests else "requests"
+        return [self._plot(measure) for measure in MEASURES if measure.name != hidden]
 
-    def _plot(
-        self,
-        name: str,
-        title: str | Promise,
-        unit: str | Promise,
-        digits: int,
-        limit: float | None,
-        most: float | None,
-    ) -> Plot:
-        points = thinned(self.moments, READ[name], MOST_POINTS)
-        return Plot(name, title, unit, digits, limit, points, most)
+    def _plot(self, measure: Measure) -> Plot:
+        points = thinned(self.moments, measure.read, MOST_POINTS)
+        most = max((value for _, value in points), default=self.peak.get(measure.peak))
+        limit = getattr(self.sandbox, measure.limit) if measure.limit else None
+        in_all = self.peak.get("requests") if measure.name == "requests" else None
+        return Plot(measure, limit, points, most, in_all)
 
     @property
     def rows(self) -> list[tuple[datetime, list[float | None]]]:
         """Some of the moments as numbers, the newest first."""
         every = -(-len(self.moments) // MOST_ROWS) or 1
         chosen = list(self.moments)[::-1][::every]
-        return [(moment.at, [read(moment) for read in READ.values()]) for moment in chosen]
-
-
-READ: dict[str, Callable[[Moment], float | None]] = {
-    "memory": lambda moment: moment.memory_mb,
-    "cpu": lambda moment: moment.cpus,
-    "disk": lambda moment: moment.disk_mb,
-    "traffic": lambda moment: moment.traffic_kb,
-}
+        return [(one.at, [measure.read(one) for measure in self.measures]) for one in chosen]
 
 
 def thinned(
@@ -146,7 +174,7 @@ def thinned(
 
 def usage_of(sandbox: Sandbox) -> Life:
     rows = list(sandbox.samples.order_by("pk"))
-    return Life(sandbox, moments(rows), rows[-1].pk if rows else 0)
+    return Life(sandbox, moments(rows, sandbox.started_at), rows[-1].pk if rows else 0)
 
 
 @page

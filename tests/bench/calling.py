@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,13 +67,3 @@ class Caller:
             self.close()
         if self._connection.sock is None:
             self._connection.connect()
-
-
-def until(true: Callable[[], Any], what: str, seconds: float = 60, pause: float = 0.02) -> Any:
-    """What `true` gives as soon as that is something. Raises TimeoutError with `what`."""
-    deadline = time.monotonic() + seconds
-    while not (result := true()):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"After {seconds:g} s this was still awaited: {what}.")
-        time.sleep(pause)
-    return result

@@ -21,7 +21,7 @@ from django.db.models import F  # noqa: E402
 from django.test import Client  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 
-from sandboxes import housekeeping, tokens  # noqa: E402
+from sandboxes import sampling, tokens  # noqa: E402
 from sandboxes.models import Event, Site, UsageSample  # noqa: E402
 from sandboxes.reaper import Sweep  # noqa: E402
 
@@ -49,7 +49,7 @@ def sweep(times: int) -> dict[str, Any]:
     """
     seconds, errors = [], []
     for _ in range(times):
-        UsageSample.objects.update(at=F("at") - housekeeping.SAMPLED_EVERY)
+        UsageSample.objects.update(at=F("at") - sampling.SAMPLED_EVERY)
         began = time.perf_counter()
         errors += Sweep().run().errors
         seconds.append(time.perf_counter() - began)

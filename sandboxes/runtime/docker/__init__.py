@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from sandboxes.runtime import Abilities, Report, SandboxFacts, SandboxSpec, Usage
+from sandboxes.runtime import Abilities, LineCount, Report, SandboxFacts, SandboxSpec, Usage
 from sandboxes.runtime.docker.consumption import Consumption
 from sandboxes.runtime.docker.containers import Clothes
 from sandboxes.runtime.docker.disk import HardDisk
@@ -106,6 +106,9 @@ class DockerRuntime:
 
     def logs(self, sandbox_id: str, service: str, tail: int) -> str:
         return self._inside.logs(sandbox_id, service, tail)
+
+    def count_lines(self, counts: Mapping[str, LineCount]) -> dict[str, LineCount]:
+        return self._inside.count_lines(counts)
 
     def usage(self, sandbox_ids: Sequence[str]) -> dict[str, Usage]:
         return self._consumption.of(sandbox_ids)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import urllib3
 from docker import APIClient
 from docker.errors import APIError, NotFound
 
-from sandboxes.runtime import EngineRefused, NoSuchService
-from sandboxes.runtime.docker.engine import Engine
-from sandboxes.runtime.docker.names import SERVICE, Names, label
+from sandboxes.runtime import EngineRefused, LineCount, NoSuchService
+from sandboxes.runtime.docker.engine import POOL, Engine, together
+from sandboxes.runtime.docker.names import SANDBOX, SERVICE, Names, label
+from sandboxes.runtime.docker.observation import moment
 
 LONGEST_OUTPUT = 64 * 1024
 LONGEST_LOG = 256 * 1024
@@ -62,6 +64,31 @@ class Inside:
             except NotFound as error:
                 raise _no_such(service) from error
         return text[-LONGEST_LOG:].decode(errors="replace")
+
+    def count_lines(self, counts: Mapping[str, LineCount]) -> dict[str, LineCount]:
+        """A call for the list of containers, and one for each log. Raises EngineUnreachable."""
+        if not counts:
+            return {}
+        with self.engine.asked("list the containers") as client:
+            rows = client.containers(all=True, filters=self.names.filters())
+        ids = {(label(row, SANDBOX), label(row, SERVICE)): row["Id"] for row in rows}
+        found = {n: one for n, count in counts.items() if (one := ids.get((n, count.service)))}
+        counted = together([partial(self._count, ids, counts[n]) for n, ids in found.items()], POOL)
+        return {name: count for name, count in zip(found, counted, strict=True) if count}
+
+    def _count(self, container_id: str, count: LineCount) -> LineCount | None:
+        """With what came after the last line that was read; None when the container is gone."""
+        # The engine takes whole seconds, and gives each line with its time, of a fixed width.
+        since = int(moment(count.read_to).timestamp()) if count.read_to else None
+        with self.engine.asked(f"read the log of the service {count.service}") as client:
+            try:
+                log = client.logs(container_id, timestamps=True, since=since)
+            except NotFound:
+                return None
+        lines = [line.partition(b" ") for line in log.split(b"\n")]
+        fresh = [(at, text) for at, _, text in lines if at > count.read_to.encode()]
+        read_to = max((at.decode() for at, _ in fresh), default=count.read_to)
+        return count.further((text for _, text in fresh), read_to)
 
     def _container(self, sandbox_id: str, service: str) -> str:
         with self.engine.asked("list the sandbox's containers") as client:

@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
 
-from sandboxes.runtime import EngineRefused, NoSuchService, ServiceState
+from sandboxes.runtime import EngineRefused, LineCount, NoSuchService, ServiceState
+from sandboxes.runtime.process import logfile
 from sandboxes.runtime.process.home import Home, Record, Service
 from sandboxes.runtime.process.interpreter import Interpreter
 from sandboxes.runtime.process.observation import Observer
@@ -58,6 +59,14 @@ class Inside:
         except FileNotFoundError:
             return ""
         return "".join(lines[max(0, len(lines) - tail) :])
+
+    def count_lines(self, counts: Mapping[str, LineCount]) -> dict[str, LineCount]:
+        """Each carried on; the places are numbers of bytes."""
+        carried = {}
+        for name, count in counts.items():
+            with suppress(FileNotFoundError):
+                carried[name] = logfile.carried(self.home.sandbox(name).log(count.service), count)
+        return carried
 
     def _service(self, sandbox_id: str, service: str) -> tuple[Record, Service]:
         record = self.home.sandbox(sandbox_id).record()

@@ -21,12 +21,12 @@ from sandboxes.runtime.process import table
 from sandboxes.runtime.process.clothes import PR_SET_CHILD_SUBREAPER, prctl, put_on, send_first
 from sandboxes.runtime.process.front import Counter, listen
 from sandboxes.runtime.process.home import Folder, Record, Service
+from sandboxes.runtime.process.logfile import shorten
 
 LOCK_WITHIN_SECONDS = 2.0
 STOP_WITHIN_SECONDS = 0.5
 KILL_WITHIN_SECONDS = 5.0
 MEASURE_EVERY_SECONDS = 1.0
-LARGEST_LOG = 4 * 1024 * 1024
 NOT_FOUND = 127
 
 
@@ -137,7 +137,7 @@ class Keeper:
                 kept = self.kept[service.name]
                 if kept.exit_code is None:
                     self._bound(service, kept, table.descendants(kept.pid, everything))
-                self._shorten(self.folder.log(service.name))
+                shorten(self.folder.log(service.name))
 
     def _bound(self, service: Service, kept: Kept, processes: list[table.Process]) -> None:
         memory_mb = sum(process.memory_mb for process in processes)
@@ -150,16 +150,6 @@ class Keeper:
                 )
             for process in processes:
                 table.send(process, signal.SIGKILL)
-
-    def _shorten(self, log: Path) -> None:
-        """Keep the end of a log that has grown long; its writers append."""
-        if log.stat().st_size > LARGEST_LOG:
-            with log.open("r+b") as file:
-                file.seek(-LARGEST_LOG // 4, os.SEEK_END)
-                end = file.read()
-                file.seek(0)
-                file.truncate()
-                file.write(end)
 
     async def stop(self) -> None:
         """Ask every service to end, and then end whatever is left."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from sandboxes.runtime import (
     Abilities,
     EngineRefused,
     EngineUnreachable,
+    LineCount,
     Report,
     SandboxFacts,
     SandboxSpec,
@@ -91,6 +92,10 @@ class ProcessRuntime:
     def logs(self, sandbox_id: str, service: str, tail: int) -> str:
         with self._at_home():
             return self._inside.logs(sandbox_id, service, tail)
+
+    def count_lines(self, counts: Mapping[str, LineCount]) -> dict[str, LineCount]:
+        with self._at_home():
+            return self._inside.count_lines(counts)
 
     def usage(self, sandbox_ids: Sequence[str]) -> dict[str, Usage]:
         with self._at_home():

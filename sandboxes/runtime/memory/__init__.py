@@ -11,9 +11,8 @@ import itertools
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.utils import timezone
@@ -23,6 +22,7 @@ from sandboxes.runtime import (
     EngineRefused,
     EngineUnreachable,
     ImageMissing,
+    LineCount,
     NoRoom,
     NoSuchService,
     NotReady,
@@ -35,23 +35,13 @@ from sandboxes.runtime import (
     ServiceState,
     Usage,
 )
+from sandboxes.runtime.memory.kept import Kept
 from sandboxes.runtime.readiness import must_run
 from sandboxes.runtime.space import Space
 
 HOST = "127.0.0.1"
 FIRST_PORT = 49152
 LONGEST_OUTPUT = 64 * 1024
-
-
-@dataclass
-class Kept:
-    """What the fake engine holds of one sandbox."""
-
-    created_at: datetime
-    services: dict[str, ServiceFacts] = field(default_factory=dict)
-    logs: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    traffic_bytes: int = 0
-    disk_mb: float = 0.0
 
 
 class MemoryRuntime:
@@ -90,7 +80,7 @@ class MemoryRuntime:
         with self._call("network"):
             if spec.id not in self._kept and len(self._kept) >= self.capacity:
                 raise NoRoom("All subnets that sandboxes may use are taken.")
-            kept = self._kept.setdefault(spec.id, Kept(timezone.now()))
+            kept = self._kept.setdefault(spec.id, Kept(spec.id))
         report("containers")
         for service in spec.services:
             with self._call("containers"):
@@ -99,12 +89,14 @@ class MemoryRuntime:
         with self._call("ready"):
             if self.slow_seconds > timeout:
                 raise NotReady(f"The sandbox did not answer within {timeout:g} seconds.")
-            return self._ready(spec, kept)
+            for name, facts in kept.services.items():
+                must_run(name, facts)
+            return kept.facts()
 
     def observe(self, only: str = "", *, sizes: bool = False) -> dict[str, SandboxFacts]:
         with self._call("observe"):
             wanted = {name: kept for name, kept in self._kept.items() if only in ("", name)}
-            return {name: self._facts(name, kept, sizes) for name, kept in wanted.items()}
+            return {name: kept.facts(sizes=sizes) for name, kept in wanted.items()}
 
     def destroy(self, sandbox_id: str) -> None:
         with self._call("destroy"):
@@ -128,19 +120,18 @@ class MemoryRuntime:
             lines = self._kept[sandbox_id].logs[service]
             return "".join(f"{line}\n" for line in lines[max(0, len(lines) - tail) :])
 
+    def count_lines(self, counts: Mapping[str, LineCount]) -> dict[str, LineCount]:
+        with self._call("count_lines"):
+            return {
+                name: kept.carried(count)
+                for name, count in counts.items()
+                if (kept := self._kept.get(name)) and count.service in kept.services
+            }
+
     def usage(self, sandbox_ids: Sequence[str]) -> dict[str, Usage]:
         with self._call("usage"):
-            kept = {name: self._kept[name] for name in sandbox_ids if name in self._kept}
-            return {
-                name: Usage(
-                    memory_mb=64.0 * len(one.services),
-                    cpu_seconds=max(0.0, (timezone.now() - one.created_at).total_seconds() / 100),
-                    received_bytes=one.traffic_bytes,
-                    sent_bytes=one.traffic_bytes,
-                )
-                for name, one in kept.items()
-                if self._facts(name, one, sizes=False).alive
-            }
+            kept = [self._kept[name] for name in sandbox_ids if name in self._kept]
+            return {one.id: one.usage() for one in kept if one.facts().alive}
 
     def abilities(self) -> Abilities:
         with self._call("abilities"):
@@ -199,7 +190,7 @@ class MemoryRuntime:
 
     def plant(self, sandbox_id: str, created_at: datetime | None = None) -> None:
         """Something with our labels that nobody asked for: a lone network."""
-        self._kept[sandbox_id] = Kept(created_at or timezone.now())
+        self._kept[sandbox_id] = Kept(sandbox_id, created_at or timezone.now())
 
     @contextmanager
     def _call(self, what: str) -> Iterator[None]:
@@ -222,20 +213,6 @@ class MemoryRuntime:
             code, last_words = self._doomed.pop(service.name)
             kept.services[service.name] = ServiceFacts(ServiceState.EXITED, exit_code=code)
             kept.logs[service.name].append(last_words)
-
-    def _ready(self, spec: SandboxSpec, kept: Kept) -> SandboxFacts:
-        for name, service in kept.services.items():
-            must_run(name, service)
-        return self._facts(spec.id, kept, sizes=False)
-
-    def _facts(self, sandbox_id: str, kept: Kept, sizes: bool) -> SandboxFacts:
-        return SandboxFacts(
-            id=sandbox_id,
-            services=dict(kept.services),
-            created_at=kept.created_at,
-            traffic_bytes=kept.traffic_bytes,
-            disk_mb=kept.disk_mb if sizes else None,
-        )
 
     def _service(self, sandbox_id: str, service: str) -> ServiceFacts:
         if (kept := self._kept.get(sandbox_id)) and service in kept.services:

@@ -1,0 +1,46 @@
+"""What the fake engine holds of one sandbox."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.utils import timezone
+
+from sandboxes.runtime import LineCount, SandboxFacts, ServiceFacts, Usage
+
+
+@dataclass
+class Kept:
+    """One sandbox: how its services are, what they wrote, what it used."""
+
+    id: str
+    created_at: datetime = field(default_factory=timezone.now)
+    services: dict[str, ServiceFacts] = field(default_factory=dict)
+    logs: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    traffic_bytes: int = 0
+    disk_mb: float = 0.0
+
+    def facts(self, *, sizes: bool = False) -> SandboxFacts:
+        return SandboxFacts(
+            id=self.id,
+            services=dict(self.services),
+            created_at=self.created_at,
+            traffic_bytes=self.traffic_bytes,
+            disk_mb=self.disk_mb if sizes else None,
+        )
+
+    def usage(self) -> Usage:
+        """By and by, each uses 1 % of a CPU."""
+        return Usage(
+            memory_mb=64.0 * len(self.services),
+            cpu_seconds=max(0.0, (timezone.now() - self.created_at).total_seconds() / 100),
+            received_bytes=self.traffic_bytes,
+            sent_bytes=self.traffic_bytes,
+        )
+
+    def carried(self, count: LineCount) -> LineCount:
+        """The count with what was written since; places are numbers of lines."""
+        log = self.logs[count.service]
+        return count.further(map(str.encode, log[int(count.read_to or 0) :]), str(len(log)))

@@ -1,0 +1,59 @@
+"""The file that a service writes its log to: bounded, and read on from where it was read to.
+
+A place in a log is a number of bytes since its beginning, dropped ones included. How many were
+dropped, the first line of the file says.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import IO
+
+from sandboxes.runtime import LineCount
+
+LARGEST = 4 * 1024 * 1024
+KEPT = LARGEST // 4
+DROPPED = "({} bytes before this were dropped)\n"
+FIRST_LINE = re.compile(rb"\((\d{1,20}) bytes before this were dropped\)\n")
+
+
+def shorten(log: Path) -> None:
+    """Keep the last lines of a log that has grown too long; its writers append."""
+    if log.stat().st_size <= LARGEST:
+        return
+    with log.open("r+b") as file:
+        dropped, begins = _beginning(file)
+        size = file.seek(-KEPT, os.SEEK_END) + KEPT
+        end = file.read()
+        end = end[end.find(b"\n") + 1 :]
+        dropped += size - begins - len(end)
+        file.seek(0)
+        file.truncate()
+        file.write(DROPPED.format(dropped).encode() + end)
+
+
+def carried(log: Path, count: LineCount) -> LineCount:
+    """The count with what was written since. Raises FileNotFoundError."""
+    while (part := read_on(log, int(count.read_to or 0)))[0]:
+        text, place = part
+        count = count.further(text.splitlines(), str(place))
+    return count
+
+
+def read_on(log: Path, place: int) -> tuple[bytes, int]:
+    """Whole lines that are there after a place, some MB at most, and the place where they end."""
+    with log.open("rb") as file:
+        dropped, begins = _beginning(file)
+        place = max(place, dropped)
+        file.seek(begins + place - dropped)
+        text = file.read(LARGEST)
+    whole = text[: text.rfind(b"\n") + 1]
+    return whole, place + len(whole)
+
+
+def _beginning(file: IO[bytes]) -> tuple[int, int]:
+    """How many bytes were dropped, and where in the file the first that was not is."""
+    first = FIRST_LINE.match(file.readline(100))
+    return (int(first[1]), first.end()) if first else (0, 0)
