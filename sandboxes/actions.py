@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 from django.utils.timesince import timeuntil
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, override
 
 from sandboxes import blueprints, clock, lifecycle, limits, tasks
 from sandboxes.admission import LONGEST_NAME, LaunchRequest, admit, offered
@@ -29,6 +31,7 @@ from sandboxes.models import (
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+    from django.utils.functional import Promise
 
 __all__ = [
     "LONGEST_NAME",
@@ -48,6 +51,10 @@ __all__ = [
 KEY_KEPT = timedelta(hours=24)
 LONGEST_KEY = 255
 SHORTAGE_RETRY = timedelta(minutes=5)
+TO_EXTEND = gettext_lazy("Only a running sandbox can be extended; this one is %(state)s.")
+TO_KEEP = gettext_lazy("Only a running sandbox can be kept alive; this one is %(state)s.")
+TO_RESET = gettext_lazy("Only a running sandbox can be reset; this one is %(state)s.")
+TO_READ = gettext_lazy("Only a running sandbox has credentials; this one is %(state)s.")
 
 
 def launch(user: User, request: LaunchRequest, idempotency_key: str = "") -> tuple[Sandbox, bool]:
@@ -56,7 +63,9 @@ def launch(user: User, request: LaunchRequest, idempotency_key: str = "") -> tup
     Raises Invalid, KeyReused, LimitReached, TooOften, Unavailable.
     """
     if len(idempotency_key) > LONGEST_KEY:
-        raise Invalid("Idempotency-Key", f"Use at most {LONGEST_KEY} characters.")
+        raise Invalid(
+            "Idempotency-Key", _("Use at most %(most)s characters.") % {"most": LONGEST_KEY}
+        )
     with transaction.atomic():
         site = Site.locked()
         if idempotency_key and (earlier := _answered(user, idempotency_key, request)):
@@ -89,16 +98,17 @@ def _answered(user: User, key: str, request: LaunchRequest) -> Sandbox | None:
         known.delete()
         return None
     if known.fingerprint != request.fingerprint:
-        raise KeyReused("This Idempotency-Key was used for another request; use a new key.")
+        raise KeyReused(_("This Idempotency-Key was used for another request; use a new key."))
     return known.sandbox
 
 
 def _maintenance(site: Site) -> Unavailable | None:
     if site.drained_until is None or site.drained_until <= clock.now():
         return None
-    text = site.drain_message or "The portal is under maintenance."
-    until = timeuntil(site.drained_until, clock.now())
-    return Unavailable(f"{text} It should be over in {until}.", site.drained_until)
+    text = site.drain_message or _("The portal is under maintenance.")
+    time = timeuntil(site.drained_until, clock.now())
+    over = _("It should be over in %(time)s.") % {"time": time}
+    return Unavailable(f"{text} {over}", site.drained_until)
 
 
 def _shortage(site: Site) -> Unavailable | None:
@@ -114,12 +124,12 @@ def refusal_to_launch(user: User) -> Unavailable | LimitReached | TooOften | Non
 
 
 @contextmanager
-def _running(sandbox: Sandbox, what: str) -> Iterator[Sandbox]:
-    """The sandbox as it is now, locked. Raises Conflict unless it is running."""
+def _running(sandbox: Sandbox, refusal: str | Promise) -> Iterator[Sandbox]:
+    """The sandbox as it is now, locked. Unless it runs, raises Conflict with that sentence."""
     with transaction.atomic():
         row = Sandbox.objects.select_for_update().get(pk=sandbox.pk)
         if row.state != State.RUNNING:
-            raise Conflict(f"Only a running sandbox can be {what}; this one is {row.state}.")
+            raise Conflict(str(refusal) % {"state": row.state})
         yield row
 
 
@@ -137,14 +147,14 @@ def extend(sandbox: Sandbox, minutes: int, actor: User, reason: str = "") -> Ext
     """
     most = limits.limits_of(actor).extension_max_minutes
     if not 1 <= minutes <= most:
-        raise Invalid("minutes", f"Extend by 1 to {most} minutes.")
-    with _running(sandbox, "extended") as row:
+        raise Invalid("minutes", _("Extend by 1 to %(most)s minutes.") % {"most": most})
+    with _running(sandbox, TO_EXTEND) as row:
         by_operator = actor.pk != row.owner_id
         if not by_operator and row.extensions.filter(by_operator=False).exists():
-            raise Conflict("This sandbox was extended already; each can be extended once.")
+            raise Conflict(_("This sandbox was extended already; each can be extended once."))
         given = extension_preview(row, minutes)
         if given < timedelta(minutes=1):
-            raise Conflict("This sandbox has reached the longest lifetime that is allowed.")
+            raise Conflict(_("This sandbox has reached the longest lifetime that is allowed."))
         assert row.expires_at
         extension = Extension.objects.create(
             sandbox=row,
@@ -169,7 +179,7 @@ def _note_activity(row: Sandbox, **values: object) -> None:
 
 def touch(sandbox: Sandbox, actor: User) -> None:
     """Start the idle clock again. Raises Conflict."""
-    with _running(sandbox, "kept alive") as row:
+    with _running(sandbox, TO_KEEP) as row:
         _note_activity(row)
         lifecycle.journal(row, "touched", "The idle clock was started again.", actor=actor)
     sandbox.refresh_from_db()
@@ -177,7 +187,7 @@ def touch(sandbox: Sandbox, actor: User) -> None:
 
 def reset(sandbox: Sandbox, actor: User) -> None:
     """Have the seed data put back; asking again meanwhile is one request. Raises Conflict."""
-    with _running(sandbox, "reset") as row:
+    with _running(sandbox, TO_RESET) as row:
         if row.reset_requested_at is None:
             _note_activity(row, reset_requested_at=clock.now())
             lifecycle.journal(row, "reset_requested", "A reset was asked for.", actor=actor)
@@ -189,7 +199,8 @@ def destroy(sandbox: Sandbox, actor: User, reason: str = "") -> None:
     """End the sandbox; asking again is no error."""
     own = actor.pk == sandbox.owner_id
     why = EndReason.USER if own else EndReason.OPERATOR
-    message = reason or f"It was {why.label}."
+    with override("en"):  # As all of the journal.
+        message = reason or f"It was {why.label}."
     with transaction.atomic():
         lifecycle.end(sandbox, why, message, actor=actor)
         tasks.enqueue(tasks.tear_down, sandbox.public_id)
@@ -206,7 +217,7 @@ def retry_funding(sandbox: Sandbox, actor: User) -> None:
             .update(funding=Funding.PENDING, funding_due_at=clock.now(), funding_attempts=0)
         )
         if not asked:
-            raise Conflict("The Stellar account is funded already, or the sandbox has ended.")
+            raise Conflict(_("The Stellar account is funded already, or the sandbox has ended."))
         lifecycle.journal(sandbox, "funding_asked", "Friendbot is asked again.", actor=actor)
         tasks.enqueue(tasks.fund, sandbox.public_id)
     sandbox.refresh_from_db()
@@ -214,7 +225,7 @@ def retry_funding(sandbox: Sandbox, actor: User) -> None:
 
 def credentials(sandbox: Sandbox, actor: User) -> dict[str, str]:
     """The sandbox's own keys; every look is journalled. Raises Conflict unless it is running."""
-    with _running(sandbox, "asked for its credentials") as row:
+    with _running(sandbox, TO_READ) as row:
         lifecycle.journal(row, "credentials_read", "The credentials were read.", actor=actor)
         secrets = row.secrets
     own = blueprints.load(row.blueprint).fill_credentials(secrets, row.addresses)

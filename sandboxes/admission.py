@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django.utils.translation import gettext as _
+
 from sandboxes import blueprints, clock, lifecycle, limits, pool, stellar
 from sandboxes.errors import Invalid, Unavailable
 from sandboxes.models import Pool, Sandbox
@@ -83,12 +85,14 @@ def _blueprint(request: LaunchRequest) -> blueprints.Blueprint:
     known = blueprints.available()
     name = request.blueprint or settings.SANDBOX_DEFAULT_BLUEPRINT
     if name not in known:
-        raise Invalid("blueprint", f"There is no blueprint “{name}”; take {', '.join(known)}.")
+        words = _("There is no blueprint “%(name)s”; take %(known)s.")
+        raise Invalid("blueprint", words % {"name": name, "known": ", ".join(known)})
     if not known[name].runs_on(settings.SANDBOX_RUNTIME):
-        why = "It does not say how it runs without an engine, so it can't be launched here."
+        why = _("It does not say how it runs without an engine, so it can't be launched here.")
         raise Invalid("blueprint", why)
     if Pool.objects.filter(blueprint=name, switched_off=True).exists():
-        raise Unavailable(f"An operator has switched off “{known[name].title}” for now.")
+        words = _("An operator has switched off “%(title)s” for now.")
+        raise Unavailable(words % {"title": known[name].title})
     return known[name]
 
 
@@ -97,12 +101,14 @@ def _ttl(request: LaunchRequest, mine: limits.Limits) -> int:
         return mine.ttl_minutes
     low, high = mine.ttl_min_minutes, mine.ttl_max_minutes
     if not low <= request.ttl_minutes <= high:
-        raise Invalid("ttl_minutes", f"Choose a lifetime from {low} to {high} minutes.")
+        words = _("Choose a lifetime from %(low)s to %(high)s minutes.")
+        raise Invalid("ttl_minutes", words % {"low": low, "high": high})
     return request.ttl_minutes
 
 
 def _name(request: LaunchRequest) -> str:
     name = request.name.strip()
     if len(name) > LONGEST_NAME or not name.isprintable():
-        raise Invalid("name", f"Use at most {LONGEST_NAME} printable characters.")
+        words = _("Use at most %(most)s printable characters.")
+        raise Invalid("name", words % {"most": LONGEST_NAME})
     return name

@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.utils.translation import gettext as _
+
+MINUTE, HOUR = 60, 3600
+"""The windows of time that there are, in seconds."""
+
 
 class Refusal(Exception):
     """A request that was understood and is not carried out; nothing has changed."""
@@ -38,15 +43,15 @@ class TooOften(Refusal):
     """More of it in one window of time than the policy of this name allows."""
 
     def __init__(self, policy: str, limit: int, window_seconds: int, retry_at: datetime) -> None:
-        super().__init__(f"That was too often: {limit} in {_window(window_seconds)} are allowed.")
+        words = {
+            HOUR: _("That was too often: %(limit)s in an hour are allowed."),
+            MINUTE: _("That was too often: %(limit)s in a minute are allowed."),
+        }
+        super().__init__(words[window_seconds] % {"limit": limit})
         self.policy = policy
         self.limit = limit
         self.window_seconds = window_seconds
         self.retry_at = retry_at
-
-
-def _window(seconds: int) -> str:
-    return "an hour" if seconds == 3600 else "a minute"  # noqa: PLR2004 - of the two that there are
 
 
 @dataclass(eq=False)
@@ -65,11 +70,13 @@ class LimitReached(Refusal):
     def __str__(self) -> str:
         minutes = max(1, round(self.wait_seconds / 60))
         if self.scope == "site":
-            return (
-                f"All {self.limit} places of this portal are taken. "
-                f"The next should be free in about {minutes} min."
+            words = _(
+                "All %(limit)s places of this portal are taken. "
+                "The next should be free in about %(minutes)s min."
             )
-        return (
-            f"You have {self.active} of {self.limit} sandboxes. The next place should be free in "
-            f"about {minutes} min; destroy a sandbox to launch another one now."
-        )
+        else:
+            words = _(
+                "You have %(active)s of %(limit)s sandboxes. The next place should be free in "
+                "about %(minutes)s min; destroy a sandbox to launch another one now."
+            )
+        return words % {"active": self.active, "limit": self.limit, "minutes": minutes}

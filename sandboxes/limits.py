@@ -10,6 +10,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from django.db.models import Q
+from django.utils.translation import gettext as _
 
 from sandboxes import clock
 from sandboxes.errors import LimitReached, TooOften
@@ -81,9 +82,9 @@ def shortage(site: Site) -> str:
     """
     disk, memory = site.disk_free_mb, site.memory_available_mb
     if disk is not None and disk < settings.SANDBOX_DISK_MB:
-        return "The disk that holds the sandboxes is nearly full."
+        return _("The disk that holds the sandboxes is nearly full.")
     if memory is not None and memory < settings.SANDBOX_MEMORY_FLOOR_MB:
-        return "The machine that runs the sandboxes is short of memory."
+        return _("The machine that runs the sandboxes is short of memory.")
     return ""
 
 

@@ -25,7 +25,7 @@ STEPS = {
     "ready": gettext_lazy("Answers and holds its seed data"),
 }
 """What a runtime reports, in this order, and how people read it."""
-TRIAL_MODE = "Trial mode: no isolation between sandboxes."
+TRIAL_MODE = gettext_lazy("Trial mode: no isolation between sandboxes.")
 ADVICE: dict[str, str | Promise] = {
     EndReason.PROVISION_FAILED: gettext_lazy(
         "Launch it again. If the same step fails again, tell an operator what its services wrote."

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from django.db import transaction
+from django.utils.translation import gettext_lazy
 
 from sandboxes import actions, clock, limits
 from sandboxes.errors import Conflict
 from sandboxes.models import Clock, SandboxWarning
 
-USED = "This link was used already; it works once."
-MOVED = "The end that this link was about is not in force any more, so there is nothing to do."
-OVER = "It is too late: the sandbox has ended, or is about to."
+USED = gettext_lazy("This link was used already; it works once.")
+MOVED = gettext_lazy(
+    "The end that this link was about is not in force any more, so there is nothing to do."
+)
+OVER = gettext_lazy("It is too late: the sandbox has ended, or is about to.")
 
 
 def refusal(warning: SandboxWarning) -> str:
     """Why the link does nothing any more; empty when it would act."""
     owner = warning.sandbox.owner
     if owner is None or not owner.is_active:
-        return OVER
+        return str(OVER)
     if warning.used_at:
-        return USED
+        return str(USED)
     if not warning.sandbox.is_active or warning.deadline <= clock.now():
-        return OVER
-    return "" if warning.is_current else MOVED
+        return str(OVER)
+    return "" if warning.is_current else str(MOVED)
 
 
 def extension_minutes(warning: SandboxWarning) -> int:

@@ -152,6 +152,7 @@ MIDDLEWARE = [
     "sandboxes.middleware.LeavingByPage",
     "sandboxes.middleware.SecondFactorForOperators",
     "sandboxes.middleware.FreshSettings",
+    "sandboxes.middleware.ApiInEnglish",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 

@@ -61,7 +61,7 @@ class SiteAdmin(PortalAdmin):
     def isolation(self, site: Site) -> str:  # noqa: ARG002 - it holds for the whole portal
         if presentation.is_isolated():
             return "Every sandbox has its own network and its own limits."
-        return presentation.TRIAL_MODE
+        return str(presentation.TRIAL_MODE)
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 - Django's signature
         return False

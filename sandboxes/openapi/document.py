@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from sandboxes.foreign import parsed
 
 Node = dict[str, Any]
@@ -23,14 +25,14 @@ class Document:
         try:
             root = parsed(text)
         except ValueError:
-            raise Unreadable("The description of its API is no JSON.") from None
+            raise Unreadable(_("The description of its API is no JSON.")) from None
         if not isinstance(root, dict) or not str(root.get("openapi", "")).startswith("3."):
-            raise Unreadable("The description of its API is no OpenAPI 3 document.")
+            raise Unreadable(_("The description of its API is no OpenAPI 3 document."))
         self.root: Node = root
 
     def follow(self, node: Any) -> Node:
         """The node itself, or what it refers to within the document; empty if that is nothing."""
-        for _ in range(LONGEST_CHAIN):
+        for _attempt in range(LONGEST_CHAIN):
             found = mapping(node)
             reference = found.get("$ref")
             if not isinstance(reference, str):

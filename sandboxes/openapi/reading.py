@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from sandboxes.openapi.document import Document, Node, Unreadable, listed, mapping, text
 from sandboxes.openapi.examples import Example, alternatives, given, kind_of, properties_of
 from sandboxes.openapi.operations import Body, Description, Field, Group, Operation, Parameter
@@ -30,7 +32,7 @@ def read(source: bytes) -> Description:
         groups.setdefault(name, Group(name)).operations.append(operation)
     found = [group for group in groups.values() if group.operations]
     if not found:
-        raise Unreadable("The description of its API has no operation in it.")
+        raise Unreadable(_("The description of its API has no operation in it."))
     title = text(info.get("title")) or "API"
     return Description(title, text(info.get("description")), found, document.root)
 
@@ -128,6 +130,6 @@ def _columns(document: Document, node: Node) -> list[str]:
     """What the rows of a list hold, where the answer is one: `data` is an array of objects."""
     answer = document.follow(mapping(node.get("responses")).get("200"))
     media = mapping(mapping(answer.get("content")).get(JSON))
-    properties, _ = properties_of(document, document.follow(media.get("schema")))
+    properties, _names = properties_of(document, document.follow(media.get("schema")))
     rows = document.follow(mapping(document.follow(properties.get("data"))).get("items"))
     return list(properties_of(document, rows)[0])[:MOST_PARTS]

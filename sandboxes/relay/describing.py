@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.utils.translation import gettext as _
+
 from sandboxes import blueprints, openapi
 from sandboxes.errors import Unavailable
 from sandboxes.models import Sandbox
@@ -14,9 +16,10 @@ def describe(sandbox: Sandbox) -> openapi.Description:
     blueprint = blueprints.load(sandbox.blueprint)
     answer = send(sandbox, Ask("GET", blueprint.endpoints[blueprint.described].openapi))
     if not answer.succeeded:
-        raise Unavailable(f"Asked for the description of its API, it answered {answer.status}.")
+        words = _("Asked for the description of its API, it answered %(status)s.")
+        raise Unavailable(words % {"status": answer.status})
     if not answer.complete:
-        raise Unavailable("The description of its API is too large to be shown.")
+        raise Unavailable(_("The description of its API is too large to be shown."))
     try:
         return openapi.read(answer.body)
     except openapi.Unreadable as error:

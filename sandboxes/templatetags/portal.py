@@ -11,6 +11,7 @@ from django import template
 from django.forms import BoundField
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy
 
 from sandboxes import clock, presentation
 from sandboxes.forms import new_key
@@ -28,20 +29,24 @@ FORMATS = {
     "ago": "%d %b %Y, %H:%M UTC",
 }
 """How moments are written without JavaScript; portal.js knows the same names."""
-ENDPOINT_LABELS = {"api": "API", "docs": "API docs", "database": "Database"}
+ENDPOINT_LABELS = {
+    "api": gettext_lazy("API"),
+    "docs": gettext_lazy("API docs"),
+    "database": gettext_lazy("Database"),
+}
 STATE_LABELS = {
-    "pending": "Waiting",
-    "provisioning": "Provisioning",
-    "pooled": "Pooled",
-    "running": "Running",
-    "destroying": "Removing",
-    "destroyed": "Ended",
-    "failed": "Failed",
+    "pending": gettext_lazy("Waiting"),
+    "provisioning": gettext_lazy("Provisioning"),
+    "pooled": gettext_lazy("Pooled"),
+    "running": gettext_lazy("Running"),
+    "destroying": gettext_lazy("Removing"),
+    "destroyed": gettext_lazy("Ended"),
+    "failed": gettext_lazy("Failed"),
 }
 CREDENTIAL_LABELS = {
-    "api_key": "API key",
-    "database_url": "Database URL",
-    "stellar_secret": "Stellar secret",
+    "api_key": gettext_lazy("API key"),
+    "database_url": gettext_lazy("Database URL"),
+    "stellar_secret": gettext_lazy("Stellar secret"),
 }
 LONGEST_KEY_SHOWN = 16
 GB = 1024
@@ -56,7 +61,7 @@ LAST_MINUTES = 600
 @register.inclusion_tag("sandboxes/_trial.html")
 def trial_mode() -> dict[str, str]:
     """A line that says so, where sandboxes are processes of the portal's machine."""
-    return {"words": "" if presentation.is_isolated() else presentation.TRIAL_MODE}
+    return {"words": "" if presentation.is_isolated() else str(presentation.TRIAL_MODE)}
 
 
 @register.simple_tag
@@ -127,12 +132,12 @@ def size(megabytes: int) -> str:
 
 @register.filter
 def endpoint_label(name: str) -> str:
-    return ENDPOINT_LABELS.get(name, in_words(name).capitalize())
+    return str(ENDPOINT_LABELS.get(name, in_words(name).capitalize()))
 
 
 @register.filter
 def state_label(sandbox: Sandbox) -> str:
-    return STATE_LABELS[sandbox.state]
+    return str(STATE_LABELS[sandbox.state])
 
 
 @register.filter
@@ -148,7 +153,7 @@ def is_web(address: str) -> bool:
 
 @register.filter
 def credential_label(name: str) -> str:
-    return CREDENTIAL_LABELS.get(name, in_words(name).capitalize())
+    return str(CREDENTIAL_LABELS.get(name, in_words(name).capitalize()))
 
 
 @register.filter

@@ -147,7 +147,7 @@ class Card:
     @cached_property
     def shape(self) -> str:
         """Changes when the whole card must be drawn anew, and not just what is live in it."""
-        state = "being made" if self.is_made else self.sandbox.state
+        state = "made" if self.is_made else self.sandbox.state
         return digest(state, self.is_resetting, self.extension, self.endpoints)
 
     @cached_property

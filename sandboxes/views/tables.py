@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 
 from sandboxes import relay
 from sandboxes.errors import Refusal, Unavailable
@@ -128,13 +129,14 @@ def _page(sandbox: Sandbox, listing: Operation, cursor: str) -> dict[str, Any]:
     asked = {"query.limit": str(ROWS), "query.cursor": cursor}
     answer = relay.send(sandbox, relay.Ask("GET", listing.target(asked)))
     if not answer.succeeded:
-        raise Unavailable(f"The sandbox answered {answer.status} when it was asked for this list.")
+        words = _("The sandbox answered %(status)s when it was asked for this list.")
+        raise Unavailable(words % {"status": answer.status})
     try:
         page = parsed(answer.body)
     except ValueError:
         page = None
     if not isinstance(page, dict) or not isinstance(page.get("data"), list):
-        raise Unavailable("What the sandbox answered is no list.")
+        raise Unavailable(_("What the sandbox answered is no list."))
     return page
 
 

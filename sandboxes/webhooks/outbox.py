@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from sandboxes import clock
 from sandboxes.errors import Conflict
@@ -65,6 +66,6 @@ def _set(delivery: WebhookDelivery, **values: Any) -> None:
 def _ready(webhook: Webhook) -> None:
     """Nobody is to be flooded by way of the portal. Raises Conflict."""
     if not webhook.is_on:
-        raise Conflict("This webhook is switched off; switch it on first.")
+        raise Conflict(_("This webhook is switched off; switch it on first."))
     if webhook.deliveries.filter(outcome=Outcome.PENDING).count() >= MOST_WAITING:
-        raise Conflict("Very much is still waiting to be delivered there; wait until it is.")
+        raise Conflict(_("Very much is still waiting to be delivered there; wait until it is."))
