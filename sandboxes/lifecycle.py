@@ -83,21 +83,15 @@ def admit(sandbox: Sandbox, actor: User | None) -> Sandbox:
 def take(sandbox: Sandbox) -> bool:
     """(b) A worker takes it, or takes it over from a worker whose lease ran out."""
     now = clock.now()
-    taken = (
-        Sandbox.objects.unleased(now)
-        .filter(pk=sandbox.pk, state__in=(State.PENDING, State.PROVISIONING))
-        .update(
-            state=State.PROVISIONING,
-            lease_until=now + LEASE,
-            attempt=F("attempt") + 1,
-            steps=[],
-        )
-    )
+    rows = Sandbox.objects.unleased(now).filter(pk=sandbox.pk)
+    rows = rows.filter(state__in=(State.PENDING, State.PROVISIONING))
+    begun: dict[str, Any] = {"state": State.PROVISIONING, "attempt": F("attempt") + 1, "steps": []}
+    taken = rows.update(lease_until=now + LEASE, **begun) == 1
     if taken:
         sandbox.refresh_from_db()
         again = f" (attempt {sandbox.attempt})" if sandbox.attempt > 1 else ""
         journal(sandbox, "provisioning", f"Provisioning began{again}.")
-    return taken == 1
+    return taken
 
 
 def _clocks(now: datetime, ttl_minutes: int) -> dict[str, datetime]:
@@ -192,10 +186,11 @@ def end(
 def hold(sandbox: Sandbox, states: Iterable[str]) -> bool:
     """Lease it for work that leaves its state alone; what was judged of it before is void.
 
-    False: another has it, or had it since this row was read, and may have done that work.
+    False: another has it, or had it when this row was read or since, and may have done that work.
     """
     now, attempt = clock.now(), sandbox.attempt + 1
-    rows = Sandbox.objects.unleased(now).filter(pk=sandbox.pk, attempt=sandbox.attempt)
+    as_read = {"attempt": sandbox.attempt, "lease_until": sandbox.lease_until}
+    rows = Sandbox.objects.unleased(now).filter(pk=sandbox.pk, **as_read)
     held = rows.filter(state__in=list(states)).update(lease_until=now + LEASE, attempt=attempt) == 1
     if held:
         sandbox.attempt = attempt

@@ -72,6 +72,25 @@ def test_a_reset_that_two_workers_were_sent_is_done_once(alice, runtime):
     assert story(sandbox).count("reset") == 1
 
 
+def test_a_reset_that_another_worker_was_at_when_it_was_looked_at_is_done_once(
+    alice, runtime, monkeypatch
+):
+    sandbox = launch(alice)
+    actions.reset(sandbox, alice)
+    real, seen = runtime.execute, []
+
+    def looked_at_meanwhile(*args):
+        seen.append(again(sandbox))
+        return real(*args)
+
+    monkeypatch.setattr(runtime, "execute", looked_at_meanwhile)
+    upkeep.reset(again(sandbox))
+    upkeep.reset(seen[0])
+
+    assert len(seen) == len(runtime.executed) == 1
+    assert story(sandbox).count("reset") == 1
+
+
 def test_what_two_workers_see_broken_is_made_anew_once(alice, runtime):
     sandbox = launch(alice)
     runtime.exit(sandbox.public_id, "api", 3)
