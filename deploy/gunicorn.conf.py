@@ -19,7 +19,7 @@ preload_app = True
 keepalive = 15
 graceful_timeout = int(os.environ.get("WEB_GRACEFUL_SECONDS", "4"))
 
-# Heartbeats in memory: on a busy disk they would stall.
+# Heartbeats in memory: on a busy disk they would stall. The files there have no names to guess.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 control_socket_disable = True
 accesslog = "-" if os.environ.get("ACCESS_LOG") else None

@@ -30,6 +30,7 @@ missing_packages() {
         command -v mkfs.btrfs >/dev/null || echo btrfs-progs
         ;;
     promtool) command -v promtool >/dev/null || echo prometheus ;;
+    psql) command -v psql >/dev/null || echo postgresql-client ;;
     redis) command -v redis-server >/dev/null || echo redis-server ;;
     esac
 }
@@ -52,7 +53,7 @@ leave_out_what_cannot_run() {
     WITHOUT=()
     have_engine || WITHOUT+=(engine)
     local kind
-    for kind in browser gettext promtool root; do
+    for kind in browser gettext promtool psql root; do
         [ -z "$(missing_packages "$kind")" ] || may_install || WITHOUT+=("$kind")
     done
     [ "$(id -u)" = 0 ] || [[ " ${WITHOUT[*]-} " = *" root "* ]] || WITHOUT+=(root)
@@ -82,12 +83,12 @@ export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$VAR_DIR/tests"
 take_turns
 if [ -n "${CI:-}" ]; then
     need_engine
-    need_tools browser gettext postgres engine promtool redis root
+    need_tools browser gettext postgres engine promtool psql redis root
 else
     leave_out_what_cannot_run
     ! may_install || need_tools postgres
     [ "$STORES" = embedded ] || need_tools redis
-    for kind in browser engine gettext promtool root; do
+    for kind in browser engine gettext promtool psql root; do
         [[ " $TESTS_WITHOUT " = *" $kind "* ]] || need_tools "$kind"
     done
 fi

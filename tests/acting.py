@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from sandboxes.runtime.memory import MemoryRuntime
 
 
+# Of an authenticator app: how long it shows a code, and how long a test may take to send it.
+CODE_SECONDS = 30
+TYPING_SECONDS = 6
+
+
 class Killed(BaseException):
     """The process is gone: nothing of it runs any more, no handler, no clean-up."""
 
@@ -105,5 +110,8 @@ def ended_because(row: Sandbox) -> tuple[str, str]:
 
 
 def code_of(key: str) -> str:
-    """What an authenticator app with this key shows now."""
-    return format_hotp_value(hotp_value(key, int(time.time()) // 30))
+    """What an authenticator app with this key shows, and not in its last moment."""
+    left = CODE_SECONDS - time.time() % CODE_SECONDS
+    if left < TYPING_SECONDS:
+        time.sleep(left)
+    return format_hotp_value(hotp_value(key, int(time.time()) // CODE_SECONDS))

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.bench.calling import until
 from tests.postgres import free_port
+from tests.waiting import until
 
 DATABASES = 2048
 """Enough for a number of its own to everyone who wants one."""

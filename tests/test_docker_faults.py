@@ -15,7 +15,8 @@ from sandboxes.runtime import (
     EngineUnreachable,
 )
 from tests.relay import Call, Fault, relayed
-from tests.runtimes import TIME_LIMIT, DockerBench, quiet, until
+from tests.runtimes import TIME_LIMIT, DockerBench, quiet
+from tests.waiting import until
 
 pytestmark = pytest.mark.engine
 
@@ -98,7 +99,7 @@ def test_a_worker_killed_at_any_point_leaves_nothing_that_is_not_found(
     spec = docker_bench.spec()
     arguments = [sys.executable, "-c", CREATE, docker_bench.instance, docker_bench.image, spec.id]
     with subprocess.Popen(arguments, stderr=subprocess.DEVNULL) as worker:
-        until(lambda: bool(docker_bench.left()) or worker.poll() is not None)
+        until(lambda: docker_bench.left() or worker.poll() is not None, "it has begun", pause=0.05)
         time.sleep(milliseconds / 1000)
         worker.send_signal(signal.SIGKILL)
     time.sleep(1)  # What the engine was asked last, it may still be doing.

@@ -16,7 +16,8 @@ from docker.errors import DockerException
 
 from sandboxes.runtime import EngineRefused
 from sandboxes.runtime.docker import DockerRuntime
-from tests.runtimes import SUBNETS, TIME_LIMIT, DockerBench, fetch, quiet, until, with_service
+from tests.runtimes import SUBNETS, TIME_LIMIT, DockerBench, fetch, quiet, with_service
+from tests.waiting import until
 
 pytestmark = [pytest.mark.engine, pytest.mark.root]
 
@@ -90,7 +91,7 @@ def engine(btrfs: Path, bridge: str) -> Iterator[str]:
     command += ["--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"]
     with (btrfs / "log").open("w") as log, subprocess.Popen(command, stderr=log) as process:
         try:
-            until(lambda: process.poll() is not None or answers(url))
+            until(lambda: process.poll() is not None or answers(url), "the engine answers")
             assert process.poll() is None, (btrfs / "log").read_text()
             yield url
         finally:

@@ -22,7 +22,8 @@ import pytest
 from sandboxes.runtime.docker import DockerRuntime
 from sandboxes.runtime.docker.containers import Clothes
 from sandboxes.runtime.docker.names import Names
-from tests.runtimes import SUBNETS, TIME_LIMIT, DockerBench, fetch, quiet, until
+from tests.runtimes import SUBNETS, TIME_LIMIT, DockerBench, fetch, quiet
+from tests.waiting import until
 
 pytestmark = pytest.mark.engine
 
@@ -61,7 +62,7 @@ def guarded(tiny_image: str) -> Iterator[GuardedBench]:
         command = [sys.executable, ROOT / "deploy" / "engine_guard.py", path]
         with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
             try:
-                until(path.exists)
+                until(path.exists, "the guard listens")
                 yield bench
             finally:
                 bench.clear()

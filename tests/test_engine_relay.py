@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.relay import DELAY_SECONDS, Call, Fault, Relay, relayed
+from tests.waiting import until
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 ASK = """
@@ -121,10 +122,7 @@ def test_what_hangs_is_done_when_its_caller_is_gone(relay: Relay, engine: Engine
     assert b"/late" not in engine.heard
 
     relay.flow()
-    ends = time.monotonic() + 5
-    while b"/late" not in engine.heard and time.monotonic() < ends:
-        time.sleep(0.01)
-    assert b"/late" in engine.heard
+    until(lambda: b"/late" in engine.heard, "the engine hears of it")
 
 
 @pytest.mark.parametrize(("fault", "acts"), [(Fault.KILL_BEFORE, False), (Fault.KILL_AFTER, True)])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -102,7 +101,7 @@ def test_javascript(pieces: dict[str, str], kind: str) -> None:
     assert "total: 5" in said
 
 
-@pytest.mark.skipif(shutil.which("psql") is None, reason="there is no psql here")
+@pytest.mark.psql
 def test_psql(pieces: dict[str, str]) -> None:
     assert output("sh", "-c", f"{pieces['psql']} -Atc 'SELECT count(*) FROM plans'") == "5\n"
 

@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import httpx
 import pytest
 
 from tests.portal import free_port
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = Path(sys.prefix)
@@ -277,8 +277,6 @@ def test_a_detached_command_keeps_nobody_waiting(tmp_path: Path) -> None:
     subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20, check=True
     )
-    deadline = time.monotonic() + 20
-    while not (said := (tmp_path / "log").read_text()) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    said = until((tmp_path / "log").read_text, "it says its number")
     assert os.getsid(int(said)) == int(said)
     os.kill(int(said), signal.SIGKILL)

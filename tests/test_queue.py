@@ -18,6 +18,7 @@ from kombu import Connection
 
 from sandboxportal.embedded_queue import Transport
 from tests.servers import own_stores
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHERS, MESSAGES = 4, 300
@@ -196,9 +197,7 @@ def test_what_a_task_logs_names_its_sandbox(installation: Installation) -> None:
         "import django; django.setup(); from sandboxes.tasks import tear_down\n"
         "tear_down.delay('sbx_unheard_of')",
     )
-    deadline = time.monotonic() + 20
-    while not (line := installation.line("raised")) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    line = until(lambda: installation.line("raised"), "the task has failed")
     assert "sandbox=sbx_unheard_of" in line
 
 

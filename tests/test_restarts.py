@@ -6,10 +6,10 @@ import signal
 import socket
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pytest
 from honcho.environ import parse_procfile
 
 from tests.portal import ROOT, Portal, running_portal
+from tests.waiting import until
 
 LONGEST_SECONDS = 90
 COMMANDS = parse_procfile((ROOT / "Procfile").read_text()).processes
@@ -93,22 +94,16 @@ class Developer:
             self.launches += 1
             path = f"/sandboxes/{sandbox['id']}"
             self.ask("DELETE", path)
-            until(lambda at=path: self.ask("GET", at)["state"] == "destroyed")
+            until(partial(self.is_destroyed, path), "it is destroyed", LONGEST_SECONDS, 0.05)
+
+    def is_destroyed(self, path: str) -> bool:
+        return bool(self.ask("GET", path)["state"] == "destroyed")
 
 
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LONGEST_SECONDS
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def all_have_launched(people: list[Developer], wanted: list[int]) -> bool:
-    return all(one.launches >= count for one, count in zip(people, wanted, strict=True))
-
-
-def failed(work: list[Future[None]]) -> bool:
-    return any(one.done() for one in work)
+def moved_on(people: list[Developer], wanted: list[int], work: list[Future[None]]) -> bool:
+    """All have launched so often, or one can't any more."""
+    launched = all(one.launches >= count for one, count in zip(people, wanted, strict=True))
+    return launched or any(one.done() for one in work)
 
 
 def test_restarting_one_by_one_loses_no_launch(processes: Processes) -> None:
@@ -119,7 +114,8 @@ def test_restarting_one_by_one_loses_no_launch(processes: Processes) -> None:
         try:
             for name in ("web", "worker"):
                 wanted = [one.launches + 1 for one in people]
-                until(lambda at=wanted: all_have_launched(people, at) or failed(work))
+                launched = partial(moved_on, people, wanted, work)
+                until(launched, "all have launched", LONGEST_SECONDS, 0.05)
                 processes.restart(name)
         finally:
             done.set()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from tests.portal import ON_DOCKER, Portal, running_portal
+from tests.waiting import until
 
 SEED = {"plans": 5, "subscribers": 10, "invoices": 20}
 POOLED = 'sandboxportal_sandboxes_by_state{state="pooled"}'
@@ -25,13 +24,6 @@ def portal(
     processes = ("web", "worker", "reaper")
     with running_portal(tmp_path_factory.mktemp("var"), processes, **settings) as running:
         yield running
-
-
-def until(true: Callable[[], Any], what: str, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"waited {seconds} s for: {what}"
-        time.sleep(0.1)
 
 
 def pooled(portal: Portal) -> int:

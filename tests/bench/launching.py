@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
 
-from tests.bench.calling import until
 from tests.bench.stage import LAUNCH, Stage, destroy, launch
+from tests.waiting import until
 
 REFILL_SECONDS = 60
 PACE_SECONDS = 0.2

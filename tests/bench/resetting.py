@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any
 
-from tests.bench.calling import Caller, until
+from tests.bench.calling import Caller
 from tests.bench.stage import LAUNCH, Stage, billing, destroy, launch
+from tests.waiting import until
 
 CLIENTS = 4
 ASK_EVERY_SECONDS = 0.02

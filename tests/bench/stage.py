@@ -18,8 +18,9 @@ from docker import APIClient
 from docker.utils import kwargs_from_env
 
 from sandboxes.runtime.docker.names import SANDBOX
-from tests.bench.calling import Answer, Caller, until
+from tests.bench.calling import Answer, Caller
 from tests.portal import ROOT, Portal, running_portal
+from tests.waiting import until
 
 HOST = "127.0.0.1"
 MANY = "250"

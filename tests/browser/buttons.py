@@ -9,23 +9,37 @@ opened.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from playwright.sync_api import expect
-
-from sandboxes.models import Sandbox
-from sandboxes.runtime import get_runtime
-from tests.acting import code_of
-from tests.browser.scenes import TOTP_KEY
+from tests.browser.acts import (
+    at_github,
+    clicks,
+    copied,
+    downloads,
+    enters_the_code,
+    enters_the_code_of_two_factors,
+    fills,
+    hears_more,
+    lands,
+    listens,
+    misses,
+    narrow,
+    on_the_card,
+    runs_now,
+    says_yes,
+    sees,
+    still_runs,
+    tab,
+    to_the_dashboard,
+)
 from tests.browser.stops import open_extend, open_menu, show_credentials
 from tests.conftest import PASSWORD
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-    Act = Callable[[Page], None]
+    from tests.browser.acts import Act
 
 FOUND = """() => [...document.querySelectorAll(
     "button, summary, input[type=submit], a.button, a.link-button, a.tab, a[data-dialog]"
@@ -48,10 +62,6 @@ STANDS_FOR = {
     "ROW": r"plan_\d+",
     r"\ …": r"[\s\S]+",
 }
-DOWNLOADED: list[str] = []
-"""Names of the files that came since a tab was opened."""
-SOON = 12_000
-"""Milliseconds: what can be undone is done late."""
 
 
 def label_of(kind: str, text: str) -> str:
@@ -90,132 +100,6 @@ class Button:
         self.first(page)
         self.locate(page).locator("visible=true").first.click()
         self.then(page)
-
-
-def sees(text: str) -> Act:
-    def then(page: Page) -> None:
-        expect(page.get_by_text(text).locator("visible=true").first).to_be_visible(timeout=SOON)
-
-    return then
-
-
-def misses(text: str) -> Act:
-    def then(page: Page) -> None:
-        expect(page.get_by_text(text).locator("visible=true")).to_have_count(0)
-
-    return then
-
-
-def lands(path: str) -> Act:
-    def then(page: Page) -> None:
-        expect(page).to_have_url(re.compile(rf"^https?://[^/]+{path}"))
-
-    return then
-
-
-def fills(**fields: str) -> Act:
-    def first(page: Page) -> None:
-        for label, value in fields.items():
-            page.get_by_label(label.replace("_", " "), exact=True).fill(value)
-
-    return first
-
-
-def clicks(role: str, name: str) -> Act:
-    def first(page: Page) -> None:
-        found = page.get_by_role(role, name=name, exact=True)  # type: ignore[arg-type]
-        found.locator("visible=true").first.click()
-
-    return first
-
-
-def says_yes(page: Page) -> None:
-    """As a browser with a window, which asks; one without refuses by itself."""
-    page.evaluate(
-        """() => {
-            let answer = "default";
-            Notification.requestPermission = async () => (answer = "granted");
-            Object.defineProperty(Notification, "permission", { get: () => answer });
-            const place = document.getElementById("warnings");
-            htmx.trigger(place, "htmx:afterSwap", { elt: place });
-        }"""
-    )
-
-
-def still_runs(page: Page) -> None:
-    expect(page.get_by_role("button", name="Undo")).to_have_count(0)
-    assert set(Sandbox.objects.live().values_list("state", flat=True)) == {"running"}
-
-
-def copied(page: Page) -> None:
-    told = page.locator("[data-copy]").first.get_attribute("data-copy")
-    assert page.evaluate("navigator.clipboard.readText()") == told
-
-
-def hears_more(page: Page) -> None:
-    clicks("link", "api")(page)
-    sees("api started")(page)
-    get_runtime().say(Sandbox.objects.get().public_id, "api", "one line more")  # type: ignore[attr-defined]
-
-
-def downloads(end: str) -> Act:
-    def then(page: Page) -> None:
-        for _ in range(SOON // 100):
-            if DOWNLOADED:
-                break
-            page.wait_for_timeout(100)
-        assert [name.endswith(end) for name in DOWNLOADED] == [True]
-
-    return then
-
-
-def tab(name: str) -> Act:
-    def first(page: Page) -> None:
-        DOWNLOADED.clear()
-        page.on("download", lambda file: DOWNLOADED.append(file.suggested_filename))
-        show_credentials(page)
-        page.get_by_text(name, exact=True).click()
-
-    return first
-
-
-def listens(page: Page) -> None:
-    DOWNLOADED.clear()
-    page.on("download", lambda file: DOWNLOADED.append(file.suggested_filename))
-
-
-def narrow(page: Page) -> None:
-    page.set_viewport_size({"width": 360, "height": 820})
-
-
-def to_the_dashboard(page: Page) -> None:
-    page.goto("/")
-
-
-def on_the_card(name: str) -> Act:
-    def first(page: Page) -> None:
-        to_the_dashboard(page)
-        tab(name)(page)
-
-    return first
-
-
-def at_github(page: Page) -> None:
-    """GitHub answers, though no other host is called."""
-    page.route("https://github.com/**", lambda route: route.fulfill(body="GitHub asks who you are"))
-
-
-def runs_now(page: Page) -> None:
-    expect(page.get_by_role("article").get_by_text("Running", exact=True).first).to_be_visible()
-
-
-def enters_the_code(page: Page) -> None:
-    key = page.get_by_label("Secret, if").input_value()
-    page.get_by_label("Authenticator code").fill(code_of(key))
-
-
-def enters_the_code_of_two_factors(page: Page) -> None:
-    page.get_by_label("Code").fill(code_of(TOTP_KEY))
 
 
 NEW_PASSWORD = {"New Password": f"{PASSWORD}!", "New Password (again)": f"{PASSWORD}!"}
@@ -317,7 +201,11 @@ BUTTONS = [
     Button("link db", "sandbox-unfunded", sees("db started")),
     Button("button Read again", "sandbox-unfunded", sees("one line more"), hears_more),
     Button("link Download", "sandbox-unfunded", downloads(".log"), listens),
-    Button("summary As numbers", "sandbox-outgrown", sees("single requests are not counted")),
+    Button(
+        "summary As numbers",
+        "sandbox-outgrown",
+        sees("traffic is all that goes over"),
+    ),
     Button("button Retry", "failed", sees("checkout-tests")),
     # The API explorer
     Button("button Postman collection", "explorer", downloads(".json"), on_the_card("Postman")),

@@ -15,11 +15,12 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connections
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
-from pytest_django.live_server_helper import LiveServer
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
 
 from sandboxes import tasks
-from tests.browser.stops import Guide
+from tests.browser.doors import LiveServerWithDoors
+from tests.browser.guide import Guide
+from tests.browser.waiting import PATIENCE
 from tests.conftest import PASSWORD
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 # Playwright runs an event loop in this thread, and Django takes that for asynchronous code.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+
+expect.set_options(timeout=PATIENCE)
 
 CHROMIUM = Path(__file__).with_name("chromium.py")
 QUIET = [
@@ -55,36 +58,37 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
 
 
 @pytest.fixture
-def server(threads_database: None, runtime: MemoryRuntime) -> Iterator[LiveServer]:
+def server(threads_database: None, runtime: MemoryRuntime) -> Iterator[LiveServerWithDoors]:
     """The pages, on a database that several threads can use; tasks run where they are sent."""
-    live = LiveServer("127.0.0.1")
+    live = LiveServerWithDoors("127.0.0.1")
     yield live
-    live.stop()
-    call_command("flush", interactive=False, verbosity=0)
+    with live.doors_closed():
+        live.stop()
+        call_command("flush", interactive=False, verbosity=0)
 
 
 @pytest.fixture
-def alice(server: LiveServer) -> User:
+def alice(server: LiveServerWithDoors) -> User:
     """She is committed, so that the server sees her; `django_user_model` would roll her back."""
     return get_user_model().objects.create_user("alice", "alice@example.com", PASSWORD)
 
 
 @pytest.fixture
-def context(server: LiveServer, new_context: CreateContextCallback) -> BrowserContext:
+def context(server: LiveServerWithDoors, new_context: CreateContextCallback) -> BrowserContext:
     """A browser whose addresses start at the server."""
     return new_context(base_url=str(server))
 
 
 @pytest.fixture
-def guide(browser: Browser, server: LiveServer) -> Iterator[Guide]:
+def guide(browser: Browser, server: LiveServerWithDoors) -> Iterator[Guide]:
     """Knows the way to every page and state."""
-    leading = Guide(browser, str(server))
+    leading = Guide(browser, server)
     yield leading
     leading.close()
 
 
 @pytest.fixture
-def worker(server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def worker(server: LiveServerWithDoors, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Tasks run in threads of their own, so that the pages have something to wait for."""
     with ThreadPoolExecutor(2) as threads:
 
@@ -117,7 +121,7 @@ class Watch:
 
 
 @pytest.fixture
-def watch(context: BrowserContext, server: LiveServer) -> Iterator[Watch]:
+def watch(context: BrowserContext, server: LiveServerWithDoors) -> Iterator[Watch]:
     """Fails the test when a page complained or called another host."""
     watching = Watch(context, str(server))
     yield watching

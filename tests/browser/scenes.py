@@ -16,7 +16,7 @@ from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP
 from allauth.socialaccount.models import SocialAccount
 from django.db import transaction
-from django.test import Client
+from django.test import Client, override_settings
 from django.urls import reverse
 
 from sandboxes import actions, clock, lifecycle, links, tallies, tokens
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
     from sandboxes.runtime.memory import MemoryRuntime
 
+TOOK = (0.11, 0.32, 0.28)
+"""Seconds that an engine may need for each step; the fake one needs none."""
 TOTP_KEY = "JBSWY3DPEHPK3PXP"
 TRACEBACK = """\
 Traceback (most recent call last):
@@ -52,12 +54,18 @@ api: the database did not accept a connection, giving up"""
 
 
 def aged(sandbox: Sandbox, minutes: float, idle: float = 0) -> Sandbox:
-    """The sandbox as if it had been launched, and used last, so many minutes ago."""
-    past = timedelta(minutes=minutes)
-    assert sandbox.expires_at and sandbox.hard_cap_at
+    """The sandbox as if an engine had made it, and it was used last, so many minutes ago."""
+    assert sandbox.started_at and sandbox.expires_at and sandbox.hard_cap_at
+    past = sandbox.started_at - (clock.now() - timedelta(minutes=minutes))
+    story = list(sandbox.events.all())
+    for event in story:
+        event.at -= past
+        event.message = event.message.replace("after 0.0 s", f"after {sum(TOOK):.1f} s")
+    sandbox.events.bulk_update(story, ["at", "message"])
     Sandbox.objects.filter(pk=sandbox.pk).update(
+        steps=[step | {"seconds": took} for step, took in zip(sandbox.steps, TOOK, strict=True)],
         created_at=sandbox.created_at - past,
-        started_at=clock.now() - past,
+        started_at=sandbox.started_at - past,
         expires_at=sandbox.expires_at - past,
         hard_cap_at=sandbox.hard_cap_at - past,
         last_activity_at=clock.now() - timedelta(minutes=idle),
@@ -123,8 +131,11 @@ def failed_beside(alice: User, runtime: MemoryRuntime) -> Sandbox:
 
 
 def unfunded(alice: User, runtime: MemoryRuntime) -> Sandbox:
-    sandbox = aged(launch(alice, name="checkout-tests"), 8)
-    error = "Friendbot answered 503; it is asked again."
+    with override_settings(FRIENDBOT_URL="http://127.0.0.1:9"):
+        sandbox = launch(alice, name="checkout-tests")
+    error = again(sandbox).funding_error
+    assert error
+    aged(sandbox, 8)
     Sandbox.objects.filter(pk=sandbox.pk).update(funding=Funding.FAILED, funding_error=error)
     return again(sandbox)
 
@@ -155,12 +166,14 @@ def long_past(alice: User, runtime: MemoryRuntime) -> Sandbox:
 def measured(alice: User, runtime: MemoryRuntime) -> Sandbox:
     """After most of its hour, with what sweeps saw of it."""
     sandbox = aged(talkative(alice, runtime), 40, idle=3)
-    used = {"cpu_seconds": 3.0, "disk_mb": 48.0, "received_bytes": 0, "sent_bytes": 0}
+    used = dict.fromkeys(("received_bytes", "sent_bytes", "requests"), 0)
+    used |= {"cpu_seconds": 3.0, "disk_mb": 48.0}
     for minute in range(40):
         busy = sin(minute / 5) ** 8
         used["cpu_seconds"] += 2 + 14 * busy
         used["disk_mb"] += 0.9
         used["received_bytes"] += int(900 + 22_000 * busy)
+        used["requests"] += round(2 + 60 * busy)
         used["sent_bytes"] += int(4000 + 200_000 * busy)
         at = clock.now() - timedelta(minutes=40 - minute)
         UsageSample.objects.create(sandbox=sandbox, at=at, memory_mb=118 + 40 * busy, **used)

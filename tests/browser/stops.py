@@ -6,27 +6,16 @@ be on the list of `buttons.py`, and `make screenshots` takes its pictures.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
-from django.contrib.auth import get_user_model
-from django.core.cache import cache
-from django.core.management import call_command
-from django.template.loader import render_to_string
-from django.test import Client, override_settings
-
-from sandboxes.models.tuning import settings as in_force
-from sandboxes.runtime import get_runtime
 from tests.browser import scenes
 from tests.conftest import PASSWORD
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-    from playwright.sync_api import Browser, BrowserContext, Page, Route, ViewportSize
+    from playwright.sync_api import Page
 
     from sandboxes.models import Sandbox
     from sandboxes.runtime.memory import MemoryRuntime
@@ -295,71 +284,3 @@ CONSOLE = [
     Stop("console-audit", "/admin/sandboxes/auditentry/", scenes.busy_week, who="olga"),
 ]
 STOPS = {stop.name: stop for stop in (*PORTAL, *CONSOLE)}
-
-
-def _answer(body: str, route: Route) -> None:
-    route.fulfill(body=body, content_type="text/html")
-
-
-class Guide:
-    """Brings a browser to a stop; nothing is left there of the one before but what was cached."""
-
-    def __init__(self, browser: Browser, base_url: str) -> None:
-        self.browser = browser
-        self.base_url = base_url
-        self.contexts: dict[str, BrowserContext] = {}
-
-    @contextmanager
-    def at(self, stop: Stop, **browsing: Any) -> Iterator[Page]:
-        users = self._cast()
-        sandbox = stop.scene(users["alice"], get_runtime())  # type: ignore[arg-type]
-        user = users.get(stop.who)
-        with override_settings(**stop.settings), self._browse(user, **browsing) as page:
-            if stop.template:
-                answer = render_to_string(stop.template)
-                page.route("**/*", partial(_answer, answer), times=1)
-            path = stop.path if isinstance(stop.path, str) else stop.path(users["alice"])
-            page.goto(path.format(id=sandbox and sandbox.public_id))
-            stop.act(page)
-            yield page
-
-    @staticmethod
-    def _cast() -> dict[str, User]:
-        """Alice and olga on an empty stage."""
-        call_command("flush", interactive=False, verbosity=0)
-        # Sign-ins are counted there.
-        cache.clear()
-        in_force.forget()
-        get_runtime.cache_clear()
-        people = get_user_model().objects
-        alice = people.create_user("alice", "alice@example.com", PASSWORD)
-        olga = people.create_superuser("olga", "olga@example.com", PASSWORD)
-        return {"alice": alice, "olga": olga}
-
-    @contextmanager
-    def _browse(self, user: User | None, **browsing: Any) -> Iterator[Page]:
-        context = self._context(**browsing)
-        context.clear_cookies()
-        if user:
-            client = Client()
-            client.force_login(user)
-            key = client.cookies[settings.SESSION_COOKIE_NAME].value
-            cookie = {"name": settings.SESSION_COOKIE_NAME, "value": key, "url": self.base_url}
-            context.add_cookies([cookie])  # type: ignore[list-item]
-        page = context.new_page()
-        yield page
-        page.close()
-
-    def _context(self, **browsing: Any) -> BrowserContext:
-        """One for each way to browse, so that styles and scripts are fetched once."""
-        way = repr(browsing)
-        if way not in self.contexts:
-            viewport: ViewportSize = {"width": 1280, "height": 820}
-            self.contexts[way] = self.browser.new_context(
-                base_url=self.base_url, reduced_motion="reduce", viewport=viewport, **browsing
-            )
-        return self.contexts[way]
-
-    def close(self) -> None:
-        for context in self.contexts.values():
-            context.close()

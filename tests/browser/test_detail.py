@@ -15,6 +15,7 @@ from tests.acting import launch
 from tests.browser.conftest import Watch, sign_in
 from tests.browser.scenes import aged, being_made
 from tests.browser.test_liveliness import SHIFTS, poll
+from tests.browser.waiting import evaluates
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -38,11 +39,10 @@ def chatty(user: User, runtime: MemoryRuntime) -> Sandbox:
     return sandbox
 
 
-def at_end(page: Page) -> bool:
-    found: bool = page.locator("#log-text").evaluate(
-        "log => log.scrollTop + log.clientHeight > log.scrollHeight - 5"
-    )
-    return found
+AT_END = """() => {
+    const log = document.querySelector("#log-text");
+    return log.scrollTop + log.clientHeight > log.scrollHeight - 5;
+}"""
 
 
 def test_a_log_is_there_at_once_at_its_end_and_follows_what_comes(
@@ -52,12 +52,12 @@ def test_a_log_is_there_at_once_at_its_end_and_follows_what_comes(
     visit(page, sandbox, alice)
     log = page.locator("#log-text")
     expect(log).to_contain_text(f"page={LINES - 1} 200")
-    assert at_end(page)
+    evaluates(page, AT_END)
     page.get_by_label("Follow").check()
     expect(page.get_by_text("following", exact=True)).to_be_visible()
     runtime.say(sandbox.public_id, "api", "POST /v1/invoices 201")
     expect(log).to_contain_text("POST /v1/invoices 201")
-    assert at_end(page)
+    evaluates(page, AT_END)
 
     log.evaluate("log => log.scrollTop = 100")
     runtime.say(sandbox.public_id, "api", "POST /v1/payments 201")

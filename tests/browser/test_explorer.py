@@ -12,6 +12,7 @@ from sandboxes.models import Sandbox
 from tests.acting import launch
 from tests.browser.conftest import Watch, sign_in
 from tests.browser.test_liveliness import SHIFTS
+from tests.browser.waiting import evaluates
 from tests.sandbox_apis import SandboxApi, at
 
 if TYPE_CHECKING:
@@ -158,8 +159,8 @@ def test_tabs_are_one_stop_of_the_keyboard_and_each_is_copied_whole(
     page.keyboard.press("ArrowRight")
     expect(page.get_by_role("radio", name="Python")).to_be_focused()
     page.get_by_role("button", name="Copy Python").click()
-    copied = page.evaluate("navigator.clipboard.readText()")
-    assert copied.startswith("import json") and sandbox.secrets["API_KEY"] in copied
+    evaluates(page, "navigator.clipboard.readText().then(text => text.startsWith('import json'))")
+    assert sandbox.secrets["API_KEY"] in page.evaluate("navigator.clipboard.readText()")
     page.get_by_text(".env", exact=True).click()
     for _ in range(2):
         with page.expect_download() as download:

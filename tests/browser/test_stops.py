@@ -8,10 +8,13 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from tests.browser.buttons import BUTTONS, Button, labels
-from tests.browser.stops import PORTAL, STOPS, Guide, Stop
+from tests.browser.stops import PORTAL, STOPS, Stop
+from tests.browser.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
+
+    from tests.browser.guide import Guide
 
 pytestmark = pytest.mark.browser
 
@@ -62,7 +65,7 @@ def failure_of(guide: Guide, button: Button, script: bool) -> str:
     stop = STOPS[button.stop if script else button.page or button.stop]
     rights = ["clipboard-read", "clipboard-write"]
     with guide.at(stop, java_script_enabled=script, permissions=rights) as page:
-        page.set_default_timeout(8_000)
+        page.set_default_timeout(PATIENCE)
         try:
             button.try_it(page)
         except Exception as failed:  # noqa: BLE001 - the others are tried all the same

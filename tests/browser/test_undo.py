@@ -38,7 +38,7 @@ def test_undo_is_at_hand_and_leaves_everything_as_it_was(page: Page, sandbox: Sa
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Undo")).to_have_count(0)
     expect(page.get_by_role("link", name="Destroy")).to_be_focused()
-    with page.expect_response(lambda answer: "/overview/" in answer.url, timeout=20_000):
+    with page.expect_response(lambda answer: "/overview/" in answer.url):
         """Longer than it would have been sent after."""
     assert again(sandbox).state == State.RUNNING
 

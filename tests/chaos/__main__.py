@@ -23,7 +23,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 from tests.bench.machine import ROOT
 from tests.chaos import bars
 from tests.reliability import publish, ran_on
-from tests.runtimes import imported_image
+from tests.tiny_image import imported_image
 
 LONGEST_SECONDS = 1200
 UNDER_WAY: set[subprocess.Popen[str]] = set()

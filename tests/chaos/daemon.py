@@ -14,7 +14,7 @@ from pathlib import Path
 from docker import APIClient
 from docker.errors import DockerException
 
-from tests.bench.calling import until
+from tests.waiting import until
 
 
 class Daemon:

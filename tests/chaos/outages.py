@@ -17,11 +17,12 @@ from typing import Any
 from django.utils import timezone
 
 from sandboxes.models import Sandbox
-from tests.bench.calling import Answer, Caller, until
+from tests.bench.calling import Answer, Caller
 from tests.chaos.scenes import waiting
 from tests.chaos.staging import SANDBOXES, answers, seconds_until, staged
 from tests.chaos.world import World
 from tests.redis_server import redis
+from tests.waiting import until
 
 CREW = ("web", "worker", "reaper")
 SWEPT_EVERY = "5"

@@ -18,10 +18,11 @@ from honcho.environ import parse_procfile
 
 from sandboxes import tokens
 from sandboxes.models import Sandbox, State
-from tests.bench.calling import Caller, until
+from tests.bench.calling import Caller
 from tests.bench.machine import ROOT
 from tests.chaos.world import World
 from tests.portal import Portal, running_portal
+from tests.waiting import until
 
 SANDBOXES = "/api/v1/sandboxes"
 THE_WORLDS = ("SANDBOX_INSTANCE", "SECRET_KEY", "SANDBOX_ENCRYPTION_KEYS", "FRIENDBOT_URL")

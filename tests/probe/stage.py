@@ -16,8 +16,9 @@ from typing import Any
 
 from sandboxes import blueprints
 from sandboxes.runtime import SandboxFacts, SandboxSpec
-from tests.runtimes import TIME_LIMIT, DockerBench, new_id, quiet, until
+from tests.runtimes import TIME_LIMIT, DockerBench, new_id, quiet
 from tests.test_docker_networks import host_address, own_address
+from tests.waiting import until
 
 INSIDE = (Path(__file__).parent / "inside.py").read_text()
 API_IMAGE = "sandboxportal/billing-api"
@@ -154,7 +155,7 @@ def started(bench: DockerBench, spec: SandboxSpec) -> Found:
     """The probe as an image's own process, by what it writes to its log."""
     name = spec.services[0].name
     bench.runtime.create(spec, quiet, TIME_LIMIT)
-    until(lambda: '"found"' in bench.runtime.logs(spec.id, name, 5))
+    until(lambda: '"found"' in bench.runtime.logs(spec.id, name, 5), "it was tried")
     return told(bench.runtime.logs(spec.id, name, 5))
 
 
@@ -217,7 +218,7 @@ def outside(log: Path) -> Iterator[Outside]:
             subprocess.run(step.split(), check=True, capture_output=True)
         listen = ["ip", "netns", "exec", name, sys.executable, "-c", LISTEN, *there.ADDRESSES]
         with log.open("w") as out, subprocess.Popen(listen, stdout=out) as process:
-            until(lambda: "ready" in log.read_text())
+            until(lambda: "ready" in log.read_text(), "it is ready")
             try:
                 yield there
             finally:

@@ -1,0 +1,94 @@
+"""The way to a stop: an empty stage, its scene, a browser that is signed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.cache import cache
+from django.core.management import call_command
+from django.template.loader import render_to_string
+from django.test import Client, override_settings
+
+from sandboxes.models.tuning import settings as in_force
+from sandboxes.runtime import get_runtime
+from tests.conftest import PASSWORD
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from playwright.sync_api import Browser, BrowserContext, Page, Route, ViewportSize
+
+    from tests.browser.doors import LiveServerWithDoors
+    from tests.browser.stops import Stop
+
+
+def _answer(body: str, route: Route) -> None:
+    route.fulfill(body=body, content_type="text/html")
+
+
+class Guide:
+    """Brings a browser to a stop; nothing is left there of the one before but what was cached."""
+
+    def __init__(self, browser: Browser, server: LiveServerWithDoors) -> None:
+        self.browser = browser
+        self.server = server
+        self.contexts: dict[str, BrowserContext] = {}
+
+    @contextmanager
+    def at(self, stop: Stop, **browsing: Any) -> Iterator[Page]:
+        users = self._cast()
+        sandbox = stop.scene(users["alice"], get_runtime())  # type: ignore[arg-type]
+        user = users.get(stop.who)
+        with override_settings(**stop.settings), self._browse(user, **browsing) as page:
+            if stop.template:
+                answer = render_to_string(stop.template)
+                page.route("**/*", partial(_answer, answer), times=1)
+            path = stop.path if isinstance(stop.path, str) else stop.path(users["alice"])
+            page.goto(path.format(id=sandbox and sandbox.public_id))
+            stop.act(page)
+            yield page
+
+    def _cast(self) -> dict[str, User]:
+        """Alice and olga on an empty stage."""
+        with self.server.doors_closed():
+            call_command("flush", interactive=False, verbosity=0)
+            # Sign-ins are counted there.
+            cache.clear()
+            in_force.forget()
+            get_runtime.cache_clear()
+        people = get_user_model().objects
+        alice = people.create_user("alice", "alice@example.com", PASSWORD)
+        olga = people.create_superuser("olga", "olga@example.com", PASSWORD)
+        return {"alice": alice, "olga": olga}
+
+    @contextmanager
+    def _browse(self, user: User | None, **browsing: Any) -> Iterator[Page]:
+        context = self._context(**browsing)
+        context.clear_cookies()
+        if user:
+            client = Client()
+            client.force_login(user)
+            key = client.cookies[settings.SESSION_COOKIE_NAME].value
+            cookie = {"name": settings.SESSION_COOKIE_NAME, "value": key, "url": str(self.server)}
+            context.add_cookies([cookie])  # type: ignore[list-item]
+        page = context.new_page()
+        yield page
+        page.close()
+
+    def _context(self, **browsing: Any) -> BrowserContext:
+        """One for each way to browse, so that styles and scripts are fetched once."""
+        way = repr(browsing)
+        if way not in self.contexts:
+            viewport: ViewportSize = {"width": 1280, "height": 820}
+            self.contexts[way] = self.browser.new_context(
+                base_url=str(self.server), reduced_motion="reduce", viewport=viewport, **browsing
+            )
+        return self.contexts[way]
+
+    def close(self) -> None:
+        for context in self.contexts.values():
+            context.close()
