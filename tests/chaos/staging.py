@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from django.db import DatabaseError, connection
 from honcho.environ import parse_procfile
 
 from sandboxes import tokens
-from sandboxes.models import Sandbox, State
+from sandboxes.models import Event, Sandbox, State
 from tests.bench.calling import Caller
 from tests.bench.machine import ROOT
 from tests.chaos.world import World
@@ -87,12 +88,30 @@ class Staged:
         """As cron does it."""
         return self.portal.manage("reap_sandboxes")
 
+    def asked(self, person: Caller) -> dict[str, Any]:
+        """One that was granted. Raises ValueError with what was said instead."""
+        answer = person("POST", SANDBOXES, {})
+        if answer.status != HTTPStatus.CREATED:
+            raise ValueError(f"A launch was answered {answer.status}: {answer.body.decode()}")
+        granted: dict[str, Any] = answer.json()
+        return granted
+
     def launch(self, person: Caller, count: int) -> list[dict[str, Any]]:
         """So many sandboxes, asked for one after the other, all running."""
         before = Sandbox.objects.live().count()
-        made = [person("POST", SANDBOXES, {}).json() for _ in range(count)]
-        until(lambda: self.running(before + count), f"{count} sandboxes run", 90, 0.1)
+        made = [self.asked(person) for _ in range(count)]
+        try:
+            until(lambda: self.running(before + count), f"{count} sandboxes run", 90, 0.1)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error} What came of them: {' '.join(journals(made))}") from error
         return made
+
+
+def journals(made: list[dict[str, Any]]) -> Iterator[str]:
+    """What the portal has written of each so far."""
+    for one in made:
+        events = Event.objects.filter(sandbox__public_id=one["id"]).order_by("pk")
+        yield f"{one['id']}: {' '.join(event.message for event in events)}"
 
 
 def answers(address: str) -> bool:
