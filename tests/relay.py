@@ -177,6 +177,8 @@ def relayed(path: Path, engine: str = USUAL_SOCKET) -> Iterator[Relay]:
     try:
         yield relay
     finally:
+        # Connections that stay open bring nothing new either.
+        relay.judge = lambda _: Fault.REFUSE
         relay.flow()
         relay.shutdown()
         relay.server_close()

@@ -15,14 +15,12 @@ from tests.chaos.processes import Processes
 from tests.chaos.scenes import SCENES, SERVICES, Cast, rehearse
 from tests.chaos.schedule import CALL, Schedule, deck
 from tests.chaos.staging import answers
-from tests.chaos.world import KINDS, World
+from tests.chaos.world import KINDS, SETTLES_IN_SECONDS, World
 
 BATCH = 8
 """So many kills lie between two sweeps."""
 LATER_SECONDS = 61
 """By then every lease is over, and the grace of orphans too."""
-SETTLES_IN_SECONDS = 0.5
-"""What the engine was asked last, it may still be doing."""
 
 
 @dataclass

@@ -6,21 +6,27 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cryptography.fernet import Fernet
 from docker import APIClient
+from docker.errors import APIError
 
 from sandboxes.runtime.docker.names import INSTANCE, SANDBOX
 from tests.chaos.daemon import Daemon, second_engine
 from tests.postgres import Cluster, running_cluster
 from tests.relay import USUAL_SOCKET, Relay, relayed
+from tests.waiting import until
 
 BLUEPRINT = Path(__file__).with_name("tiny.yaml")
 KINDS = ("containers", "networks", "volumes")
+SETTLES_IN_SECONDS = 0.5
+"""What the engine was asked last, it may still be doing."""
 
 
 @dataclass
@@ -40,7 +46,7 @@ class World:
     def held(self) -> dict[str, dict[str, list[str]]]:
         """What the engine holds of each sandbox of this instance: ids of objects, by kind."""
         found: dict[str, dict[str, list[str]]] = {}
-        for kind, rows in self._listed({"label": f"{INSTANCE}={self.instance}"}).items():
+        for kind, rows in listed(self.engine, {"label": f"{INSTANCE}={self.instance}"}).items():
             for row in rows:
                 one = found.setdefault(row["Labels"].get(SANDBOX, ""), {k: [] for k in KINDS})
                 one[kind].append(row.get("Id") or row["Name"])
@@ -48,10 +54,10 @@ class World:
 
     def foreign(self) -> dict[str, list[str]]:
         """What others planted beside it and how it is, to be compared."""
-        listed = self._listed({"label": f"planted-for={self.instance}"})
+        found = listed(self.engine, {"label": f"planted-for={self.instance}"})
         return {
             kind: sorted(f"{row.get('Id') or row['Name']} {row.get('State')}" for row in rows)
-            for kind, rows in listed.items()
+            for kind, rows in found.items()
         }
 
     def ports_without_a_container(self) -> set[int]:
@@ -60,23 +66,40 @@ class World:
         published = {port.get("PublicPort") for row in rows for port in row["Ports"]}
         return forwarded() - published
 
-    def _listed(self, filters: dict[str, str]) -> dict[str, list[dict[str, object]]]:
-        return {
-            "containers": self.engine.containers(all=True, filters=filters),
-            "networks": self.engine.networks(filters=filters),
-            "volumes": self.engine.volumes(filters=filters)["Volumes"] or [],
-        }
 
-    def clear(self) -> None:
-        """Remove whatever is left, however the ordeal went."""
-        for label in (f"{INSTANCE}={self.instance}", f"planted-for={self.instance}"):
-            found = self._listed({"label": label})
-            for row in found["containers"]:
-                self.engine.remove_container(row["Id"], force=True, v=True)
-            for row in found["networks"]:
-                self.engine.remove_network(row["Id"])
-            for row in found["volumes"]:
-                self.engine.remove_volume(row["Name"], force=True)
+def listed(engine: APIClient, filters: dict[str, str]) -> dict[str, list[dict[str, object]]]:
+    return {
+        "containers": engine.containers(all=True, filters=filters),
+        "networks": engine.networks(filters=filters),
+        "volumes": engine.volumes(filters=filters)["Volumes"] or [],
+    }
+
+
+@contextmanager
+def cleared(engine: APIClient, instance: str) -> Iterator[None]:
+    """Nothing is left in it afterwards, however the ordeal went."""
+    try:
+        yield
+    finally:
+        # What it was asked last, it may still be doing.
+        time.sleep(SETTLES_IN_SECONDS)
+        for label in (f"{INSTANCE}={instance}", f"planted-for={instance}"):
+            until(partial(is_clear, engine, label), f"nothing of {label} is left", 60, 0.5)
+
+
+def is_clear(engine: APIClient, label: str) -> bool:
+    """Remove what has this label. False: there was something, or some other may come yet."""
+    found = listed(engine, {"label": label})
+    for row in found["containers"]:
+        with suppress(APIError):
+            engine.remove_container(row["Id"], force=True, v=True)
+    for row in found["networks"]:
+        with suppress(APIError):
+            engine.remove_network(row["Id"])
+    for row in found["volumes"]:
+        with suppress(APIError):
+            engine.remove_volume(row["Name"], force=True)
+    return not any(found.values())
 
 
 def forwarded() -> set[int]:
@@ -102,11 +125,11 @@ def world(image: str, store: str = "sqlite", *, own_engine: bool = False) -> Ite
             cluster = stack.enter_context(running_cluster())
             os.environ["DATABASE_URL"] = stack.enter_context(cluster.database())
         engine = daemon.socket if daemon else USUAL_SOCKET
-        relay = stack.enter_context(relayed(var / "engine.sock", engine))
         client = APIClient(f"unix://{engine}", timeout=60)
-        made = World(var, instance, relay, client, daemon, cluster)
-        stack.callback(made.clear)
-        yield made
+        # Before the relay, so that nobody asks the engine for anything any more when it ends.
+        stack.enter_context(cleared(client, instance))
+        relay = stack.enter_context(relayed(var / "engine.sock", engine))
+        yield World(var, instance, relay, client, daemon, cluster)
 
 
 def environment(var: Path, instance: str, image: str) -> dict[str, str]:
