@@ -44,7 +44,7 @@ def measure(sandbox: Sandbox, *samples: dict[str, Any]) -> None:
 
 
 def plot(*values: float, limit: float | None = None) -> Plot:
-    points = [(BEGAN + timedelta(minutes=n), value) for n, value in enumerate(values)]
+    points = [(n / max(len(values) - 1, 1), value) for n, value in enumerate(values)]
     return Plot(MEASURES[0], limit, points, max(values, default=None))
 
 
@@ -153,6 +153,27 @@ def test_a_line_stays_in_its_plot(values: list[float], limit: float | None) -> N
     assert len(corners(drawn.line)) == len(values)
 
 
+def test_what_was_measured_once_is_a_level_line(alice: User) -> None:
+    sandbox = launch(alice)
+    measure(sandbox, {"memory_mb": 90})
+    memory, cpu, *_ = usage_of(sandbox).plots
+    (left, level), (right, same) = corners(memory.line)
+    assert (left, right, level) == (0, WIDTH, same)
+    assert memory.area == f"0,{HEIGHT} {memory.line} {WIDTH:.1f},{HEIGHT}"
+    assert cpu.line == "", "how busy it is, two measurements tell"
+
+
+def test_what_was_not_measured_from_the_beginning_on_keeps_to_the_time_of_the_others(
+    alice: User,
+) -> None:
+    sandbox = launch(alice)
+    measure(sandbox, {"requests": 0}, {"cpu_seconds": 6, "requests": 1}, {"cpu_seconds": 24})
+    _, cpu, _, requests = usage_of(sandbox).plots
+    assert [x for x, _ in corners(cpu.line)] == [0, WIDTH / 2, WIDTH]
+    assert [x for x, _ in corners(requests.line)] == [0, WIDTH / 2], "the rest is not counted yet"
+    assert requests.area.endswith(f" {WIDTH / 2:.1f},{HEIGHT}")
+
+
 def test_next_to_nothing_looks_like_next_to_nothing() -> None:
     low = [HEIGHT - y for _, y in corners(plot(1, 2, 1, limit=512).line)]
     assert max(low) < HEIGHT / 10
@@ -171,6 +192,7 @@ def test_a_long_life_is_drawn_in_few_points_and_no_peak_is_lost() -> None:
     points = thinned(life, lambda one: one.memory_mb, MOST_POINTS)
     assert len(points) <= MOST_POINTS
     assert max(value for _, value in points) == 1.0
+    assert points[-1][0] == life[-1].at, "what is so now is no peak of before"
     assert points == sorted(points)
 
 

@@ -60,7 +60,8 @@ class Plot:
 
     measure: Measure
     limit: float | None
-    points: Sequence[tuple[datetime, float]]
+    points: Sequence[tuple[float, float]]
+    """How far from the left edge, 0 to 1, and the value."""
     most: float | None
     in_all: float | None = None
     """The count of all its life, of what is counted."""
@@ -83,19 +84,20 @@ class Plot:
         return min(max(highest, LOWEST_TOP * self.limit), max(self.limit, highest / HEADROOM))
 
     @cached_property
+    def corners(self) -> list[tuple[float, float]]:
+        """Of the line; what was measured first is drawn from the left edge on."""
+        height = HEIGHT - 2
+        corners = [(WIDTH * x, HEIGHT - height * value / self.top) for x, value in self.points]
+        return [(0, corners[0][1]), *corners] if corners and corners[0][0] else corners
+
+    @cached_property
     def line(self) -> str:
         """The points of an SVG polyline."""
-        if not self.points:
-            return ""
-        began, ended = self.points[0][0], self.points[-1][0]
-        whole = (ended - began).total_seconds() or 1.0
-        across = ((at - began).total_seconds() / whole * WIDTH for at, _ in self.points)
-        down = (HEIGHT - (HEIGHT - 2) * value / self.top for _, value in self.points)
-        return " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across, down, strict=True))
+        return " ".join(f"{x:.1f},{y:.1f}" for x, y in self.corners)
 
     @property
     def area(self) -> str:
-        return f"0,{HEIGHT} {self.line} {WIDTH},{HEIGHT}" if self.line else ""
+        return f"0,{HEIGHT} {self.line} {self.corners[-1][0]:.1f},{HEIGHT}" if self.line else ""
 
 
 @dataclass(frozen=True)
@@ -148,11 +150,17 @@ class Life:
         return [self._plot(measure) for measure in MEASURES if measure.name != hidden]
 
     def _plot(self, measure: Measure) -> Plot:
-        points = thinned(self.moments, measure.read, MOST_POINTS)
+        known = thinned(self.moments, measure.read, MOST_POINTS)
+        points = [(self._place(at), value) for at, value in known]
         most = max((value for _, value in points), default=self.peak.get(measure.peak))
         limit = getattr(self.sandbox, measure.limit) if measure.limit else None
         in_all = self.peak.get("requests") if measure.name == "requests" else None
         return Plot(measure, limit, points, most, in_all)
+
+    def _place(self, at: datetime) -> float:
+        """From 0, when it was first measured, to 1, when it last was."""
+        whole = (self.ended - self.began).total_seconds()
+        return (at - self.began).total_seconds() / whole if whole else 1.0
 
     @property
     def rows(self) -> list[tuple[datetime, list[float | None]]]:
@@ -165,11 +173,13 @@ class Life:
 def thinned(
     life: Sequence[Moment], read: Callable[[Moment], float | None], most: int
 ) -> list[tuple[datetime, float]]:
-    """At most so many points; of several moments in one, the highest, so that no peak is lost."""
+    """At most so many points, the last as it is; of several moments in one, the highest, so that no
+    peak is lost."""
     known = [(moment.at, value) for moment in life if (value := read(moment)) is not None]
-    every = -(-len(known) // most) or 1
-    parts = (known[start : start + every] for start in range(0, len(known), every))
-    return [max(part, key=lambda point: point[1]) for part in parts]
+    earlier, last = known[:-1], known[-1:]
+    every = -(-len(earlier) // (most - 1)) or 1
+    parts = (earlier[start : start + every] for start in range(0, len(earlier), every))
+    return [max(part, key=lambda point: point[1]) for part in parts] + last
 
 
 def usage_of(sandbox: Sandbox) -> Life:
