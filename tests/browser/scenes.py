@@ -16,6 +16,7 @@ from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP
 from allauth.socialaccount.models import SocialAccount
 from django.db import transaction
+from django.db.models import F
 from django.test import Client, override_settings
 from django.urls import reverse
 
@@ -44,6 +45,14 @@ if TYPE_CHECKING:
 
 TOOK = (0.11, 0.32, 0.28)
 """Seconds that an engine may need for each step; the fake one needs none."""
+MOMENTS = (
+    "created_at",
+    "started_at",
+    "last_activity_at",
+    "expires_at",
+    "hard_cap_at",
+    "ended_at",
+)
 TOTP_KEY = "JBSWY3DPEHPK3PXP"
 TRACEBACK = """\
 Traceback (most recent call last):
@@ -53,21 +62,25 @@ psycopg_pool.PoolTimeout: pool initialization incomplete after 5.0 sec
 api: the database did not accept a connection, giving up"""
 
 
+def earlier(sandbox: Sandbox, past: timedelta) -> Sandbox:
+    """The sandbox as if all of it had been so much earlier."""
+    for told in (sandbox.events, sandbox.samples):
+        told.update(at=F("at") - past)
+    moments = {name: F(name) - past for name in MOMENTS}
+    Sandbox.objects.filter(pk=sandbox.pk).update(**moments)
+    return again(sandbox)
+
+
 def aged(sandbox: Sandbox, minutes: float, idle: float = 0) -> Sandbox:
     """The sandbox as if an engine had made it, and it was used last, so many minutes ago."""
-    assert sandbox.started_at and sandbox.expires_at and sandbox.hard_cap_at
-    past = sandbox.started_at - (clock.now() - timedelta(minutes=minutes))
+    assert sandbox.started_at
+    earlier(sandbox, sandbox.started_at - (clock.now() - timedelta(minutes=minutes)))
     story = list(sandbox.events.all())
     for event in story:
-        event.at -= past
         event.message = event.message.replace("after 0.0 s", f"after {sum(TOOK):.1f} s")
-    sandbox.events.bulk_update(story, ["at", "message"])
+    sandbox.events.bulk_update(story, ["message"])
     Sandbox.objects.filter(pk=sandbox.pk).update(
         steps=[step | {"seconds": took} for step, took in zip(sandbox.steps, TOOK, strict=True)],
-        created_at=sandbox.created_at - past,
-        started_at=sandbox.started_at - past,
-        expires_at=sandbox.expires_at - past,
-        hard_cap_at=sandbox.hard_cap_at - past,
         last_activity_at=clock.now() - timedelta(minutes=idle),
         funding=Funding.FUNDED,
     )
@@ -163,20 +176,25 @@ def long_past(alice: User, runtime: MemoryRuntime) -> Sandbox:
     return sandbox
 
 
-def measured(alice: User, runtime: MemoryRuntime) -> Sandbox:
-    """After most of its hour, with what sweeps saw of it."""
-    sandbox = aged(talkative(alice, runtime), 40, idle=3)
+def sampled(sandbox: Sandbox, minutes: int) -> None:
+    """What sweeps saw of it, a minute apart, until now."""
     used = dict.fromkeys(("received_bytes", "sent_bytes", "requests"), 0)
     used |= {"cpu_seconds": 3.0, "disk_mb": 48.0}
-    for minute in range(40):
+    for minute in range(minutes):
         busy = sin(minute / 5) ** 8
         used["cpu_seconds"] += 2 + 14 * busy
         used["disk_mb"] += 0.9
         used["received_bytes"] += int(900 + 22_000 * busy)
         used["requests"] += round(2 + 60 * busy)
         used["sent_bytes"] += int(4000 + 200_000 * busy)
-        at = clock.now() - timedelta(minutes=40 - minute)
+        at = clock.now() - timedelta(minutes=minutes - minute)
         UsageSample.objects.create(sandbox=sandbox, at=at, memory_mb=118 + 40 * busy, **used)
+
+
+def measured(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    """After most of its hour."""
+    sandbox = aged(talkative(alice, runtime), 40, idle=3)
+    sampled(sandbox, 40)
     return sandbox
 
 
@@ -195,10 +213,11 @@ def expected(alice: User, runtime: MemoryRuntime) -> Sandbox:
 
 
 def ended(alice: User, runtime: MemoryRuntime) -> Sandbox:
-    sandbox = launch(alice, name="plan-migration")
+    """It ran for a while, and was destroyed some time ago."""
+    sandbox = aged(launch(alice, name="plan-migration"), 34)
+    sampled(sandbox, 34)
     actions.destroy(sandbox, alice)
-    Sandbox.objects.filter(pk=sandbox.pk).update(ended_at=clock.now() - timedelta(minutes=26))
-    return again(sandbox)
+    return earlier(sandbox, timedelta(minutes=26))
 
 
 def maintenance(alice: User, runtime: MemoryRuntime) -> None:
