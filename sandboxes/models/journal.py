@@ -88,7 +88,7 @@ class UsageSample(models.Model):
     received_bytes = models.BigIntegerField()
     sent_bytes = models.BigIntegerField()
     requests = models.BigIntegerField(null=True)
-    """Since launch; None: its blueprint doesn't tell what a request is."""
+    """Since launch; None: not counted yet, or its blueprint doesn't tell what a request is."""
     log_read_to = models.CharField(max_length=40, blank=True)
     """Where the log had been read to for that, in the runtime's own terms."""
 

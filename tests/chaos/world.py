@@ -84,11 +84,11 @@ def cleared(engine: APIClient, instance: str) -> Iterator[None]:
         # What it was asked last, it may still be doing.
         time.sleep(SETTLES_IN_SECONDS)
         for label in (f"{INSTANCE}={instance}", f"planted-for={instance}"):
-            until(partial(is_clear, engine, label), f"nothing of {label} is left", 60, 0.5)
+            until(partial(emptied, engine, label), f"nothing of {label} is left", 60, 0.5)
 
 
-def is_clear(engine: APIClient, label: str) -> bool:
-    """Remove what has this label. False: there was something, or some other may come yet."""
+def emptied(engine: APIClient, label: str) -> bool:
+    """Remove what has this label. False: there was something, so more may come yet."""
     found = listed(engine, {"label": label})
     for row in found["containers"]:
         with suppress(APIError):
