@@ -7,11 +7,7 @@ from functools import cache
 from math import sin
 from random import Random
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from allauth.account.forms import default_token_generator
-from allauth.account.models import EmailAddress, EmailConfirmationHMAC
-from allauth.account.utils import user_pk_to_url_str
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP
 from allauth.socialaccount.models import SocialAccount
@@ -20,14 +16,10 @@ from django.db.models import F
 from django.test import Client, override_settings
 from django.urls import reverse
 
-from sandboxes import actions, clock, lifecycle, links, tallies, tokens
-from sandboxes.accounts import invitations
+from sandboxes import actions, clock, lifecycle, tallies, tokens
 from sandboxes.models import (
-    Clock,
     Funding,
-    Invitation,
     Sandbox,
-    SandboxWarning,
     Site,
     State,
     Tally,
@@ -294,41 +286,3 @@ def with_github(alice: User, runtime: MemoryRuntime) -> None:
 def two_factors(alice: User, runtime: MemoryRuntime) -> None:
     TOTP.activate(alice, TOTP_KEY)
     RecoveryCodes.activate(alice)
-
-
-# --- where mails lead to ---------------------------------------------------------------------
-
-
-def path_of(link: str) -> str:
-    return urlsplit(link).path
-
-
-def invitation(alice: User) -> str:
-    return path_of(invitations.link(Invitation.objects.create(email="bob@example.com")))
-
-
-def confirmation(alice: User) -> str:
-    address = EmailAddress.objects.create(user=alice, email="alice@work.example.com")
-    return reverse("account_confirm_email", args=[EmailConfirmationHMAC(address).key])
-
-
-def password_key(alice: User) -> str:
-    keys = [user_pk_to_url_str(alice), default_token_generator.make_token(alice)]
-    return reverse("account_reset_password_from_key", args=keys)
-
-
-def rescue(alice: User, ends: Clock = Clock.IDLE) -> str:
-    return path_of(links.rescue_url(SandboxWarning.objects.get(clock=ends)))
-
-
-def longer_rescue(alice: User) -> str:
-    return rescue(alice, Clock.EXPIRED)
-
-
-def unsubscribing(alice: User) -> str:
-    return path_of(links.unsubscribe_url(alice, Clock.IDLE))
-
-
-def in_the_console(alice: User) -> str:
-    newest = Sandbox.objects.filter(owner=alice).latest("pk")
-    return reverse("admin:sandboxes_sandbox_change", args=[newest.pk])

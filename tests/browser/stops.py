@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.browser import scenes
+from tests.browser import paths, scenes
 from tests.conftest import PASSWORD
 
 if TYPE_CHECKING:
@@ -192,14 +192,14 @@ PORTAL = [
     Stop("logout", "/accounts/logout/"),
     Stop("signup", "/accounts/signup/", who=""),
     Stop("signup-closed", "/accounts/signup/", who="", settings={"ACCOUNT_SIGNUP_OPEN": False}),
-    Stop("invitation", scenes.invitation, who=""),
+    Stop("invitation", paths.invitation, who=""),
     Stop("invitation-over", "/invitations/forged/", who=""),
-    Stop("confirm-email", scenes.confirmation, who=""),
+    Stop("confirm-email", paths.confirmation, who=""),
     Stop("confirm-email-over", "/accounts/confirm-email/forged/", who=""),
     Stop("confirm-email-sent", "/accounts/confirm-email/", who=""),
     Stop("password-reset", "/accounts/password/reset/", who=""),
     Stop("password-reset-sent", "/accounts/password/reset/done/", who=""),
-    Stop("password-reset-key", scenes.password_key, who=""),
+    Stop("password-reset-key", paths.password_key, who=""),
     Stop("password-reset-over", "/accounts/password/reset/key/1-forged/", who=""),
     Stop("password-reset-done", "/accounts/password/reset/key/done/", who=""),
     Stop("suspended", "/accounts/inactive/", who=""),
@@ -250,12 +250,12 @@ PORTAL = [
     Stop("webhook-delete", "/webhooks/", act=ask_to_delete_webhook),
     Stop("preferences", "/preferences/"),
     Stop("told", "/tokens/", scenes.told),
-    Stop("keep", scenes.rescue, scenes.told, who=""),
-    Stop("keep-done", scenes.rescue, scenes.told, keep_alive, who=""),
-    Stop("keep-extend", scenes.longer_rescue, scenes.told, who=""),
+    Stop("keep", paths.rescue, scenes.told, who=""),
+    Stop("keep-done", paths.rescue, scenes.told, keep_alive, who=""),
+    Stop("keep-extend", paths.longer_rescue, scenes.told, who=""),
     Stop("keep-unknown", "/keep/forged/", who=""),
-    Stop("unsubscribe", scenes.unsubscribing, who=""),
-    Stop("unsubscribe-done", scenes.unsubscribing, act=stop_the_mails, who=""),
+    Stop("unsubscribe", paths.unsubscribing, who=""),
+    Stop("unsubscribe-done", paths.unsubscribing, act=stop_the_mails, who=""),
     Stop("account-email", "/accounts/email/"),
     Stop("account-password", "/accounts/password/change/"),
     Stop("account-confirm", "/accounts/reauthenticate/"),
@@ -276,8 +276,8 @@ CONSOLE = [
     Stop("console", "/admin/", scenes.busy_week, who="olga"),
     Stop("console-reason", "/admin/", scenes.busy_week, ask_for_a_reason, who="olga"),
     Stop("console-sandboxes", "/admin/sandboxes/sandbox/", scenes.busy_week, who="olga"),
-    Stop("console-sandbox", scenes.in_the_console, scenes.measured, who="olga"),
-    Stop("console-question", scenes.in_the_console, scenes.measured, ask_to_extend, who="olga"),
+    Stop("console-sandbox", paths.in_the_console, scenes.measured, who="olga"),
+    Stop("console-question", paths.in_the_console, scenes.measured, ask_to_extend, who="olga"),
     Stop("console-pools", "/admin/sandboxes/pool/", scenes.busy_week, who="olga"),
     Stop("console-people", "/admin/auth/user/", scenes.busy_week, who="olga"),
     Stop("console-settings", "/admin/sandboxes/sitesettings/", scenes.busy_week, who="olga"),

@@ -1,0 +1,53 @@
+"""Paths that depend on what there is: where mails lead to, and the console's page of a sandbox."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from allauth.account.forms import default_token_generator
+from allauth.account.models import EmailAddress, EmailConfirmationHMAC
+from allauth.account.utils import user_pk_to_url_str
+from django.urls import reverse
+
+from sandboxes import links
+from sandboxes.accounts import invitations
+from sandboxes.models import Clock, Invitation, Sandbox, SandboxWarning
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+
+def path_of(link: str) -> str:
+    return urlsplit(link).path
+
+
+def invitation(alice: User) -> str:
+    return path_of(invitations.link(Invitation.objects.create(email="bob@example.com")))
+
+
+def confirmation(alice: User) -> str:
+    address = EmailAddress.objects.create(user=alice, email="alice@work.example.com")
+    return reverse("account_confirm_email", args=[EmailConfirmationHMAC(address).key])
+
+
+def password_key(alice: User) -> str:
+    keys = [user_pk_to_url_str(alice), default_token_generator.make_token(alice)]
+    return reverse("account_reset_password_from_key", args=keys)
+
+
+def rescue(alice: User, ends: Clock = Clock.IDLE) -> str:
+    return path_of(links.rescue_url(SandboxWarning.objects.get(clock=ends)))
+
+
+def longer_rescue(alice: User) -> str:
+    return rescue(alice, Clock.EXPIRED)
+
+
+def unsubscribing(alice: User) -> str:
+    return path_of(links.unsubscribe_url(alice, Clock.IDLE))
+
+
+def in_the_console(alice: User) -> str:
+    newest = Sandbox.objects.filter(owner=alice).latest("pk")
+    return reverse("admin:sandboxes_sandbox_change", args=[newest.pk])
