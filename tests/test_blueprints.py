@@ -15,8 +15,8 @@ from django.conf import LazySettings
 from sandboxes import blueprints
 from sandboxes.blueprints import Blueprint, Problem, addresses
 from sandboxes.blueprints.compose import Service
-from sandboxes.blueprints.reading import read
-from sandboxes.blueprints.refusals import INSTEAD, WEAKENS
+from sandboxes.blueprints.loader import read
+from sandboxes.blueprints.messages import INSTEAD, WEAKENS
 from sandboxes.runtime import (
     LineCount,
     Published,

@@ -9,7 +9,7 @@ from pathlib import Path
 from django.conf import settings
 
 from sandboxes.blueprints.blueprint import Addresses, Blueprint, BuildSpec, addresses
-from sandboxes.blueprints.reading import FILE, Problem, read
+from sandboxes.blueprints.loader import FILE, Problem, read
 
 __all__ = [
     "Addresses",

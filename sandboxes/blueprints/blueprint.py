@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sandboxes.blueprints.variables import ID, fill
+from sandboxes.blueprints.interpolation import ID, fill
 from sandboxes.runtime import (
     LineCount,
     ProcessSpec,

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from sandboxes.blueprints.values import (
+from sandboxes.blueprints.fields import (
     BlueprintName,
     Expression,
     Positive,

@@ -22,8 +22,8 @@ from sandboxes.blueprints.blueprint import (
     Secret,
 )
 from sandboxes.blueprints.compose import ComposeFile, Process, Requests, Service
-from sandboxes.blueprints.consistency import Fault, faults
-from sandboxes.blueprints.refusals import sentence
+from sandboxes.blueprints.messages import sentence
+from sandboxes.blueprints.validation import Fault, faults
 from sandboxes.runtime import LineCount, ProcessSpec, ReadyCheck, ServiceSpec
 
 FILE = "compose.yaml"

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sandboxes.blueprints import processes
+from sandboxes.blueprints import process_validation
 from sandboxes.blueprints.compose import ComposeFile
-from sandboxes.blueprints.variables import BUILT_IN, used
+from sandboxes.blueprints.interpolation import BUILT_IN, used
 
 Fault = tuple[str, str, str]
 """Key, message, remedy."""
@@ -31,7 +31,7 @@ def faults(parsed: ComposeFile, folder: Path, memory_mb: int, cpus: float) -> It
     yield from _endpoints(parsed)
     yield from _credentials(parsed)
     yield from _references(parsed)
-    yield from processes.faults(parsed, folder)
+    yield from process_validation.faults(parsed, folder)
 
 
 def _limits(parsed: ComposeFile, memory_mb: int, cpus: float) -> Iterator[Fault]:
