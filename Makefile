@@ -17,7 +17,7 @@ chaos: ## Kill, starve and crowd a portal on the engine (N, SEED); writes docs/r
 	@bash deploy/chaos.sh $(if $(N),--kills $(N)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 probe: ## Try to get out of a sandbox in every way; writes docs/reliability.md (needs root)
-	@bash deploy/probe.sh
+	@bash deploy/test_isolation.sh
 
 fuzz: ## Send the API 10,000 generated calls, try random lives (CALLS, LIVES); writes docs/reliability.md
 	@bash deploy/fuzz.sh $(if $(CALLS),--calls $(CALLS)) $(if $(LIVES),--lives $(LIVES))

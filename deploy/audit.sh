@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The steps of `make audit`: known vulnerabilities in what the portal is built on.
 
-. "$(dirname "$0")/steps.sh"
+. "$(dirname "$0")/common.sh"
 take_turns
 need_venv
 need_requirements requirements.txt

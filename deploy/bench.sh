@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The steps of `make bench`: install what measuring needs, and measure.
 
-. "$(dirname "$0")/steps.sh"
+. "$(dirname "$0")/common.sh"
 . deploy/engine.sh
 
 has_compose() { docker compose version >/dev/null 2>&1 || docker-compose version >/dev/null 2>&1; }

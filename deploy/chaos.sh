@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The steps of `make chaos`: install what the ordeals need, and put the portal through them.
 
-. "$(dirname "$0")/steps.sh"
+. "$(dirname "$0")/common.sh"
 . deploy/engine.sh
 
 need_package() {

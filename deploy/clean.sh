@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The steps of `make clean`: stop this checkout's portal and leave nothing of it.
 
-. "$(dirname "$0")/steps.sh"
+. "$(dirname "$0")/common.sh"
 . deploy/engine.sh
 
 OURS=(env runtime sandboxes portal.sqlite3 portal.sqlite3-shm portal.sqlite3-wal demo-accounts.json

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The steps of `make lint`: check the code without running it.
 
-. "$(dirname "$0")/steps.sh"
+. "$(dirname "$0")/common.sh"
 # Apart from a portal that runs here, and from what its own file sets.
 export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$VAR_DIR/tests"
 

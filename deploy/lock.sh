@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The steps of `make lock`: pin every package that requirements*.in lead to, with its hashes.
 
-. "$(dirname "$0")/steps.sh"
+. "$(dirname "$0")/common.sh"
 
 take_turns
 need_venv

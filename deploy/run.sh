@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The steps of `make run`: install what is missing, prepare what is not, and serve.
 
-. "$(dirname "$0")/steps.sh"
+. "$(dirname "$0")/common.sh"
 . deploy/engine.sh
 . deploy/runtime.sh
 

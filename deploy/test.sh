@@ -3,7 +3,7 @@
 # PostgreSQL and Redis, those that use a database or a queue. STORES=embedded or STORES=servers does
 # one of the two.
 
-. "$(dirname "$0")/steps.sh"
+. "$(dirname "$0")/common.sh"
 . deploy/engine.sh
 . deploy/runtime.sh
 

@@ -15,7 +15,7 @@ from django_structlog.celery.steps import DjangoStructLogInitStep
 from kombu.transport import TRANSPORT_ALIASES
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sandboxportal.settings")
-TRANSPORT_ALIASES["embedded"] = "sandboxportal.embedded_queue:Transport"
+TRANSPORT_ALIASES["embedded"] = "sandboxportal.celery_filesystem_broker:Transport"
 
 app = Celery("sandboxportal")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -215,7 +215,7 @@ elif CELERY_BROKER_URL.startswith("redis"):
     }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True
-CELERY_RESULT_BACKEND = "sandboxportal.results.CacheBackend"
+CELERY_RESULT_BACKEND = "sandboxportal.celery_cache_backend.CacheBackend"
 CELERY_RESULT_EXPIRES = 60
 CELERY_WORKER_POOL = "threads"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -339,7 +339,7 @@ STORAGES = {
 
 # --- errors ----------------------------------------------------------------------------------
 
-DEFAULT_EXCEPTION_REPORTER_FILTER = "sandboxportal.reporting.Discreet"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "sandboxportal.error_reporting.Discreet"
 
 # --- headers and cookies ---------------------------------------------------------------------
 

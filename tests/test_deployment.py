@@ -79,7 +79,7 @@ def test_under_systemd_the_web_process_has_no_way_to_an_engine() -> None:
 @pytest.mark.parametrize("process", ["worker", "reaper"])
 def test_under_systemd_the_others_reach_the_engine_through_its_guard(process: str) -> None:
     unit = settings_of("sandbox-portal@.service", f"sandbox-portal@{process}.service.d/engine.conf")
-    guard = settings_of("sandbox-portal-engine.service")
+    guard = settings_of("sandbox-portal-socket-proxy.service")
     socket = guard["ExecStart"].split()[-1]
     assert unit["Environment"] == f"DOCKER_HOST=unix://{socket}"
     assert unit["SupplementaryGroups"] == guard["Group"]

@@ -16,7 +16,7 @@ from queue import Empty
 import pytest
 from kombu import Connection
 
-from sandboxportal.embedded_queue import Transport
+from sandboxportal.celery_filesystem_broker import Transport
 from tests.servers import own_stores
 from tests.waiting import until
 

@@ -32,7 +32,7 @@ from sandboxes.runtime import (  # noqa: E402
     SandboxSpec,
     get_runtime,
 )
-from sandboxportal import embedded_queue  # noqa: E402
+from sandboxportal import celery_filesystem_broker  # noqa: E402
 from sandboxportal.celery import app  # noqa: E402
 
 if TYPE_CHECKING:
@@ -67,12 +67,12 @@ class Fuse:
                 lambda execute, *statement: self.around("statement", lambda: execute(*statement))
             )
         )
-        send = embedded_queue.Channel._put
+        send = celery_filesystem_broker.Channel._put
 
         def sent(*args: Any, **options: Any) -> None:
             self.around("message", lambda: send(*args, **options))
 
-        embedded_queue.Channel._put = sent  # type: ignore[method-assign]
+        celery_filesystem_broker.Channel._put = sent  # type: ignore[method-assign]
 
 
 def run(act: str, arguments: list[Any], later: float, fuse: Fuse, answer: Connection) -> None:

@@ -25,7 +25,7 @@ LENT_CPUS = 1.0
 one burst of work, and no engine has less to give."""
 
 UNPRIVILEGED = {"CapDrop": ["ALL"], "SecurityOpt": ["no-new-privileges"], "Privileged": False}
-"""What whoever stands before the engine may insist on (`deploy/engine_guard.py`)."""
+"""What whoever stands before the engine may insist on (`deploy/docker_socket_proxy.py`)."""
 NO_RESOLVER = {"Dns": ["127.0.0.1"], "DnsOptions": ["ndots:0", "timeout:1", "attempts:1"]}
 """Names of other services resolve; a question about any other name stays in the container, since
 it is the container's own loopback that is meant. Left alone, the engine would pass such questions

@@ -77,7 +77,7 @@ class Channel(virtual.Channel):
 
 
 class Transport(virtual.Transport):
-    """What Kombu finds under `sandboxportal.embedded_queue:Transport`."""
+    """What Kombu finds under `sandboxportal.celery_filesystem_broker:Transport`."""
 
     Channel = Channel
     driver_type = driver_name = "embedded"

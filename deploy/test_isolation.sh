@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The steps of `make probe`: install what it needs, and try to get out of sandboxes.
 
-. "$(dirname "$0")/steps.sh"
+. "$(dirname "$0")/common.sh"
 . deploy/engine.sh
 
 [ "$(id -u)" = 0 ] || die "This needs root: it brings rules of the firewall into force."

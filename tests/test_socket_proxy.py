@@ -59,7 +59,7 @@ def guarded(tiny_image: str) -> Iterator[GuardedBench]:
             "SANDBOX_INSTANCE": bench.instance,
             "SANDBOX_SUBNETS": str(SUBNETS),
         }
-        command = [sys.executable, ROOT / "deploy" / "engine_guard.py", path]
+        command = [sys.executable, ROOT / "deploy" / "docker_socket_proxy.py", path]
         with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
             try:
                 until(path.exists, "the guard listens")

@@ -1,4 +1,4 @@
-"""What the portal may ask of the engine through `engine_guard.py`: which calls, of what.
+"""What the portal may ask of the engine through `docker_socket_proxy.py`: which calls, of what.
 
 The engine reads keys of JSON whatever their case, so every key that is not spelt as the portal
 spells it is refused, where it could mean anything.

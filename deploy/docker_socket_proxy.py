@@ -4,7 +4,7 @@ Whoever holds the engine's socket is root on its machine. Whoever holds this one
 and remove sandboxes of one instance, dressed as the portal dresses them, and nothing else:
 
     SANDBOX_INSTANCE=production SANDBOX_SUBNETS=10.213.0.0/16 \\
-        python3 deploy/engine_guard.py /run/sandbox-portal-engine/engine.sock
+        python3 deploy/docker_socket_proxy.py /run/sandbox-portal-engine/engine.sock
 
 Needs nothing but Python. What is not known to be harmless is refused with 403: calls, keys of a
 body, and objects that don't bear the instance's label. Bodies are written anew from what was
@@ -24,7 +24,7 @@ from pathlib import Path
 from socketserver import ThreadingUnixStreamServer
 from typing import Any
 
-from engine_rules import Refused, Rules, demand
+from docker_socket_rules import Refused, Rules, demand
 
 LONGEST_BODY = 1 << 20
 CHUNK = 1 << 16

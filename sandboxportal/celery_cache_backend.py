@@ -16,7 +16,7 @@ LONGEST_NAP_SECONDS = 0.1
 
 
 class CacheBackend(KeyValueStoreBackend):
-    """What Celery finds under `sandboxportal.results.CacheBackend`."""
+    """What Celery finds under `sandboxportal.celery_cache_backend.CacheBackend`."""
 
     key_t = staticmethod(bytes_to_str)  # type: ignore[assignment]
 
