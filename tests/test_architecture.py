@@ -1,4 +1,4 @@
-"""The house as a whole: which way imports run, who may do what, and sizes that fit one sitting."""
+"""Rules for the code as a whole: import direction, and which modules may do what."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import ast
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from statistics import median, quantiles
-
-import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PORTAL = ROOT / "sandboxes"
@@ -60,10 +57,7 @@ def modules(*folders: Path) -> list[Path]:
     return [file for file in found if "migrations" not in file.parts and file.stat().st_size]
 
 
-SHIPPED = modules(PORTAL, ROOT / "sandboxportal", ROOT / "deploy")
 CODE = [f for f in modules(PORTAL, ROOT / "sandboxportal") if INSIDE_SANDBOXES not in f.parents]
-LISTS = {ROOT / "sandboxportal" / "settings.py"}
-"""Read line by line when needed, never as a whole."""
 
 
 def name_of(file: Path) -> str:
@@ -114,14 +108,17 @@ def test_the_floors_hold_every_part_and_nothing_else():
     assert len(known) == sum(map(len, FLOORS))
 
 
-@pytest.mark.parametrize("file", [f for f in CODE if PORTAL in f.parents], ids=name_of)
-def test_imports_run_one_way(file):
+def upward_imports(file: Path) -> list[str]:
     part = part_of(file)
     if part == "__init__":
-        return
-    others = our_parts(file) - {part}
-    upwards = {other for other in others if floor_of(other) >= floor_of(part)}
-    assert upwards == set()
+        return []
+    others = sorted(our_parts(file) - {part})
+    return [f"{name_of(file)}: {other}" for other in others if floor_of(other) >= floor_of(part)]
+
+
+def test_imports_run_one_way():
+    files = [file for file in CODE if PORTAL in file.parents]
+    assert [upward for file in files for upward in upward_imports(file)] == []
 
 
 def test_a_runtime_knows_nothing_of_the_portal():
@@ -188,23 +185,13 @@ def test_nothing_but_the_lifecycle_writes_a_state():
     assert writers == {"sandboxes/lifecycle.py"}
 
 
-@pytest.mark.parametrize("file", CODE, ids=name_of)
-def test_a_module_says_what_it_is(file):
+def has_docstring(file: Path) -> bool:
     only_names = all(isinstance(n, (ast.ImportFrom, ast.Assign)) for n in tree(file).body)
-    assert ast.get_docstring(tree(file)) or only_names
+    return bool(ast.get_docstring(tree(file)) or only_names)
 
 
-@pytest.mark.parametrize("file", sorted(set(SHIPPED) - LISTS), ids=name_of)
-def test_a_module_can_be_read_in_one_sitting(file):
-    assert len(file.read_text().splitlines()) < 250
-
-
-def test_functions_are_short():
-    sizes = [(node.end_lineno or 0) - node.lineno + 1 for _, node in functions(CODE)]
-    bodies = [(node.end_lineno or 0) - node.body[0].lineno + 1 for _, node in functions(CODE)]
-
-    assert median(bodies) < 8
-    assert quantiles(sizes, n=10)[-1] < 25
+def test_every_module_has_a_docstring():
+    assert [name_of(file) for file in CODE if not has_docstring(file)] == []
 
 
 def test_every_signature_is_annotated():
