@@ -28,8 +28,8 @@ audit: ## Look for known vulnerabilities in what the portal is built on (needs t
 lint: ## Check the code without running it
 	@bash deploy/lint.sh
 
-screenshots: ## Take a picture of every page and state, into docs/screenshots
-	@STORES=embedded bash deploy/test.sh -q tests/browser/screenshots.py
+screenshots: ## Take screenshots of every page, into var/screenshots (DOCS=1: the documentation's)
+	@STORES=embedded DOCS=$(DOCS) bash deploy/test.sh -q tests/browser/screenshots.py
 
 lock: ## Compile requirements*.in to requirements*.txt
 	@bash deploy/lock.sh

@@ -1,11 +1,15 @@
-"""Pictures of every page and state, light and dark, wide and narrow: `make screenshots`.
+"""Take screenshots of every page and state, in light and dark, wide and narrow.
 
-Not collected with the tests, for a picture can't fail; somebody has to look at it.
+`make screenshots` writes all of them to `var/screenshots`, which git ignores. With `DOCS=1` it
+refreshes only the few that the documentation uses, in `docs/screenshots`.
+
+Not collected with the tests, because a screenshot can't fail; a person has to look at it.
 """
 
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,37 +23,63 @@ if TYPE_CHECKING:
     from tests.browser.guide import Guide
     from tests.friendbots import Friendbot
 
-FOLDER = Path(__file__).resolve().parents[2] / "docs" / "screenshots"
+ROOT = Path(__file__).resolve().parents[2]
+ALL_FOLDER = ROOT / "var" / "screenshots"
+DOCS_FOLDER = ROOT / "docs" / "screenshots"
+IN_DOCS = {
+    "dashboard": ["light", "dark"],
+    "sandbox": ["light"],
+    "explorer": ["light"],
+    "webhook": ["light"],
+    "console": ["light"],
+}
+"""The screenshots that stay in the repository, always wide: color schemes by state."""
 WIDTHS = {"wide": 1280, "narrow": 360}
-HEIGHT = 820
-TALLEST = 1500
-"""Pixels; what is further down was in sight before."""
-COLOURS = 256
-"""Enough for flat surfaces and the edges of letters, at a third of the size."""
+VIEWPORT_HEIGHT = 820
+MAX_HEIGHT = 1500
+"""In pixels; a screenshot is cropped below it."""
+PALETTE_SIZE = 256
+"""Enough colors for flat surfaces and anti-aliased text, at a third of the file size."""
 
 
-def keep(page: Page, name: str) -> None:
-    """The page as it is, in all four looks."""
-    for scheme in ("light", "dark"):
-        # Without motion, controls have their colours when the picture is taken.
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
-        for width, pixels in WIDTHS.items():
-            page.set_viewport_size({"width": pixels, "height": HEIGHT})
-            page.evaluate("scrollTo(0, 0)")
-            save(page.screenshot(full_page=True), FOLDER / f"{name}-{scheme}-{width}.png")
+def take(page: Page, path: Path, scheme: str, width: int) -> None:
+    """Save a screenshot of the page in one color scheme and width."""
+    # Without motion, controls have their final colors when the screenshot is taken.
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+    page.set_viewport_size({"width": width, "height": VIEWPORT_HEIGHT})
+    page.evaluate("scrollTo(0, 0)")
+    save(page.screenshot(full_page=True), path)
 
 
-def save(picture: bytes, path: Path) -> None:
-    with Image.open(io.BytesIO(picture)) as image:
-        seen = image.convert("RGB").crop((0, 0, image.width, min(image.height, TALLEST)))
-    # Colours that few pixels have are kept (a red word stays red), and large surfaces their own.
+def save(screenshot: bytes, path: Path) -> None:
+    """Crop the screenshot, reduce its colors and write it as an optimized PNG."""
+    with Image.open(io.BytesIO(screenshot)) as image:
+        cropped = image.convert("RGB").crop((0, 0, image.width, min(image.height, MAX_HEIGHT)))
+    # Maximum coverage keeps rare colors, such as a red word, and the exact color of large areas.
     coverage, dither = Image.Quantize.MAXCOVERAGE, Image.Dither.NONE
-    seen.quantize(COLOURS, method=coverage, kmeans=1, dither=dither).save(path, optimize=True)
+    reduced = cropped.quantize(PALETTE_SIZE, method=coverage, kmeans=1, dither=dither)
+    reduced.save(path, optimize=True)
 
 
-def test_every_stop_is_kept(guide: Guide, bot: Friendbot) -> None:
-    for old in FOLDER.glob("*.png"):
+def empty(folder: Path) -> Path:
+    """Create the folder if necessary, delete its screenshots and return it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.png"):
         old.unlink()
-    for stop in STOPS.values():
-        with guide.at(stop) as page:
-            keep(page, stop.name)
+    return folder
+
+
+def test_screenshots_are_taken(guide: Guide, bot: Friendbot) -> None:
+    if os.environ.get("DOCS"):
+        folder = empty(DOCS_FOLDER)
+        for name, schemes in IN_DOCS.items():
+            with guide.at(STOPS[name]) as page:
+                for scheme in schemes:
+                    take(page, folder / f"{name}-{scheme}.png", scheme, WIDTHS["wide"])
+    else:
+        folder = empty(ALL_FOLDER)
+        for name, stop in STOPS.items():
+            with guide.at(stop) as page:
+                for scheme in ("light", "dark"):
+                    for width, pixels in WIDTHS.items():
+                        take(page, folder / f"{name}-{scheme}-{width}.png", scheme, pixels)
