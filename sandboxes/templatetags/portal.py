@@ -58,7 +58,7 @@ LAST_MINUTES = 600
 """So many seconds before the end, seconds begin to matter."""
 
 
-@register.inclusion_tag("sandboxes/_trial.html")
+@register.inclusion_tag("sandboxes/_trial_mode_notice.html")
 def trial_mode() -> dict[str, str]:
     """A line that says so, where sandboxes are processes of the portal's machine."""
     return {"words": "" if presentation.is_isolated() else str(presentation.TRIAL_MODE)}

@@ -22,7 +22,7 @@ CARDS = "cards"
 """Where every sandbox has a card on the page, which says the same and has the same buttons."""
 
 
-@register.inclusion_tag("sandboxes/_warnings.html", takes_context=True)
+@register.inclusion_tag("sandboxes/_warning_banners.html", takes_context=True)
 def warnings(context: dict[str, Any], where: str = "") -> dict[str, Any]:
     """The banners for whoever asks; `where` is `cards`, or the id of the sandbox that is shown."""
     request: HttpRequest | None = context.get("request")

@@ -85,7 +85,7 @@ def explorer(request: Request, public_id: str) -> HttpResponse:
             asked = request.GET.dict()
             context["table"] = read_table(sandbox, description, trial.operation, asked)
             context["wanted_row"] = asked.get("row", "")
-    names = {"requests": "_explorer_requests", "data": "_table"}
+    names = {"requests": "_explorer_requests", "data": "_explorer_table"}
     return render(request, f"sandboxes/{names.get(part or '', 'explorer')}.html", context)
 
 
@@ -115,7 +115,7 @@ def send(request: Request, public_id: str) -> HttpResponse:
         context["problem"] = context["refusal"]
     elif not request.htmx or _has_changed_something(context):
         context["table"] = read_table(sandbox, context["description"], trial.operation)
-    name = "_explorer_news" if request.htmx else "explorer"
+    name = "_explorer_oob" if request.htmx else "explorer"
     return render(request, f"sandboxes/{name}.html", context)
 
 

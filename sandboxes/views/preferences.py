@@ -44,4 +44,4 @@ def warnings(request: Request) -> HttpResponse:
     context = shown_warnings(notifications.standing(request.user), request.user, where)
     if context["seen"] == request.GET.get("seen", ""):
         return HttpResponse(status=204)
-    return render(request, "sandboxes/_warnings.html", context)
+    return render(request, "sandboxes/_warning_banners.html", context)

@@ -55,7 +55,7 @@ def card(request: Request, public_id: str) -> HttpResponse:
     if seen == now.seen:
         return HttpResponse(status=204)
     if seen.partition(".")[0] == now.shape:
-        news = render(request, "sandboxes/_card_news.html", {"card": now})
+        news = render(request, "sandboxes/_card_oob.html", {"card": now})
         trigger_client_event(news, "card-news")
         return reswap(news, "none")
     return tell(_card(request, now))

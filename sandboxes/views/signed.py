@@ -36,7 +36,7 @@ def rescue(request: HttpRequest, token: str) -> HttpResponse:
         warning.sandbox.refresh_from_db()
     context = _told(warning) | {"refusal": refusal, "done": done}
     status = HTTPStatus.GONE if refusal else HTTPStatus.OK
-    return _answer(request, "rescue", context, status)
+    return _answer(request, "keep_alive", context, status)
 
 
 def _told(warning: SandboxWarning) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def _answer(
 
 
 def _unknown(request: HttpRequest) -> HttpResponse:
-    return _answer(request, "link_unknown", {}, HTTPStatus.NOT_FOUND)
+    return _answer(request, "invalid_link", {}, HTTPStatus.NOT_FOUND)
 
 
 # RFC 8058: mail programs send this POST by themselves, with no cookies and no token of a form.

@@ -42,7 +42,7 @@ def revoke(request: Request, pk: int) -> HttpResponse:
     """POST revokes; GET asks first, for those whose browser shows no dialog."""
     token = get_object_or_404(ApiToken, pk=pk, user=request.user, revoked_at=None)
     if request.method == "GET":
-        return render(request, "sandboxes/revoke.html", {"token": token})
+        return render(request, "sandboxes/revoke_token.html", {"token": token})
     tokens.revoke(token)
     messages.success(request, _("The token %(name)s is revoked.") % {"name": token.name})
     return redirect("tokens")

@@ -148,7 +148,7 @@ def rotate(request: Request, webhook_id: str) -> HttpResponse:
     """POST makes a new secret and shows it just then; GET asks first."""
     row = _own(request, webhook_id)
     if request.method == "GET":
-        return render(request, "sandboxes/webhook_confirm.html", {"webhook": row, "verb": "rotate"})
+        return render(request, "sandboxes/confirm_webhook.html", {"webhook": row, "verb": "rotate"})
     return _shown(request, row, secret=managing.rotate(row))
 
 
@@ -158,7 +158,7 @@ def delete(request: Request, webhook_id: str) -> HttpResponse:
     """POST deletes; GET asks first."""
     row = _own(request, webhook_id)
     if request.method == "GET":
-        return render(request, "sandboxes/webhook_confirm.html", {"webhook": row, "verb": "delete"})
+        return render(request, "sandboxes/confirm_webhook.html", {"webhook": row, "verb": "delete"})
     managing.remove(row)
     messages.success(request, _("The webhook %(name)s is deleted.") % {"name": row})
     return redirect("webhooks")
