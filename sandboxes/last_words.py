@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 
 from sandboxes import clock, lifecycle
-from sandboxes.blueprints import NoSuchBlueprint, load
+from sandboxes.blueprints import BlueprintNotFound, load
 from sandboxes.models import Sandbox, State
 from sandboxes.runtime import EngineUnreachable, RuntimeFailure, get_runtime
 from sandboxes.secrets import Undecipherable
 
 LINES = 60
-NO_LOGS = (EngineUnreachable, NoSuchBlueprint, Undecipherable)
+NO_LOGS = (EngineUnreachable, BlueprintNotFound, Undecipherable)
 
 
 def of(sandbox: Sandbox) -> str:

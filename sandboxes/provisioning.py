@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from sandboxes import clock, last_words, lifecycle, tallies, turns, usage
-from sandboxes.blueprints import NoSuchBlueprint, addresses, load
+from sandboxes.blueprints import BlueprintNotFound, addresses, load
 from sandboxes.models import EndReason, Sandbox, State
 from sandboxes.models.tuning import settings
 from sandboxes.runtime import (
@@ -93,14 +93,14 @@ def _make(sandbox: Sandbox) -> None:
         clear_up(sandbox)
     except EngineUnreachable as error:
         _put_back(sandbox, error)
-    except (RuntimeFailure, NoSuchBlueprint) as error:
+    except (RuntimeFailure, BlueprintNotFound) as error:
         progress.close("failed", clock.now())
         lifecycle.renew(sandbox, steps=progress.steps)
         give_up(sandbox, EndReason.PROVISION_FAILED, error)
 
 
 def create(sandbox: Sandbox, report: Report) -> SandboxFacts:
-    """Have the runtime make what is missing of it. Raises RuntimeFailure, NoSuchBlueprint."""
+    """Have the runtime make what is missing of it. Raises RuntimeFailure, BlueprintNotFound."""
     variables = sandbox.secrets | {
         "SANDBOX_ID": sandbox.public_id,
         "SANDBOX_LAUNCHED_AT": sandbox.created_at.isoformat(),

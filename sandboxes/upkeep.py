@@ -11,7 +11,7 @@ import structlog
 from django.conf import settings
 
 from sandboxes import clock, last_words, lifecycle, provisioning
-from sandboxes.blueprints import NoSuchBlueprint, addresses, load
+from sandboxes.blueprints import BlueprintNotFound, addresses, load
 from sandboxes.models import EndReason, Sandbox, State
 from sandboxes.runtime import EngineUnreachable, RuntimeFailure, get_runtime
 from sandboxes.verdicts import Act, Seen, decide
@@ -35,7 +35,7 @@ def reset(sandbox: Sandbox) -> None:
         lifecycle.release(sandbox, State.RUNNING, clock.now() + provisioning.RETRY_DELAY)
         log.warning("reset_delayed", sandbox=sandbox.public_id, error=str(error))
         return
-    except (RuntimeFailure, NoSuchBlueprint) as error:
+    except (RuntimeFailure, BlueprintNotFound) as error:
         code, output = 1, str(error)
     if not lifecycle.release(sandbox, State.RUNNING, reset_requested_at=None):
         return  # It was ended or taken over meanwhile, and its journal says why.
@@ -57,7 +57,7 @@ def look_after(sandbox: Sandbox) -> None:
     try:
         if not _is_broken(sandbox) or not lifecycle.hold(sandbox, [State.RUNNING]):
             return
-    except (RuntimeFailure, NoSuchBlueprint) as error:
+    except (RuntimeFailure, BlueprintNotFound) as error:
         log.warning("left_to_the_reaper", sandbox=sandbox.public_id, error=str(error))
         return
     _bring_back(sandbox, "It broke while it waited in the pool, and was made anew.", anew=True)
@@ -88,7 +88,7 @@ def _bring_back(sandbox: Sandbox, message: str, *, anew: bool = False) -> None:
     except EngineUnreachable as error:
         lifecycle.release(sandbox, State.RUNNING, clock.now() + provisioning.RETRY_DELAY)
         log.warning("revival_delayed", sandbox=sandbox.public_id, error=str(error))
-    except (RuntimeFailure, NoSuchBlueprint) as error:
+    except (RuntimeFailure, BlueprintNotFound) as error:
         provisioning.give_up(sandbox, EndReason.LOST, error)
     else:
         lifecycle.release(sandbox, State.RUNNING)

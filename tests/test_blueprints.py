@@ -125,7 +125,7 @@ def test_the_blueprint_that_ships_is_valid_and_within_a_sandboxs_limits() -> Non
 
 
 def test_there_is_no_blueprint_of_an_unknown_name() -> None:
-    with pytest.raises(blueprints.NoSuchBlueprint, match=r"manage\.py check"):
+    with pytest.raises(blueprints.BlueprintNotFound, match=r"manage\.py check"):
         blueprints.load("nothing")
 
 

@@ -17,7 +17,7 @@ from ninja.errors import HttpError, ValidationError
 from ninja.responses import NinjaJSONEncoder
 
 from sandboxes import clock, errors
-from sandboxes.blueprints import NoSuchBlueprint
+from sandboxes.blueprints import BlueprintNotFound
 
 log = structlog.get_logger(__name__)
 
@@ -181,7 +181,7 @@ def _database_away(request: HttpRequest, error: OperationalError) -> HttpRespons
     )
 
 
-def _no_blueprint(_request: HttpRequest, _error: NoSuchBlueprint) -> HttpResponse:
+def _no_blueprint(_request: HttpRequest, _error: BlueprintNotFound) -> HttpResponse:
     detail = "The blueprint of this sandbox is not available now; its operators can say more."
     headers = {"Retry-After": str(RETRY_SECONDS)}
     return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
@@ -226,7 +226,7 @@ HANDLERS: dict[type[Exception], Any] = {
     errors.TooOften: _too_often,
     errors.Unavailable: _unavailable,
     OperationalError: _database_away,
-    NoSuchBlueprint: _no_blueprint,
+    BlueprintNotFound: _no_blueprint,
     HttpError: _http_error,
     Http404: not_found,
     RequestDataTooBig: _too_big,

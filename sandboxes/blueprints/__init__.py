@@ -14,8 +14,8 @@ from sandboxes.blueprints.loader import FILE, Problem, read
 __all__ = [
     "Addresses",
     "Blueprint",
+    "BlueprintNotFound",
     "BuildSpec",
-    "NoSuchBlueprint",
     "Problem",
     "addresses",
     "available",
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 
-class NoSuchBlueprint(LookupError):
+class BlueprintNotFound(LookupError):
     """There is no valid blueprint of that name (any more)."""
 
 
@@ -34,11 +34,11 @@ def available() -> Mapping[str, Blueprint]:
 
 
 def load(name: str) -> Blueprint:
-    """The blueprint of that name. Raises NoSuchBlueprint."""
+    """The blueprint of that name. Raises BlueprintNotFound."""
     try:
         return available()[name]
     except KeyError:
-        raise NoSuchBlueprint(
+        raise BlueprintNotFound(
             f"There is no valid blueprint “{name}” in {settings.SANDBOX_BLUEPRINTS_DIR}; "
             "`manage.py check` says what is wrong."
         ) from None

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from sandboxes.blueprints import NoSuchBlueprint, available, load
+from sandboxes.blueprints import BlueprintNotFound, available, load
 from sandboxes.runtime import RuntimeFailure
 from sandboxes.runtime.docker.engine import Engine
 from sandboxes.runtime.docker.images import BuildFailed, Wanted, ensure_images
@@ -40,7 +40,7 @@ class Command(BaseCommand):
     def _wanted(self, names: Collection[str]) -> list[Wanted]:
         try:
             blueprints = [load(name) for name in names] or available().values()
-        except NoSuchBlueprint as error:
+        except BlueprintNotFound as error:
             raise CommandError(str(error)) from error
         builds = {image: spec for one in blueprints for image, spec in one.builds.items()}
         return [Wanted(image, spec.context, spec.dockerfile) for image, spec in builds.items()]
