@@ -77,7 +77,7 @@ def offered() -> dict[str, blueprints.Blueprint]:
     return {
         name: one
         for name, one in blueprints.available().items()
-        if name not in off and one.runs_on(settings.SANDBOX_RUNTIME)
+        if name not in off and one.supports_runtime(settings.SANDBOX_RUNTIME)
     }
 
 
@@ -87,7 +87,7 @@ def _blueprint(request: LaunchRequest) -> blueprints.Blueprint:
     if name not in known:
         words = _("There is no blueprint “%(name)s”; take %(known)s.")
         raise Invalid("blueprint", words % {"name": name, "known": ", ".join(known)})
-    if not known[name].runs_on(settings.SANDBOX_RUNTIME):
+    if not known[name].supports_runtime(settings.SANDBOX_RUNTIME):
         why = _("It does not say how it runs without an engine, so it can't be launched here.")
         raise Invalid("blueprint", why)
     if Pool.objects.filter(blueprint=name, switched_off=True).exists():

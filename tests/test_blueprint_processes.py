@@ -70,7 +70,7 @@ def test_what_can_t_be_is_told_with_a_remedy(
 
 def test_the_blueprint_that_ships_says_how_it_runs() -> None:
     billing = blueprints.load("billing")
-    assert billing.runs_on("process")
+    assert billing.supports_runtime("process")
     assert set(billing.preparations) == set(billing.images)
     assert billing.reset.on("process") != billing.reset.on("docker") == billing.reset.command
     variables = billing.new_secrets() | {"SANDBOX_LAUNCHED_AT": "now"}

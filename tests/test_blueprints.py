@@ -116,7 +116,7 @@ def test_the_blueprint_that_ships_is_valid_and_within_a_sandboxs_limits() -> Non
     assert (billing.memory_mb, billing.cpus) == (512, 1.0)
     assert dict(billing.seed) == {"plans": 5, "subscribers": 10, "invoices": 20}
     assert set(billing.endpoints) == {"api", "database", "docs"}
-    assert (billing.described, billing.endpoints["api"].bearer) == ("api", "api_key")
+    assert (billing.openapi_endpoint, billing.endpoints["api"].bearer) == ("api", "api_key")
     assert set(billing.credentials) == {"api_key", "database_url"}
     assert not billing.egress
     for build in billing.builds.values():

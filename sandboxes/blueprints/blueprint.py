@@ -117,12 +117,12 @@ class Blueprint:
     version: str = ""
     """Changes when the file that describes it does."""
 
-    def runs_on(self, runtime: str) -> bool:
+    def supports_runtime(self, runtime: str) -> bool:
         """Whether a runtime of that name can launch it."""
         return runtime != "process" or all(service.process for service in self.services)
 
     @property
-    def described(self) -> str:
+    def openapi_endpoint(self) -> str:
         """The name of the endpoint whose API describes itself; empty if none does."""
         return next((name for name, one in self.endpoints.items() if one.openapi), "")
 

@@ -105,7 +105,7 @@ def check_isolation(**_: Any) -> list[checks.CheckMessage]:
     hint = "Good for a first look by people you trust. For others take an engine: docs/process.md."
     found: list[checks.CheckMessage] = [checks.Warning(what, hint=hint, id="sandboxes.W003")]
     for name, blueprint in blueprints.available().items():
-        if not blueprint.runs_on(settings.SANDBOX_RUNTIME):
+        if not blueprint.supports_runtime(settings.SANDBOX_RUNTIME):
             what = (
                 f"The blueprint {name} does not say how it runs as processes: nobody can launch it."
             )

@@ -14,7 +14,7 @@ def describe(sandbox: Sandbox) -> openapi.Description:
     """Its OpenAPI document, read. Raises Conflict, Unavailable."""
     api_of(sandbox)
     blueprint = blueprints.load(sandbox.blueprint)
-    answer = send(sandbox, Ask("GET", blueprint.endpoints[blueprint.described].openapi))
+    answer = send(sandbox, Ask("GET", blueprint.endpoints[blueprint.openapi_endpoint].openapi))
     if not answer.succeeded:
         words = _("Asked for the description of its API, it answered %(status)s.")
         raise Unavailable(words % {"status": answer.status})

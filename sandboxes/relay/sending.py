@@ -73,12 +73,12 @@ def api_of(sandbox: Sandbox) -> str:
     Raises Conflict, where the sandbox does not run or its blueprint describes no API.
     """
     blueprint = blueprints.available().get(sandbox.blueprint)
-    if blueprint is None or not blueprint.described:
+    if blueprint is None or not blueprint.openapi_endpoint:
         raise Conflict(_("Its blueprint does not describe an API that could be tried here."))
     if sandbox.state != State.RUNNING:
         words = _("Only a running sandbox answers; this one is %(state)s.")
         raise Conflict(words % {"state": sandbox.state})
-    found = blueprint.endpoint_urls(sandbox.addresses).get(blueprint.described)
+    found = blueprint.endpoint_urls(sandbox.addresses).get(blueprint.openapi_endpoint)
     if not found:
         raise Conflict(_("The address of its API is not known."))
     return found.rstrip("/")
@@ -120,7 +120,7 @@ def _headers(sandbox: Sandbox, ask: Ask) -> list[tuple[str, str]]:
     own = blueprint.fill_credentials(sandbox.secrets, sandbox.addresses)
     headers = [("Accept", "application/json"), ("User-Agent", "sandbox-portal")]
     headers.append(("Accept-Encoding", "identity"))
-    if key := own.get(blueprint.endpoints[blueprint.described].bearer):
+    if key := own.get(blueprint.endpoints[blueprint.openapi_endpoint].bearer):
         headers.append(("Authorization", f"Bearer {key}"))
     if ask.body:
         headers.append(("Content-Type", "application/json"))

@@ -62,7 +62,7 @@ class Card:
     def can_be_explored(self) -> bool:
         """Whether its API describes itself, so that the portal's explorer can show it."""
         made = blueprints.available().get(self.sandbox.blueprint)
-        return bool(made and made.described)
+        return bool(made and made.openapi_endpoint)
 
     @cached_property
     def hard_disk_limit(self) -> bool | None:

@@ -56,8 +56,8 @@ class Access:
 def access(card: Card, credentials: Mapping[str, str]) -> Access:
     """To the API of a running sandbox, as its blueprint describes it."""
     name, key_name = API, "api_key"
-    if (made := available().get(card.sandbox.blueprint)) and made.described:
-        name, key_name = made.described, made.endpoints[made.described].bearer
+    if (made := available().get(card.sandbox.blueprint)) and made.openapi_endpoint:
+        name, key_name = made.openapi_endpoint, made.endpoints[made.openapi_endpoint].bearer
     address = (card.endpoints.get(name) or "").rstrip("/")
     return Access(address, key_name, credentials.get(key_name, ""))
 
@@ -73,7 +73,7 @@ def snippets(card: Card, credentials: Mapping[str, str]) -> list[Snippet]:
         found.append(Snippet("psql", "psql", hint, f"psql {shlex.quote(database)}"))
     hint = _("For a file of that name, or to be sourced by a shell.")
     found.append(Snippet("env", ".env", hint, environment(card, credentials)))
-    if made and made.described:
+    if made and made.openapi_endpoint:
         hint = _("Every call of the API, with its address and key filled in.")
         found.append(Snippet("postman", "Postman", hint))
     return found
