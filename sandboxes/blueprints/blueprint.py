@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sandboxes.blueprints.interpolation import ID, fill
+from sandboxes.blueprints.interpolation import SANDBOX_ID, interpolate
 from sandboxes.runtime import (
     LineCount,
     ProcessSpec,
@@ -149,11 +149,11 @@ class Blueprint:
 
         Raises KeyError with the name of a variable that is missing.
         """
-        values = {**variables, ID: sandbox_id}
+        values = {**variables, SANDBOX_ID: sandbox_id}
         return SandboxSpec(
             id=sandbox_id,
             blueprint=self.name,
-            services=[filled(service, values) for service in self.services],
+            services=[interpolate_service(service, values) for service in self.services],
             ready=self.ready,
             disk_mb=disk_mb,
             egress=self.egress,
@@ -181,24 +181,24 @@ class Blueprint:
                 if address is None:
                     continue
                 text = placed(text, address)
-            found[name] = fill(text, secrets)
+            found[name] = interpolate(text, secrets)
         return found
 
 
-def filled(service: ServiceSpec, values: Mapping[str, str]) -> ServiceSpec:
+def interpolate_service(service: ServiceSpec, values: Mapping[str, str]) -> ServiceSpec:
     """The service with its variables filled in. Raises KeyError with the name of a missing one."""
     return replace(
         service,
-        environment={name: fill(text, values) for name, text in service.environment.items()},
-        command=[fill(word, values) for word in service.command],
-        entrypoint=[fill(word, values) for word in service.entrypoint],
-        process=service.process and filled_process(service.process, values),
+        environment={name: interpolate(text, values) for name, text in service.environment.items()},
+        command=[interpolate(word, values) for word in service.command],
+        entrypoint=[interpolate(word, values) for word in service.entrypoint],
+        process=service.process and interpolate_process(service.process, values),
     )
 
 
-def filled_process(process: ProcessSpec, values: Mapping[str, str]) -> ProcessSpec:
+def interpolate_process(process: ProcessSpec, values: Mapping[str, str]) -> ProcessSpec:
     """The same for how it runs as a process."""
-    environment = {name: fill(text, values) for name, text in process.environment.items()}
+    environment = {name: interpolate(text, values) for name, text in process.environment.items()}
     return replace(process, environment=environment)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sandboxes.blueprints import process_validation
 from sandboxes.blueprints.compose import ComposeFile
-from sandboxes.blueprints.interpolation import BUILT_IN, used
+from sandboxes.blueprints.interpolation import BUILT_IN_VARIABLES, variable_names
 
 Fault = tuple[str, str, str]
 """Key, message, remedy."""
@@ -53,14 +53,14 @@ def _limits(parsed: ComposeFile, memory_mb: int, cpus: float) -> Iterator[Fault]
 
 def _variables(parsed: ComposeFile) -> Iterator[Fault]:
     secrets = set(parsed.sandbox.secrets)
-    for name in sorted(secrets & BUILT_IN):
+    for name in sorted(secrets & BUILT_IN_VARIABLES):
         yield f"x-sandbox.secrets.{name}", "This name is the portal's own.", "Choose another name."
     for key, text in _texts(parsed):
-        yield from _unknown(key, text, secrets | BUILT_IN)
+        yield from _unknown(key, text, secrets | BUILT_IN_VARIABLES)
     for name, credential in parsed.sandbox.credentials.items():
         yield from _unknown(f"x-sandbox.credentials.{name}.value", credential.value, secrets)
     for index, word in enumerate(parsed.sandbox.reset.command):
-        if any(used(word)):
+        if any(variable_names(word)):
             yield (
                 f"x-sandbox.reset.command.{index}",
                 "Variables are not filled in here.",
@@ -82,7 +82,7 @@ def _texts(parsed: ComposeFile) -> Iterator[tuple[str, str]]:
 
 
 def _unknown(key: str, text: str, known: Iterable[str]) -> Iterator[Fault]:
-    for variable in used(text):
+    for variable in variable_names(text):
         if not variable:
             yield (
                 key,
@@ -127,7 +127,7 @@ def _endpoints(parsed: ComposeFile) -> Iterator[Fault]:
         key = f"x-sandbox.endpoints.{name}"
         yield from _no_service(f"{key}.service", endpoint.service, parsed)
         yield from _places(f"{key}.url", endpoint.url)
-        if any(used(endpoint.url)):
+        if any(variable_names(endpoint.url)):
             why = "Variables are not filled in here: a URL is shown openly."
             yield f"{key}.url", why, "Make it a credential, under x-sandbox.credentials."
         yield from _bearer(f"{key}.bearer", endpoint.bearer, parsed)
