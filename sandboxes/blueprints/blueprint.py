@@ -49,7 +49,7 @@ class Endpoint:
     bearer: str = ""
 
     @property
-    def key(self) -> str:
+    def address_key(self) -> str:
         """What it is called among a sandbox's addresses."""
         return f"{self.service}:{self.port}"
 
@@ -162,9 +162,9 @@ class Blueprint:
     def endpoint_urls(self, addresses: Addresses) -> dict[str, str]:
         """The URL of every endpoint that has an address now."""
         return {
-            name: placed(endpoint.url, addresses[endpoint.key])
+            name: substitute_address(endpoint.url, addresses[endpoint.address_key])
             for name, endpoint in self.endpoints.items()
-            if endpoint.key in addresses
+            if endpoint.address_key in addresses
         }
 
     def fill_credentials(self, secrets: Mapping[str, str], addresses: Addresses) -> dict[str, str]:
@@ -177,10 +177,10 @@ class Blueprint:
         for name, credential in self.credentials.items():
             text = credential.value
             if credential.endpoint:
-                address = addresses.get(self.endpoints[credential.endpoint].key)
+                address = addresses.get(self.endpoints[credential.endpoint].address_key)
                 if address is None:
                     continue
-                text = placed(text, address)
+                text = substitute_address(text, address)
             found[name] = interpolate(text, secrets)
         return found
 
@@ -202,7 +202,7 @@ def interpolate_process(process: ProcessSpec, values: Mapping[str, str]) -> Proc
     return replace(process, environment=environment)
 
 
-def placed(text: str, address: str) -> str:
+def substitute_address(text: str, address: str) -> str:
     """The text with `{host}` and `{port}` replaced by those of an address."""
     host, _, port = address.rpartition(":")
     return text.replace("{host}", host).replace("{port}", port)
@@ -211,12 +211,12 @@ def placed(text: str, address: str) -> str:
 def addresses(facts: SandboxFacts) -> dict[str, str]:
     """Where the ports of a sandbox are published now, in a form that can be kept as JSON."""
     return {
-        f"{name}:{port}": f"{bracketed(published.host)}:{published.port}"
+        f"{name}:{port}": f"{url_host(published.host)}:{published.port}"
         for name, service in sorted(facts.services.items())
         for port, published in sorted(service.ports.items())
     }
 
 
-def bracketed(host: str) -> str:
+def url_host(host: str) -> str:
     """An IPv6 address as URLs want it."""
     return f"[{host}]" if ":" in host and not host.startswith("[") else host

@@ -12,7 +12,7 @@ Fault = tuple[str, str, str]
 """Key, message, remedy."""
 
 KEY = "x-sandbox.process"
-PLACES = re.compile(r"\{([^{}]*)\}")
+PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
 def faults(parsed: ComposeFile, folder: Path) -> Iterator[Fault]:
@@ -21,7 +21,7 @@ def faults(parsed: ComposeFile, folder: Path) -> Iterator[Fault]:
         return
     yield from _services(parsed)
     yield from _files(parsed, folder)
-    yield from _places(parsed)
+    yield from _placeholders(parsed)
     if not parsed.sandbox.reset.process:
         why = "Nothing says how the data is put back where services are processes."
         yield "x-sandbox.reset.process", why, "Write the command as a list of words."
@@ -45,15 +45,15 @@ def _files(parsed: ComposeFile, folder: Path) -> Iterator[Fault]:
                 yield f"{KEY}.{name}", why, "Write paths relative to this file."
 
 
-def _places(parsed: ComposeFile) -> Iterator[Fault]:
+def _placeholders(parsed: ComposeFile) -> Iterator[Fault]:
     known = {
         f"{name}:{port}" for name, service in parsed.services.items() for port in service.ports
     }
     for name, process in parsed.sandbox.process.items():
         own = {"port"} if name in parsed.services and parsed.services[name].ports else set()
         for variable, text in process.environment.items():
-            for place in PLACES.findall(text.replace("${", "")):
-                if place not in known | own:
+            for placeholder in PLACEHOLDER.findall(text.replace("${", "")):
+                if placeholder not in known | own:
                     yield (
                         f"{KEY}.{name}.environment.{variable}",
                         f"Nothing is known to put in place of {{{place}}}.",

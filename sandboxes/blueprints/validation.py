@@ -13,7 +13,7 @@ from sandboxes.blueprints.interpolation import BUILT_IN_VARIABLES, variable_name
 Fault = tuple[str, str, str]
 """Key, message, remedy."""
 
-PLACES = re.compile(r"\{(?P<name>[^{}]*)\}")
+PLACEHOLDER = re.compile(r"\{(?P<name>[^{}]*)\}")
 
 
 def faults(parsed: ComposeFile, folder: Path, memory_mb: int, cpus: float) -> Iterator[Fault]:
@@ -126,7 +126,7 @@ def _endpoints(parsed: ComposeFile) -> Iterator[Fault]:
     for name, endpoint in parsed.sandbox.endpoints.items():
         key = f"x-sandbox.endpoints.{name}"
         yield from _no_service(f"{key}.service", endpoint.service, parsed)
-        yield from _places(f"{key}.url", endpoint.url)
+        yield from _placeholders(f"{key}.url", endpoint.url)
         if any(variable_names(endpoint.url)):
             why = "Variables are not filled in here: a URL is shown openly."
             yield f"{key}.url", why, "Make it a credential, under x-sandbox.credentials."
@@ -146,8 +146,8 @@ def _bearer(key: str, name: str, parsed: ComposeFile) -> Iterator[Fault]:
         yield key, f"There is no credential {name}.", f"Name one of the credentials: {known}."
 
 
-def _places(key: str, text: str) -> Iterator[Fault]:
-    for match in PLACES.finditer(text.replace("${", "")):
+def _placeholders(key: str, text: str) -> Iterator[Fault]:
+    for match in PLACEHOLDER.finditer(text.replace("${", "")):
         if match["name"] not in ("host", "port"):
             yield (
                 key,
@@ -161,7 +161,7 @@ def _credentials(parsed: ComposeFile) -> Iterator[Fault]:
         key = f"x-sandbox.credentials.{name}"
         if credential.endpoint:
             yield from _no_endpoint(f"{key}.endpoint", credential.endpoint, parsed)
-            yield from _places(f"{key}.value", credential.value)
+            yield from _placeholders(f"{key}.value", credential.value)
         elif "{host}" in credential.value or "{port}" in credential.value:
             yield (
                 f"{key}.value",
