@@ -27,7 +27,7 @@ def reset(sandbox: Sandbox) -> None:
         return
     try:
         wanted = load(sandbox.blueprint).reset
-        command = wanted.on(settings.SANDBOX_RUNTIME)
+        command = wanted.command_for(settings.SANDBOX_RUNTIME)
         code, output = get_runtime().execute(
             sandbox.public_id, wanted.service, command, RESET_TIMEOUT_SECONDS
         )

@@ -72,7 +72,11 @@ def test_the_blueprint_that_ships_says_how_it_runs() -> None:
     billing = blueprints.load("billing")
     assert billing.supports_runtime("process")
     assert set(billing.preparations) == set(billing.images)
-    assert billing.reset.on("process") != billing.reset.on("docker") == billing.reset.command
+    assert (
+        billing.reset.command_for("process")
+        != billing.reset.command_for("docker")
+        == billing.reset.command
+    )
     variables = billing.new_secrets() | {"SANDBOX_LAUNCHED_AT": "now"}
     spec = billing.spec("sbx_1", variables, disk_mb=100)
     api = next(service for service in spec.services if service.name == "api")

@@ -31,7 +31,7 @@ class Secret:
     prefix: str
     length: int
 
-    def draw(self) -> str:
+    def generate(self) -> str:
         return self.prefix + "".join(secrets.choice(ALPHABET) for _ in range(self.length))
 
 
@@ -70,7 +70,7 @@ class Reset:
     command: Sequence[str]
     process: Sequence[str] = ()
 
-    def on(self, runtime: str) -> Sequence[str]:
+    def command_for(self, runtime: str) -> Sequence[str]:
         """The command, as the runtime of that name has to be told it."""
         return self.process if runtime == "process" else self.command
 
@@ -142,7 +142,7 @@ class Blueprint:
 
     def new_secrets(self) -> dict[str, str]:
         """Fresh values for every secret that it declares; each has 130 random bits or more."""
-        return {name: secret.draw() for name, secret in self.secrets.items()}
+        return {name: secret.generate() for name, secret in self.secrets.items()}
 
     def spec(self, sandbox_id: str, variables: Mapping[str, str], disk_mb: int) -> SandboxSpec:
         """What the runtime makes of it. More variables than needed are no error.
