@@ -16,7 +16,7 @@ from sandboxes import blueprints
 from sandboxes.blueprints import Blueprint, Problem, addresses
 from sandboxes.blueprints.compose import Service
 from sandboxes.blueprints.loader import read
-from sandboxes.blueprints.messages import INSTEAD, WEAKENS
+from sandboxes.blueprints.messages import FORBIDDEN_KEYS, UNSUPPORTED_KEYS
 from sandboxes.runtime import (
     LineCount,
     Published,
@@ -385,7 +385,7 @@ def test_every_key_of_a_service_has_its_line_in_the_documentation() -> None:
 
 def test_every_refusal_with_a_reason_of_its_own_is_about_a_key_that_is_refused() -> None:
     understood = {field.alias or name for name, field in Service.model_fields.items()}
-    assert not understood & (set(WEAKENS) | set(INSTEAD))
+    assert not understood & (set(FORBIDDEN_KEYS) | set(UNSUPPORTED_KEYS))
 
 
 def test_the_documented_example_is_valid(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from sandboxes.blueprints.blueprint import (
     Secret,
 )
 from sandboxes.blueprints.compose import ComposeFile, Process, Requests, Service
-from sandboxes.blueprints.messages import sentence
+from sandboxes.blueprints.messages import describe_error
 from sandboxes.blueprints.validation import Fault, faults
 from sandboxes.runtime import LineCount, ProcessSpec, ReadyCheck, ServiceSpec
 
@@ -72,7 +72,7 @@ def _unreadable(error: Exception) -> Iterator[Fault]:
     if isinstance(error, ValidationError):
         for detail in error.errors(include_url=False, include_input=False):
             key = ".".join(str(part) for part in detail["loc"] if part != "[key]")
-            yield key, *sentence(detail)
+            yield key, *describe_error(detail)
     elif isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         line = error.problem_mark.line + 1
         yield "", f"Line {line} is no valid YAML: {error.problem}.", "Correct that line."

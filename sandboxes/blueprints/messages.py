@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-SEE = "docs/blueprints.md lists what is understood"
+SEE_DOCS = "docs/blueprints.md lists what is understood"
 
-WEAKENS = {
+FORBIDDEN_KEYS = {
     "privileged": "A privileged container is root on the host.",
     "cap_add": "Containers run without any capability.",
     "devices": "Devices of the host are not for sandboxes.",
@@ -34,7 +34,7 @@ WEAKENS = {
     "use_api_socket": "The engine's socket is root on the host.",
 }
 
-INSTEAD = {
+UNSUPPORTED_KEYS = {
     "volumes": (
         "Volumes escape the disk limit, and folders of the host escape the sandbox.",
         "Remove it: copy files into the image, and keep data in the container's own file system.",
@@ -96,7 +96,7 @@ REMEDIES = {
     "seed": "Write the number of seeded objects of each kind, for example {plans: 5}.",
 }
 
-KINDS = {
+ERROR_MESSAGES = {
     "missing": "This key is missing.",
     "model_type": "This is not a mapping of keys to values.",
     "dict_type": "This is not a mapping of keys to values.",
@@ -104,20 +104,20 @@ KINDS = {
 }
 
 
-def sentence(error: ErrorDetails | Mapping[str, Any]) -> tuple[str, str]:
+def describe_error(error: ErrorDetails | Mapping[str, Any]) -> tuple[str, str]:
     """What is wrong, and what to do, for one of pydantic's errors. Values are never repeated."""
     keys = [str(part) for part in error["loc"]]
     if remedy := error.get("ctx", {}).get("remedy"):
         return str(error["ctx"]["message"]), str(remedy)
     if error["type"] == "extra_forbidden":
-        return _unsupported(keys[-1])
-    said = KINDS.get(error["type"], f"{error['msg']}.")
-    return said, REMEDIES.get(keys[-1] if keys else "", f"Correct it; {SEE}.")
+        return _describe_unknown_key(keys[-1])
+    message = ERROR_MESSAGES.get(error["type"], f"{error['msg']}.")
+    return message, REMEDIES.get(keys[-1] if keys else "", f"Correct it; {SEE_DOCS}.")
 
 
-def _unsupported(key: str) -> tuple[str, str]:
-    if key in WEAKENS:
-        return f"This would weaken the confinement. {WEAKENS[key]}", "Remove it."
-    if key in INSTEAD:
-        return INSTEAD[key]
-    return "This key is not supported.", f"Remove it; {SEE}."
+def _describe_unknown_key(key: str) -> tuple[str, str]:
+    if key in FORBIDDEN_KEYS:
+        return f"This would weaken the confinement. {FORBIDDEN_KEYS[key]}", "Remove it."
+    if key in UNSUPPORTED_KEYS:
+        return UNSUPPORTED_KEYS[key]
+    return "This key is not supported.", f"Remove it; {SEE_DOCS}."
