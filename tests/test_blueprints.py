@@ -15,7 +15,7 @@ from django.conf import LazySettings
 from sandboxes import blueprints
 from sandboxes.blueprints import Blueprint, Problem, addresses
 from sandboxes.blueprints.compose import Service
-from sandboxes.blueprints.loader import read
+from sandboxes.blueprints.loader import load_blueprint
 from sandboxes.blueprints.messages import FORBIDDEN_KEYS, UNSUPPORTED_KEYS
 from sandboxes.runtime import (
     LineCount,
@@ -95,14 +95,14 @@ def write(folder: Path, content: dict[str, Any] | str, name: str = "tiny") -> Pa
 
 @pytest.fixture
 def blueprint(tmp_path: Path) -> Blueprint:
-    found, problems = read(write(tmp_path, tiny()).parent, MEMORY_MB, CPUS)
+    found, problems = load_blueprint(write(tmp_path, tiny()).parent, MEMORY_MB, CPUS)
     assert problems == []
     assert found
     return found
 
 
 def problems_of(folder: Path, content: dict[str, Any] | str) -> list[Problem]:
-    found, problems = read(write(folder, content).parent, MEMORY_MB, CPUS)
+    found, problems = load_blueprint(write(folder, content).parent, MEMORY_MB, CPUS)
     assert (found is None) == bool(problems)
     return problems
 
@@ -395,6 +395,6 @@ def test_the_documented_example_is_valid(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "Dockerfile").touch()
     (folder / "compose.yaml").write_text(example[1])
-    found, problems = read(folder, MEMORY_MB, CPUS)
+    found, problems = load_blueprint(folder, MEMORY_MB, CPUS)
     assert problems == []
     assert found

@@ -9,7 +9,7 @@ from pathlib import Path
 from django.conf import settings
 
 from sandboxes.blueprints.blueprint import Addresses, Blueprint, BuildSpec, addresses
-from sandboxes.blueprints.loader import FILE, Problem, read
+from sandboxes.blueprints.loader import COMPOSE_FILE, Problem, load_blueprint
 
 __all__ = [
     "Addresses",
@@ -30,7 +30,7 @@ class BlueprintNotFound(LookupError):
 
 def available() -> Mapping[str, Blueprint]:
     """All valid blueprints by name. One with problems is left out: the system check tells them."""
-    return _all()[0]
+    return _loaded()[0]
 
 
 def load(name: str) -> Blueprint:
@@ -46,27 +46,28 @@ def load(name: str) -> Blueprint:
 
 def problems() -> list[Problem]:
     """All that is wrong with the blueprints, those that can't be used and why."""
-    return list(_all()[1])
+    return list(_loaded()[1])
 
 
-def _all() -> tuple[Mapping[str, Blueprint], tuple[Problem, ...]]:
-    return _read_all(
+def _loaded() -> tuple[Mapping[str, Blueprint], tuple[Problem, ...]]:
+    return _load_all(
         Path(settings.SANDBOX_BLUEPRINTS_DIR), settings.SANDBOX_MEMORY_MB, settings.SANDBOX_CPUS
     )
 
 
 @cache
-def _read_all(
+def _load_all(
     folder: Path, memory_mb: int, cpus: float
 ) -> tuple[Mapping[str, Blueprint], tuple[Problem, ...]]:
     """Read once for each process: a changed blueprint takes effect with a restart."""
-    found, wrong = {}, []
-    for file in sorted(folder.glob(f"*/{FILE}")):
-        blueprint, problems_of_it = read(file.parent, memory_mb, cpus)
-        wrong += problems_of_it
+    valid: dict[str, Blueprint] = {}
+    problems: list[Problem] = []
+    for file in sorted(folder.glob(f"*/{COMPOSE_FILE}")):
+        blueprint, found = load_blueprint(file.parent, memory_mb, cpus)
+        problems += found
         if blueprint:
-            found[blueprint.name] = blueprint
-    if not found and not wrong:
-        remedy = f"Put a folder with a {FILE} there, or correct SANDBOX_BLUEPRINTS_DIR."
-        wrong.append(Problem(folder, "", "There is no blueprint here.", remedy))
-    return found, tuple(wrong)
+            valid[blueprint.name] = blueprint
+    if not valid and not problems:
+        remedy = f"Put a folder with a {COMPOSE_FILE} there, or correct SANDBOX_BLUEPRINTS_DIR."
+        problems.append(Problem(folder, "", "There is no blueprint here.", remedy))
+    return valid, tuple(problems)

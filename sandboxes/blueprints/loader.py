@@ -23,10 +23,10 @@ from sandboxes.blueprints.blueprint import (
 )
 from sandboxes.blueprints.compose import ComposeFile, Process, Requests, Service
 from sandboxes.blueprints.messages import describe_error
-from sandboxes.blueprints.validation import Fault, faults
+from sandboxes.blueprints.validation import Violation, validate
 from sandboxes.runtime import LineCount, ProcessSpec, ReadyCheck, ServiceSpec
 
-FILE = "compose.yaml"
+COMPOSE_FILE = "compose.yaml"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Problem:
     remedy: str
 
 
-class Loader(yaml.SafeLoader):
+class UniqueKeyLoader(yaml.SafeLoader):
     """Refuses a key that is written twice, of which YAML would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -53,22 +53,26 @@ class Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read(folder: Path, memory_mb: int, cpus: float) -> tuple[Blueprint | None, list[Problem]]:
+def load_blueprint(
+    folder: Path, memory_mb: int, cpus: float
+) -> tuple[Blueprint | None, list[Problem]]:
     """The blueprint in a folder, or None and all problems with it."""
-    file = folder / FILE
+    file = folder / COMPOSE_FILE
     try:
-        parsed = ComposeFile.model_validate(_parsed(file))
+        parsed = ComposeFile.model_validate(_parse_yaml(file))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        return None, [Problem(file, *fault) for fault in _unreadable(error)]
-    found = [Problem(file, *fault) for fault in faults(parsed, folder, memory_mb, cpus)]
-    return (None if found else _blueprint(parsed, folder)), found
+        return None, [Problem(file, *violation) for violation in _describe_failure(error)]
+    problems = [
+        Problem(file, *violation) for violation in validate(parsed, folder, memory_mb, cpus)
+    ]
+    return (None if problems else _blueprint(parsed, folder)), problems
 
 
-def _parsed(file: Path) -> Any:
-    return yaml.load(file.read_text(encoding="utf-8"), Loader)  # noqa: S506 - it is a SafeLoader
+def _parse_yaml(file: Path) -> Any:
+    return yaml.load(file.read_text(encoding="utf-8"), UniqueKeyLoader)  # noqa: S506 - it is a SafeLoader
 
 
-def _unreadable(error: Exception) -> Iterator[Fault]:
+def _describe_failure(error: Exception) -> Iterator[Violation]:
     if isinstance(error, ValidationError):
         for detail in error.errors(include_url=False, include_input=False):
             key = ".".join(str(part) for part in detail["loc"] if part != "[key]")
@@ -81,40 +85,42 @@ def _unreadable(error: Exception) -> Iterator[Fault]:
 
 
 def _blueprint(parsed: ComposeFile, folder: Path) -> Blueprint:
-    told = parsed.sandbox
+    section = parsed.sandbox
     endpoints = {
-        name: Endpoint(one.service, one.port, one.url, one.openapi, one.bearer)
-        for name, one in told.endpoints.items()
+        name: Endpoint(item.service, item.port, item.url, item.openapi, item.bearer)
+        for name, item in section.endpoints.items()
     }
     return Blueprint(
         name=parsed.name,
-        title=told.title,
-        description=" ".join(told.description.split()),
+        title=section.title,
+        description=" ".join(section.description.split()),
         path=folder,
         services=tuple(
-            _service(name, one, told.process.get(name)) for name, one in parsed.services.items()
+            _service(name, item, section.process.get(name))
+            for name, item in parsed.services.items()
         ),
         endpoints=endpoints,
-        secrets={name: Secret(one.prefix, one.length) for name, one in told.secrets.items()},
+        secrets={name: Secret(item.prefix, item.length) for name, item in section.secrets.items()},
         credentials={
-            name: Credential(one.value, one.endpoint) for name, one in told.credentials.items()
+            name: Credential(item.value, item.endpoint)
+            for name, item in section.credentials.items()
         },
         ready=tuple(
-            ReadyCheck(endpoints[one.endpoint].service, endpoints[one.endpoint].port, one.path)
-            for one in told.ready
+            ReadyCheck(endpoints[item.endpoint].service, endpoints[item.endpoint].port, item.path)
+            for item in section.ready
         ),
-        reset=Reset(told.reset.service, told.reset.command, told.reset.process),
-        requests=_requests(told.requests),
-        seed=told.seed,
-        egress=told.egress,
+        reset=Reset(section.reset.service, section.reset.command, section.reset.process),
+        requests=_line_count(section.requests),
+        seed=section.seed,
+        egress=section.egress,
         builds=dict(_builds(parsed, folder)),
         preparations=dict(_preparations(parsed, folder)),
-        version=hashlib.sha256((folder / FILE).read_bytes()).hexdigest(),
+        version=hashlib.sha256((folder / COMPOSE_FILE).read_bytes()).hexdigest(),
     )
 
 
-def _requests(told: Requests | None) -> LineCount | None:
-    return LineCount(told.service, told.line) if told else None
+def _line_count(requests: Requests | None) -> LineCount | None:
+    return LineCount(requests.service, requests.line) if requests else None
 
 
 def _service(name: str, service: Service, process: Process | None) -> ServiceSpec:

@@ -8,44 +8,44 @@ from pathlib import Path
 
 from sandboxes.blueprints.compose import ComposeFile
 
-Fault = tuple[str, str, str]
+Violation = tuple[str, str, str]
 """Key, message, remedy."""
 
 KEY = "x-sandbox.process"
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
-def faults(parsed: ComposeFile, folder: Path) -> Iterator[Fault]:
+def validate(parsed: ComposeFile, folder: Path) -> Iterator[Violation]:
     """All contradictions in it; none where it is left away."""
     if not parsed.sandbox.process:
         return
-    yield from _services(parsed)
-    yield from _files(parsed, folder)
-    yield from _placeholders(parsed)
+    yield from _check_services(parsed)
+    yield from _check_files(parsed, folder)
+    yield from _check_placeholders(parsed)
     if not parsed.sandbox.reset.process:
-        why = "Nothing says how the data is put back where services are processes."
-        yield "x-sandbox.reset.process", why, "Write the command as a list of words."
+        message = "Nothing says how the data is put back where services are processes."
+        yield "x-sandbox.reset.process", message, "Write the command as a list of words."
 
 
-def _services(parsed: ComposeFile) -> Iterator[Fault]:
-    wanted, told = set(parsed.services), set(parsed.sandbox.process)
-    for name in sorted(told - wanted):
+def _check_services(parsed: ComposeFile) -> Iterator[Violation]:
+    services, described = set(parsed.services), set(parsed.sandbox.process)
+    for name in sorted(described - services):
         known = ", ".join(parsed.services)
         yield f"{KEY}.{name}", f"There is no service {name}.", f"Name one of: {known}."
-    for name in sorted(wanted - told):
-        why = f"The service {name} is missing: a sandbox needs all of its services."
-        yield KEY, why, f"Say how {name} runs, too, or remove the whole part."
+    for name in sorted(services - described):
+        message = f"The service {name} is missing: a sandbox needs all of its services."
+        yield KEY, message, f"Say how {name} runs, too, or remove the whole part."
 
 
-def _files(parsed: ComposeFile, folder: Path) -> Iterator[Fault]:
+def _check_files(parsed: ComposeFile, folder: Path) -> Iterator[Violation]:
     for name, process in parsed.sandbox.process.items():
         for file in filter(None, [*process.files, process.requirements]):
             if not (folder / file).exists():
-                why = f"There is no file {(folder / file).resolve()}."
-                yield f"{KEY}.{name}", why, "Write paths relative to this file."
+                message = f"There is no file {(folder / file).resolve()}."
+                yield f"{KEY}.{name}", message, "Write paths relative to this file."
 
 
-def _placeholders(parsed: ComposeFile) -> Iterator[Fault]:
+def _check_placeholders(parsed: ComposeFile) -> Iterator[Violation]:
     known = {
         f"{name}:{port}" for name, service in parsed.services.items() for port in service.ports
     }
@@ -56,6 +56,6 @@ def _placeholders(parsed: ComposeFile) -> Iterator[Fault]:
                 if placeholder not in known | own:
                     yield (
                         f"{KEY}.{name}.environment.{variable}",
-                        f"Nothing is known to put in place of {{{place}}}.",
+                        f"Nothing is known to put in place of {{{placeholder}}}.",
                         "Write {port} for the service's own port, or for example {db:5432}.",
                     )

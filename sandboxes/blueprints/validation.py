@@ -10,13 +10,13 @@ from sandboxes.blueprints import process_validation
 from sandboxes.blueprints.compose import ComposeFile
 from sandboxes.blueprints.interpolation import BUILT_IN_VARIABLES, variable_names
 
-Fault = tuple[str, str, str]
+Violation = tuple[str, str, str]
 """Key, message, remedy."""
 
 PLACEHOLDER = re.compile(r"\{(?P<name>[^{}]*)\}")
 
 
-def faults(parsed: ComposeFile, folder: Path, memory_mb: int, cpus: float) -> Iterator[Fault]:
+def validate(parsed: ComposeFile, folder: Path, memory_mb: int, cpus: float) -> Iterator[Violation]:
     """All contradictions in a file whose keys and values are fine one by one."""
     if parsed.name != folder.name:
         yield (
@@ -24,17 +24,17 @@ def faults(parsed: ComposeFile, folder: Path, memory_mb: int, cpus: float) -> It
             f"The name is not that of the folder, {folder.name}.",
             f"Write name: {folder.name}, or rename the folder.",
         )
-    yield from _limits(parsed, memory_mb, cpus)
-    yield from _variables(parsed)
-    yield from _dependencies(parsed)
-    yield from _builds(parsed, folder)
-    yield from _endpoints(parsed)
-    yield from _credentials(parsed)
-    yield from _references(parsed)
-    yield from process_validation.faults(parsed, folder)
+    yield from _check_limits(parsed, memory_mb, cpus)
+    yield from _check_variables(parsed)
+    yield from _check_dependencies(parsed)
+    yield from _check_builds(parsed, folder)
+    yield from _check_endpoints(parsed)
+    yield from _check_credentials(parsed)
+    yield from _check_references(parsed)
+    yield from process_validation.validate(parsed, folder)
 
 
-def _limits(parsed: ComposeFile, memory_mb: int, cpus: float) -> Iterator[Fault]:
+def _check_limits(parsed: ComposeFile, memory_mb: int, cpus: float) -> Iterator[Violation]:
     memory = sum(service.memory_mb for service in parsed.services.values())
     if memory > memory_mb:
         yield (
@@ -51,14 +51,16 @@ def _limits(parsed: ComposeFile, memory_mb: int, cpus: float) -> Iterator[Fault]
         )
 
 
-def _variables(parsed: ComposeFile) -> Iterator[Fault]:
+def _check_variables(parsed: ComposeFile) -> Iterator[Violation]:
     secrets = set(parsed.sandbox.secrets)
     for name in sorted(secrets & BUILT_IN_VARIABLES):
         yield f"x-sandbox.secrets.{name}", "This name is the portal's own.", "Choose another name."
-    for key, text in _texts(parsed):
-        yield from _unknown(key, text, secrets | BUILT_IN_VARIABLES)
+    for key, text in _interpolated_texts(parsed):
+        yield from _unknown_variables(key, text, secrets | BUILT_IN_VARIABLES)
     for name, credential in parsed.sandbox.credentials.items():
-        yield from _unknown(f"x-sandbox.credentials.{name}.value", credential.value, secrets)
+        yield from _unknown_variables(
+            f"x-sandbox.credentials.{name}.value", credential.value, secrets
+        )
     for index, word in enumerate(parsed.sandbox.reset.command):
         if any(variable_names(word)):
             yield (
@@ -68,7 +70,7 @@ def _variables(parsed: ComposeFile) -> Iterator[Fault]:
             )
 
 
-def _texts(parsed: ComposeFile) -> Iterator[tuple[str, str]]:
+def _interpolated_texts(parsed: ComposeFile) -> Iterator[tuple[str, str]]:
     """Every text in which variables are filled in, with its key."""
     for name, service in parsed.services.items():
         for variable, text in service.environment.items():
@@ -81,7 +83,7 @@ def _texts(parsed: ComposeFile) -> Iterator[tuple[str, str]]:
                 yield f"services.{name}.{key}.{index}", word
 
 
-def _unknown(key: str, text: str, known: Iterable[str]) -> Iterator[Fault]:
+def _unknown_variables(key: str, text: str, known: Iterable[str]) -> Iterator[Violation]:
     for variable in variable_names(text):
         if not variable:
             yield (
@@ -97,19 +99,19 @@ def _unknown(key: str, text: str, known: Iterable[str]) -> Iterator[Fault]:
             )
 
 
-def _dependencies(parsed: ComposeFile) -> Iterator[Fault]:
+def _check_dependencies(parsed: ComposeFile) -> Iterator[Violation]:
     for name, service in parsed.services.items():
         for other in service.depends_on:
-            yield from _no_service(f"services.{name}.depends_on", other, parsed)
+            yield from _check_service(f"services.{name}.depends_on", other, parsed)
 
 
-def _no_service(key: str, name: str, parsed: ComposeFile) -> Iterator[Fault]:
+def _check_service(key: str, name: str, parsed: ComposeFile) -> Iterator[Violation]:
     if name not in parsed.services:
         known = ", ".join(parsed.services)
         yield key, f"There is no service {name}.", f"Name one of the services: {known}."
 
 
-def _builds(parsed: ComposeFile, folder: Path) -> Iterator[Fault]:
+def _check_builds(parsed: ComposeFile, folder: Path) -> Iterator[Violation]:
     for name, service in parsed.services.items():
         if not service.build:
             continue
@@ -122,15 +124,15 @@ def _builds(parsed: ComposeFile, folder: Path) -> Iterator[Fault]:
             )
 
 
-def _endpoints(parsed: ComposeFile) -> Iterator[Fault]:
+def _check_endpoints(parsed: ComposeFile) -> Iterator[Violation]:
     for name, endpoint in parsed.sandbox.endpoints.items():
         key = f"x-sandbox.endpoints.{name}"
-        yield from _no_service(f"{key}.service", endpoint.service, parsed)
-        yield from _placeholders(f"{key}.url", endpoint.url)
+        yield from _check_service(f"{key}.service", endpoint.service, parsed)
+        yield from _check_placeholders(f"{key}.url", endpoint.url)
         if any(variable_names(endpoint.url)):
-            why = "Variables are not filled in here: a URL is shown openly."
-            yield f"{key}.url", why, "Make it a credential, under x-sandbox.credentials."
-        yield from _bearer(f"{key}.bearer", endpoint.bearer, parsed)
+            message = "Variables are not filled in here: a URL is shown openly."
+            yield f"{key}.url", message, "Make it a credential, under x-sandbox.credentials."
+        yield from _check_bearer(f"{key}.bearer", endpoint.bearer, parsed)
         service = parsed.services.get(endpoint.service)
         if service and endpoint.port not in service.ports:
             yield (
@@ -140,13 +142,13 @@ def _endpoints(parsed: ComposeFile) -> Iterator[Fault]:
             )
 
 
-def _bearer(key: str, name: str, parsed: ComposeFile) -> Iterator[Fault]:
+def _check_bearer(key: str, name: str, parsed: ComposeFile) -> Iterator[Violation]:
     if name and name not in parsed.sandbox.credentials:
         known = ", ".join(parsed.sandbox.credentials) or "none"
         yield key, f"There is no credential {name}.", f"Name one of the credentials: {known}."
 
 
-def _placeholders(key: str, text: str) -> Iterator[Fault]:
+def _check_placeholders(key: str, text: str) -> Iterator[Violation]:
     for match in PLACEHOLDER.finditer(text.replace("${", "")):
         if match["name"] not in ("host", "port"):
             yield (
@@ -156,12 +158,12 @@ def _placeholders(key: str, text: str) -> Iterator[Fault]:
             )
 
 
-def _credentials(parsed: ComposeFile) -> Iterator[Fault]:
+def _check_credentials(parsed: ComposeFile) -> Iterator[Violation]:
     for name, credential in parsed.sandbox.credentials.items():
         key = f"x-sandbox.credentials.{name}"
         if credential.endpoint:
-            yield from _no_endpoint(f"{key}.endpoint", credential.endpoint, parsed)
-            yield from _placeholders(f"{key}.value", credential.value)
+            yield from _check_endpoint(f"{key}.endpoint", credential.endpoint, parsed)
+            yield from _check_placeholders(f"{key}.value", credential.value)
         elif "{host}" in credential.value or "{port}" in credential.value:
             yield (
                 f"{key}.value",
@@ -170,15 +172,15 @@ def _credentials(parsed: ComposeFile) -> Iterator[Fault]:
             )
 
 
-def _no_endpoint(key: str, name: str, parsed: ComposeFile) -> Iterator[Fault]:
+def _check_endpoint(key: str, name: str, parsed: ComposeFile) -> Iterator[Violation]:
     if name not in parsed.sandbox.endpoints:
         known = ", ".join(parsed.sandbox.endpoints)
         yield key, f"There is no endpoint {name}.", f"Name one of the endpoints: {known}."
 
 
-def _references(parsed: ComposeFile) -> Iterator[Fault]:
+def _check_references(parsed: ComposeFile) -> Iterator[Violation]:
     for index, check in enumerate(parsed.sandbox.ready):
-        yield from _no_endpoint(f"x-sandbox.ready.{index}.endpoint", check.endpoint, parsed)
-    yield from _no_service("x-sandbox.reset.service", parsed.sandbox.reset.service, parsed)
+        yield from _check_endpoint(f"x-sandbox.ready.{index}.endpoint", check.endpoint, parsed)
+    yield from _check_service("x-sandbox.reset.service", parsed.sandbox.reset.service, parsed)
     if requests := parsed.sandbox.requests:
-        yield from _no_service("x-sandbox.requests.service", requests.service, parsed)
+        yield from _check_service("x-sandbox.requests.service", requests.service, parsed)
