@@ -12,112 +12,112 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from sandboxes.blueprints.fields import (
     BlueprintName,
-    Expression,
-    Positive,
+    Command,
+    Megabytes,
+    PositiveInt,
+    RegularExpression,
     SecretName,
     ServiceName,
-    Size,
     UrlPath,
-    Words,
-    confined,
-    container_ports,
-    dependencies,
-    exactly,
-    mounts,
-    never,
+    confining_options,
+    environment_variables,
+    no_restart,
     no_root,
-    variables,
+    only,
+    port_numbers,
+    service_names,
+    tmpfs_sizes,
 )
 
 DEFAULT_PIDS = 128
 
 
-class Part(BaseModel):
+class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Build(Part):
+class Build(StrictModel):
     context: str = "."
     dockerfile: str = "Dockerfile"
 
 
-class Service(Part):
+class Service(StrictModel):
     """One container. `memory`, `cpus` count towards what a sandbox may have in all."""
 
     image: Annotated[str, Field(pattern=r"^[a-z0-9][\w./:@-]*$")]
-    memory_mb: Size = Field(alias="mem_limit")
+    memory_mb: Megabytes = Field(alias="mem_limit")
     cpus: Annotated[float, Field(gt=0)]
-    pids_limit: Positive = DEFAULT_PIDS
+    pids_limit: PositiveInt = DEFAULT_PIDS
     build: Build | None = None
-    environment: Annotated[dict[str, str], BeforeValidator(variables)] = {}
-    command: Words = ()
-    entrypoint: Words = ()
+    environment: Annotated[dict[str, str], BeforeValidator(environment_variables)] = {}
+    command: Command = ()
+    entrypoint: Command = ()
     user: Annotated[str, BeforeValidator(str), AfterValidator(no_root)] = ""
     working_dir: str = ""
-    ports: Annotated[tuple[int, ...], BeforeValidator(container_ports)] = ()
-    tmpfs: Annotated[dict[str, int], BeforeValidator(mounts)] = {}
+    ports: Annotated[tuple[int, ...], BeforeValidator(port_numbers)] = ()
+    tmpfs: Annotated[dict[str, int], BeforeValidator(tmpfs_sizes)] = {}
     read_only: bool = False
     stop_signal: str = ""
     ulimits: dict[str, int] = {}
-    shm_size: Size = 0
-    depends_on: Annotated[list[str], BeforeValidator(dependencies)] = []
-    init: Annotated[bool, exactly(True, "Every container has an init process.")] = True
-    cap_drop: Annotated[list[str], exactly(["ALL"], "Containers run without any capability.")] = [
+    shm_size: Megabytes = 0
+    depends_on: Annotated[list[str], BeforeValidator(service_names)] = []
+    init: Annotated[bool, only(True, "Every container has an init process.")] = True
+    cap_drop: Annotated[list[str], only(["ALL"], "Containers run without any capability.")] = [
         "ALL"
     ]
-    security_opt: Annotated[list[str], AfterValidator(confined)] = []
-    restart: Annotated[Any, AfterValidator(never)] = "no"
+    security_opt: Annotated[list[str], AfterValidator(confining_options)] = []
+    restart: Annotated[Any, AfterValidator(no_restart)] = "no"
 
 
-class Secret(Part):
+class Secret(StrictModel):
     """A random value of a sandbox's own; 22 letters and digits are 130 bits."""
 
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,20}$")] = ""
     length: Annotated[int, Field(ge=22, le=128)] = 32
 
 
-class Endpoint(Part):
+class Endpoint(StrictModel):
     service: str
-    port: Positive
+    port: PositiveInt
     url: str = "http://{host}:{port}"
     openapi: UrlPath = ""
     bearer: str = ""
 
 
-class Credential(Part):
+class Credential(StrictModel):
     value: str
     endpoint: str = ""
 
 
-class Ready(Part):
+class Ready(StrictModel):
     endpoint: str
     path: UrlPath
 
 
-class Reset(Part):
+class Reset(StrictModel):
     service: str
-    command: Words
-    process: Words = ()
+    command: Command
+    process: Command = ()
 
 
-class Requests(Part):
+class Requests(StrictModel):
     """Which lines of a service's log are requests: those that begin like this."""
 
     service: str
-    line: Expression
+    line: RegularExpression
 
 
-class Process(Part):
+class Process(StrictModel):
     """How a service runs as a process; paths are relative to the blueprint's folder."""
 
-    command: Annotated[Words, Field(min_length=1)]
-    environment: Annotated[dict[str, str], BeforeValidator(variables)] = {}
+    command: Annotated[Command, Field(min_length=1)]
+    environment: Annotated[dict[str, str], BeforeValidator(environment_variables)] = {}
     files: list[str] = []
     requirements: str = ""
-    prepare: Words = ()
+    prepare: Command = ()
 
 
-class Presentation(Part):
+class SandboxSection(StrictModel):
     """`x-sandbox`: what the portal must know of the stack, besides what Compose knows."""
 
     title: Annotated[str, Field(min_length=1, max_length=60)]
@@ -133,7 +133,7 @@ class Presentation(Part):
     egress: bool = False
 
 
-class ComposeFile(Part):
+class ComposeFile(StrictModel):
     name: BlueprintName
     services: Annotated[dict[ServiceName, Service], Field(min_length=1)]
-    sandbox: Presentation = Field(alias="x-sandbox")
+    sandbox: SandboxSection = Field(alias="x-sandbox")
