@@ -16,4 +16,4 @@ need_engine
 say "Checking the images of the blueprints"
 python manage.py build_images
 exec 9<&-
-exec python -m tests.probe "$@"
+exec python -m tests.isolation "$@"

@@ -36,7 +36,7 @@ from sandboxes.models import (
     WebhookDelivery,
 )
 from tests import fuzz
-from tests.access.addresses import Address
+from tests.access.routes import Address
 from tests.acting import launch
 from tests.conftest import PASSWORD
 

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.access.world import PEOPLE
+from tests.access.environment import PEOPLE
 
 REFUSALS = {"in", "401", "403", "404", "405"}
 """Answers that let nobody do anything; whatever else is answered, the matrix says so."""

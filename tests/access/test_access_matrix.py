@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandboxes.runtime import get_runtime
-from tests.access.addresses import Address, addresses
+from tests.access.environment import PEOPLE, World, build, undone
 from tests.access.matrix import MATRIX, REFUSALS, Line, line_of
-from tests.access.world import PEOPLE, World, build, undone
+from tests.access.routes import Address, addresses
 
 if TYPE_CHECKING:
     from django.http import HttpResponse

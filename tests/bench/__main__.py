@@ -15,8 +15,8 @@ from pathlib import Path
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 
 from tests.bench import (
-    crowding,
-    floor,
+    baseline,
+    density,
     launching,
     machine,
     memory,
@@ -25,8 +25,8 @@ from tests.bench import (
     resetting,
     results,
 )
-from tests.bench.peer import peer
-from tests.bench.stage import Stage, stage
+from tests.bench.compose_stack import peer
+from tests.bench.environment import Stage, stage
 
 PAGE = machine.ROOT / "docs" / "performance.md"
 DEVELOPERS = 10
@@ -101,15 +101,15 @@ class Run:
         self.measure("rates", lambda: launching.rates(portal, sizes.batches))
         self.measure("reset", lambda: resetting.reset(portal, sizes.resets))
         self.measure("pages", lambda: pages.pages(portal, sizes.past, sizes.requests))
-        self.measure("crowd", lambda: crowding.crowd(portal, sizes.few, sizes.crowd, sizes.sweeps))
+        self.measure("crowd", lambda: density.crowd(portal, sizes.few, sizes.crowd, sizes.sweeps))
 
     def _launches(self, portal: Stage) -> results.Results:
         sizes = self.sizes
         with peer(portal.engine) as stack:
             ways = {
                 "cold": lambda: launching.cold(portal),
-                "floor": lambda: floor.once(portal.engine),
-                "floor_lent": lambda: floor.once(portal.engine, floor.ONE_CORE),
+                "floor": lambda: baseline.once(portal.engine),
+                "floor_lent": lambda: baseline.once(portal.engine, baseline.ONE_CORE),
                 "peer": stack.once,
             }
             found = launching.by_turns(ways, sizes.turns, {"peer": sizes.peer_every})

@@ -14,7 +14,7 @@ from docker.errors import APIError
 
 from sandboxes import blueprints
 from sandboxes.runtime import SandboxSpec, ServiceSpec
-from tests.bench.calling import Caller
+from tests.bench.http_client import Caller
 
 LABEL = "sandboxportal.bench"
 MB = 1024 * 1024

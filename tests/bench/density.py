@@ -7,9 +7,9 @@ from typing import Any
 
 from sandboxes import blueprints
 from tests.bench import memory
+from tests.bench.environment import Stage, billing, inside, launch
 from tests.bench.launching import side_by_side
 from tests.bench.machine import meminfo
-from tests.bench.stage import Stage, billing, inside, launch
 from tests.relay import relayed
 
 AT_ONCE = 8

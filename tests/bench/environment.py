@@ -18,7 +18,7 @@ from docker import APIClient
 from docker.utils import kwargs_from_env
 
 from sandboxes.runtime.docker.names import SANDBOX
-from tests.bench.calling import Answer, Caller
+from tests.bench.http_client import Answer, Caller
 from tests.portal import ROOT, Portal, running_portal
 from tests.waiting import until
 
@@ -115,9 +115,9 @@ def billing(caller: Caller, sandbox: dict[str, Any]) -> Caller:
 
 
 def inside(portal: Portal, what: str, *arguments: object, **environment: str) -> Any:
-    """Call a function of `tests.bench.inside` in the portal's environment."""
+    """Call a function of `tests.bench.portal_tasks` in the portal's environment."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.inside", what, json.dumps(arguments)],
+        [sys.executable, "-m", "tests.bench.portal_tasks", what, json.dumps(arguments)],
         cwd=ROOT,
         env=portal.environment | environment,
         capture_output=True,

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
 
-from tests.bench.stage import LAUNCH, Stage, destroy, launch
+from tests.bench.environment import LAUNCH, Stage, destroy, launch
 from tests.waiting import until
 
 REFILL_SECONDS = 60

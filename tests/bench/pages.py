@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from tests.bench.calling import Answer, Caller
+from tests.bench.environment import LAUNCH, Stage, destroy, inside, launch
+from tests.bench.http_client import Answer, Caller
 from tests.bench.launching import side_by_side
-from tests.bench.stage import LAUNCH, Stage, destroy, inside, launch
 
 CARDS = 3
 WARM_UP = 5

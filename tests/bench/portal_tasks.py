@@ -1,7 +1,7 @@
-"""What is done with a portal's own code and database, in a process of its own.
+"""Functions that run in a process of their own, with a portal's code and database.
 
-`python -m tests.bench.inside <what> <arguments as JSON>`, with the portal's environment; the answer
-is one line of JSON.
+`python -m tests.bench.portal_tasks FUNCTION ARGUMENTS` needs the portal's environment. ARGUMENTS
+are JSON, and so is the result, one line.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.bench import plots
-from tests.bench.bars import BARS
 from tests.bench.results import Results
 from tests.bench.sections import PLACES, SECTIONS, table
+from tests.bench.targets import BARS
 
 INTRODUCTION = """\
 Everything here was measured by one command, `make bench`, side by side in one run; it wrote this

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any
 
-from tests.bench.calling import Caller
-from tests.bench.stage import LAUNCH, Stage, billing, destroy, launch
+from tests.bench.environment import LAUNCH, Stage, billing, destroy, launch
+from tests.bench.http_client import Caller
 from tests.waiting import until
 
 CLIENTS = 4

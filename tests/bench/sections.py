@@ -19,8 +19,8 @@ WAYS = """\
 - **Peer**: the same stack with no portal, as people run it: Compose brings up PostgreSQL, which
   makes its data directory, its schema and the seed when the container starts (the official image's
   way, from the same PostgreSQL), and the same API, with the same limits
-  ([tests/bench/peer](../tests/bench/peer/compose.yaml)). *Waiting for health*: its API is started
-  when the database's health check passes, written as Docker's guide has it.
+  ([tests/bench/compose_stack](../tests/bench/compose_stack/compose.yaml)). *Waiting for health*:
+  its API is started when the database's health check passes, written as Docker's guide has it.
 """
 
 

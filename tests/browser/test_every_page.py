@@ -10,9 +10,9 @@ from playwright.sync_api import BrowserContext, Page, Request, Response
 from pytest_django.live_server_helper import LiveServer
 
 from sandboxes import actions
-from tests.access.addresses import addresses
+from tests.access.environment import World, build
 from tests.access.matrix import line_of
-from tests.access.world import World, build
+from tests.access.routes import addresses
 from tests.acting import launch, sweep
 from tests.browser.conftest import Watch
 

@@ -21,9 +21,9 @@ from typing import Any
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 
 from tests.bench.machine import ROOT
-from tests.chaos import bars
-from tests.reliability import publish, ran_on
+from tests.chaos import acceptance
 from tests.tiny_image import imported_image
+from tests.tools.reliability_report import publish, ran_on
 
 LONGEST_SECONDS = 1200
 UNDER_WAY: set[subprocess.Popen[str]] = set()
@@ -54,10 +54,10 @@ def everything(kills: int, seed: str) -> list[list[list[Ordeal]]]:
             [Ordeal("kills on postgres", "kills", second)],
         ],
         [
-            [Ordeal("crowds on sqlite", "crowds", crowd)],
-            [Ordeal("crowds on postgres", "crowds", crowd | on_postgres)],
+            [Ordeal("crowds on sqlite", "concurrency", crowd)],
+            [Ordeal("crowds on postgres", "concurrency", crowd | on_postgres)],
         ],
-        [[Ordeal("crew", "crew", {"kills": crew, "seed": seed} | on_postgres)]],
+        [[Ordeal("crew", "process_killer", {"kills": crew, "seed": seed} | on_postgres)]],
         [
             [Ordeal("hung", "outages", {"which": "hung", "seconds": 60})],
             [Ordeal("due", "outages", {"which": "due", "count": 12})],
@@ -83,7 +83,7 @@ def a_look(seed: str) -> list[list[list[Ordeal]]]:
         [
             [
                 Ordeal("kills on sqlite", "kills", {"kills": 6, "seed": seed}),
-                Ordeal("crowds on sqlite", "crowds", crowd),
+                Ordeal("crowds on sqlite", "concurrency", crowd),
             ],
             [Ordeal("hung", "outages", {"which": "hung", "seconds": 12})],
         ]
@@ -111,7 +111,7 @@ def undergo(ordeal: Ordeal, image: str) -> dict[str, Any]:
     began = time.monotonic()
     arguments = json.dumps({"image": image} | ordeal.told)
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.chaos.ordeal", ordeal.module, arguments],
+        [sys.executable, "-m", "tests.chaos.experiment", ordeal.module, arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -170,7 +170,7 @@ def main() -> int:
     found = carry_out(everything(chosen.kills, chosen.seed))
     # Kept as it is, should it not fit the page.
     Path(os.environ.get("BENCH_DIR", "."), "found.json").write_text(json.dumps(found))
-    results = replace(bars.results(command, found), ran_on=facts)
+    results = replace(acceptance.results(command, found), ran_on=facts)
     publish("chaos", results)
     for bar in results.bars:
         print(f"{'✓' if bar.met else '✗'} {bar.what}: {bar.measured} (asked: {bar.asked})")

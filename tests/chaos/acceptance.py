@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from tests.reliability import Bar, Results, Table
+from tests.tools.reliability_report import Bar, Results, Table
 
 Found = dict[str, Any]
 STORES = {"sqlite": "SQLite", "postgres": "PostgreSQL"}

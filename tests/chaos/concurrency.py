@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 from django.db.models import Count, F
 
 from sandboxes.models import Event, Sandbox, State
+from tests.chaos.environment import World
+from tests.chaos.portal_process import SANDBOXES, staged
 from tests.chaos.processes import Processes
-from tests.chaos.scenes import SERVICES, Cast
-from tests.chaos.staging import SANDBOXES, staged
-from tests.chaos.world import World
+from tests.chaos.scenarios import SERVICES, Cast
 
 T = TypeVar("T")
 LIMIT = 3

@@ -1,4 +1,4 @@
-"""`python -m tests.chaos.ordeal NAME ARGUMENTS`: one ordeal in a world of its own.
+"""`python -m tests.chaos.experiment NAME ARGUMENTS`: one ordeal in a world of its own.
 
 The arguments are JSON, and so is what was found: the last line that is printed.
 """
@@ -10,7 +10,7 @@ import json
 import signal
 import sys
 
-from tests.chaos.world import world
+from tests.chaos.environment import world
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
 

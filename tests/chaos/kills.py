@@ -10,12 +10,12 @@ from itertools import islice
 from typing import Any
 
 from sandboxes.models import Sandbox, State
-from tests.chaos.foreign import plant
+from tests.chaos.environment import KINDS, SETTLES_IN_SECONDS, World
+from tests.chaos.fault_schedule import CALL, Schedule, deck
+from tests.chaos.portal_process import answers
 from tests.chaos.processes import Processes
-from tests.chaos.scenes import SCENES, SERVICES, Cast, rehearse
-from tests.chaos.schedule import CALL, Schedule, deck
-from tests.chaos.staging import answers
-from tests.chaos.world import KINDS, SETTLES_IN_SECONDS, World
+from tests.chaos.scenarios import SCENES, SERVICES, Cast, rehearse
+from tests.chaos.unrelated_objects import plant
 
 BATCH = 8
 """So many kills lie between two sweeps."""

@@ -17,10 +17,10 @@ from typing import Any
 from django.utils import timezone
 
 from sandboxes.models import Sandbox
-from tests.bench.calling import Answer, Caller
-from tests.chaos.scenes import waiting
-from tests.chaos.staging import SANDBOXES, answers, seconds_until, staged
-from tests.chaos.world import World
+from tests.bench.http_client import Answer, Caller
+from tests.chaos.environment import World
+from tests.chaos.portal_process import SANDBOXES, answers, seconds_until, staged
+from tests.chaos.scenarios import waiting
 from tests.redis_server import redis
 from tests.waiting import until
 

@@ -19,9 +19,9 @@ from honcho.environ import parse_procfile
 
 from sandboxes import tokens
 from sandboxes.models import Event, Sandbox, State
-from tests.bench.calling import Caller
+from tests.bench.http_client import Caller
 from tests.bench.machine import ROOT
-from tests.chaos.world import World
+from tests.chaos.environment import World
 from tests.portal import Portal, running_portal
 from tests.waiting import until
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from sandboxes import lifecycle
 from sandboxes.models import Sandbox
-from tests.bench.calling import Caller
+from tests.bench.http_client import Caller
+from tests.chaos.environment import KINDS, World
 from tests.chaos.kills import Tally, count_stuck
-from tests.chaos.scenes import waiting
-from tests.chaos.staging import SANDBOXES, Staged, staged
-from tests.chaos.world import KINDS, World
+from tests.chaos.portal_process import SANDBOXES, Staged, staged
+from tests.chaos.scenarios import waiting
 from tests.waiting import until
 
 PEOPLE = 3

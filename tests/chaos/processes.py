@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.chaos.acts import Fuse, run
-from tests.chaos.schedule import CALL, Point
+from tests.chaos.fault_schedule import CALL, Point
+from tests.chaos.operations import Fuse, run
 from tests.relay import Call, Fault, Relay
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Processes:
         self._faults: dict[int, Mapping[int, Fault]] = {}
         relay.judge = self._judge
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["tests.chaos.acts"])
+        self._context.set_forkserver_preload(["tests.chaos.operations"])
 
     def _judge(self, call: Call) -> Fault | None:
         return self._faults.get(call.pid, {}).get(call.number)

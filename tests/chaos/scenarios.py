@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.db.models import Q
 
 from sandboxes.models import Pool, Sandbox, State
-from tests.chaos import schedule
+from tests.chaos import fault_schedule
 from tests.chaos.processes import Processes
 
 SERVICES = 2
@@ -84,7 +84,7 @@ SCENES: dict[str, tuple[Callable[[Cast], None], str]] = {
 def rehearse(cast: Cast) -> dict[str, dict[str, int]]:
     """How many calls, statements and messages each scene has when nobody is killed."""
     passed: dict[str, dict[str, int]] = {}
-    for name, kinds in schedule.SCENES.items():
+    for name, kinds in fault_schedule.SCENES.items():
         prepare, act = SCENES[name]
         prepare(cast)
         outcome = cast.processes.do(act)

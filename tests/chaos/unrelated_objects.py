@@ -6,7 +6,7 @@ from typing import Any
 
 from sandboxes.models.sandbox import new_public_id
 from sandboxes.runtime.docker.names import INSTANCE, SANDBOX
-from tests.chaos.world import World
+from tests.chaos.environment import World
 
 
 def plant(world: World, image: str = "") -> int:

@@ -9,11 +9,11 @@ import pytest
 
 from tests import fuzz as ordered
 from tests.fuzz import counted
-from tests.reliability import Bar, Results, Table, publish
+from tests.tools.reliability_report import Bar, Results, Table, publish
 
 TESTS = [
-    "tests/test_access_matrix.py",
-    "tests/test_lifecycle_machine.py",
+    "tests/access/test_access_matrix.py",
+    "tests/stateful/test_lifecycle.py",
     "tests/test_api_specification.py::test_whatever_is_sent_the_answer_is_one_that_is_described",
 ]
 COMMAND = "make fuzz"
@@ -36,7 +36,7 @@ class Failures:
 def fuzz(failures: Failures) -> Results:
     errors = sum(count for word, count in counted.items() if word.startswith("answer 5"))
     calls, broken = counted["calls"], failures.in_("test_api_specification")
-    lives, wrong = counted["lives"], failures.in_("test_lifecycle_machine")
+    lives, wrong = counted["lives"], failures.in_("tests/stateful/test_lifecycle.py")
     statuses = sorted(word for word in counted if word.startswith("answer "))
     answers = [[word.removeprefix("answer "), str(counted[word])] for word in statuses]
     return Results(
@@ -53,12 +53,12 @@ def fuzz(failures: Failures) -> Results:
 
 
 def access(failures: Failures) -> Results:
-    from tests.access.addresses import addresses
+    from tests.access.environment import PEOPLE
     from tests.access.matrix import CONSOLE_FAMILIES, MATRIX, line_of
-    from tests.access.world import PEOPLE
+    from tests.access.routes import addresses
 
     known = sum(line_of(one.route) is not None for one in addresses())
-    wrong, asked = failures.in_("test_access_matrix"), counted["questions"]
+    wrong, asked = failures.in_("tests/access/test_access_matrix.py"), counted["questions"]
     lines = MATRIX | {name.replace(r"\w+", "…"): one for name, one in CONSOLE_FAMILIES.items()}
     rows = [
         [f"`/{route}`", method, *(words[who] for who in PEOPLE)]

@@ -1,4 +1,4 @@
-"""`python -m tests.probe`: try every way out of a sandbox, and publish what came of it."""
+"""`python -m tests.isolation`: try every way out of a sandbox, and publish what came of it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from django.conf import settings
 
 from sandboxes import firewall
 from sandboxes.runtime import get_runtime
-from tests.bench.calling import Caller
+from tests.bench.http_client import Caller
+from tests.isolation import containers, resource_exhaustion
 from tests.portal import Portal, running_portal
-from tests.probe import hogs, stage
-from tests.reliability import Bar, Results, Table, publish
 from tests.runtimes import TIME_LIMIT, DockerBench, quiet
 from tests.test_docker_networks import page_on
+from tests.tools.reliability_report import Bar, Results, Table, publish
 
 SUBNETS = IPv4Network("10.222.0.0/20")
 SLOWEST_SECONDS = 1.0
@@ -41,7 +41,7 @@ class Ways:
 
     bind_address: str
     closed: bool
-    found: stage.Found
+    found: containers.Found
     datagrams: int
 
     @property
@@ -50,7 +50,7 @@ class Ways:
 
     @property
     def through(self) -> dict[str, str]:
-        return stage.through(self.found)
+        return containers.through(self.found)
 
 
 @dataclass
@@ -59,18 +59,18 @@ class Run:
 
     bench: DockerBench
     portal: Portal
-    outside: stage.Outside
+    outside: containers.Outside
     image: str
     ways: list[Ways] = field(default_factory=list)
-    command: stage.Found = field(default_factory=dict)
-    own: stage.Found = field(default_factory=dict)
-    hogged: list[hogs.Hogged] = field(default_factory=list)
+    command: containers.Found = field(default_factory=dict)
+    own: containers.Found = field(default_factory=dict)
+    hogged: list[resource_exhaustion.Hogged] = field(default_factory=list)
     verdicts: dict[bool, bool | None] = field(default_factory=dict)
 
-    def asked(self, network: IPv4Network, other: stage.Sandbox) -> dict[str, Any]:
+    def asked(self, network: IPv4Network, other: containers.Sandbox) -> dict[str, Any]:
         open_ports = [self.open_port, self.portal.port]
         there = self.outside.ADDRESSES
-        return stage.asked(self.bench, network, other, open_ports, self.portal.port, there)
+        return containers.asked(self.bench, network, other, open_ports, self.portal.port, there)
 
     open_port: int = 0
 
@@ -90,30 +90,32 @@ class Run:
     def try_ways(self, address: str, closed: bool) -> None:
         if address == "127.0.0.1":
             self.verdicts[closed] = firewall.verdict().closed
-        other, spec = stage.billing(self.bench), firewall.trial(self.image)
+        other, spec = containers.billing(self.bench), firewall.trial(self.image)
         self.bench.runtime.create(spec, quiet, TIME_LIMIT)
-        network = stage.network_of(self.bench, spec, "trial")
+        network = containers.network_of(self.bench, spec, "trial")
         before = self.outside.datagrams()
         what = self.asked(network, other) | {"network_only": True}
-        found = stage.executed(self.bench, spec, "trial", what)
+        found = containers.executed(self.bench, spec, "trial", what)
         came = self.outside.datagrams() - before
         found["a datagram that needs no answer"] = (came > 0, f"{came} came through")
         self.ways.append(Ways(address, closed, found, came))
 
     def try_everything(self) -> None:
         say("Trying everything from a command and from an image's own process")
-        mine, other = stage.billing(self.bench), stage.billing(self.bench)
-        network = stage.network_of(self.bench, mine.spec, "api")
+        mine, other = containers.billing(self.bench), containers.billing(self.bench)
+        network = containers.network_of(self.bench, mine.spec, "api")
         what = self.asked(network, other)
-        self.command = stage.executed(self.bench, mine.spec, "api", what)
-        hostile = stage.hostile(self.image, what)
-        self.own = stage.started(self.bench, hostile)
+        self.command = containers.executed(self.bench, mine.spec, "api", what)
+        hostile = containers.hostile(self.image, what)
+        self.own = containers.started(self.bench, hostile)
         port = other.published("api")
         neighbour = Caller("127.0.0.1", port, timeout=10, Authorization=f"Bearer {other.key}")
         portal = Caller("127.0.0.1", self.portal.port, timeout=10)
-        for name in hogs.HOGS:
+        for name in resource_exhaustion.HOGS:
             say(f"Taking: {name}")
-            self.hogged.append(hogs.hog(self.bench, hostile.id, name, neighbour, portal))
+            self.hogged.append(
+                resource_exhaustion.hog(self.bench, hostile.id, name, neighbour, portal)
+            )
 
     def results(self) -> Results:
         return Results("make probe", list(self.bars()), list(self.tables()))
@@ -157,7 +159,11 @@ class Run:
         yield Table("What gets through, and what closes it", ["what", "remedy"], list(self.open()))
         head = ["taken", "what came of it", "neighbour p50, p95 ms", "portal p50, p95 ms"]
         rows = [[h.what, h.outcome, figures(h.neighbour), figures(h.portal)] for h in self.hogged]
-        yield Table(f"Taking all there is for {hogs.SECONDS} s (0.5 CPUs, 192 MB)", head, rows)
+        yield Table(
+            f"Taking all there is for {resource_exhaustion.SECONDS} s (0.5 CPUs, 192 MB)",
+            head,
+            rows,
+        )
 
     def open(self) -> Iterator[list[str]]:
         found = {name for ways in self.ways if not ways.closed for name in ways.through}
@@ -167,19 +173,19 @@ class Run:
         yield [f"{what}, where the engine has no hard limit on disk", REMEDIES["disk"]]
 
     @staticmethod
-    def tell(outcome: stage.Outcome | None) -> str:
+    def tell(outcome: containers.Outcome | None) -> str:
         if outcome is None:
             return "not tried"
         through, how = outcome
         return f"**through**: {how}" if through else f"blocked: {how}"
 
 
-def got_through(what: str, found: dict[tuple[str, str], stage.Outcome]) -> Bar:
+def got_through(what: str, found: dict[tuple[str, str], containers.Outcome]) -> Bar:
     through = sum(one for one, _ in found.values())
     return Bar(what, "0 through", f"{through} of {len(found)} through", not through)
 
 
-def figures(timed: hogs.Timed) -> str:
+def figures(timed: resource_exhaustion.Timed) -> str:
     cuts = quantiles(timed.seconds, n=20)
     return f"{cuts[9] * 1000:.0f}, {cuts[18] * 1000:.0f}"
 
@@ -203,7 +209,7 @@ def main() -> int:
     if os.geteuid():
         say("This needs root: it brings rules of the firewall into force, and makes a network.")
         return 1
-    bench = DockerBench(stage.API_IMAGE)
+    bench = DockerBench(containers.API_IMAGE)
     settings.SANDBOX_SUBNETS, settings.SANDBOX_INSTANCE = SUBNETS, bench.instance
     settings.SANDBOX_RUNTIME = "docker"
     get_runtime.cache_clear()
@@ -212,8 +218,8 @@ def main() -> int:
         try:
             with (
                 running_portal(var, HOST="0.0.0.0") as portal,
-                stage.outside(var / "outside.log") as outside,
-                stage.hostile_image(bench) as image,
+                containers.outside(var / "outside.log") as outside,
+                containers.hostile_image(bench) as image,
             ):
                 run = Run(bench, portal, outside, image)
                 try:

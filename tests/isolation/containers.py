@@ -20,7 +20,7 @@ from tests.runtimes import TIME_LIMIT, DockerBench, new_id, quiet
 from tests.test_docker_networks import host_address, own_address
 from tests.waiting import until
 
-INSIDE = (Path(__file__).parent / "inside.py").read_text()
+INSIDE = (Path(__file__).parent / "escape_attempts.py").read_text()
 API_IMAGE = "sandboxportal/billing-api"
 HOSTILE = f"""
 FROM {API_IMAGE}

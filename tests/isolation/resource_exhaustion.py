@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sandboxes.runtime import RuntimeFailure
-from tests.bench.calling import Caller
+from tests.bench.http_client import Caller
 from tests.runtimes import DockerBench
 
 SECONDS = 5

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests import fuzz
-from tests.lifecycle_machine import PLACES, Lifecycle
+from tests.stateful.lifecycle import PLACES, Lifecycle
 
 
 @pytest.fixture

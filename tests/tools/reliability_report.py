@@ -2,7 +2,7 @@
 
 The page has a place for each part, between two comments. What one command measured goes into its
 place, and as it was found into a file of the part's name; everything else on the page is prose.
-`python -m tests.reliability` writes all places again from those files.
+`python -m tests.tools.reliability_report` writes all places again from those files.
 """
 
 from __future__ import annotations

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.bench import bars, machine, report, results
+from tests.bench import machine, report, results, targets
+
+pytestmark = pytest.mark.tools
 
 SAMPLE: results.Results = {
     "quick": False,
@@ -78,7 +80,7 @@ def sample(**changes: Any) -> results.Results:
 
 
 def words(found: results.Results) -> dict[str, bool | None]:
-    return {bar.what: bar.verdict(found).met for bar in bars.BARS}
+    return {bar.what: bar.verdict(found).met for bar in targets.BARS}
 
 
 @pytest.mark.parametrize(
@@ -105,7 +107,7 @@ def test_a_percentile_of_nothing_is_refused() -> None:
 
 
 def test_every_bar_is_met_by_results_that_are_good_enough() -> None:
-    assert words(SAMPLE) == {bar.what: True for bar in bars.BARS}
+    assert words(SAMPLE) == {bar.what: True for bar in targets.BARS}
 
 
 MISSED = {
@@ -127,7 +129,7 @@ MISSED = {
 
 
 def test_every_bar_has_results_that_miss_it() -> None:
-    assert set(MISSED) == {bar.what for bar in bars.BARS}
+    assert set(MISSED) == {bar.what for bar in targets.BARS}
 
 
 @pytest.mark.parametrize("what", MISSED)
@@ -168,7 +170,7 @@ def test_a_measurement_that_failed_leaves_the_rest_of_the_page(name: str, tmp_pa
 def test_the_page_says_everything_and_links_only_to_what_is_there(tmp_path: Path) -> None:
     report.write(SAMPLE, tmp_path / "performance.md")
     page = (tmp_path / "performance.md").read_text()
-    for bar in bars.BARS:
+    for bar in targets.BARS:
         assert f"| {bar.what} | {bar.asked} |" in page
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", page)
     assert len(pictures) == 5

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
-from tests.chaos import bars
-from tests.chaos.schedule import DEALT_AT_MOST, Schedule, deck
+from tests.chaos import acceptance
+from tests.chaos.fault_schedule import DEALT_AT_MOST, Schedule, deck
 
-ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.tools
+
+ROOT = Path(__file__).resolve().parents[2]
 SEED = "7"
 
 
@@ -109,13 +111,13 @@ FOUND: dict[str, Any] = {
         "seconds": 8.0,
     },
     "due": {"due": 12, "gone": 12, "seconds": [1.0, 61.0]},
-} | {name: {"seconds": 12.0, "lost": 0} for name in bars.OUTAGES}
+} | {name: {"seconds": 12.0, "lost": 0} for name in acceptance.OUTAGES}
 FOUND |= {f"{what} on postgres": FOUND[f"{what} on sqlite"] for what in ("kills", "crowds")}
 
 
 def verdicts(**changes: Any) -> dict[str, bool]:
     """The bars by what they ask, when this is found instead."""
-    results = bars.results("make chaos", FOUND | changes)
+    results = acceptance.results("make chaos", FOUND | changes)
     return {bar.what: bar.met for bar in results.bars}
 
 
@@ -149,7 +151,7 @@ def test_whatever_went_wrong_misses_a_bar(name, change, bar):
 
 def test_the_page_says_how_many_points_both_databases_covered_together():
     more = FOUND["kills on postgres"] | {"points": ["sweep: after call 2", "reset: before call 1"]}
-    kills = bars.kills_table(FOUND | {"kills on postgres": more})
+    kills = acceptance.kills_table(FOUND | {"kills on postgres": more})
 
     assert kills.rows[-1] == ["", "different points before and after engine calls", "3 of 134"]
 

@@ -9,14 +9,14 @@ from ipaddress import IPv4Network
 import pytest
 
 from sandboxes import firewall
-from tests.probe import stage
+from tests.isolation import containers
 from tests.runtimes import DockerBench
 from tests.test_docker_networks import page_on
 from tests.test_firewall import subnets
 
 __all__ = ["subnets"]
 
-pytestmark = [pytest.mark.engine, pytest.mark.root]
+pytestmark = [pytest.mark.tools, pytest.mark.engine, pytest.mark.root]
 
 
 @pytest.fixture
@@ -27,33 +27,33 @@ def closed(subnets: IPv4Network) -> None:
 def test_neither_a_command_nor_an_image_of_ones_own_gets_out_of_a_sandbox(
     docker_bench: DockerBench, closed: None
 ) -> None:
-    mine, other = stage.billing(docker_bench), stage.billing(docker_bench)
-    network = stage.network_of(docker_bench, mine.spec, "api")
+    mine, other = containers.billing(docker_bench), containers.billing(docker_bench)
+    network = containers.network_of(docker_bench, mine.spec, "api")
     with page_on("0.0.0.0") as port:
-        what = stage.asked(docker_bench, network, other, [port], portal=port)
-        found = stage.executed(docker_bench, mine.spec, "api", what)
-        with stage.hostile_image(docker_bench) as image:
-            also = stage.started(docker_bench, stage.hostile(image, what))
+        what = containers.asked(docker_bench, network, other, [port], portal=port)
+        found = containers.executed(docker_bench, mine.spec, "api", what)
+        with containers.hostile_image(docker_bench) as image:
+            also = containers.started(docker_bench, containers.hostile(image, what))
             docker_bench.clear()
-    assert stage.through(found) == {}
-    assert stage.through(also) == {}
+    assert containers.through(found) == {}
+    assert containers.through(also) == {}
     assert len(also) == len(found) + 1 > 40
 
 
 def test_the_probe_tells_what_is_open(docker_bench: DockerBench, subnets: IPv4Network) -> None:
-    other = stage.billing(docker_bench)
-    network = stage.network_of(docker_bench, other.spec, "api")
+    other = containers.billing(docker_bench)
+    network = containers.network_of(docker_bench, other.spec, "api")
     # In the neighbour's own network, half undressed, and with no rules of the firewall in force.
     command = ["docker", "run", "--rm", "--network", f"{other.spec.id}_default", "--user", "0"]
     command += ["--cap-drop", "ALL", "--cap-add", "NET_RAW", "--cap-add", "MKNOD"]
     command += ["--security-opt", "seccomp=unconfined", "--pids-limit", "2000"]
-    command += [stage.API_IMAGE, "python3", "-c", stage.INSIDE]
+    command += [containers.API_IMAGE, "python3", "-c", containers.INSIDE]
     with page_on("0.0.0.0") as port:
-        what = stage.asked(docker_bench, network, other, [port], portal=port)
+        what = containers.asked(docker_bench, network, other, [port], portal=port)
         ran = subprocess.run(
             [*command, json.dumps(what)], capture_output=True, check=True, text=True
         )
-    got = stage.through(stage.told(ran.stdout))
+    got = containers.through(containers.told(ran.stdout))
     assert {"this machine, at its address in the network", "the portal"} <= got.keys()
     assert {"a neighbour's API", "a neighbour's database"} <= got.keys()
     assert {"become root (setuid)", "hold a capability", "run without seccomp"} <= got.keys()

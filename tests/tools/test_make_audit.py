@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "deploy"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "deploy"))
 import audit
+
+pytestmark = pytest.mark.tools
 
 HARMLESS = {"name": "vine", "version": "5.1.0", "vulns": []}
 SKIPPED = {"name": "vine", "skip_reason": "Dependency not found on PyPI"}

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import reliability
-from tests.reliability import Bar, Results, Table, publish, published
+from tests.tools import reliability_report
+from tests.tools.reliability_report import Bar, Results, Table, publish, published
+
+pytestmark = pytest.mark.tools
 
 TEXT = """\
 # Reliability
@@ -60,14 +62,16 @@ def test_a_part_that_the_page_has_no_place_for_is_refused(page: Path) -> None:
         publish("weather", results("0"), page)
 
 
-@pytest.mark.parametrize("file", sorted(reliability.PAGE.with_suffix("").glob("*.json")), ids=str)
+@pytest.mark.parametrize(
+    "file", sorted(reliability_report.PAGE.with_suffix("").glob("*.json")), ids=str
+)
 def test_the_page_says_what_its_commands_found(file: Path) -> None:
-    text = reliability.PAGE.read_text()
-    assert reliability.filled(text, file.stem, published(file.stem)) == text
+    text = reliability_report.PAGE.read_text()
+    assert reliability_report.filled(text, file.stem, published(file.stem)) == text
 
 
 def test_every_test_that_the_table_of_faults_names_exists() -> None:
-    named = set(re.findall(r"`(test_\w+)`", reliability.PAGE.read_text()))
-    tests = "\n".join(file.read_text() for file in Path(__file__).parent.rglob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)`", reliability_report.PAGE.read_text()))
+    tests = "\n".join(file.read_text() for file in Path(__file__).parents[1].rglob("test_*.py"))
     assert named
     assert named - set(re.findall(r"^def (test_\w+)", tests, re.MULTILINE)) == set()

@@ -17,7 +17,7 @@ from pathlib import Path
 from docker import APIClient
 
 from sandboxes import blueprints
-from tests.bench.calling import Caller
+from tests.bench.http_client import Caller
 from tests.portal import ROOT, free_port
 
 HERE = Path(__file__).parent

@@ -1,0 +1,1 @@
+"""Reports of the test tools, and tests of the tools."""
