@@ -2,7 +2,7 @@
 # The steps of `make audit`: known vulnerabilities in what the portal is built on.
 
 . "$(dirname "$0")/common.sh"
-take_turns
+lock_checkout
 need_venv
 need_requirements requirements.txt
 need_requirements requirements-dev.txt

@@ -18,7 +18,7 @@ export BENCH_DIR="$VAR_DIR/bench"
 # Apart from a portal that runs here, and from what its own file sets.
 export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$BENCH_DIR"
 mkdir -p "$BENCH_DIR"
-take_turns
+lock_checkout
 need_venv
 need_requirements requirements.txt
 need_requirements requirements-dev.txt

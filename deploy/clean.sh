@@ -34,7 +34,7 @@ clear_engine() {
 
 python=$(find_python) || die "There is no Python 3.11 or newer."
 "$python" deploy/stop.py
-take_turns
+lock_checkout
 if [ -d "$VENV" ] || [ -d "$VAR_DIR" ]; then clear_engine; fi
 say "Removing $VAR_DIR and .venv"
 remove_var

@@ -26,7 +26,7 @@ read_installation() {
 }
 
 # Two set-ups in one checkout take turns; whoever starts something that stays must close 9 first.
-take_turns() {
+lock_checkout() {
     exec 9<deploy/common.sh
     ! command -v flock >/dev/null || flock 9
 }

@@ -24,14 +24,14 @@ from pathlib import Path
 from socketserver import ThreadingUnixStreamServer
 from typing import Any
 
-from docker_socket_rules import Refused, Rules, demand
+from docker_socket_rules import ProxyPolicy, RequestDenied, require
 
-LONGEST_BODY = 1 << 20
-CHUNK = 1 << 16
-ASK_SECONDS = 30
+MAX_BODY_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 16
+ENGINE_TIMEOUT_SECONDS = 30
 
 
-class Guard(ThreadingUnixStreamServer):
+class SocketProxy(ThreadingUnixStreamServer):
     """Listens at `path`, and passes on to the engine's socket what the rules let through."""
 
     daemon_threads = True
@@ -39,17 +39,17 @@ class Guard(ThreadingUnixStreamServer):
 
     def __init__(self, path: Path, engine: str, instance: str, subnets: str) -> None:
         path.unlink(missing_ok=True)
-        self.engine, self.rules = engine, Rules(instance, subnets, self.ask)
-        super().__init__(str(path), Relay)
+        self.engine, self.policy = engine, ProxyPolicy(instance, subnets, self.inspect)
+        super().__init__(str(path), ProxyHandler)
 
     def connect(self) -> socket.socket:
         door = socket.socket(socket.AF_UNIX)
         door.connect(self.engine)
         return door
 
-    def ask(self, path: str) -> Any:
+    def inspect(self, path: str) -> Any:
         """What the engine says of an object; None when it has no such."""
-        asking = http.client.HTTPConnection("engine", timeout=ASK_SECONDS)
+        asking = http.client.HTTPConnection("engine", timeout=ENGINE_TIMEOUT_SECONDS)
         asking.sock = self.connect()
         try:
             asking.request("GET", path)
@@ -57,46 +57,46 @@ class Guard(ThreadingUnixStreamServer):
             told = json.loads(answer.read())
         finally:
             asking.close()
-        demand(
+        require(
             answer.status in (HTTPStatus.OK, HTTPStatus.NOT_FOUND),
             "the engine does not say whose it is",
         )
         return told if answer.status == HTTPStatus.OK else None
 
 
-class Relay(BaseHTTPRequestHandler):
+class ProxyHandler(BaseHTTPRequestHandler):
     """One request for each connection."""
 
-    server: Guard
+    server: SocketProxy
 
     def handle(self) -> None:
         self.close_connection = True
         self.handle_one_request()
 
-    def pass_on(self) -> None:
+    def forward(self) -> None:
         try:
             body = self._body()
-            self.server.rules.check(self.command, self.path, body)
-        except (Refused, ValueError, TypeError, AttributeError, LookupError) as error:
-            self._refuse(f"{error}" if isinstance(error, Refused) else "it is not understood")
+            self.server.policy.check(self.command, self.path, body)
+        except (RequestDenied, ValueError, TypeError, AttributeError, LookupError) as error:
+            self._deny(f"{error}" if isinstance(error, RequestDenied) else "it is not understood")
             return
         content = b"" if body is None else json.dumps(body).encode()
         head = f"{self.command} {self.path} HTTP/1.1\r\nHost: engine\r\nConnection: close\r\n"
         head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
         with self.server.connect() as engine:
             engine.sendall(head.encode("ascii") + content)
-            while piece := engine.recv(CHUNK):
+            while piece := engine.recv(CHUNK_BYTES):
                 self.connection.sendall(piece)
 
-    do_GET = do_HEAD = do_POST = do_DELETE = do_PUT = pass_on  # noqa: N815 - names of the base class
+    do_GET = do_HEAD = do_POST = do_DELETE = do_PUT = forward  # noqa: N815 - names of the base class
 
     def _body(self) -> Any:
-        demand("transfer-encoding" not in self.headers, "its length is not told")
+        require("transfer-encoding" not in self.headers, "its length is not told")
         length = int(self.headers.get("content-length") or 0)
-        demand(0 <= length <= LONGEST_BODY, "it is too long")
+        require(0 <= length <= MAX_BODY_BYTES, "it is too long")
         return json.loads(self.rfile.read(length)) if length else None
 
-    def _refuse(self, why: str) -> None:
+    def _deny(self, why: str) -> None:
         self.log_message("refused: %s %s: %s", self.command, self.path, why)
         content = json.dumps({"message": f"Not let through to the engine: {why}."}).encode()
         self.wfile.write(
@@ -115,8 +115,8 @@ def main() -> None:
     engine = os.environ.get("ENGINE_SOCKET", "/var/run/docker.sock")
     instance = os.environ["SANDBOX_INSTANCE"]
     subnets = os.environ.get("SANDBOX_SUBNETS", "10.213.0.0/16")
-    with Guard(Path(sys.argv[1]), engine, instance, subnets) as guard:
-        guard.serve_forever()
+    with SocketProxy(Path(sys.argv[1]), engine, instance, subnets) as proxy:
+        proxy.serve_forever()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/common.sh"
 # Apart from a portal that runs here, and from what its own file sets.
 export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$VAR_DIR/tests"
-take_turns
+lock_checkout
 need_venv
 need_requirements requirements.txt
 need_requirements requirements-dev.txt

@@ -11,7 +11,7 @@ check() {
     say "$*"
 }
 
-take_turns
+lock_checkout
 need_venv
 need_requirements requirements.txt
 need_requirements requirements-dev.txt

@@ -3,7 +3,7 @@
 
 . "$(dirname "$0")/common.sh"
 
-take_turns
+lock_checkout
 need_venv
 python -m pip install -qq --disable-pip-version-check uv
 compile() {

@@ -10,7 +10,7 @@ python=$(find_python || need_python)
 address=$("$python" deploy/address.py) || exit 1
 eval "$address"
 
-take_turns
+lock_checkout
 need_venv
 need_requirements requirements.txt
 "$VENV/bin/python" deploy/keys.py

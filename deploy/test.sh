@@ -80,7 +80,7 @@ bash deploy/lint.sh
 [ -z "${CI:-}" ] || bash deploy/audit.sh
 # Apart from a portal that runs here, and from what its own file sets.
 export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$VAR_DIR/tests"
-take_turns
+lock_checkout
 if [ -n "${CI:-}" ]; then
     need_engine
     need_tools browser gettext postgres engine promtool psql redis root

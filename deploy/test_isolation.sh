@@ -6,7 +6,7 @@
 
 [ "$(id -u)" = 0 ] || die "This needs root: it brings rules of the firewall into force."
 export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$VAR_DIR/tests"
-take_turns
+lock_checkout
 need_venv
 need_requirements requirements.txt
 need_requirements requirements-dev.txt

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.views.debug import SafeExceptionReporterFilter
 
 
-class Discreet(SafeExceptionReporterFilter):
+class RedactingReporterFilter(SafeExceptionReporterFilter):
     """For the page of DEBUG and for mails to administrators."""
 
     def is_active(self, request: HttpRequest | None) -> bool:  # noqa: ARG002 - Django's signature

@@ -339,7 +339,7 @@ STORAGES = {
 
 # --- errors ----------------------------------------------------------------------------------
 
-DEFAULT_EXCEPTION_REPORTER_FILTER = "sandboxportal.error_reporting.Discreet"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "sandboxportal.error_reporting.RedactingReporterFilter"
 
 # --- headers and cookies ---------------------------------------------------------------------
 
