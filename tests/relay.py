@@ -17,8 +17,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO
 
-USUAL_SOCKET = os.environ.get("DOCKER_HOST", "").removeprefix("unix://") or "/var/run/docker.sock"
-CHUNK = 65536
+DEFAULT_SOCKET = os.environ.get("DOCKER_HOST", "").removeprefix("unix://") or "/var/run/docker.sock"
+CHUNK_BYTES = 65536
 DELAY_SECONDS = 0.3
 
 
@@ -38,18 +38,18 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True)
 class Call:
-    """One call: what is asked, by which process, and how many that one had made with it."""
+    """One call: what is request, by which process, and how many that one had made with it."""
 
-    asked: str
+    request: str
     """Method and path, such as `GET /v1.41/networks`."""
     pid: int
     number: int
 
 
-Judge = Callable[[Call], Fault | None]
+FaultPolicy = Callable[[Call], Fault | None]
 
 
-class Relay(socketserver.ThreadingUnixStreamServer):
+class DockerProxy(socketserver.ThreadingUnixStreamServer):
     """Hands calls on to the engine whose socket is at `engine`."""
 
     daemon_threads = True
@@ -60,56 +60,56 @@ class Relay(socketserver.ThreadingUnixStreamServer):
         self.engine = engine
         self.calls: list[str] = []
         """All so far, in the order in which they came."""
-        self.judge: Judge = lambda _: None
-        self._made_by: Counter[int] = Counter()
+        self.fault_for: FaultPolicy = lambda _: None
+        self._calls_by_pid: Counter[int] = Counter()
         self._lock = threading.Lock()
-        self._flows = threading.Event()
-        self._flows.set()
+        self._running = threading.Event()
+        self._running.set()
         super().__init__(str(path), _Connection)
 
-    def hang(self) -> None:
+    def pause(self) -> None:
         """From now on nothing is handed on, in either direction; nothing is lost, though."""
-        self._flows.clear()
+        self._running.clear()
 
-    def flow(self) -> None:
+    def resume(self) -> None:
         """What was held up is handed on, also for those who have given up waiting."""
-        self._flows.set()
+        self._running.set()
 
-    def wait(self) -> None:
-        self._flows.wait()
+    def wait_until_running(self) -> None:
+        self._running.wait()
 
-    def made_by(self, pid: int) -> int:
+    def calls_made_by(self, pid: int) -> int:
         """How many calls that process has made."""
-        return self._made_by[pid]
+        return self._calls_by_pid[pid]
 
-    def note(self, asked: str, pid: int) -> Fault | None:
+    def record_call(self, request: str, pid: int) -> Fault | None:
         """Count a call; what is to happen to it."""
         with self._lock:
-            self.calls.append(asked)
-            self._made_by[pid] += 1
-            call = Call(asked, pid, self._made_by[pid])
-        return self.judge(call)
+            self.calls.append(request)
+            self._calls_by_pid[pid] += 1
+            call = Call(request, pid, self._calls_by_pid[pid])
+        return self.fault_for(call)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Callers that are killed, and engines that restart, leave broken connections."""
 
 
 class _Connection(socketserver.StreamRequestHandler):
-    server: Relay
+    server: DockerProxy
     fault: Fault | None = None
 
     def handle(self) -> None:
-        self.pid = _peer(self.connection)
+        self.pid = _peer_pid(self.connection)
         with socket.socket(socket.AF_UNIX) as engine, suppress(OSError):
             engine.connect(self.server.engine)
-            answers = threading.Thread(target=self._pour, args=[engine], daemon=True)
+            answers = threading.Thread(target=self._return_response, args=[engine], daemon=True)
             answers.start()
-            while self._forward(engine):
+            while self._forward_request(engine):
                 pass
             engine.shutdown(socket.SHUT_WR)
             answers.join()
 
-    def _forward(self, engine: socket.socket) -> bool:
+    def _forward_request(self, engine: socket.socket) -> bool:
         """Hand one request on; False when there is no other.
 
         What follows a request to take the connection over is handed on as it comes.
@@ -118,30 +118,30 @@ class _Connection(socketserver.StreamRequestHandler):
         if not line.strip():
             return False
         method, path, _ = line.decode("latin-1").split(" ", 2)
-        self.fault = self.server.note(f"{method} {path.partition('?')[0]}", self.pid)
+        self.fault = self.server.record_call(f"{method} {path.partition('?')[0]}", self.pid)
         head, headers = _headers(self.rfile)
         body = self.rfile.read(int(headers.get("content-length", 0)))
-        if self._is_stopped():
+        if self._apply_fault():
             return False
         engine.sendall(line + head + body)
         if "upgrade" in headers or "transfer-encoding" in headers:
-            while more := self.rfile.read1(CHUNK):  # type: ignore[attr-defined]
+            while more := self.rfile.read1(CHUNK_BYTES):  # type: ignore[attr-defined]
                 engine.sendall(more)
         return True
 
-    def _is_stopped(self) -> bool:
+    def _apply_fault(self) -> bool:
         """Before the engine hears of a call."""
-        self.server.wait()
+        self.server.wait_until_running()
         if self.fault is Fault.DELAY:
             time.sleep(DELAY_SECONDS)
         if self.fault is Fault.KILL_BEFORE:
             os.kill(self.pid, signal.SIGKILL)
         return self.fault in (Fault.REFUSE, Fault.KILL_BEFORE)
 
-    def _pour(self, engine: socket.socket) -> None:
+    def _return_response(self, engine: socket.socket) -> None:
         with suppress(OSError):
-            while more := engine.recv(CHUNK):
-                self.server.wait()
+            while more := engine.recv(CHUNK_BYTES):
+                self.server.wait_until_running()
                 if self.fault is Fault.KILL_AFTER:
                     os.kill(self.pid, signal.SIGKILL)
                 if self.fault in (Fault.KILL_AFTER, Fault.LOSE):
@@ -161,7 +161,7 @@ def _headers(client: BinaryIO) -> tuple[bytes, dict[str, str]]:
     return b"".join([*head, header]), headers
 
 
-def _peer(connection: socket.socket) -> int:
+def _peer_pid(connection: socket.socket) -> int:
     """The process at the other end."""
     size = struct.calcsize("3i")
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
@@ -170,16 +170,16 @@ def _peer(connection: socket.socket) -> int:
 
 
 @contextmanager
-def relayed(path: Path, engine: str = USUAL_SOCKET) -> Iterator[Relay]:
-    """Calls made to the socket at `path` go through the relay to the engine's."""
-    relay = Relay(path, engine)
-    threading.Thread(target=relay.serve_forever, args=[0.05], daemon=True).start()
+def run_docker_proxy(path: Path, engine: str = DEFAULT_SOCKET) -> Iterator[DockerProxy]:
+    """Calls made to the socket at `path` go through the proxy to the engine's."""
+    proxy = DockerProxy(path, engine)
+    threading.Thread(target=proxy.serve_forever, args=[0.05], daemon=True).start()
     try:
-        yield relay
+        yield proxy
     finally:
         # Connections that stay open bring nothing new either.
-        relay.judge = lambda _: Fault.REFUSE
-        relay.flow()
-        relay.shutdown()
-        relay.server_close()
+        proxy.fault_for = lambda _: Fault.REFUSE
+        proxy.resume()
+        proxy.shutdown()
+        proxy.server_close()
         path.unlink()

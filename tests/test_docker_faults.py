@@ -14,7 +14,7 @@ import pytest
 from sandboxes.runtime import (
     EngineUnreachable,
 )
-from tests.relay import Call, Fault, relayed
+from tests.relay import Call, Fault, run_docker_proxy
 from tests.runtimes import TIME_LIMIT, DockerBench, quiet
 from tests.waiting import until
 
@@ -30,13 +30,13 @@ def test_a_reply_that_was_lost_after_the_engine_acted_is_made_up_for(
     spec, path, lost = docker_bench.spec(), tmp_path / "engine.sock", []
 
     def lose_the_first(call: Call) -> Fault | None:
-        if lost or not call.asked.endswith(request_line):
+        if lost or not call.request.endswith(request_line):
             return None
         lost.append(call)
         return Fault.LOSE
 
-    with relayed(path) as relay:
-        relay.judge = lose_the_first
+    with run_docker_proxy(path) as proxy:
+        proxy.fault_for = lose_the_first
         runtime = docker_bench.make(engine_url=f"unix://{path}")
         with pytest.raises(EngineUnreachable):
             runtime.create(spec, quiet, TIME_LIMIT)
@@ -64,18 +64,18 @@ def test_what_the_engine_does_too_late_is_taken_up_by_the_next_try(
 ) -> None:
     """The caller has given up when the engine gets to it, at the moment of the next try."""
     spec, path = docker_bench.spec(), tmp_path / "engine.sock"
-    with relayed(path) as relay:
+    with run_docker_proxy(path) as proxy:
 
         def hang_at_the_first(call: Call) -> None:
-            if call.asked.endswith(request_line):
-                relay.hang()
+            if call.request.endswith(request_line):
+                proxy.pause()
 
-        relay.judge = hang_at_the_first
+        proxy.fault_for = hang_at_the_first
         runtime = docker_bench.make(engine_url=f"unix://{path}", timeout=1)
         with pytest.raises(EngineUnreachable):
             runtime.create(spec, quiet, TIME_LIMIT)
-        relay.judge = lambda _: None
-        relay.flow()
+        proxy.fault_for = lambda _: None
+        proxy.resume()
         assert docker_bench.runtime.create(spec, quiet, TIME_LIMIT).alive
         held = docker_bench.left()
         assert len(held) == 3, "a network and two containers"
@@ -85,7 +85,7 @@ def test_what_the_engine_does_too_late_is_taken_up_by_the_next_try(
 
 CREATE = """
 import sys
-from tests.relay import Call, Fault, relayed
+from tests.relay import Call, Fault, run_docker_proxy
 from tests.runtimes import DockerBench, specification, quiet
 bench = DockerBench(sys.argv[2]); bench.instance = sys.argv[1]; bench.runtime = bench.make()
 bench.runtime.create(specification(sys.argv[2], id=sys.argv[3]), quiet, 30)

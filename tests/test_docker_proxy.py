@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.relay import DELAY_SECONDS, Call, Fault, Relay, relayed
+from tests.relay import DELAY_SECONDS, Call, DockerProxy, Fault, run_docker_proxy
 from tests.waiting import until
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -58,16 +58,16 @@ def engine(tmp_path: Path) -> Engine:
 
 
 @pytest.fixture
-def relay(tmp_path: Path, engine: Engine) -> Iterator[Relay]:
-    with relayed(tmp_path / "relay.sock", str(engine.path)) as running:
+def proxy(tmp_path: Path, engine: Engine) -> Iterator[DockerProxy]:
+    with run_docker_proxy(tmp_path / "proxy.sock", str(engine.path)) as running:
         yield running
 
 
-def connected(relay: Relay, timeout: float = 5) -> http.client.HTTPConnection:
+def connected(proxy: DockerProxy, timeout: float = 5) -> http.client.HTTPConnection:
     caller = http.client.HTTPConnection("localhost")
     caller.sock = socket.socket(socket.AF_UNIX)
     caller.sock.settimeout(timeout)
-    caller.sock.connect(str(relay.server_address))
+    caller.sock.connect(str(proxy.server_address))
     return caller
 
 
@@ -78,9 +78,9 @@ def ask(caller: http.client.HTTPConnection, path: str = "/info") -> int:
     return answer.status
 
 
-def test_it_counts_calls_and_changes_nothing(relay: Relay) -> None:
+def test_it_counts_calls_and_changes_nothing(proxy: DockerProxy) -> None:
     with socket.socket(socket.AF_UNIX) as client:
-        client.connect(str(relay.server_address))
+        client.connect(str(proxy.server_address))
         for request in (
             b"GET /v1.41/info?all=1 HTTP/1.1\r\nHost: x\r\n\r\n",
             b"POST /v1.41/containers/create HTTP/1.1\r\nContent-Length: 14\r\n\r\nGET / HTTP/1.1",
@@ -88,46 +88,46 @@ def test_it_counts_calls_and_changes_nothing(relay: Relay) -> None:
         ):
             client.sendall(request)
             assert client.recv(65536).endswith(b"{}")
-    assert relay.calls == ["GET /v1.41/info", "POST /v1.41/containers/create", "GET /version"]
-    assert relay.made_by(os.getpid()) == 3
+    assert proxy.calls == ["GET /v1.41/info", "POST /v1.41/containers/create", "GET /version"]
+    assert proxy.calls_made_by(os.getpid()) == 3
 
 
 @pytest.mark.parametrize(("fault", "acts"), [(Fault.REFUSE, False), (Fault.LOSE, True)])
 def test_a_call_that_is_spoilt_has_no_answer_and_others_have(
-    relay: Relay, engine: Engine, fault: Fault, acts: bool
+    proxy: DockerProxy, engine: Engine, fault: Fault, acts: bool
 ) -> None:
-    relay.judge = lambda call: fault if call.number == 2 else None
-    caller = connected(relay)
+    proxy.fault_for = lambda call: fault if call.number == 2 else None
+    caller = connected(proxy)
     assert ask(caller, "/first") == 200
     with pytest.raises((OSError, http.client.HTTPException)):
         ask(caller, "/second")
 
     assert (b"/second" in engine.heard) is acts
-    assert ask(connected(relay), "/third") == 200
+    assert ask(connected(proxy), "/third") == 200
 
 
-def test_a_call_may_be_slow(relay: Relay) -> None:
-    relay.judge = lambda _: Fault.DELAY
+def test_a_call_may_be_slow(proxy: DockerProxy) -> None:
+    proxy.fault_for = lambda _: Fault.DELAY
     began = time.monotonic()
-    assert ask(connected(relay)) == 200
+    assert ask(connected(proxy)) == 200
     assert time.monotonic() - began >= DELAY_SECONDS
 
 
-def test_what_hangs_is_done_when_its_caller_is_gone(relay: Relay, engine: Engine) -> None:
-    relay.hang()
-    caller = connected(relay, timeout=0.2)
+def test_what_hangs_is_done_when_its_caller_is_gone(proxy: DockerProxy, engine: Engine) -> None:
+    proxy.pause()
+    caller = connected(proxy, timeout=0.2)
     with pytest.raises(TimeoutError):
         ask(caller, "/late")
     caller.close()
     assert b"/late" not in engine.heard
 
-    relay.flow()
+    proxy.resume()
     until(lambda: b"/late" in engine.heard, "the engine hears of it")
 
 
 @pytest.mark.parametrize(("fault", "acts"), [(Fault.KILL_BEFORE, False), (Fault.KILL_AFTER, True)])
 def test_a_caller_is_killed_before_or_after_the_engine_acts(
-    relay: Relay, engine: Engine, fault: Fault, acts: bool
+    proxy: DockerProxy, engine: Engine, fault: Fault, acts: bool
 ) -> None:
     calls: list[Call] = []
 
@@ -135,11 +135,11 @@ def test_a_caller_is_killed_before_or_after_the_engine_acts(
         calls.append(call)
         return fault if call.number == 2 else None
 
-    relay.judge = kill_at_the_second
+    proxy.fault_for = kill_at_the_second
     done = subprocess.run(
-        [sys.executable, "-c", ASK, str(relay.server_address)], timeout=20, check=False
+        [sys.executable, "-c", ASK, str(proxy.server_address)], timeout=20, check=False
     )
 
     assert done.returncode == -signal.SIGKILL
-    assert [call.asked for call in calls] == ["GET /first", "GET /second"]
+    assert [call.request for call in calls] == ["GET /first", "GET /second"]
     assert (b"/second" in engine.heard) is acts

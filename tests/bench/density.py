@@ -10,7 +10,7 @@ from tests.bench import memory
 from tests.bench.environment import Stage, billing, inside, launch
 from tests.bench.launching import side_by_side
 from tests.bench.machine import meminfo
-from tests.relay import relayed
+from tests.relay import run_docker_proxy
 
 AT_ONCE = 8
 SETTLE_SECONDS = 6
@@ -63,6 +63,6 @@ def sweep(stage: Stage, live: int, times: int) -> dict[str, Any]:
     """Seconds of each of so many sweeps, and the engine calls of one."""
     swept = inside(stage.portal, "sweep", times)
     path = stage.portal.var / "engine.sock"
-    with relayed(path) as relay:
+    with run_docker_proxy(path) as proxy:
         inside(stage.portal, "sweep", 1, DOCKER_HOST=f"unix://{path}")
-    return swept | {"live": live, "calls": relay.calls}
+    return swept | {"live": live, "calls": proxy.calls}

@@ -28,7 +28,7 @@ def run(
 ) -> dict[str, Any]:
     """`rounds` times so many launches at once; so many sweeps at once over what is due; so many
     messages that are delivered twice."""
-    cast = Cast(Processes(world.relay))
+    cast = Cast(Processes(world.proxy))
     return {
         "twice": delivered_twice(world, cast, twice),
         "sweeps": swept_at_once(world, cast, due, sweeps),
@@ -71,11 +71,11 @@ def swept_at_once(world: World, cast: Cast, due: int, sweeps: int) -> dict[str, 
     cast.pool_of(0)
     makers = [cast.processes.start("lay_out", due // MAKERS) for _ in range(MAKERS)]
     for maker in makers:
-        maker.wait(world.relay)
+        maker.wait(world.proxy)
     Sandbox.objects.running().update(expires_at=F("created_at") - timedelta(hours=1))
     made, began = Sandbox.objects.running().count(), time.perf_counter()
     reapers = [cast.processes.start("sweep") for _ in range(sweeps)]
-    swept = [reaper.wait(world.relay).value for reaper in reapers]
+    swept = [reaper.wait(world.proxy).value for reaper in reapers]
     took = time.perf_counter() - began
     endings = Event.objects.filter(kind="ending").values("sandbox").annotate(times=Count("pk"))
     return {
@@ -111,4 +111,4 @@ def delivered_twice(world: World, cast: Cast, times: int) -> dict[str, int]:
 
 def _twice(cast: Cast, act: str, sandbox: Sandbox) -> None:
     for worker in [cast.processes.start(act, sandbox.public_id) for _ in range(2)]:
-        worker.wait(cast.processes.relay)
+        worker.wait(cast.processes.proxy)

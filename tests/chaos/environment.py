@@ -1,4 +1,4 @@
-"""A world of its own for each ordeal: a portal's environment, and the relay before its engine."""
+"""A world of its own for each ordeal: a portal's environment, and the proxy before its engine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from docker.errors import APIError
 from sandboxes.runtime.docker.names import INSTANCE, SANDBOX
 from tests.chaos.daemon import Daemon, second_engine
 from tests.postgres import Cluster, running_cluster
-from tests.relay import USUAL_SOCKET, Relay, relayed
+from tests.relay import DEFAULT_SOCKET, DockerProxy, run_docker_proxy
 from tests.waiting import until
 
 BLUEPRINT = Path(__file__).with_name("tiny.yaml")
@@ -35,9 +35,9 @@ class World:
 
     var: Path
     instance: str
-    relay: Relay
+    proxy: DockerProxy
     engine: APIClient
-    """The engine itself, past the relay."""
+    """The engine itself, past the proxy."""
     daemon: Daemon | None = None
     """The engine, where it is the ordeal's own."""
     cluster: Cluster | None = None
@@ -124,12 +124,12 @@ def world(image: str, store: str = "sqlite", *, own_engine: bool = False) -> Ite
         if store == "postgres":
             cluster = stack.enter_context(running_cluster())
             os.environ["DATABASE_URL"] = stack.enter_context(cluster.database())
-        engine = daemon.socket if daemon else USUAL_SOCKET
+        engine = daemon.socket if daemon else DEFAULT_SOCKET
         client = APIClient(f"unix://{engine}", timeout=60)
-        # Before the relay, so that nobody asks the engine for anything any more when it ends.
+        # Before the proxy, so that nobody asks the engine for anything any more when it ends.
         stack.enter_context(cleared(client, instance))
-        relay = stack.enter_context(relayed(var / "engine.sock", engine))
-        yield World(var, instance, relay, client, daemon, cluster)
+        proxy = stack.enter_context(run_docker_proxy(var / "engine.sock", engine))
+        yield World(var, instance, proxy, client, daemon, cluster)
 
 
 def environment(var: Path, instance: str, image: str) -> dict[str, str]:

@@ -39,7 +39,7 @@ class Tally:
 
 def run(world: World, kills: int, seed: str, share: tuple[int, int] = (0, 1)) -> dict[str, Any]:
     """Kill so often. `share`: every how-manieth card of the deck is this run's, from which on."""
-    cast, tally = Cast(Processes(world.relay)), Tally()
+    cast, tally = Cast(Processes(world.proxy)), Tally()
     planted = plant(world)
     before = world.foreign()
     rehearsed = rehearse(cast)

@@ -44,7 +44,7 @@ def hung(world: World, seconds: float) -> dict[str, Any]:
     with staged(world, ("web", "worker")) as portal:
         alice = portal.person("alice")
         kept, doomed, again = (one["id"] for one in portal.launch(alice, FEW))
-        world.relay.hang()
+        world.proxy.pause()
         try:
             with ThreadPoolExecutor() as thread:
                 sweep = thread.submit(portal.sweep)
@@ -52,7 +52,7 @@ def hung(world: World, seconds: float) -> dict[str, Any]:
                 meanwhile = sweep.result()
             wanted = standing()
         finally:
-            world.relay.flow()
+            world.proxy.resume()
         time.sleep(BACK_OFF_SECONDS)
         after = portal.sweep()
         took = seconds_until(lambda: not waiting(), "nothing waits for a worker", 60)

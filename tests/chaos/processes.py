@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.chaos.fault_schedule import CALL, Point
 from tests.chaos.operations import Fuse, run
-from tests.relay import Call, Fault, Relay
+from tests.relay import Call, DockerProxy, Fault
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -34,7 +34,7 @@ class Running:
     process: ForkServerProcess
     answer: Connection
 
-    def wait(self, relay: Relay) -> Outcome:
+    def wait(self, proxy: DockerProxy) -> Outcome:
         """Raises AssertionError when it failed, or was not done in time."""
         pid = self.process.pid or 0
         try:
@@ -44,7 +44,9 @@ class Running:
         self.process.join(LONGEST_SECONDS)
         code = self.process.exitcode
         assert code in (0, -signal.SIGKILL), f"a process ended with {code}"
-        return Outcome(code != 0, value, Counter(passed) + Counter({CALL: relay.made_by(pid)}))
+        return Outcome(
+            code != 0, value, Counter(passed) + Counter({CALL: proxy.calls_made_by(pid)})
+        )
 
 
 class Processes:
@@ -54,14 +56,14 @@ class Processes:
     be waited for.
     """
 
-    def __init__(self, relay: Relay) -> None:
-        self.relay, self.later = relay, 0.0
+    def __init__(self, proxy: DockerProxy) -> None:
+        self.proxy, self.later = proxy, 0.0
         self._faults: dict[int, Mapping[int, Fault]] = {}
-        relay.judge = self._judge
+        proxy.fault_for = self._fault_for
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["tests.chaos.operations"])
 
-    def _judge(self, call: Call) -> Fault | None:
+    def _fault_for(self, call: Call) -> Fault | None:
         return self._faults.get(call.pid, {}).get(call.number)
 
     def start(
@@ -95,7 +97,7 @@ class Processes:
         faults: Mapping[int, Fault] | None = None,
     ) -> Outcome:
         """Start it, and wait for its end."""
-        return self.start(act, *arguments, at=at, faults=faults).wait(self.relay)
+        return self.start(act, *arguments, at=at, faults=faults).wait(self.proxy)
 
     def value(self, act: str, *arguments: Any) -> Any:
         """What it gives back when nobody kills it."""
