@@ -1,4 +1,4 @@
-"""The part of a blueprint that says how its services run as processes."""
+"""`x-sandbox.process`: how the services of a blueprint run as processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sandboxes import blueprints
 from sandboxes.runtime import ProcessSpec
 from tests.test_blueprints import problems_of, tiny
 
-PART = {
+SECTION = {
     "web": {
         "command": "python -m web",
         "environment": {"PORT": "{port}", "STORE": "store://${PASSWORD}@{store:5432}"},
@@ -23,52 +23,52 @@ PART = {
 }
 
 
-def with_part(**changes: Any) -> dict[str, Any]:
+def with_section(**changes: Any) -> dict[str, Any]:
     written = tiny()
-    written["x-sandbox"]["process"] = copy.deepcopy(PART)
+    written["x-sandbox"]["process"] = copy.deepcopy(SECTION)
     written["x-sandbox"]["reset"]["process"] = ["store", "reset"]
     for path, value in changes.items():
         *keys, last = path.split("__")
-        place = written["x-sandbox"]
+        target = written["x-sandbox"]
         for key in keys:
-            place = place[key]
+            target = target[key]
         if value is None:
-            del place[last]
+            del target[last]
         else:
-            place[last] = value
+            target[last] = value
     return written
 
 
-def test_it_may_be_there_and_may_be_left_away(tmp_path: Path) -> None:
-    assert problems_of(tmp_path, with_part()) == []
+def test_the_section_is_optional(tmp_path: Path) -> None:
+    assert problems_of(tmp_path, with_section()) == []
     assert problems_of(tmp_path, tiny()) == []
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"process__store": None}, "service store is missing"),
-        ({"process__cache": {"command": "x"}}, "no service cache"),
-        ({"process__web__files": ["elsewhere"]}, "There is no file"),
-        ({"process__web__requirements": "list.txt"}, "There is no file"),
-        ({"process__web__environment": {"A": "{cache:1}"}}, "in place of {cache:1}"),
-        ({"process__web__environment": {"A": "{store:1}"}}, "in place of {store:1}"),
-        ({"process__web__environment": {"A": "${NOTHING}"}}, "no variable NOTHING"),
-        ({"process__web__command": []}, "This is empty"),
+        ({"process__cache": {"command": "x"}}, "Unknown service cache"),
+        ({"process__web__files": ["elsewhere"]}, "File not found"),
+        ({"process__web__requirements": "list.txt"}, "File not found"),
+        ({"process__web__environment": {"A": "{cache:1}"}}, "Unknown placeholder {cache:1}"),
+        ({"process__web__environment": {"A": "{store:1}"}}, "Unknown placeholder {store:1}"),
+        ({"process__web__environment": {"A": "${NOTHING}"}}, "Unknown variable NOTHING"),
+        ({"process__web__command": []}, "must not be empty"),
         ({"process__web__ports": [1]}, "not supported"),
-        ({"reset__process": None}, "how the data is put back"),
+        ({"reset__process": None}, "restores the data"),
     ],
     ids=str,
 )
-def test_what_can_t_be_is_told_with_a_remedy(
-    tmp_path: Path, changes: dict[str, Any], said: str
+def test_a_contradiction_is_reported_with_a_remedy(
+    tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
-    problems = problems_of(tmp_path, with_part(**changes))
-    assert any(said in one.message for one in problems), problems
+    problems = problems_of(tmp_path, with_section(**changes))
+    assert any(message in one.message for one in problems), problems
     assert all(one.remedy for one in problems)
 
 
-def test_the_blueprint_that_ships_says_how_it_runs() -> None:
+def test_the_shipped_blueprint_supports_the_process_runtime() -> None:
     billing = blueprints.load("billing")
     assert billing.supports_runtime("process")
     assert set(billing.preparations) == set(billing.images)

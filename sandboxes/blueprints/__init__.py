@@ -1,4 +1,4 @@
-"""The blueprints that this portal offers: each is a folder with a `compose.yaml` in it."""
+"""The blueprints of this portal: one folder each, with a `compose.yaml` in it."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ __all__ = [
 
 
 class BlueprintNotFound(LookupError):
-    """There is no valid blueprint of that name (any more)."""
+    """No valid blueprint has this name; it may have been removed since."""
 
 
 def available() -> Mapping[str, Blueprint]:
-    """All valid blueprints by name. One with problems is left out: the system check tells them."""
+    """Return all valid blueprints by name; the system check reports the invalid ones."""
     return _loaded()[0]
 
 
 def load(name: str) -> Blueprint:
-    """The blueprint of that name. Raises BlueprintNotFound."""
+    """Return a blueprint by name. Raises BlueprintNotFound."""
     try:
         return available()[name]
     except KeyError:
         raise BlueprintNotFound(
-            f"There is no valid blueprint “{name}” in {settings.SANDBOX_BLUEPRINTS_DIR}; "
-            "`manage.py check` says what is wrong."
+            f"There is no valid blueprint “{name}” in {settings.SANDBOX_BLUEPRINTS_DIR}. "
+            "Run `manage.py check` to see the problems."
         ) from None
 
 
 def problems() -> list[Problem]:
-    """All that is wrong with the blueprints, those that can't be used and why."""
+    """Return the problems of all invalid blueprints."""
     return list(_loaded()[1])
 
 
@@ -59,7 +59,7 @@ def _loaded() -> tuple[Mapping[str, Blueprint], tuple[Problem, ...]]:
 def _load_all(
     folder: Path, memory_mb: int, cpus: float
 ) -> tuple[Mapping[str, Blueprint], tuple[Problem, ...]]:
-    """Read once for each process: a changed blueprint takes effect with a restart."""
+    """Load all blueprints, once per process: a changed blueprint takes effect with a restart."""
     valid: dict[str, Blueprint] = {}
     problems: list[Problem] = []
     for file in sorted(folder.glob(f"*/{COMPOSE_FILE}")):
@@ -68,6 +68,6 @@ def _load_all(
         if blueprint:
             valid[blueprint.name] = blueprint
     if not valid and not problems:
-        remedy = f"Put a folder with a {COMPOSE_FILE} there, or correct SANDBOX_BLUEPRINTS_DIR."
-        problems.append(Problem(folder, "", "There is no blueprint here.", remedy))
+        remedy = f"Add a folder with a {COMPOSE_FILE}, or correct SANDBOX_BLUEPRINTS_DIR."
+        problems.append(Problem(folder, "", "This folder contains no blueprint.", remedy))
     return valid, tuple(problems)

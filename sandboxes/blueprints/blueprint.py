@@ -1,4 +1,4 @@
-"""A blueprint: what a sandbox is made of, and how developers are told of it."""
+"""A blueprint: the services of a sandbox, and how the portal presents them to developers."""
 
 from __future__ import annotations
 
@@ -21,25 +21,27 @@ from sandboxes.runtime import (
 ALPHABET = string.ascii_letters + string.digits
 
 Addresses = Mapping[str, str]
-"""Where the ports of a sandbox are published: `"api:8080"` to `"127.0.0.1:49153"`."""
+"""Published addresses of a sandbox's ports: `"api:8080"` to `"127.0.0.1:49153"`."""
 
 
 @dataclass(frozen=True)
 class Secret:
-    """A random value that each sandbox has for itself: a prefix and `length` letters or digits."""
+    """A random value, different in each sandbox: a prefix and `length` letters or digits."""
 
     prefix: str
     length: int
 
     def generate(self) -> str:
+        """Return a new random value."""
         return self.prefix + "".join(secrets.choice(ALPHABET) for _ in range(self.length))
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A port that developers are told of, as a URL with `{host}` and `{port}` in it.
+    """A port shown to developers, as a URL that contains `{host}` and `{port}`.
 
-    An API may say below which path its OpenAPI document is, and which credential opens it.
+    `openapi` is the path of the API's OpenAPI document and `bearer` the credential to send;
+    both are optional.
     """
 
     service: str
@@ -50,13 +52,13 @@ class Endpoint:
 
     @property
     def address_key(self) -> str:
-        """What it is called among a sandbox's addresses."""
+        """The key of this endpoint in a sandbox's addresses."""
         return f"{self.service}:{self.port}"
 
 
 @dataclass(frozen=True)
 class Credential:
-    """What a developer signs in with; one that names an endpoint has its address in it."""
+    """A value that gives access; with an endpoint, the value contains its address."""
 
     value: str
     endpoint: str
@@ -64,20 +66,20 @@ class Credential:
 
 @dataclass(frozen=True)
 class Reset:
-    """The command that puts the seed data back; another one where services are processes."""
+    """The command that restores the seed data; `process` replaces it on the process runtime."""
 
     service: str
     command: Sequence[str]
     process: Sequence[str] = ()
 
     def command_for(self, runtime: str) -> Sequence[str]:
-        """The command, as the runtime of that name has to be told it."""
+        """Return the command to run on the named runtime."""
         return self.process if runtime == "process" else self.command
 
 
 @dataclass(frozen=True)
 class BuildSpec:
-    """What an image is built from."""
+    """The build context and Dockerfile of an image."""
 
     context: Path
     dockerfile: Path
@@ -85,7 +87,7 @@ class BuildSpec:
 
 @dataclass(frozen=True)
 class Preparation:
-    """What a service that runs as a process is prepared from, in place of an image."""
+    """The files and requirements of a service that runs as a process, instead of an image."""
 
     files: Sequence[Path]
     requirements: Path | None
@@ -94,7 +96,7 @@ class Preparation:
 
 @dataclass(frozen=True)
 class Blueprint:
-    """A valid blueprint. Its services still have their variables in them; `spec` fills them in."""
+    """A valid blueprint. Variables in its services are kept until `spec` interpolates them."""
 
     name: str
     title: str
@@ -107,47 +109,48 @@ class Blueprint:
     ready: Sequence[ReadyCheck]
     reset: Reset
     requests: LineCount | None
-    """How they are counted, from none on; None: they are not."""
+    """How requests are counted in a service's log, starting at zero; None if they aren't."""
     seed: Mapping[str, int]
-    """How many objects of each kind a fresh sandbox holds."""
+    """Number of seeded objects of each kind in a new sandbox."""
     egress: bool
     builds: Mapping[str, BuildSpec]
     preparations: Mapping[str, Preparation]
-    """By image, for services that can run as processes."""
+    """By image, for the services that can run as processes."""
     version: str = ""
-    """Changes when the file that describes it does."""
+    """Hash of the Compose file."""
 
     def supports_runtime(self, runtime: str) -> bool:
-        """Whether a runtime of that name can launch it."""
+        """Return whether the named runtime can launch this blueprint."""
         return runtime != "process" or all(service.process for service in self.services)
 
     @property
     def openapi_endpoint(self) -> str:
-        """The name of the endpoint whose API describes itself; empty if none does."""
+        """Name of the endpoint that serves an OpenAPI document; empty if none does."""
         return next((name for name, one in self.endpoints.items() if one.openapi), "")
 
     @property
     def images(self) -> Sequence[str]:
+        """Names of all images, sorted."""
         return sorted({service.image for service in self.services})
 
     @property
     def memory_mb(self) -> int:
-        """Of all its services together, in MB."""
+        """Memory limit of all services together, in MB."""
         return sum(service.memory_mb for service in self.services)
 
     @property
     def cpus(self) -> float:
-        """Of all its services together."""
+        """CPU limit of all services together."""
         return round(sum(service.cpus for service in self.services), 3)
 
     def new_secrets(self) -> dict[str, str]:
-        """Fresh values for every secret that it declares; each has 130 random bits or more."""
+        """Return new values for all declared secrets, with at least 130 random bits each."""
         return {name: secret.generate() for name, secret in self.secrets.items()}
 
     def spec(self, sandbox_id: str, variables: Mapping[str, str], disk_mb: int) -> SandboxSpec:
-        """What the runtime makes of it. More variables than needed are no error.
+        """Return the specification of one sandbox; unused variables are ignored.
 
-        Raises KeyError with the name of a variable that is missing.
+        Raises KeyError with the name of a missing variable.
         """
         values = {**variables, SANDBOX_ID: sandbox_id}
         return SandboxSpec(
@@ -160,7 +163,7 @@ class Blueprint:
         )
 
     def endpoint_urls(self, addresses: Addresses) -> dict[str, str]:
-        """The URL of every endpoint that has an address now."""
+        """Return the URLs of all endpoints that have an address."""
         return {
             name: substitute_address(endpoint.url, addresses[endpoint.address_key])
             for name, endpoint in self.endpoints.items()
@@ -168,10 +171,10 @@ class Blueprint:
         }
 
     def fill_credentials(self, secrets: Mapping[str, str], addresses: Addresses) -> dict[str, str]:
-        """Every credential, with its secrets and its endpoint's address filled in.
+        """Return all credentials, with secrets and endpoint addresses filled in.
 
-        One whose endpoint has no address now is left out. Raises KeyError with the name of a
-        secret that is missing.
+        A credential is omitted while its endpoint has no address. Raises KeyError with the
+        name of a missing secret.
         """
         found = {}
         for name, credential in self.credentials.items():
@@ -186,7 +189,7 @@ class Blueprint:
 
 
 def interpolate_service(service: ServiceSpec, values: Mapping[str, str]) -> ServiceSpec:
-    """The service with its variables filled in. Raises KeyError with the name of a missing one."""
+    """Return the service with its variables filled in; KeyError names a missing variable."""
     return replace(
         service,
         environment={name: interpolate(text, values) for name, text in service.environment.items()},
@@ -197,19 +200,19 @@ def interpolate_service(service: ServiceSpec, values: Mapping[str, str]) -> Serv
 
 
 def interpolate_process(process: ProcessSpec, values: Mapping[str, str]) -> ProcessSpec:
-    """The same for how it runs as a process."""
+    """Return the process with its variables filled in; KeyError names a missing variable."""
     environment = {name: interpolate(text, values) for name, text in process.environment.items()}
     return replace(process, environment=environment)
 
 
 def substitute_address(text: str, address: str) -> str:
-    """The text with `{host}` and `{port}` replaced by those of an address."""
+    """Replace `{host}` and `{port}` by the parts of an address."""
     host, _, port = address.rpartition(":")
     return text.replace("{host}", host).replace("{port}", port)
 
 
 def addresses(facts: SandboxFacts) -> dict[str, str]:
-    """Where the ports of a sandbox are published now, in a form that can be kept as JSON."""
+    """Return the currently published ports of a sandbox in a form that can be stored as JSON."""
     return {
         f"{name}:{port}": f"{url_host(published.host)}:{published.port}"
         for name, service in sorted(facts.services.items())
@@ -218,5 +221,5 @@ def addresses(facts: SandboxFacts) -> dict[str, str]:
 
 
 def url_host(host: str) -> str:
-    """An IPv6 address as URLs want it."""
+    """Return a host as it appears in a URL: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host and not host.startswith("[") else host

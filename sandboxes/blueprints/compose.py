@@ -1,7 +1,7 @@
-"""The part of the Compose Specification that a blueprint may use, as typed models.
+"""The subset of the Compose Specification that blueprints may use, as typed models.
 
-https://github.com/compose-spec/compose-spec/blob/main/spec.md, less all that would weaken the
-confinement of a sandbox or that the runtime does not do. `x-sandbox` is ours.
+https://github.com/compose-spec/compose-spec/blob/main/spec.md without the keys that would weaken
+the confinement of a sandbox or that the runtime doesn't support. `x-sandbox` is our extension.
 """
 
 from __future__ import annotations
@@ -33,16 +33,20 @@ DEFAULT_PIDS = 128
 
 
 class StrictModel(BaseModel):
+    """An immutable model that rejects unknown keys."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Build(StrictModel):
+    """Where the image of a service is built from."""
+
     context: str = "."
     dockerfile: str = "Dockerfile"
 
 
 class Service(StrictModel):
-    """One container. `memory`, `cpus` count towards what a sandbox may have in all."""
+    """One container. Its memory and CPUs count towards the limits of the sandbox."""
 
     image: Annotated[str, Field(pattern=r"^[a-z0-9][\w./:@-]*$")]
     memory_mb: Megabytes = Field(alias="mem_limit")
@@ -70,13 +74,15 @@ class Service(StrictModel):
 
 
 class Secret(StrictModel):
-    """A random value of a sandbox's own; 22 letters and digits are 130 bits."""
+    """A random value, different in each sandbox; 22 letters and digits are 130 bits."""
 
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,20}$")] = ""
     length: Annotated[int, Field(ge=22, le=128)] = 32
 
 
 class Endpoint(StrictModel):
+    """A published port that developers see."""
+
     service: str
     port: PositiveInt
     url: str = "http://{host}:{port}"
@@ -85,23 +91,29 @@ class Endpoint(StrictModel):
 
 
 class Credential(StrictModel):
+    """A value that gives developers access."""
+
     value: str
     endpoint: str = ""
 
 
 class Ready(StrictModel):
+    """A path that answers 200 once the sandbox is ready."""
+
     endpoint: str
     path: UrlPath
 
 
 class Reset(StrictModel):
+    """The service and command that restore the seed data."""
+
     service: str
     command: Command
     process: Command = ()
 
 
 class Requests(StrictModel):
-    """Which lines of a service's log are requests: those that begin like this."""
+    """Lines of a service's log that record a request: those that begin with this expression."""
 
     service: str
     line: RegularExpression
@@ -118,7 +130,7 @@ class Process(StrictModel):
 
 
 class SandboxSection(StrictModel):
-    """`x-sandbox`: what the portal must know of the stack, besides what Compose knows."""
+    """`x-sandbox`: the information that the portal needs in addition to Compose's keys."""
 
     title: Annotated[str, Field(min_length=1, max_length=60)]
     description: str = ""
@@ -134,6 +146,8 @@ class SandboxSection(StrictModel):
 
 
 class ComposeFile(StrictModel):
+    """A whole `compose.yaml`."""
+
     name: BlueprintName
     services: Annotated[dict[ServiceName, Service], Field(min_length=1)]
     sandbox: SandboxSection = Field(alias="x-sandbox")

@@ -1,4 +1,4 @@
-"""Single values of a blueprint: what is understood, and what is said of the rest."""
+"""Types and validators of single values in a blueprint."""
 
 from __future__ import annotations
 
@@ -15,83 +15,83 @@ DEFAULT_TMPFS_MB = 16
 
 
 def reject(message: str, remedy: str) -> NoReturn:
-    """A value that is not understood. Raises what pydantic collects."""
+    """Reject a value. Raises the error that pydantic collects."""
     raise PydanticCustomError("blueprint", "{message}", {"message": message, "remedy": remedy})
 
 
 def megabytes(value: Any) -> int:
-    """`320m`, `1g` or bytes, as MB. Raises through `refuse`."""
+    """Convert `320m`, `1g` or a number of bytes to MB."""
     match = re.fullmatch(r"(\d+)\s*([bkmg]?)b?", str(value).lower())
     if not match or int(match[1]) * UNITS[match[2]] < MB:
-        reject("This is not a size.", "Write whole megabytes or gigabytes, for example 320m or 1g.")
+        reject("Invalid size.", "Write whole megabytes or gigabytes, for example 320m or 1g.")
     return int(match[1]) * UNITS[match[2]] // MB
 
 
 def command_words(value: Any) -> Any:
-    """A command as a list, or as a line that is split as a shell would."""
+    """Return a command as a list; a line is split like in a shell."""
     if not isinstance(value, str):
         return value
     try:
         return shlex.split(value)
     except ValueError as error:
-        reject(f"This line can't be split into words: {error}.", "Write the command as a list.")
+        reject(f"This command can't be split into words: {error}.", "Write the command as a list.")
 
 
 def environment_variables(value: Any) -> Any:
-    """A mapping, or a list of `NAME=value`, as a mapping of text."""
+    """Convert a mapping or a list of `NAME=value` to a mapping of text."""
     if isinstance(value, list):
         pairs = [str(item).partition("=") for item in value]
         if not all(separator for _, separator, _ in pairs):
-            reject("A variable has no value.", "Write NAME=value; nothing is taken from the host.")
+            reject("A variable has no value.", "Write NAME=value; no value is taken from the host.")
         return {name: text for name, _, text in pairs}
     if not isinstance(value, dict):
         return value
     if any(isinstance(item, bool) or item is None for item in value.values()):
-        reject("A variable has no text as its value.", 'Put values in quotes, for example "true".')
+        reject("The value of a variable is not text.", 'Put values in quotes, for example "true".')
     return {name: str(item) for name, item in value.items()}
 
 
 def port_numbers(value: Any) -> Any:
-    """Container ports; where they are published is the runtime's business."""
+    """Validate container ports; the runtime decides where they are published."""
     if not isinstance(value, list):
         return value
     if not all(re.fullmatch(r"\d{1,5}", str(port)) and 0 < int(port) < 2**16 for port in value):
         reject(
-            "A port is not the container's port alone.",
-            'Write only the port inside the container, for example "5432": '
+            "Only container ports can be listed.",
+            'Write the port inside the container, for example "5432"; '
             "the runtime publishes it on a free port of SANDBOX_BIND_ADDRESS.",
         )
     return [int(port) for port in value]
 
 
 def tmpfs_sizes(value: Any) -> Any:
-    """`/tmp` or `/tmp:size=16m`, one or a list, as path to size in MB."""
+    """Convert `/tmp` or `/tmp:size=16m`, single or in a list, to sizes in MB by path."""
     if not isinstance(value, (str, list)):
         return value
     found = {}
     for item in [value] if isinstance(value, str) else value:
         match = re.fullmatch(r"(/[^:]*)(?::size=([^,]+))?", str(item))
         if not match:
-            reject("This is no mount point.", 'Write a path and a size: "/tmp:size=16m".')
+            reject("Invalid mount point.", 'Write a path and a size: "/tmp:size=16m".')
         found[match[1]] = megabytes(match[2]) if match[2] else DEFAULT_TMPFS_MB
     return found
 
 
 def service_names(value: Any) -> Any:
-    """Names of services; containers start side by side, so a condition can't be kept."""
+    """Return the names of services; conditions are rejected, as containers start in parallel."""
     if not isinstance(value, dict):
         return value
     started = {"condition": "service_started"}
     if any(condition not in (None, {}, started) for condition in value.values()):
         reject(
-            "Services are started side by side.",
-            "Leave the condition away, and have the service wait for the other one itself.",
+            "Services are started in parallel.",
+            "Remove the condition, and let the service itself wait for the other service.",
         )
     return list(value)
 
 
 def only(wanted: Any, reason: str) -> AfterValidator:
-    """Accepts what is in force anyway, so that the file also says it to people and to Compose."""
+    """Accept only the value that always applies, so that a file may state it for other readers."""
 
     def check(value: Any) -> Any:
         if value != wanted:
@@ -102,43 +102,47 @@ def only(wanted: Any, reason: str) -> AfterValidator:
 
 
 def name_matching(pattern: str, alphabet: str) -> AfterValidator:
-    """A name that may become part of others: of a container, of a variable."""
+    """Validate a name that becomes part of other names, for example of a container."""
 
     def check(value: str) -> str:
         if not re.fullmatch(pattern, value):
-            reject("This name can't be used.", f"Choose a short name of {alphabet}.")
+            reject("Invalid name.", f"Choose a short name of {alphabet}.")
         return value
 
     return AfterValidator(check)
 
 
 def confining_options(value: list[str]) -> list[str]:
+    """Reject security options that would relax the confinement."""
     if any(option not in ("no-new-privileges", "no-new-privileges:true") for option in value):
         reject(
-            "This would weaken the confinement: the engine's default profiles stay in force.",
-            "Remove it, or write no-new-privileges:true, which is in force anyway.",
+            "This would weaken the confinement: the engine's default profiles always apply.",
+            "Remove it, or write no-new-privileges:true, which always applies.",
         )
     return value
 
 
 def no_root(value: str) -> str:
+    """Reject root as the user of a service."""
     if value.partition(":")[0] in ("root", "0"):
-        reject("Services don't run as root.", "Name a user of the image, or a number over 0.")
+        reject("Services don't run as root.", "Name a user of the image, or a user id above 0.")
     return value
 
 
 def regular_expression(value: str) -> str:
+    """Validate a regular expression of Python's `re`."""
     try:
         re.compile(value)
     except re.error as error:
-        reject(f"This is no regular expression: {error}.", "Write one as Python's `re` knows them.")
+        reject(f"Invalid regular expression: {error}.", "Use the syntax of Python's `re` module.")
     return value
 
 
 def no_restart(value: Any) -> Any:
+    """Reject restart policies."""
     if value not in (False, "no"):
         reject(
-            "A service that stops ends its sandbox, with the reason; nothing restarts it.",
+            "Services are not restarted: a service that stops ends its sandbox, with the reason.",
             'Remove it, or write "no".',
         )
     return value

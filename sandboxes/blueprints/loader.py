@@ -1,4 +1,4 @@
-"""From a file to a blueprint, or to all that is wrong with the file."""
+"""Load a blueprint from its Compose file, or collect all problems with the file."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ COMPOSE_FILE = "compose.yaml"
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a blueprint: where, what, and what to do about it."""
+    """One problem with a blueprint: its place, a message, and a remedy."""
 
     file: Path
     key: str
-    """The path of keys to it, with dots: `services.db.mem_limit`; empty for the whole file."""
+    """Path of the key, with dots: `services.db.mem_limit`; empty for the whole file."""
     message: str
     remedy: str
 
 
 class UniqueKeyLoader(yaml.SafeLoader):
-    """Refuses a key that is written twice, of which YAML would silently keep the last."""
+    """Reject duplicate keys; YAML would silently keep the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         counts = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
         for key, count in counts.items():
             if count > 1 and key != "<<":
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key “{key}” is there {count} times", node.start_mark
+                    None, None, f"the key “{key}” occurs {count} times", node.start_mark
                 )
         return super().construct_mapping(node, deep)
 
@@ -56,7 +56,7 @@ class UniqueKeyLoader(yaml.SafeLoader):
 def load_blueprint(
     folder: Path, memory_mb: int, cpus: float
 ) -> tuple[Blueprint | None, list[Problem]]:
-    """The blueprint in a folder, or None and all problems with it."""
+    """Return the blueprint in a folder, or None and all problems with it."""
     file = folder / COMPOSE_FILE
     try:
         parsed = ComposeFile.model_validate(_parse_yaml(file))
@@ -79,9 +79,9 @@ def _describe_failure(error: Exception) -> Iterator[Violation]:
             yield key, *describe_error(detail)
     elif isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         line = error.problem_mark.line + 1
-        yield "", f"Line {line} is no valid YAML: {error.problem}.", "Correct that line."
+        yield "", f"Line {line} is not valid YAML: {error.problem}.", "Correct that line."
     else:
-        yield "", f"The file can't be read: {error}.", "Make it a readable file of YAML in UTF-8."
+        yield "", f"The file can't be read: {error}.", "Make it a readable YAML file in UTF-8."
 
 
 def _blueprint(parsed: ComposeFile, folder: Path) -> Blueprint:

@@ -1,4 +1,4 @@
-"""What must agree in the part of a blueprint that says how its services run as processes."""
+"""Validate `x-sandbox.process`: how the services of a blueprint run as processes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
 def validate(parsed: ComposeFile, folder: Path) -> Iterator[Violation]:
-    """All contradictions in it; none where it is left away."""
+    """Yield all contradictions in the section; none if the section is omitted."""
     if not parsed.sandbox.process:
         return
     yield from _check_services(parsed)
     yield from _check_files(parsed, folder)
     yield from _check_placeholders(parsed)
     if not parsed.sandbox.reset.process:
-        message = "Nothing says how the data is put back where services are processes."
+        message = "A command that restores the data on the process runtime is missing."
         yield "x-sandbox.reset.process", message, "Write the command as a list of words."
 
 
@@ -31,17 +31,17 @@ def _check_services(parsed: ComposeFile) -> Iterator[Violation]:
     services, described = set(parsed.services), set(parsed.sandbox.process)
     for name in sorted(described - services):
         known = ", ".join(parsed.services)
-        yield f"{KEY}.{name}", f"There is no service {name}.", f"Name one of: {known}."
+        yield f"{KEY}.{name}", f"Unknown service {name}.", f"Name one of the services: {known}."
     for name in sorted(services - described):
         message = f"The service {name} is missing: a sandbox needs all of its services."
-        yield KEY, message, f"Say how {name} runs, too, or remove the whole part."
+        yield KEY, message, f"Add {name}, or remove the whole section."
 
 
 def _check_files(parsed: ComposeFile, folder: Path) -> Iterator[Violation]:
     for name, process in parsed.sandbox.process.items():
         for file in filter(None, [*process.files, process.requirements]):
             if not (folder / file).exists():
-                message = f"There is no file {(folder / file).resolve()}."
+                message = f"File not found: {(folder / file).resolve()}."
                 yield f"{KEY}.{name}", message, "Write paths relative to this file."
 
 
@@ -56,6 +56,6 @@ def _check_placeholders(parsed: ComposeFile) -> Iterator[Violation]:
                 if placeholder not in known | own:
                     yield (
                         f"{KEY}.{name}.environment.{variable}",
-                        f"Nothing is known to put in place of {{{placeholder}}}.",
+                        f"Unknown placeholder {{{placeholder}}}.",
                         "Write {port} for the service's own port, or for example {db:5432}.",
                     )

@@ -1,4 +1,4 @@
-"""What must agree within a blueprint, and with the portal's limits."""
+"""Validate the parts of a blueprint against each other and against the portal's limits."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ PLACEHOLDER = re.compile(r"\{(?P<name>[^{}]*)\}")
 
 
 def validate(parsed: ComposeFile, folder: Path, memory_mb: int, cpus: float) -> Iterator[Violation]:
-    """All contradictions in a file whose keys and values are fine one by one."""
+    """Yield all contradictions in a file whose single keys and values are valid."""
     if parsed.name != folder.name:
         yield (
             "name",
-            f"The name is not that of the folder, {folder.name}.",
+            f"The name differs from the name of the folder, {folder.name}.",
             f"Write name: {folder.name}, or rename the folder.",
         )
     yield from _check_limits(parsed, memory_mb, cpus)
@@ -39,14 +39,14 @@ def _check_limits(parsed: ComposeFile, memory_mb: int, cpus: float) -> Iterator[
     if memory > memory_mb:
         yield (
             "services",
-            f"The services may use {memory} MB together; a sandbox has {memory_mb} MB.",
+            f"The services use up to {memory} MB together; a sandbox has {memory_mb} MB.",
             "Lower mem_limit of a service, or raise SANDBOX_MEMORY_MB.",
         )
     processors = sum(service.cpus for service in parsed.services.values())
     if processors > cpus + 1e-9:
         yield (
             "services",
-            f"The services may use {processors:g} CPUs together; a sandbox has {cpus:g}.",
+            f"The services use up to {processors:g} CPUs together; a sandbox has {cpus:g}.",
             "Lower cpus of a service, or raise SANDBOX_CPUS.",
         )
 
@@ -54,7 +54,11 @@ def _check_limits(parsed: ComposeFile, memory_mb: int, cpus: float) -> Iterator[
 def _check_variables(parsed: ComposeFile) -> Iterator[Violation]:
     secrets = set(parsed.sandbox.secrets)
     for name in sorted(secrets & BUILT_IN_VARIABLES):
-        yield f"x-sandbox.secrets.{name}", "This name is the portal's own.", "Choose another name."
+        yield (
+            f"x-sandbox.secrets.{name}",
+            "This name is reserved for the portal.",
+            "Choose another name.",
+        )
     for key, text in _interpolated_texts(parsed):
         yield from _unknown_variables(key, text, secrets | BUILT_IN_VARIABLES)
     for name, credential in parsed.sandbox.credentials.items():
@@ -65,13 +69,13 @@ def _check_variables(parsed: ComposeFile) -> Iterator[Violation]:
         if any(variable_names(word)):
             yield (
                 f"x-sandbox.reset.command.{index}",
-                "Variables are not filled in here.",
-                "Put the variable into the service's environment, and have a script read it there.",
+                "Variables can't be used here.",
+                "Add the variable to the environment of the service, and read it in a script.",
             )
 
 
 def _interpolated_texts(parsed: ComposeFile) -> Iterator[tuple[str, str]]:
-    """Every text in which variables are filled in, with its key."""
+    """Yield every text in which variables are filled in, with its key."""
     for name, service in parsed.services.items():
         for variable, text in service.environment.items():
             yield f"services.{name}.environment.{variable}", text
@@ -88,14 +92,14 @@ def _unknown_variables(key: str, text: str, known: Iterable[str]) -> Iterator[Vi
         if not variable:
             yield (
                 key,
-                "A dollar sign starts something that is not understood.",
+                "A dollar sign is not followed by a variable.",
                 "Write ${NAME} for a variable, and $$ for a dollar sign.",
             )
         elif variable not in known:
             yield (
                 key,
-                f"There is no variable {variable}.",
-                f"Declare it in x-sandbox.secrets, or take one of {', '.join(sorted(known))}.",
+                f"Unknown variable {variable}.",
+                f"Declare it in x-sandbox.secrets, or use one of {', '.join(sorted(known))}.",
             )
 
 
@@ -108,7 +112,7 @@ def _check_dependencies(parsed: ComposeFile) -> Iterator[Violation]:
 def _check_service(key: str, name: str, parsed: ComposeFile) -> Iterator[Violation]:
     if name not in parsed.services:
         known = ", ".join(parsed.services)
-        yield key, f"There is no service {name}.", f"Name one of the services: {known}."
+        yield key, f"Unknown service {name}.", f"Name one of the services: {known}."
 
 
 def _check_builds(parsed: ComposeFile, folder: Path) -> Iterator[Violation]:
@@ -119,7 +123,7 @@ def _check_builds(parsed: ComposeFile, folder: Path) -> Iterator[Violation]:
         if not (context / service.build.dockerfile).is_file():
             yield (
                 f"services.{name}.build",
-                f"There is no file {context / service.build.dockerfile}.",
+                f"File not found: {context / service.build.dockerfile}.",
                 "Write `context` relative to this file, and `dockerfile` relative to `context`.",
             )
 
@@ -130,14 +134,14 @@ def _check_endpoints(parsed: ComposeFile) -> Iterator[Violation]:
         yield from _check_service(f"{key}.service", endpoint.service, parsed)
         yield from _check_placeholders(f"{key}.url", endpoint.url)
         if any(variable_names(endpoint.url)):
-            message = "Variables are not filled in here: a URL is shown openly."
-            yield f"{key}.url", message, "Make it a credential, under x-sandbox.credentials."
+            message = "Variables can't be used here: URLs are not secret."
+            yield f"{key}.url", message, "Declare it as a credential in x-sandbox.credentials."
         yield from _check_bearer(f"{key}.bearer", endpoint.bearer, parsed)
         service = parsed.services.get(endpoint.service)
         if service and endpoint.port not in service.ports:
             yield (
                 f"{key}.port",
-                f"The service {endpoint.service} does not publish the port {endpoint.port}.",
+                f"The service {endpoint.service} doesn't publish port {endpoint.port}.",
                 f'Add "{endpoint.port}" to services.{endpoint.service}.ports.',
             )
 
@@ -145,7 +149,7 @@ def _check_endpoints(parsed: ComposeFile) -> Iterator[Violation]:
 def _check_bearer(key: str, name: str, parsed: ComposeFile) -> Iterator[Violation]:
     if name and name not in parsed.sandbox.credentials:
         known = ", ".join(parsed.sandbox.credentials) or "none"
-        yield key, f"There is no credential {name}.", f"Name one of the credentials: {known}."
+        yield key, f"Unknown credential {name}.", f"Name one of the credentials: {known}."
 
 
 def _check_placeholders(key: str, text: str) -> Iterator[Violation]:
@@ -153,8 +157,8 @@ def _check_placeholders(key: str, text: str) -> Iterator[Violation]:
         if match["name"] not in ("host", "port"):
             yield (
                 key,
-                f"Nothing is known to put in place of {match[0]}.",
-                "Only {host} and {port} are filled in.",
+                f"Unknown placeholder {match[0]}.",
+                "Use only {host} and {port}.",
             )
 
 
@@ -167,15 +171,15 @@ def _check_credentials(parsed: ComposeFile) -> Iterator[Violation]:
         elif "{host}" in credential.value or "{port}" in credential.value:
             yield (
                 f"{key}.value",
-                "It has an address in it, but of which endpoint?",
-                "Add the key `endpoint` beside it.",
+                "The value contains an address, but names no endpoint.",
+                "Add the key `endpoint`.",
             )
 
 
 def _check_endpoint(key: str, name: str, parsed: ComposeFile) -> Iterator[Violation]:
     if name not in parsed.sandbox.endpoints:
         known = ", ".join(parsed.sandbox.endpoints)
-        yield key, f"There is no endpoint {name}.", f"Name one of the endpoints: {known}."
+        yield key, f"Unknown endpoint {name}.", f"Name one of the endpoints: {known}."
 
 
 def _check_references(parsed: ComposeFile) -> Iterator[Violation]:
