@@ -1,4 +1,4 @@
-"""Pieces to paste and files to import, with a sandbox's real values in them."""
+"""Code snippets and downloads that contain the real values of a sandbox."""
 
 from __future__ import annotations
 
@@ -33,53 +33,57 @@ def address(sandbox: Sandbox, name: str) -> str:
     return reverse(name, args=[sandbox.public_id])
 
 
-def test_every_tab_has_the_real_values(web: Client, sandbox: Sandbox) -> None:
-    shown = unescape(click(web, "credentials", sandbox).content.decode())
+def test_every_tab_contains_the_real_values(web: Client, sandbox: Sandbox) -> None:
+    html = unescape(click(web, "credentials", sandbox).content.decode())
     plans, key = f"http://{sandbox.addresses['api:8080']}/v1/plans", sandbox.secrets["API_KEY"]
-    assert f"curl {plans} \\\n  -H 'Authorization: Bearer {key}'" in shown
-    assert f'Request(\n    "{plans}"' in shown
-    assert f'fetch("{plans}"' in shown
-    assert f"psql postgresql://developer:{sandbox.secrets['DATABASE_PASSWORD']}@" in shown
-    assert f"API_KEY={key}\n" in shown
+    assert f"curl {plans} \\\n  -H 'Authorization: Bearer {key}'" in html
+    assert f'Request(\n    "{plans}"' in html
+    assert f'fetch("{plans}"' in html
+    assert f"psql postgresql://developer:{sandbox.secrets['DATABASE_PASSWORD']}@" in html
+    assert f"API_KEY={key}\n" in html
     for title in ("curl", "Python", "JavaScript", "psql", ".env", "Postman"):
-        assert f">{title}</label>" in shown
+        assert f">{title}</label>" in html
 
 
-def test_the_env_file_is_a_download_and_journalled_as_a_look(web: Client, sandbox: Sandbox) -> None:
-    answer = web.post(address(sandbox, "env-file"))
-    lines = dict(line.split("=", 1) for line in answer.content.decode().splitlines())
+def test_the_env_file_is_a_download_and_recorded_as_viewed_credentials(
+    web: Client, sandbox: Sandbox
+) -> None:
+    response = web.post(address(sandbox, "env-file"))
+    lines = dict(line.split("=", 1) for line in response.content.decode().splitlines())
     assert lines["API_URL"] == f"http://{sandbox.addresses['api:8080']}"
     assert lines["API_KEY"] == sandbox.secrets["API_KEY"]
     assert lines["DATABASE_URL"].startswith("postgresql://developer:")
     assert lines["STELLAR_PUBLIC_KEY"] == sandbox.stellar_public_key
     assert lines["STELLAR_SECRET"] == sandbox.secrets["STELLAR_SECRET"]
-    assert answer["Content-Disposition"] == f'attachment; filename="{sandbox.public_id}.env"'
-    assert answer["Cache-Control"] == "no-store"
+    assert response["Content-Disposition"] == f'attachment; filename="{sandbox.public_id}.env"'
+    assert response["Cache-Control"] == "no-store"
     assert story(sandbox).count("credentials_read") == 1
 
 
-def test_the_collection_holds_this_sandboxs_address_and_key(web: Client, sandbox: Sandbox) -> None:
-    answer = web.post(address(sandbox, "postman"))
-    made = json.loads(answer.content)
-    values = {one["key"]: one["value"] for one in made["variable"]}
-    assert values["base_url"] == f"http://{sandbox.addresses['api:8080']}"
-    assert values["api_key"] == sandbox.secrets["API_KEY"]
-    assert sum(len(folder["item"]) for folder in made["item"]) == 28
-    assert (answer["Content-Type"], answer["Cache-Control"]) == ("application/json", "no-store")
-    assert story(sandbox).count("credentials_read") == 1
-
-
-def test_the_document_says_where_the_sandbox_is_and_holds_no_key(
+def test_the_postman_collection_contains_the_address_and_key_of_the_sandbox(
     web: Client, sandbox: Sandbox
 ) -> None:
-    answer = web.get(address(sandbox, "own-openapi"))
-    own = {"servers": [{"url": f"http://{sandbox.addresses['api:8080']}"}]}
-    assert json.loads(answer.content) == billing_document() | own
-    assert sandbox.secrets["API_KEY"] not in answer.content.decode()
+    response = web.post(address(sandbox, "postman"))
+    collection = json.loads(response.content)
+    values = {one["key"]: one["value"] for one in collection["variable"]}
+    assert values["base_url"] == f"http://{sandbox.addresses['api:8080']}"
+    assert values["api_key"] == sandbox.secrets["API_KEY"]
+    assert sum(len(folder["item"]) for folder in collection["item"]) == 28
+    assert (response["Content-Type"], response["Cache-Control"]) == ("application/json", "no-store")
+    assert story(sandbox).count("credentials_read") == 1
+
+
+def test_the_openapi_document_contains_the_address_but_no_key(
+    web: Client, sandbox: Sandbox
+) -> None:
+    response = web.get(address(sandbox, "own-openapi"))
+    servers = {"servers": [{"url": f"http://{sandbox.addresses['api:8080']}"}]}
+    assert json.loads(response.content) == billing_document() | servers
+    assert sandbox.secrets["API_KEY"] not in response.content.decode()
     assert "credentials_read" not in story(sandbox)
 
 
-def test_where_there_is_no_file_the_sandboxs_page_says_why(
+def test_when_a_download_is_unavailable_the_sandbox_page_explains_why(
     web: Client, alice: User, sandbox: Sandbox
 ) -> None:
     at(sandbox, f"127.0.0.1:{free_port()}")
@@ -93,9 +97,9 @@ def test_where_there_is_no_file_the_sandboxs_page_says_why(
     assert "Only a running sandbox answers" in text(page)
 
 
-def test_a_command_is_safe_to_paste_whatever_is_in_it() -> None:
-    made = curl("POST", "http://h/v1?a=$(id)&b='x'", "sk_test_x", '{"n": "it\'s $(id)"}')
-    assert made == (
+def test_a_curl_command_quotes_shell_characters() -> None:
+    command = curl("POST", "http://h/v1?a=$(id)&b='x'", "sk_test_x", '{"n": "it\'s $(id)"}')
+    assert command == (
         "curl -X POST 'http://h/v1?a=$(id)&b='\"'\"'x'\"'\"'' \\\n"
         "  -H 'Authorization: Bearer sk_test_x' \\\n"
         "  -H 'Content-Type: application/json' \\\n"
