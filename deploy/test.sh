@@ -21,7 +21,6 @@ missing_packages() {
         # Newer Debian releases have split the command from docker.io.
         command -v docker >/dev/null || echo docker-cli
         ;;
-    gettext) command -v xgettext >/dev/null || echo gettext ;;
     root)
         # Rules of the firewall are brought into force, and a disk of another kind is made.
         command -v nft >/dev/null || echo nftables
@@ -53,7 +52,7 @@ leave_out_what_cannot_run() {
     WITHOUT=()
     have_engine || WITHOUT+=(engine)
     local kind
-    for kind in browser gettext promtool psql root; do
+    for kind in browser promtool psql root; do
         [ -z "$(missing_packages "$kind")" ] || may_install || WITHOUT+=("$kind")
     done
     [ "$(id -u)" = 0 ] || [[ " ${WITHOUT[*]-} " = *" root "* ]] || WITHOUT+=(root)
@@ -83,12 +82,12 @@ export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$VAR_DIR/tests"
 lock_checkout
 if [ -n "${CI:-}" ]; then
     need_engine
-    need_tools browser gettext postgres engine promtool psql redis root
+    need_tools browser postgres engine promtool psql redis root
 else
     leave_out_what_cannot_run
     ! may_install || need_tools postgres
     [ "$STORES" = embedded ] || need_tools redis
-    for kind in browser engine gettext promtool psql root; do
+    for kind in browser engine promtool psql root; do
         [[ " $TESTS_WITHOUT " = *" $kind "* ]] || need_tools "$kind"
     done
 fi

@@ -13,7 +13,6 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.utils.translation import override
 
 from sandboxes.models.tuning import settings
 
@@ -91,19 +90,6 @@ class FreshSettings:
         match = request.resolver_match
         if match and match.url_name not in WITHOUT_DATABASE:
             settings.refresh()
-
-
-class ApiInEnglish:
-    """Has the API speak English, whatever language pages are in: programs look for its words."""
-
-    def __init__(self, get_response: Handler) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not request.path_info.startswith("/api/"):
-            return self.get_response(request)
-        with override("en", deactivate=True):
-            return self.get_response(request)
 
 
 class LeavingByPage:

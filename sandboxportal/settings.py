@@ -152,7 +152,6 @@ MIDDLEWARE = [
     "sandboxes.middleware.LeavingByPage",
     "sandboxes.middleware.SecondFactorForOperators",
     "sandboxes.middleware.FreshSettings",
-    "sandboxes.middleware.ApiInEnglish",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 
@@ -174,8 +173,8 @@ TEMPLATES = [
 ROOT_URLCONF = "sandboxportal.urls"
 WSGI_APPLICATION = "sandboxportal.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-LANGUAGE_CODE = env.str("LANGUAGE_CODE", "en")
-LOCALE_PATHS = [BASE_DIR / "locale"]
+LANGUAGE_CODE = "en"
+USE_I18N = False
 TIME_ZONE = "UTC"
 USE_TZ = True
 

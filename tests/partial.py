@@ -11,7 +11,6 @@ NEEDS = {
     "engine": "a Docker Engine",
     "browser": "Chromium",
     "postgres": "PostgreSQL",
-    "gettext": "GNU gettext",
     "root": "root on Linux, with nftables and btrfs-progs",
     "promtool": "promtool, of Debian's package prometheus",
     "psql": "psql, of Debian's package postgresql-client",
