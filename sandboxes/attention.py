@@ -130,7 +130,7 @@ def _room(seen: Overview) -> Iterator[Alarm]:
         words = f"The engine's disk is nearly full: {seen.disk.left:.0f} MB are left."
         yield Alarm("disk", words, running, "Begin maintenance", _site(), is_outage=True)
     available = seen.site.memory_available_mb
-    if available is not None and available < settings.SANDBOX_MEMORY_FLOOR_MB:
+    if available is not None and available < settings.SANDBOX_MIN_FREE_MEMORY_MB:
         words = f"The engine's machine is short of memory: {available} MB are left."
         yield Alarm("memory", words, running, "Begin maintenance", _site(), is_outage=True)
     if seen.subnets.is_nearly_full:

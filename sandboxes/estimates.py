@@ -93,7 +93,7 @@ def _went_well(row: Sandbox) -> bool:
 
 def _waiting(sandbox: Sandbox, known: Usual, before: int) -> Estimate:
     """It is made after those who came before it, some of them at a time."""
-    total = (1 + before // settings.SANDBOX_LAUNCHES_AT_ONCE) * known.total
+    total = (1 + before // settings.SANDBOX_MAX_CONCURRENT_LAUNCHES) * known.total
     spent = max(0.0, (clock.now() - sandbox.created_at).total_seconds())
     return Estimate(spent, max(total, spent), known, overdue=spent > total + 1)
 

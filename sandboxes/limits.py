@@ -83,7 +83,7 @@ def shortage(site: Site) -> str:
     disk, memory = site.disk_free_mb, site.memory_available_mb
     if disk is not None and disk < settings.SANDBOX_DISK_MB:
         return _("The disk that holds the sandboxes is nearly full.")
-    if memory is not None and memory < settings.SANDBOX_MEMORY_FLOOR_MB:
+    if memory is not None and memory < settings.SANDBOX_MIN_FREE_MEMORY_MB:
         return _("The machine that runs the sandboxes is short of memory.")
     return ""
 

@@ -120,7 +120,7 @@ class SecondFactorForOperators:
         return self.get_response(request)
 
     def process_view(self, request: HttpRequest, *_arguments: object) -> HttpResponse | None:
-        if not settings.OPERATORS_NEED_SECOND_FACTOR or not _is_console(request):
+        if not settings.OPERATORS_REQUIRE_MFA or not _is_console(request):
             return None
         user = request.user
         if not user.is_authenticated or not user.is_staff or is_mfa_enabled(user):

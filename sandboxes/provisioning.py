@@ -70,7 +70,7 @@ class Progress:
 
 def work_off() -> None:
     """Make what people wait for, one after the other, as long as there is a turn to take."""
-    while sandbox := turns.take_next(settings.SANDBOX_LAUNCHES_AT_ONCE):
+    while sandbox := turns.take_next(settings.SANDBOX_MAX_CONCURRENT_LAUNCHES):
         _make(sandbox)
 
 

@@ -44,7 +44,7 @@ class Sweep:
     that jumped: so many sandboxes at most are ended for their age or idleness in one pass."""
 
     dry_run: bool = False
-    max_endings: int = field(default_factory=lambda: settings.SANDBOX_REAPER_MAX_ENDINGS)
+    max_endings: int = field(default_factory=lambda: settings.SANDBOX_SWEEP_MAX_EXPIRATIONS)
     counts: Counter[str] = field(default_factory=Counter)
     lines: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import warnings
 from pathlib import Path
 
 import environ
@@ -36,6 +37,18 @@ VAR_DIR = Path(env.str("VAR_DIR", str(BASE_DIR / "var")))
 env.read_env(VAR_DIR / "env")
 # What runs sandboxes, where `make run` chose it.
 env.read_env(VAR_DIR / "runtime")
+
+# Old names of environment variables, read until the next release.
+RENAMED_VARIABLES = {
+    "OPERATORS_NEED_SECOND_FACTOR": "OPERATORS_REQUIRE_MFA",
+    "SANDBOX_LAUNCHES_AT_ONCE": "SANDBOX_MAX_CONCURRENT_LAUNCHES",
+    "SANDBOX_MEMORY_FLOOR_MB": "SANDBOX_MIN_FREE_MEMORY_MB",
+    "SANDBOX_REAPER_MAX_ENDINGS": "SANDBOX_SWEEP_MAX_EXPIRATIONS",
+}
+for _old, _new in RENAMED_VARIABLES.items():
+    if _old in os.environ:
+        warnings.warn(f"{_old} is deprecated; set {_new} instead.", FutureWarning, stacklevel=1)
+        os.environ.setdefault(_new, os.environ[_old])
 
 DEBUG = env.bool("DEBUG", False)
 SECRET_KEY = env.str("SECRET_KEY", "")
@@ -72,10 +85,12 @@ SANDBOX_MAX_SITE = env.int("SANDBOX_MAX_SITE", 0)
 SANDBOX_MEMORY_OVERCOMMIT = env.float("SANDBOX_MEMORY_OVERCOMMIT", 3.0)
 SANDBOX_POOL_SIZE = env.int("SANDBOX_POOL_SIZE", 1)
 SANDBOX_POOL_MAX_AGE_MINUTES = env.int("SANDBOX_POOL_MAX_AGE_MINUTES", 360)
-SANDBOX_LAUNCHES_AT_ONCE = env.int("SANDBOX_LAUNCHES_AT_ONCE", 0) or max(2, os.cpu_count() or 1)
+SANDBOX_MAX_CONCURRENT_LAUNCHES = env.int("SANDBOX_MAX_CONCURRENT_LAUNCHES", 0) or max(
+    2, os.cpu_count() or 1
+)
 
 SANDBOX_MEMORY_MB = env.int("SANDBOX_MEMORY_MB", 512)
-SANDBOX_MEMORY_FLOOR_MB = env.int("SANDBOX_MEMORY_FLOOR_MB", SANDBOX_MEMORY_MB)
+SANDBOX_MIN_FREE_MEMORY_MB = env.int("SANDBOX_MIN_FREE_MEMORY_MB", SANDBOX_MEMORY_MB)
 SANDBOX_CPUS = env.float("SANDBOX_CPUS", 1.0)
 SANDBOX_DISK_MB = env.int("SANDBOX_DISK_MB", 2048)
 
@@ -98,7 +113,7 @@ SANDBOX_ENGINE_TIMEOUT_SECONDS = env.int("SANDBOX_ENGINE_TIMEOUT_SECONDS", 10)
 SANDBOX_PROVISION_TIMEOUT_SECONDS = env.int("SANDBOX_PROVISION_TIMEOUT_SECONDS", 60)
 SANDBOX_ENCRYPTION_KEYS = env.list("SANDBOX_ENCRYPTION_KEYS", default=[])
 
-SANDBOX_REAPER_MAX_ENDINGS = env.int("SANDBOX_REAPER_MAX_ENDINGS", 50)
+SANDBOX_SWEEP_MAX_EXPIRATIONS = env.int("SANDBOX_SWEEP_MAX_EXPIRATIONS", 50)
 SANDBOX_ORPHAN_GRACE_SECONDS = env.int("SANDBOX_ORPHAN_GRACE_SECONDS", 60)
 SANDBOX_RETENTION_DAYS = env.int("SANDBOX_RETENTION_DAYS", 90)
 
@@ -283,7 +298,7 @@ ACCOUNT_EMAIL_NOTIFICATIONS = True
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_ADAPTER = "sandboxes.accounts.adapters.FactorAdapter"
 MFA_TOTP_ISSUER = "Sandbox portal"
-OPERATORS_NEED_SECOND_FACTOR = env.bool("OPERATORS_NEED_SECOND_FACTOR", HTTPS)
+OPERATORS_REQUIRE_MFA = env.bool("OPERATORS_REQUIRE_MFA", HTTPS)
 
 GITHUB_CLIENT_ID = env.str("GITHUB_CLIENT_ID", "")
 GITHUB_CLIENT_SECRET = env.str("GITHUB_CLIENT_SECRET", "")

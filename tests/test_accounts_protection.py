@@ -35,7 +35,7 @@ def signed_in(user, browser: str = FIREFOX) -> Client:
 
 @pytest.fixture
 def demanded(settings):
-    settings.OPERATORS_NEED_SECOND_FACTOR = True
+    settings.OPERATORS_REQUIRE_MFA = True
 
 
 @pytest.mark.parametrize("path", ["/admin/", "/admin/sandboxes/sandbox/", "/metrics"])

@@ -45,7 +45,7 @@ def test_the_settings_as_they_come_have_nothing_wrong_with_them() -> None:
         ("SANDBOX_MAX_PER_USER", 0, "SANDBOX_MAX_PER_USER is 0", "E005"),
         ("SANDBOX_POOL_SIZE", -1, "SANDBOX_POOL_SIZE is -1", "E005"),
         ("SANDBOX_POOL_MAX_AGE_MINUTES", 1441, "the dates in the seed would be too old", "E005"),
-        ("SANDBOX_LAUNCHES_AT_ONCE", -1, "SANDBOX_LAUNCHES_AT_ONCE is -1", "E005"),
+        ("SANDBOX_MAX_CONCURRENT_LAUNCHES", -1, "SANDBOX_MAX_CONCURRENT_LAUNCHES is -1", "E005"),
         ("SANDBOX_MAX_SITE", 5000, "SANDBOX_SUBNETS has room for 4096", "E005"),
         ("SANDBOX_PROVISION_TIMEOUT_SECONDS", 5, "SANDBOX_ENGINE_TIMEOUT_SECONDS is 10", "E005"),
         ("SANDBOX_RUNTIME", "podman", "no runtime “podman”", "E006"),

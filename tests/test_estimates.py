@@ -106,7 +106,7 @@ def test_other_blueprints_and_launches_long_ago_say_nothing(alice: User) -> None
 def test_who_waits_is_told_to_wait_for_those_before(
     alice: User, bob: User, clock: Clock, settings
 ) -> None:
-    settings.SANDBOX_LAUNCHES_AT_ONCE = 2
+    settings.SANDBOX_MAX_CONCURRENT_LAUNCHES = 2
     launched(alice, (1, 1, 2))
     assert estimate(request(alice)).left == pytest.approx(4)
     clock.forward(seconds=1)

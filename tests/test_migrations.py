@@ -90,3 +90,17 @@ def test_each_leads_back_and_all_lead_forward_again(data: None) -> None:
     assert applied() == set(names)
     assert User.objects.count() == before[0]
     assert not Sandbox.objects.exists()
+
+
+def test_settings_changed_in_the_admin_keep_their_values_under_new_names(data: None) -> None:
+    call_command("migrate", "sandboxes", "0011_requests", verbosity=0)
+    state = MigrationExecutor(connection).loader.project_state(("sandboxes", "0011_requests"))
+    sites = state.apps.get_model("sandboxes", "Site").objects
+    sites.update_or_create(pk=1, defaults={"tuned": {"SANDBOX_MEMORY_FLOOR_MB": 256}})
+
+    call_command("migrate", "sandboxes", "0012_renamed_settings", verbosity=0)
+    assert sites.get().tuned == {"SANDBOX_MIN_FREE_MEMORY_MB": 256}
+
+    call_command("migrate", "sandboxes", "0011_requests", verbosity=0)
+    assert sites.get().tuned == {"SANDBOX_MEMORY_FLOOR_MB": 256}
+    call_command("migrate", verbosity=0)

@@ -166,12 +166,12 @@ def test_short_memory_is_seen_and_nobody_launches_until_there_is_some(desk, alic
 
 
 def test_the_floor_of_memory_can_be_moved_and_taken_away(alice, runtime, settings):
-    settings.SANDBOX_MEMORY_FLOOR_MB = 4096
+    settings.SANDBOX_MIN_FREE_MEMORY_MB = 4096
     runtime.memory_available_mb = 4095
     sweep()
     assert actions.refusal_to_launch(alice) is not None
 
-    settings.SANDBOX_MEMORY_FLOOR_MB = 0
+    settings.SANDBOX_MIN_FREE_MEMORY_MB = 0
     runtime.memory_available_mb = 0
     assert actions.refusal_to_launch(alice) is None
 
@@ -209,7 +209,7 @@ def test_places_that_run_out_are_seen(alice, settings):
 
 
 def test_a_clock_that_jumped_is_seen(alice, settings):
-    settings.SANDBOX_REAPER_MAX_ENDINGS = 1
+    settings.SANDBOX_SWEEP_MAX_EXPIRATIONS = 1
     for _ in range(2):
         launch(alice)
     Sandbox.objects.update(expires_at=timezone.now())

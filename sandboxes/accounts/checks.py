@@ -50,8 +50,8 @@ def _providers() -> list[checks.CheckMessage]:
 
 
 def _operators() -> list[checks.CheckMessage]:
-    if not settings.HTTPS or settings.OPERATORS_NEED_SECOND_FACTOR:
+    if not settings.HTTPS or settings.OPERATORS_REQUIRE_MFA:
         return []
-    what = "OPERATORS_NEED_SECOND_FACTOR is off: a password alone opens the console."
+    what = "OPERATORS_REQUIRE_MFA is off: a password alone opens the console."
     hint = "Leave it away, and operators are asked to set one up when they next sign in."
     return [checks.Warning(what, hint=hint, id="sandboxes.W005")]

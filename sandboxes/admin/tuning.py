@@ -23,10 +23,17 @@ else:
 
 GROUPS = {
     "Clocks": ("_TTL_", "_EXTENSION_", "_CAP_", "_IDLE_", "_WARNING_"),
-    "How many": ("_PER_USER", "_PER_HOUR", "_MAX_SITE", "_OVERCOMMIT", "_FLOOR_MB", "_AT_ONCE"),
+    "How many": (
+        "_PER_USER",
+        "_PER_HOUR",
+        "_MAX_SITE",
+        "_OVERCOMMIT",
+        "_FREE_MEMORY_MB",
+        "_CONCURRENT_",
+    ),
     "Accounts": ("_SIGNUP_",),
     "Warm pool": ("_POOL_",),
-    "Reaper": ("_REAPER_", "_ORPHAN_", "_RETENTION_"),
+    "Reaper": ("_SWEEP_", "_ORPHAN_", "_RETENTION_"),
 }
 
 

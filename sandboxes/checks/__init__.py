@@ -7,6 +7,7 @@ command touches its socket: `manage.py check --deploy --tag engine`.
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -33,7 +34,7 @@ MAKE_A_KEY = (
 def register(registry: CheckRegistry = checks.registry.registry) -> None:
     """Called once, when the app is ready."""
     known = (check_blueprints, check_keys, check_limits, check_runtime, check_isolation)
-    for check in (*known, check_accounts):
+    for check in (*known, check_renamed_variables, check_accounts):
         registry.register(check, "sandboxes")
     registry.register(check_engine, ENGINE, deploy=True)
 
@@ -112,6 +113,19 @@ def check_isolation(**_: Any) -> list[checks.CheckMessage]:
             hint = "Add x-sandbox.process to it (docs/blueprints.md), or take an engine."
             found.append(checks.Warning(what, hint=hint, id="sandboxes.W004"))
     return found
+
+
+def check_renamed_variables(**_: Any) -> list[checks.CheckMessage]:
+    """Warn about environment variables that are set under their old name."""
+    return [
+        checks.Warning(
+            f"{old} is deprecated.",
+            hint=f"Rename it to {new}. The next release ignores the old name.",
+            id="sandboxes.W006",
+        )
+        for old, new in settings.RENAMED_VARIABLES.items()
+        if old in os.environ
+    ]
 
 
 def check_engine(**_: Any) -> list[checks.CheckMessage]:

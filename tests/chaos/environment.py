@@ -150,7 +150,7 @@ def environment(var: Path, instance: str, image: str) -> dict[str, str]:
         "SANDBOX_MAX_PER_USER": "500",
         "SANDBOX_MAX_SITE": "500",
         # A killed worker's turn is over with its lease, which ordeals put off.
-        "SANDBOX_LAUNCHES_AT_ONCE": "50",
+        "SANDBOX_MAX_CONCURRENT_LAUNCHES": "50",
         "SANDBOX_LAUNCHES_PER_HOUR": "0",
         "SANDBOX_SUBNETS": f"10.{215 + secrets.randbelow(30)}.0.0/16",
         "FRIENDBOT_URL": "http://127.0.0.1:9",
