@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,16 +26,11 @@ from cryptography.fernet import Fernet
 
 from sandboxes.runtime.process import table
 from sandboxes.runtime.process.home import Home
+from tests.ports import reserve_port
 from tests.runtimes import command_of
 from tests.servers import own_stores
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Friendbot(BaseHTTPRequestHandler):
@@ -242,7 +236,7 @@ def running_portal(
 def _running_portal(
     var: Path, processes: Sequence[str], environment: Mapping[str, str]
 ) -> Iterator[Portal]:
-    port = free_port()
+    port = reserve_port()
     friendbot = ThreadingHTTPServer(("127.0.0.1", 0), Friendbot)
     threading.Thread(target=friendbot.serve_forever, daemon=True).start()
     settings = _environment(var, port, friendbot.server_port) | environment

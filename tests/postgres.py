@@ -6,7 +6,6 @@ import os
 import pwd
 import secrets
 import shutil
-import socket
 import subprocess
 import sysconfig
 import tempfile
@@ -16,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+
+from tests.ports import reserve_port
 
 SUPERUSER = "tests"
 
@@ -37,12 +38,6 @@ def _unprivileged() -> str | None:
         return None
     names = {entry.pw_name for entry in pwd.getpwall()}
     return "postgres" if "postgres" in names else "nobody"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -97,7 +92,7 @@ def running_cluster() -> Iterator[Cluster]:
     home = Path(tempfile.mkdtemp(prefix="portal-tests-postgres-"))
     if user := _unprivileged():
         shutil.chown(home, user)
-    made = Cluster(home, free_port())
+    made = Cluster(home, reserve_port())
     try:
         made.run(
             "initdb", "--auth=trust", f"--username={SUPERUSER}", "--no-sync", "--encoding=UTF8"

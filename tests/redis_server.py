@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.postgres import free_port
+from tests.ports import reserve_port
 from tests.waiting import until
 
 DATABASES = 2048
@@ -19,7 +19,7 @@ class Redis:
     """Started and stopped as a test wants it."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
+        self.folder, self.port = folder, reserve_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -15,7 +15,7 @@ from sandboxes.models import Sandbox
 from sandboxes.relay import sending
 from tests.acting import committed, launch, story
 from tests.browsing import HTMX, text
-from tests.portal import free_port
+from tests.ports import reserve_port
 from tests.sandbox_apis import Reply, SandboxApi, at
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ def test_a_sandbox_that_ended_or_hangs_is_told_in_words(
     web: Client, alice: User, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sending, "SECONDS", 0.3)
-    lost = at(sandbox, f"127.0.0.1:{free_port()}")
+    lost = at(sandbox, f"127.0.0.1:{reserve_port()}")
     for answer in (web.get(address(lost)), send(web, lost, "list_plans")):
         assert answer.status_code == 200
         assert "The portal can&#x27;t reach the sandbox" in text(answer)

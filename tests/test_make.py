@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.portal import free_port
+from tests.ports import reserve_port
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,7 +39,7 @@ class Checkout:
 
     def environment(self, **values: str) -> dict[str, str]:
         inherited = {k: v for k, v in os.environ.items() if not FROM_THE_TESTS.fullmatch(k)}
-        return inherited | {"SANDBOX_RUNTIME": "memory", "PORT": str(free_port())} | values
+        return inherited | {"SANDBOX_RUNTIME": "memory", "PORT": str(reserve_port())} | values
 
     def make(self, target: str, **values: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -14,7 +14,7 @@ from sandboxes.relay import Ask, sending
 from sandboxes.relay.turns import Turns
 from tests.acting import again, launch
 from tests.friendbots import socket_that
-from tests.portal import free_port
+from tests.ports import reserve_port
 from tests.sandbox_apis import Reply, SandboxApi, at
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def test_the_environments_proxies_are_not_used(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+        monkeypatch.setenv(name, f"http://127.0.0.1:{reserve_port()}")
     assert relay.send(sandbox, PLANS).status == 200
 
 
@@ -152,7 +152,7 @@ def test_what_speaks_no_http_is_told_in_words(
 
 
 def test_a_sandbox_that_cannot_be_reached_is_told_in_words(sandbox: Sandbox) -> None:
-    address = f"127.0.0.1:{free_port()}"
+    address = f"127.0.0.1:{reserve_port()}"
     with pytest.raises(Unavailable, match=f"can't reach the sandbox at {address}"):
         relay.send(at(sandbox, address), PLANS)
 
@@ -197,7 +197,7 @@ def test_so_many_requests_are_under_way_and_no_more() -> None:
 
 
 def test_a_request_that_failed_frees_its_turn(sandbox: Sandbox) -> None:
-    lost = at(sandbox, f"127.0.0.1:{free_port()}")
+    lost = at(sandbox, f"127.0.0.1:{reserve_port()}")
     for _ in range(3):
         with pytest.raises(Unavailable, match="can't reach"):
             relay.send(lost, PLANS)

@@ -15,7 +15,7 @@ from sandboxes.models import Sandbox
 from sandboxes.views.snippets import curl
 from tests.acting import committed, launch, story
 from tests.browsing import click, text
-from tests.portal import free_port
+from tests.ports import reserve_port
 from tests.sandbox_apis import SandboxApi, at, billing_document
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def test_the_openapi_document_contains_the_address_but_no_key(
 def test_when_a_download_is_unavailable_the_sandbox_page_explains_why(
     web: Client, alice: User, sandbox: Sandbox
 ) -> None:
-    at(sandbox, f"127.0.0.1:{free_port()}")
+    at(sandbox, f"127.0.0.1:{reserve_port()}")
     page = web.post(address(sandbox, "postman"), follow=True)
     assert "can&#x27;t reach the sandbox" in text(page)
     assert "credentials_read" not in story(sandbox)

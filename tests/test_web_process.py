@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.portal import free_port
+from tests.ports import reserve_port
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -118,7 +118,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     trap.setblocking(False)
     trap.bind(str(var / "engine.sock"))
     trap.listen()
-    port = free_port()
+    port = reserve_port()
     environment = os.environ | {
         "DJANGO_SETTINGS_MODULE": "sandboxportal.settings",
         "SANDBOX_RUNTIME": "docker",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import httpx
+
+from tests.ports import reserve_port
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "fixtures" / "billing"
@@ -73,12 +74,6 @@ def install_packages(cache: Path) -> Path:
     return folder
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def start(
     packages: Path, log: IO[str] | int = subprocess.PIPE, **environment: str
 ) -> subprocess.Popen[str]:
@@ -96,7 +91,7 @@ def start(
 @contextmanager
 def serving(packages: Path, database_url: str) -> Iterator[str]:
     """The API over a database, for as long as the block runs; its URL."""
-    port = free_port()
+    port = reserve_port()
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryFile("w+") as log:
         process = start(packages, log, API_KEY=API_KEY, DATABASE_URL=database_url, PORT=str(port))

@@ -15,7 +15,8 @@ import psycopg
 import pytest
 
 from tests.billing.conftest import Connect, Stage, copy_database
-from tests.billing.sandbox_api import API_KEY, Developer, free_port, refused, serving, start
+from tests.billing.sandbox_api import API_KEY, Developer, refused, serving, start
+from tests.ports import reserve_port
 from tests.postgres import Cluster
 
 pytestmark = pytest.mark.postgres
@@ -49,7 +50,7 @@ def test_a_port_that_is_taken_is_told_in_one_line(packages: Path, api_url: str) 
 
 
 def test_without_a_database_it_is_up_but_not_ready(packages: Path) -> None:
-    nowhere = f"postgresql://billing_api@127.0.0.1:{free_port()}/billing"
+    nowhere = f"postgresql://billing_api@127.0.0.1:{reserve_port()}/billing"
     with serving(packages, nowhere) as url, Developer(url) as developer:
         assert developer.ok("GET", "/healthz") == {"status": "ok"}
         refused(developer.get("/readyz"), 503, "refused")
@@ -81,7 +82,7 @@ def test_who_asks_before_the_database_is_there_is_answered_when_it_comes(
 
 
 def test_who_comes_while_it_starts_is_answered_on_the_first_connection(packages: Path) -> None:
-    port, caller = free_port(), socket.socket()
+    port, caller = reserve_port(), socket.socket()
     process = start(packages, API_KEY=API_KEY, DATABASE_URL="x", PORT=str(port))
     with caller, process:
         while caller.connect_ex(("127.0.0.1", port)):

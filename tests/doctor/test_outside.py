@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sandboxes.doctor import outside
 from tests.doctor.findings import FINE, WARNING, WRONG, levels, the_one
 from tests.friendbots import Friendbot
-from tests.portal import free_port
+from tests.ports import reserve_port
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper
@@ -63,11 +63,11 @@ def test_with_an_address_a_mail_is_sent(mailoutbox: list[Any]) -> None:
 
 def test_a_mail_that_is_not_taken_is_wrong(settings: SettingsWrapper) -> None:
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", free_port()
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", reserve_port()
     assert levels(outside.mail_to("olga@example.com")) == [WRONG]
 
 
 def test_friendbot_is_reached_or_not(bot: Friendbot, settings: SettingsWrapper) -> None:
     assert levels(outside.friendbot()) == [FINE]
-    settings.FRIENDBOT_URL = f"http://127.0.0.1:{free_port()}/"
+    settings.FRIENDBOT_URL = f"http://127.0.0.1:{reserve_port()}/"
     assert "can't be reached" in the_one(outside.friendbot(), WARNING).words

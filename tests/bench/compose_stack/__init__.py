@@ -18,7 +18,8 @@ from docker import APIClient
 
 from sandboxes import blueprints
 from tests.bench.http_client import Caller
-from tests.portal import ROOT, free_port
+from tests.portal import ROOT
+from tests.ports import reserve_port
 
 HERE = Path(__file__).parent
 SQL = ROOT / "fixtures" / "billing"
@@ -76,7 +77,7 @@ def _runs(command: list[str]) -> bool:
 
 
 def _once(command: list[str], *files: str) -> dict[str, float]:
-    port, key = free_port(), f"sk_test_{secrets.token_hex(16)}"
+    port, key = reserve_port(), f"sk_test_{secrets.token_hex(16)}"
     environment = os.environ | {
         "API_KEY": key,
         "DATABASE_PASSWORD": secrets.token_hex(16),
