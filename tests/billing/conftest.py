@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.billing.sandbox_api import BLUEPRINT, FIXTURES, Developer, install_packages, serving
+from tests.billing.harness import BLUEPRINT, FIXTURES, Developer, install_packages, serving
 from tests.postgres import Cluster
 
 Connect = Callable[..., psycopg.Connection]
@@ -48,7 +48,7 @@ def launched_at() -> datetime:
 def empty(cluster: Cluster) -> str:
     """The name of a database that has the schema and no rows."""
     with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
-        connection.execute(script(str(BLUEPRINT), "db", "roles.sql"))
+        connection.execute(script(str(BLUEPRINT), "db", "create-roles.sql"))
         connection.execute("CREATE DATABASE billing_template OWNER developer")
     with psycopg.connect(cluster.url("billing_template")) as connection:
         connection.execute("SET ROLE developer")

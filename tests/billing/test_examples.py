@@ -7,7 +7,7 @@ import json
 import pytest
 
 from sandboxes import openapi
-from tests.billing.sandbox_api import Developer
+from tests.billing.harness import Developer
 from tests.sandbox_apis import billing_document
 
 pytestmark = pytest.mark.postgres

@@ -17,7 +17,7 @@ from psycopg import errors
 from sandboxes.blueprints import addresses, load
 from sandboxes.runtime import SandboxSpec
 from sandboxes.runtime.docker import DockerRuntime
-from tests.billing.sandbox_api import TIME_LIMIT, Developer, refused
+from tests.billing.harness import TIME_LIMIT, Developer, refused
 
 pytestmark = pytest.mark.engine
 

@@ -3,7 +3,7 @@
 SELECT rolpassword IS NULL AS is_first_start FROM pg_authid WHERE rolname = 'developer' \gset
 \if :is_first_start
 BEGIN;
-\ir fill.sql
-\ir passwords.sql
+\ir load-seed.sql
+\ir set-passwords.sql
 COMMIT;
 \endif

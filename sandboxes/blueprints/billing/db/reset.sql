@@ -1,9 +1,9 @@
 -- Puts the database `billing` back as it was after the launch: the same rows, dates
 -- and passwords. The other one lies ready, so clients are cut off only for the moment of the
 -- exchange; and a reset that was killed at any point is finished by the next.
-\ir make-spare.sql
+\ir create-spare.sql
 BEGIN;
-\ir passwords.sql
+\ir set-passwords.sql
 COMMIT;
 
 -- DROP DATABASE cuts clients off, too, but looks only ten times a second whether they

@@ -9,7 +9,7 @@ moment='^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0
 [[ ${SANDBOX_LAUNCHED_AT:-} =~ $moment ]] ||
     refuse "SANDBOX_LAUNCHED_AT is '${SANDBOX_LAUNCHED_AT:-}'; it must be a time such as 2026-01-31T09:30:00Z"
 
-# What make-cluster.sh packed. The mark comes last, so what was killed halfway is done again.
+# What init-cluster.sh packed. The mark comes last, so what was killed halfway is done again.
 [ -e "$PGDATA/unpacked" ] || tar --touch -C "$PGDATA" -xf "$PGDATA.tar"
 
 # A killed container leaves it behind, and the process it names may be anything by now.
@@ -35,7 +35,7 @@ prepare() {
     }
     # When the rush of the launch is over; a reset that can't wait does it itself.
     sleep 3
-    sh /opt/billing/run.sh make-spare.sql >/dev/null 2>&1
+    sh /opt/billing/run-script.sh create-spare.sql >/dev/null 2>&1
 }
 
 # In a subshell of its own, so that PostgreSQL is nobody's parent but its own processes'.

@@ -16,9 +16,18 @@ from urllib.parse import quote
 import msgspec
 import psycopg2
 
-from . import checks, health, invoices, pages, payments, plans, subscribers, subscriptions
+from . import (
+    documentation,
+    health,
+    invoices,
+    parsing,
+    payments,
+    plans,
+    subscribers,
+    subscriptions,
+)
 from .database import Database, DatabaseUnavailable
-from .faults import UNAVAILABLE, problem_of, unavailable
+from .database_errors import UNAVAILABLE, problem_of, unavailable
 from .settings import Settings
 from .web import LARGEST_BODY, Call, Operation, Problem, Response, status_line
 
@@ -86,8 +95,8 @@ class Application:
 
     def _perform(self, operation: Operation, row_id: str, environ: Environ) -> Response:
         reads = operation.method == "GET"
-        query = checks.query_of(operation, environ.get("QUERY_STRING", ""))
-        body = None if reads else checks.body_of(operation, _read(environ))
+        query = parsing.query_of(operation, environ.get("QUERY_STRING", ""))
+        body = None if reads else parsing.body_of(operation, _read(environ))
         try:
             answer = self._database.transaction(
                 lambda cursor: operation.handle(Call(cursor, row_id, body, query)), reads=reads
@@ -109,7 +118,7 @@ class Application:
             return health.healthz()
         if path == "/readyz":
             return health.readyz(self._database)
-        return pages.page(path, OPERATIONS)
+        return documentation.page(path, OPERATIONS)
 
     def _find(self, path: str) -> tuple[dict[str, Operation], str]:
         """The operations at a path, by method, and the id in it."""

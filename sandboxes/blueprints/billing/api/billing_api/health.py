@@ -7,7 +7,7 @@ import psycopg2
 from psycopg2.sql import SQL, Identifier
 
 from .database import Cursor, Database, DatabaseUnavailable
-from .faults import unavailable
+from .database_errors import unavailable
 from .web import Response
 
 SEEDED = ("plans", "subscribers", "invoices")

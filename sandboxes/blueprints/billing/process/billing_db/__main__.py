@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
+from .binaries import NoPostgres
 from .cluster import prepare
-from .programs import NoPostgres
-from .serving import Refused, reset, serve
+from .server import Refused, reset, serve
 
 WRONG_ENVIRONMENT = 64
 

@@ -1,6 +1,6 @@
 """Makes the data directory that every sandbox gets a copy of, with the image's own scripts.
 
-The image's `make-cluster.sh` does the same. What differs: there is no private network, so the
+The image's `init-cluster.sh` does the same. What differs: there is no private network, so the
 server listens on the loopback address; and no user of PostgreSQL's own, so that not its name but
 the way into its directory tells who owns it.
 """
@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from .programs import programs
+from .binaries import programs
 
 FILES = Path(__file__).resolve().parent.parent
 DATA = Path("cluster")
@@ -81,7 +81,7 @@ def _fill(sockets: str) -> None:
         _run("psql", *options, "-U", OWNER, *arguments, database)
 
     copy = "TEMPLATE billing_template OWNER developer STRATEGY file_copy"
-    psql("postgres", "-f", f"{SCRIPTS}/roles.sql")
+    psql("postgres", "-f", f"{SCRIPTS}/create-roles.sql")
     psql("postgres", "-c", "CREATE DATABASE billing_template OWNER developer")
     psql("billing_template", "-1", "-c", "SET role developer", "-f", f"{SCRIPTS}/schema.sql")
     psql("billing_template", "-c", "VACUUM (FULL, FREEZE, ANALYZE)")

@@ -10,7 +10,7 @@ pg_ctl --silent --wait --options='-c listen_addresses= -c wal_recycle=off' start
 
 run() { psql -X -q -v ON_ERROR_STOP=1 "$@" >/dev/null; }
 
-run -f "$here/roles.sql" postgres
+run -f "$here/create-roles.sql" postgres
 run -c 'CREATE DATABASE billing_template OWNER developer' postgres
 run -1 -c 'SET role developer' -f "$here/schema.sql" billing_template
 # The seed must fit the schema: better to find out now than at a launch.
@@ -28,7 +28,7 @@ run -c 'CREATE DATABASE rehearsal TEMPLATE billing_template OWNER developer STRA
 oid() { psql -X -t -A -c "SELECT oid FROM pg_database WHERE datname = '$1'" postgres; }
 billing=$(oid billing) rehearsal=$(oid rehearsal)
 opened=$(DATABASE_PASSWORD=rehearsal SANDBOX_LAUNCHED_AT=2024-02-29T12:00:00Z psql -X -q -v ON_ERROR_STOP=1 \
-    -o /dev/null -f "$here/first-start.sql" -f "$here/opened.sql" rehearsal)
+    -o /dev/null -f "$here/first-start.sql" -f "$here/list-open-files.sql" rehearsal)
 run -c 'DROP DATABASE rehearsal' -c 'ALTER ROLE developer PASSWORD NULL' \
     -c 'ALTER ROLE billing_api PASSWORD NULL' postgres
 

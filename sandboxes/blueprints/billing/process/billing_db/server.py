@@ -1,6 +1,6 @@
 """Starts PostgreSQL and, the first time, puts the seed and the passwords in; puts the seed back.
 
-The image's `start.sh`, `run.sh` and `reset.sh` do the same.
+The image's `start.sh`, `run-script.sh` and `reset.sh` do the same.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+from .binaries import programs
 from .cluster import DATA, OWNER, SCRIPTS
-from .programs import programs
 
 SPARE_AFTER_SECONDS = 3
 
@@ -53,7 +53,7 @@ def reset() -> None:
     """Put the seed back, and then make the spare database for the next time."""
     _script("reset.sql")
     subprocess.Popen(
-        [sys.executable, "-c", "from billing_db.serving import make_spare; make_spare()"],
+        [sys.executable, "-c", "from billing_db.server import make_spare; make_spare()"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -63,7 +63,7 @@ def reset() -> None:
 
 def make_spare() -> None:
     """Have a database ready that the next reset can take."""
-    _script("make-spare.sql", quiet=True)
+    _script("create-spare.sql", quiet=True)
 
 
 def _fill(server: int) -> None:

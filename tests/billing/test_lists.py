@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from tests.billing.sandbox_api import Developer, refused
+from tests.billing.harness import Developer, refused
 
 pytestmark = pytest.mark.postgres
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from stellar_sdk import Keypair
 
-from tests.billing.sandbox_api import Developer, refused
+from tests.billing.harness import Developer, refused
 
 pytestmark = pytest.mark.postgres
 

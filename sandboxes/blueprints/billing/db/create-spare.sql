@@ -12,7 +12,7 @@ CREATE DATABASE billing_new TEMPLATE billing_template OWNER developer STRATEGY f
 SELECT count(*) = 0 AS is_empty FROM plans \gset
 \if :is_empty
 BEGIN;
-\ir fill.sql
+\ir load-seed.sql
 COMMIT;
 \endif
 \connect postgres

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.billing.sandbox_api import Developer, refused
+from tests.billing.harness import Developer, refused
 
 pytestmark = pytest.mark.postgres
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.billing.sandbox_api import Developer, refused
+from tests.billing.harness import Developer, refused
 
 pytestmark = pytest.mark.postgres
 

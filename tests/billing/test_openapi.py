@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from tests.billing.sandbox_api import ROOT, Developer
+from tests.billing.harness import ROOT, Developer
 
 pytestmark = pytest.mark.postgres
 

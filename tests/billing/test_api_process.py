@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from tests.billing.conftest import Connect, Stage, copy_database
-from tests.billing.sandbox_api import API_KEY, Developer, refused, serving, start
+from tests.billing.harness import API_KEY, Developer, refused, serving, start
 from tests.ports import reserve_port
 from tests.postgres import Cluster
 
