@@ -152,12 +152,12 @@ def test_every_stellar_address_has_a_valid_checksum(undone: psycopg.Connection) 
     assert all(StrKey.is_valid_ed25519_public_key(address) for (address,) in rows)
 
 
-def test_new_invoices_go_on_counting(undone: psycopg.Connection) -> None:
-    undone.execute(
+def test_new_invoices_go_on_counting(db: psycopg.Connection) -> None:
+    db.execute(
         "INSERT INTO invoices (subscriber_id, status, amount, currency)"
         " VALUES ('sub_001', 'draft', 1, 'USD')"
     )
-    assert undone.execute("SELECT max(number) FROM invoices").fetchone() == ("INV-1021",)
+    assert db.execute("SELECT max(number) FROM invoices").fetchone() == ("INV-1021",)
 
 
 def test_nothing_contradicts_anything_else(
