@@ -127,6 +127,6 @@ def send_webhook_off(webhook: Webhook) -> None:
         return
     url = links.absolute("webhook", webhook.public_id)
     try:
-        mails.send("webhook_off", webhook.user.email, {"webhook": webhook, "url": url})
+        mails.send("webhook_disabled", webhook.user.email, {"webhook": webhook, "url": url})
     except OSError as error:
         log.warning("mail_not_sent", webhook=webhook.public_id, error=str(error))

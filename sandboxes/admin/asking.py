@@ -95,7 +95,7 @@ class Question:
             "asked_from": _asked_from(request),
             "action_checkbox_name": helpers.ACTION_CHECKBOX_NAME,
         }
-        return TemplateResponse(request, "admin/ask.html", context)
+        return TemplateResponse(request, "admin/confirm_action.html", context)
 
     def _carry_out(
         self, page: PortalAdmin, request: HttpRequest, rows: list[Any], answers: dict[str, Any]

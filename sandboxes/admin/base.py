@@ -78,7 +78,6 @@ class PortalAdmin(Reasoned):
 
     questions: tuple[Question, ...] = ()
     """What operators may do to its rows, to many from the list and to one from its page."""
-    change_form_template = "admin/row.html"
 
     paginator = FirstPages
     show_full_result_count = False

@@ -20,7 +20,7 @@ def invitation(request: HttpRequest, signed: str) -> HttpResponse:
     """Where the link of an invitation leads: to the page to sign up, with the address filled in."""
     found = invitations.find(signed)
     if found is None:
-        return render(request, "account/invitation_over.html", status=410)
+        return render(request, "account/invitation_invalid.html", status=410)
     if request.user.is_authenticated:
         messages.info(request, _("You have an account already, and are signed in."))
         return redirect("dashboard")
