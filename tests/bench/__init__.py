@@ -1,5 +1,5 @@
-"""What a portal takes: time, memory and engine calls, measured side by side on a real engine.
+"""Benchmarks: time, memory and engine calls of a portal, measured on a real engine.
 
-`python -m tests.bench` runs it all (`make bench` installs what that needs); each measurement is a
-function of a module with the noun's name, and gives back plain figures for `results.json`.
+`python -m tests.bench` runs all of them (`make bench` installs what they need). Each measurement is
+a function in the module of its topic and returns plain figures for `results.json`.
 """

@@ -1,4 +1,4 @@
-"""`python -m tests.bench [--quick | --render]`: measure, and write the page."""
+"""`python -m tests.bench [--quick | --render]`: run the benchmarks and write their page."""
 
 from __future__ import annotations
 
@@ -25,29 +25,31 @@ from tests.bench import (
     resetting,
     results,
 )
-from tests.bench.compose_stack import peer
-from tests.bench.environment import Stage, stage
+from tests.bench.compose_stack import compose_stack
+from tests.bench.environment import PortalEnvironment, portal_environment
 
 PAGE = machine.ROOT / "docs" / "performance.md"
 DEVELOPERS = 10
-EVERYTHING = ("web", "worker", "reaper")
+ALL_PROCESSES = ("web", "worker", "reaper")
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How often, and of how many."""
+    """Numbers of repetitions and of objects."""
 
-    claims: int
+    warm_launches: int
     pool: int
-    turns: int
-    peer_every: int
-    waiting: int
+    rounds: int
+    compose_every: int
+    """Start the Compose stack in every n-th round only."""
+    health_check_starts: int
     batches: dict[int, int]
+    """Number of parallel launches by concurrency."""
     resets: int
     requests: int
-    past: list[int]
-    crowd: int
-    few: int
+    ended: list[int]
+    live: int
+    few_live: int
     sweeps: int
 
 
@@ -56,116 +58,127 @@ QUICK = Sizes(3, 3, 4, 2, 0, {1: 2, 4: 4, 8: 8}, 3, 20, [3, 5_000], 15, 5, 2)
 
 
 class Run:
-    """One run: what it found so far, and what failed."""
+    """A run of all benchmarks, with its results so far and the measurements that failed."""
 
     def __init__(self, sizes: Sizes) -> None:
         self.sizes, self.quick = sizes, sizes is QUICK
-        self.found: results.Results = {"quick": self.quick, "machine": machine.facts()}
+        self.results: results.Results = {"quick": self.quick, "machine": machine.facts()}
 
-    def measure(self, name: str, act: Callable[[], object]) -> None:
-        """Keep what it gives; one that fails leaves the others their turn."""
-        say(f"Measuring {name}")
+    def measure(self, name: str, function: Callable[[], object]) -> None:
+        """Store the figures of a measurement. If it fails, the other measurements still run."""
+        log(f"Measuring {name}")
         began = time.monotonic()
         try:
-            self.found[name] = act()
-        except Exception as error:  # noqa: BLE001 - told at the end and on the page
+            self.results[name] = function()
+        except Exception as error:  # noqa: BLE001 - reported at the end and on the page
             self._fail(name, error)
-        say(f"  {time.monotonic() - began:.0f} s")
+        log(f"  {time.monotonic() - began:.0f} s")
 
-    def on(
-        self, name: str, portal: AbstractContextManager[Stage], act: Callable[[Stage], None]
+    def measure_on(
+        self,
+        name: str,
+        portal: AbstractContextManager[PortalEnvironment],
+        measure: Callable[[PortalEnvironment], None],
     ) -> None:
-        """Start a portal, measure on it, and end it."""
-        say(f"Starting {name}")
+        """Start a portal, run the measurements on it and stop it."""
+        log(f"Starting {name}")
         try:
-            with portal as stage:
-                act(stage)
-        except Exception as error:  # noqa: BLE001 - likewise
+            with portal as env:
+                measure(env)
+        except Exception as error:  # noqa: BLE001 - reported at the end and on the page
             self._fail(name, error)
 
     def _fail(self, name: str, error: Exception) -> None:
         first = str(error).strip().partition("\n")[0]
-        self.found.setdefault("failed", {})[name] = f"{type(error).__name__}: {first}"
+        self.results.setdefault("failed", {})[name] = f"{type(error).__name__}: {first}"
         print(f"✗ {name}: {error}", file=sys.stderr)
 
     def all(self) -> results.Results:
-        """Everything, on two portals."""
-        self.on("a portal without a pool", stage(DEVELOPERS), self._cold)
-        with_pool = stage(DEVELOPERS, EVERYTHING, SANDBOX_POOL_SIZE=str(self.sizes.pool))
-        self.on("a portal with a pool", with_pool, self._warm)
-        return self.found
+        """Run everything, on two portals."""
+        pool = str(self.sizes.pool)
+        without_pool = portal_environment(DEVELOPERS)
+        with_pool = portal_environment(DEVELOPERS, ALL_PROCESSES, SANDBOX_POOL_SIZE=pool)
+        self.measure_on("a portal without a pool", without_pool, self._cold)
+        self.measure_on("a portal with a pool", with_pool, self._warm)
+        return self.results
 
-    def _cold(self, portal: Stage) -> None:
+    def _cold(self, env: PortalEnvironment) -> None:
         sizes = self.sizes
-        self.measure("launches", lambda: self._launches(portal))
-        self.measure("rates", lambda: launching.rates(portal, sizes.batches))
-        self.measure("reset", lambda: resetting.reset(portal, sizes.resets))
-        self.measure("pages", lambda: pages.pages(portal, sizes.past, sizes.requests))
-        self.measure("crowd", lambda: density.crowd(portal, sizes.few, sizes.crowd, sizes.sweeps))
+        self.measure("launches", lambda: self._launches(env))
+        self.measure("rates", lambda: launching.rates(env, sizes.batches))
+        self.measure("reset", lambda: resetting.reset(env, sizes.resets))
+        self.measure("pages", lambda: pages.pages(env, sizes.ended, sizes.requests))
+        self.measure(
+            "density", lambda: density.density(env, sizes.few_live, sizes.live, sizes.sweeps)
+        )
 
-    def _launches(self, portal: Stage) -> results.Results:
+    def _launches(self, env: PortalEnvironment) -> results.Results:
         sizes = self.sizes
-        with peer(portal.engine) as stack:
-            ways = {
-                "cold": lambda: launching.cold(portal),
-                "floor": lambda: baseline.once(portal.engine),
-                "floor_lent": lambda: baseline.once(portal.engine, baseline.ONE_CORE),
-                "peer": stack.once,
+        with compose_stack(env.engine) as stack:
+            methods = {
+                "cold": lambda: launching.cold(env),
+                "baseline": lambda: baseline.once(env.engine),
+                "baseline_full_core": lambda: baseline.once(env.engine, baseline.FULL_CORE),
+                "compose": stack.once,
             }
-            found = launching.by_turns(ways, sizes.turns, {"peer": sizes.peer_every})
-            waiting = stack.waiting(sizes.waiting)
-            return found | {"peer_waiting": waiting, "compose": stack.version()}
+            every = {"compose": sizes.compose_every}
+            return launching.interleaved(methods, sizes.rounds, every) | {
+                "compose_health_check": stack.with_health_check(sizes.health_check_starts),
+                "compose_version": stack.version(),
+            }
 
-    def _warm(self, portal: Stage) -> None:
-        pool, claims = self.sizes.pool, self.sizes.claims
-        self.measure("warm", lambda: launching.warm(portal, pool, claims, claims))
-        self.measure("processes", lambda: memory.of_processes(portal.portal))
+    def _warm(self, env: PortalEnvironment) -> None:
+        pool, launches = self.sizes.pool, self.sizes.warm_launches
+        self.measure("warm", lambda: launching.warm(env, pool, launches, launches))
+        self.measure("processes", lambda: memory.of_processes(env.portal))
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     print(f"▸ {text}", flush=True)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run once; what is then being removed is not interrupted again."""
+    """Stop the run on Ctrl-C or SIGTERM; further signals don't interrupt the clean-up."""
 
-    def end(*_: object) -> None:
+    def stop(*_: object) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
+        signal.signal(number, stop)
     try:
         yield
     except KeyboardInterrupt:
-        sys.exit("✗ Interrupted; what was made is removed.")
+        sys.exit("✗ Interrupted. Everything that was created has been removed.")
 
 
-def page_of(quick: bool) -> Path:
-    """A quick look does not overwrite what was measured."""
+def page_path(quick: bool) -> Path:
+    """Return the page to write; a quick run doesn't overwrite the published one."""
     return Path(os.environ.get("BENCH_DIR", "var/bench")) / "performance.md" if quick else PAGE
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
-    parser.add_argument("--quick", action="store_true", help="few repetitions: two minutes")
-    parser.add_argument("--render", action="store_true", help="only write the page again")
-    chosen = parser.parse_args()
-    page = page_of(chosen.quick)
+    parser.add_argument("--quick", action="store_true", help="few repetitions, in two minutes")
+    parser.add_argument(
+        "--render", action="store_true", help="only write the page again, from stored results"
+    )
+    options = parser.parse_args()
+    page = page_path(options.quick)
     file = page.with_suffix("") / "results.json"
-    if not chosen.render:
-        sizes = QUICK if chosen.quick else FULL
-        if refusal := machine.refusal(sizes.crowd):
-            sys.exit(f"✗ {refusal}")
+    if not options.render:
+        sizes = QUICK if options.quick else FULL
+        if shortage := machine.shortage(sizes.live):
+            sys.exit(f"✗ {shortage}")
         with interruptible():
             results.save(Run(sizes).all(), file)
-    found = results.load(file)
-    report.write(found, page)
-    print(*report.in_short(found), sep="\n")
-    say(f"Written to {page}")
-    return 1 if found.get("failed") else 0
+    stored = results.load(file)
+    report.write(stored, page)
+    print(*report.summary_lines(stored), sep="\n")
+    log(f"Written to {page}")
+    return 1 if stored.get("failed") else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The floor: the same two containers by the fewest engine calls, with no portal around them."""
+"""The baseline: the same two containers by the fewest engine calls, without a portal."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from docker.errors import APIError
 
 from sandboxes import blueprints
 from sandboxes.runtime import SandboxSpec, ServiceSpec
-from tests.bench.http_client import Caller
+from tests.bench.http_client import HttpClient
 
 LABEL = "sandboxportal.bench"
 MB = 1024 * 1024
-ASK_EVERY_SECONDS = 0.01
-PATIENCE_SECONDS = 60
-ONE_CORE = 1.0
+POLL_INTERVAL_SECONDS = 0.01
+READY_TIMEOUT_SECONDS = 60
+FULL_CORE = 1.0
 
 
 def once(engine: APIClient, cpus: float | None = None) -> dict[str, float]:
-    """Seconds from the first call to a ready answer, and those of removing it all again.
+    """Return the seconds from the first engine call until ready, and those of the removal.
 
-    Each container has the CPU limit of the Compose file from its start on, or `cpus`.
+    Each container starts with the CPU limit of the Compose file, or with `cpus`.
     """
     spec = fresh_spec()
     try:
         began = time.perf_counter()
-        _make(engine, spec, cpus)
-        made = time.perf_counter() - began
+        _create(engine, spec, cpus)
+        created = time.perf_counter() - began
         _until_ready(engine, spec)
         ready = time.perf_counter() - began
     finally:
         began = time.perf_counter()
         remove(engine, spec.id)
         removed = time.perf_counter() - began
-    return {"seconds": ready, "made": made, "removal": removed}
+    return {"seconds": ready, "created": created, "removal": removed}
 
 
 def fresh_spec() -> SandboxSpec:
-    """A sandbox of the blueprint as the portal would hand it to a runtime."""
+    """Return the spec of a new sandbox, as the portal would hand it to a runtime."""
     blueprint = blueprints.load("billing")
     name = f"bench-{secrets.token_hex(4)}"
     variables = blueprint.new_secrets() | {
@@ -55,12 +55,12 @@ def fresh_spec() -> SandboxSpec:
     return blueprint.spec(name, variables, disk_mb=2048)
 
 
-def _make(engine: APIClient, spec: SandboxSpec, cpus: float | None) -> None:
+def _create(engine: APIClient, spec: SandboxSpec, cpus: float | None) -> None:
     engine.create_network(
         spec.id,
         driver="bridge",
         labels={LABEL: spec.id},
-        # As the portal's own, and one rule less for the engine to write.
+        # As the portal does; it also saves the engine one firewall rule.
         options={"com.docker.network.bridge.enable_ip_masquerade": "false"},
     )
     with ThreadPoolExecutor(len(spec.services)) as pool:
@@ -71,7 +71,7 @@ def _make(engine: APIClient, spec: SandboxSpec, cpus: float | None) -> None:
 
 def _start(engine: APIClient, spec: SandboxSpec, service: ServiceSpec, cpus: float | None) -> None:
     aliases = engine.create_endpoint_config(aliases=[service.name])
-    made = engine.create_container(
+    container = engine.create_container(
         service.image,
         list(service.command) or None,
         name=f"{spec.id}-{service.name}",
@@ -83,12 +83,12 @@ def _start(engine: APIClient, spec: SandboxSpec, service: ServiceSpec, cpus: flo
         host_config=_host_config(engine, service, cpus or service.cpus),
         networking_config=engine.create_networking_config({spec.id: aliases}),
     )
-    engine.start(made["Id"])
+    engine.start(container["Id"])
 
 
 def _host_config(engine: APIClient, service: ServiceSpec, cpus: float) -> dict[str, Any]:
-    """What the Compose file says of it."""
-    made: dict[str, Any] = engine.create_host_config(
+    """Return the service's limits and options, from the Compose file."""
+    config: dict[str, Any] = engine.create_host_config(
         mem_limit=service.memory_mb * MB,
         memswap_limit=service.memory_mb * MB,
         nano_cpus=int(cpus * 1e9),
@@ -100,39 +100,39 @@ def _host_config(engine: APIClient, service: ServiceSpec, cpus: float) -> dict[s
         cap_drop=["ALL"],
         security_opt=["no-new-privileges"],
         port_bindings=dict.fromkeys(service.ports, ("127.0.0.1",)),
-        # Asked for a name that is not there yet, this resolver refuses at once.
+        # For names that don't resolve yet, this resolver fails at once instead of timing out.
         dns=["127.0.0.1"],
     )
-    return made
+    return config
 
 
 def _until_ready(engine: APIClient, spec: SandboxSpec) -> None:
     [check] = spec.ready
     ports = engine.port(f"{spec.id}-{check.service}", check.port)
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + READY_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
-        caller = Caller("127.0.0.1", int(ports[0]["HostPort"]), timeout=5)
+        client = HttpClient("127.0.0.1", int(ports[0]["HostPort"]), timeout=5)
         try:
-            if caller.get(check.path).status == 200:
+            if client.get(check.path).status == 200:
                 return
         except (OSError, HTTPException):
             pass
         finally:
-            caller.close()
-        time.sleep(ASK_EVERY_SECONDS)
-    raise TimeoutError("The containers of the floor did not become ready.")
+            client.close()
+        time.sleep(POLL_INTERVAL_SECONDS)
+    raise TimeoutError("The containers of the baseline did not become ready.")
 
 
 def remove(engine: APIClient, name: str) -> None:
-    """Remove all of it, by its label."""
+    """Remove the containers and the network, by their label."""
     filters = {"label": f"{LABEL}={name}"}
-    found = [row["Id"] for row in engine.containers(all=True, filters=filters)]
+    containers = [row["Id"] for row in engine.containers(all=True, filters=filters)]
 
-    def away(container: str) -> None:
+    def remove_container(container: str) -> None:
         engine.remove_container(container, force=True, v=True)
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(away, found))
+        list(pool.map(remove_container, containers))
     for network in engine.networks(filters=filters):
         try:
             engine.remove_network(network["Id"])

@@ -1,4 +1,4 @@
-"""Many at once: launched, measured, asked for their seed, and swept."""
+"""Many sandboxes at once: memory of each, whether all respond with their seed, and sweeps."""
 
 from __future__ import annotations
 
@@ -7,62 +7,62 @@ from typing import Any
 
 from sandboxes import blueprints
 from tests.bench import memory
-from tests.bench.environment import Stage, billing, inside, launch
-from tests.bench.launching import side_by_side
+from tests.bench.environment import PortalEnvironment, billing, call_in_portal, launch
+from tests.bench.launching import run_parallel
 from tests.bench.machine import meminfo
 from tests.relay import run_docker_proxy
 
-AT_ONCE = 8
+CONCURRENCY = 8
 SETTLE_SECONDS = 6
-"""What a sandbox does after its launch is over then."""
+"""After this time a launched sandbox has finished its start-up work."""
 
 
-def crowd(stage: Stage, few: int, many: int, sweeps: int) -> dict[str, Any]:
-    """First a few, then many sandboxes: what each takes, and what a sweep takes over all."""
+def density(env: PortalEnvironment, few: int, many: int, sweeps: int) -> dict[str, Any]:
+    """Launch a few sandboxes, then many; measure the memory of each and sweeps over all."""
     before = meminfo("MemAvailable")
     began = time.perf_counter()
-    made = _launch(stage, 0, few)
+    launched = _launch(env, 0, few)
     elapsed = time.perf_counter() - began
-    left = {str(few): _left(before, few)}
-    swept = [sweep(stage, few, sweeps)]
+    available = {str(few): _mb_per_sandbox(before, few)}
+    swept = [sweep(env, few, sweeps)]
     began = time.perf_counter()
-    made += _launch(stage, few, many)
+    launched += _launch(env, few, many)
     elapsed += time.perf_counter() - began
-    left[str(many)] = _left(before, many)
-    sizes = memory.of_sandboxes(stage.engine, stage.portal.instance)
+    available[str(many)] = _mb_per_sandbox(before, many)
+    sizes = memory.of_sandboxes(env.engine, env.portal.instance)
     return {
         "count": many,
         "elapsed": elapsed,
-        "available_mb_each": left,
-        "answered": sum(side_by_side(lambda i: seeded(stage, *made[i]), many, AT_ONCE)),
-        "sweep": [*swept, sweep(stage, many, sweeps)],
-    } | memory.each(sizes)
+        "available_mb_per_sandbox": available,
+        "seeded": sum(run_parallel(lambda i: is_seeded(env, *launched[i]), many, CONCURRENCY)),
+        "sweeps": [*swept, sweep(env, many, sweeps)],
+    } | memory.columns(sizes)
 
 
-def _launch(stage: Stage, first: int, last: int) -> list[tuple[int, dict[str, Any]]]:
+def _launch(env: PortalEnvironment, first: int, last: int) -> list[tuple[int, dict[str, Any]]]:
     def one(number: int) -> tuple[int, dict[str, Any]]:
-        return first + number, launch(stage.developer(first + number))[1]
+        return first + number, launch(env.developer(first + number))[1]
 
-    return side_by_side(one, last - first, AT_ONCE)
+    return run_parallel(one, last - first, CONCURRENCY)
 
 
-def _left(before: float, count: int) -> float:
-    """MB that each of so many took from what the machine has available."""
+def _mb_per_sandbox(before: float, count: int) -> float:
+    """Return by how many MB per sandbox the machine's available memory has shrunk."""
     time.sleep(SETTLE_SECONDS)
     return (before - meminfo("MemAvailable")) / count
 
 
-def seeded(stage: Stage, number: int, sandbox: dict[str, Any]) -> bool:
-    """Whether it answers with the seed's numbers of everything, by its own key."""
-    api = billing(stage.developer(number), sandbox)
-    wanted = blueprints.load("billing").seed
-    return {name: api.get(f"/v1/{name}").json()["total"] for name in wanted} == wanted
+def is_seeded(env: PortalEnvironment, number: int, sandbox: dict[str, Any]) -> bool:
+    """Return whether the sandbox's API has as many rows of each kind as the seed."""
+    api = billing(env.developer(number), sandbox)
+    seed = blueprints.load("billing").seed
+    return {name: api.get(f"/v1/{name}").json()["total"] for name in seed} == seed
 
 
-def sweep(stage: Stage, live: int, times: int) -> dict[str, Any]:
-    """Seconds of each of so many sweeps, and the engine calls of one."""
-    swept = inside(stage.portal, "sweep", times)
-    path = stage.portal.var / "engine.sock"
+def sweep(env: PortalEnvironment, live: int, times: int) -> dict[str, Any]:
+    """Return the seconds of each of `times` sweeps, and the engine calls of one more."""
+    swept = call_in_portal(env.portal, "run_sweeps", times)
+    path = env.portal.var / "engine.sock"
     with run_docker_proxy(path) as proxy:
-        inside(stage.portal, "sweep", 1, DOCKER_HOST=f"unix://{path}")
+        call_in_portal(env.portal, "run_sweeps", 1, DOCKER_HOST=f"unix://{path}")
     return swept | {"live": live, "calls": proxy.calls}

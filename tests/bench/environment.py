@@ -1,4 +1,4 @@
-"""The stage: a portal of its own, developers who use it, and what the engine holds of it."""
+"""The environment of a benchmark: a portal, its developers, and its objects on the engine."""
 
 from __future__ import annotations
 
@@ -18,49 +18,49 @@ from docker import APIClient
 from docker.utils import kwargs_from_env
 
 from sandboxes.runtime.docker.names import SANDBOX
-from tests.bench.http_client import Answer, Caller
+from tests.bench.http_client import HttpClient, HttpResponse
 from tests.portal import ROOT, Portal, running_portal
 from tests.waiting import until
 
 HOST = "127.0.0.1"
-MANY = "250"
-LAUNCH = "/api/v1/sandboxes"
-# gunicorn's own watch, for each request that names itself: its name, status and microseconds.
+UNLIMITED = "250"
+SANDBOXES = "/api/v1/sandboxes"
+# For each request with an X-Bench header, gunicorn logs its value, the status and microseconds.
 ACCESS_LOG = "access.log"
 ACCESS_FORMAT = "%({x-bench}i)s %(s)s %(D)s"
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One portal, its developers' tokens, and the engine."""
+class PortalEnvironment:
+    """A portal, its developers' tokens, and a client of the engine."""
 
     portal: Portal
     tokens: list[str]
     engine: APIClient
 
-    def developer(self, number: int = 0) -> Caller:
-        """One of them, round and round; each has a connection of its own."""
+    def developer(self, number: int = 0) -> HttpClient:
+        """Return a new client with a developer's token; numbers wrap around."""
         token = self.tokens[number % len(self.tokens)]
-        return Caller(HOST, self.portal.port, Authorization=f"Bearer {token}")
+        return HttpClient(HOST, self.portal.port, Authorization=f"Bearer {token}")
 
-    def account(self, name: str) -> Caller:
-        """A demo account's program."""
+    def account(self, name: str) -> HttpClient:
+        """Return an API client with the token of a demo account."""
         token = self.portal.accounts[name]["token"]
-        return Caller(HOST, self.portal.port, Authorization=f"Bearer {token}")
+        return HttpClient(HOST, self.portal.port, Authorization=f"Bearer {token}")
 
-    def browser(self, name: str) -> Caller:
-        """A demo account's browser, signed in."""
-        cookie = f"sessionid={inside(self.portal, 'session', name)}"
-        return Caller(HOST, self.portal.port, Cookie=cookie)
+    def browser(self, name: str) -> HttpClient:
+        """Return a client with the session of a signed-in demo account."""
+        cookie = f"sessionid={call_in_portal(self.portal, 'sign_in', name)}"
+        return HttpClient(HOST, self.portal.port, Cookie=cookie)
 
     def count(self, state: str) -> int:
-        """Sandboxes in a state, read beside the portal so that asking costs it nothing."""
+        """Count sandboxes in a state, straight from the database so that the portal has no work."""
         path = f"file:{self.portal.var / 'portal.sqlite3'}?mode=ro"
         with closing(sqlite3.connect(path, uri=True)) as database:
-            asked = database.execute(
+            rows = database.execute(
                 "SELECT count(*) FROM sandboxes_sandbox WHERE state = ?", [state]
             )
-            return int(asked.fetchone()[0])
+            return int(rows.fetchone()[0])
 
     def containers(self, sandbox_id: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.engine.containers(
@@ -68,10 +68,10 @@ class Stage:
         )
         return found
 
-    def holds(self, sandbox_id: str) -> bool:
-        """Whether anything on the engine bears the sandbox's label."""
+    def exists_on_engine(self, sandbox_id: str) -> bool:
+        """Return whether any engine object has the sandbox's label."""
         filters = {"label": f"{SANDBOX}={sandbox_id}"}
-        # Networks go last but one, and listing them is the cheapest.
+        # Networks are removed near the end, and listing them is cheapest.
         return bool(
             self.engine.networks(filters=filters)
             or self.containers(sandbox_id)
@@ -79,45 +79,48 @@ class Stage:
         )
 
     def server_seconds(self, name: str, status: int, count: int) -> list[float]:
-        """The server's own time of so many answers of this status to requests of this name."""
+        """Return the server's own time for `count` requests of this name and status."""
         log = self.portal.var / ACCESS_LOG
 
-        def found() -> list[float]:
+        def logged() -> list[float]:
             lines = [line.split() for line in log.read_text().splitlines()]
-            return [int(micros) / 1e6 for *who, micros in lines if who == [name, str(status)]]
+            return [int(micros) / 1e6 for *which, micros in lines if which == [name, str(status)]]
 
-        # An answer is out before its line is written.
-        until(lambda: len(found()) >= count, f"the access log tells of {name}", seconds=5)
-        return found()
+        # gunicorn sends a response before it writes the log line.
+        until(lambda: len(logged()) >= count, f"the access log contains {name}", seconds=5)
+        return logged()
 
 
-def launch(caller: Caller, wait: bool = True) -> tuple[Answer, dict[str, Any]]:
-    """Ask for a sandbox; the answer and the sandbox in it. Raises RuntimeError on a refusal."""
+def launch(client: HttpClient, wait: bool = True) -> tuple[HttpResponse, dict[str, Any]]:
+    """Launch a sandbox; return the response and its sandbox. Raises RuntimeError on an error."""
     headers = {"Prefer": "wait=60"} if wait else {}
-    answer = caller("POST", LAUNCH, {}, **headers)
-    sandbox = answer.json()
-    if answer.status != 201 or (wait and sandbox["state"] != "running"):
-        raise RuntimeError(f"A launch was answered with {answer.status}: {answer.body.decode()}")
-    return answer, sandbox
+    response = client("POST", SANDBOXES, {}, **headers)
+    sandbox = response.json()
+    if response.status != 201 or (wait and sandbox["state"] != "running"):
+        raise RuntimeError(f"A launch returned status {response.status}: {response.body.decode()}")
+    return response, sandbox
 
 
-def destroy(stage: Stage, caller: Caller, sandbox: dict[str, Any]) -> None:
-    """Have it destroyed, and wait until nothing of it is left on the engine."""
-    caller("DELETE", f"{LAUNCH}/{sandbox['id']}")
-    until(lambda: not stage.holds(sandbox["id"]), f"{sandbox['id']} is removed")
+def destroy(env: PortalEnvironment, client: HttpClient, sandbox: dict[str, Any]) -> None:
+    """Destroy the sandbox and wait until the engine has none of its objects."""
+    client("DELETE", f"{SANDBOXES}/{sandbox['id']}")
+    until(lambda: not env.exists_on_engine(sandbox["id"]), f"{sandbox['id']} is removed")
 
 
-def billing(caller: Caller, sandbox: dict[str, Any]) -> Caller:
-    """The sandbox's own API, with its own key."""
-    keys = caller.get(f"{LAUNCH}/{sandbox['id']}/credentials").json()
+def billing(client: HttpClient, sandbox: dict[str, Any]) -> HttpClient:
+    """Return a client of the sandbox's API, with the sandbox's key."""
+    keys = client.get(f"{SANDBOXES}/{sandbox['id']}/credentials").json()
     host, _, port = sandbox["endpoints"]["api"].removeprefix("http://").partition(":")
-    return Caller(host, int(port), timeout=10, Authorization=f"Bearer {keys['api_key']}")
+    return HttpClient(host, int(port), timeout=10, Authorization=f"Bearer {keys['api_key']}")
 
 
-def inside(portal: Portal, what: str, *arguments: object, **environment: str) -> Any:
-    """Call a function of `tests.bench.portal_tasks` in the portal's environment."""
+def call_in_portal(portal: Portal, function: str, *arguments: object, **environment: str) -> Any:
+    """Call a function of `tests.bench.portal_tasks` in the portal's environment.
+
+    Raises RuntimeError if the function fails.
+    """
     done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.portal_tasks", what, json.dumps(arguments)],
+        [sys.executable, "-m", "tests.bench.portal_tasks", function, json.dumps(arguments)],
         cwd=ROOT,
         env=portal.environment | environment,
         capture_output=True,
@@ -125,7 +128,7 @@ def inside(portal: Portal, what: str, *arguments: object, **environment: str) ->
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"{what}{arguments} failed:\n{done.stderr[-2000:]}")
+        raise RuntimeError(f"{function}{arguments} failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -134,15 +137,15 @@ def engine() -> APIClient:
 
 
 @contextmanager
-def stage(
+def portal_environment(
     developers: int, processes: tuple[str, ...] = ("web", "worker"), **environment: str
-) -> Iterator[Stage]:
-    """A portal that lets so many developers have as many sandboxes as they like."""
-    above = Path(os.environ.get("BENCH_DIR", tempfile.gettempdir()))
-    with tempfile.TemporaryDirectory(prefix="portal-", dir=above) as var:
+) -> Iterator[PortalEnvironment]:
+    """Start a portal in which this many developers may have any number of sandboxes."""
+    parent = Path(os.environ.get("BENCH_DIR", tempfile.gettempdir()))
+    with tempfile.TemporaryDirectory(prefix="portal-", dir=parent) as var:
         values = {
-            "SANDBOX_MAX_PER_USER": MANY,
-            "SANDBOX_MAX_SITE": MANY,
+            "SANDBOX_MAX_PER_USER": UNLIMITED,
+            "SANDBOX_MAX_SITE": UNLIMITED,
             "SANDBOX_LAUNCHES_PER_HOUR": "0",
             "API_CALLS_PER_MINUTE": "0",
             "SANDBOX_POOL_SIZE": "0",
@@ -151,4 +154,6 @@ def stage(
             ),
         }
         with running_portal(Path(var), processes, **(values | environment)) as portal:
-            yield Stage(portal, inside(portal, "people", developers), engine())
+            yield PortalEnvironment(
+                portal, call_in_portal(portal, "create_developers", developers), engine()
+            )

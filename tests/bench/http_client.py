@@ -1,4 +1,4 @@
-"""HTTP with a watch: one client with one connection that is kept open, as browsers keep it."""
+"""An HTTP client that measures response times on one kept-alive connection, as browsers do."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-KEPT_SECONDS = 8
-"""Servers close a connection that has been silent for longer, so a new one is made beforehand."""
+KEEP_ALIVE_SECONDS = 8
+"""Servers close connections that are idle for longer, so the client reconnects first."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came back, and how many seconds after the request was sent."""
+class HttpResponse:
+    """A response, and the seconds between sending the request and reading the last byte."""
 
     status: int
     headers: dict[str, str]
@@ -25,8 +25,8 @@ class Answer:
         return json.loads(self.body)
 
 
-class Caller:
-    """Calls one server. Raises OSError or HTTPException where no answer comes."""
+class HttpClient:
+    """A client of one server. Raises OSError or HTTPException if the server doesn't respond."""
 
     def __init__(self, host: str, port: int, timeout: float = 75, **headers: str) -> None:
         self._connection = http.client.HTTPConnection(host, port, timeout=timeout)
@@ -35,8 +35,8 @@ class Caller:
 
     def __call__(
         self, method: str, path: str, body: object = None, content: bytes = b"", **headers: str
-    ) -> Answer:
-        """Send `body` as JSON, or `content` as it is; connecting is not counted."""
+    ) -> HttpResponse:
+        """Send `body` as JSON, or `content` unchanged. Connecting isn't part of the time."""
         if body is not None:
             content, headers = (
                 json.dumps(body).encode(),
@@ -47,23 +47,23 @@ class Caller:
         began = time.perf_counter()
         try:
             self._connection.request(method, path, content or None, sent)
-            answer = self._connection.getresponse()
-            read = answer.read()
+            response = self._connection.getresponse()
+            read = response.read()
         except (OSError, http.client.HTTPException):
             self.close()
             raise
         seconds = time.perf_counter() - began
         self._used = time.monotonic()
-        return Answer(answer.status, dict(answer.getheaders()), read, seconds)
+        return HttpResponse(response.status, dict(response.getheaders()), read, seconds)
 
-    def get(self, path: str, **headers: str) -> Answer:
+    def get(self, path: str, **headers: str) -> HttpResponse:
         return self("GET", path, None, b"", **headers)
 
     def close(self) -> None:
         self._connection.close()
 
     def _connect(self) -> None:
-        if time.monotonic() - self._used > KEPT_SECONDS:
+        if time.monotonic() - self._used > KEEP_ALIVE_SECONDS:
             self.close()
         if self._connection.sock is None:
             self._connection.connect()

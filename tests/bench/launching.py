@@ -1,4 +1,4 @@
-"""Launches through the portal: cold beside the floor, several at once, and warm ones."""
+"""Launches through the portal: cold ones compared with a baseline, parallel ones, warm ones."""
 
 from __future__ import annotations
 
@@ -8,111 +8,122 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
 
-from tests.bench.environment import LAUNCH, Stage, destroy, launch
+from tests.bench.environment import SANDBOXES, PortalEnvironment, destroy, launch
+from tests.bench.http_client import HttpClient
 from tests.waiting import until
 
 REFILL_SECONDS = 60
-PACE_SECONDS = 0.2
-"""Between two claims of one row, so that the pool is being filled again meanwhile."""
+PAUSE_SECONDS = 0.2
+"""Between two claims of one batch, so that the pool is being refilled meanwhile."""
 
 
 Row = dict[str, float]
 
 
-def by_turns(
-    ways: Mapping[str, Callable[[], Row]], turns: int, every: Mapping[str, int]
+def interleaved(
+    methods: Mapping[str, Callable[[], Row]], rounds: int, every: Mapping[str, int]
 ) -> dict[str, dict[str, list[float]]]:
-    """Each way to a sandbox in each turn, or in every so-manieth: the machine's drift hits all."""
-    rows: dict[str, list[Row]] = {name: [] for name in ways}
-    for turn in range(turns):
-        for name, once in ways.items():
-            if turn % every.get(name, 1) == 0:
+    """Run each method once a round, so that drift of the machine affects all of them.
+
+    `every` says for some methods to run only in every n-th round.
+    """
+    rows: dict[str, list[Row]] = {name: [] for name in methods}
+    for number in range(rounds):
+        for name, once in methods.items():
+            if number % every.get(name, 1) == 0:
                 rows[name].append(once())
-    return {name: columns(found) for name, found in rows.items()}
+    return {name: columns(measured) for name, measured in rows.items()}
 
 
-def cold(stage: Stage) -> Row:
-    """Seconds of a request that is answered once the sandbox runs, of its steps, of its removal."""
-    caller = stage.developer()
-    answer, sandbox = launch(caller)
+def cold(env: PortalEnvironment) -> Row:
+    """Return the seconds of a launch until the sandbox runs, of its steps, and of its removal."""
+    client = env.developer()
+    response, sandbox = launch(client)
     steps = {f"step {step['name']}": step["seconds"] for step in sandbox["steps"]}
     began = time.perf_counter()
-    destroy(stage, caller, sandbox)
-    return {"seconds": answer.seconds, "destroy": time.perf_counter() - began} | steps
+    destroy(env, client, sandbox)
+    return {"seconds": response.seconds, "destroy": time.perf_counter() - began} | steps
 
 
 def columns(rows: list[Row]) -> dict[str, list[float]]:
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def rates(stage: Stage, batches: dict[int, int]) -> list[dict[str, Any]]:
-    """Launches a minute with so many asked for at once, each by another developer.
+def rates(env: PortalEnvironment, batches: dict[int, int]) -> list[dict[str, Any]]:
+    """Measure launch rates at several levels of concurrency, each client with its own developer.
 
-    `batches` says how many are launched in all for each number at once.
+    `batches` maps the concurrency to the number of launches.
     """
-    return [_rate(stage, at_once, launches) for at_once, launches in batches.items()]
+    return [_rate(env, concurrency, launches) for concurrency, launches in batches.items()]
 
 
-def _rate(stage: Stage, at_once: int, launches: int) -> dict[str, Any]:
-    callers = [stage.developer(number) for number in range(at_once)]
-    tickets, made = count(), []
+def _rate(env: PortalEnvironment, concurrency: int, launches: int) -> dict[str, Any]:
+    clients = [env.developer(number) for number in range(concurrency)]
+    tickets, launched = count(), []
 
-    def keep_asking(number: int) -> None:
+    def keep_launching(number: int) -> None:
         while next(tickets) < launches:
-            answer, sandbox = launch(callers[number])
-            made.append((number, answer.seconds, sandbox))
+            response, sandbox = launch(clients[number])
+            launched.append((number, response.seconds, sandbox))
 
     began = time.perf_counter()
-    side_by_side(keep_asking, at_once)
+    run_parallel(keep_launching, concurrency)
     elapsed = time.perf_counter() - began
-    for number, _, sandbox in made:
-        callers[number]("DELETE", f"{LAUNCH}/{sandbox['id']}")
-    until(lambda: not stage.count("running") + stage.count("destroying"), "all are removed")
-    return {"at_once": at_once, "elapsed": elapsed, "seconds": [taken for _, taken, _ in made]}
+    for number, _, sandbox in launched:
+        clients[number]("DELETE", f"{SANDBOXES}/{sandbox['id']}")
+    until(lambda: not env.count("running") + env.count("destroying"), "all are removed")
+    seconds = [taken for _, taken, _ in launched]
+    return {"concurrency": concurrency, "elapsed": elapsed, "seconds": seconds}
 
 
-def side_by_side(act: Any, times: int, at_once: int = 0) -> list[Any]:
-    """Do it so many times, each with its number; raises the first failure."""
-    with ThreadPoolExecutor(at_once or times) as pool:
-        return list(pool.map(act, range(times)))
+def run_parallel(function: Any, times: int, concurrency: int = 0) -> list[Any]:
+    """Call the function with each number below `times`. Raises the first exception."""
+    with ThreadPoolExecutor(concurrency or times) as pool:
+        return list(pool.map(function, range(times)))
 
 
-def warm(stage: Stage, pool: int, quiet: int, busy: int) -> dict[str, Any]:
-    """Launches that find a sandbox warm: with a full pool and nothing else going on, and in rows
-    of `pool`, while what was taken before is being replaced."""
+def warm(env: PortalEnvironment, pool: int, idle: int, refilling: int) -> dict[str, Any]:
+    """Measure launches from the warm pool.
+
+    `idle` launches find a full pool and an idle portal; `refilling` launches come in batches of the
+    pool's size, while the portal replaces the sandboxes that were claimed before.
+    """
     try:
-        until(lambda: stage.count("pooled") >= pool, "the pool is full", REFILL_SECONDS, 0.1)
+        until(lambda: env.count("pooled") >= pool, "the pool is full", REFILL_SECONDS, 0.1)
     except TimeoutError:
-        return {"absent": "no warm pool here"}
-    found = {"quiet": _in_rows(stage, pool, quiet, 1), "busy": _in_rows(stage, pool, busy, pool)}
-    return found | {"pool": pool}
+        return {"unavailable": "The pool did not fill up."}
+    measured = {
+        "idle": _claim(env, pool, idle, 1),
+        "refilling": _claim(env, pool, refilling, pool),
+    }
+    return measured | {"pool_size": pool}
 
 
-def _in_rows(stage: Stage, pool: int, times: int, row: int) -> dict[str, Any]:
-    """Claims in rows of so many, each row once the pool is full and the last one's are gone."""
+def _claim(env: PortalEnvironment, pool: int, times: int, batch: int) -> dict[str, Any]:
+    """Claim in batches; each starts with a full pool, after the last batch has been removed."""
     seconds: list[float] = []
-    missed, caller = 0, stage.developer()
+    missed, client = 0, env.developer()
     while len(seconds) < times and missed <= times:
-        taken = []
-        for number in range(min(row, times - len(seconds))):
-            time.sleep(PACE_SECONDS if number else 0)
-            answer, sandbox = launch(caller, wait=False)
-            taken.append(sandbox["id"])
+        claimed = []
+        for number in range(min(batch, times - len(seconds))):
+            time.sleep(PAUSE_SECONDS if number else 0)
+            response, sandbox = launch(client, wait=False)
+            claimed.append(sandbox["id"])
             if sandbox["state"] == "running":
-                seconds.append(answer.seconds)
+                seconds.append(response.seconds)
             else:
                 missed += 1
-        _settle(stage, caller, taken, pool)
+        _settle(env, client, claimed, pool)
     return {"seconds": seconds, "missed": missed}
 
 
-def _settle(stage: Stage, caller: Any, taken: list[str], pool: int) -> None:
-    """Give back what was taken, and wait until all is as before."""
+def _settle(env: PortalEnvironment, client: HttpClient, claimed: list[str], pool: int) -> None:
+    """Destroy the claimed sandboxes and wait until the pool is full and the portal idle."""
     busy = ("pending", "provisioning", "destroying")
-    for name in taken:
-        caller("DELETE", f"{LAUNCH}/{name}")
+    for name in claimed:
+        client("DELETE", f"{SANDBOXES}/{name}")
     until(
-        lambda: stage.count("pooled") >= pool and not sum(map(stage.count, busy)),
+        lambda: env.count("pooled") >= pool and not sum(map(env.count, busy)),
         "the pool is full again",
         REFILL_SECONDS * 2,
         0.05,

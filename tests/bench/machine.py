@@ -1,4 +1,4 @@
-"""The machine that is measured on, and whether it has room for that."""
+"""The machine under test, and whether it has enough memory and disk space."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Any
 import docker
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-MB_EACH = 70
-"""Of memory, for each sandbox that runs at once."""
-MB_BESIDES = 2048
-"""For the portal, the engine and this program."""
+MB_PER_SANDBOX = 70
+"""Memory of each running sandbox."""
+MB_OVERHEAD = 2048
+"""Memory of the portal, the engine and this program."""
 DISK_GB = 5
 
 
 def facts() -> dict[str, str]:
-    """What must be known to compare these figures with others."""
+    """Return what is needed to compare the figures with others."""
     engine = docker.from_env().info()
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
@@ -32,9 +32,9 @@ def facts() -> dict[str, str]:
         "kernel": platform.release(),
         "engine": f"Docker {engine['ServerVersion']}",
         "storage driver": " over ".join([engine["Driver"], *_file_system(engine)]),
-        "control groups": f"version {engine.get('CgroupVersion', '1')}, {engine['CgroupDriver']}",
+        "cgroups": f"version {engine.get('CgroupVersion', '1')}, {engine['CgroupDriver']}",
         "python": platform.python_version(),
-        "portal": "SQLite, embedded queue, 2 web workers; Procfile's defaults",
+        "portal": "SQLite, embedded queue, 2 web workers (Procfile defaults)",
         "load before": f"{os.getloadavg()[0]:.2f}",
     }
 
@@ -52,22 +52,22 @@ def commit() -> str:
 
 
 def meminfo(name: str) -> float:
-    """A line of /proc/meminfo, in MB."""
+    """Return a value of /proc/meminfo in MB."""
     return int(_line("/proc/meminfo", name).split()[0]) / 1024
 
 
-def refusal(sandboxes: int) -> str:
-    """Why so many can't be measured here; empty when they can."""
-    wanted, free = MB_BESIDES + MB_EACH * sandboxes, meminfo("MemAvailable")
-    if free < wanted:
+def shortage(sandboxes: int) -> str:
+    """Return what this machine lacks to run this many sandboxes; empty if nothing."""
+    needed, free = MB_OVERHEAD + MB_PER_SANDBOX * sandboxes, meminfo("MemAvailable")
+    if free < needed:
         return (
-            f"{sandboxes} sandboxes at once want {wanted / 1024:.1f} GiB of free memory, and "
-            f"{free / 1024:.1f} GiB are free. End something, or take QUICK=1."
+            f"{sandboxes} sandboxes need {needed / 1024:.1f} GiB of free memory; "
+            f"{free / 1024:.1f} GiB are free. Stop other programs, or use QUICK=1."
         )
     root = docker.from_env().info()["DockerRootDir"]
     space = shutil.disk_usage(root if Path(root).exists() else "/").free / 1024**3
     if space < DISK_GB:
-        return f"{root} has {space:.1f} GiB of free space; {DISK_GB} GiB are wanted. Free some."
+        return f"{root} has {space:.1f} GiB of free space; {DISK_GB} GiB are needed. Free some."
     return ""
 
 

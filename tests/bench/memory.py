@@ -1,4 +1,4 @@
-"""Memory: of each sandbox by its control groups, and of the portal's processes."""
+"""Memory of each sandbox by its cgroups, and of the portal's processes."""
 
 from __future__ import annotations
 
@@ -9,46 +9,46 @@ from typing import Any
 from docker import APIClient
 
 from sandboxes.runtime.docker.names import INSTANCE, SANDBOX, SERVICE
-from tests.bench.launching import side_by_side
+from tests.bench.launching import run_parallel
 from tests.portal import Portal
 
 MB = 1024 * 1024
 
 
 def of_sandboxes(engine: APIClient, instance: str) -> dict[str, dict[str, float]]:
-    """MB of each service of each sandbox: the control group's usage without what the kernel
-    could drop at once (inactive file pages), as `docker stats` shows it."""
+    """Return MB by sandbox and service: cgroup usage less inactive file pages, which the kernel
+    can reclaim at any time. `docker stats` computes it in the same way."""
     rows = engine.containers(filters={"label": f"{INSTANCE}={instance}"})
-    sizes = side_by_side(lambda i: _size(engine, rows[i]["Id"]), len(rows), at_once=8)
-    found: dict[str, dict[str, float]] = {}
-    for row, size in zip(rows, sizes, strict=True):
+    usage = run_parallel(lambda i: _size(engine, rows[i]["Id"]), len(rows), concurrency=8)
+    sizes: dict[str, dict[str, float]] = {}
+    for row, size in zip(rows, usage, strict=True):
         labels = row["Labels"]
-        found.setdefault(labels[SANDBOX], {})[labels[SERVICE]] = size
-    return found
+        sizes.setdefault(labels[SANDBOX], {})[labels[SERVICE]] = size
+    return sizes
 
 
 def _size(engine: APIClient, container: str) -> float:
     memory = engine.stats(container, stream=False, one_shot=True)["memory_stats"]
     stats = memory["stats"]
-    # The first name is version 1's, the second version 2's.
-    droppable = stats.get("total_inactive_file", stats.get("inactive_file", 0))
-    return float(memory["usage"] - droppable) / MB
+    # The first name is cgroup version 1's, the second version 2's.
+    reclaimable = stats.get("total_inactive_file", stats.get("inactive_file", 0))
+    return float(memory["usage"] - reclaimable) / MB
 
 
 def of_processes(portal: Portal) -> dict[str, float]:
-    """MB of the portal's processes by name: PSS, in which what several share is counted once."""
-    found: Counter[str] = Counter()
-    for pid in _family(portal.pid):
+    """Return MB of the portal's processes by name, as PSS, which counts shared pages once."""
+    sizes: Counter[str] = Counter()
+    for pid in _process_tree(portal.pid):
         command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
-        found[_name(command)] += _pss(pid)
-    return dict(found)
+        sizes[_name(command)] += _pss(pid)
+    return dict(sizes)
 
 
-def _family(pid: int) -> list[int]:
-    """The process, its children, theirs and so on."""
+def _process_tree(pid: int) -> list[int]:
+    """Return the process and all its descendants."""
     tasks = Path(f"/proc/{pid}/task").glob("*/children")
     children = [int(child) for task in tasks for child in task.read_text().split()]
-    return [pid, *(one for child in children for one in _family(child))]
+    return [pid, *(one for child in children for one in _process_tree(child))]
 
 
 def _name(command: str) -> str:
@@ -63,10 +63,10 @@ def _pss(pid: int) -> float:
     return 0.0
 
 
-def each(sizes: dict[str, dict[str, float]]) -> dict[str, Any]:
-    """The same as columns: all services of each sandbox together, and each service's own."""
+def columns(sizes: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """Turn sizes by sandbox into series: one of whole sandboxes, and one for each service."""
     services = sorted({name for own in sizes.values() for name in own})
     return {
-        "mb_each": [sum(own.values()) for own in sizes.values()],
+        "mb_per_sandbox": [sum(own.values()) for own in sizes.values()],
         "services": {name: [own[name] for own in sizes.values()] for name in services},
     }

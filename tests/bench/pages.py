@@ -1,4 +1,4 @@
-"""Pages, API and admin over HTTP, as somebody with an open connection sees them."""
+"""Response times of pages, API and admin over a kept-alive connection."""
 
 from __future__ import annotations
 
@@ -7,105 +7,108 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from tests.bench.environment import LAUNCH, Stage, destroy, inside, launch
-from tests.bench.http_client import Answer, Caller
-from tests.bench.launching import side_by_side
+from tests.bench.environment import SANDBOXES, PortalEnvironment, call_in_portal, destroy, launch
+from tests.bench.http_client import HttpClient, HttpResponse
+from tests.bench.launching import run_parallel
 
 CARDS = 3
 WARM_UP = 5
-"""Requests that are not counted: two workers load their templates."""
+"""Requests that are not counted, in which the two web workers load their templates."""
 
-Request = Callable[[str], Answer]
+Request = Callable[[str], HttpResponse]
 
 
-def pages(stage: Stage, past: list[int], times: int) -> dict[str, Any]:
-    """Seconds of each page at the client and in the server, with so many past sandboxes."""
-    developer = stage.account("developer")
-    made = [launch(developer)[1]]
-    queries = {"1": inside(stage.portal, "queries", "/")}
-    made += [
-        sandbox for _, sandbox in side_by_side(lambda _: launch(stage.account("developer")), 2)
+def pages(env: PortalEnvironment, ended: list[int], times: int) -> dict[str, Any]:
+    """Measure each page at the client and in the server, by the number of ended sandboxes."""
+    developer = env.account("developer")
+    launched = [launch(developer)[1]]
+    queries = {"1": call_in_portal(env.portal, "count_queries", "/")}
+    launched += [
+        sandbox for _, sandbox in run_parallel(lambda _: launch(env.account("developer")), 2)
     ]
-    queries[str(CARDS)] = inside(stage.portal, "queries", "/")
-    found, there = {}, 0
-    for count in past:
-        inside(stage.portal, "past", count - there, min(count - there, 1000))
-        there = count
-        requests = _requests(stage, made[0]["id"])
-        found[str(count)] = {
-            name: _timed(stage, f"{name.replace(' ', '-')}-{count}", ask, times)
-            for name, ask in requests.items()
+    queries[str(CARDS)] = call_in_portal(env.portal, "count_queries", "/")
+    measured, existing = {}, 0
+    for count in ended:
+        missing = count - existing
+        call_in_portal(env.portal, "create_ended_sandboxes", missing, min(missing, 1000))
+        existing = count
+        requests = _requests(env, launched[0]["id"])
+        measured[str(count)] = {
+            name: _measure(env, f"{name.replace(' ', '-')}-{count}", send, times)
+            for name, send in requests.items()
         }
-    for sandbox in made:
-        destroy(stage, developer, sandbox)
-    return {"past": found, "queries": queries}
+    for sandbox in launched:
+        destroy(env, developer, sandbox)
+    return {"by_ended_count": measured, "queries": queries}
 
 
-def _timed(stage: Stage, name: str, ask: Request, times: int) -> dict[str, list[float]]:
+def _measure(
+    env: PortalEnvironment, name: str, send: Request, times: int
+) -> dict[str, list[float]]:
     for _ in range(WARM_UP):
-        ask("warm-up")
-    answers = [ask(name) for _ in range(times)]
-    server = stage.server_seconds(name, answers[0].status, times)
-    return {"client": [answer.seconds for answer in answers], "server": server}
+        send("warm-up")
+    responses = [send(name) for _ in range(times)]
+    server = env.server_seconds(name, responses[0].status, times)
+    return {"client": [response.seconds for response in responses], "server": server}
 
 
-def _requests(stage: Stage, sandbox: str) -> dict[str, Request]:
-    browser, operator = stage.browser("developer"), stage.browser("operator")
-    program = stage.account("developer")
+def _requests(env: PortalEnvironment, sandbox: str) -> dict[str, Request]:
+    browser, operator = env.browser("developer"), env.browser("operator")
+    program = env.account("developer")
     admin = "/admin/sandboxes/sandbox/"
-    number = _number(operator, admin, sandbox)
+    admin_id = _admin_id(operator, admin, sandbox)
     return {
         "dashboard": _get(browser, "/"),
         "card poll": _poll(browser, rf"/sandboxes/{sandbox}/card/\?seen=[\w.]+"),
-        "overview poll": _poll(browser, r"/overview/\?seen=[\w.]+"),
+        "summary poll": _poll(browser, r"/overview/\?seen=[\w.]+"),
         "usage poll": _poll(browser, rf"/sandboxes/{sandbox}/usage/\?seen=\d+", sandbox),
-        "log, read by a worker": _get(browser, f"/sandboxes/{sandbox}/logs/?service=api"),
-        "sandbox": _get(browser, f"/sandboxes/{sandbox}/"),
+        "logs via worker": _get(browser, f"/sandboxes/{sandbox}/logs/?service=api"),
+        "sandbox details": _get(browser, f"/sandboxes/{sandbox}/"),
         "history": _get(browser, "/history/"),
-        "api list": _get(program, LAUNCH),
-        "api get": _get(program, f"{LAUNCH}/{sandbox}"),
+        "API list": _get(program, SANDBOXES),
+        "API get": _get(program, f"{SANDBOXES}/{sandbox}"),
         "admin list": _get(operator, admin),
-        "admin sandbox": _get(operator, f"{admin}{number}/change/"),
+        "admin sandbox": _get(operator, f"{admin}{admin_id}/change/"),
     }
 
 
-def _get(caller: Caller, path: str, status: int = 200) -> Request:
-    def ask(name: str) -> Answer:
-        answer = caller.get(path, X_Bench=name)
-        if answer.status != status:
-            raise RuntimeError(f"{path} was answered with {answer.status}, not {status}.")
-        return answer
+def _get(client: HttpClient, path: str, status: int = 200) -> Request:
+    def send(name: str) -> HttpResponse:
+        response = client.get(path, X_Bench=name)
+        if response.status != status:
+            raise RuntimeError(f"{path} returned status {response.status} instead of {status}.")
+        return response
 
-    return ask
+    return send
 
 
-def _poll(browser: Caller, address: str, sandbox: str = "") -> Request:
-    """The poll as the dashboard has it now, or the page of this sandbox: with nothing new, its
-    answer is empty.
+def _poll(browser: HttpClient, pattern: str, sandbox: str = "") -> Request:
+    """Return the poll that the dashboard, or the page of this sandbox, currently contains.
 
-    When there was news in between, the address is looked up again and the news not counted.
+    Only responses without news (204) count. After a response with news, the URL is read from the
+    page again.
     """
     path = ""
 
-    def ask(name: str) -> Answer:
+    def send(name: str) -> HttpResponse:
         nonlocal path
         for _ in range(3):
             if path:
-                answer = browser.get(path, X_Bench=name, HX_Request="true")
-                if answer.status == 204:
-                    return answer
-            there = f"/sandboxes/{sandbox}/" if sandbox else "/"
-            page = html.unescape(browser.get(there).body.decode())
-            path = re.search(address, page)[0]  # type: ignore[index]
-        raise RuntimeError(f"{path} has news all the time.")
+                response = browser.get(path, X_Bench=name, HX_Request="true")
+                if response.status == 204:
+                    return response
+            page_path = f"/sandboxes/{sandbox}/" if sandbox else "/"
+            page = html.unescape(browser.get(page_path).body.decode())
+            path = re.search(pattern, page)[0]  # type: ignore[index]
+        raise RuntimeError(f"{path} always returned news.")
 
-    return ask
+    return send
 
 
-def _number(operator: Caller, admin: str, sandbox: str) -> str:
-    """What the admin's address calls it."""
+def _admin_id(operator: HttpClient, admin: str, sandbox: str) -> str:
+    """Return the sandbox's primary key, as the admin's URLs contain it."""
     listed = operator.get(f"{admin}?q={sandbox}").body.decode()
     found = re.search(rf"{admin}(\d+)/change/", listed)
     if not found:
-        raise RuntimeError(f"The admin's list does not know {sandbox}.")
+        raise RuntimeError(f"The admin's list doesn't contain {sandbox}.")
     return found[1]

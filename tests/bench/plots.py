@@ -1,4 +1,4 @@
-"""The plots of a run, as SVG files with nothing in them but shapes and words."""
+"""The plots of a run, as SVG files of shapes and text only."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ STYLE = CleanStyle(
     value_font_size=11,
 )
 
-THREE = {"legend_at_bottom_columns": 3}
+THREE_LEGEND_COLUMNS = {"legend_at_bottom_columns": 3}
 
 
 def save(results: Results, folder: Path) -> list[str]:
-    """Draw what there are figures for; the names of the files."""
+    """Draw all plots that the results have figures for; return their names."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     for name, draw in PLOTS.items():
@@ -40,17 +40,17 @@ def save(results: Results, folder: Path) -> list[str]:
         except KeyError:
             continue
         chart.uuid = name
-        (folder / f"{name}.svg").write_text(_still(chart.render(is_unicode=True)))
+        (folder / f"{name}.svg").write_text(_without_scripts(chart.render(is_unicode=True)))
         drawn.append(name)
     return drawn
 
 
-def _still(svg: str) -> str:
-    """Without the library's scripts, and without its comments, which have the day in them."""
+def _without_scripts(svg: str) -> str:
+    """Remove the library's scripts, and its comments, which contain the date."""
     return re.sub(r"<script.*?</script>|<!--.*?-->", "", svg, flags=re.DOTALL) + "\n"
 
 
-def _look(title: str, height: int, **more: Any) -> dict[str, Any]:
+def _options(title: str, height: int, **more: Any) -> dict[str, Any]:
     return {
         "title": title,
         "width": 860,
@@ -66,79 +66,88 @@ def _look(title: str, height: int, **more: Any) -> dict[str, Any]:
 
 
 def _launches(results: Results) -> Any:
-    """How long until a sandbox can be used, by each way to one."""
+    """Seconds until a sandbox is ready, by method."""
     launches, warm = results["launches"], results.get("warm", {})
-    ways = {
-        "warm launch": warm.get("quiet", {}).get("seconds"),
-        "warm, pool filling": warm.get("busy", {}).get("seconds"),
+    methods = {
+        "warm launch": warm.get("idle", {}).get("seconds"),
+        "warm, pool being refilled": warm.get("refilling", {}).get("seconds"),
         "cold launch": launches["cold"]["seconds"],
-        "floor, with CPU lent": launches["floor_lent"]["seconds"],
-        "floor": launches["floor"]["seconds"],
-        "peer (compose up)": launches["peer"]["seconds"],
+        "baseline, full core": launches["baseline_full_core"]["seconds"],
+        "baseline": launches["baseline"]["seconds"],
+        "Compose": launches["compose"]["seconds"],
     }
-    ways = {way: seconds for way, seconds in ways.items() if seconds}
-    look = _look("Seconds until a sandbox answers", 420, print_values_position="top")
-    chart = pygal.HorizontalBar(**look, value_formatter=lambda s: f" {s:.2g} s")
-    # In the middle of a bar that is nearly nothing, a label would stand on the names.
+    methods = {name: seconds for name, seconds in methods.items() if seconds}
+    options = _options("Seconds until a sandbox is ready", 420, print_values_position="top")
+    chart = pygal.HorizontalBar(**options, value_formatter=lambda s: f" {s:.2g} s")
+    # In the middle of a very short bar, a label would overlap the names.
     chart.config.css = [*chart.config.css, "inline:.text-overlay text{text-anchor:start!important}"]
-    # Drawn from the bottom up.
-    chart.x_labels = list(ways)[::-1]
+    # Bars are drawn from the bottom up.
+    chart.x_labels = list(methods)[::-1]
     for percent in (50, 95):
-        chart.add(f"p{percent}", [percentile(ways[way], percent) for way in chart.x_labels])
+        chart.add(f"p{percent}", [percentile(methods[name], percent) for name in chart.x_labels])
     return chart
 
 
-def _turns(results: Results) -> Any:
-    """Cold launches and the floor turn by turn, so that the machine's drift can be seen."""
+def _rounds(results: Results) -> Any:
+    """Cold launches and the baseline by round, which shows the machine's drift."""
     launches = results["launches"]
-    look = _look("Cold launches and the floor by turns (seconds)", 360, print_values=False, **THREE)
-    chart = pygal.Line(**look, range=(0, 1.1 * max(launches["cold"]["seconds"])))
-    chart.x_labels = [str(turn + 1) for turn in range(len(launches["cold"]["seconds"]))]
-    names = {"cold": "cold launch", "floor": "floor", "floor_lent": "floor with CPU lent"}
+    options = _options(
+        "Cold launches and baseline by round (seconds)",
+        360,
+        print_values=False,
+        **THREE_LEGEND_COLUMNS,
+    )
+    chart = pygal.Line(**options, range=(0, 1.1 * max(launches["cold"]["seconds"])))
+    chart.x_labels = [str(number + 1) for number in range(len(launches["cold"]["seconds"]))]
+    names = {
+        "cold": "cold launch",
+        "baseline": "baseline",
+        "baseline_full_core": "baseline, full core",
+    }
     for name, title in names.items():
         chart.add(title, launches[name]["seconds"])
     return chart
 
 
 def _rates(results: Results) -> Any:
-    """Launches a minute by how many are asked for at once."""
+    """Launches per minute by concurrency."""
     rates = results["rates"]
-    look = _look("Cold launches a minute", 340, value_formatter=lambda n: f"{n:.0f}")
-    chart = pygal.Bar(**look, show_legend=False)
-    chart.x_labels = [f"{rate['at_once']} at once" for rate in rates]
+    options = _options("Cold launches per minute", 340, value_formatter=lambda n: f"{n:.0f}")
+    chart = pygal.Bar(**options, show_legend=False)
+    chart.x_labels = [f"{rate['concurrency']} in parallel" for rate in rates]
     chart.add("launches", [60 * len(rate["seconds"]) / rate["elapsed"] for rate in rates])
     return chart
 
 
 def _pages(results: Results) -> Any:
-    """Every page at the client, p95, with few and with many past sandboxes."""
-    past = results["pages"]["past"]
-    look = _look("Milliseconds of a page at the client, p95", 420)
-    chart = pygal.Bar(**look, value_formatter=lambda ms: f"{ms:.0f}", x_label_rotation=20)
-    chart.x_labels = list(next(iter(past.values())))
-    for count, found in past.items():
-        times = [1000 * percentile(found[page]["client"], 95) for page in chart.x_labels]
-        chart.add(f"{int(count):,} past", times)
+    """The p95 of every page at the client, with few and with many ended sandboxes."""
+    by_ended_count = results["pages"]["by_ended_count"]
+    options = _options("Response times at the client, p95 (ms)", 420)
+    chart = pygal.Bar(**options, value_formatter=lambda ms: f"{ms:.0f}", x_label_rotation=20)
+    chart.x_labels = list(next(iter(by_ended_count.values())))
+    for count, times in by_ended_count.items():
+        p95 = [1000 * percentile(times[page]["client"], 95) for page in chart.x_labels]
+        chart.add(f"{int(count):,} ended", p95)
     return chart
 
 
 def _memory(results: Results) -> Any:
-    """Memory of one sandbox, as its control groups and as the whole machine tell it."""
-    crowd = results["crowd"]
-    written = {"value_formatter": lambda mb: f"{mb:.0f}" if mb else ""}
-    look = _look("MB of memory for each sandbox", 340, **written, **THREE)
-    chart = pygal.StackedBar(**look)
-    lost = crowd["available_mb_each"]
-    chart.x_labels = ["control groups", *(f"less available, {count} live" for count in lost)]
-    for name, sizes in crowd["services"].items():
-        chart.add(name, [median(sizes), *(None for _ in lost)])
-    chart.add("all", [None, *lost.values()])
+    """Memory of one sandbox, by its cgroups and by the machine's available memory."""
+    density = results["density"]
+    formatter = {"value_formatter": lambda mb: f"{mb:.0f}" if mb else ""}
+    options = _options("Memory per sandbox (MB)", 340, **formatter, **THREE_LEGEND_COLUMNS)
+    chart = pygal.StackedBar(**options)
+    available = density["available_mb_per_sandbox"]
+    chart.x_labels = ["cgroups", *(f"available memory, {count} live" for count in available)]
+    for name, sizes in density["services"].items():
+        chart.add(name, [median(sizes), *(None for _ in available)])
+    chart.add("all", [None, *available.values()])
     return chart
 
 
 PLOTS = {
     "launches": _launches,
-    "turns": _turns,
+    "rounds": _rounds,
     "rates": _rates,
     "pages": _pages,
     "memory": _memory,

@@ -15,7 +15,7 @@ import django
 
 django.setup()
 
-from django.contrib.auth.models import User  # noqa: E402 - after the set-up
+from django.contrib.auth.models import User  # noqa: E402 - after django.setup()
 from django.db import connection  # noqa: E402
 from django.db.models import F  # noqa: E402
 from django.test import Client  # noqa: E402
@@ -26,26 +26,26 @@ from sandboxes.models import Event, Site, UsageSample  # noqa: E402
 from sandboxes.reaper import Sweep  # noqa: E402
 
 
-def people(count: int) -> list[str]:
-    """The tokens of so many new developers."""
+def create_developers(count: int) -> list[str]:
+    """Create developers and return their API tokens."""
     known = User.objects.count()
     users = [User.objects.create(username=f"bench-{known + i}") for i in range(count)]
     return [tokens.issue(user, "bench")[1] for user in users]
 
 
-def past(count: int, developers: int) -> None:
-    """So many sandboxes that have ended, with their journals; some are the demo developer's."""
+def create_ended_sandboxes(count: int, developers: int) -> None:
+    """Create ended sandboxes with their events; `developers` of them belong to the demo user."""
     from tests import crowds
 
     crowds.past(count, {User.objects.get(username="developer"): developers})
-    # Sweeps counted them as they came.
+    # A portal's sweeps would have aggregated these events as they were written.
     Site.objects.update_or_create(pk=1, defaults={"tallied_event": Event.objects.latest("pk").pk})
 
 
-def sweep(times: int) -> dict[str, Any]:
-    """The seconds of each of so many sweeps, and what any of them complained of.
+def run_sweeps(times: int) -> dict[str, Any]:
+    """Sweep this many times; return the seconds of each sweep and the errors of all of them.
 
-    Each of them does all that a sweep may do: what they sample was last sampled a while ago.
+    Existing samples are backdated first, so that each sweep takes samples too.
     """
     seconds, errors = [], []
     for _ in range(times):
@@ -56,20 +56,18 @@ def sweep(times: int) -> dict[str, Any]:
     return {"seconds": seconds, "errors": errors}
 
 
-def queries(path: str) -> int:
-    """How many queries the demo developer's page takes."""
+def count_queries(path: str) -> int:
+    """Return the number of database queries of one of the demo developer's pages."""
     client = Client(SERVER_NAME="127.0.0.1")
     client.force_login(User.objects.get(username="developer"))
     assert client.get(path).status_code == 200
-    with CaptureQueriesContext(
-        connection,
-    ) as caught:
+    with CaptureQueriesContext(connection) as queries:
         client.get(path)
-    return len(caught)
+    return len(queries)
 
 
-def session(username: str) -> str:
-    """A session cookie of somebody who has just signed in."""
+def sign_in(username: str) -> str:
+    """Sign a user in and return the session cookie."""
     client = Client(SERVER_NAME="127.0.0.1")
     client.force_login(User.objects.get(username=username))
     return client.cookies["sessionid"].value

@@ -7,28 +7,28 @@ from pathlib import Path
 
 from tests.bench import plots
 from tests.bench.results import Results
-from tests.bench.sections import PLACES, SECTIONS, table
-from tests.bench.targets import BARS
+from tests.bench.sections import PLOT_SECTIONS, SECTIONS, table
+from tests.bench.targets import TARGETS
 
 INTRODUCTION = """\
-Everything here was measured by one command, `make bench`, side by side in one run; it wrote this
-page, its plots and [results.json](performance/results.json) with every single figure. No line of it
-was written by hand. Times are what a client sees over HTTP, unless it says otherwise; p95 is the
-time within which 95 of 100 were done, n how many there were.
+`make bench` measured everything on this page in one run and generated the page, its plots and
+[results.json](performance/results.json), which contains every single figure. Times are those of an
+HTTP client unless noted otherwise. p50 is the median, p95 the 95th percentile, and n the number of
+measurements.
 """
-AGAIN = """\
-    make bench            # all of it, in about twelve minutes; writes this page
-    make bench QUICK=1    # a look in two minutes, with few repetitions; writes to var/bench
+REPRODUCING = """\
+    make bench            # everything, in about twelve minutes; writes this page
+    make bench QUICK=1    # few repetitions, in two minutes; writes to var/bench
 
-It needs root on Debian or Ubuntu, or a Docker Engine and Compose that are there already, and 9 GiB
-of free memory (4 with `QUICK=1`). It runs portals of its own on free ports and removes all it made,
-after Ctrl-C too. What else the machine does meanwhile shows in the figures.
-`.venv/bin/python -m tests.bench --render` writes the page again from results.json.
+The benchmarks need 9 GiB of free memory (4 with `QUICK=1`), and either root on Debian or Ubuntu or
+an installed Docker Engine with Compose. They start portals of their own on free ports and remove
+everything they created, also after Ctrl-C. Other load on the machine affects the figures.
+`.venv/bin/python -m tests.bench --render` generates this page again from results.json.
 """
 
 
 def write(results: Results, page: Path) -> None:
-    """Write the page, and its plots into the folder of its name."""
+    """Write the page, and its plots into the directory with the same name."""
     folder = page.with_suffix("")
     drawn = plots.save(results, folder)
     page.parent.mkdir(parents=True, exist_ok=True)
@@ -39,34 +39,37 @@ def _lines(results: Results, drawn: Sequence[str]) -> Iterator[str]:
     yield "# Performance\n"
     yield INTRODUCTION
     if results["quick"]:
-        yield "**This was a quick run, with few repetitions: a look, no measurement.**\n"
-    yield from table(["machine", ""], results["machine"].items())
-    yield "## The bars\n"
-    yield from table(["what", "asked for", "measured", "", "in the way"], bars(results))
+        yield "**This was a quick run with few repetitions; don't rely on its figures.**\n"
+    yield from table(["Machine", ""], results["machine"].items())
+    yield "## Targets\n"
+    head = ["Metric", "Target", "Measured", "Result", "Blocker"]
+    yield from table(head, target_rows(results))
     for name, message in results.get("failed", {}).items():
-        yield f"Measuring {name} failed: {message}\n"
+        yield f"The measurement of {name} failed: {message}\n"
     for title, section in SECTIONS.items():
         try:
             lines = list(section(results))
         except KeyError:
-            lines = ["It was not measured in this run.\n"]
+            lines = ["Not measured in this run.\n"]
         yield f"## {title}\n"
         yield from lines
-        yield from (f"![{title}]({path})\n" for path in drawn if PLACES[Path(path).stem] == title)
-    yield "## To repeat it\n"
-    yield AGAIN
+        yield from (
+            f"![{title}]({path})\n" for path in drawn if PLOT_SECTIONS[Path(path).stem] == title
+        )
+    yield "## Reproducing\n"
+    yield REPRODUCING
 
 
-def bars(results: Results) -> Iterator[list[str]]:
-    for bar in BARS:
-        verdict = bar.verdict(results)
-        hindrance = "" if verdict.met else verdict.hindrance
-        yield [bar.what, bar.asked, verdict.measured, verdict.word, hindrance]
+def target_rows(results: Results) -> Iterator[list[str]]:
+    for target in TARGETS:
+        result = target.result(results)
+        blocker = "" if result.met else result.blocker
+        yield [target.metric, target.target, result.measured, result.word, blocker]
 
 
-def in_short(results: Results) -> Iterator[str]:
-    """The bars, a line each, for the terminal."""
-    for bar in BARS:
-        verdict = bar.verdict(results)
-        mark = {True: "✓", False: "✗", None: "·"}[verdict.met]
-        yield f"{mark} {bar.what}: {verdict.measured} (asked: {bar.asked})"
+def summary_lines(results: Results) -> Iterator[str]:
+    """Yield a line for each target, for the terminal."""
+    for target in TARGETS:
+        result = target.result(results)
+        mark = {True: "✓", False: "✗", None: "·"}[result.met]
+        yield f"{mark} {target.metric}: {result.measured} (target: {target.target})"

@@ -1,4 +1,4 @@
-"""A reset: how long until it is done, and how its users fare meanwhile."""
+"""Resets: how long they take, and how long clients of the sandbox's API wait meanwhile."""
 
 from __future__ import annotations
 
@@ -10,84 +10,90 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any
 
-from tests.bench.environment import LAUNCH, Stage, billing, destroy, launch
-from tests.bench.http_client import Caller
+from tests.bench.environment import SANDBOXES, PortalEnvironment, billing, destroy, launch
+from tests.bench.http_client import HttpClient
 from tests.waiting import until
 
-CLIENTS = 4
-ASK_EVERY_SECONDS = 0.02
-LOOK_EVERY_SECONDS = 0.005
-REST_SECONDS = 2.5
-"""Between two resets the sandbox lays out what it needs for the next."""
+USERS = 4
+REQUEST_INTERVAL_SECONDS = 0.02
+POLL_INTERVAL_SECONDS = 0.005
+PAUSE_SECONDS = 2.5
+"""Between two resets, in which the sandbox prepares the next one."""
 
 
-def reset(stage: Stage, times: int) -> dict[str, Any]:
-    """Seconds from each request to `reset_pending: false`, with clients at the sandbox's API."""
-    caller = stage.developer()
-    _, sandbox = launch(caller)
-    seconds, longest, refused, asked = [], [], 0, 0
+def reset(env: PortalEnvironment, times: int) -> dict[str, Any]:
+    """Measure resets, from the request to `reset_pending: false`, with clients using the API."""
+    client = env.developer()
+    _, sandbox = launch(client)
+    seconds, longest_waits, failed, requests = [], [], 0, 0
     for _ in range(times):
-        time.sleep(REST_SECONDS)
-        with _clients(billing(caller, sandbox) for _ in range(CLIENTS)) as clients:
-            seconds.append(_reset(caller, sandbox))
-        longest.append(max(client.longest for client in clients))
-        refused += sum(client.refused for client in clients)
-        asked += sum(client.asked for client in clients)
-    destroy(stage, caller, sandbox)
-    return {"seconds": seconds, "longest": longest, "refused": refused, "asked": asked}
+        time.sleep(PAUSE_SECONDS)
+        with _running_users(billing(client, sandbox) for _ in range(USERS)) as users:
+            seconds.append(_reset(client, sandbox))
+        longest_waits.append(max(user.longest_wait for user in users))
+        failed += sum(user.failed for user in users)
+        requests += sum(user.requests for user in users)
+    destroy(env, client, sandbox)
+    return {
+        "seconds": seconds,
+        "longest_wait": longest_waits,
+        "failed_requests": failed,
+        "requests": requests,
+    }
 
 
-def _reset(caller: Caller, sandbox: dict[str, Any]) -> float:
-    path = f"{LAUNCH}/{sandbox['id']}"
+def _reset(client: HttpClient, sandbox: dict[str, Any]) -> float:
+    path = f"{SANDBOXES}/{sandbox['id']}"
     began = time.perf_counter()
-    caller("POST", f"{path}/reset")
+    client("POST", f"{path}/reset")
     until(
-        lambda: not caller.get(path).json()["reset_pending"],
+        lambda: not client.get(path).json()["reset_pending"],
         "the reset is done",
-        pause=LOOK_EVERY_SECONDS,
+        pause=POLL_INTERVAL_SECONDS,
     )
     return time.perf_counter() - began
 
 
 @dataclass
-class _Client:
-    """Asks for the plans again and again."""
+class _User:
+    """A user of the sandbox's API who requests the plans over and over."""
 
-    caller: Caller
-    asked: int = 0
-    refused: int = 0
-    longest: float = 0.0
-    """Seconds from one good answer to the next, less the pause between: the worst of them."""
+    client: HttpClient
+    requests: int = 0
+    failed: int = 0
+    longest_wait: float = 0.0
+    """The most seconds between two successful responses, less the pause between requests."""
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        good = time.perf_counter()
-        while not self.stopped.wait(ASK_EVERY_SECONDS):
-            self.asked += 1
+        last_success = time.perf_counter()
+        while not self.stopped.wait(REQUEST_INTERVAL_SECONDS):
+            self.requests += 1
             try:
-                fine = self.caller.get("/v1/plans").status == 200
+                succeeded = self.client.get("/v1/plans").status == 200
             except (OSError, HTTPException):
-                fine = False
+                succeeded = False
             now = time.perf_counter()
-            if fine:
-                self.longest = max(self.longest, now - good - ASK_EVERY_SECONDS)
-                good = now
+            if succeeded:
+                wait = now - last_success - REQUEST_INTERVAL_SECONDS
+                self.longest_wait = max(self.longest_wait, wait)
+                last_success = now
             else:
-                self.refused += 1
+                self.failed += 1
 
 
 @contextmanager
-def _clients(callers: Iterator[Caller]) -> Iterator[list[_Client]]:
-    clients = [_Client(caller) for caller in callers]
-    threads = [threading.Thread(target=client.run, daemon=True) for client in clients]
+def _running_users(clients: Iterator[HttpClient]) -> Iterator[list[_User]]:
+    users = [_User(client) for client in clients]
+    threads = [threading.Thread(target=user.run, daemon=True) for user in users]
     for thread in threads:
         thread.start()
-    time.sleep(5 * ASK_EVERY_SECONDS)
+    time.sleep(5 * REQUEST_INTERVAL_SECONDS)
     try:
-        yield clients
-        time.sleep(5 * ASK_EVERY_SECONDS)
+        yield users
+        time.sleep(5 * REQUEST_INTERVAL_SECONDS)
     finally:
-        for client in clients:
-            client.stopped.set()
+        for user in users:
+            user.stopped.set()
         for thread in threads:
             thread.join(15)

@@ -1,4 +1,4 @@
-"""The figures of one run: plain lists and numbers, kept as JSON."""
+"""The figures of one run: plain lists and numbers, stored as JSON."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 Results = dict[str, Any]
-"""What each measurement gave back, by its name; under `failed`, why one gave nothing."""
+"""The figures of each measurement by its name; under `failed`, the errors of failed ones."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A series in three numbers, in the unit of its values."""
+    """Median, 95th percentile and length of a series, in the unit of its values."""
 
     p50: float
     p95: float
@@ -22,32 +22,32 @@ class Summary:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The value under which so many percent lie, interpolated between the two nearest ones.
+    """Return the percentile, interpolated between the two nearest values.
 
     Raises ValueError for an empty series.
     """
     if not values:
-        raise ValueError("a percentile of nothing")
+        raise ValueError("the series is empty")
     ordered = sorted(values)
-    place = (len(ordered) - 1) * percent / 100
-    low = int(place)
+    position = (len(ordered) - 1) * percent / 100
+    low = int(position)
     high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
 
 
 def summary(values: Sequence[float]) -> Summary:
     return Summary(percentile(values, 50), percentile(values, 95), len(values))
 
 
-def rounded(found: Any) -> Any:
-    """The same with its floats cut to what was really measured (0.01 ms, 0.01 MB)."""
-    if isinstance(found, float):
-        return round(found, 5)
-    if isinstance(found, dict):
-        return {name: rounded(value) for name, value in found.items()}
-    if isinstance(found, list):
-        return [rounded(value) for value in found]
-    return found
+def rounded(value: Any) -> Any:
+    """Round all floats to the precision of the measurements (0.01 ms, 0.01 MB)."""
+    if isinstance(value, float):
+        return round(value, 5)
+    if isinstance(value, dict):
+        return {name: rounded(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [rounded(inner) for inner in value]
+    return value
 
 
 def save(results: Results, path: Path) -> None:

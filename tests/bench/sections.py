@@ -1,6 +1,6 @@
-"""The page's sections, each written from the results that it is about.
+"""The sections of the page, each written from its part of the results.
 
-Each raises KeyError for results that lack what it needs.
+A section raises KeyError if the results lack what it needs.
 """
 
 from __future__ import annotations
@@ -9,23 +9,24 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from tests.bench.results import Results, Summary, summary
 
-WAYS = """\
-- **Warm**: the request is answered with a sandbox that waited in the pool, already `running`.
-- **Cold**: the pool is off, and the request (`Prefer: wait=60`) is answered once the sandbox runs.
-- **Floor**: one network and two containers with the Compose file's images and limits, made and
-  started side by side by bare calls of the engine's SDK, until `GET /readyz` answers 200. No
-  portal, no rows, no queue: nothing that starts the two containers can be faster. *With CPU lent*,
-  each has a whole core from its start on instead of half of one.
-- **Peer**: the same stack with no portal, as people run it: Compose brings up PostgreSQL, which
-  makes its data directory, its schema and the seed when the container starts (the official image's
-  way, from the same PostgreSQL), and the same API, with the same limits
-  ([tests/bench/compose_stack](../tests/bench/compose_stack/compose.yaml)). *Waiting for health*:
-  its API is started when the database's health check passes, written as Docker's guide has it.
+METHODS = """\
+- **Warm**: the pool provides a sandbox, and the response already has the state `running`.
+- **Cold**: the pool is off. The request has `Prefer: wait=60`, and the response is sent when the
+  sandbox runs.
+- **Baseline**: one network and two containers with the images and limits of the Compose file,
+  created and started in parallel with direct calls of the Docker SDK, until `GET /readyz` succeeds.
+  No portal, no database rows, no queue: nothing that starts the two containers can be faster. *Full
+  core*: each container starts with a whole CPU core instead of half a core.
+- **Compose**: the same stack without a portal, as people run it: Compose starts PostgreSQL, which
+  creates its data directory, schema and seed data when the container starts (as the official image
+  does, with the same PostgreSQL), and the same API, with the same limits
+  ([tests/bench/compose_stack](../tests/bench/compose_stack/compose.yaml)). *Health check*: the API
+  starts after the database's health check has passed, as Docker's guide recommends.
 """
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """A table of Markdown, with a blank line after it."""
+    """Yield the lines of a Markdown table and a blank line after it."""
     yield f"| {' | '.join(head)} |"
     yield "|---" * len(head) + "|"
     for row in rows:
@@ -34,57 +35,60 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
 
 
 def _series(name: str, seconds: Sequence[float], unit: str = "s") -> list[str]:
-    found = summary(seconds)
-    return [name, *_figures(found, unit), str(found.n)]
+    values = summary(seconds)
+    return [name, *_figures(values, unit), str(values.n)]
 
 
-def _figures(found: Summary, unit: str) -> list[str]:
+def _figures(values: Summary, unit: str) -> list[str]:
     if unit == "ms":
-        return [f"{found.p50 * 1000:.1f}", f"{found.p95 * 1000:.1f}"]
-    return [f"{found.p50:.3f}", f"{found.p95:.3f}"]
+        return [f"{values.p50 * 1000:.1f}", f"{values.p95 * 1000:.1f}"]
+    return [f"{values.p50:.3f}", f"{values.p95:.3f}"]
 
 
 def _rows(results: Results, *wanted: tuple[str, ...]) -> Iterator[list[str]]:
-    """A line for each series that there is; its title comes first, then the way to it."""
-    for title, *way in wanted:
+    """Yield a row for each series that exists. `wanted` has its title, then the keys to it."""
+    for title, *keys in wanted:
         series: object = results
-        for name in way:
-            series = series.get(name) if isinstance(series, dict) else None
+        for key in keys:
+            series = series.get(key) if isinstance(series, dict) else None
         if isinstance(series, list) and series:
             yield _series(title, series)
 
 
 def _launching(results: Results) -> Iterator[str]:
     cold = results["launches"]["cold"]
-    yield WAYS
+    yield METHODS
     rows = _rows(
         results,
-        ("warm, pool full and quiet", "warm", "quiet", "seconds"),
-        ("warm, while the pool is filled", "warm", "busy", "seconds"),
-        ("cold", "launches", "cold", "seconds"),
-        ("floor", "launches", "floor", "seconds"),
-        ("floor, with CPU lent", "launches", "floor_lent", "seconds"),
-        ("peer, until it answers with its seed", "launches", "peer", "seconds"),
-        ("peer, the command alone", "launches", "peer", "command"),
-        ("peer, waiting for health", "launches", "peer_waiting"),
+        ("Warm, full pool and idle portal", "warm", "idle", "seconds"),
+        ("Warm, while the pool is being refilled", "warm", "refilling", "seconds"),
+        ("Cold", "launches", "cold", "seconds"),
+        ("Baseline", "launches", "baseline", "seconds"),
+        ("Baseline, full core", "launches", "baseline_full_core", "seconds"),
+        ("Compose, until the seed data is served", "launches", "compose", "seconds"),
+        ("Compose, `up` alone", "launches", "compose", "command"),
+        ("Compose, health check", "launches", "compose_health_check"),
     )
-    yield from table(["seconds", "p50", "p95", "n"], rows)
-    yield "Where a cold launch spends its time, by its own steps:\n"
+    yield from table(["Seconds", "p50", "p95", "n"], rows)
+    yield "Time of a cold launch by step:\n"
     steps = [(name[5:], "launches", "cold", name) for name in cold if name.startswith("step ")]
-    yield from table(["seconds", "p50", "p95", "n"], _rows(results, *steps))
-    if pool := results.get("warm", {}).get("pool"):
-        missed = sum(results["warm"][way]["missed"] for way in ("quiet", "busy"))
-        yield f"The pool held {pool} sandboxes when full; {missed} launches found it empty.\n"
-    yield f"The peer was run by Compose {results['launches']['compose']}.\n"
+    yield from table(["Seconds", "p50", "p95", "n"], _rows(results, *steps))
+    if pool := results.get("warm", {}).get("pool_size"):
+        missed = sum(results["warm"][state]["missed"] for state in ("idle", "refilling"))
+        yield f"The pool size was {pool}; {missed} launches found the pool empty.\n"
+    yield f"Version of Compose: {results['launches']['compose_version']}.\n"
 
 
-def _several(results: Results) -> Iterator[str]:
-    yield "Cold launches by so many developers at once, each asking again when answered.\n"
+def _concurrency(results: Results) -> Iterator[str]:
+    yield (
+        "Cold launches by several developers in parallel. Each launches the next sandbox as soon "
+        "as the last one runs.\n"
+    )
     yield from table(
-        ["at once", "a minute", "p50 (s)", "p95 (s)", "n"],
+        ["Developers", "Launches per minute", "p50 (s)", "p95 (s)", "n"],
         (
             [
-                str(rate["at_once"]),
+                str(rate["concurrency"]),
                 f"{60 * len(rate['seconds']) / rate['elapsed']:.0f}",
                 *_series("", rate["seconds"])[1:],
             ]
@@ -93,76 +97,81 @@ def _several(results: Results) -> Iterator[str]:
     )
 
 
-def _ending(results: Results) -> Iterator[str]:
+def _destroying_and_resetting(results: Results) -> Iterator[str]:
     rows = _rows(
         results,
-        ("destroy, until nothing with its label is left", "launches", "cold", "destroy"),
-        ("the same by bare engine calls", "launches", "floor", "removal"),
-        ("peer, `down`", "launches", "peer", "down"),
-        ("reset, until it is done", "reset", "seconds"),
-        ("longest wait of a client meanwhile", "reset", "longest"),
+        ("Destroy, until all resources are removed", "launches", "cold", "destroy"),
+        ("Destroy, baseline", "launches", "baseline", "removal"),
+        ("Compose, `down`", "launches", "compose", "down"),
+        ("Reset, until it is complete", "reset", "seconds"),
+        ("Longest wait of a client during a reset", "reset", "longest_wait"),
     )
-    yield from table(["seconds", "p50", "p95", "n"], rows)
+    yield from table(["Seconds", "p50", "p95", "n"], rows)
     reset = results["reset"]
     yield (
-        "During each reset, 4 clients with open connections ask the sandbox's API for its plans, "
-        f"with 20 ms of rest: of {reset['asked']} requests {reset['refused']} were refused.\n"
+        "During each reset, 4 clients with open connections request the plans from the sandbox's "
+        f"API, with a pause of 20 ms: {reset['failed_requests']} of {reset['requests']} requests "
+        "failed.\n"
     )
 
 
-def _crowding(results: Results) -> Iterator[str]:
-    crowd = results["crowd"]
+def _memory(results: Results) -> Iterator[str]:
+    density = results["density"]
     yield (
-        f"{crowd['count']} sandboxes were launched, 8 at once, in {crowd['elapsed']:.0f} s; "
-        f"{crowd['answered']} answered with their seed, each by its own key.\n"
+        f"{density['count']} sandboxes were launched, 8 in parallel, in "
+        f"{density['elapsed']:.0f} s; {density['seeded']} served their seed data, each with its "
+        "own key.\n"
     )
-    lost = crowd["available_mb_each"]
+    available = density["available_mb_per_sandbox"]
     yield from table(
-        ["MB for each", "p50", "p95", "n"],
+        ["MB per sandbox", "p50", "p95", "n"],
         [
-            ["control groups, all services", *_mb(crowd["mb_each"])],
-            *([name, *_mb(sizes)] for name, sizes in crowd["services"].items()),
-            *([f"less available, {n} live", f"{size:.1f}", "", ""] for n, size in lost.items()),
+            ["Cgroups, all services", *_mb(density["mb_per_sandbox"])],
+            *([f"Cgroup of {name}", *_mb(sizes)] for name, sizes in density["services"].items()),
+            *(
+                [f"Available memory, {n} live", f"{size:.1f}", "", ""]
+                for n, size in available.items()
+            ),
         ],
     )
     yield (
-        "A control group's figure is its usage without the file pages that the kernel can drop at "
-        "once. What the machine has less available (`MemAvailable`) also has the engine's own "
-        "processes in it.\n"
+        "The figures of cgroups exclude inactive file pages, which the kernel can reclaim at any "
+        "time. *Available memory* is the decrease of the machine's `MemAvailable`, which includes "
+        "the engine's own processes.\n"
     )
     if "processes" in results:
         sizes = results["processes"]
-        yield "The portal's own processes, idle (PSS: what several share is counted once):\n"
+        yield "The portal's own processes, idle (PSS, which counts shared pages once):\n"
         rows = [[name, f"{size:.0f}"] for name, size in sorted(sizes.items())]
-        yield from table(["process", "MB"], [*rows, ["together", f"{sum(sizes.values()):.0f}"]])
+        yield from table(["Process", "MB"], [*rows, ["total", f"{sum(sizes.values()):.0f}"]])
 
 
 def _mb(sizes: Sequence[float]) -> list[str]:
-    found = summary(sizes)
-    return [f"{found.p50:.1f}", f"{found.p95:.1f}", str(found.n)]
+    values = summary(sizes)
+    return [f"{values.p50:.1f}", f"{values.p95:.1f}", str(values.n)]
 
 
-def _sweeping(results: Results) -> Iterator[str]:
-    past = max(int(count) for count in results["pages"]["past"])
-    yield f"One pass of the reaper with {past:,} past sandboxes in the database.\n"
+def _sweeps(results: Results) -> Iterator[str]:
+    ended = max(int(count) for count in results["pages"]["by_ended_count"])
+    yield f"A sweep of the reaper, with {ended:,} ended sandboxes in the database.\n"
     yield from table(
-        ["live", "p50 (s)", "p95 (s)", "n", "engine calls"],
+        ["Live", "p50 (s)", "p95 (s)", "n", "Engine calls"],
         (
             [*_series(str(sweep["live"]), sweep["seconds"]), str(len(sweep["calls"]))]
-            for sweep in results["crowd"]["sweep"]
+            for sweep in results["density"]["sweeps"]
         ),
     )
-    calls = ", ".join(f"`{call}`" for call in results["crowd"]["sweep"][-1]["calls"])
-    yield f"The calls of the last one: {calls}.\n"
+    calls = ", ".join(f"`{call}`" for call in results["density"]["sweeps"][-1]["calls"])
+    yield f"The engine calls of the last sweep: {calls}.\n"
 
 
-def _paging(results: Results) -> Iterator[str]:
+def _pages(results: Results) -> Iterator[str]:
     yield (
-        "A signed-in developer with 3 running sandboxes and an operator, each with one connection; "
-        "“in the server” is gunicorn's own time for the request.\n"
+        "A signed-in developer with 3 running sandboxes and an operator, each with one open "
+        "connection. *Server* is the time that gunicorn reports for the request.\n"
     )
     yield from table(
-        ["page", "past", "p50 (ms)", "p95 (ms)", "p95 in the server", "n"],
+        ["Page", "Ended sandboxes", "p50 (ms)", "p95 (ms)", "Server p95 (ms)", "n"],
         (
             [
                 page,
@@ -171,26 +180,26 @@ def _paging(results: Results) -> Iterator[str]:
                 _figures(summary(times["server"]), "ms")[1],
                 str(len(times["client"])),
             ]
-            for page in next(iter(results["pages"]["past"].values()))
-            for count, found in results["pages"]["past"].items()
-            for times in [found[page]]
+            for page in next(iter(results["pages"]["by_ended_count"].values()))
+            for count, by_page in results["pages"]["by_ended_count"].items()
+            for times in [by_page[page]]
         ),
     )
 
 
 SECTIONS = {
     "Launching": _launching,
-    "Several at once": _several,
-    "Destroying and resetting": _ending,
-    "Memory": _crowding,
-    "Sweeping": _sweeping,
-    "Pages, API and admin": _paging,
+    "Concurrency": _concurrency,
+    "Destroying and resetting": _destroying_and_resetting,
+    "Memory": _memory,
+    "Sweeps": _sweeps,
+    "Pages, API and admin": _pages,
 }
-PLACES = {
+PLOT_SECTIONS = {
     "launches": "Launching",
-    "turns": "Launching",
-    "rates": "Several at once",
+    "rounds": "Launching",
+    "rates": "Concurrency",
     "memory": "Memory",
     "pages": "Pages, API and admin",
 }
-"""Under which title each plot stands."""
+"""The section of each plot."""

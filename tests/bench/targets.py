@@ -1,4 +1,4 @@
-"""The bars: what was asked of each figure, and whether a run's results meet it."""
+"""The performance targets, and whether the results of a run meet them."""
 
 from __future__ import annotations
 
@@ -8,213 +8,226 @@ from statistics import median
 
 from tests.bench.results import Results, percentile, summary
 
-MANY_LIVE = 100
-MANY_PAST = 100_000
-ENOUGH_CLAIMS = 50
+REQUIRED_LIVE = 100
+REQUIRED_ENDED = 100_000
+REQUIRED_WARM_LAUNCHES = 50
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What was measured, and whether that is enough; None: this run does not say.
+class TargetResult:
+    """What was measured, and whether it meets the target; None if the run can't decide that.
 
-    `hindrance` tells what stands in the way, or what is missing for a verdict.
+    `blocker` says what prevents a better result, or what is missing for a decision.
     """
 
     measured: str
     met: bool | None
-    hindrance: str = ""
+    blocker: str = ""
 
     @property
     def word(self) -> str:
-        return {True: "met", False: "**not met**", None: "not shown"}[self.met]
+        return {True: "pass", False: "**fail**", None: "inconclusive"}[self.met]
 
 
 @dataclass(frozen=True)
-class Bar:
-    """One line of the table. `judge` raises KeyError for results that lack what it needs, and
+class Target:
+    """A line of the table. `evaluate` raises KeyError if the results lack what it needs, and
     ValueError for an empty series."""
 
-    what: str
-    asked: str
-    judge: Callable[[Results], Verdict]
+    metric: str
+    target: str
+    evaluate: Callable[[Results], TargetResult]
 
-    def verdict(self, results: Results) -> Verdict:
+    def result(self, results: Results) -> TargetResult:
         try:
-            return self.judge(results)
+            return self.evaluate(results)
         except (KeyError, ValueError):
-            return Verdict("nothing", None, "It was not measured; see below.")
+            return TargetResult("nothing", None, "Not measured; see below.")
 
 
 def _ms(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds >= 0.01 else f"{seconds * 1000:.1f} ms"
 
 
-def _warm(way: str) -> Callable[[Results], Verdict]:
-    def judge(results: Results) -> Verdict:
+def _warm(state: str) -> Callable[[Results], TargetResult]:
+    def evaluate(results: Results) -> TargetResult:
         warm = results["warm"]
-        if "absent" in warm:
-            return Verdict("nothing", None, warm["absent"])
-        found, missed = summary(warm[way]["seconds"]), warm[way]["missed"]
-        measured = f"p50 {_ms(found.p50)}, p95 {_ms(found.p95)}, n = {found.n}"
-        met = found.p50 <= 0.050 and found.p95 <= 0.120 and not missed
-        hindrance = f"{missed} launches found no sandbox ready." if missed else ""
-        if met and found.n < ENOUGH_CLAIMS:
-            return Verdict(measured, None, f"{ENOUGH_CLAIMS} launches are asked for.")
-        return Verdict(measured, met, hindrance or _contended(results))
+        if "unavailable" in warm:
+            return TargetResult("nothing", None, warm["unavailable"])
+        taken, missed = summary(warm[state]["seconds"]), warm[state]["missed"]
+        measured = f"p50 {_ms(taken.p50)}, p95 {_ms(taken.p95)}, n = {taken.n}"
+        met = taken.p50 <= 0.050 and taken.p95 <= 0.120 and not missed
+        blocker = f"{missed} launches found the pool empty." if missed else ""
+        if met and taken.n < REQUIRED_WARM_LAUNCHES:
+            return TargetResult(measured, None, f"{REQUIRED_WARM_LAUNCHES} launches are required.")
+        return TargetResult(measured, met, blocker or _contention(results))
 
-    return judge
-
-
-def _contended(results: Results) -> str:
-    return f"It shares {results['machine']['processor']} with whatever goes on beside it."
+    return evaluate
 
 
-def _cold(results: Results) -> Verdict:
-    cold, floor = results["launches"]["cold"], results["launches"]["floor"]
-    of_medians = median(cold["seconds"]) / median(floor["seconds"])
-    of_turns = median(c / f for c, f in zip(cold["seconds"], floor["seconds"], strict=True))
-    measured = f"{of_medians:.2f} (of medians), {of_turns:.2f} (median of turns)"
+def _contention(results: Results) -> str:
+    return f"All processes share {results['machine']['processor']}."
+
+
+def _cold(results: Results) -> TargetResult:
+    cold, baseline = results["launches"]["cold"], results["launches"]["baseline"]
+    of_medians = median(cold["seconds"]) / median(baseline["seconds"])
+    pairs = zip(cold["seconds"], baseline["seconds"], strict=True)
+    of_rounds = median(ours / bare for ours, bare in pairs)
+    measured = f"{of_medians:.2f} (ratio of medians), {of_rounds:.2f} (median ratio of a round)"
     steps = {name[5:]: median(cold[name]) for name in cold if name.startswith("step ")}
     rest = median(cold["seconds"]) - sum(steps.values())
     spent = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in steps.items())
-    hindrance = (
+    blocker = (
         f"Of {median(cold['seconds']):.2f} s: {spent}, and {rest:.2f} s for the request, the queue "
-        f"and the rows; bare calls take {median(floor['seconds']):.2f} s in all."
+        f"and the database; the baseline takes {median(baseline['seconds']):.2f} s in all."
     )
-    return Verdict(measured, max(of_medians, of_turns) <= 1.25, hindrance)
+    return TargetResult(measured, max(of_medians, of_rounds) <= 1.25, blocker)
 
 
-def _peer_to_cold(results: Results) -> Verdict:
+def _compose_to_cold(results: Results) -> TargetResult:
     launches = results["launches"]
-    peer = median(launches["peer"]["seconds"])
-    times = peer / median(launches["cold"]["seconds"])
-    floor = median(launches["floor"]["seconds"])
-    hindrance = (
-        f"The peer takes {peer:.2f} s, and the same containers by bare engine calls {floor:.2f} s: "
-        f"whatever starts them when asked can be {peer / floor:.1f} times as fast at most."
+    compose = median(launches["compose"]["seconds"])
+    times = compose / median(launches["cold"]["seconds"])
+    baseline = median(launches["baseline"]["seconds"])
+    blocker = (
+        f"Compose takes {compose:.2f} s and the baseline {baseline:.2f} s, so a launch on demand "
+        f"can be at most {compose / baseline:.1f} times as fast."
     )
     measured = f"{times:.1f} times"
-    if waiting := launches["peer_waiting"]:
-        patient = median(waiting) / median(launches["cold"]["seconds"])
-        measured += f" ({patient:.1f} where the peer's API waits for a health check)"
-    return Verdict(measured, times >= 5, hindrance)
+    if health_check := launches["compose_health_check"]:
+        waiting = median(health_check) / median(launches["cold"]["seconds"])
+        measured += f" ({waiting:.1f} with a health check of the database)"
+    return TargetResult(measured, times >= 5, blocker)
 
 
-def _peer_to_warm(results: Results) -> Verdict:
-    if "absent" in results["warm"]:
-        return Verdict("nothing", None, results["warm"]["absent"])
-    warm = median(results["warm"]["quiet"]["seconds"])
-    peer = median(results["launches"]["peer"]["seconds"])
-    return Verdict(
-        f"{peer / warm:.0f} times", peer / warm >= 100, f"{peer:.2f} s against {_ms(warm)}."
+def _compose_to_warm(results: Results) -> TargetResult:
+    if "unavailable" in results["warm"]:
+        return TargetResult("nothing", None, results["warm"]["unavailable"])
+    warm = median(results["warm"]["idle"]["seconds"])
+    compose = median(results["launches"]["compose"]["seconds"])
+    return TargetResult(
+        f"{compose / warm:.0f} times",
+        compose / warm >= 100,
+        f"{compose:.2f} s compared with {_ms(warm)}.",
     )
 
 
-def _destroy(results: Results) -> Verdict:
-    found = summary(results["launches"]["cold"]["destroy"])
-    bare = median(results["launches"]["floor"]["removal"])
-    measured = f"p50 {found.p50:.2f} s, p95 {found.p95:.2f} s, n = {found.n}"
-    return Verdict(measured, found.p50 <= 0.8, f"Bare engine calls take {bare:.2f} s for it.")
+def _destroy(results: Results) -> TargetResult:
+    taken = summary(results["launches"]["cold"]["destroy"])
+    baseline = median(results["launches"]["baseline"]["removal"])
+    measured = f"p50 {taken.p50:.2f} s, p95 {taken.p95:.2f} s, n = {taken.n}"
+    return TargetResult(measured, taken.p50 <= 0.8, f"The baseline takes {baseline:.2f} s.")
 
 
-def _reset(results: Results) -> Verdict:
-    found = summary(results["reset"]["seconds"])
-    measured = f"p50 {found.p50:.2f} s, p95 {found.p95:.2f} s, n = {found.n}"
-    longest = median(results["reset"]["longest"])
-    hindrance = f"A client of its API waits for {longest:.2f} s of it at most."
-    return Verdict(measured, found.p50 <= 0.5, hindrance)
+def _reset(results: Results) -> TargetResult:
+    taken = summary(results["reset"]["seconds"])
+    measured = f"p50 {taken.p50:.2f} s, p95 {taken.p95:.2f} s, n = {taken.n}"
+    longest = median(results["reset"]["longest_wait"])
+    blocker = f"Clients of the sandbox's API wait at most {longest:.2f} s of it."
+    return TargetResult(measured, taken.p50 <= 0.5, blocker)
 
 
-def _at_once(results: Results) -> Verdict:
-    crowd = results["crowd"]
-    measured = f"{crowd['answered']} of {crowd['count']} answer with their seed"
-    if crowd["answered"] < crowd["count"]:
-        return Verdict(measured, False, "The others did not answer with all of it.")
-    enough = True if crowd["count"] >= MANY_LIVE else None
-    return Verdict(measured, enough, f"{MANY_LIVE} are asked for.")
+def _concurrent(results: Results) -> TargetResult:
+    density = results["density"]
+    measured = f"{density['seeded']} of {density['count']} serve their seed data"
+    if density["seeded"] < density["count"]:
+        return TargetResult(measured, False, "The others served only part of it.")
+    enough = True if density["count"] >= REQUIRED_LIVE else None
+    return TargetResult(measured, enough, f"{REQUIRED_LIVE} are required.")
 
 
-def _megabytes(results: Results) -> Verdict:
-    crowd = results["crowd"]
-    grouped, lost = median(crowd["mb_each"]), crowd["available_mb_each"][str(crowd["count"])]
-    measured = f"{grouped:.0f} MB in control groups, {lost:.0f} MB less available"
-    parts = {name: median(values) for name, values in crowd["services"].items()}
-    hindrance = ", ".join(f"{name} {size:.0f} MB" for name, size in parts.items())
-    return Verdict(measured, max(grouped, lost) <= 60, f"{hindrance}; the engine has the rest.")
+def _memory(results: Results) -> TargetResult:
+    density = results["density"]
+    cgroups = median(density["mb_per_sandbox"])
+    machine = density["available_mb_per_sandbox"][str(density["count"])]
+    measured = f"{cgroups:.0f} MB in cgroups, {machine:.0f} MB of the machine's available memory"
+    parts = {name: median(values) for name, values in density["services"].items()}
+    blocker = ", ".join(f"{name} {size:.0f} MB" for name, size in parts.items())
+    return TargetResult(
+        measured, max(cgroups, machine) <= 60, f"{blocker}; the engine uses the rest."
+    )
 
 
-def _processes(results: Results) -> Verdict:
+def _processes(results: Results) -> TargetResult:
     sizes = results["processes"]
     parts = ", ".join(f"{name} {size:.0f} MB" for name, size in sorted(sizes.items()))
-    together = sum(sizes.values())
+    total = sum(sizes.values())
     largest = max(sizes, key=lambda name: sizes[name])
-    return Verdict(f"{together:.0f} MB ({parts})", together <= 350, f"{largest} has most of it.")
+    return TargetResult(f"{total:.0f} MB ({parts})", total <= 350, f"{largest} uses most of it.")
 
 
-def _sweep(results: Results) -> Verdict:
-    few, many = results["crowd"]["sweep"]
-    past = max(int(count) for count in results["pages"]["past"])
-    found, calls = summary(many["seconds"]), (len(few["calls"]), len(many["calls"]))
+def _sweep(results: Results) -> TargetResult:
+    few, many = results["density"]["sweeps"]
+    ended = max(int(count) for count in results["pages"]["by_ended_count"])
+    taken, calls = summary(many["seconds"]), (len(few["calls"]), len(many["calls"]))
     measured = (
-        f"{found.p50:.2f} s (at most {max(many['seconds']):.2f} s) with {many['live']} live and "
-        f"{past:,} past; {calls[1]} engine calls, {calls[0]} with {few['live']} live"
+        f"{taken.p50:.2f} s (at most {max(many['seconds']):.2f} s) with {many['live']} live and "
+        f"{ended:,} ended; {calls[1]} engine calls, {calls[0]} with {few['live']} live"
     )
     first, *others = many["seconds"]
-    hindrance = f"A process takes {first:.2f} s for its first one, then {median(others):.2f} s."
+    blocker = (
+        f"The first sweep of a process takes {first:.2f} s, later ones {median(others):.2f} s."
+    )
     met = max(many["seconds"]) <= 1 and calls[0] == calls[1] and not many["errors"]
-    if met and (many["live"] < MANY_LIVE or past < MANY_PAST):
-        return Verdict(measured, None, f"{MANY_LIVE} live and {MANY_PAST:,} past are asked for.")
-    return Verdict(measured, met, " ".join(many["errors"]) or hindrance)
+    if met and (many["live"] < REQUIRED_LIVE or ended < REQUIRED_ENDED):
+        required = f"{REQUIRED_LIVE} live and {REQUIRED_ENDED:,} ended sandboxes are required."
+        return TargetResult(measured, None, required)
+    return TargetResult(measured, met, " ".join(many["errors"]) or blocker)
 
 
-def _dashboard(results: Results) -> Verdict:
-    pages, queries = results["pages"]["past"], results["pages"]["queries"]
-    slowest = max(percentile(found["dashboard"]["server"], 95) for found in pages.values())
-    grown = " and ".join(f"{number} with {cards}" for cards, number in queries.items())
-    measured = f"p95 {_ms(slowest)}; queries: {grown}"
+def _dashboard(results: Results) -> TargetResult:
+    pages, queries = results["pages"]["by_ended_count"], results["pages"]["queries"]
+    slowest = max(percentile(times["dashboard"]["server"], 95) for times in pages.values())
+    counts = " and ".join(f"{number} with {cards}" for cards, number in queries.items())
+    measured = f"p95 {_ms(slowest)}; queries: {counts}"
     met = slowest <= 0.030 and len(set(queries.values())) == 1
     shares = [
         f"{page}: p50 {_ms(median(times))}"
         for page in ("dashboard", "card poll")
-        for times in [max((found[page]["server"] for found in pages.values()), key=median)]
+        for times in [max((by_page[page]["server"] for by_page in pages.values()), key=median)]
     ]
-    return Verdict(measured, met, f"In the server, {' and '.join(shares)}.")
+    return TargetResult(measured, met, f"In the server, {' and '.join(shares)}.")
 
 
-def _poll(results: Results) -> Verdict:
-    pages = results["pages"]["past"].values()
-    slowest = max((summary(found["card poll"]["client"]) for found in pages), key=lambda s: s.p95)
+def _poll(results: Results) -> TargetResult:
+    pages = results["pages"]["by_ended_count"].values()
+    slowest = max((summary(times["card poll"]["client"]) for times in pages), key=lambda s: s.p95)
     measured = f"p50 {_ms(slowest.p50)}, p95 {_ms(slowest.p95)}, n = {slowest.n}"
-    return Verdict(measured, slowest.p95 <= 0.008, _contended(results))
+    return TargetResult(measured, slowest.p95 <= 0.008, _contention(results))
 
 
-def _admin(results: Results) -> Verdict:
-    pages = results["pages"]["past"]
-    past = max(pages, key=int)
-    found = summary(pages[past]["admin list"]["client"])
-    measured = f"p50 {_ms(found.p50)}, p95 {_ms(found.p95)} with {int(past):,} rows"
-    met = found.p95 <= 0.250
-    if met and int(past) < MANY_PAST:
-        return Verdict(measured, None, f"{MANY_PAST:,} rows are asked for.")
+def _admin(results: Results) -> TargetResult:
+    pages = results["pages"]["by_ended_count"]
+    ended = max(pages, key=int)
+    taken = summary(pages[ended]["admin list"]["client"])
+    measured = f"p50 {_ms(taken.p50)}, p95 {_ms(taken.p95)} with {int(ended):,} rows"
+    met = taken.p95 <= 0.250
+    if met and int(ended) < REQUIRED_ENDED:
+        return TargetResult(measured, None, f"{REQUIRED_ENDED:,} rows are required.")
     fewest = min(pages, key=int)
     with_few = median(pages[fewest]["admin list"]["client"])
-    return Verdict(measured, met, f"With {fewest} rows, p50 is {_ms(with_few)}.")
+    return TargetResult(measured, met, f"With {fewest} rows, p50 is {_ms(with_few)}.")
 
 
 WARM = "p50 ≤ 50 ms, p95 ≤ 120 ms, n ≥ 50"
-BARS = [
-    Bar("warm launch: the request is answered with `running`", WARM, _warm("quiet")),
-    Bar("the same, while the pool is being filled again", WARM, _warm("busy")),
-    Bar("cold launch ÷ floor, by turns", "≤ 1.25", _cold),
-    Bar("peer ÷ cold launch", "≥ 5", _peer_to_cold),
-    Bar("peer ÷ warm launch", "≥ 100", _peer_to_warm),
-    Bar("destroy: asked, until nothing is left", "p50 ≤ 0.8 s", _destroy),
-    Bar("reset: asked, until it is done", "p50 ≤ 0.5 s", _reset),
-    Bar("sandboxes at once", "≥ 100, each with its seed", _at_once),
-    Bar("memory of one of them", "≤ 60 MB", _megabytes),
-    Bar("the portal's processes together, idle", "≤ 350 MB", _processes),
-    Bar("sweep over 100 live and 100,000 past", "≤ 1 s, as many calls as with 10", _sweep),
-    Bar("dashboard with 3 cards, in the server", "p95 ≤ 30 ms, no query for a card", _dashboard),
-    Bar("a card's poll with nothing new", "p95 ≤ 8 ms", _poll),
-    Bar("admin's list of 100,000 sandboxes", "p95 ≤ 250 ms", _admin),
+TARGETS = [
+    Target("Warm launch, until the response with state `running`", WARM, _warm("idle")),
+    Target("Warm launch while the pool is being refilled", WARM, _warm("refilling")),
+    Target("Cold launch ÷ baseline", "≤ 1.25", _cold),
+    Target("Compose ÷ cold launch", "≥ 5", _compose_to_cold),
+    Target("Compose ÷ warm launch", "≥ 100", _compose_to_warm),
+    Target("Destroy, until all resources are removed", "p50 ≤ 0.8 s", _destroy),
+    Target("Reset, until it is complete", "p50 ≤ 0.5 s", _reset),
+    Target("Concurrent sandboxes", "≥ 100, each with its seed data", _concurrent),
+    Target("Memory per sandbox", "≤ 60 MB", _memory),
+    Target("Memory of the portal's processes, idle", "≤ 350 MB", _processes),
+    Target(
+        "Sweep over 100 live and 100,000 ended sandboxes",
+        "≤ 1 s, no more engine calls than with 10 live",
+        _sweep,
+    ),
+    Target("Dashboard with 3 cards, server time", "p95 ≤ 30 ms, no query per card", _dashboard),
+    Target("Card poll without news", "p95 ≤ 8 ms", _poll),
+    Target("Admin list of 100,000 sandboxes", "p95 ≤ 250 ms", _admin),
 ]

@@ -17,7 +17,7 @@ from typing import Any
 from django.utils import timezone
 
 from sandboxes.models import Sandbox
-from tests.bench.http_client import Answer, Caller
+from tests.bench.http_client import HttpClient, HttpResponse
 from tests.chaos.environment import World
 from tests.chaos.portal_process import SANDBOXES, answers, seconds_until, staged
 from tests.chaos.scenarios import waiting
@@ -75,13 +75,13 @@ def is_failure(what: str, status: int) -> bool:
 
 
 def busy(
-    person: Caller, wished: Iterator[tuple[str, str]], seconds: float
+    person: HttpClient, wished: Iterator[tuple[str, str]], seconds: float
 ) -> list[tuple[str, float, int]]:
     """What was asked for in so many seconds, how long the answer took, and its status."""
     found, ends = [], time.monotonic() + seconds
     while time.monotonic() < ends:
         method, path = next(wished)
-        answer: Answer = person(method, path, {} if method == "POST" else None)
+        answer: HttpResponse = person(method, path, {} if method == "POST" else None)
         what = f"{method} {re.sub('sbx_[a-z0-9]+', '…', path).partition('?')[0]}"
         found.append((what, round(answer.seconds, 3), answer.status))
         time.sleep(PAUSE_SECONDS)

@@ -19,7 +19,7 @@ from honcho.environ import parse_procfile
 
 from sandboxes import tokens
 from sandboxes.models import Event, Sandbox, State
-from tests.bench.http_client import Caller
+from tests.bench.http_client import HttpClient
 from tests.bench.machine import ROOT
 from tests.chaos.environment import World
 from tests.portal import Portal, running_portal
@@ -67,13 +67,15 @@ class Staged:
         os.kill(workers[which % len(workers)], signal.SIGKILL)
         return True
 
-    def person(self, name: str) -> Caller:
+    def person(self, name: str) -> HttpClient:
         """A developer's program."""
         from django.contrib.auth.models import User
 
         user, _ = User.objects.get_or_create(username=name)
         token = tokens.issue(user, "chaos")[1]
-        return Caller("127.0.0.1", self.portal.port, timeout=30, Authorization=f"Bearer {token}")
+        return HttpClient(
+            "127.0.0.1", self.portal.port, timeout=30, Authorization=f"Bearer {token}"
+        )
 
     def running(self, count: int) -> bool:
         """Whether so many run, and nothing is neither there nor gone."""
@@ -88,7 +90,7 @@ class Staged:
         """As cron does it."""
         return self.portal.manage("reap_sandboxes")
 
-    def asked(self, person: Caller) -> dict[str, Any]:
+    def asked(self, person: HttpClient) -> dict[str, Any]:
         """One that was granted. Raises ValueError with what was said instead."""
         answer = person("POST", SANDBOXES, {})
         if answer.status != HTTPStatus.CREATED:
@@ -96,7 +98,7 @@ class Staged:
         granted: dict[str, Any] = answer.json()
         return granted
 
-    def launch(self, person: Caller, count: int) -> list[dict[str, Any]]:
+    def launch(self, person: HttpClient, count: int) -> list[dict[str, Any]]:
         """So many sandboxes, asked for one after the other, all running."""
         before = Sandbox.objects.live().count()
         made = [self.asked(person) for _ in range(count)]

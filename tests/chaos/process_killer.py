@@ -11,7 +11,7 @@ from typing import Any
 
 from sandboxes import lifecycle
 from sandboxes.models import Sandbox
-from tests.bench.http_client import Caller
+from tests.bench.http_client import HttpClient
 from tests.chaos.environment import KINDS, World
 from tests.chaos.kills import Tally, count_stuck
 from tests.chaos.portal_process import SANDBOXES, Staged, staged
@@ -80,7 +80,7 @@ def use(portal: Staged, seed: str, over: threading.Event, statuses: Counter[int]
         over.wait(chance.uniform(0.1, 1.0))
 
 
-def ask(person: Caller, wish: str, mine: list[str]) -> int:
+def ask(person: HttpClient, wish: str, mine: list[str]) -> int:
     """The status of the answer."""
     if wish == "launch" and len(mine) < EACH_HAS:
         answer = person("POST", SANDBOXES, {})

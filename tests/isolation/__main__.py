@@ -20,7 +20,7 @@ from django.conf import settings
 
 from sandboxes import firewall
 from sandboxes.runtime import get_runtime
-from tests.bench.http_client import Caller
+from tests.bench.http_client import HttpClient
 from tests.isolation import containers, resource_exhaustion
 from tests.portal import Portal, running_portal
 from tests.runtimes import TIME_LIMIT, DockerBench, quiet
@@ -109,8 +109,8 @@ class Run:
         hostile = containers.hostile(self.image, what)
         self.own = containers.started(self.bench, hostile)
         port = other.published("api")
-        neighbour = Caller("127.0.0.1", port, timeout=10, Authorization=f"Bearer {other.key}")
-        portal = Caller("127.0.0.1", self.portal.port, timeout=10)
+        neighbour = HttpClient("127.0.0.1", port, timeout=10, Authorization=f"Bearer {other.key}")
+        portal = HttpClient("127.0.0.1", self.portal.port, timeout=10)
         for name in resource_exhaustion.HOGS:
             say(f"Taking: {name}")
             self.hogged.append(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sandboxes.runtime import RuntimeFailure
-from tests.bench.http_client import Caller
+from tests.bench.http_client import HttpClient
 from tests.runtimes import DockerBench
 
 SECONDS = 5
@@ -96,7 +96,7 @@ class Timed:
 
 
 @contextmanager
-def timed(caller: Caller, path: str) -> Iterator[Timed]:
+def timed(caller: HttpClient, path: str) -> Iterator[Timed]:
     """Asks again and again while the block goes on."""
     found, done = Timed(), threading.Event()
 
@@ -129,7 +129,7 @@ class Hogged:
 
 
 def hog(
-    bench: DockerBench, sandbox_id: str, what: str, neighbour: Caller, portal: Caller
+    bench: DockerBench, sandbox_id: str, what: str, neighbour: HttpClient, portal: HttpClient
 ) -> Hogged:
     program = (
         HOGS[what] % {"seconds": SECONDS, "most": MOST_MB} if "%" in HOGS[what] else HOGS[what]

@@ -1,4 +1,4 @@
-"""What `make bench` makes of its figures: percentiles, verdicts, the page."""
+"""What `make bench` computes from its figures: percentiles, targets, the page."""
 
 from __future__ import annotations
 
@@ -25,16 +25,21 @@ SAMPLE: results.Results = {
             "step containers": [0.6, 0.7],
             "step ready": [0.2, 0.2],
         },
-        "floor": {"seconds": [0.9, 1.0], "made": [0.7, 0.7], "removal": [0.3, 0.3]},
-        "floor_lent": {"seconds": [0.7, 0.7], "made": [0.5, 0.5], "removal": [0.3, 0.3]},
-        "peer": {"seconds": [6.0, 6.2], "command": [1.0, 1.1], "down": [0.9, 0.9]},
-        "peer_waiting": [12.0],
-        "compose": "1.29.2",
+        "baseline": {"seconds": [0.9, 1.0], "created": [0.7, 0.7], "removal": [0.3, 0.3]},
+        "baseline_full_core": {"seconds": [0.7, 0.7], "created": [0.5, 0.5], "removal": [0.3, 0.3]},
+        "compose": {"seconds": [6.0, 6.2], "command": [1.0, 1.1], "down": [0.9, 0.9]},
+        "compose_health_check": [12.0],
+        "compose_version": "1.29.2",
     },
-    "rates": [{"at_once": 4, "elapsed": 6.0, "seconds": [2.0, 2.5, 3.0, 3.0]}],
-    "reset": {"seconds": [0.2, 0.3], "longest": [0.1, 0.1], "refused": 0, "asked": 40},
+    "rates": [{"concurrency": 4, "elapsed": 6.0, "seconds": [2.0, 2.5, 3.0, 3.0]}],
+    "reset": {
+        "seconds": [0.2, 0.3],
+        "longest_wait": [0.1, 0.1],
+        "failed_requests": 0,
+        "requests": 40,
+    },
     "pages": {
-        "past": {
+        "by_ended_count": {
             "3": {
                 page: {"client": [0.005, 0.006], "server": [0.004, 0.005]}
                 for page in ("dashboard", "card poll", "admin list")
@@ -46,41 +51,41 @@ SAMPLE: results.Results = {
         },
         "queries": {"1": 12, "3": 12},
     },
-    "crowd": {
+    "density": {
         "count": 100,
         "elapsed": 80.0,
-        "answered": 100,
-        "available_mb_each": {"10": 33.0, "100": 35.0},
-        "mb_each": [30.0, 31.0],
+        "seeded": 100,
+        "available_mb_per_sandbox": {"10": 33.0, "100": 35.0},
+        "mb_per_sandbox": [30.0, 31.0],
         "services": {"api": [13.0, 14.0], "db": [17.0, 17.0]},
-        "sweep": [
+        "sweeps": [
             {"live": 10, "seconds": [0.2, 0.1], "errors": [], "calls": ["GET /info"]},
             {"live": 100, "seconds": [0.5, 0.4], "errors": [], "calls": ["GET /info"]},
         ],
     },
     "warm": {
-        "pool": 10,
-        "quiet": {"seconds": [0.02] * 50, "missed": 0},
-        "busy": {"seconds": [0.03] * 50, "missed": 0},
+        "pool_size": 10,
+        "idle": {"seconds": [0.02] * 50, "missed": 0},
+        "refilling": {"seconds": [0.03] * 50, "missed": 0},
     },
     "processes": {"web": 120.0, "worker": 90.0, "reaper": 70.0},
 }
 
 
 def sample(**changes: Any) -> results.Results:
-    """The sample with some figures replaced: `launches__cold__seconds=[…]`."""
+    """Return the sample with some figures replaced: `launches__cold__seconds=[…]`."""
     changed = deepcopy(SAMPLE)
     for name, value in changes.items():
-        *way, last = name.split("__")
+        *keys, last = name.split("__")
         inner: Any = changed
-        for step in way:
-            inner = inner[int(step) if step.isdigit() and isinstance(inner, list) else step]
+        for key in keys:
+            inner = inner[int(key) if key.isdigit() and isinstance(inner, list) else key]
         inner[last] = value
     return changed
 
 
-def words(found: results.Results) -> dict[str, bool | None]:
-    return {bar.what: bar.verdict(found).met for bar in targets.BARS}
+def met(measured: results.Results) -> dict[str, bool | None]:
+    return {target.metric: target.result(measured).met for target in targets.TARGETS}
 
 
 @pytest.mark.parametrize(
@@ -95,83 +100,89 @@ def words(found: results.Results) -> dict[str, bool | None]:
         ([1, 2, 3], 100, 3),
     ],
 )
-def test_percentiles_are_those_of_the_books(
+def test_percentiles_are_interpolated_between_the_nearest_values(
     values: list[float], percent: float, expected: float
 ) -> None:
     assert results.percentile(values, percent) == pytest.approx(expected)
 
 
-def test_a_percentile_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="nothing"):
+def test_an_empty_series_has_no_percentile() -> None:
+    with pytest.raises(ValueError, match="empty"):
         results.percentile([], 50)
 
 
-def test_every_bar_is_met_by_results_that_are_good_enough() -> None:
-    assert words(SAMPLE) == {bar.what: True for bar in targets.BARS}
+def test_good_results_meet_every_target() -> None:
+    assert met(SAMPLE) == {target.metric: True for target in targets.TARGETS}
 
 
 MISSED = {
-    "warm launch: the request is answered with `running`": {"warm__quiet__seconds": [0.06] * 50},
-    "the same, while the pool is being filled again": {"warm__busy__missed": 1},
-    "cold launch ÷ floor, by turns": {"launches__floor__seconds": [0.7, 0.8]},
-    "peer ÷ cold launch": {"launches__peer__seconds": [4.0, 4.0]},
-    "peer ÷ warm launch": {"warm__quiet__seconds": [0.1] * 50},
-    "destroy: asked, until nothing is left": {"launches__cold__destroy": [0.9, 0.9]},
-    "reset: asked, until it is done": {"reset__seconds": [0.6, 0.6]},
-    "sandboxes at once": {"crowd__answered": 99},
-    "memory of one of them": {"crowd__available_mb_each": {"10": 50.0, "100": 61.0}},
-    "the portal's processes together, idle": {"processes": {"web": 351.0}},
-    "sweep over 100 live and 100,000 past": {"crowd__sweep__1__calls": ["GET /info"] * 2},
-    "dashboard with 3 cards, in the server": {"pages__queries": {"1": 12, "3": 14}},
-    "a card's poll with nothing new": {"pages__past__3__card poll__client": [0.009, 0.009]},
-    "admin's list of 100,000 sandboxes": {"pages__past__100000__admin list__client": [0.3, 0.3]},
+    "Warm launch, until the response with state `running`": {"warm__idle__seconds": [0.06] * 50},
+    "Warm launch while the pool is being refilled": {"warm__refilling__missed": 1},
+    "Cold launch ÷ baseline": {"launches__baseline__seconds": [0.7, 0.8]},
+    "Compose ÷ cold launch": {"launches__compose__seconds": [4.0, 4.0]},
+    "Compose ÷ warm launch": {"warm__idle__seconds": [0.1] * 50},
+    "Destroy, until all resources are removed": {"launches__cold__destroy": [0.9, 0.9]},
+    "Reset, until it is complete": {"reset__seconds": [0.6, 0.6]},
+    "Concurrent sandboxes": {"density__seeded": 99},
+    "Memory per sandbox": {"density__available_mb_per_sandbox": {"10": 50.0, "100": 61.0}},
+    "Memory of the portal's processes, idle": {"processes": {"web": 351.0}},
+    "Sweep over 100 live and 100,000 ended sandboxes": {
+        "density__sweeps__1__calls": ["GET /info"] * 2
+    },
+    "Dashboard with 3 cards, server time": {"pages__queries": {"1": 12, "3": 14}},
+    "Card poll without news": {"pages__by_ended_count__3__card poll__client": [0.009, 0.009]},
+    "Admin list of 100,000 sandboxes": {
+        "pages__by_ended_count__100000__admin list__client": [0.3, 0.3]
+    },
 }
 
 
-def test_every_bar_has_results_that_miss_it() -> None:
-    assert set(MISSED) == {bar.what for bar in targets.BARS}
+def test_every_target_has_an_example_of_results_that_miss_it() -> None:
+    assert set(MISSED) == {target.metric for target in targets.TARGETS}
 
 
-@pytest.mark.parametrize("what", MISSED)
-def test_a_bar_that_is_missed_is_shown_as_such_with_what_stands_in_the_way(what: str) -> None:
-    found = sample(**MISSED[what])
-    assert words(found)[what] is False
-    [row] = [row for row in report.bars(found) if row[0] == what]
-    assert row[3] == "**not met**"
+@pytest.mark.parametrize("metric", MISSED)
+def test_a_missed_target_is_marked_and_names_its_blocker(metric: str) -> None:
+    measured = sample(**MISSED[metric])
+    assert met(measured)[metric] is False
+    [row] = [row for row in report.target_rows(measured) if row[0] == metric]
+    assert row[3] == "**fail**"
     assert row[4]
 
 
-def test_results_of_too_few_repetitions_meet_no_bar_that_names_their_number() -> None:
+def test_results_with_too_few_repetitions_are_inconclusive() -> None:
     quick = sample(
-        warm__quiet__seconds=[0.02] * 5,
-        crowd__count=20,
-        crowd__answered=20,
-        crowd__available_mb_each={"20": 33.0},
+        warm__idle__seconds=[0.02] * 5,
+        density__count=20,
+        density__seeded=20,
+        density__available_mb_per_sandbox={"20": 33.0},
     )
-    quick["crowd"]["sweep"][1]["live"] = 20
-    unknown = {what for what, met in words(quick).items() if met is None}
-    assert unknown == {
-        "warm launch: the request is answered with `running`",
-        "sandboxes at once",
-        "sweep over 100 live and 100,000 past",
+    quick["density"]["sweeps"][1]["live"] = 20
+    inconclusive = {metric for metric, decision in met(quick).items() if decision is None}
+    assert inconclusive == {
+        "Warm launch, until the response with state `running`",
+        "Concurrent sandboxes",
+        "Sweep over 100 live and 100,000 ended sandboxes",
     }
 
 
 @pytest.mark.parametrize("name", [name for name in SAMPLE if name not in {"quick", "machine"}])
-def test_a_measurement_that_failed_leaves_the_rest_of_the_page(name: str, tmp_path: Path) -> None:
-    found = sample(failed={name: "it broke"})
-    del found[name]
-    report.write(found, tmp_path / "performance.md")
+def test_the_page_reports_a_failed_measurement_and_has_the_others(
+    name: str, tmp_path: Path
+) -> None:
+    measured = sample(failed={name: "it broke"})
+    del measured[name]
+    report.write(measured, tmp_path / "performance.md")
     page = (tmp_path / "performance.md").read_text()
-    assert f"Measuring {name} failed: it broke" in page
+    assert f"The measurement of {name} failed: it broke" in page
     assert page.count("\n| ") > 20
 
 
-def test_the_page_says_everything_and_links_only_to_what_is_there(tmp_path: Path) -> None:
+def test_the_page_has_every_target_and_links_only_to_existing_plots(tmp_path: Path) -> None:
     report.write(SAMPLE, tmp_path / "performance.md")
     page = (tmp_path / "performance.md").read_text()
-    for bar in targets.BARS:
-        assert f"| {bar.what} | {bar.asked} |" in page
+    for target in targets.TARGETS:
+        assert f"| {target.metric} | {target.target} |" in page
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", page)
     assert len(pictures) == 5
     for picture in pictures:
@@ -181,24 +192,24 @@ def test_the_page_says_everything_and_links_only_to_what_is_there(tmp_path: Path
         assert not re.findall(r"(?:href|url\(|src)=?[\"'(]*https?:", drawn)
 
 
-def test_the_same_results_give_the_same_page(tmp_path: Path) -> None:
-    found = {}
-    for name in ("one", "other"):
+def test_the_same_results_always_give_the_same_page(tmp_path: Path) -> None:
+    written = {}
+    for name in ("first", "second"):
         report.write(SAMPLE, tmp_path / name / "performance.md")
         files = sorted((tmp_path / name).rglob("*.*"))
-        found[name] = [(file.name, file.read_text()) for file in files]
-    assert found["one"] == found["other"]
+        written[name] = [(file.name, file.read_text()) for file in files]
+    assert written["first"] == written["second"]
 
 
-def test_results_can_be_read_again_as_they_were_kept(tmp_path: Path) -> None:
+def test_saved_results_load_unchanged(tmp_path: Path) -> None:
     results.save(SAMPLE, tmp_path / "deep" / "results.json")
     assert results.load(tmp_path / "deep" / "results.json") == json.loads(json.dumps(SAMPLE))
 
 
 @pytest.mark.engine
-def test_a_machine_without_room_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_with_too_little_memory_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "meminfo", lambda _: 1024.0)
-    assert machine.refusal(100).endswith("End something, or take QUICK=1.")
+    assert machine.shortage(100).endswith("Stop other programs, or use QUICK=1.")
     monkeypatch.setattr(machine, "meminfo", lambda _: 100_000.0)
     monkeypatch.setattr(machine, "DISK_GB", 0)
-    assert machine.refusal(100) == ""
+    assert machine.shortage(100) == ""

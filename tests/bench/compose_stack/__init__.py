@@ -1,4 +1,4 @@
-"""The peer: the same stack as people start it without a portal, with Compose, from nothing."""
+"""The same stack without a portal, as people start it from scratch with Docker Compose."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from pathlib import Path
 from docker import APIClient
 
 from sandboxes import blueprints
-from tests.bench.http_client import Caller
+from tests.bench.http_client import HttpClient
 from tests.portal import ROOT
 from tests.ports import reserve_port
 
 HERE = Path(__file__).parent
 SQL = ROOT / "fixtures" / "billing"
-IMAGE = "sandboxportal/bench-peer-db"
-ASK_EVERY_SECONDS = 0.02
-PATIENCE_SECONDS = 90
+IMAGE = "sandboxportal/bench-compose-db"
+POLL_INTERVAL_SECONDS = 0.02
+SEED_TIMEOUT_SECONDS = 90
 
 
 @dataclass(frozen=True)
-class Peer:
-    """The stack by Compose, to be started and removed again and again."""
+class ComposeStack:
+    """A stack that Compose starts and removes, any number of times."""
 
     command: list[str]
 
     def once(self, *more_files: str) -> dict[str, float]:
-        """Seconds of `up -d` until the API answers with its seed, of that command, of `down`."""
+        """Return the seconds until the API serves its seed, of `up -d` alone, and of `down`."""
         return _once(self.command, "compose.yaml", *more_files)
 
-    def waiting(self, times: int) -> list[float]:
-        """The same until it answers, with an API that waits for the database's health check."""
-        return [self.once("waiting.yaml")["seconds"] for _ in range(times)]
+    def with_health_check(self, times: int) -> list[float]:
+        """Return the seconds until the seed is served, if the API waits for a healthy database."""
+        return [self.once("health-check.yaml")["seconds"] for _ in range(times)]
 
     def version(self) -> str:
         command = [*self.command, "version", "--short"]
@@ -48,24 +48,24 @@ class Peer:
 
 
 @contextmanager
-def peer(engine: APIClient) -> Iterator[Peer]:
-    """The peer, with its database's image for as long as that is needed."""
+def compose_stack(engine: APIClient) -> Iterator[ComposeStack]:
+    """Build the database's image, yield the stack, and remove the image."""
     command = compose_command()
-    with tempfile.TemporaryDirectory() as made:
-        context = shutil.copytree(HERE, Path(made) / "context")
+    with tempfile.TemporaryDirectory() as folder:
+        context = shutil.copytree(HERE, Path(folder) / "context")
         shutil.copy(SQL / "schema.sql", context / "10-schema.sql")
         shutil.copy(SQL / "seed.sql", context)
-        said = list(engine.build(path=str(context), tag=IMAGE, rm=True, decode=True))
-    if errors := [line["error"] for line in said if "error" in line]:
-        raise RuntimeError(f"The peer's image could not be built: {errors[0]}")
+        output = list(engine.build(path=str(context), tag=IMAGE, rm=True, decode=True))
+    if errors := [line["error"] for line in output if "error" in line]:
+        raise RuntimeError(f"Couldn't build the image of the Compose stack: {errors[0]}")
     try:
-        yield Peer(command)
+        yield ComposeStack(command)
     finally:
         engine.remove_image(IMAGE, force=True)
 
 
 def compose_command() -> list[str]:
-    """Compose as it is installed here: version 2 is the docker command's own."""
+    """Return the installed Compose: version 2 is a plugin of the docker command."""
     for command in (["docker", "compose"], ["docker-compose"]):
         if shutil.which(command[0]) and _runs([*command, "version"]):
             return command
@@ -82,14 +82,14 @@ def _once(command: list[str], *files: str) -> dict[str, float]:
         "API_KEY": key,
         "DATABASE_PASSWORD": secrets.token_hex(16),
         "API_PORT": str(port),
-        "COMPOSE_PROJECT_NAME": f"bench-peer-{secrets.token_hex(4)}",
+        "COMPOSE_PROJECT_NAME": f"bench-compose-{secrets.token_hex(4)}",
     }
     compose = [*command, *(f"--file={HERE / file}" for file in files)]
     try:
         began = time.perf_counter()
         _run([*compose, "up", "-d"], environment)
         returned = time.perf_counter() - began
-        _until_seeded(Caller("127.0.0.1", port, timeout=5, Authorization=f"Bearer {key}"))
+        _until_seeded(HttpClient("127.0.0.1", port, timeout=5, Authorization=f"Bearer {key}"))
         seconds = time.perf_counter() - began
     finally:
         began = time.perf_counter()
@@ -103,15 +103,15 @@ def _run(command: list[str], environment: dict[str, str]) -> None:
         raise RuntimeError(f"{' '.join(command)} failed: {done.stderr[-1000:]}")
 
 
-def _until_seeded(caller: Caller) -> None:
-    wanted = blueprints.load("billing").seed["plans"]
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def _until_seeded(client: HttpClient) -> None:
+    plans = blueprints.load("billing").seed["plans"]
+    deadline = time.monotonic() + SEED_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         try:
-            answer = caller.get("/v1/plans")
-            if answer.status == 200 and answer.json()["total"] == wanted:
+            response = client.get("/v1/plans")
+            if response.status == 200 and response.json()["total"] == plans:
                 return
         except (OSError, HTTPException):
             pass
-        time.sleep(ASK_EVERY_SECONDS)
-    raise TimeoutError("The peer did not answer with its seed.")
+        time.sleep(POLL_INTERVAL_SECONDS)
+    raise TimeoutError("The Compose stack did not serve its seed.")

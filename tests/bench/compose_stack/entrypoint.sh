@@ -1,6 +1,7 @@
 #!/bin/sh
-# What the official image does at its first start: initdb, a server that only listens inside, the
-# database, the files of /docker-entrypoint-initdb.d in their order; then the server for everybody.
+# Do what the official image does at its first start: run initdb, start a server on a local socket
+# only, create the database, run the files of /docker-entrypoint-initdb.d in order. Then start the
+# server with a network socket.
 set -eu
 
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
