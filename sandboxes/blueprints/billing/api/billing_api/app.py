@@ -29,7 +29,7 @@ from . import (
 from .database import Database, DatabaseUnavailable
 from .database_errors import UNAVAILABLE, problem_of, unavailable
 from .settings import Settings
-from .web import LARGEST_BODY, Call, Operation, Problem, Response, status_line
+from .web import MAX_BODY_BYTES, Call, Operation, Problem, Response, status_line
 
 OPERATIONS: list[Operation] = [
     *plans.OPERATIONS,
@@ -39,7 +39,7 @@ OPERATIONS: list[Operation] = [
     *payments.OPERATIONS,
 ]
 
-QUIET = {"/healthz", "/readyz"}
+UNLOGGED_PATHS = {"/healthz", "/readyz"}
 """Paths that leave no line in the log when all is well."""
 
 # Any page may call the API from a browser: what it needs is the key, and no cookie is used.
@@ -161,9 +161,9 @@ def _preflight(routes: dict[str, Operation]) -> Response:
 
 
 def _read(environ: Environ) -> bytes:
-    body: bytes = environ["wsgi.input"].read(LARGEST_BODY + 1)
-    if len(body) > LARGEST_BODY:
-        raise Problem(413, f"The body has more than {LARGEST_BODY // 1024} KiB.")
+    body: bytes = environ["wsgi.input"].read(MAX_BODY_BYTES + 1)
+    if len(body) > MAX_BODY_BYTES:
+        raise Problem(413, f"The body has more than {MAX_BODY_BYTES // 1024} KiB.")
     return body
 
 
@@ -184,7 +184,7 @@ def _send(
 
 
 def _log(method: str, path: str, status: int, started: float) -> None:
-    if path in QUIET and status < HTTPStatus.INTERNAL_SERVER_ERROR:
+    if path in UNLOGGED_PATHS and status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return
     took = (time.monotonic() - started) * 1000
     # Quoted again, since a line break in it would look like another line of the log.

@@ -12,8 +12,8 @@ from psycopg2 import extensions
 
 __all__ = ["Cursor", "Database", "DatabaseUnavailable"]
 
-KEPT_CONNECTIONS = 2
-PAUSE = 0.01
+MAX_IDLE_CONNECTIONS = 2
+RETRY_INTERVAL = 0.01
 """Seconds between two tries to connect."""
 
 Connection = extensions.connection
@@ -106,7 +106,7 @@ class Database:
             return None
 
     def _keep(self, connection: Connection) -> None:
-        if len(self._idle) < KEPT_CONNECTIONS:
+        if len(self._idle) < MAX_IDLE_CONNECTIONS:
             self._idle.append(connection)
         else:
             connection.close()
@@ -123,9 +123,9 @@ class Database:
 
 
 def _pause(deadline: float, error: psycopg2.OperationalError) -> None:
-    if time.monotonic() + PAUSE > deadline:
+    if time.monotonic() + RETRY_INTERVAL > deadline:
         raise DatabaseUnavailable(_first_line(error)) from error
-    time.sleep(PAUSE)
+    time.sleep(RETRY_INTERVAL)
 
 
 def _is_transient(error: psycopg2.OperationalError) -> bool:

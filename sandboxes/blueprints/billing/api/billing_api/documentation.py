@@ -8,12 +8,12 @@ from pathlib import Path
 from .web import Operation, Problem, Response
 
 # Swagger UI from the package flask-swagger-ui, of which only these files are used.
-ASSETS = {
+SWAGGER_UI_ASSETS = {
     "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
     "swagger-ui.css": "text/css; charset=utf-8",
 }
 
-OWN_ASSETS = {"start.js": "text/javascript; charset=utf-8", "page.css": "text/css; charset=utf-8"}
+LOCAL_ASSETS = {"start.js": "text/javascript; charset=utf-8", "page.css": "text/css; charset=utf-8"}
 
 # Swagger UI draws its icons from data URLs.
 SECURITY_POLICY = (
@@ -33,10 +33,10 @@ def page(path: str, operations: list[Operation]) -> Response:
     if path == "/openapi.json":
         return _specification(operations)
     name = path.removeprefix("/docs/")
-    if name in OWN_ASSETS:
-        return _own(name, OWN_ASSETS[name])
-    if name in ASSETS and (package := find_spec("flask_swagger_ui")) and package.origin:
-        return _file(Path(package.origin).parent / "dist" / name, ASSETS[name])
+    if name in LOCAL_ASSETS:
+        return _own(name, LOCAL_ASSETS[name])
+    if name in SWAGGER_UI_ASSETS and (package := find_spec("flask_swagger_ui")) and package.origin:
+        return _file(Path(package.origin).parent / "dist" / name, SWAGGER_UI_ASSETS[name])
     raise Problem(404, f"There is nothing at {path}; the documentation is at /docs.")
 
 

@@ -10,7 +10,7 @@ from .database import Cursor, Database, DatabaseUnavailable
 from .database_errors import unavailable
 from .web import Response
 
-SEEDED = ("plans", "subscribers", "invoices")
+SEEDED_TABLES = ("plans", "subscribers", "invoices")
 
 
 def healthz() -> Response:
@@ -35,6 +35,6 @@ def readyz(database: Database) -> Response:
 
 
 def _counts(cursor: Cursor) -> dict[str, int]:
-    counts = [SQL("(SELECT count(*) FROM {})").format(Identifier(name)) for name in SEEDED]
+    counts = [SQL("(SELECT count(*) FROM {})").format(Identifier(name)) for name in SEEDED_TABLES]
     cursor.execute(SQL("SELECT ") + SQL(", ").join(counts))
-    return dict(zip(SEEDED, cursor.fetchone() or (), strict=True))
+    return dict(zip(SEEDED_TABLES, cursor.fetchone() or (), strict=True))

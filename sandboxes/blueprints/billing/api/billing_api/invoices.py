@@ -30,7 +30,7 @@ from .payments import record
 from .table import PageQuery, given
 from .web import Call, Operation, conflict, invalid
 
-DUE_IN_DAYS = 14
+DEFAULT_DUE_DAYS = 14
 
 
 class NewInvoice(Struct, forbid_unknown_fields=True):
@@ -42,7 +42,7 @@ class NewInvoice(Struct, forbid_unknown_fields=True):
     amount: AmountText | None = None
     currency: Currency | None = None
     description: Text = ""
-    due_in_days: Days = DUE_IN_DAYS
+    due_in_days: Days = DEFAULT_DUE_DAYS
     draft: bool = False
 
 
@@ -77,7 +77,7 @@ class InvoiceQuery(PageQuery, kw_only=True):
 def issue(cursor: Cursor, subscription: Subscription, plan: Plan) -> Invoice:
     """An open invoice for the current period of a subscription."""
     invoice = _insert(cursor, subscription.subscriber_id, _of_subscription(subscription, plan))
-    return _open(cursor, invoice.id, DUE_IN_DAYS)
+    return _open(cursor, invoice.id, DEFAULT_DUE_DAYS)
 
 
 def create(call: Call) -> Invoice:
@@ -111,7 +111,7 @@ def change(call: Call) -> Invoice:
 def finalize(call: Call) -> Invoice:
     """Issue a draft: it is open, and due."""
     _in_status(call, "draft")
-    return _open(call.cursor, call.id, DUE_IN_DAYS)
+    return _open(call.cursor, call.id, DEFAULT_DUE_DAYS)
 
 
 def pay(call: Call) -> Invoice:

@@ -26,7 +26,7 @@ sandbox puts all of it back.
 
 TABLES = (PLANS, SUBSCRIBERS, SUBSCRIPTIONS, INVOICES, PAYMENTS)
 
-EXAMPLES = {
+ID_EXAMPLES = {
     "plans": "plan_team",
     "subscribers": "sub_001",
     "subscriptions": "sbn_001",
@@ -35,7 +35,7 @@ EXAMPLES = {
 }
 """Ids of the seed, to try things with."""
 
-BODIES = {
+BODY_EXAMPLES = {
     "PlanChanges": {"name": "Team plus"},
     "NewSubscriber": {"name": "Ada Lovelace", "email": "ada@example.com", "country": "GB"},
     "SubscriberChanges": {"name": "Ada Lovelace"},
@@ -45,7 +45,7 @@ BODIES = {
 }
 """Bodies that the seed lets through as they are, where examples of the fields don't suffice."""
 
-PROBLEMS = {
+PROBLEM_DESCRIPTIONS = {
     "400": "The body is no JSON",
     "401": "The key is missing or wrong",
     "404": "There is no such thing",
@@ -110,7 +110,7 @@ def _describe(
     }
     if operation.body:
         media = {"schema": schemas[operation.body]}
-        if example := BODIES.get(operation.body.__name__):
+        if example := BODY_EXAMPLES.get(operation.body.__name__):
             media["example"] = example
         content = {"application/json": media}
         described["requestBody"] = {"required": operation.body_required, "content": content}
@@ -129,7 +129,7 @@ def _parameters(
         schema = {
             "type": "string",
             "pattern": "^[a-z0-9_]+$",
-            "examples": [EXAMPLES[operation.tag]],
+            "examples": [ID_EXAMPLES[operation.tag]],
         }
         parameters.append({"name": "id", "in": "path", "required": True, "schema": schema})
     if operation.query:
@@ -148,7 +148,7 @@ def _responses(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
         example = {"type": "about:blank", "title": title, "status": int(status), "detail": "…"}
         problem = {"schema": schemas[ProblemDetails], "example": example}
         responses[status] = {
-            "description": PROBLEMS[status],
+            "description": PROBLEM_DESCRIPTIONS[status],
             "content": {"application/problem+json": problem},
         }
     return responses
@@ -157,7 +157,7 @@ def _responses(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
 def _problems(operation: Operation) -> list[str]:
     """The problems that an operation can have; a POST or PATCH can have them all."""
     reading = operation.method == "GET"
-    found = ["401", "422", "503"] if reading else list(PROBLEMS)
+    found = ["401", "422", "503"] if reading else list(PROBLEM_DESCRIPTIONS)
     if reading and "{id}" in operation.path:
         found.append("404")
     return sorted(found)

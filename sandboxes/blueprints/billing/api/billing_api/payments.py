@@ -23,7 +23,7 @@ from .table import PageQuery
 from .web import Call, Operation, conflict, invalid
 
 Reason = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,60}$", examples=["card_declined"])]
-DEFAULT_REASONS: dict[PaymentMethod, str] = {
+DEFAULT_FAILURE_REASONS: dict[PaymentMethod, str] = {
     "card": "card_declined",
     "bank_transfer": "insufficient_funds",
     "stellar": "insufficient_balance",
@@ -125,7 +125,11 @@ def _settle(
     failed = status == "failed"
     cursor.execute(
         "UPDATE payments SET status = %s, failure_reason = %s, processed_at = now() WHERE id = %s",
-        (status, (reason or DEFAULT_REASONS[payment.method]) if failed else None, payment.id),
+        (
+            status,
+            (reason or DEFAULT_FAILURE_REASONS[payment.method]) if failed else None,
+            payment.id,
+        ),
     )
     if failed:
         if invoice.status == "open":

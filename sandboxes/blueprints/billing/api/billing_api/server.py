@@ -15,7 +15,7 @@ from .settings import Settings
 from .web import Problem, status_line
 
 THREADS = 4
-LARGEST_READ = 1024 * 1024
+MAX_READ_BYTES = 1024 * 1024
 """Bytes of a body that are read at all, so that what is a little too long gets a full answer."""
 
 
@@ -45,9 +45,9 @@ def serve(settings: Settings, listener: socket.socket) -> None:
         sockets=[listener],
         threads=THREADS,
         ident=None,
-        max_request_body_size=LARGEST_READ,
-        inbuf_overflow=LARGEST_READ,
-        outbuf_overflow=LARGEST_READ,
+        max_request_body_size=MAX_READ_BYTES,
+        inbuf_overflow=MAX_READ_BYTES,
+        outbuf_overflow=MAX_READ_BYTES,
         asyncore_use_poll=True,
     )
     print(f"Listening on {settings.host}:{settings.port}", flush=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-SHORTEST_KEY = 16
-HIGHEST_PORT = 65535
+MIN_KEY_LENGTH = 16
+MAX_PORT = 65535
 
 
 class SettingsError(Exception):
@@ -28,8 +28,8 @@ class Settings(NamedTuple):
 def from_environment(environ: Mapping[str, str]) -> Settings:
     """Read ``API_KEY``, ``DATABASE_URL``, ``HOST`` and ``PORT``; raise SettingsError."""
     api_key = environ.get("API_KEY", "")
-    if len(api_key) < SHORTEST_KEY:
-        raise SettingsError(f"API_KEY must be set, to at least {SHORTEST_KEY} characters")
+    if len(api_key) < MIN_KEY_LENGTH:
+        raise SettingsError(f"API_KEY must be set, to at least {MIN_KEY_LENGTH} characters")
     database_url = environ.get("DATABASE_URL", "")
     if not database_url and "PGHOST" not in environ:
         raise SettingsError(
@@ -40,6 +40,6 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
 
 
 def _port(text: str) -> int:
-    if text.isascii() and text.isdigit() and 1 <= int(text) <= HIGHEST_PORT:
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_PORT:
         return int(text)
-    raise SettingsError(f"PORT is {text!r}; it must be a number from 1 to {HIGHEST_PORT}")
+    raise SettingsError(f"PORT is {text!r}; it must be a number from 1 to {MAX_PORT}")

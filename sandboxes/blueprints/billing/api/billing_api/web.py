@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from .database import Cursor
 
-LARGEST_BODY = 64 * 1024
+MAX_BODY_BYTES = 64 * 1024
 """Bytes that the body of a request may have."""
 
 Headers = list[tuple[str, str]]

@@ -8,7 +8,7 @@ from .binaries import NoPostgres
 from .cluster import prepare
 from .server import Refused, reset, serve
 
-WRONG_ENVIRONMENT = 64
+EX_USAGE = 64
 
 
 def main(what: str) -> int:
@@ -16,7 +16,7 @@ def main(what: str) -> int:
         {"prepare": prepare, "serve": serve, "reset": reset}[what]()
     except Refused as error:
         print(f"billing-db: {error}", file=sys.stderr)
-        return WRONG_ENVIRONMENT
+        return EX_USAGE
     except NoPostgres as error:
         print(f"billing-db: {error}", file=sys.stderr)
         return 1

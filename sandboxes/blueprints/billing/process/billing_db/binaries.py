@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-OLDEST = 15
+MIN_VERSION = 15
 """The scripts use what psql and CREATE DATABASE can do since then."""
 
 
@@ -24,11 +24,11 @@ def programs() -> tuple[Path, int]:
     for folder in _candidates():
         if (folder / "initdb").exists() and (folder / "psql").exists():
             version = _version(folder)
-            if version >= OLDEST:
+            if version >= MIN_VERSION:
                 return folder, version
     raise NoPostgres(
         "There is no PostgreSQL: its package could not be installed, and this machine has none of "
-        f"version {OLDEST} or newer."
+        f"version {MIN_VERSION} or newer."
     )
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from .binaries import programs
 
-FILES = Path(__file__).resolve().parent.parent
-DATA = Path("cluster")
-SCRIPTS = Path("sql")
-OWNER = "postgres"
+SOURCES = Path(__file__).resolve().parent.parent
+DATA_DIR = Path("cluster")
+SCRIPTS_DIR = Path("sql")
+SUPERUSER = "postgres"
 
-SETTINGS = """
+PROCESS_SETTINGS = """
 # Here it is one of several on the machine; the port is given when it is started.
 listen_addresses = '127.0.0.1'
 # In the data directory, which nobody else may enter.
@@ -27,40 +27,40 @@ unix_socket_directories = '.'
 # In the data directory, where it is gone with the sandbox even after a kill.
 dynamic_shared_memory_type = mmap
 """
-SINCE_18 = """
+POSTGRES_18_SETTINGS = """
 # No processes of their own for reading and writing.
 io_method = sync
 """
-WHO_MAY_SIGN_IN = f"""
+HBA_RULES = f"""
 # Whoever may enter the data directory may do everything with it as it is.
-local  all      {OWNER}                trust
+local  all      {SUPERUSER}                trust
 host   billing  developer,billing_api  all  scram-sha-256
 """
-EVERYBODY = "local all all trust\n"
+HBA_TRUST_ALL = "local all all trust\n"
 
 
 def prepare() -> None:
     """Fill the current directory: the scripts, and a cluster with the schema in it."""
-    SCRIPTS.mkdir()
+    SCRIPTS_DIR.mkdir()
     for folder in ("db", "billing"):
-        for script in (FILES / folder).glob("*.sql"):
-            shutil.copy(script, SCRIPTS)
+        for script in (SOURCES / folder).glob("*.sql"):
+            shutil.copy(script, SCRIPTS_DIR)
     _initialise()
-    (DATA / "pg_hba.conf").write_text(EVERYBODY)
+    (DATA_DIR / "pg_hba.conf").write_text(HBA_TRUST_ALL)
     with tempfile.TemporaryDirectory() as sockets:
         options = f"-c listen_addresses= -c unix_socket_directories={sockets} -c wal_recycle=off"
-        _run("pg_ctl", "-D", DATA, "-s", "-w", "-l", "log", "-o", options, "start")
+        _run("pg_ctl", "-D", DATA_DIR, "-s", "-w", "-l", "log", "-o", options, "start")
         try:
             _fill(sockets)
         finally:
-            _run("pg_ctl", "-D", DATA, "-s", "-w", "-m", "fast", "stop")
-    (DATA / "pg_hba.conf").write_text(WHO_MAY_SIGN_IN)
+            _run("pg_ctl", "-D", DATA_DIR, "-s", "-w", "-m", "fast", "stop")
+    (DATA_DIR / "pg_hba.conf").write_text(HBA_RULES)
     Path("log").unlink()
 
 
 def _initialise() -> None:
     version = programs()[1]
-    options = ["--encoding=UTF8", "--wal-segsize=1", "--auth=trust", f"--username={OWNER}"]
+    options = ["--encoding=UTF8", "--wal-segsize=1", "--auth=trust", f"--username={SUPERUSER}"]
     # Since 17, PostgreSQL brings the locale itself; before, the system must have it.
     options += (
         ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
@@ -69,21 +69,21 @@ def _initialise() -> None:
     )
     if version >= 18:  # noqa: PLR2004
         options.append("--no-data-checksums")
-    _run("initdb", "-D", DATA, *options, "--no-sync", "--no-instructions")
-    given = (FILES / "db" / "postgresql.conf").read_text()
-    since_18 = SINCE_18 if version >= 18 else ""  # noqa: PLR2004
-    (DATA / "postgresql.conf").write_text(given + SETTINGS + since_18)
+    _run("initdb", "-D", DATA_DIR, *options, "--no-sync", "--no-instructions")
+    given = (SOURCES / "db" / "postgresql.conf").read_text()
+    postgres_18_settings = POSTGRES_18_SETTINGS if version >= 18 else ""  # noqa: PLR2004
+    (DATA_DIR / "postgresql.conf").write_text(given + PROCESS_SETTINGS + postgres_18_settings)
 
 
 def _fill(sockets: str) -> None:
     def psql(database: str, *arguments: str) -> None:
         options = ("-X", "-q", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-h", sockets)
-        _run("psql", *options, "-U", OWNER, *arguments, database)
+        _run("psql", *options, "-U", SUPERUSER, *arguments, database)
 
     copy = "TEMPLATE billing_template OWNER developer STRATEGY file_copy"
-    psql("postgres", "-f", f"{SCRIPTS}/create-roles.sql")
+    psql("postgres", "-f", f"{SCRIPTS_DIR}/create-roles.sql")
     psql("postgres", "-c", "CREATE DATABASE billing_template OWNER developer")
-    psql("billing_template", "-1", "-c", "SET role developer", "-f", f"{SCRIPTS}/schema.sql")
+    psql("billing_template", "-1", "-c", "SET role developer", "-f", f"{SCRIPTS_DIR}/schema.sql")
     psql("billing_template", "-c", "VACUUM (FULL, FREEZE, ANALYZE)")
     psql("postgres", "-c", f"CREATE DATABASE billing {copy}")
     # Nothing is made from it, and every sandbox would copy it.

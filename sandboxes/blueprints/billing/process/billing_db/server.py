@@ -15,9 +15,9 @@ from datetime import datetime
 from pathlib import Path
 
 from .binaries import programs
-from .cluster import DATA, OWNER, SCRIPTS
+from .cluster import DATA_DIR, SCRIPTS_DIR, SUPERUSER
 
-SPARE_AFTER_SECONDS = 3
+SPARE_DELAY = 3
 
 
 class Refused(Exception):
@@ -37,7 +37,7 @@ def serve() -> None:
             "2026-01-31T09:30:00Z"
         ) from None
     # A killed server leaves it behind, and the process it names may be anything by now.
-    (DATA / "postmaster.pid").unlink(missing_ok=True)
+    (DATA_DIR / "postmaster.pid").unlink(missing_ok=True)
     server = os.getpid()
     if not os.fork():
         # A child of its own, so that PostgreSQL is nobody's parent but its own processes'.
@@ -46,7 +46,7 @@ def serve() -> None:
         os._exit(0)
     os.wait()
     program = str(programs()[0] / "postgres")
-    os.execv(program, [program, "-D", str(DATA), "-p", os.environ["PORT"]])  # noqa: S606
+    os.execv(program, [program, "-D", str(DATA_DIR), "-p", os.environ["PORT"]])  # noqa: S606
 
 
 def reset() -> None:
@@ -82,13 +82,13 @@ def _fill(server: int) -> None:
         os.kill(server, signal.SIGKILL)
         return
     # When the rush of the launch is over; a reset that can't wait does it itself.
-    time.sleep(SPARE_AFTER_SECONDS)
+    time.sleep(SPARE_DELAY)
     make_spare()
 
 
 def _accepts_connections() -> bool:
     try:
-        lines = (DATA / "postmaster.pid").read_text().splitlines()
+        lines = (DATA_DIR / "postmaster.pid").read_text().splitlines()
     except OSError:
         return False
     return "ready" in (line.strip() for line in lines)
@@ -98,18 +98,18 @@ def _script(name: str, database: str = "postgres", *, quiet: bool = False) -> No
     """Run a script of ours as the owner. Those that exchange databases take turns."""
     connection = {
         # The server's own directory, by a name that is never too long for a socket.
-        "PGHOST": "/proc/self/cwd" if sys.platform == "linux" else str(DATA.resolve()),
+        "PGHOST": "/proc/self/cwd" if sys.platform == "linux" else str(DATA_DIR.resolve()),
         "PGPORT": os.environ["PORT"],
-        "PGUSER": OWNER,
+        "PGUSER": SUPERUSER,
         "PGOPTIONS": "-c client_min_messages=warning",
     }
-    script = (SCRIPTS / name).resolve()
+    script = (SCRIPTS_DIR / name).resolve()
     command = ["-X", "-q", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-f", str(script)]
     with Path("exchange.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         subprocess.run(
             [programs()[0] / "psql", *command, database],
-            cwd=DATA,
+            cwd=DATA_DIR,
             env=os.environ | connection,
             stdin=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL if quiet else None,
