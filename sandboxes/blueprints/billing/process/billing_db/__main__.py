@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from .binaries import NoPostgres
+from .binaries import PostgresNotFound
 from .cluster import prepare
-from .server import Refused, reset, serve
+from .server import InvalidEnvironment, reset, serve
 
 EX_USAGE = 64
 
@@ -14,10 +14,10 @@ EX_USAGE = 64
 def main(what: str) -> int:
     try:
         {"prepare": prepare, "serve": serve, "reset": reset}[what]()
-    except Refused as error:
+    except InvalidEnvironment as error:
         print(f"billing-db: {error}", file=sys.stderr)
         return EX_USAGE
-    except NoPostgres as error:
+    except PostgresNotFound as error:
         print(f"billing-db: {error}", file=sys.stderr)
         return 1
     return 0

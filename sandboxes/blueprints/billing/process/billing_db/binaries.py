@@ -14,19 +14,19 @@ MIN_VERSION = 15
 """The scripts use what psql and CREATE DATABASE can do since then."""
 
 
-class NoPostgres(Exception):
+class PostgresNotFound(Exception):
     """There is no PostgreSQL here that could be used."""
 
 
 @cache
-def programs() -> tuple[Path, int]:
+def postgres_binaries() -> tuple[Path, int]:
     """The directory of the programs, and the number of the version."""
     for folder in _candidates():
         if (folder / "initdb").exists() and (folder / "psql").exists():
             version = _version(folder)
             if version >= MIN_VERSION:
                 return folder, version
-    raise NoPostgres(
+    raise PostgresNotFound(
         "There is no PostgreSQL: its package could not be installed, and this machine has none of "
         f"version {MIN_VERSION} or newer."
     )
@@ -47,8 +47,8 @@ def _number(folder: Path) -> int:
 
 def _version(folder: Path) -> int:
     try:
-        said = subprocess.check_output([folder / "postgres", "--version"], text=True, timeout=20)
+        output = subprocess.check_output([folder / "postgres", "--version"], text=True, timeout=20)
     except (OSError, subprocess.SubprocessError):
         return 0
-    found = re.search(r"\d+", said)
+    found = re.search(r"\d+", output)
     return int(found[0]) if found else 0

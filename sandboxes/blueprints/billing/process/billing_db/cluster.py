@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from .binaries import programs
+from .binaries import postgres_binaries
 
 SOURCES = Path(__file__).resolve().parent.parent
 DATA_DIR = Path("cluster")
@@ -45,21 +45,21 @@ def prepare() -> None:
     for folder in ("db", "billing"):
         for script in (SOURCES / folder).glob("*.sql"):
             shutil.copy(script, SCRIPTS_DIR)
-    _initialise()
+    _init_database_cluster()
     (DATA_DIR / "pg_hba.conf").write_text(HBA_TRUST_ALL)
     with tempfile.TemporaryDirectory() as sockets:
         options = f"-c listen_addresses= -c unix_socket_directories={sockets} -c wal_recycle=off"
         _run("pg_ctl", "-D", DATA_DIR, "-s", "-w", "-l", "log", "-o", options, "start")
         try:
-            _fill(sockets)
+            _create_databases(sockets)
         finally:
             _run("pg_ctl", "-D", DATA_DIR, "-s", "-w", "-m", "fast", "stop")
     (DATA_DIR / "pg_hba.conf").write_text(HBA_RULES)
     Path("log").unlink()
 
 
-def _initialise() -> None:
-    version = programs()[1]
+def _init_database_cluster() -> None:
+    version = postgres_binaries()[1]
     options = ["--encoding=UTF8", "--wal-segsize=1", "--auth=trust", f"--username={SUPERUSER}"]
     # Since 17, PostgreSQL brings the locale itself; before, the system must have it.
     options += (
@@ -70,12 +70,14 @@ def _initialise() -> None:
     if version >= 18:  # noqa: PLR2004
         options.append("--no-data-checksums")
     _run("initdb", "-D", DATA_DIR, *options, "--no-sync", "--no-instructions")
-    given = (SOURCES / "db" / "postgresql.conf").read_text()
+    shared_settings = (SOURCES / "db" / "postgresql.conf").read_text()
     postgres_18_settings = POSTGRES_18_SETTINGS if version >= 18 else ""  # noqa: PLR2004
-    (DATA_DIR / "postgresql.conf").write_text(given + PROCESS_SETTINGS + postgres_18_settings)
+    (DATA_DIR / "postgresql.conf").write_text(
+        shared_settings + PROCESS_SETTINGS + postgres_18_settings
+    )
 
 
-def _fill(sockets: str) -> None:
+def _create_databases(sockets: str) -> None:
     def psql(database: str, *arguments: str) -> None:
         options = ("-X", "-q", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-h", sockets)
         _run("psql", *options, "-U", SUPERUSER, *arguments, database)
@@ -96,5 +98,8 @@ def _fill(sockets: str) -> None:
 
 def _run(program: str, *arguments: str | Path) -> None:
     subprocess.run(
-        [programs()[0] / program, *arguments], stdin=subprocess.DEVNULL, check=True, timeout=120
+        [postgres_binaries()[0] / program, *arguments],
+        stdin=subprocess.DEVNULL,
+        check=True,
+        timeout=120,
     )

@@ -14,25 +14,27 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-from .binaries import programs
+from .binaries import postgres_binaries
 from .cluster import DATA_DIR, SCRIPTS_DIR, SUPERUSER
 
 SPARE_DELAY = 3
 
 
-class Refused(Exception):
+class InvalidEnvironment(Exception):
     """A variable is missing or makes no sense."""
 
 
 def serve() -> None:
     """Become the server."""
     if not os.environ.get("DATABASE_PASSWORD"):
-        raise Refused("DATABASE_PASSWORD is not set; it is the password of the role developer")
+        raise InvalidEnvironment(
+            "DATABASE_PASSWORD is not set; it is the password of the role developer"
+        )
     launched_at = os.environ.get("SANDBOX_LAUNCHED_AT", "")
     try:
         datetime.fromisoformat(launched_at)
     except ValueError:
-        raise Refused(
+        raise InvalidEnvironment(
             f"SANDBOX_LAUNCHED_AT is {launched_at!r}; it must be a time such as "
             "2026-01-31T09:30:00Z"
         ) from None
@@ -42,16 +44,16 @@ def serve() -> None:
     if not os.fork():
         # A child of its own, so that PostgreSQL is nobody's parent but its own processes'.
         if not os.fork():
-            _fill(server)
+            _initialize(server)
         os._exit(0)
     os.wait()
-    program = str(programs()[0] / "postgres")
+    program = str(postgres_binaries()[0] / "postgres")
     os.execv(program, [program, "-D", str(DATA_DIR), "-p", os.environ["PORT"]])  # noqa: S606
 
 
 def reset() -> None:
     """Put the seed back, and then make the spare database for the next time."""
-    _script("reset.sql")
+    _run_script("reset.sql")
     subprocess.Popen(
         [sys.executable, "-c", "from billing_db.server import make_spare; make_spare()"],
         stdin=subprocess.DEVNULL,
@@ -63,10 +65,10 @@ def reset() -> None:
 
 def make_spare() -> None:
     """Have a database ready that the next reset can take."""
-    _script("create-spare.sql", quiet=True)
+    _run_script("create-spare.sql", quiet=True)
 
 
-def _fill(server: int) -> None:
+def _initialize(server: int) -> None:
     """Wait for the server, and then do what is to be done once."""
     while not _accepts_connections():
         time.sleep(0.01)
@@ -75,7 +77,7 @@ def _fill(server: int) -> None:
         except ProcessLookupError:
             return
     try:
-        _script("first-start.sql", "billing")
+        _run_script("first-start.sql", "billing")
     except subprocess.CalledProcessError:
         print("billing-db: the seed could not be put in; the lines above say why", flush=True)
         # Asked to stop, the server would report success.
@@ -94,7 +96,7 @@ def _accepts_connections() -> bool:
     return "ready" in (line.strip() for line in lines)
 
 
-def _script(name: str, database: str = "postgres", *, quiet: bool = False) -> None:
+def _run_script(name: str, database: str = "postgres", *, quiet: bool = False) -> None:
     """Run a script of ours as the owner. Those that exchange databases take turns."""
     connection = {
         # The server's own directory, by a name that is never too long for a socket.
@@ -108,7 +110,7 @@ def _script(name: str, database: str = "postgres", *, quiet: bool = False) -> No
     with Path("exchange.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         subprocess.run(
-            [programs()[0] / "psql", *command, database],
+            [postgres_binaries()[0] / "psql", *command, database],
             cwd=DATA_DIR,
             env=os.environ | connection,
             stdin=subprocess.DEVNULL,
