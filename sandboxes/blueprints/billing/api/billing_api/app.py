@@ -27,7 +27,7 @@ from . import (
     subscriptions,
 )
 from .database import Database, DatabaseUnavailable
-from .database_errors import UNAVAILABLE, problem_of, unavailable
+from .database_errors import UNAVAILABLE, to_problem, unavailable
 from .settings import Settings
 from .web import MAX_BODY_BYTES, Call, Operation, Problem, Response, status_line
 
@@ -104,7 +104,7 @@ class Application:
         except DatabaseUnavailable as error:
             raise unavailable(UNAVAILABLE) from error
         except psycopg2.Error as error:
-            raise problem_of(error) from error
+            raise to_problem(error) from error
         response = Response(operation.status, msgspec.json.encode(answer))
         if operation.status == HTTPStatus.CREATED:
             response.headers = [("Location", f"{operation.path}/{answer.id}")]
