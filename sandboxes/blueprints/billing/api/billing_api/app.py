@@ -95,8 +95,8 @@ class Application:
 
     def _perform(self, operation: Operation, row_id: str, environ: Environ) -> Response:
         reads = operation.method == "GET"
-        query = parsing.query_of(operation, environ.get("QUERY_STRING", ""))
-        body = None if reads else parsing.body_of(operation, _read(environ))
+        query = parsing.parse_query(operation, environ.get("QUERY_STRING", ""))
+        body = None if reads else parsing.parse_body(operation, _read(environ))
         try:
             answer = self._database.transaction(
                 lambda cursor: operation.handle(Call(cursor, row_id, body, query)), reads=reads

@@ -12,11 +12,11 @@ from .web import Operation, Problem, invalid
 
 # msgspec says where, either as a path at the end or, for a name that is
 # missing or unknown, in the sentence itself.
-PLACE = re.compile(r" - at `\$\.?(?P<field>[^`]*)`$")
-NAMED = re.compile(r"(?P<what>missing required|unknown) field `(?P<field>[^`]*)`")
-EXPLAINED = {"missing required": "this is required", "unknown": "there is no such field"}
-TYPES = re.compile(r"`([a-z]+)(?: \| null)?`")
-WORDS = {
+FIELD_PATH = re.compile(r" - at `\$\.?(?P<field>[^`]*)`$")
+FIELD_NAME = re.compile(r"(?P<what>missing required|unknown) field `(?P<field>[^`]*)`")
+FIELD_MESSAGES = {"missing required": "this is required", "unknown": "there is no such field"}
+TYPE = re.compile(r"`([a-z]+)(?: \| null)?`")
+TYPE_NAMES = {
     "str": "a string",
     "int": "an integer",
     "float": "a number",
@@ -24,8 +24,8 @@ WORDS = {
     "object": "an object",
     "array": "an array",
 }
-TIME = "a time with its zone, such as 2026-01-31T09:30:00Z"
-PATTERNS = {
+TIMESTAMP = "a time with its zone, such as 2026-01-31T09:30:00Z"
+PATTERN_MESSAGES = {
     "amount": 'a decimal string of more than nothing, such as "49.00"',
     "country": "two capital letters, such as DE",
     "email": "an e-mail address, such as ada@example.com",
@@ -34,7 +34,7 @@ PATTERNS = {
 }
 
 
-def body_of(operation: Operation, body: bytes) -> Any:
+def parse_body(operation: Operation, body: bytes) -> Any:
     """The body as the operation's struct; a 400 if it is no JSON, a 422 if it doesn't fit."""
     if operation.body is None:
         if body.strip() not in (b"", b"{}"):
@@ -45,12 +45,12 @@ def body_of(operation: Operation, body: bytes) -> Any:
     try:
         return msgspec.json.decode(body, type=operation.body)
     except msgspec.ValidationError as error:
-        raise _invalid(error, operation.body, "body") from None
+        raise _to_problem(error, operation.body, "body") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem(400, f"The body is no valid JSON: {error}.") from None
 
 
-def query_of(operation: Operation, query: str) -> Any:
+def parse_query(operation: Operation, query: str) -> Any:
     """The query as the operation's struct; a 422 names what doesn't fit."""
     pairs = parse_qsl(query, keep_blank_values=True)
     values = dict(pairs)
@@ -66,34 +66,34 @@ def query_of(operation: Operation, query: str) -> Any:
     try:
         return msgspec.convert(values, operation.query, strict=False)
     except msgspec.ValidationError as error:
-        raise _invalid(error, operation.query, "query") from None
+        raise _to_problem(error, operation.query, "query") from None
 
 
-def _invalid(error: msgspec.ValidationError, model: Any, whole: str) -> Problem:
+def _to_problem(error: msgspec.ValidationError, model: Any, source: str) -> Problem:
     """A 422 of what msgspec found; it stops at the first thing."""
     text = str(error)
-    if named := NAMED.search(text):
-        return invalid(named["field"], EXPLAINED[named["what"]])
-    field = place["field"] if (place := PLACE.search(text)) else ""
-    return invalid(field or whole, _remedy(PLACE.sub("", text), model, field))
+    if match := FIELD_NAME.search(text):
+        return invalid(match["field"], FIELD_MESSAGES[match["what"]])
+    field = path["field"] if (path := FIELD_PATH.search(text)) else ""
+    return invalid(field or source, _expectation(FIELD_PATH.sub("", text), model, field))
 
 
-def _remedy(text: str, model: Any, field: str) -> str:
+def _expectation(text: str, model: Any, field: str) -> str:
     """What would be right, in place of what msgspec expected."""
     if text.startswith("Invalid enum value"):
-        return f"must be one of {', '.join(_choices(get_type_hints(model)[field]))}"
+        return f"must be one of {', '.join(_literal_values(get_type_hints(model)[field]))}"
     if "matching regex" in text:
-        return f"must be {PATTERNS.get(field, 'text that is not blank and holds no NUL')}"
+        return f"must be {PATTERN_MESSAGES.get(field, 'text that is not blank and holds no NUL')}"
     if "datetime" in text or "RFC3339" in text:
-        return f"must be {TIME}"
-    text = TYPES.sub(lambda match: WORDS.get(match[1], match[1]), text)
+        return f"must be {TIMESTAMP}"
+    text = TYPE.sub(lambda match: TYPE_NAMES.get(match[1], match[1]), text)
     return re.sub(r"^Expected", "must be", text)
 
 
-def _choices(hint: Any) -> list[str]:
+def _literal_values(hint: Any) -> list[str]:
     """The strings of a Literal, however deep in a union it stands."""
     return [
         choice
         for part in get_args(hint)
-        for choice in ([part] if isinstance(part, str) else _choices(part))
+        for choice in ([part] if isinstance(part, str) else _literal_values(part))
     ]
