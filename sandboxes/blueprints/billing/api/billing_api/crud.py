@@ -8,7 +8,7 @@ from .table import Page, PageQuery, Row, Table
 from .web import Call, Operation
 
 
-def reading(table: Table[Row], query: type[PageQuery]) -> list[Operation]:
+def read_operations(table: Table[Row], query: type[PageQuery]) -> list[Operation]:
     """The two operations that read a table."""
 
     def page(call: Call) -> Page[Row]:

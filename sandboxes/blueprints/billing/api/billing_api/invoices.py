@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
-from .crud import reading
+from .crud import read_operations
 from .database import Cursor
 from .models import (
     INVOICES,
@@ -27,7 +27,7 @@ from .models import (
     Text,
 )
 from .payments import record
-from .table import PageQuery, given
+from .table import PageQuery, provided_fields
 from .web import Call, Operation, conflict, invalid
 
 DEFAULT_DUE_DAYS = 14
@@ -83,7 +83,7 @@ def issue(cursor: Cursor, subscription: Subscription, plan: Plan) -> Invoice:
 def create(call: Call) -> Invoice:
     """Add an invoice, as a draft or open."""
     body: NewInvoice = call.body
-    subscriber = SUBSCRIBERS.refer(call.cursor, "subscriber_id", body.subscriber_id)
+    subscriber = SUBSCRIBERS.get_referenced(call.cursor, "subscriber_id", body.subscriber_id)
     values = _subscription_values(call.cursor, body) if body.subscription_id else {}
     values.update(
         {
@@ -102,7 +102,7 @@ def create(call: Call) -> Invoice:
 def change(call: Call) -> Invoice:
     """Change what may still change."""
     invoice = _in_status(call, "draft", "open")
-    changes = given(call.body)
+    changes = provided_fields(call.body)
     if invoice.status == "open" and changes.keys() & {"amount", "currency"}:
         raise conflict(f"Invoice {call.id!r} is open: its amount and currency stay as they are.")
     return INVOICES.update(call.cursor, call.id, **changes)
@@ -158,7 +158,9 @@ def _of_subscription(subscription: Subscription, plan: Plan) -> dict[str, Any]:
 
 
 def _subscription_values(cursor: Cursor, body: NewInvoice) -> dict[str, Any]:
-    subscription = SUBSCRIPTIONS.refer(cursor, "subscription_id", body.subscription_id or "")
+    subscription = SUBSCRIPTIONS.get_referenced(
+        cursor, "subscription_id", body.subscription_id or ""
+    )
     if subscription.subscriber_id != body.subscriber_id:
         raise invalid("subscription_id", f"it isn't one of subscriber {body.subscriber_id!r}")
     return _of_subscription(subscription, PLANS.get(cursor, subscription.plan_id))
@@ -186,7 +188,7 @@ def _in_status(call: Call, *allowed: InvoiceStatus) -> Invoice:
 
 PATH = "/v1/invoices"
 OPERATIONS = [
-    *reading(INVOICES, InvoiceQuery),
+    *read_operations(INVOICES, InvoiceQuery),
     Operation("POST", PATH, "Create an invoice", create, Invoice, NewInvoice, status=201),
     Operation("PATCH", f"{PATH}/{{id}}", "Change an invoice", change, Invoice, InvoiceChanges),
     Operation("POST", f"{PATH}/{{id}}/finalize", "Issue a draft", finalize, Invoice),

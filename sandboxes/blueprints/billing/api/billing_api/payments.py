@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from .crud import reading
+from .crud import read_operations
 from .database import Cursor
 from .models import (
     INVOICES,
@@ -85,7 +85,7 @@ def create(call: Call) -> Payment:
     """Try to pay an invoice."""
     body: NewPayment = call.body
     _check_reason(body)
-    INVOICES.refer(call.cursor, "invoice_id", body.invoice_id)
+    INVOICES.get_referenced(call.cursor, "invoice_id", body.invoice_id)
     invoice = _payable(call.cursor, body.invoice_id)
     return record(call.cursor, invoice, body.method, body.status, body.failure_reason)
 
@@ -185,7 +185,7 @@ def _check_reason(body: NewPayment | PaymentChanges) -> None:
 
 PATH = "/v1/payments"
 OPERATIONS = [
-    *reading(PAYMENTS, PaymentQuery),
+    *read_operations(PAYMENTS, PaymentQuery),
     Operation("POST", PATH, "Pay an invoice, or fail to", create, Payment, NewPayment, status=201),
     Operation(
         "PATCH", f"{PATH}/{{id}}", "Settle a pending payment", change, Payment, PaymentChanges

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec import UNSET, Struct, UnsetType, structs
 
-from .crud import reading
+from .crud import read_operations
 from .models import PLANS, AmountText, BillingInterval, Currency, Days, Name, Plan, Text
-from .table import PageQuery, given
+from .table import PageQuery, provided_fields
 from .web import Call, Operation
 
 
@@ -46,11 +46,11 @@ def create(call: Call) -> Plan:
 def change(call: Call) -> Plan:
     """Change what may change in a plan."""
     PLANS.get(call.cursor, call.id, lock=True)
-    return PLANS.update(call.cursor, call.id, **given(call.body))
+    return PLANS.update(call.cursor, call.id, **provided_fields(call.body))
 
 
 OPERATIONS = [
-    *reading(PLANS, PlanQuery),
+    *read_operations(PLANS, PlanQuery),
     Operation("POST", "/v1/plans", "Create a plan", create, Plan, NewPlan, status=201),
     Operation("PATCH", "/v1/plans/{id}", "Change a plan", change, Plan, PlanChanges),
 ]

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
-from .crud import reading
+from .crud import read_operations
 from .models import SUBSCRIBERS, Subscriber, Text
 from .stellar import is_address
-from .table import PageQuery, given
+from .table import PageQuery, provided_fields
 from .web import Call, Operation, invalid
 
 PersonName = Annotated[
@@ -63,7 +63,7 @@ def create(call: Call) -> Subscriber:
 def change(call: Call) -> Subscriber:
     """Change what may change in a subscriber."""
     SUBSCRIBERS.get(call.cursor, call.id, lock=True)
-    return SUBSCRIBERS.update(call.cursor, call.id, **_checked(given(call.body)))
+    return SUBSCRIBERS.update(call.cursor, call.id, **_checked(provided_fields(call.body)))
 
 
 def _checked(values: dict[str, Any]) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
 
 
 OPERATIONS = [
-    *reading(SUBSCRIBERS, SubscriberQuery),
+    *read_operations(SUBSCRIBERS, SubscriberQuery),
     Operation(
         "POST",
         "/v1/subscribers",

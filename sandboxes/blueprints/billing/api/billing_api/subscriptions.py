@@ -6,7 +6,7 @@ from datetime import datetime
 
 from msgspec import UNSET, Struct, UnsetType
 
-from .crud import reading
+from .crud import read_operations
 from .database import Cursor
 from .invoices import issue
 from .models import (
@@ -21,7 +21,7 @@ from .models import (
     Subscription,
     SubscriptionStatus,
 )
-from .table import PageQuery, given
+from .table import PageQuery, provided_fields
 from .web import Call, Operation, conflict
 
 
@@ -59,7 +59,7 @@ class SubscriptionQuery(PageQuery, kw_only=True):
 def subscribe(call: Call) -> Subscription:
     """Start a subscription: with a trial, or with an open invoice for the first period."""
     body: NewSubscription = call.body
-    subscriber = SUBSCRIBERS.refer(call.cursor, "subscriber_id", body.subscriber_id)
+    subscriber = SUBSCRIBERS.get_referenced(call.cursor, "subscriber_id", body.subscriber_id)
     plan = _sold_plan(call.cursor, body.plan_id)
     trial_days = plan.trial_days if body.trial_days is None else body.trial_days
     length = f"{trial_days} days" if trial_days else f"1 {plan.billing_interval}"
@@ -84,7 +84,7 @@ def change(call: Call) -> Subscription:
     subscription = SUBSCRIPTIONS.get(call.cursor, call.id, lock=True)
     if subscription.status == "canceled":
         raise conflict(f"Subscription {call.id!r} is canceled; start a new one.")
-    changes = given(call.body)
+    changes = provided_fields(call.body)
     if changes.get("plan_id", subscription.plan_id) != subscription.plan_id:
         _sold_plan(call.cursor, changes["plan_id"])
     return SUBSCRIPTIONS.update(call.cursor, call.id, **changes)
@@ -137,7 +137,7 @@ def cancel(call: Call) -> Subscription:
 
 
 def _sold_plan(cursor: Cursor, row_id: str) -> Plan:
-    plan = PLANS.refer(cursor, "plan_id", row_id)
+    plan = PLANS.get_referenced(cursor, "plan_id", row_id)
     if not plan.active:
         raise conflict(f"Plan {plan.id!r} takes no new subscriptions: it isn't active.")
     return plan
@@ -162,7 +162,7 @@ def _now_and_after(cursor: Cursor, length: str) -> tuple[datetime, datetime]:
 
 PATH = "/v1/subscriptions"
 OPERATIONS = [
-    *reading(SUBSCRIPTIONS, SubscriptionQuery),
+    *read_operations(SUBSCRIPTIONS, SubscriptionQuery),
     Operation(
         "POST", PATH, "Subscribe to a plan", subscribe, Subscription, NewSubscription, status=201
     ),

@@ -44,7 +44,7 @@ class Table(Generic[Row]):
         self.noun = noun
         self.model = model
         self._table = Identifier(name)
-        self._columns = _list(map(Identifier, model.__struct_fields__))
+        self._columns = _comma_separated(map(Identifier, model.__struct_fields__))
         self._select = SQL("SELECT {} FROM {}").format(self._columns, self._table)
 
     def get(self, cursor: Cursor, row_id: str, *, lock: bool = False) -> Row:
@@ -53,7 +53,7 @@ class Table(Generic[Row]):
             return row
         raise Problem(404, f"There is no {self.noun} {row_id!r}.")
 
-    def refer(self, cursor: Cursor, field: str, row_id: str) -> Row:
+    def get_referenced(self, cursor: Cursor, field: str, row_id: str) -> Row:
         """The row that a field of a request names; a 422 where there is none."""
         if row := self._find(cursor, row_id):
             return row
@@ -63,34 +63,36 @@ class Table(Generic[Row]):
         """Add a row; the columns that aren't given take their defaults."""
         statement = SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING {}").format(
             self._table,
-            _list(map(Identifier, values)),
-            _list(Placeholder() for _ in values),
+            _comma_separated(map(Identifier, values)),
+            _comma_separated(Placeholder() for _ in values),
             self._columns,
         )
-        return self._one(cursor, statement, [*values.values()])
+        return self._execute_returning(cursor, statement, [*values.values()])
 
     def update(self, cursor: Cursor, row_id: str, **values: object) -> Row:
         """Change the given columns of a row that is there."""
         if not values:
             return self.get(cursor, row_id)
-        changes = _list(SQL("{} = %s").format(Identifier(name)) for name in values)
+        changes = _comma_separated(SQL("{} = %s").format(Identifier(name)) for name in values)
         statement = SQL("UPDATE {} SET {} WHERE id = %s RETURNING {}").format(
             self._table, changes, self._columns
         )
-        return self._one(cursor, statement, [*values.values(), row_id])
+        return self._execute_returning(cursor, statement, [*values.values(), row_id])
 
     def page(self, cursor: Cursor, query: PageQuery) -> Page[Row]:
         """The rows that the query's filters let through, newest first."""
-        wheres, values = _filters(query)
+        conditions, values = _filter_conditions(query)
         count = SQL("SELECT count(*) FROM {}").format(self._table)
-        cursor.execute(count + _where(wheres), values)
+        cursor.execute(count + _where_clause(conditions), values)
         (total,) = cursor.fetchone() or (0,)
         if query.cursor:
-            wheres.append(SQL("(created_at, id) < (%s, %s)"))
-            values.extend(_position(query.cursor))
-        cursor.execute(self._select + _where(wheres) + NEWEST_FIRST, [*values, query.limit + 1])
+            conditions.append(SQL("(created_at, id) < (%s, %s)"))
+            values.extend(_decode_cursor(query.cursor))
+        cursor.execute(
+            self._select + _where_clause(conditions) + NEWEST_FIRST, [*values, query.limit + 1]
+        )
         rows = [self.model(*row) for row in cursor.fetchall()]
-        return _cut(rows, query.limit, total)
+        return _to_page(rows, query.limit, total)
 
     def _find(self, cursor: Cursor, row_id: str, *, lock: bool = False) -> Row | None:
         locking = SQL(" FOR UPDATE" if lock else "")
@@ -98,7 +100,9 @@ class Table(Generic[Row]):
         row = cursor.fetchone()
         return self.model(*row) if row else None
 
-    def _one(self, cursor: Cursor, statement: Composable, values: list[object]) -> Row:
+    def _execute_returning(
+        self, cursor: Cursor, statement: Composable, values: list[object]
+    ) -> Row:
         cursor.execute(statement, values)
         row = cursor.fetchone()
         if row is None:
@@ -106,16 +110,16 @@ class Table(Generic[Row]):
         return self.model(*row)
 
 
-def given(changes: Struct) -> dict[str, Any]:
+def provided_fields(changes: Struct) -> dict[str, Any]:
     """The fields of a PATCH that the request held."""
     return {name: value for name, value in structs.asdict(changes).items() if value is not UNSET}
 
 
-def _list(parts: Any) -> Composable:
+def _comma_separated(parts: Any) -> Composable:
     return SQL(", ").join(parts)
 
 
-def _filters(query: PageQuery) -> tuple[list[Composable], list[object]]:
+def _filter_conditions(query: PageQuery) -> tuple[list[Composable], list[object]]:
     """Conditions and their values, of the fields that a resource adds to PageQuery.
 
     ``created_after`` and ``due_before`` compare ``created_at`` and ``due_at``; any
@@ -140,22 +144,22 @@ def _condition(name: str) -> Composable:
     return SQL("{} = %s").format(Identifier(name))
 
 
-def _where(conditions: list[Composable]) -> Composable:
+def _where_clause(conditions: list[Composable]) -> Composable:
     return SQL(" WHERE ") + SQL(" AND ").join(conditions) if conditions else SQL("")
 
 
-def _cut(rows: list[Row], limit: int, total: int) -> Page[Row]:
+def _to_page(rows: list[Row], limit: int, total: int) -> Page[Row]:
     """One row more than asked for was fetched, to know whether there are more."""
     has_more = len(rows) > limit
     rows = rows[:limit]
-    return Page(rows, has_more, _cursor_of(rows[-1]) if has_more else None, total)
+    return Page(rows, has_more, _encode_cursor(rows[-1]) if has_more else None, total)
 
 
-def _cursor_of(row: Any) -> str:
+def _encode_cursor(row: Any) -> str:
     return urlsafe_b64encode(f"{row.created_at.isoformat()} {row.id}".encode()).decode().rstrip("=")
 
 
-def _position(cursor: str) -> tuple[datetime, str]:
+def _decode_cursor(cursor: str) -> tuple[datetime, str]:
     try:
         text = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
         moment, _, row_id = text.partition(" ")
