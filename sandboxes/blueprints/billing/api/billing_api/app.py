@@ -94,12 +94,13 @@ class Application:
         return self._perform(operation, row_id, environ)
 
     def _perform(self, operation: Operation, row_id: str, environ: Environ) -> Response:
-        reads = operation.method == "GET"
+        read_only = operation.method == "GET"
         query = parsing.parse_query(operation, environ.get("QUERY_STRING", ""))
-        body = None if reads else parsing.parse_body(operation, _read(environ))
+        body = None if read_only else parsing.parse_body(operation, _read(environ))
         try:
             answer = self._database.transaction(
-                lambda cursor: operation.handle(Call(cursor, row_id, body, query)), reads=reads
+                lambda cursor: operation.handle(Call(cursor, row_id, body, query)),
+                read_only=read_only,
             )
         except DatabaseUnavailable as error:
             raise unavailable(UNAVAILABLE) from error

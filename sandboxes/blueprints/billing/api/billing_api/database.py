@@ -47,7 +47,7 @@ class Database:
         self._idle: deque[Connection] = deque()
 
     def transaction(
-        self, work: Callable[[Cursor], Result], *, reads: bool = False, patience: float = 2.0
+        self, function: Callable[[Cursor], Result], *, read_only: bool = False, timeout: float = 2.0
     ) -> Result:
         """Run ``work`` in a transaction and commit it.
 
@@ -56,34 +56,34 @@ class Database:
         every connection. When it breaks during the commit, that is only done if ``work``
         just ``reads``. Raises DatabaseUnavailable when none of this helps.
         """
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + timeout
         while True:
-            used = self._pop()
+            idle = self._take_idle()
             try:
-                return self._attempt(used or self._connect(), work, reads=reads)
+                return self._run(idle or self._connect(), function, read_only=read_only)
             except psycopg2.OperationalError as error:
                 if not _is_transient(error):
                     raise
                 # One that died while it was idle says nothing of the next one.
-                if not used:
+                if not idle:
                     _pause(deadline, error)
 
     def close(self) -> None:
         """Close the idle connections."""
-        while connection := self._pop():
+        while connection := self._take_idle():
             connection.close()
 
-    def _attempt(
-        self, connection: Connection, work: Callable[[Cursor], Result], *, reads: bool
+    def _run(
+        self, connection: Connection, function: Callable[[Cursor], Result], *, read_only: bool
     ) -> Result:
         try:
             with connection.cursor() as cursor:
-                result = work(cursor)
-            self._commit(connection, reads=reads)
+                result = function(cursor)
+            self._commit(connection, read_only=read_only)
         except BaseException:
             self._discard(connection)
             raise
-        self._keep(connection)
+        self._release(connection)
         return result
 
     def _connect(self) -> Connection:
@@ -91,21 +91,21 @@ class Database:
             self._url, connect_timeout=3, options=OPTIONS, application_name="billing-api"
         )
 
-    def _commit(self, connection: Connection, *, reads: bool) -> None:
+    def _commit(self, connection: Connection, *, read_only: bool) -> None:
         try:
             connection.commit()
         except psycopg2.OperationalError as error:
-            if reads:
+            if read_only:
                 raise
             raise DatabaseUnavailable(_first_line(error)) from error
 
-    def _pop(self) -> Connection | None:
+    def _take_idle(self) -> Connection | None:
         try:
             return self._idle.pop()
         except IndexError:
             return None
 
-    def _keep(self, connection: Connection) -> None:
+    def _release(self, connection: Connection) -> None:
         if len(self._idle) < MAX_IDLE_CONNECTIONS:
             self._idle.append(connection)
         else:
@@ -119,7 +119,7 @@ class Database:
             connection.close()
             self.close()
         else:
-            self._keep(connection)
+            self._release(connection)
 
 
 def _pause(deadline: float, error: psycopg2.OperationalError) -> None:

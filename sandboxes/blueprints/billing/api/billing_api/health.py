@@ -26,7 +26,7 @@ def readyz(database: Database) -> Response:
     count of nothing means that somebody deleted what was there.
     """
     try:
-        counts = database.transaction(_counts, reads=True)
+        counts = database.transaction(_counts, read_only=True)
     except (DatabaseUnavailable, psycopg2.Error) as error:
         raise unavailable(f"The database isn't ready: {str(error).strip()}") from error
     if not all(counts.values()):
