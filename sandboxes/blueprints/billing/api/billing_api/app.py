@@ -98,7 +98,7 @@ class Application:
         query = parsing.parse_query(operation, environ.get("QUERY_STRING", ""))
         body = None if read_only else parsing.parse_body(operation, _read(environ))
         try:
-            answer = self._database.transaction(
+            result = self._database.transaction(
                 lambda cursor: operation.handle(Call(cursor, row_id, body, query)),
                 read_only=read_only,
             )
@@ -106,9 +106,9 @@ class Application:
             raise unavailable(UNAVAILABLE) from error
         except psycopg2.Error as error:
             raise to_problem(error) from error
-        response = Response(operation.status, msgspec.json.encode(answer))
+        response = Response(operation.status, msgspec.json.encode(result))
         if operation.status == HTTPStatus.CREATED:
-            response.headers = [("Location", f"{operation.path}/{answer.id}")]
+            response.headers = [("Location", f"{operation.path}/{result.id}")]
         return response
 
     def _outside(self, method: str, path: str) -> Response:

@@ -20,9 +20,9 @@ def read_operations(table: Table[Row], query: type[PageQuery]) -> list[Operation
         return table.get(call.cursor, call.id)
 
     path, model = f"/v1/{table.name}", table.model
-    answer: Any = Page[model]  # type: ignore[valid-type]
+    result: Any = Page[model]  # type: ignore[valid-type]
     article = "an" if table.noun[0] in "aeiou" else "a"
     return [
-        Operation("GET", path, f"List {table.name}", page, answer, query=query),
+        Operation("GET", path, f"List {table.name}", page, result, query=query),
         Operation("GET", f"{path}/{{id}}", f"Get {article} {table.noun}", get, model),
     ]

@@ -13,18 +13,18 @@ from .models import (
     PLANS,
     SUBSCRIBERS,
     SUBSCRIPTIONS,
-    AmountText,
+    AmountInput,
     Currency,
     Days,
     Invoice,
     InvoiceStatus,
-    Moment,
     PaymentMethod,
     Plan,
     SubscriberId,
     Subscription,
     SubscriptionId,
     Text,
+    Timestamp,
 )
 from .payments import record
 from .table import PageQuery, provided_fields
@@ -39,7 +39,7 @@ class NewInvoice(Struct, forbid_unknown_fields=True):
 
     subscriber_id: SubscriberId
     subscription_id: SubscriptionId | None = None
-    amount: AmountText | None = None
+    amount: AmountInput | None = None
     currency: Currency | None = None
     description: Text = ""
     due_in_days: Days = DEFAULT_DUE_DAYS
@@ -50,8 +50,8 @@ class InvoiceChanges(Struct, forbid_unknown_fields=True):
     """What may change: in a draft all of this, in an open invoice all but the money."""
 
     description: Text | UnsetType = UNSET
-    due_at: Moment | UnsetType = UNSET
-    amount: AmountText | UnsetType = UNSET
+    due_at: Timestamp | UnsetType = UNSET
+    amount: AmountInput | UnsetType = UNSET
     currency: Currency | UnsetType = UNSET
 
 
@@ -68,10 +68,10 @@ class InvoiceQuery(PageQuery, kw_only=True):
     subscription_id: SubscriptionId | UnsetType = UNSET
     status: InvoiceStatus | UnsetType = UNSET
     currency: Currency | UnsetType = UNSET
-    created_after: Moment | UnsetType = UNSET
-    created_before: Moment | UnsetType = UNSET
-    due_after: Moment | UnsetType = UNSET
-    due_before: Moment | UnsetType = UNSET
+    created_after: Timestamp | UnsetType = UNSET
+    created_before: Timestamp | UnsetType = UNSET
+    due_after: Timestamp | UnsetType = UNSET
+    due_before: Timestamp | UnsetType = UNSET
 
 
 def issue(cursor: Cursor, subscription: Subscription, plan: Plan) -> Invoice:

@@ -31,7 +31,7 @@ PlanId = Annotated[str, Meta(max_length=50, pattern=r"^[a-z0-9_]+$", examples=["
 SubscriberId = Annotated[str, Meta(max_length=50, pattern=r"^[a-z0-9_]+$", examples=["sub_010"])]
 SubscriptionId = Annotated[str, Meta(max_length=50, pattern=r"^[a-z0-9_]+$", examples=["sbn_001"])]
 InvoiceId = Annotated[str, Meta(max_length=50, pattern=r"^[a-z0-9_]+$", examples=["inv_007"])]
-AmountText = Annotated[
+AmountInput = Annotated[
     str,
     Meta(
         pattern=r"^(?=.*[1-9])[0-9]{1,10}(\.[0-9]{1,2})?$",
@@ -39,7 +39,7 @@ AmountText = Annotated[
         examples=["49.00"],
     ),
 ]
-Moment = Annotated[datetime, Meta(tz=True)]
+Timestamp = Annotated[datetime, Meta(tz=True)]
 Days = Annotated[int, Meta(ge=0, le=365)]
 
 

@@ -93,7 +93,7 @@ def _types(operations: tuple[Operation, ...]) -> list[Any]:
     """Every type that occurs, each once."""
     found = [ProblemDetails]
     for operation in operations:
-        found += filter(None, (operation.answer, operation.body, operation.query))
+        found += filter(None, (operation.result, operation.body, operation.query))
     return list(dict.fromkeys(found))
 
 
@@ -141,7 +141,7 @@ def _parameters(
 
 
 def _responses(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
-    content = {"application/json": {"schema": schemas[operation.answer]}}
+    content = {"application/json": {"schema": schemas[operation.result]}}
     responses: dict[str, Any] = {str(operation.status): {"description": "Done", "content": content}}
     for status in _problems(operation):
         title = HTTPStatus(int(status)).phrase

@@ -13,16 +13,16 @@ from .models import (
     PAYMENTS,
     Invoice,
     InvoiceId,
-    Moment,
     Payment,
     PaymentMethod,
     PaymentStatus,
     SubscriberId,
+    Timestamp,
 )
 from .table import PageQuery
 from .web import Call, Operation, conflict, invalid
 
-Reason = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,60}$", examples=["card_declined"])]
+FailureReason = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,60}$", examples=["card_declined"])]
 DEFAULT_FAILURE_REASONS: dict[PaymentMethod, str] = {
     "card": "card_declined",
     "bank_transfer": "insufficient_funds",
@@ -40,14 +40,14 @@ class NewPayment(Struct, forbid_unknown_fields=True):
     invoice_id: InvoiceId
     method: PaymentMethod = "card"
     status: Literal["succeeded", "failed", "pending"] = "succeeded"
-    failure_reason: Reason | None = None
+    failure_reason: FailureReason | None = None
 
 
 class PaymentChanges(Struct, forbid_unknown_fields=True):
     """How a pending payment ended."""
 
     status: Literal["succeeded", "failed"]
-    failure_reason: Reason | None = None
+    failure_reason: FailureReason | None = None
 
 
 class PaymentQuery(PageQuery, kw_only=True):
@@ -57,8 +57,8 @@ class PaymentQuery(PageQuery, kw_only=True):
     subscriber_id: SubscriberId | UnsetType = UNSET
     status: PaymentStatus | UnsetType = UNSET
     method: PaymentMethod | UnsetType = UNSET
-    created_after: Moment | UnsetType = UNSET
-    created_before: Moment | UnsetType = UNSET
+    created_after: Timestamp | UnsetType = UNSET
+    created_before: Timestamp | UnsetType = UNSET
 
 
 def record(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import UNSET, Struct, UnsetType, structs
 
 from .crud import read_operations
-from .models import PLANS, AmountText, BillingInterval, Currency, Days, Name, Plan, Text
+from .models import PLANS, AmountInput, BillingInterval, Currency, Days, Name, Plan, Text
 from .table import PageQuery, provided_fields
 from .web import Call, Operation
 
@@ -14,7 +14,7 @@ class NewPlan(Struct, forbid_unknown_fields=True):
     """A plan to be."""
 
     name: Name
-    amount: AmountText
+    amount: AmountInput
     currency: Currency
     billing_interval: BillingInterval = "month"
     description: Text = ""

@@ -12,7 +12,7 @@ from .stellar import is_address
 from .table import PageQuery, provided_fields
 from .web import Call, Operation, invalid
 
-PersonName = Annotated[
+SubscriberName = Annotated[
     str, Meta(min_length=1, max_length=120, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")
 ]
 Email = Annotated[
@@ -30,7 +30,7 @@ StellarAddress = Annotated[str, Meta(pattern="^G[A-Z2-7]{55}$")]
 class NewSubscriber(Struct, forbid_unknown_fields=True):
     """A subscriber to be. E-mail addresses are unique, whatever their case."""
 
-    name: PersonName
+    name: SubscriberName
     email: Email
     country: Country
     company: Text = ""
@@ -40,7 +40,7 @@ class NewSubscriber(Struct, forbid_unknown_fields=True):
 class SubscriberChanges(Struct, forbid_unknown_fields=True):
     """What may change in a subscriber."""
 
-    name: PersonName | UnsetType = UNSET
+    name: SubscriberName | UnsetType = UNSET
     email: Email | UnsetType = UNSET
     country: Country | UnsetType = UNSET
     company: Text | UnsetType = UNSET

@@ -14,12 +14,12 @@ from .models import (
     SUBSCRIBERS,
     SUBSCRIPTIONS,
     Days,
-    Moment,
     Plan,
     PlanId,
     SubscriberId,
     Subscription,
     SubscriptionStatus,
+    Timestamp,
 )
 from .table import PageQuery, provided_fields
 from .web import Call, Operation, conflict
@@ -52,8 +52,8 @@ class SubscriptionQuery(PageQuery, kw_only=True):
     subscriber_id: SubscriberId | UnsetType = UNSET
     plan_id: PlanId | UnsetType = UNSET
     status: SubscriptionStatus | UnsetType = UNSET
-    created_after: Moment | UnsetType = UNSET
-    created_before: Moment | UnsetType = UNSET
+    created_after: Timestamp | UnsetType = UNSET
+    created_before: Timestamp | UnsetType = UNSET
 
 
 def subscribe(call: Call) -> Subscription:

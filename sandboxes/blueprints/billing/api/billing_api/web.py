@@ -109,7 +109,7 @@ class Operation(Struct, frozen=True):
     path: str
     summary: str
     handle: Callable[[Call], Any]
-    answer: Any
+    result: Any
     body: Any = None
     query: Any = None
     status: int = 200
