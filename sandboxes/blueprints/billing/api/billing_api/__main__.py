@@ -10,17 +10,17 @@ import sys
 from .settings import Settings, SettingsError, from_environment
 
 
-def _stop(*_: object) -> None:
+def _exit(*_: object) -> None:
     raise SystemExit(0)
 
 
-def listen(settings: Settings) -> socket.socket:
+def open_listener(settings: Settings) -> socket.socket:
     """The socket that callers come in by. Raises OSError where it can't be had."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     return socket.create_server((settings.host, settings.port), family=family)
 
 
-def without_openssl() -> None:
+def skip_openssl() -> None:
     """Spare the process Python's OpenSSL, which it has no use for.
 
     psycopg2 brings one of its own, and looks for `ssl` only to set up locks that no OpenSSL has
@@ -31,15 +31,15 @@ def without_openssl() -> None:
 
 def main() -> int:
     """Serve until a signal ends it; 64 where the environment makes no sense."""
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGINT, _stop)
+    signal.signal(signal.SIGTERM, _exit)
+    signal.signal(signal.SIGINT, _exit)
     try:
         settings = from_environment(os.environ)
     except SettingsError as error:
         print(f"billing-api: {error}", file=sys.stderr)
         return 64
     try:
-        listener = listen(settings)
+        listener = open_listener(settings)
     except OSError as error:
         print(
             f"billing-api: can't listen on {settings.host}:{settings.port}: {error}",
@@ -47,7 +47,7 @@ def main() -> int:
         )
         return 1
     # Only now, as it takes longest: who comes early is answered as soon as that is possible.
-    without_openssl()
+    skip_openssl()
     from .server import serve
 
     serve(settings, listener)

@@ -76,13 +76,13 @@ class Application:
         except Exception:  # noqa: BLE001 - whatever broke, the client gets an answer
             traceback.print_exc()
             response = Problem(500, "Something broke; the log of the sandbox says what.").response()
-        _log(method, path, response.status, started)
+        _log_request(method, path, response.status, started)
         return _send(environ, start_response, method, response)
 
     def _respond(self, environ: Environ, method: str, path: str) -> Response:
         if not path.startswith("/v1/"):
-            return self._outside(method, path)
-        routes, row_id = self._find(path)
+            return self._respond_without_key(method, path)
+        routes, row_id = self._match_route(path)
         if method == "OPTIONS":
             return _preflight(routes)
         self._authenticate(environ.get("HTTP_AUTHORIZATION", ""))
@@ -91,12 +91,12 @@ class Application:
         operation = routes.get("GET" if method == "HEAD" else method)
         if operation is None:
             raise _not_allowed(method, path, routes)
-        return self._perform(operation, row_id, environ)
+        return self._run_operation(operation, row_id, environ)
 
-    def _perform(self, operation: Operation, row_id: str, environ: Environ) -> Response:
+    def _run_operation(self, operation: Operation, row_id: str, environ: Environ) -> Response:
         read_only = operation.method == "GET"
         query = parsing.parse_query(operation, environ.get("QUERY_STRING", ""))
-        body = None if read_only else parsing.parse_body(operation, _read(environ))
+        body = None if read_only else parsing.parse_body(operation, _read_body(environ))
         try:
             result = self._database.transaction(
                 lambda cursor: operation.handle(Call(cursor, row_id, body, query)),
@@ -111,7 +111,7 @@ class Application:
             response.headers = [("Location", f"{operation.path}/{result.id}")]
         return response
 
-    def _outside(self, method: str, path: str) -> Response:
+    def _respond_without_key(self, method: str, path: str) -> Response:
         """What is not the API itself: no key is asked for."""
         if method not in ("GET", "HEAD"):
             raise _not_allowed(method, path, {"GET": None})
@@ -119,9 +119,9 @@ class Application:
             return health.healthz()
         if path == "/readyz":
             return health.readyz(self._database)
-        return documentation.page(path, OPERATIONS)
+        return documentation.respond(path, OPERATIONS)
 
-    def _find(self, path: str) -> tuple[dict[str, Operation], str]:
+    def _match_route(self, path: str) -> tuple[dict[str, Operation], str]:
         """The operations at a path, by method, and the id in it."""
         if not (match := PATH.fullmatch(path)):
             return {}, ""
@@ -143,25 +143,27 @@ def _unauthorized(detail: str, error: str) -> Problem:
 
 
 def _not_allowed(method: str, path: str, routes: dict[str, Any]) -> Problem:
-    return Problem(405, f"{method} isn't possible at {path}.", headers=[("Allow", _allow(routes))])
+    return Problem(
+        405, f"{method} isn't possible at {path}.", headers=[("Allow", _allowed_methods(routes))]
+    )
 
 
-def _allow(routes: dict[str, Any]) -> str:
+def _allowed_methods(routes: dict[str, Any]) -> str:
     return ", ".join(sorted({*routes, "OPTIONS", *(["HEAD"] if "GET" in routes else [])}))
 
 
 def _preflight(routes: dict[str, Operation]) -> Response:
     """What a browser asks before it sends a request with a key to another origin."""
     headers = [
-        ("Allow", _allow(routes)),
-        ("Access-Control-Allow-Methods", _allow(routes)),
+        ("Allow", _allowed_methods(routes)),
+        ("Access-Control-Allow-Methods", _allowed_methods(routes)),
         ("Access-Control-Allow-Headers", "Authorization, Content-Type"),
         ("Access-Control-Max-Age", "600"),
     ]
     return Response(204, headers=headers)
 
 
-def _read(environ: Environ) -> bytes:
+def _read_body(environ: Environ) -> bytes:
     body: bytes = environ["wsgi.input"].read(MAX_BODY_BYTES + 1)
     if len(body) > MAX_BODY_BYTES:
         raise Problem(413, f"The body has more than {MAX_BODY_BYTES // 1024} KiB.")
@@ -184,10 +186,10 @@ def _send(
     return [] if method == "HEAD" else [response.body]
 
 
-def _log(method: str, path: str, status: int, started: float) -> None:
+def _log_request(method: str, path: str, status: int, started: float) -> None:
     if path in UNLOGGED_PATHS and status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return
-    took = (time.monotonic() - started) * 1000
+    duration_ms = (time.monotonic() - started) * 1000
     # Quoted again, since a line break in it would look like another line of the log.
-    sys.stdout.write(f"{method} {quote(path)} {status} {took:.0f} ms\n")
+    sys.stdout.write(f"{method} {quote(path)} {status} {duration_ms:.0f} ms\n")
     sys.stdout.flush()

@@ -24,19 +24,19 @@ SECURITY_POLICY = (
 PAGE_HEADERS = [("Content-Security-Policy", SECURITY_POLICY), ("Referrer-Policy", "no-referrer")]
 
 
-def page(path: str, operations: list[Operation]) -> Response:
+def respond(path: str, operations: list[Operation]) -> Response:
     """The answer for a path that is not the API's own; a 404 where there is none."""
     if path == "/":
         return Response(302, headers=[("Location", "/docs")])
     if path in ("/docs", "/docs/"):
-        return _own("page.html", "text/html; charset=utf-8")
+        return _local_file("page.html", "text/html; charset=utf-8")
     if path == "/openapi.json":
         return _specification(operations)
     name = path.removeprefix("/docs/")
     if name in LOCAL_ASSETS:
-        return _own(name, LOCAL_ASSETS[name])
+        return _local_file(name, LOCAL_ASSETS[name])
     if name in SWAGGER_UI_ASSETS and (package := find_spec("flask_swagger_ui")) and package.origin:
-        return _file(Path(package.origin).parent / "dist" / name, SWAGGER_UI_ASSETS[name])
+        return _file_response(Path(package.origin).parent / "dist" / name, SWAGGER_UI_ASSETS[name])
     raise Problem(404, f"There is nothing at {path}; the documentation is at /docs.")
 
 
@@ -47,9 +47,9 @@ def _specification(operations: list[Operation]) -> Response:
     return Response(body=specification(operations))
 
 
-def _own(name: str, content_type: str) -> Response:
-    return _file(Path(__file__).parent / "docs" / name, content_type)
+def _local_file(name: str, content_type: str) -> Response:
+    return _file_response(Path(__file__).parent / "docs" / name, content_type)
 
 
-def _file(path: Path, content_type: str) -> Response:
+def _file_response(path: Path, content_type: str) -> Response:
     return Response(content_type=content_type, headers=PAGE_HEADERS, file=str(path))

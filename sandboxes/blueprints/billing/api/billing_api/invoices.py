@@ -26,7 +26,7 @@ from .models import (
     Text,
     Timestamp,
 )
-from .payments import record
+from .payments import record_payment
 from .table import PageQuery, provided_fields
 from .web import Call, Operation, conflict, invalid
 
@@ -76,7 +76,7 @@ class InvoiceQuery(PageQuery, kw_only=True):
 
 def issue(cursor: Cursor, subscription: Subscription, plan: Plan) -> Invoice:
     """An open invoice for the current period of a subscription."""
-    invoice = _insert(cursor, subscription.subscriber_id, _of_subscription(subscription, plan))
+    invoice = _insert(cursor, subscription.subscriber_id, _subscription_fields(subscription, plan))
     return _open(cursor, invoice.id, DEFAULT_DUE_DAYS)
 
 
@@ -84,7 +84,7 @@ def create(call: Call) -> Invoice:
     """Add an invoice, as a draft or open."""
     body: NewInvoice = call.body
     subscriber = SUBSCRIBERS.get_referenced(call.cursor, "subscriber_id", body.subscriber_id)
-    values = _subscription_values(call.cursor, body) if body.subscription_id else {}
+    values = _fields_from_subscription(call.cursor, body) if body.subscription_id else {}
     values.update(
         {
             name: value
@@ -99,9 +99,9 @@ def create(call: Call) -> Invoice:
     return invoice if body.draft else _open(call.cursor, invoice.id, body.due_in_days)
 
 
-def change(call: Call) -> Invoice:
+def update(call: Call) -> Invoice:
     """Change what may still change."""
-    invoice = _in_status(call, "draft", "open")
+    invoice = _require_status(call, "draft", "open")
     changes = provided_fields(call.body)
     if invoice.status == "open" and changes.keys() & {"amount", "currency"}:
         raise conflict(f"Invoice {call.id!r} is open: its amount and currency stay as they are.")
@@ -110,20 +110,20 @@ def change(call: Call) -> Invoice:
 
 def finalize(call: Call) -> Invoice:
     """Issue a draft: it is open, and due."""
-    _in_status(call, "draft")
+    _require_status(call, "draft")
     return _open(call.cursor, call.id, DEFAULT_DUE_DAYS)
 
 
 def pay(call: Call) -> Invoice:
     """Pay the whole of it, with a payment that succeeds at once."""
-    invoice = _in_status(call, "open", "uncollectible")
-    record(call.cursor, invoice, call.body.method, "succeeded")
+    invoice = _require_status(call, "open", "uncollectible")
+    record_payment(call.cursor, invoice, call.body.method, "succeeded")
     return INVOICES.get(call.cursor, call.id)
 
 
 def void(call: Call) -> Invoice:
     """Take it back: nothing is owed any more."""
-    _in_status(call, "draft", "open", "uncollectible")
+    _require_status(call, "draft", "open", "uncollectible")
     call.cursor.execute(
         "UPDATE invoices SET status = 'void', voided_at = now(), uncollectible_at = NULL"
         " WHERE id = %s",
@@ -134,7 +134,7 @@ def void(call: Call) -> Invoice:
 
 def write_off(call: Call) -> Invoice:
     """Give up hope; it can still be paid."""
-    _in_status(call, "open")
+    _require_status(call, "open")
     call.cursor.execute(
         "UPDATE invoices SET status = 'uncollectible', uncollectible_at = now() WHERE id = %s",
         (call.id,),
@@ -146,7 +146,7 @@ def _insert(cursor: Cursor, subscriber_id: str, values: dict[str, Any]) -> Invoi
     return INVOICES.insert(cursor, subscriber_id=subscriber_id, status="draft", **values)
 
 
-def _of_subscription(subscription: Subscription, plan: Plan) -> dict[str, Any]:
+def _subscription_fields(subscription: Subscription, plan: Plan) -> dict[str, Any]:
     return {
         "subscription_id": subscription.id,
         "amount": plan.amount,
@@ -157,13 +157,13 @@ def _of_subscription(subscription: Subscription, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _subscription_values(cursor: Cursor, body: NewInvoice) -> dict[str, Any]:
+def _fields_from_subscription(cursor: Cursor, body: NewInvoice) -> dict[str, Any]:
     subscription = SUBSCRIPTIONS.get_referenced(
         cursor, "subscription_id", body.subscription_id or ""
     )
     if subscription.subscriber_id != body.subscriber_id:
         raise invalid("subscription_id", f"it isn't one of subscriber {body.subscriber_id!r}")
-    return _of_subscription(subscription, PLANS.get(cursor, subscription.plan_id))
+    return _subscription_fields(subscription, PLANS.get(cursor, subscription.plan_id))
 
 
 def _open(cursor: Cursor, row_id: str, due_in_days: int) -> Invoice:
@@ -176,7 +176,7 @@ def _open(cursor: Cursor, row_id: str, due_in_days: int) -> Invoice:
     return INVOICES.get(cursor, row_id)
 
 
-def _in_status(call: Call, *allowed: InvoiceStatus) -> Invoice:
+def _require_status(call: Call, *allowed: InvoiceStatus) -> Invoice:
     invoice = INVOICES.get(call.cursor, call.id, lock=True)
     if invoice.status not in allowed:
         raise conflict(
@@ -190,7 +190,7 @@ PATH = "/v1/invoices"
 OPERATIONS = [
     *read_operations(INVOICES, InvoiceQuery),
     Operation("POST", PATH, "Create an invoice", create, Invoice, NewInvoice, status=201),
-    Operation("PATCH", f"{PATH}/{{id}}", "Change an invoice", change, Invoice, InvoiceChanges),
+    Operation("PATCH", f"{PATH}/{{id}}", "Change an invoice", update, Invoice, InvoiceChanges),
     Operation("POST", f"{PATH}/{{id}}/finalize", "Issue a draft", finalize, Invoice),
     Operation(
         "POST",

@@ -58,7 +58,7 @@ PROBLEM_DESCRIPTIONS = {
 
 @cache
 def _document(operations: tuple[Operation, ...]) -> bytes:
-    types = _types(operations)
+    types = _all_types(operations)
     refs, components = msgspec.json.schema_components(
         types, ref_template="#/components/schemas/{name}"
     )
@@ -66,8 +66,8 @@ def _document(operations: tuple[Operation, ...]) -> bytes:
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         path = paths.setdefault(operation.path, {})
-        path[operation.method.lower()] = _describe(operation, schemas, components)
-    return msgspec.json.encode(_around(paths, components))
+        path[operation.method.lower()] = _operation_object(operation, schemas, components)
+    return msgspec.json.encode(_document_object(paths, components))
 
 
 def specification(operations: list[Operation]) -> bytes:
@@ -75,7 +75,7 @@ def specification(operations: list[Operation]) -> bytes:
     return _document(tuple(operations))
 
 
-def _around(paths: dict[str, Any], components: dict[str, Any]) -> dict[str, Any]:
+def _document_object(paths: dict[str, Any], components: dict[str, Any]) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Billing API", "version": "1", "description": DESCRIPTION},
@@ -89,7 +89,7 @@ def _around(paths: dict[str, Any], components: dict[str, Any]) -> dict[str, Any]
     }
 
 
-def _types(operations: tuple[Operation, ...]) -> list[Any]:
+def _all_types(operations: tuple[Operation, ...]) -> list[Any]:
     """Every type that occurs, each once."""
     found = [ProblemDetails]
     for operation in operations:
@@ -97,10 +97,10 @@ def _types(operations: tuple[Operation, ...]) -> list[Any]:
     return list(dict.fromkeys(found))
 
 
-def _describe(
+def _operation_object(
     operation: Operation, schemas: dict[Any, Any], components: dict[str, Any]
 ) -> dict[str, Any]:
-    described: dict[str, Any] = {
+    operation_object: dict[str, Any] = {
         "operationId": _operation_id(operation),
         "summary": operation.summary,
         "description": getdoc(operation.handle),
@@ -113,8 +113,8 @@ def _describe(
         if example := BODY_EXAMPLES.get(operation.body.__name__):
             media["example"] = example
         content = {"application/json": media}
-        described["requestBody"] = {"required": operation.body_required, "content": content}
-    return described
+        operation_object["requestBody"] = {"required": operation.body_required, "content": content}
+    return operation_object
 
 
 def _operation_id(operation: Operation) -> str:
@@ -143,7 +143,7 @@ def _parameters(
 def _responses(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
     content = {"application/json": {"schema": schemas[operation.result]}}
     responses: dict[str, Any] = {str(operation.status): {"description": "Done", "content": content}}
-    for status in _problems(operation):
+    for status in _problem_statuses(operation):
         title = HTTPStatus(int(status)).phrase
         example = {"type": "about:blank", "title": title, "status": int(status), "detail": "…"}
         problem = {"schema": schemas[ProblemDetails], "example": example}
@@ -154,10 +154,10 @@ def _responses(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
     return responses
 
 
-def _problems(operation: Operation) -> list[str]:
+def _problem_statuses(operation: Operation) -> list[str]:
     """The problems that an operation can have; a POST or PATCH can have them all."""
-    reading = operation.method == "GET"
-    found = ["401", "422", "503"] if reading else list(PROBLEM_DESCRIPTIONS)
-    if reading and "{id}" in operation.path:
+    read_only = operation.method == "GET"
+    found = ["401", "422", "503"] if read_only else list(PROBLEM_DESCRIPTIONS)
+    if read_only and "{id}" in operation.path:
         found.append("404")
     return sorted(found)

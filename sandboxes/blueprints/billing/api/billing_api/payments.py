@@ -61,7 +61,7 @@ class PaymentQuery(PageQuery, kw_only=True):
     created_before: Timestamp | UnsetType = UNSET
 
 
-def record(
+def record_payment(
     cursor: Cursor,
     invoice: Invoice,
     method: PaymentMethod,
@@ -84,27 +84,27 @@ def record(
 def create(call: Call) -> Payment:
     """Try to pay an invoice."""
     body: NewPayment = call.body
-    _check_reason(body)
+    _check_failure_reason(body)
     INVOICES.get_referenced(call.cursor, "invoice_id", body.invoice_id)
-    invoice = _payable(call.cursor, body.invoice_id)
-    return record(call.cursor, invoice, body.method, body.status, body.failure_reason)
+    invoice = _get_payable_invoice(call.cursor, body.invoice_id)
+    return record_payment(call.cursor, invoice, body.method, body.status, body.failure_reason)
 
 
-def change(call: Call) -> Payment:
+def update(call: Call) -> Payment:
     """Settle a pending payment."""
     body: PaymentChanges = call.body
-    _check_reason(body)
-    payment, invoice = _locked(call)
+    _check_failure_reason(body)
+    payment, invoice = _lock_with_invoice(call)
     if payment.status != "pending":
         raise conflict(f"Payment {call.id!r} is {payment.status}; only a pending one can change.")
     if body.status == "succeeded":
-        _payable(call.cursor, invoice.id)
+        _get_payable_invoice(call.cursor, invoice.id)
     return _settle(call.cursor, payment, invoice, body.status, body.failure_reason)
 
 
 def refund(call: Call) -> Payment:
     """Give the whole amount back; the invoice is void from then on."""
-    payment, invoice = _locked(call)
+    payment, invoice = _lock_with_invoice(call)
     if payment.status != "succeeded":
         raise conflict(
             f"Payment {call.id!r} is {payment.status}; only one that succeeded can be refunded."
@@ -133,7 +133,7 @@ def _settle(
     )
     if failed:
         if invoice.status == "open":
-            _fall_behind(cursor, invoice)
+            _mark_past_due(cursor, invoice)
     else:
         _mark_paid(cursor, invoice)
     return PAYMENTS.get(cursor, payment.id)
@@ -154,14 +154,14 @@ def _mark_paid(cursor: Cursor, invoice: Invoice) -> None:
     )
 
 
-def _fall_behind(cursor: Cursor, invoice: Invoice) -> None:
+def _mark_past_due(cursor: Cursor, invoice: Invoice) -> None:
     cursor.execute(
         "UPDATE subscriptions SET status = 'past_due' WHERE id = %s AND status = 'active'",
         (invoice.subscription_id,),
     )
 
 
-def _payable(cursor: Cursor, row_id: str) -> Invoice:
+def _get_payable_invoice(cursor: Cursor, row_id: str) -> Invoice:
     invoice = INVOICES.get(cursor, row_id, lock=True)
     if invoice.status not in ("open", "uncollectible"):
         raise conflict(
@@ -171,14 +171,14 @@ def _payable(cursor: Cursor, row_id: str) -> Invoice:
     return invoice
 
 
-def _locked(call: Call) -> tuple[Payment, Invoice]:
+def _lock_with_invoice(call: Call) -> tuple[Payment, Invoice]:
     """The payment and its invoice; the invoice first, as everywhere, so nobody deadlocks."""
     invoice_id = PAYMENTS.get(call.cursor, call.id).invoice_id
     invoice = INVOICES.get(call.cursor, invoice_id, lock=True)
     return PAYMENTS.get(call.cursor, call.id, lock=True), invoice
 
 
-def _check_reason(body: NewPayment | PaymentChanges) -> None:
+def _check_failure_reason(body: NewPayment | PaymentChanges) -> None:
     if body.failure_reason and body.status != "failed":
         raise invalid("failure_reason", "only a payment that failed has one")
 
@@ -188,7 +188,7 @@ OPERATIONS = [
     *read_operations(PAYMENTS, PaymentQuery),
     Operation("POST", PATH, "Pay an invoice, or fail to", create, Payment, NewPayment, status=201),
     Operation(
-        "PATCH", f"{PATH}/{{id}}", "Settle a pending payment", change, Payment, PaymentChanges
+        "PATCH", f"{PATH}/{{id}}", "Settle a pending payment", update, Payment, PaymentChanges
     ),
     Operation("POST", f"{PATH}/{{id}}/refund", "Refund a payment", refund, Payment),
 ]

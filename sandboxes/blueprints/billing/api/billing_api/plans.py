@@ -43,7 +43,7 @@ def create(call: Call) -> Plan:
     return PLANS.insert(call.cursor, **structs.asdict(call.body))
 
 
-def change(call: Call) -> Plan:
+def update(call: Call) -> Plan:
     """Change what may change in a plan."""
     PLANS.get(call.cursor, call.id, lock=True)
     return PLANS.update(call.cursor, call.id, **provided_fields(call.body))
@@ -52,5 +52,5 @@ def change(call: Call) -> Plan:
 OPERATIONS = [
     *read_operations(PLANS, PlanQuery),
     Operation("POST", "/v1/plans", "Create a plan", create, Plan, NewPlan, status=201),
-    Operation("PATCH", "/v1/plans/{id}", "Change a plan", change, Plan, PlanChanges),
+    Operation("PATCH", "/v1/plans/{id}", "Change a plan", update, Plan, PlanChanges),
 ]

@@ -57,16 +57,16 @@ class SubscriberQuery(PageQuery, kw_only=True):
 
 def create(call: Call) -> Subscriber:
     """Add a subscriber."""
-    return SUBSCRIBERS.insert(call.cursor, **_checked(structs.asdict(call.body)))
+    return SUBSCRIBERS.insert(call.cursor, **_check_address(structs.asdict(call.body)))
 
 
-def change(call: Call) -> Subscriber:
+def update(call: Call) -> Subscriber:
     """Change what may change in a subscriber."""
     SUBSCRIBERS.get(call.cursor, call.id, lock=True)
-    return SUBSCRIBERS.update(call.cursor, call.id, **_checked(provided_fields(call.body)))
+    return SUBSCRIBERS.update(call.cursor, call.id, **_check_address(provided_fields(call.body)))
 
 
-def _checked(values: dict[str, Any]) -> dict[str, Any]:
+def _check_address(values: dict[str, Any]) -> dict[str, Any]:
     address = values.get("stellar_address")
     if address and not is_address(address):
         raise invalid("stellar_address", "its checksum is wrong; was a character mistyped?")
@@ -88,7 +88,7 @@ OPERATIONS = [
         "PATCH",
         "/v1/subscribers/{id}",
         "Change a subscriber",
-        change,
+        update,
         Subscriber,
         SubscriberChanges,
     ),

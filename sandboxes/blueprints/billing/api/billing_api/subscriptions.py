@@ -60,10 +60,10 @@ def subscribe(call: Call) -> Subscription:
     """Start a subscription: with a trial, or with an open invoice for the first period."""
     body: NewSubscription = call.body
     subscriber = SUBSCRIBERS.get_referenced(call.cursor, "subscriber_id", body.subscriber_id)
-    plan = _sold_plan(call.cursor, body.plan_id)
+    plan = _get_active_plan(call.cursor, body.plan_id)
     trial_days = plan.trial_days if body.trial_days is None else body.trial_days
     length = f"{trial_days} days" if trial_days else f"1 {plan.billing_interval}"
-    now, end = _now_and_after(call.cursor, length)
+    now, end = _now_and_later(call.cursor, length)
     subscription = SUBSCRIPTIONS.insert(
         call.cursor,
         subscriber_id=subscriber.id,
@@ -79,29 +79,29 @@ def subscribe(call: Call) -> Subscription:
     return subscription
 
 
-def change(call: Call) -> Subscription:
+def update(call: Call) -> Subscription:
     """Change the plan, or whether it ends with the period."""
     subscription = SUBSCRIPTIONS.get(call.cursor, call.id, lock=True)
     if subscription.status == "canceled":
         raise conflict(f"Subscription {call.id!r} is canceled; start a new one.")
     changes = provided_fields(call.body)
     if changes.get("plan_id", subscription.plan_id) != subscription.plan_id:
-        _sold_plan(call.cursor, changes["plan_id"])
+        _get_active_plan(call.cursor, changes["plan_id"])
     return SUBSCRIPTIONS.update(call.cursor, call.id, **changes)
 
 
 def pause(call: Call) -> Subscription:
     """Stop billing until it is resumed."""
-    _in_status(call, "trialing", "active")
-    now, _ = _now_and_after(call.cursor, "0")
+    _require_status(call, "trialing", "active")
+    now, _ = _now_and_later(call.cursor, "0")
     return SUBSCRIPTIONS.update(call.cursor, call.id, status="paused", paused_at=now)
 
 
 def resume(call: Call) -> Subscription:
     """Go on with the period; where it is over by now, start a new one with an open invoice."""
-    subscription = _in_status(call, "paused")
+    subscription = _require_status(call, "paused")
     plan = PLANS.get(call.cursor, subscription.plan_id)
-    now, end = _now_and_after(call.cursor, f"1 {plan.billing_interval}")
+    now, end = _now_and_later(call.cursor, f"1 {plan.billing_interval}")
     if subscription.current_period_end > now:
         on_trial = subscription.trial_end is not None and subscription.trial_end > now
         status = "trialing" if on_trial else "active"
@@ -125,7 +125,7 @@ def cancel(call: Call) -> Subscription:
         raise conflict(f"Subscription {call.id!r} is canceled already.")
     if call.body.at_period_end:
         return SUBSCRIPTIONS.update(call.cursor, call.id, cancel_at_period_end=True)
-    now, _ = _now_and_after(call.cursor, "0")
+    now, _ = _now_and_later(call.cursor, "0")
     call.cursor.execute(
         "UPDATE invoices SET status = 'void', voided_at = now()"
         " WHERE subscription_id = %s AND status = 'draft'",
@@ -136,14 +136,14 @@ def cancel(call: Call) -> Subscription:
     )
 
 
-def _sold_plan(cursor: Cursor, row_id: str) -> Plan:
+def _get_active_plan(cursor: Cursor, row_id: str) -> Plan:
     plan = PLANS.get_referenced(cursor, "plan_id", row_id)
     if not plan.active:
         raise conflict(f"Plan {plan.id!r} takes no new subscriptions: it isn't active.")
     return plan
 
 
-def _in_status(call: Call, *allowed: SubscriptionStatus) -> Subscription:
+def _require_status(call: Call, *allowed: SubscriptionStatus) -> Subscription:
     subscription = SUBSCRIPTIONS.get(call.cursor, call.id, lock=True)
     if subscription.status not in allowed:
         raise conflict(
@@ -153,7 +153,7 @@ def _in_status(call: Call, *allowed: SubscriptionStatus) -> Subscription:
     return subscription
 
 
-def _now_and_after(cursor: Cursor, length: str) -> tuple[datetime, datetime]:
+def _now_and_later(cursor: Cursor, length: str) -> tuple[datetime, datetime]:
     """The transaction's moment, and the moment `length` (an SQL interval) later."""
     cursor.execute("SELECT now(), now() + %s::interval", (length,))
     now, later = cursor.fetchone() or ()
@@ -170,7 +170,7 @@ OPERATIONS = [
         "PATCH",
         f"{PATH}/{{id}}",
         "Change a subscription",
-        change,
+        update,
         Subscription,
         SubscriptionChanges,
     ),
