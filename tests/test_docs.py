@@ -1,45 +1,100 @@
-"""The documentation says what is there, and all of it."""
+"""The documentation matches the code, and its pages render and link correctly."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import pytest
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
 ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text()
-PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
+CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
+SETTINGS, _, RENAMED = CONFIGURATION.partition("## Renamed settings")
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+TEXTS = {str(page.relative_to(ROOT)): page.read_text() for page in PAGES}
+SCREENSHOTS = ROOT / "docs" / "screenshots"
+MAX_README_LINES = 150
+MAX_SCREENSHOTS = 12
+
+each_page = pytest.mark.parametrize("doc", PAGES, ids=lambda doc: str(doc.relative_to(ROOT)))
 
 
-def settings_that_are_read() -> set[str]:
+def settings_read() -> set[str]:
+    """Return the names of all settings that the code reads, under their present names."""
     source = "\n".join(path.read_text() for path in (ROOT / "sandboxportal").glob("*.py"))
-    return set(re.findall(r"\benv\.\w+\(\s*\"([A-Z_]+)\"", source))
+    renamed = dict(re.findall(r"^\| `([A-Z_]+)` \| `([A-Z_]+)` \|$", RENAMED, re.MULTILINE))
+    names = set(re.findall(r"\benv\.\w+\(\s*\"([A-Z_]+)\"", source))
+    return {renamed.get(name, name) for name in names}
 
 
-def settings_in_the_table() -> set[str]:
-    return set(re.findall(r"^\| `([A-Z_]+)` \|", README, re.MULTILINE))
+def test_configuration_lists_every_setting_and_no_other() -> None:
+    documented = re.findall(r"^\| `([A-Z_]+)`(?: ✎)? \|", SETTINGS, re.MULTILINE)
+    assert sorted(documented) == sorted(settings_read())
 
 
-def test_every_setting_has_a_line_in_the_readme_and_no_line_is_stale() -> None:
-    assert settings_in_the_table() == settings_that_are_read()
+def anchors(doc: Path) -> set[str]:
+    """Return the anchors that GitHub generates for the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", doc.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings}
 
 
-def dead_links(page: Path) -> list[str]:
-    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
-    return [f"{page.name}: {target}" for target in targets if not (page.parent / target).exists()]
+@each_page
+def test_links_to_files_and_headings_resolve(doc: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", doc.read_text(), flags=re.MULTILINE | re.DOTALL)
+    links = re.findall(r"\]\((?!https?:)([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"", text)
+    broken = []
+    for link in (markdown or html for markdown, html in links):
+        path, _, anchor = link.partition("#")
+        target = doc.parent / path if path else doc
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert broken == []
 
 
-def test_every_link_between_the_pages_leads_somewhere() -> None:
-    assert [link for page in PAGES for link in dead_links(page)] == []
+def rendered(doc: Path) -> list[Token]:
+    return MarkdownIt("commonmark").enable("table").parse(doc.read_text())
 
 
-def test_every_make_target_that_is_mentioned_exists() -> None:
+@each_page
+def test_tables_render_as_tables(doc: Path) -> None:
+    """A blank line or a missing header row leaves table rows behind as text."""
+    tokens = rendered(doc)
+    stray = [t.content for t in tokens if t.type == "inline" and t.content.startswith("|")]
+    assert stray == []
+
+
+@each_page
+def test_every_row_has_as_many_cells_as_its_header(doc: Path) -> None:
+    lines = doc.read_text().splitlines()
+    uneven = []
+    for table in (t.map for t in rendered(doc) if t.type == "table_open" and t.map):
+        rows = lines[slice(*table)]
+        cells = {row: len(re.findall(r"(?<!\\)\|", row)) for row in rows}
+        uneven += [row for row in rows if cells[row] != cells[rows[0]]]
+    assert uneven == []
+
+
+def test_make_targets_in_the_docs_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    mentioned = {name for page in PAGES for name in re.findall(r"`make (\w+)", page.read_text())}
-    missing = {name for name in mentioned if not re.search(rf"^{name}:", makefile, re.MULTILINE)}
-    assert missing == set()
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    mentioned = {name for text in TEXTS.values() for name in re.findall(r"`make ([\w-]+)", text)}
+    assert mentioned - targets == set()
 
 
-def test_every_command_of_ours_is_mentioned() -> None:
+def test_every_management_command_is_documented() -> None:
     commands = (ROOT / "sandboxes" / "management" / "commands").glob("[a-z]*.py")
-    text = "\n".join(page.read_text() for page in PAGES)
+    text = "\n".join(TEXTS.values())
     assert [path.stem for path in commands if path.stem not in text] == []
+
+
+def test_the_readme_stays_short() -> None:
+    assert len(TEXTS["README.md"].splitlines()) < MAX_README_LINES
+
+
+def test_every_screenshot_in_the_repository_is_used_and_there_are_few() -> None:
+    kept = {path.name for path in SCREENSHOTS.iterdir()}
+    used = {name for text in TEXTS.values() for name in re.findall(r"screenshots/([\w.-]+)", text)}
+    assert kept == used
+    assert len(kept) <= MAX_SCREENSHOTS
