@@ -9,6 +9,9 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from sandboxes.models.tuning import TUNABLE
+from sandboxportal.settings import RENAMED_VARIABLES
+
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
 SETTINGS, _, RENAMED = CONFIGURATION.partition("## Renamed settings")
@@ -21,17 +24,29 @@ MAX_SCREENSHOTS = 12
 each_page = pytest.mark.parametrize("doc", PAGES, ids=lambda doc: str(doc.relative_to(ROOT)))
 
 
-def settings_read() -> set[str]:
-    """Return the names of all settings that the code reads, under their present names."""
-    source = "\n".join(path.read_text() for path in (ROOT / "sandboxportal").glob("*.py"))
-    renamed = dict(re.findall(r"^\| `([A-Z_]+)` \| `([A-Z_]+)` \|$", RENAMED, re.MULTILINE))
-    names = set(re.findall(r"\benv\.\w+\(\s*\"([A-Z_]+)\"", source))
-    return {renamed.get(name, name) for name in names}
-
-
 def test_configuration_lists_every_setting_and_no_other() -> None:
+    source = "\n".join(path.read_text() for path in (ROOT / "sandboxportal").glob("*.py"))
     documented = re.findall(r"^\| `([A-Z_]+)`(?: ✎)? \|", SETTINGS, re.MULTILINE)
-    assert sorted(documented) == sorted(settings_read())
+    assert sorted(documented) == sorted(set(re.findall(r"\benv\.\w+\(\s*\"([A-Z_]+)\"", source)))
+
+
+def test_configuration_marks_the_settings_that_the_admin_can_change() -> None:
+    marked = re.findall(r"^\| `([A-Z_]+)` ✎ \|", SETTINGS, re.MULTILINE)
+    assert sorted(marked) == sorted(TUNABLE)
+
+
+def test_configuration_lists_renamed_settings_with_their_new_names() -> None:
+    listed = dict(re.findall(r"^\| `([A-Z_]+)` \| `([A-Z_]+)` \|$", RENAMED, re.MULTILINE))
+    assert listed == RENAMED_VARIABLES
+
+
+def test_the_index_of_decisions_lists_every_record_with_its_title() -> None:
+    records = [path for path in (ROOT / "docs" / "decisions").glob("[0-9]*.md")]
+    titles = {path.name: re.match(r"# (\d+)\. (.+)", path.read_text()) for path in records}
+    index = TEXTS["docs/decisions/README.md"]
+    rows = [f"| {title[1]} | [{title[2]}]({name}) |" for name, title in titles.items() if title]
+    assert len(rows) == len(records)
+    assert [row for row in rows if row not in index] == []
 
 
 def anchors(doc: Path) -> set[str]:
