@@ -116,7 +116,7 @@ def test_lists_are_filtered_by_when_rows_were_made(reader: Developer) -> None:
         ("cursor=nonsense", "cursor", "next_cursor"),
         ("cursor=%00", "cursor", "NUL"),
         ("status=lost", "status", "draft, open, paid, void, uncollectible"),
-        ("stauts=open", "stauts", "no such"),
+        ("stauts=open", "stauts", "unknown"),
         ("due_after=yesterday", "due_after", "2026-01-31T09:30:00Z"),
         ("due_after=2026-01-01T00:00:00", "due_after", "zone"),
         ("subscriber_id=", "subscriber_id", "must be"),

@@ -1,4 +1,4 @@
-"""Run the API: `python -m billing_api`, with the environment that settings.py names."""
+"""Run the API: `python -m billing_api`. See settings.py for the environment variables."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ def _exit(*_: object) -> None:
 
 
 def open_listener(settings: Settings) -> socket.socket:
-    """The socket that callers come in by. Raises OSError where it can't be had."""
+    """Open the listening socket. Raises OSError if the address is not available."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     return socket.create_server((settings.host, settings.port), family=family)
 
 
 def skip_openssl() -> None:
-    """Spare the process Python's OpenSSL, which it has no use for.
+    """Prevent Python's OpenSSL modules from being loaded; the process doesn't use them.
 
-    psycopg2 brings one of its own, and looks for `ssl` only to set up locks that no OpenSSL has
-    needed for years; hmac does as well with the hashes that are built in.
+    psycopg2 bundles its own OpenSSL, and imports `ssl` only to set up locks that OpenSSL
+    stopped needing years ago. hmac falls back to Python's built-in hashes.
     """
     sys.modules.update(dict.fromkeys(("ssl", "_hashlib")))  # type: ignore[arg-type]
 
 
 def main() -> int:
-    """Serve until a signal ends it; 64 where the environment makes no sense."""
+    """Serve until a signal arrives. Return 64 if the environment is invalid."""
     signal.signal(signal.SIGTERM, _exit)
     signal.signal(signal.SIGINT, _exit)
     try:
@@ -46,7 +46,7 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
-    # Only now, as it takes longest: who comes early is answered as soon as that is possible.
+    # The slowest import. The socket is open already, so early requests wait instead of failing.
     skip_openssl()
     from .server import serve
 

@@ -1,4 +1,4 @@
-"""The WSGI application: routing, the key, answers and their headers, one log line each."""
+"""The WSGI application: routing, authentication, responses, and the request log."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ OPERATIONS: list[Operation] = [
 ]
 
 UNLOGGED_PATHS = {"/healthz", "/readyz"}
-"""Paths that leave no line in the log when all is well."""
+"""Paths whose successful requests are not logged."""
 
-# Any page may call the API from a browser: what it needs is the key, and no cookie is used.
+# Pages of any origin may call the API: requests need the key, and cookies aren't used.
 COMMON_HEADERS = [
     ("Access-Control-Allow-Origin", "*"),
     ("Access-Control-Expose-Headers", "Location, Retry-After, WWW-Authenticate"),
@@ -57,7 +57,7 @@ StartResponse = Callable[[str, list[tuple[str, str]]], object]
 
 
 class Application:
-    """The API over one database, behind one key."""
+    """The API for one database and one API key."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._key = settings.api_key.encode()
@@ -73,9 +73,11 @@ class Application:
             response = self._respond(environ, method, path)
         except Problem as problem:
             response = problem.response()
-        except Exception:  # noqa: BLE001 - whatever broke, the client gets an answer
+        except Exception:  # noqa: BLE001 - the client always gets a response
             traceback.print_exc()
-            response = Problem(500, "Something broke; the log of the sandbox says what.").response()
+            response = Problem(
+                500, "Internal server error; see the logs of the sandbox."
+            ).response()
         _log_request(method, path, response.status, started)
         return _send(environ, start_response, method, response)
 
@@ -87,7 +89,7 @@ class Application:
             return _preflight(routes)
         self._authenticate(environ.get("HTTP_AUTHORIZATION", ""))
         if not routes:
-            raise Problem(404, f"There is nothing at {path}.")
+            raise Problem(404, f"Not found: {path}.")
         operation = routes.get("GET" if method == "HEAD" else method)
         if operation is None:
             raise _not_allowed(method, path, routes)
@@ -112,7 +114,7 @@ class Application:
         return response
 
     def _respond_without_key(self, method: str, path: str) -> Response:
-        """What is not the API itself: no key is asked for."""
+        """Respond to paths outside the API, which need no key."""
         if method not in ("GET", "HEAD"):
             raise _not_allowed(method, path, {"GET": None})
         if path == "/healthz":
@@ -122,7 +124,7 @@ class Application:
         return documentation.respond(path, OPERATIONS)
 
     def _match_route(self, path: str) -> tuple[dict[str, Operation], str]:
-        """The operations at a path, by method, and the id in it."""
+        """Return the operations of a path by method, and the id in the path."""
         if not (match := PATH.fullmatch(path)):
             return {}, ""
         template = match["list"] + ("/{id}" if match["id"] else "") + (match["action"] or "")
@@ -134,7 +136,7 @@ class Application:
             raise _unauthorized("Send the sandbox's API key: Authorization: Bearer sk_test_…", "")
         if not compare_digest(key.strip().encode(), self._key):
             raise _unauthorized(
-                "That is not the API key of this sandbox.", ', error="invalid_token"'
+                "Wrong API key. Use the API key of this sandbox.", ', error="invalid_token"'
             )
 
 
@@ -144,7 +146,7 @@ def _unauthorized(detail: str, error: str) -> Problem:
 
 def _not_allowed(method: str, path: str, routes: dict[str, Any]) -> Problem:
     return Problem(
-        405, f"{method} isn't possible at {path}.", headers=[("Allow", _allowed_methods(routes))]
+        405, f"{method} is not allowed for {path}.", headers=[("Allow", _allowed_methods(routes))]
     )
 
 
@@ -153,7 +155,7 @@ def _allowed_methods(routes: dict[str, Any]) -> str:
 
 
 def _preflight(routes: dict[str, Operation]) -> Response:
-    """What a browser asks before it sends a request with a key to another origin."""
+    """Respond to the CORS preflight request that browsers send before a cross-origin request."""
     headers = [
         ("Allow", _allowed_methods(routes)),
         ("Access-Control-Allow-Methods", _allowed_methods(routes)),
@@ -166,7 +168,7 @@ def _preflight(routes: dict[str, Operation]) -> Response:
 def _read_body(environ: Environ) -> bytes:
     body: bytes = environ["wsgi.input"].read(MAX_BODY_BYTES + 1)
     if len(body) > MAX_BODY_BYTES:
-        raise Problem(413, f"The body has more than {MAX_BODY_BYTES // 1024} KiB.")
+        raise Problem(413, f"The body is larger than {MAX_BODY_BYTES // 1024} KiB.")
     return body
 
 
@@ -190,6 +192,6 @@ def _log_request(method: str, path: str, status: int, started: float) -> None:
     if path in UNLOGGED_PATHS and status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return
     duration_ms = (time.monotonic() - started) * 1000
-    # Quoted again, since a line break in it would look like another line of the log.
+    # Quoted again, as a line break in the path would look like another line of the log.
     sys.stdout.write(f"{method} {quote(path)} {status} {duration_ms:.0f} ms\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""The operations that every resource has: its list, and one of them."""
+"""The operations of every resource: list and get."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from .web import Call, Operation
 
 
 def read_operations(table: Table[Row], query: type[PageQuery]) -> list[Operation]:
-    """The two operations that read a table."""
+    """Return the list and get operations of a table."""
 
     def page(call: Call) -> Page[Row]:
-        """Newest first; what filters leave is counted in `total`."""
+        """Newest first. `total` counts all matches of the filters."""
         return table.page(call.cursor, call.query)
 
     def get(call: Call) -> Row:
-        """As it is now."""
+        """Return the current state."""
         return table.get(call.cursor, call.id)
 
     path, model = f"/v1/{table.name}", table.model

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL, and transactions that outlive a reset of the data."""
+"""Connections to PostgreSQL, and transactions that survive a reset of the data."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["Cursor", "Database", "DatabaseUnavailable"]
 
 MAX_IDLE_CONNECTIONS = 2
 RETRY_INTERVAL = 0.01
-"""Seconds between two tries to connect."""
+"""Seconds between attempts to connect."""
 
 Connection = extensions.connection
 Cursor = extensions.cursor
 
-# A developer's own session may hold a lock for as long as it likes; a request must not
-# wait for it, nor be misled by defaults that the developer set for the database.
+# A developer's own session may hold a lock for any time; requests must not wait for it.
+# Defaults that the developer sets for the database must not change how the API works.
 OPTIONS = " ".join(
     f"-c {setting}"
     for setting in (
@@ -36,11 +36,11 @@ Result = TypeVar("Result")
 
 
 class DatabaseUnavailable(Exception):
-    """PostgreSQL doesn't answer, or was cut off while it committed."""
+    """PostgreSQL doesn't respond, or the connection broke during a commit."""
 
 
 class Database:
-    """PostgreSQL as several threads use it; idle connections are kept, last used first."""
+    """A thread-safe pool of PostgreSQL connections; the last used connection is reused first."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -49,12 +49,12 @@ class Database:
     def transaction(
         self, function: Callable[[Cursor], Result], *, read_only: bool = False, timeout: float = 2.0
     ) -> Result:
-        """Run ``work`` in a transaction and commit it.
+        """Run ``function`` in a transaction and commit it.
 
-        When the connection breaks before the commit, nothing has happened, so ``work``
-        runs again on a new one, for up to ``patience`` seconds: a reset of the data cuts
-        every connection. When it breaks during the commit, that is only done if ``work``
-        just ``reads``. Raises DatabaseUnavailable when none of this helps.
+        A reset of the data closes every connection. If the connection breaks before the
+        commit, nothing has been stored, so ``function`` runs again on a new connection, for
+        up to ``timeout`` seconds. If it breaks during the commit, only a ``read_only``
+        function runs again. Raises DatabaseUnavailable if the retries fail.
         """
         deadline = time.monotonic() + timeout
         while True:
@@ -64,7 +64,7 @@ class Database:
             except psycopg2.OperationalError as error:
                 if not _is_transient(error):
                     raise
-                # One that died while it was idle says nothing of the next one.
+                # A connection that broke while idle says nothing about new connections.
                 if not idle:
                     _pause(deadline, error)
 
@@ -112,7 +112,7 @@ class Database:
             connection.close()
 
     def _discard(self, connection: Connection) -> None:
-        """Roll back; where the connection is dead, the idle ones are dead too."""
+        """Roll back. If the connection is broken, close the idle connections, too."""
         try:
             connection.rollback()
         except psycopg2.Error:
@@ -129,7 +129,7 @@ def _pause(deadline: float, error: psycopg2.OperationalError) -> None:
 
 
 def _is_transient(error: psycopg2.OperationalError) -> bool:
-    """Whether trying again may help: not connected, cut off, or a deadlock."""
+    """Return whether a retry may help: no connection, a broken connection, or a deadlock."""
     code = error.pgcode or ""
     return not code or code.startswith(("08", "57P", "40"))
 

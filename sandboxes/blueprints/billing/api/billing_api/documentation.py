@@ -1,4 +1,4 @@
-"""The specification and the page that shows it, with no help from the internet."""
+"""The OpenAPI document and its Swagger UI page; all files are served locally."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .web import Operation, Problem, Response
 
-# Swagger UI from the package flask-swagger-ui, of which only these files are used.
+# Only these files of the package flask-swagger-ui are used.
 SWAGGER_UI_ASSETS = {
     "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
     "swagger-ui.css": "text/css; charset=utf-8",
@@ -25,7 +25,7 @@ PAGE_HEADERS = [("Content-Security-Policy", SECURITY_POLICY), ("Referrer-Policy"
 
 
 def respond(path: str, operations: list[Operation]) -> Response:
-    """The answer for a path that is not the API's own; a 404 where there is none."""
+    """Return the page or file at a path outside the API. Raises a 404 problem."""
     if path == "/":
         return Response(302, headers=[("Location", "/docs")])
     if path in ("/docs", "/docs/"):
@@ -37,11 +37,11 @@ def respond(path: str, operations: list[Operation]) -> Response:
         return _local_file(name, LOCAL_ASSETS[name])
     if name in SWAGGER_UI_ASSETS and (package := find_spec("flask_swagger_ui")) and package.origin:
         return _file_response(Path(package.origin).parent / "dist" / name, SWAGGER_UI_ASSETS[name])
-    raise Problem(404, f"There is nothing at {path}; the documentation is at /docs.")
+    raise Problem(404, f"Not found: {path}. The documentation is at /docs.")
 
 
 def _specification(operations: list[Operation]) -> Response:
-    # Rarely asked for, and its imports cost more than all the others together.
+    # Imported on demand: rarely needed, and slower to import than everything else together.
     from .openapi import specification
 
     return Response(body=specification(operations))

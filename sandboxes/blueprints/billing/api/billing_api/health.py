@@ -1,4 +1,4 @@
-"""Whether the process is up, and whether the sandbox can be used."""
+"""Liveness and readiness checks."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ SEEDED_TABLES = ("plans", "subscribers", "invoices")
 
 
 def healthz() -> Response:
-    """The process is up. This asks nobody else."""
+    """Report that the process is running, without checking its dependencies."""
     return Response(body=b'{"status":"ok"}')
 
 
 def readyz(database: Database) -> Response:
-    """The database answers and its seed is there; says how many rows of each there are.
+    """Report that the database responds and contains data, with the row counts.
 
-    Waits a moment for the database, so that who asks while both are being started is
-    told at once when they are. Nobody can sign in to the database before the seed is in, so a
-    count of nothing means that somebody deleted what was there.
+    Waits briefly for the database, so that a check during startup succeeds as soon as both
+    are up. The database accepts no connections before it is seeded, so an empty table means
+    that its rows were deleted.
     """
     try:
         counts = database.transaction(_counts, read_only=True)
     except (DatabaseUnavailable, psycopg2.Error) as error:
         raise unavailable(f"The database isn't ready: {str(error).strip()}") from error
     if not all(counts.values()):
-        raise unavailable("The seed isn't there: reset the data of the sandbox.")
+        raise unavailable("The seed data is missing; reset the data of the sandbox.")
     return Response(body=msgspec.json.encode({"status": "ready", **counts}))
 
 

@@ -1,4 +1,4 @@
-"""Invoices: what subscribers owe."""
+"""Invoices: create, change, finalize, pay, void and write off."""
 
 from __future__ import annotations
 
@@ -34,8 +34,10 @@ DEFAULT_DUE_DAYS = 14
 
 
 class NewInvoice(Struct, forbid_unknown_fields=True):
-    """An invoice to be. One for a subscription takes its amount and currency from the plan,
-    unless others are given; one without a subscription needs both."""
+    """A new invoice. Without a subscription, `amount` and `currency` are required.
+
+    With a subscription, they default to the amount and currency of its plan.
+    """
 
     subscriber_id: SubscriberId
     subscription_id: SubscriptionId | None = None
@@ -47,7 +49,7 @@ class NewInvoice(Struct, forbid_unknown_fields=True):
 
 
 class InvoiceChanges(Struct, forbid_unknown_fields=True):
-    """What may change: in a draft all of this, in an open invoice all but the money."""
+    """Changes to an invoice. The amount and currency can only change in a draft."""
 
     description: Text | UnsetType = UNSET
     due_at: Timestamp | UnsetType = UNSET
@@ -56,7 +58,7 @@ class InvoiceChanges(Struct, forbid_unknown_fields=True):
 
 
 class PayInvoice(Struct, forbid_unknown_fields=True):
-    """How it is paid."""
+    """How to pay the invoice."""
 
     method: PaymentMethod = "card"
 
@@ -75,13 +77,13 @@ class InvoiceQuery(PageQuery, kw_only=True):
 
 
 def issue(cursor: Cursor, subscription: Subscription, plan: Plan) -> Invoice:
-    """An open invoice for the current period of a subscription."""
+    """Create an open invoice for the current period of a subscription."""
     invoice = _insert(cursor, subscription.subscriber_id, _subscription_fields(subscription, plan))
     return _open(cursor, invoice.id, DEFAULT_DUE_DAYS)
 
 
 def create(call: Call) -> Invoice:
-    """Add an invoice, as a draft or open."""
+    """Create an open invoice, or a draft."""
     body: NewInvoice = call.body
     subscriber = SUBSCRIBERS.get_referenced(call.cursor, "subscriber_id", body.subscriber_id)
     values = _fields_from_subscription(call.cursor, body) if body.subscription_id else {}
@@ -94,35 +96,35 @@ def create(call: Call) -> Invoice:
     )
     for name in ("amount", "currency"):
         if name not in values:
-            raise invalid(name, "an invoice without a subscription needs it")
+            raise invalid(name, "required for an invoice without a subscription")
     invoice = _insert(call.cursor, subscriber.id, values)
     return invoice if body.draft else _open(call.cursor, invoice.id, body.due_in_days)
 
 
 def update(call: Call) -> Invoice:
-    """Change what may still change."""
+    """Change a draft or an open invoice. The amount and currency of an open one are fixed."""
     invoice = _require_status(call, "draft", "open")
     changes = provided_fields(call.body)
     if invoice.status == "open" and changes.keys() & {"amount", "currency"}:
-        raise conflict(f"Invoice {call.id!r} is open: its amount and currency stay as they are.")
+        raise conflict(f"Invoice {call.id!r} is open; its amount and currency can't change.")
     return INVOICES.update(call.cursor, call.id, **changes)
 
 
 def finalize(call: Call) -> Invoice:
-    """Issue a draft: it is open, and due."""
+    """Issue a draft. The invoice becomes open and gets a due date."""
     _require_status(call, "draft")
     return _open(call.cursor, call.id, DEFAULT_DUE_DAYS)
 
 
 def pay(call: Call) -> Invoice:
-    """Pay the whole of it, with a payment that succeeds at once."""
+    """Pay the full amount with a payment that succeeds immediately."""
     invoice = _require_status(call, "open", "uncollectible")
     record_payment(call.cursor, invoice, call.body.method, "succeeded")
     return INVOICES.get(call.cursor, call.id)
 
 
 def void(call: Call) -> Invoice:
-    """Take it back: nothing is owed any more."""
+    """Void the invoice, so that nothing is owed."""
     _require_status(call, "draft", "open", "uncollectible")
     call.cursor.execute(
         "UPDATE invoices SET status = 'void', voided_at = now(), uncollectible_at = NULL"
@@ -133,7 +135,7 @@ def void(call: Call) -> Invoice:
 
 
 def write_off(call: Call) -> Invoice:
-    """Give up hope; it can still be paid."""
+    """Mark the invoice as uncollectible. It can still be paid later."""
     _require_status(call, "open")
     call.cursor.execute(
         "UPDATE invoices SET status = 'uncollectible', uncollectible_at = now() WHERE id = %s",
@@ -162,12 +164,12 @@ def _fields_from_subscription(cursor: Cursor, body: NewInvoice) -> dict[str, Any
         cursor, "subscription_id", body.subscription_id or ""
     )
     if subscription.subscriber_id != body.subscriber_id:
-        raise invalid("subscription_id", f"it isn't one of subscriber {body.subscriber_id!r}")
+        raise invalid("subscription_id", f"must belong to subscriber {body.subscriber_id!r}")
     return _subscription_fields(subscription, PLANS.get(cursor, subscription.plan_id))
 
 
 def _open(cursor: Cursor, row_id: str, due_in_days: int) -> Invoice:
-    """Issue a draft; a due date that it already has, and that lies ahead, is kept."""
+    """Issue a draft. A due date in the future is kept."""
     cursor.execute(
         "UPDATE invoices SET status = 'open', issued_at = now(), due_at = CASE"
         " WHEN due_at > now() THEN due_at ELSE now() + %s * interval '1 day' END WHERE id = %s",
@@ -181,7 +183,7 @@ def _require_status(call: Call, *allowed: InvoiceStatus) -> Invoice:
     if invoice.status not in allowed:
         raise conflict(
             f"Invoice {call.id!r} is {invoice.status};"
-            f" this needs one that is {' or '.join(allowed)}."
+            f" this is only possible while it is {' or '.join(allowed)}."
         )
     return invoice
 

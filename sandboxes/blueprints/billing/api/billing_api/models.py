@@ -1,4 +1,4 @@
-"""The things that the API answers with, and the tables that they are rows of."""
+"""The resources of the API, and their tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PaymentMethod = Literal["card", "bank_transfer", "stellar"]
 
 Amount = Annotated[Decimal, Meta(description="Money as a decimal string", examples=["49.00"])]
 
-# What requests hold. NUL is the one character that PostgreSQL's text can't.
+# Types of request fields. PostgreSQL can't store NUL characters in text.
 Text = Annotated[str, Meta(max_length=500, pattern=r"^[^\x00]*$")]
 Name = Annotated[
     str,
@@ -35,7 +35,7 @@ AmountInput = Annotated[
     str,
     Meta(
         pattern=r"^(?=.*[1-9])[0-9]{1,10}(\.[0-9]{1,2})?$",
-        description="Money as a decimal string, more than nothing",
+        description="Positive amount of money as a decimal string",
         examples=["49.00"],
     ),
 ]
@@ -44,7 +44,7 @@ Days = Annotated[int, Meta(ge=0, le=365)]
 
 
 class Plan(Struct):
-    """What can be subscribed to. Its price never changes: make a new plan instead."""
+    """A subscription plan. Its price never changes; create a new plan instead."""
 
     id: str
     name: str
@@ -59,7 +59,7 @@ class Plan(Struct):
 
 
 class Subscriber(Struct):
-    """Who subscribes and pays."""
+    """A customer who subscribes to plans and pays invoices."""
 
     id: str
     name: str
@@ -72,7 +72,7 @@ class Subscriber(Struct):
 
 
 class Subscription(Struct):
-    """A subscriber's use of a plan, billed for one period after the other."""
+    """A subscriber's subscription to a plan, billed per period."""
 
     id: str
     subscriber_id: str
@@ -90,7 +90,7 @@ class Subscription(Struct):
 
 
 class Invoice(Struct):
-    """What a subscriber owes, for a period of a subscription or for something else."""
+    """An amount that a subscriber owes, for a subscription period or as a one-off."""
 
     id: str
     number: str
@@ -112,7 +112,7 @@ class Invoice(Struct):
 
 
 class Payment(Struct):
-    """One attempt to pay the whole of an invoice."""
+    """An attempt to pay the full amount of an invoice."""
 
     id: str
     invoice_id: str

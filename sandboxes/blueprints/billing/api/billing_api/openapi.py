@@ -1,4 +1,4 @@
-"""The OpenAPI document, made from the same operations that the router uses."""
+"""The OpenAPI document, generated from the operations that the router uses."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .models import INVOICES, PAYMENTS, PLANS, SUBSCRIBERS, SUBSCRIPTIONS
 from .web import Operation, ProblemDetails
 
 DESCRIPTION = """\
-Every sandbox has its own copy of this API, of the database under it and of the key.
+Each sandbox has its own copy of this API, its own database, and its own API key.
 
-- **Key**: `Authorization: Bearer sk_test_…`, as the portal shows it.
-- **Money** is a decimal string with its currency; **times** are RFC 3339 in UTC.
-- **Lists** come newest first: `limit` rows, and `next_cursor` to go on with.
-- **Errors** are `application/problem+json`; a 422 names the field.
+- **Authentication**: send the API key from the portal as `Authorization: Bearer sk_test_…`.
+- **Money** is a decimal string with a currency. **Times** are RFC 3339 in UTC.
+- **Lists** are sorted newest first. Use `limit` and `next_cursor` for pagination.
+- **Errors** are `application/problem+json`. A 422 names the invalid field.
 
-Everything here also stands in PostgreSQL, where you may do as you like. Resetting the
-sandbox puts all of it back.
+All data is also in PostgreSQL, where you can read and change anything. A reset of the
+sandbox restores the original data.
 """
 
 TABLES = (PLANS, SUBSCRIBERS, SUBSCRIPTIONS, INVOICES, PAYMENTS)
@@ -33,7 +33,7 @@ ID_EXAMPLES = {
     "invoices": "inv_007",
     "payments": "pay_007",
 }
-"""Ids of the seed, to try things with."""
+"""Ids of seeded rows, used as examples."""
 
 BODY_EXAMPLES = {
     "PlanChanges": {"name": "Team plus"},
@@ -43,16 +43,16 @@ BODY_EXAMPLES = {
     "InvoiceChanges": {"description": "Consulting"},
     "PaymentChanges": {"status": "succeeded"},
 }
-"""Bodies that the seed lets through as they are, where examples of the fields don't suffice."""
+"""Example bodies that are valid with the seed data, where field examples don't suffice."""
 
 PROBLEM_DESCRIPTIONS = {
-    "400": "The body is no JSON",
-    "401": "The key is missing or wrong",
-    "404": "There is no such thing",
-    "409": "Not in the state that the thing is in",
+    "400": "The body is not valid JSON",
+    "401": "The API key is missing or wrong",
+    "404": "Not found",
+    "409": "Conflict with the current state",
     "413": "The body is too large",
-    "422": "A field or parameter can't be taken as it is",
-    "503": "The database doesn't answer, for instance while it is reset",
+    "422": "Invalid field or parameter",
+    "503": "The database is not available, for example during a reset",
 }
 
 
@@ -71,7 +71,7 @@ def _document(operations: tuple[Operation, ...]) -> bytes:
 
 
 def specification(operations: list[Operation]) -> bytes:
-    """The document as JSON."""
+    """Return the OpenAPI document as JSON."""
     return _document(tuple(operations))
 
 
@@ -90,7 +90,7 @@ def _document_object(paths: dict[str, Any], components: dict[str, Any]) -> dict[
 
 
 def _all_types(operations: tuple[Operation, ...]) -> list[Any]:
-    """Every type that occurs, each once."""
+    """Return all types of requests and responses, without duplicates."""
     found = [ProblemDetails]
     for operation in operations:
         found += filter(None, (operation.result, operation.body, operation.query))
@@ -118,7 +118,7 @@ def _operation_object(
 
 
 def _operation_id(operation: Operation) -> str:
-    return operation.summary.lower().replace(",", "").replace(" ", "_")
+    return operation.operation_id or operation.summary.lower().replace(" ", "_")
 
 
 def _parameters(
@@ -142,7 +142,9 @@ def _parameters(
 
 def _responses(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
     content = {"application/json": {"schema": schemas[operation.result]}}
-    responses: dict[str, Any] = {str(operation.status): {"description": "Done", "content": content}}
+    responses: dict[str, Any] = {
+        str(operation.status): {"description": "Success", "content": content}
+    }
     for status in _problem_statuses(operation):
         title = HTTPStatus(int(status)).phrase
         example = {"type": "about:blank", "title": title, "status": int(status), "detail": "…"}
@@ -155,7 +157,7 @@ def _responses(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
 
 
 def _problem_statuses(operation: Operation) -> list[str]:
-    """The problems that an operation can have; a POST or PATCH can have them all."""
+    """Return the statuses of possible problems; a POST or PATCH can have all of them."""
     read_only = operation.method == "GET"
     found = ["401", "422", "503"] if read_only else list(PROBLEM_DESCRIPTIONS)
     if read_only and "{id}" in operation.path:

@@ -1,4 +1,4 @@
-"""From bytes to structs: what a request holds must fit what its operation takes."""
+"""Parse and validate the body and query of a request."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import msgspec
 
 from .web import Operation, Problem, invalid
 
-# msgspec says where, either as a path at the end or, for a name that is
-# missing or unknown, in the sentence itself.
+# msgspec names the field in a path at the end of the message or, for a missing or unknown
+# field, in the message itself.
 FIELD_PATH = re.compile(r" - at `\$\.?(?P<field>[^`]*)`$")
-FIELD_NAME = re.compile(r"(?P<what>missing required|unknown) field `(?P<field>[^`]*)`")
-FIELD_MESSAGES = {"missing required": "this is required", "unknown": "there is no such field"}
+FIELD_NAME = re.compile(r"(?P<error>missing required|unknown) field `(?P<field>[^`]*)`")
+FIELD_MESSAGES = {"missing required": "required", "unknown": "unknown field"}
 TYPE = re.compile(r"`([a-z]+)(?: \| null)?`")
 TYPE_NAMES = {
     "str": "a string",
@@ -24,18 +24,18 @@ TYPE_NAMES = {
     "object": "an object",
     "array": "an array",
 }
-TIMESTAMP = "a time with its zone, such as 2026-01-31T09:30:00Z"
+TIMESTAMP = "a time with a time zone, such as 2026-01-31T09:30:00Z"
 PATTERN_MESSAGES = {
-    "amount": 'a decimal string of more than nothing, such as "49.00"',
+    "amount": 'a positive decimal string, such as "49.00"',
     "country": "two capital letters, such as DE",
-    "email": "an e-mail address, such as ada@example.com",
+    "email": "an email address, such as ada@example.com",
     "failure_reason": "lower-case letters, digits and _, such as card_declined",
-    "stellar_address": "a Stellar account's address: G and 55 more characters",
+    "stellar_address": "a Stellar account address: G followed by 55 characters",
 }
 
 
 def parse_body(operation: Operation, body: bytes) -> Any:
-    """The body as the operation's struct; a 400 if it is no JSON, a 422 if it doesn't fit."""
+    """Parse a body. Raises a 400 problem for invalid JSON and a 422 for invalid fields."""
     if operation.body is None:
         if body.strip() not in (b"", b"{}"):
             raise Problem(422, f"{operation.method} {operation.path} takes no body.")
@@ -47,22 +47,22 @@ def parse_body(operation: Operation, body: bytes) -> Any:
     except msgspec.ValidationError as error:
         raise _to_problem(error, operation.body, "body") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Problem(400, f"The body is no valid JSON: {error}.") from None
+        raise Problem(400, f"The body is not valid JSON: {error}.") from None
 
 
 def parse_query(operation: Operation, query: str) -> Any:
-    """The query as the operation's struct; a 422 names what doesn't fit."""
+    """Parse a query string. Raises a 422 problem that names the invalid parameter."""
     pairs = parse_qsl(query, keep_blank_values=True)
     values = dict(pairs)
     if operation.query is None:
         for name in values:
-            raise invalid(name, "there is no such parameter here")
+            raise invalid(name, "unknown parameter")
         return None
     if len(values) < len(pairs):
-        raise Problem(422, "Every parameter can be given once only.")
+        raise Problem(422, "Each parameter can be given only once.")
     for name, value in pairs:
         if "\0" in value:
-            raise invalid(name, "it holds a NUL character")
+            raise invalid(name, "must not contain NUL characters")
     try:
         return msgspec.convert(values, operation.query, strict=False)
     except msgspec.ValidationError as error:
@@ -70,20 +70,20 @@ def parse_query(operation: Operation, query: str) -> Any:
 
 
 def _to_problem(error: msgspec.ValidationError, model: Any, source: str) -> Problem:
-    """A 422 of what msgspec found; it stops at the first thing."""
+    """Return a 422 problem for the first error that msgspec found."""
     text = str(error)
     if match := FIELD_NAME.search(text):
-        return invalid(match["field"], FIELD_MESSAGES[match["what"]])
+        return invalid(match["field"], FIELD_MESSAGES[match["error"]])
     field = path["field"] if (path := FIELD_PATH.search(text)) else ""
     return invalid(field or source, _expectation(FIELD_PATH.sub("", text), model, field))
 
 
 def _expectation(text: str, model: Any, field: str) -> str:
-    """What would be right, in place of what msgspec expected."""
+    """Return what the field must be, in words for API clients."""
     if text.startswith("Invalid enum value"):
         return f"must be one of {', '.join(_literal_values(get_type_hints(model)[field]))}"
     if "matching regex" in text:
-        return f"must be {PATTERN_MESSAGES.get(field, 'text that is not blank and holds no NUL')}"
+        return f"must be {PATTERN_MESSAGES.get(field, 'text without NUL, and not blank')}"
     if "datetime" in text or "RFC3339" in text:
         return f"must be {TIMESTAMP}"
     text = TYPE.sub(lambda match: TYPE_NAMES.get(match[1], match[1]), text)
@@ -91,7 +91,7 @@ def _expectation(text: str, model: Any, field: str) -> str:
 
 
 def _literal_values(hint: Any) -> list[str]:
-    """The strings of a Literal, however deep in a union it stands."""
+    """Return the strings of all literals in a type hint."""
     return [
         choice
         for part in get_args(hint)

@@ -1,4 +1,4 @@
-"""Payments: attempts to pay an invoice, and what became of them."""
+"""Payments: create, settle and refund."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ DEFAULT_FAILURE_REASONS: dict[PaymentMethod, str] = {
 
 
 class NewPayment(Struct, forbid_unknown_fields=True):
-    """An attempt to pay an open invoice, with the outcome that you want to see.
+    """An attempt to pay an open invoice, with an outcome of your choice.
 
-    ``failed`` leaves the invoice open and makes an active subscription past due;
-    ``pending`` waits for a PATCH that settles it.
+    ``failed`` leaves the invoice open and sets an active subscription to past due.
+    ``pending`` remains until a PATCH settles the payment.
     """
 
     invoice_id: InvoiceId
@@ -44,7 +44,7 @@ class NewPayment(Struct, forbid_unknown_fields=True):
 
 
 class PaymentChanges(Struct, forbid_unknown_fields=True):
-    """How a pending payment ended."""
+    """The outcome of a pending payment."""
 
     status: Literal["succeeded", "failed"]
     failure_reason: FailureReason | None = None
@@ -68,7 +68,7 @@ def record_payment(
     status: PaymentStatus,
     reason: str | None = None,
 ) -> Payment:
-    """A new payment of a locked invoice, and what follows from its outcome."""
+    """Create a payment of a locked invoice and apply its outcome."""
     payment = PAYMENTS.insert(
         cursor,
         invoice_id=invoice.id,
@@ -82,7 +82,7 @@ def record_payment(
 
 
 def create(call: Call) -> Payment:
-    """Try to pay an invoice."""
+    """Attempt to pay an invoice. You choose the outcome."""
     body: NewPayment = call.body
     _check_failure_reason(body)
     INVOICES.get_referenced(call.cursor, "invoice_id", body.invoice_id)
@@ -96,18 +96,20 @@ def update(call: Call) -> Payment:
     _check_failure_reason(body)
     payment, invoice = _lock_with_invoice(call)
     if payment.status != "pending":
-        raise conflict(f"Payment {call.id!r} is {payment.status}; only a pending one can change.")
+        raise conflict(
+            f"Payment {call.id!r} is {payment.status}; only a pending payment can change."
+        )
     if body.status == "succeeded":
         _get_payable_invoice(call.cursor, invoice.id)
     return _settle(call.cursor, payment, invoice, body.status, body.failure_reason)
 
 
 def refund(call: Call) -> Payment:
-    """Give the whole amount back; the invoice is void from then on."""
+    """Refund the full amount. The invoice becomes void."""
     payment, invoice = _lock_with_invoice(call)
     if payment.status != "succeeded":
         raise conflict(
-            f"Payment {call.id!r} is {payment.status}; only one that succeeded can be refunded."
+            f"Payment {call.id!r} is {payment.status}; only a succeeded payment can be refunded."
         )
     call.cursor.execute(
         "UPDATE payments SET status = 'refunded', refunded_at = now() WHERE id = %s", (payment.id,)
@@ -140,7 +142,7 @@ def _settle(
 
 
 def _mark_paid(cursor: Cursor, invoice: Invoice) -> None:
-    """The invoice is paid; its subscription catches up, if nothing else is overdue."""
+    """Mark the invoice as paid, and its subscription as active unless another one is overdue."""
     cursor.execute(
         "UPDATE invoices SET status = 'paid', paid_at = now(), uncollectible_at = NULL"
         " WHERE id = %s",
@@ -166,13 +168,13 @@ def _get_payable_invoice(cursor: Cursor, row_id: str) -> Invoice:
     if invoice.status not in ("open", "uncollectible"):
         raise conflict(
             f"Invoice {row_id!r} is {invoice.status};"
-            " only one that is open or uncollectible can be paid."
+            " only an open or uncollectible invoice can be paid."
         )
     return invoice
 
 
 def _lock_with_invoice(call: Call) -> tuple[Payment, Invoice]:
-    """The payment and its invoice; the invoice first, as everywhere, so nobody deadlocks."""
+    """Lock a payment and its invoice: the invoice first, as everywhere, to avoid deadlocks."""
     invoice_id = PAYMENTS.get(call.cursor, call.id).invoice_id
     invoice = INVOICES.get(call.cursor, invoice_id, lock=True)
     return PAYMENTS.get(call.cursor, call.id, lock=True), invoice
@@ -180,13 +182,22 @@ def _lock_with_invoice(call: Call) -> tuple[Payment, Invoice]:
 
 def _check_failure_reason(body: NewPayment | PaymentChanges) -> None:
     if body.failure_reason and body.status != "failed":
-        raise invalid("failure_reason", "only a payment that failed has one")
+        raise invalid("failure_reason", "only allowed for a failed payment")
 
 
 PATH = "/v1/payments"
 OPERATIONS = [
     *read_operations(PAYMENTS, PaymentQuery),
-    Operation("POST", PATH, "Pay an invoice, or fail to", create, Payment, NewPayment, status=201),
+    Operation(
+        "POST",
+        PATH,
+        "Create a payment",
+        create,
+        Payment,
+        NewPayment,
+        status=201,
+        operation_id="pay_an_invoice_or_fail_to",
+    ),
     Operation(
         "PATCH", f"{PATH}/{{id}}", "Settle a pending payment", update, Payment, PaymentChanges
     ),

@@ -1,4 +1,4 @@
-"""Plans: what can be subscribed to."""
+"""Plans: create and change."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .web import Call, Operation
 
 
 class NewPlan(Struct, forbid_unknown_fields=True):
-    """A plan to be."""
+    """A new plan."""
 
     name: Name
     amount: AmountInput
@@ -22,7 +22,7 @@ class NewPlan(Struct, forbid_unknown_fields=True):
 
 
 class PlanChanges(Struct, forbid_unknown_fields=True):
-    """What may change in a plan. One that isn't active takes no new subscriptions."""
+    """Changes to a plan. An inactive plan accepts no new subscriptions."""
 
     name: Name | UnsetType = UNSET
     description: Text | UnsetType = UNSET
@@ -39,12 +39,12 @@ class PlanQuery(PageQuery, kw_only=True):
 
 
 def create(call: Call) -> Plan:
-    """Add a plan."""
+    """Create a plan."""
     return PLANS.insert(call.cursor, **structs.asdict(call.body))
 
 
 def update(call: Call) -> Plan:
-    """Change what may change in a plan."""
+    """Change a plan. Its amount, currency and interval are fixed."""
     PLANS.get(call.cursor, call.id, lock=True)
     return PLANS.update(call.cursor, call.id, **provided_fields(call.body))
 

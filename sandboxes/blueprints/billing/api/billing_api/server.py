@@ -1,4 +1,4 @@
-"""The HTTP server: waitress, with few threads and with problems in the API's own form."""
+"""The HTTP server: waitress with few threads, and errors as problem details."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .web import Problem, status_line
 
 THREADS = 4
 MAX_READ_BYTES = 1024 * 1024
-"""Bytes of a body that are read at all, so that what is a little too long gets a full answer."""
+"""Maximum bytes that waitress reads; above MAX_BODY_BYTES, so that the API can send a 413."""
 
 
 class ProblemTask(ErrorTask):  # type: ignore[misc]
-    """What waitress itself refuses, before any application sees it."""
+    """Errors of waitress itself, before a request reaches the application."""
 
     def execute(self) -> None:
-        """Answer with a problem and close the connection."""
+        """Send a problem and close the connection."""
         error = self.request.error
         response = Problem(error.code, f"{error.reason}: {error.body}.").response()
         self.status = status_line(error.code)
@@ -36,7 +36,7 @@ class ProblemTask(ErrorTask):  # type: ignore[misc]
 
 
 def serve(settings: Settings, listener: socket.socket) -> None:
-    """Say where it listens, and answer until SystemExit."""
+    """Print the address and serve until SystemExit."""
     logging.basicConfig(level=logging.ERROR)
     database = Database(settings.database_url)
     HTTPChannel.error_task_class = ProblemTask

@@ -1,4 +1,4 @@
-"""What the process takes from its environment."""
+"""Settings from environment variables."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ MAX_PORT = 65535
 
 
 class SettingsError(Exception):
-    """A variable is missing or makes no sense; the message is one sentence for the log."""
+    """A variable is missing or invalid; the message is one sentence for the log."""
 
 
 class Settings(NamedTuple):
-    """Where to listen, which key to ask for, which database to use.
+    """The API key, the database, and the address to listen on.
 
-    An empty ``database_url`` leaves it to libpq's own variables (``PGHOST``, ``PGPASSWORD`` ...).
+    If ``database_url`` is empty, libpq reads its own variables (``PGHOST``, ``PGPASSWORD`` ...).
     """
 
     api_key: str
@@ -26,7 +26,7 @@ class Settings(NamedTuple):
 
 
 def from_environment(environ: Mapping[str, str]) -> Settings:
-    """Read ``API_KEY``, ``DATABASE_URL``, ``HOST`` and ``PORT``; raise SettingsError."""
+    """Read ``API_KEY``, ``DATABASE_URL``, ``HOST`` and ``PORT``. Raises SettingsError."""
     api_key = environ.get("API_KEY", "")
     if len(api_key) < MIN_KEY_LENGTH:
         raise SettingsError(f"API_KEY must be set, to at least {MIN_KEY_LENGTH} characters")

@@ -1,4 +1,4 @@
-"""Addresses of Stellar accounts."""
+"""Stellar account addresses."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ ACCOUNT_VERSION = 6 << 3
 
 
 def is_address(text: str) -> bool:
-    """Whether this is an account's address, its checksum included.
+    """Return whether this is an account address with a valid checksum.
 
-    StrKey: version byte, 32 bytes of public key, CRC16-XModem in little-endian order, all in
-    base 32 (SEP-23). ``text`` must be 56 characters of that alphabet.
+    StrKey (SEP-23): version byte, 32 bytes of public key and CRC16-XModem in little-endian
+    order, encoded in base 32. ``text`` must be 56 characters of that alphabet.
     """
     raw = b32decode(text)
     payload, checksum = raw[:-2], raw[-2:]

@@ -1,4 +1,4 @@
-"""Subscribers: who subscribes and pays."""
+"""Subscribers: create and change."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ StellarAddress = Annotated[str, Meta(pattern="^G[A-Z2-7]{55}$")]
 
 
 class NewSubscriber(Struct, forbid_unknown_fields=True):
-    """A subscriber to be. E-mail addresses are unique, whatever their case."""
+    """A new subscriber. Email addresses are unique, ignoring case."""
 
     name: SubscriberName
     email: Email
@@ -38,7 +38,7 @@ class NewSubscriber(Struct, forbid_unknown_fields=True):
 
 
 class SubscriberChanges(Struct, forbid_unknown_fields=True):
-    """What may change in a subscriber."""
+    """Changes to a subscriber."""
 
     name: SubscriberName | UnsetType = UNSET
     email: Email | UnsetType = UNSET
@@ -56,12 +56,12 @@ class SubscriberQuery(PageQuery, kw_only=True):
 
 
 def create(call: Call) -> Subscriber:
-    """Add a subscriber."""
+    """Create a subscriber."""
     return SUBSCRIBERS.insert(call.cursor, **_check_address(structs.asdict(call.body)))
 
 
 def update(call: Call) -> Subscriber:
-    """Change what may change in a subscriber."""
+    """Change a subscriber."""
     SUBSCRIBERS.get(call.cursor, call.id, lock=True)
     return SUBSCRIBERS.update(call.cursor, call.id, **_check_address(provided_fields(call.body)))
 
@@ -69,7 +69,7 @@ def update(call: Call) -> Subscriber:
 def _check_address(values: dict[str, Any]) -> dict[str, Any]:
     address = values.get("stellar_address")
     if address and not is_address(address):
-        raise invalid("stellar_address", "its checksum is wrong; was a character mistyped?")
+        raise invalid("stellar_address", "invalid checksum; check for typing errors")
     return values
 
 

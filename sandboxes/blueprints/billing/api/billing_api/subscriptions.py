@@ -1,4 +1,4 @@
-"""Subscriptions: who uses which plan, and until when it is billed."""
+"""Subscriptions: create, change, pause, resume and cancel."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .web import Call, Operation, conflict
 
 
 class NewSubscription(Struct, forbid_unknown_fields=True):
-    """A subscription to be. Without ``trial_days`` the trial is as long as the plan says."""
+    """A new subscription. ``trial_days`` defaults to the trial of the plan."""
 
     subscriber_id: SubscriberId
     plan_id: PlanId
@@ -34,14 +34,14 @@ class NewSubscription(Struct, forbid_unknown_fields=True):
 
 
 class SubscriptionChanges(Struct, forbid_unknown_fields=True):
-    """What may change in a subscription. Another plan is billed from the next invoice on."""
+    """Changes to a subscription. A new plan applies from the next invoice on."""
 
     plan_id: PlanId | UnsetType = UNSET
     cancel_at_period_end: bool | UnsetType = UNSET
 
 
 class Cancellation(Struct, forbid_unknown_fields=True):
-    """When to end a subscription: now, or when the period that is paid for ends."""
+    """When to cancel: immediately, or at the end of the current period."""
 
     at_period_end: bool = False
 
@@ -57,7 +57,7 @@ class SubscriptionQuery(PageQuery, kw_only=True):
 
 
 def subscribe(call: Call) -> Subscription:
-    """Start a subscription: with a trial, or with an open invoice for the first period."""
+    """Create a subscription, with a trial or with an open invoice for the first period."""
     body: NewSubscription = call.body
     subscriber = SUBSCRIBERS.get_referenced(call.cursor, "subscriber_id", body.subscriber_id)
     plan = _get_active_plan(call.cursor, body.plan_id)
@@ -80,10 +80,10 @@ def subscribe(call: Call) -> Subscription:
 
 
 def update(call: Call) -> Subscription:
-    """Change the plan, or whether it ends with the period."""
+    """Change the plan, or whether the subscription ends with the current period."""
     subscription = SUBSCRIPTIONS.get(call.cursor, call.id, lock=True)
     if subscription.status == "canceled":
-        raise conflict(f"Subscription {call.id!r} is canceled; start a new one.")
+        raise conflict(f"Subscription {call.id!r} is canceled; create a new one.")
     changes = provided_fields(call.body)
     if changes.get("plan_id", subscription.plan_id) != subscription.plan_id:
         _get_active_plan(call.cursor, changes["plan_id"])
@@ -91,14 +91,14 @@ def update(call: Call) -> Subscription:
 
 
 def pause(call: Call) -> Subscription:
-    """Stop billing until it is resumed."""
+    """Pause billing until the subscription is resumed."""
     _require_status(call, "trialing", "active")
     now, _ = _now_and_later(call.cursor, "0")
     return SUBSCRIPTIONS.update(call.cursor, call.id, status="paused", paused_at=now)
 
 
 def resume(call: Call) -> Subscription:
-    """Go on with the period; where it is over by now, start a new one with an open invoice."""
+    """Resume billing. If the period has ended, start a new one with an open invoice."""
     subscription = _require_status(call, "paused")
     plan = PLANS.get(call.cursor, subscription.plan_id)
     now, end = _now_and_later(call.cursor, f"1 {plan.billing_interval}")
@@ -119,10 +119,10 @@ def resume(call: Call) -> Subscription:
 
 
 def cancel(call: Call) -> Subscription:
-    """End it, and void its drafts; open invoices stay due."""
+    """Cancel the subscription. Its drafts become void; open invoices remain due."""
     subscription = SUBSCRIPTIONS.get(call.cursor, call.id, lock=True)
     if subscription.status == "canceled":
-        raise conflict(f"Subscription {call.id!r} is canceled already.")
+        raise conflict(f"Subscription {call.id!r} is already canceled.")
     if call.body.at_period_end:
         return SUBSCRIPTIONS.update(call.cursor, call.id, cancel_at_period_end=True)
     now, _ = _now_and_later(call.cursor, "0")
@@ -139,7 +139,7 @@ def cancel(call: Call) -> Subscription:
 def _get_active_plan(cursor: Cursor, row_id: str) -> Plan:
     plan = PLANS.get_referenced(cursor, "plan_id", row_id)
     if not plan.active:
-        raise conflict(f"Plan {plan.id!r} takes no new subscriptions: it isn't active.")
+        raise conflict(f"Plan {plan.id!r} is inactive and accepts no new subscriptions.")
     return plan
 
 
@@ -148,13 +148,13 @@ def _require_status(call: Call, *allowed: SubscriptionStatus) -> Subscription:
     if subscription.status not in allowed:
         raise conflict(
             f"Subscription {call.id!r} is {subscription.status};"
-            f" this needs one that is {' or '.join(allowed)}."
+            f" this is only possible while it is {' or '.join(allowed)}."
         )
     return subscription
 
 
 def _now_and_later(cursor: Cursor, length: str) -> tuple[datetime, datetime]:
-    """The transaction's moment, and the moment `length` (an SQL interval) later."""
+    """Return the time of the transaction, and the time `length` (an SQL interval) later."""
     cursor.execute("SELECT now(), now() + %s::interval", (length,))
     now, later = cursor.fetchone() or ()
     return now, later

@@ -1,4 +1,4 @@
-"""Rows in and out of PostgreSQL as structs, and pages of them."""
+"""Read and write rows of PostgreSQL as structs, with pagination."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEWEST_FIRST = SQL(" ORDER BY created_at DESC, id DESC LIMIT {}").format(Placeho
 
 
 class Page(Struct, Generic[Row]):
-    """A part of a list, newest first. ``total`` counts all that the filters let through."""
+    """One page of a list, newest first. ``total`` counts all matches of the filters."""
 
     data: list[Row]
     has_more: bool
@@ -26,18 +26,18 @@ class Page(Struct, Generic[Row]):
     total: int
 
 
-PageCursor = Annotated[str, Meta(description="`next_cursor` of the page before")]
+PageCursor = Annotated[str, Meta(description="`next_cursor` of the previous page")]
 
 
 class PageQuery(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Which part of a list; the filters of each resource come on top."""
+    """Pagination of a list; resources add their filters."""
 
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
     cursor: PageCursor | UnsetType = UNSET
 
 
 class Table(Generic[Row]):
-    """A table whose columns are the fields of ``model``, in that order."""
+    """A table whose columns are the fields of ``model``, in the same order."""
 
     def __init__(self, name: str, noun: str, model: type[Row]) -> None:
         self.name = name
@@ -48,19 +48,19 @@ class Table(Generic[Row]):
         self._select = SQL("SELECT {} FROM {}").format(self._columns, self._table)
 
     def get(self, cursor: Cursor, row_id: str, *, lock: bool = False) -> Row:
-        """The row, locked until the transaction ends if asked to; a 404 where there is none."""
+        """Return a row, optionally locked until the transaction ends. Raises a 404 problem."""
         if row := self._find(cursor, row_id, lock=lock):
             return row
-        raise Problem(404, f"There is no {self.noun} {row_id!r}.")
+        raise Problem(404, f"No such {self.noun}: {row_id!r}.")
 
     def get_referenced(self, cursor: Cursor, field: str, row_id: str) -> Row:
-        """The row that a field of a request names; a 422 where there is none."""
+        """Return the row that a field of a request refers to. Raises a 422 problem."""
         if row := self._find(cursor, row_id):
             return row
-        raise invalid(field, f"there is no {self.noun} {row_id!r}")
+        raise invalid(field, f"no such {self.noun}: {row_id!r}")
 
     def insert(self, cursor: Cursor, **values: object) -> Row:
-        """Add a row; the columns that aren't given take their defaults."""
+        """Insert a row; omitted columns take their defaults."""
         statement = SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING {}").format(
             self._table,
             _comma_separated(map(Identifier, values)),
@@ -70,7 +70,7 @@ class Table(Generic[Row]):
         return self._execute_returning(cursor, statement, [*values.values()])
 
     def update(self, cursor: Cursor, row_id: str, **values: object) -> Row:
-        """Change the given columns of a row that is there."""
+        """Update the given columns of an existing row."""
         if not values:
             return self.get(cursor, row_id)
         changes = _comma_separated(SQL("{} = %s").format(Identifier(name)) for name in values)
@@ -80,7 +80,7 @@ class Table(Generic[Row]):
         return self._execute_returning(cursor, statement, [*values.values(), row_id])
 
     def page(self, cursor: Cursor, query: PageQuery) -> Page[Row]:
-        """The rows that the query's filters let through, newest first."""
+        """Return a page of the rows that match the filters, newest first."""
         conditions, values = _filter_conditions(query)
         count = SQL("SELECT count(*) FROM {}").format(self._table)
         cursor.execute(count + _where_clause(conditions), values)
@@ -106,12 +106,12 @@ class Table(Generic[Row]):
         cursor.execute(statement, values)
         row = cursor.fetchone()
         if row is None:
-            raise Problem(404, f"The {self.noun} is no longer there.")
+            raise Problem(404, f"The {self.noun} no longer exists.")
         return self.model(*row)
 
 
 def provided_fields(changes: Struct) -> dict[str, Any]:
-    """The fields of a PATCH that the request held."""
+    """Return the fields that a PATCH request contained."""
     return {name: value for name, value in structs.asdict(changes).items() if value is not UNSET}
 
 
@@ -120,10 +120,10 @@ def _comma_separated(parts: Any) -> Composable:
 
 
 def _filter_conditions(query: PageQuery) -> tuple[list[Composable], list[object]]:
-    """Conditions and their values, of the fields that a resource adds to PageQuery.
+    """Return conditions and values for the filters that a resource adds to PageQuery.
 
-    ``created_after`` and ``due_before`` compare ``created_at`` and ``due_at``; any
-    other field must equal its column, an e-mail address whatever its case.
+    ``created_after`` and ``due_before`` compare ``created_at`` and ``due_at``. All other
+    fields must equal their columns; email addresses are compared ignoring case.
     """
     filters = {
         name: value
@@ -149,7 +149,7 @@ def _where_clause(conditions: list[Composable]) -> Composable:
 
 
 def _to_page(rows: list[Row], limit: int, total: int) -> Page[Row]:
-    """One row more than asked for was fetched, to know whether there are more."""
+    """Return a page; one extra row was fetched to find out whether there are more."""
     has_more = len(rows) > limit
     rows = rows[:limit]
     return Page(rows, has_more, _encode_cursor(rows[-1]) if has_more else None, total)
@@ -165,4 +165,4 @@ def _decode_cursor(cursor: str) -> tuple[datetime, str]:
         moment, _, row_id = text.partition(" ")
         return datetime.fromisoformat(moment), row_id.replace("\0", "")
     except ValueError:
-        raise invalid("cursor", "this is no `next_cursor` of an earlier page") from None
+        raise invalid("cursor", "invalid cursor; use `next_cursor` of a previous page") from None

@@ -1,4 +1,4 @@
-"""What a handler is given and gives back, and the problems it may raise."""
+"""Operations, their calls and responses, and problems that handlers raise."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from msgspec import Struct
 from .database import Cursor
 
 MAX_BODY_BYTES = 64 * 1024
-"""Bytes that the body of a request may have."""
+"""Maximum size of a request body, in bytes."""
 
 Headers = list[tuple[str, str]]
 
 
 class FieldError(Struct):
-    """One field of the body or the query that can't be taken as it is."""
+    """An invalid field of the body or query."""
 
     field: str
     message: str
 
 
 class ProblemDetails(Struct, omit_defaults=True):
-    """What went wrong (RFC 9457); ``errors`` names the fields of a 422."""
+    """Problem details (RFC 9457); ``errors`` names the invalid fields of a 422."""
 
     title: str
     status: int
@@ -35,7 +35,7 @@ class ProblemDetails(Struct, omit_defaults=True):
 
 
 class Response(Struct):
-    """An answer; ``file`` is the path of a file that is sent in place of ``body``."""
+    """An HTTP response; ``file`` is the path of a file to send instead of ``body``."""
 
     status: int = 200
     body: bytes = b""
@@ -45,7 +45,7 @@ class Response(Struct):
 
 
 class Problem(Exception):
-    """An answer that isn't what the client hoped for."""
+    """An error response."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Problem(Exception):
         self.headers = headers or []
 
     def response(self) -> Response:
-        """The problem as ``application/problem+json``."""
+        """Return the problem as ``application/problem+json``."""
         details = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
@@ -75,22 +75,22 @@ class Problem(Exception):
 
 
 def status_line(status: int) -> str:
-    """A status as HTTP's first line has it."""
+    """Return a status with its reason phrase, as in an HTTP status line."""
     return f"{status} {HTTPStatus(status).phrase}"
 
 
 def invalid(field: str, message: str) -> Problem:
-    """A 422 that names the field."""
+    """Return a 422 problem that names the field."""
     return Problem(422, f"{field}: {message}", (FieldError(field, message),))
 
 
 def conflict(detail: str) -> Problem:
-    """A 409: the request is sound, but not in the state that the thing is in."""
+    """Return a 409 problem: the request is valid, but conflicts with the current state."""
     return Problem(409, detail)
 
 
 class Call(Struct):
-    """One request to an operation, checked and inside its transaction."""
+    """One validated call of an operation, within its transaction."""
 
     cursor: Cursor
     id: str
@@ -99,10 +99,11 @@ class Call(Struct):
 
 
 class Operation(Struct, frozen=True):
-    """One method of one path. The router, the checks and the specification all read it.
+    """One method of one path, used by the router, the parser and the OpenAPI document.
 
-    ``body`` and ``query`` are structs that the request must fit; ``answer`` is the type of
-    what ``handle`` returns; ``body_required`` is False where every field has a default.
+    ``body`` and ``query`` are the structs of the request, and ``result`` is the type that
+    ``handle`` returns. ``body_required`` is False if every field of the body has a default.
+    ``operation_id`` overrides the id that is derived from the summary.
     """
 
     method: str
@@ -113,10 +114,10 @@ class Operation(Struct, frozen=True):
     body: Any = None
     query: Any = None
     status: int = 200
-    description: str = ""
     body_required: bool = True
+    operation_id: str = ""
 
     @property
     def tag(self) -> str:
-        """The resource: the path's part after the version."""
+        """The resource: the part of the path after the version."""
         return self.path.split("/")[2]
