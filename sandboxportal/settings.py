@@ -250,7 +250,7 @@ vars().update(
         "EMAIL_FILE_PATH": str(VAR_DIR / "mail"),
     }
 )
-DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "Sandbox portal <portal@localhost>")
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "Sandbox Portal <portal@localhost>")
 EMAIL_SUBJECT_PREFIX = ""
 EMAIL_TIMEOUT = 10
 
@@ -297,7 +297,7 @@ ACCOUNT_FORMS = {
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_ADAPTER = "sandboxes.accounts.adapters.FactorAdapter"
-MFA_TOTP_ISSUER = "Sandbox portal"
+MFA_TOTP_ISSUER = "Sandbox Portal"
 OPERATORS_REQUIRE_MFA = env.bool("OPERATORS_REQUIRE_MFA", HTTPS)
 
 GITHUB_CLIENT_ID = env.str("GITHUB_CLIENT_ID", "")

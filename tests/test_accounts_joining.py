@@ -82,7 +82,7 @@ def closed(settings: SettingsWrapper) -> SettingsWrapper:
 
 @pytest.mark.parametrize("email", ["carol@example.com", "Carol@EXAMPLE.ORG"])
 def test_addresses_of_the_domains_may_sign_up(client: Client, domains, email: str) -> None:
-    assert "Look into your mail" in sign_up(client, email)
+    assert "Check your email" in sign_up(client, email)
     assert User.objects.get().email == email.lower()
 
 
@@ -106,7 +106,7 @@ def test_who_is_invited_signs_up_though_nobody_may(client: Client, desk, closed)
     page = dave.get(link_in(mail.outbox[0]), follow=True).content.decode()
 
     assert 'value="dave@partner.net"' in page
-    assert "No new accounts here" in stranger.get(reverse("account_signup")).content.decode()
+    assert "Invitation required" in stranger.get(reverse("account_signup")).content.decode()
     assert "Your own copy of the API" in sign_up(dave, "dave@partner.net")
     user = User.objects.get(email="dave@partner.net")
     assert Invitation.objects.get().accepted_by == user
@@ -137,8 +137,8 @@ def test_opening_the_link_uses_nothing_up_and_an_account_does(desk, closed) -> N
     sign_up(dave, "dave@partner.net")
 
     late = scanner.get(link)
-    assert (late.status_code, "This invitation is over" in late.content.decode()) == (410, True)
-    assert "No new accounts here" in scanner.get(reverse("account_signup")).content.decode()
+    assert (late.status_code, "Invitation no longer valid" in late.content.decode()) == (410, True)
+    assert "Invitation required" in scanner.get(reverse("account_signup")).content.decode()
 
 
 @pytest.mark.parametrize("spoil", ["expired", "withdrawn", "forged"])
@@ -233,7 +233,7 @@ def test_an_address_that_the_provider_has_not_verified_opens_nobodys_account(
 def test_domains_hold_for_who_comes_from_a_provider(client, provider, domains, path) -> None:
     provider.person["email"] = "eve@evil.com"
     page = come_back(client, path)
-    assert "No new accounts here" in page.content.decode()
+    assert "Invitation required" in page.content.decode()
     assert not User.objects.exists()
 
 
@@ -250,7 +250,7 @@ def test_an_invitation_holds_for_who_comes_from_a_provider(client, desk, provide
 def test_a_provider_that_breaks_is_told_in_a_sentence(client, provider: Provider) -> None:
     provider.broken = True
     page = come_back(client, WAYS[0])
-    assert "That did not work" in page.content.decode()
+    assert "Sign-in failed" in page.content.decode()
     assert SECRET not in page.content.decode()
 
 

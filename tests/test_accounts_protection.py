@@ -96,7 +96,7 @@ def test_sessions_are_listed_with_their_browsers(alice):
     page = here.get(reverse("usersessions_list")).content.decode()
     assert "Firefox on Linux" in page
     assert "Safari on iPhone" in page
-    assert page.count("This one") == 1
+    assert page.count("This device") == 1
 
 
 def test_one_session_is_signed_out_and_the_others_stay(alice):

@@ -91,10 +91,10 @@ def test_a_warning_says_which_sandbox_ends_when_why_and_what_to_do(alice, runtim
     sweep()
 
     message = mail.outbox[0]
-    assert message.subject == "Checkout tests ends soon"
+    assert message.subject == f"“Checkout tests” expires at {sandbox.expires_at:%H:%M} UTC"
     assert sandbox.public_id in message.body
     assert f"{sandbox.expires_at:%H:%M} UTC" in message.body
-    assert "Extend" in message.body
+    assert "extend" in message.body
     assert "http://127.0.0.1:8000/" in message.body
 
 
@@ -104,17 +104,18 @@ def test_an_idle_warning_says_how_to_keep_it(alice, runtime, clock):
     sweep()
 
     message = mail.outbox[0]
-    assert "nobody is using it" in message.subject
+    assert "unless it's used" in message.subject
     assert f"{sandbox.idle_expires_at:%H:%M} UTC" in message.body
-    assert "Keep alive" in message.body
+    assert "to keep it" in message.body
 
 
 def test_a_name_cannot_put_lines_into_a_mail(alice, runtime, clock):
-    launch(alice, ttl_minutes=15, name="<b>Tom & Jerry</b>")
+    sandbox = launch(alice, ttl_minutes=15, name="<b>Tom & Jerry</b>")
     clock.forward(minutes=11)
     sweep()
 
-    assert mail.outbox[0].subject == "<b>Tom & Jerry</b> ends soon"
+    time = f"{sandbox.expires_at:%H:%M}"
+    assert mail.outbox[0].subject == f"“<b>Tom & Jerry</b>” expires at {time} UTC"
 
 
 def test_a_message_that_lay_around_until_the_deadline_moved_is_dropped(alice, runtime, clock):
@@ -258,6 +259,6 @@ def test_an_operators_message_has_two_parts_too(alice, olga, runtime):
     tasks.tell(sandbox.public_id, event.pk)
 
     letter = mail.outbox[0]
-    assert letter.subject == "About your sandbox R&D"
+    assert letter.subject == "Message from your portal administrator about R&D"
     assert "Please <stop>" in letter.body
     assert "Please &lt;stop&gt;<br>the load test." in letter.alternatives[0][0]

@@ -61,7 +61,7 @@ def test_a_form_from_elsewhere_is_refused(alice: User) -> None:
     strict.force_login(alice)
     response = strict.post(reverse("destroy", args=[sandbox.public_id]))
     assert response.status_code == 403
-    assert "This form was too old" in text(response)
+    assert "This page expired" in text(response)
     assert again(sandbox).state == State.RUNNING
 
 

@@ -57,7 +57,7 @@ def test_the_sign_in_page_says_what_this_is(client: Client) -> None:
 
 def test_a_closed_portal_says_whom_to_ask(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "ACCOUNT_SIGNUP_OPEN", False)
-    assert "No new accounts here" in client.get(reverse("account_signup")).content.decode()
+    assert "Invitation required" in client.get(reverse("account_signup")).content.decode()
 
 
 def test_a_forgotten_password_can_be_chosen_anew(client: Client, alice: User) -> None:
@@ -68,10 +68,10 @@ def test_a_forgotten_password_can_be_chosen_anew(client: Client, alice: User) ->
     assert "Choose a new password" in page.content.decode()
     new = {"password1": "another horse", "password2": "another horse"}
     done = client.post(page.request["PATH_INFO"], new, follow=True)
-    assert "Your password is changed" in done.content.decode()
+    assert "Password changed" in done.content.decode()
     assert client.login(email=alice.email, password="another horse")
     used = client.get(link[1], follow=True)
-    assert "This link is used up" in used.content.decode()
+    assert "This link has expired" in used.content.decode()
 
 
 def test_a_token_is_shown_once_and_works(web: Client, alice: User) -> None:
@@ -139,17 +139,18 @@ def test_tokens_of_others_are_not_there(web: Client, bob: User) -> None:
 def test_a_warning_says_what_to_do_and_where(alice: User) -> None:
     sandbox = launch(alice, name="R&D")
     assert sandbox.idle_expires_at and sandbox.expires_at
+    expires = f"{sandbox.expires_at:%H:%M}"
     for name in ("idle", "expired"):
         warn(sandbox, name)
     actions.extend(sandbox, 30, alice)
     warn(sandbox, "expired")
     idle, expired, extended = mail.outbox
-    assert idle.subject == "R&D ends soon: nobody is using it"
-    assert expired.subject == "R&D ends soon"
+    assert idle.subject == f"“R&D” stops at {sandbox.idle_expires_at:%H:%M} UTC unless it's used"
+    assert expired.subject == f"“R&D” expires at {expires} UTC"
     assert f"{sandbox.idle_expires_at:%H:%M} UTC" in idle.body
-    assert '"Keep alive"' in idle.body
-    assert '"Extend"' in expired.body
-    assert "Save what you still need" in extended.body
+    assert "open this link to keep it running" in idle.body
+    assert "You can extend it once" in expired.body
+    assert "Save anything you need" in extended.body
     assert all(f"{settings.SITE_URL}/" in letter.body for letter in mail.outbox)
     assert all("&amp;" not in letter.body for letter in mail.outbox)
     lines = [line for letter in mail.outbox for line in letter.body.splitlines()]
@@ -167,5 +168,5 @@ def test_a_second_factor_is_set_up_and_asked_for(client: Client, alice: User) ->
     assert len(codes) == 10
     client.post(reverse("account_logout"))
     asked = client.post(reverse("account_login"), who, follow=True)
-    assert "One more step" in asked.content.decode()
+    assert "Enter the code from your authenticator app" in asked.content.decode()
     assert client.get("/").status_code == 302

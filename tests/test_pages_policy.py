@@ -58,7 +58,7 @@ def test_no_page_has_anything_inline(alice: User, client: Client, address: str) 
 def test_what_is_not_there_is_told_with_a_way_back(client: Client) -> None:
     response = client.get("/nothing-here")
     assert response.status_code == 404
-    assert "There is nothing here" in text(response)
+    assert "Page not found" in text(response)
     assert 'href="/"' in response.content.decode()
 
 
@@ -72,4 +72,4 @@ def test_our_own_mistake_has_a_page_that_needs_nothing(
     web.raise_request_exception = False
     response = web.get("/")
     assert response.status_code == 500
-    assert "Something broke on our side" in text(response)
+    assert "Something went wrong" in text(response)

@@ -150,7 +150,7 @@ def test_too_many_tries_are_told_on_a_page_that_says_when_to_come_back(settings)
         last = Client().post(reverse("account_login"), {"login": f"{n}@x.y", "password": "wrong"})
 
     assert last.status_code == 429
-    assert "Too many tries" in last.content.decode()
+    assert "Too many requests" in last.content.decode()
     assert int(last["Retry-After"]) == 60
 
 

@@ -56,7 +56,7 @@ class Ears:
     @property
     def heard(self) -> tuple[int, int, int]:
         """How many warnings came by banner, mail and webhook."""
-        mails = [letter for letter in mail.outbox if "ends soon" in letter.subject]
+        mails = [letter for letter in mail.outbox if "UTC" in letter.subject]
         return len(self.banners), len(mails), len(self.receiver.verified(self.secret))
 
 

@@ -45,8 +45,8 @@ def test_a_webhook_that_fails_for_days_is_switched_off_with_a_mail(
     sweep()
 
     assert fresh(webhook).off_because == OffReason.FAILING
-    letters = [letter for letter in mail.outbox if "webhook" in letter.subject]
-    assert [letter.subject for letter in letters] == ["The webhook bot was switched off"]
+    letters = [letter for letter in mail.outbox if "Webhook" in letter.subject]
+    assert [letter.subject for letter in letters] == ["Webhook bot was disabled"]
     assert f"/webhooks/{webhook.public_id}/" in letters[0].body
     seen = len(receiver.messages)
     clock.forward(days=2)

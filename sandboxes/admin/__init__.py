@@ -30,6 +30,6 @@ __all__ = [
     "WebhookDeliveryAdmin",
 ]
 
-admin.site.site_header = "Sandbox portal"
-admin.site.site_title = "Sandbox portal"
+admin.site.site_header = "Sandbox Portal"
+admin.site.site_title = "Sandbox Portal"
 admin.site.index_title = "Operations"

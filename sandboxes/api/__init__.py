@@ -12,7 +12,7 @@ from sandboxes.api.specification import PortalAPI
 __all__ = ["api"]
 
 api = PortalAPI(
-    title="Sandbox portal",
+    title="Sandbox Portal",
     version="1",
     description=(
         "Private, disposable copies of an API, in seconds. Authenticate with a token of the "

@@ -135,4 +135,4 @@ def sign_in(page: Page, user: User) -> None:
     page.get_by_label("Email").fill(user.email)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
-    page.get_by_label(f"Account of {user.email}").wait_for()
+    page.get_by_label(f"Account menu ({user.email})").wait_for()

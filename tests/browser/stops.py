@@ -135,14 +135,14 @@ def confirm_who(page: Page) -> None:
     """What changes how the account is protected is shown after this."""
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Confirm", exact=True).click()
-    page.get_by_text("Confirm that it is you").wait_for(state="hidden")
+    page.get_by_text("Confirm it's you").wait_for(state="hidden")
 
 
 def enter_the_password(page: Page) -> None:
     page.get_by_label("Email").fill("alice@example.com")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in", exact=True).click()
-    page.get_by_text("One more step").wait_for()
+    page.get_by_role("heading", name="Two-factor authentication").wait_for()
 
 
 def keep_alive(page: Page) -> None:

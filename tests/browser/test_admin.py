@@ -142,7 +142,7 @@ def test_going_back_destroys_nothing(desk: Page, alice: User, runtime) -> None:
     sandbox = launch(alice)
     desk.goto(f"{SANDBOXES}{sandbox.pk}/change/")
     desk.get_by_role("button", name="Destroy…").click()
-    desk.get_by_role("link", name="No, take me back").click()
+    desk.get_by_role("link", name="Cancel").click()
     desk.get_by_role("button", name="Destroy…").wait_for()
 
     expect(desk).to_have_url(re.compile(f"{SANDBOXES}{sandbox.pk}/change/$"))

@@ -45,7 +45,7 @@ def test_the_portal_is_used_with_the_keyboard_alone(
 ) -> None:
     sign_in(page, alice)
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Enter")
     # A page that still loads takes the focus there late, out of a field that was reached meanwhile.
     expect(page.get_by_role("main")).to_be_focused()

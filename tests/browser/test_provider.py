@@ -21,6 +21,6 @@ def test_one_click_leads_there_and_back_to_the_dashboard(new_context, server, ja
     page.on("console", lambda message: complaints.append(message.text))
     page.goto("/accounts/login/")
     page.get_by_role("button", name="Continue with Example Inc.").click()
-    page.get_by_label("Account of carol@example.com").wait_for()
+    page.get_by_label("Account menu (carol@example.com)").wait_for()
 
     assert complaints == []
