@@ -1,16 +1,16 @@
-// What the API explorer does in the browser besides htmx; it works without this.
+// API explorer: keyboard shortcut and scrolling. The page also works without JavaScript.
 
 "use strict";
 
 document.addEventListener("keydown", (event) => {
-  const form = event.target.closest?.("#try");
+  const form = event.target.closest?.("#request-form");
   if (!form || event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
   event.preventDefault();
-  form.requestSubmit(document.getElementById("send"));
+  form.requestSubmit(document.getElementById("send-request"));
 });
 
-// On a narrow screen the answer may be out of sight.
+// On a narrow screen the response may be below the fold.
 document.addEventListener("htmx:afterSettle", (event) => {
   const { target } = event.detail;
-  if (target?.id === "answer") target.scrollIntoView({ block: "nearest" });
+  if (target?.id === "response") target.scrollIntoView({ block: "nearest" });
 });

@@ -1,21 +1,22 @@
-// Notifications of the browser, for those who want them, while the portal is open in a tab.
+// Browser notifications for expiry warnings, while the portal is open in a tab.
 
 "use strict";
 
 (() => {
   const supported = "Notification" in window;
-  const shownKey = "warnings-shown";
+  const SHOWN_KEY = "warnings-shown";
+  const MAX_REMEMBERED = 50;
 
-  // Other tabs show the same warning: who is first writes it down.
-  function isNew(id) {
-    const shown = JSON.parse(localStorage.getItem(shownKey) || "[]");
+  // Several tabs get the same warning: the first to record it shows it.
+  function claim(id) {
+    const shown = JSON.parse(localStorage.getItem(SHOWN_KEY) || "[]");
     if (shown.includes(id)) return false;
-    localStorage.setItem(shownKey, JSON.stringify([...shown, id].slice(-50)));
+    localStorage.setItem(SHOWN_KEY, JSON.stringify([...shown, id].slice(-MAX_REMEMBERED)));
     return true;
   }
 
-  function show(warning) {
-    if (!isNew(warning.dataset.warning)) return;
+  function showNotification(warning) {
+    if (!claim(warning.dataset.warning)) return;
     const { title, text, url } = warning.dataset;
     const notification = new Notification(title, { body: text, tag: `warning-${warning.dataset.warning}` });
     notification.addEventListener("click", () => {
@@ -26,50 +27,50 @@
   }
 
   function notify() {
-    const place = document.getElementById("warnings");
-    if (!supported || Notification.permission !== "granted" || !place || !("notify" in place.dataset)) return;
-    place.querySelectorAll("[data-warning]").forEach(show);
+    const container = document.getElementById("warnings");
+    if (!supported || Notification.permission !== "granted" || !container || !("notify" in container.dataset)) return;
+    container.querySelectorAll("[data-warning]").forEach(showNotification);
   }
 
-  function offer() {
-    const words = document.querySelector("[data-notify-state]");
-    const open = supported && Notification.permission === "default";
-    document.querySelectorAll("[data-notify-ask]").forEach((button) => {
-      button.hidden = !open;
+  function updatePermissionControls() {
+    const status = document.querySelector("[data-notify-state]");
+    const canAsk = supported && Notification.permission === "default";
+    document.querySelectorAll("[data-notify-request]").forEach((button) => {
+      button.hidden = !canAsk;
     });
-    if (!words) return;
-    if (!supported) words.textContent = "This browser has no notifications.";
+    if (!status) return;
+    if (!supported) status.textContent = "This browser doesn't support notifications.";
     else if (Notification.permission === "denied") {
-      words.textContent = "This browser blocks them for the portal; its settings can change that.";
-    } else words.textContent = open ? "" : "This browser allows them.";
+      status.textContent = "Notifications are blocked. Allow them in your browser's site settings.";
+    } else status.textContent = canAsk ? "" : "Notifications are allowed in this browser.";
   }
 
-  async function want() {
-    const place = document.getElementById("warnings");
+  async function savePreference() {
+    const container = document.getElementById("warnings");
     const token = document.querySelector("[name=csrfmiddlewaretoken]")?.value;
-    const url = place?.dataset.wishUrl;
+    const url = container?.dataset.notifyUrl;
     if (!url || !token) return;
     await fetch(url, { method: "POST", headers: { "X-CSRFToken": token } });
-    place.dataset.notify = "";
+    container.dataset.notify = "";
   }
 
-  // Only ever asked for on a click.
+  // Ask for permission only after a click.
   document.addEventListener("click", async (event) => {
-    if (!event.target.closest("[data-notify-ask]")) return;
-    const answer = await Notification.requestPermission();
-    offer();
-    if (answer !== "granted") return;
-    const box = document.getElementById("id_browser");
-    if (box) box.checked = true;
-    await want();
+    if (!event.target.closest("[data-notify-request]")) return;
+    const permission = await Notification.requestPermission();
+    updatePermissionControls();
+    if (permission !== "granted") return;
+    const checkbox = document.getElementById("id_browser");
+    if (checkbox) checkbox.checked = true;
+    await savePreference();
     notify();
   });
 
   document.addEventListener("htmx:afterSwap", (event) => {
     if (event.detail.elt.id !== "warnings") return;
-    offer();
+    updatePermissionControls();
     notify();
   });
-  offer();
+  updatePermissionControls();
   notify();
 })();

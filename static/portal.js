@@ -1,15 +1,15 @@
-// What the pages do in the browser besides htmx: clocks, copying, dialogs, notices.
-// Everything works without it too; here it is only made livelier.
+// All pages: local times, countdowns, announcements, toasts, copy buttons, dialogs and undo.
+// The pages also work without JavaScript.
 
 "use strict";
 
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-// --- moments, in the reader's zone ---------------------------------------------------------
+// --- times in the reader's time zone -------------------------------------------------------------
 
-// The words that scripts say come with the page, in its language.
-const words = document.getElementById("toasts").dataset;
-const language = document.documentElement.lang === "en" ? "en-GB" : document.documentElement.lang;
+// Texts come with the page, as data attributes.
+const texts = document.getElementById("toasts").dataset;
+const locale = document.documentElement.lang === "en" ? "en-GB" : document.documentElement.lang;
 
 const FORMATS = {
   time: { hour: "2-digit", minute: "2-digit" },
@@ -19,30 +19,33 @@ const FORMATS = {
   seconds: { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" },
 };
 const formatters = Object.fromEntries(
-  Object.entries(FORMATS).map(([name, form]) => [name, new Intl.DateTimeFormat(language, form)]),
+  Object.entries(FORMATS).map(([name, options]) => [name, new Intl.DateTimeFormat(locale, options)]),
 );
-const exact = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "long" });
-const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
+const exactFormatter = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "long" });
+const relativeFormatter = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
 
-function ago(moment) {
-  const minutes = Math.round((moment - Date.now()) / 60000);
-  if (Math.abs(minutes) < 60) return minutes === 0 ? words.justNow : relative.format(minutes, "minute");
+function timeAgo(date) {
+  const minutes = Math.round((date - Date.now()) / 60000);
+  if (minutes === 0) return texts.justNow;
+  if (Math.abs(minutes) < 60) return relativeFormatter.format(minutes, "minute");
   const hours = Math.round(minutes / 60);
-  return Math.abs(hours) < 24 ? relative.format(hours, "hour") : relative.format(Math.round(hours / 24), "day");
+  if (Math.abs(hours) < 24) return relativeFormatter.format(hours, "hour");
+  return relativeFormatter.format(Math.round(hours / 24), "day");
 }
 
-function showMoment(element) {
-  const moment = new Date(element.dateTime);
-  const form = element.dataset.format;
-  element.textContent = form === "ago" ? ago(moment) : formatters[form].format(moment);
-  element.title = exact.format(moment);
+function renderTime(element) {
+  const date = new Date(element.dateTime);
+  const { format } = element.dataset;
+  element.textContent = format === "ago" ? timeAgo(date) : formatters[format].format(date);
+  element.title = exactFormatter.format(date);
 }
 
-// --- clocks that tick: the server says how many seconds, so a wrong local clock does no harm -
+// --- countdowns and stopwatches ------------------------------------------------------------------
+// The server sends seconds rather than timestamps, so a wrong local clock does no harm.
 
-const ticking = new Map();
+const timers = new Map();
 
-function remaining(seconds) {
+function formatRemaining(seconds) {
   if (seconds < 600) return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
   const minutes = Math.ceil(seconds / 60);
   const hours = Math.floor(minutes / 60);
@@ -50,129 +53,129 @@ function remaining(seconds) {
   return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
 }
 
-function tick(element, clock) {
-  if ("began" in clock) {
-    element.textContent = `${((Date.now() - clock.began) / 1000).toFixed(1)} s`;
+function updateTimer(element, timer) {
+  if ("startedAt" in timer) {
+    element.textContent = `${((Date.now() - timer.startedAt) / 1000).toFixed(1)} s`;
     return;
   }
-  const seconds = Math.max(0, Math.round((clock.ends - Date.now()) / 1000));
+  const seconds = Math.max(0, Math.round((timer.endsAt - Date.now()) / 1000));
   if (element.tagName === "PROGRESS") element.value = seconds;
-  else if ("rough" in element.dataset && seconds < 600) {
+  else if ("approximate" in element.dataset && seconds < 600) {
     element.textContent = `${Math.max(1, Math.round(seconds / 60))} min`;
-  } else element.textContent = remaining(seconds);
+  } else element.textContent = formatRemaining(seconds);
 }
 
-function tickAll() {
-  for (const [element, clock] of ticking) {
-    if (element.isConnected) tick(element, clock);
-    else ticking.delete(element);
+function updateTimers() {
+  for (const [element, timer] of timers) {
+    if (element.isConnected) updateTimer(element, timer);
+    else timers.delete(element);
   }
 }
 
-setInterval(tickAll, 250);
+setInterval(updateTimers, 250);
 
-// --- whatever comes to the page, at first or by a swap -----------------------------------------
+// --- new content, on page load and after each swap -----------------------------------------------
 
-let announced = new Map();
+const lastAnnouncements = new Map();
 
-function enliven(root) {
-  $$("time[data-format]", root).forEach(showMoment);
-  $$("[data-left]", root).forEach((element) => {
-    ticking.set(element, { ends: Date.now() + Number(element.dataset.left) * 1000 });
+function hydrate(root) {
+  $$("time[data-format]", root).forEach(renderTime);
+  $$("[data-seconds-left]", root).forEach((element) => {
+    timers.set(element, { endsAt: Date.now() + Number(element.dataset.secondsLeft) * 1000 });
   });
-  $$("[data-since]", root).forEach((element) => {
-    ticking.set(element, { began: Date.now() - Number(element.dataset.since) * 1000 });
+  $$("[data-elapsed]", root).forEach((element) => {
+    timers.set(element, { startedAt: Date.now() - Number(element.dataset.elapsed) * 1000 });
   });
   $$("[data-scroll-end]", root).forEach((element) => {
     element.scrollTop = element.scrollHeight;
   });
-  [root, ...$$("[data-announce]", root)].forEach(announce);
+  [root, ...$$("[data-announce]", root)].forEach(announceChange);
 }
 
-function announce(element) {
+function announceChange(element) {
   const text = element.dataset?.announce;
-  if (!text || announced.get(element.id) === text) return;
-  // What the page began with is read anyway; only changes are news.
-  if (document.readyState === "complete") say(text);
-  announced.set(element.id, text);
+  if (!text || lastAnnouncements.get(element.id) === text) return;
+  // Screen readers read the initial page anyway; announce only changes.
+  if (document.readyState === "complete") announceToScreenReader(text);
+  lastAnnouncements.set(element.id, text);
 }
 
-// For who listens, and in the title for who looks at another tab.
-const title = document.title;
+// A background tab shows the announcement in its title as well.
+const pageTitle = document.title;
 
-function say(text) {
+function announceToScreenReader(text) {
   document.getElementById("announcer").textContent = text;
   if (document.hidden) document.title = text;
 }
 
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden) document.title = title;
+  if (!document.hidden) document.title = pageTitle;
 });
 
-enliven(document);
-// Not htmx:load, which comes a moment later: people would see UTC turn into their own time.
+hydrate(document);
+// Not htmx:load, which fires a moment later: UTC would visibly change to local time.
 new MutationObserver((changes) => {
   const added = changes.flatMap((change) => [...change.addedNodes]);
-  added.filter((node) => node instanceof Element && node.isConnected).forEach(enliven);
+  added.filter((node) => node instanceof Element && node.isConnected).forEach(hydrate);
 }).observe(document.body, { childList: true, subtree: true });
-setInterval(() => $$('time[data-format="ago"]').forEach(showMoment), 30000);
+setInterval(() => $$('time[data-format="ago"]').forEach(renderTime), 30000);
 
-// --- notices -------------------------------------------------------------------------------------
+// --- toasts --------------------------------------------------------------------------------------
 
-function notice(text, { stays = false, undo = null } = {}) {
+function showToast(text, { persistent = false, onUndo = null } = {}) {
   const toast = document.createElement("div");
   toast.className = "toast";
-  const said = document.createElement("p");
-  said.textContent = text;
-  toast.append(said);
-  if (undo) toast.append(undoButton(undo));
+  const message = document.createElement("p");
+  message.textContent = text;
+  toast.append(message);
+  if (onUndo) toast.append(undoButton(onUndo));
   document.getElementById("toasts").append(toast);
-  if (!stays) setTimeout(() => toast.remove(), 6000);
+  if (!persistent) setTimeout(() => toast.remove(), 6000);
   return toast;
 }
 
-function undoButton(undo) {
+function undoButton(onUndo) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "toast-undo";
-  button.textContent = words.undo;
-  button.addEventListener("click", undo);
+  button.textContent = texts.undo;
+  button.addEventListener("click", onUndo);
   return button;
 }
 
-document.addEventListener("notice", (event) => notice(event.detail.text));
+document.addEventListener("toast", (event) => showToast(event.detail.text));
 
-let offline = null;
+let connectionToast = null;
 
 document.addEventListener("htmx:sendError", () => {
-  offline ??= notice(words.unreachable, { stays: true });
+  connectionToast ??= showToast(texts.offline, { persistent: true });
 });
 document.addEventListener("htmx:responseError", (event) => {
-  // The form is too old: somebody signed in or out since, in another tab.
+  // The CSRF token is outdated: the user signed in or out in another tab.
   if (event.detail.xhr.status === 403) return location.reload();
-  offline ??= notice(words.unanswered, { stays: true });
+  connectionToast ??= showToast(texts.serverError, { persistent: true });
 });
 document.addEventListener("htmx:afterOnLoad", (event) => {
   if (!event.detail.successful) return;
-  offline?.remove();
-  offline = null;
+  connectionToast?.remove();
+  connectionToast = null;
 });
 
-// --- copying -------------------------------------------------------------------------------------
+// --- copy buttons --------------------------------------------------------------------------------
 
 async function copy(text) {
-  // Over plain HTTP to another machine there is no clipboard API, and elsewhere it may be refused.
+  // There is no clipboard API over plain HTTP, and browsers may refuse access to it.
   try {
     return await navigator.clipboard.writeText(text);
   } catch {
-    copyTheOldWay(text);
+    copyWithSelection(text);
   }
 }
 
-function copyTheOldWay(text) {
+function copyWithSelection(text) {
   const area = document.createElement("textarea");
   area.value = text;
-  area.className = "unseen";
+  area.className = "visually-hidden";
   document.body.append(area);
   area.select();
   document.execCommand("copy");
@@ -182,11 +185,11 @@ function copyTheOldWay(text) {
 async function onCopy(button) {
   await copy(button.dataset.copy);
   button.classList.add("copied");
-  say(words.copied);
+  announceToScreenReader(texts.copied);
   setTimeout(() => button.classList.remove("copied"), 1600);
 }
 
-// --- dialogs and popovers ----------------------------------------------------------------------
+// --- dialogs and popovers ------------------------------------------------------------------------
 
 function closePopovers(except = null) {
   $$("details[data-popover][open]").forEach((popover) => {
@@ -213,80 +216,81 @@ document.addEventListener("keydown", (event) => {
   open?.querySelector("summary").focus();
 });
 
-// A card that was drawn anew takes over the focus that was inside the old one.
-let focusedCard = null;
+// Move the focus to the new card if the replaced card contained it.
+let focusedCardId = null;
 
 document.addEventListener("htmx:beforeSwap", (event) => {
   const card = document.activeElement?.closest(".card");
-  focusedCard = card && card.id === event.detail.target.id ? card.id : null;
+  focusedCardId = card && card.id === event.detail.target.id ? card.id : null;
 });
 document.addEventListener("htmx:afterSettle", () => {
-  const lost = document.activeElement === document.body || document.activeElement === null;
-  if (focusedCard && lost) document.getElementById(focusedCard)?.focus({ preventScroll: true });
-  focusedCard = null;
+  const focusLost = document.activeElement === document.body || document.activeElement === null;
+  if (focusedCardId && focusLost) document.getElementById(focusedCardId)?.focus({ preventScroll: true });
+  focusedCardId = null;
 });
 
-// --- what can be undone for a few seconds: it has not been sent yet ------------------------------
+// --- undo: the request is held back for a few seconds --------------------------------------------
 
-const LATE = 6000;
-const late = new Map();
+const UNDO_MILLISECONDS = 6000;
+const pendingActions = new Map();
 
-// A card may be drawn anew meanwhile, so nothing is kept of the form but what it would send.
-function beLate(form) {
-  const act = { card: form.getAttribute("hx-target"), action: form.action, data: new FormData(form) };
+// The card may be replaced meanwhile, so remember only what the form would send.
+function postpone(form) {
+  const action = { card: form.getAttribute("hx-target"), url: form.action, data: new FormData(form) };
   form.closest("dialog")?.close();
-  act.opener = document.activeElement;
-  act.toast = notice(form.dataset.late, { stays: true, undo: () => undoLate(act) });
-  act.toast.classList.add("toast-late");
-  act.timer = setTimeout(() => doLate(act), LATE);
-  late.set(act.action, act);
-  document.querySelector(act.card)?.classList.add("is-late");
-  act.toast.querySelector("button").focus();
+  action.opener = document.activeElement;
+  action.toast = showToast(form.dataset.undoMessage, { persistent: true, onUndo: () => undo(action) });
+  action.toast.classList.add("toast-undo-pending");
+  action.timer = setTimeout(() => send(action), UNDO_MILLISECONDS);
+  pendingActions.set(action.url, action);
+  document.querySelector(action.card)?.classList.add("undo-pending");
+  action.toast.querySelector("button").focus();
 }
 
-function endLate(act) {
-  clearTimeout(act.timer);
-  late.delete(act.action);
-  const hadFocus = act.toast.contains(document.activeElement);
-  act.toast.remove();
-  const card = document.querySelector(act.card);
-  card?.classList.remove("is-late");
-  if (hadFocus) (act.opener.isConnected ? act.opener : card)?.focus({ preventScroll: true });
+function settle(action) {
+  clearTimeout(action.timer);
+  pendingActions.delete(action.url);
+  const hadFocus = action.toast.contains(document.activeElement);
+  action.toast.remove();
+  const card = document.querySelector(action.card);
+  card?.classList.remove("undo-pending");
+  if (hadFocus) (action.opener.isConnected ? action.opener : card)?.focus({ preventScroll: true });
   return card;
 }
 
-function undoLate(act) {
-  endLate(act);
-  say(words.kept);
+function undo(action) {
+  settle(action);
+  announceToScreenReader(texts.restored);
 }
 
-function doLate(act) {
-  const values = Object.fromEntries(act.data);
-  if (endLate(act)) htmx.ajax("POST", act.action, { target: act.card, swap: "outerHTML", values });
-  else navigator.sendBeacon(act.action, act.data);
+function send(action) {
+  const values = Object.fromEntries(action.data);
+  if (settle(action)) htmx.ajax("POST", action.url, { target: action.card, swap: "outerHTML", values });
+  else navigator.sendBeacon(action.url, action.data);
 }
 
 document.addEventListener("htmx:confirm", (event) => {
   const form = event.detail.elt;
-  if (!form.dataset.late) return;
+  if (!form.dataset.undoMessage) return;
   event.preventDefault();
-  if (!late.has(form.action)) beLate(form);
+  if (!pendingActions.has(form.action)) postpone(form);
 });
-// Whoever leaves has confirmed it and not undone it.
+// Leaving the page without undoing confirms the action.
 window.addEventListener("pagehide", () => {
-  for (const act of late.values()) {
-    endLate(act);
-    navigator.sendBeacon(act.action, act.data);
+  for (const action of pendingActions.values()) {
+    settle(action);
+    navigator.sendBeacon(action.url, action.data);
   }
 });
 
-// A form that is on its way is not sent a second time.
+// --- no double submits ---------------------------------------------------------------------------
+
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (form.method !== "post" || form.hasAttribute("hx-post") || "again" in form.dataset) return;
-  if (form.dataset.sent) event.preventDefault();
-  form.dataset.sent = "yes";
+  if (form.method !== "post" || form.hasAttribute("hx-post") || "resubmittable" in form.dataset) return;
+  if (form.dataset.submitted) event.preventDefault();
+  form.dataset.submitted = "yes";
 });
 window.addEventListener("pageshow", () => {
-  $$("form[data-sent]").forEach((form) => delete form.dataset.sent);
+  $$("form[data-submitted]").forEach((form) => delete form.dataset.submitted);
 });

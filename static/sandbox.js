@@ -1,72 +1,74 @@
-// What a sandbox's card and page do besides what every page does: the estimate that counts down,
-// and a log that stays where its reader is. Everything works without it too.
+// Sandbox cards and pages: provisioning progress and the log's scroll position.
+// The pages also work without JavaScript.
 
 "use strict";
 
-// --- how far the making of a sandbox is: seconds from the server, so a wrong clock does no harm ---
+// --- provisioning progress -----------------------------------------------------------------------
+// The server sends seconds rather than timestamps, so a wrong local clock does no harm.
 
-const NEARLY = 0.97;
-const begun = new WeakMap();
+const MAX_SHARE_BEFORE_READY = 0.97;
+const startValues = new WeakMap();
 
-function sinceShown(element) {
-  if (!begun.has(element)) begun.set(element, { at: performance.now(), value: element.value });
-  const { at, value } = begun.get(element);
+function sinceFirstSeen(element) {
+  if (!startValues.has(element)) startValues.set(element, { at: performance.now(), value: element.value });
+  const { at, value } = startValues.get(element);
   return { seconds: (performance.now() - at) / 1000, value };
 }
 
-function fill(bar) {
-  const { seconds, value } = sinceShown(bar);
-  bar.value = Math.min(value + seconds, NEARLY * bar.max);
+function updateProgress(bar) {
+  const { seconds, value } = sinceFirstSeen(bar);
+  bar.value = Math.min(value + seconds, MAX_SHARE_BEFORE_READY * bar.max);
 }
 
-function countDown(words) {
-  const left = Number(words.dataset.eta) - sinceShown(words).seconds;
-  words.textContent = left > 0.5 ? words.dataset.words.replace("{}", Math.round(left)) : words.dataset.late;
+function updateEta(element) {
+  const { eta, etaText, etaOverdue } = element.dataset;
+  const left = Number(eta) - sinceFirstSeen(element).seconds;
+  element.textContent = left > 0.5 ? etaText.replace("{}", Math.round(left)) : etaOverdue;
 }
 
 setInterval(() => {
-  document.querySelectorAll("progress[data-fills]").forEach(fill);
-  document.querySelectorAll("[data-eta]").forEach(countDown);
+  document.querySelectorAll("progress[data-progress]").forEach(updateProgress);
+  document.querySelectorAll("[data-eta]").forEach(updateEta);
 }, 200);
 
-// --- the log: at its end when read, and after that where somebody has scrolled to ------------------
+// --- log: stays at its end, or where the reader scrolled to --------------------------------------
 
-let reading = { atEnd: true, top: 0 };
+const AT_END = { atEnd: true, top: 0 };
+let logPosition = AT_END;
 
 document.addEventListener(
   "scroll",
   (event) => {
     const log = event.target;
     if (log.id !== "log-text") return;
-    reading = { atEnd: log.scrollTop + log.clientHeight > log.scrollHeight - 24, top: log.scrollTop };
+    logPosition = { atEnd: log.scrollTop + log.clientHeight > log.scrollHeight - 24, top: log.scrollTop };
   },
   true,
 );
 document.addEventListener("click", (event) => {
-  if (event.target.closest?.("#logs .tab")) reading = { atEnd: true, top: 0 };
+  if (event.target.closest?.("#logs .tab")) logPosition = AT_END;
 });
 
-function backToReading() {
+function restoreLogPosition() {
   const log = document.getElementById("log-text");
-  if (log) log.scrollTop = reading.atEnd ? log.scrollHeight : reading.top;
+  if (log) log.scrollTop = logPosition.atEnd ? log.scrollHeight : logPosition.top;
 }
 
-backToReading();
+restoreLogPosition();
 document.addEventListener("htmx:afterSwap", (event) => {
-  if (["logs", "log-lines"].includes(event.detail.target.id)) backToReading();
+  if (["logs", "log-lines"].includes(event.detail.target.id)) restoreLogPosition();
 });
 
-// Nobody looks: what is only there to be looked at is not asked for.
+// Don't poll logs and usage in a hidden tab.
 document.addEventListener("htmx:beforeRequest", (event) => {
   const { elt, requestConfig } = event.detail;
-  const polls = requestConfig.triggeringEvent?.type === "hx:poll:trigger";
-  if (polls && document.hidden && ["log-lines", "usage"].includes(elt.id)) event.preventDefault();
+  const isPoll = requestConfig.triggeringEvent?.type === "hx:poll:trigger";
+  if (isPoll && document.hidden && ["log-lines", "usage"].includes(elt.id)) event.preventDefault();
 });
 
-// What was opened stays open when its section is drawn anew.
+// Keep <details> open when their section is replaced.
 document.addEventListener("htmx:beforeSwap", (event) => {
-  const kept = [...event.detail.target.querySelectorAll("details[id][open]")].map(({ id }) => id);
-  if (!kept.length) return;
-  const reopen = () => kept.forEach((id) => document.getElementById(id)?.setAttribute("open", ""));
-  if (["usage", "journal"].includes(event.detail.target.id)) setTimeout(reopen);
+  if (!["usage", "journal"].includes(event.detail.target.id)) return;
+  const openIds = [...event.detail.target.querySelectorAll("details[id][open]")].map(({ id }) => id);
+  setTimeout(() => openIds.forEach((id) => document.getElementById(id)?.setAttribute("open", "")));
 });

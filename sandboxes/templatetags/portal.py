@@ -87,8 +87,10 @@ def sentence(words: Iterable[str | datetime]) -> SafeString:
 def countdown(seconds: int, form: str = "") -> SafeString:
     """The seconds that are left, in words that portal.js lets tick; `rough` for a guess."""
     if form == "rough":
-        return format_html('<span data-left="{}" data-rough>{}</span>', seconds, roughly(seconds))
-    return format_html('<span data-left="{}">{}</span>', seconds, remaining(seconds))
+        return format_html(
+            '<span data-seconds-left="{}" data-approximate>{}</span>', seconds, roughly(seconds)
+        )
+    return format_html('<span data-seconds-left="{}">{}</span>', seconds, remaining(seconds))
 
 
 @register.filter

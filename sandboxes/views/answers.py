@@ -18,8 +18,8 @@ LONGEST_SHOWN = 200_000
 LONGEST_COLOURED = 60_000
 """Characters; colours would make a page of more than that slow."""
 TOKENS = re.compile(
-    r'(?P<name>"(?:[^"\\]|\\.)*")(?=:)|(?P<text>"(?:[^"\\]|\\.)*")'
-    r"|(?P<number>-?\d[\d.eE+-]*)|(?P<word>true|false|null)"
+    r'(?P<key>"(?:[^"\\]|\\.)*")(?=:)|(?P<string>"(?:[^"\\]|\\.)*")'
+    r"|(?P<number>-?\d[\d.eE+-]*)|(?P<literal>true|false|null)"
 )
 
 

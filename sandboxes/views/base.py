@@ -61,7 +61,7 @@ def tell(response: HttpResponse, text: str = "") -> HttpResponse:
     """Have the rest of the page follow what changed, and a short notice shown."""
     trigger_client_event(response, "sandboxes-changed")
     if text:
-        trigger_client_event(response, "notice", {"text": text})
+        trigger_client_event(response, "toast", {"text": text})
     return response
 
 

@@ -56,7 +56,7 @@ def card(request: Request, public_id: str) -> HttpResponse:
         return HttpResponse(status=204)
     if seen.partition(".")[0] == now.shape:
         news = render(request, "sandboxes/_card_oob.html", {"card": now})
-        trigger_client_event(news, "card-news")
+        trigger_client_event(news, "card-updated")
         return reswap(news, "none")
     return tell(_card(request, now))
 

@@ -171,7 +171,7 @@ def send_a_request(page: Page) -> None:
     page.get_by_role("link", name="Get a plan").click()
     page.get_by_label("id").fill("plan_3")
     page.get_by_role("button", name="Send").click()
-    page.locator("#answer-status").wait_for()
+    page.locator("#response-status").wait_for()
 
 
 def open_a_row(page: Page) -> None:

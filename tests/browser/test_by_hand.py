@@ -74,5 +74,5 @@ def test_the_time_in_full_is_told_on_hover(page: Page, alice: User, watch: Watch
     sign_in(page, alice)
     assert re.fullmatch(
         r"\d{1,2} \w+ \d{4}, \d\d:\d\d:\d\d .+",
-        str(page.locator(".live-words time").first.get_attribute("title")),
+        str(page.locator(".status-text time").first.get_attribute("title")),
     )

@@ -43,7 +43,7 @@ def test_a_first_call_takes_three_clicks(
     page.get_by_role("link", name="Try the API").click()
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_text("200 OK", exact=True)).to_be_visible()
-    assert page.locator(".answer-text").inner_text().count('"name": "Plan ') == 12
+    assert page.locator(".response-body").inner_text().count('"name": "Plan ') == 12
     assert faults(page) == []
 
     page.evaluate("window.loadedOnce = true")
@@ -74,7 +74,7 @@ def test_the_keyboard_is_enough_and_never_loses_its_place(
     expect(page.get_by_role("link", name="Get a plan")).to_be_focused()
     page.get_by_label("id").fill("plan_3")
     page.keyboard.press("Control+Enter")
-    expect(page.locator("#answer")).to_contain_text('"name": "Plan 3"')
+    expect(page.locator("#response")).to_contain_text('"name": "Plan 3"')
     expect(page.get_by_label("id")).to_be_focused()
     expect(page.locator("#announcer")).to_contain_text("200 OK")
     row = page.get_by_role("link", name="plan_1", exact=True)
@@ -118,10 +118,10 @@ def test_everything_works_without_javascript(
     page.get_by_role("link", name="Get a plan").click()
     page.get_by_label("id").fill("plan_4")
     page.get_by_role("button", name="Send").click()
-    expect(page.locator("#answer")).to_contain_text('"name": "Plan 4"')
+    expect(page.locator("#response")).to_contain_text('"name": "Plan 4"')
     expect(page.get_by_label("id")).to_have_value("plan_4")
     page.get_by_role("button", name="As curl").click()
-    expect(page.locator("#answer")).to_contain_text(f"Bearer {sandbox.secrets['API_KEY']}")
+    expect(page.locator("#response")).to_contain_text(f"Bearer {sandbox.secrets['API_KEY']}")
     page.get_by_role("link", name="plan_2", exact=True).click()
     expect(page.get_by_role("heading", name="plan_2")).to_be_visible()
     page.get_by_role("link", name="Older").click()
@@ -143,7 +143,7 @@ def test_a_phone_shows_all_of_it_in_its_width(
     expect(page.get_by_role("heading", name="Change a plan")).to_be_visible()
     page.get_by_label("id").fill("plan_3")
     page.get_by_role("button", name="Send").click()
-    expect(page.locator("#answer-status")).to_be_in_viewport()
+    expect(page.locator("#response-status")).to_be_in_viewport()
     assert faults(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") == 360
 

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.browser
 
 
 ASK_FOR_NEWS = """id => {
-    const live = document.querySelector(`#live-${id}`);
+    const live = document.querySelector(`#status-${id}`);
     const how = {source: live, target: `#card-${id}`, swap: "outerHTML"};
     return live && htmx.ajax("GET", live.getAttribute("hx-get"), how);
 }"""
@@ -56,7 +56,7 @@ def test_a_poll_leaves_typing_and_open_panels_alone(
 def test_nothing_new_is_answered_with_nothing(page: Page, alice: User, watch: Watch) -> None:
     sandbox = launch(alice, name="checkout")
     sign_in(page, alice)
-    address = page.locator(f"#live-{sandbox.public_id}").get_attribute("hx-get")
+    address = page.locator(f"#status-{sandbox.public_id}").get_attribute("hx-get")
     assert page.request.get(str(address)).status == 204
 
 
@@ -101,7 +101,7 @@ def test_a_warning_at_the_top_keeps_a_sandbox_alive_with_one_click(
 def test_the_countdown_ticks(page: Page, alice: User, watch: Watch) -> None:
     aged(launch(alice), 58)
     sign_in(page, alice)
-    clock = page.locator(".left-time")
+    clock = page.locator(".time-left-value")
     before = clock.inner_text()
     expect(clock).not_to_have_text(before)
 
@@ -113,7 +113,7 @@ def test_times_are_in_the_readers_zone(
     elsewhere = new_context(base_url=str(server), timezone_id="Asia/Kolkata").new_page()
     sign_in(elsewhere, alice)
     assert sandbox.expires_at
-    shown = elsewhere.locator(".live-words time").last
+    shown = elsewhere.locator(".status-text time").last
     utc = sandbox.expires_at.hour * 60 + sandbox.expires_at.minute
     hours, minutes = divmod((utc + 330) % (24 * 60), 60)
     expect(shown).to_have_text(f"{hours:02}:{minutes:02}")
