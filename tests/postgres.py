@@ -19,6 +19,11 @@ import psycopg
 from tests.ports import reserve_port
 
 SUPERUSER = "tests"
+NOT_DURABLE = (
+    "-c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+    " -c wal_level=minimal -c max_wal_senders=0"
+)
+"""Nothing has to survive a crash of the machine."""
 
 
 def programs() -> Path:
@@ -51,11 +56,11 @@ class Cluster:
         return f"postgresql://{SUPERUSER}@127.0.0.1:{self.port}/{database}"
 
     @contextmanager
-    def database(self) -> Iterator[str]:
-        """The URL of a fresh database that is dropped afterwards."""
+    def database(self, template: str = "template1") -> Iterator[str]:
+        """The URL of a copy of the template, which is dropped afterwards."""
         name = f"tests_{secrets.token_hex(4)}"
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         try:
             yield self.url(name)
         finally:
@@ -77,7 +82,7 @@ class Cluster:
     def start(self) -> None:
         options = (
             f"-c listen_addresses=127.0.0.1 -c port={self.port} "
-            f"-c unix_socket_directories={self.home} -c fsync=off -c max_connections=400"
+            f"-c unix_socket_directories={self.home} -c max_connections=400 {NOT_DURABLE}"
         )
         self.run("pg_ctl", "--wait", "--log", str(self.home / "log"), "-o", options, "start")
 

@@ -45,12 +45,19 @@ def _cluster() -> Cluster:
 
 
 @contextmanager
+def migrated_database() -> Iterator[str]:
+    """The URL of a database of its own, with the schema and no rows; dropped afterwards."""
+    with _cluster().database(template=os.environ["TESTS_TEMPLATE"]) as url:
+        yield url
+
+
+@contextmanager
 def own_stores() -> Iterator[Mapping[str, str]]:
     """Settings for a portal, or nothing where those that need no server are what it shall have."""
     if not on_servers():
         yield {}
         return
-    with _cluster().database() as url:
+    with migrated_database() as url:
         yield {**own_redis(), "DATABASE_URL": url}
 
 
@@ -64,10 +71,14 @@ def main() -> int:
     ):
         there = {
             "DATABASE_URL": url,
+            "TESTS_TEMPLATE": url.rpartition("/")[2],
             "TESTS_CLUSTER_HOME": str(cluster.home),
             "TESTS_CLUSTER_PORT": str(cluster.port),
             "TESTS_REDIS_PORT": str(store.port),
         }
+        migrate = [sys.executable, "manage.py", "migrate", "--verbosity=0", "--skip-checks"]
+        tests = {"DJANGO_SETTINGS_MODULE": "tests.settings"}
+        subprocess.run(migrate, env=os.environ | there | tests, check=True)
         with subprocess.Popen(sys.argv[1:], env=os.environ | there) as command:
             try:
                 return command.wait()

@@ -37,7 +37,9 @@ from sandboxportal.settings import *  # noqa: E402, F403 - reads what is set abo
 
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-if not on_servers():
+if on_servers():
+    DATABASES["default"]["TEST"] = {"TEMPLATE": os.environ["TESTS_TEMPLATE"]}  # noqa: F405
+else:
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 CELERY_TASK_ALWAYS_EAGER = True
 CELERY_TASK_EAGER_PROPAGATES = True

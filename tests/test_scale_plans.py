@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.db.models import QuerySet
 
+pytestmark = pytest.mark.store
+
 COUNT = 3000
 
 
 @pytest.fixture(scope="module")
-def people(_either_database: None, django_db_blocker: Any) -> tuple[User, User]:
+def people(threads_database: None, django_db_blocker: Any) -> tuple[User, User]:
     """Somebody who has half of all sandboxes, and somebody who has a few."""
     users = get_user_model().objects
     with django_db_blocker.unblock():

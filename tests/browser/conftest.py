@@ -13,7 +13,6 @@ import pytest
 from celery import Task
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
-from django.core.management import call_command
 from django.db import connections
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
 
@@ -22,6 +21,7 @@ from tests.browser.doors import LiveServerWithDoors
 from tests.browser.guide import Guide
 from tests.browser.waiting import PATIENCE
 from tests.conftest import PASSWORD
+from tests.databases import empty_database
 
 if TYPE_CHECKING:
     from pytest_playwright.pytest_playwright import CreateContextCallback
@@ -64,7 +64,7 @@ def server(threads_database: None, runtime: MemoryRuntime) -> Iterator[LiveServe
     yield live
     with live.doors_closed():
         live.stop()
-        call_command("flush", interactive=False, verbosity=0)
+        empty_database()
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
-from django.core.management import call_command
 from django.template.loader import render_to_string
 from django.test import Client, override_settings
 
 from sandboxes.models.tuning import settings as in_force
 from sandboxes.runtime import get_runtime
 from tests.conftest import PASSWORD
+from tests.databases import empty_database
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -55,7 +55,7 @@ class Guide:
     def _cast(self) -> dict[str, User]:
         """Alice and olga on an empty stage."""
         with self.server.doors_closed():
-            call_command("flush", interactive=False, verbosity=0)
+            empty_database()
             # Sign-ins are counted there.
             cache.clear()
             in_force.forget()
