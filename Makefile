@@ -1,14 +1,20 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test bench chaos probe fuzz audit lint lock screenshots clean
+.PHONY: help run test test-tools test-all bench chaos probe fuzz audit lint lock screenshots clean
 
 help: ## Say what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: ## Install what is missing and run the portal (PORT, HOST, RUNTIME); Ctrl-C ends it
 	@bash deploy/run.sh
 
 test: ## Install what tests need, check the code, run every test (ARGS: for pytest)
 	@bash deploy/test.sh $(ARGS)
+
+test-tools: ## Test the test tools: bench, chaos, isolation, reports (ARGS: for pytest)
+	@STORES=embedded bash deploy/test.sh -m tools $(ARGS)
+
+test-all: ## Run every test on both kinds of stores, those of the test tools included
+	@STORES=each bash deploy/test.sh --tools $(ARGS)
 
 bench: ## Measure launches, pages, memory, sweeps; writes docs/performance.md (QUICK=1: a look)
 	@bash deploy/bench.sh $(if $(QUICK),--quick) $(ARGS)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The steps of `make test`: install what tests need, check the code, run every test; then again, on
-# PostgreSQL and Redis, those that use a database or a queue. STORES=embedded or STORES=servers does
-# one of the two.
+# The steps of `make test`: install what tests need, check the code, run the tests on PostgreSQL and
+# Redis, then on SQLite and the embedded queue those that depend on the store. STORES=servers or
+# STORES=embedded runs all tests on one kind of stores, STORES=each on both (`make test-all`).
 
 . "$(dirname "$0")/common.sh"
 . deploy/engine.sh
@@ -11,7 +11,9 @@
 missing_packages() {
     case $1 in
     browser)
-        [ -x /usr/bin/chromium ] || echo chromium fonts-inter fonts-jetbrains-mono
+        [ -x /usr/bin/chromium ] || echo chromium
+        compgen -G '/usr/share/fonts/*/inter/*' >/dev/null || echo fonts-inter
+        compgen -G '/usr/share/fonts/*/jetbrains-mono/*' >/dev/null || echo fonts-jetbrains-mono
         # What Playwright brings to steer Chromium needs it.
         grep -q libatomic.so.1 <(/sbin/ldconfig -p) || echo libatomic1
         ;;
@@ -61,14 +63,16 @@ leave_out_what_cannot_run() {
         need_requirements sandboxes/blueprints/billing/process/requirements.txt --no-deps
     fi
     export TESTS_WITHOUT="${WITHOUT[*]-}"
-    [ -z "$(missing_packages redis)" ] || may_install || [ "$STORES" != both ] || STORES=embedded
+    if [ "$STORES" = both ] && [ -n "$(missing_packages redis)" ] && ! may_install; then
+        STORES=embedded
+    fi
 }
 
-# A test that hangs ends the run, which then tells where it hung. Tests of one file share what they
-# start, so they stay together.
+# A test that hangs ends the run and is named. The tests of one file share fixtures, so they stay
+# together; slow files start first.
 run_tests() {
     "$@" python -m pytest -o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true \
-        --numprocesses "$PROCESSES" --dist loadfile "${ARGUMENTS[@]}"
+        --numprocesses "$PROCESSES" --dist loadfile --no-loadscope-reorder "${ARGUMENTS[@]}"
 }
 
 STORES=${STORES:-both}
@@ -96,13 +100,21 @@ if [[ " ${TESTS_WITHOUT:-} " != *" engine "* ]]; then
     python manage.py build_images
 fi
 exec 9<&-
-if [ "$STORES" != servers ]; then
-    say "Running the tests"
-    run_tests
-fi
 if [ "$STORES" != embedded ]; then
-    say "Running those that use a database or a queue again, on PostgreSQL and Redis"
+    say "Running the tests on PostgreSQL and Redis"
     run_tests python -m tests.servers
-elif [ -n "$(missing_packages redis)" ]; then
-    say "Not run again on PostgreSQL and Redis, which needs: $(missing_packages redis)"
+fi
+case $STORES in
+both)
+    say "Running those that depend on the store on SQLite and the embedded queue"
+    ARGUMENTS+=(--store-tests)
+    run_tests
+    ;;
+embedded | each)
+    say "Running the tests on SQLite and the embedded queue"
+    run_tests
+    ;;
+esac
+if [ -n "$(missing_packages redis)" ]; then
+    say "Not run on PostgreSQL and Redis, which needs: $(missing_packages redis)"
 fi

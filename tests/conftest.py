@@ -26,6 +26,7 @@ pytest_plugins = [
     "tests.portal",
     "tests.queues",
     "tests.stores",
+    "tests.selection",
     "tests.browsing",
     "tests.operating",
     "tests.partial",

@@ -9,7 +9,7 @@ from sandboxes.models import Event, LimitOverride, Site, State
 from tests.acting import again, committed, launch, sweep
 from tests.operating import SANDBOXES, page_of
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
 
 
 @pytest.mark.parametrize(

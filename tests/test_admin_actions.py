@@ -12,7 +12,7 @@ from sandboxes.models import AuditEntry, EndReason, Event, Sandbox, State
 from tests.acting import again, committed, launch, request
 from tests.operating import SANDBOXES, ask, page_of, said
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
 
 
 def test_destroy_asks_for_a_reason_first(desk, alice):

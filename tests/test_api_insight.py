@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sandboxes.runtime.memory import MemoryRuntime
     from tests.conftest import Clock
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.store]
 
 
 @pytest.fixture

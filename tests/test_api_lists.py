@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
     from tests.conftest import Clock
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("runtime")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("runtime"),
+    pytest.mark.store,
+]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kombu import Connection
     from pytest_django.fixtures import SettingsWrapper
 
-pytestmark = pytest.mark.usefixtures("shared_database", "no_worker", "runtime")
+pytestmark = [pytest.mark.usefixtures("shared_database", "no_worker", "runtime"), pytest.mark.store]
 
 
 def developer(name: str) -> User:

@@ -28,7 +28,7 @@ from sandboxes.webhooks import managing
 from tests.acting import launch, request
 from tests.operating import ask, page_of
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
 
 AUDIT = "/admin/sandboxes/auditentry/"
 PAGES = sorted(admin.site._registry.values(), key=lambda page: page.opts.label)

@@ -14,6 +14,8 @@ import pytest
 from tests.portal import ROOT, Portal, running_portal
 from tests.postgres import programs
 
+pytestmark = [pytest.mark.store, pytest.mark.slow]
+
 GUIDE = (ROOT / "docs" / "operations.md").read_text()
 
 

@@ -22,7 +22,7 @@ from tests import crowds
 from tests.acting import launch
 from tests.databases import at_once, let_tests_empty_it
 
-pytestmark = pytest.mark.usefixtures("shared_database", "no_worker", "runtime")
+pytestmark = [pytest.mark.usefixtures("shared_database", "no_worker", "runtime"), pytest.mark.store]
 
 TABLE = AuditEntry._meta.db_table
 

@@ -14,7 +14,7 @@ from pytest_django import Settings
 
 from sandboxes import tokens
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 
 @pytest.fixture(autouse=True)

@@ -20,6 +20,8 @@ from tests.portal import ON_DOCKER, AsProcesses, Portal
 from tests.runtimes import command_of
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 SEED = {"plans": 5, "subscribers": 10, "invoices": 20}
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Clock
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
 
 
 def step(name: str, seconds: float | None = None, ago: float = 0.0) -> dict[str, Any]:

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
     from sandboxes.runtime.memory import MemoryRuntime
     from tests.conftest import Clock
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_worker")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("no_worker"),
+    pytest.mark.store,
+]
 
 
 def readyz() -> tuple[int, dict[str, Any]]:

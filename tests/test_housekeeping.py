@@ -10,7 +10,7 @@ from sandboxes.models import EndReason, Sandbox, Site, State
 from sandboxes.runtime import EngineUnreachable
 from tests.acting import again, committed, expire, launch, request, story, sweep
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 
 def test_a_sweep_right_after_another_finds_nothing_to_do(alice, runtime, clock):

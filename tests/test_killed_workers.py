@@ -8,7 +8,7 @@ from sandboxes import actions, lifecycle, tasks
 from sandboxes.models import State
 from tests.acting import Killed, again, committed, launch, request, sweep
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 LEASE = lifecycle.LEASE.total_seconds()
 

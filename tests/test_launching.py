@@ -14,7 +14,7 @@ from sandboxes.errors import Invalid, KeyReused, Unavailable
 from sandboxes.models import IdempotencyKey, Sandbox, Site, State
 from tests.acting import again, committed, launch, request
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 
 def test_a_launch_leads_to_a_running_sandbox(alice, runtime):

@@ -13,7 +13,7 @@ from sandboxes import admission, blueprints, lifecycle
 from sandboxes.models import ENDED, FAILURES, EndReason, Sandbox, State
 from tests.acting import again, launch, request, story
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 
 def pooled() -> Sandbox:

@@ -14,7 +14,7 @@ from sandboxes.errors import Invalid, LimitReached
 from sandboxes.models import EndReason, LimitOverride, Sandbox
 from tests.acting import again, launch, request
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from tests.acting import launch, sweep
 from tests.operating import ask
 from tests.programs import Program
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
 
 ROOT = Path(__file__).resolve().parent.parent
 

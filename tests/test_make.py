@@ -21,6 +21,8 @@ import pytest
 from tests.ports import reserve_port
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 VENV = Path(sys.prefix)
 NOT_COPIED = shutil.ignore_patterns(".venv", "var", ".git", "__pycache__", ".*_cache")

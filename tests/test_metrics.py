@@ -17,7 +17,7 @@ from sandboxes.figures import PortalFigures
 from sandboxes.runtime import EngineRefused
 from tests.acting import committed, launch, request, sweep
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 ROOT = Path(__file__).resolve().parent.parent
 PROMETHEUS = ROOT / "deploy" / "prometheus"

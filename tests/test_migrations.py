@@ -25,7 +25,7 @@ from sandboxes.reaper import Sweep
 from tests.acting import launch
 from tests.databases import let_tests_empty_it
 
-pytestmark = pytest.mark.usefixtures("shared_database", "runtime")
+pytestmark = [pytest.mark.usefixtures("shared_database", "runtime"), pytest.mark.store]
 
 STAYS = (User, Sandbox, Event)
 """What the first migration made, or Django's own: it is there at every step."""

@@ -14,7 +14,7 @@ from sandboxes.models import Sandbox, SandboxWarning
 from sandboxes.reaper import Sweep
 from tests.acting import Killed, again, committed, launch, story, sweep
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 
 def warned(sandbox: Sandbox) -> int:

@@ -21,7 +21,7 @@ from tests.browsing import text
 from tests.operating import ask, page_of, said
 from tests.programs import Program, assert_problem
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
 
 
 def test_a_suspended_user_is_out_at_once_with_tokens_and_sandboxes(desk, client, alice, runtime):

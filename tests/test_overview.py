@@ -18,7 +18,7 @@ from tests.browsing import text
 from tests.operating import ask, said
 from tests.programs import Program, assert_problem
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
 
 
 def raised() -> dict[str, object]:

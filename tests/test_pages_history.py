@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sandboxes.runtime.memory import MemoryRuntime
     from tests.conftest import Clock
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
 
 
 def ended(alice: User, **choices: object) -> Sandbox:

@@ -29,7 +29,7 @@ from tests.programs import Program
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
 
 BEGAN = timezone.now() - timedelta(hours=4)
 

@@ -25,6 +25,8 @@ from sandboxes.runtime.process.preparing import PreparationFailed, Wanted
 from tests.runtimes import TIME_LIMIT, ProcessBench, command_of, quiet, with_service
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 def members(bench: ProcessBench, spec: SandboxSpec) -> list[table.Process]:
     return table.members(bench.instance, bench.home).get(spec.id, [])

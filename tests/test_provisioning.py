@@ -11,7 +11,7 @@ from sandboxes.provisioning import Progress
 from sandboxes.runtime import EngineRefused, EngineUnreachable, NoRoom
 from tests.acting import again, committed, last_line, launch, request, story, sweep
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 
 def test_a_task_that_is_delivered_twice_makes_one_sandbox(alice, runtime):

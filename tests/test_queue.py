@@ -20,6 +20,8 @@ from sandboxportal.celery_filesystem_broker import Transport
 from tests.servers import own_stores
 from tests.waiting import until
 
+pytestmark = pytest.mark.store
+
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHERS, MESSAGES = 4, 300
 PADDING = "x" * 100_000

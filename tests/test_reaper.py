@@ -12,7 +12,7 @@ from sandboxes import actions, reaper
 from sandboxes.models import EndReason, LimitOverride, Sandbox, State
 from tests.acting import again, committed, expire, launch, once_observed, request, story, sweep
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 
 def test_a_row_whose_end_is_set_to_the_past_is_gone_after_one_sweep(alice, runtime):

@@ -12,7 +12,7 @@ from sandboxes.models import EndReason, Sandbox, Site, State
 from sandboxes.runtime import EngineRefused
 from tests.acting import again, committed, expire, launch, once_observed, request, story, sweep
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from sandboxes.reaper import Sweep
 from tests.acting import again, expire, launch, request
 from tests.databases import at_once
 
-pytestmark = pytest.mark.usefixtures("shared_database", "no_worker")
+pytestmark = [pytest.mark.usefixtures("shared_database", "no_worker"), pytest.mark.store]
 
 
 def lines(kind: str) -> int:

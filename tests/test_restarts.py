@@ -20,6 +20,8 @@ from honcho.environ import parse_procfile
 from tests.portal import ROOT, Portal, running_portal
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 LONGEST_SECONDS = 90
 COMMANDS = parse_procfile((ROOT / "Procfile").read_text()).processes
 # As a socket unit of systemd hands it over: while no process listens, calls wait in it.

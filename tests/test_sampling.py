@@ -11,7 +11,7 @@ from sandboxes.reaper import Sweep
 from sandboxes.runtime import EngineUnreachable
 from tests.acting import committed, launch, sweep
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 
 def asked(runtime, sandbox, *lines: str) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sandboxes.runtime.memory import MemoryRuntime
     from tests.runtimes import DockerBench
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 
 def _swept(act: Callable[[], object]) -> list[str]:

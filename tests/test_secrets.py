@@ -16,7 +16,7 @@ from sandboxes import actions, secrets, tasks
 from sandboxes.models import Event, Sandbox, State
 from tests.acting import again, committed, launch, request, sweep
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 
 def at_rest(sandbox: Sandbox) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sandboxes.models import Sandbox
     from sandboxes.runtime.memory import MemoryRuntime
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.store]
 
 CONSOLE = ["", "sandboxes/sandbox/", "sandboxes/event/", "sandboxes/auditentry/"]
 CONSOLE += ["sandboxes/auditentry/export/", "sandboxes/apitoken/", "sandboxes/webhookdelivery/"]

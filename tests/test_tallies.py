@@ -13,7 +13,7 @@ from sandboxes.runtime import EngineRefused, EngineUnreachable
 from tests.acting import committed, launch, request, sweep
 from tests.conftest import Clock
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
 
 
 def counted(act: str = "launch") -> dict[str, int]:

@@ -18,7 +18,7 @@ from tests.acting import again, launch
 from tests.databases import at_once
 from tests.receivers import Receiver, hook
 
-pytestmark = pytest.mark.usefixtures("shared_database", "no_worker", "runtime")
+pytestmark = [pytest.mark.usefixtures("shared_database", "no_worker", "runtime"), pytest.mark.store]
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from tests.programs import Program, assert_problem
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime", "fresh")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime", "fresh"), pytest.mark.store]
 
 WRONG = {"Authorization": "Bearer sbp_wrong"}
 PROXY, CLIENT, OTHER = "10.0.0.1", "198.51.100.7", "198.51.100.8"

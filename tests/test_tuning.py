@@ -13,7 +13,7 @@ from sandboxes.models import AuditEntry, Pool, Site
 from sandboxes.models.tuning import FRESH_SECONDS, TUNABLE, settings
 from tests.acting import request, sweep
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
 
 
 def choose(desk, **values: object):

@@ -9,7 +9,7 @@ from sandboxes import lifecycle, provisioning, tasks, turns
 from sandboxes.models import Sandbox, State
 from tests.acting import again, request
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from sandboxes.models import EndReason, State
 from sandboxes.runtime import EngineRefused, EngineUnreachable, ServiceState
 from tests.acting import Killed, again, committed, last_line, launch, once_observed, story, sweep
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 LEASE = lifecycle.LEASE.total_seconds()
 

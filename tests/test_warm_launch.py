@@ -10,6 +10,8 @@ import pytest
 from tests.portal import ON_DOCKER, Portal, running_portal
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 SEED = {"plans": 5, "subscribers": 10, "invoices": 20}
 POOLED = 'sandboxportal_sandboxes_by_state{state="pooled"}'
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sandboxes.runtime.memory import MemoryRuntime
     from tests.conftest import Clock
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 SWEEPS = 4
 """In each stretch of time that passes: several see the same deadline."""

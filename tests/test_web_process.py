@@ -19,6 +19,8 @@ import pytest
 
 from tests.ports import reserve_port
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 
 PREPARE = """

@@ -18,6 +18,8 @@ from tests.doctor.findings import FINE, WARNING, WRONG, levels, the_one
 if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper
 
+pytestmark = pytest.mark.store
+
 
 @pytest.mark.django_db
 def test_the_database_is_looked_at() -> None:

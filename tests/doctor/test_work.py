@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from sandboxes.runtime.memory import MemoryRuntime
 
+pytestmark = pytest.mark.store
+
 
 def test_a_worker_that_answers_is_alive() -> None:
     assert levels(work.queue()) == [FINE, FINE]

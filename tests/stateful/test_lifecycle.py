@@ -12,6 +12,8 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests import fuzz
 from tests.stateful.lifecycle import PLACES, Lifecycle
 
+pytestmark = pytest.mark.store
+
 
 @pytest.fixture
 def _quiet() -> Iterator[None]:
