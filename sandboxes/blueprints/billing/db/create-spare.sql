@@ -1,6 +1,6 @@
--- Makes the database that the next reset puts in place of `billing`. It bears the name
--- `billing_next` once it is complete, so whoever finds one may take it; what an
--- earlier try left is taken up. Copying files is cheaper here than logging their content.
+-- Creates the database that replaces `billing` at the next reset. It is renamed to
+-- `billing_next` only when complete, so a reset can always use an existing one. An
+-- interrupted attempt is continued. Copying files is cheaper here than logging their content.
 SELECT count(*) FILTER (WHERE datname = 'billing_new') = 0 AS is_missing,
        count(*) FILTER (WHERE datname = 'billing_next') = 0 AS is_wanted
 FROM pg_database \gset

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Makes the data directory while the image is built: the roles, a template that holds the
-# schema, and the database `billing`, ready for its seed.
+# Creates the data directory while the image is built: the roles, a template database with
+# the schema, and the database `billing`, ready for its seed.
 set -eu
 here=$(dirname "$0")
 
@@ -13,7 +13,7 @@ run() { psql -X -q -v ON_ERROR_STOP=1 "$@" >/dev/null; }
 run -f "$here/create-roles.sql" postgres
 run -c 'CREATE DATABASE billing_template OWNER developer' postgres
 run -1 -c 'SET role developer' -f "$here/schema.sql" billing_template
-# The seed must fit the schema: better to find out now than at a launch.
+# Check that the seed fits the schema, so that the build fails instead of a launch.
 run -c 'BEGIN' -c "SET LOCAL sandbox.launched_at = '2024-02-29T12:00:00Z'" \
     -f "$here/seed.sql" -c 'SET CONSTRAINTS ALL IMMEDIATE' -c 'ROLLBACK' billing_template
 run -c 'VACUUM (FULL, FREEZE, ANALYZE)' billing_template
@@ -21,9 +21,9 @@ run -c 'CREATE DATABASE billing TEMPLATE billing_template OWNER developer STRATE
     -c 'CREATE DATABASE billing_new TEMPLATE billing_template OWNER developer STRATEGY file_copy' \
     -c 'ALTER DATABASE billing_template IS_TEMPLATE true ALLOW_CONNECTIONS false' postgres
 
-# The storage of a container copies every file of its image that is opened for writing, and
-# PostgreSQL opens none otherwise. What a launch opens, as a rehearsal finds out, is packed
-# into one file instead: to unpack that takes a fraction of the time.
+# A container copies every file of its image that is opened for writing, and PostgreSQL
+# opens all files for writing. A rehearsal finds the files that a launch opens; they are packed
+# into one archive, as unpacking it takes a fraction of the time.
 run -c 'CREATE DATABASE rehearsal TEMPLATE billing_template OWNER developer STRATEGY file_copy' postgres
 oid() { psql -X -t -A -c "SELECT oid FROM pg_database WHERE datname = '$1'" postgres; }
 billing=$(oid billing) rehearsal=$(oid rehearsal)
@@ -35,7 +35,7 @@ run -c 'DROP DATABASE rehearsal' -c 'ALTER ROLE developer PASSWORD NULL' \
 pg_ctl --silent --wait --mode=fast stop >/dev/null
 
 cd "$PGDATA"
-# Made anew at every start, and so not worth the removal of the old ones.
+# These files are recreated at every start; without them, none has to be deleted first.
 rm -f postmaster.opts pg_stat/* global/pg_internal.init base/*/pg_internal.init
 touch unpacked
 for file in $(echo "$opened" | sed -n "s#^$PGDATA/\(base\|global\)/#\1/#p" | sed "s#^base/$rehearsal/#base/$billing/#") \

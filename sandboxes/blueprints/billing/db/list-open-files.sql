@@ -1,4 +1,4 @@
--- Lists the files that the session has opened, and those that the API's first would.
+-- Lists the files that this session has opened, including those of the API's first query.
 SET ROLE developer;
 SELECT (SELECT count(*) FROM plans), (SELECT count(*) FROM subscribers), (SELECT count(*) FROM invoices);
 SELECT pg_backend_pid() AS backend \gset

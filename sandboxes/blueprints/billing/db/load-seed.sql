@@ -1,4 +1,4 @@
--- Puts the seed into the database of this session; part of a transaction.
+-- Loads the seed into the current database, within the caller's transaction.
 \getenv launched_at SANDBOX_LAUNCHED_AT
 SET LOCAL sandbox.launched_at = :'launched_at';
 \ir seed.sql

@@ -1,13 +1,13 @@
--- Puts the database `billing` back as it was after the launch: the same rows, dates
--- and passwords. The other one lies ready, so clients are cut off only for the moment of the
--- exchange; and a reset that was killed at any point is finished by the next.
+-- Restores the database `billing` to its state after the launch: the same rows, dates and
+-- passwords. The spare database already exists, so clients are disconnected only during the
+-- swap. A reset that is killed at any point is completed by the next one.
 \ir create-spare.sql
 BEGIN;
 \ir set-passwords.sql
 COMMIT;
 
--- DROP DATABASE cuts clients off, too, but looks only ten times a second whether they
--- are gone, and lets new ones in until then.
+-- DROP DATABASE disconnects clients, too, but checks only ten times a second whether they
+-- are gone, and accepts new connections until then.
 SELECT format('ALTER DATABASE %I ALLOW_CONNECTIONS false', datname)
 FROM pg_database WHERE datname = 'billing' \gexec
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'billing';

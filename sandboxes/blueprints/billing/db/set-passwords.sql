@@ -1,5 +1,5 @@
--- The roles as a sandbox has them after its launch; part of a transaction.
--- Kept out of the log, even if this fails.
+-- Restores the roles to their state after the launch, within the caller's transaction.
+-- Passwords stay out of the log, even if a statement fails.
 SET LOCAL log_min_error_statement = panic;
 \getenv password DATABASE_PASSWORD
 ALTER ROLE developer RESET ALL;

@@ -1,1 +1,1 @@
-"""PostgreSQL of a billing sandbox as a process: what the scripts in `db` do inside an image."""
+"""PostgreSQL of a billing sandbox as a process; counterpart of the scripts in `db`."""

@@ -1,4 +1,4 @@
-"""`python -m billing_db prepare | serve | reset`, in the service's own directory."""
+"""Run `python -m billing_db prepare | serve | reset` in the directory of the service."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from .server import InvalidEnvironment, reset, serve
 EX_USAGE = 64
 
 
-def main(what: str) -> int:
+def main(command: str) -> int:
+    """Run a command. Return 64 if the environment is invalid, and 1 without PostgreSQL."""
     try:
-        {"prepare": prepare, "serve": serve, "reset": reset}[what]()
+        {"prepare": prepare, "serve": serve, "reset": reset}[command]()
     except InvalidEnvironment as error:
         print(f"billing-db: {error}", file=sys.stderr)
         return EX_USAGE

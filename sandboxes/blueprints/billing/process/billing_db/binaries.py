@@ -1,4 +1,4 @@
-"""Where PostgreSQL's programs are: in a package beside this one, or the machine's own."""
+"""Find the programs of PostgreSQL, in an installed package or on the system."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from functools import cache
 from pathlib import Path
 
 MIN_VERSION = 15
-"""The scripts use what psql and CREATE DATABASE can do since then."""
+"""The oldest version whose psql and CREATE DATABASE support what the scripts use."""
 
 
 class PostgresNotFound(Exception):
-    """There is no PostgreSQL here that could be used."""
+    """No suitable PostgreSQL was found."""
 
 
 @cache
 def postgres_binaries() -> tuple[Path, int]:
-    """The directory of the programs, and the number of the version."""
+    """Return the directory of the programs and the major version."""
     for folder in _candidates():
         if (folder / "initdb").exists() and (folder / "psql").exists():
             version = _version(folder)
             if version >= MIN_VERSION:
                 return folder, version
     raise PostgresNotFound(
-        "There is no PostgreSQL: its package could not be installed, and this machine has none of "
+        "PostgreSQL not found: its package could not be installed, and the system has no "
         f"version {MIN_VERSION} or newer."
     )
 

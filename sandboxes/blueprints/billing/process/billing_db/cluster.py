@@ -1,8 +1,8 @@
-"""Makes the data directory that every sandbox gets a copy of, with the image's own scripts.
+"""Create the data directory that is copied for every sandbox, with the scripts of the image.
 
-The image's `init-cluster.sh` does the same. What differs: there is no private network, so the
-server listens on the loopback address; and no user of PostgreSQL's own, so that not its name but
-the way into its directory tells who owns it.
+Does the same as `init-cluster.sh` of the image, with two differences. Without a private network,
+the server listens on the loopback address. Without a separate system user for PostgreSQL, access
+to the data directory authenticates the superuser.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ SCRIPTS_DIR = Path("sql")
 SUPERUSER = "postgres"
 
 PROCESS_SETTINGS = """
-# Here it is one of several on the machine; the port is given when it is started.
+# One of several servers on this machine; the port is set at the start.
 listen_addresses = '127.0.0.1'
-# In the data directory, which nobody else may enter.
+# In the data directory, which other users can't enter.
 unix_socket_directories = '.'
-# In the data directory, where it is gone with the sandbox even after a kill.
+# In the data directory, so that it is deleted with the sandbox even after a kill.
 dynamic_shared_memory_type = mmap
 """
 POSTGRES_18_SETTINGS = """
-# No processes of their own for reading and writing.
+# No separate I/O worker processes.
 io_method = sync
 """
 HBA_RULES = f"""
-# Whoever may enter the data directory may do everything with it as it is.
+# Access to the data directory implies full access to the data anyway.
 local  all      {SUPERUSER}                trust
 host   billing  developer,billing_api  all  scram-sha-256
 """
@@ -40,7 +40,7 @@ HBA_TRUST_ALL = "local all all trust\n"
 
 
 def prepare() -> None:
-    """Fill the current directory: the scripts, and a cluster with the schema in it."""
+    """Fill the current directory with the scripts and a cluster that contains the schema."""
     SCRIPTS_DIR.mkdir()
     for folder in ("db", "billing"):
         for script in (SOURCES / folder).glob("*.sql"):
@@ -61,7 +61,7 @@ def prepare() -> None:
 def _init_database_cluster() -> None:
     version = postgres_binaries()[1]
     options = ["--encoding=UTF8", "--wal-segsize=1", "--auth=trust", f"--username={SUPERUSER}"]
-    # Since 17, PostgreSQL brings the locale itself; before, the system must have it.
+    # PostgreSQL 17 and newer include the locale; older versions need it on the system.
     options += (
         ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         if version >= 17  # noqa: PLR2004
@@ -88,7 +88,7 @@ def _create_databases(sockets: str) -> None:
     psql("billing_template", "-1", "-c", "SET role developer", "-f", f"{SCRIPTS_DIR}/schema.sql")
     psql("billing_template", "-c", "VACUUM (FULL, FREEZE, ANALYZE)")
     psql("postgres", "-c", f"CREATE DATABASE billing {copy}")
-    # Nothing is made from it, and every sandbox would copy it.
+    # Unused, and it would be copied for every sandbox.
     psql("postgres", "-c", "ALTER DATABASE template1 IS_TEMPLATE false")
     psql("postgres", "-c", "DROP DATABASE template1")
     psql(

@@ -1,6 +1,6 @@
-"""Starts PostgreSQL and, the first time, puts the seed and the passwords in; puts the seed back.
+"""Start PostgreSQL, load the seed and passwords at the first start, and reset the data.
 
-The image's `start.sh`, `run-script.sh` and `reset.sh` do the same.
+Counterpart of `start.sh`, `run-script.sh` and `reset.sh` of the image.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from pathlib import Path
 from .binaries import postgres_binaries
 from .cluster import DATA_DIR, SCRIPTS_DIR, SUPERUSER
 
-SPARE_DELAY = 3
+SPARE_DELAY_SECONDS = 3
 
 
 class InvalidEnvironment(Exception):
-    """A variable is missing or makes no sense."""
+    """An environment variable is missing or invalid."""
 
 
 def serve() -> None:
-    """Become the server."""
+    """Replace this process by the server, and initialize the data from a child process."""
     if not os.environ.get("DATABASE_PASSWORD"):
         raise InvalidEnvironment(
             "DATABASE_PASSWORD is not set; it is the password of the role developer"
@@ -38,11 +38,11 @@ def serve() -> None:
             f"SANDBOX_LAUNCHED_AT is {launched_at!r}; it must be a time such as "
             "2026-01-31T09:30:00Z"
         ) from None
-    # A killed server leaves it behind, and the process it names may be anything by now.
+    # A killed server leaves a stale file behind; its process id may belong to any process by now.
     (DATA_DIR / "postmaster.pid").unlink(missing_ok=True)
     server = os.getpid()
     if not os.fork():
-        # A child of its own, so that PostgreSQL is nobody's parent but its own processes'.
+        # Fork twice, so that the only children of PostgreSQL are its own processes.
         if not os.fork():
             _initialize(server)
         os._exit(0)
@@ -52,10 +52,10 @@ def serve() -> None:
 
 
 def reset() -> None:
-    """Put the seed back, and then make the spare database for the next time."""
+    """Restore the seed data, then create the spare database in the background."""
     _run_script("reset.sql")
     subprocess.Popen(
-        [sys.executable, "-c", "from billing_db.server import make_spare; make_spare()"],
+        [sys.executable, "-c", "from billing_db.server import create_spare; create_spare()"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -63,13 +63,13 @@ def reset() -> None:
     )
 
 
-def make_spare() -> None:
-    """Have a database ready that the next reset can take."""
+def create_spare() -> None:
+    """Create the database that the next reset swaps in."""
     _run_script("create-spare.sql", quiet=True)
 
 
 def _initialize(server: int) -> None:
-    """Wait for the server, and then do what is to be done once."""
+    """Wait for the server, run the first-start script, and create the spare database."""
     while not _accepts_connections():
         time.sleep(0.01)
         try:
@@ -79,13 +79,13 @@ def _initialize(server: int) -> None:
     try:
         _run_script("first-start.sql", "billing")
     except subprocess.CalledProcessError:
-        print("billing-db: the seed could not be put in; the lines above say why", flush=True)
-        # Asked to stop, the server would report success.
+        print("billing-db: the seed could not be loaded; see the lines above", flush=True)
+        # A server that is stopped normally would report success.
         os.kill(server, signal.SIGKILL)
         return
-    # When the rush of the launch is over; a reset that can't wait does it itself.
-    time.sleep(SPARE_DELAY)
-    make_spare()
+    # Wait until the launch is over; an earlier reset creates the database itself.
+    time.sleep(SPARE_DELAY_SECONDS)
+    create_spare()
 
 
 def _accepts_connections() -> bool:
@@ -97,9 +97,9 @@ def _accepts_connections() -> bool:
 
 
 def _run_script(name: str, database: str = "postgres", *, quiet: bool = False) -> None:
-    """Run a script of ours as the owner. Those that exchange databases take turns."""
+    """Run an SQL script as the superuser. A lock serializes scripts that swap databases."""
     connection = {
-        # The server's own directory, by a name that is never too long for a socket.
+        # The data directory, by a name short enough for a socket path.
         "PGHOST": "/proc/self/cwd" if sys.platform == "linux" else str(DATA_DIR.resolve()),
         "PGPORT": os.environ["PORT"],
         "PGUSER": SUPERUSER,
