@@ -1,1 +1,1 @@
-"""Who gets what from every address of the portal: the table, and the walk that it is held to."""
+"""The access matrix: who gets what from every route of the portal."""

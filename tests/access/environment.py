@@ -1,4 +1,4 @@
-"""Who asks, and what there is to be asked for: all of it is alice's, or nobody's."""
+"""The users, sandboxes and links that the access matrix is tested with."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from sandboxes.models import (
     WebhookDelivery,
 )
 from tests import fuzz
-from tests.access.routes import Address
+from tests.access.routes import Route
 from tests.acting import launch
 from tests.conftest import PASSWORD
 
@@ -44,122 +44,130 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.http import HttpResponse
 
-PEOPLE = ("nobody", "other", "owner", "operator")
-"""Not signed in; bob; alice, whose everything is; olga, who may do all that the admin offers."""
+ROLES = ("anonymous", "other", "owner", "operator")
+"""Not signed in; bob, who owns nothing; alice, who owns everything; olga, who is a superuser."""
 
 ADMIN_ROW = re.compile(r"admin/(\w+)/(\w+)/<")
-NO_MATTER = '"django_session"|"usersessions_usersession"|"sandboxes_apitoken" SET "last_used_at"'
-"""Written while somebody looks."""
-WRITE = re.compile(rf'^(?:INSERT INTO|UPDATE|DELETE FROM|REPLACE INTO) (?!{NO_MATTER})"(\w+)"')
-FOR_PROGRAMS = "/api/v1/"
+UNCOUNTED_WRITES = (
+    '"django_session"|"usersessions_usersession"|"sandboxes_apitoken" SET "last_used_at"'
+)
+"""Sessions and the last use of tokens, which every request may write."""
+WRITE = re.compile(
+    rf'^(?:INSERT INTO|UPDATE|DELETE FROM|REPLACE INTO) (?!{UNCOUNTED_WRITES})"(\w+)"'
+)
+API_PREFIX = "/api/v1/"
 
-RECIPES: dict[str, dict[str, Any]] = {
+REQUIRED_VALUES: dict[str, dict[str, Any]] = {
     "auditentry": {"reason": "Because."},
     "webhookdelivery": {"outcome": Outcome.DELIVERED},
     "authenticator": {"type": "totp", "data": {}},
 }
-"""What a row of such a model needs besides any values at all."""
+"""Values of models whose rows can't be created with random values alone."""
 
 
 @dataclass
-class Answer:
-    """What came back, in a word: a status, `in` for “sign in first”, `on` to another page."""
+class AccessResult:
+    """A response, its outcome as a word of the matrix, and the tables that were written to."""
 
-    word: str
+    outcome: str
     wrote: set[str]
     response: HttpResponse
 
 
 @dataclass
-class World:
-    """Everybody with a browser that is signed in and a token for programs."""
+class AccessEnvironment:
+    """The owner's objects, and a session and an API token of each user."""
 
     owner: User
     arguments: dict[str, object]
-    """What stands for each name in angle brackets."""
+    """A value for each argument of a route."""
     links: dict[str, str]
-    """Where the addresses are that mails lead to, by route."""
+    """The URLs of links in emails, by route."""
     cookies: dict[str, dict[str, str]] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
 
-    def path(self, address: Address) -> str:
-        """Where it is, about something of alice's. Raises KeyError for an unknown argument."""
-        if address.route in self.links:
-            return urlsplit(self.links[address.route]).path
-        values = dict(self.arguments)
-        if row := ADMIN_ROW.match(address.route):
-            values["object_id"] = values["id"] = _row_of(*row.groups())
-        return address.path(values)
+    def path(self, route: Route) -> str:
+        """Return the path of the route for an object of alice's.
 
-    def ask(
-        self, who: str, method: str, path: str, data: Any = None, *, csrf: bool = True
-    ) -> Answer:
-        """Send it as this person, look what was written, and undo it.
-
-        Programs send a token, browsers a session; without `csrf`, as another site would have it.
+        Raises KeyError if an argument is unknown.
         """
-        fuzz.counted["questions"] += 1
+        if route.pattern in self.links:
+            return urlsplit(self.links[route.pattern]).path
+        values = dict(self.arguments)
+        if row := ADMIN_ROW.match(route.pattern):
+            values["object_id"] = values["id"] = _row_id(*row.groups())
+        return route.path(values)
+
+    def request(
+        self, role: str, method: str, path: str, data: Any = None, *, csrf: bool = True
+    ) -> AccessResult:
+        """Send a request in this role, record which tables it writes to, and roll it back.
+
+        Requests to the API have a token, others a session. Without `csrf`, the request comes from
+        the browser of a signed-in user but from another site.
+        """
+        fuzz.counts["access requests"] += 1
         cache.clear()
-        browser = self._browser(who, path, csrf)
-        with undone(), CaptureQueriesContext(connection) as queries:
-            if method == "POST" and not path.startswith(FOR_PROGRAMS):
+        browser = self._browser(role, path, csrf)
+        with rolled_back(), CaptureQueriesContext(connection) as queries:
+            if method == "POST" and not path.startswith(API_PREFIX):
                 response = browser.post(path, data or {})
             else:
                 body = "" if data is None else json.dumps(data)
                 response = browser.generic(method, path, body, "application/json")
-        found = (WRITE.match(query["sql"]) for query in queries)
-        return Answer(word(response), {hit[1] for hit in found if hit}, response)
+        writes = (WRITE.match(query["sql"]) for query in queries)
+        return AccessResult(outcome_of(response), {match[1] for match in writes if match}, response)
 
-    def _browser(self, who: str, path: str, csrf: bool) -> Client:
-        by_token = who in self.tokens and path.startswith(FOR_PROGRAMS) and csrf
-        headers = {"Authorization": f"Bearer {self.tokens[who]}"} if by_token else {}
+    def _browser(self, role: str, path: str, csrf: bool) -> Client:
+        by_token = role in self.tokens and path.startswith(API_PREFIX) and csrf
+        headers = {"Authorization": f"Bearer {self.tokens[role]}"} if by_token else {}
         browser = Client(not csrf, raise_request_exception=False, headers=headers)
-        if who in self.cookies and not by_token:
-            browser.cookies.load(self.cookies[who])
+        if role in self.cookies and not by_token:
+            browser.cookies.load(self.cookies[role])
         return browser
 
 
 @contextmanager
-def undone() -> Iterator[None]:
-    """Nothing that happens inside is left."""
+def rolled_back() -> Iterator[None]:
+    """Roll back everything that the block writes."""
     with transaction.atomic():
         yield
         transaction.set_rollback(True)
 
 
-def word(response: HttpResponse) -> str:
+def outcome_of(response: HttpResponse) -> str:
     if 300 <= response.status_code < 400:
-        entrances = (reverse("account_login"), reverse("admin:login"))
-        return "in" if response["Location"].startswith(entrances) else "on"
+        login_pages = (reverse("account_login"), reverse("admin:login"))
+        return "login" if response["Location"].startswith(login_pages) else "redirect"
     return str(response.status_code)
 
 
-def _row_of(app: str, model: str) -> object:
-    """One that is there, or a new one."""
+def _row_id(app: str, model: str) -> object:
+    """Return the primary key of an existing row of the model, or of a new one."""
     kind = apps.get_model(app, model)
-    row = kind._default_manager.first() or baker.make(kind, **RECIPES.get(model, {}))
+    row = kind._default_manager.first() or baker.make(kind, **REQUIRED_VALUES.get(model, {}))
     return row.pk
 
 
-def build() -> World:
-    """Call it inside a transaction that is rolled back."""
-    make = get_user_model().objects
-    owner = make.create_user("alice", "alice@example.com", PASSWORD)
-    people = {
-        "other": make.create_user("bob", "bob@example.com", PASSWORD),
+def create_environment() -> AccessEnvironment:
+    """Create the users and the owner's objects; call it in a transaction that is rolled back."""
+    users = get_user_model().objects
+    owner = users.create_user("alice", "alice@example.com", PASSWORD)
+    by_role = {
+        "other": users.create_user("bob", "bob@example.com", PASSWORD),
         "owner": owner,
-        "operator": make.create_superuser("olga", "olga@example.com", PASSWORD),
+        "operator": users.create_superuser("olga", "olga@example.com", PASSWORD),
     }
     Site.current()
     LimitOverride.objects.create(user=owner, reason="A workshop.")
     sandbox, (token, _) = launch(owner), tokens.issue(owner, "alice's laptop")
-    world = World(
+    env = AccessEnvironment(
         owner,
         {
             "public_id": sandbox.public_id,
             "sandbox_id": sandbox.public_id,
             "pk": token.pk,
-            "key": EmailConfirmationHMAC(_new_address()).key,
+            "key": EmailConfirmationHMAC(_new_email_address()).key,
             "uidb36": user_pk_to_url_str(owner),
             **_webhook(owner),
             "provider_id": "oidc",
@@ -170,14 +178,16 @@ def build() -> World:
         },
         _links(sandbox),
     )
-    for who, user in people.items():
+    for role, user in by_role.items():
         EmailAddress.objects.create(user=user, email=user.email, primary=True, verified=True)
-        world.cookies[who] = {name: one.value for name, one in _signed_in(user).cookies.items()}
-        _, world.tokens[who] = tokens.issue(user, "a program")
+        env.cookies[role] = {
+            name: cookie.value for name, cookie in _signed_in(user).cookies.items()
+        }
+        _, env.tokens[role] = tokens.issue(user, "a script")
     session = UserSession.objects.filter(user=owner).first()
     assert session
-    world.links["sessions/<session>/end/"] = reverse("end-session", args=[session.pk])
-    return world
+    env.links["sessions/<session>/end/"] = reverse("end-session", args=[session.pk])
+    return env
 
 
 def _webhook(owner: User) -> dict[str, object]:
@@ -201,14 +211,14 @@ def _links(sandbox: Sandbox) -> dict[str, str]:
     }
 
 
-def _new_address() -> EmailAddress:
-    """That of somebody who has signed up just now."""
+def _new_email_address() -> EmailAddress:
+    """Create a user who has just signed up, and return the unverified address."""
     carol = get_user_model().objects.create_user("carol", "carol@example.com", PASSWORD)
     return EmailAddress.objects.create(user=carol, email=carol.email, primary=True)
 
 
 def _signed_in(user: User) -> Client:
-    """Their browser, with the password typed a moment ago, as some pages want it."""
+    """Return a signed-in browser that has just confirmed the password, as some pages require."""
     browser = Client()
     browser.post(reverse("account_login"), {"login": user.email, "password": PASSWORD})
     browser.post(reverse("account_reauthenticate"), {"password": PASSWORD})

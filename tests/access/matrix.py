@@ -1,10 +1,10 @@
-"""The access matrix: what each person gets from each address.
+"""The access matrix: what each role gets from each route.
 
-One line for an address, one word for a person, in the order of `world.PEOPLE`: nobody, other,
-owner, operator. A word is the status of the answer; `in` is a redirect to signing in, `on` one to
-another page. What a line does not name, the address must refuse: see `REFUSALS`.
+A rule has one word for each role, in the order of `environment.ROLES`: anonymous, other, owner,
+operator. A word is the status of the response; `login` is a redirect to the login page, `redirect`
+a redirect to any other page. All methods that a rule doesn't name must be denied: see `DENIALS`.
 
-A new address needs a line here; the test that misses it says which.
+A new route needs a rule here; the test that fails without it prints one to start from.
 """
 
 from __future__ import annotations
@@ -13,232 +13,242 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.access.environment import PEOPLE
+from tests.access.environment import ROLES
 
-REFUSALS = {"in", "401", "403", "404", "405"}
-"""Answers that let nobody do anything; whatever else is answered, the matrix says so."""
+DENIALS = {"login", "401", "403", "404", "405"}
+"""Outcomes in which nothing can be read or done."""
 
 
 @dataclass(frozen=True)
-class Line:
-    """The answers by method, each to the four people."""
+class Rule:
+    """The outcomes of a route by method, and then by role."""
 
-    answers: dict[str, dict[str, str]]
+    outcomes: dict[str, dict[str, str]]
     data: dict[str, Any] = field(default_factory=dict)
-    """What POST and PATCH send, so that it would do something."""
-    noted: bool = False
-    """Reading it is written to the journal."""
-    keyed: bool = False
-    """Its address holds a key, which is as good as being signed in."""
+    """Data of POST and PATCH requests that would have an effect."""
+    journaled: bool = False
+    """GET writes an event to the journal."""
+    token_in_url: bool = False
+    """The URL contains a token that authorizes the request."""
 
 
-def line(
-    *, data: dict[str, Any] | None = None, noted: bool = False, keyed: bool = False, **methods: str
-) -> Line:
-    answers = {
-        method: dict(zip(PEOPLE, words.split(), strict=True)) for method, words in methods.items()
+def rule(
+    *,
+    data: dict[str, Any] | None = None,
+    journaled: bool = False,
+    token_in_url: bool = False,
+    **methods: str,
+) -> Rule:
+    outcomes = {
+        method: dict(zip(ROLES, words.split(), strict=True)) for method, words in methods.items()
     }
-    return Line(answers, data or {}, noted, keyed)
+    return Rule(outcomes, data or {}, journaled, token_in_url)
 
 
 ANYONE = "200 200 200 200"
-SIGNED_IN = "in 200 200 200"
-OWN = "in 404 200 404"
-OPERATORS = "in in in 200"
-NO_WAY = "in in in 403"
-ENTRANCE = "200 on on on"
-ON_FOR_OWNER = "in 404 on 404"
-MOVED = line(**dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), "on on on on"))
+SIGNED_IN = "login 200 200 200"
+OWNER_ONLY = "login 404 200 404"
+OPERATORS_ONLY = "login login login 200"
+LOGIN_PAGE = "200 redirect redirect redirect"
+OWNER_REDIRECTED = "login 404 redirect 404"
+ANYONE_REDIRECTED = "redirect redirect redirect redirect"
+SIGNED_IN_REDIRECTED = "login redirect redirect redirect"
+OPERATORS_REDIRECTED = "login login login redirect"
+MOVED = rule(**dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), ANYONE_REDIRECTED))
 
 PORTAL = {
-    "": line(GET=SIGNED_IN),
-    "overview/": line(GET=SIGNED_IN),
-    "history/": line(GET=SIGNED_IN),
-    "sandboxes/": line(GET="in on on on", POST="in on on on", data={"key": "1"}),
-    "sandboxes/<public_id>/": line(GET=OWN),
-    "sandboxes/<public_id>/card/": line(GET=OWN),
-    "sandboxes/<public_id>/journal/": line(GET=OWN),
-    "sandboxes/<public_id>/logs/": line(GET=OWN),
-    "sandboxes/<public_id>/logs/download/": line(GET=ON_FOR_OWNER),
-    "sandboxes/<public_id>/usage/": line(GET=ON_FOR_OWNER),
-    "sandboxes/<public_id>/openapi.json": line(GET=ON_FOR_OWNER),
-    "sandboxes/<public_id>/api/": line(GET=OWN),
-    "sandboxes/<public_id>/api/send/": line(POST=OWN),
-    "sandboxes/<public_id>/again/": line(POST=ON_FOR_OWNER),
-    "sandboxes/<public_id>/credentials/env/": line(POST=OWN),
-    "sandboxes/<public_id>/credentials/postman/": line(POST=ON_FOR_OWNER),
-    "sandboxes/<public_id>/credentials/": line(GET=ON_FOR_OWNER, POST=OWN),
-    "sandboxes/<public_id>/extend/": line(POST=ON_FOR_OWNER, data={"minutes": 15}),
-    "sandboxes/<public_id>/touch/": line(POST=ON_FOR_OWNER),
-    "sandboxes/<public_id>/fund/": line(POST=ON_FOR_OWNER),
-    "sandboxes/<public_id>/reset/": line(GET=OWN, POST=ON_FOR_OWNER),
-    "sandboxes/<public_id>/destroy/": line(GET=OWN, POST=ON_FOR_OWNER),
-    "clear/": line(POST="in on on on"),
-    "warnings/": line(GET="in 204 200 204"),
-    "preferences/": line(GET=SIGNED_IN, POST=SIGNED_IN),
-    "preferences/notify-me/": line(POST="in 204 204 204"),
-    "tokens/": line(GET=SIGNED_IN, POST=SIGNED_IN, data={"name": "ci", "scope": "all"}),
-    "tokens/<pk>/revoke/": line(GET=OWN, POST=ON_FOR_OWNER),
+    "": rule(GET=SIGNED_IN),
+    "overview/": rule(GET=SIGNED_IN),
+    "history/": rule(GET=SIGNED_IN),
+    "sandboxes/": rule(
+        GET=SIGNED_IN_REDIRECTED,
+        POST=SIGNED_IN_REDIRECTED,
+        data={"key": "1"},
+    ),
+    "sandboxes/<public_id>/": rule(GET=OWNER_ONLY),
+    "sandboxes/<public_id>/card/": rule(GET=OWNER_ONLY),
+    "sandboxes/<public_id>/journal/": rule(GET=OWNER_ONLY),
+    "sandboxes/<public_id>/logs/": rule(GET=OWNER_ONLY),
+    "sandboxes/<public_id>/logs/download/": rule(GET=OWNER_REDIRECTED),
+    "sandboxes/<public_id>/usage/": rule(GET=OWNER_REDIRECTED),
+    "sandboxes/<public_id>/openapi.json": rule(GET=OWNER_REDIRECTED),
+    "sandboxes/<public_id>/api/": rule(GET=OWNER_ONLY),
+    "sandboxes/<public_id>/api/send/": rule(POST=OWNER_ONLY),
+    "sandboxes/<public_id>/again/": rule(POST=OWNER_REDIRECTED),
+    "sandboxes/<public_id>/credentials/env/": rule(POST=OWNER_ONLY),
+    "sandboxes/<public_id>/credentials/postman/": rule(POST=OWNER_REDIRECTED),
+    "sandboxes/<public_id>/credentials/": rule(GET=OWNER_REDIRECTED, POST=OWNER_ONLY),
+    "sandboxes/<public_id>/extend/": rule(POST=OWNER_REDIRECTED, data={"minutes": 15}),
+    "sandboxes/<public_id>/touch/": rule(POST=OWNER_REDIRECTED),
+    "sandboxes/<public_id>/fund/": rule(POST=OWNER_REDIRECTED),
+    "sandboxes/<public_id>/reset/": rule(GET=OWNER_ONLY, POST=OWNER_REDIRECTED),
+    "sandboxes/<public_id>/destroy/": rule(GET=OWNER_ONLY, POST=OWNER_REDIRECTED),
+    "clear/": rule(POST=SIGNED_IN_REDIRECTED),
+    "warnings/": rule(GET="login 204 200 204"),
+    "preferences/": rule(GET=SIGNED_IN, POST=SIGNED_IN),
+    "preferences/notify-me/": rule(POST="login 204 204 204"),
+    "tokens/": rule(GET=SIGNED_IN, POST=SIGNED_IN, data={"name": "ci", "scope": "all"}),
+    "tokens/<pk>/revoke/": rule(GET=OWNER_ONLY, POST=OWNER_REDIRECTED),
 }
 
 WEBHOOKS = {
-    "webhooks/": line(GET=SIGNED_IN, POST=SIGNED_IN),
-    "webhooks/<webhook_id>/": line(GET=OWN, POST=OWN),
-    "webhooks/<webhook_id>/<message_id>/": line(POST=ON_FOR_OWNER),
-    "webhooks/<webhook_id>/delete/": line(GET=OWN, POST=ON_FOR_OWNER),
-    "webhooks/<webhook_id>/log/": line(GET=OWN),
-    "webhooks/<webhook_id>/rotate/": line(GET=OWN, POST=OWN),
-    "webhooks/<webhook_id>/switch/": line(POST=ON_FOR_OWNER),
-    "webhooks/<webhook_id>/test/": line(POST=ON_FOR_OWNER),
+    "webhooks/": rule(GET=SIGNED_IN, POST=SIGNED_IN),
+    "webhooks/<webhook_id>/": rule(GET=OWNER_ONLY, POST=OWNER_ONLY),
+    "webhooks/<webhook_id>/<message_id>/": rule(POST=OWNER_REDIRECTED),
+    "webhooks/<webhook_id>/delete/": rule(GET=OWNER_ONLY, POST=OWNER_REDIRECTED),
+    "webhooks/<webhook_id>/log/": rule(GET=OWNER_ONLY),
+    "webhooks/<webhook_id>/rotate/": rule(GET=OWNER_ONLY, POST=OWNER_ONLY),
+    "webhooks/<webhook_id>/switch/": rule(POST=OWNER_REDIRECTED),
+    "webhooks/<webhook_id>/test/": rule(POST=OWNER_REDIRECTED),
 }
 
-LINKS_IN_MAILS = {
-    "keep/<token>/": line(GET=ANYONE, POST=ANYONE, keyed=True),
-    "unsubscribe/<token>/": line(GET=ANYONE, POST=ANYONE, keyed=True),
-    "invitations/<signed>/": line(GET="on on on on", keyed=True),
+EMAIL_LINKS = {
+    "keep/<token>/": rule(GET=ANYONE, POST=ANYONE, token_in_url=True),
+    "unsubscribe/<token>/": rule(GET=ANYONE, POST=ANYONE, token_in_url=True),
+    "invitations/<signed>/": rule(GET=ANYONE_REDIRECTED, token_in_url=True),
 }
 
-PROBES = {
-    "favicon.ico": line(GET="on on on on"),
-    "robots.txt": line(GET=ANYONE),
-    "healthz": line(GET=ANYONE),
-    "readyz": line(GET="503 503 503 503"),  # No sweep has looked at this world.
-    "metrics": line(GET="401 401 401 200"),
+MONITORING = {
+    "favicon.ico": rule(GET=ANYONE_REDIRECTED),
+    "robots.txt": rule(GET=ANYONE),
+    "healthz": rule(GET=ANYONE),
+    "readyz": rule(GET="503 503 503 503"),  # The reaper hasn't run.
+    "metrics": rule(GET="401 401 401 200"),
 }
 
 ACCOUNTS = {
-    "accounts/login/": line(GET=ENTRANCE, POST=ENTRANCE),
-    "accounts/login/code/confirm/": line(GET="in on on on", POST="in on on on"),
-    "accounts/logout/": line(GET=SIGNED_IN, POST="in in in in"),
-    "accounts/signup/": line(GET=ENTRANCE, POST=ENTRANCE),
-    "accounts/inactive/": line(GET=ANYONE),
-    "accounts/sessions/": line(GET=SIGNED_IN, POST="in on on on", PUT="in on on on"),
-    "sessions/<session>/end/": line(POST=ON_FOR_OWNER),
-    "accounts/reauthenticate/": line(GET=SIGNED_IN, POST=SIGNED_IN),
-    "accounts/email/": line(
+    "accounts/login/": rule(GET=LOGIN_PAGE, POST=LOGIN_PAGE),
+    "accounts/login/code/confirm/": rule(GET=SIGNED_IN_REDIRECTED, POST=SIGNED_IN_REDIRECTED),
+    "accounts/logout/": rule(GET=SIGNED_IN, POST="login login login login"),
+    "accounts/signup/": rule(GET=LOGIN_PAGE, POST=LOGIN_PAGE),
+    "accounts/inactive/": rule(GET=ANYONE),
+    "accounts/sessions/": rule(
         GET=SIGNED_IN,
-        POST="in on on on",
-        PUT="in on on on",
+        POST=SIGNED_IN_REDIRECTED,
+        PUT=SIGNED_IN_REDIRECTED,
+    ),
+    "sessions/<session>/end/": rule(POST=OWNER_REDIRECTED),
+    "accounts/reauthenticate/": rule(GET=SIGNED_IN, POST=SIGNED_IN),
+    "accounts/email/": rule(
+        GET=SIGNED_IN,
+        POST=SIGNED_IN_REDIRECTED,
+        PUT=SIGNED_IN_REDIRECTED,
         data={"action_add": "", "email": "another@example.com"},
     ),
-    "accounts/confirm-email/": line(GET=ANYONE),
-    "accounts/confirm-email/<key>/": line(GET=ANYONE, POST="in in in in", keyed=True),
-    "accounts/password/change/": line(GET=SIGNED_IN, POST=SIGNED_IN),
-    "accounts/password/set/": line(GET="in on on on", POST="in on on on"),
-    "accounts/password/reset/": line(GET=ANYONE, POST=ANYONE),
-    "accounts/password/reset/done/": line(GET=ANYONE),
-    "accounts/password/reset/key/<uidb36>-<key>/": line(GET=ANYONE, POST=ANYONE, DELETE=ANYONE),
-    "accounts/password/reset/key/done/": line(GET=ANYONE),
+    "accounts/confirm-email/": rule(GET=ANYONE),
+    "accounts/confirm-email/<key>/": rule(
+        GET=ANYONE, POST="login login login login", token_in_url=True
+    ),
+    "accounts/password/change/": rule(GET=SIGNED_IN, POST=SIGNED_IN),
+    "accounts/password/set/": rule(GET=SIGNED_IN_REDIRECTED, POST=SIGNED_IN_REDIRECTED),
+    "accounts/password/reset/": rule(GET=ANYONE, POST=ANYONE),
+    "accounts/password/reset/done/": rule(GET=ANYONE),
+    "accounts/password/reset/key/<uidb36>-<key>/": rule(GET=ANYONE, POST=ANYONE, DELETE=ANYONE),
+    "accounts/password/reset/key/done/": rule(GET=ANYONE),
 }
 
 PROVIDERS = {
-    "accounts/3rdparty/": line(GET=SIGNED_IN, POST=SIGNED_IN),
-    "accounts/3rdparty/login/cancelled/": line(GET=ANYONE),
-    "accounts/3rdparty/login/error/": line(),
-    "accounts/3rdparty/signup/": line(),
-    # Where none is set up.
-    "accounts/github/login/": line(),
-    "accounts/github/login/callback/": line(),
-    "accounts/oidc/<provider_id>/login/": line(),
-    "accounts/oidc/<provider_id>/login/callback/": line(),
-    # Names of earlier days.
+    "accounts/3rdparty/": rule(GET=SIGNED_IN, POST=SIGNED_IN),
+    "accounts/3rdparty/login/cancelled/": rule(GET=ANYONE),
+    "accounts/3rdparty/login/error/": rule(),
+    "accounts/3rdparty/signup/": rule(),
+    # No provider is configured.
+    "accounts/github/login/": rule(),
+    "accounts/github/login/callback/": rule(),
+    "accounts/oidc/<provider_id>/login/": rule(),
+    "accounts/oidc/<provider_id>/login/callback/": rule(),
+    # Deprecated URLs of allauth.
     "accounts/social/connections/": MOVED,
     "accounts/social/login/cancelled/": MOVED,
     "accounts/social/login/error/": MOVED,
     "accounts/social/signup/": MOVED,
 }
 
-SECOND_FACTOR = {
-    "accounts/2fa/": line(GET=SIGNED_IN),
-    "accounts/2fa/authenticate/": line(GET="in on on on", POST="in on on on"),
-    "accounts/2fa/reauthenticate/": line(GET="in on on on", POST="in on on on"),
-    "accounts/2fa/totp/activate/": line(GET=SIGNED_IN, POST=SIGNED_IN),
-    "accounts/2fa/totp/deactivate/": line(GET="in 404 404 404", POST="in 404 404 404"),
-    "accounts/2fa/recovery-codes/": line(GET="in 404 404 404"),
-    "accounts/2fa/recovery-codes/download/": line(GET="in 404 404 404"),
-    "accounts/2fa/recovery-codes/generate/": line(GET=SIGNED_IN, POST=SIGNED_IN),
+MFA = {
+    "accounts/2fa/": rule(GET=SIGNED_IN),
+    "accounts/2fa/authenticate/": rule(GET=SIGNED_IN_REDIRECTED, POST=SIGNED_IN_REDIRECTED),
+    "accounts/2fa/reauthenticate/": rule(GET=SIGNED_IN_REDIRECTED, POST=SIGNED_IN_REDIRECTED),
+    "accounts/2fa/totp/activate/": rule(GET=SIGNED_IN, POST=SIGNED_IN),
+    "accounts/2fa/totp/deactivate/": rule(GET="login 404 404 404", POST="login 404 404 404"),
+    "accounts/2fa/recovery-codes/": rule(GET="login 404 404 404"),
+    "accounts/2fa/recovery-codes/download/": rule(GET="login 404 404 404"),
+    "accounts/2fa/recovery-codes/generate/": rule(GET=SIGNED_IN, POST=SIGNED_IN),
 }
 
 API = {
-    "api/v1/": line(),
-    "api/v1/docs": line(GET=ANYONE, POST=ANYONE),
-    "api/v1/openapi.json": line(GET=ANYONE, POST=ANYONE),
-    "api/v1/blueprints": line(GET="401 200 200 200"),
-    "api/v1/limits": line(GET="401 200 200 200"),
-    "api/v1/webhooks": line(GET="401 200 200 200", POST="401 422 422 422"),
-    "api/v1/webhooks/<webhook_id>": line(
+    "api/v1/": rule(),
+    "api/v1/docs": rule(GET=ANYONE, POST=ANYONE),
+    "api/v1/openapi.json": rule(GET=ANYONE, POST=ANYONE),
+    "api/v1/blueprints": rule(GET="401 200 200 200"),
+    "api/v1/limits": rule(GET="401 200 200 200"),
+    "api/v1/webhooks": rule(GET="401 200 200 200", POST="401 422 422 422"),
+    "api/v1/webhooks/<webhook_id>": rule(
         GET="401 404 200 404",
         PATCH="401 404 200 404",
         DELETE="401 404 200 404",
         data={"events": ["sandbox.ended"]},
     ),
-    "api/v1/webhooks/<webhook_id>/deliveries": line(GET="401 404 200 404"),
-    "api/v1/webhooks/<webhook_id>/deliveries/<delivery_id>/redeliver": line(POST="401 404 202 404"),
-    "api/v1/webhooks/<webhook_id>/secret": line(POST="401 404 200 404"),
-    "api/v1/webhooks/<webhook_id>/test": line(POST="401 404 202 404"),
-    "api/v1/sandboxes": line(GET="401 200 200 200", POST="401 201 201 201"),
-    "api/v1/sandboxes/<sandbox_id>": line(GET="401 404 200 404", DELETE="401 404 202 404"),
-    "api/v1/sandboxes/<sandbox_id>/credentials": line(GET="401 404 200 404", noted=True),
-    "api/v1/sandboxes/<sandbox_id>/events": line(GET="401 404 200 404"),
-    "api/v1/sandboxes/<sandbox_id>/extensions": line(POST="401 404 201 404", data={"minutes": 15}),
-    "api/v1/sandboxes/<sandbox_id>/logs": line(GET="401 404 422 404"),
-    "api/v1/sandboxes/<sandbox_id>/reset": line(POST="401 404 202 404"),
-    "api/v1/sandboxes/<sandbox_id>/touch": line(POST="401 404 200 404"),
-    "api/v1/sandboxes/<sandbox_id>/usage": line(GET="401 404 200 404"),
+    "api/v1/webhooks/<webhook_id>/deliveries": rule(GET="401 404 200 404"),
+    "api/v1/webhooks/<webhook_id>/deliveries/<delivery_id>/redeliver": rule(POST="401 404 202 404"),
+    "api/v1/webhooks/<webhook_id>/secret": rule(POST="401 404 200 404"),
+    "api/v1/webhooks/<webhook_id>/test": rule(POST="401 404 202 404"),
+    "api/v1/sandboxes": rule(GET="401 200 200 200", POST="401 201 201 201"),
+    "api/v1/sandboxes/<sandbox_id>": rule(GET="401 404 200 404", DELETE="401 404 202 404"),
+    "api/v1/sandboxes/<sandbox_id>/credentials": rule(GET="401 404 200 404", journaled=True),
+    "api/v1/sandboxes/<sandbox_id>/events": rule(GET="401 404 200 404"),
+    "api/v1/sandboxes/<sandbox_id>/extensions": rule(POST="401 404 201 404", data={"minutes": 15}),
+    "api/v1/sandboxes/<sandbox_id>/logs": rule(GET="401 404 422 404"),
+    "api/v1/sandboxes/<sandbox_id>/reset": rule(POST="401 404 202 404"),
+    "api/v1/sandboxes/<sandbox_id>/touch": rule(POST="401 404 200 404"),
+    "api/v1/sandboxes/<sandbox_id>/usage": rule(GET="401 404 200 404"),
 }
 
-CONSOLE = {
-    "admin/": line(GET=OPERATORS, POST=OPERATORS),
-    "admin/<app_label>/": line(GET=OPERATORS, POST=OPERATORS),
-    "admin/<url>": line(),
-    "admin/login/": line(GET="in 403 403 on", POST="in 403 403 200", PUT="in 403 403 200"),
-    "admin/logout/": line(GET="on on on 405", POST="on on on 200"),
-    "admin/jsi18n/": line(GET=OPERATORS),
-    "admin/autocomplete/": line(),
-    "admin/r/<content_type_id>/<object_id>/": line(),
-    "admin/auth/user/<id>/password/": line(),
-    # Passwords are changed in one place, the portal's.
-    "admin/password_change/": line(GET="on on on on", POST="on on on on"),
-    "admin/password_change/done/": line(GET=OPERATORS),
-    "admin/sandboxes/site/": line(GET="in in in on", POST=OPERATORS),
-    "admin/sandboxes/sitesettings/": line(GET="in in in on", POST="in in in on"),
-    "admin/sandboxes/auditentry/export/": line(GET=OPERATORS, POST=OPERATORS),
+ADMIN = {
+    "admin/": rule(GET=OPERATORS_ONLY, POST=OPERATORS_ONLY),
+    "admin/<app_label>/": rule(GET=OPERATORS_ONLY, POST=OPERATORS_ONLY),
+    "admin/<url>": rule(),
+    "admin/login/": rule(
+        GET="login 403 403 redirect", POST="login 403 403 200", PUT="login 403 403 200"
+    ),
+    "admin/logout/": rule(
+        GET="redirect redirect redirect 405", POST="redirect redirect redirect 200"
+    ),
+    "admin/jsi18n/": rule(GET=OPERATORS_ONLY),
+    "admin/autocomplete/": rule(),
+    "admin/r/<content_type_id>/<object_id>/": rule(),
+    "admin/auth/user/<id>/password/": rule(),
+    # Redirect to the portal's own page for changing the password.
+    "admin/password_change/": rule(GET=ANYONE_REDIRECTED, POST=ANYONE_REDIRECTED),
+    "admin/password_change/done/": rule(GET=OPERATORS_ONLY),
+    "admin/sandboxes/site/": rule(GET=OPERATORS_REDIRECTED, POST=OPERATORS_ONLY),
+    "admin/sandboxes/sitesettings/": rule(GET=OPERATORS_REDIRECTED, POST=OPERATORS_REDIRECTED),
+    "admin/sandboxes/auditentry/export/": rule(GET=OPERATORS_ONLY, POST=OPERATORS_ONLY),
 }
 
 MODELS = r"admin/\w+/\w+/"
-MADE_BY_OPERATORS = r"admin/(auth/group|auth/user|sandboxes/(invitation|limitoverride))/"
+ADDED_BY_OPERATORS = r"admin/(auth/group|auth/user|sandboxes/(invitation|limitoverride))/"
 CHANGED_BY_OPERATORS = (
     r"admin/(auth/group|auth/user|sandboxes/(limitoverride|pool|site|sitesettings))/"
 )
 
-CONSOLE_FAMILIES = {
-    f"{MODELS}": line(GET=OPERATORS, POST=OPERATORS),
-    f"{MODELS}<object_id>/": line(GET="in in in on", POST="in in in on"),
-    f"{MODELS}<object_id>/history/": line(GET="in in in on", POST="in in in on"),
-    f"{MODELS}<object_id>/delete/": line(),
-    f"{MADE_BY_OPERATORS}add/": line(GET=OPERATORS, POST=OPERATORS),
-    f"{MODELS}add/": line(),
-    f"{CHANGED_BY_OPERATORS}<object_id>/change/": line(GET=OPERATORS, POST=OPERATORS),
-    f"{MODELS}<object_id>/change/": line(GET=OPERATORS),
+ADMIN_PATTERNS = {
+    f"{MODELS}": rule(GET=OPERATORS_ONLY, POST=OPERATORS_ONLY),
+    f"{MODELS}<object_id>/": rule(GET=OPERATORS_REDIRECTED, POST=OPERATORS_REDIRECTED),
+    f"{MODELS}<object_id>/history/": rule(GET=OPERATORS_REDIRECTED, POST=OPERATORS_REDIRECTED),
+    f"{MODELS}<object_id>/delete/": rule(),
+    f"{ADDED_BY_OPERATORS}add/": rule(GET=OPERATORS_ONLY, POST=OPERATORS_ONLY),
+    f"{MODELS}add/": rule(),
+    f"{CHANGED_BY_OPERATORS}<object_id>/change/": rule(GET=OPERATORS_ONLY, POST=OPERATORS_ONLY),
+    f"{MODELS}<object_id>/change/": rule(GET=OPERATORS_ONLY),
 }
-"""Pages that every model has in the admin; the first pattern that fits holds."""
+"""Rules of the pages that the admin has for every model; the first pattern that matches applies."""
 
-MATRIX = (
-    PORTAL
-    | WEBHOOKS
-    | LINKS_IN_MAILS
-    | PROBES
-    | ACCOUNTS
-    | PROVIDERS
-    | SECOND_FACTOR
-    | API
-    | CONSOLE
-)
+MATRIX = PORTAL | WEBHOOKS | EMAIL_LINKS | MONITORING | ACCOUNTS | PROVIDERS | MFA | API | ADMIN
 
 
-def line_of(route: str) -> Line | None:
-    """What holds for the address; None when nobody has thought about it yet."""
+def rule_for(route: str) -> Rule | None:
+    """Return the rule of the route with this pattern; None if the matrix has none."""
     if route in MATRIX:
         return MATRIX[route]
-    fits = (one for pattern, one in CONSOLE_FAMILIES.items() if re.fullmatch(pattern, route))
-    return next(fits, None)
+    matches = (rule for pattern, rule in ADMIN_PATTERNS.items() if re.fullmatch(pattern, route))
+    return next(matches, None)

@@ -1,4 +1,4 @@
-"""Every address that the portal answers at, as Django's resolver knows them."""
+"""Every route of the portal, as Django's resolver knows them."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ CONVERTER = re.compile(r"<(?:\w+:)?(\w+)>")
 
 
 @dataclass(frozen=True)
-class Address:
-    """One address, its arguments in angle brackets: `sandboxes/<public_id>/card/`."""
+class Route:
+    """A route, with its arguments in angle brackets: `sandboxes/<public_id>/card/`."""
 
-    route: str
+    pattern: str
     name: str
 
     @property
     def arguments(self) -> list[str]:
-        return CONVERTER.findall(self.route)
+        return CONVERTER.findall(self.pattern)
 
     def path(self, values: dict[str, object]) -> str:
-        """Where it is with these values in place of its arguments. Raises KeyError."""
-        return "/" + CONVERTER.sub(lambda found: str(values[found[1]]), self.route)
+        """Return the path with these values of the arguments. Raises KeyError if one is missing."""
+        return "/" + CONVERTER.sub(lambda match: str(values[match[1]]), self.pattern)
 
 
 @cache
-def addresses() -> tuple[Address, ...]:
-    """All of them; where operations of the API share one, it is listed once."""
-    found: dict[str, Address] = {}
-    for address in _walk(get_resolver(), "", ""):
-        found.setdefault(address.route, address)
-    return tuple(sorted(found.values(), key=lambda address: address.route))
+def all_routes() -> tuple[Route, ...]:
+    """Return all routes by pattern. Operations of the API that share a path are one route."""
+    routes: dict[str, Route] = {}
+    for route in _walk(get_resolver(), "", ""):
+        routes.setdefault(route.pattern, route)
+    return tuple(sorted(routes.values(), key=lambda route: route.pattern))
 
 
-def _walk(resolver: URLResolver, before: str, namespace: str) -> Iterator[Address]:
+def _walk(resolver: URLResolver, prefix: str, namespace: str) -> Iterator[Route]:
     for entry in resolver.url_patterns:
-        route = before + _readable(entry)
+        pattern = prefix + _simplified(entry)
         if isinstance(entry, URLResolver):
             inner = f"{namespace}{entry.namespace}:" if entry.namespace else namespace
-            yield from _walk(entry, route, inner)
+            yield from _walk(entry, pattern, inner)
         else:
-            yield Address(route, f"{namespace}{entry.name or ''}")
+            yield Route(pattern, f"{namespace}{entry.name or ''}")
 
 
-def _readable(entry: URLPattern | URLResolver) -> str:
+def _simplified(entry: URLPattern | URLResolver) -> str:
     text = str(entry.pattern)
     if not isinstance(entry.pattern, RoutePattern):
         text = simplify_regex(text).removeprefix("/")

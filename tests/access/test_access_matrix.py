@@ -1,4 +1,4 @@
-"""Who gets what from every address, by every method: the matrix, held against the portal."""
+"""Every route responds to every role and method as the access matrix says."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandboxes.runtime import get_runtime
-from tests.access.environment import PEOPLE, World, build, undone
-from tests.access.matrix import MATRIX, REFUSALS, Line, line_of
-from tests.access.routes import Address, addresses
+from tests.access.environment import ROLES, AccessEnvironment, create_environment, rolled_back
+from tests.access.matrix import DENIALS, MATRIX, Rule, rule_for
+from tests.access.routes import Route, all_routes
 
 if TYPE_CHECKING:
     from django.http import HttpResponse
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-CHANGES = {*METHODS} - {"GET"}
-KNOWN = [address for address in addresses() if line_of(address.route)]
-GUARDS = (
+UNSAFE_METHODS = {*METHODS} - {"GET"}
+KNOWN = [route for route in all_routes() if rule_for(route.pattern)]
+SECURITY_HEADERS = (
     "Content-Security-Policy",
     "Cross-Origin-Opener-Policy",
     "Permissions-Policy",
@@ -30,93 +30,97 @@ GUARDS = (
     "X-Content-Type-Options",
     "X-Frame-Options",
 )
-"""Headers that every answer has, besides that no cache keeps it."""
-CHANGE_NOTHING = {"/api/v1/docs", "/api/v1/openapi.json", "/admin/password_change/"}
+"""Headers of every response, in addition to `Cache-Control: no-store`."""
+WITHOUT_EFFECT = {"/api/v1/docs", "/api/v1/openapi.json", "/admin/password_change/"}
+"""Pages that accept POST requests but write nothing."""
 
 
 @pytest.fixture(scope="module")
-def world(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[World]:
-    """Nothing that a test asks for happens in the end, so one will do for all."""
+def env(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[AccessEnvironment]:
+    """One environment for all tests, as every request is rolled back."""
     get_runtime.cache_clear()
-    # More than a thousand refusals, each with a line in the log.
+    # More than a thousand requests are denied, and each would be logged.
     logging.disable()
-    with django_db_blocker.unblock(), undone():
-        yield build()
+    with django_db_blocker.unblock(), rolled_back():
+        yield create_environment()
     logging.disable(logging.NOTSET)
     get_runtime.cache_clear()
 
 
-def as_it_is(world: World, address: Address) -> str:
-    """The line that the address would have if all were well with it now."""
-    words = {
-        method: [world.ask(who, method, world.path(address)).word for who in PEOPLE]
+def proposed_rule(env: AccessEnvironment, route: Route) -> str:
+    """Return a rule that describes what the route does now."""
+    outcomes = {
+        method: [env.request(role, method, env.path(route)).outcome for role in ROLES]
         for method in METHODS
     }
-    told = {
-        method: " ".join(answers)
-        for method, answers in words.items()
-        if not REFUSALS.issuperset(answers)
+    allowed = {
+        method: " ".join(words)
+        for method, words in outcomes.items()
+        if not DENIALS.issuperset(words)
     }
-    said = ", ".join(f'{method}="{answers}"' for method, answers in told.items())
-    return f'    "{address.route}": line({said}),'
+    arguments = ", ".join(f'{method}="{words}"' for method, words in allowed.items())
+    return f'    "{route.pattern}": rule({arguments}),'
 
 
-def test_every_address_has_a_line(world: World) -> None:
-    lines = [as_it_is(world, one) for one in addresses() if not line_of(one.route)]
-    advice = "Add what is right of this to a table in tests/access/matrix.py:"
-    assert lines == [], "\n".join([advice, *lines])
+def test_every_route_has_a_rule(env: AccessEnvironment) -> None:
+    rules = [proposed_rule(env, route) for route in all_routes() if not rule_for(route.pattern)]
+    advice = "Add these rules, if they are right, to tests/access/matrix.py:"
+    assert rules == [], "\n".join([advice, *rules])
 
 
-def test_no_line_is_of_an_address_that_is_gone() -> None:
-    assert MATRIX.keys() - {address.route for address in addresses()} == set()
+def test_every_rule_has_a_route() -> None:
+    assert MATRIX.keys() - {route.pattern for route in all_routes()} == set()
 
 
-@pytest.mark.parametrize("address", KNOWN, ids=lambda address: address.route or "/")
-def test_everybody_gets_what_the_matrix_says(world: World, address: Address) -> None:
-    line, path = line_of(address.route), world.path(address)
-    assert line
+@pytest.mark.parametrize("route", KNOWN, ids=lambda route: route.pattern or "/")
+def test_every_role_gets_the_outcome_of_the_matrix(env: AccessEnvironment, route: Route) -> None:
+    rule, path = rule_for(route.pattern), env.path(route)
+    assert rule
     for method in METHODS:
-        data = line.data if method in ("POST", "PATCH") and line.data else None
-        for who in PEOPLE:
-            answer = world.ask(who, method, path, data)
-            said = f"{method} {path} by {who}: {answer.word}"
-            if method in line.answers:
-                assert answer.word == line.answers[method][who], said
+        data = rule.data if method in ("POST", "PATCH") and rule.data else None
+        for role in ROLES:
+            result = env.request(role, method, path, data)
+            context = f"{method} {path} by {role}: {result.outcome}"
+            if method in rule.outcomes:
+                assert result.outcome == rule.outcomes[method][role], context
             else:
-                # A method that a view does not look at is as good as GET.
-                assert answer.word in REFUSALS | {line.answers.get("GET", {}).get(who)}, said
-            assert lacking(answer.response) == set(), said
-            if not acts(line, method) or (answer.word in REFUSALS and not line.keyed):
-                assert answer.wrote == set(), f"{said}, and it wrote"
+                # Some views treat every method like GET.
+                like_get = rule.outcomes.get("GET", {}).get(role)
+                assert result.outcome in DENIALS | {like_get}, context
+            assert missing_headers(result.response) == set(), context
+            denied = result.outcome in DENIALS and not rule.token_in_url
+            if denied or not may_write(rule, method):
+                assert result.wrote == set(), f"{context}, and it wrote"
 
 
-def lacking(response: HttpResponse) -> set[str]:
-    """What of the headers that protect readers is not there."""
-    missing = set(GUARDS) - set(response.headers)
+def missing_headers(response: HttpResponse) -> set[str]:
+    missing = set(SECURITY_HEADERS) - set(response.headers)
     return missing if "no-store" in response["Cache-Control"] else {*missing, "no-store"}
 
 
-def acts(line: Line, method: str) -> bool:
-    """Whether it may change anything."""
-    return line.noted if method == "GET" else method in line.answers
+def may_write(rule: Rule, method: str) -> bool:
+    return rule.journaled if method == "GET" else method in rule.outcomes
 
 
 @pytest.mark.parametrize(
-    "address",
+    "route",
     [
-        one
-        for one in KNOWN
-        if (line := line_of(one.route)) and not line.keyed and CHANGES & line.answers.keys()
+        route
+        for route in KNOWN
+        if (rule := rule_for(route.pattern))
+        and not rule.token_in_url
+        and UNSAFE_METHODS & rule.outcomes.keys()
     ],
-    ids=lambda address: address.route,
+    ids=lambda route: route.pattern,
 )
-def test_no_other_site_has_a_signed_in_browser_change_anything(
-    world: World, address: Address
+def test_cross_site_requests_of_signed_in_browsers_are_denied(
+    env: AccessEnvironment, route: Route
 ) -> None:
-    line, path = line_of(address.route), world.path(address)
-    assert line
-    for method in CHANGES & line.answers.keys():
-        for who in ("owner", "operator"):
-            answer = world.ask(who, method, path, line.data or None, csrf=False)
-            assert answer.wrote == set(), f"{method} {path} by {who}: {answer.word}"
-            assert answer.word == "403" or path in CHANGE_NOTHING, f"{path} by {who}: {answer.word}"
+    rule, path = rule_for(route.pattern), env.path(route)
+    assert rule
+    for method in UNSAFE_METHODS & rule.outcomes.keys():
+        for role in ("owner", "operator"):
+            result = env.request(role, method, path, rule.data or None, csrf=False)
+            context = f"{method} {path} by {role}: {result.outcome}"
+            assert result.wrote == set(), context
+            assert result.outcome == "403" or path in WITHOUT_EFFECT, context

@@ -10,9 +10,9 @@ from playwright.sync_api import BrowserContext, Page, Request, Response
 from pytest_django.live_server_helper import LiveServer
 
 from sandboxes import actions
-from tests.access.environment import World, build
-from tests.access.matrix import line_of
-from tests.access.routes import addresses
+from tests.access.environment import AccessEnvironment, create_environment
+from tests.access.matrix import rule_for
+from tests.access.routes import all_routes
 from tests.acting import launch, sweep
 from tests.browser.conftest import Watch
 
@@ -41,9 +41,9 @@ class Traffic:
 
 
 @pytest.fixture
-def world(server: LiveServer, runtime) -> Iterator[World]:
+def world(server: LiveServer, runtime) -> Iterator[AccessEnvironment]:
     """With a sandbox that runs, one that failed and one that has ended."""
-    world = build()
+    world = create_environment()
     alice = world.owner
     broken, ended = launch(alice), launch(alice)
     runtime.exit(broken.public_id, "api", 3)
@@ -52,21 +52,26 @@ def world(server: LiveServer, runtime) -> Iterator[World]:
     return world
 
 
-def paths(world: World, who: str) -> list[str]:
+def paths(world: AccessEnvironment, who: str) -> list[str]:
     """What the matrix says is shown to this person; what a key opens, signs others out."""
     shown = [
-        address
-        for address in addresses()
-        if (line := line_of(address.route))
-        and line.answers.get("GET", {}).get(who) == "200"
-        and not (line.keyed and who in world.cookies)
+        route
+        for route in all_routes()
+        if (rule := rule_for(route.pattern))
+        and rule.outcomes.get("GET", {}).get(who) == "200"
+        and not (rule.token_in_url and who in world.cookies)
     ]
-    return [world.path(one) for one in shown if not NO_PAGE.match(one.route)]
+    return [world.path(route) for route in shown if not NO_PAGE.match(route.pattern)]
 
 
-@pytest.mark.parametrize("who", ["nobody", "owner", "operator"])
+@pytest.mark.parametrize("who", ["anonymous", "owner", "operator"])
 def test_no_page_complains_or_lacks_anything(
-    who: str, world: World, page: Page, context: BrowserContext, server: LiveServer, watch: Watch
+    who: str,
+    world: AccessEnvironment,
+    page: Page,
+    context: BrowserContext,
+    server: LiveServer,
+    watch: Watch,
 ) -> None:
     for name, value in world.cookies.get(who, {}).items():
         context.add_cookies([{"name": name, "value": value, "url": str(server)}])

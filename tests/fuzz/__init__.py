@@ -1,4 +1,4 @@
-"""Tests that may run for long: what they were told to do, and what they counted."""
+"""Settings and counters of the tests that `make fuzz` runs with more examples than usual."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections import Counter
 from math import ceil
 
 CALLS = 0
-"""So many generated calls of the API; 0: a few, always the same. `make fuzz` orders more."""
-LIVES = 0
-"""So many random lives of sandboxes; likewise."""
+"""Number of generated API calls; 0 for a few, which are the same in each run."""
+LIFECYCLES = 0
+"""Number of random sandbox lifecycles; 0 for a few, which are the same in each run."""
 
-counted = Counter[str]()
-"""Calls, answers by status, lives, their steps, questions to the access matrix."""
+counts = Counter[str]()
+"""Calls, responses by status, lifecycles and their steps, and requests of the access matrix."""
 
 
-def share(operations: int) -> int:
-    """Examples for each of the API's operations."""
+def examples_per_operation(operations: int) -> int:
+    """Return the number of examples for each of the API's operations."""
     return ceil(CALLS / operations) if CALLS else 10

@@ -1,4 +1,4 @@
-"""`make fuzz`: generated calls, random lives and the access matrix, counted and published."""
+"""`make fuzz`: run generated API calls, random lifecycles and the access matrix; publish both."""
 
 from __future__ import annotations
 
@@ -7,88 +7,119 @@ import sys
 
 import pytest
 
-from tests import fuzz as ordered
-from tests.fuzz import counted
-from tests.tools.reliability_report import Bar, Results, Table, publish
+from tests import fuzz
+from tests.fuzz import counts
+from tests.tools.reliability_report import Report, Table, TargetResult, publish
 
-TESTS = [
-    "tests/access/test_access_matrix.py",
-    "tests/stateful/test_lifecycle.py",
-    "tests/test_api_specification.py::test_whatever_is_sent_the_answer_is_one_that_is_described",
-]
+ACCESS_TESTS = "tests/access/test_access_matrix.py"
+LIFECYCLE_TESTS = "tests/stateful/test_lifecycle.py"
+API_TESTS = (
+    "tests/test_api_specification.py::test_whatever_is_sent_the_answer_is_one_that_is_described"
+)
+REQUIRED_CALLS = 10_000
 COMMAND = "make fuzz"
 
 
 class Failures:
-    """The tests that failed, by the file they are in."""
+    """The ids of the tests that failed."""
 
     def __init__(self) -> None:
-        self.of: list[str] = []
+        self.ids: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
-            self.of.append(report.nodeid)
+            self.ids.append(report.nodeid)
 
-    def in_(self, file: str) -> int:
-        return sum(file in name for name in self.of)
+    def of(self, tests: str) -> int:
+        """Count the failures among these tests."""
+        return sum(name.startswith(tests) for name in self.ids)
 
 
-def fuzz(failures: Failures) -> Results:
-    errors = sum(count for word, count in counted.items() if word.startswith("answer 5"))
-    calls, broken = counted["calls"], failures.in_("test_api_specification")
-    lives, wrong = counted["lives"], failures.in_("tests/stateful/test_lifecycle.py")
-    statuses = sorted(word for word in counted if word.startswith("answer "))
-    answers = [[word.removeprefix("answer "), str(counted[word])] for word in statuses]
-    return Results(
+def fuzz_report(failures: Failures) -> Report:
+    errors = sum(count for name, count in counts.items() if name.startswith("status 5"))
+    calls, undocumented = counts["calls"], failures.of(API_TESTS)
+    lifecycles, violations = counts["lifecycles"], failures.of(LIFECYCLE_TESTS)
+    statuses = sorted(name for name in counts if name.startswith("status "))
+    rows = [[name.removeprefix("status "), str(counts[name])] for name in statuses]
+    return Report(
         COMMAND,
         [
-            Bar("server errors in generated API calls", "0 of 10,000", f"{errors} of {calls:,}",
-                errors == 0 and calls >= 10_000),
-            Bar("operations with an answer that is not described", "0", str(broken), broken == 0),
-            Bar("random lives of sandboxes in which something did not hold", "0",
-                f"{wrong} of {lives:,}, in {counted['steps']:,} steps", wrong == 0),
+            TargetResult(
+                "Server errors in generated API calls",
+                f"0 of {REQUIRED_CALLS:,}",
+                f"{errors} of {calls:,}",
+                errors == 0 and calls >= REQUIRED_CALLS,
+            ),
+            TargetResult(
+                "API operations with undocumented responses",
+                "0",
+                str(undocumented),
+                undocumented == 0,
+            ),
+            TargetResult(
+                "Random sandbox lifecycles that violated an invariant",
+                "0",
+                f"{violations} of {lifecycles:,}, in {counts['steps']:,} steps",
+                violations == 0,
+            ),
         ],
-        [Table("Answers to the generated calls", ["status", "calls"], answers)],
-    )  # fmt: skip
+        [Table("Responses to the generated calls", ["Status", "Calls"], rows)],
+    )
 
 
-def access(failures: Failures) -> Results:
-    from tests.access.environment import PEOPLE
-    from tests.access.matrix import CONSOLE_FAMILIES, MATRIX, line_of
-    from tests.access.routes import addresses
+def access_report(failures: Failures) -> Report:
+    from tests.access.environment import ROLES
+    from tests.access.matrix import ADMIN_PATTERNS, MATRIX, rule_for
+    from tests.access.routes import all_routes
 
-    known = sum(line_of(one.route) is not None for one in addresses())
-    wrong, asked = failures.in_("tests/access/test_access_matrix.py"), counted["questions"]
-    lines = MATRIX | {name.replace(r"\w+", "…"): one for name, one in CONSOLE_FAMILIES.items()}
+    known = sum(rule_for(route.pattern) is not None for route in all_routes())
+    violations, requests = failures.of(ACCESS_TESTS), counts["access requests"]
+    rules = MATRIX | {name.replace(r"\w+", "…"): rule for name, rule in ADMIN_PATTERNS.items()}
     rows = [
-        [f"`/{route}`", method, *(words[who] for who in PEOPLE)]
-        for route, line in lines.items()
-        for method, words in line.answers.items()
+        [f"`/{pattern}`", method, *(outcomes[role] for role in ROLES)]
+        for pattern, rule in rules.items()
+        for method, outcomes in rule.outcomes.items()
     ]
-    return Results(
+    return Report(
         COMMAND,
         [
-            Bar("addresses that are in the matrix", "all", f"{known} of {len(addresses())}",
-                known == len(addresses())),
-            Bar("addresses with another answer, or that wrote what they may not", "0",
-                f"{wrong}, after {asked:,} questions", wrong == 0),
+            TargetResult(
+                "Routes in the access matrix",
+                "all",
+                f"{known} of {len(all_routes())}",
+                known == len(all_routes()),
+            ),
+            TargetResult(
+                "Routes with another response, or with an unexpected write",
+                "0",
+                f"{violations}, in {requests:,} requests",
+                violations == 0,
+            ),
         ],
-        [Table("`in` is a redirect to signing in, `on` one to another page; a method or an address "
-               "that is not listed is refused to everybody", ["address", "method", *PEOPLE], rows)],
-    )  # fmt: skip
+        [
+            Table(
+                "`login` is a redirect to the login page, `redirect` to any other page. All other "
+                "methods and paths are denied to everyone",
+                ["Path", "Method", *ROLES],
+                rows,
+            )
+        ],
+    )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog=COMMAND)
-    parser.add_argument("--calls", type=int, default=10_000)
-    parser.add_argument("--lives", type=int, default=300)
-    wanted = parser.parse_args()
-    # Before the tests are loaded, which plan by it.
-    ordered.CALLS, ordered.LIVES = wanted.calls, wanted.lives
+    parser.add_argument("--calls", type=int, default=REQUIRED_CALLS, help="generated API calls")
+    parser.add_argument(
+        "--lifecycles", "--lives", type=int, default=300, help="random sandbox lifecycles"
+    )
+    options = parser.parse_args()
+    # The tests read these values when pytest imports them.
+    fuzz.CALLS, fuzz.LIFECYCLES = options.calls, options.lifecycles
     failures = Failures()
-    status = pytest.main(["-q", *TESTS], plugins=[failures])
-    publish("fuzz", fuzz(failures))
-    publish("access", access(failures))
+    status = pytest.main(["-q", ACCESS_TESTS, LIFECYCLE_TESTS, API_TESTS], plugins=[failures])
+    publish("fuzz", fuzz_report(failures))
+    publish("access", access_report(failures))
     return int(status)
 
 

@@ -76,7 +76,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.undone.__enter__()
 
     def teardown(self) -> None:
-        fuzz.counted["lives"] += 1
+        fuzz.counts["lifecycles"] += 1
         try:
             self.left_alone_it_comes_to_rest()
         finally:
@@ -219,7 +219,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     @invariant()
     def limits_hold(self) -> None:
-        fuzz.counted["steps"] += 1
+        fuzz.counts["steps"] += 1
         slots = defaultdict(list)
         for row in Sandbox.objects.active().of_people():
             slots[row.owner_id].append(row.slot)
