@@ -23,7 +23,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 from tests.bench.machine import ROOT
 from tests.chaos import acceptance
 from tests.tiny_image import imported_image
-from tests.tools.reliability_report import publish, ran_on
+from tests.tools.reliability_report import measured_on, publish, summary_lines
 
 LONGEST_SECONDS = 1200
 UNDER_WAY: set[subprocess.Popen[str]] = set()
@@ -166,15 +166,14 @@ def main() -> int:
     if chosen.short:
         print(json.dumps(carry_out(a_look(chosen.seed))))
         return 0
-    command, facts = f"make chaos N={chosen.kills} SEED={chosen.seed}", ran_on()
+    command, facts = f"make chaos N={chosen.kills} SEED={chosen.seed}", measured_on()
     found = carry_out(everything(chosen.kills, chosen.seed))
     # Kept as it is, should it not fit the page.
     Path(os.environ.get("BENCH_DIR", "."), "found.json").write_text(json.dumps(found))
-    results = replace(acceptance.results(command, found), ran_on=facts)
-    publish("chaos", results)
-    for bar in results.bars:
-        print(f"{'✓' if bar.met else '✗'} {bar.what}: {bar.measured} (asked: {bar.asked})")
-    return 0 if all(bar.met for bar in results.bars) else 1
+    report = replace(acceptance.report(command, found), measured_on=facts)
+    publish("chaos", report)
+    print(*summary_lines(report), sep="\n")
+    return 0 if all(result.met for result in report.targets) else 1
 
 
 if __name__ == "__main__":

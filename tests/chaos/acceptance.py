@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from tests.tools.reliability_report import Bar, Results, Table
+from tests.tools.reliability_report import Report, Table, TargetResult
 
 Found = dict[str, Any]
 STORES = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
@@ -15,18 +15,20 @@ LONGEST_REQUEST_SECONDS = 1.0
 LONGEST_DUE_SECONDS = 65
 
 
-def results(command: str, found: Found) -> Results:
+def report(command: str, found: Found) -> Report:
     """Bars for all of it. An ordeal that failed meets none."""
     bars = [judged(judge, what, asked, found) for what, asked, judge in BARS]
-    return Results(command, bars, [kills_table(found), recovery_table(found), *failures(found)])
+    return Report(command, bars, [kills_table(found), recovery_table(found), *failures(found)])
 
 
-def judged(judge: Callable[[Found], tuple[str, bool]], what: str, asked: str, found: Found) -> Bar:
+def judged(
+    judge: Callable[[Found], tuple[str, bool]], what: str, asked: str, found: Found
+) -> TargetResult:
     try:
         measured, met = judge(found)
     except (KeyError, ValueError):
         measured, met = "not measured", False
-    return Bar(what, asked, measured, met)
+    return TargetResult(what, asked, measured, met)
 
 
 def worlds_with_kills(found: Found) -> dict[str, Found]:

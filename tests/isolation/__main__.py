@@ -25,7 +25,7 @@ from tests.isolation import containers, resource_exhaustion
 from tests.portal import Portal, running_portal
 from tests.runtimes import TIME_LIMIT, DockerBench, quiet
 from tests.test_docker_networks import page_on
-from tests.tools.reliability_report import Bar, Results, Table, publish
+from tests.tools.reliability_report import Report, Table, TargetResult, publish, summary_lines
 
 SUBNETS = IPv4Network("10.222.0.0/20")
 SLOWEST_SECONDS = 1.0
@@ -117,10 +117,10 @@ class Run:
                 resource_exhaustion.hog(self.bench, hostile.id, name, neighbour, portal)
             )
 
-    def results(self) -> Results:
-        return Results("make probe", list(self.bars()), list(self.tables()))
+    def report(self) -> Report:
+        return Report("make probe", list(self.bars()), list(self.tables()))
 
-    def bars(self) -> Iterator[Bar]:
+    def bars(self) -> Iterator[TargetResult]:
         inside = {("command", n): o for n, o in self.command.items()}
         inside |= {("image", n): o for n, o in self.own.items()}
         yield got_through("ways out of a sandbox, all kinds, with the rules in force", inside)
@@ -130,7 +130,7 @@ class Run:
                 yield got_through(f"ways over the network, ports on {ways.title}", found)
         right = self.verdicts == {False: False, True: True}
         text = "`print_firewall --check` tells the rules from their absence"
-        yield Bar(text, "yes", "yes" if right else str(self.verdicts), right)
+        yield TargetResult(text, "yes", "yes" if right else str(self.verdicts), right)
         for name, timings in (
             ("neighbour", [one.neighbour for one in self.hogged]),
             ("portal", [one.portal for one in self.hogged]),
@@ -139,7 +139,7 @@ class Run:
             failures = sum(one.failures for one in timings)
             text = f"the slowest answer of the {name} while a sandbox takes all that it gets"
             told = f"{slowest * 1000:.0f} ms, {failures} not answered"
-            yield Bar(
+            yield TargetResult(
                 text, "1000 ms, all answered", told, slowest < SLOWEST_SECONDS and not failures
             )
 
@@ -180,9 +180,9 @@ class Run:
         return f"**through**: {how}" if through else f"blocked: {how}"
 
 
-def got_through(what: str, found: dict[tuple[str, str], containers.Outcome]) -> Bar:
+def got_through(what: str, found: dict[tuple[str, str], containers.Outcome]) -> TargetResult:
     through = sum(one for one, _ in found.values())
-    return Bar(what, "0 through", f"{through} of {len(found)} through", not through)
+    return TargetResult(what, "0 through", f"{through} of {len(found)} through", not through)
 
 
 def figures(timed: resource_exhaustion.Timed) -> str:
@@ -228,11 +228,11 @@ def main() -> int:
                     bench.clear()
         finally:
             bench.clear()
-    results = run.results()
-    publish("isolation", results)
-    for bar in results.bars:
-        say(f"{'✓' if bar.met else '✗'} {bar.what}: {bar.measured}")
-    return 0 if all(bar.met for bar in results.bars) else 1
+    report = run.report()
+    publish("isolation", report)
+    for line in summary_lines(report):
+        say(line)
+    return 0 if all(result.met for result in report.targets) else 1
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""`docs/reliability.md`: what the portal was put through, and what came of it.
+"""`docs/reliability.md`: the results of fault injection, isolation tests, fuzzing and access tests.
 
-The page has a place for each part, between two comments. What one command measured goes into its
-place, and as it was found into a file of the part's name; everything else on the page is prose.
-`python -m tests.tools.reliability_report` writes all places again from those files.
+The page has a generated part for each tool, between two comments; the rest is written by hand. A
+tool writes its results into its part and into a JSON file with the part's name.
+`python -m tests.tools.reliability_report` generates all parts again from these files.
 """
 
 from __future__ import annotations
@@ -20,50 +20,50 @@ PAGE = machine.ROOT / "docs" / "reliability.md"
 MACHINE = ("date", "commit", "processor", "memory", "kernel", "engine", "storage driver")
 
 
-def ran_on() -> dict[str, str]:
-    """When, with what code and on what machine this was measured."""
+def measured_on() -> dict[str, str]:
+    """Return the date, the commit and the machine of this measurement."""
     facts = machine.facts()
     return {name: facts[name] for name in MACHINE}
 
 
 @dataclass(frozen=True)
-class Bar:
-    """One thing that was asked for, and whether it held."""
+class TargetResult:
+    """A target, what was measured, and whether that meets it."""
 
-    what: str
-    asked: str
+    name: str
+    target: str
     measured: str
     met: bool
 
 
 @dataclass(frozen=True)
 class Table:
-    """Figures behind the bars."""
+    """Figures behind the targets."""
 
     title: str
-    head: list[str]
+    columns: list[str]
     rows: list[list[str]]
 
 
 @dataclass(frozen=True)
-class Results:
-    """What one run of one command found. `command` repeats it."""
+class Report:
+    """The results of one run of `command`, which reproduces them."""
 
     command: str
-    bars: list[Bar]
+    targets: list[TargetResult]
     tables: list[Table] = field(default_factory=list)
-    ran_on: dict[str, str] = field(default_factory=ran_on)
+    measured_on: dict[str, str] = field(default_factory=measured_on)
 
 
-def publish(part: str, results: Results, page: Path = PAGE) -> None:
-    """Keep the results and write them into their part of the page.
+def publish(part: str, report: Report, page: Path = PAGE) -> None:
+    """Store the report and write it into its part of the page.
 
-    Raises ValueError when the page has no place for the part.
+    Raises ValueError if the page has no such part.
     """
-    text = filled(page.read_text(), part, results)
+    text = with_report(page.read_text(), part, report)
     file = file_of(part, page)
     file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps(asdict(results), indent=1) + "\n")
+    file.write_text(json.dumps(asdict(report), indent=1) + "\n")
     page.write_text(text)
 
 
@@ -71,38 +71,48 @@ def file_of(part: str, page: Path = PAGE) -> Path:
     return page.with_suffix("") / f"{part}.json"
 
 
-def published(part: str, page: Path = PAGE) -> Results:
-    """What was published of that part last. Raises OSError when nothing was."""
-    found = json.loads(file_of(part, page).read_text())
-    bars = [Bar(**bar) for bar in found["bars"]]
-    tables = [Table(**one) for one in found["tables"]]
-    return Results(found["command"], bars, tables, found["ran_on"])
+def load(part: str, page: Path = PAGE) -> Report:
+    """Return the stored report of a part. Raises OSError if there is none."""
+    stored = json.loads(file_of(part, page).read_text())
+    targets = [TargetResult(**target) for target in stored["targets"]]
+    tables = [Table(**table) for table in stored["tables"]]
+    return Report(stored["command"], targets, tables, stored["measured_on"])
 
 
-def filled(text: str, part: str, results: Results) -> str:
-    """The page's text with these results in the part's place. Raises ValueError without one."""
+def with_report(text: str, part: str, report: Report) -> str:
+    """Return the page's text with the part replaced. Raises ValueError if it has no such part."""
     begin, end = f"<!-- part: {part} -->\n", f"<!-- end: {part} -->\n"
-    place = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-    lines = "\n".join(_lines(results))
-    new, count = place.subn(lambda _: f"{begin}\n{lines}\n{end}", text)
+    pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    lines = "\n".join(_lines(report))
+    new, count = pattern.subn(lambda _: f"{begin}\n{lines}\n{end}", text)
     if count != 1:
         raise ValueError(f"The page needs {begin.strip()} and {end.strip()}, once each.")
     return new
 
 
-def _lines(results: Results) -> Iterator[str]:
-    facts = ", ".join(f"{name} {fact}" for name, fact in results.ran_on.items())
-    yield f"Measured by `{results.command}`: {facts}.\n"
-    rows = [[b.what, b.asked, b.measured, "✓" if b.met else "✗"] for b in results.bars]
-    yield from table(["what", "asked for", "found", ""], rows)
-    for one in results.tables:
+def _lines(report: Report) -> Iterator[str]:
+    facts = ", ".join(f"{name} {fact}" for name, fact in report.measured_on.items())
+    yield f"Measured with `{report.command}`: {facts}.\n"
+    rows = [
+        [result.name, result.target, result.measured, "pass" if result.met else "**fail**"]
+        for result in report.targets
+    ]
+    yield from table(["Check", "Target", "Measured", "Result"], rows)
+    for one in report.tables:
         yield f"{one.title}:\n"
-        yield from table(one.head, one.rows)
+        yield from table(one.columns, one.rows)
+
+
+def summary_lines(report: Report) -> Iterator[str]:
+    """Yield a line for each target, for the terminal."""
+    for result in report.targets:
+        mark = "✓" if result.met else "✗"
+        yield f"{mark} {result.name}: {result.measured} (target: {result.target})"
 
 
 def main(page: Path = PAGE) -> None:
     for file in sorted(page.with_suffix("").glob("*.json")):
-        publish(file.stem, published(file.stem, page), page)
+        publish(file.stem, load(file.stem, page), page)
 
 
 if __name__ == "__main__":

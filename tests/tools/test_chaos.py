@@ -117,8 +117,8 @@ FOUND |= {f"{what} on postgres": FOUND[f"{what} on sqlite"] for what in ("kills"
 
 def verdicts(**changes: Any) -> dict[str, bool]:
     """The bars by what they ask, when this is found instead."""
-    results = acceptance.results("make chaos", FOUND | changes)
-    return {bar.what: bar.met for bar in results.bars}
+    report = acceptance.report("make chaos", FOUND | changes)
+    return {result.name: result.met for result in report.targets}
 
 
 def test_a_run_in_which_all_went_well_meets_every_bar():
