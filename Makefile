@@ -1,37 +1,40 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-tools test-all bench chaos probe fuzz audit lint lock screenshots clean
+.PHONY: help run test test-tools test-all bench chaos test-isolation probe fuzz audit lint lock
+.PHONY: screenshots clean
 
-help: ## Say what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
-run: ## Install what is missing and run the portal (PORT, HOST, RUNTIME); Ctrl-C ends it
+run: ## Install missing dependencies and run the portal (PORT, HOST, RUNTIME); stop it with Ctrl-C
 	@bash deploy/run.sh
 
-test: ## Install what tests need, check the code, run every test (ARGS: for pytest)
+test: ## Install test dependencies, lint, and run every test (ARGS: passed to pytest)
 	@bash deploy/test.sh $(ARGS)
 
-test-tools: ## Test the test tools: bench, chaos, isolation, reports (ARGS: for pytest)
+test-tools: ## Test the test tools: bench, chaos, isolation, reports (ARGS: passed to pytest)
 	@STORES=embedded bash deploy/test.sh -m tools $(ARGS)
 
-test-all: ## Run every test on both kinds of stores, those of the test tools included
+test-all: ## Run every test, including those of the test tools, on both kinds of stores
 	@STORES=each bash deploy/test.sh --tools $(ARGS)
 
-bench: ## Measure launches, pages, memory, sweeps; writes docs/performance.md (QUICK=1: a look)
+bench: ## Measure launches, pages, memory, and sweeps; writes docs/performance.md (QUICK=1: shorter run)
 	@bash deploy/bench.sh $(if $(QUICK),--quick) $(ARGS)
 
-chaos: ## Kill, starve and crowd a portal on the engine (N, SEED); writes docs/reliability.md
+chaos: ## Run the fault-injection experiments (N, SEED); writes docs/reliability.md
 	@bash deploy/chaos.sh $(if $(N),--kills $(N)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-probe: ## Try to get out of a sandbox in every way; writes docs/reliability.md (needs root)
+test-isolation: ## Try to break out of a sandbox; writes docs/reliability.md (needs root)
 	@bash deploy/test_isolation.sh
 
-fuzz: ## Send the API 10,000 generated calls, try random lives (CALLS, LIVES); writes docs/reliability.md
+probe: test-isolation ## Deprecated: the old name of test-isolation
+
+fuzz: ## Send 10,000 generated API calls and run random lifecycles (CALLS, LIVES); writes docs/reliability.md
 	@bash deploy/fuzz.sh $(if $(CALLS),--calls $(CALLS)) $(if $(LIVES),--lives $(LIVES))
 
-audit: ## Look for known vulnerabilities in what the portal is built on (needs the internet)
+audit: ## Check pinned packages for known vulnerabilities (needs internet access)
 	@bash deploy/audit.sh
 
-lint: ## Check the code without running it
+lint: ## Run static checks
 	@bash deploy/lint.sh
 
 screenshots: ## Take screenshots of every page, into var/screenshots (DOCS=1: the documentation's)
@@ -40,5 +43,5 @@ screenshots: ## Take screenshots of every page, into var/screenshots (DOCS=1: th
 lock: ## Compile requirements*.in to requirements*.txt
 	@bash deploy/lock.sh
 
-clean: ## Stop the portal, remove its sandboxes, var/ and .venv (IMAGES=1: images too)
+clean: ## Stop the portal and remove its sandboxes, var/, and .venv (IMAGES=1: also images)
 	@bash deploy/clean.sh
