@@ -1,49 +1,61 @@
-"""Check that the portal can listen at HOST and PORT, and say what follows from them.
+"""Run a command with the portal's address checked, derived, and reserved: `address.py COMMAND…`.
 
-Prints shell assignments of HOST, PORT, SITE_URL and ALLOWED_HOSTS; those that are set in the
-environment stay as they are. Needs nothing but Python itself.
+The command gets HOST, PORT, SITE_URL and ALLOWED_HOSTS in its environment; values that are already
+set are kept. Runs before the virtual environment exists, so it uses only the standard library.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
-import shlex
 import socket
 import sys
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 LOCAL = ["127.0.0.1", "localhost", "[::1]"]
-EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - told apart from one address
-HIGHEST_PORT = 65535
+WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
+MAX_PORT = 65535
+FIRST_INHERITED_FD = 20
+"""Shell scripts use the file descriptors below it."""
 
 
-def port_of(text: str) -> int:
-    """Raises SystemExit unless the text is a port."""
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= HIGHEST_PORT:
-        raise SystemExit(f"✗ PORT={text} is no port; choose one from 1 to {HIGHEST_PORT}.")
+def parse_port(text: str) -> int:
+    """Return the port number. Raises SystemExit if the text isn't one."""
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_PORT:
+        raise SystemExit(f"✗ PORT={text} isn't a valid port. Choose one from 1 to {MAX_PORT}.")
     return int(text)
 
 
-def listen(host: str, port: int) -> None:
-    """Raises SystemExit with the reason when nobody can listen there."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                other = port + 1 if port < HIGHEST_PORT else port - 1
-                why = f"Port {port} is in use; stop what uses it, or take another: PORT={other}."
-            else:
-                why = f"Nobody can listen at HOST={host} PORT={port} ({error.strerror})."
-            raise SystemExit(f"✗ {why}") from error
+def reserve(host: str, port: int) -> socket.socket:
+    """Bind the address without listening. Raises SystemExit with the reason if that fails.
+
+    While the socket is open, Linux assigns the port to no other socket, whereas a server that asks
+    for this very port, as gunicorn does with SO_REUSEADDR, can still bind it and listen.
+    """
+    reserved = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        reserved.bind((host, port))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            other = port + 1 if port < MAX_PORT else port - 1
+            reason = (
+                f"Port {port} is in use. Stop the process that uses it, or choose another port: "
+                f"PORT={other}."
+            )
+        else:
+            reason = (
+                f"Couldn't listen on HOST={host} PORT={port} ({error.strerror}). "
+                "Choose an address of this machine."
+            )
+        raise SystemExit(f"✗ {reason}") from error
+    return reserved
 
 
-def own_address() -> str:
-    """The address that others reach this machine at; no packet is sent to find it out."""
+def lan_address() -> str:
+    """Return the address at which other machines reach this one, without sending a packet."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))
@@ -52,24 +64,26 @@ def own_address() -> str:
         return str(probe.getsockname()[0])
 
 
-def follow(settings: Mapping[str, str]) -> dict[str, str]:
-    """HOST, PORT, and what they mean for the portal's address and the names it answers to."""
+def derive_settings(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return HOST, PORT, SITE_URL, and ALLOWED_HOSTS, keeping the values that are given."""
     host, port = settings.get("HOST") or "127.0.0.1", settings.get("PORT") or "8000"
-    shown = own_address() if host in EVERYWHERE else f"[{host}]" if ":" in host else host
+    shown = lan_address() if host in WILDCARDS else f"[{host}]" if ":" in host else host
     url = settings.get("SITE_URL") or f"http://{shown}:{port}"
     names = [*LOCAL, shown, urlsplit(url).hostname or shown]
-    if host in EVERYWHERE:
+    if host in WILDCARDS:
         names.append(socket.gethostname())
     hosts = settings.get("ALLOWED_HOSTS") or ",".join(dict.fromkeys(names))
     return {"HOST": host, "PORT": port, "SITE_URL": url, "ALLOWED_HOSTS": hosts}
 
 
-def main() -> None:
-    values = follow(os.environ)
-    listen(values["HOST"], port_of(values["PORT"]))
-    for name, value in values.items():
-        print(f"export {name}={shlex.quote(value)}")
+def main(command: list[str]) -> None:
+    values = derive_settings(os.environ)
+    reserved = reserve(values["HOST"], parse_port(values["PORT"]))
+    if sys.platform == "linux":  # Elsewhere nothing else could bind the port.
+        fcntl.fcntl(reserved, fcntl.F_DUPFD, FIRST_INHERITED_FD)
+    os.environ |= values
+    os.execvp(command[0], command)  # noqa: S606 - replaces this process, without a shell
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(sys.argv[1:])

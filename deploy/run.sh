@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
-# The steps of `make run`: install what is missing, prepare what is not, and serve.
+# `make run`: install missing dependencies, prepare the portal, and serve it.
 
 . "$(dirname "$0")/common.sh"
 . deploy/engine.sh
 . deploy/runtime.sh
 
 read_installation
-python=$(find_python || need_python)
-address=$("$python" deploy/address.py) || exit 1
-eval "$address"
+if [ -z "${ADDRESS_RESERVED:-}" ]; then
+    python=$(find_python || need_python)
+    # Starts this script again, with the port reserved until the web process listens on it.
+    ADDRESS_RESERVED=1 exec "$python" deploy/address.py bash deploy/run.sh
+fi
+unset ADDRESS_RESERVED
 
 lock_checkout
 need_venv
