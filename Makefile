@@ -1,6 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-tools test-all bench chaos test-isolation probe fuzz audit lint lock
-.PHONY: screenshots clean
+.PHONY: help run test test-tools test-all bench chaos test-isolation probe fuzz audit lint lock screenshots clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile

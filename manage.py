@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Django's command line for this portal."""
+"""Django's command line for the portal."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ def main() -> None:
     try:
         from django.core.management import execute_from_command_line
     except ImportError:
-        sys.exit("Django is not installed in this Python; run `make run`, or use .venv/bin/python.")
+        sys.exit("Django isn't installed for this Python. Run `make run`, or use .venv/bin/python.")
     execute_from_command_line(sys.argv)
 
 

@@ -1,6 +1,6 @@
-"""Ask public databases for known vulnerabilities of what the portal and its sandboxes are built on.
+"""Look up known vulnerabilities in the pinned packages of the portal and its sandboxes.
 
-Ends with 1 when one is known. Where no database answers it says so, and that is no failure.
+Exits with 1 if there are any. If no vulnerability database answers, reports that and exits with 0.
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ PINNED = (
     "sandboxes/blueprints/billing/process/requirements.txt",
 )
 SERVICES = ("pypi", "osv")
-SECONDS = 180
+TIMEOUT_SECONDS = 180
 
 
-def ask(service: str, pinned: str) -> list[dict[str, Any]]:
-    """Each package with its `vulns`, or with a `skip_reason`; none when nobody answers."""
+def query(service: str, pinned: str) -> list[dict[str, Any]]:
+    """Return each package with its `vulns` or a `skip_reason`; empty if the service is down."""
     command = [sys.executable, "-m", "pip_audit", "--requirement", pinned, "--disable-pip"]
     command += ["--format", "json", "--progress-spinner", "off", "--vulnerability-service", service]
     try:
-        asked = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False
+        result = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
         )
-        found: list[dict[str, Any]] = json.loads(asked.stdout)["dependencies"]
+        packages: list[dict[str, Any]] = json.loads(result.stdout)["dependencies"]
     except (subprocess.TimeoutExpired, json.JSONDecodeError, KeyError):
         return []
-    return found
+    return packages
 
 
 def audit(pinned: str) -> tuple[int, list[str]]:
-    """How many packages a database knows, and a line for each vulnerability in them."""
+    """Return how many packages were checked, and a line for each known vulnerability."""
     for service in SERVICES:
-        known = [one for one in ask(service, pinned) if "vulns" in one]
-        if known:
-            return len(known), [line for one in known for line in _lines(one)]
+        checked = [package for package in query(service, pinned) if "vulns" in package]
+        if checked:
+            return len(checked), [line for package in checked for line in _report(package)]
     return 0, []
 
 
-def _lines(package: dict[str, Any]) -> list[str]:
+def _report(package: dict[str, Any]) -> list[str]:
     return [
-        f"{package['name']} {package['version']}: {one['id']}, mended in "
-        f"{', '.join(one['fix_versions']) or 'no release yet'}"
-        for one in package["vulns"]
+        f"{package['name']} {package['version']}: {vulnerability['id']}, fixed in "
+        f"{', '.join(vulnerability['fix_versions']) or 'no release yet'}"
+        for vulnerability in package["vulns"]
     ]
 
 
@@ -58,7 +58,7 @@ def main() -> int:
     for pinned in PINNED:
         count, vulnerabilities = audit(pinned)
         if not count:
-            print(f"▸ Not audited: no database of vulnerabilities answers about {pinned}.")
+            print(f"▸ Skipped {pinned}: no vulnerability database could be reached.")
             continue
         print(f"▸ {pinned}: {len(vulnerabilities)} known vulnerabilities in {count} packages.")
         for line in vulnerabilities:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The steps of `make audit`: known vulnerabilities in what the portal is built on.
+# `make audit`: look up known vulnerabilities in the pinned packages.
 
 . "$(dirname "$0")/common.sh"
 lock_checkout
@@ -7,5 +7,5 @@ need_venv
 need_requirements requirements.txt
 need_requirements requirements-dev.txt
 exec 9<&-
-say "Asking for known vulnerabilities"
+say "Checking for known vulnerabilities"
 exec python deploy/audit.py

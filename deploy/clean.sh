@@ -1,38 +1,38 @@
 #!/usr/bin/env bash
-# The steps of `make clean`: stop this checkout's portal and leave nothing of it.
+# `make clean`: stop this checkout's portal and remove everything it created.
 
 . "$(dirname "$0")/common.sh"
 . deploy/engine.sh
 
-OURS=(env runtime sandboxes portal.sqlite3 portal.sqlite3-shm portal.sqlite3-wal demo-accounts.json
+CREATED=(env runtime sandboxes portal.sqlite3 portal.sqlite3-shm portal.sqlite3-wal demo-accounts.json
     queue static mail log metrics tests bench)
 
-# What is in VAR_DIR by our hand; a directory that holds other things too is left standing.
+# Removes what the portal created in VAR_DIR, and the directory itself if nothing else is in it.
 remove_var() {
-    (cd "$VAR_DIR" 2>/dev/null && rm -rf "${OURS[@]}" .env-* .demo-accounts.json-*) || return 0
-    rmdir "$VAR_DIR" 2>/dev/null || say "Left $VAR_DIR, which holds other files"
+    (cd "$VAR_DIR" 2>/dev/null && rm -rf "${CREATED[@]}" .env-* .demo-accounts.json-*) || return 0
+    rmdir "$VAR_DIR" 2>/dev/null || say "Kept $VAR_DIR: it contains other files"
 }
 
-# Its sandboxes are found by their labels alone, so the database may be broken or gone.
+# Finds the sandboxes by their labels, so this works without the database.
 clear_engine() {
     need_venv
     need_requirements requirements.txt
     python deploy/keys.py
     read_installation
     say "Removing this portal's sandboxes"
-    # Those that run as processes, if any do.
+    # Sandboxes that run as processes.
     SANDBOX_RUNTIME=process python manage.py clear_engine --yes >/dev/null ||
-        die "Not all was removed; run \`make clean\` again."
-    if ! seen=$(python deploy/ping_engine.py 2>&1); then
-        say "$seen Nothing was removed there."
+        die "Couldn't remove all sandboxes. Run \`make clean\` again."
+    if ! status=$(python deploy/ping_engine.py 2>&1); then
+        say "$status Nothing was removed there."
         return
     fi
-    # Other checkouts on the engine may want the images, so they go only when that is asked for.
+    # Other checkouts that use the engine may need the images, so they are kept unless IMAGES is set.
     SANDBOX_RUNTIME=docker python manage.py clear_engine --yes ${IMAGES:+--images} ||
-        die "Not all was removed; run \`make clean\` again when the engine is well."
+        die "Couldn't remove all sandboxes. Run \`make clean\` again when the engine works."
 }
 
-python=$(find_python) || die "There is no Python 3.11 or newer."
+python=$(find_python) || die "Python 3.11 or newer is required: install it."
 "$python" deploy/stop.py
 lock_checkout
 if [ -d "$VENV" ] || [ -d "$VAR_DIR" ]; then clear_engine; fi

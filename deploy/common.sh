@@ -1,4 +1,4 @@
-# What the steps of `make run`, `make test` and `make clean` share; sourced, not run.
+# Functions that the scripts behind the make targets share. Source it; don't run it.
 
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -15,7 +15,7 @@ die() {
     exit 1
 }
 
-# What this installation's own file sets, unless the environment does.
+# Exports the variables of the installation's own file that the environment doesn't set.
 read_installation() {
     local line name value
     [ -e "$VAR_DIR/env" ] || return 0
@@ -25,13 +25,14 @@ read_installation() {
     done < <(grep -E '^[A-Z][A-Z0-9_]*=' "$VAR_DIR/env")
 }
 
-# Two set-ups in one checkout take turns; whoever starts something that stays must close 9 first.
+# Lets one make target at a time set up this checkout. Close descriptor 9 before starting a command
+# that keeps running, or it keeps the lock.
 lock_checkout() {
     exec 9<deploy/common.sh
     ! command -v flock >/dev/null || flock 9
 }
 
-# --- packages of the system ------------------------------------------------------------------
+# --- system packages -------------------------------------------------------------------------
 
 may_install() {
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null &&
@@ -43,7 +44,7 @@ apt_install() {
         -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@"
 }
 
-# A fresh machine has no package lists, and an old one stale ones: they are fetched when needed.
+# Fetches the package lists if the first attempt fails: they may be missing or out of date.
 install_packages() {
     local log="$VAR_DIR/log/apt.log"
     mkdir -p "$VAR_DIR/log"
@@ -57,7 +58,7 @@ install_packages() {
 
 # --- Python ----------------------------------------------------------------------------------
 
-# The first of the usual names that is Python 3.11 or newer and has the modules given.
+# Prints the first command that is Python 3.11 or newer and can import the given modules.
 find_python() {
     local name
     for name in python3 /usr/bin/python3 python3.14 python3.13 python3.12 python3.11; do
@@ -69,35 +70,35 @@ find_python() {
     return 1
 }
 
-# Debian keeps in a package of its own what makes virtual environments.
+# Debian has the venv module in a package of its own.
 need_python() {
     find_python ensurepip,venv && return
     local found packages=(python3 python3-venv)
     if found=$(find_python); then
         packages=("$("$found" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')")
     fi
-    may_install || die "Install Python 3.11 or newer with its venv module (on Debian: ${packages[*]})."
+    may_install || die "Python 3.11 or newer with its venv module is required: install it (on Debian: ${packages[*]})."
     install_packages "${packages[@]}" >&2 || install_packages python3.11 python3.11-venv >&2 || true
-    find_python ensurepip,venv || die "No Python 3.11 or newer with its venv module can be installed here."
+    find_python ensurepip,venv || die "Couldn't install Python 3.11 or newer with its venv module. Install it by hand."
 }
 
 need_venv() {
     "$VENV/bin/python" -c 'import pip' 2>/dev/null && return
     local python
     python=$(need_python)
-    say "Making a virtual environment in .venv ($("$python" --version))"
+    say "Creating a virtual environment in .venv ($("$python" --version))"
     "$python" -m venv --clear "$VENV"
 }
 
-# Installs what a list of requirements pins, unless that list was the last one installed.
+# Installs a requirements file, unless this version of it is installed already.
 need_requirements() {
-    local list=$1 stamp="$VENV/.installed-${1//\//-}" wanted
-    # macOS calls it by another name.
-    wanted=$({ sha256sum || shasum -a 256; } <"$list" 2>/dev/null)
-    [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
-    say "Installing the Python packages of $list"
+    local file=$1 stamp="$VENV/.installed-${1//\//-}" checksum
+    # macOS has shasum in place of sha256sum.
+    checksum=$({ sha256sum || shasum -a 256; } <"$file" 2>/dev/null)
+    [ "$(cat "$stamp" 2>/dev/null)" = "$checksum" ] && return
+    say "Installing the Python packages in $file"
     "$VENV/bin/python" -m pip install -qq --disable-pip-version-check --no-input \
-        --require-hashes "${@:2}" -r "$list" ||
-        die "pip could not install $list; its message is above. Try again when the network is there."
-    echo "$wanted" >"$stamp"
+        --require-hashes "${@:2}" -r "$file" ||
+        die "pip couldn't install $file; see its message above. Check the network and try again."
+    echo "$checksum" >"$stamp"
 }

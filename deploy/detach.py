@@ -1,7 +1,7 @@
-"""Start a command that outlives whoever starts it: `detach.py LOG COMMAND [ARGUMENT…]`.
+"""Start a command in the background: `detach.py LOG COMMAND [ARGUMENT…]`.
 
-It gets a session of its own, so Ctrl-C does not reach it, and no open file of ours, so nobody who
-waits for the end of our output waits for it.
+The command runs in its own session, so Ctrl-C doesn't reach it. It inherits no open files, so a
+pipe that reads the caller's output ends when the caller does.
 """
 
 from __future__ import annotations

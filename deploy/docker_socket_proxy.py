@@ -1,14 +1,15 @@
-"""Stands before the engine's socket and lets through what the portal needs, of its own objects.
+"""A proxy for the Docker socket that allows only what the portal needs, on its own objects.
 
-Whoever holds the engine's socket is root on its machine. Whoever holds this one can make, look into
-and remove sandboxes of one instance, dressed as the portal dresses them, and nothing else:
+Access to the Docker socket is root access to the machine. Access to the proxy's socket allows
+creating, inspecting, and removing the sandboxes of one instance, with the isolation that the
+portal gives every sandbox:
 
     SANDBOX_INSTANCE=production SANDBOX_SUBNETS=10.213.0.0/16 \\
         python3 deploy/docker_socket_proxy.py /run/sandbox-portal-engine/engine.sock
 
-Needs nothing but Python. What is not known to be harmless is refused with 403: calls, keys of a
-body, and objects that don't bear the instance's label. Bodies are written anew from what was
-understood, so that nothing is read in two ways.
+Uses only the standard library. Requests, body keys, and objects without the instance's label are
+denied with 403 unless they are known to be harmless. Bodies are serialized again after parsing, so
+that the engine can't read them differently from the proxy.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ ENGINE_TIMEOUT_SECONDS = 30
 
 
 class SocketProxy(ThreadingUnixStreamServer):
-    """Listens at `path`, and passes on to the engine's socket what the rules let through."""
+    """Listens at `path` and forwards the requests that the policy allows to the engine's socket."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -43,29 +44,29 @@ class SocketProxy(ThreadingUnixStreamServer):
         super().__init__(str(path), ProxyHandler)
 
     def connect(self) -> socket.socket:
-        door = socket.socket(socket.AF_UNIX)
-        door.connect(self.engine)
-        return door
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(self.engine)
+        return connection
 
     def inspect(self, path: str) -> Any:
-        """What the engine says of an object; None when it has no such."""
-        asking = http.client.HTTPConnection("engine", timeout=ENGINE_TIMEOUT_SECONDS)
-        asking.sock = self.connect()
+        """Return the engine's description of an object, or None if it doesn't exist."""
+        client = http.client.HTTPConnection("engine", timeout=ENGINE_TIMEOUT_SECONDS)
+        client.sock = self.connect()
         try:
-            asking.request("GET", path)
-            answer = asking.getresponse()
-            told = json.loads(answer.read())
+            client.request("GET", path)
+            response = client.getresponse()
+            description = json.loads(response.read())
         finally:
-            asking.close()
+            client.close()
         require(
-            answer.status in (HTTPStatus.OK, HTTPStatus.NOT_FOUND),
-            "the engine does not say whose it is",
+            response.status in (HTTPStatus.OK, HTTPStatus.NOT_FOUND),
+            "couldn't look up the object's labels",
         )
-        return told if answer.status == HTTPStatus.OK else None
+        return description if response.status == HTTPStatus.OK else None
 
 
 class ProxyHandler(BaseHTTPRequestHandler):
-    """One request for each connection."""
+    """Handles one request per connection."""
 
     server: SocketProxy
 
@@ -75,37 +76,38 @@ class ProxyHandler(BaseHTTPRequestHandler):
 
     def forward(self) -> None:
         try:
-            body = self._body()
+            body = self._read_body()
             self.server.policy.check(self.command, self.path, body)
         except (RequestDenied, ValueError, TypeError, AttributeError, LookupError) as error:
-            self._deny(f"{error}" if isinstance(error, RequestDenied) else "it is not understood")
+            self._deny(f"{error}" if isinstance(error, RequestDenied) else "malformed request")
             return
         content = b"" if body is None else json.dumps(body).encode()
         head = f"{self.command} {self.path} HTTP/1.1\r\nHost: engine\r\nConnection: close\r\n"
         head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
         with self.server.connect() as engine:
             engine.sendall(head.encode("ascii") + content)
-            while piece := engine.recv(CHUNK_BYTES):
-                self.connection.sendall(piece)
+            while chunk := engine.recv(CHUNK_BYTES):
+                self.connection.sendall(chunk)
 
     do_GET = do_HEAD = do_POST = do_DELETE = do_PUT = forward  # noqa: N815 - names of the base class
 
-    def _body(self) -> Any:
-        require("transfer-encoding" not in self.headers, "its length is not told")
+    def _read_body(self) -> Any:
+        require("transfer-encoding" not in self.headers, "Content-Length is required")
         length = int(self.headers.get("content-length") or 0)
-        require(0 <= length <= MAX_BODY_BYTES, "it is too long")
+        require(0 <= length <= MAX_BODY_BYTES, "the body is too large")
         return json.loads(self.rfile.read(length)) if length else None
 
-    def _deny(self, why: str) -> None:
-        self.log_message("refused: %s %s: %s", self.command, self.path, why)
-        content = json.dumps({"message": f"Not let through to the engine: {why}."}).encode()
+    def _deny(self, reason: str) -> None:
+        self.log_message("denied: %s %s: %s", self.command, self.path, reason)
+        message = f"Denied by the Docker socket proxy: {reason}."
+        content = json.dumps({"message": message}).encode()
         self.wfile.write(
             b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\n\r\n" % len(content) + content
         )
 
     def log_request(self, *_: object) -> None:
-        """What was let through is nothing to tell."""
+        """Log nothing: only denied requests are logged."""
 
     def address_string(self) -> str:
         return "portal"

@@ -1,28 +1,28 @@
-# Finds a Docker Engine, or gets one going; sourced by what needs one.
+# Finds a Docker Engine, or installs and starts one. Source it; don't run it.
 
 ENGINE_WAIT_SECONDS=60
 
 need_engine() {
-    local seen
-    if seen=$("$VENV/bin/python" deploy/ping_engine.py 2>&1); then
-        say "$seen"
+    local status
+    if status=$("$VENV/bin/python" deploy/ping_engine.py 2>&1); then
+        say "$status"
         return
     fi
-    [ -z "${DOCKER_HOST:-}" ] || die "$seen Start the engine there, or unset DOCKER_HOST."
-    command -v dockerd >/dev/null || install_engine "$seen"
+    [ -z "${DOCKER_HOST:-}" ] || die "$status Start the engine there, or unset DOCKER_HOST."
+    command -v dockerd >/dev/null || install_engine "$status"
     [ "$(id -u)" = 0 ] ||
-        die "$seen Start it (sudo systemctl start docker) and join its group (sudo usermod -aG docker $(id -un))."
+        die "$status Start it (sudo systemctl start docker) and join its group (sudo usermod -aG docker $(id -un))."
     start_engine
     wait_for_engine
 }
 
 install_engine() {
     may_install || die "$1 Install one (https://docs.docker.com/engine/install/), or set DOCKER_HOST."
-    # Without systemd nothing else mounts the control groups that containers are limited by.
-    local more=()
-    [ -e /sys/fs/cgroup/cgroup.controllers ] || [ -e /sys/fs/cgroup/memory ] || more=(cgroupfs-mount)
-    install_packages docker.io "${more[@]}" || die "docker.io could not be installed; see $VAR_DIR/log/apt.log."
-    [ ${#more[@]} = 0 ] || cgroupfs-mount
+    # Container limits need control groups, which only systemd mounts without this package.
+    local extra=()
+    [ -e /sys/fs/cgroup/cgroup.controllers ] || [ -e /sys/fs/cgroup/memory ] || extra=(cgroupfs-mount)
+    install_packages docker.io "${extra[@]}" || die "Couldn't install docker.io; see $VAR_DIR/log/apt.log."
+    [ ${#extra[@]} = 0 ] || cgroupfs-mount
 }
 
 start_engine() {
@@ -36,8 +36,8 @@ start_engine() {
 
 start_dockerd() {
     pidof dockerd >/dev/null && return
-    # A machine that was switched off leaves these, and dockerd believes whatever process has that
-    # number now.
+    # Stale PID files of a machine that was switched off: dockerd would take any process that has the
+    # PID now for itself.
     rm -f /var/run/docker.pid
     pidof containerd >/dev/null || rm -f /var/run/docker/containerd/containerd.pid
     mkdir -p "$VAR_DIR/log"
@@ -45,16 +45,16 @@ start_dockerd() {
 }
 
 wait_for_engine() {
-    local seen
+    local status
     for ((second = 0; second < ENGINE_WAIT_SECONDS; second++)); do
-        if seen=$("$VENV/bin/python" deploy/ping_engine.py 2>&1); then
-            say "$seen"
+        if status=$("$VENV/bin/python" deploy/ping_engine.py 2>&1); then
+            say "$status"
             return
         fi
-        # One that has ended, as in a container without privileges, will not answer.
+        # Give up if dockerd has exited, as it does in an unprivileged container.
         [ "$second" -lt 3 ] || pidof dockerd >/dev/null || break
         sleep 1
     done
     tail -n 3 "$VAR_DIR/log/dockerd.log" >&2 2>/dev/null || true
-    die "The Docker Engine did not start; \`dockerd\` says why."
+    die "The Docker Engine didn't start. Run \`dockerd\` to see why."
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The steps of `make fuzz`: install what it needs, and send the API whatever can be sent.
+# `make fuzz`: install the dependencies of the fuzz tests, and send the API generated requests.
 
 . "$(dirname "$0")/common.sh"
-# Apart from a portal that runs here, and from what its own file sets.
+# Use a separate VAR_DIR and settings, so that a portal in this checkout isn't affected.
 export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$VAR_DIR/tests"
 lock_checkout
 need_venv

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# The steps of `make lint`: check the code without running it.
+# `make lint`: run the static checks.
 
 . "$(dirname "$0")/common.sh"
-# Apart from a portal that runs here, and from what its own file sets.
+# Use a separate VAR_DIR and settings, so that a portal in this checkout isn't affected.
 export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$VAR_DIR/tests"
 
 check() {
-    local said
-    said=$("$@" 2>&1) || die "$* says:"$'\n'"$said"
+    local output
+    output=$("$@" 2>&1) || die "$* failed:"$'\n'"$output"
     say "$*"
 }
 
@@ -15,7 +15,7 @@ lock_checkout
 need_venv
 need_requirements requirements.txt
 need_requirements requirements-dev.txt
-# Its cache does not notice that a module became ours when its directory appeared.
+# Ruff's cache doesn't notice that an import became first-party when its directory appeared.
 check ruff check --no-cache .
 check ruff format --check .
 check djlint --lint templates

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The steps of `make lock`: pin every package that requirements*.in lead to, with its hashes.
+# `make lock`: pin every direct and transitive dependency of requirements*.in, with its hashes.
 
 . "$(dirname "$0")/common.sh"
 
@@ -13,7 +13,7 @@ compile() {
 }
 
 compile requirements "$@"
-# What a sandbox's API needs is copied into an image without its dependencies: see the list.
+# The image of the sandbox API copies these packages without dependencies; its list explains why.
 (cd sandboxes/blueprints/billing/api && compile requirements --no-deps "$@")
 (cd sandboxes/blueprints/billing/process && compile requirements --no-deps "$@")
 compile requirements-dev "$@"

@@ -1,4 +1,4 @@
-"""Say which Docker Engine answers, or why none does (exit 1)."""
+"""Print the Docker Engine's version, or why it can't be reached (exit status 1)."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ import sys
 import docker
 from docker.errors import DockerException
 
-USUAL_SOCKET = "unix:///var/run/docker.sock"
+DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 TIMEOUT_SECONDS = 5
 
 
 def main() -> int:
-    where = os.environ.get("DOCKER_HOST") or USUAL_SOCKET
+    address = os.environ.get("DOCKER_HOST") or DEFAULT_SOCKET
     try:
         version = docker.from_env(timeout=TIMEOUT_SECONDS).version()["Version"]
     except DockerException as error:
-        why = "refuses this user" if "Permission denied" in str(error) else "does not answer"
-        print(f"The Docker Engine at {where} {why}.", file=sys.stderr)
+        denied = "Permission denied" in str(error)
+        problem = "denies access to this user" if denied else "isn't responding"
+        print(f"The Docker Engine at {address} {problem}.", file=sys.stderr)
         return 1
-    print(f"Docker Engine {version} answers at {where}")
+    print(f"Using Docker Engine {version} at {address}")
     return 0
 
 

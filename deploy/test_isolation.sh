@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The steps of `make probe`: install what it needs, and try to get out of sandboxes.
+# `make test-isolation`: install the dependencies of the isolation tests, and run them.
 
 . "$(dirname "$0")/common.sh"
 . deploy/engine.sh
 
-[ "$(id -u)" = 0 ] || die "This needs root: it brings rules of the firewall into force."
+[ "$(id -u)" = 0 ] || die "The isolation tests apply firewall rules: run them as root."
 export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$VAR_DIR/tests"
 lock_checkout
 need_venv
@@ -12,8 +12,8 @@ need_requirements requirements.txt
 need_requirements requirements-dev.txt
 need_engine
 { command -v ip && command -v iptables; } >/dev/null || install_packages iproute2 iptables ||
-    die "iproute2 and iptables are needed."
-say "Checking the images of the blueprints"
+    die "Couldn't install iproute2 and iptables. Install them by hand."
+say "Checking the blueprint images"
 python manage.py build_images
 exec 9<&-
 exec python -m tests.isolation "$@"

@@ -152,7 +152,7 @@ def test_when_one_process_dies_all_end_and_it_is_said_which(checkout: Checkout) 
     run = Run(checkout)
     os.kill(checkout.process("celery"), signal.SIGKILL)
     assert run.end() != 0
-    assert "worker ended by itself (-9): everything stops." in run.said
+    assert "worker exited (-9); stopping everything." in run.said
     assert checkout.processes() == []
 
 
@@ -163,7 +163,7 @@ def test_a_busy_port_is_told_in_one_sentence(checkout: Checkout) -> None:
         port = busy.getsockname()[1]
         refused = checkout.make("run", PORT=str(port))
     assert refused.returncode != 0
-    assert refused.stderr.splitlines()[0].startswith(f"✗ Port {port} is in use;")
+    assert refused.stderr.splitlines()[0].startswith(f"✗ Port {port} is in use.")
     assert not checkout.var.exists()
 
 
@@ -177,7 +177,7 @@ def test_the_installations_own_file_sets_what_the_environment_does_not(checkout:
 @pytest.mark.parametrize("port", ["0", "65536", "http", "-1"])
 def test_a_port_that_is_none_is_refused(checkout: Checkout, port: str) -> None:
     refused = checkout.make("run", PORT=port)
-    assert f"PORT={port} is no port; choose one from 1 to 65535." in refused.stderr
+    assert f"PORT={port} isn't a valid port. Choose one from 1 to 65535." in refused.stderr
 
 
 def test_an_engine_that_does_not_answer_is_told_in_one_sentence(checkout: Checkout) -> None:
@@ -185,7 +185,7 @@ def test_an_engine_that_does_not_answer_is_told_in_one_sentence(checkout: Checko
     refused = checkout.make("run", SANDBOX_RUNTIME="docker", DOCKER_HOST=nowhere)
     assert refused.returncode != 0
     assert refused.stderr.splitlines()[0] == (
-        f"✗ The Docker Engine at {nowhere} does not answer. "
+        f"✗ The Docker Engine at {nowhere} isn't responding. "
         "Start the engine there, or unset DOCKER_HOST."
     )
 
@@ -195,8 +195,8 @@ def test_without_an_engine_sandboxes_are_processes_which_outlive_the_portal(
 ) -> None:
     nowhere = {"SANDBOX_RUNTIME": "", "DOCKER_HOST": f"unix://{checkout.root}/no.sock"}
     first = Run(checkout, **nowhere)
-    assert "does not answer" in first.said
-    assert "▸ Trial mode: sandboxes run as processes of this machine, with no" in first.said
+    assert "isn't responding" in first.said
+    assert "▸ Trial mode: sandboxes run as local processes and aren't isolated" in first.said
     token = {"Authorization": f"Bearer {checkout.accounts()['developer']['token']}"}
     with httpx.Client(base_url=f"{first.url}/api/v1", headers=token, timeout=70) as client:
         assert client.get("/limits").json()["isolated"] is False
@@ -223,9 +223,9 @@ def test_without_an_engine_sandboxes_are_processes_which_outlive_the_portal(
 def test_what_runs_sandboxes_may_be_decided_by_hand(checkout: Checkout) -> None:
     nowhere = f"unix://{checkout.root}/no.sock"
     insisted = checkout.make("run", SANDBOX_RUNTIME="", RUNTIME="docker", DOCKER_HOST=nowhere)
-    assert f"✗ The Docker Engine at {nowhere} does not answer." in insisted.stderr
+    assert f"✗ The Docker Engine at {nowhere} isn't responding." in insisted.stderr
     mistaken = checkout.make("run", RUNTIME="podman")
-    assert "✗ RUNTIME=podman is not known; take docker or process." in mistaken.stderr
+    assert "✗ Unknown RUNTIME=podman. Choose docker or process." in mistaken.stderr
 
 
 @pytest.mark.engine

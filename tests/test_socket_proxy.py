@@ -123,7 +123,7 @@ def test_a_container_that_could_do_more_than_a_sandbox_is_refused(guarded: Guard
     for why, spoilt in SPOILT.items():
         body = fine | spoilt.what | {"HostConfig": fine["HostConfig"] | spoilt.host}
         status, text = guarded.ask("POST", "/v1.41/containers/create", body)
-        assert (status, "Not let through" in text) == (403, True), why
+        assert (status, "Denied by" in text) == (403, True), why
     assert guarded.left() == []
     status, text = guarded.ask("POST", "/v1.41/containers/create", fine)
     assert status == 201, text

@@ -1,4 +1,4 @@
-"""`make audit` finds what is known, and says so when it could not ask."""
+"""`make audit` reports known vulnerabilities, and says so if no database answers."""
 
 from __future__ import annotations
 
@@ -24,33 +24,37 @@ BAD = {
 }
 
 
-def answer(monkeypatch: pytest.MonkeyPatch, *packages: dict[str, Any], out: str = "") -> None:
-    """What pip-audit says about each file, whichever database it asks."""
+def fake_report(monkeypatch: pytest.MonkeyPatch, *packages: dict[str, Any], out: str = "") -> None:
+    """Replace pip-audit's report on each file, from either database."""
     text = out or json.dumps({"dependencies": list(packages), "fixes": []})
     done = subprocess.CompletedProcess([], 0, text, "")
     monkeypatch.setattr(audit.subprocess, "run", lambda *_, **__: done)
 
 
-def test_a_known_vulnerability_fails_and_names_the_release_without_it(monkeypatch, capsys) -> None:
-    answer(monkeypatch, HARMLESS, BAD, SKIPPED)
+def test_a_known_vulnerability_fails_and_names_the_release_that_fixes_it(
+    monkeypatch, capsys
+) -> None:
+    fake_report(monkeypatch, HARMLESS, BAD, SKIPPED)
     assert audit.main() == 1
-    said = capsys.readouterr()
-    assert "django 1.0: PYSEC-1, mended in 1.1" in said.err
-    assert "1 known vulnerabilities in 2 packages" in said.out
+    output = capsys.readouterr()
+    assert "django 1.0: PYSEC-1, fixed in 1.1" in output.err
+    assert "1 known vulnerabilities in 2 packages" in output.out
 
 
-def test_where_none_is_known_it_says_of_how_many_packages(monkeypatch, capsys) -> None:
-    answer(monkeypatch, HARMLESS)
+def test_without_known_vulnerabilities_it_reports_how_many_packages_were_checked(
+    monkeypatch, capsys
+) -> None:
+    fake_report(monkeypatch, HARMLESS)
     assert audit.main() == 0
     assert "0 known vulnerabilities in 1 packages" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("out", ["", "ConnectionError"])
-def test_where_nobody_answers_it_says_so_and_fails_nothing(monkeypatch, capsys, out) -> None:
-    answer(monkeypatch, SKIPPED, out=out)
+def test_without_an_answer_it_says_so_and_passes(monkeypatch, capsys, out) -> None:
+    fake_report(monkeypatch, SKIPPED, out=out)
     assert audit.main() == 0
-    said = capsys.readouterr().out
-    assert said.count("Not audited: no database") == len(audit.PINNED)
+    output = capsys.readouterr().out
+    assert output.count("no vulnerability database could be reached") == len(audit.PINNED)
 
 
 def test_every_file_of_pinned_packages_is_audited() -> None:
