@@ -254,7 +254,7 @@ def test_it_tells_states_capacity_and_machinery(desk, alice, bob):
 
     for words in ("Running 2", "Pending 1", "memory 1", "39.1 GB of 97.7 GB", "Subnets 2 of 4096"):
         assert words.lower() in page.lower(), words
-    assert "last sweep 0 s ago" in page
+    assert "Last sweep 0 s ago" in page
     assert "memory 1" in page
 
 
