@@ -31,7 +31,7 @@ def absolute(name: str, *args: object) -> str:
 
 def rescue_url(warning: SandboxWarning) -> str:
     """Where the sandbox can be kept past this deadline, once."""
-    return absolute("rescue", f"{warning.pk}:{_rescue.signature(_bound_to(warning))}")
+    return absolute("keep-from-email", f"{warning.pk}:{_rescue.signature(_bound_to(warning))}")
 
 
 def _bound_to(warning: SandboxWarning) -> str:

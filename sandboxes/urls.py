@@ -23,7 +23,7 @@ from sandboxes.views import (
 urlpatterns = [
     path("", dashboard.dashboard, name="dashboard"),
     path("overview/", dashboard.overview, name="overview"),
-    path("clear/", dashboard.clear, name="clear"),
+    path("dismiss-ended/", dashboard.clear, name="dismiss-ended"),
     path("history/", history.history, name="history"),
     path("sandboxes/", dashboard.launch, name="launch"),
     path("sandboxes/<str:public_id>/", sandbox.detail, name="sandbox"),
@@ -32,16 +32,22 @@ urlpatterns = [
     path("sandboxes/<str:public_id>/logs/", logs.read_logs, name="logs"),
     path("sandboxes/<str:public_id>/logs/download/", logs.download_logs, name="download-logs"),
     path("sandboxes/<str:public_id>/usage/", usage.usage, name="usage"),
-    path("sandboxes/<str:public_id>/again/", history.launch_again, name="again"),
+    path("sandboxes/<str:public_id>/relaunch/", history.launch_again, name="relaunch"),
     path("sandboxes/<str:public_id>/credentials/", sandbox.credentials, name="credentials"),
-    path("sandboxes/<str:public_id>/credentials/env/", downloads.env_file, name="env-file"),
-    path("sandboxes/<str:public_id>/credentials/postman/", downloads.collection, name="postman"),
-    path("sandboxes/<str:public_id>/openapi.json", downloads.specification, name="own-openapi"),
+    path("sandboxes/<str:public_id>/credentials/env/", downloads.env_file, name="download-env"),
+    path(
+        "sandboxes/<str:public_id>/credentials/postman/",
+        downloads.collection,
+        name="download-postman",
+    ),
+    path(
+        "sandboxes/<str:public_id>/openapi.json", downloads.specification, name="download-openapi"
+    ),
     path("sandboxes/<str:public_id>/api/", explorer.explorer, name="explorer"),
     path("sandboxes/<str:public_id>/api/send/", explorer.send, name="explorer-send"),
     path("sandboxes/<str:public_id>/extend/", sandbox.extend, name="extend"),
     path("sandboxes/<str:public_id>/touch/", sandbox.touch, name="touch"),
-    path("sandboxes/<str:public_id>/fund/", sandbox.fund, name="fund"),
+    path("sandboxes/<str:public_id>/retry-funding/", sandbox.fund, name="retry-funding"),
     path("sandboxes/<str:public_id>/reset/", sandbox.reset, name="reset"),
     path("sandboxes/<str:public_id>/destroy/", sandbox.destroy, name="destroy"),
     path("invitations/<str:signed>/", accounts.invitation, name="invitation"),
@@ -54,13 +60,16 @@ urlpatterns = [
     path("webhooks/<str:webhook_id>/", webhooks.webhook, name="webhook"),
     path("webhooks/<str:webhook_id>/log/", webhooks.log, name="webhook-log"),
     path("webhooks/<str:webhook_id>/test/", webhooks.test, name="test-webhook"),
-    path("webhooks/<str:webhook_id>/switch/", webhooks.switch, name="switch-webhook"),
+    path("webhooks/<str:webhook_id>/toggle/", webhooks.switch, name="toggle-webhook"),
     path("webhooks/<str:webhook_id>/rotate/", webhooks.rotate, name="rotate-webhook"),
     path("webhooks/<str:webhook_id>/delete/", webhooks.delete, name="delete-webhook"),
-    path("webhooks/<str:webhook_id>/<str:message_id>/", webhooks.send_again, name="send-again"),
+    path(
+        "webhooks/<str:webhook_id>/<str:message_id>/", webhooks.send_again, name="resend-delivery"
+    ),
     path("preferences/", preferences.preferences, name="preferences"),
     path("preferences/notify-me/", preferences.notify_me, name="notify-me"),
     path("warnings/", preferences.warnings, name="warnings"),
-    path("keep/<str:token>/", signed.rescue, name="rescue"),
+    # Emails that were already sent link to this path.
+    path("keep/<str:token>/", signed.rescue, name="keep-from-email"),
     path("unsubscribe/<str:token>/", signed.unsubscribe, name="unsubscribe"),
 ]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 
-OURS = ["explorer", "explorer-send", "env-file", "postman", "own-openapi"]
+OURS = ["explorer", "explorer-send", "download-env", "download-postman", "download-openapi"]
 DATA = {**HTMX, "HX-Target": "data"}
 
 
@@ -247,13 +247,13 @@ def test_nobody_else_gets_to_it(
 def test_requests_need_the_forms_token(alice: User, sandbox: Sandbox, api: SandboxApi) -> None:
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(alice)
-    for name in ("explorer-send", "env-file", "postman"):
+    for name in ("explorer-send", "download-env", "download-postman"):
         data = {"operation": "create_a_plan", "body": "{}"}
         assert strict.post(address(sandbox, name), data).status_code == 403
     assert api.asked == []
 
 
-@pytest.mark.parametrize("name", ["explorer-send", "env-file", "postman"])
+@pytest.mark.parametrize("name", ["explorer-send", "download-env", "download-postman"])
 def test_what_sends_or_holds_keys_is_no_link(web: Client, sandbox: Sandbox, name: str) -> None:
     assert web.get(address(sandbox, name)).status_code == 405
 

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 
 PLAIN = ["dashboard", "overview", "history", "tokens"]
 LOOKS = ["sandbox", "card", "journal", "logs", "download-logs", "usage"]
-ACTS = ["extend", "touch", "fund", "reset", "destroy", "credentials", "again"]
+ACTS = ["extend", "touch", "retry-funding", "reset", "destroy", "credentials", "relaunch"]
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -50,7 +50,7 @@ def test_sandboxes_of_others_are_not_there(
     assert (again(sandbox).state, story(sandbox)) == (State.RUNNING, before)
 
 
-@pytest.mark.parametrize("name", ["extend", "touch", "fund", "again"])
+@pytest.mark.parametrize("name", ["extend", "touch", "retry-funding", "relaunch"])
 def test_acts_are_not_links(web: Client, alice: User, name: str) -> None:
     sandbox = launch(alice)
     assert web.get(reverse(name, args=[sandbox.public_id])).status_code == 405

@@ -144,7 +144,7 @@ def test_reset_and_destroy_are_done_when_confirmed(
 
 
 @pytest.mark.parametrize("ask", [post, click])
-@pytest.mark.parametrize("name", ["extend", "touch", "reset", "fund"])
+@pytest.mark.parametrize("name", ["extend", "touch", "reset", "retry-funding"])
 def test_what_does_not_fit_the_state_is_refused_in_words(
     web: Client, alice: User, ask: Any, name: str
 ) -> None:
@@ -159,7 +159,7 @@ def test_friendbot_can_be_asked_again(web: Client, alice: User) -> None:
     Sandbox.objects.update(funding=Funding.FAILED, funding_error="no such network")
     page = text(web.get("/"))
     assert "Not funded Try again no such network" in page
-    click(web, "fund", sandbox)
+    click(web, "retry-funding", sandbox)
     assert again(sandbox).funding == Funding.PENDING
 
 

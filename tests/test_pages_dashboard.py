@@ -38,7 +38,7 @@ def launch_and_destroy(user: User, name: str) -> None:
 
 def clear(web: Client, headers: dict[str, str], **data: str) -> HttpResponse:
     """The click, and the page that it leads to."""
-    return web.post(reverse("clear"), data, headers=headers, follow=True)
+    return web.post(reverse("dismiss-ended"), data, headers=headers, follow=True)
 
 
 def test_one_line_says_what_is_left_and_what_ends_first(web: Client, alice: User) -> None:

@@ -37,9 +37,9 @@ def own_page(sandbox: Sandbox) -> str:
 def launch_again(web: Client, sandbox: Sandbox, page: str, key: str = "one") -> str:
     """Click on the button as that page has it; where that leads."""
     form = web.get(page).content.decode()
-    assert f'action="{reverse("again", args=[sandbox.public_id])}"' in form
+    assert f'action="{reverse("relaunch", args=[sandbox.public_id])}"' in form
     headers = {"Referer": f"http://testserver{page}"}
-    address = reverse("again", args=[sandbox.public_id])
+    address = reverse("relaunch", args=[sandbox.public_id])
     with committed():
         return web.post(address, {"key": key}, headers=headers)["Location"]
 
@@ -82,7 +82,7 @@ def test_a_refusal_says_why_where_the_click_was_and_keeps_the_choice(
     assert there.startswith(pages[place])
     page = web.get(there)
     assert "You have 3 of 3 sandboxes. The next place should be free" in text(page)
-    assert reverse("again", args=[sandbox.public_id]) in page.content.decode()
+    assert reverse("relaunch", args=[sandbox.public_id]) in page.content.decode()
     assert Sandbox.objects.count() == 4
 
 

@@ -89,9 +89,9 @@ def test_a_webhook_is_changed_switched_and_deleted(
     assert webhook.url.endswith("/2")
     assert "begins with" in act(web, "webhook", webhook, **new | {"url": "ftp://x"})
 
-    assert "you switched it off" in act(web, "switch-webhook", webhook, on="no")
+    assert "you switched it off" in act(web, "toggle-webhook", webhook, on="no")
     assert "switched off; switch it on" in act(web, "test-webhook", webhook)
-    assert "It is switched on." in act(web, "switch-webhook", webhook, on="yes")
+    assert "It is switched on." in act(web, "toggle-webhook", webhook, on="yes")
 
     asks = web.get(reverse("delete-webhook", args=[webhook.public_id]))
     assert "Delete other?" in text(asks)
@@ -121,7 +121,7 @@ def test_what_was_sent_is_shown_and_sent_again(
     page = web.get(reverse("webhook", args=[webhook.public_id])).content.decode()
     assert "&lt;script&gt;alert(1)" in page and "<script>alert" not in page
     receiver.status = 200
-    act(web, "send-again", webhook, delivery.message_id)
+    act(web, "resend-delivery", webhook, delivery.message_id)
     assert len(receiver.messages) == 2
     assert WebhookDelivery.objects.get().outcome == "delivered"
 
@@ -152,9 +152,9 @@ def test_webhooks_of_others_are_not_there(web: Client, bob: User, receiver: Rece
     assert webhook.public_id not in web.get(reverse("webhooks")).content.decode()
     for name in ("webhook", "webhook-log", "rotate-webhook", "delete-webhook"):
         assert web.get(reverse(name, args=[webhook.public_id])).status_code == 404
-    for name in ("webhook", "test-webhook", "switch-webhook", "rotate-webhook", "delete-webhook"):
+    for name in ("webhook", "test-webhook", "toggle-webhook", "rotate-webhook", "delete-webhook"):
         assert web.post(reverse(name, args=[webhook.public_id])).status_code == 404
-    again = reverse("send-again", args=[webhook.public_id, delivery.message_id])
+    again = reverse("resend-delivery", args=[webhook.public_id, delivery.message_id])
     assert web.post(again).status_code == 404
     assert Webhook.objects.get().is_on
 

@@ -48,7 +48,7 @@ def test_every_tab_contains_the_real_values(web: Client, sandbox: Sandbox) -> No
 def test_the_env_file_is_a_download_and_recorded_as_viewed_credentials(
     web: Client, sandbox: Sandbox
 ) -> None:
-    response = web.post(address(sandbox, "env-file"))
+    response = web.post(address(sandbox, "download-env"))
     lines = dict(line.split("=", 1) for line in response.content.decode().splitlines())
     assert lines["API_URL"] == f"http://{sandbox.addresses['api:8080']}"
     assert lines["API_KEY"] == sandbox.secrets["API_KEY"]
@@ -63,7 +63,7 @@ def test_the_env_file_is_a_download_and_recorded_as_viewed_credentials(
 def test_the_postman_collection_contains_the_address_and_key_of_the_sandbox(
     web: Client, sandbox: Sandbox
 ) -> None:
-    response = web.post(address(sandbox, "postman"))
+    response = web.post(address(sandbox, "download-postman"))
     collection = json.loads(response.content)
     values = {one["key"]: one["value"] for one in collection["variable"]}
     assert values["base_url"] == f"http://{sandbox.addresses['api:8080']}"
@@ -76,7 +76,7 @@ def test_the_postman_collection_contains_the_address_and_key_of_the_sandbox(
 def test_the_openapi_document_contains_the_address_but_no_key(
     web: Client, sandbox: Sandbox
 ) -> None:
-    response = web.get(address(sandbox, "own-openapi"))
+    response = web.get(address(sandbox, "download-openapi"))
     servers = {"servers": [{"url": f"http://{sandbox.addresses['api:8080']}"}]}
     assert json.loads(response.content) == billing_document() | servers
     assert sandbox.secrets["API_KEY"] not in response.content.decode()
@@ -87,13 +87,13 @@ def test_when_a_download_is_unavailable_the_sandbox_page_explains_why(
     web: Client, alice: User, sandbox: Sandbox
 ) -> None:
     at(sandbox, f"127.0.0.1:{reserve_port()}")
-    page = web.post(address(sandbox, "postman"), follow=True)
+    page = web.post(address(sandbox, "download-postman"), follow=True)
     assert "can&#x27;t reach the sandbox" in text(page)
     assert "credentials_read" not in story(sandbox)
     with committed():
         actions.destroy(sandbox, alice)
-    assert "Only a running sandbox" in text(web.post(address(sandbox, "env-file"), follow=True))
-    page = web.get(address(sandbox, "own-openapi"), follow=True)
+    assert "Only a running sandbox" in text(web.post(address(sandbox, "download-env"), follow=True))
+    page = web.get(address(sandbox, "download-openapi"), follow=True)
     assert "Only a running sandbox answers" in text(page)
 
 
