@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 
 from sandboxes import tasks
 from tests.browser.doors import LiveServerWithDoors
-from tests.browser.guide import Guide
+from tests.browser.guide import Guide, session_cookie
 from tests.browser.waiting import PATIENCE
 from tests.conftest import PASSWORD
 from tests.databases import empty_database
@@ -57,13 +57,21 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
     }
 
 
-@pytest.fixture
-def server(threads_database: None, runtime: MemoryRuntime) -> Iterator[LiveServerWithDoors]:
+@pytest.fixture(scope="module")
+def running_server(threads_database: None) -> Iterator[LiveServerWithDoors]:
     """The pages, on a database that several threads can use; tasks run where they are sent."""
     live = LiveServerWithDoors("127.0.0.1")
     yield live
-    with live.doors_closed():
-        live.stop()
+    live.stop()
+
+
+@pytest.fixture
+def server(
+    running_server: LiveServerWithDoors, runtime: MemoryRuntime
+) -> Iterator[LiveServerWithDoors]:
+    """The module's server, with nothing in its database."""
+    yield running_server
+    with running_server.doors_closed():
         empty_database()
 
 
@@ -79,12 +87,18 @@ def context(server: LiveServerWithDoors, new_context: CreateContextCallback) -> 
     return new_context(base_url=str(server))
 
 
-@pytest.fixture
-def guide(browser: Browser, server: LiveServerWithDoors) -> Iterator[Guide]:
-    """Knows the way to every page and state."""
-    leading = Guide(browser, server)
+@pytest.fixture(scope="module")
+def module_guide(browser: Browser, running_server: LiveServerWithDoors) -> Iterator[Guide]:
+    """Its browser contexts stay, so that styles and scripts are fetched once."""
+    leading = Guide(browser, running_server)
     yield leading
     leading.close()
+
+
+@pytest.fixture
+def guide(module_guide: Guide, server: LiveServerWithDoors) -> Guide:
+    """Knows the way to every page and state."""
+    return module_guide
 
 
 @pytest.fixture
@@ -130,9 +144,7 @@ def watch(context: BrowserContext, server: LiveServerWithDoors) -> Iterator[Watc
 
 
 def sign_in(page: Page, user: User) -> None:
-    """As the person would."""
-    page.goto("/accounts/login/")
-    page.get_by_label("Email").fill(user.email)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    """Give the browser a session of the user's, and open the dashboard."""
+    page.context.add_cookies([session_cookie(user)])
+    page.goto("/")
     page.get_by_label(f"Account menu ({user.email})").wait_for()

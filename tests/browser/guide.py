@@ -20,7 +20,14 @@ from tests.databases import empty_database
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-    from playwright.sync_api import Browser, BrowserContext, Page, Route, ViewportSize
+    from playwright.sync_api import (
+        Browser,
+        BrowserContext,
+        Page,
+        Route,
+        SetCookieParam,
+        ViewportSize,
+    )
 
     from tests.browser.doors import LiveServerWithDoors
     from tests.browser.stops import Stop
@@ -28,6 +35,13 @@ if TYPE_CHECKING:
 
 def _answer(body: str, route: Route) -> None:
     route.fulfill(body=body, content_type="text/html")
+
+
+def session_cookie(user: User) -> SetCookieParam:
+    client = Client()
+    client.force_login(user)
+    name = settings.SESSION_COOKIE_NAME
+    return {"name": name, "value": client.cookies[name].value, "domain": "127.0.0.1", "path": "/"}
 
 
 class Guide:
@@ -70,14 +84,16 @@ class Guide:
         context = self._context(**browsing)
         context.clear_cookies()
         if user:
-            client = Client()
-            client.force_login(user)
-            key = client.cookies[settings.SESSION_COOKIE_NAME].value
-            cookie = {"name": settings.SESSION_COOKIE_NAME, "value": key, "url": str(self.server)}
-            context.add_cookies([cookie])  # type: ignore[list-item]
+            context.add_cookies([session_cookie(user)])
         page = context.new_page()
+        self._forget_notifications(page)
         yield page
         page.close()
+
+    def _forget_notifications(self, page: Page) -> None:
+        """What scripts remember of warnings by their ids, which count from 1 for each stop."""
+        storage = {"origin": str(self.server), "storageTypes": "local_storage"}
+        page.context.new_cdp_session(page).send("Storage.clearDataForOrigin", storage)
 
     def _context(self, **browsing: Any) -> BrowserContext:
         """One for each way to browse, so that styles and scripts are fetched once."""
