@@ -292,6 +292,9 @@ ACCOUNT_ADAPTER = "sandboxes.accounts.adapters.AccountAdapter"
 ACCOUNT_FORMS = {
     "signup": "sandboxes.accounts.forms.SignUpForm",
     "add_email": "sandboxes.accounts.forms.AddEmailForm",
+    "change_password": "sandboxes.accounts.forms.ChangePasswordForm",
+    "reset_password_from_key": "sandboxes.accounts.forms.ResetPasswordKeyForm",
+    "set_password": "sandboxes.accounts.forms.SetPasswordForm",
 }
 # A mail about each change of what protects an account.
 ACCOUNT_EMAIL_NOTIFICATIONS = True

@@ -9,6 +9,7 @@ from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import TOTP
 from allauth.usersessions.models import UserSession
 from django.contrib.sessions.models import Session
+from django.core import mail
 from django.db import connection
 from django.test import Client
 from django.urls import reverse
@@ -88,6 +89,18 @@ def test_a_second_factor_from_before_keys_were_encrypted_is_taken(bob):
     # Another key: a code is taken once.
     Authenticator.objects.create(user=bob, type="totp", data={"secret": KEY[::-1]})
     assert let_in(bob, KEY[::-1])
+
+
+def test_changing_the_password_sends_an_email_with_the_browser_and_address(alice):
+    client = signed_in(alice)
+    new = {"oldpassword": PASSWORD, "password1": "another horse", "password2": "another horse"}
+    client.post(reverse("account_change_password"), new)
+
+    message = mail.outbox[-1]
+    assert message.subject == "Your password was changed"
+    assert "If you didn't make this change, reset your password now" in message.body
+    assert "Browser: Firefox on Linux" in message.body
+    assert "IP address: 127.0.0.1" in message.body
 
 
 def test_sessions_are_listed_with_their_browsers(alice):

@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account.forms import AddEmailForm as AllauthAddEmailForm
+from allauth.account.forms import ChangePasswordForm as AllauthChangePasswordForm
+from allauth.account.forms import ResetPasswordKeyForm as AllauthResetPasswordKeyForm
+from allauth.account.forms import SetPasswordForm as AllauthSetPasswordForm
 from allauth.account.forms import SignupForm as AllauthSignupForm
 from allauth.core import context
 from allauth.socialaccount.forms import SignupForm as AllauthProviderSignupForm
+from django.forms import Field
 
 from sandboxes.accounts import admission, invitations
 
@@ -40,3 +44,29 @@ class AddEmailForm(AllauthAddEmailForm):  # type: ignore[misc]
     def clean_email(self) -> str:
         admission.demand_domain(self.user, self.cleaned_data["email"])
         return str(super().clean_email())
+
+
+class NewPasswordLabels:
+    """Labels in sentence case, where allauth has title case."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        fields: dict[str, Field] = self.fields  # type: ignore[attr-defined]
+        fields["password1"].label = "New password"
+        fields["password2"].label = "Confirm new password"
+
+
+class ChangePasswordForm(NewPasswordLabels, AllauthChangePasswordForm):  # type: ignore[misc]
+    """Change the password, given the current one."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["oldpassword"].label = "Current password"
+
+
+class ResetPasswordKeyForm(NewPasswordLabels, AllauthResetPasswordKeyForm):  # type: ignore[misc]
+    """Set a new password after following the link in an email."""
+
+
+class SetPasswordForm(NewPasswordLabels, AllauthSetPasswordForm):  # type: ignore[misc]
+    """Set the first password of an account that has signed in with a provider only."""

@@ -102,7 +102,7 @@ class Button:
         self.then(page)
 
 
-NEW_PASSWORD = {"New Password": f"{PASSWORD}!", "New Password (again)": f"{PASSWORD}!"}
+NEW_PASSWORD = {"New password": f"{PASSWORD}!", "Confirm new password": f"{PASSWORD}!"}
 SOMEBODY = {"Email": "bob@example.com", "Password": PASSWORD}
 OWN_PAGE = r"/sandboxes/sbx_\w+/$"
 
@@ -130,7 +130,7 @@ BUTTONS = [
         "button Update password",
         "account-password",
         sees("changed"),
-        fills(Current_Password=PASSWORD, **NEW_PASSWORD),
+        fills(Current_password=PASSWORD, **NEW_PASSWORD),
     ),
     Button("button Confirm", "account-confirm", lands("/$"), fills(Password=PASSWORD)),
     Button("link Set up", "account-2fa", sees("Confirm it's you")),
