@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.billing.harness import BLUEPRINT, FIXTURES, Developer, install_packages, serving
+from tests.billing.harness import BLUEPRINT, FIXTURES, ApiClient, install_packages, running_api
 from tests.postgres import Cluster
 
 Connect = Callable[..., psycopg.Connection]
@@ -130,18 +130,18 @@ def packages(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="session")
 def api_url(packages: Path, cluster: Cluster) -> Iterator[str]:
-    with serving(packages, f"postgresql://billing_api@127.0.0.1:{cluster.port}/billing") as url:
+    with running_api(packages, f"postgresql://billing_api@127.0.0.1:{cluster.port}/billing") as url:
         yield url
 
 
 @pytest.fixture
-def api(api_url: str, fresh: None) -> Iterator[Developer]:
-    with Developer(api_url) as developer:
-        yield developer
+def api(api_url: str, fresh: None) -> Iterator[ApiClient]:
+    with ApiClient(api_url) as client:
+        yield client
 
 
 @pytest.fixture
-def reader(api_url: str, untouched: None) -> Iterator[Developer]:
+def reader(api_url: str, untouched: None) -> Iterator[ApiClient]:
     """For a test that only reads."""
-    with Developer(api_url) as developer:
-        yield developer
+    with ApiClient(api_url) as client:
+        yield client

@@ -24,7 +24,7 @@ API_KEY = "sk_test_ThisOneIsForTestsAlone00000000"
 TIME_LIMIT = 20.0
 
 
-class Developer(httpx.Client):
+class ApiClient(httpx.Client):
     """A client with the sandbox's key."""
 
     def __init__(self, url: str, key: str = API_KEY) -> None:
@@ -38,7 +38,7 @@ class Developer(httpx.Client):
         found: dict[str, Any] = answer.json()
         return found
 
-    def listed(self, path: str) -> list[dict[str, Any]]:
+    def list_all(self, path: str) -> list[dict[str, Any]]:
         """All rows of a list that fits on a page."""
         page = self.ok("GET", path)
         assert not page["has_more"]
@@ -46,7 +46,9 @@ class Developer(httpx.Client):
         return rows
 
 
-def refused(answer: httpx.Response, status: int, *words: str, field: str = "") -> dict[str, Any]:
+def assert_problem(
+    answer: httpx.Response, status: int, *words: str, field: str = ""
+) -> dict[str, Any]:
     """The problem in an answer, which must be well formed and hold the words."""
     assert answer.status_code == status, answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -74,7 +76,7 @@ def install_packages(cache: Path) -> Path:
     return folder
 
 
-def start(
+def start_api(
     packages: Path, log: IO[str] | int = subprocess.PIPE, **environment: str
 ) -> subprocess.Popen[str]:
     """The API's process. One that says much needs a file as its log: a pipe fills up."""
@@ -89,14 +91,16 @@ def start(
 
 
 @contextmanager
-def serving(packages: Path, database_url: str) -> Iterator[str]:
+def running_api(packages: Path, database_url: str) -> Iterator[str]:
     """The API over a database, for as long as the block runs; its URL."""
     port = reserve_port()
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryFile("w+") as log:
-        process = start(packages, log, API_KEY=API_KEY, DATABASE_URL=database_url, PORT=str(port))
+        process = start_api(
+            packages, log, API_KEY=API_KEY, DATABASE_URL=database_url, PORT=str(port)
+        )
         try:
-            _await(url, process)
+            _wait_until_up(url, process)
             yield url
         finally:
             process.terminate()
@@ -105,7 +109,7 @@ def serving(packages: Path, database_url: str) -> Iterator[str]:
             assert "Traceback" not in log.read()
 
 
-def _await(url: str, process: subprocess.Popen[str]) -> None:
+def _wait_until_up(url: str, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + TIME_LIMIT
     while time.monotonic() < deadline and process.poll() is None:
         try:

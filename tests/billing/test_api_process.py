@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from tests.billing.conftest import Connect, Stage, copy_database
-from tests.billing.harness import API_KEY, Developer, refused, serving, start
+from tests.billing.harness import API_KEY, ApiClient, assert_problem, running_api, start_api
 from tests.ports import reserve_port
 from tests.postgres import Cluster
 
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.postgres
 def test_an_environment_that_makes_no_sense_is_told_in_one_line(
     packages: Path, environment: dict[str, str], words: str
 ) -> None:
-    process = start(packages, **environment)
+    process = start_api(packages, **environment)
     said, _ = process.communicate(timeout=20)
     assert process.returncode == 64
     assert words in said and len(said.splitlines()) == 1
@@ -43,7 +43,7 @@ def test_an_environment_that_makes_no_sense_is_told_in_one_line(
 
 def test_a_port_that_is_taken_is_told_in_one_line(packages: Path, api_url: str) -> None:
     port = api_url.rpartition(":")[2]
-    process = start(packages, API_KEY=API_KEY, DATABASE_URL="x", PORT=port)
+    process = start_api(packages, API_KEY=API_KEY, DATABASE_URL="x", PORT=port)
     said, _ = process.communicate(timeout=20)
     assert process.returncode == 1
     assert f"can't listen on 127.0.0.1:{port}" in said and len(said.splitlines()) == 1
@@ -51,11 +51,11 @@ def test_a_port_that_is_taken_is_told_in_one_line(packages: Path, api_url: str) 
 
 def test_without_a_database_it_is_up_but_not_ready(packages: Path) -> None:
     nowhere = f"postgresql://billing_api@127.0.0.1:{reserve_port()}/billing"
-    with serving(packages, nowhere) as url, Developer(url) as developer:
-        assert developer.ok("GET", "/healthz") == {"status": "ok"}
-        refused(developer.get("/readyz"), 503, "refused")
-        answer = developer.get("/v1/plans")
-        refused(answer, 503, "database")
+    with running_api(packages, nowhere) as url, ApiClient(url) as client:
+        assert client.ok("GET", "/healthz") == {"status": "ok"}
+        assert_problem(client.get("/readyz"), 503, "refused")
+        answer = client.get("/v1/plans")
+        assert_problem(answer, 503, "database")
         assert answer.headers["Retry-After"] == "1"
 
 
@@ -63,8 +63,8 @@ def test_it_finds_the_database_when_that_comes(
     packages: Path, cluster: Cluster, seeded: str
 ) -> None:
     url = f"postgresql://billing_api@127.0.0.1:{cluster.port}/billing_late"
-    with serving(packages, url) as api_url:
-        refused(httpx.get(f"{api_url}/readyz"), 503, "billing_late")
+    with running_api(packages, url) as api_url:
+        assert_problem(httpx.get(f"{api_url}/readyz"), 503, "billing_late")
         copy_database(cluster, "billing_late", seeded)
         assert httpx.get(f"{api_url}/readyz").status_code == 200
 
@@ -73,7 +73,7 @@ def test_who_asks_before_the_database_is_there_is_answered_when_it_comes(
     packages: Path, cluster: Cluster, seeded: str
 ) -> None:
     url = f"postgresql://billing_api@127.0.0.1:{cluster.port}/billing_later"
-    with serving(packages, url) as api_url, ThreadPoolExecutor() as pool:
+    with running_api(packages, url) as api_url, ThreadPoolExecutor() as pool:
         asked = pool.submit(httpx.get, f"{api_url}/readyz", timeout=10)
         time.sleep(0.3)
         assert not asked.done()
@@ -83,7 +83,7 @@ def test_who_asks_before_the_database_is_there_is_answered_when_it_comes(
 
 def test_who_comes_while_it_starts_is_answered_on_the_first_connection(packages: Path) -> None:
     port, caller = reserve_port(), socket.socket()
-    process = start(packages, API_KEY=API_KEY, DATABASE_URL="x", PORT=str(port))
+    process = start_api(packages, API_KEY=API_KEY, DATABASE_URL="x", PORT=str(port))
     with caller, process:
         while caller.connect_ex(("127.0.0.1", port)):
             assert process.poll() is None
@@ -93,28 +93,28 @@ def test_who_comes_while_it_starts_is_answered_on_the_first_connection(packages:
         process.terminate()
 
 
-def test_a_database_that_was_emptied_is_not_ready(api: Developer, db: psycopg.Connection) -> None:
+def test_a_database_that_was_emptied_is_not_ready(api: ApiClient, db: psycopg.Connection) -> None:
     db.execute("TRUNCATE plans, subscribers, subscriptions, invoices, payments")
-    refused(api.get("/readyz"), 503, "reset")
+    assert_problem(api.get("/readyz"), 503, "reset")
     assert api.ok("GET", "/v1/plans")["total"] == 0
 
 
-def test_a_table_that_was_dropped_is_told(api: Developer, db: psycopg.Connection) -> None:
+def test_a_table_that_was_dropped_is_told(api: ApiClient, db: psycopg.Connection) -> None:
     db.execute("DROP TABLE payments CASCADE")
-    refused(api.get("/v1/payments"), 503, "payments")
+    assert_problem(api.get("/v1/payments"), 503, "payments")
     assert api.ok("GET", "/v1/plans")["total"] == 5
 
 
 def test_a_developers_lock_holds_a_request_up_for_a_while_only(
-    api: Developer, fresh: None, connect: Connect
+    api: ApiClient, fresh: None, connect: Connect
 ) -> None:
     connect(autocommit=False).execute("SELECT * FROM invoices WHERE id = 'inv_007' FOR UPDATE")
-    refused(api.post("/v1/invoices/inv_007/pay"), 503, "lock")
+    assert_problem(api.post("/v1/invoices/inv_007/pay"), 503, "lock")
     assert api.ok("GET", "/v1/invoices/inv_007")["status"] == "open"
 
 
 def test_settings_that_a_developer_gives_the_database_do_not_mislead_the_api(
-    api: Developer, db: psycopg.Connection, cluster: Cluster
+    api: ApiClient, db: psycopg.Connection, cluster: Cluster
 ) -> None:
     before = api.ok("GET", "/v1/invoices/inv_001")
     db.execute("ALTER DATABASE billing SET timezone = 'Asia/Tokyo'")
@@ -132,9 +132,9 @@ def test_a_reset_is_hardly_noticed(stage: Stage, fresh: None, api_url: str) -> N
     done = threading.Event()
 
     def use(seen: Counter[int], method: str, path: str, **options: Any) -> None:
-        with Developer(api_url) as developer:
+        with ApiClient(api_url) as client:
             while not done.is_set():
-                seen[developer.request(method, path, **options).status_code] += 1
+                seen[client.request(method, path, **options).status_code] += 1
 
     change = {"json": {"description": "Busy"}}
     users = [

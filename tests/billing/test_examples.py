@@ -7,7 +7,7 @@ import json
 import pytest
 
 from sandboxes import openapi
-from tests.billing.harness import Developer
+from tests.billing.harness import ApiClient
 from tests.sandbox_apis import billing_document
 
 pytestmark = pytest.mark.postgres
@@ -18,7 +18,7 @@ NOT_NOW = {"issue_a_draft": 409, "resume_a_subscription": 409, "refund_a_payment
 
 
 @pytest.mark.parametrize("name", [n for n, o in BILLING.operations.items() if o.method != "GET"])
-def test_a_request_is_taken_as_it_is_prefilled(api: Developer, name: str) -> None:
+def test_a_request_is_taken_as_it_is_prefilled(api: ApiClient, name: str) -> None:
     operation = BILLING.operations[name]
     path = operation.target({one.key: one.example for one in operation.parameters})
     body = operation.body.example if operation.body else None
@@ -27,7 +27,7 @@ def test_a_request_is_taken_as_it_is_prefilled(api: Developer, name: str) -> Non
     assert answer.status_code in expected, answer.text
 
 
-def test_every_list_and_everything_in_it_can_be_read(reader: Developer) -> None:
+def test_every_list_and_everything_in_it_can_be_read(reader: ApiClient) -> None:
     for listing in BILLING.lists:
         page = reader.ok("GET", listing.target({"query.limit": "1"}))
         assert set(listing.columns) == set(page["data"][0])

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.billing.harness import Developer, refused
+from tests.billing.harness import ApiClient, assert_problem
 
 pytestmark = pytest.mark.postgres
 
@@ -18,14 +18,14 @@ pytestmark = pytest.mark.postgres
     ["", "Bearer", "Basic c2tfdGVzdA==", "Bearer sk_test_wrong", "Bearer ключ"],
 )
 @pytest.mark.parametrize("path", ["/v1/plans", "/v1/plans/plan_team", "/v1/nothing"])
-def test_without_the_key_nothing_is_told(reader: Developer, authorization: str, path: str) -> None:
+def test_without_the_key_nothing_is_told(reader: ApiClient, authorization: str, path: str) -> None:
     headers = {b"Authorization": authorization.encode()}
     answer = httpx.get(f"{reader.base_url}{path}", headers=headers)
-    refused(answer, 401, "key")
+    assert_problem(answer, 401, "key")
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
-def test_the_scheme_may_be_written_in_any_case(reader: Developer) -> None:
+def test_the_scheme_may_be_written_in_any_case(reader: ApiClient) -> None:
     key = reader.headers["Authorization"].split()[1]
     assert reader.get("/v1/plans", headers={"Authorization": f"bearer {key}"}).status_code == 200
 
@@ -40,38 +40,38 @@ def test_the_scheme_may_be_written_in_any_case(reader: Developer) -> None:
     ],
 )
 def test_a_method_that_is_not_possible_is_told_with_those_that_are(
-    reader: Developer, method: str, path: str, allowed: str
+    reader: ApiClient, method: str, path: str, allowed: str
 ) -> None:
     answer = reader.request(method, path)
-    refused(answer, 405, method)
+    assert_problem(answer, 405, method)
     assert answer.headers["Allow"] == allowed
 
 
 @pytest.mark.parametrize(
     "path", ["/v1/nothing", "/v1/plans/", "/v1/plans/a/b/c", "/v2/plans", "/x"]
 )
-def test_what_is_nowhere_is_not_found(reader: Developer, path: str) -> None:
-    refused(reader.get(path), 404, "Not found")
+def test_what_is_nowhere_is_not_found(reader: ApiClient, path: str) -> None:
+    assert_problem(reader.get(path), 404, "Not found")
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"name": "\\ud800"}'])
-def test_a_body_that_is_no_json_is_a_bad_request(reader: Developer, body: bytes) -> None:
-    refused(reader.post("/v1/plans", content=body), 400, "JSON")
+def test_a_body_that_is_no_json_is_a_bad_request(reader: ApiClient, body: bytes) -> None:
+    assert_problem(reader.post("/v1/plans", content=body), 400, "JSON")
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b'"text"', b"7"])
-def test_json_that_is_no_object_does_not_fit(reader: Developer, body: bytes) -> None:
-    refused(reader.post("/v1/plans", content=body), 422, "an object", field="body")
+def test_json_that_is_no_object_does_not_fit(reader: ApiClient, body: bytes) -> None:
+    assert_problem(reader.post("/v1/plans", content=body), 422, "an object", field="body")
 
 
 @pytest.mark.parametrize("size", [65 * 1024, 2 * 1024 * 1024])
-def test_a_body_that_is_too_large_is_refused(reader: Developer, size: int) -> None:
-    refused(reader.post("/v1/plans", content=b"x" * size), 413)
+def test_a_body_that_is_too_large_is_refused(reader: ApiClient, size: int) -> None:
+    assert_problem(reader.post("/v1/plans", content=b"x" * size), 413)
 
 
-def test_the_kind_of_the_body_need_not_be_said(reader: Developer) -> None:
+def test_the_kind_of_the_body_need_not_be_said(reader: ApiClient) -> None:
     form = {"Content-Type": "application/x-www-form-urlencoded"}
-    refused(reader.post("/v1/plans", content=b"{}", headers=form), 422, field="name")
+    assert_problem(reader.post("/v1/plans", content=b"{}", headers=form), 422, field="name")
 
 
 def test_a_request_that_is_no_http_gets_a_problem_too(api_url: str) -> None:
@@ -83,13 +83,13 @@ def test_a_request_that_is_no_http_gets_a_problem_too(api_url: str) -> None:
     assert b"application/problem+json" in answer and b'"status":400' in answer
 
 
-def test_head_answers_like_get_without_a_body(reader: Developer) -> None:
+def test_head_answers_like_get_without_a_body(reader: ApiClient) -> None:
     answer = reader.head("/v1/plans")
     assert answer.status_code == 200 and not answer.content
     assert int(answer.headers["Content-Length"]) == len(reader.get("/v1/plans").content)
 
 
-def test_a_page_of_another_origin_may_call_with_the_key(reader: Developer) -> None:
+def test_a_page_of_another_origin_may_call_with_the_key(reader: ApiClient) -> None:
     asking = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "PATCH"}
     preflight = httpx.options(f"{reader.base_url}/v1/plans/plan_team", headers=asking)
     assert preflight.status_code == 204 and not preflight.content
@@ -101,14 +101,14 @@ def test_a_page_of_another_origin_may_call_with_the_key(reader: Developer) -> No
     assert unauthorized.headers["Access-Control-Allow-Origin"] == "*"
 
 
-def test_the_process_and_the_sandbox_tell_their_health_without_a_key(reader: Developer) -> None:
+def test_the_process_and_the_sandbox_tell_their_health_without_a_key(reader: ApiClient) -> None:
     assert httpx.get(f"{reader.base_url}/healthz").json() == {"status": "ok"}
     ready = httpx.get(f"{reader.base_url}/readyz")
     assert ready.status_code == 200
     assert ready.json() == {"status": "ready", "plans": 5, "subscribers": 10, "invoices": 20}
 
 
-def test_the_documentation_needs_nothing_from_elsewhere(reader: Developer) -> None:
+def test_the_documentation_needs_nothing_from_elsewhere(reader: ApiClient) -> None:
     assert httpx.get(f"{reader.base_url}").headers["Location"] == "/docs"
     page = httpx.get(f"{reader.base_url}/docs")
     policy = page.headers["Content-Security-Policy"]
@@ -122,5 +122,5 @@ def test_the_documentation_needs_nothing_from_elsewhere(reader: Developer) -> No
 @pytest.mark.parametrize(
     "path", ["/docs/../app.py", "/docs/%2e%2e/app.py", "/docs/page.html", "/docs/x"]
 )
-def test_no_other_file_is_served(reader: Developer, path: str) -> None:
-    refused(httpx.get(f"{reader.base_url}{path}"), 404)
+def test_no_other_file_is_served(reader: ApiClient, path: str) -> None:
+    assert_problem(httpx.get(f"{reader.base_url}{path}"), 404)

@@ -17,7 +17,7 @@ from psycopg import errors
 from sandboxes.blueprints import addresses, load
 from sandboxes.runtime import SandboxSpec
 from sandboxes.runtime.docker import DockerRuntime
-from tests.billing.harness import TIME_LIMIT, Developer, refused
+from tests.billing.harness import TIME_LIMIT, ApiClient, assert_problem
 
 pytestmark = pytest.mark.engine
 
@@ -33,7 +33,7 @@ class Sandbox:
     spec: SandboxSpec
     runtime: DockerRuntime
     credentials: dict[str, str]
-    api: Developer
+    api: ApiClient
 
     @property
     def id(self) -> str:
@@ -55,7 +55,7 @@ class Sandbox:
     def everything(self) -> dict[str, Any]:
         """All that the API has to say."""
         resources = ("plans", "subscribers", "subscriptions", "invoices", "payments")
-        return {name: self.api.listed(f"/v1/{name}?limit=100") for name in resources}
+        return {name: self.api.list_all(f"/v1/{name}?limit=100") for name in resources}
 
     def container(self, service: str) -> str:
         return f"{self.id}-{service}-1"
@@ -69,7 +69,7 @@ def launch(runtime: DockerRuntime) -> Sandbox:
     found = addresses(runtime.create(spec, lambda _: None, 60))
     credentials = blueprint.fill_credentials(values, found)
     url = blueprint.endpoint_urls(found)["api"]
-    return Sandbox(spec, runtime, credentials, Developer(url, credentials["api_key"]))
+    return Sandbox(spec, runtime, credentials, ApiClient(url, credentials["api_key"]))
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_a_reset_that_was_killed_halfway_is_finished_by_the_next(sandbox: Sandbo
         ["psql", "-c", "DROP DATABASE billing WITH (FORCE)"],
     ):
         assert sandbox.runtime.execute(sandbox.id, "db", halfway, TIME_LIMIT)[0] == 0
-    refused(sandbox.api.get("/readyz"), 503)
+    assert_problem(sandbox.api.get("/readyz"), 503)
     sandbox.reset()
     assert sandbox.everything() == before
 
@@ -148,7 +148,7 @@ def test_what_a_developer_changed_outlives_a_restart_and_a_kill(sandbox: Sandbox
             assert exit_code == (0 if end == "stop" else 137), service
         found = addresses(sandbox.runtime.create(sandbox.spec, lambda _: None, 60))
         url = load("billing").endpoint_urls(found)["api"]
-        sandbox.api = Developer(url, sandbox.credentials["api_key"])
+        sandbox.api = ApiClient(url, sandbox.credentials["api_key"])
         assert sandbox.everything() == before
 
 

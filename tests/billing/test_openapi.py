@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from tests.billing.harness import ROOT, Developer
+from tests.billing.harness import ROOT, ApiClient
 
 pytestmark = pytest.mark.postgres
 
@@ -41,14 +41,14 @@ RESOURCES = ("plans", "subscribers", "subscriptions", "invoices", "payments")
 @pytest.mark.parametrize("mode", GenerationMode)
 @pytest.mark.parametrize("resource", RESOURCES)
 def test_whatever_is_sent_the_answer_is_one_that_is_described(
-    api: Developer, resource: str, mode: GenerationMode
+    api: ApiClient, resource: str, mode: GenerationMode
 ) -> None:
     document = schemathesis.openapi.from_url(f"{api.base_url}/openapi.json")
     for result in document.include(path_regex=f"^/v1/{resource}").get_all_operations():
         attempt(api, result.ok(), mode)
 
 
-def attempt(api: Developer, operation: Any, mode: GenerationMode) -> None:
+def attempt(api: ApiClient, operation: Any, mode: GenerationMode) -> None:
     """Call the operation with what fits its description, or just doesn't."""
     if mode is GenerationMode.NEGATIVE and not (operation.query or operation.body):
         return
@@ -62,7 +62,7 @@ def attempt(api: Developer, operation: Any, mode: GenerationMode) -> None:
     call()
 
 
-def test_every_operation_is_described(reader: Developer) -> None:
+def test_every_operation_is_described(reader: ApiClient) -> None:
     document = reader.ok("GET", "/openapi.json")
     assert document["openapi"].startswith("3.1")
     operations = {
@@ -88,7 +88,7 @@ def test_every_operation_is_described(reader: Developer) -> None:
     assert len({operation["operationId"] for operation in operations.values()}) == len(operations)
 
 
-def test_the_page_about_the_api_names_every_resource_and_action(reader: Developer) -> None:
+def test_the_page_about_the_api_names_every_resource_and_action(reader: ApiClient) -> None:
     page = (ROOT / "docs" / "billing-api.md").read_text()
     for path in reader.ok("GET", "/openapi.json")["paths"]:
         _, _, resource, *rest = path.split("/")
