@@ -16,15 +16,15 @@ from tests.postgres import Cluster
 Connect = Callable[..., psycopg.Connection]
 
 
-def script(*path: str) -> bytes:
+def read_script(*path: str) -> bytes:
     return Path(*path).read_bytes()
 
 
-def put_seed(connection: psycopg.Connection, launched_at: datetime) -> None:
+def load_seed(connection: psycopg.Connection, launched_at: datetime) -> None:
     """Fill an empty database, within its transaction."""
     moment = sql.Literal(launched_at.isoformat())
     connection.execute(sql.SQL("SET LOCAL sandbox.launched_at = {}").format(moment))
-    connection.execute(script(str(FIXTURES), "seed.sql"))
+    connection.execute(read_script(str(FIXTURES), "seed.sql"))
 
 
 def copy_database(cluster: Cluster, name: str, template: str) -> None:
@@ -45,55 +45,55 @@ def launched_at() -> datetime:
 
 
 @pytest.fixture(scope="session")
-def empty(cluster: Cluster) -> str:
+def empty_database(cluster: Cluster) -> str:
     """The name of a database that has the schema and no rows."""
     with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
-        connection.execute(script(str(BLUEPRINT), "db", "create-roles.sql"))
+        connection.execute(read_script(str(BLUEPRINT), "db", "create-roles.sql"))
         connection.execute("CREATE DATABASE billing_template OWNER developer")
     with psycopg.connect(cluster.url("billing_template")) as connection:
         connection.execute("SET ROLE developer")
-        connection.execute(script(str(FIXTURES), "schema.sql"))
+        connection.execute(read_script(str(FIXTURES), "schema.sql"))
     return "billing_template"
 
 
 @pytest.fixture(scope="session")
-def seeded(cluster: Cluster, empty: str, launched_at: datetime) -> str:
+def seeded_database(cluster: Cluster, empty_database: str, launched_at: datetime) -> str:
     """The name of a database as it is after a launch."""
-    copy_database(cluster, "billing_seeded", empty)
+    copy_database(cluster, "billing_seeded", empty_database)
     with psycopg.connect(cluster.url("billing_seeded")) as connection:
-        put_seed(connection, launched_at)
+        load_seed(connection, launched_at)
     return "billing_seeded"
 
 
-class Stage:
+class BillingDatabase:
     """The database `billing`, which is put back only after somebody changed it."""
 
-    def __init__(self, cluster: Cluster, seeded: str) -> None:
-        self._cluster, self._seeded = cluster, seeded
+    def __init__(self, cluster: Cluster, seeded_database: str) -> None:
+        self._cluster, self._seeded = cluster, seeded_database
         self.changed = True
 
-    def set(self) -> None:
+    def restore(self) -> None:
         if self.changed:
             copy_database(self._cluster, "billing", self._seeded)
         self.changed = False
 
 
 @pytest.fixture(scope="session")
-def stage(cluster: Cluster, seeded: str) -> Stage:
-    return Stage(cluster, seeded)
+def billing_database(cluster: Cluster, seeded_database: str) -> BillingDatabase:
+    return BillingDatabase(cluster, seeded_database)
 
 
 @pytest.fixture
-def untouched(stage: Stage) -> None:
+def seed_data(billing_database: BillingDatabase) -> None:
     """The seed, for a test that changes nothing."""
-    stage.set()
+    billing_database.restore()
 
 
 @pytest.fixture
-def fresh(stage: Stage) -> None:
+def fresh_data(billing_database: BillingDatabase) -> None:
     """The seed, for a test that may do with it as it likes."""
-    stage.set()
-    stage.changed = True
+    billing_database.restore()
+    billing_database.changed = True
 
 
 @pytest.fixture
@@ -112,13 +112,13 @@ def connect(cluster: Cluster) -> Iterator[Connect]:
 
 
 @pytest.fixture
-def db(fresh: None, connect: Connect) -> psycopg.Connection:
+def db(fresh_data: None, connect: Connect) -> psycopg.Connection:
     """What a developer's own client sees."""
     return connect()
 
 
 @pytest.fixture
-def undone(untouched: None, connect: Connect) -> psycopg.Connection:
+def rollback_db(seed_data: None, connect: Connect) -> psycopg.Connection:
     """The same, in a transaction that is rolled back."""
     return connect(autocommit=False)
 
@@ -135,13 +135,13 @@ def api_url(packages: Path, cluster: Cluster) -> Iterator[str]:
 
 
 @pytest.fixture
-def api(api_url: str, fresh: None) -> Iterator[ApiClient]:
+def api(api_url: str, fresh_data: None) -> Iterator[ApiClient]:
     with ApiClient(api_url) as client:
         yield client
 
 
 @pytest.fixture
-def reader(api_url: str, untouched: None) -> Iterator[ApiClient]:
+def reader(api_url: str, seed_data: None) -> Iterator[ApiClient]:
     """For a test that only reads."""
     with ApiClient(api_url) as client:
         yield client

@@ -14,7 +14,7 @@ import httpx
 import psycopg
 import pytest
 
-from tests.billing.conftest import Connect, Stage, copy_database
+from tests.billing.conftest import BillingDatabase, Connect, copy_database
 from tests.billing.harness import API_KEY, ApiClient, assert_problem, running_api, start_api
 from tests.ports import reserve_port
 from tests.postgres import Cluster
@@ -60,24 +60,24 @@ def test_without_a_database_it_is_up_but_not_ready(packages: Path) -> None:
 
 
 def test_it_finds_the_database_when_that_comes(
-    packages: Path, cluster: Cluster, seeded: str
+    packages: Path, cluster: Cluster, seeded_database: str
 ) -> None:
     url = f"postgresql://billing_api@127.0.0.1:{cluster.port}/billing_late"
     with running_api(packages, url) as api_url:
         assert_problem(httpx.get(f"{api_url}/readyz"), 503, "billing_late")
-        copy_database(cluster, "billing_late", seeded)
+        copy_database(cluster, "billing_late", seeded_database)
         assert httpx.get(f"{api_url}/readyz").status_code == 200
 
 
 def test_who_asks_before_the_database_is_there_is_answered_when_it_comes(
-    packages: Path, cluster: Cluster, seeded: str
+    packages: Path, cluster: Cluster, seeded_database: str
 ) -> None:
     url = f"postgresql://billing_api@127.0.0.1:{cluster.port}/billing_later"
     with running_api(packages, url) as api_url, ThreadPoolExecutor() as pool:
         asked = pool.submit(httpx.get, f"{api_url}/readyz", timeout=10)
         time.sleep(0.3)
         assert not asked.done()
-        copy_database(cluster, "billing_later", seeded)
+        copy_database(cluster, "billing_later", seeded_database)
         assert asked.result().status_code == 200
 
 
@@ -106,7 +106,7 @@ def test_a_table_that_was_dropped_is_told(api: ApiClient, db: psycopg.Connection
 
 
 def test_a_developers_lock_holds_a_request_up_for_a_while_only(
-    api: ApiClient, fresh: None, connect: Connect
+    api: ApiClient, fresh_data: None, connect: Connect
 ) -> None:
     connect(autocommit=False).execute("SELECT * FROM invoices WHERE id = 'inv_007' FOR UPDATE")
     assert_problem(api.post("/v1/invoices/inv_007/pay"), 503, "lock")
@@ -127,7 +127,9 @@ def test_settings_that_a_developer_gives_the_database_do_not_mislead_the_api(
     assert api.ok("GET", "/v1/invoices/inv_001") == before
 
 
-def test_a_reset_is_hardly_noticed(stage: Stage, fresh: None, api_url: str) -> None:
+def test_a_reset_is_hardly_noticed(
+    billing_database: BillingDatabase, fresh_data: None, api_url: str
+) -> None:
     resets, read, written = 3, Counter[int](), Counter[int]()
     done = threading.Event()
 
@@ -146,12 +148,12 @@ def test_a_reset_is_hardly_noticed(stage: Stage, fresh: None, api_url: str) -> N
         user.start()
     for _ in range(resets):
         time.sleep(0.2)
-        stage.changed = True
-        stage.set()
+        billing_database.changed = True
+        billing_database.restore()
     done.set()
     for user in users:
         user.join()
     assert set(read) == {200} and read[200] > 10
     # One that was cut off while it committed can't know what became of it, and says so.
     assert written[200] > 5 and set(written) <= {200, 503} and written[503] <= resets
-    stage.changed = True
+    billing_database.changed = True

@@ -57,10 +57,10 @@ NONSENSE = {
 
 @pytest.mark.parametrize(("statement", "rule"), NONSENSE.items(), ids=NONSENSE.values())
 def test_nonsense_is_refused_by_the_rule_that_it_breaks(
-    undone: psycopg.Connection, statement: str, rule: str
+    rollback_db: psycopg.Connection, statement: str, rule: str
 ) -> None:
     with pytest.raises(errors.IntegrityError) as refusal:
-        undone.execute(f"{statement}; SET CONSTRAINTS ALL IMMEDIATE")
+        rollback_db.execute(f"{statement}; SET CONSTRAINTS ALL IMMEDIATE")
     assert refusal.value.diag.constraint_name == rule
 
 

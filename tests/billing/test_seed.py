@@ -10,7 +10,7 @@ import pytest
 from stellar_sdk import StrKey
 
 from sandboxes.blueprints import load
-from tests.billing.conftest import Connect, put_seed
+from tests.billing.conftest import Connect, load_seed
 
 pytestmark = pytest.mark.postgres
 
@@ -114,40 +114,40 @@ def contradictions(connection: psycopg.Connection, now: datetime) -> dict[str, l
 
 
 def test_there_are_exactly_as_many_rows_as_the_blueprint_promises(
-    undone: psycopg.Connection,
+    rollback_db: psycopg.Connection,
 ) -> None:
     promised = load("billing").seed
     assert promised == {"plans": 5, "subscribers": 10, "invoices": 20}
     for table, count in promised.items():
-        assert undone.execute(f"SELECT count(*) FROM {table}").fetchone() == (count,)
+        assert rollback_db.execute(f"SELECT count(*) FROM {table}").fetchone() == (count,)
 
 
 @pytest.mark.parametrize("table", STATUSES)
-def test_every_status_occurs(undone: psycopg.Connection, table: str) -> None:
-    rows = undone.execute(f"SELECT DISTINCT status FROM {table}").fetchall()
+def test_every_status_occurs(rollback_db: psycopg.Connection, table: str) -> None:
+    rows = rollback_db.execute(f"SELECT DISTINCT status FROM {table}").fetchall()
     assert {status for (status,) in rows} == STATUSES[table]
 
 
-def test_several_currencies_and_both_intervals_occur(undone: psycopg.Connection) -> None:
-    rows = undone.execute("SELECT currency, billing_interval, active FROM plans").fetchall()
+def test_several_currencies_and_both_intervals_occur(rollback_db: psycopg.Connection) -> None:
+    rows = rollback_db.execute("SELECT currency, billing_interval, active FROM plans").fetchall()
     assert len({currency for currency, _, _ in rows}) >= 3
     assert {interval for _, interval, _ in rows} == {"month", "year"}
     assert {active for _, _, active in rows} == {True, False}
 
 
-def test_money_has_two_decimals(undone: psycopg.Connection) -> None:
-    for (amount,) in undone.execute("SELECT amount FROM invoices").fetchall():
+def test_money_has_two_decimals(rollback_db: psycopg.Connection) -> None:
+    for (amount,) in rollback_db.execute("SELECT amount FROM invoices").fetchall():
         assert isinstance(amount, Decimal) and amount.as_tuple().exponent == -2
 
 
-def test_subscribers_are_reachable_only_in_examples(undone: psycopg.Connection) -> None:
-    rows = undone.execute("SELECT email, name, country FROM subscribers").fetchall()
+def test_subscribers_are_reachable_only_in_examples(rollback_db: psycopg.Connection) -> None:
+    rows = rollback_db.execute("SELECT email, name, country FROM subscribers").fetchall()
     assert all(e.split("@")[1] in ("example.com", "example.org", "example.net") for e, _, _ in rows)
     assert len({name for _, name, _ in rows}) == len(rows) == len({c for _, _, c in rows})
 
 
-def test_every_stellar_address_has_a_valid_checksum(undone: psycopg.Connection) -> None:
-    rows = undone.execute("SELECT stellar_address FROM subscribers").fetchall()
+def test_every_stellar_address_has_a_valid_checksum(rollback_db: psycopg.Connection) -> None:
+    rows = rollback_db.execute("SELECT stellar_address FROM subscribers").fetchall()
     assert len(rows) == 10
     assert all(StrKey.is_valid_ed25519_public_key(address) for (address,) in rows)
 
@@ -161,30 +161,30 @@ def test_new_invoices_go_on_counting(db: psycopg.Connection) -> None:
 
 
 def test_nothing_contradicts_anything_else(
-    undone: psycopg.Connection, launched_at: datetime
+    rollback_db: psycopg.Connection, launched_at: datetime
 ) -> None:
-    assert contradictions(undone, launched_at) == {}
+    assert contradictions(rollback_db, launched_at) == {}
 
 
 @pytest.mark.parametrize(("year", "hour"), [(2027, 0), (2028, 23)])
 def test_nothing_contradicts_anything_else_whatever_day_it_is_launched(
-    connect: Connect, empty: str, year: int, hour: int
+    connect: Connect, empty_database: str, year: int, hour: int
 ) -> None:
-    connection = connect(empty, autocommit=False)
+    connection = connect(empty_database, autocommit=False)
     start = datetime(year, 1, 1, hour, 59, 59, tzinfo=UTC)
     days = (start + timedelta(days=day) for day in range(366))
     for launch in (day for day in days if day.day in (1, 2, 15, 28, 29, 30, 31)):
-        put_seed(connection, launch)
+        load_seed(connection, launch)
         assert contradictions(connection, launch) == {}, launch
         connection.rollback()
 
 
-def test_the_same_launch_gives_the_same_rows(connect: Connect, empty: str) -> None:
-    connection = connect(empty, autocommit=False)
+def test_the_same_launch_gives_the_same_rows(connect: Connect, empty_database: str) -> None:
+    connection = connect(empty_database, autocommit=False)
     seen = []
     for zone in ("UTC", "Pacific/Auckland"):
         connection.execute(f"SET LOCAL timezone = '{zone}'")
-        put_seed(connection, datetime(2026, 3, 31, 23, 30, tzinfo=UTC))
+        load_seed(connection, datetime(2026, 3, 31, 23, 30, tzinfo=UTC))
         rows = connection.execute(
             "SELECT i.*, p.* FROM invoices i LEFT JOIN payments p ON p.invoice_id = i.id"
             " ORDER BY i.id, p.id"
