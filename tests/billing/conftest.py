@@ -1,4 +1,4 @@
-"""A private PostgreSQL with the billing schema, and the API over it."""
+"""A private PostgreSQL server with the billing schema, and the billing API."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ Connect = Callable[..., psycopg.Connection]
 
 
 def read_script(*path: str) -> bytes:
+    """Return the content of an SQL script."""
     return Path(*path).read_bytes()
 
 
 def load_seed(connection: psycopg.Connection, launched_at: datetime) -> None:
-    """Fill an empty database, within its transaction."""
+    """Load the seed into an empty database, within the current transaction."""
     moment = sql.Literal(launched_at.isoformat())
     connection.execute(sql.SQL("SET LOCAL sandbox.launched_at = {}").format(moment))
     connection.execute(read_script(str(FIXTURES), "seed.sql"))
 
 
 def copy_database(cluster: Cluster, name: str, template: str) -> None:
-    """A fresh copy; whoever is connected to the old one is cut off, as by a reset."""
+    """Replace a database by a copy of another; clients are disconnected as by a reset."""
     with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
         database, original = sql.Identifier(name), sql.Identifier(template)
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(database))
@@ -46,7 +47,7 @@ def launched_at() -> datetime:
 
 @pytest.fixture(scope="session")
 def empty_database(cluster: Cluster) -> str:
-    """The name of a database that has the schema and no rows."""
+    """Name of a database with the schema and no rows."""
     with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
         connection.execute(read_script(str(BLUEPRINT), "db", "create-roles.sql"))
         connection.execute("CREATE DATABASE billing_template OWNER developer")
@@ -58,7 +59,7 @@ def empty_database(cluster: Cluster) -> str:
 
 @pytest.fixture(scope="session")
 def seeded_database(cluster: Cluster, empty_database: str, launched_at: datetime) -> str:
-    """The name of a database as it is after a launch."""
+    """Name of a database in the state after a launch."""
     copy_database(cluster, "billing_seeded", empty_database)
     with psycopg.connect(cluster.url("billing_seeded")) as connection:
         load_seed(connection, launched_at)
@@ -66,7 +67,7 @@ def seeded_database(cluster: Cluster, empty_database: str, launched_at: datetime
 
 
 class BillingDatabase:
-    """The database `billing`, which is put back only after somebody changed it."""
+    """The database `billing`, which is restored only after a change."""
 
     def __init__(self, cluster: Cluster, seeded_database: str) -> None:
         self._cluster, self._seeded = cluster, seeded_database
@@ -85,20 +86,20 @@ def billing_database(cluster: Cluster, seeded_database: str) -> BillingDatabase:
 
 @pytest.fixture
 def seed_data(billing_database: BillingDatabase) -> None:
-    """The seed, for a test that changes nothing."""
+    """The seed data, for tests that change nothing."""
     billing_database.restore()
 
 
 @pytest.fixture
 def fresh_data(billing_database: BillingDatabase) -> None:
-    """The seed, for a test that may do with it as it likes."""
+    """The seed data, for tests that change it."""
     billing_database.restore()
     billing_database.changed = True
 
 
 @pytest.fixture
 def connect(cluster: Cluster) -> Iterator[Connect]:
-    """Opens connections, by default as the developer's to their database."""
+    """A function that opens connections as the role developer."""
     opened = []
 
     def connect(database: str = "billing", *, autocommit: bool = True) -> psycopg.Connection:
@@ -113,13 +114,13 @@ def connect(cluster: Cluster) -> Iterator[Connect]:
 
 @pytest.fixture
 def db(fresh_data: None, connect: Connect) -> psycopg.Connection:
-    """What a developer's own client sees."""
+    """A connection of the developer, in autocommit mode."""
     return connect()
 
 
 @pytest.fixture
 def rollback_db(seed_data: None, connect: Connect) -> psycopg.Connection:
-    """The same, in a transaction that is rolled back."""
+    """A connection of the developer whose transaction is rolled back."""
     return connect(autocommit=False)
 
 
@@ -142,6 +143,6 @@ def api(api_url: str, fresh_data: None) -> Iterator[ApiClient]:
 
 @pytest.fixture
 def reader(api_url: str, seed_data: None) -> Iterator[ApiClient]:
-    """For a test that only reads."""
+    """A client for tests that only read."""
     with ApiClient(api_url) as client:
         yield client

@@ -1,4 +1,4 @@
-"""The API of a billing sandbox as a plain process, and how a developer talks to it."""
+"""Run the billing API as a plain process, and a client for it."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ TIME_LIMIT = 20.0
 
 
 class ApiClient(httpx.Client):
-    """A client with the sandbox's key."""
+    """An HTTP client that sends the API key of the sandbox."""
 
     def __init__(self, url: str, key: str = API_KEY) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         super().__init__(base_url=url, headers=headers, timeout=TIME_LIMIT)
 
     def ok(self, method: str, path: str, status: int = 200, **options: Any) -> dict[str, Any]:
-        """The body of an answer that must have that status."""
-        answer = self.request(method, path, **options)
-        assert answer.status_code == status, answer.text
-        found: dict[str, Any] = answer.json()
+        """Send a request, assert its status, and return the body."""
+        response = self.request(method, path, **options)
+        assert response.status_code == status, response.text
+        found: dict[str, Any] = response.json()
         return found
 
     def list_all(self, path: str) -> list[dict[str, Any]]:
-        """All rows of a list that fits on a page."""
+        """Return all rows of a list that fits on one page."""
         page = self.ok("GET", path)
         assert not page["has_more"]
         rows: list[dict[str, Any]] = page["data"]
@@ -47,12 +47,12 @@ class ApiClient(httpx.Client):
 
 
 def assert_problem(
-    answer: httpx.Response, status: int, *words: str, field: str = ""
+    response: httpx.Response, status: int, *words: str, field: str = ""
 ) -> dict[str, Any]:
-    """The problem in an answer, which must be well formed and hold the words."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    problem: dict[str, Any] = answer.json()
+    """Assert that a response is a well-formed problem with these words, and return it."""
+    assert response.status_code == status, response.text
+    assert response.headers["Content-Type"] == "application/problem+json"
+    problem: dict[str, Any] = response.json()
     assert problem["status"] == status
     assert problem["title"] and problem["type"] == "about:blank"
     assert all(word in problem["detail"] for word in words), problem["detail"]
@@ -62,7 +62,7 @@ def assert_problem(
 
 
 def install_packages(cache: Path) -> Path:
-    """The packages that the image has, unpacked once for each requirements.txt."""
+    """Install the packages of the image, once for each requirements.txt."""
     requirements = BLUEPRINT / "api" / "requirements.txt"
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     name = hashlib.sha256(requirements.read_bytes() + version.encode()).hexdigest()[:16]
@@ -79,7 +79,7 @@ def install_packages(cache: Path) -> Path:
 def start_api(
     packages: Path, log: IO[str] | int = subprocess.PIPE, **environment: str
 ) -> subprocess.Popen[str]:
-    """The API's process. One that says much needs a file as its log: a pipe fills up."""
+    """Start the API. Use a file as the log of a long-running process, as a pipe fills up."""
     path = os.pathsep.join([str(packages), str(BLUEPRINT / "api")])
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "billing_api"],
@@ -92,7 +92,7 @@ def start_api(
 
 @contextmanager
 def running_api(packages: Path, database_url: str) -> Iterator[str]:
-    """The API over a database, for as long as the block runs; its URL."""
+    """Run the API while the block runs, and yield its URL."""
     port = reserve_port()
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryFile("w+") as log:
@@ -118,4 +118,4 @@ def _wait_until_up(url: str, process: subprocess.Popen[str]) -> None:
             time.sleep(0.02)
         else:
             return
-    raise AssertionError("The API did not come up")
+    raise AssertionError("The API did not start in time")

@@ -1,4 +1,4 @@
-"""The API as a process: its environment, its end, and a database that comes and goes."""
+"""The API as a process: its environment, its start, and an unavailable database."""
 
 from __future__ import annotations
 
@@ -32,34 +32,34 @@ pytestmark = pytest.mark.postgres
         ({"API_KEY": API_KEY, "DATABASE_URL": "x", "PORT": "70000"}, "PORT is '70000'"),
     ],
 )
-def test_an_environment_that_makes_no_sense_is_told_in_one_line(
+def test_an_invalid_environment_is_reported_in_one_line(
     packages: Path, environment: dict[str, str], words: str
 ) -> None:
     process = start_api(packages, **environment)
-    said, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=20)
     assert process.returncode == 64
-    assert words in said and len(said.splitlines()) == 1
+    assert words in output and len(output.splitlines()) == 1
 
 
-def test_a_port_that_is_taken_is_told_in_one_line(packages: Path, api_url: str) -> None:
+def test_a_port_in_use_is_reported_in_one_line(packages: Path, api_url: str) -> None:
     port = api_url.rpartition(":")[2]
     process = start_api(packages, API_KEY=API_KEY, DATABASE_URL="x", PORT=port)
-    said, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=20)
     assert process.returncode == 1
-    assert f"can't listen on 127.0.0.1:{port}" in said and len(said.splitlines()) == 1
+    assert f"can't listen on 127.0.0.1:{port}" in output and len(output.splitlines()) == 1
 
 
-def test_without_a_database_it_is_up_but_not_ready(packages: Path) -> None:
+def test_without_a_database_the_api_is_alive_but_not_ready(packages: Path) -> None:
     nowhere = f"postgresql://billing_api@127.0.0.1:{reserve_port()}/billing"
     with running_api(packages, nowhere) as url, ApiClient(url) as client:
         assert client.ok("GET", "/healthz") == {"status": "ok"}
         assert_problem(client.get("/readyz"), 503, "refused")
-        answer = client.get("/v1/plans")
-        assert_problem(answer, 503, "database")
-        assert answer.headers["Retry-After"] == "1"
+        response = client.get("/v1/plans")
+        assert_problem(response, 503, "database")
+        assert response.headers["Retry-After"] == "1"
 
 
-def test_it_finds_the_database_when_that_comes(
+def test_the_api_becomes_ready_when_the_database_appears(
     packages: Path, cluster: Cluster, seeded_database: str
 ) -> None:
     url = f"postgresql://billing_api@127.0.0.1:{cluster.port}/billing_late"
@@ -69,19 +69,19 @@ def test_it_finds_the_database_when_that_comes(
         assert httpx.get(f"{api_url}/readyz").status_code == 200
 
 
-def test_who_asks_before_the_database_is_there_is_answered_when_it_comes(
+def test_a_readiness_check_waits_for_a_database_that_is_starting(
     packages: Path, cluster: Cluster, seeded_database: str
 ) -> None:
     url = f"postgresql://billing_api@127.0.0.1:{cluster.port}/billing_later"
     with running_api(packages, url) as api_url, ThreadPoolExecutor() as pool:
-        asked = pool.submit(httpx.get, f"{api_url}/readyz", timeout=10)
+        check = pool.submit(httpx.get, f"{api_url}/readyz", timeout=10)
         time.sleep(0.3)
-        assert not asked.done()
+        assert not check.done()
         copy_database(cluster, "billing_later", seeded_database)
-        assert asked.result().status_code == 200
+        assert check.result().status_code == 200
 
 
-def test_who_comes_while_it_starts_is_answered_on_the_first_connection(packages: Path) -> None:
+def test_a_connection_during_the_start_is_answered(packages: Path) -> None:
     port, caller = reserve_port(), socket.socket()
     process = start_api(packages, API_KEY=API_KEY, DATABASE_URL="x", PORT=str(port))
     with caller, process:
@@ -93,19 +93,19 @@ def test_who_comes_while_it_starts_is_answered_on_the_first_connection(packages:
         process.terminate()
 
 
-def test_a_database_that_was_emptied_is_not_ready(api: ApiClient, db: psycopg.Connection) -> None:
+def test_an_emptied_database_is_not_ready(api: ApiClient, db: psycopg.Connection) -> None:
     db.execute("TRUNCATE plans, subscribers, subscriptions, invoices, payments")
     assert_problem(api.get("/readyz"), 503, "reset")
     assert api.ok("GET", "/v1/plans")["total"] == 0
 
 
-def test_a_table_that_was_dropped_is_told(api: ApiClient, db: psycopg.Connection) -> None:
+def test_a_dropped_table_is_reported(api: ApiClient, db: psycopg.Connection) -> None:
     db.execute("DROP TABLE payments CASCADE")
     assert_problem(api.get("/v1/payments"), 503, "payments")
     assert api.ok("GET", "/v1/plans")["total"] == 5
 
 
-def test_a_developers_lock_holds_a_request_up_for_a_while_only(
+def test_a_request_waits_only_briefly_for_a_lock_of_the_developer(
     api: ApiClient, fresh_data: None, connect: Connect
 ) -> None:
     connect(autocommit=False).execute("SELECT * FROM invoices WHERE id = 'inv_007' FOR UPDATE")
@@ -113,7 +113,7 @@ def test_a_developers_lock_holds_a_request_up_for_a_while_only(
     assert api.ok("GET", "/v1/invoices/inv_007")["status"] == "open"
 
 
-def test_settings_that_a_developer_gives_the_database_do_not_mislead_the_api(
+def test_database_settings_of_the_developer_do_not_affect_the_api(
     api: ApiClient, db: psycopg.Connection, cluster: Cluster
 ) -> None:
     before = api.ok("GET", "/v1/invoices/inv_001")
@@ -127,7 +127,7 @@ def test_settings_that_a_developer_gives_the_database_do_not_mislead_the_api(
     assert api.ok("GET", "/v1/invoices/inv_001") == before
 
 
-def test_a_reset_is_hardly_noticed(
+def test_a_reset_barely_interrupts_clients(
     billing_database: BillingDatabase, fresh_data: None, api_url: str
 ) -> None:
     resets, read, written = 3, Counter[int](), Counter[int]()
@@ -154,6 +154,6 @@ def test_a_reset_is_hardly_noticed(
     for user in users:
         user.join()
     assert set(read) == {200} and read[200] > 10
-    # One that was cut off while it committed can't know what became of it, and says so.
+    # A request whose connection broke during the commit can't know its outcome, so it gets a 503.
     assert written[200] > 5 and set(written) <= {200, 503} and written[503] <= resets
     billing_database.changed = True

@@ -1,4 +1,4 @@
-"""Before a request reaches the data: the key, methods, bodies, browsers, the pages."""
+"""HTTP: authentication, methods, bodies, CORS, and the documentation pages."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ pytestmark = pytest.mark.postgres
     ["", "Bearer", "Basic c2tfdGVzdA==", "Bearer sk_test_wrong", "Bearer ключ"],
 )
 @pytest.mark.parametrize("path", ["/v1/plans", "/v1/plans/plan_team", "/v1/nothing"])
-def test_without_the_key_nothing_is_told(reader: ApiClient, authorization: str, path: str) -> None:
+def test_requests_without_the_key_are_unauthorized_on_every_path(
+    reader: ApiClient, authorization: str, path: str
+) -> None:
     headers = {b"Authorization": authorization.encode()}
-    answer = httpx.get(f"{reader.base_url}{path}", headers=headers)
-    assert_problem(answer, 401, "key")
-    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    response = httpx.get(f"{reader.base_url}{path}", headers=headers)
+    assert_problem(response, 401, "key")
+    assert response.headers["WWW-Authenticate"].startswith("Bearer")
 
 
-def test_the_scheme_may_be_written_in_any_case(reader: ApiClient) -> None:
+def test_the_authentication_scheme_is_case_insensitive(reader: ApiClient) -> None:
     key = reader.headers["Authorization"].split()[1]
     assert reader.get("/v1/plans", headers={"Authorization": f"bearer {key}"}).status_code == 200
 
@@ -39,57 +41,57 @@ def test_the_scheme_may_be_written_in_any_case(reader: ApiClient) -> None:
         ("POST", "/healthz", "GET, HEAD, OPTIONS"),
     ],
 )
-def test_a_method_that_is_not_possible_is_told_with_those_that_are(
+def test_a_method_that_is_not_allowed_is_answered_with_the_allowed_ones(
     reader: ApiClient, method: str, path: str, allowed: str
 ) -> None:
-    answer = reader.request(method, path)
-    assert_problem(answer, 405, method)
-    assert answer.headers["Allow"] == allowed
+    response = reader.request(method, path)
+    assert_problem(response, 405, method)
+    assert response.headers["Allow"] == allowed
 
 
 @pytest.mark.parametrize(
     "path", ["/v1/nothing", "/v1/plans/", "/v1/plans/a/b/c", "/v2/plans", "/x"]
 )
-def test_what_is_nowhere_is_not_found(reader: ApiClient, path: str) -> None:
+def test_an_unknown_path_is_not_found(reader: ApiClient, path: str) -> None:
     assert_problem(reader.get(path), 404, "Not found")
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"name": "\\ud800"}'])
-def test_a_body_that_is_no_json_is_a_bad_request(reader: ApiClient, body: bytes) -> None:
+def test_a_body_that_is_not_json_is_a_bad_request(reader: ApiClient, body: bytes) -> None:
     assert_problem(reader.post("/v1/plans", content=body), 400, "JSON")
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b'"text"', b"7"])
-def test_json_that_is_no_object_does_not_fit(reader: ApiClient, body: bytes) -> None:
+def test_a_json_body_must_be_an_object(reader: ApiClient, body: bytes) -> None:
     assert_problem(reader.post("/v1/plans", content=body), 422, "an object", field="body")
 
 
 @pytest.mark.parametrize("size", [65 * 1024, 2 * 1024 * 1024])
-def test_a_body_that_is_too_large_is_refused(reader: ApiClient, size: int) -> None:
+def test_a_body_that_is_too_large_is_rejected(reader: ApiClient, size: int) -> None:
     assert_problem(reader.post("/v1/plans", content=b"x" * size), 413)
 
 
-def test_the_kind_of_the_body_need_not_be_said(reader: ApiClient) -> None:
+def test_the_content_type_of_the_body_is_ignored(reader: ApiClient) -> None:
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     assert_problem(reader.post("/v1/plans", content=b"{}", headers=form), 422, field="name")
 
 
-def test_a_request_that_is_no_http_gets_a_problem_too(api_url: str) -> None:
+def test_an_invalid_http_request_is_answered_with_a_problem(api_url: str) -> None:
     where = urlsplit(api_url)
     with socket.create_connection((where.hostname, where.port), timeout=10) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nbroken\r\n\r\n")
-        answer = connection.makefile("rb").read()
-    assert b" 400 Bad Request\r\n" in answer
-    assert b"application/problem+json" in answer and b'"status":400' in answer
+        response = connection.makefile("rb").read()
+    assert b" 400 Bad Request\r\n" in response
+    assert b"application/problem+json" in response and b'"status":400' in response
 
 
-def test_head_answers_like_get_without_a_body(reader: ApiClient) -> None:
-    answer = reader.head("/v1/plans")
-    assert answer.status_code == 200 and not answer.content
-    assert int(answer.headers["Content-Length"]) == len(reader.get("/v1/plans").content)
+def test_head_responds_like_get_without_a_body(reader: ApiClient) -> None:
+    response = reader.head("/v1/plans")
+    assert response.status_code == 200 and not response.content
+    assert int(response.headers["Content-Length"]) == len(reader.get("/v1/plans").content)
 
 
-def test_a_page_of_another_origin_may_call_with_the_key(reader: ApiClient) -> None:
+def test_a_page_of_another_origin_may_call_the_api_with_the_key(reader: ApiClient) -> None:
     asking = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "PATCH"}
     preflight = httpx.options(f"{reader.base_url}/v1/plans/plan_team", headers=asking)
     assert preflight.status_code == 204 and not preflight.content
@@ -101,14 +103,14 @@ def test_a_page_of_another_origin_may_call_with_the_key(reader: ApiClient) -> No
     assert unauthorized.headers["Access-Control-Allow-Origin"] == "*"
 
 
-def test_the_process_and_the_sandbox_tell_their_health_without_a_key(reader: ApiClient) -> None:
+def test_health_checks_need_no_key(reader: ApiClient) -> None:
     assert httpx.get(f"{reader.base_url}/healthz").json() == {"status": "ok"}
     ready = httpx.get(f"{reader.base_url}/readyz")
     assert ready.status_code == 200
     assert ready.json() == {"status": "ready", "plans": 5, "subscribers": 10, "invoices": 20}
 
 
-def test_the_documentation_needs_nothing_from_elsewhere(reader: ApiClient) -> None:
+def test_the_documentation_loads_only_local_files(reader: ApiClient) -> None:
     assert httpx.get(f"{reader.base_url}").headers["Location"] == "/docs"
     page = httpx.get(f"{reader.base_url}/docs")
     policy = page.headers["Content-Security-Policy"]

@@ -1,4 +1,4 @@
-"""Invoices and payments: issued, paid, failed, refunded, voided, written off."""
+"""Invoices and payments: issue, pay, fail, refund, void and write off."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def test_paying_an_invoice_records_the_payment(api: ApiClient) -> None:
     assert payment["subscriber_id"] == paid["subscriber_id"]
 
 
-def test_an_invoice_is_paid_by_card_unless_said_otherwise(api: ApiClient) -> None:
+def test_an_invoice_is_paid_by_card_by_default(api: ApiClient) -> None:
     api.ok("POST", "/v1/invoices/inv_007/pay")
     assert payments_of(api, "inv_007")[0]["method"] == "card"
 
 
-def test_what_was_given_up_can_still_be_paid(api: ApiClient) -> None:
+def test_an_uncollectible_invoice_can_still_be_paid(api: ApiClient) -> None:
     paid = api.ok("POST", "/v1/invoices/inv_018/pay")
     assert (paid["status"], paid["uncollectible_at"]) == ("paid", None)
 
@@ -59,14 +59,14 @@ def test_what_was_given_up_can_still_be_paid(api: ApiClient) -> None:
         ("inv_018", "write-off"),
     ],
 )
-def test_what_does_not_fit_the_status_is_a_conflict(
+def test_an_action_that_the_status_does_not_allow_is_a_conflict(
     reader: ApiClient, invoice: str, action: str
 ) -> None:
     status = status_of(reader, f"invoices/{invoice}")
     assert_problem(reader.post(f"/v1/invoices/{invoice}/{action}"), 409, status)
 
 
-def test_of_many_who_pay_at_once_one_does(api: ApiClient) -> None:
+def test_only_one_of_many_concurrent_payments_succeeds(api: ApiClient) -> None:
     def attempt(_: int) -> int:
         return api.post("/v1/invoices/inv_007/pay").status_code
 
@@ -77,7 +77,7 @@ def test_of_many_who_pay_at_once_one_does(api: ApiClient) -> None:
     assert len(succeeded) == 1
 
 
-def test_an_overdue_subscription_catches_up_when_it_pays(api: ApiClient) -> None:
+def test_an_overdue_subscription_becomes_active_when_its_invoice_is_paid(api: ApiClient) -> None:
     assert status_of(api, "subscriptions/sbn_004") == "past_due"
     api.ok("POST", "/v1/invoices/inv_011/pay")
     assert status_of(api, "subscriptions/sbn_004") == "active"
@@ -109,13 +109,13 @@ def test_a_second_payment_of_a_paid_invoice_is_a_conflict(api: ApiClient) -> Non
     assert api.ok("PATCH", "/v1/payments/pay_007", json={"status": "failed"})["failure_reason"]
 
 
-def test_a_late_failure_of_an_invoice_that_is_settled_hurts_nobody(api: ApiClient) -> None:
+def test_a_late_failure_does_not_affect_the_subscription_of_a_paid_invoice(api: ApiClient) -> None:
     api.ok("POST", "/v1/invoices/inv_007/pay")
     api.ok("PATCH", "/v1/payments/pay_007", json={"status": "failed"})
     assert status_of(api, "subscriptions/sbn_002") == "active"
 
 
-def test_a_refund_gives_all_back_and_voids_the_invoice(api: ApiClient) -> None:
+def test_a_refund_is_complete_and_voids_the_invoice(api: ApiClient) -> None:
     refunded = api.ok("POST", "/v1/payments/pay_001/refund")
     assert refunded["status"] == "refunded" and refunded["refunded_at"]
     invoice = api.ok("GET", "/v1/invoices/inv_001")
@@ -123,7 +123,7 @@ def test_a_refund_gives_all_back_and_voids_the_invoice(api: ApiClient) -> None:
 
 
 @pytest.mark.parametrize("payment", ["pay_007", "pay_009", "pay_020"])
-def test_only_a_payment_that_succeeded_is_refunded(reader: ApiClient, payment: str) -> None:
+def test_only_a_succeeded_payment_can_be_refunded(reader: ApiClient, payment: str) -> None:
     status = status_of(reader, f"payments/{payment}")
     assert_problem(reader.post(f"/v1/payments/{payment}/refund"), 409, status)
 
@@ -140,13 +140,13 @@ def test_only_a_payment_that_succeeded_is_refunded(reader: ApiClient, payment: s
         ({"invoice_id": "inv_007", "amount": "1.00"}, "amount"),
     ],
 )
-def test_a_payment_that_makes_no_sense_is_told_by_its_field(
+def test_an_invalid_payment_is_reported_by_its_field(
     reader: ApiClient, body: dict[str, Any], field: str
 ) -> None:
     assert_problem(reader.post("/v1/payments", json=body), 422, field=field)
 
 
-def test_an_invoice_of_a_subscription_takes_the_plans_price(api: ApiClient) -> None:
+def test_an_invoice_of_a_subscription_has_the_price_of_the_plan(api: ApiClient) -> None:
     body = {"subscriber_id": "sub_001", "subscription_id": "sbn_001", "due_in_days": 3}
     made = api.ok("POST", "/v1/invoices", 201, json=body)
     assert (made["status"], made["amount"], made["currency"]) == ("open", "49.00", "USD")
@@ -154,7 +154,7 @@ def test_an_invoice_of_a_subscription_takes_the_plans_price(api: ApiClient) -> N
     assert due == timedelta(days=3)
 
 
-def test_an_invoice_needs_no_subscription_but_then_its_price(api: ApiClient) -> None:
+def test_an_invoice_without_a_subscription_needs_a_price(api: ApiClient) -> None:
     body = {"subscriber_id": "sub_010", "description": "Onboarding"}
     assert_problem(api.post("/v1/invoices", json=body), 422, field="amount")
     assert_problem(api.post("/v1/invoices", json={**body, "amount": "80"}), 422, field="currency")
@@ -173,7 +173,7 @@ def test_an_invoice_needs_no_subscription_but_then_its_price(api: ApiClient) -> 
         ({"subscriber_id": "sub_001", "status": "paid"}, "status"),
     ],
 )
-def test_an_invoice_that_makes_no_sense_is_told_by_its_field(
+def test_an_invalid_invoice_is_reported_by_its_field(
     reader: ApiClient, body: dict[str, Any], field: str
 ) -> None:
     assert_problem(reader.post("/v1/invoices", json=body), 422, field=field)
@@ -192,14 +192,14 @@ def test_a_draft_can_be_changed_and_then_issued(api: ApiClient) -> None:
     assert datetime.fromisoformat(issued["due_at"]) == due
 
 
-def test_a_draft_that_was_due_before_it_is_issued_gets_a_new_date(api: ApiClient) -> None:
+def test_a_draft_with_a_past_due_date_gets_a_new_one_when_issued(api: ApiClient) -> None:
     path = "/v1/invoices/inv_008"
     api.ok("PATCH", path, json={"due_at": "2020-01-01T00:00:00Z"})
     issued = api.ok("POST", f"{path}/finalize")
     assert issued["due_at"] > issued["issued_at"]
 
 
-def test_the_price_of_an_open_invoice_stays(api: ApiClient) -> None:
+def test_the_price_of_an_open_invoice_cannot_change(api: ApiClient) -> None:
     path = "/v1/invoices/inv_007"
     assert_problem(api.patch(path, json={"amount": "1.00"}), 409, "open")
     assert api.ok("PATCH", path, json={"description": "New words"})["description"] == "New words"
@@ -208,14 +208,14 @@ def test_the_price_of_an_open_invoice_stays(api: ApiClient) -> None:
     assert_problem(api.patch("/v1/invoices/inv_001", json={"description": "x"}), 409, "paid")
 
 
-def test_an_open_invoice_is_voided_or_written_off(api: ApiClient) -> None:
+def test_an_open_invoice_can_be_voided_or_written_off(api: ApiClient) -> None:
     assert api.ok("POST", "/v1/invoices/inv_007/void")["voided_at"]
     assert api.ok("POST", "/v1/invoices/inv_011/write-off")["uncollectible_at"]
     voided = api.ok("POST", "/v1/invoices/inv_011/void")
     assert (voided["status"], voided["uncollectible_at"]) == ("void", None)
 
 
-def test_acting_on_what_is_not_there_is_not_found(reader: ApiClient) -> None:
+def test_an_action_on_an_unknown_id_is_not_found(reader: ApiClient) -> None:
     for path in ("invoices/inv_x/pay", "invoices/inv_x/void", "payments/pay_x/refund"):
         assert_problem(reader.post(f"/v1/{path}"), 404)
     assert_problem(reader.patch("/v1/payments/pay_x", json={"status": "failed"}), 404)

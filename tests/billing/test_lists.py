@@ -1,4 +1,4 @@
-"""Lists, filters, cursors, and single things."""
+"""Lists, filters, cursors, and single resources."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ COUNTS = {"plans": 5, "subscribers": 10, "subscriptions": 10, "invoices": 20, "p
 
 
 @pytest.mark.parametrize("resource", COUNTS)
-def test_a_list_tells_how_much_there_is_newest_first(reader: ApiClient, resource: str) -> None:
+def test_a_list_is_sorted_newest_first_and_has_a_total(reader: ApiClient, resource: str) -> None:
     page = reader.ok("GET", f"/v1/{resource}?limit=100")
     assert page.keys() == {"data", "has_more", "next_cursor", "total"}
     assert len(page["data"]) == page["total"] == COUNTS[resource]
     assert page["has_more"] is False and page["next_cursor"] is None
-    made = [(row["created_at"], row["id"]) for row in page["data"]]
-    assert made == sorted(made, reverse=True)
+    order = [(row["created_at"], row["id"]) for row in page["data"]]
+    assert order == sorted(order, reverse=True)
 
 
 @pytest.mark.parametrize("resource", COUNTS)
@@ -41,7 +41,7 @@ def test_cursors_lead_through_a_whole_list(reader: ApiClient, resource: str, lim
     assert seen == reader.ok("GET", f"/v1/{resource}?limit=100")["data"]
 
 
-def test_a_cursor_keeps_its_place_while_rows_are_added(api: ApiClient) -> None:
+def test_a_cursor_stays_valid_while_rows_are_added(api: ApiClient) -> None:
     first = api.ok("GET", "/v1/plans?limit=2")
     api.ok("POST", "/v1/plans", 201, json={"name": "New", "amount": "1.00", "currency": "USD"})
     second = api.ok("GET", "/v1/plans", params={"limit": 100, "cursor": first["next_cursor"]})
@@ -49,13 +49,13 @@ def test_a_cursor_keeps_its_place_while_rows_are_added(api: ApiClient) -> None:
     assert not {row["id"] for row in second["data"]} & {row["id"] for row in first["data"]}
 
 
-def test_a_page_has_twenty_rows_unless_asked_otherwise(reader: ApiClient) -> None:
+def test_a_page_has_twenty_rows_by_default(reader: ApiClient) -> None:
     page = reader.ok("GET", "/v1/payments")
     assert len(page["data"]) == 20 and page["has_more"]
 
 
 @pytest.mark.parametrize("resource", COUNTS)
-def test_each_thing_of_a_list_can_be_got_by_its_id(reader: ApiClient, resource: str) -> None:
+def test_each_resource_can_be_retrieved_by_its_id(reader: ApiClient, resource: str) -> None:
     row = reader.ok("GET", f"/v1/{resource}?limit=1")["data"][0]
     assert reader.ok("GET", f"/v1/{resource}/{row['id']}") == row
 
@@ -87,11 +87,11 @@ def test_money_is_a_decimal_string_and_times_are_in_utc(reader: ApiClient) -> No
         ("payments?subscriber_id=sub_008", ["pay_019", "pay_018"]),
     ],
 )
-def test_filters_leave_what_fits(reader: ApiClient, query: str, ids: list[str]) -> None:
+def test_filters_return_only_matching_rows(reader: ApiClient, query: str, ids: list[str]) -> None:
     assert [row["id"] for row in reader.list_all(f"/v1/{query}")] == ids
 
 
-def test_invoices_are_found_by_when_they_are_due(reader: ApiClient) -> None:
+def test_invoices_are_filtered_by_due_date(reader: ApiClient) -> None:
     now = datetime.now(UTC).isoformat()
     overdue = reader.ok("GET", "/v1/invoices", params={"status": "open", "due_before": now})
     assert [row["id"] for row in overdue["data"]] == ["inv_011"]
@@ -99,7 +99,7 @@ def test_invoices_are_found_by_when_they_are_due(reader: ApiClient) -> None:
     assert [row["id"] for row in ahead["data"]] == ["inv_007"]
 
 
-def test_lists_are_filtered_by_when_rows_were_made(reader: ApiClient) -> None:
+def test_lists_are_filtered_by_creation_date(reader: ApiClient) -> None:
     middle = (datetime.now(UTC) - timedelta(days=45)).isoformat()
     for resource in ("subscriptions", "invoices", "payments"):
         before = reader.ok("GET", f"/v1/{resource}", params={"created_before": middle})["total"]
@@ -122,30 +122,28 @@ def test_lists_are_filtered_by_when_rows_were_made(reader: ApiClient) -> None:
         ("subscriber_id=", "subscriber_id", "must be"),
     ],
 )
-def test_a_query_that_makes_no_sense_is_told_by_its_name(
+def test_an_invalid_query_parameter_is_reported_by_its_name(
     reader: ApiClient, query: str, field: str, words: str
 ) -> None:
     assert_problem(reader.get(f"/v1/invoices?{query}"), 422, words, field=field)
 
 
-def test_a_parameter_that_is_given_twice_is_refused(reader: ApiClient) -> None:
+def test_a_repeated_parameter_is_rejected(reader: ApiClient) -> None:
     assert_problem(reader.get("/v1/invoices?status=open&status=paid"), 422, "once")
 
 
 @pytest.mark.parametrize("moment", ["x y", "2026-01-01T00:00:00+00:00 inv_001"])
-def test_a_made_up_cursor_breaks_nothing(reader: ApiClient, moment: str) -> None:
+def test_a_made_up_cursor_is_handled(reader: ApiClient, moment: str) -> None:
     cursor = base64.urlsafe_b64encode(moment.encode()).decode()
     assert reader.get("/v1/invoices", params={"cursor": cursor}).status_code in (200, 422)
 
 
 @pytest.mark.parametrize("resource", COUNTS)
 @pytest.mark.parametrize("row_id", ["nothing", "sub_999", "%00", "..", "a%20b", "%F0%9F%98%80"])
-def test_what_is_not_there_is_not_found(reader: ApiClient, resource: str, row_id: str) -> None:
+def test_an_unknown_id_is_not_found(reader: ApiClient, resource: str, row_id: str) -> None:
     assert_problem(reader.get(f"/v1/{resource}/{row_id}"), 404)
 
 
-def test_what_is_changed_in_sql_is_what_the_api_answers(
-    api: ApiClient, db: psycopg.Connection
-) -> None:
+def test_a_change_in_sql_appears_in_the_api(api: ApiClient, db: psycopg.Connection) -> None:
     db.execute("UPDATE subscribers SET company = 'Übermut & Söhne' WHERE id = 'sub_001'")
     assert api.ok("GET", "/v1/subscribers/sub_001")["company"] == "Übermut & Söhne"

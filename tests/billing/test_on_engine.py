@@ -1,4 +1,4 @@
-"""The blueprint as a sandbox on a real engine: launched, changed, reset, restarted."""
+"""The blueprint as a sandbox on a real engine: launch, changes, reset, restart."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LAUNCHED = datetime.now(UTC).replace(microsecond=0)
 
 @dataclass
 class Sandbox:
-    """A running one, and what its owner is told."""
+    """A running sandbox with its credentials."""
 
     spec: SandboxSpec
     runtime: DockerRuntime
@@ -53,7 +53,7 @@ class Sandbox:
         assert (code, output) == (0, "")
 
     def everything(self) -> dict[str, Any]:
-        """All that the API has to say."""
+        """Return all data that the API serves."""
         resources = ("plans", "subscribers", "subscriptions", "invoices", "payments")
         return {name: self.api.list_all(f"/v1/{name}?limit=100") for name in resources}
 
@@ -88,7 +88,7 @@ def sandbox(runtime: DockerRuntime) -> Iterator[Sandbox]:
     runtime.destroy(found.id)
 
 
-def test_a_launch_ends_with_the_seed_in_place_and_in_time(sandbox: Sandbox) -> None:
+def test_a_launched_sandbox_contains_the_seed_with_current_dates(sandbox: Sandbox) -> None:
     ready = sandbox.api.ok("GET", "/readyz")
     seed = load("billing").seed
     assert ready == {"status": "ready", **seed}
@@ -99,12 +99,12 @@ def test_a_launch_ends_with_the_seed_in_place_and_in_time(sandbox: Sandbox) -> N
     assert LAUNCHED < trial_end < LAUNCHED + timedelta(days=14)
 
 
-def test_a_sandbox_is_small(sandbox: Sandbox) -> None:
+def test_a_sandbox_uses_little_memory(sandbox: Sandbox) -> None:
     sandbox.everything()
     assert sandbox.runtime.usage([sandbox.id])[sandbox.id].memory_mb < 60
 
 
-def test_a_reset_puts_everything_back_while_clients_are_connected(sandbox: Sandbox) -> None:
+def test_a_reset_restores_everything_while_clients_are_connected(sandbox: Sandbox) -> None:
     before = sandbox.everything()
     connection = psycopg.connect(sandbox.database_url, autocommit=True)
     for change in (
@@ -125,7 +125,7 @@ def test_a_reset_puts_everything_back_while_clients_are_connected(sandbox: Sandb
     assert sandbox.everything() == before
 
 
-def test_a_reset_that_was_killed_halfway_is_finished_by_the_next(sandbox: Sandbox) -> None:
+def test_a_reset_that_was_killed_halfway_is_completed_by_the_next(sandbox: Sandbox) -> None:
     before = sandbox.everything()
     for halfway in (
         ["sh", "-c", "cd /opt/billing; sed '/^DROP/,$d' reset.sql | psql -Xq -v ON_ERROR_STOP=1"],
@@ -137,7 +137,7 @@ def test_a_reset_that_was_killed_halfway_is_finished_by_the_next(sandbox: Sandbo
     assert sandbox.everything() == before
 
 
-def test_what_a_developer_changed_outlives_a_restart_and_a_kill(sandbox: Sandbox) -> None:
+def test_changes_of_a_developer_survive_a_restart_and_a_kill(sandbox: Sandbox) -> None:
     client = docker.APIClient()
     sandbox.api.ok("PATCH", "/v1/plans/plan_team", json={"name": "Changed"})
     before = sandbox.everything()
@@ -152,7 +152,7 @@ def test_what_a_developer_changed_outlives_a_restart_and_a_kill(sandbox: Sandbox
         assert sandbox.everything() == before
 
 
-def test_the_developer_takes_the_connections_but_not_the_apis(sandbox: Sandbox) -> None:
+def test_the_developer_cannot_use_up_the_connections_of_the_api(sandbox: Sandbox) -> None:
     opened = [psycopg.connect(sandbox.database_url) for _ in range(14)]
     with pytest.raises(psycopg.OperationalError, match="too many connections"):
         psycopg.connect(sandbox.database_url)
@@ -161,7 +161,7 @@ def test_the_developer_takes_the_connections_but_not_the_apis(sandbox: Sandbox) 
         connection.close()
 
 
-def test_nobody_else_gets_into_the_cluster(sandbox: Sandbox) -> None:
+def test_other_roles_and_databases_accept_no_connections(sandbox: Sandbox) -> None:
     for role, database in (("postgres", "postgres"), ("developer", "billing_template")):
         url = sandbox.database_url.replace("/billing", f"/{database}").replace("developer", role)
         with pytest.raises(psycopg.OperationalError, match=r"no pg_hba\.conf entry"):
@@ -182,7 +182,7 @@ def test_nobody_else_gets_into_the_cluster(sandbox: Sandbox) -> None:
         ({"DATABASE_PASSWORD": "x", "SANDBOX_LAUNCHED_AT": "2026-13-01T00:00:00Z"}, "2026-13-01"),
     ],
 )
-def test_a_database_without_a_sound_environment_says_so_and_ends(
+def test_a_database_with_an_invalid_environment_reports_it_and_exits(
     environment: dict[str, str], words: str
 ) -> None:
     client = docker.APIClient()
@@ -193,7 +193,7 @@ def test_a_database_without_a_sound_environment_says_so_and_ends(
     try:
         client.start(container)
         assert client.wait(container, timeout=TIME_LIMIT)["StatusCode"] == 64
-        said = client.logs(container).decode().splitlines()
-        assert len(said) == 1 and words in said[0]
+        output = client.logs(container).decode().splitlines()
+        assert len(output) == 1 and words in output[0]
     finally:
         client.remove_container(container, force=True)

@@ -1,4 +1,4 @@
-"""The API keeps to its own OpenAPI document, whatever is sent to it."""
+"""The API conforms to its OpenAPI document, for valid and invalid requests."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ RESOURCES = ("plans", "subscribers", "subscriptions", "invoices", "payments")
 
 @pytest.mark.parametrize("mode", GenerationMode)
 @pytest.mark.parametrize("resource", RESOURCES)
-def test_whatever_is_sent_the_answer_is_one_that_is_described(
+def test_every_response_conforms_to_the_document(
     api: ApiClient, resource: str, mode: GenerationMode
 ) -> None:
     document = schemathesis.openapi.from_url(f"{api.base_url}/openapi.json")
@@ -49,7 +49,7 @@ def test_whatever_is_sent_the_answer_is_one_that_is_described(
 
 
 def attempt(api: ApiClient, operation: Any, mode: GenerationMode) -> None:
-    """Call the operation with what fits its description, or just doesn't."""
+    """Call an operation with generated requests that are valid or invalid."""
     if mode is GenerationMode.NEGATIVE and not (operation.query or operation.body):
         return
 
@@ -62,7 +62,7 @@ def attempt(api: ApiClient, operation: Any, mode: GenerationMode) -> None:
     call()
 
 
-def test_every_operation_is_described(reader: ApiClient) -> None:
+def test_every_operation_is_documented(reader: ApiClient) -> None:
     document = reader.ok("GET", "/openapi.json")
     assert document["openapi"].startswith("3.1")
     operations = {
@@ -88,7 +88,7 @@ def test_every_operation_is_described(reader: ApiClient) -> None:
     assert len({operation["operationId"] for operation in operations.values()}) == len(operations)
 
 
-def test_the_page_about_the_api_names_every_resource_and_action(reader: ApiClient) -> None:
+def test_the_guide_names_every_resource_and_action(reader: ApiClient) -> None:
     page = (ROOT / "docs" / "billing-api.md").read_text()
     for path in reader.ok("GET", "/openapi.json")["paths"]:
         _, _, resource, *rest = path.split("/")

@@ -1,4 +1,4 @@
-"""Plans and subscribers: made and changed."""
+"""Plans and subscribers: create and change."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ PLAN = {"name": "Gold", "amount": "12.50", "currency": "USD"}
 SUBSCRIBER = {"name": "Ada Byron", "email": "ada@example.com", "country": "GB"}
 
 
-def test_a_plan_is_made_with_defaults_and_can_be_got_where_it_says(api: ApiClient) -> None:
-    answer = api.post("/v1/plans", json=PLAN)
-    assert answer.status_code == 201
-    plan = answer.json()
+def test_a_new_plan_has_defaults_and_is_found_at_its_location(api: ApiClient) -> None:
+    response = api.post("/v1/plans", json=PLAN)
+    assert response.status_code == 201
+    plan = response.json()
     assert plan["id"].startswith("plan_")
-    assert answer.headers["Location"] == f"/v1/plans/{plan['id']}"
+    assert response.headers["Location"] == f"/v1/plans/{plan['id']}"
     assert plan.items() >= {**PLAN, "billing_interval": "month", "trial_days": 0}.items()
     assert plan["active"] is True
-    assert api.ok("GET", answer.headers["Location"]) == plan
+    assert api.ok("GET", response.headers["Location"]) == plan
     assert api.ok("GET", "/v1/plans")["total"] == 6
 
 
 @pytest.mark.parametrize("amount", ["1", "1.5", "1.50", "9999999999.99"])
-def test_amounts_may_be_written_in_short(api: ApiClient, amount: str) -> None:
+def test_amounts_may_omit_decimals(api: ApiClient, amount: str) -> None:
     plan = api.ok("POST", "/v1/plans", 201, json={**PLAN, "amount": amount})
     assert plan["amount"] == f"{float(amount):.2f}"
 
 
-def test_only_what_is_given_changes_in_a_plan(api: ApiClient) -> None:
+def test_a_patch_changes_only_the_given_fields(api: ApiClient) -> None:
     before = api.ok("GET", "/v1/plans/plan_team")
     after = api.ok("PATCH", "/v1/plans/plan_team", json={"active": False, "trial_days": 0})
     assert after["updated_at"] > before["updated_at"]
@@ -44,16 +44,16 @@ def test_only_what_is_given_changes_in_a_plan(api: ApiClient) -> None:
     }
 
 
-def test_a_patch_of_nothing_changes_nothing(api: ApiClient) -> None:
+def test_an_empty_patch_changes_nothing(api: ApiClient) -> None:
     before = api.ok("GET", "/v1/plans/plan_team")
     assert api.ok("PATCH", "/v1/plans/plan_team", json={}) == before
 
 
-def test_the_price_of_a_plan_stays(api: ApiClient) -> None:
+def test_the_price_of_a_plan_cannot_change(api: ApiClient) -> None:
     assert_problem(api.patch("/v1/plans/plan_team", json={"amount": "1"}), 422, field="amount")
 
 
-def test_a_second_plan_of_the_same_name_is_a_conflict(api: ApiClient) -> None:
+def test_a_second_plan_with_the_same_name_is_a_conflict(api: ApiClient) -> None:
     assert_problem(api.post("/v1/plans", json={**PLAN, "name": "Team"}), 409, "name")
     assert_problem(api.patch("/v1/plans/plan_team", json={"name": "Starter"}), 409, "name")
 
@@ -80,19 +80,19 @@ def test_a_second_plan_of_the_same_name_is_a_conflict(api: ApiClient) -> None:
         ({"id": "plan_mine"}, "id", "unknown field"),
     ],
 )
-def test_a_plan_that_makes_no_sense_is_told_by_its_field(
+def test_an_invalid_plan_is_reported_by_its_field(
     reader: ApiClient, changes: dict[str, Any], field: str, words: str
 ) -> None:
     assert_problem(reader.post("/v1/plans", json=PLAN | changes), 422, words, field=field)
 
 
 @pytest.mark.parametrize("field", PLAN)
-def test_what_a_plan_needs_is_asked_for(reader: ApiClient, field: str) -> None:
+def test_a_missing_field_of_a_plan_is_reported(reader: ApiClient, field: str) -> None:
     body = {name: value for name, value in PLAN.items() if name != field}
     assert_problem(reader.post("/v1/plans", json=body), 422, "required", field=field)
 
 
-def test_a_subscriber_is_made_and_changed(api: ApiClient) -> None:
+def test_a_subscriber_is_created_and_changed(api: ApiClient) -> None:
     address = Keypair.random().public_key
     made = api.ok("POST", "/v1/subscribers", 201, json={**SUBSCRIBER, "stellar_address": address})
     assert made["id"].startswith("sub_") and made["stellar_address"] == address
@@ -103,7 +103,7 @@ def test_a_subscriber_is_made_and_changed(api: ApiClient) -> None:
     assert api.ok("GET", path)["email"] == SUBSCRIBER["email"]
 
 
-def test_a_stellar_address_with_a_typing_error_is_refused(reader: ApiClient) -> None:
+def test_a_stellar_address_with_a_typing_error_is_rejected(reader: ApiClient) -> None:
     address = Keypair.random().public_key
     typo = address[:-1] + ("A" if address[-1] != "A" else "B")
     body = {**SUBSCRIBER, "stellar_address": typo}
@@ -126,7 +126,7 @@ def test_a_stellar_address_with_a_typing_error_is_refused(reader: ApiClient) -> 
         ({"company": 7}, "company"),
     ],
 )
-def test_a_subscriber_that_makes_no_sense_is_told_by_its_field(
+def test_an_invalid_subscriber_is_reported_by_its_field(
     reader: ApiClient, changes: dict[str, Any], field: str
 ) -> None:
     assert_problem(reader.post("/v1/subscribers", json=SUBSCRIBER | changes), 422, field=field)
@@ -141,6 +141,6 @@ def test_two_subscribers_never_share_an_address(api: ApiClient) -> None:
     )
 
 
-def test_changing_what_is_not_there_is_not_found(reader: ApiClient) -> None:
+def test_changing_an_unknown_id_is_not_found(reader: ApiClient) -> None:
     assert_problem(reader.patch("/v1/plans/plan_x", json={"name": "X"}), 404, "plan_x")
     assert_problem(reader.patch("/v1/subscribers/sub_x", json={"name": "X"}), 404, "sub_x")

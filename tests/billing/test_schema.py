@@ -1,4 +1,4 @@
-"""The schema: nonsense is refused, whoever tries it."""
+"""The schema: invalid changes violate a constraint."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from psycopg import errors
 
 pytestmark = pytest.mark.postgres
 
-NONSENSE = {
+INVALID_CHANGES = {
     "UPDATE invoices SET status = 'paid', paid_at = now() WHERE id = 'inv_007'":
         "paid_invoice_has_a_succeeded_payment",
     "UPDATE payments SET status = 'succeeded', failure_reason = NULL WHERE id = 'pay_011'":
@@ -55,16 +55,18 @@ NONSENSE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("statement", "rule"), NONSENSE.items(), ids=NONSENSE.values())
-def test_nonsense_is_refused_by_the_rule_that_it_breaks(
-    rollback_db: psycopg.Connection, statement: str, rule: str
+@pytest.mark.parametrize(
+    ("statement", "constraint"), INVALID_CHANGES.items(), ids=INVALID_CHANGES.values()
+)
+def test_an_invalid_change_violates_the_expected_constraint(
+    rollback_db: psycopg.Connection, statement: str, constraint: str
 ) -> None:
-    with pytest.raises(errors.IntegrityError) as refusal:
+    with pytest.raises(errors.IntegrityError) as raised:
         rollback_db.execute(f"{statement}; SET CONSTRAINTS ALL IMMEDIATE")
-    assert refusal.value.diag.constraint_name == rule
+    assert raised.value.diag.constraint_name == constraint
 
 
-def test_an_invoice_may_be_paid_in_sql_together_with_its_payment(db: psycopg.Connection) -> None:
+def test_an_invoice_can_be_paid_in_sql_together_with_its_payment(db: psycopg.Connection) -> None:
     with db.transaction():
         db.execute("UPDATE invoices SET status = 'paid', paid_at = now() WHERE id = 'inv_007'")
         db.execute(
@@ -73,7 +75,7 @@ def test_an_invoice_may_be_paid_in_sql_together_with_its_payment(db: psycopg.Con
     assert db.execute("SELECT status FROM invoices WHERE id = 'inv_007'").fetchone() == ("paid",)
 
 
-def test_a_row_made_in_sql_gets_an_id_with_its_prefix(db: psycopg.Connection) -> None:
+def test_a_row_inserted_in_sql_gets_an_id_with_its_prefix(db: psycopg.Connection) -> None:
     row = db.execute(
         "INSERT INTO subscribers (name, email, country) VALUES ('A', 'a@example.com', 'DE')"
         " RETURNING id ~ '^sub_[0-9a-f]{20}$', stellar_address"
@@ -81,7 +83,7 @@ def test_a_row_made_in_sql_gets_an_id_with_its_prefix(db: psycopg.Connection) ->
     assert row == (True, None)
 
 
-def test_a_change_is_dated(db: psycopg.Connection) -> None:
+def test_a_change_sets_updated_at(db: psycopg.Connection) -> None:
     row = db.execute(
         "UPDATE plans SET description = 'x' WHERE id = 'plan_team'"
         " RETURNING updated_at > now() - interval '1 minute', created_at < updated_at"
@@ -89,18 +91,18 @@ def test_a_change_is_dated(db: psycopg.Connection) -> None:
     assert row == (True, True)
 
 
-def test_the_developer_owns_what_is_in_the_database_and_nothing_outside_of_it(
+def test_the_developer_owns_everything_in_the_database_and_nothing_outside(
     db: psycopg.Connection,
 ) -> None:
-    for mine in (
+    for allowed in (
         "DROP TABLE payments CASCADE",
         "CREATE SCHEMA mine",
         "CREATE TABLE mine.notes (text text)",
         "ALTER TABLE plans ADD COLUMN colour text",
         "CREATE FUNCTION f() RETURNS int LANGUAGE sql RETURN 1",
     ):
-        db.execute(mine)  # type: ignore[arg-type]
-    for theirs in (
+        db.execute(allowed)  # type: ignore[arg-type]
+    for forbidden in (
         "CREATE DATABASE other",
         "CREATE ROLE friend",
         "ALTER ROLE developer SUPERUSER",
@@ -109,4 +111,4 @@ def test_the_developer_owns_what_is_in_the_database_and_nothing_outside_of_it(
         "SELECT pg_read_file('/etc/passwd')",
     ):
         with pytest.raises(errors.InsufficientPrivilege):
-            db.execute(theirs)  # type: ignore[arg-type]
+            db.execute(forbidden)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The seed: exactly so many of each, and nothing in it contradicts anything else."""
+"""The seed: exact row counts, and no contradictions in the data."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ STATUSES = {
     "payments": {"pending", "succeeded", "failed", "refunded"},
 }
 
-# Each finds the rows that would contradict a rule that the seed keeps at any launch.
+# Each query finds rows that violate a rule of the seed.
 CONTRADICTIONS = {
-    "an amount that is not the plan's": """
+    "an invoice whose amount differs from its plan": """
         SELECT i.id FROM invoices i JOIN subscriptions s ON s.id = i.subscription_id
         JOIN plans p ON p.id = s.plan_id
         WHERE (i.amount, i.currency) IS DISTINCT FROM (p.amount, p.currency)""",
-    "a paid invoice without one succeeded payment of that moment": """
+    "a paid invoice without a succeeded payment at the same time": """
         SELECT i.id FROM invoices i LEFT JOIN payments p
         ON p.invoice_id = i.id AND p.status = 'succeeded' AND p.processed_at = i.paid_at
         WHERE i.status = 'paid' AND p.id IS NULL""",
@@ -34,12 +34,12 @@ CONTRADICTIONS = {
         SELECT p.id FROM payments p JOIN invoices i ON i.id = p.invoice_id
         WHERE (p.amount, p.currency, p.subscriber_id)
             IS DISTINCT FROM (i.amount, i.currency, i.subscriber_id)""",
-    "a payment of a draft, or before the invoice was issued": """
+    "a payment of a draft, or from before the invoice was issued": """
         SELECT p.id FROM payments p JOIN invoices i ON i.id = p.invoice_id
         WHERE i.issued_at IS NULL OR p.created_at < i.issued_at""",
-    "a payment that was processed before it was made": """
+    "a payment that was processed before it was created": """
         SELECT id FROM payments WHERE processed_at < created_at""",
-    "an invoice of a period that the subscription's calendar doesn't have": """
+    "an invoice for a period that is not one of the subscription": """
         SELECT i.id FROM invoices i JOIN subscriptions s ON s.id = i.subscription_id
         JOIN plans p ON p.id = s.plan_id
         WHERE NOT EXISTS (
@@ -50,7 +50,7 @@ CONTRADICTIONS = {
               AND i.period_end = c.first + (n + 1) * c.step)""",
     "a period that is billed twice": """
         SELECT min(id) FROM invoices GROUP BY subscription_id, period_start HAVING count(*) > 1""",
-    "a gap between the periods that are billed": """
+    "a gap between billed periods": """
         SELECT s.id FROM subscriptions s JOIN invoices i ON i.subscription_id = s.id
         WHERE s.status <> 'trialing' GROUP BY s.id
         HAVING count(*) <> count(*) FILTER (WHERE i.period_start <= s.current_period_start)
@@ -59,10 +59,10 @@ CONTRADICTIONS = {
     "a live subscription whose current period is not current": """
         SELECT id FROM subscriptions WHERE status <> 'canceled'
         AND NOT (current_period_start <= %(now)s AND current_period_end > %(now)s)""",
-    "a trial that is over, or that is not what the period is": """
+    "a trial that has ended, or that differs from the period": """
         SELECT id FROM subscriptions WHERE status = 'trialing'
         AND (trial_end <= %(now)s OR trial_end <> current_period_end)""",
-    "a pause or an end outside of the period that was current": """
+    "a pause or cancellation outside the current period": """
         SELECT id FROM subscriptions WHERE coalesce(paused_at, canceled_at)
         NOT BETWEEN current_period_start AND current_period_end""",
     "a past due subscription without an overdue invoice and a failed payment": """
@@ -73,31 +73,31 @@ CONTRADICTIONS = {
     "an overdue invoice of a subscription that isn't past due": """
         SELECT i.id FROM invoices i JOIN subscriptions s ON s.id = i.subscription_id
         WHERE i.status = 'open' AND i.due_at < %(now)s AND s.status <> 'past_due'""",
-    "a subscriber who came after the subscription": """
+    "a subscriber created after the subscription": """
         SELECT s.id FROM subscriptions s JOIN subscribers u ON u.id = s.subscriber_id
         WHERE u.created_at > s.created_at""",
-    "a plan that came after a subscription to it": """
+    "a plan created after a subscription to it": """
         SELECT s.id FROM subscriptions s JOIN plans p ON p.id = s.plan_id
         WHERE p.created_at > s.created_at""",
-    "a change before the beginning, or in the future": """
+    "an update before the creation, or in the future": """
         SELECT id FROM (SELECT id, created_at, updated_at FROM plans
             UNION ALL SELECT id, created_at, updated_at FROM subscribers
             UNION ALL SELECT id, created_at, updated_at FROM subscriptions
             UNION ALL SELECT id, created_at, updated_at FROM invoices
             UNION ALL SELECT id, created_at, updated_at FROM payments) r
         WHERE created_at > updated_at OR updated_at > %(now)s""",
-    "something that already happened, in the future": """
+    "a past event dated in the future": """
         SELECT id FROM invoices
         WHERE greatest(issued_at, paid_at, voided_at, uncollectible_at) > %(now)s
         UNION ALL SELECT id FROM payments WHERE greatest(processed_at, refunded_at) > %(now)s
         UNION ALL SELECT id FROM subscriptions
         WHERE greatest(started_at, paused_at, canceled_at) > %(now)s""",
-    "something that comes due while a sandbox lives": """
+    "a date that passes during the lifetime of a sandbox": """
         SELECT id FROM (SELECT id, due_at AS at FROM invoices
             UNION ALL SELECT id, current_period_end FROM subscriptions
             UNION ALL SELECT id, trial_end FROM subscriptions) r
         WHERE at BETWEEN %(now)s AND %(now)s + interval '4 hours'""",
-    "something that changes its meaning after a day in the pool and a whole life": """
+    "a due date that passes within a day in the pool and a full lifetime": """
         SELECT id FROM (SELECT id, due_at AS at FROM invoices WHERE status IN ('draft', 'open')
             UNION ALL SELECT id, current_period_end FROM subscriptions
             UNION ALL SELECT id, trial_end FROM subscriptions) r
@@ -113,12 +113,12 @@ def contradictions(connection: psycopg.Connection, now: datetime) -> dict[str, l
     return {what: rows for what, rows in found.items() if rows}
 
 
-def test_there_are_exactly_as_many_rows_as_the_blueprint_promises(
+def test_the_seed_has_the_number_of_rows_that_the_blueprint_states(
     rollback_db: psycopg.Connection,
 ) -> None:
-    promised = load("billing").seed
-    assert promised == {"plans": 5, "subscribers": 10, "invoices": 20}
-    for table, count in promised.items():
+    stated = load("billing").seed
+    assert stated == {"plans": 5, "subscribers": 10, "invoices": 20}
+    for table, count in stated.items():
         assert rollback_db.execute(f"SELECT count(*) FROM {table}").fetchone() == (count,)
 
 
@@ -140,7 +140,9 @@ def test_money_has_two_decimals(rollback_db: psycopg.Connection) -> None:
         assert isinstance(amount, Decimal) and amount.as_tuple().exponent == -2
 
 
-def test_subscribers_are_reachable_only_in_examples(rollback_db: psycopg.Connection) -> None:
+def test_subscribers_have_email_addresses_of_example_domains(
+    rollback_db: psycopg.Connection,
+) -> None:
     rows = rollback_db.execute("SELECT email, name, country FROM subscribers").fetchall()
     assert all(e.split("@")[1] in ("example.com", "example.org", "example.net") for e, _, _ in rows)
     assert len({name for _, name, _ in rows}) == len(rows) == len({c for _, _, c in rows})
@@ -152,7 +154,7 @@ def test_every_stellar_address_has_a_valid_checksum(rollback_db: psycopg.Connect
     assert all(StrKey.is_valid_ed25519_public_key(address) for (address,) in rows)
 
 
-def test_new_invoices_go_on_counting(db: psycopg.Connection) -> None:
+def test_invoice_numbers_continue_after_the_seed(db: psycopg.Connection) -> None:
     db.execute(
         "INSERT INTO invoices (subscriber_id, status, amount, currency)"
         " VALUES ('sub_001', 'draft', 1, 'USD')"
@@ -160,14 +162,14 @@ def test_new_invoices_go_on_counting(db: psycopg.Connection) -> None:
     assert db.execute("SELECT max(number) FROM invoices").fetchone() == ("INV-1021",)
 
 
-def test_nothing_contradicts_anything_else(
+def test_the_seed_has_no_contradictions(
     rollback_db: psycopg.Connection, launched_at: datetime
 ) -> None:
     assert contradictions(rollback_db, launched_at) == {}
 
 
 @pytest.mark.parametrize(("year", "hour"), [(2027, 0), (2028, 23)])
-def test_nothing_contradicts_anything_else_whatever_day_it_is_launched(
+def test_the_seed_has_no_contradictions_on_any_day_of_the_year(
     connect: Connect, empty_database: str, year: int, hour: int
 ) -> None:
     connection = connect(empty_database, autocommit=False)
@@ -179,7 +181,7 @@ def test_nothing_contradicts_anything_else_whatever_day_it_is_launched(
         connection.rollback()
 
 
-def test_the_same_launch_gives_the_same_rows(connect: Connect, empty_database: str) -> None:
+def test_the_same_time_of_launch_gives_the_same_rows(connect: Connect, empty_database: str) -> None:
     connection = connect(empty_database, autocommit=False)
     seen = []
     for zone in ("UTC", "Pacific/Auckland"):

@@ -1,4 +1,4 @@
-"""Subscribing, pausing, resuming, cancelling."""
+"""Subscriptions: create, pause, resume and cancel."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_yearly_plan_is_billed_for_a_year(api: ApiClient) -> None:
     assert days in (365, 366)
 
 
-def test_a_plan_with_a_trial_bills_nothing_yet(api: ApiClient) -> None:
+def test_a_plan_with_a_trial_creates_no_invoice(api: ApiClient) -> None:
     made = subscribe(api, "plan_starter")
     assert made["status"] == "trialing"
     assert made["trial_end"] == made["current_period_end"]
@@ -66,7 +66,7 @@ def test_the_trial_can_be_chosen(api: ApiClient) -> None:
     assert subscribe(api, "plan_business", trial_days=3)["status"] == "trialing"
 
 
-def test_one_live_subscription_to_a_plan_is_enough(api: ApiClient) -> None:
+def test_a_second_live_subscription_to_a_plan_is_a_conflict(api: ApiClient) -> None:
     made = subscribe(api, "plan_business")
     again = {"subscriber_id": "sub_010", "plan_id": "plan_business"}
     assert_problem(api.post("/v1/subscriptions", json=again), 409, "already")
@@ -74,7 +74,7 @@ def test_one_live_subscription_to_a_plan_is_enough(api: ApiClient) -> None:
     subscribe(api, "plan_business")
 
 
-def test_a_plan_that_is_not_sold_any_more_takes_nobody(api: ApiClient) -> None:
+def test_an_inactive_plan_accepts_no_subscriptions(api: ApiClient) -> None:
     body = {"subscriber_id": "sub_010", "plan_id": "plan_classic"}
     assert_problem(api.post("/v1/subscriptions", json=body), 409, "plan_classic")
     assert_problem(
@@ -94,7 +94,7 @@ def test_a_plan_that_is_not_sold_any_more_takes_nobody(api: ApiClient) -> None:
         ({"subscriber_id": "sub_010", "plan_id": "plan_team", "status": "active"}, "status"),
     ],
 )
-def test_a_subscription_that_makes_no_sense_is_told_by_its_field(
+def test_an_invalid_subscription_is_reported_by_its_field(
     reader: ApiClient, body: dict[str, Any], field: str
 ) -> None:
     assert_problem(reader.post("/v1/subscriptions", json=body), 422, field=field)
@@ -109,7 +109,7 @@ def test_pausing_and_resuming_keep_the_period(api: ApiClient) -> None:
     assert resumed["current_period_end"] == before["current_period_end"]
 
 
-def test_a_trial_that_was_paused_goes_on(api: ApiClient) -> None:
+def test_a_paused_trial_can_be_resumed(api: ApiClient) -> None:
     act(api, "sbn_003", "pause")
     assert act(api, "sbn_003", "resume")["status"] == "trialing"
 
@@ -139,14 +139,14 @@ def test_resuming_after_the_period_starts_a_new_one_with_an_invoice(
         ("sbn_008", "cancel"),
     ],
 )
-def test_what_does_not_fit_the_status_is_a_conflict(
+def test_an_action_that_the_status_does_not_allow_is_a_conflict(
     reader: ApiClient, subscription: str, action: str
 ) -> None:
     status = reader.ok("GET", f"/v1/subscriptions/{subscription}")["status"]
     assert_problem(reader.post(f"/v1/subscriptions/{subscription}/{action}"), 409, status)
 
 
-def test_cancelling_ends_at_once_and_voids_drafts_but_not_what_is_owed(api: ApiClient) -> None:
+def test_cancelling_takes_effect_immediately_and_voids_only_drafts(api: ApiClient) -> None:
     canceled = act(api, "sbn_003", "cancel")
     assert canceled["status"] == "canceled" and canceled["canceled_at"]
     assert api.ok("GET", "/v1/invoices/inv_008")["status"] == "void"
@@ -159,7 +159,7 @@ def test_a_paused_subscription_can_be_cancelled(api: ApiClient) -> None:
     assert (canceled["status"], canceled["paused_at"]) == ("canceled", None)
 
 
-def test_cancelling_at_the_end_of_the_period_can_be_taken_back(api: ApiClient) -> None:
+def test_cancelling_at_the_end_of_the_period_can_be_undone(api: ApiClient) -> None:
     ending = act(api, "sbn_001", "cancel", json={"at_period_end": True})
     assert (ending["status"], ending["cancel_at_period_end"]) == ("active", True)
     path = "/v1/subscriptions/sbn_001"
@@ -177,12 +177,12 @@ def test_the_plan_can_be_changed_until_it_is_cancelled(api: ApiClient) -> None:
 
 
 @pytest.mark.parametrize("action", ["pause", "resume", "cancel"])
-def test_an_action_on_what_is_not_there_is_not_found(reader: ApiClient, action: str) -> None:
+def test_an_action_on_an_unknown_subscription_is_not_found(reader: ApiClient, action: str) -> None:
     assert_problem(reader.post(f"/v1/subscriptions/sbn_x/{action}"), 404, "sbn_x")
 
 
-def test_an_action_that_takes_no_body_says_so(reader: ApiClient) -> None:
-    answer = reader.post("/v1/subscriptions/sbn_001/pause", json={"until": "tomorrow"})
-    assert_problem(answer, 422, "no body")
-    answer = reader.post("/v1/subscriptions/sbn_001/cancel", json={"at_period_ent": True})
-    assert_problem(answer, 422, field="at_period_ent")
+def test_an_action_without_a_body_rejects_one(reader: ApiClient) -> None:
+    response = reader.post("/v1/subscriptions/sbn_001/pause", json={"until": "tomorrow"})
+    assert_problem(response, 422, "no body")
+    response = reader.post("/v1/subscriptions/sbn_001/cancel", json={"at_period_ent": True})
+    assert_problem(response, 422, field="at_period_ent")
