@@ -1,6 +1,6 @@
-"""Where the answers of tasks wait to be fetched: in the portal's cache.
+"""A Celery result backend that stores results in Django's cache.
 
-All processes share it whatever the broker is, and entries leave it by themselves.
+All processes share the cache, whatever the broker, and its entries expire.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from celery.backends.base import KeyValueStoreBackend
 from django.core.cache import cache
 from kombu.utils.encoding import bytes_to_str
 
-LONGEST_NAP_SECONDS = 0.1
+MAX_POLL_SECONDS = 0.1
 
 
 class CacheBackend(KeyValueStoreBackend):
-    """What Celery finds under `sandboxportal.celery_cache_backend.CacheBackend`."""
+    """The backend of `CELERY_RESULT_BACKEND`."""
 
     key_t = staticmethod(bytes_to_str)  # type: ignore[assignment]
 
@@ -33,10 +33,10 @@ class CacheBackend(KeyValueStoreBackend):
         self,
         task_id: str,
         timeout: float | None = None,
-        interval: float = LONGEST_NAP_SECONDS,
+        interval: float = MAX_POLL_SECONDS,
         no_ack: bool = True,
         on_interval: Callable[[], None] | None = None,
     ) -> Any:
-        """Look more often than Celery's half second: a person waits for the answer."""
-        nap = min(interval, LONGEST_NAP_SECONDS)
-        return super().wait_for(task_id, timeout, nap, no_ack, on_interval)
+        """Poll more often than Celery's 0.5 s, because a person waits for the result."""
+        interval = min(interval, MAX_POLL_SECONDS)
+        return super().wait_for(task_id, timeout, interval, no_ack, on_interval)

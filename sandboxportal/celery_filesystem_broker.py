@@ -1,9 +1,10 @@
-"""A queue that needs no server: a directory in which every message is one file.
+"""A Celery broker that needs no server: a directory with one file per message.
 
-A message appears by a rename, so no reader ever sees half of one, and it is taken by removing it,
-which succeeds for one reader only. Kombu's own `filesystem` transport promises neither: its
-readers can meet a file that is still being written, and its routing table likewise. Messages live
-only to wake the worker, so none is kept until it is acknowledged: the row is the queue.
+A message appears by a rename, so a reader never sees part of one, and is taken by deleting its
+file, which succeeds for only one reader. Kombu's `filesystem` transport guarantees neither: its
+readers can open a file, or its routing table, while it is being written. Messages only wake the
+worker, so they are deleted before the task runs instead of being acknowledged after it: the
+database row holds the work to do.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from uuid import uuid4
 from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
 
-DRAFT = "."
-"""What the names of messages begin with that are still being written."""
+DRAFT_PREFIX = "."
+"""Prefix of the files of messages that are still being written."""
 
 
 class Channel(virtual.Channel):
-    """Keeps each queue in a directory of its own, under the transport option `folder`."""
+    """Keeps each queue in its own directory, under the transport option `folder`."""
 
     @cached_property
     def _listed(self) -> dict[str, deque[str]]:
-        """Names seen in the last listing, so that a long queue is not listed for each message."""
+        """Names from the last listing, so that a long queue isn't listed for each message."""
         return {}
 
     def _folder(self, queue: str) -> Path:
@@ -39,12 +40,12 @@ class Channel(virtual.Channel):
         return folder
 
     def _names(self, queue: str) -> list[str]:
-        names = os.listdir(self._folder(queue))  # noqa: PTH208 - names are all that is needed
-        return sorted(name for name in names if not name.startswith(DRAFT))
+        names = os.listdir(self._folder(queue))  # noqa: PTH208 - only the names are needed
+        return sorted(name for name in names if not name.startswith(DRAFT_PREFIX))
 
     def _put(self, queue: str, message: dict[str, Any], **_: Any) -> None:
         folder, name = self._folder(queue), f"{time.time_ns():020d}-{uuid4().hex}"
-        draft = folder / (DRAFT + name)
+        draft = folder / (DRAFT_PREFIX + name)
         try:
             draft.write_bytes(dumps(message).encode())
             draft.rename(folder / name)
@@ -62,7 +63,7 @@ class Channel(virtual.Channel):
                 text = path.read_bytes()
                 path.unlink()
             except FileNotFoundError:
-                continue  # Another worker was faster.
+                continue  # Another worker took it first.
             return loads(text.decode())
         raise Empty
 
@@ -77,7 +78,7 @@ class Channel(virtual.Channel):
 
 
 class Transport(virtual.Transport):
-    """What Kombu finds under `sandboxportal.celery_filesystem_broker:Transport`."""
+    """The transport of `embedded://` URLs."""
 
     Channel = Channel
     driver_type = driver_name = "embedded"

@@ -1,6 +1,6 @@
-"""What reports of errors tell: which variables there were, and of what kind; not what they held.
+"""Error reports that name variables and their types, but don't contain their values.
 
-Django's own filter hides nothing while DEBUG is on, and else only what is named to it.
+Django's own filter hides nothing while DEBUG is on, and otherwise only marked variables.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from django.views.debug import SafeExceptionReporterFilter
 
 
 class RedactingReporterFilter(SafeExceptionReporterFilter):
-    """For the page of DEBUG and for mails to administrators."""
+    """Redacts Django's debug page and the error mails to administrators."""
 
     def is_active(self, request: HttpRequest | None) -> bool:  # noqa: ARG002 - Django's signature
         return True
