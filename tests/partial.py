@@ -1,4 +1,4 @@
-"""What this machine can't run is left out, and told at the end: `TESTS_WITHOUT`, by marker."""
+"""Skip the tests whose markers `TESTS_WITHOUT` lists, and report them at the end."""
 
 from __future__ import annotations
 
@@ -7,56 +7,58 @@ from typing import Any
 
 import pytest
 
-NEEDS = {
+TOOLS = {
     "engine": "a Docker Engine",
     "browser": "Chromium",
     "postgres": "PostgreSQL",
     "root": "root on Linux, with nftables and btrfs-progs",
-    "promtool": "promtool, of Debian's package prometheus",
-    "psql": "psql, of Debian's package postgresql-client",
+    "promtool": "promtool (Debian package: prometheus)",
+    "psql": "psql (Debian package: postgresql-client)",
 }
-LEFT_OUT = pytest.StashKey[dict[str, int]]()
+SKIPPED = pytest.StashKey[dict[str, int]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    wanted = os.environ.get("TESTS_WITHOUT", "").split()
-    if wanted and os.environ.get("CI"):
-        raise pytest.UsageError("Where CI is set, no test is left out: unset TESTS_WITHOUT.")
-    if unknown := set(wanted) - set(NEEDS):
-        raise pytest.UsageError(f"TESTS_WITHOUT: {unknown} is none of {', '.join(NEEDS)}.")
-    config.stash[LEFT_OUT] = dict.fromkeys(wanted, 0)
+    missing = os.environ.get("TESTS_WITHOUT", "").split()
+    if missing and os.environ.get("CI"):
+        raise pytest.UsageError("When CI is set, no test can be skipped: unset TESTS_WITHOUT.")
+    if unknown := set(missing) - set(TOOLS):
+        raise pytest.UsageError(
+            f"TESTS_WITHOUT: unknown {', '.join(unknown)}; choose from {', '.join(TOOLS)}."
+        )
+    config.stash[SKIPPED] = dict.fromkeys(missing, 0)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    left_out, kept = [], []
+    skipped, kept = [], []
     for item in items:
-        lacking = [name for name in config.stash[LEFT_OUT] if item.get_closest_marker(name)]
-        (left_out if lacking else kept).append(item)
-        for name in lacking[:1]:
-            config.stash[LEFT_OUT][name] += 1
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
+        missing = [name for name in config.stash[SKIPPED] if item.get_closest_marker(name)]
+        (skipped if missing else kept).append(item)
+        for name in missing[:1]:
+            config.stash[SKIPPED][name] += 1
+    if skipped:
+        config.hook.pytest_deselected(items=skipped)
         items[:] = kept
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Of several processes that share the tests each leaves out the same; one of them tells."""
-    if (told := getattr(session.config, "workeroutput", None)) is not None:
-        told["left_out"] = session.config.stash[LEFT_OUT]
+    """Send the counts of a pytest-xdist worker, which are the same for each, to the controller."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["skipped"] = session.config.stash[SKIPPED]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    node.config.stash[LEFT_OUT].update(getattr(node, "workeroutput", {}).get("left_out", {}))
+    node.config.stash[SKIPPED].update(getattr(node, "workeroutput", {}).get("skipped", {}))
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    told = {name: count for name, count in config.stash[LEFT_OUT].items() if count}
-    if told:
-        terminalreporter.section("not run here")
-    for name, count in told.items():
+    skipped = {name: count for name, count in config.stash[SKIPPED].items() if count}
+    if skipped:
+        terminalreporter.section("skipped: missing tools")
+    for name, count in skipped.items():
         command = f"make test ARGS='-m {name}'"
         needed = "1 test needs" if count == 1 else f"{count} tests need"
-        terminalreporter.line(f"{needed} {NEEDS[name]}. On a machine that has it: {command}")
+        terminalreporter.line(f"{needed} {TOOLS[name]}. Run on a machine with it: {command}")

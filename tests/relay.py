@@ -1,4 +1,4 @@
-"""A proxy before the engine's socket: it counts the calls, and spoils those that a test picks."""
+"""A proxy for the Docker socket that counts requests and injects faults into chosen ones."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ DELAY_SECONDS = 0.3
 
 
 class Fault(StrEnum):
-    """What may happen to one call of the engine."""
+    """A fault to inject into one request."""
 
     REFUSE = "refuse"
-    """The connection is closed, and the engine hears nothing."""
+    """Close the connection; the engine doesn't get the request."""
     LOSE = "lose"
-    """The engine acts, and nobody gets its answer."""
+    """Close the connection after the engine has handled the request."""
     DELAY = "delay"
     KILL_BEFORE = "kill before"
-    """The caller is killed, and the engine hears nothing."""
+    """Kill the caller; the engine doesn't get the request."""
     KILL_AFTER = "kill after"
-    """The engine acts; the caller is killed when it would get the answer."""
+    """Kill the caller after the engine has handled the request."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call: what is request, by which process, and how many that one had made with it."""
+    """A request, the process that sent it, and its number among that process's requests."""
 
     request: str
     """Method and path, such as `GET /v1.41/networks`."""
@@ -50,7 +50,7 @@ FaultPolicy = Callable[[Call], Fault | None]
 
 
 class DockerProxy(socketserver.ThreadingUnixStreamServer):
-    """Hands calls on to the engine whose socket is at `engine`."""
+    """Forwards requests to the engine's socket at `engine`."""
 
     daemon_threads = True
     block_on_close = False
@@ -59,7 +59,7 @@ class DockerProxy(socketserver.ThreadingUnixStreamServer):
     def __init__(self, path: Path, engine: str) -> None:
         self.engine = engine
         self.calls: list[str] = []
-        """All so far, in the order in which they came."""
+        """Methods and paths of all requests so far, in order."""
         self.fault_for: FaultPolicy = lambda _: None
         self._calls_by_pid: Counter[int] = Counter()
         self._lock = threading.Lock()
@@ -68,22 +68,22 @@ class DockerProxy(socketserver.ThreadingUnixStreamServer):
         super().__init__(str(path), _Connection)
 
     def pause(self) -> None:
-        """From now on nothing is handed on, in either direction; nothing is lost, though."""
+        """Hold requests and responses back until `resume`, without losing any."""
         self._running.clear()
 
     def resume(self) -> None:
-        """What was held up is handed on, also for those who have given up waiting."""
+        """Forward what was held back, even if its caller has given up waiting."""
         self._running.set()
 
     def wait_until_running(self) -> None:
         self._running.wait()
 
     def calls_made_by(self, pid: int) -> int:
-        """How many calls that process has made."""
+        """Return how many requests the process has sent."""
         return self._calls_by_pid[pid]
 
     def record_call(self, request: str, pid: int) -> Fault | None:
-        """Count a call; what is to happen to it."""
+        """Count a request and return the fault to inject into it."""
         with self._lock:
             self.calls.append(request)
             self._calls_by_pid[pid] += 1
@@ -91,7 +91,7 @@ class DockerProxy(socketserver.ThreadingUnixStreamServer):
         return self.fault_for(call)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Callers that are killed, and engines that restart, leave broken connections."""
+        """Ignore the broken connections of killed callers and restarted engines."""
 
 
 class _Connection(socketserver.StreamRequestHandler):
@@ -102,17 +102,17 @@ class _Connection(socketserver.StreamRequestHandler):
         self.pid = _peer_pid(self.connection)
         with socket.socket(socket.AF_UNIX) as engine, suppress(OSError):
             engine.connect(self.server.engine)
-            answers = threading.Thread(target=self._return_response, args=[engine], daemon=True)
-            answers.start()
+            responses = threading.Thread(target=self._return_responses, args=[engine], daemon=True)
+            responses.start()
             while self._forward_request(engine):
                 pass
             engine.shutdown(socket.SHUT_WR)
-            answers.join()
+            responses.join()
 
     def _forward_request(self, engine: socket.socket) -> bool:
-        """Hand one request on; False when there is no other.
+        """Forward one request. Return False if the connection has ended.
 
-        What follows a request to take the connection over is handed on as it comes.
+        After an upgrade request, bytes are forwarded unparsed.
         """
         line = self.rfile.readline()
         if not line.strip():
@@ -130,7 +130,7 @@ class _Connection(socketserver.StreamRequestHandler):
         return True
 
     def _apply_fault(self) -> bool:
-        """Before the engine hears of a call."""
+        """Inject a fault before forwarding. Return whether to drop the request."""
         self.server.wait_until_running()
         if self.fault is Fault.DELAY:
             time.sleep(DELAY_SECONDS)
@@ -138,7 +138,7 @@ class _Connection(socketserver.StreamRequestHandler):
             os.kill(self.pid, signal.SIGKILL)
         return self.fault in (Fault.REFUSE, Fault.KILL_BEFORE)
 
-    def _return_response(self, engine: socket.socket) -> None:
+    def _return_responses(self, engine: socket.socket) -> None:
         with suppress(OSError):
             while more := engine.recv(CHUNK_BYTES):
                 self.server.wait_until_running()
@@ -152,7 +152,7 @@ class _Connection(socketserver.StreamRequestHandler):
 
 
 def _headers(client: BinaryIO) -> tuple[bytes, dict[str, str]]:
-    """As they came, with the empty line that ends them; and by name."""
+    """Return the raw headers with the empty line that ends them, and their values by name."""
     head, headers = [], {}
     while (header := client.readline()).strip():
         head.append(header)
@@ -162,7 +162,7 @@ def _headers(client: BinaryIO) -> tuple[bytes, dict[str, str]]:
 
 
 def _peer_pid(connection: socket.socket) -> int:
-    """The process at the other end."""
+    """Return the PID of the process at the other end."""
     size = struct.calcsize("3i")
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
     pid: int = struct.unpack("3i", credentials)[0]
@@ -171,13 +171,13 @@ def _peer_pid(connection: socket.socket) -> int:
 
 @contextmanager
 def run_docker_proxy(path: Path, engine: str = DEFAULT_SOCKET) -> Iterator[DockerProxy]:
-    """Calls made to the socket at `path` go through the proxy to the engine's."""
+    """Run a proxy from the socket at `path` to the engine's socket."""
     proxy = DockerProxy(path, engine)
     threading.Thread(target=proxy.serve_forever, args=[0.05], daemon=True).start()
     try:
         yield proxy
     finally:
-        # Connections that stay open bring nothing new either.
+        # Stop forwarding requests of connections that are still open.
         proxy.fault_for = lambda _: Fault.REFUSE
         proxy.resume()
         proxy.shutdown()

@@ -1,4 +1,4 @@
-"""What docs/operations.md says of backups, done as it is written there, to a portal that runs."""
+"""The backup and restore instructions of docs/operations.md, applied to a running portal."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ pytestmark = [pytest.mark.store, pytest.mark.slow]
 GUIDE = (ROOT / "docs" / "operations.md").read_text()
 
 
-def commands(about: str) -> str:
-    """The shell block that follows these words in the guide."""
-    found = re.search(re.escape(about) + r".*?```sh\n(.*?)```", GUIDE, re.DOTALL)
-    assert found, about
-    return found[1]
+def commands(text: str) -> str:
+    """Return the shell block that follows the text in the guide."""
+    match = re.search(re.escape(text) + r".*?```sh\n(.*?)```", GUIDE, re.DOTALL)
+    assert match, text
+    return match[1]
 
 
 @pytest.fixture
@@ -38,12 +38,12 @@ def on_postgres(portal: Portal) -> bool:
 
 def run(portal: Portal, script: str, backup: Path) -> None:
     backup.mkdir(exist_ok=True)
-    there = {"BACKUP": str(backup), "PATH": f"{programs()}:{portal.environment['PATH']}"}
+    variables = {"BACKUP": str(backup), "PATH": f"{programs()}:{portal.environment['PATH']}"}
     command = ["bash", "-euc", script]
     done = subprocess.run(
         command,
         cwd=ROOT,
-        env=portal.environment | there,
+        env=portal.environment | variables,
         capture_output=True,
         text=True,
         timeout=90,
@@ -58,37 +58,37 @@ def launch(client: httpx.Client) -> dict[str, Any]:
     return sandbox
 
 
-def look(client: httpx.Client, sandbox: dict[str, Any]) -> dict[str, Any]:
-    told: dict[str, Any] = client.get(f"/sandboxes/{sandbox['id']}").json()
-    return told
+def fetch(client: httpx.Client, sandbox: dict[str, Any]) -> dict[str, Any]:
+    fetched: dict[str, Any] = client.get(f"/sandboxes/{sandbox['id']}").json()
+    return fetched
 
 
-LOSE = {
+LOSE_DATABASE = {
     False: 'rm "$VAR_DIR"/portal.sqlite3*',
     True: 'psql "$DATABASE_URL" -qc "DROP SCHEMA public CASCADE; CREATE SCHEMA public"',
 }
 
 
-def test_after_a_restore_sandboxes_and_rows_agree_again(portal: Portal, tmp_path: Path) -> None:
-    which = "PostgreSQL" if on_postgres(portal) else "SQLite"
+def test_after_a_restore_the_sandboxes_match_the_database(portal: Portal, tmp_path: Path) -> None:
+    store = "PostgreSQL" if on_postgres(portal) else "SQLite"
     with portal.client("developer") as client:
         kept, ended = launch(client), launch(client)
-        run(portal, commands(f"Back up {which}"), tmp_path / "backup")
+        run(portal, commands(f"Back up {store}"), tmp_path / "backup")
         client.delete(f"/sandboxes/{ended['id']}")
-        made = launch(client)
+        launched_later = launch(client)
     portal.stop()
-    run(portal, LOSE[on_postgres(portal)], tmp_path / "backup")
-    run(portal, commands(f"Restore {which}"), tmp_path / "backup")
+    run(portal, LOSE_DATABASE[on_postgres(portal)], tmp_path / "backup")
+    run(portal, commands(f"Restore {store}"), tmp_path / "backup")
     assert portal.manage("prepare").returncode == 0
-    # The first looks at what rows say and is not there, the next at what became of that.
+    # The first sweep finds sandboxes missing from the engine, the second confirms it.
     for _ in range(2):
         swept = portal.manage("reap_sandboxes")
     assert swept.returncode == 0, swept.stdout + swept.stderr
     portal.start()
     with portal.client("developer") as client:
-        assert look(client, kept)["state"] == "running"
-        assert look(client, ended)["end_reason"] == "lost"
-        assert client.get(f"/sandboxes/{made['id']}").status_code == 404
+        assert fetch(client, kept)["state"] == "running"
+        assert fetch(client, ended)["end_reason"] == "lost"
+        assert client.get(f"/sandboxes/{launched_later['id']}").status_code == 404
         keys = client.get(f"/sandboxes/{kept['id']}/credentials").json()
         bearer = {"Authorization": f"Bearer {keys['api_key']}"}
         assert httpx.get(f"{kept['endpoints']['api']}/v1/plans", headers=bearer).is_success

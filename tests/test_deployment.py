@@ -1,4 +1,4 @@
-"""Production as `docs/operations.md` describes it."""
+"""The production setup that `docs/operations.md` describes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from cryptography.fernet import Fernet
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "operations.md").read_text()
-MADE = {
-    "SECRET_KEY": "made-as-the-page-says-" + "0123456789abcdefghijklmnopqrstuvwxyz",
+GENERATED = {
+    "SECRET_KEY": "generated-for-this-test-" + "0123456789abcdefghijklmnopqrstuvwxyz",
     "SANDBOX_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
     "METRICS_TOKEN": "a token",
 }
@@ -22,11 +22,11 @@ MADE = {
 
 def documented_settings() -> dict[str, str]:
     [block] = re.findall(r"```sh\n(SECRET_KEY=.*?)```", PAGE, re.DOTALL)
-    return dict(re.findall(r"^([A-Z_]+)=(\S+)", block, re.MULTILINE)) | MADE
+    return dict(re.findall(r"^([A-Z_]+)=(\S+)", block, re.MULTILINE)) | GENERATED
 
 
 @pytest.mark.engine
-def test_check_deploy_has_nothing_to_say_to_the_documented_settings(tmp_path: Path) -> None:
+def test_check_deploy_passes_with_the_documented_settings(tmp_path: Path) -> None:
     environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     checked = subprocess.run(
         [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
@@ -40,7 +40,7 @@ def test_check_deploy_has_nothing_to_say_to_the_documented_settings(tmp_path: Pa
     assert (checked.returncode, checked.stderr) == (0, ""), checked.stdout + checked.stderr
 
 
-def test_the_cron_line_is_the_same_wherever_it_is_written() -> None:
+def test_the_documented_cron_line_matches_the_crontab() -> None:
     [line] = [
         line
         for line in (ROOT / "deploy" / "crontab").read_text().splitlines()
@@ -49,7 +49,7 @@ def test_the_cron_line_is_the_same_wherever_it_is_written() -> None:
     assert line in PAGE
 
 
-def test_the_page_lists_every_variable_of_the_processes() -> None:
+def test_the_page_lists_every_environment_variable_of_the_processes() -> None:
     sources = [ROOT / "Procfile", ROOT / "deploy" / "gunicorn.conf.py"]
     text = "\n".join(source.read_text() for source in sources)
     read = set(re.findall(r"\$\{([A-Z_]+)", text)) | set(re.findall(r"environ\.get\(\"(\w+)", text))
@@ -65,7 +65,7 @@ def settings_of(*files: str) -> dict[str, str]:
     return dict(re.findall(r"^([A-Za-z]+)=(.*)$", text, re.MULTILINE))
 
 
-def test_under_systemd_the_web_process_has_no_way_to_an_engine() -> None:
+def test_under_systemd_the_web_process_has_no_access_to_an_engine() -> None:
     web = settings_of("sandbox-portal@.service", "sandbox-portal@web.service.d/no-engine.conf")
     assert "SupplementaryGroups" not in web
     assert web["UnsetEnvironment"] == "DOCKER_HOST"
@@ -77,11 +77,13 @@ def test_under_systemd_the_web_process_has_no_way_to_an_engine() -> None:
 
 
 @pytest.mark.parametrize("process", ["worker", "reaper"])
-def test_under_systemd_the_others_reach_the_engine_through_its_guard(process: str) -> None:
+def test_under_systemd_worker_and_reaper_reach_the_engine_through_the_socket_proxy(
+    process: str,
+) -> None:
     unit = settings_of("sandbox-portal@.service", f"sandbox-portal@{process}.service.d/engine.conf")
-    guard = settings_of("sandbox-portal-socket-proxy.service")
-    socket = guard["ExecStart"].split()[-1]
+    proxy = settings_of("sandbox-portal-socket-proxy.service")
+    socket = proxy["ExecStart"].split()[-1]
     assert unit["Environment"] == f"DOCKER_HOST=unix://{socket}"
-    assert unit["SupplementaryGroups"] == guard["Group"]
-    assert guard["RuntimeDirectory"] in socket
-    assert (ROOT / guard["ExecStart"].split()[1].removeprefix("/srv/sandbox-portal/")).exists()
+    assert unit["SupplementaryGroups"] == proxy["Group"]
+    assert proxy["RuntimeDirectory"] in socket
+    assert (ROOT / proxy["ExecStart"].split()[1].removeprefix("/srv/sandbox-portal/")).exists()

@@ -1,4 +1,4 @@
-"""The proxy before the engine's socket: it changes nothing but what it is told to spoil."""
+"""The fault-injecting Docker proxy changes only the requests that a test chooses."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ for path in ("/first", "/second"):
 
 
 class Engine:
-    """Answers every request with two bytes, and knows what it was asked."""
+    """A fake engine that answers every request with two bytes and records what it received."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.heard = path, b""
+        self.path, self.received = path, b""
         self.listening = socket.socket(socket.AF_UNIX)
         self.listening.bind(str(path))
         self.listening.listen()
@@ -47,8 +47,8 @@ class Engine:
 
     def answer(self, connection: socket.socket) -> None:
         with connection:
-            while asked := connection.recv(65536):
-                self.heard += asked
+            while data := connection.recv(65536):
+                self.received += data
                 connection.sendall(ANSWER)
 
 
@@ -78,7 +78,7 @@ def ask(caller: http.client.HTTPConnection, path: str = "/info") -> int:
     return answer.status
 
 
-def test_it_counts_calls_and_changes_nothing(proxy: DockerProxy) -> None:
+def test_requests_are_counted_and_forwarded_unchanged(proxy: DockerProxy) -> None:
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(proxy.server_address))
         for request in (
@@ -92,9 +92,9 @@ def test_it_counts_calls_and_changes_nothing(proxy: DockerProxy) -> None:
     assert proxy.calls_made_by(os.getpid()) == 3
 
 
-@pytest.mark.parametrize(("fault", "acts"), [(Fault.REFUSE, False), (Fault.LOSE, True)])
-def test_a_call_that_is_spoilt_has_no_answer_and_others_have(
-    proxy: DockerProxy, engine: Engine, fault: Fault, acts: bool
+@pytest.mark.parametrize(("fault", "handled"), [(Fault.REFUSE, False), (Fault.LOSE, True)])
+def test_a_refused_or_lost_request_gets_no_response_and_others_do(
+    proxy: DockerProxy, engine: Engine, fault: Fault, handled: bool
 ) -> None:
     proxy.fault_for = lambda call: fault if call.number == 2 else None
     caller = connected(proxy)
@@ -102,32 +102,36 @@ def test_a_call_that_is_spoilt_has_no_answer_and_others_have(
     with pytest.raises((OSError, http.client.HTTPException)):
         ask(caller, "/second")
 
-    assert (b"/second" in engine.heard) is acts
+    assert (b"/second" in engine.received) is handled
     assert ask(connected(proxy), "/third") == 200
 
 
-def test_a_call_may_be_slow(proxy: DockerProxy) -> None:
+def test_a_request_can_be_delayed(proxy: DockerProxy) -> None:
     proxy.fault_for = lambda _: Fault.DELAY
     began = time.monotonic()
     assert ask(connected(proxy)) == 200
     assert time.monotonic() - began >= DELAY_SECONDS
 
 
-def test_what_hangs_is_done_when_its_caller_is_gone(proxy: DockerProxy, engine: Engine) -> None:
+def test_a_held_request_reaches_the_engine_after_its_caller_has_gone(
+    proxy: DockerProxy, engine: Engine
+) -> None:
     proxy.pause()
     caller = connected(proxy, timeout=0.2)
     with pytest.raises(TimeoutError):
         ask(caller, "/late")
     caller.close()
-    assert b"/late" not in engine.heard
+    assert b"/late" not in engine.received
 
     proxy.resume()
-    until(lambda: b"/late" in engine.heard, "the engine hears of it")
+    until(lambda: b"/late" in engine.received, "the engine receives it")
 
 
-@pytest.mark.parametrize(("fault", "acts"), [(Fault.KILL_BEFORE, False), (Fault.KILL_AFTER, True)])
-def test_a_caller_is_killed_before_or_after_the_engine_acts(
-    proxy: DockerProxy, engine: Engine, fault: Fault, acts: bool
+@pytest.mark.parametrize(
+    ("fault", "handled"), [(Fault.KILL_BEFORE, False), (Fault.KILL_AFTER, True)]
+)
+def test_the_caller_is_killed_before_or_after_the_engine_handles_its_request(
+    proxy: DockerProxy, engine: Engine, fault: Fault, handled: bool
 ) -> None:
     calls: list[Call] = []
 
@@ -142,4 +146,4 @@ def test_a_caller_is_killed_before_or_after_the_engine_acts(
 
     assert done.returncode == -signal.SIGKILL
     assert [call.request for call in calls] == ["GET /first", "GET /second"]
-    assert (b"/second" in engine.heard) is acts
+    assert (b"/second" in engine.received) is handled

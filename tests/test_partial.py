@@ -1,4 +1,4 @@
-"""What can't run on a machine is left out and told; where all must hold, that is refused."""
+"""Tests whose tools are missing are skipped and listed; with CI set, that is an error."""
 
 from __future__ import annotations
 
@@ -49,21 +49,21 @@ def run(folder: Path, *options: str, **values: str) -> subprocess.CompletedProce
 
 
 @pytest.mark.parametrize("options", [(), ("--numprocesses", "2")], ids=["alone", "side by side"])
-def test_tests_that_need_what_is_not_there_are_left_out_and_told(
+def test_tests_that_need_a_missing_tool_are_skipped_and_listed(
     tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     done = run(tmp_path, *options, TESTS_WITHOUT="engine")
     assert done.returncode == 0, done.stdout
     assert "1 passed" in done.stdout
     command = "make test ARGS='-m engine'"
-    assert f"1 test needs a Docker Engine. On a machine that has it: {command}" in done.stdout
+    assert f"1 test needs a Docker Engine. Run on a machine with it: {command}" in done.stdout
 
 
-def test_without_that_everything_is_run(tmp_path: Path) -> None:
+def test_without_missing_tools_every_test_runs(tmp_path: Path) -> None:
     assert "1 failed, 1 passed" in run(tmp_path).stdout
 
 
-def test_nothing_is_left_out_where_everything_must_hold(tmp_path: Path) -> None:
+def test_with_ci_set_no_test_is_skipped(tmp_path: Path) -> None:
     refused = run(tmp_path, TESTS_WITHOUT="engine", CI="true")
     assert refused.returncode != 0
-    assert "no test is left out" in refused.stderr
+    assert "no test can be skipped" in refused.stderr

@@ -1,4 +1,4 @@
-"""The embedded queue: loses nothing, doubles nothing, and needs no server."""
+"""The embedded queue delivers each message exactly once, without a server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.store
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHERS, MESSAGES = 4, 300
 PADDING = "x" * 100_000
-"""Big enough that a message takes several writes' time to appear."""
+"""Large enough that writing a message takes several system calls."""
 
 
 def connect(folder: Path) -> Connection:
@@ -40,8 +40,8 @@ def publish(folder: Path, publisher: int) -> None:
 
 
 def consume(folder: Path) -> list[tuple[int, int]]:
-    """What a reader got until all was published and nothing was left."""
-    got: list[tuple[int, int]] = []
+    """Return the messages that a reader took until all were published and the queue was empty."""
+    taken: list[tuple[int, int]] = []
     with connect(folder) as connection:
         queue = connection.SimpleQueue("work")
         while True:
@@ -50,25 +50,25 @@ def consume(folder: Path) -> list[tuple[int, int]]:
                 message = queue.get_nowait()
             except Empty:
                 if last_look:
-                    return got
+                    return taken
                 time.sleep(0.001)
                 continue
             assert message.payload["padding"] == PADDING
-            got.append(tuple(message.payload["id"]))
+            taken.append(tuple(message.payload["id"]))
             message.ack()
 
 
-def test_many_publishers_and_readers_lose_and_double_nothing(tmp_path: Path) -> None:
+def test_parallel_publishers_and_readers_lose_and_duplicate_no_message(tmp_path: Path) -> None:
     context = get_context("spawn")
     with context.Pool(PUBLISHERS + 3) as pool:
         readers = [pool.apply_async(consume, [tmp_path]) for _ in range(3)]
         pool.starmap(publish, [(tmp_path, number) for number in range(PUBLISHERS)])
         (tmp_path / "published").touch()
-        got = [one for reader in readers for one in reader.get(timeout=120)]
-    assert sorted(got) == [(p, n) for p in range(PUBLISHERS) for n in range(MESSAGES)]
+        taken = [message for reader in readers for message in reader.get(timeout=120)]
+    assert sorted(taken) == [(p, n) for p in range(PUBLISHERS) for n in range(MESSAGES)]
 
 
-def test_messages_come_in_the_order_in_which_they_were_sent(tmp_path: Path) -> None:
+def test_messages_are_delivered_in_order(tmp_path: Path) -> None:
     with connect(tmp_path) as connection:
         queue = connection.SimpleQueue("work")
         for number in range(20):
@@ -76,7 +76,7 @@ def test_messages_come_in_the_order_in_which_they_were_sent(tmp_path: Path) -> N
         assert [queue.get_nowait().payload for _ in range(20)] == list(range(20))
 
 
-def test_a_message_that_is_still_being_written_is_not_seen(tmp_path: Path) -> None:
+def test_a_message_is_invisible_while_it_is_being_written(tmp_path: Path) -> None:
     with connect(tmp_path) as connection:
         queue = connection.SimpleQueue("work")
         queue.put("whole")
@@ -87,7 +87,7 @@ def test_a_message_that_is_still_being_written_is_not_seen(tmp_path: Path) -> No
             queue.get_nowait()
 
 
-def test_a_reader_whose_listing_is_stale_takes_nothing_twice(tmp_path: Path) -> None:
+def test_a_reader_with_a_stale_listing_takes_no_message_twice(tmp_path: Path) -> None:
     with connect(tmp_path) as one, connect(tmp_path) as other:
         mine, theirs = one.SimpleQueue("work"), other.SimpleQueue("work")
         for word in ("first", "second", "third"):
@@ -99,7 +99,7 @@ def test_a_reader_whose_listing_is_stale_takes_nothing_twice(tmp_path: Path) -> 
             theirs.get_nowait()
 
 
-def test_a_queue_whose_directory_is_removed_goes_on(tmp_path: Path) -> None:
+def test_the_queue_works_after_its_directory_was_removed(tmp_path: Path) -> None:
     with connect(tmp_path / "queue") as connection:
         queue = connection.SimpleQueue("work")
         queue.put("lost")
@@ -110,7 +110,7 @@ def test_a_queue_whose_directory_is_removed_goes_on(tmp_path: Path) -> None:
         assert queue.get_nowait().payload == "found"
 
 
-def test_purging_empties_the_queue_and_says_how_much_was_in_it(tmp_path: Path) -> None:
+def test_purging_empties_the_queue_and_returns_the_number_of_messages(tmp_path: Path) -> None:
     with connect(tmp_path) as connection:
         queue = connection.SimpleQueue("work")
         queue.put("one")
@@ -122,7 +122,7 @@ def test_purging_empties_the_queue_and_says_how_much_was_in_it(tmp_path: Path) -
 
 @dataclass
 class Installation:
-    """A database and a queue of their own, with workers that can be killed."""
+    """A separate database and queue, with a worker that can be killed."""
 
     environment: dict[str, str]
     log: Path
@@ -152,18 +152,18 @@ class Installation:
                 stderr=subprocess.STDOUT,
             )
 
-    def stop_worker(self, how: signal.Signals) -> int:
+    def stop_worker(self, number: signal.Signals) -> int:
         assert self.worker
-        self.worker.send_signal(how)
+        self.worker.send_signal(number)
         return self.worker.wait(timeout=30)
 
     def line(self, word: str) -> str:
-        """The first line of the worker's log that has the word in it."""
+        """Return the first line of the worker's log that contains the word, or an empty string."""
         lines = self.log.read_text().splitlines()
         return next((line for line in lines if word in line), "")
 
     def ask(self, times: int = 1) -> str:
-        """Have the worker look for the logs of a sandbox that is not there."""
+        """Ask the worker for the logs of a sandbox that doesn't exist."""
         return self.run(
             "-c",
             "import django; django.setup(); from sandboxes.tasks import read_logs\n"
@@ -181,19 +181,19 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         "SANDBOX_RUNTIME": "memory",
     }
     with own_stores() as stores:
-        made = Installation({**environment, **stores}, var / "worker.log")
-        made.run("manage.py", "migrate", "--verbosity", "0")
-        made.run("manage.py", "createcachetable")
-        made.start_worker()
-        yield made
-        made.stop_worker(signal.SIGTERM)
+        created = Installation({**environment, **stores}, var / "worker.log")
+        created.run("manage.py", "migrate", "--verbosity", "0")
+        created.run("manage.py", "createcachetable")
+        created.start_worker()
+        yield created
+        created.stop_worker(signal.SIGTERM)
 
 
 def test_the_worker_answers_over_the_queue(installation: Installation) -> None:
     assert "no such sandbox" in installation.ask()
 
 
-def test_what_a_task_logs_names_its_sandbox(installation: Installation) -> None:
+def test_log_lines_of_a_task_name_its_sandbox(installation: Installation) -> None:
     installation.run(
         "-c",
         "import django; django.setup(); from sandboxes.tasks import tear_down\n"
@@ -210,7 +210,7 @@ def test_the_worker_keeps_no_connection_to_the_database(installation: Installati
     assert [file for file in open_files if "portal.sqlite3" in file.name] == []
 
 
-def test_after_a_killed_worker_the_next_one_takes_up_what_was_sent(
+def test_the_next_worker_handles_messages_sent_while_none_was_running(
     installation: Installation,
 ) -> None:
     installation.stop_worker(signal.SIGKILL)
@@ -228,7 +228,7 @@ def test_after_a_killed_worker_the_next_one_takes_up_what_was_sent(
     assert "no such sandbox" in received
 
 
-def test_the_worker_ends_when_it_is_told_to(installation: Installation) -> None:
+def test_the_worker_exits_on_sigterm(installation: Installation) -> None:
     installation.ask()
     assert installation.stop_worker(signal.SIGTERM) == 0
     installation.start_worker()

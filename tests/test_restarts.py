@@ -1,4 +1,4 @@
-"""Web and worker are restarted one by one while people launch: nobody notices."""
+"""Restarting web and worker one by one doesn't interrupt users who launch sandboxes."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
-LONGEST_SECONDS = 90
+TIMEOUT_SECONDS = 90
 COMMANDS = parse_procfile((ROOT / "Procfile").read_text()).processes
-# As a socket unit of systemd hands it over: while no process listens, calls wait in it.
-TAKE_OVER = "exec 3<&{fd} && export LISTEN_FDS=1 LISTEN_PID=$$ && "
+# Passes the socket as a systemd socket unit does: requests wait in it while no process accepts.
+INHERIT_SOCKET = "exec 3<&{fd} && export LISTEN_FDS=1 LISTEN_PID=$$ && "
 
 
 class Processes:
-    """The portal's processes, each on its own as systemd runs them."""
+    """The portal's processes, started separately as systemd does."""
 
     def __init__(self, portal: Portal) -> None:
         self.portal = portal
-        self.door = socket.create_server(("127.0.0.1", portal.port), backlog=64)
-        self.door.set_inheritable(True)
+        self.socket = socket.create_server(("127.0.0.1", portal.port), backlog=64)
+        self.socket.set_inheritable(True)
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str) -> None:
-        take_over = TAKE_OVER.format(fd=self.door.fileno()) if name == "web" else ""
+        prefix = INHERIT_SOCKET.format(fd=self.socket.fileno()) if name == "web" else ""
         with (self.portal.var / f"{name}.log").open("ab") as log:
             self.running[name] = subprocess.Popen(
-                ["bash", "-c", take_over + COMMANDS[name]],
+                ["bash", "-c", prefix + COMMANDS[name]],
                 cwd=ROOT,
                 env=self.portal.environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                pass_fds=[self.door.fileno()],
+                pass_fds=[self.socket.fileno()],
             )
 
     def stop(self, name: str) -> int:
         process = self.running.pop(name)
         process.send_signal(signal.SIGTERM)
-        return process.wait(timeout=LONGEST_SECONDS)
+        return process.wait(timeout=TIMEOUT_SECONDS)
 
     def restart(self, name: str) -> None:
         assert self.stop(name) == 0
@@ -61,33 +61,33 @@ class Processes:
     def close(self) -> None:
         for name in list(self.running):
             self.stop(name)
-        self.door.close()
+        self.socket.close()
 
 
 @pytest.fixture
 def processes(tmp_path: Path) -> Iterator[Processes]:
     settings = {"SANDBOX_RUNTIME": "process", "WEB_GRACEFUL_SECONDS": "60", "REAPER_SECONDS": "2"}
-    with running_portal(tmp_path, (), **settings) as portal, closing(Processes(portal)) as made:
+    with running_portal(tmp_path, (), **settings) as portal, closing(Processes(portal)) as started:
         for name in ("web", "worker", "reaper"):
-            made.start(name)
-        yield made
+            started.start(name)
+        yield started
 
 
 class Developer:
-    """Launches and destroys, again and again, and never asks twice."""
+    """Launches and destroys sandboxes in a loop, without retrying requests."""
 
-    def __init__(self, portal: Portal, who: str) -> None:
+    def __init__(self, portal: Portal, name: str) -> None:
         self.base = f"http://127.0.0.1:{portal.port}/api/v1"
-        self.headers = {"Authorization": f"Bearer {portal.accounts[who]['token']}"}
+        self.headers = {"Authorization": f"Bearer {portal.accounts[name]['token']}"}
         self.launches = 0
 
     def ask(self, method: str, path: str, **options: str) -> dict[str, Any]:
-        """On a connection of its own, so that none is closed for having been idle."""
+        """Send a request on a new connection, so that none is closed for being idle."""
         headers = self.headers | options
-        answer = httpx.request(method, self.base + path, headers=headers, timeout=LONGEST_SECONDS)
+        answer = httpx.request(method, self.base + path, headers=headers, timeout=TIMEOUT_SECONDS)
         assert answer.is_success, answer.text
-        told: dict[str, Any] = answer.json()
-        return told
+        body: dict[str, Any] = answer.json()
+        return body
 
     def work(self, done: threading.Event) -> None:
         while not done.is_set():
@@ -96,31 +96,34 @@ class Developer:
             self.launches += 1
             path = f"/sandboxes/{sandbox['id']}"
             self.ask("DELETE", path)
-            until(partial(self.is_destroyed, path), "it is destroyed", LONGEST_SECONDS, 0.05)
+            until(partial(self.is_destroyed, path), "it is destroyed", TIMEOUT_SECONDS, 0.05)
 
     def is_destroyed(self, path: str) -> bool:
         return bool(self.ask("GET", path)["state"] == "destroyed")
 
 
-def moved_on(people: list[Developer], wanted: list[int], work: list[Future[None]]) -> bool:
-    """All have launched so often, or one can't any more."""
-    launched = all(one.launches >= count for one, count in zip(people, wanted, strict=True))
-    return launched or any(one.done() for one in work)
+def has_progressed(
+    developers: list[Developer], targets: list[int], work: list[Future[None]]
+) -> bool:
+    """Return whether each developer has reached the number of launches, or one has failed."""
+    pairs = zip(developers, targets, strict=True)
+    launched = all(developer.launches >= target for developer, target in pairs)
+    return launched or any(future.done() for future in work)
 
 
 def test_restarting_one_by_one_loses_no_launch(processes: Processes) -> None:
-    people = [Developer(processes.portal, who) for who in ("developer", "developer2")]
+    developers = [Developer(processes.portal, name) for name in ("developer", "developer2")]
     done = threading.Event()
-    with ThreadPoolExecutor(len(people)) as threads:
-        work = [threads.submit(one.work, done) for one in people]
+    with ThreadPoolExecutor(len(developers)) as threads:
+        work = [threads.submit(developer.work, done) for developer in developers]
         try:
             for name in ("web", "worker"):
-                wanted = [one.launches + 1 for one in people]
-                launched = partial(moved_on, people, wanted, work)
-                until(launched, "all have launched", LONGEST_SECONDS, 0.05)
+                targets = [developer.launches + 1 for developer in developers]
+                progressed = partial(has_progressed, developers, targets, work)
+                until(progressed, "all have launched", TIMEOUT_SECONDS, 0.05)
                 processes.restart(name)
         finally:
             done.set()
-        for one in work:
-            one.result(timeout=LONGEST_SECONDS)
+        for future in work:
+            future.result(timeout=TIMEOUT_SECONDS)
     assert processes.portal.held() == []

@@ -1,4 +1,4 @@
-"""What the guard before the engine's socket lets through: what the portal needs, and no more."""
+"""The Docker socket proxy allows what the portal needs, and nothing else."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ pytestmark = pytest.mark.engine
 ROOT = Path(__file__).resolve().parent.parent
 
 
-class GuardedBench(DockerBench):
-    """Its runtime comes through the guard; what tests do to the engine does not."""
+class ProxiedBench(DockerBench):
+    """A harness whose runtime uses the proxy, while the test itself uses the engine directly."""
 
     def __init__(self, image: str, path: Path) -> None:
         self.path = path
@@ -51,10 +51,10 @@ class GuardedBench(DockerBench):
 
 
 @pytest.fixture
-def guarded(tiny_image: str) -> Iterator[GuardedBench]:
-    with tempfile.TemporaryDirectory(prefix="guard-") as folder:
+def proxied(tiny_image: str) -> Iterator[ProxiedBench]:
+    with tempfile.TemporaryDirectory(prefix="proxy-") as folder:
         path = Path(folder) / "engine.sock"
-        bench = GuardedBench(tiny_image, path)
+        bench = ProxiedBench(tiny_image, path)
         environment = os.environ | {
             "SANDBOX_INSTANCE": bench.instance,
             "SANDBOX_SUBNETS": str(SUBNETS),
@@ -62,18 +62,18 @@ def guarded(tiny_image: str) -> Iterator[GuardedBench]:
         command = [sys.executable, ROOT / "deploy" / "docker_socket_proxy.py", path]
         with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
             try:
-                until(path.exists, "the guard listens")
+                until(path.exists, "the proxy listens")
                 yield bench
             finally:
                 bench.clear()
                 process.terminate()
 
 
-def test_a_sandbox_lives_behind_the_guard_as_it_does_without(guarded: GuardedBench) -> None:
-    runtime = guarded.runtime
+def test_a_sandbox_works_through_the_proxy(proxied: ProxiedBench) -> None:
+    runtime = proxied.runtime
     assert runtime.abilities().version
-    assert runtime.images([guarded.image])
-    spec, facts = guarded.create()
+    assert runtime.images([proxied.image])
+    spec, facts = proxied.create()
     fetch(facts)
     runtime.create(spec, quiet, TIME_LIMIT)
     assert runtime.execute(spec.id, "web", ["echo", "hello"], 10) == (0, "hello\n")
@@ -81,64 +81,64 @@ def test_a_sandbox_lives_behind_the_guard_as_it_does_without(guarded: GuardedBen
     assert runtime.observe(sizes=True)[spec.id].alive
     assert runtime.usage([spec.id])[spec.id].memory_mb > 0
     runtime.destroy(spec.id)
-    assert guarded.left() == []
+    assert proxied.left() == []
 
 
 @dataclass(frozen=True)
-class Spoilt:
-    """A container that is asked for as the portal would, but for one thing."""
+class Change:
+    """Changes to the portal's request for a container: to its body and to its HostConfig."""
 
-    what: dict[str, Any]
+    body: dict[str, Any]
     host: dict[str, Any]
 
 
-SPOILT = {
-    "privileged": Spoilt({}, {"Privileged": True}),
-    "the host's files": Spoilt({}, {"Binds": ["/:/host"]}),
-    "mounts": Spoilt({}, {"Mounts": [{"Type": "bind", "Source": "/", "Target": "/host"}]}),
-    "volumes of another": Spoilt({}, {"VolumesFrom": ["other"]}),
-    "a capability": Spoilt({}, {"CapAdd": ["SYS_ADMIN"]}),
-    "all capabilities that are left": Spoilt({}, {"CapDrop": []}),
-    "no seccomp": Spoilt({}, {"SecurityOpt": ["no-new-privileges", "seccomp=unconfined"]}),
-    "the host's network": Spoilt({}, {"NetworkMode": "host"}),
-    "another's network": Spoilt({}, {"NetworkMode": "container:other"}),
-    "a second network": Spoilt({"NetworkingConfig": {"EndpointsConfig": {"bridge": {}}}}, {}),
-    "the host's processes": Spoilt({}, {"PidMode": "host"}),
-    "the host's memory": Spoilt({}, {"IpcMode": "host"}),
-    "a device": Spoilt({}, {"Devices": [{"PathOnHost": "/dev/sda"}]}),
-    "a certain port": Spoilt({}, {"PortBindings": {"80/tcp": [{"HostPort": "80"}]}}),
-    "a log that goes elsewhere": Spoilt({}, {"LogConfig": {"Type": "syslog"}}),
-    "another spelling": Spoilt({}, {"privileged": True}),
-    "another spelling, further up": Spoilt({"hostconfig": {"Privileged": True}}, {}),
-    "no limits": Spoilt({}, {"Memory": 0}),
-    "no label": Spoilt({"Labels": {}}, {}),
-    "another instance": Spoilt({"Labels": {"sandboxportal.instance": "production"}}, {}),
+FORBIDDEN = {
+    "privileged": Change({}, {"Privileged": True}),
+    "host files": Change({}, {"Binds": ["/:/host"]}),
+    "mounts": Change({}, {"Mounts": [{"Type": "bind", "Source": "/", "Target": "/host"}]}),
+    "another container's volumes": Change({}, {"VolumesFrom": ["other"]}),
+    "added capability": Change({}, {"CapAdd": ["SYS_ADMIN"]}),
+    "undropped capabilities": Change({}, {"CapDrop": []}),
+    "no seccomp": Change({}, {"SecurityOpt": ["no-new-privileges", "seccomp=unconfined"]}),
+    "host network": Change({}, {"NetworkMode": "host"}),
+    "another container's network": Change({}, {"NetworkMode": "container:other"}),
+    "second network": Change({"NetworkingConfig": {"EndpointsConfig": {"bridge": {}}}}, {}),
+    "host processes": Change({}, {"PidMode": "host"}),
+    "host shared memory": Change({}, {"IpcMode": "host"}),
+    "device": Change({}, {"Devices": [{"PathOnHost": "/dev/sda"}]}),
+    "fixed host port": Change({}, {"PortBindings": {"80/tcp": [{"HostPort": "80"}]}}),
+    "other log driver": Change({}, {"LogConfig": {"Type": "syslog"}}),
+    "lower-case key": Change({}, {"privileged": True}),
+    "lower-case HostConfig": Change({"hostconfig": {"Privileged": True}}, {}),
+    "no limits": Change({}, {"Memory": 0}),
+    "no label": Change({"Labels": {}}, {}),
+    "another instance": Change({"Labels": {"sandboxportal.instance": "production"}}, {}),
 }
 
 
-def test_a_container_that_could_do_more_than_a_sandbox_is_refused(guarded: GuardedBench) -> None:
-    spec = guarded.spec()
-    clothes = Clothes(Names(guarded.instance), "127.0.0.1")
-    fine = clothes.config(spec, spec.services[0], {})
-    for why, spoilt in SPOILT.items():
-        body = fine | spoilt.what | {"HostConfig": fine["HostConfig"] | spoilt.host}
-        status, text = guarded.ask("POST", "/v1.41/containers/create", body)
-        assert (status, "Denied by" in text) == (403, True), why
-    assert guarded.left() == []
-    status, text = guarded.ask("POST", "/v1.41/containers/create", fine)
+def test_a_container_with_more_rights_than_a_sandbox_is_denied(proxied: ProxiedBench) -> None:
+    spec = proxied.spec()
+    clothes = Clothes(Names(proxied.instance), "127.0.0.1")
+    allowed = clothes.config(spec, spec.services[0], {})
+    for name, change in FORBIDDEN.items():
+        body = allowed | change.body | {"HostConfig": allowed["HostConfig"] | change.host}
+        status, text = proxied.ask("POST", "/v1.41/containers/create", body)
+        assert (status, "Denied by" in text) == (403, True), name
+    assert proxied.left() == []
+    status, text = proxied.ask("POST", "/v1.41/containers/create", allowed)
     assert status == 201, text
 
 
-def test_networks_of_other_kinds_and_ranges_are_refused(guarded: GuardedBench) -> None:
-    labels = {"sandboxportal.instance": guarded.instance, "sandboxportal.sandbox": "sbx_1"}
-    fine = {
+def test_networks_of_other_drivers_and_ranges_are_denied(proxied: ProxiedBench) -> None:
+    labels = {"sandboxportal.instance": proxied.instance, "sandboxportal.sandbox": "sbx_1"}
+    allowed = {
         "Name": "sbx_1_default",
         "Driver": "bridge",
         "Labels": labels,
         "Options": {"com.docker.network.bridge.name": "sbxtest"},
         "IPAM": {"Config": [{"Subnet": "10.214.15.240/28"}]},
     }
-    spoilt: list[dict[str, Any]] = [
+    forbidden: list[dict[str, Any]] = [
         {"Driver": "macvlan", "Options": {"parent": "eth0"}},
         {"Options": {"com.docker.network.bridge.name": "docker0"}},
         {"IPAM": {"Config": [{"Subnet": "192.168.0.0/24"}]}},
@@ -147,19 +147,19 @@ def test_networks_of_other_kinds_and_ranges_are_refused(guarded: GuardedBench) -
         {"Labels": {}},
         {"ConfigFrom": {"Network": "x"}},
     ]
-    for change in spoilt:
-        assert guarded.ask("POST", "/networks/create", fine | change)[0] == 403, change
-    assert guarded.left() == []
+    for change in forbidden:
+        assert proxied.ask("POST", "/networks/create", allowed | change)[0] == 403, change
+    assert proxied.left() == []
 
 
-def test_what_others_have_on_the_engine_is_out_of_reach(guarded: GuardedBench) -> None:
+def test_unrelated_objects_on_the_engine_are_out_of_reach(proxied: ProxiedBench) -> None:
     name = f"foreign-{secrets.token_hex(4)}"
-    host = guarded.client.create_host_config(network_mode="none")
-    other = guarded.client.create_container(
-        guarded.image, ["sleep", "60"], name=name, host_config=host
+    host = proxied.client.create_host_config(network_mode="none")
+    other = proxied.client.create_container(
+        proxied.image, ["sleep", "60"], name=name, host_config=host
     )
     try:
-        for method, what, body in (
+        for method, suffix, body in (
             ("GET", "/json", None),
             ("GET", "/logs?stdout=1", None),
             ("POST", "/start", None),
@@ -167,22 +167,22 @@ def test_what_others_have_on_the_engine_is_out_of_reach(guarded: GuardedBench) -
             ("POST", "/update", {"NanoCpus": 1}),
             ("DELETE", "?force=1", None),
         ):
-            for known_as in (name, other["Id"], other["Id"][:12]):
-                assert guarded.ask(method, f"/containers/{known_as}{what}", body)[0] == 403
-        guarded.client.start(name)
-        run = guarded.client.exec_create(name, ["id"])["Id"]
-        assert guarded.ask("POST", f"/exec/{run}/start", {"Detach": False})[0] == 403
-        assert guarded.ask("GET", f"/exec/{run}/json")[0] == 403
-        network = guarded.client.inspect_network("bridge")["Id"]
-        assert guarded.ask("DELETE", f"/networks/{network}")[0] == 403
-        assert guarded.ask("POST", f"/networks/{network}/disconnect", {"Container": name})[0] == 403
-        assert guarded.ask("DELETE", "/containers/nowhere")[0] == 404
+            for reference in (name, other["Id"], other["Id"][:12]):
+                assert proxied.ask(method, f"/containers/{reference}{suffix}", body)[0] == 403
+        proxied.client.start(name)
+        command = proxied.client.exec_create(name, ["id"])["Id"]
+        assert proxied.ask("POST", f"/exec/{command}/start", {"Detach": False})[0] == 403
+        assert proxied.ask("GET", f"/exec/{command}/json")[0] == 403
+        network = proxied.client.inspect_network("bridge")["Id"]
+        assert proxied.ask("DELETE", f"/networks/{network}")[0] == 403
+        assert proxied.ask("POST", f"/networks/{network}/disconnect", {"Container": name})[0] == 403
+        assert proxied.ask("DELETE", "/containers/nowhere")[0] == 404
     finally:
-        guarded.client.remove_container(name, force=True)
+        proxied.client.remove_container(name, force=True)
 
 
-def test_what_the_portal_does_not_need_is_refused(guarded: GuardedBench) -> None:
-    spec, _ = guarded.create()
+def test_requests_that_the_portal_does_not_need_are_denied(proxied: ProxiedBench) -> None:
+    spec, _ = proxied.create()
     mine = f"{spec.id}-web-1"
     for method, path, body in (
         ("POST", "/build", None),
@@ -205,5 +205,5 @@ def test_what_the_portal_does_not_need_is_refused(guarded: GuardedBench) -> None
         ("GET", "/v1.41/v1.41/info", None),
         ("GET", f"/containers/%2e%2e/{mine}/json", None),
     ):
-        assert guarded.ask(method, path, body)[0] == 403, path
-    assert guarded.runtime.observe()[spec.id].alive
+        assert proxied.ask(method, path, body)[0] == 403, path
+    assert proxied.runtime.observe()[spec.id].alive

@@ -1,4 +1,4 @@
-"""What the web process must not have: the engine's socket is root on the host."""
+"""The web process has no access to the engine, whose socket is root access to the host."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ except Exception as error:
 
 @dataclass
 class Web:
-    """The process as it is deployed, with an engine at its hand that only notes who calls."""
+    """The process as it is deployed, with a fake engine that only records connections."""
 
     port: int
     environment: dict[str, str]
@@ -102,7 +102,7 @@ class Web:
         return True
 
     def processes(self) -> set[int]:
-        """Those that it began, and what they began."""
+        """Return the PIDs of the process and its descendants."""
         parents = {}
         for file in Path("/proc").glob("[0-9]*/stat"):
             with suppress(OSError):
@@ -163,7 +163,7 @@ def _await(url: str, log: Path) -> None:
     raise AssertionError(log.read_text()[-4000:])
 
 
-def test_all_that_it_serves_is_served_with_no_call_to_the_engine(web: Web) -> None:
+def test_pages_and_api_are_served_without_calling_the_engine(web: Web) -> None:
     where = f"http://127.0.0.1:{web.port}"
     api = httpx.Client(
         base_url=f"{where}/api/v1", headers={"Authorization": f"Bearer {web.token}"}, timeout=20
@@ -177,7 +177,7 @@ def test_all_that_it_serves_is_served_with_no_call_to_the_engine(web: Web) -> No
     web.run(RUNNING)
     calls = ["", "/events", "/usage", "/credentials", "/logs?service=api"]
     answers = [api.get(f"/sandboxes/{name}{call}").status_code for call in calls]
-    # Without a worker nobody reads a log; what else there is comes from the rows.
+    # Reading logs needs a worker; the rest is in the database.
     assert answers == [200, 200, 200, 200, 503]
     assert len(api.get(f"/sandboxes/{name}/usage").json()["samples"]) == 3
     pages = [
@@ -194,20 +194,20 @@ def test_all_that_it_serves_is_served_with_no_call_to_the_engine(web: Web) -> No
     assert not web.was_called()
 
 
-def test_its_processes_hold_no_connection_to_an_engine(web: Web) -> None:
+def test_its_processes_have_no_connection_to_an_engine(web: Web) -> None:
     processes = web.processes()
     assert len(processes) >= 4, "honcho, gunicorn and its two workers"
     links = [link for pid in processes for link in Path(f"/proc/{pid}/fd").iterdir()]
     held = {str(link.readlink()) for link in links if link.is_symlink()}
     rows = [row.split() for row in Path("/proc/net/unix").read_text().splitlines()]
-    # Both ends of a connection to it would bear its path, or be held here.
+    # Both ends of a connection would have the socket's path, or be open here.
     engines = [f"socket:[{row[6]}]" for row in rows if web.trap.getsockname() in row]
-    assert len(engines) == 1, "it listens, and that is all"
+    assert len(engines) == 1, "only the listening socket"
     assert not held & set(engines)
     assert not [link for link in held if "docker" in link or "containerd" in link]
 
 
-def test_what_serves_never_imports_what_talks_to_an_engine_and_calling_is_noticed(
+def test_serving_does_not_import_the_docker_client_and_a_call_to_the_engine_is_detected(
     web: Web,
 ) -> None:
     assert web.run(IMPORTED).split() == ["False", "EngineUnreachable", "True"]
