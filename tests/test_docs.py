@@ -41,7 +41,7 @@ def test_configuration_lists_renamed_settings_with_their_new_names() -> None:
 
 
 def test_the_index_of_decisions_lists_every_record_with_its_title() -> None:
-    records = [path for path in (ROOT / "docs" / "decisions").glob("[0-9]*.md")]
+    records = list((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
     titles = {path.name: re.match(r"# (\d+)\. (.+)", path.read_text()) for path in records}
     index = TEXTS["docs/decisions/README.md"]
     rows = [f"| {title[1]} | [{title[2]}]({name}) |" for name, title in titles.items() if title]
