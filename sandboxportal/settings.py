@@ -1,6 +1,6 @@
-"""All settings, read from the environment; `.env`-style defaults suit one machine.
+"""Django settings, read from environment variables. The defaults suit a single machine.
 
-Every name that is read here has a line in the README's configuration table (a test says so).
+Each variable is documented in docs/configuration.md, which a test compares with this file.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ env = environ.Env()
 
 
 def _ports(text: str) -> range:
-    """`20000-20999` as a range; empty for an empty text."""
+    """Parse `20000-20999` as a range; an empty string is an empty range."""
     first, _, last = text.partition("-")
     try:
         return range(int(first), int(last or first) + 1) if text else range(0)
     except ValueError:
         raise ImproperlyConfigured(
-            f"SANDBOX_PORTS is “{text}”; write the first and the last, such as 20000-20999."
+            f"SANDBOX_PORTS is “{text}”. Use the form FIRST-LAST, such as 20000-20999."
         ) from None
 
 
-# --- this installation -----------------------------------------------------------------------
+# --- installation -----------------------------------------------------------------------------
 
 VAR_DIR = Path(env.str("VAR_DIR", str(BASE_DIR / "var")))
-# What `make run` makes once (keys, the instance's name); the real environment wins over it.
+# `make run` writes these files: keys and instance name, and the runtime. The environment takes
+# precedence over them.
 env.read_env(VAR_DIR / "env")
-# What runs sandboxes, where `make run` chose it.
 env.read_env(VAR_DIR / "runtime")
 
 # Old names of environment variables, read until the next release.
@@ -54,7 +54,7 @@ DEBUG = env.bool("DEBUG", False)
 SECRET_KEY = env.str("SECRET_KEY", "")
 if not SECRET_KEY:
     raise ImproperlyConfigured(
-        "SECRET_KEY is not set. Set it in the environment, or let `make run` make one in var/env."
+        "SECRET_KEY isn't set. Set it in the environment, or let `make run` generate it in var/env."
     )
 SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 SITE_URL = env.str("SITE_URL", "http://127.0.0.1:8000").rstrip("/")
@@ -63,7 +63,7 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 HTTPS = env.bool("HTTPS", SITE_URL.startswith("https://"))
 TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", 0)
 
-# --- sandboxes: the numbers of the design ----------------------------------------------------
+# --- sandboxes: lifetime and limits -----------------------------------------------------------
 
 SANDBOX_INSTANCE = env.str("SANDBOX_INSTANCE", "portal")
 SANDBOX_RUNTIME = env.str("SANDBOX_RUNTIME", "docker")
@@ -94,14 +94,15 @@ SANDBOX_MIN_FREE_MEMORY_MB = env.int("SANDBOX_MIN_FREE_MEMORY_MB", SANDBOX_MEMOR
 SANDBOX_CPUS = env.float("SANDBOX_CPUS", 1.0)
 SANDBOX_DISK_MB = env.int("SANDBOX_DISK_MB", 2048)
 
-# --- sandboxes: how they are run -------------------------------------------------------------
+# --- sandboxes: runtime and reaper ------------------------------------------------------------
 
 DOCKER_HOST = env.str("DOCKER_HOST", "")
 SANDBOX_SUBNETS = ipaddress.IPv4Network(env.str("SANDBOX_SUBNETS", "10.213.0.0/16"))
 SANDBOX_BIND_ADDRESS = env.str("SANDBOX_BIND_ADDRESS", "127.0.0.1")
 SANDBOX_PUBLIC_HOST = env.str("SANDBOX_PUBLIC_HOST", SANDBOX_BIND_ADDRESS)
 SANDBOX_CONTAINER_RUNTIME = env.str("SANDBOX_CONTAINER_RUNTIME", "")
-# As root, sandboxes run as other users, who must not enter VAR_DIR.
+# When the portal runs as root, sandbox processes run as other users, who must not have access to
+# VAR_DIR.
 SANDBOX_PROCESS_DIR = Path(
     env.str("SANDBOX_PROCESS_DIR", "")
     or (
@@ -119,7 +120,7 @@ SANDBOX_RETENTION_DAYS = env.int("SANDBOX_RETENTION_DAYS", 90)
 
 FRIENDBOT_URL = env.str("FRIENDBOT_URL", "https://friendbot.stellar.org")
 
-# --- Django ----------------------------------------------------------------------------------
+# --- Django -----------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -150,7 +151,7 @@ MIDDLEWARE = [
     "sandboxes.middleware.RealAddress",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    # Static files are answered before it.
+    # After WhiteNoise, so that static files may be cached.
     "sandboxes.middleware.NothingKept",
     "csp.middleware.CSPMiddleware",
     "django_permissions_policy.PermissionsPolicyMiddleware",
@@ -193,12 +194,12 @@ USE_I18N = False
 TIME_ZONE = "UTC"
 USE_TZ = True
 
-# --- data ------------------------------------------------------------------------------------
+# --- database and cache -----------------------------------------------------------------------
 
 DATABASES = {"default": env.db_url("DATABASE_URL", f"sqlite:///{VAR_DIR / 'portal.sqlite3'}")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # IMMEDIATE takes the write lock at BEGIN: with SQLite's default, a transaction that reads and
-    # then writes fails at once when another one wrote in between, whatever the timeout.
+    # IMMEDIATE takes the write lock at BEGIN. With SQLite's default, a transaction that reads and
+    # then writes fails at once if another one wrote in between, regardless of the timeout.
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
@@ -206,16 +207,17 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     }
 else:
     DATABASES["default"] |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
-    # A database that hangs must not hang a page, or `/readyz`, with it.
+    # Without a timeout, pages and `/readyz` would hang with the database.
     DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
 
-# Shared by all processes, or rate limits would count for each of them apart.
+# All processes must share the cache; otherwise rate limits would apply to each process separately.
 CACHES = {"default": env.cache_url("CACHE_URL", "dbcache://portal_cache")}
 
-# --- queue: no broker is the truth, the row is -------------------------------------------------
+# --- task queue -------------------------------------------------------------------------------
 
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", "") or "embedded://localhost"
-# Someone's request waits while a broker that is away is tried, so not for long.
+# Messages only wake the worker: the rows in the database are the queue.
+# Requests wait for the broker, so give up soon if it is down.
 CELERY_BROKER_CONNECTION_TIMEOUT = 2
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1}
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = {}
@@ -236,10 +238,10 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
-# It believes whatever header names an address; `sandboxes.middleware` tells the real one.
+# django-structlog would trust any header with an address; the middleware logs the client's address.
 DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
 
-# --- mail ------------------------------------------------------------------------------------
+# --- email ------------------------------------------------------------------------------------
 
 EMAIL_URL = env.str("EMAIL_URL", "")
 vars().update(
@@ -254,14 +256,14 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "Sandbox Portal <portal@local
 EMAIL_SUBJECT_PREFIX = ""
 EMAIL_TIMEOUT = 10
 
-# --- webhooks --------------------------------------------------------------------------------
+# --- webhooks ---------------------------------------------------------------------------------
 
 WEBHOOKS_PER_USER = env.int("WEBHOOKS_PER_USER", 5)
 WEBHOOK_LOG_DAYS = env.int("WEBHOOK_LOG_DAYS", 14)
 WEBHOOK_ALLOW_HTTP = env.bool("WEBHOOK_ALLOW_HTTP", not HTTPS)
 WEBHOOK_ALLOW_PRIVATE = env.bool("WEBHOOK_ALLOW_PRIVATE", False)
 
-# --- accounts --------------------------------------------------------------------------------
+# --- accounts and sign-in ---------------------------------------------------------------------
 
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 AUTH_PASSWORD_VALIDATORS = [
@@ -278,7 +280,7 @@ LOGIN_URL = "account_login"
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_UNIQUE_EMAIL = True
-# With nowhere to send mail to, a link in a mail would lock everyone out.
+# Without an email server, verification links couldn't be delivered.
 ACCOUNT_EMAIL_VERIFICATION = env.str(
     "ACCOUNT_EMAIL_VERIFICATION", "mandatory" if EMAIL_URL else "none"
 )
@@ -296,7 +298,7 @@ ACCOUNT_FORMS = {
     "reset_password_from_key": "sandboxes.accounts.forms.ResetPasswordKeyForm",
     "set_password": "sandboxes.accounts.forms.SetPasswordForm",
 }
-# A mail about each change of what protects an account.
+# Send an email when a password, an email address, or a second factor changes.
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_ADAPTER = "sandboxes.accounts.adapters.FactorAdapter"
@@ -315,7 +317,7 @@ SOCIALACCOUNT_FORMS = {"signup": "sandboxes.accounts.forms.ProviderSignUpForm"}
 SOCIALACCOUNT_PROVIDERS: dict[str, dict[str, object]] = {
     "github": {
         "SCOPE": ["user:email"],
-        # A company's own GitHub has its API elsewhere than the public one.
+        # GitHub Enterprise has its own API address.
         **({"GITHUB_URL": GITHUB_URL} if GITHUB_URL else {}),
         "APPS": [{"client_id": GITHUB_CLIENT_ID, "secret": GITHUB_CLIENT_SECRET}],
     },
@@ -335,16 +337,17 @@ SOCIALACCOUNT_PROVIDERS: dict[str, dict[str, object]] = {
 for _provider, _client in (("github", GITHUB_CLIENT_ID), ("openid_connect", OIDC_CLIENT_ID)):
     if not _client:
         del SOCIALACCOUNT_PROVIDERS[_provider]
-# Both vouch for the addresses that they call verified, and their tokens are of no use to us.
+# Both providers verify email addresses, so accounts are matched by them. Their tokens aren't needed.
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
 SOCIALACCOUNT_STORE_TOKENS = False
 
-# --- the API ---------------------------------------------------------------------------------
+# --- API and monitoring -----------------------------------------------------------------------
 
 API_CALLS_PER_MINUTE = env.int("API_CALLS_PER_MINUTE", 3000)
 API_WRONG_TOKENS_PER_MINUTE = env.int("API_WRONG_TOKENS_PER_MINUTE", 30)
+METRICS_TOKEN = env.str("METRICS_TOKEN", "")
 
-# --- static files ----------------------------------------------------------------------------
+# --- static files -----------------------------------------------------------------------------
 
 STATIC_URL = "static/"
 STATIC_ROOT = VAR_DIR / "static"
@@ -354,11 +357,11 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 
-# --- errors ----------------------------------------------------------------------------------
+# --- error reports ----------------------------------------------------------------------------
 
 DEFAULT_EXCEPTION_REPORTER_FILTER = "sandboxportal.error_reporting.RedactingReporterFilter"
 
-# --- headers and cookies ---------------------------------------------------------------------
+# --- HTTP headers and cookies -----------------------------------------------------------------
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -383,16 +386,15 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 if HTTPS:
-    # The prefix makes browsers refuse the cookie from a sister host or over plain HTTP.
+    # With this prefix, browsers reject the cookie from sibling hosts and over plain HTTP.
     SESSION_COOKIE_NAME = "__Host-sessionid"
     CSRF_COOKIE_NAME = "__Host-csrftoken"
     SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", 31_536_000)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
 if TRUSTED_PROXY_COUNT:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-METRICS_TOKEN = env.str("METRICS_TOKEN", "")
 
-# --- logs ------------------------------------------------------------------------------------
+# --- logging ----------------------------------------------------------------------------------
 
 LOG_FORMAT = env.str("LOG_FORMAT", "console")
 LOG_LEVEL = env.str("LOG_LEVEL", "INFO")
@@ -417,7 +419,7 @@ LOGGING = {
     "formatters": {
         "console": {
             "()": structlog.stdlib.ProcessorFormatter,
-            # Where rich is installed, it would write what every variable held.
+            # With rich installed, the default formatter would log the values of variables.
             "processor": structlog.dev.ConsoleRenderer(
                 colors=False, exception_formatter=structlog.dev.plain_traceback
             ),
