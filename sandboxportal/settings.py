@@ -337,7 +337,7 @@ SOCIALACCOUNT_PROVIDERS: dict[str, dict[str, object]] = {
 for _provider, _client in (("github", GITHUB_CLIENT_ID), ("openid_connect", OIDC_CLIENT_ID)):
     if not _client:
         del SOCIALACCOUNT_PROVIDERS[_provider]
-# Both providers verify email addresses, so accounts are matched by them. Their tokens aren't needed.
+# Both providers verify email addresses, so accounts are matched by them.
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
 SOCIALACCOUNT_STORE_TOKENS = False
 

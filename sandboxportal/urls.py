@@ -1,4 +1,4 @@
-"""Where everything is: pages, API, admin, probes."""
+"""Root URL configuration: pages, API, admin, health checks, and metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.views.generic import RedirectView
 from sandboxes import health
 from sandboxes.api import api
 
-# Operators sign in where everybody does: the same rate limits, the same second factor.
+# Operators use the same sign-in page as users, with its rate limits and two-factor authentication.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 handler429 = "sandboxes.views.wellknown.too_many_tries"
@@ -18,7 +18,7 @@ handler429 = "sandboxes.views.wellknown.too_many_tries"
 urlpatterns = [
     path("", include("sandboxes.urls")),
     path("accounts/", include("allauth.urls")),
-    # Passwords are changed there as well: Django's own page for it counts no tries.
+    # Replaces Django's page to change a password, which doesn't limit attempts.
     path("admin/password_change/", RedirectView.as_view(pattern_name="account_change_password")),
     path("admin/", admin.site.urls),
     path("api/v1/", api.urls),
