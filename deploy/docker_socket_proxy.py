@@ -1,10 +1,10 @@
-"""A proxy for the Docker socket that allows only what the portal needs, on its own objects.
+r"""A proxy for the Docker socket that allows only what the portal needs, on its own objects.
 
 Access to the Docker socket is root access to the machine. Access to the proxy's socket allows
 creating, inspecting, and removing the sandboxes of one instance, with the isolation that the
 portal gives every sandbox:
 
-    SANDBOX_INSTANCE=production SANDBOX_SUBNETS=10.213.0.0/16 \\
+    SANDBOX_INSTANCE=production SANDBOX_SUBNETS=10.213.0.0/16 \
         python3 deploy/docker_socket_proxy.py /run/sandbox-portal-engine/engine.sock
 
 Uses only the standard library. Requests, body keys, and objects without the instance's label are
