@@ -95,15 +95,15 @@ def write(folder: Path, content: dict[str, Any] | str, name: str = "tiny") -> Pa
 
 @pytest.fixture
 def blueprint(tmp_path: Path) -> Blueprint:
-    found, problems = load_blueprint(write(tmp_path, tiny()).parent, MEMORY_MB, CPUS)
+    loaded, problems = load_blueprint(write(tmp_path, tiny()).parent, MEMORY_MB, CPUS)
     assert problems == []
-    assert found
-    return found
+    assert loaded
+    return loaded
 
 
 def problems_of(folder: Path, content: dict[str, Any] | str) -> list[Problem]:
-    found, problems = load_blueprint(write(folder, content).parent, MEMORY_MB, CPUS)
-    assert (found is None) == bool(problems)
+    loaded, problems = load_blueprint(write(folder, content).parent, MEMORY_MB, CPUS)
+    assert (loaded is None) == bool(problems)
     return problems
 
 
@@ -395,6 +395,6 @@ def test_the_documented_example_is_valid(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "Dockerfile").touch()
     (folder / "compose.yaml").write_text(example[1])
-    found, problems = load_blueprint(folder, MEMORY_MB, CPUS)
+    loaded, problems = load_blueprint(folder, MEMORY_MB, CPUS)
     assert problems == []
-    assert found
+    assert loaded

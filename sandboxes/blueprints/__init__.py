@@ -63,8 +63,8 @@ def _load_all(
     valid: dict[str, Blueprint] = {}
     problems: list[Problem] = []
     for file in sorted(folder.glob(f"*/{COMPOSE_FILE}")):
-        blueprint, found = load_blueprint(file.parent, memory_mb, cpus)
-        problems += found
+        blueprint, new_problems = load_blueprint(file.parent, memory_mb, cpus)
+        problems += new_problems
         if blueprint:
             valid[blueprint.name] = blueprint
     if not valid and not problems:

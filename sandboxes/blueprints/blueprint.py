@@ -126,7 +126,7 @@ class Blueprint:
     @property
     def openapi_endpoint(self) -> str:
         """Name of the endpoint that serves an OpenAPI document; empty if none does."""
-        return next((name for name, one in self.endpoints.items() if one.openapi), "")
+        return next((name for name, item in self.endpoints.items() if item.openapi), "")
 
     @property
     def images(self) -> Sequence[str]:
@@ -176,7 +176,7 @@ class Blueprint:
         A credential is omitted while its endpoint has no address. Raises KeyError with the
         name of a missing secret.
         """
-        found = {}
+        credentials = {}
         for name, credential in self.credentials.items():
             text = credential.value
             if credential.endpoint:
@@ -184,8 +184,8 @@ class Blueprint:
                 if address is None:
                     continue
                 text = substitute_address(text, address)
-            found[name] = interpolate(text, secrets)
-        return found
+            credentials[name] = interpolate(text, secrets)
+        return credentials
 
 
 def interpolate_service(service: ServiceSpec, values: Mapping[str, str]) -> ServiceSpec:

@@ -68,13 +68,13 @@ def tmpfs_sizes(value: Any) -> Any:
     """Convert `/tmp` or `/tmp:size=16m`, single or in a list, to sizes in MB by path."""
     if not isinstance(value, (str, list)):
         return value
-    found = {}
+    sizes = {}
     for item in [value] if isinstance(value, str) else value:
         match = re.fullmatch(r"(/[^:]*)(?::size=([^,]+))?", str(item))
         if not match:
             reject("Invalid mount point.", 'Write a path and a size: "/tmp:size=16m".')
-        found[match[1]] = megabytes(match[2]) if match[2] else DEFAULT_TMPFS_MB
-    return found
+        sizes[match[1]] = megabytes(match[2]) if match[2] else DEFAULT_TMPFS_MB
+    return sizes
 
 
 def service_names(value: Any) -> Any:
@@ -90,12 +90,12 @@ def service_names(value: Any) -> Any:
     return list(value)
 
 
-def only(wanted: Any, reason: str) -> AfterValidator:
+def only(required: Any, reason: str) -> AfterValidator:
     """Accept only the value that always applies, so that a file may state it for other readers."""
 
     def check(value: Any) -> Any:
-        if value != wanted:
-            reject(reason, f"Remove it, or write {wanted}.")
+        if value != required:
+            reject(reason, f"Remove it, or write {required}.")
         return value
 
     return AfterValidator(check)

@@ -47,7 +47,7 @@ def launched_at() -> datetime:
 
 @pytest.fixture(scope="session")
 def empty_database(cluster: Cluster) -> str:
-    """Name of a database with the schema and no rows."""
+    """Create a database with the schema and no rows, and return its name."""
     with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
         connection.execute(read_script(str(BLUEPRINT), "db", "create-roles.sql"))
         connection.execute("CREATE DATABASE billing_template OWNER developer")
@@ -59,7 +59,7 @@ def empty_database(cluster: Cluster) -> str:
 
 @pytest.fixture(scope="session")
 def seeded_database(cluster: Cluster, empty_database: str, launched_at: datetime) -> str:
-    """Name of a database in the state after a launch."""
+    """Create a database in the state after a launch, and return its name."""
     copy_database(cluster, "billing_seeded", empty_database)
     with psycopg.connect(cluster.url("billing_seeded")) as connection:
         load_seed(connection, launched_at)
@@ -86,20 +86,20 @@ def billing_database(cluster: Cluster, seeded_database: str) -> BillingDatabase:
 
 @pytest.fixture
 def seed_data(billing_database: BillingDatabase) -> None:
-    """The seed data, for tests that change nothing."""
+    """Provide the seed data for a test that changes nothing."""
     billing_database.restore()
 
 
 @pytest.fixture
 def fresh_data(billing_database: BillingDatabase) -> None:
-    """The seed data, for tests that change it."""
+    """Provide the seed data for a test that changes it."""
     billing_database.restore()
     billing_database.changed = True
 
 
 @pytest.fixture
 def connect(cluster: Cluster) -> Iterator[Connect]:
-    """A function that opens connections as the role developer."""
+    """Return a function that opens connections as the role developer."""
     opened = []
 
     def connect(database: str = "billing", *, autocommit: bool = True) -> psycopg.Connection:
@@ -114,13 +114,13 @@ def connect(cluster: Cluster) -> Iterator[Connect]:
 
 @pytest.fixture
 def db(fresh_data: None, connect: Connect) -> psycopg.Connection:
-    """A connection of the developer, in autocommit mode."""
+    """Connect as the developer, in autocommit mode."""
     return connect()
 
 
 @pytest.fixture
 def rollback_db(seed_data: None, connect: Connect) -> psycopg.Connection:
-    """A connection of the developer whose transaction is rolled back."""
+    """Connect as the developer, in a transaction that is rolled back."""
     return connect(autocommit=False)
 
 
@@ -143,6 +143,6 @@ def api(api_url: str, fresh_data: None) -> Iterator[ApiClient]:
 
 @pytest.fixture
 def reader(api_url: str, seed_data: None) -> Iterator[ApiClient]:
-    """A client for tests that only read."""
+    """Return a client for a test that only reads."""
     with ApiClient(api_url) as client:
         yield client

@@ -35,8 +35,8 @@ class ApiClient(httpx.Client):
         """Send a request, assert its status, and return the body."""
         response = self.request(method, path, **options)
         assert response.status_code == status, response.text
-        found: dict[str, Any] = response.json()
-        return found
+        body: dict[str, Any] = response.json()
+        return body
 
     def list_all(self, path: str) -> list[dict[str, Any]]:
         """Return all rows of a list that fits on one page."""

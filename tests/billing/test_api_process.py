@@ -133,10 +133,10 @@ def test_a_reset_barely_interrupts_clients(
     resets, read, written = 3, Counter[int](), Counter[int]()
     done = threading.Event()
 
-    def use(seen: Counter[int], method: str, path: str, **options: Any) -> None:
+    def use(statuses: Counter[int], method: str, path: str, **options: Any) -> None:
         with ApiClient(api_url) as client:
             while not done.is_set():
-                seen[client.request(method, path, **options).status_code] += 1
+                statuses[client.request(method, path, **options).status_code] += 1
 
     change = {"json": {"description": "Busy"}}
     users = [

@@ -71,8 +71,8 @@ def test_only_one_of_many_concurrent_payments_succeeds(api: ApiClient) -> None:
         return api.post("/v1/invoices/inv_007/pay").status_code
 
     with ThreadPoolExecutor(12) as pool:
-        seen = sorted(pool.map(attempt, range(12)))
-    assert seen == [200] + [409] * 11
+        statuses = sorted(pool.map(attempt, range(12)))
+    assert statuses == [200] + [409] * 11
     succeeded = [p for p in payments_of(api, "inv_007") if p["status"] == "succeeded"]
     assert len(succeeded) == 1
 
@@ -148,9 +148,9 @@ def test_an_invalid_payment_is_reported_by_its_field(
 
 def test_an_invoice_of_a_subscription_has_the_price_of_the_plan(api: ApiClient) -> None:
     body = {"subscriber_id": "sub_001", "subscription_id": "sbn_001", "due_in_days": 3}
-    made = api.ok("POST", "/v1/invoices", 201, json=body)
-    assert (made["status"], made["amount"], made["currency"]) == ("open", "49.00", "USD")
-    due = datetime.fromisoformat(made["due_at"]) - datetime.fromisoformat(made["issued_at"])
+    invoice = api.ok("POST", "/v1/invoices", 201, json=body)
+    assert (invoice["status"], invoice["amount"], invoice["currency"]) == ("open", "49.00", "USD")
+    due = datetime.fromisoformat(invoice["due_at"]) - datetime.fromisoformat(invoice["issued_at"])
     assert due == timedelta(days=3)
 
 
@@ -159,8 +159,8 @@ def test_an_invoice_without_a_subscription_needs_a_price(api: ApiClient) -> None
     assert_problem(api.post("/v1/invoices", json=body), 422, field="amount")
     assert_problem(api.post("/v1/invoices", json={**body, "amount": "80"}), 422, field="currency")
     priced = {**body, "amount": "80", "currency": "CHF"}
-    made = api.ok("POST", "/v1/invoices", 201, json=priced)
-    assert (made["amount"], made["subscription_id"]) == ("80.00", None)
+    invoice = api.ok("POST", "/v1/invoices", 201, json=priced)
+    assert (invoice["amount"], invoice["subscription_id"]) == ("80.00", None)
 
 
 @pytest.mark.parametrize(

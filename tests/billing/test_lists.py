@@ -28,17 +28,17 @@ def test_a_list_is_sorted_newest_first_and_has_a_total(reader: ApiClient, resour
 @pytest.mark.parametrize("resource", COUNTS)
 @pytest.mark.parametrize("limit", [1, 3, 4])
 def test_cursors_lead_through_a_whole_list(reader: ApiClient, resource: str, limit: int) -> None:
-    seen, cursor = [], ""
+    rows, cursor = [], ""
     while True:
         page = reader.ok("GET", f"/v1/{resource}", params={"limit": limit, "cursor": cursor})
         assert page["total"] == COUNTS[resource]
         assert page["has_more"] == (page["next_cursor"] is not None)
-        seen += page["data"]
+        rows += page["data"]
         if not page["has_more"]:
             break
         assert len(page["data"]) == limit
         cursor = page["next_cursor"]
-    assert seen == reader.ok("GET", f"/v1/{resource}?limit=100")["data"]
+    assert rows == reader.ok("GET", f"/v1/{resource}?limit=100")["data"]
 
 
 def test_a_cursor_stays_valid_while_rows_are_added(api: ApiClient) -> None:

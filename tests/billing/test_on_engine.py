@@ -66,26 +66,26 @@ def launch(runtime: DockerRuntime) -> Sandbox:
     values = blueprint.new_secrets()
     variables = {**values, "SANDBOX_LAUNCHED_AT": LAUNCHED.isoformat()}
     spec = blueprint.spec(sandbox_id, variables, disk_mb=2048)
-    found = addresses(runtime.create(spec, lambda _: None, 60))
-    credentials = blueprint.fill_credentials(values, found)
-    url = blueprint.endpoint_urls(found)["api"]
+    published = addresses(runtime.create(spec, lambda _: None, 60))
+    credentials = blueprint.fill_credentials(values, published)
+    url = blueprint.endpoint_urls(published)["api"]
     return Sandbox(spec, runtime, credentials, ApiClient(url, credentials["api_key"]))
 
 
 @pytest.fixture(scope="module")
 def runtime() -> Iterator[DockerRuntime]:
-    found = DockerRuntime(INSTANCE, SUBNETS)
-    yield found
-    for sandbox_id in found.observe():
-        found.destroy(sandbox_id)
+    runtime = DockerRuntime(INSTANCE, SUBNETS)
+    yield runtime
+    for sandbox_id in runtime.observe():
+        runtime.destroy(sandbox_id)
 
 
 @pytest.fixture
 def sandbox(runtime: DockerRuntime) -> Iterator[Sandbox]:
-    found = launch(runtime)
-    yield found
-    found.api.close()
-    runtime.destroy(found.id)
+    sandbox = launch(runtime)
+    yield sandbox
+    sandbox.api.close()
+    runtime.destroy(sandbox.id)
 
 
 def test_a_launched_sandbox_contains_the_seed_with_current_dates(sandbox: Sandbox) -> None:
@@ -146,8 +146,8 @@ def test_changes_of_a_developer_survive_a_restart_and_a_kill(sandbox: Sandbox) -
             getattr(client, end)(sandbox.container(service))
             exit_code = client.inspect_container(sandbox.container(service))["State"]["ExitCode"]
             assert exit_code == (0 if end == "stop" else 137), service
-        found = addresses(sandbox.runtime.create(sandbox.spec, lambda _: None, 60))
-        url = load("billing").endpoint_urls(found)["api"]
+        published = addresses(sandbox.runtime.create(sandbox.spec, lambda _: None, 60))
+        url = load("billing").endpoint_urls(published)["api"]
         sandbox.api = ApiClient(url, sandbox.credentials["api_key"])
         assert sandbox.everything() == before
 

@@ -94,9 +94,11 @@ def test_a_missing_field_of_a_plan_is_reported(reader: ApiClient, field: str) ->
 
 def test_a_subscriber_is_created_and_changed(api: ApiClient) -> None:
     address = Keypair.random().public_key
-    made = api.ok("POST", "/v1/subscribers", 201, json={**SUBSCRIBER, "stellar_address": address})
-    assert made["id"].startswith("sub_") and made["stellar_address"] == address
-    path = f"/v1/subscribers/{made['id']}"
+    created = api.ok(
+        "POST", "/v1/subscribers", 201, json={**SUBSCRIBER, "stellar_address": address}
+    )
+    assert created["id"].startswith("sub_") and created["stellar_address"] == address
+    path = f"/v1/subscribers/{created['id']}"
     changed = api.ok("PATCH", path, json={"company": "Analytical Engines", "country": "FR"})
     assert (changed["company"], changed["country"]) == ("Analytical Engines", "FR")
     assert api.ok("PATCH", path, json={"stellar_address": None})["stellar_address"] is None

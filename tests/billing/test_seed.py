@@ -106,11 +106,11 @@ CONTRADICTIONS = {
 
 
 def contradictions(connection: psycopg.Connection, now: datetime) -> dict[str, list[tuple[str]]]:
-    found = {
-        what: connection.execute(query, {"now": now}).fetchall()
-        for what, query in CONTRADICTIONS.items()
+    results = {
+        rule: connection.execute(query, {"now": now}).fetchall()
+        for rule, query in CONTRADICTIONS.items()
     }
-    return {what: rows for what, rows in found.items() if rows}
+    return {rule: rows for rule, rows in results.items() if rows}
 
 
 def test_the_seed_has_the_number_of_rows_that_the_blueprint_states(
@@ -183,7 +183,7 @@ def test_the_seed_has_no_contradictions_on_any_day_of_the_year(
 
 def test_the_same_time_of_launch_gives_the_same_rows(connect: Connect, empty_database: str) -> None:
     connection = connect(empty_database, autocommit=False)
-    seen = []
+    results = []
     for zone in ("UTC", "Pacific/Auckland"):
         connection.execute(f"SET LOCAL timezone = '{zone}'")
         load_seed(connection, datetime(2026, 3, 31, 23, 30, tzinfo=UTC))
@@ -191,6 +191,6 @@ def test_the_same_time_of_launch_gives_the_same_rows(connect: Connect, empty_dat
             "SELECT i.*, p.* FROM invoices i LEFT JOIN payments p ON p.invoice_id = i.id"
             " ORDER BY i.id, p.id"
         )
-        seen.append(rows.fetchall())
+        results.append(rows.fetchall())
         connection.rollback()
-    assert seen[0] == seen[1]
+    assert results[0] == results[1]

@@ -29,36 +29,39 @@ def act(api: ApiClient, subscription: str, action: str, **options: Any) -> dict[
 
 
 def test_subscribing_issues_an_invoice_for_the_first_period(api: ApiClient) -> None:
-    made = subscribe(api, "plan_business")
-    assert (made["status"], made["trial_end"]) == ("active", None)
-    assert made["started_at"] == made["current_period_start"]
+    subscription = subscribe(api, "plan_business")
+    assert (subscription["status"], subscription["trial_end"]) == ("active", None)
+    assert subscription["started_at"] == subscription["current_period_start"]
     start, end = map(
-        datetime.fromisoformat, (made["current_period_start"], made["current_period_end"])
+        datetime.fromisoformat,
+        (subscription["current_period_start"], subscription["current_period_end"]),
     )
     assert timedelta(days=28) <= end - start <= timedelta(days=31)
-    (invoice,) = invoices_of(api, made)
+    (invoice,) = invoices_of(api, subscription)
     assert (invoice["status"], invoice["amount"], invoice["currency"]) == ("open", "199.00", "EUR")
-    assert invoice["period_start"] == made["current_period_start"]
-    assert invoice["period_end"] == made["current_period_end"]
+    assert invoice["period_start"] == subscription["current_period_start"]
+    assert invoice["period_end"] == subscription["current_period_end"]
     assert invoice["number"] == "INV-1021"
     due = datetime.fromisoformat(invoice["due_at"]) - datetime.fromisoformat(invoice["issued_at"])
     assert due == timedelta(days=14)
 
 
 def test_a_yearly_plan_is_billed_for_a_year(api: ApiClient) -> None:
-    made = subscribe(api, "plan_team_yearly")
-    start = datetime.fromisoformat(made["current_period_start"])
-    days = (datetime.fromisoformat(made["current_period_end"]) - start).days
+    subscription = subscribe(api, "plan_team_yearly")
+    start = datetime.fromisoformat(subscription["current_period_start"])
+    days = (datetime.fromisoformat(subscription["current_period_end"]) - start).days
     assert days in (365, 366)
 
 
 def test_a_plan_with_a_trial_creates_no_invoice(api: ApiClient) -> None:
-    made = subscribe(api, "plan_starter")
-    assert made["status"] == "trialing"
-    assert made["trial_end"] == made["current_period_end"]
-    length = datetime.fromisoformat(made["trial_end"]) - datetime.fromisoformat(made["started_at"])
+    subscription = subscribe(api, "plan_starter")
+    assert subscription["status"] == "trialing"
+    assert subscription["trial_end"] == subscription["current_period_end"]
+    length = datetime.fromisoformat(subscription["trial_end"]) - datetime.fromisoformat(
+        subscription["started_at"]
+    )
     assert length == timedelta(days=14)
-    assert invoices_of(api, made) == []
+    assert invoices_of(api, subscription) == []
 
 
 def test_the_trial_can_be_chosen(api: ApiClient) -> None:
@@ -67,10 +70,10 @@ def test_the_trial_can_be_chosen(api: ApiClient) -> None:
 
 
 def test_a_second_live_subscription_to_a_plan_is_a_conflict(api: ApiClient) -> None:
-    made = subscribe(api, "plan_business")
+    subscription = subscribe(api, "plan_business")
     again = {"subscriber_id": "sub_010", "plan_id": "plan_business"}
     assert_problem(api.post("/v1/subscriptions", json=again), 409, "already")
-    act(api, made["id"], "cancel")
+    act(api, subscription["id"], "cancel")
     subscribe(api, "plan_business")
 
 

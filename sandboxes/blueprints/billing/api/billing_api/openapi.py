@@ -91,10 +91,10 @@ def _document_object(paths: dict[str, Any], components: dict[str, Any]) -> dict[
 
 def _all_types(operations: tuple[Operation, ...]) -> list[Any]:
     """Return all types of requests and responses, without duplicates."""
-    found = [ProblemDetails]
+    types = [ProblemDetails]
     for operation in operations:
-        found += filter(None, (operation.result, operation.body, operation.query))
-    return list(dict.fromkeys(found))
+        types += filter(None, (operation.result, operation.body, operation.query))
+    return list(dict.fromkeys(types))
 
 
 def _operation_object(
@@ -159,7 +159,7 @@ def _responses(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
 def _problem_statuses(operation: Operation) -> list[str]:
     """Return the statuses of possible problems; a POST or PATCH can have all of them."""
     read_only = operation.method == "GET"
-    found = ["401", "422", "503"] if read_only else list(PROBLEM_DESCRIPTIONS)
+    statuses = ["401", "422", "503"] if read_only else list(PROBLEM_DESCRIPTIONS)
     if read_only and "{id}" in operation.path:
-        found.append("404")
-    return sorted(found)
+        statuses.append("404")
+    return sorted(statuses)

