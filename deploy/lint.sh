@@ -19,6 +19,7 @@ need_requirements requirements-dev.txt
 check ruff check --no-cache .
 check ruff format --check .
 check djlint --lint templates
+check python deploy/check_prose.py
 check mypy
 check python manage.py check
 check python manage.py makemigrations --check

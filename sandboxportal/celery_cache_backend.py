@@ -1,6 +1,6 @@
 """A Celery result backend that stores results in Django's cache.
 
-All processes share the cache, whatever the broker, and its entries expire.
+All processes share the cache, with any broker, and its entries expire.
 """
 
 from __future__ import annotations
