@@ -140,7 +140,7 @@ def runs_now(page: Page) -> None:
 
 
 def enters_the_code(page: Page) -> None:
-    key = page.get_by_label("Secret, if").input_value()
+    key = page.get_by_label("Can't scan?").input_value()
     page.get_by_label("Authenticator code").fill(code_of(key))
 
 
