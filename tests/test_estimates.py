@@ -132,21 +132,26 @@ def test_the_card_counts_down_and_says_when_it_takes_longer(
     sandbox = making(alice, step("network", 0.2), step("containers"))
     page = web.get("/")
     assert "about 4 s left" in text(page)
-    assert "Usually 4.2 s, by the last 2 launches" in page.content.decode()
-    assert "usually ~3.0 s" in text(page)
+    assert "Usually 4.2 s, based on the last 2 launches" in page.content.decode()
+    assert "typically ~3.0 s" in text(page)
     poll = reverse("card", args=[sandbox.public_id])
     seen = {"seen": page.context["live"][0].seen}
     clock.forward(seconds=1)
     assert web.get(poll, seen, headers=HTMX).status_code == 204, "the page counts by itself"
     clock.forward(seconds=30)
-    assert "It takes longer than the usual 4.2 s." in text(web.get(poll, seen, headers=HTMX))
+    assert "Taking longer than usual (4.2 s)" in text(web.get(poll, seen, headers=HTMX))
 
 
 def test_the_page_of_a_sandbox_keeps_the_places_of_what_is_to_come(
     web: Client, alice: User
 ) -> None:
     page = text(web.get(reverse("sandbox", args=[making(alice).public_id])))
-    for expected in ("Database when it runs", "Private network : waiting", "Usage", "Logs"):
+    for expected in (
+        "Database available when running",
+        "Private network : waiting",
+        "Usage",
+        "Logs",
+    ):
         assert expected in page
 
 

@@ -177,7 +177,7 @@ def test_large_and_binary_answers_are_shown_in_part(
 ) -> None:
     api.replies["/v1/plans"] = Reply(body=b"x" * (2 * sending.LARGEST_ANSWER))
     answer = send(web, sandbox, "list_plans")
-    assert "The answer is longer" in text(answer)
+    assert "Response truncated." in text(answer)
     assert len(answer.content) < 500_000
     api.replies["/v1/plans"] = Reply(body=b"\x89PNG\0", headers={"Content-Type": "image/png"})
     assert "5 bytes of image/png" in text(send(web, sandbox, "list_plans"))
@@ -209,7 +209,7 @@ def test_a_row_opens_as_json_without_javascript(web: Client, sandbox: Sandbox) -
 def test_other_lists_are_told_when_they_are_empty_or_broken(
     web: Client, sandbox: Sandbox, api: SandboxApi
 ) -> None:
-    assert "nothing in it" in text(web.get(address(sandbox), {"table": "list_payments"}))
+    assert "No rows." in text(web.get(address(sandbox), {"table": "list_payments"}))
     api.replies["/v1/payments"] = Reply(503)
     assert "answered 503" in text(web.get(address(sandbox), {"table": "list_payments"}))
     for body in (b"[]", b"no json", b'{"data": 3}'):

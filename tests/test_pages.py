@@ -78,7 +78,7 @@ def test_no_cache_keeps_a_page(web: Client, name: str) -> None:
 
 def test_first_timers_see_what_they_get(web: Client) -> None:
     page = text(web.get("/"))
-    for promise in ("5 plans", "10 subscribers", "20 invoices", "funded Stellar test account"):
+    for promise in ("5 plans", "10 subscribers", "20 invoices", "funded Stellar testnet account"):
         assert promise in page
     assert "0 of 3 sandboxes" in page
 
@@ -142,8 +142,10 @@ def test_at_the_limit_it_says_when_the_next_place_is_free(web: Client, alice: Us
     for name in ("first", "second", "third"):
         launch(alice, name=name)
     page = text(web.get("/"))
-    assert "3 of 3 sandboxes All your places are taken." in page
-    assert re.search(r"free in about (29|30) min : first is idle\. Destroy the oldest, first", page)
+    assert "3 of 3 sandboxes You've reached your limit of 3 sandboxes." in page
+    assert re.search(
+        r"opens in about (29|30) min , when first times out\. Destroy the oldest \(first", page
+    )
 
 
 def test_a_launch_over_the_limit_is_refused_in_words(web: Client, alice: User) -> None:
@@ -160,7 +162,7 @@ def test_a_full_portal_names_nobodys_sandbox(
     monkeypatch.setattr(settings, "SANDBOX_MAX_SITE", 1)
     launch(bob, name="secret-project")
     page = text(web.get("/"))
-    assert "All places of this portal are taken." in page
+    assert "The portal is at capacity." in page
     assert "secret-project" not in page
 
 

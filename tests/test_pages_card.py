@@ -95,7 +95,7 @@ def test_extend_gives_what_it_offered(web: Client, alice: User, ask: Any) -> Non
     offer = web.get("/").context["live"][0].offers[1]
     response = ask(web, "extend", sandbox, minutes=offer.minutes)
     assert again(sandbox).expires_at == offer.until
-    assert "Extended already" in text(response)
+    assert "Already extended" in text(response)
 
 
 def test_an_offer_never_goes_past_the_cap(web: Client, alice: User) -> None:
@@ -106,7 +106,7 @@ def test_an_offer_never_goes_past_the_cap(web: Client, alice: User) -> None:
     page = web.get("/")
     offers = page.context["live"][0].offers
     assert [(offer.minutes, offer.capped) for offer in offers] == [(30, False), (45, True)]
-    assert f"until {cap:%H:%M} UTC , the longest allowed" in text(page)
+    assert f"until {cap:%H:%M} UTC (maximum)" in text(page)
 
 
 @pytest.mark.parametrize("ask", [post, click])
@@ -123,9 +123,9 @@ def test_a_wrong_extension_is_refused_on_the_card(
 def test_keep_alive_starts_the_idle_clock_again(web: Client, alice: User, ask: Any) -> None:
     sandbox = launch(alice)
     Sandbox.objects.update(last_activity_at=clock.now() - timedelta(minutes=27))
-    assert "so it ends soon" in text(web.get("/"))
+    assert "It will stop soon" in text(web.get("/"))
     ask(web, "touch", sandbox)
-    assert "so it ends soon" not in text(web.get("/"))
+    assert "It will stop soon" not in text(web.get("/"))
 
 
 @pytest.mark.parametrize("ask", [post, click])
@@ -135,7 +135,7 @@ def test_reset_and_destroy_are_done_when_confirmed(
     sandbox = launch(alice)
     for name in ("reset", "destroy"):
         asked = web.get(reverse(name, args=[sandbox.public_id]))
-        assert "Keep it as it is" in text(asked)
+        assert "Cancel" in text(asked)
     assert again(sandbox).state == State.RUNNING
     ask(web, "reset", sandbox)
     assert runtime.executed[0][0] == sandbox.public_id
@@ -158,7 +158,7 @@ def test_friendbot_can_be_asked_again(web: Client, alice: User) -> None:
     sandbox = launch(alice)
     Sandbox.objects.update(funding=Funding.FAILED, funding_error="no such network")
     page = text(web.get("/"))
-    assert "Not funded Try again no such network" in page
+    assert "Funding failed Retry funding no such network" in page
     click(web, "retry-funding", sandbox)
     assert again(sandbox).funding == Funding.PENDING
 
@@ -179,4 +179,4 @@ def test_what_cannot_be_removed_yet_is_told(
     sandbox = launch(alice)
     runtime.fail_next("destroy", EngineUnreachable("The engine did not answer."))
     post(web, "destroy", sandbox)
-    assert "is tried again: The engine did not answer." in text(web.get("/"))
+    assert "Removal failed; retrying: The engine did not answer." in text(web.get("/"))

@@ -45,14 +45,14 @@ def test_one_line_says_what_is_left_and_what_ends_first(web: Client, alice: User
     launch(alice, name="later")
     first = launch(alice, name="sooner", ttl_minutes=15)
     assert first.ends_at
-    expected = f"You can have one more. sooner ends first, at {first.ends_at:%H:%M} UTC ."
+    expected = f"1 of 3 available. Next to expire: sooner at {first.ends_at:%H:%M} UTC ."
     assert expected in text(web.get("/"))
 
 
 def test_what_is_only_asked_for_ends_no_sooner_than_it_begins(web: Client, alice: User) -> None:
     request(alice)
     page = text(web.get("/"))
-    assert "You can have 2 more." in page
+    assert "2 of 3 available." in page
     assert "ends first" not in page
 
 
@@ -64,7 +64,7 @@ def test_at_the_limit_the_oldest_is_offered_though_another_ends_first(
     launch(alice, name="second")
     launch(alice, name="short", ttl_minutes=15)
     response = web.get("/")
-    assert "15 min : the time of short is up then. Destroy the oldest, oldest" in text(response)
+    assert "15 min , when short expires. Destroy the oldest (oldest)" in text(response)
     assert f'data-dialog="destroy-{oldest.public_id}"' in response.content.decode()
 
 
@@ -110,4 +110,4 @@ def test_an_open_dashboard_hears_of_a_new_first_end(web: Client, alice: User) ->
     Sandbox.objects.filter(pk=sandbox.pk).update(last_activity_at=clock.now())
     response = web.get(reverse("overview"), {"seen": seen}, headers=HTMX)
     assert response["HX-Reswap"] == "none"
-    assert "ends first, at" in text(response)
+    assert "Next to expire:" in text(response)

@@ -61,5 +61,5 @@ def test_the_journal_tells_the_whole_story(web: Client, alice: User, olga: User)
     actions.extend(sandbox, 30, olga, "For the demo.")
     page = text(web.get(reverse("sandbox", args=[sandbox.public_id])))
     assert "Extended by 30 minutes. For the demo." in page
-    assert "by an operator" in page
-    assert "by you" in page
+    assert "Operator ·" in page
+    assert "You ·" in page

@@ -114,12 +114,12 @@ def test_what_ended_tells_how_long_it_ran_and_what_it_used_at_most(
         "requests": 3, "requests_per_minute": 1.0,
     }  # fmt: skip
     page = text(web.get(own_page(sandbox)))
-    assert "Ran for 15 min" in page
-    assert "Memory at most 128 / 512 MB" in page
-    assert "Disk at most 80 / 2 GB" in page
+    assert "Uptime 15 min" in page
+    assert "Peak memory 128 / 512 MB" in page
+    assert "Peak disk 80 / 2 GB" in page
     assert "Requests 3 Traffic 750.0" in page
-    assert "750.0 KB in, 750.0 KB out" in page
-    assert "ran 15 min 128 MB at most" in text(web.get(reverse("history")))
+    assert "750.0 KB received, 750.0 KB sent" in page
+    assert "15 min uptime peak 128 MB" in text(web.get(reverse("history")))
 
 
 def test_peaks_outlive_the_samples(
@@ -133,8 +133,8 @@ def test_peaks_outlive_the_samples(
     sweep()
     assert not sandbox.samples.exists()
     page = text(web.get(own_page(sandbox)))
-    assert "Only the peaks are kept" in page
-    assert "at most 128 of 512 MB" in page
+    assert "Only peak values are kept" in page
+    assert "peak 128 of 512 MB" in page
 
 
 def test_what_ended_without_being_measured_has_no_plots(web: Client, alice: User) -> None:
@@ -148,10 +148,10 @@ def test_a_failure_says_at_which_step_and_what_to_do(
     runtime.doom("api", 3, "api: no such table")
     sandbox = launch(alice)
     page = text(web.get(own_page(sandbox)))
-    assert re.search(r"Failed at “Answers and holds its seed data”, after \d\.\d s\.", page)
+    assert re.search(r"Failed during “Answers and holds its seed data” after \d\.\d s\.", page)
     assert "Launch it again. If the same step fails again, tell an operator" in page
     assert "Retry" in page
-    assert "It never ran" in page
+    assert "Never started" in page
 
 
 def test_who_lost_an_idle_sandbox_reads_how_to_keep_the_next(
@@ -182,7 +182,7 @@ def test_the_history_can_be_narrowed(web: Client, alice: User, runtime: MemoryRu
     assert found(end="user") == ["by-hand"]
     assert found(q="LATE") == found(q=late.public_id) == ["too-late"]
     assert found(q="too", end="user") == []
-    assert "Nothing that ended is like this." in text(web.get(reverse("history"), {"q": "zzz"}))
+    assert "No matches." in text(web.get(reverse("history"), {"q": "zzz"}))
     assert web.get(reverse("history"), {"end": "x"})["Location"] == reverse("history")
 
 

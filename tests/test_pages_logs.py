@@ -68,11 +68,11 @@ def test_a_log_can_be_narrowed_to_some_words_in_whatever_case(
         assert "<mark>GET /v1</mark>/plans 200" in page
         assert "<mark>get /v1</mark>/plans 404" in page
         assert "invoices" not in page
-        assert "2 of the last 4 lines" in page
+        assert "2 matches in the last 4 lines" in page
     found = ask(web, sandbox, service="api", q="<BROKEN>").content.decode()
     assert "500 <mark>&lt;broken&gt;</mark>" in found
     none = text(ask(web, sandbox, service="api", q="(teapot"))
-    assert "None of the last 4 lines has “(teapot” in it." in none
+    assert "No matches for “(teapot” in the last 4 lines." in none
 
 
 def test_only_the_lines_are_answered_where_only_they_are_swapped(web: Client, alice: User) -> None:
@@ -104,13 +104,13 @@ def test_following_stops_by_itself_and_with_the_sandbox(
     clock.forward(minutes=11)
     stopped = ask(web, sandbox, LINES, **poll)
     assert "every 3s" not in stopped.content.decode()
-    assert "following stopped after 10 minutes" in text(stopped)
+    assert "Live tail paused after 10 minutes" in text(stopped)
     log = ask(web, sandbox, LINES, service="api", follow="on").context["log"]
     with committed():
         actions.destroy(sandbox, alice)
     over = ask(web, sandbox, LINES, service="api", until=str(log.until), seen=log.seen)
     assert "every 3s" not in over.content.decode()
-    assert "kept when it ended" in text(over)
+    assert "saved when the sandbox ended" in text(over)
 
 
 @pytest.mark.parametrize("until", ["soon", "-1", "9" * 400, "²", "99999999999"])
@@ -163,7 +163,7 @@ def test_what_was_written_last_is_kept_when_it_ends(
     page = text(web.get(reverse("sandbox", args=[sandbox.public_id])))
     assert "== api == api started GET /v1/plans 200" in page
     assert "GET /v1/plans 200" in download(web, sandbox).content.decode()
-    assert "1 of the last" in text(ask(web, sandbox, q="plans"))
+    assert "1 match in the last" in text(ask(web, sandbox, q="plans"))
 
 
 def test_there_is_no_log_to_wait_for_before_its_services_are_there(
@@ -171,9 +171,9 @@ def test_there_is_no_log_to_wait_for_before_its_services_are_there(
 ) -> None:
     sandbox = request(alice)
     page = web.get(reverse("sandbox", args=[sandbox.public_id]))
-    assert "There will be logs when it runs." in text(page)
+    assert "Logs appear once it's running." in text(page)
     lifecycle.take(sandbox)
-    assert "api has written nothing yet." in text(ask(web, sandbox, LINES, service="api"))
+    assert "No output from api yet." in text(ask(web, sandbox, LINES, service="api"))
 
 
 def test_a_log_that_is_late_is_asked_for_again_until_it_is_there(

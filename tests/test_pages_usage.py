@@ -62,10 +62,10 @@ def test_the_page_shows_what_is_used_now_and_at_most(web: Client, alice: User) -
     )
     page = web.get(reverse("sandbox", args=[sandbox.public_id]))
     for told in (
-        "Memory 120 MB at most 140 of 512 MB",
-        "CPU 0.10 cores at most 0.50 of 1 cores",
-        "Disk 12 MB at most 12 of 2,048 MB",
-        "Requests 8 per min at most 1,200; 1,208 in all",
+        "Memory 120 MB peak 140 of 512 MB",
+        "CPU 0.10 cores peak 0.50 of 1 cores",
+        "Disk 12 MB peak 12 of 2,048 MB",
+        "Requests 8 per min peak 1,200; 1,208 total",
     ):
         assert told in text(page)
     assert page.content.decode().count("<polyline") == 4
@@ -76,8 +76,8 @@ def test_where_requests_are_not_counted_bytes_are_shown(web: Client, alice: User
     Sandbox.objects.update(blueprint="of-a-plain-log")
     measure(sandbox, {}, {"sent_bytes": 60_000}, {"sent_bytes": 60_000})
     page = web.get(reverse("sandbox", args=[sandbox.public_id]))
-    assert "Traffic 0.0 KB/min at most 60.0" in text(page)
-    assert "requests were not counted" in text(page)
+    assert "Traffic 0.0 KB/min peak 60.0" in text(page)
+    assert "Requests weren't counted" in text(page)
     assert "per min" not in text(page)
     assert page.content.decode().count("<polyline") == 3, "the disk was not measured"
 
@@ -112,12 +112,12 @@ def test_the_same_can_be_read_as_numbers(web: Client, alice: User) -> None:
     measure(sandbox, {"requests": 0}, {"memory_mb": 123.456, "cpu_seconds": 6, "requests": 3})
     page = text(web.get(reverse("sandbox", args=[sandbox.public_id])))
     assert "UTC 123.46 0.10 \N{EN DASH} 3.00 0.00" in page
-    assert "traffic is all that goes over its own ports" in page
+    assert "Traffic is everything sent over the sandbox's own ports" in page
 
 
 def test_before_the_first_sweep_the_places_of_the_plots_are_kept(web: Client, alice: User) -> None:
     page = web.get(reverse("sandbox", args=[launch(alice).public_id]))
-    assert "Measured from the next sweep on" in text(page)
+    assert "First reading within a minute" in text(page)
     assert page.content.decode().count("<svg viewBox") == 4
 
 

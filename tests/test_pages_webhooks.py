@@ -72,7 +72,7 @@ def test_with_all_places_taken_the_page_says_so(
 ) -> None:
     settings.WEBHOOKS_PER_USER = 1
     create(web, receiver)
-    assert "Delete one to make another" in web.get(reverse("webhooks")).content.decode()
+    assert "Delete one to create another" in web.get(reverse("webhooks")).content.decode()
     assert Webhook.objects.count() == 1
     create(web, receiver)
     assert Webhook.objects.count() == 1
@@ -104,7 +104,7 @@ def test_a_new_secret_is_asked_for_and_shown_once(
 ) -> None:
     webhook, old = hook(alice, receiver)
     address = reverse("rotate-webhook", args=[webhook.public_id])
-    assert "A new secret for bot?" in text(web.get(address))
+    assert "Rotate the signing secret of bot?" in text(web.get(address))
     assert Webhook.objects.get().secrets == {"current": old}
     shown = SECRET.search(web.post(address).content.decode())
     assert shown and shown[0] != old

@@ -51,10 +51,10 @@ def read_logs(page: Page) -> None:
 
 
 def narrow_logs(page: Page) -> None:
-    page.get_by_text("As numbers").click()
-    page.get_by_label("Only lines with").fill("plans")
-    page.get_by_label("Follow").check()
-    page.get_by_text("following", exact=True).wait_for()
+    page.get_by_text("Show as table").click()
+    page.get_by_label("Filter lines").fill("plans")
+    page.get_by_label("Live tail").check()
+    page.get_by_text("live", exact=True).wait_for()
     page.locator("mark").first.wait_for()
 
 
@@ -70,21 +70,21 @@ def destroy(page: Page) -> None:
 
 
 def clear(page: Page) -> None:
-    page.get_by_role("button", name="Clear").click()
+    page.get_by_role("button", name="Dismiss").click()
     page.get_by_role("button", name="Undo").wait_for()
 
 
 def create_token(page: Page) -> None:
     page.get_by_label("Name").fill("ci-pipeline")
     page.get_by_role("button", name="Create token").click()
-    page.get_by_text("shown this once").wait_for()
+    page.get_by_text("see it again").wait_for()
 
 
 def create_webhook(page: Page) -> None:
     page.get_by_label("Address").fill("https://hooks.example.com/portal")
     page.get_by_label("Name").fill("ci-pipeline")
     page.get_by_role("button", name="Create webhook").click()
-    page.get_by_text("copy its secret now").wait_for()
+    page.get_by_text("Copy the signing secret").wait_for()
 
 
 def open_webhook(page: Page) -> None:
@@ -94,17 +94,17 @@ def open_webhook(page: Page) -> None:
 
 def switch_webhook_off(page: Page) -> None:
     open_webhook(page)
-    page.get_by_role("button", name="Switch off").click()
+    page.get_by_role("button", name="Disable").click()
 
 
 def ask_for_a_new_secret(page: Page) -> None:
     open_webhook(page)
-    page.get_by_role("link", name="New secret").click()
+    page.get_by_role("link", name="Rotate secret").click()
 
 
 def ask_to_delete_webhook(page: Page) -> None:
     open_webhook(page)
-    page.get_by_role("link", name="Delete").click()
+    page.get_by_role("link", name="Delete webhook").click()
 
 
 def ask_to_revoke(page: Page) -> None:
@@ -147,12 +147,12 @@ def enter_the_password(page: Page) -> None:
 
 def keep_alive(page: Page) -> None:
     page.get_by_role("button", name="Keep alive").click()
-    page.get_by_text("lives on").wait_for()
+    page.get_by_text("will keep running").wait_for()
 
 
 def stop_the_mails(page: Page) -> None:
-    page.get_by_role("button", name="Stop them").click()
-    page.get_by_text("No more of these").wait_for()
+    page.get_by_role("button", name="Unsubscribe").click()
+    page.get_by_text("Unsubscribed").wait_for()
 
 
 def ask_to_extend(page: Page) -> None:

@@ -53,8 +53,8 @@ def test_a_log_is_there_at_once_at_its_end_and_follows_what_comes(
     log = page.locator("#log-text")
     expect(log).to_contain_text(f"page={LINES - 1} 200")
     evaluates(page, AT_END)
-    page.get_by_label("Follow").check()
-    expect(page.get_by_text("following", exact=True)).to_be_visible()
+    page.get_by_label("Live tail").check()
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
     runtime.say(sandbox.public_id, "api", "POST /v1/invoices 201")
     expect(log).to_contain_text("POST /v1/invoices 201")
     evaluates(page, AT_END)
@@ -64,8 +64,8 @@ def test_a_log_is_there_at_once_at_its_end_and_follows_what_comes(
     expect(log).to_contain_text("POST /v1/payments 201")
     assert log.evaluate("log => log.scrollTop") == 100, "who reads is not carried away"
 
-    page.get_by_label("Follow").uncheck()
-    expect(page.get_by_text("following", exact=True)).to_have_count(0)
+    page.get_by_label("Live tail").uncheck()
+    expect(page.get_by_text("live", exact=True)).to_have_count(0)
 
 
 def test_the_filter_works_while_one_types_and_keeps_what_is_typed(
@@ -73,12 +73,12 @@ def test_the_filter_works_while_one_types_and_keeps_what_is_typed(
 ) -> None:
     sandbox = chatty(alice, runtime)
     visit(page, sandbox, alice)
-    words = page.get_by_label("Only lines with")
+    words = page.get_by_label("Filter lines")
     words.press_sequentially("page=299")
-    expect(page.get_by_text("1 of the last 200 lines")).to_be_visible()
+    expect(page.get_by_text("1 match in the last 200 lines")).to_be_visible()
     expect(words).to_be_focused()
     page.get_by_role("link", name="db", exact=True).click()
-    expect(page.get_by_text("None of the last 1 lines has “page=299” in it.")).to_be_visible()
+    expect(page.get_by_text("No matches for “page=299” in the last 1 lines.")).to_be_visible()
     expect(words).to_have_value("page=299")
     words.focus()
     expect(page.locator(".htmx-request, .htmx-swapping, .htmx-settling")).to_have_count(0)
@@ -96,8 +96,8 @@ def test_what_was_opened_stays_open_when_there_is_news(
     for _ in range(14):
         lifecycle.journal(sandbox, "touched", "The idle clock was started again.", actor=alice)
     visit(page, sandbox, alice)
-    page.get_by_text("As numbers").click()
-    page.get_by_text("earlier lines").click()
+    page.get_by_text("Show as table").click()
+    page.get_by_text("earlier events").click()
     UsageSample.objects.create(sandbox=sandbox, **values | {"memory_mb": 173})
     with page.expect_response(lambda answer: "/usage/" in answer.url):
         page.get_by_role("button", name="Keep alive").click()
@@ -128,7 +128,7 @@ def test_nothing_jumps_on_the_page_while_its_sandbox_is_made(
     page.add_init_script(SHIFTS)
     sandbox = being_made(alice, runtime)
     visit(page, sandbox, alice)
-    expect(page.get_by_text("api has written nothing yet.")).to_be_visible()
+    expect(page.get_by_text("No output from api yet.")).to_be_visible()
     poll(page, sandbox)
     lifecycle.run(sandbox, {"api:8080": "127.0.0.1:49153", "db:5432": "127.0.0.1:49152"}, 0)
     expect(page.get_by_text("Running", exact=True)).to_be_visible()

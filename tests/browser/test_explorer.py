@@ -96,7 +96,7 @@ def test_the_data_is_leafed_through_in_place(
     page.get_by_role("link", name="Newest").click()
     expect(page.get_by_text("10 of 12")).to_be_visible()
     page.get_by_role("link", name="Payments", exact=True).click()
-    expect(page.get_by_text("There is nothing in it.")).to_be_visible()
+    expect(page.get_by_text("No rows.")).to_be_visible()
     expect(page.get_by_role("link", name="Payments", exact=True)).to_be_focused()
 
 
@@ -120,7 +120,7 @@ def test_everything_works_without_javascript(
     page.get_by_role("button", name="Send").click()
     expect(page.locator("#response")).to_contain_text('"name": "Plan 4"')
     expect(page.get_by_label("id")).to_have_value("plan_4")
-    page.get_by_role("button", name="As curl").click()
+    page.get_by_role("button", name="Show as curl").click()
     expect(page.locator("#response")).to_contain_text(f"Bearer {sandbox.secrets['API_KEY']}")
     page.get_by_role("link", name="plan_2", exact=True).click()
     expect(page.get_by_role("heading", name="plan_2")).to_be_visible()
@@ -134,7 +134,7 @@ def test_a_phone_shows_all_of_it_in_its_width(
     page.set_viewport_size({"width": 360, "height": 780})
     sign_in(page, alice)
     page.get_by_role("button", name="Show credentials").click()
-    page.get_by_text("Your first call").wait_for()
+    page.get_by_text("Make your first call").wait_for()
     assert faults(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     page.get_by_role("link", name="Try the API").click()

@@ -195,7 +195,7 @@ def test_nothing_jumps_while_a_sandbox_is_made(
     runtime.slow_seconds = 0.5
     page.add_init_script(SHIFTS)
     sign_in(page, alice)
-    page.get_by_role("button", name="Provision sandbox").click()
+    page.get_by_role("button", name="Launch sandbox").click()
     card = page.get_by_role("article")
     expect(card.get_by_text("Running", exact=True)).to_be_visible()
     with page.expect_response(lambda answer: "/overview/" in answer.url):

@@ -48,7 +48,7 @@ def test_a_sandbox_lives_its_life_without_a_reload(
     page.evaluate("window.loadedOnce = true")
     page.get_by_label("Name").fill("checkout")
     page.get_by_role("radio", name="30 min").check()
-    page.get_by_role("button", name="Provision sandbox").click()
+    page.get_by_role("button", name="Launch sandbox").click()
     card = card_of(page, "checkout")
     expect(card.get_by_text("Private network")).to_be_visible()
     expect(card.get_by_text("Running", exact=True)).to_be_visible()
@@ -62,11 +62,11 @@ def test_a_sandbox_lives_its_life_without_a_reload(
     card.locator("summary", has_text="Extend").click()
     card.get_by_role("button", name="1 h").click()
     expect(page.get_by_text("Extended by 60 minutes.")).to_be_visible()
-    expect(card.get_by_text("Extended already")).to_be_visible()
+    expect(card.get_by_text("Already extended")).to_be_visible()
     expect(card.get_by_text("sk_test_").first, "a swap keeps the credentials").to_be_visible()
 
     card.get_by_role("button", name="Keep alive").click()
-    expect(page.get_by_text("The idle clock runs for 30 minutes again.")).to_be_visible()
+    expect(page.get_by_text("Idle timer reset to 30 minutes.")).to_be_visible()
 
     runtime.slow_seconds = 2
     card.get_by_role("link", name="Reset data").click()
@@ -89,7 +89,7 @@ def test_everything_works_without_javascript(
     page = new_context(base_url=str(server), java_script_enabled=False).new_page()
     sign_up(page)
     page.get_by_label("Name").fill("checkout")
-    page.get_by_role("button", name="Provision sandbox").click()
+    page.get_by_role("button", name="Launch sandbox").click()
     card = card_of(page, "checkout")
     expect(card.get_by_text("Running", exact=True)).to_be_visible()
     expect(card.get_by_role("button", name="Copy"), "copying needs JavaScript").to_have_count(0)
@@ -107,7 +107,7 @@ def test_everything_works_without_javascript(
 
     card.get_by_role("link", name="Reset data").click()
     page.get_by_role("button", name="Reset data").click()
-    expect(card.get_by_text("The seed data is being put back.")).to_be_visible()
+    expect(card.get_by_text("Resetting data…")).to_be_visible()
 
     card.get_by_role("link", name="Details").click()
     page.get_by_role("link", name="api", exact=True).click()
@@ -125,20 +125,20 @@ def test_at_the_limit_the_page_says_when_and_offers_to_destroy(
     for number in (1, 2, 3):
         launch(alice, name=f"number-{number}")
     sign_in(page, alice)
-    expect(page.get_by_role("button", name="Provision sandbox")).to_be_disabled()
-    expect(page.get_by_text("All your places are taken.")).to_be_visible()
+    expect(page.get_by_role("button", name="Launch sandbox")).to_be_disabled()
+    expect(page.get_by_text("You've reached your limit of 3 sandboxes.")).to_be_visible()
     expect(
-        page.get_by_text(re.compile(r"free in about\s+\d+ min\s*: number-1 is idle"))
+        page.get_by_text(re.compile(r"opens in about\s+\d+ min\s*, when number-1 times out"))
     ).to_be_visible()
-    page.get_by_role("link", name="Destroy the oldest, number-1").click()
+    page.get_by_role("link", name="Destroy the oldest (number-1)").click()
     confirm(page, "Destroy")
-    expect(page.get_by_role("button", name="Provision sandbox")).to_be_enabled()
+    expect(page.get_by_role("button", name="Launch sandbox")).to_be_enabled()
     expect(page.get_by_text("2 of 3 sandboxes")).to_be_visible()
 
 
 def test_a_double_click_launches_one_sandbox(page: Page, alice: User, watch: Watch) -> None:
     sign_in(page, alice)
-    page.get_by_role("button", name="Provision sandbox").dblclick()
+    page.get_by_role("button", name="Launch sandbox").dblclick()
     expect(page.get_by_text("1 of 3 sandboxes")).to_be_visible()
     assert Sandbox.objects.count() == 1
 

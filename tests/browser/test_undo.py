@@ -27,7 +27,7 @@ def sandbox(page: Page, alice: User, runtime: MemoryRuntime, watch: Watch) -> Sa
     sign_in(page, alice)
     page.get_by_role("link", name="Destroy").click()
     page.get_by_role("dialog").get_by_role("button", name="Destroy").click()
-    expect(page.get_by_text("checkout is about to be destroyed.")).to_be_visible()
+    expect(page.get_by_text("checkout will be destroyed.")).to_be_visible()
     return running
 
 

@@ -115,12 +115,14 @@ def test_the_browser_is_asked_on_a_click_alone(
     sign_in(noted, alice)
     nearly_over(alice, "checkout")
     noted.goto(place)
-    button = noted.get_by_role("button", name="Allow it" if "pref" in place else "Notify me")
+    button = noted.get_by_role(
+        "button", name="Allow notifications" if "pref" in place else "Notify me"
+    )
     if "pref" in place:
-        expect(noted.get_by_label("Notify me in the browser")).not_to_be_checked()
+        expect(noted.get_by_label("Show notifications")).not_to_be_checked()
     assert noted.evaluate("asked") == 0
     button.first.click()
     evaluates(noted, "[asked, notified].join()", "1,checkout ends soon")
     assert Preferences.of(alice).browser
     if "pref" in place:
-        expect(noted.get_by_label("Notify me in the browser")).to_be_checked()
+        expect(noted.get_by_label("Show notifications")).to_be_checked()
