@@ -15,12 +15,13 @@ class SandboxesConfig(AppConfig):
         from celery.signals import task_prerun
         from django.contrib.auth.signals import user_logged_out
 
-        from sandboxes import announcing, checks
+        from sandboxes import checks
         from sandboxes.accounts import invitations, sessions
-        from sandboxes.models.tuning import settings
+        from sandboxes.models.runtime_settings import settings
+        from sandboxes.webhooks import publish
 
         checks.register()
-        announcing.connect()
+        publish.connect()
         user_signed_up.connect(
             lambda request, user, **_: invitations.accept(request, user), weak=False
         )

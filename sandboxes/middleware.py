@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
-from sandboxes.models.tuning import settings
+from sandboxes.models.runtime_settings import settings
 
 Handler = Callable[[HttpRequest], HttpResponse]
 

@@ -8,16 +8,16 @@ from sandboxes.views import (
     accounts,
     dashboard,
     downloads,
+    email_links,
     explorer,
     history,
     logs,
     preferences,
     sandbox,
-    signed,
     tokens,
     usage,
     webhooks,
-    wellknown,
+    well_known,
 )
 
 urlpatterns = [
@@ -54,8 +54,8 @@ urlpatterns = [
     path("sessions/<int:session>/end/", accounts.end_session, name="end-session"),
     path("tokens/", tokens.token_list, name="tokens"),
     path("tokens/<int:pk>/revoke/", tokens.revoke, name="revoke-token"),
-    path("favicon.ico", wellknown.favicon, name="favicon"),
-    path("robots.txt", wellknown.robots, name="robots"),
+    path("favicon.ico", well_known.favicon, name="favicon"),
+    path("robots.txt", well_known.robots, name="robots"),
     path("webhooks/", webhooks.webhook_list, name="webhooks"),
     path("webhooks/<str:webhook_id>/", webhooks.webhook, name="webhook"),
     path("webhooks/<str:webhook_id>/log/", webhooks.log, name="webhook-log"),
@@ -70,6 +70,6 @@ urlpatterns = [
     path("preferences/notify-me/", preferences.notify_me, name="notify-me"),
     path("warnings/", preferences.warnings, name="warnings"),
     # Emails that were already sent link to this path.
-    path("keep/<str:token>/", signed.rescue, name="keep-from-email"),
-    path("unsubscribe/<str:token>/", signed.unsubscribe, name="unsubscribe"),
+    path("keep/<str:token>/", email_links.rescue, name="keep-from-email"),
+    path("unsubscribe/<str:token>/", email_links.unsubscribe, name="unsubscribe"),
 ]

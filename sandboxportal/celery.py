@@ -19,9 +19,7 @@ TRANSPORT_ALIASES["embedded"] = "sandboxportal.celery_filesystem_broker:Transpor
 
 app = Celery("sandboxportal")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["sandboxes"])
-app.autodiscover_tasks(["sandboxes"], related_name="sweeping")
-app.autodiscover_tasks(["sandboxes"], related_name="webhooks.queue")
+app.autodiscover_tasks(["sandboxes.reaper", "sandboxes.webhooks", "sandboxes.worker"])
 app.steps["worker"].add(DjangoStructLogInitStep)
 
 

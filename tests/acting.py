@@ -12,9 +12,11 @@ from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from django.test import TestCase
 from django.utils import timezone
 
-from sandboxes import actions, provisioning, tasks
+from sandboxes import actions
 from sandboxes.models import Sandbox
-from sandboxes.reaper import Sweep
+from sandboxes.reaper.sweep import Sweep
+from sandboxes.worker import provisioning
+from sandboxes.worker import tasks as worker_tasks
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -101,7 +103,7 @@ def pooled() -> list[Sandbox]:
 def refill() -> None:
     """Fill the pool, as a worker does when it is told to."""
     with committed():
-        tasks.tend_pool()
+        worker_tasks.tend_pool()
 
 
 def ended_because(row: Sandbox) -> tuple[str, str]:

@@ -11,7 +11,7 @@ import time_machine
 from django.core.cache import cache
 from django.utils import timezone
 
-from sandboxes.models.tuning import settings as in_force
+from sandboxes.models.runtime_settings import settings as in_force
 from sandboxes.runtime import get_runtime
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ import httpx
 import pytest
 from cryptography.fernet import Fernet
 
-from sandboxes.runtime.process import table
-from sandboxes.runtime.process.home import Home
+from sandboxes.runtime.process import process_table
+from sandboxes.runtime.process.state_dir import Home
 from tests.ports import reserve_port
 from tests.runtimes import command_of
 from tests.servers import own_stores
@@ -154,8 +154,8 @@ class AsProcesses(Portal):
     def home(self) -> Path:
         return Path(self.environment["SANDBOX_PROCESS_DIR"])
 
-    def processes(self) -> list[table.Process]:
-        found = table.members(self.instance, self.home)
+    def processes(self) -> list[process_table.Process]:
+        found = process_table.members(self.instance, self.home)
         return [process for processes in found.values() for process in processes]
 
     def held(self) -> list[str]:
@@ -163,15 +163,15 @@ class AsProcesses(Portal):
         return [*running, *Home(self.home).sandboxes()]
 
     def sandboxes(self) -> set[str]:
-        return set(table.members(self.instance, self.home))
+        return set(process_table.members(self.instance, self.home))
 
     def kill(self, sandbox_id: str, service: str) -> None:
-        for process in table.members(self.instance, self.home)[sandbox_id]:
+        for process in process_table.members(self.instance, self.home)[sandbox_id]:
             if {"api": "-m\0billing_api", "db": "postgres\0-D"}[service] in command_of(process):
-                table.send(process, signal.SIGKILL)
+                process_table.send(process, signal.SIGKILL)
 
     def clear(self) -> None:
-        table.end_all(self.processes, 10)
+        process_table.end_all(self.processes, 10)
 
 
 KINDS = {"docker": OnDocker, "process": AsProcesses}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.test import Client
 
-from sandboxes import tokens
+from sandboxes.accounts import api_tokens
 from sandboxes.models import Scope
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ class Program:
     """Uses the API as a user, with a token of some scope."""
 
     def __init__(self, user: User, scope: str = Scope.ALL) -> None:
-        token = tokens.issue(user, "a program", scope)[1]
+        token = api_tokens.issue(user, "a program", scope)[1]
         self.client = Client(headers={"Authorization": f"Bearer {token}"})
 
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:

@@ -12,7 +12,7 @@ import time_machine
 from standardwebhooks import Webhook as Verifier
 
 from sandboxes.models import EventType, Webhook, WebhookDelivery
-from sandboxes.webhooks import managing
+from sandboxes.webhooks import endpoints
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -88,7 +88,7 @@ def receiver(settings: SettingsWrapper) -> Iterator[Receiver]:
 
 def hook(user: User, receiver: Receiver, *events: str) -> tuple[Webhook, str]:
     """A webhook of the user's for these events, or all, and its secret."""
-    return managing.create(user, receiver.url, events or EventType.values, "bot")
+    return endpoints.create(user, receiver.url, events or EventType.values, "bot")
 
 
 def fresh(webhook: Webhook) -> Webhook:

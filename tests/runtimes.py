@@ -30,11 +30,11 @@ from sandboxes.runtime import (
 )
 from sandboxes.runtime.docker import DockerRuntime
 from sandboxes.runtime.memory import MemoryRuntime
-from sandboxes.runtime.process import table
-from sandboxes.runtime.process.home import Home
-from sandboxes.runtime.process.local import ProcessRuntime
-from sandboxes.runtime.process.places import free_port
-from sandboxes.runtime.process.preparing import Wanted
+from sandboxes.runtime.process import process_table
+from sandboxes.runtime.process.ports import free_port
+from sandboxes.runtime.process.runtime import ProcessRuntime
+from sandboxes.runtime.process.state_dir import Home
+from sandboxes.runtime.process.templates import Wanted
 from tests.tiny_image import imported_image
 from tests.waiting import until
 
@@ -227,7 +227,7 @@ class ProcessBench:
 
     def left(self) -> list[str]:
         """All that is left of this bench: processes, and directories of sandboxes."""
-        running = table.members(self.instance, self.home)
+        running = process_table.members(self.instance, self.home)
         return [*running, *Home(self.home).sandboxes()]
 
     def clear(self) -> None:
@@ -324,7 +324,7 @@ class DockerBench:
         assert self.left() == []
 
 
-def command_of(process: table.Process) -> str:
+def command_of(process: process_table.Process) -> str:
     """What it runs, NUL between the words; nothing when it has ended meanwhile."""
     try:
         return Path(f"/proc/{process.pid}/cmdline").read_text()

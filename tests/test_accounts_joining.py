@@ -14,8 +14,8 @@ from django.core import mail
 from django.test import Client
 from django.urls import reverse
 
-from sandboxes import clock
-from sandboxes.accounts import checks
+from sandboxes.checks import accounts as checks_accounts
+from sandboxes.lib import clock
 from sandboxes.models import AuditEntry, Invitation
 from tests.acting import committed
 from tests.conftest import PASSWORD
@@ -291,7 +291,7 @@ def test_a_connection_is_made_and_taken_off(web, provider, alice) -> None:
     ],
 )
 def test_what_is_set_up_by_halves_is_found_at_start(settings, values, said) -> None:
-    assert checks.check_accounts() == []
+    assert checks_accounts.check_accounts() == []
     for name, value in values.items():
         setattr(settings, name, value)
-    assert said in " ".join(message.msg for message in checks.check_accounts())
+    assert said in " ".join(message.msg for message in checks_accounts.check_accounts())

@@ -15,8 +15,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from sandboxes import housekeeping
-from sandboxes.templatetags.browsers import browser
+from sandboxes.reaper import housekeeping
+from sandboxes.templatetags.user_agents import browser
 from tests.acting import code_of
 from tests.conftest import PASSWORD
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from sandboxes import actions, provisioning
+from sandboxes import actions
 from sandboxes.actions import LaunchRequest
-from sandboxes.errors import Conflict
+from sandboxes.lib.exceptions import Conflict
 from sandboxes.models import EndReason, Event, Funding, Sandbox, State
+from sandboxes.worker import provisioning
 from tests.acting import again, committed, launch, request, story, sweep
 
 pytestmark = pytest.mark.django_db
@@ -134,12 +135,12 @@ def test_a_request_for_a_sandbox_that_ended_meanwhile_is_refused(alice, runtime,
 
 
 def test_a_queue_that_is_away_is_not_the_callers_error(alice, runtime, monkeypatch):
-    from sandboxes import tasks
+    from sandboxes.worker import tasks as worker_tasks
 
     def unreachable(*_):
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(tasks.provision, "delay", unreachable)
+    monkeypatch.setattr(worker_tasks.provision, "delay", unreachable)
     with committed():
         sandbox, _ = actions.launch(alice, LaunchRequest())
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sandboxes import actions, tokens
+from sandboxes import actions
+from sandboxes.accounts import api_tokens
 from sandboxes.models import Event, LimitOverride, Site, State
 from tests.acting import again, committed, launch, sweep
 from tests.operating import SANDBOXES, page_of
@@ -31,7 +32,7 @@ def test_operators_sign_in_where_everybody_does(client):
 
 def test_every_page_of_the_admin_opens(desk, alice):
     sandbox = launch(alice)
-    token, _ = tokens.issue(alice, "laptop")
+    token, _ = api_tokens.issue(alice, "laptop")
     override = LimitOverride.objects.create(user=alice, max_active=5, reason="workshop")
     event = Event.objects.first()
     rows = [sandbox, token, override, event, Site.current(), alice]
@@ -88,7 +89,7 @@ def test_the_lists_ask_the_database_little_however_long_they_are(
 ):
     settings.SANDBOX_MAX_PER_USER = 40
     for _ in range(30):
-        tokens.issue(alice, "laptop")
+        api_tokens.issue(alice, "laptop")
         launch(alice)
     for url in (SANDBOXES, "/admin/sandboxes/event/", "/admin/sandboxes/apitoken/"):
         with django_assert_max_num_queries(16):
@@ -119,7 +120,7 @@ def test_a_failed_one_shows_what_failed_and_its_last_words(desk, alice, runtime)
 
 def test_secrets_are_on_no_page(desk, alice):
     sandbox = launch(alice)
-    token, text = tokens.issue(alice, "laptop")
+    token, text = api_tokens.issue(alice, "laptop")
     pages = [
         desk.get(url).content.decode()
         for url in (SANDBOXES, page_of(sandbox), page_of(token), page_of(alice))
@@ -146,7 +147,12 @@ def test_what_the_portal_makes_is_not_made_by_hand(desk, path):
 
 def test_history_is_not_deleted_by_hand(desk, alice):
     sandbox = launch(alice)
-    for row in (sandbox, Event.objects.first(), tokens.issue(alice, "laptop")[0], Site.current()):
+    for row in (
+        sandbox,
+        Event.objects.first(),
+        api_tokens.issue(alice, "laptop")[0],
+        Site.current(),
+    ):
         url = page_of(row).replace("/change/", "/delete/")
         assert desk.post(url, {"post": "yes"}).status_code == 403
     assert "delete_selected" not in desk.get(SANDBOXES).content.decode()

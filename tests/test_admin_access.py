@@ -9,7 +9,8 @@ from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import Group
 from django.utils import timezone
 
-from sandboxes import actions, tokens
+from sandboxes import actions
+from sandboxes.accounts import api_tokens
 from sandboxes.models import ApiToken, LimitOverride, Site, State
 from tests.acting import again, launch, sweep
 from tests.operating import SANDBOXES, ask, page_of, said
@@ -68,13 +69,13 @@ def test_the_user_of_an_override_is_found_by_typing(desk, alice):
 
 
 def test_tokens_are_revoked_and_never_work_again(desk, alice):
-    token, text = tokens.issue(alice, "laptop")
+    token, text = api_tokens.issue(alice, "laptop")
     page = ask(desk, "revoke", token, reason="It leaked.")
     again_page = ask(desk, "revoke", token, reason="It leaked.")
 
     assert said(page) == ["1 API token revoked."]
     assert said(again_page) == [f"{token}: It is revoked already; nothing was done."]
-    assert tokens.authenticate(text) is None
+    assert api_tokens.authenticate(text) is None
     assert ApiToken.objects.get().revoked_at
 
 
@@ -98,7 +99,7 @@ def test_maintenance_is_one_page(desk, alice):
 
 def test_a_user_is_deleted_with_tokens_and_the_sandboxes_follow(desk, alice, runtime):
     sandbox = launch(alice)
-    tokens.issue(alice, "laptop")
+    api_tokens.issue(alice, "laptop")
     ask(desk, "delete", alice, reason="She asked for it.")
     sweep()
 

@@ -113,7 +113,7 @@ def test_without_fitting_minutes_nothing_is_extended(desk, alice, minutes):
 
 
 def test_too_many_at_once_are_refused_as_a_whole(desk, alice, monkeypatch):
-    monkeypatch.setattr("sandboxes.admin.asking.MOST_AT_ONCE", 1)
+    monkeypatch.setattr("sandboxes.admin.confirmations.MOST_AT_ONCE", 1)
     rows = [launch(alice), launch(alice)]
     page = ask(desk, "destroy", *rows, reason="Maintenance.")
 

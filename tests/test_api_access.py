@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.test import Client
 
-from sandboxes import clock, tokens
+from sandboxes.accounts import api_tokens
+from sandboxes.lib import clock
 from sandboxes.models import ApiToken, Sandbox, Scope
 from tests.conftest import PASSWORD
 from tests.programs import Program, assert_problem
@@ -118,10 +119,10 @@ def test_an_operator_lists_only_sandboxes_of_her_own(sandbox: dict[str, Any], ol
 
 
 def refused_token(alice: User, why: str) -> str:
-    row, text = tokens.issue(alice, "soon useless")
+    row, text = api_tokens.issue(alice, "soon useless")
     match why:
         case "revoked":
-            tokens.revoke(row)
+            api_tokens.revoke(row)
         case "expired":
             ApiToken.objects.update(expires_at=clock.now() - timedelta(seconds=1))
         case "its user is gone":
@@ -196,7 +197,7 @@ def test_a_forged_csrf_token_is_refused(alice: User) -> None:
 
 def test_a_token_needs_no_csrf_token_even_beside_a_session(alice: User) -> None:
     browser = Browser(alice)
-    token = tokens.issue(alice, "a program")[1]
+    token = api_tokens.issue(alice, "a program")[1]
     headers = {"Authorization": f"Bearer {token}"}
     made = browser.client.post("/api/v1/sandboxes", {}, "application/json", headers=headers)
     assert made.status_code == 201

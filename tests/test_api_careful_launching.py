@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandboxes.api.launching import preferred_wait
+from sandboxes.api.launch import preferred_wait
 from sandboxes.models import Sandbox
 from tests.programs import Program, assert_problem
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sandboxes.models import Sandbox, UsageSample
-from sandboxes.reaper import Sweep
+from sandboxes.reaper.sweep import Sweep
 from sandboxportal.celery import app
 from tests.programs import Program, assert_problem
 
@@ -137,7 +137,7 @@ def test_with_no_worker_logs_are_to_be_asked_for_again(
     no_worker: Connection,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sandboxes.logs.TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr("sandboxes.actions.logs.TIMEOUT_SECONDS", 0.3)
     refused = program.get(f"/sandboxes/{running['id']}/logs?service=db")
     assert_problem(refused, 503, "worker")
     assert no_worker.SimpleQueue("celery").qsize() == 1
@@ -149,7 +149,7 @@ def test_a_log_that_comes_late_is_there_for_whoever_asks_again(
     no_worker: Connection,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sandboxes.logs.TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr("sandboxes.actions.logs.TIMEOUT_SECONDS", 0.1)
     path = f"/sandboxes/{running['id']}/logs?service=db"
     for _ in range(2):
         assert_problem(program.get(path), 503, "again")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sandboxes import clock, limits
+from sandboxes.core import limits
+from sandboxes.lib import clock
 from sandboxes.models import LimitOverride, Sandbox, Site
 from tests.programs import Program, assert_problem
 
@@ -117,7 +118,7 @@ def test_the_fourth_is_refused_and_told_when_and_by_which_a_place_is_freed(
 def test_coming_back_at_the_time_that_was_told_succeeds(
     alice: User, clock: Clock, runtime: MemoryRuntime, settings: SettingsWrapper
 ) -> None:
-    from sandboxes.reaper import Sweep
+    from sandboxes.reaper.sweep import Sweep
 
     settings.SANDBOX_MAX_PER_USER = 1
     program = Program(alice)

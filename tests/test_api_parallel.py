@@ -57,7 +57,7 @@ def test_of_20_parallel_launches_with_one_key_there_is_one_sandbox() -> None:
 
 
 def test_of_20_parallel_extensions_one_is_granted(no_worker: Connection) -> None:
-    from sandboxes import provisioning
+    from sandboxes.worker import provisioning
 
     program = Program(developer("alice"))
     sandbox = program.launch()
@@ -76,7 +76,7 @@ def test_of_20_parallel_deletions_one_is_noted_and_none_is_an_error() -> None:
 
 
 def test_who_waits_is_answered_as_soon_as_it_runs() -> None:
-    from sandboxes import provisioning
+    from sandboxes.worker import provisioning
 
     program = Program(developer("alice"))
 

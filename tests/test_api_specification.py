@@ -24,9 +24,9 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from sandboxes import tokens
+from sandboxes.accounts import api_tokens
 from sandboxes.models import EventType
-from sandboxes.webhooks import managing, outbox
+from sandboxes.webhooks import endpoints, outbox
 from tests import fuzz
 from tests.programs import Program, assert_problem
 
@@ -71,12 +71,12 @@ def test_whatever_is_sent_the_answer_is_one_that_is_described(
         live = program.get("/sandboxes?state=running").json()["data"] or [program.launch()]
         case.path_parameters["sandbox_id"] = live[0]["id"]
     if case.path_parameters.get("webhook_id"):
-        hook = alice.webhooks.first() or managing.create(alice, HOOK, EventType.values)[0]
+        hook = alice.webhooks.first() or endpoints.create(alice, HOOK, EventType.values)[0]
         case.path_parameters["webhook_id"] = hook.public_id
         if case.path_parameters.get("delivery_id"):
             delivery = hook.deliveries.first() or outbox.send_test(hook)
             case.path_parameters["delivery_id"] = delivery.message_id
-    token = tokens.issue(alice, "schemathesis")[1]
+    token = api_tokens.issue(alice, "schemathesis")[1]
     headers = {"Authorization": f"Bearer {token}"}
     response = case.call(headers=headers)
     fuzz.counts.update(["calls", f"status {response.status_code}"])
@@ -164,7 +164,7 @@ def test_an_unforeseen_error_tells_nothing_of_the_inside(
     def stumble(*_: Any) -> None:
         raise RuntimeError("the secret of the house")
 
-    monkeypatch.setattr("sandboxes.limits.limits_of", stumble)
+    monkeypatch.setattr("sandboxes.core.limits.limits_of", stumble)
     answer = Program(alice).get("/limits")
     assert_problem(answer, 500)
     assert "secret" not in answer.content.decode()
@@ -177,7 +177,7 @@ def test_a_database_that_is_away_is_told_as_passing(
     def stumble(*_: Any) -> None:
         raise OperationalError("could not connect to 10.0.0.7")
 
-    monkeypatch.setattr("sandboxes.limits.limits_of", stumble)
+    monkeypatch.setattr("sandboxes.core.limits.limits_of", stumble)
     answer = Program(alice).get("/limits")
     assert_problem(answer, 503, "database")
     assert int(answer["Retry-After"]) > 0

@@ -65,7 +65,7 @@ def name_of(file: Path) -> str:
 
 
 def part_of(file: Path) -> str:
-    """The name on a floor: `api` for `sandboxes/api/paging.py`."""
+    """The name on a floor: `api` for `sandboxes/api/pagination.py`."""
     return file.relative_to(PORTAL).parts[0].removesuffix(".py")
 
 
@@ -182,7 +182,7 @@ def writes_state(node: ast.AST) -> bool:
 
 def test_nothing_but_the_lifecycle_writes_a_state():
     writers = {name_of(f) for f in CODE for node in ast.walk(tree(f)) if writes_state(node)}
-    assert writers == {"sandboxes/lifecycle.py"}
+    assert writers == {"sandboxes/core/lifecycle.py"}
 
 
 def has_docstring(file: Path) -> bool:

@@ -12,9 +12,10 @@ from allauth.mfa.models import Authenticator
 from django.contrib import admin
 from django.contrib.auth.models import Group
 
-from sandboxes import actions, audit, clock, tokens
+from sandboxes import actions
+from sandboxes.accounts import api_tokens
 from sandboxes.admin.base import LookOnly, PortalAdmin
-from sandboxes.audit import Operator
+from sandboxes.lib import clock
 from sandboxes.models import (
     AppendOnly,
     AuditEntry,
@@ -24,7 +25,9 @@ from sandboxes.models import (
     Site,
     SiteSettings,
 )
-from sandboxes.webhooks import managing
+from sandboxes.operators import audit
+from sandboxes.operators.audit import Operator
+from sandboxes.webhooks import endpoints
 from tests.acting import launch, request
 from tests.operating import ask, page_of
 
@@ -42,7 +45,7 @@ def subject(page: admin.ModelAdmin, alice) -> object:
     """A row of that page on which every of its acts is possible."""
     rows = {
         "sandbox": lambda: launch(alice),
-        "apitoken": lambda: tokens.issue(alice, "laptop")[0],
+        "apitoken": lambda: api_tokens.issue(alice, "laptop")[0],
         "limitoverride": lambda: LimitOverride.objects.create(user=alice, reason="workshop"),
         "user": lambda: alice,
         "group": lambda: Group.objects.create(name="students"),
@@ -52,7 +55,7 @@ def subject(page: admin.ModelAdmin, alice) -> object:
         "pool": lambda: Pool.objects.create(blueprint="billing"),
         "site": Site.current,
         "sitesettings": SiteSettings.current,
-        "webhook": lambda: managing.create(alice, "http://example.com/", ["sandbox.failed"])[0],
+        "webhook": lambda: endpoints.create(alice, "http://example.com/", ["sandbox.failed"])[0],
     }
     return rows[page.opts.model_name]()
 
@@ -155,8 +158,8 @@ def test_a_new_account_is_in_the_audit_without_its_password(desk):
 
 
 def test_an_act_that_was_refused_is_not_in_the_audit(desk, alice):
-    token, _ = tokens.issue(alice, "laptop")
-    tokens.revoke(token)
+    token, _ = api_tokens.issue(alice, "laptop")
+    api_tokens.revoke(token)
     ask(desk, "revoke", token, reason="It leaked.")
 
     assert not AuditEntry.objects.exists()

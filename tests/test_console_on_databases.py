@@ -14,10 +14,12 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from sandboxes import actions, audit, tallies
+from sandboxes import actions
+from sandboxes.metrics import outcomes
 from sandboxes.models import AuditEntry, Sandbox, Tally
 from sandboxes.models.append_only import statements
-from sandboxes.models.tuning import settings as in_force
+from sandboxes.models.runtime_settings import settings as in_force
+from sandboxes.operators import audit
 from tests import crowds
 from tests.acting import launch
 from tests.databases import at_once, let_tests_empty_it
@@ -81,12 +83,12 @@ def multiply(sandbox: Sandbox, count: int) -> None:
 
 def busy_week() -> None:
     """Launches of each kind in every five minutes of it."""
-    now, kinds = tallies.slot_of(timezone.now()), (("warm", "ready"), ("cold", "ready"))
-    total = tallies.Sum()
+    now, kinds = outcomes.slot_of(timezone.now()), (("warm", "ready"), ("cold", "ready"))
+    total = outcomes.Sum()
     total.add(1.2)
     Tally.objects.bulk_create(
         Tally(
-            slot=now - n * tallies.SLOT, act="launch", start=start, result=result, **asdict(total)
+            slot=now - n * outcomes.SLOT, act="launch", start=start, result=result, **asdict(total)
         )
         for n in range(7 * 288)
         for start, result in (*kinds, ("cold", "failed"))
@@ -117,13 +119,13 @@ def test_parallel_counts_count_each_event_once(olga: Any, settings: Any) -> None
     settings.SANDBOX_MAX_PER_USER = 10
     for _ in range(5):
         actions.destroy(launch(olga), olga)
-    later = tallies.SETTLED
+    later = outcomes.SETTLED
 
     def count(_number: int) -> None:
-        tallies.count_events()
+        outcomes.count_events()
 
     tallies_settled = pytest.MonkeyPatch()
-    tallies_settled.setattr(tallies, "SETTLED", -later)
+    tallies_settled.setattr(outcomes, "SETTLED", -later)
     at_once(6, count)
     tallies_settled.undo()
 

@@ -12,7 +12,7 @@ from django.core.management import call_command
 from django.test import Client
 from pytest_django import Settings
 
-from sandboxes import tokens
+from sandboxes.accounts import api_tokens
 
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
@@ -50,7 +50,7 @@ def test_everyone_can_sign_in_by_email(var: Path) -> None:
 
 def test_every_token_is_its_owners(var: Path) -> None:
     for name, account in make(var).items():
-        token = tokens.authenticate(account["token"])
+        token = api_tokens.authenticate(account["token"])
         assert token
         assert token.user.username == name
 
@@ -85,19 +85,19 @@ def test_a_password_that_was_changed_is_made_anew_and_the_rest_stays(var: Path) 
 
 def test_a_revoked_token_is_made_anew(var: Path) -> None:
     before = make(var)["developer2"]
-    token = tokens.authenticate(before["token"])
+    token = api_tokens.authenticate(before["token"])
     assert token
-    tokens.revoke(token)
+    api_tokens.revoke(token)
     after = make(var)["developer2"]
     assert after["password"] == before["password"]
-    assert tokens.authenticate(after["token"])
+    assert api_tokens.authenticate(after["token"])
 
 
 def test_the_operator_loses_no_rights_to_someone_elses_token(var: Path) -> None:
     accounts = make(var)
     accounts["developer"]["token"] = accounts["operator"]["token"]
     (var / "demo-accounts.json").write_text(json.dumps(accounts))
-    token = tokens.authenticate(make(var)["developer"]["token"])
+    token = api_tokens.authenticate(make(var)["developer"]["token"])
     assert token
     assert token.user.username == "developer"
 
@@ -108,8 +108,8 @@ def test_a_damaged_file_is_made_anew_and_its_tokens_die(var: Path, damage: str) 
     (var / "demo-accounts.json").write_text(damage)
     after = make(var)
     assert can_sign_in(after["developer"])
-    assert tokens.authenticate(after["developer"]["token"])
-    assert tokens.authenticate(before["developer"]["token"]) is None
+    assert api_tokens.authenticate(after["developer"]["token"])
+    assert api_tokens.authenticate(before["developer"]["token"]) is None
 
 
 def test_an_account_that_was_switched_off_works_again(var: Path) -> None:

@@ -14,8 +14,8 @@ from sandboxes.runtime import (
     NotReady,
     ReadyCheck,
 )
-from sandboxes.runtime.docker import meters
-from sandboxes.runtime.docker.engine import Engine
+from sandboxes.runtime.docker import kernel_counters
+from sandboxes.runtime.docker.client import Engine
 from tests.runtimes import TIME_LIMIT, DockerBench, quiet, with_service
 
 pytestmark = pytest.mark.engine
@@ -125,9 +125,9 @@ def test_talk_of_services_among_themselves_is_no_traffic(docker_bench: DockerBen
 
 
 def test_one_sided_bytes_are_no_traffic() -> None:
-    used = meters.Flow(received=4000, sent=5000)
-    announced = meters.Flow(received=4400, sent=5000)
-    deserted = meters.Flow(received=4000, sent=500_000)
+    used = kernel_counters.Flow(received=4000, sent=5000)
+    announced = kernel_counters.Flow(received=4400, sent=5000)
+    deserted = kernel_counters.Flow(received=4000, sent=500_000)
     assert announced.traffic == used.traffic == 5000
     assert deserted.traffic == 8000
 
@@ -138,8 +138,8 @@ def test_one_sided_bytes_are_no_traffic() -> None:
 def test_without_the_kernels_files_the_engine_is_asked(
     docker_bench: DockerBench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(meters, "INTERFACES", tmp_path)
-    monkeypatch.setattr(meters, "CGROUPS", tmp_path)
+    monkeypatch.setattr(kernel_counters, "INTERFACES", tmp_path)
+    monkeypatch.setattr(kernel_counters, "CGROUPS", tmp_path)
     spec, facts = docker_bench.create()
     before = docker_bench.runtime.observe()[spec.id].traffic_bytes
     docker_bench.use(facts)
@@ -156,7 +156,10 @@ def test_the_kernel_and_the_engine_tell_the_same_of_a_container(
     spec, _ = docker_bench.create()
     container_id = docker_bench.inspect(spec, "web")["Id"]
     stats = docker_bench.client.stats(container_id, stream=False)
-    by_engine, by_kernel = meters.stats_load(stats), meters.cgroup_load(container_id)
+    by_engine, by_kernel = (
+        kernel_counters.stats_load(stats),
+        kernel_counters.cgroup_load(container_id),
+    )
     assert by_kernel is not None
     assert by_kernel.memory_mb == pytest.approx(by_engine.memory_mb, abs=2)
     assert by_kernel.cpu_seconds == pytest.approx(by_engine.cpu_seconds, abs=0.5)

@@ -9,7 +9,7 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from sandboxes.models.tuning import TUNABLE
+from sandboxes.models.runtime_settings import TUNABLE
 from sandboxportal.settings import RENAMED_VARIABLES
 
 ROOT = Path(__file__).resolve().parent.parent

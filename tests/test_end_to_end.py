@@ -15,7 +15,7 @@ import httpx
 import psycopg
 import pytest
 
-from sandboxes.runtime.process import table
+from sandboxes.runtime.process import process_table
 from tests.portal import ON_DOCKER, AsProcesses, Portal
 from tests.runtimes import command_of
 from tests.waiting import until
@@ -219,7 +219,7 @@ def kill_all(portal: AsProcesses) -> None:
     """But for those that nobody can tell any more from their neighbours by their environment."""
     for process in portal.processes():
         if not command_of(process).startswith("postgres:"):
-            table.send(process, signal.SIGKILL)
+            process_table.send(process, signal.SIGKILL)
 
 
 def ended_ports(sandbox: dict[str, Any]) -> list[str]:

@@ -10,8 +10,13 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from sandboxes import lifecycle
-from sandboxes.estimates import NEARLY, RECENT, Estimate, Estimator
+from sandboxes.core import lifecycle
+from sandboxes.core.launch_eta import (
+    NEARLY,
+    RECENT,
+    Estimate,
+    Estimator,
+)
 from sandboxes.models import Sandbox
 from tests import crowds
 from tests.acting import again, launch, request

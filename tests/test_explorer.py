@@ -11,8 +11,8 @@ from django.test import Client
 from django.urls import reverse
 
 from sandboxes import actions
+from sandboxes.explorer import client as explorer_client
 from sandboxes.models import Sandbox
-from sandboxes.relay import sending
 from tests.acting import committed, launch, story
 from tests.browsing import HTMX, text
 from tests.ports import reserve_port
@@ -175,7 +175,7 @@ def test_things_that_are_odd_are_shown_in_a_table(
 def test_large_and_binary_answers_are_shown_in_part(
     web: Client, sandbox: Sandbox, api: SandboxApi
 ) -> None:
-    api.replies["/v1/plans"] = Reply(body=b"x" * (2 * sending.LARGEST_ANSWER))
+    api.replies["/v1/plans"] = Reply(body=b"x" * (2 * explorer_client.LARGEST_ANSWER))
     answer = send(web, sandbox, "list_plans")
     assert "Response truncated." in text(answer)
     assert len(answer.content) < 500_000
@@ -261,7 +261,7 @@ def test_what_sends_or_holds_keys_is_no_link(web: Client, sandbox: Sandbox, name
 def test_a_sandbox_that_ended_or_hangs_is_told_in_words(
     web: Client, alice: User, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sending, "SECONDS", 0.3)
+    monkeypatch.setattr(explorer_client, "SECONDS", 0.3)
     lost = at(sandbox, f"127.0.0.1:{reserve_port()}")
     for answer in (web.get(address(lost)), send(web, lost, "list_plans")):
         assert answer.status_code == 200

@@ -20,7 +20,7 @@ from django.urls import reverse
 
 from sandboxes.models import Sandbox
 from sandboxes.runtime.docker import DockerRuntime
-from sandboxes.views.cards import Card
+from sandboxes.views.sandbox_card import Card
 from sandboxes.views.snippets import snippets
 from tests import acting
 from tests.billing.test_on_engine import Sandbox as RealSandbox

@@ -11,7 +11,8 @@ from ipaddress import IPv4Network
 import pytest
 from django.core.management import CommandError, call_command
 
-from sandboxes import blueprints, firewall
+from sandboxes import blueprints
+from sandboxes.doctor import firewall
 from sandboxes.runtime import get_runtime
 from sandboxes.runtime.memory import MemoryRuntime
 from tests.runtimes import DockerBench, fetch

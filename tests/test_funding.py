@@ -7,8 +7,9 @@ from time import monotonic
 import pytest
 from django.utils import timezone
 
-from sandboxes import actions, stellar
+from sandboxes import actions
 from sandboxes.models import Funding, State
+from sandboxes.worker import funding as worker_funding
 from tests.acting import again, committed, launch, request, story, sweep
 from tests.friendbots import socket_that, wait_of
 
@@ -20,7 +21,7 @@ def test_delays_grow_and_there_is_an_end_to_trying(alice, runtime, bot, clock):
     sandbox = launch(alice)
     waits = []
     while again(sandbox).funding == Funding.PENDING:
-        stellar.fund(again(sandbox))
+        worker_funding.fund(again(sandbox))
         if again(sandbox).funding == Funding.PENDING:
             waits.append(wait_of(sandbox).total_seconds())
             clock.forward(seconds=waits[-1])
@@ -35,8 +36,8 @@ def test_delays_grow_and_there_is_an_end_to_trying(alice, runtime, bot, clock):
 def test_nothing_is_asked_before_it_is_due(alice, runtime, bot, clock):
     bot.status = 500
     sandbox = launch(alice)
-    stellar.fund(again(sandbox))
-    stellar.fund(again(sandbox))
+    worker_funding.fund(again(sandbox))
+    worker_funding.fund(again(sandbox))
     sweep()
 
     assert len(bot.asked_for) == 1
@@ -45,7 +46,7 @@ def test_nothing_is_asked_before_it_is_due(alice, runtime, bot, clock):
 def test_the_reaper_has_it_tried_again_when_it_is_due(alice, runtime, bot, clock):
     bot.status = 500
     sandbox = launch(alice)
-    stellar.fund(again(sandbox))
+    worker_funding.fund(again(sandbox))
     bot.status = 200
     clock.forward(seconds=5)
     sweep()
@@ -55,19 +56,19 @@ def test_the_reaper_has_it_tried_again_when_it_is_due(alice, runtime, bot, clock
 
 def test_a_try_whose_worker_was_killed_is_made_again(alice, runtime, bot, clock):
     sandbox = launch(alice)
-    assert stellar._claim(sandbox, timezone.now())
+    assert worker_funding._claim(sandbox, timezone.now())
     sweep()
     assert bot.asked_for == []
 
-    clock.forward(seconds=2 * stellar.TIMEOUT_SECONDS)
+    clock.forward(seconds=2 * worker_funding.TIMEOUT_SECONDS)
     sweep()
     assert again(sandbox).funding == Funding.FUNDED
 
 
 def test_a_message_that_comes_twice_asks_once(alice, runtime, bot):
     sandbox = launch(alice)
-    stellar.fund(again(sandbox))
-    stellar.fund(again(sandbox))
+    worker_funding.fund(again(sandbox))
+    worker_funding.fund(again(sandbox))
 
     assert len(bot.asked_for) == 1
 
@@ -75,19 +76,19 @@ def test_a_message_that_comes_twice_asks_once(alice, runtime, bot):
 @pytest.mark.parametrize("by", ["the reaper", "the button"])
 def test_a_late_answer_does_not_undo_a_funded_account(alice, runtime, bot, clock, monkeypatch, by):
     sandbox = launch(alice)
-    real = stellar.ask_friendbot
+    real = worker_funding.ask_friendbot
 
     def slow_and_in_vain(public_key):
-        monkeypatch.setattr(stellar, "ask_friendbot", real)
+        monkeypatch.setattr(worker_funding, "ask_friendbot", real)
         clock.forward(seconds=31)
         if by == "the button":
             actions.retry_funding(again(sandbox), alice)
-        stellar.fund(again(sandbox))
+        worker_funding.fund(again(sandbox))
         assert again(sandbox).funding == Funding.FUNDED
-        raise stellar.TryAgain("Friendbot can't be reached (ReadTimeout)")
+        raise worker_funding.TryAgain("Friendbot can't be reached (ReadTimeout)")
 
-    monkeypatch.setattr(stellar, "ask_friendbot", slow_and_in_vain)
-    stellar.fund(again(sandbox))
+    monkeypatch.setattr(worker_funding, "ask_friendbot", slow_and_in_vain)
+    worker_funding.fund(again(sandbox))
 
     assert again(sandbox).funding == Funding.FUNDED
     assert again(sandbox).funding_error == ""
@@ -96,7 +97,7 @@ def test_a_late_answer_does_not_undo_a_funded_account(alice, runtime, bot, clock
 def test_the_button_tries_now(alice, runtime, bot, clock):
     bot.status = 400
     sandbox = launch(alice)
-    stellar.fund(again(sandbox))
+    worker_funding.fund(again(sandbox))
     assert again(sandbox).funding == Funding.FAILED
 
     bot.status = 200
@@ -122,7 +123,7 @@ def test_nothing_is_asked_for_a_sandbox_that_ended(alice, runtime, bot):
     sandbox = launch(alice)
     with committed():
         actions.destroy(sandbox, alice)
-    stellar.fund(again(sandbox))
+    worker_funding.fund(again(sandbox))
 
     assert bot.asked_for == []
 
@@ -130,16 +131,16 @@ def test_nothing_is_asked_for_a_sandbox_that_ended(alice, runtime, bot):
 def test_a_late_answer_changes_nothing_about_a_newer_try(alice, runtime, bot, clock, monkeypatch):
     bot.status = 500
     sandbox = launch(alice)
-    real = stellar.ask_friendbot
+    real = worker_funding.ask_friendbot
 
     def slow_and_refused(public_key):
-        monkeypatch.setattr(stellar, "ask_friendbot", real)
+        monkeypatch.setattr(worker_funding, "ask_friendbot", real)
         clock.forward(seconds=31)
-        stellar.fund(again(sandbox))
-        raise stellar.Refused("Friendbot refused the account (400)")
+        worker_funding.fund(again(sandbox))
+        raise worker_funding.Refused("Friendbot refused the account (400)")
 
-    monkeypatch.setattr(stellar, "ask_friendbot", slow_and_refused)
-    stellar.fund(again(sandbox))
+    monkeypatch.setattr(worker_funding, "ask_friendbot", slow_and_refused)
+    worker_funding.fund(again(sandbox))
 
     assert again(sandbox).funding == Funding.PENDING
     assert again(sandbox).funding_error == "Friendbot answered 500"

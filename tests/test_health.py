@@ -12,9 +12,9 @@ from django.db import OperationalError, connection
 from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
-from sandboxes import clock
+from sandboxes.lib import clock
 from sandboxes.models import Site
-from sandboxes.reaper import Sweep
+from sandboxes.reaper.sweep import Sweep
 from sandboxes.runtime import EngineRefused
 from tests.programs import Program
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from django.db import transaction
 
-from sandboxes import actions, lifecycle, reaper
+from sandboxes import actions
+from sandboxes.core import lifecycle
 from sandboxes.models import EndReason, Sandbox, Site, State
+from sandboxes.reaper import sweep as reaper_sweep
 from sandboxes.runtime import EngineUnreachable
 from tests.acting import again, committed, expire, launch, request, story, sweep
 
@@ -25,14 +27,14 @@ def test_a_sweep_right_after_another_finds_nothing_to_do(alice, runtime, clock):
 def test_one_bad_row_never_stops_the_others(alice, runtime, monkeypatch):
     bad, fine = launch(alice), launch(alice)
     expire(bad, fine)
-    real = reaper.decide
+    real = reaper_sweep.decide
 
     def stumble(row, *args):
         if row.pk == bad.pk:
             raise ValueError("odd row")
         return real(row, *args)
 
-    monkeypatch.setattr(reaper, "decide", stumble)
+    monkeypatch.setattr(reaper_sweep, "decide", stumble)
     result = sweep()
 
     assert again(fine).state == State.DESTROYED
@@ -103,8 +105,8 @@ def test_a_sweep_of_many_healthy_sandboxes_asks_little(
         launch(alice)
     Sandbox.objects.update(funding="funded", funding_due_at=None)
     runtime.use(alice.sandboxes.first().public_id)
-    reaper.Sweep().run()
+    reaper_sweep.Sweep().run()
     runtime.use(alice.sandboxes.first().public_id)
 
     with django_assert_max_num_queries(32), transaction.atomic():
-        reaper.Sweep().run()
+        reaper_sweep.Sweep().run()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from sandboxes import actions, lifecycle, tasks
+from sandboxes import actions
+from sandboxes.core import lifecycle
 from sandboxes.models import State
+from sandboxes.worker import tasks as worker_tasks
 from tests.acting import Killed, again, committed, launch, request, sweep
 
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
@@ -39,7 +41,7 @@ def test_killed_while_it_makes_a_sandbox_it_is_made_by_the_next(alice, runtime, 
     sandbox = request(alice)
     runtime.fail_next(point, Killed())
     with pytest.raises(Killed):
-        tasks.provision(sandbox.public_id)
+        worker_tasks.provision(sandbox.public_id)
     assert again(sandbox).state == State.PROVISIONING
 
     sweep()
@@ -70,7 +72,7 @@ def test_killed_around_any_write_it_leaves_nothing_stuck(
     with monkeypatch.context() as patch:
         kill(patch, module, name)
         with pytest.raises(Killed):
-            tasks.provision(sandbox.public_id)
+            worker_tasks.provision(sandbox.public_id)
 
     clock.forward(seconds=LEASE)
     sweep()
@@ -85,7 +87,7 @@ def test_destroyed_after_its_worker_was_killed_nothing_is_left(alice, runtime, c
     sandbox = request(alice)
     runtime.fail_next(point, Killed())
     with pytest.raises(Killed):
-        tasks.provision(sandbox.public_id)
+        worker_tasks.provision(sandbox.public_id)
 
     with committed():
         actions.destroy(again(sandbox), alice)
@@ -141,7 +143,7 @@ def test_killed_between_a_failure_and_its_ending_it_ends_all_the_same(
     with monkeypatch.context() as patch:
         lost_before(patch, lifecycle, "end")
         with pytest.raises(Killed):
-            tasks.provision(sandbox.public_id)
+            worker_tasks.provision(sandbox.public_id)
     clock.forward(seconds=LEASE)
     runtime.doom("api", 3)
     sweep()

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandboxes import actions, last_words, lifecycle, provisioning
+from sandboxes import actions
+from sandboxes.core import lifecycle
 from sandboxes.models import EndReason, Sandbox, State
 from sandboxes.runtime import EngineUnreachable
+from sandboxes.worker import log_tail, provisioning
 from tests.acting import again, launch, request
 
 if TYPE_CHECKING:
@@ -98,8 +100,8 @@ def test_of_a_failure_they_are_kept_once(alice: User, runtime: MemoryRuntime) ->
 
 
 def test_an_empty_secret_conceals_nothing() -> None:
-    assert last_words.conceal("text", {"A": "", "B": "ex"}) == "t•••t"
+    assert log_tail.conceal("text", {"A": "", "B": "ex"}) == "t•••t"
 
 
 def test_a_secret_within_another_leaves_no_rest_behind() -> None:
-    assert last_words.conceal("abcdef", {"A": "abc", "B": "abcdef"}) == "•••"
+    assert log_tail.conceal("abcdef", {"A": "abc", "B": "abcdef"}) == "•••"

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from sandboxes import actions
 from sandboxes.actions import LaunchRequest
-from sandboxes.errors import Invalid, KeyReused, Unavailable
+from sandboxes.lib.exceptions import Invalid, KeyReused, Unavailable
 from sandboxes.models import IdempotencyKey, Sandbox, Site, State
 from tests.acting import again, committed, launch, request
 

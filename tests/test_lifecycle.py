@@ -9,7 +9,8 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from sandboxes import admission, blueprints, lifecycle
+from sandboxes import blueprints
+from sandboxes.core import factory, lifecycle
 from sandboxes.models import ENDED, FAILURES, EndReason, Sandbox, State
 from tests.acting import again, launch, request, story
 
@@ -18,7 +19,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 def pooled() -> Sandbox:
     """One that waits in the pool."""
-    sandbox = lifecycle.admit(admission.row(blueprints.load("billing"), warm=True), None)
+    sandbox = lifecycle.admit(factory.row(blueprints.load("billing"), warm=True), None)
     lifecycle.take(sandbox)
     lifecycle.run(sandbox, {}, 0)
     return again(sandbox)

@@ -9,8 +9,9 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from sandboxes import actions, lifecycle, limits
-from sandboxes.errors import Invalid, LimitReached
+from sandboxes import actions
+from sandboxes.core import lifecycle, limits
+from sandboxes.lib.exceptions import Invalid, LimitReached
 from sandboxes.models import EndReason, LimitOverride, Sandbox
 from tests.acting import again, launch, request
 

@@ -12,8 +12,9 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 
-from sandboxes import actions, tallies
-from sandboxes.figures import PortalFigures
+from sandboxes import actions
+from sandboxes.metrics import outcomes
+from sandboxes.metrics.collector import PortalFigures
 from sandboxes.runtime import EngineRefused
 from tests.acting import committed, launch, request, sweep
 
@@ -43,7 +44,7 @@ def busy(alice, runtime, settings, clock) -> None:
     clock.forward(seconds=20)
     sweep()
     clock.forward(seconds=20)
-    tallies.count_events()
+    outcomes.count_events()
 
 
 @pytest.fixture

@@ -10,7 +10,9 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from sandboxes import actions, audit, tallies, tokens
+from sandboxes import actions
+from sandboxes.accounts import api_tokens
+from sandboxes.metrics import outcomes
 from sandboxes.models import (
     AuditEntry,
     Event,
@@ -21,7 +23,8 @@ from sandboxes.models import (
     UsageSample,
 )
 from sandboxes.models.append_only import statements
-from sandboxes.reaper import Sweep
+from sandboxes.operators import audit
+from sandboxes.reaper.sweep import Sweep
 from tests.acting import launch
 from tests.databases import let_tests_empty_it
 
@@ -59,14 +62,14 @@ def data(shared_database: None) -> Iterator[None]:
     """Rows in the tables, and the audit guarded as in service."""
     alice = User.objects.create_user("alice", "alice@example.com")
     olga = User.objects.create_superuser("olga", "olga@example.com")
-    tokens.issue(alice, "a program")
+    api_tokens.issue(alice, "a program")
     Pool.objects.get_or_create(blueprint="billing")
     LimitOverride.objects.create(user=alice, max_active=5, reason="She tests a lot.")
     sandbox, ended = launch(alice), launch(alice)
     actions.extend(sandbox, 30, alice)
     actions.destroy(ended, alice)
     Sweep().run()
-    tallies.note_engine_error("create")
+    outcomes.note_engine_error("create")
     audit.note(audit.Operator(olga), "suspend", alice, "Mining coins.")
     assert [model for model in (*STAYS, *CAME_LATER) if not model.objects.exists()] == []
     if connection.vendor == "sqlite":

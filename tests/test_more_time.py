@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from sandboxes import actions
-from sandboxes.errors import Conflict, Invalid
+from sandboxes.lib.exceptions import Conflict, Invalid
 from sandboxes.models import Sandbox
 from tests.acting import again, last_line, launch, request, story
 

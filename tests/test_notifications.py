@@ -9,9 +9,12 @@ import pytest
 from django.core import mail
 from django.core.mail import EmailMultiAlternatives
 
-from sandboxes import actions, lifecycle, notifications, tasks
+from sandboxes import actions
+from sandboxes.core import lifecycle
 from sandboxes.models import Sandbox, SandboxWarning
-from sandboxes.reaper import Sweep
+from sandboxes.notifications import emails
+from sandboxes.reaper.sweep import Sweep
+from sandboxes.worker import tasks as worker_tasks
 from tests.acting import Killed, again, committed, launch, story, sweep
 
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
@@ -66,7 +69,7 @@ def test_two_sweeps_warn_once(alice, runtime, clock):
     sandbox = launch(alice, ttl_minutes=15)
     clock.forward(minutes=11)
     one, other = again(sandbox), again(sandbox)
-    from sandboxes import housekeeping
+    from sandboxes.reaper import housekeeping
 
     with committed():
         assert housekeeping.warn(one, idle=False)
@@ -75,7 +78,7 @@ def test_two_sweeps_warn_once(alice, runtime, clock):
 
 
 def test_a_warning_that_an_extension_overtook_is_not_given(alice, runtime, clock):
-    from sandboxes import housekeeping
+    from sandboxes.reaper import housekeeping
 
     sandbox = launch(alice, ttl_minutes=15)
     clock.forward(minutes=11)
@@ -123,7 +126,7 @@ def test_a_message_that_lay_around_until_the_deadline_moved_is_dropped(alice, ru
     clock.forward(minutes=11)
     Sweep().run()
     actions.extend(sandbox, 60, alice)
-    tasks.send_mails()
+    worker_tasks.send_mails()
 
     assert mail.outbox == []
 
@@ -133,7 +136,7 @@ def test_a_message_that_outlived_its_sandbox_is_dropped(alice, runtime, clock):
     clock.forward(minutes=11)
     Sweep().run()
     actions.destroy(sandbox, alice)
-    tasks.send_mails()
+    worker_tasks.send_mails()
 
     assert mail.outbox == []
 
@@ -147,7 +150,7 @@ def test_an_owner_without_an_address_gets_no_mail_and_is_warned_all_the_same(ali
     assert sweep().errors == []
     assert mail.outbox == []
     assert warned(sandbox) == 1
-    assert [one.sandbox for one in notifications.standing(alice)] == [sandbox]
+    assert [one.sandbox for one in emails.standing(alice)] == [sandbox]
 
 
 @pytest.fixture
@@ -204,10 +207,10 @@ def test_a_worker_killed_while_it_sends_leaves_the_mail_to_the_next(
     clock.forward(minutes=11)
     Sweep().run()
     with monkeypatch.context() as until_then:
-        until_then.setattr(notifications, "send_warning", die)
+        until_then.setattr(emails, "send_warning", die)
         with pytest.raises(Killed):
-            tasks.send_mails()
-    tasks.send_mails()
+            worker_tasks.send_mails()
+    worker_tasks.send_mails()
     assert mail.outbox == [], "the first may be at it still"
     clock.forward(seconds=61)
     sweep()
@@ -229,8 +232,8 @@ def test_two_workers_send_one_mail(alice, runtime, clock):
     launch(alice, ttl_minutes=15)
     clock.forward(minutes=11)
     Sweep().run()
-    tasks.send_mails()
-    tasks.send_mails()
+    worker_tasks.send_mails()
+    worker_tasks.send_mails()
 
     assert len(mail.outbox) == 1
 
@@ -256,7 +259,7 @@ def test_mails_have_two_parts_that_say_the_same_and_how_to_stop_them(alice, runt
 def test_an_operators_message_has_two_parts_too(alice, olga, runtime):
     sandbox = launch(alice, name="R&D")
     event = lifecycle.journal(sandbox, "message", "Please <stop>\nthe load test.", actor=olga)
-    tasks.tell(sandbox.public_id, event.pk)
+    worker_tasks.tell(sandbox.public_id, event.pk)
 
     letter = mail.outbox[0]
     assert letter.subject == "Message from your portal administrator about R&D"

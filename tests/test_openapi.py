@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from sandboxes import openapi
-from sandboxes.errors import Invalid
-from sandboxes.foreign import DEEPEST, parsed
-from sandboxes.openapi import postman
-from sandboxes.openapi.reading import MOST_OPERATIONS, MOST_PARTS
+from sandboxes.explorer import openapi, postman
+from sandboxes.explorer.openapi.parser import MOST_OPERATIONS, MOST_PARTS
+from sandboxes.lib.exceptions import Invalid
+from sandboxes.lib.untrusted_json import DEEPEST, parsed
 from tests.sandbox_apis import billing_document
 
 

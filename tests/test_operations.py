@@ -9,11 +9,12 @@ from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import Group, Permission
 from django.core import mail
 
-from sandboxes import clock, tokens
+from sandboxes.accounts import api_tokens
 from sandboxes.actions import LaunchRequest
 from sandboxes.actions import launch as ask_for
-from sandboxes.errors import Unavailable
-from sandboxes.limits import limits_of
+from sandboxes.core.limits import limits_of
+from sandboxes.lib import clock
+from sandboxes.lib.exceptions import Unavailable
 from sandboxes.models import EndReason, LimitOverride, Pool, Site, State
 from sandboxes.runtime import EngineRefused
 from tests.acting import again, committed, last_line, launch, request, sweep
@@ -56,14 +57,14 @@ def test_what_a_suspended_user_launched_at_that_moment_ends_with_the_next_sweep(
 
 
 def test_a_suspension_is_lifted_and_tokens_stay_revoked(desk, alice):
-    _, old = tokens.issue(alice, "laptop")
+    _, old = api_tokens.issue(alice, "laptop")
     ask(desk, "suspend", alice, reason="Mining coins.")
     page = ask(desk, "lift", alice, reason="It was a misunderstanding.")
 
     alice.refresh_from_db()
     assert alice.is_active
     assert said(page) == ["1 user let in again."]
-    assert tokens.authenticate(old) is None
+    assert api_tokens.authenticate(old) is None
     assert launch(alice).state == State.RUNNING
 
 

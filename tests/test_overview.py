@@ -8,10 +8,11 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.utils import timezone
 
-from sandboxes import actions, tallies
-from sandboxes.attention import alarms
+from sandboxes import actions
+from sandboxes.metrics import outcomes
 from sandboxes.models import Pool, Sandbox, Site, State
-from sandboxes.overview import Overview
+from sandboxes.operators.alerts import alarms
+from sandboxes.operators.overview import Overview
 from sandboxes.runtime import EngineRefused, EngineUnreachable
 from tests.acting import again, committed, launch, request, sweep
 from tests.browsing import text
@@ -71,7 +72,7 @@ def test_a_stuck_sandbox_is_seen_and_cancelled_from_there(desk, alice, clock):
 
 def sweep_without_worker() -> None:
     """What it sends to the queue nobody takes up."""
-    from sandboxes.reaper import Sweep
+    from sandboxes.reaper.sweep import Sweep
 
     Sweep().run()
 
@@ -263,7 +264,7 @@ def test_launches_are_plotted_with_their_times(alice, clock):
         launch(alice)
         actions.destroy(Sandbox.objects.latest("pk"), alice)
         clock.forward(hours=hours, seconds=20)
-        tallies.count_events()
+        outcomes.count_events()
     hour, day, week = Overview().periods
 
     assert [period.launches for period in (hour, day, week)] == [0, 0, 3]

@@ -13,7 +13,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from sandboxes import actions, clock
+from sandboxes import actions
+from sandboxes.lib import clock
 from sandboxes.models import LimitOverride, Sandbox, Site, State
 from tests.acting import again, committed, launch, request, story
 from tests.browsing import HTMX, text

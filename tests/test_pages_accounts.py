@@ -12,8 +12,11 @@ from django.core import mail
 from django.test import Client
 from django.urls import reverse
 
-from sandboxes import actions, clock, notifications, tokens
+from sandboxes import actions
+from sandboxes.accounts import api_tokens
+from sandboxes.lib import clock
 from sandboxes.models import ApiToken, Clock, Sandbox
+from sandboxes.notifications import emails
 from tests.acting import code_of, launch
 from tests.conftest import PASSWORD
 
@@ -33,7 +36,7 @@ def warn(sandbox: Sandbox, clock_name: str) -> None:
     """The letter that a sweep would send shortly before this deadline."""
     deadline = sandbox.idle_expires_at if clock_name == "idle" else sandbox.expires_at
     assert deadline
-    notifications.send_warning(notifications.note_warning(sandbox, Clock(clock_name), deadline))
+    emails.send_warning(emails.note_warning(sandbox, Clock(clock_name), deadline))
 
 
 def test_signing_up_leads_to_the_dashboard(client: Client) -> None:
@@ -77,7 +80,7 @@ def test_a_forgotten_password_can_be_chosen_anew(client: Client, alice: User) ->
 def test_a_token_is_shown_once_and_works(web: Client, alice: User) -> None:
     shown = re.search(r"sbp_\w{36}", create(web))
     assert shown
-    token = tokens.authenticate(shown[0])
+    token = api_tokens.authenticate(shown[0])
     assert token
     assert (token.user, token.name, token.scope) == (alice, "ci", "launch")
     assert token.expires_at
@@ -105,13 +108,13 @@ def test_a_mistake_makes_no_token(web: Client, field: str, value: str, remedy: s
 
 
 def test_a_revoked_token_is_refused_from_then_on(web: Client, alice: User) -> None:
-    row, text = tokens.issue(alice, "old laptop")
+    row, text = api_tokens.issue(alice, "old laptop")
     address = reverse("revoke-token", args=[row.pk])
     assert "Revoke old laptop?" in web.get(address).content.decode()
-    assert tokens.authenticate(text)
+    assert api_tokens.authenticate(text)
     page = web.post(address, follow=True).content.decode()
     assert "The token old laptop is revoked." in page
-    assert tokens.authenticate(text) is None
+    assert api_tokens.authenticate(text) is None
     assert web.post(address).status_code == 404
 
 
@@ -119,9 +122,9 @@ def test_a_token_says_when_it_expires_soon_and_an_expired_one_stands_apart(
     web: Client, alice: User
 ) -> None:
     now = clock.now()
-    tokens.issue(alice, "fresh", expires_at=now + timedelta(days=30))
-    tokens.issue(alice, "ending", expires_at=now + timedelta(days=6))
-    tokens.issue(alice, "over", expires_at=now - timedelta(days=1))
+    api_tokens.issue(alice, "fresh", expires_at=now + timedelta(days=30))
+    api_tokens.issue(alice, "ending", expires_at=now + timedelta(days=6))
+    api_tokens.issue(alice, "over", expires_at=now - timedelta(days=1))
     page = web.get(reverse("tokens"))
     assert [token.name for token in page.context["usable"]] == ["ending", "fresh"]
     assert [token.name for token in page.context["spent"]] == ["over"]
@@ -129,11 +132,11 @@ def test_a_token_says_when_it_expires_soon_and_an_expired_one_stands_apart(
 
 
 def test_tokens_of_others_are_not_there(web: Client, bob: User) -> None:
-    row, text = tokens.issue(bob, "bob's")
+    row, text = api_tokens.issue(bob, "bob's")
     address = reverse("revoke-token", args=[row.pk])
     assert {web.get(address).status_code, web.post(address).status_code} == {404}
     assert "bob" not in web.get(reverse("tokens")).content.decode()
-    assert tokens.authenticate(text)
+    assert api_tokens.authenticate(text)
 
 
 def test_a_warning_says_what_to_do_and_where(alice: User) -> None:

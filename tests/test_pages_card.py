@@ -10,7 +10,9 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from sandboxes import actions, clock, lifecycle
+from sandboxes import actions
+from sandboxes.core import lifecycle
+from sandboxes.lib import clock
 from sandboxes.models import Funding, Sandbox, State
 from sandboxes.runtime import EngineUnreachable
 from tests.acting import again, committed, launch, request

@@ -9,7 +9,8 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from sandboxes import actions, clock
+from sandboxes import actions
+from sandboxes.lib import clock
 from sandboxes.models import Sandbox
 from tests.acting import again, committed, launch, request
 from tests.browsing import HTMX, text

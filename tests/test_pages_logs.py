@@ -8,7 +8,8 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from sandboxes import actions, lifecycle
+from sandboxes import actions
+from sandboxes.core import lifecycle
 from sandboxes.models import Sandbox
 from tests.acting import committed, launch, request
 from tests.browsing import HTMX, text

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from sandboxes import clock
+from sandboxes.lib import clock
 from sandboxes.models import EventType, Preferences, Webhook, WebhookDelivery
 from sandboxes.webhooks import outbox
 from tests.acting import committed

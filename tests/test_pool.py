@@ -7,9 +7,12 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from sandboxes import actions, blueprints, limits, stocking, tasks
-from sandboxes.errors import LimitReached
+from sandboxes import actions, blueprints
+from sandboxes.core import limits
+from sandboxes.lib.exceptions import LimitReached
 from sandboxes.models import ENGINE_AWAY, EndReason, Funding, Sandbox, Site, State
+from sandboxes.pool import reconcile
+from sandboxes.worker import tasks as worker_tasks
 from tests.acting import (
     again,
     committed,
@@ -92,8 +95,8 @@ def test_the_place_in_the_pool_is_filled_again_by_itself(alice):
 
 
 def test_a_place_that_is_emptied_while_the_pool_is_filled_is_filled_as_well(alice):
-    stocking.note_versions()
-    made = stocking.tend()
+    reconcile.note_versions()
+    made = reconcile.tend()
     next(made)
     sandbox = request(alice)
 
@@ -181,7 +184,7 @@ def test_a_verdict_from_before_it_was_made_anew_is_void(alice, runtime):
     [warm] = pooled()
     runtime.exit(warm.public_id, "api", 3)
     sandbox = request(alice)
-    once_observed(runtime, lambda: tasks.look_after(sandbox.public_id))
+    once_observed(runtime, lambda: worker_tasks.look_after(sandbox.public_id))
     result = sweep()
 
     assert (result.errors, again(sandbox).state) == ([], State.RUNNING)

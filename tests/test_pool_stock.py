@@ -7,11 +7,13 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from sandboxes import actions, blueprints, pool, stocking, tasks
-from sandboxes.errors import LimitReached
-from sandboxes.lifecycle import LEASE
+from sandboxes import actions, blueprints
+from sandboxes.core.lifecycle import LEASE
+from sandboxes.lib.exceptions import LimitReached
 from sandboxes.models import EndReason, Funding, Pool, Sandbox, Site, State
-from sandboxes.runtime import EngineRefused, space
+from sandboxes.pool import policy, reconcile
+from sandboxes.runtime import EngineRefused, host_resources
+from sandboxes.worker import tasks as worker_tasks
 from tests.acting import (
     Killed,
     again,
@@ -64,7 +66,7 @@ def test_the_pool_is_emptied_where_memory_is_short(tmp_path, monkeypatch):
     sweep()
     facts = tmp_path / "meminfo"
     facts.write_text("MemTotal:       24000000 kB\nMemAvailable:     900000 kB\n")
-    monkeypatch.setattr(space, "MEMORY_FACTS", facts)
+    monkeypatch.setattr(host_resources, "MEMORY_FACTS", facts)
     sweep()
 
     assert pooled() == []
@@ -91,19 +93,19 @@ def test_nothing_is_kept_or_made_while_the_engines_machine_is_short(runtime, wha
 
 
 def test_where_memory_cannot_be_told_it_is_not_short(tmp_path, monkeypatch):
-    monkeypatch.setattr(space, "MEMORY_FACTS", tmp_path / "nowhere")
+    monkeypatch.setattr(host_resources, "MEMORY_FACTS", tmp_path / "nowhere")
     sweep()
 
     assert len(pooled()) == 1
 
 
 def test_while_people_wait_nothing_is_made_for_the_pool(alice):
-    stocking.note_versions()
+    reconcile.note_versions()
     waiting = request(alice)
     refill()
     assert pooled() == []
 
-    tasks.provision(waiting.public_id)
+    worker_tasks.provision(waiting.public_id)
     assert again(waiting).state == State.RUNNING
     assert len(pooled()) == 1, "now nobody waits"
 
@@ -134,7 +136,7 @@ def test_what_other_settings_made_is_not_handed_out_any_more(alice, settings):
     sandbox = request(alice)
     assert (sandbox.state, sandbox.disk_mb) == (State.PENDING, 4096)
 
-    tasks.provision(sandbox.public_id)
+    worker_tasks.provision(sandbox.public_id)
     sweep()
     assert [row.disk_mb for row in pooled()] == [4096]
 
@@ -221,7 +223,7 @@ def test_after_a_restart_of_the_engine_it_is_filled_anew(runtime):
 
 @pytest.mark.parametrize("point", ["create", "network", "containers", "ready"])
 def test_killed_while_it_fills_the_pool_nothing_is_left_half_made(runtime, clock, point):
-    stocking.note_versions()
+    reconcile.note_versions()
     runtime.fail_next(point, Killed())
     with pytest.raises(Killed):
         refill()
@@ -236,7 +238,7 @@ def test_killed_while_it_fills_the_pool_nothing_is_left_half_made(runtime, clock
 
 
 def test_what_cannot_be_made_is_tried_again_ever_later(runtime, clock):
-    stocking.note_versions()
+    reconcile.note_versions()
     for pause in (30, 60, 120):
         runtime.fail_next("containers", EngineRefused("The engine refused."))
         refill()
@@ -263,8 +265,8 @@ def test_the_version_changes_with_every_image_and_only_then(runtime):
     billing = blueprints.load("billing")
     images = runtime.images(billing.images)
 
-    assert pool.version(billing, images) == pool.version(billing, dict(images))
+    assert policy.version(billing, images) == policy.version(billing, dict(images))
     for image in billing.images:
-        assert pool.version(billing, images | {image: "other"}) != pool.version(billing, images)
+        assert policy.version(billing, images | {image: "other"}) != policy.version(billing, images)
         rest = {name: found for name, found in images.items() if name != image}
-        assert pool.version(billing, rest) == ""
+        assert policy.version(billing, rest) == ""

@@ -19,24 +19,25 @@ from sandboxes.runtime import (
     SandboxSpec,
     ServiceState,
 )
-from sandboxes.runtime.process import launch, shared_memory, table
-from sandboxes.runtime.process.home import Folder
-from sandboxes.runtime.process.preparing import PreparationFailed, Wanted
+from sandboxes.runtime.process import create as process_create
+from sandboxes.runtime.process import process_table, shared_memory
+from sandboxes.runtime.process.state_dir import Folder
+from sandboxes.runtime.process.templates import PreparationFailed, Wanted
 from tests.runtimes import TIME_LIMIT, ProcessBench, command_of, quiet, with_service
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
 
-def members(bench: ProcessBench, spec: SandboxSpec) -> list[table.Process]:
-    return table.members(bench.instance, bench.home).get(spec.id, [])
+def members(bench: ProcessBench, spec: SandboxSpec) -> list[process_table.Process]:
+    return process_table.members(bench.instance, bench.home).get(spec.id, [])
 
 
 def folder(bench: ProcessBench, spec: SandboxSpec) -> Folder:
     return bench.runtime.home.sandbox(spec.id)
 
 
-def commands(processes: list[table.Process]) -> str:
+def commands(processes: list[process_table.Process]) -> str:
     return " ".join(map(command_of, processes))
 
 
@@ -60,7 +61,7 @@ def test_everything_of_it_ends_even_what_hides(process_bench: ProcessBench) -> N
     until(lambda: "31337" in commands(members(process_bench, spec)), "it hides")
     before = members(process_bench, spec)
     process_bench.runtime.destroy(spec.id)
-    alive = table.processes()
+    alive = process_table.processes()
     assert [one for one in before if one.pid in alive] == []
     assert process_bench.left() == []
 
@@ -69,7 +70,7 @@ def test_after_a_kill_of_everything_it_has_crashed_and_leaves_nothing(
     process_bench: ProcessBench,
 ) -> None:
     spec, _ = process_bench.create()
-    assert table.end_all(lambda: members(process_bench, spec), 5)
+    assert process_table.end_all(lambda: members(process_bench, spec), 5)
     facts = process_bench.runtime.observe()[spec.id]
     assert {s.state for s in facts.services.values()} == {ServiceState.EXITED}
     assert not any(s.stopped_with_engine for s in facts.services.values())
@@ -94,7 +95,7 @@ def test_shared_memory_of_what_was_killed_is_put_away(process_bench: ProcessBenc
 
     until(ours, "it has made one")
     made = set(ours()) - before
-    table.end_all(lambda: members(process_bench, spec), 5)
+    process_table.end_all(lambda: members(process_bench, spec), 5)
     process_bench.runtime.destroy(spec.id)
     assert made
     assert not made & {one.id for one in shared_memory.segments()}
@@ -116,7 +117,7 @@ def test_after_a_restart_of_the_machine_it_can_be_started_again_at_the_same_port
 ) -> None:
     spec, made = process_bench.create()
     process_bench.runtime.execute(spec.id, "store", ["sh", "-c", "echo mine > kept"], 5)
-    table.end_all(lambda: members(process_bench, spec), 5)
+    process_table.end_all(lambda: members(process_bench, spec), 5)
     state = folder(process_bench, spec).state()
     folder(process_bench, spec).write_state(state | {"boot": "another"})
     stopped = process_bench.runtime.observe()[spec.id]
@@ -129,7 +130,7 @@ def test_where_others_have_taken_its_port_meanwhile_it_gets_another(
     process_bench: ProcessBench,
 ) -> None:
     spec, made = process_bench.create()
-    table.end_all(lambda: members(process_bench, spec), 5)
+    process_table.end_all(lambda: members(process_bench, spec), 5)
     before = made.services["web"].ports[8080]
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -144,7 +145,7 @@ def test_where_others_have_taken_its_port_meanwhile_it_gets_another(
 def test_a_keeper_that_can_t_start_is_told_before_time_is_up(
     process_bench: ProcessBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "KEEPER", ("-c", "pass"))
+    monkeypatch.setattr(process_create, "KEEPER", ("-c", "pass"))
     started = time.monotonic()
     with pytest.raises(NotReady, match=r"keeper\.log"):
         process_bench.create()
@@ -163,7 +164,7 @@ def test_processes_whose_directory_has_gone_are_seen_and_ended(
 
 def test_a_number_alone_proves_nothing(process_bench: ProcessBench) -> None:
     spec, _ = process_bench.create()
-    table.end_all(lambda: members(process_bench, spec), 5)
+    process_table.end_all(lambda: members(process_bench, spec), 5)
     with subprocess.Popen(["sleep", "300"]) as innocent:
         # The keeper's number was given out again.
         folder(process_bench, spec).lock.write_text(str(innocent.pid))
@@ -183,7 +184,10 @@ def test_somebodys_shell_in_its_directory_is_left_alone(process_bench: ProcessBe
 
 def test_another_portal_does_not_see_it(process_bench: ProcessBench) -> None:
     spec, _ = process_bench.create()
-    assert table.members("another", process_bench.home.parent / "elsewhere").get(spec.id) is None
+    assert (
+        process_table.members("another", process_bench.home.parent / "elsewhere").get(spec.id)
+        is None
+    )
 
 
 HOGS = (

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 from django.utils import timezone
 
-from sandboxes import actions, lifecycle, tasks
+from sandboxes import actions
+from sandboxes.core import lifecycle
 from sandboxes.models import EndReason, Sandbox, State
-from sandboxes.provisioning import Progress
 from sandboxes.runtime import EngineRefused, EngineUnreachable, NoRoom
+from sandboxes.worker import tasks as worker_tasks
+from sandboxes.worker.provisioning import Progress
 from tests.acting import again, committed, last_line, launch, request, story, sweep
 
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
@@ -16,8 +18,8 @@ pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 def test_a_task_that_is_delivered_twice_makes_one_sandbox(alice, runtime):
     sandbox = request(alice)
-    tasks.provision(sandbox.public_id)
-    tasks.provision(sandbox.public_id)
+    worker_tasks.provision(sandbox.public_id)
+    worker_tasks.provision(sandbox.public_id)
 
     assert again(sandbox).attempt == 1
     assert len(runtime.observe()) == 1
@@ -73,12 +75,12 @@ def test_a_worker_that_comes_too_late_leaves_the_running_sandbox_alone(
         report("network")
         monkeypatch.setattr(runtime, "create", real)
         clock.forward(seconds=31)
-        tasks.provision(sandbox.public_id)
+        worker_tasks.provision(sandbox.public_id)
         report("containers")
         raise AssertionError("the report should have told it")
 
     monkeypatch.setattr(runtime, "create", stopped_for_a_while)
-    tasks.provision(sandbox.public_id)
+    worker_tasks.provision(sandbox.public_id)
 
     assert again(sandbox).state == State.RUNNING
     assert again(sandbox).attempt == 2
@@ -96,7 +98,7 @@ def test_what_a_worker_makes_after_the_end_is_removed_by_itself(alice, runtime, 
         return real(spec, lambda _: None, timeout)
 
     monkeypatch.setattr(runtime, "create", destroyed_meanwhile)
-    tasks.provision(sandbox.public_id)
+    worker_tasks.provision(sandbox.public_id)
 
     assert again(sandbox).state == State.DESTROYED
     assert runtime.observe() == {}
@@ -105,7 +107,7 @@ def test_what_a_worker_makes_after_the_end_is_removed_by_itself(alice, runtime, 
 def test_a_failure_says_what_failed_and_cleans_up_after_itself(alice, runtime):
     sandbox = request(alice)
     runtime.doom("api", 3, "could not open the configuration")
-    tasks.provision(sandbox.public_id)
+    worker_tasks.provision(sandbox.public_id)
 
     sandbox = again(sandbox)
     assert (sandbox.state, sandbox.end_reason) == (State.FAILED, EndReason.PROVISION_FAILED)
@@ -134,7 +136,7 @@ def test_a_missing_image_is_said_at_launch(alice, runtime):
 
     runtime.missing.update(load("billing").images)
     sandbox = request(alice)
-    tasks.provision(sandbox.public_id)
+    worker_tasks.provision(sandbox.public_id)
 
     assert again(sandbox).end_reason == EndReason.PROVISION_FAILED
     assert "no such image" in again(sandbox).end_message
@@ -144,7 +146,7 @@ def test_when_the_subnets_are_used_up_everything_is_rolled_back(alice, runtime):
     runtime.capacity = 1
     launch(alice)
     sandbox = request(alice)
-    tasks.provision(sandbox.public_id)
+    worker_tasks.provision(sandbox.public_id)
 
     assert again(sandbox).state == State.FAILED
     assert "subnets" in again(sandbox).end_message
@@ -156,7 +158,7 @@ def test_too_slow_a_start_ends_as_a_failure(alice, runtime, settings):
     settings.SANDBOX_PROVISION_TIMEOUT_SECONDS = 0
     runtime.slow_seconds = 0.001
     sandbox = request(alice)
-    tasks.provision(sandbox.public_id)
+    worker_tasks.provision(sandbox.public_id)
 
     assert again(sandbox).end_reason == EndReason.PROVISION_FAILED
     assert "did not answer" in again(sandbox).end_message
@@ -165,7 +167,7 @@ def test_too_slow_a_start_ends_as_a_failure(alice, runtime, settings):
 def test_a_blueprint_that_was_taken_away_ends_what_waits_for_it(alice, runtime):
     sandbox = request(alice)
     Sandbox.objects.filter(pk=sandbox.pk).update(blueprint="gone")
-    tasks.provision(sandbox.public_id)
+    worker_tasks.provision(sandbox.public_id)
 
     assert again(sandbox).state == State.FAILED
     assert "no valid blueprint “gone”" in again(sandbox).end_message
@@ -175,7 +177,7 @@ def test_a_failure_whose_clean_up_fails_keeps_its_first_reason(alice, runtime, c
     sandbox = request(alice)
     runtime.fail_next("ready", NoRoom("All ports are taken."))
     runtime.fail_next("destroy", EngineRefused("The engine refused to remove it."))
-    tasks.provision(sandbox.public_id)
+    worker_tasks.provision(sandbox.public_id)
 
     sandbox = again(sandbox)
     assert (sandbox.state, sandbox.end_message) == (State.DESTROYING, "All ports are taken.")
@@ -192,7 +194,7 @@ def test_a_failure_whose_clean_up_fails_keeps_its_first_reason(alice, runtime, c
 def test_an_unreachable_engine_delays_a_launch_and_does_not_fail_it(alice, runtime, clock):
     sandbox = request(alice)
     runtime.unreachable = True
-    tasks.provision(sandbox.public_id)
+    worker_tasks.provision(sandbox.public_id)
     assert again(sandbox).state == State.PROVISIONING
     assert "tried again" in last_line(sandbox)
 
@@ -206,7 +208,7 @@ def test_an_unreachable_engine_delays_a_launch_and_does_not_fail_it(alice, runti
 def test_an_engine_that_drops_its_reply_after_it_acted_gives_one_sandbox(alice, runtime, clock):
     sandbox = request(alice)
     runtime.fail_next("ready", EngineUnreachable("The engine did not answer."))
-    tasks.provision(sandbox.public_id)
+    worker_tasks.provision(sandbox.public_id)
     assert len(runtime.observe()) == 1
 
     clock.forward(seconds=6)

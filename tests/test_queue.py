@@ -166,7 +166,7 @@ class Installation:
         """Ask the worker for the logs of a sandbox that doesn't exist."""
         return self.run(
             "-c",
-            "import django; django.setup(); from sandboxes.tasks import read_logs\n"
+            "import django; django.setup(); from sandboxes.worker.tasks import read_logs\n"
             f"for _ in range({times}):\n"
             "    print(read_logs.delay('sbx_unknown', 'api', 10).get(timeout=30))",
         )
@@ -196,7 +196,7 @@ def test_the_worker_answers_over_the_queue(installation: Installation) -> None:
 def test_log_lines_of_a_task_name_its_sandbox(installation: Installation) -> None:
     installation.run(
         "-c",
-        "import django; django.setup(); from sandboxes.tasks import tear_down\n"
+        "import django; django.setup(); from sandboxes.worker.tasks import tear_down\n"
         "tear_down.delay('sbx_unheard_of')",
     )
     line = until(lambda: installation.line("raised"), "the task has failed")
@@ -216,7 +216,7 @@ def test_the_next_worker_handles_messages_sent_while_none_was_running(
     installation.stop_worker(signal.SIGKILL)
     sent = installation.run(
         "-c",
-        "import django; django.setup(); from sandboxes.tasks import read_logs\n"
+        "import django; django.setup(); from sandboxes.worker.tasks import read_logs\n"
         "print(read_logs.delay('sbx_unknown', 'api', 10).id)",
     )
     installation.start_worker()

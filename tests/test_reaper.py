@@ -8,8 +8,9 @@ from functools import partial
 import pytest
 from django.utils import timezone
 
-from sandboxes import actions, reaper
+from sandboxes import actions
 from sandboxes.models import EndReason, LimitOverride, Sandbox, State
+from sandboxes.reaper import sweep as reaper_sweep
 from tests.acting import again, committed, expire, launch, once_observed, request, story, sweep
 
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
@@ -71,7 +72,7 @@ def test_traffic_moves_the_idle_clock_alone(alice, runtime, clock):
 def test_what_an_unused_network_sees_is_no_traffic(alice, runtime, clock):
     sandbox = launch(alice)
     clock.forward(minutes=10)
-    runtime.use(sandbox.public_id, sent=reaper.TRAFFIC_NOISE_BYTES - 1)
+    runtime.use(sandbox.public_id, sent=reaper_sweep.TRAFFIC_NOISE_BYTES - 1)
     sweep()
 
     assert again(sandbox).last_activity_at == sandbox.last_activity_at
@@ -174,18 +175,18 @@ def test_who_asks_for_more_time_while_the_reaper_looks_keeps_the_sandbox(
 ):
     sandbox = launch(alice, ttl_minutes=30 if ask == "extend" else 120)
     clock.forward(minutes=30)
-    real = reaper.decide
+    real = reaper_sweep.decide
 
     def just_in_time(*args):
         verdict = real(*args)
-        monkeypatch.setattr(reaper, "decide", real)
+        monkeypatch.setattr(reaper_sweep, "decide", real)
         if ask == "extend":
             actions.extend(again(sandbox), 60, alice)
         else:
             actions.touch(again(sandbox), alice)
         return verdict
 
-    monkeypatch.setattr(reaper, "decide", just_in_time)
+    monkeypatch.setattr(reaper_sweep, "decide", just_in_time)
     result = sweep()
 
     assert again(sandbox).state == State.RUNNING

@@ -7,9 +7,10 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from sandboxes import actions, provisioning
+from sandboxes import actions
 from sandboxes.models import EndReason, Sandbox, Site, State
 from sandboxes.runtime import EngineRefused
+from sandboxes.worker import provisioning
 from tests.acting import again, committed, expire, launch, once_observed, request, story, sweep
 
 pytestmark = [pytest.mark.django_db, pytest.mark.store]

@@ -8,10 +8,12 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from sandboxes import actions, provisioning, stocking
-from sandboxes.errors import Conflict
+from sandboxes import actions
+from sandboxes.lib.exceptions import Conflict
 from sandboxes.models import EndReason, Event, Sandbox, State
-from sandboxes.reaper import Sweep
+from sandboxes.pool import reconcile
+from sandboxes.reaper.sweep import Sweep
+from sandboxes.worker import provisioning
 from tests.acting import again, expire, launch, request
 from tests.databases import at_once
 
@@ -129,7 +131,7 @@ def test_destroying_while_it_is_made_leaves_nothing(runtime):
 def test_people_who_launch_at_once_are_given_different_ones_from_the_pool(runtime, settings):
     settings.SANDBOX_POOL_SIZE = 5
     Sweep().run()
-    list(stocking.tend())
+    list(reconcile.tend())
     warm = {row.pk for row in Sandbox.objects.pooled()}
     assert len(warm) == 5
     users = people(8)
@@ -145,10 +147,10 @@ def test_people_who_launch_at_once_are_given_different_ones_from_the_pool(runtim
 
 def test_workers_at_once_make_no_more_for_the_pool_than_is_wanted(runtime, settings):
     settings.SANDBOX_POOL_SIZE = 3
-    stocking.note_versions()
+    reconcile.note_versions()
 
-    at_once(4, lambda _: list(stocking.tend()))
-    list(stocking.tend())
+    at_once(4, lambda _: list(reconcile.tend()))
+    list(reconcile.tend())
 
     assert Sandbox.objects.stock().count() == Sandbox.objects.count() == 3
 

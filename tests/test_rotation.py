@@ -13,7 +13,8 @@ from allauth.mfa.totp.internal.auth import TOTP
 from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
 
-from sandboxes import actions, rotation
+from sandboxes import actions
+from sandboxes.encryption import rotation
 from sandboxes.models import Sandbox, State, Webhook
 from tests.acting import again, committed, launch
 from tests.test_secrets import at_rest

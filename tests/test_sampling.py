@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from django.utils import timezone
 
-from sandboxes import actions, blueprints, counting
+from sandboxes import actions, blueprints
 from sandboxes.models import Sandbox
-from sandboxes.reaper import Sweep
+from sandboxes.reaper.sweep import Sweep
 from sandboxes.runtime import EngineUnreachable
+from sandboxes.usage import request_counts
 from tests.acting import committed, launch, sweep
 
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
@@ -109,5 +110,5 @@ def test_a_worker_reads_the_logs_and_not_the_sweep(alice, runtime, clock):
     asked(runtime, sandbox, "GET /v1/plans 200 4 ms")
     Sweep().run()  # What it sent to the worker stays undone.
     assert requests(sandbox) == [None]
-    counting.count_requests()
+    request_counts.count_requests()
     assert requests(sandbox) == [1]

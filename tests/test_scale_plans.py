@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 from django.utils import timezone
 
-from sandboxes.admin.finding import found_events, found_sandboxes
+from sandboxes.admin.search import found_events, found_sandboxes
 from sandboxes.models import Event, Sandbox, State, UsageSample
 from tests import crowds
 

@@ -15,9 +15,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from sandboxes import blueprints, housekeeping, reaper, sampling
+from sandboxes import blueprints
 from sandboxes.models import Event, Extension, IdempotencyKey, Sandbox, Site, State, UsageSample
-from sandboxes.reaper import Sweep
+from sandboxes.reaper import housekeeping, sweep
+from sandboxes.reaper.sweep import Sweep
+from sandboxes.usage import sampling
 from tests import crowds
 from tests.acting import again
 
@@ -117,7 +119,7 @@ def engine_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def on_docker(docker_bench: DockerBench, monkeypatch: pytest.MonkeyPatch) -> Iterator[DockerBench]:
     """The sweep's runtime is the bench's."""
-    for module in (reaper, housekeeping, sampling):
+    for module in (sweep, housekeeping, sampling):
         monkeypatch.setattr(module, "get_runtime", lambda: docker_bench.runtime)
     # The pool has questions of its own, about images.
     monkeypatch.setattr(housekeeping, "tend_pool", lambda: None)

@@ -12,8 +12,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import connection
 
-from sandboxes import actions, secrets, tasks
+from sandboxes import actions
+from sandboxes.encryption import fields
 from sandboxes.models import Event, Sandbox, State
+from sandboxes.worker import tasks as worker_tasks
 from tests.acting import again, committed, launch, request, sweep
 
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
@@ -110,7 +112,7 @@ def test_a_key_that_is_missing_is_named_with_the_remedy(alice, runtime, settings
     sandbox = request(alice)
     settings.SANDBOX_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
 
-    with pytest.raises(secrets.Undecipherable, match="SANDBOX_ENCRYPTION_KEYS"):
+    with pytest.raises(fields.Undecipherable, match="SANDBOX_ENCRYPTION_KEYS"):
         assert again(sandbox).secrets
 
 
@@ -138,11 +140,17 @@ def test_a_dump_holds_no_secret_and_can_be_loaded_again(alice, runtime, capsys):
 
 def test_messages_to_the_worker_hold_ids_and_nothing_else(alice, runtime, monkeypatch, clock):
     sent: list[tuple[object, ...]] = []
-    for task in (tasks.provision, tasks.fund, tasks.reset, tasks.tear_down, tasks.send_mails):
+    for task in (
+        worker_tasks.provision,
+        worker_tasks.fund,
+        worker_tasks.reset,
+        worker_tasks.tear_down,
+        worker_tasks.send_mails,
+    ):
         monkeypatch.setattr(task, "delay", lambda *args: sent.append(args))
     with committed():
         sandbox, _ = actions.launch(alice, actions.LaunchRequest(ttl_minutes=15))
-    tasks.provision(sandbox.public_id)
+    worker_tasks.provision(sandbox.public_id)
     clock.forward(minutes=11)
     sweep()
     with committed():

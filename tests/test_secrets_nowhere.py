@@ -13,8 +13,10 @@ from django.core.cache import cache
 from django.test import Client
 from kombu import Connection
 
-from sandboxes import actions, provisioning, tasks, upkeep
+from sandboxes import actions
 from sandboxes.models import EndReason, State
+from sandboxes.worker import maintenance, provisioning
+from sandboxes.worker import tasks as worker_tasks
 from tests.acting import again, story, sweep
 from tests.operating import ask, page_of
 from tests.programs import Program
@@ -70,7 +72,9 @@ class Life:
 
     def answer_log_requests(self) -> None:
         """What a worker says about its log waits in the cache for who asked."""
-        answers = [tasks.read_logs(self.sandbox.public_id, name, 50) for name in ("api", "db")]
+        answers = [
+            worker_tasks.read_logs(self.sandbox.public_id, name, 50) for name in ("api", "db")
+        ]
         assert all("•••" in answer["text"] for answer in answers)
         self.trace("log", json.dumps(answers))
 
@@ -79,7 +83,7 @@ class Life:
         said = 1, f"connection to {self.secrets[0]} refused"
         self.runtime.answers[tuple(wanted.on("memory"))] = said
         actions.reset(self.row, self.alice)
-        upkeep.reset(self.row)
+        maintenance.reset(self.row)
 
     def look(self, desk: Client) -> None:
         """Every page and answer about it, and all the rest that there is to read."""

@@ -20,7 +20,7 @@ from urllib.parse import quote
 import pytest
 
 from sandboxes.runtime.docker import DockerRuntime
-from sandboxes.runtime.docker.containers import Clothes
+from sandboxes.runtime.docker.container_config import Clothes
 from sandboxes.runtime.docker.names import Names
 from tests.runtimes import SUBNETS, TIME_LIMIT, DockerBench, fetch, quiet
 from tests.waiting import until

@@ -9,20 +9,20 @@ from types import SimpleNamespace
 
 import pytest
 
-from sandboxes.runtime import space
+from sandboxes.runtime import host_resources
 
 
 @pytest.fixture
 def inodes(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
     def say(free: int, total: int) -> None:
         told = SimpleNamespace(f_favail=free, f_files=total)
-        monkeypatch.setattr(space, "os", SimpleNamespace(statvfs=lambda _: told))
+        monkeypatch.setattr(host_resources, "os", SimpleNamespace(statvfs=lambda _: told))
 
     return say
 
 
 def test_the_disk_is_told_in_megabytes(tmp_path: Path) -> None:
-    total, free = space.disk_space(tmp_path)
+    total, free = host_resources.disk_space(tmp_path)
     seen = os.statvfs(tmp_path)
     assert total == seen.f_frsize * seen.f_blocks // 2**20
     assert free is not None and 0 < free <= total
@@ -30,17 +30,17 @@ def test_the_disk_is_told_in_megabytes(tmp_path: Path) -> None:
 
 def test_without_inodes_nothing_is_free(inodes: Callable[[int, int], None], tmp_path: Path) -> None:
     inodes(19, 1000)
-    assert space.disk_space(tmp_path)[1] == 0
+    assert host_resources.disk_space(tmp_path)[1] == 0
     inodes(20, 1000)
-    assert space.disk_space(tmp_path)[1]
+    assert host_resources.disk_space(tmp_path)[1]
 
 
 def test_a_file_system_that_counts_no_inodes_has_enough(
     inodes: Callable[[int, int], None], tmp_path: Path
 ) -> None:
     inodes(0, 0)
-    assert space.disk_space(tmp_path)[1]
+    assert host_resources.disk_space(tmp_path)[1]
 
 
 def test_what_can_not_be_seen_is_not_made_up(tmp_path: Path) -> None:
-    assert space.disk_space(tmp_path / "nowhere") == (None, None)
+    assert host_resources.disk_space(tmp_path / "nowhere") == (None, None)

@@ -8,8 +8,9 @@ from time import monotonic
 import pytest
 import stellar_sdk
 
-from sandboxes import actions, stellar
+from sandboxes import actions
 from sandboxes.models import Funding, State
+from sandboxes.worker import funding
 from tests.acting import again, committed, launch, story
 from tests.friendbots import socket_that, wait_of
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def impatient(monkeypatch) -> None:
-    monkeypatch.setattr(stellar, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(funding, "TIMEOUT_SECONDS", 0.3)
 
 
 # Keys
@@ -26,7 +27,7 @@ def impatient(monkeypatch) -> None:
 
 def test_keys_are_what_the_sdk_makes_of_the_same_secret():
     for _ in range(50):
-        public_key, secret = stellar.new_key_pair()
+        public_key, secret = funding.new_key_pair()
         pair = stellar_sdk.Keypair.from_secret(secret)
         assert pair.public_key == public_key
         assert stellar_sdk.StrKey.is_valid_ed25519_public_key(public_key)
@@ -39,12 +40,12 @@ def test_the_encoding_is_that_of_the_standard():
     secret = "SBGWSG6BTNCKCOB3DIFBGCVMUPQFYPA2G4O34RMTB343OYPXU5DJDVMN"
     pair = stellar_sdk.Keypair.from_secret(secret)
 
-    assert stellar._str_key(stellar.PUBLIC_KEY, pair.raw_public_key()) == public_key
-    assert stellar._str_key(stellar.SECRET_SEED, pair.raw_secret_key()) == secret
+    assert funding._str_key(funding.PUBLIC_KEY, pair.raw_public_key()) == public_key
+    assert funding._str_key(funding.SECRET_SEED, pair.raw_secret_key()) == secret
 
 
 def test_no_two_keys_are_alike():
-    assert len({key for _ in range(20) for key in stellar.new_key_pair()}) == 40
+    assert len({key for _ in range(20) for key in funding.new_key_pair()}) == 40
 
 
 # Answers
@@ -72,7 +73,7 @@ def test_a_launch_leads_to_a_funded_account(alice, runtime, bot):
 def test_already_funded_is_success(alice, runtime, bot, body):
     bot.status, bot.body = 400, body
     sandbox = launch(alice)
-    stellar.fund(again(sandbox))
+    funding.fund(again(sandbox))
 
     assert again(sandbox).funding == Funding.FUNDED
 
@@ -80,7 +81,7 @@ def test_already_funded_is_success(alice, runtime, bot, body):
 def test_another_400_is_final(alice, runtime, bot):
     bot.status, bot.body = 400, b'{"detail": "The request you sent was invalid in some way."}'
     sandbox = launch(alice)
-    stellar.fund(again(sandbox))
+    funding.fund(again(sandbox))
 
     sandbox = again(sandbox)
     assert (sandbox.funding, sandbox.funding_due_at) == (Funding.FAILED, None)
@@ -94,7 +95,7 @@ def test_429_is_tried_again_when_friendbot_wishes_within_reason(
 ):
     bot.status, bot.headers = 429, {"Retry-After": says}
     sandbox = launch(alice)
-    stellar.fund(again(sandbox))
+    funding.fund(again(sandbox))
 
     assert again(sandbox).funding == Funding.PENDING
     assert again(sandbox).funding_error == "Friendbot answered 429"
@@ -105,7 +106,7 @@ def test_429_is_tried_again_when_friendbot_wishes_within_reason(
 def test_a_strange_wish_is_no_harm(alice, runtime, bot, clock, says):
     bot.status, bot.headers = 429, {"Retry-After": says}
     sandbox = launch(alice)
-    stellar.fund(again(sandbox))
+    funding.fund(again(sandbox))
 
     assert again(sandbox).funding == Funding.PENDING
     assert timedelta(seconds=5) <= wait_of(sandbox) <= timedelta(hours=1)
@@ -115,7 +116,7 @@ def test_a_strange_wish_is_no_harm(alice, runtime, bot, clock, says):
 def test_any_other_answer_is_tried_again(alice, runtime, bot, status):
     bot.status = status
     sandbox = launch(alice)
-    stellar.fund(again(sandbox))
+    funding.fund(again(sandbox))
 
     assert again(sandbox).funding == Funding.PENDING
     assert again(sandbox).funding_error == f"Friendbot answered {status}"
@@ -128,7 +129,7 @@ def test_a_friendbot_that_never_answers_is_given_up_on_in_time(alice, runtime, s
     with socket_that(sends=None) as settings.FRIENDBOT_URL:
         sandbox = launch(alice)
         began = monotonic()
-        stellar.fund(again(sandbox))
+        funding.fund(again(sandbox))
 
     assert monotonic() - began < 10
     assert again(sandbox).funding == Funding.PENDING
@@ -139,7 +140,7 @@ def test_a_friendbot_that_drips_is_cut_off(alice, runtime, bot, impatient):
     bot.status, bot.drips = 400, True
     sandbox = launch(alice)
     began = monotonic()
-    stellar.fund(again(sandbox))
+    funding.fund(again(sandbox))
 
     assert monotonic() - began < 10
     assert again(sandbox).funding == Funding.FAILED
@@ -148,7 +149,7 @@ def test_a_friendbot_that_drips_is_cut_off(alice, runtime, bot, impatient):
 def test_a_friendbot_that_talks_without_end_is_not_listened_to(alice, runtime, bot):
     bot.status, bot.body = 400, b"x" * 5_000_000 + b"already funded"
     sandbox = launch(alice)
-    stellar.fund(again(sandbox))
+    funding.fund(again(sandbox))
 
     assert again(sandbox).funding == Funding.FAILED
 
@@ -157,7 +158,7 @@ def test_a_friendbot_that_talks_without_end_is_not_listened_to(alice, runtime, b
 def test_garbage_is_tried_again(alice, runtime, settings, noise):
     with socket_that(sends=noise) as settings.FRIENDBOT_URL:
         sandbox = launch(alice)
-        stellar.fund(again(sandbox))
+        funding.fund(again(sandbox))
 
     assert again(sandbox).funding == Funding.PENDING
     assert "can't be reached" in again(sandbox).funding_error
@@ -166,7 +167,7 @@ def test_garbage_is_tried_again(alice, runtime, settings, noise):
 def test_a_body_that_is_no_text_is_no_harm(alice, runtime, bot):
     bot.status, bot.body = 400, b"\xff\xfe\x00"
     sandbox = launch(alice)
-    stellar.fund(again(sandbox))
+    funding.fund(again(sandbox))
 
     assert again(sandbox).funding == Funding.FAILED
 
@@ -175,7 +176,7 @@ def test_a_body_that_is_no_text_is_no_harm(alice, runtime, bot):
 def test_an_address_that_leads_nowhere_is_tried_again(alice, runtime, settings, url):
     settings.FRIENDBOT_URL = url
     sandbox = launch(alice)
-    stellar.fund(again(sandbox))
+    funding.fund(again(sandbox))
 
     assert again(sandbox).funding == Funding.PENDING
     assert "can't be reached" in again(sandbox).funding_error

@@ -6,9 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from sandboxes import actions, tallies
+from sandboxes import actions
+from sandboxes.metrics import outcomes
 from sandboxes.models import Sandbox, Site, Tally
-from sandboxes.models.tally import FOREVER
+from sandboxes.models.outcome_count import FOREVER
 from sandboxes.runtime import EngineRefused, EngineUnreachable
 from tests.acting import committed, launch, request, sweep
 from tests.conftest import Clock
@@ -19,13 +20,13 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.
 def counted(act: str = "launch") -> dict[str, int]:
     """Of all time, by start and result."""
     return {
-        f"{row.start} {row.result}".strip(): row.count for row in tallies.ever() if row.act == act
+        f"{row.start} {row.result}".strip(): row.count for row in outcomes.ever() if row.act == act
     }
 
 
 def settle(clock: Clock) -> None:
     clock.forward(seconds=16)
-    tallies.count_events()
+    outcomes.count_events()
 
 
 def test_launches_are_counted_by_how_they_went(alice, runtime, clock):
@@ -68,16 +69,16 @@ def test_removals_are_counted_with_the_time_that_they_took(alice, runtime, clock
 
 def test_what_may_not_be_committed_yet_waits_for_the_next_time(alice, clock):
     launch(alice)
-    tallies.count_events()
+    outcomes.count_events()
     assert counted() == {}
 
     settle(clock)
-    tallies.count_events()
+    outcomes.count_events()
     assert counted() == {"cold ready": 1}
 
 
 def test_many_events_are_counted_in_parts_and_none_twice(alice, clock, monkeypatch):
-    monkeypatch.setattr(tallies, "AT_ONCE", 3)
+    monkeypatch.setattr(outcomes, "AT_ONCE", 3)
     for _ in range(3):
         launch(alice)
     settle(clock)
@@ -97,7 +98,7 @@ def test_a_sweep_that_comes_second_counts_nothing(alice, clock, monkeypatch):
         return site
 
     monkeypatch.setattr(Site, "current", overtaken)
-    tallies.count_events()
+    outcomes.count_events()
     assert counted() == {}
 
 
@@ -137,7 +138,7 @@ def test_calls_that_the_engine_did_not_carry_out_are_counted(alice, runtime):
     ],
 )
 def test_a_quantile_lies_in_the_bucket_that_holds_it(seconds, share, about):
-    total = tallies.Sum()
+    total = outcomes.Sum()
     for one in seconds:
         total.add(one)
     found = total.quantile(share)
@@ -146,4 +147,4 @@ def test_a_quantile_lies_in_the_bucket_that_holds_it(seconds, share, about):
 
 def test_slots_begin_every_five_minutes():
     began = FOREVER + timedelta(days=20_000, minutes=35)
-    assert tallies.slot_of(began) == tallies.slot_of(began + timedelta(minutes=4)) == began
+    assert outcomes.slot_of(began) == outcomes.slot_of(began + timedelta(minutes=4)) == began

@@ -9,11 +9,12 @@ from django.contrib.auth.models import User
 from django.core import mail
 from django.utils import timezone
 
-from sandboxes import notifications, rescues
-from sandboxes.errors import Conflict
+from sandboxes.actions import email_links
+from sandboxes.lib.exceptions import Conflict
 from sandboxes.models import Extension, Sandbox, SandboxWarning, Site, Webhook, WebhookDelivery
-from sandboxes.reaper import Sweep
-from sandboxes.webhooks import delivering, outbox
+from sandboxes.notifications import emails
+from sandboxes.reaper.sweep import Sweep
+from sandboxes.webhooks import delivery, outbox
 from tests.acting import again, launch
 from tests.databases import at_once
 from tests.receivers import Receiver, hook
@@ -41,9 +42,9 @@ def test_sweeps_and_workers_at_once_tell_of_one_deadline_once(
     rows = [nearly_over(carol) for _ in range(3)]
 
     sweeps = at_once(4, lambda _: Sweep().run())
-    at_once(4, lambda _: notifications.send_due_mails())
-    at_once(3, lambda _: delivering.work_off())
-    delivering.work_off()
+    at_once(4, lambda _: emails.send_due_mails())
+    at_once(3, lambda _: delivery.work_off())
+    delivery.work_off()
 
     assert [s.errors for s in sweeps] == [[]] * 4
     assert SandboxWarning.objects.exclude(mailed_at=None).count() == 3
@@ -59,8 +60,8 @@ def test_workers_at_once_deliver_each_message_once(carol: User, receiver: Receiv
         for _ in range(4):
             outbox.send_test(webhook)
 
-    at_once(3, lambda _: delivering.work_off())
-    delivering.work_off()
+    at_once(3, lambda _: delivery.work_off())
+    delivery.work_off()
 
     assert len(receiver.ids) == len(set(receiver.ids)) == 12
     assert not WebhookDelivery.objects.exclude(outcome="delivered").exists()
@@ -74,7 +75,7 @@ def test_clicks_at_once_on_one_link_extend_once(carol: User) -> None:
 
     def click(_: int) -> bool:
         try:
-            rescues.use(warning)
+            email_links.use(warning)
         except Conflict:
             return False
         return True

@@ -9,8 +9,9 @@ from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
 
-from sandboxes import actions, throttles
-from sandboxes.errors import TooOften
+from sandboxes import actions
+from sandboxes.api import throttling
+from sandboxes.lib.exceptions import TooOften
 from sandboxes.models import Sandbox
 from tests.acting import request
 from tests.conftest import PASSWORD, Clock
@@ -28,7 +29,7 @@ PROXY, CLIENT, OTHER = "10.0.0.1", "198.51.100.7", "198.51.100.8"
 @pytest.fixture
 def fresh(clock: Clock) -> None:
     """Nothing was counted yet, and the minute doesn't end."""
-    for throttle in (throttles.calls, throttles.wrong_tokens):
+    for throttle in (throttling.calls, throttling.wrong_tokens):
         throttle.forget()
 
 
@@ -186,9 +187,9 @@ def test_a_launch_that_is_repeated_with_its_key_is_one(alice: User, settings) ->
 
 def test_several_processes_count_together(settings) -> None:
     settings.API_CALLS_PER_MINUTE = 100
-    processes = [throttles.Throttle("calls", "API_CALLS_PER_MINUTE") for _ in range(4)]
+    processes = [throttling.Throttle("calls", "API_CALLS_PER_MINUTE") for _ in range(4)]
 
-    def is_allowed(process: throttles.Throttle) -> bool:
+    def is_allowed(process: throttling.Throttle) -> bool:
         try:
             process.count("alice")
         except TooOften:
@@ -196,7 +197,7 @@ def test_several_processes_count_together(settings) -> None:
         return True
 
     allowed = sum(is_allowed(processes[n % 4]) for n in range(400))
-    assert 100 <= allowed <= 100 + 4 * (100 // throttles.SHARES)
+    assert 100 <= allowed <= 100 + 4 * (100 // throttling.SHARES)
 
 
 def test_a_cache_that_is_away_refuses_nobody(alice: User, settings, monkeypatch) -> None:

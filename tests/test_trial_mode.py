@@ -12,8 +12,8 @@ from django.test import Client
 from django.urls import reverse
 
 from sandboxes import actions, checks
-from sandboxes.errors import Invalid
-from sandboxes.forms import LaunchForm
+from sandboxes.lib.exceptions import Invalid
+from sandboxes.views.forms import LaunchForm
 from tests.acting import launch
 from tests.browsing import text
 from tests.programs import Program

@@ -8,9 +8,9 @@ import pytest
 from django.db import OperationalError, connection
 from django.urls import reverse
 
-from sandboxes.limits import limits_of
+from sandboxes.core.limits import limits_of
 from sandboxes.models import AuditEntry, Pool, Site
-from sandboxes.models.tuning import FRESH_SECONDS, TUNABLE, settings
+from sandboxes.models.runtime_settings import FRESH_SECONDS, TUNABLE, settings
 from tests.acting import request, sweep
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from django.contrib.auth.models import User
 
-from sandboxes import lifecycle, provisioning, tasks, turns
+from sandboxes.core import launch_queue, lifecycle
 from sandboxes.models import Sandbox, State
+from sandboxes.worker import provisioning
+from sandboxes.worker import tasks as worker_tasks
 from tests.acting import again, request
 
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
@@ -25,7 +27,7 @@ def carol(django_user_model: type[User]) -> User:
 def order(at_most: int = 100) -> list[str]:
     """Whose turn it is, one after the other, until no more are made at once."""
     turns_taken = []
-    while row := turns.take_next(at_most):
+    while row := launch_queue.take_next(at_most):
         turns_taken.append(row.owner.username)
     return turns_taken
 
@@ -40,7 +42,7 @@ def test_who_asks_for_many_does_not_hold_up_who_asks_for_one(alice, bob, carol):
 def test_of_one_owner_the_oldest_comes_first(alice):
     rows = [request(alice) for _ in range(3)]
 
-    assert [turns.take_next(9).pk for _ in rows] == [row.pk for row in rows]
+    assert [launch_queue.take_next(9).pk for _ in rows] == [row.pk for row in rows]
 
 
 def test_no_more_are_made_at_once_than_is_good(alice, bob):
@@ -54,19 +56,19 @@ def test_no_more_are_made_at_once_than_is_good(alice, bob):
 
 def test_one_whose_worker_died_leaves_its_turn_to_others(alice, bob, clock):
     died = request(alice)
-    assert turns.take_next(1).pk == died.pk
+    assert launch_queue.take_next(1).pk == died.pk
     request(bob)
-    assert turns.take_next(1) is None
+    assert launch_queue.take_next(1) is None
 
     clock.forward(seconds=lifecycle.LEASE.total_seconds())
 
-    assert turns.take_next(1).pk == died.pk, "it waits the longest"
+    assert launch_queue.take_next(1).pk == died.pk, "it waits the longest"
     assert again(died).attempt == 2
 
 
 def test_a_worker_goes_on_until_nothing_waits(alice, bob):
     rows = [request(user) for user in (alice, alice, bob)]
-    tasks.provision(rows[0].public_id)
+    worker_tasks.provision(rows[0].public_id)
 
     assert {again(row).state for row in rows} == {State.RUNNING}
 
@@ -75,6 +77,6 @@ def test_what_ended_while_it_waited_takes_no_turn(alice):
     row = request(alice)
     lifecycle.end(row, "user", "Changed my mind.")
 
-    assert turns.take_next(9) is None
+    assert launch_queue.take_next(9) is None
     provisioning.work_off()
     assert Sandbox.objects.get().state == State.DESTROYING

@@ -7,9 +7,12 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from sandboxes import actions, lifecycle, tasks, upkeep
+from sandboxes import actions
+from sandboxes.core import lifecycle
 from sandboxes.models import EndReason, State
 from sandboxes.runtime import EngineRefused, EngineUnreachable, ServiceState
+from sandboxes.worker import maintenance
+from sandboxes.worker import tasks as worker_tasks
 from tests.acting import Killed, again, committed, last_line, launch, once_observed, story, sweep
 
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
@@ -65,8 +68,8 @@ def test_a_reset_that_two_workers_were_sent_is_done_once(alice, runtime):
     sandbox = launch(alice)
     actions.reset(sandbox, alice)
     first, second = again(sandbox), again(sandbox)
-    upkeep.reset(first)
-    upkeep.reset(second)
+    maintenance.reset(first)
+    maintenance.reset(second)
 
     assert len(runtime.executed) == 1
     assert story(sandbox).count("reset") == 1
@@ -84,8 +87,8 @@ def test_a_reset_that_another_worker_was_at_when_it_was_looked_at_is_done_once(
         return real(*args)
 
     monkeypatch.setattr(runtime, "execute", looked_at_meanwhile)
-    upkeep.reset(again(sandbox))
-    upkeep.reset(seen[0])
+    maintenance.reset(again(sandbox))
+    maintenance.reset(seen[0])
 
     assert len(seen) == len(runtime.executed) == 1
     assert story(sandbox).count("reset") == 1
@@ -94,8 +97,8 @@ def test_a_reset_that_another_worker_was_at_when_it_was_looked_at_is_done_once(
 def test_what_two_workers_see_broken_is_made_anew_once(alice, runtime):
     sandbox = launch(alice)
     runtime.exit(sandbox.public_id, "api", 3)
-    once_observed(runtime, lambda: tasks.look_after(sandbox.public_id))
-    tasks.look_after(sandbox.public_id)
+    once_observed(runtime, lambda: worker_tasks.look_after(sandbox.public_id))
+    worker_tasks.look_after(sandbox.public_id)
 
     assert again(sandbox).state == State.RUNNING
     assert story(sandbox).count("revived") == 1
@@ -135,7 +138,7 @@ def test_killed_while_it_starts_them_again_the_next_goes_on(alice, runtime, cloc
     runtime.restart_engine()
     runtime.fail_next("containers", Killed())
     with pytest.raises(Killed):
-        tasks.revive(sandbox.public_id)
+        worker_tasks.revive(sandbox.public_id)
     clock.forward(seconds=LEASE)
     sweep()
 
@@ -166,7 +169,7 @@ def test_destroyed_while_it_is_started_again_nothing_is_left(alice, runtime, mon
         return real(spec, lambda _: None, timeout)
 
     monkeypatch.setattr(runtime, "create", destroyed_meanwhile)
-    upkeep.revive(again(sandbox))
+    maintenance.revive(again(sandbox))
 
     assert again(sandbox).state == State.DESTROYED
     assert runtime.observe() == {}

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.contrib.auth import get_user_model
 
+from sandboxes.core.reaper_policy import Act, Seen, decide
 from sandboxes.models import EndReason, Sandbox, State
 from sandboxes.runtime import SandboxFacts, ServiceFacts
 from sandboxes.runtime import ServiceState as S
-from sandboxes.verdicts import Act, Seen, decide
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 

@@ -11,9 +11,11 @@ from django.db import IntegrityError, transaction
 from django.test import Client
 from django.urls import reverse
 
-from sandboxes import actions, housekeeping, tasks
+from sandboxes import actions
 from sandboxes.models import Preferences, Sandbox, SandboxWarning
-from sandboxes.reaper import Sweep
+from sandboxes.reaper import housekeeping
+from sandboxes.reaper.sweep import Sweep
+from sandboxes.worker import tasks as worker_tasks
 from tests.acting import again, committed, launch, story, sweep
 from tests.receivers import Receiver, hook
 
@@ -135,7 +137,7 @@ def test_sweeps_that_overlap_tell_once(alice: User, ears: Ears) -> None:
         stale = Sandbox.objects.select_related("owner").get()
         Sweep().run()
         assert not housekeeping.warn(stale, idle=False)
-    tasks.send_mails()
+    worker_tasks.send_mails()
     ears.pass_by(minutes=1)
     assert ears.heard == (1, 1, 1)
 

@@ -30,7 +30,7 @@ django.setup()
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import Client
-from sandboxes.tokens import issue
+from sandboxes.accounts.api_tokens import issue
 
 for command in ("migrate", "createcachetable"):
     call_command(command, verbosity=0)

@@ -13,10 +13,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from sandboxes.errors import Invalid
-from sandboxes.webhooks import addresses, connecting
-from sandboxes.webhooks.addresses import check_url, may_reach
-from sandboxes.webhooks.connecting import Unreachable, post
+from sandboxes.lib.exceptions import Invalid
+from sandboxes.webhooks import client, url_policy
+from sandboxes.webhooks.client import Unreachable, post
+from sandboxes.webhooks.url_policy import check_url, may_reach
 from tests.friendbots import socket_that
 from tests.receivers import Receiver
 
@@ -132,7 +132,7 @@ class Names:
 def named(monkeypatch: pytest.MonkeyPatch) -> Any:
     def answer(*answers: list[str]) -> Names:
         names = Names(*answers)
-        monkeypatch.setattr(addresses.socket, "getaddrinfo", names.getaddrinfo)
+        monkeypatch.setattr(url_policy.socket, "getaddrinfo", names.getaddrinfo)
         return names
 
     return answer
@@ -177,9 +177,9 @@ def test_the_address_that_was_checked_is_the_one_that_is_called(
 
     def connect(_: object, host: str, *args: Any) -> None:
         called.append(host)
-        raise connecting.httpcore.ConnectError("nobody there")
+        raise client.httpcore.ConnectError("nobody there")
 
-    monkeypatch.setattr(connecting.httpcore.SyncBackend, "connect_tcp", connect)
+    monkeypatch.setattr(client.httpcore.SyncBackend, "connect_tcp", connect)
     with pytest.raises(Unreachable):
         post(f"http://hooks.example.com:{inside.server_port}/", {}, b"{}")
     assert (names.asked, called) == (1, ["1.1.1.1"])
@@ -200,7 +200,7 @@ def test_a_proxy_of_the_environment_is_not_asked(
 def test_a_receiver_that_drips_is_left_after_a_while(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connecting, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(client, "TIMEOUT_SECONDS", 0.3)
     receiver.status, receiver.drips = 200, True
     with pytest.raises(Unreachable, match="No answer within"):
         post(receiver.url, {}, b"{}")
@@ -209,7 +209,7 @@ def test_a_receiver_that_drips_is_left_after_a_while(
 def test_a_receiver_that_says_nothing_is_left_after_a_while(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connecting, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(client, "TIMEOUT_SECONDS", 0.3)
     with socket_that(sends=None) as url, pytest.raises(Unreachable, match="No answer within"):
         post(url, {}, b"{}")
 
@@ -272,7 +272,7 @@ def test_https_checks_the_name_in_the_address_and_who_vouches_for_it(
 ) -> None:
     named(["127.0.0.1"])
     context = ssl.create_default_context(cafile=certificate if trusted else None)
-    monkeypatch.setattr(connecting, "_certificates", lambda: context)
+    monkeypatch.setattr(client, "_certificates", lambda: context)
     url = f"https://{host}:{secure.server_port}/"
     if arrives:
         assert post(url, {}, b"{}").status == 204

@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.utils import timezone
 
-from sandboxes import housekeeping
-from sandboxes.errors import Conflict
+from sandboxes.lib.exceptions import Conflict
 from sandboxes.models import EventType, Site, WebhookDelivery
-from sandboxes.webhooks import connecting, delivering, managing, outbox
+from sandboxes.reaper import housekeeping
+from sandboxes.webhooks import (
+    client,
+    endpoints,
+    outbox,
+)
+from sandboxes.webhooks import (
+    delivery as webhooks_delivery,
+)
 from tests.acting import Killed, committed, launch, sweep
 from tests.receivers import Receiver, fresh, hook, statuses, told
 
@@ -116,12 +123,12 @@ def test_a_worker_killed_while_it_sends_loses_no_event(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def die(*_: Any) -> None:
-        connecting.post(*_)
+        client.post(*_)
         raise Killed
 
     webhook, secret = hook(alice, receiver, EventType.RUNNING)
     with monkeypatch.context() as until_then:
-        until_then.setattr(delivering, "post", die)
+        until_then.setattr(webhooks_delivery, "post", die)
         with pytest.raises(Killed), committed():
             launch(alice)
     sweep()
@@ -152,12 +159,12 @@ def test_events_of_one_webhook_come_one_after_the_other(
 ) -> None:
     webhook, _ = hook(alice, receiver)
     outbox.send_test(webhook)
-    assert delivering._claim()
+    assert webhooks_delivery._claim()
     outbox.send_test(webhook)
-    delivering.work_off()
+    webhooks_delivery.work_off()
     assert receiver.messages == [], "another worker is sending to it"
     clock.forward(seconds=61)
-    delivering.work_off()
+    webhooks_delivery.work_off()
     assert len(receiver.messages) == 2
 
 
@@ -166,12 +173,12 @@ def test_a_slow_worker_whose_lease_ran_out_changes_nothing(
 ) -> None:
     webhook, _ = hook(alice, receiver)
     outbox.send_test(webhook)
-    slow = delivering._claim()
+    slow = webhooks_delivery._claim()
     assert slow
     clock.forward(seconds=61)
-    delivering.work_off()
+    webhooks_delivery.work_off()
     receiver.status = 500
-    delivering._deliver(slow)
+    webhooks_delivery._deliver(slow)
 
     assert told(webhook).outcome == "delivered"
     assert statuses(webhook) == [204]
@@ -189,7 +196,7 @@ def test_a_message_is_sent_again_by_hand_with_the_same_id(
     assert len(receiver.verified(secret)) == 2
     assert len(set(receiver.ids)) == 1
     assert statuses(webhook) == [204, 204]
-    managing.switch(webhook, on=False)
+    endpoints.switch(webhook, on=False)
     with pytest.raises(Conflict, match="switched off"):
         outbox.send_again(WebhookDelivery.objects.get(pk=delivery.pk))
 

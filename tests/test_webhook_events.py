@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import IntegrityError, transaction
 
-from sandboxes import actions, upkeep
+from sandboxes import actions
 from sandboxes.models import EndReason, Event, EventType, Site, WebhookDelivery
 from sandboxes.webhooks import outbox
+from sandboxes.worker import maintenance
 from tests.acting import Killed, again, committed, launch, sweep
 from tests.receivers import Receiver, hook
 
@@ -132,7 +133,7 @@ def test_a_reset_is_no_event(alice: User, runtime: MemoryRuntime, receiver: Rece
     sandbox = launch(alice)
     hook(alice, receiver)
     actions.reset(sandbox, alice)
-    upkeep.reset(again(sandbox))
+    maintenance.reset(again(sandbox))
     assert Event.objects.filter(kind="reset").exists()
     assert not WebhookDelivery.objects.exists()
 

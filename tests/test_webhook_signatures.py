@@ -11,7 +11,7 @@ from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
 from sandboxes.models import Site, Webhook
-from sandboxes.webhooks import delivering, managing, outbox
+from sandboxes.webhooks import delivery, endpoints, outbox
 from tests.acting import committed
 from tests.receivers import Receiver, fresh, hook, told
 
@@ -61,7 +61,7 @@ def test_after_a_rotation_both_secrets_sign_for_a_day(
     alice: User, clock: Clock, receiver: Receiver
 ) -> None:
     webhook, old = hook(alice, receiver)
-    new = managing.rotate(webhook)
+    new = endpoints.rotate(webhook)
     with committed():
         outbox.send_test(fresh(webhook))
     assert receiver.types(old) == receiver.types(new) == ["webhook.test"]
@@ -83,7 +83,7 @@ def test_a_webhook_whose_secret_is_lost_fails_alone(
     Webhook.objects.filter(pk=broken.pk).update(secrets={})
     outbox.send_test(broken)
     outbox.send_test(whole)
-    delivering.work_off()
+    delivery.work_off()
     assert receiver.types(secret) == ["webhook.test"]
     assert "stumbled" in told(broken).log[0]["error"]
 
@@ -93,7 +93,7 @@ def test_a_secret_whose_keys_are_lost_is_replaced(
 ) -> None:
     webhook, _ = hook(alice, receiver)
     settings.SANDBOX_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
-    secret = managing.rotate(fresh(webhook))
+    secret = endpoints.rotate(fresh(webhook))
     with committed():
         outbox.send_test(fresh(webhook))
     assert receiver.types(secret) == ["webhook.test"]

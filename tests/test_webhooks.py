@@ -8,10 +8,11 @@ import pytest
 from django.core import mail
 from django.db import IntegrityError, transaction
 
-from sandboxes import actions, lifecycle
-from sandboxes.errors import Conflict, Invalid
+from sandboxes import actions
+from sandboxes.core import lifecycle
+from sandboxes.lib.exceptions import Conflict, Invalid
 from sandboxes.models import EventType, OffReason, Site, Webhook, WebhookDelivery
-from sandboxes.webhooks import delivering, managing, outbox
+from sandboxes.webhooks import delivery, endpoints, outbox
 from tests.acting import committed, launch, sweep
 from tests.receivers import Receiver, fresh, hook
 
@@ -85,10 +86,10 @@ def test_what_happens_while_it_is_off_is_not_told_later(
 ) -> None:
     webhook, secret = hook(alice, receiver)
     outbox.send_test(webhook)
-    managing.switch(webhook, on=False)
+    endpoints.switch(webhook, on=False)
     with committed():
         sandbox = launch(alice)
-    managing.switch(webhook, on=True)
+    endpoints.switch(webhook, on=True)
     with committed():
         actions.extend(sandbox, 15, alice)
     assert receiver.types(secret) == ["sandbox.extended"]
@@ -104,7 +105,7 @@ def test_a_user_has_so_many_webhooks_and_no_more(
     with pytest.raises(Conflict, match="2 of 2"):
         hook(alice, receiver)
     hook(bob, receiver)
-    managing.remove(first)
+    endpoints.remove(first)
     hook(alice, receiver)
     with pytest.raises(IntegrityError), transaction.atomic():
         Webhook.objects.create(user=alice, slot=1, url=receiver.url)
@@ -125,15 +126,15 @@ def test_a_mistake_names_its_field_and_makes_nothing(
 ) -> None:
     right = {"url": receiver.url, "events": EventType.values, "name": "bot"}
     with pytest.raises(Invalid) as refused:
-        managing.create(alice, **right | wrong)
+        endpoints.create(alice, **right | wrong)
     assert refused.value.field == field
     assert not Webhook.objects.exists()
 
 
 def test_what_an_operator_switched_off_stays_off(alice: User, receiver: Receiver) -> None:
     webhook, _ = hook(alice, receiver)
-    delivering.switch_off(webhook, OffReason.OPERATOR)
+    delivery.switch_off(webhook, OffReason.OPERATOR)
     with pytest.raises(Conflict, match="An operator"):
-        managing.switch(fresh(webhook), on=True)
-    managing.switch(fresh(webhook), on=False)
+        endpoints.switch(fresh(webhook), on=True)
+    endpoints.switch(fresh(webhook), on=False)
     assert fresh(webhook).off_because == OffReason.OPERATOR

@@ -12,15 +12,15 @@ from cryptography.fernet import InvalidToken
 from django.conf import settings
 from django.http import Http404, HttpRequest
 
-from sandboxes.accounts import admission, invitations
-from sandboxes.secrets import ciphers
+from sandboxes.accounts import invitations, signup_policy
+from sandboxes.encryption.fields import ciphers
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     """Who may sign up, with a password or with a provider."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
-        return admission.is_open(request)
+        return signup_policy.is_open(request)
 
     def is_email_verified(self, request: HttpRequest, email: str) -> bool:
         """Who came by the link in an invitation can read the mail of that address."""
@@ -37,10 +37,10 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
 
         Where there is none at all, the form asks for one, and decides.
         """
-        if not admission.is_open(request):
-            return any(admission.admits(request, address) for address in _proven(sociallogin))
+        if not signup_policy.is_open(request):
+            return any(signup_policy.admits(request, address) for address in _proven(sociallogin))
         known = sociallogin.email_addresses
-        return not known or any(admission.admits(request, one) for one in _proven(sociallogin))
+        return not known or any(signup_policy.admits(request, one) for one in _proven(sociallogin))
 
     def get_app(self, *args: Any, **kwargs: Any) -> SocialApp:
         """Raises Http404: a provider that is not set up has no page."""

@@ -13,7 +13,7 @@ from allauth.core import context
 from allauth.socialaccount.forms import SignupForm as AllauthProviderSignupForm
 from django.forms import Field
 
-from sandboxes.accounts import admission, invitations
+from sandboxes.accounts import invitations, signup_policy
 
 
 class SignUpForm(AllauthSignupForm):  # type: ignore[misc]
@@ -24,11 +24,11 @@ class SignUpForm(AllauthSignupForm):  # type: ignore[misc]
         if invitation := invitations.brought(context.request):
             self.fields["email"].initial = invitation.email
             self.fields["email"].widget.attrs["readonly"] = True
-        elif admission.domains():
-            self.fields["email"].help_text = admission.refusal()
+        elif signup_policy.domains():
+            self.fields["email"].help_text = signup_policy.refusal()
 
     def clean_email(self) -> str:
-        admission.demand(context.request, self.cleaned_data["email"])
+        signup_policy.demand(context.request, self.cleaned_data["email"])
         return str(super().clean_email())
 
 
@@ -36,13 +36,13 @@ class ProviderSignUpForm(AllauthProviderSignupForm):  # type: ignore[misc]
     """For who comes from a provider that tells no address."""
 
     def clean_email(self) -> str:
-        admission.demand(context.request, self.cleaned_data["email"])
+        signup_policy.demand(context.request, self.cleaned_data["email"])
         return str(super().clean_email())
 
 
 class AddEmailForm(AllauthAddEmailForm):  # type: ignore[misc]
     def clean_email(self) -> str:
-        admission.demand_domain(self.user, self.cleaned_data["email"])
+        signup_policy.demand_domain(self.user, self.cleaned_data["email"])
         return str(super().clean_email())
 
 

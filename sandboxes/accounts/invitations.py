@@ -17,7 +17,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from sandboxes import clock
+from sandboxes.lib import clock
 from sandboxes.models import Invitation
 
 if TYPE_CHECKING:

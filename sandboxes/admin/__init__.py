@@ -2,14 +2,19 @@
 
 from django.contrib import admin
 
-from sandboxes.admin.access import ApiTokenAdmin, LimitOverrideAdmin
 from sandboxes.admin.audit import AuditAdmin
 from sandboxes.admin.invitations import InvitationAdmin
-from sandboxes.admin.people import AuthenticatorAdmin, EmailAddressAdmin, GroupAdmin, UserAdmin
+from sandboxes.admin.limit_overrides import ApiTokenAdmin, LimitOverrideAdmin
 from sandboxes.admin.pools import PoolAdmin
+from sandboxes.admin.runtime_settings import SettingsAdmin
 from sandboxes.admin.sandboxes import EventAdmin, SandboxAdmin
 from sandboxes.admin.site import SiteAdmin
-from sandboxes.admin.tuning import SettingsAdmin
+from sandboxes.admin.users import (
+    AuthenticatorAdmin,
+    EmailAddressAdmin,
+    GroupAdmin,
+    UserAdmin,
+)
 from sandboxes.admin.webhooks import WebhookAdmin, WebhookDeliveryAdmin
 
 __all__ = [

@@ -14,8 +14,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from sandboxes.admin.asking import Question
-from sandboxes.admin.reasons import Reasoned
+from sandboxes.admin.audited import Reasoned
+from sandboxes.admin.confirmations import Question
 
 if TYPE_CHECKING:
     TabularInline = admin.TabularInline[Any, Any]

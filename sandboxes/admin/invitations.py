@@ -9,13 +9,14 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
-from sandboxes import clock, tasks
 from sandboxes.accounts import invitations
-from sandboxes.admin.asking import Question, ReasonForm
 from sandboxes.admin.base import PortalAdmin
-from sandboxes.audit import Operator
-from sandboxes.errors import Conflict
+from sandboxes.admin.confirmations import Question, ReasonForm
+from sandboxes.lib import clock
+from sandboxes.lib.exceptions import Conflict
 from sandboxes.models import Invitation
+from sandboxes.operators.audit import Operator
+from sandboxes.worker import tasks as worker_tasks
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Invitation]
@@ -38,7 +39,7 @@ class InvitationForm(ModelForm):
 def _send(invitation: Invitation, _by: Operator, _answers: dict[str, Any]) -> None:
     if not invitation.is_open:
         raise Conflict("It can't be taken any more; invite that address anew.")
-    tasks.enqueue(tasks.invite, invitation.pk)
+    worker_tasks.enqueue(worker_tasks.invite, invitation.pk)
 
 
 def _withdraw(invitation: Invitation, _by: Operator, _answers: dict[str, Any]) -> None:
@@ -88,4 +89,4 @@ class InvitationAdmin(PortalAdmin):
         invitations.forget_expired(obj.email)
         obj.invited_by = request.user
         obj.save()
-        tasks.enqueue(tasks.invite, obj.pk)
+        worker_tasks.enqueue(worker_tasks.invite, obj.pk)

@@ -11,9 +11,9 @@ from django.http import HttpRequest
 from django.utils.formats import localize
 from django.utils.timezone import localtime
 
-from sandboxes import tasks
 from sandboxes.admin.base import NOTHING, PortalAdmin
 from sandboxes.models import Pool, Sandbox, State
+from sandboxes.worker import tasks as worker_tasks
 
 
 @admin.register(Pool)
@@ -55,7 +55,7 @@ class PoolAdmin(PortalAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
         """A worker hears of it at once."""
         super().save_model(request, obj, form, change)
-        tasks.enqueue(tasks.tend_pool)
+        worker_tasks.enqueue(worker_tasks.tend_pool)
 
     @admin.display(description="kept ready")
     def wanted(self, row: Pool) -> int:

@@ -14,7 +14,6 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 
-from sandboxes import audit, presentation
 from sandboxes.admin.base import (
     NOTHING,
     LookOnly,
@@ -23,9 +22,11 @@ from sandboxes.admin.base import (
     pairs,
     preformatted,
 )
-from sandboxes.admin.deeds import QUESTIONS
-from sandboxes.admin.finding import BlueprintFilter, found_events, found_sandboxes
+from sandboxes.admin.sandbox_actions import QUESTIONS
+from sandboxes.admin.search import BlueprintFilter, found_events, found_sandboxes
 from sandboxes.models import Event, Extension, Sandbox, Site
+from sandboxes.operators import audit
+from sandboxes.representations import display
 
 WHAT = ("public_id", "name", "owner", "blueprint", "state", "ending")
 ABOUT = {
@@ -125,7 +126,7 @@ class SandboxAdmin(LookOnly, PortalAdmin):
 
     @admin.display(description="how it ends", ordering="expires_at")
     def ending(self, row: Sandbox) -> str:
-        return presentation.ending(row).sentence
+        return display.ending(row).sentence
 
     @admin.display(description="idle until")
     def idle_end(self, row: Sandbox) -> str:
@@ -149,12 +150,12 @@ class SandboxAdmin(LookOnly, PortalAdmin):
                 step.label: step.state
                 if step.seconds is None
                 else f"{step.state}, {step.seconds} s"
-                for step in presentation.steps(row)
+                for step in display.steps(row)
             }
         )
 
     def endpoints(self, row: Sandbox) -> str:
-        return pairs({name: url for name, url in presentation.endpoints(row).items() if url})
+        return pairs({name: url for name, url in display.endpoints(row).items() if url})
 
     def limits(self, row: Sandbox) -> str:
         enforced = Site.current().hard_disk_limit

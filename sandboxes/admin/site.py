@@ -11,11 +11,14 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
-from sandboxes import clock, presentation, sweeping, tasks
-from sandboxes.admin.asking import Question, ReasonForm
 from sandboxes.admin.base import PortalAdmin
-from sandboxes.audit import Operator
+from sandboxes.admin.confirmations import Question, ReasonForm
+from sandboxes.lib import clock
 from sandboxes.models import Site
+from sandboxes.operators.audit import Operator
+from sandboxes.reaper import tasks as reaper_tasks
+from sandboxes.representations import display as representations_display
+from sandboxes.worker import tasks as worker_tasks
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Site]
@@ -34,7 +37,7 @@ class MaintenanceForm(ModelForm):
 
 
 def _sweep(_site: Site, _by: Operator, _answers: dict[str, Any]) -> None:
-    tasks.enqueue(sweeping.sweep)
+    worker_tasks.enqueue(reaper_tasks.sweep)
 
 
 SWEEP = Question("sweep", "Sweep now", "will be swept by a worker", ReasonForm, _sweep)
@@ -59,9 +62,9 @@ class SiteAdmin(PortalAdmin):
 
     @admin.display(description="Isolation")
     def isolation(self, site: Site) -> str:  # noqa: ARG002 - it holds for the whole portal
-        if presentation.is_isolated():
+        if representations_display.is_isolated():
             return "Every sandbox has its own network and its own limits."
-        return str(presentation.TRIAL_MODE)
+        return str(representations_display.TRIAL_MODE)
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 - Django's signature
         return False

@@ -9,13 +9,13 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from sandboxes import audit
-from sandboxes.admin.asking import Question, ReasonForm
 from sandboxes.admin.base import LookOnly, PortalAdmin, preformatted
-from sandboxes.audit import Operator
-from sandboxes.errors import Conflict
+from sandboxes.admin.confirmations import Question, ReasonForm
+from sandboxes.lib.exceptions import Conflict
 from sandboxes.models import OffReason, Webhook, WebhookDelivery
-from sandboxes.webhooks.delivering import switch_off
+from sandboxes.operators import audit
+from sandboxes.operators.audit import Operator
+from sandboxes.webhooks.delivery import switch_off
 
 
 def _switch_off(webhook: Webhook, _by: Operator, _answers: dict[str, Any]) -> None:

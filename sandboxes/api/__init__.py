@@ -5,9 +5,15 @@ It says nothing that the pages don't say, and does nothing but through `sandboxe
 
 from __future__ import annotations
 
-from sandboxes.api import account, insight, launching, problems, webhooks
+from sandboxes.api import (
+    launch,
+    limits,
+    observability,
+    problems,
+    webhooks,
+)
 from sandboxes.api.auth import READ
-from sandboxes.api.specification import PortalAPI
+from sandboxes.api.openapi import PortalAPI
 
 __all__ = ["api"]
 
@@ -22,5 +28,5 @@ api = PortalAPI(
     auth=READ,
 )
 problems.install(api)
-for router in (launching.router, insight.router, account.router, webhooks.router):
+for router in (launch.router, observability.router, limits.router, webhooks.router):
     api.add_router("", router)

@@ -15,7 +15,8 @@ from ninja.errors import HttpError
 from ninja.security import APIKeyCookie, HttpBearer
 from ninja.utils import check_csrf
 
-from sandboxes import throttles, tokens
+from sandboxes.accounts import api_tokens
+from sandboxes.api import throttling
 from sandboxes.api.problems import ScopeTooSmall, Unauthenticated
 from sandboxes.models import Scope
 
@@ -37,14 +38,14 @@ class PortalToken(HttpBearer):
         self.needed = needed
 
     def authenticate(self, request: HttpRequest, token: str) -> User:
-        found = tokens.authenticate(token)
+        found = api_tokens.authenticate(token)
         if found is None:
-            throttles.wrong_tokens.count(request.META.get("REMOTE_ADDR", ""))
+            throttling.wrong_tokens.count(request.META.get("REMOTE_ADDR", ""))
             # Not None: a wrong token must not fall back on a session that a browser sends along.
             raise Unauthenticated("This token is wrong, expired or revoked; make a new one.")
         if Scope.values.index(found.scope) < Scope.values.index(self.needed):
             raise ScopeTooSmall(self.needed, found.scope)
-        throttles.calls.count(str(found.user_id))
+        throttling.calls.count(str(found.user_id))
         structlog.contextvars.bind_contextvars(token=found.prefix)
         request.user = found.user  # Whom the log names.
         return found.user
@@ -61,7 +62,7 @@ class PortalSession(APIKeyCookie):
             return None
         if check_csrf(request):
             raise HttpError(403, "Send the CSRF token of your session in X-CSRFToken.")
-        throttles.calls.count(str(request.user.pk))
+        throttling.calls.count(str(request.user.pk))
         return self.authenticate(request, None)
 
     def authenticate(self, request: HttpRequest, key: str | None) -> User | None:  # noqa: ARG002

@@ -16,8 +16,9 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from ninja.responses import NinjaJSONEncoder
 
-from sandboxes import clock, errors
 from sandboxes.blueprints import BlueprintNotFound
+from sandboxes.lib import clock
+from sandboxes.lib import exceptions as lib_exceptions
 
 log = structlog.get_logger(__name__)
 
@@ -106,19 +107,19 @@ def _remedy(found: dict[str, Any]) -> str:
     return REMEDIES.get(found["type"], f"{found['msg']}.")
 
 
-def _invalid(_request: HttpRequest, error: errors.Invalid) -> HttpResponse:
+def _invalid(_request: HttpRequest, error: lib_exceptions.Invalid) -> HttpResponse:
     return invalid([(error.field, str(error))])
 
 
-def _key_reused(_request: HttpRequest, error: errors.KeyReused) -> HttpResponse:
+def _key_reused(_request: HttpRequest, error: lib_exceptions.KeyReused) -> HttpResponse:
     return invalid([("Idempotency-Key", str(error))])
 
 
-def _conflict(_request: HttpRequest, error: errors.Conflict) -> HttpResponse:
+def _conflict(_request: HttpRequest, error: lib_exceptions.Conflict) -> HttpResponse:
     return problem(HTTPStatus.CONFLICT, str(error))
 
 
-def _limit_reached(_request: HttpRequest, error: errors.LimitReached) -> HttpResponse:
+def _limit_reached(_request: HttpRequest, error: lib_exceptions.LimitReached) -> HttpResponse:
     # Fields of draft-ietf-httpapi-ratelimit-headers-10, which the problem type comes from, too.
     policy = f"sandboxes-of-{error.scope}"
     return problem(
@@ -140,7 +141,7 @@ def _limit_reached(_request: HttpRequest, error: errors.LimitReached) -> HttpRes
     )
 
 
-def _too_often(_request: HttpRequest, error: errors.TooOften) -> HttpResponse:
+def _too_often(_request: HttpRequest, error: lib_exceptions.TooOften) -> HttpResponse:
     seconds = _seconds_until(error.retry_at)
     return problem(
         HTTPStatus.TOO_MANY_REQUESTS,
@@ -163,7 +164,7 @@ def _seconds_until(moment: datetime) -> int:
     return max(1, ceil((moment - clock.now()).total_seconds()))
 
 
-def _unavailable(_request: HttpRequest, error: errors.Unavailable) -> HttpResponse:
+def _unavailable(_request: HttpRequest, error: lib_exceptions.Unavailable) -> HttpResponse:
     seconds = RETRY_SECONDS
     if error.retry_at:
         seconds = _seconds_until(error.retry_at)
@@ -219,12 +220,12 @@ HANDLERS: dict[type[Exception], Any] = {
     Unauthenticated: _wrong_token,
     ScopeTooSmall: _scope_too_small,
     ValidationError: _malformed,
-    errors.Invalid: _invalid,
-    errors.KeyReused: _key_reused,
-    errors.Conflict: _conflict,
-    errors.LimitReached: _limit_reached,
-    errors.TooOften: _too_often,
-    errors.Unavailable: _unavailable,
+    lib_exceptions.Invalid: _invalid,
+    lib_exceptions.KeyReused: _key_reused,
+    lib_exceptions.Conflict: _conflict,
+    lib_exceptions.LimitReached: _limit_reached,
+    lib_exceptions.TooOften: _too_often,
+    lib_exceptions.Unavailable: _unavailable,
     OperationalError: _database_away,
     BlueprintNotFound: _no_blueprint,
     HttpError: _http_error,

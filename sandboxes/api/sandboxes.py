@@ -7,13 +7,13 @@ from ninja import P, QueryEx, Router
 from ninja.responses import Status
 
 from sandboxes import actions, models
-from sandboxes.api import describing, schemas
 from sandboxes.api.auth import ALL, LAUNCH, READ, ApiRequest
-from sandboxes.api.fetching import owned
-from sandboxes.api.paging import Cursor, Limit, link_next
-from sandboxes.api.specification import answers
-from sandboxes.estimates import Estimator
-from sandboxes.paging import take_newest
+from sandboxes.api.lookups import owned
+from sandboxes.api.openapi import answers
+from sandboxes.api.pagination import Cursor, Limit, link_next
+from sandboxes.core.launch_eta import Estimator
+from sandboxes.lib.pagination import take_newest
+from sandboxes.representations import schemas, serializers
 
 router = Router(tags=["Sandboxes"])
 
@@ -38,7 +38,7 @@ def list_sandboxes(
     link_next(request, response, following)
     estimator = Estimator()
     return schemas.SandboxPage(
-        data=[describing.sandbox(row, estimator) for row in page],
+        data=[serializers.sandbox(row, estimator) for row in page],
         has_more=following is not None,
         next_cursor=following,
     )
@@ -47,7 +47,7 @@ def list_sandboxes(
 @router.get("/sandboxes/{sandbox_id}", auth=READ, response=answers(200, schemas.Sandbox, 404))
 def get_sandbox(request: ApiRequest, sandbox_id: str) -> schemas.Sandbox:
     """One sandbox: its state, its clocks, where it can be reached."""
-    return describing.sandbox(owned(request, sandbox_id))
+    return serializers.sandbox(owned(request, sandbox_id))
 
 
 @router.delete(
@@ -60,7 +60,7 @@ def destroy_sandbox(request: ApiRequest, sandbox_id: str) -> Status[schemas.Sand
     sandbox = owned(request, sandbox_id)
     gone = sandbox.has_ended
     actions.destroy(sandbox, request.auth)
-    return Status(200 if gone else 202, describing.sandbox(sandbox))
+    return Status(200 if gone else 202, serializers.sandbox(sandbox))
 
 
 @router.get(
@@ -89,7 +89,7 @@ def extend_sandbox(
     sandbox = owned(request, sandbox_id)
     granted = actions.extend(sandbox, wanted.minutes, request.auth)
     granted.sandbox = sandbox
-    return Status(201, describing.extension(granted))
+    return Status(201, serializers.extension(granted))
 
 
 @router.post(
@@ -99,7 +99,7 @@ def touch_sandbox(request: ApiRequest, sandbox_id: str) -> schemas.Sandbox:
     """Start the idle clock again."""
     sandbox = owned(request, sandbox_id)
     actions.touch(sandbox, request.auth)
-    return describing.sandbox(sandbox)
+    return serializers.sandbox(sandbox)
 
 
 @router.post(
@@ -109,4 +109,4 @@ def reset_sandbox(request: ApiRequest, sandbox_id: str) -> Status[schemas.Sandbo
     """Put the seed data back. Done when `reset_pending` is false again; nothing else changes."""
     sandbox = owned(request, sandbox_id)
     actions.reset(sandbox, request.auth)
-    return Status(202, describing.sandbox(sandbox))
+    return Status(202, serializers.sandbox(sandbox))

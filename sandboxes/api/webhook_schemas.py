@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from ninja import Field, Schema
 
-from sandboxes.api.schemas import In, Sandbox
 from sandboxes.models import EventType, Outcome
+from sandboxes.representations.schemas import In, Sandbox
 
 
 class NewWebhook(In):

@@ -16,10 +16,10 @@ from ninja.responses import Status
 from sandboxes import models
 from sandboxes.api import webhook_schemas as schemas
 from sandboxes.api.auth import ALL, READ, ApiRequest
-from sandboxes.api.paging import Cursor, Limit, link_next
-from sandboxes.api.specification import answers
-from sandboxes.paging import take_newest
-from sandboxes.webhooks import managing, outbox
+from sandboxes.api.openapi import answers
+from sandboxes.api.pagination import Cursor, Limit, link_next
+from sandboxes.lib.pagination import take_newest
+from sandboxes.webhooks import endpoints, outbox
 
 router = Router(tags=["Webhooks"])
 
@@ -91,7 +91,7 @@ def create_webhook(
 ) -> Status[schemas.WebhookWithSecret]:
     """Have an address told of events. The answer holds the secret, which is shown this once."""
     events = models.EventType.values if wanted.events is None else wanted.events
-    row, secret = managing.create(request.auth, wanted.url, events, wanted.name)
+    row, secret = endpoints.create(request.auth, wanted.url, events, wanted.name)
     path = reverse("api:get_webhook", args=[row.public_id])
     response["Location"] = request.build_absolute_uri(path)
     response["Cache-Control"] = "no-store"
@@ -117,9 +117,9 @@ def change_webhook(
     chosen = wanted.model_dump(exclude_none=True)
     on = chosen.pop("enabled", None)
     if chosen:
-        managing.change(row, **chosen)
+        endpoints.change(row, **chosen)
     if on is not None:
-        managing.switch(row, on=on)
+        endpoints.switch(row, on=on)
     return _webhook(row)
 
 
@@ -128,7 +128,7 @@ def delete_webhook(request: ApiRequest, webhook_id: str) -> schemas.Webhook:
     """Delete it with its log. The answer is what it was."""
     row = _own(request, webhook_id)
     answer = _webhook(row)
-    managing.remove(row)
+    endpoints.remove(row)
     return answer
 
 
@@ -142,7 +142,7 @@ def rotate_webhook_secret(
 ) -> schemas.WebhookWithSecret:
     """Make a new secret. For 24 hours, messages bear signatures of the old one and of this one."""
     row = _own(request, webhook_id)
-    secret = managing.rotate(row)
+    secret = endpoints.rotate(row)
     response["Cache-Control"] = "no-store"
     return _with_secret(row, secret)
 

@@ -17,9 +17,15 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks.registry import CheckRegistry
 
-from sandboxes import blueprints, presentation
-from sandboxes.accounts.checks import check_accounts
-from sandboxes.checks.numbers import LEAST, SUBNET_PREFIX, Contradiction, limit_faults
+from sandboxes import blueprints
+from sandboxes.checks.accounts import check_accounts
+from sandboxes.checks.limits import (
+    LEAST,
+    SUBNET_PREFIX,
+    Contradiction,
+    limit_faults,
+)
+from sandboxes.representations import display
 from sandboxes.runtime import RUNTIMES, EngineUnreachable, RuntimeFailure, get_runtime
 
 __all__ = ["LEAST", "limit_faults", "register"]
@@ -100,7 +106,7 @@ def check_runtime(**_: Any) -> list[checks.CheckMessage]:
 
 def check_isolation(**_: Any) -> list[checks.CheckMessage]:
     """Sandboxes are kept apart; blueprints that need an engine for it have one."""
-    if presentation.is_isolated():
+    if display.is_isolated():
         return []
     what = "SANDBOX_RUNTIME is “process”: sandboxes are not isolated from each other, nor from us."
     hint = "Good for a first look by people you trust. For others take an engine: docs/process.md."

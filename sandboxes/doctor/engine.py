@@ -8,9 +8,9 @@ from django.core.checks import CheckMessage
 from sandboxes import blueprints, checks
 from sandboxes.doctor.findings import Finding, Findings, Level, fine, warning, wrong
 from sandboxes.runtime import RuntimeFailure, get_runtime
-from sandboxes.runtime.docker.engine import Engine
+from sandboxes.runtime.docker.client import Engine
+from sandboxes.runtime.docker.engine_info import Particulars, outdated, particulars_of
 from sandboxes.runtime.docker.images import Wanted
-from sandboxes.runtime.docker.particulars import Particulars, outdated, particulars_of
 
 OLDEST_API = (1, 41)
 DAEMON = "/etc/docker/daemon.json"

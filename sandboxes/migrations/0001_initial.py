@@ -2,9 +2,9 @@
 
 import django.core.validators
 import django.db.models.deletion
-import sandboxes.clock
+import sandboxes.lib.clock
 import sandboxes.models.sandbox
-import sandboxes.secrets
+import sandboxes.encryption.fields
 from django.conf import settings
 from django.db import migrations, models
 
@@ -26,7 +26,7 @@ class Migration(migrations.Migration):
                 ('prefix', models.CharField(editable=False, max_length=12)),
                 ('digest', models.CharField(editable=False, max_length=64, unique=True)),
                 ('scope', models.CharField(choices=[('read', 'look at sandboxes'), ('launch', 'launch and manage sandboxes'), ('all', 'everything, credentials too')], default='all', max_length=6)),
-                ('created_at', models.DateTimeField(default=sandboxes.clock.now, editable=False)),
+                ('created_at', models.DateTimeField(default=sandboxes.lib.clock.now, editable=False)),
                 ('expires_at', models.DateTimeField(blank=True, null=True)),
                 ('last_used_at', models.DateTimeField(editable=False, null=True)),
                 ('revoked_at', models.DateTimeField(editable=False, null=True)),
@@ -57,7 +57,7 @@ class Migration(migrations.Migration):
                 ('blueprint', models.CharField(max_length=40)),
                 ('state', models.CharField(choices=[('pending', 'Pending'), ('provisioning', 'Provisioning'), ('running', 'Running'), ('destroying', 'Destroying'), ('destroyed', 'Destroyed'), ('failed', 'Failed')], default='pending', editable=False, max_length=12)),
                 ('slot', models.PositiveSmallIntegerField(editable=False, null=True)),
-                ('created_at', models.DateTimeField(default=sandboxes.clock.now, editable=False)),
+                ('created_at', models.DateTimeField(default=sandboxes.lib.clock.now, editable=False)),
                 ('started_at', models.DateTimeField(editable=False, null=True)),
                 ('ended_at', models.DateTimeField(editable=False, null=True)),
                 ('ttl_minutes', models.PositiveSmallIntegerField()),
@@ -76,7 +76,7 @@ class Migration(migrations.Migration):
                 ('steps', models.JSONField(default=list, editable=False)),
                 ('addresses', models.JSONField(default=dict, editable=False)),
                 ('traffic_bytes', models.BigIntegerField(default=0, editable=False)),
-                ('secrets', sandboxes.secrets.EncryptedJSONField(blank=True, default=dict, editable=False)),
+                ('secrets', sandboxes.encryption.fields.EncryptedJSONField(blank=True, default=dict, editable=False)),
                 ('reset_requested_at', models.DateTimeField(editable=False, null=True)),
                 ('stellar_public_key', models.CharField(blank=True, editable=False, max_length=56)),
                 ('funding', models.CharField(choices=[('pending', 'Pending'), ('funded', 'Funded'), ('failed', 'Failed')], default='pending', editable=False, max_length=8)),
@@ -99,7 +99,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('key', models.CharField(max_length=255)),
                 ('fingerprint', models.CharField(max_length=64)),
-                ('created_at', models.DateTimeField(db_index=True, default=sandboxes.clock.now)),
+                ('created_at', models.DateTimeField(db_index=True, default=sandboxes.lib.clock.now)),
                 ('owner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('sandbox', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='sandboxes.sandbox')),
             ],
@@ -112,7 +112,7 @@ class Migration(migrations.Migration):
                 ('by_operator', models.BooleanField(default=False)),
                 ('expires_before', models.DateTimeField()),
                 ('expires_after', models.DateTimeField()),
-                ('created_at', models.DateTimeField(default=sandboxes.clock.now)),
+                ('created_at', models.DateTimeField(default=sandboxes.lib.clock.now)),
                 ('granted_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('sandbox', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='extensions', to='sandboxes.sandbox')),
             ],
@@ -121,7 +121,7 @@ class Migration(migrations.Migration):
             name='Event',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField(default=sandboxes.clock.now)),
+                ('at', models.DateTimeField(default=sandboxes.lib.clock.now)),
                 ('kind', models.CharField(max_length=30)),
                 ('by', models.CharField(max_length=10)),
                 ('message', models.TextField(blank=True)),
@@ -153,7 +153,7 @@ class Migration(migrations.Migration):
             name='UsageSample',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField(db_index=True, default=sandboxes.clock.now)),
+                ('at', models.DateTimeField(db_index=True, default=sandboxes.lib.clock.now)),
                 ('memory_mb', models.FloatField()),
                 ('cpu_seconds', models.FloatField()),
                 ('disk_mb', models.FloatField(null=True)),

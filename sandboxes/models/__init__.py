@@ -1,17 +1,11 @@
 """What the portal remembers. The database is the truth about intent.
 
-`sandboxes.lifecycle` alone writes `Sandbox.state`.
+`sandboxes.core.lifecycle` alone writes `Sandbox.state`.
 """
 
-from sandboxes.models.access import ApiToken, IdempotencyKey, Scope
-from sandboxes.models.audit import AppendOnly, AuditEntry
-from sandboxes.models.invitation import Invitation
-from sandboxes.models.journal import Event, Extension, UsageSample
-from sandboxes.models.pool import Pool
-from sandboxes.models.preferences import Clock, Preferences, SandboxWarning
-from sandboxes.models.sandbox import Sandbox
-from sandboxes.models.site import ENGINE_AWAY, LimitOverride, Site, SiteSettings
-from sandboxes.models.states import (
+from sandboxes.models.api_token import ApiToken, IdempotencyKey, Scope
+from sandboxes.models.audit_entry import AppendOnly, AuditEntry
+from sandboxes.models.enums import (
     ACTIVE,
     ENDED,
     FAILURES,
@@ -21,7 +15,13 @@ from sandboxes.models.states import (
     Funding,
     State,
 )
-from sandboxes.models.tally import Tally
+from sandboxes.models.event import Event, Extension, UsageSample
+from sandboxes.models.invitation import Invitation
+from sandboxes.models.outcome_count import Tally
+from sandboxes.models.pool import Pool
+from sandboxes.models.preferences import Clock, Preferences, SandboxWarning
+from sandboxes.models.sandbox import Sandbox
+from sandboxes.models.site import ENGINE_AWAY, LimitOverride, Site, SiteSettings
 from sandboxes.models.webhook import (
     EventType,
     OffReason,

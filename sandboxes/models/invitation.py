@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from sandboxes import clock
+from sandboxes.lib import clock
 
 
 def in_some_days() -> datetime:

@@ -9,7 +9,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
-from sandboxes.models.tuning import settings
+from sandboxes.models.runtime_settings import settings
 
 A_DAY_MINUTES = 24 * 60
 """The dates in a seed are as of the day it was put in, so nothing may wait for longer."""

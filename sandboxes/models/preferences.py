@@ -10,9 +10,9 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from sandboxes import clock
+from sandboxes.lib import clock
+from sandboxes.models.enums import State
 from sandboxes.models.sandbox import Sandbox
-from sandboxes.models.states import State
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -11,10 +11,18 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from sandboxes import clock
-from sandboxes.models.selection import SandboxManager
-from sandboxes.models.states import ACTIVE, ENDED, STANDING, STOCK, EndReason, Funding, State
-from sandboxes.secrets import EncryptedJSONField
+from sandboxes.encryption.fields import EncryptedJSONField
+from sandboxes.lib import clock
+from sandboxes.models.enums import (
+    ACTIVE,
+    ENDED,
+    STANDING,
+    STOCK,
+    EndReason,
+    Funding,
+    State,
+)
+from sandboxes.models.querysets import SandboxManager
 
 ID_ALPHABET = string.ascii_lowercase + string.digits
 

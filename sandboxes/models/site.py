@@ -73,7 +73,7 @@ class Site(models.Model):
     drained_until = models.DateTimeField(null=True, blank=True)
     drain_message = models.CharField(max_length=300, blank=True)
     tuned = models.JSONField(default=dict, blank=True)
-    """Settings that operators chose in place of the environment's (`sandboxes.models.tuning`)."""
+    """Settings that operators chose in place of the environment's (`models.runtime_settings`)."""
     reaped_at = models.DateTimeField(null=True, editable=False)
     """When a sweep last ended; its heartbeat."""
     reaper_error = models.CharField(max_length=300, blank=True, editable=False)
@@ -82,7 +82,7 @@ class Site(models.Model):
     orphans = models.JSONField(default=list, editable=False)
     """What nobody needs and that sweep left on the engine: ids, the first few."""
     tallied_event = models.BigIntegerField(default=0, editable=False)
-    """The last event that `sandboxes.tallies` has counted."""
+    """The last event that `sandboxes.metrics.outcomes` has counted."""
     hard_disk_limit = models.BooleanField(null=True, editable=False)
     """Whether the engine enforces the disk limit; None until a sweep has asked it."""
     engine = models.CharField(max_length=60, blank=True, editable=False)

@@ -12,9 +12,9 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from sandboxes import clock
+from sandboxes.encryption.fields import EncryptedJSONField
+from sandboxes.lib import clock
 from sandboxes.models.sandbox import ID_ALPHABET
-from sandboxes.secrets import EncryptedJSONField
 
 
 def _new_id(prefix: str) -> str:

@@ -47,7 +47,7 @@ __all__ = [
     "get_runtime",
 ]
 
-from sandboxes.runtime.space import Space
+from sandboxes.runtime.host_resources import Space
 
 
 class RuntimeFailure(Exception):
@@ -221,7 +221,7 @@ class Runtime(Protocol):
 
 RUNTIMES = {
     "docker": "sandboxes.runtime.docker.DockerRuntime",
-    "process": "sandboxes.runtime.process.local.ProcessRuntime",
+    "process": "sandboxes.runtime.process.runtime.ProcessRuntime",
     "memory": "sandboxes.runtime.memory.MemoryRuntime",
 }
 

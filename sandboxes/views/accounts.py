@@ -11,7 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from sandboxes.accounts import invitations
-from sandboxes.views.base import Request, page
+from sandboxes.views.helpers import Request, page
 
 
 @never_cache

@@ -11,13 +11,14 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import reswap
 
-from sandboxes import actions, clock
-from sandboxes.errors import Invalid, KeyReused, Refusal
-from sandboxes.forms import LaunchForm
+from sandboxes import actions
+from sandboxes.lib import clock
+from sandboxes.lib.exceptions import Invalid, KeyReused, Refusal
 from sandboxes.models import Sandbox
-from sandboxes.views.base import Request, page
-from sandboxes.views.cards import cards
-from sandboxes.views.overview import Overview
+from sandboxes.views.dashboard_summary import Overview
+from sandboxes.views.forms import LaunchForm
+from sandboxes.views.helpers import Request, page
+from sandboxes.views.sandbox_card import cards
 
 CLEARED, CLEARED_BEFORE = "ended_cleared", "ended_cleared_before"
 """Of the session: what had ended by then (RFC 3339) is not shown; the same, as it was before."""

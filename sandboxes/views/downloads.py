@@ -9,13 +9,13 @@ from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_GET, require_POST
 
-from sandboxes import actions, relay
-from sandboxes.errors import Refusal
-from sandboxes.foreign import written
+from sandboxes import actions, explorer
+from sandboxes.explorer import postman
+from sandboxes.lib.exceptions import Refusal
+from sandboxes.lib.untrusted_json import written
 from sandboxes.models import Sandbox
-from sandboxes.openapi import postman
-from sandboxes.views.base import Request, own_sandbox, page
-from sandboxes.views.cards import Card
+from sandboxes.views.helpers import Request, own_sandbox, page
+from sandboxes.views.sandbox_card import Card
 from sandboxes.views.snippets import access, environment
 
 JSON = "application/json"
@@ -50,7 +50,7 @@ def env_file(request: Request, public_id: str) -> HttpResponse:
 @require_POST
 def collection(request: Request, public_id: str) -> HttpResponse:
     def make(sandbox: Sandbox) -> str:
-        description = relay.describe(sandbox)
+        description = explorer.describe(sandbox)
         own = access(Card(sandbox), actions.credentials(sandbox, request.user))
         bearer = {own.key_name: own.key} if own.key else {}
         name = f"{description.title}: {sandbox}"
@@ -65,6 +65,6 @@ def specification(request: Request, public_id: str) -> HttpResponse:
     """The API's own document with the sandbox's address in it; it holds no key."""
 
     def make(sandbox: Sandbox) -> str:
-        return written(postman.with_server(relay.describe(sandbox), relay.api_of(sandbox)))
+        return written(postman.with_server(explorer.describe(sandbox), explorer.api_of(sandbox)))
 
     return _download(request, public_id, ".openapi.json", JSON, make)

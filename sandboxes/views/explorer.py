@@ -10,16 +10,17 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET, require_POST
 
-from sandboxes import actions, relay
-from sandboxes.errors import Invalid, Refusal
-from sandboxes.foreign import written
+from sandboxes import actions
+from sandboxes import explorer as sandboxes_explorer
+from sandboxes.explorer.openapi import Description, Operation, Parameter
+from sandboxes.lib.exceptions import Invalid, Refusal
+from sandboxes.lib.untrusted_json import written
 from sandboxes.models import Sandbox
-from sandboxes.openapi import Description, Operation, Parameter
-from sandboxes.views.answers import Shown
-from sandboxes.views.base import Request, own_sandbox, page
-from sandboxes.views.cards import Card
+from sandboxes.views.explorer_response import Shown
+from sandboxes.views.explorer_tables import read_table
+from sandboxes.views.helpers import Request, own_sandbox, page
+from sandboxes.views.sandbox_card import Card
 from sandboxes.views.snippets import access, curl
-from sandboxes.views.tables import read_table
 
 KEY_VARIABLE = "$API_KEY"
 
@@ -53,11 +54,11 @@ class Try:
         return min(max(self.body.count("\n") + 3, 6), 18)
 
     @property
-    def ask(self) -> relay.Ask:
+    def ask(self) -> sandboxes_explorer.Ask:
         """Raises Invalid."""
         target = self.operation.target(self.values)
         body = self.body.strip().replace("\r\n", "\n") if self.operation.body else ""
-        return relay.Ask(self.operation.method, target, body.encode())
+        return sandboxes_explorer.Ask(self.operation.method, target, body.encode())
 
 
 def _chosen(description: Description, values: Mapping[str, str], *, typed: bool = False) -> Try:
@@ -90,7 +91,10 @@ def explorer(request: Request, public_id: str) -> HttpResponse:
 
 
 def _described(sandbox: Sandbox) -> dict[str, Any]:
-    return {"description": relay.describe(sandbox), "address": relay.api_of(sandbox)}
+    return {
+        "description": sandboxes_explorer.describe(sandbox),
+        "address": sandboxes_explorer.api_of(sandbox),
+    }
 
 
 @page
@@ -127,9 +131,9 @@ def _has_changed_something(context: dict[str, Any]) -> bool:
 
 def _shown(sandbox: Sandbox, trial: Try) -> Shown:
     ask = trial.ask
-    address = f"{relay.api_of(sandbox)}{ask.target}"
+    address = f"{sandboxes_explorer.api_of(sandbox)}{ask.target}"
     command = curl(ask.method, address, KEY_VARIABLE, ask.body.decode())
-    return Shown(relay.send(sandbox, ask), f"{ask.method} {address}", command)
+    return Shown(sandboxes_explorer.send(sandbox, ask), f"{ask.method} {address}", command)
 
 
 def _command(request: Request, sandbox: Sandbox, trial: Try) -> str:

@@ -14,14 +14,20 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from sandboxes import actions
-from sandboxes.errors import Invalid, Refusal
+from sandboxes.lib.exceptions import Invalid, Refusal
+from sandboxes.lib.pagination import take_newest
 from sandboxes.models import FAILURES, EndReason, State
-from sandboxes.paging import take_newest
-from sandboxes.views.base import Request, back, came_from, own_sandbox, page
-from sandboxes.views.cards import cards
+from sandboxes.views.helpers import (
+    Request,
+    back,
+    came_from,
+    own_sandbox,
+    page,
+)
+from sandboxes.views.sandbox_card import cards
 
 if TYPE_CHECKING:
-    from sandboxes.models.selection import SandboxQuerySet
+    from sandboxes.models.querysets import SandboxQuerySet
 
 HISTORY_PAGE = 20
 LOOKED_THROUGH = 1000

@@ -12,11 +12,13 @@ from django.urls import reverse
 from django.utils.text import slugify
 from django.views.decorators.http import require_GET
 
-from sandboxes import clock, logs, presentation
-from sandboxes.errors import Refusal, Unavailable
+from sandboxes.actions import logs
+from sandboxes.lib import clock
+from sandboxes.lib.exceptions import Refusal, Unavailable
 from sandboxes.models import Sandbox, State
-from sandboxes.views.base import Request, own_sandbox, page
-from sandboxes.views.cards import digest
+from sandboxes.representations import display
+from sandboxes.views.helpers import Request, own_sandbox, page
+from sandboxes.views.sandbox_card import digest
 
 LINES = 200
 DOWNLOADED_LINES = 1000
@@ -94,7 +96,7 @@ def unread(sandbox: Sandbox) -> Log:
 
 
 def _kept(sandbox: Sandbox, words: str = "") -> Log:
-    return Log(sandbox, words=words, text=presentation.last_logs(sandbox))
+    return Log(sandbox, words=words, text=display.last_logs(sandbox))
 
 
 def _read(request: Request, sandbox: Sandbox) -> Log:

@@ -14,12 +14,20 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import reswap, trigger_client_event
 
 from sandboxes import actions
-from sandboxes.errors import Refusal
-from sandboxes.forms import as_minutes
+from sandboxes.lib.exceptions import Refusal
 from sandboxes.models import Sandbox
-from sandboxes.views.base import Request, back, came_from, own_sandbox, page, tell, told_about
-from sandboxes.views.cards import Card, cards
+from sandboxes.views.forms import as_minutes
+from sandboxes.views.helpers import (
+    Request,
+    back,
+    came_from,
+    own_sandbox,
+    page,
+    tell,
+    told_about,
+)
 from sandboxes.views.logs import unread
+from sandboxes.views.sandbox_card import Card, cards
 from sandboxes.views.snippets import snippets
 from sandboxes.views.usage import usage_of
 

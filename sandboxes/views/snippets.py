@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from django.utils.translation import gettext as _
 
 from sandboxes.blueprints import Blueprint, available
-from sandboxes.views.cards import Card
+from sandboxes.views.sandbox_card import Card
 
 API = "api"
 """What the endpoint of an API that does not describe itself is called."""

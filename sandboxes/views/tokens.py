@@ -8,10 +8,11 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from sandboxes import clock, tokens
-from sandboxes.forms import TokenForm
+from sandboxes.accounts import api_tokens as accounts_api_tokens
+from sandboxes.lib import clock
 from sandboxes.models import ApiToken
-from sandboxes.views.base import Request, page
+from sandboxes.views.forms import TokenForm
+from sandboxes.views.helpers import Request, page
 
 SPENT_SHOWN = 10
 
@@ -23,7 +24,9 @@ def token_list(request: Request) -> HttpResponse:
     form, made, text = TokenForm(request.POST or None), None, ""
     if request.method == "POST" and form.is_valid():
         said = form.cleaned_data
-        made, text = tokens.issue(request.user, said["name"], said["scope"], form.expires_at)
+        made, text = accounts_api_tokens.issue(
+            request.user, said["name"], said["scope"], form.expires_at
+        )
         form = TokenForm()
     rows, now = request.user.api_tokens.order_by("-created_at", "-id"), clock.now()
     context = {
@@ -43,6 +46,6 @@ def revoke(request: Request, pk: int) -> HttpResponse:
     token = get_object_or_404(ApiToken, pk=pk, user=request.user, revoked_at=None)
     if request.method == "GET":
         return render(request, "sandboxes/revoke_token.html", {"token": token})
-    tokens.revoke(token)
+    accounts_api_tokens.revoke(token)
     messages.success(request, _("The token %(name)s is revoked.") % {"name": token.name})
     return redirect("tokens")

@@ -15,8 +15,8 @@ from django.views.decorators.http import require_GET
 
 from sandboxes import blueprints
 from sandboxes.models import Sandbox, State
-from sandboxes.usage import Moment, moments, peak_of
-from sandboxes.views.base import Request, own_sandbox, page
+from sandboxes.usage.series import Moment, moments, peak_of
+from sandboxes.views.helpers import Request, own_sandbox, page
 
 WIDTH, HEIGHT = 240, 56
 """Of a plot, in its own units."""

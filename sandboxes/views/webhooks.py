@@ -12,12 +12,12 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from sandboxes.errors import Invalid, Refusal
-from sandboxes.forms import WebhookForm
+from sandboxes.lib.exceptions import Invalid, Refusal
+from sandboxes.lib.pagination import take_newest
 from sandboxes.models import Outcome, Webhook
-from sandboxes.paging import take_newest
-from sandboxes.views.base import Request, page
-from sandboxes.webhooks import managing, outbox
+from sandboxes.views.forms import WebhookForm
+from sandboxes.views.helpers import Request, page
+from sandboxes.webhooks import endpoints, outbox
 
 ON_A_PAGE = 20
 
@@ -46,7 +46,7 @@ def webhook_list(request: Request) -> HttpResponse:
     """All of mine; POST makes one and answers with its secret, which is shown just then."""
     form, made, secret = WebhookForm(request.POST or None), None, ""
     if request.method == "POST" and (
-        done := _accept(form, lambda **said: managing.create(request.user, **said))
+        done := _accept(form, lambda **said: endpoints.create(request.user, **said))
     ):
         (made, secret), form = done, WebhookForm()
     rows = list(request.user.webhooks.order_by("pk"))
@@ -71,7 +71,7 @@ def webhook(request: Request, webhook_id: str) -> HttpResponse:
     form = WebhookForm(request.POST)
 
     def change(**said: Any) -> bool:
-        managing.change(row, **said)
+        endpoints.change(row, **said)
         return True
 
     if not _accept(form, change):
@@ -139,7 +139,7 @@ def send_again(request: Request, webhook_id: str, message_id: str) -> HttpRespon
 def switch(request: Request, webhook_id: str) -> HttpResponse:
     row, on = _own(request, webhook_id), request.POST.get("on") == "yes"
     told = _("It is switched on.") if on else _("It is switched off.")
-    return _act(request, row, lambda: managing.switch(row, on=on), told)
+    return _act(request, row, lambda: endpoints.switch(row, on=on), told)
 
 
 @page
@@ -149,7 +149,7 @@ def rotate(request: Request, webhook_id: str) -> HttpResponse:
     row = _own(request, webhook_id)
     if request.method == "GET":
         return render(request, "sandboxes/confirm_webhook.html", {"webhook": row, "verb": "rotate"})
-    return _shown(request, row, secret=managing.rotate(row))
+    return _shown(request, row, secret=endpoints.rotate(row))
 
 
 @page
@@ -159,6 +159,6 @@ def delete(request: Request, webhook_id: str) -> HttpResponse:
     row = _own(request, webhook_id)
     if request.method == "GET":
         return render(request, "sandboxes/confirm_webhook.html", {"webhook": row, "verb": "delete"})
-    managing.remove(row)
+    endpoints.remove(row)
     messages.success(request, _("The webhook %(name)s is deleted.") % {"name": row})
     return redirect("webhooks")

@@ -10,11 +10,11 @@ from typing import Any
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from sandboxes import clock
-from sandboxes.errors import Conflict
+from sandboxes.lib import clock
+from sandboxes.lib.exceptions import Conflict
 from sandboxes.models import Outcome, Webhook, WebhookDelivery
 from sandboxes.models.webhook import TEST
-from sandboxes.webhooks import queue
+from sandboxes.webhooks import tasks as webhook_tasks
 
 MOST_WAITING = 20
 """So many messages may wait for a webhook when one more is sent by hand."""
@@ -28,7 +28,7 @@ def put(webhooks: Iterable[Webhook], kind: str, at: datetime, data: Any) -> None
         WebhookDelivery(webhook=webhook, type=kind, body=body, created_at=now, due_at=now)
         for webhook in webhooks
     )
-    queue.wake()
+    webhook_tasks.wake()
 
 
 def _body(kind: str, at: datetime, data: Any) -> str:
@@ -45,7 +45,7 @@ def send_test(webhook: Webhook) -> WebhookDelivery:
     row = WebhookDelivery.objects.create(
         webhook=webhook, type=TEST, body=_body(TEST, now, data), created_at=now, due_at=now
     )
-    queue.wake()
+    webhook_tasks.wake()
     return row
 
 
@@ -55,7 +55,7 @@ def send_again(delivery: WebhookDelivery) -> None:
     _ready(delivery.webhook)
     values = {"outcome": Outcome.PENDING, "due_at": clock.now(), "tries": 0}
     _set(delivery, **values)
-    queue.wake()
+    webhook_tasks.wake()
 
 
 def _set(delivery: WebhookDelivery, **values: Any) -> None:

@@ -22,8 +22,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from model_bakery import baker
 
-from sandboxes import links, tokens
-from sandboxes.accounts import invitations
+from sandboxes.accounts import api_tokens, invitations
 from sandboxes.models import (
     Clock,
     Invitation,
@@ -35,6 +34,7 @@ from sandboxes.models import (
     Webhook,
     WebhookDelivery,
 )
+from sandboxes.notifications import signed_links
 from tests import fuzz
 from tests.access.routes import Route
 from tests.acting import launch
@@ -160,7 +160,7 @@ def create_environment() -> AccessEnvironment:
     }
     Site.current()
     LimitOverride.objects.create(user=owner, reason="A workshop.")
-    sandbox, (token, _) = launch(owner), tokens.issue(owner, "alice's laptop")
+    sandbox, (token, _) = launch(owner), api_tokens.issue(owner, "alice's laptop")
     env = AccessEnvironment(
         owner,
         {
@@ -183,7 +183,7 @@ def create_environment() -> AccessEnvironment:
         env.cookies[role] = {
             name: cookie.value for name, cookie in _signed_in(user).cookies.items()
         }
-        _, env.tokens[role] = tokens.issue(user, "a script")
+        _, env.tokens[role] = api_tokens.issue(user, "a script")
     session = UserSession.objects.filter(user=owner).first()
     assert session
     env.links["sessions/<session>/end/"] = reverse("end-session", args=[session.pk])
@@ -205,8 +205,8 @@ def _links(sandbox: Sandbox) -> dict[str, str]:
     warning = SandboxWarning.objects.create(sandbox=sandbox, clock=idle, deadline=until)
     invitation = Invitation.objects.create(email="dave@example.com")
     return {
-        "keep/<token>/": links.rescue_url(warning),
-        "unsubscribe/<token>/": links.unsubscribe_url(sandbox.owner, idle),
+        "keep/<token>/": signed_links.rescue_url(warning),
+        "unsubscribe/<token>/": signed_links.unsubscribe_url(sandbox.owner, idle),
         "invitations/<signed>/": invitations.link(invitation),
     }
 

@@ -21,16 +21,17 @@ from django.db.models import F  # noqa: E402
 from django.test import Client  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 
-from sandboxes import sampling, tokens  # noqa: E402
+from sandboxes.accounts import api_tokens  # noqa: E402
 from sandboxes.models import Event, Site, UsageSample  # noqa: E402
-from sandboxes.reaper import Sweep  # noqa: E402
+from sandboxes.reaper.sweep import Sweep  # noqa: E402
+from sandboxes.usage import sampling  # noqa: E402
 
 
 def create_developers(count: int) -> list[str]:
     """Create developers and return their API tokens."""
     known = User.objects.count()
     users = [User.objects.create(username=f"bench-{known + i}") for i in range(count)]
-    return [tokens.issue(user, "bench")[1] for user in users]
+    return [api_tokens.issue(user, "bench")[1] for user in users]
 
 
 def create_ended_sandboxes(count: int, developers: int) -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from sandboxes import openapi
+from sandboxes.explorer import openapi
 from tests.billing.harness import ApiClient
 from tests.sandbox_apis import billing_document
 

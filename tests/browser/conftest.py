@@ -16,7 +16,7 @@ from django.contrib.auth.models import User
 from django.db import connections
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
 
-from sandboxes import tasks
+from sandboxes.worker import tasks as worker_tasks
 from tests.browser.doors import LiveServerWithDoors
 from tests.browser.guide import Guide, session_cookie
 from tests.browser.waiting import PATIENCE
@@ -110,7 +110,9 @@ def worker(server: LiveServerWithDoors, monkeypatch: pytest.MonkeyPatch) -> Iter
             task.apply(args)
             connections.close_all()
 
-        monkeypatch.setattr(tasks, "_send", lambda task, args: threads.submit(work, task, args))
+        monkeypatch.setattr(
+            worker_tasks, "_send", lambda task, args: threads.submit(work, task, args)
+        )
         yield
 
 

@@ -13,7 +13,7 @@ from django.core.cache import cache
 from django.template.loader import render_to_string
 from django.test import Client, override_settings
 
-from sandboxes.models.tuning import settings as in_force
+from sandboxes.models.runtime_settings import settings as in_force
 from sandboxes.runtime import get_runtime
 from tests.conftest import PASSWORD
 from tests.databases import empty_database

@@ -10,9 +10,9 @@ from allauth.account.models import EmailAddress, EmailConfirmationHMAC
 from allauth.account.utils import user_pk_to_url_str
 from django.urls import reverse
 
-from sandboxes import links
 from sandboxes.accounts import invitations
 from sandboxes.models import Clock, Invitation, Sandbox, SandboxWarning
+from sandboxes.notifications import signed_links
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -37,7 +37,7 @@ def password_key(alice: User) -> str:
 
 
 def rescue(alice: User, ends: Clock = Clock.IDLE) -> str:
-    return path_of(links.rescue_url(SandboxWarning.objects.get(clock=ends)))
+    return path_of(signed_links.rescue_url(SandboxWarning.objects.get(clock=ends)))
 
 
 def longer_rescue(alice: User) -> str:
@@ -45,7 +45,7 @@ def longer_rescue(alice: User) -> str:
 
 
 def unsubscribing(alice: User) -> str:
-    return path_of(links.unsubscribe_url(alice, Clock.IDLE))
+    return path_of(signed_links.unsubscribe_url(alice, Clock.IDLE))
 
 
 def in_the_console(alice: User) -> str:

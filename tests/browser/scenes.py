@@ -16,7 +16,11 @@ from django.db.models import F
 from django.test import Client, override_settings
 from django.urls import reverse
 
-from sandboxes import actions, clock, lifecycle, tallies, tokens
+from sandboxes import actions
+from sandboxes.accounts import api_tokens
+from sandboxes.core import lifecycle
+from sandboxes.lib import clock
+from sandboxes.metrics import outcomes
 from sandboxes.models import (
     Funding,
     Sandbox,
@@ -229,14 +233,14 @@ def leaving(alice: User, runtime: MemoryRuntime) -> Sandbox:
 
 def busy_week(alice: User, runtime: MemoryRuntime) -> None:
     """What operators see after it: launches, a few that failed, and a removal that does."""
-    now, dice = tallies.slot_of(clock.now()), Random(7)
-    for slot in (now - n * 3 * tallies.SLOT for n in range(7 * 96)):
+    now, dice = outcomes.slot_of(clock.now()), Random(7)
+    for slot in (now - n * 3 * outcomes.SLOT for n in range(7 * 96)):
         for start, result, most in (
             ("warm", "ready", 4),
             ("cold", "ready", 2),
             ("cold", "failed", 0.55),
         ):
-            total = tallies.Sum()
+            total = outcomes.Sum()
             for _ in range(round(dice.uniform(0, most))):
                 total.add(0 if start == "warm" else dice.uniform(0.8, 2.4))
             counted = {"count": total.count, "seconds": total.seconds, "buckets": total.buckets}
@@ -264,7 +268,7 @@ def _api() -> SandboxApi:
 
 
 def with_a_token(alice: User, runtime: MemoryRuntime) -> None:
-    tokens.issue(alice, "ci-pipeline", "all", None)
+    api_tokens.issue(alice, "ci-pipeline", "all", None)
 
 
 def signed_in_elsewhere(alice: User, runtime: MemoryRuntime) -> None:

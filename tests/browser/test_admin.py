@@ -10,8 +10,10 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
-from sandboxes import actions, clock, tokens
-from sandboxes.errors import Unavailable
+from sandboxes import actions
+from sandboxes.accounts import api_tokens
+from sandboxes.lib import clock
+from sandboxes.lib.exceptions import Unavailable
 from sandboxes.models import LimitOverride, Sandbox, State
 from sandboxes.runtime import EngineRefused
 from tests.acting import again, expire, launch, request, sweep
@@ -42,7 +44,7 @@ def test_no_page_of_the_admin_complains(desk: Page, alice: User, runtime) -> Non
     actions.extend(sandbox, 25, alice)
     runtime.exit(broken.public_id, "api", 3)
     sweep()
-    token, _ = tokens.issue(alice, "laptop")
+    token, _ = api_tokens.issue(alice, "laptop")
     override = LimitOverride.objects.create(user=alice, max_active=5, reason="Workshop in May")
     for path in (
         "/admin/",

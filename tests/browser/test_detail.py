@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import Page, expect
 
-from sandboxes import clock, lifecycle
+from sandboxes.core import lifecycle
+from sandboxes.lib import clock
 from sandboxes.models import Sandbox, UsageSample
 from tests import crowds
 from tests.acting import launch

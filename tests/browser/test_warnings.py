@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from sandboxes import clock
+from sandboxes.lib import clock
 from sandboxes.models import Preferences, Sandbox
 from tests.acting import again, launch, sweep
 from tests.browser.conftest import Watch, sign_in

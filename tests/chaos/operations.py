@@ -23,15 +23,20 @@ from django.contrib.auth.models import User  # noqa: E402 - after the set-up
 from django.db import connection, connections  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from sandboxes import actions, clock, lifecycle, provisioning, stocking, tasks  # noqa: E402
+from sandboxes import actions  # noqa: E402
+from sandboxes.core import lifecycle  # noqa: E402
+from sandboxes.lib import clock  # noqa: E402
 from sandboxes.models import EndReason, Sandbox  # noqa: E402
-from sandboxes.reaper import Sweep  # noqa: E402
+from sandboxes.pool import reconcile  # noqa: E402
+from sandboxes.reaper.sweep import Sweep  # noqa: E402
 from sandboxes.runtime import (  # noqa: E402
     EngineUnreachable,
     SandboxFacts,
     SandboxSpec,
     get_runtime,
 )
+from sandboxes.worker import provisioning  # noqa: E402
+from sandboxes.worker import tasks as worker_tasks  # noqa: E402
 from sandboxportal import celery_filesystem_broker  # noqa: E402
 from sandboxportal.celery import app  # noqa: E402
 
@@ -121,15 +126,15 @@ def deliver() -> int:
 
 def provision(public_id: str) -> None:
     """This message is delivered to a worker, as are the two below."""
-    tasks.provision(public_id)
+    worker_tasks.provision(public_id)
 
 
 def put_back(public_id: str) -> None:
-    tasks.reset(public_id)
+    worker_tasks.reset(public_id)
 
 
 def tear_down(public_id: str) -> None:
-    tasks.tear_down(public_id)
+    worker_tasks.tear_down(public_id)
 
 
 def lay_out(count: int) -> None:
@@ -149,8 +154,8 @@ def lay_out(count: int) -> None:
 def stock() -> None:
     """A sweep sees what sandboxes are made of, if the engine tells; a worker fills the pool."""
     with suppress(EngineUnreachable):
-        stocking.note_versions()
-    tasks.tend_pool()
+        reconcile.note_versions()
+    worker_tasks.tend_pool()
 
 
 def empty_the_pool() -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from django.db import DatabaseError, connection
 from honcho.environ import parse_procfile
 
-from sandboxes import tokens
+from sandboxes.accounts import api_tokens
 from sandboxes.models import Event, Sandbox, State
 from tests.bench.http_client import HttpClient
 from tests.bench.machine import ROOT
@@ -72,7 +72,7 @@ class Staged:
         from django.contrib.auth.models import User
 
         user, _ = User.objects.get_or_create(username=name)
-        token = tokens.issue(user, "chaos")[1]
+        token = api_tokens.issue(user, "chaos")[1]
         return HttpClient(
             "127.0.0.1", self.portal.port, timeout=30, Authorization=f"Bearer {token}"
         )

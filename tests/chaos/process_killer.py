@@ -9,7 +9,7 @@ from collections import Counter
 from http.client import HTTPException
 from typing import Any
 
-from sandboxes import lifecycle
+from sandboxes.core import lifecycle
 from sandboxes.models import Sandbox
 from tests.bench.http_client import HttpClient
 from tests.chaos.environment import KINDS, World

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sandboxes.doctor import engine, machine
+from sandboxes.doctor import engine, host
 from sandboxes.doctor.findings import Level
-from sandboxes.runtime.docker.particulars import Particulars
+from sandboxes.runtime.docker.engine_info import Particulars
 from tests.doctor.findings import FINE, WARNING, WRONG, levels, the_one
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def test_a_real_engine_tells_its_particulars(settings: SettingsWrapper) -> None:
     found = engine.particulars_of(engine.connection())
     assert found.limits.keys() == {"memory", "swap", "processes", "CPU"}
     assert "runc" in found.runtimes
-    assert machine.agrees("the engine", found.system_time).level is FINE
+    assert host.agrees("the engine", found.system_time).level is FINE
     assert WRONG not in levels(engine.enforces_limits())
 
 
@@ -83,5 +83,5 @@ def test_an_image_that_is_not_what_its_blueprint_says_is_told(
     settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch, runtime: MemoryRuntime
 ) -> None:
     settings.SANDBOX_RUNTIME = "docker"
-    monkeypatch.setattr("sandboxes.runtime.docker.particulars.inputs_of", lambda *_: "of before")
+    monkeypatch.setattr("sandboxes.runtime.docker.engine_info.inputs_of", lambda *_: "of before")
     assert levels(engine.has_images()) == [WARNING, WARNING]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.fernet import Fernet
 
-from sandboxes.doctor import keys
+from sandboxes.doctor import encryption_keys as doctor_encryption_keys
 from tests.acting import launch
 from tests.doctor.findings import FINE, WARNING, WRONG, levels, the_one
 
@@ -25,24 +25,29 @@ def test_secrets_tell_which_keys_are_needed(
 ) -> None:
     first, second = settings.SANDBOX_ENCRYPTION_KEYS[0], Fernet.generate_key().decode()
     launch(alice)
-    assert levels(keys.encryption_keys()) == [FINE]
+    assert levels(doctor_encryption_keys.encryption_keys()) == [FINE]
     settings.SANDBOX_ENCRYPTION_KEYS = [second, first]
-    assert "1 secrets are still encrypted" in the_one(keys.encryption_keys(), WARNING).words
+    assert (
+        "1 secrets are still encrypted"
+        in the_one(doctor_encryption_keys.encryption_keys(), WARNING).words
+    )
     settings.SANDBOX_ENCRYPTION_KEYS = [first, second]
-    assert "No secret needs" in the_one(keys.encryption_keys(), WARNING).words
+    assert "No secret needs" in the_one(doctor_encryption_keys.encryption_keys(), WARNING).words
     settings.SANDBOX_ENCRYPTION_KEYS = [second]
-    assert "not known here" in the_one(keys.encryption_keys(), WRONG).words
+    assert "not known here" in the_one(doctor_encryption_keys.encryption_keys(), WRONG).words
     settings.SANDBOX_ENCRYPTION_KEYS = ["short"]
-    assert "E004" in the_one(keys.encryption_keys(), WRONG).words
+    assert "E004" in the_one(doctor_encryption_keys.encryption_keys(), WRONG).words
 
 
 def test_secrets_are_counted_by_what_opens_them() -> None:
-    assert levels(keys.judged(Counter({1: 3}), 1)) == [FINE]
-    assert levels(keys.judged(Counter({keys.UNKNOWN: 1, 2: 1}), 2)) == [WRONG, WARNING]
+    assert levels(doctor_encryption_keys.judged(Counter({1: 3}), 1)) == [FINE]
+    assert levels(
+        doctor_encryption_keys.judged(Counter({doctor_encryption_keys.UNKNOWN: 1, 2: 1}), 2)
+    ) == [WRONG, WARNING]
 
 
 def test_earlier_keys_of_sessions_are_told(settings: SettingsWrapper) -> None:
-    assert levels(keys.earlier_secret_keys()) == [FINE]
+    assert levels(doctor_encryption_keys.earlier_secret_keys()) == [FINE]
     settings.SECRET_KEY_FALLBACKS = ["before"]
-    finding = the_one(keys.earlier_secret_keys(), WARNING)
+    finding = the_one(doctor_encryption_keys.earlier_secret_keys(), WARNING)
     assert "before" not in finding.words

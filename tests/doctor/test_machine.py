@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandboxes import clock
-from sandboxes.doctor import machine
+from sandboxes.doctor import host
 from sandboxes.doctor.findings import Finding, Level
+from sandboxes.lib import clock
 from tests.doctor.findings import FINE, WARNING, WRONG, levels, the_one
 
 if TYPE_CHECKING:
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("finding", "level"),
     [
-        (machine.var_disk(10_000, 5_000), FINE),
-        (machine.var_disk(10_000, 1_000), WARNING),
-        (machine.var_disk(10_000, 100), WRONG),
-        (machine.var_disk(None, None), WRONG),
-        (machine.engine_disk(100_000, 50_000), FINE),
-        (machine.engine_disk(100_000, 5_000), WARNING),
-        (machine.engine_disk(100_000, 2_000), WRONG),
-        (machine.engine_disk(None, None), WARNING),
-        (machine.enough_memory(16_000, 9_000, 40), FINE),
-        (machine.enough_memory(16_000, 900, 40), WARNING),
+        (host.var_disk(10_000, 5_000), FINE),
+        (host.var_disk(10_000, 1_000), WARNING),
+        (host.var_disk(10_000, 100), WRONG),
+        (host.var_disk(None, None), WRONG),
+        (host.engine_disk(100_000, 50_000), FINE),
+        (host.engine_disk(100_000, 5_000), WARNING),
+        (host.engine_disk(100_000, 2_000), WRONG),
+        (host.engine_disk(None, None), WARNING),
+        (host.enough_memory(16_000, 9_000, 40), FINE),
+        (host.enough_memory(16_000, 900, 40), WARNING),
     ],
 )
 def test_what_is_left_of_disks_and_memory_is_told(finding: Finding, level: Level) -> None:
@@ -40,8 +40,8 @@ def test_what_is_left_of_disks_and_memory_is_told(finding: Finding, level: Level
 
 
 def test_this_machine_itself_is_looked_at(runtime: MemoryRuntime) -> None:
-    assert len(levels(machine.disks())) == 2
-    assert len(levels(machine.memory())) == 1
+    assert len(levels(host.disks())) == 2
+    assert len(levels(host.memory())) == 1
 
 
 @pytest.mark.parametrize(
@@ -49,12 +49,12 @@ def test_this_machine_itself_is_looked_at(runtime: MemoryRuntime) -> None:
 )
 def test_clocks_that_disagree_are_told(seconds: int, level: Level) -> None:
     there = clock.now() + timedelta(seconds=seconds)
-    assert machine.agrees("the database", there).level is level
+    assert host.agrees("the database", there).level is level
 
 
 @pytest.mark.django_db
 def test_the_databases_clock_is_asked() -> None:
-    assert levels(machine.clocks()) == [FINE]
+    assert levels(host.clocks()) == [FINE]
 
 
 def test_what_others_can_read_of_the_portal_is_told(
@@ -64,17 +64,17 @@ def test_what_others_can_read_of_the_portal_is_told(
     tmp_path.chmod(0o755)
     for name in ("env", "portal.sqlite3"):
         (tmp_path / name).touch(0o600)
-    assert levels(machine.files()) == [FINE]
+    assert levels(host.files()) == [FINE]
     (tmp_path / "env").chmod(0o644)
-    assert f"chmod o-rwx {tmp_path / 'env'}" in the_one(machine.files(), WRONG).remedy
+    assert f"chmod o-rwx {tmp_path / 'env'}" in the_one(host.files(), WRONG).remedy
     (tmp_path / "portal.sqlite3").chmod(0o644)
-    assert levels(machine.files()) == [WRONG, WARNING]
+    assert levels(host.files()) == [WRONG, WARNING]
     tmp_path.chmod(0o700)
-    assert levels(machine.files()) == [FINE]
+    assert levels(host.files()) == [FINE]
 
 
 def test_a_directory_that_cannot_be_written_is_wrong(
     settings: SettingsWrapper, tmp_path: Path
 ) -> None:
     settings.VAR_DIR = tmp_path / "nowhere"
-    assert levels(machine.files()) == [WRONG]
+    assert levels(host.files()) == [WRONG]

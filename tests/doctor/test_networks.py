@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandboxes import firewall
-from sandboxes.doctor import networks
+from sandboxes.doctor import firewall, network
 from sandboxes.doctor.findings import Level
 from tests.doctor.findings import FINE, WARNING, WRONG, levels, the_one
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     ("taken", "level"), [(0, FINE), (3600, FINE), (3700, WARNING), (4096, WRONG)]
 )
 def test_subnets_run_out(taken: int, level: Level) -> None:
-    finding = networks.left(taken, 4096)
+    finding = network.left(taken, 4096)
     assert finding.level is level
     assert f"{4096 - taken} of 4096" in finding.words
 
@@ -35,11 +34,11 @@ tun0\t0000000A\t00000000\t0001\t0\t0\t0\t000000FF\t0\t0\t0
 
 def test_a_route_into_our_range_is_told_unless_it_is_the_engines(tmp_path: Path) -> None:
     (tmp_path / "route").write_text(ROUTES)
-    known = networks.routes(tmp_path / "route")
+    known = network.routes(tmp_path / "route")
     engines = [IPv4Network("10.213.0.16/28")]
-    assert "10.0.0.0/8 (tun0)" in the_one(networks.strangers(known, engines), WARNING).words
-    assert levels(networks.strangers(known[:2], engines)) == [FINE]
-    assert levels(networks.strangers(known[:2], [])) == [WARNING]
+    assert "10.0.0.0/8 (tun0)" in the_one(network.strangers(known, engines), WARNING).words
+    assert levels(network.strangers(known[:2], engines)) == [FINE]
+    assert levels(network.strangers(known[:2], [])) == [WARNING]
 
 
 @pytest.mark.parametrize(
@@ -53,18 +52,18 @@ def test_a_way_to_the_engines_machine_is_told(
     level: Level,
     words: str,
 ) -> None:
-    assert levels(networks.way_to_the_machine()) == [FINE]
+    assert levels(network.way_to_the_machine()) == [FINE]
     settings.SANDBOX_RUNTIME = "docker"
     found = firewall.Verdict(closed, words, "Close it." if closed is False else "")
     monkeypatch.setattr(firewall, "verdict", lambda: found)
-    assert words in the_one(networks.way_to_the_machine(), level).words
+    assert words in the_one(network.way_to_the_machine(), level).words
 
 
 def test_ports_can_be_published_on_an_address_of_this_machine_only(
     settings: SettingsWrapper,
 ) -> None:
-    assert levels(networks.ports()) == [FINE]
+    assert levels(network.ports()) == [FINE]
     settings.SANDBOX_BIND_ADDRESS = "203.0.113.7"
-    assert "203.0.113.7" in the_one(networks.ports(), WRONG).words
+    assert "203.0.113.7" in the_one(network.ports(), WRONG).words
     settings.DOCKER_HOST = "tcp://engine.example.com:2376"
-    assert levels(networks.ports()) == [FINE]
+    assert levels(network.ports()) == [FINE]

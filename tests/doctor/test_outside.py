@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sandboxes.doctor import outside
+from sandboxes.doctor import external_services
 from tests.doctor.findings import FINE, WARNING, WRONG, levels, the_one
 from tests.friendbots import Friendbot
 from tests.ports import reserve_port
@@ -43,7 +43,7 @@ def mail_server() -> Iterator[MailServer]:
 
 
 def test_mail_that_reaches_nobody_is_a_warning() -> None:
-    assert levels(outside.mail()) == [WARNING]
+    assert levels(external_services.mail()) == [WARNING]
 
 
 def test_a_mail_server_is_greeted_and_gets_no_mail(settings: SettingsWrapper) -> None:
@@ -51,23 +51,23 @@ def test_a_mail_server_is_greeted_and_gets_no_mail(settings: SettingsWrapper) ->
     settings.EMAIL_HOST = "127.0.0.1"
     with mail_server() as server:
         settings.EMAIL_PORT = server.server_address[1]
-        assert levels(outside.mail()) == [FINE]
+        assert levels(external_services.mail()) == [FINE]
     assert server.heard == ["EHLO", "QUIT"]
-    assert levels(outside.mail()) == [WRONG]
+    assert levels(external_services.mail()) == [WRONG]
 
 
 def test_with_an_address_a_mail_is_sent(mailoutbox: list[Any]) -> None:
-    assert levels(outside.mail_to("olga@example.com")) == [FINE]
+    assert levels(external_services.mail_to("olga@example.com")) == [FINE]
     assert mailoutbox[0].to == ["olga@example.com"]
 
 
 def test_a_mail_that_is_not_taken_is_wrong(settings: SettingsWrapper) -> None:
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", reserve_port()
-    assert levels(outside.mail_to("olga@example.com")) == [WRONG]
+    assert levels(external_services.mail_to("olga@example.com")) == [WRONG]
 
 
 def test_friendbot_is_reached_or_not(bot: Friendbot, settings: SettingsWrapper) -> None:
-    assert levels(outside.friendbot()) == [FINE]
+    assert levels(external_services.friendbot()) == [FINE]
     settings.FRIENDBOT_URL = f"http://127.0.0.1:{reserve_port()}/"
-    assert "can't be reached" in the_one(outside.friendbot(), WARNING).words
+    assert "can't be reached" in the_one(external_services.friendbot(), WARNING).words

@@ -12,9 +12,9 @@ from django.core.management import call_command
 from django.core.management.color import color_style, no_style
 from django.db import OperationalError
 
-from sandboxes.doctor import order, pages
-from sandboxes.doctor.examination import Result, examine, worst
+from sandboxes.doctor import registry, report
 from sandboxes.doctor.findings import Check, Finding, Level, fine, told, warning, wrong
+from sandboxes.doctor.runner import Result, examine, worst
 
 RIGHT = Check("right", lambda: [fine("All is well.")])
 DOUBTFUL = Check("doubtful", lambda: [warning("It is old.", "Replace it.")])
@@ -75,7 +75,7 @@ def test_what_an_error_says_of_a_password_is_left_out() -> None:
 )
 def test_the_worst_finding_is_the_verdict(checks: list[Check], level: str, words: str) -> None:
     assert worst(results(*checks)) == level
-    assert pages.summary(results(*checks)) == words
+    assert report.summary(results(*checks)) == words
 
 
 def test_the_page_is_aligned_and_says_under_each_what_to_do() -> None:
@@ -83,7 +83,7 @@ def test_the_page_is_aligned_and_says_under_each_what_to_do() -> None:
     (result,) = results(
         Check("thing", lambda: [wrong(long, "Mend it."), fine("The rest is well.")])
     )
-    lines = list(pages.lines(result, no_style()))
+    lines = list(report.lines(result, no_style()))
     assert lines[0].startswith("✗ thing           It is broken")
     assert {line[:18] for line in lines[1:]} == {" " * 18, "✓" + " " * 17}
     assert lines[-2].strip() == "→ Mend it."
@@ -92,20 +92,20 @@ def test_the_page_is_aligned_and_says_under_each_what_to_do() -> None:
 
 def test_only_a_terminal_gets_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     (result,) = results(BROKEN)
-    assert not any("\033" in line for line in pages.lines(result, no_style()))
-    assert any("\033" in line for line in pages.lines(result, color_style(force_color=True)))
+    assert not any("\033" in line for line in report.lines(result, no_style()))
+    assert any("\033" in line for line in report.lines(result, color_style(force_color=True)))
 
 
 @pytest.mark.parametrize(("check", "status"), [(RIGHT, 0), (DOUBTFUL, 0), (BROKEN, 1)])
 def test_the_exit_status_tells_whether_something_is_wrong(
     monkeypatch: pytest.MonkeyPatch, check: Check, status: int
 ) -> None:
-    monkeypatch.setattr(order, "CHECKS", (check,))
+    monkeypatch.setattr(registry, "CHECKS", (check,))
     assert run()[0] == status
 
 
 def test_as_json_it_tells_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(order, "CHECKS", (RIGHT, BROKEN))
+    monkeypatch.setattr(registry, "CHECKS", (RIGHT, BROKEN))
     status, output = run("--json")
     page = json.loads(output)
     assert (status, page["verdict"]) == (1, "wrong")
@@ -129,6 +129,6 @@ def run(*arguments: str) -> tuple[int, str]:
 
 
 def test_no_two_checks_have_one_name() -> None:
-    names = [check.name for check in order.chosen("alice@example.com")]
+    names = [check.name for check in registry.chosen("alice@example.com")]
     assert len(names) == len(set(names))
-    assert max(map(len, names)) < pages.NAMES
+    assert max(map(len, names)) < report.NAMES

@@ -11,7 +11,7 @@ from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
-from sandboxes.doctor import stores
+from sandboxes.doctor import databases
 from sandboxes.doctor.findings import Level
 from tests.doctor.findings import FINE, WARNING, WRONG, levels, the_one
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.store
 
 @pytest.mark.django_db
 def test_the_database_is_looked_at() -> None:
-    found = list(stores.database())
+    found = list(databases.database())
     assert found[-1].words == "All migrations are applied."
     if connection.vendor == "sqlite":
         # Tests have it in memory.
@@ -39,19 +39,19 @@ def test_the_database_is_looked_at() -> None:
 def test_sqlite_is_for_many_only_in_one_mode(
     journal: str, transactions: str | None, level: Level
 ) -> None:
-    assert stores.sqlite_mode(journal, transactions).level is level
+    assert databases.sqlite_mode(journal, transactions).level is level
 
 
 def test_connections_run_out() -> None:
-    assert stores.connections(10, 100).level is FINE
-    assert stores.connections(80, 100).level is WARNING
+    assert databases.connections(10, 100).level is FINE
+    assert databases.connections(80, 100).level is WARNING
 
 
 @pytest.mark.django_db
 def test_a_migration_that_is_not_applied_is_wrong() -> None:
     (last,) = MigrationLoader(connection).graph.leaf_nodes("sandboxes")
     MigrationRecorder(connection).record_unapplied(*last)
-    finding = the_one([stores.migrations()], WRONG)
+    finding = the_one([databases.migrations()], WRONG)
     assert ".".join(last) in finding.words
     assert "manage.py prepare" in finding.remedy
 
@@ -59,13 +59,13 @@ def test_a_migration_that_is_not_applied_is_wrong() -> None:
 def test_a_cache_for_each_process_is_wrong(settings: SettingsWrapper) -> None:
     backend = settings.CACHES["default"]["BACKEND"]
     expected = WRONG if "locmem" in backend else FINE
-    assert levels(stores.shared_cache()) == [expected]
+    assert levels(databases.shared_cache()) == [expected]
 
 
 def test_a_cache_that_forgets_is_wrong(settings: SettingsWrapper, tmp_path: Path) -> None:
     backend = "django.core.cache.backends.filebased.FileBasedCache"
     settings.CACHES = {"default": {"BACKEND": backend, "LOCATION": str(tmp_path)}}
-    assert levels(stores.shared_cache()) == [FINE]
+    assert levels(databases.shared_cache()) == [FINE]
     elsewhere = {"KEY_FUNCTION": lambda *_: secrets.token_hex(8)}
     settings.CACHES = {"default": settings.CACHES["default"] | elsewhere}
-    assert "forgets" in the_one(stores.shared_cache(), WRONG).words
+    assert "forgets" in the_one(databases.shared_cache(), WRONG).words

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandboxes import clock, tasks
-from sandboxes.doctor import work
-from sandboxes.reaper import Sweep
+from sandboxes.doctor import workers
+from sandboxes.lib import clock
+from sandboxes.reaper.sweep import Sweep
 from sandboxes.runtime import EngineRefused
+from sandboxes.worker import tasks as worker_tasks
 from tests.doctor.findings import FINE, WARNING, WRONG, levels, the_one
 
 if TYPE_CHECKING:
@@ -22,40 +23,40 @@ pytestmark = pytest.mark.store
 
 
 def test_a_worker_that_answers_is_alive() -> None:
-    assert levels(work.queue()) == [FINE, FINE]
+    assert levels(workers.queue()) == [FINE, FINE]
 
 
 def test_a_queue_at_whose_end_nobody_is_is_told(
     no_worker: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work, "ANSWER_SECONDS", 0.2)
-    assert "No worker answered" in the_one(work.queue(), WRONG).words
+    monkeypatch.setattr(workers, "ANSWER_SECONDS", 0.2)
+    assert "No worker answered" in the_one(workers.queue(), WRONG).words
 
 
 def test_a_broker_that_takes_nothing_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
         raise OSError("connection to redis://:s3cret@cache refused")
 
-    monkeypatch.setattr(tasks.answer, "delay", refuse)
-    finding = the_one(work.queue(), WRONG)
+    monkeypatch.setattr(worker_tasks.answer, "delay", refuse)
+    finding = the_one(workers.queue(), WRONG)
     assert "takes no message" in finding.words and "s3cret" not in finding.words
 
 
 @pytest.mark.django_db
 def test_a_reaper_that_sleeps_or_complains_is_told(runtime: MemoryRuntime) -> None:
-    assert levels(work.reaper()) == [WRONG]
+    assert levels(workers.reaper()) == [WRONG]
     Sweep().run()
-    assert levels(work.reaper()) == [FINE]
+    assert levels(workers.reaper()) == [FINE]
     runtime.plant("sbx_orphan", clock.now() - timedelta(hours=1))
     runtime.fail_next("destroy", EngineRefused("It is busy."))
     Sweep().run()
-    assert "It is busy." in the_one(work.reaper(), WARNING).words
+    assert "It is busy." in the_one(workers.reaper(), WARNING).words
 
 
 @pytest.mark.django_db
 def test_what_the_console_complains_of_is_told(runtime: MemoryRuntime) -> None:
     Sweep().run()
-    assert levels(work.alarms()) == [FINE]
+    assert levels(workers.alarms()) == [FINE]
     runtime.unreachable = True
     Sweep().run()
-    assert "engine" in the_one(work.alarms(), WRONG).words
+    assert "engine" in the_one(workers.alarms(), WRONG).words

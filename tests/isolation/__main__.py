@@ -18,7 +18,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 
 from django.conf import settings
 
-from sandboxes import firewall
+from sandboxes.doctor import firewall
 from sandboxes.runtime import get_runtime
 from tests.bench.http_client import HttpClient
 from tests.isolation import containers, resource_exhaustion

@@ -21,12 +21,19 @@ from django.utils import timezone
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from sandboxes import actions, operations, tasks
-from sandboxes.errors import KeyReused, LimitReached, Refusal, Unavailable
+from sandboxes import actions
+from sandboxes.actions import operators
+from sandboxes.lib.exceptions import (
+    KeyReused,
+    LimitReached,
+    Refusal,
+    Unavailable,
+)
 from sandboxes.models import ENDED, Sandbox, Site, State
-from sandboxes.reaper import Sweep
+from sandboxes.reaper.sweep import Sweep
 from sandboxes.runtime import EngineRefused, get_runtime
 from sandboxes.runtime.memory import MemoryRuntime
+from sandboxes.worker import tasks as worker_tasks
 from tests import fuzz
 from tests.acting import Killed, committed
 
@@ -71,7 +78,10 @@ class Lifecycle(RuleBasedStateMachine):
         self.runtime = runtime
         self.clock = time_machine.travel(START, tick=False)
         self.time = self.clock.start()
-        self.sent, tasks._send = tasks._send, lambda task, args: self.queue.append((task, args))
+        self.sent, worker_tasks._send = (
+            worker_tasks._send,
+            lambda task, args: self.queue.append((task, args)),
+        )
         self.undone = transaction.atomic()
         self.undone.__enter__()
 
@@ -82,7 +92,7 @@ class Lifecycle(RuleBasedStateMachine):
         finally:
             transaction.set_rollback(True)
             self.undone.__exit__(None, None, None)
-            tasks._send = self.sent
+            worker_tasks._send = self.sent
             self.clock.stop()
             get_runtime.cache_clear()
 
@@ -146,13 +156,13 @@ class Lifecycle(RuleBasedStateMachine):
         with committed(), refusals():
             match what:
                 case "cancel" if row:
-                    operations.cancel(row, olga, why)
+                    operators.cancel(row, olga, why)
                 case "remove" if row:
-                    operations.retry_removal(row, olga, why)
+                    operators.retry_removal(row, olga, why)
                 case "close" if row and row.owner:
-                    operations.suspend(row.owner, olga, why)
+                    operators.suspend(row.owner, olga, why)
                     assert active(row.owner) == 0
-                    operations.lift(row.owner)
+                    operators.lift(row.owner)
                 case _:
                     until = timezone.now() + timedelta(minutes=20) if what == "drain" else None
                     Site.objects.filter(pk=1).update(drained_until=until)

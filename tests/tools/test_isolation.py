@@ -8,7 +8,7 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from sandboxes import firewall
+from sandboxes.doctor import firewall
 from tests.isolation import containers
 from tests.runtimes import DockerBench
 from tests.test_docker_networks import page_on

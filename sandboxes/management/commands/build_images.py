@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from sandboxes.blueprints import BlueprintNotFound, available, load
 from sandboxes.runtime import RuntimeFailure
-from sandboxes.runtime.docker.engine import Engine
+from sandboxes.runtime.docker.client import Engine
 from sandboxes.runtime.docker.images import BuildFailed, Wanted, ensure_images
 
 PATIENCE_SECONDS = 600

@@ -8,10 +8,10 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from sandboxes.doctor import pages
-from sandboxes.doctor.examination import Result, examine, worst
+from sandboxes.doctor import report
 from sandboxes.doctor.findings import Level
-from sandboxes.doctor.order import chosen
+from sandboxes.doctor.registry import chosen
+from sandboxes.doctor.runner import Result, examine, worst
 
 
 class Command(BaseCommand):
@@ -33,13 +33,13 @@ class Command(BaseCommand):
             if not options["json"]:
                 self._tell(result)
         if options["json"]:
-            self.stdout.write(json.dumps(pages.as_json(results), indent=2))
+            self.stdout.write(json.dumps(report.as_json(results), indent=2))
         else:
-            self.stdout.write(f"\n{settings.SANDBOX_INSTANCE}: {pages.summary(results)}")
+            self.stdout.write(f"\n{settings.SANDBOX_INSTANCE}: {report.summary(results)}")
         if worst(results) is Level.WRONG:
             raise SystemExit(1)
 
     def _tell(self, result: Result) -> None:
-        for line in pages.lines(result, self.style):
+        for line in report.lines(result, self.style):
             self.stdout.write(line)
         self.stdout.flush()

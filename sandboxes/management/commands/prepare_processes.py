@@ -8,8 +8,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from sandboxes.blueprints import available
 from sandboxes.runtime import RuntimeFailure
-from sandboxes.runtime.process.local import ProcessRuntime
-from sandboxes.runtime.process.preparing import Wanted
+from sandboxes.runtime.process.runtime import ProcessRuntime
+from sandboxes.runtime.process.templates import Wanted
 
 
 class Command(BaseCommand):

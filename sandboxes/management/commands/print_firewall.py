@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from sandboxes import firewall
+from sandboxes.doctor import firewall
 
 
 class Command(BaseCommand):

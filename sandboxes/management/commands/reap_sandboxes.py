@@ -13,7 +13,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, close_old_connections
 
-from sandboxes.reaper import Sweep
+from sandboxes.reaper.sweep import Sweep
 
 LONGEST_PAUSE = 86_400
 

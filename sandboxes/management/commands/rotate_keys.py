@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from sandboxes import rotation
 from sandboxes.checks import check_keys
+from sandboxes.encryption import rotation
 
 
 class Command(BaseCommand):

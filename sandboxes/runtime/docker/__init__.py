@@ -19,19 +19,19 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from sandboxes.runtime import Abilities, LineCount, Report, SandboxFacts, SandboxSpec, Usage
-from sandboxes.runtime.docker.consumption import Consumption
-from sandboxes.runtime.docker.containers import Clothes
-from sandboxes.runtime.docker.disk import HardDisk
-from sandboxes.runtime.docker.engine import Engine
-from sandboxes.runtime.docker.inside import Inside
-from sandboxes.runtime.docker.launch import Launcher
-from sandboxes.runtime.docker.meters import MB
+from sandboxes.runtime.docker.client import Engine
+from sandboxes.runtime.docker.container_config import Clothes
+from sandboxes.runtime.docker.create import Launcher
+from sandboxes.runtime.docker.destroy import Remover
+from sandboxes.runtime.docker.disk_quota import HardDisk
+from sandboxes.runtime.docker.exec_and_logs import Inside
+from sandboxes.runtime.docker.kernel_counters import MB
 from sandboxes.runtime.docker.names import Names, checked, full_name, names_of
-from sandboxes.runtime.docker.network import Networks
-from sandboxes.runtime.docker.observation import Observer
+from sandboxes.runtime.docker.networks import Networks
+from sandboxes.runtime.docker.observe import Observer
 from sandboxes.runtime.docker.readiness import STEP, Timer, Watch
-from sandboxes.runtime.docker.removal import Remover
-from sandboxes.runtime.space import Space, available_memory, disk_space
+from sandboxes.runtime.docker.usage import Consumption
+from sandboxes.runtime.host_resources import Space, available_memory, disk_space
 
 __all__ = ["DockerRuntime"]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from sandboxes.runtime import ReadyCheck, Report, SandboxFacts, SandboxSpec, ServiceFacts
-from sandboxes.runtime.docker.observation import Observer
+from sandboxes.runtime.docker.observe import Observer
 from sandboxes.runtime.readiness import must_run, too_late
 
 STEP = "ready"

@@ -35,9 +35,9 @@ from sandboxes.runtime import (
     ServiceState,
     Usage,
 )
-from sandboxes.runtime.memory.kept import Kept
+from sandboxes.runtime.host_resources import Space
+from sandboxes.runtime.memory.fake_sandbox import Kept
 from sandboxes.runtime.readiness import must_run
-from sandboxes.runtime.space import Space
 
 HOST = "127.0.0.1"
 FIRST_PORT = 49152

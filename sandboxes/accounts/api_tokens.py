@@ -1,0 +1,76 @@
+"""API tokens: made, checked, and kept only as a hash.
+
+The form is `sbp_`, 30 random base62 characters (178 bits), and a CRC32 of both in base62, so that
+secret scanners know one when they see it (the idea is GitHub's token format of 2021).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import string
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+from sandboxes.lib import clock
+from sandboxes.models import ApiToken, Scope
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
+PREFIX = "sbp_"
+BODY_LENGTH = 30
+USE_RECORDED_EVERY = timedelta(minutes=1)
+
+
+def _check(body: str) -> str:
+    number, digits = crc32((PREFIX + body).encode()), ""
+    for _ in range(6):
+        number, digit = divmod(number, 62)
+        digits = ALPHABET[digit] + digits
+    return digits
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def is_well_formed(token: str) -> bool:
+    """Whether the text can be one of our tokens, known from its check digits alone."""
+    body, check = token[len(PREFIX) : -6], token[-6:]
+    return token.startswith(PREFIX) and len(body) == BODY_LENGTH and _check(body) == check
+
+
+def issue(
+    user: User, name: str, scope: str = Scope.ALL, expires_at: datetime | None = None
+) -> tuple[ApiToken, str]:
+    """A new token and its text, which nobody can read again later."""
+    body = "".join(secrets.choice(ALPHABET) for _ in range(BODY_LENGTH))
+    text = PREFIX + body + _check(body)
+    row = ApiToken.objects.create(
+        user=user,
+        name=name,
+        scope=scope,
+        expires_at=expires_at,
+        prefix=text[:8],
+        digest=_digest(text),
+    )
+    return row, text
+
+
+def authenticate(text: str) -> ApiToken | None:
+    """The usable token with this text, its use noted (to the minute), or None."""
+    if not is_well_formed(text):
+        return None
+    now = clock.now()
+    token = ApiToken.objects.usable(now).select_related("user").filter(digest=_digest(text)).first()
+    if token and (token.last_used_at is None or token.last_used_at < now - USE_RECORDED_EVERY):
+        ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
+    return token
+
+
+def revoke(token: ApiToken) -> None:
+    """Refuse the token from now on; its row stays as a record."""
+    ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=clock.now())

@@ -1,0 +1,66 @@
+"""Who may have an account: everybody, the addresses of some domains, those who were invited."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+
+from sandboxes.accounts import invitations
+from sandboxes.models.runtime_settings import settings
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+
+def domains() -> list[str]:
+    """The domains whose addresses may sign up; empty when all may."""
+    listed = settings.ACCOUNT_SIGNUP_DOMAINS.replace(",", " ").split()
+    return [domain.lower().lstrip("@") for domain in listed]
+
+
+def is_open(request: HttpRequest) -> bool:
+    """Whether the page to sign up shows its form at all."""
+    return bool(settings.ACCOUNT_SIGNUP_OPEN) or invitations.brought(request) is not None
+
+
+def admits(request: HttpRequest, email: str) -> bool:
+    """Whether somebody with this address may sign up: a domain's, or the one that was invited."""
+    invitation = invitations.brought(request)
+    if invitation and invitation.email == email.lower():
+        return True
+    return bool(settings.ACCOUNT_SIGNUP_OPEN) and is_of_domain(email)
+
+
+def is_of_domain(email: str) -> bool:
+    known = domains()
+    return not known or email.lower().rpartition("@")[2] in known
+
+
+def demand(request: HttpRequest, email: str) -> str:
+    """The address if it may sign up. Raises ValidationError, which says which addresses may."""
+    if admits(request, email):
+        return email
+    if invitation := invitations.brought(request):
+        raise ValidationError(
+            _("The invitation is for %(email)s; sign up with that address.")
+            % {"email": invitation.email}
+        )
+    raise ValidationError(refusal())
+
+
+def demand_domain(user: User, email: str) -> str:
+    """The address if this user may have it as another one. Raises ValidationError."""
+    if is_of_domain(email) or user.email.lower() == email.lower():
+        return email
+    raise ValidationError(refusal())
+
+
+def refusal() -> str:
+    """Which addresses may have an account here."""
+    named = ", ".join(domains())
+    return _("Accounts here are for addresses of %(domains)s, and for who was invited.") % {
+        "domains": named
+    }

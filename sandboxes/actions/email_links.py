@@ -1,0 +1,53 @@
+"""What the link in a warning's mail does: keeps the sandbox past that deadline, once."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.utils.translation import gettext_lazy
+
+from sandboxes import actions
+from sandboxes.core import limits
+from sandboxes.lib import clock
+from sandboxes.lib.exceptions import Conflict
+from sandboxes.models import Clock, SandboxWarning
+
+USED = gettext_lazy("This link was used already; it works once.")
+MOVED = gettext_lazy(
+    "The end that this link was about is not in force any more, so there is nothing to do."
+)
+OVER = gettext_lazy("It is too late: the sandbox has ended, or is about to.")
+
+
+def refusal(warning: SandboxWarning) -> str:
+    """Why the link does nothing any more; empty when it would act."""
+    owner = warning.sandbox.owner
+    if owner is None or not owner.is_active:
+        return str(OVER)
+    if warning.used_at:
+        return str(USED)
+    if not warning.sandbox.is_active or warning.deadline <= clock.now():
+        return str(OVER)
+    return "" if warning.is_current else str(MOVED)
+
+
+def extension_minutes(warning: SandboxWarning) -> int:
+    """How many minutes the link of an expiry gives: as many as there are to be had."""
+    assert warning.sandbox.owner
+    most = limits.limits_of(warning.sandbox.owner).extension_max_minutes
+    return int(actions.extension_preview(warning.sandbox, most).total_seconds() // 60)
+
+
+def use(warning: SandboxWarning) -> None:
+    """Do what the link says, in its owner's name. Raises Conflict when it does nothing any more."""
+    with transaction.atomic():
+        rows = SandboxWarning.objects.select_for_update(of=("self",))
+        fresh = rows.select_related("sandbox__owner").defer("sandbox__secrets").get(pk=warning.pk)
+        if why := refusal(fresh):
+            raise Conflict(why)
+        SandboxWarning.objects.filter(pk=fresh.pk).update(used_at=clock.now())
+        owner = fresh.sandbox.owner
+        assert owner
+        if fresh.clock == Clock.IDLE:
+            actions.touch(fresh.sandbox, owner)
+        else:
+            actions.extend(fresh.sandbox, extension_minutes(fresh), owner)

@@ -1,0 +1,58 @@
+"""What the services of a sandbox wrote last, read through a worker."""
+
+from __future__ import annotations
+
+from celery.exceptions import TimeoutError as NoAnswer
+from django.core.cache import cache
+from django.utils.translation import gettext as _
+from kombu.exceptions import OperationalError
+
+from sandboxes import blueprints
+from sandboxes.lib.exceptions import Conflict, Invalid, Unavailable
+from sandboxes.models import Sandbox, State
+from sandboxes.worker import tasks as worker_tasks
+
+TIMEOUT_SECONDS = 0.7
+"""An engine that hangs must not hold up those who read logs, nor through them everybody else."""
+ASKED_FOR_SECONDS = 30
+"""So long whoever asks again waits for the same answer, instead of for another reading."""
+
+
+def services(sandbox: Sandbox) -> list[str]:
+    """The names of its services; none when its blueprint is there no more."""
+    blueprint = blueprints.available().get(sandbox.blueprint)
+    return [service.name for service in blueprint.services] if blueprint else []
+
+
+def read(sandbox: Sandbox, service: str, lines: int) -> str:
+    """The last lines of one service, without the sandbox's secrets.
+
+    The web process holds no engine socket, so a worker looks. Raises Invalid, Conflict,
+    Unavailable.
+    """
+    known = services(sandbox)
+    if not known:
+        raise Conflict(_("Its blueprint is not there any more, so its services are not known."))
+    if service not in known:
+        raise Invalid("service", _("Choose one of %(known)s.") % {"known": ", ".join(known)})
+    if sandbox.state not in (State.PROVISIONING, State.RUNNING):
+        raise Conflict(_("Its services do not run."))
+    return _ask_worker(sandbox.public_id, service, lines)
+
+
+def _ask_worker(public_id: str, service: str, lines: int) -> str:
+    asked = f"log:{public_id}:{service}:{lines}"
+    try:
+        if known := cache.get(asked):
+            result = worker_tasks.read_logs.AsyncResult(known)
+        else:
+            result = worker_tasks.read_logs.delay(public_id, service, lines)
+            cache.set(asked, result.id, ASKED_FOR_SECONDS)
+        answer = result.get(timeout=TIMEOUT_SECONDS)
+    except (NoAnswer, OperationalError, OSError):
+        raise Unavailable(_("No worker has answered yet; ask again in a moment.")) from None
+    cache.delete(asked)
+    result.forget()
+    if "error" in answer:
+        raise Unavailable(_("The log can't be read now: %(why)s") % {"why": answer["error"]})
+    return str(answer["text"])

@@ -1,0 +1,78 @@
+"""What only operators may ask of the portal; the admin comes through here.
+
+As in `sandboxes.actions`, what is not to be is answered with a Refusal, and the journal of a
+sandbox says what was done to it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+
+from sandboxes.core import lifecycle
+from sandboxes.lib import clock
+from sandboxes.lib.exceptions import Conflict
+from sandboxes.models import ApiToken, EndReason, Sandbox, State
+from sandboxes.worker import tasks as worker_tasks
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+NOT_YET = (State.PENDING, State.PROVISIONING)
+
+
+@transaction.atomic
+def cancel(sandbox: Sandbox, actor: User, reason: str) -> None:
+    """End a launch that is not done yet. Raises Conflict when it is, or has ended."""
+    ended = lifecycle.end(sandbox, EndReason.OPERATOR, reason, actor=actor, expected=NOT_YET)
+    if not ended:
+        raise Conflict(f"It is {sandbox.state} already; only a launch can be cancelled.")
+    worker_tasks.enqueue(worker_tasks.tear_down, sandbox.public_id)
+
+
+@transaction.atomic
+def retry_removal(sandbox: Sandbox, actor: User, reason: str) -> None:
+    """Have its removal tried again now instead of later. Raises Conflict."""
+    if not lifecycle.free(sandbox, State.DESTROYING):
+        raise Conflict(f"It is {sandbox.state}; there is nothing to remove.")
+    lifecycle.journal(sandbox, "removal_asked", f"It is removed again. {reason}", actor=actor)
+    worker_tasks.enqueue(worker_tasks.tear_down, sandbox.public_id)
+
+
+@transaction.atomic
+def message(sandbox: Sandbox, actor: User, text: str) -> None:
+    """Write to its owner: in its journal, and by mail. Raises Conflict."""
+    if sandbox.owner is None:
+        raise Conflict("It has no owner to write to.")
+    event = lifecycle.journal(sandbox, "message", text, actor=actor)
+    worker_tasks.enqueue(worker_tasks.tell, sandbox.public_id, event.pk)
+
+
+@transaction.atomic
+def suspend(user: User, actor: User, reason: str) -> None:
+    """Sign-in is refused, tokens are revoked, sandboxes end. Raises Conflict.
+
+    What the account launches at this very moment is ended by the next sweep.
+    """
+    if user == actor:
+        raise Conflict("It is your own account; somebody else has to do that.")
+    if not _set_active(user, active=False):
+        raise Conflict("It is suspended already; nothing was done.")
+    ApiToken.objects.filter(user=user, revoked_at=None).update(revoked_at=clock.now())
+    for sandbox in user.sandboxes.standing():
+        words = f"The account was suspended. {reason}"
+        lifecycle.end(sandbox, EndReason.OPERATOR, words, actor=actor)
+        worker_tasks.enqueue(worker_tasks.tear_down, sandbox.public_id)
+
+
+def lift(user: User) -> None:
+    """The account may be used again; tokens have to be made anew. Raises Conflict."""
+    if not _set_active(user, active=True):
+        raise Conflict("It is not suspended; nothing was done.")
+
+
+def _set_active(user: User, *, active: bool) -> bool:
+    changed = type(user).objects.filter(pk=user.pk, is_active=not active).update(is_active=active)
+    user.is_active = active
+    return changed == 1

@@ -1,0 +1,114 @@
+"""Whatever operators change here by hand has a reason, and is written into the audit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from allauth.account.adapter import get_adapter
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.utils import flatten_fieldsets
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from sandboxes.operators import audit
+from sandboxes.operators.audit import Operator
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+else:
+    ModelAdmin = admin.ModelAdmin
+
+LONGEST_REASON = 200
+CONCEALED = "•••"
+
+
+def reason_field(help_text: str = "The audit keeps it.", **attributes: object) -> forms.CharField:
+    return forms.CharField(
+        max_length=LONGEST_REASON,
+        help_text=help_text,
+        widget=forms.TextInput(attrs={"class": "vTextField", **attributes}),
+    )
+
+
+def operator(request: HttpRequest) -> Operator:
+    """Who asks, and from which address; proxies that are not trusted tell nothing."""
+    return Operator(request.user, get_adapter(request).get_client_ip(request))  # type: ignore[arg-type]
+
+
+class Reasoned(ModelAdmin):
+    """Its forms ask why, and what they do is in the audit; nothing is deleted without either."""
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        if self._is_edited(request, obj):
+            base = getattr(self, "add_form", self.form) if obj is None else self.form
+            made: Any = type(base)
+            kwargs["form"] = made("Reasoned", (base,), {"reason": reason_field()})
+        return super().get_form(request, obj, change=change, **kwargs)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        fieldsets = list(super().get_fieldsets(request, obj))
+        known = flatten_fieldsets(fieldsets)
+        if "reason" in known or not self._is_edited(request, obj):
+            return fieldsets
+        return [*fieldsets, ("Why", {"fields": ("reason",)})]
+
+    def _is_edited(self, request: HttpRequest, obj: Any) -> bool:
+        if obj is None:
+            return self.has_add_permission(request)
+        return self.has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002 - Django's signature
+        """Django's own page of deleting asks for no reason; where there is an action, it does."""
+        return False
+
+    def construct_change_message(
+        self,
+        request: HttpRequest,  # noqa: ARG002 - Django's signature
+        form: Any,
+        formsets: Any,  # noqa: ARG002
+        add: bool = False,  # noqa: ARG002
+    ) -> Any:
+        """What becomes of each field; `log_change` is given it."""
+        return {
+            name: [_shown(form, name, form[name].initial), _shown(form, name, form[name].data)]
+            for name in form.changed_data
+            if name != "reason"
+        }
+
+    def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> Any:
+        return self.note(request, "add", obj, request.POST["reason"].strip(), message)
+
+    def log_change(self, request: HttpRequest, obj: Model, message: Any) -> Any:
+        return self.note(request, "change", obj, request.POST["reason"].strip(), message)
+
+    def note(
+        self, request: HttpRequest, act: str, obj: Model, reason: str, changes: Any = None
+    ) -> Any:
+        return audit.note(operator(request), act, obj, reason, changes)
+
+    def history_view(
+        self,
+        request: HttpRequest,  # noqa: ARG002 - Django's signature
+        object_id: str,
+        extra_context: Any = None,  # noqa: ARG002
+    ) -> HttpResponse:
+        """What the audit says of it."""
+        query = {"kind": str(self.opts.verbose_name), "subject_key": object_id}
+        return redirect(reverse("admin:sandboxes_auditentry_changelist") + "?" + urlencode(query))
+
+
+def _shown(form: Any, name: str, value: Any) -> Any:
+    """A field's value as text, of several values each; what is typed unseen stays unseen."""
+    if "password" in name or isinstance(form.fields[name].widget, forms.PasswordInput):
+        return CONCEALED
+    if callable(value):
+        value = value()
+    if isinstance(value, QuerySet | list | tuple):
+        return [str(getattr(one, "pk", one)) for one in value]
+    return "" if value is None else str(value)

@@ -1,0 +1,127 @@
+"""The settings that may change while the portal runs, on one page."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django import forms
+from django.conf import settings as environment
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+
+from sandboxes import checks
+from sandboxes.admin.base import PortalAdmin
+from sandboxes.models import SiteSettings
+from sandboxes.models.runtime_settings import TUNABLE, Tunable, settings
+
+if TYPE_CHECKING:
+    ModelForm = forms.ModelForm[SiteSettings]
+else:
+    ModelForm = forms.ModelForm
+
+GROUPS = {
+    "Clocks": ("_TTL_", "_EXTENSION_", "_CAP_", "_IDLE_", "_WARNING_"),
+    "How many": (
+        "_PER_USER",
+        "_PER_HOUR",
+        "_MAX_SITE",
+        "_OVERCOMMIT",
+        "_FREE_MEMORY_MB",
+        "_CONCURRENT_",
+    ),
+    "Accounts": ("_SIGNUP_",),
+    "Warm pool": ("_POOL_",),
+    "Reaper": ("_SWEEP_", "_ORPHAN_", "_RETENTION_"),
+}
+
+
+class SettingsForm(ModelForm):
+    """One field for each; an empty one leaves the environment's value in force."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial.update({name: self.instance.tuned.get(name, "") for name in TUNABLE})
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        given = {name: self.cleaned_data.get(name) for name in TUNABLE}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def clean(self) -> dict[str, Any] | None:
+        """The values make sense together, those of the environment among them."""
+        names = {*checks.LEAST, *TUNABLE, "SANDBOX_PROVISION_TIMEOUT_SECONDS", "SANDBOX_SUBNETS"}
+        known = {name: getattr(environment, name) for name in names}
+        for there, what, hint in checks.limit_faults(SimpleNamespace(**known | self.chosen)):
+            if there:
+                named = [name for name in self.chosen if name in what.split()]
+                self.add_error(named[0] if named else None, f"{what} {hint}")
+        return self.cleaned_data
+
+
+def _field(name: str, tunable: Tunable) -> forms.Field:
+    own = getattr(environment, name)
+    words = f"{tunable.meaning[0].upper()}{tunable.meaning[1:]}."
+    if tunable.kind is bool:
+        choices = [("", "as the environment says"), ("True", "yes"), ("False", "no")]
+        return forms.TypedChoiceField(
+            choices=choices,
+            coerce=lambda text: text == "True",
+            empty_value=None,
+            required=False,
+            label=name,
+            help_text=f"{words} The environment says {'yes' if own else 'no'}.",
+        )
+    if tunable.kind is str:
+        return forms.CharField(
+            required=False,
+            empty_value=None,
+            max_length=500,
+            label=name,
+            help_text=f"{words} The environment says {own or 'nothing'}.",
+            widget=forms.TextInput({"class": "vTextField", "placeholder": own}),
+        )
+    made: Any = forms.IntegerField if tunable.kind is int else forms.FloatField
+    field: forms.Field = made(
+        required=False,
+        min_value=checks.LEAST.get(name),
+        label=name,
+        help_text=f"{words} The environment says {own:g}.",
+        widget=forms.NumberInput({"class": "vIntegerField", "placeholder": f"{own:g}"}),
+    )
+    return field
+
+
+def _complete() -> Any:
+    """The form with its fields."""
+    made: Any = type(SettingsForm)
+    fields = {name: _field(name, tunable) for name, tunable in TUNABLE.items()}
+    return made("SettingsForm", (SettingsForm,), fields)
+
+
+def _grouped() -> Any:
+    return [
+        (title, {"fields": [name for name in TUNABLE if any(part in name for part in parts)]})
+        for title, parts in GROUPS.items()
+    ]
+
+
+@admin.register(SiteSettings)
+class SettingsAdmin(PortalAdmin):
+    form = _complete()
+    fieldsets: ClassVar = _grouped()
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 - Django's signature
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:  # noqa: ARG002
+        """In force in this process at once, in the others some seconds later."""
+        obj.tuned = form.chosen
+        obj.save(update_fields=["tuned"])
+        settings.forget()
+        settings.refresh()
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:  # noqa: ARG002
+        """There is one row, so the list is that row."""
+        return redirect("admin:sandboxes_sitesettings_change", SiteSettings.current().pk)

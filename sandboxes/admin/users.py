@@ -1,0 +1,204 @@
+"""Accounts: Django's own pages, with the way to what is theirs here and with reasons."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
+from allauth.usersessions.models import UserSession
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group, User
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, Model, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from sandboxes.actions import operators
+from sandboxes.admin.audited import reason_field
+from sandboxes.admin.base import LookOnly, PortalAdmin
+from sandboxes.admin.confirmations import Question, ReasonForm
+from sandboxes.lib.exceptions import Conflict
+from sandboxes.models import Sandbox
+from sandboxes.operators import audit
+from sandboxes.operators.audit import Operator
+
+for model in (User, Group, Authenticator, EmailAddress):
+    admin.site.unregister(model)
+# Providers are set up in the environment; tokens and keys of sessions are nobody's business.
+for model in (SocialAccount, SocialApp, SocialToken, UserSession):
+    admin.site.unregister(model)
+
+
+class PasswordForm(ReasonForm):
+    """A new password for somebody who can't ask for one by mail."""
+
+    password = forms.CharField(
+        widget=forms.PasswordInput({"autocomplete": "new-password"}),
+        validators=[validate_password],
+    )
+    field_order = ("password", "reason")
+
+
+class SuspensionForm(forms.Form):
+    """Why an account is suspended."""
+
+    reason = reason_field(
+        "Sandboxes end and tokens are revoked; its owner reads this in their journals.",
+        autofocus=True,
+    )
+
+
+def _delete(row: Model, by: Operator, _answers: dict[str, Any]) -> None:
+    demand_no_higher(getattr(row, "user", None), by)
+    row.delete()
+
+
+def _set_password(user: User, by: Operator, answers: dict[str, Any]) -> None:
+    demand_no_higher(user, by)
+    user.set_password(answers["password"])
+    user.save(update_fields=["password"])
+
+
+def demand_no_higher(user: User | None, by: Operator) -> None:
+    """Nobody may act on an account that may do more than their own. Raises Conflict."""
+    if user and user.is_superuser and not by.user.is_superuser:
+        raise Conflict("It is a superuser's account; only another one may do that.")
+
+
+def _delete_user(user: User, by: Operator, _answers: dict[str, Any]) -> None:
+    demand_no_higher(user, by)
+    if user == by.user:
+        raise Conflict("It is your own account; somebody else has to do that.")
+    user.delete()
+
+
+def _suspend(user: User, by: Operator, answers: dict[str, Any]) -> None:
+    demand_no_higher(user, by)
+    operators.suspend(user, by.user, answers["reason"])
+
+
+def _lift(user: User, _by: Operator, _answers: dict[str, Any]) -> None:
+    operators.lift(user)
+
+
+def _verify(address: EmailAddress, _by: Operator, _answers: dict[str, Any]) -> None:
+    address.set_verified()
+
+
+SET_PASSWORD = Question(
+    "set_password", "Set password", "given a new password", PasswordForm, _set_password
+)
+DELETE_USER = Question("delete", "Delete", "deleted", ReasonForm, _delete_user, permission="remove")
+DELETE = Question("delete", "Delete", "deleted", ReasonForm, _delete, permission="remove")
+SUSPEND = Question(
+    "suspend", "Suspend", "suspended", SuspensionForm, _suspend, lambda user: user.is_active
+)
+LIFT = Question(
+    "lift", "Lift suspension", "let in again", ReasonForm, _lift, lambda user: not user.is_active
+)
+VERIFY = Question(
+    "verify", "Mark as verified", "verified", ReasonForm, _verify, lambda row: not row.verified
+)
+
+
+@admin.register(User)
+class UserAdmin(PortalAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
+    """Who may do less than a superuser can't make anybody, and so themselves, do more."""
+
+    list_display = ("email", "username", "sandboxes", "suspended", "is_staff", "last_login")
+    list_display_links = ("email", "username")
+    ordering = ("email",)
+    questions = (SUSPEND, LIFT, SET_PASSWORD, DELETE_USER)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:  # noqa: ARG002 - Django's signature
+        shown = ("sandboxes", "suspended", "last_login", "date_joined")
+        powers = ("is_staff", "is_superuser", "groups", "user_permissions")
+        return shown if request.user.is_superuser else (*shown, *powers)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        higher = obj is not None and obj.is_superuser and not request.user.is_superuser
+        return not higher and super().has_change_permission(request, obj)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        # A subquery for each that is shown: a join would read everybody's past ones, too.
+        active = Sandbox.objects.active().filter(owner=OuterRef("pk")).order_by()
+        count = active.values("owner").annotate(count=Count("pk")).values("count")
+        rows: QuerySet[User] = super().get_queryset(request)
+        return rows.annotate(active_sandboxes=Coalesce(Subquery(count), 0))
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None:
+            return fieldsets
+        account = (None, {"fields": ("username", "suspended", "sandboxes")})
+        powers = ("is_staff", "is_superuser", "groups", "user_permissions")
+        permissions = ("Permissions", {"fields": powers})
+        return [account, fieldsets[1], permissions, *fieldsets[3:]]
+
+    def user_change_password(
+        self,
+        request: HttpRequest,  # noqa: ARG002 - Django's signature
+        id: str,  # noqa: A002, ARG002
+        form_url: str = "",  # noqa: ARG002
+    ) -> HttpResponse:
+        """Django's page for it asks for no reason; there is an action in its place."""
+        raise PermissionDenied
+
+    def told(self, row: User) -> tuple[str, str]:
+        return audit.called(row), "" if row.is_active else "suspended"
+
+    @admin.display(boolean=True)
+    def suspended(self, row: User) -> bool:
+        return not row.is_active
+
+    @admin.display(ordering="active_sandboxes")
+    def sandboxes(self, row: User) -> SafeString:
+        url = reverse("admin:sandboxes_sandbox_changelist")
+        active = getattr(row, "active_sandboxes", 0)
+        return format_html('<a href="{}?owner__id__exact={}">{} active</a>', url, row.pk, active)
+
+
+@admin.register(Group)
+class GroupAdmin(PortalAdmin, DjangoGroupAdmin):
+    questions = (DELETE,)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """A group may hold what its members then may do, so only superusers make or change one."""
+        return request.user.is_superuser
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        return request.user.is_superuser
+
+
+@admin.register(Authenticator)
+class AuthenticatorAdmin(LookOnly, PortalAdmin):
+    """To take a lost second factor off an account. Its key is nobody's business."""
+
+    list_display = ("user", "type", "created_at", "last_used_at")
+    list_filter = ("type",)
+    list_select_related = ("user",)
+    search_fields = ("user__email",)
+    fields = list_display
+    questions = (DELETE,)
+
+
+@admin.register(EmailAddress)
+class EmailAddressAdmin(LookOnly, PortalAdmin):
+    """For who can't get the mail by which an address is confirmed."""
+
+    list_display = ("email", "user", "primary", "verified")
+    list_filter = ("primary", "verified")
+    list_select_related = ("user",)
+    search_fields = ("email",)
+    ordering = ("email",)
+    fields = list_display
+    questions = (VERIFY,)

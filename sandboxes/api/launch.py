@@ -1,0 +1,81 @@
+"""`POST /sandboxes`: a new sandbox, and waiting for it where the caller prefers that."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from django.http import HttpResponse
+from django.urls import reverse
+from ninja import HeaderEx, P
+from ninja.responses import Status
+
+from sandboxes import actions
+from sandboxes.api.auth import LAUNCH, ApiRequest
+from sandboxes.api.openapi import answers
+from sandboxes.api.sandboxes import router
+from sandboxes.models import Sandbox, State
+from sandboxes.representations import schemas, serializers
+
+__all__ = ["router"]
+
+IdempotencyKey = HeaderEx[
+    str,
+    P(
+        alias="Idempotency-Key",
+        max_length=actions.LONGEST_KEY,
+        description="Repeating a request with the same key within 24 h launches nothing new.",
+    ),
+]
+Prefer = HeaderEx[
+    str,
+    P(
+        alias="Prefer",
+        description="`wait=N`: answer when it runs or failed, or after N s (at most 60).",
+    ),
+]
+WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,6})"?(?=$|[,;\s])', re.IGNORECASE)
+LONGEST_WAIT_SECONDS = 60
+OFTEN_SECONDS, LONGEST_DELAY_SECONDS = 0.03, 0.5
+USUALLY_MADE_SECONDS = 3.0
+"""Until then it is looked often: a launch that takes longer is no matter of a moment."""
+
+
+@router.post("/sandboxes", auth=LAUNCH, response=answers(201, schemas.Sandbox, 400, 413, 422))
+def launch_sandbox(
+    request: ApiRequest,
+    response: HttpResponse,
+    wanted: schemas.Launch | None = None,
+    idempotency_key: IdempotencyKey = "",
+    prefer: Prefer = "",
+) -> Status[schemas.Sandbox]:
+    """Launch a sandbox. Answers at once with the state `pending`, unless `Prefer` says to wait."""
+    wanted = wanted or schemas.Launch()
+    choice = actions.LaunchRequest(wanted.blueprint, wanted.ttl_minutes, wanted.name or "")
+    sandbox, new = actions.launch(request.auth, choice, idempotency_key)
+    if not new:
+        response["Idempotent-Replayed"] = "true"
+    if seconds := preferred_wait(prefer):
+        wait_until_made(sandbox, seconds)
+        response["Preference-Applied"] = f"wait={seconds}"
+    sandbox.refresh_from_db()
+    path = reverse("api:get_sandbox", args=[sandbox.public_id])
+    response["Location"] = request.build_absolute_uri(path)
+    return Status(201, serializers.sandbox(sandbox))
+
+
+def preferred_wait(prefer: str) -> int:
+    """Seconds to wait by a `Prefer` header (RFC 7240, where what can't be read is ignored)."""
+    found = WAIT.search(prefer)
+    return min(int(found[1]), LONGEST_WAIT_SECONDS) if found else 0
+
+
+def wait_until_made(sandbox: Sandbox, seconds: float) -> None:
+    """Look until it is made, has failed, or the time is over; after a while less often."""
+    waited, delay = 0.0, OFTEN_SECONDS
+    while waited < seconds and sandbox.state in (State.PENDING, State.PROVISIONING):
+        time.sleep(min(delay, seconds - waited))
+        waited += delay
+        if waited > USUALLY_MADE_SECONDS:
+            delay = min(delay * 1.2, LONGEST_DELAY_SECONDS)
+        sandbox.refresh_from_db()

@@ -1,0 +1,1 @@
+"""The rules of a sandbox: states, leases, limits, deadlines. Nothing here reaches an engine."""

@@ -1,0 +1,169 @@
+"""What a user may have now, and when the next place will be free."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import ceil
+from typing import TYPE_CHECKING
+
+from django.db.models import Q
+from django.utils.translation import gettext as _
+
+from sandboxes.lib import clock
+from sandboxes.lib.exceptions import LimitReached, TooOften
+from sandboxes.models import LimitOverride, Sandbox, Site, State
+from sandboxes.models.runtime_settings import settings
+from sandboxes.runtime.host_resources import available_memory
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+SUBNET_ADDRESSES = 16
+RESERVED_MEMORY_MB = 1024
+"""Left for the portal, the engine and the system when the site's limit follows from memory."""
+REMOVAL_TAKES = timedelta(seconds=5)
+HOUR = NO_PLACES_RETRY = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one user may have; times in minutes."""
+
+    max_active: int
+    ttl_minutes: int
+    ttl_min_minutes: int
+    ttl_max_minutes: int
+    idle_minutes: int
+    extension_max_minutes: int
+    hard_cap_minutes: int
+
+
+def limits_of(user: User) -> Limits:
+    """The site's defaults, with what an operator has set for this user, or a group of theirs."""
+    of_user_or_group = Q(user=user) | Q(group__user=user)
+    overrides = list(LimitOverride.objects.in_force(clock.now()).filter(of_user_or_group))
+
+    def choose(name: str, default: int) -> int:
+        chosen = {row: value for row in overrides if (value := getattr(row, name)) is not None}
+        own = [value for row, value in chosen.items() if row.user_id]
+        return own[0] if own else max(chosen.values(), default=default)
+
+    ttl_max = choose("ttl_max_minutes", settings.SANDBOX_TTL_MAX_MINUTES)
+    ttl_max = min(ttl_max, settings.SANDBOX_HARD_CAP_MINUTES)
+    return Limits(
+        max_active=choose("max_active", settings.SANDBOX_MAX_PER_USER),
+        ttl_minutes=min(settings.SANDBOX_TTL_MINUTES, ttl_max),
+        ttl_min_minutes=min(settings.SANDBOX_TTL_MIN_MINUTES, ttl_max),
+        ttl_max_minutes=ttl_max,
+        idle_minutes=choose("idle_minutes", settings.SANDBOX_IDLE_MINUTES),
+        extension_max_minutes=settings.SANDBOX_EXTENSION_MAX_MINUTES,
+        hard_cap_minutes=settings.SANDBOX_HARD_CAP_MINUTES,
+    )
+
+
+def site_limit() -> int:
+    """How many sandboxes this portal carries: as set, or what memory and subnets allow."""
+    if settings.SANDBOX_MAX_SITE:
+        return int(settings.SANDBOX_MAX_SITE)
+    memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    usable_mb = (memory_mb - RESERVED_MEMORY_MB) * settings.SANDBOX_MEMORY_OVERCOMMIT
+    by_memory = usable_mb // settings.SANDBOX_MEMORY_MB
+    by_subnets = settings.SANDBOX_SUBNETS.num_addresses // SUBNET_ADDRESSES
+    return int(max(1, min(by_memory, by_subnets)))
+
+
+def shortage(site: Site) -> str:
+    """What the engine's machine lacks for one more sandbox, as the last sweep saw it; or nothing.
+
+    One that began since may let a launch too many through; the limits of each sandbox still hold.
+    """
+    disk, memory = site.disk_free_mb, site.memory_available_mb
+    if disk is not None and disk < settings.SANDBOX_DISK_MB:
+        return _("The disk that holds the sandboxes is nearly full.")
+    if memory is not None and memory < settings.SANDBOX_MIN_FREE_MEMORY_MB:
+        return _("The machine that runs the sandboxes is short of memory.")
+    return ""
+
+
+def expected_end(sandbox: Sandbox, now: datetime) -> datetime:
+    """When its place will be free, if nothing more happens to it."""
+    if sandbox.state == State.DESTROYING:
+        return max(now + REMOVAL_TAKES, sandbox.lease_until or now)
+    return sandbox.ends_at or now + timedelta(minutes=sandbox.ttl_minutes)
+
+
+def frees_a_place(sandboxes: Iterable[Sandbox], limit: int, now: datetime) -> Sandbox | None:
+    """The one whose end brings them under the limit; the first to end, unless it was lowered."""
+    ends = sorted(sandboxes, key=lambda sandbox: expected_end(sandbox, now))
+    return ends[len(ends) - limit] if 0 < limit <= len(ends) else None
+
+
+def _refusal(
+    scope: str, limit: int, sandboxes: list[Sandbox], user: User, now: datetime
+) -> LimitReached:
+    first = frees_a_place(sandboxes, limit, now)
+    retry_at = expected_end(first, now) if first else now + NO_PLACES_RETRY
+    wait_seconds = max(1, ceil((retry_at - now).total_seconds()))
+    return LimitReached(
+        scope=scope,
+        limit=limit,
+        active=len(sandboxes),
+        retry_at=now + timedelta(seconds=wait_seconds),
+        wait_seconds=wait_seconds,
+        # Other people's sandboxes are none of the caller's business.
+        frees_first=first.public_id if first and first.owner_id == user.pk else None,
+    )
+
+
+def refusal_for(
+    user: User, own: Limits | None = None, mine: list[Sandbox] | None = None
+) -> LimitReached | None:
+    """Why the user could not launch another one now; None when they could.
+
+    Who has read the user's limits and active sandboxes already may give them.
+    """
+    now, limit = clock.now(), (own or limits_of(user)).max_active
+    mine = list(user.sandboxes.active()) if mine is None else mine
+    if len(mine) >= limit:
+        return _refusal("user", limit, mine, user, now)
+    # What waits in the pool gives way to people, so it takes nobody's place.
+    places, everyone = site_limit(), Sandbox.objects.live().of_people()
+    if everyone.count() >= places:
+        return _refusal("site", places, list(everyone), user, now)
+    return None
+
+
+def pause_for(user: User) -> TooOften | None:
+    """Why the user has to wait before the next launch, however many places are free."""
+    most, since = settings.SANDBOX_LAUNCHES_PER_HOUR, clock.now() - HOUR
+    if not most:
+        return None
+    recent = user.sandboxes.filter(created_at__gt=since).newest_first()
+    times = recent.values_list("created_at", flat=True)
+    oldest = times[most - 1 : most].first()
+    seconds = int(HOUR.total_seconds())
+    return TooOften("launches", most, seconds, oldest + HOUR) if oldest else None
+
+
+def room_for_stock(site: Site) -> int:
+    """How many sandboxes the pool may hold so that it is in nobody's way."""
+    available = available_memory()
+    if shortage(site) or (available is not None and available < RESERVED_MEMORY_MB):
+        return 0
+    return max(0, site_limit() - Sandbox.objects.live().of_people().count())
+
+
+def take_place(user: User) -> int:
+    """A free slot for one more sandbox of the user; call it inside the launching transaction.
+
+    The row lock (on SQLite: the transaction itself) makes counting and launching one act.
+    Raises LimitReached.
+    """
+    Site.locked()
+    if refusal := refusal_for(user):
+        raise refusal
+    taken = set(user.sandboxes.active().values_list("slot", flat=True))
+    return next(slot for slot in range(1, len(taken) + 2) if slot not in taken)

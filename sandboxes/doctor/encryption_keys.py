@@ -1,0 +1,47 @@
+"""The keys of secrets at rest: whether all can be read, and which keys are still needed."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from django.conf import settings
+
+from sandboxes import checks
+from sandboxes.doctor.engine import from_check
+from sandboxes.doctor.findings import Findings, fine, warning, wrong
+from sandboxes.encryption.rotation import UNKNOWN, which_keys
+
+
+def encryption_keys() -> Findings:
+    faults = checks.check_keys()
+    yield from map(from_check, faults)
+    if not faults:
+        yield from judged(which_keys(), len(settings.SANDBOX_ENCRYPTION_KEYS))
+
+
+def judged(found: Counter[int], keys: int) -> Findings:
+    if found[UNKNOWN]:
+        yield wrong(
+            f"{found[UNKNOWN]} secrets were encrypted with a key that is not known here.",
+            "Put it back at the end of SANDBOX_ENCRYPTION_KEYS; without it these are lost.",
+        )
+    old = sum(count for number, count in found.items() if number > 1)
+    if old:
+        words = f"{old} secrets are still encrypted with an earlier key."
+        yield warning(words, "Keep that key until `manage.py rotate_keys` has run.")
+    elif keys > 1:
+        words = "No secret needs the earlier keys."
+        yield warning(words, "Take them off SANDBOX_ENCRYPTION_KEYS, all but the first.")
+    if not found[UNKNOWN]:
+        yield fine(f"All {found.total()} secrets at rest can be read.")
+
+
+def earlier_secret_keys() -> Findings:
+    earlier = len(settings.SECRET_KEY_FALLBACKS)
+    if earlier:
+        yield warning(
+            f"SECRET_KEY_FALLBACKS has {earlier} earlier keys, which still open sessions.",
+            "Take them away when the new one has been in use for two weeks.",
+        )
+    else:
+        yield fine("No earlier SECRET_KEY is in use.")

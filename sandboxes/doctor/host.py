@@ -1,0 +1,119 @@
+"""This machine: disk, memory, clock, and who may read what the portal keeps on it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.db import connection as database
+
+from sandboxes.core import limits
+from sandboxes.doctor.engine import connection as engine
+from sandboxes.doctor.findings import Finding, Findings, fine, warning, wrong
+from sandboxes.lib import clock
+from sandboxes.runtime import get_runtime
+from sandboxes.runtime.docker.engine_info import particulars_of
+from sandboxes.runtime.host_resources import MEMORY_FACTS, disk_space
+
+LEAST_VAR_MB = 200
+LITTLE_VAR_MB = 1024
+NEARLY_FULL = 0.1
+DRIFT = timedelta(seconds=2)
+FAR_OFF = timedelta(seconds=30)
+PRIVATE = ("env", "demo-accounts.json", "portal.sqlite3", "queue", "mail")
+"""What only the portal's own user may read."""
+
+
+def disks() -> Findings:
+    yield var_disk(*disk_space(settings.VAR_DIR))
+    space = get_runtime().abilities().space
+    yield engine_disk(space.disk_total_mb, space.disk_free_mb)
+
+
+def var_disk(total: int | None, free: int | None) -> Finding:
+    if free is None:
+        return wrong(f"VAR_DIR, {settings.VAR_DIR}, can't be looked at.", "Make that directory.")
+    words = f"{free:,} of {total:,} MB are left where VAR_DIR is."
+    remedy = "Make room, or move VAR_DIR."
+    if free < LEAST_VAR_MB:
+        return wrong(words, remedy)
+    return warning(words, remedy) if free < LITTLE_VAR_MB else fine(words)
+
+
+def engine_disk(total: int | None, free: int | None) -> Finding:
+    if total is None or free is None:
+        return warning("The engine's disk can't be seen from here.", "Watch it on its machine.")
+    words = f"{free:,} of {total:,} MB are left where sandboxes are."
+    if free < settings.SANDBOX_DISK_MB:
+        return wrong(
+            f"{words} No sandbox is launched.", "Make room: `docker system df` says where."
+        )
+    if free < NEARLY_FULL * total:
+        return warning(words, "Make room: `docker system df` says where.")
+    return fine(words)
+
+
+def memory() -> Findings:
+    facts = _memory_mb()
+    yield enough_memory(facts["MemTotal"], facts["MemAvailable"], limits.site_limit())
+
+
+def enough_memory(total: int, available: int, places: int) -> Finding:
+    words = f"{available:,} of {total:,} MB are to be had; {places} sandboxes may be active."
+    if available < limits.RESERVED_MEMORY_MB:
+        return warning(words, "End what else runs here, or lower SANDBOX_MAX_SITE.")
+    return fine(words)
+
+
+def _memory_mb() -> dict[str, int]:
+    lines = (line.split() for line in MEMORY_FACTS.read_text().splitlines())
+    return {words[0].rstrip(":"): int(words[1]) // 1024 for words in lines}
+
+
+def clocks() -> Findings:
+    yield agrees("the database", _database_time())
+    if settings.SANDBOX_RUNTIME == "docker":
+        yield agrees("the engine", particulars_of(engine()).system_time)
+
+
+def _database_time() -> datetime:
+    if database.vendor == "sqlite":
+        return clock.now()  # It has this machine's.
+    with database.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        told: datetime = cursor.fetchone()[0]
+    return told
+
+
+def agrees(whose: str, told: datetime) -> Finding:
+    apart = abs(clock.now() - told)
+    if apart <= DRIFT:
+        return fine(f"The clock of {whose} is this machine's, or agrees with it.")
+    words = f"The clock of {whose} is {apart.total_seconds():.0f} s away from this machine's."
+    remedy = "Have a time service (chrony, systemd-timesyncd) set both: deadlines depend on them."
+    return wrong(words, remedy) if apart > FAR_OFF else warning(words, remedy)
+
+
+def files() -> Findings:
+    folder = Path(settings.VAR_DIR)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        yield wrong(f"VAR_DIR, {folder}, is not writable for this user.", "Give it to that user.")
+        return
+    found = list(_open_to_others(folder))
+    yield from found
+    if not found:
+        yield fine(f"Nothing private in {folder} can be read by other users.")
+
+
+def _open_to_others(folder: Path) -> Iterator[Finding]:
+    if not stat.S_IMODE(folder.stat().st_mode) & stat.S_IXOTH:
+        return  # They can't even enter it.
+    for file in (folder / name for name in PRIVATE):
+        if file.exists() and stat.S_IMODE(file.stat().st_mode) & (stat.S_IROTH | stat.S_IWOTH):
+            words = f"Other users of this machine can read {file}."
+            remedy = f"chmod o-rwx {file}"
+            yield wrong(words, remedy) if file.name == "env" else warning(words, remedy)

@@ -1,0 +1,104 @@
+"""Subnets for sandboxes: are some left, do they lead elsewhere, too; the firewall; ports."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from django.conf import settings
+
+from sandboxes.core.limits import SUBNET_ADDRESSES
+from sandboxes.doctor import firewall
+from sandboxes.doctor.engine import connection
+from sandboxes.doctor.findings import Finding, Findings, fine, warning, wrong
+from sandboxes.runtime import get_runtime
+from sandboxes.runtime.docker.engine_info import networks_of
+
+ROUTES = Path("/proc/net/route")
+NEARLY_ALL = 0.9
+
+
+@dataclass(frozen=True)
+class Route:
+    interface: str
+    to: IPv4Network
+
+
+def subnets() -> Findings:
+    taken = get_runtime().abilities().space.subnets_taken
+    if settings.SANDBOX_RUNTIME == "process" or taken is None:
+        yield fine("Sandboxes that are processes need no subnets.")
+        return
+    yield left(taken, settings.SANDBOX_SUBNETS.num_addresses // SUBNET_ADDRESSES)
+    if settings.SANDBOX_RUNTIME == "docker" and not _is_elsewhere():
+        yield from strangers(routes(), networks_of(connection()))
+
+
+def left(taken: int, total: int) -> Finding:
+    words = f"{total - taken} of {total} subnets are left in {settings.SANDBOX_SUBNETS}."
+    remedy = "Give SANDBOX_SUBNETS a larger range, or lower SANDBOX_MAX_SITE."
+    if taken >= total:
+        return wrong(words, remedy)
+    return warning(words, remedy) if taken >= NEARLY_ALL * total else fine(words)
+
+
+def strangers(known: Sequence[Route], engines: Sequence[IPv4Network]) -> Iterator[Finding]:
+    """Routes into our range that are none of the engine's networks."""
+    ours = settings.SANDBOX_SUBNETS
+    theirs = [r for r in known if r.to.prefixlen and r.to.overlaps(ours) and r.to not in engines]
+    for route in theirs:
+        yield warning(
+            f"This machine has a route to {route.to} ({route.interface}), which overlaps with "
+            f"SANDBOX_SUBNETS, {ours}: one hides the other.",
+            "Give SANDBOX_SUBNETS a private range that nothing else uses.",
+        )
+    if not theirs:
+        yield fine("No route of this machine leads into that range but the engine's own.")
+
+
+def routes(file: Path = ROUTES) -> list[Route]:
+    rows = [line.split() for line in file.read_text().splitlines()[1:]]
+    return [Route(row[0], IPv4Network((_address(row[1]), _address(row[7])))) for row in rows]
+
+
+def _address(word: str) -> str:
+    """As the kernel writes it: hexadecimal, the first byte last."""
+    return str(ipaddress.IPv4Address(bytes.fromhex(word)[::-1]))
+
+
+def _is_elsewhere() -> bool:
+    """Whether the engine runs on another machine, so that nothing here tells of its host."""
+    return bool(settings.DOCKER_HOST) and not settings.DOCKER_HOST.startswith("unix://")
+
+
+def way_to_the_machine() -> Findings:
+    """Whether a sandbox can call the engine's machine; one is made to try."""
+    if settings.SANDBOX_RUNTIME != "docker":
+        yield fine("No engine is in use.")
+        return
+    found = firewall.verdict()
+    if found.closed is None:
+        yield warning(found.words, "See what is said of the engine and its images.")
+    else:
+        yield fine(found.words) if found.closed else warning(found.words, found.remedy)
+
+
+def ports() -> Findings:
+    """Whether a port can be published where sandboxes are to be."""
+    address = settings.SANDBOX_BIND_ADDRESS
+    if _is_elsewhere():
+        yield fine(f"{address} is an address of the engine's machine, which is another one.")
+        return
+    kind = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(kind) as trial:
+            trial.bind((address, 0))
+    except OSError as error:
+        words = f"Nothing can be published on SANDBOX_BIND_ADDRESS, {address}: {error.strerror}."
+        yield wrong(words, "Set it to an address of this machine, 127.0.0.1, or 0.0.0.0 for all.")
+        return
+    yield fine(f"Ports can be published on {address}.")

@@ -1,0 +1,51 @@
+"""All that is looked at, from what everything stands on to what stands on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from sandboxes.doctor import (
+    configuration,
+    databases,
+    engine,
+    external_services,
+    host,
+    network,
+    workers,
+)
+from sandboxes.doctor import (
+    encryption_keys as doctor_encryption_keys,
+)
+from sandboxes.doctor.findings import Check
+
+CHECKS = (
+    Check("settings", configuration.settings_in_force),
+    Check("DEBUG", configuration.debug),
+    Check("files", host.files),
+    Check("database", databases.database),
+    Check("cache", databases.shared_cache),
+    Check("keys", doctor_encryption_keys.encryption_keys),
+    Check("sessions", doctor_encryption_keys.earlier_secret_keys),
+    Check("runtime", engine.runs_sandboxes, 15),
+    Check("engine", engine.enforces_limits, 15),
+    Check("images", engine.has_images, 15),
+    Check("subnets", network.subnets, 15),
+    Check("firewall", network.way_to_the_machine, 45),
+    Check("ports", network.ports),
+    Check("disks", host.disks, 15),
+    Check("memory", host.memory),
+    Check("clocks", host.clocks, 15),
+    Check("queue", workers.queue, 15),
+    Check("reaper", workers.reaper),
+    Check("console", workers.alarms),
+    Check("friendbot", external_services.friendbot),
+    Check("mail", external_services.mail, 15),
+)
+
+
+def chosen(mail_to: str = "") -> Iterator[Check]:
+    """All of them; with an address, a mail is sent there as well."""
+    yield from CHECKS
+    if mail_to:
+        yield Check("a mail", partial(external_services.mail_to, mail_to), 15)

@@ -1,0 +1,66 @@
+"""Who does the work: the queue, a worker at its other end, the reaper; their complaints."""
+
+from __future__ import annotations
+
+from celery.exceptions import TimeoutError as NoAnswer
+from celery.result import AsyncResult
+from kombu.exceptions import OperationalError
+
+from sandboxes.doctor.findings import Finding, Findings, Level, fine, told, warning, wrong
+from sandboxes.metrics import health
+from sandboxes.models import Site
+from sandboxes.operators import alerts
+from sandboxes.operators.overview import Overview
+from sandboxes.worker import tasks as worker_tasks
+
+ANSWER_SECONDS = 8.0
+
+
+def queue() -> Findings:
+    """A message goes to a worker, and its answer comes back."""
+    try:
+        sent = worker_tasks.answer.delay()
+    except (OperationalError, OSError) as error:
+        yield wrong(
+            f"The broker takes no message: {told(error)}.",
+            "Start it, or correct CELERY_BROKER_URL. No request is lost: sweeps send it again.",
+        )
+        return
+    yield fine("The broker takes messages.")
+    yield _answered(sent)
+
+
+def _answered(sent: AsyncResult[str]) -> Finding:
+    try:
+        who = sent.get(timeout=ANSWER_SECONDS)
+    except NoAnswer:
+        return wrong(
+            f"No worker answered within {ANSWER_SECONDS:g} s.",
+            "Start `worker` (honcho start worker), or see its log: it may be overloaded, or use "
+            "another broker or another cache than this process.",
+        )
+    return fine(f"A worker answered ({who}).")
+
+
+def reaper() -> Findings:
+    site = Site.current()
+    try:
+        yield fine(health.CHECKS["reaper"](site))
+    except health.Unwell as error:
+        remedy = (
+            "Start `reaper` (honcho start reaper), or have cron run `manage.py reap_sandboxes`."
+        )
+        yield wrong(str(error), remedy)
+    if site.reaper_error:
+        words = f"Its last sweep complained: {site.reaper_error}"
+        yield warning(words, "Run `manage.py reap_sandboxes` to see all of it.")
+
+
+def alarms() -> Findings:
+    """What the console shows to operators."""
+    found = [one for one in alerts.alarms(Overview()) if one.name != "reaper"]
+    for alarm in found:
+        level = Level.WRONG if alarm.is_outage else Level.WARNING
+        yield Finding(level, alarm.words, f"In the console (/admin/): {alarm.act}.")
+    if not found:
+        yield fine("Nothing waits for an operator.")

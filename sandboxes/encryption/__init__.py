@@ -1,0 +1,1 @@
+"""Secrets at rest: encrypted model fields and key rotation."""

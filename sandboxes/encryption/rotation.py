@@ -1,0 +1,127 @@
+"""Keys that change: what is encrypted at rest is encrypted anew with the first of them.
+
+A pass may be killed anywhere and be run again; it goes on with what is not done yet. What changed
+or was wiped since it was read is left as it is: nothing that has gone comes back.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from allauth.mfa.models import Authenticator
+from cryptography.fernet import Fernet, InvalidToken
+from django.apps import apps
+from django.conf import settings
+from django.db.models import Model, QuerySet, TextField, Value
+from django.db.models.functions import Cast
+
+from sandboxes.encryption.fields import EncryptedJSONField, ciphers
+
+UNKNOWN = 0
+"""Stands for the number of the key of what none of them opens."""
+AT_ONCE = 200
+FERNET = "gAAAA"
+"""How each of its texts begins: version 0x80, and the zeros of a time in our centuries."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One row's text or texts at rest; `replace` puts others there, if they are the same still."""
+
+    texts: list[str]
+    replace: Callable[[list[str]], bool]
+
+
+def places() -> Iterator[Place]:
+    """Everything that is encrypted in the database, some rows at a time."""
+    for model in apps.get_app_config("sandboxes").get_models():
+        for field in model._meta.concrete_fields:  # noqa: SLF001 - Django's documented way in
+            if isinstance(field, EncryptedJSONField) and not model._meta.proxy:  # noqa: SLF001
+                yield from _of_column(model, field.name)
+    for row in _in_batches(Authenticator.objects.all()):
+        if texts := _texts(row.data):
+            yield Place(texts, _in_data_of(row))
+
+
+def _of_column(model: type[Model], name: str) -> Iterator[Place]:
+    manager: Any = model._default_manager  # noqa: SLF001 - as above
+    rows = manager.annotate(at_rest=Cast(name, TextField())).only("pk")
+    for row in _in_batches(rows.exclude(at_rest="")):
+
+        def replace(new: list[str], row: Any = row) -> bool:
+            same = rows.filter(pk=row.pk, at_rest=row.at_rest)
+            return bool(same.update(**{name: Value(new[0], TextField())}))
+
+        yield Place([row.at_rest], replace)
+
+
+def _in_batches(rows: QuerySet[Any]) -> Iterator[Any]:
+    last = 0
+    while batch := list(rows.filter(pk__gt=last).order_by("pk")[:AT_ONCE]):
+        yield from batch
+        last = batch[-1].pk
+
+
+def _texts(data: Any) -> list[str]:
+    """The encrypted ones among all that is in there."""
+    if isinstance(data, dict):
+        data = list(data.values())
+    if isinstance(data, list):
+        return [text for part in data for text in _texts(part)]
+    return [data] if isinstance(data, str) and data.startswith(FERNET) else []
+
+
+def _in_data_of(row: Authenticator) -> Callable[[list[str]], bool]:
+    def replace(new: list[str]) -> bool:
+        changes = dict(zip(_texts(row.data), new, strict=True))
+        same = Authenticator.objects.filter(pk=row.pk, data=row.data)
+        return bool(same.update(data=_with(changes, row.data)))
+
+    return replace
+
+
+def _with(changes: dict[str, str], data: Any) -> Any:
+    if isinstance(data, dict):
+        return {name: _with(changes, part) for name, part in data.items()}
+    if isinstance(data, list):
+        return [_with(changes, part) for part in data]
+    return changes.get(data, data) if isinstance(data, str) else data
+
+
+def which_keys() -> Counter[int]:
+    """How many texts each key opens, by its number from 1 on."""
+    keys = [Fernet(key) for key in settings.SANDBOX_ENCRYPTION_KEYS]
+    return Counter(_number(text, keys) for place in places() for text in place.texts)
+
+
+def _number(text: str, keys: list[Fernet]) -> int:
+    return next((number for number, key in enumerate(keys, 1) if _opens(key, text)), UNKNOWN)
+
+
+def _opens(key: Fernet, text: str) -> bool:
+    try:
+        key.decrypt(text)
+    except InvalidToken:
+        return False
+    return True
+
+
+def rotate() -> Counter[str]:
+    """Encrypt anew what the first key doesn't open; how many were `rotated`, `overtaken`, `lost`.
+
+    `overtaken` has changed meanwhile, and `lost` is what no key opens.
+    """
+    first, done = Fernet(settings.SANDBOX_ENCRYPTION_KEYS[0]), Counter[str]()
+    for place in places():
+        if all(_opens(first, text) for text in place.texts):
+            continue
+        try:
+            new = [ciphers().rotate(text.encode()).decode() for text in place.texts]
+        except InvalidToken:
+            done["lost"] += 1
+            continue
+        done["rotated" if place.replace(new) else "overtaken"] += 1
+    return done

@@ -1,0 +1,161 @@
+"""One request to a sandbox's own API, sent for its owner, with the key added here.
+
+It goes where the sandbox's row says and nowhere else. Host and port are never the caller's,
+redirects and the environment's proxies are not followed, nothing is unpacked; how long, how large
+and how many at once is bounded, because what answers is not ours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import httpcore
+from django.utils.translation import gettext as _
+
+from sandboxes import blueprints
+from sandboxes.explorer.concurrency import Turns
+from sandboxes.lib.deadline_backend import Deadline
+from sandboxes.lib.exceptions import Conflict, Invalid, Unavailable
+from sandboxes.models import Sandbox, State
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+SECONDS = 5.0
+LARGEST_REQUEST = 256 * 1024
+LARGEST_ANSWER = 1024 * 1024
+"""Bytes; what comes after them is not read."""
+LONGEST_TARGET = 4000
+MOST_HEADERS, LONGEST_HEADER = 40, 1000
+UNTOLD = {"connection", "keep-alive", "set-cookie", "transfer-encoding"}
+"""Headers of an answer that say nothing about it, or that belong to nobody else."""
+TARGET = re.compile(r"/(?!/)[!-\"$-~]*")
+"""Printable ASCII without a space or `#`: it can't end a line, nor name another host."""
+
+turns = Turns(in_all=8, for_one=2)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A request: the target is a path, with a query perhaps, below the API's address."""
+
+    method: str
+    target: str
+    body: bytes = b""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back; `complete` unless it was too large to be read to the end."""
+
+    status: int
+    headers: Sequence[tuple[str, str]]
+    body: bytes
+    complete: bool
+    seconds: float
+
+    @property
+    def succeeded(self) -> bool:
+        return 200 <= self.status < 300  # noqa: PLR2004 - as HTTP has it
+
+    @property
+    def media_type(self) -> str:
+        """Of the body, in lower case and without parameters."""
+        found = next((value for name, value in self.headers if name == "content-type"), "")
+        return found.partition(";")[0].strip().lower()
+
+
+def api_of(sandbox: Sandbox) -> str:
+    """The address of the API that can be asked, without a slash at its end.
+
+    Raises Conflict, where the sandbox does not run or its blueprint describes no API.
+    """
+    blueprint = blueprints.available().get(sandbox.blueprint)
+    if blueprint is None or not blueprint.openapi_endpoint:
+        raise Conflict(_("Its blueprint does not describe an API that could be tried here."))
+    if sandbox.state != State.RUNNING:
+        words = _("Only a running sandbox answers; this one is %(state)s.")
+        raise Conflict(words % {"state": sandbox.state})
+    found = blueprint.endpoint_urls(sandbox.addresses).get(blueprint.openapi_endpoint)
+    if not found:
+        raise Conflict(_("The address of its API is not known."))
+    return found.rstrip("/")
+
+
+def send(sandbox: Sandbox, ask: Ask) -> Answer:
+    """Ask the sandbox's API. Raises Conflict, Invalid, Unavailable."""
+    address = urlsplit(api_of(sandbox))
+    _check(ask)
+    with turns.taken(sandbox.owner_id):
+        try:
+            return _send(address, ask, _headers(sandbox, ask))
+        except httpcore.TimeoutException:
+            words = _("The sandbox did not answer within %(seconds)s seconds.")
+            raise Unavailable(words % {"seconds": f"{SECONDS:g}"}) from None
+        except httpcore.NetworkError:
+            words = _(
+                "The portal can't reach the sandbox at %(address)s. "
+                "From your own machine it may answer all the same."
+            )
+            raise Unavailable(words % {"address": address.netloc}) from None
+        except httpcore.ProtocolError:
+            raise Unavailable(_("What the sandbox answered is no HTTP.")) from None
+
+
+def _check(ask: Ask) -> None:
+    if ask.method not in METHODS:
+        raise Invalid("method", _("Choose one of %(known)s.") % {"known": ", ".join(METHODS)})
+    path = unquote(ask.target.partition("?")[0])
+    sound = TARGET.fullmatch(ask.target) and not {".", ".."} & set(re.split(r"[/\\]", path))
+    if not sound or len(ask.target) > LONGEST_TARGET:
+        raise Invalid("path", _("This is no path of an API."))
+    if len(ask.body) > LARGEST_REQUEST:
+        raise Invalid("body", _("Send at most %(most)s kB.") % {"most": LARGEST_REQUEST // 1024})
+
+
+def _headers(sandbox: Sandbox, ask: Ask) -> list[tuple[str, str]]:
+    blueprint = blueprints.load(sandbox.blueprint)
+    own = blueprint.fill_credentials(sandbox.secrets, sandbox.addresses)
+    headers = [("Accept", "application/json"), ("User-Agent", "sandbox-portal")]
+    headers.append(("Accept-Encoding", "identity"))
+    if key := own.get(blueprint.endpoints[blueprint.openapi_endpoint].bearer):
+        headers.append(("Authorization", f"Bearer {key}"))
+    if ask.body:
+        headers.append(("Content-Type", "application/json"))
+    return headers
+
+
+def _send(address: SplitResult, ask: Ask, headers: list[tuple[str, str]]) -> Answer:
+    url = httpcore.URL(
+        scheme=address.scheme,
+        host=address.hostname or "",
+        port=address.port,
+        target=address.path + ask.target,
+    )
+    headers = [("Host", address.netloc), ("Content-Length", str(len(ask.body))), *headers]
+    began = monotonic()
+    with (
+        httpcore.ConnectionPool(network_backend=Deadline(SECONDS)) as pool,
+        pool.stream(ask.method, url, headers=headers, content=ask.body) as response,
+    ):
+        body, complete = _read(response)
+        told = _told(response.headers)
+        return Answer(response.status, told, body, complete, monotonic() - began)
+
+
+def _read(response: httpcore.Response) -> tuple[bytes, bool]:
+    body = bytearray()
+    for chunk in response.iter_stream():
+        body += chunk
+        if len(body) > LARGEST_ANSWER:
+            return bytes(body[:LARGEST_ANSWER]), False
+    return bytes(body), True
+
+
+def _told(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    """Those that say something about the answer, as text."""
+    told = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers]
+    kept = [(name, value[:LONGEST_HEADER]) for name, value in told if name not in UNTOLD]
+    return kept[:MOST_HEADERS]

@@ -1,0 +1,83 @@
+"""An API as a collection that Postman and its like import, and as a document with its address.
+
+https://schema.postman.com/collection/json/v2.1.0/draft-07/docs/index.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from sandboxes.explorer.openapi.operations import Description, Operation, Parameter
+from sandboxes.lib.untrusted_json import written
+
+SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
+
+
+def with_server(description: Description, address: str) -> dict[str, Any]:
+    """The API's own document, saying where this copy of it is."""
+    return {**description.document, "servers": [{"url": address}]}
+
+
+def collection(
+    description: Description, name: str, address: str, bearer: Mapping[str, str]
+) -> dict[str, Any]:
+    """Every operation, by group; `bearer` is the name of the key's variable and the key."""
+    variables = {"base_url": address, **bearer}
+    made: dict[str, Any] = {
+        "info": {"name": name, "description": description.description, "schema": SCHEMA},
+        "item": [
+            {
+                "name": group.name.replace("_", " ").capitalize(),
+                "description": group.description,
+                "item": [_item(one) for one in group.operations],
+            }
+            for group in description.groups
+        ],
+        "variable": [{"key": key, "value": value} for key, value in variables.items()],
+    }
+    for key in bearer:
+        token = {"key": "token", "value": f"{{{{{key}}}}}", "type": "string"}
+        made["auth"] = {"type": "bearer", "bearer": [token]}
+    return made
+
+
+def _item(operation: Operation) -> dict[str, Any]:
+    request: dict[str, Any] = {
+        "method": operation.method,
+        "header": [{"key": "Accept", "value": "application/json"}],
+        "url": _url(operation),
+        "description": operation.description,
+    }
+    if operation.body:
+        request["header"].append({"key": "Content-Type", "value": "application/json"})
+        request["body"] = {
+            "mode": "raw",
+            "raw": written(operation.body.example),
+            "options": {"raw": {"language": "json"}},
+        }
+    return {"name": operation.summary, "request": request, "response": []}
+
+
+def _url(operation: Operation) -> dict[str, Any]:
+    path = re.sub(r"\{([^{}]+)\}", r":\1", operation.path)
+    places = {place: [p for p in operation.parameters if p.place == place] for place in PLACES}
+    return {
+        "raw": "{{base_url}}" + path,
+        "host": ["{{base_url}}"],
+        "path": path.strip("/").split("/"),
+        "query": [_value(one) | {"disabled": not one.required} for one in places["query"]],
+        "variable": [_value(one) for one in places["path"]],
+    }
+
+
+PLACES = ("path", "query")
+
+
+def _value(parameter: Parameter) -> dict[str, Any]:
+    return {
+        "key": parameter.name,
+        "value": parameter.example,
+        "description": parameter.description,
+    }

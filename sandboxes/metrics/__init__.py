@@ -1,0 +1,1 @@
+"""Prometheus metrics, outcome counts and health checks."""

@@ -1,0 +1,138 @@
+"""The portal's figures, read from the database whenever Prometheus asks.
+
+Web, worker and reaper are processes of their own; what they did is in the rows, so whichever
+process answers tells the same. `docs/metrics.md` explains each series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import accumulate
+
+from django.db.models import Count, Min
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from sandboxes.core import limits
+from sandboxes.lib import clock
+from sandboxes.metrics import outcomes
+from sandboxes.models import ENGINE_AWAY, EndReason, Funding, Pool, Sandbox, Site, State, Tally
+from sandboxes.models.runtime_settings import settings
+
+CALLS = ("create", "observe", "destroy", "sweep")
+MEGABYTE = 1024 * 1024
+
+
+class PortalFigures(Collector):
+    """Computed by whichever process answers, so there is nothing to add up between processes."""
+
+    def collect(self) -> Iterable[Metric]:
+        yield _by("state", "Sandboxes in each state.", list(State))
+        yield _by("end_reason", "Sandboxes by why they ended.", list(EndReason))
+        yield _figure("site_limit", "How many sandboxes this portal carries.", limits.site_limit())
+        stuck = Sandbox.objects.live().exclude(removal_error="").count()
+        yield _figure("removals_failing", "Sandboxes that could not be removed yet.", stuck)
+        yield _figure("oldest_pending_seconds", "How long a launch has waited.", _oldest_pending())
+        yield _funding()
+        yield from _pools()
+        yield from _tallied(outcomes.ever())
+        site = Site.objects.filter(pk=1).first() or Site()
+        yield from _reaper(site)
+        yield from _engine(site)
+
+
+def _figure(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"sandboxportal_{name}", text, value=value)
+
+
+def _by(column: str, text: str, values: list[str]) -> Metric:
+    """One line for each value, also where there is none: a missing line raises no alarm."""
+    counted = Sandbox.objects.order_by().values_list(column).annotate(Count("pk"))
+    known = dict(counted)
+    return _lines(f"sandboxes_by_{column}", text, column, {v: known.get(v, 0) for v in values})
+
+
+def _lines(name: str, text: str, label: str, values: dict[str, int]) -> Metric:
+    family = GaugeMetricFamily(f"sandboxportal_{name}", text, labels=[label])
+    for value, count in values.items():
+        family.add_metric([str(value)], count)
+    return family
+
+
+def _oldest_pending() -> float:
+    oldest = Sandbox.objects.filter(state=State.PENDING).aggregate(at=Min("created_at"))["at"]
+    return (clock.now() - oldest).total_seconds() if oldest else 0.0
+
+
+def _funding() -> Metric:
+    counted = Sandbox.objects.live().order_by().values_list("funding").annotate(Count("pk"))
+    text = "Sandboxes that have not ended, by whether their Stellar account is funded."
+    known = dict.fromkeys(map(str, Funding), 0) | dict(counted)
+    return _lines("funding", text, "funding", known)
+
+
+def _pools() -> Iterable[Metric]:
+    pools = list(Pool.objects.order_by("blueprint"))
+    counted = Sandbox.objects.pooled().order_by().values_list("blueprint").annotate(Count("pk"))
+    ready = dict.fromkeys((pool.blueprint for pool in pools), 0) | dict(counted)
+    wanted = {pool.blueprint: pool.wanted for pool in pools}
+    failures = {pool.blueprint: pool.failures for pool in pools}
+    yield _lines("pool_ready", "Sandboxes that wait warm.", "blueprint", ready)
+    yield _lines("pool_wanted", "How many are to wait warm.", "blueprint", wanted)
+    yield _lines("pool_failures", "Failures in a row of making one.", "blueprint", failures)
+
+
+def _tallied(rows: list[Tally]) -> Iterable[Metric]:
+    for act, text in (("launch", "From a request to its end."), ("destroy", "Of a removal.")):
+        labels = ["start", "result"]
+        family = HistogramMetricFamily(f"sandboxportal_{act}_seconds", text, labels=labels)
+        for row in rows:
+            if row.act == act:
+                family.add_metric([row.start, row.result], _buckets(row), row.seconds)
+        yield family
+    errors = {row.result: row.count for row in rows if row.act == "engine_error"}
+    text = "Calls that the engine refused or did not answer."
+    counter = CounterMetricFamily("sandboxportal_engine_errors", text, labels=["call"])
+    for call in CALLS:
+        counter.add_metric([call], errors.get(call, 0))
+    yield counter
+
+
+def _buckets(row: Tally) -> list[tuple[str, float]]:
+    edges = [*(f"{bound:g}" for bound in outcomes.BOUNDS), "+Inf"]
+    return list(zip(edges, accumulate(row.buckets), strict=True))
+
+
+def _reaper(site: Site) -> Iterable[Metric]:
+    if site.reaped_at is None:
+        return
+    age = (clock.now() - site.reaped_at).total_seconds()
+    yield _figure("reaper_age_seconds", "Time since the last sweep ended.", age)
+    yield _figure("reaper_failed", "1 when the last sweep met an error.", bool(site.reaper_error))
+    yield _figure("sweep_seconds", "How long the last sweep took.", site.sweep_seconds or 0)
+    text = "What the last sweep left on the engine though nobody needs it."
+    yield _figure("orphans", text, len(site.orphans))
+    away = site.reaper_error.startswith(ENGINE_AWAY)
+    yield _figure("engine_up", "1 when the last sweep reached the engine.", not away)
+
+
+def _engine(site: Site) -> Iterable[Metric]:
+    """What can't be told is left out."""
+    drained = site.drained_until is not None and site.drained_until > clock.now()
+    yield _figure("maintenance", "1 while nobody may launch.", drained)
+    total = settings.SANDBOX_SUBNETS.num_addresses // limits.SUBNET_ADDRESSES
+    yield _figure("subnets", "How many subnets sandboxes may use.", total)
+    if site.subnets_taken is not None:
+        yield _figure("subnets_taken", "How many of them are in use.", site.subnets_taken)
+    if site.memory_available_mb is not None:
+        text = "Memory that is to be had on the engine's machine."
+        yield _figure("memory_available_bytes", text, site.memory_available_mb * MEGABYTE)
+    if site.disk_free_mb is not None and site.disk_total_mb is not None:
+        text = "Size of the disk that holds the sandboxes."
+        yield _figure("disk_size_bytes", text, site.disk_total_mb * MEGABYTE)
+        yield _figure("disk_free_bytes", "What is free of it.", site.disk_free_mb * MEGABYTE)

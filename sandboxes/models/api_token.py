@@ -1,0 +1,70 @@
+"""How programs reach the API: tokens, and the keys that make a repeated launch one launch."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from sandboxes.lib import clock
+from sandboxes.models.sandbox import Sandbox
+
+
+class Scope(models.TextChoices):
+    READ = "read", _("look at sandboxes")
+    LAUNCH = "launch", _("launch and manage sandboxes")
+    ALL = "all", _("everything, credentials too")
+
+
+class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
+    def usable(self, now: datetime) -> ApiTokenQuerySet:
+        return self.filter(
+            Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None, user__is_active=True
+        )
+
+
+class ApiToken(models.Model):
+    """A bearer token, stored as a hash. `accounts.api_tokens` creates and verifies tokens."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_tokens"
+    )
+    name = models.CharField(max_length=60)
+    prefix = models.CharField(max_length=12, editable=False)
+    """The first characters, to tell tokens apart."""
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    scope = models.CharField(max_length=6, choices=Scope, default=Scope.ALL)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, editable=False)
+    revoked_at = models.DateTimeField(null=True, editable=False)
+
+    objects = ApiTokenQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "API token"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+
+class IdempotencyKey(models.Model):
+    """An `Idempotency-Key` of a launch and the answer that it got; kept 24 hours."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    key = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64)
+    sandbox = models.ForeignKey(Sandbox, on_delete=models.CASCADE, related_name="+")
+    created_at = models.DateTimeField(default=clock.now, db_index=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["owner", "key"], name="one_launch_per_idempotency_key")
+        ]
+
+    def __str__(self) -> str:
+        return self.key

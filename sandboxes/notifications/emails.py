@@ -1,0 +1,134 @@
+"""What owners are told: warnings before a sandbox ends, and letters about it and their webhooks.
+
+A warning is one row. It makes the banner (`standing`) and it is the queue of its mail; webhooks
+are told by the line in the journal, which is written with it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+from django.db import transaction
+
+from sandboxes.core.lifecycle import journal
+from sandboxes.lib import clock
+from sandboxes.lib import mail as lib_mail
+from sandboxes.models import Clock, Event, Preferences, Sandbox, SandboxWarning, Webhook
+from sandboxes.notifications import signed_links
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+log = structlog.get_logger(__name__)
+
+LEASE = timedelta(minutes=1)
+"""So long a worker may take for one mail before another takes over: a mail server that hangs is
+left after `EMAIL_TIMEOUT`, in each of the steps of sending."""
+RETRY = timedelta(seconds=15)
+WORDS = {
+    Clock.IDLE: "Warning: it has had no traffic for a while and ends at {:%H:%M} UTC.",
+    Clock.EXPIRED: "Warning: its time is up at {:%H:%M} UTC.",
+}
+
+
+def note_warning(sandbox: Sandbox, clock_name: Clock, deadline: datetime) -> SandboxWarning:
+    """Write it down, in the journal too; its mail is due at once, if its owner wants one."""
+    owner = sandbox.owner
+    mail = owner is not None and owner.email and Preferences.of(owner).wants_mail(clock_name)
+    now = clock.now()
+    warning = SandboxWarning.objects.create(
+        sandbox=sandbox,
+        clock=clock_name,
+        deadline=deadline,
+        at=now,
+        mail_due_at=now if mail else None,
+    )
+    journal(sandbox, "warned", WORDS[clock_name].format(deadline), clock=str(clock_name))
+    return warning
+
+
+def standing(user: User) -> list[SandboxWarning]:
+    """What the user is to be warned of now, the most urgent first."""
+    rows = SandboxWarning.objects.standing(user, clock.now()).defer("sandbox__secrets")
+    return [warning for warning in rows if warning.is_current]
+
+
+def send_due_mails() -> None:
+    """Send the warnings whose mail is due. One that can't be sent is tried again a little later."""
+    due = SandboxWarning.objects.mail_due(clock.now()).order_by("mail_due_at")
+    for warning in due.select_related("sandbox__owner").defer("sandbox__secrets"):
+        if _claim(warning):
+            _mail(warning)
+
+
+def _claim(warning: SandboxWarning) -> bool:
+    now = clock.now()
+    due = SandboxWarning.objects.mail_due(now).filter(pk=warning.pk)
+    return due.update(mail_due_at=now + LEASE) == 1
+
+
+def _mail(warning: SandboxWarning) -> None:
+    rows = SandboxWarning.objects.filter(pk=warning.pk)
+    owner = warning.sandbox.owner
+    over = not warning.is_current or warning.deadline <= clock.now()
+    if over or owner is None or not owner.email:
+        rows.update(mail_due_at=None)
+        return
+    try:
+        send_warning(warning)
+    except OSError as error:
+        log.warning("mail_not_sent", sandbox=warning.sandbox.public_id, error=str(error))
+        rows.update(mail_due_at=clock.now() + RETRY)
+        return
+    with transaction.atomic():
+        rows.update(mail_due_at=None, mailed_at=clock.now())
+        journal(warning.sandbox, "mailed", f"The warning was sent to {owner.email}.")
+
+
+def send_warning(warning: SandboxWarning) -> None:
+    """Send its mail. Raises OSError."""
+    sandbox = warning.sandbox
+    assert sandbox.owner
+    used = sandbox.extensions.filter(by_operator=False).exists()
+    final = warning.clock == Clock.EXPIRED and (used or sandbox.expires_at == sandbox.hard_cap_at)
+    unsubscribe = signed_links.unsubscribe_url(sandbox.owner, warning.clock)
+    context = {
+        "sandbox": sandbox,
+        "warning": warning,
+        "idle": warning.clock == Clock.IDLE,
+        "rescue_url": "" if final else signed_links.rescue_url(warning),
+        "url": signed_links.absolute("sandbox", sandbox.public_id),
+        "preferences_url": signed_links.absolute("preferences"),
+        "unsubscribe_url": unsubscribe,
+    }
+    # RFC 8058: with these two, mail programs show a button that unsubscribes at once.
+    headers = {
+        "List-Unsubscribe": f"<{unsubscribe}>",
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+        "Auto-Submitted": "auto-generated",
+    }
+    lib_mail.send("warning", sandbox.owner.email, context, headers)
+
+
+def send_message(event: Event) -> None:
+    """Send the owner what an operator wrote into the sandbox's journal. Raises OSError."""
+    sandbox = event.sandbox
+    if sandbox.owner is None or not sandbox.owner.email:
+        return
+    url = signed_links.absolute("sandbox", sandbox.public_id)
+    context = {"sandbox": sandbox, "text": event.message, "url": url}
+    lib_mail.send("message", sandbox.owner.email, context)
+
+
+def send_webhook_off(webhook: Webhook) -> None:
+    """Tell its user that it was switched off. A mail that can't be sent is only logged: the page
+    of the webhook says the same."""
+    if not webhook.user.email:
+        return
+    url = signed_links.absolute("webhook", webhook.public_id)
+    try:
+        lib_mail.send("webhook_disabled", webhook.user.email, {"webhook": webhook, "url": url})
+    except OSError as error:
+        log.warning("mail_not_sent", webhook=webhook.public_id, error=str(error))

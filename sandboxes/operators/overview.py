@@ -1,0 +1,221 @@
+"""What an operator sees first: what runs, what is left, how launches went, how the reaper fares.
+
+It reads what rows and the last sweep say, in a number of queries that does not grow; past sandboxes
+it leaves alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from math import inf
+
+from sandboxes.core import limits
+from sandboxes.lib import clock
+from sandboxes.metrics import outcomes
+from sandboxes.models import ENGINE_AWAY, LIVE, AuditEntry, Pool, Sandbox, Site, State, Tally
+from sandboxes.models.runtime_settings import settings
+
+LATE = timedelta(minutes=3)
+"""Cron sweeps each minute; one late sweep is no outage."""
+RECENT = 6
+HEIGHT, WIDTH = 24, 120
+"""Of a plot, in its own units."""
+
+
+@dataclass(frozen=True)
+class Meter:
+    """How much of something is used; `total` None where it can't be told."""
+
+    name: str
+    used: float
+    total: float | None
+    unit: str = ""
+    nearly: float = 0.9
+    """From this share on it is worth a warning."""
+
+    @property
+    def share(self) -> float:
+        return min(1.0, self.used / self.total) if self.total else 0.0
+
+    @property
+    def percent(self) -> int:
+        return round(100 * self.share)
+
+    @property
+    def left(self) -> float:
+        return max(0.0, (self.total or 0) - self.used)
+
+    @property
+    def is_nearly_full(self) -> bool:
+        return bool(self.total) and self.share >= self.nearly
+
+
+@dataclass(frozen=True)
+class Period:
+    """How launches went in one stretch of time, and its parts as two plots."""
+
+    title: str
+    rows: Sequence[Tally]
+    began: datetime
+    part: timedelta
+    parts: int
+
+    @cached_property
+    def ready(self) -> outcomes.Sum:
+        return outcomes.added_up(row for row in self.rows if row.result == "ready")
+
+    @property
+    def launches(self) -> int:
+        return self.ready.count + self.failures
+
+    @cached_property
+    def failures(self) -> int:
+        return sum(row.count for row in self.rows if row.result == "failed")
+
+    @property
+    def warm(self) -> int:
+        return sum(r.count for r in self.rows if r.result == "ready" and r.start == "warm")
+
+    @property
+    def p50(self) -> float | None:
+        return self.ready.quantile(0.5)
+
+    @property
+    def p95(self) -> float | None:
+        return self.ready.quantile(0.95)
+
+    @property
+    def plot(self) -> str:
+        """Launches of each part, as the points of a line."""
+        return self._line(lambda row: row.result in ("ready", "failed"))
+
+    @property
+    def failures_plot(self) -> str:
+        return self._line(lambda row: row.result == "failed") if self.failures else ""
+
+    def _line(self, counts: Callable[[Tally], bool]) -> str:
+        heights = self._heights(row for row in self.rows if counts(row))
+        top = max(self._heights(self.rows), default=0) or 1
+        step = WIDTH / (self.parts - 1)
+        points = ((x * step, HEIGHT - 1 - (HEIGHT - 2) * y / top) for x, y in enumerate(heights))
+        return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+
+    def _heights(self, rows: Iterable[Tally]) -> list[int]:
+        heights = Counter[int]()
+        for row in rows:
+            heights[(row.slot - self.began) // self.part] += row.count
+        return [heights[number] for number in range(self.parts)]
+
+
+PERIODS = (
+    ("the last hour", timedelta(minutes=5), 12),
+    ("the last day", timedelta(hours=1), 24),
+    ("the last week", timedelta(hours=6), 28),
+)
+
+
+class Overview:
+    """All of it as of now; each part is read when it is asked for."""
+
+    def __init__(self) -> None:
+        self.now = clock.now()
+        self.site = Site.current()
+
+    @cached_property
+    def live(self) -> list[Sandbox]:
+        """As many as the portal carries at most."""
+        columns = ("public_id", "state", "created_at", "lease_until", "memory_mb", "disk_mb")
+        rows = Sandbox.objects.live().order_by("created_at")
+        return list(rows.only(*columns, "removal_error", "warm", "owner_id"))
+
+    @property
+    def states(self) -> list[tuple[State, int]]:
+        counted = Counter(row.state for row in self.live)
+        return [(state, counted[state]) for state in State if state in LIVE]
+
+    @cached_property
+    def pools(self) -> list[Pool]:
+        return list(Pool.objects.order_by("blueprint"))
+
+    @cached_property
+    def meters(self) -> list[Meter]:
+        stock = [row for row in self.live if row.warm and row.owner_id is None]
+        people, places = len(self.live) - len(stock), limits.site_limit()
+        promised = sum(row.memory_mb for row in self.live)
+        memory = self.site.memory_mb
+        wanted = sum(pool.wanted for pool in self.pools)
+        ready = sum(row.state == State.POOLED for row in stock)
+        return [
+            Meter("places", people, places),
+            Meter(
+                "memory promised",
+                promised,
+                memory and memory * settings.SANDBOX_MEMORY_OVERCOMMIT,
+                "MB",
+            ),
+            self.disk,
+            self.subnets,
+            Meter("warm pool", ready, wanted or None, nearly=inf),
+        ]
+
+    @cached_property
+    def disk(self) -> Meter:
+        total, free = self.site.disk_total_mb, self.site.disk_free_mb
+        if total is None or free is None:
+            return Meter("disk of the engine", 0, None, "MB")
+        return Meter("disk of the engine", total - free, total, "MB")
+
+    @cached_property
+    def subnets(self) -> Meter:
+        total = settings.SANDBOX_SUBNETS.num_addresses // limits.SUBNET_ADDRESSES
+        taken = self.site.subnets_taken
+        return Meter("subnets", taken or 0, None if taken is None else total)
+
+    @cached_property
+    def periods(self) -> list[Period]:
+        week = outcomes.since(self.now - timedelta(days=7))
+        rows = [row for row in week if row.act == "launch"]
+        found = []
+        for title, part, parts in PERIODS:
+            end = outcomes.slot_of(self.now) + outcomes.SLOT
+            began = end - part * parts
+            found.append(Period(title, [r for r in rows if r.slot >= began], began, part, parts))
+        return found
+
+    @property
+    def since_sweep(self) -> timedelta | None:
+        return self.now - self.site.reaped_at if self.site.reaped_at else None
+
+    @property
+    def reaper_is_late(self) -> bool:
+        return self.since_sweep is None or self.since_sweep > LATE
+
+    @property
+    def engine_is_away(self) -> bool:
+        return self.site.reaper_error.startswith(ENGINE_AWAY)
+
+    @cached_property
+    def waiting(self) -> list[Sandbox]:
+        """Launches that no worker has taken up, the oldest first."""
+        return [row for row in self.live if row.state == State.PENDING]
+
+    @property
+    def oldest_wait(self) -> timedelta | None:
+        return self.now - self.waiting[0].created_at if self.waiting else None
+
+    @property
+    def being_made(self) -> int:
+        return sum(row.state == State.PROVISIONING for row in self.live)
+
+    @property
+    def drained(self) -> bool:
+        until = self.site.drained_until
+        return until is not None and until > self.now
+
+    @cached_property
+    def recent_acts(self) -> list[AuditEntry]:
+        return list(AuditEntry.objects.order_by("-at", "-id")[:RECENT])

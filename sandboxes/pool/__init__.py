@@ -1,0 +1,1 @@
+"""The warm pool: claim a sandbox, plan and reconcile what the pool holds."""

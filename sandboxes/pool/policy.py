@@ -1,0 +1,139 @@
+"""The warm pool as the database knows it: claiming, and what the pool lacks. No engine is asked.
+
+A sandbox in the pool runs, is seeded, checked and, where friendbot answers, funded; its secrets are
+its own from birth, and nobody has seen them. A claim is one transaction of the database.
+`sandboxes.pool.reconcile` retires and makes what is in the pool.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.utils.timesince import timesince
+
+from sandboxes import blueprints
+from sandboxes.core import lifecycle, limits
+from sandboxes.lib import clock
+from sandboxes.models import ENGINE_AWAY, Funding, Pool, Sandbox, Site, State
+
+if TYPE_CHECKING:
+    from sandboxes.blueprints import Blueprint
+
+SHAPING = (
+    "SANDBOX_RUNTIME",
+    "SANDBOX_DISK_MB",
+    "SANDBOX_BIND_ADDRESS",
+    "SANDBOX_PUBLIC_HOST",
+    "SANDBOX_CONTAINER_RUNTIME",
+)
+"""Settings by which two sandboxes of the same blueprint and images differ all the same."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """What is to be done about the pool of one blueprint."""
+
+    pool: Pool
+    retire: list[tuple[Sandbox, str]] = field(default_factory=list)
+    """Each with the reason why it is not to be handed out."""
+    missing: int = 0
+
+
+def claim(blueprint: Blueprint, chosen: Mapping[str, Any]) -> Sandbox | None:
+    """Make one that waits the owner's, running from now on as chosen; None when none does.
+
+    Call it inside the launching transaction, which holds the lock of the site.
+    """
+    pool = Pool.objects.filter(blueprint=blueprint.name).first()
+    if pool is None or Site.current().reaper_error.startswith(ENGINE_AWAY):
+        return None
+    now = clock.now()
+    waiting = Sandbox.objects.pooled().filter(blueprint=blueprint.name)
+    for row in sorted(waiting, key=_preference):
+        if not _fault(row, pool, now) and lifecycle.claim(row, **chosen):
+            return row
+    return None
+
+
+def _preference(row: Sandbox) -> tuple[bool, bool, datetime, int]:
+    """Which is best handed out, and kept: made and funded, then the one made first."""
+    return row.state != State.POOLED, row.funding != Funding.FUNDED, row.created_at, row.pk
+
+
+def needs() -> list[Need]:
+    """What each pool should do now so that it holds what is wanted, as far as people leave room."""
+    now, room = clock.now(), _room()
+    stock = sorted(Sandbox.objects.stock(), key=_preference)
+    found = []
+    for pool in pools():
+        need = _need(pool, [row for row in stock if row.blueprint == pool.blueprint], room, now)
+        found.append(need)
+        room -= min(pool.wanted, room)
+    return found
+
+
+def _room() -> int:
+    site = Site.current()
+    is_drained = site.drained_until is not None and site.drained_until > clock.now()
+    return 0 if is_drained else limits.room_for_stock(site)
+
+
+def _need(pool: Pool, stock: Iterable[Sandbox], room: int, now: datetime) -> Need:
+    faults = {row: _fault(row, pool, now) for row in stock}
+    fit = [row for row, fault in faults.items() if not fault]
+    target = min(pool.wanted, room)
+    retire = [(row, fault) for row, fault in faults.items() if fault]
+    retire += [(row, "The pool holds fewer now.") for row in fit[target:]]
+    return Need(pool, retire, 0 if _rests(pool, now) else max(0, target - len(fit)))
+
+
+def _rests(pool: Pool, now: datetime) -> bool:
+    """Whether nothing is to be made now, whatever is missing."""
+    waits = pool.retry_at is not None and pool.retry_at > now
+    return pool.paused or waits or not _is_current(pool)
+
+
+def _is_current(pool: Pool) -> bool:
+    """Whether its version is of the blueprint and settings as this process knows them.
+
+    After a change that is so when the next sweep has looked at the images.
+    """
+    blueprint = blueprints.available().get(pool.blueprint)
+    return blueprint is not None and pool.version.startswith(shape(blueprint))
+
+
+def _fault(row: Sandbox, pool: Pool, now: datetime) -> str:
+    """Why it is not to be handed out; empty when it may be."""
+    if row.made_of != pool.version or not _is_current(pool):
+        return "Its blueprint, its images or the settings have changed."
+    if now - row.created_at >= pool.max_age:
+        return f"It has waited for {timesince(row.created_at, now)}."
+    return ""
+
+
+def shape(blueprint: Blueprint) -> str:
+    """Changes when a sandbox would be made otherwise, whatever the images hold."""
+    return _digest([blueprint.version, *(getattr(settings, name) for name in SHAPING)])
+
+
+def version(blueprint: Blueprint, images: dict[str, str]) -> str:
+    """What a sandbox is made of, given the ids of images; empty when one is missing."""
+    if any(image not in images for image in blueprint.images):
+        return ""
+    return f"{shape(blueprint)}-{_digest([images[image] for image in blueprint.images])}"
+
+
+def _digest(values: list[object]) -> str:
+    return hashlib.sha256(repr(values).encode()).hexdigest()[:12]
+
+
+def pools() -> list[Pool]:
+    """That of every blueprint, and of blueprints that are gone but have one, by name."""
+    known = {pool.blueprint: pool for pool in Pool.objects.all()}
+    names = sorted({*known, *blueprints.available()})
+    return [known.get(name) or Pool(blueprint=name) for name in names]

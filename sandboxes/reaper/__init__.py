@@ -1,0 +1,1 @@
+"""The sweep that reconciles engine and database and ends what is due."""

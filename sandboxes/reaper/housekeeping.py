@@ -1,0 +1,124 @@
+"""What a sweep does besides ending: warnings, overdue funding, pruning, the heartbeat."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.sessions.models import Session
+from django.db import transaction
+from django.db.models import Exists, QuerySet
+
+from sandboxes.accounts import sessions
+from sandboxes.lib import clock
+from sandboxes.models import (
+    STANDING,
+    Clock,
+    Funding,
+    IdempotencyKey,
+    Sandbox,
+    SandboxWarning,
+    Site,
+    UsageSample,
+    WebhookDelivery,
+)
+from sandboxes.models.runtime_settings import settings
+from sandboxes.notifications import emails
+from sandboxes.pool import policy, reconcile
+from sandboxes.runtime import get_runtime
+from sandboxes.webhooks import tasks as webhook_tasks
+from sandboxes.webhooks.endpoints import forget_old_deliveries
+from sandboxes.worker import tasks as worker_tasks
+
+KEYS_KEPT = timedelta(hours=24)
+SAMPLES_KEPT = timedelta(days=7)
+ORPHANS_NAMED = 20
+PRUNED_AT_ONCE = 500
+"""Of each kind; a sweep a minute gets through 720,000 a day."""
+
+
+def warn(sandbox: Sandbox, *, idle: bool) -> bool:
+    """Have the owner told of this deadline, once. False: it was told of already, or has moved."""
+    column = "warned_idle_for" if idle else "warned_expiry_for"
+    deadline = sandbox.idle_expires_at if idle else sandbox.expires_at
+    assert deadline
+    as_seen = ("expires_at", "last_activity_at", column)
+    rows = Sandbox.objects.running().filter(pk=sandbox.pk)
+    rows = rows.filter(**{name: getattr(sandbox, name) for name in as_seen})
+    with transaction.atomic():
+        if not rows.update(**{column: deadline}):
+            return False
+        emails.note_warning(sandbox, Clock.IDLE if idle else Clock.EXPIRED, deadline)
+        worker_tasks.enqueue(worker_tasks.send_mails)
+    return True
+
+
+def tell_again() -> None:
+    """Have a worker send what people were not told yet: mails and webhooks that are due."""
+    now = clock.now()
+    mails, hooks = SandboxWarning.objects.mail_due(now), WebhookDelivery.objects.due(now)
+    if Site.objects.filter(Exists(mails) | Exists(hooks)).exists():
+        worker_tasks.enqueue(worker_tasks.send_mails)
+        webhook_tasks.wake()
+
+
+def fund_again() -> None:
+    """Send the funding tries that are due."""
+    due = Sandbox.objects.filter(
+        state__in=STANDING, funding=Funding.PENDING, funding_due_at__lte=clock.now()
+    )
+    for public_id in due.values_list("public_id", flat=True):
+        worker_tasks.enqueue(worker_tasks.fund, public_id)
+
+
+def tend_pool() -> None:
+    """Have a worker bring the pool to what is wanted of it. Raises RuntimeFailure."""
+    reconcile.note_versions()
+    if any(need.retire or need.missing for need in policy.needs()):
+        worker_tasks.enqueue(worker_tasks.tend_pool)
+
+
+def prune() -> None:
+    """Forget old answers, samples, sign-ins and deliveries, and sandboxes that ended longer ago
+    than is kept, with their journals: some in each sweep, since long transactions hold up everybody
+    else."""
+    now = clock.now()
+    _forget(UsageSample.objects.filter(at__lt=now - SAMPLES_KEPT).order_by("at"))
+    _forget(IdempotencyKey.objects.filter(created_at__lt=now - KEYS_KEPT).order_by("created_at"))
+    sessions.forget(_forget(Session.objects.filter(expire_date__lt=now).order_by("expire_date")))
+    forget_old_deliveries()
+    oldest = now - timedelta(days=settings.SANDBOX_RETENTION_DAYS)
+    _forget(Sandbox.objects.ended().filter(ended_at__lt=oldest).order_by("ended_at"))
+
+
+def _forget(old: QuerySet[Any]) -> list[Any]:
+    """The keys of what is forgotten now."""
+    keys = list(old.values_list("pk", flat=True)[:PRUNED_AT_ONCE])
+    if keys:
+        old.filter(pk__in=keys).delete()
+    return keys
+
+
+def note_abilities() -> None:
+    """Keep what the engine can enforce, for the pages. Raises RuntimeFailure."""
+    abilities = get_runtime().abilities()
+    engine = f"{abilities.name} {abilities.version}"[:60]
+    values = {
+        "engine": engine,
+        "hard_disk_limit": abilities.hard_disk_limit,
+        "memory_mb": abilities.memory_mb,
+        **asdict(abilities.space),
+    }
+    Site.objects.update_or_create(pk=1, defaults=values)
+
+
+def beat(error: str, seconds: float, orphans: list[str]) -> None:
+    """Note that a sweep came to its end, how long it took, and what it could not do."""
+    values = {
+        "reaped_at": clock.now(),
+        "reaper_error": error[:300],
+        "sweep_seconds": round(seconds, 3),
+        "orphans": orphans[:ORPHANS_NAMED],
+    }
+    Site.objects.update_or_create(pk=1, defaults=values)

@@ -1,0 +1,64 @@
+"""Rows as the API shows them."""
+
+from __future__ import annotations
+
+from sandboxes import models
+from sandboxes.core.launch_eta import Estimator
+from sandboxes.representations import display, schemas, usage_schemas
+from sandboxes.usage import series
+
+
+def sandbox(row: models.Sandbox, estimator: Estimator | None = None) -> schemas.Sandbox:
+    """The whole of a sandbox, but for its secrets."""
+    ending, offer = display.ending(row), display.extension(row)
+    estimate = (estimator or Estimator()).estimate(row)
+    return schemas.Sandbox(
+        id=row.public_id,
+        name=row.name,
+        blueprint=row.blueprint,
+        state=models.State(row.state),
+        steps=[schemas.Step.from_orm(step) for step in display.steps(row, estimate)],
+        eta_seconds=None if estimate is None or estimate.overdue else round(estimate.left, 1),
+        created_at=row.created_at,
+        started_at=row.started_at,
+        expires_at=row.expires_at,
+        idle_expires_at=row.idle_expires_at,
+        hard_cap_at=row.hard_cap_at,
+        ends_at=ending.at,
+        ends_because=ending.because,  # type: ignore[arg-type]
+        summary=ending.sentence,
+        ended_at=row.ended_at,
+        end_reason=models.EndReason(row.end_reason) if row.end_reason else None,
+        end_message=row.end_message or None,
+        failure=schemas.Failure(**row.failure) if row.failure else None,
+        advice=display.advice(row),
+        peak=usage_schemas.Peak(**row.peak) if row.peak else None,
+        extension=schemas.Extension(used=offer.used, max_minutes=offer.max_minutes),
+        reset_pending=row.reset_requested_at is not None,
+        endpoints=schemas.Endpoints(**display.endpoints(row)),
+        stellar=schemas.Stellar(
+            public_key=row.stellar_public_key, funding=models.Funding(row.funding)
+        ),
+        limits=size(row),
+    )
+
+
+def size(row: models.Sandbox) -> schemas.Size:
+    return schemas.Size(memory_mb=row.memory_mb, cpus=row.cpus, disk_mb=row.disk_mb)
+
+
+def extension(granted: models.Extension) -> schemas.ExtensionGranted:
+    return schemas.ExtensionGranted(
+        minutes=granted.minutes,
+        created_at=granted.created_at,
+        expires_before=granted.expires_before,
+        expires_at=granted.expires_after,
+        sandbox=sandbox(granted.sandbox),
+    )
+
+
+def samples(row: models.Sandbox, rows: list[models.UsageSample]) -> list[usage_schemas.Sample]:
+    """Samples of a sandbox, oldest first, with the load between each and the one before."""
+    return [
+        usage_schemas.Sample.from_orm(moment) for moment in series.moments(rows, row.started_at)
+    ]

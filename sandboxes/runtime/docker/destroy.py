@@ -1,0 +1,99 @@
+"""Removing all of a sandbox, whatever is left of it. What is not there is no error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from docker.errors import APIError
+
+from sandboxes.runtime import EngineRefused
+from sandboxes.runtime.docker.client import Engine, gone, together
+from sandboxes.runtime.docker.names import Names
+
+ROUNDS = 6
+PAUSE_SECONDS = 0.15
+PATIENCE = 3
+"""Killing a container that writes a lot may take longer than other calls."""
+
+
+@dataclass(frozen=True)
+class Remover:
+    """Removes what bears this instance's labels, found by label, never by name."""
+
+    engine: Engine
+    names: Names
+
+    def remove(self, sandbox_id: str) -> None:
+        """Returns when a fresh look finds nothing. Raises EngineRefused, EngineUnreachable."""
+        refused = ""
+        for attempt in range(ROUNDS):
+            containers, networks, volumes = self._look(sandbox_id)
+            if not (containers or networks or volumes):
+                return
+            time.sleep(PAUSE_SECONDS * max(0, attempt - 1))
+            try:
+                self._remove_once(containers, networks, volumes, force=attempt > 0)
+            except EngineRefused as error:
+                refused = f" {error}"
+        raise EngineRefused(f"The sandbox {sandbox_id} could not be removed entirely.{refused}")
+
+    def _look(self, sandbox_id: str) -> tuple[list[str], list[str], list[str]]:
+        filters = self.names.filters(sandbox_id)
+        with self.engine.asked("list what is left of the sandbox") as client:
+            return (
+                [row["Id"] for row in client.containers(all=True, filters=filters)],
+                [row["Id"] for row in client.networks(filters=filters)],
+                [row["Name"] for row in client.volumes(filters=filters)["Volumes"] or ()],
+            )
+
+    def _remove_once(
+        self, containers: list[str], networks: list[str], volumes: list[str], force: bool
+    ) -> None:
+        together([partial(remove_container, self.engine, name) for name in containers])
+        if force:
+            together([partial(self._empty, name) for name in networks])
+        together([partial(self._remove_network, name) for name in networks])
+        together([partial(self._remove_volume, name) for name in volumes])
+
+    def _remove_network(self, network_id: str) -> None:
+        with self.engine.asked("remove the sandbox's network") as client:
+            unless_gone(partial(client.remove_network, network_id))
+
+    def _remove_volume(self, name: str) -> None:
+        with self.engine.asked("remove the sandbox's volume") as client:
+            unless_gone(partial(client.remove_volume, name, force=True))
+
+    def _empty(self, network_id: str) -> None:
+        """Detach what still hangs on the network: endpoints that outlived an engine's crash, or a
+        container that an operator connected. The container itself is left alone."""
+        with self.engine.asked("empty the sandbox's network") as client:
+            try:
+                endpoints: dict[str, Any] = client.inspect_network(network_id)["Containers"]
+            except APIError as error:
+                if gone(error):
+                    return
+                raise
+            for key, endpoint in endpoints.items():
+                who = endpoint["Name"] if key.startswith("ep-") else key
+                unless_gone(
+                    partial(client.disconnect_container_from_network, who, network_id, force=True)
+                )
+
+
+def remove_container(engine: Engine, container_id: str) -> None:
+    """Kill and remove a container and its anonymous volumes."""
+    with engine.asked("remove a container", patience=PATIENCE) as client:
+        unless_gone(partial(client.remove_container, container_id, force=True, v=True))
+
+
+def unless_gone(act: Callable[[], object]) -> None:
+    """Do it; that the object is gone, or is being removed, is success."""
+    try:
+        act()
+    except APIError as error:
+        if not gone(error):
+            raise

@@ -1,0 +1,101 @@
+"""What an engine says of itself that decides how well sandboxes are kept; for the doctor alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+from docker import APIClient
+
+from sandboxes.runtime.docker.base_image import OFFICIAL, OWN, inspected
+from sandboxes.runtime.docker.build_context import BuildContext
+from sandboxes.runtime.docker.client import Engine
+from sandboxes.runtime.docker.images import Wanted, inputs_of
+from sandboxes.runtime.docker.networks import in_use
+
+PROXY = "docker-proxy"
+"""What the program is called that the engine starts for each published port."""
+
+
+@dataclass(frozen=True)
+class Particulars:
+    """`limits` are the kinds of limits that its kernel enforces, or does not."""
+
+    version: str
+    api_version: str
+    system_time: datetime
+    storage: str = ""
+    cgroup_version: str = ""
+    limits: Mapping[str, bool] = field(default_factory=dict)
+    runtimes: frozenset[str] = frozenset()
+    live_restore: bool = False
+    seccomp: bool = True
+    local: bool = True
+    """It runs on this machine."""
+    proxies: int = 0
+    """Programs that it has started to publish ports."""
+
+
+def particulars_of(engine: Engine) -> Particulars:
+    """Raises EngineUnreachable, EngineRefused."""
+    with engine.asked("describe itself") as client:
+        info, version = client.info(), client.version()
+    local = not engine.url or engine.url.startswith("unix://")
+    return Particulars(
+        version=info["ServerVersion"],
+        api_version=version["ApiVersion"],
+        system_time=datetime.fromisoformat(info["SystemTime"]),
+        storage=_storage(info),
+        cgroup_version=info.get("CgroupVersion", "1"),
+        limits={
+            "memory": info["MemoryLimit"],
+            "swap": info["SwapLimit"],
+            "processes": info["PidsLimit"],
+            "CPU": info["CpuCfsQuota"],
+        },
+        runtimes=frozenset(info["Runtimes"]),
+        live_restore=info["LiveRestoreEnabled"],
+        seccomp=any("name=seccomp" in option for option in info.get("SecurityOptions") or ()),
+        local=local,
+        proxies=_proxies() if local else 0,
+    )
+
+
+def _storage(info: Mapping[str, Any]) -> str:
+    below = dict(info.get("DriverStatus") or ()).get("Backing Filesystem", "")
+    return f"{info['Driver']} on {below}" if below else str(info["Driver"])
+
+
+def _proxies() -> int:
+    names = (_read(file).strip() for file in Path("/proc").glob("[0-9]*/comm"))
+    return sum(name == PROXY for name in names)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError:
+        return ""  # It has ended meanwhile.
+
+
+def networks_of(engine: Engine) -> list[IPv4Network]:
+    """The subnets of all networks that the engine has, whosever they are."""
+    with engine.asked("list the networks") as client:
+        return list(in_use(client.networks()))
+
+
+def outdated(engine: Engine, wanted: Iterable[Wanted]) -> list[str]:
+    """Images that the engine holds, but not as they would be built now."""
+    with engine.asked("describe the images") as client:
+        base = inspected(client, OFFICIAL) or inspected(client, OWN)
+        return [one.image for one in wanted if base and _is_outdated(client, one, base["Id"])]
+
+
+def _is_outdated(client: APIClient, one: Wanted, base: str) -> bool:
+    held = inputs_of(client, one.image)
+    context = BuildContext(one.context, one.dockerfile)
+    return held is not None and held != context.fingerprint(one.image, base)

@@ -1,0 +1,143 @@
+"""Looking into one service: running a command there, reading what it wrote."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import urllib3
+from docker import APIClient
+from docker.errors import APIError, NotFound
+
+from sandboxes.runtime import EngineRefused, LineCount, NoSuchService
+from sandboxes.runtime.docker.client import POOL, Engine, together
+from sandboxes.runtime.docker.names import SANDBOX, SERVICE, Names, label
+from sandboxes.runtime.docker.observe import moment
+
+LONGEST_OUTPUT = 64 * 1024
+LONGEST_LOG = 256 * 1024
+FRAME = struct.Struct(">BxxxL")
+"""Before each piece of output: which stream it is of, and how long it is."""
+
+
+class TookTooLong(Exception):
+    """The command was still at it when its time was up."""
+
+
+@dataclass(frozen=True)
+class Inside:
+    """The services of one portal's sandboxes, from within."""
+
+    engine: Engine
+    names: Names
+
+    def execute(
+        self, sandbox_id: str, service: str, command: Sequence[str], timeout: float
+    ) -> tuple[int, str]:
+        """Exit code and output, its last 64 KB. What is not done in time goes on by itself.
+
+        Raises NoSuchService, EngineRefused, EngineUnreachable.
+        """
+        container_id = self._container(sandbox_id, service)
+        with self.engine.asked(f"run a command in the service {service}") as client:
+            try:
+                run = client.exec_create(container_id, list(command))["Id"]
+                output = _output(client, run, timeout)
+            except NotFound as error:
+                raise _no_such(service) from error
+            except TookTooLong as error:
+                raise EngineRefused(
+                    f"The command in the service {service} did not end within {timeout:g} seconds."
+                ) from error
+            code = client.exec_inspect(run)["ExitCode"]
+        return code, output.decode(errors="replace")
+
+    def logs(self, sandbox_id: str, service: str, tail: int) -> str:
+        """The last lines that the service wrote. Raises NoSuchService, EngineUnreachable."""
+        container_id = self._container(sandbox_id, service)
+        with self.engine.asked(f"read the log of the service {service}") as client:
+            try:
+                text = client.logs(container_id, tail=tail)
+            except NotFound as error:
+                raise _no_such(service) from error
+        return text[-LONGEST_LOG:].decode(errors="replace")
+
+    def count_lines(self, counts: Mapping[str, LineCount]) -> dict[str, LineCount]:
+        """A call for the list of containers, and one for each log. Raises EngineUnreachable."""
+        if not counts:
+            return {}
+        with self.engine.asked("list the containers") as client:
+            rows = client.containers(all=True, filters=self.names.filters())
+        ids = {(label(row, SANDBOX), label(row, SERVICE)): row["Id"] for row in rows}
+        found = {n: one for n, count in counts.items() if (one := ids.get((n, count.service)))}
+        counted = together([partial(self._count, ids, counts[n]) for n, ids in found.items()], POOL)
+        return {name: count for name, count in zip(found, counted, strict=True) if count}
+
+    def _count(self, container_id: str, count: LineCount) -> LineCount | None:
+        """With what came after the last line that was read; None when the container is gone."""
+        # The engine takes whole seconds, and gives each line with its time, of a fixed width.
+        since = int(moment(count.read_to).timestamp()) if count.read_to else None
+        with self.engine.asked(f"read the log of the service {count.service}") as client:
+            try:
+                log = client.logs(container_id, timestamps=True, since=since)
+            except NotFound:
+                return None
+        lines = [line.partition(b" ") for line in log.split(b"\n")]
+        fresh = [(at, text) for at, _, text in lines if at > count.read_to.encode()]
+        read_to = max((at.decode() for at, _ in fresh), default=count.read_to)
+        return count.further((text for _, text in fresh), read_to)
+
+    def _container(self, sandbox_id: str, service: str) -> str:
+        with self.engine.asked("list the sandbox's containers") as client:
+            rows = client.containers(all=True, filters=self.names.filters(sandbox_id))
+        for row in rows:
+            if label(row, SERVICE) == service:
+                return str(row["Id"])
+        raise _no_such(service)
+
+
+def _output(client: APIClient, run: str, timeout: float) -> bytes:
+    """The end of what a command writes until it ends. Raises TookTooLong.
+
+    The SDK's own reader waits without a time limit, whatever the client's is.
+    """
+    output, ends = Output(), time.monotonic() + timeout
+    url = f"{client.base_url}/v{client.api_version}/exec/{run}/start"
+    body = {"Detach": False, "Tty": False}
+    with client.post(url, json=body, stream=True, timeout=timeout) as answer:
+        if not answer.ok:
+            raise APIError(answer.text, response=answer, explanation=answer.text)
+        try:
+            while piece := answer.raw.read1(LONGEST_OUTPUT):
+                output.feed(piece)
+                if time.monotonic() > ends:
+                    raise TookTooLong
+        except urllib3.exceptions.TimeoutError as error:
+            raise TookTooLong from error
+    return output.end
+
+
+class Output:
+    """Takes the pieces of a stream of frames, and keeps the end of what is in the frames."""
+
+    def __init__(self) -> None:
+        self.end = b""
+        self._waiting = b""
+
+    def feed(self, piece: bytes) -> None:
+        data, place, found = self._waiting + piece, 0, [self.end]
+        while len(data) - place >= FRAME.size:
+            _, length = FRAME.unpack_from(data, place)
+            if len(data) - place < FRAME.size + length:
+                break
+            found.append(data[place + FRAME.size : place + FRAME.size + length])
+            place += FRAME.size + length
+        self._waiting = data[place:]
+        self.end = b"".join(found)[-LONGEST_OUTPUT:]
+
+
+def _no_such(service: str) -> NoSuchService:
+    return NoSuchService(f"The sandbox has no service {service}, or not any more.")

@@ -1,0 +1,198 @@
+"""Facts about sandboxes, from the engine's lists: three calls, however many there are.
+
+Only what the lists don't say is asked for singly: why a container stopped, which is exceptional,
+and, where the engine is on another machine, its traffic.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from docker.errors import APIError
+
+from sandboxes.runtime import Published, SandboxFacts, ServiceFacts, ServiceState
+from sandboxes.runtime.docker.client import (
+    POOL,
+    Engine,
+    gone,
+    together,
+)
+from sandboxes.runtime.docker.kernel_counters import (
+    MB,
+    Flow,
+    bridge_flow,
+    stats_flow,
+)
+from sandboxes.runtime.docker.names import SANDBOX, SERVICE, Names, label
+from sandboxes.runtime.docker.networks import BRIDGE_OPTION
+
+Row = dict[str, Any]
+STATES = {
+    "created": ServiceState.CREATED,
+    "running": ServiceState.RUNNING,
+    "paused": ServiceState.RUNNING,
+}
+SIZES_PATIENCE = 6
+"""To tell sizes, the engine walks through all that the containers wrote."""
+
+
+@dataclass
+class Found:
+    """The engine objects of one sandbox, as the lists give them."""
+
+    containers: list[Row] = field(default_factory=list)
+    networks: list[Row] = field(default_factory=list)
+    volumes: list[Row] = field(default_factory=list)
+
+    @property
+    def created_at(self) -> datetime:
+        times = [datetime.fromtimestamp(row["Created"], UTC) for row in self.containers]
+        times += [moment(row["Created"]) for row in self.networks]
+        times += [moment(row["CreatedAt"]) for row in self.volumes]
+        return min(times)
+
+    @property
+    def disk_mb(self) -> float:
+        return sum(row.get("SizeRw") or 0 for row in self.containers) / MB
+
+    @property
+    def bridge(self) -> str:
+        options = [row.get("Options") or {} for row in self.networks]
+        return next((name for one in options if (name := one.get(BRIDGE_OPTION))), "")
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Looks at the sandboxes of one instance. `public_host`: where their ports are reached."""
+
+    engine: Engine
+    names: Names
+    public_host: str
+
+    def services(self, sandbox_id: str) -> dict[str, ServiceFacts]:
+        """Those of one sandbox, by one call while all is well. Raises EngineUnreachable."""
+        with self.engine.asked("list the sandbox's containers") as client:
+            rows = client.containers(all=True, filters=self.names.filters(sandbox_id))
+        found = Found(containers=rows)
+        return self._services(found, self._ends([found]))
+
+    def look(
+        self, sandbox_id: str | None = None, *, sizes: bool = False
+    ) -> dict[str, SandboxFacts]:
+        """All sandboxes, or the one, by id. Raises EngineUnreachable."""
+        found = self._found(self.names.filters(sandbox_id), sizes)
+        ends = self._ends(found.values())
+        flows = self._flows(found)
+        return {
+            name: SandboxFacts(
+                id=name,
+                services=self._services(one, ends),
+                created_at=one.created_at,
+                traffic_bytes=flows.get(name),
+                disk_mb=one.disk_mb if sizes else None,
+            )
+            for name, one in found.items()
+        }
+
+    def _found(self, filters: dict[str, list[str]], sizes: bool) -> dict[str, Found]:
+        found: dict[str, Found] = defaultdict(Found)
+        # First what is told quickly: an engine that hangs is then known to soon.
+        with self.engine.asked("list the sandboxes") as client:
+            for row in client.networks(filters=filters):
+                found[label(row, SANDBOX)].networks.append(row)
+            for row in client.volumes(filters=filters)["Volumes"] or ():
+                found[label(row, SANDBOX)].volumes.append(row)
+        patience = SIZES_PATIENCE if sizes else 1
+        with self.engine.asked("list the sandboxes", patience=patience) as client:
+            for row in client.containers(all=True, size=sizes, filters=filters):
+                found[label(row, SANDBOX)].containers.append(row)
+        return found
+
+    def _services(self, found: Found, ends: dict[str, Row]) -> dict[str, ServiceFacts]:
+        return {
+            label(row, SERVICE): self._service(row, ends.get(row["Id"], {}))
+            for row in found.containers
+            if label(row, SERVICE)
+        }
+
+    def _service(self, row: Row, end: Row) -> ServiceFacts:
+        return ServiceFacts(
+            state=state(row),
+            ports=self._ports(row) if state(row) is ServiceState.RUNNING else {},
+            exit_code=end.get("ExitCode"),
+            out_of_memory=bool(end.get("OOMKilled")),
+            stopped_with_engine=bool(end.get("StoppedWithEngine")),
+        )
+
+    def _ports(self, row: Row) -> dict[int, Published]:
+        return {
+            port["PrivatePort"]: Published(self.public_host, port["PublicPort"])
+            for port in row.get("Ports") or ()
+            if port.get("PublicPort")
+        }
+
+    def _ends(self, found: Iterable[Found]) -> dict[str, Row]:
+        """Why containers stopped, by container id; not of those that are gone meanwhile."""
+        stopped = [row for one in found for row in one.containers if state(row) == "exited"]
+        if not stopped:
+            return {}
+        started = self._engine_started()
+        states = together([partial(self._end, row["Id"]) for row in stopped])
+        for end in states:
+            end["StoppedWithEngine"] = bool(started and end and moment(end["FinishedAt"]) < started)
+        return dict(zip([row["Id"] for row in stopped], states, strict=True))
+
+    def _end(self, container_id: str) -> Row:
+        with self.engine.asked("tell why a container stopped") as client:
+            try:
+                return dict(client.inspect_container(container_id)["State"])
+            except APIError as error:
+                if gone(error):
+                    return {}
+                raise
+
+    def _engine_started(self) -> datetime | None:
+        """When the engine was started: it makes its network `bridge` anew each time."""
+        with self.engine.asked("list the networks") as client:
+            rows = client.networks(filters={"type": "builtin", "driver": "bridge"})
+        return max((moment(row["Created"]) for row in rows), default=None)
+
+    def _flows(self, found: dict[str, Found]) -> dict[str, int]:
+        """The traffic of every sandbox of which it can be told now."""
+        here = {name: flow for name, one in found.items() if (flow := bridge_flow(one.bridge))}
+        away = [name for name in found if name not in here]
+        asked = together([partial(self._ask, found[name]) for name in away], POOL)
+        return {name: flow.traffic for name, flow in here.items()} | {
+            name: sum(flow.traffic for flow in flows)
+            for name, flows in zip(away, asked, strict=True)
+            if flows
+        }
+
+    def _ask(self, found: Found) -> list[Flow]:
+        """By the engine's statistics, where the bridges are on another machine."""
+        public = [row for row in found.containers if state(row) == "running" and row.get("Ports")]
+        return [flow for row in public for flow in self._flow(row["Id"])]
+
+    def _flow(self, container_id: str) -> list[Flow]:
+        with self.engine.asked("measure a container's traffic") as client:
+            try:
+                return [stats_flow(client.stats(container_id, stream=False, one_shot=True))]
+            except APIError as error:
+                if gone(error):
+                    return []
+                raise
+
+
+def state(row: Row) -> ServiceState:
+    """Stopped, dead and being removed are all the same to a sandbox."""
+    return STATES.get(row["State"], ServiceState.EXITED)
+
+
+def moment(text: str) -> datetime:
+    """A time as the engine writes it, with nine digits of a second or none, in UTC."""
+    return datetime.fromisoformat(text).astimezone(UTC)

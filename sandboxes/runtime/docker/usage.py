@@ -1,0 +1,76 @@
+"""Memory, CPU time and network use of running sandboxes, at one moment."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from docker.errors import APIError
+
+from sandboxes.runtime import Usage
+from sandboxes.runtime.docker.client import (
+    POOL,
+    Engine,
+    gone,
+    together,
+)
+from sandboxes.runtime.docker.kernel_counters import (
+    Flow,
+    Load,
+    bridge_flow,
+    cgroup_load,
+    stats_flow,
+    stats_load,
+)
+from sandboxes.runtime.docker.names import SANDBOX, Names, label
+
+
+@dataclass(frozen=True)
+class Consumption:
+    """One call for the list of containers; the rest from the kernel, or from the engine's
+    statistics where it runs on another machine."""
+
+    engine: Engine
+    names: Names
+
+    def of(self, sandbox_ids: Sequence[str]) -> dict[str, Usage]:
+        """Those of the sandboxes that run. Raises EngineUnreachable."""
+        wanted, running = set(sandbox_ids), defaultdict(list)
+        with self.engine.asked("list the containers") as client:
+            for row in client.containers(filters=self.names.filters()):
+                if label(row, SANDBOX) in wanted:
+                    running[label(row, SANDBOX)].append(row["Id"])
+        ids = [container_id for group in running.values() for container_id in group]
+        measured = dict(
+            zip(ids, together([partial(self._measure, i) for i in ids], POOL), strict=True)
+        )
+        return {
+            name: self._sum(name, [m for i in group if (m := measured[i])])
+            for name, group in running.items()
+        }
+
+    def _measure(self, container_id: str) -> tuple[Load, Flow] | None:
+        """What a container uses; None when it ended meanwhile."""
+        if load := cgroup_load(container_id):
+            return load, Flow(0, 0)
+        with self.engine.asked("measure a container") as client:
+            try:
+                stats: dict[str, Any] = client.stats(container_id, stream=False, one_shot=True)
+            except APIError as error:
+                if gone(error):
+                    return None
+                raise
+        return stats_load(stats), stats_flow(stats)
+
+    def _sum(self, sandbox_id: str, measured: list[tuple[Load, Flow]]) -> Usage:
+        here = bridge_flow(self.names.bridge(sandbox_id))
+        flows = [here] if here else [flow for _, flow in measured]
+        return Usage(
+            memory_mb=sum(load.memory_mb for load, _ in measured),
+            cpu_seconds=sum(load.cpu_seconds for load, _ in measured),
+            received_bytes=sum(flow.received for flow in flows),
+            sent_bytes=sum(flow.sent for flow in flows),
+        )

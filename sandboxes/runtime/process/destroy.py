@@ -1,0 +1,67 @@
+"""Removing a sandbox: its processes as one, then its directory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+from sandboxes.runtime import EngineRefused
+from sandboxes.runtime.process import process_table, shared_memory
+from sandboxes.runtime.process.observe import Observer
+from sandboxes.runtime.process.state_dir import SANDBOX_ID, Folder, Home
+
+KEEPER_ENDS_WITHIN_SECONDS = 2.0
+END_WITHIN_SECONDS = 5.0
+LOOK_EVERY_SECONDS = 0.005
+TRIES = 5
+
+
+@dataclass(frozen=True)
+class Remover:
+    """Leaves nothing of a sandbox."""
+
+    home: Home
+    observer: Observer
+
+    def remove(self, sandbox_id: str) -> None:
+        """No process and no file of it is left. Raises EngineRefused."""
+        if not SANDBOX_ID.fullmatch(sandbox_id):
+            return
+        folder = self.home.sandbox(sandbox_id)
+        self._ask_keeper(folder)
+        if not process_table.end_all(lambda: self.observer.members(sandbox_id), END_WITHIN_SECONDS):
+            raise EngineRefused(f"Processes of {sandbox_id} can't be ended.")
+        self._forget_shared_memory(folder)
+        self._remove(folder)
+
+    def _forget_shared_memory(self, folder: Folder) -> None:
+        """What its services would have put away themselves, had nobody killed them."""
+        if (record := folder.record()) is None:
+            return
+        makers = [kept["pid"] for kept in folder.state()["services"].values()]
+        user = os.geteuid() if record.user is None else record.user
+        since = datetime.fromisoformat(record.created_at).timestamp()
+        shared_memory.forget(makers, user, since - 1)
+
+    def _ask_keeper(self, folder: Folder) -> None:
+        """Services that are asked to end put their shared memory away; those killed don't."""
+        keeper = folder.keeper()
+        process = process_table.processes().get(keeper) if keeper else None
+        if process is None:
+            return
+        process_table.send(process, signal.SIGTERM)
+        ends = time.monotonic() + KEEPER_ENDS_WITHIN_SECONDS
+        while folder.keeper() is not None and time.monotonic() < ends:
+            time.sleep(LOOK_EVERY_SECONDS)
+
+    def _remove(self, folder: Folder) -> None:
+        for _ in range(TRIES):
+            # Others may be at it as well, so what has gone already is no error.
+            shutil.rmtree(folder.path, ignore_errors=True)
+            if not folder.path.exists():
+                return
+        raise EngineRefused(f"{folder.path} can't be removed.")

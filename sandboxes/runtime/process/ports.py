@@ -1,0 +1,161 @@
+"""Which ports a sandbox gets, and what its record says of it."""
+
+from __future__ import annotations
+
+import random
+import re
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sandboxes.runtime import EngineRefused, ImageMissing, NoRoom, SandboxSpec, ServiceSpec
+from sandboxes.runtime.process.environment import environment, free_user
+from sandboxes.runtime.process.process_table import INSTANCE, SANDBOX
+from sandboxes.runtime.process.proxy import OWN_ADDRESS
+from sandboxes.runtime.process.state_dir import (
+    Folder,
+    Home,
+    Port,
+    Record,
+    Service,
+)
+from sandboxes.runtime.process.templates import Prepared
+
+OPEN_FILES = 1024
+# Below those that the kernel gives to whoever connects somewhere: one of these could be taken
+# between now and the moment that a service listens on it.
+USUAL_PORTS = range(20_000, 32_000)
+TRIES = 200
+PLACE = re.compile(r"\{(?:port|([a-z0-9_-]+):(\d+))\}")
+
+
+@dataclass(frozen=True)
+class Places:
+    """Gives out ports and users. `ports`: which may be published; empty: any that is free."""
+
+    instance: str
+    home: Home
+    prepared: Prepared
+    address: str
+    ports: Sequence[int]
+
+    def record(self, spec: SandboxSpec) -> tuple[Folder, Record]:
+        """The sandbox's directory and record, made if it has none.
+
+        Raises EngineRefused, ImageMissing, NoRoom.
+        """
+        folder = self.home.sandbox(spec.id)
+        prepared = {service.name: self._prepared(spec, service) for service in spec.services}
+        with self.home.turn():
+            known = folder.record()
+            if known and (folder.keeper() is not None or self._free(known)):
+                return folder, known
+            record = self._new(spec, folder, prepared)
+            if known:
+                # Others have taken its ports while it was down.
+                record = replace(record, created_at=known.created_at, user=known.user)
+            for path in (folder.path, folder.path / "logs", folder.path / "work"):
+                path.mkdir(mode=0o711, exist_ok=True)
+            folder.write_record(record)
+        return folder, record
+
+    def _free(self, record: Record) -> bool:
+        return all(
+            can_listen(record.address, port.published) and can_listen(OWN_ADDRESS, port.own)
+            for port in record.ports
+        )
+
+    def _prepared(self, spec: SandboxSpec, service: ServiceSpec) -> Path:
+        if service.process is None:
+            raise EngineRefused(
+                f"The blueprint {spec.blueprint} does not say how its service {service.name} runs "
+                "as a process (x-sandbox.process), so it can be launched on an engine only."
+            )
+        if (found := self.prepared.find(service.image)) is None:
+            raise ImageMissing(f"Nothing is prepared for {service.image} to run as a process.")
+        return found
+
+    def _new(self, spec: SandboxSpec, folder: Folder, prepared: Mapping[str, Path]) -> Record:
+        others = [one.record() for one in self.home.sandboxes().values()]
+        known = [record for record in others if record]
+        taken = {number for one in known for p in one.ports for number in (p.published, p.own)}
+        ports = {service.name: self._ports(service, taken) for service in spec.services}
+        return Record(
+            instance=self.instance,
+            sandbox=spec.id,
+            created_at=datetime.now(UTC).isoformat(),
+            address=self.address,
+            disk_mb=spec.disk_mb,
+            user=free_user(spec.id, {one.user for one in known if one.user is not None}),
+            services=[
+                self._service(spec, service, folder, prepared[service.name], ports)
+                for service in spec.services
+            ],
+        )
+
+    def _ports(self, service: ServiceSpec, taken: set[int]) -> list[Port]:
+        found = []
+        for name in service.ports:
+            published = free_port(self.address, self.ports, taken)
+            own = free_port(OWN_ADDRESS, (), taken | {published} | set(self.ports))
+            taken |= {published, own}
+            found.append(Port(name, published, own))
+        return found
+
+    def _service(
+        self,
+        spec: SandboxSpec,
+        service: ServiceSpec,
+        folder: Folder,
+        prepared: Path,
+        ports: Mapping[str, Sequence[Port]],
+    ) -> Service:
+        assert service.process
+        own = {
+            name: placed(v, service.name, ports) for name, v in service.process.environment.items()
+        }
+        marks = {INSTANCE: self.instance, SANDBOX: spec.id}
+        around = environment(self.prepared.python, prepared, folder.work(service.name))
+        return Service(
+            name=service.name,
+            command=self.prepared.python.words(service.process.command),
+            environment=around | dict(service.environment) | own | marks,
+            ports=ports[service.name],
+            memory_mb=service.memory_mb,
+            pids=service.pids,
+            open_files=service.ulimits.get("nofile", OPEN_FILES),
+            stop_signal=service.stop_signal or "SIGTERM",
+        )
+
+
+def placed(text: str, service: str, ports: Mapping[str, Sequence[Port]]) -> str:
+    """The text with `{port}` and `{service:port}` filled in."""
+
+    def place(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return str(ports[service][0].own)
+        own = next(port.own for port in ports[match[1]] if port.name == int(match[2]))
+        return f"{OWN_ADDRESS}:{own}"
+
+    return PLACE.sub(place, text)
+
+
+def free_port(address: str, among: Iterable[int], taken: set[int]) -> int:
+    """A port that nobody listens on and that was not given out before. Raises NoRoom."""
+    for port in among or random.sample(USUAL_PORTS, TRIES):
+        if port not in taken and can_listen(address, port):
+            return port
+    raise NoRoom("The ports that sandboxes may use are all taken.")
+
+
+def can_listen(address: str, port: int) -> bool:
+    """Whether nobody listens there yet."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,63 @@
+"""What the process of a service wears: limits of the kernel that it can't take off again."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from sandboxes.runtime.process.state_dir import Service
+
+MB = 1024 * 1024
+NICE = 5
+"""The portal goes first where processors are short."""
+GOES_FIRST = "500"
+"""Where memory is short, a sandbox ends before anything else of this user."""
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+
+
+def prctl(option: int) -> None:
+    """Set an option of this process to 1, on Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(option, 1, 0, 0, 0)
+
+
+def limits(service: Service, disk_mb: int, user: int | None) -> dict[int, int]:
+    """The kernel's limits for each process of a service."""
+    found = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_DATA: service.memory_mb * MB,
+        resource.RLIMIT_FSIZE: disk_mb * MB,
+        resource.RLIMIT_NOFILE: service.open_files,
+    }
+    if user is not None:
+        # It counts all processes of the user, so it says nothing where the user is a person.
+        found[resource.RLIMIT_NPROC] = service.pids
+    return found
+
+
+def put_on(service: Service, disk_mb: int, user: int | None) -> Callable[[], None]:
+    """What a new process does before it becomes the service."""
+    wanted = limits(service, disk_mb, user)
+
+    def dress() -> None:
+        os.nice(NICE)
+        prctl(PR_SET_NO_NEW_PRIVS)
+        for what, limit in wanted.items():
+            hardest = resource.getrlimit(what)[1]
+            most = limit if hardest == resource.RLIM_INFINITY else min(limit, hardest)
+            with suppress(ValueError, OSError):
+                resource.setrlimit(what, (most, most))
+
+    return dress
+
+
+def send_first(pid: int) -> None:
+    """Have the kernel end this process first when memory is short."""
+    with suppress(OSError):
+        Path(f"/proc/{pid}/oom_score_adj").write_text(GOES_FIRST)

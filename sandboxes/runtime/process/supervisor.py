@@ -1,0 +1,208 @@
+"""The process that keeps one sandbox: `python -m sandboxes.runtime.process.supervisor DIRECTORY`.
+
+Starts its services, passes on what callers send, measures, and writes down how each service is.
+SIGTERM ends all of it; SIGHUP starts what has stopped. It has no say in whether the sandbox is to
+live: that is the portal's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandboxes.runtime.process import process_table
+from sandboxes.runtime.process.logfile import shorten
+from sandboxes.runtime.process.proxy import Counter, listen
+from sandboxes.runtime.process.rlimits import (
+    PR_SET_CHILD_SUBREAPER,
+    prctl,
+    put_on,
+    send_first,
+)
+from sandboxes.runtime.process.state_dir import Folder, Record, Service
+
+LOCK_WITHIN_SECONDS = 2.0
+STOP_WITHIN_SECONDS = 0.5
+KILL_WITHIN_SECONDS = 5.0
+MEASURE_EVERY_SECONDS = 1.0
+NOT_FOUND = 127
+
+
+@dataclass
+class Kept:
+    """A service that was started."""
+
+    pid: int
+    exit_code: int | None = None
+    out_of_memory: bool = False
+
+
+class Keeper:
+    """Keeps the sandbox in a directory that holds its record."""
+
+    def __init__(self, folder: Folder, record: Record) -> None:
+        self.folder, self.record = folder, record
+        self.kept: dict[str, Kept] = {}
+        self.ending = asyncio.Event()
+        self._started: list[subprocess.Popen[bytes]] = []
+        self._boot = process_table.boot()
+
+    async def keep(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.ending.set)
+        loop.add_signal_handler(signal.SIGINT, self.ending.set)
+        loop.add_signal_handler(signal.SIGHUP, self.start)
+        loop.add_signal_handler(signal.SIGCHLD, self.reap)
+        counter = Counter(self.folder)
+        servers = [await listen(self.record.address, p, counter) for p in self.record.ports]
+        self.start()
+        measuring = asyncio.create_task(self.measure())
+        await self.ending.wait()
+        measuring.cancel()
+        for server in servers:
+            server.close()
+        await self.stop()
+
+    def start(self) -> None:
+        """Start every service that does not run."""
+        for service in self.record.services:
+            kept = self.kept.get(service.name)
+            if kept is None or kept.exit_code is not None:
+                self.kept[service.name] = self._start(service)
+        self.tell()
+
+    def _start(self, service: Service) -> Kept:
+        user, disk_mb = self.record.user, self.record.disk_mb
+        with self.folder.log(service.name).open("ab") as log:
+            try:
+                process = subprocess.Popen(
+                    service.command,
+                    cwd=self.folder.work(service.name),
+                    env=dict(service.environment),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    umask=0o077,
+                    user=user,
+                    group=user,
+                    extra_groups=None if user is None else [],
+                    # Safe here: this process has no other thread.
+                    preexec_fn=put_on(service, disk_mb, user),  # noqa: PLW1509
+                )
+            except (OSError, subprocess.SubprocessError) as error:
+                log.write(f"{service.command[0]} can't be started: {error}\n".encode())
+                return Kept(0, NOT_FOUND)
+        send_first(process.pid)
+        self._started.append(process)
+        return Kept(process.pid)
+
+    def reap(self) -> None:
+        """Take note of what has ended; what services left behind comes here as well."""
+        changed = False
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if not pid:
+                break
+            for kept in self.kept.values():
+                if kept.pid == pid and kept.exit_code is None:
+                    code = os.waitstatus_to_exitcode(status)
+                    kept.exit_code = code if code >= 0 else 128 - code
+                    changed = True
+        if changed:
+            self.tell()
+
+    def tell(self) -> None:
+        services = {
+            name: {
+                "pid": kept.pid,
+                "exit_code": kept.exit_code,
+                "out_of_memory": kept.out_of_memory,
+            }
+            for name, kept in self.kept.items()
+        }
+        self.folder.write_state({"boot": self._boot, "services": services})
+
+    async def measure(self) -> None:
+        """What no limit of the kernel bounds: memory and number of a service's processes."""
+        while True:
+            await asyncio.sleep(MEASURE_EVERY_SECONDS)
+            everything = process_table.processes()
+            for service in self.record.services:
+                kept = self.kept[service.name]
+                if kept.exit_code is None:
+                    self._bound(service, kept, process_table.descendants(kept.pid, everything))
+                shorten(self.folder.log(service.name))
+
+    def _bound(self, service: Service, kept: Kept, processes: list[process_table.Process]) -> None:
+        memory_mb = sum(process.memory_mb for process in processes)
+        kept.out_of_memory = memory_mb > service.memory_mb
+        if kept.out_of_memory or len(processes) > service.pids:
+            with self.folder.log(service.name).open("a") as log:
+                log.write(
+                    f"Ended: {memory_mb:.0f} MB in {len(processes)} processes; "
+                    f"{service.memory_mb} MB in {service.pids} are allowed.\n"
+                )
+            for process in processes:
+                process_table.send(process, signal.SIGKILL)
+
+    async def stop(self) -> None:
+        """Ask every service to end, and then end whatever is left."""
+        everything = process_table.processes()
+        for service in self.record.services:
+            kept = self.kept[service.name]
+            if kept.exit_code is None and kept.pid in everything:
+                process_table.send(everything[kept.pid], signal.Signals[service.stop_signal])
+        ends = time.monotonic() + STOP_WITHIN_SECONDS
+        while time.monotonic() < ends and any(k.exit_code is None for k in self.kept.values()):
+            await asyncio.sleep(0.005)
+        process_table.end_all(self._children, KILL_WITHIN_SECONDS)
+
+    def _children(self) -> list[process_table.Process]:
+        self.reap()
+        return process_table.descendants(os.getpid(), process_table.processes())[1:]
+
+
+def take_lock(folder: Folder) -> bool:
+    """Whether this is the sandbox's keeper now. The lock is held until the process ends."""
+    descriptor = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    ends = time.monotonic() + LOCK_WITHIN_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # Another keeper, or somebody who has just looked whether there is one.
+            if time.monotonic() > ends:
+                return False
+            time.sleep(0.005)
+        else:
+            os.truncate(descriptor, 0)
+            os.write(descriptor, str(os.getpid()).encode())
+            return True
+
+
+def main(path: str) -> int:
+    # Nobody waits for it: it outlives whoever started it.
+    if os.fork():
+        return 0
+    folder = Folder(Path(path))
+    prctl(PR_SET_CHILD_SUBREAPER)
+    record = folder.record()
+    if record is None or not take_lock(folder):
+        return 1
+    asyncio.run(Keeper(folder, record).keep())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""Resource usage and request counts: recorded by sweeps, returned as time series."""

@@ -1,0 +1,61 @@
+"""What running sandboxes consume and are asked, kept by each sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from sandboxes.lib import clock
+from sandboxes.models import Sandbox, State, UsageSample
+from sandboxes.runtime import SandboxFacts, Usage, get_runtime
+from sandboxes.usage import request_counts
+from sandboxes.worker import tasks as worker_tasks
+
+SAMPLED_EVERY = timedelta(seconds=20)
+"""However often it is swept."""
+
+
+def sample(rows: list[Sandbox], observed: Mapping[str, SandboxFacts]) -> None:
+    """Keep what each running sandbox consumes now. Raises RuntimeFailure when none can tell.
+
+    Requests to those that were used are counted by a worker, for each log is a call of the engine.
+    """
+    wanted = [row for row in rows if row.state == State.RUNNING and row.public_id in observed]
+    last = request_counts.newest(wanted, UsageSample.objects.all())
+    due = {row.public_id: row for row in wanted if _is_due(last.get(row.public_id))}
+    usage = get_runtime().usage(list(due)) if due else {}
+    samples = [
+        _sampled(due[name], used, observed[name], last.get(name)) for name, used in usage.items()
+    ]
+    UsageSample.objects.bulk_create(samples)
+    if any(one.requests is None and request_counts.from_none(one.sandbox) for one in samples):
+        worker_tasks.enqueue(worker_tasks.count_requests)
+
+
+def _is_due(last: UsageSample | None) -> bool:
+    return last is None or last.at <= clock.now() - SAMPLED_EVERY
+
+
+def _sampled(
+    row: Sandbox, used: Usage, facts: SandboxFacts, last: UsageSample | None
+) -> UsageSample:
+    requests, read_to = (last.requests, last.log_read_to) if last else (0, "")
+    counted = request_counts.from_none(row) and not _was_used(row, last)
+    return UsageSample(
+        sandbox=row,
+        at=clock.now(),
+        memory_mb=used.memory_mb,
+        cpu_seconds=used.cpu_seconds,
+        disk_mb=used.disk_mb if used.disk_mb is not None else facts.disk_mb,
+        received_bytes=used.received_bytes,
+        sent_bytes=used.sent_bytes,
+        requests=requests if counted else None,
+        log_read_to=read_to if counted else "",
+    )
+
+
+def _was_used(row: Sandbox, last: UsageSample | None) -> bool:
+    """Whether somebody talked to it since, as the sweep has just noted."""
+    since = last.at if last else row.started_at
+    assert since and row.last_activity_at
+    return row.last_activity_at > since

@@ -1,0 +1,81 @@
+"""Where the links in mails lead. Nobody needs to sign in; GET only asks, since scanners look."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_http_methods
+
+from sandboxes.actions import email_links
+from sandboxes.lib.exceptions import Refusal
+from sandboxes.models import Clock, Preferences, SandboxWarning
+from sandboxes.notifications import signed_links
+from sandboxes.representations import display
+
+
+# The link is the whole authority: a browser that is signed in brings nothing that could be abused.
+@csrf_exempt
+@never_cache
+@require_http_methods(["GET", "POST"])
+def rescue(request: HttpRequest, token: str) -> HttpResponse:
+    """Keeps the sandbox that the mail warned of: POST does, GET asks."""
+    warning = signed_links.read_rescue(token)
+    if warning is None:
+        return _unknown(request)
+    refusal, done = email_links.refusal(warning), False
+    if request.method == "POST" and not refusal:
+        try:
+            email_links.use(warning)
+            done = True
+        except Refusal as refused:
+            refusal = str(refused)
+        warning.refresh_from_db()
+        warning.sandbox.refresh_from_db()
+    context = _told(warning) | {"refusal": refusal, "done": done}
+    status = HTTPStatus.GONE if refusal else HTTPStatus.OK
+    return _answer(request, "keep_alive", context, status)
+
+
+def _told(warning: SandboxWarning) -> dict[str, Any]:
+    idle = warning.clock == Clock.IDLE
+    minutes = 0 if idle or not warning.is_current else email_links.extension_minutes(warning)
+    ending = display.ending(warning.sandbox)
+    return {"sandbox": warning.sandbox, "idle": idle, "minutes": minutes, "ending": ending}
+
+
+def _answer(
+    request: HttpRequest, name: str, context: dict[str, Any], status: int = HTTPStatus.OK
+) -> HttpResponse:
+    response = render(request, f"sandboxes/{name}.html", context, status=status)
+    response["X-Robots-Tag"] = "noindex"
+    return response
+
+
+def _unknown(request: HttpRequest) -> HttpResponse:
+    return _answer(request, "invalid_link", {}, HTTPStatus.NOT_FOUND)
+
+
+# RFC 8058: mail programs send this POST by themselves, with no cookies and no token of a form.
+@csrf_exempt
+@never_cache
+@require_http_methods(["GET", "POST"])
+def unsubscribe(request: HttpRequest, token: str) -> HttpResponse:
+    """Stops the mails of one kind for good: POST does, GET asks."""
+    found = signed_links.read_unsubscribe(token)
+    if found is None:
+        return _unknown(request)
+    user, clock_name = found
+    column = "mail_idle" if clock_name == Clock.IDLE else "mail_expiry"
+    if request.method == "POST":
+        Preferences.objects.update_or_create(user=user, defaults={column: False})
+    context = {
+        "idle": clock_name == Clock.IDLE,
+        "done": not Preferences.of(user).wants_mail(clock_name),
+        "email": user.email,
+    }
+    return _answer(request, "unsubscribe", context)

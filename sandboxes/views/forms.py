@@ -1,0 +1,153 @@
+"""What people fill in: the launch of a sandbox, a new API token, a webhook, preferences."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django import forms
+from django.utils.functional import cached_property
+from django.utils.translation import gettext_lazy as _
+
+from sandboxes.actions import LONGEST_NAME, LaunchRequest, offered
+from sandboxes.core import limits
+from sandboxes.lib import clock
+from sandboxes.models import EventType, Preferences, Scope
+from sandboxes.webhooks.endpoints import LONGEST_NAME as LONGEST_WEBHOOK_NAME
+from sandboxes.webhooks.url_policy import LONGEST_URL
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from django.contrib.auth.models import User
+
+    PreferencesModelForm = forms.ModelForm[Preferences]
+else:
+    PreferencesModelForm = forms.ModelForm
+
+LIFETIMES = (15, 30, 60, 90, 120)
+"""Minutes that the page offers; the API takes any number within the limits."""
+
+
+LONGEST_MINUTES = 5
+"""Digits; a longer text is no number of minutes."""
+
+
+def new_key() -> str:
+    """An idempotency key for one showing of the form, so that a double click is one launch."""
+    return uuid.uuid4().hex
+
+
+class LaunchForm(forms.Form):
+    """What may be chosen about a new sandbox; left alone, it launches with one click."""
+
+    blueprint = forms.ChoiceField(required=False)
+    name = forms.CharField(
+        required=False,
+        max_length=LONGEST_NAME,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    ttl_minutes = forms.IntegerField(required=False, label="Lifetime")
+    key = forms.CharField(initial=new_key, max_length=64, widget=forms.HiddenInput)
+
+    def __init__(
+        self, user: User, *args: object, own: limits.Limits | None = None, **kwargs: object
+    ) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.limits = own or limits.limits_of(user)
+        self.offered = offered()
+        choices = [(name, made.title) for name, made in self.offered.items()]
+        self.fields["blueprint"].choices = choices  # type: ignore[attr-defined]
+
+    @property
+    def lifetimes(self) -> list[int]:
+        """The lifetimes to choose from, always with the default."""
+        low, high = self.limits.ttl_min_minutes, self.limits.ttl_max_minutes
+        usual = {minutes for minutes in LIFETIMES if low <= minutes <= high}
+        return sorted(usual | {self.limits.ttl_minutes})
+
+    @property
+    def lifetime(self) -> int:
+        """The lifetime that is chosen now."""
+        return as_minutes(self["ttl_minutes"].value()) or self.limits.ttl_minutes
+
+    @cached_property
+    def request(self) -> LaunchRequest:
+        """The valid form as a request."""
+        said = self.cleaned_data
+        return LaunchRequest(said["blueprint"] or None, said["ttl_minutes"], said["name"])
+
+    def with_new_key(self) -> LaunchForm:
+        """The same values under a key that was not used yet."""
+        self.data = dict(self.data.items()) | {"key": new_key()}
+        return self
+
+
+def as_minutes(said: object) -> int | None:
+    """The minutes that somebody typed, if that is what it is."""
+    text = str(said)
+    return int(text) if text.isdecimal() and len(text) <= LONGEST_MINUTES else None
+
+
+class TokenForm(forms.Form):
+    """A new API token. Its expiry is in days from now; empty stands for never."""
+
+    EXPIRIES = (
+        ("7", _("7 days")),
+        ("30", _("30 days")),
+        ("90", _("90 days")),
+        ("365", _("1 year")),
+    )
+
+    name = forms.CharField(
+        label=_("Name"),
+        max_length=60,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "ci-pipeline"}),
+        help_text=_("What uses it, so that you know it again."),
+    )
+    scope = forms.ChoiceField(choices=Scope, initial=Scope.ALL, widget=forms.RadioSelect)
+    expires = forms.ChoiceField(
+        choices=(*EXPIRIES, ("", _("Never"))),
+        initial="90",
+        required=False,
+        label=_("Expires after"),
+    )
+
+    @property
+    def expires_at(self) -> datetime | None:
+        days = self.cleaned_data["expires"]
+        return clock.now() + timedelta(days=int(days)) if days else None
+
+
+class WebhookForm(forms.Form):
+    """Where to tell of which events. What the address may be is `sandboxes.webhooks`' to say."""
+
+    url = forms.CharField(
+        label=_("Address"),
+        max_length=LONGEST_URL,
+        widget=forms.URLInput(
+            attrs={"autocomplete": "off", "placeholder": "https://example.com/hooks/sandboxes"}
+        ),
+        help_text=_("It gets a POST for each event, and answers 2xx within 15 seconds."),
+    )
+    name = forms.CharField(
+        label=_("Name"),
+        max_length=LONGEST_WEBHOOK_NAME,
+        required=False,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "chat-bot"}),
+    )
+    events = forms.MultipleChoiceField(
+        label=_("Events"),
+        choices=EventType,
+        initial=EventType.values,
+        widget=forms.CheckboxSelectMultiple,
+    )
+
+
+class PreferencesForm(PreferencesModelForm):
+    """How somebody wants to be warned, besides the banner."""
+
+    class Meta:
+        model = Preferences
+        fields = ("mail_idle", "mail_expiry", "browser")

@@ -1,0 +1,113 @@
+"""What a person may do with webhooks. Pages and API both come through here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from sandboxes.encryption.fields import Undecipherable
+from sandboxes.lib import clock
+from sandboxes.lib.exceptions import Conflict, Invalid
+from sandboxes.models import EventType, OffReason, Webhook, WebhookDelivery
+from sandboxes.webhooks.delivery import switch_off
+from sandboxes.webhooks.signing import PREVIOUS_KEPT, new_secret
+from sandboxes.webhooks.url_policy import check_url
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+LONGEST_NAME = 60
+AT_ONCE = 500
+
+
+def create(user: User, url: str, events: Collection[str], name: str = "") -> tuple[Webhook, str]:
+    """A new webhook and its secret, which nobody can read again later. Raises Invalid, Conflict."""
+    chosen = _checked(url=url, events=events, name=name)
+    secret = new_secret()
+    with transaction.atomic():
+        # Whoever counts is alone; the constraint on slots stands behind it.
+        get_user_model().objects.select_for_update().get(pk=user.pk)
+        taken = set(user.webhooks.values_list("slot", flat=True))
+        free = [slot for slot in range(1, settings.WEBHOOKS_PER_USER + 1) if slot not in taken]
+        if not free:
+            most = settings.WEBHOOKS_PER_USER
+            words = _("You have %(count)s of %(most)s webhooks; delete one first.")
+            raise Conflict(words % {"count": len(taken), "most": most})
+        row = Webhook.objects.create(
+            user=user, slot=free[0], secrets={"current": secret}, created_at=clock.now(), **chosen
+        )
+    return row, secret
+
+
+def _checked(**chosen: Any) -> dict[str, Any]:
+    if "url" in chosen:
+        chosen["url"] = check_url(chosen["url"])
+    if "events" in chosen:
+        chosen["events"] = _known(chosen["events"])
+    if "name" in chosen and len(chosen["name"]) > LONGEST_NAME:
+        raise Invalid("name", _("Use at most %(most)s characters.") % {"most": LONGEST_NAME})
+    if "\0" in chosen.get("name", ""):
+        raise Invalid("name", _("Leave out characters that can't be printed."))
+    return chosen
+
+
+def _known(events: Collection[str]) -> list[str]:
+    if not events or not set(events) <= set(EventType.values):
+        words = _("Choose one or more of %(known)s.")
+        raise Invalid("events", words % {"known": ", ".join(EventType.values)})
+    return [kind for kind in EventType.values if kind in events]
+
+
+def change(webhook: Webhook, **chosen: Any) -> None:
+    """Other values for `url`, `events` or `name`. Raises Invalid."""
+    for name, value in (values := _checked(**chosen)).items():
+        setattr(webhook, name, value)
+    webhook.save(update_fields=list(values))
+
+
+@transaction.atomic
+def switch(webhook: Webhook, *, on: bool) -> None:
+    """On: told of what happens from now. Off: what still waits is given up. Raises Conflict."""
+    if not on:
+        switch_off(webhook, OffReason.OWNER)
+        return
+    if webhook.off_because == OffReason.OPERATOR:
+        raise Conflict(_("An operator switched this webhook off; ask them why."))
+    off = Webhook.objects.filter(pk=webhook.pk).exclude(off_because=OffReason.OPERATOR)
+    off.update(off_because="", failing_since=None)
+    webhook.refresh_from_db(fields=["off_because", "failing_since"])
+
+
+@transaction.atomic
+def rotate(webhook: Webhook) -> str:
+    """A new secret; for a day, the old one signs too, unless the keys that hid it are lost."""
+    secret = new_secret()
+    row = Webhook.objects.select_for_update().get(pk=webhook.pk)
+    try:
+        row.secrets = {"current": secret, "previous": row.secrets["current"]}
+        row.previous_until = clock.now() + PREVIOUS_KEPT
+    except (Undecipherable, KeyError):
+        row.secrets, row.previous_until = {"current": secret}, None
+    row.save(update_fields=["secrets", "previous_until"])
+    webhook.refresh_from_db(fields=["previous_until"])
+    return secret
+
+
+def remove(webhook: Webhook) -> None:
+    """With its log. Whatever is on its way meanwhile changes nothing."""
+    webhook.delete()
+
+
+def forget_old_deliveries() -> None:
+    """Those that are older than is kept; some in each sweep."""
+    oldest = clock.now() - timedelta(days=settings.WEBHOOK_LOG_DAYS)
+    old = WebhookDelivery.objects.filter(created_at__lt=oldest, due_at=None).order_by("created_at")
+    keys = list(old.values_list("pk", flat=True)[:AT_ONCE])
+    if keys:
+        WebhookDelivery.objects.filter(pk__in=keys).delete()

@@ -1,0 +1,46 @@
+"""Has webhooks told of what the journal says, in the words of the API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+
+from sandboxes.core.lifecycle import journalled
+from sandboxes.models import Event, EventType, Sandbox, Webhook
+from sandboxes.webhooks import outbox
+
+KINDS = {
+    "running": EventType.RUNNING,
+    "warned": EventType.WARNING,
+    "extended": EventType.EXTENDED,
+    "destroyed": EventType.ENDED,
+    "failed": EventType.FAILED,
+}
+"""Of lines in the journal, and what webhooks are told of them."""
+
+
+def connect() -> None:
+    """Called once, when the app is ready."""
+    journalled.connect(announce, dispatch_uid="announce")
+
+
+def announce(event: Event, **_: Any) -> None:
+    """Queue the event for its owner's webhooks that want it, in the transaction of the line."""
+    kind, owner = KINDS.get(event.kind), event.sandbox.owner_id
+    if kind is None or owner is None:
+        return
+    # A savepoint: should this fail, what happened has happened all the same.
+    with transaction.atomic():
+        on = Webhook.objects.on().filter(user=owner)
+        if wanted := [webhook for webhook in on if kind in webhook.events]:
+            outbox.put(wanted, kind, event.at, _described(event))
+
+
+def _described(event: Event) -> Any:
+    # Most processes never tell anybody anything, and need not load the API for it.
+    from sandboxes.representations import serializers
+
+    # Read again: what the caller holds may be older than what it wrote.
+    row = Sandbox.objects.prefetch_related("extensions").get(pk=event.sandbox_id)
+    return serializers.sandbox(row).model_dump(mode="json")

@@ -1,0 +1,58 @@
+"""What the services of a sandbox wrote last, kept before it is taken down."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from sandboxes.blueprints import BlueprintNotFound, load
+from sandboxes.core import lifecycle
+from sandboxes.encryption.fields import Undecipherable
+from sandboxes.lib import clock
+from sandboxes.models import Sandbox, State
+from sandboxes.runtime import EngineUnreachable, RuntimeFailure, get_runtime
+
+LINES = 60
+NO_LOGS = (EngineUnreachable, BlueprintNotFound, Undecipherable)
+
+
+def of(sandbox: Sandbox) -> str:
+    """The log tails of all its services, without its secrets. Raises nothing: it must end."""
+    try:
+        return _tails(sandbox)
+    except NO_LOGS as error:
+        return f"(no logs: {error})"
+
+
+def keep(sandbox: Sandbox) -> None:
+    """Those of a sandbox that ran and did not fail; what failed has them already.
+
+    The lease begins anew, since an engine that hangs makes this take long.
+    """
+    if sandbox.started_at and not sandbox.failure and not sandbox.last_logs:
+        with suppress(*NO_LOGS):
+            words = _tails(sandbox)
+            until = clock.now() + lifecycle.LEASE
+            lifecycle.release(sandbox, State.DESTROYING, until, last_logs=words)
+
+
+def _tails(sandbox: Sandbox) -> str:
+    services = load(sandbox.blueprint).services
+    text = "\n\n".join(_tail(sandbox, service.name) for service in services)
+    return conceal(text, sandbox.secrets)
+
+
+def _tail(sandbox: Sandbox, service: str) -> str:
+    try:
+        text = get_runtime().logs(sandbox.public_id, service, LINES)
+    except EngineUnreachable:
+        raise
+    except RuntimeFailure as error:
+        text = f"(no log: {error})"
+    return f"== {service} ==\n{text.strip()}"
+
+
+def conceal(text: str, secrets: dict[str, str]) -> str:
+    """The text with every secret value blotted out."""
+    for value in sorted(filter(None, secrets.values()), key=len, reverse=True):
+        text = text.replace(value, "•••")
+    return text

@@ -1,0 +1,102 @@
+"""The worker's side of a sandbox that runs: put its data back, bring back what stopped or broke.
+
+Each function may be run again after the process was killed anywhere in it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from django.conf import settings
+
+from sandboxes.blueprints import BlueprintNotFound, addresses, load
+from sandboxes.core import lifecycle
+from sandboxes.core.reaper_policy import Act, Seen, decide
+from sandboxes.lib import clock
+from sandboxes.models import EndReason, Sandbox, State
+from sandboxes.runtime import EngineUnreachable, RuntimeFailure, get_runtime
+from sandboxes.worker import log_tail, provisioning
+
+log = structlog.get_logger(__name__)
+
+RESET_TIMEOUT_SECONDS = 20.0
+
+
+def reset(sandbox: Sandbox) -> None:
+    """Put the seed data back, with the same endpoints and credentials."""
+    if sandbox.reset_requested_at is None or not lifecycle.hold(sandbox, [State.RUNNING]):
+        return
+    try:
+        wanted = load(sandbox.blueprint).reset
+        command = wanted.command_for(settings.SANDBOX_RUNTIME)
+        code, output = get_runtime().execute(
+            sandbox.public_id, wanted.service, command, RESET_TIMEOUT_SECONDS
+        )
+    except EngineUnreachable as error:
+        lifecycle.release(sandbox, State.RUNNING, clock.now() + provisioning.RETRY_DELAY)
+        log.warning("reset_delayed", sandbox=sandbox.public_id, error=str(error))
+        return
+    except (RuntimeFailure, BlueprintNotFound) as error:
+        code, output = 1, str(error)
+    if not lifecycle.release(sandbox, State.RUNNING, reset_requested_at=None):
+        return  # It was ended or taken over meanwhile, and its journal says why.
+    if code == 0:
+        lifecycle.journal(sandbox, "reset", "The seed data was put back.")
+    else:
+        tail = log_tail.conceal(output, sandbox.secrets)[-500:]
+        lifecycle.journal(sandbox, "reset_failed", f"The data could not be put back: {tail}")
+
+
+def revive(sandbox: Sandbox) -> None:
+    """Start again what stopped with the engine; what can't come back ends as lost."""
+    if lifecycle.hold(sandbox, [State.RUNNING]):
+        _bring_back(sandbox, "It was started again after the engine's restart.")
+
+
+def look_after(sandbox: Sandbox) -> None:
+    """It has just left the pool: what broke while it waited there is made anew at once."""
+    try:
+        if not _is_broken(sandbox) or not lifecycle.hold(sandbox, [State.RUNNING]):
+            return
+    except (RuntimeFailure, BlueprintNotFound) as error:
+        log.warning("left_to_the_reaper", sandbox=sandbox.public_id, error=str(error))
+        return
+    _bring_back(sandbox, "It broke while it waited in the pool, and was made anew.", anew=True)
+
+
+def _is_broken(sandbox: Sandbox) -> bool:
+    services = [service.name for service in load(sandbox.blueprint).services]
+    facts = get_runtime().observe(sandbox.public_id).get(sandbox.public_id)
+    verdict = decide(sandbox, Seen(True, facts, services), clock.now())
+    return verdict is not None and verdict.act in (Act.BREAK, Act.REVIVE)
+
+
+def _bring_back(sandbox: Sandbox, message: str, *, anew: bool = False) -> None:
+    """Make what is missing of it, or all of it; the caller holds it. What can't be ends as lost."""
+    try:
+        if anew:
+            get_runtime().destroy(sandbox.public_id)
+        facts = provisioning.create(sandbox, lambda _: _keep(sandbox))
+        # The idle clock starts again: nobody could use it while it was down.
+        _keep(
+            sandbox,
+            addresses=addresses(facts),
+            traffic_bytes=facts.traffic_bytes or 0,
+            last_activity_at=clock.not_before(sandbox.last_activity_at),
+        )
+    except provisioning.Superseded:
+        provisioning.clear_up(sandbox)
+    except EngineUnreachable as error:
+        lifecycle.release(sandbox, State.RUNNING, clock.now() + provisioning.RETRY_DELAY)
+        log.warning("revival_delayed", sandbox=sandbox.public_id, error=str(error))
+    except (RuntimeFailure, BlueprintNotFound) as error:
+        provisioning.give_up(sandbox, EndReason.LOST, error)
+    else:
+        lifecycle.release(sandbox, State.RUNNING)
+        lifecycle.journal(sandbox, "revived", message)
+
+
+def _keep(sandbox: Sandbox, **values: Any) -> None:
+    if not lifecycle.renew(sandbox, **values):
+        raise provisioning.Superseded
