@@ -19,7 +19,17 @@ TRANSPORT_ALIASES["embedded"] = "sandboxportal.celery_filesystem_broker:Transpor
 
 app = Celery("sandboxportal")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["sandboxes.reaper", "sandboxes.webhooks", "sandboxes.worker"])
+app.autodiscover_tasks(
+    [
+        "sandboxes.accounts",
+        "sandboxes.notifications",
+        "sandboxes.pool",
+        "sandboxes.reaper",
+        "sandboxes.usage",
+        "sandboxes.webhooks",
+        "sandboxes.worker",
+    ]
+)
 app.steps["worker"].add(DjangoStructLogInitStep)
 
 

@@ -14,9 +14,9 @@ from django.utils import timezone
 
 from sandboxes import actions
 from sandboxes.models import Sandbox
+from sandboxes.pool import tasks as worker_tasks
 from sandboxes.reaper.sweep import Sweep
 from sandboxes.worker import provisioning
-from sandboxes.worker import tasks as worker_tasks
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -43,7 +43,7 @@ def committed() -> Iterator[None]:
 
 def request(user: User, **choices: Any) -> Sandbox:
     """A sandbox that was asked for; its messages to the worker are lost."""
-    return actions.launch(user, actions.LaunchRequest(**choices))[0]
+    return actions.launch_sandbox(user, actions.LaunchRequest(**choices))[0]
 
 
 def launch(user: User, **choices: Any) -> Sandbox:

@@ -16,13 +16,13 @@ pytestmark = pytest.mark.django_db
 
 def test_a_reset_runs_the_blueprints_command_and_changes_no_endpoint(alice, runtime):
     sandbox = launch(alice)
-    before = sandbox.addresses, actions.credentials(sandbox, alice)
+    before = sandbox.addresses, actions.read_credentials(sandbox, alice)
 
     with committed():
         actions.reset(sandbox, alice)
 
     assert [(name, service) for name, service, _ in runtime.executed] == [(sandbox.public_id, "db")]
-    assert (again(sandbox).addresses, actions.credentials(sandbox, alice)) == before
+    assert (again(sandbox).addresses, actions.read_credentials(sandbox, alice)) == before
     assert again(sandbox).reset_requested_at is None
     assert "reset" in story(sandbox)
 
@@ -83,8 +83,8 @@ def test_an_operators_reason_is_in_the_journal_and_on_the_card(alice, olga, runt
 
 def test_every_look_at_the_credentials_is_journalled_and_shows_no_secret(alice, runtime):
     sandbox = launch(alice)
-    shown = actions.credentials(sandbox, alice)
-    actions.credentials(sandbox, alice)
+    shown = actions.read_credentials(sandbox, alice)
+    actions.read_credentials(sandbox, alice)
 
     assert story(sandbox).count("credentials_read") == 2
     journal = "".join(f"{e.message}{e.data}" for e in Event.objects.all())
@@ -97,7 +97,7 @@ def test_credentials_are_those_of_a_running_sandbox(alice, runtime):
         actions.destroy(sandbox, alice)
 
     with pytest.raises(Conflict, match="this one is destroyed"):
-        actions.credentials(sandbox, alice)
+        actions.read_credentials(sandbox, alice)
 
 
 def test_friendbot_is_asked_again_on_request(alice, runtime):
@@ -142,6 +142,6 @@ def test_a_queue_that_is_away_is_not_the_callers_error(alice, runtime, monkeypat
 
     monkeypatch.setattr(worker_tasks.provision, "delay", unreachable)
     with committed():
-        sandbox, _ = actions.launch(alice, LaunchRequest())
+        sandbox, _ = actions.launch_sandbox(alice, LaunchRequest())
 
     assert again(sandbox).state == State.PENDING

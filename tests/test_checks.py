@@ -12,6 +12,7 @@ from django.core.checks import CheckMessage
 from django.core.checks.registry import CheckRegistry
 
 from sandboxes import checks
+from sandboxes.checks import runtime as checks_runtime
 from sandboxes.runtime import get_runtime
 from sandboxes.runtime.memory import MemoryRuntime
 from tests.test_blueprints import tiny, write
@@ -22,10 +23,10 @@ SILENCED = {"sandboxes.W001"}
 
 def found() -> list[CheckMessage]:
     all_of_them = (
-        checks.check_blueprints,
-        checks.check_keys,
-        checks.check_limits,
-        checks.check_runtime,
+        checks_runtime.check_blueprints,
+        checks_runtime.check_keys,
+        checks_runtime.check_limits,
+        checks_runtime.check_runtime,
     )
     return [m for check in all_of_them for m in check() if m.id not in SILENCED]
 
@@ -73,7 +74,7 @@ def test_a_wrong_setting_is_told_by_its_name_and_with_what_to_do(
 
 def test_a_key_is_not_repeated_when_it_is_no_key(settings: LazySettings) -> None:
     settings.SANDBOX_ENCRYPTION_KEYS = ["s3cret-but-too-short"]
-    assert "s3cret" not in str(checks.check_keys())
+    assert "s3cret" not in str(checks_runtime.check_keys())
 
 
 def test_a_broken_blueprint_is_told_with_its_file_key_and_remedy(
@@ -84,7 +85,7 @@ def test_a_broken_blueprint_is_told_with_its_file_key_and_remedy(
     broken = tiny()
     broken["services"]["web"]["privileged"] = True
     file = write(tmp_path, broken)
-    first, second = checks.check_blueprints()
+    first, second = checks_runtime.check_blueprints()
     assert first.id == "sandboxes.E001"
     assert str(file) in first.msg
     assert "services.web.privileged" in first.msg
@@ -93,13 +94,13 @@ def test_a_broken_blueprint_is_told_with_its_file_key_and_remedy(
 
 
 def test_sandboxes_that_are_only_pretended_are_warned_of() -> None:
-    assert [message.id for message in checks.check_runtime()] == ["sandboxes.W001"]
+    assert [message.id for message in checks_runtime.check_runtime()] == ["sandboxes.W001"]
 
 
 def test_a_missing_image_is_told_with_the_command_that_makes_it(runtime: MemoryRuntime) -> None:
-    assert checks.check_engine() == []
+    assert checks_runtime.check_engine() == []
     runtime.missing.add("sandboxportal/billing-db")
-    (message,) = checks.check_engine()
+    (message,) = checks_runtime.check_engine()
     assert message.id == "sandboxes.E007"
     assert "sandboxportal/billing-db" in message.msg
     assert "build_images" in (message.hint or "")
@@ -109,7 +110,7 @@ def test_an_engine_that_is_away_is_a_warning_as_it_may_be_elsewhere(
     runtime: MemoryRuntime,
 ) -> None:
     runtime.unreachable = True
-    (message,) = checks.check_engine()
+    (message,) = checks_runtime.check_engine()
     assert message.id == "sandboxes.W002"
     assert message.level < 40
 
@@ -132,9 +133,9 @@ def test_the_real_engine_is_asked_for_images(settings: LazySettings) -> None:
     settings.SANDBOX_RUNTIME = "docker"
     get_runtime.cache_clear()
     try:
-        assert {message.id for message in checks.check_engine()} <= {"sandboxes.E007"}
+        assert {message.id for message in checks_runtime.check_engine()} <= {"sandboxes.E007"}
         settings.DOCKER_HOST = "unix:///nowhere/docker.sock"
         get_runtime.cache_clear()
-        assert {message.id for message in checks.check_engine()} == {"sandboxes.W002"}
+        assert {message.id for message in checks_runtime.check_engine()} == {"sandboxes.W002"}
     finally:
         get_runtime.cache_clear()

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from sandboxes import actions
 from sandboxes.models import Funding, State
+from sandboxes.stellar import friendbot
 from sandboxes.worker import funding as worker_funding
 from tests.acting import again, committed, launch, request, story, sweep
 from tests.friendbots import socket_that, wait_of
@@ -60,7 +61,7 @@ def test_a_try_whose_worker_was_killed_is_made_again(alice, runtime, bot, clock)
     sweep()
     assert bot.asked_for == []
 
-    clock.forward(seconds=2 * worker_funding.TIMEOUT_SECONDS)
+    clock.forward(seconds=2 * friendbot.TIMEOUT_SECONDS)
     sweep()
     assert again(sandbox).funding == Funding.FUNDED
 
@@ -76,18 +77,18 @@ def test_a_message_that_comes_twice_asks_once(alice, runtime, bot):
 @pytest.mark.parametrize("by", ["the reaper", "the button"])
 def test_a_late_answer_does_not_undo_a_funded_account(alice, runtime, bot, clock, monkeypatch, by):
     sandbox = launch(alice)
-    real = worker_funding.ask_friendbot
+    real = friendbot.ask_friendbot
 
     def slow_and_in_vain(public_key):
-        monkeypatch.setattr(worker_funding, "ask_friendbot", real)
+        monkeypatch.setattr(friendbot, "ask_friendbot", real)
         clock.forward(seconds=31)
         if by == "the button":
             actions.retry_funding(again(sandbox), alice)
         worker_funding.fund(again(sandbox))
         assert again(sandbox).funding == Funding.FUNDED
-        raise worker_funding.TryAgain("Friendbot can't be reached (ReadTimeout)")
+        raise friendbot.TryAgain("Friendbot can't be reached (ReadTimeout)")
 
-    monkeypatch.setattr(worker_funding, "ask_friendbot", slow_and_in_vain)
+    monkeypatch.setattr(friendbot, "ask_friendbot", slow_and_in_vain)
     worker_funding.fund(again(sandbox))
 
     assert again(sandbox).funding == Funding.FUNDED
@@ -131,15 +132,15 @@ def test_nothing_is_asked_for_a_sandbox_that_ended(alice, runtime, bot):
 def test_a_late_answer_changes_nothing_about_a_newer_try(alice, runtime, bot, clock, monkeypatch):
     bot.status = 500
     sandbox = launch(alice)
-    real = worker_funding.ask_friendbot
+    real = friendbot.ask_friendbot
 
     def slow_and_refused(public_key):
-        monkeypatch.setattr(worker_funding, "ask_friendbot", real)
+        monkeypatch.setattr(friendbot, "ask_friendbot", real)
         clock.forward(seconds=31)
         worker_funding.fund(again(sandbox))
-        raise worker_funding.Refused("Friendbot refused the account (400)")
+        raise friendbot.Refused("Friendbot refused the account (400)")
 
-    monkeypatch.setattr(worker_funding, "ask_friendbot", slow_and_refused)
+    monkeypatch.setattr(friendbot, "ask_friendbot", slow_and_refused)
     worker_funding.fund(again(sandbox))
 
     assert again(sandbox).funding == Funding.PENDING

@@ -6,7 +6,7 @@ import pytest
 from django.db import transaction
 
 from sandboxes import actions
-from sandboxes.core import lifecycle
+from sandboxes.core import leases, lifecycle
 from sandboxes.models import EndReason, Sandbox, Site, State
 from sandboxes.reaper import sweep as reaper_sweep
 from sandboxes.runtime import EngineUnreachable
@@ -73,7 +73,7 @@ def test_consumption_that_cannot_be_read_is_told_and_stops_nothing(alice, runtim
 
 
 def test_history_is_kept_for_90_days_and_answers_for_24_hours(alice, runtime, clock):
-    old, _ = actions.launch(alice, actions.LaunchRequest(), "k-1")
+    old, _ = actions.launch_sandbox(alice, actions.LaunchRequest(), "k-1")
     with committed():
         actions.destroy(old, alice)
     clock.forward(days=89)
@@ -90,7 +90,7 @@ def test_what_lives_is_never_pruned(alice, runtime, settings):
     sandbox = launch(alice)
     stuck = launch(alice)
     lifecycle.end(stuck, EndReason.USER, "Enough.")
-    lifecycle.hold(stuck, [State.DESTROYING])
+    leases.hold(stuck, [State.DESTROYING])
     sweep()
 
     assert again(sandbox).state == State.RUNNING

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from sandboxes import actions
-from sandboxes.core import lifecycle
+from sandboxes.core import leases, lifecycle
 from sandboxes.models import State
 from sandboxes.worker import tasks as worker_tasks
 from tests.acting import Killed, again, committed, launch, request, sweep
 
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
-LEASE = lifecycle.LEASE.total_seconds()
+LEASE = leases.LEASE.total_seconds()
 
 
 def lost_after(monkeypatch, module, name: str) -> None:
@@ -59,8 +59,8 @@ def test_killed_while_it_makes_a_sandbox_it_is_made_by_the_next(alice, runtime, 
     [
         (lifecycle, "take", lost_before),
         (lifecycle, "take", lost_after),
-        (lifecycle, "renew", lost_before),
-        (lifecycle, "renew", lost_after),
+        (leases, "renew", lost_before),
+        (leases, "renew", lost_after),
         (lifecycle, "run", lost_before),
         (lifecycle, "run", lost_after),
     ],
@@ -100,8 +100,8 @@ def test_destroyed_after_its_worker_was_killed_nothing_is_left(alice, runtime, c
 @pytest.mark.parametrize(
     ("module", "name", "kill"),
     [
-        (lifecycle, "hold", lost_before),
-        (lifecycle, "hold", lost_after),
+        (leases, "hold", lost_before),
+        (leases, "hold", lost_after),
         (lifecycle, "finish", lost_before),
         (lifecycle, "finish", lost_after),
     ],

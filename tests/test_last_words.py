@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandboxes import actions
-from sandboxes.core import lifecycle
+from sandboxes.core import leases, lifecycle
+from sandboxes.lib import redaction
 from sandboxes.models import EndReason, Sandbox, State
 from sandboxes.runtime import EngineUnreachable
-from sandboxes.worker import log_tail, provisioning
+from sandboxes.worker import teardown
 from tests.acting import again, launch, request
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ AWAY = "The engine did not answer."
 
 def end(sandbox: Sandbox, alice: User) -> Sandbox:
     actions.destroy(sandbox, alice)
-    provisioning.tear_down(again(sandbox))
+    teardown.tear_down(again(sandbox))
     return again(sandbox)
 
 
@@ -37,7 +38,7 @@ def test_whatever_ends_it_the_last_lines_are_kept_without_the_keys(
         sandbox = launch(alice)
         runtime.say(sandbox.public_id, "api", f"the key is {sandbox.secrets['API_KEY']}")
         lifecycle.end(sandbox, reason, "It is over.")
-        provisioning.tear_down(sandbox)
+        teardown.tear_down(sandbox)
         assert "the key is •••" in again(sandbox).last_logs
 
 
@@ -74,16 +75,16 @@ def test_while_an_engine_takes_its_time_nobody_else_takes_the_removal(
     read = runtime.logs
 
     def slowly(*asked: object) -> str:
-        clock.forward(seconds=lifecycle.LEASE.total_seconds() / 3)
+        clock.forward(seconds=leases.LEASE.total_seconds() / 3)
         return read(*asked)  # type: ignore[arg-type]
 
     def nobody_else(sandbox_id: str) -> None:
-        clock.forward(seconds=lifecycle.LEASE.total_seconds() / 2)
-        assert not lifecycle.hold(sandbox, [State.DESTROYING])
+        clock.forward(seconds=leases.LEASE.total_seconds() / 2)
+        assert not leases.hold(sandbox, [State.DESTROYING])
 
     monkeypatch.setattr(runtime, "logs", slowly)
     monkeypatch.setattr(runtime, "destroy", nobody_else)
-    assert provisioning.tear_down(again(sandbox))
+    assert teardown.tear_down(again(sandbox))
 
 
 def test_what_never_ran_has_no_last_lines(alice: User, runtime: MemoryRuntime) -> None:
@@ -93,15 +94,15 @@ def test_what_never_ran_has_no_last_lines(alice: User, runtime: MemoryRuntime) -
 def test_of_a_failure_they_are_kept_once(alice: User, runtime: MemoryRuntime) -> None:
     sandbox = launch(alice)
     runtime.say(sandbox.public_id, "api", "famous last words")
-    provisioning.fail(sandbox, EndReason.CRASHED, "It stopped.", "api", 1)
+    teardown.fail(sandbox, EndReason.CRASHED, "It stopped.", "api", 1)
     gone = again(sandbox)
     assert "famous last words" in gone.failure["log_tail"]
     assert gone.last_logs == ""
 
 
 def test_an_empty_secret_conceals_nothing() -> None:
-    assert log_tail.conceal("text", {"A": "", "B": "ex"}) == "t•••t"
+    assert redaction.conceal("text", {"A": "", "B": "ex"}) == "t•••t"
 
 
 def test_a_secret_within_another_leaves_no_rest_behind() -> None:
-    assert log_tail.conceal("abcdef", {"A": "abc", "B": "abcdef"}) == "•••"
+    assert redaction.conceal("abcdef", {"A": "abc", "B": "abcdef"}) == "•••"

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 def test_a_launch_leads_to_a_running_sandbox(alice, runtime):
     with committed():
-        sandbox, new = actions.launch(alice, LaunchRequest(name="My first"))
+        sandbox, new = actions.launch_sandbox(alice, LaunchRequest(name="My first"))
 
     sandbox = again(sandbox)
     assert new
@@ -66,7 +66,7 @@ def test_bad_input_names_the_field_and_the_remedy_and_changes_nothing(
 def test_each_sandbox_has_credentials_of_its_own(alice, runtime):
     one, two = launch(alice), launch(alice)
 
-    mine, other = actions.credentials(one, alice), actions.credentials(two, alice)
+    mine, other = actions.read_credentials(one, alice), actions.read_credentials(two, alice)
 
     assert set(mine) == {"api_key", "database_url", "stellar_secret"}
     assert not set(mine.values()) & set(other.values())
@@ -74,56 +74,56 @@ def test_each_sandbox_has_credentials_of_its_own(alice, runtime):
 
 
 def test_the_same_key_and_request_launch_one_sandbox(alice, runtime):
-    first, new = actions.launch(alice, LaunchRequest(ttl_minutes=30), "k-1")
-    second, newer = actions.launch(alice, LaunchRequest(ttl_minutes=30), "k-1")
+    first, new = actions.launch_sandbox(alice, LaunchRequest(ttl_minutes=30), "k-1")
+    second, newer = actions.launch_sandbox(alice, LaunchRequest(ttl_minutes=30), "k-1")
 
     assert (first.pk, new, newer) == (second.pk, True, False)
     assert alice.sandboxes.count() == 1
 
 
 def test_a_key_answers_also_when_its_sandbox_has_ended_and_no_place_is_left(alice, runtime):
-    first, _ = actions.launch(alice, LaunchRequest(), "k-1")
+    first, _ = actions.launch_sandbox(alice, LaunchRequest(), "k-1")
     with committed():
         actions.destroy(first, alice)
     for _ in range(3):
         request(alice)
 
-    assert actions.launch(alice, LaunchRequest(), "k-1") == (first, False)
+    assert actions.launch_sandbox(alice, LaunchRequest(), "k-1") == (first, False)
 
 
 def test_a_key_with_another_request_is_refused(alice, runtime):
-    actions.launch(alice, LaunchRequest(ttl_minutes=30), "k-1")
+    actions.launch_sandbox(alice, LaunchRequest(ttl_minutes=30), "k-1")
 
     with pytest.raises(KeyReused, match="use a new key"):
-        actions.launch(alice, LaunchRequest(ttl_minutes=31), "k-1")
+        actions.launch_sandbox(alice, LaunchRequest(ttl_minutes=31), "k-1")
     assert alice.sandboxes.count() == 1
 
 
 def test_a_refused_launch_does_not_use_its_key_up(alice, runtime):
     with pytest.raises(Invalid):
-        actions.launch(alice, LaunchRequest(ttl_minutes=1), "k-1")
+        actions.launch_sandbox(alice, LaunchRequest(ttl_minutes=1), "k-1")
 
     assert not IdempotencyKey.objects.exists()
 
 
 def test_the_keys_of_two_people_have_nothing_to_do_with_each_other(alice, bob, runtime):
-    mine, _ = actions.launch(alice, LaunchRequest(), "k-1")
-    his, new = actions.launch(bob, LaunchRequest(), "k-1")
+    mine, _ = actions.launch_sandbox(alice, LaunchRequest(), "k-1")
+    his, new = actions.launch_sandbox(bob, LaunchRequest(), "k-1")
 
     assert new and mine.pk != his.pk
 
 
 def test_a_key_is_forgotten_after_24_hours(alice, runtime, clock):
-    actions.launch(alice, LaunchRequest(), "k-1")
+    actions.launch_sandbox(alice, LaunchRequest(), "k-1")
     clock.forward(hours=24, seconds=1)
 
-    assert actions.launch(alice, LaunchRequest(), "k-1")[1]
+    assert actions.launch_sandbox(alice, LaunchRequest(), "k-1")[1]
     assert IdempotencyKey.objects.count() == 1
 
 
 def test_a_key_that_is_too_long_is_refused(alice, runtime):
     with pytest.raises(Invalid, match="255") as refused:
-        actions.launch(alice, LaunchRequest(), "k" * 256)
+        actions.launch_sandbox(alice, LaunchRequest(), "k" * 256)
     assert refused.value.field == "Idempotency-Key"
 
 

@@ -10,7 +10,12 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from sandboxes import blueprints
-from sandboxes.core import factory, lifecycle
+from sandboxes.core import (
+    factory,
+    journal,
+    leases,
+    lifecycle,
+)
 from sandboxes.models import ENDED, FAILURES, EndReason, Sandbox, State
 from tests.acting import again, launch, request, story
 
@@ -19,7 +24,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 def pooled() -> Sandbox:
     """One that waits in the pool."""
-    sandbox = lifecycle.admit(factory.row(blueprints.load("billing"), warm=True), None)
+    sandbox = lifecycle.admit(factory.new_sandbox(blueprints.load("billing"), warm=True), None)
     lifecycle.take(sandbox)
     lifecycle.run(sandbox, {}, 0)
     return again(sandbox)
@@ -94,7 +99,7 @@ def test_when_the_journal_cannot_be_written_the_state_stays(alice, monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("disk full")
 
-    monkeypatch.setattr(lifecycle, "journal", broken)
+    monkeypatch.setattr(journal, "record", broken)
     with pytest.raises(RuntimeError):
         lifecycle.end(sandbox, EndReason.USER, "Enough.")
 
@@ -161,7 +166,7 @@ def test_no_second_worker_takes_it_while_the_first_holds_the_lease(alice, clock)
     same = again(sandbox)
     assert lifecycle.take(sandbox)
 
-    clock.forward(seconds=lifecycle.LEASE.seconds - 1)
+    clock.forward(seconds=leases.LEASE.seconds - 1)
     assert not lifecycle.take(same)
     clock.forward(seconds=1)
     assert lifecycle.take(same)
@@ -175,7 +180,7 @@ def test_a_worker_that_lost_its_lease_changes_nothing_any_more(alice, clock):
     clock.forward(seconds=31)
     lifecycle.take(quick)
 
-    assert not lifecycle.renew(slow, steps=[{"name": "mine"}])
+    assert not leases.renew(slow, steps=[{"name": "mine"}])
     assert not lifecycle.run(slow, {"api:1": "elsewhere:1"}, 7)
     assert not lifecycle.end(slow, EndReason.PROVISION_FAILED, "Mine.", attempt=slow.attempt)
 
@@ -198,26 +203,26 @@ def test_attempts_count_on_from_the_row_and_not_from_a_memory_of_it(alice, clock
 
 def test_a_lease_that_is_given_back_late_leaves_a_later_state_alone(alice):
     sandbox = launch(alice)
-    assert lifecycle.hold(sandbox, [State.RUNNING])
+    assert leases.hold(sandbox, [State.RUNNING])
     lifecycle.end(again(sandbox), EndReason.USER, "Enough.")
-    lifecycle.hold(sandbox, [State.DESTROYING])
+    leases.hold(sandbox, [State.DESTROYING])
     held_until = again(sandbox).lease_until
 
-    assert not lifecycle.release(sandbox, State.RUNNING)
+    assert not leases.release(sandbox, State.RUNNING)
     assert again(sandbox).lease_until == held_until is not None
 
 
 def test_a_lease_that_is_given_back_late_leaves_the_next_workers_alone(alice, clock):
     sandbox = launch(alice)
     late = again(sandbox)
-    assert lifecycle.hold(late, [State.RUNNING])
+    assert leases.hold(late, [State.RUNNING])
     clock.forward(seconds=31)
     next_one = again(sandbox)
-    assert lifecycle.hold(next_one, [State.RUNNING])
+    assert leases.hold(next_one, [State.RUNNING])
 
-    assert not lifecycle.release(late, State.RUNNING)
+    assert not leases.release(late, State.RUNNING)
     assert again(sandbox).lease_until
-    assert lifecycle.release(next_one, State.RUNNING)
+    assert leases.release(next_one, State.RUNNING)
 
 
 BROKEN = {

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from sandboxes import actions
-from sandboxes.core import lifecycle, limits
+from sandboxes.core import capacity, lifecycle, limits
 from sandboxes.lib.exceptions import Invalid, LimitReached
 from sandboxes.models import EndReason, LimitOverride, Sandbox
 from tests.acting import again, launch, request
@@ -202,13 +202,13 @@ def test_the_sites_limit_is_what_memory_and_subnets_carry(
     sizes = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": memory_mb * 256}
     monkeypatch.setattr("os.sysconf", sizes.__getitem__)
 
-    assert limits.site_limit() == expected
+    assert capacity.site_limit() == expected
 
 
 def test_a_site_limit_that_is_set_holds(settings):
     settings.SANDBOX_MAX_SITE = 7
 
-    assert limits.site_limit() == 7
+    assert capacity.site_limit() == 7
 
 
 def test_asking_whether_there_is_room_reads_no_secrets(alice, django_assert_num_queries):

@@ -120,7 +120,7 @@ def test_looking_at_a_sandbox_keeps_nothing_alive(alice, runtime, clock):
     before = sandbox.idle_expires_at
     clock.forward(minutes=5)
 
-    actions.credentials(sandbox, alice)
+    actions.read_credentials(sandbox, alice)
     actions.refusal_to_launch(alice)
     list(alice.sandboxes.active())
 

@@ -10,11 +10,11 @@ from django.core import mail
 from django.core.mail import EmailMultiAlternatives
 
 from sandboxes import actions
-from sandboxes.core import lifecycle
+from sandboxes.core import journal as core_journal
 from sandboxes.models import Sandbox, SandboxWarning
-from sandboxes.notifications import emails
+from sandboxes.notifications import emails, sandbox_warnings
+from sandboxes.notifications import tasks as worker_tasks
 from sandboxes.reaper.sweep import Sweep
-from sandboxes.worker import tasks as worker_tasks
 from tests.acting import Killed, again, committed, launch, story, sweep
 
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
@@ -150,7 +150,7 @@ def test_an_owner_without_an_address_gets_no_mail_and_is_warned_all_the_same(ali
     assert sweep().errors == []
     assert mail.outbox == []
     assert warned(sandbox) == 1
-    assert [one.sandbox for one in emails.standing(alice)] == [sandbox]
+    assert [one.sandbox for one in sandbox_warnings.standing(alice)] == [sandbox]
 
 
 @pytest.fixture
@@ -258,7 +258,7 @@ def test_mails_have_two_parts_that_say_the_same_and_how_to_stop_them(alice, runt
 
 def test_an_operators_message_has_two_parts_too(alice, olga, runtime):
     sandbox = launch(alice, name="R&D")
-    event = lifecycle.journal(sandbox, "message", "Please <stop>\nthe load test.", actor=olga)
+    event = core_journal.record(sandbox, "message", "Please <stop>\nthe load test.", actor=olga)
     worker_tasks.tell(sandbox.public_id, event.pk)
 
     letter = mail.outbox[0]

@@ -222,7 +222,7 @@ def test_the_api_tells_the_peaks_of_what_has_ended(alice: User) -> None:
         {"cpu_seconds": 6, "sent_bytes": 10, "requests": 4},
     )
     program.delete(f"/sandboxes/{sandbox.public_id}")
-    from sandboxes.worker.provisioning import tear_down
+    from sandboxes.worker.teardown import tear_down
 
     tear_down(Sandbox.objects.get())
     assert program.get(f"/sandboxes/{sandbox.public_id}").json()["peak"] == {

@@ -79,9 +79,9 @@ def test_each_has_secrets_of_its_own_that_no_other_had(alice, bob, settings):
     sweep()
     mine, theirs = request(alice), request(bob)
 
-    own = actions.credentials(mine, alice)
+    own = actions.read_credentials(mine, alice)
     assert own["api_key"].startswith("sk_test_")
-    assert set(own.values()).isdisjoint(actions.credentials(theirs, bob).values())
+    assert set(own.values()).isdisjoint(actions.read_credentials(theirs, bob).values())
     assert mine.stellar_public_key != theirs.stellar_public_key
 
 
@@ -224,8 +224,8 @@ def test_an_idempotent_launch_gives_one_away_once(alice, settings):
     settings.SANDBOX_POOL_SIZE = 2
     sweep()
     wanted = actions.LaunchRequest()
-    first, new = actions.launch(alice, wanted, "key")
-    same, again_new = actions.launch(alice, wanted, "key")
+    first, new = actions.launch_sandbox(alice, wanted, "key")
+    same, again_new = actions.launch_sandbox(alice, wanted, "key")
 
     assert (new, again_new) == (True, False)
     assert first.pk == same.pk

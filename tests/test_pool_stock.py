@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from sandboxes import actions, blueprints
-from sandboxes.core.lifecycle import LEASE
+from sandboxes.core.leases import LEASE
 from sandboxes.lib.exceptions import LimitReached
 from sandboxes.models import EndReason, Funding, Pool, Sandbox, Site, State
 from sandboxes.pool import policy, reconcile

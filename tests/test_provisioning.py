@@ -10,7 +10,7 @@ from sandboxes.core import lifecycle
 from sandboxes.models import EndReason, Sandbox, State
 from sandboxes.runtime import EngineRefused, EngineUnreachable, NoRoom
 from sandboxes.worker import tasks as worker_tasks
-from sandboxes.worker.provisioning import Progress
+from sandboxes.worker.progress import Progress
 from tests.acting import again, committed, last_line, launch, request, story, sweep
 
 pytestmark = [pytest.mark.django_db, pytest.mark.store]

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from sandboxes import actions
 from sandboxes.models import EndReason, LimitOverride, Sandbox, State
+from sandboxes.reaper import observe as reaper_observe
 from sandboxes.reaper import sweep as reaper_sweep
 from tests.acting import again, committed, expire, launch, once_observed, request, story, sweep
 
@@ -72,7 +73,7 @@ def test_traffic_moves_the_idle_clock_alone(alice, runtime, clock):
 def test_what_an_unused_network_sees_is_no_traffic(alice, runtime, clock):
     sandbox = launch(alice)
     clock.forward(minutes=10)
-    runtime.use(sandbox.public_id, sent=reaper_sweep.TRAFFIC_NOISE_BYTES - 1)
+    runtime.use(sandbox.public_id, sent=reaper_observe.TRAFFIC_NOISE_BYTES - 1)
     sweep()
 
     assert again(sandbox).last_activity_at == sandbox.last_activity_at

@@ -13,7 +13,7 @@ from sandboxes.lib.exceptions import Conflict
 from sandboxes.models import EndReason, Event, Sandbox, State
 from sandboxes.pool import reconcile
 from sandboxes.reaper.sweep import Sweep
-from sandboxes.worker import provisioning
+from sandboxes.worker import provisioning, teardown
 from tests.acting import again, expire, launch, request
 from tests.databases import at_once
 
@@ -91,7 +91,7 @@ def test_an_extension_and_a_reaper_at_once_agree(runtime):
         granted = any(at_once(2, extend_or_sweep))
         assert again(sandbox).state == (State.RUNNING if granted else State.DESTROYED)
         actions.destroy(again(sandbox), owner)
-        provisioning.tear_down(again(sandbox))
+        teardown.tear_down(again(sandbox))
 
 
 def test_an_extension_that_is_asked_for_at_once_is_granted_once(runtime):
@@ -119,7 +119,7 @@ def test_destroying_while_it_is_made_leaves_nothing(runtime):
                 provisioning.provision(again(sandbox))
             else:
                 actions.destroy(again(sandbox), owner)
-                provisioning.tear_down(again(sandbox))
+                teardown.tear_down(again(sandbox))
 
         at_once(2, make_or_destroy)
         Sweep().run()

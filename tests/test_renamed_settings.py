@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sandboxes import checks
+from sandboxes.checks import runtime
 
 ROOT = Path(__file__).resolve().parent.parent
 PRINT_SETTING = (
@@ -70,10 +70,10 @@ def test_new_names_do_not_warn() -> None:
 
 @pytest.mark.parametrize("old", RENAMED)
 def test_the_system_check_names_the_replacement(monkeypatch: pytest.MonkeyPatch, old: str) -> None:
-    assert checks.check_renamed_variables() == []
+    assert runtime.check_renamed_variables() == []
     monkeypatch.setenv(old, "1")
 
-    (message,) = checks.check_renamed_variables()
+    (message,) = runtime.check_renamed_variables()
 
     assert message.id == "sandboxes.W006"
     assert old in message.msg

@@ -15,6 +15,7 @@ from django.db import connection
 from sandboxes import actions
 from sandboxes.encryption import fields
 from sandboxes.models import Event, Sandbox, State
+from sandboxes.notifications import tasks as notification_tasks
 from sandboxes.worker import tasks as worker_tasks
 from tests.acting import again, committed, launch, request, sweep
 
@@ -40,7 +41,7 @@ def everything_at_rest() -> str:
 
 def test_the_database_sees_nothing_of_them(alice, runtime):
     sandbox = launch(alice)
-    actions.credentials(sandbox, alice)
+    actions.read_credentials(sandbox, alice)
     runtime.say(sandbox.public_id, "api", " ".join(sandbox.secrets.values()))
     broken = launch(alice)
     runtime.say(broken.public_id, "api", " ".join(broken.secrets.values()))
@@ -145,11 +146,11 @@ def test_messages_to_the_worker_hold_ids_and_nothing_else(alice, runtime, monkey
         worker_tasks.fund,
         worker_tasks.reset,
         worker_tasks.tear_down,
-        worker_tasks.send_mails,
+        notification_tasks.send_mails,
     ):
         monkeypatch.setattr(task, "delay", lambda *args: sent.append(args))
     with committed():
-        sandbox, _ = actions.launch(alice, actions.LaunchRequest(ttl_minutes=15))
+        sandbox, _ = actions.launch_sandbox(alice, actions.LaunchRequest(ttl_minutes=15))
     worker_tasks.provision(sandbox.public_id)
     clock.forward(minutes=11)
     sweep()
@@ -164,11 +165,11 @@ def test_messages_to_the_worker_hold_ids_and_nothing_else(alice, runtime, monkey
 def test_logs_journal_and_mails_tell_nothing(alice, runtime, caplog, capfd, clock):
     caplog.set_level(logging.DEBUG)
     with committed():
-        sandbox, _ = actions.launch(alice, actions.LaunchRequest(ttl_minutes=15))
+        sandbox, _ = actions.launch_sandbox(alice, actions.LaunchRequest(ttl_minutes=15))
     values = list(again(sandbox).secrets.values())
     clock.forward(minutes=11)
     sweep()
-    actions.credentials(sandbox, alice)
+    actions.read_credentials(sandbox, alice)
     runtime.say(sandbox.public_id, "api", f"rejected {values[0]}")
     runtime.exit(sandbox.public_id, "api", 1)
     sweep()

@@ -47,7 +47,7 @@ class Life:
     def __init__(self, alice: User, runtime: MemoryRuntime, queue: Connection) -> None:
         self.alice, self.runtime, self.queue = alice, runtime, queue
         self.traces: dict[str, str] = {}
-        self.sandbox, _ = actions.launch(alice, actions.LaunchRequest(name="Checkout"))
+        self.sandbox, _ = actions.launch_sandbox(alice, actions.LaunchRequest(name="Checkout"))
         self.secrets = [*again(self.sandbox).secrets.values()]
         self.web = Client(raise_request_exception=False)
         self.web.force_login(alice)

@@ -10,6 +10,7 @@ import stellar_sdk
 
 from sandboxes import actions
 from sandboxes.models import Funding, State
+from sandboxes.stellar import friendbot, strkey
 from sandboxes.worker import funding
 from tests.acting import again, committed, launch, story
 from tests.friendbots import socket_that, wait_of
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def impatient(monkeypatch) -> None:
-    monkeypatch.setattr(funding, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(friendbot, "TIMEOUT_SECONDS", 0.3)
 
 
 # Keys
@@ -27,7 +28,7 @@ def impatient(monkeypatch) -> None:
 
 def test_keys_are_what_the_sdk_makes_of_the_same_secret():
     for _ in range(50):
-        public_key, secret = funding.new_key_pair()
+        public_key, secret = strkey.new_key_pair()
         pair = stellar_sdk.Keypair.from_secret(secret)
         assert pair.public_key == public_key
         assert stellar_sdk.StrKey.is_valid_ed25519_public_key(public_key)
@@ -40,12 +41,12 @@ def test_the_encoding_is_that_of_the_standard():
     secret = "SBGWSG6BTNCKCOB3DIFBGCVMUPQFYPA2G4O34RMTB343OYPXU5DJDVMN"
     pair = stellar_sdk.Keypair.from_secret(secret)
 
-    assert funding._str_key(funding.PUBLIC_KEY, pair.raw_public_key()) == public_key
-    assert funding._str_key(funding.SECRET_SEED, pair.raw_secret_key()) == secret
+    assert strkey._str_key(strkey.PUBLIC_KEY, pair.raw_public_key()) == public_key
+    assert strkey._str_key(strkey.SECRET_SEED, pair.raw_secret_key()) == secret
 
 
 def test_no_two_keys_are_alike():
-    assert len({key for _ in range(20) for key in funding.new_key_pair()}) == 40
+    assert len({key for _ in range(20) for key in strkey.new_key_pair()}) == 40
 
 
 # Answers
@@ -53,7 +54,7 @@ def test_no_two_keys_are_alike():
 
 def test_a_launch_leads_to_a_funded_account(alice, runtime, bot):
     with committed():
-        sandbox, _ = actions.launch(alice, actions.LaunchRequest())
+        sandbox, _ = actions.launch_sandbox(alice, actions.LaunchRequest())
 
     sandbox = again(sandbox)
     assert (sandbox.state, sandbox.funding) == (State.RUNNING, Funding.FUNDED)

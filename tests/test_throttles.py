@@ -177,8 +177,8 @@ def test_launches_of_one_person_in_an_hour_are_bounded(
 
 def test_a_launch_that_is_repeated_with_its_key_is_one(alice: User, settings) -> None:
     settings.SANDBOX_LAUNCHES_PER_HOUR = 1
-    one, _ = actions.launch(alice, actions.LaunchRequest(), "key")
-    two, new = actions.launch(alice, actions.LaunchRequest(), "key")
+    one, _ = actions.launch_sandbox(alice, actions.LaunchRequest(), "key")
+    two, new = actions.launch_sandbox(alice, actions.LaunchRequest(), "key")
 
     assert (two, new) == (one, False)
     with pytest.raises(TooOften):

@@ -11,7 +11,8 @@ import yaml
 from django.test import Client
 from django.urls import reverse
 
-from sandboxes import actions, checks
+from sandboxes import actions
+from sandboxes.checks import runtime
 from sandboxes.lib.exceptions import Invalid
 from sandboxes.views.forms import LaunchForm
 from tests.acting import launch
@@ -81,9 +82,9 @@ def test_the_admin_says_so(client: Client, olga: User, trial: None) -> None:
 
 
 def test_a_system_check_warns_of_it(settings: LazySettings) -> None:
-    assert checks.check_isolation() == []
+    assert runtime.check_isolation() == []
     settings.SANDBOX_RUNTIME = "process"
-    (message,) = checks.check_isolation()
+    (message,) = runtime.check_isolation()
     assert message.id == "sandboxes.W003"
     assert message.hint
 
@@ -92,12 +93,12 @@ def test_a_blueprint_that_needs_an_engine_is_refused_and_not_offered(
     alice: User, trial: None, containers_only: None
 ) -> None:
     with pytest.raises(Invalid, match="does not say how it runs without an engine"):
-        actions.launch(alice, actions.LaunchRequest(blueprint="boxed"))
+        actions.launch_sandbox(alice, actions.LaunchRequest(blueprint="boxed"))
     choices = LaunchForm(alice).fields["blueprint"].choices  # type: ignore[attr-defined]
     assert [name for name, _ in choices] == ["billing"]
     listed = Program(alice).get("/blueprints").json()["data"]
     assert {one["name"]: one["can_launch"] for one in listed} == {"billing": True, "boxed": False}
-    assert {message.id for message in checks.check_isolation()} == {
+    assert {message.id for message in runtime.check_isolation()} == {
         "sandboxes.W003",
         "sandboxes.W004",
     }

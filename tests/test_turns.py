@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.contrib.auth.models import User
 
-from sandboxes.core import launch_queue, lifecycle
+from sandboxes.core import launch_queue, leases, lifecycle
 from sandboxes.models import Sandbox, State
 from sandboxes.worker import provisioning
 from sandboxes.worker import tasks as worker_tasks
@@ -60,7 +60,7 @@ def test_one_whose_worker_died_leaves_its_turn_to_others(alice, bob, clock):
     request(bob)
     assert launch_queue.take_next(1) is None
 
-    clock.forward(seconds=lifecycle.LEASE.total_seconds())
+    clock.forward(seconds=leases.LEASE.total_seconds())
 
     assert launch_queue.take_next(1).pk == died.pk, "it waits the longest"
     assert again(died).attempt == 2

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from sandboxes import actions
-from sandboxes.core import lifecycle
+from sandboxes.core import leases
 from sandboxes.models import EndReason, State
 from sandboxes.runtime import EngineRefused, EngineUnreachable, ServiceState
 from sandboxes.worker import maintenance
@@ -17,7 +17,7 @@ from tests.acting import Killed, again, committed, last_line, launch, once_obser
 
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
-LEASE = lifecycle.LEASE.total_seconds()
+LEASE = leases.LEASE.total_seconds()
 
 
 def test_a_reset_that_fails_says_so_and_keeps_the_sandbox(alice, runtime):

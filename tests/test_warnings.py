@@ -13,9 +13,9 @@ from django.urls import reverse
 
 from sandboxes import actions
 from sandboxes.models import Preferences, Sandbox, SandboxWarning
+from sandboxes.notifications import tasks as worker_tasks
 from sandboxes.reaper import housekeeping
 from sandboxes.reaper.sweep import Sweep
-from sandboxes.worker import tasks as worker_tasks
 from tests.acting import again, committed, launch, story, sweep
 from tests.receivers import Receiver, hook
 

@@ -9,7 +9,7 @@ from django.core import mail
 from django.db import IntegrityError, transaction
 
 from sandboxes import actions
-from sandboxes.core import lifecycle
+from sandboxes.core import journal as core_journal
 from sandboxes.lib.exceptions import Conflict, Invalid
 from sandboxes.models import EventType, OffReason, Site, Webhook, WebhookDelivery
 from sandboxes.webhooks import delivery, endpoints, outbox
@@ -39,7 +39,7 @@ def test_a_webhook_that_fails_for_days_is_switched_off_with_a_mail(
     sweep()
     assert fresh(webhook).status == "failing"
     clock.forward(days=5, seconds=-5)
-    lifecycle.journal(sandbox, "extended", "")
+    core_journal.record(sandbox, "extended", "")
     sweep()
     assert fresh(webhook).status == "failing"
     clock.forward(minutes=10)
@@ -51,7 +51,7 @@ def test_a_webhook_that_fails_for_days_is_switched_off_with_a_mail(
     assert f"/webhooks/{webhook.public_id}/" in letters[0].body
     seen = len(receiver.messages)
     clock.forward(days=2)
-    lifecycle.journal(sandbox, "extended", "")
+    core_journal.record(sandbox, "extended", "")
     sweep()
     assert len(receiver.messages) == seen
     assert not WebhookDelivery.objects.filter(outcome="pending").exists()
@@ -64,7 +64,7 @@ def test_a_success_in_between_starts_the_days_again(
     sandbox = launch(alice)
     for status in (500, 204, 500):
         receiver.status = status
-        lifecycle.journal(sandbox, "extended", "")
+        core_journal.record(sandbox, "extended", "")
         sweep()
         clock.forward(days=3)
     assert fresh(webhook).is_on

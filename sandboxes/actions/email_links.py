@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy
 
 from sandboxes import actions
 from sandboxes.core import limits
+from sandboxes.core import limits as core_limits
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import Conflict
 from sandboxes.models import Clock, SandboxWarning
@@ -34,7 +35,7 @@ def extension_minutes(warning: SandboxWarning) -> int:
     """How many minutes the link of an expiry gives: as many as there are to be had."""
     assert warning.sandbox.owner
     most = limits.limits_of(warning.sandbox.owner).extension_max_minutes
-    return int(actions.extension_preview(warning.sandbox, most).total_seconds() // 60)
+    return int(core_limits.extension_preview(warning.sandbox, most).total_seconds() // 60)
 
 
 def use(warning: SandboxWarning) -> None:

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from sandboxes.core import lifecycle
+from sandboxes import queue
+from sandboxes.core import journal as core_journal
+from sandboxes.core import leases, lifecycle
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import Conflict
 from sandboxes.models import ApiToken, EndReason, Sandbox, State
+from sandboxes.notifications import tasks as notification_tasks
 from sandboxes.worker import tasks as worker_tasks
 
 if TYPE_CHECKING:
@@ -28,16 +31,16 @@ def cancel(sandbox: Sandbox, actor: User, reason: str) -> None:
     ended = lifecycle.end(sandbox, EndReason.OPERATOR, reason, actor=actor, expected=NOT_YET)
     if not ended:
         raise Conflict(f"It is {sandbox.state} already; only a launch can be cancelled.")
-    worker_tasks.enqueue(worker_tasks.tear_down, sandbox.public_id)
+    queue.enqueue(worker_tasks.tear_down, sandbox.public_id)
 
 
 @transaction.atomic
 def retry_removal(sandbox: Sandbox, actor: User, reason: str) -> None:
     """Have its removal tried again now instead of later. Raises Conflict."""
-    if not lifecycle.free(sandbox, State.DESTROYING):
+    if not leases.free(sandbox, State.DESTROYING):
         raise Conflict(f"It is {sandbox.state}; there is nothing to remove.")
-    lifecycle.journal(sandbox, "removal_asked", f"It is removed again. {reason}", actor=actor)
-    worker_tasks.enqueue(worker_tasks.tear_down, sandbox.public_id)
+    core_journal.record(sandbox, "removal_asked", f"It is removed again. {reason}", actor=actor)
+    queue.enqueue(worker_tasks.tear_down, sandbox.public_id)
 
 
 @transaction.atomic
@@ -45,8 +48,8 @@ def message(sandbox: Sandbox, actor: User, text: str) -> None:
     """Write to its owner: in its journal, and by mail. Raises Conflict."""
     if sandbox.owner is None:
         raise Conflict("It has no owner to write to.")
-    event = lifecycle.journal(sandbox, "message", text, actor=actor)
-    worker_tasks.enqueue(worker_tasks.tell, sandbox.public_id, event.pk)
+    event = core_journal.record(sandbox, "message", text, actor=actor)
+    queue.enqueue(notification_tasks.tell, sandbox.public_id, event.pk)
 
 
 @transaction.atomic
@@ -63,7 +66,7 @@ def suspend(user: User, actor: User, reason: str) -> None:
     for sandbox in user.sandboxes.standing():
         words = f"The account was suspended. {reason}"
         lifecycle.end(sandbox, EndReason.OPERATOR, words, actor=actor)
-        worker_tasks.enqueue(worker_tasks.tear_down, sandbox.public_id)
+        queue.enqueue(worker_tasks.tear_down, sandbox.public_id)
 
 
 def lift(user: User) -> None:

@@ -2,9 +2,10 @@
 
 from django.contrib import admin
 
+from sandboxes.admin.api_tokens import ApiTokenAdmin
 from sandboxes.admin.audit import AuditAdmin
 from sandboxes.admin.invitations import InvitationAdmin
-from sandboxes.admin.limit_overrides import ApiTokenAdmin, LimitOverrideAdmin
+from sandboxes.admin.limit_overrides import LimitOverrideAdmin
 from sandboxes.admin.pools import PoolAdmin
 from sandboxes.admin.runtime_settings import SettingsAdmin
 from sandboxes.admin.sandboxes import EventAdmin, SandboxAdmin

@@ -9,14 +9,15 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
+from sandboxes import queue
 from sandboxes.accounts import invitations
+from sandboxes.accounts import tasks as account_tasks
 from sandboxes.admin.base import PortalAdmin
 from sandboxes.admin.confirmations import Question, ReasonForm
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import Conflict
 from sandboxes.models import Invitation
 from sandboxes.operators.audit import Operator
-from sandboxes.worker import tasks as worker_tasks
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Invitation]
@@ -39,7 +40,7 @@ class InvitationForm(ModelForm):
 def _send(invitation: Invitation, _by: Operator, _answers: dict[str, Any]) -> None:
     if not invitation.is_open:
         raise Conflict("It can't be taken any more; invite that address anew.")
-    worker_tasks.enqueue(worker_tasks.invite, invitation.pk)
+    queue.enqueue(account_tasks.invite, invitation.pk)
 
 
 def _withdraw(invitation: Invitation, _by: Operator, _answers: dict[str, Any]) -> None:
@@ -89,4 +90,4 @@ class InvitationAdmin(PortalAdmin):
         invitations.forget_expired(obj.email)
         obj.invited_by = request.user
         obj.save()
-        worker_tasks.enqueue(worker_tasks.invite, obj.pk)
+        queue.enqueue(account_tasks.invite, obj.pk)

@@ -7,12 +7,10 @@ from typing import Any
 
 from django.contrib import admin
 
-from sandboxes.accounts import api_tokens
-from sandboxes.admin.base import LookOnly, PortalAdmin
+from sandboxes.admin.base import PortalAdmin
 from sandboxes.admin.confirmations import Question, ReasonForm
 from sandboxes.lib import clock
-from sandboxes.lib.exceptions import Conflict
-from sandboxes.models import ApiToken, LimitOverride
+from sandboxes.models import LimitOverride
 from sandboxes.operators import audit
 from sandboxes.operators.audit import Operator
 
@@ -21,16 +19,7 @@ def _remove(override: LimitOverride, _by: Operator, _answers: dict[str, Any]) ->
     override.delete()
 
 
-def _revoke(token: ApiToken, _by: Operator, _answers: dict[str, Any]) -> None:
-    if token.revoked_at:
-        raise Conflict("It is revoked already; nothing was done.")
-    api_tokens.revoke(token)
-
-
 REMOVE = Question("remove", "Remove", "removed", ReasonForm, _remove, permission="remove")
-REVOKE = Question(
-    "revoke", "Revoke", "revoked", ReasonForm, _revoke, lambda token: token.revoked_at is None
-)
 
 
 @admin.register(LimitOverride)
@@ -71,27 +60,3 @@ class LimitOverrideAdmin(PortalAdmin):
     @admin.display(boolean=True)
     def in_force(self, row: LimitOverride) -> bool:
         return row.expires_at is None or row.expires_at > clock.now()
-
-
-@admin.register(ApiToken)
-class ApiTokenAdmin(LookOnly, PortalAdmin):
-    list_display = (
-        "name",
-        "user",
-        "prefix",
-        "scope",
-        "created_at",
-        "last_used_at",
-        "expires_at",
-        "revoked_at",
-    )
-    list_filter = ("scope", ("revoked_at", admin.EmptyFieldListFilter))
-    list_select_related = ("user",)
-    search_fields = ("name", "prefix", "user__email")
-    search_help_text = "Name, first characters, or its user's e-mail address"
-    ordering = ("-id",)
-    questions = (REVOKE,)
-    fields = list_display
-
-    def told(self, row: ApiToken) -> tuple[str, str]:
-        return str(row), audit.called(row.user)

@@ -11,9 +11,10 @@ from django.http import HttpRequest
 from django.utils.formats import localize
 from django.utils.timezone import localtime
 
+from sandboxes import queue
 from sandboxes.admin.base import NOTHING, PortalAdmin
 from sandboxes.models import Pool, Sandbox, State
-from sandboxes.worker import tasks as worker_tasks
+from sandboxes.pool import tasks as pool_tasks
 
 
 @admin.register(Pool)
@@ -55,7 +56,7 @@ class PoolAdmin(PortalAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
         """A worker hears of it at once."""
         super().save_model(request, obj, form, change)
-        worker_tasks.enqueue(worker_tasks.tend_pool)
+        queue.enqueue(pool_tasks.tend_pool)
 
     @admin.display(description="kept ready")
     def wanted(self, row: Pool) -> int:

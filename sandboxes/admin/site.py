@@ -11,6 +11,8 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
+from sandboxes import queue as worker_tasks
+from sandboxes import runtime
 from sandboxes.admin.base import PortalAdmin
 from sandboxes.admin.confirmations import Question, ReasonForm
 from sandboxes.lib import clock
@@ -18,7 +20,6 @@ from sandboxes.models import Site
 from sandboxes.operators.audit import Operator
 from sandboxes.reaper import tasks as reaper_tasks
 from sandboxes.representations import display as representations_display
-from sandboxes.worker import tasks as worker_tasks
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Site]
@@ -62,7 +63,7 @@ class SiteAdmin(PortalAdmin):
 
     @admin.display(description="Isolation")
     def isolation(self, site: Site) -> str:  # noqa: ARG002 - it holds for the whole portal
-        if representations_display.is_isolated():
+        if runtime.is_isolated():
             return "Every sandbox has its own network and its own limits."
         return str(representations_display.TRIAL_MODE)
 

@@ -11,6 +11,7 @@ from ninja import HeaderEx, P
 from ninja.responses import Status
 
 from sandboxes import actions
+from sandboxes.api import request_schemas
 from sandboxes.api.auth import LAUNCH, ApiRequest
 from sandboxes.api.openapi import answers
 from sandboxes.api.sandboxes import router
@@ -45,14 +46,14 @@ USUALLY_MADE_SECONDS = 3.0
 def launch_sandbox(
     request: ApiRequest,
     response: HttpResponse,
-    wanted: schemas.Launch | None = None,
+    wanted: request_schemas.Launch | None = None,
     idempotency_key: IdempotencyKey = "",
     prefer: Prefer = "",
 ) -> Status[schemas.Sandbox]:
     """Launch a sandbox. Answers at once with the state `pending`, unless `Prefer` says to wait."""
-    wanted = wanted or schemas.Launch()
+    wanted = wanted or request_schemas.Launch()
     choice = actions.LaunchRequest(wanted.blueprint, wanted.ttl_minutes, wanted.name or "")
-    sandbox, new = actions.launch(request.auth, choice, idempotency_key)
+    sandbox, new = actions.launch_sandbox(request.auth, choice, idempotency_key)
     if not new:
         response["Idempotent-Replayed"] = "true"
     if seconds := preferred_wait(prefer):

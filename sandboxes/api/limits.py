@@ -7,13 +7,13 @@ from typing import Any
 from django.conf import settings
 from ninja import Router
 
-from sandboxes import actions, blueprints
+from sandboxes import actions, blueprints, runtime
 from sandboxes.api.auth import READ, ApiRequest
 from sandboxes.api.openapi import answers
 from sandboxes.core import limits
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import LimitReached, TooOften, Unavailable
-from sandboxes.representations import display, schemas
+from sandboxes.representations import schemas
 
 router = Router(tags=["Limits and blueprints"])
 
@@ -39,7 +39,7 @@ def read_limits(request: ApiRequest) -> schemas.Limits:
             cpus=settings.SANDBOX_CPUS,
             disk_mb=settings.SANDBOX_DISK_MB,
         ),
-        isolated=display.is_isolated(),
+        isolated=runtime.is_isolated(),
     )
 
 

@@ -7,6 +7,7 @@ from ninja import P, QueryEx, Router
 from ninja.responses import Status
 
 from sandboxes import actions, models
+from sandboxes.api import request_schemas
 from sandboxes.api.auth import ALL, LAUNCH, READ, ApiRequest
 from sandboxes.api.lookups import owned
 from sandboxes.api.openapi import answers
@@ -74,7 +75,7 @@ def read_credentials(
 ) -> schemas.Credentials:
     """The keys of a running sandbox. Each look is written to its journal."""
     response["Cache-Control"] = "no-store"
-    return schemas.Credentials(**actions.credentials(owned(request, sandbox_id), request.auth))
+    return schemas.Credentials(**actions.read_credentials(owned(request, sandbox_id), request.auth))
 
 
 @router.post(
@@ -83,7 +84,7 @@ def read_credentials(
     response=answers(201, schemas.ExtensionGranted, 400, 404, 409, 413, 422),
 )
 def extend_sandbox(
-    request: ApiRequest, sandbox_id: str, wanted: schemas.Extend
+    request: ApiRequest, sandbox_id: str, wanted: request_schemas.Extend
 ) -> Status[schemas.ExtensionGranted]:
     """Give it more time: once, and never past the hard cap. The idle clock starts again, too."""
     sandbox = owned(request, sandbox_id)

@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from ninja import Field, Schema
 
+from sandboxes.api.request_schemas import In
 from sandboxes.models import EventType, Outcome
-from sandboxes.representations.schemas import In, Sandbox
+from sandboxes.representations.schemas import Sandbox
 
 
 class NewWebhook(In):

@@ -19,39 +19,17 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import structlog
 from django.db import transaction
 from django.db.models import F
-from django.dispatch import Signal
 
+from sandboxes.core.journal import record
+from sandboxes.core.leases import LEASE
 from sandboxes.lib import clock
-from sandboxes.models import FAILURES, STANDING, EndReason, Event, Sandbox, State
+from sandboxes.models import FAILURES, STANDING, EndReason, Sandbox, State
 from sandboxes.models.runtime_settings import settings
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-
-log = structlog.get_logger(__name__)
-
-journalled = Signal()
-"""Sent with each new `event`, in its transaction. A receiver that stumbles is only logged."""
-
-LEASE = timedelta(seconds=max(30, 3 * settings.SANDBOX_ENGINE_TIMEOUT_SECONDS))
-"""How long a worker may be silent before another takes over: no shorter than any engine call,
-the slowest of which, a removal, has three times the usual time limit."""
-
-
-def journal(
-    sandbox: Sandbox, kind: str, message: str, *, actor: User | None = None, **data: Any
-) -> Event:
-    """Write one line of the sandbox's journal."""
-    by = "portal" if actor is None else "owner" if actor.pk == sandbox.owner_id else "operator"
-    log.info("journal", sandbox=sandbox.public_id, kind=kind, by=by, state=sandbox.state)
-    event = Event.objects.create(
-        sandbox=sandbox, at=clock.now(), kind=kind, actor=actor, by=by, message=message, data=data
-    )
-    journalled.send_robust(sender=Event, event=event)
-    return event
 
 
 def _move(
@@ -75,7 +53,7 @@ def admit(sandbox: Sandbox, actor: User | None) -> Sandbox:
     """(a) A request was granted: save the row as `pending`. The caller holds the limits' lock."""
     with transaction.atomic():
         sandbox.save(force_insert=True)
-        journal(sandbox, "requested", _requested(sandbox), actor=actor)
+        record(sandbox, "requested", _requested(sandbox), actor=actor)
     return sandbox
 
 
@@ -90,7 +68,7 @@ def take(sandbox: Sandbox) -> bool:
     if taken:
         sandbox.refresh_from_db()
         again = f" (attempt {sandbox.attempt})" if sandbox.attempt > 1 else ""
-        journal(sandbox, "provisioning", f"Provisioning began{again}.")
+        record(sandbox, "provisioning", f"Provisioning began{again}.")
     return taken
 
 
@@ -123,7 +101,7 @@ def run(sandbox: Sandbox, addresses: dict[str, str], traffic_bytes: int) -> bool
     if moved:
         took = (now - sandbox.created_at).total_seconds()
         message = f"Ready after {took:.1f} s."
-        journal(sandbox, str(sandbox.state), message, seconds=round(took, 2), warm=False)
+        record(sandbox, str(sandbox.state), message, seconds=round(took, 2), warm=False)
     return moved
 
 
@@ -147,9 +125,9 @@ def claim(sandbox: Sandbox, owner: User, ttl_minutes: int, **chosen: Any) -> boo
         **chosen,
     )
     if moved:
-        journal(sandbox, "requested", _requested(sandbox), actor=owner)
+        record(sandbox, "requested", _requested(sandbox), actor=owner)
         message = f"Ready at once: it was made {minutes} min ago, and waited in the pool."
-        journal(sandbox, "running", message, seconds=0.0, warm=True)
+        record(sandbox, "running", message, seconds=0.0, warm=True)
     return moved
 
 
@@ -179,48 +157,8 @@ def end(
         funding_due_at=None,
     )
     if moved:
-        journal(sandbox, "ending", message, actor=actor, reason=str(reason))
+        record(sandbox, "ending", message, actor=actor, reason=str(reason))
     return moved
-
-
-def hold(sandbox: Sandbox, states: Iterable[str]) -> bool:
-    """Lease it for work that leaves its state alone; what was judged of it before is void.
-
-    False: another has it, or had it when this row was read or since, and may have done that work.
-    """
-    now, attempt = clock.now(), sandbox.attempt + 1
-    as_read = {"attempt": sandbox.attempt, "lease_until": sandbox.lease_until}
-    rows = Sandbox.objects.unleased(now).filter(pk=sandbox.pk, **as_read)
-    held = rows.filter(state__in=list(states)).update(lease_until=now + LEASE, attempt=attempt) == 1
-    if held:
-        sandbox.attempt = attempt
-    return held
-
-
-def renew(sandbox: Sandbox, until: datetime | None = None, **values: Any) -> bool:
-    """Still busy with it: prolong the lease, or hold everybody off until a later try.
-
-    False: it was ended or taken over meanwhile.
-    """
-    held = Sandbox.objects.filter(pk=sandbox.pk, state=sandbox.state, attempt=sandbox.attempt)
-    return held.update(lease_until=until or clock.now() + LEASE, **values) == 1
-
-
-def release(sandbox: Sandbox, state: State, until: datetime | None = None, **values: Any) -> bool:
-    """Give the lease back, or hold everybody off until a later try.
-
-    False: it left the state in which it was held, or was taken over.
-    """
-    held = Sandbox.objects.filter(pk=sandbox.pk, state=state, attempt=sandbox.attempt)
-    return held.update(lease_until=until, **values) == 1
-
-
-def free(sandbox: Sandbox, state: State) -> bool:
-    """Let the next worker take it now, whoever holds it or holds everybody off.
-
-    False: it is in another state.
-    """
-    return Sandbox.objects.filter(pk=sandbox.pk, state=state).update(lease_until=None) == 1
 
 
 @transaction.atomic
@@ -240,5 +178,5 @@ def finish(sandbox: Sandbox, peak: dict[str, Any] | None = None) -> bool:
         removal_error="",
     )
     if moved:
-        journal(sandbox, str(last), "Nothing of it is left on the engine.")
+        record(sandbox, str(last), "Nothing of it is left on the engine.")
     return moved

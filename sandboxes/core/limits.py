@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,20 +9,23 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from django.db.models import Q
-from django.utils.translation import gettext as _
 
+from sandboxes.core.capacity import site_limit
 from sandboxes.lib import clock
-from sandboxes.lib.exceptions import LimitReached, TooOften
-from sandboxes.models import LimitOverride, Sandbox, Site, State
+from sandboxes.lib.exceptions import (
+    LimitReached,
+    TooOften,
+)
+from sandboxes.models import (
+    LimitOverride,
+    Sandbox,
+    Site,
+    State,
+)
 from sandboxes.models.runtime_settings import settings
-from sandboxes.runtime.host_resources import available_memory
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-
-SUBNET_ADDRESSES = 16
-RESERVED_MEMORY_MB = 1024
-"""Left for the portal, the engine and the system when the site's limit follows from memory."""
 REMOVAL_TAKES = timedelta(seconds=5)
 HOUR = NO_PLACES_RETRY = timedelta(hours=1)
 
@@ -62,30 +64,6 @@ def limits_of(user: User) -> Limits:
         extension_max_minutes=settings.SANDBOX_EXTENSION_MAX_MINUTES,
         hard_cap_minutes=settings.SANDBOX_HARD_CAP_MINUTES,
     )
-
-
-def site_limit() -> int:
-    """How many sandboxes this portal carries: as set, or what memory and subnets allow."""
-    if settings.SANDBOX_MAX_SITE:
-        return int(settings.SANDBOX_MAX_SITE)
-    memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
-    usable_mb = (memory_mb - RESERVED_MEMORY_MB) * settings.SANDBOX_MEMORY_OVERCOMMIT
-    by_memory = usable_mb // settings.SANDBOX_MEMORY_MB
-    by_subnets = settings.SANDBOX_SUBNETS.num_addresses // SUBNET_ADDRESSES
-    return int(max(1, min(by_memory, by_subnets)))
-
-
-def shortage(site: Site) -> str:
-    """What the engine's machine lacks for one more sandbox, as the last sweep saw it; or nothing.
-
-    One that began since may let a launch too many through; the limits of each sandbox still hold.
-    """
-    disk, memory = site.disk_free_mb, site.memory_available_mb
-    if disk is not None and disk < settings.SANDBOX_DISK_MB:
-        return _("The disk that holds the sandboxes is nearly full.")
-    if memory is not None and memory < settings.SANDBOX_MIN_FREE_MEMORY_MB:
-        return _("The machine that runs the sandboxes is short of memory.")
-    return ""
 
 
 def expected_end(sandbox: Sandbox, now: datetime) -> datetime:
@@ -148,14 +126,6 @@ def pause_for(user: User) -> TooOften | None:
     return TooOften("launches", most, seconds, oldest + HOUR) if oldest else None
 
 
-def room_for_stock(site: Site) -> int:
-    """How many sandboxes the pool may hold so that it is in nobody's way."""
-    available = available_memory()
-    if shortage(site) or (available is not None and available < RESERVED_MEMORY_MB):
-        return 0
-    return max(0, site_limit() - Sandbox.objects.live().of_people().count())
-
-
 def take_place(user: User) -> int:
     """A free slot for one more sandbox of the user; call it inside the launching transaction.
 
@@ -167,3 +137,10 @@ def take_place(user: User) -> int:
         raise refusal
     taken = set(user.sandboxes.active().values_list("slot", flat=True))
     return next(slot for slot in range(1, len(taken) + 2) if slot not in taken)
+
+
+def extension_preview(sandbox: Sandbox, minutes: int) -> timedelta:
+    """What an extension by so many minutes would really give: never past the hard cap."""
+    assert sandbox.expires_at and sandbox.hard_cap_at
+    after = min(sandbox.expires_at + timedelta(minutes=minutes), sandbox.hard_cap_at)
+    return max(after, sandbox.expires_at) - sandbox.expires_at

@@ -75,7 +75,7 @@ def decide(sandbox: Sandbox, seen: Seen, now: datetime) -> Verdict | None:
 
 
 def _unowned(sandbox: Sandbox, seen: Seen, held: bool) -> Verdict | None:
-    """Of the pool. What is wanted of it is `sandboxes.pool.policy`'s to say; here, whether it is whole."""
+    """Decide about a sandbox of the pool: whether it is intact."""
     if sandbox.state != State.POOLED:
         half_made = Verdict(Act.END, "It was left half made.", EndReason.RETIRED)
         return None if held else half_made

@@ -10,7 +10,7 @@ from django.core import checks
 from django.core.checks import CheckMessage
 from django.core.checks.registry import registry
 
-from sandboxes.checks import ENGINE
+from sandboxes.checks.runtime import ENGINE
 from sandboxes.doctor.engine import from_check
 from sandboxes.doctor.findings import Findings, fine, warning
 

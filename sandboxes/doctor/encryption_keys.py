@@ -6,14 +6,14 @@ from collections import Counter
 
 from django.conf import settings
 
-from sandboxes import checks
+from sandboxes.checks import runtime
 from sandboxes.doctor.engine import from_check
 from sandboxes.doctor.findings import Findings, fine, warning, wrong
 from sandboxes.encryption.rotation import UNKNOWN, which_keys
 
 
 def encryption_keys() -> Findings:
-    faults = checks.check_keys()
+    faults = runtime.check_keys()
     yield from map(from_check, faults)
     if not faults:
         yield from judged(which_keys(), len(settings.SANDBOX_ENCRYPTION_KEYS))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.conf import settings
 from django.core.checks import CheckMessage
 
-from sandboxes import blueprints, checks
+from sandboxes import blueprints
+from sandboxes.checks import runtime as checks_runtime
 from sandboxes.doctor.findings import Finding, Findings, Level, fine, warning, wrong
 from sandboxes.runtime import RuntimeFailure, get_runtime
 from sandboxes.runtime.docker.client import Engine
@@ -99,7 +100,7 @@ def _userland_proxy(found: Particulars) -> Finding:
 
 def has_images() -> Findings:
     """Every image is there, and is what would be built now."""
-    missing = checks.check_engine()
+    missing = checks_runtime.check_engine()
     yield from map(from_check, missing)
     if missing:
         return

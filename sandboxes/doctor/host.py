@@ -11,7 +11,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db import connection as database
 
-from sandboxes.core import limits
+from sandboxes.core import capacity
 from sandboxes.doctor.engine import connection as engine
 from sandboxes.doctor.findings import Finding, Findings, fine, warning, wrong
 from sandboxes.lib import clock
@@ -59,12 +59,12 @@ def engine_disk(total: int | None, free: int | None) -> Finding:
 
 def memory() -> Findings:
     facts = _memory_mb()
-    yield enough_memory(facts["MemTotal"], facts["MemAvailable"], limits.site_limit())
+    yield enough_memory(facts["MemTotal"], facts["MemAvailable"], capacity.site_limit())
 
 
 def enough_memory(total: int, available: int, places: int) -> Finding:
     words = f"{available:,} of {total:,} MB are to be had; {places} sandboxes may be active."
-    if available < limits.RESERVED_MEMORY_MB:
+    if available < capacity.RESERVED_MEMORY_MB:
         return warning(words, "End what else runs here, or lower SANDBOX_MAX_SITE.")
     return fine(words)
 

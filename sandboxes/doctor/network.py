@@ -11,7 +11,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from sandboxes.core.limits import SUBNET_ADDRESSES
+from sandboxes.core.capacity import SUBNET_ADDRESSES
 from sandboxes.doctor import firewall
 from sandboxes.doctor.engine import connection
 from sandboxes.doctor.findings import Finding, Findings, fine, warning, wrong

@@ -18,7 +18,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from sandboxes.core import limits
+from sandboxes.core import capacity
 from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
 from sandboxes.models import ENGINE_AWAY, EndReason, Funding, Pool, Sandbox, Site, State, Tally
@@ -34,7 +34,9 @@ class PortalFigures(Collector):
     def collect(self) -> Iterable[Metric]:
         yield _by("state", "Sandboxes in each state.", list(State))
         yield _by("end_reason", "Sandboxes by why they ended.", list(EndReason))
-        yield _figure("site_limit", "How many sandboxes this portal carries.", limits.site_limit())
+        yield _figure(
+            "site_limit", "How many sandboxes this portal carries.", capacity.site_limit()
+        )
         stuck = Sandbox.objects.live().exclude(removal_error="").count()
         yield _figure("removals_failing", "Sandboxes that could not be removed yet.", stuck)
         yield _figure("oldest_pending_seconds", "How long a launch has waited.", _oldest_pending())
@@ -125,7 +127,7 @@ def _engine(site: Site) -> Iterable[Metric]:
     """What can't be told is left out."""
     drained = site.drained_until is not None and site.drained_until > clock.now()
     yield _figure("maintenance", "1 while nobody may launch.", drained)
-    total = settings.SANDBOX_SUBNETS.num_addresses // limits.SUBNET_ADDRESSES
+    total = settings.SANDBOX_SUBNETS.num_addresses // capacity.SUBNET_ADDRESSES
     yield _figure("subnets", "How many subnets sandboxes may use.", total)
     if site.subnets_taken is not None:
         yield _figure("subnets_taken", "How many of them are in use.", site.subnets_taken)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
 
@@ -27,11 +28,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from sandboxes.lib import clock
 from sandboxes.metrics.collector import PortalFigures
 from sandboxes.models import ENGINE_AWAY, Site
-from sandboxes.operators.overview import LATE
 
 log = structlog.get_logger(__name__)
 
 BROKER_TIMEOUT_SECONDS = 2
+LATE = timedelta(minutes=3)
 
 Check = Callable[[Site | None], str]
 

@@ -3,7 +3,7 @@
 `sandboxes.core.lifecycle` alone writes `Sandbox.state`.
 """
 
-from sandboxes.models.api_token import ApiToken, IdempotencyKey, Scope
+from sandboxes.models.api_token import ApiToken, Scope
 from sandboxes.models.audit_entry import AppendOnly, AuditEntry
 from sandboxes.models.enums import (
     ACTIVE,
@@ -11,17 +11,23 @@ from sandboxes.models.enums import (
     FAILURES,
     LIVE,
     STANDING,
+    Clock,
     EndReason,
     Funding,
     State,
 )
-from sandboxes.models.event import Event, Extension, UsageSample
+from sandboxes.models.event import Event
+from sandboxes.models.extension import Extension
+from sandboxes.models.idempotency_key import IdempotencyKey
 from sandboxes.models.invitation import Invitation
+from sandboxes.models.limit_override import LimitOverride
 from sandboxes.models.outcome_count import Tally
 from sandboxes.models.pool import Pool
-from sandboxes.models.preferences import Clock, Preferences, SandboxWarning
+from sandboxes.models.preferences import Preferences
 from sandboxes.models.sandbox import Sandbox
-from sandboxes.models.site import ENGINE_AWAY, LimitOverride, Site, SiteSettings
+from sandboxes.models.sandbox_warning import SandboxWarning
+from sandboxes.models.site import ENGINE_AWAY, Site, SiteSettings
+from sandboxes.models.usage_sample import UsageSample
 from sandboxes.models.webhook import (
     EventType,
     OffReason,

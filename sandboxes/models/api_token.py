@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
@@ -11,7 +10,6 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from sandboxes.lib import clock
-from sandboxes.models.sandbox import Sandbox
 
 
 class Scope(models.TextChoices):
@@ -50,21 +48,3 @@ class ApiToken(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
-
-
-class IdempotencyKey(models.Model):
-    """An `Idempotency-Key` of a launch and the answer that it got; kept 24 hours."""
-
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
-    key = models.CharField(max_length=255)
-    fingerprint = models.CharField(max_length=64)
-    sandbox = models.ForeignKey(Sandbox, on_delete=models.CASCADE, related_name="+")
-    created_at = models.DateTimeField(default=clock.now, db_index=True)
-
-    class Meta:
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["owner", "key"], name="one_launch_per_idempotency_key")
-        ]
-
-    def __str__(self) -> str:
-        return self.key

@@ -55,3 +55,8 @@ class Funding(models.TextChoices):
     PENDING = "pending"
     FUNDED = "funded"
     FAILED = "failed"
+
+
+class Clock(models.TextChoices):
+    IDLE = "idle", _("nobody is using it")
+    EXPIRED = "expired", _("its time is nearly up")

@@ -6,20 +6,16 @@ are told by the line in the journal, which is written with it.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from datetime import timedelta
 
 import structlog
 from django.db import transaction
 
-from sandboxes.core.lifecycle import journal
+from sandboxes.core.journal import record
 from sandboxes.lib import clock
 from sandboxes.lib import mail as lib_mail
-from sandboxes.models import Clock, Event, Preferences, Sandbox, SandboxWarning, Webhook
+from sandboxes.models import Clock, Event, SandboxWarning, Webhook
 from sandboxes.notifications import signed_links
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User
 
 log = structlog.get_logger(__name__)
 
@@ -27,32 +23,6 @@ LEASE = timedelta(minutes=1)
 """So long a worker may take for one mail before another takes over: a mail server that hangs is
 left after `EMAIL_TIMEOUT`, in each of the steps of sending."""
 RETRY = timedelta(seconds=15)
-WORDS = {
-    Clock.IDLE: "Warning: it has had no traffic for a while and ends at {:%H:%M} UTC.",
-    Clock.EXPIRED: "Warning: its time is up at {:%H:%M} UTC.",
-}
-
-
-def note_warning(sandbox: Sandbox, clock_name: Clock, deadline: datetime) -> SandboxWarning:
-    """Write it down, in the journal too; its mail is due at once, if its owner wants one."""
-    owner = sandbox.owner
-    mail = owner is not None and owner.email and Preferences.of(owner).wants_mail(clock_name)
-    now = clock.now()
-    warning = SandboxWarning.objects.create(
-        sandbox=sandbox,
-        clock=clock_name,
-        deadline=deadline,
-        at=now,
-        mail_due_at=now if mail else None,
-    )
-    journal(sandbox, "warned", WORDS[clock_name].format(deadline), clock=str(clock_name))
-    return warning
-
-
-def standing(user: User) -> list[SandboxWarning]:
-    """What the user is to be warned of now, the most urgent first."""
-    rows = SandboxWarning.objects.standing(user, clock.now()).defer("sandbox__secrets")
-    return [warning for warning in rows if warning.is_current]
 
 
 def send_due_mails() -> None:
@@ -84,7 +54,7 @@ def _mail(warning: SandboxWarning) -> None:
         return
     with transaction.atomic():
         rows.update(mail_due_at=None, mailed_at=clock.now())
-        journal(warning.sandbox, "mailed", f"The warning was sent to {owner.email}.")
+        record(warning.sandbox, "mailed", f"The warning was sent to {owner.email}.")
 
 
 def send_warning(warning: SandboxWarning) -> None:

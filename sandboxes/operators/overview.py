@@ -13,13 +13,13 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from math import inf
 
-from sandboxes.core import limits
+from sandboxes.core import capacity
 from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
+from sandboxes.metrics.health import LATE
 from sandboxes.models import ENGINE_AWAY, LIVE, AuditEntry, Pool, Sandbox, Site, State, Tally
 from sandboxes.models.runtime_settings import settings
 
-LATE = timedelta(minutes=3)
 """Cron sweeps each minute; one late sweep is no outage."""
 RECENT = 6
 HEIGHT, WIDTH = 24, 120
@@ -144,7 +144,7 @@ class Overview:
     @cached_property
     def meters(self) -> list[Meter]:
         stock = [row for row in self.live if row.warm and row.owner_id is None]
-        people, places = len(self.live) - len(stock), limits.site_limit()
+        people, places = len(self.live) - len(stock), capacity.site_limit()
         promised = sum(row.memory_mb for row in self.live)
         memory = self.site.memory_mb
         wanted = sum(pool.wanted for pool in self.pools)
@@ -171,7 +171,7 @@ class Overview:
 
     @cached_property
     def subnets(self) -> Meter:
-        total = settings.SANDBOX_SUBNETS.num_addresses // limits.SUBNET_ADDRESSES
+        total = settings.SANDBOX_SUBNETS.num_addresses // capacity.SUBNET_ADDRESSES
         taken = self.site.subnets_taken
         return Meter("subnets", taken or 0, None if taken is None else total)
 

@@ -8,18 +8,18 @@ its own from birth, and nobody has seen them. A claim is one transaction of the 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.utils.timesince import timesince
 
 from sandboxes import blueprints
-from sandboxes.core import lifecycle, limits
+from sandboxes.core import capacity
 from sandboxes.lib import clock
-from sandboxes.models import ENGINE_AWAY, Funding, Pool, Sandbox, Site, State
+from sandboxes.models import Funding, Pool, Sandbox, Site, State
 
 if TYPE_CHECKING:
     from sandboxes.blueprints import Blueprint
@@ -44,23 +44,7 @@ class Need:
     missing: int = 0
 
 
-def claim(blueprint: Blueprint, chosen: Mapping[str, Any]) -> Sandbox | None:
-    """Make one that waits the owner's, running from now on as chosen; None when none does.
-
-    Call it inside the launching transaction, which holds the lock of the site.
-    """
-    pool = Pool.objects.filter(blueprint=blueprint.name).first()
-    if pool is None or Site.current().reaper_error.startswith(ENGINE_AWAY):
-        return None
-    now = clock.now()
-    waiting = Sandbox.objects.pooled().filter(blueprint=blueprint.name)
-    for row in sorted(waiting, key=_preference):
-        if not _fault(row, pool, now) and lifecycle.claim(row, **chosen):
-            return row
-    return None
-
-
-def _preference(row: Sandbox) -> tuple[bool, bool, datetime, int]:
+def preference(row: Sandbox) -> tuple[bool, bool, datetime, int]:
     """Which is best handed out, and kept: made and funded, then the one made first."""
     return row.state != State.POOLED, row.funding != Funding.FUNDED, row.created_at, row.pk
 
@@ -68,7 +52,7 @@ def _preference(row: Sandbox) -> tuple[bool, bool, datetime, int]:
 def needs() -> list[Need]:
     """What each pool should do now so that it holds what is wanted, as far as people leave room."""
     now, room = clock.now(), _room()
-    stock = sorted(Sandbox.objects.stock(), key=_preference)
+    stock = sorted(Sandbox.objects.stock(), key=preference)
     found = []
     for pool in pools():
         need = _need(pool, [row for row in stock if row.blueprint == pool.blueprint], room, now)
@@ -80,11 +64,11 @@ def needs() -> list[Need]:
 def _room() -> int:
     site = Site.current()
     is_drained = site.drained_until is not None and site.drained_until > clock.now()
-    return 0 if is_drained else limits.room_for_stock(site)
+    return 0 if is_drained else capacity.room_for_stock(site)
 
 
 def _need(pool: Pool, stock: Iterable[Sandbox], room: int, now: datetime) -> Need:
-    faults = {row: _fault(row, pool, now) for row in stock}
+    faults = {row: staleness_reason(row, pool, now) for row in stock}
     fit = [row for row, fault in faults.items() if not fault]
     target = min(pool.wanted, room)
     retire = [(row, fault) for row, fault in faults.items() if fault]
@@ -107,7 +91,7 @@ def _is_current(pool: Pool) -> bool:
     return blueprint is not None and pool.version.startswith(shape(blueprint))
 
 
-def _fault(row: Sandbox, pool: Pool, now: datetime) -> str:
+def staleness_reason(row: Sandbox, pool: Pool, now: datetime) -> str:
     """Why it is not to be handed out; empty when it may be."""
     if row.made_of != pool.version or not _is_current(pool):
         return "Its blueprint, its images or the settings have changed."

@@ -18,7 +18,7 @@ from sandboxes.lib import clock
 from sandboxes.models import EndReason, Pool, Sandbox, Site, State
 from sandboxes.pool import policy
 from sandboxes.runtime import get_runtime
-from sandboxes.worker import provisioning
+from sandboxes.worker import provisioning, teardown
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +31,7 @@ MOST_IN_A_ROW = 100
 def tend() -> Iterator[Sandbox]:
     """Bring the pool to what is wanted of it; gives each sandbox that came into it."""
     for unfit in _retire():
-        provisioning.tear_down(unfit)
+        teardown.tear_down(unfit)
     for _ in range(MOST_IN_A_ROW):
         if (row := _begin_one()) is None:
             return
@@ -61,7 +61,7 @@ def _begin_one() -> Sandbox | None:
     if lacking is None:
         return None
     blueprint = blueprints.load(lacking.blueprint)
-    return lifecycle.admit(factory.row(blueprint, warm=True, made_of=lacking.version), None)
+    return lifecycle.admit(factory.new_sandbox(blueprint, warm=True, made_of=lacking.version), None)
 
 
 def _note_outcome(row: Sandbox) -> None:

@@ -10,6 +10,7 @@ from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.db.models import Exists, QuerySet
 
+from sandboxes import queue
 from sandboxes.accounts import sessions
 from sandboxes.lib import clock
 from sandboxes.models import (
@@ -24,8 +25,10 @@ from sandboxes.models import (
     WebhookDelivery,
 )
 from sandboxes.models.runtime_settings import settings
-from sandboxes.notifications import emails
+from sandboxes.notifications import sandbox_warnings
+from sandboxes.notifications import tasks as notification_tasks
 from sandboxes.pool import policy, reconcile
+from sandboxes.pool import tasks as pool_tasks
 from sandboxes.runtime import get_runtime
 from sandboxes.webhooks import tasks as webhook_tasks
 from sandboxes.webhooks.endpoints import forget_old_deliveries
@@ -49,8 +52,8 @@ def warn(sandbox: Sandbox, *, idle: bool) -> bool:
     with transaction.atomic():
         if not rows.update(**{column: deadline}):
             return False
-        emails.note_warning(sandbox, Clock.IDLE if idle else Clock.EXPIRED, deadline)
-        worker_tasks.enqueue(worker_tasks.send_mails)
+        sandbox_warnings.note_warning(sandbox, Clock.IDLE if idle else Clock.EXPIRED, deadline)
+        queue.enqueue(notification_tasks.send_mails)
     return True
 
 
@@ -59,7 +62,7 @@ def tell_again() -> None:
     now = clock.now()
     mails, hooks = SandboxWarning.objects.mail_due(now), WebhookDelivery.objects.due(now)
     if Site.objects.filter(Exists(mails) | Exists(hooks)).exists():
-        worker_tasks.enqueue(worker_tasks.send_mails)
+        queue.enqueue(notification_tasks.send_mails)
         webhook_tasks.wake()
 
 
@@ -69,14 +72,14 @@ def fund_again() -> None:
         state__in=STANDING, funding=Funding.PENDING, funding_due_at__lte=clock.now()
     )
     for public_id in due.values_list("public_id", flat=True):
-        worker_tasks.enqueue(worker_tasks.fund, public_id)
+        queue.enqueue(worker_tasks.fund, public_id)
 
 
 def tend_pool() -> None:
     """Have a worker bring the pool to what is wanted of it. Raises RuntimeFailure."""
     reconcile.note_versions()
     if any(need.retire or need.missing for need in policy.needs()):
-        worker_tasks.enqueue(worker_tasks.tend_pool)
+        queue.enqueue(pool_tasks.tend_pool)
 
 
 def prune() -> None:

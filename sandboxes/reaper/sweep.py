@@ -17,7 +17,7 @@ import structlog
 from django.db import transaction
 from django.db.models import F
 
-from sandboxes import blueprints
+from sandboxes import queue
 from sandboxes.core import lifecycle
 from sandboxes.core.reaper_policy import (
     Act,
@@ -30,15 +30,13 @@ from sandboxes.metrics import outcomes
 from sandboxes.models import ENGINE_AWAY, EndReason, Sandbox, State
 from sandboxes.models.runtime_settings import settings
 from sandboxes.reaper import housekeeping
+from sandboxes.reaper.observe import apply_facts, observation
 from sandboxes.runtime import RuntimeFailure, SandboxFacts, get_runtime
 from sandboxes.usage import sampling
-from sandboxes.worker import provisioning
 from sandboxes.worker import tasks as worker_tasks
+from sandboxes.worker import teardown
 
 log = structlog.get_logger(__name__)
-
-TRAFFIC_NOISE_BYTES = 256
-"""Less than one HTTP answer, more than what an unused network sees between two sweeps."""
 
 
 @dataclass
@@ -113,7 +111,7 @@ class Sweep:
             return None
 
     def _handle(self, row: Sandbox, observed: Mapping[str, SandboxFacts] | None) -> None:
-        seen = _seen(row, observed)
+        seen = observation(row, observed)
         verdict = decide(row, seen, clock.now())
         if verdict is None:
             self._tell_of_trouble(row)
@@ -138,7 +136,7 @@ class Sweep:
         for row in rows:
             facts = observed.get(row.public_id)
             if facts and row.state in (State.RUNNING, State.POOLED):
-                changed[row.state, _follow(row, facts)].append(row)
+                changed[row.state, apply_facts(row, facts)].append(row)
         for (state, columns), group in changed.items():
             if columns and not self.dry_run:
                 # Not of those that were ended or handed out meanwhile.
@@ -152,18 +150,18 @@ class Sweep:
             case Act.BREAK:
                 assert verdict.reason
                 said = verdict.why, verdict.service, verdict.exit_code
-                return provisioning.fail(row, verdict.reason, *said)
+                return teardown.fail(row, verdict.reason, *said)
             case Act.TEAR_DOWN:
                 return self._tear_down(row)
             case Act.WARN:
                 return housekeeping.warn(row, idle=verdict.reason == EndReason.IDLE)
             case Act.REVIVE:
-                worker_tasks.enqueue(worker_tasks.revive, row.public_id)
+                queue.enqueue(worker_tasks.revive, row.public_id)
             case Act.RESEND:
                 resend = (
                     worker_tasks.reset if row.state == State.RUNNING else worker_tasks.provision
                 )
-                worker_tasks.enqueue(resend, row.public_id)
+                queue.enqueue(resend, row.public_id)
         return True
 
     def _end(self, row: Sandbox, seen: Seen) -> bool:
@@ -179,7 +177,7 @@ class Sweep:
         return True
 
     def _tear_down(self, row: Sandbox) -> bool:
-        done = provisioning.tear_down(row)
+        done = teardown.tear_down(row)
         if not done:
             row.refresh_from_db()
             self._tell_of_trouble(row)
@@ -203,30 +201,3 @@ class Sweep:
         self.orphans.remove(facts.id)
         self.counts["orphan"] += 1
         self.lines.append(f"{facts.id}: orphan: no sandbox of this portal needs it")
-
-
-def _follow(row: Sandbox, facts: SandboxFacts) -> tuple[str, ...]:
-    """Have the row, unsaved, say what was seen; the columns that changed.
-
-    Traffic is activity; published ports may have changed with a restart of the engine.
-    """
-    values: dict[str, object] = {}
-    if facts.traffic_bytes is not None:
-        # A counter that went back began again.
-        again = facts.traffic_bytes < row.traffic_bytes
-        moved = facts.traffic_bytes - (0 if again else row.traffic_bytes)
-        if moved >= TRAFFIC_NOISE_BYTES and row.state == State.RUNNING:
-            values |= {"last_activity_at": clock.not_before(row.last_activity_at)}
-        if again or moved >= TRAFFIC_NOISE_BYTES:
-            values |= {"traffic_bytes": facts.traffic_bytes}
-    if facts.alive and blueprints.addresses(facts) != row.addresses:
-        values |= {"addresses": blueprints.addresses(facts)}
-    for name, value in values.items():
-        setattr(row, name, value)
-    return tuple(values)
-
-
-def _seen(row: Sandbox, observed: Mapping[str, SandboxFacts] | None) -> Seen:
-    blueprint = blueprints.available().get(row.blueprint)
-    services = [service.name for service in blueprint.services] if blueprint else []
-    return Seen(observed is not None, (observed or {}).get(row.public_id), services)

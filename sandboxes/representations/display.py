@@ -14,7 +14,8 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from sandboxes import actions, blueprints
+from sandboxes import blueprints
+from sandboxes.core import limits
 from sandboxes.core.launch_eta import Estimate
 from sandboxes.lib import clock
 from sandboxes.models import EndReason, Sandbox, State
@@ -83,11 +84,6 @@ class Ending:
         return "".join(word if isinstance(word, str) else _time(word) for word in self.words)
 
 
-def is_isolated() -> bool:
-    """Whether sandboxes are kept apart from each other and from the machine."""
-    return bool(settings.SANDBOX_RUNTIME != "process")
-
-
 def endpoints(sandbox: Sandbox) -> dict[str, str | None]:
     """Where it can be reached, by the blueprint's names of endpoints; None until it runs."""
     blueprint = blueprints.available().get(sandbox.blueprint)
@@ -102,7 +98,7 @@ def extension(sandbox: Sandbox) -> ExtensionOffer:
     used = any(not granted.by_operator for granted in sandbox.extensions.all())
     if used or sandbox.state != State.RUNNING:
         return ExtensionOffer(used, 0)
-    most = actions.extension_preview(sandbox, settings.SANDBOX_EXTENSION_MAX_MINUTES)
+    most = limits.extension_preview(sandbox, settings.SANDBOX_EXTENSION_MAX_MINUTES)
     return ExtensionOffer(used, most // timedelta(minutes=1))
 
 

@@ -13,6 +13,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy
 
+from sandboxes import runtime
 from sandboxes.lib import clock
 from sandboxes.models import Sandbox
 from sandboxes.representations import display
@@ -62,7 +63,7 @@ LAST_MINUTES = 600
 @register.inclusion_tag("sandboxes/_trial_mode_notice.html")
 def trial_mode() -> dict[str, str]:
     """A line that says so, where sandboxes are processes of the portal's machine."""
-    return {"words": "" if display.is_isolated() else str(display.TRIAL_MODE)}
+    return {"words": "" if runtime.is_isolated() else str(display.TRIAL_MODE)}
 
 
 @register.simple_tag

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
+from sandboxes import queue
 from sandboxes.lib import clock
 from sandboxes.models import Sandbox, State, UsageSample
 from sandboxes.runtime import SandboxFacts, Usage, get_runtime
 from sandboxes.usage import request_counts
-from sandboxes.worker import tasks as worker_tasks
+from sandboxes.usage import tasks as usage_tasks
 
 SAMPLED_EVERY = timedelta(seconds=20)
 """However often it is swept."""
@@ -29,7 +30,7 @@ def sample(rows: list[Sandbox], observed: Mapping[str, SandboxFacts]) -> None:
     ]
     UsageSample.objects.bulk_create(samples)
     if any(one.requests is None and request_counts.from_none(one.sandbox) for one in samples):
-        worker_tasks.enqueue(worker_tasks.count_requests)
+        queue.enqueue(usage_tasks.count_requests)
 
 
 def _is_due(last: UsageSample | None) -> bool:

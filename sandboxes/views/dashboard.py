@@ -85,7 +85,7 @@ def _launch(request: Request, form: LaunchForm) -> Sandbox | None:
     if not form.is_valid():
         return None
     try:
-        return actions.launch(request.user, form.request, form.cleaned_data["key"])[0]
+        return actions.launch_sandbox(request.user, form.request, form.cleaned_data["key"])[0]
     except Invalid as invalid:
         form.add_error(invalid.field if invalid.field in form.fields else None, str(invalid))
     except KeyReused:

@@ -40,7 +40,7 @@ def _download(
 @require_POST
 def env_file(request: Request, public_id: str) -> HttpResponse:
     def make(sandbox: Sandbox) -> str:
-        keys = actions.credentials(sandbox, request.user)
+        keys = actions.read_credentials(sandbox, request.user)
         return environment(Card(sandbox), keys) + "\n"
 
     return _download(request, public_id, ".env", "text/plain; charset=utf-8", make)
@@ -51,7 +51,7 @@ def env_file(request: Request, public_id: str) -> HttpResponse:
 def collection(request: Request, public_id: str) -> HttpResponse:
     def make(sandbox: Sandbox) -> str:
         description = explorer.describe(sandbox)
-        own = access(Card(sandbox), actions.credentials(sandbox, request.user))
+        own = access(Card(sandbox), actions.read_credentials(sandbox, request.user))
         bearer = {own.key_name: own.key} if own.key else {}
         name = f"{description.title}: {sandbox}"
         return written(postman.collection(description, name, own.address, bearer))

@@ -138,5 +138,5 @@ def _shown(sandbox: Sandbox, trial: Try) -> Shown:
 
 def _command(request: Request, sandbox: Sandbox, trial: Try) -> str:
     ask = trial.ask
-    own = access(Card(sandbox), actions.credentials(sandbox, request.user))
+    own = access(Card(sandbox), actions.read_credentials(sandbox, request.user))
     return curl(ask.method, f"{own.address}{ask.target}", own.key, ask.body.decode())

@@ -89,7 +89,7 @@ def launch_again(request: Request, public_id: str) -> HttpResponse:
     sandbox = own_sandbox(request, public_id)
     choice = actions.LaunchRequest(sandbox.blueprint, sandbox.ttl_minutes, sandbox.name)
     try:
-        new, _is_new = actions.launch(request.user, choice, request.POST.get("key", ""))
+        new, _is_new = actions.launch_sandbox(request.user, choice, request.POST.get("key", ""))
     except Refusal as refused:
         messages.error(request, str(refused), extra_tags=public_id)
         return redirect(back(request, public_id))

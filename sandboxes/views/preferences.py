@@ -10,10 +10,10 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from sandboxes.models import Preferences
 from sandboxes.models.runtime_settings import settings
-from sandboxes.notifications import emails
-from sandboxes.templatetags.warning_banner import shown_warnings
+from sandboxes.notifications import sandbox_warnings
 from sandboxes.views.forms import PreferencesForm
 from sandboxes.views.helpers import Request, page
+from sandboxes.views.warning_banner import shown_warnings
 
 
 @page
@@ -41,7 +41,7 @@ def notify_me(request: Request) -> HttpResponse:
 def warnings(request: Request) -> HttpResponse:
     """The banners as they are now; nothing when the page shows the same ones already."""
     where = request.GET.get("where", "")
-    context = shown_warnings(emails.standing(request.user), request.user, where)
+    context = shown_warnings(sandbox_warnings.standing(request.user), request.user, where)
     if context["seen"] == request.GET.get("seen", ""):
         return HttpResponse(status=204)
     return render(request, "sandboxes/_warning_banners.html", context)

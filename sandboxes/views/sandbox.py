@@ -166,7 +166,7 @@ def credentials(request: Request, public_id: str) -> HttpResponse:
     context: dict[str, object] = {"card": card}
     if request.method == "POST":
         try:
-            keys = actions.credentials(sandbox, request.user)
+            keys = actions.read_credentials(sandbox, request.user)
             context |= {"credentials": keys, "snippets": snippets(card, keys)}
         except Refusal as refused:
             context["refusal"] = str(refused)

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import transaction
 
-from sandboxes.core.lifecycle import journalled
+from sandboxes.core.journal import journalled
 from sandboxes.models import Event, EventType, Sandbox, Webhook
 from sandboxes.webhooks import outbox
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from celery import shared_task
 
+from sandboxes import queue as worker_tasks
 from sandboxes.webhooks import delivery
-from sandboxes.worker import tasks as worker_tasks
 
 
 @shared_task(name="sandboxes.webhooks.queue.deliver")

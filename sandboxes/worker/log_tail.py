@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 
 from sandboxes.blueprints import BlueprintNotFound, load
-from sandboxes.core import lifecycle
+from sandboxes.core import leases
 from sandboxes.encryption.fields import Undecipherable
 from sandboxes.lib import clock
+from sandboxes.lib.redaction import conceal
 from sandboxes.models import Sandbox, State
 from sandboxes.runtime import EngineUnreachable, RuntimeFailure, get_runtime
 
@@ -31,8 +32,8 @@ def keep(sandbox: Sandbox) -> None:
     if sandbox.started_at and not sandbox.failure and not sandbox.last_logs:
         with suppress(*NO_LOGS):
             words = _tails(sandbox)
-            until = clock.now() + lifecycle.LEASE
-            lifecycle.release(sandbox, State.DESTROYING, until, last_logs=words)
+            until = clock.now() + leases.LEASE
+            leases.release(sandbox, State.DESTROYING, until, last_logs=words)
 
 
 def _tails(sandbox: Sandbox) -> str:
@@ -49,10 +50,3 @@ def _tail(sandbox: Sandbox, service: str) -> str:
     except RuntimeFailure as error:
         text = f"(no log: {error})"
     return f"== {service} ==\n{text.strip()}"
-
-
-def conceal(text: str, secrets: dict[str, str]) -> str:
-    """The text with every secret value blotted out."""
-    for value in sorted(filter(None, secrets.values()), key=len, reverse=True):
-        text = text.replace(value, "•••")
-    return text

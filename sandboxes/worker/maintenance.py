@@ -11,12 +11,12 @@ import structlog
 from django.conf import settings
 
 from sandboxes.blueprints import BlueprintNotFound, addresses, load
-from sandboxes.core import lifecycle
+from sandboxes.core import journal, leases
 from sandboxes.core.reaper_policy import Act, Seen, decide
-from sandboxes.lib import clock
+from sandboxes.lib import clock, redaction
 from sandboxes.models import EndReason, Sandbox, State
 from sandboxes.runtime import EngineUnreachable, RuntimeFailure, get_runtime
-from sandboxes.worker import log_tail, provisioning
+from sandboxes.worker import progress, provisioning, teardown
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +25,7 @@ RESET_TIMEOUT_SECONDS = 20.0
 
 def reset(sandbox: Sandbox) -> None:
     """Put the seed data back, with the same endpoints and credentials."""
-    if sandbox.reset_requested_at is None or not lifecycle.hold(sandbox, [State.RUNNING]):
+    if sandbox.reset_requested_at is None or not leases.hold(sandbox, [State.RUNNING]):
         return
     try:
         wanted = load(sandbox.blueprint).reset
@@ -34,30 +34,30 @@ def reset(sandbox: Sandbox) -> None:
             sandbox.public_id, wanted.service, command, RESET_TIMEOUT_SECONDS
         )
     except EngineUnreachable as error:
-        lifecycle.release(sandbox, State.RUNNING, clock.now() + provisioning.RETRY_DELAY)
+        leases.release(sandbox, State.RUNNING, clock.now() + teardown.RETRY_DELAY)
         log.warning("reset_delayed", sandbox=sandbox.public_id, error=str(error))
         return
     except (RuntimeFailure, BlueprintNotFound) as error:
         code, output = 1, str(error)
-    if not lifecycle.release(sandbox, State.RUNNING, reset_requested_at=None):
+    if not leases.release(sandbox, State.RUNNING, reset_requested_at=None):
         return  # It was ended or taken over meanwhile, and its journal says why.
     if code == 0:
-        lifecycle.journal(sandbox, "reset", "The seed data was put back.")
+        journal.record(sandbox, "reset", "The seed data was put back.")
     else:
-        tail = log_tail.conceal(output, sandbox.secrets)[-500:]
-        lifecycle.journal(sandbox, "reset_failed", f"The data could not be put back: {tail}")
+        tail = redaction.conceal(output, sandbox.secrets)[-500:]
+        journal.record(sandbox, "reset_failed", f"The data could not be put back: {tail}")
 
 
 def revive(sandbox: Sandbox) -> None:
     """Start again what stopped with the engine; what can't come back ends as lost."""
-    if lifecycle.hold(sandbox, [State.RUNNING]):
+    if leases.hold(sandbox, [State.RUNNING]):
         _bring_back(sandbox, "It was started again after the engine's restart.")
 
 
 def look_after(sandbox: Sandbox) -> None:
     """It has just left the pool: what broke while it waited there is made anew at once."""
     try:
-        if not _is_broken(sandbox) or not lifecycle.hold(sandbox, [State.RUNNING]):
+        if not _is_broken(sandbox) or not leases.hold(sandbox, [State.RUNNING]):
             return
     except (RuntimeFailure, BlueprintNotFound) as error:
         log.warning("left_to_the_reaper", sandbox=sandbox.public_id, error=str(error))
@@ -85,18 +85,18 @@ def _bring_back(sandbox: Sandbox, message: str, *, anew: bool = False) -> None:
             traffic_bytes=facts.traffic_bytes or 0,
             last_activity_at=clock.not_before(sandbox.last_activity_at),
         )
-    except provisioning.Superseded:
-        provisioning.clear_up(sandbox)
+    except progress.Superseded:
+        teardown.clear_up(sandbox)
     except EngineUnreachable as error:
-        lifecycle.release(sandbox, State.RUNNING, clock.now() + provisioning.RETRY_DELAY)
+        leases.release(sandbox, State.RUNNING, clock.now() + teardown.RETRY_DELAY)
         log.warning("revival_delayed", sandbox=sandbox.public_id, error=str(error))
     except (RuntimeFailure, BlueprintNotFound) as error:
-        provisioning.give_up(sandbox, EndReason.LOST, error)
+        teardown.give_up(sandbox, EndReason.LOST, error)
     else:
-        lifecycle.release(sandbox, State.RUNNING)
-        lifecycle.journal(sandbox, "revived", message)
+        leases.release(sandbox, State.RUNNING)
+        journal.record(sandbox, "revived", message)
 
 
 def _keep(sandbox: Sandbox, **values: Any) -> None:
-    if not lifecycle.renew(sandbox, **values):
-        raise provisioning.Superseded
+    if not leases.renew(sandbox, **values):
+        raise progress.Superseded

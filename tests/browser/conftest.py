@@ -16,7 +16,7 @@ from django.contrib.auth.models import User
 from django.db import connections
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
 
-from sandboxes.worker import tasks as worker_tasks
+from sandboxes import queue as worker_tasks
 from tests.browser.doors import LiveServerWithDoors
 from tests.browser.guide import Guide, session_cookie
 from tests.browser.waiting import PATIENCE
@@ -111,7 +111,7 @@ def worker(server: LiveServerWithDoors, monkeypatch: pytest.MonkeyPatch) -> Iter
             connections.close_all()
 
         monkeypatch.setattr(
-            worker_tasks, "_send", lambda task, args: threads.submit(work, task, args)
+            worker_tasks, "send", lambda task, args: threads.submit(work, task, args)
         )
         yield
 

@@ -18,7 +18,7 @@ from django.urls import reverse
 
 from sandboxes import actions
 from sandboxes.accounts import api_tokens
-from sandboxes.core import lifecycle
+from sandboxes.core import leases, lifecycle
 from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
 from sandboxes.models import (
@@ -94,7 +94,7 @@ def being_made(alice: User, runtime: MemoryRuntime) -> Sandbox:
         lifecycle.take(sandbox)
     now = clock.now()
     steps = [("network", "done", 0.18), ("containers", "done", 0.94), ("ready", "running", None)]
-    lifecycle.renew(
+    leases.renew(
         sandbox,
         steps=[
             {"name": name, "state": state, "started_at": now.isoformat(), "seconds": seconds}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import Page, expect
 
+from sandboxes.core import journal as core_journal
 from sandboxes.core import lifecycle
 from sandboxes.lib import clock
 from sandboxes.models import Sandbox, UsageSample
@@ -95,7 +96,7 @@ def test_what_was_opened_stays_open_when_there_is_news(
     values = {"memory_mb": 90, "cpu_seconds": 1, "received_bytes": 1, "sent_bytes": 1}
     UsageSample.objects.create(sandbox=sandbox, **values)
     for _ in range(14):
-        lifecycle.journal(sandbox, "touched", "The idle clock was started again.", actor=alice)
+        core_journal.record(sandbox, "touched", "The idle clock was started again.", actor=alice)
     visit(page, sandbox, alice)
     page.get_by_text("Show as table").click()
     page.get_by_text("earlier events").click()

@@ -28,6 +28,7 @@ from sandboxes.core import lifecycle  # noqa: E402
 from sandboxes.lib import clock  # noqa: E402
 from sandboxes.models import EndReason, Sandbox  # noqa: E402
 from sandboxes.pool import reconcile  # noqa: E402
+from sandboxes.pool import tasks as pool_tasks  # noqa: E402
 from sandboxes.reaper.sweep import Sweep  # noqa: E402
 from sandboxes.runtime import (  # noqa: E402
     EngineUnreachable,
@@ -35,7 +36,7 @@ from sandboxes.runtime import (  # noqa: E402
     SandboxSpec,
     get_runtime,
 )
-from sandboxes.worker import provisioning  # noqa: E402
+from sandboxes.worker import provisioning, teardown  # noqa: E402
 from sandboxes.worker import tasks as worker_tasks  # noqa: E402
 from sandboxportal import celery_filesystem_broker  # noqa: E402
 from sandboxportal.celery import app  # noqa: E402
@@ -98,7 +99,7 @@ def find(public_id: str) -> Sandbox:
 def launch() -> str:
     """A person asks for one; the web process answers with it."""
     alice = User.objects.get(username="alice")
-    return actions.launch(alice, actions.LaunchRequest())[0].public_id
+    return actions.launch_sandbox(alice, actions.LaunchRequest())[0].public_id
 
 
 def ask_to_end(public_id: str) -> None:
@@ -155,13 +156,13 @@ def stock() -> None:
     """A sweep sees what sandboxes are made of, if the engine tells; a worker fills the pool."""
     with suppress(EngineUnreachable):
         reconcile.note_versions()
-    worker_tasks.tend_pool()
+    pool_tasks.tend_pool()
 
 
 def empty_the_pool() -> None:
     for row in Sandbox.objects.pooled():
         lifecycle.end(row, EndReason.RETIRED, "The ordeal is over.")
-        provisioning.tear_down(row)
+        teardown.tear_down(row)
 
 
 def sweep() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections import Counter
 from http.client import HTTPException
 from typing import Any
 
-from sandboxes.core import lifecycle
+from sandboxes.core import leases
 from sandboxes.models import Sandbox
 from tests.bench.http_client import HttpClient
 from tests.chaos.environment import KINDS, World
@@ -45,7 +45,7 @@ def run(world: World, kills: int, seed: str) -> dict[str, Any]:
                 person.join()
         assert portal.person("afterwards").get(SANDBOXES).status == 200
         portal.kill("reaper")
-        time.sleep(lifecycle.LEASE.total_seconds() + 1)
+        time.sleep(leases.LEASE.total_seconds() + 1)
         swept = portal.sweep()
         until(lambda: not waiting(), "nothing waits for a worker", 60, 0.2)
         count_stuck(world, tally)

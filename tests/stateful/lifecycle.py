@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from sandboxes import actions
+from sandboxes import queue as worker_tasks
 from sandboxes.actions import operators
 from sandboxes.lib.exceptions import (
     KeyReused,
@@ -33,7 +34,6 @@ from sandboxes.models import ENDED, Sandbox, Site, State
 from sandboxes.reaper.sweep import Sweep
 from sandboxes.runtime import EngineRefused, get_runtime
 from sandboxes.runtime.memory import MemoryRuntime
-from sandboxes.worker import tasks as worker_tasks
 from tests import fuzz
 from tests.acting import Killed, committed
 
@@ -78,8 +78,8 @@ class Lifecycle(RuleBasedStateMachine):
         self.runtime = runtime
         self.clock = time_machine.travel(START, tick=False)
         self.time = self.clock.start()
-        self.sent, worker_tasks._send = (
-            worker_tasks._send,
+        self.sent, worker_tasks.send = (
+            worker_tasks.send,
             lambda task, args: self.queue.append((task, args)),
         )
         self.undone = transaction.atomic()
@@ -92,7 +92,7 @@ class Lifecycle(RuleBasedStateMachine):
         finally:
             transaction.set_rollback(True)
             self.undone.__exit__(None, None, None)
-            worker_tasks._send = self.sent
+            worker_tasks.send = self.sent
             self.clock.stop()
             get_runtime.cache_clear()
 
@@ -116,7 +116,7 @@ class Lifecycle(RuleBasedStateMachine):
         before, refusal = active(user), actions.refusal_to_launch(user)
         with committed(), suppress(KeyReused):
             try:
-                sandbox, new = actions.launch(user, request, key)
+                sandbox, new = actions.launch_sandbox(user, request, key)
             except (LimitReached, Unavailable):
                 assert refusal, "it was refused, and nobody said so before"
                 return
@@ -136,7 +136,9 @@ class Lifecycle(RuleBasedStateMachine):
                     minutes=minutes
                 )
 
-    @rule(which=choice, what=st.sampled_from([actions.touch, actions.reset, actions.credentials]))
+    @rule(
+        which=choice, what=st.sampled_from([actions.touch, actions.reset, actions.read_credentials])
+    )
     def act(self, which: int, what: Any) -> None:
         if row := self.one(which):
             with committed(), refusals():

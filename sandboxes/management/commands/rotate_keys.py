@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from sandboxes.checks import check_keys
+from sandboxes.checks.runtime import check_keys
 from sandboxes.encryption import rotation
 
 

@@ -1,0 +1,27 @@
+"""Read the credentials of a running sandbox."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.utils.translation import gettext_lazy
+
+from sandboxes import blueprints
+from sandboxes.actions.locking import locked_running_sandbox
+from sandboxes.core import journal as core_journal
+from sandboxes.models import (
+    Sandbox,
+)
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+TO_READ = gettext_lazy("Only a running sandbox has credentials; this one is %(state)s.")
+
+
+def read_credentials(sandbox: Sandbox, actor: User) -> dict[str, str]:
+    """The sandbox's own keys; every look is journalled. Raises Conflict unless it is running."""
+    with locked_running_sandbox(sandbox, TO_READ) as row:
+        core_journal.record(row, "credentials_read", "The credentials were read.", actor=actor)
+        secrets = row.secrets
+    own = blueprints.load(row.blueprint).fill_credentials(secrets, row.addresses)
+    return own | {"stellar_secret": secrets["STELLAR_SECRET"]}

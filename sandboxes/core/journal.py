@@ -1,0 +1,32 @@
+"""The journal: one event for everything that happens to a sandbox."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from django.dispatch import Signal
+
+from sandboxes.lib import clock
+from sandboxes.models import Event, Sandbox
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+log = structlog.get_logger(__name__)
+
+journalled = Signal()
+"""Sent with each new `event`, in its transaction. A receiver that stumbles is only logged."""
+
+
+def record(
+    sandbox: Sandbox, kind: str, message: str, *, actor: User | None = None, **data: Any
+) -> Event:
+    """Write one line of the sandbox's journal."""
+    by = "portal" if actor is None else "owner" if actor.pk == sandbox.owner_id else "operator"
+    log.info("record", sandbox=sandbox.public_id, kind=kind, by=by, state=sandbox.state)
+    event = Event.objects.create(
+        sandbox=sandbox, at=clock.now(), kind=kind, actor=actor, by=by, message=message, data=data
+    )
+    journalled.send_robust(sender=Event, event=event)
+    return event

@@ -1,0 +1,15 @@
+"""Celery task of the warm pool."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from sandboxes.pool import reconcile
+from sandboxes.queue import send
+from sandboxes.worker.tasks import fund
+
+
+@shared_task(name="sandboxes.tasks.tend_pool")
+def tend_pool() -> None:
+    for made in reconcile.tend():
+        send(fund, (made.public_id,))

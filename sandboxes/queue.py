@@ -1,0 +1,30 @@
+"""Send tasks to the workers once the transaction has committed."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import structlog
+from celery import Task, current_app
+from django.db import transaction
+from kombu.exceptions import OperationalError
+
+log = structlog.get_logger(__name__)
+
+
+def send(task: Task[..., Any], args: tuple[Any, ...]) -> None:
+    try:
+        task.delay(*args)
+    except (OperationalError, OSError) as error:
+        log.warning("queue_unreachable", task=task.name, error=str(error))
+
+
+def enqueue(task: Task[..., Any] | str, *args: Any) -> None:
+    """Send the task when the transaction has committed; a lost broker is not the caller's error.
+
+    A task of a package that the caller must not import is given by its name.
+    """
+    if isinstance(task, str):
+        task = current_app.tasks[task]
+    transaction.on_commit(partial(send, task, args))

@@ -1,0 +1,146 @@
+"""Sandboxes as Docker containers. Only this folder imports `docker`.
+
+    network → containers → ready        create, each step get-or-create; containers are made
+                                        beside the network, and started when it is there
+    containers → network → volumes      destroy, until a look finds nothing
+
+Whoever holds the engine's socket is root on its host: the worker and the reaper hold it, the web
+process never does.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from sandboxes.runtime import Abilities, LineCount, Report, SandboxFacts, SandboxSpec, Usage
+from sandboxes.runtime.docker.client import Engine
+from sandboxes.runtime.docker.container_config import Clothes
+from sandboxes.runtime.docker.create import Launcher
+from sandboxes.runtime.docker.destroy import Remover
+from sandboxes.runtime.docker.disk_quota import HardDisk
+from sandboxes.runtime.docker.exec_and_logs import Inside
+from sandboxes.runtime.docker.kernel_counters import MB
+from sandboxes.runtime.docker.names import Names, checked, full_name, names_of
+from sandboxes.runtime.docker.networks import Networks
+from sandboxes.runtime.docker.observe import Observer
+from sandboxes.runtime.docker.readiness import STEP, Timer, Watch
+from sandboxes.runtime.docker.usage import Consumption
+from sandboxes.runtime.host_resources import Space, available_memory, disk_space
+
+__all__ = ["DockerRuntime"]
+
+
+class DockerRuntime:
+    """The runtime contract on a Docker Engine (20.10 or later).
+
+    `subnets` is cut into one /28 for each sandbox; ports are published on `bind_address` and shown
+    as of `public_host`; `engine_url` as in DOCKER_HOST; `timeout` in seconds for each engine call.
+    """
+
+    def __init__(
+        self,
+        instance: str,
+        subnets: IPv4Network,
+        *,
+        bind_address: str = "127.0.0.1",
+        public_host: str = "",
+        container_runtime: str = "",
+        engine_url: str = "",
+        timeout: float = 10.0,
+    ) -> None:
+        engine, names = Engine(engine_url, timeout), Names(instance)
+        self._engine = engine
+        self._disk = HardDisk(engine, names)
+        clothes = Clothes(names, bind_address, container_runtime)
+        # A caller from elsewhere is answered through the default gateway; one on the engine's host
+        # is not, so services that only it can reach need none.
+        dead_end = ipaddress.ip_address(bind_address).is_loopback
+        self._networks = networks = Networks(engine, names, subnets, dead_end)
+        self._launcher = Launcher(engine, names, networks, clothes, self._disk)
+        self._observer = Observer(engine, names, public_host or bind_address)
+        self._watch = Watch(self._observer, probe_host(bind_address, engine_url))
+        self._remover = Remover(engine, names)
+        self._inside = Inside(engine, names)
+        self._consumption = Consumption(engine, names)
+
+    @classmethod
+    def from_settings(cls) -> DockerRuntime:
+        return cls(
+            settings.SANDBOX_INSTANCE,
+            settings.SANDBOX_SUBNETS,
+            bind_address=settings.SANDBOX_BIND_ADDRESS,
+            public_host=settings.SANDBOX_PUBLIC_HOST,
+            container_runtime=settings.SANDBOX_CONTAINER_RUNTIME,
+            engine_url=settings.DOCKER_HOST,
+            timeout=settings.SANDBOX_ENGINE_TIMEOUT_SECONDS,
+        )
+
+    def create(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:
+        checked(spec.id)
+        timer = Timer(timeout)
+        report("network")
+        ids = self._launcher.make(spec)
+        report("containers")
+        self._launcher.start(spec, ids)
+        report(STEP)
+        self._watch.until_ready(spec, report, timer)
+        self._launcher.settle(spec, ids)
+        return self._watch.facts(spec)
+
+    def observe(self, only: str = "", *, sizes: bool = False) -> dict[str, SandboxFacts]:
+        return self._observer.look(only or None, sizes=sizes)
+
+    def destroy(self, sandbox_id: str) -> None:
+        self._remover.remove(sandbox_id)
+
+    def execute(
+        self, sandbox_id: str, service: str, command: Sequence[str], timeout: float
+    ) -> tuple[int, str]:
+        return self._inside.execute(sandbox_id, service, command, timeout)
+
+    def logs(self, sandbox_id: str, service: str, tail: int) -> str:
+        return self._inside.logs(sandbox_id, service, tail)
+
+    def count_lines(self, counts: Mapping[str, LineCount]) -> dict[str, LineCount]:
+        return self._inside.count_lines(counts)
+
+    def usage(self, sandbox_ids: Sequence[str]) -> dict[str, Usage]:
+        return self._consumption.of(sandbox_ids)
+
+    def abilities(self) -> Abilities:
+        with self._engine.asked("describe itself") as client:
+            info = client.info()
+        return Abilities(
+            name="docker",
+            version=info["ServerVersion"],
+            isolated=True,
+            hard_disk_limit=self._disk.works(),
+            memory_mb=info["MemTotal"] // MB,
+            space=self._space(info),
+        )
+
+    def _space(self, info: Mapping[str, Any]) -> Space:
+        taken = self._networks.taken()
+        if not self._engine.is_here:
+            return Space(subnets_taken=taken)
+        return Space(*disk_space(info["DockerRootDir"]), taken, available_memory())
+
+    def images(self, names: Sequence[str]) -> dict[str, str]:
+        with self._engine.asked("list the images") as client:
+            rows = client.images()
+        ids = {name: row["Id"] for row in rows for name in names_of(row)}
+        return {name: ids[full] for name in names if (full := full_name(name)) in ids}
+
+
+def probe_host(bind_address: str, engine_url: str) -> str:
+    """Where this process reaches the ports that the engine publishes on `bind_address`."""
+    if not ipaddress.ip_address(bind_address).is_unspecified:
+        return bind_address
+    # An engine elsewhere is asked over the network, at the name under which its ports are as well.
+    return urlsplit(engine_url).hostname or "127.0.0.1"

@@ -1,0 +1,1 @@
+"""Stellar keys and friendbot. Pure: no database."""

@@ -1,0 +1,70 @@
+"""Friendbot client: https://developers.stellar.org/docs/learn/fundamentals/networks#friendbot"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import cache
+from http import HTTPStatus
+from time import monotonic
+
+import httpx
+from django.conf import settings
+
+TIMEOUT_SECONDS = 15.0
+LONGEST_ANSWER = 64 * 1024
+LONGEST_WISH_SECONDS = 3600.0
+"""A friendbot that asks for more patience than this is asked again all the same."""
+ALREADY_FUNDED = ("already funded", "createaccountalreadyexist", "op_already_exists")
+
+
+class Refused(Exception):
+    """Friendbot's answer is final; asking again would not help."""
+
+
+class TryAgain(Exception):
+    """No account yet, but a later try may succeed."""
+
+    def __init__(self, message: str, after: timedelta = timedelta()) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+def ask_friendbot(public_key: str) -> None:
+    """Have the account created and funded. Raises Refused or TryAgain."""
+    try:
+        answer, text = _get(public_key)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise TryAgain(f"Friendbot can't be reached ({type(error).__name__})") from error
+    if answer.is_success:
+        return
+    if answer.status_code == HTTPStatus.BAD_REQUEST:
+        if any(sign in text.lower() for sign in ALREADY_FUNDED):
+            return
+        raise Refused("Friendbot refused the account (400)")
+    raise TryAgain(f"Friendbot answered {answer.status_code}", _retry_after(answer))
+
+
+@cache
+def _client() -> httpx.Client:
+    """One for each process: to read the certificates for each request would slow launches down."""
+    return httpx.Client()
+
+
+def _get(public_key: str) -> tuple[httpx.Response, str]:
+    """The answer and the beginning of its text, in bounded time: httpx bounds only each read."""
+    ends_at, body = monotonic() + TIMEOUT_SECONDS, b""
+    wish = {"addr": public_key}
+    with _client().stream(
+        "GET", settings.FRIENDBOT_URL, params=wish, timeout=TIMEOUT_SECONDS
+    ) as answer:
+        for chunk in answer.iter_bytes():
+            body += chunk
+            if len(body) > LONGEST_ANSWER or monotonic() > ends_at:
+                break
+    return answer, body.decode(errors="replace")
+
+
+def _retry_after(answer: httpx.Response) -> timedelta:
+    value = answer.headers.get("Retry-After", "")
+    seconds = float(value) if value.isdecimal() else 0.0
+    return timedelta(seconds=min(seconds, LONGEST_WISH_SECONDS))

@@ -1,0 +1,12 @@
+"""Celery task that counts requests."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from sandboxes.usage import request_counts
+
+
+@shared_task(name="sandboxes.tasks.count_requests")
+def count_requests() -> None:
+    request_counts.count_requests()

@@ -1,0 +1,50 @@
+"""The warning banner's context, shared by the template tag and its view."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sandboxes.core import limits
+from sandboxes.lib import clock
+from sandboxes.models import Clock, Preferences, Sandbox, SandboxWarning
+from sandboxes.models.runtime_settings import settings
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+CARDS = "cards"
+"""Where every sandbox has a card on the page, which says the same and has the same buttons."""
+
+
+def shown_warnings(found: list[SandboxWarning], user: User, where: str) -> dict[str, Any]:
+    """What the template needs. A quiet one is on the page for the browser's notification alone."""
+    return {
+        "where": where,
+        "seen": ".".join(str(warning.pk) for warning in found),
+        "banners": list(_banners(found, where)),
+        "notify": bool(found) and Preferences.of(user).browser,
+    }
+
+
+def _banners(found: Iterable[SandboxWarning], where: str) -> Iterable[dict[str, Any]]:
+    for warning in found:
+        sandbox = warning.sandbox
+        idle = warning.clock == Clock.IDLE
+        yield {
+            "warning": warning,
+            "sandbox": sandbox,
+            "idle": idle,
+            "minutes": 0 if idle else _offer(sandbox),
+            "seconds_left": int((warning.deadline - clock.now()).total_seconds()),
+            "quiet": where in (CARDS, sandbox.public_id),
+        }
+
+
+def _offer(sandbox: Sandbox) -> int:
+    """How many minutes its owner can still have; 0: none."""
+    if sandbox.extensions.filter(by_operator=False).exists():
+        return 0
+    most = limits.extension_preview(sandbox, settings.SANDBOX_EXTENSION_MAX_MINUTES)
+    return most // timedelta(minutes=1)

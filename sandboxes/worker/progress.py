@@ -1,0 +1,47 @@
+"""Progress of provisioning: steps written to the row while the lease is kept."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sandboxes.core import leases
+from sandboxes.lib import clock
+from sandboxes.models import Sandbox
+
+RENEW_EVERY = timedelta(seconds=5)
+
+
+class Superseded(Exception):
+    """The sandbox was ended, or taken over, while this worker was busy with it."""
+
+
+class Progress:
+    """Writes the steps of provisioning to the row, and keeps the lease while a step waits."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self.steps: list[dict[str, Any]] = []
+        self.renewed_at = clock.now()
+
+    def report(self, name: str) -> None:
+        """The step of this name goes on now. Raises Superseded."""
+        now = clock.now()
+        if not self.steps or self.steps[-1]["name"] != name:
+            self.close("done", now)
+            self.steps.append(
+                {"name": name, "state": "running", "started_at": now.isoformat(), "seconds": None}
+            )
+        elif now - self.renewed_at < RENEW_EVERY:
+            return
+        self.save(now)
+
+    def close(self, state: str, now: datetime) -> None:
+        if self.steps and self.steps[-1]["state"] == "running":
+            began = datetime.fromisoformat(self.steps[-1]["started_at"])
+            self.steps[-1] |= {"state": state, "seconds": round((now - began).total_seconds(), 2)}
+
+    def save(self, now: datetime) -> None:
+        self.renewed_at = now
+        if not leases.renew(self.sandbox, steps=self.steps):
+            raise Superseded

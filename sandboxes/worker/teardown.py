@@ -1,0 +1,97 @@
+"""Tear a sandbox down, and end one that failed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import structlog
+
+from sandboxes.core import (
+    journal,
+    leases,
+    lifecycle,
+)
+from sandboxes.lib import clock
+from sandboxes.metrics import outcomes
+from sandboxes.models import EndReason, Sandbox, State
+from sandboxes.runtime import (
+    EngineRefused,
+    NotReady,
+    RuntimeFailure,
+    get_runtime,
+)
+from sandboxes.usage import series
+from sandboxes.worker import log_tail
+
+log = structlog.get_logger(__name__)
+
+RETRY_DELAY = timedelta(seconds=5)
+LONGEST_RETRY_DELAY = timedelta(minutes=10)
+
+
+def clear_up(sandbox: Sandbox) -> None:
+    """After losing the sandbox: what this worker made last may have come after its removal."""
+    sandbox.refresh_from_db()
+    if sandbox.is_standing:
+        return  # Another worker goes on with it, or has set it running.
+    try:
+        get_runtime().destroy(sandbox.public_id)
+    except RuntimeFailure as error:
+        log.warning("left_to_the_reaper", sandbox=sandbox.public_id, error=str(error))
+    tear_down(sandbox)
+
+
+def give_up(sandbox: Sandbox, reason: EndReason, error: Exception) -> bool:
+    """End a sandbox that this error broke."""
+    if isinstance(error, EngineRefused):
+        outcomes.note_engine_error("create")
+    service = error.service if isinstance(error, NotReady) else ""
+    code = error.exit_code if isinstance(error, NotReady) else None
+    return fail(sandbox, reason, str(error), service, code)
+
+
+def fail(
+    sandbox: Sandbox,
+    reason: EndReason,
+    message: str,
+    service: str = "",
+    exit_code: int | None = None,
+) -> bool:
+    """End a sandbox that broke, keeping what its services said last.
+
+    False: it is no longer in the state, or in the hands, in which it was seen broken.
+    """
+    failure = {"service": service, "exit_code": exit_code, "log_tail": log_tail.of(sandbox)}
+    seen = [sandbox.state]
+    ended = lifecycle.end(
+        sandbox, reason, message, expected=seen, attempt=sandbox.attempt, failure=failure
+    )
+    if ended:
+        tear_down(sandbox)
+    return ended
+
+
+def tear_down(sandbox: Sandbox) -> bool:
+    """Remove all of it from the engine. False: another is at it, or it must be tried again."""
+    if not leases.hold(sandbox, [State.DESTROYING]):
+        return False
+    log_tail.keep(sandbox)
+    try:
+        get_runtime().destroy(sandbox.public_id)
+    except RuntimeFailure as error:
+        _postpone_removal(sandbox, error)
+        return False
+    return lifecycle.finish(sandbox, series.peak(sandbox))
+
+
+def _postpone_removal(sandbox: Sandbox, error: RuntimeFailure) -> None:
+    outcomes.note_engine_error("destroy")
+    attempts = sandbox.removal_attempts + 1
+    delay = min(RETRY_DELAY * 2 ** min(attempts - 1, 10), LONGEST_RETRY_DELAY)
+    message = str(error)[:300]
+    until = clock.now() + delay
+    trouble = {"removal_attempts": attempts, "removal_error": message}
+    kept = leases.release(sandbox, State.DESTROYING, until, **trouble)
+    if kept and message != sandbox.removal_error:
+        journal.record(sandbox, "removal_delayed", f"{message} It is tried again.")
+    log.warning("removal_delayed", sandbox=sandbox.public_id, attempts=attempts, error=message)
