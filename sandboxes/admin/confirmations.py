@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from django import forms
 from django.contrib import messages
-from django.contrib.admin import helpers
+from django.contrib.admin import AdminSite, helpers
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -20,10 +20,21 @@ from sandboxes.lib.exceptions import Refusal
 from sandboxes.operators import audit
 from sandboxes.operators.audit import Operator
 
-if TYPE_CHECKING:
-    from sandboxes.admin.base import PortalAdmin
-
 MOST_AT_ONCE = 200
+
+
+class ConfirmationPage(Protocol):
+    """What an action needs of the admin page that it belongs to."""
+
+    admin_site: AdminSite
+    opts: Any
+
+    @property
+    def media(self) -> forms.Media: ...
+
+    def message_user(self, request: HttpRequest, message: str, level: int = ...) -> None: ...
+
+    def told(self, row: Any) -> tuple[str, str]: ...
 
 
 class ReasonForm(forms.Form):
@@ -68,7 +79,7 @@ class Question:
     """`operate` for who may change such rows, `remove` for who may delete them."""
 
     def ask(
-        self, page: PortalAdmin, request: HttpRequest, rows: QuerySet[Any]
+        self, page: ConfirmationPage, request: HttpRequest, rows: QuerySet[Any]
     ) -> HttpResponse | None:
         """The page that asks, or once it is answered, the deed and messages on what came of it."""
         chosen = list(rows[: MOST_AT_ONCE + 1])
@@ -83,7 +94,7 @@ class Question:
         return None
 
     def _page(
-        self, page: PortalAdmin, request: HttpRequest, rows: list[Any], form: forms.Form
+        self, page: ConfirmationPage, request: HttpRequest, rows: list[Any], form: forms.Form
     ) -> HttpResponse:
         context = page.admin_site.each_context(request) | {
             "title": self.title,
@@ -98,7 +109,7 @@ class Question:
         return TemplateResponse(request, "admin/confirm_action.html", context)
 
     def _carry_out(
-        self, page: PortalAdmin, request: HttpRequest, rows: list[Any], answers: dict[str, Any]
+        self, page: ConfirmationPage, request: HttpRequest, rows: list[Any], answers: dict[str, Any]
     ) -> None:
         done = 0
         for row in rows:

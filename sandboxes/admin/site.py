@@ -11,8 +11,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
-from sandboxes import queue as worker_tasks
-from sandboxes import runtime
+from sandboxes import queue, runtime
 from sandboxes.admin.base import PortalAdmin
 from sandboxes.admin.confirmations import Question, ReasonForm
 from sandboxes.lib import clock
@@ -38,7 +37,7 @@ class MaintenanceForm(ModelForm):
 
 
 def _sweep(_site: Site, _by: Operator, _answers: dict[str, Any]) -> None:
-    worker_tasks.enqueue(reaper_tasks.sweep)
+    queue.enqueue(reaper_tasks.sweep)
 
 
 SWEEP = Question("sweep", "Sweep now", "will be swept by a worker", ReasonForm, _sweep)

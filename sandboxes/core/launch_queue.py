@@ -9,7 +9,7 @@ from django.db import transaction
 from sandboxes.core import lifecycle
 from sandboxes.lib import clock
 from sandboxes.models import Sandbox, Site, State
-from sandboxes.models.querysets import SandboxQuerySet
+from sandboxes.models.sandbox import SandboxQuerySet
 
 
 @transaction.atomic

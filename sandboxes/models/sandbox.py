@@ -16,13 +16,13 @@ from sandboxes.lib import clock
 from sandboxes.models.enums import (
     ACTIVE,
     ENDED,
+    LIVE,
     STANDING,
     STOCK,
     EndReason,
     Funding,
     State,
 )
-from sandboxes.models.querysets import SandboxManager
 
 ID_ALPHABET = string.ascii_lowercase + string.digits
 
@@ -30,6 +30,56 @@ ID_ALPHABET = string.ascii_lowercase + string.digits
 def new_public_id() -> str:
     """`sbx_` and 16 letters or digits: 82 random bits, fit for names on any engine."""
     return "sbx_" + "".join(secrets.choice(ID_ALPHABET) for _ in range(16))
+
+
+class SandboxQuerySet(models.QuerySet["Sandbox"]):
+    def active(self) -> SandboxQuerySet:
+        return self.filter(state__in=ACTIVE)
+
+    def standing(self) -> SandboxQuerySet:
+        return self.filter(state__in=STANDING)
+
+    def stock(self) -> SandboxQuerySet:
+        """Of the warm pool: they wait for an owner, or are being made to."""
+        return self.filter(state__in=STOCK, warm=True, owner=None)
+
+    def pooled(self) -> SandboxQuerySet:
+        return self.filter(state=State.POOLED)
+
+    def of_people(self) -> SandboxQuerySet:
+        """Without those that nobody has asked for."""
+        return self.exclude(warm=True, owner=None)
+
+    def live(self) -> SandboxQuerySet:
+        # The time says nothing more, but it leads to the small index of what has not ended.
+        return self.filter(state__in=LIVE, ended_at__isnull=True)
+
+    def running(self) -> SandboxQuerySet:
+        return self.filter(state=State.RUNNING)
+
+    def ended(self) -> SandboxQuerySet:
+        return self.filter(ended_at__isnull=False)
+
+    def newest_first(self) -> SandboxQuerySet:
+        return self.order_by("-created_at", "-id")
+
+    def unleased(self, now: datetime) -> SandboxQuerySet:
+        """Those that no worker holds at the moment."""
+        return self.filter(Q(lease_until=None) | Q(lease_until__lte=now))
+
+
+_Manager = models.Manager.from_queryset(SandboxQuerySet)
+
+
+class SandboxManager(_Manager["Sandbox"]):
+    """Leaves the secrets encrypted in the database until somebody asks for them.
+
+    Lists need no decryption then, and a sandbox whose key was lost can still be ended. The last
+    logs, which are long, wait there likewise.
+    """
+
+    def get_queryset(self) -> SandboxQuerySet:
+        return SandboxQuerySet(self.model, using=self._db).defer("secrets", "last_logs")
 
 
 class Sandbox(models.Model):

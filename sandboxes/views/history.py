@@ -27,7 +27,7 @@ from sandboxes.views.helpers import (
 from sandboxes.views.sandbox_card import cards
 
 if TYPE_CHECKING:
-    from sandboxes.models.querysets import SandboxQuerySet
+    from sandboxes.models.sandbox import SandboxQuerySet
 
 HISTORY_PAGE = 20
 LOOKED_THROUGH = 1000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from sandboxes import queue as worker_tasks
+from sandboxes import queue
 from sandboxes.webhooks import delivery
 
 
@@ -15,4 +15,4 @@ def deliver() -> None:
 
 def wake() -> None:
     """Have a worker deliver what is due, when the transaction has committed."""
-    worker_tasks.enqueue(deliver)
+    queue.enqueue(deliver)
