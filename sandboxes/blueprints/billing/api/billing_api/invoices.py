@@ -102,7 +102,7 @@ def create(call: Call) -> Invoice:
 
 
 def update(call: Call) -> Invoice:
-    """Change a draft or an open invoice. The amount and currency of an open one are fixed."""
+    """Change a draft or an open invoice. An open invoice keeps its amount and currency."""
     invoice = _require_status(call, "draft", "open")
     changes = provided_fields(call.body)
     if invoice.status == "open" and changes.keys() & {"amount", "currency"}:

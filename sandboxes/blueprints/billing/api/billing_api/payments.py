@@ -142,7 +142,7 @@ def _settle(
 
 
 def _mark_paid(cursor: Cursor, invoice: Invoice) -> None:
-    """Mark the invoice as paid, and its subscription as active unless another one is overdue."""
+    """Mark an invoice as paid; its subscription becomes active if no invoice is overdue."""
     cursor.execute(
         "UPDATE invoices SET status = 'paid', paid_at = now(), uncollectible_at = NULL"
         " WHERE id = %s",
