@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # In this order: what others are built on comes first.
 pytest_plugins = [
+    "tests.profiles",
     "tests.databases",
     "tests.runtimes",
     "tests.portal",

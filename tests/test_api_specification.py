@@ -58,7 +58,7 @@ OPERATIONS = sum(1 for _ in described.get_all_operations())
 @hypothesis.settings(
     max_examples=fuzz.examples_per_operation(OPERATIONS),
     deadline=None,
-    derandomize=not fuzz.CALLS,
+    derandomize=not fuzz.CALLS and hypothesis.settings.default.derandomize,
     # One developer sends all of it, as in life.
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
 )

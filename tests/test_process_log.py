@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandboxes.runtime.process import logfile
@@ -54,6 +54,7 @@ def test_a_line_that_is_not_whole_yet_is_read_when_it_is(log: Path) -> None:
     assert logfile.read_on(log, place) == (b"two\n", 8)
 
 
+@settings(max_examples=max(100, settings.default.max_examples))
 @given(st.lists(st.tuples(st.integers(0, 120), st.booleans(), st.booleans()), max_size=12))
 def test_every_line_that_is_still_there_is_read_once(
     log: Path, acts: list[tuple[int, bool, bool]]

@@ -54,7 +54,6 @@ def attempt(api: ApiClient, operation: Any, mode: GenerationMode) -> None:
         return
 
     @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
-    @hypothesis.settings(max_examples=15, deadline=None, derandomize=True, database=None)
     def call(case: schemathesis.Case) -> None:
         headers = {"Authorization": api.headers["Authorization"]}
         case.call_and_validate(headers=headers, checks=CHECKS)

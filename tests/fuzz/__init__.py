@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from math import ceil
 
+from hypothesis import settings
+
 CALLS = 0
-"""Number of generated API calls; 0 for a few, which are the same in each run."""
+"""Number of generated API calls; 0 for those of the Hypothesis profile."""
 LIFECYCLES = 0
-"""Number of random sandbox lifecycles; 0 for a few, which are the same in each run."""
+"""Number of random sandbox lifecycles; 0 for those of the Hypothesis profile."""
 
 counts = Counter[str]()
 """Calls, responses by status, lifecycles and their steps, and requests of the access matrix."""
@@ -16,4 +18,4 @@ counts = Counter[str]()
 
 def examples_per_operation(operations: int) -> int:
     """Return the number of examples for each of the API's operations."""
-    return ceil(CALLS / operations) if CALLS else 10
+    return ceil(CALLS / operations) if CALLS else settings.default.max_examples

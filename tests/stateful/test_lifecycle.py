@@ -30,9 +30,9 @@ def test_in_every_order_what_must_hold_does(settings) -> None:
 
 
 PROFILE = settings(
-    max_examples=fuzz.LIFECYCLES or 25,
+    max_examples=fuzz.LIFECYCLES or settings.default.max_examples,
     stateful_step_count=30,
-    derandomize=not fuzz.LIFECYCLES,
+    derandomize=not fuzz.LIFECYCLES and settings.default.derandomize,
     deadline=None,
     database=None,
     print_blob=True,
