@@ -11,6 +11,7 @@ from markdown_it.token import Token
 
 from sandboxes.models.runtime_settings import TUNABLE
 from sandboxportal.settings import RENAMED_VARIABLES
+from tests.test_architecture import LAYERS
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
@@ -89,6 +90,20 @@ def test_every_row_has_as_many_cells_as_its_header(doc: Path) -> None:
         cells = {row: len(re.findall(r"(?<!\\)\|", row)) for row in rows}
         uneven += [row for row in rows if cells[row] != cells[rows[0]]]
     assert uneven == []
+
+
+@each_page
+def test_source_files_named_in_the_docs_exist(doc: Path) -> None:
+    if doc.name == "CHANGELOG.md":  # It also names files that no longer exist.
+        return
+    tops = "deploy|docs|fixtures|sandboxes|sandboxportal|static|templates|tests"
+    named = re.findall(rf"`((?:{tops})/[\w./@-]+)`", doc.read_text())
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_architecture_page_lists_the_layers_of_the_packages() -> None:
+    [block] = re.findall(r"```text\n(.*?)```", TEXTS["docs/architecture.md"], re.DOTALL)
+    assert [set(line.split(", ")) for line in block.splitlines()] == LAYERS
 
 
 def test_make_targets_in_the_docs_exist() -> None:
