@@ -1,1 +1,1 @@
-"""What the portal is put through on a real engine: kills, outages, crowds; `make chaos`."""
+"""Fault injection on a real engine: process kills, concurrency and outages; `make chaos`."""

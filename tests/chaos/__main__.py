@@ -1,4 +1,4 @@
-"""`python -m tests.chaos [--kills N] [--seed SEED] [--short]`: all ordeals, and their page."""
+"""`python -m tests.chaos [--kills N] [--seed SEED] [--short]`: run all fault experiments."""
 
 from __future__ import annotations
 
@@ -25,152 +25,176 @@ from tests.chaos import acceptance
 from tests.tiny_image import imported_image
 from tests.tools.reliability_report import measured_on, publish, summary_lines
 
-LONGEST_SECONDS = 1200
-UNDER_WAY: set[subprocess.Popen[str]] = set()
+TIMEOUT_SECONDS = 1200
+RUNNING: set[subprocess.Popen[str]] = set()
 STOPPED = threading.Event()
 
 
 @dataclass(frozen=True)
-class Ordeal:
-    """One line of the plan: what it is called, the module that knows it, and what it is told."""
+class Experiment:
+    """An experiment of the plan: its name, its module, and the arguments of `run`."""
 
     name: str
     module: str
-    told: dict[str, Any]
+    arguments: dict[str, Any]
 
 
-def everything(kills: int, seed: str) -> list[list[list[Ordeal]]]:
-    """Stages one after the other; in each, lanes side by side; in each lane, ordeals in turn."""
-    crew = max(1, kills // 10)
-    each = (kills - crew) // 2
-    crowd = {"rounds": 20, "at_once": 50, "due": 100, "sweeps": 10, "twice": 20}
+Plan = list[list[list[Experiment]]]
+"""Phases run one after the other, the lanes of a phase in parallel, the experiments of a lane in
+order."""
+
+
+def full_plan(kills: int, seed: str) -> Plan:
+    process_kills = max(1, kills // 10)
+    half = (kills - process_kills) // 2
+    concurrency = {
+        "rounds": 20,
+        "parallel_launches": 50,
+        "due": 100,
+        "sweeps": 10,
+        "duplicates": 20,
+    }
     on_postgres = {"store": "postgres"}
-    first = {"kills": kills - crew - each, "seed": seed, "share": [0, 2]}
-    second = {"kills": each, "seed": seed, "share": [1, 2]} | on_postgres
-    restart = {"which": "engine", "own_engine": True}
+    first = {"kills": kills - process_kills - half, "seed": seed, "share": [0, 2]}
+    second = {"kills": half, "seed": seed, "share": [1, 2]} | on_postgres
+    restart = {"outage": "engine", "own_engine": True}
     return [
         [
-            [Ordeal("kills on sqlite", "kills", first)],
-            [Ordeal("kills on postgres", "kills", second)],
+            [Experiment("kills on sqlite", "kills", first)],
+            [Experiment("kills on postgres", "kills", second)],
         ],
         [
-            [Ordeal("crowds on sqlite", "concurrency", crowd)],
-            [Ordeal("crowds on postgres", "concurrency", crowd | on_postgres)],
-        ],
-        [[Ordeal("crew", "process_killer", {"kills": crew, "seed": seed} | on_postgres)]],
-        [
-            [Ordeal("hung", "outages", {"which": "hung", "seconds": 60})],
-            [Ordeal("due", "outages", {"which": "due", "count": 12})],
+            [Experiment("concurrency on sqlite", "concurrency", concurrency)],
+            [Experiment("concurrency on postgres", "concurrency", concurrency | on_postgres)],
         ],
         [
             [
-                Ordeal("engine restarted", "outages", restart | {"crash": False}),
-                Ordeal("engine crashed", "outages", restart | {"crash": True}),
+                Experiment(
+                    "process kills",
+                    "process_killer",
+                    {"kills": process_kills, "seed": seed} | on_postgres,
+                )
+            ]
+        ],
+        [
+            [Experiment("engine hangs", "outages", {"outage": "engine_hangs", "seconds": 60})],
+            [Experiment("due sandboxes", "outages", {"outage": "due_sandboxes", "count": 12})],
+        ],
+        [
+            [
+                Experiment("engine restarted", "outages", restart | {"crash": False}),
+                Experiment("engine crashed", "outages", restart | {"crash": True}),
             ],
             [
-                Ordeal("database restarted", "outages", {"which": "database"} | on_postgres),
-                Ordeal("queue emptied", "outages", {"which": "queue"}),
-                Ordeal("redis emptied", "outages", {"which": "broker"}),
+                Experiment("database restarted", "outages", {"outage": "database"} | on_postgres),
+                Experiment("queue emptied", "outages", {"outage": "queue"}),
+                Experiment("redis emptied", "outages", {"outage": "broker"}),
             ],
         ],
     ]
 
 
-def a_look(seed: str) -> list[list[list[Ordeal]]]:
-    """What `make test` has time for."""
-    crowd = {"rounds": 0, "at_once": 0, "due": 6, "sweeps": 4, "twice": 1}
+def short_plan(seed: str) -> Plan:
+    """Return a plan that is short enough for the test suite."""
+    concurrency = {"rounds": 0, "parallel_launches": 0, "due": 6, "sweeps": 4, "duplicates": 1}
     return [
         [
             [
-                Ordeal("kills on sqlite", "kills", {"kills": 6, "seed": seed}),
-                Ordeal("crowds on sqlite", "concurrency", crowd),
+                Experiment("kills on sqlite", "kills", {"kills": 6, "seed": seed}),
+                Experiment("concurrency on sqlite", "concurrency", concurrency),
             ],
-            [Ordeal("hung", "outages", {"which": "hung", "seconds": 12})],
+            [Experiment("engine hangs", "outages", {"outage": "engine_hangs", "seconds": 12})],
         ]
     ]
 
 
-def carry_out(stages: list[list[list[Ordeal]]]) -> dict[str, Any]:
-    """What every ordeal found, by its name."""
-    found: dict[str, Any] = {}
+def run_plan(plan: Plan) -> dict[str, Any]:
+    """Return the results of every experiment by its name."""
+    results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder, imported_image(Path(folder)) as image:
-        for lanes in stages:
+        for lanes in plan:
             with ThreadPoolExecutor(len(lanes)) as threads:
                 for lane in threads.map(lambda lane: run_lane(lane, image), lanes):
-                    found |= lane
-    return found
+                    results |= lane
+    return results
 
 
-def run_lane(lane: Sequence[Ordeal], image: str) -> dict[str, Any]:
-    return {ordeal.name: undergo(ordeal, image) for ordeal in lane if not STOPPED.is_set()}
+def run_lane(lane: Sequence[Experiment], image: str) -> dict[str, Any]:
+    return {
+        experiment.name: run_experiment(experiment, image)
+        for experiment in lane
+        if not STOPPED.is_set()
+    }
 
 
-def undergo(ordeal: Ordeal, image: str) -> dict[str, Any]:
-    """In a process of its own; `failed` says why it found nothing."""
-    say(f"▸ {ordeal.name}")
+def run_experiment(experiment: Experiment, image: str) -> dict[str, Any]:
+    """Run it in a process of its own. If it fails, the only result is `failed`, with the cause."""
+    log(f"▸ {experiment.name}")
     began = time.monotonic()
-    arguments = json.dumps({"image": image} | ordeal.told)
+    arguments = json.dumps({"image": image} | experiment.arguments)
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.chaos.experiment", ordeal.module, arguments],
+        [sys.executable, "-m", "tests.chaos.experiment", experiment.module, arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    with process, timer(process):
-        said, complained = process.communicate()
-    say(f"  {ordeal.name}: {time.monotonic() - began:.0f} s")
+    with process, time_limit(process):
+        output, errors = process.communicate()
+    log(f"  {experiment.name}: {time.monotonic() - began:.0f} s")
     if process.returncode:
-        say(complained)
-        return {"failed": (complained.strip().splitlines() or ["it said nothing"])[-1]}
-    found: dict[str, Any] = json.loads(said.splitlines()[-1])
-    return found
+        log(errors)
+        return {"failed": (errors.strip().splitlines() or ["no error message"])[-1]}
+    results: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return results
 
 
 @contextmanager
-def timer(process: subprocess.Popen[str]) -> Iterator[None]:
-    """An ordeal that takes too long is told to stop, and removes what it made."""
-    over = threading.Timer(LONGEST_SECONDS, process.terminate)
-    over.start()
-    UNDER_WAY.add(process)
+def time_limit(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Terminate the experiment when it takes too long, so that it can still clean up."""
+    timer = threading.Timer(TIMEOUT_SECONDS, process.terminate)
+    timer.start()
+    RUNNING.add(process)
     try:
         yield
     finally:
-        UNDER_WAY.discard(process)
-        over.cancel()
+        RUNNING.discard(process)
+        timer.cancel()
         if process.poll() is None:
             process.terminate()
 
 
 def stop(number: int, _: object) -> None:
-    """Whoever ends this ends the ordeals, which remove what they made."""
+    """Terminate the running experiments, which clean up, and exit."""
     STOPPED.set()
-    for process in list(UNDER_WAY):
+    for process in list(RUNNING):
         process.terminate()
     sys.exit(128 + number)
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos")
-    parser.add_argument("--kills", type=int, default=200, help="how many processes are killed")
-    parser.add_argument("--seed", default="1", help="the schedule follows from it")
+    parser.add_argument("--kills", type=int, default=200, help="number of processes to kill")
+    parser.add_argument("--seed", default="1", help="seed of the fault schedule")
     parser.add_argument(
-        "--short", action="store_true", help="under a minute; prints, writes nothing"
+        "--short",
+        action="store_true",
+        help="run for under a minute, print the results as JSON and write nothing",
     )
-    chosen = parser.parse_args()
+    options = parser.parse_args()
     signal.signal(signal.SIGTERM, stop)
-    if chosen.short:
-        print(json.dumps(carry_out(a_look(chosen.seed))))
+    if options.short:
+        print(json.dumps(run_plan(short_plan(options.seed))))
         return 0
-    command, facts = f"make chaos N={chosen.kills} SEED={chosen.seed}", measured_on()
-    found = carry_out(everything(chosen.kills, chosen.seed))
-    # Kept as it is, should it not fit the page.
-    Path(os.environ.get("BENCH_DIR", "."), "found.json").write_text(json.dumps(found))
-    report = replace(acceptance.report(command, found), measured_on=facts)
+    command, facts = f"make chaos N={options.kills} SEED={options.seed}", measured_on()
+    results = run_plan(full_plan(options.kills, options.seed))
+    # Keep the raw results in case the report can't be written.
+    Path(os.environ.get("BENCH_DIR", "."), "results.json").write_text(json.dumps(results))
+    report = replace(acceptance.report(command, results), measured_on=facts)
     publish("chaos", report)
     print(*summary_lines(report), sep="\n")
     return 0 if all(result.met for result in report.targets) else 1

@@ -1,4 +1,4 @@
-"""What was asked of the portal, and whether what the ordeals found meets it."""
+"""The targets of the experiments, and whether their results meet them."""
 
 from __future__ import annotations
 
@@ -8,149 +8,160 @@ from typing import Any
 
 from tests.tools.reliability_report import Report, Table, TargetResult
 
-Found = dict[str, Any]
+Results = dict[str, Any]
 STORES = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
 LIMIT = 3
-LONGEST_REQUEST_SECONDS = 1.0
-LONGEST_DUE_SECONDS = 65
+MAX_REQUEST_SECONDS = 1.0
+MAX_DUE_SECONDS = 65
 
 
-def report(command: str, found: Found) -> Report:
-    """Bars for all of it. An ordeal that failed meets none."""
-    bars = [judged(judge, what, asked, found) for what, asked, judge in BARS]
-    return Report(command, bars, [kills_table(found), recovery_table(found), *failures(found)])
+def report(command: str, results: Results) -> Report:
+    """Evaluate all targets. A failed experiment meets none of its targets."""
+    targets = [evaluated(evaluate, name, target, results) for name, target, evaluate in TARGETS]
+    tables = [kills_table(results), recovery_table(results), *failures_table(results)]
+    return Report(command, targets, tables)
 
 
-def judged(
-    judge: Callable[[Found], tuple[str, bool]], what: str, asked: str, found: Found
+def evaluated(
+    evaluate: Callable[[Results], tuple[str, bool]], name: str, target: str, results: Results
 ) -> TargetResult:
     try:
-        measured, met = judge(found)
+        measured, met = evaluate(results)
     except (KeyError, ValueError):
         measured, met = "not measured", False
-    return TargetResult(what, asked, measured, met)
+    return TargetResult(name, target, measured, met)
 
 
-def worlds_with_kills(found: Found) -> dict[str, Found]:
-    names = ("kills on sqlite", "kills on postgres", "crew")
-    return {name: found[name] for name in names}
+def stuck(results: Results) -> tuple[str, bool]:
+    names = ("kills on sqlite", "kills on postgres", "process kills")
+    experiments = [results[name] for name in names]
+    left = sum((Counter(one["stuck"]) for one in experiments), Counter())
+    kills = sum(sum(one["kills"].values()) for one in experiments)
+    counts = ", ".join(f"{left[name]} {name}" for name in experiments[0]["stuck"])
+    return f"{counts} after {kills} kills", not left.total()
 
 
-def stuck(found: Found) -> tuple[str, bool]:
-    worlds = worlds_with_kills(found)
-    left = sum((Counter(world["stuck"]) for world in worlds.values()), Counter())
-    kills = sum(sum(world["kills"].values()) for world in worlds.values())
-    words = ", ".join(f"{left[name]} {name}" for name in next(iter(worlds.values()))["stuck"])
-    return f"{words} after {kills} kills", not left.total()
-
-
-def admitted(found: Found) -> tuple[str, bool]:
-    words, met = [], True
+def admitted(results: Results) -> tuple[str, bool]:
+    parts, met = [], True
     for store, name in STORES.items():
-        rounds = found[f"crowds on {store}"]["admitted"]
+        rounds = results[f"concurrency on {store}"]["admitted"]
         exact = sum(one.get("201") == one["rows"] == LIMIT for one in rounds)
         met = met and bool(rounds) and exact == len(rounds)
-        words.append(f"{name}: the limit in {exact} of {len(rounds)} rounds")
-    return "; ".join(words), met
+        parts.append(f"{name}: the quota in {exact} of {len(rounds)} rounds")
+    return "; ".join(parts), met
 
 
-def swept(found: Found) -> tuple[str, bool]:
-    words, met = [], True
+def swept(results: Results) -> tuple[str, bool]:
+    parts, met = [], True
     for store, name in STORES.items():
-        one = found[f"crowds on {store}"]["sweeps"]
-        fine = one["ended"] >= one["due"] > 0 and not one["ended_twice"]
-        met = met and fine and not one["errors"] and not one["left"]
-        words.append(
+        one = results[f"concurrency on {store}"]["sweeps"]
+        ended_once = one["ended"] >= one["due"] > 0 and not one["ended_twice"]
+        met = met and ended_once and not one["errors"] and not one["left"]
+        parts.append(
             f"{name}: {one['sweeps']} sweeps over {one['due']}: {one['ended_twice']} ended twice, "
             f"{one['left']} objects left, {len(one['errors'])} errors"
         )
-    return "; ".join(words), met
+    return "; ".join(parts), met
 
 
-def duplicates(found: Found) -> tuple[str, bool]:
-    more = sum((Counter(found[f"crowds on {s}"]["twice"]) for s in STORES), Counter())
-    return f"{more.total()}", not more.total()
+def duplicates(results: Results) -> tuple[str, bool]:
+    counts = (Counter(results[f"concurrency on {store}"]["duplicates"]) for store in STORES)
+    total = sum(counts, Counter()).total()
+    return f"{total}", not total
 
 
-def foreign(found: Found) -> tuple[str, bool]:
-    worlds = [found[f"kills on {store}"]["foreign"] for store in STORES]
-    touched = sum(world["touched"] for world in worlds)
-    return f"{touched} of {sum(world['planted'] for world in worlds)}", not touched
+def unrelated(results: Results) -> tuple[str, bool]:
+    objects = [results[f"kills on {store}"]["unrelated"] for store in STORES]
+    changed = sum(one["changed"] for one in objects)
+    return f"{changed} of {sum(one['created'] for one in objects)}", not changed
 
 
-def hung_requests(found: Found) -> tuple[str, bool]:
-    one = found["hung"]
-    what, seconds, _ = one["slowest"]
-    words = f"slowest of {one['requests']}: {what}, {seconds:.2f} s; {len(one['spoilt'])} failed"
-    return words, seconds < LONGEST_REQUEST_SECONDS and not one["spoilt"]
+def requests_during_hang(results: Results) -> tuple[str, bool]:
+    one = results["engine hangs"]
+    name, seconds, _ = one["slowest"]
+    failed = one["failed_requests"]
+    measured = f"slowest of {one['requests']}: {name}, {seconds:.2f} s; {len(failed)} failed"
+    return measured, seconds < MAX_REQUEST_SECONDS and not failed
 
 
-def hung_recovery(found: Found) -> tuple[str, bool]:
-    one = found["hung"]
-    told = one["sweep_meanwhile"][0] == 1 and one["sweep_after"][0] == 0
-    words = f"{one['lost']} lost of {one['launched_meanwhile']} launched meanwhile; all well after "
-    return f"{words}{one['seconds']:.0f} s and one sweep", told and not one["lost"]
+def recovery_from_hang(results: Results) -> tuple[str, bool]:
+    one = results["engine hangs"]
+    reported = one["sweep_during_hang"][0] == 1 and one["sweep_after_hang"][0] == 0
+    measured = (
+        f"{one['lost']} of {one['launched_during_hang']} launches lost; recovered after "
+        f"{one['seconds']:.0f} s and one sweep"
+    )
+    return measured, reported and not one["lost"]
 
 
-def due(found: Found) -> tuple[str, bool]:
-    one = found["due"]
+def due(results: Results) -> tuple[str, bool]:
+    one = results["due sandboxes"]
     longest = max(one["seconds"])
-    words = f"{min(one['seconds']):.0f} to {longest:.0f} s, of {one['gone']}"
-    return words, longest <= LONGEST_DUE_SECONDS and one["gone"] == one["due"]
+    measured = f"{min(one['seconds']):.0f} to {longest:.0f} s, for {one['removed']} sandboxes"
+    return measured, longest <= MAX_DUE_SECONDS and one["removed"] == one["due"]
 
 
-def lost(found: Found) -> tuple[str, bool]:
-    total = sum(found[name]["lost"] for name in OUTAGES)
+def lost(results: Results) -> tuple[str, bool]:
+    total = sum(results[name]["lost"] for name in OUTAGES)
     return f"{total} in {len(OUTAGES)} outages", not total
 
 
 OUTAGES = {
-    "engine restarted": "the engine, by its service",
-    "engine crashed": "the engine and all it ran, killed",
-    "database restarted": "PostgreSQL, stopped at once",
-    "queue emptied": "the embedded queue, emptied with requests in it",
-    "redis emptied": "Redis, killed with nothing kept",
+    "engine restarted": "Engine restarted by its service manager",
+    "engine crashed": "Engine and all its containers killed",
+    "database restarted": "PostgreSQL stopped immediately",
+    "queue emptied": "Embedded queue emptied with requests in it",
+    "redis emptied": "Redis killed without persistence",
 }
-BARS = [
-    ("left stuck by processes that were killed, one sweep later", "0", stuck),
-    ("admitted of 50 parallel launches", "exactly the limit, every round", admitted),
-    ("10 sweeps at once over 100 that are due", "each ended once, no error", swept),
-    ("sandboxes, objects or journal lines too many when messages come twice", "0", duplicates),
-    ("foreign or unlabelled engine objects touched", "0", foreign),
-    ("web requests while the engine hangs for 60 s", "none over 1 s", hung_requests),
-    ("what was asked for meanwhile", "nothing lost, recovered within one sweep", hung_recovery),
-    ("from due to gone, with a sweep each minute", "65 s at most", due),
-    ("sandboxes and requests lost in restarts", "0", lost),
+TARGETS = [
+    ("Stuck resources after process kills and one sweep", "0", stuck),
+    ("Launches admitted of 50 in parallel", "exactly the quota, in every round", admitted),
+    ("10 parallel sweeps over 100 due sandboxes", "each ended exactly once, no errors", swept),
+    (
+        "Duplicate sandboxes, engine objects or events after duplicate messages",
+        "0",
+        duplicates,
+    ),
+    ("Unrelated engine objects changed", "0", unrelated),
+    ("Web requests while the engine hangs for 60 s", "none over 1 s", requests_during_hang),
+    (
+        "Launches while the engine hangs",
+        "none lost, recovered within one sweep",
+        recovery_from_hang,
+    ),
+    ("Time from due to removed, with a sweep every minute", "at most 65 s", due),
+    ("Sandboxes and requests lost in restarts", "0", lost),
 ]
 
 
-def kills_table(found: Found) -> Table:
-    """Who was killed where, and how much of the engine's part was covered."""
-    rows, points, in_all = [], set[str](), 0
+def kills_table(results: Results) -> Table:
+    """Count kills by the point in the code, and the points before and after engine calls."""
+    rows, points, total = [], set[str](), 0
     for store, name in STORES.items():
-        one = found.get(f"kills on {store}", {})
+        one = results.get(f"kills on {store}", {})
         points |= set(one.get("points", ()))
-        in_all = max(in_all, one.get("points_in_all", 0))
-        for where, count in sorted(one.get("kills", {}).items()):
-            rows.append([name, where, str(count)])
-        rows.append([name, "calls that were slow, refused or not answered", str(one.get("lesser"))])
-    for who, count in sorted(found.get("crew", {}).get("kills", {}).items()):
-        rows.append(["PostgreSQL", f"a whole portal in use: {who}", str(count)])
-    covered = f"{len(points)} of {in_all}"
-    rows.append(["", "different points before and after engine calls", covered])
-    return Table("Where processes were killed, with SIGKILL", ["database", "where", "times"], rows)
+        total = max(total, one.get("total_points", 0))
+        for point, count in sorted(one.get("kills", {}).items()):
+            rows.append([name, point, str(count)])
+        minor = "engine calls delayed, rejected or with a lost response"
+        rows.append([name, minor, str(one.get("minor_faults"))])
+    for process, count in sorted(results.get("process kills", {}).get("kills", {}).items()):
+        rows.append(["PostgreSQL", f"complete portal in use: {process}", str(count)])
+    covered = f"{len(points)} of {total}"
+    rows.append(["", "distinct points before and after engine calls", covered])
+    return Table("Processes killed with SIGKILL", ["Database", "Point", "Kills"], rows)
 
 
-def recovery_table(found: Found) -> Table:
-    """From when it was back until everything ran again, with a sweep every 5 s."""
+def recovery_table(results: Results) -> Table:
+    """List the times from the end of each outage until everything ran again."""
     rows = [
-        [what, f"{found.get(name, {}).get('seconds', '?')} s"] for name, what in OUTAGES.items()
+        [title, f"{results.get(name, {}).get('seconds', '?')} s"] for name, title in OUTAGES.items()
     ]
-    return Table("Back until all was well, with a sweep every 5 s", ["what was away", "time"], rows)
+    return Table("Recovery times, with a sweep every 5 s", ["Outage", "Time"], rows)
 
 
-def failures(found: Found) -> list[Table]:
-    """What could not be measured, and what sweeps complained of."""
-    rows = [[name, one["failed"]] for name, one in found.items() if "failed" in one]
-    rows += [[name, line] for name, one in found.items() for line in one.get("complaints", [])]
-    return [Table("What went wrong", ["in", "what"], rows)] if rows else []
+def failures_table(results: Results) -> list[Table]:
+    """List failed experiments and the errors of sweeps; return no table if there are none."""
+    rows = [[name, one["failed"]] for name, one in results.items() if "failed" in one]
+    rows += [[name, line] for name, one in results.items() for line in one.get("errors", [])]
+    return [Table("Errors", ["Experiment", "Message"], rows)] if rows else []

@@ -1,4 +1,4 @@
-"""A second Docker Engine beside the machine's own, which may be restarted at will."""
+"""A second Docker Engine on the machine, which experiments can restart."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from tests.waiting import until
 
 
 class Daemon:
-    """Has a root, a bridge and a socket of its own, and leaves the host's firewall alone."""
+    """An engine with its own data root, bridge and socket; it doesn't change the firewall."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
+    def __init__(self, root: Path) -> None:
+        self.root = root
         self.bridge = f"chaos{secrets.token_hex(3)}"
-        self.socket = str(home / "docker.sock")
+        self.socket = str(root / "docker.sock")
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Returns when it answers."""
-        with (self.home / "dockerd.log").open("ab") as log:
+        """Start the engine and wait until it responds."""
+        with (self.root / "dockerd.log").open("ab") as log:
             self.process = subprocess.Popen(self._command(), stdout=log, stderr=log)
-        until(self._answers, "the second engine answers", 60, 0.05)
+        until(self._responds, "the second engine responds", 60, 0.05)
 
     def _command(self) -> list[str]:
         folders = {"data-root": "data", "exec-root": "exec", "pidfile": "docker.pid"}
         return [
             "dockerd",
-            *(f"--{option}={self.home / name}" for option, name in folders.items()),
+            *(f"--{option}={self.root / name}" for option, name in folders.items()),
             f"--host=unix://{self.socket}",
             f"--bridge={self.bridge}",
             "--iptables=false",
@@ -44,14 +44,14 @@ class Daemon:
             "--ip-masq=false",
         ]
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         with suppress(DockerException, OSError):
             return bool(APIClient(f"unix://{self.socket}", timeout=5).ping())
         return False
 
     def stop(self, number: int = signal.SIGTERM) -> None:
-        """As the system's own stop does, which also stops the containers; or SIGKILL, for a
-        crash, which takes all that it runs along."""
+        """Stop the engine and its containers, as the service manager does; with SIGKILL, crash it
+        together with everything that it runs."""
         assert self.process
         if number == signal.SIGKILL:
             self._kill_everything()
@@ -59,8 +59,8 @@ class Daemon:
         self.process.wait(60)
 
     def _kill_everything(self) -> None:
-        """A host that loses its power leaves none of them: daemon, containerd, shims, services."""
-        ours = [pid for pid in processes() if str(self.home).encode() in command(pid)]
+        """Kill daemon, containerd, shims and services, as if the host lost power."""
+        ours = [pid for pid in processes() if str(self.root).encode() in command(pid)]
         for pid in [*descendants(ours), *ours]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -77,7 +77,7 @@ def command(pid: int) -> bytes:
 
 
 def descendants(pids: list[int]) -> list[int]:
-    """Their children, and the children of those."""
+    """Return all descendants of the processes."""
     found: list[int] = []
     for pid in pids:
         with suppress(OSError):
@@ -87,16 +87,16 @@ def descendants(pids: list[int]) -> list[int]:
     return found
 
 
-def unmount(home: Path) -> None:
-    """An engine that crashed has left its mounts; the last made goes first."""
+def unmount(root: Path) -> None:
+    """Unmount what a crashed engine has left, the latest mount first."""
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-    for mount in reversed([one for one in mounts if one.startswith(f"{home}/")]):
+    for mount in reversed([path for path in mounts if path.startswith(f"{root}/")]):
         subprocess.run(["umount", mount], check=False)
 
 
 @contextmanager
 def second_engine(image: str) -> Iterator[Daemon]:
-    """It holds that image of the first; nothing is left of it afterwards."""
+    """Start an engine with a copy of the image; remove it afterwards."""
     with tempfile.TemporaryDirectory(prefix="portal-engine-", ignore_cleanup_errors=True) as folder:
         daemon = Daemon(Path(folder))
         subprocess.run(["ip", "link", "add", daemon.bridge, "type", "bridge"], check=True)
@@ -113,11 +113,11 @@ def second_engine(image: str) -> Iterator[Daemon]:
                 check=True,
             )
             daemon.start()
-            given = APIClient().get_image(image)
-            APIClient(f"unix://{daemon.socket}").load_image(b"".join(given))
+            exported = APIClient().get_image(image)
+            APIClient(f"unix://{daemon.socket}").load_image(b"".join(exported))
             yield daemon
         finally:
             if daemon.process and daemon.process.poll() is None:
                 daemon.stop()
             subprocess.run(["ip", "link", "delete", daemon.bridge], check=True)
-            unmount(daemon.home)
+            unmount(daemon.root)

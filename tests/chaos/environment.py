@@ -1,4 +1,4 @@
-"""A world of its own for each ordeal: a portal's environment, and the proxy before its engine."""
+"""The environment of an experiment: a portal's settings, and a proxy in front of its engine."""
 
 from __future__ import annotations
 
@@ -23,51 +23,55 @@ from tests.postgres import Cluster, running_cluster
 from tests.relay import DEFAULT_SOCKET, DockerProxy, run_docker_proxy
 from tests.waiting import until
 
+UNRELATED = "chaos-unrelated-to"
+"""Label of objects that the portal must not touch."""
 BLUEPRINT = Path(__file__).with_name("tiny.yaml")
-KINDS = ("containers", "networks", "volumes")
-SETTLES_IN_SECONDS = 0.5
-"""What the engine was asked last, it may still be doing."""
+OBJECT_KINDS = ("containers", "networks", "volumes")
+SETTLE_SECONDS = 0.5
+"""Time in which the engine finishes calls whose client was killed."""
 
 
 @dataclass
-class World:
-    """Where an ordeal takes place."""
+class ChaosEnvironment:
+    """The environment in which an experiment runs."""
 
     var: Path
     instance: str
     proxy: DockerProxy
     engine: APIClient
-    """The engine itself, past the proxy."""
+    """A client of the engine that bypasses the proxy."""
     daemon: Daemon | None = None
-    """The engine, where it is the ordeal's own."""
+    """The engine's daemon, if the experiment has its own engine."""
     cluster: Cluster | None = None
-    """Where the database is PostgreSQL."""
+    """The database cluster, if the database is PostgreSQL."""
 
-    def held(self) -> dict[str, dict[str, list[str]]]:
-        """What the engine holds of each sandbox of this instance: ids of objects, by kind."""
-        found: dict[str, dict[str, list[str]]] = {}
-        for kind, rows in listed(self.engine, {"label": f"{INSTANCE}={self.instance}"}).items():
+    def objects(self) -> dict[str, dict[str, list[str]]]:
+        """Return the ids of this instance's engine objects, by sandbox and kind."""
+        objects: dict[str, dict[str, list[str]]] = {}
+        label = f"{INSTANCE}={self.instance}"
+        for kind, rows in list_objects(self.engine, {"label": label}).items():
             for row in rows:
-                one = found.setdefault(row["Labels"].get(SANDBOX, ""), {k: [] for k in KINDS})
-                one[kind].append(row.get("Id") or row["Name"])
-        return found
+                sandbox = row["Labels"].get(SANDBOX, "")
+                by_kind = objects.setdefault(sandbox, {kind: [] for kind in OBJECT_KINDS})
+                by_kind[kind].append(row.get("Id") or row["Name"])
+        return objects
 
-    def foreign(self) -> dict[str, list[str]]:
-        """What others planted beside it and how it is, to be compared."""
-        found = listed(self.engine, {"label": f"planted-for={self.instance}"})
+    def unrelated_objects(self) -> dict[str, list[str]]:
+        """Return the unrelated objects and their states, for comparison."""
+        objects = list_objects(self.engine, {"label": f"{UNRELATED}={self.instance}"})
         return {
             kind: sorted(f"{row.get('Id') or row['Name']} {row.get('State')}" for row in rows)
-            for kind, rows in found.items()
+            for kind, rows in objects.items()
         }
 
-    def ports_without_a_container(self) -> set[int]:
-        """Those at which something of the engine's still listens, for no container."""
+    def leaked_ports(self) -> set[int]:
+        """Return the ports on which the engine still listens for no container."""
         rows = self.engine.containers()
         published = {port.get("PublicPort") for row in rows for port in row["Ports"]}
-        return forwarded() - published
+        return forwarded_ports() - published
 
 
-def listed(engine: APIClient, filters: dict[str, str]) -> dict[str, list[dict[str, object]]]:
+def list_objects(engine: APIClient, filters: dict[str, str]) -> dict[str, list[dict[str, object]]]:
     return {
         "containers": engine.containers(all=True, filters=filters),
         "networks": engine.networks(filters=filters),
@@ -76,34 +80,34 @@ def listed(engine: APIClient, filters: dict[str, str]) -> dict[str, list[dict[st
 
 
 @contextmanager
-def cleared(engine: APIClient, instance: str) -> Iterator[None]:
-    """Nothing is left in it afterwards, however the ordeal went."""
+def cleaned_up(engine: APIClient, instance: str) -> Iterator[None]:
+    """Remove all engine objects of the experiment afterwards, even if it fails."""
     try:
         yield
     finally:
-        # What it was asked last, it may still be doing.
-        time.sleep(SETTLES_IN_SECONDS)
-        for label in (f"{INSTANCE}={instance}", f"planted-for={instance}"):
-            until(partial(emptied, engine, label), f"nothing of {label} is left", 60, 0.5)
+        # The engine may still be working on its last calls.
+        time.sleep(SETTLE_SECONDS)
+        for label in (f"{INSTANCE}={instance}", f"{UNRELATED}={instance}"):
+            until(partial(remove_all, engine, label), f"nothing with {label} is left", 60, 0.5)
 
 
-def emptied(engine: APIClient, label: str) -> bool:
-    """Remove what has this label. False: there was something, so more may come yet."""
-    found = listed(engine, {"label": label})
-    for row in found["containers"]:
+def remove_all(engine: APIClient, label: str) -> bool:
+    """Remove the objects with this label; return whether there were none."""
+    objects = list_objects(engine, {"label": label})
+    for row in objects["containers"]:
         with suppress(APIError):
             engine.remove_container(row["Id"], force=True, v=True)
-    for row in found["networks"]:
+    for row in objects["networks"]:
         with suppress(APIError):
             engine.remove_network(row["Id"])
-    for row in found["volumes"]:
+    for row in objects["volumes"]:
         with suppress(APIError):
             engine.remove_volume(row["Name"], force=True)
-    return not any(found.values())
+    return not any(objects.values())
 
 
-def forwarded() -> set[int]:
-    """The ports that engines on this machine hand on, each by a process of its own."""
+def forwarded_ports() -> set[int]:
+    """Return the ports that engines on this machine forward, each with its own process."""
     commands = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
@@ -113,26 +117,28 @@ def forwarded() -> set[int]:
 
 
 @contextmanager
-def world(image: str, store: str = "sqlite", *, own_engine: bool = False) -> Iterator[World]:
-    """Make this process and its children a portal's that is tried; before Django is there."""
+def prepared_environment(
+    image: str, store: str = "sqlite", *, own_engine: bool = False
+) -> Iterator[ChaosEnvironment]:
+    """Set this process up with the portal's environment variables, before Django's set-up."""
     with ExitStack() as stack:
         var = Path(tempfile.mkdtemp(prefix="portal-chaos-"))
         stack.callback(shutil.rmtree, var, ignore_errors=True)
         instance, cluster = f"chaos-{secrets.token_hex(4)}", None
         daemon = stack.enter_context(second_engine(image)) if own_engine else None
-        os.environ |= environment(var, instance, image)
+        os.environ |= settings(var, instance, image)
         if store == "postgres":
             cluster = stack.enter_context(running_cluster())
             os.environ["DATABASE_URL"] = stack.enter_context(cluster.database())
         engine = daemon.socket if daemon else DEFAULT_SOCKET
         client = APIClient(f"unix://{engine}", timeout=60)
-        # Before the proxy, so that nobody asks the engine for anything any more when it ends.
-        stack.enter_context(cleared(client, instance))
+        # Entered before the proxy, so that the clean-up runs after the proxy has stopped.
+        stack.enter_context(cleaned_up(client, instance))
         proxy = stack.enter_context(run_docker_proxy(var / "engine.sock", engine))
-        yield World(var, instance, proxy, client, daemon, cluster)
+        yield ChaosEnvironment(var, instance, proxy, client, daemon, cluster)
 
 
-def environment(var: Path, instance: str, image: str) -> dict[str, str]:
+def settings(var: Path, instance: str, image: str) -> dict[str, str]:
     blueprint = var / "blueprints" / "tiny" / "compose.yaml"
     blueprint.parent.mkdir(parents=True)
     blueprint.write_text(BLUEPRINT.read_text().replace("${IMAGE}", image))
@@ -149,7 +155,7 @@ def environment(var: Path, instance: str, image: str) -> dict[str, str]:
         "SANDBOX_POOL_SIZE": "0",
         "SANDBOX_MAX_PER_USER": "500",
         "SANDBOX_MAX_SITE": "500",
-        # A killed worker's turn is over with its lease, which ordeals put off.
+        # A killed worker occupies its slot until its lease expires, which experiments delay.
         "SANDBOX_MAX_CONCURRENT_LAUNCHES": "50",
         "SANDBOX_LAUNCHES_PER_HOUR": "0",
         "SANDBOX_SUBNETS": f"10.{215 + secrets.randbelow(30)}.0.0/16",

@@ -1,6 +1,6 @@
-"""`python -m tests.chaos.experiment NAME ARGUMENTS`: one ordeal in a world of its own.
+"""`python -m tests.chaos.experiment MODULE ARGUMENTS`: one experiment in its own environment.
 
-The arguments are JSON, and so is what was found: the last line that is printed.
+ARGUMENTS are JSON, and so are the results: the last line of the output.
 """
 
 from __future__ import annotations
@@ -10,31 +10,31 @@ import json
 import signal
 import sys
 
-from tests.chaos.environment import world
+from tests.chaos.environment import prepared_environment
 
-STOPS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def end(*_: object) -> None:
-    """Whoever stops it wants nothing to be left: what removes that is not stopped again."""
-    for number in STOPS:
+def interrupt(*_: object) -> None:
+    """Interrupt the experiment once; further signals don't interrupt the clean-up."""
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def main(name: str, arguments: str) -> None:
-    for number in STOPS:
-        signal.signal(number, end)
-    chosen = json.loads(arguments)
-    place = {key: chosen.pop(key) for key in ("image", "store", "own_engine") if key in chosen}
-    with world(**place) as made:
+    for number in SIGNALS:
+        signal.signal(number, interrupt)
+    options = json.loads(arguments)
+    place = {key: options.pop(key) for key in ("image", "store", "own_engine") if key in options}
+    with prepared_environment(**place) as env:
         import django
 
-        # Only now, as settings are read from the environment that the world made.
+        # Not earlier, as settings are read from the variables of the prepared environment.
         django.setup()
-        ordeal = importlib.import_module(f"tests.chaos.{name}")
-        found = ordeal.run(made, **chosen)
-    print(json.dumps(found))
+        module = importlib.import_module(f"tests.chaos.{name}")
+        results = module.run(env, **options)
+    print(json.dumps(results))
 
 
 if __name__ == "__main__":

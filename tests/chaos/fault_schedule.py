@@ -1,9 +1,9 @@
-"""Who is killed where, one after the other: it follows from a seed.
+"""The order in which processes are killed, and where. It follows from a seed.
 
-A deck of all points before and after engine calls is shuffled and dealt, and between its cards
-processes die at statements of the database and at messages. How far a process comes is the engine's
-doing too, so a repeated run is alike, and not the same; the card of a process that did not come so
-far goes back into the deck.
+All points before and after engine calls are shuffled and used one after the other; in between,
+processes are killed at random database statements and messages. How many calls a process makes also
+depends on the engine, so a repeated run is similar but not identical. A point that a process didn't
+reach is queued again.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from dataclasses import dataclass
 
 from tests.relay import Fault
 
-CALL, STATEMENT, MESSAGE = "call", "statement", "message"
-SCENES = {
+CALL, STATEMENT, MESSAGE = "engine call", "statement", "message"
+SCENARIOS = {
     "launch": (STATEMENT, MESSAGE),
     "provision": (CALL, STATEMENT, MESSAGE),
-    "stock the pool": (CALL, STATEMENT),
+    "fill pool": (CALL, STATEMENT),
     "claim": (STATEMENT, MESSAGE),
     "reset": (CALL, STATEMENT),
-    "tear down": (CALL, STATEMENT),
+    "destroy": (CALL, STATEMENT),
     "sweep": (CALL, STATEMENT, MESSAGE),
 }
-"""At what a process can be killed in each."""
-OF_THE_DECK = 0.85
-"""How often the next card is dealt."""
-DEALT_AT_MOST = 3
-"""Some points only a process with more to do would come to."""
-MEETS_ANOTHER_FAULT = 0.2
-LESSER = (Fault.LOSE, Fault.REFUSE, Fault.DELAY)
+"""The kinds of points at which a process can be killed, by scenario."""
+SHUFFLED_SHARE = 0.85
+"""Probability that the next kill is at one of the shuffled points, while any are left."""
+MAX_ATTEMPTS = 3
+"""Some points are only reached by a process with more work."""
+MINOR_FAULT_PROBABILITY = 0.2
+MINOR_FAULTS = (Fault.LOSE, Fault.REFUSE, Fault.DELAY)
 
-Passed = Mapping[str, Mapping[str, int]]
-"""How many calls, statements and messages each scene has when nobody is killed."""
+Counts = Mapping[str, Mapping[str, int]]
+"""Number of engine calls, statements and messages of each scenario when nothing is killed."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """Where a process is killed: before or after its n-th call, statement or message."""
+    """Where a process is killed: before or after its n-th engine call, statement or message."""
 
     kind: str
     number: int
@@ -51,61 +51,66 @@ class Point:
 
 @dataclass(frozen=True)
 class Kill:
-    """One line of the schedule; `lesser` befalls calls of these numbers before that."""
+    """An entry of the schedule; `minor_faults` affect the engine calls with these numbers."""
 
-    scene: str
+    scenario: str
     at: Point
-    lesser: Mapping[int, Fault]
+    minor_faults: Mapping[int, Fault]
 
 
-Card = tuple[str, Point]
-"""The scene, and where in it."""
+ScenarioPoint = tuple[str, Point]
+"""A scenario, and a point in it."""
 
 
-def deck(seed: str, passed: Passed, share: tuple[int, int] = (0, 1)) -> list[Card]:
-    """Every point before and after an engine call, in the seed's order; of this share of them."""
-    cards = [
-        (scene, Point(CALL, number, after=after))
-        for scene, counts in passed.items()
-        for number in range(1, counts.get(CALL, 0) + 1)
+def shuffled_points(
+    seed: str, counts: Counts, share: tuple[int, int] = (0, 1)
+) -> list[ScenarioPoint]:
+    """Return every point before and after an engine call in the seed's order.
+
+    `share` (i, n) selects every n-th point, starting with the i-th.
+    """
+    points = [
+        (scenario, Point(CALL, number, after=after))
+        for scenario, by_kind in counts.items()
+        for number in range(1, by_kind.get(CALL, 0) + 1)
         for after in (False, True)
     ]
-    random.Random(seed).shuffle(cards)
-    return cards[share[0] :: share[1]]
+    random.Random(seed).shuffle(points)
+    return points[share[0] :: share[1]]
 
 
-class Schedule(Iterator[Kill]):
-    """One kill after the other, without end."""
+class FaultSchedule(Iterator[Kill]):
+    """An endless sequence of kills."""
 
-    def __init__(self, chance: random.Random, cards: list[Card], passed: Passed) -> None:
-        self._chance, self._passed = chance, passed
-        self._left, self._dealt = list(cards), Counter[Card]()
+    def __init__(self, rng: random.Random, points: list[ScenarioPoint], counts: Counts) -> None:
+        self._rng, self._counts = rng, counts
+        self._left, self._attempts = list(points), Counter[ScenarioPoint]()
 
     def __next__(self) -> Kill:
-        dealt = self._left and self._chance.random() < OF_THE_DECK
-        scene, point = card = self._left.pop() if dealt else self._anywhere()
-        self._dealt[card] += bool(dealt)
-        return Kill(scene, point, self._lesser(scene))
+        shuffled = self._left and self._rng.random() < SHUFFLED_SHARE
+        scenario, point = chosen = self._left.pop() if shuffled else self._random_point()
+        self._attempts[chosen] += bool(shuffled)
+        return Kill(scenario, point, self._minor_faults(scenario))
 
-    def put_back(self, kill: Kill) -> None:
-        """Nobody was killed, so it comes up again when the others had their turn."""
-        card = (kill.scene, kill.at)
-        if 0 < self._dealt[card] < DEALT_AT_MOST:
-            self._left.insert(0, card)
+    def requeue(self, kill: Kill) -> None:
+        """Queue the point again, after all others, because the process didn't reach it."""
+        point = (kill.scenario, kill.at)
+        if 0 < self._attempts[point] < MAX_ATTEMPTS:
+            self._left.insert(0, point)
 
-    def _anywhere(self) -> Card:
-        """At no engine call while there are cards left, which are for these."""
-        scene = self._chance.choice(list(self._passed))
-        counts = self._passed[scene]
-        kind = self._chance.choice(
+    def _random_point(self) -> ScenarioPoint:
+        """Return a random point; at an engine call only when no shuffled points are left."""
+        scenario = self._rng.choice(list(self._counts))
+        counts = self._counts[scenario]
+        kind = self._rng.choice(
             [kind for kind, count in counts.items() if count and not (self._left and kind == CALL)]
         )
-        number = self._chance.randint(1, counts[kind])
-        return scene, Point(kind, number, after=self._chance.random() < 0.5)
+        number = self._rng.randint(1, counts[kind])
+        return scenario, Point(kind, number, after=self._rng.random() < 0.5)
 
-    def _lesser(self, scene: str) -> dict[int, Fault]:
-        """Some acts meet an engine that is slow, refuses, or loses an answer besides."""
-        calls = self._passed[scene].get(CALL, 0)
-        if not calls or self._chance.random() > MEETS_ANOTHER_FAULT:
+    def _minor_faults(self, scenario: str) -> dict[int, Fault]:
+        """Return a fault for one engine call (a delay, a rejection, a lost response), or none."""
+        calls = self._counts[scenario].get(CALL, 0)
+        if not calls or self._rng.random() > MINOR_FAULT_PROBABILITY:
             return {}
-        return {self._chance.randint(1, calls): self._chance.choice(LESSER)}
+        return {self._rng.randint(1, calls): self._rng.choice(MINOR_FAULTS)}

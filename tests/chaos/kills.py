@@ -1,4 +1,4 @@
-"""Processes are killed at random points, and once in a while the portal is swept, once."""
+"""Kill processes at scheduled points; after every batch of kills, sweep once and check."""
 
 from __future__ import annotations
 
@@ -10,123 +10,126 @@ from itertools import islice
 from typing import Any
 
 from sandboxes.models import Sandbox, State
-from tests.chaos.environment import KINDS, SETTLES_IN_SECONDS, World
-from tests.chaos.fault_schedule import CALL, Schedule, deck
-from tests.chaos.portal_process import answers
+from tests.chaos.environment import OBJECT_KINDS, SETTLE_SECONDS, ChaosEnvironment
+from tests.chaos.fault_schedule import CALL, FaultSchedule, shuffled_points
+from tests.chaos.portal_process import responds
 from tests.chaos.processes import Processes
-from tests.chaos.scenarios import SCENES, SERVICES, Cast, rehearse
-from tests.chaos.unrelated_objects import plant
+from tests.chaos.scenarios import SCENARIOS, SERVICES, ScenarioHarness, count_points
+from tests.chaos.unrelated_objects import create_unrelated_objects
 
-BATCH = 8
-"""So many kills lie between two sweeps."""
-LATER_SECONDS = 61
-"""By then every lease is over, and the grace of orphans too."""
+KILLS_PER_SWEEP = 8
+CLOCK_STEP_SECONDS = 61
+"""After this time all leases and the grace period of orphans have expired."""
 
 
 @dataclass
-class Tally:
-    """What was done, and what was left."""
+class KillStats:
+    """What was killed, and what was left behind."""
 
     kills: Counter[str] = field(default_factory=Counter)
     points: set[str] = field(default_factory=set)
-    """Engine calls before or after which a process was killed, by scene."""
-    lesser: int = 0
+    """Engine calls before or after which a process was killed, by scenario."""
+    minor_faults: int = 0
     stuck: Counter[str] = field(default_factory=Counter)
-    complaints: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     sweeps: list[float] = field(default_factory=list)
     ports: set[int] = field(default_factory=set)
 
 
-def run(world: World, kills: int, seed: str, share: tuple[int, int] = (0, 1)) -> dict[str, Any]:
-    """Kill so often. `share`: every how-manieth card of the deck is this run's, from which on."""
-    cast, tally = Cast(Processes(world.proxy)), Tally()
-    planted = plant(world)
-    before = world.foreign()
-    rehearsed = rehearse(cast)
-    chance = random.Random(f"{seed}-{share}")
-    schedule = Schedule(chance, deck(seed, rehearsed, share), rehearsed)
+def run(
+    env: ChaosEnvironment, kills: int, seed: str, share: tuple[int, int] = (0, 1)
+) -> dict[str, Any]:
+    """Kill this many processes. `share` is this run's part of the points at engine calls."""
+    harness, stats = ScenarioHarness(Processes(env.proxy)), KillStats()
+    created = create_unrelated_objects(env)
+    before = env.unrelated_objects()
+    counts = count_points(harness)
+    rng = random.Random(f"{seed}-{share}")
+    schedule = FaultSchedule(rng, shuffled_points(seed, counts, share), counts)
     left = kills
     while left > 0:
-        left -= play(cast, tally, schedule, min(BATCH, left))
-        settle(world, cast, tally)
-    close(world, cast, tally)
+        left -= run_batch(harness, stats, schedule, min(KILLS_PER_SWEEP, left))
+        sweep_and_check(env, harness, stats)
+    remove_and_check(env, harness, stats)
     return {
-        "kills": dict(tally.kills),
-        "points": sorted(tally.points),
-        "points_in_all": len(deck(seed, rehearsed)),
-        "lesser": tally.lesser,
-        "stuck": {name: tally.stuck[name] for name in (*KINDS, "ports", "rows")},
-        "complaints": tally.complaints,
-        "sweep_seconds": tally.sweeps,
-        "foreign": {"planted": planted, "touched": world.foreign() != before},
+        "kills": dict(stats.kills),
+        "points": sorted(stats.points),
+        "total_points": len(shuffled_points(seed, counts)),
+        "minor_faults": stats.minor_faults,
+        "stuck": {name: stats.stuck[name] for name in (*OBJECT_KINDS, "ports", "rows")},
+        "errors": stats.errors,
+        "sweep_seconds": stats.sweeps,
+        "unrelated": {"created": created, "changed": env.unrelated_objects() != before},
     }
 
 
-def play(cast: Cast, tally: Tally, schedule: Schedule, count: int) -> int:
-    """So many acts; how many of them ended with a kill."""
+def run_batch(
+    harness: ScenarioHarness, stats: KillStats, schedule: FaultSchedule, count: int
+) -> int:
+    """Run this many scenarios; return how many of them ended with a kill."""
     killed = 0
     for planned in islice(schedule, count):
-        prepare, act = SCENES[planned.scene]
-        prepare(cast)
-        outcome = cast.processes.do(act, at=planned.at, faults=planned.lesser)
-        tally.lesser += len(planned.lesser)
+        prepare, operation = SCENARIOS[planned.scenario]
+        prepare(harness)
+        outcome = harness.processes.run(operation, at=planned.at, faults=planned.minor_faults)
+        stats.minor_faults += len(planned.minor_faults)
         if outcome.killed:
             killed += 1
-            tally.kills[f"{planned.scene}: {planned.at.kind}"] += 1
+            stats.kills[f"{planned.scenario}: {planned.at.kind}"] += 1
             if planned.at.kind == CALL:
-                tally.points.add(f"{planned.scene}: {planned.at}")
+                stats.points.add(f"{planned.scenario}: {planned.at}")
         else:
-            schedule.put_back(planned)
+            schedule.requeue(planned)
     return killed
 
 
-def settle(world: World, cast: Cast, tally: Tally) -> None:
-    """One sweep, and what it has a worker do; what is wrong then is stuck."""
-    time.sleep(SETTLES_IN_SECONDS)
-    cast.processes.later += LATER_SECONDS
+def sweep_and_check(env: ChaosEnvironment, harness: ScenarioHarness, stats: KillStats) -> None:
+    """Sweep once, process the queue, and count what is stuck. Then destroy all sandboxes."""
+    time.sleep(SETTLE_SECONDS)
+    harness.processes.clock_offset += CLOCK_STEP_SECONDS
     began = time.perf_counter()
-    swept = cast.processes.value("sweep")
-    cast.processes.do("deliver")
-    tally.sweeps.append(round(time.perf_counter() - began, 2))
-    tally.complaints += swept["errors"]
-    count_stuck(world, tally)
+    swept = harness.processes.result("sweep")
+    harness.processes.run("process_queue")
+    stats.sweeps.append(round(time.perf_counter() - began, 2))
+    stats.errors += swept["errors"]
+    count_stuck(env, stats)
     for row in Sandbox.objects.running():
-        cast.processes.do("ask_to_end", row.public_id)
-    cast.processes.do("deliver")
+        harness.processes.run("request_destroy", row.public_id)
+    harness.processes.run("process_queue")
 
 
-def count_stuck(world: World, tally: Tally) -> None:
+def count_stuck(env: ChaosEnvironment, stats: KillStats) -> None:
     rows = {row.public_id: row for row in Sandbox.objects.live()}
     for row in rows.values():
-        trouble = wrong_with(row, tally)
-        if trouble:
-            tally.stuck["rows"] += 1
-            tally.complaints.append(f"{row.public_id} {trouble}")
-    wanted = {"containers": SERVICES, "networks": 1, "volumes": 0}
-    for sandbox, held in world.held().items():
-        for kind, ids in held.items():
-            extra = len(ids) - (wanted[kind] if sandbox in rows else 0)
-            tally.stuck[kind] += max(0, extra)
+        problem = problem_with(row, stats)
+        if problem:
+            stats.stuck["rows"] += 1
+            stats.errors.append(f"{row.public_id} {problem}")
+    expected = {"containers": SERVICES, "networks": 1, "volumes": 0}
+    for sandbox, objects in env.objects().items():
+        for kind, ids in objects.items():
+            extra = len(ids) - (expected[kind] if sandbox in rows else 0)
+            stats.stuck[kind] += max(0, extra)
 
 
-def wrong_with(row: Sandbox, tally: Tally) -> str:
-    """What keeps the sandbox from being there or gone; nothing when it is as its row says."""
+def problem_with(row: Sandbox, stats: KillStats) -> str:
+    """Return why the sandbox is stuck; empty if it runs as its row says."""
     if row.state not in (State.RUNNING, State.POOLED):
         return f"is {row.state}"
     if row.lease_until or row.reset_requested_at:
         return "waits for a worker"
     (address,) = row.addresses.values()
-    tally.ports.add(int(address.rpartition(":")[2]))
-    return "" if answers(address) else "is said to run, and does not answer"
+    stats.ports.add(int(address.rpartition(":")[2]))
+    return "" if responds(address) else "is marked as running but doesn't respond"
 
 
-def close(world: World, cast: Cast, tally: Tally) -> None:
-    """Everything is ended; what is left then is stuck as well."""
-    cast.processes.do("empty_the_pool")
-    cast.pool_of(0)
-    settle(world, cast, tally)
-    for held in world.held().values():
-        for kind, ids in held.items():
-            tally.stuck[kind] += len(ids)
-    tally.stuck["rows"] += Sandbox.objects.live().count()
-    tally.stuck["ports"] += len(tally.ports & world.ports_without_a_container())
+def remove_and_check(env: ChaosEnvironment, harness: ScenarioHarness, stats: KillStats) -> None:
+    """Remove everything; what is left then is stuck, too."""
+    harness.processes.run("empty_pool")
+    harness.set_pool_size(0)
+    sweep_and_check(env, harness, stats)
+    for objects in env.objects().values():
+        for kind, ids in objects.items():
+            stats.stuck[kind] += len(ids)
+    stats.stuck["rows"] += Sandbox.objects.live().count()
+    stats.stuck["ports"] += len(stats.ports & env.leaked_ports())

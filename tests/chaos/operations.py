@@ -1,6 +1,6 @@
-"""What one process of the portal does, from its start until it is done, or killed on the way.
+"""Operations of the portal, each run in a process of its own, which may be killed on the way.
 
-Processes are forked from one that has imported this module, so that starting one takes no time.
+The processes are forked from one that has imported this module, so they start without delay.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import django
 
 django.setup()
 
-from django.contrib.auth.models import User  # noqa: E402 - after the set-up
+from django.contrib.auth.models import User  # noqa: E402 - after django.setup()
 from django.db import connection, connections  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
@@ -40,56 +40,66 @@ from sandboxes.worker import provisioning, teardown  # noqa: E402
 from sandboxes.worker import tasks as worker_tasks  # noqa: E402
 from sandboxportal import celery_filesystem_broker  # noqa: E402
 from sandboxportal.celery import app  # noqa: E402
+from tests.chaos.fault_schedule import MESSAGE, STATEMENT  # noqa: E402
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 
 @dataclass
-class Fuse:
-    """Kills this process before or after one of its statements to the database, or messages."""
+class KillSwitch:
+    """Kills this process before or after its n-th database statement or message."""
 
     kind: str = ""
     number: int = 0
     after: bool = False
 
     def __post_init__(self) -> None:
-        self.passed: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
 
-    def around(self, kind: str, act: Callable[[], Any]) -> Any:
-        self.passed[kind] += 1
-        lit = (kind, self.passed[kind]) == (self.kind, self.number)
-        if lit and not self.after:
+    def guard(self, kind: str, function: Callable[[], Any]) -> Any:
+        self.counts[kind] += 1
+        triggered = (kind, self.counts[kind]) == (self.kind, self.number)
+        if triggered and not self.after:
             os.kill(os.getpid(), signal.SIGKILL)
-        result = act()
-        if lit:
+        result = function()
+        if triggered:
             os.kill(os.getpid(), signal.SIGKILL)
         return result
 
-    def lay(self, stack: ExitStack) -> None:
-        """Along every statement and every message of this process."""
+    def install(self, stack: ExitStack) -> None:
+        """Guard all database statements and messages of this process."""
         stack.enter_context(
             connection.execute_wrapper(
-                lambda execute, *statement: self.around("statement", lambda: execute(*statement))
+                lambda execute, *statement: self.guard(STATEMENT, lambda: execute(*statement))
             )
         )
         send = celery_filesystem_broker.Channel._put
 
-        def sent(*args: Any, **options: Any) -> None:
-            self.around("message", lambda: send(*args, **options))
+        def guarded_send(*args: Any, **options: Any) -> None:
+            self.guard(MESSAGE, lambda: send(*args, **options))
 
-        celery_filesystem_broker.Channel._put = sent  # type: ignore[method-assign]
+        celery_filesystem_broker.Channel._put = guarded_send  # type: ignore[method-assign]
 
 
-def run(act: str, arguments: list[Any], later: float, fuse: Fuse, answer: Connection) -> None:
-    """Do it, `later` seconds from now by the portal's clock; the answer tells what was passed."""
-    clock.now = lambda: timezone.now() + timedelta(seconds=later)
-    answer.recv()
+def run(
+    operation: str,
+    arguments: list[Any],
+    clock_offset: float,
+    kill_switch: KillSwitch,
+    pipe: Connection,
+) -> None:
+    """Wait for a message, run the operation, and send its result and the counts of points.
+
+    The portal's clock is `clock_offset` seconds ahead.
+    """
+    clock.now = lambda: timezone.now() + timedelta(seconds=clock_offset)
+    pipe.recv()
     with ExitStack() as stack:
-        fuse.lay(stack)
-        result = ACTS[act](*arguments)
+        kill_switch.install(stack)
+        result = OPERATIONS[operation](*arguments)
     connections.close_all()
-    answer.send((result, dict(fuse.passed)))
+    pipe.send((result, dict(kill_switch.counts)))
 
 
 def find(public_id: str) -> Sandbox:
@@ -97,71 +107,73 @@ def find(public_id: str) -> Sandbox:
 
 
 def launch() -> str:
-    """A person asks for one; the web process answers with it."""
+    """Launch a sandbox for alice, as the web process does; return its id."""
     alice = User.objects.get(username="alice")
     return actions.launch_sandbox(alice, actions.LaunchRequest())[0].public_id
 
 
-def ask_to_end(public_id: str) -> None:
+def request_destroy(public_id: str) -> None:
     actions.destroy(find(public_id), User.objects.get(username="alice"))
 
 
-def ask_to_reset(public_id: str) -> None:
+def request_reset(public_id: str) -> None:
     actions.reset(find(public_id), User.objects.get(username="alice"))
 
 
-def deliver() -> int:
-    """A worker does all that it was sent, and what that sends."""
-    done = 0
+def process_queue() -> int:
+    """Process all messages in the queue, as a worker does; return how many there were."""
+    processed = 0
     with app.connection_for_read() as broker:
         queue = broker.SimpleQueue("celery")
         while True:
             try:
                 message = queue.get(block=False)
             except Empty:
-                return done
+                return processed
             message.ack()
             app.tasks[message.headers["task"]](*message.payload[0])
-            done += 1
+            processed += 1
 
 
 def provision(public_id: str) -> None:
-    """This message is delivered to a worker, as are the two below."""
+    """Process the message to provision a sandbox, as a worker does."""
     worker_tasks.provision(public_id)
 
 
-def put_back(public_id: str) -> None:
+def reset(public_id: str) -> None:
     worker_tasks.reset(public_id)
 
 
-def tear_down(public_id: str) -> None:
+def destroy(public_id: str) -> None:
     worker_tasks.tear_down(public_id)
 
 
-def lay_out(count: int) -> None:
-    """So many sandboxes with containers that are never started: there is as much to remove of them,
-    and they take a fraction of the engine's time to make."""
+def create_unstarted(count: int) -> None:
+    """Create sandboxes whose containers are never started.
+
+    Removing them takes as many steps as usual, but creating them takes the engine less time.
+    """
     runtime: Any = get_runtime()
 
-    def make(spec: SandboxSpec, *_: Any) -> SandboxFacts:
+    def create(spec: SandboxSpec, *_: Any) -> SandboxFacts:
         runtime._launcher.make(spec)
         return SandboxFacts(spec.id, {}, clock.now())
 
-    runtime.create = make
+    runtime.create = create
     for _ in range(count):
         provisioning.provision(find(launch()))
 
 
-def stock() -> None:
-    """A sweep sees what sandboxes are made of, if the engine tells; a worker fills the pool."""
+def fill_pool() -> None:
+    """Record the versions of images, as a sweep does, and reconcile the pool, as a worker does."""
     with suppress(EngineUnreachable):
         reconcile.note_versions()
     pool_tasks.tend_pool()
 
 
-def empty_the_pool() -> None:
+def empty_pool() -> None:
     for row in Sandbox.objects.pooled():
-        lifecycle.end(row, EndReason.RETIRED, "The ordeal is over.")
+        lifecycle.end(row, EndReason.RETIRED, "The experiment is over.")
         teardown.tear_down(row)
 
 
@@ -170,19 +182,19 @@ def sweep() -> dict[str, Any]:
     return {"errors": swept.errors, "lines": swept.lines, "counts": dict(swept.counts)}
 
 
-ACTS: dict[str, Callable[..., Any]] = {
-    act.__name__: act
-    for act in (
-        ask_to_end,
-        ask_to_reset,
-        deliver,
-        empty_the_pool,
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    operation.__name__: operation
+    for operation in (
+        create_unstarted,
+        destroy,
+        empty_pool,
+        fill_pool,
         launch,
-        lay_out,
+        process_queue,
         provision,
-        put_back,
-        stock,
+        request_destroy,
+        request_reset,
+        reset,
         sweep,
-        tear_down,
     )
 }

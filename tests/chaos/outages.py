@@ -1,6 +1,6 @@
-"""What the portal stands on goes away for a while: the engine, the database, the queue.
+"""Outages of the portal's dependencies: the engine, the database, the queue.
 
-Each ordeal tells how long it took from when that was back until everything was as it should be.
+Experiments measure the time from the end of the outage until everything has recovered.
 """
 
 from __future__ import annotations
@@ -17,86 +17,89 @@ from typing import Any
 from django.utils import timezone
 
 from sandboxes.models import Sandbox
-from tests.bench.http_client import HttpClient, HttpResponse
-from tests.chaos.environment import World
-from tests.chaos.portal_process import SANDBOXES, answers, seconds_until, staged
-from tests.chaos.scenarios import waiting
+from tests.bench.http_client import HttpClient
+from tests.chaos.environment import ChaosEnvironment
+from tests.chaos.portal_process import SANDBOXES, responds, running_chaos_portal, seconds_until
+from tests.chaos.scenarios import has_unfinished_work
 from tests.redis_server import redis
 from tests.waiting import until
 
-CREW = ("web", "worker", "reaper")
-SWEPT_EVERY = "5"
-FEW = 3
-AWAY_SECONDS = 3
+PROCESSES = ("web", "worker", "reaper")
+SWEEP_INTERVAL = "5"
+SANDBOX_COUNT = 3
+OUTAGE_SECONDS = 3
 MINUTE = 60
-BACK_OFF_SECONDS = 6
-"""After a call that was not answered, a worker leaves the sandbox alone for 5 s."""
+BACKOFF_SECONDS = 6
+"""After a call without a response, a worker waits 5 s before it tries again."""
 PAUSE_SECONDS = 0.2
 
 
-def run(world: World, which: str, **chosen: Any) -> dict[str, Any]:
-    found: dict[str, Any] = ORDEALS[which](world, **chosen)
-    return found
+def run(env: ChaosEnvironment, outage: str, **options: Any) -> dict[str, Any]:
+    results: dict[str, Any] = OUTAGES[outage](env, **options)
+    return results
 
 
-def hung(world: World, seconds: float) -> dict[str, Any]:
-    """The engine answers nothing for so long, and people go on as if nothing were."""
-    with staged(world, ("web", "worker")) as portal:
-        alice = portal.person("alice")
-        kept, doomed, again = (one["id"] for one in portal.launch(alice, FEW))
-        world.proxy.pause()
+def engine_hangs(env: ChaosEnvironment, seconds: float) -> dict[str, Any]:
+    """Let the engine accept connections without responding, while a user sends requests."""
+    with running_chaos_portal(env, ("web", "worker")) as portal:
+        alice = portal.api_client("alice")
+        ids = (sandbox["id"] for sandbox in portal.launch(alice, SANDBOX_COUNT))
+        kept, destroyed, reset = ids
+        env.proxy.pause()
         try:
             with ThreadPoolExecutor() as thread:
                 sweep = thread.submit(portal.sweep)
-                asked = busy(alice, wishes(kept, doomed, again), seconds)
-                meanwhile = sweep.result()
-            wanted = standing()
+                sent = send_requests(alice, requests(kept, destroyed, reset), seconds)
+                during_hang = sweep.result()
+            expected = not_ending()
         finally:
-            world.proxy.resume()
-        time.sleep(BACK_OFF_SECONDS)
-        after = portal.sweep()
-        took = seconds_until(lambda: not waiting(), "nothing waits for a worker", 60)
-        until(lambda: set(world.held()) <= wanted, "what has ended is gone", 60, 0.2)
+            env.proxy.resume()
+        time.sleep(BACKOFF_SECONDS)
+        after_hang = portal.sweep()
+        recovery = seconds_until(
+            lambda: not has_unfinished_work(), "no work is left for workers", 60
+        )
+        until(lambda: set(env.objects()) <= expected, "ended sandboxes are removed", 60, 0.2)
         return {
-            "requests": len(asked),
-            "slowest": max(asked, key=lambda one: one[1]),
-            "spoilt": [what for what, _, status in asked if is_failure(what, status)],
-            "sweep_meanwhile": [meanwhile.returncode, meanwhile.stderr.strip()],
-            "sweep_after": [after.returncode, after.stderr.strip()],
-            "launched_meanwhile": len(wanted) - FEW + 1,
-            "lost": len(wanted - running()),
-            "seconds": round(BACK_OFF_SECONDS + took, 1),
+            "requests": len(sent),
+            "slowest": max(sent, key=lambda request: request[1]),
+            "failed_requests": [name for name, _, status in sent if is_failure(name, status)],
+            "sweep_during_hang": [during_hang.returncode, during_hang.stderr.strip()],
+            "sweep_after_hang": [after_hang.returncode, after_hang.stderr.strip()],
+            "launched_during_hang": len(expected) - SANDBOX_COUNT + 1,
+            "lost": len(expected - running()),
+            "seconds": round(BACKOFF_SECONDS + recovery, 1),
         }
 
 
-def is_failure(what: str, status: int) -> bool:
-    """Two say that the engine does not answer: that is what they are asked."""
-    return status >= 500 and not what.endswith(("readyz", "logs"))
+def is_failure(name: str, status: int) -> bool:
+    """Return whether a request failed. Readiness and logs correctly report the engine's outage."""
+    return status >= 500 and not name.endswith(("readyz", "logs"))
 
 
-def busy(
-    person: HttpClient, wished: Iterator[tuple[str, str]], seconds: float
+def send_requests(
+    client: HttpClient, planned: Iterator[tuple[str, str]], seconds: float
 ) -> list[tuple[str, float, int]]:
-    """What was asked for in so many seconds, how long the answer took, and its status."""
-    found, ends = [], time.monotonic() + seconds
+    """Send requests for this time; return their names, response times and statuses."""
+    sent, ends = [], time.monotonic() + seconds
     while time.monotonic() < ends:
-        method, path = next(wished)
-        answer: HttpResponse = person(method, path, {} if method == "POST" else None)
-        what = f"{method} {re.sub('sbx_[a-z0-9]+', '…', path).partition('?')[0]}"
-        found.append((what, round(answer.seconds, 3), answer.status))
+        method, path = next(planned)
+        response = client(method, path, {} if method == "POST" else None)
+        name = f"{method} {re.sub('sbx_[a-z0-9]+', '…', path).partition('?')[0]}"
+        sent.append((name, round(response.seconds, 3), response.status))
         time.sleep(PAUSE_SECONDS)
-    return found
+    return sent
 
 
-def wishes(kept: str, doomed: str, again: str) -> Iterator[tuple[str, str]]:
-    """Two launches, an end and a reset, and then looks, over and over."""
+def requests(kept: str, destroyed: str, reset: str) -> Iterator[tuple[str, str]]:
+    """Yield two launches, a destroy and a reset, and then reading requests without end."""
     once = [
         ("POST", SANDBOXES),
-        ("DELETE", f"{SANDBOXES}/{doomed}"),
-        ("POST", f"{SANDBOXES}/{again}/reset"),
+        ("DELETE", f"{SANDBOXES}/{destroyed}"),
+        ("POST", f"{SANDBOXES}/{reset}/reset"),
         ("POST", SANDBOXES),
     ]
-    looks = [
+    repeated = [
         ("GET", SANDBOXES),
         ("GET", f"{SANDBOXES}/{kept}"),
         ("GET", f"{SANDBOXES}/{kept}/events"),
@@ -107,82 +110,91 @@ def wishes(kept: str, doomed: str, again: str) -> Iterator[tuple[str, str]]:
         ("GET", "/readyz"),
         ("POST", f"{SANDBOXES}/{kept}/touch"),
     ]
-    return chain(once, cycle(looks))
+    return chain(once, cycle(repeated))
 
 
-def engine(world: World, crash: bool) -> dict[str, Any]:
-    """The engine is restarted, as by its service or after the host lost its power."""
-    assert world.daemon
-    with staged(world, CREW, REAPER_SECONDS=SWEPT_EVERY) as portal:
-        alice = portal.person("alice")
-        kept = {one["id"] for one in portal.launch(alice, FEW)}
-        world.daemon.stop(signal.SIGKILL if crash else signal.SIGTERM)
-        meanwhile = alice("POST", SANDBOXES, {}).json()["id"]
-        time.sleep(AWAY_SECONDS)
-        world.daemon.start()
-        took = seconds_until(lambda: portal.running(FEW + 1) and all_answer(), "all answer")
-        return {"seconds": took, "lost": len((kept | {meanwhile}) - running())}
+def engine(env: ChaosEnvironment, crash: bool) -> dict[str, Any]:
+    """Restart the engine, as its service manager does or as after a power failure."""
+    assert env.daemon
+    with running_chaos_portal(env, PROCESSES, REAPER_SECONDS=SWEEP_INTERVAL) as portal:
+        alice = portal.api_client("alice")
+        kept = {sandbox["id"] for sandbox in portal.launch(alice, SANDBOX_COUNT)}
+        env.daemon.stop(signal.SIGKILL if crash else signal.SIGTERM)
+        launched = alice("POST", SANDBOXES, {}).json()["id"]
+        time.sleep(OUTAGE_SECONDS)
+        env.daemon.start()
+        recovery = seconds_until(
+            lambda: portal.all_running(SANDBOX_COUNT + 1) and all_respond(), "all respond"
+        )
+        return {"seconds": recovery, "lost": len((kept | {launched}) - running())}
 
 
-def database(world: World) -> dict[str, Any]:
-    """The database is stopped in the middle of everything, and started again."""
-    assert world.cluster
-    with staged(world, CREW, REAPER_SECONDS=SWEPT_EVERY) as portal:
-        alice = portal.person("alice")
-        kept = [one["id"] for one in portal.launch(alice, 1)]
-        # No worker has done these when the database goes away.
-        kept += [alice("POST", SANDBOXES, {}).json()["id"] for _ in range(FEW)]
-        world.cluster.stop()
+def database(env: ChaosEnvironment) -> dict[str, Any]:
+    """Stop the database while it is used, and start it again."""
+    assert env.cluster
+    with running_chaos_portal(env, PROCESSES, REAPER_SECONDS=SWEEP_INTERVAL) as portal:
+        alice = portal.api_client("alice")
+        launched = [sandbox["id"] for sandbox in portal.launch(alice, 1)]
+        # Workers haven't processed these launches yet when the database stops.
+        launched += [alice("POST", SANDBOXES, {}).json()["id"] for _ in range(SANDBOX_COUNT)]
+        env.cluster.stop()
         statuses = {alice.get(path).status for path in (SANDBOXES, "/readyz", "/healthz")}
-        time.sleep(AWAY_SECONDS)
-        world.cluster.start()
-        answers = seconds_until(lambda: alice.get(SANDBOXES).status == 200, "a list is answered")
-        took = seconds_until(lambda: portal.running(FEW + 1) and all_answer(), "all answer")
+        time.sleep(OUTAGE_SECONDS)
+        env.cluster.start()
+        listing = seconds_until(lambda: alice.get(SANDBOXES).status == 200, "lists are served")
+        recovery = seconds_until(
+            lambda: portal.all_running(SANDBOX_COUNT + 1) and all_respond(), "all respond"
+        )
         return {
-            "seconds": round(answers + took, 1),
+            "seconds": round(listing + recovery, 1),
             "statuses": sorted(statuses),
-            "lost": len(set(kept) - running()),
+            "lost": len(set(launched) - running()),
         }
 
 
-def queue(world: World) -> dict[str, Any]:
-    """All messages of the embedded queue vanish before any worker has seen them."""
-    with staged(world, ("web", "reaper"), REAPER_SECONDS=SWEPT_EVERY) as portal:
-        alice = portal.person("alice")
-        for _ in range(FEW):
+def queue(env: ChaosEnvironment) -> dict[str, Any]:
+    """Delete all messages of the embedded queue before a worker has processed them."""
+    with running_chaos_portal(env, ("web", "reaper"), REAPER_SECONDS=SWEEP_INTERVAL) as portal:
+        alice = portal.api_client("alice")
+        for _ in range(SANDBOX_COUNT):
             alice("POST", SANDBOXES, {})
-        messages = list((world.var / "queue" / "celery").iterdir())
+        messages = list((env.var / "queue" / "celery").iterdir())
         for message in messages:
             message.unlink()
         portal.start("worker")
-        took = seconds_until(lambda: portal.running(FEW), "all run")
-        return {"messages": len(messages), "seconds": took, "lost": 0}
+        recovery = seconds_until(lambda: portal.all_running(SANDBOX_COUNT), "all run")
+        return {"messages": len(messages), "seconds": recovery, "lost": 0}
 
 
-def broker(world: World) -> dict[str, Any]:
-    """Redis is emptied while messages wait in it, and then restarted under a worker."""
-    with redis(world.var) as server:
-        settings = {"CELERY_BROKER_URL": server.url, "REAPER_SECONDS": SWEPT_EVERY}
-        with staged(world, ("web", "reaper"), **settings) as portal:
-            alice = portal.person("alice")
-            for _ in range(FEW):
+def broker(env: ChaosEnvironment) -> dict[str, Any]:
+    """Flush Redis while messages wait in it, then restart it while a worker runs."""
+    with redis(env.var) as server:
+        settings = {"CELERY_BROKER_URL": server.url, "REAPER_SECONDS": SWEEP_INTERVAL}
+        with running_chaos_portal(env, ("web", "reaper"), **settings) as portal:
+            alice = portal.api_client("alice")
+            for _ in range(SANDBOX_COUNT):
                 alice("POST", SANDBOXES, {})
             messages = server.flush()
             portal.start("worker")
-            emptied = seconds_until(lambda: portal.running(FEW), "all run")
+            after_flush = seconds_until(lambda: portal.all_running(SANDBOX_COUNT), "all run")
             server.stop()
             status = alice("POST", SANDBOXES, {}).status
-            time.sleep(AWAY_SECONDS)
+            time.sleep(OUTAGE_SECONDS)
             server.start()
-            took = seconds_until(lambda: portal.running(FEW + 1), "all run")
-            found = {"messages": messages, "emptied_seconds": emptied, "status_meanwhile": status}
-            return found | {"seconds": took, "lost": 0}
+            recovery = seconds_until(lambda: portal.all_running(SANDBOX_COUNT + 1), "all run")
+            return {
+                "messages": messages,
+                "seconds_after_flush": after_flush,
+                "status_during_outage": status,
+                "seconds": recovery,
+                "lost": 0,
+            }
 
 
-def due(world: World, count: int) -> dict[str, Any]:
-    """Sandboxes become due all through a minute, and cron sweeps each minute."""
-    with staged(world, ("web", "worker")) as portal:
-        alice = portal.person("alice")
+def due_sandboxes(env: ChaosEnvironment, count: int) -> dict[str, Any]:
+    """Let sandboxes expire at different times of a minute, and sweep every minute as cron does."""
+    with running_chaos_portal(env, ("web", "worker")) as portal:
+        alice = portal.api_client("alice")
         portal.launch(alice, count)
         start = timezone.now() + timedelta(seconds=5)
         for number, row in enumerate(Sandbox.objects.running()):
@@ -193,25 +205,30 @@ def due(world: World, count: int) -> dict[str, Any]:
             began = time.monotonic()
             portal.sweep()
             time.sleep(max(0, min(MINUTE, ends - began) - (time.monotonic() - began)))
-        gone = Sandbox.objects.ended()
-        late = [(row.ended_at - row.expires_at).total_seconds() for row in gone]  # type: ignore[operator]
-        return {"due": count, "gone": len(late), "seconds": sorted(round(s, 1) for s in late)}
+        ended = Sandbox.objects.ended()
+        delays = [(row.ended_at - row.expires_at).total_seconds() for row in ended]  # type: ignore[operator]
+        return {
+            "due": count,
+            "removed": len(delays),
+            "seconds": sorted(round(delay, 1) for delay in delays),
+        }
 
 
 def running() -> set[str]:
     return set(Sandbox.objects.running().values_list("public_id", flat=True))
 
 
-def standing() -> set[str]:
+def not_ending() -> set[str]:
     return set(Sandbox.objects.standing().values_list("public_id", flat=True))
 
 
-def all_answer() -> bool:
-    """Whether every sandbox that is said to run does."""
+def all_respond() -> bool:
+    """Return whether every sandbox that is marked as running responds."""
     rows = Sandbox.objects.running()
-    return all(answers(address) for row in rows for address in row.addresses.values())
+    return all(responds(address) for row in rows for address in row.addresses.values())
 
 
-ORDEALS: dict[str, Callable[..., dict[str, Any]]] = {
-    act.__name__: act for act in (broker, database, due, engine, hung, queue)
+OUTAGES: dict[str, Callable[..., dict[str, Any]]] = {
+    function.__name__: function
+    for function in (broker, database, due_sandboxes, engine, engine_hangs, queue)
 }

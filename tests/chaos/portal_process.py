@@ -1,4 +1,4 @@
-"""A whole portal in an ordeal's world: its web process, and workers and reapers that may die."""
+"""A complete portal in an experiment's environment, whose processes can be killed."""
 
 from __future__ import annotations
 
@@ -21,27 +21,32 @@ from sandboxes.accounts import api_tokens
 from sandboxes.models import Event, Sandbox, State
 from tests.bench.http_client import HttpClient
 from tests.bench.machine import ROOT
-from tests.chaos.environment import World
+from tests.chaos.environment import ChaosEnvironment
 from tests.portal import Portal, running_portal
 from tests.waiting import until
 
 SANDBOXES = "/api/v1/sandboxes"
-THE_WORLDS = ("SANDBOX_INSTANCE", "SECRET_KEY", "SANDBOX_ENCRYPTION_KEYS", "FRIENDBOT_URL")
+ENVIRONMENT_SETTINGS = (
+    "SANDBOX_INSTANCE",
+    "SECRET_KEY",
+    "SANDBOX_ENCRYPTION_KEYS",
+    "FRIENDBOT_URL",
+)
 
 
 @dataclass
-class Staged:
-    """A portal that serves, and those of its processes that the ordeal itself keeps running."""
+class ChaosPortal:
+    """A running portal, and its processes that the experiment starts and kills."""
 
-    world: World
+    env: ChaosEnvironment
     portal: Portal
-    crew: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(self, name: str) -> None:
-        """Start a process of the Procfile, or start it again."""
+        """Start or restart a process of the Procfile."""
         command = parse_procfile((ROOT / "Procfile").read_text()).processes[name]
-        with (self.world.var / f"{name}.log").open("ab") as log:
-            self.crew[name] = subprocess.Popen(
+        with (self.env.var / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
                 ["sh", "-c", command],
                 cwd=ROOT,
                 env=self.portal.environment,
@@ -51,34 +56,33 @@ class Staged:
             )
 
     def kill(self, name: str) -> None:
-        """Nothing of it has time for anything."""
-        process = self.crew.pop(name)
+        """Kill a process and its children with SIGKILL."""
+        process = self.processes.pop(name)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
-    def kill_a_web_worker(self, which: int) -> bool:
-        """One of those that gunicorn starts again. False: it has none at the moment."""
-        workers = [
-            pid for pid in below(self.portal.pid) if is_gunicorn(pid) and is_gunicorn(parent(pid))
-        ]
+    def kill_web_worker(self, which: int) -> bool:
+        """Kill a web worker, which gunicorn restarts; return whether there was one."""
+        pids = descendants(self.portal.pid)
+        workers = [pid for pid in pids if is_gunicorn(pid) and is_gunicorn(parent(pid))]
         if not workers:
             return False
         os.kill(workers[which % len(workers)], signal.SIGKILL)
         return True
 
-    def person(self, name: str) -> HttpClient:
-        """A developer's program."""
+    def api_client(self, username: str) -> HttpClient:
+        """Return an API client of a developer, who is created if necessary."""
         from django.contrib.auth.models import User
 
-        user, _ = User.objects.get_or_create(username=name)
+        user, _ = User.objects.get_or_create(username=username)
         token = api_tokens.issue(user, "chaos")[1]
         return HttpClient(
             "127.0.0.1", self.portal.port, timeout=30, Authorization=f"Bearer {token}"
         )
 
-    def running(self, count: int) -> bool:
-        """Whether so many run, and nothing is neither there nor gone."""
+    def all_running(self, count: int) -> bool:
+        """Return whether this many sandboxes run, and all others have ended."""
         try:
             states = list(Sandbox.objects.live().values_list("state", flat=True))
         except DatabaseError:
@@ -87,53 +91,57 @@ class Staged:
         return states == [State.RUNNING] * count
 
     def sweep(self) -> subprocess.CompletedProcess[str]:
-        """As cron does it."""
+        """Run a sweep in a process of its own, as cron does."""
         return self.portal.manage("reap_sandboxes")
 
-    def asked(self, person: HttpClient) -> dict[str, Any]:
-        """One that was granted. Raises ValueError with what was said instead."""
-        answer = person("POST", SANDBOXES, {})
-        if answer.status != HTTPStatus.CREATED:
-            raise ValueError(f"A launch was answered {answer.status}: {answer.body.decode()}")
-        granted: dict[str, Any] = answer.json()
-        return granted
+    def request_launch(self, client: HttpClient) -> dict[str, Any]:
+        """Request a sandbox. Raises ValueError if the response isn't 201."""
+        response = client("POST", SANDBOXES, {})
+        if response.status != HTTPStatus.CREATED:
+            text = response.body.decode()
+            raise ValueError(f"A launch request returned status {response.status}: {text}")
+        sandbox: dict[str, Any] = response.json()
+        return sandbox
 
-    def launch(self, person: HttpClient, count: int) -> list[dict[str, Any]]:
-        """So many sandboxes, asked for one after the other, all running."""
+    def launch(self, client: HttpClient, count: int) -> list[dict[str, Any]]:
+        """Launch sandboxes one after the other and wait until all of them run.
+
+        Raises TimeoutError with their events if they don't.
+        """
         before = Sandbox.objects.live().count()
-        made = [self.asked(person) for _ in range(count)]
+        launched = [self.request_launch(client) for _ in range(count)]
         try:
-            until(lambda: self.running(before + count), f"{count} sandboxes run", 90, 0.1)
+            until(lambda: self.all_running(before + count), f"{count} sandboxes run", 90, 0.1)
         except TimeoutError as error:
-            raise TimeoutError(f"{error} What came of them: {' '.join(journals(made))}") from error
-        return made
+            raise TimeoutError(f"{error} Events: {' '.join(journals(launched))}") from error
+        return launched
 
 
-def journals(made: list[dict[str, Any]]) -> Iterator[str]:
-    """What the portal has written of each so far."""
-    for one in made:
-        events = Event.objects.filter(sandbox__public_id=one["id"]).order_by("pk")
-        yield f"{one['id']}: {' '.join(event.message for event in events)}"
+def journals(sandboxes: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the id and the event messages of each sandbox."""
+    for sandbox in sandboxes:
+        events = Event.objects.filter(sandbox__public_id=sandbox["id"]).order_by("pk")
+        yield f"{sandbox['id']}: {' '.join(event.message for event in events)}"
 
 
-def answers(address: str) -> bool:
-    """Whether a sandbox's service is there."""
-    with suppress(OSError), urllib.request.urlopen(f"http://{address}/ok", timeout=5) as answer:
-        return answer.status == 200
+def responds(address: str) -> bool:
+    """Return whether a sandbox's service responds at the address."""
+    with suppress(OSError), urllib.request.urlopen(f"http://{address}/ok", timeout=5) as response:
+        return response.status == 200
     return False
 
 
-def below(pid: int) -> Iterator[int]:
-    """All processes that it started, and those that these started."""
+def descendants(pid: int) -> Iterator[int]:
+    """Yield the process's children, their children and so on."""
     with suppress(OSError):
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         for child in map(int, children):
             yield child
-            yield from below(child)
+            yield from descendants(child)
 
 
 def is_gunicorn(pid: int) -> bool:
-    """One of its workers, or who starts these again."""
+    """Return whether the process is gunicorn's arbiter or one of its workers."""
     with suppress(OSError):
         return b"gunicorn" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     return False
@@ -146,24 +154,27 @@ def parent(pid: int) -> int:
 
 
 @contextmanager
-def staged(
-    world: World, processes: tuple[str, ...] = ("web",), crew: tuple[str, ...] = (), **more: str
-) -> Iterator[Staged]:
-    """A portal of these processes, and a crew that may be killed."""
-    settings = {name: os.environ[name] for name in THE_WORLDS} | more
-    with running_portal(world.var, processes, **settings) as portal:
-        made = Staged(world, portal)
+def running_chaos_portal(
+    env: ChaosEnvironment,
+    processes: tuple[str, ...] = ("web",),
+    killable: tuple[str, ...] = (),
+    **more: str,
+) -> Iterator[ChaosPortal]:
+    """Run a portal with these processes, and with `killable` ones that the experiment controls."""
+    settings = {name: os.environ[name] for name in ENVIRONMENT_SETTINGS} | more
+    with running_portal(env.var, processes, **settings) as portal:
+        running = ChaosPortal(env, portal)
         try:
-            for name in crew:
-                made.start(name)
-            yield made
+            for name in killable:
+                running.start(name)
+            yield running
         finally:
-            for name in list(made.crew):
-                made.kill(name)
+            for name in list(running.processes):
+                running.kill(name)
 
 
-def seconds_until(true: Any, what: str, limit: float = 120) -> float:
-    """How long it took. Raises TimeoutError."""
+def seconds_until(condition: Any, description: str, limit: float = 120) -> float:
+    """Wait for the condition and return how long it took. Raises TimeoutError."""
     began = time.monotonic()
-    until(true, what, limit, 0.1)
+    until(condition, description, limit, 0.1)
     return round(time.monotonic() - began, 1)

@@ -1,4 +1,4 @@
-"""Workers, reapers and web processes of a whole portal die at any moment while people use it."""
+"""Kill workers, reapers and web processes of a complete portal at random times while it is used."""
 
 from __future__ import annotations
 
@@ -12,83 +12,85 @@ from typing import Any
 from sandboxes.core import leases
 from sandboxes.models import Sandbox
 from tests.bench.http_client import HttpClient
-from tests.chaos.environment import KINDS, World
-from tests.chaos.kills import Tally, count_stuck
-from tests.chaos.portal_process import SANDBOXES, Staged, staged
-from tests.chaos.scenarios import waiting
+from tests.chaos.environment import OBJECT_KINDS, ChaosEnvironment
+from tests.chaos.kills import KillStats, count_stuck
+from tests.chaos.portal_process import SANDBOXES, ChaosPortal, running_chaos_portal
+from tests.chaos.scenarios import has_unfinished_work
 from tests.waiting import until
 
-PEOPLE = 3
-EACH_HAS = 2
-LONGEST_PAUSE_SECONDS = 2.0
-WISHES = ("launch", "launch", "destroy", "reset", "look")
+USERS = 3
+MAX_PER_USER = 2
+MAX_PAUSE_SECONDS = 2.0
+ACTIONS = ("launch", "launch", "destroy", "reset", "list")
 
 
-def run(world: World, kills: int, seed: str) -> dict[str, Any]:
-    """So many processes are killed; then the portal is swept, once."""
-    chance, killed, tally = random.Random(f"{seed}-crew"), Counter[str](), Tally()
-    with staged(world, crew=("worker", "reaper"), REAPER_SECONDS="5") as portal:
-        over, statuses = threading.Event(), Counter[int]()
-        people = [
-            threading.Thread(target=use, args=[portal, f"{seed}-{n}", over, statuses])
-            for n in range(PEOPLE)
+def run(env: ChaosEnvironment, kills: int, seed: str) -> dict[str, Any]:
+    """Kill this many processes, then sweep once and count what is stuck."""
+    rng, killed, stats = random.Random(f"{seed}-process-killer"), Counter[str](), KillStats()
+    with running_chaos_portal(env, killable=("worker", "reaper"), REAPER_SECONDS="5") as portal:
+        stopped, statuses = threading.Event(), Counter[int]()
+        users = [
+            threading.Thread(target=simulate_user, args=[portal, f"{seed}-{n}", stopped, statuses])
+            for n in range(USERS)
         ]
-        for person in people:
-            person.start()
+        for user in users:
+            user.start()
         try:
             while killed.total() < kills:
-                time.sleep(chance.uniform(0.1, LONGEST_PAUSE_SECONDS))
-                killed[kill_one(portal, chance)] += 1
+                time.sleep(rng.uniform(0.1, MAX_PAUSE_SECONDS))
+                killed[kill_one(portal, rng)] += 1
         finally:
-            over.set()
-            for person in people:
-                person.join()
-        assert portal.person("afterwards").get(SANDBOXES).status == 200
+            stopped.set()
+            for user in users:
+                user.join()
+        assert portal.api_client("afterwards").get(SANDBOXES).status == 200
         portal.kill("reaper")
         time.sleep(leases.LEASE.total_seconds() + 1)
         swept = portal.sweep()
-        until(lambda: not waiting(), "nothing waits for a worker", 60, 0.2)
-        count_stuck(world, tally)
+        until(lambda: not has_unfinished_work(), "no work is left for workers", 60, 0.2)
+        count_stuck(env, stats)
     return {
         "kills": dict(killed),
-        "stuck": {name: tally.stuck[name] for name in (*KINDS, "ports", "rows")},
-        "complaints": [*tally.complaints, *swept.stderr.splitlines()],
-        "answers": {str(status): count for status, count in sorted(statuses.items())},
+        "stuck": {name: stats.stuck[name] for name in (*OBJECT_KINDS, "ports", "rows")},
+        "errors": [*stats.errors, *swept.stderr.splitlines()],
+        "statuses": {str(status): count for status, count in sorted(statuses.items())},
         "sandboxes": Sandbox.objects.count(),
     }
 
 
-def kill_one(portal: Staged, chance: random.Random) -> str:
-    """Which it was; it is started again at once."""
-    victim = chance.choice(("worker", "worker", "reaper", "web"))
+def kill_one(portal: ChaosPortal, rng: random.Random) -> str:
+    """Kill a random process, restart it, and return its name."""
+    victim = rng.choice(("worker", "worker", "reaper", "web"))
     if victim == "web":
-        until(lambda: portal.kill_a_web_worker(chance.randrange(8)), "there is a web worker", 30)
+        until(lambda: portal.kill_web_worker(rng.randrange(8)), "there is a web worker", 30)
     else:
         portal.kill(victim)
         portal.start(victim)
     return victim
 
 
-def use(portal: Staged, seed: str, over: threading.Event, statuses: Counter[int]) -> None:
-    """A person asks for this and that until it is over."""
-    chance, person, mine = random.Random(seed), portal.person(seed), list[str]()
-    while not over.is_set():
+def simulate_user(
+    portal: ChaosPortal, seed: str, stopped: threading.Event, statuses: Counter[int]
+) -> None:
+    """Send random requests until stopped; count them by status, with 0 for no response."""
+    rng, client, sandboxes = random.Random(seed), portal.api_client(seed), list[str]()
+    while not stopped.is_set():
         try:
-            statuses[ask(person, chance.choice(WISHES), mine)] += 1
+            statuses[send_request(client, rng.choice(ACTIONS), sandboxes)] += 1
         except (OSError, HTTPException):
             statuses[0] += 1
-        over.wait(chance.uniform(0.1, 1.0))
+        stopped.wait(rng.uniform(0.1, 1.0))
 
 
-def ask(person: HttpClient, wish: str, mine: list[str]) -> int:
-    """The status of the answer."""
-    if wish == "launch" and len(mine) < EACH_HAS:
-        answer = person("POST", SANDBOXES, {})
-        if answer.status == 201:
-            mine.append(answer.json()["id"])
-        return answer.status
-    if wish == "destroy" and mine:
-        return person("DELETE", f"{SANDBOXES}/{mine.pop(0)}").status
-    if wish == "reset" and mine:
-        return person("POST", f"{SANDBOXES}/{mine[-1]}/reset", {}).status
-    return person.get(SANDBOXES).status
+def send_request(client: HttpClient, action: str, sandboxes: list[str]) -> int:
+    """Return the status of the response."""
+    if action == "launch" and len(sandboxes) < MAX_PER_USER:
+        response = client("POST", SANDBOXES, {})
+        if response.status == 201:
+            sandboxes.append(response.json()["id"])
+        return response.status
+    if action == "destroy" and sandboxes:
+        return client("DELETE", f"{SANDBOXES}/{sandboxes.pop(0)}").status
+    if action == "reset" and sandboxes:
+        return client("POST", f"{SANDBOXES}/{sandboxes[-1]}/reset", {}).status
+    return client.get(SANDBOXES).status

@@ -1,4 +1,4 @@
-"""Processes of the portal that are started, and killed at the point that was picked."""
+"""Processes of the portal that experiments start, and kill at chosen points."""
 
 from __future__ import annotations
 
@@ -10,54 +10,53 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tests.chaos.fault_schedule import CALL, Point
-from tests.chaos.operations import Fuse, run
+from tests.chaos.operations import KillSwitch, run
 from tests.relay import Call, DockerProxy, Fault
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerProcess
 
-LONGEST_SECONDS = 120
+TIMEOUT_SECONDS = 120
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a process went: whether it was killed, else what it gave back and passed."""
+    """Whether a process was killed; if not, its result and its counts of points by kind."""
 
     killed: bool
     value: Any = None
-    passed: Mapping[str, int] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass
-class Running:
+class RunningProcess:
     process: ForkServerProcess
-    answer: Connection
+    pipe: Connection
 
     def wait(self, proxy: DockerProxy) -> Outcome:
-        """Raises AssertionError when it failed, or was not done in time."""
+        """Wait for the end. Raises AssertionError if the process failed or took too long."""
         pid = self.process.pid or 0
         try:
-            value, passed = self.answer.recv() if self.answer.poll(LONGEST_SECONDS) else (None, {})
+            value, counts = self.pipe.recv() if self.pipe.poll(TIMEOUT_SECONDS) else (None, {})
         except EOFError:
-            value, passed = None, {}
-        self.process.join(LONGEST_SECONDS)
+            value, counts = None, {}
+        self.process.join(TIMEOUT_SECONDS)
         code = self.process.exitcode
         assert code in (0, -signal.SIGKILL), f"a process ended with {code}"
-        return Outcome(
-            code != 0, value, Counter(passed) + Counter({CALL: proxy.calls_made_by(pid)})
-        )
+        calls = Counter({CALL: proxy.calls_made_by(pid)})
+        return Outcome(code != 0, value, Counter(counts) + calls)
 
 
 class Processes:
-    """Starts what the portal's processes do, as many at once as is wanted.
+    """Starts operations of the portal, each in a process of its own.
 
-    `later` is how far the portal's clock is ahead, in seconds: what is to be over then need not
-    be waited for.
+    `clock_offset` is how many seconds the portal's clock is ahead, so that experiments don't have
+    to wait until something expires.
     """
 
     def __init__(self, proxy: DockerProxy) -> None:
-        self.proxy, self.later = proxy, 0.0
+        self.proxy, self.clock_offset = proxy, 0.0
         self._faults: dict[int, Mapping[int, Fault]] = {}
         proxy.fault_for = self._fault_for
         self._context = multiprocessing.get_context("forkserver")
@@ -68,37 +67,37 @@ class Processes:
 
     def start(
         self,
-        act: str,
+        operation: str,
         *arguments: Any,
         at: Point | None = None,
         faults: Mapping[int, Fault] | None = None,
-    ) -> Running:
-        """It is killed `at` that point; `faults` befall its calls of these numbers."""
+    ) -> RunningProcess:
+        """Start an operation. It is killed `at` the point; `faults` affect its n-th calls."""
         ours, theirs = self._context.Pipe()
-        planned, fuse = dict(faults or {}), Fuse()
+        planned, kill_switch = dict(faults or {}), KillSwitch()
         if at and at.kind == CALL:
             planned[at.number] = Fault.KILL_AFTER if at.after else Fault.KILL_BEFORE
         elif at:
-            fuse = Fuse(at.kind, at.number, at.after)
+            kill_switch = KillSwitch(at.kind, at.number, at.after)
         process = self._context.Process(
-            target=run, args=(act, list(arguments), self.later, fuse, theirs)
+            target=run, args=(operation, list(arguments), self.clock_offset, kill_switch, theirs)
         )
         process.start()
         theirs.close()
         self._faults[process.pid or 0] = planned
         ours.send("go")
-        return Running(process, ours)
+        return RunningProcess(process, ours)
 
-    def do(
+    def run(
         self,
-        act: str,
+        operation: str,
         *arguments: Any,
         at: Point | None = None,
         faults: Mapping[int, Fault] | None = None,
     ) -> Outcome:
-        """Start it, and wait for its end."""
-        return self.start(act, *arguments, at=at, faults=faults).wait(self.proxy)
+        """Start an operation and wait for its end."""
+        return self.start(operation, *arguments, at=at, faults=faults).wait(self.proxy)
 
-    def value(self, act: str, *arguments: Any) -> Any:
-        """What it gives back when nobody kills it."""
-        return self.do(act, *arguments).value
+    def result(self, operation: str, *arguments: Any) -> Any:
+        """Run an operation without faults and return its result."""
+        return self.run(operation, *arguments).value

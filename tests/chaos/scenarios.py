@@ -1,4 +1,4 @@
-"""The scenes of a portal's life in which a process is killed, and who plays in them."""
+"""The scenarios in which a process is killed, and what prepares them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tests.chaos import fault_schedule
 from tests.chaos.processes import Processes
 
 SERVICES = 2
-"""Of each sandbox."""
+"""Number of services of each sandbox."""
 
 
-class Cast:
-    """Alice, who asks for sandboxes, and the portal's processes."""
+class ScenarioHarness:
+    """A database with a user, and the portal's processes."""
 
     def __init__(self, processes: Processes) -> None:
         call_command("migrate", verbosity=0)
@@ -26,75 +26,75 @@ class Cast:
         User.objects.create_user("alice", "alice@example.com")
         self.processes = processes
 
-    def running(self) -> str:
-        """The id of a sandbox that runs; of a new one if there is none."""
+    def running_sandbox(self) -> str:
+        """Return the id of a running sandbox, a new one if there is none."""
         row = Sandbox.objects.running().order_by("pk").last()
         if row is None:
-            self.launched()
-            self.processes.do("deliver")
+            self.launch()
+            self.processes.run("process_queue")
             row = Sandbox.objects.running().order_by("pk").last()
-        assert row, "a sandbox that nobody disturbed does not run"
+        assert row, "a sandbox doesn't run although no fault was injected"
         return row.public_id
 
-    def launched(self) -> None:
-        self.pool_of(0)
-        self.processes.do("launch")
+    def launch(self) -> None:
+        self.set_pool_size(0)
+        self.processes.run("launch")
 
-    def pool_of(self, size: int) -> None:
+    def set_pool_size(self, size: int) -> None:
         Pool.objects.update_or_create(blueprint="tiny", defaults={"size": size, "retry_at": None})
 
-    def room_in_the_pool(self) -> None:
-        self.pool_of(Sandbox.objects.pooled().count() + 1)
+    def grow_pool(self) -> None:
+        self.set_pool_size(Sandbox.objects.pooled().count() + 1)
 
-    def stocked(self) -> None:
-        self.room_in_the_pool()
-        self.processes.do("stock")
+    def fill_pool(self) -> None:
+        self.grow_pool()
+        self.processes.run("fill_pool")
 
-    def asked_for_a_reset(self) -> None:
-        self.processes.do("ask_to_reset", self.running())
+    def request_reset(self) -> None:
+        self.processes.run("request_reset", self.running_sandbox())
 
-    def asked_for_an_end(self) -> None:
-        self.processes.do("ask_to_end", self.running())
+    def request_destroy(self) -> None:
+        self.processes.run("request_destroy", self.running_sandbox())
 
-    def due(self) -> None:
-        """One is over, another was never taken up by a worker."""
-        over = Sandbox.objects.get(public_id=self.running())
-        past = over.created_at - timedelta(hours=1)
-        Sandbox.objects.filter(pk=over.pk).update(expires_at=past)
-        self.launched()
-        self.processes.later += 11
-
-
-def _empty_pool(cast: Cast) -> None:
-    cast.pool_of(0)
+    def make_due(self) -> None:
+        """Let one sandbox expire, and launch another whose message no worker processes."""
+        expired = Sandbox.objects.get(public_id=self.running_sandbox())
+        past = expired.created_at - timedelta(hours=1)
+        Sandbox.objects.filter(pk=expired.pk).update(expires_at=past)
+        self.launch()
+        self.processes.clock_offset += 11
 
 
-SCENES: dict[str, tuple[Callable[[Cast], None], str]] = {
-    "launch": (_empty_pool, "launch"),
-    "provision": (Cast.launched, "deliver"),
-    "stock the pool": (Cast.room_in_the_pool, "stock"),
-    "claim": (Cast.stocked, "launch"),
-    "reset": (Cast.asked_for_a_reset, "deliver"),
-    "tear down": (Cast.asked_for_an_end, "deliver"),
-    "sweep": (Cast.due, "sweep"),
+def _disable_pool(harness: ScenarioHarness) -> None:
+    harness.set_pool_size(0)
+
+
+SCENARIOS: dict[str, tuple[Callable[[ScenarioHarness], None], str]] = {
+    "launch": (_disable_pool, "launch"),
+    "provision": (ScenarioHarness.launch, "process_queue"),
+    "fill pool": (ScenarioHarness.grow_pool, "fill_pool"),
+    "claim": (ScenarioHarness.fill_pool, "launch"),
+    "reset": (ScenarioHarness.request_reset, "process_queue"),
+    "destroy": (ScenarioHarness.request_destroy, "process_queue"),
+    "sweep": (ScenarioHarness.make_due, "sweep"),
 }
-"""What goes before, undisturbed, and the act of the one process that is killed."""
+"""The preparation, without faults, and the operation whose process is killed."""
 
 
-def rehearse(cast: Cast) -> dict[str, dict[str, int]]:
-    """How many calls, statements and messages each scene has when nobody is killed."""
-    passed: dict[str, dict[str, int]] = {}
-    for name, kinds in fault_schedule.SCENES.items():
-        prepare, act = SCENES[name]
-        prepare(cast)
-        outcome = cast.processes.do(act)
-        passed[name] = {kind: outcome.passed.get(kind, 0) for kind in kinds}
-        cast.processes.do("deliver")
-    return passed
+def count_points(harness: ScenarioHarness) -> dict[str, dict[str, int]]:
+    """Run each scenario without faults; return its numbers of points by kind."""
+    counts: dict[str, dict[str, int]] = {}
+    for name, kinds in fault_schedule.SCENARIOS.items():
+        prepare, operation = SCENARIOS[name]
+        prepare(harness)
+        outcome = harness.processes.run(operation)
+        counts[name] = {kind: outcome.counts.get(kind, 0) for kind in kinds}
+        harness.processes.run("process_queue")
+    return counts
 
 
-def waiting() -> bool:
-    """Whether a sandbox is neither there nor gone, or waits for a worker."""
-    between = Q(state__in=(State.PENDING, State.PROVISIONING, State.DESTROYING))
-    work = Q(lease_until__isnull=False) | Q(reset_requested_at__isnull=False)
-    return Sandbox.objects.live().filter(between | work).exists()
+def has_unfinished_work() -> bool:
+    """Return whether any sandbox is in a transitional state or waits for a worker."""
+    transitional = Q(state__in=(State.PENDING, State.PROVISIONING, State.DESTROYING))
+    waiting = Q(lease_until__isnull=False) | Q(reset_requested_at__isnull=False)
+    return Sandbox.objects.live().filter(transitional | waiting).exists()

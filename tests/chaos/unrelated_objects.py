@@ -1,4 +1,4 @@
-"""Objects on the engine that are none of the portal's, and look as if they were."""
+"""Engine objects that look like the portal's but don't belong to it."""
 
 from __future__ import annotations
 
@@ -6,36 +6,39 @@ from typing import Any
 
 from sandboxes.models.sandbox import new_public_id
 from sandboxes.runtime.docker.names import INSTANCE, SANDBOX
-from tests.chaos.environment import World
+from tests.chaos.environment import UNRELATED, ChaosEnvironment
 
 
-def plant(world: World, image: str = "") -> int:
-    """Some without labels and some of another instance, named as ours are; how many."""
-    image = image or _image(world)
-    others = {INSTANCE: f"{world.instance}-other", SANDBOX: new_public_id()}
-    half = {SANDBOX: new_public_id()}
-    clothes: list[dict[str, str]] = [{}, others, half]
-    for number, labels in enumerate(clothes):
-        _plant(world, image, new_public_id(), labels, running=number % 2 == 0)
-    return 3 * len(clothes)
+def create_unrelated_objects(env: ChaosEnvironment) -> int:
+    """Create objects named like the portal's: without labels, with labels of another instance, and
+    with incomplete labels. Returns their number."""
+    image = _image()
+    other_instance = {INSTANCE: f"{env.instance}-other", SANDBOX: new_public_id()}
+    incomplete = {SANDBOX: new_public_id()}
+    variants: list[dict[str, str]] = [{}, other_instance, incomplete]
+    for number, labels in enumerate(variants):
+        _create(env, image, new_public_id(), labels, running=number % 2 == 0)
+    return 3 * len(variants)
 
 
-def _image(world: World) -> str:
+def _image() -> str:
     from sandboxes.blueprints import load
 
     return load("tiny").services[0].image
 
 
-def _plant(world: World, image: str, name: str, labels: dict[str, str], *, running: bool) -> None:
-    """A container, a network and a volume."""
-    labels = labels | {"planted-for": world.instance}
+def _create(
+    env: ChaosEnvironment, image: str, name: str, labels: dict[str, str], *, running: bool
+) -> None:
+    """Create a container, a network and a volume."""
+    labels = labels | {UNRELATED: env.instance}
     network = f"{name}_default"
-    # The engine's own choice of a subnet is none of ours.
-    world.engine.create_network(network, labels=labels, internal=True)
-    world.engine.create_volume(name, labels=labels)
-    host: Any = world.engine.create_host_config(network_mode=network)
-    made = world.engine.create_container(
+    # Without a subnet, so that the engine chooses one outside the portal's subnets.
+    env.engine.create_network(network, labels=labels, internal=True)
+    env.engine.create_volume(name, labels=labels)
+    host: Any = env.engine.create_host_config(network_mode=network)
+    container = env.engine.create_container(
         image, ["sleep", "1000000"], name=f"{name}-web-1", labels=labels, host_config=host
     )
     if running:
-        world.engine.start(made["Id"])
+        env.engine.start(container["Id"])

@@ -1,4 +1,4 @@
-"""A look at what `make chaos` does at length: kills, a crowd and an engine that hangs."""
+"""A short run of `make chaos`, and how it schedules faults and evaluates results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.chaos import acceptance
-from tests.chaos.fault_schedule import DEALT_AT_MOST, Schedule, deck
+from tests.chaos.fault_schedule import CALL, MAX_ATTEMPTS, STATEMENT, FaultSchedule, shuffled_points
 
 pytestmark = pytest.mark.tools
 
@@ -22,8 +22,8 @@ SEED = "7"
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, Any]:
-    """What the short run found; its schedule is the same each time."""
+def results() -> dict[str, Any]:
+    """The results of a short run, with the same schedule each time."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.chaos", "--short", "--seed", SEED],
         cwd=ROOT,
@@ -38,51 +38,51 @@ def found() -> dict[str, Any]:
 
 
 @pytest.mark.engine
-def test_processes_that_are_killed_leave_nothing_that_one_sweep_does_not_settle(found):
-    kills = found["kills on sqlite"]
+def test_killed_processes_leave_nothing_stuck_after_one_sweep(results):
+    kills = results["kills on sqlite"]
     assert sum(kills["kills"].values()) == 6
-    assert set(kills["stuck"].values()) == {0}, kills["complaints"]
+    assert set(kills["stuck"].values()) == {0}, kills["errors"]
 
 
 @pytest.mark.engine
-def test_what_is_not_the_portals_own_on_the_engine_is_left_alone(found):
-    assert found["kills on sqlite"]["foreign"] == {"planted": 9, "touched": False}
+def test_unrelated_engine_objects_are_not_changed(results):
+    assert results["kills on sqlite"]["unrelated"] == {"created": 9, "changed": False}
 
 
 @pytest.mark.engine
-def test_sweeps_at_once_end_each_sandbox_once(found):
-    sweeps = found["crowds on sqlite"]["sweeps"]
+def test_parallel_sweeps_end_each_sandbox_once(results):
+    sweeps = results["concurrency on sqlite"]["sweeps"]
     assert sweeps["due"] == 6
     assert (sweeps["ended_twice"], sweeps["errors"], sweeps["left"]) == (0, [], 0)
 
 
 @pytest.mark.engine
-def test_messages_that_come_twice_make_nothing_twice(found):
-    assert set(found["crowds on sqlite"]["twice"].values()) == {0}
+def test_duplicate_messages_create_no_duplicates(results):
+    assert set(results["concurrency on sqlite"]["duplicates"].values()) == {0}
 
 
 @pytest.mark.engine
-def test_while_the_engine_hangs_people_are_served_and_nothing_is_lost(found):
-    hung = found["hung"]
-    assert hung["spoilt"] == []
-    assert hung["launched_meanwhile"] == 2
-    assert hung["lost"] == 0
-    assert hung["sweep_meanwhile"][0] == 1
-    assert "can't be reached" in hung["sweep_meanwhile"][1]
-    assert hung["sweep_after"] == [0, ""]
+def test_while_the_engine_hangs_requests_are_served_and_nothing_is_lost(results):
+    hang = results["engine hangs"]
+    assert hang["failed_requests"] == []
+    assert hang["launched_during_hang"] == 2
+    assert hang["lost"] == 0
+    assert hang["sweep_during_hang"][0] == 1
+    assert "can't be reached" in hang["sweep_during_hang"][1]
+    assert hang["sweep_after_hang"] == [0, ""]
 
 
-FOUND: dict[str, Any] = {
+RESULTS: dict[str, Any] = {
     "kills on sqlite": {
-        "kills": {"sweep: call": 5},
-        "points": ["sweep: before call 1", "sweep: after call 2"],
-        "points_in_all": 134,
-        "lesser": 1,
+        "kills": {"sweep: engine call": 5},
+        "points": ["sweep: before engine call 1", "sweep: after engine call 2"],
+        "total_points": 134,
+        "minor_faults": 1,
         "stuck": {"containers": 0, "networks": 0, "volumes": 0, "ports": 0, "rows": 0},
-        "complaints": [],
-        "foreign": {"planted": 9, "touched": False},
+        "errors": [],
+        "unrelated": {"created": 9, "changed": False},
     },
-    "crowds on sqlite": {
+    "concurrency on sqlite": {
         "admitted": [{"201": 3, "429": 47, "rows": 3}],
         "sweeps": {
             "due": 100,
@@ -93,96 +93,99 @@ FOUND: dict[str, Any] = {
             "left": 0,
             "seconds": 9.0,
         },
-        "twice": {"containers": 0, "networks": 0, "lines": 0, "left": 0},
+        "duplicates": {"containers": 0, "networks": 0, "events": 0, "left": 0},
     },
-    "crew": {
+    "process kills": {
         "kills": {"worker": 3},
         "stuck": {"containers": 0, "networks": 0, "volumes": 0, "ports": 0, "rows": 0},
-        "complaints": [],
+        "errors": [],
     },
-    "hung": {
+    "engine hangs": {
         "requests": 200,
         "slowest": ["GET /api/v1/sandboxes", 0.2, 200],
-        "spoilt": [],
-        "sweep_meanwhile": [1, "The engine can't be reached"],
-        "sweep_after": [0, ""],
-        "launched_meanwhile": 2,
+        "failed_requests": [],
+        "sweep_during_hang": [1, "The engine can't be reached"],
+        "sweep_after_hang": [0, ""],
+        "launched_during_hang": 2,
         "lost": 0,
         "seconds": 8.0,
     },
-    "due": {"due": 12, "gone": 12, "seconds": [1.0, 61.0]},
+    "due sandboxes": {"due": 12, "removed": 12, "seconds": [1.0, 61.0]},
 } | {name: {"seconds": 12.0, "lost": 0} for name in acceptance.OUTAGES}
-FOUND |= {f"{what} on postgres": FOUND[f"{what} on sqlite"] for what in ("kills", "crowds")}
+RESULTS |= {
+    f"{name} on postgres": RESULTS[f"{name} on sqlite"] for name in ("kills", "concurrency")
+}
 
 
-def verdicts(**changes: Any) -> dict[str, bool]:
-    """The bars by what they ask, when this is found instead."""
-    report = acceptance.report("make chaos", FOUND | changes)
+def targets_met(**changes: Any) -> dict[str, bool]:
+    """Return which targets are met, by name, if these results replace the good ones."""
+    report = acceptance.report("make chaos", RESULTS | changes)
     return {result.name: result.met for result in report.targets}
 
 
-def test_a_run_in_which_all_went_well_meets_every_bar():
-    assert set(verdicts().values()) == {True}
+def test_good_results_meet_every_target():
+    assert set(targets_met().values()) == {True}
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "bar"),
+    ("name", "change", "target"),
     [
-        ("crew", {"stuck": {"rows": 1}}, "left stuck"),
-        ("crowds on postgres", {"admitted": [{"201": 4, "rows": 4}]}, "admitted"),
-        ("crowds on sqlite", {"admitted": [{"201": 2, "rows": 2}]}, "admitted"),
-        ("crowds on sqlite", {"twice": {"containers": 1}}, "twice"),
-        ("kills on postgres", {"foreign": {"planted": 9, "touched": True}}, "foreign"),
-        ("hung", {"slowest": ["GET /", 1.2, 200]}, "web requests"),
-        ("hung", {"spoilt": ["POST /api/v1/sandboxes"]}, "web requests"),
-        ("hung", {"lost": 1}, "asked for meanwhile"),
-        ("hung", {"sweep_meanwhile": [0, ""]}, "asked for meanwhile"),
-        ("due", {"seconds": [66.0]}, "from due to gone"),
+        ("process kills", {"stuck": {"rows": 1}}, "Stuck resources"),
+        ("concurrency on postgres", {"admitted": [{"201": 4, "rows": 4}]}, "admitted"),
+        ("concurrency on sqlite", {"admitted": [{"201": 2, "rows": 2}]}, "admitted"),
+        ("concurrency on sqlite", {"duplicates": {"containers": 1}}, "Duplicate"),
+        ("kills on postgres", {"unrelated": {"created": 9, "changed": True}}, "Unrelated"),
+        ("engine hangs", {"slowest": ["GET /", 1.2, 200]}, "Web requests"),
+        ("engine hangs", {"failed_requests": ["POST /api/v1/sandboxes"]}, "Web requests"),
+        ("engine hangs", {"lost": 1}, "Launches while the engine hangs"),
+        ("engine hangs", {"sweep_during_hang": [0, ""]}, "Launches while the engine hangs"),
+        ("due sandboxes", {"seconds": [66.0]}, "from due to removed"),
         ("queue emptied", {"lost": 1}, "lost in restarts"),
         ("engine crashed", None, "lost in restarts"),
     ],
 )
-def test_whatever_went_wrong_misses_a_bar(name, change, bar):
-    changed = {"failed": "it broke"} if change is None else FOUND[name] | change
-    missed = [what for what, met in verdicts(**{name: changed}).items() if not met]
+def test_each_bad_result_misses_exactly_one_target(name, change, target):
+    changed = {"failed": "it broke"} if change is None else RESULTS[name] | change
+    missed = [other for other, met in targets_met(**{name: changed}).items() if not met]
     assert len(missed) == 1
-    assert bar in missed[0]
+    assert target in missed[0]
 
 
-def test_the_page_says_how_many_points_both_databases_covered_together():
-    more = FOUND["kills on postgres"] | {"points": ["sweep: after call 2", "reset: before call 1"]}
-    kills = acceptance.kills_table(FOUND | {"kills on postgres": more})
+def test_the_page_counts_the_points_that_both_databases_covered_together():
+    points = ["sweep: after engine call 2", "reset: before engine call 1"]
+    more = RESULTS["kills on postgres"] | {"points": points}
+    kills = acceptance.kills_table(RESULTS | {"kills on postgres": more})
 
-    assert kills.rows[-1] == ["", "different points before and after engine calls", "3 of 134"]
+    assert kills.rows[-1] == ["", "distinct points before and after engine calls", "3 of 134"]
 
 
-def test_a_seed_is_one_schedule_and_another_seed_another():
-    passed = {"tear down": {"call": 11, "statement": 6}, "reset": {"call": 5, "statement": 4}}
+def test_the_schedule_follows_from_the_seed():
+    counts = {"destroy": {CALL: 11, STATEMENT: 6}, "reset": {CALL: 5, STATEMENT: 4}}
 
     def first(seed: str) -> list[str]:
-        kills = Schedule(random.Random(seed), deck(seed, passed), passed)
+        kills = FaultSchedule(random.Random(seed), shuffled_points(seed, counts), counts)
         return [str(kill) for kill in islice(kills, 20)]
 
     assert first("7") == first("7") != first("8")
 
 
-def test_a_point_that_nobody_came_to_is_tried_again_after_the_others_and_not_for_ever():
-    passed = {"reset": {"call": 2, "statement": 4}}
-    schedule = Schedule(random.Random(SEED), deck(SEED, passed), passed)
+def test_a_point_that_was_not_reached_is_retried_after_the_others_a_few_times():
+    counts = {"reset": {CALL: 2, STATEMENT: 4}}
+    schedule = FaultSchedule(random.Random(SEED), shuffled_points(SEED, counts), counts)
 
-    dealt = []
-    for kill in islice((kill for kill in schedule if kill.at.kind == "call"), 4 * DEALT_AT_MOST):
-        dealt.append(str(kill.at))
-        schedule.put_back(kill)
+    attempts = []
+    for kill in islice((kill for kill in schedule if kill.at.kind == CALL), 4 * MAX_ATTEMPTS):
+        attempts.append(str(kill.at))
+        schedule.requeue(kill)
 
-    assert len(set(dealt[:4])) == 4
-    assert dealt == dealt[:4] * DEALT_AT_MOST
+    assert len(set(attempts[:4])) == 4
+    assert attempts == attempts[:4] * MAX_ATTEMPTS
 
 
-def test_shares_of_a_deck_are_the_whole_deck():
-    passed = {"tear down": {"call": 11}, "reset": {"call": 5}}
-    whole = deck("7", passed)
-    shares = [deck("7", passed, (number, 2)) for number in (0, 1)]
+def test_the_shares_of_two_runs_cover_all_points():
+    counts = {"destroy": {CALL: 11}, "reset": {CALL: 5}}
+    points = shuffled_points("7", counts)
+    shares = [shuffled_points("7", counts, (number, 2)) for number in (0, 1)]
 
-    assert len(whole) == 32
-    assert sorted(map(str, whole)) == sorted(str(card) for share in shares for card in share)
+    assert len(points) == 32
+    assert sorted(map(str, points)) == sorted(str(point) for share in shares for point in share)
