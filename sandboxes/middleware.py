@@ -12,7 +12,6 @@ from allauth.mfa.utils import is_mfa_enabled
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.translation import gettext as _
 
 from sandboxes.models.runtime_settings import settings
 
@@ -125,7 +124,7 @@ class SecondFactorForOperators:
         user = request.user
         if not user.is_authenticated or not user.is_staff or is_mfa_enabled(user):
             return None
-        messages.warning(request, _("Operators need a second factor: set one up to go on."))
+        messages.warning(request, "Operators need a second factor: set one up to go on.")
         return redirect("mfa_activate_totp")
 
 

@@ -15,7 +15,6 @@ from django.core.mail import send_mail
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils.translation import gettext as _
 
 from sandboxes.lib import clock
 from sandboxes.models import Invitation
@@ -78,4 +77,4 @@ def send(invitation: Invitation) -> None:
     """Mail it. Raises OSError when the mail server does not take it."""
     context = {"invitation": invitation, "url": link(invitation)}
     body = render_to_string("account/email/invitation.txt", context)
-    send_mail(_("You are invited to the sandbox portal"), body, None, [invitation.email])
+    send_mail("You are invited to the sandbox portal", body, None, [invitation.email])

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
-from django.utils.translation import gettext as _
 
 from sandboxes.accounts import invitations
 from sandboxes.models.runtime_settings import settings
@@ -45,8 +44,7 @@ def demand(request: HttpRequest, email: str) -> str:
         return email
     if invitation := invitations.brought(request):
         raise ValidationError(
-            _("The invitation is for %(email)s; sign up with that address.")
-            % {"email": invitation.email}
+            f"The invitation is for {invitation.email}; sign up with that address."
         )
     raise ValidationError(refusal())
 
@@ -61,6 +59,4 @@ def demand_domain(user: User, email: str) -> str:
 def refusal() -> str:
     """Which addresses may have an account here."""
     named = ", ".join(domains())
-    return _("Accounts here are for addresses of %(domains)s, and for who was invited.") % {
-        "domains": named
-    }
+    return f"Accounts here are for addresses of {named}, and for who was invited."

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.utils.translation import gettext_lazy
-
 from sandboxes import blueprints
 from sandboxes.actions.locking import locked_running_sandbox
 from sandboxes.core import journal as core_journal
@@ -15,7 +13,7 @@ from sandboxes.models import (
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-TO_READ = gettext_lazy("Only a running sandbox has credentials; this one is %(state)s.")
+TO_READ = "Only a running sandbox has credentials; this one is {state}."
 
 
 def read_credentials(sandbox: Sandbox, actor: User) -> dict[str, str]:

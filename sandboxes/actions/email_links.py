@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.db import transaction
-from django.utils.translation import gettext_lazy
 
 from sandboxes import actions
 from sandboxes.core import limits
@@ -12,11 +11,9 @@ from sandboxes.lib import clock
 from sandboxes.lib.exceptions import Conflict
 from sandboxes.models import Clock, SandboxWarning
 
-USED = gettext_lazy("This link was used already; it works once.")
-MOVED = gettext_lazy(
-    "The end that this link was about is not in force any more, so there is nothing to do."
-)
-OVER = gettext_lazy("It is too late: the sandbox has ended, or is about to.")
+USED = "This link was used already; it works once."
+MOVED = "The end that this link was about is not in force any more, so there is nothing to do."
+OVER = "It is too late: the sandbox has ended, or is about to."
 
 
 def refusal(warning: SandboxWarning) -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.utils.timesince import timeuntil
-from django.utils.translation import gettext as _
 
 from sandboxes import blueprints, queue
 from sandboxes.core import capacity, lifecycle, limits
@@ -88,14 +87,12 @@ def _blueprint(request: LaunchRequest) -> blueprints.Blueprint:
     known = blueprints.available()
     name = request.blueprint or settings.SANDBOX_DEFAULT_BLUEPRINT
     if name not in known:
-        words = _("There is no blueprint “%(name)s”; take %(known)s.")
-        raise Invalid("blueprint", words % {"name": name, "known": ", ".join(known)})
+        raise Invalid("blueprint", f"There is no blueprint “{name}”; take {', '.join(known)}.")
     if not known[name].supports_runtime(settings.SANDBOX_RUNTIME):
-        why = _("It does not say how it runs without an engine, so it can't be launched here.")
+        why = "It does not say how it runs without an engine, so it can't be launched here."
         raise Invalid("blueprint", why)
     if Pool.objects.filter(blueprint=name, switched_off=True).exists():
-        words = _("An operator has switched off “%(title)s” for now.")
-        raise Unavailable(words % {"title": known[name].title})
+        raise Unavailable(f"An operator has switched off “{known[name].title}” for now.")
     return known[name]
 
 
@@ -104,16 +101,14 @@ def _ttl(request: LaunchRequest, mine: limits.Limits) -> int:
         return mine.ttl_minutes
     low, high = mine.ttl_min_minutes, mine.ttl_max_minutes
     if not low <= request.ttl_minutes <= high:
-        words = _("Choose a lifetime from %(low)s to %(high)s minutes.")
-        raise Invalid("ttl_minutes", words % {"low": low, "high": high})
+        raise Invalid("ttl_minutes", f"Choose a lifetime from {low} to {high} minutes.")
     return request.ttl_minutes
 
 
 def _name(request: LaunchRequest) -> str:
     name = request.name.strip()
     if len(name) > LONGEST_NAME or not name.isprintable():
-        words = _("Use at most %(most)s printable characters.")
-        raise Invalid("name", words % {"most": LONGEST_NAME})
+        raise Invalid("name", f"Use at most {LONGEST_NAME} printable characters.")
     return name
 
 
@@ -130,9 +125,7 @@ def launch_sandbox(
     Raises Invalid, KeyReused, LimitReached, TooOften, Unavailable.
     """
     if len(idempotency_key) > LONGEST_KEY:
-        raise Invalid(
-            "Idempotency-Key", _("Use at most %(most)s characters.") % {"most": LONGEST_KEY}
-        )
+        raise Invalid("Idempotency-Key", f"Use at most {LONGEST_KEY} characters.")
     with transaction.atomic():
         site = Site.locked()
         if idempotency_key and (earlier := _answered(user, idempotency_key, request)):
@@ -165,16 +158,16 @@ def _answered(user: User, key: str, request: LaunchRequest) -> Sandbox | None:
         known.delete()
         return None
     if known.fingerprint != request.fingerprint:
-        raise KeyReused(_("This Idempotency-Key was used for another request; use a new key."))
+        raise KeyReused("This Idempotency-Key was used for another request; use a new key.")
     return known.sandbox
 
 
 def _maintenance(site: Site) -> Unavailable | None:
     if site.drained_until is None or site.drained_until <= clock.now():
         return None
-    text = site.drain_message or _("The portal is under maintenance.")
+    text = site.drain_message or "The portal is under maintenance."
     time = timeuntil(site.drained_until, clock.now())
-    over = _("It should be over in %(time)s.") % {"time": time}
+    over = f"It should be over in {time}."
     return Unavailable(f"{text} {over}", site.drained_until)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from celery.exceptions import TimeoutError as NoAnswer
 from django.core.cache import cache
-from django.utils.translation import gettext as _
 from kombu.exceptions import OperationalError
 
 from sandboxes import blueprints
@@ -32,11 +31,11 @@ def read(sandbox: Sandbox, service: str, lines: int) -> str:
     """
     known = services(sandbox)
     if not known:
-        raise Conflict(_("Its blueprint is not there any more, so its services are not known."))
+        raise Conflict("Its blueprint is not there any more, so its services are not known.")
     if service not in known:
-        raise Invalid("service", _("Choose one of %(known)s.") % {"known": ", ".join(known)})
+        raise Invalid("service", f"Choose one of {', '.join(known)}.")
     if sandbox.state not in (State.PROVISIONING, State.RUNNING):
-        raise Conflict(_("Its services do not run."))
+        raise Conflict("Its services do not run.")
     return _ask_worker(sandbox.public_id, service, lines)
 
 
@@ -50,9 +49,9 @@ def _ask_worker(public_id: str, service: str, lines: int) -> str:
             cache.set(asked, result.id, ASKED_FOR_SECONDS)
         answer = result.get(timeout=TIMEOUT_SECONDS)
     except (NoAnswer, OperationalError, OSError):
-        raise Unavailable(_("No worker has answered yet; ask again in a moment.")) from None
+        raise Unavailable("No worker has answered yet; ask again in a moment.") from None
     cache.delete(asked)
     result.forget()
     if "error" in answer:
-        raise Unavailable(_("The log can't be read now: %(why)s") % {"why": answer["error"]})
+        raise Unavailable(f"The log can't be read now: {answer['error']}")
     return str(answer["text"])

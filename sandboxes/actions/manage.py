@@ -10,8 +10,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, override
 
 from sandboxes import queue
 from sandboxes.actions.locking import locked_running_sandbox
@@ -33,9 +31,9 @@ from sandboxes.worker import tasks as worker_tasks
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-TO_EXTEND = gettext_lazy("Only a running sandbox can be extended; this one is %(state)s.")
-TO_KEEP = gettext_lazy("Only a running sandbox can be kept alive; this one is %(state)s.")
-TO_RESET = gettext_lazy("Only a running sandbox can be reset; this one is %(state)s.")
+TO_EXTEND = "Only a running sandbox can be extended; this one is {state}."
+TO_KEEP = "Only a running sandbox can be kept alive; this one is {state}."
+TO_RESET = "Only a running sandbox can be reset; this one is {state}."
 
 
 def extend(sandbox: Sandbox, minutes: int, actor: User, reason: str = "") -> Extension:
@@ -45,14 +43,14 @@ def extend(sandbox: Sandbox, minutes: int, actor: User, reason: str = "") -> Ext
     """
     most = limits.limits_of(actor).extension_max_minutes
     if not 1 <= minutes <= most:
-        raise Invalid("minutes", _("Extend by 1 to %(most)s minutes.") % {"most": most})
+        raise Invalid("minutes", f"Extend by 1 to {most} minutes.")
     with locked_running_sandbox(sandbox, TO_EXTEND) as row:
         by_operator = actor.pk != row.owner_id
         if not by_operator and row.extensions.filter(by_operator=False).exists():
-            raise Conflict(_("This sandbox was extended already; each can be extended once."))
+            raise Conflict("This sandbox was extended already; each can be extended once.")
         given = extension_preview(row, minutes)
         if given < timedelta(minutes=1):
-            raise Conflict(_("This sandbox has reached the longest lifetime that is allowed."))
+            raise Conflict("This sandbox has reached the longest lifetime that is allowed.")
         assert row.expires_at
         extension = Extension.objects.create(
             sandbox=row,
@@ -97,8 +95,7 @@ def destroy(sandbox: Sandbox, actor: User, reason: str = "") -> None:
     """End the sandbox; asking again is no error."""
     own = actor.pk == sandbox.owner_id
     why = EndReason.USER if own else EndReason.OPERATOR
-    with override("en"):  # As all of the journal.
-        message = reason or f"It was {why.label}."
+    message = reason or f"It was {why.label}."
     with transaction.atomic():
         lifecycle.end(sandbox, why, message, actor=actor)
         queue.enqueue(worker_tasks.tear_down, sandbox.public_id)
@@ -115,7 +112,7 @@ def retry_funding(sandbox: Sandbox, actor: User) -> None:
             .update(funding=Funding.PENDING, funding_due_at=clock.now(), funding_attempts=0)
         )
         if not asked:
-            raise Conflict(_("The Stellar account is funded already, or the sandbox has ended."))
+            raise Conflict("The Stellar account is funded already, or the sandbox has ended.")
         core_journal.record(sandbox, "funding_asked", "Friendbot is asked again.", actor=actor)
         queue.enqueue(worker_tasks.fund, sandbox.public_id)
     sandbox.refresh_from_db()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-from django.utils.translation import gettext as _
-
 from sandboxes.models import Sandbox, Site
 from sandboxes.models.runtime_settings import settings
 from sandboxes.runtime.host_resources import available_memory
@@ -33,9 +31,9 @@ def shortage(site: Site) -> str:
     """
     disk, memory = site.disk_free_mb, site.memory_available_mb
     if disk is not None and disk < settings.SANDBOX_DISK_MB:
-        return _("The disk that holds the sandboxes is nearly full.")
+        return "The disk that holds the sandboxes is nearly full."
     if memory is not None and memory < settings.SANDBOX_MIN_FREE_MEMORY_MB:
-        return _("The machine that runs the sandboxes is short of memory.")
+        return "The machine that runs the sandboxes is short of memory."
     return ""
 
 

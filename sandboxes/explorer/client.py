@@ -14,7 +14,6 @@ from time import monotonic
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import httpcore
-from django.utils.translation import gettext as _
 
 from sandboxes import blueprints
 from sandboxes.explorer.concurrency import Turns
@@ -74,13 +73,12 @@ def api_of(sandbox: Sandbox) -> str:
     """
     blueprint = blueprints.available().get(sandbox.blueprint)
     if blueprint is None or not blueprint.openapi_endpoint:
-        raise Conflict(_("Its blueprint does not describe an API that could be tried here."))
+        raise Conflict("Its blueprint does not describe an API that could be tried here.")
     if sandbox.state != State.RUNNING:
-        words = _("Only a running sandbox answers; this one is %(state)s.")
-        raise Conflict(words % {"state": sandbox.state})
+        raise Conflict(f"Only a running sandbox answers; this one is {sandbox.state}.")
     found = blueprint.endpoint_urls(sandbox.addresses).get(blueprint.openapi_endpoint)
     if not found:
-        raise Conflict(_("The address of its API is not known."))
+        raise Conflict("The address of its API is not known.")
     return found.rstrip("/")
 
 
@@ -92,27 +90,26 @@ def send(sandbox: Sandbox, ask: Ask) -> Answer:
         try:
             return _send(address, ask, _headers(sandbox, ask))
         except httpcore.TimeoutException:
-            words = _("The sandbox did not answer within %(seconds)s seconds.")
-            raise Unavailable(words % {"seconds": f"{SECONDS:g}"}) from None
+            raise Unavailable(f"The sandbox did not answer within {SECONDS:g} seconds.") from None
         except httpcore.NetworkError:
-            words = _(
-                "The portal can't reach the sandbox at %(address)s. "
+            words = (
+                f"The portal can't reach the sandbox at {address.netloc}. "
                 "From your own machine it may answer all the same."
             )
-            raise Unavailable(words % {"address": address.netloc}) from None
+            raise Unavailable(words) from None
         except httpcore.ProtocolError:
-            raise Unavailable(_("What the sandbox answered is no HTTP.")) from None
+            raise Unavailable("What the sandbox answered is no HTTP.") from None
 
 
 def _check(ask: Ask) -> None:
     if ask.method not in METHODS:
-        raise Invalid("method", _("Choose one of %(known)s.") % {"known": ", ".join(METHODS)})
+        raise Invalid("method", f"Choose one of {', '.join(METHODS)}.")
     path = unquote(ask.target.partition("?")[0])
     sound = TARGET.fullmatch(ask.target) and not {".", ".."} & set(re.split(r"[/\\]", path))
     if not sound or len(ask.target) > LONGEST_TARGET:
-        raise Invalid("path", _("This is no path of an API."))
+        raise Invalid("path", "This is no path of an API.")
     if len(ask.body) > LARGEST_REQUEST:
-        raise Invalid("body", _("Send at most %(most)s kB.") % {"most": LARGEST_REQUEST // 1024})
+        raise Invalid("body", f"Send at most {LARGEST_REQUEST // 1024} kB.")
 
 
 def _headers(sandbox: Sandbox, ask: Ask) -> list[tuple[str, str]]:

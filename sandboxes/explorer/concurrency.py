@@ -7,8 +7,6 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from threading import Lock
 
-from django.utils.translation import gettext as _
-
 from sandboxes.lib.exceptions import Unavailable
 
 
@@ -26,7 +24,7 @@ class Turns:
         """A turn for as long as the block runs. Raises Unavailable: nobody waits for one."""
         with self._lock:
             if self._taken.total() >= self._in_all or self._taken[who] >= self._for_one:
-                raise Unavailable(_("Too many requests are under way; try again in a moment."))
+                raise Unavailable("Too many requests are under way; try again in a moment.")
             self._taken[who] += 1
         try:
             yield

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from django.utils.translation import gettext as _
-
 from sandboxes import blueprints
 from sandboxes.explorer import openapi
 from sandboxes.explorer.client import Ask, api_of, send
@@ -17,10 +15,9 @@ def describe(sandbox: Sandbox) -> openapi.Description:
     blueprint = blueprints.load(sandbox.blueprint)
     answer = send(sandbox, Ask("GET", blueprint.endpoints[blueprint.openapi_endpoint].openapi))
     if not answer.succeeded:
-        words = _("Asked for the description of its API, it answered %(status)s.")
-        raise Unavailable(words % {"status": answer.status})
+        raise Unavailable(f"Asked for the description of its API, it answered {answer.status}.")
     if not answer.complete:
-        raise Unavailable(_("The description of its API is too large to be shown."))
+        raise Unavailable("The description of its API is too large to be shown.")
     try:
         return openapi.read(answer.body)
     except openapi.Unreadable as error:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.utils.translation import gettext as _
-
 MINUTE, HOUR = 60, 3600
 """The windows of time that there are, in seconds."""
 
@@ -44,10 +42,10 @@ class TooOften(Refusal):
 
     def __init__(self, policy: str, limit: int, window_seconds: int, retry_at: datetime) -> None:
         words = {
-            HOUR: _("That was too often: %(limit)s in an hour are allowed."),
-            MINUTE: _("That was too often: %(limit)s in a minute are allowed."),
+            HOUR: f"That was too often: {limit} in an hour are allowed.",
+            MINUTE: f"That was too often: {limit} in a minute are allowed.",
         }
-        super().__init__(words[window_seconds] % {"limit": limit})
+        super().__init__(words[window_seconds])
         self.policy = policy
         self.limit = limit
         self.window_seconds = window_seconds
@@ -70,13 +68,11 @@ class LimitReached(Refusal):
     def __str__(self) -> str:
         minutes = max(1, round(self.wait_seconds / 60))
         if self.scope == "site":
-            words = _(
-                "All %(limit)s places of this portal are taken. "
-                "The next should be free in about %(minutes)s min."
+            return (
+                f"All {self.limit} places of this portal are taken. "
+                f"The next should be free in about {minutes} min."
             )
-        else:
-            words = _(
-                "You have %(active)s of %(limit)s sandboxes. The next place should be free in "
-                "about %(minutes)s min; destroy a sandbox to launch another one now."
-            )
-        return words % {"active": self.active, "limit": self.limit, "minutes": minutes}
+        return (
+            f"You have {self.active} of {self.limit} sandboxes. The next place should be free in "
+            f"about {minutes} min; destroy a sandbox to launch another one now."
+        )

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 from django.core import signing
 from django.db.models import QuerySet
-from django.utils.translation import gettext as _
 
 from sandboxes.lib.exceptions import Invalid
 
@@ -25,7 +24,7 @@ def read_cursor(cursor: str, kind: str) -> list[Any]:
     try:
         values: list[Any] = signing.loads(cursor, salt=f"{SALT}.{kind}")
     except signing.BadSignature:
-        raise Invalid("cursor", _("Send next_cursor of an earlier answer, unchanged.")) from None
+        raise Invalid("cursor", "Send next_cursor of an earlier answer, unchanged.") from None
     return values
 
 

@@ -7,15 +7,14 @@ from datetime import datetime
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
-from django.utils.translation import gettext_lazy as _
 
 from sandboxes.lib import clock
 
 
 class Scope(models.TextChoices):
-    READ = "read", _("look at sandboxes")
-    LAUNCH = "launch", _("launch and manage sandboxes")
-    ALL = "all", _("everything, credentials too")
+    READ = "read", "look at sandboxes"
+    LAUNCH = "launch", "launch and manage sandboxes"
+    ALL = "all", "everything, credentials too"
 
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):

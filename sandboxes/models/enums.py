@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.db import models
-from django.utils.translation import gettext_lazy as _
 
 
 class State(models.TextChoices):
@@ -28,17 +27,17 @@ ENDED = (State.DESTROYED, State.FAILED)
 
 
 class EndReason(models.TextChoices):
-    USER = "user", _("destroyed by its owner")
-    OPERATOR = "operator", _("destroyed by an operator")
-    EXPIRED = "expired", _("its time was up")
-    IDLE = "idle", _("nobody used it")
-    PROVISION_FAILED = "provision_failed", _("it could not be made")
-    CRASHED = "crashed", _("a service stopped")
-    OUT_OF_MEMORY = "out_of_memory", _("a service ran out of memory")
-    DISK_FULL = "disk_full", _("it wrote more than its disk limit")
-    LOST = "lost", _("it disappeared from the engine")
-    DRAINED = "drained", _("the portal was emptied for maintenance")
-    RETIRED = "retired", _("it was not needed in the pool any more")
+    USER = "user", "destroyed by its owner"
+    OPERATOR = "operator", "destroyed by an operator"
+    EXPIRED = "expired", "its time was up"
+    IDLE = "idle", "nobody used it"
+    PROVISION_FAILED = "provision_failed", "it could not be made"
+    CRASHED = "crashed", "a service stopped"
+    OUT_OF_MEMORY = "out_of_memory", "a service ran out of memory"
+    DISK_FULL = "disk_full", "it wrote more than its disk limit"
+    LOST = "lost", "it disappeared from the engine"
+    DRAINED = "drained", "the portal was emptied for maintenance"
+    RETIRED = "retired", "it was not needed in the pool any more"
 
 
 FAILURES = (
@@ -58,5 +57,5 @@ class Funding(models.TextChoices):
 
 
 class Clock(models.TextChoices):
-    IDLE = "idle", _("nobody is using it")
-    EXPIRED = "expired", _("its time is nearly up")
+    IDLE = "idle", "nobody is using it"
+    EXPIRED = "expired", "its time is nearly up"

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
-from django.utils.translation import gettext_lazy as _
 
 from sandboxes.encryption.fields import EncryptedJSONField
 from sandboxes.lib import clock
@@ -31,11 +30,11 @@ def new_message_id() -> str:
 
 
 class EventType(models.TextChoices):
-    RUNNING = "sandbox.running", _("a sandbox is ready for use")
-    WARNING = "sandbox.warning", _("it ends soon")
-    EXTENDED = "sandbox.extended", _("it was given more time")
-    ENDED = "sandbox.ended", _("it has ended as it should")
-    FAILED = "sandbox.failed", _("it could not be made, or broke")
+    RUNNING = "sandbox.running", "a sandbox is ready for use"
+    WARNING = "sandbox.warning", "it ends soon"
+    EXTENDED = "sandbox.extended", "it was given more time"
+    ENDED = "sandbox.ended", "it has ended as it should"
+    FAILED = "sandbox.failed", "it could not be made, or broke"
 
 
 TEST = "webhook.test"
@@ -43,10 +42,10 @@ TEST = "webhook.test"
 
 
 class OffReason(models.TextChoices):
-    OWNER = "owner", _("you switched it off")
-    OPERATOR = "operator", _("an operator switched it off")
-    FAILING = "failing", _("nothing could be delivered for days")
-    GONE = "gone", _("its receiver answered 410, which asks for no more")
+    OWNER = "owner", "you switched it off"
+    OPERATOR = "operator", "an operator switched it off"
+    FAILING = "failing", "nothing could be delivered for days"
+    GONE = "gone", "its receiver answered 410, which asks for no more"
 
 
 class WebhookQuerySet(models.QuerySet["Webhook"]):
@@ -115,9 +114,9 @@ class Webhook(models.Model):
 
 
 class Outcome(models.TextChoices):
-    PENDING = "pending", _("waiting")
-    DELIVERED = "delivered", _("delivered")
-    FAILED = "failed", _("given up")
+    PENDING = "pending", "waiting"
+    DELIVERED = "delivered", "delivered"
+    FAILED = "failed", "given up"
 
 
 class DeliveryQuerySet(models.QuerySet["WebhookDelivery"]):

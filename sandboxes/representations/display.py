@@ -10,10 +10,6 @@ from datetime import UTC, datetime, timedelta
 from string import Formatter
 from typing import Any
 
-from django.utils.functional import Promise
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
-
 from sandboxes import blueprints
 from sandboxes.core import limits
 from sandboxes.core.launch_eta import Estimate
@@ -22,25 +18,25 @@ from sandboxes.models import EndReason, Sandbox, State
 from sandboxes.models.runtime_settings import settings
 
 STEPS = {
-    "network": gettext_lazy("Private network"),
-    "containers": gettext_lazy("Containers started"),
-    "ready": gettext_lazy("Answers and holds its seed data"),
+    "network": "Private network",
+    "containers": "Containers started",
+    "ready": "Answers and holds its seed data",
 }
 """What a runtime reports, in this order, and how people read it."""
-TRIAL_MODE = gettext_lazy("Trial mode: no isolation between sandboxes.")
-ADVICE: dict[str, str | Promise] = {
-    EndReason.PROVISION_FAILED: gettext_lazy(
+TRIAL_MODE = "Trial mode: no isolation between sandboxes."
+ADVICE: dict[str, str] = {
+    EndReason.PROVISION_FAILED: (
         "Launch it again. If the same step fails again, tell an operator what its services wrote."
     ),
-    EndReason.CRASHED: gettext_lazy(
+    EndReason.CRASHED: (
         "What the service wrote last says why. Launching again gives a fresh one, with its seed."
     ),
-    EndReason.OUT_OF_MEMORY: gettext_lazy(
+    EndReason.OUT_OF_MEMORY: (
         "Launch it again and do less at once: read in pages, write in smaller batches."
     ),
-    EndReason.DISK_FULL: gettext_lazy("Launch it again and write less into it."),
-    EndReason.LOST: gettext_lazy("It was no fault of yours. Launch it again."),
-    EndReason.IDLE: gettext_lazy(
+    EndReason.DISK_FULL: "Launch it again and write less into it.",
+    EndReason.LOST: "It was no fault of yours. Launch it again.",
+    EndReason.IDLE: (
         "Requests to the sandbox keep it; so does “Keep alive”. Launch it again to go on."
     ),
 }
@@ -110,7 +106,7 @@ def steps(sandbox: Sandbox, estimate: Estimate | None = None) -> list[Step]:
         return known
     reached = {step.name for step in known}
     return known + [
-        Step(name, str(STEPS[name]), "waiting", usual_seconds=usual.get(name))
+        Step(name, STEPS[name], "waiting", usual_seconds=usual.get(name))
         for name in STEPS
         if name not in reached
     ]
@@ -119,7 +115,7 @@ def steps(sandbox: Sandbox, estimate: Estimate | None = None) -> list[Step]:
 def _step(step: dict[str, Any], usual_seconds: float | None) -> Step:
     return Step(
         name=step["name"],
-        label=str(STEPS.get(step["name"], step["name"].capitalize())),
+        label=STEPS.get(step["name"], step["name"].capitalize()),
         state=step["state"],
         started_at=datetime.fromisoformat(step["started_at"]),
         seconds=step["seconds"],
@@ -134,8 +130,7 @@ def failed_step(sandbox: Sandbox) -> Step | None:
 
 def advice(sandbox: Sandbox) -> str | None:
     """What its owner can do now, in a sentence, about an end that they did not choose."""
-    words = ADVICE.get(sandbox.end_reason)
-    return str(words) if words else None
+    return ADVICE.get(sandbox.end_reason)
 
 
 def last_logs(sandbox: Sandbox) -> str:
@@ -154,18 +149,18 @@ def ending(sandbox: Sandbox) -> Ending:
 def _words(sandbox: Sandbox) -> tuple[str | datetime, ...]:
     match sandbox.state:
         case State.PENDING:
-            return (_("It waits for a worker."),)
+            return ("It waits for a worker.",)
         case State.PROVISIONING:
-            return (_("It is being made, which takes a few seconds."),)
+            return ("It is being made, which takes a few seconds.",)
         case State.POOLED:
-            return (_("It waits in the pool for its owner."),)
+            return ("It waits in the pool for its owner.",)
         case State.RUNNING:
             return _running_words(sandbox)
         case State.DESTROYING:
-            return (_("It is being removed: {why}.").format(why=why(sandbox)),)
+            return (f"It is being removed: {why(sandbox)}.",)
     assert sandbox.ended_at
     failed = sandbox.state == State.FAILED
-    words = _("Failed on {at} UTC: {why}.") if failed else _("Ended on {at} UTC: {why}.")
+    words = "Failed on {at} UTC: {why}." if failed else "Ended on {at} UTC: {why}."
     at = f"{sandbox.ended_at.astimezone(UTC):%d %b, %H:%M}"
     return (words.format(at=at, why=why(sandbox)),)
 
@@ -174,11 +169,11 @@ def _running_words(sandbox: Sandbox) -> tuple[str | datetime, ...]:
     assert sandbox.ends_at and sandbox.expires_at
     match sandbox.ends_because:
         case "idle":
-            words = _("Ends at {end} if it stays idle, at {latest} at the latest.")
+            words = "Ends at {end} if it stays idle, at {latest} at the latest."
         case "cap":
-            words = _("Ends at {end}, when the longest allowed lifetime is over.")
+            words = "Ends at {end}, when the longest allowed lifetime is over."
         case _expired:
-            words = _("Ends at {end}, when its time is up.")
+            words = "Ends at {end}, when its time is up."
     return _with_moments(words, end=sandbox.ends_at, latest=sandbox.expires_at)
 
 

@@ -11,7 +11,6 @@ from django import template
 from django.forms import BoundField
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext_lazy
 
 from sandboxes import runtime
 from sandboxes.lib import clock
@@ -32,23 +31,23 @@ FORMATS = {
 }
 """How moments are written without JavaScript; portal.js knows the same names."""
 ENDPOINT_LABELS = {
-    "api": gettext_lazy("API"),
-    "docs": gettext_lazy("API docs"),
-    "database": gettext_lazy("Database"),
+    "api": "API",
+    "docs": "API docs",
+    "database": "Database",
 }
 STATE_LABELS = {
-    "pending": gettext_lazy("Waiting"),
-    "provisioning": gettext_lazy("Provisioning"),
-    "pooled": gettext_lazy("Pooled"),
-    "running": gettext_lazy("Running"),
-    "destroying": gettext_lazy("Removing"),
-    "destroyed": gettext_lazy("Ended"),
-    "failed": gettext_lazy("Failed"),
+    "pending": "Waiting",
+    "provisioning": "Provisioning",
+    "pooled": "Pooled",
+    "running": "Running",
+    "destroying": "Removing",
+    "destroyed": "Ended",
+    "failed": "Failed",
 }
 CREDENTIAL_LABELS = {
-    "api_key": gettext_lazy("API key"),
-    "database_url": gettext_lazy("Database URL"),
-    "stellar_secret": gettext_lazy("Stellar secret"),
+    "api_key": "API key",
+    "database_url": "Database URL",
+    "stellar_secret": "Stellar secret",
 }
 LONGEST_KEY_SHOWN = 16
 GB = 1024
@@ -136,12 +135,12 @@ def size(megabytes: int) -> str:
 
 @register.filter
 def endpoint_label(name: str) -> str:
-    return str(ENDPOINT_LABELS.get(name, in_words(name).capitalize()))
+    return ENDPOINT_LABELS.get(name, in_words(name).capitalize())
 
 
 @register.filter
 def state_label(sandbox: Sandbox) -> str:
-    return str(STATE_LABELS[sandbox.state])
+    return STATE_LABELS[sandbox.state]
 
 
 @register.filter

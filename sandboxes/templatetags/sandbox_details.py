@@ -8,7 +8,6 @@ from datetime import timedelta
 from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
 
 from sandboxes.models import Event
 
@@ -56,11 +55,11 @@ def duration(long: timedelta) -> str:
     """How long something lasted, in no more detail than matters."""
     seconds = max(0, int(long.total_seconds()))
     if seconds < MINUTE:
-        return _("{n} s").format(n=seconds)
+        return f"{seconds} s"
     if seconds < HOUR:
-        return _("{n} min").format(n=seconds // MINUTE)
+        return f"{seconds // MINUTE} min"
     hours, rest = divmod(seconds, HOUR)
-    return _("{hours} h {minutes} min").format(hours=hours, minutes=rest // MINUTE)
+    return f"{hours} h {rest // MINUTE} min"
 
 
 @register.filter

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django import template
-from django.utils.translation import gettext as _
 
 register = template.Library()
 
@@ -32,5 +31,5 @@ def browser(user_agent: str) -> str:
     name = next((name for sign, name in BROWSERS if sign in user_agent), "")
     system = next((name for sign, name in SYSTEMS if sign in user_agent), "")
     if name and system:
-        return _("%(browser)s on %(system)s") % {"browser": name, "system": system}
-    return name or system or _("A browser that does not say what it is")
+        return f"{name} on {system}"
+    return name or system or "A browser that does not say what it is"

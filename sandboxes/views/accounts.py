@@ -6,7 +6,6 @@ from allauth.usersessions.models import UserSession
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
@@ -22,7 +21,7 @@ def invitation(request: HttpRequest, signed: str) -> HttpResponse:
     if found is None:
         return render(request, "account/invitation_invalid.html", status=410)
     if request.user.is_authenticated:
-        messages.info(request, _("You have an account already, and are signed in."))
+        messages.info(request, "You have an account already, and are signed in.")
         return redirect("dashboard")
     invitations.bring(request, found)
     return redirect("account_signup")
@@ -33,5 +32,5 @@ def invitation(request: HttpRequest, signed: str) -> HttpResponse:
 def end_session(request: Request, session: int) -> HttpResponse:
     """Sign out one of my other browsers."""
     get_object_or_404(UserSession, pk=session, user=request.user).end()
-    messages.success(request, _("That browser is signed out."))
+    messages.success(request, "That browser is signed out.")
     return redirect("usersessions_list")

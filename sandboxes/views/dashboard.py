@@ -7,7 +7,6 @@ from django.db.models import prefetch_related_objects
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import reswap
 
@@ -89,7 +88,7 @@ def _launch(request: Request, form: LaunchForm) -> Sandbox | None:
     except Invalid as invalid:
         form.add_error(invalid.field if invalid.field in form.fields else None, str(invalid))
     except KeyReused:
-        form.with_new_key().add_error(None, _("This form was sent before; send it again as it is."))
+        form.with_new_key().add_error(None, "This form was sent before; send it again as it is.")
     except Refusal as refusal:
         form.add_error(None, str(refusal))
     return None
@@ -105,7 +104,7 @@ def clear(request: Request) -> HttpResponse:
     else:
         session[CLEARED_BEFORE] = session.get(CLEARED, "")
         session[CLEARED] = clock.now().isoformat()
-        messages.success(request, _("What has ended is in the history."), extra_tags=CLEARED)
+        messages.success(request, "What has ended is in the history.", extra_tags=CLEARED)
     if request.htmx:
         return render(request, "sandboxes/_dashboard.html", _context(request))
     return redirect("dashboard")

@@ -9,7 +9,6 @@ from http import HTTPStatus
 
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.translation import gettext as _
 
 from sandboxes.explorer import Answer
 from sandboxes.lib.untrusted_json import parsed, written
@@ -63,8 +62,8 @@ class Shown:
 def readable(answer: Answer) -> tuple[str, bool]:
     """The body as text, and whether it is JSON, which comes on lines of its own."""
     if b"\0" in answer.body:
-        size, kind = len(answer.body), answer.media_type or _("unknown data")
-        return _("%(size)s bytes of %(kind)s") % {"size": size, "kind": kind}, False
+        size, kind = len(answer.body), answer.media_type or "unknown data"
+        return f"{size} bytes of {kind}", False
     try:
         if len(answer.body) <= LONGEST_SHOWN:
             return written(parsed(answer.body)), True

@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
 
 from sandboxes import explorer
 from sandboxes.explorer.openapi import Description, Operation
@@ -129,14 +128,13 @@ def _page(sandbox: Sandbox, listing: Operation, cursor: str) -> dict[str, Any]:
     asked = {"query.limit": str(ROWS), "query.cursor": cursor}
     answer = explorer.send(sandbox, explorer.Ask("GET", listing.target(asked)))
     if not answer.succeeded:
-        words = _("The sandbox answered %(status)s when it was asked for this list.")
-        raise Unavailable(words % {"status": answer.status})
+        raise Unavailable(f"The sandbox answered {answer.status} when it was asked for this list.")
     try:
         page = parsed(answer.body)
     except ValueError:
         page = None
     if not isinstance(page, dict) or not isinstance(page.get("data"), list):
-        raise Unavailable(_("What the sandbox answered is no list."))
+        raise Unavailable("What the sandbox answered is no list.")
     return page
 
 

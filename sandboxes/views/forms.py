@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from django import forms
 from django.utils.functional import cached_property
-from django.utils.translation import gettext_lazy as _
 
 from sandboxes.actions import LONGEST_NAME, LaunchRequest, offered
 from sandboxes.core import limits
@@ -94,24 +93,24 @@ class TokenForm(forms.Form):
     """A new API token. Its expiry is in days from now; empty stands for never."""
 
     EXPIRIES = (
-        ("7", _("7 days")),
-        ("30", _("30 days")),
-        ("90", _("90 days")),
-        ("365", _("1 year")),
+        ("7", "7 days"),
+        ("30", "30 days"),
+        ("90", "90 days"),
+        ("365", "1 year"),
     )
 
     name = forms.CharField(
-        label=_("Name"),
+        label="Name",
         max_length=60,
         widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "ci-pipeline"}),
-        help_text=_("What uses it, so that you know it again."),
+        help_text="What uses it, so that you know it again.",
     )
     scope = forms.ChoiceField(choices=Scope, initial=Scope.ALL, widget=forms.RadioSelect)
     expires = forms.ChoiceField(
-        choices=(*EXPIRIES, ("", _("Never"))),
+        choices=(*EXPIRIES, ("", "Never")),
         initial="90",
         required=False,
-        label=_("Expires after"),
+        label="Expires after",
     )
 
     @property
@@ -124,21 +123,21 @@ class WebhookForm(forms.Form):
     """Where to tell of which events. What the address may be is `sandboxes.webhooks`' to say."""
 
     url = forms.CharField(
-        label=_("Address"),
+        label="Address",
         max_length=LONGEST_URL,
         widget=forms.URLInput(
             attrs={"autocomplete": "off", "placeholder": "https://example.com/hooks/sandboxes"}
         ),
-        help_text=_("It gets a POST for each event, and answers 2xx within 15 seconds."),
+        help_text="It gets a POST for each event, and answers 2xx within 15 seconds.",
     )
     name = forms.CharField(
-        label=_("Name"),
+        label="Name",
         max_length=LONGEST_WEBHOOK_NAME,
         required=False,
         widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "chat-bot"}),
     )
     events = forms.MultipleChoiceField(
-        label=_("Events"),
+        label="Events",
         choices=EventType,
         initial=EventType.values,
         widget=forms.CheckboxSelectMultiple,

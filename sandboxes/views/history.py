@@ -10,7 +10,6 @@ from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from sandboxes import actions
@@ -33,11 +32,11 @@ HISTORY_PAGE = 20
 LOOKED_THROUGH = 1000
 """So many are looked through where no index leads, however many have ended."""
 ENDS = {
-    "": (_("All"), Q()),
-    "failed": (_("Failed"), Q(state=State.FAILED, end_reason__in=FAILURES)),
-    "idle": (_("Idle"), Q(end_reason=EndReason.IDLE)),
-    "expired": (_("Time was up"), Q(end_reason=EndReason.EXPIRED)),
-    "user": (_("Destroyed by you"), Q(end_reason=EndReason.USER)),
+    "": ("All", Q()),
+    "failed": ("Failed", Q(state=State.FAILED, end_reason__in=FAILURES)),
+    "idle": ("Idle", Q(end_reason=EndReason.IDLE)),
+    "expired": ("Time was up", Q(end_reason=EndReason.EXPIRED)),
+    "user": ("Destroyed by you", Q(end_reason=EndReason.USER)),
 }
 """What the history can be narrowed to."""
 

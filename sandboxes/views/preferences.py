@@ -5,7 +5,6 @@ from __future__ import annotations
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from sandboxes.models import Preferences
@@ -22,7 +21,7 @@ def preferences(request: Request) -> HttpResponse:
     form = PreferencesForm(request.POST or None, instance=Preferences.of(request.user))
     if request.method == "POST" and form.is_valid():
         form.save()
-        messages.success(request, _("Your preferences are saved."))
+        messages.success(request, "Your preferences are saved.")
         return redirect("preferences")
     context = {"form": form, "minutes": settings.SANDBOX_WARNING_MINUTES}
     return render(request, "sandboxes/preferences.html", context)

@@ -9,7 +9,6 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import reswap, trigger_client_event
 
@@ -101,7 +100,7 @@ def extend(request: Request, public_id: str) -> HttpResponse:
 
     def act(sandbox: Sandbox) -> str:
         given = actions.extend(sandbox, minutes, request.user)
-        return _("Extended by {minutes} minutes.").format(minutes=given.minutes)
+        return f"Extended by {given.minutes} minutes."
 
     return _act(request, public_id, act)
 
@@ -111,8 +110,7 @@ def extend(request: Request, public_id: str) -> HttpResponse:
 def touch(request: Request, public_id: str) -> HttpResponse:
     def act(sandbox: Sandbox) -> str:
         actions.touch(sandbox, request.user)
-        words = _("The idle clock runs for {minutes} minutes again.")
-        return words.format(minutes=sandbox.idle_minutes)
+        return f"The idle clock runs for {sandbox.idle_minutes} minutes again."
 
     return _act(request, public_id, act)
 
@@ -122,7 +120,7 @@ def touch(request: Request, public_id: str) -> HttpResponse:
 def fund(request: Request, public_id: str) -> HttpResponse:
     def act(sandbox: Sandbox) -> str:
         actions.retry_funding(sandbox, request.user)
-        return _("Friendbot is asked again.")
+        return "Friendbot is asked again."
 
     return _act(request, public_id, act)
 
@@ -132,7 +130,7 @@ def fund(request: Request, public_id: str) -> HttpResponse:
 def reset(request: Request, public_id: str) -> HttpResponse:
     def act(sandbox: Sandbox) -> str:
         actions.reset(sandbox, request.user)
-        return _("The seed data is being put back.")
+        return "The seed data is being put back."
 
     return _confirmed(request, public_id, "reset", act)
 
@@ -142,7 +140,7 @@ def reset(request: Request, public_id: str) -> HttpResponse:
 def destroy(request: Request, public_id: str) -> HttpResponse:
     def act(sandbox: Sandbox) -> str:
         actions.destroy(sandbox, request.user)
-        return _("{name} is being removed.").format(name=sandbox)
+        return f"{sandbox} is being removed."
 
     return _confirmed(request, public_id, "destroy", act)
 

@@ -7,8 +7,6 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from django.utils.translation import gettext as _
-
 from sandboxes.blueprints import Blueprint, available
 from sandboxes.views.sandbox_card import Card
 
@@ -69,12 +67,12 @@ def snippets(card: Card, credentials: Mapping[str, str]) -> list[Snippet]:
     if own.address and own.key:
         found += _first_calls(f"{own.address}{_first_path(made)}", own.key)
     if (database := credentials.get("database_url", "")).startswith("postgres"):
-        hint = _("Opens a shell in the database.")
+        hint = "Opens a shell in the database."
         found.append(Snippet("psql", "psql", hint, f"psql {shlex.quote(database)}"))
-    hint = _("For a file of that name, or to be sourced by a shell.")
+    hint = "For a file of that name, or to be sourced by a shell."
     found.append(Snippet("env", ".env", hint, environment(card, credentials)))
     if made and made.openapi_endpoint:
-        hint = _("Every call of the API, with its address and key filled in.")
+        hint = "Every call of the API, with its address and key filled in."
         found.append(Snippet("postman", "Postman", hint))
     return found
 
@@ -83,12 +81,12 @@ def _first_calls(address: str, key: str) -> list[Snippet]:
     """One and the same call, in what people use."""
     quoted = {"address": json.dumps(address), "authorization": json.dumps(f"Bearer {key}")}
     return [
-        Snippet("curl", "curl", _("For a terminal."), curl("GET", address, key)),
-        Snippet("python", "Python", _("Needs no package."), PYTHON.format(**quoted)),
+        Snippet("curl", "curl", "For a terminal.", curl("GET", address, key)),
+        Snippet("python", "Python", "Needs no package.", PYTHON.format(**quoted)),
         Snippet(
             "javascript",
             "JavaScript",
-            _("For Node.js and for a browser's console."),
+            "For Node.js and for a browser's console.",
             JAVASCRIPT.format(**quoted),
         ),
     ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from sandboxes.accounts import api_tokens as accounts_api_tokens
@@ -47,5 +46,5 @@ def revoke(request: Request, pk: int) -> HttpResponse:
     if request.method == "GET":
         return render(request, "sandboxes/revoke_token.html", {"token": token})
     accounts_api_tokens.revoke(token)
-    messages.success(request, _("The token %(name)s is revoked.") % {"name": token.name})
+    messages.success(request, f"The token {token.name} is revoked.")
     return redirect("tokens")

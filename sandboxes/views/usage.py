@@ -9,8 +9,6 @@ from functools import cached_property
 
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
 from sandboxes import blueprints
@@ -32,8 +30,8 @@ class Measure:
     """Something that is told of each moment, and how."""
 
     name: str
-    title: str | Promise
-    unit: str | Promise
+    title: str
+    unit: str
     digits: int
     read: Callable[[Moment], float | None]
     peak: str = ""
@@ -43,14 +41,14 @@ class Measure:
 
 
 MEASURES = (
-    Measure("memory", _("Memory"), "MB", 0, lambda m: m.memory_mb, "memory_mb", "memory_mb"),
-    Measure("cpu", _("CPU"), _("cores"), 2, lambda m: m.cpus, "cpus", "cpus"),
-    Measure("disk", _("Disk"), "MB", 0, lambda m: m.disk_mb, "disk_mb", "disk_mb"),
+    Measure("memory", "Memory", "MB", 0, lambda m: m.memory_mb, "memory_mb", "memory_mb"),
+    Measure("cpu", "CPU", "cores", 2, lambda m: m.cpus, "cpus", "cpus"),
+    Measure("disk", "Disk", "MB", 0, lambda m: m.disk_mb, "disk_mb", "disk_mb"),
     Measure(
-        "requests", _("Requests"), _("per min"), 1,
+        "requests", "Requests", "per min", 1,
         lambda m: m.requests_per_minute, "requests_per_minute",
     ),
-    Measure("traffic", _("Traffic"), _("KB/min"), 1, lambda m: m.traffic_kb),
+    Measure("traffic", "Traffic", "KB/min", 1, lambda m: m.traffic_kb),
 )  # fmt: skip
 
 

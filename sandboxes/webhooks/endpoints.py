@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import transaction
-from django.utils.translation import gettext as _
 
 from sandboxes.encryption.fields import Undecipherable
 from sandboxes.lib import clock
@@ -37,8 +36,7 @@ def create(user: User, url: str, events: Collection[str], name: str = "") -> tup
         free = [slot for slot in range(1, settings.WEBHOOKS_PER_USER + 1) if slot not in taken]
         if not free:
             most = settings.WEBHOOKS_PER_USER
-            words = _("You have %(count)s of %(most)s webhooks; delete one first.")
-            raise Conflict(words % {"count": len(taken), "most": most})
+            raise Conflict(f"You have {len(taken)} of {most} webhooks; delete one first.")
         row = Webhook.objects.create(
             user=user, slot=free[0], secrets={"current": secret}, created_at=clock.now(), **chosen
         )
@@ -51,16 +49,15 @@ def _checked(**chosen: Any) -> dict[str, Any]:
     if "events" in chosen:
         chosen["events"] = _known(chosen["events"])
     if "name" in chosen and len(chosen["name"]) > LONGEST_NAME:
-        raise Invalid("name", _("Use at most %(most)s characters.") % {"most": LONGEST_NAME})
+        raise Invalid("name", f"Use at most {LONGEST_NAME} characters.")
     if "\0" in chosen.get("name", ""):
-        raise Invalid("name", _("Leave out characters that can't be printed."))
+        raise Invalid("name", "Leave out characters that can't be printed.")
     return chosen
 
 
 def _known(events: Collection[str]) -> list[str]:
     if not events or not set(events) <= set(EventType.values):
-        words = _("Choose one or more of %(known)s.")
-        raise Invalid("events", words % {"known": ", ".join(EventType.values)})
+        raise Invalid("events", f"Choose one or more of {', '.join(EventType.values)}.")
     return [kind for kind in EventType.values if kind in events]
 
 
@@ -78,7 +75,7 @@ def switch(webhook: Webhook, *, on: bool) -> None:
         switch_off(webhook, OffReason.OWNER)
         return
     if webhook.off_because == OffReason.OPERATOR:
-        raise Conflict(_("An operator switched this webhook off; ask them why."))
+        raise Conflict("An operator switched this webhook off; ask them why.")
     off = Webhook.objects.filter(pk=webhook.pk).exclude(off_because=OffReason.OPERATOR)
     off.update(off_because="", failing_since=None)
     webhook.refresh_from_db(fields=["off_because", "failing_since"])

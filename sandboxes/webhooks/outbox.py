@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.db import transaction
-from django.utils.translation import gettext as _
 
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import Conflict
@@ -66,6 +65,6 @@ def _set(delivery: WebhookDelivery, **values: Any) -> None:
 def _ready(webhook: Webhook) -> None:
     """Nobody is to be flooded by way of the portal. Raises Conflict."""
     if not webhook.is_on:
-        raise Conflict(_("This webhook is switched off; switch it on first."))
+        raise Conflict("This webhook is switched off; switch it on first.")
     if webhook.deliveries.filter(outcome=Outcome.PENDING).count() >= MOST_WAITING:
-        raise Conflict(_("Very much is still waiting to be delivered there; wait until it is."))
+        raise Conflict("Very much is still waiting to be delivered there; wait until it is.")

@@ -13,7 +13,6 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
-from django.utils.translation import gettext as _
 
 from sandboxes.lib.exceptions import Invalid
 
@@ -36,8 +35,8 @@ def check_url(url: str) -> str:
         parts = urlsplit(url.strip())
         port = parts.port
     except ValueError:
-        words = _("Give a complete address, such as %(example)s.")
-        raise Invalid("url", words % {"example": "https://example.com/hook"}) from None
+        words = "Give a complete address, such as https://example.com/hook."
+        raise Invalid("url", words) from None
     if problem := _problem(url, parts, port):
         raise Invalid("url", problem)
     return url.strip()
@@ -46,16 +45,16 @@ def check_url(url: str) -> str:
 def _problem(url: str, parts: SplitResult, port: int | None) -> str:
     schemes = ("https", "http") if settings.WEBHOOK_ALLOW_HTTP else ("https",)
     if not url.strip().isascii() or any(sign.isspace() for sign in url.strip()):
-        return _("Use ASCII characters alone, and no spaces; encode others.")
+        return "Use ASCII characters alone, and no spaces; encode others."
     if parts.scheme not in schemes or not parts.hostname:
-        words = _("Give a complete address that begins with %(schemes)s.")
-        return words % {"schemes": ", ".join(f"{scheme}://" for scheme in schemes)}
+        prefixes = ", ".join(f"{scheme}://" for scheme in schemes)
+        return f"Give a complete address that begins with {prefixes}."
     if parts.username is not None or parts.fragment or port == 0:
-        return _("Leave out user names, passwords and what follows a “#”.")
+        return "Leave out user names, passwords and what follows a “#”."
     if len(url) > LONGEST_URL:
-        return _("Use at most %(most)s characters.") % {"most": LONGEST_URL}
+        return f"Use at most {LONGEST_URL} characters."
     if _literal(parts.hostname) and not may_reach(parts.hostname):
-        return _("This address is not public; the portal sends to public ones alone.")
+        return "This address is not public; the portal sends to public ones alone."
     return ""
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.utils.translation import gettext as _
-
 from sandboxes.lib.untrusted_json import parsed
 
 Node = dict[str, Any]
@@ -25,9 +23,9 @@ class Document:
         try:
             root = parsed(text)
         except ValueError:
-            raise Unreadable(_("The description of its API is no JSON.")) from None
+            raise Unreadable("The description of its API is no JSON.") from None
         if not isinstance(root, dict) or not str(root.get("openapi", "")).startswith("3."):
-            raise Unreadable(_("The description of its API is no OpenAPI 3 document."))
+            raise Unreadable("The description of its API is no OpenAPI 3 document.")
         self.root: Node = root
 
     def follow(self, node: Any) -> Node:

@@ -9,8 +9,6 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from django.utils.translation import gettext as _
-
 from sandboxes.lib.exceptions import Invalid
 
 HOLES = re.compile(r"\{([^{}]+)\}")
@@ -90,7 +88,7 @@ class Operation:
     def _path_value(self, name: str, values: Mapping[str, str]) -> str:
         value = values.get(f"path.{name}", "").strip()
         if value in ("", ".", ".."):
-            raise Invalid(name, _("Fill it in: it is a part of the path."))
+            raise Invalid(name, "Fill it in: it is a part of the path.")
         return quote(value, safe="")
 
 

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from django.utils.translation import gettext as _
-
 from sandboxes.explorer.openapi.document import (
     Document,
     Node,
@@ -52,7 +50,7 @@ def read(source: bytes) -> Description:
         groups.setdefault(name, Group(name)).operations.append(operation)
     found = [group for group in groups.values() if group.operations]
     if not found:
-        raise Unreadable(_("The description of its API has no operation in it."))
+        raise Unreadable("The description of its API has no operation in it.")
     title = text(info.get("title")) or "API"
     return Description(title, text(info.get("description")), found, document.root)
 
