@@ -25,7 +25,9 @@ chaos: ## Run the fault-injection experiments (N, SEED); writes docs/reliability
 test-isolation: ## Try to break out of a sandbox; writes docs/reliability.md (needs root)
 	@bash deploy/test_isolation.sh
 
-probe: test-isolation ## Deprecated: the old name of test-isolation
+probe: ## Deprecated: use test-isolation
+	@echo '▸ make probe is deprecated; use make test-isolation.' >&2
+	@$(MAKE) --no-print-directory test-isolation
 
 fuzz: ## Send 10,000 generated API calls and run random lifecycles (CALLS, LIVES); writes docs/reliability.md
 	@bash deploy/fuzz.sh $(if $(CALLS),--calls $(CALLS)) $(if $(LIVES),--lives $(LIVES))
