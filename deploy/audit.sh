@@ -3,9 +3,9 @@
 
 . "$(dirname "$0")/common.sh"
 lock_checkout
-need_venv
-need_requirements requirements.txt
-need_requirements requirements-dev.txt
+ensure_venv
+ensure_requirements requirements.txt
+ensure_requirements requirements-dev.txt
 exec 9<&-
 say "Checking for known vulnerabilities"
 exec python deploy/audit.py

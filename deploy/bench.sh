@@ -8,7 +8,7 @@ has_compose() { docker compose version >/dev/null 2>&1 || docker-compose version
 
 # The comparison stack runs on Docker Compose. Debian's package is docker-compose or, for version 2,
 # docker-compose-v2.
-need_compose() {
+ensure_compose() {
     has_compose && return
     may_install || die "The benchmarks need Docker Compose: install docker-compose."
     install_packages docker-compose || install_packages docker-compose-v2 || true
@@ -20,11 +20,11 @@ export BENCH_DIR="$VAR_DIR/bench"
 export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$BENCH_DIR"
 mkdir -p "$BENCH_DIR"
 lock_checkout
-need_venv
-need_requirements requirements.txt
-need_requirements requirements-dev.txt
-need_engine
-need_compose
+ensure_venv
+ensure_requirements requirements.txt
+ensure_requirements requirements-dev.txt
+ensure_engine
+ensure_compose
 say "Checking the blueprint images"
 python manage.py build_images
 exec 9<&-

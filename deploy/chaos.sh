@@ -4,7 +4,7 @@
 . "$(dirname "$0")/common.sh"
 . deploy/engine.sh
 
-need_package() {
+ensure_package() {
     local path=$1 package=$2
     compgen -G "$path" >/dev/null && return
     may_install || die "The experiments need $package. Install it, or run this as root on Debian or Ubuntu."
@@ -16,13 +16,13 @@ export BENCH_DIR="$VAR_DIR/chaos"
 export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$BENCH_DIR"
 mkdir -p "$BENCH_DIR"
 lock_checkout
-need_venv
-need_requirements requirements.txt
-need_requirements requirements-dev.txt
-need_engine
-need_package '/usr/lib/postgresql/*/bin/initdb' postgresql
-need_package /usr/bin/redis-server redis-server
-need_package /bin/busybox busybox-static
+ensure_venv
+ensure_requirements requirements.txt
+ensure_requirements requirements-dev.txt
+ensure_engine
+ensure_package '/usr/lib/postgresql/*/bin/initdb' postgresql
+ensure_package /usr/bin/redis-server redis-server
+ensure_package /bin/busybox busybox-static
 # Some experiments restart a second Docker Engine.
 command -v dockerd >/dev/null || die "The experiments start a second Docker Engine: install docker.io."
 exec 9<&-

@@ -15,8 +15,8 @@ remove_var() {
 
 # Finds the sandboxes by their labels, so this works without the database.
 clear_engine() {
-    need_venv
-    need_requirements requirements.txt
+    ensure_venv
+    ensure_requirements requirements.txt
     python deploy/keys.py
     read_installation
     say "Removing this portal's sandboxes"

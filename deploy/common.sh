@@ -71,7 +71,7 @@ find_python() {
 }
 
 # Debian has the venv module in a package of its own.
-need_python() {
+ensure_python() {
     find_python ensurepip,venv && return
     local found packages=(python3 python3-venv)
     if found=$(find_python); then
@@ -82,16 +82,16 @@ need_python() {
     find_python ensurepip,venv || die "Couldn't install Python 3.11 or newer with its venv module. Install it by hand."
 }
 
-need_venv() {
+ensure_venv() {
     "$VENV/bin/python" -c 'import pip' 2>/dev/null && return
     local python
-    python=$(need_python)
+    python=$(ensure_python)
     say "Creating a virtual environment in .venv ($("$python" --version))"
     "$python" -m venv --clear "$VENV"
 }
 
 # Installs a requirements file, unless this version of it is installed already.
-need_requirements() {
+ensure_requirements() {
     local file=$1 stamp="$VENV/.installed-${1//\//-}" checksum
     # macOS has shasum in place of sha256sum.
     checksum=$({ sha256sum || shasum -a 256; } <"$file" 2>/dev/null)

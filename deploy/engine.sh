@@ -2,7 +2,7 @@
 
 ENGINE_WAIT_SECONDS=60
 
-need_engine() {
+ensure_engine() {
     local status
     if status=$("$VENV/bin/python" deploy/ping_engine.py 2>&1); then
         say "$status"

@@ -12,9 +12,9 @@ check() {
 }
 
 lock_checkout
-need_venv
-need_requirements requirements.txt
-need_requirements requirements-dev.txt
+ensure_venv
+ensure_requirements requirements.txt
+ensure_requirements requirements-dev.txt
 # Ruff's cache doesn't notice that an import became first-party when its directory appeared.
 check ruff check --no-cache .
 check ruff format --check .

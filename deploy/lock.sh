@@ -4,7 +4,7 @@
 . "$(dirname "$0")/common.sh"
 
 lock_checkout
-need_venv
+ensure_venv
 python -m pip install -qq --disable-pip-version-check uv
 compile() {
     say "Compiling $1.in"

@@ -7,15 +7,15 @@
 
 read_installation
 if [ -z "${ADDRESS_RESERVED:-}" ]; then
-    python=$(find_python || need_python)
+    python=$(find_python || ensure_python)
     # Starts this script again, with the port reserved until the web process listens on it.
     ADDRESS_RESERVED=1 exec "$python" deploy/address.py bash deploy/run.sh
 fi
 unset ADDRESS_RESERVED
 
 lock_checkout
-need_venv
-need_requirements requirements.txt
+ensure_venv
+ensure_requirements requirements.txt
 "$VENV/bin/python" deploy/keys.py
 choose_runtime
 "$VENV/bin/python" manage.py prepare --demo

@@ -1,9 +1,9 @@
 # Chooses the runtime of sandboxes: a Docker Engine or local processes. Source it; don't run it.
 
 # Whether an engine is available, after installing one if possible. Sets NO_ENGINE to the reason if not.
-have_engine() {
+has_engine() {
     exec 3>&1
-    if NO_ENGINE=$(need_engine 2>&1 >&3); then
+    if NO_ENGINE=$(ensure_engine 2>&1 >&3); then
         exec 3>&-
         return
     fi
@@ -19,12 +19,12 @@ have_engine() {
 choose_runtime() {
     local chosen=${RUNTIME:-${SANDBOX_RUNTIME:-}}
     case $chosen in
-    docker) need_engine ;;
+    docker) ensure_engine ;;
     process) explain_trial_mode ;;
     memory) ;;
     "")
         chosen=docker
-        have_engine || { chosen=process && say "$NO_ENGINE" && explain_trial_mode; }
+        has_engine || { chosen=process && say "$NO_ENGINE" && explain_trial_mode; }
         ;;
     *) die "Unknown RUNTIME=$chosen. Choose docker or process." ;;
     esac

