@@ -29,6 +29,7 @@ from sandboxes.runtime.process.state_dir import Home
 from tests.ports import reserve_port
 from tests.runtimes import command_of
 from tests.servers import own_stores
+from tests.shared import share, share_prepared
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -242,6 +243,9 @@ def _running_portal(
     settings = _environment(var, port, friendbot.server_port) | environment
     running: Portal = KINDS[settings["SANDBOX_RUNTIME"]](var, port, settings)
     running.started = processes
+    share(var / "static", "static")
+    if settings["SANDBOX_RUNTIME"] == "process":
+        share_prepared(Path(settings["SANDBOX_PROCESS_DIR"]))
     done = running.manage("prepare", "--demo")
     assert done.returncode == 0, done.stdout + done.stderr
     running.accounts = json.loads((var / "demo-accounts.json").read_text())

@@ -35,6 +35,7 @@ from sandboxes.runtime.process.ports import free_port
 from sandboxes.runtime.process.runtime import ProcessRuntime
 from sandboxes.runtime.process.state_dir import Home
 from sandboxes.runtime.process.templates import Wanted
+from tests.shared import share_interpreter
 from tests.tiny_image import imported_image
 from tests.waiting import until
 
@@ -167,6 +168,7 @@ class ProcessBench:
         self.instance = f"tests-{secrets.token_hex(4)}"
         self.home = home
         self.runtime = self.make()
+        share_interpreter(home)
         www = home.parent / "www"
         www.mkdir()
         (www / "ok").write_text("ok\n")
