@@ -33,7 +33,7 @@ class Command(BaseCommand):
         # The processes leave the checks out, which would cost each of them 10 MB for good.
         self.check()
         if options["demo"]:
-            self._step("Demo accounts", "make_demo_accounts", print=True)
+            self._step("Demo accounts", "create_demo_accounts", print=True)
 
     def _step(self, what: str, command: str, **options: Any) -> None:
         self.stdout.write(f"▸ {what}")
