@@ -14,28 +14,28 @@ remove_var() {
 }
 
 # Finds the sandboxes by their labels, so this works without the database.
-clear_engine() {
+purge_engine() {
     ensure_venv
     ensure_requirements requirements.txt
     python deploy/keys.py
     read_installation
     say "Removing this portal's sandboxes"
     # Sandboxes that run as processes.
-    SANDBOX_RUNTIME=process python manage.py clear_engine --yes >/dev/null ||
+    SANDBOX_RUNTIME=process python manage.py purge_engine --yes >/dev/null ||
         die "Couldn't remove all sandboxes. Run \`make clean\` again."
     if ! status=$(python deploy/ping_engine.py 2>&1); then
         say "$status Nothing was removed there."
         return
     fi
     # Other checkouts that use the engine may need the images, so they are kept unless IMAGES is set.
-    SANDBOX_RUNTIME=docker python manage.py clear_engine --yes ${IMAGES:+--images} ||
+    SANDBOX_RUNTIME=docker python manage.py purge_engine --yes ${IMAGES:+--images} ||
         die "Couldn't remove all sandboxes. Run \`make clean\` again when the engine works."
 }
 
 python=$(find_python) || die "Python 3.11 or newer is required: install it."
 "$python" deploy/stop.py
 lock_checkout
-if [ -d "$VENV" ] || [ -d "$VAR_DIR" ]; then clear_engine; fi
+if [ -d "$VENV" ] || [ -d "$VAR_DIR" ]; then purge_engine; fi
 say "Removing $VAR_DIR and .venv"
 remove_var
 rm -rf "$VENV"

@@ -44,7 +44,7 @@ save_runtime() {
     [ "$before" != "$SANDBOX_RUNTIME" ] || return 0
     if [ "$before" = process ]; then
         say "Removing the sandboxes that ran as processes"
-        SANDBOX_RUNTIME=process "$VENV/bin/python" manage.py clear_engine --yes
+        SANDBOX_RUNTIME=process "$VENV/bin/python" manage.py purge_engine --yes
     fi
     echo "SANDBOX_RUNTIME=$SANDBOX_RUNTIME" >"$file"
 }

@@ -24,7 +24,7 @@ def var(settings: Settings, tmp_path: Path) -> Path:
 
 
 def make(var: Path) -> dict[str, dict[str, str]]:
-    call_command("make_demo_accounts")
+    call_command("create_demo_accounts")
     accounts: dict[str, dict[str, str]] = json.loads((var / "demo-accounts.json").read_text())
     return accounts
 
@@ -119,7 +119,7 @@ def test_an_account_that_was_switched_off_works_again(var: Path) -> None:
 
 
 def test_the_accounts_are_shown_when_asked_for(var: Path, capsys: Any) -> None:
-    call_command("make_demo_accounts", "--print")
+    call_command("create_demo_accounts", "--print")
     shown = capsys.readouterr().out
     for account in make(var).values():
         assert all(value in shown for value in account.values())

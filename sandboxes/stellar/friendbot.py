@@ -1,4 +1,7 @@
-"""Friendbot client: https://developers.stellar.org/docs/learn/fundamentals/networks#friendbot"""
+"""Client of Friendbot, which funds Stellar test accounts.
+
+https://developers.stellar.org/docs/learn/fundamentals/networks#friendbot
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`manage.py make_demo_accounts`: two developers and an operator to try the portal with."""
+"""`manage.py create_demo_accounts`: two developers and an operator to try the portal with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`manage.py clear_engine`: leave nothing of this portal on the engine."""
+"""`manage.py purge_engine`: leave nothing of this portal on the engine."""
 
 from __future__ import annotations
 
