@@ -1,4 +1,4 @@
-"""`python -m tests.isolation`: try every way out of a sandbox, and publish what came of it."""
+"""`python -m tests.isolation`: try to escape from sandboxes, and publish the outcomes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
@@ -28,176 +28,200 @@ from tests.test_docker_networks import page_on
 from tests.tools.reliability_report import Report, Table, TargetResult, publish, summary_lines
 
 SUBNETS = IPv4Network("10.222.0.0/20")
-SLOWEST_SECONDS = 1.0
+MAX_RESPONSE_SECONDS = 1.0
 REMEDIES = {
-    "machine": "The rules that `manage.py print_firewall` prints, in the firewall of that machine.",
-    "disk": "A data root on btrfs, or on XFS with project quotas, where the engine refuses it.",
+    "network": "Install the firewall rules that `manage.py print_firewall` prints on the host.",
+    "disk": "Put the engine's data root on btrfs, or on XFS with project quotas.",
 }
 
 
 @dataclass
-class Ways:
-    """What was found with ports published on one address, and the rules in force or not."""
+class NetworkRun:
+    """The outcomes of network attempts for a bind address, with or without firewall rules."""
 
     bind_address: str
-    closed: bool
-    found: containers.Found
-    datagrams: int
+    firewall: bool
+    outcomes: containers.Outcomes
 
     @property
     def title(self) -> str:
-        return f"{self.bind_address}, {'with' if self.closed else 'without'} the rules"
-
-    @property
-    def through(self) -> dict[str, str]:
-        return containers.through(self.found)
+        return f"{self.bind_address}, {'with' if self.firewall else 'without'} firewall rules"
 
 
 @dataclass
 class Run:
-    """One run: what it found so far."""
+    """A run of all attempts, with its outcomes so far."""
 
     bench: DockerBench
     portal: Portal
-    outside: containers.Outside
+    external: containers.ExternalHost
     image: str
-    ways: list[Ways] = field(default_factory=list)
-    command: containers.Found = field(default_factory=dict)
-    own: containers.Found = field(default_factory=dict)
-    hogged: list[resource_exhaustion.Hogged] = field(default_factory=list)
-    verdicts: dict[bool, bool | None] = field(default_factory=dict)
-
-    def asked(self, network: IPv4Network, other: containers.Sandbox) -> dict[str, Any]:
-        open_ports = [self.open_port, self.portal.port]
-        there = self.outside.ADDRESSES
-        return containers.asked(self.bench, network, other, open_ports, self.portal.port, there)
-
     open_port: int = 0
+    network_runs: list[NetworkRun] = field(default_factory=list)
+    command_outcomes: containers.Outcomes = field(default_factory=dict)
+    image_outcomes: containers.Outcomes = field(default_factory=dict)
+    exhaustions: list[resource_exhaustion.ExhaustionResult] = field(default_factory=list)
+    detected: dict[bool, bool | None] = field(default_factory=dict)
+    """By whether the firewall rules are active: what `print_firewall --check` says."""
+
+    def plan(self, network: IPv4Network, other: containers.BillingSandbox) -> dict[str, Any]:
+        ports = [self.open_port, self.portal.port]
+        external = self.external.ADDRESSES
+        return containers.plan_attempts(
+            self.bench, network, other, ports, self.portal.port, external
+        )
 
     def all(self) -> None:
         with page_on("0.0.0.0") as self.open_port:
             for address in ("127.0.0.1", "0.0.0.0"):
                 self.bench.runtime = self.bench.make(SUBNETS, bind_address=address)
-                for closed in (False, True):
-                    with rules(closed):
-                        say(f"Trying ways out, ports on {address}, rules {closed}")
-                        self.try_ways(address, closed)
+                for firewall_active in (False, True):
+                    with firewall_rules(firewall_active):
+                        log(f"Network attempts: ports on {address}, firewall {firewall_active}")
+                        self.try_network(address, firewall_active)
                 self.bench.clear()
             self.bench.runtime = self.bench.make(SUBNETS)
-            with rules(True):
+            with firewall_rules(True):
                 self.try_everything()
 
-    def try_ways(self, address: str, closed: bool) -> None:
+    def try_network(self, address: str, firewall_active: bool) -> None:
         if address == "127.0.0.1":
-            self.verdicts[closed] = firewall.verdict().closed
-        other, spec = containers.billing(self.bench), firewall.trial(self.image)
+            self.detected[firewall_active] = firewall.verdict().closed
+        other, spec = containers.create_billing_sandbox(self.bench), firewall.trial(self.image)
         self.bench.runtime.create(spec, quiet, TIME_LIMIT)
         network = containers.network_of(self.bench, spec, "trial")
-        before = self.outside.datagrams()
-        what = self.asked(network, other) | {"network_only": True}
-        found = containers.executed(self.bench, spec, "trial", what)
-        came = self.outside.datagrams() - before
-        found["a datagram that needs no answer"] = (came > 0, f"{came} came through")
-        self.ways.append(Ways(address, closed, found, came))
+        before = self.external.received_datagrams()
+        plan = self.plan(network, other) | {"network_only": True}
+        outcomes = containers.run_as_command(self.bench, spec, "trial", plan)
+        received = self.external.received_datagrams() - before
+        outcomes["send a datagram"] = (received > 0, f"{received} received")
+        self.network_runs.append(NetworkRun(address, firewall_active, outcomes))
 
     def try_everything(self) -> None:
-        say("Trying everything from a command and from an image's own process")
-        mine, other = containers.billing(self.bench), containers.billing(self.bench)
-        network = containers.network_of(self.bench, mine.spec, "api")
-        what = self.asked(network, other)
-        self.command = containers.executed(self.bench, mine.spec, "api", what)
-        hostile = containers.hostile(self.image, what)
-        self.own = containers.started(self.bench, hostile)
-        port = other.published("api")
-        neighbour = HttpClient("127.0.0.1", port, timeout=10, Authorization=f"Bearer {other.key}")
-        portal = HttpClient("127.0.0.1", self.portal.port, timeout=10)
-        for name in resource_exhaustion.HOGS:
-            say(f"Taking: {name}")
-            self.hogged.append(
-                resource_exhaustion.hog(self.bench, hostile.id, name, neighbour, portal)
+        log("All attempts, by a command in a service and by the main process of an image")
+        own = containers.create_billing_sandbox(self.bench)
+        other = containers.create_billing_sandbox(self.bench)
+        plan = self.plan(containers.network_of(self.bench, own.spec, "api"), other)
+        self.command_outcomes = containers.run_as_command(self.bench, own.spec, "api", plan)
+        hostile = containers.hostile_spec(self.image, plan)
+        self.image_outcomes = containers.run_as_main_process(self.bench, hostile)
+        key = f"Bearer {other.key}"
+        other_client = HttpClient(
+            "127.0.0.1", other.host_port("api"), timeout=10, Authorization=key
+        )
+        portal_client = HttpClient("127.0.0.1", self.portal.port, timeout=10)
+        for resource in resource_exhaustion.PROGRAMS:
+            log(f"Using up {resource}")
+            self.exhaustions.append(
+                resource_exhaustion.exhaust(
+                    self.bench, hostile.id, resource, other_client, portal_client
+                )
             )
 
     def report(self) -> Report:
-        return Report("make probe", list(self.bars()), list(self.tables()))
+        return Report("make test-isolation", list(self.targets()), list(self.tables()))
 
-    def bars(self) -> Iterator[TargetResult]:
-        inside = {("command", n): o for n, o in self.command.items()}
-        inside |= {("image", n): o for n, o in self.own.items()}
-        yield got_through("ways out of a sandbox, all kinds, with the rules in force", inside)
-        for ways in self.ways:
-            if ways.closed:
-                found = {(ways.title, name): one for name, one in ways.found.items()}
-                yield got_through(f"ways over the network, ports on {ways.title}", found)
-        right = self.verdicts == {False: False, True: True}
-        text = "`print_firewall --check` tells the rules from their absence"
-        yield TargetResult(text, "yes", "yes" if right else str(self.verdicts), right)
-        for name, timings in (
-            ("neighbour", [one.neighbour for one in self.hogged]),
-            ("portal", [one.portal for one in self.hogged]),
+    def targets(self) -> Iterator[TargetResult]:
+        outcomes = [*self.command_outcomes.values(), *self.image_outcomes.values()]
+        yield none_successful("All escape attempts, with firewall rules", outcomes)
+        for run in self.network_runs:
+            if run.firewall:
+                title = f"Network escape attempts, ports on {run.title}"
+                yield none_successful(title, run.outcomes.values())
+        correct = self.detected == {False: False, True: True}
+        yield TargetResult(
+            "`print_firewall --check` detects whether the rules are active",
+            "yes",
+            "yes" if correct else str(self.detected),
+            correct,
+        )
+        for name, all_times in (
+            ("another sandbox", [result.other_sandbox for result in self.exhaustions]),
+            ("the portal", [result.portal for result in self.exhaustions]),
         ):
-            slowest = max(max(one.seconds) for one in timings)
-            failures = sum(one.failures for one in timings)
-            text = f"the slowest answer of the {name} while a sandbox takes all that it gets"
-            told = f"{slowest * 1000:.0f} ms, {failures} not answered"
+            slowest = max(max(times.seconds) for times in all_times)
+            failures = sum(times.failures for times in all_times)
             yield TargetResult(
-                text, "1000 ms, all answered", told, slowest < SLOWEST_SECONDS and not failures
+                f"Slowest response of {name} during resource exhaustion",
+                "under 1000 ms, no failures",
+                f"{slowest * 1000:.0f} ms, {failures} failures",
+                slowest < MAX_RESPONSE_SECONDS and not failures,
             )
 
     def tables(self) -> Iterator[Table]:
-        names = self.own.keys()
-        rows = [
-            [name, self.tell(self.command.get(name)), self.tell(self.own[name])] for name in names
-        ]
-        title = "With the rules of `manage.py print_firewall` in force, and ports on 127.0.0.1"
         yield Table(
-            title, ["tried", "by a command in a service", "by an image's own process"], rows
+            "All attempts, with the rules of `manage.py print_firewall` and ports on 127.0.0.1",
+            ["Attempt", "Command in a service", "Main process of an image"],
+            [
+                [name, describe(self.command_outcomes.get(name)), describe(outcome)]
+                for name, outcome in self.image_outcomes.items()
+            ],
         )
-        names = self.ways[0].found.keys()
-        rows = [[name, *(self.tell(w.found[name]) for w in self.ways)] for name in names]
-        title = "Over the network, by the address that ports are published on"
-        yield Table(title, ["tried", *(w.title for w in self.ways)], rows)
-        yield Table("What gets through, and what closes it", ["what", "remedy"], list(self.open()))
-        head = ["taken", "what came of it", "neighbour p50, p95 ms", "portal p50, p95 ms"]
-        rows = [[h.what, h.outcome, figures(h.neighbour), figures(h.portal)] for h in self.hogged]
         yield Table(
-            f"Taking all there is for {resource_exhaustion.SECONDS} s (0.5 CPUs, 192 MB)",
-            head,
-            rows,
+            "Network attempts, by the address on which ports are published",
+            ["Attempt", *(run.title for run in self.network_runs)],
+            [
+                [name, *(describe(run.outcomes[name]) for run in self.network_runs)]
+                for name in self.network_runs[0].outcomes
+            ],
+        )
+        yield Table(
+            "Successful attempts and their remedies",
+            ["Attempt", "Remedy"],
+            list(self.successful_attempts()),
+        )
+        yield Table(
+            f"Resource exhaustion for {resource_exhaustion.SECONDS} s (0.5 CPUs, 192 MB)",
+            [
+                "Resource",
+                "Outcome",
+                "Other sandbox p50, p95 (ms)",
+                "Portal p50, p95 (ms)",
+            ],
+            [
+                [one.resource, one.outcome, percentiles(one.other_sandbox), percentiles(one.portal)]
+                for one in self.exhaustions
+            ],
         )
 
-    def open(self) -> Iterator[list[str]]:
-        found = {name for ways in self.ways if not ways.closed for name in ways.through}
-        for name in sorted(found):
-            yield [f"{name}, without the rules", REMEDIES["machine"]]
-        what = "many files, and files without content, from one sweep to the next"
-        yield [f"{what}, where the engine has no hard limit on disk", REMEDIES["disk"]]
-
-    @staticmethod
-    def tell(outcome: containers.Outcome | None) -> str:
-        if outcome is None:
-            return "not tried"
-        through, how = outcome
-        return f"**through**: {how}" if through else f"blocked: {how}"
+    def successful_attempts(self) -> Iterator[list[str]]:
+        names = {
+            name
+            for run in self.network_runs
+            if not run.firewall
+            for name in containers.successful(run.outcomes)
+        }
+        for name in sorted(names):
+            yield [f"{name}, without firewall rules", REMEDIES["network"]]
+        attempt = "fill the disk or use up inodes between two sweeps, without a hard disk limit"
+        yield [attempt, REMEDIES["disk"]]
 
 
-def got_through(what: str, found: dict[tuple[str, str], containers.Outcome]) -> TargetResult:
-    through = sum(one for one, _ in found.values())
-    return TargetResult(what, "0 through", f"{through} of {len(found)} through", not through)
+def describe(outcome: containers.Outcome | None) -> str:
+    if outcome is None:
+        return "not tried"
+    succeeded, detail = outcome
+    return f"**successful**: {detail}" if succeeded else f"blocked: {detail}"
 
 
-def figures(timed: resource_exhaustion.Timed) -> str:
-    cuts = quantiles(timed.seconds, n=20)
+def none_successful(name: str, outcomes: Collection[containers.Outcome]) -> TargetResult:
+    count = sum(succeeded for succeeded, _ in outcomes)
+    return TargetResult(name, "0 successful", f"{count} of {len(outcomes)} successful", not count)
+
+
+def percentiles(times: resource_exhaustion.ResponseTimes) -> str:
+    cuts = quantiles(times.seconds, n=20)
     return f"{cuts[9] * 1000:.0f}, {cuts[18] * 1000:.0f}"
 
 
-def say(line: str) -> None:
+def log(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager
-def rules(closed: bool) -> Iterator[None]:
-    """Of the probe's own subnets alone, so they concern nobody else."""
-    if closed:
+def firewall_rules(active: bool) -> Iterator[None]:
+    """Install the rules if `active`, and remove them afterwards; only for this run's subnets."""
+    if active:
         subprocess.run(["sh", "-c", firewall.rules()], check=True)
     try:
         yield
@@ -207,21 +231,21 @@ def rules(closed: bool) -> Iterator[None]:
 
 def main() -> int:
     if os.geteuid():
-        say("This needs root: it brings rules of the firewall into force, and makes a network.")
+        log("Run this as root: it installs firewall rules and creates a network namespace.")
         return 1
     bench = DockerBench(containers.API_IMAGE)
     settings.SANDBOX_SUBNETS, settings.SANDBOX_INSTANCE = SUBNETS, bench.instance
     settings.SANDBOX_RUNTIME = "docker"
     get_runtime.cache_clear()
-    with tempfile.TemporaryDirectory(prefix="portal-probe-") as folder:
+    with tempfile.TemporaryDirectory(prefix="portal-isolation-") as folder:
         var = Path(folder)
         try:
             with (
                 running_portal(var, HOST="0.0.0.0") as portal,
-                containers.outside(var / "outside.log") as outside,
+                containers.external_host(var / "external.log") as external,
                 containers.hostile_image(bench) as image,
             ):
-                run = Run(bench, portal, outside, image)
+                run = Run(bench, portal, external, image)
                 try:
                     run.all()
                 finally:
@@ -231,7 +255,7 @@ def main() -> int:
     report = run.report()
     publish("isolation", report)
     for line in summary_lines(report):
-        say(line)
+        log(line)
     return 0 if all(result.met for result in report.targets) else 1
 
 

@@ -1,4 +1,4 @@
-"""The containers that the probe runs in, their neighbour, and what it is pointed at."""
+"""The containers in which escape attempts run, another sandbox, and the targets of attempts."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from tests.runtimes import TIME_LIMIT, DockerBench, new_id, quiet
 from tests.test_docker_networks import host_address, own_address
 from tests.waiting import until
 
-INSIDE = (Path(__file__).parent / "escape_attempts.py").read_text()
+ATTEMPTS = (Path(__file__).parent / "escape_attempts.py").read_text()
 API_IMAGE = "sandboxportal/billing-api"
-HOSTILE = f"""
+HOSTILE_DOCKERFILE = f"""
 FROM {API_IMAGE}
 USER root
 RUN cp /usr/bin/python3.11 /usr/local/bin/as-root && chmod 4755 /usr/local/bin/as-root
 USER 65534:65534
 """
-"""An image that was made to get out: with a program that runs as root, whoever starts it."""
-AS_ROOT = "/usr/local/bin/as-root"
-ALLOWED = ["/tmp", "/dev/shm", "/dev/mqueue"]
-"""Where every service may write: a tmpfs each, which counts as its memory."""
-OWN_LAYER = ["/var/tmp", "/run/lock"]
-"""And where a service may whose root file system is not read-only; this counts as its disk."""
-THEN = """
+"""An image with a setuid-root program."""
+SETUID_PROGRAM = "/usr/local/bin/as-root"
+WRITABLE = ["/tmp", "/dev/shm", "/dev/mqueue"]
+"""Directories that every service may write to: tmpfs mounts, which count as its memory."""
+WRITABLE_LAYER = ["/var/tmp", "/run/lock"]
+"""Further ones if the root file system isn't read-only; these count as the service's disk usage."""
+FLOOD_LOG_ON_REQUEST = """
     while not Path("/tmp/flood").exists():
         time.sleep(0.1)
     while True:
@@ -43,37 +43,41 @@ THEN = """
 DISK_MB = 64
 
 Outcome = tuple[bool, str]
-Found = dict[str, Outcome]
+Outcomes = dict[str, Outcome]
 
 
 @dataclass(frozen=True)
-class Sandbox:
-    """A billing sandbox that runs, and what opens it."""
+class BillingSandbox:
+    """A running billing sandbox and its API key."""
 
     spec: SandboxSpec
     facts: SandboxFacts
     key: str
 
-    def published(self, service: str) -> int:
+    def host_port(self, service: str) -> int:
         return next(iter(self.facts.services[service].ports.values())).port
 
 
-def billing(bench: DockerBench, **changes: Any) -> Sandbox:
-    """One as the portal makes it."""
+def create_billing_sandbox(bench: DockerBench, **changes: Any) -> BillingSandbox:
+    """Create a sandbox as the portal does."""
     blueprint = blueprints.load("billing")
-    drawn = blueprint.new_secrets()
-    variables = drawn | {
+    secret_values = blueprint.new_secrets()
+    variables = secret_values | {
         "SANDBOX_LAUNCHED_AT": "2026-01-01T00:00:00+00:00",
         "SANDBOX_STELLAR_PUBLIC_KEY": "G" * 56,
     }
     spec = replace(blueprint.spec(new_id(), variables, DISK_MB), **changes)
-    return Sandbox(spec, bench.runtime.create(spec, quiet, TIME_LIMIT), drawn["API_KEY"])
+    return BillingSandbox(
+        spec, bench.runtime.create(spec, quiet, TIME_LIMIT), secret_values["API_KEY"]
+    )
 
 
 @contextmanager
 def hostile_image(bench: DockerBench) -> Iterator[str]:
     tag = f"sandboxportal-tests/hostile:{bench.instance}"
-    built = b"".join(bench.client.build(fileobj=io.BytesIO(HOSTILE.encode()), tag=tag, rm=True))
+    built = b"".join(
+        bench.client.build(fileobj=io.BytesIO(HOSTILE_DOCKERFILE.encode()), tag=tag, rm=True)
+    )
     assert b"Successfully built" in built, built
     try:
         yield tag
@@ -81,15 +85,16 @@ def hostile_image(bench: DockerBench) -> Iterator[str]:
         bench.client.remove_image(tag, force=True)
 
 
-def hostile(image: str, asked: Mapping[str, Any]) -> SandboxSpec:
-    """A blueprint whose own process, in the image's own words, is the probe; then it waits."""
+def hostile_spec(image: str, plan: Mapping[str, Any]) -> SandboxSpec:
+    """Return a sandbox whose image runs the escape attempts as its main process, and then waits."""
     api = next(s for s in blueprints.load("billing").services if s.name == "api")
-    own = {**asked, "set_user_id": AS_ROOT, "files": [*ALLOWED, *OWN_LAYER]}
-    then = INSIDE + THEN
+    writable = [*WRITABLE, *WRITABLE_LAYER]
+    own_plan = {**plan, "setuid_program": SETUID_PROGRAM, "writable": writable}
+    program = ATTEMPTS + FLOOD_LOG_ON_REQUEST
     service = replace(
-        api, image=image, user="", environment={}, ports=[], entrypoint=["python3", "-c", then]
+        api, image=image, user="", environment={}, ports=[], entrypoint=["python3", "-c", program]
     )
-    service = replace(service, command=[json.dumps(own)], read_only=False)
+    service = replace(service, command=[json.dumps(own_plan)], read_only=False)
     return SandboxSpec(new_id(), "hostile", [service], [], DISK_MB)
 
 
@@ -97,110 +102,118 @@ def network_of(bench: DockerBench, spec: SandboxSpec, service: str) -> IPv4Netwo
     return IPv4Network((own_address(bench, spec, service), 28), strict=False)
 
 
-def asked(
+def plan_attempts(
     bench: DockerBench,
-    mine: IPv4Network,
-    other: Sandbox,
+    network: IPv4Network,
+    other: BillingSandbox,
     ports: Sequence[int],
     portal: int,
-    outside: Sequence[str] = (),
+    external: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """What the probe is to try: `mine` is the network that it is in, `ports` are open ones of this
-    machine, and `outside` addresses of other machines."""
-    theirs = network_of(bench, other.spec, "api")
-    gateway, elsewhere = str(mine[1]), [host_address(), str(theirs[1])]
-    machine = [gateway, *elsewhere]
-    published = [(service, other.published(service)) for service in ("api", "db")]
+    """Return the plan for `escape_attempts`: which addresses and names to try.
+
+    `network` is the sandbox's own network, `ports` are open ports of the host, `portal` is the
+    portal's port, and `external` are addresses of other machines.
+    """
+    other_network = network_of(bench, other.spec, "api")
+    gateway, other_addresses = str(network[1]), [host_address(), str(other_network[1])]
+    host_addresses = [gateway, *other_addresses]
+    published = [(service, other.host_port(service)) for service in ("api", "db")]
     api, db = (
         [
             (own_address(bench, other.spec, service), inner),
-            *((host, port) for host in machine),
+            *((host, port) for host in host_addresses),
         ]
         for (service, port), inner in zip(published, (8080, 5432), strict=True)
     )
     return {
-        "calls": {
-            "the internet": [(host, 80) for host in (*outside[:1], "1.1.1.1")],
-            "the metadata address": [("169.254.169.254", 80)],
-            "this machine, at its address in the network": [(gateway, p) for p in (9, *ports)],
-            "this machine, at its other addresses": [
-                (h, p) for h in elsewhere for p in (9, *ports)
+        "connections": {
+            "connect to the internet": [(host, 80) for host in (*external[:1], "1.1.1.1")],
+            "connect to the cloud metadata address": [("169.254.169.254", 80)],
+            "connect to the host at its gateway address": [(gateway, p) for p in (9, *ports)],
+            "connect to the host at its other addresses": [
+                (host, port) for host in other_addresses for port in (9, *ports)
             ],
-            "the portal": [(host, portal) for host in machine],
-            "the engine, by TCP": [(host, port) for host in machine for port in (2375, 2376)],
-            "a neighbour's API": api,
-            "a neighbour's database": db,
+            "connect to the portal": [(host, portal) for host in host_addresses],
+            "connect to the engine over TCP": [
+                (host, port) for host in host_addresses for port in (2375, 2376)
+            ],
+            "connect to another sandbox's API": api,
+            "connect to another sandbox's database": db,
         },
-        "datagrams": [(host, 9) for host in outside],
+        "datagrams": [(host, 9) for host in external],
         "names": {
-            "a name of the world": "example.com",
-            "a neighbour, by its container's name": f"{other.spec.id}-api-1",
-            "a neighbour, by its network's name": f"api.{other.spec.id}_default",
-            "this machine, by the engine's name for it": "host.docker.internal",
+            "an internet host name": "example.com",
+            "another sandbox by its container name": f"{other.spec.id}-api-1",
+            "another sandbox by its network name": f"api.{other.spec.id}_default",
+            "the host as host.docker.internal": "host.docker.internal",
         },
-        "servers": ["127.0.0.11", *machine, "8.8.8.8"],
-        "files": ALLOWED,
+        "name_servers": ["127.0.0.11", *host_addresses, "8.8.8.8"],
+        "writable": WRITABLE,
     }
 
 
-def executed(bench: DockerBench, spec: SandboxSpec, service: str, what: Mapping[str, Any]) -> Found:
-    """The probe as a developer's own command in a service."""
-    command = ["python3", "-c", INSIDE, json.dumps(what)]
+def run_as_command(
+    bench: DockerBench, spec: SandboxSpec, service: str, plan: Mapping[str, Any]
+) -> Outcomes:
+    """Run the attempts as a developer's command in a service."""
+    command = ["python3", "-c", ATTEMPTS, json.dumps(plan)]
     code, output = bench.runtime.execute(spec.id, service, command, TIME_LIMIT)
     assert code == 0, output
-    return told(output)
+    return parse_output(output)
 
 
-def started(bench: DockerBench, spec: SandboxSpec) -> Found:
-    """The probe as an image's own process, by what it writes to its log."""
+def run_as_main_process(bench: DockerBench, spec: SandboxSpec) -> Outcomes:
+    """Start a sandbox whose main process runs the attempts; read the outcomes from its log."""
     name = spec.services[0].name
     bench.runtime.create(spec, quiet, TIME_LIMIT)
-    until(lambda: '"found"' in bench.runtime.logs(spec.id, name, 5), "it was tried")
-    return told(bench.runtime.logs(spec.id, name, 5))
+    until(lambda: '"outcomes"' in bench.runtime.logs(spec.id, name, 5), "the attempts have ended")
+    return parse_output(bench.runtime.logs(spec.id, name, 5))
 
 
-def told(output: str) -> Found:
-    line = next(line for line in output.splitlines() if line.startswith('{"found"'))
-    return {name: (through, how) for name, (through, how) in json.loads(line)["found"].items()}
+def parse_output(output: str) -> Outcomes:
+    line = next(line for line in output.splitlines() if line.startswith('{"outcomes"'))
+    outcomes = json.loads(line)["outcomes"]
+    return {name: (succeeded, detail) for name, (succeeded, detail) in outcomes.items()}
 
 
-def through(found: Found) -> dict[str, str]:
-    return {name: how for name, (got_through, how) in found.items() if got_through}
+def successful(outcomes: Outcomes) -> dict[str, str]:
+    return {name: detail for name, (succeeded, detail) in outcomes.items() if succeeded}
 
 
 LISTEN = """
 import socket, sys, threading
-def answer(door):
+def accept(server):
     while True:
-        door.accept()[0].close()
+        server.accept()[0].close()
 for host in sys.argv[1:]:
-    threading.Thread(target=answer, args=(socket.create_server((host, 80)),), daemon=True).start()
-door = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-door.bind(("", 9))
+    threading.Thread(target=accept, args=(socket.create_server((host, 80)),), daemon=True).start()
+receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+receiver.bind(("", 9))
 print("ready", flush=True)
 while True:
-    print(*door.recvfrom(64)[1], flush=True)
+    print(*receiver.recvfrom(64)[1], flush=True)
 """
 
 
-class Outside:
-    """A machine that this one is a router for: a stand-in for the internet and for a cloud."""
+class ExternalHost:
+    """A network namespace behind this machine; it stands in for the internet and a cloud."""
 
     ADDRESSES = ("203.0.113.2", "169.254.169.254")
 
     def __init__(self, log: Path) -> None:
         self.log = log
-        self.name = f"probe{secrets.token_hex(3)}"
+        self.name = f"ext{secrets.token_hex(3)}"
 
-    def datagrams(self) -> int:
+    def received_datagrams(self) -> int:
         return len(self.log.read_text().splitlines()) - 1
 
 
 @contextmanager
-def outside(log: Path) -> Iterator[Outside]:
-    """It is gone afterwards. Needs root."""
-    there = Outside(log)
-    name, (address, metadata) = there.name, there.ADDRESSES
+def external_host(log: Path) -> Iterator[ExternalHost]:
+    """Create the network namespace, and remove it afterwards. Needs root."""
+    external = ExternalHost(log)
+    name, (address, metadata) = external.name, external.ADDRESSES
     inside = f"ip -n {name}"
     steps = f"""
         ip netns add {name}
@@ -216,11 +229,11 @@ def outside(log: Path) -> Iterator[Outside]:
     try:
         for step in steps.strip().splitlines():
             subprocess.run(step.split(), check=True, capture_output=True)
-        listen = ["ip", "netns", "exec", name, sys.executable, "-c", LISTEN, *there.ADDRESSES]
+        listen = ["ip", "netns", "exec", name, sys.executable, "-c", LISTEN, *external.ADDRESSES]
         with log.open("w") as out, subprocess.Popen(listen, stdout=out) as process:
-            until(lambda: "ready" in log.read_text(), "it is ready")
+            until(lambda: "ready" in log.read_text(), "the external host is ready")
             try:
-                yield there
+                yield external
             finally:
                 process.terminate()
     finally:

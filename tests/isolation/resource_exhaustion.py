@@ -1,8 +1,7 @@
-"""Taking all that a sandbox gets, and more, while its neighbour and the portal are timed."""
+"""Using up all resources of a sandbox while another sandbox and the portal are timed."""
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,8 +15,8 @@ from tests.bench.http_client import HttpClient
 from tests.runtimes import DockerBench
 
 SECONDS = 5
-MOST_MB = 1024
-"""What is written at most where nothing stops it: the disk is other people's, too."""
+MAX_MB = 1024
+"""Limit of what is written to the disk, which is shared with the rest of the machine."""
 
 CPU = """
 import os, time
@@ -30,20 +29,20 @@ time.sleep(%(seconds)d)
 """
 PROCESSES = """
 import os, signal, time
-ends, refused = time.time() + %(seconds)d, 0
+ends, failed = time.time() + %(seconds)d, 0
 while time.time() < ends:
     try:
         if not os.fork():
             time.sleep(0.5)
             os._exit(0)
     except OSError:
-        refused += 1
+        failed += 1
         time.sleep(0.001)
         while True:
             try:
                 if not os.waitpid(-1, os.WNOHANG)[0]: break
             except OSError: break
-print(f"refused {refused} times")
+print(f"fork failed {failed} times")
 """
 MEMORY = """
 taken = []
@@ -63,120 +62,116 @@ except OSError as error:
 """
 FILES = """
 import os, time
-ends, made = time.time() + %(seconds)d, 0
+ends, created = time.time() + %(seconds)d, 0
 try:
     while time.time() < ends:
-        os.close(os.open(f"/var/tmp/e{made}", os.O_CREAT)); made += 1
-    print(f"{made} empty files")
+        os.close(os.open(f"/var/tmp/e{created}", os.O_CREAT)); created += 1
+    print(f"{created} empty files")
 except OSError as error:
-    print(f"{error.strerror} after {made} files")
+    print(f"{error.strerror} after {created} files")
 """
 LOG = """
 import time
 open("/tmp/flood", "w").close()
 time.sleep(%(seconds)d)
 """
-HOGS = {
-    "nothing": "import time; time.sleep(%(seconds)d)",
-    "the CPU: 20 processes that count": CPU,
-    "processes: forking for ever": PROCESSES,
-    "files without content": FILES,
-    "the disk: many files": DISK,
-    "the log: writing without pause": LOG,
-    "memory: until it is killed": MEMORY,
+PROGRAMS = {
+    "nothing (for comparison)": "import time; time.sleep(%(seconds)d)",
+    "CPU: 20 busy processes": CPU,
+    "processes: endless forks": PROCESSES,
+    "inodes: empty files": FILES,
+    "disk: large files": DISK,
+    "log: continuous output": LOG,
+    "memory: until the OOM kill": MEMORY,
 }
 
 
 @dataclass
-class Timed:
-    """How long somebody's answers took, in seconds, and how many there were none of."""
+class ResponseTimes:
+    """Response times in seconds, and the number of requests that failed."""
 
     seconds: list[float] = field(default_factory=list)
     failures: int = 0
 
 
 @contextmanager
-def timed(caller: HttpClient, path: str) -> Iterator[Timed]:
-    """Asks again and again while the block goes on."""
-    found, done = Timed(), threading.Event()
+def measuring(client: HttpClient, path: str) -> Iterator[ResponseTimes]:
+    """Measure the response times of a path for the duration of the block."""
+    times, stopped = ResponseTimes(), threading.Event()
 
-    def ask() -> None:
-        while not done.wait(0.05):
+    def send_requests() -> None:
+        while not stopped.wait(0.05):
             try:
-                answer = caller.get(path)
-                found.seconds.append(answer.seconds)
-                found.failures += answer.status != 200
+                response = client.get(path)
+                times.seconds.append(response.seconds)
+                times.failures += response.status != 200
             except OSError:
-                found.failures += 1
+                times.failures += 1
 
-    asking = threading.Thread(target=ask)
-    asking.start()
+    thread = threading.Thread(target=send_requests)
+    thread.start()
     try:
-        yield found
+        yield times
     finally:
-        done.set()
-        asking.join()
+        stopped.set()
+        thread.join()
 
 
 @dataclass(frozen=True)
-class Hogged:
-    """What came of taking all of one thing."""
+class ExhaustionResult:
+    """The outcome of using up one resource, and the response times meanwhile."""
 
-    what: str
+    resource: str
     outcome: str
-    neighbour: Timed
-    portal: Timed
+    other_sandbox: ResponseTimes
+    portal: ResponseTimes
 
 
-def hog(
-    bench: DockerBench, sandbox_id: str, what: str, neighbour: HttpClient, portal: HttpClient
-) -> Hogged:
-    program = (
-        HOGS[what] % {"seconds": SECONDS, "most": MOST_MB} if "%" in HOGS[what] else HOGS[what]
-    )
-    with timed(neighbour, "/v1/plans") as theirs, timed(portal, "/healthz") as ours:
+def exhaust(
+    bench: DockerBench, sandbox_id: str, resource: str, other: HttpClient, portal: HttpClient
+) -> ExhaustionResult:
+    program = PROGRAMS[resource]
+    if "%" in program:
+        program %= {"seconds": SECONDS, "most": MAX_MB}
+    with measuring(other, "/v1/plans") as theirs, measuring(portal, "/healthz") as ours:
         time.sleep(0.2)
         outcome = _outcome(
             lambda: bench.runtime.execute(sandbox_id, "api", ["python3", "-c", program], 60)
         )
-    after = AFTER[what](bench, sandbox_id) if what in AFTER else ""
-    return Hogged(what, "; ".join(filter(None, [outcome, after])), theirs, ours)
+    check = CHECKS.get(resource)
+    effect = check(bench, sandbox_id) if check else ""
+    return ExhaustionResult(resource, "; ".join(filter(None, [outcome, effect])), theirs, ours)
 
 
-def _outcome(act: Callable[[], tuple[int, str]]) -> str:
+def _outcome(execute: Callable[[], tuple[int, str]]) -> str:
+    """Return the last line of the program's output, or its exit code, or the runtime's error."""
     try:
-        code, output = act()
+        code, output = execute()
     except RuntimeFailure as error:
         return str(error)
     return output.strip().splitlines()[-1] if output.strip() else f"ended with exit code {code}"
 
 
 def log_size(bench: DockerBench, sandbox_id: str) -> str:
-    """What the engine keeps of what was written."""
     path = Path(bench.client.inspect_container(f"{sandbox_id}-api-1")["LogPath"])
     kept = sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
-    return f"{kept / 1e6:.1f} MB are kept of it"
+    return f"the engine keeps {kept / 1e6:.1f} MB of the log"
 
 
-def disk_use(bench: DockerBench, sandbox_id: str) -> str:
+def disk_usage(bench: DockerBench, sandbox_id: str) -> str:
     used: Any = bench.runtime.observe(sizes=True)[sandbox_id].disk_mb
-    return f"a sweep sees {used:.0f} MB"
+    return f"a sweep measures {used:.0f} MB"
 
 
-def memory_left(bench: DockerBench, sandbox_id: str) -> str:
+def survival(bench: DockerBench, sandbox_id: str) -> str:
     facts = bench.runtime.observe().get(sandbox_id)
-    alive = "goes on" if facts and facts.alive else "was ended by the kernel, and a sweep says so"
-    return f"the sandbox {alive}"
+    if facts and facts.alive:
+        return "the sandbox keeps running"
+    return "the kernel killed the sandbox, and a sweep reports it"
 
 
-AFTER: dict[str, Callable[[DockerBench, str], str]] = {
-    "the log: writing without pause": log_size,
-    "the disk: many files": disk_use,
-    "memory: until it is killed": memory_left,
+CHECKS: dict[str, Callable[[DockerBench, str], str]] = {
+    "log: continuous output": log_size,
+    "disk: large files": disk_usage,
+    "memory: until the OOM kill": survival,
 }
-
-
-def inodes_left(folder: str) -> float:
-    """The share of the file system's inodes that is free; 1 where it counts none."""
-    seen = os.statvfs(folder)
-    return seen.f_favail / seen.f_files if seen.f_files else 1.0

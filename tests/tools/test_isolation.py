@@ -1,4 +1,4 @@
-"""Code in a sandbox tries to get out; `make probe` tries more, and publishes what came of it."""
+"""A short version of `make test-isolation`: code in a sandbox tries to escape."""
 
 from __future__ import annotations
 
@@ -20,42 +20,55 @@ pytestmark = [pytest.mark.tools, pytest.mark.engine, pytest.mark.root]
 
 
 @pytest.fixture
-def closed(subnets: IPv4Network) -> None:
+def firewall_rules(subnets: IPv4Network) -> None:
     subprocess.run(["sh", "-c", firewall.rules()], check=True)
 
 
-def test_neither_a_command_nor_an_image_of_ones_own_gets_out_of_a_sandbox(
-    docker_bench: DockerBench, closed: None
+def test_neither_a_command_nor_a_custom_image_escapes_from_a_sandbox(
+    docker_bench: DockerBench, firewall_rules: None
 ) -> None:
-    mine, other = containers.billing(docker_bench), containers.billing(docker_bench)
-    network = containers.network_of(docker_bench, mine.spec, "api")
+    own = containers.create_billing_sandbox(docker_bench)
+    other = containers.create_billing_sandbox(docker_bench)
+    network = containers.network_of(docker_bench, own.spec, "api")
     with page_on("0.0.0.0") as port:
-        what = containers.asked(docker_bench, network, other, [port], portal=port)
-        found = containers.executed(docker_bench, mine.spec, "api", what)
+        plan = containers.plan_attempts(docker_bench, network, other, [port], portal=port)
+        by_command = containers.run_as_command(docker_bench, own.spec, "api", plan)
         with containers.hostile_image(docker_bench) as image:
-            also = containers.started(docker_bench, containers.hostile(image, what))
+            spec = containers.hostile_spec(image, plan)
+            by_image = containers.run_as_main_process(docker_bench, spec)
             docker_bench.clear()
-    assert containers.through(found) == {}
-    assert containers.through(also) == {}
-    assert len(also) == len(found) + 1 > 40
+    assert containers.successful(by_command) == {}
+    assert containers.successful(by_image) == {}
+    assert len(by_image) == len(by_command) + 1 > 40
 
 
-def test_the_probe_tells_what_is_open(docker_bench: DockerBench, subnets: IPv4Network) -> None:
-    other = containers.billing(docker_bench)
+def test_attempts_report_what_they_can_reach(
+    docker_bench: DockerBench, subnets: IPv4Network
+) -> None:
+    other = containers.create_billing_sandbox(docker_bench)
     network = containers.network_of(docker_bench, other.spec, "api")
-    # In the neighbour's own network, half undressed, and with no rules of the firewall in force.
+    # In the other sandbox's network, with less confinement and without firewall rules.
     command = ["docker", "run", "--rm", "--network", f"{other.spec.id}_default", "--user", "0"]
     command += ["--cap-drop", "ALL", "--cap-add", "NET_RAW", "--cap-add", "MKNOD"]
     command += ["--security-opt", "seccomp=unconfined", "--pids-limit", "2000"]
-    command += [containers.API_IMAGE, "python3", "-c", containers.INSIDE]
+    command += [containers.API_IMAGE, "python3", "-c", containers.ATTEMPTS]
     with page_on("0.0.0.0") as port:
-        what = containers.asked(docker_bench, network, other, [port], portal=port)
+        plan = containers.plan_attempts(docker_bench, network, other, [port], portal=port)
         ran = subprocess.run(
-            [*command, json.dumps(what)], capture_output=True, check=True, text=True
+            [*command, json.dumps(plan)], capture_output=True, check=True, text=True
         )
-    got = containers.through(containers.told(ran.stdout))
-    assert {"this machine, at its address in the network", "the portal"} <= got.keys()
-    assert {"a neighbour's API", "a neighbour's database"} <= got.keys()
-    assert {"become root (setuid)", "hold a capability", "run without seccomp"} <= got.keys()
-    assert {"a raw socket", "make a device (mknod)", "a fork bomb"} <= got.keys()
-    assert {"write outside the allowed places", "all open files"} <= got.keys()
+    reached = containers.successful(containers.parse_output(ran.stdout))
+    assert reached.keys() >= {
+        "connect to the host at its gateway address",
+        "connect to the portal",
+        "connect to another sandbox's API",
+        "connect to another sandbox's database",
+        "become root (setuid)",
+        "hold a capability",
+        "run without seccomp",
+        "open a raw socket",
+        "create a device (mknod)",
+        "run a fork bomb",
+        "write outside the writable directories",
+        "open too many files",
+    }
