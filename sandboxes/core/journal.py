@@ -24,7 +24,7 @@ def record(
 ) -> Event:
     """Write one line of the sandbox's journal."""
     by = "portal" if actor is None else "owner" if actor.pk == sandbox.owner_id else "operator"
-    log.info("record", sandbox=sandbox.public_id, kind=kind, by=by, state=sandbox.state)
+    log.info("journal", sandbox=sandbox.public_id, kind=kind, by=by, state=sandbox.state)
     event = Event.objects.create(
         sandbox=sandbox, at=clock.now(), kind=kind, actor=actor, by=by, message=message, data=data
     )
