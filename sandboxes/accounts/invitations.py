@@ -77,4 +77,4 @@ def send(invitation: Invitation) -> None:
     """Mail it. Raises OSError when the mail server does not take it."""
     context = {"invitation": invitation, "url": link(invitation)}
     body = render_to_string("account/email/invitation.txt", context)
-    send_mail("You are invited to the sandbox portal", body, None, [invitation.email])
+    send_mail("You've been invited to Sandbox Portal", body, None, [invitation.email])
