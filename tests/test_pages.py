@@ -109,7 +109,7 @@ def test_the_same_form_sent_twice_is_one_sandbox(web: Client) -> None:
 def test_an_old_form_with_other_values_asks_to_be_sent_again(web: Client) -> None:
     web.post(reverse("launch"), {"key": "one"})
     response = web.post(reverse("launch"), {"key": "one", "name": "other"})
-    assert "This form was sent before" in text(response)
+    assert "This form was already submitted" in text(response)
     assert response.context["form"]["key"].value() != "one"
     assert Sandbox.objects.count() == 1
 

@@ -113,7 +113,7 @@ def test_a_revoked_token_is_refused_from_then_on(web: Client, alice: User) -> No
     assert "Revoke old laptop?" in web.get(address).content.decode()
     assert api_tokens.authenticate(text)
     page = web.post(address, follow=True).content.decode()
-    assert "The token old laptop is revoked." in page
+    assert "Token old laptop revoked." in page
     assert api_tokens.authenticate(text) is None
     assert web.post(address).status_code == 404
 

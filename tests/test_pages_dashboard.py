@@ -87,7 +87,7 @@ def test_what_has_ended_can_be_cleared_away_and_put_back(
 ) -> None:
     launch_and_destroy(alice, "old-one")
     page = text(clear(web, headers))
-    assert "What has ended is in the history. Undo" in page
+    assert "Dismissed. Ended sandboxes stay in History. Undo" in page
     assert "old-one" not in page
     assert "old-one" not in text(web.get("/"))
     assert "old-one" in text(web.get(reverse("history")))

@@ -42,7 +42,7 @@ def test_a_webhook_is_made_its_secret_shown_once_and_a_test_arrives(
     assert shown
     webhook = alice.webhooks.get()
     page = act(web, "test-webhook", webhook)
-    assert "A test is on its way." in page
+    assert "Test event sent." in page
     assert receiver.types(shown[0]) == ["webhook.test"]
     page = web.get(reverse("webhook", args=[webhook.public_id]))
     assert "204" in text(page) and "webhook.test" in text(page)
@@ -83,7 +83,7 @@ def test_a_webhook_is_changed_switched_and_deleted(
 ) -> None:
     webhook, _ = hook(alice, receiver)
     new = {"url": receiver.url + "/2", "name": "other", "events": "sandbox.failed"}
-    assert "The changes are saved." in act(web, "webhook", webhook, **new)
+    assert "Changes saved." in act(web, "webhook", webhook, **new)
     webhook = Webhook.objects.get()
     assert (webhook.name, webhook.events) == ("other", ["sandbox.failed"])
     assert webhook.url.endswith("/2")
@@ -91,11 +91,11 @@ def test_a_webhook_is_changed_switched_and_deleted(
 
     assert "you switched it off" in act(web, "toggle-webhook", webhook, on="no")
     assert "switched off; switch it on" in act(web, "test-webhook", webhook)
-    assert "It is switched on." in act(web, "toggle-webhook", webhook, on="yes")
+    assert "Webhook enabled." in act(web, "toggle-webhook", webhook, on="yes")
 
     asks = web.get(reverse("delete-webhook", args=[webhook.public_id]))
     assert "Delete other?" in text(asks)
-    assert "The webhook other is deleted." in act(web, "delete-webhook", webhook)
+    assert "Webhook other deleted." in act(web, "delete-webhook", webhook)
     assert not Webhook.objects.exists()
 
 
@@ -173,7 +173,7 @@ def test_preferences_are_saved_and_are_ones_own(web: Client, alice: User, bob: U
     assert page.count(" checked") == 2
     assert not Preferences.objects.exists(), "looking writes nothing"
     saved = web.post(reverse("preferences"), {"mail_expiry": "on", "browser": "on"}, follow=True)
-    assert "Your preferences are saved." in text(saved)
+    assert "Preferences saved." in text(saved)
     mine = Preferences.of(alice)
     assert (mine.mail_idle, mine.mail_expiry, mine.browser) == (False, True, True)
     others = Preferences.of(bob)

@@ -36,11 +36,11 @@ ENDPOINT_LABELS = {
     "database": "Database",
 }
 STATE_LABELS = {
-    "pending": "Waiting",
+    "pending": "Queued",
     "provisioning": "Provisioning",
     "pooled": "Pooled",
     "running": "Running",
-    "destroying": "Removing",
+    "destroying": "Destroying",
     "destroyed": "Ended",
     "failed": "Failed",
 }

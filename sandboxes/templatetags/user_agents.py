@@ -32,4 +32,4 @@ def browser(user_agent: str) -> str:
     system = next((name for sign, name in SYSTEMS if sign in user_agent), "")
     if name and system:
         return f"{name} on {system}"
-    return name or system or "A browser that does not say what it is"
+    return name or system or "Unknown browser"

@@ -21,7 +21,7 @@ def invitation(request: HttpRequest, signed: str) -> HttpResponse:
     if found is None:
         return render(request, "account/invitation_invalid.html", status=410)
     if request.user.is_authenticated:
-        messages.info(request, "You have an account already, and are signed in.")
+        messages.info(request, "You already have an account and are signed in.")
         return redirect("dashboard")
     invitations.bring(request, found)
     return redirect("account_signup")
@@ -32,5 +32,5 @@ def invitation(request: HttpRequest, signed: str) -> HttpResponse:
 def end_session(request: Request, session: int) -> HttpResponse:
     """Sign out one of my other browsers."""
     get_object_or_404(UserSession, pk=session, user=request.user).end()
-    messages.success(request, "That browser is signed out.")
+    messages.success(request, "Signed out.")
     return redirect("usersessions_list")

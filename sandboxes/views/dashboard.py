@@ -88,7 +88,9 @@ def _launch(request: Request, form: LaunchForm) -> Sandbox | None:
     except Invalid as invalid:
         form.add_error(invalid.field if invalid.field in form.fields else None, str(invalid))
     except KeyReused:
-        form.with_new_key().add_error(None, "This form was sent before; send it again as it is.")
+        form.with_new_key().add_error(
+            None, "This form was already submitted. Submit it again to launch another sandbox."
+        )
     except Refusal as refusal:
         form.add_error(None, str(refusal))
     return None
@@ -104,7 +106,7 @@ def clear(request: Request) -> HttpResponse:
     else:
         session[CLEARED_BEFORE] = session.get(CLEARED, "")
         session[CLEARED] = clock.now().isoformat()
-        messages.success(request, "What has ended is in the history.", extra_tags=CLEARED)
+        messages.success(request, "Dismissed. Ended sandboxes stay in History.", extra_tags=CLEARED)
     if request.htmx:
         return render(request, "sandboxes/_dashboard.html", _context(request))
     return redirect("dashboard")

@@ -128,13 +128,13 @@ def _page(sandbox: Sandbox, listing: Operation, cursor: str) -> dict[str, Any]:
     asked = {"query.limit": str(ROWS), "query.cursor": cursor}
     answer = explorer.send(sandbox, explorer.Ask("GET", listing.target(asked)))
     if not answer.succeeded:
-        raise Unavailable(f"The sandbox answered {answer.status} when it was asked for this list.")
+        raise Unavailable(f"The sandbox returned {answer.status} for this list.")
     try:
         page = parsed(answer.body)
     except ValueError:
         page = None
     if not isinstance(page, dict) or not isinstance(page.get("data"), list):
-        raise Unavailable("What the sandbox answered is no list.")
+        raise Unavailable("The sandbox did not return a list.")
     return page
 
 

@@ -103,7 +103,7 @@ class TokenForm(forms.Form):
         label="Name",
         max_length=60,
         widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "ci-pipeline"}),
-        help_text="What uses it, so that you know it again.",
+        help_text="A name to help you recognize it.",
     )
     scope = forms.ChoiceField(choices=Scope, initial=Scope.ALL, widget=forms.RadioSelect)
     expires = forms.ChoiceField(
@@ -123,18 +123,18 @@ class WebhookForm(forms.Form):
     """Where to tell of which events. What the address may be is `sandboxes.webhooks`' to say."""
 
     url = forms.CharField(
-        label="Address",
+        label="Endpoint URL",
         max_length=LONGEST_URL,
         widget=forms.URLInput(
             attrs={"autocomplete": "off", "placeholder": "https://example.com/hooks/sandboxes"}
         ),
-        help_text="It gets a POST for each event, and answers 2xx within 15 seconds.",
+        help_text="We POST each event here. Respond with 2xx within 15 seconds.",
     )
     name = forms.CharField(
         label="Name",
         max_length=LONGEST_WEBHOOK_NAME,
         required=False,
-        widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "chat-bot"}),
+        widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "chatbot"}),
     )
     events = forms.MultipleChoiceField(
         label="Events",

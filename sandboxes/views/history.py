@@ -34,8 +34,8 @@ LOOKED_THROUGH = 1000
 ENDS = {
     "": ("All", Q()),
     "failed": ("Failed", Q(state=State.FAILED, end_reason__in=FAILURES)),
-    "idle": ("Idle", Q(end_reason=EndReason.IDLE)),
-    "expired": ("Time was up", Q(end_reason=EndReason.EXPIRED)),
+    "idle": ("Idle timeout", Q(end_reason=EndReason.IDLE)),
+    "expired": ("Expired", Q(end_reason=EndReason.EXPIRED)),
     "user": ("Destroyed by you", Q(end_reason=EndReason.USER)),
 }
 """What the history can be narrowed to."""

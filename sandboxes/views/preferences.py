@@ -21,7 +21,7 @@ def preferences(request: Request) -> HttpResponse:
     form = PreferencesForm(request.POST or None, instance=Preferences.of(request.user))
     if request.method == "POST" and form.is_valid():
         form.save()
-        messages.success(request, "Your preferences are saved.")
+        messages.success(request, "Preferences saved.")
         return redirect("preferences")
     context = {"form": form, "minutes": settings.SANDBOX_WARNING_MINUTES}
     return render(request, "sandboxes/preferences.html", context)

@@ -110,7 +110,7 @@ def extend(request: Request, public_id: str) -> HttpResponse:
 def touch(request: Request, public_id: str) -> HttpResponse:
     def act(sandbox: Sandbox) -> str:
         actions.touch(sandbox, request.user)
-        return f"The idle clock runs for {sandbox.idle_minutes} minutes again."
+        return f"Idle timer reset to {sandbox.idle_minutes} minutes."
 
     return _act(request, public_id, act)
 
@@ -120,7 +120,7 @@ def touch(request: Request, public_id: str) -> HttpResponse:
 def fund(request: Request, public_id: str) -> HttpResponse:
     def act(sandbox: Sandbox) -> str:
         actions.retry_funding(sandbox, request.user)
-        return "Friendbot is asked again."
+        return "Retrying funding…"
 
     return _act(request, public_id, act)
 
@@ -130,7 +130,7 @@ def fund(request: Request, public_id: str) -> HttpResponse:
 def reset(request: Request, public_id: str) -> HttpResponse:
     def act(sandbox: Sandbox) -> str:
         actions.reset(sandbox, request.user)
-        return "The seed data is being put back."
+        return "Resetting data…"
 
     return _confirmed(request, public_id, "reset", act)
 
@@ -140,7 +140,7 @@ def reset(request: Request, public_id: str) -> HttpResponse:
 def destroy(request: Request, public_id: str) -> HttpResponse:
     def act(sandbox: Sandbox) -> str:
         actions.destroy(sandbox, request.user)
-        return f"{sandbox} is being removed."
+        return f"Destroying {sandbox}…"
 
     return _confirmed(request, public_id, "destroy", act)
 

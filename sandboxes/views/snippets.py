@@ -21,15 +21,15 @@ request = Request(
     {address},
     headers={{"Authorization": {authorization}}},
 )
-with urlopen(request, timeout=10) as answer:
-    print(json.dumps(json.load(answer), indent=2))"""
+with urlopen(request, timeout=10) as response:
+    print(json.dumps(json.load(response), indent=2))"""
 
 JAVASCRIPT = """\
 fetch({address}, {{
   headers: {{ Authorization: {authorization} }},
 }})
-  .then((answer) => answer.json())
-  .then((found) => console.log(found));"""
+  .then((response) => response.json())
+  .then((data) => console.log(data));"""
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,12 @@ def snippets(card: Card, credentials: Mapping[str, str]) -> list[Snippet]:
     if own.address and own.key:
         found += _first_calls(f"{own.address}{_first_path(made)}", own.key)
     if (database := credentials.get("database_url", "")).startswith("postgres"):
-        hint = "Opens a shell in the database."
+        hint = "Opens psql."
         found.append(Snippet("psql", "psql", hint, f"psql {shlex.quote(database)}"))
-    hint = "For a file of that name, or to be sourced by a shell."
+    hint = "Save as .env or source it."
     found.append(Snippet("env", ".env", hint, environment(card, credentials)))
     if made and made.openapi_endpoint:
-        hint = "Every call of the API, with its address and key filled in."
+        hint = "All operations, with the URL and API key filled in."
         found.append(Snippet("postman", "Postman", hint))
     return found
 
@@ -81,12 +81,12 @@ def _first_calls(address: str, key: str) -> list[Snippet]:
     """One and the same call, in what people use."""
     quoted = {"address": json.dumps(address), "authorization": json.dumps(f"Bearer {key}")}
     return [
-        Snippet("curl", "curl", "For a terminal.", curl("GET", address, key)),
-        Snippet("python", "Python", "Needs no package.", PYTHON.format(**quoted)),
+        Snippet("curl", "curl", "", curl("GET", address, key)),
+        Snippet("python", "Python", "No dependencies.", PYTHON.format(**quoted)),
         Snippet(
             "javascript",
             "JavaScript",
-            "For Node.js and for a browser's console.",
+            "Node.js or browser.",
             JAVASCRIPT.format(**quoted),
         ),
     ]

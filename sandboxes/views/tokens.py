@@ -46,5 +46,5 @@ def revoke(request: Request, pk: int) -> HttpResponse:
     if request.method == "GET":
         return render(request, "sandboxes/revoke_token.html", {"token": token})
     accounts_api_tokens.revoke(token)
-    messages.success(request, f"The token {token.name} is revoked.")
+    messages.success(request, f"Token {token.name} revoked.")
     return redirect("tokens")

@@ -75,7 +75,7 @@ def webhook(request: Request, webhook_id: str) -> HttpResponse:
 
     if not _accept(form, change):
         return _shown(request, _own(request, webhook_id), form=form)
-    messages.success(request, "The changes are saved.")
+    messages.success(request, "Changes saved.")
     return redirect("webhook", webhook_id)
 
 
@@ -122,7 +122,7 @@ def _act(request: Request, row: Webhook, act: Callable[[], object], told: str) -
 @require_POST
 def test(request: Request, webhook_id: str) -> HttpResponse:
     row = _own(request, webhook_id)
-    return _act(request, row, lambda: outbox.send_test(row), "A test is on its way.")
+    return _act(request, row, lambda: outbox.send_test(row), "Test event sent.")
 
 
 @page
@@ -130,14 +130,14 @@ def test(request: Request, webhook_id: str) -> HttpResponse:
 def send_again(request: Request, webhook_id: str, message_id: str) -> HttpResponse:
     row = _own(request, webhook_id)
     delivery = get_object_or_404(row.deliveries.select_related("webhook"), message_id=message_id)
-    return _act(request, row, lambda: outbox.send_again(delivery), "It is on its way again.")
+    return _act(request, row, lambda: outbox.send_again(delivery), "Event resent.")
 
 
 @page
 @require_POST
 def switch(request: Request, webhook_id: str) -> HttpResponse:
     row, on = _own(request, webhook_id), request.POST.get("on") == "yes"
-    told = "It is switched on." if on else "It is switched off."
+    told = "Webhook enabled." if on else "Webhook disabled."
     return _act(request, row, lambda: endpoints.switch(row, on=on), told)
 
 
@@ -159,5 +159,5 @@ def delete(request: Request, webhook_id: str) -> HttpResponse:
     if request.method == "GET":
         return render(request, "sandboxes/confirm_webhook.html", {"webhook": row, "verb": "delete"})
     endpoints.remove(row)
-    messages.success(request, f"The webhook {row} is deleted.")
+    messages.success(request, f"Webhook {row} deleted.")
     return redirect("webhooks")

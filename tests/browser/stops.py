@@ -81,7 +81,7 @@ def create_token(page: Page) -> None:
 
 
 def create_webhook(page: Page) -> None:
-    page.get_by_label("Address").fill("https://hooks.example.com/portal")
+    page.get_by_label("Endpoint URL").fill("https://hooks.example.com/portal")
     page.get_by_label("Name").fill("ci-pipeline")
     page.get_by_role("button", name="Create webhook").click()
     page.get_by_text("Copy the signing secret").wait_for()

@@ -176,7 +176,7 @@ def test_a_token_is_shown_once_and_revoked_with_a_dialog(
     expect(page.get_by_text(text)).to_have_count(0)
     page.get_by_role("link", name="Revoke ci-pipeline").click()
     page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
-    expect(page.get_by_text("The token ci-pipeline is revoked.")).to_be_visible()
+    expect(page.get_by_text("Token ci-pipeline revoked.")).to_be_visible()
     assert PASSWORD not in page.content()
 
 

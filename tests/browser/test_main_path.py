@@ -103,7 +103,7 @@ def test_everything_works_without_javascript(
     expect(card.get_by_text("Extended by 30 minutes.")).to_be_visible()
 
     card.get_by_role("button", name="Keep alive").click()
-    expect(card.get_by_text("The idle clock runs")).to_be_visible()
+    expect(card.get_by_text("Idle timer reset")).to_be_visible()
 
     card.get_by_role("link", name="Reset data").click()
     page.get_by_role("button", name="Reset data").click()
