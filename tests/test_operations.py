@@ -11,7 +11,7 @@ from django.core import mail
 
 from sandboxes.accounts import api_tokens
 from sandboxes.actions import LaunchRequest
-from sandboxes.actions import launch as ask_for
+from sandboxes.actions.launch import launch_sandbox
 from sandboxes.core.limits import limits_of
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import Unavailable
@@ -233,7 +233,7 @@ def test_a_blueprint_is_switched_off_and_on_at_run_time(desk, alice, settings):
     sweep()
     assert again(running).state == State.RUNNING
     with pytest.raises(Unavailable):
-        ask_for(alice, LaunchRequest(blueprint="billing"))
+        launch_sandbox(alice, LaunchRequest(blueprint="billing"))
 
     with committed():
         desk.post(page_of(pool), {"reason": "The image is mended."})
