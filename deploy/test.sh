@@ -102,7 +102,7 @@ fi
 exec 9<&-
 if [ "$STORES" != embedded ]; then
     say "Running the tests on PostgreSQL and Redis"
-    run_tests python -m tests.servers
+    run_tests python -m tests.harness.servers
 fi
 case $STORES in
 both)

@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 # In this order: what others are built on comes first.
 pytest_plugins = [
     "tests.profiles",
-    "tests.databases",
-    "tests.runtimes",
-    "tests.portal",
-    "tests.queues",
-    "tests.stores",
-    "tests.selection",
-    "tests.browsing",
-    "tests.operating",
-    "tests.partial",
-    "tests.friendbots",
-    "tests.providers",
-    "tests.receivers",
-    "tests.sandbox_apis",
+    "tests.harness.databases",
+    "tests.harness.runtimes",
+    "tests.harness.portal",
+    "tests.harness.queue",
+    "tests.harness.stores",
+    "tests.harness.selection",
+    "tests.helpers.web",
+    "tests.helpers.admin",
+    "tests.harness.optional_tools",
+    "tests.fakes.friendbot",
+    "tests.fakes.oauth_provider",
+    "tests.fakes.webhook_receiver",
+    "tests.fakes.sandbox_api",
 ]
 
 PASSWORD = "correct horse battery staple"

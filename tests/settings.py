@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tests.servers import on_servers, own_redis
+from tests.harness.servers import on_servers, own_redis
 
 # Not the var/ of a portal that runs in this checkout: its keys and files are none of the tests'.
 _var = Path(tempfile.mkdtemp(prefix="portal-tests-"))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from django.db.models import F
 
-from sandboxes.core.journal import record
+from sandboxes.core import journal
 from sandboxes.core.leases import LEASE
 from sandboxes.lib import clock
 from sandboxes.models import FAILURES, STANDING, EndReason, Sandbox, State
@@ -53,7 +53,7 @@ def admit(sandbox: Sandbox, actor: User | None) -> Sandbox:
     """(a) A request was granted: save the row as `pending`. The caller holds the limits' lock."""
     with transaction.atomic():
         sandbox.save(force_insert=True)
-        record(sandbox, "requested", _requested(sandbox), actor=actor)
+        journal.record(sandbox, "requested", _requested(sandbox), actor=actor)
     return sandbox
 
 
@@ -68,7 +68,7 @@ def take(sandbox: Sandbox) -> bool:
     if taken:
         sandbox.refresh_from_db()
         again = f" (attempt {sandbox.attempt})" if sandbox.attempt > 1 else ""
-        record(sandbox, "provisioning", f"Provisioning began{again}.")
+        journal.record(sandbox, "provisioning", f"Provisioning began{again}.")
     return taken
 
 
@@ -101,7 +101,7 @@ def run(sandbox: Sandbox, addresses: dict[str, str], traffic_bytes: int) -> bool
     if moved:
         took = (now - sandbox.created_at).total_seconds()
         message = f"Ready after {took:.1f} s."
-        record(sandbox, str(sandbox.state), message, seconds=round(took, 2), warm=False)
+        journal.record(sandbox, str(sandbox.state), message, seconds=round(took, 2), warm=False)
     return moved
 
 
@@ -125,9 +125,9 @@ def claim(sandbox: Sandbox, owner: User, ttl_minutes: int, **chosen: Any) -> boo
         **chosen,
     )
     if moved:
-        record(sandbox, "requested", _requested(sandbox), actor=owner)
+        journal.record(sandbox, "requested", _requested(sandbox), actor=owner)
         message = f"Ready at once: it was made {minutes} min ago, and waited in the pool."
-        record(sandbox, "running", message, seconds=0.0, warm=True)
+        journal.record(sandbox, "running", message, seconds=0.0, warm=True)
     return moved
 
 
@@ -157,7 +157,7 @@ def end(
         funding_due_at=None,
     )
     if moved:
-        record(sandbox, "ending", message, actor=actor, reason=str(reason))
+        journal.record(sandbox, "ending", message, actor=actor, reason=str(reason))
     return moved
 
 
@@ -178,5 +178,5 @@ def finish(sandbox: Sandbox, peak: dict[str, Any] | None = None) -> bool:
         removal_error="",
     )
     if moved:
-        record(sandbox, str(last), "Nothing of it is left on the engine.")
+        journal.record(sandbox, str(last), "Nothing of it is left on the engine.")
     return moved

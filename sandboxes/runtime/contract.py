@@ -90,7 +90,7 @@ Report = Callable[[str], None]
 
 
 class Runtime(Protocol):
-    """What every runtime does; `tests/test_runtime_contract.py` holds each of them to it."""
+    """What every runtime does; `tests/runtime/test_contract.py` holds each of them to it."""
 
     def create(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:
         """Make and start the sandbox, or what is still missing of it, and wait until it is ready.

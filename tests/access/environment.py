@@ -37,8 +37,8 @@ from sandboxes.models import (
 from sandboxes.notifications import signed_links
 from tests import fuzz
 from tests.access.routes import Route
-from tests.acting import launch
 from tests.conftest import PASSWORD
+from tests.helpers.scenarios import launch
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -10,7 +10,7 @@ from tests.bench import memory
 from tests.bench.environment import PortalEnvironment, billing, call_in_portal, launch
 from tests.bench.launching import run_parallel
 from tests.bench.machine import meminfo
-from tests.relay import run_docker_proxy
+from tests.fakes.docker_proxy import run_docker_proxy
 
 CONCURRENCY = 8
 SETTLE_SECONDS = 6

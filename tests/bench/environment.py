@@ -19,8 +19,8 @@ from docker.utils import kwargs_from_env
 
 from sandboxes.runtime.docker.names import SANDBOX
 from tests.bench.http_client import HttpClient, HttpResponse
-from tests.portal import ROOT, Portal, running_portal
-from tests.waiting import until
+from tests.harness.portal import ROOT, Portal, running_portal
+from tests.helpers.wait import until
 
 HOST = "127.0.0.1"
 UNLIMITED = "250"

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.bench.environment import SANDBOXES, PortalEnvironment, destroy, launch
 from tests.bench.http_client import HttpClient
-from tests.waiting import until
+from tests.helpers.wait import until
 
 REFILL_SECONDS = 60
 PAUSE_SECONDS = 0.2

@@ -10,7 +10,7 @@ from docker import APIClient
 
 from sandboxes.runtime.docker.names import INSTANCE, SANDBOX, SERVICE
 from tests.bench.launching import run_parallel
-from tests.portal import Portal
+from tests.harness.portal import Portal
 
 MB = 1024 * 1024
 

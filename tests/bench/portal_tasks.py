@@ -36,9 +36,9 @@ def create_developers(count: int) -> list[str]:
 
 def create_ended_sandboxes(count: int, developers: int) -> None:
     """Create ended sandboxes with their events; `developers` of them belong to the demo user."""
-    from tests import crowds
+    from tests.harness import bulk_data
 
-    crowds.past(count, {User.objects.get(username="developer"): developers})
+    bulk_data.past(count, {User.objects.get(username="developer"): developers})
     # A portal's sweeps would have aggregated these events as they were written.
     Site.objects.update_or_create(pk=1, defaults={"tallied_event": Event.objects.latest("pk").pk})
 

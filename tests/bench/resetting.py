@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.bench.environment import SANDBOXES, PortalEnvironment, billing, destroy, launch
 from tests.bench.http_client import HttpClient
-from tests.waiting import until
+from tests.helpers.wait import until
 
 USERS = 4
 REQUEST_INTERVAL_SECONDS = 0.02

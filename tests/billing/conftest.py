@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 
 from tests.billing.harness import BLUEPRINT, FIXTURES, ApiClient, install_packages, running_api
-from tests.postgres import Cluster
+from tests.harness.postgres import Cluster
 
 Connect = Callable[..., psycopg.Connection]
 

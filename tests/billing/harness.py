@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import httpx
 
-from tests.ports import reserve_port
+from tests.harness.ports import reserve_port
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "fixtures" / "billing"

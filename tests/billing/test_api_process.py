@@ -16,8 +16,8 @@ import pytest
 
 from tests.billing.conftest import BillingDatabase, Connect, copy_database
 from tests.billing.harness import API_KEY, ApiClient, assert_problem, running_api, start_api
-from tests.ports import reserve_port
-from tests.postgres import Cluster
+from tests.harness.ports import reserve_port
+from tests.harness.postgres import Cluster
 
 pytestmark = pytest.mark.postgres
 

@@ -8,7 +8,7 @@ import pytest
 
 from sandboxes.explorer import openapi
 from tests.billing.harness import ApiClient
-from tests.sandbox_apis import billing_document
+from tests.fakes.sandbox_api import billing_document
 
 pytestmark = pytest.mark.postgres
 

@@ -10,11 +10,11 @@ from playwright.sync_api import expect
 
 from sandboxes.models import Sandbox
 from sandboxes.runtime import get_runtime
-from tests.acting import code_of
 from tests.browser.scenes import TOTP_KEY
 from tests.browser.stops import show_credentials
 from tests.browser.waiting import PATIENCE, evaluates
-from tests.waiting import until
+from tests.helpers.scenarios import code_of
+from tests.helpers.wait import until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -21,7 +21,7 @@ from tests.browser.doors import LiveServerWithDoors
 from tests.browser.guide import Guide, session_cookie
 from tests.browser.waiting import PATIENCE
 from tests.conftest import PASSWORD
-from tests.databases import empty_database
+from tests.harness.databases import empty_database
 
 if TYPE_CHECKING:
     from pytest_playwright.pytest_playwright import CreateContextCallback

@@ -10,7 +10,7 @@ from typing import Any
 from django.core.signals import request_finished, request_started
 from pytest_django.live_server_helper import LiveServer
 
-from tests.waiting import until
+from tests.helpers.wait import until
 
 PATIENCE_SECONDS = 30
 

@@ -16,7 +16,7 @@ from django.test import Client, override_settings
 from sandboxes.models.runtime_settings import settings as in_force
 from sandboxes.runtime import get_runtime
 from tests.conftest import PASSWORD
-from tests.databases import empty_database
+from tests.harness.databases import empty_database
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

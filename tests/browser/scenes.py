@@ -30,9 +30,14 @@ from sandboxes.models import (
     UsageSample,
 )
 from sandboxes.runtime import EngineUnreachable
-from tests.acting import again, launch, request, sweep
 from tests.conftest import PASSWORD
-from tests.sandbox_apis import SandboxApi, at, started
+from tests.fakes.sandbox_api import SandboxApi, at, started
+from tests.helpers.scenarios import (
+    again,
+    launch,
+    request,
+    sweep,
+)
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

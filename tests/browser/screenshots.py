@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
     from tests.browser.guide import Guide
-    from tests.friendbots import Friendbot
+    from tests.fakes.friendbot import Friendbot
 
 ROOT = Path(__file__).resolve().parents[2]
 ALL_FOLDER = ROOT / "var" / "screenshots"

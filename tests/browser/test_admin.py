@@ -16,9 +16,15 @@ from sandboxes.lib import clock
 from sandboxes.lib.exceptions import Unavailable
 from sandboxes.models import LimitOverride, Sandbox, State
 from sandboxes.runtime import EngineRefused
-from tests.acting import again, expire, launch, request, sweep
 from tests.browser.conftest import sign_in
 from tests.conftest import PASSWORD
+from tests.helpers.scenarios import (
+    again,
+    expire,
+    launch,
+    request,
+    sweep,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("watch")]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.acting import launch
 from tests.browser.conftest import Watch, sign_in
+from tests.helpers.scenarios import launch
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

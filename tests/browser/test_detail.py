@@ -12,12 +12,12 @@ from sandboxes.core import journal as core_journal
 from sandboxes.core import lifecycle
 from sandboxes.lib import clock
 from sandboxes.models import Sandbox, UsageSample
-from tests import crowds
-from tests.acting import launch
 from tests.browser.conftest import Watch, sign_in
 from tests.browser.scenes import aged, being_made
 from tests.browser.test_liveliness import SHIFTS, poll
 from tests.browser.waiting import evaluates
+from tests.harness import bulk_data
+from tests.helpers.scenarios import launch
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -110,7 +110,7 @@ def test_what_was_opened_stays_open_when_there_is_news(
 def test_the_estimate_counts_down_between_two_polls(
     page: Page, alice: User, runtime: MemoryRuntime, watch: Watch
 ) -> None:
-    crowds.past(3, {alice: 3})
+    bulk_data.past(3, {alice: 3})
     slow = [{"name": "ready", "state": "done", "started_at": str(clock.now()), "seconds": 60.0}]
     Sandbox.objects.update(steps=slow, blueprint="billing")
     visit(page, being_made(alice, runtime), alice)

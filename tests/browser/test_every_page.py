@@ -13,8 +13,8 @@ from sandboxes import actions
 from tests.access.environment import AccessEnvironment, create_environment
 from tests.access.matrix import rule_for
 from tests.access.routes import all_routes
-from tests.acting import launch, sweep
 from tests.browser.conftest import Watch
+from tests.helpers.scenarios import launch, sweep
 
 pytestmark = pytest.mark.browser
 

@@ -9,11 +9,11 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page, expect
 
 from sandboxes.models import Sandbox
-from tests.acting import launch
 from tests.browser.conftest import Watch, sign_in
 from tests.browser.test_liveliness import SHIFTS
 from tests.browser.waiting import evaluates
-from tests.sandbox_apis import SandboxApi, at
+from tests.fakes.sandbox_api import SandboxApi, at
+from tests.helpers.scenarios import launch
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

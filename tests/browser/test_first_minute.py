@@ -13,10 +13,10 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.waiting import evaluates
 from tests.conftest import PASSWORD
-from tests.portal import running_portal
+from tests.harness.portal import running_portal
 
 if TYPE_CHECKING:
-    from tests.portal import Portal
+    from tests.harness.portal import Portal
 
 pytestmark = [pytest.mark.browser, pytest.mark.engine]
 

@@ -9,11 +9,11 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from sandboxes import actions
 from sandboxes.models import ApiToken, Funding, Sandbox
-from tests.acting import again, launch, sweep
 from tests.browser.conftest import Watch, sign_in
 from tests.browser.scenes import aged, at_the_limit, warned
 from tests.browser.waiting import evaluates
 from tests.conftest import PASSWORD
+from tests.helpers.scenarios import again, launch, sweep
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

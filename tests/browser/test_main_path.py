@@ -9,9 +9,9 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from sandboxes.models import Sandbox
-from tests.acting import launch, story
 from tests.browser.conftest import Watch, sign_in
 from tests.conftest import PASSWORD
+from tests.helpers.scenarios import launch, story
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -8,9 +8,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from sandboxes.models import Sandbox, State
-from tests.acting import again, launch
 from tests.browser.conftest import Watch, sign_in
 from tests.browser.test_liveliness import poll
+from tests.helpers.scenarios import again, launch
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -11,9 +11,9 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from sandboxes.lib import clock
 from sandboxes.models import Preferences, Sandbox
-from tests.acting import again, launch, sweep
 from tests.browser.conftest import Watch, sign_in
 from tests.browser.waiting import evaluates
+from tests.helpers.scenarios import again, launch, sweep
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -6,7 +6,7 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-from tests.waiting import until
+from tests.helpers.wait import until
 
 PATIENCE = 20_000
 """Milliseconds."""

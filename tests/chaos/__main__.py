@@ -22,7 +22,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 
 from tests.bench.machine import ROOT
 from tests.chaos import acceptance
-from tests.tiny_image import imported_image
+from tests.harness.busybox_image import imported_image
 from tests.tools.reliability_report import measured_on, publish, summary_lines
 
 TIMEOUT_SECONDS = 1200

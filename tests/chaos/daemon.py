@@ -14,7 +14,7 @@ from pathlib import Path
 from docker import APIClient
 from docker.errors import DockerException
 
-from tests.waiting import until
+from tests.helpers.wait import until
 
 
 class Daemon:

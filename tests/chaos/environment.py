@@ -19,9 +19,9 @@ from docker.errors import APIError
 
 from sandboxes.runtime.docker.names import INSTANCE, SANDBOX
 from tests.chaos.daemon import Daemon, second_engine
-from tests.postgres import Cluster, running_cluster
-from tests.relay import DEFAULT_SOCKET, DockerProxy, run_docker_proxy
-from tests.waiting import until
+from tests.fakes.docker_proxy import DEFAULT_SOCKET, DockerProxy, run_docker_proxy
+from tests.harness.postgres import Cluster, running_cluster
+from tests.helpers.wait import until
 
 UNRELATED = "chaos-unrelated-to"
 """Label of objects that the portal must not touch."""

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from tests.relay import Fault
+from tests.fakes.docker_proxy import Fault
 
 CALL, STATEMENT, MESSAGE = "engine call", "statement", "message"
 SCENARIOS = {

@@ -21,8 +21,8 @@ from tests.bench.http_client import HttpClient
 from tests.chaos.environment import ChaosEnvironment
 from tests.chaos.portal_process import SANDBOXES, responds, running_chaos_portal, seconds_until
 from tests.chaos.scenarios import has_unfinished_work
-from tests.redis_server import redis
-from tests.waiting import until
+from tests.harness.redis import redis
+from tests.helpers.wait import until
 
 PROCESSES = ("web", "worker", "reaper")
 SWEEP_INTERVAL = "5"

@@ -22,8 +22,8 @@ from sandboxes.models import Event, Sandbox, State
 from tests.bench.http_client import HttpClient
 from tests.bench.machine import ROOT
 from tests.chaos.environment import ChaosEnvironment
-from tests.portal import Portal, running_portal
-from tests.waiting import until
+from tests.harness.portal import Portal, running_portal
+from tests.helpers.wait import until
 
 SANDBOXES = "/api/v1/sandboxes"
 ENVIRONMENT_SETTINGS = (

@@ -16,7 +16,7 @@ from tests.chaos.environment import OBJECT_KINDS, ChaosEnvironment
 from tests.chaos.kills import KillStats, count_stuck
 from tests.chaos.portal_process import SANDBOXES, ChaosPortal, running_chaos_portal
 from tests.chaos.scenarios import has_unfinished_work
-from tests.waiting import until
+from tests.helpers.wait import until
 
 USERS = 3
 MAX_PER_USER = 2

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.chaos.fault_schedule import CALL, Point
 from tests.chaos.operations import KillSwitch, run
-from tests.relay import Call, DockerProxy, Fault
+from tests.fakes.docker_proxy import Call, DockerProxy, Fault
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

@@ -9,8 +9,8 @@ import pytest
 from cryptography.fernet import Fernet
 
 from sandboxes.doctor import encryption_keys as doctor_encryption_keys
-from tests.acting import launch
 from tests.doctor.findings import FINE, WARNING, WRONG, levels, the_one
+from tests.helpers.scenarios import launch
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

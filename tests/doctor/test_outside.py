@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from sandboxes.doctor import external_services
 from tests.doctor.findings import FINE, WARNING, WRONG, levels, the_one
-from tests.friendbots import Friendbot
-from tests.ports import reserve_port
+from tests.fakes.friendbot import Friendbot
+from tests.harness.ports import reserve_port
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper

@@ -16,9 +16,14 @@ from typing import Any
 
 from sandboxes import blueprints
 from sandboxes.runtime import SandboxFacts, SandboxSpec
-from tests.runtimes import TIME_LIMIT, DockerBench, new_id, quiet
-from tests.test_docker_networks import host_address, own_address
-from tests.waiting import until
+from tests.harness.runtimes import (
+    TIME_LIMIT,
+    DockerBench,
+    new_id,
+    quiet,
+)
+from tests.helpers.wait import until
+from tests.runtime.docker.test_networks import host_address, own_address
 
 ATTEMPTS = (Path(__file__).parent / "escape_attempts.py").read_text()
 API_IMAGE = "sandboxportal/billing-api"

@@ -12,7 +12,7 @@ from typing import Any
 
 from sandboxes.runtime import RuntimeFailure
 from tests.bench.http_client import HttpClient
-from tests.runtimes import DockerBench
+from tests.harness.runtimes import DockerBench
 
 SECONDS = 5
 MAX_MB = 1024

@@ -35,7 +35,7 @@ from sandboxes.reaper.sweep import Sweep
 from sandboxes.runtime import EngineRefused, get_runtime
 from sandboxes.runtime.memory import MemoryRuntime
 from tests import fuzz
-from tests.acting import Killed, committed
+from tests.helpers.scenarios import Killed, committed
 
 if TYPE_CHECKING:
     from sandboxes.runtime import Runtime

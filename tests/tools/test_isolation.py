@@ -9,10 +9,10 @@ from ipaddress import IPv4Network
 import pytest
 
 from sandboxes.doctor import firewall
+from tests.doctor.test_firewall import subnets
+from tests.harness.runtimes import DockerBench
 from tests.isolation import containers
-from tests.runtimes import DockerBench
-from tests.test_docker_networks import page_on
-from tests.test_firewall import subnets
+from tests.runtime.docker.test_networks import page_on
 
 __all__ = ["subnets"]
 

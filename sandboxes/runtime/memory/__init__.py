@@ -1,6 +1,6 @@
 """A working fake: sandboxes that live in a dictionary, and whose fate tests decide.
 
-It keeps the contract (`tests/test_runtime_contract.py` holds it to that) and does nothing else:
+It keeps the contract (`tests/runtime/test_contract.py` holds it to that) and does nothing else:
 ports are given out but nobody answers there. The second half of the class is for tests: it breaks
 things as an engine would.
 """

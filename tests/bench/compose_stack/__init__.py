@@ -18,8 +18,8 @@ from docker import APIClient
 
 from sandboxes import blueprints
 from tests.bench.http_client import HttpClient
-from tests.portal import ROOT
-from tests.ports import reserve_port
+from tests.harness.portal import ROOT
+from tests.harness.ports import reserve_port
 
 HERE = Path(__file__).parent
 SQL = ROOT / "fixtures" / "billing"

@@ -1,0 +1,133 @@
+"""More time: one extension, never past the cap; touches; and nothing ever shortens anything."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from sandboxes import actions
+from sandboxes.lib.exceptions import Conflict, Invalid
+from sandboxes.models import Sandbox
+from tests.helpers.scenarios import (
+    again,
+    last_line,
+    launch,
+    request,
+    story,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+def test_an_extension_moves_the_end_and_restarts_the_idle_clock(alice, runtime, clock):
+    sandbox = launch(alice)
+    before = sandbox.expires_at
+    clock.forward(minutes=10)
+
+    extension = actions.extend(sandbox, 45, alice)
+
+    assert (extension.minutes, extension.by_operator) == (45, False)
+    assert sandbox.expires_at == before + timedelta(minutes=45)
+    assert sandbox.last_activity_at == timezone.now()
+    assert last_line(sandbox) == "Extended by 45 minutes."
+
+
+def test_its_owner_extends_a_sandbox_once(alice, runtime):
+    sandbox = launch(alice)
+    actions.extend(sandbox, 10, alice)
+    ends = sandbox.expires_at
+
+    with pytest.raises(Conflict, match="extended already"):
+        actions.extend(sandbox, 10, alice)
+    assert again(sandbox).expires_at == ends
+
+
+def test_operators_extend_it_again_and_say_why(alice, olga, runtime):
+    sandbox = launch(alice, ttl_minutes=15)
+    actions.extend(sandbox, 10, alice)
+    actions.extend(sandbox, 20, olga, "The workshop runs late.")
+    actions.extend(sandbox, 5, olga, "Later still.")
+
+    assert sandbox.expires_at == sandbox.started_at + timedelta(minutes=50)
+    assert [e.by_operator for e in sandbox.extensions.order_by("id")] == [False, True, True]
+    assert last_line(sandbox) == "Extended by 5 minutes. Later still."
+
+
+@pytest.mark.parametrize("minutes", [0, -5, 121, 10**6])
+def test_an_extension_is_of_1_to_120_minutes(alice, runtime, minutes):
+    sandbox = launch(alice)
+
+    with pytest.raises(Invalid, match="1 to 120 minutes") as refused:
+        actions.extend(sandbox, minutes, alice)
+    assert refused.value.field == "minutes"
+    assert not sandbox.extensions.exists()
+
+
+def test_an_extension_stops_at_the_hard_cap(alice, olga, runtime):
+    sandbox = launch(alice, ttl_minutes=120)
+    actions.extend(sandbox, 90, alice)
+
+    assert actions.extend(sandbox, 120, olga).minutes == 30
+    assert sandbox.expires_at == sandbox.hard_cap_at
+    assert sandbox.expires_at == sandbox.started_at + timedelta(minutes=240)
+    with pytest.raises(Conflict, match="longest lifetime"):
+        actions.extend(sandbox, 1, olga)
+
+
+def test_an_extension_by_less_than_a_minute_is_not_spent(alice, runtime):
+    sandbox = launch(alice)
+    nearly = sandbox.expires_at + timedelta(seconds=59)
+    Sandbox.objects.filter(pk=sandbox.pk).update(hard_cap_at=nearly)
+
+    with pytest.raises(Conflict, match="longest lifetime"):
+        actions.extend(sandbox, 60, alice)
+    assert not sandbox.extensions.exists()
+
+
+def test_only_a_running_sandbox_is_extended(alice, runtime):
+    with pytest.raises(Conflict, match="this one is pending"):
+        actions.extend(request(alice), 10, alice)
+
+
+def test_a_touch_starts_the_idle_clock_again(alice, runtime, clock):
+    sandbox = launch(alice)
+    clock.forward(minutes=29)
+
+    actions.touch(sandbox, alice)
+
+    assert sandbox.idle_expires_at == timezone.now() + timedelta(minutes=30)
+    assert story(sandbox)[-1] == "touched"
+
+
+def test_a_touch_moves_no_other_clock(alice, runtime, clock):
+    sandbox = launch(alice)
+    before = sandbox.expires_at, sandbox.hard_cap_at
+    clock.forward(minutes=29)
+    actions.touch(sandbox, alice)
+
+    assert (sandbox.expires_at, sandbox.hard_cap_at) == before
+
+
+@pytest.mark.parametrize("act", ["touch", "extend"])
+def test_nothing_is_shortened_by_a_clock_that_was_set_back(alice, runtime, clock, act):
+    sandbox = launch(alice)
+    before = sandbox.idle_expires_at
+    clock.forward(minutes=-20)
+
+    actions.touch(sandbox, alice) if act == "touch" else actions.extend(sandbox, 5, alice)
+
+    assert sandbox.idle_expires_at >= before
+
+
+def test_looking_at_a_sandbox_keeps_nothing_alive(alice, runtime, clock):
+    sandbox = launch(alice)
+    before = sandbox.idle_expires_at
+    clock.forward(minutes=5)
+
+    actions.read_credentials(sandbox, alice)
+    actions.refusal_to_launch(alice)
+    list(alice.sandboxes.active())
+
+    assert again(sandbox).idle_expires_at == before

@@ -1,0 +1,146 @@
+"""What a launch takes, what it refuses, and that a key makes it one launch."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db import transaction
+from django.utils import timezone
+
+from sandboxes import actions
+from sandboxes.actions import LaunchRequest
+from sandboxes.lib.exceptions import Invalid, KeyReused, Unavailable
+from sandboxes.models import IdempotencyKey, Sandbox, Site, State
+from tests.helpers.scenarios import (
+    again,
+    committed,
+    launch,
+    request,
+)
+
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
+
+
+def test_a_launch_leads_to_a_running_sandbox(alice, runtime):
+    with committed():
+        sandbox, new = actions.launch_sandbox(alice, LaunchRequest(name="My first"))
+
+    sandbox = again(sandbox)
+    assert new
+    assert (sandbox.state, sandbox.name, sandbox.ttl_minutes) == (State.RUNNING, "My first", 60)
+    assert set(runtime.observe()) == {sandbox.public_id}
+    assert [step["name"] for step in sandbox.steps] == ["network", "containers", "ready"]
+    assert {step["state"] for step in sandbox.steps} == {"done"}
+
+
+def test_the_row_is_committed_before_the_engine_is_touched(alice, runtime):
+    with transaction.atomic():
+        sandbox = request(alice)
+        assert runtime.observe() == {}
+
+    assert sandbox.pk
+
+
+@pytest.mark.parametrize("minutes", [15, 60, 120])
+def test_a_lifetime_from_15_to_120_minutes_may_be_chosen(alice, runtime, minutes):
+    assert request(alice, ttl_minutes=minutes).ttl_minutes == minutes
+
+
+@pytest.mark.parametrize(
+    ("choices", "field", "remedy"),
+    [
+        ({"ttl_minutes": 14}, "ttl_minutes", "from 15 to 120"),
+        ({"ttl_minutes": 121}, "ttl_minutes", "from 15 to 120"),
+        ({"ttl_minutes": -1}, "ttl_minutes", "from 15 to 120"),
+        ({"blueprint": "payroll"}, "blueprint", "take billing"),
+        ({"name": "x" * 61}, "name", "at most 60"),
+        ({"name": "a\nb"}, "name", "printable"),
+    ],
+)
+def test_bad_input_names_the_field_and_the_remedy_and_changes_nothing(
+    alice, runtime, choices, field, remedy
+):
+    with pytest.raises(Invalid, match=remedy) as refused:
+        request(alice, **choices)
+
+    assert refused.value.field == field
+    assert not Sandbox.objects.exists()
+
+
+def test_each_sandbox_has_credentials_of_its_own(alice, runtime):
+    one, two = launch(alice), launch(alice)
+
+    mine, other = actions.read_credentials(one, alice), actions.read_credentials(two, alice)
+
+    assert set(mine) == {"api_key", "database_url", "stellar_secret"}
+    assert not set(mine.values()) & set(other.values())
+    assert one.stellar_public_key != two.stellar_public_key
+
+
+def test_the_same_key_and_request_launch_one_sandbox(alice, runtime):
+    first, new = actions.launch_sandbox(alice, LaunchRequest(ttl_minutes=30), "k-1")
+    second, newer = actions.launch_sandbox(alice, LaunchRequest(ttl_minutes=30), "k-1")
+
+    assert (first.pk, new, newer) == (second.pk, True, False)
+    assert alice.sandboxes.count() == 1
+
+
+def test_a_key_answers_also_when_its_sandbox_has_ended_and_no_place_is_left(alice, runtime):
+    first, _ = actions.launch_sandbox(alice, LaunchRequest(), "k-1")
+    with committed():
+        actions.destroy(first, alice)
+    for _ in range(3):
+        request(alice)
+
+    assert actions.launch_sandbox(alice, LaunchRequest(), "k-1") == (first, False)
+
+
+def test_a_key_with_another_request_is_refused(alice, runtime):
+    actions.launch_sandbox(alice, LaunchRequest(ttl_minutes=30), "k-1")
+
+    with pytest.raises(KeyReused, match="use a new key"):
+        actions.launch_sandbox(alice, LaunchRequest(ttl_minutes=31), "k-1")
+    assert alice.sandboxes.count() == 1
+
+
+def test_a_refused_launch_does_not_use_its_key_up(alice, runtime):
+    with pytest.raises(Invalid):
+        actions.launch_sandbox(alice, LaunchRequest(ttl_minutes=1), "k-1")
+
+    assert not IdempotencyKey.objects.exists()
+
+
+def test_the_keys_of_two_people_have_nothing_to_do_with_each_other(alice, bob, runtime):
+    mine, _ = actions.launch_sandbox(alice, LaunchRequest(), "k-1")
+    his, new = actions.launch_sandbox(bob, LaunchRequest(), "k-1")
+
+    assert new and mine.pk != his.pk
+
+
+def test_a_key_is_forgotten_after_24_hours(alice, runtime, clock):
+    actions.launch_sandbox(alice, LaunchRequest(), "k-1")
+    clock.forward(hours=24, seconds=1)
+
+    assert actions.launch_sandbox(alice, LaunchRequest(), "k-1")[1]
+    assert IdempotencyKey.objects.count() == 1
+
+
+def test_a_key_that_is_too_long_is_refused(alice, runtime):
+    with pytest.raises(Invalid, match="255") as refused:
+        actions.launch_sandbox(alice, LaunchRequest(), "k" * 256)
+    assert refused.value.field == "Idempotency-Key"
+
+
+def test_in_maintenance_nobody_can_launch_and_the_message_says_until_when(alice, runtime, clock):
+    site = Site.current()
+    site.drained_until = timezone.now() + timedelta(minutes=20)
+    site.drain_message = "New disks."
+    site.save()
+
+    with pytest.raises(Unavailable, match=r"New disks\. It should be over in 20") as refused:
+        request(alice)
+    assert refused.value.retry_at == site.drained_until
+
+    clock.forward(minutes=20)
+    assert request(alice)

@@ -1,0 +1,154 @@
+"""What may be asked of a sandbox: it works, it is refused, it is asked again."""
+
+from __future__ import annotations
+
+import pytest
+
+from sandboxes import actions
+from sandboxes.actions import LaunchRequest
+from sandboxes.lib.exceptions import Conflict
+from sandboxes.models import EndReason, Event, Funding, Sandbox, State
+from sandboxes.worker import provisioning
+from tests.helpers.scenarios import (
+    again,
+    committed,
+    launch,
+    request,
+    story,
+    sweep,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_reset_runs_the_blueprints_command_and_changes_no_endpoint(alice, runtime):
+    sandbox = launch(alice)
+    before = sandbox.addresses, actions.read_credentials(sandbox, alice)
+
+    with committed():
+        actions.reset(sandbox, alice)
+
+    assert [(name, service) for name, service, _ in runtime.executed] == [(sandbox.public_id, "db")]
+    assert (again(sandbox).addresses, actions.read_credentials(sandbox, alice)) == before
+    assert again(sandbox).reset_requested_at is None
+    assert "reset" in story(sandbox)
+
+
+def test_a_reset_that_is_asked_for_twice_happens_once(alice, runtime):
+    sandbox = launch(alice)
+    with committed():
+        actions.reset(sandbox, alice)
+        actions.reset(sandbox, alice)
+
+    assert len(runtime.executed) == 1
+    assert story(sandbox).count("reset_requested") == 1
+
+
+def test_its_owner_destroys_a_sandbox(alice, runtime):
+    sandbox = launch(alice)
+    with committed():
+        actions.destroy(sandbox, alice)
+
+    sandbox = again(sandbox)
+    assert (sandbox.state, sandbox.end_reason) == (State.DESTROYED, EndReason.USER)
+    assert runtime.observe() == {}
+
+
+def test_destroying_again_is_no_error_and_changes_nothing(alice, runtime):
+    sandbox = launch(alice)
+    for _ in range(2):
+        with committed():
+            actions.destroy(sandbox, alice)
+    journal = story(sandbox)
+    with committed():
+        actions.destroy(sandbox, alice)
+
+    assert again(sandbox).state == State.DESTROYED
+    assert story(sandbox) == journal
+
+
+def test_a_request_that_nobody_took_up_yet_can_be_cancelled(alice, runtime):
+    sandbox = request(alice)
+    with committed():
+        actions.destroy(sandbox, alice)
+    provisioning.provision(again(sandbox))
+
+    assert again(sandbox).state == State.DESTROYED
+    assert runtime.observe() == {}
+
+
+def test_an_operators_reason_is_in_the_journal_and_on_the_card(alice, olga, runtime):
+    sandbox = launch(alice)
+    with committed():
+        actions.destroy(sandbox, olga, "Mining coins.")
+
+    sandbox = again(sandbox)
+    line = sandbox.events.get(kind="ending")
+    assert (sandbox.end_reason, sandbox.end_message) == (EndReason.OPERATOR, "Mining coins.")
+    assert (line.by, line.actor, line.message) == ("operator", olga, "Mining coins.")
+
+
+def test_every_look_at_the_credentials_is_journalled_and_shows_no_secret(alice, runtime):
+    sandbox = launch(alice)
+    shown = actions.read_credentials(sandbox, alice)
+    actions.read_credentials(sandbox, alice)
+
+    assert story(sandbox).count("credentials_read") == 2
+    journal = "".join(f"{e.message}{e.data}" for e in Event.objects.all())
+    assert not any(secret in journal for secret in shown.values())
+
+
+def test_credentials_are_those_of_a_running_sandbox(alice, runtime):
+    sandbox = launch(alice)
+    with committed():
+        actions.destroy(sandbox, alice)
+
+    with pytest.raises(Conflict, match="this one is destroyed"):
+        actions.read_credentials(sandbox, alice)
+
+
+def test_friendbot_is_asked_again_on_request(alice, runtime):
+    sandbox = launch(alice)
+    Sandbox.objects.filter(pk=sandbox.pk).update(
+        funding=Funding.FAILED, funding_attempts=10, funding_due_at=None
+    )
+
+    actions.retry_funding(sandbox, alice)
+
+    assert (sandbox.funding, sandbox.funding_attempts) == (Funding.PENDING, 0)
+    assert sandbox.funding_due_at
+    assert story(sandbox)[-1] == "funding_asked"
+
+
+def test_a_funded_account_is_not_asked_for_again(alice, runtime):
+    sandbox = launch(alice)
+    Sandbox.objects.filter(pk=sandbox.pk).update(funding=Funding.FUNDED)
+
+    with pytest.raises(Conflict, match="funded already"):
+        actions.retry_funding(sandbox, alice)
+
+
+def test_a_request_for_a_sandbox_that_ended_meanwhile_is_refused(alice, runtime, clock):
+    sandbox = launch(alice)
+    stale = again(sandbox)
+    clock.forward(minutes=61)
+    sweep()
+
+    for ask in (actions.touch, actions.reset):
+        with pytest.raises(Conflict, match="this one is destroyed"):
+            ask(stale, alice)
+    with pytest.raises(Conflict, match="this one is destroyed"):
+        actions.extend(stale, 10, alice)
+
+
+def test_a_queue_that_is_away_is_not_the_callers_error(alice, runtime, monkeypatch):
+    from sandboxes.worker import tasks as worker_tasks
+
+    def unreachable(*_):
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(worker_tasks.provision, "delay", unreachable)
+    with committed():
+        sandbox, _ = actions.launch_sandbox(alice, LaunchRequest())
+
+    assert again(sandbox).state == State.PENDING

@@ -1,0 +1,265 @@
+"""What operators alone may ask: suspending, cancelling, trying again, writing, closing doors."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from allauth.mfa.models import Authenticator
+from django.contrib.auth.models import Group, Permission
+from django.core import mail
+
+from sandboxes.accounts import api_tokens
+from sandboxes.actions import LaunchRequest
+from sandboxes.actions.launch import launch_sandbox
+from sandboxes.core.limits import limits_of
+from sandboxes.lib import clock
+from sandboxes.lib.exceptions import Unavailable
+from sandboxes.models import EndReason, LimitOverride, Pool, Site, State
+from sandboxes.runtime import EngineRefused
+from tests.helpers.admin import ask, page_of, said
+from tests.helpers.api_client import Program, assert_problem
+from tests.helpers.scenarios import (
+    again,
+    committed,
+    last_line,
+    launch,
+    request,
+    sweep,
+)
+from tests.helpers.web import text
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
+
+
+def test_a_suspended_user_is_out_at_once_with_tokens_and_sandboxes(desk, client, alice, runtime):
+    rows = [launch(alice), request(alice)]
+    program = Program(alice)
+    ask(desk, "suspend", alice, reason="Mining coins.")
+
+    assert {again(row).state for row in rows} == {State.DESTROYED}
+    assert {again(row).end_reason for row in rows} == {EndReason.OPERATOR}
+    assert "The account was suspended. Mining coins." in again(rows[0]).end_message
+    assert runtime.observe() == {}
+    assert program.get("/sandboxes").status_code == 401
+
+
+def test_a_suspended_user_can_not_sign_in_and_open_sessions_end(desk, client, alice):
+    browser = type(client)()
+    browser.force_login(alice)
+    assert browser.get("/").status_code == 200
+    ask(desk, "suspend", alice, reason="Mining coins.")
+
+    assert browser.get("/").status_code == 302
+    entered = {"login": alice.email, "password": "correct horse battery staple"}
+    page = browser.post("/accounts/login/", entered, follow=True)
+    assert page.redirect_chain[-1][0] == "/accounts/inactive/"
+
+
+def test_what_a_suspended_user_launched_at_that_moment_ends_with_the_next_sweep(desk, alice):
+    ask(desk, "suspend", alice, reason="Mining coins.")
+    late = launch(alice)
+    sweep()
+    assert again(late).state == State.DESTROYED
+
+
+def test_a_suspension_is_lifted_and_tokens_stay_revoked(desk, alice):
+    _, old = api_tokens.issue(alice, "laptop")
+    ask(desk, "suspend", alice, reason="Mining coins.")
+    page = ask(desk, "lift", alice, reason="It was a misunderstanding.")
+
+    alice.refresh_from_db()
+    assert alice.is_active
+    assert said(page) == ["1 user let in again."]
+    assert api_tokens.authenticate(old) is None
+    assert launch(alice).state == State.RUNNING
+
+
+def test_nobody_suspends_or_deletes_themselves(desk, olga):
+    for act in ("suspend", "delete"):
+        page = ask(desk, act, olga, reason="Oops.")
+        assert "somebody else has to do that" in said(page)[0]
+    olga.refresh_from_db()
+    assert olga.is_active
+
+
+@pytest.mark.parametrize("act", ["suspend", "set_password", "delete"])
+def test_an_operator_can_do_nothing_to_a_superuser(client, bob, olga, act):
+    bob.is_staff = True
+    bob.save()
+    bob.user_permissions.set(Permission.objects.filter(codename__endswith="_user"))
+    client.force_login(bob)
+    page = ask(client, act, olga, reason="Mine now.", password="a-long-enough-Pa55word")
+
+    assert "only another one may do that" in said(page)[0]
+    assert client.post(page_of(olga), {"reason": "x"}).status_code == 403
+
+
+def test_an_operator_can_not_take_off_a_superusers_second_factor(client, bob, olga):
+    factor = Authenticator.objects.create(user=olga, type="totp", data={})
+    bob.is_staff = True
+    bob.save()
+    bob.user_permissions.set(Permission.objects.filter(codename__endswith="_authenticator"))
+    client.force_login(bob)
+    ask(client, "delete", factor, reason="Lost.")
+
+    assert Authenticator.objects.exists()
+
+
+def test_an_operator_can_make_nobody_a_superuser(client, bob, alice):
+    bob.is_staff = True
+    bob.save()
+    bob.user_permissions.set(Permission.objects.filter(codename__endswith="_user"))
+    client.force_login(bob)
+    data = {"username": "alice", "is_superuser": "on", "is_staff": "on", "reason": "Because."}
+    client.post(page_of(alice), data)
+
+    alice.refresh_from_db()
+    assert (alice.is_superuser, alice.is_staff) == (False, False)
+
+
+def test_a_launch_is_cancelled_and_a_running_one_is_not(desk, alice):
+    waiting, running = request(alice), launch(alice)
+    page = ask(desk, "cancel", waiting, running, reason="The engine is full.")
+
+    assert again(waiting).state == State.DESTROYED
+    assert last_line(running) != "The engine is full."
+    assert said(page) == [
+        f"{running.public_id}: It is running already; only a launch can be cancelled.",
+        "1 sandbox cancelled.",
+    ]
+
+
+def test_a_removal_that_waits_is_tried_again_at_once(desk, alice, runtime):
+    sandbox = launch(alice)
+    runtime.fail_next("destroy", EngineRefused("It is busy."))
+    ask(desk, "destroy", sandbox, reason="Maintenance.")
+    assert again(sandbox).removal_error == "It is busy."
+
+    page = ask(desk, "retry_removal", sandbox, reason="The volume is free again.")
+    assert said(page) == ["1 sandbox will be removed again."]
+    assert again(sandbox).state == State.DESTROYED
+    lines = list(again(sandbox).events.values_list("by", "message"))
+    assert ("operator", "It is removed again. The volume is free again.") in lines
+
+
+def test_an_owner_is_written_to_by_mail_and_reads_it_in_the_journal(desk, client, alice):
+    sandbox = launch(alice, name="Checkout")
+    ask(desk, "message", sandbox, text="Please end <it> by six.", reason="New disks.")
+
+    assert mail.outbox[0].to == ["alice@example.com"]
+    assert "Please end <it> by six." in mail.outbox[0].body
+    assert f"/sandboxes/{sandbox.public_id}/" in mail.outbox[0].body
+    client.force_login(alice)
+    page = text(client.get(f"/sandboxes/{sandbox.public_id}/"))
+    assert "Please end &lt;it&gt; by six." in page
+    assert "Operator ·" in page
+    assert "New disks." not in page + mail.outbox[0].body
+
+
+def test_developers_see_in_the_journal_what_operators_did(desk, client, alice):
+    sandbox = launch(alice)
+    ask(desk, "extend", sandbox, minutes=20, reason="Demo at three.")
+    ask(desk, "destroy", sandbox, reason="Mining coins.")
+    client.force_login(alice)
+
+    page = text(client.get(f"/sandboxes/{sandbox.public_id}/"))
+    for words in ("Extended by 20 minutes. Demo at three.", "Mining coins."):
+        assert words in page
+    assert page.count("Operator ·") == 2
+
+
+def drain(desk, until, message: str = "New disks."):
+    day, hour = until.strftime("%Y-%m-%d %H:%M:%S").split()
+    data = {"drained_until_0": day, "drained_until_1": hour, "drain_message": message}
+    with committed():
+        return desk.post(page_of(Site.current()), data | {"reason": "New disks."}, follow=True)
+
+
+def test_in_maintenance_nobody_new_gets_in_and_it_lifts_itself(desk, alice, client, clock):
+    running = launch(alice)
+    drain(desk, _now() + timedelta(hours=1))
+    program = Program(alice)
+
+    problem = assert_problem(program.post("/sandboxes", {}), 503, "New disks.")
+    assert "an hour" in problem["detail"] or "minutes" in problem["detail"]
+    client.force_login(alice)
+    assert "New disks." in text(client.get("/"))
+    sweep()
+    assert again(running).state == State.RUNNING
+
+    clock.forward(hours=1)
+    assert program.post("/sandboxes", {}).status_code == 201
+    assert "New disks." not in text(client.get("/"))
+
+
+def _now():
+    return clock.now()
+
+
+def test_maintenance_that_is_over_before_it_begins_is_refused(desk):
+    page = drain(desk, _now() - timedelta(minutes=1))
+
+    assert "drained_until" in page.context["adminform"].form.errors
+    assert Site.current().drained_until is None
+
+
+def test_a_group_has_limits_until_they_expire(alice, bob, clock):
+    group = Group.objects.create(name="students")
+    alice.groups.add(group)
+    until = _now() + timedelta(hours=1)
+    LimitOverride.objects.create(group=group, max_active=9, expires_at=until, reason="course")
+
+    assert (limits_of(alice).max_active, limits_of(bob).max_active) == (9, 3)
+    clock.forward(hours=1)
+    assert limits_of(alice).max_active == 3
+
+
+def test_a_users_own_limits_win_over_groups_and_of_groups_the_largest(alice):
+    for name, most, idle in (("students", 9, None), ("tutors", 5, 60)):
+        group = Group.objects.create(name=name)
+        alice.groups.add(group)
+        LimitOverride.objects.create(group=group, max_active=most, idle_minutes=idle, reason="x")
+    assert (limits_of(alice).max_active, limits_of(alice).idle_minutes) == (9, 60)
+
+    LimitOverride.objects.create(user=alice, max_active=1, reason="abuse")
+    assert (limits_of(alice).max_active, limits_of(alice).idle_minutes) == (1, 60)
+
+
+def test_a_blueprint_is_switched_off_and_on_at_run_time(desk, alice, settings):
+    settings.SANDBOX_POOL_SIZE = 1
+    sweep()
+    pool, running = Pool.objects.get(), request(alice)
+    with committed():
+        desk.post(page_of(pool), {"switched_off": "on", "reason": "A bad image."})
+    program = Program(alice)
+
+    problem = assert_problem(program.post("/sandboxes", {}), 503, "switched off")
+    assert "billing" in problem["detail"].lower()
+    assert [one["can_launch"] for one in program.get("/blueprints").json()["data"]] == [False]
+    sweep()
+    assert again(running).state == State.RUNNING
+    with pytest.raises(Unavailable):
+        launch_sandbox(alice, LaunchRequest(blueprint="billing"))
+
+    with committed():
+        desk.post(page_of(pool), {"reason": "The image is mended."})
+    assert program.post("/sandboxes", {}).status_code == 201
+
+
+def test_the_page_says_why_a_blueprint_can_not_be_launched(client, alice):
+    Pool.objects.create(blueprint="billing", switched_off=True)
+    client.force_login(alice)
+
+    page = client.post("/sandboxes/", {"key": "k1"}, follow=True)
+    assert "An operator has switched off" in text(page)
+
+
+def test_a_sweep_is_asked_for_and_done_by_a_worker(desk, alice, runtime):
+    sandbox = launch(alice)
+    runtime.exit(sandbox.public_id, "api", 3)
+    page = ask(desk, "sweep", Site.current(), reason="Cron is asleep.")
+
+    assert said(page) == ["1 site will be swept by a worker."]
+    assert again(sandbox).state == State.FAILED
+    assert Site.current().reaped_at

@@ -1,0 +1,159 @@
+"""Operators destroy and extend, and say why."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Permission
+
+from sandboxes import actions
+from sandboxes.models import AuditEntry, EndReason, Event, Sandbox, State
+from tests.helpers.admin import (
+    SANDBOXES,
+    ask,
+    page_of,
+    said,
+)
+from tests.helpers.scenarios import (
+    again,
+    committed,
+    launch,
+    request,
+)
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
+
+
+def test_destroy_asks_for_a_reason_first(desk, alice):
+    sandbox = launch(alice)
+    page = ask(desk, "destroy", sandbox)
+
+    assert page.status_code == 200
+    assert "alice@example.com" in page.content.decode()
+    assert 'name="reason"' in page.content.decode()
+    assert again(sandbox).state == State.RUNNING
+
+
+@pytest.mark.parametrize("reason", ["", "   ", "x" * 201])
+def test_without_a_fitting_reason_nothing_is_destroyed(desk, alice, reason):
+    sandbox = launch(alice)
+    page = ask(desk, "destroy", sandbox, reason=reason)
+
+    assert page.context["form"].errors
+    assert again(sandbox).state == State.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("asked_from", "back"),
+    [
+        ("/admin/sandboxes/sandbox/7/change/", "/admin/sandboxes/sandbox/7/change/"),
+        ("/admin/", "/admin/"),
+        ("", f"{SANDBOXES}?state=running"),
+        ("https://elsewhere.example/", f"{SANDBOXES}?state=running"),
+        ("javascript:alert(1)", f"{SANDBOXES}?state=running"),
+    ],
+)
+def test_who_answers_no_is_back_where_they_were(desk, alice, asked_from, back):
+    asked = {"action": "destroy", "_selected_action": [launch(alice).pk]}
+    page = desk.post(f"{SANDBOXES}?state=running", asked | {"asked_from": asked_from})
+    again = desk.post(f"{SANDBOXES}?state=running", asked | {"asked_from": back, "answered": "yes"})
+
+    assert f'<a href="{back}" class="closelink">' in page.content.decode()
+    assert f'<a href="{back}" class="closelink">' in again.content.decode()
+
+
+def test_destroy_ends_them_and_the_journal_says_who_and_why(desk, alice, bob, olga, runtime):
+    rows = [launch(alice), launch(bob), request(bob)]
+    page = ask(desk, "destroy", *rows, reason="Mining coins.")
+
+    assert said(page) == ["3 sandboxes will be destroyed."]
+    assert {again(row).state for row in rows} == {State.DESTROYED}
+    assert {again(row).end_reason for row in rows} == {EndReason.OPERATOR}
+    lines = Event.objects.filter(kind="ending")
+    assert {(e.by, e.actor, e.message) for e in lines} == {("operator", olga, "Mining coins.")}
+    assert runtime.observe() == {}
+    assert AuditEntry.objects.filter(by=olga.email, reason="Mining coins.").count() == 3
+
+
+def test_what_has_ended_is_told_and_left_alone(desk, alice):
+    running, ended = launch(alice), launch(alice)
+    with committed():
+        actions.destroy(ended, alice)
+    page = ask(desk, "destroy", running, ended, reason="Maintenance.")
+
+    assert said(page) == [
+        f"{ended.public_id}: It is destroyed already; nothing was done.",
+        "1 sandbox will be destroyed.",
+    ]
+    assert again(ended).end_reason == EndReason.USER
+
+
+def test_extend_gives_more_time_also_after_the_owners_own_extension(desk, alice, olga):
+    sandbox = launch(alice)
+    actions.extend(sandbox, 10, alice)
+    page = ask(desk, "extend", sandbox, minutes=30, reason="Demo at three.")
+
+    assert said(page) == ["1 sandbox extended."]
+    assert again(sandbox).expires_at == sandbox.expires_at + timedelta(minutes=30)
+    assert again(sandbox).events.last().message == "Extended by 30 minutes. Demo at three."
+    assert again(sandbox).extensions.last().granted_by == olga
+
+
+def test_extend_tells_for_each_why_it_was_refused(desk, alice):
+    pending, capped = request(alice), launch(alice)
+    Sandbox.objects.filter(pk=capped.pk).update(hard_cap_at=capped.expires_at)
+    page = ask(desk, "extend", pending, capped, minutes=30, reason="Demo.")
+
+    assert sorted(said(page)) == sorted(
+        [
+            f"{pending.public_id}: Only a running sandbox can be extended; this one is pending.",
+            f"{capped.public_id}: This sandbox has reached the longest lifetime that is allowed.",
+        ]
+    )
+
+
+@pytest.mark.parametrize("minutes", ["", "0", "121", "many"])
+def test_without_fitting_minutes_nothing_is_extended(desk, alice, minutes):
+    sandbox = launch(alice)
+    page = ask(desk, "extend", sandbox, minutes=minutes, reason="Demo.")
+
+    assert "minutes" in page.context["form"].errors
+    assert again(sandbox).expires_at == sandbox.expires_at
+
+
+def test_too_many_at_once_are_refused_as_a_whole(desk, alice, monkeypatch):
+    monkeypatch.setattr("sandboxes.admin.confirmations.MOST_AT_ONCE", 1)
+    rows = [launch(alice), launch(alice)]
+    page = ask(desk, "destroy", *rows, reason="Maintenance.")
+
+    assert said(page) == ["Choose at most 1 at once; nothing was done."]
+    assert {again(row).state for row in rows} == {State.RUNNING}
+
+
+def test_its_page_offers_what_fits_its_state(desk, alice):
+    def offered(sandbox: Sandbox) -> list[str]:
+        return [q.name for q in desk.get(page_of(sandbox)).context.get("questions", [])]
+
+    ended = launch(alice)
+    with committed():
+        actions.destroy(ended, alice)
+
+    assert offered(launch(alice)) == ["destroy", "extend", "message"]
+    assert offered(request(alice)) == ["cancel", "message"]
+    assert offered(ended) == ["message"]
+
+
+def test_who_may_only_look_is_offered_nothing_and_can_do_nothing(client, alice, bob):
+    bob.is_staff = True
+    bob.save()
+    bob.user_permissions.add(Permission.objects.get(codename="view_sandbox"))
+    client.force_login(bob)
+    sandbox = launch(alice)
+    page = client.get(SANDBOXES)
+    ask(client, "destroy", sandbox, reason="Because I can.")
+
+    assert page.status_code == 200
+    assert "Destroy…" not in page.content.decode()
+    assert not client.get(page_of(sandbox)).context.get("questions")
+    assert again(sandbox).state == State.RUNNING

@@ -1,0 +1,163 @@
+"""Who comes into the admin, and what operators see of sandboxes there."""
+
+from __future__ import annotations
+
+import pytest
+
+from sandboxes import actions
+from sandboxes.accounts import api_tokens
+from sandboxes.models import Event, LimitOverride, Site, State
+from tests.helpers.admin import SANDBOXES, page_of
+from tests.helpers.scenarios import (
+    again,
+    committed,
+    launch,
+    sweep,
+)
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "sandboxes/sandbox/", "sandboxes/site/", "sandboxes/apitoken/", "auth/user/"],
+)
+def test_developers_have_no_business_here(client, alice, path):
+    client.force_login(alice)
+    answer = client.get(f"/admin/{path}")
+
+    assert answer.status_code in (302, 403)
+
+
+def test_operators_sign_in_where_everybody_does(client):
+    answer = client.get("/admin/", follow=True)
+
+    assert answer.redirect_chain[-1][0].startswith("/accounts/login/")
+
+
+def test_every_page_of_the_admin_opens(desk, alice):
+    sandbox = launch(alice)
+    token, _ = api_tokens.issue(alice, "laptop")
+    override = LimitOverride.objects.create(user=alice, max_active=5, reason="workshop")
+    event = Event.objects.first()
+    rows = [sandbox, token, override, event, Site.current(), alice]
+
+    pages = [page_of(row) for row in rows]
+    lists = [page.rsplit("/", 3)[0] + "/" for page in pages]
+    for url in ["/admin/", *lists, *pages, lists[2] + "add/", "/admin/mfa/authenticator/"]:
+        assert desk.get(url, follow=True).status_code == 200, url
+
+
+def test_the_list_tells_whose_each_is_and_how_it_ends(desk, alice, bob):
+    mine, his = launch(alice, name="Checkout"), launch(bob)
+    with committed():
+        actions.destroy(his, bob)
+    page = desk.get(SANDBOXES).content.decode()
+
+    for text in (mine.public_id, "Checkout", "alice@example.com", "if it stays idle"):
+        assert text in page
+    assert "destroyed by its owner" in page
+
+
+@pytest.mark.parametrize(
+    ("question", "found"),
+    [
+        ("?q=alice@", {"mine"}),
+        ("?q=Check", {"mine"}),
+        ("?state__exact=running", {"mine"}),
+        ("?state__exact=destroyed", {"his"}),
+        ("?end_reason__exact=user", {"his"}),
+        ("?blueprint=billing", {"mine", "his"}),
+        ("?funding__exact=funded", set()),
+        ("?removal_error__isempty=0", set()),
+    ],
+)
+def test_sandboxes_are_searched_and_filtered(desk, alice, bob, question, found):
+    rows = {"mine": launch(alice, name="Checkout"), "his": launch(bob)}
+    with committed():
+        actions.destroy(rows["his"], bob)
+    page = desk.get(SANDBOXES + question).content.decode()
+
+    assert {name for name, row in rows.items() if row.public_id in page} == found
+
+
+def test_an_id_finds_its_sandbox(desk, alice):
+    mine, other = launch(alice), launch(alice)
+    page = desk.get(SANDBOXES, {"q": mine.public_id}).content.decode()
+
+    assert f"<code>{mine.public_id}</code>" in page
+    assert other.public_id not in page
+
+
+def test_the_lists_ask_the_database_little_however_long_they_are(
+    desk, alice, settings, django_assert_max_num_queries
+):
+    settings.SANDBOX_MAX_PER_USER = 40
+    for _ in range(30):
+        api_tokens.issue(alice, "laptop")
+        launch(alice)
+    for url in (SANDBOXES, "/admin/sandboxes/event/", "/admin/sandboxes/apitoken/"):
+        with django_assert_max_num_queries(16):
+            desk.get(url)
+
+
+def test_its_page_shows_journal_and_extensions(desk, alice):
+    sandbox = launch(alice)
+    actions.extend(sandbox, 25, alice)
+    page = desk.get(page_of(sandbox)).content.decode()
+
+    assert "Extended by 25 minutes." in page
+    assert "Ready after" in page
+    assert "api" in page
+    assert "measured; it ends when it is over" in page
+
+
+def test_a_failed_one_shows_what_failed_and_its_last_words(desk, alice, runtime):
+    sandbox = launch(alice)
+    runtime.say(sandbox.public_id, "api", "<b>no route</b>")
+    runtime.exit(sandbox.public_id, "api", 3)
+    sweep()
+    page = desk.get(page_of(sandbox)).content.decode()
+
+    assert "api, exit code 3" in page
+    assert "&lt;b&gt;no route&lt;/b&gt;" in page
+
+
+def test_secrets_are_on_no_page(desk, alice):
+    sandbox = launch(alice)
+    token, text = api_tokens.issue(alice, "laptop")
+    pages = [
+        desk.get(url).content.decode()
+        for url in (SANDBOXES, page_of(sandbox), page_of(token), page_of(alice))
+    ]
+
+    values = [*sandbox.secrets.values(), text[8:], token.digest]
+    assert not [value for value in values for page in pages if value in page]
+
+
+def test_no_field_of_a_sandbox_can_be_written(desk, alice):
+    sandbox = launch(alice)
+    page = desk.get(page_of(sandbox))
+    desk.post(page_of(sandbox), {"state": "destroyed", "name": "hacked"})
+
+    assert not page.context["adminform"].form.fields
+    assert "_save" not in page.content.decode()
+    assert (again(sandbox).state, again(sandbox).name) == (State.RUNNING, "")
+
+
+@pytest.mark.parametrize("path", ["sandbox/add/", "event/add/", "apitoken/add/", "site/add/"])
+def test_what_the_portal_makes_is_not_made_by_hand(desk, path):
+    assert desk.get(f"/admin/sandboxes/{path}").status_code == 403
+
+
+def test_history_is_not_deleted_by_hand(desk, alice):
+    sandbox = launch(alice)
+    for row in (
+        sandbox,
+        Event.objects.first(),
+        api_tokens.issue(alice, "laptop")[0],
+        Site.current(),
+    ):
+        url = page_of(row).replace("/change/", "/delete/")
+        assert desk.post(url, {"post": "yes"}).status_code == 403
+    assert "delete_selected" not in desk.get(SANDBOXES).content.decode()

@@ -1,0 +1,241 @@
+"""Every act of an operator is written down with its reason, and stays as it was written."""
+
+from __future__ import annotations
+
+import csv
+from datetime import datetime, timedelta
+from io import StringIO
+
+import pytest
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from django.contrib import admin
+from django.contrib.auth.models import Group
+
+from sandboxes import actions
+from sandboxes.accounts import api_tokens
+from sandboxes.admin.base import LookOnly, PortalAdmin
+from sandboxes.lib import clock
+from sandboxes.models import (
+    AppendOnly,
+    AuditEntry,
+    Invitation,
+    LimitOverride,
+    Pool,
+    Site,
+    SiteSettings,
+)
+from sandboxes.operators import audit
+from sandboxes.operators.audit import Operator
+from sandboxes.webhooks import endpoints
+from tests.helpers.admin import ask, page_of
+from tests.helpers.scenarios import launch, request
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
+
+AUDIT = "/admin/sandboxes/auditentry/"
+PAGES = sorted(admin.site._registry.values(), key=lambda page: page.opts.label)
+ACTS = [(page, question) for page in PAGES for question in getattr(page, "questions", ())]
+EDITED = [page for page in PAGES if not isinstance(page, LookOnly)]
+ANSWERS = {"minutes": "20", "password": "a-long-enough-Pa55word", "text": "Hello."}
+"""What a question may ask besides the reason."""
+
+
+def subject(page: admin.ModelAdmin, alice) -> object:
+    """A row of that page on which every of its acts is possible."""
+    rows = {
+        "sandbox": lambda: launch(alice),
+        "apitoken": lambda: api_tokens.issue(alice, "laptop")[0],
+        "limitoverride": lambda: LimitOverride.objects.create(user=alice, reason="workshop"),
+        "user": lambda: alice,
+        "group": lambda: Group.objects.create(name="students"),
+        "authenticator": lambda: Authenticator.objects.create(user=alice, type="totp", data={}),
+        "emailaddress": lambda: EmailAddress.objects.create(user=alice, email=alice.email),
+        "invitation": lambda: Invitation.objects.create(email="dave@partner.net"),
+        "pool": lambda: Pool.objects.create(blueprint="billing"),
+        "site": Site.current,
+        "sitesettings": SiteSettings.current,
+        "webhook": lambda: endpoints.create(alice, "http://example.com/", ["sandbox.failed"])[0],
+    }
+    return rows[page.opts.model_name]()
+
+
+@pytest.mark.parametrize("desk_page", PAGES, ids=lambda page: page.opts.label)
+def test_no_page_can_act_but_by_a_question_or_a_form_that_asks_why(rf, olga, desk_page):
+    asked = rf.get("/")
+    asked.user = olga
+
+    assert isinstance(desk_page, PortalAdmin)
+    assert desk_page.get_actions(asked).keys() == {
+        question.name for question in desk_page.questions
+    }
+    assert not desk_page.list_editable
+    assert not desk_page.has_delete_permission(asked)
+    assert all(issubclass(inline, LookOnly) for inline in desk_page.inlines)
+
+
+@pytest.mark.parametrize(
+    ("desk_page", "question"), ACTS, ids=lambda one: getattr(one, "name", None) or one.opts.label
+)
+def test_every_act_asks_for_a_reason_and_is_in_the_audit_with_it(desk, alice, desk_page, question):
+    row = prepared(question, subject(desk_page, alice), alice)
+    answers = {name: ANSWERS[name] for name in question.form.base_fields if name != "reason"}
+    key = str(row.pk)
+    ask(desk, question.name, row, **answers, reason=" ")
+    assert not AuditEntry.objects.exists()
+
+    ask(desk, question.name, row, **answers, reason="It has to be.")
+    entry = AuditEntry.objects.get()
+    assert (entry.act, entry.kind) == (question.name, desk_page.opts.verbose_name)
+    assert (entry.subject_key, entry.reason) == (key, "It has to be.")
+    assert (entry.by, entry.address) == ("olga@example.com", "127.0.0.1")
+    assert ANSWERS["password"] not in str(entry.changes)
+
+
+def prepared(question, row, alice):
+    """The row in a state in which the question fits it."""
+    match question.name:
+        case "cancel":
+            return request(alice)
+        case "retry_removal":
+            actions.destroy(row, alice)
+        case "lift":
+            row.is_active = False
+            row.save()
+    return row
+
+
+def as_filled(form):
+    """What a browser sends of the form as it is shown: of a moment its date and its time."""
+    for bound in form:
+        if isinstance(value := bound.value(), datetime):
+            yield from (
+                (f"{bound.html_name}_{n}", value.strftime(f"%{c}")) for n, c in enumerate("FT")
+            )
+        else:
+            yield bound.html_name, value
+
+
+@pytest.mark.parametrize("desk_page", EDITED, ids=lambda page: page.opts.label)
+def test_every_form_asks_for_a_reason_and_is_in_the_audit_with_it(desk, alice, desk_page):
+    url = page_of(subject(desk_page, alice))
+    form = desk.get(url).context["adminform"].form
+    data = {name: value for name, value in as_filled(form) if value not in (None, False)}
+
+    for reason, entries in (("", 0), ("It has to be.", 1)):
+        desk.post(url, data | {"reason": reason})
+        assert AuditEntry.objects.filter(act="change", reason=reason).count() == entries
+    assert AuditEntry.objects.count() == 1
+
+
+def test_a_form_tells_what_it_changed(desk, alice):
+    override = LimitOverride.objects.create(user=alice, max_active=5, reason="workshop")
+    data = {"user": alice.pk, "max_active": "8", "reason": "A larger workshop."}
+    desk.post(page_of(override), data)
+
+    entry = AuditEntry.objects.get()
+    assert entry.changes == {"max_active": ["5", "8"]}
+    assert (entry.concerns, entry.reason) == ("alice@example.com", "A larger workshop.")
+
+
+def test_a_new_row_is_in_the_audit(desk, alice):
+    url = "/admin/auth/group/add/"
+    desk.post(url, {"name": "students", "reason": ""})
+    desk.post(url, {"name": "students", "reason": "Course in May."})
+
+    entry = AuditEntry.objects.get()
+    assert (entry.act, entry.subject, entry.reason) == ("add", "students", "Course in May.")
+
+
+def test_a_new_account_is_in_the_audit_without_its_password(desk):
+    password = ANSWERS["password"]
+    data = {"username": "carol", "password1": password, "password2": password}
+    desk.post("/admin/auth/user/add/", data | {"usable_password": "true", "reason": "No mail."})
+
+    entry = AuditEntry.objects.get()
+    assert (entry.act, entry.subject, entry.reason) == ("add", "carol", "No mail.")
+    assert password not in str(entry.changes)
+
+
+def test_an_act_that_was_refused_is_not_in_the_audit(desk, alice):
+    token, _ = api_tokens.issue(alice, "laptop")
+    api_tokens.revoke(token)
+    ask(desk, "revoke", token, reason="It leaked.")
+
+    assert not AuditEntry.objects.exists()
+
+
+@pytest.fixture
+def entry(olga, alice) -> AuditEntry:
+    return audit.note(Operator(olga, "10.1.2.3"), "delete", alice, "=cmd|'/C calc'!A0")
+
+
+def test_nothing_changes_or_deletes_an_entry(entry):
+    entry.reason = "Something else."
+    rows = AuditEntry.objects.all()
+    acts = (entry.save, entry.delete, rows.delete, lambda: rows.update(reason="else"))
+    for act in acts:
+        with pytest.raises(AppendOnly):
+            act()
+
+
+def test_an_entry_outlives_the_accounts(desk, alice, olga):
+    ask(desk, "delete", alice, reason="She asked for it.")
+    entry = AuditEntry.objects.get()
+
+    assert (entry.by, entry.subject, entry.concerns) == (
+        "olga@example.com",
+        "alice",
+        "alice@example.com",
+    )
+
+
+def test_the_audit_is_searched_and_filtered(desk, entry, olga, bob):
+    audit.note(Operator(olga), "set_password", bob, "Locked out.")
+    for question, found in (
+        ("", {"alice", "bob"}),
+        ("?q=alice@", {"alice"}),
+        ("?q=Locked", {"bob"}),
+        ("?act=delete", {"alice"}),
+        (f"?kind=user&subject_key={bob.pk}", {"bob"}),
+        ("?act=nothing", set()),
+    ):
+        rows = desk.get(AUDIT + question).context["cl"].result_list
+        assert {row.subject for row in rows} == found, question
+    assert desk.get(page_of(entry)).status_code == 200
+
+
+def test_it_is_taken_along_as_csv_with_the_same_filters_and_no_formulas(desk, entry, olga, bob):
+    audit.note(Operator(olga), "set_password", bob, "Locked out.", {"a": ["", "b"]})
+    answer = desk.get(f"{AUDIT}export/?act=delete")
+    lines = list(csv.DictReader(StringIO(answer.getvalue().decode())))
+
+    assert answer["Content-Type"] == "text/csv"
+    assert [line["subject"] for line in lines] == ["alice"]
+    assert lines[0]["reason"] == "'=cmd|'/C calc'!A0"
+    assert lines[0]["address"] == "10.1.2.3"
+
+
+def test_who_may_not_look_can_not_take_it_along(client, bob):
+    bob.is_staff = True
+    bob.save()
+    client.force_login(bob)
+
+    assert client.get(f"{AUDIT}export/").status_code == 403
+
+
+def test_history_of_a_row_is_what_the_audit_says_of_it(desk, alice, bob):
+    ask(desk, "set_password", alice, password=ANSWERS["password"], reason="Locked out.")
+    ask(desk, "set_password", bob, password=ANSWERS["password"], reason="Locked out, too.")
+    page = desk.get(page_of(alice).replace("change", "history"), follow=True)
+
+    assert [row.subject for row in page.context["cl"].result_list] == ["alice"]
+
+
+def test_the_address_is_that_of_the_person_behind_trusted_proxies(desk, alice, settings):
+    settings.TRUSTED_PROXY_COUNT = 1
+    desk.defaults["HTTP_X_FORWARDED_FOR"] = "203.0.113.9, 198.51.100.7"
+    ask(desk, "set_password", alice, password=ANSWERS["password"], reason="Locked out.")
+
+    assert AuditEntry.objects.get().address == "198.51.100.7"
+    assert clock.now() - AuditEntry.objects.get().at < timedelta(minutes=1)

@@ -1,0 +1,134 @@
+"""The console on SQLite and on PostgreSQL: an audit that stays, an overview that is quick."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from time import perf_counter
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import DatabaseError, connection, transaction
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from sandboxes import actions
+from sandboxes.metrics import outcomes
+from sandboxes.models import AuditEntry, Sandbox, Tally
+from sandboxes.models.append_only import statements
+from sandboxes.models.runtime_settings import settings as in_force
+from sandboxes.operators import audit
+from tests.harness import bulk_data
+from tests.harness.databases import at_once, let_tests_empty_it
+from tests.helpers.scenarios import launch
+
+pytestmark = [pytest.mark.usefixtures("shared_database", "no_worker", "runtime"), pytest.mark.store]
+
+TABLE = AuditEntry._meta.db_table
+
+
+@pytest.fixture
+def olga(shared_database: None) -> Any:
+    return get_user_model().objects.create_superuser("olga", "olga@example.com")
+
+
+@pytest.fixture
+def guarded(shared_database: None) -> Iterator[None]:
+    """As in service, also where tests took a trigger away."""
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute(statements("sqlite", TABLE)[1])
+    yield
+    let_tests_empty_it()
+
+
+@pytest.mark.parametrize("statement", ["UPDATE {} SET reason = 'else'", "DELETE FROM {}"])
+def test_the_database_itself_refuses_to_change_the_audit(
+    olga: Any, guarded: None, statement: str
+) -> None:
+    audit.note(audit.Operator(olga), "suspend", olga, "Mining coins.")
+    with (
+        connection.cursor() as cursor,
+        pytest.raises(DatabaseError, match="append-only"),
+        transaction.atomic(),
+    ):
+        cursor.execute(statement.format(TABLE))
+
+    assert AuditEntry.objects.get().reason == "Mining coins."
+
+
+def look(desk: Client) -> float:
+    """How long the overview takes, in seconds."""
+    began = perf_counter()
+    assert "Capacity" in desk.get("/admin/").content.decode()
+    return perf_counter() - began
+
+
+def multiply(sandbox: Sandbox, count: int) -> None:
+    """So many more like it, made by the database in a moment."""
+    columns = [field.column for field in Sandbox._meta.concrete_fields if field.name != "id"]
+    values = ["'sbx_' || n" if name == "public_id" else name for name in columns]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH RECURSIVE many(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < %s) "
+            f"INSERT INTO sandboxes_sandbox ({', '.join(columns)}) "
+            f"SELECT {', '.join(values)} FROM sandboxes_sandbox, many WHERE id = %s",
+            [count, sandbox.pk],
+        )
+        if connection.vendor == "postgresql":
+            cursor.execute("ANALYZE sandboxes_sandbox")
+
+
+def busy_week() -> None:
+    """Launches of each kind in every five minutes of it."""
+    now, kinds = outcomes.slot_of(timezone.now()), (("warm", "ready"), ("cold", "ready"))
+    total = outcomes.Sum()
+    total.add(1.2)
+    Tally.objects.bulk_create(
+        Tally(
+            slot=now - n * outcomes.SLOT, act="launch", start=start, result=result, **asdict(total)
+        )
+        for n in range(7 * 288)
+        for start, result in (*kinds, ("cold", "failed"))
+    )
+
+
+def test_the_overview_is_quick_and_asks_as_little_with_very_many_past_sandboxes(olga: Any) -> None:
+    desk = Client()
+    desk.force_login(olga)
+    bulk_data.live(30, olga)
+    look(desk)
+    with CaptureQueriesContext(connection) as few:
+        look(desk)
+    bulk_data.past(1)
+    multiply(Sandbox.objects.ended().get(), 100_000)
+    busy_week()
+    in_force.refresh()
+    with CaptureQueriesContext(connection) as many:
+        look(desk)
+
+    assert len(many) == len(few) < 16
+    took = [look(desk) for _ in range(3)]
+    print("TOOK", connection.vendor, took, len(many))
+    assert min(took) < 0.3
+
+
+def test_parallel_counts_count_each_event_once(olga: Any, settings: Any) -> None:
+    settings.SANDBOX_MAX_PER_USER = 10
+    for _ in range(5):
+        actions.destroy(launch(olga), olga)
+    later = outcomes.SETTLED
+
+    def count(_number: int) -> None:
+        outcomes.count_events()
+
+    tallies_settled = pytest.MonkeyPatch()
+    tallies_settled.setattr(outcomes, "SETTLED", -later)
+    at_once(6, count)
+    tallies_settled.undo()
+
+    counted = Tally.objects.filter(slot__year=1970, act="launch").values_list("count", flat=True)
+    assert list(counted) == [5]
+    assert Sandbox.objects.count() == 5

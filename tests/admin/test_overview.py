@@ -1,0 +1,305 @@
+"""Who is on call sees at first glance what is wrong, and the act that mends it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.utils import timezone
+
+from sandboxes import actions
+from sandboxes.metrics import outcomes
+from sandboxes.models import Pool, Sandbox, Site, State
+from sandboxes.operators.alerts import alarms
+from sandboxes.operators.overview import Overview
+from sandboxes.runtime import EngineRefused, EngineUnreachable
+from tests.helpers.admin import ask, said
+from tests.helpers.api_client import Program, assert_problem
+from tests.helpers.scenarios import (
+    again,
+    committed,
+    launch,
+    request,
+    sweep,
+)
+from tests.helpers.web import text
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
+
+
+def raised() -> dict[str, object]:
+    return {alarm.name: alarm for alarm in alarms(Overview())}
+
+
+def mend(desk, name: str, **answers: object):
+    """Press the button of this alarm, and answer what it asks."""
+    alarm = raised()[name]
+    page = desk.get("/admin/").content.decode()
+    assert f'id="alarm-{name}"' in page
+    data = {"action": alarm.question, "_selected_action": alarm.keys}
+    asked = desk.post(alarm.act_url, data)
+    assert 'name="reason"' in asked.content.decode()
+    with committed():
+        more = {"answered": "yes", "reason": "On call."}
+        return desk.post(alarm.act_url, data | more | answers, follow=True)
+
+
+def test_a_portal_that_is_well_says_so(desk, alice):
+    launch(alice)
+    sweep()
+    assert raised() == {}
+    assert "Nothing needs attention." in desk.get("/admin/").content.decode()
+
+
+def test_before_the_first_sweep_and_when_the_reaper_sleeps_it_says_so(desk, clock):
+    assert raised()["reaper"].is_outage
+    sweep()
+    assert raised() == {}
+
+    clock.forward(minutes=4)
+    assert "4 min ago" in raised()["reaper"].words
+    mend(desk, "reaper")
+    assert raised() == {}
+
+
+def test_a_stuck_sandbox_is_seen_and_cancelled_from_there(desk, alice, clock):
+    stuck = request(alice)
+    sweep_without_worker()
+    assert raised() == {}
+
+    clock.forward(seconds=61)
+    sweep_without_worker()
+    page = mend(desk, "stuck")
+    assert said(page) == ["1 sandbox cancelled."]
+    assert again(stuck).state == State.DESTROYED
+    assert raised() == {}
+
+
+def sweep_without_worker() -> None:
+    """What it sends to the queue nobody takes up."""
+    from sandboxes.reaper.sweep import Sweep
+
+    Sweep().run()
+
+
+def test_one_that_is_being_made_for_too_long_is_seen(alice, clock, runtime):
+    runtime.fail_next("ready", EngineUnreachable("The engine did not answer."))
+    with committed():
+        request(alice)
+    clock.forward(minutes=3)
+    sweep_without_worker()
+    assert "stuck" in raised()
+
+
+def test_a_removal_that_fails_is_seen_and_tried_again_from_there(desk, alice, runtime):
+    sandbox = launch(alice)
+    sweep()
+    runtime.fail_next("destroy", EngineRefused("Its volume is busy."))
+    with committed():
+        actions.destroy(sandbox, alice)
+
+    assert "Its volume is busy." in raised()["removal"].words
+    mend(desk, "removal")
+    assert again(sandbox).state == State.DESTROYED
+    assert raised() == {}
+
+
+def test_an_orphan_that_stays_is_seen_and_swept_away_from_there(desk, runtime):
+    runtime.plant("sbx_orphan", timezone.now() - timedelta(hours=1))
+    runtime.fail_next("destroy", EngineRefused("It is busy."))
+    sweep()
+
+    assert "sbx_orphan" in raised()["orphans"].words
+    mend(desk, "orphans")
+    assert runtime.observe() == {}
+    assert raised() == {}
+
+
+def test_an_orphan_is_seen_with_the_next_sweep_and_gone_when_it_is_old_enough(desk, runtime, clock):
+    runtime.plant("sbx_orphan")
+    sweep()
+    assert "Nobody needs sbx_orphan" in raised()["orphans"].words
+
+    clock.forward(seconds=61)
+    mend(desk, "orphans")
+    assert runtime.observe() == {}
+    assert raised() == {}
+
+
+def test_an_engine_that_is_down_is_seen_and_looked_at_again_from_there(desk, runtime):
+    sweep()
+    runtime.unreachable = True
+    sweep()
+    found = raised()
+    assert found["engine"].is_outage
+    assert found["undrained"].act == "Begin maintenance"
+
+    runtime.unreachable = False
+    mend(desk, "engine")
+    assert raised() == {}
+
+
+def test_a_full_disk_is_seen_and_nobody_launches_until_there_is_room(desk, alice, runtime):
+    runtime.disk_free_mb = 3000
+    sweep()
+    assert "3000 MB are left" in raised()["disk"].words
+
+    runtime.disk_free_mb = 900
+    sweep()
+    program = Program(alice)
+    answer = program.post("/sandboxes", {})
+    assert_problem(answer, 503, "disk")
+    assert answer["Retry-After"] == "300"
+    runtime.disk_free_mb = 60_000
+    sweep()
+    assert program.post("/sandboxes", {}).status_code == 201
+    assert raised() == {}
+
+
+def test_short_memory_is_seen_and_nobody_launches_until_there_is_some(desk, alice, runtime):
+    runtime.memory_available_mb = 511
+    sweep()
+    assert "511 MB are left" in raised()["memory"].words
+    program = Program(alice)
+    answer = program.post("/sandboxes", {})
+    assert_problem(answer, 503, "memory")
+    assert answer["Retry-After"] == "300"
+    assert "short of memory" in str(actions.refusal_to_launch(alice))
+    runtime.memory_available_mb = 512
+    sweep()
+    assert program.post("/sandboxes", {}).status_code == 201
+    assert raised() == {}
+
+
+def test_the_floor_of_memory_can_be_moved_and_taken_away(alice, runtime, settings):
+    settings.SANDBOX_MIN_FREE_MEMORY_MB = 4096
+    runtime.memory_available_mb = 4095
+    sweep()
+    assert actions.refusal_to_launch(alice) is not None
+
+    settings.SANDBOX_MIN_FREE_MEMORY_MB = 0
+    runtime.memory_available_mb = 0
+    assert actions.refusal_to_launch(alice) is None
+
+
+@pytest.mark.parametrize("what", ["disk_free_mb", "memory_available_mb"])
+def test_destroying_works_with_a_full_disk_and_without_memory(alice, runtime, what):
+    sandbox = launch(alice)
+    setattr(runtime, what, 0)
+    sweep()
+    with committed():
+        actions.destroy(sandbox, alice)
+    assert again(sandbox).state == State.DESTROYED
+
+
+def test_a_full_subnet_range_is_seen(alice, settings):
+    from ipaddress import IPv4Network
+
+    settings.SANDBOX_SUBNETS = IPv4Network("10.213.0.0/27")
+    settings.SANDBOX_MAX_SITE = 50
+    launch(alice)
+    sweep()
+    assert raised() == {}
+
+    launch(alice)
+    sweep()
+    assert raised()["subnets"].words == "2 of 2 subnets are taken."
+
+
+def test_places_that_run_out_are_seen(alice, settings):
+    settings.SANDBOX_MAX_SITE = 2
+    launch(alice)
+    launch(alice)
+    sweep()
+    assert raised()["places"].words == "2 of 2 places are taken."
+
+
+def test_a_clock_that_jumped_is_seen(alice, settings):
+    settings.SANDBOX_SWEEP_MAX_EXPIRATIONS = 1
+    for _ in range(2):
+        launch(alice)
+    Sandbox.objects.update(expires_at=timezone.now())
+    sweep()
+    assert raised()["many_due"].act == "Raise the bound"
+
+
+def test_a_pool_that_can_not_be_filled_is_seen(settings, runtime):
+    settings.SANDBOX_POOL_SIZE = 1
+    runtime.doom("api", 1)
+    sweep()
+    assert "failed 1 times" in raised()["pool"].words
+
+
+def test_missing_images_are_seen(runtime):
+    runtime.missing.add("sandboxportal/billing-db")
+    sweep()
+    assert "build_images" in raised()["images"].words
+
+
+def test_launches_that_fail_are_seen(alice, runtime, clock):
+    for _ in range(3):
+        runtime.doom("api", 1)
+        with committed():
+            request(alice)
+    clock.forward(seconds=20)
+    sweep()
+    assert raised()["failures"].words == "3 of 3 launches failed in the last hour."
+
+
+def test_maintenance_quietens_the_question_for_it(runtime):
+    Site.objects.update_or_create(pk=1, defaults={"drained_until": timezone.now() + timedelta(1)})
+    runtime.unreachable = True
+    sweep()
+    assert "undrained" not in raised()
+
+
+def test_it_tells_states_capacity_and_machinery(desk, alice, bob):
+    launch(alice), launch(bob), request(bob)
+    sweep()
+    page = text(desk.get("/admin/"))
+
+    for words in ("Running 2", "Pending 1", "memory 1", "39.1 GB of 97.7 GB", "Subnets 2 of 4096"):
+        assert words.lower() in page.lower(), words
+    assert "Last sweep 0 s ago" in page
+    assert "memory 1" in page
+
+
+def test_launches_are_plotted_with_their_times(alice, clock):
+    for hours in (0, 1, 30):
+        launch(alice)
+        actions.destroy(Sandbox.objects.latest("pk"), alice)
+        clock.forward(hours=hours, seconds=20)
+        outcomes.count_events()
+    hour, day, week = Overview().periods
+
+    assert [period.launches for period in (hour, day, week)] == [0, 0, 3]
+    assert len(week.plot.split()) == week.parts
+    assert week.p50 is not None and hour.p50 is None
+
+
+def test_who_may_not_see_sandboxes_sees_no_overview(client, bob):
+    bob.is_staff = True
+    bob.save()
+    client.force_login(bob)
+    assert "Capacity" not in client.get("/admin/").content.decode()
+
+    bob.user_permissions.add(Permission.objects.get(codename="view_sandbox"))
+    sweep()
+    page = client.get("/admin/").content.decode()
+    assert "Capacity" in page
+
+
+def test_what_operators_did_last_is_there(desk, alice):
+    ask(desk, "suspend", alice, reason="Mining coins.")
+    assert "Mining coins." in desk.get("/admin/").content.decode()
+
+
+def test_a_pool_counts_by_what_is_wanted(settings):
+    settings.SANDBOX_POOL_SIZE = 2
+    sweep()
+    pool = next(meter for meter in Overview().meters if meter.name == "warm pool")
+
+    assert (pool.used, pool.total) == (2, 2)
+    assert raised() == {}
+    assert Pool.objects.get().wanted == 2

@@ -1,0 +1,133 @@
+"""Settings that operators change while the portal runs."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from django.db import OperationalError, connection
+from django.urls import reverse
+
+from sandboxes.core.limits import limits_of
+from sandboxes.models import AuditEntry, Pool, Site
+from sandboxes.models.runtime_settings import FRESH_SECONDS, TUNABLE, settings
+from tests.helpers.scenarios import request, sweep
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
+
+
+def choose(desk, **values: object):
+    url = reverse("admin:sandboxes_sitesettings_changelist")
+    page = desk.get(url, follow=True)
+    return desk.post(page.redirect_chain[-1][0], {"reason": "Busy week."} | values, follow=True)
+
+
+def test_what_operators_choose_wins_over_the_environment_at_once(desk, alice):
+    choose(desk, SANDBOX_TTL_MINUTES=45, SANDBOX_MAX_PER_USER=7, SANDBOX_MEMORY_OVERCOMMIT="2.5")
+
+    assert request(alice).ttl_minutes == 45
+    assert limits_of(alice).max_active == 7
+    assert settings.SANDBOX_MEMORY_OVERCOMMIT == 2.5
+
+
+def test_an_emptied_field_gives_the_environment_its_word_back(desk, alice):
+    choose(desk, SANDBOX_MAX_PER_USER=7)
+    choose(desk)
+
+    assert limits_of(alice).max_active == 3
+    changes = [entry.changes for entry in AuditEntry.objects.order_by("id")]
+    assert changes == [
+        {"SANDBOX_MAX_PER_USER": ["", "7"]},
+        {"SANDBOX_MAX_PER_USER": ["7", ""]},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SANDBOX_MAX_PER_USER", "0"),
+        ("SANDBOX_MAX_PER_USER", "many"),
+        ("SANDBOX_TTL_MINUTES", "121"),
+        ("SANDBOX_TTL_MIN_MINUTES", "61"),
+        ("SANDBOX_POOL_MAX_AGE_MINUTES", "1441"),
+        ("SANDBOX_MAX_SITE", "5000"),
+        ("SANDBOX_MEMORY_OVERCOMMIT", "0"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_and_named(desk, name, value):
+    page = choose(desk, **{name: value})
+
+    assert name in page.context["adminform"].form.errors
+    assert Site.current().tuned == {}
+    assert not AuditEntry.objects.exists()
+
+
+def test_signing_up_is_closed_and_opened(desk, client):
+    choose(desk, ACCOUNT_SIGNUP_OPEN="False")
+    desk.logout()
+    assert "No new accounts" in client.get("/accounts/signup/").content.decode()
+
+
+def test_the_page_offers_every_one_and_says_what_the_environment_says(desk):
+    page = desk.get(reverse("admin:sandboxes_sitesettings_changelist"), follow=True)
+    fields = page.context["adminform"].form.fields
+
+    shown = [name for _, one in page.context["adminform"].fieldsets for name in one["fields"]]
+    assert set(shown) == set(fields) == {*TUNABLE, "reason"}
+    assert "The environment says 60." in page.content.decode()
+
+
+def test_the_default_pool_follows_the_settings(desk):
+    pool = Pool(blueprint="billing")
+    choose(desk, SANDBOX_POOL_SIZE=4, SANDBOX_POOL_MAX_AGE_MINUTES=30)
+
+    assert (pool.wanted, pool.max_age.total_seconds()) == (4, 1800)
+
+
+def tune(**values: object) -> None:
+    """As another process does it."""
+    Site.current()
+    Site.objects.update(tuned=values)
+
+
+def test_other_processes_ask_once_in_a_few_seconds(
+    client, alice, monkeypatch, django_assert_num_queries
+):
+    client.force_login(alice)
+    client.get("/")
+    tune(SANDBOX_MAX_PER_USER=7)
+    with django_assert_num_queries(0):
+        settings.refresh()
+    assert settings.SANDBOX_MAX_PER_USER == 3
+
+    later = time.monotonic() + FRESH_SECONDS
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    client.get("/")
+    assert settings.SANDBOX_MAX_PER_USER == 7
+
+
+def test_a_sweep_goes_by_what_is_in_force(alice):
+    tune(SANDBOX_RETENTION_DAYS=7)
+    sweep()
+    assert settings.SANDBOX_RETENTION_DAYS == 7
+
+
+def test_what_may_not_be_tuned_is_left_alone():
+    tune(SECRET_KEY="known", SANDBOX_RUNTIME="docker")
+    settings.refresh()
+    assert settings.SANDBOX_RUNTIME == "memory"
+    assert settings.SECRET_KEY != "known"
+
+
+def test_while_the_database_is_away_what_was_known_stays(monkeypatch):
+    tune(SANDBOX_MAX_PER_USER=7)
+    settings.refresh()
+    later = time.monotonic() + FRESH_SECONDS
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OperationalError("it is gone")
+
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    monkeypatch.setattr(connection, "cursor", refuse)
+    settings.refresh()
+    assert settings.SANDBOX_MAX_PER_USER == 7

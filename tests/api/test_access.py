@@ -1,0 +1,211 @@
+"""Who gets in, and how far: nobody, somebody else, an operator, the owner with each scope."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.test import Client
+
+from sandboxes.accounts import api_tokens
+from sandboxes.lib import clock
+from sandboxes.models import ApiToken, Sandbox, Scope
+from tests.conftest import PASSWORD
+from tests.helpers.api_client import Program, assert_problem
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("runtime")]
+
+OF_ONE = [
+    ("GET", "", Scope.READ),
+    ("GET", "/events", Scope.READ),
+    ("GET", "/logs?service=db", Scope.READ),
+    ("GET", "/usage", Scope.READ),
+    ("GET", "/credentials", Scope.ALL),
+    ("POST", "/extensions", Scope.LAUNCH),
+    ("POST", "/touch", Scope.LAUNCH),
+    ("POST", "/reset", Scope.LAUNCH),
+    ("DELETE", "", Scope.LAUNCH),
+]
+OF_ALL = [
+    ("GET", "/sandboxes", Scope.READ),
+    ("POST", "/sandboxes", Scope.LAUNCH),
+    ("GET", "/limits", Scope.READ),
+    ("GET", "/blueprints", Scope.READ),
+]
+SCOPES = list(Scope)
+
+
+def body(path: str) -> dict[str, int] | None:
+    return {"minutes": 15} if path == "/extensions" else None
+
+
+@pytest.fixture
+def sandbox(alice: User) -> dict[str, Any]:
+    return Program(alice).launch()
+
+
+def snapshot() -> dict[str, Any]:
+    row = Sandbox.objects.get()
+    return {"state": row.state, "expires_at": row.expires_at, "events": row.events.count()}
+
+
+@pytest.mark.parametrize(("method", "path", "needed"), OF_ONE)
+def test_anothers_sandbox_is_not_there_for_developers_and_operators_alike(
+    sandbox: dict[str, Any], bob: User, olga: User, method: str, path: str, needed: Scope
+) -> None:
+    before = snapshot()
+    for user in (bob, olga):
+        answer = Program(user).send(method, f"/sandboxes/{sandbox['id']}{path}", body(path))
+        unknown = Program(user).send(method, f"/sandboxes/sbx_0000000000000000{path}", body(path))
+        problem = assert_problem(answer, 404)
+        assert problem["title"] == assert_problem(unknown, 404)["title"]
+    assert snapshot() == before
+
+
+@pytest.mark.parametrize(("method", "path", "needed"), OF_ONE)
+def test_without_a_token_nobody_gets_to_a_sandbox(
+    sandbox: dict[str, Any], method: str, path: str, needed: Scope
+) -> None:
+    before = snapshot()
+    answer = Client().generic(method, f"/api/v1/sandboxes/{sandbox['id']}{path}")
+    assert_problem(answer, 401, "Bearer")
+    assert answer["WWW-Authenticate"] == "Bearer"
+    assert snapshot() == before
+
+
+@pytest.mark.parametrize(("method", "path", "needed"), OF_ALL)
+def test_without_a_token_nobody_gets_anything(method: str, path: str, needed: Scope) -> None:
+    answer = Client().generic(method, f"/api/v1{path}")
+    assert_problem(answer, 401)
+    assert answer["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize(("method", "path", "needed"), OF_ONE)
+def test_a_token_does_what_its_scope_says_and_no_more(
+    alice: User, sandbox: dict[str, Any], method: str, path: str, needed: Scope, scope: Scope
+) -> None:
+    before = snapshot()
+    program = Program(alice, scope)
+    answer = program.send(method, f"/sandboxes/{sandbox['id']}{path}", body(path))
+    if SCOPES.index(scope) >= SCOPES.index(needed):
+        assert answer.status_code in {200, 201, 202}
+    else:
+        assert_problem(answer, 403, needed, scope)
+        expected = f'Bearer error="insufficient_scope", scope="{needed}"'
+        assert answer["WWW-Authenticate"] == expected
+        assert snapshot() == before
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize(("method", "path", "needed"), OF_ALL)
+def test_a_token_without_the_scope_launches_nothing(
+    alice: User, method: str, path: str, needed: Scope, scope: Scope
+) -> None:
+    answer = Program(alice, scope).send(method, path)
+    allowed = SCOPES.index(scope) >= SCOPES.index(needed)
+    assert (answer.status_code in {200, 201}) == allowed
+    assert Sandbox.objects.exists() == (allowed and method == "POST")
+
+
+def test_an_operator_lists_only_sandboxes_of_her_own(sandbox: dict[str, Any], olga: User) -> None:
+    operator = Program(olga)
+    own = operator.launch()
+    assert [s["id"] for s in operator.get("/sandboxes").json()["data"]] == [own["id"]]
+
+
+def refused_token(alice: User, why: str) -> str:
+    row, text = api_tokens.issue(alice, "soon useless")
+    match why:
+        case "revoked":
+            api_tokens.revoke(row)
+        case "expired":
+            ApiToken.objects.update(expires_at=clock.now() - timedelta(seconds=1))
+        case "its user is gone":
+            type(alice).objects.update(is_active=False)
+        case "one letter wrong":
+            return text[:-1] + ("a" if text[-1] != "a" else "b")
+        case "no token":
+            return ""
+        case "another kind":
+            return "sk_test_0123456789abcdef"
+        case "never issued":
+            ApiToken.objects.all().delete()
+    return text
+
+
+REFUSED = [
+    "revoked", "expired", "its user is gone", "one letter wrong", "no token", "another kind",
+    "never issued",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("why", REFUSED)
+def test_a_useless_token_is_refused_also_beside_a_good_session(alice: User, why: str) -> None:
+    text = refused_token(alice, why)
+    browser = Client(headers={"Authorization": f"Bearer {text}"})
+    browser.force_login(alice)
+    answer = browser.get("/api/v1/limits")
+    assert_problem(answer, 401)
+    assert answer["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_credentials_of_another_kind_are_as_good_as_none(alice: User) -> None:
+    answer = Client(headers={"Authorization": "Basic YWxpY2U6c2VjcmV0"}).get("/api/v1/limits")
+    assert_problem(answer, 401)
+
+
+class Browser:
+    """Signed in to the portal; the server checks CSRF as it does in service."""
+
+    def __init__(self, user: User) -> None:
+        self.client = Client(enforce_csrf_checks=True)
+        assert self.client.login(username=user.username, email=user.email, password=PASSWORD)
+        self.client.get("/api/v1/docs")
+
+    @property
+    def csrf_token(self) -> str:
+        return str(self.client.cookies["csrftoken"].value)
+
+
+def test_a_session_reads_without_and_writes_with_a_csrf_token(alice: User) -> None:
+    browser = Browser(alice)
+    assert browser.client.get("/api/v1/sandboxes").status_code == 200
+    refused = browser.client.post("/api/v1/sandboxes", {}, "application/json")
+    assert_problem(refused, 403, "X-CSRFToken")
+    assert not Sandbox.objects.exists()
+    headers = {"X-CSRFToken": browser.csrf_token}
+    made = browser.client.post("/api/v1/sandboxes", {}, "application/json", headers=headers)
+    assert made.status_code == 201
+    path = f"/api/v1/sandboxes/{made.json()['id']}"
+    assert browser.client.get(f"{path}/credentials").status_code == 200
+    assert_problem(browser.client.delete(path), 403)
+    assert browser.client.delete(path, headers=headers).status_code == 202
+
+
+def test_a_forged_csrf_token_is_refused(alice: User) -> None:
+    browser = Browser(alice)
+    headers = {"X-CSRFToken": "x" * 32}
+    refused = browser.client.post("/api/v1/sandboxes", {}, "application/json", headers=headers)
+    assert_problem(refused, 403)
+    assert not Sandbox.objects.exists()
+
+
+def test_a_token_needs_no_csrf_token_even_beside_a_session(alice: User) -> None:
+    browser = Browser(alice)
+    token = api_tokens.issue(alice, "a program")[1]
+    headers = {"Authorization": f"Bearer {token}"}
+    made = browser.client.post("/api/v1/sandboxes", {}, "application/json", headers=headers)
+    assert made.status_code == 201
+
+
+def test_a_closed_account_gets_in_by_no_door(alice: User) -> None:
+    program, browser = Program(alice), Browser(alice)
+    alice.is_active = False
+    alice.save()
+    assert_problem(program.get("/limits"), 401)
+    assert_problem(browser.client.get("/api/v1/limits"), 401)

@@ -1,0 +1,208 @@
+"""Launching through the API: what may be chosen, what is refused, and when to come back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sandboxes.core import limits
+from sandboxes.lib import clock
+from sandboxes.models import LimitOverride, Sandbox, Site
+from tests.helpers.api_client import Program, assert_problem
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from pytest_django.fixtures import SettingsWrapper
+
+    from sandboxes.runtime.memory import MemoryRuntime
+    from tests.conftest import Clock
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("runtime"),
+    pytest.mark.store,
+]
+
+
+@pytest.fixture
+def program(alice: User) -> Program:
+    return Program(alice)
+
+
+def test_a_launch_answers_with_the_sandbox_and_where_it_is(program: Program) -> None:
+    answer = program.post("/sandboxes", {"ttl_minutes": 30, "name": "mine"}, Prefer="wait=10")
+    sandbox = answer.json()
+    assert answer.status_code == 201
+    assert answer["Location"] == f"http://testserver/api/v1/sandboxes/{sandbox['id']}"
+    assert answer["Preference-Applied"] == "wait=10"
+    assert (sandbox["state"], sandbox["name"]) == ("running", "mine")
+    lifetime = datetime.fromisoformat(sandbox["expires_at"]) - datetime.fromisoformat(
+        sandbox["started_at"]
+    )
+    assert lifetime == timedelta(minutes=30)
+
+
+@pytest.mark.parametrize("body", [None, {}, {"name": None, "ttl_minutes": None, "blueprint": None}])
+def test_whatever_is_left_out_has_a_default(program: Program, body: Any) -> None:
+    answer = program.post("/sandboxes", body)
+    assert answer.status_code == 201
+    assert answer.json()["blueprint"] == "billing"
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"ttl_minutes": 14}, "ttl_minutes"),
+        ({"ttl_minutes": 121}, "ttl_minutes"),
+        ({"ttl_minutes": -(10**30)}, "ttl_minutes"),
+        ({"ttl_minutes": "60"}, "ttl_minutes"),
+        ({"ttl_minutes": 60.5}, "ttl_minutes"),
+        ({"ttl_minutes": True}, "ttl_minutes"),
+        ({"name": "x" * 61}, "name"),
+        ({"name": "two\nlines"}, "name"),
+        ({"name": "nul\0"}, "name"),
+        ({"name": 7}, "name"),
+        ({"blueprint": "nothing"}, "blueprint"),
+        ({"blueprint": "../billing"}, "blueprint"),
+        ({"ttl": 60}, "ttl"),
+        ([], "body"),
+        ("text", "body"),
+    ],
+)
+def test_bad_input_names_the_field_and_launches_nothing(
+    program: Program, body: Any, field: str
+) -> None:
+    problem = assert_problem(program.post("/sandboxes", body), 422, field)
+    assert [error["field"] for error in problem["errors"]] == [field]
+    assert problem["errors"][0]["message"]
+    assert not Sandbox.objects.exists()
+
+
+def test_every_bad_field_is_named_at_once(program: Program) -> None:
+    problem = assert_problem(program.post("/sandboxes", {"name": 1, "ttl_minutes": "x"}), 422)
+    assert {error["field"] for error in problem["errors"]} == {"name", "ttl_minutes"}
+
+
+def test_a_body_that_is_no_json_is_told_so(program: Program) -> None:
+    answer = program.client.post("/api/v1/sandboxes", "{", "application/json")
+    assert_problem(answer, 400, "JSON")
+
+
+def test_a_body_without_end_is_refused_unread(program: Program, settings: SettingsWrapper) -> None:
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100
+    assert_problem(program.post("/sandboxes", {"name": "x" * 200}), 413)
+
+
+def test_the_fourth_is_refused_and_told_when_and_by_which_a_place_is_freed(
+    program: Program, clock: Clock
+) -> None:
+    first = program.launch(ttl_minutes=20)
+    for _ in range(2):
+        program.launch(ttl_minutes=120)
+    clock.forward(minutes=5)
+    refused = program.post("/sandboxes")
+    problem = assert_problem(refused, 429, "3 of 3")
+    assert problem["type"].endswith("#quota-exceeded")
+    assert (problem["limit"], problem["active"], problem["frees_first"]) == (3, 3, first["id"])
+    assert problem["estimated_wait_seconds"] == 15 * 60
+    assert problem["retry_at"] == first["ends_at"]
+    assert refused["Retry-After"] == str(15 * 60)
+    assert refused["RateLimit-Policy"] == '"sandboxes-of-user";q=3'
+    assert refused["RateLimit"] == '"sandboxes-of-user";r=0;t=900'
+    assert program.delete(f"/sandboxes/{first['id']}").status_code == 202
+    program.launch()
+
+
+def test_coming_back_at_the_time_that_was_told_succeeds(
+    alice: User, clock: Clock, runtime: MemoryRuntime, settings: SettingsWrapper
+) -> None:
+    from sandboxes.reaper.sweep import Sweep
+
+    settings.SANDBOX_MAX_PER_USER = 1
+    program = Program(alice)
+    program.launch(ttl_minutes=20)
+    wait = int(program.post("/sandboxes")["Retry-After"])
+    clock.forward(seconds=wait)
+    assert Sweep().run().errors == []
+    program.launch()
+
+
+def test_a_full_site_is_told_without_telling_whose_sandboxes_they_are(
+    program: Program, bob: User, settings: SettingsWrapper
+) -> None:
+    settings.SANDBOX_MAX_SITE = 1
+    theirs = Program(bob).launch()
+    refused = program.post("/sandboxes")
+    problem = assert_problem(refused, 429, "places of this portal")
+    assert problem["frees_first"] is None
+    assert theirs["id"] not in refused.content.decode()
+
+
+def test_a_user_may_be_allowed_more(program: Program, alice: User) -> None:
+    LimitOverride.objects.create(user=alice, max_active=4, ttl_max_minutes=200, reason="a workshop")
+    for _ in range(4):
+        program.launch(ttl_minutes=200)
+    assert assert_problem(program.post("/sandboxes"), 429)["limit"] == 4
+
+
+def test_in_maintenance_a_launch_is_told_when_it_is_over(program: Program, clock: Clock) -> None:
+    over = datetime.now(UTC) + timedelta(minutes=30)
+    Site.objects.create(drained_until=over, drain_message="We move house.")
+    refused = program.post("/sandboxes")
+    assert_problem(refused, 503, "We move house.", "30")
+    assert refused["Retry-After"] == str(30 * 60)
+    limits = program.get("/limits").json()
+    assert (limits["can_launch"], limits["estimated_wait_seconds"]) == (False, 30 * 60)
+    clock.forward(minutes=30)
+    program.launch()
+
+
+def test_a_launch_that_fails_is_answered_with_its_reason(
+    program: Program, runtime: MemoryRuntime
+) -> None:
+    runtime.doom("db", 1, "no space left for the cluster")
+    answer = program.post("/sandboxes", Prefer="wait=5")
+    failed = program.look(answer.json())
+    assert answer.status_code == 201
+    assert (failed["state"], failed["end_reason"]) == ("failed", "provision_failed")
+    assert failed["failure"]["service"] == "db"
+    assert failed["failure"]["exit_code"] == 1
+    assert "no space left" in failed["failure"]["log_tail"]
+    assert "db" in failed["end_message"]
+    assert program.get("/limits").json()["active"] == 0
+
+
+def test_limits_tell_what_is_used_and_when_the_next_is_free(program: Program, clock: Clock) -> None:
+    fresh = program.get("/limits").json()
+    assert (fresh["limit"], fresh["active"], fresh["can_launch"]) == (3, 0, True)
+    assert fresh["ttl_minutes"] == {"default": 60, "min": 15, "max": 120}
+    assert fresh["estimated_wait_seconds"] == 0
+    sandboxes = [program.launch(ttl_minutes=minutes) for minutes in (120, 25, 120)]
+    full = program.get("/limits").json()
+    assert (full["active"], full["can_launch"]) == (3, False)
+    assert full["estimated_wait_seconds"] == 25 * 60
+    assert full["frees_first"] == sandboxes[1]["id"]
+    assert "3 of 3" in full["reason"]
+
+
+def test_the_wait_estimate_of_a_full_site_counts_what_is_being_removed(
+    alice: User, settings: SettingsWrapper, runtime: MemoryRuntime
+) -> None:
+    settings.SANDBOX_MAX_SITE = 1
+    program = Program(alice)
+    sandbox = program.launch()
+    runtime.unreachable = True
+    assert program.delete(f"/sandboxes/{sandbox['id']}").status_code == 202
+    refusal = limits.refusal_for(alice)
+    assert refusal and refusal.scope == "site"
+    assert refusal.retry_at - clock.now() <= limits.REMOVAL_TAKES + timedelta(seconds=1)
+
+
+def test_blueprints_tell_what_can_be_launched(program: Program) -> None:
+    (billing,) = program.get("/blueprints").json()["data"]
+    assert billing["name"] == "billing"
+    assert billing["default"] is True
+    assert billing["title"] and billing["description"]
+    assert billing["seed"] == {"plans": 5, "subscribers": 10, "invoices": 20} | billing["seed"]

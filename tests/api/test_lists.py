@@ -1,0 +1,110 @@
+"""Lists: what is in them, filters, and pages that lead through all of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.helpers.api_client import Program, assert_problem
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+    from tests.conftest import Clock
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("runtime"),
+    pytest.mark.store,
+]
+
+
+@pytest.fixture
+def program(alice: User) -> Program:
+    return Program(alice)
+
+
+def path(sandbox: dict[str, Any], tail: str = "") -> str:
+    return f"/sandboxes/{sandbox['id']}{tail}"
+
+
+def test_the_list_is_ones_own_newest_first(program: Program, bob: User, clock: Clock) -> None:
+    launched = []
+    for _ in range(3):
+        launched.append(program.launch()["id"])
+        clock.forward(seconds=1)
+    Program(bob).launch()
+    answer = program.get("/sandboxes").json()
+    assert [sandbox["id"] for sandbox in answer["data"]] == launched[::-1]
+    assert (answer["has_more"], answer["next_cursor"]) == (False, None)
+
+
+def test_the_list_can_be_of_some_states_only(program: Program) -> None:
+    sandboxes = [program.launch() for _ in range(3)]
+    program.delete(path(sandboxes[0]))
+
+    def listed(query: str) -> set[str]:
+        return {s["id"] for s in program.get(f"/sandboxes?{query}").json()["data"]}
+
+    ids = [sandbox["id"] for sandbox in sandboxes]
+    assert listed("state=running") == set(ids[1:])
+    assert listed("state=destroyed") == {ids[0]}
+    assert listed("state=destroyed&state=running") == set(ids)
+    assert listed("state=failed") == set()
+
+
+def test_a_longer_list_takes_no_more_queries(
+    program: Program, django_assert_max_num_queries: Any
+) -> None:
+    for _ in range(5):
+        program.delete(path(program.launch()))
+    # The token, its last use, the sandboxes, their extensions.
+    with django_assert_max_num_queries(4):
+        assert len(program.get("/sandboxes").json()["data"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("state=gone", "state"),
+        ("state=running&state=gone", "state"),
+        ("state=", "state"),
+        ("limit=0", "limit"),
+        ("limit=101", "limit"),
+        ("limit=x", "limit"),
+        ("cursor=x", "cursor"),
+        ("cursor=WzFd:1abc:forged", "cursor"),
+    ],
+)
+def test_a_query_that_makes_no_sense_names_the_field(
+    program: Program, query: str, field: str
+) -> None:
+    problem = assert_problem(program.get(f"/sandboxes?{query}"), 422, field)
+    assert {error["field"] for error in problem["errors"]} == {field}
+
+
+def test_pages_lead_through_all_of_it_while_new_ones_come(
+    program: Program, alice: User, clock: Clock
+) -> None:
+    ids = []
+    for _ in range(5):  # In one and the same moment: the cursor must tell them apart.
+        ids.append(program.launch()["id"])
+        program.delete(f"/sandboxes/{ids[-1]}")
+    seen, url = [], "/sandboxes?limit=2&state=destroyed"
+    while url:
+        answer = program.get(url)
+        seen += [sandbox["id"] for sandbox in answer.json()["data"]]
+        link = answer.headers.get("Link", "")
+        assert bool(link) == answer.json()["has_more"]
+        assert not link or link.endswith('; rel="next"')
+        url = link.partition("/api/v1")[2].partition(">")[0]
+        program.delete(path(program.launch()))
+    assert len(seen) == len(set(seen))
+    assert seen[:1] == ids[-1:]
+    assert set(ids) <= set(seen)
+
+
+def test_a_cursor_of_another_list_is_refused(program: Program) -> None:
+    events = program.get(path(program.launch(), "/events?limit=1")).json()["next_cursor"]
+    assert_problem(program.get(f"/sandboxes?cursor={events}"), 422, "cursor")

@@ -1,0 +1,211 @@
+"""The journal, the logs and the consumption of a sandbox, as the API tells them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sandboxes.models import Sandbox, UsageSample
+from sandboxes.reaper.sweep import Sweep
+from sandboxportal.celery import app
+from tests.helpers.api_client import Program, assert_problem
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from kombu import Connection
+
+    from sandboxes.runtime.memory import MemoryRuntime
+    from tests.conftest import Clock
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.store]
+
+
+@pytest.fixture
+def program(alice: User) -> Program:
+    return Program(alice)
+
+
+@pytest.fixture
+def running(program: Program, runtime: MemoryRuntime) -> dict[str, Any]:
+    return program.launch()
+
+
+def test_the_journal_tells_all_of_it_oldest_first(
+    program: Program, running: dict[str, Any]
+) -> None:
+    program.post(f"/sandboxes/{running['id']}/touch")
+    events = program.get(f"/sandboxes/{running['id']}/events").json()["data"]
+    told = [event["kind"] for event in events if not event["kind"].startswith("funding")]
+    assert told == ["requested", "provisioning", "running", "touched"]
+    assert [events[0]["by"], events[1]["by"]] == ["owner", "portal"]
+    assert all(event["message"] and event["at"].endswith("Z") for event in events)
+
+
+def test_an_operator_is_told_as_operator_and_not_by_name(
+    program: Program, running: dict[str, Any], olga: User
+) -> None:
+    from sandboxes import actions
+
+    actions.destroy(Sandbox.objects.get(), olga, "We need the room.")
+    answer = program.get(f"/sandboxes/{running['id']}/events")
+    (ending,) = [event for event in answer.json()["data"] if event["kind"] == "ending"]
+    assert (ending["by"], ending["message"]) == ("operator", "We need the room.")
+    assert "olga" not in answer.content.decode()
+
+
+def test_the_journal_comes_in_pages(program: Program, running: dict[str, Any]) -> None:
+    whole = program.get(f"/sandboxes/{running['id']}/events").json()["data"]
+    seen, url = [], f"/sandboxes/{running['id']}/events?limit=1"
+    while url:
+        answer = program.get(url)
+        seen += answer.json()["data"]
+        url = answer.headers.get("Link", "").partition("/api/v1")[2].partition(">")[0]
+    assert seen == whole
+    assert len(seen) >= 3
+
+
+def test_logs_are_the_last_lines_of_one_service(
+    program: Program, running: dict[str, Any], runtime: MemoryRuntime
+) -> None:
+    for number in range(5):
+        runtime.say(running["id"], "api", f"line {number}")
+    answer = program.get(f"/sandboxes/{running['id']}/logs?service=api&tail=2")
+    assert answer.json() == {"service": "api", "text": "line 3\nline 4\n", "live": True}
+
+
+def test_logs_tell_no_secret(
+    program: Program, running: dict[str, Any], runtime: MemoryRuntime
+) -> None:
+    key = program.get(f"/sandboxes/{running['id']}/credentials").json()["api_key"]
+    runtime.say(running["id"], "api", f"somebody sent {key}")
+    text = program.get(f"/sandboxes/{running['id']}/logs?service=api").json()["text"]
+    assert "somebody sent" in text
+    assert key not in text
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [("", "service"), ("service=cache", "service"), ("service=db&tail=0", "tail"),
+     ("service=db&tail=1001", "tail"), ("service=db&tail=all", "tail")],
+)  # fmt: skip
+def test_logs_that_nobody_can_fetch_are_told_so(
+    program: Program, running: dict[str, Any], query: str, field: str
+) -> None:
+    answer = program.get(f"/sandboxes/{running['id']}/logs?{query}")
+    assert assert_problem(answer, 422, field)["errors"][0]["field"] == field
+
+
+def test_the_last_words_of_what_failed_can_still_be_read(
+    program: Program, running: dict[str, Any], runtime: MemoryRuntime
+) -> None:
+    runtime.say(running["id"], "api", "I have no more memory")
+    runtime.exit(running["id"], "api", 137, oom=True)
+    assert Sweep().run().errors == []
+    log = program.get(f"/sandboxes/{running['id']}/logs").json()
+    assert (log["service"], log["live"]) == (None, False)
+    assert "I have no more memory" in log["text"]
+    assert program.look(running)["end_reason"] == "out_of_memory"
+
+
+def test_of_what_ended_well_the_last_lines_are_kept_without_its_secrets(
+    program: Program, running: dict[str, Any], runtime: MemoryRuntime
+) -> None:
+    key = program.get(f"/sandboxes/{running['id']}/credentials").json()["api_key"]
+    runtime.say(running["id"], "api", f"somebody sent {key} and went")
+    program.delete(f"/sandboxes/{running['id']}")
+    log = program.get(f"/sandboxes/{running['id']}/logs").json()
+    assert log["live"] is False
+    assert "== db ==" in log["text"]
+    assert "somebody sent ••• and went" in log["text"]
+    assert program.look(running)["failure"] is None
+
+
+def test_with_the_engine_away_logs_are_to_be_asked_for_again(
+    program: Program, running: dict[str, Any], runtime: MemoryRuntime
+) -> None:
+    runtime.unreachable = True
+    refused = program.get(f"/sandboxes/{running['id']}/logs?service=db")
+    assert_problem(refused, 503, "engine")
+    assert int(refused["Retry-After"]) > 0
+
+
+def test_with_no_worker_logs_are_to_be_asked_for_again(
+    program: Program,
+    running: dict[str, Any],
+    no_worker: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sandboxes.actions.logs.TIMEOUT_SECONDS", 0.3)
+    refused = program.get(f"/sandboxes/{running['id']}/logs?service=db")
+    assert_problem(refused, 503, "worker")
+    assert no_worker.SimpleQueue("celery").qsize() == 1
+
+
+def test_a_log_that_comes_late_is_there_for_whoever_asks_again(
+    program: Program,
+    running: dict[str, Any],
+    no_worker: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sandboxes.actions.logs.TIMEOUT_SECONDS", 0.1)
+    path = f"/sandboxes/{running['id']}/logs?service=db"
+    for _ in range(2):
+        assert_problem(program.get(path), 503, "again")
+    queue = no_worker.SimpleQueue("celery")
+    assert queue.qsize() == 1, "it is asked for once"
+    message = queue.get(block=False)
+    message.ack()
+    app.backend.store_result(message.headers["id"], {"text": "late"}, "SUCCESS")
+
+    assert program.get(path).json()["text"] == "late"
+    assert_problem(program.get(path), 503, "again")
+    assert queue.qsize() == 1, "it is read anew"
+
+
+def test_usage_is_empty_before_the_first_sweep(program: Program, running: dict[str, Any]) -> None:
+    usage = program.get(f"/sandboxes/{running['id']}/usage").json()
+    assert (usage["now"], usage["samples"]) == (None, [])
+    assert usage["limits"] == {"memory_mb": 512, "cpus": 1.0, "disk_mb": 2048}
+
+
+def test_every_sweep_adds_what_is_consumed(
+    program: Program, running: dict[str, Any], runtime: MemoryRuntime, clock: Clock
+) -> None:
+    Sweep().run()
+    clock.forward(seconds=100)
+    runtime.use(running["id"], 5000)
+    runtime.fill(running["id"], 12.5)
+    Sweep().run()
+    usage = program.get(f"/sandboxes/{running['id']}/usage").json()
+    assert len(usage["samples"]) == 2
+    assert usage["now"] == usage["samples"][-1]
+    assert usage["now"]["sent_bytes"] == 5000
+    assert usage["now"]["disk_mb"] == 12.5
+    assert usage["samples"][0]["cpus"] is None
+    assert usage["now"]["cpus"] == pytest.approx(0.01)
+
+
+def test_the_load_is_what_was_used_between_two_samples(
+    program: Program, running: dict[str, Any]
+) -> None:
+    sandbox = Sandbox.objects.get()
+    # 6 s of CPU time in 10 s, nothing in 10 s, then a restart that counts from zero.
+    for number, cpu_seconds in enumerate((1.0, 7.0, 7.0, 0.5)):
+        UsageSample.objects.create(
+            sandbox=sandbox,
+            at=sandbox.created_at + timedelta(seconds=10 * number),
+            memory_mb=100,
+            cpu_seconds=cpu_seconds,
+            received_bytes=0,
+            sent_bytes=0,
+        )
+
+    def loads(limit: int) -> list[float | None]:
+        answer = program.get(f"/sandboxes/{running['id']}/usage?limit={limit}").json()
+        return [sample["cpus"] for sample in answer["samples"]]
+
+    assert loads(100) == [None, 0.6, 0.0, None]
+    assert loads(3) == [0.6, 0.0, None]
+    assert loads(1) == [None]

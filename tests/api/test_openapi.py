@@ -1,0 +1,184 @@
+"""The API keeps to its own description, and tells every trouble as a problem."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hypothesis
+import pytest
+import schemathesis
+from django.core.wsgi import get_wsgi_application
+from django.db import OperationalError
+from django.test import Client
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    ignored_auth,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+
+from sandboxes.accounts import api_tokens
+from sandboxes.models import EventType
+from sandboxes.webhooks import endpoints, outbox
+from tests import fuzz
+from tests.helpers.api_client import Program, assert_problem
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("runtime")]
+
+HOOK = "http://127.0.0.1:9/hook"
+
+OF_THE_ANSWER = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    negative_data_rejection,
+]
+SENDING_MORE = [ignored_auth, unsupported_method]
+"""They ask each operation always the same, so a few calls of each are enough."""
+CHECKS = OF_THE_ANSWER if fuzz.CALLS else OF_THE_ANSWER + SENDING_MORE
+
+
+described = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", get_wsgi_application())
+OPERATIONS = sum(1 for _ in described.get_all_operations())
+
+
+@described.parametrize()
+@hypothesis.settings(
+    max_examples=fuzz.examples_per_operation(OPERATIONS),
+    deadline=None,
+    derandomize=not fuzz.CALLS and hypothesis.settings.default.derandomize,
+    # One developer sends all of it, as in life.
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
+def test_whatever_is_sent_the_answer_is_one_that_is_described(
+    case: schemathesis.Case, alice: User, settings
+) -> None:
+    settings.WEBHOOK_ALLOW_PRIVATE = True
+    program = Program(alice)
+    if case.path_parameters.get("sandbox_id"):
+        live = program.get("/sandboxes?state=running").json()["data"] or [program.launch()]
+        case.path_parameters["sandbox_id"] = live[0]["id"]
+    if case.path_parameters.get("webhook_id"):
+        hook = alice.webhooks.first() or endpoints.create(alice, HOOK, EventType.values)[0]
+        case.path_parameters["webhook_id"] = hook.public_id
+        if case.path_parameters.get("delivery_id"):
+            delivery = hook.deliveries.first() or outbox.send_test(hook)
+            case.path_parameters["delivery_id"] = delivery.message_id
+    token = api_tokens.issue(alice, "schemathesis")[1]
+    headers = {"Authorization": f"Bearer {token}"}
+    response = case.call(headers=headers)
+    fuzz.counts.update(["calls", f"status {response.status_code}"])
+    case.validate_response(response, CHECKS, headers=headers, transport_kwargs={"headers": headers})
+
+
+def test_the_description_names_every_operation_and_all_that_it_answers() -> None:
+    described = Client().get("/api/v1/openapi.json").json()
+    operations = {
+        operation["operationId"]: operation
+        for path in described["paths"].values()
+        for operation in path.values()
+    }
+    assert operations.keys() == {
+        "launch_sandbox", "list_sandboxes", "get_sandbox", "destroy_sandbox", "read_credentials",
+        "extend_sandbox", "touch_sandbox", "reset_sandbox", "list_events", "read_log",
+        "read_usage", "read_limits", "list_blueprints", "list_webhooks", "create_webhook",
+        "get_webhook", "change_webhook", "delete_webhook", "rotate_webhook_secret", "test_webhook",
+        "list_deliveries", "redeliver",
+    }  # fmt: skip
+    for name, operation in operations.items():
+        assert {"401", "403", "500", "503"} <= operation["responses"].keys(), name
+        assert operation["description"], name
+        for status, answer in operation["responses"].items():
+            kind = "application/problem+json" if status >= "400" else "application/json"
+            assert list(answer["content"]) == [kind], (name, status)
+
+
+def test_the_description_names_what_an_operations_input_can_meet() -> None:
+    described = Client().get("/api/v1/openapi.json").json()
+    for path, operations in described["paths"].items():
+        for operation in operations.values():
+            told = operation["responses"].keys()
+            queries = [p for p in operation["parameters"] if p["in"] != "path"]
+            assert ("404" in told) == ("_id}" in path), operation["operationId"]
+            assert ("422" in told) == bool(queries or "requestBody" in operation)
+            assert ({"400", "413"} <= told) == ("requestBody" in operation)
+
+
+def test_the_description_names_what_webhooks_are_told_and_the_guide_does() -> None:
+    described = Client().get("/api/v1/openapi.json").json()
+    guide = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    schemas = described["components"]["schemas"]
+    assert list(described["webhooks"]) == EventType.values
+    for kind, operation in described["webhooks"].items():
+        content = operation["post"]["requestBody"]["content"]["application/json"]
+        assert content["schema"]["$ref"].rpartition("/")[2] in schemas
+        assert f"| `{kind}` |" in guide
+    assert schemas["Message"]["properties"]["data"]["$ref"].endswith("/Sandbox")
+    used = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(described)))
+    assert used <= schemas.keys()
+
+
+def test_the_guide_names_every_call() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    described = Client().get("/api/v1/openapi.json").json()
+    calls = {
+        f"`{method.upper()} {path.removeprefix('/api/v1')}`"
+        for path, operations in described["paths"].items()
+        for method in operations
+    }
+    assert {call for call in calls if call not in guide} == set()
+
+
+@pytest.mark.parametrize("path", ["/", "/nothing", "/sandboxes/", "/sandboxes/x/y/z", "/docs/"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_what_is_not_there_is_told_as_a_problem(alice: User, method: str, path: str) -> None:
+    assert_problem(Program(alice).send(method, path), 404)
+
+
+@pytest.mark.parametrize("sandbox_id", ["1", "SBX_ABC", "sbx_", "sbx_%00", "..%2f", "%e2%80%ae"])
+def test_an_id_that_can_be_nobodys_is_unknown(alice: User, sandbox_id: str) -> None:
+    assert_problem(Program(alice).get(f"/sandboxes/{sandbox_id}"), 404)
+
+
+def test_a_wrong_method_is_told_with_the_right_ones(alice: User) -> None:
+    answer = Program(alice).send("PUT", "/sandboxes")
+    assert_problem(answer, 405, "PUT", "GET, POST")
+    assert answer["Allow"] == "GET, POST"
+
+
+def test_an_unforeseen_error_tells_nothing_of_the_inside(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(*_: Any) -> None:
+        raise RuntimeError("the secret of the house")
+
+    monkeypatch.setattr("sandboxes.core.limits.limits_of", stumble)
+    answer = Program(alice).get("/limits")
+    assert_problem(answer, 500)
+    assert "secret" not in answer.content.decode()
+    assert "Traceback" not in answer.content.decode()
+
+
+def test_a_database_that_is_away_is_told_as_passing(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(*_: Any) -> None:
+        raise OperationalError("could not connect to 10.0.0.7")
+
+    monkeypatch.setattr("sandboxes.core.limits.limits_of", stumble)
+    answer = Program(alice).get("/limits")
+    assert_problem(answer, 503, "database")
+    assert int(answer["Retry-After"]) > 0
+    assert "10.0.0.7" not in answer.content.decode()

@@ -1,0 +1,245 @@
+"""What the API tells of sandboxes, and what it does with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sandboxes.models import Sandbox, State
+from tests.helpers.api_client import Program, assert_problem
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+    from sandboxes.runtime.memory import MemoryRuntime
+    from tests.conftest import Clock
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("runtime")]
+
+CONTRACT = {
+    "id", "name", "blueprint", "state", "steps", "created_at", "started_at", "expires_at",
+    "idle_expires_at", "hard_cap_at", "ends_at", "ends_because", "ended_at", "end_reason",
+    "extension", "endpoints", "stellar", "limits",
+}  # fmt: skip
+ADDED = {"summary", "end_message", "failure", "reset_pending", "eta_seconds", "advice", "peak"}
+
+
+@pytest.fixture
+def program(alice: User) -> Program:
+    return Program(alice)
+
+
+@pytest.fixture
+def running(program: Program) -> dict[str, Any]:
+    sandbox = program.launch(ttl_minutes=60)
+    assert sandbox["state"] == "running"
+    return sandbox
+
+
+def path(sandbox: dict[str, Any], tail: str = "") -> str:
+    return f"/sandboxes/{sandbox['id']}{tail}"
+
+
+def kinds(program: Program, sandbox: dict[str, Any]) -> list[str]:
+    return [event["kind"] for event in program.get(path(sandbox, "/events")).json()["data"]]
+
+
+def test_a_sandbox_is_told_in_full(program: Program, running: dict[str, Any]) -> None:
+    told = program.look(running)
+    assert told.keys() == CONTRACT | ADDED
+    assert told["id"].startswith("sbx_")
+    assert told["extension"] == {"used": False, "max_minutes": 120}
+    assert told["limits"] == {"memory_mb": 512, "cpus": 1.0, "disk_mb": 2048}
+    assert told["stellar"].keys() == {"public_key", "funding"}
+    assert [step["state"] for step in told["steps"]] == ["done"] * 3
+    assert (told["ends_at"], told["ends_because"]) == (told["idle_expires_at"], "idle")
+
+
+def test_endpoints_are_addresses_that_can_be_opened(running: dict[str, Any]) -> None:
+    endpoints = running["endpoints"]
+    assert endpoints.keys() == {"api", "database", "docs"}
+    assert endpoints["api"].startswith("http://127.0.0.1:")
+    assert endpoints["docs"].startswith(endpoints["api"])
+    assert endpoints["database"].startswith("postgresql://")
+
+
+def test_times_are_rfc_3339_in_utc(running: dict[str, Any]) -> None:
+    times = [value for name, value in running.items() if name.endswith("_at") and value]
+    times += [step["started_at"] for step in running["steps"]]
+    assert len(times) == 9
+    assert all(time.endswith("Z") and time[10] == "T" for time in times)
+
+
+@pytest.mark.django_db
+def test_a_sandbox_that_is_not_made_yet_tells_what_is_to_come(
+    alice: User, django_capture_on_commit_callbacks: Any
+) -> None:
+    program = Program(alice)
+    with django_capture_on_commit_callbacks():  # The worker has not come yet.
+        sandbox = program.launch()
+    assert sandbox["state"] == "pending"
+    assert [step["state"] for step in sandbox["steps"]] == ["waiting"] * 3
+    assert sandbox["endpoints"] == {"api": None, "database": None, "docs": None}
+    assert sandbox["extension"] == {"used": False, "max_minutes": 0}
+    clocks = ("started_at", "expires_at", "idle_expires_at", "hard_cap_at", "ends_at")
+    assert [sandbox[name] for name in clocks] == [None] * 5
+    assert_problem(program.get(path(sandbox, "/credentials")), 409, "pending")
+    assert_problem(program.get(path(sandbox, "/logs?service=db")), 409)
+
+
+def test_what_has_ended_tells_why_and_keeps_no_address(
+    program: Program, running: dict[str, Any]
+) -> None:
+    program.delete(path(running))
+    ended = program.look(running)
+    assert (ended["state"], ended["end_reason"]) == ("destroyed", "user")
+    assert ended["ended_at"] and ended["end_message"]
+    assert ended["failure"] is None
+    assert set(ended["endpoints"].values()) == {None}
+    assert "destroyed by its owner" in ended["summary"]
+    assert Sandbox.objects.get(public_id=running["id"]).secrets == {}
+
+
+def test_credentials_are_told_once_asked_and_each_look_is_noted(
+    program: Program, running: dict[str, Any]
+) -> None:
+    answer = program.get(path(running, "/credentials"))
+    keys = answer.json()
+    assert answer["Cache-Control"] == "no-store"
+    assert keys.keys() == {"api_key", "database_url", "stellar_secret"}
+    assert keys["api_key"].startswith("sk_test_")
+    assert keys["stellar_secret"].startswith("S")
+    assert keys["database_url"].startswith("postgresql://")
+    assert kinds(program, running).count("credentials_read") == 1
+    for secret in (keys["api_key"], keys["stellar_secret"]):
+        assert secret not in str(program.look(running))
+        assert secret not in str(program.get(path(running, "/events")).json())
+
+
+def test_it_can_be_extended_once(program: Program, running: dict[str, Any]) -> None:
+    answer = program.post(path(running, "/extensions"), {"minutes": 60})
+    granted = answer.json()
+    assert answer.status_code == 201
+    assert granted["minutes"] == 60
+    assert granted["expires_before"] == running["expires_at"]
+    assert granted["sandbox"]["expires_at"] == granted["expires_at"] > running["expires_at"]
+    assert granted["sandbox"]["extension"] == {"used": True, "max_minutes": 0}
+    assert_problem(program.post(path(running, "/extensions"), {"minutes": 60}), 409, "once")
+    assert program.look(running)["expires_at"] == granted["expires_at"]
+
+
+@pytest.mark.parametrize("minutes", [0, -5, 121, 10**30, "60", 1.5, None, True])
+def test_an_extension_out_of_bounds_is_refused(
+    program: Program, running: dict[str, Any], minutes: Any
+) -> None:
+    answer = program.post(path(running, "/extensions"), {"minutes": minutes})
+    assert assert_problem(answer, 422, "minutes")["errors"][0]["field"] == "minutes"
+    assert program.look(running)["expires_at"] == running["expires_at"]
+
+
+def test_an_extension_needs_its_minutes(program: Program, running: dict[str, Any]) -> None:
+    for body in ({}, None):
+        answer = program.post(path(running, "/extensions"), body)
+        assert assert_problem(answer, 422)["errors"]
+
+
+def test_what_an_extension_offers_is_what_it_gives_below_the_cap(
+    program: Program, settings: Any
+) -> None:
+    settings.SANDBOX_HARD_CAP_MINUTES = 150
+    sandbox = program.launch(ttl_minutes=120)
+    assert sandbox["extension"]["max_minutes"] == 30
+    granted = program.post(path(sandbox, "/extensions"), {"minutes": 120}).json()
+    assert granted["minutes"] == 30
+    told = granted["sandbox"]
+    assert told["expires_at"] == told["hard_cap_at"]
+
+
+def test_at_the_cap_there_is_nothing_to_extend(program: Program, settings: Any) -> None:
+    settings.SANDBOX_HARD_CAP_MINUTES = 120
+    sandbox = program.launch(ttl_minutes=120)
+    assert sandbox["extension"] == {"used": False, "max_minutes": 0}
+    assert_problem(program.post(path(sandbox, "/extensions"), {"minutes": 1}), 409, "longest")
+
+
+def test_a_touch_starts_the_idle_clock_again(
+    program: Program, running: dict[str, Any], clock: Clock
+) -> None:
+    clock.forward(minutes=10)
+    answer = program.post(path(running, "/touch"))
+    assert answer.status_code == 200
+    assert answer.json()["idle_expires_at"] > running["idle_expires_at"]
+    assert answer.json()["expires_at"] == running["expires_at"]
+
+
+def test_looking_at_it_is_no_activity(
+    program: Program, running: dict[str, Any], clock: Clock
+) -> None:
+    clock.forward(minutes=10)
+    for tail in ("", "/events", "/usage", "/credentials", "/logs?service=db"):
+        assert program.get(path(running, tail)).status_code == 200
+    assert program.look(running)["idle_expires_at"] == running["idle_expires_at"]
+
+
+def test_a_reset_puts_the_seed_back_and_keeps_the_rest(
+    program: Program, running: dict[str, Any], runtime: MemoryRuntime
+) -> None:
+    keys = program.get(path(running, "/credentials")).json()
+    answer = program.post(path(running, "/reset"))
+    assert answer.status_code == 202
+    assert len(runtime.executed) == 1
+    after = program.look(running)
+    assert after["reset_pending"] is False
+    assert after["endpoints"] == running["endpoints"]
+    assert program.get(path(running, "/credentials")).json() == keys
+    assert "reset" in kinds(program, running)
+
+
+def test_a_reset_that_is_not_done_yet_is_told_as_pending(
+    program: Program, running: dict[str, Any], runtime: MemoryRuntime
+) -> None:
+    runtime.unreachable = True
+    for _ in range(2):
+        answer = program.post(path(running, "/reset"))
+        assert answer.status_code == 202
+        assert answer.json()["reset_pending"] is True
+    assert kinds(program, running).count("reset_requested") == 1
+
+
+def test_destroying_may_be_repeated(program: Program, running: dict[str, Any]) -> None:
+    assert program.delete(path(running)).status_code == 202
+    again = program.delete(path(running))
+    assert again.status_code == 200
+    assert again.json()["state"] == "destroyed"
+    assert kinds(program, running).count("ending") == 1
+
+
+def test_destroying_is_answered_while_the_engine_is_away(
+    program: Program, running: dict[str, Any], runtime: MemoryRuntime
+) -> None:
+    runtime.unreachable = True
+    for _ in range(2):
+        answer = program.delete(path(running))
+        assert answer.status_code == 202
+        assert answer.json()["state"] == "destroying"
+    assert program.get("/limits").json()["active"] == 0
+
+
+def test_what_has_ended_can_only_be_looked_at(program: Program, running: dict[str, Any]) -> None:
+    program.delete(path(running))
+    assert_problem(program.get(path(running, "/credentials")), 409, "destroyed")
+    assert_problem(program.post(path(running, "/extensions"), {"minutes": 5}), 409, "destroyed")
+    assert_problem(program.post(path(running, "/touch")), 409, "destroyed")
+    assert_problem(program.post(path(running, "/reset")), 409, "destroyed")
+    for tail in ("", "/events", "/usage", "/logs"):
+        assert program.get(path(running, tail)).status_code == 200
+
+
+def test_a_sandbox_of_a_blueprint_that_is_gone_is_still_told(
+    program: Program, running: dict[str, Any]
+) -> None:
+    Sandbox.objects.update(blueprint="withdrawn")
+    assert program.look(running)["endpoints"] == {"api": None, "database": None, "docs": None}
+    assert_problem(program.get(path(running, "/credentials")), 503)
+    assert Sandbox.objects.get().state == State.RUNNING

@@ -1,0 +1,154 @@
+"""Webhooks through the API: what they may be, whose they are, and which token may do what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sandboxes.models import EventType, Scope, Webhook
+from tests.fakes.webhook_receiver import Receiver
+from tests.helpers.api_client import Program, assert_problem
+from tests.helpers.scenarios import committed
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+pytestmark = pytest.mark.django_db
+
+CALLS = [
+    ("GET", "/webhooks", Scope.READ),
+    ("POST", "/webhooks", Scope.ALL),
+    ("GET", "/webhooks/{id}", Scope.READ),
+    ("PATCH", "/webhooks/{id}", Scope.ALL),
+    ("DELETE", "/webhooks/{id}", Scope.ALL),
+    ("POST", "/webhooks/{id}/secret", Scope.ALL),
+    ("POST", "/webhooks/{id}/test", Scope.ALL),
+    ("GET", "/webhooks/{id}/deliveries", Scope.READ),
+    ("POST", "/webhooks/{id}/deliveries/{delivery}/redeliver", Scope.ALL),
+]
+
+
+@pytest.fixture
+def made(alice: User, receiver: Receiver) -> dict[str, Any]:
+    """A webhook of alice's to which a test was sent."""
+    program = Program(alice)
+    answer = program.post("/webhooks", {"url": receiver.url, "name": "bot"})
+    assert answer.status_code == 201, answer.content
+    made: dict[str, Any] = answer.json() | {"location": answer["Location"]}
+    with committed():
+        made["delivery"] = program.post(f"/webhooks/{made['id']}/test").json()["id"]
+    return made
+
+
+def body(method: str, path: str, receiver: Receiver) -> dict[str, Any] | None:
+    if method == "PATCH":
+        return {"enabled": False}
+    return {"url": receiver.url} if path == "/webhooks" and method == "POST" else None
+
+
+def test_a_webhooks_life(alice: User, receiver: Receiver, made: dict[str, Any]) -> None:
+    program, path = Program(alice), f"/webhooks/{made['id']}"
+    assert made["location"].endswith(f"/api/v1{path}")
+    assert made["events"] == EventType.values
+    assert receiver.types(made["secret"]) == ["webhook.test"]
+    assert [one["id"] for one in program.get("/webhooks").json()["data"]] == [made["id"]]
+    shown = program.get(path).json()
+    assert "secret" not in shown
+    assert (shown["enabled"], shown["status"], shown["off_because"]) == (True, "on", None)
+
+    changed = program.send("PATCH", path, {"events": ["sandbox.failed"], "name": ""}).json()
+    assert (changed["events"], changed["name"], changed["url"]) == (
+        ["sandbox.failed"],
+        "",
+        receiver.url,
+    )
+    off = program.send("PATCH", path, {"enabled": False}).json()
+    assert (off["status"], off["off_because"]) == ("off", "owner")
+    assert_problem(program.post(f"{path}/test"), 409, "switched off")
+    assert program.send("PATCH", path, {"enabled": True}).json()["status"] == "on"
+
+    rotated = program.post(f"{path}/secret").json()
+    assert rotated["secret"] != made["secret"] and rotated["previous_secret_until"]
+    assert program.delete(path).json()["id"] == made["id"]
+    assert_problem(program.get(path), 404)
+
+
+def test_deliveries_tell_every_try_and_are_sent_again(
+    alice: User, receiver: Receiver, made: dict[str, Any]
+) -> None:
+    program, path = Program(alice), f"/webhooks/{made['id']}/deliveries"
+    (delivery,) = program.get(path).json()["data"]
+    assert (delivery["id"], delivery["outcome"]) == (made["delivery"], "delivered")
+    assert [one["status"] for one in delivery["tries"]] == [204]
+    assert delivery["payload"]["type"] == "webhook.test"
+    with committed():
+        again = program.post(f"{path}/{delivery['id']}/redeliver")
+    assert (again.status_code, again.json()["outcome"]) == (202, "pending")
+    assert receiver.ids == [delivery["id"]] * 2
+    with committed():
+        program.post(f"/webhooks/{made['id']}/test")
+    page = program.get(f"{path}?limit=1")
+    assert page.json()["has_more"] and 'rel="next"' in page["Link"]
+    rest = program.get(f"{path}?limit=1&cursor={page.json()['next_cursor']}").json()
+    assert [one["id"] for one in rest["data"]] == [delivery["id"]]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({}, "url"),
+        ({"url": "https://10.0.0.1/"}, "url"),
+        ({"url": "https://example.com/", "events": []}, "events"),
+        ({"url": "https://example.com/", "events": ["x"]}, "events"),
+        ({"url": "https://example.com/", "name": "x" * 61}, "name"),
+        ({"url": "https://example.com/", "secret": "mine"}, "secret"),
+    ],
+)
+def test_a_mistake_names_its_field(alice: User, wrong: dict[str, Any], field: str) -> None:
+    problem = assert_problem(Program(alice).post("/webhooks", wrong), 422)
+    assert [error["field"] for error in problem["errors"]] == [field]
+    assert not Webhook.objects.exists()
+
+
+def test_too_many_are_a_conflict(alice: User, receiver: Receiver, settings) -> None:
+    settings.WEBHOOKS_PER_USER = 1
+    program = Program(alice)
+    program.post("/webhooks", {"url": receiver.url})
+    assert_problem(program.post("/webhooks", {"url": receiver.url}), 409, "1 of 1")
+
+
+@pytest.mark.parametrize(("method", "path", "needed"), CALLS)
+def test_a_token_of_too_small_a_scope_does_not_do(
+    alice: User, receiver: Receiver, made: dict[str, Any], method: str, path: str, needed: Scope
+) -> None:
+    path = path.format(**made)
+    data = body(method, path, receiver)
+    for scope in list(Scope)[: Scope.values.index(needed)]:
+        assert_problem(Program(alice, scope).send(method, path, data), 403, f"“{needed}”")
+    assert Program(alice, needed).send(method, path, data).status_code < 300
+
+
+@pytest.mark.parametrize(("method", "path", "needed"), [c for c in CALLS if "{" in c[1]])
+def test_anothers_webhook_is_not_there(
+    bob: User,
+    olga: User,
+    receiver: Receiver,
+    made: dict[str, Any],
+    method: str,
+    path: str,
+    needed: Scope,
+) -> None:
+    for user in (bob, olga):
+        answer = Program(user).send(method, path.format(**made), body(method, path, receiver))
+        assert_problem(answer, 404)
+    assert Webhook.objects.get().is_on and len(receiver.messages) == 1
+
+
+def test_lists_hold_ones_own_alone(bob: User, made: dict[str, Any]) -> None:
+    assert Program(bob).get("/webhooks").json() == {"data": []}
+
+
+@pytest.mark.parametrize("name", ["1", "whk_", "WHK_0", "whk_%00", "msg_0"])
+def test_an_id_that_can_be_nobodys_is_unknown(alice: User, name: str) -> None:
+    assert_problem(Program(alice).get(f"/webhooks/{name}"), 404)

@@ -1,0 +1,174 @@
+"""How long making a sandbox will take: by recent launches, and never better than it goes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from sandboxes.core import lifecycle
+from sandboxes.core.launch_eta import (
+    NEARLY,
+    RECENT,
+    Estimate,
+    Estimator,
+)
+from sandboxes.models import Sandbox
+from tests.harness import bulk_data
+from tests.helpers.api_client import Program
+from tests.helpers.scenarios import again, launch, request
+from tests.helpers.web import HTMX, text
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+    from tests.conftest import Clock
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
+
+
+def step(name: str, seconds: float | None = None, ago: float = 0.0) -> dict[str, Any]:
+    began = timezone.now() - timedelta(seconds=ago)
+    state = "running" if seconds is None else "done"
+    return {"name": name, "state": state, "started_at": began.isoformat(), "seconds": seconds}
+
+
+def launched(alice: User, *runs: tuple[float, float, float]) -> None:
+    """So many launches in the past, that took so long step by step."""
+    bulk_data.past(len(runs), {alice: len(runs)})
+    for row, run in zip(Sandbox.objects.order_by("pk"), runs, strict=True):
+        steps = [step(*took) for took in zip(("network", "containers", "ready"), run, strict=True)]
+        Sandbox.objects.filter(pk=row.pk).update(steps=steps, blueprint="billing")
+
+
+def making(alice: User, *steps: dict[str, Any]) -> Sandbox:
+    """A sandbox whose making has come so far."""
+    sandbox = request(alice)
+    lifecycle.take(sandbox)
+    Sandbox.objects.filter(pk=sandbox.pk).update(steps=list(steps))
+    return again(sandbox)
+
+
+def estimate(sandbox: Sandbox) -> Estimate:
+    found = Estimator().estimate(sandbox)
+    assert found
+    return found
+
+
+def test_each_step_is_expected_to_take_what_it_took_in_the_middle(
+    alice: User, clock: Clock
+) -> None:
+    launched(alice, (0.2, 1, 2), (0.2, 1, 3), (0.2, 30, 4))
+    sandbox = making(alice, step("network", 0.5), step("containers", ago=0.4))
+    found = estimate(sandbox)
+    assert found.usual.seconds == {"network": 0.2, "containers": 1.0, "ready": 3.0}
+    assert found.usual.runs == 3
+    assert found.spent == pytest.approx(0.9)
+    assert found.left == pytest.approx(0.6 + 3.0)
+
+
+def test_what_takes_longer_than_usual_promises_nothing_and_never_fills_the_bar(
+    alice: User, clock: Clock
+) -> None:
+    launched(alice, (0.2, 1, 3))
+    sandbox = making(alice, step("network", 0.2), step("containers", 1.0), step("ready", ago=60))
+    found = estimate(sandbox)
+    assert found.overdue
+    assert found.left == 0
+    assert found.shown == NEARLY * found.total < found.total
+
+
+def test_launches_that_failed_or_are_not_done_say_nothing(alice: User) -> None:
+    launched(alice, (0.2, 1, 3), (9, 9, 9), (8, 8, 8))
+    _first, second, third = Sandbox.objects.order_by("pk")
+    for row, state in ((second, "running"), (third, "failed")):
+        broken = [*row.steps[:2], row.steps[2] | {"state": state}]
+        Sandbox.objects.filter(pk=row.pk).update(steps=broken)
+    assert estimate(making(alice)).usual.total == pytest.approx(4.2)
+
+
+def test_what_was_reset_and_taken_down_since_still_tells_how_it_was_made(alice: User) -> None:
+    launched(alice, (0.2, 1, 3))
+    Sandbox.objects.update(attempt=4)
+    assert estimate(making(alice)).usual.runs == 1
+
+
+def test_other_blueprints_and_launches_long_ago_say_nothing(alice: User) -> None:
+    launched(alice, (9, 9, 9), *[(0.2, 1, 3)] * RECENT)
+    newest = Sandbox.objects.latest("pk")
+    slow = [taken | {"seconds": 99} for taken in newest.steps]
+    Sandbox.objects.filter(pk=newest.pk).update(blueprint="payouts", steps=slow)
+    usual = estimate(making(alice)).usual
+    assert usual.total == pytest.approx(4.2)
+    # The newest are those of the other blueprint and the one that is being made.
+    assert usual.runs == RECENT - 2
+
+
+def test_who_waits_is_told_to_wait_for_those_before(
+    alice: User, bob: User, clock: Clock, settings
+) -> None:
+    settings.SANDBOX_MAX_CONCURRENT_LAUNCHES = 2
+    launched(alice, (1, 1, 2))
+    assert estimate(request(alice)).left == pytest.approx(4)
+    clock.forward(seconds=1)
+    request(alice)
+    clock.forward(seconds=1)
+    assert estimate(request(bob)).left == pytest.approx(8)
+
+
+def test_nothing_is_promised_for_the_first_launch_and_after_the_making(
+    web: Client, alice: User
+) -> None:
+    sandbox = making(alice)
+    assert Estimator().estimate(sandbox) is None
+    assert "No estimate yet" in text(web.get("/"))
+    lifecycle.run(sandbox, {}, 0)
+    assert Estimator().estimate(launch(alice)) is None
+
+
+def test_the_card_counts_down_and_says_when_it_takes_longer(
+    web: Client, alice: User, clock: Clock
+) -> None:
+    launched(alice, (0.2, 1, 3), (0.2, 1, 3))
+    sandbox = making(alice, step("network", 0.2), step("containers"))
+    page = web.get("/")
+    assert "about 4 s left" in text(page)
+    assert "Usually 4.2 s, based on the last 2 launches" in page.content.decode()
+    assert "typically ~3.0 s" in text(page)
+    poll = reverse("card", args=[sandbox.public_id])
+    seen = {"seen": page.context["live"][0].seen}
+    clock.forward(seconds=1)
+    assert web.get(poll, seen, headers=HTMX).status_code == 204, "the page counts by itself"
+    clock.forward(seconds=30)
+    assert "Taking longer than usual (4.2 s)" in text(web.get(poll, seen, headers=HTMX))
+
+
+def test_the_page_of_a_sandbox_keeps_the_places_of_what_is_to_come(
+    web: Client, alice: User
+) -> None:
+    page = text(web.get(reverse("sandbox", args=[making(alice).public_id])))
+    for expected in (
+        "Database available when running",
+        "Private network : waiting",
+        "Usage",
+        "Logs",
+    ):
+        assert expected in page
+
+
+def test_the_api_tells_the_same(alice: User, clock: Clock) -> None:
+    launched(alice, (0.2, 1, 3))
+    sandbox = making(alice, step("network", 0.2), step("containers", ago=0.5))
+    program = Program(alice)
+    for told in (
+        program.get(f"/sandboxes/{sandbox.public_id}").json(),
+        program.get("/sandboxes?state=provisioning").json()["data"][0],
+    ):
+        assert told["eta_seconds"] == pytest.approx(3.5)
+        assert [s["usual_seconds"] for s in told["steps"]] == [0.2, 1.0, 3.0]
+    clock.forward(seconds=30)
+    assert program.get(f"/sandboxes/{sandbox.public_id}").json()["eta_seconds"] is None

@@ -1,0 +1,254 @@
+"""The arrows between states, and what stands behind them in the database."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from sandboxes import blueprints
+from sandboxes.core import (
+    factory,
+    journal,
+    leases,
+    lifecycle,
+)
+from sandboxes.models import ENDED, FAILURES, EndReason, Sandbox, State
+from tests.helpers.scenarios import (
+    again,
+    launch,
+    request,
+    story,
+)
+
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
+
+
+def pooled() -> Sandbox:
+    """One that waits in the pool."""
+    sandbox = lifecycle.admit(factory.new_sandbox(blueprints.load("billing"), warm=True), None)
+    lifecycle.take(sandbox)
+    lifecycle.run(sandbox, {}, 0)
+    return again(sandbox)
+
+
+def in_state(alice, state: State) -> Sandbox:
+    """A sandbox of alice that came into the state by the arrows that lead there."""
+    if state == State.POOLED:
+        return pooled()
+    sandbox = request(alice)
+    if state in (State.PROVISIONING, State.RUNNING):
+        lifecycle.take(sandbox)
+    if state == State.RUNNING:
+        lifecycle.run(sandbox, {}, 0)
+    if state in (State.DESTROYING, *ENDED):
+        reason = EndReason.CRASHED if state == State.FAILED else EndReason.USER
+        lifecycle.end(sandbox, reason, "Enough.")
+    if state in ENDED:
+        lifecycle.finish(sandbox)
+    assert again(sandbox).state == state
+    return again(sandbox)
+
+
+ARROWS = {
+    "take": ({State.PENDING}, lifecycle.take),
+    "run": ({State.PROVISIONING}, lambda s: lifecycle.run(s, {}, 0)),
+    "end": (
+        {State.PENDING, State.PROVISIONING, State.POOLED, State.RUNNING},
+        lambda s: lifecycle.end(s, EndReason.USER, "Enough."),
+    ),
+    "finish": ({State.DESTROYING}, lifecycle.finish),
+    "claim": (
+        {State.POOLED},
+        lambda s: lifecycle.claim(s, s.owner or User.objects.get(), 60, slot=9),
+    ),
+}
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("arrow", ARROWS)
+def test_an_arrow_starts_only_where_the_picture_shows_it(alice, arrow, state):
+    sandbox = in_state(alice, state)
+    allowed, follow = ARROWS[arrow]
+    before = story(sandbox)
+
+    moved = follow(sandbox)
+
+    assert moved == (state in allowed)
+    assert (again(sandbox).state != state) == moved
+    lines = 2 if arrow == "claim" else 1
+    assert len(story(sandbox)) == len(before) + lines * moved
+
+
+def test_a_whole_life_is_in_the_journal(alice):
+    sandbox = in_state(alice, State.RUNNING)
+    lifecycle.end(sandbox, EndReason.USER, "Enough.", actor=alice)
+    lifecycle.finish(sandbox)
+
+    assert story(sandbox) == ["requested", "provisioning", "running", "ending", "destroyed"]
+    assert [event.by for event in sandbox.events.all()] == [
+        "owner",
+        "portal",
+        "portal",
+        "owner",
+        "portal",
+    ]
+
+
+def test_when_the_journal_cannot_be_written_the_state_stays(alice, monkeypatch):
+    sandbox = in_state(alice, State.RUNNING)
+
+    def broken(*_, **__):
+        raise RuntimeError("disk full")
+
+    monkeypatch.setattr(journal, "record", broken)
+    with pytest.raises(RuntimeError):
+        lifecycle.end(sandbox, EndReason.USER, "Enough.")
+
+    assert again(sandbox).state == State.RUNNING
+
+
+@pytest.mark.parametrize("reason", EndReason)
+def test_the_reason_says_whether_it_failed(alice, reason):
+    sandbox = in_state(alice, State.RUNNING)
+    lifecycle.end(sandbox, reason, "Why it ended.")
+    lifecycle.finish(sandbox)
+
+    assert again(sandbox).state == (State.FAILED if reason in FAILURES else State.DESTROYED)
+    assert again(sandbox).end_reason == reason
+
+
+def test_an_end_frees_the_place_of_its_owner_at_once(alice):
+    sandbox = in_state(alice, State.RUNNING)
+    assert sandbox.slot == 1
+
+    lifecycle.end(sandbox, EndReason.USER, "Enough.")
+
+    assert again(sandbox).slot is None
+    assert not alice.sandboxes.active().exists()
+
+
+def test_only_the_first_of_two_ends_gives_the_reason(alice):
+    sandbox = in_state(alice, State.RUNNING)
+    same = again(sandbox)
+
+    assert lifecycle.end(sandbox, EndReason.USER, "Enough.")
+    assert not lifecycle.end(same, EndReason.EXPIRED, "Its time was up.")
+
+    assert again(sandbox).end_reason == EndReason.USER
+
+
+def test_a_running_sandbox_has_its_clocks_from_that_moment(alice, clock):
+    sandbox = request(alice, ttl_minutes=90)
+    clock.forward(minutes=3)
+    lifecycle.take(sandbox)
+    lifecycle.run(sandbox, {}, 0)
+    now = timezone.now()
+
+    assert sandbox.started_at == sandbox.last_activity_at == now
+    assert sandbox.expires_at == now + timedelta(minutes=90)
+    assert sandbox.hard_cap_at == now + timedelta(minutes=240)
+    assert sandbox.idle_expires_at == now + timedelta(minutes=30)
+
+
+def test_a_lifetime_never_reaches_past_the_hard_cap(alice, settings):
+    settings.SANDBOX_HARD_CAP_MINUTES = 40
+    sandbox = request(alice)
+    Sandbox.objects.filter(pk=sandbox.pk).update(ttl_minutes=60)
+    sandbox = again(sandbox)
+    lifecycle.take(sandbox)
+    lifecycle.run(sandbox, {}, 0)
+
+    assert sandbox.expires_at == sandbox.hard_cap_at
+    assert sandbox.ends_because == "idle"
+
+
+def test_no_second_worker_takes_it_while_the_first_holds_the_lease(alice, clock):
+    sandbox = request(alice)
+    same = again(sandbox)
+    assert lifecycle.take(sandbox)
+
+    clock.forward(seconds=leases.LEASE.seconds - 1)
+    assert not lifecycle.take(same)
+    clock.forward(seconds=1)
+    assert lifecycle.take(same)
+    assert same.attempt == 2
+
+
+def test_a_worker_that_lost_its_lease_changes_nothing_any_more(alice, clock):
+    slow = request(alice)
+    quick = again(slow)
+    lifecycle.take(slow)
+    clock.forward(seconds=31)
+    lifecycle.take(quick)
+
+    assert not leases.renew(slow, steps=[{"name": "mine"}])
+    assert not lifecycle.run(slow, {"api:1": "elsewhere:1"}, 7)
+    assert not lifecycle.end(slow, EndReason.PROVISION_FAILED, "Mine.", attempt=slow.attempt)
+
+    assert again(slow).state == State.PROVISIONING
+    assert again(slow).steps == []
+    assert lifecycle.run(quick, {"api:1": "here:1"}, 7)
+    assert again(slow).addresses == {"api:1": "here:1"}
+
+
+def test_attempts_count_on_from_the_row_and_not_from_a_memory_of_it(alice, clock):
+    sandbox = request(alice)
+    memory = again(sandbox)
+    for _ in range(2):
+        assert lifecycle.take(again(sandbox))
+        clock.forward(seconds=31)
+
+    assert lifecycle.take(memory)
+    assert again(sandbox).attempt == 3
+
+
+def test_a_lease_that_is_given_back_late_leaves_a_later_state_alone(alice):
+    sandbox = launch(alice)
+    assert leases.hold(sandbox, [State.RUNNING])
+    lifecycle.end(again(sandbox), EndReason.USER, "Enough.")
+    leases.hold(sandbox, [State.DESTROYING])
+    held_until = again(sandbox).lease_until
+
+    assert not leases.release(sandbox, State.RUNNING)
+    assert again(sandbox).lease_until == held_until is not None
+
+
+def test_a_lease_that_is_given_back_late_leaves_the_next_workers_alone(alice, clock):
+    sandbox = launch(alice)
+    late = again(sandbox)
+    assert leases.hold(late, [State.RUNNING])
+    clock.forward(seconds=31)
+    next_one = again(sandbox)
+    assert leases.hold(next_one, [State.RUNNING])
+
+    assert not leases.release(late, State.RUNNING)
+    assert again(sandbox).lease_until
+    assert leases.release(next_one, State.RUNNING)
+
+
+BROKEN = {
+    "running_sandboxes_have_their_clocks": {"expires_at": None},
+    "an_end_has_a_reason": {"state": State.DESTROYED, "slot": None},
+    "active_sandboxes_have_a_slot": {"slot": None},
+    "state_is_known": {"state": "lingering", "slot": None},
+}
+
+
+@pytest.mark.parametrize("rule", BROKEN)
+def test_the_database_itself_refuses_a_row_that_cannot_be(alice, rule):
+    sandbox = in_state(alice, State.RUNNING)
+
+    with pytest.raises(IntegrityError, match=rule), transaction.atomic():
+        Sandbox.objects.filter(pk=sandbox.pk).update(**BROKEN[rule])
+
+
+def test_the_database_itself_refuses_two_sandboxes_in_one_slot(alice, bob):
+    one, two, foreign = request(alice), request(alice), request(bob)
+    assert (one.slot, two.slot, foreign.slot) == (1, 2, 1)
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Sandbox.objects.filter(pk=two.pk).update(slot=1)

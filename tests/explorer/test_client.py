@@ -1,0 +1,217 @@
+"""The relay to a sandbox's API goes where it should, and gives up in time."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandboxes import explorer
+from sandboxes.explorer import Ask, client
+from sandboxes.explorer.concurrency import Turns
+from sandboxes.lib.exceptions import Conflict, Invalid, Unavailable
+from sandboxes.models import Sandbox
+from tests.fakes.friendbot import socket_that
+from tests.fakes.sandbox_api import Reply, SandboxApi, at
+from tests.harness.ports import reserve_port
+from tests.helpers.scenarios import again, launch
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
+
+PLANS = Ask("GET", "/v1/plans")
+
+
+@pytest.fixture
+def sandbox(alice: User, api: SandboxApi) -> Sandbox:
+    return at(launch(alice), api.address)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "SECONDS", 0.3)
+
+
+def test_a_request_goes_to_the_address_in_the_row_with_the_sandboxs_key(
+    sandbox: Sandbox, api: SandboxApi
+) -> None:
+    answer = explorer.send(sandbox, Ask("POST", "/v1/plans?x=%20", b'{"name": "New"}'))
+    assert (answer.status, answer.complete) == (201, True)
+    (asked,) = api.asked
+    assert (asked.method, asked.target, asked.body) == (
+        "POST",
+        "/v1/plans?x=%20",
+        '{"name": "New"}',
+    )
+    assert asked.headers["host"] == api.address
+    assert asked.headers["authorization"] == f"Bearer {sandbox.secrets['API_KEY']}"
+    assert asked.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "",
+        "v1/plans",
+        "//evil.example/v1",
+        "http://evil.example/",
+        "@evil.example/",
+        "/v1/../admin",
+        "/v1/%2e%2e/admin",
+        "/v1/%2E./admin",
+        "/./v1",
+        "/..\\admin",
+        "/v1 HTTP/1.1\r\nHost: evil.example",
+        "/v1\nX-Header: 1",
+        "/v1#part",
+        "/vé",
+        "/\x00",
+        "/" + "a" * 5000,
+    ],
+)
+def test_a_path_that_leads_elsewhere_is_refused_and_nothing_is_sent(
+    sandbox: Sandbox, api: SandboxApi, target: str
+) -> None:
+    with pytest.raises(Invalid):
+        explorer.send(sandbox, Ask("GET", target))
+    assert api.asked == []
+
+
+@pytest.mark.parametrize("method", ["CONNECT", "TRACE", "get", "GET / HTTP/1.1\r\nX: 1\r\n", ""])
+def test_other_methods_are_refused(sandbox: Sandbox, api: SandboxApi, method: str) -> None:
+    with pytest.raises(Invalid):
+        explorer.send(sandbox, Ask(method, "/v1/plans"))
+    assert api.asked == []
+
+
+def test_a_body_that_is_too_large_is_refused(sandbox: Sandbox, api: SandboxApi) -> None:
+    with pytest.raises(Invalid, match="256 kB"):
+        explorer.send(sandbox, Ask("POST", "/v1/plans", b"x" * (client.LARGEST_REQUEST + 1)))
+    assert api.asked == []
+
+
+def test_redirects_are_shown_and_not_followed(sandbox: Sandbox, api: SandboxApi) -> None:
+    with SandboxApi() as other:
+        elsewhere = f"http://{other.address}/v1/plans"
+        api.replies["/v1/plans"] = Reply(302, b"", {"Location": elsewhere})
+        answer = explorer.send(sandbox, PLANS)
+        assert (answer.status, dict(answer.headers)["location"]) == (302, elsewhere)
+        assert (api.targets, other.asked) == (["GET /v1/plans"], [])
+
+
+def test_the_environments_proxies_are_not_used(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{reserve_port()}")
+    assert explorer.send(sandbox, PLANS).status == 200
+
+
+def test_of_a_huge_answer_only_the_beginning_is_read(sandbox: Sandbox, api: SandboxApi) -> None:
+    api.replies["/v1/plans"] = Reply(body=b"x" * (3 * client.LARGEST_ANSWER))
+    answer = explorer.send(sandbox, PLANS)
+    assert (len(answer.body), answer.complete) == (client.LARGEST_ANSWER, False)
+
+
+def test_an_answer_that_is_packed_is_not_unpacked(sandbox: Sandbox, api: SandboxApi) -> None:
+    packed = b"\x1f\x8b\x08\x00bomb"
+    api.replies["/v1/plans"] = Reply(body=packed, headers={"Content-Encoding": "gzip"})
+    assert explorer.send(sandbox, PLANS).body == packed
+
+
+@pytest.mark.parametrize("slow", [Reply(drips=True), Reply(drips_headers=True)])
+@pytest.mark.usefixtures("hasty")
+def test_an_answer_that_drips_is_given_up_in_time(
+    sandbox: Sandbox, api: SandboxApi, slow: Reply
+) -> None:
+    api.replies["/v1/plans"] = slow
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match=r"did not answer within 0\.3 seconds"):
+        explorer.send(sandbox, PLANS)
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("sends", "says"),
+    [
+        (None, "did not answer within"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "is no HTTP"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000, "is no HTTP"),
+        (b"", "is no HTTP"),
+    ],
+)
+@pytest.mark.usefixtures("hasty")
+def test_what_speaks_no_http_is_told_in_words(
+    sandbox: Sandbox, sends: bytes | None, says: str
+) -> None:
+    with socket_that(sends) as url, pytest.raises(Unavailable, match=says):
+        explorer.send(at(sandbox, url.removeprefix("http://")), PLANS)
+
+
+def test_a_sandbox_that_cannot_be_reached_is_told_in_words(sandbox: Sandbox) -> None:
+    address = f"127.0.0.1:{reserve_port()}"
+    with pytest.raises(Unavailable, match=f"can't reach the sandbox at {address}"):
+        explorer.send(at(sandbox, address), PLANS)
+
+
+def test_a_sandbox_that_does_not_run_is_not_asked(
+    sandbox: Sandbox, api: SandboxApi, alice: User
+) -> None:
+    Sandbox.objects.filter(pk=sandbox.pk).update(blueprint="gone")
+    with pytest.raises(Conflict, match="does not describe an API"):
+        explorer.send(again(sandbox), PLANS)
+    Sandbox.objects.filter(pk=sandbox.pk).update(blueprint="billing", addresses={})
+    with pytest.raises(Conflict, match="address of its API is not known"):
+        explorer.send(again(sandbox), PLANS)
+    waiting = Sandbox(blueprint="billing", state="provisioning", addresses={"api:8080": "x:1"})
+    with pytest.raises(Conflict, match="this one is provisioning"):
+        explorer.send(waiting, PLANS)
+    assert api.asked == []
+
+
+def test_headers_that_are_about_the_connection_or_cookies_are_not_told(
+    sandbox: Sandbox, api: SandboxApi
+) -> None:
+    many = {f"X-{number}": "y" * 5000 for number in range(12)}
+    own = {"Set-Cookie": "sessionid=x", "Connection": "close"}
+    api.replies["/v1/plans"] = Reply(headers={**own, **many})
+    told = explorer.send(sandbox, PLANS).headers
+    names = [name for name, _ in told]
+    assert not {"set-cookie", "connection"} & set(names)
+    assert len(told) <= client.MOST_HEADERS
+    assert max(len(value) for _, value in told) == client.LONGEST_HEADER
+
+
+def test_so_many_requests_are_under_way_and_no_more() -> None:
+    turns = Turns(in_all=3, for_one=2)
+    with turns.taken("alice"), turns.taken("alice"):
+        with pytest.raises(Unavailable), turns.taken("alice"):
+            raise AssertionError
+        with turns.taken("bob"), pytest.raises(Unavailable), turns.taken("carol"):
+            raise AssertionError
+    with turns.taken("alice"):
+        """A turn that is over is free again."""
+
+
+def test_a_request_that_failed_frees_its_turn(sandbox: Sandbox) -> None:
+    lost = at(sandbox, f"127.0.0.1:{reserve_port()}")
+    for _ in range(3):
+        with pytest.raises(Unavailable, match="can't reach"):
+            explorer.send(lost, PLANS)
+
+
+def test_a_description_that_is_none_is_told_in_words(sandbox: Sandbox, api: SandboxApi) -> None:
+    for reply, says in (
+        (Reply(503), "it answered 503"),
+        (Reply(body=b"<html>"), "is no JSON"),
+        (Reply(body=b"[" * 100_000), "is no JSON"),
+        (Reply(body=b'{"swagger": "2.0"}'), "is no OpenAPI 3 document"),
+        (Reply(body=b'{"openapi": "3.1.0", "paths": 3}'), "has no operation"),
+        (Reply(body=b"{" + b" " * client.LARGEST_ANSWER), "too large"),
+    ):
+        api.replies["/openapi.json"] = reply
+        with pytest.raises(Unavailable, match=says):
+            explorer.describe(sandbox)

@@ -1,0 +1,291 @@
+"""The API explorer: what it sends, what it shows, and to whom."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from sandboxes import actions
+from sandboxes.explorer import client as explorer_client
+from sandboxes.models import Sandbox
+from tests.fakes.sandbox_api import Reply, SandboxApi, at
+from tests.harness.ports import reserve_port
+from tests.helpers.scenarios import committed, launch, story
+from tests.helpers.web import HTMX, text
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from django.http import HttpResponse
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
+
+OURS = ["explorer", "explorer-send", "download-env", "download-postman", "download-openapi"]
+DATA = {**HTMX, "HX-Target": "data"}
+
+
+@pytest.fixture
+def sandbox(alice: User, api: SandboxApi) -> Sandbox:
+    return at(launch(alice, name="checkout"), api.address)
+
+
+def address(sandbox: Sandbox, name: str = "explorer") -> str:
+    return reverse(name, args=[sandbox.public_id])
+
+
+def send(web: Client, sandbox: Sandbox, operation: str, **filled: Any) -> HttpResponse:
+    """The form of an operation, sent with htmx; `id` is the one of the path."""
+    if "id" in filled:
+        filled["path.id"] = filled.pop("id")
+    data = {"operation": operation, **filled}
+    return web.post(address(sandbox, "explorer-send"), data, headers=HTMX)
+
+
+def test_it_opens_with_a_request_that_can_be_sent_and_the_data(
+    web: Client, sandbox: Sandbox, api: SandboxApi
+) -> None:
+    page = web.get(address(sandbox))
+    read = text(page)
+    assert all(name in read for name in ("Plans", "Subscribers", "Payments", "Create a plan"))
+    assert "Plan 0" in read and "10 of 12" in read
+    assert f"http://{api.address}" in read
+    assert api.targets == ["GET /v1/plans?limit=10"]
+    assert page["Cache-Control"] == "no-store"
+
+
+def test_the_page_holds_no_key(web: Client, sandbox: Sandbox) -> None:
+    key = sandbox.secrets["API_KEY"]
+    answers = [
+        web.get(address(sandbox)),
+        send(web, sandbox, "list_plans"),
+        web.post(address(sandbox, "explorer-send"), {"operation": "list_plans"}),
+    ]
+    assert all(key not in answer.content.decode() for answer in answers)
+    assert "credentials_read" not in story(sandbox)
+
+
+def test_a_request_is_sent_and_its_answer_shown(
+    web: Client, sandbox: Sandbox, api: SandboxApi
+) -> None:
+    answer = send(web, sandbox, "list_plans", **{"query.limit": "2", "query.active": "true"})
+    shown = text(answer)
+    assert api.targets == ["GET /v1/plans?limit=2&active=true"]
+    assert "200 OK" in shown and re.search(r"\d+ ms", shown)
+    assert "&quot;name&quot; : &quot;Plan 1&quot;" in shown
+    assert "content-type application/json" in shown
+    assert "curl &#x27;" in answer.content.decode() and "Bearer $API_KEY" in shown
+
+
+def test_a_change_is_sent_as_it_was_typed_and_the_data_follows(
+    web: Client, sandbox: Sandbox, api: SandboxApi
+) -> None:
+    body = '{\r\n  "name": "Größer"\r\n}'
+    answer = send(web, sandbox, "create_a_plan", body=body)
+    assert api.asked[1].body == '{\n  "name": "Größer"\n}'
+    assert "201 Created" in text(answer)
+    assert 'hx-swap-oob="true"' in answer.content.decode()
+    assert "10 of 13" in text(answer)
+    looked = send(web, sandbox, "get_a_plan", id="plan_1")
+    assert "hx-swap-oob" not in looked.content.decode()
+
+
+def test_a_request_that_fails_is_an_answer_too(web: Client, sandbox: Sandbox) -> None:
+    shown = text(send(web, sandbox, "get_a_plan", id="nothing"))
+    assert "404 Not Found" in shown
+    assert "10 of 12" not in shown
+
+
+def test_the_form_begins_with_examples_and_keeps_what_was_typed(
+    web: Client, sandbox: Sandbox
+) -> None:
+    page = web.get(address(sandbox), {"operation": "change_a_plan"}).content.decode()
+    assert 'value="plan_team"' in page
+    assert "Team plus" in page
+    filled = {"operation": "change_a_plan", "path.id": "plan_3", "body": '{"name": "Mine"}'}
+    page = web.post(address(sandbox, "explorer-send"), filled).content.decode()
+    assert 'value="plan_3"' in page
+    assert "{&quot;name&quot;: &quot;Mine&quot;}" in page
+
+
+def test_a_path_without_its_id_is_refused_in_words(
+    web: Client, sandbox: Sandbox, api: SandboxApi
+) -> None:
+    for value in ("", ".."):
+        assert "id: Fill it in" in text(send(web, sandbox, "get_a_plan", id=value))
+    assert api.targets == []
+
+
+def test_what_the_sandbox_answers_is_text_whatever_it_says_it_is(
+    web: Client, sandbox: Sandbox, api: SandboxApi
+) -> None:
+    evil = b"<script>alert(1)</script>"
+    headers = {"Content-Type": "text/html", "X-Evil": "<b>", "Refresh": "0;url=//evil.example"}
+    api.replies["/v1/plans"] = Reply(body=evil, headers=headers)
+    answer = send(web, sandbox, "list_plans")
+    assert evil.decode() not in answer.content.decode()
+    assert "&lt;script&gt;alert(1)" in answer.content.decode()
+    assert "x-evil &lt;b&gt;" in text(answer)
+    assert "Refresh" not in answer
+
+
+def test_a_description_is_text_too(web: Client, sandbox: Sandbox, api: SandboxApi) -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    operation = {"summary": evil, "description": f"`{evil}`", "operationId": f'"{evil}'}
+    api.document = {"openapi": "3.1.0", "paths": {f"/{evil}": {"get": operation}}}
+    page = web.get(address(sandbox)).content.decode()
+    assert evil not in page
+    assert "&lt;img src=x" in page
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"name": "\\ud800"}',
+        b'{"a":' * 5000,
+        b'{"a":' * 200 + b"1" + b"}" * 200,
+        b'"' + b'\\"' * 30_000,
+        b"\xff\xfe",
+        b"9" * 10_000,
+        b"",
+    ],
+)
+def test_an_answer_that_is_odd_is_shown_all_the_same(
+    web: Client, sandbox: Sandbox, api: SandboxApi, body: bytes
+) -> None:
+    api.replies["/v1/plans"] = Reply(body=body)
+    assert "200 OK" in text(send(web, sandbox, "list_plans"))
+    assert web.get(address(sandbox), {"table": "list_plans"}).status_code == 200
+
+
+def test_things_that_are_odd_are_shown_in_a_table(
+    web: Client, sandbox: Sandbox, api: SandboxApi
+) -> None:
+    odd = {"id": None, "name": {"a": ["<b>"]}, "amount": "9" * 5000, "created_at": "2026-99-99"}
+    things = [odd, {}, 3, {"id": "\ud800/?&", "created_at": "2026-99-99T99:99:99Z"}]
+    api.replies["/v1/plans"] = Reply(body=json.dumps({"data": things, "total": "x"}).encode())
+    page = web.get(address(sandbox), {"table": "list_plans"}).content.decode()
+    assert "&lt;b&gt;" in page and "<b>" not in page
+    assert "9" * 100 not in page.partition("<dialog")[0]
+
+
+def test_large_and_binary_answers_are_shown_in_part(
+    web: Client, sandbox: Sandbox, api: SandboxApi
+) -> None:
+    api.replies["/v1/plans"] = Reply(body=b"x" * (2 * explorer_client.LARGEST_ANSWER))
+    answer = send(web, sandbox, "list_plans")
+    assert "Response truncated." in text(answer)
+    assert len(answer.content) < 500_000
+    api.replies["/v1/plans"] = Reply(body=b"\x89PNG\0", headers={"Content-Type": "image/png"})
+    assert "5 bytes of image/png" in text(send(web, sandbox, "list_plans"))
+
+
+def test_the_command_with_the_key_is_told_on_request_and_journalled(
+    web: Client, sandbox: Sandbox, api: SandboxApi
+) -> None:
+    filled = {"body": '{"name": "It\'s"}', "as": "curl"}
+    shown = send(web, sandbox, "create_a_plan", **filled).content.decode()
+    assert f"Bearer {sandbox.secrets['API_KEY']}" in shown
+    assert api.targets == []
+    assert story(sandbox).count("credentials_read") == 1
+
+
+def test_tables_go_on_by_cursor_and_lead_back(web: Client, sandbox: Sandbox) -> None:
+    first = web.get(address(sandbox), {"table": "list_plans"}, headers=DATA).content.decode()
+    (following,) = re.findall(r'hx-get="([^"]*cursor=10)"', first)
+    rest = web.get(following.replace("&amp;", "&"), headers=DATA)
+    assert "plan_11" in text(rest) and "2 of 12" in text(rest)
+    assert "Newest" in text(rest) and "Older" not in text(rest)
+
+
+def test_a_row_opens_as_json_without_javascript(web: Client, sandbox: Sandbox) -> None:
+    page = web.get(address(sandbox), {"table": "list_plans", "row": "plan_3"})
+    assert "<h3>plan_3</h3>" in page.content.decode()
+
+
+def test_other_lists_are_told_when_they_are_empty_or_broken(
+    web: Client, sandbox: Sandbox, api: SandboxApi
+) -> None:
+    assert "No rows." in text(web.get(address(sandbox), {"table": "list_payments"}))
+    api.replies["/v1/payments"] = Reply(503)
+    assert "returned 503" in text(web.get(address(sandbox), {"table": "list_payments"}))
+    for body in (b"[]", b"no json", b'{"data": 3}'):
+        api.replies["/v1/payments"] = Reply(body=body)
+        assert "did not return a list" in text(web.get(address(sandbox), {"table": "list_payments"}))
+
+
+def test_an_operation_is_swapped_alone(web: Client, sandbox: Sandbox, api: SandboxApi) -> None:
+    part = {**HTMX, "HX-Target": "requests"}
+    answer = web.get(address(sandbox), {"operation": "pay_an_invoice"}, headers=part)
+    assert "<html" not in answer.content.decode()
+    assert "Pay an invoice" in text(answer)
+    assert api.targets == []
+    restored = {**part, "HX-History-Restore-Request": "true"}
+    assert "<html" in web.get(address(sandbox), headers=restored).content.decode()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_nobody_else_gets_to_it(
+    client: Client, sandbox: Sandbox, api: SandboxApi, bob: User, olga: User, name: str
+) -> None:
+    for visitor in (None, bob, olga):
+        client.logout()
+        if visitor:
+            client.force_login(visitor)
+        for method in (client.get, client.post):
+            answer = method(address(sandbox, name), {"operation": "list_plans"})
+            if visitor is None:
+                assert answer.status_code == 302 and "/login/" in answer["Location"]
+            else:
+                assert answer.status_code in (404, 405)
+    assert api.asked == []
+
+
+def test_requests_need_the_forms_token(alice: User, sandbox: Sandbox, api: SandboxApi) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(alice)
+    for name in ("explorer-send", "download-env", "download-postman"):
+        data = {"operation": "create_a_plan", "body": "{}"}
+        assert strict.post(address(sandbox, name), data).status_code == 403
+    assert api.asked == []
+
+
+@pytest.mark.parametrize("name", ["explorer-send", "download-env", "download-postman"])
+def test_what_sends_or_holds_keys_is_no_link(web: Client, sandbox: Sandbox, name: str) -> None:
+    assert web.get(address(sandbox, name)).status_code == 405
+
+
+def test_a_sandbox_that_ended_or_hangs_is_told_in_words(
+    web: Client, alice: User, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explorer_client, "SECONDS", 0.3)
+    lost = at(sandbox, f"127.0.0.1:{reserve_port()}")
+    for answer in (web.get(address(lost)), send(web, lost, "list_plans")):
+        assert answer.status_code == 200
+        assert "The portal can&#x27;t reach the sandbox" in text(answer)
+    with committed():
+        actions.destroy(sandbox, alice)
+    for answer in (web.get(address(sandbox)), send(web, sandbox, "list_plans")):
+        assert "Only a running sandbox answers" in text(answer)
+    whole = web.post(address(sandbox, "explorer-send"), {"operation": "list_plans"})
+    assert "Only a running sandbox answers" in text(whole)
+
+
+def test_a_blueprint_that_describes_no_api_has_no_explorer(
+    web: Client, sandbox: Sandbox, api: SandboxApi
+) -> None:
+    assert "Try the API" in text(web.get("/"))
+    Sandbox.objects.filter(pk=sandbox.pk).update(blueprint="other")
+    assert "Try the API" not in text(web.get("/"))
+    assert "does not describe an API" in text(web.get(address(sandbox)))
+    assert api.asked == []
+
+
+def test_an_api_without_lists_has_no_tables(web: Client, sandbox: Sandbox, api: SandboxApi) -> None:
+    api.document = {"openapi": "3.1.0", "paths": {"/ping": {"get": {"summary": "Ping"}}}}
+    api.replies["/ping"] = Reply(body=json.dumps({"pong": True}).encode())
+    assert "Data" not in text(web.get(address(sandbox)))
+    assert "pong" in text(send(web, sandbox, "GET /ping"))

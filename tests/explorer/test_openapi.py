@@ -1,0 +1,182 @@
+"""Descriptions of APIs: read whatever they are like, and given on as other tools want them."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import Any
+
+import pytest
+
+from sandboxes.explorer import openapi, postman
+from sandboxes.explorer.openapi.parser import MOST_OPERATIONS, MOST_PARTS
+from sandboxes.lib.exceptions import Invalid
+from sandboxes.lib.untrusted_json import DEEPEST, parsed
+from tests.fakes.sandbox_api import billing_document
+
+
+@pytest.fixture(scope="module")
+def billing() -> openapi.Description:
+    return openapi.read(json.dumps(billing_document()).encode())
+
+
+def described(**operation: Any) -> openapi.Operation:
+    """A document's only operation."""
+    path = operation.pop("path", "/things")
+    document = {"openapi": "3.0.3", "paths": {path: {"post": operation}}}
+    document |= operation.pop("document", {})
+    (found,) = openapi.read(json.dumps(document).encode()).operations.values()
+    return found
+
+
+def example_of(schema: Any, **document: Any) -> Any:
+    content = {"application/json": {"schema": schema}}
+    body = described(requestBody={"content": content}, document=document).body
+    assert body
+    return body.example
+
+
+def test_every_operation_of_billing_is_there_by_resource(billing: openapi.Description) -> None:
+    told = {
+        f"{method.upper()} {path}"
+        for path, item in billing_document()["paths"].items()
+        for method in item
+    }
+    assert {f"{one.method} {one.path}" for one in billing.operations.values()} == told
+    resources = ["plans", "subscribers", "subscriptions", "invoices", "payments"]
+    assert [group.name for group in billing.groups] == resources
+    assert [one.resource for one in billing.lists] == resources
+
+
+def test_a_list_knows_its_columns_and_who_reads_one_of_it(billing: openapi.Description) -> None:
+    invoices = billing.operations["list_invoices"]
+    assert invoices.columns[:3] == ["id", "number", "subscriber_id"]
+    reader = billing.reader_of(invoices)
+    assert reader and reader.path == "/v1/invoices/{id}"
+    assert billing.beside(billing.operations["pay_an_invoice"]) == invoices
+
+
+def test_what_was_filled_in_becomes_a_path_that_leads_nowhere_else(
+    billing: openapi.Description,
+) -> None:
+    reader = billing.operations["get_a_plan"]
+    assert reader.target({"path.id": "a/b?c#d e"}) == "/v1/plans/a%2Fb%3Fc%23d%20e"
+    for nothing in ({}, {"path.id": " "}, {"path.id": ".."}):
+        with pytest.raises(Invalid) as refused:
+            reader.target(nothing)
+        assert refused.value.field == "id"
+    plans = billing.operations["list_plans"]
+    filled = {"query.limit": "3", "query.cursor": "", "query.currency": "a&b", "query.other": "x"}
+    assert plans.target(filled) == "/v1/plans?limit=3&currency=a%26b"
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        ({"type": "string", "example": "told"}, "told"),
+        ({"type": "string", "examples": ["first", "second"]}, "first"),
+        ({"type": "integer", "default": 0}, 0),
+        ({"enum": ["red", "blue"]}, "red"),
+        ({"type": ["null", "integer"], "minimum": 5}, 5),
+        ({"type": "string", "format": "email"}, "ada@example.com"),
+        ({"anyOf": [{"type": "null"}, {"type": "boolean"}]}, True),
+        ({"type": "array", "items": {"type": "number"}}, [1]),
+        (
+            {
+                "properties": {"full_name": {"type": "string"}, "b": {}, "c": {}},
+                "required": ["full_name", "b"],
+            },
+            {"full_name": "Example full name", "b": "Example b"},
+        ),
+        ({"type": "object", "properties": {"only": {"type": "boolean"}, "b": {}}}, {"only": True}),
+        (
+            {"allOf": [{"$ref": "#/parts/A"}, {"properties": {"b": {"const": 2}}}]},
+            {"a": 1},
+        ),
+    ],
+)
+def test_a_body_begins_with_an_example(schema: Any, expected: Any) -> None:
+    part = {"properties": {"a": {"const": 1}}, "required": ["a"]}
+    assert example_of(schema, parts={"A": part}) == expected
+
+
+def test_circles_come_to_an_end() -> None:
+    circle = {"properties": {"again": {"$ref": "#/parts/Circle"}}}
+    deep = json.dumps(example_of({"$ref": "#/parts/Circle"}, parts={"Circle": circle}))
+    assert deep.count("again") <= 6
+    assert example_of({"$ref": "#/parts/A"}, parts={"A": {"$ref": "#/parts/A"}}) == "Example"
+
+
+def test_a_schema_that_would_explode_stays_small() -> None:
+    names = [f"p{number}" for number in range(100)]
+    bomb = {"properties": {name: {"$ref": "#/parts/Bomb"} for name in names}, "required": names}
+    assert len(json.dumps(example_of({"$ref": "#/parts/Bomb"}, parts={"Bomb": bomb}))) < 10_000
+
+
+def test_of_a_document_that_is_too_wide_only_so_much_is_read() -> None:
+    many = {"anyOf": [{"$ref": "#/parts/Many"}] * 5000}
+    wide = {"properties": {f"p{n}": {"$ref": "#/parts/Many"} for n in range(5000)}}
+    operation = {"requestBody": {"$ref": "#/parts/Body"}}
+    body = {"content": {"application/json": {"schema": {"$ref": "#/parts/Wide"}}}}
+    document = {
+        "openapi": "3.1.0",
+        "paths": {f"/{number}": {"post": operation} for number in range(400)},
+        "parts": {"Many": many, "Wide": wide, "Body": body},
+    }
+    began = time.process_time()
+    found = openapi.read(json.dumps(document).encode())
+    assert time.process_time() - began < 5
+    assert len(found.operations) == MOST_OPERATIONS
+    assert all(one.body and len(one.body.fields) == MOST_PARTS for one in found.operations.values())
+
+
+def test_half_a_surrogate_pair_becomes_a_question_mark() -> None:
+    for half in (b'"\\ud800"', b'"\xed\xa0\x80"'):
+        parsed(b'{"a": %s}' % half)["a"].encode()
+    assert parsed(b'["\\ud83d\\ude00"]') == ["😀"]
+
+
+def test_json_that_is_nested_too_deeply_is_none() -> None:
+    for depth in (DEEPEST + 2, 100_000):
+        with pytest.raises(ValueError, match="too deep"):
+            parsed(b"[" * depth + b"]" * depth)
+
+
+@pytest.mark.parametrize("nonsense", [None, 3, "text", [], [1], {"$ref": 5}, {"a": {"b": []}}])
+def test_nonsense_in_a_document_is_left_out(nonsense: Any) -> None:
+    valid = {"post": {"summary": "Works", "parameters": nonsense, "requestBody": nonsense}}
+    document = {
+        "openapi": "3.1.0",
+        "info": nonsense,
+        "tags": nonsense,
+        "components": nonsense,
+        "paths": {"/ok": {**valid, "get": nonsense, "parameters": nonsense}, "/other": nonsense},
+    }
+    found = openapi.read(json.dumps(document).encode())
+    assert "POST /ok" in found.operations
+    assert postman.collection(found, "x", "http://x", {})["item"]
+
+
+def test_the_collection_holds_every_operation_with_address_and_key_as_variables(
+    billing: openapi.Description,
+) -> None:
+    made = postman.collection(billing, "Mine", "http://127.0.0.1:1", {"api_key": "sk_test_x"})
+    assert made["info"]["schema"].endswith("/v2.1.0/collection.json")
+    values = {one["key"]: one["value"] for one in made["variable"]}
+    assert values == {"base_url": "http://127.0.0.1:1", "api_key": "sk_test_x"}
+    assert made["auth"]["bearer"][0]["value"] == "{{api_key}}"
+    requests = [item["request"] for folder in made["item"] for item in folder["item"]]
+    told = {(one["method"], re.sub(r":(\w+)", r"{\1}", one["url"]["raw"])) for one in requests}
+    own = billing.operations.values()
+    assert told == {(one.method, "{{base_url}}" + one.path) for one in own}
+    for request in requests:
+        named = {one["key"] for one in request["url"]["variable"]}
+        assert named == {part[1:] for part in request["url"]["path"] if part[0] == ":"}
+        if "body" in request:
+            json.loads(request["body"]["raw"])
+
+
+def test_the_document_says_where_this_copy_is(billing: openapi.Description) -> None:
+    document = postman.with_server(billing, "http://127.0.0.1:1")
+    assert document == {**billing_document(), "servers": [{"url": "http://127.0.0.1:1"}]}

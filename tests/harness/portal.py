@@ -1,0 +1,272 @@
+"""A whole portal as a stranger would run it: its own processes, database, queue and instance."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from cryptography.fernet import Fernet
+
+from sandboxes.runtime.process import process_table
+from sandboxes.runtime.process.state_dir import Home
+from tests.harness.ports import reserve_port
+from tests.harness.runtimes import command_of
+from tests.harness.servers import own_stores
+from tests.shared import share, share_prepared
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Friendbot(BaseHTTPRequestHandler):
+    """Funds whatever it is asked for."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@dataclass
+class Portal(ABC):
+    """The running processes, and what a person at this machine can do with them."""
+
+    var: Path
+    port: int
+    environment: dict[str, str] = field(repr=False)
+    accounts: dict[str, Any] = field(default_factory=dict, repr=False)
+    started: Sequence[str] = ("web", "worker")
+    """Those of the Procfile."""
+    parent: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    """The process whose children are the portal's; None while it is stopped."""
+
+    @property
+    def instance(self) -> str:
+        return self.environment["SANDBOX_INSTANCE"]
+
+    @property
+    def pid(self) -> int:
+        return self.parent.pid if self.parent else 0
+
+    def start(self) -> None:
+        """Returns when the pages answer."""
+        log = self.var / "portal.log"
+        with log.open("ab") as out:
+            self.parent = subprocess.Popen(
+                ["honcho", "start", *self.started],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        _await(f"http://127.0.0.1:{self.port}/healthz", self.parent, log)
+
+    def stop(self) -> None:
+        if self.parent:
+            self.parent.send_signal(signal.SIGTERM)
+            self.parent.wait(timeout=30)
+            self.parent = None
+
+    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def client(self, who: str) -> httpx.Client:
+        return httpx.Client(
+            base_url=f"http://127.0.0.1:{self.port}/api/v1",
+            headers={"Authorization": f"Bearer {self.accounts[who]['token']}"},
+            timeout=75,
+        )
+
+    @abstractmethod
+    def held(self) -> list[str]:
+        """All that what runs sandboxes holds for this portal."""
+
+    @abstractmethod
+    def sandboxes(self) -> set[str]:
+        """The ids of those that run."""
+
+    @abstractmethod
+    def kill(self, sandbox_id: str, service: str) -> None:
+        """End a service as only a fault would."""
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Leave nothing of it, however the tests went."""
+
+
+class OnDocker(Portal):
+    def engine(self, *arguments: str) -> str:
+        """What the docker command says of this portal's own objects."""
+        label = f"label=sandboxportal.instance={self.instance}"
+        command = ["docker", *arguments, "--filter", label]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    def held(self) -> list[str]:
+        listings = (("ps", "-aq"), ("network", "ls", "-q"), ("volume", "ls", "-q"))
+        return [line for listing in listings for line in self.engine(*listing).split()]
+
+    def sandboxes(self) -> set[str]:
+        names = self.engine("ps", "--format", "{{.Names}}").split()
+        return {name.split("-")[0] for name in names}
+
+    def kill(self, sandbox_id: str, service: str) -> None:
+        label = f"label=sandboxportal.sandbox={sandbox_id}"
+        found = self.engine("ps", "-q", "--filter", label, "--filter", f"name={service}").strip()
+        subprocess.run(["docker", "kill", found], check=True, capture_output=True)
+
+    def clear(self) -> None:
+        """Remove what the engine still holds of it, so far as it can be removed."""
+        if containers := self.engine("ps", "-aq").split():
+            subprocess.run(["docker", "rm", "-fv", *containers], check=False, capture_output=True)
+        if networks := self.engine("network", "ls", "-q").split():
+            subprocess.run(["docker", "network", "rm", *networks], check=False, capture_output=True)
+
+
+class AsProcesses(Portal):
+    @property
+    def home(self) -> Path:
+        return Path(self.environment["SANDBOX_PROCESS_DIR"])
+
+    def processes(self) -> list[process_table.Process]:
+        found = process_table.members(self.instance, self.home)
+        return [process for processes in found.values() for process in processes]
+
+    def held(self) -> list[str]:
+        running = [str(process.pid) for process in self.processes()]
+        return [*running, *Home(self.home).sandboxes()]
+
+    def sandboxes(self) -> set[str]:
+        return set(process_table.members(self.instance, self.home))
+
+    def kill(self, sandbox_id: str, service: str) -> None:
+        for process in process_table.members(self.instance, self.home)[sandbox_id]:
+            if {"api": "-m\0billing_api", "db": "postgres\0-D"}[service] in command_of(process):
+                process_table.send(process, signal.SIGKILL)
+
+    def clear(self) -> None:
+        process_table.end_all(self.processes, 10)
+
+
+KINDS = {"docker": OnDocker, "process": AsProcesses}
+
+
+def _environment(var: Path, port: int, friendbot: int) -> dict[str, str]:
+    # The browser's tests need it in this process, which may be theirs as well.
+    inherited = {name: v for name, v in os.environ.items() if name != "DJANGO_ALLOW_ASYNC_UNSAFE"}
+    return inherited | {
+        "DJANGO_SETTINGS_MODULE": "sandboxportal.settings",
+        "VAR_DIR": str(var),
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "SITE_URL": f"http://127.0.0.1:{port}",
+        "SECRET_KEY": secrets.token_urlsafe(50),
+        "SANDBOX_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+        "SANDBOX_INSTANCE": f"e2e-{secrets.token_hex(4)}",
+        "SANDBOX_RUNTIME": "docker",
+        "SANDBOX_PROCESS_DIR": _home(),
+        "SANDBOX_ORPHAN_GRACE_SECONDS": "0",
+        "SANDBOX_POOL_SIZE": "0",
+        "FRIENDBOT_URL": f"http://127.0.0.1:{friendbot}/",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "DEBUG": "off",
+        "ALLOWED_HOSTS": "127.0.0.1",
+    }
+
+
+def _home() -> str:
+    """Other users must be able to enter it: as root, that is who sandboxes run as."""
+    folder = Path(tempfile.mkdtemp(prefix="portal-tests-processes-"))
+    folder.chmod(0o755)
+    return str(folder.resolve())
+
+
+def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(300):
+        if process.poll() is not None:
+            break
+        try:
+            httpx.get(url, timeout=1).raise_for_status()
+        except httpx.HTTPError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError(f"The portal did not come up:\n{log.read_text()[-4000:]}")
+
+
+@contextmanager
+def running_portal(
+    var: Path, processes: Sequence[str] = ("web", "worker"), **environment: str
+) -> Iterator[Portal]:
+    """A portal with those of the Procfile's processes; nothing of it is left afterwards.
+
+    With none of them it is prepared and not started.
+    """
+    with own_stores() as stores, _running_portal(var, processes, stores | environment) as running:
+        yield running
+
+
+@contextmanager
+def _running_portal(
+    var: Path, processes: Sequence[str], environment: Mapping[str, str]
+) -> Iterator[Portal]:
+    port = reserve_port()
+    friendbot = ThreadingHTTPServer(("127.0.0.1", 0), Friendbot)
+    threading.Thread(target=friendbot.serve_forever, daemon=True).start()
+    settings = _environment(var, port, friendbot.server_port) | environment
+    running: Portal = KINDS[settings["SANDBOX_RUNTIME"]](var, port, settings)
+    running.started = processes
+    share(var / "static", "static")
+    if settings["SANDBOX_RUNTIME"] == "process":
+        share_prepared(Path(settings["SANDBOX_PROCESS_DIR"]))
+    done = running.manage("prepare", "--demo")
+    assert done.returncode == 0, done.stdout + done.stderr
+    running.accounts = json.loads((var / "demo-accounts.json").read_text())
+    try:
+        if processes:
+            running.start()
+        yield running
+    finally:
+        running.stop()
+        friendbot.shutdown()
+        running.clear()
+        shutil.rmtree(running.environment["SANDBOX_PROCESS_DIR"], ignore_errors=True)
+
+
+ON_DOCKER = pytest.param("docker", marks=pytest.mark.engine)
+
+
+@pytest.fixture(scope="module", params=["process", ON_DOCKER])
+def portal(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Portal]:
+    """Web and worker run; sweeps are for the tests to ask for."""
+    with running_portal(tmp_path_factory.mktemp("var"), SANDBOX_RUNTIME=request.param) as running:
+        yield running

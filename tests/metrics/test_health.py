@@ -1,0 +1,203 @@
+"""What probes are told: `/healthz`, `/readyz`, `/metrics`."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import OperationalError, connection
+from django.test import Client
+from prometheus_client.parser import text_string_to_metric_families
+
+from sandboxes.lib import clock
+from sandboxes.models import Site
+from sandboxes.reaper.sweep import Sweep
+from sandboxes.runtime import EngineRefused
+from tests.helpers.api_client import Program
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from pytest_django.fixtures import SettingsWrapper
+
+    from sandboxes.runtime.memory import MemoryRuntime
+    from tests.conftest import Clock
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("no_worker"),
+    pytest.mark.store,
+]
+
+
+def readyz() -> tuple[int, dict[str, Any]]:
+    answer = Client().get("/readyz")
+    assert "no-cache" in answer["Cache-Control"]
+    return answer.status_code, answer.json()
+
+
+def unwell(told: dict[str, Any]) -> set[str]:
+    return {name for name, check in told["checks"].items() if not check["ok"]}
+
+
+def refuse(*_: Any, **__: Any) -> None:
+    raise OperationalError("could not connect to 10.0.0.7")
+
+
+def test_a_process_that_answers_is_up_with_no_database_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "cursor", refuse)
+    answer = Client().get("/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+def test_after_a_sweep_the_portal_is_ready(runtime: MemoryRuntime) -> None:
+    Sweep().run()
+    status, told = readyz()
+    assert (status, told["status"]) == (200, "ready")
+    assert told["checks"].keys() == {"database", "broker", "engine", "reaper"}
+    assert unwell(told) == set()
+
+
+def test_before_the_first_sweep_it_is_not(runtime: MemoryRuntime) -> None:
+    status, told = readyz()
+    assert (status, unwell(told)) == (503, {"engine", "reaper"})
+    assert "reap_sandboxes" in told["checks"]["reaper"]["detail"]
+
+
+def test_without_its_database_it_is_not(
+    runtime: MemoryRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Sweep().run()
+    monkeypatch.setattr(connection, "cursor", refuse)
+    status, told = readyz()
+    assert (status, "database" in unwell(told)) == (503, True)
+    assert "10.0.0.7" not in json.dumps(told)
+
+
+def test_with_a_queue_that_takes_nothing_it_is_not(
+    runtime: MemoryRuntime, embedded_queue: Path
+) -> None:
+    Sweep().run()
+    embedded_queue.write_text("a file where the directory should be")
+    status, told = readyz()
+    assert (status, unwell(told)) == (503, {"broker"})
+
+
+def test_with_a_broker_that_does_not_answer_it_is_not(
+    runtime: MemoryRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sandboxportal.celery import app
+
+    Sweep().run()
+    monkeypatch.setattr(app.conf, "broker_write_url", "redis://127.0.0.1:9/0")
+    status, told = readyz()
+    assert (status, unwell(told)) == (503, {"broker"})
+    assert "127.0.0.1" not in json.dumps(told)
+
+
+def test_with_the_engine_away_it_is_not_and_the_reaper_is_well(runtime: MemoryRuntime) -> None:
+    Sweep().run()
+    runtime.unreachable = True
+    Sweep().run()
+    status, told = readyz()
+    assert (status, unwell(told)) == (503, {"engine"})
+    runtime.unreachable = False
+    Sweep().run()
+    assert readyz()[0] == 200
+
+
+def test_one_sandbox_that_cannot_be_removed_leaves_it_ready(
+    alice: User, runtime: MemoryRuntime
+) -> None:
+    runtime.plant("sbx_orphan", clock.now() - timedelta(hours=1))
+    runtime.fail_next("destroy", EngineRefused("It is busy."))
+    assert Sweep().run().errors
+    assert Site.current().reaper_error
+    assert readyz()[0] == 200
+
+
+def test_with_a_reaper_that_sleeps_it_is_not(runtime: MemoryRuntime, clock: Clock) -> None:
+    Sweep().run()
+    clock.forward(minutes=3)
+    assert readyz()[0] == 200
+    clock.forward(seconds=1)
+    status, told = readyz()
+    assert (status, unwell(told)) == (503, {"reaper"})
+    assert "181 s" in told["checks"]["reaper"]["detail"]
+
+
+def scrape(**options: Any) -> dict[str, float]:
+    """The portal's own figures by name and label."""
+    answer = Client().get("/metrics", **options)
+    assert answer.status_code == 200
+    assert answer["Content-Type"].startswith("text/plain")
+    ours = "sandboxportal_"
+    return {
+        "/".join([sample.name.removeprefix(ours), *sample.labels.values()]): sample.value
+        for family in text_string_to_metric_families(answer.content.decode())
+        for sample in family.samples
+        if sample.name.startswith(ours)
+    }
+
+
+@pytest.fixture
+def token(settings: SettingsWrapper) -> dict[str, Any]:
+    settings.METRICS_TOKEN = "for-prometheus-alone"
+    return {"headers": {"Authorization": "Bearer for-prometheus-alone"}}
+
+
+def test_metrics_count_sandboxes_by_state_and_tell_of_the_reaper(
+    token: dict[str, Any], alice: User, runtime: MemoryRuntime, clock: Clock, settings: Any
+) -> None:
+    settings.SANDBOX_MAX_SITE = 12
+    Sweep().run()
+    Program(alice).launch()
+    clock.forward(seconds=30)
+    figures = scrape(**token)
+    assert figures["sandboxes_by_state/pending"] == 1
+    assert figures["sandboxes_by_state/running"] == 0
+    assert figures["sandboxes_by_end_reason/crashed"] == 0
+    assert figures["oldest_pending_seconds"] == 30
+    assert figures["reaper_age_seconds"] == 30
+    assert figures["reaper_failed"] == 0
+    assert figures["site_limit"] == 12
+
+
+def test_metrics_tell_of_what_cannot_be_removed(
+    token: dict[str, Any], alice: User, runtime: MemoryRuntime
+) -> None:
+    program = Program(alice)
+    sandbox = program.launch()
+    program.delete(f"/sandboxes/{sandbox['id']}")
+    runtime.fail_next("destroy", EngineRefused("It is busy."))
+    assert Sweep().run().errors
+    assert scrape(**token)["removals_failing"] == 1
+    assert scrape(**token)["reaper_failed"] == 1
+
+
+def test_metrics_hold_the_figures_of_requests_too(token: dict[str, Any]) -> None:
+    answer = Client().get("/metrics", **token)
+    assert b"django_http_requests" in answer.content
+
+
+def test_metrics_are_for_operators_and_the_holder_of_the_token(
+    token: dict[str, Any], alice: User, olga: User
+) -> None:
+    nobody = Client().get("/metrics")
+    assert (nobody.status_code, nobody["WWW-Authenticate"]) == (401, "Bearer")
+    wrong = Client().get("/metrics", headers={"Authorization": "Bearer guess"})
+    assert wrong.status_code == 401
+    for user, status in ((alice, 401), (olga, 200)):
+        browser = Client()
+        browser.force_login(user)
+        assert browser.get("/metrics").status_code == status
+
+
+def test_without_a_metrics_token_an_empty_one_opens_nothing(settings: SettingsWrapper) -> None:
+    settings.METRICS_TOKEN = ""
+    for value in ("Bearer ", "Bearer", ""):
+        assert Client().get("/metrics", headers={"Authorization": value}).status_code == 401

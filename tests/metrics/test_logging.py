@@ -1,0 +1,121 @@
+"""Every line of the log says which request, task, sweep and sandbox it belongs to."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django_structlog.celery.signals import bind_extra_task_metadata
+
+from tests.helpers.admin import ask
+from tests.helpers.api_client import Program
+from tests.helpers.scenarios import launch, sweep
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Any:
+    """The lines so far that tell of this."""
+    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "django_structlog")
+
+    def telling(what: str) -> list[dict[str, Any]]:
+        told = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+        return [line for line in told if line["event"] == what]
+
+    return telling
+
+
+def test_a_line_of_a_journal_names_request_user_and_sandbox(lines, alice) -> None:
+    sandbox = Program(alice).launch()
+    requested = next(line for line in lines("journal") if line["kind"] == "requested")
+
+    assert requested["sandbox"] == sandbox["id"]
+    assert requested["request_id"]
+    assert requested["by"] == "owner"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_task_takes_along_which_request_sent_it(lines, alice, no_worker) -> None:
+    sandbox = Program(alice).launch()
+    message = no_worker.SimpleQueue("celery").get_nowait()
+    requested = next(line for line in lines("journal") if line["kind"] == "requested")
+
+    assert message.headers["argsrepr"] == repr((sandbox["id"],))
+    assert message.headers["__django_structlog__"]["request_id"] == requested["request_id"]
+    # What the worker binds when it begins the task.
+    assert bind_extra_task_metadata.has_listeners()
+
+
+def test_a_request_about_a_sandbox_names_it_in_all_its_lines(lines, alice) -> None:
+    sandbox = launch(alice)
+    Program(alice).get(f"/sandboxes/{sandbox.public_id}")
+    finished = lines("request_finished")[-1]
+
+    assert finished["sandbox"] == sandbox.public_id
+
+
+def test_a_sweep_names_itself_and_so_does_what_it_sends(lines, alice, runtime) -> None:
+    sandbox = launch(alice)
+    runtime.exit(sandbox.public_id, "api", 3)
+    sweep()
+    swept = lines("swept")[-1]
+    ended = [line for line in lines("journal") if line["kind"] == "ending"]
+
+    assert {line["sweep"] for line in ended} == {swept["sweep"]}
+    assert swept["acts"] == {"break": 1}
+
+
+def test_an_act_of_an_operator_is_in_the_log(lines, desk, alice, olga) -> None:
+    ask(desk, "suspend", alice, reason="Mining coins.")
+    line = lines("operator_act")[-1]
+
+    assert (line["act"], line["by"], line["subject"]) == ("suspend", olga.pk, alice.pk)
+    assert line["request_id"]
+
+
+def test_a_sweep_by_cron_writes_nothing_when_all_is_well(capfd, alice, lines) -> None:
+    launch(alice)
+    capfd.readouterr()
+    call_command("reap_sandboxes")
+
+    assert capfd.readouterr().err == ""
+    assert lines("swept") == []
+
+
+WRITE = """
+import django, logging, structlog
+django.setup()
+try:
+    raise ValueError("it broke")
+except ValueError:
+    logging.getLogger("django.request").exception("A request failed.")
+    structlog.get_logger("sandboxes").exception("sweep_stumbled", sandbox="sbx_1")
+"""
+
+
+def test_json_is_one_object_a_line_tracebacks_included(tmp_path) -> None:
+    environment = os.environ | {"LOG_FORMAT": "json", "VAR_DIR": str(tmp_path)}
+    written = subprocess.run(
+        [sys.executable, "-c", WRITE],
+        cwd=ROOT,
+        env=environment | {"DJANGO_SETTINGS_MODULE": "sandboxportal.settings"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    told = [json.loads(line) for line in written.stderr.splitlines()]
+    assert [line["event"] for line in told] == ["A request failed.", "sweep_stumbled"]
+    assert all("ValueError: it broke" in line["exception"] for line in told)
+    assert all({"timestamp", "level", "logger"} <= line.keys() for line in told)

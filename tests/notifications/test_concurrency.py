@@ -1,0 +1,96 @@
+"""Sweeps, workers and clicks at one moment tell everything once, on both kinds of databases."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.core import mail
+from django.utils import timezone
+
+from sandboxes.actions import email_links
+from sandboxes.lib.exceptions import Conflict
+from sandboxes.models import Extension, Sandbox, SandboxWarning, Site, Webhook, WebhookDelivery
+from sandboxes.notifications import emails
+from sandboxes.reaper.sweep import Sweep
+from sandboxes.webhooks import delivery, outbox
+from tests.fakes.webhook_receiver import Receiver, hook
+from tests.harness.databases import at_once
+from tests.helpers.scenarios import again, launch
+
+pytestmark = [pytest.mark.usefixtures("shared_database", "no_worker", "runtime"), pytest.mark.store]
+
+
+@pytest.fixture
+def carol(shared_database: None) -> User:
+    Site.current()
+    return User.objects.create_user("carol", "carol@example.com")
+
+
+def nearly_over(user: User) -> Sandbox:
+    sandbox = launch(user)
+    soon = timezone.now() + timedelta(minutes=4)
+    Sandbox.objects.filter(pk=sandbox.pk).update(expires_at=soon)
+    return again(sandbox)
+
+
+def test_sweeps_and_workers_at_once_tell_of_one_deadline_once(
+    carol: User, receiver: Receiver
+) -> None:
+    _, secret = hook(carol, receiver, "sandbox.warning")
+    rows = [nearly_over(carol) for _ in range(3)]
+
+    sweeps = at_once(4, lambda _: Sweep().run())
+    at_once(4, lambda _: emails.send_due_mails())
+    at_once(3, lambda _: delivery.work_off())
+    delivery.work_off()
+
+    assert [s.errors for s in sweeps] == [[]] * 4
+    assert SandboxWarning.objects.exclude(mailed_at=None).count() == 3
+    assert len(mail.outbox) == 3
+    told = {message["data"]["id"] for message in receiver.verified(secret)}
+    assert told == {row.public_id for row in rows}
+    assert len(receiver.messages) == 3
+
+
+def test_workers_at_once_deliver_each_message_once(carol: User, receiver: Receiver) -> None:
+    webhooks = [hook(carol, receiver)[0] for _ in range(3)]
+    for webhook in webhooks:
+        for _ in range(4):
+            outbox.send_test(webhook)
+
+    at_once(3, lambda _: delivery.work_off())
+    delivery.work_off()
+
+    assert len(receiver.ids) == len(set(receiver.ids)) == 12
+    assert not WebhookDelivery.objects.exclude(outcome="delivered").exists()
+    assert not Webhook.objects.exclude(busy_until=None).exists()
+
+
+def test_clicks_at_once_on_one_link_extend_once(carol: User) -> None:
+    sandbox = nearly_over(carol)
+    Sweep().run()
+    warning = SandboxWarning.objects.get()
+
+    def click(_: int) -> bool:
+        try:
+            email_links.use(warning)
+        except Conflict:
+            return False
+        return True
+
+    assert sorted(at_once(4, click)) == [False, False, False, True]
+    assert Extension.objects.filter(sandbox=sandbox).count() == 1
+
+
+def test_webhooks_made_at_once_keep_to_the_limit(carol: User, receiver: Receiver) -> None:
+    def make(_: int) -> bool:
+        try:
+            hook(carol, receiver)
+        except Conflict:
+            return False
+        return True
+
+    assert sum(at_once(8, make)) == 5
+    assert sorted(Webhook.objects.values_list("slot", flat=True)) == [1, 2, 3, 4, 5]

@@ -1,0 +1,257 @@
+"""The warm pool: made before anybody asks, handed out in a moment."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from sandboxes import actions, blueprints
+from sandboxes.core import limits
+from sandboxes.lib.exceptions import LimitReached
+from sandboxes.models import ENGINE_AWAY, EndReason, Funding, Sandbox, Site, State
+from sandboxes.pool import reconcile
+from sandboxes.worker import tasks as worker_tasks
+from tests.fakes.friendbot import Friendbot
+from tests.helpers.scenarios import (
+    again,
+    committed,
+    ended_because,
+    expire,
+    last_line,
+    once_observed,
+    pooled,
+    request,
+    story,
+    sweep,
+)
+
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
+
+
+@pytest.fixture(autouse=True)
+def _one_is_kept_warm(settings, runtime):
+    settings.SANDBOX_POOL_SIZE = 1
+
+
+def test_a_sweep_has_the_pool_filled(settings, runtime):
+    settings.SANDBOX_POOL_SIZE = 2
+    sweep()
+
+    assert len(pooled()) == 2
+    assert set(runtime.observe()) == {row.public_id for row in pooled()}
+    assert story(pooled()[0])[:3] == ["requested", "provisioning", "pooled"]
+    assert {event.by for event in pooled()[0].events.all()} == {"portal"}
+    sweep()
+    assert len(Sandbox.objects.all()) == 2, "it is full"
+
+
+def test_launching_gives_one_away_without_asking_the_engine(alice, runtime):
+    sweep()
+    [warm] = pooled()
+    runtime.unreachable = True
+
+    sandbox = request(alice, name="checkout", ttl_minutes=90)
+
+    assert (sandbox.pk, sandbox.state) == (warm.pk, State.RUNNING)
+    assert (sandbox.owner, sandbox.name, sandbox.slot) == (alice, "checkout", 1)
+    assert sandbox.addresses == warm.addresses
+    assert story(sandbox)[-2:] == ["requested", "running"]
+
+
+def test_its_clocks_start_when_it_is_given_away(alice, clock):
+    sweep()
+    clock.forward(hours=2)
+    now = timezone.now()
+
+    sandbox = request(alice, ttl_minutes=45)
+
+    assert (sandbox.created_at, sandbox.started_at, sandbox.last_activity_at) == (now, now, now)
+    assert sandbox.expires_at == now + timedelta(minutes=45)
+    assert sandbox.hard_cap_at == now + timedelta(minutes=240)
+    assert sweep().errors == []
+    assert again(sandbox).state == State.RUNNING
+
+
+def test_each_has_secrets_of_its_own_that_no_other_had(alice, bob, settings):
+    settings.SANDBOX_POOL_SIZE = 2
+    sweep()
+    mine, theirs = request(alice), request(bob)
+
+    own = actions.read_credentials(mine, alice)
+    assert own["api_key"].startswith("sk_test_")
+    assert set(own.values()).isdisjoint(actions.read_credentials(theirs, bob).values())
+    assert mine.stellar_public_key != theirs.stellar_public_key
+
+
+def test_the_place_in_the_pool_is_filled_again_by_itself(alice):
+    sweep()
+    with committed():
+        sandbox = request(alice)
+
+    assert len(pooled()) == 1
+    assert pooled()[0].pk != sandbox.pk
+
+
+def test_a_place_that_is_emptied_while_the_pool_is_filled_is_filled_as_well(alice):
+    reconcile.note_versions()
+    made = reconcile.tend()
+    next(made)
+    sandbox = request(alice)
+
+    assert sandbox.state == State.RUNNING
+    assert [row.pk for row in made] == [row.pk for row in pooled()]
+    assert len(pooled()) == 1
+
+
+def test_with_nothing_in_the_pool_a_launch_goes_the_long_way(alice, bob):
+    sweep()
+    assert request(alice).state == State.RUNNING
+    assert request(bob).state == State.PENDING
+
+
+def test_another_blueprint_than_the_pools_is_made_when_asked_for(alice, settings, monkeypatch):
+    sweep()
+    known = blueprints.available()
+    other = {"shop": known["billing"].__class__(**vars(known["billing"]) | {"name": "shop"})}
+    monkeypatch.setattr(blueprints, "available", lambda: {**known, **other})
+
+    assert request(alice, blueprint="shop").state == State.PENDING
+    assert len(pooled()) == 1
+
+
+def test_what_waits_counts_against_nobody(alice, settings):
+    settings.SANDBOX_POOL_SIZE, settings.SANDBOX_MAX_PER_USER = 3, 1
+    settings.SANDBOX_MAX_SITE = 3
+    sweep()
+
+    assert limits.refusal_for(alice) is None
+    assert not alice.sandboxes.exists()
+    request(alice)
+    with pytest.raises(LimitReached, match="1 of 1"):
+        request(alice)
+
+
+def test_nothing_is_handed_out_that_the_engine_cannot_be_asked_about(alice, runtime):
+    sweep()
+    runtime.unreachable = True
+    sweep()
+    assert Site.current().reaper_error.startswith(ENGINE_AWAY)
+    assert request(alice).state == State.PENDING
+
+    runtime.unreachable = False
+    sweep()
+    assert len(pooled()) == 1
+
+
+@pytest.mark.parametrize(
+    "breaks",
+    [
+        lambda rt, name: rt.exit(name, "api", 3),
+        lambda rt, name: rt.forget(name),
+        lambda rt, name: rt.restart_engine(),
+    ],
+)
+def test_one_that_broke_just_before_it_is_given_away_is_made_anew(alice, runtime, breaks):
+    sweep()
+    [warm] = pooled()
+    breaks(runtime, warm.public_id)
+    with committed():
+        sandbox = request(alice)
+
+    given = again(sandbox)
+    assert (given.pk, given.state) == (warm.pk, State.RUNNING)
+    assert runtime.observe()[given.public_id].alive
+    assert given.addresses != warm.addresses, "its new ports are recorded"
+    assert (given.secrets, given.lease_until) == (warm.secrets, None)
+    assert "made anew" in last_line(given)
+    assert sweep().errors == []
+
+
+def test_one_that_is_whole_is_given_away_as_it_is(alice, runtime):
+    sweep()
+    [warm] = pooled()
+    with committed():
+        request(alice)
+
+    assert again(warm).addresses == warm.addresses
+    assert "revived" not in story(warm)
+
+
+def test_a_verdict_from_before_it_was_made_anew_is_void(alice, runtime):
+    sweep()
+    [warm] = pooled()
+    runtime.exit(warm.public_id, "api", 3)
+    sandbox = request(alice)
+    once_observed(runtime, lambda: worker_tasks.look_after(sandbox.public_id))
+    result = sweep()
+
+    assert (result.errors, again(sandbox).state) == ([], State.RUNNING)
+    assert runtime.observe()[sandbox.public_id].alive
+
+
+def test_what_an_engine_that_is_away_gave_away_is_left_to_the_sweeps(alice, runtime):
+    sweep()
+    with committed():
+        sandbox = request(alice)
+        runtime.unreachable = True
+
+    assert (again(sandbox).state, again(sandbox).lease_until) == (State.RUNNING, None)
+
+
+def test_friendbot_funds_what_waits(alice, bot: Friendbot):
+    sweep()
+    [warm] = pooled()
+    assert warm.funding == Funding.FUNDED
+    assert bot.asked_for == [warm.stellar_public_key]
+
+    with committed():
+        assert request(alice).funding == Funding.FUNDED
+    assert len(bot.asked_for) == 2, "only the next one for the pool was asked for"
+
+
+def test_a_funded_one_is_handed_out_first(alice, settings):
+    settings.SANDBOX_POOL_SIZE = 2
+    sweep()
+    _, second = pooled()
+    Sandbox.objects.filter(pk=second.pk).update(funding=Funding.FUNDED)
+
+    assert request(alice).pk == second.pk
+
+
+def test_an_idempotent_launch_gives_one_away_once(alice, settings):
+    settings.SANDBOX_POOL_SIZE = 2
+    sweep()
+    wanted = actions.LaunchRequest()
+    first, new = actions.launch_sandbox(alice, wanted, "key")
+    same, again_new = actions.launch_sandbox(alice, wanted, "key")
+
+    assert (new, again_new) == (True, False)
+    assert first.pk == same.pk
+    assert len(pooled()) == 1
+
+
+def test_once_given_away_it_ends_like_any_other(alice, clock):
+    sweep()
+    sandbox = request(alice)
+    expire(sandbox)
+    sweep()
+    assert ended_because(sandbox) == (State.DESTROYED, EndReason.EXPIRED)
+
+    other = request(alice)
+    alice.delete()
+    sweep()
+    assert ended_because(other) == (State.DESTROYED, EndReason.OPERATOR)
+
+
+def test_waiting_in_the_pool_is_no_activity_and_its_traffic_is_not_the_owners(alice, runtime):
+    sweep()
+    [warm] = pooled()
+    runtime.use(warm.public_id, 5000)
+    sweep()
+    sandbox = request(alice)
+    before = sandbox.last_activity_at
+    sweep()
+
+    assert again(sandbox).last_activity_at == before

@@ -1,0 +1,272 @@
+"""What is kept warm: how many, of which version, and when the pool gives way."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from sandboxes import actions, blueprints
+from sandboxes.core.leases import LEASE
+from sandboxes.lib.exceptions import LimitReached
+from sandboxes.models import EndReason, Funding, Pool, Sandbox, Site, State
+from sandboxes.pool import policy, reconcile
+from sandboxes.runtime import EngineRefused, host_resources
+from sandboxes.worker import tasks as worker_tasks
+from tests.helpers.scenarios import (
+    Killed,
+    again,
+    committed,
+    ended_because,
+    launch,
+    pooled,
+    refill,
+    request,
+    sweep,
+)
+
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
+
+
+@pytest.fixture(autouse=True)
+def _one_is_kept_warm(settings, runtime):
+    settings.SANDBOX_POOL_SIZE = 1
+
+
+def test_people_take_the_places_of_the_site_from_the_pool(alice, bob, olga, settings):
+    settings.SANDBOX_POOL_SIZE, settings.SANDBOX_MAX_SITE = 2, 2
+    sweep()
+    assert len(pooled()) == 2
+
+    with committed():
+        request(alice)
+    assert len(pooled()) == 1
+    with committed():
+        request(bob)
+    assert pooled() == []
+    with pytest.raises(LimitReached, match="All 2 places"):
+        request(olga)
+
+
+def test_the_pool_makes_room_where_subnets_are_short(alice, runtime, settings):
+    sweep()
+    [warm] = pooled()
+    runtime.capacity = 1
+    Pool.objects.update(version="something newer")
+
+    sandbox = launch(alice)
+
+    assert sandbox.state == State.RUNNING
+    assert ended_because(warm) == (State.DESTROYED, EndReason.RETIRED)
+    assert list(runtime.observe()) == [sandbox.public_id]
+
+
+def test_the_pool_is_emptied_where_memory_is_short(tmp_path, monkeypatch):
+    sweep()
+    facts = tmp_path / "meminfo"
+    facts.write_text("MemTotal:       24000000 kB\nMemAvailable:     900000 kB\n")
+    monkeypatch.setattr(host_resources, "MEMORY_FACTS", facts)
+    sweep()
+
+    assert pooled() == []
+    facts.write_text("MemTotal:       24000000 kB\nMemAvailable:   12000000 kB\n")
+    sweep()
+    assert len(pooled()) == 1
+
+
+@pytest.mark.parametrize(("what", "left"), [("disk_free_mb", 2047), ("memory_available_mb", 511)])
+def test_nothing_is_kept_or_made_while_the_engines_machine_is_short(runtime, what, left):
+    sweep()
+    assert len(pooled()) == 1
+
+    setattr(runtime, what, left)
+    sweep()
+    refill()
+    assert pooled() == []
+    assert runtime.observe() == {}
+
+    setattr(runtime, what, left + 1)
+    sweep()
+    refill()
+    assert len(pooled()) == 1
+
+
+def test_where_memory_cannot_be_told_it_is_not_short(tmp_path, monkeypatch):
+    monkeypatch.setattr(host_resources, "MEMORY_FACTS", tmp_path / "nowhere")
+    sweep()
+
+    assert len(pooled()) == 1
+
+
+def test_while_people_wait_nothing_is_made_for_the_pool(alice):
+    reconcile.note_versions()
+    waiting = request(alice)
+    refill()
+    assert pooled() == []
+
+    worker_tasks.provision(waiting.public_id)
+    assert again(waiting).state == State.RUNNING
+    assert len(pooled()) == 1, "now nobody waits"
+
+
+def test_a_rebuilt_image_empties_the_pool_and_fills_it_anew(runtime):
+    sweep()
+    [old] = pooled()
+    runtime.builds["sandboxportal/billing-api"] += 1
+    sweep()
+
+    assert ended_because(old) == (State.DESTROYED, EndReason.RETIRED)
+    assert "images" in again(old).end_message
+    assert len(pooled()) == 1
+    assert pooled()[0].made_of != old.made_of
+
+
+def test_a_missing_image_empties_the_pool(runtime):
+    sweep()
+    runtime.missing.add("sandboxportal/billing-api")
+    sweep()
+
+    assert pooled() == []
+
+
+def test_what_other_settings_made_is_not_handed_out_any_more(alice, settings):
+    sweep()
+    settings.SANDBOX_DISK_MB = 4096
+    sandbox = request(alice)
+    assert (sandbox.state, sandbox.disk_mb) == (State.PENDING, 4096)
+
+    worker_tasks.provision(sandbox.public_id)
+    sweep()
+    assert [row.disk_mb for row in pooled()] == [4096]
+
+
+def test_one_that_waited_too_long_is_made_anew(alice, clock):
+    sweep()
+    [old] = pooled()
+    clock.forward(minutes=359)
+    sweep()
+    assert pooled() == [old]
+
+    clock.forward(minutes=1)
+    assert request(alice).state == State.PENDING, "its dates might be those of another day"
+    Sandbox.objects.filter(owner=alice).delete()
+    sweep()
+    assert ended_because(old) == (State.DESTROYED, EndReason.RETIRED)
+    assert len(pooled()) == 1
+
+
+def test_operators_change_its_size_without_a_restart(settings):
+    sweep()
+    Pool.objects.update(size=3)
+    sweep()
+    assert len(pooled()) == 3
+
+    Pool.objects.update(size=0)
+    sweep()
+    assert pooled() == []
+
+
+def test_a_smaller_pool_keeps_what_was_funded(settings):
+    settings.SANDBOX_POOL_SIZE = 3
+    sweep()
+    funded = pooled()[1]
+    Sandbox.objects.filter(pk=funded.pk).update(funding=Funding.FUNDED)
+    Pool.objects.update(size=1)
+    sweep()
+
+    assert pooled() == [funded]
+
+
+def test_a_paused_pool_hands_out_what_it_has_and_makes_nothing(alice):
+    sweep()
+    Pool.objects.update(paused=True)
+    with committed():
+        assert request(alice).state == State.RUNNING
+    sweep()
+
+    assert pooled() == []
+
+
+def test_maintenance_empties_it(clock):
+    sweep()
+    until = timezone.now() + timedelta(minutes=10)
+    Site.objects.update(drained_until=until)
+    sweep()
+    assert pooled() == []
+
+    clock.forward(minutes=10)
+    sweep()
+    assert len(pooled()) == 1
+
+
+def test_one_that_broke_while_it_waited_is_replaced(runtime):
+    sweep()
+    [broken] = pooled()
+    runtime.exit(broken.public_id, "api", 3)
+    sweep()
+
+    assert ended_because(broken) == (State.FAILED, EndReason.CRASHED)
+    assert again(broken).failure["exit_code"] == 3
+    assert len(pooled()) == 1
+
+
+def test_after_a_restart_of_the_engine_it_is_filled_anew(runtime):
+    sweep()
+    [stopped] = pooled()
+    runtime.restart_engine()
+    sweep()
+
+    assert ended_because(stopped) == (State.DESTROYED, EndReason.RETIRED)
+    assert [runtime.observe()[row.public_id].alive for row in pooled()] == [True]
+
+
+@pytest.mark.parametrize("point", ["create", "network", "containers", "ready"])
+def test_killed_while_it_fills_the_pool_nothing_is_left_half_made(runtime, clock, point):
+    reconcile.note_versions()
+    runtime.fail_next(point, Killed())
+    with pytest.raises(Killed):
+        refill()
+    [half_made] = Sandbox.objects.stock()
+
+    clock.forward(seconds=LEASE.total_seconds())
+    sweep()
+
+    assert ended_because(half_made) == (State.DESTROYED, EndReason.RETIRED)
+    assert set(runtime.observe()) == {row.public_id for row in pooled()}
+    assert len(pooled()) == 1
+
+
+def test_what_cannot_be_made_is_tried_again_ever_later(runtime, clock):
+    reconcile.note_versions()
+    for pause in (30, 60, 120):
+        runtime.fail_next("containers", EngineRefused("The engine refused."))
+        refill()
+        refill()
+        assert Pool.objects.get().retry_at == timezone.now() + timedelta(seconds=pause)
+        clock.forward(seconds=pause)
+    assert Sandbox.objects.filter(end_reason=EndReason.PROVISION_FAILED).count() == 3
+
+    refill()
+    assert len(pooled()) == 1
+    assert (Pool.objects.get().failures, Pool.objects.get().retry_at) == (0, None)
+
+
+def test_an_operator_may_destroy_one_that_waits(olga):
+    sweep()
+    [warm] = pooled()
+    with committed():
+        actions.destroy(warm, olga, "It looks odd.")
+
+    assert ended_because(warm) == (State.DESTROYED, EndReason.OPERATOR)
+
+
+def test_the_version_changes_with_every_image_and_only_then(runtime):
+    billing = blueprints.load("billing")
+    images = runtime.images(billing.images)
+
+    assert policy.version(billing, images) == policy.version(billing, dict(images))
+    for image in billing.images:
+        assert policy.version(billing, images | {image: "other"}) != policy.version(billing, images)
+        rest = {name: found for name, found in images.items() if name != image}
+        assert policy.version(billing, rest) == ""

@@ -1,0 +1,71 @@
+"""The warm pool of a real portal, on an engine and without: it fills itself, and gives at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.harness.portal import ON_DOCKER, Portal, running_portal
+from tests.helpers.wait import until
+
+pytestmark = pytest.mark.slow
+
+SEED = {"plans": 5, "subscribers": 10, "invoices": 20}
+POOLED = 'sandboxportal_sandboxes_by_state{state="pooled"}'
+
+
+@pytest.fixture(scope="module", params=["process", ON_DOCKER])
+def portal(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Portal]:
+    """All of its processes run, and one sandbox of the default blueprint is kept warm."""
+    settings = {"SANDBOX_POOL_SIZE": "1", "REAPER_SECONDS": "1", "METRICS_TOKEN": "to-be-looked-at"}
+    settings |= {"SANDBOX_RUNTIME": request.param}
+    processes = ("web", "worker", "reaper")
+    with running_portal(tmp_path_factory.mktemp("var"), processes, **settings) as running:
+        yield running
+
+
+def pooled(portal: Portal) -> int:
+    headers = {"Authorization": "Bearer to-be-looked-at"}
+    text = httpx.get(f"http://127.0.0.1:{portal.port}/metrics", headers=headers, timeout=10).text
+    return int(float(next(line for line in text.splitlines() if POOLED in line).split()[-1]))
+
+
+def test_a_launch_is_given_one_that_runs_and_the_next_is_made_by_itself(portal: Portal) -> None:
+    until(lambda: pooled(portal) == 1, "one is kept warm")
+    with portal.client("developer") as client:
+        answer = client.post("/sandboxes", json={"name": "warm"})
+        sandbox = answer.json()
+        assert (answer.status_code, sandbox["state"]) == (201, "running")
+        assert sandbox["stellar"]["funding"] == "funded"
+
+        keys = client.get(f"/sandboxes/{sandbox['id']}/credentials").json()
+        own = {"Authorization": f"Bearer {keys['api_key']}"}
+        with httpx.Client(base_url=sandbox["endpoints"]["api"], headers=own, timeout=10) as api:
+            assert {name: api.get(f"/v1/{name}").json()["total"] for name in SEED} == SEED
+
+        until(lambda: pooled(portal) == 1, "the next one is warm")
+        client.delete(f"/sandboxes/{sandbox['id']}")
+    left = len(portal.sandboxes())
+    until(lambda: len(portal.sandboxes()) == 1, f"only the pool's of {left}")
+
+
+def test_what_is_in_the_pool_can_be_reached_by_nobody_through_the_portal(portal: Portal) -> None:
+    until(lambda: pooled(portal) == 1, "one is kept warm")
+    [name] = portal.sandboxes()
+    for who in ("developer", "operator"):
+        with portal.client(who) as client:
+            assert client.get(f"/sandboxes/{name}").status_code == 404
+            assert client.get(f"/sandboxes/{name}/credentials").status_code == 404
+            assert name not in client.get("/sandboxes?state=pooled").text
+
+
+def test_a_pool_that_is_turned_off_leaves_nothing_on_the_engine(portal: Portal) -> None:
+    until(lambda: pooled(portal) == 1, "one is kept warm")
+    code = "from sandboxes.models import Pool; Pool.objects.update(size=0)"
+    assert portal.manage("shell", "-c", code).returncode == 0
+
+    until(lambda: not portal.held(), "nothing is left")

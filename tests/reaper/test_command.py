@@ -1,0 +1,236 @@
+"""`manage.py reap_sandboxes`, as cron and as operators call it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+from threading import Timer
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from sandboxes.models import Site, State
+from sandboxes.runtime import EngineRefused
+from tests.helpers.scenarios import (
+    again,
+    committed,
+    expire,
+    launch,
+)
+
+pytestmark = pytest.mark.django_db
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def reap(*arguments: str) -> tuple[int, str, str]:
+    """Exit code, output and errors."""
+    out, err = StringIO(), StringIO()
+    try:
+        with committed():
+            call_command("reap_sandboxes", *arguments, stdout=out, stderr=err, no_color=True)
+    except SystemExit as stop:
+        return int(stop.code or 0), out.getvalue(), err.getvalue()
+    return 0, out.getvalue(), err.getvalue()
+
+
+def test_one_sweep_says_what_it_did_and_exits_with_0(alice, runtime):
+    sandbox = launch(alice)
+    expire(sandbox)
+
+    code, out, err = reap()
+
+    assert (code, err) == (0, "")
+    assert out == (f"{sandbox.public_id}: end: Its time was up.\nSwept: 1 acted upon, 0 errors.\n")
+    assert again(sandbox).state == State.DESTROYED
+
+
+def test_with_nothing_to_do_it_says_that(runtime):
+    assert reap() == (0, "Swept: 0 acted upon, 0 errors.\n", "")
+
+
+def test_an_engine_that_cannot_be_reached_gives_1_and_a_clear_line(alice, runtime):
+    launch(alice)
+    runtime.unreachable = True
+
+    code, out, err = reap()
+
+    assert code == 1
+    assert err.startswith("The engine can't be reached")
+    assert "0 acted upon, 1 errors" in out
+
+
+def test_a_removal_that_failed_gives_1_until_it_is_done(alice, runtime, clock):
+    sandbox = launch(alice)
+    expire(sandbox)
+    runtime.fail_next("destroy", EngineRefused("It is busy."))
+
+    code, _, err = reap()
+    assert (code, err) == (1, f"{sandbox.public_id} could not be removed: It is busy.\n")
+    assert reap()[0] == 1
+    clock.forward(seconds=5)
+    assert reap()[0] == 0
+    assert again(sandbox).state == State.DESTROYED
+
+
+def test_a_dry_run_only_tells(alice, runtime):
+    sandbox = launch(alice)
+    expire(sandbox)
+
+    code, out, _ = reap("--dry-run")
+
+    assert code == 0
+    assert "1 would be acted upon" in out
+    assert again(sandbox).state == State.RUNNING
+    assert Site.current().reaped_at is None
+
+
+def test_json_is_for_programs(alice, runtime):
+    sandbox = launch(alice)
+    expire(sandbox)
+
+    code, out, _ = reap("--json", "--dry-run")
+
+    assert code == 0
+    assert json.loads(out) == {
+        "counts": {"end": 1},
+        "lines": [f"{sandbox.public_id}: end: Its time was up."],
+        "errors": [],
+        "dry_run": True,
+    }
+
+
+def test_json_tells_errors_too(runtime):
+    runtime.unreachable = True
+
+    code, out, _ = reap("--json")
+
+    assert code == 1
+    assert "can't be reached" in json.loads(out)["errors"][0]
+
+
+def test_the_bound_on_endings_can_be_moved(alice, runtime):
+    rows = [launch(alice) for _ in range(3)]
+    expire(*rows)
+
+    code, _, err = reap("--max-endings", "1")
+    assert code == 1
+    assert "More than 1 sandboxes are due at once" in err
+    assert reap("--max-endings", "0")[0] == 0
+    assert {again(row).state for row in rows} == {State.DESTROYED}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        (["--loop", "0"], "--loop: give the seconds between two sweeps"),
+        (["--loop", "-3"], "--loop: give the seconds between two sweeps"),
+        (["--loop", "nan"], "--loop: give the seconds between two sweeps"),
+        (["--loop", "often"], "argument --loop"),
+        (["--max-endings", "-1"], "--max-endings: give 0 or more"),
+    ],
+)
+def test_a_bad_option_is_named_with_the_remedy(runtime, arguments, remedy):
+    with pytest.raises(CommandError, match=remedy):
+        reap(*arguments)
+
+
+def test_the_loop_sweeps_again_and_again_until_it_is_told_to_stop(alice, runtime, monkeypatch):
+    from sandboxes.management.commands import reap_sandboxes
+
+    sweeps = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def stumble_then_stop():
+        sweeps.append(len(sweeps))
+        if len(sweeps) == 1:
+            raise RuntimeError("the database restarts")
+        os.kill(os.getpid(), signal.SIGTERM)
+        return runtime_sweep()
+
+    runtime_sweep = reap_sandboxes.Sweep().run
+    monkeypatch.setattr(reap_sandboxes.Sweep, "run", lambda _: stumble_then_stop())
+    watchdog = Timer(30, os.kill, (os.getpid(), signal.SIGTERM))
+    watchdog.start()
+    try:
+        code, out, err = reap("--loop", "0.01")
+    finally:
+        watchdog.cancel()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+    assert code == 0
+    assert sweeps == [0, 1]
+    assert "The sweep failed: RuntimeError: the database restarts" in err
+    assert "Sweeping every 0.01 s." in out
+
+
+def manage(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
+    """A process of its own with a database of its own, as cron starts it."""
+    environment = os.environ | {
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'portal.sqlite3'}",
+        "VAR_DIR": str(tmp_path),
+        "SANDBOX_RUNTIME": "memory",
+    }
+    return subprocess.Popen(
+        # A system check warns of the runtime that only pretends.
+        [sys.executable, "manage.py", *arguments, "--skip-checks"],
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def test_as_a_process_it_sweeps_once_loops_and_ends_on_sigterm(tmp_path):
+    assert manage(tmp_path, "migrate", "-v0").wait(60) == 0
+
+    once = manage(tmp_path, "reap_sandboxes")
+    out, err = once.communicate(timeout=60)
+    assert (once.returncode, out, err) == (0, "Swept: 0 acted upon, 0 errors.\n", "")
+
+    loop = manage(tmp_path, "reap_sandboxes", "--loop", "60")
+    assert loop.stdout
+    assert loop.stdout.readline() == "Sweeping every 60 s.\n"
+    loop.send_signal(signal.SIGTERM)
+    assert loop.wait(60) == 0
+
+
+def test_without_a_database_it_exits_with_1_and_says_so(tmp_path):
+    broken = manage(tmp_path, "reap_sandboxes")
+    _, err = broken.communicate(timeout=60)
+
+    assert broken.returncode == 1
+    assert "no such table" in err
+    assert "Traceback" not in err
+
+
+def test_cron_may_overlap_itself(tmp_path):
+    assert manage(tmp_path, "migrate", "-v0").wait(60) == 0
+
+    running = [manage(tmp_path, "reap_sandboxes") for _ in range(4)]
+
+    assert [process.communicate(timeout=60)[1] for process in running] == [""] * 4
+    assert [process.returncode for process in running] == [0] * 4
+
+
+def test_the_heartbeat_tells_when_a_sweep_last_ended(runtime, clock):
+    reap()
+    assert Site.current().reaped_at == timezone.now()
+    clock.forward(minutes=5)
+    runtime.unreachable = True
+    reap()
+
+    site = Site.current()
+    assert site.reaped_at == timezone.now()
+    assert site.reaper_error.startswith("The engine can't be reached")
+    assert timezone.now() - site.reaped_at < timedelta(seconds=1)

@@ -1,0 +1,170 @@
+"""Several reapers, workers and people at one moment, in real threads on real databases."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from sandboxes import actions
+from sandboxes.lib.exceptions import Conflict
+from sandboxes.models import EndReason, Event, Sandbox, State
+from sandboxes.pool import reconcile
+from sandboxes.reaper.sweep import Sweep
+from sandboxes.worker import provisioning, teardown
+from tests.harness.databases import at_once
+from tests.helpers.scenarios import (
+    again,
+    expire,
+    launch,
+    request,
+)
+
+pytestmark = [pytest.mark.usefixtures("shared_database", "no_worker"), pytest.mark.store]
+
+
+def lines(kind: str) -> int:
+    return Event.objects.filter(kind=kind).count()
+
+
+def people(count: int) -> list[User]:
+    return [User.objects.create_user(f"u{n}", f"u{n}@example.com") for n in range(count)]
+
+
+def test_reapers_at_once_end_everything_once_and_skip_nothing(runtime):
+    rows = [launch(user) for user in people(4) for _ in range(3)]
+    expire(*rows[:8])
+    runtime.exit(rows[8].public_id, "api", 1)
+
+    sweeps = at_once(4, lambda _: Sweep().run())
+
+    assert [s.errors for s in sweeps] == [[]] * 4
+    assert {again(row).state for row in rows[:8]} == {State.DESTROYED}
+    assert again(rows[8]).state == State.FAILED
+    assert {again(row).state for row in rows[9:]} == {State.RUNNING}
+    assert (lines("ending"), lines("destroyed"), lines("failed")) == (9, 8, 1)
+    assert set(runtime.observe()) == {row.public_id for row in rows[9:]}
+    assert sum(s.counts["end"] for s in sweeps) == 8, "each was ended by exactly one of them"
+
+
+def test_reapers_at_once_warn_once(runtime):
+    for user in people(3):
+        launch(user)
+    Sandbox.objects.update(expires_at=timezone.now() + timedelta(minutes=4))
+
+    sweeps = at_once(4, lambda _: Sweep().run())
+
+    assert sum(s.counts["warn"] for s in sweeps) == 3
+
+
+def test_reapers_at_once_remove_an_orphan_without_an_error(runtime):
+    runtime.plant("sbx_orphan", timezone.now() - timedelta(hours=1))
+
+    assert [s.errors for s in at_once(4, lambda _: Sweep().run())] == [[]] * 4
+    assert runtime.observe() == {}
+
+
+def test_workers_at_once_make_one_sandbox(runtime):
+    sandbox = request(people(1)[0])
+
+    at_once(4, lambda _: provisioning.provision(again(sandbox)))
+
+    assert (again(sandbox).state, again(sandbox).attempt) == (State.RUNNING, 1)
+    assert (lines("provisioning"), lines("running")) == (1, 1)
+    assert len(runtime.observe()) == 1
+
+
+def test_an_extension_and_a_reaper_at_once_agree(runtime):
+    """Whoever is first, an extension that was granted is kept."""
+    owner = people(1)[0]
+    for _ in range(5):
+        sandbox = launch(owner)
+        expire(sandbox)
+
+        def extend_or_sweep(number: int, sandbox: Sandbox = sandbox) -> bool:
+            if number:
+                Sweep().run()
+                return False
+            try:
+                actions.extend(again(sandbox), 30, owner)
+            except Conflict:
+                return False
+            return True
+
+        granted = any(at_once(2, extend_or_sweep))
+        assert again(sandbox).state == (State.RUNNING if granted else State.DESTROYED)
+        actions.destroy(again(sandbox), owner)
+        teardown.tear_down(again(sandbox))
+
+
+def test_an_extension_that_is_asked_for_at_once_is_granted_once(runtime):
+    owner = people(1)[0]
+    sandbox = launch(owner)
+
+    def extend(_: int) -> bool:
+        try:
+            actions.extend(again(sandbox), 30, owner)
+        except Conflict:
+            return False
+        return True
+
+    assert sum(at_once(8, extend)) == 1
+    assert again(sandbox).expires_at == sandbox.expires_at + timedelta(minutes=30)
+
+
+def test_destroying_while_it_is_made_leaves_nothing(runtime):
+    owner = people(1)[0]
+    for _ in range(5):
+        sandbox = request(owner)
+
+        def make_or_destroy(number: int, sandbox: Sandbox = sandbox) -> None:
+            if number:
+                provisioning.provision(again(sandbox))
+            else:
+                actions.destroy(again(sandbox), owner)
+                teardown.tear_down(again(sandbox))
+
+        at_once(2, make_or_destroy)
+        Sweep().run()
+        assert again(sandbox).state == State.DESTROYED
+        assert again(sandbox).end_reason == EndReason.USER
+        assert runtime.observe() == {}
+
+
+def test_people_who_launch_at_once_are_given_different_ones_from_the_pool(runtime, settings):
+    settings.SANDBOX_POOL_SIZE = 5
+    Sweep().run()
+    list(reconcile.tend())
+    warm = {row.pk for row in Sandbox.objects.pooled()}
+    assert len(warm) == 5
+    users = people(8)
+
+    rows = at_once(8, lambda n: request(users[n]))
+
+    given = [row.pk for row in rows if row.state == State.RUNNING]
+    assert sorted(given) == sorted(warm)
+    assert len({row.pk for row in rows}) == 8
+    assert {again(row).owner for row in rows} == set(users)
+    assert Event.objects.filter(kind="running").count() == 5
+
+
+def test_workers_at_once_make_no_more_for_the_pool_than_is_wanted(runtime, settings):
+    settings.SANDBOX_POOL_SIZE = 3
+    reconcile.note_versions()
+
+    at_once(4, lambda _: list(reconcile.tend()))
+    list(reconcile.tend())
+
+    assert Sandbox.objects.stock().count() == Sandbox.objects.count() == 3
+
+
+def test_workers_at_once_take_turns_and_make_everything_once(runtime):
+    rows = [request(user) for user in people(4) for _ in range(3)]
+
+    at_once(4, lambda _: provisioning.work_off())
+
+    assert {again(row).state for row in rows} == {State.RUNNING}
+    assert {again(row).attempt for row in rows} == {1}
+    assert lines("running") == 12

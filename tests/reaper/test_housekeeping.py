@@ -1,0 +1,120 @@
+"""What a sweep does besides ending, and how it goes on after a stumble."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import transaction
+
+from sandboxes import actions
+from sandboxes.core import leases, lifecycle
+from sandboxes.models import EndReason, Sandbox, Site, State
+from sandboxes.reaper import sweep as reaper_sweep
+from sandboxes.runtime import EngineUnreachable
+from tests.helpers.scenarios import (
+    again,
+    committed,
+    expire,
+    launch,
+    request,
+    story,
+    sweep,
+)
+
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
+
+
+def test_a_sweep_right_after_another_finds_nothing_to_do(alice, runtime, clock):
+    launch(alice)
+    clock.forward(minutes=61)
+    assert sweep().lines
+    second = sweep()
+
+    assert (second.lines, second.errors) == ([], [])
+
+
+def test_one_bad_row_never_stops_the_others(alice, runtime, monkeypatch):
+    bad, fine = launch(alice), launch(alice)
+    expire(bad, fine)
+    real = reaper_sweep.decide
+
+    def stumble(row, *args):
+        if row.pk == bad.pk:
+            raise ValueError("odd row")
+        return real(row, *args)
+
+    monkeypatch.setattr(reaper_sweep, "decide", stumble)
+    result = sweep()
+
+    assert again(fine).state == State.DESTROYED
+    assert result.errors == [f"{bad.public_id}: ValueError: odd row"]
+
+
+def test_a_dry_run_says_what_it_would_do_and_does_nothing(alice, runtime, clock):
+    due, waits = launch(alice, ttl_minutes=15), request(alice)
+    runtime.plant("sbx_orphan")
+    clock.forward(minutes=20)
+    runtime.use(due.public_id)
+    before = [again(due), again(waits), story(due), runtime.observe()]
+    result = sweep(dry_run=True)
+
+    assert dict(result.counts) == {"end": 1, "break": 1, "orphan": 1}
+    assert [again(due), again(waits), story(due), runtime.observe()] == before
+    assert again(due).last_activity_at == due.last_activity_at
+    assert Site.current().reaped_at is None
+
+
+def test_a_sweep_notes_what_the_engine_can_enforce(runtime):
+    sweep()
+    assert (Site.current().engine, Site.current().hard_disk_limit) == ("memory 1", False)
+    runtime.hard_disk_limit = True
+    sweep()
+    assert Site.current().hard_disk_limit is True
+
+
+def test_consumption_that_cannot_be_read_is_told_and_stops_nothing(alice, runtime):
+    launch(alice)
+    runtime.fail_next("usage", EngineUnreachable("No answer."))
+    result = sweep()
+
+    assert result.errors == ["sampling: No answer."]
+    assert Site.current().engine == "memory 1"
+
+
+def test_history_is_kept_for_90_days_and_answers_for_24_hours(alice, runtime, clock):
+    old, _ = actions.launch_sandbox(alice, actions.LaunchRequest(), "k-1")
+    with committed():
+        actions.destroy(old, alice)
+    clock.forward(days=89)
+    sweep()
+    assert again(old).events.exists()
+
+    clock.forward(days=2)
+    sweep()
+    assert not Sandbox.objects.exists()
+
+
+def test_what_lives_is_never_pruned(alice, runtime, settings):
+    settings.SANDBOX_RETENTION_DAYS = 0
+    sandbox = launch(alice)
+    stuck = launch(alice)
+    lifecycle.end(stuck, EndReason.USER, "Enough.")
+    leases.hold(stuck, [State.DESTROYING])
+    sweep()
+
+    assert again(sandbox).state == State.RUNNING
+    assert again(stuck).state == State.DESTROYING
+
+
+def test_a_sweep_of_many_healthy_sandboxes_asks_little(
+    alice, runtime, settings, django_assert_max_num_queries
+):
+    settings.SANDBOX_MAX_PER_USER = 40
+    for _ in range(30):
+        launch(alice)
+    Sandbox.objects.update(funding="funded", funding_due_at=None)
+    runtime.use(alice.sandboxes.first().public_id)
+    reaper_sweep.Sweep().run()
+    runtime.use(alice.sandboxes.first().public_id)
+
+    with django_assert_max_num_queries(32), transaction.atomic():
+        reaper_sweep.Sweep().run()

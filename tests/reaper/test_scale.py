@@ -1,0 +1,215 @@
+"""Sweeps with a crowd: a constant number of queries and engine calls, and pruning that keeps up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import docker
+import pytest
+from django.contrib.sessions.models import Session
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from sandboxes import blueprints
+from sandboxes.models import Event, Extension, IdempotencyKey, Sandbox, Site, State, UsageSample
+from sandboxes.reaper import housekeeping, sweep
+from sandboxes.reaper.sweep import Sweep
+from sandboxes.usage import sampling
+from tests.harness import bulk_data
+from tests.helpers.scenarios import again
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+    from sandboxes.runtime.memory import MemoryRuntime
+    from tests.harness.runtimes import DockerBench
+
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
+
+
+def _swept(act: Callable[[], object]) -> list[str]:
+    """The statements of a sweep in which nothing is due, and in which samples are."""
+    UsageSample.objects.all().delete()
+    act()
+    with CaptureQueriesContext(connection) as queries:
+        result = Sweep().run()
+    assert (result.lines, result.errors) == ([], [])
+    return [query["sql"] for query in queries]
+
+
+@pytest.mark.parametrize("in_use", [True, False])
+def test_a_sweep_takes_no_more_statements_for_40_sandboxes_than_for_2(
+    alice: User, runtime: MemoryRuntime, in_use: bool
+) -> None:
+    Site.current()
+    rows = bulk_data.live(2, alice)
+    bulk_data.on_engine(runtime, rows)
+
+    def use() -> None:
+        for row in rows:
+            if in_use:
+                runtime.use(row.public_id, 5000)
+
+    Sweep().run()
+    few = _swept(use)
+    rows = bulk_data.live(38, alice) + rows
+    bulk_data.on_engine(runtime, rows[:38])
+    bulk_data.past(50, {alice: 50})
+    many = _swept(use)
+
+    assert len(many) == len(few) <= 30, many
+    assert UsageSample.objects.count() == 40
+
+
+def test_traffic_of_many_at_once_is_noted_for_each(alice: User, runtime: MemoryRuntime) -> None:
+    used, moved, idle = rows = bulk_data.live(3, alice)
+    bulk_data.on_engine(runtime, rows)
+    an_hour_ago = timezone.now() - timedelta(hours=1)
+    alice.sandboxes.update(last_activity_at=an_hour_ago, idle_minutes=90)
+    Sandbox.objects.filter(pk=moved.pk).update(addresses={})
+    runtime.use(used.public_id, 5000)
+    runtime.use(moved.public_id, 7000)
+    Sweep().run()
+
+    assert [again(row).traffic_bytes for row in rows] == [5000, 7000, 0]
+    assert [again(row).last_activity_at > an_hour_ago for row in rows] == [True, True, False]
+    assert again(moved).addresses == moved.addresses
+    assert again(idle).last_activity_at == an_hour_ago
+
+
+def test_what_was_ended_meanwhile_is_not_noted(
+    alice: User, runtime: MemoryRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = bulk_data.live(1, alice)[0]
+    bulk_data.on_engine(runtime, [row])
+    runtime.use(row.public_id, 5000)
+    real = runtime.observe
+
+    def ended_meanwhile(**choices: Any) -> Any:
+        found = real(**choices)
+        values = {"state": State.DESTROYING, "end_reason": "user", "slot": None}
+        Sandbox.objects.filter(pk=row.pk).update(**values)
+        return found
+
+    monkeypatch.setattr(runtime, "observe", ended_meanwhile)
+    Sweep().run()
+    assert again(row).traffic_bytes == 0
+
+
+@pytest.fixture
+def engine_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is sent to the engine from now on: method and path, without the names in it."""
+    calls: list[str] = []
+    real = docker.APIClient.send
+
+    def counted(self: Any, request: Any, **choices: Any) -> Any:
+        path = re.sub(r"^.*?/v[\d.]+|\?.*$", "", request.url)
+        calls.append(f"{request.method} {path}")
+        return real(self, request, **choices)
+
+    monkeypatch.setattr(docker.APIClient, "send", counted)
+    return calls
+
+
+@pytest.fixture
+def on_docker(docker_bench: DockerBench, monkeypatch: pytest.MonkeyPatch) -> Iterator[DockerBench]:
+    """The sweep's runtime is the bench's."""
+    for module in (sweep, housekeeping, sampling):
+        monkeypatch.setattr(module, "get_runtime", lambda: docker_bench.runtime)
+    # The pool has questions of its own, about images.
+    monkeypatch.setattr(housekeeping, "tend_pool", lambda: None)
+    return docker_bench
+
+
+def _made(bench: DockerBench, alice: User, count: int) -> None:
+    """So many small sandboxes that run, in the database as on the engine."""
+    rows = bulk_data.live(count, alice)
+    with ThreadPoolExecutor(4) as workers:
+        all_facts = list(workers.map(lambda _: bench.create()[1], rows))
+    for row, facts in zip(rows, all_facts, strict=True):
+        # No blueprint of the portal's is like these.
+        row.public_id, row.blueprint = facts.id, "tiny"
+        row.addresses = blueprints.addresses(facts)
+        row.save()
+
+
+@pytest.mark.engine
+def test_a_sweep_makes_no_more_engine_calls_for_6_sandboxes_than_for_2(
+    alice: User, on_docker: DockerBench, engine_calls: list[str]
+) -> None:
+    def calls() -> list[str]:
+        engine_calls.clear()
+        _swept(lambda: None)
+        return sorted(engine_calls)
+
+    _made(on_docker, alice, 2)
+    Sweep().run()
+    few = calls()
+    _made(on_docker, alice, 4)
+    many = calls()
+
+    assert UsageSample.objects.count() == 6
+    assert many == few
+    assert len(few) <= 6, few
+
+
+def test_sandboxes_and_their_journals_are_kept_for_so_many_days_and_no_longer(
+    alice: User, settings
+) -> None:
+    settings.SANDBOX_RETENTION_DAYS = 45
+    bulk_data.past(300, {alice: 150})
+    living = bulk_data.live(3, alice)
+    oldest = timezone.now() - timedelta(days=45)
+    kept = set(Sandbox.objects.filter(ended_at__gte=oldest)) | set(living)
+    extended = Extension.objects.filter(sandbox__in=kept).count()
+    housekeeping.prune()
+
+    assert set(Sandbox.objects.all()) == kept
+    assert Event.objects.count() == 8 * (len(kept) - 3) + 3 * 3
+    assert Extension.objects.count() == extended
+
+
+def test_pruning_takes_a_bounded_number_at_once_the_oldest_first(
+    settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.SANDBOX_RETENTION_DAYS = 45
+    monkeypatch.setattr(housekeeping, "PRUNED_AT_ONCE", 40)
+    bulk_data.past(200)
+    by_end = list(Sandbox.objects.order_by("ended_at"))
+    for sweeps in (1, 2):
+        housekeeping.prune()
+        assert set(Sandbox.objects.all()) == set(by_end[40 * sweeps :])
+
+
+def test_pruning_keeps_up_with_10_000_sandboxes_a_day() -> None:
+    sweeps_a_day = 24 * 60  # By cron, which is the slower of the two.
+    assert sweeps_a_day * housekeeping.PRUNED_AT_ONCE > 10 * 10_000
+
+
+def test_samples_keys_and_sign_ins_are_pruned_in_bounded_numbers_too(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeping, "PRUNED_AT_ONCE", 3)
+    row, now = bulk_data.live(1, alice)[0], timezone.now()
+    for days in (1, 8, 8, 8, 8):
+        at = now - timedelta(days=days)
+        UsageSample.objects.create(
+            sandbox=row, at=at, memory_mb=1, cpu_seconds=1, received_bytes=0, sent_bytes=0
+        )
+        key = f"{IdempotencyKey.objects.count()}"
+        at = now - timedelta(days=days // 2)
+        IdempotencyKey.objects.create(owner=alice, key=key, sandbox=row, created_at=at)
+        until = now + timedelta(days=7 - days)
+        Session.objects.create(session_key=key, session_data="", expire_date=until)
+    left = []
+    for _ in range(2):
+        housekeeping.prune()
+        tables = (UsageSample, IdempotencyKey, Session)
+        left.append([table.objects.count() for table in tables])
+
+    assert left == [[2, 2, 2], [1, 1, 1]]

@@ -1,0 +1,263 @@
+"""Sweeps: what is due ends, and nothing else."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+
+import pytest
+from django.utils import timezone
+
+from sandboxes import actions
+from sandboxes.models import EndReason, LimitOverride, Sandbox, State
+from sandboxes.reaper import observe as reaper_observe
+from sandboxes.reaper import sweep as reaper_sweep
+from tests.helpers.scenarios import (
+    again,
+    committed,
+    expire,
+    launch,
+    once_observed,
+    request,
+    story,
+    sweep,
+)
+
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
+
+
+def test_a_row_whose_end_is_set_to_the_past_is_gone_after_one_sweep(alice, runtime):
+    sandbox = launch(alice)
+    expire(sandbox)
+    result = sweep()
+
+    sandbox = again(sandbox)
+    assert (sandbox.state, sandbox.end_reason) == (State.DESTROYED, EndReason.EXPIRED)
+    assert runtime.observe() == {}
+    assert result.counts["end"] == 1
+    assert result.errors == []
+
+
+def test_it_ends_after_its_lifetime_and_not_before(alice, runtime, clock):
+    sandbox = launch(alice, ttl_minutes=15)
+    clock.forward(minutes=14, seconds=59)
+    sweep()
+    assert again(sandbox).state == State.RUNNING
+    clock.forward(seconds=1)
+    sweep()
+    assert again(sandbox).end_reason == EndReason.EXPIRED
+
+
+def test_without_traffic_it_ends_after_30_minutes(alice, runtime, clock):
+    sandbox = launch(alice, ttl_minutes=120)
+    clock.forward(minutes=29, seconds=59)
+    sweep()
+    assert again(sandbox).state == State.RUNNING
+    clock.forward(seconds=1)
+    sweep()
+    assert again(sandbox).end_reason == EndReason.IDLE
+
+
+def test_traffic_keeps_it_alive(alice, runtime, clock):
+    sandbox = launch(alice, ttl_minutes=120)
+    for _ in range(5):
+        clock.forward(minutes=20)
+        runtime.use(sandbox.public_id)
+        sweep()
+
+    assert again(sandbox).state == State.RUNNING
+    assert again(sandbox).last_activity_at == timezone.now()
+
+
+def test_traffic_moves_the_idle_clock_alone(alice, runtime, clock):
+    sandbox = launch(alice)
+    clock.forward(minutes=20)
+    runtime.use(sandbox.public_id)
+    sweep()
+
+    assert again(sandbox).expires_at == sandbox.expires_at
+    assert again(sandbox).idle_expires_at == timezone.now() + timedelta(minutes=30)
+
+
+def test_what_an_unused_network_sees_is_no_traffic(alice, runtime, clock):
+    sandbox = launch(alice)
+    clock.forward(minutes=10)
+    runtime.use(sandbox.public_id, sent=reaper_observe.TRAFFIC_NOISE_BYTES - 1)
+    sweep()
+
+    assert again(sandbox).last_activity_at == sandbox.last_activity_at
+
+
+def test_small_answers_add_up_to_traffic(alice, runtime, clock):
+    sandbox = launch(alice)
+    for _ in range(3):
+        clock.forward(minutes=1)
+        runtime.use(sandbox.public_id, sent=100)
+        sweep()
+
+    assert again(sandbox).last_activity_at == timezone.now()
+
+
+def test_traffic_counts_also_when_the_counter_began_again(alice, runtime, clock):
+    sandbox = launch(alice)
+    runtime.use(sandbox.public_id, sent=50_000)
+    sweep()
+    runtime.use(sandbox.public_id, sent=-40_000)
+    clock.forward(minutes=10)
+    sweep()
+
+    assert again(sandbox).last_activity_at == timezone.now()
+    assert again(sandbox).traffic_bytes == 10_000
+
+
+def test_a_counter_that_began_again_without_traffic_is_no_activity(alice, runtime, clock):
+    sandbox = launch(alice)
+    runtime.use(sandbox.public_id, sent=50_000)
+    sweep()
+    runtime.use(sandbox.public_id, sent=-50_000)
+    clock.forward(minutes=10)
+    sweep()
+
+    assert again(sandbox).last_activity_at == sandbox.last_activity_at
+    assert again(sandbox).traffic_bytes == 0
+
+
+def test_traffic_after_the_clock_was_set_back_shortens_nothing(alice, runtime, clock):
+    sandbox = launch(alice)
+    clock.forward(minutes=-20)
+    runtime.use(sandbox.public_id)
+    sweep()
+
+    assert again(sandbox).idle_expires_at == sandbox.idle_expires_at
+
+
+def test_the_sweep_itself_and_the_pages_are_no_activity(alice, runtime, clock):
+    sandbox = launch(alice, ttl_minutes=120)
+    for _ in range(30):
+        clock.forward(minutes=1)
+        sweep()
+        actions.refusal_to_launch(alice)
+
+    assert again(sandbox).end_reason == EndReason.IDLE
+
+
+def test_an_idle_time_that_an_operator_set_counts(alice, runtime, clock):
+    LimitOverride.objects.create(user=alice, idle_minutes=60, reason="slow work")
+    sandbox = launch(alice, ttl_minutes=120)
+    clock.forward(minutes=59)
+    sweep()
+    assert again(sandbox).state == State.RUNNING
+    clock.forward(minutes=1)
+    sweep()
+    assert again(sandbox).end_reason == EndReason.IDLE
+
+
+def test_ports_that_changed_are_recorded(alice, runtime):
+    sandbox = launch(alice)
+    Sandbox.objects.filter(pk=sandbox.pk).update(addresses={"api:8080": "127.0.0.1:1"})
+    sweep()
+
+    assert again(sandbox).addresses == sandbox.addresses
+
+
+@pytest.mark.parametrize("taken_up", [True, False])
+@pytest.mark.parametrize("how", ["deactivated", "deleted"])
+def test_when_its_owner_leaves_nothing_is_left_behind(alice, runtime, how, taken_up):
+    sandbox = launch(alice) if taken_up else request(alice)
+    if how == "deleted":
+        alice.delete()
+    else:
+        alice.is_active = False
+        alice.save()
+    sweep()
+
+    sandbox = again(sandbox)
+    assert (sandbox.state, sandbox.end_message) == (
+        State.DESTROYED,
+        "Its owner's account was closed.",
+    )
+    assert runtime.observe() == {}
+
+
+@pytest.mark.parametrize("ask", ["extend", "touch"])
+def test_who_asks_for_more_time_while_the_reaper_looks_keeps_the_sandbox(
+    alice, runtime, clock, monkeypatch, ask
+):
+    sandbox = launch(alice, ttl_minutes=30 if ask == "extend" else 120)
+    clock.forward(minutes=30)
+    real = reaper_sweep.decide
+
+    def just_in_time(*args):
+        verdict = real(*args)
+        monkeypatch.setattr(reaper_sweep, "decide", real)
+        if ask == "extend":
+            actions.extend(again(sandbox), 60, alice)
+        else:
+            actions.touch(again(sandbox), alice)
+        return verdict
+
+    monkeypatch.setattr(reaper_sweep, "decide", just_in_time)
+    result = sweep()
+
+    assert again(sandbox).state == State.RUNNING
+    assert again(sandbox).ends_at == timezone.now() + timedelta(minutes=30)
+    assert result.lines == [], "it does not claim to have ended it"
+
+
+def test_traffic_that_this_sweep_sees_counts_before_it_judges(alice, runtime, clock):
+    sandbox = launch(alice, ttl_minutes=120)
+    clock.forward(minutes=31)
+    runtime.use(sandbox.public_id)
+    sweep()
+
+    assert again(sandbox).state == State.RUNNING
+
+
+def test_destroyed_by_its_owner_first_it_is_not_ended_twice(alice, runtime):
+    sandbox = launch(alice)
+    expire(sandbox)
+
+    @partial(once_observed, runtime)
+    def destroyed_by_its_owner():
+        with committed():
+            actions.destroy(again(sandbox), alice)
+
+    result = sweep()
+
+    assert again(sandbox).end_reason == EndReason.USER
+    assert story(sandbox).count("ending") == 1
+    assert (result.lines, result.errors) == ([], [])
+
+
+def test_a_clock_that_jumps_ends_a_bounded_number_and_says_so(alice, runtime, settings, clock):
+    settings.SANDBOX_MAX_PER_USER = 10
+    rows = [launch(alice) for _ in range(5)]
+    clock.forward(days=400)
+    result = sweep(max_endings=2)
+
+    states = [again(row).state for row in rows]
+    assert states == [State.DESTROYED] * 2 + [State.RUNNING] * 3
+    assert [e for e in result.errors if "--max-endings 0" in e]
+
+    assert sweep(max_endings=0).errors == []
+    assert {again(row).state for row in rows} == {State.DESTROYED}
+
+
+def test_the_bound_leaves_repairs_alone(alice, runtime, settings):
+    rows = [launch(alice) for _ in range(3)]
+    for sandbox in rows:
+        runtime.exit(sandbox.public_id, "api", 1)
+
+    assert sweep(max_endings=1).errors == []
+    assert {again(row).state for row in rows} == {State.FAILED}
+
+
+def test_what_has_been_due_for_the_longest_is_ended_first(alice, runtime, clock):
+    rows = [launch(alice) for _ in range(3)]
+    for row, minutes in zip(rows, (1, 3, 2), strict=True):
+        past = timezone.now() - timedelta(minutes=minutes)
+        Sandbox.objects.filter(pk=row.pk).update(expires_at=past)
+    result = sweep(max_endings=2)
+
+    ended = [line.partition(":")[0] for line in result.lines]
+    assert ended == [rows[1].public_id, rows[2].public_id]

@@ -1,0 +1,152 @@
+"""The hard limit on disk, on an engine of the test's own whose storage can enforce it."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+from docker.errors import DockerException
+
+from sandboxes.runtime import EngineRefused
+from sandboxes.runtime.docker import DockerRuntime
+from tests.harness.runtimes import (
+    SUBNETS,
+    TIME_LIMIT,
+    DockerBench,
+    fetch,
+    quiet,
+    with_service,
+)
+from tests.helpers.wait import until
+
+pytestmark = [pytest.mark.engine, pytest.mark.root]
+
+INTERFACES = Path("/sys/class/net")
+LIMIT_MB = 32
+MANY_FILES = """
+i=0
+while [ $i -lt 8 ]; do
+    dd if=/dev/zero of=/home/$i bs=1M count=8 || exit 1
+    i=$((i+1))
+done
+"""
+
+
+class BenchOf(DockerBench):
+    """On the engine at an address of its own."""
+
+    def __init__(self, image: str, url: str) -> None:
+        self.url = url
+        super().__init__(image)
+        self.client = docker.APIClient(base_url=url, timeout=int(TIME_LIMIT))
+
+    def make(self, subnets: IPv4Network = SUBNETS, **options: Any) -> DockerRuntime:
+        return super().make(subnets, **{"engine_url": self.url} | options)
+
+
+@pytest.fixture(scope="module")
+def btrfs() -> Iterator[Path]:
+    """An empty file system, as a file that is mounted. Sockets lie in it: the path is short."""
+    with tempfile.TemporaryDirectory(prefix="btrfs-") as folder:
+        disk, here = Path(folder) / "disk", Path(folder) / "d"
+        here.mkdir()
+        with disk.open("wb") as file:
+            file.truncate(1 << 30)
+        subprocess.run(["mkfs.btrfs", "-q", disk], check=True, capture_output=True)
+        subprocess.run(["mount", "-o", "loop", disk, here], check=True)
+        try:
+            yield here
+        finally:
+            subprocess.run(["umount", "--lazy", here], check=True)
+
+
+@pytest.fixture(scope="module")
+def bridge() -> Iterator[str]:
+    """One that an engine may have for its own: told to have none, it removes another's docker0."""
+    name = f"test{secrets.token_hex(4)}"
+    for words in (f"add {name} type bridge", f"set {name} up"):
+        subprocess.run(["ip", "link", *words.split()], check=True)
+    subprocess.run(["ip", "addr", "add", "10.223.255.1/28", "dev", name], check=True)
+    try:
+        yield name
+    finally:
+        subprocess.run(["ip", "link", "del", name], check=True)
+
+
+@pytest.fixture(scope="module")
+def engine(btrfs: Path, bridge: str) -> Iterator[str]:
+    """A second engine, which touches nothing of the first: not its data, bridge or firewall."""
+    before = {one.name for one in INTERFACES.iterdir()}
+    url = f"unix://{btrfs}/socket"
+    command = [
+        "dockerd",
+        "--host",
+        url,
+        "--data-root",
+        btrfs / "data",
+        "--exec-root",
+        btrfs / "run",
+    ]
+    command += ["--pidfile", btrfs / "pid", "--storage-driver", "btrfs", "--bridge", bridge]
+    command += ["--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"]
+    with (btrfs / "log").open("w") as log, subprocess.Popen(command, stderr=log) as process:
+        try:
+            until(lambda: process.poll() is not None or answers(url), "the engine answers")
+            assert process.poll() is None, (btrfs / "log").read_text()
+            yield url
+        finally:
+            process.terminate()
+            process.wait(timeout=TIME_LIMIT)
+            assert "docker0" not in before or (INTERFACES / "docker0").exists()
+
+
+def answers(url: str) -> bool:
+    try:
+        return bool(docker.APIClient(base_url=url, timeout=2).ping())
+    except DockerException:
+        return False
+
+
+@pytest.fixture
+def bench(engine: str, tiny_image: str) -> Iterator[BenchOf]:
+    bench = BenchOf(tiny_image, engine)
+    bench.client.load_image(docker.APIClient().get_image(tiny_image))
+    yield bench
+    bench.clear()
+
+
+def test_what_is_written_over_the_limit_is_refused_and_the_sandbox_goes_on(bench: BenchOf) -> None:
+    assert bench.runtime.abilities().hard_disk_limit
+    spec, facts = bench.create(disk_mb=LIMIT_MB)
+    code, output = bench.runtime.execute(spec.id, "store", ["sh", "-c", MANY_FILES], TIME_LIMIT)
+    assert code == 1
+    assert "quota" in output.lower() or "no space" in output.lower()
+    written = output.count("8+0 records out") * 8
+    assert LIMIT_MB / 2 <= written <= LIMIT_MB
+    seen = bench.runtime.observe(sizes=True)[spec.id]
+    assert seen.alive
+    assert seen.disk_mb is not None and seen.disk_mb <= LIMIT_MB
+    fetch(facts)
+
+
+def test_another_sandbox_and_the_engine_still_have_room(bench: BenchOf) -> None:
+    full, _ = bench.create(disk_mb=LIMIT_MB)
+    bench.runtime.execute(full.id, "store", ["sh", "-c", MANY_FILES], TIME_LIMIT)
+    other, _ = bench.create(disk_mb=LIMIT_MB)
+    bench.fill(other, LIMIT_MB // 2)
+    assert (bench.runtime.abilities().space.disk_free_mb or 0) > 500
+
+
+def test_services_that_can_write_share_what_a_sandbox_has(bench: BenchOf) -> None:
+    spec = with_service(bench.spec(disk_mb=LIMIT_MB), "web", read_only=False)
+    bench.runtime.create(spec, quiet, TIME_LIMIT)
+    bench.fill(spec, LIMIT_MB // 4)
+    with pytest.raises((AssertionError, EngineRefused)):
+        bench.fill(spec, LIMIT_MB * 3 // 4)

@@ -1,0 +1,96 @@
+"""What operators see of a sandbox on the engine, and what is not ours there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from sandboxes.runtime import (
+    EngineRefused,
+)
+from tests.harness.runtimes import TIME_LIMIT, DockerBench, quiet
+
+pytestmark = pytest.mark.engine
+
+
+# --- what operators see --------------------------------------------------------------------------
+
+
+def test_the_engines_own_tools_show_what_a_sandbox_is(docker_bench: DockerBench) -> None:
+    spec, _ = docker_bench.create()
+    label = f"label=sandboxportal.sandbox={spec.id}"
+    shown = subprocess.run(
+        ["docker", "ps", "--filter", label, "--format", "{{.Names}}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert set(shown.stdout.split()) == {f"{spec.id}-web-1", f"{spec.id}-store-1"}
+
+
+def test_compose_finds_its_own_labels(docker_bench: DockerBench) -> None:
+    """Those that `docker compose ls` and `docker compose -p … ps` filter by."""
+    spec, _ = docker_bench.create()
+    labels = docker_bench.inspect(spec, "web")["Config"]["Labels"]
+    compose = {
+        key.removeprefix("com.docker.compose."): value
+        for key, value in labels.items()
+        if key.startswith("com.docker.compose.")
+    }
+    assert compose.pop("config-hash")
+    assert compose == {
+        "project": spec.id,
+        "service": "web",
+        "container-number": "1",
+        "oneoff": "False",
+        "project.config_files": "tiny/compose.yaml",
+    }
+    assert "not-to-be-told" not in json.dumps(labels)
+
+
+# --- what is not ours ----------------------------------------------------------------------------
+
+
+def test_a_stranger_of_the_same_name_is_neither_used_nor_removed(
+    docker_bench: DockerBench,
+) -> None:
+    spec = docker_bench.spec()
+    stranger = docker_bench.client.create_container_from_config(
+        {"Image": docker_bench.image, "Cmd": ["sleep", "60"]}, f"{spec.id}-web-1"
+    )["Id"]
+    try:
+        with pytest.raises(EngineRefused, match="not this portal's"):
+            docker_bench.runtime.create(spec, quiet, TIME_LIMIT)
+        docker_bench.runtime.destroy(spec.id)
+        assert docker_bench.client.inspect_container(stranger)["State"]["Status"] == "created"
+    finally:
+        docker_bench.client.remove_container(stranger, force=True)
+
+
+def test_another_portals_sandboxes_are_neither_seen_nor_removed(
+    docker_bench: DockerBench,
+) -> None:
+    spec, _ = docker_bench.create()
+    other = DockerBench(docker_bench.image)
+    assert other.runtime.observe() == {}
+    other.runtime.destroy(spec.id)
+    assert docker_bench.runtime.observe()[spec.id].alive
+
+
+def test_a_container_that_an_operator_connected_does_not_keep_a_sandbox(
+    docker_bench: DockerBench,
+) -> None:
+    spec, _ = docker_bench.create()
+    client = docker_bench.client
+    debugger = client.create_container_from_config(
+        {"Image": docker_bench.image, "Cmd": ["sleep", "60"]}
+    )["Id"]
+    try:
+        client.start(debugger)
+        client.connect_container_to_network(debugger, f"{spec.id}_default")
+        docker_bench.runtime.destroy(spec.id)
+        assert client.inspect_container(debugger)["State"]["Running"]
+    finally:
+        client.remove_container(debugger, force=True)

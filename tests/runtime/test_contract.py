@@ -1,0 +1,347 @@
+"""The runtime contract: what holds on one runtime has to hold on the other."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from sandboxes.runtime import (
+    EngineRefused,
+    EngineUnreachable,
+    ImageMissing,
+    LineCount,
+    NoRoom,
+    NoSuchService,
+    NotReady,
+    ServiceState,
+)
+from tests.harness.runtimes import (
+    TIME_LIMIT,
+    Bench,
+    new_id,
+    quiet,
+)
+
+STEPS = ["network", "containers", "ready"]
+
+
+class Killed(BaseException):
+    """What a worker's death looks like to the runtime: it stops where it is."""
+
+
+def test_a_new_sandbox_is_alive_and_its_ports_have_addresses(bench: Bench) -> None:
+    facts = bench.runtime.create(spec := bench.spec(), quiet, TIME_LIMIT)
+    assert facts.alive
+    assert facts.id == spec.id
+    assert set(facts.services) == {"web", "store"}
+    assert facts.services["web"].ports[8080].host == "127.0.0.1"
+    assert facts.services["web"].ports[8080].port > 1024
+    assert facts.services["store"].ports == {}
+
+
+def test_the_steps_are_told_in_their_order(bench: Bench) -> None:
+    told: list[str] = []
+    bench.runtime.create(bench.spec(), told.append, TIME_LIMIT)
+    assert list(dict.fromkeys(told)) == STEPS
+
+
+def test_creating_it_again_changes_nothing(bench: Bench) -> None:
+    spec = bench.spec()
+    first = bench.runtime.create(spec, quiet, TIME_LIMIT)
+    again = bench.runtime.create(spec, quiet, TIME_LIMIT)
+    assert again.services == first.services
+    assert again.created_at == first.created_at
+    assert list(bench.runtime.observe()) == [spec.id]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_creation_that_was_killed_is_finished_by_the_next(bench: Bench, step: str) -> None:
+    def die(now: str) -> None:
+        if now == step:
+            raise Killed
+
+    spec = bench.spec()
+    with pytest.raises(Killed):
+        bench.runtime.create(spec, die, TIME_LIMIT)
+    assert bench.runtime.create(spec, quiet, TIME_LIMIT).alive
+    assert list(bench.runtime.observe()) == [spec.id]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_creation_that_was_killed_can_be_destroyed(bench: Bench, step: str) -> None:
+    def die(now: str) -> None:
+        if now == step:
+            raise Killed
+
+    spec = bench.spec()
+    with pytest.raises(Killed):
+        bench.runtime.create(spec, die, TIME_LIMIT)
+    bench.runtime.destroy(spec.id)
+    assert bench.runtime.observe() == {}
+
+
+def test_what_is_observed_is_what_was_created(bench: Bench) -> None:
+    before = timezone.now() - timedelta(seconds=2)
+    made = {}
+    for _ in range(2):
+        facts = bench.runtime.create(bench.spec(), quiet, TIME_LIMIT)
+        made[facts.id] = facts
+    seen = bench.runtime.observe()
+    assert set(seen) == set(made)
+    for sandbox_id, facts in seen.items():
+        assert facts.alive
+        assert facts.services == made[sandbox_id].services
+        assert before <= facts.created_at <= timezone.now()
+        alone = bench.runtime.observe(sandbox_id)
+        assert {name: one.services for name, one in alone.items()} == {sandbox_id: facts.services}
+    assert bench.runtime.observe("sbx_unknown") == {}
+
+
+def test_after_destroying_nothing_is_left(bench: Bench) -> None:
+    spec, other = bench.spec(), bench.spec()
+    for one in (spec, other):
+        bench.runtime.create(one, quiet, TIME_LIMIT)
+    bench.runtime.destroy(spec.id)
+    assert list(bench.runtime.observe()) == [other.id]
+    with pytest.raises(NoSuchService):
+        bench.runtime.logs(spec.id, "web", 10)
+
+
+def test_destroying_twice_or_what_never_was_is_no_error(bench: Bench) -> None:
+    spec = bench.spec()
+    bench.runtime.create(spec, quiet, TIME_LIMIT)
+    bench.runtime.destroy(spec.id)
+    bench.runtime.destroy(spec.id)
+    bench.runtime.destroy(new_id())
+
+
+def test_two_may_destroy_the_same_sandbox_at_once(bench: Bench) -> None:
+    spec = bench.spec()
+    bench.runtime.create(spec, quiet, TIME_LIMIT)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(bench.runtime.destroy, [spec.id] * 3))
+    assert bench.runtime.observe() == {}
+
+
+def test_a_service_that_exits_while_it_is_started_is_named_with_its_exit_code(
+    bench: Bench,
+) -> None:
+    with pytest.raises(NotReady, match="store") as caught:
+        bench.runtime.create(bench.doomed(7, "no-disk"), quiet, TIME_LIMIT)
+    assert caught.value.service == "store"
+    assert caught.value.exit_code == 7
+
+
+def test_the_log_of_a_failed_start_can_still_be_read(bench: Bench) -> None:
+    spec = bench.doomed(7, "no-disk")
+    with pytest.raises(NotReady):
+        bench.runtime.create(spec, quiet, TIME_LIMIT)
+    assert bench.runtime.logs(spec.id, "store", 10).endswith("no-disk\n")
+
+
+def test_a_missing_image_is_told_before_and_at_the_launch(bench: Bench) -> None:
+    spec = bench.without_image(bench.spec())
+    images = [service.image for service in spec.services]
+    assert list(bench.runtime.images(images)) == [images[0]]
+    with pytest.raises(ImageMissing, match="absent"):
+        bench.runtime.create(spec, quiet, TIME_LIMIT)
+    bench.runtime.destroy(spec.id)
+    assert bench.runtime.observe() == {}
+
+
+def test_an_image_that_is_built_anew_has_another_id(bench: Bench) -> None:
+    (image,) = {service.image for service in bench.spec().services}
+    first = bench.runtime.images([image])
+    assert bench.runtime.images([image]) == first
+    bench.rebuild(image)
+    again = bench.runtime.images([image, image])
+    assert list(again) == [image]
+    assert again[image] != first[image]
+
+
+def test_when_all_room_is_taken_it_says_so_until_a_sandbox_ends(bench: Bench) -> None:
+    runtime = bench.with_room_for_one()
+    first, second = bench.spec(), bench.spec()
+    runtime.create(first, quiet, TIME_LIMIT)
+    with pytest.raises(NoRoom, match="taken"):
+        runtime.create(second, quiet, TIME_LIMIT)
+    runtime.destroy(second.id)
+    assert list(runtime.observe()) == [first.id]
+    runtime.destroy(first.id)
+    assert runtime.create(second, quiet, TIME_LIMIT).alive
+
+
+def test_an_engine_that_is_away_is_never_told_as_an_empty_one(bench: Bench) -> None:
+    runtime, spec = bench.unreachable(), bench.spec()
+    calls = {
+        "create": lambda: runtime.create(spec, quiet, TIME_LIMIT),
+        "observe": runtime.observe,
+        "destroy": lambda: runtime.destroy(spec.id),
+        "execute": lambda: runtime.execute(spec.id, "web", ["id"], 5),
+        "logs": lambda: runtime.logs(spec.id, "web", 10),
+        "count_lines": lambda: runtime.count_lines({spec.id: LineCount("web", "x")}),
+        "usage": lambda: runtime.usage([spec.id]),
+        "abilities": runtime.abilities,
+        "images": lambda: runtime.images(["x"]),
+    }
+    for name, call in calls.items():
+        try:
+            answer = call()
+        except EngineUnreachable:
+            continue
+        pytest.fail(f"{name} answered {answer}")
+
+
+def test_eight_launches_at_once_do_not_get_into_each_others_way(bench: Bench) -> None:
+    specs = [bench.spec() for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda s: bench.runtime.create(s, quiet, TIME_LIMIT), specs))
+    assert all(facts.alive for facts in made)
+    assert len({facts.services["web"].ports[8080].port for facts in made}) == 8
+    assert set(bench.runtime.observe()) == {spec.id for spec in specs}
+
+
+def test_a_command_gives_its_exit_code_and_its_output(bench: Bench) -> None:
+    spec = bench.spec()
+    bench.runtime.create(spec, quiet, TIME_LIMIT)
+    for code, output in ((0, "all is well"), (3, "it is not")):
+        command = bench.command(code, output)
+        assert bench.runtime.execute(spec.id, "web", command, 10) == (code, output)
+
+
+def test_of_a_long_output_the_end_is_kept(bench: Bench) -> None:
+    spec = bench.spec()
+    bench.runtime.create(spec, quiet, TIME_LIMIT)
+    command = bench.command(0, "x" * 100_000 + "the end")
+    code, output = bench.runtime.execute(spec.id, "web", command, 10)
+    assert code == 0
+    assert len(output) == 64 * 1024
+    assert output.endswith("the end")
+
+
+def test_looking_into_a_service_that_is_not_there_names_it(bench: Bench) -> None:
+    spec = bench.spec()
+    bench.runtime.create(spec, quiet, TIME_LIMIT)
+    with pytest.raises(NoSuchService, match="cache"):
+        bench.runtime.execute(spec.id, "cache", ["id"], 5)
+    with pytest.raises(NoSuchService, match="web"):
+        bench.runtime.logs(new_id(), "web", 5)
+
+
+def test_a_stopped_service_is_seen_with_its_exit_code(bench: Bench) -> None:
+    spec = bench.spec()
+    bench.runtime.create(spec, quiet, TIME_LIMIT)
+    bench.stop(spec, "store", 9)
+    facts = bench.runtime.observe()[spec.id]
+    assert not facts.alive
+    assert facts.services["web"].state is ServiceState.RUNNING
+    store = facts.services["store"]
+    assert (store.state, store.exit_code) == (ServiceState.EXITED, 9)
+    assert not store.out_of_memory
+    assert not store.stopped_with_engine
+
+
+def test_no_command_runs_in_a_stopped_service(bench: Bench) -> None:
+    spec = bench.spec()
+    bench.runtime.create(spec, quiet, TIME_LIMIT)
+    bench.stop(spec, "store", 9)
+    with pytest.raises(EngineRefused, match="store"):
+        bench.runtime.execute(spec.id, "store", ["id"], 5)
+
+
+def test_creating_it_again_starts_what_has_stopped(bench: Bench) -> None:
+    spec = bench.spec()
+    bench.runtime.create(spec, quiet, TIME_LIMIT)
+    bench.stop(spec, "store", 9)
+    assert bench.runtime.create(spec, quiet, TIME_LIMIT).alive
+
+
+def test_use_moves_the_traffic_and_looking_does_not(bench: Bench) -> None:
+    spec = bench.spec()
+    facts = bench.runtime.create(spec, quiet, TIME_LIMIT)
+    before = bench.runtime.observe()[spec.id].traffic_bytes
+    assert before is not None
+    bench.runtime.observe(sizes=True)
+    bench.runtime.usage([spec.id])
+    bench.runtime.logs(spec.id, "web", 10)
+    untouched = bench.runtime.observe()[spec.id].traffic_bytes
+    bench.use(facts)
+    used = bench.runtime.observe()[spec.id].traffic_bytes
+    assert untouched is not None
+    assert used is not None
+    assert untouched - before < 256 < used - untouched
+
+
+def test_lines_of_a_log_are_counted_on_from_where_the_last_count_ended(bench: Bench) -> None:
+    spec = bench.spec()
+    bench.runtime.create(spec, quiet, TIME_LIMIT)
+
+    def count(so_far: LineCount) -> LineCount:
+        return bench.runtime.count_lines({spec.id: so_far})[spec.id]
+
+    bench.say(spec, "GET /a 200", "nothing of that kind", "POST /b 201")
+    none = count(LineCount("store", "PUT /"))
+    two = count(LineCount("store", "[A-Z]+ /"))
+    assert (none.lines, two.lines) == (0, 2)
+    assert count(two) == two, "nothing was written since"
+    bench.say(spec, "a GET /c inside", "DELETE /d 204")
+    assert count(two).lines == 3
+    bench.stop(spec, "store", 9)
+    bench.runtime.create(spec, quiet, TIME_LIMIT)
+    bench.say(spec, "GET /e 200")
+    assert count(two).lines == 4, "a service that was started again"
+
+
+def test_lines_of_what_is_not_there_are_not_counted(bench: Bench) -> None:
+    spec = bench.spec()
+    bench.runtime.create(spec, quiet, TIME_LIMIT)
+    asked = {new_id(): LineCount("store", "x"), spec.id: LineCount("nothing", "x")}
+    assert bench.runtime.count_lines(asked) == {}
+    assert bench.runtime.count_lines({}) == {}
+
+
+def test_disk_is_measured_when_asked_for(bench: Bench) -> None:
+    spec = bench.spec()
+    bench.runtime.create(spec, quiet, TIME_LIMIT)
+    bench.fill(spec, 20)
+    assert bench.runtime.observe()[spec.id].disk_mb is None
+    measured = bench.runtime.observe(sizes=True)[spec.id].disk_mb
+    assert measured is not None
+    assert 19 < measured < 25
+
+
+def test_consumption_is_told_of_those_that_run(bench: Bench) -> None:
+    running, stopped = bench.spec(), bench.spec()
+    bench.runtime.create(running, quiet, TIME_LIMIT)
+    usage = bench.runtime.usage([running.id, stopped.id])
+    assert set(usage) == {running.id}
+    assert 0 < usage[running.id].memory_mb < 512
+    assert usage[running.id].cpu_seconds >= 0
+    assert bench.runtime.usage([]) == {}
+
+
+def test_a_lone_leftover_is_observed_and_can_be_destroyed(bench: Bench) -> None:
+    leftover = new_id()
+    bench.plant(leftover)
+    facts = bench.runtime.observe()[leftover]
+    assert facts.services == {}
+    assert not facts.alive
+    assert timezone.now() - facts.created_at < timedelta(minutes=1)
+    bench.runtime.destroy(leftover)
+    assert bench.runtime.observe() == {}
+
+
+def test_what_can_be_enforced_is_told(bench: Bench) -> None:
+    abilities = bench.runtime.abilities()
+    assert abilities.name
+    assert abilities.version
+    assert abilities.memory_mb > 512
+    assert abilities.space.disk_free_mb is not None and abilities.space.disk_total_mb
+    assert 0 <= abilities.space.disk_free_mb <= abilities.space.disk_total_mb
+
+
+def test_secrets_are_not_in_what_is_printed_of_a_spec(bench: Bench) -> None:
+    assert "not-to-be-told" not in repr(bench.spec())

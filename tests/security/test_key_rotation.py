@@ -1,0 +1,131 @@
+"""Keys of secrets at rest are changed under a portal that works."""
+
+from __future__ import annotations
+
+from collections import Counter
+from io import StringIO
+from typing import TYPE_CHECKING
+
+import pytest
+from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import TOTP
+from cryptography.fernet import Fernet
+from django.core.management import CommandError, call_command
+
+from sandboxes import actions
+from sandboxes.encryption import rotation
+from sandboxes.models import Sandbox, State, Webhook
+from tests.helpers.scenarios import again, committed, launch
+from tests.security.test_secrets_at_rest import at_rest
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
+
+
+@pytest.fixture
+def new_key(settings) -> str:
+    """In force, before the one that there was."""
+    return put_first(settings)
+
+
+def put_first(settings) -> str:
+    key = Fernet.generate_key().decode()
+    settings.SANDBOX_ENCRYPTION_KEYS = [key, *settings.SANDBOX_ENCRYPTION_KEYS]
+    return key
+
+
+@pytest.fixture
+def everything(alice: User) -> tuple[Sandbox, Webhook, TOTP, RecoveryCodes]:
+    """One of each kind that has secrets."""
+    webhook = Webhook.objects.create(
+        user=alice, slot=1, url="https://example.com/", secrets={"current": "whsec_AAAA"}
+    )
+    codes = RecoveryCodes.activate(alice)
+    return launch(alice), webhook, TOTP.activate(alice, "JBSWY3DPEHPK3PXP"), codes
+
+
+def run(*arguments: str) -> str:
+    out = StringIO()
+    call_command("rotate_keys", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_all_is_read_with_the_new_key_alone_afterwards(everything, new_key, settings) -> None:
+    sandbox, webhook, _, codes = everything
+    kept, shown = dict(sandbox.secrets), codes.get_unused_codes()
+    said = run()
+    settings.SANDBOX_ENCRYPTION_KEYS = [new_key]
+
+    assert "4 were encrypted anew" in said
+    assert "Nothing needs a key but the first." in said
+    assert again(sandbox).secrets == kept
+    assert Webhook.objects.get(pk=webhook.pk).secrets == {"current": "whsec_AAAA"}
+    factors = {row.type: row.wrap() for row in Authenticator.objects.all()}
+    assert factors["recovery_codes"].get_unused_codes() == shown
+    assert Fernet(new_key).decrypt(factors["totp"].instance.data["secret"]) == b"JBSWY3DPEHPK3PXP"
+
+
+def test_asked_whether_an_earlier_key_is_needed_it_changes_nothing(everything, new_key) -> None:
+    before = at_rest(everything[0])
+    with pytest.raises(CommandError, match="Key 2 is needed still"):
+        run("--check")
+    assert at_rest(everything[0]) == before
+
+    run()
+    assert "Nothing needs a key but the first." in run("--check")
+
+
+def test_stopped_in_the_middle_it_goes_on_where_it_was(alice, settings, monkeypatch) -> None:
+    for _ in range(3):
+        launch(alice)
+    put_first(settings)
+    monkeypatch.setattr(rotation, "AT_ONCE", 1)
+    places = list(rotation.places())
+    text = rotation.ciphers().rotate(places[0].texts[0].encode()).decode()
+    assert places[0].replace([text])
+
+    assert rotation.which_keys() == {1: 1, 2: 2}
+    assert rotation.rotate() == {"rotated": 2}
+    assert rotation.rotate() == Counter()
+
+
+def test_what_was_wiped_meanwhile_stays_wiped(alice, settings, monkeypatch) -> None:
+    sandbox = launch(alice)
+    put_first(settings)
+    places = list(rotation.places())
+    with committed():
+        actions.destroy(sandbox, alice)
+    monkeypatch.setattr(rotation, "places", lambda: iter(places))
+
+    assert rotation.rotate() == {"overtaken": 1}
+    assert again(sandbox).state == State.DESTROYED
+    assert at_rest(sandbox) == ""
+
+
+def test_a_key_that_is_missing_is_asked_for_and_nothing_is_harmed(
+    everything, new_key, settings
+) -> None:
+    before, keys = at_rest(everything[0]), settings.SANDBOX_ENCRYPTION_KEYS
+    settings.SANDBOX_ENCRYPTION_KEYS = [new_key]
+    with pytest.raises(CommandError, match="4 can't be read with any key"):
+        run()
+    assert at_rest(everything[0]) == before
+
+    settings.SANDBOX_ENCRYPTION_KEYS = keys
+    assert "4 were encrypted anew" in run()
+
+
+def test_without_a_good_key_it_says_how_to_make_one(settings) -> None:
+    settings.SANDBOX_ENCRYPTION_KEYS = ["short"]
+    with pytest.raises(CommandError, match="number 1 is no Fernet key"):
+        run()
+
+
+def test_no_secret_is_written_by_the_way(everything, new_key, caplog, capfd) -> None:
+    said = run()
+    written = said + caplog.text + "".join(capfd.readouterr())
+    assert not [value for value in everything[0].secrets.values() if value in written]
+    assert new_key not in written

@@ -1,0 +1,169 @@
+"""The secrets of one sandbox, looked for wherever its whole life left a trace."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core import mail
+from django.core.cache import cache
+from django.test import Client
+from kombu import Connection
+
+from sandboxes import actions
+from sandboxes.models import EndReason, State
+from sandboxes.worker import maintenance, provisioning
+from sandboxes.worker import tasks as worker_tasks
+from tests.harness.queue import waiting
+from tests.helpers.admin import ask, page_of
+from tests.helpers.api_client import Program
+from tests.helpers.scenarios import again, story, sweep
+from tests.security.test_secrets_at_rest import everything_at_rest
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+    from sandboxes.models import Sandbox
+    from sandboxes.runtime.memory import MemoryRuntime
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.store]
+
+CONSOLE = ["", "sandboxes/sandbox/", "sandboxes/event/", "sandboxes/auditentry/"]
+CONSOLE += ["sandboxes/auditentry/export/", "sandboxes/apitoken/", "sandboxes/webhookdelivery/"]
+PAGES = ["", "card/", "journal/", "logs/?service=api", "reset/", "destroy/", "api/", "nothing/"]
+CALLS = ["", "/events", "/logs?service=api", "/logs?service=nothing", "/usage", "/nothing"]
+
+
+def body(response: Any) -> str:
+    return str(b"".join(response).decode() + str(response.headers))
+
+
+class Life:
+    """One sandbox, and all that was ever written or shown about it but its credentials."""
+
+    def __init__(self, alice: User, runtime: MemoryRuntime, queue: Connection) -> None:
+        self.alice, self.runtime, self.queue = alice, runtime, queue
+        self.traces: dict[str, str] = {}
+        self.sandbox, _ = actions.launch_sandbox(alice, actions.LaunchRequest(name="Checkout"))
+        self.secrets = [*again(self.sandbox).secrets.values()]
+        self.web = Client(raise_request_exception=False)
+        self.web.force_login(alice)
+        self.program = Program(alice)
+
+    @property
+    def row(self) -> Sandbox:
+        return again(self.sandbox)
+
+    def trace(self, name: str, text: str) -> None:
+        self.traces[f"{name} ({self.row.state})"] = text
+
+    def live(self) -> None:
+        """It is made, used, looked at, and talks too much."""
+        provisioning.provision(self.row)
+        for service in ("api", "db"):
+            self.runtime.say(self.sandbox.public_id, service, " ".join(self.secrets))
+        shown = self.program.get(f"/sandboxes/{self.sandbox.public_id}/credentials")
+        assert any(value in shown.content.decode() for value in self.secrets)
+        self.answer_log_requests()
+        sweep()
+
+    def answer_log_requests(self) -> None:
+        """What a worker says about its log waits in the cache for who asked."""
+        answers = [
+            worker_tasks.read_logs(self.sandbox.public_id, name, 50) for name in ("api", "db")
+        ]
+        assert all("•••" in answer["text"] for answer in answers)
+        self.trace("log", json.dumps(answers))
+
+    def be_reset_in_vain(self) -> None:
+        wanted = provisioning.load("billing").reset
+        said = 1, f"connection to {self.secrets[0]} refused"
+        self.runtime.answers[tuple(wanted.on("memory"))] = said
+        actions.reset(self.row, self.alice)
+        maintenance.reset(self.row)
+
+    def look(self, desk: Client) -> None:
+        """Every page and answer about it, and all the rest that there is to read."""
+        address, name = f"/sandboxes/{self.sandbox.public_id}/", self.sandbox.public_id
+        for page in PAGES:
+            self.trace(page, body(self.web.get(address + page)))
+        for call in CALLS:
+            self.trace(f"api {call}", body(self.program.get(f"/sandboxes/{name}{call}")))
+        for page in ("/", "/history/", "/api/v1/openapi.json"):
+            self.trace(page, body(self.web.get(page)))
+        for page in [*(f"/admin/{one}" for one in CONSOLE), page_of(self.row)]:
+            self.trace(page, body(desk.get(page)))
+        self.trace("metrics", body(desk.get("/metrics")))
+        self.trace("readyz", body(self.web.get("/readyz")))
+        self.trace("database", everything_at_rest())
+        self.trace("mails", "".join(f"{one.subject}{one.body}" for one in mail.outbox))
+        self.trace("cache", str(getattr(cache, "_cache", "")))
+        self.trace("queue", waiting(self.queue))
+
+    def found(self) -> list[str]:
+        return [name for name, text in self.traces.items() for one in self.secrets if one in text]
+
+
+@pytest.fixture
+def life(alice: User, runtime: MemoryRuntime, no_worker: Connection) -> Life:
+    return Life(alice, runtime, no_worker)
+
+
+@pytest.fixture
+def written(caplog, capfd) -> Iterator[Callable[[], str]]:
+    """All that went to logs and to the two outputs, whatever the level."""
+    caplog.set_level(logging.DEBUG)
+
+    def read() -> str:
+        out = capfd.readouterr()
+        return caplog.text + out.out + out.err
+
+    return read  # type: ignore[return-value]
+
+
+def test_a_whole_life_leaves_no_trace_of_them(life: Life, desk, written) -> None:
+    life.look(desk)
+    life.live()
+    life.be_reset_in_vain()
+    life.look(desk)
+    ask(desk, "extend", life.row, minutes="20", reason="Demo.")
+    life.runtime.exit(life.sandbox.public_id, "api", 3)
+    sweep()
+    life.trace("failure", json.dumps(life.row.failure))
+    life.look(desk)
+    life.trace("logs", written())
+
+    assert (life.row.state, life.row.end_reason) == (State.FAILED, EndReason.CRASHED)
+    assert {"credentials_read", "reset_failed", "extended", "ending"} <= set(story(life.row))
+    assert sum(bool(text) for text in life.traces.values()) > 60
+    assert len(life.secrets) >= 3
+    assert life.found() == []
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_an_error_of_ours_shows_none_of_them(
+    life: Life, written, monkeypatch, settings, debug: bool
+) -> None:
+    settings.DEBUG = debug
+    life.live()
+
+    def stumble(self: object, secrets: dict[str, str], *_: object) -> None:
+        everything = dict(secrets)
+        raise RuntimeError(f"{len(everything)} secrets in hand")
+
+    monkeypatch.setattr("sandboxes.blueprints.Blueprint.fill_credentials", stumble)
+    page = life.web.post(
+        f"/sandboxes/{life.sandbox.public_id}/credentials/", {"typed": life.secrets[0]}
+    )
+    answer = life.program.get(f"/sandboxes/{life.sandbox.public_id}/credentials")
+    life.trace("page", body(page))
+    life.trace("answer", body(answer))
+    life.trace("logs", written())
+
+    assert (page.status_code, answer.status_code) == (500, 500)
+    assert "secrets in hand" in life.traces["logs (running)"]
+    assert ("everything" in life.traces["page (running)"]) == debug
+    assert life.found() == []

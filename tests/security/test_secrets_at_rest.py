@@ -1,0 +1,200 @@
+"""Secrets: unreadable at rest, gone at the end, and in no log, journal, message or dump."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+from cryptography.fernet import Fernet
+from django.core import mail, serializers
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+from django.db import connection
+
+from sandboxes import actions
+from sandboxes.encryption import fields
+from sandboxes.models import Event, Sandbox, State
+from sandboxes.notifications import tasks as notification_tasks
+from sandboxes.worker import tasks as worker_tasks
+from tests.helpers.scenarios import (
+    again,
+    committed,
+    launch,
+    request,
+    sweep,
+)
+
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
+
+
+def at_rest(sandbox: Sandbox) -> str:
+    """What the database holds in the column."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT secrets FROM sandboxes_sandbox WHERE id = %s", [sandbox.pk])
+        return str(cursor.fetchone()[0])
+
+
+def everything_at_rest() -> str:
+    """Every value in every table of the portal."""
+    found = []
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            cursor.execute(f'SELECT * FROM "{table}"')
+            found += [str(row) for row in cursor.fetchall()]
+    return "\n".join(found)
+
+
+def test_the_database_sees_nothing_of_them(alice, runtime):
+    sandbox = launch(alice)
+    actions.read_credentials(sandbox, alice)
+    runtime.say(sandbox.public_id, "api", " ".join(sandbox.secrets.values()))
+    broken = launch(alice)
+    runtime.say(broken.public_id, "api", " ".join(broken.secrets.values()))
+    runtime.exit(broken.public_id, "api", 1)
+    values = [*sandbox.secrets.values(), *broken.secrets.values()]
+    sweep()
+
+    everything = everything_at_rest()
+    assert len(values) >= 6
+    assert sandbox.stellar_public_key in everything
+    assert not [value for value in values if value in everything]
+
+
+def test_they_are_read_back_as_they_were(alice, runtime):
+    sandbox = request(alice)
+    written = dict(sandbox.secrets)
+
+    assert again(sandbox).secrets == written
+    assert "STELLAR_SECRET" in written
+
+
+def test_two_rows_with_the_same_secrets_look_different(alice, runtime):
+    one, two = request(alice), request(alice)
+    for row in (one, two):
+        Sandbox.objects.filter(pk=row.pk).update(secrets={"API_KEY": "sk_test_1"})
+
+    assert at_rest(one) != at_rest(two)
+    assert again(one).secrets == again(two).secrets == {"API_KEY": "sk_test_1"}
+
+
+def test_lists_do_not_decrypt_them(alice, runtime, settings):
+    request(alice)
+    settings.SANDBOX_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+
+    assert len(list(Sandbox.objects.select_related("owner"))) == 1
+    assert len(list(alice.sandboxes.active())) == 1
+
+
+@pytest.mark.parametrize("how", ["destroyed", "failed"])
+def test_they_are_wiped_when_it_ends(alice, runtime, how):
+    sandbox = launch(alice)
+    assert at_rest(sandbox)
+    if how == "failed":
+        runtime.exit(sandbox.public_id, "api", 1)
+        sweep()
+    else:
+        with committed():
+            actions.destroy(sandbox, alice)
+
+    assert again(sandbox).state == how
+    assert at_rest(sandbox) == ""
+    assert again(sandbox).secrets == {}
+
+
+def test_keys_can_be_rotated(alice, runtime, settings):
+    sandbox = request(alice)
+    old = settings.SANDBOX_ENCRYPTION_KEYS
+    new = Fernet.generate_key().decode()
+
+    settings.SANDBOX_ENCRYPTION_KEYS = [new, *old]
+    assert again(sandbox).secrets == sandbox.secrets
+    Sandbox.objects.filter(pk=sandbox.pk).update(secrets=sandbox.secrets)
+
+    settings.SANDBOX_ENCRYPTION_KEYS = [new]
+    assert again(sandbox).secrets == sandbox.secrets
+
+
+def test_a_key_that_is_missing_is_named_with_the_remedy(alice, runtime, settings):
+    sandbox = request(alice)
+    settings.SANDBOX_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+
+    with pytest.raises(fields.Undecipherable, match="SANDBOX_ENCRYPTION_KEYS"):
+        assert again(sandbox).secrets
+
+
+def test_without_any_key_nothing_is_kept_in_the_clear(alice, runtime, settings):
+    settings.SANDBOX_ENCRYPTION_KEYS = []
+
+    with pytest.raises(ImproperlyConfigured, match="SANDBOX_ENCRYPTION_KEYS is empty"):
+        request(alice)
+    assert not Sandbox.objects.exists()
+
+
+def test_a_dump_holds_no_secret_and_can_be_loaded_again(alice, runtime, capsys):
+    sandbox = launch(alice)
+    call_command("dumpdata", "sandboxes", "auth.user")
+    dump = capsys.readouterr().out
+    assert not [value for value in sandbox.secrets.values() if value in dump]
+
+    kept, sandbox_id = dict(sandbox.secrets), sandbox.public_id
+    Sandbox.objects.all().delete()
+    for entry in serializers.deserialize("json", dump):
+        entry.save()
+
+    assert Sandbox.objects.get(public_id=sandbox_id).secrets == kept
+
+
+def test_messages_to_the_worker_hold_ids_and_nothing_else(alice, runtime, monkeypatch, clock):
+    sent: list[tuple[object, ...]] = []
+    for task in (
+        worker_tasks.provision,
+        worker_tasks.fund,
+        worker_tasks.reset,
+        worker_tasks.tear_down,
+        notification_tasks.send_mails,
+    ):
+        monkeypatch.setattr(task, "delay", lambda *args: sent.append(args))
+    with committed():
+        sandbox, _ = actions.launch_sandbox(alice, actions.LaunchRequest(ttl_minutes=15))
+    worker_tasks.provision(sandbox.public_id)
+    clock.forward(minutes=11)
+    sweep()
+    with committed():
+        actions.reset(sandbox, alice)
+        actions.destroy(sandbox, alice)
+
+    assert () in sent
+    assert {message for message in sent if message} == {(sandbox.public_id,)}
+
+
+def test_logs_journal_and_mails_tell_nothing(alice, runtime, caplog, capfd, clock):
+    caplog.set_level(logging.DEBUG)
+    with committed():
+        sandbox, _ = actions.launch_sandbox(alice, actions.LaunchRequest(ttl_minutes=15))
+    values = list(again(sandbox).secrets.values())
+    clock.forward(minutes=11)
+    sweep()
+    actions.read_credentials(sandbox, alice)
+    runtime.say(sandbox.public_id, "api", f"rejected {values[0]}")
+    runtime.exit(sandbox.public_id, "api", 1)
+    sweep()
+    assert again(sandbox).state == State.FAILED
+    assert mail.outbox
+
+    written = capfd.readouterr()
+    told = [
+        caplog.text,
+        written.out,
+        written.err,
+        json.dumps(list(Event.objects.values_list("message", "data"))),
+        json.dumps(again(sandbox).failure),
+        *[message.body + message.subject for message in mail.outbox],
+    ]
+    assert not [value for value in values for text in told if value in text]
+
+
+def test_a_sandbox_shown_by_accident_shows_no_secret(alice, runtime):
+    sandbox = request(alice)
+
+    assert not [v for v in sandbox.secrets.values() if v in f"{sandbox!r} {sandbox}"]

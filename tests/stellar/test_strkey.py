@@ -1,0 +1,188 @@
+"""Stellar accounts: keys that the SDK agrees with, and a friendbot in every mood."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from time import monotonic
+
+import pytest
+import stellar_sdk
+
+from sandboxes import actions
+from sandboxes.models import Funding, State
+from sandboxes.stellar import friendbot, strkey
+from sandboxes.worker import funding
+from tests.fakes.friendbot import socket_that, wait_of
+from tests.helpers.scenarios import (
+    again,
+    committed,
+    launch,
+    story,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def impatient(monkeypatch) -> None:
+    monkeypatch.setattr(friendbot, "TIMEOUT_SECONDS", 0.3)
+
+
+# Keys
+
+
+def test_keys_are_what_the_sdk_makes_of_the_same_secret():
+    for _ in range(50):
+        public_key, secret = strkey.new_key_pair()
+        pair = stellar_sdk.Keypair.from_secret(secret)
+        assert pair.public_key == public_key
+        assert stellar_sdk.StrKey.is_valid_ed25519_public_key(public_key)
+        assert stellar_sdk.StrKey.is_valid_ed25519_secret_seed(secret)
+
+
+def test_the_encoding_is_that_of_the_standard():
+    """The first account of SEP-5's first test case."""
+    public_key = "GDRXE2BQUC3AZNPVFSCEZ76NJ3WWL25FYFK6RGZGIEKWE4SOOHSUJUJ6"
+    secret = "SBGWSG6BTNCKCOB3DIFBGCVMUPQFYPA2G4O34RMTB343OYPXU5DJDVMN"
+    pair = stellar_sdk.Keypair.from_secret(secret)
+
+    assert strkey._str_key(strkey.PUBLIC_KEY, pair.raw_public_key()) == public_key
+    assert strkey._str_key(strkey.SECRET_SEED, pair.raw_secret_key()) == secret
+
+
+def test_no_two_keys_are_alike():
+    assert len({key for _ in range(20) for key in strkey.new_key_pair()}) == 40
+
+
+# Answers
+
+
+def test_a_launch_leads_to_a_funded_account(alice, runtime, bot):
+    with committed():
+        sandbox, _ = actions.launch_sandbox(alice, actions.LaunchRequest())
+
+    sandbox = again(sandbox)
+    assert (sandbox.state, sandbox.funding) == (State.RUNNING, Funding.FUNDED)
+    assert bot.asked_for == [sandbox.stellar_public_key]
+    assert "funding_funded" in story(sandbox)
+    assert sandbox.funding_due_at is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"detail": "account already funded to starting balance"}',
+        b'{"title": "Bad Request", "detail": "createAccountAlreadyExist (AAAAAAAAAGT/////)"}',
+        b'{"extras": {"result_codes": {"operations": ["op_already_exists"]}}}',
+    ],
+)
+def test_already_funded_is_success(alice, runtime, bot, body):
+    bot.status, bot.body = 400, body
+    sandbox = launch(alice)
+    funding.fund(again(sandbox))
+
+    assert again(sandbox).funding == Funding.FUNDED
+
+
+def test_another_400_is_final(alice, runtime, bot):
+    bot.status, bot.body = 400, b'{"detail": "The request you sent was invalid in some way."}'
+    sandbox = launch(alice)
+    funding.fund(again(sandbox))
+
+    sandbox = again(sandbox)
+    assert (sandbox.funding, sandbox.funding_due_at) == (Funding.FAILED, None)
+    assert sandbox.funding_error == "Friendbot refused the account (400)"
+    assert story(sandbox)[-1] == "funding_failed"
+
+
+@pytest.mark.parametrize(("says", "waits"), [("40", 40), ("0", 5), ("86400", 3600)])
+def test_429_is_tried_again_when_friendbot_wishes_within_reason(
+    alice, runtime, bot, clock, says, waits
+):
+    bot.status, bot.headers = 429, {"Retry-After": says}
+    sandbox = launch(alice)
+    funding.fund(again(sandbox))
+
+    assert again(sandbox).funding == Funding.PENDING
+    assert again(sandbox).funding_error == "Friendbot answered 429"
+    assert wait_of(sandbox) == timedelta(seconds=waits)
+
+
+@pytest.mark.parametrize("says", ["soon", "-3", "9" * 400, "Wed, 21 Oct 2026 07:28:00 GMT", ""])
+def test_a_strange_wish_is_no_harm(alice, runtime, bot, clock, says):
+    bot.status, bot.headers = 429, {"Retry-After": says}
+    sandbox = launch(alice)
+    funding.fund(again(sandbox))
+
+    assert again(sandbox).funding == Funding.PENDING
+    assert timedelta(seconds=5) <= wait_of(sandbox) <= timedelta(hours=1)
+
+
+@pytest.mark.parametrize("status", [301, 403, 404, 500, 503])
+def test_any_other_answer_is_tried_again(alice, runtime, bot, status):
+    bot.status = status
+    sandbox = launch(alice)
+    funding.fund(again(sandbox))
+
+    assert again(sandbox).funding == Funding.PENDING
+    assert again(sandbox).funding_error == f"Friendbot answered {status}"
+
+
+# Silence and noise
+
+
+def test_a_friendbot_that_never_answers_is_given_up_on_in_time(alice, runtime, settings, impatient):
+    with socket_that(sends=None) as settings.FRIENDBOT_URL:
+        sandbox = launch(alice)
+        began = monotonic()
+        funding.fund(again(sandbox))
+
+    assert monotonic() - began < 10
+    assert again(sandbox).funding == Funding.PENDING
+    assert again(sandbox).funding_error == "Friendbot can't be reached (ReadTimeout)"
+
+
+def test_a_friendbot_that_drips_is_cut_off(alice, runtime, bot, impatient):
+    bot.status, bot.drips = 400, True
+    sandbox = launch(alice)
+    began = monotonic()
+    funding.fund(again(sandbox))
+
+    assert monotonic() - began < 10
+    assert again(sandbox).funding == Funding.FAILED
+
+
+def test_a_friendbot_that_talks_without_end_is_not_listened_to(alice, runtime, bot):
+    bot.status, bot.body = 400, b"x" * 5_000_000 + b"already funded"
+    sandbox = launch(alice)
+    funding.fund(again(sandbox))
+
+    assert again(sandbox).funding == Funding.FAILED
+
+
+@pytest.mark.parametrize("noise", [b"", b"\x00\xff garbage\r\n\r\n", b"HTTP/1.1 banana\r\n\r\n"])
+def test_garbage_is_tried_again(alice, runtime, settings, noise):
+    with socket_that(sends=noise) as settings.FRIENDBOT_URL:
+        sandbox = launch(alice)
+        funding.fund(again(sandbox))
+
+    assert again(sandbox).funding == Funding.PENDING
+    assert "can't be reached" in again(sandbox).funding_error
+
+
+def test_a_body_that_is_no_text_is_no_harm(alice, runtime, bot):
+    bot.status, bot.body = 400, b"\xff\xfe\x00"
+    sandbox = launch(alice)
+    funding.fund(again(sandbox))
+
+    assert again(sandbox).funding == Funding.FAILED
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "nowhere", "http://[", "http://host:port"])
+def test_an_address_that_leads_nowhere_is_tried_again(alice, runtime, settings, url):
+    settings.FRIENDBOT_URL = url
+    sandbox = launch(alice)
+    funding.fund(again(sandbox))
+
+    assert again(sandbox).funding == Funding.PENDING
+    assert "can't be reached" in again(sandbox).funding_error

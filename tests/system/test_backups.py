@@ -1,0 +1,95 @@
+"""The backup and restore instructions of docs/operations.md, applied to a running portal."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.harness.portal import ROOT, Portal, running_portal
+from tests.harness.postgres import programs
+
+pytestmark = [pytest.mark.store, pytest.mark.slow]
+
+GUIDE = (ROOT / "docs" / "operations.md").read_text()
+
+
+def commands(text: str) -> str:
+    """Return the shell block that follows the text in the guide."""
+    match = re.search(re.escape(text) + r".*?```sh\n(.*?)```", GUIDE, re.DOTALL)
+    assert match, text
+    return match[1]
+
+
+@pytest.fixture
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    with running_portal(tmp_path_factory.mktemp("var"), SANDBOX_RUNTIME="process") as running:
+        yield running
+
+
+def on_postgres(portal: Portal) -> bool:
+    return "DATABASE_URL" in portal.environment
+
+
+def run(portal: Portal, script: str, backup: Path) -> None:
+    backup.mkdir(exist_ok=True)
+    variables = {"BACKUP": str(backup), "PATH": f"{programs()}:{portal.environment['PATH']}"}
+    command = ["bash", "-euc", script]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=portal.environment | variables,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def launch(client: httpx.Client) -> dict[str, Any]:
+    sandbox: dict[str, Any] = client.post("/sandboxes", headers={"Prefer": "wait=60"}).json()
+    assert sandbox["state"] == "running", sandbox
+    return sandbox
+
+
+def fetch(client: httpx.Client, sandbox: dict[str, Any]) -> dict[str, Any]:
+    fetched: dict[str, Any] = client.get(f"/sandboxes/{sandbox['id']}").json()
+    return fetched
+
+
+LOSE_DATABASE = {
+    False: 'rm "$VAR_DIR"/portal.sqlite3*',
+    True: 'psql "$DATABASE_URL" -qc "DROP SCHEMA public CASCADE; CREATE SCHEMA public"',
+}
+
+
+def test_after_a_restore_the_sandboxes_match_the_database(portal: Portal, tmp_path: Path) -> None:
+    store = "PostgreSQL" if on_postgres(portal) else "SQLite"
+    with portal.client("developer") as client:
+        kept, ended = launch(client), launch(client)
+        run(portal, commands(f"Back up {store}"), tmp_path / "backup")
+        client.delete(f"/sandboxes/{ended['id']}")
+        launched_later = launch(client)
+    portal.stop()
+    run(portal, LOSE_DATABASE[on_postgres(portal)], tmp_path / "backup")
+    run(portal, commands(f"Restore {store}"), tmp_path / "backup")
+    assert portal.manage("prepare").returncode == 0
+    # The first sweep finds sandboxes missing from the engine, the second confirms it.
+    for _ in range(2):
+        swept = portal.manage("reap_sandboxes")
+    assert swept.returncode == 0, swept.stdout + swept.stderr
+    portal.start()
+    with portal.client("developer") as client:
+        assert fetch(client, kept)["state"] == "running"
+        assert fetch(client, ended)["end_reason"] == "lost"
+        assert client.get(f"/sandboxes/{launched_later['id']}").status_code == 404
+        keys = client.get(f"/sandboxes/{kept['id']}/credentials").json()
+        bearer = {"Authorization": f"Bearer {keys['api_key']}"}
+        assert httpx.get(f"{kept['endpoints']['api']}/v1/plans", headers=bearer).is_success
+    assert portal.sandboxes() == {kept["id"]}

@@ -1,0 +1,331 @@
+"""The whole life of sandboxes, through the REST API of a real portal, on an engine and without."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import psycopg
+import pytest
+
+from sandboxes.runtime.process import process_table
+from tests.harness.portal import ON_DOCKER, AsProcesses, Portal
+from tests.harness.runtimes import command_of
+from tests.helpers.wait import until
+
+pytestmark = pytest.mark.slow
+
+SEED = {"plans": 5, "subscribers": 10, "invoices": 20}
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(portal: Portal) -> Iterator[None]:
+    """Every test starts and ends with nothing running."""
+    yield
+    for who in ("developer", "developer2"):
+        with portal.client(who) as client:
+            for sandbox in client.get("/sandboxes").json()["data"]:
+                client.delete(f"/sandboxes/{sandbox['id']}")
+    until(lambda: not portal.held(), "nothing is left")
+
+
+@pytest.fixture
+def client(portal: Portal) -> Iterator[httpx.Client]:
+    with portal.client("developer") as client:
+        yield client
+
+
+def launch(client: httpx.Client, **choices: Any) -> dict[str, Any]:
+    answer = client.post("/sandboxes", json=choices, headers={"Prefer": "wait=60"})
+    assert answer.status_code == 201, answer.text
+    sandbox: dict[str, Any] = answer.json()
+    assert sandbox["state"] == "running", f"{sandbox['end_message']} {sandbox['failure']}"
+    assert answer.headers["Location"].endswith(f"/api/v1/sandboxes/{sandbox['id']}")
+    return sandbox
+
+
+def billing(client: httpx.Client, sandbox: dict[str, Any]) -> httpx.Client:
+    """The sandbox's own API, with its own key."""
+    keys = client.get(f"/sandboxes/{sandbox['id']}/credentials").json()
+    return httpx.Client(
+        base_url=sandbox["endpoints"]["api"],
+        headers={"Authorization": f"Bearer {keys['api_key']}"},
+        timeout=10,
+    )
+
+
+def totals(api: httpx.Client) -> dict[str, int]:
+    return {name: api.get(f"/v1/{name}").json()["total"] for name in SEED}
+
+
+def sql_totals(url: str) -> dict[str, int]:
+    with psycopg.connect(url, connect_timeout=10) as connection:
+        return {
+            name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]  # type: ignore[index, call-overload]
+            for name in SEED
+        }
+
+
+def journal(client: httpx.Client, sandbox: dict[str, Any]) -> list[str]:
+    events = client.get(f"/sandboxes/{sandbox['id']}/events", params={"limit": 100})
+    return [event["kind"] for event in events.json()["data"]]
+
+
+def test_a_launched_sandbox_answers_with_its_seed_over_api_and_sql(client: httpx.Client) -> None:
+    sandbox = launch(client, ttl_minutes=30, name="first")
+    with billing(client, sandbox) as api:
+        assert totals(api) == SEED
+        assert httpx.get(f"{sandbox['endpoints']['api']}/v1/plans").status_code == 401
+    url = client.get(f"/sandboxes/{sandbox['id']}/credentials").json()["database_url"]
+    assert sql_totals(url) == SEED
+
+
+def test_it_can_be_extended_once_touched_and_reset(client: httpx.Client) -> None:
+    sandbox = launch(client, ttl_minutes=60)
+    path = f"/sandboxes/{sandbox['id']}"
+    assert client.post(f"{path}/extensions", json={"minutes": 121}).status_code == 422
+    assert client.post(f"{path}/extensions", json={"minutes": 60}).status_code == 201
+    assert client.post(f"{path}/extensions", json={"minutes": 60}).status_code == 409
+    assert client.post(f"{path}/touch").status_code == 200
+    extended = client.get(path).json()
+    assert extended["expires_at"] > sandbox["expires_at"]
+    with billing(client, sandbox) as api:
+        api.post("/v1/plans", json={"name": "Mine", "amount": "1.00", "currency": "EUR"})
+        url = client.get(f"{path}/credentials").json()["database_url"]
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("TRUNCATE invoices CASCADE")
+        assert totals(api) != SEED
+        assert client.post(f"{path}/reset").status_code == 202
+        until(lambda: "reset" in journal(client, sandbox), "the reset is done")
+        assert totals(api) == SEED
+    after = client.get(path).json()
+    assert after["endpoints"] == sandbox["endpoints"]
+
+
+def test_the_fourth_is_refused_until_one_is_destroyed(client: httpx.Client, portal: Portal) -> None:
+    sandboxes = [launch(client) for _ in range(3)]
+    refused = client.post("/sandboxes", json={})
+    assert refused.status_code == 429
+    assert refused.headers["Content-Type"].startswith("application/problem+json")
+    assert int(refused.headers["Retry-After"]) == refused.json()["estimated_wait_seconds"]
+    assert refused.json()["frees_first"] in {sandbox["id"] for sandbox in sandboxes}
+    with portal.client("developer2") as other:
+        path = f"/sandboxes/{sandboxes[0]['id']}"
+        assert other.get(path).status_code == 404
+        assert other.delete(path).status_code == 404
+    assert client.delete(f"/sandboxes/{sandboxes[0]['id']}").status_code == 202
+    launch(client)
+
+
+def test_destroying_leaves_nothing_on_the_engine(client: httpx.Client, portal: Portal) -> None:
+    sandbox = launch(client)
+    assert portal.held()
+    path = f"/sandboxes/{sandbox['id']}"
+    assert client.delete(path).status_code == 202
+    assert client.delete(path).status_code in {200, 202}
+    until(lambda: client.get(path).json()["state"] == "destroyed", "it is destroyed")
+    assert portal.held() == []
+    assert client.get(f"{path}/credentials").status_code == 409
+    kept = client.get(f"{path}/logs").json()
+    assert (kept["live"], "== db ==" in kept["text"]) == (False, True), "its last lines are kept"
+
+
+def test_one_sweep_ends_what_has_expired(client: httpx.Client, portal: Portal) -> None:
+    sandbox, other = launch(client), launch(client)
+    past = (
+        "from datetime import timedelta; from sandboxes.models import Sandbox; "
+        "from django.utils import timezone; "
+        f"Sandbox.objects.filter(public_id={sandbox['id']!r})"
+        ".update(expires_at=timezone.now() - timedelta(minutes=1))"
+    )
+    assert portal.manage("shell", "-c", past).returncode == 0
+    swept = portal.manage("reap_sandboxes")
+    assert swept.returncode == 0, swept.stdout + swept.stderr
+    ended = client.get(f"/sandboxes/{sandbox['id']}").json()
+    assert (ended["state"], ended["end_reason"]) == ("destroyed", "expired")
+    assert client.get(f"/sandboxes/{other['id']}").json()["state"] == "running"
+
+
+def test_a_crashed_sandbox_fails_with_its_reason_and_last_words(
+    client: httpx.Client, portal: Portal
+) -> None:
+    sandbox = launch(client)
+    portal.kill(sandbox["id"], "api")
+    until(lambda: dead(sandbox), "the API is gone")
+    assert portal.manage("reap_sandboxes").returncode == 0
+    failed = client.get(f"/sandboxes/{sandbox['id']}").json()
+    assert (failed["state"], failed["end_reason"]) == ("failed", "crashed")
+    assert failed["failure"]["service"] == "api"
+    assert "== db ==" in failed["failure"]["log_tail"]
+
+
+@pytest.mark.parametrize("portal", [ON_DOCKER], indirect=True)
+def test_a_sandbox_that_runs_out_of_memory_fails_and_says_so(
+    client: httpx.Client, portal: Portal
+) -> None:
+    sandbox = launch(client)
+    path = f"/sandboxes/{sandbox['id']}"
+    url = client.get(f"{path}/credentials").json()["database_url"]
+    with pytest.raises(psycopg.OperationalError), psycopg.connect(url) as connection:
+        connection.execute("SELECT array_agg(g::text) FROM generate_series(1, 20000000) g")
+
+    def swept() -> bool:
+        assert portal.manage("reap_sandboxes").returncode == 0
+        return bool(client.get(path).json()["state"] == "failed")
+
+    until(swept, "the sweep sees it")
+    failed = client.get(path).json()
+    assert (failed["end_reason"], failed["failure"]["service"]) == ("out_of_memory", "db")
+
+
+@pytest.mark.parametrize("portal", ["process"], indirect=True)
+def test_without_an_engine_a_query_that_takes_too_much_memory_fails_alone(
+    client: httpx.Client,
+) -> None:
+    path = f"/sandboxes/{launch(client)['id']}"
+    url = client.get(f"{path}/credentials").json()["database_url"]
+    with pytest.raises(psycopg.OperationalError), psycopg.connect(url) as connection:
+        connection.execute("SELECT array_agg(g::text) FROM generate_series(1, 20000000) g")
+    assert sql_totals(url) == SEED
+
+
+@pytest.mark.parametrize("portal", ["process"], indirect=True)
+def test_after_everything_was_killed_one_sweep_leaves_nothing(
+    client: httpx.Client, portal: AsProcesses
+) -> None:
+    first, second = launch(client), launch(client)
+    keys = client.get(f"/sandboxes/{second['id']}/credentials").json()
+    threading.Timer(0.5, kill_all, [portal]).start()
+    # A process of PostgreSQL that is busy does not notice that its server has gone.
+    with pytest.raises(psycopg.OperationalError), psycopg.connect(keys["database_url"]) as busy:
+        busy.execute("SELECT count(*) FROM generate_series(1, 10000000000)")
+    swept = portal.manage("reap_sandboxes")
+    assert swept.returncode == 0, swept.stdout + swept.stderr
+    assert portal.held() == []
+    for sandbox in (first, second):
+        ended = client.get(f"/sandboxes/{sandbox['id']}").json()
+        assert (ended["state"], ended["end_reason"]) == ("failed", "crashed")
+        assert all(dead_port(url) for url in ended_ports(sandbox))
+
+
+def kill_all(portal: AsProcesses) -> None:
+    """But for those that nobody can tell any more from their neighbours by their environment."""
+    for process in portal.processes():
+        if not command_of(process).startswith("postgres:"):
+            process_table.send(process, signal.SIGKILL)
+
+
+def ended_ports(sandbox: dict[str, Any]) -> list[str]:
+    return [url for url in sandbox["endpoints"].values() if url]
+
+
+def dead_port(url: str) -> bool:
+    where = urlsplit(url)
+    with socket.socket() as probe:
+        return probe.connect_ex((where.hostname or "", where.port or 0)) != 0
+
+
+def dead(sandbox: dict[str, Any]) -> bool:
+    """Whether nobody answers at its API."""
+    try:
+        return not httpx.get(f"{sandbox['endpoints']['api']}/healthz", timeout=2).is_success
+    except httpx.HTTPError:
+        return True
+
+
+def test_its_stellar_account_is_funded(client: httpx.Client) -> None:
+    path = f"/sandboxes/{launch(client)['id']}"
+    until(lambda: client.get(path).json()["stellar"]["funding"] == "funded", "friendbot's answer")
+
+
+def test_traffic_to_the_sandbox_is_activity_and_looking_at_it_is_not(
+    client: httpx.Client, portal: Portal
+) -> None:
+    sandbox = launch(client)
+    path = f"/sandboxes/{sandbox['id']}"
+    portal.manage("reap_sandboxes")
+    untouched = client.get(path).json()["idle_expires_at"]
+    assert untouched == sandbox["idle_expires_at"]
+    httpx.get(f"{sandbox['endpoints']['api']}/healthz")
+    portal.manage("reap_sandboxes")
+    assert client.get(path).json()["idle_expires_at"] > untouched
+
+
+def test_requests_to_its_api_are_counted_and_probes_are_not(
+    client: httpx.Client, portal: Portal
+) -> None:
+    sandbox = launch(client)
+    with billing(client, sandbox) as api:
+        api.get("/readyz")
+        totals(api)
+        assert api.get("/v1/nothing").status_code == 404
+    portal.manage("reap_sandboxes")
+
+    def now() -> dict[str, Any]:
+        usage: dict[str, Any] = client.get(f"/sandboxes/{sandbox['id']}/usage").json()
+        return usage["now"]
+
+    until(lambda: now()["requests"] is not None, "a worker has counted them")
+    assert now()["requests"] == len(SEED) + 1
+    assert now()["requests_per_minute"] > 0
+
+
+def test_its_logs_come_by_way_of_the_worker(client: httpx.Client) -> None:
+    path = f"/sandboxes/{launch(client)['id']}"
+
+    def read() -> httpx.Response:
+        return client.get(f"{path}/logs", params={"service": "db", "tail": 50})
+
+    # A worker that is busy is asked again.
+    logs = next(answer for _ in range(20) if (answer := read()).status_code != 503)
+    assert logs.status_code == 200
+    assert logs.json()["text"]
+
+
+def signed_in(portal: Portal, who: str) -> httpx.Client:
+    """A person's browser, as far as forms need one."""
+    person = httpx.Client(base_url=f"http://127.0.0.1:{portal.port}", follow_redirects=True)
+    person.get("/accounts/login/")
+    account = portal.accounts[who]
+    send(person, "/accounts/login/", login=account["email"], password=account["password"])
+    return person
+
+
+def send(person: httpx.Client, path: str, **fields: str) -> httpx.Response:
+    token = {"csrfmiddlewaretoken": person.cookies["csrftoken"]}
+    answer = person.post(path, data={**fields, **token})
+    assert answer.status_code == 200
+    return answer
+
+
+def test_its_api_is_tried_in_the_portal_and_that_is_activity(
+    client: httpx.Client, portal: Portal
+) -> None:
+    sandbox = launch(client)
+    path = f"/sandboxes/{sandbox['id']}"
+    with closing(signed_in(portal, "developer")) as person:
+        page = person.get(f"{path}/api/").text
+        assert "plan_team" in page and "5 of 5" in page
+        plan = '{"name": "Ours", "amount": "7.00", "currency": "EUR"}'
+        tried = send(person, f"{path}/api/send/", operation="create_a_plan", body=plan).text
+        assert "201 Created" in tried and "6 of 6" in tried
+        collection = send(person, f"{path}/credentials/postman/").json()
+    assert collection["variable"][0]["value"] == sandbox["endpoints"]["api"]
+    assert "credentials_read" in journal(client, sandbox)
+    portal.manage("reap_sandboxes")
+    assert client.get(path).json()["idle_expires_at"] > sandbox["idle_expires_at"]
+
+
+def test_the_doctor_finds_nothing_wrong(portal: Portal) -> None:
+    portal.manage("reap_sandboxes")
+    done = portal.manage("doctor", "--json")
+    page = json.loads(done.stdout)
+    assert [one for one in page["findings"] if one["level"] == "wrong"] == []
+    assert done.returncode == 0

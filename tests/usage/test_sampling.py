@@ -1,0 +1,114 @@
+"""What sweeps keep of what sandboxes consume and are asked."""
+
+from __future__ import annotations
+
+import pytest
+from django.utils import timezone
+
+from sandboxes import actions, blueprints
+from sandboxes.models import Sandbox
+from sandboxes.reaper.sweep import Sweep
+from sandboxes.runtime import EngineUnreachable
+from sandboxes.usage import request_counts
+from tests.helpers.scenarios import committed, launch, sweep
+
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
+
+
+def asked(runtime, sandbox, *lines: str) -> None:
+    """Somebody sent requests, which the log of the API tells of."""
+    runtime.use(sandbox.public_id, 1000)
+    for line in lines:
+        runtime.say(sandbox.public_id, "api", line)
+
+
+def requests(sandbox) -> list[int | None]:
+    """As they stood in each sample."""
+    return list(sandbox.samples.values_list("requests", flat=True))
+
+
+def test_a_sweep_notes_what_each_sandbox_consumes(alice, runtime, clock):
+    sandbox = launch(alice)
+    runtime.fill(sandbox.public_id, 12.5)
+    clock.forward(seconds=30)
+    sweep()
+
+    sample = sandbox.samples.get()
+    assert sample.memory_mb > 0
+    assert sample.disk_mb == 12.5
+    assert sample.at == timezone.now()
+
+
+def test_samples_are_20_seconds_apart_and_kept_for_7_days(alice, runtime, clock):
+    sandbox = launch(alice)
+    for _ in range(9):
+        sweep()
+        clock.forward(seconds=5)
+    assert sandbox.samples.count() == 3
+
+    with committed():
+        actions.destroy(sandbox, alice)
+    clock.forward(days=7)
+    sweep()
+    assert sandbox.samples.count() == 0
+
+
+def test_requests_are_the_lines_of_the_log_that_the_blueprint_says(alice, runtime, clock):
+    sandbox = launch(alice)
+    clock.forward(seconds=5)
+    asked(runtime, sandbox, "GET /v1/plans 200 4 ms", "POST /v1/plans 201 9 ms", "Traceback: GET /")
+    sweep()
+    clock.forward(minutes=1)
+    asked(runtime, sandbox, "DELETE /v1/plans/plan_1 204 3 ms")
+    sweep()
+    assert requests(sandbox) == [2, 3]
+
+
+def test_the_log_of_what_nobody_talked_to_is_not_read(alice, runtime, clock, monkeypatch):
+    read, count = [], runtime.count_lines
+    noted = lambda counts: read.append({*counts}) or count(counts)  # noqa: E731
+    monkeypatch.setattr(runtime, "count_lines", noted)
+    used, idle = launch(alice), launch(alice)
+    sweep()
+    clock.forward(minutes=1)
+    asked(runtime, used, "GET /v1/plans 200 4 ms")
+    sweep()
+    clock.forward(minutes=1)
+    sweep()
+    assert read == [{used.public_id}]
+    assert requests(used) == [0, 1, 1]
+    assert requests(idle) == [0, 0, 0]
+
+
+def test_a_log_that_can_t_be_read_costs_no_sample_and_no_request(alice, runtime, clock):
+    sandbox = launch(alice)
+    clock.forward(seconds=5)
+    asked(runtime, sandbox, "GET /v1/plans 200 4 ms")
+    sweep()
+    clock.forward(minutes=1)
+    asked(runtime, sandbox, "GET /v1/plans 200 4 ms")
+    runtime.fail_next("count_lines", EngineUnreachable("The engine did not answer."))
+    assert sweep().errors == []
+    assert requests(sandbox) == [1, None]
+    clock.forward(minutes=1)
+    assert sweep().errors == []
+    assert requests(sandbox) == [1, None, 2]
+
+
+def test_without_a_blueprint_that_tells_requests_none_are_counted(alice, runtime, clock):
+    sandbox = launch(alice)
+    Sandbox.objects.update(blueprint="gone")
+    assert "gone" not in blueprints.available()
+    asked(runtime, sandbox, "GET /v1/plans 200 4 ms")
+    sweep()
+    assert requests(sandbox) == [None]
+
+
+def test_a_worker_reads_the_logs_and_not_the_sweep(alice, runtime, clock):
+    sandbox = launch(alice)
+    clock.forward(seconds=5)
+    asked(runtime, sandbox, "GET /v1/plans 200 4 ms")
+    Sweep().run()  # What it sent to the worker stays undone.
+    assert requests(sandbox) == [None]
+    request_counts.count_requests()
+    assert requests(sandbox) == [1]

@@ -1,0 +1,175 @@
+"""Accounts, tokens and mails: how people come in, and what they are told."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from django.conf import settings
+from django.core import mail
+from django.test import Client
+from django.urls import reverse
+
+from sandboxes import actions
+from sandboxes.accounts import api_tokens
+from sandboxes.lib import clock
+from sandboxes.models import ApiToken, Clock, Sandbox
+from sandboxes.notifications import emails, sandbox_warnings
+from tests.conftest import PASSWORD
+from tests.helpers.scenarios import code_of, launch
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
+
+
+def create(web: Client, **data: str) -> str:
+    """What the page says to a new token."""
+    fields = {"name": "ci", "scope": "launch", "expires": "30"} | data
+    return web.post(reverse("tokens"), fields).content.decode()
+
+
+def warn(sandbox: Sandbox, clock_name: str) -> None:
+    """The letter that a sweep would send shortly before this deadline."""
+    deadline = sandbox.idle_expires_at if clock_name == "idle" else sandbox.expires_at
+    assert deadline
+    emails.send_warning(sandbox_warnings.note_warning(sandbox, Clock(clock_name), deadline))
+
+
+def test_signing_up_leads_to_the_dashboard(client: Client) -> None:
+    who = {"email": "carol@example.com", "password1": PASSWORD}
+    response = client.post(reverse("account_signup"), who, follow=True)
+    assert response.redirect_chain[-1][0] == "/"
+    assert "Your own copy of the API" in response.content.decode()
+
+
+def test_signing_in_is_by_email(client: Client, alice: User) -> None:
+    wrong = {"login": alice.email, "password": "wrong"}
+    assert client.post(reverse("account_login"), wrong).status_code == 200
+    right = {"login": alice.email, "password": PASSWORD}
+    assert client.post(reverse("account_login"), right)["Location"] == "/"
+
+
+def test_the_sign_in_page_says_what_this_is(client: Client) -> None:
+    page = client.get(reverse("account_login")).content.decode()
+    assert "A private copy of the API, running in seconds." in page
+
+
+def test_a_closed_portal_says_whom_to_ask(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "ACCOUNT_SIGNUP_OPEN", False)
+    assert "Invitation required" in client.get(reverse("account_signup")).content.decode()
+
+
+def test_a_forgotten_password_can_be_chosen_anew(client: Client, alice: User) -> None:
+    client.post(reverse("account_reset_password"), {"email": alice.email})
+    link = re.search(r"http://testserver(\S+)", str(mail.outbox[0].body))
+    assert link
+    page = client.get(link[1], follow=True)
+    assert "Choose a new password" in page.content.decode()
+    new = {"password1": "another horse", "password2": "another horse"}
+    done = client.post(page.request["PATH_INFO"], new, follow=True)
+    assert "Password changed" in done.content.decode()
+    assert client.login(email=alice.email, password="another horse")
+    used = client.get(link[1], follow=True)
+    assert "This link has expired" in used.content.decode()
+
+
+def test_a_token_is_shown_once_and_works(web: Client, alice: User) -> None:
+    shown = re.search(r"sbp_\w{36}", create(web))
+    assert shown
+    token = api_tokens.authenticate(shown[0])
+    assert token
+    assert (token.user, token.name, token.scope) == (alice, "ci", "launch")
+    assert token.expires_at
+    assert abs(token.expires_at - clock.now() - timedelta(days=30)) < timedelta(minutes=1)
+    assert shown[0] not in web.get(reverse("tokens")).content.decode()
+
+
+def test_a_token_may_never_expire(web: Client) -> None:
+    assert "never expires" in create(web, expires="")
+    assert ApiToken.objects.get().expires_at is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "remedy"),
+    [
+        ("name", "", "This field is required."),
+        ("name", "x" * 61, "Ensure this value has at most 60 characters"),
+        ("scope", "root", "Select a valid choice."),
+        ("expires", "99999", "Select a valid choice."),
+    ],
+)
+def test_a_mistake_makes_no_token(web: Client, field: str, value: str, remedy: str) -> None:
+    assert remedy in create(web, **{field: value})
+    assert not ApiToken.objects.exists()
+
+
+def test_a_revoked_token_is_refused_from_then_on(web: Client, alice: User) -> None:
+    row, text = api_tokens.issue(alice, "old laptop")
+    address = reverse("revoke-token", args=[row.pk])
+    assert "Revoke old laptop?" in web.get(address).content.decode()
+    assert api_tokens.authenticate(text)
+    page = web.post(address, follow=True).content.decode()
+    assert "Token old laptop revoked." in page
+    assert api_tokens.authenticate(text) is None
+    assert web.post(address).status_code == 404
+
+
+def test_a_token_says_when_it_expires_soon_and_an_expired_one_stands_apart(
+    web: Client, alice: User
+) -> None:
+    now = clock.now()
+    api_tokens.issue(alice, "fresh", expires_at=now + timedelta(days=30))
+    api_tokens.issue(alice, "ending", expires_at=now + timedelta(days=6))
+    api_tokens.issue(alice, "over", expires_at=now - timedelta(days=1))
+    page = web.get(reverse("tokens"))
+    assert [token.name for token in page.context["usable"]] == ["ending", "fresh"]
+    assert [token.name for token in page.context["spent"]] == ["over"]
+    assert page.content.decode().count("Expires soon") == 1
+
+
+def test_tokens_of_others_are_not_there(web: Client, bob: User) -> None:
+    row, text = api_tokens.issue(bob, "bob's")
+    address = reverse("revoke-token", args=[row.pk])
+    assert {web.get(address).status_code, web.post(address).status_code} == {404}
+    assert "bob" not in web.get(reverse("tokens")).content.decode()
+    assert api_tokens.authenticate(text)
+
+
+def test_a_warning_says_what_to_do_and_where(alice: User) -> None:
+    sandbox = launch(alice, name="R&D")
+    assert sandbox.idle_expires_at and sandbox.expires_at
+    expires = f"{sandbox.expires_at:%H:%M}"
+    for name in ("idle", "expired"):
+        warn(sandbox, name)
+    actions.extend(sandbox, 30, alice)
+    warn(sandbox, "expired")
+    idle, expired, extended = mail.outbox
+    assert idle.subject == f"“R&D” stops at {sandbox.idle_expires_at:%H:%M} UTC unless it's used"
+    assert expired.subject == f"“R&D” expires at {expires} UTC"
+    assert f"{sandbox.idle_expires_at:%H:%M} UTC" in idle.body
+    assert "open this link to keep it running" in idle.body
+    assert "You can extend it once" in expired.body
+    assert "Save anything you need" in extended.body
+    assert all(f"{settings.SITE_URL}/" in letter.body for letter in mail.outbox)
+    assert all("&amp;" not in letter.body for letter in mail.outbox)
+    lines = [line for letter in mail.outbox for line in letter.body.splitlines()]
+    assert max(len(line) for line in lines if not line.startswith("http")) < 85
+
+
+def test_a_second_factor_is_set_up_and_asked_for(client: Client, alice: User) -> None:
+    who = {"login": alice.email, "password": PASSWORD}
+    client.post(reverse("account_login"), who)
+    client.post(reverse("account_reauthenticate"), {"password": PASSWORD})
+    page = client.get(reverse("mfa_activate_totp"))
+    answer = {"code": code_of(page.context["form"].secret)}
+    page = client.post(reverse("mfa_activate_totp"), answer, follow=True)
+    codes = re.findall(r"\b\d{8}\b", page.content.decode())
+    assert len(codes) == 10
+    client.post(reverse("account_logout"))
+    asked = client.post(reverse("account_login"), who, follow=True)
+    assert "Enter the code from your authenticator app" in asked.content.decode()
+    assert client.get("/").status_code == 302

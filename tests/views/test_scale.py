@@ -1,0 +1,183 @@
+"""Pages and API with a crowd behind them: as many queries as with one row, and pages by cursor."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from sandboxes.admin import base
+from sandboxes.models import Event, Sandbox, Site
+from tests.harness import bulk_data
+from tests.helpers.admin import SANDBOXES
+from tests.helpers.api_client import Program
+from tests.helpers.web import HTMX, text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.contrib.auth.models import User
+
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
+
+Look = tuple[Client, str, int]
+"""Who looks, at what, and the status that is right."""
+
+
+def _card_poll(web: Client) -> str:
+    return re.findall(r'hx-get="(/sandboxes/[^"]*\?seen=[^"]*)"', web.get("/").content.decode())[-1]
+
+
+def _overview_poll(web: Client) -> str:
+    return re.findall(r'hx-get="(/overview/[^"]*)"', web.get("/").content.decode())[0]
+
+
+LOOKS: dict[str, tuple[int, Callable[[Client, Client, Client, Sandbox], Look]]] = {
+    "dashboard": (9, lambda web, _api, _desk, _row: (web, "/", 200)),
+    "card, nothing new": (4, lambda web, _api, _desk, _row: (web, _card_poll(web), 204)),
+    "overview, nothing new": (7, lambda web, _api, _desk, _row: (web, _overview_poll(web), 204)),
+    "history": (5, lambda web, _api, _desk, _row: (web, "/history/", 200)),
+    "one sandbox": (8, lambda web, _api, _desk, row: (web, f"/sandboxes/{row.public_id}/", 200)),
+    "API list": (3, lambda _web, api, _desk, _row: (api, "/api/v1/sandboxes", 200)),
+    "API get": (3, lambda _web, api, _desk, row: (api, f"/api/v1/sandboxes/{row.public_id}", 200)),
+    "API limits": (7, lambda _web, api, _desk, _row: (api, "/api/v1/limits", 200)),
+    "admin, sandboxes": (4, lambda _web, _api, desk, _row: (desk, SANDBOXES, 200)),
+    "admin, search": (5, lambda _web, _api, desk, _row: (desk, f"{SANDBOXES}?q=alice@", 200)),
+    "admin, events": (4, lambda _web, _api, desk, _row: (desk, "/admin/sandboxes/event/", 200)),
+    "admin, users": (5, lambda _web, _api, desk, _row: (desk, "/admin/auth/user/", 200)),
+}
+"""What is looked at, and the most queries that it may take."""
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_a_look_takes_no_more_queries_with_20_sandboxes_than_with_1(
+    alice: User, olga: User, settings, name: str
+) -> None:
+    settings.SANDBOX_MAX_PER_USER = 50
+    settings.SANDBOX_MAX_SITE = 100
+    Site.current()
+    web, desk, api = Client(), Client(), Program(alice).client
+    web.force_login(alice)
+    desk.force_login(olga)
+    most, choose = LOOKS[name]
+
+    def asked() -> list[str]:
+        client, url, status = choose(web, api, desk, row)
+        headers = HTMX if status == 204 else {}
+        assert client.get(url, headers=headers).status_code == status
+        with CaptureQueriesContext(connection) as queries:
+            client.get(url, headers=headers)
+        return [query["sql"] for query in queries]
+
+    bulk_data.past(2, {alice: 1})
+    row = bulk_data.live(1, alice)[0]
+    few = asked()
+    bulk_data.past(38, {alice: 19})
+    bulk_data.live(19, alice)
+    many = asked()
+
+    assert len(many) == len(few), many
+    assert len(many) <= most, many
+
+
+def _shown(page: str) -> list[str]:
+    return re.findall(r'<article[^>]*id="card-(sbx_\w+)"', page)
+
+
+def _older(page: str) -> str:
+    found = re.search(r'href="(\?cursor=[^"]*)"[^>]*>Older', page)
+    return f"/history/{found[1]}" if found else ""
+
+
+def test_the_history_leads_through_all_of_it_while_more_ends(web: Client, alice: User) -> None:
+    bulk_data.past(45, {alice: 45})
+    rows = alice.sandboxes.order_by("-ended_at")
+    # In one and the same moment: the cursor must tell them apart.
+    moment = rows[20].ended_at
+    alice.sandboxes.filter(pk__in=[row.pk for row in rows[15:27]]).update(ended_at=moment)
+    there = [row.public_id for row in alice.sandboxes.order_by("-ended_at", "-pk")]
+    seen, url = [], "/history/"
+    while url:
+        page = web.get(url).content.decode()
+        seen += _shown(page)
+        url = _older(page)
+        bulk_data.past(3, {alice: 3})
+
+    assert len(seen) == len(set(seen))
+    assert [name for name in seen if name in there] == there
+
+
+def test_a_page_of_the_history_that_makes_no_sense_leads_to_the_newest(
+    web: Client, alice: User
+) -> None:
+    bulk_data.past(21, {alice: 21})
+    assert web.get("/history/?cursor=x")["Location"] == "/history/"
+    assert len(_shown(web.get("/history/?page=2").content.decode())) == 20
+
+
+def test_older_pages_of_the_history_lead_back_to_the_newest(web: Client, alice: User) -> None:
+    bulk_data.past(21, {alice: 21})
+    first = web.get("/history/")
+    assert "Newest" not in text(first)
+    second = web.get(_older(first.content.decode()))
+    assert "Newest" in text(second)
+    assert "Older" not in text(second)
+    assert len(_shown(second.content.decode())) == 1
+
+
+def test_the_admin_counts_no_further_than_somebody_would_leaf(
+    desk: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "MOST_COUNTED", 60)
+    bulk_data.past(70)
+    page = desk.get(f"{SANDBOXES}?p=2")
+
+    assert "First 60 sandboxes. Search or filter" in text(page)
+    assert len(page.context["cl"].result_list) == 10
+    assert desk.get(f"{SANDBOXES}?p=3").status_code == 302
+    assert "60 results" not in text(desk.get(f"{SANDBOXES}?q=sbx"))
+    assert "70 sandboxes" not in text(page)
+
+
+def test_the_admin_tells_the_number_of_those_it_has_counted(desk: Client) -> None:
+    bulk_data.past(3)
+    assert "3 sandboxes" in text(desk.get(SANDBOXES))
+    assert "0 results" in text(desk.get(f"{SANDBOXES}?q=nothing"))
+
+
+def test_events_are_found_by_sandbox_by_kind_and_by_actor(
+    desk: Client, alice: User, bob: User
+) -> None:
+    bulk_data.past(4, {alice: 1, bob: 2})
+    hers = alice.sandboxes.get()
+
+    def found(question: str) -> set[Event]:
+        listed = desk.get("/admin/sandboxes/event/", {"q": question})
+        return set(listed.context["cl"].result_list)
+
+    assert found(hers.public_id) == set(hers.events.all())
+    assert found("running") == set(Event.objects.filter(kind="running"))
+    assert found("BOB@example.com") == set(Event.objects.filter(actor=bob))
+    assert found(f"{hers.public_id} running") == set(hers.events.filter(kind="running"))
+    assert found("sbx_0000000000000000") == found("bob@example.com alice@example.com") == set()
+
+
+def test_sandboxes_are_found_by_parts_of_name_and_id_and_by_the_owners_address(
+    desk: Client, alice: User, bob: User
+) -> None:
+    bulk_data.past(9, {alice: 3, bob: 3})
+    Sandbox.objects.filter(pk=alice.sandboxes.first().pk).update(name="Checkout of Ann")
+
+    def found(question: str) -> set[Sandbox]:
+        return set(desk.get(SANDBOXES, {"q": question}).context["cl"].result_list)
+
+    hers = Sandbox.objects.get(name="Checkout of Ann")
+    assert found("of ann") == {hers}
+    assert found(hers.public_id) == found(hers.public_id[:12]) == {hers}
+    assert found("alice@") == found("ALICE") == set(alice.sandboxes.all())
+    assert found("alice ann") == {hers}
+    assert found("bob@ ann") == set()

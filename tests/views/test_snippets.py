@@ -1,0 +1,107 @@
+"""Code snippets and downloads that contain the real values of a sandbox."""
+
+from __future__ import annotations
+
+import json
+from html import unescape
+from typing import TYPE_CHECKING
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from sandboxes import actions
+from sandboxes.models import Sandbox
+from sandboxes.views.snippets import curl
+from tests.fakes.sandbox_api import SandboxApi, at, billing_document
+from tests.harness.ports import reserve_port
+from tests.helpers.scenarios import committed, launch, story
+from tests.helpers.web import click, text
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
+
+
+@pytest.fixture
+def sandbox(alice: User, api: SandboxApi) -> Sandbox:
+    return at(launch(alice, name="checkout"), api.address)
+
+
+def address(sandbox: Sandbox, name: str) -> str:
+    return reverse(name, args=[sandbox.public_id])
+
+
+def test_every_tab_contains_the_real_values(web: Client, sandbox: Sandbox) -> None:
+    html = unescape(click(web, "credentials", sandbox).content.decode())
+    plans, key = f"http://{sandbox.addresses['api:8080']}/v1/plans", sandbox.secrets["API_KEY"]
+    assert f"curl {plans} \\\n  -H 'Authorization: Bearer {key}'" in html
+    assert f'Request(\n    "{plans}"' in html
+    assert f'fetch("{plans}"' in html
+    assert f"psql postgresql://developer:{sandbox.secrets['DATABASE_PASSWORD']}@" in html
+    assert f"API_KEY={key}\n" in html
+    for title in ("curl", "Python", "JavaScript", "psql", ".env", "Postman"):
+        assert f">{title}</label>" in html
+
+
+def test_the_env_file_is_a_download_and_recorded_as_viewed_credentials(
+    web: Client, sandbox: Sandbox
+) -> None:
+    response = web.post(address(sandbox, "download-env"))
+    lines = dict(line.split("=", 1) for line in response.content.decode().splitlines())
+    assert lines["API_URL"] == f"http://{sandbox.addresses['api:8080']}"
+    assert lines["API_KEY"] == sandbox.secrets["API_KEY"]
+    assert lines["DATABASE_URL"].startswith("postgresql://developer:")
+    assert lines["STELLAR_PUBLIC_KEY"] == sandbox.stellar_public_key
+    assert lines["STELLAR_SECRET"] == sandbox.secrets["STELLAR_SECRET"]
+    assert response["Content-Disposition"] == f'attachment; filename="{sandbox.public_id}.env"'
+    assert response["Cache-Control"] == "no-store"
+    assert story(sandbox).count("credentials_read") == 1
+
+
+def test_the_postman_collection_contains_the_address_and_key_of_the_sandbox(
+    web: Client, sandbox: Sandbox
+) -> None:
+    response = web.post(address(sandbox, "download-postman"))
+    collection = json.loads(response.content)
+    values = {one["key"]: one["value"] for one in collection["variable"]}
+    assert values["base_url"] == f"http://{sandbox.addresses['api:8080']}"
+    assert values["api_key"] == sandbox.secrets["API_KEY"]
+    assert sum(len(folder["item"]) for folder in collection["item"]) == 28
+    assert (response["Content-Type"], response["Cache-Control"]) == ("application/json", "no-store")
+    assert story(sandbox).count("credentials_read") == 1
+
+
+def test_the_openapi_document_contains_the_address_but_no_key(
+    web: Client, sandbox: Sandbox
+) -> None:
+    response = web.get(address(sandbox, "download-openapi"))
+    servers = {"servers": [{"url": f"http://{sandbox.addresses['api:8080']}"}]}
+    assert json.loads(response.content) == billing_document() | servers
+    assert sandbox.secrets["API_KEY"] not in response.content.decode()
+    assert "credentials_read" not in story(sandbox)
+
+
+def test_when_a_download_is_unavailable_the_sandbox_page_explains_why(
+    web: Client, alice: User, sandbox: Sandbox
+) -> None:
+    at(sandbox, f"127.0.0.1:{reserve_port()}")
+    page = web.post(address(sandbox, "download-postman"), follow=True)
+    assert "can&#x27;t reach the sandbox" in text(page)
+    assert "credentials_read" not in story(sandbox)
+    with committed():
+        actions.destroy(sandbox, alice)
+    assert "Only a running sandbox" in text(web.post(address(sandbox, "download-env"), follow=True))
+    page = web.get(address(sandbox, "download-openapi"), follow=True)
+    assert "Only a running sandbox answers" in text(page)
+
+
+def test_a_curl_command_quotes_shell_characters() -> None:
+    command = curl("POST", "http://h/v1?a=$(id)&b='x'", "sk_test_x", '{"n": "it\'s $(id)"}')
+    assert command == (
+        "curl -X POST 'http://h/v1?a=$(id)&b='\"'\"'x'\"'\"'' \\\n"
+        "  -H 'Authorization: Bearer sk_test_x' \\\n"
+        "  -H 'Content-Type: application/json' \\\n"
+        '  --data-raw \'{"n": "it\'"\'"\'s $(id)"}\''
+    )

@@ -1,0 +1,110 @@
+"""Where sandboxes are not isolated, everybody who should know it is told."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+from django.test import Client
+from django.urls import reverse
+
+from sandboxes import actions
+from sandboxes.checks import runtime
+from sandboxes.lib.exceptions import Invalid
+from sandboxes.views.forms import LaunchForm
+from tests.helpers.api_client import Program
+from tests.helpers.scenarios import launch
+from tests.helpers.web import text
+
+if TYPE_CHECKING:
+    from django.conf import LazySettings
+    from django.contrib.auth.models import User
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
+
+SENTENCE = "Trial mode: no isolation between sandboxes."
+BILLING = Path(__file__).resolve().parents[2] / "sandboxes" / "blueprints" / "billing"
+
+
+@pytest.fixture
+def trial(settings: LazySettings) -> None:
+    """The settings alone: what runs sandboxes here stays a fake."""
+    settings.SANDBOX_RUNTIME = "process"
+
+
+@pytest.fixture
+def containers_only(settings: LazySettings, tmp_path: Path) -> None:
+    """The blueprint that ships, and one that says nothing of processes."""
+    shutil.copytree(BILLING, tmp_path / "blueprints" / "boxed")
+    for name in ("billing", "boxed"):
+        folder = tmp_path / "blueprints" / name
+        folder.mkdir(exist_ok=True)
+        written = yaml.safe_load((BILLING / "compose.yaml").read_text())
+        written["name"] = name
+        for service in written["services"].values():
+            del service["build"]
+        if name == "boxed":
+            del written["x-sandbox"]["process"]
+        for part in written["x-sandbox"].get("process", {}).values():
+            part["files"] = []
+            part.pop("requirements", None)
+        (folder / "compose.yaml").write_text(yaml.safe_dump(written))
+    settings.SANDBOX_BLUEPRINTS_DIR = tmp_path / "blueprints"
+
+
+def pages(web: Client, alice: User) -> list[str]:
+    sandbox = launch(alice)
+    where = [reverse("dashboard"), reverse("sandbox", args=[sandbox.public_id])]
+    return [text(web.get(address)) for address in where]
+
+
+def test_the_pages_say_so(web: Client, alice: User, trial: None) -> None:
+    assert all(SENTENCE in page for page in pages(web, alice))
+
+
+def test_the_pages_say_nothing_of_it_on_an_engine(web: Client, alice: User) -> None:
+    assert not any("Trial mode" in page for page in pages(web, alice))
+
+
+def test_the_api_says_so(alice: User, settings: LazySettings) -> None:
+    assert Program(alice).get("/limits").json()["isolated"] is True
+    settings.SANDBOX_RUNTIME = "process"
+    assert Program(alice).get("/limits").json()["isolated"] is False
+
+
+def test_the_admin_says_so(client: Client, olga: User, trial: None) -> None:
+    client.force_login(olga)
+    listed = client.get(reverse("admin:sandboxes_site_changelist"), follow=True)
+    assert SENTENCE in text(listed)
+
+
+def test_a_system_check_warns_of_it(settings: LazySettings) -> None:
+    assert runtime.check_isolation() == []
+    settings.SANDBOX_RUNTIME = "process"
+    (message,) = runtime.check_isolation()
+    assert message.id == "sandboxes.W003"
+    assert message.hint
+
+
+def test_a_blueprint_that_needs_an_engine_is_refused_and_not_offered(
+    alice: User, trial: None, containers_only: None
+) -> None:
+    with pytest.raises(Invalid, match="does not say how it runs without an engine"):
+        actions.launch_sandbox(alice, actions.LaunchRequest(blueprint="boxed"))
+    choices = LaunchForm(alice).fields["blueprint"].choices  # type: ignore[attr-defined]
+    assert [name for name, _ in choices] == ["billing"]
+    listed = Program(alice).get("/blueprints").json()["data"]
+    assert {one["name"]: one["can_launch"] for one in listed} == {"billing": True, "boxed": False}
+    assert {message.id for message in runtime.check_isolation()} == {
+        "sandboxes.W003",
+        "sandboxes.W004",
+    }
+
+
+def test_on_an_engine_it_can_be_launched(alice: User, containers_only: None) -> None:
+    listed = Program(alice).get("/blueprints").json()["data"]
+    assert all(one["can_launch"] for one in listed)
+    assert launch(alice, blueprint="boxed").state == "running"

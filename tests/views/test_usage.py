@@ -1,0 +1,231 @@
+"""What a sandbox consumes, as plots and as numbers."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from sandboxes.models import Sandbox, UsageSample
+from sandboxes.usage.series import Moment, grown
+from sandboxes.views.usage import (
+    HEIGHT,
+    MEASURES,
+    MOST_POINTS,
+    MOST_ROWS,
+    WIDTH,
+    Plot,
+    thinned,
+    usage_of,
+)
+from tests.helpers.api_client import Program
+from tests.helpers.scenarios import again, launch
+from tests.helpers.web import HTMX, text
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
+
+BEGAN = timezone.now() - timedelta(hours=4)
+
+
+def measure(sandbox: Sandbox, *samples: dict[str, Any]) -> None:
+    """Samples a minute apart."""
+    plain = {"memory_mb": 100, "cpu_seconds": 0, "received_bytes": 0, "sent_bytes": 0}
+    UsageSample.objects.bulk_create(
+        UsageSample(sandbox=sandbox, at=BEGAN + timedelta(minutes=n), **plain | sample)
+        for n, sample in enumerate(samples)
+    )
+
+
+def plot(*values: float, limit: float | None = None) -> Plot:
+    points = [(n / max(len(values) - 1, 1), value) for n, value in enumerate(values)]
+    return Plot(MEASURES[0], limit, points, max(values, default=None))
+
+
+def corners(line: str) -> list[tuple[float, float]]:
+    return [tuple(map(float, corner.split(","))) for corner in line.split()]  # type: ignore[misc]
+
+
+def test_the_page_shows_what_is_used_now_and_at_most(web: Client, alice: User) -> None:
+    sandbox = launch(alice)
+    measure(
+        sandbox,
+        {"memory_mb": 90, "requests": 0},
+        {"memory_mb": 140, "cpu_seconds": 30, "disk_mb": 12, "requests": 1200},
+        {"memory_mb": 120, "cpu_seconds": 36, "disk_mb": 12, "requests": 1208},
+    )
+    page = web.get(reverse("sandbox", args=[sandbox.public_id]))
+    for told in (
+        "Memory 120 MB peak 140 of 512 MB",
+        "CPU 0.10 cores peak 0.50 of 1 cores",
+        "Disk 12 MB peak 12 of 2,048 MB",
+        "Requests 8 per min peak 1,200; 1,208 total",
+    ):
+        assert told in text(page)
+    assert page.content.decode().count("<polyline") == 4
+
+
+def test_where_requests_are_not_counted_bytes_are_shown(web: Client, alice: User) -> None:
+    sandbox = launch(alice)
+    Sandbox.objects.update(blueprint="of-a-plain-log")
+    measure(sandbox, {}, {"sent_bytes": 60_000}, {"sent_bytes": 60_000})
+    page = web.get(reverse("sandbox", args=[sandbox.public_id]))
+    assert "Traffic 0.0 KB/min peak 60.0" in text(page)
+    assert "Requests weren't counted" in text(page)
+    assert "per min" not in text(page)
+    assert page.content.decode().count("<polyline") == 3, "the disk was not measured"
+
+
+def test_requests_keep_their_place_while_a_worker_counts_the_first(
+    web: Client, alice: User
+) -> None:
+    sandbox = launch(alice)
+    measure(sandbox, {"requests": None})
+    page = text(web.get(reverse("sandbox", args=[sandbox.public_id])))
+    assert "Requests \N{EN DASH} per min" in page
+    assert "were not counted" not in page
+
+
+def test_the_first_sample_tells_how_often_it_was_asked_since_it_ran(alice: User) -> None:
+    sandbox = launch(alice)
+    Sandbox.objects.update(started_at=BEGAN - timedelta(minutes=2))
+    measure(sandbox, {"requests": 6}, {"requests": 6}, {"requests": None}, {"requests": 9})
+    rates = [moment.requests_per_minute for moment in usage_of(again(sandbox)).moments]
+    assert rates == [3, 0, None, None]
+
+
+def test_a_first_sample_that_comes_at_once_makes_no_flood_of_a_few_requests(alice: User) -> None:
+    sandbox = launch(alice)
+    Sandbox.objects.update(started_at=BEGAN - timedelta(milliseconds=2))
+    measure(sandbox, {"requests": 6})
+    assert usage_of(again(sandbox)).peak["requests_per_minute"] == 6.0
+
+
+def test_the_same_can_be_read_as_numbers(web: Client, alice: User) -> None:
+    sandbox = launch(alice)
+    measure(sandbox, {"requests": 0}, {"memory_mb": 123.456, "cpu_seconds": 6, "requests": 3})
+    page = text(web.get(reverse("sandbox", args=[sandbox.public_id])))
+    assert "UTC 123.46 0.10 \N{EN DASH} 3.00 0.00" in page
+    assert "Traffic is everything sent over the sandbox's own ports" in page
+
+
+def test_before_the_first_sweep_the_places_of_the_plots_are_kept(web: Client, alice: User) -> None:
+    page = web.get(reverse("sandbox", args=[launch(alice).public_id]))
+    assert "First reading within a minute" in text(page)
+    assert page.content.decode().count("<svg viewBox") == 4
+
+
+def test_a_poll_brings_plots_when_there_is_a_new_sample_and_ends_with_the_sandbox(
+    web: Client, alice: User
+) -> None:
+    sandbox = launch(alice)
+    measure(sandbox, {})
+    address = reverse("usage", args=[sandbox.public_id])
+    seen = {"seen": str(usage_of(sandbox).last)}
+    assert web.get(address, seen, headers=HTMX).status_code == 204
+    measure(sandbox, {})
+    assert "every 60s" in web.get(address, seen, headers=HTMX).content.decode()
+    Sandbox.objects.update(state="destroyed", ended_at=timezone.now(), end_reason="user", slot=None)
+    over = web.get(address, seen, headers=HTMX).content.decode()
+    assert "Memory" in over
+    assert "hx-trigger" not in over
+
+
+def test_the_address_of_the_plots_alone_leads_to_the_page(web: Client, alice: User) -> None:
+    sandbox = launch(alice)
+    answer = web.get(reverse("usage", args=[sandbox.public_id]))
+    assert answer["Location"] == reverse("sandbox", args=[sandbox.public_id])
+
+
+@pytest.mark.parametrize("values", [[5.0], [0, 0, 0], [1, 512, 3], [600, 1], [0.001] * 9])
+@pytest.mark.parametrize("limit", [None, 512])
+def test_a_line_stays_in_its_plot(values: list[float], limit: float | None) -> None:
+    drawn = plot(*values, limit=limit)
+    for x, y in corners(drawn.line):
+        assert 0 <= x <= WIDTH
+        assert 0 < y <= HEIGHT
+    assert len(corners(drawn.line)) == len(values)
+
+
+def test_what_was_measured_once_is_a_level_line(alice: User) -> None:
+    sandbox = launch(alice)
+    measure(sandbox, {"memory_mb": 90})
+    memory, cpu, *_ = usage_of(sandbox).plots
+    (left, level), (right, same) = corners(memory.line)
+    assert (left, right, level) == (0, WIDTH, same)
+    assert memory.area == f"0,{HEIGHT} {memory.line} {WIDTH:.1f},{HEIGHT}"
+    assert cpu.line == "", "how busy it is, two measurements tell"
+
+
+def test_what_was_not_measured_from_the_beginning_on_keeps_to_the_time_of_the_others(
+    alice: User,
+) -> None:
+    sandbox = launch(alice)
+    measure(sandbox, {"requests": 0}, {"cpu_seconds": 6, "requests": 1}, {"cpu_seconds": 24})
+    _, cpu, _, requests = usage_of(sandbox).plots
+    assert [x for x, _ in corners(cpu.line)] == [0, WIDTH / 2, WIDTH]
+    assert [x for x, _ in corners(requests.line)] == [0, WIDTH / 2], "the rest is not counted yet"
+    assert requests.area.endswith(f" {WIDTH / 2:.1f},{HEIGHT}")
+
+
+def test_next_to_nothing_looks_like_next_to_nothing() -> None:
+    low = [HEIGHT - y for _, y in corners(plot(1, 2, 1, limit=512).line)]
+    assert max(low) < HEIGHT / 10
+
+
+def test_an_empty_plot_has_no_line() -> None:
+    assert (plot().line, plot().area, plot().now) == ("", "", None)
+
+
+def moment(at: datetime, memory_mb: float) -> Moment:
+    return Moment(at, memory_mb, None, None, 0, 0, None, None, None)
+
+
+def test_a_long_life_is_drawn_in_few_points_and_no_peak_is_lost() -> None:
+    life = [moment(BEGAN + timedelta(seconds=20 * n), float(n == 401)) for n in range(720)]
+    points = thinned(life, lambda one: one.memory_mb, MOST_POINTS)
+    assert len(points) <= MOST_POINTS
+    assert max(value for _, value in points) == 1.0
+    assert points[-1][0] == life[-1].at, "what is so now is no peak of before"
+    assert points == sorted(points)
+
+
+def test_a_long_life_is_told_in_few_rows(alice: User) -> None:
+    sandbox = launch(alice)
+    measure(sandbox, *[{}] * 240)
+    life = usage_of(sandbox)
+    assert len(life.rows) <= MOST_ROWS
+    assert life.rows[0][0] == life.moments[-1].at, "the newest first"
+
+
+@pytest.mark.parametrize(
+    ("counts", "in_all"),
+    [([], 0), ([5], 5), ([5, 8, 8], 8), ([5, 2, 4], 9), ([0, 7, 0, 1], 8)],
+)
+def test_a_counter_that_began_anew_loses_nothing(counts: list[int], in_all: int) -> None:
+    assert grown(counts) == in_all
+
+
+def test_the_api_tells_the_peaks_of_what_has_ended(alice: User) -> None:
+    program = Program(alice)
+    sandbox = launch(alice)
+    assert program.get(f"/sandboxes/{sandbox.public_id}").json()["peak"] is None
+    measure(
+        sandbox,
+        {"memory_mb": 140, "disk_mb": 3, "requests": 0},
+        {"cpu_seconds": 6, "sent_bytes": 10, "requests": 4},
+    )
+    program.delete(f"/sandboxes/{sandbox.public_id}")
+    from sandboxes.worker.teardown import tear_down
+
+    tear_down(Sandbox.objects.get())
+    assert program.get(f"/sandboxes/{sandbox.public_id}").json()["peak"] == {
+        "memory_mb": 140.0, "cpus": 0.1, "disk_mb": 3.0, "received_bytes": 0, "sent_bytes": 10,
+        "requests": 4, "requests_per_minute": 4.0,
+    }  # fmt: skip

@@ -1,0 +1,187 @@
+"""The pages of webhooks and preferences, without a browser."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from sandboxes.lib import clock
+from sandboxes.models import EventType, Preferences, Webhook, WebhookDelivery
+from sandboxes.webhooks import outbox
+from tests.fakes.webhook_receiver import Receiver, hook
+from tests.helpers.scenarios import committed
+from tests.helpers.web import text
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
+
+SECRET = re.compile(r"whsec_[A-Za-z0-9+/=]{40,}")
+
+
+def create(web: Client, receiver: Receiver, **data: object) -> str:
+    fields = {"url": receiver.url, "name": "bot", "events": EventType.values} | data
+    return web.post(reverse("webhooks"), fields).content.decode()
+
+
+def act(web: Client, verb: str, webhook: Webhook, *more: str, **data: str) -> str:
+    with committed():
+        page = web.post(reverse(verb, args=[webhook.public_id, *more]), data, follow=True)
+    return page.content.decode()
+
+
+def test_a_webhook_is_made_its_secret_shown_once_and_a_test_arrives(
+    web: Client, alice: User, receiver: Receiver
+) -> None:
+    shown = SECRET.search(create(web, receiver))
+    assert shown
+    webhook = alice.webhooks.get()
+    page = act(web, "test-webhook", webhook)
+    assert "Test event sent." in page
+    assert receiver.types(shown[0]) == ["webhook.test"]
+    page = web.get(reverse("webhook", args=[webhook.public_id]))
+    assert "204" in text(page) and "webhook.test" in text(page)
+    for address in (reverse("webhooks"), reverse("webhook", args=[webhook.public_id])):
+        assert not SECRET.search(web.get(address).content.decode())
+
+
+@pytest.mark.parametrize(
+    ("data", "remedy"),
+    [
+        ({"url": ""}, "This field is required."),
+        ({"url": "ftp://example.com"}, "begins with"),
+        ({"events": []}, "This field is required."),
+        ({"events": ["sandbox.sold"]}, "Select a valid choice."),
+        ({"name": "x" * 61}, "at most 60 characters"),
+    ],
+)
+def test_a_mistake_is_said_beside_its_field(
+    web: Client, receiver: Receiver, data: dict[str, object], remedy: str
+) -> None:
+    assert remedy in create(web, receiver, **data)
+    assert not Webhook.objects.exists()
+
+
+def test_with_all_places_taken_the_page_says_so(
+    web: Client, alice: User, receiver: Receiver, settings
+) -> None:
+    settings.WEBHOOKS_PER_USER = 1
+    create(web, receiver)
+    assert "Delete one to create another" in web.get(reverse("webhooks")).content.decode()
+    assert Webhook.objects.count() == 1
+    create(web, receiver)
+    assert Webhook.objects.count() == 1
+
+
+def test_a_webhook_is_changed_switched_and_deleted(
+    web: Client, alice: User, receiver: Receiver
+) -> None:
+    webhook, _ = hook(alice, receiver)
+    new = {"url": receiver.url + "/2", "name": "other", "events": "sandbox.failed"}
+    assert "Changes saved." in act(web, "webhook", webhook, **new)
+    webhook = Webhook.objects.get()
+    assert (webhook.name, webhook.events) == ("other", ["sandbox.failed"])
+    assert webhook.url.endswith("/2")
+    assert "begins with" in act(web, "webhook", webhook, **new | {"url": "ftp://x"})
+
+    assert "you switched it off" in act(web, "toggle-webhook", webhook, on="no")
+    assert "switched off; switch it on" in act(web, "test-webhook", webhook)
+    assert "Webhook enabled." in act(web, "toggle-webhook", webhook, on="yes")
+
+    asks = web.get(reverse("delete-webhook", args=[webhook.public_id]))
+    assert "Delete other?" in text(asks)
+    assert "Webhook other deleted." in act(web, "delete-webhook", webhook)
+    assert not Webhook.objects.exists()
+
+
+def test_a_new_secret_is_asked_for_and_shown_once(
+    web: Client, alice: User, receiver: Receiver
+) -> None:
+    webhook, old = hook(alice, receiver)
+    address = reverse("rotate-webhook", args=[webhook.public_id])
+    assert "Rotate the signing secret of bot?" in text(web.get(address))
+    assert Webhook.objects.get().secrets == {"current": old}
+    shown = SECRET.search(web.post(address).content.decode())
+    assert shown and shown[0] != old
+    assert Webhook.objects.get().secrets == {"current": shown[0], "previous": old}
+
+
+def test_what_was_sent_is_shown_and_sent_again(
+    web: Client, alice: User, receiver: Receiver
+) -> None:
+    webhook, _ = hook(alice, receiver)
+    receiver.status, receiver.body = 500, b"<script>alert(1)</script>"
+    with committed():
+        delivery = outbox.send_test(webhook)
+    page = web.get(reverse("webhook", args=[webhook.public_id])).content.decode()
+    assert "&lt;script&gt;alert(1)" in page and "<script>alert" not in page
+    receiver.status = 200
+    act(web, "resend-delivery", webhook, delivery.message_id)
+    assert len(receiver.messages) == 2
+    assert WebhookDelivery.objects.get().outcome == "delivered"
+
+
+def test_the_log_is_watched_while_something_is_on_its_way(
+    web: Client, alice: User, receiver: Receiver
+) -> None:
+    webhook, _ = hook(alice, receiver)
+    address = reverse("webhook-log", args=[webhook.public_id])
+    assert "hx-trigger" not in web.get(address).content.decode()
+    outbox.send_test(webhook)
+    assert "hx-trigger" in web.get(address).content.decode()
+
+
+def test_a_long_log_comes_in_pages(web: Client, alice: User, receiver: Receiver) -> None:
+    webhook, _ = hook(alice, receiver)
+    outbox.put([webhook] * 25, "webhook.test", clock.now(), {})
+    page = web.get(reverse("webhook", args=[webhook.public_id]))
+    assert len(page.context["deliveries"]) == 20
+    rest = web.get(page.request["PATH_INFO"], {"cursor": page.context["following"]})
+    assert len(rest.context["deliveries"]) == 5
+    assert web.get(page.request["PATH_INFO"], {"cursor": "x"}).status_code == 200
+
+
+def test_webhooks_of_others_are_not_there(web: Client, bob: User, receiver: Receiver) -> None:
+    webhook, _ = hook(bob, receiver)
+    delivery = outbox.send_test(webhook)
+    assert webhook.public_id not in web.get(reverse("webhooks")).content.decode()
+    for name in ("webhook", "webhook-log", "rotate-webhook", "delete-webhook"):
+        assert web.get(reverse(name, args=[webhook.public_id])).status_code == 404
+    for name in ("webhook", "test-webhook", "toggle-webhook", "rotate-webhook", "delete-webhook"):
+        assert web.post(reverse(name, args=[webhook.public_id])).status_code == 404
+    again = reverse("resend-delivery", args=[webhook.public_id, delivery.message_id])
+    assert web.post(again).status_code == 404
+    assert Webhook.objects.get().is_on
+
+
+def test_nobody_sees_webhooks_or_preferences_without_signing_in(
+    client: Client, alice: User, receiver: Receiver
+) -> None:
+    webhook, _ = hook(alice, receiver)
+    pages = [reverse("webhooks"), reverse("webhook", args=[webhook.public_id])]
+    for address in [*pages, reverse("preferences")]:
+        assert client.get(address).status_code == 302
+
+
+def test_preferences_are_saved_and_are_ones_own(web: Client, alice: User, bob: User) -> None:
+    page = web.get(reverse("preferences")).content.decode()
+    assert page.count(" checked") == 2
+    assert not Preferences.objects.exists(), "looking writes nothing"
+    saved = web.post(reverse("preferences"), {"mail_expiry": "on", "browser": "on"}, follow=True)
+    assert "Preferences saved." in text(saved)
+    mine = Preferences.of(alice)
+    assert (mine.mail_idle, mine.mail_expiry, mine.browser) == (False, True, True)
+    others = Preferences.of(bob)
+    assert (others.mail_idle, others.mail_expiry, others.browser) == (True, True, False)
+
+
+def test_a_click_on_a_banner_turns_notifications_on(web: Client, alice: User) -> None:
+    assert web.get(reverse("notify-me")).status_code == 405
+    assert web.post(reverse("notify-me")).status_code == 204
+    wishes = Preferences.of(alice)
+    assert (wishes.browser, wishes.mail_idle) == (True, True)

@@ -1,0 +1,235 @@
+"""Messages to webhooks: at least once, with the same id and growing delays, and none lost."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.utils import timezone
+
+from sandboxes.lib.exceptions import Conflict
+from sandboxes.models import EventType, Site, WebhookDelivery
+from sandboxes.reaper import housekeeping
+from sandboxes.webhooks import (
+    client,
+    endpoints,
+    outbox,
+)
+from sandboxes.webhooks import (
+    delivery as webhooks_delivery,
+)
+from tests.fakes.webhook_receiver import (
+    Receiver,
+    fresh,
+    hook,
+    statuses,
+    told,
+)
+from tests.helpers.scenarios import (
+    Killed,
+    committed,
+    launch,
+    sweep,
+)
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+    from sandboxes.runtime.memory import MemoryRuntime
+    from tests.conftest import Clock
+
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
+
+
+@pytest.fixture(autouse=True)
+def _swept_before() -> None:
+    Site.current()
+
+
+def test_what_fails_is_tried_again_with_growing_delays_the_same_id_and_then_given_up(
+    alice: User, clock: Clock, receiver: Receiver
+) -> None:
+    webhook, _ = hook(alice, receiver)
+    receiver.status = 500
+    with committed():
+        outbox.send_test(webhook)
+    delays = []
+    while (due_at := told(webhook).due_at) is not None:
+        delays.append(due_at - timezone.now())
+        clock.forward(seconds=(due_at - timezone.now()).total_seconds() - 1)
+        sweep()
+        assert len(receiver.messages) == len(delays), "not before it is due"
+        clock.forward(seconds=1)
+        sweep()
+
+    wanted = [timedelta(seconds=5), timedelta(minutes=5), timedelta(minutes=30)]
+    wanted += [timedelta(hours=hours) for hours in (2, 5, 10, 14, 20, 24)]
+    assert [want <= delay <= want * 1.1 for want, delay in zip(wanted, delays, strict=True)]
+    assert len(receiver.messages) == 10
+    assert len(set(receiver.ids)) == len({body for _, body in receiver.messages}) == 1
+    assert len({headers["webhook-timestamp"] for headers, _ in receiver.messages}) == 10
+    assert told(webhook).outcome == "failed"
+    assert statuses(webhook) == [500] * 10
+
+
+def test_a_receiver_that_says_when_to_come_back_is_left_alone_until_then(
+    alice: User, clock: Clock, receiver: Receiver
+) -> None:
+    webhook, _ = hook(alice, receiver)
+    receiver.status, receiver.headers = 429, {"Retry-After": "120"}
+    with committed():
+        outbox.send_test(webhook)
+    due_at = told(webhook).due_at
+    assert due_at == timezone.now() + timedelta(seconds=120)
+
+
+@pytest.mark.parametrize("wish", ["-1", "soon", "9" * 30, "999999", "1e9"])
+def test_a_wish_that_makes_no_sense_delays_nothing_for_long(
+    alice: User, clock: Clock, receiver: Receiver, wish: str
+) -> None:
+    webhook, _ = hook(alice, receiver)
+    receiver.status, receiver.headers = 503, {"Retry-After": wish}
+    with committed():
+        outbox.send_test(webhook)
+    due_at = told(webhook).due_at
+    assert due_at and due_at <= timezone.now() + timedelta(hours=1)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_not_followed(
+    alice: User, receiver: Receiver, clock: Clock, status: int
+) -> None:
+    webhook, _ = hook(alice, receiver)
+    receiver.status, receiver.headers = status, {"Location": receiver.url}
+    with committed():
+        outbox.send_test(webhook)
+    assert len(receiver.messages) == 1
+    assert statuses(webhook) == [status]
+    assert told(webhook).outcome == "pending"
+
+
+def test_the_log_says_what_came_of_each_try(alice: User, clock: Clock, receiver: Receiver) -> None:
+    webhook, _ = hook(alice, receiver)
+    receiver.status, receiver.body = 500, b"<h1>It broke</h1>\0" + b"x" * 100_000
+    with committed():
+        outbox.send_test(webhook)
+    receiver.status, receiver.body = 200, b"ok"
+    clock.forward(seconds=10)
+    sweep()
+
+    first, second = told(webhook).log
+    assert (first["status"], second["status"]) == (500, 200)
+    assert first["response"].startswith("<h1>It broke</h1>x") and len(first["response"]) <= 500
+    assert second["response"] == "ok"
+    assert told(webhook).outcome == "delivered"
+    assert fresh(webhook).status == "on"
+
+
+def test_a_worker_killed_while_it_sends_loses_no_event(
+    alice: User,
+    runtime: MemoryRuntime,
+    clock: Clock,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def die(*_: Any) -> None:
+        client.post(*_)
+        raise Killed
+
+    webhook, secret = hook(alice, receiver, EventType.RUNNING)
+    with monkeypatch.context() as until_then:
+        until_then.setattr(webhooks_delivery, "post", die)
+        with pytest.raises(Killed), committed():
+            launch(alice)
+    sweep()
+    assert len(receiver.messages) == 1, "the first may be at it still"
+    clock.forward(seconds=61)
+    sweep()
+    sweep()
+
+    assert receiver.types(secret) == ["sandbox.running"] * 2
+    assert len(set(receiver.ids)) == 1
+    assert told(webhook).outcome == "delivered"
+
+
+def test_a_message_to_the_worker_that_was_lost_loses_no_event(
+    alice: User, runtime: MemoryRuntime, receiver: Receiver
+) -> None:
+    _, secret = hook(alice, receiver, EventType.RUNNING)
+    launch(alice)
+    assert receiver.messages == []
+    sweep()
+    sweep()
+
+    assert receiver.types(secret) == ["sandbox.running"]
+
+
+def test_events_of_one_webhook_come_one_after_the_other(
+    alice: User, receiver: Receiver, clock: Clock
+) -> None:
+    webhook, _ = hook(alice, receiver)
+    outbox.send_test(webhook)
+    assert webhooks_delivery._claim()
+    outbox.send_test(webhook)
+    webhooks_delivery.work_off()
+    assert receiver.messages == [], "another worker is sending to it"
+    clock.forward(seconds=61)
+    webhooks_delivery.work_off()
+    assert len(receiver.messages) == 2
+
+
+def test_a_slow_worker_whose_lease_ran_out_changes_nothing(
+    alice: User, receiver: Receiver, clock: Clock
+) -> None:
+    webhook, _ = hook(alice, receiver)
+    outbox.send_test(webhook)
+    slow = webhooks_delivery._claim()
+    assert slow
+    clock.forward(seconds=61)
+    webhooks_delivery.work_off()
+    receiver.status = 500
+    webhooks_delivery._deliver(slow)
+
+    assert told(webhook).outcome == "delivered"
+    assert statuses(webhook) == [204]
+
+
+def test_a_message_is_sent_again_by_hand_with_the_same_id(
+    alice: User, receiver: Receiver, clock: Clock
+) -> None:
+    webhook, secret = hook(alice, receiver)
+    with committed():
+        delivery = outbox.send_test(webhook)
+    delivery = WebhookDelivery.objects.get(pk=delivery.pk)
+    with committed():
+        outbox.send_again(delivery)
+    assert len(receiver.verified(secret)) == 2
+    assert len(set(receiver.ids)) == 1
+    assert statuses(webhook) == [204, 204]
+    endpoints.switch(webhook, on=False)
+    with pytest.raises(Conflict, match="switched off"):
+        outbox.send_again(WebhookDelivery.objects.get(pk=delivery.pk))
+
+
+def test_deliveries_are_forgotten_after_some_days(
+    alice: User, receiver: Receiver, settings, clock: Clock
+) -> None:
+    settings.WEBHOOK_LOG_DAYS = 14
+    webhook, _ = hook(alice, receiver)
+    with committed():
+        outbox.send_test(webhook)
+    clock.forward(days=13)
+    housekeeping.prune()
+    assert WebhookDelivery.objects.exists()
+    clock.forward(days=2)
+    housekeeping.prune()
+    assert not WebhookDelivery.objects.exists()
+
+
+def test_nobody_is_flooded_by_hand(alice: User, receiver: Receiver) -> None:
+    webhook, _ = hook(alice, receiver)
+    for _ in range(20):
+        outbox.send_test(webhook)
+    with pytest.raises(Conflict, match="still waiting"):
+        outbox.send_test(webhook)

@@ -1,0 +1,140 @@
+"""Webhooks of a user: so many, with addresses that hold, and switched off when nobody listens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core import mail
+from django.db import IntegrityError, transaction
+
+from sandboxes import actions
+from sandboxes.core import journal as core_journal
+from sandboxes.lib.exceptions import Conflict, Invalid
+from sandboxes.models import EventType, OffReason, Site, Webhook, WebhookDelivery
+from sandboxes.webhooks import delivery, endpoints, outbox
+from tests.fakes.webhook_receiver import Receiver, fresh, hook
+from tests.helpers.scenarios import committed, launch, sweep
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+    from sandboxes.runtime.memory import MemoryRuntime
+    from tests.conftest import Clock
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _swept_before() -> None:
+    Site.current()
+
+
+def test_a_webhook_that_fails_for_days_is_switched_off_with_a_mail(
+    alice: User, runtime: MemoryRuntime, clock: Clock, receiver: Receiver
+) -> None:
+    webhook, _ = hook(alice, receiver)
+    receiver.status = 500
+    sandbox = launch(alice)
+    sweep()
+    assert fresh(webhook).status == "failing"
+    clock.forward(days=5, seconds=-5)
+    core_journal.record(sandbox, "extended", "")
+    sweep()
+    assert fresh(webhook).status == "failing"
+    clock.forward(minutes=10)
+    sweep()
+
+    assert fresh(webhook).off_because == OffReason.FAILING
+    letters = [letter for letter in mail.outbox if "Webhook" in letter.subject]
+    assert [letter.subject for letter in letters] == ["Webhook bot was disabled"]
+    assert f"/webhooks/{webhook.public_id}/" in letters[0].body
+    seen = len(receiver.messages)
+    clock.forward(days=2)
+    core_journal.record(sandbox, "extended", "")
+    sweep()
+    assert len(receiver.messages) == seen
+    assert not WebhookDelivery.objects.filter(outcome="pending").exists()
+
+
+def test_a_success_in_between_starts_the_days_again(
+    alice: User, runtime: MemoryRuntime, clock: Clock, receiver: Receiver
+) -> None:
+    webhook, _ = hook(alice, receiver, EventType.EXTENDED)
+    sandbox = launch(alice)
+    for status in (500, 204, 500):
+        receiver.status = status
+        core_journal.record(sandbox, "extended", "")
+        sweep()
+        clock.forward(days=3)
+    assert fresh(webhook).is_on
+
+
+def test_an_answer_of_gone_switches_it_off_at_once(
+    alice: User, receiver: Receiver, clock: Clock
+) -> None:
+    webhook, _ = hook(alice, receiver)
+    receiver.status = 410
+    with committed():
+        outbox.send_test(webhook)
+    assert fresh(webhook).off_because == OffReason.GONE
+    assert len(mail.outbox) == 1
+
+
+def test_what_happens_while_it_is_off_is_not_told_later(
+    alice: User, runtime: MemoryRuntime, receiver: Receiver
+) -> None:
+    webhook, secret = hook(alice, receiver)
+    outbox.send_test(webhook)
+    endpoints.switch(webhook, on=False)
+    with committed():
+        sandbox = launch(alice)
+    endpoints.switch(webhook, on=True)
+    with committed():
+        actions.extend(sandbox, 15, alice)
+    assert receiver.types(secret) == ["sandbox.extended"]
+    assert mail.outbox == [], "who switches it off knows"
+
+
+def test_a_user_has_so_many_webhooks_and_no_more(
+    alice: User, bob: User, receiver: Receiver, settings
+) -> None:
+    settings.WEBHOOKS_PER_USER = 2
+    first, _ = hook(alice, receiver)
+    hook(alice, receiver)
+    with pytest.raises(Conflict, match="2 of 2"):
+        hook(alice, receiver)
+    hook(bob, receiver)
+    endpoints.remove(first)
+    hook(alice, receiver)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Webhook.objects.create(user=alice, slot=1, url=receiver.url)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"events": []}, "events"),
+        ({"events": ["sandbox.sold"]}, "events"),
+        ({"name": "x" * 61}, "name"),
+        ({"name": "a\0b"}, "name"),
+        ({"url": ""}, "url"),
+    ],
+)
+def test_a_mistake_names_its_field_and_makes_nothing(
+    alice: User, receiver: Receiver, wrong: dict[str, Any], field: str
+) -> None:
+    right = {"url": receiver.url, "events": EventType.values, "name": "bot"}
+    with pytest.raises(Invalid) as refused:
+        endpoints.create(alice, **right | wrong)
+    assert refused.value.field == field
+    assert not Webhook.objects.exists()
+
+
+def test_what_an_operator_switched_off_stays_off(alice: User, receiver: Receiver) -> None:
+    webhook, _ = hook(alice, receiver)
+    delivery.switch_off(webhook, OffReason.OPERATOR)
+    with pytest.raises(Conflict, match="An operator"):
+        endpoints.switch(fresh(webhook), on=True)
+    endpoints.switch(fresh(webhook), on=False)
+    assert fresh(webhook).off_because == OffReason.OPERATOR

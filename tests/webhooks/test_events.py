@@ -1,0 +1,158 @@
+"""What webhooks are told, and of what: events in the words of the API, and no secret."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import IntegrityError, transaction
+
+from sandboxes import actions
+from sandboxes.models import EndReason, Event, EventType, Site, WebhookDelivery
+from sandboxes.webhooks import outbox
+from sandboxes.worker import maintenance
+from tests.fakes.webhook_receiver import Receiver, hook
+from tests.helpers.scenarios import (
+    Killed,
+    again,
+    committed,
+    launch,
+    sweep,
+)
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+    from sandboxes.runtime.memory import MemoryRuntime
+    from tests.conftest import Clock
+
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
+
+
+@pytest.fixture(autouse=True)
+def _swept_before() -> None:
+    Site.current()
+
+
+def test_a_sandboxs_life_is_told_event_by_event_in_the_words_of_the_api(
+    alice: User, runtime: MemoryRuntime, clock: Clock, receiver: Receiver
+) -> None:
+    _, secret = hook(alice, receiver)
+    with committed():
+        sandbox = launch(alice, ttl_minutes=15, name="checkout")
+    clock.forward(minutes=11)
+    sweep()
+    with committed():
+        actions.extend(sandbox, 15, alice)
+        actions.destroy(sandbox, alice)
+
+    messages = receiver.verified(secret)
+    assert [message["type"] for message in messages] == [
+        "sandbox.running",
+        "sandbox.warning",
+        "sandbox.extended",
+        "sandbox.ended",
+    ]
+    assert [message["data"]["state"] for message in messages] == [
+        "running",
+        "running",
+        "running",
+        "destroyed",
+    ]
+    assert {message["data"]["id"] for message in messages} == {sandbox.public_id}
+    running, _, extended, ended = (message["data"] for message in messages)
+    assert running["expires_at"] < extended["expires_at"]
+    assert ended["end_reason"] == "user"
+    assert len(set(receiver.ids)) == 4
+
+
+def test_a_failure_is_told_as_one(alice: User, runtime: MemoryRuntime, receiver: Receiver) -> None:
+    _, secret = hook(alice, receiver, EventType.FAILED)
+    runtime.doom("api", 1, "Traceback: it broke.")
+    with committed():
+        launch(alice)
+    sweep()
+
+    (message,) = receiver.verified(secret)
+    assert (message["type"], message["data"]["state"]) == ("sandbox.failed", "failed")
+    assert message["data"]["failure"]["service"] == "api"
+
+
+def test_no_message_holds_a_secret(alice: User, runtime: MemoryRuntime, receiver: Receiver) -> None:
+    hook(alice, receiver)
+    with committed():
+        sandbox = launch(alice)
+        secrets = list(again(sandbox).secrets.values())
+        actions.destroy(sandbox, alice)
+
+    assert secrets and receiver.messages
+    for _, body in receiver.messages:
+        assert not [value for value in secrets if value.encode() in body]
+
+
+def test_only_what_was_chosen_is_told_and_only_of_ones_own(
+    alice: User, bob: User, runtime: MemoryRuntime, receiver: Receiver
+) -> None:
+    _, secret = hook(alice, receiver, EventType.ENDED)
+    with committed():
+        mine, others = launch(alice), launch(bob)
+        actions.destroy(mine, alice)
+        actions.destroy(others, bob)
+
+    assert receiver.types(secret) == ["sandbox.ended"]
+
+
+def test_what_is_rolled_back_is_not_told(
+    alice: User, runtime: MemoryRuntime, receiver: Receiver
+) -> None:
+    hook(alice, receiver)
+    sandbox = launch(alice)
+    WebhookDelivery.objects.all().delete()
+
+    def extend_and_die() -> None:
+        with transaction.atomic():
+            actions.extend(sandbox, 15, alice)
+            raise Killed
+
+    with committed(), pytest.raises(Killed):
+        extend_and_die()
+
+    assert not WebhookDelivery.objects.exists()
+    assert receiver.messages == []
+
+
+def test_a_webhook_that_cannot_be_told_of_stops_no_sandbox(
+    alice: User, runtime: MemoryRuntime, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(*_: Any) -> None:
+        raise IntegrityError
+
+    monkeypatch.setattr(outbox, "put", stumble)
+    hook(alice, receiver)
+    sandbox = launch(alice)
+    actions.destroy(sandbox, alice)
+
+    assert again(sandbox).end_reason == EndReason.USER
+
+
+def test_a_reset_is_no_event(alice: User, runtime: MemoryRuntime, receiver: Receiver) -> None:
+    sandbox = launch(alice)
+    hook(alice, receiver)
+    actions.reset(sandbox, alice)
+    maintenance.reset(again(sandbox))
+    assert Event.objects.filter(kind="reset").exists()
+    assert not WebhookDelivery.objects.exists()
+
+
+def test_somebody_who_was_suspended_is_told_nothing(
+    alice: User, runtime: MemoryRuntime, receiver: Receiver
+) -> None:
+    webhook, _ = hook(alice, receiver)
+    sandbox = launch(alice)
+    alice.is_active = False
+    alice.save()
+    with committed():
+        actions.destroy(sandbox, alice)
+    sweep()
+    assert receiver.messages == []
+    assert webhook.deliveries.count() == 1, "what waits may go on when they are back"

@@ -1,0 +1,104 @@
+"""Webhooks' secrets and signatures, as Standard Webhooks has them."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography.fernet import Fernet
+from standardwebhooks import Webhook as Verifier
+from standardwebhooks import WebhookVerificationError
+
+from sandboxes.models import Site, Webhook
+from sandboxes.webhooks import delivery, endpoints, outbox
+from tests.fakes.webhook_receiver import (
+    Receiver,
+    fresh,
+    hook,
+    told,
+)
+from tests.helpers.scenarios import committed
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+    from tests.conftest import Clock
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _swept_before() -> None:
+    Site.current()
+
+
+def test_the_signature_fits_no_other_body_secret_or_time(
+    alice: User, clock: Clock, receiver: Receiver
+) -> None:
+    webhook, secret = hook(alice, receiver)
+    with committed():
+        outbox.send_test(webhook)
+    headers, body = receiver.messages[0]
+    assert Verifier(secret).verify(body, headers)["type"] == "webhook.test"
+    for wrong in (body + b" ", body.replace(b"works", b"WORKS")):
+        with pytest.raises(WebhookVerificationError):
+            Verifier(secret).verify(wrong, headers)
+    with pytest.raises(WebhookVerificationError):
+        Verifier(hook(alice, receiver)[1]).verify(body, headers)
+    clock.forward(minutes=6)
+    with pytest.raises(WebhookVerificationError):
+        Verifier(secret).verify(body, headers)
+
+
+def test_a_secret_has_the_form_of_the_specification_and_is_kept_encrypted(
+    alice: User, receiver: Receiver
+) -> None:
+    webhook, secret = hook(alice, receiver)
+    assert secret.startswith("whsec_")
+    assert 24 <= len(b64decode(secret.removeprefix("whsec_"))) <= 64
+    stored = Webhook.objects.extra(select={"raw": "secrets"}).values_list("raw", flat=True).get()
+    assert secret not in stored and stored.startswith("gAAAA")
+    assert fresh(webhook).secrets == {"current": secret}
+
+
+def test_after_a_rotation_both_secrets_sign_for_a_day(
+    alice: User, clock: Clock, receiver: Receiver
+) -> None:
+    webhook, old = hook(alice, receiver)
+    new = endpoints.rotate(webhook)
+    with committed():
+        outbox.send_test(fresh(webhook))
+    assert receiver.types(old) == receiver.types(new) == ["webhook.test"]
+
+    clock.forward(hours=24)
+    receiver.messages.clear()
+    with committed():
+        outbox.send_test(fresh(webhook))
+    assert receiver.types(new) == ["webhook.test"]
+    with pytest.raises(WebhookVerificationError):
+        receiver.verified(old)
+
+
+def test_a_webhook_whose_secret_is_lost_fails_alone(
+    alice: User, bob: User, receiver: Receiver, clock: Clock
+) -> None:
+    broken, _ = hook(alice, receiver)
+    whole, secret = hook(bob, receiver)
+    Webhook.objects.filter(pk=broken.pk).update(secrets={})
+    outbox.send_test(broken)
+    outbox.send_test(whole)
+    delivery.work_off()
+    assert receiver.types(secret) == ["webhook.test"]
+    assert "stumbled" in told(broken).log[0]["error"]
+
+
+def test_a_secret_whose_keys_are_lost_is_replaced(
+    alice: User, receiver: Receiver, settings
+) -> None:
+    webhook, _ = hook(alice, receiver)
+    settings.SANDBOX_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    secret = endpoints.rotate(fresh(webhook))
+    with committed():
+        outbox.send_test(fresh(webhook))
+    assert receiver.types(secret) == ["webhook.test"]

@@ -1,0 +1,282 @@
+"""Where webhooks may lead: nowhere inside, whatever name or form the address has."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from sandboxes.lib.exceptions import Invalid
+from sandboxes.webhooks import client, url_policy
+from sandboxes.webhooks.client import Unreachable, post
+from sandboxes.webhooks.url_policy import check_url, may_reach
+from tests.fakes.friendbot import socket_that
+from tests.fakes.webhook_receiver import Receiver
+
+INSIDE = [
+    "127.0.0.1",
+    "127.8.9.1",
+    "0.0.0.0",
+    "10.1.2.3",
+    "172.16.0.1",
+    "172.17.0.1",
+    "192.168.0.10",
+    "169.254.169.254",
+    "100.64.0.1",
+    "192.0.2.1",
+    "198.18.0.1",
+    "224.0.0.1",
+    "239.1.1.1",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "fe80::1",
+    "fe80::1%eth0",
+    "fc00::1",
+    "fd00:ec2::254",
+    "ff02::1",
+    "::ffff:127.0.0.1",
+    "::ffff:10.0.0.1",
+    "::127.0.0.1",
+    "64:ff9b::7f00:1",
+    "64:ff9b::a9fe:a9fe",
+    "64:ff9b:1::7f00:1",
+    "2002:7f00:1::",
+    "2002:a00:1::1",
+    "2001:0:7f00:1::1",
+    "2001:db8::1",
+    "localhost",
+    "",
+    "1.2.3",
+]
+
+
+@pytest.mark.parametrize("address", INSIDE)
+def test_what_is_inside_is_not_reached(address: str) -> None:
+    assert not may_reach(address)
+
+
+@pytest.mark.parametrize(
+    "address", ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "64:ff9b::101:101"]
+)
+def test_what_the_world_reaches_is_reached(address: str) -> None:
+    assert may_reach(address)
+
+
+@pytest.mark.parametrize(
+    ("url", "remedy"),
+    [
+        ("", "begins with"),
+        ("example.com", "begins with"),
+        ("ftp://example.com/", "begins with"),
+        ("file:///etc/passwd", "begins with"),
+        ("gopher://example.com/", "begins with"),
+        ("https://", "begins with"),
+        ("https:///path", "begins with"),
+        ("javascript:alert(1)", "begins with"),
+        ("https://user:pass@example.com/", "user names"),
+        ("https://@example.com/", "user names"),
+        ("https://example.com/#part", "user names"),
+        ("https://example.com:0/", "user names"),
+        ("https://example.com:99999/", "complete address"),
+        ("https://[::1/", "complete address"),
+        ("https://exa mple.com/", "spaces"),
+        ("https://example.com/\r\nHost: inside", "spaces"),
+        ("https://exämple.com/", "ASCII"),
+        ("https://example.com/" + "x" * 500, "at most 500"),
+        ("https://127.0.0.1/", "not public"),
+        ("https://localhost/", "not public"),
+        ("https://[::1]:8000/", "not public"),
+        ("https://[::ffff:169.254.169.254]/", "not public"),
+        ("http://example.com/", "begins with https"),
+    ],
+)
+def test_what_can_be_no_receiver_is_refused_when_it_is_entered(
+    settings, url: str, remedy: str
+) -> None:
+    settings.WEBHOOK_ALLOW_HTTP = False
+    with pytest.raises(Invalid, match=remedy) as refused:
+        check_url(url)
+    assert refused.value.field == "url"
+
+
+def test_http_is_taken_where_it_is_allowed(settings) -> None:
+    settings.WEBHOOK_ALLOW_HTTP = True
+    assert check_url(" http://example.com/hook ") == "http://example.com/hook"
+
+
+class Names:
+    """A name server whose answers a test chooses, each time the next."""
+
+    def __init__(self, *answers: list[str]) -> None:
+        self.answers, self.asked = list(answers), 0
+        self.real = socket.getaddrinfo
+
+    def getaddrinfo(self, host: str, port: int, *more: Any, **_: Any) -> list[Any]:
+        if host[0].isdigit():  # What connects to a checked address asks for that.
+            return self.real(host, port, *more)
+        answer = self.answers[min(self.asked, len(self.answers) - 1)]
+        self.asked += 1
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (a, port)) for a in answer]
+
+
+@pytest.fixture
+def named(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def answer(*answers: list[str]) -> Names:
+        names = Names(*answers)
+        monkeypatch.setattr(url_policy.socket, "getaddrinfo", names.getaddrinfo)
+        return names
+
+    return answer
+
+
+@pytest.fixture
+def inside(receiver: Receiver, settings) -> Receiver:
+    """A server of the portal's own network, which no webhook may reach."""
+    settings.WEBHOOK_ALLOW_PRIVATE = False
+    return receiver
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]", "localhost"]
+)
+def test_no_spelling_of_an_inner_address_gets_there(inside: Receiver, host: str) -> None:
+    with pytest.raises(Unreachable, match=r"not public|can't be reached"):
+        post(f"http://{host}:{inside.server_port}/", {}, b"{}")
+    assert inside.messages == []
+
+
+def test_a_name_that_leads_inside_is_not_followed(inside: Receiver, named: Any) -> None:
+    named(["127.0.0.1"])
+    with pytest.raises(Unreachable, match="not public"):
+        post(f"http://hooks.example.com:{inside.server_port}/", {}, b"{}")
+    assert inside.messages == []
+
+
+def test_a_name_that_leads_inside_too_is_not_followed(inside: Receiver, named: Any) -> None:
+    named(["1.1.1.1", "127.0.0.1"])
+    with pytest.raises(Unreachable, match="not public"):
+        post(f"http://hooks.example.com:{inside.server_port}/", {}, b"{}")
+    assert inside.messages == []
+
+
+def test_the_address_that_was_checked_is_the_one_that_is_called(
+    inside: Receiver, named: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that is looked up again would lead inside the second time."""
+    names = named(["1.1.1.1"], ["127.0.0.1"])
+    called: list[str] = []
+
+    def connect(_: object, host: str, *args: Any) -> None:
+        called.append(host)
+        raise client.httpcore.ConnectError("nobody there")
+
+    monkeypatch.setattr(client.httpcore.SyncBackend, "connect_tcp", connect)
+    with pytest.raises(Unreachable):
+        post(f"http://hooks.example.com:{inside.server_port}/", {}, b"{}")
+    assert (names.asked, called) == (1, ["1.1.1.1"])
+
+
+def test_where_private_networks_are_allowed_they_are_reached(receiver: Receiver) -> None:
+    assert post(receiver.url, {"x": "y"}, b"{}").status == 204
+    assert receiver.messages[0][0]["host"] == f"127.0.0.1:{receiver.server_port}"
+
+
+def test_a_proxy_of_the_environment_is_not_asked(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    assert post(receiver.url, {}, b"{}").status == 204
+
+
+def test_a_receiver_that_drips_is_left_after_a_while(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "TIMEOUT_SECONDS", 0.3)
+    receiver.status, receiver.drips = 200, True
+    with pytest.raises(Unreachable, match="No answer within"):
+        post(receiver.url, {}, b"{}")
+
+
+def test_a_receiver_that_says_nothing_is_left_after_a_while(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "TIMEOUT_SECONDS", 0.3)
+    with socket_that(sends=None) as url, pytest.raises(Unreachable, match="No answer within"):
+        post(url, {}, b"{}")
+
+
+@pytest.mark.parametrize(
+    "words", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200_000]
+)
+def test_what_is_no_web_server_is_said_to_be_none(receiver: Receiver, words: bytes) -> None:
+    with socket_that(sends=words) as url, pytest.raises(Unreachable, match="can't be reached"):
+        post(url, {}, b"{}")
+
+
+def test_no_more_than_a_little_is_read_of_an_answer(receiver: Receiver) -> None:
+    receiver.status, receiver.body = 200, b"x" * 5_000_000
+    assert len(post(receiver.url, {}, b"{}").text) < 200_000
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """One for hooks.example.com, with its key, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "hooks.example.com")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=1))
+        .not_valid_after(now + timedelta(minutes=5))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("hooks.example.com")]), True)
+        .sign(key, hashes.SHA256())
+    )
+    plain = serialization.NoEncryption()
+    form = serialization.PrivateFormat.PKCS8
+    file = tmp_path / "hooks.pem"
+    file.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, form, plain)
+        + made.public_bytes(serialization.Encoding.PEM)
+    )
+    return file
+
+
+@pytest.fixture
+def secure(receiver: Receiver, certificate: Path) -> Receiver:
+    """It speaks TLS, as hooks.example.com."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    receiver.socket = context.wrap_socket(receiver.socket, server_side=True)
+    return receiver
+
+
+@pytest.mark.parametrize(
+    ("host", "trusted", "arrives"),
+    [
+        ("hooks.example.com", True, True),
+        ("hooks.example.com", False, False),
+        ("other.example.com", True, False),
+    ],
+)
+def test_https_checks_the_name_in_the_address_and_who_vouches_for_it(
+    secure: Receiver, certificate: Path, named: Any, monkeypatch, host, trusted, arrives
+) -> None:
+    named(["127.0.0.1"])
+    context = ssl.create_default_context(cafile=certificate if trusted else None)
+    monkeypatch.setattr(client, "_certificates", lambda: context)
+    url = f"https://{host}:{secure.server_port}/"
+    if arrives:
+        assert post(url, {}, b"{}").status == 204
+    else:
+        with pytest.raises(Unreachable, match="certificate"):
+            post(url, {}, b"{}")
+    assert len(secure.messages) == arrives

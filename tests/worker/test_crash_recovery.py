@@ -1,0 +1,174 @@
+"""The worker is killed at every point; the next sweep finishes or undoes it."""
+
+from __future__ import annotations
+
+import pytest
+
+from sandboxes import actions
+from sandboxes.core import leases, lifecycle
+from sandboxes.models import State
+from sandboxes.worker import tasks as worker_tasks
+from tests.helpers.scenarios import (
+    Killed,
+    again,
+    committed,
+    launch,
+    request,
+    sweep,
+)
+
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
+
+LEASE = leases.LEASE.total_seconds()
+
+
+def lost_after(monkeypatch, module, name: str) -> None:
+    """The process is killed right after this function did its work."""
+    real = getattr(module, name)
+
+    def do_and_die(*args, **kwargs):
+        real(*args, **kwargs)
+        raise Killed
+
+    monkeypatch.setattr(module, name, do_and_die)
+
+
+def lost_before(monkeypatch, module, name: str) -> None:
+    def die(*_, **__):
+        raise Killed
+
+    monkeypatch.setattr(module, name, die)
+
+
+KILLED_IN = ["create", "network", "containers", "ready"]
+
+
+@pytest.mark.parametrize("point", KILLED_IN)
+def test_killed_while_it_makes_a_sandbox_it_is_made_by_the_next(alice, runtime, clock, point):
+    sandbox = request(alice)
+    runtime.fail_next(point, Killed())
+    with pytest.raises(Killed):
+        worker_tasks.provision(sandbox.public_id)
+    assert again(sandbox).state == State.PROVISIONING
+
+    sweep()
+    assert again(sandbox).state == State.PROVISIONING, "its lease still holds"
+    clock.forward(seconds=LEASE)
+    sweep()
+
+    assert again(sandbox).state == State.RUNNING
+    assert again(sandbox).attempt == 2
+    assert list(runtime.observe()) == [sandbox.public_id]
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "kill"),
+    [
+        (lifecycle, "take", lost_before),
+        (lifecycle, "take", lost_after),
+        (leases, "renew", lost_before),
+        (leases, "renew", lost_after),
+        (lifecycle, "run", lost_before),
+        (lifecycle, "run", lost_after),
+    ],
+)
+def test_killed_around_any_write_it_leaves_nothing_stuck(
+    alice, runtime, clock, monkeypatch, module, name, kill
+):
+    sandbox = request(alice)
+    with monkeypatch.context() as patch:
+        kill(patch, module, name)
+        with pytest.raises(Killed):
+            worker_tasks.provision(sandbox.public_id)
+
+    clock.forward(seconds=LEASE)
+    sweep()
+
+    assert again(sandbox).state == State.RUNNING
+    assert again(sandbox).lease_until is None
+    assert len(runtime.observe()) == 1
+
+
+@pytest.mark.parametrize("point", KILLED_IN)
+def test_destroyed_after_its_worker_was_killed_nothing_is_left(alice, runtime, clock, point):
+    sandbox = request(alice)
+    runtime.fail_next(point, Killed())
+    with pytest.raises(Killed):
+        worker_tasks.provision(sandbox.public_id)
+
+    with committed():
+        actions.destroy(again(sandbox), alice)
+
+    assert again(sandbox).state == State.DESTROYED
+    assert runtime.observe() == {}
+    assert not alice.sandboxes.active().exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "kill"),
+    [
+        (leases, "hold", lost_before),
+        (leases, "hold", lost_after),
+        (lifecycle, "finish", lost_before),
+        (lifecycle, "finish", lost_after),
+    ],
+)
+def test_killed_while_it_tears_down_the_next_sweep_finishes(
+    alice, runtime, clock, monkeypatch, module, name, kill
+):
+    sandbox = launch(alice)
+    with monkeypatch.context() as patch:
+        kill(patch, module, name)
+        with pytest.raises(Killed), committed():
+            actions.destroy(sandbox, alice)
+    assert not alice.sandboxes.active().exists(), "its place is free already"
+
+    clock.forward(seconds=LEASE)
+    assert sweep().errors == []
+
+    assert again(sandbox).state == State.DESTROYED
+    assert runtime.observe() == {}
+
+
+def test_killed_inside_the_engines_removal_the_next_sweep_finishes(alice, runtime, clock):
+    sandbox = launch(alice)
+    runtime.fail_next("destroy", Killed())
+    with pytest.raises(Killed), committed():
+        actions.destroy(sandbox, alice)
+    clock.forward(seconds=LEASE)
+    sweep()
+
+    assert again(sandbox).state == State.DESTROYED
+    assert runtime.observe() == {}
+
+
+def test_killed_between_a_failure_and_its_ending_it_ends_all_the_same(
+    alice, runtime, clock, monkeypatch
+):
+    sandbox = request(alice)
+    runtime.doom("api", 3)
+    with monkeypatch.context() as patch:
+        lost_before(patch, lifecycle, "end")
+        with pytest.raises(Killed):
+            worker_tasks.provision(sandbox.public_id)
+    clock.forward(seconds=LEASE)
+    runtime.doom("api", 3)
+    sweep()
+
+    assert again(sandbox).state == State.FAILED
+    assert runtime.observe() == {}
+
+
+def test_killed_while_it_resets_the_reset_is_done_by_the_next(alice, runtime, clock):
+    sandbox = launch(alice)
+    runtime.fail_next("execute", Killed())
+    with pytest.raises(Killed), committed():
+        actions.reset(sandbox, alice)
+    sweep()
+    assert runtime.executed == []
+
+    clock.forward(seconds=LEASE)
+    sweep()
+
+    assert len(runtime.executed) == 1
+    assert again(sandbox).reset_requested_at is None

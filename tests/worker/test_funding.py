@@ -1,0 +1,154 @@
+"""Tries to fund an account: when they are made, how often, and what they never undo."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+import pytest
+from django.utils import timezone
+
+from sandboxes import actions
+from sandboxes.models import Funding, State
+from sandboxes.stellar import friendbot
+from sandboxes.worker import funding as worker_funding
+from tests.fakes.friendbot import socket_that, wait_of
+from tests.helpers.scenarios import (
+    again,
+    committed,
+    launch,
+    request,
+    story,
+    sweep,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+def test_delays_grow_and_there_is_an_end_to_trying(alice, runtime, bot, clock):
+    bot.status = 500
+    sandbox = launch(alice)
+    waits = []
+    while again(sandbox).funding == Funding.PENDING:
+        worker_funding.fund(again(sandbox))
+        if again(sandbox).funding == Funding.PENDING:
+            waits.append(wait_of(sandbox).total_seconds())
+            clock.forward(seconds=waits[-1])
+
+    assert waits == [5, 10, 20, 40, 80, 160, 320, 640, 900]
+    assert len(bot.asked_for) == 10
+    assert again(sandbox).funding_error.endswith("gave up after 10 tries")
+    journal = [kind for kind in story(sandbox) if kind.startswith("funding")]
+    assert journal == ["funding_pending", "funding_failed"], "not one line for each try"
+
+
+def test_nothing_is_asked_before_it_is_due(alice, runtime, bot, clock):
+    bot.status = 500
+    sandbox = launch(alice)
+    worker_funding.fund(again(sandbox))
+    worker_funding.fund(again(sandbox))
+    sweep()
+
+    assert len(bot.asked_for) == 1
+
+
+def test_the_reaper_has_it_tried_again_when_it_is_due(alice, runtime, bot, clock):
+    bot.status = 500
+    sandbox = launch(alice)
+    worker_funding.fund(again(sandbox))
+    bot.status = 200
+    clock.forward(seconds=5)
+    sweep()
+
+    assert again(sandbox).funding == Funding.FUNDED
+
+
+def test_a_try_whose_worker_was_killed_is_made_again(alice, runtime, bot, clock):
+    sandbox = launch(alice)
+    assert worker_funding._claim(sandbox, timezone.now())
+    sweep()
+    assert bot.asked_for == []
+
+    clock.forward(seconds=2 * friendbot.TIMEOUT_SECONDS)
+    sweep()
+    assert again(sandbox).funding == Funding.FUNDED
+
+
+def test_a_message_that_comes_twice_asks_once(alice, runtime, bot):
+    sandbox = launch(alice)
+    worker_funding.fund(again(sandbox))
+    worker_funding.fund(again(sandbox))
+
+    assert len(bot.asked_for) == 1
+
+
+@pytest.mark.parametrize("by", ["the reaper", "the button"])
+def test_a_late_answer_does_not_undo_a_funded_account(alice, runtime, bot, clock, monkeypatch, by):
+    sandbox = launch(alice)
+    real = friendbot.ask_friendbot
+
+    def slow_and_in_vain(public_key):
+        monkeypatch.setattr(friendbot, "ask_friendbot", real)
+        clock.forward(seconds=31)
+        if by == "the button":
+            actions.retry_funding(again(sandbox), alice)
+        worker_funding.fund(again(sandbox))
+        assert again(sandbox).funding == Funding.FUNDED
+        raise friendbot.TryAgain("Friendbot can't be reached (ReadTimeout)")
+
+    monkeypatch.setattr(friendbot, "ask_friendbot", slow_and_in_vain)
+    worker_funding.fund(again(sandbox))
+
+    assert again(sandbox).funding == Funding.FUNDED
+    assert again(sandbox).funding_error == ""
+
+
+def test_the_button_tries_now(alice, runtime, bot, clock):
+    bot.status = 400
+    sandbox = launch(alice)
+    worker_funding.fund(again(sandbox))
+    assert again(sandbox).funding == Funding.FAILED
+
+    bot.status = 200
+    with committed():
+        actions.retry_funding(sandbox, alice)
+
+    assert again(sandbox).funding == Funding.FUNDED
+    assert again(sandbox).funding_error == ""
+
+
+def test_a_friendbot_that_is_down_delays_no_launch(alice, runtime, settings):
+    with socket_that(sends=None) as settings.FRIENDBOT_URL:
+        sandbox = request(alice)
+        began = monotonic()
+        launched = launch(alice)
+
+    assert monotonic() - began < 10
+    assert launched.state == State.RUNNING
+    assert again(sandbox).funding == Funding.PENDING
+
+
+def test_nothing_is_asked_for_a_sandbox_that_ended(alice, runtime, bot):
+    sandbox = launch(alice)
+    with committed():
+        actions.destroy(sandbox, alice)
+    worker_funding.fund(again(sandbox))
+
+    assert bot.asked_for == []
+
+
+def test_a_late_answer_changes_nothing_about_a_newer_try(alice, runtime, bot, clock, monkeypatch):
+    bot.status = 500
+    sandbox = launch(alice)
+    real = friendbot.ask_friendbot
+
+    def slow_and_refused(public_key):
+        monkeypatch.setattr(friendbot, "ask_friendbot", real)
+        clock.forward(seconds=31)
+        worker_funding.fund(again(sandbox))
+        raise friendbot.Refused("Friendbot refused the account (400)")
+
+    monkeypatch.setattr(friendbot, "ask_friendbot", slow_and_refused)
+    worker_funding.fund(again(sandbox))
+
+    assert again(sandbox).funding == Funding.PENDING
+    assert again(sandbox).funding_error == "Friendbot answered 500"

@@ -1,0 +1,108 @@
+"""What a sandbox wrote last is kept, and nothing waits for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandboxes import actions
+from sandboxes.core import leases, lifecycle
+from sandboxes.lib import redaction
+from sandboxes.models import EndReason, Sandbox, State
+from sandboxes.runtime import EngineUnreachable
+from sandboxes.worker import teardown
+from tests.helpers.scenarios import again, launch, request
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+    from sandboxes.runtime.memory import MemoryRuntime
+    from tests.conftest import Clock
+
+pytestmark = pytest.mark.django_db
+
+AWAY = "The engine did not answer."
+
+
+def end(sandbox: Sandbox, alice: User) -> Sandbox:
+    actions.destroy(sandbox, alice)
+    teardown.tear_down(again(sandbox))
+    return again(sandbox)
+
+
+def test_whatever_ends_it_the_last_lines_are_kept_without_the_keys(
+    alice: User, runtime: MemoryRuntime
+) -> None:
+    for reason in (EndReason.USER, EndReason.IDLE, EndReason.EXPIRED, EndReason.OPERATOR):
+        sandbox = launch(alice)
+        runtime.say(sandbox.public_id, "api", f"the key is {sandbox.secrets['API_KEY']}")
+        lifecycle.end(sandbox, reason, "It is over.")
+        teardown.tear_down(sandbox)
+        assert "the key is •••" in again(sandbox).last_logs
+
+
+def test_logs_that_cannot_be_read_keep_nothing_from_being_removed(
+    alice: User, runtime: MemoryRuntime
+) -> None:
+    sandbox = launch(alice)
+    runtime.fail_next("logs", EngineUnreachable(AWAY))
+    gone = end(sandbox, alice)
+    assert (gone.state, gone.last_logs) == (State.DESTROYED, "")
+    assert runtime.observe() == {}
+
+
+def test_a_removal_that_is_tried_again_reads_them_once(
+    alice: User, runtime: MemoryRuntime, clock: Clock
+) -> None:
+    sandbox = launch(alice)
+    runtime.say(sandbox.public_id, "api", "the first words")
+    runtime.fail_next("destroy", EngineUnreachable(AWAY))
+    assert end(sandbox, alice).state == State.DESTROYING
+    runtime.say(sandbox.public_id, "api", "later words")
+    clock.forward(minutes=11)
+    gone = end(sandbox, alice)
+    assert gone.state == State.DESTROYED
+    assert "the first words" in gone.last_logs
+    assert "later words" not in gone.last_logs
+
+
+def test_while_an_engine_takes_its_time_nobody_else_takes_the_removal(
+    alice: User, runtime: MemoryRuntime, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox = launch(alice)
+    actions.destroy(sandbox, alice)
+    read = runtime.logs
+
+    def slowly(*asked: object) -> str:
+        clock.forward(seconds=leases.LEASE.total_seconds() / 3)
+        return read(*asked)  # type: ignore[arg-type]
+
+    def nobody_else(sandbox_id: str) -> None:
+        clock.forward(seconds=leases.LEASE.total_seconds() / 2)
+        assert not leases.hold(sandbox, [State.DESTROYING])
+
+    monkeypatch.setattr(runtime, "logs", slowly)
+    monkeypatch.setattr(runtime, "destroy", nobody_else)
+    assert teardown.tear_down(again(sandbox))
+
+
+def test_what_never_ran_has_no_last_lines(alice: User, runtime: MemoryRuntime) -> None:
+    assert end(request(alice), alice).last_logs == ""
+
+
+def test_of_a_failure_they_are_kept_once(alice: User, runtime: MemoryRuntime) -> None:
+    sandbox = launch(alice)
+    runtime.say(sandbox.public_id, "api", "famous last words")
+    teardown.fail(sandbox, EndReason.CRASHED, "It stopped.", "api", 1)
+    gone = again(sandbox)
+    assert "famous last words" in gone.failure["log_tail"]
+    assert gone.last_logs == ""
+
+
+def test_an_empty_secret_conceals_nothing() -> None:
+    assert redaction.conceal("text", {"A": "", "B": "ex"}) == "t•••t"
+
+
+def test_a_secret_within_another_leaves_no_rest_behind() -> None:
+    assert redaction.conceal("abcdef", {"A": "abc", "B": "abcdef"}) == "•••"

@@ -1,0 +1,196 @@
+"""Running sandboxes get their seed data back, and come back with their engine."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from sandboxes import actions
+from sandboxes.core import leases
+from sandboxes.models import EndReason, State
+from sandboxes.runtime import EngineRefused, EngineUnreachable, ServiceState
+from sandboxes.worker import maintenance
+from sandboxes.worker import tasks as worker_tasks
+from tests.helpers.scenarios import (
+    Killed,
+    again,
+    committed,
+    last_line,
+    launch,
+    once_observed,
+    story,
+    sweep,
+)
+
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
+
+LEASE = leases.LEASE.total_seconds()
+
+
+def test_a_reset_that_fails_says_so_and_keeps_the_sandbox(alice, runtime):
+    from sandboxes.blueprints import load
+
+    sandbox = launch(alice)
+    secret = max(sandbox.secrets.values(), key=len)
+    command = tuple(load("billing").reset.command)
+    runtime.answers[command] = (2, f"psql: {secret} is not welcome")
+    with committed():
+        actions.reset(sandbox, alice)
+
+    assert again(sandbox).state == State.RUNNING
+    assert again(sandbox).reset_requested_at is None
+    assert last_line(sandbox) == "The data could not be put back: psql: ••• is not welcome"
+
+
+def test_a_reset_waits_for_an_engine_that_is_away(alice, runtime, clock):
+    sandbox = launch(alice)
+    runtime.unreachable = True
+    with committed():
+        actions.reset(sandbox, alice)
+    assert again(sandbox).reset_requested_at
+
+    runtime.unreachable = False
+    clock.forward(seconds=11)
+    sweep()
+    assert len(runtime.executed) == 1
+
+
+def test_a_reset_of_a_sandbox_that_ended_meanwhile_says_nothing(alice, runtime, monkeypatch):
+    sandbox = launch(alice)
+
+    def destroyed_meanwhile(*_):
+        with committed():
+            actions.destroy(again(sandbox), alice)
+        raise EngineRefused("No such container.")
+
+    monkeypatch.setattr(runtime, "execute", destroyed_meanwhile)
+    with committed():
+        actions.reset(sandbox, alice)
+
+    assert again(sandbox).state == State.DESTROYED
+    assert story(sandbox)[-1] == "destroyed"
+
+
+def test_a_reset_that_two_workers_were_sent_is_done_once(alice, runtime):
+    sandbox = launch(alice)
+    actions.reset(sandbox, alice)
+    first, second = again(sandbox), again(sandbox)
+    maintenance.reset(first)
+    maintenance.reset(second)
+
+    assert len(runtime.executed) == 1
+    assert story(sandbox).count("reset") == 1
+
+
+def test_a_reset_that_another_worker_was_at_when_it_was_looked_at_is_done_once(
+    alice, runtime, monkeypatch
+):
+    sandbox = launch(alice)
+    actions.reset(sandbox, alice)
+    real, seen = runtime.execute, []
+
+    def looked_at_meanwhile(*args):
+        seen.append(again(sandbox))
+        return real(*args)
+
+    monkeypatch.setattr(runtime, "execute", looked_at_meanwhile)
+    maintenance.reset(again(sandbox))
+    maintenance.reset(seen[0])
+
+    assert len(seen) == len(runtime.executed) == 1
+    assert story(sandbox).count("reset") == 1
+
+
+def test_what_two_workers_see_broken_is_made_anew_once(alice, runtime):
+    sandbox = launch(alice)
+    runtime.exit(sandbox.public_id, "api", 3)
+    once_observed(runtime, lambda: worker_tasks.look_after(sandbox.public_id))
+    worker_tasks.look_after(sandbox.public_id)
+
+    assert again(sandbox).state == State.RUNNING
+    assert story(sandbox).count("revived") == 1
+
+
+def test_what_stopped_with_its_engine_is_started_again(alice, runtime, clock):
+    sandbox = launch(alice)
+    runtime.restart_engine()
+    clock.forward(minutes=31)
+    sweep()
+
+    after = again(sandbox)
+    facts = runtime.observe()[sandbox.public_id]
+    assert after.state == State.RUNNING
+    assert facts.alive
+    assert after.addresses != sandbox.addresses, "its new ports are recorded"
+    assert after.idle_expires_at == timezone.now() + timedelta(minutes=30)
+    assert after.expires_at == sandbox.expires_at
+    assert after.lease_until is None
+    assert "revived" in story(sandbox)
+
+
+def test_what_cannot_come_back_ends_as_lost(alice, runtime):
+    sandbox = launch(alice)
+    runtime.restart_engine()
+    runtime.doom("db", 1, "data directory is damaged")
+    sweep()
+
+    sandbox = again(sandbox)
+    assert (sandbox.state, sandbox.end_reason) == (State.FAILED, EndReason.LOST)
+    assert "data directory is damaged" in sandbox.failure["log_tail"]
+    assert runtime.observe() == {}
+
+
+def test_killed_while_it_starts_them_again_the_next_goes_on(alice, runtime, clock):
+    sandbox = launch(alice)
+    runtime.restart_engine()
+    runtime.fail_next("containers", Killed())
+    with pytest.raises(Killed):
+        worker_tasks.revive(sandbox.public_id)
+    clock.forward(seconds=LEASE)
+    sweep()
+
+    assert again(sandbox).state == State.RUNNING
+    assert runtime.observe()[sandbox.public_id].alive
+
+
+def test_a_revival_waits_for_an_engine_that_went_away_again(alice, runtime, clock):
+    sandbox = launch(alice)
+    runtime.restart_engine()
+    runtime.fail_next("network", EngineUnreachable("The engine did not answer."))
+    sweep()
+    assert again(sandbox).state == State.RUNNING
+
+    clock.forward(seconds=6)
+    sweep()
+    assert runtime.observe()[sandbox.public_id].alive
+
+
+def test_destroyed_while_it_is_started_again_nothing_is_left(alice, runtime, monkeypatch):
+    sandbox = launch(alice)
+    runtime.restart_engine()
+    real = runtime.create
+
+    def destroyed_meanwhile(spec, report, timeout):
+        with committed():
+            actions.destroy(again(sandbox), alice)
+        return real(spec, lambda _: None, timeout)
+
+    monkeypatch.setattr(runtime, "create", destroyed_meanwhile)
+    maintenance.revive(again(sandbox))
+
+    assert again(sandbox).state == State.DESTROYED
+    assert runtime.observe() == {}
+
+
+def test_a_service_that_crashed_is_not_mistaken_for_one_that_stopped_with_the_engine(
+    alice, runtime
+):
+    sandbox = launch(alice)
+    runtime.restart_engine()
+    runtime.exit(sandbox.public_id, "api", 1)
+    assert runtime.observe()[sandbox.public_id].services["api"].state is ServiceState.EXITED
+    sweep()
+
+    assert again(sandbox).end_reason == EndReason.CRASHED

@@ -1,0 +1,242 @@
+"""The worker makes a sandbox, once, or says why it could not."""
+
+from __future__ import annotations
+
+import pytest
+from django.utils import timezone
+
+from sandboxes import actions
+from sandboxes.core import lifecycle
+from sandboxes.models import EndReason, Sandbox, State
+from sandboxes.runtime import EngineRefused, EngineUnreachable, NoRoom
+from sandboxes.worker import tasks as worker_tasks
+from sandboxes.worker.progress import Progress
+from tests.helpers.scenarios import (
+    again,
+    committed,
+    last_line,
+    launch,
+    request,
+    story,
+    sweep,
+)
+
+pytestmark = [pytest.mark.django_db, pytest.mark.store]
+
+
+def test_a_task_that_is_delivered_twice_makes_one_sandbox(alice, runtime):
+    sandbox = request(alice)
+    worker_tasks.provision(sandbox.public_id)
+    worker_tasks.provision(sandbox.public_id)
+
+    assert again(sandbox).attempt == 1
+    assert len(runtime.observe()) == 1
+    assert story(sandbox) == ["requested", "provisioning", "running"]
+
+
+def test_steps_tell_what_is_done_and_how_long_it_took(alice, runtime, clock):
+    sandbox = request(alice)
+    lifecycle.take(sandbox)
+    progress = Progress(sandbox)
+    progress.report("network")
+    clock.forward(seconds=2)
+    progress.report("containers")
+    clock.forward(seconds=1)
+
+    steps = again(sandbox).steps
+    assert [(s["name"], s["state"], s["seconds"]) for s in steps] == [
+        ("network", "done", 2.0),
+        ("containers", "running", None),
+    ]
+
+
+def test_a_step_that_waits_long_keeps_the_lease(alice, runtime, clock):
+    sandbox = request(alice)
+    lifecycle.take(sandbox)
+    progress = Progress(sandbox)
+    for _ in range(20):
+        progress.report("ready")
+        clock.forward(seconds=4)
+
+    assert again(sandbox).lease_until > timezone.now()
+    assert not lifecycle.take(again(sandbox))
+
+
+def test_the_blueprint_is_told_when_it_was_launched_and_for_whom(alice, runtime, monkeypatch):
+    seen = []
+    real = runtime.create
+    monkeypatch.setattr(runtime, "create", lambda s, r, t: (seen.append(s), real(s, r, t))[1])
+    sandbox = launch(alice)
+
+    environment = {k: v for s in seen[0].services for k, v in s.environment.items()}
+    assert sandbox.created_at.isoformat() in environment.values()
+    assert sandbox.secrets["STELLAR_SECRET"] not in environment.values()
+
+
+def test_a_worker_that_comes_too_late_leaves_the_running_sandbox_alone(
+    alice, runtime, clock, monkeypatch
+):
+    sandbox = request(alice)
+    real = runtime.create
+
+    def stopped_for_a_while(spec, report, timeout):
+        report("network")
+        monkeypatch.setattr(runtime, "create", real)
+        clock.forward(seconds=31)
+        worker_tasks.provision(sandbox.public_id)
+        report("containers")
+        raise AssertionError("the report should have told it")
+
+    monkeypatch.setattr(runtime, "create", stopped_for_a_while)
+    worker_tasks.provision(sandbox.public_id)
+
+    assert again(sandbox).state == State.RUNNING
+    assert again(sandbox).attempt == 2
+    assert runtime.observe()[sandbox.public_id].alive
+
+
+def test_what_a_worker_makes_after_the_end_is_removed_by_itself(alice, runtime, clock, monkeypatch):
+    sandbox = request(alice)
+    real = runtime.create
+
+    def destroyed_meanwhile(spec, report, timeout):
+        with committed():
+            actions.destroy(again(sandbox), alice)
+        assert again(sandbox).state == State.DESTROYED
+        return real(spec, lambda _: None, timeout)
+
+    monkeypatch.setattr(runtime, "create", destroyed_meanwhile)
+    worker_tasks.provision(sandbox.public_id)
+
+    assert again(sandbox).state == State.DESTROYED
+    assert runtime.observe() == {}
+
+
+def test_a_failure_says_what_failed_and_cleans_up_after_itself(alice, runtime):
+    sandbox = request(alice)
+    runtime.doom("api", 3, "could not open the configuration")
+    worker_tasks.provision(sandbox.public_id)
+
+    sandbox = again(sandbox)
+    assert (sandbox.state, sandbox.end_reason) == (State.FAILED, EndReason.PROVISION_FAILED)
+    assert (sandbox.failure["service"], sandbox.failure["exit_code"]) == ("api", 3)
+    assert "could not open the configuration" in sandbox.failure["log_tail"]
+    assert "api stopped with exit code 3" in sandbox.end_message
+    assert sandbox.steps[-1]["state"] == "failed"
+    assert runtime.observe() == {}
+    assert not alice.sandboxes.active().exists()
+
+
+def test_a_log_tail_shows_no_secret(alice, runtime):
+    sandbox = launch(alice)
+    secret = max(sandbox.secrets.values(), key=len)
+    runtime.say(sandbox.public_id, "api", f"cannot sign in with {secret}!")
+    runtime.exit(sandbox.public_id, "api", 1)
+    sweep()
+
+    tail = again(sandbox).failure["log_tail"]
+    assert "cannot sign in with •••!" in tail
+    assert secret not in tail
+
+
+def test_a_missing_image_is_said_at_launch(alice, runtime):
+    from sandboxes.blueprints import load
+
+    runtime.missing.update(load("billing").images)
+    sandbox = request(alice)
+    worker_tasks.provision(sandbox.public_id)
+
+    assert again(sandbox).end_reason == EndReason.PROVISION_FAILED
+    assert "no such image" in again(sandbox).end_message
+
+
+def test_when_the_subnets_are_used_up_everything_is_rolled_back(alice, runtime):
+    runtime.capacity = 1
+    launch(alice)
+    sandbox = request(alice)
+    worker_tasks.provision(sandbox.public_id)
+
+    assert again(sandbox).state == State.FAILED
+    assert "subnets" in again(sandbox).end_message
+    assert len(runtime.observe()) == 1
+    assert alice.sandboxes.active().count() == 1
+
+
+def test_too_slow_a_start_ends_as_a_failure(alice, runtime, settings):
+    settings.SANDBOX_PROVISION_TIMEOUT_SECONDS = 0
+    runtime.slow_seconds = 0.001
+    sandbox = request(alice)
+    worker_tasks.provision(sandbox.public_id)
+
+    assert again(sandbox).end_reason == EndReason.PROVISION_FAILED
+    assert "did not answer" in again(sandbox).end_message
+
+
+def test_a_blueprint_that_was_taken_away_ends_what_waits_for_it(alice, runtime):
+    sandbox = request(alice)
+    Sandbox.objects.filter(pk=sandbox.pk).update(blueprint="gone")
+    worker_tasks.provision(sandbox.public_id)
+
+    assert again(sandbox).state == State.FAILED
+    assert "no valid blueprint “gone”" in again(sandbox).end_message
+
+
+def test_a_failure_whose_clean_up_fails_keeps_its_first_reason(alice, runtime, clock):
+    sandbox = request(alice)
+    runtime.fail_next("ready", NoRoom("All ports are taken."))
+    runtime.fail_next("destroy", EngineRefused("The engine refused to remove it."))
+    worker_tasks.provision(sandbox.public_id)
+
+    sandbox = again(sandbox)
+    assert (sandbox.state, sandbox.end_message) == (State.DESTROYING, "All ports are taken.")
+    assert not alice.sandboxes.active().exists()
+
+    clock.forward(seconds=6)
+    sweep()
+    assert (again(sandbox).state, again(sandbox).end_message) == (
+        State.FAILED,
+        "All ports are taken.",
+    )
+
+
+def test_an_unreachable_engine_delays_a_launch_and_does_not_fail_it(alice, runtime, clock):
+    sandbox = request(alice)
+    runtime.unreachable = True
+    worker_tasks.provision(sandbox.public_id)
+    assert again(sandbox).state == State.PROVISIONING
+    assert "tried again" in last_line(sandbox)
+
+    runtime.unreachable = False
+    clock.forward(seconds=6)
+    sweep()
+
+    assert again(sandbox).state == State.RUNNING
+
+
+def test_an_engine_that_drops_its_reply_after_it_acted_gives_one_sandbox(alice, runtime, clock):
+    sandbox = request(alice)
+    runtime.fail_next("ready", EngineUnreachable("The engine did not answer."))
+    worker_tasks.provision(sandbox.public_id)
+    assert len(runtime.observe()) == 1
+
+    clock.forward(seconds=6)
+    sweep()
+
+    assert again(sandbox).state == State.RUNNING
+    assert len(runtime.observe()) == 1
+
+
+def test_an_engine_that_stays_away_fails_the_launch_in_the_end(alice, runtime, clock):
+    sandbox = request(alice)
+    runtime.unreachable = True
+    for _ in range(25):
+        sweep()
+        clock.forward(seconds=30)
+
+    sandbox = again(sandbox)
+    assert (sandbox.state, sandbox.end_reason) == (State.DESTROYING, EndReason.PROVISION_FAILED)
+    assert not alice.sandboxes.active().exists()
+    runtime.unreachable = False
+    clock.forward(minutes=10)
+    sweep()
+    assert again(sandbox).state == State.FAILED
