@@ -124,7 +124,8 @@ class SecondFactorForOperators:
         user = request.user
         if not user.is_authenticated or not user.is_staff or is_mfa_enabled(user):
             return None
-        messages.warning(request, "Operators need two-factor authentication. Set it up to continue.")
+        notice = "Operators need two-factor authentication. Set it up to continue."
+        messages.warning(request, notice)
         return redirect("mfa_activate_totp")
 
 
