@@ -1,1 +1,1 @@
-"""State machines that Hypothesis drives."""
+"""Stateful property tests: Hypothesis runs random sequences of operations."""

@@ -1,7 +1,7 @@
-"""Everything that may happen to sandboxes, in any order, and what must hold after each of it.
+"""A state machine of everything that can happen to sandboxes, and the invariants after each step.
 
-People, operators and sweeps act; messages to the worker are delivered late, twice or never; the
-worker is killed in the middle; the engine breaks what it runs, or is away; the clock jumps.
+Users, operators and the reaper act. Messages are delivered late, twice or never; workers are killed
+at any point; sandboxes crash; the engine is unreachable; the clock jumps.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from sandboxes.runtime import Runtime
 
 START = datetime.fromisoformat("2030-03-01T12:00:00+00:00")
-PLACES = 5
-"""Of the whole portal, so that both limits are met."""
-VERBS = ("create", "network", "containers", "ready", "observe", "destroy", "execute")
-TOLD = {
+SITE_LIMIT = 5
+"""Site-wide limit, low enough that both limits are reached."""
+RUNTIME_CALLS = ("create", "network", "containers", "ready", "observe", "destroy", "execute")
+STATE_AFTER_EVENT = {
     "requested": State.PENDING,
     "provisioning": State.PROVISIONING,
     "running": State.RUNNING,
@@ -53,129 +53,137 @@ TOLD = {
     "destroyed": State.DESTROYED,
     "failed": State.FAILED,
 }
-"""What state a line of the journal tells of."""
-SETTLED = (State.POOLED, State.RUNNING, *ENDED)
-NEVER_LESS = ("started_at", "expires_at", "hard_cap_at", "last_activity_at", "ended_at")
-PATIENCE = 60
-"""Minutes in which a portal that is left alone comes to rest."""
+STABLE_STATES = (State.POOLED, State.RUNNING, *ENDED)
+NON_DECREASING_FIELDS = ("started_at", "expires_at", "hard_cap_at", "last_activity_at", "ended_at")
+MAX_SETTLE_MINUTES = 60
 
-people = st.sampled_from(["alice", "bob"])
-by_whom = st.sampled_from(["owner", "olga"])
-choice = st.integers(0, 30)
-"""Which of those that there are."""
+usernames = st.sampled_from(["alice", "bob"])
+actors = st.sampled_from(["owner", "olga"])
+indexes = st.integers(0, 30)
+"""Index of a row or a message, modulo their number."""
 
 
 class Lifecycle(RuleBasedStateMachine):
-    """Needs the users alice, bob and olga, SANDBOX_MAX_SITE=PLACES, and a pool of one."""
+    """Requires the users alice, bob and olga, SANDBOX_MAX_SITE=SITE_LIMIT and a pool of size 1."""
 
     def __init__(self) -> None:
         super().__init__()
         self.queue: list[tuple[Task[Any, Any], tuple[Any, ...]]] = []
-        self.seen: dict[int, Sandbox] = {}
+        self.previous: dict[int, Sandbox] = {}
         get_runtime.cache_clear()
         runtime: Runtime = get_runtime()
         assert isinstance(runtime, MemoryRuntime)
         self.runtime = runtime
         self.clock = time_machine.travel(START, tick=False)
         self.time = self.clock.start()
-        self.sent, worker_tasks.send = (
+        self.original_send, worker_tasks.send = (
             worker_tasks.send,
             lambda task, args: self.queue.append((task, args)),
         )
-        self.undone = transaction.atomic()
-        self.undone.__enter__()
+        self.transaction = transaction.atomic()
+        self.transaction.__enter__()
 
     def teardown(self) -> None:
         fuzz.counts["lifecycles"] += 1
         try:
-            self.left_alone_it_comes_to_rest()
+            self.assert_settles()
         finally:
             transaction.set_rollback(True)
-            self.undone.__exit__(None, None, None)
-            worker_tasks.send = self.sent
+            self.transaction.__exit__(None, None, None)
+            worker_tasks.send = self.original_send
             self.clock.stop()
             get_runtime.cache_clear()
 
     @initialize(alices=st.integers(1, 3), bobs=st.integers(0, 1), pool=st.booleans())
     def begin(self, alices: int, bobs: int, pool: bool) -> None:
-        """Lives that begin with nothing are short."""
+        """Start with some sandboxes, as too little happens without any."""
         if pool:
             self.sweep(None)
-        for who, count in (("alice", alices), ("bob", bobs)):
+        for username, count in (("alice", alices), ("bob", bobs)):
             for _ in range(count):
-                self.launch(who, 120, "")
+                self.launch(username, 120, "")
         while self.queue:
             self.deliver(0, again=False, killed_in=None)
 
-    # What people and operators do.
+    # Actions of users and operators.
 
-    @rule(who=people, minutes=st.sampled_from([None, 15, 120]), key=st.sampled_from(["", "a"]))
-    def launch(self, who: str, minutes: int | None, key: str) -> None:
-        user = user_called(who)
+    @rule(
+        username=usernames, minutes=st.sampled_from([None, 15, 120]), key=st.sampled_from(["", "a"])
+    )
+    def launch(self, username: str, minutes: int | None, key: str) -> None:
+        user = get_user(username)
         request = actions.LaunchRequest(ttl_minutes=minutes)
-        before, refusal = active(user), actions.refusal_to_launch(user)
+        before, blocker = active(user), actions.refusal_to_launch(user)
         with committed(), suppress(KeyReused):
             try:
                 sandbox, new = actions.launch_sandbox(user, request, key)
             except (LimitReached, Unavailable):
-                assert refusal, "it was refused, and nobody said so before"
+                assert blocker, "a launch was rejected although nothing blocked it"
                 return
-            assert not new or refusal is None
+            assert not new or blocker is None
             assert active(user) == before + new
             assert sandbox.owner == user
 
-    @rule(which=choice, minutes=st.sampled_from([1, 60, 120]), by=by_whom, times=st.integers(1, 3))
-    def extend(self, which: int, minutes: int, by: str, times: int) -> None:
-        row = self.one(which)
+    @rule(index=indexes, minutes=st.sampled_from([1, 60, 120]), by=actors, times=st.integers(1, 3))
+    def extend(self, index: int, minutes: int, by: str, times: int) -> None:
+        row = self.sandbox(index)
         for _ in range(times if row else 0):
             assert row
             before = row.expires_at
-            with refusals():
+            with rejections():
                 granted = actions.extend(row, minutes, actor(row, by))
                 assert before and before < granted.expires_after <= before + timedelta(
                     minutes=minutes
                 )
 
     @rule(
-        which=choice, what=st.sampled_from([actions.touch, actions.reset, actions.read_credentials])
+        index=indexes,
+        action=st.sampled_from([actions.touch, actions.reset, actions.read_credentials]),
     )
-    def act(self, which: int, what: Any) -> None:
-        if row := self.one(which):
-            with committed(), refusals():
-                what(row, actor(row, "owner"))
+    def use(self, index: int, action: Any) -> None:
+        if row := self.sandbox(index):
+            with committed(), rejections():
+                action(row, actor(row, "owner"))
                 assert row.state == State.RUNNING
 
-    @rule(which=st.integers(0, 3), by=by_whom)
-    def destroy(self, which: int, by: str) -> None:
-        if row := self.one(which):
+    @rule(index=st.integers(0, 3), by=actors)
+    def destroy(self, index: int, by: str) -> None:
+        if row := self.sandbox(index):
             with committed():
                 actions.destroy(row, actor(row, by))
             assert row.state in (State.DESTROYING, *ENDED)
 
-    @rule(which=choice, what=st.sampled_from(["cancel", "remove", "close", "drain", "open"]))
-    def operate(self, which: int, what: str) -> None:
-        row, olga, why = self.one(which), user_called("olga"), "On call."
-        with committed(), refusals():
-            match what:
+    @rule(
+        index=indexes,
+        action=st.sampled_from(["cancel", "retry removal", "suspend user", "drain", "reopen"]),
+    )
+    def operate(self, index: int, action: str) -> None:
+        row, olga, reason = self.sandbox(index), get_user("olga"), "On call."
+        with committed(), rejections():
+            match action:
                 case "cancel" if row:
-                    operators.cancel(row, olga, why)
-                case "remove" if row:
-                    operators.retry_removal(row, olga, why)
-                case "close" if row and row.owner:
-                    operators.suspend(row.owner, olga, why)
+                    operators.cancel(row, olga, reason)
+                case "retry removal" if row:
+                    operators.retry_removal(row, olga, reason)
+                case "suspend user" if row and row.owner:
+                    operators.suspend(row.owner, olga, reason)
                     assert active(row.owner) == 0
                     operators.lift(row.owner)
                 case _:
-                    until = timezone.now() + timedelta(minutes=20) if what == "drain" else None
+                    until = timezone.now() + timedelta(minutes=20) if action == "drain" else None
                     Site.objects.filter(pk=1).update(drained_until=until)
 
-    # What becomes of messages, of the worker, of the engine, of time.
+    # Messages, workers, the engine and the clock.
 
     @precondition(lambda self: self.queue)
-    @rule(which=choice, again=st.booleans(), killed_in=st.sampled_from([None, None, *VERBS]))
-    def deliver(self, which: int, again: bool, killed_in: str | None) -> None:
-        """Some message comes to a worker, which may be killed at its work."""
-        task, args = self.queue[which % len(self.queue)]
+    @rule(
+        index=indexes,
+        again=st.booleans(),
+        killed_in=st.sampled_from([None, None, *RUNTIME_CALLS]),
+    )
+    def deliver(self, index: int, again: bool, killed_in: str | None) -> None:
+        """Deliver a message to a worker, which may be killed at a call of the runtime."""
+        task, args = self.queue[index % len(self.queue)]
         if not again:
             self.queue.remove((task, args))
         if killed_in:
@@ -183,54 +191,68 @@ class Lifecycle(RuleBasedStateMachine):
         with suppress(Killed), committed():
             task(*args)
 
-    @rule(killed_in=st.sampled_from([None, None, None, *VERBS]))
+    @rule(killed_in=st.sampled_from([None, None, None, *RUNTIME_CALLS]))
     def sweep(self, killed_in: str | None) -> None:
         if killed_in:
             self.runtime.fail_next(killed_in, Killed())
         with suppress(Killed), committed():
             Sweep().run()
 
-    @rule(which=choice, what=st.sampled_from(["use", "crash", "oom", "forget", "fill", "plant"]))
-    def befall(self, which: int, what: str) -> None:
-        """Something happens to what the engine runs."""
-        held = sorted(name for name, kept in self.runtime._kept.items() if kept.services)
-        if not held:
+    @rule(
+        index=indexes,
+        event=st.sampled_from(["traffic", "crash", "oom", "lost", "disk full", "orphan"]),
+    )
+    def change_sandbox(self, index: int, event: str) -> None:
+        """Let something happen to a sandbox on the engine."""
+        names = sorted(name for name, kept in self.runtime._kept.items() if kept.services)
+        if not names:
             return
-        name = held[which % len(held)]
-        match what:
-            case "use":
+        name = names[index % len(names)]
+        match event:
+            case "traffic":
                 self.runtime.use(name)
             case "crash" | "oom":
-                self.runtime.exit(name, "api", 137, oom=what == "oom")
-            case "forget":
+                self.runtime.exit(name, "api", 137, oom=event == "oom")
+            case "lost":
                 self.runtime.forget(name)
-            case "fill":
+            case "disk full":
                 self.runtime.fill(name, 1e6)
-            case "plant":
-                self.runtime.plant("sbx_nobodys")
+            case "orphan":
+                self.runtime.plant("sbx_orphan")
 
-    @rule(what=st.sampled_from(["restart", "away", "back", "doom", "refuse", "queue lost"]))
-    def machinery(self, what: str) -> None:
-        match what:
+    @rule(
+        fault=st.sampled_from(
+            [
+                "engine restart",
+                "engine unreachable",
+                "engine reachable",
+                "start failure",
+                "removal failure",
+                "queue lost",
+            ]
+        )
+    )
+    def inject_fault(self, fault: str) -> None:
+        match fault:
             case "queue lost":
                 self.queue.clear()
-            case "restart":
+            case "engine restart":
                 self.runtime.restart_engine()
-            case "doom":
+            case "start failure":
                 self.runtime.doom("api", 1, "no")
-            case "refuse":
+            case "removal failure":
                 self.runtime.fail_next("destroy", EngineRefused("It is busy."))
             case _:
-                self.runtime.unreachable = what == "away"
+                self.runtime.unreachable = fault == "engine unreachable"
 
     @rule(minutes=st.sampled_from([-5, 0.2, 1, 4, 12, 29, 61, 250]))
-    def clock_moves(self, minutes: float) -> None:
+    def move_clock(self, minutes: float) -> None:
         self.time.shift(timedelta(minutes=minutes))
 
-    # What holds whatever happened.
+    # Invariants.
 
     @invariant()
-    def limits_hold(self) -> None:
+    def limits_are_respected(self) -> None:
         fuzz.counts["steps"] += 1
         slots = defaultdict(list)
         for row in Sandbox.objects.active().of_people():
@@ -238,45 +260,49 @@ class Lifecycle(RuleBasedStateMachine):
         for owner, taken in slots.items():
             assert len(taken) <= settings.SANDBOX_MAX_PER_USER
             assert len(set(taken)) == len(taken), owner
-        assert sum(map(len, slots.values())) <= PLACES
+        assert sum(map(len, slots.values())) <= SITE_LIMIT
 
     @invariant()
-    def each_row_makes_sense(self) -> None:
+    def rows_are_consistent(self) -> None:
         for row in Sandbox.objects.prefetch_related("events", "extensions"):
-            told = [TOLD[event.kind] for event in row.events.all() if event.kind in TOLD]
-            assert told[-1] == row.state, "the journal tells of another state"
+            states = [
+                STATE_AFTER_EVENT[event.kind]
+                for event in row.events.all()
+                if event.kind in STATE_AFTER_EVENT
+            ]
+            assert states[-1] == row.state, "the journal ends with another state"
             if row.hard_cap_at:
                 assert row.started_at and row.expires_at
                 assert row.hard_cap_at - row.started_at == timedelta(minutes=240)
                 assert row.expires_at <= row.hard_cap_at
-            assert len([one for one in row.extensions.all() if not one.by_operator]) <= 1
+            assert sum(not extension.by_operator for extension in row.extensions.all()) <= 1
         ended = Sandbox.objects.filter(state__in=ENDED)
         assert not ended.exclude(secrets={}, addresses={}).exists()
         assert not Sandbox.objects.live().filter(secrets={}).exists()
 
     @invariant()
-    def nothing_is_taken_back(self) -> None:
+    def changes_are_monotonic(self) -> None:
         for row in Sandbox.objects.all():
-            before = self.seen.get(row.pk)
-            self.seen[row.pk] = row
+            before = self.previous.get(row.pk)
+            self.previous[row.pk] = row
             if before is None:
                 continue
-            for name in NEVER_LESS:
+            for name in NON_DECREASING_FIELDS:
                 was, now = getattr(before, name), getattr(row, name)
-                assert was is None or was <= now, f"{name} went back"
+                assert was is None or was <= now, f"{name} decreased"
             if before.state in (State.DESTROYING, *ENDED):
                 assert row.end_reason == before.end_reason
                 assert row.state in (before.state, *ENDED)
             assert before.state not in ENDED or row.state == before.state
             assert before.owner_id is None or row.owner_id == before.owner_id
 
-    def left_alone_it_comes_to_rest(self) -> None:
-        """With the engine well and sweeps coming, all is finished or undone, and nothing leaks."""
+    def assert_settles(self) -> None:
+        """With a healthy engine and regular sweeps, all work is finished and nothing leaks."""
         self.runtime.unreachable = False
         self.runtime._failures.clear()
         self.runtime._doomed.clear()
-        for _ in range(PATIENCE):
-            if self.is_at_rest():
+        for _ in range(MAX_SETTLE_MINUTES):
+            if self.is_settled():
                 return
             self.time.shift(timedelta(minutes=1))
             with committed():
@@ -285,35 +311,35 @@ class Lifecycle(RuleBasedStateMachine):
                 task, args = self.queue.pop(0)
                 with committed():
                     task(*args)
-            self.nothing_is_taken_back()
-        raise AssertionError(f"It does not come to rest: {self.state_of_things()}")
+            self.changes_are_monotonic()
+        raise AssertionError(f"The portal doesn't settle: {self.rows_and_engine()}")
 
-    def is_at_rest(self) -> bool:
-        rows, held = self.state_of_things()
-        stands = {name for name, state in rows.items() if state not in ENDED}
-        return set(rows.values()) <= set(SETTLED) and held == stands
+    def is_settled(self) -> bool:
+        rows, on_engine = self.rows_and_engine()
+        live = {name for name, state in rows.items() if state not in ENDED}
+        return set(rows.values()) <= set(STABLE_STATES) and on_engine == live
 
-    def state_of_things(self) -> tuple[dict[str, str], set[str]]:
+    def rows_and_engine(self) -> tuple[dict[str, str], set[str]]:
         return (
             dict(Sandbox.objects.values_list("public_id", "state")),
             set(self.runtime.observe()),
         )
 
-    def one(self, which: int) -> Sandbox | None:
-        """One that somebody has, or the last that somebody had."""
+    def sandbox(self, index: int) -> Sandbox | None:
+        """Return a live sandbox of a user, or the last one that ended."""
         rows = list(Sandbox.objects.live().of_people())
         rows += Sandbox.objects.ended().of_people().order_by("-pk")[:1]
-        return rows[which % len(rows)] if rows else None
+        return rows[index % len(rows)] if rows else None
 
 
 @contextmanager
-def refusals() -> Iterator[None]:
-    """What is refused changes nothing; the invariants see to that."""
+def rejections() -> Iterator[None]:
+    """Ignore rejected actions; the invariants check that these change nothing."""
     with suppress(Refusal):
         yield
 
 
-def user_called(name: str) -> User:
+def get_user(name: str) -> User:
     return User.objects.get(username=name)
 
 
@@ -323,4 +349,4 @@ def active(user: User) -> int:
 
 def actor(row: Sandbox, by: str) -> User:
     assert row.owner
-    return row.owner if by == "owner" else user_called(by)
+    return row.owner if by == "owner" else get_user(by)

@@ -1,4 +1,4 @@
-"""Whatever happens to sandboxes in whatever order: what must hold does."""
+"""Invariants of sandboxes hold after any sequence of operations, faults and clock changes."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests import fuzz
-from tests.stateful.lifecycle import PLACES, Lifecycle
+from tests.stateful.lifecycle import SITE_LIMIT, Lifecycle
 
 pytestmark = pytest.mark.store
 
 
 @pytest.fixture
-def _quiet() -> Iterator[None]:
+def _without_logging() -> Iterator[None]:
     logging.disable()
     yield
     logging.disable(logging.NOTSET)
 
 
 @pytest.mark.django_db
-@pytest.mark.usefixtures("alice", "bob", "olga", "_quiet")
-def test_in_every_order_what_must_hold_does(settings) -> None:
-    settings.SANDBOX_MAX_SITE, settings.SANDBOX_POOL_SIZE = PLACES, 1
+@pytest.mark.usefixtures("alice", "bob", "olga", "_without_logging")
+def test_invariants_hold_after_any_sequence_of_operations(settings) -> None:
+    settings.SANDBOX_MAX_SITE, settings.SANDBOX_POOL_SIZE = SITE_LIMIT, 1
     run_state_machine_as_test(Lifecycle, settings=PROFILE)
 
 
