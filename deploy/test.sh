@@ -83,6 +83,8 @@ bash deploy/lint.sh
 [ -z "${CI:-}" ] || bash deploy/audit.sh
 # Use a separate VAR_DIR and settings, so that a portal in this checkout isn't affected.
 export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$VAR_DIR/tests"
+# Every process would compile all modules again.
+unset PYTHONDONTWRITEBYTECODE
 lock_checkout
 if [ -n "${CI:-}" ]; then
     ensure_engine

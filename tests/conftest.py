@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # In this order: what others are built on comes first.
 pytest_plugins = [
-    "tests.profiles",
+    "tests.harness.hypothesis_profiles",
     "tests.harness.databases",
     "tests.harness.runtimes",
     "tests.harness.portal",

@@ -214,7 +214,9 @@ def test_other_lists_are_told_when_they_are_empty_or_broken(
     assert "returned 503" in text(web.get(address(sandbox), {"table": "list_payments"}))
     for body in (b"[]", b"no json", b'{"data": 3}'):
         api.replies["/v1/payments"] = Reply(body=body)
-        assert "did not return a list" in text(web.get(address(sandbox), {"table": "list_payments"}))
+        assert "did not return a list" in text(
+            web.get(address(sandbox), {"table": "list_payments"})
+        )
 
 
 def test_an_operation_is_swapped_alone(web: Client, sandbox: Sandbox, api: SandboxApi) -> None:

@@ -29,7 +29,7 @@ from sandboxes.runtime.process.state_dir import Home
 from tests.harness.ports import reserve_port
 from tests.harness.runtimes import command_of
 from tests.harness.servers import own_stores
-from tests.shared import share, share_prepared
+from tests.harness.shared_files import share, share_prepared
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -36,8 +36,8 @@ from sandboxes.runtime.process.runtime import ProcessRuntime
 from sandboxes.runtime.process.state_dir import Home
 from sandboxes.runtime.process.templates import Wanted
 from tests.harness.busybox_image import imported_image
+from tests.harness.shared_files import share_interpreter
 from tests.helpers.wait import until
-from tests.shared import share_interpreter
 
 TIME_LIMIT = 30.0
 SUBNETS = IPv4Network("10.214.0.0/20")

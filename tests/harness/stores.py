@@ -7,6 +7,8 @@ those that depend on the database, the queue or the cache, or on several process
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.harness.servers import on_servers
@@ -14,6 +16,13 @@ from tests.harness.servers import on_servers
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--store-tests", action="store_true", help="run only the tests marked `store`")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Don't import test files that have no such test."""
+    if not config.getoption("--store-tests") or not collection_path.match("test_*.py"):
+        return None
+    return True if "mark.store" not in collection_path.read_text() else None
 
 
 def pytest_report_header() -> str:

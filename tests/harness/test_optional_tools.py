@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+ALONE = {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+"""Of all installed plugins only those that are named are loaded."""
 SUITE = """
 import pytest
 
@@ -32,15 +34,15 @@ def run(folder: Path, *options: str, **values: str) -> subprocess.CompletedProce
             "-m",
             "pytest",
             "-p",
-            "tests.harness.optional_tools",
+            "xdist",
             "-p",
-            "no:django",
+            "tests.harness.optional_tools",
             "-q",
             *options,
             folder,
         ],
         cwd=folder,
-        env=inherited | {"PYTHONPATH": str(ROOT)} | values,
+        env=inherited | ALONE | values,
         capture_output=True,
         text=True,
         timeout=60,

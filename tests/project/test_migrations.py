@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.recorder import MigrationRecorder
 
 from sandboxes import actions
 from sandboxes.accounts import api_tokens
@@ -43,7 +44,7 @@ def in_order() -> list[str]:
 
 
 def applied() -> set[str]:
-    rows = MigrationExecutor(connection).loader.applied_migrations
+    rows = MigrationRecorder(connection).applied_migrations()
     return {name for app, name in rows if app == "sandboxes"}
 
 
