@@ -1,7 +1,7 @@
 """Everything a person may ask of the portal. Pages, API and admin all go through here.
 
 Every function takes the sandbox as its caller fetched it, within what the actor may see, reads it
-again under a lock, and raises a `Refusal` when the request can't be granted.
+again under a lock, and raises a `ServiceError` when the request can't be granted.
 """
 
 from sandboxes.actions.credentials import read_credentials

@@ -17,7 +17,10 @@ TO_READ = "Only a running sandbox has credentials; this one is {state}."
 
 
 def read_credentials(sandbox: Sandbox, actor: User) -> dict[str, str]:
-    """The sandbox's own keys; every look is journalled. Raises Conflict unless it is running."""
+    """The sandbox's own keys; every look is journalled.
+
+    Raises StateConflict unless it is running.
+    """
     with locked_running_sandbox(sandbox, TO_READ) as row:
         core_journal.record(row, "credentials_read", "The credentials were read.", actor=actor)
         secrets = row.secrets

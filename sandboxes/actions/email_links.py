@@ -8,7 +8,7 @@ from sandboxes import actions
 from sandboxes.core import limits
 from sandboxes.core import limits as core_limits
 from sandboxes.lib import clock
-from sandboxes.lib.exceptions import Conflict
+from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import Clock, SandboxWarning
 
 USED = "This link was used already; it works once."
@@ -36,12 +36,15 @@ def extension_minutes(warning: SandboxWarning) -> int:
 
 
 def use(warning: SandboxWarning) -> None:
-    """Do what the link says, in its owner's name. Raises Conflict when it does nothing any more."""
+    """Do what the link says, in its owner's name.
+
+    Raises StateConflict when it does nothing any more.
+    """
     with transaction.atomic():
         rows = SandboxWarning.objects.select_for_update(of=("self",))
         fresh = rows.select_related("sandbox__owner").defer("sandbox__secrets").get(pk=warning.pk)
         if why := refusal(fresh):
-            raise Conflict(why)
+            raise StateConflict(why)
         SandboxWarning.objects.filter(pk=fresh.pk).update(used_at=clock.now())
         owner = fresh.sandbox.owner
         assert owner

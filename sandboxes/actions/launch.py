@@ -16,11 +16,11 @@ from sandboxes.core import capacity, lifecycle, limits
 from sandboxes.core.factory import new_sandbox
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import (
-    Invalid,
-    KeyReused,
-    LimitReached,
-    TooOften,
+    IdempotencyKeyReused,
+    QuotaExceeded,
+    RateLimited,
     Unavailable,
+    ValidationFailed,
 )
 from sandboxes.models import (
     IdempotencyKey,
@@ -57,7 +57,7 @@ class LaunchRequest:
 def admit(user: User, request: LaunchRequest) -> Sandbox:
     """The sandbox that the request is granted: one of the pool, or a new row that is `pending`.
 
-    Call it inside the launching transaction. Raises Invalid, LimitReached, Unavailable.
+    Call it inside the launching transaction. Raises ValidationFailed, QuotaExceeded, Unavailable.
     """
     blueprint = _blueprint(request)
     mine = limits.limits_of(user)
@@ -87,10 +87,12 @@ def _blueprint(request: LaunchRequest) -> blueprints.Blueprint:
     known = blueprints.available()
     name = request.blueprint or settings.SANDBOX_DEFAULT_BLUEPRINT
     if name not in known:
-        raise Invalid("blueprint", f"There is no blueprint “{name}”; take {', '.join(known)}.")
+        raise ValidationFailed(
+            "blueprint", f"There is no blueprint “{name}”; take {', '.join(known)}."
+        )
     if not known[name].supports_runtime(settings.SANDBOX_RUNTIME):
         why = "It does not say how it runs without an engine, so it can't be launched here."
-        raise Invalid("blueprint", why)
+        raise ValidationFailed("blueprint", why)
     if Pool.objects.filter(blueprint=name, switched_off=True).exists():
         raise Unavailable(f"An operator has switched off “{known[name].title}” for now.")
     return known[name]
@@ -101,14 +103,14 @@ def _ttl(request: LaunchRequest, mine: limits.Limits) -> int:
         return mine.ttl_minutes
     low, high = mine.ttl_min_minutes, mine.ttl_max_minutes
     if not low <= request.ttl_minutes <= high:
-        raise Invalid("ttl_minutes", f"Choose a lifetime from {low} to {high} minutes.")
+        raise ValidationFailed("ttl_minutes", f"Choose a lifetime from {low} to {high} minutes.")
     return request.ttl_minutes
 
 
 def _name(request: LaunchRequest) -> str:
     name = request.name.strip()
     if len(name) > LONGEST_NAME or not name.isprintable():
-        raise Invalid("name", f"Use at most {LONGEST_NAME} printable characters.")
+        raise ValidationFailed("name", f"Use at most {LONGEST_NAME} printable characters.")
     return name
 
 
@@ -122,10 +124,10 @@ def launch_sandbox(
 ) -> tuple[Sandbox, bool]:
     """A new sandbox, or with a key that was used before the one it launched; whether it is new.
 
-    Raises Invalid, KeyReused, LimitReached, TooOften, Unavailable.
+    Raises ValidationFailed, IdempotencyKeyReused, QuotaExceeded, RateLimited, Unavailable.
     """
     if len(idempotency_key) > LONGEST_KEY:
-        raise Invalid("Idempotency-Key", f"Use at most {LONGEST_KEY} characters.")
+        raise ValidationFailed("Idempotency-Key", f"Use at most {LONGEST_KEY} characters.")
     with transaction.atomic():
         site = Site.locked()
         if idempotency_key and (earlier := _answered(user, idempotency_key, request)):
@@ -158,7 +160,9 @@ def _answered(user: User, key: str, request: LaunchRequest) -> Sandbox | None:
         known.delete()
         return None
     if known.fingerprint != request.fingerprint:
-        raise KeyReused("This Idempotency-Key was used for another request; use a new key.")
+        raise IdempotencyKeyReused(
+            "This Idempotency-Key was used for another request; use a new key."
+        )
     return known.sandbox
 
 
@@ -176,7 +180,7 @@ def _shortage(site: Site) -> Unavailable | None:
     return Unavailable(lacking, clock.now() + SHORTAGE_RETRY) if lacking else None
 
 
-def refusal_to_launch(user: User) -> Unavailable | LimitReached | TooOften | None:
+def refusal_to_launch(user: User) -> Unavailable | QuotaExceeded | RateLimited | None:
     """Why the user could not launch a sandbox now; None when they could."""
     site = Site.current()
     closed = _maintenance(site) or _shortage(site)

@@ -7,9 +7,7 @@ from contextlib import contextmanager
 
 from django.db import transaction
 
-from sandboxes.lib.exceptions import (
-    Conflict,
-)
+from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import (
     Sandbox,
     State,
@@ -22,5 +20,5 @@ def locked_running_sandbox(sandbox: Sandbox, refusal: str) -> Iterator[Sandbox]:
     with transaction.atomic():
         row = Sandbox.objects.select_for_update().get(pk=sandbox.pk)
         if row.state != State.RUNNING:
-            raise Conflict(refusal.format(state=row.state))
+            raise StateConflict(refusal.format(state=row.state))
         yield row

@@ -7,7 +7,7 @@ from django.core.cache import cache
 from kombu.exceptions import OperationalError
 
 from sandboxes import blueprints
-from sandboxes.lib.exceptions import Conflict, Invalid, Unavailable
+from sandboxes.lib.exceptions import StateConflict, Unavailable, ValidationFailed
 from sandboxes.models import Sandbox, State
 from sandboxes.worker import tasks as worker_tasks
 
@@ -26,16 +26,17 @@ def services(sandbox: Sandbox) -> list[str]:
 def read(sandbox: Sandbox, service: str, lines: int) -> str:
     """The last lines of one service, without the sandbox's secrets.
 
-    The web process holds no engine socket, so a worker looks. Raises Invalid, Conflict,
-    Unavailable.
+    The web process holds no engine socket, so a worker looks.
+
+    Raises ValidationFailed, StateConflict, Unavailable.
     """
     known = services(sandbox)
     if not known:
-        raise Conflict("Its blueprint is not there any more, so its services are not known.")
+        raise StateConflict("Its blueprint is not there any more, so its services are not known.")
     if service not in known:
-        raise Invalid("service", f"Choose one of {', '.join(known)}.")
+        raise ValidationFailed("service", f"Choose one of {', '.join(known)}.")
     if sandbox.state not in (State.PROVISIONING, State.RUNNING):
-        raise Conflict("Its services do not run.")
+        raise StateConflict("Its services do not run.")
     return _ask_worker(sandbox.public_id, service, lines)
 
 

@@ -1,7 +1,7 @@
 """What a person may ask of the portal. Pages, API and admin all come through here.
 
 Every function takes the sandbox as its caller fetched it, within what the actor may see, reads it
-again under a lock, and answers a `Refusal` when it is not to be.
+again under a lock, and answers a `ServiceError` when it is not to be.
 """
 
 from __future__ import annotations
@@ -17,10 +17,7 @@ from sandboxes.core import journal as core_journal
 from sandboxes.core import lifecycle, limits
 from sandboxes.core.limits import extension_preview
 from sandboxes.lib import clock
-from sandboxes.lib.exceptions import (
-    Conflict,
-    Invalid,
-)
+from sandboxes.lib.exceptions import StateConflict, ValidationFailed
 from sandboxes.models import (
     EndReason,
     Extension,
@@ -39,18 +36,18 @@ TO_RESET = "Only a running sandbox can be reset; this one is {state}."
 def extend(sandbox: Sandbox, minutes: int, actor: User, reason: str = "") -> Extension:
     """Give the sandbox more time. Its owner can once; operators again. Restarts the idle clock.
 
-    Raises Invalid, Conflict.
+    Raises ValidationFailed, StateConflict.
     """
     most = limits.limits_of(actor).extension_max_minutes
     if not 1 <= minutes <= most:
-        raise Invalid("minutes", f"Extend by 1 to {most} minutes.")
+        raise ValidationFailed("minutes", f"Extend by 1 to {most} minutes.")
     with locked_running_sandbox(sandbox, TO_EXTEND) as row:
         by_operator = actor.pk != row.owner_id
         if not by_operator and row.extensions.filter(by_operator=False).exists():
-            raise Conflict("This sandbox was extended already; each can be extended once.")
+            raise StateConflict("This sandbox was extended already; each can be extended once.")
         given = extension_preview(row, minutes)
         if given < timedelta(minutes=1):
-            raise Conflict("This sandbox has reached the longest lifetime that is allowed.")
+            raise StateConflict("This sandbox has reached the longest lifetime that is allowed.")
         assert row.expires_at
         extension = Extension.objects.create(
             sandbox=row,
@@ -74,7 +71,7 @@ def _note_activity(row: Sandbox, **values: object) -> None:
 
 
 def touch(sandbox: Sandbox, actor: User) -> None:
-    """Start the idle clock again. Raises Conflict."""
+    """Start the idle clock again. Raises StateConflict."""
     with locked_running_sandbox(sandbox, TO_KEEP) as row:
         _note_activity(row)
         core_journal.record(row, "touched", "The idle clock was started again.", actor=actor)
@@ -82,7 +79,7 @@ def touch(sandbox: Sandbox, actor: User) -> None:
 
 
 def reset(sandbox: Sandbox, actor: User) -> None:
-    """Have the seed data put back; asking again meanwhile is one request. Raises Conflict."""
+    """Have the seed data put back; asking again meanwhile is one request. Raises StateConflict."""
     with locked_running_sandbox(sandbox, TO_RESET) as row:
         if row.reset_requested_at is None:
             _note_activity(row, reset_requested_at=clock.now())
@@ -103,7 +100,7 @@ def destroy(sandbox: Sandbox, actor: User, reason: str = "") -> None:
 
 
 def retry_funding(sandbox: Sandbox, actor: User) -> None:
-    """Ask friendbot again, now. Raises Conflict when there is nothing to ask for."""
+    """Ask friendbot again, now. Raises StateConflict when there is nothing to ask for."""
     with transaction.atomic():
         asked = (
             Sandbox.objects.active()
@@ -112,7 +109,7 @@ def retry_funding(sandbox: Sandbox, actor: User) -> None:
             .update(funding=Funding.PENDING, funding_due_at=clock.now(), funding_attempts=0)
         )
         if not asked:
-            raise Conflict("The Stellar account is funded already, or the sandbox has ended.")
+            raise StateConflict("The Stellar account is funded already, or the sandbox has ended.")
         core_journal.record(sandbox, "funding_asked", "Friendbot is asked again.", actor=actor)
         queue.enqueue(worker_tasks.fund, sandbox.public_id)
     sandbox.refresh_from_db()

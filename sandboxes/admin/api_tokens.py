@@ -9,7 +9,7 @@ from django.contrib import admin
 from sandboxes.accounts import api_tokens
 from sandboxes.admin.base import LookOnly, PortalAdmin
 from sandboxes.admin.confirmations import Question, ReasonForm
-from sandboxes.lib.exceptions import Conflict
+from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import ApiToken
 from sandboxes.operators import audit
 from sandboxes.operators.audit import Operator
@@ -17,7 +17,7 @@ from sandboxes.operators.audit import Operator
 
 def _revoke(token: ApiToken, _by: Operator, _answers: dict[str, Any]) -> None:
     if token.revoked_at:
-        raise Conflict("It is revoked already; nothing was done.")
+        raise StateConflict("It is revoked already; nothing was done.")
     api_tokens.revoke(token)
 
 

@@ -16,7 +16,7 @@ from django.template.response import TemplateResponse
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from sandboxes.admin.audited import operator, reason_field
-from sandboxes.lib.exceptions import Refusal
+from sandboxes.lib.exceptions import ServiceError
 from sandboxes.operators import audit
 from sandboxes.operators.audit import Operator
 
@@ -65,8 +65,8 @@ def _asked_from(request: HttpRequest) -> str:
 class Question:
     """One action: what it is called, what it asks, and what it does to one row.
 
-    `act` takes the row, the operator and the form's answers; it raises a Refusal. `fits` says of
-    which rows' pages it is a button.
+    `act` takes the row, the operator and the form's answers; it raises a ServiceError. `fits`
+    says of which rows' pages it is a button.
     """
 
     name: str
@@ -116,7 +116,7 @@ class Question:
             name = page.told(row)[0]
             try:
                 self._do(operator(request), row, answers)
-            except Refusal as refusal:
+            except ServiceError as refusal:
                 page.message_user(request, f"{name}: {refusal}", messages.WARNING)
             else:
                 done += 1

@@ -15,7 +15,7 @@ from sandboxes.accounts import tasks as account_tasks
 from sandboxes.admin.base import PortalAdmin
 from sandboxes.admin.confirmations import Question, ReasonForm
 from sandboxes.lib import clock
-from sandboxes.lib.exceptions import Conflict
+from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import Invitation
 from sandboxes.operators.audit import Operator
 
@@ -39,13 +39,13 @@ class InvitationForm(ModelForm):
 
 def _send(invitation: Invitation, _by: Operator, _answers: dict[str, Any]) -> None:
     if not invitation.is_open:
-        raise Conflict("It can't be taken any more; invite that address anew.")
+        raise StateConflict("It can't be taken any more; invite that address anew.")
     queue.enqueue(account_tasks.invite, invitation.pk)
 
 
 def _withdraw(invitation: Invitation, _by: Operator, _answers: dict[str, Any]) -> None:
     if invitation.accepted_at:
-        raise Conflict("It was accepted already; suspend that user instead.")
+        raise StateConflict("It was accepted already; suspend that user instead.")
     invitation.delete()
 
 

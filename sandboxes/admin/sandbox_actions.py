@@ -11,7 +11,7 @@ from django.core.validators import MaxValueValidator
 from sandboxes import actions
 from sandboxes.actions import operators
 from sandboxes.admin.confirmations import Question, ReasonForm, ToldReasonForm
-from sandboxes.lib.exceptions import Conflict
+from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import Sandbox, State
 from sandboxes.models.runtime_settings import settings
 from sandboxes.operators.audit import Operator
@@ -46,7 +46,7 @@ class MessageForm(ReasonForm):
 
 def _destroy(sandbox: Sandbox, by: Operator, answers: dict[str, Any]) -> None:
     if not sandbox.is_standing:
-        raise Conflict(f"It is {sandbox.state} already; nothing was done.")
+        raise StateConflict(f"It is {sandbox.state} already; nothing was done.")
     actions.destroy(sandbox, by.user, answers["reason"])
 
 

@@ -26,7 +26,7 @@ from sandboxes.actions import operators
 from sandboxes.admin.audited import reason_field
 from sandboxes.admin.base import LookOnly, PortalAdmin
 from sandboxes.admin.confirmations import Question, ReasonForm
-from sandboxes.lib.exceptions import Conflict
+from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import Sandbox
 from sandboxes.operators import audit
 from sandboxes.operators.audit import Operator
@@ -69,15 +69,15 @@ def _set_password(user: User, by: Operator, answers: dict[str, Any]) -> None:
 
 
 def demand_no_higher(user: User | None, by: Operator) -> None:
-    """Nobody may act on an account that may do more than their own. Raises Conflict."""
+    """Nobody may act on an account that may do more than their own. Raises StateConflict."""
     if user and user.is_superuser and not by.user.is_superuser:
-        raise Conflict("It is a superuser's account; only another one may do that.")
+        raise StateConflict("It is a superuser's account; only another one may do that.")
 
 
 def _delete_user(user: User, by: Operator, _answers: dict[str, Any]) -> None:
     demand_no_higher(user, by)
     if user == by.user:
-        raise Conflict("It is your own account; somebody else has to do that.")
+        raise StateConflict("It is your own account; somebody else has to do that.")
     user.delete()
 
 

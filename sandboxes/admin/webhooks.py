@@ -11,7 +11,7 @@ from django.http import HttpRequest
 
 from sandboxes.admin.base import LookOnly, PortalAdmin, preformatted
 from sandboxes.admin.confirmations import Question, ReasonForm
-from sandboxes.lib.exceptions import Conflict
+from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import OffReason, Webhook, WebhookDelivery
 from sandboxes.operators import audit
 from sandboxes.operators.audit import Operator
@@ -20,7 +20,7 @@ from sandboxes.webhooks.delivery import switch_off
 
 def _switch_off(webhook: Webhook, _by: Operator, _answers: dict[str, Any]) -> None:
     if not webhook.is_on:
-        raise Conflict("It is off already; nothing was done.")
+        raise StateConflict("It is off already; nothing was done.")
     switch_off(webhook, OffReason.OPERATOR)
 
 

@@ -12,7 +12,7 @@ from sandboxes.api.auth import READ, ApiRequest
 from sandboxes.api.openapi import answers
 from sandboxes.core import limits
 from sandboxes.lib import clock
-from sandboxes.lib.exceptions import LimitReached, TooOften, Unavailable
+from sandboxes.lib.exceptions import QuotaExceeded, RateLimited, Unavailable
 from sandboxes.representations import schemas
 
 router = Router(tags=["Limits and blueprints"])
@@ -43,7 +43,7 @@ def read_limits(request: ApiRequest) -> schemas.Limits:
     )
 
 
-def _wait(refusal: LimitReached | TooOften | Unavailable | None) -> dict[str, Any]:
+def _wait(refusal: QuotaExceeded | RateLimited | Unavailable | None) -> dict[str, Any]:
     """The members that say when to come back, named as in the answer 429 to a launch."""
     if refusal is None or refusal.retry_at is None:
         return {"estimated_wait_seconds": 0, "retry_at": None, "frees_first": None}
@@ -51,7 +51,7 @@ def _wait(refusal: LimitReached | TooOften | Unavailable | None) -> dict[str, An
     return {
         "estimated_wait_seconds": max(1, round(seconds)),
         "retry_at": refusal.retry_at,
-        "frees_first": refusal.frees_first if isinstance(refusal, LimitReached) else None,
+        "frees_first": refusal.frees_first if isinstance(refusal, QuotaExceeded) else None,
     }
 
 

@@ -107,19 +107,19 @@ def _remedy(found: dict[str, Any]) -> str:
     return REMEDIES.get(found["type"], f"{found['msg']}.")
 
 
-def _invalid(_request: HttpRequest, error: lib_exceptions.Invalid) -> HttpResponse:
+def _invalid(_request: HttpRequest, error: lib_exceptions.ValidationFailed) -> HttpResponse:
     return invalid([(error.field, str(error))])
 
 
-def _key_reused(_request: HttpRequest, error: lib_exceptions.KeyReused) -> HttpResponse:
+def _key_reused(_request: HttpRequest, error: lib_exceptions.IdempotencyKeyReused) -> HttpResponse:
     return invalid([("Idempotency-Key", str(error))])
 
 
-def _conflict(_request: HttpRequest, error: lib_exceptions.Conflict) -> HttpResponse:
+def _conflict(_request: HttpRequest, error: lib_exceptions.StateConflict) -> HttpResponse:
     return problem(HTTPStatus.CONFLICT, str(error))
 
 
-def _limit_reached(_request: HttpRequest, error: lib_exceptions.LimitReached) -> HttpResponse:
+def _limit_reached(_request: HttpRequest, error: lib_exceptions.QuotaExceeded) -> HttpResponse:
     # Fields of draft-ietf-httpapi-ratelimit-headers-10, which the problem type comes from, too.
     policy = f"sandboxes-of-{error.scope}"
     return problem(
@@ -141,7 +141,7 @@ def _limit_reached(_request: HttpRequest, error: lib_exceptions.LimitReached) ->
     )
 
 
-def _too_often(_request: HttpRequest, error: lib_exceptions.TooOften) -> HttpResponse:
+def _too_often(_request: HttpRequest, error: lib_exceptions.RateLimited) -> HttpResponse:
     seconds = _seconds_until(error.retry_at)
     return problem(
         HTTPStatus.TOO_MANY_REQUESTS,
@@ -220,11 +220,11 @@ HANDLERS: dict[type[Exception], Any] = {
     Unauthenticated: _wrong_token,
     ScopeTooSmall: _scope_too_small,
     ValidationError: _malformed,
-    lib_exceptions.Invalid: _invalid,
-    lib_exceptions.KeyReused: _key_reused,
-    lib_exceptions.Conflict: _conflict,
-    lib_exceptions.LimitReached: _limit_reached,
-    lib_exceptions.TooOften: _too_often,
+    lib_exceptions.ValidationFailed: _invalid,
+    lib_exceptions.IdempotencyKeyReused: _key_reused,
+    lib_exceptions.StateConflict: _conflict,
+    lib_exceptions.QuotaExceeded: _limit_reached,
+    lib_exceptions.RateLimited: _too_often,
     lib_exceptions.Unavailable: _unavailable,
     OperationalError: _database_away,
     BlueprintNotFound: _no_blueprint,

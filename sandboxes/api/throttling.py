@@ -16,7 +16,7 @@ from django.conf import settings
 from django.core.cache import cache
 
 from sandboxes.lib import clock
-from sandboxes.lib.exceptions import TooOften
+from sandboxes.lib.exceptions import RateLimited
 
 log = structlog.get_logger(__name__)
 
@@ -34,11 +34,11 @@ class Throttle:
         self.forget()
 
     def count(self, whose: str) -> None:
-        """One more of it. Raises TooOften when it is too many."""
+        """One more of it. Raises RateLimited when it is too many."""
         limit, now = getattr(settings, self.setting), int(clock.now().timestamp())
         if limit > 0 and self._total(whose, limit, now // MINUTE) > limit:
             again = datetime.fromtimestamp((now // MINUTE + 1) * MINUTE, UTC)
-            raise TooOften(self.policy, limit, MINUTE, again)
+            raise RateLimited(self.policy, limit, MINUTE, again)
 
     def forget(self) -> None:
         """What this process knows; the cache is not asked to."""

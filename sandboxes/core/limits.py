@@ -12,10 +12,7 @@ from django.db.models import Q
 
 from sandboxes.core.capacity import site_limit
 from sandboxes.lib import clock
-from sandboxes.lib.exceptions import (
-    LimitReached,
-    TooOften,
-)
+from sandboxes.lib.exceptions import QuotaExceeded, RateLimited
 from sandboxes.models import (
     LimitOverride,
     Sandbox,
@@ -81,11 +78,11 @@ def frees_a_place(sandboxes: Iterable[Sandbox], limit: int, now: datetime) -> Sa
 
 def _refusal(
     scope: str, limit: int, sandboxes: list[Sandbox], user: User, now: datetime
-) -> LimitReached:
+) -> QuotaExceeded:
     first = frees_a_place(sandboxes, limit, now)
     retry_at = expected_end(first, now) if first else now + NO_PLACES_RETRY
     wait_seconds = max(1, ceil((retry_at - now).total_seconds()))
-    return LimitReached(
+    return QuotaExceeded(
         scope=scope,
         limit=limit,
         active=len(sandboxes),
@@ -98,7 +95,7 @@ def _refusal(
 
 def refusal_for(
     user: User, own: Limits | None = None, mine: list[Sandbox] | None = None
-) -> LimitReached | None:
+) -> QuotaExceeded | None:
     """Why the user could not launch another one now; None when they could.
 
     Who has read the user's limits and active sandboxes already may give them.
@@ -114,7 +111,7 @@ def refusal_for(
     return None
 
 
-def pause_for(user: User) -> TooOften | None:
+def pause_for(user: User) -> RateLimited | None:
     """Why the user has to wait before the next launch, however many places are free."""
     most, since = settings.SANDBOX_LAUNCHES_PER_HOUR, clock.now() - HOUR
     if not most:
@@ -123,14 +120,14 @@ def pause_for(user: User) -> TooOften | None:
     times = recent.values_list("created_at", flat=True)
     oldest = times[most - 1 : most].first()
     seconds = int(HOUR.total_seconds())
-    return TooOften("launches", most, seconds, oldest + HOUR) if oldest else None
+    return RateLimited("launches", most, seconds, oldest + HOUR) if oldest else None
 
 
 def take_place(user: User) -> int:
     """A free slot for one more sandbox of the user; call it inside the launching transaction.
 
     The row lock (on SQLite: the transaction itself) makes counting and launching one act.
-    Raises LimitReached.
+    Raises QuotaExceeded.
     """
     Site.locked()
     if refusal := refusal_for(user):

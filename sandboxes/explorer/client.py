@@ -18,7 +18,7 @@ import httpcore
 from sandboxes import blueprints
 from sandboxes.explorer.concurrency import Turns
 from sandboxes.lib.deadline_backend import Deadline
-from sandboxes.lib.exceptions import Conflict, Invalid, Unavailable
+from sandboxes.lib.exceptions import StateConflict, Unavailable, ValidationFailed
 from sandboxes.models import Sandbox, State
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -69,21 +69,21 @@ class Answer:
 def api_of(sandbox: Sandbox) -> str:
     """The address of the API that can be asked, without a slash at its end.
 
-    Raises Conflict, where the sandbox does not run or its blueprint describes no API.
+    Raises StateConflict, where the sandbox does not run or its blueprint describes no API.
     """
     blueprint = blueprints.available().get(sandbox.blueprint)
     if blueprint is None or not blueprint.openapi_endpoint:
-        raise Conflict("Its blueprint does not describe an API that could be tried here.")
+        raise StateConflict("Its blueprint does not describe an API that could be tried here.")
     if sandbox.state != State.RUNNING:
-        raise Conflict(f"Only a running sandbox answers; this one is {sandbox.state}.")
+        raise StateConflict(f"Only a running sandbox answers; this one is {sandbox.state}.")
     found = blueprint.endpoint_urls(sandbox.addresses).get(blueprint.openapi_endpoint)
     if not found:
-        raise Conflict("The address of its API is not known.")
+        raise StateConflict("The address of its API is not known.")
     return found.rstrip("/")
 
 
 def send(sandbox: Sandbox, ask: Ask) -> Answer:
-    """Ask the sandbox's API. Raises Conflict, Invalid, Unavailable."""
+    """Ask the sandbox's API. Raises StateConflict, ValidationFailed, Unavailable."""
     address = urlsplit(api_of(sandbox))
     _check(ask)
     with turns.taken(sandbox.owner_id):
@@ -103,13 +103,13 @@ def send(sandbox: Sandbox, ask: Ask) -> Answer:
 
 def _check(ask: Ask) -> None:
     if ask.method not in METHODS:
-        raise Invalid("method", f"Choose one of {', '.join(METHODS)}.")
+        raise ValidationFailed("method", f"Choose one of {', '.join(METHODS)}.")
     path = unquote(ask.target.partition("?")[0])
     sound = TARGET.fullmatch(ask.target) and not {".", ".."} & set(re.split(r"[/\\]", path))
     if not sound or len(ask.target) > LONGEST_TARGET:
-        raise Invalid("path", "This is no path of an API.")
+        raise ValidationFailed("path", "This is no path of an API.")
     if len(ask.body) > LARGEST_REQUEST:
-        raise Invalid("body", f"Send at most {LARGEST_REQUEST // 1024} kB.")
+        raise ValidationFailed("body", f"Send at most {LARGEST_REQUEST // 1024} kB.")
 
 
 def _headers(sandbox: Sandbox, ask: Ask) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from sandboxes.models import Sandbox
 
 
 def describe(sandbox: Sandbox) -> openapi.Description:
-    """Its OpenAPI document, read. Raises Conflict, Unavailable."""
+    """Its OpenAPI document, read. Raises StateConflict, Unavailable."""
     api_of(sandbox)
     blueprint = blueprints.load(sandbox.blueprint)
     answer = send(sandbox, Ask("GET", blueprint.endpoints[blueprint.openapi_endpoint].openapi))

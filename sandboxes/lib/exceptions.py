@@ -9,11 +9,11 @@ MINUTE, HOUR = 60, 3600
 """The windows of time that there are, in seconds."""
 
 
-class Refusal(Exception):
+class ServiceError(Exception):
     """A request that was understood and is not carried out; nothing has changed."""
 
 
-class Invalid(Refusal):
+class ValidationFailed(ServiceError):
     """A value that can't be taken; `field` names it, the message says the remedy."""
 
     def __init__(self, field: str, message: str) -> None:
@@ -21,15 +21,15 @@ class Invalid(Refusal):
         self.field = field
 
 
-class Conflict(Refusal):
+class StateConflict(ServiceError):
     """The request does not fit the state that the sandbox is in."""
 
 
-class KeyReused(Refusal):
+class IdempotencyKeyReused(ServiceError):
     """An Idempotency-Key came again with another request."""
 
 
-class Unavailable(Refusal):
+class Unavailable(ServiceError):
     """The portal can't do it now, for the reason that the message gives; `retry_at`, if known."""
 
     def __init__(self, message: str, retry_at: datetime | None = None) -> None:
@@ -37,7 +37,7 @@ class Unavailable(Refusal):
         self.retry_at = retry_at
 
 
-class TooOften(Refusal):
+class RateLimited(ServiceError):
     """More of it in one window of time than the policy of this name allows."""
 
     def __init__(self, policy: str, limit: int, window_seconds: int, retry_at: datetime) -> None:
@@ -53,7 +53,7 @@ class TooOften(Refusal):
 
 
 @dataclass(eq=False)
-class LimitReached(Refusal):
+class QuotaExceeded(ServiceError):
     """As many sandboxes are active as may be; tells when that will change."""
 
     scope: str

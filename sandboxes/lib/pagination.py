@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from django.core import signing
 from django.db.models import QuerySet
 
-from sandboxes.lib.exceptions import Invalid
+from sandboxes.lib.exceptions import ValidationFailed
 
 Row = TypeVar("Row", bound=Any)
 
@@ -20,11 +20,13 @@ SALT = "sandboxes.cursor"
 
 
 def read_cursor(cursor: str, kind: str) -> list[Any]:
-    """What `write_cursor` put into the cursor of this kind of list. Raises Invalid."""
+    """What `write_cursor` put into the cursor of this kind of list. Raises ValidationFailed."""
     try:
         values: list[Any] = signing.loads(cursor, salt=f"{SALT}.{kind}")
     except signing.BadSignature:
-        raise Invalid("cursor", "Send next_cursor of an earlier answer, unchanged.") from None
+        raise ValidationFailed(
+            "cursor", "Send next_cursor of an earlier answer, unchanged."
+        ) from None
     return values
 
 
@@ -44,7 +46,10 @@ def take_page(
 def take_newest(
     rows: QuerySet[Row], column: str, limit: int, cursor: str, kind: str
 ) -> tuple[list[Row], str | None]:
-    """The page behind the cursor (empty: the first), newest first by this time. Raises Invalid."""
+    """The page behind the cursor (empty: the first), newest first by this time.
+
+    Raises ValidationFailed.
+    """
     if cursor:
         text, pk = read_cursor(cursor, kind)
         at = datetime.fromisoformat(text)

@@ -12,7 +12,7 @@ from django_htmx.http import reswap
 
 from sandboxes import actions
 from sandboxes.lib import clock
-from sandboxes.lib.exceptions import Invalid, KeyReused, Refusal
+from sandboxes.lib.exceptions import IdempotencyKeyReused, ServiceError, ValidationFailed
 from sandboxes.models import Sandbox
 from sandboxes.views.dashboard_summary import Overview
 from sandboxes.views.forms import LaunchForm
@@ -85,13 +85,13 @@ def _launch(request: Request, form: LaunchForm) -> Sandbox | None:
         return None
     try:
         return actions.launch_sandbox(request.user, form.request, form.cleaned_data["key"])[0]
-    except Invalid as invalid:
+    except ValidationFailed as invalid:
         form.add_error(invalid.field if invalid.field in form.fields else None, str(invalid))
-    except KeyReused:
+    except IdempotencyKeyReused:
         form.with_new_key().add_error(
             None, "This form was already submitted. Submit it again to launch another sandbox."
         )
-    except Refusal as refusal:
+    except ServiceError as refusal:
         form.add_error(None, str(refusal))
     return None
 

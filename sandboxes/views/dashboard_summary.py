@@ -12,7 +12,7 @@ from django.db.models import prefetch_related_objects
 
 from sandboxes.core import limits
 from sandboxes.lib import clock
-from sandboxes.lib.exceptions import LimitReached
+from sandboxes.lib.exceptions import QuotaExceeded
 from sandboxes.models import Sandbox, Site, State
 from sandboxes.representations import display
 from sandboxes.views.sandbox_card import Card, digest
@@ -70,7 +70,7 @@ class Overview:
         return [True] * len(self.active) + [False] * free
 
     @cached_property
-    def full(self) -> LimitReached | None:
+    def full(self) -> QuotaExceeded | None:
         return limits.refusal_for(self.user, self.limits, self.active)
 
     @property

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from sandboxes import actions, explorer
 from sandboxes.explorer import postman
-from sandboxes.lib.exceptions import Refusal
+from sandboxes.lib.exceptions import ServiceError
 from sandboxes.lib.untrusted_json import written
 from sandboxes.models import Sandbox
 from sandboxes.views.helpers import Request, own_sandbox, page
@@ -28,7 +28,7 @@ def _download(
     sandbox = own_sandbox(request, public_id)
     try:
         content = make(sandbox)
-    except Refusal as refused:
+    except ServiceError as refused:
         messages.error(request, str(refused), extra_tags=public_id)
         return redirect("sandbox", public_id)
     disposition = f'attachment; filename="{sandbox.public_id}{end}"'

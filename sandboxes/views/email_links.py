@@ -12,7 +12,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
 from sandboxes.actions import email_links
-from sandboxes.lib.exceptions import Refusal
+from sandboxes.lib.exceptions import ServiceError
 from sandboxes.models import Clock, Preferences, SandboxWarning
 from sandboxes.notifications import signed_links
 from sandboxes.representations import display
@@ -32,7 +32,7 @@ def rescue(request: HttpRequest, token: str) -> HttpResponse:
         try:
             email_links.use(warning)
             done = True
-        except Refusal as refused:
+        except ServiceError as refused:
             refusal = str(refused)
         warning.refresh_from_db()
         warning.sandbox.refresh_from_db()

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 from sandboxes import actions
 from sandboxes import explorer as sandboxes_explorer
 from sandboxes.explorer.openapi import Description, Operation, Parameter
-from sandboxes.lib.exceptions import Invalid, Refusal
+from sandboxes.lib.exceptions import ServiceError, ValidationFailed
 from sandboxes.lib.untrusted_json import written
 from sandboxes.models import Sandbox
 from sandboxes.views.explorer_response import Shown
@@ -55,7 +55,7 @@ class Try:
 
     @property
     def ask(self) -> sandboxes_explorer.Ask:
-        """Raises Invalid."""
+        """Raises ValidationFailed."""
         target = self.operation.target(self.values)
         body = self.body.strip().replace("\r\n", "\n") if self.operation.body else ""
         return sandboxes_explorer.Ask(self.operation.method, target, body.encode())
@@ -77,7 +77,7 @@ def explorer(request: Request, public_id: str) -> HttpResponse:
     context: dict[str, Any] = {"sandbox": sandbox}
     try:
         context |= _described(sandbox)
-    except Refusal as refused:
+    except ServiceError as refused:
         context["problem"] = str(refused)
     else:
         description = context["description"]
@@ -111,9 +111,9 @@ def send(request: Request, public_id: str) -> HttpResponse:
             context["command"] = _command(request, sandbox, trial)
         else:
             context["shown"] = _shown(sandbox, trial)
-    except Invalid as invalid:
+    except ValidationFailed as invalid:
         context["refusal"] = f"{invalid.field}: {invalid}"
-    except Refusal as refused:
+    except ServiceError as refused:
         context["refusal"] = str(refused)
     if "trial" not in context:
         context["problem"] = context["refusal"]

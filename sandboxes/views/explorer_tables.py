@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 
 from sandboxes import explorer
 from sandboxes.explorer.openapi import Description, Operation
-from sandboxes.lib.exceptions import Refusal, Unavailable
+from sandboxes.lib.exceptions import ServiceError, Unavailable
 from sandboxes.lib.untrusted_json import parsed, written
 from sandboxes.models import Sandbox
 from sandboxes.views.explorer_response import coloured
@@ -119,7 +119,7 @@ def read_table(
         return None
     try:
         page = _page(sandbox, chosen, cursor)
-    except Refusal as refused:
+    except ServiceError as refused:
         return Table(lists, chosen, problem=str(refused))
     return _table(description, lists, chosen, cursor, page)
 

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from sandboxes import actions
-from sandboxes.lib.exceptions import Invalid, Refusal
+from sandboxes.lib.exceptions import ServiceError, ValidationFailed
 from sandboxes.lib.pagination import take_newest
 from sandboxes.models import FAILURES, EndReason, State
 from sandboxes.views.helpers import (
@@ -51,7 +51,7 @@ def history(request: Request) -> HttpResponse:
         rows, older = take_newest(
             _found(request, end, words), "ended_at", HISTORY_PAGE, cursor, "history"
         )
-    except (Invalid, KeyError):
+    except (ValidationFailed, KeyError):
         return redirect("history")
     context = {
         "ended": cards(rows, messages.get_messages(request)),
@@ -89,7 +89,7 @@ def launch_again(request: Request, public_id: str) -> HttpResponse:
     choice = actions.LaunchRequest(sandbox.blueprint, sandbox.ttl_minutes, sandbox.name)
     try:
         new, _is_new = actions.launch_sandbox(request.user, choice, request.POST.get("key", ""))
-    except Refusal as refused:
+    except ServiceError as refused:
         messages.error(request, str(refused), extra_tags=public_id)
         return redirect(back(request, public_id))
     if came_from(request).path == reverse("sandbox", args=[public_id]):

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET
 
 from sandboxes.actions import logs
 from sandboxes.lib import clock
-from sandboxes.lib.exceptions import Refusal, Unavailable
+from sandboxes.lib.exceptions import ServiceError, Unavailable
 from sandboxes.models import Sandbox, State
 from sandboxes.representations import display
 from sandboxes.views.helpers import Request, own_sandbox, page
@@ -108,7 +108,7 @@ def _read(request: Request, sandbox: Sandbox) -> Log:
     service, until = asked.get("service", ""), _until(request)
     try:
         text = logs.read(sandbox, service, LINES)
-    except Refusal as refused:
+    except ServiceError as refused:
         # Until it runs, its services may not be there yet, which is no error.
         error = "" if sandbox.state == State.PROVISIONING else str(refused)
         late = isinstance(refused, Unavailable)
@@ -147,7 +147,7 @@ def download_logs(request: Request, public_id: str) -> HttpResponse:
     try:
         live = sandbox.state in (State.PROVISIONING, State.RUNNING)
         text = logs.read(sandbox, service, DOWNLOADED_LINES) if live else _kept(sandbox).text
-    except Refusal:
+    except ServiceError:
         address = reverse("logs", args=[public_id])
         return redirect(f"{address}?{urlencode({'service': service})}")
     name = slugify(f"{sandbox} {service}") or sandbox.public_id

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import reswap, trigger_client_event
 
 from sandboxes import actions
-from sandboxes.lib.exceptions import Refusal
+from sandboxes.lib.exceptions import ServiceError
 from sandboxes.models import Sandbox
 from sandboxes.views.forms import as_minutes
 from sandboxes.views.helpers import (
@@ -82,7 +82,7 @@ def _act(request: Request, public_id: str, act: Callable[[Sandbox], str]) -> Htt
     sandbox = own_sandbox(request, public_id)
     try:
         told, refusal = act(sandbox), ""
-    except Refusal as refused:
+    except ServiceError as refused:
         told, refusal = "", str(refused)
     if request.htmx:
         # Read again: what was prefetched is older than the act.
@@ -166,7 +166,7 @@ def credentials(request: Request, public_id: str) -> HttpResponse:
         try:
             keys = actions.read_credentials(sandbox, request.user)
             context |= {"credentials": keys, "snippets": snippets(card, keys)}
-        except Refusal as refused:
+        except ServiceError as refused:
             context["refusal"] = str(refused)
     elif not request.htmx:
         return redirect("sandbox", public_id)

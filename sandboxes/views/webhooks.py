@@ -11,7 +11,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from sandboxes.lib.exceptions import Invalid, Refusal
+from sandboxes.lib.exceptions import ServiceError, ValidationFailed
 from sandboxes.lib.pagination import take_newest
 from sandboxes.models import Outcome, Webhook
 from sandboxes.views.forms import WebhookForm
@@ -32,9 +32,9 @@ def _accept(form: WebhookForm, act: Callable[..., Any]) -> Any:
         return None
     try:
         return act(**form.cleaned_data)
-    except Invalid as refused:
+    except ValidationFailed as refused:
         form.add_error(refused.field, str(refused))
-    except Refusal as refused:
+    except ServiceError as refused:
         form.add_error(None, str(refused))
     return None
 
@@ -89,7 +89,7 @@ def _log(request: Request, row: Webhook) -> dict[str, Any]:
     cursor = request.GET.get("cursor", "")
     try:
         found = take_newest(row.deliveries.all(), "created_at", ON_A_PAGE, cursor, "deliveries")
-    except Invalid:
+    except ValidationFailed:
         found = take_newest(row.deliveries.all(), "created_at", ON_A_PAGE, "", "deliveries")
     deliveries, following = found
     waits = any(one.outcome == Outcome.PENDING and not one.log for one in deliveries)
@@ -113,7 +113,7 @@ def _act(request: Request, row: Webhook, act: Callable[[], object], told: str) -
     try:
         act()
         messages.success(request, told)
-    except Refusal as refused:
+    except ServiceError as refused:
         messages.error(request, str(refused))
     return redirect("webhook", row.public_id)
 

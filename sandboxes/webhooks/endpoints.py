@@ -12,7 +12,7 @@ from django.db import transaction
 
 from sandboxes.encryption.fields import Undecipherable
 from sandboxes.lib import clock
-from sandboxes.lib.exceptions import Conflict, Invalid
+from sandboxes.lib.exceptions import StateConflict, ValidationFailed
 from sandboxes.models import EventType, OffReason, Webhook, WebhookDelivery
 from sandboxes.webhooks.delivery import switch_off
 from sandboxes.webhooks.signing import PREVIOUS_KEPT, new_secret
@@ -26,7 +26,10 @@ AT_ONCE = 500
 
 
 def create(user: User, url: str, events: Collection[str], name: str = "") -> tuple[Webhook, str]:
-    """A new webhook and its secret, which nobody can read again later. Raises Invalid, Conflict."""
+    """A new webhook and its secret, which nobody can read again later.
+
+    Raises ValidationFailed, StateConflict.
+    """
     chosen = _checked(url=url, events=events, name=name)
     secret = new_secret()
     with transaction.atomic():
@@ -36,7 +39,7 @@ def create(user: User, url: str, events: Collection[str], name: str = "") -> tup
         free = [slot for slot in range(1, settings.WEBHOOKS_PER_USER + 1) if slot not in taken]
         if not free:
             most = settings.WEBHOOKS_PER_USER
-            raise Conflict(f"You have {len(taken)} of {most} webhooks; delete one first.")
+            raise StateConflict(f"You have {len(taken)} of {most} webhooks; delete one first.")
         row = Webhook.objects.create(
             user=user, slot=free[0], secrets={"current": secret}, created_at=clock.now(), **chosen
         )
@@ -49,20 +52,20 @@ def _checked(**chosen: Any) -> dict[str, Any]:
     if "events" in chosen:
         chosen["events"] = _known(chosen["events"])
     if "name" in chosen and len(chosen["name"]) > LONGEST_NAME:
-        raise Invalid("name", f"Use at most {LONGEST_NAME} characters.")
+        raise ValidationFailed("name", f"Use at most {LONGEST_NAME} characters.")
     if "\0" in chosen.get("name", ""):
-        raise Invalid("name", "Leave out characters that can't be printed.")
+        raise ValidationFailed("name", "Leave out characters that can't be printed.")
     return chosen
 
 
 def _known(events: Collection[str]) -> list[str]:
     if not events or not set(events) <= set(EventType.values):
-        raise Invalid("events", f"Choose one or more of {', '.join(EventType.values)}.")
+        raise ValidationFailed("events", f"Choose one or more of {', '.join(EventType.values)}.")
     return [kind for kind in EventType.values if kind in events]
 
 
 def change(webhook: Webhook, **chosen: Any) -> None:
-    """Other values for `url`, `events` or `name`. Raises Invalid."""
+    """Other values for `url`, `events` or `name`. Raises ValidationFailed."""
     for name, value in (values := _checked(**chosen)).items():
         setattr(webhook, name, value)
     webhook.save(update_fields=list(values))
@@ -70,12 +73,15 @@ def change(webhook: Webhook, **chosen: Any) -> None:
 
 @transaction.atomic
 def switch(webhook: Webhook, *, on: bool) -> None:
-    """On: told of what happens from now. Off: what still waits is given up. Raises Conflict."""
+    """On: told of what happens from now. Off: what still waits is given up.
+
+    Raises StateConflict.
+    """
     if not on:
         switch_off(webhook, OffReason.OWNER)
         return
     if webhook.off_because == OffReason.OPERATOR:
-        raise Conflict("An operator switched this webhook off; ask them why.")
+        raise StateConflict("An operator switched this webhook off; ask them why.")
     off = Webhook.objects.filter(pk=webhook.pk).exclude(off_because=OffReason.OPERATOR)
     off.update(off_because="", failing_since=None)
     webhook.refresh_from_db(fields=["off_because", "failing_since"])

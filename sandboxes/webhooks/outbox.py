@@ -10,7 +10,7 @@ from typing import Any
 from django.db import transaction
 
 from sandboxes.lib import clock
-from sandboxes.lib.exceptions import Conflict
+from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import Outcome, Webhook, WebhookDelivery
 from sandboxes.models.webhook import TEST
 from sandboxes.webhooks import tasks as webhook_tasks
@@ -37,7 +37,7 @@ def _body(kind: str, at: datetime, data: Any) -> str:
 
 @transaction.atomic
 def send_test(webhook: Webhook) -> WebhookDelivery:
-    """Queue a message that tells of nothing. Raises Conflict."""
+    """Queue a message that tells of nothing. Raises StateConflict."""
     _ready(webhook)
     now = clock.now()
     data = {"webhook": webhook.public_id, "message": "It works: this is what events look like."}
@@ -50,7 +50,7 @@ def send_test(webhook: Webhook) -> WebhookDelivery:
 
 @transaction.atomic
 def send_again(delivery: WebhookDelivery) -> None:
-    """Queue it anew, with the same `webhook-id` and body. Raises Conflict."""
+    """Queue it anew, with the same `webhook-id` and body. Raises StateConflict."""
     _ready(delivery.webhook)
     values = {"outcome": Outcome.PENDING, "due_at": clock.now(), "tries": 0}
     _set(delivery, **values)
@@ -63,8 +63,8 @@ def _set(delivery: WebhookDelivery, **values: Any) -> None:
 
 
 def _ready(webhook: Webhook) -> None:
-    """Nobody is to be flooded by way of the portal. Raises Conflict."""
+    """Nobody is to be flooded by way of the portal. Raises StateConflict."""
     if not webhook.is_on:
-        raise Conflict("This webhook is switched off; switch it on first.")
+        raise StateConflict("This webhook is switched off; switch it on first.")
     if webhook.deliveries.filter(outcome=Outcome.PENDING).count() >= MOST_WAITING:
-        raise Conflict("Very much is still waiting to be delivered there; wait until it is.")
+        raise StateConflict("Very much is still waiting to be delivered there; wait until it is.")

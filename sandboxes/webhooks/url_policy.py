@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 
-from sandboxes.lib.exceptions import Invalid
+from sandboxes.lib.exceptions import ValidationFailed
 
 LONGEST_URL = 500
 NAT64, PUBLIC = IPv6Network("64:ff9b::/96"), IPv6Network("2000::/3")
@@ -27,7 +27,9 @@ class Forbidden(OSError):
 
 
 def check_url(url: str) -> str:
-    """The address as it is kept, if it has the form of one that may be told. Raises Invalid.
+    """The address as it is kept, if it has the form of one that may be told.
+
+    Raises ValidationFailed.
 
     Asks no name server: what a name leads to is checked each time when something is sent there.
     """
@@ -36,9 +38,9 @@ def check_url(url: str) -> str:
         port = parts.port
     except ValueError:
         words = "Give a complete address, such as https://example.com/hook."
-        raise Invalid("url", words) from None
+        raise ValidationFailed("url", words) from None
     if problem := _problem(url, parts, port):
-        raise Invalid("url", problem)
+        raise ValidationFailed("url", problem)
     return url.strip()
 
 

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from sandboxes import actions
-from sandboxes.lib.exceptions import Conflict, Invalid
+from sandboxes.lib.exceptions import StateConflict, ValidationFailed
 from sandboxes.models import Sandbox
 from tests.helpers.scenarios import (
     again,
@@ -39,7 +39,7 @@ def test_its_owner_extends_a_sandbox_once(alice, runtime):
     actions.extend(sandbox, 10, alice)
     ends = sandbox.expires_at
 
-    with pytest.raises(Conflict, match="extended already"):
+    with pytest.raises(StateConflict, match="extended already"):
         actions.extend(sandbox, 10, alice)
     assert again(sandbox).expires_at == ends
 
@@ -59,7 +59,7 @@ def test_operators_extend_it_again_and_say_why(alice, olga, runtime):
 def test_an_extension_is_of_1_to_120_minutes(alice, runtime, minutes):
     sandbox = launch(alice)
 
-    with pytest.raises(Invalid, match="1 to 120 minutes") as refused:
+    with pytest.raises(ValidationFailed, match="1 to 120 minutes") as refused:
         actions.extend(sandbox, minutes, alice)
     assert refused.value.field == "minutes"
     assert not sandbox.extensions.exists()
@@ -72,7 +72,7 @@ def test_an_extension_stops_at_the_hard_cap(alice, olga, runtime):
     assert actions.extend(sandbox, 120, olga).minutes == 30
     assert sandbox.expires_at == sandbox.hard_cap_at
     assert sandbox.expires_at == sandbox.started_at + timedelta(minutes=240)
-    with pytest.raises(Conflict, match="longest lifetime"):
+    with pytest.raises(StateConflict, match="longest lifetime"):
         actions.extend(sandbox, 1, olga)
 
 
@@ -81,13 +81,13 @@ def test_an_extension_by_less_than_a_minute_is_not_spent(alice, runtime):
     nearly = sandbox.expires_at + timedelta(seconds=59)
     Sandbox.objects.filter(pk=sandbox.pk).update(hard_cap_at=nearly)
 
-    with pytest.raises(Conflict, match="longest lifetime"):
+    with pytest.raises(StateConflict, match="longest lifetime"):
         actions.extend(sandbox, 60, alice)
     assert not sandbox.extensions.exists()
 
 
 def test_only_a_running_sandbox_is_extended(alice, runtime):
-    with pytest.raises(Conflict, match="this one is pending"):
+    with pytest.raises(StateConflict, match="this one is pending"):
         actions.extend(request(alice), 10, alice)
 
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from sandboxes import actions
 from sandboxes.actions import LaunchRequest
-from sandboxes.lib.exceptions import Invalid, KeyReused, Unavailable
+from sandboxes.lib.exceptions import IdempotencyKeyReused, Unavailable, ValidationFailed
 from sandboxes.models import IdempotencyKey, Sandbox, Site, State
 from tests.helpers.scenarios import (
     again,
@@ -61,7 +61,7 @@ def test_a_lifetime_from_15_to_120_minutes_may_be_chosen(alice, runtime, minutes
 def test_bad_input_names_the_field_and_the_remedy_and_changes_nothing(
     alice, runtime, choices, field, remedy
 ):
-    with pytest.raises(Invalid, match=remedy) as refused:
+    with pytest.raises(ValidationFailed, match=remedy) as refused:
         request(alice, **choices)
 
     assert refused.value.field == field
@@ -99,13 +99,13 @@ def test_a_key_answers_also_when_its_sandbox_has_ended_and_no_place_is_left(alic
 def test_a_key_with_another_request_is_refused(alice, runtime):
     actions.launch_sandbox(alice, LaunchRequest(ttl_minutes=30), "k-1")
 
-    with pytest.raises(KeyReused, match="use a new key"):
+    with pytest.raises(IdempotencyKeyReused, match="use a new key"):
         actions.launch_sandbox(alice, LaunchRequest(ttl_minutes=31), "k-1")
     assert alice.sandboxes.count() == 1
 
 
 def test_a_refused_launch_does_not_use_its_key_up(alice, runtime):
-    with pytest.raises(Invalid):
+    with pytest.raises(ValidationFailed):
         actions.launch_sandbox(alice, LaunchRequest(ttl_minutes=1), "k-1")
 
     assert not IdempotencyKey.objects.exists()
@@ -127,7 +127,7 @@ def test_a_key_is_forgotten_after_24_hours(alice, runtime, clock):
 
 
 def test_a_key_that_is_too_long_is_refused(alice, runtime):
-    with pytest.raises(Invalid, match="255") as refused:
+    with pytest.raises(ValidationFailed, match="255") as refused:
         actions.launch_sandbox(alice, LaunchRequest(), "k" * 256)
     assert refused.value.field == "Idempotency-Key"
 

@@ -6,7 +6,7 @@ import pytest
 
 from sandboxes import actions
 from sandboxes.actions import LaunchRequest
-from sandboxes.lib.exceptions import Conflict
+from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import EndReason, Event, Funding, Sandbox, State
 from sandboxes.worker import provisioning
 from tests.helpers.scenarios import (
@@ -103,7 +103,7 @@ def test_credentials_are_those_of_a_running_sandbox(alice, runtime):
     with committed():
         actions.destroy(sandbox, alice)
 
-    with pytest.raises(Conflict, match="this one is destroyed"):
+    with pytest.raises(StateConflict, match="this one is destroyed"):
         actions.read_credentials(sandbox, alice)
 
 
@@ -124,7 +124,7 @@ def test_a_funded_account_is_not_asked_for_again(alice, runtime):
     sandbox = launch(alice)
     Sandbox.objects.filter(pk=sandbox.pk).update(funding=Funding.FUNDED)
 
-    with pytest.raises(Conflict, match="funded already"):
+    with pytest.raises(StateConflict, match="funded already"):
         actions.retry_funding(sandbox, alice)
 
 
@@ -135,9 +135,9 @@ def test_a_request_for_a_sandbox_that_ended_meanwhile_is_refused(alice, runtime,
     sweep()
 
     for ask in (actions.touch, actions.reset):
-        with pytest.raises(Conflict, match="this one is destroyed"):
+        with pytest.raises(StateConflict, match="this one is destroyed"):
             ask(stale, alice)
-    with pytest.raises(Conflict, match="this one is destroyed"):
+    with pytest.raises(StateConflict, match="this one is destroyed"):
         actions.extend(stale, 10, alice)
 
 

@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from sandboxes import actions
 from sandboxes.api import throttling
-from sandboxes.lib.exceptions import TooOften
+from sandboxes.lib.exceptions import RateLimited
 from sandboxes.models import Sandbox
 from tests.conftest import PASSWORD, Clock
 from tests.helpers.api_client import Program, assert_problem
@@ -181,7 +181,7 @@ def test_a_launch_that_is_repeated_with_its_key_is_one(alice: User, settings) ->
     two, new = actions.launch_sandbox(alice, actions.LaunchRequest(), "key")
 
     assert (two, new) == (one, False)
-    with pytest.raises(TooOften):
+    with pytest.raises(RateLimited):
         request(alice)
 
 
@@ -192,7 +192,7 @@ def test_several_processes_count_together(settings) -> None:
     def is_allowed(process: throttling.Throttle) -> bool:
         try:
             process.count("alice")
-        except TooOften:
+        except RateLimited:
             return False
         return True
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from sandboxes import actions
 from sandboxes.core import capacity, lifecycle, limits
-from sandboxes.lib.exceptions import Invalid, LimitReached
+from sandboxes.lib.exceptions import QuotaExceeded, ValidationFailed
 from sandboxes.models import EndReason, LimitOverride, Sandbox
 from tests.helpers.scenarios import again, launch, request
 
@@ -23,8 +23,8 @@ def _fake(runtime):
     """Nothing here reaches an engine."""
 
 
-def refusal(user) -> LimitReached:
-    with pytest.raises(LimitReached) as refused:
+def refusal(user) -> QuotaExceeded:
+    with pytest.raises(QuotaExceeded) as refused:
         request(user)
     return refused.value
 
@@ -68,7 +68,7 @@ def test_no_override_reaches_past_the_hard_cap(alice):
 
     assert limits.limits_of(alice).ttl_max_minutes == 240
     assert request(alice, ttl_minutes=240).ttl_minutes == 240
-    with pytest.raises(Invalid, match="from 15 to 240 minutes"):
+    with pytest.raises(ValidationFailed, match="from 15 to 240 minutes"):
         request(alice, ttl_minutes=241)
 
 

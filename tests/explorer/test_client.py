@@ -10,7 +10,7 @@ import pytest
 from sandboxes import explorer
 from sandboxes.explorer import Ask, client
 from sandboxes.explorer.concurrency import Turns
-from sandboxes.lib.exceptions import Conflict, Invalid, Unavailable
+from sandboxes.lib.exceptions import StateConflict, Unavailable, ValidationFailed
 from sandboxes.models import Sandbox
 from tests.fakes.friendbot import socket_that
 from tests.fakes.sandbox_api import Reply, SandboxApi, at
@@ -75,20 +75,20 @@ def test_a_request_goes_to_the_address_in_the_row_with_the_sandboxs_key(
 def test_a_path_that_leads_elsewhere_is_refused_and_nothing_is_sent(
     sandbox: Sandbox, api: SandboxApi, target: str
 ) -> None:
-    with pytest.raises(Invalid):
+    with pytest.raises(ValidationFailed):
         explorer.send(sandbox, Ask("GET", target))
     assert api.asked == []
 
 
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE", "get", "GET / HTTP/1.1\r\nX: 1\r\n", ""])
 def test_other_methods_are_refused(sandbox: Sandbox, api: SandboxApi, method: str) -> None:
-    with pytest.raises(Invalid):
+    with pytest.raises(ValidationFailed):
         explorer.send(sandbox, Ask(method, "/v1/plans"))
     assert api.asked == []
 
 
 def test_a_body_that_is_too_large_is_refused(sandbox: Sandbox, api: SandboxApi) -> None:
-    with pytest.raises(Invalid, match="256 kB"):
+    with pytest.raises(ValidationFailed, match="256 kB"):
         explorer.send(sandbox, Ask("POST", "/v1/plans", b"x" * (client.LARGEST_REQUEST + 1)))
     assert api.asked == []
 
@@ -161,13 +161,13 @@ def test_a_sandbox_that_does_not_run_is_not_asked(
     sandbox: Sandbox, api: SandboxApi, alice: User
 ) -> None:
     Sandbox.objects.filter(pk=sandbox.pk).update(blueprint="gone")
-    with pytest.raises(Conflict, match="does not describe an API"):
+    with pytest.raises(StateConflict, match="does not describe an API"):
         explorer.send(again(sandbox), PLANS)
     Sandbox.objects.filter(pk=sandbox.pk).update(blueprint="billing", addresses={})
-    with pytest.raises(Conflict, match="address of its API is not known"):
+    with pytest.raises(StateConflict, match="address of its API is not known"):
         explorer.send(again(sandbox), PLANS)
     waiting = Sandbox(blueprint="billing", state="provisioning", addresses={"api:8080": "x:1"})
-    with pytest.raises(Conflict, match="this one is provisioning"):
+    with pytest.raises(StateConflict, match="this one is provisioning"):
         explorer.send(waiting, PLANS)
     assert api.asked == []
 

@@ -11,7 +11,7 @@ import pytest
 
 from sandboxes.explorer import openapi, postman
 from sandboxes.explorer.openapi.parser import MOST_OPERATIONS, MOST_PARTS
-from sandboxes.lib.exceptions import Invalid
+from sandboxes.lib.exceptions import ValidationFailed
 from sandboxes.lib.untrusted_json import DEEPEST, parsed
 from tests.fakes.sandbox_api import billing_document
 
@@ -63,7 +63,7 @@ def test_what_was_filled_in_becomes_a_path_that_leads_nowhere_else(
     reader = billing.operations["get_a_plan"]
     assert reader.target({"path.id": "a/b?c#d e"}) == "/v1/plans/a%2Fb%3Fc%23d%20e"
     for nothing in ({}, {"path.id": " "}, {"path.id": ".."}):
-        with pytest.raises(Invalid) as refused:
+        with pytest.raises(ValidationFailed) as refused:
             reader.target(nothing)
         assert refused.value.field == "id"
     plans = billing.operations["list_plans"]

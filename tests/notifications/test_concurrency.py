@@ -10,7 +10,7 @@ from django.core import mail
 from django.utils import timezone
 
 from sandboxes.actions import email_links
-from sandboxes.lib.exceptions import Conflict
+from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import Extension, Sandbox, SandboxWarning, Site, Webhook, WebhookDelivery
 from sandboxes.notifications import emails
 from sandboxes.reaper.sweep import Sweep
@@ -76,7 +76,7 @@ def test_clicks_at_once_on_one_link_extend_once(carol: User) -> None:
     def click(_: int) -> bool:
         try:
             email_links.use(warning)
-        except Conflict:
+        except StateConflict:
             return False
         return True
 
@@ -88,7 +88,7 @@ def test_webhooks_made_at_once_keep_to_the_limit(carol: User, receiver: Receiver
     def make(_: int) -> bool:
         try:
             hook(carol, receiver)
-        except Conflict:
+        except StateConflict:
             return False
         return True
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from sandboxes import actions, blueprints
 from sandboxes.core import limits
-from sandboxes.lib.exceptions import LimitReached
+from sandboxes.lib.exceptions import QuotaExceeded
 from sandboxes.models import ENGINE_AWAY, EndReason, Funding, Sandbox, Site, State
 from sandboxes.pool import reconcile
 from sandboxes.worker import tasks as worker_tasks
@@ -129,7 +129,7 @@ def test_what_waits_counts_against_nobody(alice, settings):
     assert limits.refusal_for(alice) is None
     assert not alice.sandboxes.exists()
     request(alice)
-    with pytest.raises(LimitReached, match="1 of 1"):
+    with pytest.raises(QuotaExceeded, match="1 of 1"):
         request(alice)
 
 

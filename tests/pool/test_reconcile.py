@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from sandboxes import actions, blueprints
 from sandboxes.core.leases import LEASE
-from sandboxes.lib.exceptions import LimitReached
+from sandboxes.lib.exceptions import QuotaExceeded
 from sandboxes.models import EndReason, Funding, Pool, Sandbox, Site, State
 from sandboxes.pool import policy, reconcile
 from sandboxes.runtime import EngineRefused, host_resources
@@ -45,7 +45,7 @@ def test_people_take_the_places_of_the_site_from_the_pool(alice, bob, olga, sett
     with committed():
         request(bob)
     assert pooled() == []
-    with pytest.raises(LimitReached, match="All 2 places"):
+    with pytest.raises(QuotaExceeded, match="All 2 places"):
         request(olga)
 
 

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from sandboxes import actions
-from sandboxes.lib.exceptions import Conflict
+from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import EndReason, Event, Sandbox, State
 from sandboxes.pool import reconcile
 from sandboxes.reaper.sweep import Sweep
@@ -89,7 +89,7 @@ def test_an_extension_and_a_reaper_at_once_agree(runtime):
                 return False
             try:
                 actions.extend(again(sandbox), 30, owner)
-            except Conflict:
+            except StateConflict:
                 return False
             return True
 
@@ -106,7 +106,7 @@ def test_an_extension_that_is_asked_for_at_once_is_granted_once(runtime):
     def extend(_: int) -> bool:
         try:
             actions.extend(again(sandbox), 30, owner)
-        except Conflict:
+        except StateConflict:
             return False
         return True
 

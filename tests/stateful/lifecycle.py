@@ -25,9 +25,9 @@ from sandboxes import actions
 from sandboxes import queue as worker_tasks
 from sandboxes.actions import operators
 from sandboxes.lib.exceptions import (
-    KeyReused,
-    LimitReached,
-    Refusal,
+    IdempotencyKeyReused,
+    QuotaExceeded,
+    ServiceError,
     Unavailable,
 )
 from sandboxes.models import ENDED, Sandbox, Site, State
@@ -114,10 +114,10 @@ class Lifecycle(RuleBasedStateMachine):
         user = get_user(username)
         request = actions.LaunchRequest(ttl_minutes=minutes)
         before, blocker = active(user), actions.refusal_to_launch(user)
-        with committed(), suppress(KeyReused):
+        with committed(), suppress(IdempotencyKeyReused):
             try:
                 sandbox, new = actions.launch_sandbox(user, request, key)
-            except (LimitReached, Unavailable):
+            except (QuotaExceeded, Unavailable):
                 assert blocker, "a launch was rejected although nothing blocked it"
                 return
             assert not new or blocker is None
@@ -335,7 +335,7 @@ class Lifecycle(RuleBasedStateMachine):
 @contextmanager
 def rejections() -> Iterator[None]:
     """Ignore rejected actions; the invariants check that these change nothing."""
-    with suppress(Refusal):
+    with suppress(ServiceError):
         yield
 
 

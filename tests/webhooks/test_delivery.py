@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.utils import timezone
 
-from sandboxes.lib.exceptions import Conflict
+from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import EventType, Site, WebhookDelivery
 from sandboxes.reaper import housekeeping
 from sandboxes.webhooks import (
@@ -208,7 +208,7 @@ def test_a_message_is_sent_again_by_hand_with_the_same_id(
     assert len(set(receiver.ids)) == 1
     assert statuses(webhook) == [204, 204]
     endpoints.switch(webhook, on=False)
-    with pytest.raises(Conflict, match="switched off"):
+    with pytest.raises(StateConflict, match="switched off"):
         outbox.send_again(WebhookDelivery.objects.get(pk=delivery.pk))
 
 
@@ -231,5 +231,5 @@ def test_nobody_is_flooded_by_hand(alice: User, receiver: Receiver) -> None:
     webhook, _ = hook(alice, receiver)
     for _ in range(20):
         outbox.send_test(webhook)
-    with pytest.raises(Conflict, match="still waiting"):
+    with pytest.raises(StateConflict, match="still waiting"):
         outbox.send_test(webhook)

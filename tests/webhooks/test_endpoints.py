@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 
 from sandboxes import actions
 from sandboxes.core import journal as core_journal
-from sandboxes.lib.exceptions import Conflict, Invalid
+from sandboxes.lib.exceptions import StateConflict, ValidationFailed
 from sandboxes.models import EventType, OffReason, Site, Webhook, WebhookDelivery
 from sandboxes.webhooks import delivery, endpoints, outbox
 from tests.fakes.webhook_receiver import Receiver, fresh, hook
@@ -102,7 +102,7 @@ def test_a_user_has_so_many_webhooks_and_no_more(
     settings.WEBHOOKS_PER_USER = 2
     first, _ = hook(alice, receiver)
     hook(alice, receiver)
-    with pytest.raises(Conflict, match="2 of 2"):
+    with pytest.raises(StateConflict, match="2 of 2"):
         hook(alice, receiver)
     hook(bob, receiver)
     endpoints.remove(first)
@@ -125,7 +125,7 @@ def test_a_mistake_names_its_field_and_makes_nothing(
     alice: User, receiver: Receiver, wrong: dict[str, Any], field: str
 ) -> None:
     right = {"url": receiver.url, "events": EventType.values, "name": "bot"}
-    with pytest.raises(Invalid) as refused:
+    with pytest.raises(ValidationFailed) as refused:
         endpoints.create(alice, **right | wrong)
     assert refused.value.field == field
     assert not Webhook.objects.exists()
@@ -134,7 +134,7 @@ def test_a_mistake_names_its_field_and_makes_nothing(
 def test_what_an_operator_switched_off_stays_off(alice: User, receiver: Receiver) -> None:
     webhook, _ = hook(alice, receiver)
     delivery.switch_off(webhook, OffReason.OPERATOR)
-    with pytest.raises(Conflict, match="An operator"):
+    with pytest.raises(StateConflict, match="An operator"):
         endpoints.switch(fresh(webhook), on=True)
     endpoints.switch(fresh(webhook), on=False)
     assert fresh(webhook).off_because == OffReason.OPERATOR

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from sandboxes.lib.exceptions import Invalid
+from sandboxes.lib.exceptions import ValidationFailed
 from sandboxes.webhooks import client, url_policy
 from sandboxes.webhooks.client import Unreachable, post
 from sandboxes.webhooks.url_policy import check_url, may_reach
@@ -103,7 +103,7 @@ def test_what_can_be_no_receiver_is_refused_when_it_is_entered(
     settings, url: str, remedy: str
 ) -> None:
     settings.WEBHOOK_ALLOW_HTTP = False
-    with pytest.raises(Invalid, match=remedy) as refused:
+    with pytest.raises(ValidationFailed, match=remedy) as refused:
         check_url(url)
     assert refused.value.field == "url"
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from sandboxes.lib.exceptions import Invalid
+from sandboxes.lib.exceptions import ValidationFailed
 
 HOLES = re.compile(r"\{([^{}]+)\}")
 
@@ -76,7 +76,10 @@ class Operation:
         return self.path.rstrip("/").rpartition("/")[2]
 
     def target(self, values: Mapping[str, str]) -> str:
-        """The path and query for what was filled in, by `Parameter.key`. Raises Invalid."""
+        """The path and query for what was filled in, by `Parameter.key`.
+
+        Raises ValidationFailed.
+        """
         path = HOLES.sub(lambda hole: self._path_value(hole[1], values), self.path)
         asked = [
             (one.name, value)
@@ -88,7 +91,7 @@ class Operation:
     def _path_value(self, name: str, values: Mapping[str, str]) -> str:
         value = values.get(f"path.{name}", "").strip()
         if value in ("", ".", ".."):
-            raise Invalid(name, "Fill it in: it is a part of the path.")
+            raise ValidationFailed(name, "Fill it in: it is a part of the path.")
         return quote(value, safe="")
 
 
