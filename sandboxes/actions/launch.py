@@ -144,7 +144,7 @@ def launch_sandbox(
                 created_at=clock.now(),
             )
         if sandbox.state == State.RUNNING:
-            queue.enqueue(worker_tasks.look_after, sandbox.public_id)
+            queue.enqueue(worker_tasks.verify_claimed, sandbox.public_id)
             queue.enqueue(pool_tasks.tend_pool)
         else:
             queue.enqueue(worker_tasks.provision, sandbox.public_id)

@@ -19,7 +19,7 @@ ANSWER_SECONDS = 8.0
 def queue() -> Findings:
     """A message goes to a worker, and its answer comes back."""
     try:
-        sent = worker_tasks.answer.delay()
+        sent = worker_tasks.ping.delay()
     except (OperationalError, OSError) as error:
         yield wrong(
             f"The broker takes no message: {told(error)}.",

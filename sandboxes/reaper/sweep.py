@@ -156,7 +156,7 @@ class Sweep:
             case Act.WARN:
                 return housekeeping.warn(row, idle=verdict.reason == EndReason.IDLE)
             case Act.REVIVE:
-                queue.enqueue(worker_tasks.revive, row.public_id)
+                queue.enqueue(worker_tasks.restart, row.public_id)
             case Act.RESEND:
                 resend = (
                     worker_tasks.reset if row.state == State.RUNNING else worker_tasks.provision

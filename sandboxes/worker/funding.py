@@ -19,11 +19,11 @@ from sandboxes.stellar.friendbot import TIMEOUT_SECONDS, Refused, TryAgain, ask_
 log = structlog.get_logger(__name__)
 MAX_ATTEMPTS = 10
 FIRST_DELAY = timedelta(seconds=5)
-LONGEST_DELAY = timedelta(minutes=15)
+MAX_DELAY = timedelta(minutes=15)
 
 
-def _delay(attempts: int) -> timedelta:
-    return min(FIRST_DELAY * (1 << min(attempts - 1, 12)), LONGEST_DELAY)
+def _retry_delay(attempts: int) -> timedelta:
+    return min(FIRST_DELAY * (1 << min(attempts - 1, 12)), MAX_DELAY)
 
 
 def _claim(sandbox: Sandbox, now: datetime) -> bool:
@@ -55,7 +55,7 @@ def fund(sandbox: Sandbox) -> None:
         if sandbox.funding_attempts >= MAX_ATTEMPTS:
             _record(sandbox, Funding.FAILED, f"{later}; gave up after {MAX_ATTEMPTS} tries")
         else:
-            wait = max(later.after, _delay(sandbox.funding_attempts))
+            wait = max(later.after, _retry_delay(sandbox.funding_attempts))
             _record(sandbox, Funding.PENDING, str(later), due_at=clock.now() + wait)
     else:
         _record(sandbox, Funding.FUNDED, "")

@@ -8,29 +8,29 @@ from sandboxes.blueprints import BlueprintNotFound, load
 from sandboxes.core import leases
 from sandboxes.encryption.fields import Undecipherable
 from sandboxes.lib import clock
-from sandboxes.lib.redaction import conceal
+from sandboxes.lib.redaction import redact
 from sandboxes.models import Sandbox, State
 from sandboxes.runtime import EngineUnreachable, RuntimeFailure, get_runtime
 
-LINES = 60
-NO_LOGS = (EngineUnreachable, BlueprintNotFound, Undecipherable)
+TAIL_LINES = 60
+LOG_ERRORS = (EngineUnreachable, BlueprintNotFound, Undecipherable)
 
 
-def of(sandbox: Sandbox) -> str:
+def collect_log_tails(sandbox: Sandbox) -> str:
     """The log tails of all its services, without its secrets. Raises nothing: it must end."""
     try:
         return _tails(sandbox)
-    except NO_LOGS as error:
+    except LOG_ERRORS as error:
         return f"(no logs: {error})"
 
 
-def keep(sandbox: Sandbox) -> None:
+def store_log_tails(sandbox: Sandbox) -> None:
     """Those of a sandbox that ran and did not fail; what failed has them already.
 
     The lease begins anew, since an engine that hangs makes this take long.
     """
     if sandbox.started_at and not sandbox.failure and not sandbox.last_logs:
-        with suppress(*NO_LOGS):
+        with suppress(*LOG_ERRORS):
             words = _tails(sandbox)
             until = clock.now() + leases.LEASE
             leases.release(sandbox, State.DESTROYING, until, last_logs=words)
@@ -39,12 +39,12 @@ def keep(sandbox: Sandbox) -> None:
 def _tails(sandbox: Sandbox) -> str:
     services = load(sandbox.blueprint).services
     text = "\n\n".join(_tail(sandbox, service.name) for service in services)
-    return conceal(text, sandbox.secrets)
+    return redact(text, sandbox.secrets)
 
 
 def _tail(sandbox: Sandbox, service: str) -> str:
     try:
-        text = get_runtime().logs(sandbox.public_id, service, LINES)
+        text = get_runtime().logs(sandbox.public_id, service, TAIL_LINES)
     except EngineUnreachable:
         raise
     except RuntimeFailure as error:

@@ -44,17 +44,17 @@ def reset(sandbox: Sandbox) -> None:
     if code == 0:
         journal.record(sandbox, "reset", "The seed data was put back.")
     else:
-        tail = redaction.conceal(output, sandbox.secrets)[-500:]
+        tail = redaction.redact(output, sandbox.secrets)[-500:]
         journal.record(sandbox, "reset_failed", f"The data could not be put back: {tail}")
 
 
-def revive(sandbox: Sandbox) -> None:
+def restart(sandbox: Sandbox) -> None:
     """Start again what stopped with the engine; what can't come back ends as lost."""
     if leases.hold(sandbox, [State.RUNNING]):
-        _bring_back(sandbox, "It was started again after the engine's restart.")
+        _recreate(sandbox, "It was started again after the engine's restart.")
 
 
-def look_after(sandbox: Sandbox) -> None:
+def verify_claimed(sandbox: Sandbox) -> None:
     """It has just left the pool: what broke while it waited there is made anew at once."""
     try:
         if not _is_broken(sandbox) or not leases.hold(sandbox, [State.RUNNING]):
@@ -62,7 +62,7 @@ def look_after(sandbox: Sandbox) -> None:
     except (RuntimeFailure, BlueprintNotFound) as error:
         log.warning("left_to_the_reaper", sandbox=sandbox.public_id, error=str(error))
         return
-    _bring_back(sandbox, "It broke while it waited in the pool, and was made anew.", anew=True)
+    _recreate(sandbox, "It broke while it waited in the pool, and was made anew.", anew=True)
 
 
 def _is_broken(sandbox: Sandbox) -> bool:
@@ -72,31 +72,31 @@ def _is_broken(sandbox: Sandbox) -> bool:
     return verdict is not None and verdict.act in (Act.BREAK, Act.REVIVE)
 
 
-def _bring_back(sandbox: Sandbox, message: str, *, anew: bool = False) -> None:
+def _recreate(sandbox: Sandbox, message: str, *, anew: bool = False) -> None:
     """Make what is missing of it, or all of it; the caller holds it. What can't be ends as lost."""
     try:
         if anew:
             get_runtime().destroy(sandbox.public_id)
-        facts = provisioning.create(sandbox, lambda _: _keep(sandbox))
+        facts = provisioning.create_on_engine(sandbox, lambda _: _renew_or_abort(sandbox))
         # The idle clock starts again: nobody could use it while it was down.
-        _keep(
+        _renew_or_abort(
             sandbox,
             addresses=addresses(facts),
             traffic_bytes=facts.traffic_bytes or 0,
             last_activity_at=clock.not_before(sandbox.last_activity_at),
         )
-    except progress.Superseded:
-        teardown.clear_up(sandbox)
+    except progress.LeaseLost:
+        teardown.clean_up_after_lost_lease(sandbox)
     except EngineUnreachable as error:
         leases.release(sandbox, State.RUNNING, clock.now() + teardown.RETRY_DELAY)
         log.warning("revival_delayed", sandbox=sandbox.public_id, error=str(error))
     except (RuntimeFailure, BlueprintNotFound) as error:
-        teardown.give_up(sandbox, EndReason.LOST, error)
+        teardown.fail_with_error(sandbox, EndReason.LOST, error)
     else:
         leases.release(sandbox, State.RUNNING)
         journal.record(sandbox, "revived", message)
 
 
-def _keep(sandbox: Sandbox, **values: Any) -> None:
+def _renew_or_abort(sandbox: Sandbox, **values: Any) -> None:
     if not leases.renew(sandbox, **values):
-        raise progress.Superseded
+        raise progress.LeaseLost

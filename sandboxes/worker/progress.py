@@ -12,7 +12,7 @@ from sandboxes.models import Sandbox
 RENEW_EVERY = timedelta(seconds=5)
 
 
-class Superseded(Exception):
+class LeaseLost(Exception):
     """The sandbox was ended, or taken over, while this worker was busy with it."""
 
 
@@ -25,7 +25,7 @@ class Progress:
         self.renewed_at = clock.now()
 
     def report(self, name: str) -> None:
-        """The step of this name goes on now. Raises Superseded."""
+        """The step of this name goes on now. Raises LeaseLost."""
         now = clock.now()
         if not self.steps or self.steps[-1]["name"] != name:
             self.close("done", now)
@@ -44,4 +44,4 @@ class Progress:
     def save(self, now: datetime) -> None:
         self.renewed_at = now
         if not leases.renew(self.sandbox, steps=self.steps):
-            raise Superseded
+            raise LeaseLost

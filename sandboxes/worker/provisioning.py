@@ -27,42 +27,47 @@ from sandboxes.runtime import (
     SandboxFacts,
     get_runtime,
 )
-from sandboxes.worker.progress import Progress, Superseded
-from sandboxes.worker.teardown import RETRY_DELAY, clear_up, give_up, tear_down
+from sandboxes.worker.progress import LeaseLost, Progress
+from sandboxes.worker.teardown import (
+    RETRY_DELAY,
+    clean_up_after_lost_lease,
+    fail_with_error,
+    tear_down,
+)
 
 
-def work_off() -> None:
+def process_queue() -> None:
     """Make what people wait for, one after the other, as long as there is a turn to take."""
     while sandbox := launch_queue.take_next(settings.SANDBOX_MAX_CONCURRENT_LAUNCHES):
-        _make(sandbox)
+        _provision(sandbox)
 
 
 def provision(sandbox: Sandbox) -> None:
     """Make this very sandbox, unless another worker is at it."""
     if lifecycle.take(sandbox):
-        _make(sandbox)
+        _provision(sandbox)
 
 
-def _make(sandbox: Sandbox) -> None:
+def _provision(sandbox: Sandbox) -> None:
     """Have it made and set it running, or end it with the reason why that failed."""
     progress = Progress(sandbox)
     try:
-        facts = create(sandbox, progress.report)
+        facts = create_on_engine(sandbox, progress.report)
         progress.close("done", clock.now())
         progress.save(clock.now())
         if not lifecycle.run(sandbox, addresses(facts), facts.traffic_bytes or 0):
-            raise Superseded
-    except Superseded:
-        clear_up(sandbox)
+            raise LeaseLost
+    except LeaseLost:
+        clean_up_after_lost_lease(sandbox)
     except EngineUnreachable as error:
-        _put_back(sandbox, error)
+        _requeue(sandbox, error)
     except (RuntimeFailure, BlueprintNotFound) as error:
         progress.close("failed", clock.now())
         leases.renew(sandbox, steps=progress.steps)
-        give_up(sandbox, EndReason.PROVISION_FAILED, error)
+        fail_with_error(sandbox, EndReason.PROVISION_FAILED, error)
 
 
-def create(sandbox: Sandbox, report: Report) -> SandboxFacts:
+def create_on_engine(sandbox: Sandbox, report: Report) -> SandboxFacts:
     """Have the runtime make what is missing of it. Raises RuntimeFailure, BlueprintNotFound."""
     variables = sandbox.secrets | {
         "SANDBOX_ID": sandbox.public_id,
@@ -75,11 +80,11 @@ def create(sandbox: Sandbox, report: Report) -> SandboxFacts:
         try:
             return get_runtime().create(spec, report, time_limit)
         except NoRoom:
-            if sandbox.is_stock or not _empty_a_place():
+            if sandbox.is_stock or not _evict_pooled_sandbox():
                 raise
 
 
-def _empty_a_place() -> bool:
+def _evict_pooled_sandbox() -> bool:
     """The pool gives way to people. False: there is nothing in it that could."""
     for row in Sandbox.objects.pooled().order_by("created_at"):
         if lifecycle.end(row, EndReason.RETIRED, "Somebody needed its place."):
@@ -87,11 +92,11 @@ def _empty_a_place() -> bool:
     return False
 
 
-def _put_back(sandbox: Sandbox, error: EngineUnreachable) -> None:
+def _requeue(sandbox: Sandbox, error: EngineUnreachable) -> None:
     """The engine is away: try again when it is back, but not for ever."""
     outcomes.note_engine_error("create")
     now = clock.now()
     if now - sandbox.created_at > GIVE_UP_AFTER:
-        give_up(sandbox, EndReason.PROVISION_FAILED, error)
+        fail_with_error(sandbox, EndReason.PROVISION_FAILED, error)
     elif leases.renew(sandbox, until=now + RETRY_DELAY):
         core_journal.record(sandbox, "delayed", f"{error} It is tried again.")

@@ -26,7 +26,7 @@ from sandboxes.worker import (
 @shared_task(name="sandboxes.tasks.provision")
 def provision(_public_id: str) -> None:
     """Work off what waits, in turn; that this one does is only what woke the worker."""
-    provisioning.work_off()
+    provisioning.process_queue()
     queue.enqueue("sandboxes.tasks.tend_pool")
 
 
@@ -41,13 +41,13 @@ def reset(public_id: str) -> None:
 
 
 @shared_task(name="sandboxes.tasks.revive")
-def revive(public_id: str) -> None:
-    maintenance.revive(Sandbox.objects.get(public_id=public_id))
+def restart(public_id: str) -> None:
+    maintenance.restart(Sandbox.objects.get(public_id=public_id))
 
 
 @shared_task(name="sandboxes.tasks.look_after")
-def look_after(public_id: str) -> None:
-    maintenance.look_after(Sandbox.objects.get(public_id=public_id))
+def verify_claimed(public_id: str) -> None:
+    maintenance.verify_claimed(Sandbox.objects.get(public_id=public_id))
 
 
 @shared_task(name="sandboxes.tasks.fund")
@@ -63,12 +63,12 @@ def read_logs(public_id: str, service: str, tail: int) -> dict[str, str]:
         return {"error": "There is no such sandbox any more."}
     try:
         text = get_runtime().logs(public_id, service, tail)
-        return {"text": redaction.conceal(text, sandbox.secrets)}
+        return {"text": redaction.redact(text, sandbox.secrets)}
     except (RuntimeFailure, Undecipherable) as error:
         return {"error": str(error)}
 
 
 @shared_task(name="sandboxes.tasks.answer", ignore_result=False)
-def answer() -> str:
+def ping() -> str:
     """The worker is there, says its machine's name."""
     return platform.node()

@@ -26,10 +26,10 @@ from sandboxes.worker import log_tail
 log = structlog.get_logger(__name__)
 
 RETRY_DELAY = timedelta(seconds=5)
-LONGEST_RETRY_DELAY = timedelta(minutes=10)
+MAX_RETRY_DELAY = timedelta(minutes=10)
 
 
-def clear_up(sandbox: Sandbox) -> None:
+def clean_up_after_lost_lease(sandbox: Sandbox) -> None:
     """After losing the sandbox: what this worker made last may have come after its removal."""
     sandbox.refresh_from_db()
     if sandbox.is_standing:
@@ -41,7 +41,7 @@ def clear_up(sandbox: Sandbox) -> None:
     tear_down(sandbox)
 
 
-def give_up(sandbox: Sandbox, reason: EndReason, error: Exception) -> bool:
+def fail_with_error(sandbox: Sandbox, reason: EndReason, error: Exception) -> bool:
     """End a sandbox that this error broke."""
     if isinstance(error, EngineRefused):
         outcomes.note_engine_error("create")
@@ -61,7 +61,11 @@ def fail(
 
     False: it is no longer in the state, or in the hands, in which it was seen broken.
     """
-    failure = {"service": service, "exit_code": exit_code, "log_tail": log_tail.of(sandbox)}
+    failure = {
+        "service": service,
+        "exit_code": exit_code,
+        "log_tail": log_tail.collect_log_tails(sandbox),
+    }
     seen = [sandbox.state]
     ended = lifecycle.end(
         sandbox, reason, message, expected=seen, attempt=sandbox.attempt, failure=failure
@@ -75,7 +79,7 @@ def tear_down(sandbox: Sandbox) -> bool:
     """Remove all of it from the engine. False: another is at it, or it must be tried again."""
     if not leases.hold(sandbox, [State.DESTROYING]):
         return False
-    log_tail.keep(sandbox)
+    log_tail.store_log_tails(sandbox)
     try:
         get_runtime().destroy(sandbox.public_id)
     except RuntimeFailure as error:
@@ -87,7 +91,7 @@ def tear_down(sandbox: Sandbox) -> bool:
 def _postpone_removal(sandbox: Sandbox, error: RuntimeFailure) -> None:
     outcomes.note_engine_error("destroy")
     attempts = sandbox.removal_attempts + 1
-    delay = min(RETRY_DELAY * 2 ** min(attempts - 1, 10), LONGEST_RETRY_DELAY)
+    delay = min(RETRY_DELAY * 2 ** min(attempts - 1, 10), MAX_RETRY_DELAY)
     message = str(error)[:300]
     until = clock.now() + delay
     trouble = {"removal_attempts": attempts, "removal_error": message}

@@ -78,5 +78,5 @@ def test_what_ended_while_it_waited_takes_no_turn(alice):
     lifecycle.end(row, "user", "Changed my mind.")
 
     assert launch_queue.take_next(9) is None
-    provisioning.work_off()
+    provisioning.process_queue()
     assert Sandbox.objects.get().state == State.DESTROYING

@@ -37,7 +37,7 @@ def test_a_broker_that_takes_nothing_is_wrong(monkeypatch: pytest.MonkeyPatch) -
     def refuse() -> None:
         raise OSError("connection to redis://:s3cret@cache refused")
 
-    monkeypatch.setattr(worker_tasks.answer, "delay", refuse)
+    monkeypatch.setattr(worker_tasks.ping, "delay", refuse)
     finding = the_one(workers.queue(), WRONG)
     assert "takes no message" in finding.words and "s3cret" not in finding.words
 

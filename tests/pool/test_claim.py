@@ -184,7 +184,7 @@ def test_a_verdict_from_before_it_was_made_anew_is_void(alice, runtime):
     [warm] = pooled()
     runtime.exit(warm.public_id, "api", 3)
     sandbox = request(alice)
-    once_observed(runtime, lambda: worker_tasks.look_after(sandbox.public_id))
+    once_observed(runtime, lambda: worker_tasks.verify_claimed(sandbox.public_id))
     result = sweep()
 
     assert (result.errors, again(sandbox).state) == ([], State.RUNNING)

@@ -163,7 +163,7 @@ def test_workers_at_once_make_no_more_for_the_pool_than_is_wanted(runtime, setti
 def test_workers_at_once_take_turns_and_make_everything_once(runtime):
     rows = [request(user) for user in people(4) for _ in range(3)]
 
-    at_once(4, lambda _: provisioning.work_off())
+    at_once(4, lambda _: provisioning.process_queue())
 
     assert {again(row).state for row in rows} == {State.RUNNING}
     assert {again(row).attempt for row in rows} == {1}

@@ -101,8 +101,8 @@ def test_of_a_failure_they_are_kept_once(alice: User, runtime: MemoryRuntime) ->
 
 
 def test_an_empty_secret_conceals_nothing() -> None:
-    assert redaction.conceal("text", {"A": "", "B": "ex"}) == "t•••t"
+    assert redaction.redact("text", {"A": "", "B": "ex"}) == "t•••t"
 
 
 def test_a_secret_within_another_leaves_no_rest_behind() -> None:
-    assert redaction.conceal("abcdef", {"A": "abc", "B": "abcdef"}) == "•••"
+    assert redaction.redact("abcdef", {"A": "abc", "B": "abcdef"}) == "•••"

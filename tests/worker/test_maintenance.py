@@ -106,8 +106,8 @@ def test_a_reset_that_another_worker_was_at_when_it_was_looked_at_is_done_once(
 def test_what_two_workers_see_broken_is_made_anew_once(alice, runtime):
     sandbox = launch(alice)
     runtime.exit(sandbox.public_id, "api", 3)
-    once_observed(runtime, lambda: worker_tasks.look_after(sandbox.public_id))
-    worker_tasks.look_after(sandbox.public_id)
+    once_observed(runtime, lambda: worker_tasks.verify_claimed(sandbox.public_id))
+    worker_tasks.verify_claimed(sandbox.public_id)
 
     assert again(sandbox).state == State.RUNNING
     assert story(sandbox).count("revived") == 1
@@ -147,7 +147,7 @@ def test_killed_while_it_starts_them_again_the_next_goes_on(alice, runtime, cloc
     runtime.restart_engine()
     runtime.fail_next("containers", Killed())
     with pytest.raises(Killed):
-        worker_tasks.revive(sandbox.public_id)
+        worker_tasks.restart(sandbox.public_id)
     clock.forward(seconds=LEASE)
     sweep()
 
@@ -178,7 +178,7 @@ def test_destroyed_while_it_is_started_again_nothing_is_left(alice, runtime, mon
         return real(spec, lambda _: None, timeout)
 
     monkeypatch.setattr(runtime, "create", destroyed_meanwhile)
-    maintenance.revive(again(sandbox))
+    maintenance.restart(again(sandbox))
 
     assert again(sandbox).state == State.DESTROYED
     assert runtime.observe() == {}
