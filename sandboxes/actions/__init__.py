@@ -6,25 +6,25 @@ again under a lock, and raises a `ServiceError` when the request can't be grante
 
 from sandboxes.actions.credentials import read_credentials
 from sandboxes.actions.launch import (
-    LONGEST_KEY,
-    LONGEST_NAME,
+    MAX_IDEMPOTENCY_KEY_LENGTH,
+    MAX_NAME_LENGTH,
     LaunchRequest,
+    launch_blocker,
     launch_sandbox,
-    offered,
-    refusal_to_launch,
+    launchable_blueprints,
 )
 from sandboxes.actions.manage import destroy, extend, reset, retry_funding, touch
 
 __all__ = [
-    "LONGEST_KEY",
-    "LONGEST_NAME",
+    "MAX_IDEMPOTENCY_KEY_LENGTH",
+    "MAX_NAME_LENGTH",
     "LaunchRequest",
     "destroy",
     "extend",
+    "launch_blocker",
     "launch_sandbox",
-    "offered",
+    "launchable_blueprints",
     "read_credentials",
-    "refusal_to_launch",
     "reset",
     "retry_funding",
     "touch",

@@ -13,15 +13,12 @@ from sandboxes.models import (
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-TO_READ = "Only a running sandbox has credentials; this one is {state}."
+CREDENTIALS_NOT_RUNNING = "Only a running sandbox has credentials; this one is {state}."
 
 
 def read_credentials(sandbox: Sandbox, actor: User) -> dict[str, str]:
-    """The sandbox's own keys; every look is journalled.
-
-    Raises StateConflict unless it is running.
-    """
-    with locked_running_sandbox(sandbox, TO_READ) as row:
+    """Return the credentials of a running sandbox and record the view. Raises StateConflict."""
+    with locked_running_sandbox(sandbox, CREDENTIALS_NOT_RUNNING) as row:
         core_journal.record(row, "credentials_read", "The credentials were read.", actor=actor)
         secrets = row.secrets
     own = blueprints.load(row.blueprint).fill_credentials(secrets, row.addresses)

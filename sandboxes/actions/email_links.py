@@ -11,21 +11,23 @@ from sandboxes.lib import clock
 from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import Clock, SandboxWarning
 
-USED = "This link was used already; it works once."
-MOVED = "The end that this link was about is not in force any more, so there is nothing to do."
-OVER = "It is too late: the sandbox has ended, or is about to."
+LINK_USED = "This link was used already; it works once."
+DEADLINE_CHANGED = (
+    "The end that this link was about is not in force any more, so there is nothing to do."
+)
+TOO_LATE = "It is too late: the sandbox has ended, or is about to."
 
 
-def refusal(warning: SandboxWarning) -> str:
+def link_blocker(warning: SandboxWarning) -> str:
     """Why the link does nothing any more; empty when it would act."""
     owner = warning.sandbox.owner
     if owner is None or not owner.is_active:
-        return str(OVER)
+        return str(TOO_LATE)
     if warning.used_at:
-        return str(USED)
+        return str(LINK_USED)
     if not warning.sandbox.is_active or warning.deadline <= clock.now():
-        return str(OVER)
-    return "" if warning.is_current else str(MOVED)
+        return str(TOO_LATE)
+    return "" if warning.is_current else str(DEADLINE_CHANGED)
 
 
 def extension_minutes(warning: SandboxWarning) -> int:
@@ -35,15 +37,12 @@ def extension_minutes(warning: SandboxWarning) -> int:
     return int(core_limits.extension_preview(warning.sandbox, most).total_seconds() // 60)
 
 
-def use(warning: SandboxWarning) -> None:
-    """Do what the link says, in its owner's name.
-
-    Raises StateConflict when it does nothing any more.
-    """
+def keep_alive(warning: SandboxWarning) -> None:
+    """Extend or touch the sandbox on behalf of its owner, once. Raises StateConflict."""
     with transaction.atomic():
         rows = SandboxWarning.objects.select_for_update(of=("self",))
         fresh = rows.select_related("sandbox__owner").defer("sandbox__secrets").get(pk=warning.pk)
-        if why := refusal(fresh):
+        if why := link_blocker(fresh):
             raise StateConflict(why)
         SandboxWarning.objects.filter(pk=fresh.pk).update(used_at=clock.now())
         owner = fresh.sandbox.owner

@@ -37,7 +37,7 @@ from sandboxes.worker import tasks as worker_tasks
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-LONGEST_NAME = 60
+MAX_NAME_LENGTH = 60
 
 
 @dataclass(frozen=True)
@@ -54,26 +54,33 @@ class LaunchRequest:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def admit(user: User, request: LaunchRequest) -> Sandbox:
-    """The sandbox that the request is granted: one of the pool, or a new row that is `pending`.
+def validate_launch(
+    user: User, request: LaunchRequest
+) -> tuple[blueprints.Blueprint, dict[str, Any]]:
+    """Return the blueprint and the field values of the requested sandbox, except for its slot.
 
-    Call it inside the launching transaction. Raises ValidationFailed, QuotaExceeded, Unavailable.
+    Raises ValidationFailed, Unavailable.
     """
-    blueprint = _blueprint(request)
+    blueprint = _validate_blueprint(request)
     mine = limits.limits_of(user)
-    chosen: dict[str, Any] = {
+    return blueprint, {
         "owner": user,
-        "ttl_minutes": _ttl(request, mine),
+        "ttl_minutes": _validate_ttl(request, mine),
         "idle_minutes": mine.idle_minutes,
-        "name": _name(request),
-        "slot": limits.take_place(user),
+        "name": _validate_name(request),
     }
-    return pool_claim.claim(blueprint, chosen) or lifecycle.admit(
-        new_sandbox(blueprint, **chosen), user
+
+
+def _claim_or_create(user: User, request: LaunchRequest) -> Sandbox:
+    """Claim a sandbox from the pool, or insert a row that is `pending`."""
+    blueprint, values = validate_launch(user, request)
+    values["slot"] = limits.take_place(user)
+    return pool_claim.claim(blueprint, values) or lifecycle.admit(
+        new_sandbox(blueprint, **values), user
     )
 
 
-def offered() -> dict[str, blueprints.Blueprint]:
+def launchable_blueprints() -> dict[str, blueprints.Blueprint]:
     """The blueprints that run here, without those that operators have switched off."""
     off = set(Pool.objects.filter(switched_off=True).values_list("blueprint", flat=True))
     return {
@@ -83,7 +90,7 @@ def offered() -> dict[str, blueprints.Blueprint]:
     }
 
 
-def _blueprint(request: LaunchRequest) -> blueprints.Blueprint:
+def _validate_blueprint(request: LaunchRequest) -> blueprints.Blueprint:
     known = blueprints.available()
     name = request.blueprint or settings.SANDBOX_DEFAULT_BLUEPRINT
     if name not in known:
@@ -98,7 +105,7 @@ def _blueprint(request: LaunchRequest) -> blueprints.Blueprint:
     return known[name]
 
 
-def _ttl(request: LaunchRequest, mine: limits.Limits) -> int:
+def _validate_ttl(request: LaunchRequest, mine: limits.Limits) -> int:
     if request.ttl_minutes is None:
         return mine.ttl_minutes
     low, high = mine.ttl_min_minutes, mine.ttl_max_minutes
@@ -107,16 +114,16 @@ def _ttl(request: LaunchRequest, mine: limits.Limits) -> int:
     return request.ttl_minutes
 
 
-def _name(request: LaunchRequest) -> str:
+def _validate_name(request: LaunchRequest) -> str:
     name = request.name.strip()
-    if len(name) > LONGEST_NAME or not name.isprintable():
-        raise ValidationFailed("name", f"Use at most {LONGEST_NAME} printable characters.")
+    if len(name) > MAX_NAME_LENGTH or not name.isprintable():
+        raise ValidationFailed("name", f"Use at most {MAX_NAME_LENGTH} printable characters.")
     return name
 
 
-KEY_KEPT = timedelta(hours=24)
-LONGEST_KEY = 255
-SHORTAGE_RETRY = timedelta(minutes=5)
+IDEMPOTENCY_KEY_RETENTION = timedelta(hours=24)
+MAX_IDEMPOTENCY_KEY_LENGTH = 255
+SHORTAGE_RETRY_DELAY = timedelta(minutes=5)
 
 
 def launch_sandbox(
@@ -126,15 +133,17 @@ def launch_sandbox(
 
     Raises ValidationFailed, IdempotencyKeyReused, QuotaExceeded, RateLimited, Unavailable.
     """
-    if len(idempotency_key) > LONGEST_KEY:
-        raise ValidationFailed("Idempotency-Key", f"Use at most {LONGEST_KEY} characters.")
+    if len(idempotency_key) > MAX_IDEMPOTENCY_KEY_LENGTH:
+        raise ValidationFailed(
+            "Idempotency-Key", f"Use at most {MAX_IDEMPOTENCY_KEY_LENGTH} characters."
+        )
     with transaction.atomic():
         site = Site.locked()
-        if idempotency_key and (earlier := _answered(user, idempotency_key, request)):
+        if idempotency_key and (earlier := _replay(user, idempotency_key, request)):
             return earlier, False
-        if closed := _maintenance(site) or _shortage(site) or limits.pause_for(user):
-            raise closed
-        sandbox = admit(user, request)
+        if blocker := _site_blocker(site) or limits.pause_for(user):
+            raise blocker
+        sandbox = _claim_or_create(user, request)
         if idempotency_key:
             IdempotencyKey.objects.create(
                 owner=user,
@@ -152,11 +161,11 @@ def launch_sandbox(
     return sandbox, True
 
 
-def _answered(user: User, key: str, request: LaunchRequest) -> Sandbox | None:
+def _replay(user: User, key: str, request: LaunchRequest) -> Sandbox | None:
     known = IdempotencyKey.objects.select_related("sandbox").filter(owner=user, key=key).first()
     if known is None:
         return None
-    if known.created_at < clock.now() - KEY_KEPT:
+    if known.created_at < clock.now() - IDEMPOTENCY_KEY_RETENTION:
         known.delete()
         return None
     if known.fingerprint != request.fingerprint:
@@ -166,7 +175,11 @@ def _answered(user: User, key: str, request: LaunchRequest) -> Sandbox | None:
     return known.sandbox
 
 
-def _maintenance(site: Site) -> Unavailable | None:
+def _site_blocker(site: Site) -> Unavailable | None:
+    return _maintenance_blocker(site) or _shortage_blocker(site)
+
+
+def _maintenance_blocker(site: Site) -> Unavailable | None:
     if site.drained_until is None or site.drained_until <= clock.now():
         return None
     text = site.drain_message or "The portal is under maintenance."
@@ -175,13 +188,11 @@ def _maintenance(site: Site) -> Unavailable | None:
     return Unavailable(f"{text} {over}", site.drained_until)
 
 
-def _shortage(site: Site) -> Unavailable | None:
+def _shortage_blocker(site: Site) -> Unavailable | None:
     lacking = capacity.shortage(site)
-    return Unavailable(lacking, clock.now() + SHORTAGE_RETRY) if lacking else None
+    return Unavailable(lacking, clock.now() + SHORTAGE_RETRY_DELAY) if lacking else None
 
 
-def refusal_to_launch(user: User) -> Unavailable | QuotaExceeded | RateLimited | None:
+def launch_blocker(user: User) -> Unavailable | QuotaExceeded | RateLimited | None:
     """Why the user could not launch a sandbox now; None when they could."""
-    site = Site.current()
-    closed = _maintenance(site) or _shortage(site)
-    return closed or limits.refusal_for(user) or limits.pause_for(user)
+    return _site_blocker(Site.current()) or limits.refusal_for(user) or limits.pause_for(user)

@@ -13,41 +13,41 @@ from sandboxes.worker import tasks as worker_tasks
 
 TIMEOUT_SECONDS = 0.7
 """An engine that hangs must not hold up those who read logs, nor through them everybody else."""
-ASKED_FOR_SECONDS = 30
+REQUEST_REUSED_SECONDS = 30
 """So long whoever asks again waits for the same answer, instead of for another reading."""
 
 
-def services(sandbox: Sandbox) -> list[str]:
+def service_names(sandbox: Sandbox) -> list[str]:
     """The names of its services; none when its blueprint is there no more."""
     blueprint = blueprints.available().get(sandbox.blueprint)
     return [service.name for service in blueprint.services] if blueprint else []
 
 
-def read(sandbox: Sandbox, service: str, lines: int) -> str:
+def read_log(sandbox: Sandbox, service: str, lines: int) -> str:
     """The last lines of one service, without the sandbox's secrets.
 
     The web process holds no engine socket, so a worker looks.
 
     Raises ValidationFailed, StateConflict, Unavailable.
     """
-    known = services(sandbox)
+    known = service_names(sandbox)
     if not known:
         raise StateConflict("Its blueprint is not there any more, so its services are not known.")
     if service not in known:
         raise ValidationFailed("service", f"Choose one of {', '.join(known)}.")
     if sandbox.state not in (State.PROVISIONING, State.RUNNING):
         raise StateConflict("Its services do not run.")
-    return _ask_worker(sandbox.public_id, service, lines)
+    return _read_through_worker(sandbox.public_id, service, lines)
 
 
-def _ask_worker(public_id: str, service: str, lines: int) -> str:
+def _read_through_worker(public_id: str, service: str, lines: int) -> str:
     asked = f"log:{public_id}:{service}:{lines}"
     try:
         if known := cache.get(asked):
             result = worker_tasks.read_logs.AsyncResult(known)
         else:
             result = worker_tasks.read_logs.delay(public_id, service, lines)
-            cache.set(asked, result.id, ASKED_FOR_SECONDS)
+            cache.set(asked, result.id, REQUEST_REUSED_SECONDS)
         answer = result.get(timeout=TIMEOUT_SECONDS)
     except (NoAnswer, OperationalError, OSError):
         raise Unavailable("No worker has answered yet; ask again in a moment.") from None

@@ -28,9 +28,9 @@ from sandboxes.worker import tasks as worker_tasks
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-TO_EXTEND = "Only a running sandbox can be extended; this one is {state}."
-TO_KEEP = "Only a running sandbox can be kept alive; this one is {state}."
-TO_RESET = "Only a running sandbox can be reset; this one is {state}."
+EXTEND_NOT_RUNNING = "Only a running sandbox can be extended; this one is {state}."
+KEEP_ALIVE_NOT_RUNNING = "Only a running sandbox can be kept alive; this one is {state}."
+RESET_NOT_RUNNING = "Only a running sandbox can be reset; this one is {state}."
 
 
 def extend(sandbox: Sandbox, minutes: int, actor: User, reason: str = "") -> Extension:
@@ -41,7 +41,7 @@ def extend(sandbox: Sandbox, minutes: int, actor: User, reason: str = "") -> Ext
     most = limits.limits_of(actor).extension_max_minutes
     if not 1 <= minutes <= most:
         raise ValidationFailed("minutes", f"Extend by 1 to {most} minutes.")
-    with locked_running_sandbox(sandbox, TO_EXTEND) as row:
+    with locked_running_sandbox(sandbox, EXTEND_NOT_RUNNING) as row:
         by_operator = actor.pk != row.owner_id
         if not by_operator and row.extensions.filter(by_operator=False).exists():
             raise StateConflict("This sandbox was extended already; each can be extended once.")
@@ -58,31 +58,31 @@ def extend(sandbox: Sandbox, minutes: int, actor: User, reason: str = "") -> Ext
             expires_after=row.expires_at + given,
             created_at=clock.now(),
         )
-        _note_activity(row, expires_at=extension.expires_after)
+        _record_activity(row, expires_at=extension.expires_after)
         message = f"Extended by {extension.minutes} minutes."
         core_journal.record(row, "extended", f"{message} {reason}".strip(), actor=actor)
     sandbox.refresh_from_db()
     return extension
 
 
-def _note_activity(row: Sandbox, **values: object) -> None:
+def _record_activity(row: Sandbox, **values: object) -> None:
     last = clock.not_before(row.last_activity_at)
     Sandbox.objects.filter(pk=row.pk).update(last_activity_at=last, **values)
 
 
 def touch(sandbox: Sandbox, actor: User) -> None:
     """Start the idle clock again. Raises StateConflict."""
-    with locked_running_sandbox(sandbox, TO_KEEP) as row:
-        _note_activity(row)
+    with locked_running_sandbox(sandbox, KEEP_ALIVE_NOT_RUNNING) as row:
+        _record_activity(row)
         core_journal.record(row, "touched", "The idle clock was started again.", actor=actor)
     sandbox.refresh_from_db()
 
 
 def reset(sandbox: Sandbox, actor: User) -> None:
     """Have the seed data put back; asking again meanwhile is one request. Raises StateConflict."""
-    with locked_running_sandbox(sandbox, TO_RESET) as row:
+    with locked_running_sandbox(sandbox, RESET_NOT_RUNNING) as row:
         if row.reset_requested_at is None:
-            _note_activity(row, reset_requested_at=clock.now())
+            _record_activity(row, reset_requested_at=clock.now())
             core_journal.record(row, "reset_requested", "A reset was asked for.", actor=actor)
         queue.enqueue(worker_tasks.reset, row.public_id)
     sandbox.refresh_from_db()

@@ -22,13 +22,15 @@ from sandboxes.worker import tasks as worker_tasks
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-NOT_YET = (State.PENDING, State.PROVISIONING)
+LAUNCHING_STATES = (State.PENDING, State.PROVISIONING)
 
 
 @transaction.atomic
 def cancel(sandbox: Sandbox, actor: User, reason: str) -> None:
     """End a launch that is not done yet. Raises StateConflict when it is, or has ended."""
-    ended = lifecycle.end(sandbox, EndReason.OPERATOR, reason, actor=actor, expected=NOT_YET)
+    ended = lifecycle.end(
+        sandbox, EndReason.OPERATOR, reason, actor=actor, expected=LAUNCHING_STATES
+    )
     if not ended:
         raise StateConflict(f"It is {sandbox.state} already; only a launch can be cancelled.")
     queue.enqueue(worker_tasks.tear_down, sandbox.public_id)
@@ -44,7 +46,7 @@ def retry_removal(sandbox: Sandbox, actor: User, reason: str) -> None:
 
 
 @transaction.atomic
-def message(sandbox: Sandbox, actor: User, text: str) -> None:
+def message_owner(sandbox: Sandbox, actor: User, text: str) -> None:
     """Write to its owner: in its journal, and by mail. Raises StateConflict."""
     if sandbox.owner is None:
         raise StateConflict("It has no owner to write to.")
@@ -53,7 +55,7 @@ def message(sandbox: Sandbox, actor: User, text: str) -> None:
 
 
 @transaction.atomic
-def suspend(user: User, actor: User, reason: str) -> None:
+def suspend_user(user: User, actor: User, reason: str) -> None:
     """Sign-in is refused, tokens are revoked, sandboxes end. Raises StateConflict.
 
     What the account launches at this very moment is ended by the next sweep.
@@ -69,7 +71,7 @@ def suspend(user: User, actor: User, reason: str) -> None:
         queue.enqueue(worker_tasks.tear_down, sandbox.public_id)
 
 
-def lift(user: User) -> None:
+def unsuspend_user(user: User) -> None:
     """The account may be used again; tokens have to be made anew. Raises StateConflict."""
     if not _set_active(user, active=True):
         raise StateConflict("It is not suspended; nothing was done.")

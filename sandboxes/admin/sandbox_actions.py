@@ -63,7 +63,7 @@ def _retry(sandbox: Sandbox, by: Operator, answers: dict[str, Any]) -> None:
 
 
 def _message(sandbox: Sandbox, by: Operator, answers: dict[str, Any]) -> None:
-    operators.message(sandbox, by.user, answers["text"])
+    operators.message_owner(sandbox, by.user, answers["text"])
 
 
 def _in(*states: State) -> Callable[[Sandbox], bool]:
@@ -84,7 +84,12 @@ DESTROY = Question(
 )
 EXTEND = Question("extend", "Extend", "extended", ExtensionForm, _extend, _in(State.RUNNING))
 CANCEL = Question(
-    "cancel", "Cancel launch", "cancelled", ToldReasonForm, _cancel, _in(*operators.NOT_YET)
+    "cancel",
+    "Cancel launch",
+    "cancelled",
+    ToldReasonForm,
+    _cancel,
+    _in(*operators.LAUNCHING_STATES),
 )
 RETRY = Question(
     "retry_removal",

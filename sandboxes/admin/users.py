@@ -83,11 +83,11 @@ def _delete_user(user: User, by: Operator, _answers: dict[str, Any]) -> None:
 
 def _suspend(user: User, by: Operator, answers: dict[str, Any]) -> None:
     demand_no_higher(user, by)
-    operators.suspend(user, by.user, answers["reason"])
+    operators.suspend_user(user, by.user, answers["reason"])
 
 
 def _lift(user: User, _by: Operator, _answers: dict[str, Any]) -> None:
-    operators.lift(user)
+    operators.unsuspend_user(user)
 
 
 def _verify(address: EmailAddress, _by: Operator, _answers: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ IdempotencyKey = HeaderEx[
     str,
     P(
         alias="Idempotency-Key",
-        max_length=actions.LONGEST_KEY,
+        max_length=actions.MAX_IDEMPOTENCY_KEY_LENGTH,
         description="Repeating a request with the same key within 24 h launches nothing new.",
     ),
 ]

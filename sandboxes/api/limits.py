@@ -21,7 +21,7 @@ router = Router(tags=["Limits and blueprints"])
 @router.get("/limits", auth=READ, response=answers(200, schemas.Limits))
 def read_limits(request: ApiRequest) -> schemas.Limits:
     """Your limits, what you use of them, and when the next sandbox can be launched."""
-    mine, refusal = limits.limits_of(request.auth), actions.refusal_to_launch(request.auth)
+    mine, refusal = limits.limits_of(request.auth), actions.launch_blocker(request.auth)
     return schemas.Limits(
         limit=mine.max_active,
         active=request.auth.sandboxes.active().count(),
@@ -58,7 +58,7 @@ def _wait(refusal: QuotaExceeded | RateLimited | Unavailable | None) -> dict[str
 @router.get("/blueprints", auth=READ, response=answers(200, schemas.BlueprintList))
 def list_blueprints(request: ApiRequest) -> schemas.BlueprintList:  # noqa: ARG001
     """What sandboxes can be made of."""
-    known, offered = blueprints.available().values(), actions.offered()
+    known, offered = blueprints.available().values(), actions.launchable_blueprints()
     return schemas.BlueprintList(
         data=[
             schemas.Blueprint(

@@ -57,7 +57,7 @@ def read_log(
     sandbox = owned(request, sandbox_id)
     if sandbox.state in (models.State.DESTROYING, *models.ENDED):
         return schemas.Log(service=None, live=False, text=display.last_logs(sandbox))
-    return schemas.Log(service=service, live=True, text=logs.read(sandbox, service, tail))
+    return schemas.Log(service=service, live=True, text=logs.read_log(sandbox, service, tail))
 
 
 @router.get(

@@ -27,10 +27,10 @@ def rescue(request: HttpRequest, token: str) -> HttpResponse:
     warning = signed_links.read_rescue(token)
     if warning is None:
         return _unknown(request)
-    refusal, done = email_links.refusal(warning), False
+    refusal, done = email_links.link_blocker(warning), False
     if request.method == "POST" and not refusal:
         try:
-            email_links.use(warning)
+            email_links.keep_alive(warning)
             done = True
         except ServiceError as refused:
             refusal = str(refused)

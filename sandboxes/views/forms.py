@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from django import forms
 from django.utils.functional import cached_property
 
-from sandboxes.actions import LONGEST_NAME, LaunchRequest, offered
+from sandboxes.actions import MAX_NAME_LENGTH, LaunchRequest, launchable_blueprints
 from sandboxes.core import limits
 from sandboxes.lib import clock
 from sandboxes.models import EventType, Preferences, Scope
@@ -44,7 +44,7 @@ class LaunchForm(forms.Form):
     blueprint = forms.ChoiceField(required=False)
     name = forms.CharField(
         required=False,
-        max_length=LONGEST_NAME,
+        max_length=MAX_NAME_LENGTH,
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
     ttl_minutes = forms.IntegerField(required=False, label="Lifetime")
@@ -55,7 +55,7 @@ class LaunchForm(forms.Form):
     ) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.limits = own or limits.limits_of(user)
-        self.offered = offered()
+        self.offered = launchable_blueprints()
         choices = [(name, made.title) for name, made in self.offered.items()]
         self.fields["blueprint"].choices = choices  # type: ignore[attr-defined]
 

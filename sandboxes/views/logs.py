@@ -46,7 +46,7 @@ class Log:
 
     @cached_property
     def services(self) -> list[str]:
-        return logs.services(self.sandbox)
+        return logs.service_names(self.sandbox)
 
     @property
     def is_live(self) -> bool:
@@ -88,7 +88,7 @@ class Log:
 
 def unread(sandbox: Sandbox) -> Log:
     """For a page that shows at once and has the log come after it."""
-    services = logs.services(sandbox)
+    services = logs.service_names(sandbox)
     preferred = "api" if "api" in services else "".join(services[:1])
     if not sandbox.is_active:
         return _kept(sandbox)
@@ -107,7 +107,7 @@ def _read(request: Request, sandbox: Sandbox) -> Log:
         return _kept(sandbox, words)
     service, until = asked.get("service", ""), _until(request)
     try:
-        text = logs.read(sandbox, service, LINES)
+        text = logs.read_log(sandbox, service, LINES)
     except ServiceError as refused:
         # Until it runs, its services may not be there yet, which is no error.
         error = "" if sandbox.state == State.PROVISIONING else str(refused)
@@ -146,7 +146,7 @@ def download_logs(request: Request, public_id: str) -> HttpResponse:
     service = request.GET.get("service", "")
     try:
         live = sandbox.state in (State.PROVISIONING, State.RUNNING)
-        text = logs.read(sandbox, service, DOWNLOADED_LINES) if live else _kept(sandbox).text
+        text = logs.read_log(sandbox, service, DOWNLOADED_LINES) if live else _kept(sandbox).text
     except ServiceError:
         address = reverse("logs", args=[public_id])
         return redirect(f"{address}?{urlencode({'service': service})}")

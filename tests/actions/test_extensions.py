@@ -127,7 +127,7 @@ def test_looking_at_a_sandbox_keeps_nothing_alive(alice, runtime, clock):
     clock.forward(minutes=5)
 
     actions.read_credentials(sandbox, alice)
-    actions.refusal_to_launch(alice)
+    actions.launch_blocker(alice)
     list(alice.sandboxes.active())
 
     assert again(sandbox).idle_expires_at == before

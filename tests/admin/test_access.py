@@ -99,7 +99,7 @@ def test_maintenance_is_one_page(desk, alice):
 
     site = Site.current()
     assert (site.drain_message, site.reaper_error) == ("New disks.", "")
-    assert isinstance(actions.refusal_to_launch(alice), Exception)
+    assert isinstance(actions.launch_blocker(alice), Exception)
 
 
 def test_a_user_is_deleted_with_tokens_and_the_sandboxes_follow(desk, alice, runtime):

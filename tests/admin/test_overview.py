@@ -165,7 +165,7 @@ def test_short_memory_is_seen_and_nobody_launches_until_there_is_some(desk, alic
     answer = program.post("/sandboxes", {})
     assert_problem(answer, 503, "memory")
     assert answer["Retry-After"] == "300"
-    assert "short of memory" in str(actions.refusal_to_launch(alice))
+    assert "short of memory" in str(actions.launch_blocker(alice))
     runtime.memory_available_mb = 512
     sweep()
     assert program.post("/sandboxes", {}).status_code == 201
@@ -176,11 +176,11 @@ def test_the_floor_of_memory_can_be_moved_and_taken_away(alice, runtime, setting
     settings.SANDBOX_MIN_FREE_MEMORY_MB = 4096
     runtime.memory_available_mb = 4095
     sweep()
-    assert actions.refusal_to_launch(alice) is not None
+    assert actions.launch_blocker(alice) is not None
 
     settings.SANDBOX_MIN_FREE_MEMORY_MB = 0
     runtime.memory_available_mb = 0
-    assert actions.refusal_to_launch(alice) is None
+    assert actions.launch_blocker(alice) is None
 
 
 @pytest.mark.parametrize("what", ["disk_free_mb", "memory_available_mb"])

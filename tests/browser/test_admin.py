@@ -116,7 +116,7 @@ def test_maintenance_begins_on_its_page_and_everybody_reads_of_it(
     desk.goto("/")
 
     desk.get_by_text("New disks.").wait_for()
-    assert isinstance(actions.refusal_to_launch(alice), Unavailable)
+    assert isinstance(actions.launch_blocker(alice), Unavailable)
 
 
 def test_an_operator_extends_a_sandbox_from_its_page(desk: Page, alice: User, runtime) -> None:

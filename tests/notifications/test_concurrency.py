@@ -75,7 +75,7 @@ def test_clicks_at_once_on_one_link_extend_once(carol: User) -> None:
 
     def click(_: int) -> bool:
         try:
-            email_links.use(warning)
+            email_links.keep_alive(warning)
         except StateConflict:
             return False
         return True

@@ -136,7 +136,7 @@ def test_the_sweep_itself_and_the_pages_are_no_activity(alice, runtime, clock):
     for _ in range(30):
         clock.forward(minutes=1)
         sweep()
-        actions.refusal_to_launch(alice)
+        actions.launch_blocker(alice)
 
     assert again(sandbox).end_reason == EndReason.IDLE
 

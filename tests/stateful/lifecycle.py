@@ -113,7 +113,7 @@ class Lifecycle(RuleBasedStateMachine):
     def launch(self, username: str, minutes: int | None, key: str) -> None:
         user = get_user(username)
         request = actions.LaunchRequest(ttl_minutes=minutes)
-        before, blocker = active(user), actions.refusal_to_launch(user)
+        before, blocker = active(user), actions.launch_blocker(user)
         with committed(), suppress(IdempotencyKeyReused):
             try:
                 sandbox, new = actions.launch_sandbox(user, request, key)
@@ -166,9 +166,9 @@ class Lifecycle(RuleBasedStateMachine):
                 case "retry removal" if row:
                     operators.retry_removal(row, olga, reason)
                 case "suspend user" if row and row.owner:
-                    operators.suspend(row.owner, olga, reason)
+                    operators.suspend_user(row.owner, olga, reason)
                     assert active(row.owner) == 0
-                    operators.lift(row.owner)
+                    operators.unsuspend_user(row.owner)
                 case _:
                     until = timezone.now() + timedelta(minutes=20) if action == "drain" else None
                     Site.objects.filter(pk=1).update(drained_until=until)
