@@ -40,7 +40,8 @@ DENIED_WORDS = {
     r"mend(?:s|ed|ing)?": "“fix”",
     r"ordeals?": "“experiment”",
     r"clothes": "“configuration”",
-    r"nobody": "the role, such as “no user”, or the passive voice",
+    # Not the Unix user `nobody`.
+    r"nobody(?![`\"':])": "the role, such as “no user”, or the passive voice",
     r"somebody": "the role, such as “another user” or “an operator”",
     r"(?<!\bthere )(?:is|are|was|were) no (?!longer\b|more\b|less\b|other\b)[a-z]+": "“isn't a …”",
 }
