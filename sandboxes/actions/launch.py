@@ -154,7 +154,7 @@ def launch_sandbox(
             )
         if sandbox.state == State.RUNNING:
             queue.enqueue(worker_tasks.verify_claimed, sandbox.public_id)
-            queue.enqueue(pool_tasks.tend_pool)
+            queue.enqueue(pool_tasks.reconcile_pools)
         else:
             queue.enqueue(worker_tasks.provision, sandbox.public_id)
             queue.enqueue(worker_tasks.fund, sandbox.public_id)

@@ -56,7 +56,7 @@ class PoolAdmin(PortalAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
         """A worker hears of it at once."""
         super().save_model(request, obj, form, change)
-        queue.enqueue(pool_tasks.tend_pool)
+        queue.enqueue(pool_tasks.reconcile_pools)
 
     @admin.display(description="kept ready")
     def wanted(self, row: Pool) -> int:

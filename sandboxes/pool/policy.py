@@ -24,7 +24,7 @@ from sandboxes.models import Funding, Pool, Sandbox, Site, State
 if TYPE_CHECKING:
     from sandboxes.blueprints import Blueprint
 
-SHAPING = (
+SPEC_SETTINGS = (
     "SANDBOX_RUNTIME",
     "SANDBOX_DISK_MB",
     "SANDBOX_BIND_ADDRESS",
@@ -35,7 +35,7 @@ SHAPING = (
 
 
 @dataclass(frozen=True)
-class Need:
+class PoolPlan:
     """What is to be done about the pool of one blueprint."""
 
     pool: Pool
@@ -49,34 +49,36 @@ def preference(row: Sandbox) -> tuple[bool, bool, datetime, int]:
     return row.state != State.POOLED, row.funding != Funding.FUNDED, row.created_at, row.pk
 
 
-def needs() -> list[Need]:
+def plan_pools() -> list[PoolPlan]:
     """What each pool should do now so that it holds what is wanted, as far as people leave room."""
-    now, room = clock.now(), _room()
+    now, room = clock.now(), _headroom()
     stock = sorted(Sandbox.objects.stock(), key=preference)
     found = []
     for pool in pools():
-        need = _need(pool, [row for row in stock if row.blueprint == pool.blueprint], room, now)
+        need = _plan_pool(
+            pool, [row for row in stock if row.blueprint == pool.blueprint], room, now
+        )
         found.append(need)
         room -= min(pool.wanted, room)
     return found
 
 
-def _room() -> int:
+def _headroom() -> int:
     site = Site.current()
     is_drained = site.drained_until is not None and site.drained_until > clock.now()
     return 0 if is_drained else capacity.room_for_stock(site)
 
 
-def _need(pool: Pool, stock: Iterable[Sandbox], room: int, now: datetime) -> Need:
+def _plan_pool(pool: Pool, stock: Iterable[Sandbox], room: int, now: datetime) -> PoolPlan:
     faults = {row: staleness_reason(row, pool, now) for row in stock}
     fit = [row for row, fault in faults.items() if not fault]
     target = min(pool.wanted, room)
     retire = [(row, fault) for row, fault in faults.items() if fault]
     retire += [(row, "The pool holds fewer now.") for row in fit[target:]]
-    return Need(pool, retire, 0 if _rests(pool, now) else max(0, target - len(fit)))
+    return PoolPlan(pool, retire, 0 if _is_backing_off(pool, now) else max(0, target - len(fit)))
 
 
-def _rests(pool: Pool, now: datetime) -> bool:
+def _is_backing_off(pool: Pool, now: datetime) -> bool:
     """Whether nothing is to be made now, whatever is missing."""
     waits = pool.retry_at is not None and pool.retry_at > now
     return pool.paused or waits or not _is_current(pool)
@@ -88,7 +90,7 @@ def _is_current(pool: Pool) -> bool:
     After a change that is so when the next sweep has looked at the images.
     """
     blueprint = blueprints.available().get(pool.blueprint)
-    return blueprint is not None and pool.version.startswith(shape(blueprint))
+    return blueprint is not None and pool.version.startswith(spec_fingerprint(blueprint))
 
 
 def staleness_reason(row: Sandbox, pool: Pool, now: datetime) -> str:
@@ -100,16 +102,16 @@ def staleness_reason(row: Sandbox, pool: Pool, now: datetime) -> str:
     return ""
 
 
-def shape(blueprint: Blueprint) -> str:
+def spec_fingerprint(blueprint: Blueprint) -> str:
     """Changes when a sandbox would be made otherwise, whatever the images hold."""
-    return _digest([blueprint.version, *(getattr(settings, name) for name in SHAPING)])
+    return _digest([blueprint.version, *(getattr(settings, name) for name in SPEC_SETTINGS)])
 
 
-def version(blueprint: Blueprint, images: dict[str, str]) -> str:
+def spec_version(blueprint: Blueprint, images: dict[str, str]) -> str:
     """What a sandbox is made of, given the ids of images; empty when one is missing."""
     if any(image not in images for image in blueprint.images):
         return ""
-    return f"{shape(blueprint)}-{_digest([images[image] for image in blueprint.images])}"
+    return f"{spec_fingerprint(blueprint)}-{_digest([images[image] for image in blueprint.images])}"
 
 
 def _digest(values: list[object]) -> str:

@@ -10,6 +10,6 @@ from sandboxes.worker.tasks import fund
 
 
 @shared_task(name="sandboxes.tasks.tend_pool")
-def tend_pool() -> None:
-    for made in reconcile.tend():
+def reconcile_pools() -> None:
+    for made in reconcile.reconcile_pools():
         send(fund, (made.public_id,))

@@ -75,11 +75,11 @@ def fund_again() -> None:
         queue.enqueue(worker_tasks.fund, public_id)
 
 
-def tend_pool() -> None:
+def request_pool_reconcile() -> None:
     """Have a worker bring the pool to what is wanted of it. Raises RuntimeFailure."""
-    reconcile.note_versions()
-    if any(need.retire or need.missing for need in policy.needs()):
-        queue.enqueue(pool_tasks.tend_pool)
+    reconcile.refresh_versions()
+    if any(need.retire or need.missing for need in policy.plan_pools()):
+        queue.enqueue(pool_tasks.reconcile_pools)
 
 
 def prune() -> None:

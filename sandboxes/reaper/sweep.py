@@ -89,7 +89,7 @@ class Sweep:
         if observed is not None:
             self._guarded("sampling", sampling.sample, rows, observed)
             self._guarded("engine", housekeeping.note_abilities)
-            self._guarded("pool", housekeeping.tend_pool)
+            self._guarded("pool", housekeeping.request_pool_reconcile)
         self._guarded("tallies", outcomes.count_events)
 
     def _guarded(self, what: str, act: Callable[..., None], *args: object) -> None:

@@ -167,8 +167,8 @@ def create_unstarted(count: int) -> None:
 def fill_pool() -> None:
     """Record the versions of images, as a sweep does, and reconcile the pool, as a worker does."""
     with suppress(EngineUnreachable):
-        reconcile.note_versions()
-    pool_tasks.tend_pool()
+        reconcile.refresh_versions()
+    pool_tasks.reconcile_pools()
 
 
 def empty_pool() -> None:

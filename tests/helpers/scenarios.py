@@ -103,7 +103,7 @@ def pooled() -> list[Sandbox]:
 def refill() -> None:
     """Fill the pool, as a worker does when it is told to."""
     with committed():
-        worker_tasks.tend_pool()
+        worker_tasks.reconcile_pools()
 
 
 def ended_because(row: Sandbox) -> tuple[str, str]:

@@ -95,8 +95,8 @@ def test_the_place_in_the_pool_is_filled_again_by_itself(alice):
 
 
 def test_a_place_that_is_emptied_while_the_pool_is_filled_is_filled_as_well(alice):
-    reconcile.note_versions()
-    made = reconcile.tend()
+    reconcile.refresh_versions()
+    made = reconcile.reconcile_pools()
     next(made)
     sandbox = request(alice)
 

@@ -100,7 +100,7 @@ def test_where_memory_cannot_be_told_it_is_not_short(tmp_path, monkeypatch):
 
 
 def test_while_people_wait_nothing_is_made_for_the_pool(alice):
-    reconcile.note_versions()
+    reconcile.refresh_versions()
     waiting = request(alice)
     refill()
     assert pooled() == []
@@ -223,7 +223,7 @@ def test_after_a_restart_of_the_engine_it_is_filled_anew(runtime):
 
 @pytest.mark.parametrize("point", ["create", "network", "containers", "ready"])
 def test_killed_while_it_fills_the_pool_nothing_is_left_half_made(runtime, clock, point):
-    reconcile.note_versions()
+    reconcile.refresh_versions()
     runtime.fail_next(point, Killed())
     with pytest.raises(Killed):
         refill()
@@ -238,7 +238,7 @@ def test_killed_while_it_fills_the_pool_nothing_is_left_half_made(runtime, clock
 
 
 def test_what_cannot_be_made_is_tried_again_ever_later(runtime, clock):
-    reconcile.note_versions()
+    reconcile.refresh_versions()
     for pause in (30, 60, 120):
         runtime.fail_next("containers", EngineRefused("The engine refused."))
         refill()
@@ -265,8 +265,10 @@ def test_the_version_changes_with_every_image_and_only_then(runtime):
     billing = blueprints.load("billing")
     images = runtime.images(billing.images)
 
-    assert policy.version(billing, images) == policy.version(billing, dict(images))
+    assert policy.spec_version(billing, images) == policy.spec_version(billing, dict(images))
     for image in billing.images:
-        assert policy.version(billing, images | {image: "other"}) != policy.version(billing, images)
+        assert policy.spec_version(billing, images | {image: "other"}) != policy.spec_version(
+            billing, images
+        )
         rest = {name: found for name, found in images.items() if name != image}
-        assert policy.version(billing, rest) == ""
+        assert policy.spec_version(billing, rest) == ""

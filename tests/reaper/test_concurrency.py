@@ -136,7 +136,7 @@ def test_destroying_while_it_is_made_leaves_nothing(runtime):
 def test_people_who_launch_at_once_are_given_different_ones_from_the_pool(runtime, settings):
     settings.SANDBOX_POOL_SIZE = 5
     Sweep().run()
-    list(reconcile.tend())
+    list(reconcile.reconcile_pools())
     warm = {row.pk for row in Sandbox.objects.pooled()}
     assert len(warm) == 5
     users = people(8)
@@ -152,10 +152,10 @@ def test_people_who_launch_at_once_are_given_different_ones_from_the_pool(runtim
 
 def test_workers_at_once_make_no_more_for_the_pool_than_is_wanted(runtime, settings):
     settings.SANDBOX_POOL_SIZE = 3
-    reconcile.note_versions()
+    reconcile.refresh_versions()
 
-    at_once(4, lambda _: list(reconcile.tend()))
-    list(reconcile.tend())
+    at_once(4, lambda _: list(reconcile.reconcile_pools()))
+    list(reconcile.reconcile_pools())
 
     assert Sandbox.objects.stock().count() == Sandbox.objects.count() == 3
 

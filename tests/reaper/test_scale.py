@@ -122,7 +122,7 @@ def on_docker(docker_bench: DockerBench, monkeypatch: pytest.MonkeyPatch) -> Ite
     for module in (sweep, housekeeping, sampling):
         monkeypatch.setattr(module, "get_runtime", lambda: docker_bench.runtime)
     # The pool has questions of its own, about images.
-    monkeypatch.setattr(housekeeping, "tend_pool", lambda: None)
+    monkeypatch.setattr(housekeeping, "request_pool_reconcile", lambda: None)
     return docker_bench
 
 
