@@ -34,10 +34,10 @@ from sandboxes.webhooks import tasks as webhook_tasks
 from sandboxes.webhooks.endpoints import forget_old_deliveries
 from sandboxes.worker import tasks as worker_tasks
 
-KEYS_KEPT = timedelta(hours=24)
-SAMPLES_KEPT = timedelta(days=7)
-ORPHANS_NAMED = 20
-PRUNED_AT_ONCE = 500
+IDEMPOTENCY_KEY_RETENTION = timedelta(hours=24)
+USAGE_SAMPLE_RETENTION = timedelta(days=7)
+MAX_NAMED_ORPHANS = 20
+PRUNE_BATCH_SIZE = 500
 """Of each kind; a sweep a minute gets through 720,000 a day."""
 
 
@@ -57,7 +57,7 @@ def warn(sandbox: Sandbox, *, idle: bool) -> bool:
     return True
 
 
-def tell_again() -> None:
+def requeue_notifications() -> None:
     """Have a worker send what people were not told yet: mails and webhooks that are due."""
     now = clock.now()
     mails, hooks = SandboxWarning.objects.mail_due(now), WebhookDelivery.objects.due(now)
@@ -66,7 +66,7 @@ def tell_again() -> None:
         webhook_tasks.wake()
 
 
-def fund_again() -> None:
+def requeue_funding() -> None:
     """Send the funding tries that are due."""
     due = Sandbox.objects.filter(
         state__in=STANDING, funding=Funding.PENDING, funding_due_at__lte=clock.now()
@@ -87,23 +87,29 @@ def prune() -> None:
     than is kept, with their journals: some in each sweep, since long transactions hold up everybody
     else."""
     now = clock.now()
-    _forget(UsageSample.objects.filter(at__lt=now - SAMPLES_KEPT).order_by("at"))
-    _forget(IdempotencyKey.objects.filter(created_at__lt=now - KEYS_KEPT).order_by("created_at"))
-    sessions.forget(_forget(Session.objects.filter(expire_date__lt=now).order_by("expire_date")))
+    _delete_batch(UsageSample.objects.filter(at__lt=now - USAGE_SAMPLE_RETENTION).order_by("at"))
+    _delete_batch(
+        IdempotencyKey.objects.filter(created_at__lt=now - IDEMPOTENCY_KEY_RETENTION).order_by(
+            "created_at"
+        )
+    )
+    sessions.forget(
+        _delete_batch(Session.objects.filter(expire_date__lt=now).order_by("expire_date"))
+    )
     forget_old_deliveries()
     oldest = now - timedelta(days=settings.SANDBOX_RETENTION_DAYS)
-    _forget(Sandbox.objects.ended().filter(ended_at__lt=oldest).order_by("ended_at"))
+    _delete_batch(Sandbox.objects.ended().filter(ended_at__lt=oldest).order_by("ended_at"))
 
 
-def _forget(old: QuerySet[Any]) -> list[Any]:
+def _delete_batch(old: QuerySet[Any]) -> list[Any]:
     """The keys of what is forgotten now."""
-    keys = list(old.values_list("pk", flat=True)[:PRUNED_AT_ONCE])
+    keys = list(old.values_list("pk", flat=True)[:PRUNE_BATCH_SIZE])
     if keys:
         old.filter(pk__in=keys).delete()
     return keys
 
 
-def note_abilities() -> None:
+def record_engine_status() -> None:
     """Keep what the engine can enforce, for the pages. Raises RuntimeFailure."""
     abilities = get_runtime().abilities()
     engine = f"{abilities.name} {abilities.version}"[:60]
@@ -116,12 +122,12 @@ def note_abilities() -> None:
     Site.objects.update_or_create(pk=1, defaults=values)
 
 
-def beat(error: str, seconds: float, orphans: list[str]) -> None:
+def record_heartbeat(error: str, seconds: float, orphans: list[str]) -> None:
     """Note that a sweep came to its end, how long it took, and what it could not do."""
     values = {
         "reaped_at": clock.now(),
         "reaper_error": error[:300],
         "sweep_seconds": round(seconds, 3),
-        "orphans": orphans[:ORPHANS_NAMED],
+        "orphans": orphans[:MAX_NAMED_ORPHANS],
     }
     Site.objects.update_or_create(pk=1, defaults=values)

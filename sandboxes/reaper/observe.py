@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from sandboxes import blueprints
 from sandboxes.core.reaper_policy import (
-    Seen,
+    Observation,
 )
 from sandboxes.lib import clock
 from sandboxes.models import Sandbox, State
@@ -37,7 +37,7 @@ def apply_facts(row: Sandbox, facts: SandboxFacts) -> tuple[str, ...]:
     return tuple(values)
 
 
-def observation(row: Sandbox, observed: Mapping[str, SandboxFacts] | None) -> Seen:
+def observation(row: Sandbox, observed: Mapping[str, SandboxFacts] | None) -> Observation:
     blueprint = blueprints.available().get(row.blueprint)
     services = [service.name for service in blueprint.services] if blueprint else []
-    return Seen(observed is not None, (observed or {}).get(row.public_id), services)
+    return Observation(observed is not None, (observed or {}).get(row.public_id), services)

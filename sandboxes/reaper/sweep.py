@@ -1,7 +1,7 @@
 """The sweep that makes the engine and the database agree, and ends what is due.
 
-`Sweep` carries the verdicts out one by one, so that one bad sandbox never stops the others. Sweeps
-may overlap: every act behind a verdict is guarded.
+`Sweep` carries the decisions out one by one, so that one bad sandbox never stops the others. Sweeps
+may overlap: every act behind a decision is guarded.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from django.db.models import F
 from sandboxes import queue
 from sandboxes.core import lifecycle
 from sandboxes.core.reaper_policy import (
-    Act,
-    Seen,
-    Verdict,
+    Action,
+    Decision,
+    Observation,
     decide,
 )
 from sandboxes.lib import clock
@@ -41,11 +41,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class Sweep:
-    """One pass over everything that lives. `max_endings` (0: no bound) guards against a clock
+    """One pass over everything that lives. `max_expirations` (0: no bound) guards against a clock
     that jumped: so many sandboxes at most are ended for their age or idleness in one pass."""
 
     dry_run: bool = False
-    max_endings: int = field(default_factory=lambda: settings.SANDBOX_SWEEP_MAX_EXPIRATIONS)
+    max_expirations: int = field(default_factory=lambda: settings.SANDBOX_SWEEP_MAX_EXPIRATIONS)
     counts: Counter[str] = field(default_factory=Counter)
     lines: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -68,31 +68,33 @@ class Sweep:
         # What has been due for the longest is ended first.
         rows = list(live.order_by(F("expires_at").asc(nulls_last=True), "created_at", "id"))
         observed = self._observe()
-        self._guarded("traffic", self._note, rows, observed or {})
+        self._isolate_errors("traffic", self._record_observations, rows, observed or {})
         for row in rows:
-            self._guarded(row.public_id, self._handle, row, observed)
+            self._isolate_errors(row.public_id, self._handle, row, observed)
         known = {row.public_id for row in rows}
         for facts in (observed or {}).values():
             if facts.id not in known:
-                self._guarded(facts.id, self._handle_orphan, facts)
+                self._isolate_errors(facts.id, self._handle_orphan, facts)
         if not self.dry_run:
-            self._keep_house(rows, observed)
+            self._housekeeping(rows, observed)
             took = time.monotonic() - began
-            housekeeping.beat("; ".join(self.errors), took, self.orphans)
+            housekeeping.record_heartbeat("; ".join(self.errors), took, self.orphans)
             log.info("swept", seconds=round(took, 3), acts=self.counts, errors=len(self.errors))
 
-    def _keep_house(self, rows: list[Sandbox], observed: Mapping[str, SandboxFacts] | None) -> None:
-        self._guarded("funding", housekeeping.fund_again)
-        self._guarded("telling", housekeeping.tell_again)
-        self._guarded("pruning", housekeeping.prune)
-        self._guarded("pruning", outcomes.prune)
+    def _housekeeping(
+        self, rows: list[Sandbox], observed: Mapping[str, SandboxFacts] | None
+    ) -> None:
+        self._isolate_errors("funding", housekeeping.requeue_funding)
+        self._isolate_errors("notifications", housekeeping.requeue_notifications)
+        self._isolate_errors("pruning", housekeeping.prune)
+        self._isolate_errors("pruning", outcomes.prune)
         if observed is not None:
-            self._guarded("sampling", sampling.sample, rows, observed)
-            self._guarded("engine", housekeeping.note_abilities)
-            self._guarded("pool", housekeeping.request_pool_reconcile)
-        self._guarded("tallies", outcomes.count_events)
+            self._isolate_errors("sampling", sampling.sample, rows, observed)
+            self._isolate_errors("engine", housekeeping.record_engine_status)
+            self._isolate_errors("pool", housekeeping.request_pool_reconcile)
+        self._isolate_errors("outcomes", outcomes.count_events)
 
-    def _guarded(self, what: str, act: Callable[..., None], *args: object) -> None:
+    def _isolate_errors(self, what: str, act: Callable[..., None], *args: object) -> None:
         try:
             act(*args)
         except RuntimeFailure as error:
@@ -112,25 +114,29 @@ class Sweep:
 
     def _handle(self, row: Sandbox, observed: Mapping[str, SandboxFacts] | None) -> None:
         seen = observation(row, observed)
-        verdict = decide(row, seen, clock.now())
-        if verdict is None:
-            self._tell_of_trouble(row)
-        elif self._allowed(verdict) and (self.dry_run or self._carry_out(row, seen, verdict)):
-            self.counts[verdict.act] += 1
-            self.lines.append(f"{row.public_id}: {verdict.act}: {verdict.why}")
+        decision = decide(row, seen, clock.now())
+        if decision is None:
+            self._report_removal_error(row)
+        elif self._within_safety_limit(decision) and (
+            self.dry_run or self._apply(row, seen, decision)
+        ):
+            self.counts[decision.action] += 1
+            self.lines.append(f"{row.public_id}: {decision.action}: {decision.message}")
 
-    def _allowed(self, verdict: Verdict) -> bool:
-        if not verdict.by_the_clock or not self.max_endings:
+    def _within_safety_limit(self, decision: Decision) -> bool:
+        if not decision.is_deadline or not self.max_expirations:
             return True
         self.due += 1
-        if self.due == self.max_endings + 1:
+        if self.due == self.max_expirations + 1:
             self.errors.append(
-                f"More than {self.max_endings} sandboxes are due at once. If the clock is right, "
+                f"More than {self.max_expirations} sandboxes are due at once. If the clock is right, "
                 "sweep again with --max-endings 0."
             )
-        return self.due <= self.max_endings
+        return self.due <= self.max_expirations
 
-    def _note(self, rows: list[Sandbox], observed: Mapping[str, SandboxFacts]) -> None:
+    def _record_observations(
+        self, rows: list[Sandbox], observed: Mapping[str, SandboxFacts]
+    ) -> None:
         """Keep what was seen of them: in one statement for all in whom the same changed."""
         changed: dict[tuple[str, tuple[str, ...]], list[Sandbox]] = defaultdict(list)
         for row in rows:
@@ -142,36 +148,36 @@ class Sweep:
                 # Not of those that were ended or handed out meanwhile.
                 Sandbox.objects.filter(state=state).bulk_update(group, columns)
 
-    def _carry_out(self, row: Sandbox, seen: Seen, verdict: Verdict) -> bool:
-        """Whether it was done; a verdict that the row's present state overtook is not."""
-        match verdict.act:
-            case Act.END:
+    def _apply(self, row: Sandbox, seen: Observation, decision: Decision) -> bool:
+        """Whether it was done; a decision that the row's present state overtook is not."""
+        match decision.action:
+            case Action.EXPIRE:
                 return self._end(row, seen)
-            case Act.BREAK:
-                assert verdict.reason
-                said = verdict.why, verdict.service, verdict.exit_code
-                return teardown.fail(row, verdict.reason, *said)
-            case Act.TEAR_DOWN:
+            case Action.FAIL:
+                assert decision.reason
+                said = decision.message, decision.service, decision.exit_code
+                return teardown.fail(row, decision.reason, *said)
+            case Action.DESTROY:
                 return self._tear_down(row)
-            case Act.WARN:
-                return housekeeping.warn(row, idle=verdict.reason == EndReason.IDLE)
-            case Act.REVIVE:
+            case Action.WARN:
+                return housekeeping.warn(row, idle=decision.reason == EndReason.IDLE)
+            case Action.RESTART:
                 queue.enqueue(worker_tasks.restart, row.public_id)
-            case Act.RESEND:
+            case Action.REQUEUE:
                 resend = (
                     worker_tasks.reset if row.state == State.RUNNING else worker_tasks.provision
                 )
                 queue.enqueue(resend, row.public_id)
         return True
 
-    def _end(self, row: Sandbox, seen: Seen) -> bool:
+    def _end(self, row: Sandbox, seen: Observation) -> bool:
         with transaction.atomic():
             # Read again under the lock: who extended in time keeps the sandbox.
             latest = Sandbox.objects.select_for_update().get(pk=row.pk)
             again = decide(latest, seen, clock.now())
-            if again is None or again.act is not Act.END or again.reason is None:
+            if again is None or again.action is not Action.EXPIRE or again.reason is None:
                 return False
-            lifecycle.end(latest, again.reason, again.why)
+            lifecycle.end(latest, again.reason, again.message)
         if seen.engine_answered:
             self._tear_down(latest)
         return True
@@ -180,10 +186,10 @@ class Sweep:
         done = teardown.tear_down(row)
         if not done:
             row.refresh_from_db()
-            self._tell_of_trouble(row)
+            self._report_removal_error(row)
         return done
 
-    def _tell_of_trouble(self, row: Sandbox) -> None:
+    def _report_removal_error(self, row: Sandbox) -> None:
         """A removal that waits for its next try is still not done."""
         if row.state == State.DESTROYING and row.removal_error:
             self.errors.append(f"{row.public_id} could not be removed: {row.removal_error}")

@@ -12,7 +12,7 @@ from django.conf import settings
 
 from sandboxes.blueprints import BlueprintNotFound, addresses, load
 from sandboxes.core import journal, leases
-from sandboxes.core.reaper_policy import Act, Seen, decide
+from sandboxes.core.reaper_policy import Action, Observation, decide
 from sandboxes.lib import clock, redaction
 from sandboxes.models import EndReason, Sandbox, State
 from sandboxes.runtime import EngineUnreachable, RuntimeFailure, get_runtime
@@ -68,8 +68,8 @@ def verify_claimed(sandbox: Sandbox) -> None:
 def _is_broken(sandbox: Sandbox) -> bool:
     services = [service.name for service in load(sandbox.blueprint).services]
     facts = get_runtime().observe(sandbox.public_id).get(sandbox.public_id)
-    verdict = decide(sandbox, Seen(True, facts, services), clock.now())
-    return verdict is not None and verdict.act in (Act.BREAK, Act.REVIVE)
+    decision = decide(sandbox, Observation(True, facts, services), clock.now())
+    return decision is not None and decision.action in (Action.FAIL, Action.RESTART)
 
 
 def _recreate(sandbox: Sandbox, message: str, *, anew: bool = False) -> None:

@@ -14,7 +14,7 @@ from sandboxes.core import (
     leases,
     lifecycle,
 )
-from sandboxes.core.reaper_policy import GIVE_UP_AFTER
+from sandboxes.core.reaper_policy import PROVISION_DEADLINE
 from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
 from sandboxes.models import EndReason, Sandbox
@@ -96,7 +96,7 @@ def _requeue(sandbox: Sandbox, error: EngineUnreachable) -> None:
     """The engine is away: try again when it is back, but not for ever."""
     outcomes.note_engine_error("create")
     now = clock.now()
-    if now - sandbox.created_at > GIVE_UP_AFTER:
+    if now - sandbox.created_at > PROVISION_DEADLINE:
         fail_with_error(sandbox, EndReason.PROVISION_FAILED, error)
     elif leases.renew(sandbox, until=now + RETRY_DELAY):
         core_journal.record(sandbox, "delayed", f"{error} It is tried again.")

@@ -178,7 +178,7 @@ def empty_pool() -> None:
 
 
 def sweep() -> dict[str, Any]:
-    swept = Sweep(max_endings=0).run()
+    swept = Sweep(max_expirations=0).run()
     return {"errors": swept.errors, "lines": swept.lines, "counts": dict(swept.counts)}
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.contrib.auth import get_user_model
 
-from sandboxes.core.reaper_policy import Act, Seen, decide
+from sandboxes.core.reaper_policy import Action, Observation, decide
 from sandboxes.models import EndReason, Sandbox, State
 from sandboxes.runtime import SandboxFacts, ServiceFacts
 from sandboxes.runtime import ServiceState as S
@@ -43,14 +43,14 @@ def row(**values) -> Sandbox:
 UP = ServiceFacts(S.RUNNING)
 
 
-def seen(*, db: ServiceFacts | None = UP, api: ServiceFacts | None = UP, **values) -> Seen:
+def seen(*, db: ServiceFacts | None = UP, api: ServiceFacts | None = UP, **values) -> Observation:
     services = {name: s for name, s in (("api", api), ("db", db)) if s}
     facts = SandboxFacts("sbx_1", services, ago(minutes=10), **({"traffic_bytes": 0} | values))
-    return Seen(True, facts, ["api", "db"])
+    return Observation(True, facts, ["api", "db"])
 
 
-ABSENT = Seen(True, None, ["api", "db"])
-UNREACHABLE = Seen(False, None, ["api", "db"])
+ABSENT = Observation(True, None, ["api", "db"])
+UNREACHABLE = Observation(False, None, ["api", "db"])
 PENDING = {"state": State.PENDING}
 PROVISIONING = {"state": State.PROVISIONING}
 DESTROYING = {"state": State.DESTROYING}
@@ -61,25 +61,25 @@ IDLE = {"last_activity_at": ago(minutes=30)}
 NEARLY_IDLE = {"last_activity_at": ago(minutes=26)}
 NEARLY_OVER = {"expires_at": ahead(minutes=4)}
 
-EXPIRED = (Act.END, EndReason.EXPIRED)
-IDLE_OUT = (Act.END, EndReason.IDLE)
-CLOSED = (Act.END, EndReason.OPERATOR)
-LOST = (Act.BREAK, EndReason.LOST)
-CRASHED = (Act.BREAK, EndReason.CRASHED)
-RESEND = (Act.RESEND, None)
-TEAR_DOWN = (Act.TEAR_DOWN, None)
-REVIVE = (Act.REVIVE, None)
-WARN_IDLE = (Act.WARN, EndReason.IDLE)
-WARN_END = (Act.WARN, EndReason.EXPIRED)
+EXPIRED = (Action.EXPIRE, EndReason.EXPIRED)
+IDLE_OUT = (Action.EXPIRE, EndReason.IDLE)
+CLOSED = (Action.EXPIRE, EndReason.OPERATOR)
+LOST = (Action.FAIL, EndReason.LOST)
+CRASHED = (Action.FAIL, EndReason.CRASHED)
+REQUEUE = (Action.REQUEUE, None)
+DESTROY = (Action.DESTROY, None)
+RESTART = (Action.RESTART, None)
+WARN_IDLE = (Action.WARN, EndReason.IDLE)
+WARN_END = (Action.WARN, EndReason.EXPIRED)
 
 TABLE = {
     "a healthy one is left alone": (row(), seen(), None),
     "a new request waits for its worker": (row(**PENDING, created_at=ago(seconds=9)), ABSENT, None),
-    "an old request is sent again": (row(**PENDING, created_at=ago(seconds=11)), ABSENT, RESEND),
+    "an old request is sent again": (row(**PENDING, created_at=ago(seconds=11)), ABSENT, REQUEUE),
     "an old request is sent again also while the engine is away": (
         row(**PENDING, created_at=ago(seconds=11)),
         UNREACHABLE,
-        RESEND,
+        REQUEUE,
     ),
     "what a worker holds is left to it": (
         row(**PROVISIONING, lease_until=ahead(seconds=1)),
@@ -89,20 +89,20 @@ TABLE = {
     "what a dead worker held is sent again": (
         row(**PROVISIONING, lease_until=ago(seconds=1)),
         ABSENT,
-        RESEND,
+        REQUEUE,
     ),
     "what could not be made in time is given up": (
         row(**PROVISIONING, created_at=ago(minutes=11)),
         ABSENT,
-        (Act.BREAK, EndReason.PROVISION_FAILED),
+        (Action.FAIL, EndReason.PROVISION_FAILED),
     ),
     "what is held is not given up": (
         row(**PROVISIONING, created_at=ago(minutes=11), lease_until=ahead(seconds=1)),
         ABSENT,
         None,
     ),
-    "an unfinished removal goes on": (row(**DESTROYING), seen(), TEAR_DOWN),
-    "a removal also goes on when nothing of it is there": (row(**DESTROYING), ABSENT, TEAR_DOWN),
+    "an unfinished removal goes on": (row(**DESTROYING), seen(), DESTROY),
+    "a removal also goes on when nothing of it is there": (row(**DESTROYING), ABSENT, DESTROY),
     "a removal waits for its next try": (
         row(**DESTROYING, lease_until=ahead(seconds=1)),
         seen(),
@@ -138,15 +138,19 @@ TABLE = {
         seen(api=ServiceFacts(S.EXITED, exit_code=0)),
         CRASHED,
     ),
-    "one out of memory says so": (row(), seen(db=KILLED), (Act.BREAK, EndReason.OUT_OF_MEMORY)),
-    "one over its disk limit ends": (row(), seen(disk_mb=2048.5), (Act.BREAK, EndReason.DISK_FULL)),
+    "one out of memory says so": (row(), seen(db=KILLED), (Action.FAIL, EndReason.OUT_OF_MEMORY)),
+    "one over its disk limit ends": (
+        row(),
+        seen(disk_mb=2048.5),
+        (Action.FAIL, EndReason.DISK_FULL),
+    ),
     "one just at its disk limit goes on": (row(), seen(disk_mb=2048.0), None),
     "one that was not measured goes on": (row(), seen(disk_mb=None), None),
-    "one that stopped with the engine is started": (row(), seen(db=STOPPED, api=STOPPED), REVIVE),
+    "one that stopped with the engine is started": (row(), seen(db=STOPPED, api=STOPPED), RESTART),
     "one that stopped with the engine is not idle": (
         row(**IDLE),
         seen(db=STOPPED, api=STOPPED),
-        REVIVE,
+        RESTART,
     ),
     "one that is being started is left to it": (
         row(lease_until=ahead(seconds=1)),
@@ -160,14 +164,14 @@ TABLE = {
     ),
     "one that was left half made anew is lost": (
         row(lease_until=ago(seconds=1)),
-        Seen(True, None, ["db", "api"]),
-        (Act.BREAK, EndReason.LOST),
+        Observation(True, None, ["db", "api"]),
+        (Action.FAIL, EndReason.LOST),
     ),
     "a crash beside a stopped engine is a crash": (row(), seen(db=STOPPED, api=EXITED), CRASHED),
     "a reset that nobody does is sent again": (
         row(reset_requested_at=ago(seconds=11)),
         seen(),
-        RESEND,
+        REQUEUE,
     ),
     "a reset that somebody does is left to him": (
         row(reset_requested_at=ago(seconds=11), lease_until=ahead(seconds=1)),
@@ -182,7 +186,7 @@ TABLE = {
         ABSENT,
         CLOSED,
     ),
-    "a closed account's removal just goes on": (row(owner=None, **DESTROYING), seen(), TEAR_DOWN),
+    "a closed account's removal just goes on": (row(owner=None, **DESTROYING), seen(), DESTROY),
     "a near end is warned of": (row(**NEARLY_OVER), seen(), WARN_END),
     "a near end is warned of once": (
         row(**NEARLY_OVER, warned_expiry_for=ahead(minutes=4)),
@@ -230,13 +234,13 @@ TABLE = {
 @pytest.mark.parametrize("case", TABLE)
 def test_decision(case):
     sandbox, look, expected = TABLE[case]
-    verdict = decide(sandbox, look, NOW)
-    assert (verdict and (verdict.act, verdict.reason)) == expected
+    decision = decide(sandbox, look, NOW)
+    assert (decision and (decision.action, decision.reason)) == expected
 
 
 def test_a_verdict_says_which_service_broke_and_how():
-    verdict = decide(row(), seen(api=EXITED), NOW)
+    decision = decide(row(), seen(api=EXITED), NOW)
 
-    assert verdict
-    assert (verdict.service, verdict.exit_code) == ("api", 1)
-    assert verdict.why == "The service api stopped with exit code 1."
+    assert decision
+    assert (decision.service, decision.exit_code) == ("api", 1)
+    assert decision.message == "The service api stopped with exit code 1."

@@ -48,7 +48,9 @@ def test_one_sweep_says_what_it_did_and_exits_with_0(alice, runtime):
     code, out, err = reap()
 
     assert (code, err) == (0, "")
-    assert out == (f"{sandbox.public_id}: end: Its time was up.\nSwept: 1 acted upon, 0 errors.\n")
+    assert out == (
+        f"{sandbox.public_id}: expire: Its time was up.\nSwept: 1 acted upon, 0 errors.\n"
+    )
     assert again(sandbox).state == State.DESTROYED
 
 
@@ -100,8 +102,8 @@ def test_json_is_for_programs(alice, runtime):
 
     assert code == 0
     assert json.loads(out) == {
-        "counts": {"end": 1},
-        "lines": [f"{sandbox.public_id}: end: Its time was up."],
+        "counts": {"expire": 1},
+        "lines": [f"{sandbox.public_id}: expire: Its time was up."],
         "errors": [],
         "dry_run": True,
     }

@@ -46,7 +46,7 @@ def test_reapers_at_once_end_everything_once_and_skip_nothing(runtime):
     assert {again(row).state for row in rows[9:]} == {State.RUNNING}
     assert (lines("ending"), lines("destroyed"), lines("failed")) == (9, 8, 1)
     assert set(runtime.observe()) == {row.public_id for row in rows[9:]}
-    assert sum(s.counts["end"] for s in sweeps) == 8, "each was ended by exactly one of them"
+    assert sum(s.counts["expire"] for s in sweeps) == 8, "each was ended by exactly one of them"
 
 
 def test_reapers_at_once_warn_once(runtime):

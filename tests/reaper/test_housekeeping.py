@@ -57,7 +57,7 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(alice, runtime, clock)
     before = [again(due), again(waits), story(due), runtime.observe()]
     result = sweep(dry_run=True)
 
-    assert dict(result.counts) == {"end": 1, "break": 1, "orphan": 1}
+    assert dict(result.counts) == {"expire": 1, "fail": 1, "orphan": 1}
     assert [again(due), again(waits), story(due), runtime.observe()] == before
     assert again(due).last_activity_at == due.last_activity_at
     assert Site.current().reaped_at is None

@@ -178,7 +178,7 @@ def test_pruning_takes_a_bounded_number_at_once_the_oldest_first(
     settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.SANDBOX_RETENTION_DAYS = 45
-    monkeypatch.setattr(housekeeping, "PRUNED_AT_ONCE", 40)
+    monkeypatch.setattr(housekeeping, "PRUNE_BATCH_SIZE", 40)
     bulk_data.past(200)
     by_end = list(Sandbox.objects.order_by("ended_at"))
     for sweeps in (1, 2):
@@ -188,13 +188,13 @@ def test_pruning_takes_a_bounded_number_at_once_the_oldest_first(
 
 def test_pruning_keeps_up_with_10_000_sandboxes_a_day() -> None:
     sweeps_a_day = 24 * 60  # By cron, which is the slower of the two.
-    assert sweeps_a_day * housekeeping.PRUNED_AT_ONCE > 10 * 10_000
+    assert sweeps_a_day * housekeeping.PRUNE_BATCH_SIZE > 10 * 10_000
 
 
 def test_samples_keys_and_sign_ins_are_pruned_in_bounded_numbers_too(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(housekeeping, "PRUNED_AT_ONCE", 3)
+    monkeypatch.setattr(housekeeping, "PRUNE_BATCH_SIZE", 3)
     row, now = bulk_data.live(1, alice)[0], timezone.now()
     for days in (1, 8, 8, 8, 8):
         at = now - timedelta(days=days)

@@ -34,7 +34,7 @@ def test_a_row_whose_end_is_set_to_the_past_is_gone_after_one_sweep(alice, runti
     sandbox = again(sandbox)
     assert (sandbox.state, sandbox.end_reason) == (State.DESTROYED, EndReason.EXPIRED)
     assert runtime.observe() == {}
-    assert result.counts["end"] == 1
+    assert result.counts["expire"] == 1
     assert result.errors == []
 
 
@@ -188,13 +188,13 @@ def test_who_asks_for_more_time_while_the_reaper_looks_keeps_the_sandbox(
     real = reaper_sweep.decide
 
     def just_in_time(*args):
-        verdict = real(*args)
+        decision = real(*args)
         monkeypatch.setattr(reaper_sweep, "decide", real)
         if ask == "extend":
             actions.extend(again(sandbox), 60, alice)
         else:
             actions.touch(again(sandbox), alice)
-        return verdict
+        return decision
 
     monkeypatch.setattr(reaper_sweep, "decide", just_in_time)
     result = sweep()
@@ -233,13 +233,13 @@ def test_a_clock_that_jumps_ends_a_bounded_number_and_says_so(alice, runtime, se
     settings.SANDBOX_MAX_PER_USER = 10
     rows = [launch(alice) for _ in range(5)]
     clock.forward(days=400)
-    result = sweep(max_endings=2)
+    result = sweep(max_expirations=2)
 
     states = [again(row).state for row in rows]
     assert states == [State.DESTROYED] * 2 + [State.RUNNING] * 3
     assert [e for e in result.errors if "--max-endings 0" in e]
 
-    assert sweep(max_endings=0).errors == []
+    assert sweep(max_expirations=0).errors == []
     assert {again(row).state for row in rows} == {State.DESTROYED}
 
 
@@ -248,7 +248,7 @@ def test_the_bound_leaves_repairs_alone(alice, runtime, settings):
     for sandbox in rows:
         runtime.exit(sandbox.public_id, "api", 1)
 
-    assert sweep(max_endings=1).errors == []
+    assert sweep(max_expirations=1).errors == []
     assert {again(row).state for row in rows} == {State.FAILED}
 
 
@@ -257,7 +257,7 @@ def test_what_has_been_due_for_the_longest_is_ended_first(alice, runtime, clock)
     for row, minutes in zip(rows, (1, 3, 2), strict=True):
         past = timezone.now() - timedelta(minutes=minutes)
         Sandbox.objects.filter(pk=row.pk).update(expires_at=past)
-    result = sweep(max_endings=2)
+    result = sweep(max_expirations=2)
 
     ended = [line.partition(":")[0] for line in result.lines]
     assert ended == [rows[1].public_id, rows[2].public_id]

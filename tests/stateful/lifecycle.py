@@ -306,7 +306,7 @@ class Lifecycle(RuleBasedStateMachine):
                 return
             self.time.shift(timedelta(minutes=1))
             with committed():
-                Sweep(max_endings=0).run()
+                Sweep(max_expirations=0).run()
             while self.queue:
                 task, args = self.queue.pop(0)
                 with committed():

@@ -93,7 +93,7 @@ class Command(BaseCommand):
     def _sweep(self, options: dict[str, Any]) -> Sweep:
         sweep = Sweep(dry_run=options["dry_run"])
         if options["max_endings"] is not None:
-            sweep.max_endings = options["max_endings"]
+            sweep.max_expirations = options["max_endings"]
         sweep.run()
         if options["json"]:
             result = {"counts": sweep.counts, "lines": sweep.lines, "errors": sweep.errors}
