@@ -25,5 +25,5 @@ class SandboxesConfig(AppConfig):
         user_signed_up.connect(
             lambda request, user, **_: invitations.accept(request, user), weak=False
         )
-        user_logged_out.connect(sessions.forget_this)
+        user_logged_out.connect(sessions.delete_current_session)
         task_prerun.connect(lambda **_: settings.refresh(), weak=False)

@@ -301,7 +301,7 @@ ACCOUNT_FORMS = {
 # Send an email when a password, an email address, or a second factor changes.
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
-MFA_ADAPTER = "sandboxes.accounts.adapters.FactorAdapter"
+MFA_ADAPTER = "sandboxes.accounts.adapters.MFAAdapter"
 MFA_TOTP_ISSUER = "Sandbox Portal"
 OPERATORS_REQUIRE_MFA = env.bool("OPERATORS_REQUIRE_MFA", HTTPS)
 
@@ -312,7 +312,7 @@ OIDC_SERVER_URL = env.str("OIDC_SERVER_URL", "").rstrip("/")
 OIDC_CLIENT_ID = env.str("OIDC_CLIENT_ID", "")
 OIDC_CLIENT_SECRET = env.str("OIDC_CLIENT_SECRET", "")
 OIDC_NAME = env.str("OIDC_NAME", "Single sign-on")
-SOCIALACCOUNT_ADAPTER = "sandboxes.accounts.adapters.ProviderAdapter"
+SOCIALACCOUNT_ADAPTER = "sandboxes.accounts.adapters.SocialAccountAdapter"
 SOCIALACCOUNT_FORMS = {"signup": "sandboxes.accounts.forms.ProviderSignUpForm"}
 SOCIALACCOUNT_PROVIDERS: dict[str, dict[str, object]] = {
     "github": {

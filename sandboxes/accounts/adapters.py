@@ -24,12 +24,12 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 
     def is_email_verified(self, request: HttpRequest, email: str) -> bool:
         """Who came by the link in an invitation can read the mail of that address."""
-        invitation = invitations.brought(request)
+        invitation = invitations.current(request)
         invited = invitation is not None and invitation.email == email.lower()
         return invited or bool(super().is_email_verified(request, email))
 
 
-class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
+class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
     """Who may sign up with GitHub or by single sign-on."""
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
@@ -38,9 +38,14 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         Where there is none at all, the form asks for one, and decides.
         """
         if not signup_policy.is_open(request):
-            return any(signup_policy.admits(request, address) for address in _proven(sociallogin))
+            return any(
+                signup_policy.is_allowed(request, address)
+                for address in _trusted_emails(sociallogin)
+            )
         known = sociallogin.email_addresses
-        return not known or any(signup_policy.admits(request, one) for one in _proven(sociallogin))
+        return not known or any(
+            signup_policy.is_allowed(request, one) for one in _trusted_emails(sociallogin)
+        )
 
     def get_app(self, *args: Any, **kwargs: Any) -> SocialApp:
         """Raises Http404: a provider that is not set up has no page."""
@@ -50,13 +55,13 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
             raise Http404 from missing
 
 
-def _proven(sociallogin: SocialLogin) -> list[str]:
+def _trusted_emails(sociallogin: SocialLogin) -> list[str]:
     """The addresses that are known to be theirs, or that we will have confirmed."""
     asked = settings.ACCOUNT_EMAIL_VERIFICATION == "mandatory"
     return [one.email for one in sociallogin.email_addresses if one.verified or asked]
 
 
-class FactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
+class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]
     """Keys of second factors are encrypted at rest like the secrets of sandboxes."""
 
     def encrypt(self, text: str) -> str:

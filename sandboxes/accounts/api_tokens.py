@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 PREFIX = "sbp_"
 BODY_LENGTH = 30
-USE_RECORDED_EVERY = timedelta(minutes=1)
+LAST_USED_PRECISION = timedelta(minutes=1)
 
 
-def _check(body: str) -> str:
+def _checksum(body: str) -> str:
     number, digits = crc32((PREFIX + body).encode()), ""
     for _ in range(6):
         number, digit = divmod(number, 62)
@@ -40,7 +40,7 @@ def _digest(token: str) -> str:
 def is_well_formed(token: str) -> bool:
     """Whether the text can be one of our tokens, known from its check digits alone."""
     body, check = token[len(PREFIX) : -6], token[-6:]
-    return token.startswith(PREFIX) and len(body) == BODY_LENGTH and _check(body) == check
+    return token.startswith(PREFIX) and len(body) == BODY_LENGTH and _checksum(body) == check
 
 
 def issue(
@@ -48,7 +48,7 @@ def issue(
 ) -> tuple[ApiToken, str]:
     """A new token and its text, which nobody can read again later."""
     body = "".join(secrets.choice(ALPHABET) for _ in range(BODY_LENGTH))
-    text = PREFIX + body + _check(body)
+    text = PREFIX + body + _checksum(body)
     row = ApiToken.objects.create(
         user=user,
         name=name,
@@ -66,7 +66,7 @@ def authenticate(text: str) -> ApiToken | None:
         return None
     now = clock.now()
     token = ApiToken.objects.usable(now).select_related("user").filter(digest=_digest(text)).first()
-    if token and (token.last_used_at is None or token.last_used_at < now - USE_RECORDED_EVERY):
+    if token and (token.last_used_at is None or token.last_used_at < now - LAST_USED_PRECISION):
         ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
     return token
 

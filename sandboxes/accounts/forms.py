@@ -21,14 +21,14 @@ class SignUpForm(AllauthSignupForm):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if invitation := invitations.brought(context.request):
+        if invitation := invitations.current(context.request):
             self.fields["email"].initial = invitation.email
             self.fields["email"].widget.attrs["readonly"] = True
-        elif signup_policy.domains():
-            self.fields["email"].help_text = signup_policy.refusal()
+        elif signup_policy.allowed_domains():
+            self.fields["email"].help_text = signup_policy.signup_rules_text()
 
     def clean_email(self) -> str:
-        signup_policy.demand(context.request, self.cleaned_data["email"])
+        signup_policy.require_allowed(context.request, self.cleaned_data["email"])
         return str(super().clean_email())
 
 
@@ -36,17 +36,17 @@ class ProviderSignUpForm(AllauthProviderSignupForm):  # type: ignore[misc]
     """For who comes from a provider that tells no address."""
 
     def clean_email(self) -> str:
-        signup_policy.demand(context.request, self.cleaned_data["email"])
+        signup_policy.require_allowed(context.request, self.cleaned_data["email"])
         return str(super().clean_email())
 
 
 class AddEmailForm(AllauthAddEmailForm):  # type: ignore[misc]
     def clean_email(self) -> str:
-        signup_policy.demand_domain(self.user, self.cleaned_data["email"])
+        signup_policy.require_allowed_domain(self.user, self.cleaned_data["email"])
         return str(super().clean_email())
 
 
-class NewPasswordLabels:
+class NewPasswordLabelsMixin:
     """Labels in sentence case, where allauth has title case."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -56,7 +56,7 @@ class NewPasswordLabels:
         fields["password2"].label = "Confirm new password"
 
 
-class ChangePasswordForm(NewPasswordLabels, AllauthChangePasswordForm):  # type: ignore[misc]
+class ChangePasswordForm(NewPasswordLabelsMixin, AllauthChangePasswordForm):  # type: ignore[misc]
     """Change the password, given the current one."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -64,9 +64,9 @@ class ChangePasswordForm(NewPasswordLabels, AllauthChangePasswordForm):  # type:
         self.fields["oldpassword"].label = "Current password"
 
 
-class ResetPasswordKeyForm(NewPasswordLabels, AllauthResetPasswordKeyForm):  # type: ignore[misc]
+class ResetPasswordKeyForm(NewPasswordLabelsMixin, AllauthResetPasswordKeyForm):  # type: ignore[misc]
     """Set a new password after following the link in an email."""
 
 
-class SetPasswordForm(NewPasswordLabels, AllauthSetPasswordForm):  # type: ignore[misc]
+class SetPasswordForm(NewPasswordLabelsMixin, AllauthSetPasswordForm):  # type: ignore[misc]
     """Set the first password of an account that has signed in with a provider only."""

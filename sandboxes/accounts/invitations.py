@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 SALT = "sandboxes.invitation"
-BROUGHT = "invitation"
+SESSION_KEY = "invitation"
 """The session's key for the invitation with which somebody came."""
 
 
@@ -33,7 +33,7 @@ def link(invitation: Invitation) -> str:
     return f"{settings.SITE_URL}{reverse('invitation', args=[signed])}"
 
 
-def find(signed: str) -> Invitation | None:
+def find_open(signed: str) -> Invitation | None:
     """The invitation that this link is of, if it can still be taken."""
     try:
         pk, email = signing.loads(signed, salt=SALT)
@@ -42,25 +42,25 @@ def find(signed: str) -> Invitation | None:
     return Invitation.objects.open(clock.now()).filter(pk=pk, email=email).first()
 
 
-def bring(request: HttpRequest, invitation: Invitation) -> None:
+def remember(request: HttpRequest, invitation: Invitation) -> None:
     """Remember with which invitation this browser came."""
-    request.session[BROUGHT] = invitation.pk
+    request.session[SESSION_KEY] = invitation.pk
 
 
-def brought(request: HttpRequest) -> Invitation | None:
+def current(request: HttpRequest) -> Invitation | None:
     """The open invitation with which this browser came."""
-    pk = request.session.get(BROUGHT)
+    pk = request.session.get(SESSION_KEY)
     return pk and Invitation.objects.open(clock.now()).filter(pk=pk).first()
 
 
 def accept(request: HttpRequest, user: User) -> None:
     """It is used up: the one who was invited has an account now."""
-    invitation = brought(request)
+    invitation = current(request)
     if invitation and invitation.email == user.email.lower():
         Invitation.objects.filter(pk=invitation.pk, accepted_at=None).update(
             accepted_at=clock.now(), accepted_by=user
         )
-        del request.session[BROUGHT]
+        del request.session[SESSION_KEY]
 
 
 def has_account(email: str) -> bool:
@@ -68,7 +68,7 @@ def has_account(email: str) -> bool:
     return bool(filter_users_by_email(email))
 
 
-def forget_expired(email: str) -> None:
+def delete_expired(email: str) -> None:
     """Make room for a new invitation of the address: one at a time can be open."""
     Invitation.objects.filter(email=email, accepted_at=None, expires_at__lte=clock.now()).delete()
 

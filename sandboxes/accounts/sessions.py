@@ -9,13 +9,13 @@ from allauth.usersessions.models import UserSession
 from django.http import HttpRequest
 
 
-def forget(keys: Collection[str]) -> None:
+def delete_user_sessions(keys: Collection[str]) -> None:
     """These sessions are over."""
     if keys:
         UserSession.objects.filter(session_key__in=keys).delete()
 
 
-def forget_this(request: HttpRequest, **_: Any) -> None:
+def delete_current_session(request: HttpRequest, **_: Any) -> None:
     """Somebody signs out."""
     if key := request.session.session_key:
-        forget([key])
+        delete_user_sessions([key])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 
-def domains() -> list[str]:
+def allowed_domains() -> list[str]:
     """The domains whose addresses may sign up; empty when all may."""
     listed = settings.ACCOUNT_SIGNUP_DOMAINS.replace(",", " ").split()
     return [domain.lower().lstrip("@") for domain in listed]
@@ -22,41 +22,41 @@ def domains() -> list[str]:
 
 def is_open(request: HttpRequest) -> bool:
     """Whether the page to sign up shows its form at all."""
-    return bool(settings.ACCOUNT_SIGNUP_OPEN) or invitations.brought(request) is not None
+    return bool(settings.ACCOUNT_SIGNUP_OPEN) or invitations.current(request) is not None
 
 
-def admits(request: HttpRequest, email: str) -> bool:
+def is_allowed(request: HttpRequest, email: str) -> bool:
     """Whether somebody with this address may sign up: a domain's, or the one that was invited."""
-    invitation = invitations.brought(request)
+    invitation = invitations.current(request)
     if invitation and invitation.email == email.lower():
         return True
-    return bool(settings.ACCOUNT_SIGNUP_OPEN) and is_of_domain(email)
+    return bool(settings.ACCOUNT_SIGNUP_OPEN) and has_allowed_domain(email)
 
 
-def is_of_domain(email: str) -> bool:
-    known = domains()
+def has_allowed_domain(email: str) -> bool:
+    known = allowed_domains()
     return not known or email.lower().rpartition("@")[2] in known
 
 
-def demand(request: HttpRequest, email: str) -> str:
+def require_allowed(request: HttpRequest, email: str) -> str:
     """The address if it may sign up. Raises ValidationError, which says which addresses may."""
-    if admits(request, email):
+    if is_allowed(request, email):
         return email
-    if invitation := invitations.brought(request):
+    if invitation := invitations.current(request):
         raise ValidationError(
             f"The invitation is for {invitation.email}; sign up with that address."
         )
-    raise ValidationError(refusal())
+    raise ValidationError(signup_rules_text())
 
 
-def demand_domain(user: User, email: str) -> str:
+def require_allowed_domain(user: User, email: str) -> str:
     """The address if this user may have it as another one. Raises ValidationError."""
-    if is_of_domain(email) or user.email.lower() == email.lower():
+    if has_allowed_domain(email) or user.email.lower() == email.lower():
         return email
-    raise ValidationError(refusal())
+    raise ValidationError(signup_rules_text())
 
 
-def refusal() -> str:
+def signup_rules_text() -> str:
     """Which addresses may have an account here."""
-    named = ", ".join(domains())
+    named = ", ".join(allowed_domains())
     return f"Accounts here are for addresses of {named}, and for who was invited."

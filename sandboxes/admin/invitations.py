@@ -87,7 +87,7 @@ class InvitationAdmin(PortalAdmin):
         if change:
             super().save_model(request, obj, form, change)
             return
-        invitations.forget_expired(obj.email)
+        invitations.delete_expired(obj.email)
         obj.invited_by = request.user
         obj.save()
         queue.enqueue(account_tasks.invite, obj.pk)

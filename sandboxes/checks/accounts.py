@@ -24,12 +24,12 @@ def check_accounts(**_: Any) -> list[checks.CheckMessage]:
 
 def _domains() -> list[checks.CheckMessage]:
     found: list[checks.CheckMessage] = []
-    for domain in signup_policy.domains():
+    for domain in signup_policy.allowed_domains():
         if not re.fullmatch(r"([a-z0-9-]+\.)+[a-z0-9-]+", domain):
             what = f"ACCOUNT_SIGNUP_DOMAINS: “{domain}” is no domain."
             hint = "Write domains alone, such as example.com,example.org."
             found.append(checks.Error(what, hint=hint, id="sandboxes.E009"))
-    if signup_policy.domains() and settings.ACCOUNT_EMAIL_VERIFICATION != "mandatory":
+    if signup_policy.allowed_domains() and settings.ACCOUNT_EMAIL_VERIFICATION != "mandatory":
         what = "ACCOUNT_SIGNUP_DOMAINS keeps nobody out: addresses are not confirmed."
         hint = "Set EMAIL_URL, and leave ACCOUNT_EMAIL_VERIFICATION at mandatory."
         found.append(checks.Error(what, hint=hint, id="sandboxes.E010"))

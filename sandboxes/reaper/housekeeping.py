@@ -93,7 +93,7 @@ def prune() -> None:
             "created_at"
         )
     )
-    sessions.forget(
+    sessions.delete_user_sessions(
         _delete_batch(Session.objects.filter(expire_date__lt=now).order_by("expire_date"))
     )
     forget_old_deliveries()

@@ -17,13 +17,13 @@ from sandboxes.views.helpers import Request, page
 @require_GET
 def invitation(request: HttpRequest, signed: str) -> HttpResponse:
     """Where the link of an invitation leads: to the page to sign up, with the address filled in."""
-    found = invitations.find(signed)
+    found = invitations.find_open(signed)
     if found is None:
         return render(request, "account/invitation_invalid.html", status=410)
     if request.user.is_authenticated:
         messages.info(request, "You already have an account and are signed in.")
         return redirect("dashboard")
-    invitations.bring(request, found)
+    invitations.remember(request, found)
     return redirect("account_signup")
 
 
