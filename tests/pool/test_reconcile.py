@@ -105,7 +105,8 @@ def test_while_people_wait_nothing_is_made_for_the_pool(alice):
     refill()
     assert pooled() == []
 
-    worker_tasks.provision(waiting.public_id)
+    with committed():
+        worker_tasks.provision(waiting.public_id)
     assert again(waiting).state == State.RUNNING
     assert len(pooled()) == 1, "now nobody waits"
 
