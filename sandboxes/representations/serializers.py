@@ -60,5 +60,5 @@ def extension(granted: models.Extension) -> schemas.ExtensionGranted:
 def samples(row: models.Sandbox, rows: list[models.UsageSample]) -> list[usage_schemas.Sample]:
     """Samples of a sandbox, oldest first, with the load between each and the one before."""
     return [
-        usage_schemas.Sample.from_orm(moment) for moment in series.moments(rows, row.started_at)
+        usage_schemas.Sample.from_orm(moment) for moment in series.to_series(rows, row.started_at)
     ]

@@ -19,7 +19,7 @@ from sandboxes.runtime import LineCount, RuntimeFailure, get_runtime
 log = structlog.get_logger(__name__)
 
 
-def newest(rows: Iterable[Sandbox], among: QuerySet[UsageSample]) -> dict[str, UsageSample]:
+def latest_samples(rows: Iterable[Sandbox], among: QuerySet[UsageSample]) -> dict[str, UsageSample]:
     """The last of these samples of each sandbox that has one, by its public id."""
     names = {row.pk: row.public_id for row in rows}
     own = among.filter(sandbox=OuterRef("pk")).order_by("-pk").values("pk")[:1]
@@ -27,7 +27,7 @@ def newest(rows: Iterable[Sandbox], among: QuerySet[UsageSample]) -> dict[str, U
     return {names[one.sandbox_id]: one for one in UsageSample.objects.filter(pk__in=keys)}
 
 
-def from_none(row: Sandbox) -> LineCount | None:
+def initial_count(row: Sandbox) -> LineCount | None:
     """How requests to it are counted, from none on; None: its blueprint doesn't say."""
     blueprint = blueprints.available().get(row.blueprint)
     return blueprint.requests if blueprint else None
@@ -36,11 +36,11 @@ def from_none(row: Sandbox) -> LineCount | None:
 def count_requests() -> None:
     """Complete the newest samples. What the engine does not tell now waits for the next sweep."""
     rows = {row.public_id: row for row in Sandbox.objects.running()}
-    last = newest(rows.values(), UsageSample.objects.all())
+    last = latest_samples(rows.values(), UsageSample.objects.all())
     waiting = {name: one for name, one in last.items() if one.requests is None}
     counted_before = UsageSample.objects.filter(requests__isnull=False)
-    known = newest([rows[name] for name in waiting], counted_before)
-    so_far = {name: c for name in waiting if (c := _so_far(rows[name], known.get(name)))}
+    known = latest_samples([rows[name] for name in waiting], counted_before)
+    so_far = {name: c for name in waiting if (c := _resume_count(rows[name], known.get(name)))}
     try:
         counts = get_runtime().count_lines(so_far)
     except RuntimeFailure as error:
@@ -52,9 +52,9 @@ def count_requests() -> None:
     UsageSample.objects.bulk_update(counted, ["requests", "log_read_to"])
 
 
-def _so_far(row: Sandbox, known: UsageSample | None) -> LineCount | None:
+def _resume_count(row: Sandbox, known: UsageSample | None) -> LineCount | None:
     """Its requests as they were last counted."""
-    count = from_none(row)
+    count = initial_count(row)
     if count is None or known is None or known.requests is None:
         return count
     return replace(count, lines=known.requests, read_to=known.log_read_to)

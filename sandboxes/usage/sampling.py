@@ -12,7 +12,7 @@ from sandboxes.runtime import SandboxFacts, Usage, get_runtime
 from sandboxes.usage import request_counts
 from sandboxes.usage import tasks as usage_tasks
 
-SAMPLED_EVERY = timedelta(seconds=20)
+SAMPLE_INTERVAL = timedelta(seconds=20)
 """However often it is swept."""
 
 
@@ -22,26 +22,26 @@ def sample(rows: list[Sandbox], observed: Mapping[str, SandboxFacts]) -> None:
     Requests to those that were used are counted by a worker, for each log is a call of the engine.
     """
     wanted = [row for row in rows if row.state == State.RUNNING and row.public_id in observed]
-    last = request_counts.newest(wanted, UsageSample.objects.all())
+    last = request_counts.latest_samples(wanted, UsageSample.objects.all())
     due = {row.public_id: row for row in wanted if _is_due(last.get(row.public_id))}
     usage = get_runtime().usage(list(due)) if due else {}
     samples = [
-        _sampled(due[name], used, observed[name], last.get(name)) for name, used in usage.items()
+        _new_sample(due[name], used, observed[name], last.get(name)) for name, used in usage.items()
     ]
     UsageSample.objects.bulk_create(samples)
-    if any(one.requests is None and request_counts.from_none(one.sandbox) for one in samples):
+    if any(one.requests is None and request_counts.initial_count(one.sandbox) for one in samples):
         queue.enqueue(usage_tasks.count_requests)
 
 
 def _is_due(last: UsageSample | None) -> bool:
-    return last is None or last.at <= clock.now() - SAMPLED_EVERY
+    return last is None or last.at <= clock.now() - SAMPLE_INTERVAL
 
 
-def _sampled(
+def _new_sample(
     row: Sandbox, used: Usage, facts: SandboxFacts, last: UsageSample | None
 ) -> UsageSample:
     requests, read_to = (last.requests, last.log_read_to) if last else (0, "")
-    counted = request_counts.from_none(row) and not _was_used(row, last)
+    counted = request_counts.initial_count(row) and not _was_used(row, last)
     return UsageSample(
         sandbox=row,
         at=clock.now(),

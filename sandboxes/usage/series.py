@@ -13,7 +13,7 @@ Number = float | None
 
 
 @dataclass(frozen=True)
-class Moment:
+class UsagePoint:
     """One sample, with what can be told only beside the one before: None without it."""
 
     at: datetime
@@ -31,27 +31,27 @@ class Moment:
     """Since then; in the first sample of a sandbox, since it ran or for a minute."""
 
 
-def moments(rows: Sequence[UsageSample], began: datetime | None) -> list[Moment]:
+def to_series(rows: Sequence[UsageSample], began: datetime | None) -> list[UsagePoint]:
     """The samples, oldest first, of a sandbox that has run since `began`."""
     before = [None, *rows[:-1]] if rows else []
-    return [_moment(row, last, began) for row, last in zip(rows, before, strict=True)]
+    return [_usage_point(row, last, began) for row, last in zip(rows, before, strict=True)]
 
 
-def _moment(row: UsageSample, last: UsageSample | None, began: datetime | None) -> Moment:
-    return Moment(
+def _usage_point(row: UsageSample, last: UsageSample | None, began: datetime | None) -> UsagePoint:
+    return UsagePoint(
         at=row.at,
         memory_mb=row.memory_mb,
-        cpus=_load(row, last),
+        cpus=_cpu_load(row, last),
         disk_mb=row.disk_mb,
         received_bytes=row.received_bytes,
         sent_bytes=row.sent_bytes,
         traffic_kb=_traffic(row, last),
         requests=row.requests,
-        requests_per_minute=_rate(row, last, began),
+        requests_per_minute=_request_rate(row, last, began),
     )
 
 
-def _load(row: UsageSample, last: UsageSample | None) -> Number:
+def _cpu_load(row: UsageSample, last: UsageSample | None) -> Number:
     if last is None:
         return None
     seconds, used = (row.at - last.at).total_seconds(), row.cpu_seconds - last.cpu_seconds
@@ -63,12 +63,12 @@ def _traffic(row: UsageSample, last: UsageSample | None) -> Number:
     if last is None or row.at <= last.at:
         return None
     minutes = (row.at - last.at).total_seconds() / 60
-    received = grown([last.received_bytes, row.received_bytes]) - last.received_bytes
-    sent = grown([last.sent_bytes, row.sent_bytes]) - last.sent_bytes
+    received = counter_total([last.received_bytes, row.received_bytes]) - last.received_bytes
+    sent = counter_total([last.sent_bytes, row.sent_bytes]) - last.sent_bytes
     return round((received + sent) / 1000 / minutes, 2)
 
 
-def _rate(row: UsageSample, last: UsageSample | None, began: datetime | None) -> Number:
+def _request_rate(row: UsageSample, last: UsageSample | None, began: datetime | None) -> Number:
     since, before = (last.at, last.requests) if last else (began, 0)
     if row.requests is None or before is None or since is None or row.at <= since:
         return None
@@ -77,29 +77,29 @@ def _rate(row: UsageSample, last: UsageSample | None, began: datetime | None) ->
     return round((row.requests - before) / (minutes if last else max(minutes, 1)), 2)
 
 
-def grown(counts: Sequence[int]) -> int:
+def counter_total(counts: Sequence[int]) -> int:
     """What a counter has counted in all, though it began at zero again with its engine."""
     more = (new - old if new >= old else new for old, new in pairwise(counts))
     return (counts[0] if counts else 0) + sum(more)
 
 
-def peak(sandbox: Sandbox) -> dict[str, Number] | None:
+def peak_usage(sandbox: Sandbox) -> dict[str, Number] | None:
     """The most that any sample shows, traffic and requests in all; None: it was never measured."""
     rows = list(sandbox.samples.order_by("pk"))
-    return peak_of(moments(rows, sandbox.started_at)) if rows else None
+    return peak(to_series(rows, sandbox.started_at)) if rows else None
 
 
-def peak_of(life: Sequence[Moment]) -> dict[str, Number]:
+def peak(life: Sequence[UsagePoint]) -> dict[str, Number]:
     return {
-        "memory_mb": _most(moment.memory_mb for moment in life),
-        "cpus": _most(moment.cpus for moment in life),
-        "disk_mb": _most(moment.disk_mb for moment in life),
-        "received_bytes": grown([moment.received_bytes for moment in life]),
-        "sent_bytes": grown([moment.sent_bytes for moment in life]),
-        "requests": _most(moment.requests for moment in life),
-        "requests_per_minute": _most(moment.requests_per_minute for moment in life),
+        "memory_mb": _max(moment.memory_mb for moment in life),
+        "cpus": _max(moment.cpus for moment in life),
+        "disk_mb": _max(moment.disk_mb for moment in life),
+        "received_bytes": counter_total([moment.received_bytes for moment in life]),
+        "sent_bytes": counter_total([moment.sent_bytes for moment in life]),
+        "requests": _max(moment.requests for moment in life),
+        "requests_per_minute": _max(moment.requests_per_minute for moment in life),
     }
 
 
-def _most(values: Iterable[Number]) -> Number:
+def _max(values: Iterable[Number]) -> Number:
     return max((value for value in values if value is not None), default=None)

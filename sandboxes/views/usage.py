@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET
 
 from sandboxes import blueprints
 from sandboxes.models import Sandbox, State
-from sandboxes.usage.series import Moment, moments, peak_of
+from sandboxes.usage.series import UsagePoint, peak, to_series
 from sandboxes.views.helpers import Request, own_sandbox, page
 
 WIDTH, HEIGHT = 240, 56
@@ -33,7 +33,7 @@ class Measure:
     title: str
     unit: str
     digits: int
-    read: Callable[[Moment], float | None]
+    read: Callable[[UsagePoint], float | None]
     peak: str = ""
     """What it is called among the peaks that are kept."""
     limit: str = ""
@@ -103,7 +103,7 @@ class Life:
     """All that was measured of one sandbox."""
 
     sandbox: Sandbox
-    moments: Sequence[Moment]
+    moments: Sequence[UsagePoint]
     last: int
     """The key of the last sample: a poll asks for what is newer."""
 
@@ -126,7 +126,7 @@ class Life:
 
     @cached_property
     def peak(self) -> dict[str, float | None]:
-        return self.sandbox.peak or (peak_of(self.moments) if self.moments else {})
+        return self.sandbox.peak or (peak(self.moments) if self.moments else {})
 
     @property
     def has_requests(self) -> bool:
@@ -169,7 +169,7 @@ class Life:
 
 
 def thinned(
-    life: Sequence[Moment], read: Callable[[Moment], float | None], most: int
+    life: Sequence[UsagePoint], read: Callable[[UsagePoint], float | None], most: int
 ) -> list[tuple[datetime, float]]:
     """At most so many points, the last as it is; of several moments in one, the highest, so that no
     peak is lost."""
@@ -182,7 +182,7 @@ def thinned(
 
 def usage_of(sandbox: Sandbox) -> Life:
     rows = list(sandbox.samples.order_by("pk"))
-    return Life(sandbox, moments(rows, sandbox.started_at), rows[-1].pk if rows else 0)
+    return Life(sandbox, to_series(rows, sandbox.started_at), rows[-1].pk if rows else 0)
 
 
 @page

@@ -85,7 +85,7 @@ def tear_down(sandbox: Sandbox) -> bool:
     except RuntimeFailure as error:
         _postpone_removal(sandbox, error)
         return False
-    return lifecycle.finish(sandbox, series.peak(sandbox))
+    return lifecycle.finish(sandbox, series.peak_usage(sandbox))
 
 
 def _postpone_removal(sandbox: Sandbox, error: RuntimeFailure) -> None:

@@ -50,7 +50,7 @@ def run_sweeps(times: int) -> dict[str, Any]:
     """
     seconds, errors = [], []
     for _ in range(times):
-        UsageSample.objects.update(at=F("at") - sampling.SAMPLED_EVERY)
+        UsageSample.objects.update(at=F("at") - sampling.SAMPLE_INTERVAL)
         began = time.perf_counter()
         errors += Sweep().run().errors
         seconds.append(time.perf_counter() - began)

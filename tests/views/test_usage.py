@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from sandboxes.models import Sandbox, UsageSample
-from sandboxes.usage.series import Moment, grown
+from sandboxes.usage.series import UsagePoint, counter_total
 from sandboxes.views.usage import (
     HEIGHT,
     MEASURES,
@@ -183,8 +183,8 @@ def test_an_empty_plot_has_no_line() -> None:
     assert (plot().line, plot().area, plot().now) == ("", "", None)
 
 
-def moment(at: datetime, memory_mb: float) -> Moment:
-    return Moment(at, memory_mb, None, None, 0, 0, None, None, None)
+def moment(at: datetime, memory_mb: float) -> UsagePoint:
+    return UsagePoint(at, memory_mb, None, None, 0, 0, None, None, None)
 
 
 def test_a_long_life_is_drawn_in_few_points_and_no_peak_is_lost() -> None:
@@ -209,7 +209,7 @@ def test_a_long_life_is_told_in_few_rows(alice: User) -> None:
     [([], 0), ([5], 5), ([5, 8, 8], 8), ([5, 2, 4], 9), ([0, 7, 0, 1], 8)],
 )
 def test_a_counter_that_began_anew_loses_nothing(counts: list[int], in_all: int) -> None:
-    assert grown(counts) == in_all
+    assert counter_total(counts) == in_all
 
 
 def test_the_api_tells_the_peaks_of_what_has_ended(alice: User) -> None:
