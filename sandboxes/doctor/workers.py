@@ -46,7 +46,7 @@ def reaper() -> Findings:
     site = Site.current()
     try:
         yield fine(health.CHECKS["reaper"](site))
-    except health.Unwell as error:
+    except health.CheckFailed as error:
         remedy = (
             "Start `reaper` (honcho start reaper), or have cron run `manage.py reap_sandboxes`."
         )

@@ -24,42 +24,42 @@ from sandboxes.metrics import outcomes
 from sandboxes.models import ENGINE_AWAY, EndReason, Funding, Pool, Sandbox, Site, State, Tally
 from sandboxes.models.runtime_settings import settings
 
-CALLS = ("create", "observe", "destroy", "sweep")
+ENGINE_CALLS = ("create", "observe", "destroy", "sweep")
 MEGABYTE = 1024 * 1024
 
 
-class PortalFigures(Collector):
+class PortalCollector(Collector):
     """Computed by whichever process answers, so there is nothing to add up between processes."""
 
     def collect(self) -> Iterable[Metric]:
-        yield _by("state", "Sandboxes in each state.", list(State))
-        yield _by("end_reason", "Sandboxes by why they ended.", list(EndReason))
-        yield _figure(
-            "site_limit", "How many sandboxes this portal carries.", capacity.site_limit()
-        )
+        yield _count_by("state", "Sandboxes in each state.", list(State))
+        yield _count_by("end_reason", "Sandboxes by why they ended.", list(EndReason))
+        yield _gauge("site_limit", "How many sandboxes this portal carries.", capacity.site_limit())
         stuck = Sandbox.objects.live().exclude(removal_error="").count()
-        yield _figure("removals_failing", "Sandboxes that could not be removed yet.", stuck)
-        yield _figure("oldest_pending_seconds", "How long a launch has waited.", _oldest_pending())
+        yield _gauge("removals_failing", "Sandboxes that could not be removed yet.", stuck)
+        yield _gauge("oldest_pending_seconds", "How long a launch has waited.", _oldest_pending())
         yield _funding()
         yield from _pools()
-        yield from _tallied(outcomes.ever())
+        yield from _outcomes(outcomes.all_time())
         site = Site.objects.filter(pk=1).first() or Site()
         yield from _reaper(site)
         yield from _engine(site)
 
 
-def _figure(name: str, text: str, value: float) -> Metric:
+def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(f"sandboxportal_{name}", text, value=value)
 
 
-def _by(column: str, text: str, values: list[str]) -> Metric:
+def _count_by(column: str, text: str, values: list[str]) -> Metric:
     """One line for each value, also where there is none: a missing line raises no alarm."""
     counted = Sandbox.objects.order_by().values_list(column).annotate(Count("pk"))
     known = dict(counted)
-    return _lines(f"sandboxes_by_{column}", text, column, {v: known.get(v, 0) for v in values})
+    return _labeled_gauge(
+        f"sandboxes_by_{column}", text, column, {v: known.get(v, 0) for v in values}
+    )
 
 
-def _lines(name: str, text: str, label: str, values: dict[str, int]) -> Metric:
+def _labeled_gauge(name: str, text: str, label: str, values: dict[str, int]) -> Metric:
     family = GaugeMetricFamily(f"sandboxportal_{name}", text, labels=[label])
     for value, count in values.items():
         family.add_metric([str(value)], count)
@@ -75,7 +75,7 @@ def _funding() -> Metric:
     counted = Sandbox.objects.live().order_by().values_list("funding").annotate(Count("pk"))
     text = "Sandboxes that have not ended, by whether their Stellar account is funded."
     known = dict.fromkeys(map(str, Funding), 0) | dict(counted)
-    return _lines("funding", text, "funding", known)
+    return _labeled_gauge("funding", text, "funding", known)
 
 
 def _pools() -> Iterable[Metric]:
@@ -84,12 +84,12 @@ def _pools() -> Iterable[Metric]:
     ready = dict.fromkeys((pool.blueprint for pool in pools), 0) | dict(counted)
     wanted = {pool.blueprint: pool.wanted for pool in pools}
     failures = {pool.blueprint: pool.failures for pool in pools}
-    yield _lines("pool_ready", "Sandboxes that wait warm.", "blueprint", ready)
-    yield _lines("pool_wanted", "How many are to wait warm.", "blueprint", wanted)
-    yield _lines("pool_failures", "Failures in a row of making one.", "blueprint", failures)
+    yield _labeled_gauge("pool_ready", "Sandboxes that wait warm.", "blueprint", ready)
+    yield _labeled_gauge("pool_wanted", "How many are to wait warm.", "blueprint", wanted)
+    yield _labeled_gauge("pool_failures", "Failures in a row of making one.", "blueprint", failures)
 
 
-def _tallied(rows: list[Tally]) -> Iterable[Metric]:
+def _outcomes(rows: list[Tally]) -> Iterable[Metric]:
     for act, text in (("launch", "From a request to its end."), ("destroy", "Of a removal.")):
         labels = ["start", "result"]
         family = HistogramMetricFamily(f"sandboxportal_{act}_seconds", text, labels=labels)
@@ -100,13 +100,13 @@ def _tallied(rows: list[Tally]) -> Iterable[Metric]:
     errors = {row.result: row.count for row in rows if row.act == "engine_error"}
     text = "Calls that the engine refused or did not answer."
     counter = CounterMetricFamily("sandboxportal_engine_errors", text, labels=["call"])
-    for call in CALLS:
+    for call in ENGINE_CALLS:
         counter.add_metric([call], errors.get(call, 0))
     yield counter
 
 
 def _buckets(row: Tally) -> list[tuple[str, float]]:
-    edges = [*(f"{bound:g}" for bound in outcomes.BOUNDS), "+Inf"]
+    edges = [*(f"{bound:g}" for bound in outcomes.BUCKET_BOUNDS), "+Inf"]
     return list(zip(edges, accumulate(row.buckets), strict=True))
 
 
@@ -114,27 +114,27 @@ def _reaper(site: Site) -> Iterable[Metric]:
     if site.reaped_at is None:
         return
     age = (clock.now() - site.reaped_at).total_seconds()
-    yield _figure("reaper_age_seconds", "Time since the last sweep ended.", age)
-    yield _figure("reaper_failed", "1 when the last sweep met an error.", bool(site.reaper_error))
-    yield _figure("sweep_seconds", "How long the last sweep took.", site.sweep_seconds or 0)
+    yield _gauge("reaper_age_seconds", "Time since the last sweep ended.", age)
+    yield _gauge("reaper_failed", "1 when the last sweep met an error.", bool(site.reaper_error))
+    yield _gauge("sweep_seconds", "How long the last sweep took.", site.sweep_seconds or 0)
     text = "What the last sweep left on the engine though nobody needs it."
-    yield _figure("orphans", text, len(site.orphans))
+    yield _gauge("orphans", text, len(site.orphans))
     away = site.reaper_error.startswith(ENGINE_AWAY)
-    yield _figure("engine_up", "1 when the last sweep reached the engine.", not away)
+    yield _gauge("engine_up", "1 when the last sweep reached the engine.", not away)
 
 
 def _engine(site: Site) -> Iterable[Metric]:
     """What can't be told is left out."""
     drained = site.drained_until is not None and site.drained_until > clock.now()
-    yield _figure("maintenance", "1 while nobody may launch.", drained)
+    yield _gauge("maintenance", "1 while nobody may launch.", drained)
     total = settings.SANDBOX_SUBNETS.num_addresses // capacity.SUBNET_ADDRESSES
-    yield _figure("subnets", "How many subnets sandboxes may use.", total)
+    yield _gauge("subnets", "How many subnets sandboxes may use.", total)
     if site.subnets_taken is not None:
-        yield _figure("subnets_taken", "How many of them are in use.", site.subnets_taken)
+        yield _gauge("subnets_taken", "How many of them are in use.", site.subnets_taken)
     if site.memory_available_mb is not None:
         text = "Memory that is to be had on the engine's machine."
-        yield _figure("memory_available_bytes", text, site.memory_available_mb * MEGABYTE)
+        yield _gauge("memory_available_bytes", text, site.memory_available_mb * MEGABYTE)
     if site.disk_free_mb is not None and site.disk_total_mb is not None:
         text = "Size of the disk that holds the sandboxes."
-        yield _figure("disk_size_bytes", text, site.disk_total_mb * MEGABYTE)
-        yield _figure("disk_free_bytes", "What is free of it.", site.disk_free_mb * MEGABYTE)
+        yield _gauge("disk_size_bytes", text, site.disk_total_mb * MEGABYTE)
+        yield _gauge("disk_free_bytes", "What is free of it.", site.disk_free_mb * MEGABYTE)

@@ -26,18 +26,18 @@ from kombu.exceptions import OperationalError
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from sandboxes.lib import clock
-from sandboxes.metrics.collector import PortalFigures
+from sandboxes.metrics.collector import PortalCollector
 from sandboxes.models import ENGINE_AWAY, Site
 
 log = structlog.get_logger(__name__)
 
 BROKER_TIMEOUT_SECONDS = 2
-LATE = timedelta(minutes=3)
+SWEEP_OVERDUE_AFTER = timedelta(minutes=3)
 
 Check = Callable[[Site | None], str]
 
 
-class Unwell(Exception):
+class CheckFailed(Exception):
     """A check failed; the message is for everybody, so it names no inner thing."""
 
 
@@ -63,7 +63,7 @@ def readyz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
 def _result(check: Check, site: Site | None) -> dict[str, object]:
     try:
         return {"ok": True, "detail": check(site)}
-    except Unwell as error:
+    except CheckFailed as error:
         return {"ok": False, "detail": str(error)}
 
 
@@ -78,7 +78,7 @@ def _site() -> Site | None:
 
 def _database(site: Site | None) -> str:
     if site is None:
-        raise Unwell("It can't be reached.")
+        raise CheckFailed("It can't be reached.")
     return "It answers."
 
 
@@ -87,14 +87,14 @@ def _broker(_site: Site | None) -> str:
         with current_app.connection_for_write(connect_timeout=BROKER_TIMEOUT_SECONDS) as broker:
             broker.ensure_connection(max_retries=1, timeout=BROKER_TIMEOUT_SECONDS)
             if folder := (broker.transport_options or {}).get("folder"):
-                _demand_writable(Path(folder))
+                _require_writable(Path(folder))
     except (OperationalError, OSError) as error:
         log.warning("broker_unreachable", error=str(error))
-        raise Unwell("It can't be reached.") from error
+        raise CheckFailed("It can't be reached.") from error
     return "It takes messages."
 
 
-def _demand_writable(folder: Path) -> None:
+def _require_writable(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(f"{folder} is not writable")
@@ -103,18 +103,18 @@ def _demand_writable(folder: Path) -> None:
 def _engine(site: Site | None) -> str:
     """As the reaper saw it last: the web process holds no engine socket."""
     if site is None or site.reaped_at is None:
-        raise Unwell("No sweep has told of it yet.")
+        raise CheckFailed("No sweep has told of it yet.")
     if site.reaper_error.startswith(ENGINE_AWAY):
-        raise Unwell("The last sweep could not reach it.")
+        raise CheckFailed("The last sweep could not reach it.")
     return "The last sweep reached it."
 
 
 def _reaper(site: Site | None) -> str:
     if site is None or site.reaped_at is None:
-        raise Unwell("No sweep is known; start `manage.py reap_sandboxes`, or wait for cron.")
+        raise CheckFailed("No sweep is known; start `manage.py reap_sandboxes`, or wait for cron.")
     seconds = round((clock.now() - site.reaped_at).total_seconds())
-    if seconds > LATE.total_seconds():
-        raise Unwell(f"Its last sweep was {seconds} s ago.")
+    if seconds > SWEEP_OVERDUE_AFTER.total_seconds():
+        raise CheckFailed(f"Its last sweep was {seconds} s ago.")
     return f"It swept {seconds} s ago."
 
 
@@ -130,17 +130,17 @@ CHECKS: dict[str, Check] = {
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     """Prometheus' text format, for the holder of `METRICS_TOKEN` and for operators."""
-    if not _may_see_metrics(request):
+    if not _can_view_metrics(request):
         refusal = HttpResponse("Send METRICS_TOKEN as a bearer token.\n", status=401)
         refusal["Content-Type"], refusal["WWW-Authenticate"] = "text/plain", "Bearer"
         return refusal
     ours = CollectorRegistry()
-    ours.register(PortalFigures())
+    ours.register(PortalCollector())
     processes = ExportToDjangoView(request).content
     return HttpResponse(processes + generate_latest(ours), content_type=CONTENT_TYPE_LATEST)
 
 
-def _may_see_metrics(request: HttpRequest) -> bool:
+def _can_view_metrics(request: HttpRequest) -> bool:
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     if settings.METRICS_TOKEN and scheme.lower() == "bearer":
         return constant_time_compare(given.strip(), settings.METRICS_TOKEN)

@@ -25,7 +25,7 @@ class Tally(models.Model):
     seconds = models.FloatField(default=0)
     """All of them together."""
     buckets = models.JSONField(default=list)
-    """How many took up to each of `tallies.BOUNDS`, and longer; each counted once."""
+    """How many took up to each of `outcomes.BUCKET_BOUNDS`, and longer; each counted once."""
 
     class Meta:
         constraints: ClassVar = [

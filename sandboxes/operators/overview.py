@@ -16,7 +16,7 @@ from math import inf
 from sandboxes.core import capacity
 from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
-from sandboxes.metrics.health import LATE
+from sandboxes.metrics.health import SWEEP_OVERDUE_AFTER
 from sandboxes.models import ENGINE_AWAY, LIVE, AuditEntry, Pool, Sandbox, Site, State, Tally
 from sandboxes.models.runtime_settings import settings
 
@@ -65,8 +65,8 @@ class Period:
     parts: int
 
     @cached_property
-    def ready(self) -> outcomes.Sum:
-        return outcomes.added_up(row for row in self.rows if row.result == "ready")
+    def ready(self) -> outcomes.Histogram:
+        return outcomes.sum_histograms(row for row in self.rows if row.result == "ready")
 
     @property
     def launches(self) -> int:
@@ -177,11 +177,11 @@ class Overview:
 
     @cached_property
     def periods(self) -> list[Period]:
-        week = outcomes.since(self.now - timedelta(days=7))
+        week = outcomes.counts_since(self.now - timedelta(days=7))
         rows = [row for row in week if row.act == "launch"]
         found = []
         for title, part, parts in PERIODS:
-            end = outcomes.slot_of(self.now) + outcomes.SLOT
+            end = outcomes.bucket_start(self.now) + outcomes.BUCKET_SPAN
             began = end - part * parts
             found.append(Period(title, [r for r in rows if r.slot >= began], began, part, parts))
         return found
@@ -192,7 +192,7 @@ class Overview:
 
     @property
     def reaper_is_late(self) -> bool:
-        return self.since_sweep is None or self.since_sweep > LATE
+        return self.since_sweep is None or self.since_sweep > SWEEP_OVERDUE_AFTER
 
     @property
     def engine_is_away(self) -> bool:

@@ -92,13 +92,13 @@ class Sweep:
             self._isolate_errors("sampling", sampling.sample, rows, observed)
             self._isolate_errors("engine", housekeeping.record_engine_status)
             self._isolate_errors("pool", housekeeping.request_pool_reconcile)
-        self._isolate_errors("outcomes", outcomes.count_events)
+        self._isolate_errors("outcomes", outcomes.aggregate_events)
 
     def _isolate_errors(self, what: str, act: Callable[..., None], *args: object) -> None:
         try:
             act(*args)
         except RuntimeFailure as error:
-            outcomes.note_engine_error("sweep")
+            outcomes.record_engine_error("sweep")
             self.errors.append(f"{what}: {error}")
         except Exception as error:
             log.exception("sweep_stumbled", sandbox=what)
@@ -108,7 +108,7 @@ class Sweep:
         try:
             return get_runtime().observe(sizes=True)
         except RuntimeFailure as error:
-            outcomes.note_engine_error("observe")
+            outcomes.record_engine_error("observe")
             self.errors.append(f"{ENGINE_AWAY}, so nothing is known of it: {error}")
             return None
 

@@ -14,37 +14,37 @@ import httpx
 from django.conf import settings
 
 TIMEOUT_SECONDS = 15.0
-LONGEST_ANSWER = 64 * 1024
-LONGEST_WISH_SECONDS = 3600.0
+MAX_RESPONSE_BYTES = 64 * 1024
+MAX_RETRY_AFTER_SECONDS = 3600.0
 """A friendbot that asks for more patience than this is asked again all the same."""
 ALREADY_FUNDED = ("already funded", "createaccountalreadyexist", "op_already_exists")
 
 
-class Refused(Exception):
+class FriendbotRejected(Exception):
     """Friendbot's answer is final; asking again would not help."""
 
 
-class TryAgain(Exception):
+class FriendbotRetryable(Exception):
     """No account yet, but a later try may succeed."""
 
-    def __init__(self, message: str, after: timedelta = timedelta()) -> None:
+    def __init__(self, message: str, retry_after: timedelta = timedelta()) -> None:
         super().__init__(message)
-        self.after = after
+        self.retry_after = retry_after
 
 
 def ask_friendbot(public_key: str) -> None:
-    """Have the account created and funded. Raises Refused or TryAgain."""
+    """Have the account created and funded. Raises FriendbotRejected or FriendbotRetryable."""
     try:
         answer, text = _get(public_key)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise TryAgain(f"Friendbot can't be reached ({type(error).__name__})") from error
+        raise FriendbotRetryable(f"Friendbot can't be reached ({type(error).__name__})") from error
     if answer.is_success:
         return
     if answer.status_code == HTTPStatus.BAD_REQUEST:
         if any(sign in text.lower() for sign in ALREADY_FUNDED):
             return
-        raise Refused("Friendbot refused the account (400)")
-    raise TryAgain(f"Friendbot answered {answer.status_code}", _retry_after(answer))
+        raise FriendbotRejected("Friendbot refused the account (400)")
+    raise FriendbotRetryable(f"Friendbot answered {answer.status_code}", _retry_after(answer))
 
 
 @cache
@@ -62,7 +62,7 @@ def _get(public_key: str) -> tuple[httpx.Response, str]:
     ) as answer:
         for chunk in answer.iter_bytes():
             body += chunk
-            if len(body) > LONGEST_ANSWER or monotonic() > ends_at:
+            if len(body) > MAX_RESPONSE_BYTES or monotonic() > ends_at:
                 break
     return answer, body.decode(errors="replace")
 
@@ -70,4 +70,4 @@ def _get(public_key: str) -> tuple[httpx.Response, str]:
 def _retry_after(answer: httpx.Response) -> timedelta:
     value = answer.headers.get("Retry-After", "")
     seconds = float(value) if value.isdecimal() else 0.0
-    return timedelta(seconds=min(seconds, LONGEST_WISH_SECONDS))
+    return timedelta(seconds=min(seconds, MAX_RETRY_AFTER_SECONDS))

@@ -14,7 +14,12 @@ from django.db.models import F
 from sandboxes.core.journal import record
 from sandboxes.lib import clock
 from sandboxes.models import STANDING, Funding, Sandbox
-from sandboxes.stellar.friendbot import TIMEOUT_SECONDS, Refused, TryAgain, ask_friendbot
+from sandboxes.stellar.friendbot import (
+    TIMEOUT_SECONDS,
+    FriendbotRejected,
+    FriendbotRetryable,
+    ask_friendbot,
+)
 
 log = structlog.get_logger(__name__)
 MAX_ATTEMPTS = 10
@@ -49,13 +54,13 @@ def fund(sandbox: Sandbox) -> None:
     sandbox.refresh_from_db()
     try:
         ask_friendbot(sandbox.stellar_public_key)
-    except Refused as refused:
+    except FriendbotRejected as refused:
         _record(sandbox, Funding.FAILED, str(refused))
-    except TryAgain as later:
+    except FriendbotRetryable as later:
         if sandbox.funding_attempts >= MAX_ATTEMPTS:
             _record(sandbox, Funding.FAILED, f"{later}; gave up after {MAX_ATTEMPTS} tries")
         else:
-            wait = max(later.after, _retry_delay(sandbox.funding_attempts))
+            wait = max(later.retry_after, _retry_delay(sandbox.funding_attempts))
             _record(sandbox, Funding.PENDING, str(later), due_at=clock.now() + wait)
     else:
         _record(sandbox, Funding.FUNDED, "")

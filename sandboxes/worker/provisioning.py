@@ -94,7 +94,7 @@ def _evict_pooled_sandbox() -> bool:
 
 def _requeue(sandbox: Sandbox, error: EngineUnreachable) -> None:
     """The engine is away: try again when it is back, but not for ever."""
-    outcomes.note_engine_error("create")
+    outcomes.record_engine_error("create")
     now = clock.now()
     if now - sandbox.created_at > PROVISION_DEADLINE:
         fail_with_error(sandbox, EndReason.PROVISION_FAILED, error)

@@ -44,7 +44,7 @@ def clean_up_after_lost_lease(sandbox: Sandbox) -> None:
 def fail_with_error(sandbox: Sandbox, reason: EndReason, error: Exception) -> bool:
     """End a sandbox that this error broke."""
     if isinstance(error, EngineRefused):
-        outcomes.note_engine_error("create")
+        outcomes.record_engine_error("create")
     service = error.service if isinstance(error, NotReady) else ""
     code = error.exit_code if isinstance(error, NotReady) else None
     return fail(sandbox, reason, str(error), service, code)
@@ -89,7 +89,7 @@ def tear_down(sandbox: Sandbox) -> bool:
 
 
 def _postpone_removal(sandbox: Sandbox, error: RuntimeFailure) -> None:
-    outcomes.note_engine_error("destroy")
+    outcomes.record_engine_error("destroy")
     attempts = sandbox.removal_attempts + 1
     delay = min(RETRY_DELAY * 2 ** min(attempts - 1, 10), MAX_RETRY_DELAY)
     message = str(error)[:300]

@@ -83,12 +83,16 @@ def multiply(sandbox: Sandbox, count: int) -> None:
 
 def busy_week() -> None:
     """Launches of each kind in every five minutes of it."""
-    now, kinds = outcomes.slot_of(timezone.now()), (("warm", "ready"), ("cold", "ready"))
-    total = outcomes.Sum()
+    now, kinds = outcomes.bucket_start(timezone.now()), (("warm", "ready"), ("cold", "ready"))
+    total = outcomes.Histogram()
     total.add(1.2)
     Tally.objects.bulk_create(
         Tally(
-            slot=now - n * outcomes.SLOT, act="launch", start=start, result=result, **asdict(total)
+            slot=now - n * outcomes.BUCKET_SPAN,
+            act="launch",
+            start=start,
+            result=result,
+            **asdict(total),
         )
         for n in range(7 * 288)
         for start, result in (*kinds, ("cold", "failed"))
@@ -119,13 +123,13 @@ def test_parallel_counts_count_each_event_once(olga: Any, settings: Any) -> None
     settings.SANDBOX_MAX_PER_USER = 10
     for _ in range(5):
         actions.destroy(launch(olga), olga)
-    later = outcomes.SETTLED
+    later = outcomes.SETTLE_DELAY
 
     def count(_number: int) -> None:
-        outcomes.count_events()
+        outcomes.aggregate_events()
 
     tallies_settled = pytest.MonkeyPatch()
-    tallies_settled.setattr(outcomes, "SETTLED", -later)
+    tallies_settled.setattr(outcomes, "SETTLE_DELAY", -later)
     at_once(6, count)
     tallies_settled.undo()
 

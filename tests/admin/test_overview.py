@@ -270,7 +270,7 @@ def test_launches_are_plotted_with_their_times(alice, clock):
         launch(alice)
         actions.destroy(Sandbox.objects.latest("pk"), alice)
         clock.forward(hours=hours, seconds=20)
-        outcomes.count_events()
+        outcomes.aggregate_events()
     hour, day, week = Overview().periods
 
     assert [period.launches for period in (hour, day, week)] == [0, 0, 3]

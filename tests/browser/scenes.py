@@ -238,14 +238,14 @@ def leaving(alice: User, runtime: MemoryRuntime) -> Sandbox:
 
 def busy_week(alice: User, runtime: MemoryRuntime) -> None:
     """What operators see after it: launches, a few that failed, and a removal that does."""
-    now, dice = outcomes.slot_of(clock.now()), Random(7)
-    for slot in (now - n * 3 * outcomes.SLOT for n in range(7 * 96)):
+    now, dice = outcomes.bucket_start(clock.now()), Random(7)
+    for slot in (now - n * 3 * outcomes.BUCKET_SPAN for n in range(7 * 96)):
         for start, result, most in (
             ("warm", "ready", 4),
             ("cold", "ready", 2),
             ("cold", "failed", 0.55),
         ):
-            total = outcomes.Sum()
+            total = outcomes.Histogram()
             for _ in range(round(dice.uniform(0, most))):
                 total.add(0 if start == "warm" else dice.uniform(0.8, 2.4))
             counted = {"count": total.count, "seconds": total.seconds, "buckets": total.buckets}

@@ -14,7 +14,7 @@ from prometheus_client.core import Metric
 
 from sandboxes import actions
 from sandboxes.metrics import outcomes
-from sandboxes.metrics.collector import PortalFigures
+from sandboxes.metrics.collector import PortalCollector
 from sandboxes.runtime import EngineRefused
 from tests.helpers.scenarios import (
     committed,
@@ -49,17 +49,17 @@ def busy(alice, runtime, settings, clock) -> None:
     clock.forward(seconds=20)
     sweep()
     clock.forward(seconds=20)
-    outcomes.count_events()
+    outcomes.aggregate_events()
 
 
 @pytest.fixture
 def families(busy: None) -> dict[str, Metric]:
-    return {family.name: family for family in PortalFigures().collect()}
+    return {family.name: family for family in PortalCollector().collect()}
 
 
 def exposed() -> bytes:
     registry = CollectorRegistry()
-    registry.register(PortalFigures())
+    registry.register(PortalCollector())
     return generate_latest(registry)
 
 
@@ -186,6 +186,6 @@ def test_what_the_engine_refused_is_counted(families) -> None:
 
 
 def test_before_the_first_sweep_nothing_is_made_up(runtime) -> None:
-    names = {family.name for family in PortalFigures().collect()}
+    names = {family.name for family in PortalCollector().collect()}
     assert "sandboxportal_engine_up" not in names
     assert "sandboxportal_disk_free_bytes" not in names

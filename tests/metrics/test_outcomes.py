@@ -25,13 +25,15 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.
 def counted(act: str = "launch") -> dict[str, int]:
     """Of all time, by start and result."""
     return {
-        f"{row.start} {row.result}".strip(): row.count for row in outcomes.ever() if row.act == act
+        f"{row.start} {row.result}".strip(): row.count
+        for row in outcomes.all_time()
+        if row.act == act
     }
 
 
 def settle(clock: Clock) -> None:
     clock.forward(seconds=16)
-    outcomes.count_events()
+    outcomes.aggregate_events()
 
 
 def test_launches_are_counted_by_how_they_went(alice, runtime, clock):
@@ -74,16 +76,16 @@ def test_removals_are_counted_with_the_time_that_they_took(alice, runtime, clock
 
 def test_what_may_not_be_committed_yet_waits_for_the_next_time(alice, clock):
     launch(alice)
-    outcomes.count_events()
+    outcomes.aggregate_events()
     assert counted() == {}
 
     settle(clock)
-    outcomes.count_events()
+    outcomes.aggregate_events()
     assert counted() == {"cold ready": 1}
 
 
 def test_many_events_are_counted_in_parts_and_none_twice(alice, clock, monkeypatch):
-    monkeypatch.setattr(outcomes, "AT_ONCE", 3)
+    monkeypatch.setattr(outcomes, "BATCH_SIZE", 3)
     for _ in range(3):
         launch(alice)
     settle(clock)
@@ -103,7 +105,7 @@ def test_a_sweep_that_comes_second_counts_nothing(alice, clock, monkeypatch):
         return site
 
     monkeypatch.setattr(Site, "current", overtaken)
-    outcomes.count_events()
+    outcomes.aggregate_events()
     assert counted() == {}
 
 
@@ -143,7 +145,7 @@ def test_calls_that_the_engine_did_not_carry_out_are_counted(alice, runtime):
     ],
 )
 def test_a_quantile_lies_in_the_bucket_that_holds_it(seconds, share, about):
-    total = outcomes.Sum()
+    total = outcomes.Histogram()
     for one in seconds:
         total.add(one)
     found = total.quantile(share)
@@ -152,4 +154,6 @@ def test_a_quantile_lies_in_the_bucket_that_holds_it(seconds, share, about):
 
 def test_slots_begin_every_five_minutes():
     began = FOREVER + timedelta(days=20_000, minutes=35)
-    assert outcomes.slot_of(began) == outcomes.slot_of(began + timedelta(minutes=4)) == began
+    assert (
+        outcomes.bucket_start(began) == outcomes.bucket_start(began + timedelta(minutes=4)) == began
+    )

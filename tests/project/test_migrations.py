@@ -70,7 +70,7 @@ def data(shared_database: None) -> Iterator[None]:
     actions.extend(sandbox, 30, alice)
     actions.destroy(ended, alice)
     Sweep().run()
-    outcomes.note_engine_error("create")
+    outcomes.record_engine_error("create")
     audit.note(audit.Operator(olga), "suspend", alice, "Mining coins.")
     assert [model for model in (*STAYS, *CAME_LATER) if not model.objects.exists()] == []
     if connection.vendor == "sqlite":

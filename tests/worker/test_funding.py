@@ -93,7 +93,7 @@ def test_a_late_answer_does_not_undo_a_funded_account(alice, runtime, bot, clock
             actions.retry_funding(again(sandbox), alice)
         worker_funding.fund(again(sandbox))
         assert again(sandbox).funding == Funding.FUNDED
-        raise friendbot.TryAgain("Friendbot can't be reached (ReadTimeout)")
+        raise friendbot.FriendbotRetryable("Friendbot can't be reached (ReadTimeout)")
 
     monkeypatch.setattr(friendbot, "ask_friendbot", slow_and_in_vain)
     worker_funding.fund(again(sandbox))
@@ -145,7 +145,7 @@ def test_a_late_answer_changes_nothing_about_a_newer_try(alice, runtime, bot, cl
         monkeypatch.setattr(friendbot, "ask_friendbot", real)
         clock.forward(seconds=31)
         worker_funding.fund(again(sandbox))
-        raise friendbot.Refused("Friendbot refused the account (400)")
+        raise friendbot.FriendbotRejected("Friendbot refused the account (400)")
 
     monkeypatch.setattr(friendbot, "ask_friendbot", slow_and_refused)
     worker_funding.fund(again(sandbox))
