@@ -27,6 +27,6 @@ api = PortalAPI(
     urls_namespace="api",
     auth=READ,
 )
-problems.install(api)
+problems.register_handlers(api)
 for router in (launch.router, observability.router, limits.router, webhooks.router):
     api.add_router("", router)

@@ -17,7 +17,7 @@ from ninja.utils import check_csrf
 
 from sandboxes.accounts import api_tokens
 from sandboxes.api import throttling
-from sandboxes.api.problems import ScopeTooSmall, Unauthenticated
+from sandboxes.api.problems import InsufficientScope, InvalidToken
 from sandboxes.models import Scope
 
 if TYPE_CHECKING:
@@ -40,12 +40,12 @@ class PortalToken(HttpBearer):
     def authenticate(self, request: HttpRequest, token: str) -> User:
         found = api_tokens.authenticate(token)
         if found is None:
-            throttling.wrong_tokens.count(request.META.get("REMOTE_ADDR", ""))
+            throttling.invalid_tokens.count(request.META.get("REMOTE_ADDR", ""))
             # Not None: a wrong token must not fall back on a session that a browser sends along.
-            raise Unauthenticated("This token is wrong, expired or revoked; make a new one.")
+            raise InvalidToken("This token is wrong, expired or revoked; make a new one.")
         if Scope.values.index(found.scope) < Scope.values.index(self.needed):
-            raise ScopeTooSmall(self.needed, found.scope)
-        throttling.calls.count(str(found.user_id))
+            raise InsufficientScope(self.needed, found.scope)
+        throttling.api_calls.count(str(found.user_id))
         structlog.contextvars.bind_contextvars(token=found.prefix)
         request.user = found.user  # Whom the log names.
         return found.user
@@ -62,7 +62,7 @@ class PortalSession(APIKeyCookie):
             return None
         if check_csrf(request):
             raise HttpError(403, "Send the CSRF token of your session in X-CSRFToken.")
-        throttling.calls.count(str(request.user.pk))
+        throttling.api_calls.count(str(request.user.pk))
         return self.authenticate(request, None)
 
     def authenticate(self, request: HttpRequest, key: str | None) -> User | None:  # noqa: ARG002

@@ -13,7 +13,7 @@ from ninja.responses import Status
 from sandboxes import actions
 from sandboxes.api import request_schemas
 from sandboxes.api.auth import LAUNCH, ApiRequest
-from sandboxes.api.openapi import answers
+from sandboxes.api.openapi import responses
 from sandboxes.api.sandboxes import router
 from sandboxes.models import Sandbox, State
 from sandboxes.representations import schemas, serializers
@@ -36,13 +36,13 @@ Prefer = HeaderEx[
     ),
 ]
 WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,6})"?(?=$|[,;\s])', re.IGNORECASE)
-LONGEST_WAIT_SECONDS = 60
-OFTEN_SECONDS, LONGEST_DELAY_SECONDS = 0.03, 0.5
-USUALLY_MADE_SECONDS = 3.0
+MAX_WAIT_SECONDS = 60
+MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.03, 0.5
+TYPICAL_LAUNCH_SECONDS = 3.0
 """Until then it is looked often: a launch that takes longer is no matter of a moment."""
 
 
-@router.post("/sandboxes", auth=LAUNCH, response=answers(201, schemas.Sandbox, 400, 413, 422))
+@router.post("/sandboxes", auth=LAUNCH, response=responses(201, schemas.Sandbox, 400, 413, 422))
 def launch_sandbox(
     request: ApiRequest,
     response: HttpResponse,
@@ -56,8 +56,8 @@ def launch_sandbox(
     sandbox, new = actions.launch_sandbox(request.auth, choice, idempotency_key)
     if not new:
         response["Idempotent-Replayed"] = "true"
-    if seconds := preferred_wait(prefer):
-        wait_until_made(sandbox, seconds)
+    if seconds := parse_prefer_wait(prefer):
+        wait_until_launched(sandbox, seconds)
         response["Preference-Applied"] = f"wait={seconds}"
     sandbox.refresh_from_db()
     path = reverse("api:get_sandbox", args=[sandbox.public_id])
@@ -65,18 +65,18 @@ def launch_sandbox(
     return Status(201, serializers.sandbox(sandbox))
 
 
-def preferred_wait(prefer: str) -> int:
+def parse_prefer_wait(prefer: str) -> int:
     """Seconds to wait by a `Prefer` header (RFC 7240, where what can't be read is ignored)."""
     found = WAIT.search(prefer)
-    return min(int(found[1]), LONGEST_WAIT_SECONDS) if found else 0
+    return min(int(found[1]), MAX_WAIT_SECONDS) if found else 0
 
 
-def wait_until_made(sandbox: Sandbox, seconds: float) -> None:
+def wait_until_launched(sandbox: Sandbox, seconds: float) -> None:
     """Look until it is made, has failed, or the time is over; after a while less often."""
-    waited, delay = 0.0, OFTEN_SECONDS
+    waited, delay = 0.0, MIN_POLL_SECONDS
     while waited < seconds and sandbox.state in (State.PENDING, State.PROVISIONING):
         time.sleep(min(delay, seconds - waited))
         waited += delay
-        if waited > USUALLY_MADE_SECONDS:
-            delay = min(delay * 1.2, LONGEST_DELAY_SECONDS)
+        if waited > TYPICAL_LAUNCH_SECONDS:
+            delay = min(delay * 1.2, MAX_POLL_SECONDS)
         sandbox.refresh_from_db()

@@ -9,7 +9,7 @@ from ninja import Router
 
 from sandboxes import actions, blueprints, runtime
 from sandboxes.api.auth import READ, ApiRequest
-from sandboxes.api.openapi import answers
+from sandboxes.api.openapi import responses
 from sandboxes.core import limits
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import QuotaExceeded, RateLimited, Unavailable
@@ -18,7 +18,7 @@ from sandboxes.representations import schemas
 router = Router(tags=["Limits and blueprints"])
 
 
-@router.get("/limits", auth=READ, response=answers(200, schemas.Limits))
+@router.get("/limits", auth=READ, response=responses(200, schemas.Limits))
 def read_limits(request: ApiRequest) -> schemas.Limits:
     """Your limits, what you use of them, and when the next sandbox can be launched."""
     mine, refusal = limits.limits_of(request.auth), actions.launch_blocker(request.auth)
@@ -27,7 +27,7 @@ def read_limits(request: ApiRequest) -> schemas.Limits:
         active=request.auth.sandboxes.active().count(),
         can_launch=refusal is None,
         reason=str(refusal) if refusal else None,
-        **_wait(refusal),
+        **_wait_fields(refusal),
         ttl_minutes=schemas.Bounds(
             default=mine.ttl_minutes, min=mine.ttl_min_minutes, max=mine.ttl_max_minutes
         ),
@@ -43,7 +43,7 @@ def read_limits(request: ApiRequest) -> schemas.Limits:
     )
 
 
-def _wait(refusal: QuotaExceeded | RateLimited | Unavailable | None) -> dict[str, Any]:
+def _wait_fields(refusal: QuotaExceeded | RateLimited | Unavailable | None) -> dict[str, Any]:
     """The members that say when to come back, named as in the answer 429 to a launch."""
     if refusal is None or refusal.retry_at is None:
         return {"estimated_wait_seconds": 0, "retry_at": None, "frees_first": None}
@@ -55,7 +55,7 @@ def _wait(refusal: QuotaExceeded | RateLimited | Unavailable | None) -> dict[str
     }
 
 
-@router.get("/blueprints", auth=READ, response=answers(200, schemas.BlueprintList))
+@router.get("/blueprints", auth=READ, response=responses(200, schemas.BlueprintList))
 def list_blueprints(request: ApiRequest) -> schemas.BlueprintList:  # noqa: ARG001
     """What sandboxes can be made of."""
     known, offered = blueprints.available().values(), actions.launchable_blueprints()

@@ -13,7 +13,7 @@ from sandboxes.models import Sandbox
 PUBLIC_ID = re.compile(r"sbx_[a-z0-9]{1,16}")
 
 
-def owned(request: ApiRequest, sandbox_id: str) -> Sandbox:
+def get_owned_sandbox(request: ApiRequest, sandbox_id: str) -> Sandbox:
     """The caller's own sandbox of this id; another's is as unknown as none. Raises Http404."""
     if not PUBLIC_ID.fullmatch(sandbox_id):
         raise Http404

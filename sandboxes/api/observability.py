@@ -8,21 +8,23 @@ from ninja import P, QueryEx, Router
 from sandboxes import models
 from sandboxes.actions import logs
 from sandboxes.api.auth import READ, ApiRequest
-from sandboxes.api.lookups import owned
-from sandboxes.api.openapi import answers
-from sandboxes.api.pagination import Cursor, Limit, link_next
+from sandboxes.api.lookups import get_owned_sandbox
+from sandboxes.api.openapi import responses
+from sandboxes.api.pagination import Cursor, Limit, set_next_link
 from sandboxes.lib.pagination import read_cursor, take_page
 from sandboxes.representations import display, schemas, serializers
 
 router = Router(tags=["Insight"])
 
 Service = QueryEx[str, P(description="One of the blueprint's services; needed while it lives.")]
-Tail = QueryEx[int, P(ge=1, le=1000, description="So many lines at most.")]
-History = QueryEx[int, P(ge=1, le=1000, description="So many samples at most.")]
+MaxLines = QueryEx[int, P(ge=1, le=1000, description="So many lines at most.")]
+MaxSamples = QueryEx[int, P(ge=1, le=1000, description="So many samples at most.")]
 
 
 @router.get(
-    "/sandboxes/{sandbox_id}/events", auth=READ, response=answers(200, schemas.EventPage, 404, 422)
+    "/sandboxes/{sandbox_id}/events",
+    auth=READ,
+    response=responses(200, schemas.EventPage, 404, 422),
 )
 def list_events(
     request: ApiRequest,
@@ -32,11 +34,11 @@ def list_events(
     cursor: Cursor = "",
 ) -> schemas.EventPage:
     """The journal, oldest line first."""
-    rows = owned(request, sandbox_id).events.order_by("pk")
+    rows = get_owned_sandbox(request, sandbox_id).events.order_by("pk")
     if cursor:
         rows = rows.filter(pk__gt=read_cursor(cursor, "events")[0])
     page, following = take_page(rows, limit, "events", lambda event: (event.pk,))
-    link_next(request, response, following)
+    set_next_link(request, response, following)
     return schemas.EventPage(
         data=[schemas.Event.from_orm(event) for event in page],
         has_more=following is not None,
@@ -45,31 +47,31 @@ def list_events(
 
 
 @router.get(
-    "/sandboxes/{sandbox_id}/logs", auth=READ, response=answers(200, schemas.Log, 404, 409, 422)
+    "/sandboxes/{sandbox_id}/logs", auth=READ, response=responses(200, schemas.Log, 404, 409, 422)
 )
 def read_log(
     request: ApiRequest,
     sandbox_id: str,
     service: Service = "",
-    tail: Tail = 100,
+    tail: MaxLines = 100,
 ) -> schemas.Log:
     """The last lines that a service wrote; of a sandbox that has ended, those that were kept."""
-    sandbox = owned(request, sandbox_id)
+    sandbox = get_owned_sandbox(request, sandbox_id)
     if sandbox.state in (models.State.DESTROYING, *models.ENDED):
         return schemas.Log(service=None, live=False, text=display.last_logs(sandbox))
     return schemas.Log(service=service, live=True, text=logs.read_log(sandbox, service, tail))
 
 
 @router.get(
-    "/sandboxes/{sandbox_id}/usage", auth=READ, response=answers(200, schemas.Usage, 404, 422)
+    "/sandboxes/{sandbox_id}/usage", auth=READ, response=responses(200, schemas.Usage, 404, 422)
 )
 def read_usage(
     request: ApiRequest,
     sandbox_id: str,
-    limit: History = 240,
+    limit: MaxSamples = 240,
 ) -> schemas.Usage:
     """Memory, CPU, disk, network and requests, as each sweep of the reaper measured them."""
-    sandbox = owned(request, sandbox_id)
+    sandbox = get_owned_sandbox(request, sandbox_id)
     # One more than is shown: the first one's load needs the one before.
     newest = list(sandbox.samples.order_by("-pk")[: limit + 1])
     samples = serializers.samples(sandbox, newest[::-1])[-limit:]

@@ -18,9 +18,12 @@ from sandboxes.api.webhook_schemas import Message
 from sandboxes.models import EventType
 from sandboxes.representations import schemas
 
-ALWAYS = (401, 403, 429, 500, 503)
+COMMON_STATUSES = (401, 403, 429, 500, 503)
 """What every operation may answer."""
-BODIES: dict[int, type[schemas.Problem]] = {422: schemas.InvalidProblem, 429: schemas.QuotaProblem}
+PROBLEM_SCHEMAS: dict[int, type[schemas.Problem]] = {
+    422: schemas.InvalidProblem,
+    429: schemas.QuotaProblem,
+}
 
 _TEXT = {"type": "string"}
 _SECONDS = {"type": "integer"}
@@ -45,10 +48,10 @@ OPTIONAL_HEADERS = {"Preference-Applied", "Idempotent-Replayed", "Link"}
 View = Callable[..., HttpResponse]
 
 
-def answers(status: int, body: Any, *failures: int) -> dict[int, Any]:
+def responses(status: int, body: Any, *failures: int) -> dict[int, Any]:
     """The `response` of an operation: its answer, these problems, and those of all operations."""
-    codes = sorted({*failures, *ALWAYS})
-    return {status: body} | {code: BODIES.get(code, schemas.Problem) for code in codes}
+    codes = sorted({*failures, *COMMON_STATUSES})
+    return {status: body} | {code: PROBLEM_SCHEMAS.get(code, schemas.Problem) for code in codes}
 
 
 class PortalAPI(NinjaAPI):
@@ -62,8 +65,8 @@ class PortalAPI(NinjaAPI):
         for path in described["paths"].values():
             for operation in path.values():
                 for status, answer in operation["responses"].items():
-                    _complete(operation["operationId"], status, answer)
-        described["webhooks"] = _announced(described["components"]["schemas"])
+                    _add_problem_and_headers(operation["operationId"], status, answer)
+        described["webhooks"] = _webhook_paths(described["components"]["schemas"])
         return described
 
     @property
@@ -71,13 +74,13 @@ class PortalAPI(NinjaAPI):
         patterns, app_name, namespace = super().urls
         for pattern in patterns:
             if isinstance(pattern, URLPattern):
-                pattern.callback = _with_problems(pattern.callback)
+                pattern.callback = _with_problem_responses(pattern.callback)
         # The last pattern is django-ninja's own for the root, which is there to be reversed.
-        patterns.insert(-1, re_path("", _nothing_here))
+        patterns.insert(-1, re_path("", _not_found))
         return patterns, app_name, namespace
 
 
-def _announced(known: dict[str, Any]) -> dict[str, Any]:
+def _webhook_paths(known: dict[str, Any]) -> dict[str, Any]:
     """What webhooks are told, as OpenAPI 3.1 describes it; its schema joins the known ones."""
     message = Message.model_json_schema(ref_template="#/components/schemas/{model}")
     inside = message.pop("$defs")
@@ -101,7 +104,7 @@ def _announced(known: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _complete(operation: str, status: int, answer: dict[str, Any]) -> None:
+def _add_problem_and_headers(operation: str, status: int, answer: dict[str, Any]) -> None:
     if status >= HTTPStatus.BAD_REQUEST:
         answer["content"] = {problems.CONTENT_TYPE: answer["content"]["application/json"]}
     headers = HEADERS.get(status, {}) | OPERATION_HEADERS.get((operation, status), {})
@@ -113,11 +116,11 @@ def _complete(operation: str, status: int, answer: dict[str, Any]) -> None:
 
 
 @csrf_exempt
-def _nothing_here(request: HttpRequest) -> HttpResponse:
+def _not_found(request: HttpRequest) -> HttpResponse:
     return problems.not_found(request)
 
 
-def _with_problems(view: View) -> View:
+def _with_problem_responses(view: View) -> View:
     """The view, with its plain-text answer to a wrong method made a problem."""
 
     @wraps(view)

@@ -10,7 +10,7 @@ Limit = QueryEx[int, P(ge=1, le=100)]
 Cursor = QueryEx[str, P(description="`next_cursor` of the page before.")]
 
 
-def link_next(request: HttpRequest, response: HttpResponse, cursor: str | None) -> None:
+def set_next_link(request: HttpRequest, response: HttpResponse, cursor: str | None) -> None:
     """Add the `Link` (RFC 8288) to the next page, if there is one."""
     if cursor:
         query = request.GET.copy()

@@ -24,10 +24,10 @@ log = structlog.get_logger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
-RETRY_SECONDS = 30
+DEFAULT_RETRY_AFTER_SECONDS = 30
 """When to ask again where nobody knows better."""
 
-REMEDIES = {
+MESSAGES_BY_ERROR_TYPE = {
     "missing": "Give a value.",
     "extra_forbidden": "There is no such field; check its spelling or leave it out.",
     "int_type": "Give a whole number.",
@@ -38,11 +38,11 @@ REMEDIES = {
 }
 
 
-class Unauthenticated(Exception):
+class InvalidToken(Exception):
     """A token came, and it is no good; the message says why."""
 
 
-class ScopeTooSmall(Exception):
+class InsufficientScope(Exception):
     """The token is good, but not for this; `needed` is the scope that is."""
 
     def __init__(self, needed: str, given: str) -> None:
@@ -69,14 +69,14 @@ def problem(
     )
 
 
-def invalid(fields: Iterable[tuple[str, str]]) -> HttpResponse:
+def validation_problem(fields: Iterable[tuple[str, str]]) -> HttpResponse:
     """422 for pairs of a field and the remedy."""
     named = [{"field": field, "message": message} for field, message in fields]
     detail = " ".join(f"{error['field']}: {error['message']}" for error in named)
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=named)
 
 
-def _wrong_token(_request: HttpRequest, error: Unauthenticated) -> HttpResponse:
+def _invalid_token(_request: HttpRequest, error: InvalidToken) -> HttpResponse:
     challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
     return problem(HTTPStatus.UNAUTHORIZED, str(error), headers=challenge)
 
@@ -88,38 +88,44 @@ def unauthenticated() -> HttpResponse:
     return problem(HTTPStatus.UNAUTHORIZED, detail, headers=challenge)
 
 
-def _scope_too_small(_request: HttpRequest, error: ScopeTooSmall) -> HttpResponse:
+def _insufficient_scope(_request: HttpRequest, error: InsufficientScope) -> HttpResponse:
     challenge = f'Bearer error="insufficient_scope", scope="{error.needed}"'
     return problem(HTTPStatus.FORBIDDEN, str(error), headers={"WWW-Authenticate": challenge})
 
 
-def _malformed(_request: HttpRequest, error: ValidationError) -> HttpResponse:
-    return invalid((_field(found["loc"]), _remedy(found)) for found in error.errors)
+def _request_invalid(_request: HttpRequest, error: ValidationError) -> HttpResponse:
+    return validation_problem(
+        (_field_path(found["loc"]), _message(found)) for found in error.errors
+    )
 
 
-def _field(location: tuple[Any, ...]) -> str:
+def _field_path(location: tuple[Any, ...]) -> str:
     # ("body", name of the argument, field…), or ("query", field, place in a list).
     path = location[2:] if location[0] == "body" else location[1:2]
     return ".".join(str(part) for part in path) or "body"
 
 
-def _remedy(found: dict[str, Any]) -> str:
-    return REMEDIES.get(found["type"], f"{found['msg']}.")
+def _message(found: dict[str, Any]) -> str:
+    return MESSAGES_BY_ERROR_TYPE.get(found["type"], f"{found['msg']}.")
 
 
-def _invalid(_request: HttpRequest, error: lib_exceptions.ValidationFailed) -> HttpResponse:
-    return invalid([(error.field, str(error))])
+def _validation_failed(
+    _request: HttpRequest, error: lib_exceptions.ValidationFailed
+) -> HttpResponse:
+    return validation_problem([(error.field, str(error))])
 
 
-def _key_reused(_request: HttpRequest, error: lib_exceptions.IdempotencyKeyReused) -> HttpResponse:
-    return invalid([("Idempotency-Key", str(error))])
+def _idempotency_key_reused(
+    _request: HttpRequest, error: lib_exceptions.IdempotencyKeyReused
+) -> HttpResponse:
+    return validation_problem([("Idempotency-Key", str(error))])
 
 
-def _conflict(_request: HttpRequest, error: lib_exceptions.StateConflict) -> HttpResponse:
+def _state_conflict(_request: HttpRequest, error: lib_exceptions.StateConflict) -> HttpResponse:
     return problem(HTTPStatus.CONFLICT, str(error))
 
 
-def _limit_reached(_request: HttpRequest, error: lib_exceptions.QuotaExceeded) -> HttpResponse:
+def _quota_exceeded(_request: HttpRequest, error: lib_exceptions.QuotaExceeded) -> HttpResponse:
     # Fields of draft-ietf-httpapi-ratelimit-headers-10, which the problem type comes from, too.
     policy = f"sandboxes-of-{error.scope}"
     return problem(
@@ -141,7 +147,7 @@ def _limit_reached(_request: HttpRequest, error: lib_exceptions.QuotaExceeded) -
     )
 
 
-def _too_often(_request: HttpRequest, error: lib_exceptions.RateLimited) -> HttpResponse:
+def _rate_limited(_request: HttpRequest, error: lib_exceptions.RateLimited) -> HttpResponse:
     seconds = _seconds_until(error.retry_at)
     return problem(
         HTTPStatus.TOO_MANY_REQUESTS,
@@ -165,7 +171,7 @@ def _seconds_until(moment: datetime) -> int:
 
 
 def _unavailable(_request: HttpRequest, error: lib_exceptions.Unavailable) -> HttpResponse:
-    seconds = RETRY_SECONDS
+    seconds = DEFAULT_RETRY_AFTER_SECONDS
     if error.retry_at:
         seconds = _seconds_until(error.retry_at)
     return problem(
@@ -173,18 +179,18 @@ def _unavailable(_request: HttpRequest, error: lib_exceptions.Unavailable) -> Ht
     )
 
 
-def _database_away(request: HttpRequest, error: OperationalError) -> HttpResponse:
+def _database_unreachable(request: HttpRequest, error: OperationalError) -> HttpResponse:
     log.error("database_unreachable", path=request.path, error=str(error))
     return problem(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "The portal can't reach its database now; try again.",
-        headers={"Retry-After": str(RETRY_SECONDS)},
+        headers={"Retry-After": str(DEFAULT_RETRY_AFTER_SECONDS)},
     )
 
 
-def _no_blueprint(_request: HttpRequest, _error: BlueprintNotFound) -> HttpResponse:
+def _blueprint_not_found(_request: HttpRequest, _error: BlueprintNotFound) -> HttpResponse:
     detail = "The blueprint of this sandbox is not available now; its operators can say more."
-    headers = {"Retry-After": str(RETRY_SECONDS)}
+    headers = {"Retry-After": str(DEFAULT_RETRY_AFTER_SECONDS)}
     return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
 
 
@@ -202,7 +208,7 @@ def not_found(request: HttpRequest, _error: Http404 | None = None) -> HttpRespon
     return problem(HTTPStatus.NOT_FOUND, f"There is no {request.path}, or it is not yours.")
 
 
-def _too_big(_request: HttpRequest, _error: RequestDataTooBig) -> HttpResponse:
+def _body_too_large(_request: HttpRequest, _error: RequestDataTooBig) -> HttpResponse:
     return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is larger than 2.5 MB.")
 
 
@@ -217,26 +223,26 @@ def _unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
 
 
 HANDLERS: dict[type[Exception], Any] = {
-    Unauthenticated: _wrong_token,
-    ScopeTooSmall: _scope_too_small,
-    ValidationError: _malformed,
-    lib_exceptions.ValidationFailed: _invalid,
-    lib_exceptions.IdempotencyKeyReused: _key_reused,
-    lib_exceptions.StateConflict: _conflict,
-    lib_exceptions.QuotaExceeded: _limit_reached,
-    lib_exceptions.RateLimited: _too_often,
+    InvalidToken: _invalid_token,
+    InsufficientScope: _insufficient_scope,
+    ValidationError: _request_invalid,
+    lib_exceptions.ValidationFailed: _validation_failed,
+    lib_exceptions.IdempotencyKeyReused: _idempotency_key_reused,
+    lib_exceptions.StateConflict: _state_conflict,
+    lib_exceptions.QuotaExceeded: _quota_exceeded,
+    lib_exceptions.RateLimited: _rate_limited,
     lib_exceptions.Unavailable: _unavailable,
-    OperationalError: _database_away,
-    BlueprintNotFound: _no_blueprint,
+    OperationalError: _database_unreachable,
+    BlueprintNotFound: _blueprint_not_found,
     HttpError: _http_error,
     Http404: not_found,
-    RequestDataTooBig: _too_big,
+    RequestDataTooBig: _body_too_large,
     SuspiciousOperation: _suspicious,
     Exception: _unexpected,
 }
 
 
-def install(api: NinjaAPI) -> None:
+def register_handlers(api: NinjaAPI) -> None:
     """Have the API answer with problems."""
     for error, handler in HANDLERS.items():
         api.add_exception_handler(error, handler)

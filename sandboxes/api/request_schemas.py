@@ -6,13 +6,13 @@ from ninja import Field, Schema
 from pydantic import ConfigDict
 
 
-class In(Schema):
+class RequestBody(Schema):
     """A request's body: unknown fields and guessed types are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Launch(In):
+class Launch(RequestBody):
     blueprint: str | None = Field(
         default=None, description="One of /blueprints; the portal has a default."
     )
@@ -26,5 +26,5 @@ class Launch(In):
     )
 
 
-class Extend(In):
+class Extend(RequestBody):
     minutes: int = Field(description="How much more; never past the hard cap.", examples=[60])

@@ -9,9 +9,9 @@ from ninja.responses import Status
 from sandboxes import actions, models
 from sandboxes.api import request_schemas
 from sandboxes.api.auth import ALL, LAUNCH, READ, ApiRequest
-from sandboxes.api.lookups import owned
-from sandboxes.api.openapi import answers
-from sandboxes.api.pagination import Cursor, Limit, link_next
+from sandboxes.api.lookups import get_owned_sandbox
+from sandboxes.api.openapi import responses
+from sandboxes.api.pagination import Cursor, Limit, set_next_link
 from sandboxes.core.launch_eta import Estimator
 from sandboxes.lib.pagination import take_newest
 from sandboxes.representations import schemas, serializers
@@ -23,7 +23,7 @@ StateFilter = QueryEx[
 ]
 
 
-@router.get("/sandboxes", auth=READ, response=answers(200, schemas.SandboxPage, 422))
+@router.get("/sandboxes", auth=READ, response=responses(200, schemas.SandboxPage, 422))
 def list_sandboxes(
     request: ApiRequest,
     response: HttpResponse,
@@ -36,7 +36,7 @@ def list_sandboxes(
     if state:
         rows = rows.filter(state__in=state)
     page, following = take_newest(rows, "created_at", limit, cursor, "sandboxes")
-    link_next(request, response, following)
+    set_next_link(request, response, following)
     estimator = Estimator()
     return schemas.SandboxPage(
         data=[serializers.sandbox(row, estimator) for row in page],
@@ -45,20 +45,20 @@ def list_sandboxes(
     )
 
 
-@router.get("/sandboxes/{sandbox_id}", auth=READ, response=answers(200, schemas.Sandbox, 404))
+@router.get("/sandboxes/{sandbox_id}", auth=READ, response=responses(200, schemas.Sandbox, 404))
 def get_sandbox(request: ApiRequest, sandbox_id: str) -> schemas.Sandbox:
     """One sandbox: its state, its clocks, where it can be reached."""
-    return serializers.sandbox(owned(request, sandbox_id))
+    return serializers.sandbox(get_owned_sandbox(request, sandbox_id))
 
 
 @router.delete(
     "/sandboxes/{sandbox_id}",
     auth=LAUNCH,
-    response={200: schemas.Sandbox} | answers(202, schemas.Sandbox, 404),
+    response={200: schemas.Sandbox} | responses(202, schemas.Sandbox, 404),
 )
 def destroy_sandbox(request: ApiRequest, sandbox_id: str) -> Status[schemas.Sandbox]:
     """Destroy it with all that is in it. 202: it is being removed; 200: it is gone already."""
-    sandbox = owned(request, sandbox_id)
+    sandbox = get_owned_sandbox(request, sandbox_id)
     gone = sandbox.has_ended
     actions.destroy(sandbox, request.auth)
     return Status(200 if gone else 202, serializers.sandbox(sandbox))
@@ -67,7 +67,7 @@ def destroy_sandbox(request: ApiRequest, sandbox_id: str) -> Status[schemas.Sand
 @router.get(
     "/sandboxes/{sandbox_id}/credentials",
     auth=ALL,
-    response=answers(200, schemas.Credentials, 404, 409),
+    response=responses(200, schemas.Credentials, 404, 409),
     exclude_unset=True,
 )
 def read_credentials(
@@ -75,39 +75,41 @@ def read_credentials(
 ) -> schemas.Credentials:
     """The keys of a running sandbox. Each look is written to its journal."""
     response["Cache-Control"] = "no-store"
-    return schemas.Credentials(**actions.read_credentials(owned(request, sandbox_id), request.auth))
+    return schemas.Credentials(
+        **actions.read_credentials(get_owned_sandbox(request, sandbox_id), request.auth)
+    )
 
 
 @router.post(
     "/sandboxes/{sandbox_id}/extensions",
     auth=LAUNCH,
-    response=answers(201, schemas.ExtensionGranted, 400, 404, 409, 413, 422),
+    response=responses(201, schemas.ExtensionGranted, 400, 404, 409, 413, 422),
 )
 def extend_sandbox(
     request: ApiRequest, sandbox_id: str, wanted: request_schemas.Extend
 ) -> Status[schemas.ExtensionGranted]:
     """Give it more time: once, and never past the hard cap. The idle clock starts again, too."""
-    sandbox = owned(request, sandbox_id)
+    sandbox = get_owned_sandbox(request, sandbox_id)
     granted = actions.extend(sandbox, wanted.minutes, request.auth)
     granted.sandbox = sandbox
     return Status(201, serializers.extension(granted))
 
 
 @router.post(
-    "/sandboxes/{sandbox_id}/touch", auth=LAUNCH, response=answers(200, schemas.Sandbox, 404, 409)
+    "/sandboxes/{sandbox_id}/touch", auth=LAUNCH, response=responses(200, schemas.Sandbox, 404, 409)
 )
 def touch_sandbox(request: ApiRequest, sandbox_id: str) -> schemas.Sandbox:
     """Start the idle clock again."""
-    sandbox = owned(request, sandbox_id)
+    sandbox = get_owned_sandbox(request, sandbox_id)
     actions.touch(sandbox, request.auth)
     return serializers.sandbox(sandbox)
 
 
 @router.post(
-    "/sandboxes/{sandbox_id}/reset", auth=LAUNCH, response=answers(202, schemas.Sandbox, 404, 409)
+    "/sandboxes/{sandbox_id}/reset", auth=LAUNCH, response=responses(202, schemas.Sandbox, 404, 409)
 )
 def reset_sandbox(request: ApiRequest, sandbox_id: str) -> Status[schemas.Sandbox]:
     """Put the seed data back. Done when `reset_pending` is false again; nothing else changes."""
-    sandbox = owned(request, sandbox_id)
+    sandbox = get_owned_sandbox(request, sandbox_id)
     actions.reset(sandbox, request.auth)
     return Status(202, serializers.sandbox(sandbox))

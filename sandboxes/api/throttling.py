@@ -1,7 +1,8 @@
-"""So much in one minute, and no more: calls of one person, wrong tokens from one address.
+"""Rate limits by minute: API requests per user, and invalid tokens per client address.
 
-All processes count in the cache, which they share. What is allowed often is told to it in shares of
-a twentieth, so that a call costs no write; so much may each process be late with.
+All processes share the counters in the cache. Each process adds its count in batches of a twentieth
+of the limit, so that most requests need no write. The total may therefore exceed the limit by one
+batch per process.
 """
 
 from __future__ import annotations
@@ -20,57 +21,60 @@ from sandboxes.lib.exceptions import RateLimited
 
 log = structlog.get_logger(__name__)
 
-MINUTE = 60
-SHARES = 20
+WINDOW_SECONDS = 60
+FLUSHES_PER_LIMIT = 20
+"""How often a process adds its count to the cache before the limit is reached."""
 
 
 class Throttle:
-    """Counts by the minute what the setting of this name limits; 0 there is no limit."""
+    """A rate limit per minute, read from the setting of this name; 0 means unlimited."""
 
     def __init__(self, policy: str, setting: str) -> None:
         self.policy = policy
         self.setting = setting
         self._lock = threading.Lock()
-        self.forget()
+        self.reset()
 
-    def count(self, whose: str) -> None:
-        """One more of it. Raises RateLimited when it is too many."""
+    def count(self, subject: str) -> None:
+        """Count one request of this user or address. Raises RateLimited above the limit."""
         limit, now = getattr(settings, self.setting), int(clock.now().timestamp())
-        if limit > 0 and self._total(whose, limit, now // MINUTE) > limit:
-            again = datetime.fromtimestamp((now // MINUTE + 1) * MINUTE, UTC)
-            raise RateLimited(self.policy, limit, MINUTE, again)
+        if limit > 0 and self._total(subject, limit, now // WINDOW_SECONDS) > limit:
+            next_minute = (now // WINDOW_SECONDS + 1) * WINDOW_SECONDS
+            retry_at = datetime.fromtimestamp(next_minute, UTC)
+            raise RateLimited(self.policy, limit, WINDOW_SECONDS, retry_at)
 
-    def forget(self) -> None:
-        """What this process knows; the cache is not asked to."""
+    def reset(self) -> None:
+        """Drop the counts of this process; those in the cache remain."""
         self._minute = 0
-        self._untold: Counter[str] = Counter()
-        self._known: dict[str, int] = {}
+        self._pending: Counter[str] = Counter()
+        self._last_total: dict[str, int] = {}
 
-    def _total(self, whose: str, limit: int, minute: int) -> int:
+    def _total(self, subject: str, limit: int, minute: int) -> int:
         with self._lock:
             if minute != self._minute:
-                self.forget()
+                self.reset()
                 self._minute = minute
-            self._untold[whose] += 1
-            known, untold = self._known.get(whose, 0), self._untold[whose]
-            if known > limit or (untold < max(1, limit // SHARES) and whose in self._known):
-                return known + untold
-            del self._untold[whose]
-        total = self._tell(whose, untold, minute)
-        self._known[whose] = total
+            self._pending[subject] += 1
+            last, pending = self._last_total.get(subject, 0), self._pending[subject]
+            batch = max(1, limit // FLUSHES_PER_LIMIT)
+            if last > limit or (pending < batch and subject in self._last_total):
+                return last + pending
+            del self._pending[subject]
+        total = self._flush(subject, pending, minute)
+        self._last_total[subject] = total
         return total
 
-    def _tell(self, whose: str, share: int, minute: int) -> int:
-        # Nobody's address or name is in the cache for whoever reads it.
-        name = hashlib.sha256(whose.encode()).hexdigest()[:32]
+    def _flush(self, subject: str, count: int, minute: int) -> int:
+        # Hashed, so that the cache holds no addresses or user ids.
+        name = hashlib.sha256(subject.encode()).hexdigest()[:32]
         key = f"throttle:{self.policy}:{name}:{minute}"
         try:
-            cache.add(key, 0, 2 * MINUTE)
-            return cache.incr(key, share)
-        except Exception as error:  # noqa: BLE001 - of whichever cache; no answer depends on it
+            cache.add(key, 0, 2 * WINDOW_SECONDS)
+            return cache.incr(key, count)
+        except Exception as error:  # noqa: BLE001 - of any cache backend; requests don't depend on it
             log.warning("throttle_cannot_count", policy=self.policy, error=type(error).__name__)
-            return share
+            return count
 
 
-calls = Throttle("calls", "API_CALLS_PER_MINUTE")
-wrong_tokens = Throttle("wrong-tokens", "API_WRONG_TOKENS_PER_MINUTE")
+api_calls = Throttle("calls", "API_CALLS_PER_MINUTE")
+invalid_tokens = Throttle("wrong-tokens", "API_WRONG_TOKENS_PER_MINUTE")

@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 from ninja import Field, Schema
 
-from sandboxes.api.request_schemas import In
+from sandboxes.api.request_schemas import RequestBody
 from sandboxes.models import EventType, Outcome
 from sandboxes.representations.schemas import Sandbox
 
 
-class NewWebhook(In):
+class NewWebhook(RequestBody):
     url: str = Field(
         description="A public address that answers a POST with 2xx within 15 seconds.",
         examples=["https://example.com/hooks/sandboxes"],
@@ -21,7 +21,7 @@ class NewWebhook(In):
     name: str = Field(default="", description="At most 60 characters.")
 
 
-class ChangedWebhook(In):
+class WebhookChanges(RequestBody):
     """What is left out stays as it is."""
 
     url: str | None = None
@@ -53,7 +53,7 @@ class WebhookList(Schema):
     data: list[Webhook]
 
 
-class Try(Schema):
+class DeliveryAttempt(Schema):
     at: datetime
     status: int | None = Field(description="Null when there was no answer.")
     seconds: float
@@ -67,7 +67,7 @@ class Delivery(Schema):
     outcome: Outcome
     created_at: datetime
     next_try_at: datetime | None
-    tries: list[Try]
+    tries: list[DeliveryAttempt]
     payload: dict[str, Any]
 
 

@@ -16,8 +16,8 @@ from ninja.responses import Status
 from sandboxes import models
 from sandboxes.api import webhook_schemas as schemas
 from sandboxes.api.auth import ALL, READ, ApiRequest
-from sandboxes.api.openapi import answers
-from sandboxes.api.pagination import Cursor, Limit, link_next
+from sandboxes.api.openapi import responses
+from sandboxes.api.pagination import Cursor, Limit, set_next_link
 from sandboxes.lib.pagination import take_newest
 from sandboxes.webhooks import endpoints, outbox
 
@@ -27,7 +27,7 @@ PUBLIC_ID = re.compile(r"(whk|msg)_[a-z0-9]{1,16}")
 DELIVERIES = "/webhooks/{webhook_id}/deliveries"
 
 
-def _own(request: ApiRequest, webhook_id: str) -> models.Webhook:
+def _get_owned_webhook(request: ApiRequest, webhook_id: str) -> models.Webhook:
     """The caller's own; another's is as unknown as none. Raises Http404."""
     if not PUBLIC_ID.fullmatch(webhook_id):
         raise Http404
@@ -35,11 +35,11 @@ def _own(request: ApiRequest, webhook_id: str) -> models.Webhook:
 
 
 def _deliveries(request: ApiRequest, webhook_id: str) -> QuerySet[models.WebhookDelivery]:
-    rows = _own(request, webhook_id).deliveries.select_related("webhook")
+    rows = _get_owned_webhook(request, webhook_id).deliveries.select_related("webhook")
     return rows.defer("webhook__secrets")
 
 
-def _values(row: models.Webhook) -> dict[str, Any]:
+def _fields(row: models.Webhook) -> dict[str, Any]:
     return {
         "id": row.public_id,
         "name": row.name,
@@ -55,11 +55,11 @@ def _values(row: models.Webhook) -> dict[str, Any]:
 
 
 def _webhook(row: models.Webhook) -> schemas.Webhook:
-    return schemas.Webhook(**_values(row))
+    return schemas.Webhook(**_fields(row))
 
 
 def _with_secret(row: models.Webhook, secret: str) -> schemas.WebhookWithSecret:
-    return schemas.WebhookWithSecret(**_values(row), secret=secret)
+    return schemas.WebhookWithSecret(**_fields(row), secret=secret)
 
 
 def _delivery(row: models.WebhookDelivery) -> schemas.Delivery:
@@ -69,12 +69,12 @@ def _delivery(row: models.WebhookDelivery) -> schemas.Delivery:
         outcome=models.Outcome(row.outcome),
         created_at=row.created_at,
         next_try_at=row.due_at,
-        tries=[schemas.Try(**entry) for entry in row.log],
+        tries=[schemas.DeliveryAttempt(**entry) for entry in row.log],
         payload=json.loads(row.body),
     )
 
 
-@router.get("/webhooks", auth=READ, response=answers(200, schemas.WebhookList))
+@router.get("/webhooks", auth=READ, response=responses(200, schemas.WebhookList))
 def list_webhooks(request: ApiRequest) -> schemas.WebhookList:
     """Your own, oldest first; there are few."""
     rows = request.auth.webhooks.order_by("pk")
@@ -84,7 +84,7 @@ def list_webhooks(request: ApiRequest) -> schemas.WebhookList:
 @router.post(
     "/webhooks",
     auth=ALL,
-    response=answers(201, schemas.WebhookWithSecret, 400, 409, 413, 422),
+    response=responses(201, schemas.WebhookWithSecret, 400, 409, 413, 422),
 )
 def create_webhook(
     request: ApiRequest, response: HttpResponse, wanted: schemas.NewWebhook
@@ -98,22 +98,22 @@ def create_webhook(
     return Status(201, _with_secret(row, secret))
 
 
-@router.get("/webhooks/{webhook_id}", auth=READ, response=answers(200, schemas.Webhook, 404))
+@router.get("/webhooks/{webhook_id}", auth=READ, response=responses(200, schemas.Webhook, 404))
 def get_webhook(request: ApiRequest, webhook_id: str) -> schemas.Webhook:
     """One webhook, and whether what it is told arrives."""
-    return _webhook(_own(request, webhook_id))
+    return _webhook(_get_owned_webhook(request, webhook_id))
 
 
 @router.patch(
     "/webhooks/{webhook_id}",
     auth=ALL,
-    response=answers(200, schemas.Webhook, 400, 404, 409, 413, 422),
+    response=responses(200, schemas.Webhook, 400, 404, 409, 413, 422),
 )
 def change_webhook(
-    request: ApiRequest, webhook_id: str, wanted: schemas.ChangedWebhook
+    request: ApiRequest, webhook_id: str, wanted: schemas.WebhookChanges
 ) -> schemas.Webhook:
     """Change what is given; `enabled` switches it on and off."""
-    row = _own(request, webhook_id)
+    row = _get_owned_webhook(request, webhook_id)
     chosen = wanted.model_dump(exclude_none=True)
     on = chosen.pop("enabled", None)
     if chosen:
@@ -123,10 +123,10 @@ def change_webhook(
     return _webhook(row)
 
 
-@router.delete("/webhooks/{webhook_id}", auth=ALL, response=answers(200, schemas.Webhook, 404))
+@router.delete("/webhooks/{webhook_id}", auth=ALL, response=responses(200, schemas.Webhook, 404))
 def delete_webhook(request: ApiRequest, webhook_id: str) -> schemas.Webhook:
     """Delete it with its log. The answer is what it was."""
-    row = _own(request, webhook_id)
+    row = _get_owned_webhook(request, webhook_id)
     answer = _webhook(row)
     endpoints.remove(row)
     return answer
@@ -135,27 +135,27 @@ def delete_webhook(request: ApiRequest, webhook_id: str) -> schemas.Webhook:
 @router.post(
     "/webhooks/{webhook_id}/secret",
     auth=ALL,
-    response=answers(200, schemas.WebhookWithSecret, 404),
+    response=responses(200, schemas.WebhookWithSecret, 404),
 )
 def rotate_webhook_secret(
     request: ApiRequest, response: HttpResponse, webhook_id: str
 ) -> schemas.WebhookWithSecret:
     """Make a new secret. For 24 hours, messages bear signatures of the old one and of this one."""
-    row = _own(request, webhook_id)
+    row = _get_owned_webhook(request, webhook_id)
     secret = endpoints.rotate(row)
     response["Cache-Control"] = "no-store"
     return _with_secret(row, secret)
 
 
 @router.post(
-    "/webhooks/{webhook_id}/test", auth=ALL, response=answers(202, schemas.Delivery, 404, 409)
+    "/webhooks/{webhook_id}/test", auth=ALL, response=responses(202, schemas.Delivery, 404, 409)
 )
 def test_webhook(request: ApiRequest, webhook_id: str) -> Status[schemas.Delivery]:
     """Send it a `webhook.test` now. The log says what came of it."""
-    return Status(202, _delivery(outbox.send_test(_own(request, webhook_id))))
+    return Status(202, _delivery(outbox.send_test(_get_owned_webhook(request, webhook_id))))
 
 
-@router.get(DELIVERIES, auth=READ, response=answers(200, schemas.DeliveryPage, 404, 422))
+@router.get(DELIVERIES, auth=READ, response=responses(200, schemas.DeliveryPage, 404, 422))
 def list_deliveries(
     request: ApiRequest,
     response: HttpResponse,
@@ -166,7 +166,7 @@ def list_deliveries(
     """What it was told, newest first, with every try; kept for some days."""
     rows = _deliveries(request, webhook_id)
     page, following = take_newest(rows, "created_at", limit, cursor, "deliveries")
-    link_next(request, response, following)
+    set_next_link(request, response, following)
     return schemas.DeliveryPage(
         data=[_delivery(row) for row in page],
         has_more=following is not None,
@@ -177,7 +177,7 @@ def list_deliveries(
 @router.post(
     DELIVERIES + "/{delivery_id}/redeliver",
     auth=ALL,
-    response=answers(202, schemas.Delivery, 404, 409),
+    response=responses(202, schemas.Delivery, 404, 409),
 )
 def redeliver(request: ApiRequest, webhook_id: str, delivery_id: str) -> Status[schemas.Delivery]:
     """Send it again now, with the same `webhook-id` and body."""

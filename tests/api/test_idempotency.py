@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandboxes.api.launch import preferred_wait
+from sandboxes.api.launch import parse_prefer_wait
 from sandboxes.models import Sandbox
 from tests.helpers.api_client import Program, assert_problem
 
@@ -98,4 +98,4 @@ def test_nobody_waits_who_did_not_ask_to(program: Program, no_worker: Connection
 def test_a_preference_is_kept_to_a_minute_and_ignored_when_it_means_nothing(
     preference: str, seconds: int
 ) -> None:
-    assert preferred_wait(preference) == seconds
+    assert parse_prefer_wait(preference) == seconds

@@ -29,8 +29,8 @@ PROXY, CLIENT, OTHER = "10.0.0.1", "198.51.100.7", "198.51.100.8"
 @pytest.fixture
 def fresh(clock: Clock) -> None:
     """Nothing was counted yet, and the minute doesn't end."""
-    for throttle in (throttling.calls, throttling.wrong_tokens):
-        throttle.forget()
+    for throttle in (throttling.api_calls, throttling.invalid_tokens):
+        throttle.reset()
 
 
 def behind(forwarded: str, peer: str = PROXY) -> dict[str, Any]:
@@ -197,7 +197,7 @@ def test_several_processes_count_together(settings) -> None:
         return True
 
     allowed = sum(is_allowed(processes[n % 4]) for n in range(400))
-    assert 100 <= allowed <= 100 + 4 * (100 // throttling.SHARES)
+    assert 100 <= allowed <= 100 + 4 * (100 // throttling.FLUSHES_PER_LIMIT)
 
 
 def test_a_cache_that_is_away_refuses_nobody(alice: User, settings, monkeypatch) -> None:
