@@ -51,7 +51,7 @@ def message_owner(sandbox: Sandbox, actor: User, text: str) -> None:
     if sandbox.owner is None:
         raise StateConflict("It has no owner to write to.")
     event = core_journal.record(sandbox, "message", text, actor=actor)
-    queue.enqueue(notification_tasks.tell, sandbox.public_id, event.pk)
+    queue.enqueue(notification_tasks.send_message, sandbox.public_id, event.pk)
 
 
 @transaction.atomic

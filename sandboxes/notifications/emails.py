@@ -19,10 +19,10 @@ from sandboxes.notifications import signed_links
 
 log = structlog.get_logger(__name__)
 
-LEASE = timedelta(minutes=1)
+MAIL_LEASE = timedelta(minutes=1)
 """So long a worker may take for one mail before another takes over: a mail server that hangs is
 left after `EMAIL_TIMEOUT`, in each of the steps of sending."""
-RETRY = timedelta(seconds=15)
+RETRY_DELAY = timedelta(seconds=15)
 
 
 def send_due_mails() -> None:
@@ -30,16 +30,16 @@ def send_due_mails() -> None:
     due = SandboxWarning.objects.mail_due(clock.now()).order_by("mail_due_at")
     for warning in due.select_related("sandbox__owner").defer("sandbox__secrets"):
         if _claim(warning):
-            _mail(warning)
+            _send_if_current(warning)
 
 
 def _claim(warning: SandboxWarning) -> bool:
     now = clock.now()
     due = SandboxWarning.objects.mail_due(now).filter(pk=warning.pk)
-    return due.update(mail_due_at=now + LEASE) == 1
+    return due.update(mail_due_at=now + MAIL_LEASE) == 1
 
 
-def _mail(warning: SandboxWarning) -> None:
+def _send_if_current(warning: SandboxWarning) -> None:
     rows = SandboxWarning.objects.filter(pk=warning.pk)
     owner = warning.sandbox.owner
     over = not warning.is_current or warning.deadline <= clock.now()
@@ -50,7 +50,7 @@ def _mail(warning: SandboxWarning) -> None:
         send_warning(warning)
     except OSError as error:
         log.warning("mail_not_sent", sandbox=warning.sandbox.public_id, error=str(error))
-        rows.update(mail_due_at=clock.now() + RETRY)
+        rows.update(mail_due_at=clock.now() + RETRY_DELAY)
         return
     with transaction.atomic():
         rows.update(mail_due_at=None, mailed_at=clock.now())
@@ -68,9 +68,9 @@ def send_warning(warning: SandboxWarning) -> None:
         "sandbox": sandbox,
         "warning": warning,
         "idle": warning.clock == Clock.IDLE,
-        "rescue_url": "" if final else signed_links.rescue_url(warning),
-        "url": signed_links.absolute("sandbox", sandbox.public_id),
-        "preferences_url": signed_links.absolute("preferences"),
+        "keep_alive_url": "" if final else signed_links.keep_alive_url(warning),
+        "url": signed_links.absolute_url("sandbox", sandbox.public_id),
+        "preferences_url": signed_links.absolute_url("preferences"),
         "unsubscribe_url": unsubscribe,
     }
     # RFC 8058: with these two, mail programs show a button that unsubscribes at once.
@@ -87,17 +87,17 @@ def send_message(event: Event) -> None:
     sandbox = event.sandbox
     if sandbox.owner is None or not sandbox.owner.email:
         return
-    url = signed_links.absolute("sandbox", sandbox.public_id)
+    url = signed_links.absolute_url("sandbox", sandbox.public_id)
     context = {"sandbox": sandbox, "text": event.message, "url": url}
     lib_mail.send("message", sandbox.owner.email, context)
 
 
-def send_webhook_off(webhook: Webhook) -> None:
+def send_webhook_disabled(webhook: Webhook) -> None:
     """Tell its user that it was switched off. A mail that can't be sent is only logged: the page
     of the webhook says the same."""
     if not webhook.user.email:
         return
-    url = signed_links.absolute("webhook", webhook.public_id)
+    url = signed_links.absolute_url("webhook", webhook.public_id)
     try:
         lib_mail.send("webhook_disabled", webhook.user.email, {"webhook": webhook, "url": url})
     except OSError as error:

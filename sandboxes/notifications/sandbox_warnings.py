@@ -11,29 +11,29 @@ from sandboxes.models import Clock, Preferences, Sandbox, SandboxWarning
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-WORDS = {
+MESSAGES = {
     Clock.IDLE: "Warning: it has had no traffic for a while and ends at {:%H:%M} UTC.",
     Clock.EXPIRED: "Warning: its time is up at {:%H:%M} UTC.",
 }
 
 
-def note_warning(sandbox: Sandbox, clock_name: Clock, deadline: datetime) -> SandboxWarning:
+def record_warning(sandbox: Sandbox, kind: Clock, deadline: datetime) -> SandboxWarning:
     """Write it down, in the journal too; its mail is due at once, if its owner wants one."""
     owner = sandbox.owner
-    mail = owner is not None and owner.email and Preferences.of(owner).wants_mail(clock_name)
+    mail = owner is not None and owner.email and Preferences.of(owner).wants_mail(kind)
     now = clock.now()
     warning = SandboxWarning.objects.create(
         sandbox=sandbox,
-        clock=clock_name,
+        clock=kind,
         deadline=deadline,
         at=now,
         mail_due_at=now if mail else None,
     )
-    record(sandbox, "warned", WORDS[clock_name].format(deadline), clock=str(clock_name))
+    record(sandbox, "warned", MESSAGES[kind].format(deadline), clock=str(kind))
     return warning
 
 
-def standing(user: User) -> list[SandboxWarning]:
+def active_warnings(user: User) -> list[SandboxWarning]:
     """What the user is to be warned of now, the most urgent first."""
     rows = SandboxWarning.objects.standing(user, clock.now()).defer("sandbox__secrets")
     return [warning for warning in rows if warning.is_current]

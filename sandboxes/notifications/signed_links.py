@@ -18,57 +18,62 @@ from sandboxes.models import Clock, SandboxWarning
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-LONGEST_NUMBER = 18
-ACTS = {Clock.IDLE: "touch", Clock.EXPIRED: "extend"}
+MAX_ID_LENGTH = 18
+ACTIONS = {Clock.IDLE: "touch", Clock.EXPIRED: "extend"}
 
-_rescue = Signer(salt="sandboxes.rescue")
-_unsubscribe = Signer(salt="sandboxes.unsubscribe")
+_keep_alive_signer = Signer(salt="sandboxes.rescue")
+_unsubscribe_signer = Signer(salt="sandboxes.unsubscribe")
 
 
-def absolute(name: str, *args: object) -> str:
+def absolute_url(name: str, *args: object) -> str:
     return f"{settings.SITE_URL}{reverse(name, args=args)}"
 
 
-def rescue_url(warning: SandboxWarning) -> str:
+def keep_alive_url(warning: SandboxWarning) -> str:
     """Where the sandbox can be kept past this deadline, once."""
-    return absolute("keep-from-email", f"{warning.pk}:{_rescue.signature(_bound_to(warning))}")
+    return absolute_url(
+        "keep-from-email", f"{warning.pk}:{_keep_alive_signer.signature(_signed_payload(warning))}"
+    )
 
 
-def _bound_to(warning: SandboxWarning) -> str:
+def _signed_payload(warning: SandboxWarning) -> str:
     """What the signature covers. The link names the row alone, so mail programs needn't wrap it."""
-    sandbox, act = warning.sandbox, ACTS[Clock(warning.clock)]
+    sandbox, act = warning.sandbox, ACTIONS[Clock(warning.clock)]
     bound = (warning.pk, sandbox.public_id, sandbox.owner_id, act, warning.deadline.isoformat())
     return " ".join(str(part) for part in bound)
 
 
-def read_rescue(token: str) -> SandboxWarning | None:
+def parse_keep_alive_token(token: str) -> SandboxWarning | None:
     """The warning of such a link, if the two still fit together; None for any other text."""
     number, _, signature = token.partition(":")
-    if not number.isdecimal() or len(number) > LONGEST_NUMBER:
+    if not number.isdecimal() or len(number) > MAX_ID_LENGTH:
         return None
     rows = SandboxWarning.objects.select_related("sandbox__owner").defer("sandbox__secrets")
     warning = rows.filter(pk=number).first()
-    if warning is None or _unsigned(_rescue, f"{_bound_to(warning)}:{signature}") is None:
+    if (
+        warning is None
+        or _unsign(_keep_alive_signer, f"{_signed_payload(warning)}:{signature}") is None
+    ):
         return None
     return warning
 
 
-def unsubscribe_url(user: User, clock_name: str) -> str:
+def unsubscribe_url(user: User, kind: str) -> str:
     """Where this user stops the mails of this kind; it works for as long as mails are kept."""
-    return absolute("unsubscribe", _unsubscribe.sign(f"{user.pk}.{clock_name}"))
+    return absolute_url("unsubscribe", _unsubscribe_signer.sign(f"{user.pk}.{kind}"))
 
 
-def read_unsubscribe(token: str) -> tuple[User, Clock] | None:
+def parse_unsubscribe_token(token: str) -> tuple[User, Clock] | None:
     """Whose mails of which kind; None for any text that is no such link's."""
-    said = _unsigned(_unsubscribe, token)
+    said = _unsign(_unsubscribe_signer, token)
     if said is None:
         return None
-    pk, _, clock_name = said.partition(".")
+    pk, _, kind = said.partition(".")
     user = get_user_model().objects.filter(pk=pk, is_active=True).first()
-    return (user, Clock(clock_name)) if user else None
+    return (user, Clock(kind)) if user else None
 
 
-def _unsigned(signer: Signer, text: str) -> str | None:
+def _unsign(signer: Signer, text: str) -> str | None:
     try:
         return signer.unsign(text)
     except BadSignature:

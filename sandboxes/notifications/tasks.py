@@ -15,5 +15,5 @@ def send_mails() -> None:
 
 # A mail server that is away has no row that the reaper would send again.
 @shared_task(name="sandboxes.tasks.tell", autoretry_for=(OSError,), retry_backoff=5, max_retries=4)
-def tell(public_id: str, event: int) -> None:
+def send_message(public_id: str, event: int) -> None:
     emails.send_message(Event.objects.get(pk=event, sandbox__public_id=public_id))

@@ -52,7 +52,7 @@ def warn(sandbox: Sandbox, *, idle: bool) -> bool:
     with transaction.atomic():
         if not rows.update(**{column: deadline}):
             return False
-        sandbox_warnings.note_warning(sandbox, Clock.IDLE if idle else Clock.EXPIRED, deadline)
+        sandbox_warnings.record_warning(sandbox, Clock.IDLE if idle else Clock.EXPIRED, deadline)
         queue.enqueue(notification_tasks.send_mails)
     return True
 

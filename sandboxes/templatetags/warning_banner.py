@@ -21,5 +21,5 @@ def warnings(context: dict[str, Any], where: str = "") -> dict[str, Any]:
     if request is None or user is None or not user.is_authenticated:
         return {}
     # With a card for each sandbox, only the browser's notification is left to do: a moment later.
-    found = [] if where == CARDS else sandbox_warnings.standing(user)
+    found = [] if where == CARDS else sandbox_warnings.active_warnings(user)
     return shown_warnings(found, user, where)

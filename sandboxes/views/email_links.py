@@ -24,7 +24,7 @@ from sandboxes.representations import display
 @require_http_methods(["GET", "POST"])
 def rescue(request: HttpRequest, token: str) -> HttpResponse:
     """Keeps the sandbox that the mail warned of: POST does, GET asks."""
-    warning = signed_links.read_rescue(token)
+    warning = signed_links.parse_keep_alive_token(token)
     if warning is None:
         return _unknown(request)
     refusal, done = email_links.link_blocker(warning), False
@@ -66,7 +66,7 @@ def _unknown(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def unsubscribe(request: HttpRequest, token: str) -> HttpResponse:
     """Stops the mails of one kind for good: POST does, GET asks."""
-    found = signed_links.read_unsubscribe(token)
+    found = signed_links.parse_unsubscribe_token(token)
     if found is None:
         return _unknown(request)
     user, clock_name = found

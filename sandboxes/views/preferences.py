@@ -40,7 +40,7 @@ def notify_me(request: Request) -> HttpResponse:
 def warnings(request: Request) -> HttpResponse:
     """The banners as they are now; nothing when the page shows the same ones already."""
     where = request.GET.get("where", "")
-    context = shown_warnings(sandbox_warnings.standing(request.user), request.user, where)
+    context = shown_warnings(sandbox_warnings.active_warnings(request.user), request.user, where)
     if context["seen"] == request.GET.get("seen", ""):
         return HttpResponse(status=204)
     return render(request, "sandboxes/_warning_banners.html", context)

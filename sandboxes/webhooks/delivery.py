@@ -166,4 +166,4 @@ def switch_off(webhook: Webhook, why: OffReason) -> None:
     waiting.update(outcome=Outcome.FAILED, due_at=None)
     webhook.refresh_from_db(fields=["off_because"])
     if why != OffReason.OWNER:
-        transaction.on_commit(lambda: emails.send_webhook_off(webhook))
+        transaction.on_commit(lambda: emails.send_webhook_disabled(webhook))

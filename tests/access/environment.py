@@ -205,7 +205,7 @@ def _links(sandbox: Sandbox) -> dict[str, str]:
     warning = SandboxWarning.objects.create(sandbox=sandbox, clock=idle, deadline=until)
     invitation = Invitation.objects.create(email="dave@example.com")
     return {
-        "keep/<token>/": signed_links.rescue_url(warning),
+        "keep/<token>/": signed_links.keep_alive_url(warning),
         "unsubscribe/<token>/": signed_links.unsubscribe_url(sandbox.owner, idle),
         "invitations/<signed>/": invitations.link(invitation),
     }

@@ -157,7 +157,7 @@ def test_an_owner_without_an_address_gets_no_mail_and_is_warned_all_the_same(ali
     assert sweep().errors == []
     assert mail.outbox == []
     assert warned(sandbox) == 1
-    assert [one.sandbox for one in sandbox_warnings.standing(alice)] == [sandbox]
+    assert [one.sandbox for one in sandbox_warnings.active_warnings(alice)] == [sandbox]
 
 
 @pytest.fixture
@@ -266,7 +266,7 @@ def test_mails_have_two_parts_that_say_the_same_and_how_to_stop_them(alice, runt
 def test_an_operators_message_has_two_parts_too(alice, olga, runtime):
     sandbox = launch(alice, name="R&D")
     event = core_journal.record(sandbox, "message", "Please <stop>\nthe load test.", actor=olga)
-    worker_tasks.tell(sandbox.public_id, event.pk)
+    worker_tasks.send_message(sandbox.public_id, event.pk)
 
     letter = mail.outbox[0]
     assert letter.subject == "Message from your portal administrator about R&D"

@@ -36,7 +36,7 @@ def warn(sandbox: Sandbox, clock_name: str) -> None:
     """The letter that a sweep would send shortly before this deadline."""
     deadline = sandbox.idle_expires_at if clock_name == "idle" else sandbox.expires_at
     assert deadline
-    emails.send_warning(sandbox_warnings.note_warning(sandbox, Clock(clock_name), deadline))
+    emails.send_warning(sandbox_warnings.record_warning(sandbox, Clock(clock_name), deadline))
 
 
 def test_signing_up_leads_to_the_dashboard(client: Client) -> None:
