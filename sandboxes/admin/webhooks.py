@@ -15,13 +15,13 @@ from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import OffReason, Webhook, WebhookDelivery
 from sandboxes.operators import audit
 from sandboxes.operators.audit import Operator
-from sandboxes.webhooks.delivery import switch_off
+from sandboxes.webhooks.delivery import disable
 
 
 def _switch_off(webhook: Webhook, _by: Operator, _answers: dict[str, Any]) -> None:
     if not webhook.is_on:
         raise StateConflict("It is off already; nothing was done.")
-    switch_off(webhook, OffReason.OPERATOR)
+    disable(webhook, OffReason.OPERATOR)
 
 
 SWITCH_OFF = Question(

@@ -117,9 +117,9 @@ def change_webhook(
     chosen = wanted.model_dump(exclude_none=True)
     on = chosen.pop("enabled", None)
     if chosen:
-        endpoints.change(row, **chosen)
+        endpoints.update(row, **chosen)
     if on is not None:
-        endpoints.switch(row, on=on)
+        endpoints.set_enabled(row, enabled=on)
     return _webhook(row)
 
 
@@ -128,7 +128,7 @@ def delete_webhook(request: ApiRequest, webhook_id: str) -> schemas.Webhook:
     """Delete it with its log. The answer is what it was."""
     row = _get_owned_webhook(request, webhook_id)
     answer = _webhook(row)
-    endpoints.remove(row)
+    endpoints.delete(row)
     return answer
 
 
@@ -142,7 +142,7 @@ def rotate_webhook_secret(
 ) -> schemas.WebhookWithSecret:
     """Make a new secret. For 24 hours, messages bear signatures of the old one and of this one."""
     row = _get_owned_webhook(request, webhook_id)
-    secret = endpoints.rotate(row)
+    secret = endpoints.rotate_secret(row)
     response["Cache-Control"] = "no-store"
     return _with_secret(row, secret)
 
@@ -184,5 +184,5 @@ def redeliver(request: ApiRequest, webhook_id: str, delivery_id: str) -> Status[
     if not PUBLIC_ID.fullmatch(delivery_id):
         raise Http404
     row = get_object_or_404(_deliveries(request, webhook_id), message_id=delivery_id)
-    outbox.send_again(row)
+    outbox.resend(row)
     return Status(202, _delivery(row))

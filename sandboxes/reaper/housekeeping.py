@@ -31,7 +31,7 @@ from sandboxes.pool import policy, reconcile
 from sandboxes.pool import tasks as pool_tasks
 from sandboxes.runtime import get_runtime
 from sandboxes.webhooks import tasks as webhook_tasks
-from sandboxes.webhooks.endpoints import forget_old_deliveries
+from sandboxes.webhooks.endpoints import prune_deliveries
 from sandboxes.worker import tasks as worker_tasks
 
 IDEMPOTENCY_KEY_RETENTION = timedelta(hours=24)
@@ -63,7 +63,7 @@ def requeue_notifications() -> None:
     mails, hooks = SandboxWarning.objects.mail_due(now), WebhookDelivery.objects.due(now)
     if Site.objects.filter(Exists(mails) | Exists(hooks)).exists():
         queue.enqueue(notification_tasks.send_mails)
-        webhook_tasks.wake()
+        webhook_tasks.schedule_delivery()
 
 
 def requeue_funding() -> None:
@@ -96,7 +96,7 @@ def prune() -> None:
     sessions.delete_user_sessions(
         _delete_batch(Session.objects.filter(expire_date__lt=now).order_by("expire_date"))
     )
-    forget_old_deliveries()
+    prune_deliveries()
     oldest = now - timedelta(days=settings.SANDBOX_RETENTION_DAYS)
     _delete_batch(Sandbox.objects.ended().filter(ended_at__lt=oldest).order_by("ended_at"))
 

@@ -70,7 +70,7 @@ def webhook(request: Request, webhook_id: str) -> HttpResponse:
     form = WebhookForm(request.POST)
 
     def change(**said: Any) -> bool:
-        endpoints.change(row, **said)
+        endpoints.update(row, **said)
         return True
 
     if not _accept(form, change):
@@ -130,7 +130,7 @@ def test(request: Request, webhook_id: str) -> HttpResponse:
 def send_again(request: Request, webhook_id: str, message_id: str) -> HttpResponse:
     row = _own(request, webhook_id)
     delivery = get_object_or_404(row.deliveries.select_related("webhook"), message_id=message_id)
-    return _act(request, row, lambda: outbox.send_again(delivery), "Event resent.")
+    return _act(request, row, lambda: outbox.resend(delivery), "Event resent.")
 
 
 @page
@@ -138,7 +138,7 @@ def send_again(request: Request, webhook_id: str, message_id: str) -> HttpRespon
 def switch(request: Request, webhook_id: str) -> HttpResponse:
     row, on = _own(request, webhook_id), request.POST.get("on") == "yes"
     told = "Webhook enabled." if on else "Webhook disabled."
-    return _act(request, row, lambda: endpoints.switch(row, on=on), told)
+    return _act(request, row, lambda: endpoints.set_enabled(row, enabled=on), told)
 
 
 @page
@@ -148,7 +148,7 @@ def rotate(request: Request, webhook_id: str) -> HttpResponse:
     row = _own(request, webhook_id)
     if request.method == "GET":
         return render(request, "sandboxes/confirm_webhook.html", {"webhook": row, "verb": "rotate"})
-    return _shown(request, row, secret=endpoints.rotate(row))
+    return _shown(request, row, secret=endpoints.rotate_secret(row))
 
 
 @page
@@ -158,6 +158,6 @@ def delete(request: Request, webhook_id: str) -> HttpResponse:
     row = _own(request, webhook_id)
     if request.method == "GET":
         return render(request, "sandboxes/confirm_webhook.html", {"webhook": row, "verb": "delete"})
-    endpoints.remove(row)
+    endpoints.delete(row)
     messages.success(request, f"Webhook {row} deleted.")
     return redirect("webhooks")

@@ -15,41 +15,41 @@ from sandboxes.webhooks.url_policy import resolve
 
 TIMEOUT_SECONDS = 15.0
 """For all of it; what Standard Webhooks' best known sender gives a receiver."""
-CONNECT_SECONDS = 5.0
-LONGEST_ANSWER = 16 * 1024
+CONNECT_TIMEOUT_SECONDS = 5.0
+MAX_RESPONSE_BYTES = 16 * 1024
 """Bytes that are read of the body; the rest is nobody's business."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class DeliveryResponse:
     status: int
     text: str
     retry_after: str
 
 
-class Unreachable(Exception):
+class DeliveryError(Exception):
     """No answer: the message says why, in words that its owner may read."""
 
 
-def post(url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-    """Send it once. Raises Unreachable."""
+def post(url: str, headers: Mapping[str, str], body: bytes) -> DeliveryResponse:
+    """Send it once. Raises DeliveryError."""
     # A pool of one for each: a connection that was checked for one name serves no other.
-    backend = _Checked(TIMEOUT_SECONDS)
+    backend = _PublicAddressBackend(TIMEOUT_SECONDS)
     try:
         with httpcore.ConnectionPool(_certificates(), network_backend=backend) as pool:
             return _exchange(pool, url, headers, body)
     except OSError as error:
-        raise Unreachable(f"It can't be reached: {error}") from error
+        raise DeliveryError(f"It can't be reached: {error}") from error
     except (httpcore.TimeoutException, TimeoutError) as error:
-        raise Unreachable(f"No answer within {TIMEOUT_SECONDS:.0f} s") from error
+        raise DeliveryError(f"No answer within {TIMEOUT_SECONDS:.0f} s") from error
     except (httpcore.NetworkError, httpcore.ProtocolError) as error:
-        raise Unreachable(f"It can't be reached: {error or type(error).__name__}") from error
+        raise DeliveryError(f"It can't be reached: {error or type(error).__name__}") from error
 
 
 def _exchange(
     pool: httpcore.ConnectionPool, url: str, headers: Mapping[str, str], body: bytes
-) -> Answer:
-    waits = {"connect": CONNECT_SECONDS, "read": TIMEOUT_SECONDS, "write": TIMEOUT_SECONDS}
+) -> DeliveryResponse:
+    waits = {"connect": CONNECT_TIMEOUT_SECONDS, "read": TIMEOUT_SECONDS, "write": TIMEOUT_SECONDS}
     sent = list(headers.items())
     with pool.stream(
         "POST", url, headers=sent, content=body, extensions={"timeout": waits}
@@ -57,10 +57,12 @@ def _exchange(
         text = b""
         for chunk in answer.iter_stream():
             text += chunk
-            if len(text) > LONGEST_ANSWER:
+            if len(text) > MAX_RESPONSE_BYTES:
                 break
         wish = {name.lower(): value for name, value in answer.headers}.get(b"retry-after", b"")
-        return Answer(answer.status, text.decode(errors="replace"), wish.decode("latin-1"))
+        return DeliveryResponse(
+            answer.status, text.decode(errors="replace"), wish.decode("latin-1")
+        )
 
 
 @cache
@@ -68,7 +70,7 @@ def _certificates() -> ssl.SSLContext:
     return httpcore.default_ssl_context()
 
 
-class _Checked(Deadline):
+class _PublicAddressBackend(Deadline):
     """Connects to addresses that were checked, until the deadline."""
 
     def connect_tcp(

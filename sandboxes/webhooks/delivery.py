@@ -23,11 +23,11 @@ from sandboxes.models import OffReason, Outcome, Webhook, WebhookDelivery
 from sandboxes.models.webhook import TEST
 from sandboxes.notifications import emails
 from sandboxes.webhooks import signing
-from sandboxes.webhooks.client import Answer, Unreachable, post
+from sandboxes.webhooks.client import DeliveryError, DeliveryResponse, post
 
 log = structlog.get_logger(__name__)
 
-DELAYS = [
+RETRY_DELAYS = [
     timedelta(seconds=5),
     timedelta(minutes=5),
     timedelta(minutes=30),
@@ -36,43 +36,43 @@ DELAYS = [
 """Between tries, as Standard Webhooks suggests: ten in about three days."""
 JITTER = 0.1
 """So that not all receivers of one server are asked again at the same moment."""
-LEASE = timedelta(seconds=60)
-GIVE_UP_AFTER = timedelta(days=5)
+WEBHOOK_LEASE = timedelta(seconds=60)
+DISABLE_AFTER = timedelta(days=5)
 """A webhook to which nothing could be delivered for so long is switched off."""
-LONGEST_WISH = timedelta(hours=1)
+MAX_RETRY_AFTER = timedelta(hours=1)
 """Of a receiver that says when to come back."""
-EXCERPT = 500
-LOGGED_TRIES = 30
+EXCERPT_LENGTH = 500
+MAX_LOGGED_ATTEMPTS = 30
 
-_places = BoundedSemaphore(3)
+_delivery_slots = BoundedSemaphore(3)
 
 
-def work_off() -> None:
+def deliver_due() -> None:
     """Deliver until nothing is due. Whoever finds all places taken leaves it to those there."""
-    if not _places.acquire(blocking=False):
+    if not _delivery_slots.acquire(blocking=False):
         return
     try:
         while claimed := _claim():
             _deliver(claimed)
     finally:
-        _places.release()
+        _delivery_slots.release()
 
 
-def _free(now: datetime) -> Q:
+def _is_unleased(now: datetime) -> Q:
     return Q(busy_until=None) | Q(busy_until__lte=now)
 
 
 def _claim() -> WebhookDelivery | None:
     """The delivery that is due longest of a webhook to which nobody is sending."""
     now = clock.now()
-    idle = Webhook.objects.on().filter(_free(now)).values("pk")
+    idle = Webhook.objects.on().filter(_is_unleased(now)).values("pk")
     for pk, webhook in (
         WebhookDelivery.objects.due(now)
         .filter(webhook__in=idle)
         .order_by("due_at", "pk")
         .values_list("pk", "webhook")[:20]
     ):
-        if _hold(pk, webhook, now):
+        if _acquire(pk, webhook, now):
             rows = WebhookDelivery.objects.select_related("webhook")
             # They are read where one that can't be deciphered fails this message alone.
             return rows.defer("webhook__secrets").get(pk=pk)
@@ -80,9 +80,11 @@ def _claim() -> WebhookDelivery | None:
 
 
 @transaction.atomic
-def _hold(delivery: int, webhook: int, now: datetime) -> bool:
-    until = now + LEASE
-    if not Webhook.objects.filter(_free(now), pk=webhook, off_because="").update(busy_until=until):
+def _acquire(delivery: int, webhook: int, now: datetime) -> bool:
+    until = now + WEBHOOK_LEASE
+    if not Webhook.objects.filter(_is_unleased(now), pk=webhook, off_because="").update(
+        busy_until=until
+    ):
         return False
     held = WebhookDelivery.objects.due(now).filter(pk=delivery)
     if held.update(due_at=until, tries=F("tries") + 1):
@@ -97,7 +99,7 @@ def _deliver(delivery: WebhookDelivery) -> None:
     try:
         headers = signing.headers(webhook, delivery, now)
         answer = post(webhook.url, headers, delivery.body.encode())
-    except Unreachable as unreachable:
+    except DeliveryError as unreachable:
         error = str(unreachable)
     except Exception:
         # One message that can't be sent at all must not hold up the others for ever.
@@ -108,39 +110,41 @@ def _deliver(delivery: WebhookDelivery) -> None:
         "status": answer.status if answer else None,
         "seconds": round(monotonic() - began, 3),
         "error": error,
-        "response": answer.text[:EXCERPT].replace("\0", "") if answer else "",
+        "response": answer.text[:EXCERPT_LENGTH].replace("\0", "") if answer else "",
     }
     _record(delivery, answer, entry)
 
 
 @transaction.atomic
-def _record(delivery: WebhookDelivery, answer: Answer | None, entry: dict[str, Any]) -> None:
+def _record(
+    delivery: WebhookDelivery, answer: DeliveryResponse | None, entry: dict[str, Any]
+) -> None:
     now, status = clock.now(), answer.status if answer else None
     good = status is not None and HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
     webhook = Webhook.objects.select_for_update().get(pk=delivery.webhook_id)
-    values: dict[str, Any] = {"log": [*delivery.log, entry][-LOGGED_TRIES:]}
+    values: dict[str, Any] = {"log": [*delivery.log, entry][-MAX_LOGGED_ATTEMPTS:]}
     if good:
         values |= {"outcome": Outcome.DELIVERED, "due_at": None}
-    elif delivery.tries > len(DELAYS):
+    elif delivery.tries > len(RETRY_DELAYS):
         values |= {"outcome": Outcome.FAILED, "due_at": None}
     else:
         values |= {"due_at": now + _delay(delivery.tries, answer)}
     # A slow worker whose lease ran out finds another number of tries, and changes nothing.
     held = WebhookDelivery.objects.filter(pk=delivery.pk, tries=delivery.tries)
     held.filter(outcome=Outcome.PENDING).update(**values)
-    _judge(webhook, delivery, now, good=good, gone=status == HTTPStatus.GONE)
+    _update_endpoint_health(webhook, delivery, now, good=good, gone=status == HTTPStatus.GONE)
     log.info("delivered", webhook=webhook.public_id, status=status, tries=delivery.tries)
 
 
-def _delay(tries: int, answer: Answer | None) -> timedelta:
+def _delay(tries: int, answer: DeliveryResponse | None) -> timedelta:
     """After so many tries; longer where the receiver says so."""
-    delay = DELAYS[tries - 1] * (1 + JITTER * random.random())  # noqa: S311 - no secret
+    delay = RETRY_DELAYS[tries - 1] * (1 + JITTER * random.random())  # noqa: S311 - no secret
     wish = answer.retry_after if answer else ""
     asked = timedelta(seconds=int(wish)) if wish.isdecimal() and len(wish) < 6 else timedelta()  # noqa: PLR2004
-    return max(delay, min(asked, LONGEST_WISH))
+    return max(delay, min(asked, MAX_RETRY_AFTER))
 
 
-def _judge(
+def _update_endpoint_health(
     webhook: Webhook, delivery: WebhookDelivery, now: datetime, *, good: bool, gone: bool
 ) -> None:
     """What the try says of the webhook: it works, it fails, or it is to be left alone."""
@@ -152,13 +156,13 @@ def _judge(
     Webhook.objects.filter(pk=webhook.pk).update(**values)
     since = values.get("failing_since")
     if gone:
-        switch_off(webhook, OffReason.GONE)
-    elif since and now - since >= GIVE_UP_AFTER:
-        switch_off(webhook, OffReason.FAILING)
+        disable(webhook, OffReason.GONE)
+    elif since and now - since >= DISABLE_AFTER:
+        disable(webhook, OffReason.FAILING)
 
 
 @transaction.atomic
-def switch_off(webhook: Webhook, why: OffReason) -> None:
+def disable(webhook: Webhook, why: OffReason) -> None:
     """Send nothing more. What still waited is given up; it can be sent again by hand."""
     if not Webhook.objects.filter(pk=webhook.pk, off_because="").update(off_because=why):
         return

@@ -14,15 +14,15 @@ from sandboxes.encryption.fields import Undecipherable
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import StateConflict, ValidationFailed
 from sandboxes.models import EventType, OffReason, Webhook, WebhookDelivery
-from sandboxes.webhooks.delivery import switch_off
-from sandboxes.webhooks.signing import PREVIOUS_KEPT, new_secret
+from sandboxes.webhooks.delivery import disable
+from sandboxes.webhooks.signing import PREVIOUS_SECRET_RETENTION, new_secret
 from sandboxes.webhooks.url_policy import check_url
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-LONGEST_NAME = 60
-AT_ONCE = 500
+MAX_NAME_LENGTH = 60
+BATCH_SIZE = 500
 
 
 def create(user: User, url: str, events: Collection[str], name: str = "") -> tuple[Webhook, str]:
@@ -30,7 +30,7 @@ def create(user: User, url: str, events: Collection[str], name: str = "") -> tup
 
     Raises ValidationFailed, StateConflict.
     """
-    chosen = _checked(url=url, events=events, name=name)
+    chosen = _validate(url=url, events=events, name=name)
     secret = new_secret()
     with transaction.atomic():
         # Whoever counts is alone; the constraint on slots stands behind it.
@@ -46,39 +46,39 @@ def create(user: User, url: str, events: Collection[str], name: str = "") -> tup
     return row, secret
 
 
-def _checked(**chosen: Any) -> dict[str, Any]:
+def _validate(**chosen: Any) -> dict[str, Any]:
     if "url" in chosen:
         chosen["url"] = check_url(chosen["url"])
     if "events" in chosen:
-        chosen["events"] = _known(chosen["events"])
-    if "name" in chosen and len(chosen["name"]) > LONGEST_NAME:
-        raise ValidationFailed("name", f"Use at most {LONGEST_NAME} characters.")
+        chosen["events"] = _validate_events(chosen["events"])
+    if "name" in chosen and len(chosen["name"]) > MAX_NAME_LENGTH:
+        raise ValidationFailed("name", f"Use at most {MAX_NAME_LENGTH} characters.")
     if "\0" in chosen.get("name", ""):
         raise ValidationFailed("name", "Leave out characters that can't be printed.")
     return chosen
 
 
-def _known(events: Collection[str]) -> list[str]:
+def _validate_events(events: Collection[str]) -> list[str]:
     if not events or not set(events) <= set(EventType.values):
         raise ValidationFailed("events", f"Choose one or more of {', '.join(EventType.values)}.")
     return [kind for kind in EventType.values if kind in events]
 
 
-def change(webhook: Webhook, **chosen: Any) -> None:
+def update(webhook: Webhook, **chosen: Any) -> None:
     """Other values for `url`, `events` or `name`. Raises ValidationFailed."""
-    for name, value in (values := _checked(**chosen)).items():
+    for name, value in (values := _validate(**chosen)).items():
         setattr(webhook, name, value)
     webhook.save(update_fields=list(values))
 
 
 @transaction.atomic
-def switch(webhook: Webhook, *, on: bool) -> None:
+def set_enabled(webhook: Webhook, *, enabled: bool) -> None:
     """On: told of what happens from now. Off: what still waits is given up.
 
     Raises StateConflict.
     """
-    if not on:
-        switch_off(webhook, OffReason.OWNER)
+    if not enabled:
+        disable(webhook, OffReason.OWNER)
         return
     if webhook.off_because == OffReason.OPERATOR:
         raise StateConflict("An operator switched this webhook off; ask them why.")
@@ -88,13 +88,13 @@ def switch(webhook: Webhook, *, on: bool) -> None:
 
 
 @transaction.atomic
-def rotate(webhook: Webhook) -> str:
+def rotate_secret(webhook: Webhook) -> str:
     """A new secret; for a day, the old one signs too, unless the keys that hid it are lost."""
     secret = new_secret()
     row = Webhook.objects.select_for_update().get(pk=webhook.pk)
     try:
         row.secrets = {"current": secret, "previous": row.secrets["current"]}
-        row.previous_until = clock.now() + PREVIOUS_KEPT
+        row.previous_until = clock.now() + PREVIOUS_SECRET_RETENTION
     except (Undecipherable, KeyError):
         row.secrets, row.previous_until = {"current": secret}, None
     row.save(update_fields=["secrets", "previous_until"])
@@ -102,15 +102,15 @@ def rotate(webhook: Webhook) -> str:
     return secret
 
 
-def remove(webhook: Webhook) -> None:
+def delete(webhook: Webhook) -> None:
     """With its log. Whatever is on its way meanwhile changes nothing."""
     webhook.delete()
 
 
-def forget_old_deliveries() -> None:
+def prune_deliveries() -> None:
     """Those that are older than is kept; some in each sweep."""
     oldest = clock.now() - timedelta(days=settings.WEBHOOK_LOG_DAYS)
     old = WebhookDelivery.objects.filter(created_at__lt=oldest, due_at=None).order_by("created_at")
-    keys = list(old.values_list("pk", flat=True)[:AT_ONCE])
+    keys = list(old.values_list("pk", flat=True)[:BATCH_SIZE])
     if keys:
         WebhookDelivery.objects.filter(pk__in=keys).delete()

@@ -15,11 +15,11 @@ from sandboxes.models import Outcome, Webhook, WebhookDelivery
 from sandboxes.models.webhook import TEST
 from sandboxes.webhooks import tasks as webhook_tasks
 
-MOST_WAITING = 20
+MAX_PENDING = 20
 """So many messages may wait for a webhook when one more is sent by hand."""
 
 
-def put(webhooks: Iterable[Webhook], kind: str, at: datetime, data: Any) -> None:
+def enqueue_event(webhooks: Iterable[Webhook], kind: str, at: datetime, data: Any) -> None:
     """Queue one message for each of them; `data` is what JSON can hold."""
     body = _body(kind, at, data)
     now = clock.now()
@@ -27,7 +27,7 @@ def put(webhooks: Iterable[Webhook], kind: str, at: datetime, data: Any) -> None
         WebhookDelivery(webhook=webhook, type=kind, body=body, created_at=now, due_at=now)
         for webhook in webhooks
     )
-    webhook_tasks.wake()
+    webhook_tasks.schedule_delivery()
 
 
 def _body(kind: str, at: datetime, data: Any) -> str:
@@ -38,23 +38,23 @@ def _body(kind: str, at: datetime, data: Any) -> str:
 @transaction.atomic
 def send_test(webhook: Webhook) -> WebhookDelivery:
     """Queue a message that tells of nothing. Raises StateConflict."""
-    _ready(webhook)
+    _require_capacity(webhook)
     now = clock.now()
     data = {"webhook": webhook.public_id, "message": "It works: this is what events look like."}
     row = WebhookDelivery.objects.create(
         webhook=webhook, type=TEST, body=_body(TEST, now, data), created_at=now, due_at=now
     )
-    webhook_tasks.wake()
+    webhook_tasks.schedule_delivery()
     return row
 
 
 @transaction.atomic
-def send_again(delivery: WebhookDelivery) -> None:
+def resend(delivery: WebhookDelivery) -> None:
     """Queue it anew, with the same `webhook-id` and body. Raises StateConflict."""
-    _ready(delivery.webhook)
+    _require_capacity(delivery.webhook)
     values = {"outcome": Outcome.PENDING, "due_at": clock.now(), "tries": 0}
     _set(delivery, **values)
-    webhook_tasks.wake()
+    webhook_tasks.schedule_delivery()
 
 
 def _set(delivery: WebhookDelivery, **values: Any) -> None:
@@ -62,9 +62,9 @@ def _set(delivery: WebhookDelivery, **values: Any) -> None:
     delivery.refresh_from_db(fields=list(values))
 
 
-def _ready(webhook: Webhook) -> None:
+def _require_capacity(webhook: Webhook) -> None:
     """Nobody is to be flooded by way of the portal. Raises StateConflict."""
     if not webhook.is_on:
         raise StateConflict("This webhook is switched off; switch it on first.")
-    if webhook.deliveries.filter(outcome=Outcome.PENDING).count() >= MOST_WAITING:
+    if webhook.deliveries.filter(outcome=Outcome.PENDING).count() >= MAX_PENDING:
         raise StateConflict("Very much is still waiting to be delivered there; wait until it is.")

@@ -10,7 +10,7 @@ from sandboxes.core.journal import journalled
 from sandboxes.models import Event, EventType, Sandbox, Webhook
 from sandboxes.webhooks import outbox
 
-KINDS = {
+EVENT_TYPES = {
     "running": EventType.RUNNING,
     "warned": EventType.WARNING,
     "extended": EventType.EXTENDED,
@@ -22,22 +22,22 @@ KINDS = {
 
 def connect() -> None:
     """Called once, when the app is ready."""
-    journalled.connect(announce, dispatch_uid="announce")
+    journalled.connect(publish_event, dispatch_uid="publish_event")
 
 
-def announce(event: Event, **_: Any) -> None:
+def publish_event(event: Event, **_: Any) -> None:
     """Queue the event for its owner's webhooks that want it, in the transaction of the line."""
-    kind, owner = KINDS.get(event.kind), event.sandbox.owner_id
+    kind, owner = EVENT_TYPES.get(event.kind), event.sandbox.owner_id
     if kind is None or owner is None:
         return
     # A savepoint: should this fail, what happened has happened all the same.
     with transaction.atomic():
         on = Webhook.objects.on().filter(user=owner)
         if wanted := [webhook for webhook in on if kind in webhook.events]:
-            outbox.put(wanted, kind, event.at, _described(event))
+            outbox.enqueue_event(wanted, kind, event.at, _serialize_sandbox(event))
 
 
-def _described(event: Event) -> Any:
+def _serialize_sandbox(event: Event) -> Any:
     # Most processes never tell anybody anything, and need not load the API for it.
     from sandboxes.representations import serializers
 

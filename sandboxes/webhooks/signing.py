@@ -13,7 +13,7 @@ from sandboxes.models import Webhook, WebhookDelivery
 PREFIX = "whsec_"
 SECRET_BYTES = 32
 """The specification wants 24 to 64."""
-PREVIOUS_KEPT = timedelta(hours=24)
+PREVIOUS_SECRET_RETENTION = timedelta(hours=24)
 """So long the old secret signs too after a rotation."""
 
 
@@ -30,12 +30,12 @@ def headers(webhook: Webhook, delivery: WebhookDelivery, now: datetime) -> dict[
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": " ".join(
             Signer(secret).sign(delivery.message_id, now, delivery.body)
-            for secret in _in_force(webhook, now)
+            for secret in _active_secrets(webhook, now)
         ),
     }
 
 
-def _in_force(webhook: Webhook, now: datetime) -> list[str]:
+def _active_secrets(webhook: Webhook, now: datetime) -> list[str]:
     kept = webhook.secrets
     both = webhook.previous_until is not None and webhook.previous_until > now
     return [kept["current"], kept["previous"]] if both else [kept["current"]]

@@ -10,9 +10,9 @@ from sandboxes.webhooks import delivery
 
 @shared_task(name="sandboxes.webhooks.queue.deliver")
 def deliver() -> None:
-    delivery.work_off()
+    delivery.deliver_due()
 
 
-def wake() -> None:
+def schedule_delivery() -> None:
     """Have a worker deliver what is due, when the transaction has committed."""
     queue.enqueue(deliver)

@@ -16,13 +16,13 @@ from django.conf import settings
 
 from sandboxes.lib.exceptions import ValidationFailed
 
-LONGEST_URL = 500
+MAX_URL_LENGTH = 500
 NAT64, PUBLIC = IPv6Network("64:ff9b::/96"), IPv6Network("2000::/3")
 
 Address = IPv4Address | IPv6Address
 
 
-class Forbidden(OSError):
+class BlockedAddress(OSError):
     """The address is not one that the whole world may reach."""
 
 
@@ -53,14 +53,14 @@ def _problem(url: str, parts: SplitResult, port: int | None) -> str:
         return f"Give a complete address that begins with {prefixes}."
     if parts.username is not None or parts.fragment or port == 0:
         return "Leave out user names, passwords and what follows a “#”."
-    if len(url) > LONGEST_URL:
-        return f"Use at most {LONGEST_URL} characters."
-    if _literal(parts.hostname) and not may_reach(parts.hostname):
+    if len(url) > MAX_URL_LENGTH:
+        return f"Use at most {MAX_URL_LENGTH} characters."
+    if _is_ip_literal(parts.hostname) and not is_public(parts.hostname):
         return "This address is not public; the portal sends to public ones alone."
     return ""
 
 
-def _literal(host: str) -> bool:
+def _is_ip_literal(host: str) -> bool:
     try:
         ip_address(host)
     except ValueError:
@@ -68,7 +68,7 @@ def _literal(host: str) -> bool:
     return True
 
 
-def may_reach(address: str) -> bool:
+def is_public(address: str) -> bool:
     """Whether it is public, or private ones are allowed here. Names are no addresses."""
     if settings.WEBHOOK_ALLOW_PRIVATE:
         return True
@@ -76,10 +76,10 @@ def may_reach(address: str) -> bool:
         found = ip_address(address)
     except ValueError:
         return False
-    return all(one.is_global and not one.is_multicast for one in _all_in(found))
+    return all(one.is_global and not one.is_multicast for one in _embedded_addresses(found))
 
 
-def _all_in(address: Address) -> Iterator[Address]:
+def _embedded_addresses(address: Address) -> Iterator[Address]:
     """The address, or the IPv4 addresses that it is another form of or leads through to."""
     if isinstance(address, IPv4Address):
         yield address
@@ -94,10 +94,10 @@ def _all_in(address: Address) -> Iterator[Address]:
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """The host's addresses, all of them checked. Raises Forbidden, or OSError for no such name."""
+    """Return the addresses of the host, all checked. Raise BlockedAddress or OSError."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
     # One that may not be reached condemns the name: whoever controls it would choose the order.
-    if not all(may_reach(address) for address in addresses):
-        raise Forbidden(f"{host} leads to an address that is not public")
+    if not all(is_public(address) for address in addresses):
+        raise BlockedAddress(f"{host} leads to an address that is not public")
     return addresses

@@ -43,8 +43,8 @@ def test_sweeps_and_workers_at_once_tell_of_one_deadline_once(
 
     sweeps = at_once(4, lambda _: Sweep().run())
     at_once(4, lambda _: emails.send_due_mails())
-    at_once(3, lambda _: delivery.work_off())
-    delivery.work_off()
+    at_once(3, lambda _: delivery.deliver_due())
+    delivery.deliver_due()
 
     assert [s.errors for s in sweeps] == [[]] * 4
     assert SandboxWarning.objects.exclude(mailed_at=None).count() == 3
@@ -60,8 +60,8 @@ def test_workers_at_once_deliver_each_message_once(carol: User, receiver: Receiv
         for _ in range(4):
             outbox.send_test(webhook)
 
-    at_once(3, lambda _: delivery.work_off())
-    delivery.work_off()
+    at_once(3, lambda _: delivery.deliver_due())
+    delivery.deliver_due()
 
     assert len(receiver.ids) == len(set(receiver.ids)) == 12
     assert not WebhookDelivery.objects.exclude(outcome="delivered").exists()

@@ -138,7 +138,7 @@ def test_the_log_is_watched_while_something_is_on_its_way(
 
 def test_a_long_log_comes_in_pages(web: Client, alice: User, receiver: Receiver) -> None:
     webhook, _ = hook(alice, receiver)
-    outbox.put([webhook] * 25, "webhook.test", clock.now(), {})
+    outbox.enqueue_event([webhook] * 25, "webhook.test", clock.now(), {})
     page = web.get(reverse("webhook", args=[webhook.public_id]))
     assert len(page.context["deliveries"]) == 20
     rest = web.get(page.request["PATH_INFO"], {"cursor": page.context["following"]})

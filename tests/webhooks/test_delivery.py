@@ -172,10 +172,10 @@ def test_events_of_one_webhook_come_one_after_the_other(
     outbox.send_test(webhook)
     assert webhooks_delivery._claim()
     outbox.send_test(webhook)
-    webhooks_delivery.work_off()
+    webhooks_delivery.deliver_due()
     assert receiver.messages == [], "another worker is sending to it"
     clock.forward(seconds=61)
-    webhooks_delivery.work_off()
+    webhooks_delivery.deliver_due()
     assert len(receiver.messages) == 2
 
 
@@ -187,7 +187,7 @@ def test_a_slow_worker_whose_lease_ran_out_changes_nothing(
     slow = webhooks_delivery._claim()
     assert slow
     clock.forward(seconds=61)
-    webhooks_delivery.work_off()
+    webhooks_delivery.deliver_due()
     receiver.status = 500
     webhooks_delivery._deliver(slow)
 
@@ -203,13 +203,13 @@ def test_a_message_is_sent_again_by_hand_with_the_same_id(
         delivery = outbox.send_test(webhook)
     delivery = WebhookDelivery.objects.get(pk=delivery.pk)
     with committed():
-        outbox.send_again(delivery)
+        outbox.resend(delivery)
     assert len(receiver.verified(secret)) == 2
     assert len(set(receiver.ids)) == 1
     assert statuses(webhook) == [204, 204]
-    endpoints.switch(webhook, on=False)
+    endpoints.set_enabled(webhook, enabled=False)
     with pytest.raises(StateConflict, match="switched off"):
-        outbox.send_again(WebhookDelivery.objects.get(pk=delivery.pk))
+        outbox.resend(WebhookDelivery.objects.get(pk=delivery.pk))
 
 
 def test_deliveries_are_forgotten_after_some_days(

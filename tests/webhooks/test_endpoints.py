@@ -86,10 +86,10 @@ def test_what_happens_while_it_is_off_is_not_told_later(
 ) -> None:
     webhook, secret = hook(alice, receiver)
     outbox.send_test(webhook)
-    endpoints.switch(webhook, on=False)
+    endpoints.set_enabled(webhook, enabled=False)
     with committed():
         sandbox = launch(alice)
-    endpoints.switch(webhook, on=True)
+    endpoints.set_enabled(webhook, enabled=True)
     with committed():
         actions.extend(sandbox, 15, alice)
     assert receiver.types(secret) == ["sandbox.extended"]
@@ -105,7 +105,7 @@ def test_a_user_has_so_many_webhooks_and_no_more(
     with pytest.raises(StateConflict, match="2 of 2"):
         hook(alice, receiver)
     hook(bob, receiver)
-    endpoints.remove(first)
+    endpoints.delete(first)
     hook(alice, receiver)
     with pytest.raises(IntegrityError), transaction.atomic():
         Webhook.objects.create(user=alice, slot=1, url=receiver.url)
@@ -133,8 +133,8 @@ def test_a_mistake_names_its_field_and_makes_nothing(
 
 def test_what_an_operator_switched_off_stays_off(alice: User, receiver: Receiver) -> None:
     webhook, _ = hook(alice, receiver)
-    delivery.switch_off(webhook, OffReason.OPERATOR)
+    delivery.disable(webhook, OffReason.OPERATOR)
     with pytest.raises(StateConflict, match="An operator"):
-        endpoints.switch(fresh(webhook), on=True)
-    endpoints.switch(fresh(webhook), on=False)
+        endpoints.set_enabled(fresh(webhook), enabled=True)
+    endpoints.set_enabled(fresh(webhook), enabled=False)
     assert fresh(webhook).off_because == OffReason.OPERATOR

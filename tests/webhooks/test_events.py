@@ -127,7 +127,7 @@ def test_a_webhook_that_cannot_be_told_of_stops_no_sandbox(
     def stumble(*_: Any) -> None:
         raise IntegrityError
 
-    monkeypatch.setattr(outbox, "put", stumble)
+    monkeypatch.setattr(outbox, "enqueue_event", stumble)
     hook(alice, receiver)
     sandbox = launch(alice)
     actions.destroy(sandbox, alice)

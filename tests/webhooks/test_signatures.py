@@ -66,7 +66,7 @@ def test_after_a_rotation_both_secrets_sign_for_a_day(
     alice: User, clock: Clock, receiver: Receiver
 ) -> None:
     webhook, old = hook(alice, receiver)
-    new = endpoints.rotate(webhook)
+    new = endpoints.rotate_secret(webhook)
     with committed():
         outbox.send_test(fresh(webhook))
     assert receiver.types(old) == receiver.types(new) == ["webhook.test"]
@@ -88,7 +88,7 @@ def test_a_webhook_whose_secret_is_lost_fails_alone(
     Webhook.objects.filter(pk=broken.pk).update(secrets={})
     outbox.send_test(broken)
     outbox.send_test(whole)
-    delivery.work_off()
+    delivery.deliver_due()
     assert receiver.types(secret) == ["webhook.test"]
     assert "stumbled" in told(broken).log[0]["error"]
 
@@ -98,7 +98,7 @@ def test_a_secret_whose_keys_are_lost_is_replaced(
 ) -> None:
     webhook, _ = hook(alice, receiver)
     settings.SANDBOX_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
-    secret = endpoints.rotate(fresh(webhook))
+    secret = endpoints.rotate_secret(fresh(webhook))
     with committed():
         outbox.send_test(fresh(webhook))
     assert receiver.types(secret) == ["webhook.test"]

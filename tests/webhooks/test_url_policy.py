@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from sandboxes.lib.exceptions import ValidationFailed
 from sandboxes.webhooks import client, url_policy
-from sandboxes.webhooks.client import Unreachable, post
-from sandboxes.webhooks.url_policy import check_url, may_reach
+from sandboxes.webhooks.client import DeliveryError, post
+from sandboxes.webhooks.url_policy import check_url, is_public
 from tests.fakes.friendbot import socket_that
 from tests.fakes.webhook_receiver import Receiver
 
@@ -61,14 +61,14 @@ INSIDE = [
 
 @pytest.mark.parametrize("address", INSIDE)
 def test_what_is_inside_is_not_reached(address: str) -> None:
-    assert not may_reach(address)
+    assert not is_public(address)
 
 
 @pytest.mark.parametrize(
     "address", ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "64:ff9b::101:101"]
 )
 def test_what_the_world_reaches_is_reached(address: str) -> None:
-    assert may_reach(address)
+    assert is_public(address)
 
 
 @pytest.mark.parametrize(
@@ -149,21 +149,21 @@ def inside(receiver: Receiver, settings) -> Receiver:
     "host", ["127.0.0.1", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]", "localhost"]
 )
 def test_no_spelling_of_an_inner_address_gets_there(inside: Receiver, host: str) -> None:
-    with pytest.raises(Unreachable, match=r"not public|can't be reached"):
+    with pytest.raises(DeliveryError, match=r"not public|can't be reached"):
         post(f"http://{host}:{inside.server_port}/", {}, b"{}")
     assert inside.messages == []
 
 
 def test_a_name_that_leads_inside_is_not_followed(inside: Receiver, named: Any) -> None:
     named(["127.0.0.1"])
-    with pytest.raises(Unreachable, match="not public"):
+    with pytest.raises(DeliveryError, match="not public"):
         post(f"http://hooks.example.com:{inside.server_port}/", {}, b"{}")
     assert inside.messages == []
 
 
 def test_a_name_that_leads_inside_too_is_not_followed(inside: Receiver, named: Any) -> None:
     named(["1.1.1.1", "127.0.0.1"])
-    with pytest.raises(Unreachable, match="not public"):
+    with pytest.raises(DeliveryError, match="not public"):
         post(f"http://hooks.example.com:{inside.server_port}/", {}, b"{}")
     assert inside.messages == []
 
@@ -180,7 +180,7 @@ def test_the_address_that_was_checked_is_the_one_that_is_called(
         raise client.httpcore.ConnectError("nobody there")
 
     monkeypatch.setattr(client.httpcore.SyncBackend, "connect_tcp", connect)
-    with pytest.raises(Unreachable):
+    with pytest.raises(DeliveryError):
         post(f"http://hooks.example.com:{inside.server_port}/", {}, b"{}")
     assert (names.asked, called) == (1, ["1.1.1.1"])
 
@@ -202,7 +202,7 @@ def test_a_receiver_that_drips_is_left_after_a_while(
 ) -> None:
     monkeypatch.setattr(client, "TIMEOUT_SECONDS", 0.3)
     receiver.status, receiver.drips = 200, True
-    with pytest.raises(Unreachable, match="No answer within"):
+    with pytest.raises(DeliveryError, match="No answer within"):
         post(receiver.url, {}, b"{}")
 
 
@@ -210,7 +210,7 @@ def test_a_receiver_that_says_nothing_is_left_after_a_while(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "TIMEOUT_SECONDS", 0.3)
-    with socket_that(sends=None) as url, pytest.raises(Unreachable, match="No answer within"):
+    with socket_that(sends=None) as url, pytest.raises(DeliveryError, match="No answer within"):
         post(url, {}, b"{}")
 
 
@@ -218,7 +218,7 @@ def test_a_receiver_that_says_nothing_is_left_after_a_while(
     "words", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200_000]
 )
 def test_what_is_no_web_server_is_said_to_be_none(receiver: Receiver, words: bytes) -> None:
-    with socket_that(sends=words) as url, pytest.raises(Unreachable, match="can't be reached"):
+    with socket_that(sends=words) as url, pytest.raises(DeliveryError, match="can't be reached"):
         post(url, {}, b"{}")
 
 
@@ -277,6 +277,6 @@ def test_https_checks_the_name_in_the_address_and_who_vouches_for_it(
     if arrives:
         assert post(url, {}, b"{}").status == 204
     else:
-        with pytest.raises(Unreachable, match="certificate"):
+        with pytest.raises(DeliveryError, match="certificate"):
             post(url, {}, b"{}")
     assert len(secure.messages) == arrives
