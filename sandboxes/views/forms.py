@@ -13,8 +13,8 @@ from sandboxes.actions import MAX_NAME_LENGTH, LaunchRequest, launchable_bluepri
 from sandboxes.core import limits
 from sandboxes.lib import clock
 from sandboxes.models import EventType, Preferences, Scope
-from sandboxes.webhooks.endpoints import LONGEST_NAME as LONGEST_WEBHOOK_NAME
-from sandboxes.webhooks.url_policy import LONGEST_URL
+from sandboxes.webhooks.endpoints import MAX_NAME_LENGTH as LONGEST_WEBHOOK_NAME
+from sandboxes.webhooks.url_policy import MAX_URL_LENGTH
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -124,7 +124,7 @@ class WebhookForm(forms.Form):
 
     url = forms.CharField(
         label="Endpoint URL",
-        max_length=LONGEST_URL,
+        max_length=MAX_URL_LENGTH,
         widget=forms.URLInput(
             attrs={"autocomplete": "off", "placeholder": "https://example.com/hooks/sandboxes"}
         ),
