@@ -17,7 +17,7 @@ class SandboxesConfig(AppConfig):
 
         from sandboxes import checks
         from sandboxes.accounts import invitations, sessions
-        from sandboxes.models.runtime_settings import settings
+        from sandboxes.models.runtime_settings import config
         from sandboxes.webhooks import publish
 
         checks.register()
@@ -26,4 +26,4 @@ class SandboxesConfig(AppConfig):
             lambda request, user, **_: invitations.accept(request, user), weak=False
         )
         user_logged_out.connect(sessions.delete_current_session)
-        task_prerun.connect(lambda **_: settings.refresh(), weak=False)
+        task_prerun.connect(lambda **_: config.refresh(), weak=False)

@@ -13,7 +13,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
-from sandboxes.models.runtime_settings import settings
+from sandboxes.models.runtime_settings import config
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -34,7 +34,7 @@ class RealAddress:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         forwarded = request.META.pop("HTTP_X_FORWARDED_FOR", "").split(",")
-        proxies = settings.TRUSTED_PROXY_COUNT
+        proxies = config.TRUSTED_PROXY_COUNT
         if 0 < proxies <= len(forwarded) and (address := _address(forwarded[-proxies])):
             request.META["REMOTE_ADDR"] = address
         return self.get_response(request)
@@ -88,7 +88,7 @@ class FreshSettings:
     def process_view(self, request: HttpRequest, *_: object) -> None:
         match = request.resolver_match
         if match and match.url_name not in WITHOUT_DATABASE:
-            settings.refresh()
+            config.refresh()
 
 
 class LeavingByPage:
@@ -119,7 +119,7 @@ class SecondFactorForOperators:
         return self.get_response(request)
 
     def process_view(self, request: HttpRequest, *_arguments: object) -> HttpResponse | None:
-        if not settings.OPERATORS_REQUIRE_MFA or not _is_console(request):
+        if not config.OPERATORS_REQUIRE_MFA or not _is_console(request):
             return None
         user = request.user
         if not user.is_authenticated or not user.is_staff or is_mfa_enabled(user):

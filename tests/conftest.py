@@ -11,7 +11,7 @@ import time_machine
 from django.core.cache import cache
 from django.utils import timezone
 
-from sandboxes.models.runtime_settings import settings as in_force
+from sandboxes.models.runtime_settings import config as in_force
 from sandboxes.runtime import get_runtime
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def runtime() -> Iterator[MemoryRuntime]:
 def _nothing_remembered() -> Iterator[None]:
     """What one test chose in the admin, or how often it signed in, is nothing to the next."""
     yield
-    in_force.forget()
+    in_force.reset_cache()
     cache.clear()
 
 

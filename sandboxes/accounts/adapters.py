@@ -13,7 +13,7 @@ from django.conf import settings
 from django.http import Http404, HttpRequest
 
 from sandboxes.accounts import invitations, signup_policy
-from sandboxes.encryption.fields import ciphers
+from sandboxes.encryption.fields import get_fernet
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
@@ -65,11 +65,11 @@ class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]
     """Keys of second factors are encrypted at rest like the secrets of sandboxes."""
 
     def encrypt(self, text: str) -> str:
-        return ciphers().encrypt(text.encode()).decode()
+        return get_fernet().encrypt(text.encode()).decode()
 
     def decrypt(self, encrypted_text: str) -> str:
         try:
-            return ciphers().decrypt(encrypted_text).decode()
+            return get_fernet().decrypt(encrypted_text).decode()
         except InvalidToken:
             # One that was set up before they were encrypted; a cipher text is no such key.
             return encrypted_text

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
 from sandboxes.accounts import invitations
-from sandboxes.models.runtime_settings import settings
+from sandboxes.models.runtime_settings import config
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 def allowed_domains() -> list[str]:
     """The domains whose addresses may sign up; empty when all may."""
-    listed = settings.ACCOUNT_SIGNUP_DOMAINS.replace(",", " ").split()
+    listed = config.ACCOUNT_SIGNUP_DOMAINS.replace(",", " ").split()
     return [domain.lower().lstrip("@") for domain in listed]
 
 
 def is_open(request: HttpRequest) -> bool:
     """Whether the page to sign up shows its form at all."""
-    return bool(settings.ACCOUNT_SIGNUP_OPEN) or invitations.current(request) is not None
+    return bool(config.ACCOUNT_SIGNUP_OPEN) or invitations.current(request) is not None
 
 
 def is_allowed(request: HttpRequest, email: str) -> bool:
@@ -30,7 +30,7 @@ def is_allowed(request: HttpRequest, email: str) -> bool:
     invitation = invitations.current(request)
     if invitation and invitation.email == email.lower():
         return True
-    return bool(settings.ACCOUNT_SIGNUP_OPEN) and has_allowed_domain(email)
+    return bool(config.ACCOUNT_SIGNUP_OPEN) and has_allowed_domain(email)
 
 
 def has_allowed_domain(email: str) -> bool:

@@ -33,7 +33,7 @@ def link_blocker(warning: SandboxWarning) -> str:
 def extension_minutes(warning: SandboxWarning) -> int:
     """How many minutes the link of an expiry gives: as many as there are to be had."""
     assert warning.sandbox.owner
-    most = limits.limits_of(warning.sandbox.owner).extension_max_minutes
+    most = limits.get_limits(warning.sandbox.owner).extension_max_minutes
     return int(core_limits.extension_preview(warning.sandbox, most).total_seconds() // 60)
 
 

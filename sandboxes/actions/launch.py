@@ -29,7 +29,7 @@ from sandboxes.models import (
     Site,
     State,
 )
-from sandboxes.models.runtime_settings import settings
+from sandboxes.models.runtime_settings import config
 from sandboxes.pool import claim as pool_claim
 from sandboxes.pool import tasks as pool_tasks
 from sandboxes.worker import tasks as worker_tasks
@@ -62,7 +62,7 @@ def validate_launch(
     Raises ValidationFailed, Unavailable.
     """
     blueprint = _validate_blueprint(request)
-    mine = limits.limits_of(user)
+    mine = limits.get_limits(user)
     return blueprint, {
         "owner": user,
         "ttl_minutes": _validate_ttl(request, mine),
@@ -74,8 +74,8 @@ def validate_launch(
 def _claim_or_create(user: User, request: LaunchRequest) -> Sandbox:
     """Claim a sandbox from the pool, or insert a row that is `pending`."""
     blueprint, values = validate_launch(user, request)
-    values["slot"] = limits.take_place(user)
-    return pool_claim.claim(blueprint, values) or lifecycle.admit(
+    values["slot"] = limits.reserve_slot(user)
+    return pool_claim.claim(blueprint, values) or lifecycle.create_pending(
         new_sandbox(blueprint, **values), user
     )
 
@@ -86,18 +86,18 @@ def launchable_blueprints() -> dict[str, blueprints.Blueprint]:
     return {
         name: one
         for name, one in blueprints.available().items()
-        if name not in off and one.supports_runtime(settings.SANDBOX_RUNTIME)
+        if name not in off and one.supports_runtime(config.SANDBOX_RUNTIME)
     }
 
 
 def _validate_blueprint(request: LaunchRequest) -> blueprints.Blueprint:
     known = blueprints.available()
-    name = request.blueprint or settings.SANDBOX_DEFAULT_BLUEPRINT
+    name = request.blueprint or config.SANDBOX_DEFAULT_BLUEPRINT
     if name not in known:
         raise ValidationFailed(
             "blueprint", f"There is no blueprint “{name}”; take {', '.join(known)}."
         )
-    if not known[name].supports_runtime(settings.SANDBOX_RUNTIME):
+    if not known[name].supports_runtime(config.SANDBOX_RUNTIME):
         why = "It does not say how it runs without an engine, so it can't be launched here."
         raise ValidationFailed("blueprint", why)
     if Pool.objects.filter(blueprint=name, switched_off=True).exists():
@@ -141,7 +141,7 @@ def launch_sandbox(
         site = Site.locked()
         if idempotency_key and (earlier := _replay(user, idempotency_key, request)):
             return earlier, False
-        if blocker := _site_blocker(site) or limits.pause_for(user):
+        if blocker := _site_blocker(site) or limits.rate_limit_blocker(user):
             raise blocker
         sandbox = _claim_or_create(user, request)
         if idempotency_key:
@@ -189,10 +189,14 @@ def _maintenance_blocker(site: Site) -> Unavailable | None:
 
 
 def _shortage_blocker(site: Site) -> Unavailable | None:
-    lacking = capacity.shortage(site)
+    lacking = capacity.engine_shortage(site)
     return Unavailable(lacking, clock.now() + SHORTAGE_RETRY_DELAY) if lacking else None
 
 
 def launch_blocker(user: User) -> Unavailable | QuotaExceeded | RateLimited | None:
     """Why the user could not launch a sandbox now; None when they could."""
-    return _site_blocker(Site.current()) or limits.refusal_for(user) or limits.pause_for(user)
+    return (
+        _site_blocker(Site.current())
+        or limits.quota_blocker(user)
+        or limits.rate_limit_blocker(user)
+    )

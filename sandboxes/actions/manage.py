@@ -38,7 +38,7 @@ def extend(sandbox: Sandbox, minutes: int, actor: User, reason: str = "") -> Ext
 
     Raises ValidationFailed, StateConflict.
     """
-    most = limits.limits_of(actor).extension_max_minutes
+    most = limits.get_limits(actor).extension_max_minutes
     if not 1 <= minutes <= most:
         raise ValidationFailed("minutes", f"Extend by 1 to {most} minutes.")
     with locked_running_sandbox(sandbox, EXTEND_NOT_RUNNING) as row:
@@ -66,7 +66,7 @@ def extend(sandbox: Sandbox, minutes: int, actor: User, reason: str = "") -> Ext
 
 
 def _record_activity(row: Sandbox, **values: object) -> None:
-    last = clock.not_before(row.last_activity_at)
+    last = clock.now_or_later(row.last_activity_at)
     Sandbox.objects.filter(pk=row.pk).update(last_activity_at=last, **values)
 
 
@@ -94,7 +94,7 @@ def destroy(sandbox: Sandbox, actor: User, reason: str = "") -> None:
     why = EndReason.USER if own else EndReason.OPERATOR
     message = reason or f"It was {why.label}."
     with transaction.atomic():
-        lifecycle.end(sandbox, why, message, actor=actor)
+        lifecycle.begin_destroy(sandbox, why, message, actor=actor)
         queue.enqueue(worker_tasks.tear_down, sandbox.public_id)
     sandbox.refresh_from_db()
 

@@ -28,7 +28,7 @@ LAUNCHING_STATES = (State.PENDING, State.PROVISIONING)
 @transaction.atomic
 def cancel(sandbox: Sandbox, actor: User, reason: str) -> None:
     """End a launch that is not done yet. Raises StateConflict when it is, or has ended."""
-    ended = lifecycle.end(
+    ended = lifecycle.begin_destroy(
         sandbox, EndReason.OPERATOR, reason, actor=actor, expected=LAUNCHING_STATES
     )
     if not ended:
@@ -39,7 +39,7 @@ def cancel(sandbox: Sandbox, actor: User, reason: str) -> None:
 @transaction.atomic
 def retry_removal(sandbox: Sandbox, actor: User, reason: str) -> None:
     """Have its removal tried again now instead of later. Raises StateConflict."""
-    if not leases.free(sandbox, State.DESTROYING):
+    if not leases.clear_lease(sandbox, State.DESTROYING):
         raise StateConflict(f"It is {sandbox.state}; there is nothing to remove.")
     core_journal.record(sandbox, "removal_asked", f"It is removed again. {reason}", actor=actor)
     queue.enqueue(worker_tasks.tear_down, sandbox.public_id)
@@ -65,9 +65,9 @@ def suspend_user(user: User, actor: User, reason: str) -> None:
     if not _set_active(user, active=False):
         raise StateConflict("It is suspended already; nothing was done.")
     ApiToken.objects.filter(user=user, revoked_at=None).update(revoked_at=clock.now())
-    for sandbox in user.sandboxes.standing():
+    for sandbox in user.sandboxes.not_ending():
         words = f"The account was suspended. {reason}"
-        lifecycle.end(sandbox, EndReason.OPERATOR, words, actor=actor)
+        lifecycle.begin_destroy(sandbox, EndReason.OPERATOR, words, actor=actor)
         queue.enqueue(worker_tasks.tear_down, sandbox.public_id)
 
 

@@ -44,7 +44,7 @@ class PoolAdmin(PortalAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Pool]:
         rows: QuerySet[Pool] = super().get_queryset(request)
-        stock = Sandbox.objects.stock()
+        stock = Sandbox.objects.for_pool()
         return rows.annotate(
             ready_now=_count(stock.pooled()),
             made_now=_count(stock.exclude(state=State.POOLED)),
@@ -60,7 +60,7 @@ class PoolAdmin(PortalAdmin):
 
     @admin.display(description="kept ready")
     def wanted(self, row: Pool) -> int:
-        return row.wanted
+        return row.target_size
 
     @admin.display(description="ready now")
     def ready(self, row: Pool) -> int:

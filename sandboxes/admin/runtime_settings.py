@@ -14,7 +14,7 @@ from django.shortcuts import redirect
 from sandboxes import checks
 from sandboxes.admin.base import PortalAdmin
 from sandboxes.models import SiteSettings
-from sandboxes.models.runtime_settings import TUNABLE, Tunable, settings
+from sandboxes.models.runtime_settings import RUNTIME_SETTINGS, RuntimeSetting, config
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[SiteSettings]
@@ -42,16 +42,21 @@ class SettingsForm(ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.initial.update({name: self.instance.tuned.get(name, "") for name in TUNABLE})
+        self.initial.update({name: self.instance.tuned.get(name, "") for name in RUNTIME_SETTINGS})
 
     @property
     def chosen(self) -> dict[str, Any]:
-        given = {name: self.cleaned_data.get(name) for name in TUNABLE}
+        given = {name: self.cleaned_data.get(name) for name in RUNTIME_SETTINGS}
         return {name: value for name, value in given.items() if value is not None}
 
     def clean(self) -> dict[str, Any] | None:
         """The values make sense together, those of the environment among them."""
-        names = {*checks.LEAST, *TUNABLE, "SANDBOX_PROVISION_TIMEOUT_SECONDS", "SANDBOX_SUBNETS"}
+        names = {
+            *checks.LEAST,
+            *RUNTIME_SETTINGS,
+            "SANDBOX_PROVISION_TIMEOUT_SECONDS",
+            "SANDBOX_SUBNETS",
+        }
         known = {name: getattr(environment, name) for name in names}
         for there, what, hint in checks.limit_faults(SimpleNamespace(**known | self.chosen)):
             if there:
@@ -60,10 +65,10 @@ class SettingsForm(ModelForm):
         return self.cleaned_data
 
 
-def _field(name: str, tunable: Tunable) -> forms.Field:
+def _field(name: str, setting: RuntimeSetting) -> forms.Field:
     own = getattr(environment, name)
-    words = f"{tunable.meaning[0].upper()}{tunable.meaning[1:]}."
-    if tunable.kind is bool:
+    words = f"{setting.label[0].upper()}{setting.label[1:]}."
+    if setting.type is bool:
         choices = [("", "as the environment says"), ("True", "yes"), ("False", "no")]
         return forms.TypedChoiceField(
             choices=choices,
@@ -73,7 +78,7 @@ def _field(name: str, tunable: Tunable) -> forms.Field:
             label=name,
             help_text=f"{words} The environment says {'yes' if own else 'no'}.",
         )
-    if tunable.kind is str:
+    if setting.type is str:
         return forms.CharField(
             required=False,
             empty_value=None,
@@ -82,7 +87,7 @@ def _field(name: str, tunable: Tunable) -> forms.Field:
             help_text=f"{words} The environment says {own or 'nothing'}.",
             widget=forms.TextInput({"class": "vTextField", "placeholder": own}),
         )
-    made: Any = forms.IntegerField if tunable.kind is int else forms.FloatField
+    made: Any = forms.IntegerField if setting.type is int else forms.FloatField
     field: forms.Field = made(
         required=False,
         min_value=checks.LEAST.get(name),
@@ -96,13 +101,16 @@ def _field(name: str, tunable: Tunable) -> forms.Field:
 def _complete() -> Any:
     """The form with its fields."""
     made: Any = type(SettingsForm)
-    fields = {name: _field(name, tunable) for name, tunable in TUNABLE.items()}
+    fields = {name: _field(name, setting) for name, setting in RUNTIME_SETTINGS.items()}
     return made("SettingsForm", (SettingsForm,), fields)
 
 
 def _grouped() -> Any:
     return [
-        (title, {"fields": [name for name in TUNABLE if any(part in name for part in parts)]})
+        (
+            title,
+            {"fields": [name for name in RUNTIME_SETTINGS if any(part in name for part in parts)]},
+        )
         for title, parts in GROUPS.items()
     ]
 
@@ -119,8 +127,8 @@ class SettingsAdmin(PortalAdmin):
         """In force in this process at once, in the others some seconds later."""
         obj.tuned = form.chosen
         obj.save(update_fields=["tuned"])
-        settings.forget()
-        settings.refresh()
+        config.reset_cache()
+        config.refresh()
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:  # noqa: ARG002
         """There is one row, so the list is that row."""

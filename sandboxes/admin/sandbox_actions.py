@@ -13,7 +13,7 @@ from sandboxes.actions import operators
 from sandboxes.admin.confirmations import Question, ReasonForm, ToldReasonForm
 from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import Sandbox, State
-from sandboxes.models.runtime_settings import settings
+from sandboxes.models.runtime_settings import config
 from sandboxes.operators.audit import Operator
 
 
@@ -25,7 +25,7 @@ class ExtensionForm(ToldReasonForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        most = settings.SANDBOX_EXTENSION_MAX_MINUTES
+        most = config.SANDBOX_EXTENSION_MAX_MINUTES
         field = self.fields["minutes"]
         field.initial = min(60, most)
         field.help_text = f"1 to {most}; never past a sandbox's longest lifetime."
@@ -45,7 +45,7 @@ class MessageForm(ReasonForm):
 
 
 def _destroy(sandbox: Sandbox, by: Operator, answers: dict[str, Any]) -> None:
-    if not sandbox.is_standing:
+    if not sandbox.is_not_ending:
         raise StateConflict(f"It is {sandbox.state} already; nothing was done.")
     actions.destroy(sandbox, by.user, answers["reason"])
 

@@ -19,13 +19,18 @@ from sandboxes.webhooks.delivery import disable
 
 
 def _switch_off(webhook: Webhook, _by: Operator, _answers: dict[str, Any]) -> None:
-    if not webhook.is_on:
+    if not webhook.is_enabled:
         raise StateConflict("It is off already; nothing was done.")
     disable(webhook, OffReason.OPERATOR)
 
 
 SWITCH_OFF = Question(
-    "switch_off", "Switch off", "switched off", ReasonForm, _switch_off, lambda hook: hook.is_on
+    "switch_off",
+    "Switch off",
+    "switched off",
+    ReasonForm,
+    _switch_off,
+    lambda hook: hook.is_enabled,
 )
 
 

@@ -21,7 +21,7 @@ router = Router(tags=["Limits and blueprints"])
 @router.get("/limits", auth=READ, response=responses(200, schemas.Limits))
 def read_limits(request: ApiRequest) -> schemas.Limits:
     """Your limits, what you use of them, and when the next sandbox can be launched."""
-    mine, refusal = limits.limits_of(request.auth), actions.launch_blocker(request.auth)
+    mine, refusal = limits.get_limits(request.auth), actions.launch_blocker(request.auth)
     return schemas.Limits(
         limit=mine.max_active,
         active=request.auth.sandboxes.active().count(),

@@ -11,7 +11,7 @@ from sandboxes.api.auth import READ, ApiRequest
 from sandboxes.api.lookups import get_owned_sandbox
 from sandboxes.api.openapi import responses
 from sandboxes.api.pagination import Cursor, Limit, set_next_link
-from sandboxes.lib.pagination import read_cursor, take_page
+from sandboxes.lib.pagination import decode_cursor, paginate
 from sandboxes.representations import display, schemas, serializers
 
 router = Router(tags=["Insight"])
@@ -36,8 +36,8 @@ def list_events(
     """The journal, oldest line first."""
     rows = get_owned_sandbox(request, sandbox_id).events.order_by("pk")
     if cursor:
-        rows = rows.filter(pk__gt=read_cursor(cursor, "events")[0])
-    page, following = take_page(rows, limit, "events", lambda event: (event.pk,))
+        rows = rows.filter(pk__gt=decode_cursor(cursor, "events")[0])
+    page, following = paginate(rows, limit, "events", lambda event: (event.pk,))
     set_next_link(request, response, following)
     return schemas.EventPage(
         data=[schemas.Event.from_orm(event) for event in page],

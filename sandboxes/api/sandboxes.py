@@ -12,8 +12,8 @@ from sandboxes.api.auth import ALL, LAUNCH, READ, ApiRequest
 from sandboxes.api.lookups import get_owned_sandbox
 from sandboxes.api.openapi import responses
 from sandboxes.api.pagination import Cursor, Limit, set_next_link
-from sandboxes.core.launch_eta import Estimator
-from sandboxes.lib.pagination import take_newest
+from sandboxes.core.launch_eta import EtaCalculator
+from sandboxes.lib.pagination import paginate_newest_first
 from sandboxes.representations import schemas, serializers
 
 router = Router(tags=["Sandboxes"])
@@ -35,9 +35,9 @@ def list_sandboxes(
     rows = request.auth.sandboxes.prefetch_related("extensions")
     if state:
         rows = rows.filter(state__in=state)
-    page, following = take_newest(rows, "created_at", limit, cursor, "sandboxes")
+    page, following = paginate_newest_first(rows, "created_at", limit, cursor, "sandboxes")
     set_next_link(request, response, following)
-    estimator = Estimator()
+    estimator = EtaCalculator()
     return schemas.SandboxPage(
         data=[serializers.sandbox(row, estimator) for row in page],
         has_more=following is not None,

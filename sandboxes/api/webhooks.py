@@ -18,7 +18,7 @@ from sandboxes.api import webhook_schemas as schemas
 from sandboxes.api.auth import ALL, READ, ApiRequest
 from sandboxes.api.openapi import responses
 from sandboxes.api.pagination import Cursor, Limit, set_next_link
-from sandboxes.lib.pagination import take_newest
+from sandboxes.lib.pagination import paginate_newest_first
 from sandboxes.webhooks import endpoints, outbox
 
 router = Router(tags=["Webhooks"])
@@ -45,7 +45,7 @@ def _fields(row: models.Webhook) -> dict[str, Any]:
         "name": row.name,
         "url": row.url,
         "events": row.events,
-        "enabled": row.is_on,
+        "enabled": row.is_enabled,
         "status": row.status,
         "off_because": row.off_because or None,
         "failing_since": row.failing_since,
@@ -165,7 +165,7 @@ def list_deliveries(
 ) -> schemas.DeliveryPage:
     """What it was told, newest first, with every try; kept for some days."""
     rows = _deliveries(request, webhook_id)
-    page, following = take_newest(rows, "created_at", limit, cursor, "deliveries")
+    page, following = paginate_newest_first(rows, "created_at", limit, cursor, "deliveries")
     set_next_link(request, response, following)
     return schemas.DeliveryPage(
         data=[_delivery(row) for row in page],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sandboxes.models.pool import A_DAY_MINUTES
+from sandboxes.models.pool import MAX_AGE_LIMIT_MINUTES
 
 SUBNET_PREFIX = 28
 
@@ -69,9 +69,9 @@ def _contradictions(values: Any) -> Iterator[Contradiction]:
     most = values.SANDBOX_MAX_SITE
     age = values.SANDBOX_POOL_MAX_AGE_MINUTES
     yield (
-        age > A_DAY_MINUTES,
+        age > MAX_AGE_LIMIT_MINUTES,
         f"SANDBOX_POOL_MAX_AGE_MINUTES is {age}: the dates in the seed would be too old.",
-        f"Set it to {A_DAY_MINUTES} or less.",
+        f"Set it to {MAX_AGE_LIMIT_MINUTES} or less.",
     )
     yield (
         most > room,

@@ -1,1 +1,1 @@
-"""The rules of a sandbox: states, leases, limits, deadlines. Nothing here reaches an engine."""
+"""The rules of sandboxes: states, leases, limits, deadlines. Nothing here calls an engine."""

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 journalled = Signal()
-"""Sent with each new `event`, in its transaction. A receiver that stumbles is only logged."""
+"""Sent with each new `event`, in its transaction. Errors of receivers are only logged."""
 
 
 def record(
     sandbox: Sandbox, kind: str, message: str, *, actor: User | None = None, **data: Any
 ) -> Event:
-    """Write one line of the sandbox's journal."""
+    """Add an event to the sandbox's journal and send `journalled`."""
     by = "portal" if actor is None else "owner" if actor.pk == sandbox.owner_id else "operator"
     log.info("journal", sandbox=sandbox.public_id, kind=kind, by=by, state=sandbox.state)
     event = Event.objects.create(

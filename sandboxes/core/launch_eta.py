@@ -1,4 +1,4 @@
-"""How long making a sandbox takes, as recent launches of its blueprint went."""
+"""Estimate how long a launch takes, based on recent launches of the same blueprint."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from typing import Any
 from sandboxes.core import launch_queue
 from sandboxes.lib import clock
 from sandboxes.models import Sandbox, State
-from sandboxes.models.runtime_settings import settings
+from sandboxes.models.runtime_settings import config
 
-RECENT = 60
-"""Launches that are looked at, of whatever blueprint: no portal has more work with it."""
-NEARLY = 0.97
-"""No bar is full before the sandbox runs."""
+RECENT_LAUNCHES = 60
+"""Number of recent launches to read, of all blueprints together, to bound the work."""
+MAX_PROGRESS = 0.97
+"""Share of the progress bar that is filled at most before the sandbox runs."""
 
 
 @dataclass(frozen=True)
-class Usual:
-    """What each step took in the middle of so many launches, in seconds."""
+class TypicalDurations:
+    """Median duration of each step in recent launches, in seconds."""
 
-    runs: int
+    launches: int
+    """Number of launches that the medians come from."""
     seconds: Mapping[str, float]
 
     @property
@@ -35,86 +36,88 @@ class Usual:
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """How far the making of a sandbox is, in seconds: `spent` of about `total`."""
+class LaunchEta:
+    """Progress of a launch in seconds: `spent` of about `total`."""
 
     spent: float
     total: float
-    usual: Usual
+    typical: TypicalDurations
     overdue: bool
-    """It takes longer than usual, so nothing more is promised."""
+    """Whether the launch takes longer than usual, so that no time is promised."""
 
     @property
-    def left(self) -> float:
+    def remaining(self) -> float:
         return max(0.0, self.total - self.spent)
 
     @property
-    def shown(self) -> float:
-        """As much of `total` as a bar may show."""
-        return min(self.spent, NEARLY * self.total)
+    def progress(self) -> float:
+        """Value of a progress bar whose maximum is `total`."""
+        return min(self.spent, MAX_PROGRESS * self.total)
 
 
-class Estimator:
-    """Estimates for the sandboxes of one page or list, from what is read once for all of them."""
+class EtaCalculator:
+    """Estimate launches of one page or list; reads the recent launches and the queue once."""
 
     @cached_property
-    def recent(self) -> list[Sandbox]:
+    def recent_launches(self) -> list[Sandbox]:
         rows = Sandbox.objects.newest_first().only("blueprint", "steps")
-        return list(rows[:RECENT])
+        return list(rows[:RECENT_LAUNCHES])
 
     @cached_property
-    def queue(self) -> list[datetime]:
-        """When those came who wait, or whose sandboxes are being made."""
-        return list(launch_queue.people().values_list("created_at", flat=True))
+    def queue_times(self) -> list[datetime]:
+        """Request times of launches that wait or are being provisioned."""
+        return list(launch_queue.waiting_launches().values_list("created_at", flat=True))
 
-    def usual(self, blueprint: str) -> Usual | None:
-        """The medians of recent launches that came to run; None when there are none."""
-        runs = [row.steps for row in self.recent if row.blueprint == blueprint and _went_well(row)]
-        taken: dict[str, list[float]] = defaultdict(list)
-        for step in chain.from_iterable(runs):
-            taken[step["name"]].append(step["seconds"])
-        middle = {name: round(median(took), 2) for name, took in taken.items()}
-        return Usual(len(runs), middle) if runs else None
+    def typical(self, blueprint: str) -> TypicalDurations | None:
+        """Return the medians of recent successful launches; None if there are none."""
+        recent = (row for row in self.recent_launches if row.blueprint == blueprint)
+        launched = [row.steps for row in recent if _succeeded(row)]
+        durations: dict[str, list[float]] = defaultdict(list)
+        for step in chain.from_iterable(launched):
+            durations[step["name"]].append(step["seconds"])
+        medians = {name: round(median(took), 2) for name, took in durations.items()}
+        return TypicalDurations(len(launched), medians) if launched else None
 
-    def estimate(self, sandbox: Sandbox) -> Estimate | None:
-        """While it waits or is being made; None when nothing can be told."""
+    def estimate(self, sandbox: Sandbox) -> LaunchEta | None:
+        """Return the estimate of a pending or provisioning sandbox; None if there is none."""
         if sandbox.state not in (State.PENDING, State.PROVISIONING):
             return None
-        known = self.usual(sandbox.blueprint)
-        if known is None:
+        typical = self.typical(sandbox.blueprint)
+        if typical is None:
             return None
         if sandbox.state == State.PROVISIONING:
-            return _made(sandbox, known)
-        return _waiting(sandbox, known, sum(at < sandbox.created_at for at in self.queue))
+            return _eta_of_provisioning(sandbox, typical)
+        ahead = sum(at < sandbox.created_at for at in self.queue_times)
+        return _eta_of_waiting(sandbox, typical, ahead)
 
 
-def _went_well(row: Sandbox) -> bool:
+def _succeeded(row: Sandbox) -> bool:
     return bool(row.steps) and all(step["state"] == "done" for step in row.steps)
 
 
-def _waiting(sandbox: Sandbox, known: Usual, before: int) -> Estimate:
-    """It is made after those who came before it, some of them at a time."""
-    total = (1 + before // settings.SANDBOX_MAX_CONCURRENT_LAUNCHES) * known.total
+def _eta_of_waiting(sandbox: Sandbox, typical: TypicalDurations, ahead: int) -> LaunchEta:
+    """Estimate a launch that waits for those requested before it, some of which run at a time."""
+    total = (1 + ahead // config.SANDBOX_MAX_CONCURRENT_LAUNCHES) * typical.total
     spent = max(0.0, (clock.now() - sandbox.created_at).total_seconds())
-    return Estimate(spent, max(total, spent), known, overdue=spent > total + 1)
+    return LaunchEta(spent, max(total, spent), typical, overdue=spent > total + 1)
 
 
-def _made(sandbox: Sandbox, known: Usual) -> Estimate:
-    """Steps that are done count as they went, those to come as they usually go."""
+def _eta_of_provisioning(sandbox: Sandbox, typical: TypicalDurations) -> LaunchEta:
+    """Count finished steps with their own duration, and the others with the typical one."""
     spent = total = 0.0
     overdue, reached = False, set()
     for step in sandbox.steps:
         reached.add(step["name"])
-        took, about = _took(step), known.seconds.get(step["name"], 0.0)
+        took, about = _duration(step), typical.seconds.get(step["name"], 0.0)
         running = step["state"] == "running"
         spent += took
         total += max(took, about) if running else took
         overdue = running and took > 1.5 * about + 1
-    total += sum(s for name, s in known.seconds.items() if name not in reached)
-    return Estimate(spent, total, known, overdue)
+    total += sum(s for name, s in typical.seconds.items() if name not in reached)
+    return LaunchEta(spent, total, typical, overdue)
 
 
-def _took(step: Mapping[str, Any]) -> float:
+def _duration(step: Mapping[str, Any]) -> float:
     if step["seconds"] is not None:
         return float(step["seconds"])
     began = datetime.fromisoformat(step["started_at"])

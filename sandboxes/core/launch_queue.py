@@ -13,7 +13,7 @@ from sandboxes.models.sandbox import SandboxQuerySet
 
 
 @transaction.atomic
-def take_next(at_most: int) -> Sandbox | None:
+def claim_next_launch(at_most: int) -> Sandbox | None:
     """Take the request whose turn it is, unless `at_most` are being made already.
 
     It is the turn of whoever has the fewest under way, and then of who has waited the longest, so
@@ -21,16 +21,16 @@ def take_next(at_most: int) -> Sandbox | None:
     """
     Site.locked()
     now = clock.now()
-    being_made = people().filter(state=State.PROVISIONING, lease_until__gt=now)
+    being_made = waiting_launches().filter(state=State.PROVISIONING, lease_until__gt=now)
     under_way: Counter[int | None] = Counter(being_made.values_list("owner", flat=True))
     if under_way.total() >= at_most:
         return None
-    waiting = people().unleased(now)
+    waiting = waiting_launches().unleased(now)
     turns = sorted(waiting, key=lambda row: (under_way[row.owner_id], row.created_at, row.pk))
-    return next((row for row in turns if lifecycle.take(row)), None)
+    return next((row for row in turns if lifecycle.start_provisioning(row)), None)
 
 
-def people() -> SandboxQuerySet:
+def waiting_launches() -> SandboxQuerySet:
     """What people asked for and do not have yet."""
     waits = (State.PENDING, State.PROVISIONING)
-    return Sandbox.objects.of_people().filter(state__in=waits)
+    return Sandbox.objects.requested().filter(state__in=waits)

@@ -23,16 +23,16 @@ from django.db import transaction
 from django.db.models import F
 
 from sandboxes.core import journal
-from sandboxes.core.leases import LEASE
+from sandboxes.core.leases import LEASE_DURATION
 from sandboxes.lib import clock
-from sandboxes.models import FAILURES, STANDING, EndReason, Sandbox, State
-from sandboxes.models.runtime_settings import settings
+from sandboxes.models import FAILURE_REASONS, NOT_ENDING, EndReason, Sandbox, State
+from sandboxes.models.runtime_settings import config
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 
-def _move(
+def _transition(
     sandbox: Sandbox, expected: Iterable[str], to: str, *, attempt: int | None = None, **values: Any
 ) -> bool:
     rows = Sandbox.objects.filter(pk=sandbox.pk, state__in=list(expected))
@@ -44,27 +44,27 @@ def _move(
     return moved
 
 
-def _requested(sandbox: Sandbox) -> str:
+def _request_message(sandbox: Sandbox) -> str:
     wished = f"for {sandbox.ttl_minutes} minutes" if sandbox.owner_id else "for the pool"
     return f"A {sandbox.blueprint} sandbox was requested {wished}."
 
 
-def admit(sandbox: Sandbox, actor: User | None) -> Sandbox:
+def create_pending(sandbox: Sandbox, actor: User | None) -> Sandbox:
     """(a) A request was granted: save the row as `pending`. The caller holds the limits' lock."""
     with transaction.atomic():
         sandbox.save(force_insert=True)
-        journal.record(sandbox, "requested", _requested(sandbox), actor=actor)
+        journal.record(sandbox, "requested", _request_message(sandbox), actor=actor)
     return sandbox
 
 
 @transaction.atomic
-def take(sandbox: Sandbox) -> bool:
+def start_provisioning(sandbox: Sandbox) -> bool:
     """(b) A worker takes it, or takes it over from a worker whose lease ran out."""
     now = clock.now()
     rows = Sandbox.objects.unleased(now).filter(pk=sandbox.pk)
     rows = rows.filter(state__in=(State.PENDING, State.PROVISIONING))
     begun: dict[str, Any] = {"state": State.PROVISIONING, "attempt": F("attempt") + 1, "steps": []}
-    taken = rows.update(lease_until=now + LEASE, **begun) == 1
+    taken = rows.update(lease_until=now + LEASE_DURATION, **begun) == 1
     if taken:
         sandbox.refresh_from_db()
         again = f" (attempt {sandbox.attempt})" if sandbox.attempt > 1 else ""
@@ -72,9 +72,9 @@ def take(sandbox: Sandbox) -> bool:
     return taken
 
 
-def _clocks(now: datetime, ttl_minutes: int) -> dict[str, datetime]:
+def _initial_deadlines(now: datetime, ttl_minutes: int) -> dict[str, datetime]:
     """What starts when it begins to run."""
-    hard_cap_at = now + timedelta(minutes=settings.SANDBOX_HARD_CAP_MINUTES)
+    hard_cap_at = now + timedelta(minutes=config.SANDBOX_HARD_CAP_MINUTES)
     return {
         "started_at": now,
         "last_activity_at": now,
@@ -84,11 +84,11 @@ def _clocks(now: datetime, ttl_minutes: int) -> dict[str, datetime]:
 
 
 @transaction.atomic
-def run(sandbox: Sandbox, addresses: dict[str, str], traffic_bytes: int) -> bool:
+def mark_ready(sandbox: Sandbox, addresses: dict[str, str], traffic_bytes: int) -> bool:
     """(c) Every check passed: its clocks start, or it goes into the pool that it was made for."""
-    now, pooled = clock.now(), sandbox.is_stock
-    clocks: dict[str, Any] = {} if pooled else _clocks(now, sandbox.ttl_minutes)
-    moved = _move(
+    now, pooled = clock.now(), sandbox.is_for_pool
+    clocks: dict[str, Any] = {} if pooled else _initial_deadlines(now, sandbox.ttl_minutes)
+    moved = _transition(
         sandbox,
         [State.PROVISIONING],
         State.POOLED if pooled else State.RUNNING,
@@ -106,15 +106,15 @@ def run(sandbox: Sandbox, addresses: dict[str, str], traffic_bytes: int) -> bool
 
 
 @transaction.atomic
-def claim(sandbox: Sandbox, owner: User, ttl_minutes: int, **chosen: Any) -> bool:
+def assign(sandbox: Sandbox, owner: User, ttl_minutes: int, **chosen: Any) -> bool:
     """(h) It leaves the pool and is the owner's from now on. The caller holds the limits' lock.
 
     False: it is not in the pool any more.
     """
     now = clock.now()
     minutes = (now - sandbox.created_at) // timedelta(minutes=1)
-    clocks: dict[str, Any] = _clocks(now, ttl_minutes)
-    moved = _move(
+    clocks: dict[str, Any] = _initial_deadlines(now, ttl_minutes)
+    moved = _transition(
         sandbox,
         [State.POOLED],
         State.RUNNING,
@@ -125,25 +125,25 @@ def claim(sandbox: Sandbox, owner: User, ttl_minutes: int, **chosen: Any) -> boo
         **chosen,
     )
     if moved:
-        journal.record(sandbox, "requested", _requested(sandbox), actor=owner)
+        journal.record(sandbox, "requested", _request_message(sandbox), actor=owner)
         message = f"Ready at once: it was made {minutes} min ago, and waited in the pool."
         journal.record(sandbox, "running", message, seconds=0.0, warm=True)
     return moved
 
 
 @transaction.atomic
-def end(
+def begin_destroy(
     sandbox: Sandbox,
     reason: EndReason,
     message: str,
     *,
     actor: User | None = None,
-    expected: Iterable[str] = STANDING,
+    expected: Iterable[str] = NOT_ENDING,
     attempt: int | None = None,
     failure: dict[str, Any] | None = None,
 ) -> bool:
     """(d, e, f) It is to end, for this reason; its owner's place is free at once."""
-    moved = _move(
+    moved = _transition(
         sandbox,
         expected,
         State.DESTROYING,
@@ -162,11 +162,11 @@ def end(
 
 
 @transaction.atomic
-def finish(sandbox: Sandbox, peak: dict[str, Any] | None = None) -> bool:
+def mark_destroyed(sandbox: Sandbox, peak: dict[str, Any] | None = None) -> bool:
     """(g) Nothing of it is left on the engine: its secrets are wiped."""
-    last = State.FAILED if sandbox.end_reason in FAILURES else State.DESTROYED
+    last = State.FAILED if sandbox.end_reason in FAILURE_REASONS else State.DESTROYED
     now = clock.now()
-    moved = _move(
+    moved = _transition(
         sandbox,
         [State.DESTROYING],
         last,

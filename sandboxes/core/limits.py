@@ -19,12 +19,12 @@ from sandboxes.models import (
     Site,
     State,
 )
-from sandboxes.models.runtime_settings import settings
+from sandboxes.models.runtime_settings import config
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-REMOVAL_TAKES = timedelta(seconds=5)
-HOUR = NO_PLACES_RETRY = timedelta(hours=1)
+REMOVAL_DURATION = timedelta(seconds=5)
+HOUR = ZERO_LIMIT_RETRY_AFTER = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Limits:
     hard_cap_minutes: int
 
 
-def limits_of(user: User) -> Limits:
+def get_limits(user: User) -> Limits:
     """The site's defaults, with what an operator has set for this user, or a group of theirs."""
     of_user_or_group = Q(user=user) | Q(group__user=user)
     overrides = list(LimitOverride.objects.in_force(clock.now()).filter(of_user_or_group))
@@ -50,37 +50,37 @@ def limits_of(user: User) -> Limits:
         own = [value for row, value in chosen.items() if row.user_id]
         return own[0] if own else max(chosen.values(), default=default)
 
-    ttl_max = choose("ttl_max_minutes", settings.SANDBOX_TTL_MAX_MINUTES)
-    ttl_max = min(ttl_max, settings.SANDBOX_HARD_CAP_MINUTES)
+    ttl_max = choose("ttl_max_minutes", config.SANDBOX_TTL_MAX_MINUTES)
+    ttl_max = min(ttl_max, config.SANDBOX_HARD_CAP_MINUTES)
     return Limits(
-        max_active=choose("max_active", settings.SANDBOX_MAX_PER_USER),
-        ttl_minutes=min(settings.SANDBOX_TTL_MINUTES, ttl_max),
-        ttl_min_minutes=min(settings.SANDBOX_TTL_MIN_MINUTES, ttl_max),
+        max_active=choose("max_active", config.SANDBOX_MAX_PER_USER),
+        ttl_minutes=min(config.SANDBOX_TTL_MINUTES, ttl_max),
+        ttl_min_minutes=min(config.SANDBOX_TTL_MIN_MINUTES, ttl_max),
         ttl_max_minutes=ttl_max,
-        idle_minutes=choose("idle_minutes", settings.SANDBOX_IDLE_MINUTES),
-        extension_max_minutes=settings.SANDBOX_EXTENSION_MAX_MINUTES,
-        hard_cap_minutes=settings.SANDBOX_HARD_CAP_MINUTES,
+        idle_minutes=choose("idle_minutes", config.SANDBOX_IDLE_MINUTES),
+        extension_max_minutes=config.SANDBOX_EXTENSION_MAX_MINUTES,
+        hard_cap_minutes=config.SANDBOX_HARD_CAP_MINUTES,
     )
 
 
 def expected_end(sandbox: Sandbox, now: datetime) -> datetime:
     """When its place will be free, if nothing more happens to it."""
     if sandbox.state == State.DESTROYING:
-        return max(now + REMOVAL_TAKES, sandbox.lease_until or now)
+        return max(now + REMOVAL_DURATION, sandbox.lease_until or now)
     return sandbox.ends_at or now + timedelta(minutes=sandbox.ttl_minutes)
 
 
-def frees_a_place(sandboxes: Iterable[Sandbox], limit: int, now: datetime) -> Sandbox | None:
+def next_slot_freed_by(sandboxes: Iterable[Sandbox], limit: int, now: datetime) -> Sandbox | None:
     """The one whose end brings them under the limit; the first to end, unless it was lowered."""
     ends = sorted(sandboxes, key=lambda sandbox: expected_end(sandbox, now))
     return ends[len(ends) - limit] if 0 < limit <= len(ends) else None
 
 
-def _refusal(
+def _quota_exceeded(
     scope: str, limit: int, sandboxes: list[Sandbox], user: User, now: datetime
 ) -> QuotaExceeded:
-    first = frees_a_place(sandboxes, limit, now)
-    retry_at = expected_end(first, now) if first else now + NO_PLACES_RETRY
+    first = next_slot_freed_by(sandboxes, limit, now)
+    retry_at = expected_end(first, now) if first else now + ZERO_LIMIT_RETRY_AFTER
     wait_seconds = max(1, ceil((retry_at - now).total_seconds()))
     return QuotaExceeded(
         scope=scope,
@@ -93,27 +93,27 @@ def _refusal(
     )
 
 
-def refusal_for(
+def quota_blocker(
     user: User, own: Limits | None = None, mine: list[Sandbox] | None = None
 ) -> QuotaExceeded | None:
     """Why the user could not launch another one now; None when they could.
 
     Who has read the user's limits and active sandboxes already may give them.
     """
-    now, limit = clock.now(), (own or limits_of(user)).max_active
+    now, limit = clock.now(), (own or get_limits(user)).max_active
     mine = list(user.sandboxes.active()) if mine is None else mine
     if len(mine) >= limit:
-        return _refusal("user", limit, mine, user, now)
+        return _quota_exceeded("user", limit, mine, user, now)
     # What waits in the pool gives way to people, so it takes nobody's place.
-    places, everyone = site_limit(), Sandbox.objects.live().of_people()
+    places, everyone = site_limit(), Sandbox.objects.live().requested()
     if everyone.count() >= places:
-        return _refusal("site", places, list(everyone), user, now)
+        return _quota_exceeded("site", places, list(everyone), user, now)
     return None
 
 
-def pause_for(user: User) -> RateLimited | None:
+def rate_limit_blocker(user: User) -> RateLimited | None:
     """Why the user has to wait before the next launch, however many places are free."""
-    most, since = settings.SANDBOX_LAUNCHES_PER_HOUR, clock.now() - HOUR
+    most, since = config.SANDBOX_LAUNCHES_PER_HOUR, clock.now() - HOUR
     if not most:
         return None
     recent = user.sandboxes.filter(created_at__gt=since).newest_first()
@@ -123,14 +123,14 @@ def pause_for(user: User) -> RateLimited | None:
     return RateLimited("launches", most, seconds, oldest + HOUR) if oldest else None
 
 
-def take_place(user: User) -> int:
+def reserve_slot(user: User) -> int:
     """A free slot for one more sandbox of the user; call it inside the launching transaction.
 
     The row lock (on SQLite: the transaction itself) makes counting and launching one act.
     Raises QuotaExceeded.
     """
     Site.locked()
-    if refusal := refusal_for(user):
+    if refusal := quota_blocker(user):
         raise refusal
     taken = set(user.sandboxes.active().values_list("slot", flat=True))
     return next(slot for slot in range(1, len(taken) + 2) if slot not in taken)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sandboxes.models import EndReason, Sandbox, State
-from sandboxes.models.runtime_settings import settings
+from sandboxes.models.runtime_settings import config
 from sandboxes.runtime import SandboxFacts, ServiceState
 
 PROVISION_DEADLINE = timedelta(minutes=10)
@@ -59,8 +59,8 @@ def decide(sandbox: Sandbox, seen: Observation, now: datetime) -> Decision | Non
     if sandbox.state == State.DESTROYING:
         ready = seen.engine_answered and not held
         return Decision(Action.DESTROY, "its removal is not finished") if ready else None
-    if sandbox.is_stock:
-        return _unowned(sandbox, seen, held)
+    if sandbox.is_for_pool:
+        return _decide_pooled(sandbox, seen, held)
     if sandbox.owner is None or not sandbox.owner.is_active:
         return Decision(Action.EXPIRE, "Its owner's account was closed.", EndReason.OPERATOR)
     if sandbox.state == State.RUNNING:
@@ -68,13 +68,13 @@ def decide(sandbox: Sandbox, seen: Observation, now: datetime) -> Decision | Non
             _expired(sandbox, now)
             or _broken(sandbox, seen, held)
             or _idle(sandbox, seen, now)
-            or _reset_overdue(sandbox, now, held)
+            or _overdue_reset(sandbox, now, held)
             or _warning(sandbox, now)
         )
-    return None if held else _not_made(sandbox, now)
+    return None if held else _unfinished_launch(sandbox, now)
 
 
-def _unowned(sandbox: Sandbox, seen: Observation, held: bool) -> Decision | None:
+def _decide_pooled(sandbox: Sandbox, seen: Observation, held: bool) -> Decision | None:
     """Decide about a sandbox of the pool: whether it is intact."""
     if sandbox.state != State.POOLED:
         half_made = Decision(Action.EXPIRE, "It was left half made.", EndReason.RETIRED)
@@ -85,7 +85,7 @@ def _unowned(sandbox: Sandbox, seen: Observation, held: bool) -> Decision | None
     return broken
 
 
-def _not_made(sandbox: Sandbox, now: datetime) -> Decision | None:
+def _unfinished_launch(sandbox: Sandbox, now: datetime) -> Decision | None:
     waits = now - sandbox.created_at
     if waits > PROVISION_DEADLINE:
         return Decision(Action.FAIL, "It could not be made in time.", EndReason.PROVISION_FAILED)
@@ -120,7 +120,7 @@ def _broken(sandbox: Sandbox, seen: Observation, held: bool) -> Decision | None:
         if name not in seen.facts.services:
             why = f"The service {name} is not on the engine any more."
             return Decision(Action.FAIL, why, EndReason.LOST, name)
-    return _stopped(seen.facts) or _too_large(sandbox, seen.facts)
+    return _stopped(seen.facts) or _over_disk_limit(sandbox, seen.facts)
 
 
 def _stopped(facts: SandboxFacts) -> Decision | None:
@@ -137,14 +137,14 @@ def _stopped(facts: SandboxFacts) -> Decision | None:
     return None
 
 
-def _too_large(sandbox: Sandbox, facts: SandboxFacts) -> Decision | None:
+def _over_disk_limit(sandbox: Sandbox, facts: SandboxFacts) -> Decision | None:
     if facts.disk_mb is not None and facts.disk_mb > sandbox.disk_mb:
         why = f"It wrote {facts.disk_mb:.0f} MB; {sandbox.disk_mb} MB are allowed."
         return Decision(Action.FAIL, why, EndReason.DISK_FULL)
     return None
 
 
-def _reset_overdue(sandbox: Sandbox, now: datetime, held: bool) -> Decision | None:
+def _overdue_reset(sandbox: Sandbox, now: datetime, held: bool) -> Decision | None:
     asked = sandbox.reset_requested_at
     if asked and not held and now - asked > REQUEUE_AFTER:
         return Decision(Action.REQUEUE, "its reset is not finished")
@@ -153,7 +153,7 @@ def _reset_overdue(sandbox: Sandbox, now: datetime, held: bool) -> Decision | No
 
 def _warning(sandbox: Sandbox, now: datetime) -> Decision | None:
     """Of the clock that ends it, once for each deadline."""
-    lead = timedelta(minutes=settings.SANDBOX_WARNING_MINUTES)
+    lead = timedelta(minutes=config.SANDBOX_WARNING_MINUTES)
     if sandbox.ends_because == "idle":
         # With a short idle time, all of it would be a warning.
         lead = min(lead, timedelta(minutes=sandbox.idle_minutes) / 2)

@@ -9,20 +9,20 @@ from django.conf import settings
 from sandboxes.checks import runtime
 from sandboxes.doctor.engine import from_check
 from sandboxes.doctor.findings import Findings, fine, warning, wrong
-from sandboxes.encryption.rotation import UNKNOWN, which_keys
+from sandboxes.encryption.rotation import UNKNOWN_KEY, key_usage
 
 
 def encryption_keys() -> Findings:
     faults = runtime.check_keys()
     yield from map(from_check, faults)
     if not faults:
-        yield from judged(which_keys(), len(settings.SANDBOX_ENCRYPTION_KEYS))
+        yield from judged(key_usage(), len(settings.SANDBOX_ENCRYPTION_KEYS))
 
 
 def judged(found: Counter[int], keys: int) -> Findings:
-    if found[UNKNOWN]:
+    if found[UNKNOWN_KEY]:
         yield wrong(
-            f"{found[UNKNOWN]} secrets were encrypted with a key that is not known here.",
+            f"{found[UNKNOWN_KEY]} secrets were encrypted with a key that is not known here.",
             "Put it back at the end of SANDBOX_ENCRYPTION_KEYS; without it these are lost.",
         )
     old = sum(count for number, count in found.items() if number > 1)
@@ -32,7 +32,7 @@ def judged(found: Counter[int], keys: int) -> Findings:
     elif keys > 1:
         words = "No secret needs the earlier keys."
         yield warning(words, "Take them off SANDBOX_ENCRYPTION_KEYS, all but the first.")
-    if not found[UNKNOWN]:
+    if not found[UNKNOWN_KEY]:
         yield fine(f"All {found.total()} secrets at rest can be read.")
 
 

@@ -17,16 +17,16 @@ else:
     TextField = models.TextField
 
 
-class Undecipherable(Exception):
+class DecryptionError(Exception):
     """Secrets in the database can't be read with the keys in force."""
 
 
 @cache
-def _ciphers(keys: tuple[str, ...]) -> MultiFernet:
+def _fernet_for(keys: tuple[str, ...]) -> MultiFernet:
     return MultiFernet([Fernet(key) for key in keys])
 
 
-def ciphers() -> MultiFernet:
+def get_fernet() -> MultiFernet:
     """The keys in force: the first encrypts, all of them decrypt, so keys can be rotated.
 
     Raises ImproperlyConfigured when there is none.
@@ -36,20 +36,20 @@ def ciphers() -> MultiFernet:
             "SANDBOX_ENCRYPTION_KEYS is empty; make a key with `python -c "
             '"from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"`.'
         )
-    return _ciphers(tuple(settings.SANDBOX_ENCRYPTION_KEYS))
+    return _fernet_for(tuple(settings.SANDBOX_ENCRYPTION_KEYS))
 
 
-def _encrypted(value: dict[str, str]) -> str:
-    return ciphers().encrypt(json.dumps(value).encode()).decode() if value else ""
+def _encrypt(value: dict[str, str]) -> str:
+    return get_fernet().encrypt(json.dumps(value).encode()).decode() if value else ""
 
 
-def _decrypted(text: str | None) -> dict[str, str]:
+def _decrypt(text: str | None) -> dict[str, str]:
     if not text:
         return {}
     try:
-        value: dict[str, str] = json.loads(ciphers().decrypt(text))
+        value: dict[str, str] = json.loads(get_fernet().decrypt(text))
     except InvalidToken as error:
-        raise Undecipherable(
+        raise DecryptionError(
             "These secrets were encrypted with a key that is not in SANDBOX_ENCRYPTION_KEYS; "
             "put it back at the end of the list."
         ) from error
@@ -60,15 +60,15 @@ class EncryptedJSONField(TextField):
     """A JSON object that the database sees only as a Fernet token; empty means no secrets."""
 
     def get_prep_value(self, value: Any) -> str:
-        return _encrypted(value)
+        return _encrypt(value)
 
     def from_db_value(self, value: str | None, *_: object) -> dict[str, str]:
-        return _decrypted(value)
+        return _decrypt(value)
 
     def to_python(self, value: Any) -> dict[str, str]:
         """Reads a dump back, too."""
-        return _decrypted(value) if isinstance(value, str) else value or {}
+        return _decrypt(value) if isinstance(value, str) else value or {}
 
     def value_to_string(self, obj: models.Model) -> str:
         """Ciphertext also in dumps: `dumpdata` is no way round the keys."""
-        return _encrypted(self.value_from_object(obj))
+        return _encrypt(self.value_from_object(obj))

@@ -18,24 +18,24 @@ from django.conf import settings
 from django.db.models import Model, QuerySet, TextField, Value
 from django.db.models.functions import Cast
 
-from sandboxes.encryption.fields import EncryptedJSONField, ciphers
+from sandboxes.encryption.fields import EncryptedJSONField, get_fernet
 
-UNKNOWN = 0
+UNKNOWN_KEY = 0
 """Stands for the number of the key of what none of them opens."""
-AT_ONCE = 200
-FERNET = "gAAAA"
+BATCH_SIZE = 200
+FERNET_PREFIX = "gAAAA"
 """How each of its texts begins: version 0x80, and the zeros of a time in our centuries."""
 
 
 @dataclass(frozen=True)
-class Place:
+class EncryptedValue:
     """One row's text or texts at rest; `replace` puts others there, if they are the same still."""
 
     texts: list[str]
     replace: Callable[[list[str]], bool]
 
 
-def places() -> Iterator[Place]:
+def encrypted_values() -> Iterator[EncryptedValue]:
     """Everything that is encrypted in the database, some rows at a time."""
     for model in apps.get_app_config("sandboxes").get_models():
         for field in model._meta.concrete_fields:  # noqa: SLF001 - Django's documented way in
@@ -43,10 +43,10 @@ def places() -> Iterator[Place]:
                 yield from _of_column(model, field.name)
     for row in _in_batches(Authenticator.objects.all()):
         if texts := _texts(row.data):
-            yield Place(texts, _in_data_of(row))
+            yield EncryptedValue(texts, _in_data_of(row))
 
 
-def _of_column(model: type[Model], name: str) -> Iterator[Place]:
+def _of_column(model: type[Model], name: str) -> Iterator[EncryptedValue]:
     manager: Any = model._default_manager  # noqa: SLF001 - as above
     rows = manager.annotate(at_rest=Cast(name, TextField())).only("pk")
     for row in _in_batches(rows.exclude(at_rest="")):
@@ -55,12 +55,12 @@ def _of_column(model: type[Model], name: str) -> Iterator[Place]:
             same = rows.filter(pk=row.pk, at_rest=row.at_rest)
             return bool(same.update(**{name: Value(new[0], TextField())}))
 
-        yield Place([row.at_rest], replace)
+        yield EncryptedValue([row.at_rest], replace)
 
 
 def _in_batches(rows: QuerySet[Any]) -> Iterator[Any]:
     last = 0
-    while batch := list(rows.filter(pk__gt=last).order_by("pk")[:AT_ONCE]):
+    while batch := list(rows.filter(pk__gt=last).order_by("pk")[:BATCH_SIZE]):
         yield from batch
         last = batch[-1].pk
 
@@ -71,7 +71,7 @@ def _texts(data: Any) -> list[str]:
         data = list(data.values())
     if isinstance(data, list):
         return [text for part in data for text in _texts(part)]
-    return [data] if isinstance(data, str) and data.startswith(FERNET) else []
+    return [data] if isinstance(data, str) and data.startswith(FERNET_PREFIX) else []
 
 
 def _in_data_of(row: Authenticator) -> Callable[[list[str]], bool]:
@@ -91,14 +91,14 @@ def _with(changes: dict[str, str], data: Any) -> Any:
     return changes.get(data, data) if isinstance(data, str) else data
 
 
-def which_keys() -> Counter[int]:
+def key_usage() -> Counter[int]:
     """How many texts each key opens, by its number from 1 on."""
     keys = [Fernet(key) for key in settings.SANDBOX_ENCRYPTION_KEYS]
-    return Counter(_number(text, keys) for place in places() for text in place.texts)
+    return Counter(_number(text, keys) for place in encrypted_values() for text in place.texts)
 
 
 def _number(text: str, keys: list[Fernet]) -> int:
-    return next((number for number, key in enumerate(keys, 1) if _opens(key, text)), UNKNOWN)
+    return next((number for number, key in enumerate(keys, 1) if _opens(key, text)), UNKNOWN_KEY)
 
 
 def _opens(key: Fernet, text: str) -> bool:
@@ -115,11 +115,11 @@ def rotate() -> Counter[str]:
     `overtaken` has changed meanwhile, and `lost` is what no key opens.
     """
     first, done = Fernet(settings.SANDBOX_ENCRYPTION_KEYS[0]), Counter[str]()
-    for place in places():
+    for place in encrypted_values():
         if all(_opens(first, text) for text in place.texts):
             continue
         try:
-            new = [ciphers().rotate(text.encode()).decode() for text in place.texts]
+            new = [get_fernet().rotate(text.encode()).decode() for text in place.texts]
         except InvalidToken:
             done["lost"] += 1
             continue

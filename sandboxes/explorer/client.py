@@ -17,7 +17,7 @@ import httpcore
 
 from sandboxes import blueprints
 from sandboxes.explorer.concurrency import Turns
-from sandboxes.lib.deadline_backend import Deadline
+from sandboxes.lib.deadline_backend import DeadlineBackend
 from sandboxes.lib.exceptions import StateConflict, Unavailable, ValidationFailed
 from sandboxes.models import Sandbox, State
 
@@ -134,7 +134,7 @@ def _send(address: SplitResult, ask: Ask, headers: list[tuple[str, str]]) -> Ans
     headers = [("Host", address.netloc), ("Content-Length", str(len(ask.body))), *headers]
     began = monotonic()
     with (
-        httpcore.ConnectionPool(network_backend=Deadline(SECONDS)) as pool,
+        httpcore.ConnectionPool(network_backend=DeadlineBackend(SECONDS)) as pool,
         pool.stream(ask.method, url, headers=headers, content=ask.body) as response,
     ):
         body, complete = _read(response)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sandboxes.explorer.openapi.operations import Description, Operation, Parameter
-from sandboxes.lib.untrusted_json import written
+from sandboxes.lib.untrusted_json import dumps_pretty
 
 SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
 
@@ -54,7 +54,7 @@ def _item(operation: Operation) -> dict[str, Any]:
         request["header"].append({"key": "Content-Type", "value": "application/json"})
         request["body"] = {
             "mode": "raw",
-            "raw": written(operation.body.example),
+            "raw": dumps_pretty(operation.body.example),
             "options": {"raw": {"language": "json"}},
         }
     return {"name": operation.summary, "request": request, "response": []}

@@ -12,6 +12,6 @@ def now() -> datetime:
     return timezone.now()
 
 
-def not_before(at: datetime | None) -> datetime:
+def now_or_later(at: datetime | None) -> datetime:
     """Now, or `at` if that is later: a clock that was set back shortens nothing."""
     return now() if at is None else max(at, now())

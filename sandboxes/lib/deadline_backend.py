@@ -14,7 +14,7 @@ from typing import Any
 import httpcore
 
 
-class Deadline(httpcore.SyncBackend):
+class DeadlineBackend(httpcore.SyncBackend):
     """Connects as usual; all that is done on its connections is over when the time is."""
 
     def __init__(self, seconds: float) -> None:
@@ -43,7 +43,7 @@ class Deadline(httpcore.SyncBackend):
 class _Stream(httpcore.NetworkStream):
     """One connection; the limits that it is called with give way to the deadline."""
 
-    def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
+    def __init__(self, stream: httpcore.NetworkStream, deadline: DeadlineBackend) -> None:
         self._stream = stream
         self._left = deadline.left
         self._deadline = deadline

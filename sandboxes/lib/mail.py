@@ -10,7 +10,7 @@ from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
 
 
-def send(
+def send_templated(
     name: str, to: str, context: Mapping[str, Any], headers: Mapping[str, str] | None = None
 ) -> None:
     """Send the mail of this name, made of its three templates. Raises OSError."""

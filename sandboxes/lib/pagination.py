@@ -19,8 +19,8 @@ Row = TypeVar("Row", bound=Any)
 SALT = "sandboxes.cursor"
 
 
-def read_cursor(cursor: str, kind: str) -> list[Any]:
-    """What `write_cursor` put into the cursor of this kind of list. Raises ValidationFailed."""
+def decode_cursor(cursor: str, kind: str) -> list[Any]:
+    """What `encode_cursor` put into the cursor of this kind of list. Raises ValidationFailed."""
     try:
         values: list[Any] = signing.loads(cursor, salt=f"{SALT}.{kind}")
     except signing.BadSignature:
@@ -30,20 +30,20 @@ def read_cursor(cursor: str, kind: str) -> list[Any]:
     return values
 
 
-def write_cursor(values: Sequence[Any], kind: str) -> str:
+def encode_cursor(values: Sequence[Any], kind: str) -> str:
     return signing.dumps(list(values), salt=f"{SALT}.{kind}")
 
 
-def take_page(
+def paginate(
     rows: QuerySet[Row], limit: int, kind: str, position: Callable[[Row], Sequence[Any]]
 ) -> tuple[list[Row], str | None]:
     """The first rows, and a cursor behind the last of them when there are more."""
     found = list(rows[: limit + 1])
     page = found[:limit]
-    return page, write_cursor(position(page[-1]), kind) if len(found) > limit else None
+    return page, encode_cursor(position(page[-1]), kind) if len(found) > limit else None
 
 
-def take_newest(
+def paginate_newest_first(
     rows: QuerySet[Row], column: str, limit: int, cursor: str, kind: str
 ) -> tuple[list[Row], str | None]:
     """The page behind the cursor (empty: the first), newest first by this time.
@@ -51,9 +51,9 @@ def take_newest(
     Raises ValidationFailed.
     """
     if cursor:
-        text, pk = read_cursor(cursor, kind)
+        text, pk = decode_cursor(cursor, kind)
         at = datetime.fromisoformat(text)
         # Said in this way, and not with “or”, an index leads straight to the place.
         rows = rows.filter(**{f"{column}__lte": at}).exclude(**{column: at, "pk__gte": pk})
     rows = rows.order_by(f"-{column}", "-pk")
-    return take_page(rows, limit, kind, lambda row: (getattr(row, column).isoformat(), row.pk))
+    return paginate(rows, limit, kind, lambda row: (getattr(row, column).isoformat(), row.pk))

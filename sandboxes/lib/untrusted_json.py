@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-DEEPEST = 60
+MAX_DEPTH = 60
 
 
-def parsed(source: bytes) -> Any:
+def loads(source: bytes) -> Any:
     """The value. Raises ValueError where there is none, or one that is nested too deeply.
 
     Half a surrogate pair, which JSON can hold and UTF-8 can't, becomes a question mark.
@@ -24,14 +24,14 @@ def parsed(source: bytes) -> Any:
     return value
 
 
-def written(value: object) -> str:
+def dumps_pretty(value: object) -> str:
     """A value as JSON for people."""
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def _is_deep(value: Any) -> bool:
     level = [value]
-    for _ in range(DEEPEST):
+    for _ in range(MAX_DEPTH):
         level = [child for node in level for child in _children(node)]
         if not level:
             return False

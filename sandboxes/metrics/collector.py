@@ -22,7 +22,7 @@ from sandboxes.core import capacity
 from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
 from sandboxes.models import ENGINE_AWAY, EndReason, Funding, Pool, Sandbox, Site, State, Tally
-from sandboxes.models.runtime_settings import settings
+from sandboxes.models.runtime_settings import config
 
 ENGINE_CALLS = ("create", "observe", "destroy", "sweep")
 MEGABYTE = 1024 * 1024
@@ -82,7 +82,7 @@ def _pools() -> Iterable[Metric]:
     pools = list(Pool.objects.order_by("blueprint"))
     counted = Sandbox.objects.pooled().order_by().values_list("blueprint").annotate(Count("pk"))
     ready = dict.fromkeys((pool.blueprint for pool in pools), 0) | dict(counted)
-    wanted = {pool.blueprint: pool.wanted for pool in pools}
+    wanted = {pool.blueprint: pool.target_size for pool in pools}
     failures = {pool.blueprint: pool.failures for pool in pools}
     yield _labeled_gauge("pool_ready", "Sandboxes that wait warm.", "blueprint", ready)
     yield _labeled_gauge("pool_wanted", "How many are to wait warm.", "blueprint", wanted)
@@ -127,7 +127,7 @@ def _engine(site: Site) -> Iterable[Metric]:
     """What can't be told is left out."""
     drained = site.drained_until is not None and site.drained_until > clock.now()
     yield _gauge("maintenance", "1 while nobody may launch.", drained)
-    total = settings.SANDBOX_SUBNETS.num_addresses // capacity.SUBNET_ADDRESSES
+    total = config.SANDBOX_SUBNETS.num_addresses // capacity.SUBNET_ADDRESSES
     yield _gauge("subnets", "How many subnets sandboxes may use.", total)
     if site.subnets_taken is not None:
         yield _gauge("subnets_taken", "How many of them are in use.", site.subnets_taken)

@@ -18,7 +18,7 @@ from django.db.models import F, Min
 
 from sandboxes.lib import clock
 from sandboxes.models import FAILURES, Event, Sandbox, Site, Tally
-from sandboxes.models.outcome_count import FOREVER
+from sandboxes.models.outcome_count import ALL_TIME
 
 BUCKET_SPAN = timedelta(minutes=5)
 RETENTION = timedelta(days=8)
@@ -122,13 +122,13 @@ def _launch_failed(sandbox: Sandbox) -> bool:
 
 
 def bucket_start(at: datetime) -> datetime:
-    return at - (at - FOREVER) % BUCKET_SPAN
+    return at - (at - ALL_TIME) % BUCKET_SPAN
 
 
 def _save(outcomes: Iterable[tuple[Key, float]]) -> None:
     sums: dict[Key, Histogram] = defaultdict(Histogram)
     for (slot, *what), seconds in outcomes:
-        for when in (slot, FOREVER):
+        for when in (slot, ALL_TIME):
             sums[(when, *what)].add(seconds)  # type: ignore[index]
     for key, more in sums.items():
         row = _locked_row(key)
@@ -147,7 +147,7 @@ def _locked_row(key: Key) -> Tally:
 @transaction.atomic
 def record_engine_error(call: str) -> None:
     """The engine could not be reached, or refused: `call` is the runtime's verb."""
-    for slot in (bucket_start(clock.now()), FOREVER):
+    for slot in (bucket_start(clock.now()), ALL_TIME):
         row = _locked_row((slot, "engine_error", "", call))
         Tally.objects.filter(pk=row.pk).update(count=F("count") + 1)
 
@@ -157,12 +157,12 @@ def counts_since(moment: datetime) -> list[Tally]:
 
 
 def all_time() -> list[Tally]:
-    return list(Tally.objects.filter(slot=FOREVER).order_by("act", "start", "result"))
+    return list(Tally.objects.filter(slot=ALL_TIME).order_by("act", "start", "result"))
 
 
 def prune() -> None:
     """Forget slots that nobody asks for any more."""
-    Tally.objects.filter(slot__lt=clock.now() - RETENTION).exclude(slot=FOREVER).delete()
+    Tally.objects.filter(slot__lt=clock.now() - RETENTION).exclude(slot=ALL_TIME).delete()
 
 
 def sum_histograms(rows: Iterable[Any]) -> Histogram:

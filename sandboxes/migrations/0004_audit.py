@@ -3,11 +3,11 @@
 import sandboxes.lib.clock
 from django.db import migrations, models
 
-from sandboxes.models.append_only import statements
+from sandboxes.models.append_only import trigger_sql
 
 
 def guard(apps, schema_editor):
-    for statement in statements(schema_editor.connection.vendor, "sandboxes_auditentry"):
+    for statement in trigger_sql(schema_editor.connection.vendor, "sandboxes_auditentry"):
         schema_editor.execute(statement)
 
 

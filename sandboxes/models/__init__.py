@@ -6,11 +6,11 @@
 from sandboxes.models.api_token import ApiToken, Scope
 from sandboxes.models.audit_entry import AppendOnly, AuditEntry
 from sandboxes.models.enums import (
-    ACTIVE,
-    ENDED,
-    FAILURES,
-    LIVE,
-    STANDING,
+    COUNTED_STATES,
+    FAILURE_REASONS,
+    NON_TERMINAL,
+    NOT_ENDING,
+    TERMINAL_STATES,
     Clock,
     EndReason,
     Funding,
@@ -37,12 +37,12 @@ from sandboxes.models.webhook import (
 )
 
 __all__ = [
-    "ACTIVE",
-    "ENDED",
+    "COUNTED_STATES",
     "ENGINE_AWAY",
-    "FAILURES",
-    "LIVE",
-    "STANDING",
+    "FAILURE_REASONS",
+    "NON_TERMINAL",
+    "NOT_ENDING",
+    "TERMINAL_STATES",
     "ApiToken",
     "AppendOnly",
     "AuditEntry",

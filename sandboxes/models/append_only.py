@@ -19,7 +19,7 @@ SQLITE = tuple(
 )
 
 
-def statements(vendor: str, table: str) -> list[str]:
+def trigger_sql(vendor: str, table: str) -> list[str]:
     """The SQL that guards the table, for a database of that vendor."""
     own = {"postgresql": POSTGRESQL, "sqlite": SQLITE}.get(vendor, ())
     return [statement.format(table=table) for statement in own]

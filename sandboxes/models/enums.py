@@ -15,15 +15,15 @@ class State(models.TextChoices):
     FAILED = "failed"
 
 
-ACTIVE = (State.PENDING, State.PROVISIONING, State.RUNNING)
+COUNTED_STATES = (State.PENDING, State.PROVISIONING, State.RUNNING)
 """Counted against its owner."""
-STANDING = (*ACTIVE, State.POOLED)
+NOT_ENDING = (*COUNTED_STATES, State.POOLED)
 """Not to end yet: somebody has it, or may be given it."""
-LIVE = (*STANDING, State.DESTROYING)
+NON_TERMINAL = (*NOT_ENDING, State.DESTROYING)
 """The engine may hold something of it."""
-STOCK = (State.PENDING, State.PROVISIONING, State.POOLED)
+POOL_STATES = (State.PENDING, State.PROVISIONING, State.POOLED)
 """What states a sandbox of the warm pool goes through before somebody is given it."""
-ENDED = (State.DESTROYED, State.FAILED)
+TERMINAL_STATES = (State.DESTROYED, State.FAILED)
 
 
 class EndReason(models.TextChoices):
@@ -40,7 +40,7 @@ class EndReason(models.TextChoices):
     RETIRED = "retired", "it was not needed in the pool any more"
 
 
-FAILURES = (
+FAILURE_REASONS = (
     EndReason.PROVISION_FAILED,
     EndReason.CRASHED,
     EndReason.OUT_OF_MEMORY,

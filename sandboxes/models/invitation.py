@@ -12,7 +12,7 @@ from django.db.models import Q
 from sandboxes.lib import clock
 
 
-def in_some_days() -> datetime:
+def default_expiry() -> datetime:
     return clock.now() + timedelta(days=settings.ACCOUNT_INVITATION_DAYS)
 
 
@@ -34,7 +34,7 @@ class Invitation(models.Model):
         related_name="+",
     )
     created_at = models.DateTimeField(default=clock.now, editable=False)
-    expires_at = models.DateTimeField(default=in_some_days)
+    expires_at = models.DateTimeField(default=default_expiry)
     accepted_at = models.DateTimeField(null=True, editable=False)
     accepted_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from django.db import models
 
-FOREVER = datetime(1970, 1, 1, tzinfo=UTC)
+ALL_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 """The slot of the sums since the portal was set up, which never shrink."""
 
 

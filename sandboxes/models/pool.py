@@ -9,9 +9,9 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
-from sandboxes.models.runtime_settings import settings
+from sandboxes.models.runtime_settings import config
 
-A_DAY_MINUTES = 24 * 60
+MAX_AGE_LIMIT_MINUTES = 24 * 60
 """The dates in a seed are as of the day it was put in, so nothing may wait for longer."""
 
 
@@ -29,7 +29,7 @@ class Pool(models.Model):
         "longest wait in minutes",
         null=True,
         blank=True,
-        validators=[MinValueValidator(1), MaxValueValidator(A_DAY_MINUTES)],
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_AGE_LIMIT_MINUTES)],
         help_text="One that waited for so long is made anew. Empty: SANDBOX_POOL_MAX_AGE_MINUTES.",
     )
     paused = models.BooleanField(
@@ -48,7 +48,7 @@ class Pool(models.Model):
         constraints: ClassVar = [
             models.CheckConstraint(
                 condition=Q(max_age_minutes__isnull=True)
-                | Q(max_age_minutes__gte=1, max_age_minutes__lte=A_DAY_MINUTES),
+                | Q(max_age_minutes__gte=1, max_age_minutes__lte=MAX_AGE_LIMIT_MINUTES),
                 name="pooled_sandboxes_are_a_day_old_at_most",
             ),
         ]
@@ -57,16 +57,16 @@ class Pool(models.Model):
         return f"pool of {self.blueprint}"
 
     @property
-    def wanted(self) -> int:
+    def target_size(self) -> int:
         """How many it should hold."""
         if self.switched_off:
             return 0
         if self.size is not None:
             return self.size
-        is_default = self.blueprint == settings.SANDBOX_DEFAULT_BLUEPRINT
-        return int(settings.SANDBOX_POOL_SIZE) if is_default else 0
+        is_default = self.blueprint == config.SANDBOX_DEFAULT_BLUEPRINT
+        return int(config.SANDBOX_POOL_SIZE) if is_default else 0
 
     @property
     def max_age(self) -> timedelta:
-        minutes = self.max_age_minutes or settings.SANDBOX_POOL_MAX_AGE_MINUTES
+        minutes = self.max_age_minutes or config.SANDBOX_POOL_MAX_AGE_MINUTES
         return timedelta(minutes=minutes)

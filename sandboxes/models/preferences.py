@@ -30,9 +30,9 @@ class Preferences(models.Model):
         return f"preferences of {self.user}"
 
     @classmethod
-    def of(cls, user: User) -> Preferences:
+    def for_user(cls, user: User) -> Preferences:
         """Theirs; where they chose nothing yet, a row that is not saved."""
         return cls.objects.filter(user=user).first() or cls(user=user)
 
-    def wants_mail(self, clock_name: str) -> bool:
-        return self.mail_idle if clock_name == Clock.IDLE else self.mail_expiry
+    def wants_mail(self, deadline_kind: str) -> bool:
+        return self.mail_idle if deadline_kind == Clock.IDLE else self.mail_expiry

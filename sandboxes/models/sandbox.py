@@ -14,11 +14,11 @@ from django.db.models import Q
 from sandboxes.encryption.fields import EncryptedJSONField
 from sandboxes.lib import clock
 from sandboxes.models.enums import (
-    ACTIVE,
-    ENDED,
-    LIVE,
-    STANDING,
-    STOCK,
+    COUNTED_STATES,
+    NON_TERMINAL,
+    NOT_ENDING,
+    POOL_STATES,
+    TERMINAL_STATES,
     EndReason,
     Funding,
     State,
@@ -34,25 +34,25 @@ def new_public_id() -> str:
 
 class SandboxQuerySet(models.QuerySet["Sandbox"]):
     def active(self) -> SandboxQuerySet:
-        return self.filter(state__in=ACTIVE)
+        return self.filter(state__in=COUNTED_STATES)
 
-    def standing(self) -> SandboxQuerySet:
-        return self.filter(state__in=STANDING)
+    def not_ending(self) -> SandboxQuerySet:
+        return self.filter(state__in=NOT_ENDING)
 
-    def stock(self) -> SandboxQuerySet:
+    def for_pool(self) -> SandboxQuerySet:
         """Of the warm pool: they wait for an owner, or are being made to."""
-        return self.filter(state__in=STOCK, warm=True, owner=None)
+        return self.filter(state__in=POOL_STATES, warm=True, owner=None)
 
     def pooled(self) -> SandboxQuerySet:
         return self.filter(state=State.POOLED)
 
-    def of_people(self) -> SandboxQuerySet:
+    def requested(self) -> SandboxQuerySet:
         """Without those that nobody has asked for."""
         return self.exclude(warm=True, owner=None)
 
     def live(self) -> SandboxQuerySet:
         # The time says nothing more, but it leads to the small index of what has not ended.
-        return self.filter(state__in=LIVE, ended_at__isnull=True)
+        return self.filter(state__in=NON_TERMINAL, ended_at__isnull=True)
 
     def running(self) -> SandboxQuerySet:
         return self.filter(state=State.RUNNING)
@@ -162,9 +162,9 @@ class Sandbox(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["owner", "slot"], name="one_active_sandbox_per_slot"),
             models.CheckConstraint(
-                condition=Q(slot__isnull=False, state__in=ACTIVE)
-                | Q(slot__isnull=True) & ~Q(state__in=ACTIVE)
-                | Q(slot__isnull=True, state__in=STOCK, warm=True, owner__isnull=True),
+                condition=Q(slot__isnull=False, state__in=COUNTED_STATES)
+                | Q(slot__isnull=True) & ~Q(state__in=COUNTED_STATES)
+                | Q(slot__isnull=True, state__in=POOL_STATES, warm=True, owner__isnull=True),
                 name="active_sandboxes_have_a_slot",
             ),
             models.CheckConstraint(condition=Q(state__in=State.values), name="state_is_known"),
@@ -183,12 +183,12 @@ class Sandbox(models.Model):
                 name="running_sandboxes_have_their_clocks",
             ),
             models.CheckConstraint(
-                condition=~Q(state__in=(State.DESTROYING, *ENDED)) | ~Q(end_reason=""),
+                condition=~Q(state__in=(State.DESTROYING, *TERMINAL_STATES)) | ~Q(end_reason=""),
                 name="an_end_has_a_reason",
             ),
             models.CheckConstraint(
-                condition=Q(state__in=ENDED, ended_at__isnull=False)
-                | ~Q(state__in=ENDED) & Q(ended_at__isnull=True),
+                condition=Q(state__in=TERMINAL_STATES, ended_at__isnull=False)
+                | ~Q(state__in=TERMINAL_STATES) & Q(ended_at__isnull=True),
                 name="what_has_ended_says_when",
             ),
         ]
@@ -225,20 +225,20 @@ class Sandbox(models.Model):
 
     @property
     def is_active(self) -> bool:
-        return self.state in ACTIVE
+        return self.state in COUNTED_STATES
 
     @property
-    def is_standing(self) -> bool:
-        return self.state in STANDING
+    def is_not_ending(self) -> bool:
+        return self.state in NOT_ENDING
 
     @property
-    def is_stock(self) -> bool:
+    def is_for_pool(self) -> bool:
         """Whether it belongs to the pool, and nobody was given it yet."""
-        return self.warm and self.owner_id is None and self.state in STOCK
+        return self.warm and self.owner_id is None and self.state in POOL_STATES
 
     @property
     def has_ended(self) -> bool:
-        return self.state in ENDED
+        return self.state in TERMINAL_STATES
 
     @property
     def idle_expires_at(self) -> datetime | None:

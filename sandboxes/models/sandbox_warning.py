@@ -20,7 +20,7 @@ class SandboxWarningQuerySet(models.QuerySet["SandboxWarning"]):
     def mail_due(self, now: datetime) -> SandboxWarningQuerySet:
         return self.filter(mail_due_at__lte=now)
 
-    def standing(self, user: User, now: datetime) -> SandboxWarningQuerySet:
+    def active(self, user: User, now: datetime) -> SandboxWarningQuerySet:
         """Of the user's running sandboxes, and not over; their deadlines may have moved."""
         mine = Q(sandbox__owner=user, sandbox__state=State.RUNNING)
         return self.filter(mine, deadline__gt=now).select_related("sandbox").order_by("deadline")

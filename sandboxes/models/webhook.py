@@ -37,7 +37,7 @@ class EventType(models.TextChoices):
     FAILED = "sandbox.failed", "it could not be made, or broke"
 
 
-TEST = "webhook.test"
+TEST_EVENT_TYPE = "webhook.test"
 """The type of what the test button sends."""
 
 
@@ -49,7 +49,7 @@ class OffReason(models.TextChoices):
 
 
 class WebhookQuerySet(models.QuerySet["Webhook"]):
-    def on(self) -> WebhookQuerySet:
+    def enabled(self) -> WebhookQuerySet:
         """Those that are told of events, of people who may use the portal."""
         return self.filter(off_because="", user__is_active=True)
 
@@ -102,7 +102,7 @@ class Webhook(models.Model):
         return self.name or urlsplit(self.url).hostname or self.public_id
 
     @property
-    def is_on(self) -> bool:
+    def is_enabled(self) -> bool:
         return not self.off_because
 
     @property

@@ -79,7 +79,7 @@ def send_warning(warning: SandboxWarning) -> None:
         "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
         "Auto-Submitted": "auto-generated",
     }
-    lib_mail.send("warning", sandbox.owner.email, context, headers)
+    lib_mail.send_templated("warning", sandbox.owner.email, context, headers)
 
 
 def send_message(event: Event) -> None:
@@ -89,7 +89,7 @@ def send_message(event: Event) -> None:
         return
     url = signed_links.absolute_url("sandbox", sandbox.public_id)
     context = {"sandbox": sandbox, "text": event.message, "url": url}
-    lib_mail.send("message", sandbox.owner.email, context)
+    lib_mail.send_templated("message", sandbox.owner.email, context)
 
 
 def send_webhook_disabled(webhook: Webhook) -> None:
@@ -99,6 +99,8 @@ def send_webhook_disabled(webhook: Webhook) -> None:
         return
     url = signed_links.absolute_url("webhook", webhook.public_id)
     try:
-        lib_mail.send("webhook_disabled", webhook.user.email, {"webhook": webhook, "url": url})
+        lib_mail.send_templated(
+            "webhook_disabled", webhook.user.email, {"webhook": webhook, "url": url}
+        )
     except OSError as error:
         log.warning("mail_not_sent", webhook=webhook.public_id, error=str(error))

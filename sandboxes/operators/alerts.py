@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from sandboxes.models import Sandbox, State
-from sandboxes.models.runtime_settings import settings
+from sandboxes.models.runtime_settings import config
 from sandboxes.operators.overview import Overview
 
 STUCK_AFTER = timedelta(minutes=1)
@@ -95,7 +95,7 @@ def _engine(seen: Overview) -> Iterator[Alarm]:
 
 
 def _stuck(seen: Overview) -> Iterator[Alarm]:
-    limit = timedelta(seconds=settings.SANDBOX_PROVISION_TIMEOUT_SECONDS) + STUCK_AFTER
+    limit = timedelta(seconds=config.SANDBOX_PROVISION_TIMEOUT_SECONDS) + STUCK_AFTER
     waits = [row for row in seen.waiting if seen.now - row.created_at > STUCK_AFTER]
     made = [
         row
@@ -118,19 +118,19 @@ def _removals(seen: Overview) -> Iterator[Alarm]:
 def _orphans(seen: Overview) -> Iterator[Alarm]:
     if names := seen.site.orphans:
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        grace = settings.SANDBOX_ORPHAN_GRACE_SECONDS
+        grace = config.SANDBOX_ORPHAN_GRACE_SECONDS
         words = f"Nobody needs {', '.join(names[:NAMED])}{more}, and it is on the engine still. "
         yield _sweep_now("orphans", words + f"A sweep removes what is older than {grace} s.")
 
 
 def _room(seen: Overview) -> Iterator[Alarm]:
     running, places = sandbox_list(state__exact=State.RUNNING), seen.meters[0]
-    too_little = 2 * settings.SANDBOX_DISK_MB
+    too_little = 2 * config.SANDBOX_DISK_MB
     if seen.disk.is_nearly_full or (seen.disk.total and seen.disk.left < too_little):
         words = f"The engine's disk is nearly full: {seen.disk.left:.0f} MB are left."
         yield Alarm("disk", words, running, "Begin maintenance", _site(), is_outage=True)
     available = seen.site.memory_available_mb
-    if available is not None and available < settings.SANDBOX_MIN_FREE_MEMORY_MB:
+    if available is not None and available < config.SANDBOX_MIN_FREE_MEMORY_MB:
         words = f"The engine's machine is short of memory: {available} MB are left."
         yield Alarm("memory", words, running, "Begin maintenance", _site(), is_outage=True)
     if seen.subnets.is_nearly_full:
@@ -152,7 +152,7 @@ def _launches(seen: Overview) -> Iterator[Alarm]:
 def _pools(seen: Overview) -> Iterator[Alarm]:
     for pool in seen.pools:
         page = reverse("admin:sandboxes_pool_change", args=[pool.pk])
-        if pool.wanted and pool.failures:
+        if pool.target_size and pool.failures:
             words = f"The pool of {pool.blueprint} failed {pool.failures} times in a row."
             yield Alarm("pool", words, page, "Pause it", page)
         elif not pool.version and not pool.switched_off and seen.site.reaped_at:

@@ -18,7 +18,7 @@ from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
 from sandboxes.metrics.health import SWEEP_OVERDUE_AFTER
 from sandboxes.models import ENGINE_AWAY, LIVE, AuditEntry, Pool, Sandbox, Site, State, Tally
-from sandboxes.models.runtime_settings import settings
+from sandboxes.models.runtime_settings import config
 
 """Cron sweeps each minute; one late sweep is no outage."""
 RECENT = 6
@@ -147,14 +147,14 @@ class Overview:
         people, places = len(self.live) - len(stock), capacity.site_limit()
         promised = sum(row.memory_mb for row in self.live)
         memory = self.site.memory_mb
-        wanted = sum(pool.wanted for pool in self.pools)
+        wanted = sum(pool.target_size for pool in self.pools)
         ready = sum(row.state == State.POOLED for row in stock)
         return [
             Meter("places", people, places),
             Meter(
                 "memory promised",
                 promised,
-                memory and memory * settings.SANDBOX_MEMORY_OVERCOMMIT,
+                memory and memory * config.SANDBOX_MEMORY_OVERCOMMIT,
                 "MB",
             ),
             self.disk,
@@ -171,7 +171,7 @@ class Overview:
 
     @cached_property
     def subnets(self) -> Meter:
-        total = settings.SANDBOX_SUBNETS.num_addresses // capacity.SUBNET_ADDRESSES
+        total = config.SANDBOX_SUBNETS.num_addresses // capacity.SUBNET_ADDRESSES
         taken = self.site.subnets_taken
         return Meter("subnets", taken or 0, None if taken is None else total)
 

@@ -25,6 +25,6 @@ def claim(blueprint: Blueprint, chosen: Mapping[str, Any]) -> Sandbox | None:
     now = clock.now()
     waiting = Sandbox.objects.pooled().filter(blueprint=blueprint.name)
     for row in sorted(waiting, key=preference):
-        if not staleness_reason(row, pool, now) and lifecycle.claim(row, **chosen):
+        if not staleness_reason(row, pool, now) and lifecycle.assign(row, **chosen):
             return row
     return None

@@ -52,27 +52,27 @@ def preference(row: Sandbox) -> tuple[bool, bool, datetime, int]:
 def plan_pools() -> list[PoolPlan]:
     """What each pool should do now so that it holds what is wanted, as far as people leave room."""
     now, room = clock.now(), _headroom()
-    stock = sorted(Sandbox.objects.stock(), key=preference)
+    stock = sorted(Sandbox.objects.for_pool(), key=preference)
     found = []
     for pool in pools():
         need = _plan_pool(
             pool, [row for row in stock if row.blueprint == pool.blueprint], room, now
         )
         found.append(need)
-        room -= min(pool.wanted, room)
+        room -= min(pool.target_size, room)
     return found
 
 
 def _headroom() -> int:
     site = Site.current()
     is_drained = site.drained_until is not None and site.drained_until > clock.now()
-    return 0 if is_drained else capacity.room_for_stock(site)
+    return 0 if is_drained else capacity.pool_headroom(site)
 
 
 def _plan_pool(pool: Pool, stock: Iterable[Sandbox], room: int, now: datetime) -> PoolPlan:
     faults = {row: staleness_reason(row, pool, now) for row in stock}
     fit = [row for row, fault in faults.items() if not fault]
-    target = min(pool.wanted, room)
+    target = min(pool.target_size, room)
     retire = [(row, fault) for row, fault in faults.items() if fault]
     retire += [(row, "The pool holds fewer now.") for row in fit[target:]]
     return PoolPlan(pool, retire, 0 if _is_backing_off(pool, now) else max(0, target - len(fit)))

@@ -47,21 +47,23 @@ def reconcile_pools() -> Iterator[Sandbox]:
 def _retire() -> list[Sandbox]:
     Site.locked()
     unfit = [entry for need in policy.plan_pools() for entry in need.retire]
-    return [row for row, why in unfit if lifecycle.end(row, EndReason.RETIRED, why)]
+    return [row for row, why in unfit if lifecycle.begin_destroy(row, EndReason.RETIRED, why)]
 
 
 @transaction.atomic
 def _start_one() -> Sandbox | None:
     """The row of one that is missing, if nothing else is to be done first."""
     Site.locked()
-    being_made = Sandbox.objects.stock().exclude(state=State.POOLED)
-    if launch_queue.people().exists() or being_made.exists():
+    being_made = Sandbox.objects.for_pool().exclude(state=State.POOLED)
+    if launch_queue.waiting_launches().exists() or being_made.exists():
         return None
     lacking = next((need.pool for need in policy.plan_pools() if need.missing), None)
     if lacking is None:
         return None
     blueprint = blueprints.load(lacking.blueprint)
-    return lifecycle.admit(factory.new_sandbox(blueprint, warm=True, made_of=lacking.version), None)
+    return lifecycle.create_pending(
+        factory.new_sandbox(blueprint, warm=True, made_of=lacking.version), None
+    )
 
 
 def _record_outcome(row: Sandbox) -> None:

@@ -27,7 +27,7 @@ def apply_facts(row: Sandbox, facts: SandboxFacts) -> tuple[str, ...]:
         again = facts.traffic_bytes < row.traffic_bytes
         moved = facts.traffic_bytes - (0 if again else row.traffic_bytes)
         if moved >= TRAFFIC_NOISE_BYTES and row.state == State.RUNNING:
-            values |= {"last_activity_at": clock.not_before(row.last_activity_at)}
+            values |= {"last_activity_at": clock.now_or_later(row.last_activity_at)}
         if again or moved >= TRAFFIC_NOISE_BYTES:
             values |= {"traffic_bytes": facts.traffic_bytes}
     if facts.alive and blueprints.addresses(facts) != row.addresses:

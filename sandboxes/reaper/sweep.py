@@ -28,7 +28,7 @@ from sandboxes.core.reaper_policy import (
 from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
 from sandboxes.models import ENGINE_AWAY, EndReason, Sandbox, State
-from sandboxes.models.runtime_settings import settings
+from sandboxes.models.runtime_settings import config
 from sandboxes.reaper import housekeeping
 from sandboxes.reaper.observe import apply_facts, observation
 from sandboxes.runtime import RuntimeFailure, SandboxFacts, get_runtime
@@ -45,7 +45,7 @@ class Sweep:
     that jumped: so many sandboxes at most are ended for their age or idleness in one pass."""
 
     dry_run: bool = False
-    max_expirations: int = field(default_factory=lambda: settings.SANDBOX_SWEEP_MAX_EXPIRATIONS)
+    max_expirations: int = field(default_factory=lambda: config.SANDBOX_SWEEP_MAX_EXPIRATIONS)
     counts: Counter[str] = field(default_factory=Counter)
     lines: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Sweep:
 
     def _run(self) -> None:
         began = time.monotonic()
-        settings.refresh()
+        config.refresh()
         # Rows before facts: a sandbox that is made meanwhile is not mistaken for a lost one.
         live = Sandbox.objects.live().select_related("owner")
         # What has been due for the longest is ended first.
@@ -129,8 +129,8 @@ class Sweep:
         self.due += 1
         if self.due == self.max_expirations + 1:
             self.errors.append(
-                f"More than {self.max_expirations} sandboxes are due at once. If the clock is right, "
-                "sweep again with --max-endings 0."
+                f"More than {self.max_expirations} sandboxes are due at once. If the clock is "
+                "right, sweep again with --max-endings 0."
             )
         return self.due <= self.max_expirations
 
@@ -177,7 +177,7 @@ class Sweep:
             again = decide(latest, seen, clock.now())
             if again is None or again.action is not Action.EXPIRE or again.reason is None:
                 return False
-            lifecycle.end(latest, again.reason, again.message)
+            lifecycle.begin_destroy(latest, again.reason, again.message)
         if seen.engine_answered:
             self._tear_down(latest)
         return True
@@ -200,7 +200,7 @@ class Sweep:
             return
         self.orphans.append(facts.id)
         age = clock.now() - facts.created_at
-        if age < timedelta(seconds=settings.SANDBOX_ORPHAN_GRACE_SECONDS):
+        if age < timedelta(seconds=config.SANDBOX_ORPHAN_GRACE_SECONDS):
             return
         if not self.dry_run:
             get_runtime().destroy(facts.id)

@@ -12,10 +12,10 @@ from typing import Any
 
 from sandboxes import blueprints
 from sandboxes.core import limits
-from sandboxes.core.launch_eta import Estimate
+from sandboxes.core.launch_eta import LaunchEta
 from sandboxes.lib import clock
 from sandboxes.models import EndReason, Sandbox, State
-from sandboxes.models.runtime_settings import settings
+from sandboxes.models.runtime_settings import config
 
 STEPS = {
     "network": "Private network",
@@ -94,13 +94,13 @@ def extension(sandbox: Sandbox) -> ExtensionOffer:
     used = any(not granted.by_operator for granted in sandbox.extensions.all())
     if used or sandbox.state != State.RUNNING:
         return ExtensionOffer(used, 0)
-    most = limits.extension_preview(sandbox, settings.SANDBOX_EXTENSION_MAX_MINUTES)
+    most = limits.extension_preview(sandbox, config.SANDBOX_EXTENSION_MAX_MINUTES)
     return ExtensionOffer(used, most // timedelta(minutes=1))
 
 
-def steps(sandbox: Sandbox, estimate: Estimate | None = None) -> list[Step]:
+def steps(sandbox: Sandbox, estimate: LaunchEta | None = None) -> list[Step]:
     """The steps of provisioning so far and, while it is being made, those still to come."""
-    usual = estimate.usual.seconds if estimate else {}
+    usual = estimate.typical.seconds if estimate else {}
     known = [_step(step, usual.get(step["name"])) for step in sandbox.steps]
     if sandbox.state not in (State.PENDING, State.PROVISIONING):
         return known
@@ -141,7 +141,7 @@ def last_logs(sandbox: Sandbox) -> str:
 def ending(sandbox: Sandbox) -> Ending:
     """What will end it or has ended it; `soon` when its owner is to be warned of it."""
     at = sandbox.ends_at
-    warning = timedelta(minutes=settings.SANDBOX_WARNING_MINUTES)
+    warning = timedelta(minutes=config.SANDBOX_WARNING_MINUTES)
     soon = at is not None and at - clock.now() <= warning
     return Ending(at, sandbox.ends_because, _words(sandbox), soon)
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from sandboxes import models
-from sandboxes.core.launch_eta import Estimator
+from sandboxes.core.launch_eta import EtaCalculator
 from sandboxes.representations import display, schemas, usage_schemas
 from sandboxes.usage import series
 
 
-def sandbox(row: models.Sandbox, estimator: Estimator | None = None) -> schemas.Sandbox:
+def sandbox(row: models.Sandbox, estimator: EtaCalculator | None = None) -> schemas.Sandbox:
     """The whole of a sandbox, but for its secrets."""
     ending, offer = display.ending(row), display.extension(row)
-    estimate = (estimator or Estimator()).estimate(row)
+    estimate = (estimator or EtaCalculator()).estimate(row)
     return schemas.Sandbox(
         id=row.public_id,
         name=row.name,
         blueprint=row.blueprint,
         state=models.State(row.state),
         steps=[schemas.Step.from_orm(step) for step in display.steps(row, estimate)],
-        eta_seconds=None if estimate is None or estimate.overdue else round(estimate.left, 1),
+        eta_seconds=None if estimate is None or estimate.overdue else round(estimate.remaining, 1),
         created_at=row.created_at,
         started_at=row.started_at,
         expires_at=row.expires_at,

@@ -61,7 +61,7 @@ class Overview:
 
     @cached_property
     def limits(self) -> limits.Limits:
-        return limits.limits_of(self.user)
+        return limits.get_limits(self.user)
 
     @property
     def places(self) -> list[bool]:
@@ -71,7 +71,7 @@ class Overview:
 
     @cached_property
     def full(self) -> QuotaExceeded | None:
-        return limits.refusal_for(self.user, self.limits, self.active)
+        return limits.quota_blocker(self.user, self.limits, self.active)
 
     @property
     def frees_first(self) -> Sandbox | None:

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_POST
 from sandboxes import actions, explorer
 from sandboxes.explorer import postman
 from sandboxes.lib.exceptions import ServiceError
-from sandboxes.lib.untrusted_json import written
+from sandboxes.lib.untrusted_json import dumps_pretty
 from sandboxes.models import Sandbox
 from sandboxes.views.helpers import Request, own_sandbox, page
 from sandboxes.views.sandbox_card import Card
@@ -54,7 +54,7 @@ def collection(request: Request, public_id: str) -> HttpResponse:
         own = access(Card(sandbox), actions.read_credentials(sandbox, request.user))
         bearer = {own.key_name: own.key} if own.key else {}
         name = f"{description.title}: {sandbox}"
-        return written(postman.collection(description, name, own.address, bearer))
+        return dumps_pretty(postman.collection(description, name, own.address, bearer))
 
     return _download(request, public_id, ".postman_collection.json", JSON, make)
 
@@ -65,6 +65,8 @@ def specification(request: Request, public_id: str) -> HttpResponse:
     """The API's own document with the sandbox's address in it; it holds no key."""
 
     def make(sandbox: Sandbox) -> str:
-        return written(postman.with_server(explorer.describe(sandbox), explorer.api_of(sandbox)))
+        return dumps_pretty(
+            postman.with_server(explorer.describe(sandbox), explorer.api_of(sandbox))
+        )
 
     return _download(request, public_id, ".openapi.json", JSON, make)

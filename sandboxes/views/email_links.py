@@ -75,7 +75,7 @@ def unsubscribe(request: HttpRequest, token: str) -> HttpResponse:
         Preferences.objects.update_or_create(user=user, defaults={column: False})
     context = {
         "idle": clock_name == Clock.IDLE,
-        "done": not Preferences.of(user).wants_mail(clock_name),
+        "done": not Preferences.for_user(user).wants_mail(clock_name),
         "email": user.email,
     }
     return _answer(request, "unsubscribe", context)

@@ -14,7 +14,7 @@ from sandboxes import actions
 from sandboxes import explorer as sandboxes_explorer
 from sandboxes.explorer.openapi import Description, Operation, Parameter
 from sandboxes.lib.exceptions import ServiceError, ValidationFailed
-from sandboxes.lib.untrusted_json import written
+from sandboxes.lib.untrusted_json import dumps_pretty
 from sandboxes.models import Sandbox
 from sandboxes.views.explorer_response import Shown
 from sandboxes.views.explorer_tables import read_table
@@ -46,7 +46,7 @@ class Try:
     def body(self) -> str:
         if self.operation.body is None or "body" in self.values:
             return self.values.get("body", "")
-        return written(self.operation.body.example)
+        return dumps_pretty(self.operation.body.example)
 
     @property
     def rows(self) -> int:

@@ -11,7 +11,7 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
 from sandboxes.explorer import Answer
-from sandboxes.lib.untrusted_json import parsed, written
+from sandboxes.lib.untrusted_json import dumps_pretty, loads
 
 LONGEST_SHOWN = 200_000
 LONGEST_COLOURED = 60_000
@@ -66,7 +66,7 @@ def readable(answer: Answer) -> tuple[str, bool]:
         return f"{size} bytes of {kind}", False
     try:
         if len(answer.body) <= LONGEST_SHOWN:
-            return written(parsed(answer.body)), True
+            return dumps_pretty(loads(answer.body)), True
     except ValueError:
         """It is something else, and shown as it is."""
     return answer.body.decode(errors="replace"), False

@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from sandboxes import explorer
 from sandboxes.explorer.openapi import Description, Operation
 from sandboxes.lib.exceptions import ServiceError, Unavailable
-from sandboxes.lib.untrusted_json import parsed, written
+from sandboxes.lib.untrusted_json import dumps_pretty, loads
 from sandboxes.models import Sandbox
 from sandboxes.views.explorer_response import coloured
 
@@ -130,7 +130,7 @@ def _page(sandbox: Sandbox, listing: Operation, cursor: str) -> dict[str, Any]:
     if not answer.succeeded:
         raise Unavailable(f"The sandbox returned {answer.status} for this list.")
     try:
-        page = parsed(answer.body)
+        page = loads(answer.body)
     except ValueError:
         page = None
     if not isinstance(page, dict) or not isinstance(page.get("data"), list):
@@ -165,4 +165,4 @@ def _row(listing: Operation, reader: Operation | None, thing: dict[str, Any]) ->
     if reader and key:
         place = next((one.key for one in reader.parameters if one.place == "path"), "path.id")
         try_it = _query(operation=reader.id, **{place: key})
-    return Row(key or cells[0].text, cells, written(thing)[:LONGEST_ROW], try_it)
+    return Row(key or cells[0].text, cells, dumps_pretty(thing)[:LONGEST_ROW], try_it)

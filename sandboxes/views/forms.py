@@ -54,7 +54,7 @@ class LaunchForm(forms.Form):
         self, user: User, *args: object, own: limits.Limits | None = None, **kwargs: object
     ) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self.limits = own or limits.limits_of(user)
+        self.limits = own or limits.get_limits(user)
         self.offered = launchable_blueprints()
         choices = [(name, made.title) for name, made in self.offered.items()]
         self.fields["blueprint"].choices = choices  # type: ignore[attr-defined]

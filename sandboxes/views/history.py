@@ -14,8 +14,8 @@ from django.views.decorators.http import require_GET, require_POST
 
 from sandboxes import actions
 from sandboxes.lib.exceptions import ServiceError, ValidationFailed
-from sandboxes.lib.pagination import take_newest
-from sandboxes.models import FAILURES, EndReason, State
+from sandboxes.lib.pagination import paginate_newest_first
+from sandboxes.models import FAILURE_REASONS, EndReason, State
 from sandboxes.views.helpers import (
     Request,
     back,
@@ -33,7 +33,7 @@ LOOKED_THROUGH = 1000
 """So many are looked through where no index leads, however many have ended."""
 ENDS = {
     "": ("All", Q()),
-    "failed": ("Failed", Q(state=State.FAILED, end_reason__in=FAILURES)),
+    "failed": ("Failed", Q(state=State.FAILED, end_reason__in=FAILURE_REASONS)),
     "idle": ("Idle timeout", Q(end_reason=EndReason.IDLE)),
     "expired": ("Expired", Q(end_reason=EndReason.EXPIRED)),
     "user": ("Destroyed by you", Q(end_reason=EndReason.USER)),
@@ -48,7 +48,7 @@ def history(request: Request) -> HttpResponse:
     cursor = request.GET.get("cursor", "")
     end, words = request.GET.get("end", ""), request.GET.get("q", "").strip()[:60]
     try:
-        rows, older = take_newest(
+        rows, older = paginate_newest_first(
             _found(request, end, words), "ended_at", HISTORY_PAGE, cursor, "history"
         )
     except (ValidationFailed, KeyError):

@@ -8,7 +8,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from sandboxes.models import Preferences
-from sandboxes.models.runtime_settings import settings
+from sandboxes.models.runtime_settings import config
 from sandboxes.notifications import sandbox_warnings
 from sandboxes.views.forms import PreferencesForm
 from sandboxes.views.helpers import Request, page
@@ -18,12 +18,12 @@ from sandboxes.views.warning_banner import shown_warnings
 @page
 @require_http_methods(["GET", "POST"])
 def preferences(request: Request) -> HttpResponse:
-    form = PreferencesForm(request.POST or None, instance=Preferences.of(request.user))
+    form = PreferencesForm(request.POST or None, instance=Preferences.for_user(request.user))
     if request.method == "POST" and form.is_valid():
         form.save()
         messages.success(request, "Preferences saved.")
         return redirect("preferences")
-    context = {"form": form, "minutes": settings.SANDBOX_WARNING_MINUTES}
+    context = {"form": form, "minutes": config.SANDBOX_WARNING_MINUTES}
     return render(request, "sandboxes/preferences.html", context)
 
 

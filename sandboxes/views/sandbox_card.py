@@ -10,10 +10,10 @@ from functools import cached_property
 from typing import Any
 
 from sandboxes import blueprints
-from sandboxes.core.launch_eta import Estimate, Estimator
+from sandboxes.core.launch_eta import EtaCalculator, LaunchEta
 from sandboxes.lib import clock
 from sandboxes.models import Sandbox, Site, State
-from sandboxes.models.runtime_settings import settings
+from sandboxes.models.runtime_settings import config
 from sandboxes.representations import display
 
 EXTENSION_CHOICES = (30, 60, 120)
@@ -46,7 +46,7 @@ class Card:
     """Read when it is needed, unless it is at hand: most polls end before that."""
     is_page: bool = False
     """It stands alone on the sandbox's own page, which tells all of it."""
-    estimator: Estimator = field(default_factory=Estimator, compare=False)
+    estimator: EtaCalculator = field(default_factory=EtaCalculator, compare=False)
 
     @property
     def is_made(self) -> bool:
@@ -83,7 +83,7 @@ class Card:
         return display.ending(self.sandbox)
 
     @cached_property
-    def estimate(self) -> Estimate | None:
+    def estimate(self) -> LaunchEta | None:
         return self.estimator.estimate(self.sandbox)
 
     @cached_property
@@ -116,7 +116,7 @@ class Card:
             return []
         choices = [minutes for minutes in EXTENSION_CHOICES if minutes < most]
         offers = [Offer(minutes, self._until(minutes), capped=False) for minutes in choices]
-        capped = most < settings.SANDBOX_EXTENSION_MAX_MINUTES
+        capped = most < config.SANDBOX_EXTENSION_MAX_MINUTES
         return [*offers, Offer(most, self._until(most), capped)]
 
     def _until(self, minutes: int) -> datetime:
@@ -168,5 +168,5 @@ def cards(
     for notice in notices:
         kind = "refusal" if notice.level_tag == "error" else "told"
         by_id.setdefault(notice.extra_tags, {})[kind] = str(notice)
-    shared: dict[str, Any] = {"site": site or Site.current(), "estimator": Estimator()}
+    shared: dict[str, Any] = {"site": site or Site.current(), "estimator": EtaCalculator()}
     return [Card(row, **shared, **by_id.get(row.public_id, {})) for row in sandboxes]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sandboxes.core import limits
 from sandboxes.lib import clock
 from sandboxes.models import Clock, Preferences, Sandbox, SandboxWarning
-from sandboxes.models.runtime_settings import settings
+from sandboxes.models.runtime_settings import config
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -24,7 +24,7 @@ def shown_warnings(found: list[SandboxWarning], user: User, where: str) -> dict[
         "where": where,
         "seen": ".".join(str(warning.pk) for warning in found),
         "banners": list(_banners(found, where)),
-        "notify": bool(found) and Preferences.of(user).browser,
+        "notify": bool(found) and Preferences.for_user(user).browser,
     }
 
 
@@ -46,5 +46,5 @@ def _offer(sandbox: Sandbox) -> int:
     """How many minutes its owner can still have; 0: none."""
     if sandbox.extensions.filter(by_operator=False).exists():
         return 0
-    most = limits.extension_preview(sandbox, settings.SANDBOX_EXTENSION_MAX_MINUTES)
+    most = limits.extension_preview(sandbox, config.SANDBOX_EXTENSION_MAX_MINUTES)
     return most // timedelta(minutes=1)

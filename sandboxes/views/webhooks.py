@@ -12,7 +12,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from sandboxes.lib.exceptions import ServiceError, ValidationFailed
-from sandboxes.lib.pagination import take_newest
+from sandboxes.lib.pagination import paginate_newest_first
 from sandboxes.models import Outcome, Webhook
 from sandboxes.views.forms import WebhookForm
 from sandboxes.views.helpers import Request, page
@@ -88,9 +88,13 @@ def _shown(request: Request, row: Webhook, **more: Any) -> HttpResponse:
 def _log(request: Request, row: Webhook) -> dict[str, Any]:
     cursor = request.GET.get("cursor", "")
     try:
-        found = take_newest(row.deliveries.all(), "created_at", ON_A_PAGE, cursor, "deliveries")
+        found = paginate_newest_first(
+            row.deliveries.all(), "created_at", ON_A_PAGE, cursor, "deliveries"
+        )
     except ValidationFailed:
-        found = take_newest(row.deliveries.all(), "created_at", ON_A_PAGE, "", "deliveries")
+        found = paginate_newest_first(
+            row.deliveries.all(), "created_at", ON_A_PAGE, "", "deliveries"
+        )
     deliveries, following = found
     waits = any(one.outcome == Outcome.PENDING and not one.log for one in deliveries)
     return {

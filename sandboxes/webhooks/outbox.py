@@ -12,7 +12,7 @@ from django.db import transaction
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import Outcome, Webhook, WebhookDelivery
-from sandboxes.models.webhook import TEST
+from sandboxes.models.webhook import TEST_EVENT_TYPE
 from sandboxes.webhooks import tasks as webhook_tasks
 
 MAX_PENDING = 20
@@ -42,7 +42,11 @@ def send_test(webhook: Webhook) -> WebhookDelivery:
     now = clock.now()
     data = {"webhook": webhook.public_id, "message": "It works: this is what events look like."}
     row = WebhookDelivery.objects.create(
-        webhook=webhook, type=TEST, body=_body(TEST, now, data), created_at=now, due_at=now
+        webhook=webhook,
+        type=TEST_EVENT_TYPE,
+        body=_body(TEST_EVENT_TYPE, now, data),
+        created_at=now,
+        due_at=now,
     )
     webhook_tasks.schedule_delivery()
     return row
@@ -64,7 +68,7 @@ def _set(delivery: WebhookDelivery, **values: Any) -> None:
 
 def _require_capacity(webhook: Webhook) -> None:
     """Nobody is to be flooded by way of the portal. Raises StateConflict."""
-    if not webhook.is_on:
+    if not webhook.is_enabled:
         raise StateConflict("This webhook is switched off; switch it on first.")
     if webhook.deliveries.filter(outcome=Outcome.PENDING).count() >= MAX_PENDING:
         raise StateConflict("Very much is still waiting to be delivered there; wait until it is.")

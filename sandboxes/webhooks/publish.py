@@ -32,7 +32,7 @@ def publish_event(event: Event, **_: Any) -> None:
         return
     # A savepoint: should this fail, what happened has happened all the same.
     with transaction.atomic():
-        on = Webhook.objects.on().filter(user=owner)
+        on = Webhook.objects.enabled().filter(user=owner)
         if wanted := [webhook for webhook in on if kind in webhook.events]:
             outbox.enqueue_event(wanted, kind, event.at, _serialize_sandbox(event))
 

@@ -69,7 +69,7 @@ def fund(sandbox: Sandbox) -> None:
 @transaction.atomic
 def _record(sandbox: Sandbox, funding: Funding, error: str, due_at: datetime | None = None) -> None:
     known = sandbox.funding_error
-    rows = Sandbox.objects.standing().filter(pk=sandbox.pk).exclude(funding=Funding.FUNDED)
+    rows = Sandbox.objects.not_ending().filter(pk=sandbox.pk).exclude(funding=Funding.FUNDED)
     if funding != Funding.FUNDED:
         # A try that was overtaken by a newer one has nothing to say.
         rows = rows.filter(funding_attempts=sandbox.funding_attempts)

@@ -6,14 +6,14 @@ from contextlib import suppress
 
 from sandboxes.blueprints import BlueprintNotFound, load
 from sandboxes.core import leases
-from sandboxes.encryption.fields import Undecipherable
+from sandboxes.encryption.fields import DecryptionError
 from sandboxes.lib import clock
 from sandboxes.lib.redaction import redact
 from sandboxes.models import Sandbox, State
 from sandboxes.runtime import EngineUnreachable, RuntimeFailure, get_runtime
 
 TAIL_LINES = 60
-LOG_ERRORS = (EngineUnreachable, BlueprintNotFound, Undecipherable)
+LOG_ERRORS = (EngineUnreachable, BlueprintNotFound, DecryptionError)
 
 
 def collect_log_tails(sandbox: Sandbox) -> str:
@@ -32,8 +32,8 @@ def store_log_tails(sandbox: Sandbox) -> None:
     if sandbox.started_at and not sandbox.failure and not sandbox.last_logs:
         with suppress(*LOG_ERRORS):
             words = _tails(sandbox)
-            until = clock.now() + leases.LEASE
-            leases.release(sandbox, State.DESTROYING, until, last_logs=words)
+            until = clock.now() + leases.LEASE_DURATION
+            leases.release_lease(sandbox, State.DESTROYING, until, last_logs=words)
 
 
 def _tails(sandbox: Sandbox) -> str:

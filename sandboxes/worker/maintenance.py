@@ -25,7 +25,7 @@ RESET_TIMEOUT_SECONDS = 20.0
 
 def reset(sandbox: Sandbox) -> None:
     """Put the seed data back, with the same endpoints and credentials."""
-    if sandbox.reset_requested_at is None or not leases.hold(sandbox, [State.RUNNING]):
+    if sandbox.reset_requested_at is None or not leases.acquire_lease(sandbox, [State.RUNNING]):
         return
     try:
         wanted = load(sandbox.blueprint).reset
@@ -34,12 +34,12 @@ def reset(sandbox: Sandbox) -> None:
             sandbox.public_id, wanted.service, command, RESET_TIMEOUT_SECONDS
         )
     except EngineUnreachable as error:
-        leases.release(sandbox, State.RUNNING, clock.now() + teardown.RETRY_DELAY)
+        leases.release_lease(sandbox, State.RUNNING, clock.now() + teardown.RETRY_DELAY)
         log.warning("reset_delayed", sandbox=sandbox.public_id, error=str(error))
         return
     except (RuntimeFailure, BlueprintNotFound) as error:
         code, output = 1, str(error)
-    if not leases.release(sandbox, State.RUNNING, reset_requested_at=None):
+    if not leases.release_lease(sandbox, State.RUNNING, reset_requested_at=None):
         return  # It was ended or taken over meanwhile, and its journal says why.
     if code == 0:
         journal.record(sandbox, "reset", "The seed data was put back.")
@@ -50,14 +50,14 @@ def reset(sandbox: Sandbox) -> None:
 
 def restart(sandbox: Sandbox) -> None:
     """Start again what stopped with the engine; what can't come back ends as lost."""
-    if leases.hold(sandbox, [State.RUNNING]):
+    if leases.acquire_lease(sandbox, [State.RUNNING]):
         _recreate(sandbox, "It was started again after the engine's restart.")
 
 
 def verify_claimed(sandbox: Sandbox) -> None:
     """It has just left the pool: what broke while it waited there is made anew at once."""
     try:
-        if not _is_broken(sandbox) or not leases.hold(sandbox, [State.RUNNING]):
+        if not _is_broken(sandbox) or not leases.acquire_lease(sandbox, [State.RUNNING]):
             return
     except (RuntimeFailure, BlueprintNotFound) as error:
         log.warning("left_to_the_reaper", sandbox=sandbox.public_id, error=str(error))
@@ -83,20 +83,20 @@ def _recreate(sandbox: Sandbox, message: str, *, anew: bool = False) -> None:
             sandbox,
             addresses=addresses(facts),
             traffic_bytes=facts.traffic_bytes or 0,
-            last_activity_at=clock.not_before(sandbox.last_activity_at),
+            last_activity_at=clock.now_or_later(sandbox.last_activity_at),
         )
     except progress.LeaseLost:
         teardown.clean_up_after_lost_lease(sandbox)
     except EngineUnreachable as error:
-        leases.release(sandbox, State.RUNNING, clock.now() + teardown.RETRY_DELAY)
+        leases.release_lease(sandbox, State.RUNNING, clock.now() + teardown.RETRY_DELAY)
         log.warning("revival_delayed", sandbox=sandbox.public_id, error=str(error))
     except (RuntimeFailure, BlueprintNotFound) as error:
         teardown.fail_with_error(sandbox, EndReason.LOST, error)
     else:
-        leases.release(sandbox, State.RUNNING)
+        leases.release_lease(sandbox, State.RUNNING)
         journal.record(sandbox, "revived", message)
 
 
 def _renew_or_abort(sandbox: Sandbox, **values: Any) -> None:
-    if not leases.renew(sandbox, **values):
+    if not leases.renew_lease(sandbox, **values):
         raise progress.LeaseLost

@@ -43,5 +43,5 @@ class Progress:
 
     def save(self, now: datetime) -> None:
         self.renewed_at = now
-        if not leases.renew(self.sandbox, steps=self.steps):
+        if not leases.renew_lease(self.sandbox, steps=self.steps):
             raise LeaseLost

@@ -18,7 +18,7 @@ from sandboxes.core.reaper_policy import PROVISION_DEADLINE
 from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
 from sandboxes.models import EndReason, Sandbox
-from sandboxes.models.runtime_settings import settings
+from sandboxes.models.runtime_settings import config
 from sandboxes.runtime import (
     EngineUnreachable,
     NoRoom,
@@ -38,13 +38,13 @@ from sandboxes.worker.teardown import (
 
 def process_queue() -> None:
     """Make what people wait for, one after the other, as long as there is a turn to take."""
-    while sandbox := launch_queue.take_next(settings.SANDBOX_MAX_CONCURRENT_LAUNCHES):
+    while sandbox := launch_queue.claim_next_launch(config.SANDBOX_MAX_CONCURRENT_LAUNCHES):
         _provision(sandbox)
 
 
 def provision(sandbox: Sandbox) -> None:
     """Make this very sandbox, unless another worker is at it."""
-    if lifecycle.take(sandbox):
+    if lifecycle.start_provisioning(sandbox):
         _provision(sandbox)
 
 
@@ -55,7 +55,7 @@ def _provision(sandbox: Sandbox) -> None:
         facts = create_on_engine(sandbox, progress.report)
         progress.close("done", clock.now())
         progress.save(clock.now())
-        if not lifecycle.run(sandbox, addresses(facts), facts.traffic_bytes or 0):
+        if not lifecycle.mark_ready(sandbox, addresses(facts), facts.traffic_bytes or 0):
             raise LeaseLost
     except LeaseLost:
         clean_up_after_lost_lease(sandbox)
@@ -63,7 +63,7 @@ def _provision(sandbox: Sandbox) -> None:
         _requeue(sandbox, error)
     except (RuntimeFailure, BlueprintNotFound) as error:
         progress.close("failed", clock.now())
-        leases.renew(sandbox, steps=progress.steps)
+        leases.renew_lease(sandbox, steps=progress.steps)
         fail_with_error(sandbox, EndReason.PROVISION_FAILED, error)
 
 
@@ -75,19 +75,19 @@ def create_on_engine(sandbox: Sandbox, report: Report) -> SandboxFacts:
         "SANDBOX_STELLAR_PUBLIC_KEY": sandbox.stellar_public_key,
     }
     spec = load(sandbox.blueprint).spec(sandbox.public_id, variables, sandbox.disk_mb)
-    time_limit = float(settings.SANDBOX_PROVISION_TIMEOUT_SECONDS)
+    time_limit = float(config.SANDBOX_PROVISION_TIMEOUT_SECONDS)
     while True:
         try:
             return get_runtime().create(spec, report, time_limit)
         except NoRoom:
-            if sandbox.is_stock or not _evict_pooled_sandbox():
+            if sandbox.is_for_pool or not _evict_pooled_sandbox():
                 raise
 
 
 def _evict_pooled_sandbox() -> bool:
     """The pool gives way to people. False: there is nothing in it that could."""
     for row in Sandbox.objects.pooled().order_by("created_at"):
-        if lifecycle.end(row, EndReason.RETIRED, "Somebody needed its place."):
+        if lifecycle.begin_destroy(row, EndReason.RETIRED, "Somebody needed its place."):
             return tear_down(row)
     return False
 
@@ -98,5 +98,5 @@ def _requeue(sandbox: Sandbox, error: EngineUnreachable) -> None:
     now = clock.now()
     if now - sandbox.created_at > PROVISION_DEADLINE:
         fail_with_error(sandbox, EndReason.PROVISION_FAILED, error)
-    elif leases.renew(sandbox, until=now + RETRY_DELAY):
+    elif leases.renew_lease(sandbox, until=now + RETRY_DELAY):
         core_journal.record(sandbox, "delayed", f"{error} It is tried again.")

@@ -11,7 +11,7 @@ import platform
 from celery import shared_task
 
 from sandboxes import queue
-from sandboxes.encryption.fields import Undecipherable
+from sandboxes.encryption.fields import DecryptionError
 from sandboxes.lib import redaction
 from sandboxes.models import Sandbox
 from sandboxes.runtime import RuntimeFailure, get_runtime
@@ -64,7 +64,7 @@ def read_logs(public_id: str, service: str, tail: int) -> dict[str, str]:
     try:
         text = get_runtime().logs(public_id, service, tail)
         return {"text": redaction.redact(text, sandbox.secrets)}
-    except (RuntimeFailure, Undecipherable) as error:
+    except (RuntimeFailure, DecryptionError) as error:
         return {"error": str(error)}
 
 

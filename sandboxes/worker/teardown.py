@@ -32,7 +32,7 @@ MAX_RETRY_DELAY = timedelta(minutes=10)
 def clean_up_after_lost_lease(sandbox: Sandbox) -> None:
     """After losing the sandbox: what this worker made last may have come after its removal."""
     sandbox.refresh_from_db()
-    if sandbox.is_standing:
+    if sandbox.is_not_ending:
         return  # Another worker goes on with it, or has set it running.
     try:
         get_runtime().destroy(sandbox.public_id)
@@ -67,7 +67,7 @@ def fail(
         "log_tail": log_tail.collect_log_tails(sandbox),
     }
     seen = [sandbox.state]
-    ended = lifecycle.end(
+    ended = lifecycle.begin_destroy(
         sandbox, reason, message, expected=seen, attempt=sandbox.attempt, failure=failure
     )
     if ended:
@@ -77,7 +77,7 @@ def fail(
 
 def tear_down(sandbox: Sandbox) -> bool:
     """Remove all of it from the engine. False: another is at it, or it must be tried again."""
-    if not leases.hold(sandbox, [State.DESTROYING]):
+    if not leases.acquire_lease(sandbox, [State.DESTROYING]):
         return False
     log_tail.store_log_tails(sandbox)
     try:
@@ -85,7 +85,7 @@ def tear_down(sandbox: Sandbox) -> bool:
     except RuntimeFailure as error:
         _postpone_removal(sandbox, error)
         return False
-    return lifecycle.finish(sandbox, series.peak_usage(sandbox))
+    return lifecycle.mark_destroyed(sandbox, series.peak_usage(sandbox))
 
 
 def _postpone_removal(sandbox: Sandbox, error: RuntimeFailure) -> None:
@@ -95,7 +95,7 @@ def _postpone_removal(sandbox: Sandbox, error: RuntimeFailure) -> None:
     message = str(error)[:300]
     until = clock.now() + delay
     trouble = {"removal_attempts": attempts, "removal_error": message}
-    kept = leases.release(sandbox, State.DESTROYING, until, **trouble)
+    kept = leases.release_lease(sandbox, State.DESTROYING, until, **trouble)
     if kept and message != sandbox.removal_error:
         journal.record(sandbox, "removal_delayed", f"{message} It is tried again.")
     log.warning("removal_delayed", sandbox=sandbox.public_id, attempts=attempts, error=message)

@@ -204,7 +204,7 @@ def test_a_click_in_a_mail_program_unsubscribes_at_once(
     body = "List-Unsubscribe=One-Click"
     answer = stranger.post(path, body, content_type="application/x-www-form-urlencoded")
     assert answer.status_code == 200
-    wishes = Preferences.of(alice)
+    wishes = Preferences.for_user(alice)
     assert (wishes.mail_idle, wishes.mail_expiry) == (False, True)
 
 
@@ -213,7 +213,7 @@ def test_unsubscribing_asks_first_and_can_be_repeated(
 ) -> None:
     link = linked("unsubscribe")
     assert "Unsubscribe from idle warnings?" in text(stranger.get(link))
-    assert Preferences.of(alice).mail_idle
+    assert Preferences.for_user(alice).mail_idle
     for _ in range(2):
         assert "Unsubscribed" in text(stranger.post(link))
     assert "Unsubscribed" in text(stranger.get(link))
@@ -227,7 +227,7 @@ def test_unsubscribing_from_one_persons_mails_leaves_the_others(
     token = linked("unsubscribe").split("/")[2]
     forged = token.replace(f"{alice.pk}.", f"{bob.pk}.", 1)
     assert stranger.post(f"/unsubscribe/{forged}/").status_code == 404
-    assert Preferences.of(bob).mail_idle
+    assert Preferences.for_user(bob).mail_idle
 
 
 def test_pages_behind_links_are_not_kept_or_indexed(idle: Sandbox, stranger: Client) -> None:

@@ -12,7 +12,7 @@ from django.core import mail
 from sandboxes.accounts import api_tokens
 from sandboxes.actions import LaunchRequest
 from sandboxes.actions.launch import launch_sandbox
-from sandboxes.core.limits import limits_of
+from sandboxes.core.limits import get_limits
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import Unavailable
 from sandboxes.models import EndReason, LimitOverride, Pool, Site, State
@@ -210,9 +210,9 @@ def test_a_group_has_limits_until_they_expire(alice, bob, clock):
     until = _now() + timedelta(hours=1)
     LimitOverride.objects.create(group=group, max_active=9, expires_at=until, reason="course")
 
-    assert (limits_of(alice).max_active, limits_of(bob).max_active) == (9, 3)
+    assert (get_limits(alice).max_active, get_limits(bob).max_active) == (9, 3)
     clock.forward(hours=1)
-    assert limits_of(alice).max_active == 3
+    assert get_limits(alice).max_active == 3
 
 
 def test_a_users_own_limits_win_over_groups_and_of_groups_the_largest(alice):
@@ -220,10 +220,10 @@ def test_a_users_own_limits_win_over_groups_and_of_groups_the_largest(alice):
         group = Group.objects.create(name=name)
         alice.groups.add(group)
         LimitOverride.objects.create(group=group, max_active=most, idle_minutes=idle, reason="x")
-    assert (limits_of(alice).max_active, limits_of(alice).idle_minutes) == (9, 60)
+    assert (get_limits(alice).max_active, get_limits(alice).idle_minutes) == (9, 60)
 
     LimitOverride.objects.create(user=alice, max_active=1, reason="abuse")
-    assert (limits_of(alice).max_active, limits_of(alice).idle_minutes) == (1, 60)
+    assert (get_limits(alice).max_active, get_limits(alice).idle_minutes) == (1, 60)
 
 
 def test_a_blueprint_is_switched_off_and_on_at_run_time(desk, alice, settings):

@@ -17,8 +17,8 @@ from django.utils import timezone
 from sandboxes import actions
 from sandboxes.metrics import outcomes
 from sandboxes.models import AuditEntry, Sandbox, Tally
-from sandboxes.models.append_only import statements
-from sandboxes.models.runtime_settings import settings as in_force
+from sandboxes.models.append_only import trigger_sql
+from sandboxes.models.runtime_settings import config as in_force
 from sandboxes.operators import audit
 from tests.harness import bulk_data
 from tests.harness.databases import at_once, let_tests_empty_it
@@ -39,7 +39,7 @@ def guarded(shared_database: None) -> Iterator[None]:
     """As in service, also where tests took a trigger away."""
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
-            cursor.execute(statements("sqlite", TABLE)[1])
+            cursor.execute(trigger_sql("sqlite", TABLE)[1])
     yield
     let_tests_empty_it()
 

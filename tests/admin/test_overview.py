@@ -302,4 +302,4 @@ def test_a_pool_counts_by_what_is_wanted(settings):
 
     assert (pool.used, pool.total) == (2, 2)
     assert raised() == {}
-    assert Pool.objects.get().wanted == 2
+    assert Pool.objects.get().target_size == 2

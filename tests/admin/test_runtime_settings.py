@@ -8,9 +8,9 @@ import pytest
 from django.db import OperationalError, connection
 from django.urls import reverse
 
-from sandboxes.core.limits import limits_of
+from sandboxes.core.limits import get_limits
 from sandboxes.models import AuditEntry, Pool, Site
-from sandboxes.models.runtime_settings import FRESH_SECONDS, TUNABLE, settings
+from sandboxes.models.runtime_settings import CACHE_SECONDS, RUNTIME_SETTINGS, config
 from tests.helpers.scenarios import request, sweep
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
@@ -26,15 +26,15 @@ def test_what_operators_choose_wins_over_the_environment_at_once(desk, alice):
     choose(desk, SANDBOX_TTL_MINUTES=45, SANDBOX_MAX_PER_USER=7, SANDBOX_MEMORY_OVERCOMMIT="2.5")
 
     assert request(alice).ttl_minutes == 45
-    assert limits_of(alice).max_active == 7
-    assert settings.SANDBOX_MEMORY_OVERCOMMIT == 2.5
+    assert get_limits(alice).max_active == 7
+    assert config.SANDBOX_MEMORY_OVERCOMMIT == 2.5
 
 
 def test_an_emptied_field_gives_the_environment_its_word_back(desk, alice):
     choose(desk, SANDBOX_MAX_PER_USER=7)
     choose(desk)
 
-    assert limits_of(alice).max_active == 3
+    assert get_limits(alice).max_active == 3
     changes = [entry.changes for entry in AuditEntry.objects.order_by("id")]
     assert changes == [
         {"SANDBOX_MAX_PER_USER": ["", "7"]},
@@ -73,7 +73,7 @@ def test_the_page_offers_every_one_and_says_what_the_environment_says(desk):
     fields = page.context["adminform"].form.fields
 
     shown = [name for _, one in page.context["adminform"].fieldsets for name in one["fields"]]
-    assert set(shown) == set(fields) == {*TUNABLE, "reason"}
+    assert set(shown) == set(fields) == {*RUNTIME_SETTINGS, "reason"}
     assert "The environment says 60." in page.content.decode()
 
 
@@ -81,7 +81,7 @@ def test_the_default_pool_follows_the_settings(desk):
     pool = Pool(blueprint="billing")
     choose(desk, SANDBOX_POOL_SIZE=4, SANDBOX_POOL_MAX_AGE_MINUTES=30)
 
-    assert (pool.wanted, pool.max_age.total_seconds()) == (4, 1800)
+    assert (pool.target_size, pool.max_age.total_seconds()) == (4, 1800)
 
 
 def tune(**values: object) -> None:
@@ -97,37 +97,37 @@ def test_other_processes_ask_once_in_a_few_seconds(
     client.get("/")
     tune(SANDBOX_MAX_PER_USER=7)
     with django_assert_num_queries(0):
-        settings.refresh()
-    assert settings.SANDBOX_MAX_PER_USER == 3
+        config.refresh()
+    assert config.SANDBOX_MAX_PER_USER == 3
 
-    later = time.monotonic() + FRESH_SECONDS
+    later = time.monotonic() + CACHE_SECONDS
     monkeypatch.setattr(time, "monotonic", lambda: later)
     client.get("/")
-    assert settings.SANDBOX_MAX_PER_USER == 7
+    assert config.SANDBOX_MAX_PER_USER == 7
 
 
 def test_a_sweep_goes_by_what_is_in_force(alice):
     tune(SANDBOX_RETENTION_DAYS=7)
     sweep()
-    assert settings.SANDBOX_RETENTION_DAYS == 7
+    assert config.SANDBOX_RETENTION_DAYS == 7
 
 
 def test_what_may_not_be_tuned_is_left_alone():
     tune(SECRET_KEY="known", SANDBOX_RUNTIME="docker")
-    settings.refresh()
-    assert settings.SANDBOX_RUNTIME == "memory"
-    assert settings.SECRET_KEY != "known"
+    config.refresh()
+    assert config.SANDBOX_RUNTIME == "memory"
+    assert config.SECRET_KEY != "known"
 
 
 def test_while_the_database_is_away_what_was_known_stays(monkeypatch):
     tune(SANDBOX_MAX_PER_USER=7)
-    settings.refresh()
-    later = time.monotonic() + FRESH_SECONDS
+    config.refresh()
+    later = time.monotonic() + CACHE_SECONDS
 
     def refuse(*_: object, **__: object) -> None:
         raise OperationalError("it is gone")
 
     monkeypatch.setattr(time, "monotonic", lambda: later)
     monkeypatch.setattr(connection, "cursor", refuse)
-    settings.refresh()
-    assert settings.SANDBOX_MAX_PER_USER == 7
+    config.refresh()
+    assert config.SANDBOX_MAX_PER_USER == 7

@@ -195,9 +195,9 @@ def test_the_wait_estimate_of_a_full_site_counts_what_is_being_removed(
     sandbox = program.launch()
     runtime.unreachable = True
     assert program.delete(f"/sandboxes/{sandbox['id']}").status_code == 202
-    refusal = limits.refusal_for(alice)
+    refusal = limits.quota_blocker(alice)
     assert refusal and refusal.scope == "site"
-    assert refusal.retry_at - clock.now() <= limits.REMOVAL_TAKES + timedelta(seconds=1)
+    assert refusal.retry_at - clock.now() <= limits.REMOVAL_DURATION + timedelta(seconds=1)
 
 
 def test_blueprints_tell_what_can_be_launched(program: Program) -> None:

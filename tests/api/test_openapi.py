@@ -164,7 +164,7 @@ def test_an_unforeseen_error_tells_nothing_of_the_inside(
     def stumble(*_: Any) -> None:
         raise RuntimeError("the secret of the house")
 
-    monkeypatch.setattr("sandboxes.core.limits.limits_of", stumble)
+    monkeypatch.setattr("sandboxes.core.limits.get_limits", stumble)
     answer = Program(alice).get("/limits")
     assert_problem(answer, 500)
     assert "secret" not in answer.content.decode()
@@ -177,7 +177,7 @@ def test_a_database_that_is_away_is_told_as_passing(
     def stumble(*_: Any) -> None:
         raise OperationalError("could not connect to 10.0.0.7")
 
-    monkeypatch.setattr("sandboxes.core.limits.limits_of", stumble)
+    monkeypatch.setattr("sandboxes.core.limits.get_limits", stumble)
     answer = Program(alice).get("/limits")
     assert_problem(answer, 503, "database")
     assert int(answer["Retry-After"]) > 0

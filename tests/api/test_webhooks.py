@@ -142,7 +142,7 @@ def test_anothers_webhook_is_not_there(
     for user in (bob, olga):
         answer = Program(user).send(method, path.format(**made), body(method, path, receiver))
         assert_problem(answer, 404)
-    assert Webhook.objects.get().is_on and len(receiver.messages) == 1
+    assert Webhook.objects.get().is_enabled and len(receiver.messages) == 1
 
 
 def test_lists_hold_ones_own_alone(bob: User, made: dict[str, Any]) -> None:

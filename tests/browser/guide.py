@@ -13,7 +13,7 @@ from django.core.cache import cache
 from django.template.loader import render_to_string
 from django.test import Client, override_settings
 
-from sandboxes.models.runtime_settings import settings as in_force
+from sandboxes.models.runtime_settings import config as in_force
 from sandboxes.runtime import get_runtime
 from tests.conftest import PASSWORD
 from tests.harness.databases import empty_database
@@ -72,7 +72,7 @@ class Guide:
             empty_database()
             # Sign-ins are counted there.
             cache.clear()
-            in_force.forget()
+            in_force.reset_cache()
             get_runtime.cache_clear()
         people = get_user_model().objects
         alice = people.create_user("alice", "alice@example.com", PASSWORD)

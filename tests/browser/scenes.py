@@ -96,10 +96,10 @@ def being_made(alice: User, runtime: MemoryRuntime) -> Sandbox:
     with transaction.atomic():
         sandbox = request(alice, name="checkout-tests")
         # Before its messages to the worker are sent, this one has it.
-        lifecycle.take(sandbox)
+        lifecycle.start_provisioning(sandbox)
     now = clock.now()
     steps = [("network", "done", 0.18), ("containers", "done", 0.94), ("ready", "running", None)]
-    leases.renew(
+    leases.renew_lease(
         sandbox,
         steps=[
             {"name": name, "state": state, "started_at": now.isoformat(), "seconds": seconds}

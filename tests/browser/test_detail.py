@@ -132,7 +132,7 @@ def test_nothing_jumps_on_the_page_while_its_sandbox_is_made(
     visit(page, sandbox, alice)
     expect(page.get_by_text("No output from api yet.")).to_be_visible()
     poll(page, sandbox)
-    lifecycle.run(sandbox, {"api:8080": "127.0.0.1:49153", "db:5432": "127.0.0.1:49152"}, 0)
+    lifecycle.mark_ready(sandbox, {"api:8080": "127.0.0.1:49153", "db:5432": "127.0.0.1:49152"}, 0)
     expect(page.get_by_text("Running", exact=True)).to_be_visible()
     expect(page.get_by_role("button", name="Show credentials")).to_be_visible()
     poll(page, sandbox)

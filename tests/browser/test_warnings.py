@@ -123,6 +123,6 @@ def test_the_browser_is_asked_on_a_click_alone(
     assert noted.evaluate("asked") == 0
     button.first.click()
     evaluates(noted, "[asked, notified].join()", "1,checkout ends soon")
-    assert Preferences.of(alice).browser
+    assert Preferences.for_user(alice).browser
     if "pref" in place:
         expect(noted.get_by_label("Show notifications")).to_be_checked()

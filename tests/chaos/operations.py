@@ -173,7 +173,7 @@ def fill_pool() -> None:
 
 def empty_pool() -> None:
     for row in Sandbox.objects.pooled():
-        lifecycle.end(row, EndReason.RETIRED, "The experiment is over.")
+        lifecycle.begin_destroy(row, EndReason.RETIRED, "The experiment is over.")
         teardown.tear_down(row)
 
 

@@ -219,7 +219,7 @@ def running() -> set[str]:
 
 
 def not_ending() -> set[str]:
-    return set(Sandbox.objects.standing().values_list("public_id", flat=True))
+    return set(Sandbox.objects.not_ending().values_list("public_id", flat=True))
 
 
 def all_respond() -> bool:

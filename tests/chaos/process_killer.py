@@ -45,7 +45,7 @@ def run(env: ChaosEnvironment, kills: int, seed: str) -> dict[str, Any]:
                 user.join()
         assert portal.api_client("afterwards").get(SANDBOXES).status == 200
         portal.kill("reaper")
-        time.sleep(leases.LEASE.total_seconds() + 1)
+        time.sleep(leases.LEASE_DURATION.total_seconds() + 1)
         swept = portal.sweep()
         until(lambda: not has_unfinished_work(), "no work is left for workers", 60, 0.2)
         count_stuck(env, stats)

@@ -12,10 +12,10 @@ from django.utils import timezone
 
 from sandboxes.core import lifecycle
 from sandboxes.core.launch_eta import (
-    NEARLY,
-    RECENT,
-    Estimate,
-    Estimator,
+    MAX_PROGRESS,
+    RECENT_LAUNCHES,
+    EtaCalculator,
+    LaunchEta,
 )
 from sandboxes.models import Sandbox
 from tests.harness import bulk_data
@@ -48,13 +48,13 @@ def launched(alice: User, *runs: tuple[float, float, float]) -> None:
 def making(alice: User, *steps: dict[str, Any]) -> Sandbox:
     """A sandbox whose making has come so far."""
     sandbox = request(alice)
-    lifecycle.take(sandbox)
+    lifecycle.start_provisioning(sandbox)
     Sandbox.objects.filter(pk=sandbox.pk).update(steps=list(steps))
     return again(sandbox)
 
 
-def estimate(sandbox: Sandbox) -> Estimate:
-    found = Estimator().estimate(sandbox)
+def estimate(sandbox: Sandbox) -> LaunchEta:
+    found = EtaCalculator().estimate(sandbox)
     assert found
     return found
 
@@ -65,10 +65,10 @@ def test_each_step_is_expected_to_take_what_it_took_in_the_middle(
     launched(alice, (0.2, 1, 2), (0.2, 1, 3), (0.2, 30, 4))
     sandbox = making(alice, step("network", 0.5), step("containers", ago=0.4))
     found = estimate(sandbox)
-    assert found.usual.seconds == {"network": 0.2, "containers": 1.0, "ready": 3.0}
-    assert found.usual.runs == 3
+    assert found.typical.seconds == {"network": 0.2, "containers": 1.0, "ready": 3.0}
+    assert found.typical.launches == 3
     assert found.spent == pytest.approx(0.9)
-    assert found.left == pytest.approx(0.6 + 3.0)
+    assert found.remaining == pytest.approx(0.6 + 3.0)
 
 
 def test_what_takes_longer_than_usual_promises_nothing_and_never_fills_the_bar(
@@ -78,8 +78,8 @@ def test_what_takes_longer_than_usual_promises_nothing_and_never_fills_the_bar(
     sandbox = making(alice, step("network", 0.2), step("containers", 1.0), step("ready", ago=60))
     found = estimate(sandbox)
     assert found.overdue
-    assert found.left == 0
-    assert found.shown == NEARLY * found.total < found.total
+    assert found.remaining == 0
+    assert found.progress == MAX_PROGRESS * found.total < found.total
 
 
 def test_launches_that_failed_or_are_not_done_say_nothing(alice: User) -> None:
@@ -88,24 +88,24 @@ def test_launches_that_failed_or_are_not_done_say_nothing(alice: User) -> None:
     for row, state in ((second, "running"), (third, "failed")):
         broken = [*row.steps[:2], row.steps[2] | {"state": state}]
         Sandbox.objects.filter(pk=row.pk).update(steps=broken)
-    assert estimate(making(alice)).usual.total == pytest.approx(4.2)
+    assert estimate(making(alice)).typical.total == pytest.approx(4.2)
 
 
 def test_what_was_reset_and_taken_down_since_still_tells_how_it_was_made(alice: User) -> None:
     launched(alice, (0.2, 1, 3))
     Sandbox.objects.update(attempt=4)
-    assert estimate(making(alice)).usual.runs == 1
+    assert estimate(making(alice)).typical.launches == 1
 
 
 def test_other_blueprints_and_launches_long_ago_say_nothing(alice: User) -> None:
-    launched(alice, (9, 9, 9), *[(0.2, 1, 3)] * RECENT)
+    launched(alice, (9, 9, 9), *[(0.2, 1, 3)] * RECENT_LAUNCHES)
     newest = Sandbox.objects.latest("pk")
     slow = [taken | {"seconds": 99} for taken in newest.steps]
     Sandbox.objects.filter(pk=newest.pk).update(blueprint="payouts", steps=slow)
-    usual = estimate(making(alice)).usual
-    assert usual.total == pytest.approx(4.2)
+    typical = estimate(making(alice)).typical
+    assert typical.total == pytest.approx(4.2)
     # The newest are those of the other blueprint and the one that is being made.
-    assert usual.runs == RECENT - 2
+    assert typical.launches == RECENT_LAUNCHES - 2
 
 
 def test_who_waits_is_told_to_wait_for_those_before(
@@ -113,21 +113,21 @@ def test_who_waits_is_told_to_wait_for_those_before(
 ) -> None:
     settings.SANDBOX_MAX_CONCURRENT_LAUNCHES = 2
     launched(alice, (1, 1, 2))
-    assert estimate(request(alice)).left == pytest.approx(4)
+    assert estimate(request(alice)).remaining == pytest.approx(4)
     clock.forward(seconds=1)
     request(alice)
     clock.forward(seconds=1)
-    assert estimate(request(bob)).left == pytest.approx(8)
+    assert estimate(request(bob)).remaining == pytest.approx(8)
 
 
 def test_nothing_is_promised_for_the_first_launch_and_after_the_making(
     web: Client, alice: User
 ) -> None:
     sandbox = making(alice)
-    assert Estimator().estimate(sandbox) is None
+    assert EtaCalculator().estimate(sandbox) is None
     assert "No estimate yet" in text(web.get("/"))
-    lifecycle.run(sandbox, {}, 0)
-    assert Estimator().estimate(launch(alice)) is None
+    lifecycle.mark_ready(sandbox, {}, 0)
+    assert EtaCalculator().estimate(launch(alice)) is None
 
 
 def test_the_card_counts_down_and_says_when_it_takes_longer(

@@ -27,7 +27,7 @@ def carol(django_user_model: type[User]) -> User:
 def order(at_most: int = 100) -> list[str]:
     """Whose turn it is, one after the other, until no more are made at once."""
     turns_taken = []
-    while row := launch_queue.take_next(at_most):
+    while row := launch_queue.claim_next_launch(at_most):
         turns_taken.append(row.owner.username)
     return turns_taken
 
@@ -42,7 +42,7 @@ def test_who_asks_for_many_does_not_hold_up_who_asks_for_one(alice, bob, carol):
 def test_of_one_owner_the_oldest_comes_first(alice):
     rows = [request(alice) for _ in range(3)]
 
-    assert [launch_queue.take_next(9).pk for _ in rows] == [row.pk for row in rows]
+    assert [launch_queue.claim_next_launch(9).pk for _ in rows] == [row.pk for row in rows]
 
 
 def test_no_more_are_made_at_once_than_is_good(alice, bob):
@@ -50,19 +50,19 @@ def test_no_more_are_made_at_once_than_is_good(alice, bob):
         request(user)
     assert order(at_most=2) == ["alice", "bob"]
 
-    lifecycle.run(bob.sandboxes.get(), {}, 0)
+    lifecycle.mark_ready(bob.sandboxes.get(), {}, 0)
     assert order(at_most=2) == ["alice"]
 
 
 def test_one_whose_worker_died_leaves_its_turn_to_others(alice, bob, clock):
     died = request(alice)
-    assert launch_queue.take_next(1).pk == died.pk
+    assert launch_queue.claim_next_launch(1).pk == died.pk
     request(bob)
-    assert launch_queue.take_next(1) is None
+    assert launch_queue.claim_next_launch(1) is None
 
-    clock.forward(seconds=leases.LEASE.total_seconds())
+    clock.forward(seconds=leases.LEASE_DURATION.total_seconds())
 
-    assert launch_queue.take_next(1).pk == died.pk, "it waits the longest"
+    assert launch_queue.claim_next_launch(1).pk == died.pk, "it waits the longest"
     assert again(died).attempt == 2
 
 
@@ -75,8 +75,8 @@ def test_a_worker_goes_on_until_nothing_waits(alice, bob):
 
 def test_what_ended_while_it_waited_takes_no_turn(alice):
     row = request(alice)
-    lifecycle.end(row, "user", "Changed my mind.")
+    lifecycle.begin_destroy(row, "user", "Changed my mind.")
 
-    assert launch_queue.take_next(9) is None
+    assert launch_queue.claim_next_launch(9) is None
     provisioning.process_queue()
     assert Sandbox.objects.get().state == State.DESTROYING

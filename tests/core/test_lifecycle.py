@@ -16,7 +16,7 @@ from sandboxes.core import (
     leases,
     lifecycle,
 )
-from sandboxes.models import ENDED, FAILURES, EndReason, Sandbox, State
+from sandboxes.models import FAILURE_REASONS, TERMINAL_STATES, EndReason, Sandbox, State
 from tests.helpers.scenarios import (
     again,
     launch,
@@ -29,9 +29,11 @@ pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 def pooled() -> Sandbox:
     """One that waits in the pool."""
-    sandbox = lifecycle.admit(factory.new_sandbox(blueprints.load("billing"), warm=True), None)
-    lifecycle.take(sandbox)
-    lifecycle.run(sandbox, {}, 0)
+    sandbox = lifecycle.create_pending(
+        factory.new_sandbox(blueprints.load("billing"), warm=True), None
+    )
+    lifecycle.start_provisioning(sandbox)
+    lifecycle.mark_ready(sandbox, {}, 0)
     return again(sandbox)
 
 
@@ -41,29 +43,29 @@ def in_state(alice, state: State) -> Sandbox:
         return pooled()
     sandbox = request(alice)
     if state in (State.PROVISIONING, State.RUNNING):
-        lifecycle.take(sandbox)
+        lifecycle.start_provisioning(sandbox)
     if state == State.RUNNING:
-        lifecycle.run(sandbox, {}, 0)
-    if state in (State.DESTROYING, *ENDED):
+        lifecycle.mark_ready(sandbox, {}, 0)
+    if state in (State.DESTROYING, *TERMINAL_STATES):
         reason = EndReason.CRASHED if state == State.FAILED else EndReason.USER
-        lifecycle.end(sandbox, reason, "Enough.")
-    if state in ENDED:
-        lifecycle.finish(sandbox)
+        lifecycle.begin_destroy(sandbox, reason, "Enough.")
+    if state in TERMINAL_STATES:
+        lifecycle.mark_destroyed(sandbox)
     assert again(sandbox).state == state
     return again(sandbox)
 
 
 ARROWS = {
-    "take": ({State.PENDING}, lifecycle.take),
-    "run": ({State.PROVISIONING}, lambda s: lifecycle.run(s, {}, 0)),
+    "take": ({State.PENDING}, lifecycle.start_provisioning),
+    "run": ({State.PROVISIONING}, lambda s: lifecycle.mark_ready(s, {}, 0)),
     "end": (
         {State.PENDING, State.PROVISIONING, State.POOLED, State.RUNNING},
-        lambda s: lifecycle.end(s, EndReason.USER, "Enough."),
+        lambda s: lifecycle.begin_destroy(s, EndReason.USER, "Enough."),
     ),
-    "finish": ({State.DESTROYING}, lifecycle.finish),
+    "finish": ({State.DESTROYING}, lifecycle.mark_destroyed),
     "claim": (
         {State.POOLED},
-        lambda s: lifecycle.claim(s, s.owner or User.objects.get(), 60, slot=9),
+        lambda s: lifecycle.assign(s, s.owner or User.objects.get(), 60, slot=9),
     ),
 }
 
@@ -85,8 +87,8 @@ def test_an_arrow_starts_only_where_the_picture_shows_it(alice, arrow, state):
 
 def test_a_whole_life_is_in_the_journal(alice):
     sandbox = in_state(alice, State.RUNNING)
-    lifecycle.end(sandbox, EndReason.USER, "Enough.", actor=alice)
-    lifecycle.finish(sandbox)
+    lifecycle.begin_destroy(sandbox, EndReason.USER, "Enough.", actor=alice)
+    lifecycle.mark_destroyed(sandbox)
 
     assert story(sandbox) == ["requested", "provisioning", "running", "ending", "destroyed"]
     assert [event.by for event in sandbox.events.all()] == [
@@ -106,7 +108,7 @@ def test_when_the_journal_cannot_be_written_the_state_stays(alice, monkeypatch):
 
     monkeypatch.setattr(journal, "record", broken)
     with pytest.raises(RuntimeError):
-        lifecycle.end(sandbox, EndReason.USER, "Enough.")
+        lifecycle.begin_destroy(sandbox, EndReason.USER, "Enough.")
 
     assert again(sandbox).state == State.RUNNING
 
@@ -114,10 +116,10 @@ def test_when_the_journal_cannot_be_written_the_state_stays(alice, monkeypatch):
 @pytest.mark.parametrize("reason", EndReason)
 def test_the_reason_says_whether_it_failed(alice, reason):
     sandbox = in_state(alice, State.RUNNING)
-    lifecycle.end(sandbox, reason, "Why it ended.")
-    lifecycle.finish(sandbox)
+    lifecycle.begin_destroy(sandbox, reason, "Why it ended.")
+    lifecycle.mark_destroyed(sandbox)
 
-    assert again(sandbox).state == (State.FAILED if reason in FAILURES else State.DESTROYED)
+    assert again(sandbox).state == (State.FAILED if reason in FAILURE_REASONS else State.DESTROYED)
     assert again(sandbox).end_reason == reason
 
 
@@ -125,7 +127,7 @@ def test_an_end_frees_the_place_of_its_owner_at_once(alice):
     sandbox = in_state(alice, State.RUNNING)
     assert sandbox.slot == 1
 
-    lifecycle.end(sandbox, EndReason.USER, "Enough.")
+    lifecycle.begin_destroy(sandbox, EndReason.USER, "Enough.")
 
     assert again(sandbox).slot is None
     assert not alice.sandboxes.active().exists()
@@ -135,8 +137,8 @@ def test_only_the_first_of_two_ends_gives_the_reason(alice):
     sandbox = in_state(alice, State.RUNNING)
     same = again(sandbox)
 
-    assert lifecycle.end(sandbox, EndReason.USER, "Enough.")
-    assert not lifecycle.end(same, EndReason.EXPIRED, "Its time was up.")
+    assert lifecycle.begin_destroy(sandbox, EndReason.USER, "Enough.")
+    assert not lifecycle.begin_destroy(same, EndReason.EXPIRED, "Its time was up.")
 
     assert again(sandbox).end_reason == EndReason.USER
 
@@ -144,8 +146,8 @@ def test_only_the_first_of_two_ends_gives_the_reason(alice):
 def test_a_running_sandbox_has_its_clocks_from_that_moment(alice, clock):
     sandbox = request(alice, ttl_minutes=90)
     clock.forward(minutes=3)
-    lifecycle.take(sandbox)
-    lifecycle.run(sandbox, {}, 0)
+    lifecycle.start_provisioning(sandbox)
+    lifecycle.mark_ready(sandbox, {}, 0)
     now = timezone.now()
 
     assert sandbox.started_at == sandbox.last_activity_at == now
@@ -159,8 +161,8 @@ def test_a_lifetime_never_reaches_past_the_hard_cap(alice, settings):
     sandbox = request(alice)
     Sandbox.objects.filter(pk=sandbox.pk).update(ttl_minutes=60)
     sandbox = again(sandbox)
-    lifecycle.take(sandbox)
-    lifecycle.run(sandbox, {}, 0)
+    lifecycle.start_provisioning(sandbox)
+    lifecycle.mark_ready(sandbox, {}, 0)
 
     assert sandbox.expires_at == sandbox.hard_cap_at
     assert sandbox.ends_because == "idle"
@@ -169,29 +171,31 @@ def test_a_lifetime_never_reaches_past_the_hard_cap(alice, settings):
 def test_no_second_worker_takes_it_while_the_first_holds_the_lease(alice, clock):
     sandbox = request(alice)
     same = again(sandbox)
-    assert lifecycle.take(sandbox)
+    assert lifecycle.start_provisioning(sandbox)
 
-    clock.forward(seconds=leases.LEASE.seconds - 1)
-    assert not lifecycle.take(same)
+    clock.forward(seconds=leases.LEASE_DURATION.seconds - 1)
+    assert not lifecycle.start_provisioning(same)
     clock.forward(seconds=1)
-    assert lifecycle.take(same)
+    assert lifecycle.start_provisioning(same)
     assert same.attempt == 2
 
 
 def test_a_worker_that_lost_its_lease_changes_nothing_any_more(alice, clock):
     slow = request(alice)
     quick = again(slow)
-    lifecycle.take(slow)
+    lifecycle.start_provisioning(slow)
     clock.forward(seconds=31)
-    lifecycle.take(quick)
+    lifecycle.start_provisioning(quick)
 
-    assert not leases.renew(slow, steps=[{"name": "mine"}])
-    assert not lifecycle.run(slow, {"api:1": "elsewhere:1"}, 7)
-    assert not lifecycle.end(slow, EndReason.PROVISION_FAILED, "Mine.", attempt=slow.attempt)
+    assert not leases.renew_lease(slow, steps=[{"name": "mine"}])
+    assert not lifecycle.mark_ready(slow, {"api:1": "elsewhere:1"}, 7)
+    assert not lifecycle.begin_destroy(
+        slow, EndReason.PROVISION_FAILED, "Mine.", attempt=slow.attempt
+    )
 
     assert again(slow).state == State.PROVISIONING
     assert again(slow).steps == []
-    assert lifecycle.run(quick, {"api:1": "here:1"}, 7)
+    assert lifecycle.mark_ready(quick, {"api:1": "here:1"}, 7)
     assert again(slow).addresses == {"api:1": "here:1"}
 
 
@@ -199,35 +203,35 @@ def test_attempts_count_on_from_the_row_and_not_from_a_memory_of_it(alice, clock
     sandbox = request(alice)
     memory = again(sandbox)
     for _ in range(2):
-        assert lifecycle.take(again(sandbox))
+        assert lifecycle.start_provisioning(again(sandbox))
         clock.forward(seconds=31)
 
-    assert lifecycle.take(memory)
+    assert lifecycle.start_provisioning(memory)
     assert again(sandbox).attempt == 3
 
 
 def test_a_lease_that_is_given_back_late_leaves_a_later_state_alone(alice):
     sandbox = launch(alice)
-    assert leases.hold(sandbox, [State.RUNNING])
-    lifecycle.end(again(sandbox), EndReason.USER, "Enough.")
-    leases.hold(sandbox, [State.DESTROYING])
+    assert leases.acquire_lease(sandbox, [State.RUNNING])
+    lifecycle.begin_destroy(again(sandbox), EndReason.USER, "Enough.")
+    leases.acquire_lease(sandbox, [State.DESTROYING])
     held_until = again(sandbox).lease_until
 
-    assert not leases.release(sandbox, State.RUNNING)
+    assert not leases.release_lease(sandbox, State.RUNNING)
     assert again(sandbox).lease_until == held_until is not None
 
 
 def test_a_lease_that_is_given_back_late_leaves_the_next_workers_alone(alice, clock):
     sandbox = launch(alice)
     late = again(sandbox)
-    assert leases.hold(late, [State.RUNNING])
+    assert leases.acquire_lease(late, [State.RUNNING])
     clock.forward(seconds=31)
     next_one = again(sandbox)
-    assert leases.hold(next_one, [State.RUNNING])
+    assert leases.acquire_lease(next_one, [State.RUNNING])
 
-    assert not leases.release(late, State.RUNNING)
+    assert not leases.release_lease(late, State.RUNNING)
     assert again(sandbox).lease_until
-    assert leases.release(next_one, State.RUNNING)
+    assert leases.release_lease(next_one, State.RUNNING)
 
 
 BROKEN = {

@@ -30,7 +30,7 @@ def refusal(user) -> QuotaExceeded:
 
 
 def test_the_numbers_of_the_design_hold_where_nobody_says_otherwise(alice):
-    assert limits.limits_of(alice) == limits.Limits(
+    assert limits.get_limits(alice) == limits.Limits(
         max_active=3,
         ttl_minutes=60,
         ttl_min_minutes=15,
@@ -44,10 +44,10 @@ def test_the_numbers_of_the_design_hold_where_nobody_says_otherwise(alice):
 def test_an_override_changes_what_it_names_and_nothing_else(alice, bob):
     LimitOverride.objects.create(user=alice, max_active=5, idle_minutes=10, reason="workshop")
 
-    mine = limits.limits_of(alice)
+    mine = limits.get_limits(alice)
 
     assert (mine.max_active, mine.idle_minutes, mine.ttl_max_minutes) == (5, 10, 120)
-    assert limits.limits_of(bob).max_active == 3
+    assert limits.get_limits(bob).max_active == 3
 
 
 def test_an_override_ends_when_it_expires(alice, clock):
@@ -58,15 +58,15 @@ def test_an_override_ends_when_it_expires(alice, clock):
         expires_at=timezone.now() + timedelta(hours=1),
     )
     clock.forward(minutes=59)
-    assert limits.limits_of(alice).max_active == 5
+    assert limits.get_limits(alice).max_active == 5
     clock.forward(minutes=1)
-    assert limits.limits_of(alice).max_active == 3
+    assert limits.get_limits(alice).max_active == 3
 
 
 def test_no_override_reaches_past_the_hard_cap(alice):
     LimitOverride.objects.create(user=alice, ttl_max_minutes=1000, reason="long demo")
 
-    assert limits.limits_of(alice).ttl_max_minutes == 240
+    assert limits.get_limits(alice).ttl_max_minutes == 240
     assert request(alice, ttl_minutes=240).ttl_minutes == 240
     with pytest.raises(ValidationFailed, match="from 15 to 240 minutes"):
         request(alice, ttl_minutes=241)
@@ -160,18 +160,18 @@ def test_a_full_portal_refuses_without_telling_of_other_people(alice, bob, setti
 def test_what_is_being_removed_frees_its_owners_place_and_not_the_sites(alice, settings):
     settings.SANDBOX_MAX_SITE = 3
     rows = [launch(alice) for _ in range(3)]
-    lifecycle.end(rows[0], EndReason.USER, "Enough.")
+    lifecycle.begin_destroy(rows[0], EndReason.USER, "Enough.")
 
     refused = refusal(alice)
 
     assert refused.scope == "site"
-    assert refused.wait_seconds == limits.REMOVAL_TAKES.seconds
+    assert refused.wait_seconds == limits.REMOVAL_DURATION.seconds
 
 
 def test_a_removal_that_waits_for_its_next_try_is_waited_for(alice, settings, clock):
     settings.SANDBOX_MAX_SITE = 1
     sandbox = launch(alice)
-    lifecycle.end(sandbox, EndReason.USER, "Enough.")
+    lifecycle.begin_destroy(sandbox, EndReason.USER, "Enough.")
     until = timezone.now() + timedelta(minutes=2)
     Sandbox.objects.filter(pk=sandbox.pk).update(lease_until=until)
 
@@ -215,4 +215,4 @@ def test_asking_whether_there_is_room_reads_no_secrets(alice, django_assert_num_
     launch(alice)
 
     with django_assert_num_queries(3):
-        assert limits.refusal_for(alice) is None
+        assert limits.quota_blocker(alice) is None

@@ -12,7 +12,7 @@ import pytest
 from sandboxes.explorer import openapi, postman
 from sandboxes.explorer.openapi.parser import MOST_OPERATIONS, MOST_PARTS
 from sandboxes.lib.exceptions import ValidationFailed
-from sandboxes.lib.untrusted_json import DEEPEST, parsed
+from sandboxes.lib.untrusted_json import MAX_DEPTH, loads
 from tests.fakes.sandbox_api import billing_document
 
 
@@ -133,14 +133,14 @@ def test_of_a_document_that_is_too_wide_only_so_much_is_read() -> None:
 
 def test_half_a_surrogate_pair_becomes_a_question_mark() -> None:
     for half in (b'"\\ud800"', b'"\xed\xa0\x80"'):
-        parsed(b'{"a": %s}' % half)["a"].encode()
-    assert parsed(b'["\\ud83d\\ude00"]') == ["😀"]
+        loads(b'{"a": %s}' % half)["a"].encode()
+    assert loads(b'["\\ud83d\\ude00"]') == ["😀"]
 
 
 def test_json_that_is_nested_too_deeply_is_none() -> None:
-    for depth in (DEEPEST + 2, 100_000):
+    for depth in (MAX_DEPTH + 2, 100_000):
         with pytest.raises(ValueError, match="too deep"):
-            parsed(b"[" * depth + b"]" * depth)
+            loads(b"[" * depth + b"]" * depth)
 
 
 @pytest.mark.parametrize("nonsense", [None, 3, "text", [], [1], {"$ref": 5}, {"a": {"b": []}}])

@@ -18,7 +18,7 @@ from django.db.models import Max
 from django.utils import timezone
 
 from sandboxes import blueprints
-from sandboxes.models import FAILURES, EndReason, Event, Extension, Funding, Sandbox, State
+from sandboxes.models import FAILURE_REASONS, EndReason, Event, Extension, Funding, Sandbox, State
 from sandboxes.runtime import SandboxSpec, ServiceSpec
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _ended(owner: User, at: datetime, dice: random.Random) -> Sandbox:
         owner,
         at,
         blueprint=_pick(dice, BLUEPRINTS),
-        state=State.FAILED if reason in FAILURES else State.DESTROYED,
+        state=State.FAILED if reason in FAILURE_REASONS else State.DESTROYED,
         started_at=started,
         ended_at=ended,
         expires_at=started and started + timedelta(hours=1),
@@ -140,7 +140,7 @@ def _ended(owner: User, at: datetime, dice: random.Random) -> Sandbox:
         last_activity_at=started and ended - timedelta(minutes=1),
         end_reason=reason,
         end_message="It ended.",
-        failure=failure if reason in FAILURES else {},
+        failure=failure if reason in FAILURE_REASONS else {},
         attempt=1,
         name=dice.choice(["", "", "checkout", "webhooks", "nightly"]),
     )

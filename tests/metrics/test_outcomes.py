@@ -9,7 +9,7 @@ import pytest
 from sandboxes import actions
 from sandboxes.metrics import outcomes
 from sandboxes.models import Sandbox, Site, Tally
-from sandboxes.models.outcome_count import FOREVER
+from sandboxes.models.outcome_count import ALL_TIME
 from sandboxes.runtime import EngineRefused, EngineUnreachable
 from tests.conftest import Clock
 from tests.helpers.scenarios import (
@@ -71,7 +71,7 @@ def test_removals_are_counted_with_the_time_that_they_took(alice, runtime, clock
     settle(clock)
 
     assert counted("destroy") == {"cold removed": 1, "cold retried": 1}
-    assert Tally.objects.get(slot=FOREVER, result="retried").seconds == pytest.approx(40, abs=1)
+    assert Tally.objects.get(slot=ALL_TIME, result="retried").seconds == pytest.approx(40, abs=1)
 
 
 def test_what_may_not_be_committed_yet_waits_for_the_next_time(alice, clock):
@@ -118,7 +118,7 @@ def test_sums_stay_when_sandboxes_and_slots_are_forgotten(alice, clock):
 
     assert not Sandbox.objects.exists()
     assert counted() == {"cold ready": 1}
-    assert not Tally.objects.exclude(slot=FOREVER).exists()
+    assert not Tally.objects.exclude(slot=ALL_TIME).exists()
 
 
 def test_calls_that_the_engine_did_not_carry_out_are_counted(alice, runtime):
@@ -153,7 +153,7 @@ def test_a_quantile_lies_in_the_bucket_that_holds_it(seconds, share, about):
 
 
 def test_slots_begin_every_five_minutes():
-    began = FOREVER + timedelta(days=20_000, minutes=35)
+    began = ALL_TIME + timedelta(days=20_000, minutes=35)
     assert (
         outcomes.bucket_start(began) == outcomes.bucket_start(began + timedelta(minutes=4)) == began
     )

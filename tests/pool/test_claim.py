@@ -126,7 +126,7 @@ def test_what_waits_counts_against_nobody(alice, settings):
     settings.SANDBOX_MAX_SITE = 3
     sweep()
 
-    assert limits.refusal_for(alice) is None
+    assert limits.quota_blocker(alice) is None
     assert not alice.sandboxes.exists()
     request(alice)
     with pytest.raises(QuotaExceeded, match="1 of 1"):

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from sandboxes import actions, blueprints
-from sandboxes.core.leases import LEASE
+from sandboxes.core.leases import LEASE_DURATION
 from sandboxes.lib.exceptions import QuotaExceeded
 from sandboxes.models import EndReason, Funding, Pool, Sandbox, Site, State
 from sandboxes.pool import policy, reconcile
@@ -228,9 +228,9 @@ def test_killed_while_it_fills_the_pool_nothing_is_left_half_made(runtime, clock
     runtime.fail_next(point, Killed())
     with pytest.raises(Killed):
         refill()
-    [half_made] = Sandbox.objects.stock()
+    [half_made] = Sandbox.objects.for_pool()
 
-    clock.forward(seconds=LEASE.total_seconds())
+    clock.forward(seconds=LEASE_DURATION.total_seconds())
     sweep()
 
     assert ended_because(half_made) == (State.DESTROYED, EndReason.RETIRED)

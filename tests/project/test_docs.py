@@ -9,7 +9,7 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from sandboxes.models.runtime_settings import TUNABLE
+from sandboxes.models.runtime_settings import RUNTIME_SETTINGS
 from sandboxportal.settings import RENAMED_VARIABLES
 from tests.project.test_architecture import LAYERS
 
@@ -33,7 +33,7 @@ def test_configuration_lists_every_setting_and_no_other() -> None:
 
 def test_configuration_marks_the_settings_that_the_admin_can_change() -> None:
     marked = re.findall(r"^\| `([A-Z_]+)` ✎ \|", SETTINGS, re.MULTILINE)
-    assert sorted(marked) == sorted(TUNABLE)
+    assert sorted(marked) == sorted(RUNTIME_SETTINGS)
 
 
 def test_configuration_lists_renamed_settings_with_their_new_names() -> None:

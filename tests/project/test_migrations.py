@@ -23,7 +23,7 @@ from sandboxes.models import (
     Tally,
     UsageSample,
 )
-from sandboxes.models.append_only import statements
+from sandboxes.models.append_only import trigger_sql
 from sandboxes.operators import audit
 from sandboxes.reaper.sweep import Sweep
 from tests.harness.databases import let_tests_empty_it
@@ -75,7 +75,7 @@ def data(shared_database: None) -> Iterator[None]:
     assert [model for model in (*STAYS, *CAME_LATER) if not model.objects.exists()] == []
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
-            cursor.execute(statements("sqlite", AuditEntry._meta.db_table)[1])
+            cursor.execute(trigger_sql("sqlite", AuditEntry._meta.db_table)[1])
     yield
     let_tests_empty_it()
 

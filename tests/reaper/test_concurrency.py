@@ -157,7 +157,7 @@ def test_workers_at_once_make_no_more_for_the_pool_than_is_wanted(runtime, setti
     at_once(4, lambda _: list(reconcile.reconcile_pools()))
     list(reconcile.reconcile_pools())
 
-    assert Sandbox.objects.stock().count() == Sandbox.objects.count() == 3
+    assert Sandbox.objects.for_pool().count() == Sandbox.objects.count() == 3
 
 
 def test_workers_at_once_take_turns_and_make_everything_once(runtime):

@@ -97,8 +97,8 @@ def test_what_lives_is_never_pruned(alice, runtime, settings):
     settings.SANDBOX_RETENTION_DAYS = 0
     sandbox = launch(alice)
     stuck = launch(alice)
-    lifecycle.end(stuck, EndReason.USER, "Enough.")
-    leases.hold(stuck, [State.DESTROYING])
+    lifecycle.begin_destroy(stuck, EndReason.USER, "Enough.")
+    leases.acquire_lease(stuck, [State.DESTROYING])
     sweep()
 
     assert again(sandbox).state == State.RUNNING

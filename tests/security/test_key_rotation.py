@@ -82,12 +82,12 @@ def test_stopped_in_the_middle_it_goes_on_where_it_was(alice, settings, monkeypa
     for _ in range(3):
         launch(alice)
     put_first(settings)
-    monkeypatch.setattr(rotation, "AT_ONCE", 1)
-    places = list(rotation.places())
-    text = rotation.ciphers().rotate(places[0].texts[0].encode()).decode()
+    monkeypatch.setattr(rotation, "BATCH_SIZE", 1)
+    places = list(rotation.encrypted_values())
+    text = rotation.get_fernet().rotate(places[0].texts[0].encode()).decode()
     assert places[0].replace([text])
 
-    assert rotation.which_keys() == {1: 1, 2: 2}
+    assert rotation.key_usage() == {1: 1, 2: 2}
     assert rotation.rotate() == {"rotated": 2}
     assert rotation.rotate() == Counter()
 
@@ -95,10 +95,10 @@ def test_stopped_in_the_middle_it_goes_on_where_it_was(alice, settings, monkeypa
 def test_what_was_wiped_meanwhile_stays_wiped(alice, settings, monkeypatch) -> None:
     sandbox = launch(alice)
     put_first(settings)
-    places = list(rotation.places())
+    places = list(rotation.encrypted_values())
     with committed():
         actions.destroy(sandbox, alice)
-    monkeypatch.setattr(rotation, "places", lambda: iter(places))
+    monkeypatch.setattr(rotation, "encrypted_values", lambda: iter(places))
 
     assert rotation.rotate() == {"overtaken": 1}
     assert again(sandbox).state == State.DESTROYED

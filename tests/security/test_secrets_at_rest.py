@@ -119,7 +119,7 @@ def test_a_key_that_is_missing_is_named_with_the_remedy(alice, runtime, settings
     sandbox = request(alice)
     settings.SANDBOX_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
 
-    with pytest.raises(fields.Undecipherable, match="SANDBOX_ENCRYPTION_KEYS"):
+    with pytest.raises(fields.DecryptionError, match="SANDBOX_ENCRYPTION_KEYS"):
         assert again(sandbox).secrets
 
 

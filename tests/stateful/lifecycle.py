@@ -30,7 +30,7 @@ from sandboxes.lib.exceptions import (
     ServiceError,
     Unavailable,
 )
-from sandboxes.models import ENDED, Sandbox, Site, State
+from sandboxes.models import TERMINAL_STATES, Sandbox, Site, State
 from sandboxes.reaper.sweep import Sweep
 from sandboxes.runtime import EngineRefused, get_runtime
 from sandboxes.runtime.memory import MemoryRuntime
@@ -53,7 +53,7 @@ STATE_AFTER_EVENT = {
     "destroyed": State.DESTROYED,
     "failed": State.FAILED,
 }
-STABLE_STATES = (State.POOLED, State.RUNNING, *ENDED)
+STABLE_STATES = (State.POOLED, State.RUNNING, *TERMINAL_STATES)
 NON_DECREASING_FIELDS = ("started_at", "expires_at", "hard_cap_at", "last_activity_at", "ended_at")
 MAX_SETTLE_MINUTES = 60
 
@@ -151,7 +151,7 @@ class Lifecycle(RuleBasedStateMachine):
         if row := self.sandbox(index):
             with committed():
                 actions.destroy(row, actor(row, by))
-            assert row.state in (State.DESTROYING, *ENDED)
+            assert row.state in (State.DESTROYING, *TERMINAL_STATES)
 
     @rule(
         index=indexes,
@@ -255,7 +255,7 @@ class Lifecycle(RuleBasedStateMachine):
     def limits_are_respected(self) -> None:
         fuzz.counts["steps"] += 1
         slots = defaultdict(list)
-        for row in Sandbox.objects.active().of_people():
+        for row in Sandbox.objects.active().requested():
             slots[row.owner_id].append(row.slot)
         for owner, taken in slots.items():
             assert len(taken) <= settings.SANDBOX_MAX_PER_USER
@@ -276,7 +276,7 @@ class Lifecycle(RuleBasedStateMachine):
                 assert row.hard_cap_at - row.started_at == timedelta(minutes=240)
                 assert row.expires_at <= row.hard_cap_at
             assert sum(not extension.by_operator for extension in row.extensions.all()) <= 1
-        ended = Sandbox.objects.filter(state__in=ENDED)
+        ended = Sandbox.objects.filter(state__in=TERMINAL_STATES)
         assert not ended.exclude(secrets={}, addresses={}).exists()
         assert not Sandbox.objects.live().filter(secrets={}).exists()
 
@@ -290,10 +290,10 @@ class Lifecycle(RuleBasedStateMachine):
             for name in NON_DECREASING_FIELDS:
                 was, now = getattr(before, name), getattr(row, name)
                 assert was is None or was <= now, f"{name} decreased"
-            if before.state in (State.DESTROYING, *ENDED):
+            if before.state in (State.DESTROYING, *TERMINAL_STATES):
                 assert row.end_reason == before.end_reason
-                assert row.state in (before.state, *ENDED)
-            assert before.state not in ENDED or row.state == before.state
+                assert row.state in (before.state, *TERMINAL_STATES)
+            assert before.state not in TERMINAL_STATES or row.state == before.state
             assert before.owner_id is None or row.owner_id == before.owner_id
 
     def assert_settles(self) -> None:
@@ -316,7 +316,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     def is_settled(self) -> bool:
         rows, on_engine = self.rows_and_engine()
-        live = {name for name, state in rows.items() if state not in ENDED}
+        live = {name for name, state in rows.items() if state not in TERMINAL_STATES}
         return set(rows.values()) <= set(STABLE_STATES) and on_engine == live
 
     def rows_and_engine(self) -> tuple[dict[str, str], set[str]]:
@@ -327,8 +327,8 @@ class Lifecycle(RuleBasedStateMachine):
 
     def sandbox(self, index: int) -> Sandbox | None:
         """Return a live sandbox of a user, or the last one that ended."""
-        rows = list(Sandbox.objects.live().of_people())
-        rows += Sandbox.objects.ended().of_people().order_by("-pk")[:1]
+        rows = list(Sandbox.objects.live().requested())
+        rows += Sandbox.objects.ended().requested().order_by("-pk")[:1]
         return rows[index % len(rows)] if rows else None
 
 

@@ -173,7 +173,7 @@ def test_there_is_no_log_to_wait_for_before_its_services_are_there(
     sandbox = request(alice)
     page = web.get(reverse("sandbox", args=[sandbox.public_id]))
     assert "Logs appear once it's running." in text(page)
-    lifecycle.take(sandbox)
+    lifecycle.start_provisioning(sandbox)
     assert "No output from api yet." in text(ask(web, sandbox, LINES, service="api"))
 
 

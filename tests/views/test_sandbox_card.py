@@ -48,7 +48,7 @@ def test_the_card_says_which_clock_ends_it(web: Client, alice: User) -> None:
 
 def test_steps_are_shown_while_it_is_made(web: Client, alice: User) -> None:
     sandbox = request(alice)
-    lifecycle.take(sandbox)
+    lifecycle.start_provisioning(sandbox)
     page = text(web.get("/"))
     assert "Provisioning" in page
     assert "Private network : waiting" in page

@@ -156,7 +156,7 @@ def test_webhooks_of_others_are_not_there(web: Client, bob: User, receiver: Rece
         assert web.post(reverse(name, args=[webhook.public_id])).status_code == 404
     again = reverse("resend-delivery", args=[webhook.public_id, delivery.message_id])
     assert web.post(again).status_code == 404
-    assert Webhook.objects.get().is_on
+    assert Webhook.objects.get().is_enabled
 
 
 def test_nobody_sees_webhooks_or_preferences_without_signing_in(
@@ -174,14 +174,14 @@ def test_preferences_are_saved_and_are_ones_own(web: Client, alice: User, bob: U
     assert not Preferences.objects.exists(), "looking writes nothing"
     saved = web.post(reverse("preferences"), {"mail_expiry": "on", "browser": "on"}, follow=True)
     assert "Preferences saved." in text(saved)
-    mine = Preferences.of(alice)
+    mine = Preferences.for_user(alice)
     assert (mine.mail_idle, mine.mail_expiry, mine.browser) == (False, True, True)
-    others = Preferences.of(bob)
+    others = Preferences.for_user(bob)
     assert (others.mail_idle, others.mail_expiry, others.browser) == (True, True, False)
 
 
 def test_a_click_on_a_banner_turns_notifications_on(web: Client, alice: User) -> None:
     assert web.get(reverse("notify-me")).status_code == 405
     assert web.post(reverse("notify-me")).status_code == 204
-    wishes = Preferences.of(alice)
+    wishes = Preferences.for_user(alice)
     assert (wishes.browser, wishes.mail_idle) == (True, True)

@@ -67,7 +67,7 @@ def test_a_success_in_between_starts_the_days_again(
         core_journal.record(sandbox, "extended", "")
         sweep()
         clock.forward(days=3)
-    assert fresh(webhook).is_on
+    assert fresh(webhook).is_enabled
 
 
 def test_an_answer_of_gone_switches_it_off_at_once(

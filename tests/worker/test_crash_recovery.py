@@ -19,7 +19,7 @@ from tests.helpers.scenarios import (
 
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
-LEASE = leases.LEASE.total_seconds()
+LEASE = leases.LEASE_DURATION.total_seconds()
 
 
 def lost_after(monkeypatch, module, name: str) -> None:
@@ -64,12 +64,12 @@ def test_killed_while_it_makes_a_sandbox_it_is_made_by_the_next(alice, runtime, 
 @pytest.mark.parametrize(
     ("module", "name", "kill"),
     [
-        (lifecycle, "take", lost_before),
-        (lifecycle, "take", lost_after),
-        (leases, "renew", lost_before),
-        (leases, "renew", lost_after),
-        (lifecycle, "run", lost_before),
-        (lifecycle, "run", lost_after),
+        (lifecycle, "start_provisioning", lost_before),
+        (lifecycle, "start_provisioning", lost_after),
+        (leases, "renew_lease", lost_before),
+        (leases, "renew_lease", lost_after),
+        (lifecycle, "mark_ready", lost_before),
+        (lifecycle, "mark_ready", lost_after),
     ],
 )
 def test_killed_around_any_write_it_leaves_nothing_stuck(
@@ -107,10 +107,10 @@ def test_destroyed_after_its_worker_was_killed_nothing_is_left(alice, runtime, c
 @pytest.mark.parametrize(
     ("module", "name", "kill"),
     [
-        (leases, "hold", lost_before),
-        (leases, "hold", lost_after),
-        (lifecycle, "finish", lost_before),
-        (lifecycle, "finish", lost_after),
+        (leases, "acquire_lease", lost_before),
+        (leases, "acquire_lease", lost_after),
+        (lifecycle, "mark_destroyed", lost_before),
+        (lifecycle, "mark_destroyed", lost_after),
     ],
 )
 def test_killed_while_it_tears_down_the_next_sweep_finishes(
@@ -148,7 +148,7 @@ def test_killed_between_a_failure_and_its_ending_it_ends_all_the_same(
     sandbox = request(alice)
     runtime.doom("api", 3)
     with monkeypatch.context() as patch:
-        lost_before(patch, lifecycle, "end")
+        lost_before(patch, lifecycle, "begin_destroy")
         with pytest.raises(Killed):
             worker_tasks.provision(sandbox.public_id)
     clock.forward(seconds=LEASE)

@@ -37,7 +37,7 @@ def test_whatever_ends_it_the_last_lines_are_kept_without_the_keys(
     for reason in (EndReason.USER, EndReason.IDLE, EndReason.EXPIRED, EndReason.OPERATOR):
         sandbox = launch(alice)
         runtime.say(sandbox.public_id, "api", f"the key is {sandbox.secrets['API_KEY']}")
-        lifecycle.end(sandbox, reason, "It is over.")
+        lifecycle.begin_destroy(sandbox, reason, "It is over.")
         teardown.tear_down(sandbox)
         assert "the key is •••" in again(sandbox).last_logs
 
@@ -75,12 +75,12 @@ def test_while_an_engine_takes_its_time_nobody_else_takes_the_removal(
     read = runtime.logs
 
     def slowly(*asked: object) -> str:
-        clock.forward(seconds=leases.LEASE.total_seconds() / 3)
+        clock.forward(seconds=leases.LEASE_DURATION.total_seconds() / 3)
         return read(*asked)  # type: ignore[arg-type]
 
     def nobody_else(sandbox_id: str) -> None:
-        clock.forward(seconds=leases.LEASE.total_seconds() / 2)
-        assert not leases.hold(sandbox, [State.DESTROYING])
+        clock.forward(seconds=leases.LEASE_DURATION.total_seconds() / 2)
+        assert not leases.acquire_lease(sandbox, [State.DESTROYING])
 
     monkeypatch.setattr(runtime, "logs", slowly)
     monkeypatch.setattr(runtime, "destroy", nobody_else)

@@ -26,7 +26,7 @@ from tests.helpers.scenarios import (
 
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
-LEASE = leases.LEASE.total_seconds()
+LEASE = leases.LEASE_DURATION.total_seconds()
 
 
 def test_a_reset_that_fails_says_so_and_keeps_the_sandbox(alice, runtime):

@@ -36,7 +36,7 @@ def test_a_task_that_is_delivered_twice_makes_one_sandbox(alice, runtime):
 
 def test_steps_tell_what_is_done_and_how_long_it_took(alice, runtime, clock):
     sandbox = request(alice)
-    lifecycle.take(sandbox)
+    lifecycle.start_provisioning(sandbox)
     progress = Progress(sandbox)
     progress.report("network")
     clock.forward(seconds=2)
@@ -52,14 +52,14 @@ def test_steps_tell_what_is_done_and_how_long_it_took(alice, runtime, clock):
 
 def test_a_step_that_waits_long_keeps_the_lease(alice, runtime, clock):
     sandbox = request(alice)
-    lifecycle.take(sandbox)
+    lifecycle.start_provisioning(sandbox)
     progress = Progress(sandbox)
     for _ in range(20):
         progress.report("ready")
         clock.forward(seconds=4)
 
     assert again(sandbox).lease_until > timezone.now()
-    assert not lifecycle.take(again(sandbox))
+    assert not lifecycle.start_provisioning(again(sandbox))
 
 
 def test_the_blueprint_is_told_when_it_was_launched_and_for_whom(alice, runtime, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sandboxes.lib.untrusted_json import parsed
+from sandboxes.lib.untrusted_json import loads
 
 Node = dict[str, Any]
 
@@ -21,7 +21,7 @@ class Document:
 
     def __init__(self, text: bytes) -> None:
         try:
-            root = parsed(text)
+            root = loads(text)
         except ValueError:
             raise Unreadable("The description of its API is no JSON.") from None
         if not isinstance(root, dict) or not str(root.get("openapi", "")).startswith("3."):

@@ -31,8 +31,8 @@ class Command(BaseCommand):
         self._tell()
 
     def _tell(self) -> None:
-        found = rotation.which_keys()
-        lost = found.pop(rotation.UNKNOWN, 0)
+        found = rotation.key_usage()
+        lost = found.pop(rotation.UNKNOWN_KEY, 0)
         for number in sorted(found):
             self.stdout.write(f"Key {number} opens {found[number]}.")
         if lost:
