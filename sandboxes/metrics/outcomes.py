@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import F, Min
 
 from sandboxes.lib import clock
-from sandboxes.models import FAILURES, Event, Sandbox, Site, Tally
+from sandboxes.models import FAILURE_REASONS, Event, Sandbox, Site, Tally
 from sandboxes.models.outcome_count import ALL_TIME
 
 BUCKET_SPAN = timedelta(minutes=5)
@@ -111,7 +111,7 @@ def _outcomes(events: list[Event]) -> Iterable[tuple[Key, float]]:
             result = "retried" if sandbox.removal_attempts else "removed"
             yield (slot, "destroy", start, result), took.total_seconds()
         elif _launch_failed(sandbox):
-            result = "failed" if event.data.get("reason") in FAILURES else "cancelled"
+            result = "failed" if event.data.get("reason") in FAILURE_REASONS else "cancelled"
             waited = event.at - sandbox.created_at
             yield (slot, "launch", start, result), waited.total_seconds()
 

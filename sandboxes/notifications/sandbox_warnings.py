@@ -20,7 +20,7 @@ MESSAGES = {
 def record_warning(sandbox: Sandbox, kind: Clock, deadline: datetime) -> SandboxWarning:
     """Write it down, in the journal too; its mail is due at once, if its owner wants one."""
     owner = sandbox.owner
-    mail = owner is not None and owner.email and Preferences.of(owner).wants_mail(kind)
+    mail = owner is not None and owner.email and Preferences.for_user(owner).wants_mail(kind)
     now = clock.now()
     warning = SandboxWarning.objects.create(
         sandbox=sandbox,
@@ -35,5 +35,5 @@ def record_warning(sandbox: Sandbox, kind: Clock, deadline: datetime) -> Sandbox
 
 def active_warnings(user: User) -> list[SandboxWarning]:
     """What the user is to be warned of now, the most urgent first."""
-    rows = SandboxWarning.objects.standing(user, clock.now()).defer("sandbox__secrets")
+    rows = SandboxWarning.objects.active(user, clock.now()).defer("sandbox__secrets")
     return [warning for warning in rows if warning.is_current]

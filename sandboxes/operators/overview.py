@@ -17,7 +17,16 @@ from sandboxes.core import capacity
 from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
 from sandboxes.metrics.health import SWEEP_OVERDUE_AFTER
-from sandboxes.models import ENGINE_AWAY, LIVE, AuditEntry, Pool, Sandbox, Site, State, Tally
+from sandboxes.models import (
+    ENGINE_AWAY,
+    NON_TERMINAL,
+    AuditEntry,
+    Pool,
+    Sandbox,
+    Site,
+    State,
+    Tally,
+)
 from sandboxes.models.runtime_settings import config
 
 """Cron sweeps each minute; one late sweep is no outage."""
@@ -135,7 +144,7 @@ class Overview:
     @property
     def states(self) -> list[tuple[State, int]]:
         counted = Counter(row.state for row in self.live)
-        return [(state, counted[state]) for state in State if state in LIVE]
+        return [(state, counted[state]) for state in State if state in NON_TERMINAL]
 
     @cached_property
     def pools(self) -> list[Pool]:

@@ -14,7 +14,7 @@ from sandboxes import queue
 from sandboxes.accounts import sessions
 from sandboxes.lib import clock
 from sandboxes.models import (
-    STANDING,
+    NOT_ENDING,
     Clock,
     Funding,
     IdempotencyKey,
@@ -24,7 +24,7 @@ from sandboxes.models import (
     UsageSample,
     WebhookDelivery,
 )
-from sandboxes.models.runtime_settings import settings
+from sandboxes.models.runtime_settings import config
 from sandboxes.notifications import sandbox_warnings
 from sandboxes.notifications import tasks as notification_tasks
 from sandboxes.pool import policy, reconcile
@@ -69,7 +69,7 @@ def requeue_notifications() -> None:
 def requeue_funding() -> None:
     """Send the funding tries that are due."""
     due = Sandbox.objects.filter(
-        state__in=STANDING, funding=Funding.PENDING, funding_due_at__lte=clock.now()
+        state__in=NOT_ENDING, funding=Funding.PENDING, funding_due_at__lte=clock.now()
     )
     for public_id in due.values_list("public_id", flat=True):
         queue.enqueue(worker_tasks.fund, public_id)
@@ -97,7 +97,7 @@ def prune() -> None:
         _delete_batch(Session.objects.filter(expire_date__lt=now).order_by("expire_date"))
     )
     prune_deliveries()
-    oldest = now - timedelta(days=settings.SANDBOX_RETENTION_DAYS)
+    oldest = now - timedelta(days=config.SANDBOX_RETENTION_DAYS)
     _delete_batch(Sandbox.objects.ended().filter(ended_at__lt=oldest).order_by("ended_at"))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpcore
 
-from sandboxes.lib.deadline_backend import Deadline
+from sandboxes.lib.deadline_backend import DeadlineBackend
 from sandboxes.webhooks.url_policy import resolve
 
 TIMEOUT_SECONDS = 15.0
@@ -70,7 +70,7 @@ def _certificates() -> ssl.SSLContext:
     return httpcore.default_ssl_context()
 
 
-class _PublicAddressBackend(Deadline):
+class _PublicAddressBackend(DeadlineBackend):
     """Connects to addresses that were checked, until the deadline."""
 
     def connect_tcp(

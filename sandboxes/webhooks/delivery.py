@@ -20,7 +20,7 @@ from django.db.models import F, Q
 
 from sandboxes.lib import clock
 from sandboxes.models import OffReason, Outcome, Webhook, WebhookDelivery
-from sandboxes.models.webhook import TEST
+from sandboxes.models.webhook import TEST_EVENT_TYPE
 from sandboxes.notifications import emails
 from sandboxes.webhooks import signing
 from sandboxes.webhooks.client import DeliveryError, DeliveryResponse, post
@@ -65,7 +65,7 @@ def _is_unleased(now: datetime) -> Q:
 def _claim() -> WebhookDelivery | None:
     """The delivery that is due longest of a webhook to which nobody is sending."""
     now = clock.now()
-    idle = Webhook.objects.on().filter(_is_unleased(now)).values("pk")
+    idle = Webhook.objects.enabled().filter(_is_unleased(now)).values("pk")
     for pk, webhook in (
         WebhookDelivery.objects.due(now)
         .filter(webhook__in=idle)
@@ -151,7 +151,7 @@ def _update_endpoint_health(
     values: dict[str, Any] = {"busy_until": None}
     if good:
         values |= {"failing_since": None}
-    elif delivery.type != TEST:
+    elif delivery.type != TEST_EVENT_TYPE:
         values |= {"failing_since": webhook.failing_since or now}
     Webhook.objects.filter(pk=webhook.pk).update(**values)
     since = values.get("failing_since")

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import transaction
 
-from sandboxes.encryption.fields import Undecipherable
+from sandboxes.encryption.fields import DecryptionError
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import StateConflict, ValidationFailed
 from sandboxes.models import EventType, OffReason, Webhook, WebhookDelivery
@@ -95,7 +95,7 @@ def rotate_secret(webhook: Webhook) -> str:
     try:
         row.secrets = {"current": secret, "previous": row.secrets["current"]}
         row.previous_until = clock.now() + PREVIOUS_SECRET_RETENTION
-    except (Undecipherable, KeyError):
+    except (DecryptionError, KeyError):
         row.secrets, row.previous_until = {"current": secret}, None
     row.save(update_fields=["secrets", "previous_until"])
     webhook.refresh_from_db(fields=["previous_until"])

@@ -13,7 +13,7 @@ from django.db.models import F
 
 from sandboxes.core.journal import record
 from sandboxes.lib import clock
-from sandboxes.models import STANDING, Funding, Sandbox
+from sandboxes.models import NOT_ENDING, Funding, Sandbox
 from sandboxes.stellar.friendbot import (
     TIMEOUT_SECONDS,
     FriendbotRejected,
@@ -36,7 +36,7 @@ def _claim(sandbox: Sandbox, now: datetime) -> bool:
     return (
         Sandbox.objects.filter(
             pk=sandbox.pk,
-            state__in=STANDING,
+            state__in=NOT_ENDING,
             funding=Funding.PENDING,
             funding_due_at__lte=now,
         ).update(
