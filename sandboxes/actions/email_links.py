@@ -9,7 +9,7 @@ from sandboxes.core import limits
 from sandboxes.core import limits as core_limits
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import StateConflict
-from sandboxes.models import Clock, SandboxWarning
+from sandboxes.models import DeadlineKind, SandboxWarning
 
 LINK_USED = "This link was used already; it works once."
 DEADLINE_CHANGED = (
@@ -47,7 +47,7 @@ def keep_alive(warning: SandboxWarning) -> None:
         SandboxWarning.objects.filter(pk=fresh.pk).update(used_at=clock.now())
         owner = fresh.sandbox.owner
         assert owner
-        if fresh.clock == Clock.IDLE:
+        if fresh.clock == DeadlineKind.IDLE:
             actions.touch(fresh.sandbox, owner)
         else:
             actions.extend(fresh.sandbox, extension_minutes(fresh), owner)

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from sandboxes.admin.base import LookOnly, PortalAdmin, preformatted
 from sandboxes.admin.confirmations import Question, ReasonForm
 from sandboxes.lib.exceptions import StateConflict
-from sandboxes.models import OffReason, Webhook, WebhookDelivery
+from sandboxes.models import DisabledReason, Webhook, WebhookDelivery
 from sandboxes.operators import audit
 from sandboxes.operators.audit import Operator
 from sandboxes.webhooks.delivery import disable
@@ -21,7 +21,7 @@ from sandboxes.webhooks.delivery import disable
 def _switch_off(webhook: Webhook, _by: Operator, _answers: dict[str, Any]) -> None:
     if not webhook.is_enabled:
         raise StateConflict("It is off already; nothing was done.")
-    disable(webhook, OffReason.OPERATOR)
+    disable(webhook, DisabledReason.OPERATOR)
 
 
 SWITCH_OFF = Question(

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from ninja import Field, Schema
 
 from sandboxes.api.request_schemas import RequestBody
-from sandboxes.models import EventType, Outcome
+from sandboxes.models import DeliveryStatus, EventType
 from sandboxes.representations.schemas import Sandbox
 
 
@@ -64,7 +64,7 @@ class DeliveryAttempt(Schema):
 class Delivery(Schema):
     id: str = Field(description="The header `webhook-id`.", examples=["msg_0123456789abcdef"])
     type: str
-    outcome: Outcome
+    outcome: DeliveryStatus
     created_at: datetime
     next_try_at: datetime | None
     tries: list[DeliveryAttempt]

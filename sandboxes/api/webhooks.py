@@ -66,7 +66,7 @@ def _delivery(row: models.WebhookDelivery) -> schemas.Delivery:
     return schemas.Delivery(
         id=row.message_id,
         type=row.type,
-        outcome=models.Outcome(row.outcome),
+        outcome=models.DeliveryStatus(row.outcome),
         created_at=row.created_at,
         next_try_at=row.due_at,
         tries=[schemas.DeliveryAttempt(**entry) for entry in row.log],

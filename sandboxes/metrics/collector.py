@@ -21,7 +21,16 @@ from prometheus_client.registry import Collector
 from sandboxes.core import capacity
 from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
-from sandboxes.models import ENGINE_AWAY, EndReason, Funding, Pool, Sandbox, Site, State, Tally
+from sandboxes.models import (
+    ENGINE_AWAY,
+    EndReason,
+    Funding,
+    OutcomeCount,
+    Pool,
+    Sandbox,
+    Site,
+    State,
+)
 from sandboxes.models.runtime_settings import config
 
 ENGINE_CALLS = ("create", "observe", "destroy", "sweep")
@@ -89,7 +98,7 @@ def _pools() -> Iterable[Metric]:
     yield _labeled_gauge("pool_failures", "Failures in a row of making one.", "blueprint", failures)
 
 
-def _outcomes(rows: list[Tally]) -> Iterable[Metric]:
+def _outcomes(rows: list[OutcomeCount]) -> Iterable[Metric]:
     for act, text in (("launch", "From a request to its end."), ("destroy", "Of a removal.")):
         labels = ["start", "result"]
         family = HistogramMetricFamily(f"sandboxportal_{act}_seconds", text, labels=labels)
@@ -105,7 +114,7 @@ def _outcomes(rows: list[Tally]) -> Iterable[Metric]:
     yield counter
 
 
-def _buckets(row: Tally) -> list[tuple[str, float]]:
+def _buckets(row: OutcomeCount) -> list[tuple[str, float]]:
     edges = [*(f"{bound:g}" for bound in outcomes.BUCKET_BOUNDS), "+Inf"]
     return list(zip(edges, accumulate(row.buckets), strict=True))
 

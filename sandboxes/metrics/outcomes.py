@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import F, Min
 
 from sandboxes.lib import clock
-from sandboxes.models import FAILURE_REASONS, Event, Sandbox, Site, Tally
+from sandboxes.models import FAILURE_REASONS, Event, OutcomeCount, Sandbox, Site
 from sandboxes.models.outcome_count import ALL_TIME
 
 BUCKET_SPAN = timedelta(minutes=5)
@@ -47,7 +47,7 @@ class Histogram:
         self.seconds += max(0.0, seconds)
         self.buckets[bisect_left(BUCKET_BOUNDS, seconds)] += 1
 
-    def merge(self, other: Histogram | Tally) -> None:
+    def merge(self, other: Histogram | OutcomeCount) -> None:
         self.count += other.count
         self.seconds += other.seconds
         self.buckets = [a + b for a, b in zip(self.buckets, other.buckets, strict=True)]
@@ -135,12 +135,12 @@ def _save(outcomes: Iterable[tuple[Key, float]]) -> None:
         total = Histogram(row.count, row.seconds, row.buckets or Histogram().buckets)
         total.merge(more)
         values = {"count": total.count, "seconds": total.seconds, "buckets": total.buckets}
-        Tally.objects.filter(pk=row.pk).update(**values)
+        OutcomeCount.objects.filter(pk=row.pk).update(**values)
 
 
-def _locked_row(key: Key) -> Tally:
+def _locked_row(key: Key) -> OutcomeCount:
     slot, act, start, result = key
-    rows = Tally.objects.select_for_update()
+    rows = OutcomeCount.objects.select_for_update()
     return rows.get_or_create(slot=slot, act=act, start=start, result=result)[0]
 
 
@@ -149,20 +149,20 @@ def record_engine_error(call: str) -> None:
     """The engine could not be reached, or refused: `call` is the runtime's verb."""
     for slot in (bucket_start(clock.now()), ALL_TIME):
         row = _locked_row((slot, "engine_error", "", call))
-        Tally.objects.filter(pk=row.pk).update(count=F("count") + 1)
+        OutcomeCount.objects.filter(pk=row.pk).update(count=F("count") + 1)
 
 
-def counts_since(moment: datetime) -> list[Tally]:
-    return list(Tally.objects.filter(slot__gte=moment).order_by("slot"))
+def counts_since(moment: datetime) -> list[OutcomeCount]:
+    return list(OutcomeCount.objects.filter(slot__gte=moment).order_by("slot"))
 
 
-def all_time() -> list[Tally]:
-    return list(Tally.objects.filter(slot=ALL_TIME).order_by("act", "start", "result"))
+def all_time() -> list[OutcomeCount]:
+    return list(OutcomeCount.objects.filter(slot=ALL_TIME).order_by("act", "start", "result"))
 
 
 def prune() -> None:
     """Forget slots that nobody asks for any more."""
-    Tally.objects.filter(slot__lt=clock.now() - RETENTION).exclude(slot=ALL_TIME).delete()
+    OutcomeCount.objects.filter(slot__lt=clock.now() - RETENTION).exclude(slot=ALL_TIME).delete()
 
 
 def sum_histograms(rows: Iterable[Any]) -> Histogram:

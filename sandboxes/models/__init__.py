@@ -4,14 +4,14 @@
 """
 
 from sandboxes.models.api_token import ApiToken, Scope
-from sandboxes.models.audit_entry import AppendOnly, AuditEntry
+from sandboxes.models.audit_entry import AuditEntry, AuditIsAppendOnly
 from sandboxes.models.enums import (
     COUNTED_STATES,
     FAILURE_REASONS,
     NON_TERMINAL,
     NOT_ENDING,
     TERMINAL_STATES,
-    Clock,
+    DeadlineKind,
     EndReason,
     Funding,
     State,
@@ -21,7 +21,7 @@ from sandboxes.models.extension import Extension
 from sandboxes.models.idempotency_key import IdempotencyKey
 from sandboxes.models.invitation import Invitation
 from sandboxes.models.limit_override import LimitOverride
-from sandboxes.models.outcome_count import Tally
+from sandboxes.models.outcome_count import OutcomeCount
 from sandboxes.models.pool import Pool
 from sandboxes.models.preferences import Preferences
 from sandboxes.models.sandbox import Sandbox
@@ -29,9 +29,9 @@ from sandboxes.models.sandbox_warning import SandboxWarning
 from sandboxes.models.site import ENGINE_AWAY, Site, SiteSettings
 from sandboxes.models.usage_sample import UsageSample
 from sandboxes.models.webhook import (
+    DeliveryStatus,
+    DisabledReason,
     EventType,
-    OffReason,
-    Outcome,
     Webhook,
     WebhookDelivery,
 )
@@ -44,9 +44,11 @@ __all__ = [
     "NOT_ENDING",
     "TERMINAL_STATES",
     "ApiToken",
-    "AppendOnly",
     "AuditEntry",
-    "Clock",
+    "AuditIsAppendOnly",
+    "DeadlineKind",
+    "DeliveryStatus",
+    "DisabledReason",
     "EndReason",
     "Event",
     "EventType",
@@ -55,8 +57,7 @@ __all__ = [
     "IdempotencyKey",
     "Invitation",
     "LimitOverride",
-    "OffReason",
-    "Outcome",
+    "OutcomeCount",
     "Pool",
     "Preferences",
     "Sandbox",
@@ -65,7 +66,6 @@ __all__ = [
     "Site",
     "SiteSettings",
     "State",
-    "Tally",
     "UsageSample",
     "Webhook",
     "WebhookDelivery",

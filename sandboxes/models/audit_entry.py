@@ -9,16 +9,16 @@ from django.db import models
 from sandboxes.lib import clock
 
 
-class AppendOnly(Exception):
+class AuditIsAppendOnly(Exception):
     """The audit was asked to change or forget what it says."""
 
 
 class AuditQuerySet(models.QuerySet["AuditEntry"]):
     def update(self, **_: object) -> NoReturn:
-        raise AppendOnly("The audit is append-only.")
+        raise AuditIsAppendOnly("The audit is append-only.")
 
     def delete(self) -> NoReturn:
-        raise AppendOnly("The audit is append-only.")
+        raise AuditIsAppendOnly("The audit is append-only.")
 
 
 class AuditEntry(models.Model):
@@ -61,8 +61,8 @@ class AuditEntry(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding:
-            raise AppendOnly("The audit is append-only.")
+            raise AuditIsAppendOnly("The audit is append-only.")
         super().save(*args, **kwargs)
 
     def delete(self, *_: object, **__: object) -> NoReturn:
-        raise AppendOnly("The audit is append-only.")
+        raise AuditIsAppendOnly("The audit is append-only.")

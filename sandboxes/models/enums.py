@@ -56,6 +56,6 @@ class Funding(models.TextChoices):
     FAILED = "failed"
 
 
-class Clock(models.TextChoices):
+class DeadlineKind(models.TextChoices):
     IDLE = "idle", "nobody is using it"
     EXPIRED = "expired", "its time is nearly up"

@@ -11,7 +11,7 @@ ALL_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 """The slot of the sums since the portal was set up, which never shrink."""
 
 
-class Tally(models.Model):
+class OutcomeCount(models.Model):
     """One kind of outcome in one slot of some minutes; see `sandboxes.metrics.outcomes`."""
 
     slot = models.DateTimeField()

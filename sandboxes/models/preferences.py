@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.db import models
 
-from sandboxes.models.enums import Clock
+from sandboxes.models.enums import DeadlineKind
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -35,4 +35,4 @@ class Preferences(models.Model):
         return cls.objects.filter(user=user).first() or cls(user=user)
 
     def wants_mail(self, deadline_kind: str) -> bool:
-        return self.mail_idle if deadline_kind == Clock.IDLE else self.mail_expiry
+        return self.mail_idle if deadline_kind == DeadlineKind.IDLE else self.mail_expiry

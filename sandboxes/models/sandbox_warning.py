@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 
 from sandboxes.lib import clock
-from sandboxes.models.enums import Clock, State
+from sandboxes.models.enums import DeadlineKind, State
 from sandboxes.models.sandbox import Sandbox
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class SandboxWarning(models.Model):
         db_index=False,  # The constraint begins with it.
     )
     at = models.DateTimeField(default=clock.now)
-    clock = models.CharField(max_length=7, choices=Clock)
+    clock = models.CharField(max_length=7, choices=DeadlineKind)
     """Of the sandbox: which one ends it."""
     deadline = models.DateTimeField()
     mail_due_at = models.DateTimeField(null=True)
@@ -70,5 +70,5 @@ class SandboxWarning(models.Model):
     def is_current(self) -> bool:
         """Whether the sandbox still ends at this deadline."""
         row = self.sandbox
-        now_at = row.idle_expires_at if self.clock == Clock.IDLE else row.expires_at
+        now_at = row.idle_expires_at if self.clock == DeadlineKind.IDLE else row.expires_at
         return row.state == State.RUNNING and now_at == self.deadline

@@ -41,7 +41,7 @@ TEST_EVENT_TYPE = "webhook.test"
 """The type of what the test button sends."""
 
 
-class OffReason(models.TextChoices):
+class DisabledReason(models.TextChoices):
     OWNER = "owner", "you switched it off"
     OPERATOR = "operator", "an operator switched it off"
     FAILING = "failing", "nothing could be delivered for days"
@@ -84,7 +84,7 @@ class Webhook(models.Model):
     """`current`, and after a rotation `previous`, which signs too until `previous_until`."""
     previous_until = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(default=clock.now, editable=False)
-    off_because = models.CharField(max_length=8, choices=OffReason, blank=True, editable=False)
+    off_because = models.CharField(max_length=8, choices=DisabledReason, blank=True, editable=False)
     """Empty while it is on."""
     failing_since = models.DateTimeField(null=True, editable=False)
     """When an event could not be delivered for the first time since one could."""
@@ -113,7 +113,7 @@ class Webhook(models.Model):
         return "failing" if self.failing_since else "on"
 
 
-class Outcome(models.TextChoices):
+class DeliveryStatus(models.TextChoices):
     PENDING = "pending", "waiting"
     DELIVERED = "delivered", "delivered"
     FAILED = "failed", "given up"
@@ -144,7 +144,7 @@ class WebhookDelivery(models.Model):
     body = models.TextField()
     created_at = models.DateTimeField(default=clock.now)
     outcome = models.CharField(
-        max_length=9, choices=Outcome, default=Outcome.PENDING, editable=False
+        max_length=9, choices=DeliveryStatus, default=DeliveryStatus.PENDING, editable=False
     )
     due_at = models.DateTimeField(null=True)
     """When it is tried next; None: it was delivered or given up."""
@@ -160,8 +160,8 @@ class WebhookDelivery(models.Model):
         verbose_name_plural = "deliveries"
         constraints: ClassVar = [
             models.CheckConstraint(
-                condition=Q(outcome=Outcome.PENDING, due_at__isnull=False)
-                | ~Q(outcome=Outcome.PENDING) & Q(due_at__isnull=True),
+                condition=Q(outcome=DeliveryStatus.PENDING, due_at__isnull=False)
+                | ~Q(outcome=DeliveryStatus.PENDING) & Q(due_at__isnull=True),
                 name="what_is_pending_is_due_some_time",
             )
         ]

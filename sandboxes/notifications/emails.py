@@ -14,7 +14,7 @@ from django.db import transaction
 from sandboxes.core.journal import record
 from sandboxes.lib import clock
 from sandboxes.lib import mail as lib_mail
-from sandboxes.models import Clock, Event, SandboxWarning, Webhook
+from sandboxes.models import DeadlineKind, Event, SandboxWarning, Webhook
 from sandboxes.notifications import signed_links
 
 log = structlog.get_logger(__name__)
@@ -62,12 +62,14 @@ def send_warning(warning: SandboxWarning) -> None:
     sandbox = warning.sandbox
     assert sandbox.owner
     used = sandbox.extensions.filter(by_operator=False).exists()
-    final = warning.clock == Clock.EXPIRED and (used or sandbox.expires_at == sandbox.hard_cap_at)
+    final = warning.clock == DeadlineKind.EXPIRED and (
+        used or sandbox.expires_at == sandbox.hard_cap_at
+    )
     unsubscribe = signed_links.unsubscribe_url(sandbox.owner, warning.clock)
     context = {
         "sandbox": sandbox,
         "warning": warning,
-        "idle": warning.clock == Clock.IDLE,
+        "idle": warning.clock == DeadlineKind.IDLE,
         "keep_alive_url": "" if final else signed_links.keep_alive_url(warning),
         "url": signed_links.absolute_url("sandbox", sandbox.public_id),
         "preferences_url": signed_links.absolute_url("preferences"),

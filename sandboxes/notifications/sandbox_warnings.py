@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 from sandboxes.core.journal import record
 from sandboxes.lib import clock
-from sandboxes.models import Clock, Preferences, Sandbox, SandboxWarning
+from sandboxes.models import DeadlineKind, Preferences, Sandbox, SandboxWarning
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 MESSAGES = {
-    Clock.IDLE: "Warning: it has had no traffic for a while and ends at {:%H:%M} UTC.",
-    Clock.EXPIRED: "Warning: its time is up at {:%H:%M} UTC.",
+    DeadlineKind.IDLE: "Warning: it has had no traffic for a while and ends at {:%H:%M} UTC.",
+    DeadlineKind.EXPIRED: "Warning: its time is up at {:%H:%M} UTC.",
 }
 
 
-def record_warning(sandbox: Sandbox, kind: Clock, deadline: datetime) -> SandboxWarning:
+def record_warning(sandbox: Sandbox, kind: DeadlineKind, deadline: datetime) -> SandboxWarning:
     """Write it down, in the journal too; its mail is due at once, if its owner wants one."""
     owner = sandbox.owner
     mail = owner is not None and owner.email and Preferences.for_user(owner).wants_mail(kind)

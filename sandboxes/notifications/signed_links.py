@@ -13,13 +13,13 @@ from django.contrib.auth import get_user_model
 from django.core.signing import BadSignature, Signer
 from django.urls import reverse
 
-from sandboxes.models import Clock, SandboxWarning
+from sandboxes.models import DeadlineKind, SandboxWarning
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 MAX_ID_LENGTH = 18
-ACTIONS = {Clock.IDLE: "touch", Clock.EXPIRED: "extend"}
+ACTIONS = {DeadlineKind.IDLE: "touch", DeadlineKind.EXPIRED: "extend"}
 
 _keep_alive_signer = Signer(salt="sandboxes.rescue")
 _unsubscribe_signer = Signer(salt="sandboxes.unsubscribe")
@@ -38,7 +38,7 @@ def keep_alive_url(warning: SandboxWarning) -> str:
 
 def _signed_payload(warning: SandboxWarning) -> str:
     """What the signature covers. The link names the row alone, so mail programs needn't wrap it."""
-    sandbox, act = warning.sandbox, ACTIONS[Clock(warning.clock)]
+    sandbox, act = warning.sandbox, ACTIONS[DeadlineKind(warning.clock)]
     bound = (warning.pk, sandbox.public_id, sandbox.owner_id, act, warning.deadline.isoformat())
     return " ".join(str(part) for part in bound)
 
@@ -63,14 +63,14 @@ def unsubscribe_url(user: User, kind: str) -> str:
     return absolute_url("unsubscribe", _unsubscribe_signer.sign(f"{user.pk}.{kind}"))
 
 
-def parse_unsubscribe_token(token: str) -> tuple[User, Clock] | None:
+def parse_unsubscribe_token(token: str) -> tuple[User, DeadlineKind] | None:
     """Whose mails of which kind; None for any text that is no such link's."""
     said = _unsign(_unsubscribe_signer, token)
     if said is None:
         return None
     pk, _, kind = said.partition(".")
     user = get_user_model().objects.filter(pk=pk, is_active=True).first()
-    return (user, Clock(kind)) if user else None
+    return (user, DeadlineKind(kind)) if user else None
 
 
 def _unsign(signer: Signer, text: str) -> str | None:

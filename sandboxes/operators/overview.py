@@ -21,11 +21,11 @@ from sandboxes.models import (
     ENGINE_AWAY,
     NON_TERMINAL,
     AuditEntry,
+    OutcomeCount,
     Pool,
     Sandbox,
     Site,
     State,
-    Tally,
 )
 from sandboxes.models.runtime_settings import config
 
@@ -68,7 +68,7 @@ class Period:
     """How launches went in one stretch of time, and its parts as two plots."""
 
     title: str
-    rows: Sequence[Tally]
+    rows: Sequence[OutcomeCount]
     began: datetime
     part: timedelta
     parts: int
@@ -106,14 +106,14 @@ class Period:
     def failures_plot(self) -> str:
         return self._line(lambda row: row.result == "failed") if self.failures else ""
 
-    def _line(self, counts: Callable[[Tally], bool]) -> str:
+    def _line(self, counts: Callable[[OutcomeCount], bool]) -> str:
         heights = self._heights(row for row in self.rows if counts(row))
         top = max(self._heights(self.rows), default=0) or 1
         step = WIDTH / (self.parts - 1)
         points = ((x * step, HEIGHT - 1 - (HEIGHT - 2) * y / top) for x, y in enumerate(heights))
         return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
 
-    def _heights(self, rows: Iterable[Tally]) -> list[int]:
+    def _heights(self, rows: Iterable[OutcomeCount]) -> list[int]:
         heights = Counter[int]()
         for row in rows:
             heights[(row.slot - self.began) // self.part] += row.count

@@ -15,7 +15,7 @@ from sandboxes.accounts import sessions
 from sandboxes.lib import clock
 from sandboxes.models import (
     NOT_ENDING,
-    Clock,
+    DeadlineKind,
     Funding,
     IdempotencyKey,
     Sandbox,
@@ -52,7 +52,9 @@ def warn(sandbox: Sandbox, *, idle: bool) -> bool:
     with transaction.atomic():
         if not rows.update(**{column: deadline}):
             return False
-        sandbox_warnings.record_warning(sandbox, Clock.IDLE if idle else Clock.EXPIRED, deadline)
+        sandbox_warnings.record_warning(
+            sandbox, DeadlineKind.IDLE if idle else DeadlineKind.EXPIRED, deadline
+        )
         queue.enqueue(notification_tasks.send_mails)
     return True
 

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods
 
 from sandboxes.actions import email_links
 from sandboxes.lib.exceptions import ServiceError
-from sandboxes.models import Clock, Preferences, SandboxWarning
+from sandboxes.models import DeadlineKind, Preferences, SandboxWarning
 from sandboxes.notifications import signed_links
 from sandboxes.representations import display
 
@@ -42,7 +42,7 @@ def rescue(request: HttpRequest, token: str) -> HttpResponse:
 
 
 def _told(warning: SandboxWarning) -> dict[str, Any]:
-    idle = warning.clock == Clock.IDLE
+    idle = warning.clock == DeadlineKind.IDLE
     minutes = 0 if idle or not warning.is_current else email_links.extension_minutes(warning)
     ending = display.ending(warning.sandbox)
     return {"sandbox": warning.sandbox, "idle": idle, "minutes": minutes, "ending": ending}
@@ -70,11 +70,11 @@ def unsubscribe(request: HttpRequest, token: str) -> HttpResponse:
     if found is None:
         return _unknown(request)
     user, clock_name = found
-    column = "mail_idle" if clock_name == Clock.IDLE else "mail_expiry"
+    column = "mail_idle" if clock_name == DeadlineKind.IDLE else "mail_expiry"
     if request.method == "POST":
         Preferences.objects.update_or_create(user=user, defaults={column: False})
     context = {
-        "idle": clock_name == Clock.IDLE,
+        "idle": clock_name == DeadlineKind.IDLE,
         "done": not Preferences.for_user(user).wants_mail(clock_name),
         "email": user.email,
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sandboxes.core import limits
 from sandboxes.lib import clock
-from sandboxes.models import Clock, Preferences, Sandbox, SandboxWarning
+from sandboxes.models import DeadlineKind, Preferences, Sandbox, SandboxWarning
 from sandboxes.models.runtime_settings import config
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def shown_warnings(found: list[SandboxWarning], user: User, where: str) -> dict[
 def _banners(found: Iterable[SandboxWarning], where: str) -> Iterable[dict[str, Any]]:
     for warning in found:
         sandbox = warning.sandbox
-        idle = warning.clock == Clock.IDLE
+        idle = warning.clock == DeadlineKind.IDLE
         yield {
             "warning": warning,
             "sandbox": sandbox,

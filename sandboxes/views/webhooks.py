@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from sandboxes.lib.exceptions import ServiceError, ValidationFailed
 from sandboxes.lib.pagination import paginate_newest_first
-from sandboxes.models import Outcome, Webhook
+from sandboxes.models import DeliveryStatus, Webhook
 from sandboxes.views.forms import WebhookForm
 from sandboxes.views.helpers import Request, page
 from sandboxes.webhooks import endpoints, outbox
@@ -96,7 +96,7 @@ def _log(request: Request, row: Webhook) -> dict[str, Any]:
             row.deliveries.all(), "created_at", ON_A_PAGE, "", "deliveries"
         )
     deliveries, following = found
-    waits = any(one.outcome == Outcome.PENDING and not one.log for one in deliveries)
+    waits = any(one.outcome == DeliveryStatus.PENDING and not one.log for one in deliveries)
     return {
         "webhook": row,
         "deliveries": deliveries,

@@ -19,7 +19,7 @@ from django.db import transaction
 from django.db.models import F, Q
 
 from sandboxes.lib import clock
-from sandboxes.models import OffReason, Outcome, Webhook, WebhookDelivery
+from sandboxes.models import DeliveryStatus, DisabledReason, Webhook, WebhookDelivery
 from sandboxes.models.webhook import TEST_EVENT_TYPE
 from sandboxes.notifications import emails
 from sandboxes.webhooks import signing
@@ -124,14 +124,14 @@ def _record(
     webhook = Webhook.objects.select_for_update().get(pk=delivery.webhook_id)
     values: dict[str, Any] = {"log": [*delivery.log, entry][-MAX_LOGGED_ATTEMPTS:]}
     if good:
-        values |= {"outcome": Outcome.DELIVERED, "due_at": None}
+        values |= {"outcome": DeliveryStatus.DELIVERED, "due_at": None}
     elif delivery.tries > len(RETRY_DELAYS):
-        values |= {"outcome": Outcome.FAILED, "due_at": None}
+        values |= {"outcome": DeliveryStatus.FAILED, "due_at": None}
     else:
         values |= {"due_at": now + _delay(delivery.tries, answer)}
     # A slow worker whose lease ran out finds another number of tries, and changes nothing.
     held = WebhookDelivery.objects.filter(pk=delivery.pk, tries=delivery.tries)
-    held.filter(outcome=Outcome.PENDING).update(**values)
+    held.filter(outcome=DeliveryStatus.PENDING).update(**values)
     _update_endpoint_health(webhook, delivery, now, good=good, gone=status == HTTPStatus.GONE)
     log.info("delivered", webhook=webhook.public_id, status=status, tries=delivery.tries)
 
@@ -156,18 +156,18 @@ def _update_endpoint_health(
     Webhook.objects.filter(pk=webhook.pk).update(**values)
     since = values.get("failing_since")
     if gone:
-        disable(webhook, OffReason.GONE)
+        disable(webhook, DisabledReason.GONE)
     elif since and now - since >= DISABLE_AFTER:
-        disable(webhook, OffReason.FAILING)
+        disable(webhook, DisabledReason.FAILING)
 
 
 @transaction.atomic
-def disable(webhook: Webhook, why: OffReason) -> None:
+def disable(webhook: Webhook, why: DisabledReason) -> None:
     """Send nothing more. What still waited is given up; it can be sent again by hand."""
     if not Webhook.objects.filter(pk=webhook.pk, off_because="").update(off_because=why):
         return
-    waiting = WebhookDelivery.objects.filter(webhook=webhook, outcome=Outcome.PENDING)
-    waiting.update(outcome=Outcome.FAILED, due_at=None)
+    waiting = WebhookDelivery.objects.filter(webhook=webhook, outcome=DeliveryStatus.PENDING)
+    waiting.update(outcome=DeliveryStatus.FAILED, due_at=None)
     webhook.refresh_from_db(fields=["off_because"])
-    if why != OffReason.OWNER:
+    if why != DisabledReason.OWNER:
         transaction.on_commit(lambda: emails.send_webhook_disabled(webhook))

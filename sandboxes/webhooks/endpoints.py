@@ -13,7 +13,7 @@ from django.db import transaction
 from sandboxes.encryption.fields import DecryptionError
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import StateConflict, ValidationFailed
-from sandboxes.models import EventType, OffReason, Webhook, WebhookDelivery
+from sandboxes.models import DisabledReason, EventType, Webhook, WebhookDelivery
 from sandboxes.webhooks.delivery import disable
 from sandboxes.webhooks.signing import PREVIOUS_SECRET_RETENTION, new_secret
 from sandboxes.webhooks.url_policy import check_url
@@ -78,11 +78,11 @@ def set_enabled(webhook: Webhook, *, enabled: bool) -> None:
     Raises StateConflict.
     """
     if not enabled:
-        disable(webhook, OffReason.OWNER)
+        disable(webhook, DisabledReason.OWNER)
         return
-    if webhook.off_because == OffReason.OPERATOR:
+    if webhook.off_because == DisabledReason.OPERATOR:
         raise StateConflict("An operator switched this webhook off; ask them why.")
-    off = Webhook.objects.filter(pk=webhook.pk).exclude(off_because=OffReason.OPERATOR)
+    off = Webhook.objects.filter(pk=webhook.pk).exclude(off_because=DisabledReason.OPERATOR)
     off.update(off_because="", failing_since=None)
     webhook.refresh_from_db(fields=["off_because", "failing_since"])
 

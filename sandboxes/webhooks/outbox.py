@@ -11,7 +11,7 @@ from django.db import transaction
 
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import StateConflict
-from sandboxes.models import Outcome, Webhook, WebhookDelivery
+from sandboxes.models import DeliveryStatus, Webhook, WebhookDelivery
 from sandboxes.models.webhook import TEST_EVENT_TYPE
 from sandboxes.webhooks import tasks as webhook_tasks
 
@@ -56,7 +56,7 @@ def send_test(webhook: Webhook) -> WebhookDelivery:
 def resend(delivery: WebhookDelivery) -> None:
     """Queue it anew, with the same `webhook-id` and body. Raises StateConflict."""
     _require_capacity(delivery.webhook)
-    values = {"outcome": Outcome.PENDING, "due_at": clock.now(), "tries": 0}
+    values = {"outcome": DeliveryStatus.PENDING, "due_at": clock.now(), "tries": 0}
     _set(delivery, **values)
     webhook_tasks.schedule_delivery()
 
@@ -70,5 +70,5 @@ def _require_capacity(webhook: Webhook) -> None:
     """Nobody is to be flooded by way of the portal. Raises StateConflict."""
     if not webhook.is_enabled:
         raise StateConflict("This webhook is switched off; switch it on first.")
-    if webhook.deliveries.filter(outcome=Outcome.PENDING).count() >= MAX_PENDING:
+    if webhook.deliveries.filter(outcome=DeliveryStatus.PENDING).count() >= MAX_PENDING:
         raise StateConflict("Very much is still waiting to be delivered there; wait until it is.")

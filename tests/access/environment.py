@@ -24,10 +24,10 @@ from model_bakery import baker
 
 from sandboxes.accounts import api_tokens, invitations
 from sandboxes.models import (
-    Clock,
+    DeadlineKind,
+    DeliveryStatus,
     Invitation,
     LimitOverride,
-    Outcome,
     Sandbox,
     SandboxWarning,
     Site,
@@ -59,7 +59,7 @@ API_PREFIX = "/api/v1/"
 
 REQUIRED_VALUES: dict[str, dict[str, Any]] = {
     "auditentry": {"reason": "Because."},
-    "webhookdelivery": {"outcome": Outcome.DELIVERED},
+    "webhookdelivery": {"outcome": DeliveryStatus.DELIVERED},
     "authenticator": {"type": "totp", "data": {}},
 }
 """Values of models whose rows can't be created with random values alone."""
@@ -193,7 +193,7 @@ def create_environment() -> AccessEnvironment:
 def _webhook(owner: User) -> dict[str, object]:
     webhook = baker.make(Webhook, user=owner, url="http://127.0.0.1:9/", slot=1, events=[])
     Webhook.objects.filter(pk=webhook.pk).update(secrets={"current": "whsec_AAAA"})
-    done = {"outcome": Outcome.DELIVERED, "type": "sandbox.running", "body": "{}"}
+    done = {"outcome": DeliveryStatus.DELIVERED, "type": "sandbox.running", "body": "{}"}
     delivery = baker.make(WebhookDelivery, webhook=webhook, **done)
     names = ("message_id", "delivery_id")
     return {"webhook_id": webhook.public_id} | dict.fromkeys(names, delivery.message_id)
@@ -201,7 +201,7 @@ def _webhook(owner: User) -> dict[str, object]:
 
 def _links(sandbox: Sandbox) -> dict[str, str]:
     assert sandbox.owner
-    idle, until = Clock.IDLE, sandbox.idle_expires_at
+    idle, until = DeadlineKind.IDLE, sandbox.idle_expires_at
     warning = SandboxWarning.objects.create(sandbox=sandbox, clock=idle, deadline=until)
     invitation = Invitation.objects.create(email="dave@example.com")
     return {

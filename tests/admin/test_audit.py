@@ -17,8 +17,8 @@ from sandboxes.accounts import api_tokens
 from sandboxes.admin.base import LookOnly, PortalAdmin
 from sandboxes.lib import clock
 from sandboxes.models import (
-    AppendOnly,
     AuditEntry,
+    AuditIsAppendOnly,
     Invitation,
     LimitOverride,
     Pool,
@@ -175,7 +175,7 @@ def test_nothing_changes_or_deletes_an_entry(entry):
     rows = AuditEntry.objects.all()
     acts = (entry.save, entry.delete, rows.delete, lambda: rows.update(reason="else"))
     for act in acts:
-        with pytest.raises(AppendOnly):
+        with pytest.raises(AuditIsAppendOnly):
             act()
 
 

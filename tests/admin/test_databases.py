@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from sandboxes import actions
 from sandboxes.metrics import outcomes
-from sandboxes.models import AuditEntry, Sandbox, Tally
+from sandboxes.models import AuditEntry, OutcomeCount, Sandbox
 from sandboxes.models.append_only import trigger_sql
 from sandboxes.models.runtime_settings import config as in_force
 from sandboxes.operators import audit
@@ -86,8 +86,8 @@ def busy_week() -> None:
     now, kinds = outcomes.bucket_start(timezone.now()), (("warm", "ready"), ("cold", "ready"))
     total = outcomes.Histogram()
     total.add(1.2)
-    Tally.objects.bulk_create(
-        Tally(
+    OutcomeCount.objects.bulk_create(
+        OutcomeCount(
             slot=now - n * outcomes.BUCKET_SPAN,
             act="launch",
             start=start,
@@ -133,6 +133,8 @@ def test_parallel_counts_count_each_event_once(olga: Any, settings: Any) -> None
     at_once(6, count)
     tallies_settled.undo()
 
-    counted = Tally.objects.filter(slot__year=1970, act="launch").values_list("count", flat=True)
+    counted = OutcomeCount.objects.filter(slot__year=1970, act="launch").values_list(
+        "count", flat=True
+    )
     assert list(counted) == [5]
     assert Sandbox.objects.count() == 5

@@ -11,7 +11,7 @@ from allauth.account.utils import user_pk_to_url_str
 from django.urls import reverse
 
 from sandboxes.accounts import invitations
-from sandboxes.models import Clock, Invitation, Sandbox, SandboxWarning
+from sandboxes.models import DeadlineKind, Invitation, Sandbox, SandboxWarning
 from sandboxes.notifications import signed_links
 
 if TYPE_CHECKING:
@@ -36,16 +36,16 @@ def password_key(alice: User) -> str:
     return reverse("account_reset_password_from_key", args=keys)
 
 
-def rescue(alice: User, ends: Clock = Clock.IDLE) -> str:
+def rescue(alice: User, ends: DeadlineKind = DeadlineKind.IDLE) -> str:
     return path_of(signed_links.keep_alive_url(SandboxWarning.objects.get(clock=ends)))
 
 
 def longer_rescue(alice: User) -> str:
-    return rescue(alice, Clock.EXPIRED)
+    return rescue(alice, DeadlineKind.EXPIRED)
 
 
 def unsubscribing(alice: User) -> str:
-    return path_of(signed_links.unsubscribe_url(alice, Clock.IDLE))
+    return path_of(signed_links.unsubscribe_url(alice, DeadlineKind.IDLE))
 
 
 def in_the_console(alice: User) -> str:

@@ -23,10 +23,10 @@ from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
 from sandboxes.models import (
     Funding,
+    OutcomeCount,
     Sandbox,
     Site,
     State,
-    Tally,
     UsageSample,
 )
 from sandboxes.runtime import EngineUnreachable
@@ -250,7 +250,9 @@ def busy_week(alice: User, runtime: MemoryRuntime) -> None:
                 total.add(0 if start == "warm" else dice.uniform(0.8, 2.4))
             counted = {"count": total.count, "seconds": total.seconds, "buckets": total.buckets}
             if total.count:
-                Tally.objects.create(slot=slot, act="launch", start=start, result=result, **counted)
+                OutcomeCount.objects.create(
+                    slot=slot, act="launch", start=start, result=result, **counted
+                )
     launch(alice, name="webhook-spike")
     leaving(alice, runtime)
     sweep()

@@ -8,7 +8,7 @@ import pytest
 
 from sandboxes import actions
 from sandboxes.metrics import outcomes
-from sandboxes.models import Sandbox, Site, Tally
+from sandboxes.models import OutcomeCount, Sandbox, Site
 from sandboxes.models.outcome_count import ALL_TIME
 from sandboxes.runtime import EngineRefused, EngineUnreachable
 from tests.conftest import Clock
@@ -71,7 +71,9 @@ def test_removals_are_counted_with_the_time_that_they_took(alice, runtime, clock
     settle(clock)
 
     assert counted("destroy") == {"cold removed": 1, "cold retried": 1}
-    assert Tally.objects.get(slot=ALL_TIME, result="retried").seconds == pytest.approx(40, abs=1)
+    assert OutcomeCount.objects.get(slot=ALL_TIME, result="retried").seconds == pytest.approx(
+        40, abs=1
+    )
 
 
 def test_what_may_not_be_committed_yet_waits_for_the_next_time(alice, clock):
@@ -118,7 +120,7 @@ def test_sums_stay_when_sandboxes_and_slots_are_forgotten(alice, clock):
 
     assert not Sandbox.objects.exists()
     assert counted() == {"cold ready": 1}
-    assert not Tally.objects.exclude(slot=ALL_TIME).exists()
+    assert not OutcomeCount.objects.exclude(slot=ALL_TIME).exists()
 
 
 def test_calls_that_the_engine_did_not_carry_out_are_counted(alice, runtime):

@@ -18,9 +18,9 @@ from sandboxes.models import (
     AuditEntry,
     Event,
     LimitOverride,
+    OutcomeCount,
     Pool,
     Sandbox,
-    Tally,
     UsageSample,
 )
 from sandboxes.models.append_only import trigger_sql
@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.usefixtures("shared_database", "runtime"), pytest.mark
 
 STAYS = (User, Sandbox, Event)
 """What the first migration made, or Django's own: it is there at every step."""
-CAME_LATER = (AuditEntry, Pool, Tally, UsageSample)
+CAME_LATER = (AuditEntry, Pool, OutcomeCount, UsageSample)
 
 
 def in_order() -> list[str]:

@@ -15,7 +15,7 @@ from django.urls import reverse
 from sandboxes import actions
 from sandboxes.accounts import api_tokens
 from sandboxes.lib import clock
-from sandboxes.models import ApiToken, Clock, Sandbox
+from sandboxes.models import ApiToken, DeadlineKind, Sandbox
 from sandboxes.notifications import emails, sandbox_warnings
 from tests.conftest import PASSWORD
 from tests.helpers.scenarios import code_of, launch
@@ -36,7 +36,9 @@ def warn(sandbox: Sandbox, clock_name: str) -> None:
     """The letter that a sweep would send shortly before this deadline."""
     deadline = sandbox.idle_expires_at if clock_name == "idle" else sandbox.expires_at
     assert deadline
-    emails.send_warning(sandbox_warnings.record_warning(sandbox, Clock(clock_name), deadline))
+    emails.send_warning(
+        sandbox_warnings.record_warning(sandbox, DeadlineKind(clock_name), deadline)
+    )
 
 
 def test_signing_up_leads_to_the_dashboard(client: Client) -> None:

@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from sandboxes import actions
 from sandboxes.core import journal as core_journal
 from sandboxes.lib.exceptions import StateConflict, ValidationFailed
-from sandboxes.models import EventType, OffReason, Site, Webhook, WebhookDelivery
+from sandboxes.models import DisabledReason, EventType, Site, Webhook, WebhookDelivery
 from sandboxes.webhooks import delivery, endpoints, outbox
 from tests.fakes.webhook_receiver import Receiver, fresh, hook
 from tests.helpers.scenarios import committed, launch, sweep
@@ -45,7 +45,7 @@ def test_a_webhook_that_fails_for_days_is_switched_off_with_a_mail(
     clock.forward(minutes=10)
     sweep()
 
-    assert fresh(webhook).off_because == OffReason.FAILING
+    assert fresh(webhook).off_because == DisabledReason.FAILING
     letters = [letter for letter in mail.outbox if "Webhook" in letter.subject]
     assert [letter.subject for letter in letters] == ["Webhook bot was disabled"]
     assert f"/webhooks/{webhook.public_id}/" in letters[0].body
@@ -77,7 +77,7 @@ def test_an_answer_of_gone_switches_it_off_at_once(
     receiver.status = 410
     with committed():
         outbox.send_test(webhook)
-    assert fresh(webhook).off_because == OffReason.GONE
+    assert fresh(webhook).off_because == DisabledReason.GONE
     assert len(mail.outbox) == 1
 
 
@@ -133,8 +133,8 @@ def test_a_mistake_names_its_field_and_makes_nothing(
 
 def test_what_an_operator_switched_off_stays_off(alice: User, receiver: Receiver) -> None:
     webhook, _ = hook(alice, receiver)
-    delivery.disable(webhook, OffReason.OPERATOR)
+    delivery.disable(webhook, DisabledReason.OPERATOR)
     with pytest.raises(StateConflict, match="An operator"):
         endpoints.set_enabled(fresh(webhook), enabled=True)
     endpoints.set_enabled(fresh(webhook), enabled=False)
-    assert fresh(webhook).off_because == OffReason.OPERATOR
+    assert fresh(webhook).off_because == DisabledReason.OPERATOR
