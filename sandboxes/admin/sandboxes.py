@@ -126,7 +126,7 @@ class SandboxAdmin(LookOnly, PortalAdmin):
 
     @admin.display(description="how it ends", ordering="expires_at")
     def ending(self, row: Sandbox) -> str:
-        return display.ending(row).sentence
+        return display.deadline(row).summary
 
     @admin.display(description="idle until")
     def idle_end(self, row: Sandbox) -> str:

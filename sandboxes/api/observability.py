@@ -58,7 +58,7 @@ def read_log(
     """The last lines that a service wrote; of a sandbox that has ended, those that were kept."""
     sandbox = get_owned_sandbox(request, sandbox_id)
     if sandbox.state in (models.State.DESTROYING, *models.TERMINAL_STATES):
-        return schemas.Log(service=None, live=False, text=display.last_logs(sandbox))
+        return schemas.Log(service=None, live=False, text=display.final_logs(sandbox))
     return schemas.Log(service=service, live=True, text=logs.read_log(sandbox, service, tail))
 
 

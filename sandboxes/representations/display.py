@@ -1,14 +1,15 @@
-"""A sandbox in words: what the card, the API and the admin say alike.
+"""Texts about a sandbox that the card, the API, webhooks and the admin share.
 
-Everything here reads a row that is in memory already; `Sandbox.extensions` may be prefetched.
+The functions read a row that is already loaded; `Sandbox.extensions` may be prefetched.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from string import Formatter
 from typing import Any
+
+from django.utils.text import capfirst
 
 from sandboxes import blueprints
 from sandboxes.core import limits
@@ -17,35 +18,33 @@ from sandboxes.lib import clock
 from sandboxes.models import EndReason, Sandbox, State
 from sandboxes.models.runtime_settings import config
 
-STEPS = {
-    "network": "Private network",
-    "containers": "Containers started",
-    "ready": "Answers and holds its seed data",
+STEP_LABELS = {
+    "network": "Create network",
+    "containers": "Start containers",
+    "ready": "Wait until ready",
 }
-"""What a runtime reports, in this order, and how people read it."""
+"""Labels of the steps that a runtime reports, in this order."""
 TRIAL_MODE = "Trial mode: no isolation between sandboxes."
 ADVICE: dict[str, str] = {
     EndReason.PROVISION_FAILED: (
-        "Launch it again. If the same step fails again, tell an operator what its services wrote."
+        "Launch again. If the same step fails again, send the logs to your administrator."
     ),
-    EndReason.CRASHED: (
-        "What the service wrote last says why. Launching again gives a fresh one, with its seed."
-    ),
+    EndReason.CRASHED: "Check the last log lines, then launch a new sandbox.",
     EndReason.OUT_OF_MEMORY: (
-        "Launch it again and do less at once: read in pages, write in smaller batches."
+        "Launch a new sandbox, and use pagination and smaller batches to save memory."
     ),
-    EndReason.DISK_FULL: "Launch it again and write less into it.",
-    EndReason.LOST: "It was no fault of yours. Launch it again.",
+    EndReason.DISK_FULL: "Launch a new sandbox, and write less data to it.",
+    EndReason.LOST: "This wasn't caused by you. Launch again.",
     EndReason.IDLE: (
-        "Requests to the sandbox keep it; so does “Keep alive”. Launch it again to go on."
+        "Requests to the sandbox keep it running, and so does “Keep alive”. Launch again to go on."
     ),
 }
-"""What its owner can do about an end that they did not choose."""
+"""What the owner can do about an end that they didn't choose."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step of provisioning; `state` is `waiting`, `running`, `done` or `failed`."""
+    """A launch step; `state` is `waiting`, `running`, `done` or `failed`."""
 
     name: str
     label: str
@@ -53,35 +52,39 @@ class Step:
     started_at: datetime | None = None
     seconds: float | None = None
     usual_seconds: float | None = None
-    """The median of recent launches, while it is being made."""
+    """Median duration in recent launches; None once the sandbox runs."""
 
 
 @dataclass(frozen=True)
-class ExtensionOffer:
-    """Whether the owner's extension is used, and what one would give now at most, in minutes."""
+class ExtensionQuote:
+    """Whether the owner has used their extension, and how many minutes one would add now."""
 
     used: bool
     max_minutes: int
 
 
 @dataclass(frozen=True)
-class Ending:
-    """Which clock ends the sandbox (`idle`, `expired` or `cap`), when, and that in words."""
+class Deadline:
+    """The next scheduled end of a sandbox, and a sentence about its status."""
 
     at: datetime | None
-    because: str | None
-    words: tuple[str | datetime, ...]
-    """The sentence with its moments as such, for pages that show them in the reader's zone."""
-    soon: bool
+    reason: str | None
+    """Which deadline it is: `idle`, `expired` or `cap`."""
+    summary_parts: tuple[str | datetime, ...]
+    """The summary with its times as datetimes, for pages that show them in local time."""
+    is_soon: bool
+    """Whether the owner is to be warned."""
 
     @property
-    def sentence(self) -> str:
-        """The words with their moments in UTC."""
-        return "".join(word if isinstance(word, str) else _time(word) for word in self.words)
+    def summary(self) -> str:
+        """The summary with its times in UTC."""
+        return "".join(
+            part if isinstance(part, str) else _format_time(part) for part in self.summary_parts
+        )
 
 
 def endpoints(sandbox: Sandbox) -> dict[str, str | None]:
-    """Where it can be reached, by the blueprint's names of endpoints; None until it runs."""
+    """Return the URLs of the sandbox by endpoint name; None unless it runs."""
     blueprint = blueprints.available().get(sandbox.blueprint)
     if blueprint is None:
         return {}
@@ -89,25 +92,25 @@ def endpoints(sandbox: Sandbox) -> dict[str, str | None]:
     return dict.fromkeys(blueprint.endpoints) | blueprint.endpoint_urls(reachable)
 
 
-def extension(sandbox: Sandbox) -> ExtensionOffer:
-    """What its owner can still ask for; nothing unless it runs."""
+def extension_quote(sandbox: Sandbox) -> ExtensionQuote:
+    """Return the extension that the owner can still request; none unless the sandbox runs."""
     used = any(not granted.by_operator for granted in sandbox.extensions.all())
     if used or sandbox.state != State.RUNNING:
-        return ExtensionOffer(used, 0)
-    most = limits.extension_preview(sandbox, config.SANDBOX_EXTENSION_MAX_MINUTES)
-    return ExtensionOffer(used, most // timedelta(minutes=1))
+        return ExtensionQuote(used, 0)
+    longest = limits.extension_preview(sandbox, config.SANDBOX_EXTENSION_MAX_MINUTES)
+    return ExtensionQuote(used, longest // timedelta(minutes=1))
 
 
 def steps(sandbox: Sandbox, estimate: LaunchEta | None = None) -> list[Step]:
-    """The steps of provisioning so far and, while it is being made, those still to come."""
+    """Return the launch steps so far and, until the sandbox runs, those that remain."""
     usual = estimate.typical.seconds if estimate else {}
-    known = [_step(step, usual.get(step["name"])) for step in sandbox.steps]
+    reported = [_step(step, usual.get(step["name"])) for step in sandbox.steps]
     if sandbox.state not in (State.PENDING, State.PROVISIONING):
-        return known
-    reached = {step.name for step in known}
-    return known + [
-        Step(name, STEPS[name], "waiting", usual_seconds=usual.get(name))
-        for name in STEPS
+        return reported
+    reached = {step.name for step in reported}
+    return reported + [
+        Step(name, STEP_LABELS[name], "waiting", usual_seconds=usual.get(name))
+        for name in STEP_LABELS
         if name not in reached
     ]
 
@@ -115,7 +118,7 @@ def steps(sandbox: Sandbox, estimate: LaunchEta | None = None) -> list[Step]:
 def _step(step: dict[str, Any], usual_seconds: float | None) -> Step:
     return Step(
         name=step["name"],
-        label=STEPS.get(step["name"], step["name"].capitalize()),
+        label=STEP_LABELS.get(step["name"], step["name"].capitalize()),
         state=step["state"],
         started_at=datetime.fromisoformat(step["started_at"]),
         seconds=step["seconds"],
@@ -124,72 +127,61 @@ def _step(step: dict[str, Any], usual_seconds: float | None) -> Step:
 
 
 def failed_step(sandbox: Sandbox) -> Step | None:
-    """The step at which its making failed."""
+    """Return the launch step that failed, if any."""
     return next((step for step in steps(sandbox) if step.state == "failed"), None)
 
 
 def advice(sandbox: Sandbox) -> str | None:
-    """What its owner can do now, in a sentence, about an end that they did not choose."""
+    """Return a sentence on what the owner can do about an end that they didn't choose."""
     return ADVICE.get(sandbox.end_reason)
 
 
-def last_logs(sandbox: Sandbox) -> str:
-    """What its services wrote last, once it has ended."""
+def final_logs(sandbox: Sandbox) -> str:
+    """Return the last log lines of an ended sandbox."""
     return sandbox.failure.get("log_tail") or sandbox.last_logs
 
 
-def ending(sandbox: Sandbox) -> Ending:
-    """What will end it or has ended it; `soon` when its owner is to be warned of it."""
+def deadline(sandbox: Sandbox) -> Deadline:
+    """Return the next scheduled end and the status summary of the sandbox."""
     at = sandbox.ends_at
     warning = timedelta(minutes=config.SANDBOX_WARNING_MINUTES)
-    soon = at is not None and at - clock.now() <= warning
-    return Ending(at, sandbox.ends_because, _words(sandbox), soon)
+    is_soon = at is not None and at - clock.now() <= warning
+    return Deadline(at, sandbox.ends_because, _summary_parts(sandbox), is_soon)
 
 
-def _words(sandbox: Sandbox) -> tuple[str | datetime, ...]:
+def _summary_parts(sandbox: Sandbox) -> tuple[str | datetime, ...]:
     match sandbox.state:
         case State.PENDING:
-            return ("It waits for a worker.",)
+            return ("Queued.",)
         case State.PROVISIONING:
-            return ("It is being made, which takes a few seconds.",)
+            return ("Starting…",)
         case State.POOLED:
-            return ("It waits in the pool for its owner.",)
+            return ("Waiting in the warm pool.",)
         case State.RUNNING:
-            return _running_words(sandbox)
+            return _running_summary_parts(sandbox)
         case State.DESTROYING:
-            return (f"It is being removed: {why(sandbox)}.",)
+            return (f"Being removed. {end_reason_label(sandbox)}.",)
     assert sandbox.ended_at
-    failed = sandbox.state == State.FAILED
-    words = "Failed on {at} UTC: {why}." if failed else "Ended on {at} UTC: {why}."
+    verb = "Failed" if sandbox.state == State.FAILED else "Ended"
     at = f"{sandbox.ended_at.astimezone(UTC):%d %b, %H:%M}"
-    return (words.format(at=at, why=why(sandbox)),)
+    return (f"{verb} on {at} UTC. {end_reason_label(sandbox)}.",)
 
 
-def _running_words(sandbox: Sandbox) -> tuple[str | datetime, ...]:
+def _running_summary_parts(sandbox: Sandbox) -> tuple[str | datetime, ...]:
     assert sandbox.ends_at and sandbox.expires_at
     match sandbox.ends_because:
         case "idle":
-            words = "Ends at {end} if it stays idle, at {latest} at the latest."
+            return ("Stops at ", sandbox.ends_at, " if idle; expires at ", sandbox.expires_at, ".")
         case "cap":
-            words = "Ends at {end}, when the longest allowed lifetime is over."
+            return ("Expires at ", sandbox.ends_at, " (maximum lifetime).")
         case _expired:
-            words = "Ends at {end}, when its time is up."
-    return _with_moments(words, end=sandbox.ends_at, latest=sandbox.expires_at)
+            return ("Expires at ", sandbox.ends_at, ".")
 
 
-def _with_moments(words: str, **moments: datetime) -> tuple[str | datetime, ...]:
-    """The words with moments, and not texts, in the places of that name."""
-    parts: list[str | datetime] = []
-    for text, name, *_rest in Formatter().parse(words):
-        parts += [text] if text else []
-        parts += [moments[name]] if name else []
-    return tuple(parts)
+def end_reason_label(sandbox: Sandbox) -> str:
+    """Return why the sandbox ended, with a capital first letter and without a period."""
+    return capfirst(EndReason(sandbox.end_reason).label)
 
 
-def why(sandbox: Sandbox) -> str:
-    """Why it ended, in words that go on a sentence."""
-    return str(EndReason(sandbox.end_reason).label)
-
-
-def _time(at: datetime) -> str:
+def _format_time(at: datetime) -> str:
     return f"{at.astimezone(UTC):%H:%M} UTC"

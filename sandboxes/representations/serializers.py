@@ -10,7 +10,7 @@ from sandboxes.usage import series
 
 def sandbox(row: models.Sandbox, estimator: EtaCalculator | None = None) -> schemas.Sandbox:
     """The whole of a sandbox, but for its secrets."""
-    ending, offer = display.ending(row), display.extension(row)
+    deadline, quote = display.deadline(row), display.extension_quote(row)
     estimate = (estimator or EtaCalculator()).estimate(row)
     return schemas.Sandbox(
         id=row.public_id,
@@ -24,16 +24,16 @@ def sandbox(row: models.Sandbox, estimator: EtaCalculator | None = None) -> sche
         expires_at=row.expires_at,
         idle_expires_at=row.idle_expires_at,
         hard_cap_at=row.hard_cap_at,
-        ends_at=ending.at,
-        ends_because=ending.because,  # type: ignore[arg-type]
-        summary=ending.sentence,
+        ends_at=deadline.at,
+        ends_because=deadline.reason,  # type: ignore[arg-type]
+        summary=deadline.summary,
         ended_at=row.ended_at,
         end_reason=models.EndReason(row.end_reason) if row.end_reason else None,
         end_message=row.end_message or None,
         failure=schemas.Failure(**row.failure) if row.failure else None,
         advice=display.advice(row),
         peak=usage_schemas.Peak(**row.peak) if row.peak else None,
-        extension=schemas.Extension(used=offer.used, max_minutes=offer.max_minutes),
+        extension=schemas.Extension(used=quote.used, max_minutes=quote.max_minutes),
         reset_pending=row.reset_requested_at is not None,
         endpoints=schemas.Endpoints(**display.endpoints(row)),
         stellar=schemas.Stellar(

@@ -78,10 +78,10 @@ def moment(at: datetime, form: str = "datetime") -> SafeString:
 
 
 @register.simple_tag
-def sentence(words: Iterable[str | datetime]) -> SafeString:
-    """The words of an `Ending`, its moments as `<time>`."""
-    parts = ((word if isinstance(word, str) else moment(word, "time"),) for word in words)
-    return format_html_join("", "{}", parts)
+def sentence(parts: Iterable[str | datetime]) -> SafeString:
+    """Render the `summary_parts` of a `Deadline`, with times as `<time>` elements."""
+    rendered = ((part if isinstance(part, str) else moment(part, "time"),) for part in parts)
+    return format_html_join("", "{}", rendered)
 
 
 @register.simple_tag

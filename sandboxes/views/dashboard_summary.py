@@ -106,7 +106,7 @@ class Overview:
     @cached_property
     def warnings(self) -> list[Card]:
         """The sandboxes that end soon."""
-        soon = [row for row in self.active if display.ending(row).soon]
+        soon = [row for row in self.active if display.deadline(row).is_soon]
         prefetch_related_objects(soon, "extensions")
         return [Card(row, site=self.site) for row in soon]
 
@@ -128,6 +128,6 @@ class Overview:
             self.full and (self.full.scope, oldest and oldest.pk),
             [row.pk for row in self.failures],
             self.drained and (self.site.drained_until, self.site.drain_message),
-            [(card.sandbox.pk, card.ending, card.extension) for card in self.warnings],
+            [(card.sandbox.pk, card.deadline, card.extension) for card in self.warnings],
         )
         return f"{self.listed}.{top}"

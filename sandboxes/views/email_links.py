@@ -44,8 +44,8 @@ def rescue(request: HttpRequest, token: str) -> HttpResponse:
 def _told(warning: SandboxWarning) -> dict[str, Any]:
     idle = warning.clock == DeadlineKind.IDLE
     minutes = 0 if idle or not warning.is_current else email_links.extension_minutes(warning)
-    ending = display.ending(warning.sandbox)
-    return {"sandbox": warning.sandbox, "idle": idle, "minutes": minutes, "ending": ending}
+    deadline = display.deadline(warning.sandbox)
+    return {"sandbox": warning.sandbox, "idle": idle, "minutes": minutes, "deadline": deadline}
 
 
 def _answer(

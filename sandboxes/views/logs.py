@@ -96,7 +96,7 @@ def unread(sandbox: Sandbox) -> Log:
 
 
 def _kept(sandbox: Sandbox, words: str = "") -> Log:
-    return Log(sandbox, words=words, text=display.last_logs(sandbox))
+    return Log(sandbox, words=words, text=display.final_logs(sandbox))
 
 
 def _read(request: Request, sandbox: Sandbox) -> Log:

@@ -75,12 +75,12 @@ class Card:
         return display.endpoints(self.sandbox)
 
     @cached_property
-    def extension(self) -> display.ExtensionOffer:
-        return display.extension(self.sandbox)
+    def extension(self) -> display.ExtensionQuote:
+        return display.extension_quote(self.sandbox)
 
     @cached_property
-    def ending(self) -> display.Ending:
-        return display.ending(self.sandbox)
+    def deadline(self) -> display.Deadline:
+        return display.deadline(self.sandbox)
 
     @cached_property
     def estimate(self) -> LaunchEta | None:
@@ -100,7 +100,7 @@ class Card:
 
     @property
     def last_logs(self) -> str:
-        return display.last_logs(self.sandbox)
+        return display.final_logs(self.sandbox)
 
     @property
     def lasted(self) -> timedelta | None:
@@ -126,16 +126,16 @@ class Card:
     @property
     def seconds_left(self) -> int:
         """To the end that is nearest."""
-        assert self.ending.at
-        return max(0, int((self.ending.at - clock.now()).total_seconds()))
+        assert self.deadline.at
+        return max(0, int((self.deadline.at - clock.now()).total_seconds()))
 
     @property
     def seconds_in_all(self) -> int:
         """How long the clock that ends it had to run when it was started."""
-        assert self.ending.at and self.sandbox.started_at
-        if self.ending.because == "idle":
+        assert self.deadline.at and self.sandbox.started_at
+        if self.deadline.reason == "idle":
             return self.sandbox.idle_minutes * 60
-        return int((self.ending.at - self.sandbox.started_at).total_seconds())
+        return int((self.deadline.at - self.sandbox.started_at).total_seconds())
 
     @property
     def waits(self) -> bool:
@@ -156,7 +156,7 @@ class Card:
     def seen(self) -> str:
         """What a poll sends back: the same again means that nothing on the card has changed."""
         row, late = self.sandbox, self.estimate and self.estimate.overdue
-        live = digest(row.state, self.ending, self.steps, late, row.funding, row.removal_error)
+        live = digest(row.state, self.deadline, self.steps, late, row.funding, row.removal_error)
         return f"{self.shape}.{live}"
 
 

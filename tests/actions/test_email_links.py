@@ -97,7 +97,7 @@ def test_a_link_works_once(idle: Sandbox, stranger: Client, clock: Clock) -> Non
     clock.forward(minutes=1)
     for page in (stranger.post(linked("keep")), stranger.get(linked("keep"))):
         assert page.status_code == 410
-        assert "used already" in text(page) and "Current status: Ends at" in text(page)
+        assert "used already" in text(page) and "Current status: Stops at" in text(page)
     assert again(idle).last_activity_at == before
 
 

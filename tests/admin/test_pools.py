@@ -70,7 +70,7 @@ def test_trouble_is_told(desk, pool, runtime):
 
 def test_what_waits_can_be_looked_at_and_destroyed(desk, pool):
     warm = Sandbox.objects.pooled().first()
-    assert "It waits in the pool for its owner." in desk.get(SANDBOXES).content.decode()
+    assert "Waiting in the warm pool." in desk.get(SANDBOXES).content.decode()
     assert desk.get(page_of(warm)).status_code == 200
 
     ask(desk, "destroy", warm, reason="It looks odd.")

@@ -97,7 +97,7 @@ def test_what_has_ended_tells_why_and_keeps_no_address(
     assert ended["ended_at"] and ended["end_message"]
     assert ended["failure"] is None
     assert set(ended["endpoints"].values()) == {None}
-    assert "destroyed by its owner" in ended["summary"]
+    assert "Destroyed by its owner" in ended["summary"]
     assert Sandbox.objects.get(public_id=running["id"]).secrets == {}
 
 

@@ -50,7 +50,7 @@ def test_a_sandbox_lives_its_life_without_a_reload(
     page.get_by_role("radio", name="30 min").check()
     page.get_by_role("button", name="Launch sandbox").click()
     card = card_of(page, "checkout")
-    expect(card.get_by_text("Private network")).to_be_visible()
+    expect(card.get_by_text("Create network")).to_be_visible()
     expect(card.get_by_text("Running", exact=True)).to_be_visible()
     expect(page.get_by_text("1 of 3 sandboxes")).to_be_visible()
     sandbox = Sandbox.objects.get()

@@ -153,7 +153,7 @@ def test_the_page_of_a_sandbox_keeps_the_places_of_what_is_to_come(
     page = text(web.get(reverse("sandbox", args=[making(alice).public_id])))
     for expected in (
         "Database available when running",
-        "Private network : waiting",
+        "Create network : waiting",
         "Usage",
         "Logs",
     ):

@@ -154,8 +154,8 @@ def test_a_failure_says_at_which_step_and_what_to_do(
     runtime.doom("api", 3, "api: no such table")
     sandbox = launch(alice)
     page = text(web.get(own_page(sandbox)))
-    assert re.search(r"Failed during “Answers and holds its seed data” after \d\.\d s\.", page)
-    assert "Launch it again. If the same step fails again, tell an operator" in page
+    assert re.search(r"Failed during “Wait until ready” after \d\.\d s\.", page)
+    assert "Launch again. If the same step fails again, send the logs" in page
     assert "Retry" in page
     assert "Never started" in page
 

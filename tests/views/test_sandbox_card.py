@@ -43,7 +43,7 @@ def test_the_card_says_which_clock_ends_it(web: Client, alice: User) -> None:
     assert sandbox.ends_at and sandbox.expires_at
     ends, latest = (f"{at:%H:%M} UTC" for at in (sandbox.ends_at, sandbox.expires_at))
     page = text(web.get("/"))
-    assert f"Ends at {ends} if it stays idle, at {latest} at the latest." in page
+    assert f"Stops at {ends} if idle; expires at {latest}" in page
 
 
 def test_steps_are_shown_while_it_is_made(web: Client, alice: User) -> None:
@@ -51,7 +51,7 @@ def test_steps_are_shown_while_it_is_made(web: Client, alice: User) -> None:
     lifecycle.start_provisioning(sandbox)
     page = text(web.get("/"))
     assert "Provisioning" in page
-    assert "Private network : waiting" in page
+    assert "Create network : waiting" in page
 
 
 def test_a_poll_with_nothing_new_is_empty(web: Client, alice: User) -> None:
