@@ -23,7 +23,7 @@ from sandboxes.views import (
 urlpatterns = [
     path("", dashboard.dashboard, name="dashboard"),
     path("overview/", dashboard.overview, name="overview"),
-    path("dismiss-ended/", dashboard.clear, name="dismiss-ended"),
+    path("dismiss-ended/", dashboard.dismiss_ended, name="dismiss-ended"),
     path("history/", history.history, name="history"),
     path("sandboxes/", dashboard.launch, name="launch"),
     path("sandboxes/<str:public_id>/", sandbox.detail, name="sandbox"),
@@ -32,7 +32,7 @@ urlpatterns = [
     path("sandboxes/<str:public_id>/logs/", logs.read_logs, name="logs"),
     path("sandboxes/<str:public_id>/logs/download/", logs.download_logs, name="download-logs"),
     path("sandboxes/<str:public_id>/usage/", usage.usage, name="usage"),
-    path("sandboxes/<str:public_id>/relaunch/", history.launch_again, name="relaunch"),
+    path("sandboxes/<str:public_id>/relaunch/", history.relaunch, name="relaunch"),
     path("sandboxes/<str:public_id>/credentials/", sandbox.credentials, name="credentials"),
     path("sandboxes/<str:public_id>/credentials/env/", downloads.env_file, name="download-env"),
     path(
@@ -47,7 +47,7 @@ urlpatterns = [
     path("sandboxes/<str:public_id>/api/send/", explorer.send, name="explorer-send"),
     path("sandboxes/<str:public_id>/extend/", sandbox.extend, name="extend"),
     path("sandboxes/<str:public_id>/touch/", sandbox.touch, name="touch"),
-    path("sandboxes/<str:public_id>/retry-funding/", sandbox.fund, name="retry-funding"),
+    path("sandboxes/<str:public_id>/retry-funding/", sandbox.retry_funding, name="retry-funding"),
     path("sandboxes/<str:public_id>/reset/", sandbox.reset, name="reset"),
     path("sandboxes/<str:public_id>/destroy/", sandbox.destroy, name="destroy"),
     path("invitations/<str:signed>/", accounts.invitation, name="invitation"),
@@ -60,16 +60,14 @@ urlpatterns = [
     path("webhooks/<str:webhook_id>/", webhooks.webhook, name="webhook"),
     path("webhooks/<str:webhook_id>/log/", webhooks.log, name="webhook-log"),
     path("webhooks/<str:webhook_id>/test/", webhooks.test, name="test-webhook"),
-    path("webhooks/<str:webhook_id>/toggle/", webhooks.switch, name="toggle-webhook"),
+    path("webhooks/<str:webhook_id>/toggle/", webhooks.toggle, name="toggle-webhook"),
     path("webhooks/<str:webhook_id>/rotate/", webhooks.rotate, name="rotate-webhook"),
     path("webhooks/<str:webhook_id>/delete/", webhooks.delete, name="delete-webhook"),
-    path(
-        "webhooks/<str:webhook_id>/<str:message_id>/", webhooks.send_again, name="resend-delivery"
-    ),
+    path("webhooks/<str:webhook_id>/<str:message_id>/", webhooks.resend, name="resend-delivery"),
     path("preferences/", preferences.preferences, name="preferences"),
     path("preferences/notify-me/", preferences.notify_me, name="notify-me"),
     path("warnings/", preferences.warnings, name="warnings"),
     # Emails that were already sent link to this path.
-    path("keep/<str:token>/", email_links.rescue, name="keep-from-email"),
+    path("keep/<str:token>/", email_links.keep_alive, name="keep-from-email"),
     path("unsubscribe/<str:token>/", email_links.unsubscribe, name="unsubscribe"),
 ]

@@ -13,7 +13,7 @@ from sandboxes.metrics import health
 # Operators use the same sign-in page as users, with its rate limits and two-factor authentication.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
-handler429 = "sandboxes.views.well_known.too_many_tries"
+handler429 = "sandboxes.views.well_known.too_many_requests"
 
 urlpatterns = [
     path("", include("sandboxes.urls")),

@@ -1,11 +1,11 @@
 """The way from the portal's pages to the API inside a sandbox."""
 
 from sandboxes.explorer.client import (
-    Answer,
-    Ask,
-    api_of,
+    ApiRequest,
+    ApiResponse,
+    api_base_url,
     send,
 )
-from sandboxes.explorer.spec import describe
+from sandboxes.explorer.spec import fetch_openapi
 
-__all__ = ["Answer", "Ask", "api_of", "describe", "send"]
+__all__ = ["ApiRequest", "ApiResponse", "api_base_url", "fetch_openapi", "send"]

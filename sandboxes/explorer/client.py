@@ -16,28 +16,28 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import httpcore
 
 from sandboxes import blueprints
-from sandboxes.explorer.concurrency import Turns
+from sandboxes.explorer.concurrency import ConcurrencyLimit
 from sandboxes.lib.deadline_backend import DeadlineBackend
 from sandboxes.lib.exceptions import StateConflict, Unavailable, ValidationFailed
 from sandboxes.models import Sandbox, State
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-SECONDS = 5.0
-LARGEST_REQUEST = 256 * 1024
-LARGEST_ANSWER = 1024 * 1024
+TIMEOUT_SECONDS = 5.0
+MAX_REQUEST_BYTES = 256 * 1024
+MAX_RESPONSE_BYTES = 1024 * 1024
 """Bytes; what comes after them is not read."""
-LONGEST_TARGET = 4000
-MOST_HEADERS, LONGEST_HEADER = 40, 1000
-UNTOLD = {"connection", "keep-alive", "set-cookie", "transfer-encoding"}
-"""Headers of an answer that say nothing about it, or that belong to nobody else."""
-TARGET = re.compile(r"/(?!/)[!-\"$-~]*")
+MAX_TARGET_LENGTH = 4000
+MAX_HEADERS, MAX_HEADER_LENGTH = 40, 1000
+HIDDEN_HEADERS = {"connection", "keep-alive", "set-cookie", "transfer-encoding"}
+"""Headers of a response that say nothing about it, or that belong to nobody else."""
+TARGET_PATTERN = re.compile(r"/(?!/)[!-\"$-~]*")
 """Printable ASCII without a space or `#`: it can't end a line, nor name another host."""
 
-turns = Turns(in_all=8, for_one=2)
+concurrency_limit = ConcurrencyLimit(total=8, per_user=2)
 
 
 @dataclass(frozen=True)
-class Ask:
+class ApiRequest:
     """A request: the target is a path, with a query perhaps, below the API's address."""
 
     method: str
@@ -46,7 +46,7 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ApiResponse:
     """What came back; `complete` unless it was too large to be read to the end."""
 
     status: int
@@ -66,7 +66,7 @@ class Answer:
         return found.partition(";")[0].strip().lower()
 
 
-def api_of(sandbox: Sandbox) -> str:
+def api_base_url(sandbox: Sandbox) -> str:
     """The address of the API that can be asked, without a slash at its end.
 
     Raises StateConflict, where the sandbox does not run or its blueprint describes no API.
@@ -82,15 +82,17 @@ def api_of(sandbox: Sandbox) -> str:
     return found.rstrip("/")
 
 
-def send(sandbox: Sandbox, ask: Ask) -> Answer:
+def send(sandbox: Sandbox, request: ApiRequest) -> ApiResponse:
     """Ask the sandbox's API. Raises StateConflict, ValidationFailed, Unavailable."""
-    address = urlsplit(api_of(sandbox))
-    _check(ask)
-    with turns.taken(sandbox.owner_id):
+    address = urlsplit(api_base_url(sandbox))
+    _validate(request)
+    with concurrency_limit.slot(sandbox.owner_id):
         try:
-            return _send(address, ask, _headers(sandbox, ask))
+            return _send(address, request, _headers(sandbox, request))
         except httpcore.TimeoutException:
-            raise Unavailable(f"The sandbox did not answer within {SECONDS:g} seconds.") from None
+            raise Unavailable(
+                f"The sandbox did not respond within {TIMEOUT_SECONDS:g} seconds."
+            ) from None
         except httpcore.NetworkError:
             words = (
                 f"The portal can't reach the sandbox at {address.netloc}. "
@@ -101,58 +103,60 @@ def send(sandbox: Sandbox, ask: Ask) -> Answer:
             raise Unavailable("What the sandbox answered is no HTTP.") from None
 
 
-def _check(ask: Ask) -> None:
-    if ask.method not in METHODS:
+def _validate(request: ApiRequest) -> None:
+    if request.method not in METHODS:
         raise ValidationFailed("method", f"Choose one of {', '.join(METHODS)}.")
-    path = unquote(ask.target.partition("?")[0])
-    sound = TARGET.fullmatch(ask.target) and not {".", ".."} & set(re.split(r"[/\\]", path))
-    if not sound or len(ask.target) > LONGEST_TARGET:
+    path = unquote(request.target.partition("?")[0])
+    sound = TARGET_PATTERN.fullmatch(request.target) and not {".", ".."} & set(
+        re.split(r"[/\\]", path)
+    )
+    if not sound or len(request.target) > MAX_TARGET_LENGTH:
         raise ValidationFailed("path", "This is no path of an API.")
-    if len(ask.body) > LARGEST_REQUEST:
-        raise ValidationFailed("body", f"Send at most {LARGEST_REQUEST // 1024} kB.")
+    if len(request.body) > MAX_REQUEST_BYTES:
+        raise ValidationFailed("body", f"Send at most {MAX_REQUEST_BYTES // 1024} kB.")
 
 
-def _headers(sandbox: Sandbox, ask: Ask) -> list[tuple[str, str]]:
+def _headers(sandbox: Sandbox, request: ApiRequest) -> list[tuple[str, str]]:
     blueprint = blueprints.load(sandbox.blueprint)
     own = blueprint.fill_credentials(sandbox.secrets, sandbox.addresses)
     headers = [("Accept", "application/json"), ("User-Agent", "sandbox-portal")]
     headers.append(("Accept-Encoding", "identity"))
     if key := own.get(blueprint.endpoints[blueprint.openapi_endpoint].bearer):
         headers.append(("Authorization", f"Bearer {key}"))
-    if ask.body:
+    if request.body:
         headers.append(("Content-Type", "application/json"))
     return headers
 
 
-def _send(address: SplitResult, ask: Ask, headers: list[tuple[str, str]]) -> Answer:
+def _send(address: SplitResult, request: ApiRequest, headers: list[tuple[str, str]]) -> ApiResponse:
     url = httpcore.URL(
         scheme=address.scheme,
         host=address.hostname or "",
         port=address.port,
-        target=address.path + ask.target,
+        target=address.path + request.target,
     )
-    headers = [("Host", address.netloc), ("Content-Length", str(len(ask.body))), *headers]
+    headers = [("Host", address.netloc), ("Content-Length", str(len(request.body))), *headers]
     began = monotonic()
     with (
-        httpcore.ConnectionPool(network_backend=DeadlineBackend(SECONDS)) as pool,
-        pool.stream(ask.method, url, headers=headers, content=ask.body) as response,
+        httpcore.ConnectionPool(network_backend=DeadlineBackend(TIMEOUT_SECONDS)) as pool,
+        pool.stream(request.method, url, headers=headers, content=request.body) as response,
     ):
         body, complete = _read(response)
-        told = _told(response.headers)
-        return Answer(response.status, told, body, complete, monotonic() - began)
+        told = _visible_headers(response.headers)
+        return ApiResponse(response.status, told, body, complete, monotonic() - began)
 
 
 def _read(response: httpcore.Response) -> tuple[bytes, bool]:
     body = bytearray()
     for chunk in response.iter_stream():
         body += chunk
-        if len(body) > LARGEST_ANSWER:
-            return bytes(body[:LARGEST_ANSWER]), False
+        if len(body) > MAX_RESPONSE_BYTES:
+            return bytes(body[:MAX_RESPONSE_BYTES]), False
     return bytes(body), True
 
 
-def _told(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    """Those that say something about the answer, as text."""
+def _visible_headers(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    """Those that say something about the response, as text."""
     told = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers]
-    kept = [(name, value[:LONGEST_HEADER]) for name, value in told if name not in UNTOLD]
-    return kept[:MOST_HEADERS]
+    kept = [(name, value[:MAX_HEADER_LENGTH]) for name, value in told if name not in HIDDEN_HEADERS]
+    return kept[:MAX_HEADERS]

@@ -10,25 +10,25 @@ from threading import Lock
 from sandboxes.lib.exceptions import Unavailable
 
 
-class Turns:
+class ConcurrencyLimit:
     """So many in this process, and so many of them for one person."""
 
-    def __init__(self, in_all: int, for_one: int) -> None:
-        self._in_all = in_all
-        self._for_one = for_one
-        self._taken = Counter[Hashable]()
+    def __init__(self, total: int, per_user: int) -> None:
+        self._total = total
+        self._per_user = per_user
+        self._in_use = Counter[Hashable]()
         self._lock = Lock()
 
     @contextmanager
-    def taken(self, who: Hashable) -> Iterator[None]:
+    def slot(self, user: Hashable) -> Iterator[None]:
         """A turn for as long as the block runs. Raises Unavailable: nobody waits for one."""
         with self._lock:
-            if self._taken.total() >= self._in_all or self._taken[who] >= self._for_one:
+            if self._in_use.total() >= self._total or self._in_use[user] >= self._per_user:
                 raise Unavailable("Too many requests are under way; try again in a moment.")
-            self._taken[who] += 1
+            self._in_use[user] += 1
         try:
             yield
         finally:
             with self._lock:
-                self._taken[who] -= 1
-                self._taken += Counter()  # Forgets those who have none.
+                self._in_use[user] -= 1
+                self._in_use += Counter()  # Forgets those who have none.

@@ -20,7 +20,7 @@ def with_server(description: Description, address: str) -> dict[str, Any]:
     return {**description.document, "servers": [{"url": address}]}
 
 
-def collection(
+def build_collection(
     description: Description, name: str, address: str, bearer: Mapping[str, str]
 ) -> dict[str, Any]:
     """Every operation, by group; `bearer` is the name of the key's variable and the key."""
@@ -62,17 +62,20 @@ def _item(operation: Operation) -> dict[str, Any]:
 
 def _url(operation: Operation) -> dict[str, Any]:
     path = re.sub(r"\{([^{}]+)\}", r":\1", operation.path)
-    places = {place: [p for p in operation.parameters if p.place == place] for place in PLACES}
+    by_location = {
+        location: [p for p in operation.parameters if p.location == location]
+        for location in PARAMETER_LOCATIONS
+    }
     return {
         "raw": "{{base_url}}" + path,
         "host": ["{{base_url}}"],
         "path": path.strip("/").split("/"),
-        "query": [_value(one) | {"disabled": not one.required} for one in places["query"]],
-        "variable": [_value(one) for one in places["path"]],
+        "query": [_value(one) | {"disabled": not one.required} for one in by_location["query"]],
+        "variable": [_value(one) for one in by_location["path"]],
     }
 
 
-PLACES = ("path", "query")
+PARAMETER_LOCATIONS = ("path", "query")
 
 
 def _value(parameter: Parameter) -> dict[str, Any]:

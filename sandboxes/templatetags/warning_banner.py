@@ -8,7 +8,7 @@ from django import template
 from django.http import HttpRequest
 
 from sandboxes.notifications import sandbox_warnings
-from sandboxes.views.warning_banner import CARDS, shown_warnings
+from sandboxes.views.warning_banner import CARDS, warning_banners_context
 
 register = template.Library()
 
@@ -22,4 +22,4 @@ def warnings(context: dict[str, Any], where: str = "") -> dict[str, Any]:
         return {}
     # With a card for each sandbox, only the browser's notification is left to do: a moment later.
     found = [] if where == CARDS else sandbox_warnings.active_warnings(user)
-    return shown_warnings(found, user, where)
+    return warning_banners_context(found, user, where)

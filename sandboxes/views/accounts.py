@@ -10,7 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from sandboxes.accounts import invitations
-from sandboxes.views.helpers import Request, page
+from sandboxes.views.helpers import Request, login_required_page
 
 
 @never_cache
@@ -27,7 +27,7 @@ def invitation(request: HttpRequest, signed: str) -> HttpResponse:
     return redirect("account_signup")
 
 
-@page
+@login_required_page
 @require_POST
 def end_session(request: Request, session: int) -> HttpResponse:
     """Sign out one of my other browsers."""

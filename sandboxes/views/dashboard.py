@@ -14,58 +14,58 @@ from sandboxes import actions
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import IdempotencyKeyReused, ServiceError, ValidationFailed
 from sandboxes.models import Sandbox
-from sandboxes.views.dashboard_summary import Overview
+from sandboxes.views.dashboard_summary import DashboardSummary
 from sandboxes.views.forms import LaunchForm
-from sandboxes.views.helpers import Request, page
+from sandboxes.views.helpers import Request, login_required_page
 from sandboxes.views.sandbox_card import cards
 
-CLEARED, CLEARED_BEFORE = "ended_cleared", "ended_cleared_before"
+DISMISSED_KEY, PREVIOUSLY_DISMISSED_KEY = "ended_cleared", "ended_cleared_before"
 """Of the session: what had ended by then (RFC 3339) is not shown; the same, as it was before."""
 
 
-def _overview(request: Request) -> Overview:
-    return Overview(request.user, request.session.get(CLEARED, ""))
+def _get_summary(request: Request) -> DashboardSummary:
+    return DashboardSummary(request.user, request.session.get(DISMISSED_KEY, ""))
 
 
 def _context(request: Request, form: LaunchForm | None = None) -> dict[str, object]:
-    overview = _overview(request)
+    summary = _get_summary(request)
     notices = messages.get_messages(request)
-    form = form or LaunchForm(request.user, own=overview.limits)
-    prefetch_related_objects(overview.live, "extensions")
-    live = cards(overview.live, notices, overview.site)
+    form = form or LaunchForm(request.user, own=summary.limits)
+    prefetch_related_objects(summary.live, "extensions")
+    live = cards(summary.live, notices, summary.site)
     return {
-        "overview": overview,
+        "summary": summary,
         "blueprints": form.offered,
         "form": form,
         "live": live,
-        "waits": any(card.waits for card in live),
-        "ended": cards(overview.shown, notices, overview.site),
-        "was_cleared": [notice for notice in notices if notice.extra_tags == CLEARED],
+        "auto_refresh": any(card.is_transitioning for card in live),
+        "ended": cards(summary.shown_ended, notices, summary.site),
+        "dismissal_messages": [notice for notice in notices if notice.extra_tags == DISMISSED_KEY],
     }
 
 
-@page
+@login_required_page
 @require_GET
 def dashboard(request: Request) -> HttpResponse:
     return render(request, "sandboxes/dashboard.html", _context(request))
 
 
-@page
+@login_required_page
 @require_GET
 def overview(request: Request) -> HttpResponse:
     """News for an open dashboard: nothing, its top, or all of it when a sandbox has come up."""
-    now, seen = _overview(request), request.GET.get("seen", "")
-    if seen == now.seen:
+    now, etag = _get_summary(request), request.GET.get("etag", "")
+    if etag == now.etag:
         return HttpResponse(status=204)
-    if seen.partition(".")[0] == now.listed:
+    if etag.partition(".")[0] == now.list_etag:
         form = LaunchForm(request.user, own=now.limits)
         blueprints = {"blueprints": form.offered}
-        context = {"overview": now, "form": form, "out_of_band": True} | blueprints
+        context = {"summary": now, "form": form, "out_of_band": True} | blueprints
         return reswap(render(request, "sandboxes/_overview.html", context), "none")
     return render(request, "sandboxes/_dashboard.html", _context(request))
 
 
-@page
+@login_required_page
 @require_http_methods(["GET", "POST"])
 def launch(request: Request) -> HttpResponse:
     if request.method == "GET":
@@ -96,17 +96,19 @@ def _launch(request: Request, form: LaunchForm) -> Sandbox | None:
     return None
 
 
-@page
+@login_required_page
 @require_POST
-def clear(request: Request) -> HttpResponse:
+def dismiss_ended(request: Request) -> HttpResponse:
     """Take what has ended off the dashboard; it stays in the history. With `undo`, put it back."""
     session = request.session
     if "undo" in request.POST:
-        session[CLEARED] = session.pop(CLEARED_BEFORE, "")
+        session[DISMISSED_KEY] = session.pop(PREVIOUSLY_DISMISSED_KEY, "")
     else:
-        session[CLEARED_BEFORE] = session.get(CLEARED, "")
-        session[CLEARED] = clock.now().isoformat()
-        messages.success(request, "Dismissed. Ended sandboxes stay in History.", extra_tags=CLEARED)
+        session[PREVIOUSLY_DISMISSED_KEY] = session.get(DISMISSED_KEY, "")
+        session[DISMISSED_KEY] = clock.now().isoformat()
+        messages.success(
+            request, "Dismissed. Ended sandboxes stay in History.", extra_tags=DISMISSED_KEY
+        )
     if request.htmx:
         return render(request, "sandboxes/_dashboard.html", _context(request))
     return redirect("dashboard")

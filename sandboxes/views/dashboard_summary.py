@@ -15,22 +15,22 @@ from sandboxes.lib import clock
 from sandboxes.lib.exceptions import QuotaExceeded
 from sandboxes.models import Sandbox, Site, State
 from sandboxes.representations import display
-from sandboxes.views.sandbox_card import Card, digest
+from sandboxes.views.sandbox_card import Card, make_etag
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-RECENTLY_ENDED = 3
-NEWS = timedelta(minutes=15)
+MAX_RECENTLY_ENDED = 3
+RECENT_FAILURE_WINDOW = timedelta(minutes=15)
 """For so long a failure is something that its owner may not know yet."""
 
 
 @dataclass(frozen=True)
-class Overview:
+class DashboardSummary:
     """All that is asked for once while a dashboard is drawn."""
 
     user: User
-    cleared: str = ""
+    dismissed_at: str = ""
     """What had ended by then is not listed."""
 
     @cached_property
@@ -40,19 +40,19 @@ class Overview:
     @cached_property
     def ended(self) -> list[Sandbox]:
         rows = self.user.sandboxes.ended().order_by("-ended_at", "-id")
-        return list(rows[:RECENTLY_ENDED])
+        return list(rows[:MAX_RECENTLY_ENDED])
 
     @cached_property
-    def shown(self) -> list[Sandbox]:
+    def shown_ended(self) -> list[Sandbox]:
         """Those of the recently ended that were not cleared away."""
-        since = datetime.fromisoformat(self.cleared) if self.cleared else None
+        since = datetime.fromisoformat(self.dismissed_at) if self.dismissed_at else None
         return [row for row in self.ended if not since or (row.ended_at or since) > since]
 
     @property
     def failures(self) -> list[Sandbox]:
         """What failed just now, where live sandboxes stand between it and the reader."""
-        news = clock.now() - NEWS
-        failed = [row for row in self.shown if row.state == State.FAILED]
+        news = clock.now() - RECENT_FAILURE_WINDOW
+        failed = [row for row in self.shown_ended if row.state == State.FAILED]
         return [row for row in failed if self.live and row.ended_at and row.ended_at > news]
 
     @cached_property
@@ -64,27 +64,27 @@ class Overview:
         return limits.get_limits(self.user)
 
     @property
-    def places(self) -> list[bool]:
+    def slots(self) -> list[bool]:
         """One for each place that the user has: whether it is taken."""
         free = max(0, self.limits.max_active - len(self.active))
         return [True] * len(self.active) + [False] * free
 
     @cached_property
-    def full(self) -> QuotaExceeded | None:
+    def quota_error(self) -> QuotaExceeded | None:
         return limits.quota_blocker(self.user, self.limits, self.active)
 
     @property
-    def frees_first(self) -> Sandbox | None:
+    def next_slot_freed_by(self) -> Sandbox | None:
         """The sandbox of the user's own that ends first, when the limit is reached."""
-        name = self.full and self.full.frees_first
+        name = self.quota_error and self.quota_error.frees_first
         return next((row for row in self.live if row.public_id == name), None)
 
     @property
-    def free(self) -> int:
-        return self.places.count(False)
+    def free_slots(self) -> int:
+        return self.slots.count(False)
 
     @cached_property
-    def ends_first(self) -> Sandbox | None:
+    def next_to_end(self) -> Sandbox | None:
         """Of those with a place, the one whose end is nearest."""
         ending = [row for row in self.active if row.ends_at]
         return min(ending, key=lambda row: row.ends_at or clock.now(), default=None)
@@ -92,21 +92,21 @@ class Overview:
     @property
     def oldest(self) -> Sandbox | None:
         """What has had its place for the longest, where the limit reached is the user's own."""
-        return min(self.active, key=lambda row: row.created_at) if self.frees_first else None
+        return min(self.active, key=lambda row: row.created_at) if self.next_slot_freed_by else None
 
     @cached_property
     def site(self) -> Site:
         return Site.current()
 
     @property
-    def drained(self) -> bool:
+    def in_maintenance(self) -> bool:
         until = self.site.drained_until
         return until is not None and until > clock.now()
 
     @cached_property
     def warnings(self) -> list[Card]:
         """The sandboxes that end soon."""
-        soon = [row for row in self.active if display.deadline(row).is_soon]
+        soon = [row for row in self.active if display.deadline(row).soon]
         prefetch_related_objects(soon, "extensions")
         return [Card(row, site=self.site) for row in soon]
 
@@ -115,19 +115,19 @@ class Overview:
         return not self.live and not self.ended
 
     @cached_property
-    def listed(self) -> str:
+    def list_etag(self) -> str:
         """Changes when a sandbox appears that the page does not show yet."""
-        return digest(max((row.pk for row in chain(self.live, self.ended)), default=0))
+        return make_etag(max((row.pk for row in chain(self.live, self.ended)), default=0))
 
     @cached_property
-    def seen(self) -> str:
-        first, oldest = self.ends_first, self.oldest
-        top = digest(
-            self.places,
+    def etag(self) -> str:
+        first, oldest = self.next_to_end, self.oldest
+        top = make_etag(
+            self.slots,
             first and (first.pk, str(first), first.ends_at),
-            self.full and (self.full.scope, oldest and oldest.pk),
+            self.quota_error and (self.quota_error.scope, oldest and oldest.pk),
             [row.pk for row in self.failures],
-            self.drained and (self.site.drained_until, self.site.drain_message),
+            self.in_maintenance and (self.site.drained_until, self.site.drain_message),
             [(card.sandbox.pk, card.deadline, card.extension) for card in self.warnings],
         )
-        return f"{self.listed}.{top}"
+        return f"{self.list_etag}.{top}"

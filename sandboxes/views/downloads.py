@@ -14,9 +14,9 @@ from sandboxes.explorer import postman
 from sandboxes.lib.exceptions import ServiceError
 from sandboxes.lib.untrusted_json import dumps_pretty
 from sandboxes.models import Sandbox
-from sandboxes.views.helpers import Request, own_sandbox, page
+from sandboxes.views.helpers import Request, get_owned_sandbox, login_required_page
 from sandboxes.views.sandbox_card import Card
-from sandboxes.views.snippets import access, environment
+from sandboxes.views.snippets import api_access, env_file_text
 
 JSON = "application/json"
 
@@ -25,7 +25,7 @@ def _download(
     request: Request, public_id: str, end: str, media_type: str, make: Callable[[Sandbox], str]
 ) -> HttpResponse:
     """The file, or the sandbox's page with the reason why there is none."""
-    sandbox = own_sandbox(request, public_id)
+    sandbox = get_owned_sandbox(request, public_id)
     try:
         content = make(sandbox)
     except ServiceError as refused:
@@ -36,37 +36,37 @@ def _download(
     return HttpResponse(content, content_type=media_type, headers=headers)
 
 
-@page
+@login_required_page
 @require_POST
 def env_file(request: Request, public_id: str) -> HttpResponse:
     def make(sandbox: Sandbox) -> str:
         keys = actions.read_credentials(sandbox, request.user)
-        return environment(Card(sandbox), keys) + "\n"
+        return env_file_text(Card(sandbox), keys) + "\n"
 
     return _download(request, public_id, ".env", "text/plain; charset=utf-8", make)
 
 
-@page
+@login_required_page
 @require_POST
 def collection(request: Request, public_id: str) -> HttpResponse:
     def make(sandbox: Sandbox) -> str:
-        description = explorer.describe(sandbox)
-        own = access(Card(sandbox), actions.read_credentials(sandbox, request.user))
+        description = explorer.fetch_openapi(sandbox)
+        own = api_access(Card(sandbox), actions.read_credentials(sandbox, request.user))
         bearer = {own.key_name: own.key} if own.key else {}
         name = f"{description.title}: {sandbox}"
-        return dumps_pretty(postman.collection(description, name, own.address, bearer))
+        return dumps_pretty(postman.build_collection(description, name, own.address, bearer))
 
     return _download(request, public_id, ".postman_collection.json", JSON, make)
 
 
-@page
+@login_required_page
 @require_GET
 def specification(request: Request, public_id: str) -> HttpResponse:
     """The API's own document with the sandbox's address in it; it holds no key."""
 
     def make(sandbox: Sandbox) -> str:
         return dumps_pretty(
-            postman.with_server(explorer.describe(sandbox), explorer.api_of(sandbox))
+            postman.with_server(explorer.fetch_openapi(sandbox), explorer.api_base_url(sandbox))
         )
 
     return _download(request, public_id, ".openapi.json", JSON, make)

@@ -22,11 +22,11 @@ from sandboxes.representations import display
 @csrf_exempt
 @never_cache
 @require_http_methods(["GET", "POST"])
-def rescue(request: HttpRequest, token: str) -> HttpResponse:
+def keep_alive(request: HttpRequest, token: str) -> HttpResponse:
     """Keeps the sandbox that the mail warned of: POST does, GET asks."""
     warning = signed_links.parse_keep_alive_token(token)
     if warning is None:
-        return _unknown(request)
+        return _invalid_link(request)
     refusal, done = email_links.link_blocker(warning), False
     if request.method == "POST" and not refusal:
         try:
@@ -36,19 +36,19 @@ def rescue(request: HttpRequest, token: str) -> HttpResponse:
             refusal = str(refused)
         warning.refresh_from_db()
         warning.sandbox.refresh_from_db()
-    context = _told(warning) | {"refusal": refusal, "done": done}
+    context = _warning_context(warning) | {"refusal": refusal, "done": done}
     status = HTTPStatus.GONE if refusal else HTTPStatus.OK
-    return _answer(request, "keep_alive", context, status)
+    return _render(request, "keep_alive", context, status)
 
 
-def _told(warning: SandboxWarning) -> dict[str, Any]:
+def _warning_context(warning: SandboxWarning) -> dict[str, Any]:
     idle = warning.clock == DeadlineKind.IDLE
     minutes = 0 if idle or not warning.is_current else email_links.extension_minutes(warning)
     deadline = display.deadline(warning.sandbox)
     return {"sandbox": warning.sandbox, "idle": idle, "minutes": minutes, "deadline": deadline}
 
 
-def _answer(
+def _render(
     request: HttpRequest, name: str, context: dict[str, Any], status: int = HTTPStatus.OK
 ) -> HttpResponse:
     response = render(request, f"sandboxes/{name}.html", context, status=status)
@@ -56,8 +56,8 @@ def _answer(
     return response
 
 
-def _unknown(request: HttpRequest) -> HttpResponse:
-    return _answer(request, "invalid_link", {}, HTTPStatus.NOT_FOUND)
+def _invalid_link(request: HttpRequest) -> HttpResponse:
+    return _render(request, "invalid_link", {}, HTTPStatus.NOT_FOUND)
 
 
 # RFC 8058: mail programs send this POST by themselves, with no cookies and no token of a form.
@@ -68,7 +68,7 @@ def unsubscribe(request: HttpRequest, token: str) -> HttpResponse:
     """Stops the mails of one kind for good: POST does, GET asks."""
     found = signed_links.parse_unsubscribe_token(token)
     if found is None:
-        return _unknown(request)
+        return _invalid_link(request)
     user, clock_name = found
     column = "mail_idle" if clock_name == DeadlineKind.IDLE else "mail_expiry"
     if request.method == "POST":
@@ -78,4 +78,4 @@ def unsubscribe(request: HttpRequest, token: str) -> HttpResponse:
         "done": not Preferences.for_user(user).wants_mail(clock_name),
         "email": user.email,
     }
-    return _answer(request, "unsubscribe", context)
+    return _render(request, "unsubscribe", context)

@@ -16,17 +16,17 @@ from sandboxes.explorer.openapi import Description, Operation, Parameter
 from sandboxes.lib.exceptions import ServiceError, ValidationFailed
 from sandboxes.lib.untrusted_json import dumps_pretty
 from sandboxes.models import Sandbox
-from sandboxes.views.explorer_response import Shown
+from sandboxes.views.explorer_response import RenderedResponse
 from sandboxes.views.explorer_tables import read_table
-from sandboxes.views.helpers import Request, own_sandbox, page
+from sandboxes.views.helpers import Request, get_owned_sandbox, login_required_page
 from sandboxes.views.sandbox_card import Card
-from sandboxes.views.snippets import access, curl
+from sandboxes.views.snippets import api_access, curl
 
 KEY_VARIABLE = "$API_KEY"
 
 
 @dataclass(frozen=True)
-class Try:
+class OperationForm:
     """An operation and what is filled in: by the person, else what can be sent as it is."""
 
     operation: Operation
@@ -54,89 +54,95 @@ class Try:
         return min(max(self.body.count("\n") + 3, 6), 18)
 
     @property
-    def ask(self) -> sandboxes_explorer.Ask:
+    def request(self) -> sandboxes_explorer.ApiRequest:
         """Raises ValidationFailed."""
         target = self.operation.target(self.values)
         body = self.body.strip().replace("\r\n", "\n") if self.operation.body else ""
-        return sandboxes_explorer.Ask(self.operation.method, target, body.encode())
+        return sandboxes_explorer.ApiRequest(self.operation.method, target, body.encode())
 
 
-def _chosen(description: Description, values: Mapping[str, str], *, typed: bool = False) -> Try:
+def _select_operation(
+    description: Description, values: Mapping[str, str], *, typed: bool = False
+) -> OperationForm:
     """The operation that the values name; the first list, or the first of all, if none."""
     known = description.operations
     usual = (*description.lists, *known.values())[0]
-    return Try(known.get(values.get("operation", ""), usual), values, typed)
+    return OperationForm(known.get(values.get("operation", ""), usual), values, typed)
 
 
-@page
+@login_required_page
 @require_GET
 def explorer(request: Request, public_id: str) -> HttpResponse:
     """All of it, or with htmx the part that a click is about."""
-    sandbox = own_sandbox(request, public_id)
+    sandbox = get_owned_sandbox(request, public_id)
     part = request.htmx.target if not request.htmx.history_restore_request else ""
     context: dict[str, Any] = {"sandbox": sandbox}
     try:
-        context |= _described(sandbox)
+        context |= _api_context(sandbox)
     except ServiceError as refused:
         context["problem"] = str(refused)
     else:
         description = context["description"]
-        context["trial"] = trial = _chosen(description, request.GET.dict())
+        context["form"] = form = _select_operation(description, request.GET.dict())
         if part != "requests":
             asked = request.GET.dict()
-            context["table"] = read_table(sandbox, description, trial.operation, asked)
+            context["table"] = read_table(sandbox, description, form.operation, asked)
             context["wanted_row"] = asked.get("row", "")
     names = {"requests": "_explorer_requests", "data": "_explorer_table"}
     return render(request, f"sandboxes/{names.get(part or '', 'explorer')}.html", context)
 
 
-def _described(sandbox: Sandbox) -> dict[str, Any]:
+def _api_context(sandbox: Sandbox) -> dict[str, Any]:
     return {
-        "description": sandboxes_explorer.describe(sandbox),
-        "address": sandboxes_explorer.api_of(sandbox),
+        "description": sandboxes_explorer.fetch_openapi(sandbox),
+        "address": sandboxes_explorer.api_base_url(sandbox),
     }
 
 
-@page
+@login_required_page
 @require_POST
 def send(request: Request, public_id: str) -> HttpResponse:
     """Send what is filled in, or with `as=curl` tell the command that would, with the key."""
-    sandbox = own_sandbox(request, public_id)
+    sandbox = get_owned_sandbox(request, public_id)
     context: dict[str, Any] = {"sandbox": sandbox}
     try:
-        context |= _described(sandbox)
-        trial = _chosen(context["description"], request.POST.dict(), typed=True)
-        context["trial"] = trial
+        context |= _api_context(sandbox)
+        form = _select_operation(context["description"], request.POST.dict(), typed=True)
+        context["form"] = form
         if request.POST.get("as") == "curl":
-            context["command"] = _command(request, sandbox, trial)
+            context["command"] = _curl_command(request, sandbox, form)
         else:
-            context["shown"] = _shown(sandbox, trial)
+            context["response"] = _send(sandbox, form)
     except ValidationFailed as invalid:
         context["refusal"] = f"{invalid.field}: {invalid}"
     except ServiceError as refused:
         context["refusal"] = str(refused)
-    if "trial" not in context:
+    if "form" not in context:
         context["problem"] = context["refusal"]
     elif not request.htmx or _has_changed_something(context):
-        context["table"] = read_table(sandbox, context["description"], trial.operation)
+        context["table"] = read_table(sandbox, context["description"], form.operation)
     name = "_explorer_oob" if request.htmx else "explorer"
     return render(request, f"sandboxes/{name}.html", context)
 
 
 def _has_changed_something(context: dict[str, Any]) -> bool:
-    shown: Shown | None = context.get("shown")
-    changes = context["trial"].operation.method != "GET"
-    return changes and shown is not None and shown.answer.succeeded
+    response: RenderedResponse | None = context.get("response")
+    changes = context["form"].operation.method != "GET"
+    return changes and response is not None and response.response.succeeded
 
 
-def _shown(sandbox: Sandbox, trial: Try) -> Shown:
-    ask = trial.ask
-    address = f"{sandboxes_explorer.api_of(sandbox)}{ask.target}"
-    command = curl(ask.method, address, KEY_VARIABLE, ask.body.decode())
-    return Shown(sandboxes_explorer.send(sandbox, ask), f"{ask.method} {address}", command)
+def _send(sandbox: Sandbox, form: OperationForm) -> RenderedResponse:
+    api_request = form.request
+    address = f"{sandboxes_explorer.api_base_url(sandbox)}{api_request.target}"
+    command = curl(api_request.method, address, KEY_VARIABLE, api_request.body.decode())
+    return RenderedResponse(
+        sandboxes_explorer.send(sandbox, api_request), f"{api_request.method} {address}", command
+    )
 
 
-def _command(request: Request, sandbox: Sandbox, trial: Try) -> str:
-    ask = trial.ask
-    own = access(Card(sandbox), actions.read_credentials(sandbox, request.user))
-    return curl(ask.method, f"{own.address}{ask.target}", own.key, ask.body.decode())
+def _curl_command(request: Request, sandbox: Sandbox, form: OperationForm) -> str:
+    api_request = form.request
+    own = api_access(Card(sandbox), actions.read_credentials(sandbox, request.user))
+    return curl(
+        api_request.method, f"{own.address}{api_request.target}", own.key, api_request.body.decode()
+    )

@@ -1,4 +1,4 @@
-"""An answer of a sandbox's API as people read it: always as text, never as what it says it is."""
+"""A response of a sandbox's API as people read it: always as text, never as what it says it is."""
 
 from __future__ import annotations
 
@@ -10,74 +10,74 @@ from http import HTTPStatus
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
-from sandboxes.explorer import Answer
+from sandboxes.explorer import ApiResponse
 from sandboxes.lib.untrusted_json import dumps_pretty, loads
 
-LONGEST_SHOWN = 200_000
-LONGEST_COLOURED = 60_000
+MAX_SHOWN_LENGTH = 200_000
+MAX_HIGHLIGHTED_LENGTH = 60_000
 """Characters; colours would make a page of more than that slow."""
-TOKENS = re.compile(
+JSON_TOKENS = re.compile(
     r'(?P<key>"(?:[^"\\]|\\.)*")(?=:)|(?P<string>"(?:[^"\\]|\\.)*")'
     r"|(?P<number>-?\d[\d.eE+-]*)|(?P<literal>true|false|null)"
 )
 
 
 @dataclass(frozen=True)
-class Shown:
-    """One answer; `curl` is the request that it answers."""
+class RenderedResponse:
+    """One response; `curl` is the request that it answers."""
 
-    answer: Answer
+    response: ApiResponse
     request_line: str
     curl: str
 
     @property
-    def phrase(self) -> str:
+    def status_line(self) -> str:
         """The status with its name."""
         try:
-            return f"{self.answer.status} {HTTPStatus(self.answer.status).phrase}"
+            return f"{self.response.status} {HTTPStatus(self.response.status).phrase}"
         except ValueError:
-            return str(self.answer.status)
+            return str(self.response.status)
 
     @property
     def milliseconds(self) -> int:
-        return max(1, round(self.answer.seconds * 1000))
+        return max(1, round(self.response.seconds * 1000))
 
     @cached_property
     def _readable(self) -> tuple[str, bool]:
-        return readable(self.answer)
+        return body_as_text(self.response)
 
     @property
     def text(self) -> str:
-        return self._readable[0][:LONGEST_SHOWN]
+        return self._readable[0][:MAX_SHOWN_LENGTH]
 
     @property
-    def coloured(self) -> str:
-        return coloured(self.text) if self._readable[1] else self.text
+    def highlighted(self) -> str:
+        return highlight_json(self.text) if self._readable[1] else self.text
 
     @property
-    def is_cut(self) -> bool:
-        return not self.answer.complete or len(self._readable[0]) > LONGEST_SHOWN
+    def is_truncated(self) -> bool:
+        return not self.response.complete or len(self._readable[0]) > MAX_SHOWN_LENGTH
 
 
-def readable(answer: Answer) -> tuple[str, bool]:
+def body_as_text(response: ApiResponse) -> tuple[str, bool]:
     """The body as text, and whether it is JSON, which comes on lines of its own."""
-    if b"\0" in answer.body:
-        size, kind = len(answer.body), answer.media_type or "unknown data"
+    if b"\0" in response.body:
+        size, kind = len(response.body), response.media_type or "unknown data"
         return f"{size} bytes of {kind}", False
     try:
-        if len(answer.body) <= LONGEST_SHOWN:
-            return dumps_pretty(loads(answer.body)), True
+        if len(response.body) <= MAX_SHOWN_LENGTH:
+            return dumps_pretty(loads(response.body)), True
     except ValueError:
         """It is something else, and shown as it is."""
-    return answer.body.decode(errors="replace"), False
+    return response.body.decode(errors="replace"), False
 
 
-def coloured(text: str) -> SafeString:
+def highlight_json(text: str) -> SafeString:
     """What `written` made of a value, escaped, with spans in it for the stylesheet."""
-    if len(text) > LONGEST_COLOURED:
+    if len(text) > MAX_HIGHLIGHTED_LENGTH:
         return escape(text)
     parts, end = [], 0
-    for found in TOKENS.finditer(text):
+    for found in JSON_TOKENS.finditer(text):
         parts += [escape(text[end : found.start()]), f'<span class="json-{found.lastgroup}">']
         parts += [escape(found[0]), "</span>"]
         end = found.end()

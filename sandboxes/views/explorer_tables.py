@@ -19,25 +19,25 @@ from sandboxes.explorer.openapi import Description, Operation
 from sandboxes.lib.exceptions import ServiceError, Unavailable
 from sandboxes.lib.untrusted_json import dumps_pretty, loads
 from sandboxes.models import Sandbox
-from sandboxes.views.explorer_response import coloured
+from sandboxes.views.explorer_response import highlight_json
 
-ROWS = 10
-LONGEST_CELL = 60
-LONGEST_ROW = 20_000
-"""Characters of one thing as JSON."""
+PAGE_SIZE = 10
+MAX_CELL_LENGTH = 60
+MAX_ROW_LENGTH = 20_000
+"""Characters of one item as JSON."""
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
-MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One value; `moment` where it is one, to be shown in the reader's zone."""
+    """One value; `timestamp` where it is one, to be shown in the reader's zone."""
 
     value: Any
 
     @cached_property
-    def moment(self) -> datetime | None:
-        if not isinstance(self.value, str) or not MOMENT.fullmatch(self.value):
+    def timestamp(self) -> datetime | None:
+        if not isinstance(self.value, str) or not TIMESTAMP.fullmatch(self.value):
             return None
         try:
             return datetime.fromisoformat(self.value)
@@ -53,22 +53,22 @@ class Cell:
     @property
     def text(self) -> str:
         text = self.value if isinstance(self.value, str) else json.dumps(self.value)
-        return text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 1]}…"
+        return text if len(text) <= MAX_CELL_LENGTH else f"{text[: MAX_CELL_LENGTH - 1]}…"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One thing: its cells in the order of the columns, and all of it as JSON."""
+    """One item: its cells in the order of the columns, and all of it as JSON."""
 
     key: str
     cells: list[Cell]
     json: str
-    try_it: str
+    request_query: str
     """The query of the explorer that reads it, if the API can."""
 
     @property
-    def coloured(self) -> SafeString:
-        return coloured(self.json)
+    def highlighted(self) -> SafeString:
+        return highlight_json(self.json)
 
 
 @dataclass(frozen=True)
@@ -84,16 +84,16 @@ class Table:
     problem: str = ""
 
     @property
-    def here(self) -> str:
+    def current_query(self) -> str:
         """The query that leads to this part again."""
         return _query(table=self.chosen.id, cursor=self.cursor)
 
     @property
-    def first(self) -> str:
+    def first_query(self) -> str:
         return _query(table=self.chosen.id)
 
     @property
-    def following(self) -> str:
+    def next_query(self) -> str:
         """The query of the next part; empty if this is the last."""
         return self.next_cursor and _query(table=self.chosen.id, cursor=self.next_cursor)
 
@@ -105,16 +105,16 @@ def _query(**values: str) -> str:
 def read_table(
     sandbox: Sandbox,
     description: Description,
-    beside: Operation,
-    wanted: Mapping[str, str] = MappingProxyType({}),
+    operation: Operation,
+    selection: Mapping[str, str] = MappingProxyType({}),
 ) -> Table | None:
     """The list that `table` names, from `cursor` on; else the one that an operation is about.
 
     None where the API has no lists.
     """
     lists = list(description.lists)
-    named = (one for one in lists if one.id == wanted.get("table"))
-    chosen, cursor = next(named, description.beside(beside)), wanted.get("cursor", "")
+    named = (one for one in lists if one.id == selection.get("table"))
+    chosen, cursor = next(named, description.related_list(operation)), selection.get("cursor", "")
     if chosen is None:
         return None
     try:
@@ -125,12 +125,12 @@ def read_table(
 
 
 def _page(sandbox: Sandbox, listing: Operation, cursor: str) -> dict[str, Any]:
-    asked = {"query.limit": str(ROWS), "query.cursor": cursor}
-    answer = explorer.send(sandbox, explorer.Ask("GET", listing.target(asked)))
-    if not answer.succeeded:
-        raise Unavailable(f"The sandbox returned {answer.status} for this list.")
+    asked = {"query.limit": str(PAGE_SIZE), "query.cursor": cursor}
+    response = explorer.send(sandbox, explorer.ApiRequest("GET", listing.target(asked)))
+    if not response.succeeded:
+        raise Unavailable(f"The sandbox returned {response.status} for this list.")
     try:
-        page = loads(answer.body)
+        page = loads(response.body)
     except ValueError:
         page = None
     if not isinstance(page, dict) or not isinstance(page.get("data"), list):
@@ -145,24 +145,26 @@ def _table(
     cursor: str,
     page: dict[str, Any],
 ) -> Table:
-    reader = description.reader_of(chosen)
-    things = [thing for thing in page["data"] if isinstance(thing, dict)]
+    detail = description.detail_operation(chosen)
+    items = [item for item in page["data"] if isinstance(item, dict)]
     total, following = page.get("total"), page.get("next_cursor")
     return Table(
         lists,
         chosen,
-        [_row(chosen, reader, thing) for thing in things[:ROWS]],
+        [_row(chosen, detail, item) for item in items[:PAGE_SIZE]],
         total if isinstance(total, int) else None,
         cursor,
         following if isinstance(following, str) else "",
     )
 
 
-def _row(listing: Operation, reader: Operation | None, thing: dict[str, Any]) -> Row:
-    cells = [Cell(thing.get(column)) for column in listing.columns]
-    key = str(thing.get("id", ""))
-    try_it = ""
-    if reader and key:
-        place = next((one.key for one in reader.parameters if one.place == "path"), "path.id")
-        try_it = _query(operation=reader.id, **{place: key})
-    return Row(key or cells[0].text, cells, dumps_pretty(thing)[:LONGEST_ROW], try_it)
+def _row(listing: Operation, detail: Operation | None, item: dict[str, Any]) -> Row:
+    cells = [Cell(item.get(column)) for column in listing.columns]
+    key = str(item.get("id", ""))
+    request_query = ""
+    if detail and key:
+        parameter = next(
+            (one.key for one in detail.parameters if one.location == "path"), "path.id"
+        )
+        request_query = _query(operation=detail.id, **{parameter: key})
+    return Row(key or cells[0].text, cells, dumps_pretty(item)[:MAX_ROW_LENGTH], request_query)

@@ -29,7 +29,7 @@ LIFETIMES = (15, 30, 60, 90, 120)
 """Minutes that the page offers; the API takes any number within the limits."""
 
 
-LONGEST_MINUTES = 5
+MAX_MINUTES_DIGITS = 5
 """Digits; a longer text is no number of minutes."""
 
 
@@ -69,7 +69,7 @@ class LaunchForm(forms.Form):
     @property
     def lifetime(self) -> int:
         """The lifetime that is chosen now."""
-        return as_minutes(self["ttl_minutes"].value()) or self.limits.ttl_minutes
+        return parse_minutes(self["ttl_minutes"].value()) or self.limits.ttl_minutes
 
     @cached_property
     def request(self) -> LaunchRequest:
@@ -83,10 +83,10 @@ class LaunchForm(forms.Form):
         return self
 
 
-def as_minutes(said: object) -> int | None:
+def parse_minutes(said: object) -> int | None:
     """The minutes that somebody typed, if that is what it is."""
     text = str(said)
-    return int(text) if text.isdecimal() and len(text) <= LONGEST_MINUTES else None
+    return int(text) if text.isdecimal() and len(text) <= MAX_MINUTES_DIGITS else None
 
 
 class TokenForm(forms.Form):

@@ -32,7 +32,7 @@ class Request(HttpRequest):
 View = Callable[..., HttpResponse]
 
 
-def page(view: View) -> View:
+def login_required_page(view: View) -> View:
     """For signed-in people only, and never kept by a cache: pages hold addresses and keys."""
 
     @wraps(view)
@@ -50,14 +50,14 @@ def page(view: View) -> View:
     return guarded
 
 
-def own_sandbox(request: Request, public_id: str) -> Sandbox:
+def get_owned_sandbox(request: Request, public_id: str) -> Sandbox:
     """The sandbox of this id if it is the caller's own, with its extensions. Raises Http404."""
     mine = request.user.sandboxes.prefetch_related("extensions")
     sandbox: Sandbox = get_object_or_404(mine, public_id=public_id)
     return sandbox
 
 
-def tell(response: HttpResponse, text: str = "") -> HttpResponse:
+def with_htmx_events(response: HttpResponse, text: str = "") -> HttpResponse:
     """Have the rest of the page follow what changed, and a short notice shown."""
     trigger_client_event(response, "sandboxes-changed")
     if text:
@@ -65,19 +65,19 @@ def tell(response: HttpResponse, text: str = "") -> HttpResponse:
     return response
 
 
-def told_about(request: HttpRequest, sandbox: Sandbox) -> list[Any]:
+def messages_for(request: HttpRequest, sandbox: Sandbox) -> list[Any]:
     """The messages that a redirect left for this sandbox's card."""
     return [m for m in messages.get_messages(request) if m.extra_tags == sandbox.public_id]
 
 
-def came_from(request: Request) -> SplitResult:
+def referrer(request: Request) -> SplitResult:
     """The page that the person clicked on."""
     return urlsplit(request.htmx.current_url or request.headers.get("Referer", ""))
 
 
-def back(request: Request, public_id: str) -> str:
+def return_url(request: Request, public_id: str) -> str:
     """The page that the person clicked on, if it is one that shows this sandbox."""
-    came, own = came_from(request), reverse("sandbox", args=[public_id])
+    came, own = referrer(request), reverse("sandbox", args=[public_id])
     if came.path == own:
         return own
     history = reverse("history")

@@ -18,20 +18,20 @@ from sandboxes.lib.pagination import paginate_newest_first
 from sandboxes.models import FAILURE_REASONS, EndReason, State
 from sandboxes.views.helpers import (
     Request,
-    back,
-    came_from,
-    own_sandbox,
-    page,
+    get_owned_sandbox,
+    login_required_page,
+    referrer,
+    return_url,
 )
 from sandboxes.views.sandbox_card import cards
 
 if TYPE_CHECKING:
     from sandboxes.models.sandbox import SandboxQuerySet
 
-HISTORY_PAGE = 20
-LOOKED_THROUGH = 1000
+PAGE_SIZE = 20
+MAX_SEARCHED = 1000
 """So many are looked through where no index leads, however many have ended."""
-ENDS = {
+FILTERS = {
     "": ("All", Q()),
     "failed": ("Failed", Q(state=State.FAILED, end_reason__in=FAILURE_REASONS)),
     "idle": ("Idle timeout", Q(end_reason=EndReason.IDLE)),
@@ -41,7 +41,7 @@ ENDS = {
 """What the history can be narrowed to."""
 
 
-@page
+@login_required_page
 @require_GET
 def history(request: Request) -> HttpResponse:
     """All that have ended, page by page; a link that makes no sense leads to the first."""
@@ -49,49 +49,49 @@ def history(request: Request) -> HttpResponse:
     end, words = request.GET.get("end", ""), request.GET.get("q", "").strip()[:60]
     try:
         rows, older = paginate_newest_first(
-            _found(request, end, words), "ended_at", HISTORY_PAGE, cursor, "history"
+            _search(request, end, words), "ended_at", PAGE_SIZE, cursor, "history"
         )
     except (ValidationFailed, KeyError):
         return redirect("history")
     context = {
         "ended": cards(rows, messages.get_messages(request)),
-        "older": older and _address(end=end, q=words, cursor=older),
+        "older": older and _query_string(end=end, q=words, cursor=older),
         "is_first": not cursor,
-        "ends": [(name, label) for name, (label, _only) in ENDS.items()],
+        "ends": [(name, label) for name, (label, _only) in FILTERS.items()],
         "end": end,
         "words": words,
     }
     return render(request, "sandboxes/history.html", context)
 
 
-def _address(**said: str) -> str:
+def _query_string(**said: str) -> str:
     return urlencode({name: value for name, value in said.items() if value})
 
 
-def _found(request: Request, end: str, words: str) -> SandboxQuerySet:
+def _search(request: Request, end: str, words: str) -> SandboxQuerySet:
     """Raises KeyError for an end that there is not."""
     all_of_it: SandboxQuerySet = request.user.sandboxes.ended()
     if not end and not words:
         return all_of_it
-    newest = all_of_it.order_by("-ended_at", "-pk").values("pk")[:LOOKED_THROUGH]
-    rows = all_of_it.filter(ENDS[end][1], pk__in=newest)
+    newest = all_of_it.order_by("-ended_at", "-pk").values("pk")[:MAX_SEARCHED]
+    rows = all_of_it.filter(FILTERS[end][1], pk__in=newest)
     if words:
         named = Q(name__icontains=words) | Q(public_id=words) | Q(blueprint__iexact=words)
         rows = rows.filter(named)
     return rows
 
 
-@page
+@login_required_page
 @require_POST
-def launch_again(request: Request, public_id: str) -> HttpResponse:
+def relaunch(request: Request, public_id: str) -> HttpResponse:
     """The same once more: blueprint, lifetime, name. Refused, the button and the reason stay."""
-    sandbox = own_sandbox(request, public_id)
+    sandbox = get_owned_sandbox(request, public_id)
     choice = actions.LaunchRequest(sandbox.blueprint, sandbox.ttl_minutes, sandbox.name)
     try:
         new, _is_new = actions.launch_sandbox(request.user, choice, request.POST.get("key", ""))
     except ServiceError as refused:
         messages.error(request, str(refused), extra_tags=public_id)
-        return redirect(back(request, public_id))
-    if came_from(request).path == reverse("sandbox", args=[public_id]):
+        return redirect(return_url(request, public_id))
+    if referrer(request).path == reverse("sandbox", args=[public_id]):
         return redirect("sandbox", new.public_id)
     return redirect(f"{reverse('dashboard')}#card-{new.public_id}")

@@ -11,11 +11,11 @@ from sandboxes.models import Preferences
 from sandboxes.models.runtime_settings import config
 from sandboxes.notifications import sandbox_warnings
 from sandboxes.views.forms import PreferencesForm
-from sandboxes.views.helpers import Request, page
-from sandboxes.views.warning_banner import shown_warnings
+from sandboxes.views.helpers import Request, login_required_page
+from sandboxes.views.warning_banner import warning_banners_context
 
 
-@page
+@login_required_page
 @require_http_methods(["GET", "POST"])
 def preferences(request: Request) -> HttpResponse:
     form = PreferencesForm(request.POST or None, instance=Preferences.for_user(request.user))
@@ -27,7 +27,7 @@ def preferences(request: Request) -> HttpResponse:
     return render(request, "sandboxes/preferences.html", context)
 
 
-@page
+@login_required_page
 @require_POST
 def notify_me(request: Request) -> HttpResponse:
     """The click on a banner that wants notifications of the browser."""
@@ -35,12 +35,14 @@ def notify_me(request: Request) -> HttpResponse:
     return HttpResponse(status=204)
 
 
-@page
+@login_required_page
 @require_GET
 def warnings(request: Request) -> HttpResponse:
     """The banners as they are now; nothing when the page shows the same ones already."""
     where = request.GET.get("where", "")
-    context = shown_warnings(sandbox_warnings.active_warnings(request.user), request.user, where)
-    if context["seen"] == request.GET.get("seen", ""):
+    context = warning_banners_context(
+        sandbox_warnings.active_warnings(request.user), request.user, where
+    )
+    if context["etag"] == request.GET.get("etag", ""):
         return HttpResponse(status=204)
     return render(request, "sandboxes/_warning_banners.html", context)

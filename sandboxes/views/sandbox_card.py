@@ -18,11 +18,11 @@ from sandboxes.representations import display
 
 EXTENSION_CHOICES = (30, 60, 120)
 BUSY_POLL_SECONDS = 1
-CALM_POLL_SECONDS = 15
+IDLE_POLL_SECONDS = 15
 
 
 @dataclass(frozen=True)
-class Offer:
+class ExtensionOption:
     """An extension that can be had: by so many minutes, and when the sandbox would end then."""
 
     minutes: int
@@ -30,7 +30,7 @@ class Offer:
     capped: bool
 
 
-def digest(*parts: object) -> str:
+def make_etag(*parts: object) -> str:
     """A short text that changes with what is shown, so that a poll can ask for news only."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
@@ -40,8 +40,8 @@ class Card:
     """One sandbox on a page. `refusal` is what came of the last click, `told` what was done."""
 
     sandbox: Sandbox
-    refusal: str = ""
-    told: str = ""
+    error_message: str = ""
+    success_message: str = ""
     site: Site | None = None
     """Read when it is needed, unless it is at hand: most polls end before that."""
     is_page: bool = False
@@ -49,7 +49,7 @@ class Card:
     estimator: EtaCalculator = field(default_factory=EtaCalculator, compare=False)
 
     @property
-    def is_made(self) -> bool:
+    def is_provisioning(self) -> bool:
         return self.sandbox.state in (State.PENDING, State.PROVISIONING)
 
     @property
@@ -61,7 +61,7 @@ class Card:
         return self.sandbox.reset_requested_at is not None
 
     @property
-    def can_be_explored(self) -> bool:
+    def has_explorer(self) -> bool:
         """Whether its API describes itself, so that the portal's explorer can show it."""
         made = blueprints.available().get(self.sandbox.blueprint)
         return bool(made and made.openapi_endpoint)
@@ -103,21 +103,23 @@ class Card:
         return display.final_logs(self.sandbox)
 
     @property
-    def lasted(self) -> timedelta | None:
+    def duration(self) -> timedelta | None:
         """How long it ran, of one that has ended."""
         began, ended = self.sandbox.started_at, self.sandbox.ended_at
         return ended - began if began and ended else None
 
     @cached_property
-    def offers(self) -> list[Offer]:
+    def extension_options(self) -> list[ExtensionOption]:
         """The usual choices, each shown with what it would really give."""
         most = self.extension.max_minutes
         if not most:
             return []
         choices = [minutes for minutes in EXTENSION_CHOICES if minutes < most]
-        offers = [Offer(minutes, self._until(minutes), capped=False) for minutes in choices]
+        options = [
+            ExtensionOption(minutes, self._until(minutes), capped=False) for minutes in choices
+        ]
         capped = most < config.SANDBOX_EXTENSION_MAX_MINUTES
-        return [*offers, Offer(most, self._until(most), capped)]
+        return [*options, ExtensionOption(most, self._until(most), capped)]
 
     def _until(self, minutes: int) -> datetime:
         assert self.sandbox.expires_at
@@ -130,34 +132,34 @@ class Card:
         return max(0, int((self.deadline.at - clock.now()).total_seconds()))
 
     @property
-    def seconds_in_all(self) -> int:
+    def total_seconds(self) -> int:
         """How long the clock that ends it had to run when it was started."""
         assert self.deadline.at and self.sandbox.started_at
-        if self.deadline.reason == "idle":
+        if self.deadline.because == "idle":
             return self.sandbox.idle_minutes * 60
         return int((self.deadline.at - self.sandbox.started_at).total_seconds())
 
     @property
-    def waits(self) -> bool:
+    def is_transitioning(self) -> bool:
         """Whether something about it is under way, so that news are due any moment."""
-        return self.is_made or self.is_resetting or self.sandbox.state == State.DESTROYING
+        return self.is_provisioning or self.is_resetting or self.sandbox.state == State.DESTROYING
 
     @property
     def poll_seconds(self) -> int:
-        return BUSY_POLL_SECONDS if self.waits else CALM_POLL_SECONDS
+        return BUSY_POLL_SECONDS if self.is_transitioning else IDLE_POLL_SECONDS
 
     @cached_property
-    def shape(self) -> str:
+    def layout_hash(self) -> str:
         """Changes when the whole card must be drawn anew, and not just what is live in it."""
-        state = "made" if self.is_made else self.sandbox.state
-        return digest(state, self.is_resetting, self.extension, self.endpoints)
+        state = "provisioning" if self.is_provisioning else self.sandbox.state
+        return make_etag(state, self.is_resetting, self.extension, self.endpoints)
 
     @cached_property
-    def seen(self) -> str:
+    def etag(self) -> str:
         """What a poll sends back: the same again means that nothing on the card has changed."""
         row, late = self.sandbox, self.estimate and self.estimate.overdue
-        live = digest(row.state, self.deadline, self.steps, late, row.funding, row.removal_error)
-        return f"{self.shape}.{live}"
+        live = make_etag(row.state, self.deadline, self.steps, late, row.funding, row.removal_error)
+        return f"{self.layout_hash}.{live}"
 
 
 def cards(
@@ -166,7 +168,7 @@ def cards(
     """A card for each, with the messages that a redirect left for it."""
     by_id: dict[str, dict[str, Any]] = {}
     for notice in notices:
-        kind = "refusal" if notice.level_tag == "error" else "told"
+        kind = "error_message" if notice.level_tag == "error" else "success_message"
         by_id.setdefault(notice.extra_tags, {})[kind] = str(notice)
     shared: dict[str, Any] = {"site": site or Site.current(), "estimator": EtaCalculator()}
     return [Card(row, **shared, **by_id.get(row.public_id, {})) for row in sandboxes]

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from sandboxes.blueprints import Blueprint, available
 from sandboxes.views.sandbox_card import Card
 
-API = "api"
+DEFAULT_API_ENDPOINT = "api"
 """What the endpoint of an API that does not describe itself is called."""
 
-PYTHON = """\
+PYTHON_TEMPLATE = """\
 import json
 from urllib.request import Request, urlopen
 
@@ -24,7 +24,7 @@ request = Request(
 with urlopen(request, timeout=10) as response:
     print(json.dumps(json.load(response), indent=2))"""
 
-JAVASCRIPT = """\
+JAVASCRIPT_TEMPLATE = """\
 fetch({address}, {{
   headers: {{ Authorization: {authorization} }},
 }})
@@ -51,9 +51,9 @@ class Access:
     key: str = ""
 
 
-def access(card: Card, credentials: Mapping[str, str]) -> Access:
+def api_access(card: Card, credentials: Mapping[str, str]) -> Access:
     """To the API of a running sandbox, as its blueprint describes it."""
-    name, key_name = API, "api_key"
+    name, key_name = DEFAULT_API_ENDPOINT, "api_key"
     if (made := available().get(card.sandbox.blueprint)) and made.openapi_endpoint:
         name, key_name = made.openapi_endpoint, made.endpoints[made.openapi_endpoint].bearer
     address = (card.endpoints.get(name) or "").rstrip("/")
@@ -63,14 +63,14 @@ def access(card: Card, credentials: Mapping[str, str]) -> Access:
 def snippets(card: Card, credentials: Mapping[str, str]) -> list[Snippet]:
     """What can be tried first, from what the sandbox has: an API, a database."""
     found = []
-    made, own = available().get(card.sandbox.blueprint), access(card, credentials)
+    made, own = available().get(card.sandbox.blueprint), api_access(card, credentials)
     if own.address and own.key:
         found += _first_calls(f"{own.address}{_first_path(made)}", own.key)
     if (database := credentials.get("database_url", "")).startswith("postgres"):
         hint = "Opens psql."
         found.append(Snippet("psql", "psql", hint, f"psql {shlex.quote(database)}"))
     hint = "Save as .env or source it."
-    found.append(Snippet("env", ".env", hint, environment(card, credentials)))
+    found.append(Snippet("env", ".env", hint, env_file_text(card, credentials)))
     if made and made.openapi_endpoint:
         hint = "All operations, with the URL and API key filled in."
         found.append(Snippet("postman", "Postman", hint))
@@ -82,12 +82,12 @@ def _first_calls(address: str, key: str) -> list[Snippet]:
     quoted = {"address": json.dumps(address), "authorization": json.dumps(f"Bearer {key}")}
     return [
         Snippet("curl", "curl", "", curl("GET", address, key)),
-        Snippet("python", "Python", "No dependencies.", PYTHON.format(**quoted)),
+        Snippet("python", "Python", "No dependencies.", PYTHON_TEMPLATE.format(**quoted)),
         Snippet(
             "javascript",
             "JavaScript",
             "Node.js or browser.",
-            JAVASCRIPT.format(**quoted),
+            JAVASCRIPT_TEMPLATE.format(**quoted),
         ),
     ]
 
@@ -104,9 +104,9 @@ def curl(method: str, address: str, key: str, body: str = "") -> str:
     return " \\\n  ".join(parts)
 
 
-def environment(card: Card, credentials: Mapping[str, str]) -> str:
+def env_file_text(card: Card, credentials: Mapping[str, str]) -> str:
     """All that a program has to know of the sandbox, as lines of a `.env` file."""
-    own = access(card, credentials)
+    own = api_access(card, credentials)
     values = {"API_URL": own.address} if own.address else {}
     values |= {name.upper(): value for name, value in credentials.items()}
     values["STELLAR_PUBLIC_KEY"] = card.sandbox.stellar_public_key

@@ -11,12 +11,12 @@ from sandboxes.accounts import api_tokens as accounts_api_tokens
 from sandboxes.lib import clock
 from sandboxes.models import ApiToken
 from sandboxes.views.forms import TokenForm
-from sandboxes.views.helpers import Request, page
+from sandboxes.views.helpers import Request, login_required_page
 
-SPENT_SHOWN = 10
+MAX_INACTIVE_SHOWN = 10
 
 
-@page
+@login_required_page
 @require_http_methods(["GET", "POST"])
 def token_list(request: Request) -> HttpResponse:
     """All tokens of mine; POST makes one and answers with its text, which is shown just then."""
@@ -33,12 +33,12 @@ def token_list(request: Request) -> HttpResponse:
         "made": made,
         "secret": text,
         "usable": rows.usable(now),
-        "spent": rows.exclude(pk__in=rows.usable(now).values("pk"))[:SPENT_SHOWN],
+        "spent": rows.exclude(pk__in=rows.usable(now).values("pk"))[:MAX_INACTIVE_SHOWN],
     }
     return render(request, "sandboxes/tokens.html", context)
 
 
-@page
+@login_required_page
 @require_http_methods(["GET", "POST"])
 def revoke(request: Request, pk: int) -> HttpResponse:
     """POST revokes; GET asks first, for those whose browser shows no dialog."""

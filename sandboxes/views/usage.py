@@ -14,19 +14,19 @@ from django.views.decorators.http import require_GET
 from sandboxes import blueprints
 from sandboxes.models import Sandbox, State
 from sandboxes.usage.series import UsagePoint, peak, to_series
-from sandboxes.views.helpers import Request, own_sandbox, page
+from sandboxes.views.helpers import Request, get_owned_sandbox, login_required_page
 
 WIDTH, HEIGHT = 240, 56
 """Of a plot, in its own units."""
-MOST_POINTS, MOST_ROWS = 120, 20
-HEADROOM = 1.25
-LARGE = 100
-LOWEST_TOP = 0.1
+MAX_POINTS, MAX_ROWS = 120, 20
+TOP_MARGIN = 1.25
+WHOLE_NUMBERS_FROM = 100
+MIN_TOP_SHARE = 0.1
 """Of the limit: less than that is next to nothing, and looks like it."""
 
 
 @dataclass(frozen=True)
-class Measure:
+class Metric:
     """Something that is told of each moment, and how."""
 
     name: str
@@ -40,28 +40,28 @@ class Measure:
     """The sandbox's attribute with its limit, if it has one."""
 
 
-MEASURES = (
-    Measure("memory", "Memory", "MB", 0, lambda m: m.memory_mb, "memory_mb", "memory_mb"),
-    Measure("cpu", "CPU", "cores", 2, lambda m: m.cpus, "cpus", "cpus"),
-    Measure("disk", "Disk", "MB", 0, lambda m: m.disk_mb, "disk_mb", "disk_mb"),
-    Measure(
+METRICS = (
+    Metric("memory", "Memory", "MB", 0, lambda m: m.memory_mb, "memory_mb", "memory_mb"),
+    Metric("cpu", "CPU", "cores", 2, lambda m: m.cpus, "cpus", "cpus"),
+    Metric("disk", "Disk", "MB", 0, lambda m: m.disk_mb, "disk_mb", "disk_mb"),
+    Metric(
         "requests", "Requests", "per min", 1,
         lambda m: m.requests_per_minute, "requests_per_minute",
     ),
-    Measure("traffic", "Traffic", "KB/min", 1, lambda m: m.traffic_kb),
+    Metric("traffic", "Traffic", "KB/min", 1, lambda m: m.traffic_kb),
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Plot:
+class Sparkline:
     """One line over the sandbox's life; `limit` None where there is none."""
 
-    measure: Measure
+    metric: Metric
     limit: float | None
     points: Sequence[tuple[float, float]]
     """How far from the left edge, 0 to 1, and the value."""
-    most: float | None
-    in_all: float | None = None
+    peak: float | None
+    total: float | None = None
     """The count of all its life, of what is counted."""
 
     @property
@@ -71,40 +71,40 @@ class Plot:
     @property
     def digits(self) -> int:
         """Behind the point: none where the numbers are large."""
-        return 0 if (self.most or 0) >= LARGE else self.measure.digits
+        return 0 if (self.peak or 0) >= WHOLE_NUMBERS_FROM else self.metric.digits
 
     @property
     def top(self) -> float:
         """The value at the upper edge."""
-        highest = HEADROOM * max((value for _, value in self.points), default=0)
+        highest = TOP_MARGIN * max((value for _, value in self.points), default=0)
         if self.limit is None:
             return highest or 1.0
-        return min(max(highest, LOWEST_TOP * self.limit), max(self.limit, highest / HEADROOM))
+        return min(max(highest, MIN_TOP_SHARE * self.limit), max(self.limit, highest / TOP_MARGIN))
 
     @cached_property
-    def corners(self) -> list[tuple[float, float]]:
+    def vertices(self) -> list[tuple[float, float]]:
         """Of the line; what was measured first is drawn from the left edge on."""
         height = HEIGHT - 2
-        corners = [(WIDTH * x, HEIGHT - height * value / self.top) for x, value in self.points]
-        return [(0, corners[0][1]), *corners] if corners and corners[0][0] else corners
+        vertices = [(WIDTH * x, HEIGHT - height * value / self.top) for x, value in self.points]
+        return [(0, vertices[0][1]), *vertices] if vertices and vertices[0][0] else vertices
 
     @cached_property
     def line(self) -> str:
         """The points of an SVG polyline."""
-        return " ".join(f"{x:.1f},{y:.1f}" for x, y in self.corners)
+        return " ".join(f"{x:.1f},{y:.1f}" for x, y in self.vertices)
 
     @property
     def area(self) -> str:
-        return f"0,{HEIGHT} {self.line} {self.corners[-1][0]:.1f},{HEIGHT}" if self.line else ""
+        return f"0,{HEIGHT} {self.line} {self.vertices[-1][0]:.1f},{HEIGHT}" if self.line else ""
 
 
 @dataclass(frozen=True)
-class Life:
+class UsageHistory:
     """All that was measured of one sandbox."""
 
     sandbox: Sandbox
-    moments: Sequence[UsagePoint]
-    last: int
+    points: Sequence[UsagePoint]
+    last_sample_id: int
     """The key of the last sample: a poll asks for what is newer."""
 
     @property
@@ -114,19 +114,19 @@ class Life:
     @property
     def is_shown(self) -> bool:
         """Something is known, or will be: its place is kept."""
-        return self.sandbox.is_active or bool(self.moments) or bool(self.sandbox.peak)
+        return self.sandbox.is_active or bool(self.points) or bool(self.sandbox.peak)
 
     @property
-    def began(self) -> datetime:
-        return self.moments[0].at
+    def first_at(self) -> datetime:
+        return self.points[0].at
 
     @property
-    def ended(self) -> datetime:
-        return self.moments[-1].at
+    def last_at(self) -> datetime:
+        return self.points[-1].at
 
     @cached_property
     def peak(self) -> dict[str, float | None]:
-        return self.sandbox.peak or (peak(self.moments) if self.moments else {})
+        return self.sandbox.peak or (peak(self.points) if self.points else {})
 
     @property
     def has_requests(self) -> bool:
@@ -137,38 +137,38 @@ class Life:
         return bool(self.sandbox.is_active and blueprint and blueprint.requests)
 
     @cached_property
-    def measures(self) -> list[Measure]:
+    def metrics(self) -> list[Metric]:
         """What is told of each moment."""
-        return [measure for measure in MEASURES if self.has_requests or measure.name != "requests"]
+        return [metric for metric in METRICS if self.has_requests or metric.name != "requests"]
 
     @cached_property
-    def plots(self) -> list[Plot]:
+    def sparklines(self) -> list[Sparkline]:
         """Four: of how it is talked to, requests where they are counted, and bytes elsewhere."""
         hidden = "traffic" if self.has_requests else "requests"
-        return [self._plot(measure) for measure in MEASURES if measure.name != hidden]
+        return [self._sparkline(metric) for metric in METRICS if metric.name != hidden]
 
-    def _plot(self, measure: Measure) -> Plot:
-        known = thinned(self.moments, measure.read, MOST_POINTS)
-        points = [(self._place(at), value) for at, value in known]
-        most = max((value for _, value in points), default=self.peak.get(measure.peak))
-        limit = getattr(self.sandbox, measure.limit) if measure.limit else None
-        in_all = self.peak.get("requests") if measure.name == "requests" else None
-        return Plot(measure, limit, points, most, in_all)
+    def _sparkline(self, metric: Metric) -> Sparkline:
+        known = downsample(self.points, metric.read, MAX_POINTS)
+        points = [(self._position(at), value) for at, value in known]
+        most = max((value for _, value in points), default=self.peak.get(metric.peak))
+        limit = getattr(self.sandbox, metric.limit) if metric.limit else None
+        total = self.peak.get("requests") if metric.name == "requests" else None
+        return Sparkline(metric, limit, points, most, total)
 
-    def _place(self, at: datetime) -> float:
+    def _position(self, at: datetime) -> float:
         """From 0, when it was first measured, to 1, when it last was."""
-        whole = (self.ended - self.began).total_seconds()
-        return (at - self.began).total_seconds() / whole if whole else 1.0
+        whole = (self.last_at - self.first_at).total_seconds()
+        return (at - self.first_at).total_seconds() / whole if whole else 1.0
 
     @property
     def rows(self) -> list[tuple[datetime, list[float | None]]]:
         """Some of the moments as numbers, the newest first."""
-        every = -(-len(self.moments) // MOST_ROWS) or 1
-        chosen = list(self.moments)[::-1][::every]
-        return [(one.at, [measure.read(one) for measure in self.measures]) for one in chosen]
+        every = -(-len(self.points) // MAX_ROWS) or 1
+        chosen = list(self.points)[::-1][::every]
+        return [(one.at, [metric.read(one) for metric in self.metrics]) for one in chosen]
 
 
-def thinned(
+def downsample(
     life: Sequence[UsagePoint], read: Callable[[UsagePoint], float | None], most: int
 ) -> list[tuple[datetime, float]]:
     """At most so many points, the last as it is; of several moments in one, the highest, so that no
@@ -180,18 +180,18 @@ def thinned(
     return [max(part, key=lambda point: point[1]) for part in parts] + last
 
 
-def usage_of(sandbox: Sandbox) -> Life:
+def get_usage(sandbox: Sandbox) -> UsageHistory:
     rows = list(sandbox.samples.order_by("pk"))
-    return Life(sandbox, to_series(rows, sandbox.started_at), rows[-1].pk if rows else 0)
+    return UsageHistory(sandbox, to_series(rows, sandbox.started_at), rows[-1].pk if rows else 0)
 
 
-@page
+@login_required_page
 @require_GET
 def usage(request: Request, public_id: str) -> HttpResponse:
     """News for the plots of an open page: nothing until the next sample, or all of them."""
-    life = usage_of(own_sandbox(request, public_id))
+    history = get_usage(get_owned_sandbox(request, public_id))
     if not request.htmx:
         return redirect("sandbox", public_id)
-    if life.is_live and request.GET.get("seen") == str(life.last):
+    if history.is_live and request.GET.get("etag") == str(history.last_sample_id):
         return HttpResponse(status=204)
-    return render(request, "sandboxes/_usage.html", {"usage": life, "is_news": True})
+    return render(request, "sandboxes/_usage.html", {"usage": history, "is_poll": True})

@@ -18,11 +18,11 @@ CARDS = "cards"
 """Where every sandbox has a card on the page, which says the same and has the same buttons."""
 
 
-def shown_warnings(found: list[SandboxWarning], user: User, where: str) -> dict[str, Any]:
+def warning_banners_context(found: list[SandboxWarning], user: User, where: str) -> dict[str, Any]:
     """What the template needs. A quiet one is on the page for the browser's notification alone."""
     return {
         "where": where,
-        "seen": ".".join(str(warning.pk) for warning in found),
+        "etag": ".".join(str(warning.pk) for warning in found),
         "banners": list(_banners(found, where)),
         "notify": bool(found) and Preferences.for_user(user).browser,
     }
@@ -36,13 +36,13 @@ def _banners(found: Iterable[SandboxWarning], where: str) -> Iterable[dict[str, 
             "warning": warning,
             "sandbox": sandbox,
             "idle": idle,
-            "minutes": 0 if idle else _offer(sandbox),
+            "minutes": 0 if idle else _extension_minutes(sandbox),
             "seconds_left": int((warning.deadline - clock.now()).total_seconds()),
             "quiet": where in (CARDS, sandbox.public_id),
         }
 
 
-def _offer(sandbox: Sandbox) -> int:
+def _extension_minutes(sandbox: Sandbox) -> int:
     """How many minutes its owner can still have; 0: none."""
     if sandbox.extensions.filter(by_operator=False).exists():
         return 0

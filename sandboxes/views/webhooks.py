@@ -15,18 +15,18 @@ from sandboxes.lib.exceptions import ServiceError, ValidationFailed
 from sandboxes.lib.pagination import paginate_newest_first
 from sandboxes.models import DeliveryStatus, Webhook
 from sandboxes.views.forms import WebhookForm
-from sandboxes.views.helpers import Request, page
+from sandboxes.views.helpers import Request, login_required_page
 from sandboxes.webhooks import endpoints, outbox
 
-ON_A_PAGE = 20
+PAGE_SIZE = 20
 
 
-def _own(request: Request, webhook_id: str) -> Webhook:
+def _get_owned_webhook(request: Request, webhook_id: str) -> Webhook:
     """The caller's own. Raises Http404."""
     return get_object_or_404(request.user.webhooks.all(), public_id=webhook_id)
 
 
-def _accept(form: WebhookForm, act: Callable[..., Any]) -> Any:
+def _submit(form: WebhookForm, act: Callable[..., Any]) -> Any:
     """What the act answers to the valid form; None, and the form says why, when it is refused."""
     if not form.is_valid():
         return None
@@ -39,13 +39,13 @@ def _accept(form: WebhookForm, act: Callable[..., Any]) -> Any:
     return None
 
 
-@page
+@login_required_page
 @require_http_methods(["GET", "POST"])
 def webhook_list(request: Request) -> HttpResponse:
     """All of mine; POST makes one and answers with its secret, which is shown just then."""
     form, made, secret = WebhookForm(request.POST or None), None, ""
     if request.method == "POST" and (
-        done := _accept(form, lambda **said: endpoints.create(request.user, **said))
+        done := _submit(form, lambda **said: endpoints.create(request.user, **said))
     ):
         (made, secret), form = done, WebhookForm()
     rows = list(request.user.webhooks.order_by("pk"))
@@ -60,60 +60,64 @@ def webhook_list(request: Request) -> HttpResponse:
     return render(request, "sandboxes/webhooks.html", context)
 
 
-@page
+@login_required_page
 @require_http_methods(["GET", "POST"])
 def webhook(request: Request, webhook_id: str) -> HttpResponse:
     """One of mine with its log; POST changes it."""
-    row = _own(request, webhook_id)
+    row = _get_owned_webhook(request, webhook_id)
     if request.method == "GET":
-        return _shown(request, row)
+        return _render(request, row)
     form = WebhookForm(request.POST)
 
     def change(**said: Any) -> bool:
         endpoints.update(row, **said)
         return True
 
-    if not _accept(form, change):
-        return _shown(request, _own(request, webhook_id), form=form)
+    if not _submit(form, change):
+        return _render(request, _get_owned_webhook(request, webhook_id), form=form)
     messages.success(request, "Changes saved.")
     return redirect("webhook", webhook_id)
 
 
-def _shown(request: Request, row: Webhook, **more: Any) -> HttpResponse:
+def _render(request: Request, row: Webhook, **more: Any) -> HttpResponse:
     values = {"url": row.url, "name": row.name, "events": row.events}
-    context = {"form": WebhookForm(initial=values), **_log(request, row), **more}
+    context = {"form": WebhookForm(initial=values), **_log_context(request, row), **more}
     return render(request, "sandboxes/webhook.html", context)
 
 
-def _log(request: Request, row: Webhook) -> dict[str, Any]:
+def _log_context(request: Request, row: Webhook) -> dict[str, Any]:
     cursor = request.GET.get("cursor", "")
     try:
         found = paginate_newest_first(
-            row.deliveries.all(), "created_at", ON_A_PAGE, cursor, "deliveries"
+            row.deliveries.all(), "created_at", PAGE_SIZE, cursor, "deliveries"
         )
     except ValidationFailed:
         found = paginate_newest_first(
-            row.deliveries.all(), "created_at", ON_A_PAGE, "", "deliveries"
+            row.deliveries.all(), "created_at", PAGE_SIZE, "", "deliveries"
         )
     deliveries, following = found
-    waits = any(one.outcome == DeliveryStatus.PENDING and not one.log for one in deliveries)
+    auto_refresh = any(one.outcome == DeliveryStatus.PENDING and not one.log for one in deliveries)
     return {
         "webhook": row,
         "deliveries": deliveries,
         "following": following,
         "cursor": cursor,
-        "waits": waits,
+        "auto_refresh": auto_refresh,
     }
 
 
-@page
+@login_required_page
 @require_GET
 def log(request: Request, webhook_id: str) -> HttpResponse:
     """Its log alone, for a page on which something is on its way."""
-    return render(request, "sandboxes/_deliveries.html", _log(request, _own(request, webhook_id)))
+    return render(
+        request,
+        "sandboxes/_deliveries.html",
+        _log_context(request, _get_owned_webhook(request, webhook_id)),
+    )
 
 
-def _act(request: Request, row: Webhook, act: Callable[[], object], told: str) -> HttpResponse:
+def _perform(request: Request, row: Webhook, act: Callable[[], object], told: str) -> HttpResponse:
     try:
         act()
         messages.success(request, told)
@@ -122,44 +126,44 @@ def _act(request: Request, row: Webhook, act: Callable[[], object], told: str) -
     return redirect("webhook", row.public_id)
 
 
-@page
+@login_required_page
 @require_POST
 def test(request: Request, webhook_id: str) -> HttpResponse:
-    row = _own(request, webhook_id)
-    return _act(request, row, lambda: outbox.send_test(row), "Test event sent.")
+    row = _get_owned_webhook(request, webhook_id)
+    return _perform(request, row, lambda: outbox.send_test(row), "Test event sent.")
 
 
-@page
+@login_required_page
 @require_POST
-def send_again(request: Request, webhook_id: str, message_id: str) -> HttpResponse:
-    row = _own(request, webhook_id)
+def resend(request: Request, webhook_id: str, message_id: str) -> HttpResponse:
+    row = _get_owned_webhook(request, webhook_id)
     delivery = get_object_or_404(row.deliveries.select_related("webhook"), message_id=message_id)
-    return _act(request, row, lambda: outbox.resend(delivery), "Event resent.")
+    return _perform(request, row, lambda: outbox.resend(delivery), "Event resent.")
 
 
-@page
+@login_required_page
 @require_POST
-def switch(request: Request, webhook_id: str) -> HttpResponse:
-    row, on = _own(request, webhook_id), request.POST.get("on") == "yes"
+def toggle(request: Request, webhook_id: str) -> HttpResponse:
+    row, on = _get_owned_webhook(request, webhook_id), request.POST.get("on") == "yes"
     told = "Webhook enabled." if on else "Webhook disabled."
-    return _act(request, row, lambda: endpoints.set_enabled(row, enabled=on), told)
+    return _perform(request, row, lambda: endpoints.set_enabled(row, enabled=on), told)
 
 
-@page
+@login_required_page
 @require_http_methods(["GET", "POST"])
 def rotate(request: Request, webhook_id: str) -> HttpResponse:
     """POST makes a new secret and shows it just then; GET asks first."""
-    row = _own(request, webhook_id)
+    row = _get_owned_webhook(request, webhook_id)
     if request.method == "GET":
         return render(request, "sandboxes/confirm_webhook.html", {"webhook": row, "verb": "rotate"})
-    return _shown(request, row, secret=endpoints.rotate_secret(row))
+    return _render(request, row, secret=endpoints.rotate_secret(row))
 
 
-@page
+@login_required_page
 @require_http_methods(["GET", "POST"])
 def delete(request: Request, webhook_id: str) -> HttpResponse:
     """POST deletes; GET asks first."""
-    row = _own(request, webhook_id)
+    row = _get_owned_webhook(request, webhook_id)
     if request.method == "GET":
         return render(request, "sandboxes/confirm_webhook.html", {"webhook": row, "verb": "delete"})
     endpoints.delete(row)

@@ -22,7 +22,7 @@ def robots(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
     return HttpResponse("User-agent: *\nDisallow: /\n", content_type="text/plain")
 
 
-def too_many_tries(request: HttpRequest) -> HttpResponse:
+def too_many_requests(request: HttpRequest) -> HttpResponse:
     """Of signing in and the like; allauth counts them, by the minute where they are many."""
     page = render(request, "429.html", status=HTTPStatus.TOO_MANY_REQUESTS)
     page["Retry-After"] = "60"

@@ -59,9 +59,9 @@ def _requests(env: PortalEnvironment, sandbox: str) -> dict[str, Request]:
     admin_id = _admin_id(operator, admin, sandbox)
     return {
         "dashboard": _get(browser, "/"),
-        "card poll": _poll(browser, rf"/sandboxes/{sandbox}/card/\?seen=[\w.]+"),
-        "summary poll": _poll(browser, r"/overview/\?seen=[\w.]+"),
-        "usage poll": _poll(browser, rf"/sandboxes/{sandbox}/usage/\?seen=\d+", sandbox),
+        "card poll": _poll(browser, rf"/sandboxes/{sandbox}/card/\?etag=[\w.]+"),
+        "summary poll": _poll(browser, r"/overview/\?etag=[\w.]+"),
+        "usage poll": _poll(browser, rf"/sandboxes/{sandbox}/usage/\?etag=\d+", sandbox),
         "logs via worker": _get(browser, f"/sandboxes/{sandbox}/logs/?service=api"),
         "sandbox details": _get(browser, f"/sandboxes/{sandbox}/"),
         "history": _get(browser, "/history/"),

@@ -140,7 +140,7 @@ def test_the_card_counts_down_and_says_when_it_takes_longer(
     assert "Usually 4.2 s, based on the last 2 launches" in page.content.decode()
     assert "typically ~3.0 s" in text(page)
     poll = reverse("card", args=[sandbox.public_id])
-    seen = {"seen": page.context["live"][0].seen}
+    seen = {"etag": page.context["live"][0].etag}
     clock.forward(seconds=1)
     assert web.get(poll, seen, headers=HTMX).status_code == 204, "the page counts by itself"
     clock.forward(seconds=30)

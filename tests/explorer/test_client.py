@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandboxes import explorer
-from sandboxes.explorer import Ask, client
-from sandboxes.explorer.concurrency import Turns
+from sandboxes.explorer import ApiRequest, client
+from sandboxes.explorer.concurrency import ConcurrencyLimit
 from sandboxes.lib.exceptions import StateConflict, Unavailable, ValidationFailed
 from sandboxes.models import Sandbox
 from tests.fakes.friendbot import socket_that
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 
-PLANS = Ask("GET", "/v1/plans")
+PLANS = ApiRequest("GET", "/v1/plans")
 
 
 @pytest.fixture
@@ -32,14 +32,14 @@ def sandbox(alice: User, api: SandboxApi) -> Sandbox:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "SECONDS", 0.3)
+    monkeypatch.setattr(client, "TIMEOUT_SECONDS", 0.3)
 
 
 def test_a_request_goes_to_the_address_in_the_row_with_the_sandboxs_key(
     sandbox: Sandbox, api: SandboxApi
 ) -> None:
-    answer = explorer.send(sandbox, Ask("POST", "/v1/plans?x=%20", b'{"name": "New"}'))
-    assert (answer.status, answer.complete) == (201, True)
+    response = explorer.send(sandbox, ApiRequest("POST", "/v1/plans?x=%20", b'{"name": "New"}'))
+    assert (response.status, response.complete) == (201, True)
     (asked,) = api.asked
     assert (asked.method, asked.target, asked.body) == (
         "POST",
@@ -76,20 +76,22 @@ def test_a_path_that_leads_elsewhere_is_refused_and_nothing_is_sent(
     sandbox: Sandbox, api: SandboxApi, target: str
 ) -> None:
     with pytest.raises(ValidationFailed):
-        explorer.send(sandbox, Ask("GET", target))
+        explorer.send(sandbox, ApiRequest("GET", target))
     assert api.asked == []
 
 
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE", "get", "GET / HTTP/1.1\r\nX: 1\r\n", ""])
 def test_other_methods_are_refused(sandbox: Sandbox, api: SandboxApi, method: str) -> None:
     with pytest.raises(ValidationFailed):
-        explorer.send(sandbox, Ask(method, "/v1/plans"))
+        explorer.send(sandbox, ApiRequest(method, "/v1/plans"))
     assert api.asked == []
 
 
 def test_a_body_that_is_too_large_is_refused(sandbox: Sandbox, api: SandboxApi) -> None:
     with pytest.raises(ValidationFailed, match="256 kB"):
-        explorer.send(sandbox, Ask("POST", "/v1/plans", b"x" * (client.LARGEST_REQUEST + 1)))
+        explorer.send(
+            sandbox, ApiRequest("POST", "/v1/plans", b"x" * (client.MAX_REQUEST_BYTES + 1))
+        )
     assert api.asked == []
 
 
@@ -97,8 +99,8 @@ def test_redirects_are_shown_and_not_followed(sandbox: Sandbox, api: SandboxApi)
     with SandboxApi() as other:
         elsewhere = f"http://{other.address}/v1/plans"
         api.replies["/v1/plans"] = Reply(302, b"", {"Location": elsewhere})
-        answer = explorer.send(sandbox, PLANS)
-        assert (answer.status, dict(answer.headers)["location"]) == (302, elsewhere)
+        response = explorer.send(sandbox, PLANS)
+        assert (response.status, dict(response.headers)["location"]) == (302, elsewhere)
         assert (api.targets, other.asked) == (["GET /v1/plans"], [])
 
 
@@ -111,9 +113,9 @@ def test_the_environments_proxies_are_not_used(
 
 
 def test_of_a_huge_answer_only_the_beginning_is_read(sandbox: Sandbox, api: SandboxApi) -> None:
-    api.replies["/v1/plans"] = Reply(body=b"x" * (3 * client.LARGEST_ANSWER))
-    answer = explorer.send(sandbox, PLANS)
-    assert (len(answer.body), answer.complete) == (client.LARGEST_ANSWER, False)
+    api.replies["/v1/plans"] = Reply(body=b"x" * (3 * client.MAX_RESPONSE_BYTES))
+    response = explorer.send(sandbox, PLANS)
+    assert (len(response.body), response.complete) == (client.MAX_RESPONSE_BYTES, False)
 
 
 def test_an_answer_that_is_packed_is_not_unpacked(sandbox: Sandbox, api: SandboxApi) -> None:
@@ -129,7 +131,7 @@ def test_an_answer_that_drips_is_given_up_in_time(
 ) -> None:
     api.replies["/v1/plans"] = slow
     began = time.monotonic()
-    with pytest.raises(Unavailable, match=r"did not answer within 0\.3 seconds"):
+    with pytest.raises(Unavailable, match=r"did not respond within 0\.3 seconds"):
         explorer.send(sandbox, PLANS)
     assert time.monotonic() - began < 2
 
@@ -137,7 +139,7 @@ def test_an_answer_that_drips_is_given_up_in_time(
 @pytest.mark.parametrize(
     ("sends", "says"),
     [
-        (None, "did not answer within"),
+        (None, "did not respond within"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "is no HTTP"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000, "is no HTTP"),
         (b"", "is no HTTP"),
@@ -181,18 +183,18 @@ def test_headers_that_are_about_the_connection_or_cookies_are_not_told(
     told = explorer.send(sandbox, PLANS).headers
     names = [name for name, _ in told]
     assert not {"set-cookie", "connection"} & set(names)
-    assert len(told) <= client.MOST_HEADERS
-    assert max(len(value) for _, value in told) == client.LONGEST_HEADER
+    assert len(told) <= client.MAX_HEADERS
+    assert max(len(value) for _, value in told) == client.MAX_HEADER_LENGTH
 
 
 def test_so_many_requests_are_under_way_and_no_more() -> None:
-    turns = Turns(in_all=3, for_one=2)
-    with turns.taken("alice"), turns.taken("alice"):
-        with pytest.raises(Unavailable), turns.taken("alice"):
+    turns = ConcurrencyLimit(total=3, per_user=2)
+    with turns.slot("alice"), turns.slot("alice"):
+        with pytest.raises(Unavailable), turns.slot("alice"):
             raise AssertionError
-        with turns.taken("bob"), pytest.raises(Unavailable), turns.taken("carol"):
+        with turns.slot("bob"), pytest.raises(Unavailable), turns.slot("carol"):
             raise AssertionError
-    with turns.taken("alice"):
+    with turns.slot("alice"):
         """A turn that is over is free again."""
 
 
@@ -210,8 +212,8 @@ def test_a_description_that_is_none_is_told_in_words(sandbox: Sandbox, api: Sand
         (Reply(body=b"[" * 100_000), "is no JSON"),
         (Reply(body=b'{"swagger": "2.0"}'), "is no OpenAPI 3 document"),
         (Reply(body=b'{"openapi": "3.1.0", "paths": 3}'), "has no operation"),
-        (Reply(body=b"{" + b" " * client.LARGEST_ANSWER), "too large"),
+        (Reply(body=b"{" + b" " * client.MAX_RESPONSE_BYTES), "too large"),
     ):
         api.replies["/openapi.json"] = reply
         with pytest.raises(Unavailable, match=says):
-            explorer.describe(sandbox)
+            explorer.fetch_openapi(sandbox)

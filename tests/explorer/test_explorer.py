@@ -64,31 +64,31 @@ def test_the_page_holds_no_key(web: Client, sandbox: Sandbox) -> None:
         send(web, sandbox, "list_plans"),
         web.post(address(sandbox, "explorer-send"), {"operation": "list_plans"}),
     ]
-    assert all(key not in answer.content.decode() for answer in answers)
+    assert all(key not in response.content.decode() for response in answers)
     assert "credentials_read" not in story(sandbox)
 
 
 def test_a_request_is_sent_and_its_answer_shown(
     web: Client, sandbox: Sandbox, api: SandboxApi
 ) -> None:
-    answer = send(web, sandbox, "list_plans", **{"query.limit": "2", "query.active": "true"})
-    shown = text(answer)
+    response = send(web, sandbox, "list_plans", **{"query.limit": "2", "query.active": "true"})
+    shown = text(response)
     assert api.targets == ["GET /v1/plans?limit=2&active=true"]
     assert "200 OK" in shown and re.search(r"\d+ ms", shown)
     assert "&quot;name&quot; : &quot;Plan 1&quot;" in shown
     assert "content-type application/json" in shown
-    assert "curl &#x27;" in answer.content.decode() and "Bearer $API_KEY" in shown
+    assert "curl &#x27;" in response.content.decode() and "Bearer $API_KEY" in shown
 
 
 def test_a_change_is_sent_as_it_was_typed_and_the_data_follows(
     web: Client, sandbox: Sandbox, api: SandboxApi
 ) -> None:
     body = '{\r\n  "name": "Größer"\r\n}'
-    answer = send(web, sandbox, "create_a_plan", body=body)
+    response = send(web, sandbox, "create_a_plan", body=body)
     assert api.asked[1].body == '{\n  "name": "Größer"\n}'
-    assert "201 Created" in text(answer)
-    assert 'hx-swap-oob="true"' in answer.content.decode()
-    assert "10 of 13" in text(answer)
+    assert "201 Created" in text(response)
+    assert 'hx-swap-oob="true"' in response.content.decode()
+    assert "10 of 13" in text(response)
     looked = send(web, sandbox, "get_a_plan", id="plan_1")
     assert "hx-swap-oob" not in looked.content.decode()
 
@@ -125,11 +125,11 @@ def test_what_the_sandbox_answers_is_text_whatever_it_says_it_is(
     evil = b"<script>alert(1)</script>"
     headers = {"Content-Type": "text/html", "X-Evil": "<b>", "Refresh": "0;url=//evil.example"}
     api.replies["/v1/plans"] = Reply(body=evil, headers=headers)
-    answer = send(web, sandbox, "list_plans")
-    assert evil.decode() not in answer.content.decode()
-    assert "&lt;script&gt;alert(1)" in answer.content.decode()
-    assert "x-evil &lt;b&gt;" in text(answer)
-    assert "Refresh" not in answer
+    response = send(web, sandbox, "list_plans")
+    assert evil.decode() not in response.content.decode()
+    assert "&lt;script&gt;alert(1)" in response.content.decode()
+    assert "x-evil &lt;b&gt;" in text(response)
+    assert "Refresh" not in response
 
 
 def test_a_description_is_text_too(web: Client, sandbox: Sandbox, api: SandboxApi) -> None:
@@ -175,10 +175,10 @@ def test_things_that_are_odd_are_shown_in_a_table(
 def test_large_and_binary_answers_are_shown_in_part(
     web: Client, sandbox: Sandbox, api: SandboxApi
 ) -> None:
-    api.replies["/v1/plans"] = Reply(body=b"x" * (2 * explorer_client.LARGEST_ANSWER))
-    answer = send(web, sandbox, "list_plans")
-    assert "Response truncated." in text(answer)
-    assert len(answer.content) < 500_000
+    api.replies["/v1/plans"] = Reply(body=b"x" * (2 * explorer_client.MAX_RESPONSE_BYTES))
+    response = send(web, sandbox, "list_plans")
+    assert "Response truncated." in text(response)
+    assert len(response.content) < 500_000
     api.replies["/v1/plans"] = Reply(body=b"\x89PNG\0", headers={"Content-Type": "image/png"})
     assert "5 bytes of image/png" in text(send(web, sandbox, "list_plans"))
 
@@ -221,9 +221,9 @@ def test_other_lists_are_told_when_they_are_empty_or_broken(
 
 def test_an_operation_is_swapped_alone(web: Client, sandbox: Sandbox, api: SandboxApi) -> None:
     part = {**HTMX, "HX-Target": "requests"}
-    answer = web.get(address(sandbox), {"operation": "pay_an_invoice"}, headers=part)
-    assert "<html" not in answer.content.decode()
-    assert "Pay an invoice" in text(answer)
+    response = web.get(address(sandbox), {"operation": "pay_an_invoice"}, headers=part)
+    assert "<html" not in response.content.decode()
+    assert "Pay an invoice" in text(response)
     assert api.targets == []
     restored = {**part, "HX-History-Restore-Request": "true"}
     assert "<html" in web.get(address(sandbox), headers=restored).content.decode()
@@ -238,11 +238,11 @@ def test_nobody_else_gets_to_it(
         if visitor:
             client.force_login(visitor)
         for method in (client.get, client.post):
-            answer = method(address(sandbox, name), {"operation": "list_plans"})
+            response = method(address(sandbox, name), {"operation": "list_plans"})
             if visitor is None:
-                assert answer.status_code == 302 and "/login/" in answer["Location"]
+                assert response.status_code == 302 and "/login/" in response["Location"]
             else:
-                assert answer.status_code in (404, 405)
+                assert response.status_code in (404, 405)
     assert api.asked == []
 
 
@@ -263,15 +263,15 @@ def test_what_sends_or_holds_keys_is_no_link(web: Client, sandbox: Sandbox, name
 def test_a_sandbox_that_ended_or_hangs_is_told_in_words(
     web: Client, alice: User, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(explorer_client, "SECONDS", 0.3)
+    monkeypatch.setattr(explorer_client, "TIMEOUT_SECONDS", 0.3)
     lost = at(sandbox, f"127.0.0.1:{reserve_port()}")
-    for answer in (web.get(address(lost)), send(web, lost, "list_plans")):
-        assert answer.status_code == 200
-        assert "The portal can&#x27;t reach the sandbox" in text(answer)
+    for response in (web.get(address(lost)), send(web, lost, "list_plans")):
+        assert response.status_code == 200
+        assert "The portal can&#x27;t reach the sandbox" in text(response)
     with committed():
         actions.destroy(sandbox, alice)
-    for answer in (web.get(address(sandbox)), send(web, sandbox, "list_plans")):
-        assert "Only a running sandbox answers" in text(answer)
+    for response in (web.get(address(sandbox)), send(web, sandbox, "list_plans")):
+        assert "Only a running sandbox answers" in text(response)
     whole = web.post(address(sandbox, "explorer-send"), {"operation": "list_plans"})
     assert "Only a running sandbox answers" in text(whole)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sandboxes.explorer import openapi, postman
-from sandboxes.explorer.openapi.parser import MOST_OPERATIONS, MOST_PARTS
+from sandboxes.explorer.openapi.parser import MAX_OPERATIONS, MAX_PARTS
 from sandboxes.lib.exceptions import ValidationFailed
 from sandboxes.lib.untrusted_json import MAX_DEPTH, loads
 from tests.fakes.sandbox_api import billing_document
@@ -52,9 +52,9 @@ def test_every_operation_of_billing_is_there_by_resource(billing: openapi.Descri
 def test_a_list_knows_its_columns_and_who_reads_one_of_it(billing: openapi.Description) -> None:
     invoices = billing.operations["list_invoices"]
     assert invoices.columns[:3] == ["id", "number", "subscriber_id"]
-    reader = billing.reader_of(invoices)
+    reader = billing.detail_operation(invoices)
     assert reader and reader.path == "/v1/invoices/{id}"
-    assert billing.beside(billing.operations["pay_an_invoice"]) == invoices
+    assert billing.related_list(billing.operations["pay_an_invoice"]) == invoices
 
 
 def test_what_was_filled_in_becomes_a_path_that_leads_nowhere_else(
@@ -127,8 +127,8 @@ def test_of_a_document_that_is_too_wide_only_so_much_is_read() -> None:
     began = time.process_time()
     found = openapi.read(json.dumps(document).encode())
     assert time.process_time() - began < 5
-    assert len(found.operations) == MOST_OPERATIONS
-    assert all(one.body and len(one.body.fields) == MOST_PARTS for one in found.operations.values())
+    assert len(found.operations) == MAX_OPERATIONS
+    assert all(one.body and len(one.body.fields) == MAX_PARTS for one in found.operations.values())
 
 
 def test_half_a_surrogate_pair_becomes_a_question_mark() -> None:
@@ -155,13 +155,13 @@ def test_nonsense_in_a_document_is_left_out(nonsense: Any) -> None:
     }
     found = openapi.read(json.dumps(document).encode())
     assert "POST /ok" in found.operations
-    assert postman.collection(found, "x", "http://x", {})["item"]
+    assert postman.build_collection(found, "x", "http://x", {})["item"]
 
 
 def test_the_collection_holds_every_operation_with_address_and_key_as_variables(
     billing: openapi.Description,
 ) -> None:
-    made = postman.collection(billing, "Mine", "http://127.0.0.1:1", {"api_key": "sk_test_x"})
+    made = postman.build_collection(billing, "Mine", "http://127.0.0.1:1", {"api_key": "sk_test_x"})
     assert made["info"]["schema"].endswith("/v2.1.0/collection.json")
     values = {one["key"]: one["value"] for one in made["variable"]}
     assert values == {"base_url": "http://127.0.0.1:1", "api_key": "sk_test_x"}

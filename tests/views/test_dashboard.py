@@ -111,9 +111,9 @@ def test_what_is_undone_twice_stays_as_it_is(web: Client, alice: User) -> None:
 
 def test_an_open_dashboard_hears_of_a_new_first_end(web: Client, alice: User) -> None:
     sandbox = launch(alice)
-    seen = web.get("/").context["overview"].seen
+    seen = web.get("/").context["summary"].etag
     actions.extend(sandbox, 30, alice)
     Sandbox.objects.filter(pk=sandbox.pk).update(last_activity_at=clock.now())
-    response = web.get(reverse("overview"), {"seen": seen}, headers=HTMX)
+    response = web.get(reverse("overview"), {"etag": seen}, headers=HTMX)
     assert response["HX-Reswap"] == "none"
     assert "Next to expire:" in text(response)

@@ -208,7 +208,7 @@ def test_older_pages_keep_what_it_was_narrowed_to(web: Client, alice: User) -> N
 def test_only_so_many_are_looked_through(
     web: Client, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sandboxes.views.history.LOOKED_THROUGH", 2)
+    monkeypatch.setattr("sandboxes.views.history.MAX_SEARCHED", 2)
     for name in ("checkout-1", "checkout-2", "checkout-3"):
         ended(alice, name=name)
     page = web.get(reverse("history"), {"q": "checkout"})

@@ -90,7 +90,7 @@ def test_a_log_that_is_followed_is_asked_for_again_and_silence_is_answered_with_
     followed = ask(web, sandbox, LINES, service="api", follow="on")
     log = followed.context["log"]
     assert "every 3s" in followed.content.decode()
-    poll = {"service": "api", "until": str(log.until), "seen": log.seen}
+    poll = {"service": "api", "until": str(log.until), "etag": log.etag}
     assert ask(web, sandbox, LINES, **poll).status_code == 204
     runtime.say(sandbox.public_id, "api", "something new")
     assert "something new" in text(ask(web, sandbox, LINES, **poll))
@@ -101,7 +101,7 @@ def test_following_stops_by_itself_and_with_the_sandbox(
 ) -> None:
     sandbox = launch(alice)
     log = ask(web, sandbox, LINES, service="api", follow="on").context["log"]
-    poll = {"service": "api", "until": str(log.until), "seen": log.seen}
+    poll = {"service": "api", "until": str(log.until), "etag": log.etag}
     clock.forward(minutes=11)
     stopped = ask(web, sandbox, LINES, **poll)
     assert "every 3s" not in stopped.content.decode()
@@ -109,7 +109,7 @@ def test_following_stops_by_itself_and_with_the_sandbox(
     log = ask(web, sandbox, LINES, service="api", follow="on").context["log"]
     with committed():
         actions.destroy(sandbox, alice)
-    over = ask(web, sandbox, LINES, service="api", until=str(log.until), seen=log.seen)
+    over = ask(web, sandbox, LINES, service="api", until=str(log.until), etag=log.etag)
     assert "every 3s" not in over.content.decode()
     assert "saved when the sandbox ended" in text(over)
 
@@ -186,7 +186,7 @@ def test_a_log_that_is_late_is_asked_for_again_until_it_is_there(
     assert "The engine did not answer." in text(late)
     assert "every 3s" in late.content.decode()
     runtime.unreachable = False
-    there = ask(web, sandbox, LINES, service="api", seen=late.context["log"].seen)
+    there = ask(web, sandbox, LINES, service="api", etag=late.context["log"].etag)
     assert "api started" in text(there)
     assert "every 3s" not in there.content.decode()
     assert "every 3s" not in ask(web, sandbox, LINES, service="nonsense").content.decode()

@@ -56,17 +56,17 @@ def test_steps_are_shown_while_it_is_made(web: Client, alice: User) -> None:
 
 def test_a_poll_with_nothing_new_is_empty(web: Client, alice: User) -> None:
     sandbox = launch(alice)
-    seen = web.get("/").context["live"][0].seen
+    seen = web.get("/").context["live"][0].etag
     address = reverse("card", args=[sandbox.public_id])
-    assert web.get(address, {"seen": seen}, headers=HTMX).status_code == 204
+    assert web.get(address, {"etag": seen}, headers=HTMX).status_code == 204
 
 
 def test_a_poll_brings_only_what_is_live(web: Client, alice: User) -> None:
     sandbox = launch(alice)
-    seen = web.get("/").context["live"][0].seen
+    seen = web.get("/").context["live"][0].etag
     Sandbox.objects.update(funding=Funding.FUNDED)
     address = reverse("card", args=[sandbox.public_id])
-    response = web.get(address, {"seen": seen}, headers=HTMX)
+    response = web.get(address, {"etag": seen}, headers=HTMX)
     assert response["HX-Reswap"] == "none"
     assert "Funded" in text(response)
     assert "Show credentials" not in text(response)
@@ -74,11 +74,11 @@ def test_a_poll_brings_only_what_is_live(web: Client, alice: User) -> None:
 
 def test_a_poll_brings_the_whole_card_when_its_state_changed(web: Client, alice: User) -> None:
     sandbox = launch(alice)
-    seen = web.get("/").context["live"][0].seen
+    seen = web.get("/").context["live"][0].etag
     with committed():
         actions.destroy(sandbox, alice)
     address = reverse("card", args=[sandbox.public_id])
-    response = web.get(address, {"seen": seen}, headers=HTMX)
+    response = web.get(address, {"etag": seen}, headers=HTMX)
     assert "Destroyed by its owner" in text(response)
     assert "sandboxes-changed" in response["HX-Trigger"]
 
@@ -94,17 +94,17 @@ def test_looking_is_not_activity(web: Client, alice: User) -> None:
 def test_an_overview_with_nothing_new_is_empty_until_something_comes_up(
     web: Client, alice: User
 ) -> None:
-    seen = web.get("/").context["overview"].seen
-    assert web.get(reverse("overview"), {"seen": seen}, headers=HTMX).status_code == 204
+    seen = web.get("/").context["summary"].etag
+    assert web.get(reverse("overview"), {"etag": seen}, headers=HTMX).status_code == 204
     launch(alice, name="from-a-script")
-    response = web.get(reverse("overview"), {"seen": seen}, headers=HTMX)
+    response = web.get(reverse("overview"), {"etag": seen}, headers=HTMX)
     assert "from-a-script" in text(response)
 
 
 @pytest.mark.parametrize("ask", [post, click])
 def test_extend_gives_what_it_offered(web: Client, alice: User, ask: Any) -> None:
     sandbox = launch(alice)
-    offer = web.get("/").context["live"][0].offers[1]
+    offer = web.get("/").context["live"][0].extension_options[1]
     response = ask(web, "extend", sandbox, minutes=offer.minutes)
     assert again(sandbox).expires_at == offer.until
     assert "Already extended" in text(response)
@@ -116,7 +116,7 @@ def test_an_offer_never_goes_past_the_cap(web: Client, alice: User) -> None:
     cap = sandbox.expires_at + timedelta(minutes=45)
     Sandbox.objects.update(hard_cap_at=cap)
     page = web.get("/")
-    offers = page.context["live"][0].offers
+    offers = page.context["live"][0].extension_options
     assert [(offer.minutes, offer.capped) for offer in offers] == [(30, False), (45, True)]
     assert f"until {cap:%H:%M} UTC (maximum)" in text(page)
 

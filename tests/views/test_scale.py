@@ -29,7 +29,7 @@ Look = tuple[Client, str, int]
 
 
 def _card_poll(web: Client) -> str:
-    return re.findall(r'hx-get="(/sandboxes/[^"]*\?seen=[^"]*)"', web.get("/").content.decode())[-1]
+    return re.findall(r'hx-get="(/sandboxes/[^"]*\?etag=[^"]*)"', web.get("/").content.decode())[-1]
 
 
 def _overview_poll(web: Client) -> str:

@@ -14,13 +14,13 @@ from sandboxes.models import Sandbox, UsageSample
 from sandboxes.usage.series import UsagePoint, counter_total
 from sandboxes.views.usage import (
     HEIGHT,
-    MEASURES,
-    MOST_POINTS,
-    MOST_ROWS,
+    MAX_POINTS,
+    MAX_ROWS,
+    METRICS,
     WIDTH,
-    Plot,
-    thinned,
-    usage_of,
+    Sparkline,
+    downsample,
+    get_usage,
 )
 from tests.helpers.api_client import Program
 from tests.helpers.scenarios import again, launch
@@ -43,9 +43,9 @@ def measure(sandbox: Sandbox, *samples: dict[str, Any]) -> None:
     )
 
 
-def plot(*values: float, limit: float | None = None) -> Plot:
+def plot(*values: float, limit: float | None = None) -> Sparkline:
     points = [(n / max(len(values) - 1, 1), value) for n, value in enumerate(values)]
-    return Plot(MEASURES[0], limit, points, max(values, default=None))
+    return Sparkline(METRICS[0], limit, points, max(values, default=None))
 
 
 def corners(line: str) -> list[tuple[float, float]]:
@@ -96,7 +96,7 @@ def test_the_first_sample_tells_how_often_it_was_asked_since_it_ran(alice: User)
     sandbox = launch(alice)
     Sandbox.objects.update(started_at=BEGAN - timedelta(minutes=2))
     measure(sandbox, {"requests": 6}, {"requests": 6}, {"requests": None}, {"requests": 9})
-    rates = [moment.requests_per_minute for moment in usage_of(again(sandbox)).moments]
+    rates = [moment.requests_per_minute for moment in get_usage(again(sandbox)).points]
     assert rates == [3, 0, None, None]
 
 
@@ -104,7 +104,7 @@ def test_a_first_sample_that_comes_at_once_makes_no_flood_of_a_few_requests(alic
     sandbox = launch(alice)
     Sandbox.objects.update(started_at=BEGAN - timedelta(milliseconds=2))
     measure(sandbox, {"requests": 6})
-    assert usage_of(again(sandbox)).peak["requests_per_minute"] == 6.0
+    assert get_usage(again(sandbox)).peak["requests_per_minute"] == 6.0
 
 
 def test_the_same_can_be_read_as_numbers(web: Client, alice: User) -> None:
@@ -127,7 +127,7 @@ def test_a_poll_brings_plots_when_there_is_a_new_sample_and_ends_with_the_sandbo
     sandbox = launch(alice)
     measure(sandbox, {})
     address = reverse("usage", args=[sandbox.public_id])
-    seen = {"seen": str(usage_of(sandbox).last)}
+    seen = {"etag": str(get_usage(sandbox).last_sample_id)}
     assert web.get(address, seen, headers=HTMX).status_code == 204
     measure(sandbox, {})
     assert "every 60s" in web.get(address, seen, headers=HTMX).content.decode()
@@ -156,7 +156,7 @@ def test_a_line_stays_in_its_plot(values: list[float], limit: float | None) -> N
 def test_what_was_measured_once_is_a_level_line(alice: User) -> None:
     sandbox = launch(alice)
     measure(sandbox, {"memory_mb": 90})
-    memory, cpu, *_ = usage_of(sandbox).plots
+    memory, cpu, *_ = get_usage(sandbox).sparklines
     (left, level), (right, same) = corners(memory.line)
     assert (left, right, level) == (0, WIDTH, same)
     assert memory.area == f"0,{HEIGHT} {memory.line} {WIDTH:.1f},{HEIGHT}"
@@ -168,7 +168,7 @@ def test_what_was_not_measured_from_the_beginning_on_keeps_to_the_time_of_the_ot
 ) -> None:
     sandbox = launch(alice)
     measure(sandbox, {"requests": 0}, {"cpu_seconds": 6, "requests": 1}, {"cpu_seconds": 24})
-    _, cpu, _, requests = usage_of(sandbox).plots
+    _, cpu, _, requests = get_usage(sandbox).sparklines
     assert [x for x, _ in corners(cpu.line)] == [0, WIDTH / 2, WIDTH]
     assert [x for x, _ in corners(requests.line)] == [0, WIDTH / 2], "the rest is not counted yet"
     assert requests.area.endswith(f" {WIDTH / 2:.1f},{HEIGHT}")
@@ -189,8 +189,8 @@ def moment(at: datetime, memory_mb: float) -> UsagePoint:
 
 def test_a_long_life_is_drawn_in_few_points_and_no_peak_is_lost() -> None:
     life = [moment(BEGAN + timedelta(seconds=20 * n), float(n == 401)) for n in range(720)]
-    points = thinned(life, lambda one: one.memory_mb, MOST_POINTS)
-    assert len(points) <= MOST_POINTS
+    points = downsample(life, lambda one: one.memory_mb, MAX_POINTS)
+    assert len(points) <= MAX_POINTS
     assert max(value for _, value in points) == 1.0
     assert points[-1][0] == life[-1].at, "what is so now is no peak of before"
     assert points == sorted(points)
@@ -199,17 +199,17 @@ def test_a_long_life_is_drawn_in_few_points_and_no_peak_is_lost() -> None:
 def test_a_long_life_is_told_in_few_rows(alice: User) -> None:
     sandbox = launch(alice)
     measure(sandbox, *[{}] * 240)
-    life = usage_of(sandbox)
-    assert len(life.rows) <= MOST_ROWS
-    assert life.rows[0][0] == life.moments[-1].at, "the newest first"
+    life = get_usage(sandbox)
+    assert len(life.rows) <= MAX_ROWS
+    assert life.rows[0][0] == life.points[-1].at, "the newest first"
 
 
 @pytest.mark.parametrize(
-    ("counts", "in_all"),
+    ("counts", "total"),
     [([], 0), ([5], 5), ([5, 8, 8], 8), ([5, 2, 4], 9), ([0, 7, 0, 1], 8)],
 )
-def test_a_counter_that_began_anew_loses_nothing(counts: list[int], in_all: int) -> None:
-    assert counter_total(counts) == in_all
+def test_a_counter_that_began_anew_loses_nothing(counts: list[int], total: int) -> None:
+    assert counter_total(counts) == total
 
 
 def test_the_api_tells_the_peaks_of_what_has_ended(alice: User) -> None:

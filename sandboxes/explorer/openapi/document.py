@@ -8,11 +8,11 @@ from sandboxes.lib.untrusted_json import loads
 
 Node = dict[str, Any]
 
-LONGEST_CHAIN = 8
+MAX_REFERENCES = 8
 """References that lead to further references; a circle ends here."""
 
 
-class Unreadable(ValueError):
+class InvalidOpenAPIDocument(ValueError):
     """This is no OpenAPI document that could be shown."""
 
 
@@ -23,15 +23,15 @@ class Document:
         try:
             root = loads(text)
         except ValueError:
-            raise Unreadable("The description of its API is no JSON.") from None
+            raise InvalidOpenAPIDocument("The description of its API is no JSON.") from None
         if not isinstance(root, dict) or not str(root.get("openapi", "")).startswith("3."):
-            raise Unreadable("The description of its API is no OpenAPI 3 document.")
+            raise InvalidOpenAPIDocument("The description of its API is no OpenAPI 3 document.")
         self.root: Node = root
 
     def follow(self, node: Any) -> Node:
         """The node itself, or what it refers to within the document; empty if that is nothing."""
-        for _attempt in range(LONGEST_CHAIN):
-            found = mapping(node)
+        for _attempt in range(MAX_REFERENCES):
+            found = as_dict(node)
             reference = found.get("$ref")
             if not isinstance(reference, str):
                 return found
@@ -39,22 +39,22 @@ class Document:
         return {}
 
     def _at(self, reference: str) -> Any:
-        place: Any = self.root if reference.startswith("#/") else {}
+        current: Any = self.root if reference.startswith("#/") else {}
         for part in reference[2:].split("/"):
-            place = mapping(place).get(part.replace("~1", "/").replace("~0", "~"))
-        return place
+            current = as_dict(current).get(part.replace("~1", "/").replace("~0", "~"))
+        return current
 
 
-def mapping(value: Any) -> Node:
+def as_dict(value: Any) -> Node:
     """The value if it is an object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
-def listed(value: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
     """The value if it is a list, else an empty one."""
     return value if isinstance(value, list) else []
 
 
-def text(value: Any) -> str:
+def as_text(value: Any) -> str:
     """The value if it is text, else none."""
     return value if isinstance(value, str) else ""

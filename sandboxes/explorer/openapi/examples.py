@@ -7,14 +7,14 @@ from typing import Any
 from sandboxes.explorer.openapi.document import (
     Document,
     Node,
-    listed,
-    mapping,
-    text,
+    as_dict,
+    as_list,
+    as_text,
 )
 
-DEEPEST = 5
-MOST_VALUES = 300
-MOST_ALTERNATIVES = 8
+MAX_DEPTH = 5
+MAX_VALUES = 300
+MAX_ALTERNATIVES = 8
 FORMATS = {
     "date-time": "2030-01-31T12:00:00Z",
     "date": "2030-01-31",
@@ -24,42 +24,42 @@ FORMATS = {
 }
 
 
-def given(schema: Node) -> list[Any]:
+def declared_examples(schema: Node) -> list[Any]:
     """Examples that the schema itself tells, best first."""
     found = [schema[key] for key in ("example", "const", "default") if key in schema]
     examples = schema.get("examples")
-    named = [mapping(one).get("value") for one in mapping(examples).values()]
-    told = [*found[:1], *listed(examples), *named, *found[1:], *listed(schema.get("enum"))]
+    named = [as_dict(one).get("value") for one in as_dict(examples).values()]
+    told = [*found[:1], *as_list(examples), *named, *found[1:], *as_list(schema.get("enum"))]
     return [value for value in told if value is not None]
 
 
 def alternatives(document: Document, schema: Any) -> list[Node]:
     """The schemas that a value may fit, without the one for null."""
     node = document.follow(schema)
-    options = listed(node.get("anyOf")) or listed(node.get("oneOf"))
-    found = [document.follow(option) for option in options[:MOST_ALTERNATIVES]]
+    options = as_list(node.get("anyOf")) or as_list(node.get("oneOf"))
+    found = [document.follow(option) for option in options[:MAX_ALTERNATIVES]]
     return [one for one in found if one.get("type") != "null"] or [node]
 
 
-class Example:
+class ExampleBuilder:
     """A value of a schema. It is small whatever the schema: what refers to itself could explode."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        self._left = MOST_VALUES
+        self._left = MAX_VALUES
 
     def of(self, schema: Any, name: str = "", depth: int = 0) -> Any:
         """A value; `name` is what it is called where it occurs."""
         self._left -= 1
         node = self._document.follow(schema)
         first = alternatives(self._document, node)[0]
-        if told := given(node) or given(first):
+        if told := declared_examples(node) or declared_examples(first):
             return told[0]
-        return self._plain(first, name, depth) if depth < DEEPEST and self._left > 0 else None
+        return self._plain(first, name, depth) if depth < MAX_DEPTH and self._left > 0 else None
 
     def _plain(self, node: Node, name: str, depth: int) -> Any:
         """The plainest value, where the schema tells no example."""
-        match kind_of(node):
+        match type_of(node):
             case "object":
                 return self._object(node, depth)
             case "array":
@@ -69,7 +69,7 @@ class Example:
                 return least if isinstance(least, (int, float)) else 1
             case "boolean":
                 return True
-        return FORMATS.get(text(node.get("format")), f"Example {name.replace('_', ' ')}".strip())
+        return FORMATS.get(as_text(node.get("format")), f"Example {name.replace('_', ' ')}".strip())
 
     def _object(self, node: Node, depth: int) -> dict[str, Any]:
         """What is required; where nothing is, the first property, so that something is sent."""
@@ -84,16 +84,16 @@ def properties_of(document: Document, node: Node) -> tuple[Node, set[str]]:
     """All properties of an object, those of `allOf` too, and the names that are required."""
     properties: Node = {}
     required: set[str] = set()
-    for part in (node, *map(document.follow, listed(node.get("allOf"))[:MOST_ALTERNATIVES])):
-        properties |= mapping(part.get("properties"))
-        required |= {name for name in listed(part.get("required")) if isinstance(name, str)}
+    for part in (node, *map(document.follow, as_list(node.get("allOf"))[:MAX_ALTERNATIVES])):
+        properties |= as_dict(part.get("properties"))
+        required |= {name for name in as_list(part.get("required")) if isinstance(name, str)}
     return properties, required
 
 
-def kind_of(schema: Node) -> str:
+def type_of(schema: Node) -> str:
     """The schema's type in one word; of several, the first that is not null."""
     kinds = schema.get("type")
-    names = [kind for kind in (listed(kinds) or [kinds]) if isinstance(kind, str)]
+    names = [kind for kind in (as_list(kinds) or [kinds]) if isinstance(kind, str)]
     if found := [name for name in names if name != "null"]:
         return found[0]
     return "object" if "properties" in schema or "allOf" in schema else ""

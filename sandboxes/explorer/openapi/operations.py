@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 from sandboxes.lib.exceptions import ValidationFailed
 
-HOLES = re.compile(r"\{([^{}]+)\}")
+PATH_PARAMS = re.compile(r"\{([^{}]+)\}")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Parameter:
     """Something to fill in; `place` is `path` or `query`."""
 
     name: str
-    place: str
+    location: str
     required: bool
     description: str
     kind: str
@@ -40,7 +40,7 @@ class Parameter:
     @property
     def key(self) -> str:
         """What its form field is called."""
-        return f"{self.place}.{self.name}"
+        return f"{self.location}.{self.name}"
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,11 @@ class Operation:
 
         Raises ValidationFailed.
         """
-        path = HOLES.sub(lambda hole: self._path_value(hole[1], values), self.path)
+        path = PATH_PARAMS.sub(lambda hole: self._path_value(hole[1], values), self.path)
         asked = [
             (one.name, value)
             for one in self.parameters
-            if one.place == "query" and (value := values.get(one.key, "").strip())
+            if one.location == "query" and (value := values.get(one.key, "").strip())
         ]
         return f"{path}?{urlencode(asked)}" if asked else path
 
@@ -123,13 +123,13 @@ class Description:
         """The operations that list things, one for each kind."""
         return [one for one in self.operations.values() if one.is_list]
 
-    def beside(self, operation: Operation) -> Operation | None:
+    def related_list(self, operation: Operation) -> Operation | None:
         """The list of what an operation is about; the first of all, if it is about no list."""
         group = next((one.operations for one in self.groups if operation in one.operations), [])
         found = (one for one in (*group, *self.lists) if one.is_list)
         return next(found, None)
 
-    def reader_of(self, listing: Operation) -> Operation | None:
+    def detail_operation(self, listing: Operation) -> Operation | None:
         """The operation that reads one thing of a list, if there is one."""
         form = re.compile(re.escape(listing.path.rstrip("/")) + r"/\{[^/{}]+\}")
         found = (one for one in self.operations.values() if form.fullmatch(one.path))

@@ -8,18 +8,18 @@ from typing import Any
 
 from sandboxes.explorer.openapi.document import (
     Document,
+    InvalidOpenAPIDocument,
     Node,
-    Unreadable,
-    listed,
-    mapping,
-    text,
+    as_dict,
+    as_list,
+    as_text,
 )
 from sandboxes.explorer.openapi.examples import (
-    Example,
+    ExampleBuilder,
     alternatives,
-    given,
-    kind_of,
+    declared_examples,
     properties_of,
+    type_of,
 )
 from sandboxes.explorer.openapi.operations import (
     Body,
@@ -31,33 +31,33 @@ from sandboxes.explorer.openapi.operations import (
 )
 
 METHODS = ("get", "post", "put", "patch", "delete")
-MOST_OPERATIONS = 300
-MOST_PARTS = 60
-"""Parameters, fields, columns or choices in one place: more than that nobody looks through."""
+MAX_OPERATIONS = 300
+MAX_PARTS = 60
+"""Parameters, fields, columns or choices in one location: more than that nobody looks through."""
 JSON = "application/json"
 
 
 def read(source: bytes) -> Description:
     """The description in an OpenAPI document. Raises Unreadable."""
     document = Document(source)
-    info = mapping(document.root.get("info"))
+    info = as_dict(document.root.get("info"))
     groups = {
-        name: Group(name, text(mapping(tag).get("description")))
-        for tag in listed(document.root.get("tags"))[:MOST_OPERATIONS]
-        if (name := text(mapping(tag).get("name")))
+        name: Group(name, as_text(as_dict(tag).get("description")))
+        for tag in as_list(document.root.get("tags"))[:MAX_OPERATIONS]
+        if (name := as_text(as_dict(tag).get("name")))
     }
-    for name, operation in islice(_operations(document), MOST_OPERATIONS):
+    for name, operation in islice(_operations(document), MAX_OPERATIONS):
         groups.setdefault(name, Group(name)).operations.append(operation)
     found = [group for group in groups.values() if group.operations]
     if not found:
-        raise Unreadable("The description of its API has no operation in it.")
-    title = text(info.get("title")) or "API"
-    return Description(title, text(info.get("description")), found, document.root)
+        raise InvalidOpenAPIDocument("The description of its API has no operation in it.")
+    title = as_text(info.get("title")) or "API"
+    return Description(title, as_text(info.get("description")), found, document.root)
 
 
 def _operations(document: Document) -> Iterator[tuple[str, Operation]]:
     """Each operation, with the name of its group."""
-    for path, item in mapping(document.root.get("paths")).items():
+    for path, item in as_dict(document.root.get("paths")).items():
         shared = document.follow(item)
         for method in METHODS:
             node = shared.get(method)
@@ -66,7 +66,7 @@ def _operations(document: Document) -> Iterator[tuple[str, Operation]]:
 
 
 def _group_of(node: Node, path: str) -> str:
-    tags = [tag for tag in listed(node.get("tags")) if isinstance(tag, str)]
+    tags = [tag for tag in as_list(node.get("tags")) if isinstance(tag, str)]
     words = [word for word in path.split("/") if word and "{" not in word]
     return tags[0] if tags else (words[-1] if words else "API")
 
@@ -74,11 +74,11 @@ def _group_of(node: Node, path: str) -> str:
 def _operation(document: Document, method: str, path: str, node: Node, shared: Node) -> Operation:
     name = f"{method.upper()} {path}"
     return Operation(
-        id=text(node.get("operationId")) or name,
+        id=as_text(node.get("operationId")) or name,
         method=method.upper(),
         path=path,
-        summary=text(node.get("summary")) or name,
-        description=text(node.get("description")),
+        summary=as_text(node.get("summary")) or name,
+        description=as_text(node.get("description")),
         parameters=list(_parameters(document, path, node, shared)),
         body=_body(document, node),
         columns=_columns(document, node),
@@ -86,68 +86,74 @@ def _operation(document: Document, method: str, path: str, node: Node, shared: N
 
 
 def _parameters(document: Document, path: str, node: Node, shared: Node) -> Iterator[Parameter]:
-    told = [*listed(shared.get("parameters")), *listed(node.get("parameters"))]
+    told = [*as_list(shared.get("parameters")), *as_list(node.get("parameters"))]
     found = {}
-    for one in map(document.follow, told[:MOST_PARTS]):
-        place, name = text(one.get("in")), text(one.get("name"))
-        if name and (place == "query" or (place == "path" and f"{{{name}}}" in path)):
+    for one in map(document.follow, told[:MAX_PARTS]):
+        location, name = as_text(one.get("in")), as_text(one.get("name"))
+        if name and (location == "query" or (location == "path" and f"{{{name}}}" in path)):
             # What an operation says comes later, and goes over what its path says.
-            found[place, name] = _parameter(document, one, place, name)
+            found[location, name] = _parameter(document, one, location, name)
     yield from found.values()
 
 
-def _parameter(document: Document, node: Node, place: str, name: str) -> Parameter:
+def _parameter(document: Document, node: Node, location: str, name: str) -> Parameter:
     schema = alternatives(document, node.get("schema"))[0]
-    examples = [*given(node), *given(schema)] if place == "path" else given({**schema, **node})
+    examples = (
+        [*declared_examples(node), *declared_examples(schema)]
+        if location == "path"
+        else declared_examples({**schema, **node})
+    )
     return Parameter(
         name=name,
-        place=place,
-        required=place == "path" or node.get("required") is True,
-        description=text(node.get("description")) or text(schema.get("description")),
-        kind=kind_of(schema) or "string",
-        example=in_words(examples[0]) if examples else "",
+        location=location,
+        required=location == "path" or node.get("required") is True,
+        description=as_text(node.get("description")) or as_text(schema.get("description")),
+        kind=type_of(schema) or "string",
+        example=query_value(examples[0]) if examples else "",
         choices=_choices(schema),
     )
 
 
 def _choices(schema: Node) -> list[str]:
-    if kind_of(schema) == "boolean":
+    if type_of(schema) == "boolean":
         return ["true", "false"]
-    choices = listed(schema.get("enum"))[:MOST_PARTS]
-    return [in_words(value) for value in choices if value is not None]
+    choices = as_list(schema.get("enum"))[:MAX_PARTS]
+    return [query_value(value) for value in choices if value is not None]
 
 
-def in_words(value: Any) -> str:
+def query_value(value: Any) -> str:
     """A value as it is written in a URL."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _body(document: Document, node: Node) -> Body | None:
     told = document.follow(node.get("requestBody"))
-    media = mapping(mapping(told.get("content")).get(JSON))
+    media = as_dict(as_dict(told.get("content")).get(JSON))
     if not media:
         return None
-    examples = given({key: media[key] for key in ("example", "examples") if key in media})
+    examples = declared_examples(
+        {key: media[key] for key in ("example", "examples") if key in media}
+    )
     schema = media.get("schema")
     return Body(
         required=told.get("required") is True,
-        example=examples[0] if examples else Example(document).of(schema),
+        example=examples[0] if examples else ExampleBuilder(document).of(schema),
         fields=list(_fields(document, schema)),
     )
 
 
 def _fields(document: Document, schema: Any) -> Iterator[Field]:
     properties, required = properties_of(document, alternatives(document, schema)[0])
-    for name, one in islice(properties.items(), MOST_PARTS):
+    for name, one in islice(properties.items(), MAX_PARTS):
         node = alternatives(document, one)[0]
-        about = text(document.follow(one).get("description")) or text(node.get("description"))
-        yield Field(name, kind_of(node), name in required, about, _choices(node))
+        about = as_text(document.follow(one).get("description")) or as_text(node.get("description"))
+        yield Field(name, type_of(node), name in required, about, _choices(node))
 
 
 def _columns(document: Document, node: Node) -> list[str]:
-    """What the rows of a list hold, where the answer is one: `data` is an array of objects."""
-    answer = document.follow(mapping(node.get("responses")).get("200"))
-    media = mapping(mapping(answer.get("content")).get(JSON))
+    """What the rows of a list hold, where the response is one: `data` is an array of objects."""
+    response = document.follow(as_dict(node.get("responses")).get("200"))
+    media = as_dict(as_dict(response.get("content")).get(JSON))
     properties, _names = properties_of(document, document.follow(media.get("schema")))
-    rows = document.follow(mapping(document.follow(properties.get("data"))).get("items"))
-    return list(properties_of(document, rows)[0])[:MOST_PARTS]
+    rows = document.follow(as_dict(document.follow(properties.get("data"))).get("items"))
+    return list(properties_of(document, rows)[0])[:MAX_PARTS]
