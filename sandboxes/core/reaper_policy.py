@@ -1,6 +1,6 @@
-"""What is to be done with a sandbox: a row, what was seen of it and the time give a decision.
+"""Rules of the reaper: decide what to do with a sandbox from its row, an observation and the time.
 
-Nothing here reads or writes anything, so that every rule is a line of a table test.
+This module has no side effects, so that a table of cases can test every rule.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from sandboxes.models.runtime_settings import config
 from sandboxes.runtime import SandboxFacts, ServiceState
 
 PROVISION_DEADLINE = timedelta(minutes=10)
-"""A sandbox that could not be made in this time never will be."""
+"""Age at which a sandbox that isn't ready counts as failed."""
 REQUEUE_AFTER = timedelta(seconds=10)
-"""A request that nobody has taken up for so long was lost with the queue."""
+"""Age at which a request that no worker has started counts as lost by the queue."""
 
 
 class Action(StrEnum):
@@ -31,7 +31,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Decision:
-    """What is to be done with one sandbox, and why."""
+    """An action for one sandbox, and the reason for it."""
 
     action: Action
     message: str
@@ -46,92 +46,96 @@ class Decision:
 
 @dataclass(frozen=True)
 class Observation:
-    """What one look at the engine tells of a sandbox that should have these services."""
+    """State of one sandbox on the engine, and the services that its blueprint defines."""
 
     engine_answered: bool
     facts: SandboxFacts | None = None
     services: Collection[str] = ()
 
 
-def decide(sandbox: Sandbox, seen: Observation, now: datetime) -> Decision | None:
-    """The one thing to do with this row now, or None."""
-    held = sandbox.lease_until is not None and sandbox.lease_until > now
+def decide(sandbox: Sandbox, observation: Observation, now: datetime) -> Decision | None:
+    """Return the action that this sandbox needs now, or None."""
+    leased = sandbox.lease_until is not None and sandbox.lease_until > now
     if sandbox.state == State.DESTROYING:
-        ready = seen.engine_answered and not held
-        return Decision(Action.DESTROY, "its removal is not finished") if ready else None
+        ready = observation.engine_answered and not leased
+        return Decision(Action.DESTROY, "its removal isn't finished") if ready else None
     if sandbox.is_for_pool:
-        return _decide_pooled(sandbox, seen, held)
+        return _decide_pooled(sandbox, observation, leased)
     if sandbox.owner is None or not sandbox.owner.is_active:
-        return Decision(Action.EXPIRE, "Its owner's account was closed.", EndReason.OPERATOR)
+        return Decision(Action.EXPIRE, "The owner's account was closed.", EndReason.OPERATOR)
     if sandbox.state == State.RUNNING:
         return (
             _expired(sandbox, now)
-            or _broken(sandbox, seen, held)
-            or _idle(sandbox, seen, now)
-            or _overdue_reset(sandbox, now, held)
+            or _broken(sandbox, observation, leased)
+            or _idle(sandbox, observation, now)
+            or _overdue_reset(sandbox, now, leased)
             or _warning(sandbox, now)
         )
-    return None if held else _unfinished_launch(sandbox, now)
+    return None if leased else _unfinished_launch(sandbox, now)
 
 
-def _decide_pooled(sandbox: Sandbox, seen: Observation, held: bool) -> Decision | None:
-    """Decide about a sandbox of the pool: whether it is intact."""
+def _decide_pooled(sandbox: Sandbox, observation: Observation, leased: bool) -> Decision | None:
+    """Decide about a sandbox that was created for the pool and has no owner."""
     if sandbox.state != State.POOLED:
-        half_made = Decision(Action.EXPIRE, "It was left half made.", EndReason.RETIRED)
-        return None if held else half_made
-    broken = _broken(sandbox, seen, held)
+        interrupted = Decision(Action.EXPIRE, "Setup was interrupted.", EndReason.RETIRED)
+        return None if leased else interrupted
+    broken = _broken(sandbox, observation, leased)
     if broken and broken.action is Action.RESTART:
         return Decision(Action.EXPIRE, "The engine was restarted.", EndReason.RETIRED)
     return broken
 
 
 def _unfinished_launch(sandbox: Sandbox, now: datetime) -> Decision | None:
-    waits = now - sandbox.created_at
-    if waits > PROVISION_DEADLINE:
-        return Decision(Action.FAIL, "It could not be made in time.", EndReason.PROVISION_FAILED)
-    if sandbox.state == State.PROVISIONING or waits > REQUEUE_AFTER:
-        return Decision(Action.REQUEUE, "no worker is busy with it")
+    age = now - sandbox.created_at
+    if age > PROVISION_DEADLINE:
+        return Decision(Action.FAIL, "Setup took too long.", EndReason.PROVISION_FAILED)
+    if sandbox.state == State.PROVISIONING or age > REQUEUE_AFTER:
+        return Decision(Action.REQUEUE, "no worker is processing it")
     return None
 
 
 def _expired(sandbox: Sandbox, now: datetime) -> Decision | None:
     if sandbox.expires_at and sandbox.expires_at <= now:
-        return Decision(Action.EXPIRE, "Its time was up.", EndReason.EXPIRED)
+        return Decision(Action.EXPIRE, "Its lifetime ended.", EndReason.EXPIRED)
     return None
 
 
-def _idle(sandbox: Sandbox, seen: Observation, now: datetime) -> Decision | None:
-    # Traffic that could not be measured may have been there, or would have been.
-    if seen.facts is None or not seen.facts.alive or seen.facts.traffic_bytes is None:
+def _idle(sandbox: Sandbox, observation: Observation, now: datetime) -> Decision | None:
+    # A sandbox whose traffic can't be measured may have been used.
+    if (
+        observation.facts is None
+        or not observation.facts.alive
+        or observation.facts.traffic_bytes is None
+    ):
         return None
     if sandbox.idle_expires_at and sandbox.idle_expires_at <= now:
-        why = f"It had no traffic for {sandbox.idle_minutes} minutes."
-        return Decision(Action.EXPIRE, why, EndReason.IDLE)
+        message = f"No requests for {sandbox.idle_minutes} minutes."
+        return Decision(Action.EXPIRE, message, EndReason.IDLE)
     return None
 
 
-def _broken(sandbox: Sandbox, seen: Observation, held: bool) -> Decision | None:
-    # What a worker is starting again, or making anew, is not whole meanwhile.
-    if held or not seen.engine_answered:
+def _broken(sandbox: Sandbox, observation: Observation, leased: bool) -> Decision | None:
+    # A sandbox that a worker is restarting or recreating is incomplete for now.
+    if leased or not observation.engine_answered:
         return None
-    if seen.facts is None or not seen.facts.services:
-        return Decision(Action.FAIL, "It is not on the engine any more.", EndReason.LOST)
-    for name in seen.services:
-        if name not in seen.facts.services:
-            why = f"The service {name} is not on the engine any more."
-            return Decision(Action.FAIL, why, EndReason.LOST, name)
-    return _stopped(seen.facts) or _over_disk_limit(sandbox, seen.facts)
+    if observation.facts is None or not observation.facts.services:
+        return Decision(Action.FAIL, "The sandbox is no longer on the engine.", EndReason.LOST)
+    for name in observation.services:
+        if name not in observation.facts.services:
+            message = f"The service {name} is no longer on the engine."
+            return Decision(Action.FAIL, message, EndReason.LOST, name)
+    return _stopped(observation.facts) or _over_disk_limit(sandbox, observation.facts)
 
 
 def _stopped(facts: SandboxFacts) -> Decision | None:
     down = {n: s for n, s in facts.services.items() if s.state is not ServiceState.RUNNING}
     for name, service in down.items():
         if service.out_of_memory:
-            why = f"The service {name} ran out of memory."
-            return Decision(Action.FAIL, why, EndReason.OUT_OF_MEMORY, name, service.exit_code)
+            message = f"The service {name} ran out of memory."
+            return Decision(Action.FAIL, message, EndReason.OUT_OF_MEMORY, name, service.exit_code)
         if not service.stopped_with_engine and service.state is ServiceState.EXITED:
-            why = f"The service {name} stopped with exit code {service.exit_code}."
-            return Decision(Action.FAIL, why, EndReason.CRASHED, name, service.exit_code)
+            message = f"The service {name} stopped with exit code {service.exit_code}."
+            return Decision(Action.FAIL, message, EndReason.CRASHED, name, service.exit_code)
     if down:
         return Decision(Action.RESTART, "the engine was restarted")
     return None
@@ -139,27 +143,27 @@ def _stopped(facts: SandboxFacts) -> Decision | None:
 
 def _over_disk_limit(sandbox: Sandbox, facts: SandboxFacts) -> Decision | None:
     if facts.disk_mb is not None and facts.disk_mb > sandbox.disk_mb:
-        why = f"It wrote {facts.disk_mb:.0f} MB; {sandbox.disk_mb} MB are allowed."
-        return Decision(Action.FAIL, why, EndReason.DISK_FULL)
+        message = f"Used {facts.disk_mb:.0f} MB of {sandbox.disk_mb} MB of disk allowed."
+        return Decision(Action.FAIL, message, EndReason.DISK_FULL)
     return None
 
 
-def _overdue_reset(sandbox: Sandbox, now: datetime, held: bool) -> Decision | None:
-    asked = sandbox.reset_requested_at
-    if asked and not held and now - asked > REQUEUE_AFTER:
-        return Decision(Action.REQUEUE, "its reset is not finished")
+def _overdue_reset(sandbox: Sandbox, now: datetime, leased: bool) -> Decision | None:
+    requested_at = sandbox.reset_requested_at
+    if requested_at and not leased and now - requested_at > REQUEUE_AFTER:
+        return Decision(Action.REQUEUE, "its reset isn't finished")
     return None
 
 
 def _warning(sandbox: Sandbox, now: datetime) -> Decision | None:
-    """Of the clock that ends it, once for each deadline."""
+    """Warn of the next deadline, once for each."""
     lead = timedelta(minutes=config.SANDBOX_WARNING_MINUTES)
     if sandbox.ends_because == "idle":
-        # With a short idle time, all of it would be a warning.
+        # A warning must not cover all of a short idle timeout.
         lead = min(lead, timedelta(minutes=sandbox.idle_minutes) / 2)
-        warned, reason, why = sandbox.warned_idle_for, EndReason.IDLE, "it has been idle for long"
+        warned, reason, message = sandbox.warned_idle_for, EndReason.IDLE, "it is idle"
     else:
-        warned, reason, why = sandbox.warned_expiry_for, EndReason.EXPIRED, "its time is nearly up"
+        warned, reason, message = sandbox.warned_expiry_for, EndReason.EXPIRED, "it expires soon"
     if sandbox.ends_at and sandbox.ends_at <= now + lead and warned != sandbox.ends_at:
-        return Decision(Action.WARN, why, reason)
+        return Decision(Action.WARN, message, reason)
     return None

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def claim(blueprint: Blueprint, chosen: Mapping[str, Any]) -> Sandbox | None:
-    """Make one that waits the owner's, running from now on as chosen; None when none does.
+    """Assign a pooled sandbox to an owner and start its lifetime; return None if there is none.
 
-    Call it inside the launching transaction, which holds the lock of the site.
+    Call this inside the transaction of the launch, which holds the lock on the site.
     """
     pool = Pool.objects.filter(blueprint=blueprint.name).first()
     if pool is None or Site.current().reaper_error.startswith(ENGINE_AWAY):

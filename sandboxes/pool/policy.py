@@ -1,8 +1,8 @@
-"""The warm pool as the database knows it: claiming, and what the pool lacks. No engine is asked.
+"""Rules of the warm pool: what each pool lacks, and which sandboxes are stale.
 
-A sandbox in the pool runs, is seeded, checked and, where friendbot answers, funded; its secrets are
-its own from birth, and nobody has seen them. A claim is one transaction of the database.
-`sandboxes.pool.reconcile` retires and makes what is in the pool.
+A pooled sandbox runs, is seeded, verified and, if Friendbot responds, funded. Its secrets are
+unique and unused. Claiming one is a single database transaction. This module doesn't call the
+engine; `sandboxes.pool.reconcile` retires and provisions sandboxes.
 """
 
 from __future__ import annotations
@@ -31,36 +31,35 @@ SPEC_SETTINGS = (
     "SANDBOX_PUBLIC_HOST",
     "SANDBOX_CONTAINER_RUNTIME",
 )
-"""Settings by which two sandboxes of the same blueprint and images differ all the same."""
+"""Settings that change a sandbox although its blueprint and images stay the same."""
 
 
 @dataclass(frozen=True)
 class PoolPlan:
-    """What is to be done about the pool of one blueprint."""
+    """Changes that bring the pool of one blueprint to its target size."""
 
     pool: Pool
     retire: list[tuple[Sandbox, str]] = field(default_factory=list)
-    """Each with the reason why it is not to be handed out."""
+    """Sandboxes to retire, each with the reason."""
     missing: int = 0
+    """Number of sandboxes to provision now."""
 
 
 def preference(row: Sandbox) -> tuple[bool, bool, datetime, int]:
-    """Which is best handed out, and kept: made and funded, then the one made first."""
+    """Return a sort key: ready before unfinished, funded before unfunded, then the oldest."""
     return row.state != State.POOLED, row.funding != Funding.FUNDED, row.created_at, row.pk
 
 
 def plan_pools() -> list[PoolPlan]:
-    """What each pool should do now so that it holds what is wanted, as far as people leave room."""
-    now, room = clock.now(), _headroom()
+    """Plan all pools within the capacity that launches by users leave."""
+    now, headroom = clock.now(), _headroom()
     stock = sorted(Sandbox.objects.for_pool(), key=preference)
-    found = []
+    plans = []
     for pool in pools():
-        need = _plan_pool(
-            pool, [row for row in stock if row.blueprint == pool.blueprint], room, now
-        )
-        found.append(need)
-        room -= min(pool.target_size, room)
-    return found
+        rows = [row for row in stock if row.blueprint == pool.blueprint]
+        plans.append(_plan_pool(pool, rows, headroom, now))
+        headroom -= min(pool.target_size, headroom)
+    return plans
 
 
 def _headroom() -> int:
@@ -69,46 +68,46 @@ def _headroom() -> int:
     return 0 if is_drained else capacity.pool_headroom(site)
 
 
-def _plan_pool(pool: Pool, stock: Iterable[Sandbox], room: int, now: datetime) -> PoolPlan:
-    faults = {row: staleness_reason(row, pool, now) for row in stock}
-    fit = [row for row, fault in faults.items() if not fault]
-    target = min(pool.target_size, room)
-    retire = [(row, fault) for row, fault in faults.items() if fault]
-    retire += [(row, "The pool holds fewer now.") for row in fit[target:]]
-    return PoolPlan(pool, retire, 0 if _is_backing_off(pool, now) else max(0, target - len(fit)))
+def _plan_pool(pool: Pool, rows: Iterable[Sandbox], headroom: int, now: datetime) -> PoolPlan:
+    reasons = {row: staleness_reason(row, pool, now) for row in rows}
+    fresh = [row for row, reason in reasons.items() if not reason]
+    target = min(pool.target_size, headroom)
+    retire = [(row, reason) for row, reason in reasons.items() if reason]
+    retire += [(row, "The pool is smaller now.") for row in fresh[target:]]
+    return PoolPlan(pool, retire, 0 if _is_backing_off(pool, now) else max(0, target - len(fresh)))
 
 
 def _is_backing_off(pool: Pool, now: datetime) -> bool:
-    """Whether nothing is to be made now, whatever is missing."""
-    waits = pool.retry_at is not None and pool.retry_at > now
-    return pool.paused or waits or not _is_current(pool)
+    """Return whether the pool must not provision now: paused, after a failure, or outdated."""
+    must_wait = pool.retry_at is not None and pool.retry_at > now
+    return pool.paused or must_wait or not _is_current(pool)
 
 
 def _is_current(pool: Pool) -> bool:
-    """Whether its version is of the blueprint and settings as this process knows them.
+    """Return whether the version of the pool matches the blueprint and settings of this process.
 
-    After a change that is so when the next sweep has looked at the images.
+    After a change, the next sweep updates the version.
     """
     blueprint = blueprints.available().get(pool.blueprint)
     return blueprint is not None and pool.version.startswith(spec_fingerprint(blueprint))
 
 
 def staleness_reason(row: Sandbox, pool: Pool, now: datetime) -> str:
-    """Why it is not to be handed out; empty when it may be."""
+    """Return why a sandbox must not be claimed; empty if it may."""
     if row.made_of != pool.version or not _is_current(pool):
-        return "Its blueprint, its images or the settings have changed."
+        return "Its blueprint, images or settings have changed."
     if now - row.created_at >= pool.max_age:
-        return f"It has waited for {timesince(row.created_at, now)}."
+        return f"Too old for the pool: {timesince(row.created_at, now)}."
     return ""
 
 
 def spec_fingerprint(blueprint: Blueprint) -> str:
-    """Changes when a sandbox would be made otherwise, whatever the images hold."""
+    """Return a digest of the blueprint and settings that shape a sandbox, without its images."""
     return _digest([blueprint.version, *(getattr(settings, name) for name in SPEC_SETTINGS)])
 
 
 def spec_version(blueprint: Blueprint, images: dict[str, str]) -> str:
-    """What a sandbox is made of, given the ids of images; empty when one is missing."""
+    """Return a digest of blueprint, settings and image ids; empty if an image is missing."""
     if any(image not in images for image in blueprint.images):
         return ""
     return f"{spec_fingerprint(blueprint)}-{_digest([images[image] for image in blueprint.images])}"
@@ -119,7 +118,7 @@ def _digest(values: list[object]) -> str:
 
 
 def pools() -> list[Pool]:
-    """That of every blueprint, and of blueprints that are gone but have one, by name."""
+    """Return the pool of every blueprint, including removed ones that have one, by name."""
     known = {pool.blueprint: pool for pool in Pool.objects.all()}
     names = sorted({*known, *blueprints.available()})
     return [known.get(name) or Pool(blueprint=name) for name in names]

@@ -1,7 +1,7 @@
-"""The worker's side of the warm pool: retire what is stale, make what is missing.
+"""Reconcile the warm pool in a worker: retire stale sandboxes, provision missing ones.
 
-One sandbox is made at a time and only while no person waits for one, so that the pool never stands
-in anybody's way. Everything here may be killed anywhere: half-made ones are ended by the reaper.
+The pool provisions one sandbox at a time, and only while no launch waits, so it never delays one.
+Every step is safe to interrupt: the reaper ends unfinished sandboxes.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ log = structlog.get_logger(__name__)
 MIN_BACKOFF = timedelta(seconds=30)
 MAX_BACKOFF = timedelta(minutes=10)
 MAX_PER_RUN = 100
-"""Should what is made turn stale at once, the next sweep is early enough to go on."""
+"""Sandboxes provisioned per task. Limits the loop if new ones become stale at once."""
 
 
 def reconcile_pools() -> Iterator[Sandbox]:
-    """Bring the pool to what is wanted of it; gives each sandbox that came into it."""
-    for unfit in _retire():
-        teardown.tear_down(unfit)
+    """Bring every pool to its target size; yield each new pooled sandbox."""
+    for retired in _retire():
+        teardown.tear_down(retired)
     for _ in range(MAX_PER_RUN):
         if (row := _start_one()) is None:
             return
@@ -46,44 +46,45 @@ def reconcile_pools() -> Iterator[Sandbox]:
 @transaction.atomic
 def _retire() -> list[Sandbox]:
     Site.locked()
-    unfit = [entry for need in policy.plan_pools() for entry in need.retire]
-    return [row for row, why in unfit if lifecycle.begin_destroy(row, EndReason.RETIRED, why)]
+    stale = [entry for plan in policy.plan_pools() for entry in plan.retire]
+    return [row for row, reason in stale if lifecycle.begin_destroy(row, EndReason.RETIRED, reason)]
 
 
 @transaction.atomic
 def _start_one() -> Sandbox | None:
-    """The row of one that is missing, if nothing else is to be done first."""
+    """Insert the row of a missing sandbox, unless a launch or another pooled one comes first."""
     Site.locked()
-    being_made = Sandbox.objects.for_pool().exclude(state=State.POOLED)
-    if launch_queue.waiting_launches().exists() or being_made.exists():
+    unfinished = Sandbox.objects.for_pool().exclude(state=State.POOLED)
+    if launch_queue.waiting_launches().exists() or unfinished.exists():
         return None
-    lacking = next((need.pool for need in policy.plan_pools() if need.missing), None)
-    if lacking is None:
+    pool = next((plan.pool for plan in policy.plan_pools() if plan.missing), None)
+    if pool is None:
         return None
-    blueprint = blueprints.load(lacking.blueprint)
+    blueprint = blueprints.load(pool.blueprint)
     return lifecycle.create_pending(
-        factory.new_sandbox(blueprint, warm=True, made_of=lacking.version), None
+        factory.new_sandbox(blueprint, warm=True, made_of=pool.version), None
     )
 
 
 def _record_outcome(row: Sandbox) -> None:
-    """After a failure wait before the next try, ever longer."""
-    known = Pool.objects.get(blueprint=row.blueprint)
+    """Back off exponentially after failures; reset after a success."""
+    pool = Pool.objects.get(blueprint=row.blueprint)
     if row.state == State.POOLED:
-        Pool.objects.filter(pk=known.pk).exclude(failures=0).update(failures=0, retry_at=None)
+        Pool.objects.filter(pk=pool.pk).exclude(failures=0).update(failures=0, retry_at=None)
     elif row.end_reason == EndReason.PROVISION_FAILED:
-        pause = min(MIN_BACKOFF * 2 ** min(known.failures, 10), MAX_BACKOFF)
-        values = {"failures": known.failures + 1, "retry_at": clock.now() + pause}
-        Pool.objects.filter(pk=known.pk).update(**values)
-        log.warning("pool_pauses", blueprint=row.blueprint, error=row.end_message)
+        backoff = min(MIN_BACKOFF * 2 ** min(pool.failures, 10), MAX_BACKOFF)
+        values = {"failures": pool.failures + 1, "retry_at": clock.now() + backoff}
+        Pool.objects.filter(pk=pool.pk).update(**values)
+        log.warning("pool_backs_off", blueprint=row.blueprint, error=row.end_message)
 
 
 def refresh_versions() -> None:
-    """Keep what sandboxes would be made of now. Raises RuntimeFailure."""
-    known = blueprints.available()
-    images = get_runtime().images(sorted({i for one in known.values() for i in one.images}))
-    for row in policy.pools():
-        blueprint = known.get(row.blueprint)
-        now = policy.spec_version(blueprint, images) if blueprint else ""
-        if row.pk is None or row.version != now:
-            Pool.objects.update_or_create(blueprint=row.blueprint, defaults={"version": now})
+    """Store the current version of each pool. Raise RuntimeFailure."""
+    available = blueprints.available()
+    names = {image for blueprint in available.values() for image in blueprint.images}
+    images = get_runtime().images(sorted(names))
+    for pool in policy.pools():
+        blueprint = available.get(pool.blueprint)
+        version = policy.spec_version(blueprint, images) if blueprint else ""
+        if pool.pk is None or pool.version != version:
+            Pool.objects.update_or_create(blueprint=pool.blueprint, defaults={"version": version})

@@ -11,5 +11,5 @@ from sandboxes.worker.tasks import fund
 
 @shared_task(name="sandboxes.tasks.tend_pool")
 def reconcile_pools() -> None:
-    for made in reconcile.reconcile_pools():
-        send(fund, (made.public_id,))
+    for sandbox in reconcile.reconcile_pools():
+        send(fund, (sandbox.public_id,))

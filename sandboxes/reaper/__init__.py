@@ -1,1 +1,1 @@
-"""The sweep that reconciles engine and database and ends what is due."""
+"""The sweep: reconciles engine and database, and ends sandboxes that are due."""

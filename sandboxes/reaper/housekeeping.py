@@ -1,4 +1,4 @@
-"""What a sweep does besides ending: warnings, overdue funding, pruning, the heartbeat."""
+"""Housekeeping of a sweep: warnings, overdue tasks, data retention and the heartbeat."""
 
 from __future__ import annotations
 
@@ -38,17 +38,20 @@ IDEMPOTENCY_KEY_RETENTION = timedelta(hours=24)
 USAGE_SAMPLE_RETENTION = timedelta(days=7)
 MAX_NAMED_ORPHANS = 20
 PRUNE_BATCH_SIZE = 500
-"""Of each kind; a sweep a minute gets through 720,000 a day."""
+"""Rows of each kind per sweep; one sweep a minute can delete 720,000 a day."""
 
 
 def warn(sandbox: Sandbox, *, idle: bool) -> bool:
-    """Have the owner told of this deadline, once. False: it was told of already, or has moved."""
+    """Warn the owner of this deadline.
+
+    Return False if the warning exists already or the deadline has moved.
+    """
     column = "warned_idle_for" if idle else "warned_expiry_for"
     deadline = sandbox.idle_expires_at if idle else sandbox.expires_at
     assert deadline
-    as_seen = ("expires_at", "last_activity_at", column)
+    unchanged = ("expires_at", "last_activity_at", column)
     rows = Sandbox.objects.running().filter(pk=sandbox.pk)
-    rows = rows.filter(**{name: getattr(sandbox, name) for name in as_seen})
+    rows = rows.filter(**{name: getattr(sandbox, name) for name in unchanged})
     with transaction.atomic():
         if not rows.update(**{column: deadline}):
             return False
@@ -60,7 +63,7 @@ def warn(sandbox: Sandbox, *, idle: bool) -> bool:
 
 
 def requeue_notifications() -> None:
-    """Have a worker send what people were not told yet: mails and webhooks that are due."""
+    """Send tasks for emails and webhook deliveries that are due."""
     now = clock.now()
     mails, hooks = SandboxWarning.objects.mail_due(now), WebhookDelivery.objects.due(now)
     if Site.objects.filter(Exists(mails) | Exists(hooks)).exists():
@@ -69,7 +72,7 @@ def requeue_notifications() -> None:
 
 
 def requeue_funding() -> None:
-    """Send the funding tries that are due."""
+    """Send tasks for funding attempts that are due."""
     due = Sandbox.objects.filter(
         state__in=NOT_ENDING, funding=Funding.PENDING, funding_due_at__lte=clock.now()
     )
@@ -78,16 +81,17 @@ def requeue_funding() -> None:
 
 
 def request_pool_reconcile() -> None:
-    """Have a worker bring the pool to what is wanted of it. Raises RuntimeFailure."""
+    """Send a task if a pool differs from its target. Raise RuntimeFailure."""
     reconcile.refresh_versions()
-    if any(need.retire or need.missing for need in policy.plan_pools()):
+    if any(plan.retire or plan.missing for plan in policy.plan_pools()):
         queue.enqueue(pool_tasks.reconcile_pools)
 
 
 def prune() -> None:
-    """Forget old answers, samples, sign-ins and deliveries, and sandboxes that ended longer ago
-    than is kept, with their journals: some in each sweep, since long transactions hold up everybody
-    else."""
+    """Delete rows past their retention: samples, keys, sessions, deliveries and ended sandboxes.
+
+    Deletes a batch of each kind, because long transactions block other work.
+    """
     now = clock.now()
     _delete_batch(UsageSample.objects.filter(at__lt=now - USAGE_SAMPLE_RETENTION).order_by("at"))
     _delete_batch(
@@ -104,7 +108,7 @@ def prune() -> None:
 
 
 def _delete_batch(old: QuerySet[Any]) -> list[Any]:
-    """The keys of what is forgotten now."""
+    """Delete up to a batch of rows and return their primary keys."""
     keys = list(old.values_list("pk", flat=True)[:PRUNE_BATCH_SIZE])
     if keys:
         old.filter(pk__in=keys).delete()
@@ -112,7 +116,7 @@ def _delete_batch(old: QuerySet[Any]) -> list[Any]:
 
 
 def record_engine_status() -> None:
-    """Keep what the engine can enforce, for the pages. Raises RuntimeFailure."""
+    """Store the capabilities of the engine for the pages. Raise RuntimeFailure."""
     abilities = get_runtime().abilities()
     engine = f"{abilities.name} {abilities.version}"[:60]
     values = {
@@ -125,7 +129,7 @@ def record_engine_status() -> None:
 
 
 def record_heartbeat(error: str, seconds: float, orphans: list[str]) -> None:
-    """Note that a sweep came to its end, how long it took, and what it could not do."""
+    """Record that a sweep has finished, its duration, its errors and the orphans it left."""
     values = {
         "reaped_at": clock.now(),
         "reaper_error": error[:300],

@@ -1,4 +1,4 @@
-"""What a sweep observed of a sandbox, recorded on its row."""
+"""Apply to a row what a sweep observed on the engine."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from sandboxes.models import Sandbox, State
 from sandboxes.runtime import SandboxFacts
 
 TRAFFIC_NOISE_BYTES = 256
-"""Less than one HTTP answer, more than what an unused network sees between two sweeps."""
+"""Less than one HTTP response, more than the traffic of an unused network between two sweeps."""
 
 
 def apply_facts(row: Sandbox, facts: SandboxFacts) -> tuple[str, ...]:
-    """Have the row, unsaved, say what was seen; the columns that changed.
+    """Update the row without saving it; return the names of the changed fields.
 
-    Traffic is activity; published ports may have changed with a restart of the engine.
+    Traffic counts as activity. Published ports may change when the engine restarts.
     """
     values: dict[str, object] = {}
     if facts.traffic_bytes is not None:
-        # A counter that went back began again.
-        again = facts.traffic_bytes < row.traffic_bytes
-        moved = facts.traffic_bytes - (0 if again else row.traffic_bytes)
-        if moved >= TRAFFIC_NOISE_BYTES and row.state == State.RUNNING:
+        # A counter that decreased has restarted at zero.
+        restarted = facts.traffic_bytes < row.traffic_bytes
+        new_bytes = facts.traffic_bytes - (0 if restarted else row.traffic_bytes)
+        if new_bytes >= TRAFFIC_NOISE_BYTES and row.state == State.RUNNING:
             values |= {"last_activity_at": clock.now_or_later(row.last_activity_at)}
-        if again or moved >= TRAFFIC_NOISE_BYTES:
+        if restarted or new_bytes >= TRAFFIC_NOISE_BYTES:
             values |= {"traffic_bytes": facts.traffic_bytes}
     if facts.alive and blueprints.addresses(facts) != row.addresses:
         values |= {"addresses": blueprints.addresses(facts)}
@@ -37,7 +37,7 @@ def apply_facts(row: Sandbox, facts: SandboxFacts) -> tuple[str, ...]:
     return tuple(values)
 
 
-def observation(row: Sandbox, observed: Mapping[str, SandboxFacts] | None) -> Observation:
+def observe_row(row: Sandbox, observed: Mapping[str, SandboxFacts] | None) -> Observation:
     blueprint = blueprints.available().get(row.blueprint)
     services = [service.name for service in blueprint.services] if blueprint else []
     return Observation(observed is not None, (observed or {}).get(row.public_id), services)

@@ -1,7 +1,7 @@
-"""The sweep that makes the engine and the database agree, and ends what is due.
+"""The sweep: reconciles engine and database, and ends sandboxes that are due.
 
-`Sweep` carries the decisions out one by one, so that one bad sandbox never stops the others. Sweeps
-may overlap: every act behind a decision is guarded.
+`Sweep` handles sandboxes one by one and isolates their errors from each other. Sweeps may overlap:
+each action checks the state of the sandbox again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sandboxes.metrics import outcomes
 from sandboxes.models import ENGINE_AWAY, EndReason, Sandbox, State
 from sandboxes.models.runtime_settings import config
 from sandboxes.reaper import housekeeping
-from sandboxes.reaper.observe import apply_facts, observation
+from sandboxes.reaper.observe import apply_facts, observe_row
 from sandboxes.runtime import RuntimeFailure, SandboxFacts, get_runtime
 from sandboxes.usage import sampling
 from sandboxes.worker import tasks as worker_tasks
@@ -41,8 +41,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class Sweep:
-    """One pass over everything that lives. `max_expirations` (0: no bound) guards against a clock
-    that jumped: so many sandboxes at most are ended for their age or idleness in one pass."""
+    """One pass over all sandboxes that haven't ended.
+
+    `max_expirations` limits how many sandboxes one sweep ends for their age or idleness, in case
+    the clock has jumped; 0 is unlimited.
+    """
 
     dry_run: bool = False
     max_expirations: int = field(default_factory=lambda: config.SANDBOX_SWEEP_MAX_EXPIRATIONS)
@@ -50,36 +53,38 @@ class Sweep:
     lines: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
-    """What nobody needs and is there still: too young yet, or not to be removed."""
+    """Orphans still on the engine: not old enough yet, or their removal failed."""
     due: int = 0
 
     def run(self) -> Sweep:
-        """Sweep once. What could not be done is in `errors`; nothing is raised for it."""
-        # Tasks that are sent take the name of the sweep along.
+        """Sweep once. Failures are collected in `errors` instead of raised."""
+        # Tasks that this sweep sends log its id.
         with structlog.contextvars.bound_contextvars(sweep=uuid4().hex[:12]):
             self._run()
         return self
 
     def _run(self) -> None:
-        began = time.monotonic()
+        started_at = time.monotonic()
         config.refresh()
-        # Rows before facts: a sandbox that is made meanwhile is not mistaken for a lost one.
+        # Read the rows before the engine, so that a new sandbox isn't mistaken for a lost one.
         live = Sandbox.objects.live().select_related("owner")
-        # What has been due for the longest is ended first.
+        # End the sandboxes first that have been due for the longest.
         rows = list(live.order_by(F("expires_at").asc(nulls_last=True), "created_at", "id"))
         observed = self._observe()
         self._isolate_errors("traffic", self._record_observations, rows, observed or {})
         for row in rows:
             self._isolate_errors(row.public_id, self._handle, row, observed)
-        known = {row.public_id for row in rows}
+        known_ids = {row.public_id for row in rows}
         for facts in (observed or {}).values():
-            if facts.id not in known:
+            if facts.id not in known_ids:
                 self._isolate_errors(facts.id, self._handle_orphan, facts)
         if not self.dry_run:
             self._housekeeping(rows, observed)
-            took = time.monotonic() - began
-            housekeeping.record_heartbeat("; ".join(self.errors), took, self.orphans)
-            log.info("swept", seconds=round(took, 3), acts=self.counts, errors=len(self.errors))
+            seconds = time.monotonic() - started_at
+            housekeeping.record_heartbeat("; ".join(self.errors), seconds, self.orphans)
+            log.info(
+                "swept", seconds=round(seconds, 3), actions=self.counts, errors=len(self.errors)
+            )
 
     def _housekeeping(
         self, rows: list[Sandbox], observed: Mapping[str, SandboxFacts] | None
@@ -89,36 +94,36 @@ class Sweep:
         self._isolate_errors("pruning", housekeeping.prune)
         self._isolate_errors("pruning", outcomes.prune)
         if observed is not None:
-            self._isolate_errors("sampling", sampling.sample, rows, observed)
+            self._isolate_errors("usage", sampling.sample, rows, observed)
             self._isolate_errors("engine", housekeeping.record_engine_status)
             self._isolate_errors("pool", housekeeping.request_pool_reconcile)
         self._isolate_errors("outcomes", outcomes.aggregate_events)
 
-    def _isolate_errors(self, what: str, act: Callable[..., None], *args: object) -> None:
+    def _isolate_errors(self, name: str, step: Callable[..., None], *args: object) -> None:
         try:
-            act(*args)
+            step(*args)
         except RuntimeFailure as error:
             outcomes.record_engine_error("sweep")
-            self.errors.append(f"{what}: {error}")
+            self.errors.append(f"{name}: {error}")
         except Exception as error:
-            log.exception("sweep_stumbled", sandbox=what)
-            self.errors.append(f"{what}: {type(error).__name__}: {error}")
+            log.exception("sweep_step_failed", sandbox=name)
+            self.errors.append(f"{name}: {type(error).__name__}: {error}")
 
     def _observe(self) -> Mapping[str, SandboxFacts] | None:
         try:
             return get_runtime().observe(sizes=True)
         except RuntimeFailure as error:
             outcomes.record_engine_error("observe")
-            self.errors.append(f"{ENGINE_AWAY}, so nothing is known of it: {error}")
+            self.errors.append(f"{ENGINE_AWAY}, so its state is unknown: {error}")
             return None
 
     def _handle(self, row: Sandbox, observed: Mapping[str, SandboxFacts] | None) -> None:
-        seen = observation(row, observed)
-        decision = decide(row, seen, clock.now())
+        observation = observe_row(row, observed)
+        decision = decide(row, observation, clock.now())
         if decision is None:
             self._report_removal_error(row)
         elif self._within_safety_limit(decision) and (
-            self.dry_run or self._apply(row, seen, decision)
+            self.dry_run or self._apply(row, observation, decision)
         ):
             self.counts[decision.action] += 1
             self.lines.append(f"{row.public_id}: {decision.action}: {decision.message}")
@@ -137,7 +142,7 @@ class Sweep:
     def _record_observations(
         self, rows: list[Sandbox], observed: Mapping[str, SandboxFacts]
     ) -> None:
-        """Keep what was seen of them: in one statement for all in whom the same changed."""
+        """Save what changed, with one statement for each combination of state and fields."""
         changed: dict[tuple[str, tuple[str, ...]], list[Sandbox]] = defaultdict(list)
         for row in rows:
             facts = observed.get(row.public_id)
@@ -145,18 +150,18 @@ class Sweep:
                 changed[row.state, apply_facts(row, facts)].append(row)
         for (state, columns), group in changed.items():
             if columns and not self.dry_run:
-                # Not of those that were ended or handed out meanwhile.
+                # Leave out sandboxes that were ended or claimed in the meantime.
                 Sandbox.objects.filter(state=state).bulk_update(group, columns)
 
-    def _apply(self, row: Sandbox, seen: Observation, decision: Decision) -> bool:
-        """Whether it was done; a decision that the row's present state overtook is not."""
+    def _apply(self, row: Sandbox, observation: Observation, decision: Decision) -> bool:
+        """Return whether the action was performed; not if the state has changed since."""
         match decision.action:
             case Action.EXPIRE:
-                return self._end(row, seen)
+                return self._end(row, observation)
             case Action.FAIL:
                 assert decision.reason
-                said = decision.message, decision.service, decision.exit_code
-                return teardown.fail(row, decision.reason, *said)
+                details = decision.message, decision.service, decision.exit_code
+                return teardown.fail(row, decision.reason, *details)
             case Action.DESTROY:
                 return self._tear_down(row)
             case Action.WARN:
@@ -164,21 +169,20 @@ class Sweep:
             case Action.RESTART:
                 queue.enqueue(worker_tasks.restart, row.public_id)
             case Action.REQUEUE:
-                resend = (
-                    worker_tasks.reset if row.state == State.RUNNING else worker_tasks.provision
-                )
-                queue.enqueue(resend, row.public_id)
+                is_running = row.state == State.RUNNING
+                task = worker_tasks.reset if is_running else worker_tasks.provision
+                queue.enqueue(task, row.public_id)
         return True
 
-    def _end(self, row: Sandbox, seen: Observation) -> bool:
+    def _end(self, row: Sandbox, observation: Observation) -> bool:
         with transaction.atomic():
-            # Read again under the lock: who extended in time keeps the sandbox.
+            # Decide again under the lock: the owner may have extended the sandbox.
             latest = Sandbox.objects.select_for_update().get(pk=row.pk)
-            again = decide(latest, seen, clock.now())
-            if again is None or again.action is not Action.EXPIRE or again.reason is None:
+            decision = decide(latest, observation, clock.now())
+            if decision is None or decision.action is not Action.EXPIRE or not decision.reason:
                 return False
-            lifecycle.begin_destroy(latest, again.reason, again.message)
-        if seen.engine_answered:
+            lifecycle.begin_destroy(latest, decision.reason, decision.message)
+        if observation.engine_answered:
             self._tear_down(latest)
         return True
 
@@ -190,12 +194,12 @@ class Sweep:
         return done
 
     def _report_removal_error(self, row: Sandbox) -> None:
-        """A removal that waits for its next try is still not done."""
+        """Report the error of a removal that waits for its next attempt."""
         if row.state == State.DESTROYING and row.removal_error:
             self.errors.append(f"{row.public_id} could not be removed: {row.removal_error}")
 
     def _handle_orphan(self, facts: SandboxFacts) -> None:
-        """Objects that bear our labels and belong to no living row."""
+        """Remove objects with our labels whose sandbox has ended or is unknown."""
         if Sandbox.objects.live().filter(public_id=facts.id).exists():
             return
         self.orphans.append(facts.id)
@@ -206,4 +210,4 @@ class Sweep:
             get_runtime().destroy(facts.id)
         self.orphans.remove(facts.id)
         self.counts["orphan"] += 1
-        self.lines.append(f"{facts.id}: orphan: no sandbox of this portal needs it")
+        self.lines.append(f"{facts.id}: orphan: no sandbox of this portal uses it")

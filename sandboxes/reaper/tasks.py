@@ -1,4 +1,4 @@
-"""A sweep that an operator asks for, carried out by a worker: the reaper may be asleep."""
+"""Celery task for a sweep that an operator requests."""
 
 from __future__ import annotations
 

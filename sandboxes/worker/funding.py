@@ -1,4 +1,4 @@
-"""A Stellar account for each sandbox: a key pair, funded by friendbot.
+"""Fund the Stellar account of a sandbox through Friendbot.
 
 Friendbot: https://developers.stellar.org/docs/learn/fundamentals/networks#friendbot
 """
@@ -32,7 +32,7 @@ def _retry_delay(attempts: int) -> timedelta:
 
 
 def _claim(sandbox: Sandbox, now: datetime) -> bool:
-    """One worker asks at a time; should it die, the next try is due when its time limit is over."""
+    """Claim the due attempt; if this worker dies, the next one is due after the time limit."""
     return (
         Sandbox.objects.filter(
             pk=sandbox.pk,
@@ -48,33 +48,33 @@ def _claim(sandbox: Sandbox, now: datetime) -> bool:
 
 
 def fund(sandbox: Sandbox) -> None:
-    """Ask friendbot once if that is due, and record what came of it."""
+    """Ask Friendbot once if an attempt is due, and record the result."""
     if not _claim(sandbox, clock.now()):
         return
     sandbox.refresh_from_db()
     try:
         ask_friendbot(sandbox.stellar_public_key)
-    except FriendbotRejected as refused:
-        _record(sandbox, Funding.FAILED, str(refused))
-    except FriendbotRetryable as later:
+    except FriendbotRejected as error:
+        _record(sandbox, Funding.FAILED, str(error))
+    except FriendbotRetryable as error:
         if sandbox.funding_attempts >= MAX_ATTEMPTS:
-            _record(sandbox, Funding.FAILED, f"{later}; gave up after {MAX_ATTEMPTS} tries")
+            _record(sandbox, Funding.FAILED, f"{error}; gave up after {MAX_ATTEMPTS} attempts")
         else:
-            wait = max(later.retry_after, _retry_delay(sandbox.funding_attempts))
-            _record(sandbox, Funding.PENDING, str(later), due_at=clock.now() + wait)
+            wait = max(error.retry_after, _retry_delay(sandbox.funding_attempts))
+            _record(sandbox, Funding.PENDING, str(error), due_at=clock.now() + wait)
     else:
         _record(sandbox, Funding.FUNDED, "")
 
 
 @transaction.atomic
 def _record(sandbox: Sandbox, funding: Funding, error: str, due_at: datetime | None = None) -> None:
-    known = sandbox.funding_error
+    previous_error = sandbox.funding_error
     rows = Sandbox.objects.not_ending().filter(pk=sandbox.pk).exclude(funding=Funding.FUNDED)
     if funding != Funding.FUNDED:
-        # A try that was overtaken by a newer one has nothing to say.
+        # The result of an attempt that a newer one has overtaken is ignored.
         rows = rows.filter(funding_attempts=sandbox.funding_attempts)
     changed = rows.update(funding=funding, funding_error=error[:200], funding_due_at=due_at)
     log.info("funding", sandbox=sandbox.public_id, funding=str(funding), error=error)
-    # A friendbot that stays down would fill the journal with one and the same line.
-    if changed and (funding != Funding.PENDING or error != known):
-        record(sandbox, f"funding_{funding}", error or "Friendbot funded the Stellar account.")
+    # Record each error once: a long outage would otherwise fill the journal.
+    if changed and (funding != Funding.PENDING or error != previous_error):
+        record(sandbox, f"funding_{funding}", error or "Stellar account funded.")

@@ -1,4 +1,4 @@
-"""What the services of a sandbox wrote last, kept before it is taken down."""
+"""The last log lines of a sandbox, stored before it is destroyed."""
 
 from __future__ import annotations
 
@@ -17,32 +17,35 @@ LOG_ERRORS = (EngineUnreachable, BlueprintNotFound, DecryptionError)
 
 
 def collect_log_tails(sandbox: Sandbox) -> str:
-    """The log tails of all its services, without its secrets. Raises nothing: it must end."""
+    """Return the log tails of all services, without secrets.
+
+    Never raise: a failure must be recorded even if its logs can't be read.
+    """
     try:
-        return _tails(sandbox)
+        return _read_tails(sandbox)
     except LOG_ERRORS as error:
         return f"(no logs: {error})"
 
 
 def store_log_tails(sandbox: Sandbox) -> None:
-    """Those of a sandbox that ran and did not fail; what failed has them already.
+    """Store the log tails of a sandbox that ran and didn't fail; a failure has them already.
 
-    The lease begins anew, since an engine that hangs makes this take long.
+    Renews the lease, because reading logs takes long if the engine hangs.
     """
     if sandbox.started_at and not sandbox.failure and not sandbox.last_logs:
         with suppress(*LOG_ERRORS):
-            words = _tails(sandbox)
+            tails = _read_tails(sandbox)
             until = clock.now() + leases.LEASE_DURATION
-            leases.release_lease(sandbox, State.DESTROYING, until, last_logs=words)
+            leases.release_lease(sandbox, State.DESTROYING, until, last_logs=tails)
 
 
-def _tails(sandbox: Sandbox) -> str:
+def _read_tails(sandbox: Sandbox) -> str:
     services = load(sandbox.blueprint).services
-    text = "\n\n".join(_tail(sandbox, service.name) for service in services)
+    text = "\n\n".join(_read_tail(sandbox, service.name) for service in services)
     return redact(text, sandbox.secrets)
 
 
-def _tail(sandbox: Sandbox, service: str) -> str:
+def _read_tail(sandbox: Sandbox, service: str) -> str:
     try:
         text = get_runtime().logs(sandbox.public_id, service, TAIL_LINES)
     except EngineUnreachable:

@@ -1,6 +1,6 @@
-"""The worker's side of a sandbox that runs: put its data back, bring back what stopped or broke.
+"""Maintain running sandboxes: reset their data, restart and recreate them.
 
-Each function may be run again after the process was killed anywhere in it.
+Each function is safe to repeat after the worker was killed at any point.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ RESET_TIMEOUT_SECONDS = 20.0
 
 
 def reset(sandbox: Sandbox) -> None:
-    """Put the seed data back, with the same endpoints and credentials."""
+    """Restore the seed data. Endpoints and credentials stay the same."""
     if sandbox.reset_requested_at is None or not leases.acquire_lease(sandbox, [State.RUNNING]):
         return
     try:
-        wanted = load(sandbox.blueprint).reset
-        command = wanted.command_for(settings.SANDBOX_RUNTIME)
+        reset_spec = load(sandbox.blueprint).reset
+        command = reset_spec.command_for(settings.SANDBOX_RUNTIME)
         code, output = get_runtime().execute(
-            sandbox.public_id, wanted.service, command, RESET_TIMEOUT_SECONDS
+            sandbox.public_id, reset_spec.service, command, RESET_TIMEOUT_SECONDS
         )
     except EngineUnreachable as error:
         leases.release_lease(sandbox, State.RUNNING, clock.now() + teardown.RETRY_DELAY)
@@ -40,29 +40,29 @@ def reset(sandbox: Sandbox) -> None:
     except (RuntimeFailure, BlueprintNotFound) as error:
         code, output = 1, str(error)
     if not leases.release_lease(sandbox, State.RUNNING, reset_requested_at=None):
-        return  # It was ended or taken over meanwhile, and its journal says why.
+        return  # It was ended, or another worker took over; the journal has the reason.
     if code == 0:
-        journal.record(sandbox, "reset", "The seed data was put back.")
+        journal.record(sandbox, "reset", "Data reset to seed.")
     else:
         tail = redaction.redact(output, sandbox.secrets)[-500:]
-        journal.record(sandbox, "reset_failed", f"The data could not be put back: {tail}")
+        journal.record(sandbox, "reset_failed", f"Couldn't reset the data: {tail}")
 
 
 def restart(sandbox: Sandbox) -> None:
-    """Start again what stopped with the engine; what can't come back ends as lost."""
+    """Restart a sandbox that stopped with its engine, or end it as lost."""
     if leases.acquire_lease(sandbox, [State.RUNNING]):
-        _recreate(sandbox, "It was started again after the engine's restart.")
+        _recreate(sandbox, "Restarted after an engine restart.")
 
 
 def verify_claimed(sandbox: Sandbox) -> None:
-    """It has just left the pool: what broke while it waited there is made anew at once."""
+    """Verify a sandbox just claimed from the pool and recreate it if it broke while waiting."""
     try:
         if not _is_broken(sandbox) or not leases.acquire_lease(sandbox, [State.RUNNING]):
             return
     except (RuntimeFailure, BlueprintNotFound) as error:
         log.warning("left_to_the_reaper", sandbox=sandbox.public_id, error=str(error))
         return
-    _recreate(sandbox, "It broke while it waited in the pool, and was made anew.", anew=True)
+    _recreate(sandbox, "Recreated: it broke while waiting in the warm pool.", from_scratch=True)
 
 
 def _is_broken(sandbox: Sandbox) -> bool:
@@ -72,13 +72,16 @@ def _is_broken(sandbox: Sandbox) -> bool:
     return decision is not None and decision.action in (Action.FAIL, Action.RESTART)
 
 
-def _recreate(sandbox: Sandbox, message: str, *, anew: bool = False) -> None:
-    """Make what is missing of it, or all of it; the caller holds it. What can't be ends as lost."""
+def _recreate(sandbox: Sandbox, message: str, *, from_scratch: bool = False) -> None:
+    """Create the missing services of a sandbox whose lease the caller holds, or end it as lost.
+
+    `from_scratch` removes its remains first.
+    """
     try:
-        if anew:
+        if from_scratch:
             get_runtime().destroy(sandbox.public_id)
         facts = provisioning.create_on_engine(sandbox, lambda _: _renew_or_abort(sandbox))
-        # The idle clock starts again: nobody could use it while it was down.
+        # Restart the idle timer: the owner couldn't use the sandbox while it was down.
         _renew_or_abort(
             sandbox,
             addresses=addresses(facts),
@@ -89,7 +92,7 @@ def _recreate(sandbox: Sandbox, message: str, *, anew: bool = False) -> None:
         teardown.clean_up_after_lost_lease(sandbox)
     except EngineUnreachable as error:
         leases.release_lease(sandbox, State.RUNNING, clock.now() + teardown.RETRY_DELAY)
-        log.warning("revival_delayed", sandbox=sandbox.public_id, error=str(error))
+        log.warning("restart_delayed", sandbox=sandbox.public_id, error=str(error))
     except (RuntimeFailure, BlueprintNotFound) as error:
         teardown.fail_with_error(sandbox, EndReason.LOST, error)
     else:

@@ -1,4 +1,4 @@
-"""Progress of provisioning: steps written to the row while the lease is kept."""
+"""Progress of provisioning, written to the row together with the lease."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ RENEW_EVERY = timedelta(seconds=5)
 
 
 class LeaseLost(Exception):
-    """The sandbox was ended, or taken over, while this worker was busy with it."""
+    """The sandbox ended, or another worker took it over, while this worker processed it."""
 
 
 class Progress:
-    """Writes the steps of provisioning to the row, and keeps the lease while a step waits."""
+    """Recorder of provisioning steps that renews the lease while a step waits."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
@@ -25,7 +25,7 @@ class Progress:
         self.renewed_at = clock.now()
 
     def report(self, name: str) -> None:
-        """The step of this name goes on now. Raises LeaseLost."""
+        """Record that this step is running. Raise LeaseLost."""
         now = clock.now()
         if not self.steps or self.steps[-1]["name"] != name:
             self.close("done", now)
@@ -38,8 +38,11 @@ class Progress:
 
     def close(self, state: str, now: datetime) -> None:
         if self.steps and self.steps[-1]["state"] == "running":
-            began = datetime.fromisoformat(self.steps[-1]["started_at"])
-            self.steps[-1] |= {"state": state, "seconds": round((now - began).total_seconds(), 2)}
+            started_at = datetime.fromisoformat(self.steps[-1]["started_at"])
+            self.steps[-1] |= {
+                "state": state,
+                "seconds": round((now - started_at).total_seconds(), 2),
+            }
 
     def save(self, now: datetime) -> None:
         self.renewed_at = now

@@ -1,19 +1,12 @@
-"""The worker's side: make a sandbox, take it down.
+"""Provision sandboxes in a worker.
 
-Each function may be run again after the process was killed anywhere in it.
+Each function is safe to repeat after the worker was killed at any point.
 """
 
 from __future__ import annotations
 
 from sandboxes.blueprints import BlueprintNotFound, addresses, load
-from sandboxes.core import (
-    journal as core_journal,
-)
-from sandboxes.core import (
-    launch_queue,
-    leases,
-    lifecycle,
-)
+from sandboxes.core import journal, launch_queue, leases, lifecycle
 from sandboxes.core.reaper_policy import PROVISION_DEADLINE
 from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
@@ -37,19 +30,19 @@ from sandboxes.worker.teardown import (
 
 
 def process_queue() -> None:
-    """Make what people wait for, one after the other, as long as there is a turn to take."""
+    """Provision waiting launches one after another, as far as the concurrency limit allows."""
     while sandbox := launch_queue.claim_next_launch(config.SANDBOX_MAX_CONCURRENT_LAUNCHES):
         _provision(sandbox)
 
 
 def provision(sandbox: Sandbox) -> None:
-    """Make this very sandbox, unless another worker is at it."""
+    """Provision this sandbox unless another worker is processing it."""
     if lifecycle.start_provisioning(sandbox):
         _provision(sandbox)
 
 
 def _provision(sandbox: Sandbox) -> None:
-    """Have it made and set it running, or end it with the reason why that failed."""
+    """Create the sandbox and mark it as running, or end it with the reason of the failure."""
     progress = Progress(sandbox)
     try:
         facts = create_on_engine(sandbox, progress.report)
@@ -68,7 +61,7 @@ def _provision(sandbox: Sandbox) -> None:
 
 
 def create_on_engine(sandbox: Sandbox, report: Report) -> SandboxFacts:
-    """Have the runtime make what is missing of it. Raises RuntimeFailure, BlueprintNotFound."""
+    """Create the missing objects on the engine. Raise RuntimeFailure or BlueprintNotFound."""
     variables = sandbox.secrets | {
         "SANDBOX_ID": sandbox.public_id,
         "SANDBOX_LAUNCHED_AT": sandbox.created_at.isoformat(),
@@ -85,18 +78,23 @@ def create_on_engine(sandbox: Sandbox, report: Report) -> SandboxFacts:
 
 
 def _evict_pooled_sandbox() -> bool:
-    """The pool gives way to people. False: there is nothing in it that could."""
+    """Destroy the oldest pooled sandbox to free capacity for a launch.
+
+    Return False if the pool is empty or the removal has to be retried.
+    """
     for row in Sandbox.objects.pooled().order_by("created_at"):
-        if lifecycle.begin_destroy(row, EndReason.RETIRED, "Somebody needed its place."):
+        if lifecycle.begin_destroy(
+            row, EndReason.RETIRED, "Removed to free capacity for a launch."
+        ):
             return tear_down(row)
     return False
 
 
 def _requeue(sandbox: Sandbox, error: EngineUnreachable) -> None:
-    """The engine is away: try again when it is back, but not for ever."""
+    """Retry when the engine is reachable again, until the deadline for provisioning."""
     outcomes.record_engine_error("create")
     now = clock.now()
     if now - sandbox.created_at > PROVISION_DEADLINE:
         fail_with_error(sandbox, EndReason.PROVISION_FAILED, error)
     elif leases.renew_lease(sandbox, until=now + RETRY_DELAY):
-        core_journal.record(sandbox, "delayed", f"{error} It is tried again.")
+        journal.record(sandbox, "delayed", f"{error} Retrying.")

@@ -1,7 +1,7 @@
-"""What the worker does: each task fetches its sandbox and calls one function.
+"""Celery tasks of the worker: each fetches its sandbox and calls one function.
 
-A message holds a public id and nothing else. Losing one loses nothing: the row is the queue, and
-the reaper sends the stale ones again.
+A message holds only a public id. No work is lost with a message: the rows are the queue, and the
+reaper requeues overdue ones.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sandboxes.worker import (
 
 @shared_task(name="sandboxes.tasks.provision")
 def provision(_public_id: str) -> None:
-    """Work off what waits, in turn; that this one does is only what woke the worker."""
+    """Process the launch queue. The id only says which launch sent the message."""
     provisioning.process_queue()
     queue.enqueue("sandboxes.tasks.tend_pool")
 
@@ -57,10 +57,10 @@ def fund(public_id: str) -> None:
 
 @shared_task(name="sandboxes.tasks.read_logs", ignore_result=False)
 def read_logs(public_id: str, service: str, tail: int) -> dict[str, str]:
-    """What it answers waits in the cache, so it holds no secret."""
+    """Return the last lines of a service, without secrets because the cache stores the result."""
     sandbox = Sandbox.objects.filter(public_id=public_id).first()
     if sandbox is None:
-        return {"error": "There is no such sandbox any more."}
+        return {"error": "This sandbox no longer exists."}
     try:
         text = get_runtime().logs(public_id, service, tail)
         return {"text": redaction.redact(text, sandbox.secrets)}
@@ -70,5 +70,5 @@ def read_logs(public_id: str, service: str, tail: int) -> dict[str, str]:
 
 @shared_task(name="sandboxes.tasks.answer", ignore_result=False)
 def ping() -> str:
-    """The worker is there, says its machine's name."""
+    """Return the host name of the worker."""
     return platform.node()

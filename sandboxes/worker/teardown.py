@@ -1,4 +1,4 @@
-"""Tear a sandbox down, and end one that failed."""
+"""Tear sandboxes down, and end those that failed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sandboxes.runtime import (
     get_runtime,
 )
 from sandboxes.usage import series
-from sandboxes.worker import log_tail
+from sandboxes.worker.log_tail import collect_log_tails, store_log_tails
 
 log = structlog.get_logger(__name__)
 
@@ -30,10 +30,10 @@ MAX_RETRY_DELAY = timedelta(minutes=10)
 
 
 def clean_up_after_lost_lease(sandbox: Sandbox) -> None:
-    """After losing the sandbox: what this worker made last may have come after its removal."""
+    """Remove what this worker created after the sandbox had ended, if it has."""
     sandbox.refresh_from_db()
     if sandbox.is_not_ending:
-        return  # Another worker goes on with it, or has set it running.
+        return  # Another worker is provisioning it, or has finished.
     try:
         get_runtime().destroy(sandbox.public_id)
     except RuntimeFailure as error:
@@ -42,7 +42,7 @@ def clean_up_after_lost_lease(sandbox: Sandbox) -> None:
 
 
 def fail_with_error(sandbox: Sandbox, reason: EndReason, error: Exception) -> bool:
-    """End a sandbox that this error broke."""
+    """End a sandbox that failed with this error."""
     if isinstance(error, EngineRefused):
         outcomes.record_engine_error("create")
     service = error.service if isinstance(error, NotReady) else ""
@@ -57,18 +57,17 @@ def fail(
     service: str = "",
     exit_code: int | None = None,
 ) -> bool:
-    """End a sandbox that broke, keeping what its services said last.
+    """End a sandbox that failed and store the last log lines of its services.
 
-    False: it is no longer in the state, or in the hands, in which it was seen broken.
+    Return False if its state or its lease has changed since the failure was observed.
     """
     failure = {
         "service": service,
         "exit_code": exit_code,
-        "log_tail": log_tail.collect_log_tails(sandbox),
+        "log_tail": collect_log_tails(sandbox),
     }
-    seen = [sandbox.state]
     ended = lifecycle.begin_destroy(
-        sandbox, reason, message, expected=seen, attempt=sandbox.attempt, failure=failure
+        sandbox, reason, message, expected=[sandbox.state], attempt=sandbox.attempt, failure=failure
     )
     if ended:
         tear_down(sandbox)
@@ -76,10 +75,13 @@ def fail(
 
 
 def tear_down(sandbox: Sandbox) -> bool:
-    """Remove all of it from the engine. False: another is at it, or it must be tried again."""
+    """Remove all objects of a sandbox from the engine.
+
+    Return False if another worker is removing it, or if the removal has to be retried.
+    """
     if not leases.acquire_lease(sandbox, [State.DESTROYING]):
         return False
-    log_tail.store_log_tails(sandbox)
+    store_log_tails(sandbox)
     try:
         get_runtime().destroy(sandbox.public_id)
     except RuntimeFailure as error:
@@ -94,8 +96,8 @@ def _postpone_removal(sandbox: Sandbox, error: RuntimeFailure) -> None:
     delay = min(RETRY_DELAY * 2 ** min(attempts - 1, 10), MAX_RETRY_DELAY)
     message = str(error)[:300]
     until = clock.now() + delay
-    trouble = {"removal_attempts": attempts, "removal_error": message}
-    kept = leases.release_lease(sandbox, State.DESTROYING, until, **trouble)
+    values = {"removal_attempts": attempts, "removal_error": message}
+    kept = leases.release_lease(sandbox, State.DESTROYING, until, **values)
     if kept and message != sandbox.removal_error:
-        journal.record(sandbox, "removal_delayed", f"{message} It is tried again.")
+        journal.record(sandbox, "removal_delayed", f"{message} Retrying.")
     log.warning("removal_delayed", sandbox=sandbox.public_id, attempts=attempts, error=message)

@@ -138,7 +138,7 @@ def test_only_the_first_of_two_ends_gives_the_reason(alice):
     same = again(sandbox)
 
     assert lifecycle.begin_destroy(sandbox, EndReason.USER, "Enough.")
-    assert not lifecycle.begin_destroy(same, EndReason.EXPIRED, "Its time was up.")
+    assert not lifecycle.begin_destroy(same, EndReason.EXPIRED, "Its lifetime ended.")
 
     assert again(sandbox).end_reason == EndReason.USER
 

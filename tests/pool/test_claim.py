@@ -165,7 +165,7 @@ def test_one_that_broke_just_before_it_is_given_away_is_made_anew(alice, runtime
     assert runtime.observe()[given.public_id].alive
     assert given.addresses != warm.addresses, "its new ports are recorded"
     assert (given.secrets, given.lease_until) == (warm.secrets, None)
-    assert "made anew" in last_line(given)
+    assert "Recreated" in last_line(given)
     assert sweep().errors == []
 
 

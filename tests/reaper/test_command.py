@@ -49,7 +49,7 @@ def test_one_sweep_says_what_it_did_and_exits_with_0(alice, runtime):
 
     assert (code, err) == (0, "")
     assert out == (
-        f"{sandbox.public_id}: expire: Its time was up.\nSwept: 1 acted upon, 0 errors.\n"
+        f"{sandbox.public_id}: expire: Its lifetime ended.\nSwept: 1 acted upon, 0 errors.\n"
     )
     assert again(sandbox).state == State.DESTROYED
 
@@ -103,7 +103,7 @@ def test_json_is_for_programs(alice, runtime):
     assert code == 0
     assert json.loads(out) == {
         "counts": {"expire": 1},
-        "lines": [f"{sandbox.public_id}: expire: Its time was up."],
+        "lines": [f"{sandbox.public_id}: expire: Its lifetime ended."],
         "errors": [],
         "dry_run": True,
     }

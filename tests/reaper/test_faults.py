@@ -30,8 +30,8 @@ pytestmark = [pytest.mark.django_db, pytest.mark.store]
     [
         (lambda rt, name: rt.exit(name, "api", 3), EndReason.CRASHED, "exit code 3"),
         (lambda rt, name: rt.exit(name, "db", 137, oom=True), EndReason.OUT_OF_MEMORY, "memory"),
-        (lambda rt, name: rt.fill(name, 2049), EndReason.DISK_FULL, "2049 MB; 2048 MB"),
-        (lambda rt, name: rt.forget(name), EndReason.LOST, "not on the engine"),
+        (lambda rt, name: rt.fill(name, 2049), EndReason.DISK_FULL, "2049 MB of 2048 MB"),
+        (lambda rt, name: rt.forget(name), EndReason.LOST, "no longer on the engine"),
     ],
 )
 def test_a_broken_sandbox_ends_as_failed_with_the_reason(alice, runtime, breaks, reason, words):

@@ -174,7 +174,7 @@ def test_when_its_owner_leaves_nothing_is_left_behind(alice, runtime, how, taken
     sandbox = again(sandbox)
     assert (sandbox.state, sandbox.end_message) == (
         State.DESTROYED,
-        "Its owner's account was closed.",
+        "The owner's account was closed.",
     )
     assert runtime.observe() == {}
 

@@ -36,7 +36,7 @@ def test_delays_grow_and_there_is_an_end_to_trying(alice, runtime, bot, clock):
 
     assert waits == [5, 10, 20, 40, 80, 160, 320, 640, 900]
     assert len(bot.asked_for) == 10
-    assert again(sandbox).funding_error.endswith("gave up after 10 tries")
+    assert again(sandbox).funding_error.endswith("gave up after 10 attempts")
     journal = [kind for kind in story(sandbox) if kind.startswith("funding")]
     assert journal == ["funding_pending", "funding_failed"], "not one line for each try"
 

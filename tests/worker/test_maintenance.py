@@ -41,7 +41,7 @@ def test_a_reset_that_fails_says_so_and_keeps_the_sandbox(alice, runtime):
 
     assert again(sandbox).state == State.RUNNING
     assert again(sandbox).reset_requested_at is None
-    assert last_line(sandbox) == "The data could not be put back: psql: ••• is not welcome"
+    assert last_line(sandbox) == "Couldn't reset the data: psql: ••• is not welcome"
 
 
 def test_a_reset_waits_for_an_engine_that_is_away(alice, runtime, clock):

@@ -204,7 +204,7 @@ def test_an_unreachable_engine_delays_a_launch_and_does_not_fail_it(alice, runti
     runtime.unreachable = True
     worker_tasks.provision(sandbox.public_id)
     assert again(sandbox).state == State.PROVISIONING
-    assert "tried again" in last_line(sandbox)
+    assert "Retrying" in last_line(sandbox)
 
     runtime.unreachable = False
     clock.forward(seconds=6)
