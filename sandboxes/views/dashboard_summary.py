@@ -106,7 +106,7 @@ class DashboardSummary:
     @cached_property
     def warnings(self) -> list[Card]:
         """The sandboxes that end soon."""
-        soon = [row for row in self.active if display.deadline(row).soon]
+        soon = [row for row in self.active if display.deadline(row).is_soon]
         prefetch_related_objects(soon, "extensions")
         return [Card(row, site=self.site) for row in soon]
 

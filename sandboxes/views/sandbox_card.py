@@ -135,7 +135,7 @@ class Card:
     def total_seconds(self) -> int:
         """How long the clock that ends it had to run when it was started."""
         assert self.deadline.at and self.sandbox.started_at
-        if self.deadline.because == "idle":
+        if self.deadline.reason == "idle":
             return self.sandbox.idle_minutes * 60
         return int((self.deadline.at - self.sandbox.started_at).total_seconds())
 
