@@ -17,7 +17,7 @@ from sandboxes.doctor.findings import Finding, Findings, fine, warning, wrong
 from sandboxes.lib import clock
 from sandboxes.runtime import get_runtime
 from sandboxes.runtime.docker.engine_info import particulars_of
-from sandboxes.runtime.host_resources import MEMORY_FACTS, disk_space
+from sandboxes.runtime.host_resources import MEMINFO, disk_space
 
 LEAST_VAR_MB = 200
 LITTLE_VAR_MB = 1024
@@ -70,7 +70,7 @@ def enough_memory(total: int, available: int, places: int) -> Finding:
 
 
 def _memory_mb() -> dict[str, int]:
-    lines = (line.split() for line in MEMORY_FACTS.read_text().splitlines())
+    lines = (line.split() for line in MEMINFO.read_text().splitlines())
     return {words[0].rstrip(":"): int(words[1]) // 1024 for words in lines}
 
 

@@ -11,7 +11,7 @@ rest looks inside one sandbox. What holds for every runtime:
 """
 
 from sandboxes.runtime.contract import (
-    Abilities,
+    Capabilities,
     Published,
     Report,
     Runtime,
@@ -21,13 +21,13 @@ from sandboxes.runtime.contract import (
     Usage,
 )
 from sandboxes.runtime.errors import (
+    CapacityExhausted,
     EngineRefused,
     EngineUnreachable,
     ImageMissing,
-    NoRoom,
-    NoSuchService,
     NotReady,
     RuntimeFailure,
+    ServiceNotFound,
 )
 from sandboxes.runtime.line_count import LineCount
 from sandboxes.runtime.registry import RUNTIMES, get_runtime, is_isolated
@@ -35,13 +35,13 @@ from sandboxes.runtime.specs import ProcessSpec, ReadyCheck, SandboxSpec, Servic
 
 __all__ = [
     "RUNTIMES",
-    "Abilities",
+    "Capabilities",
     "EngineRefused",
     "EngineUnreachable",
     "ImageMissing",
     "LineCount",
-    "NoRoom",
-    "NoSuchService",
+    "CapacityExhausted",
+    "ServiceNotFound",
     "NotReady",
     "ProcessSpec",
     "Published",

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from sandboxes.runtime.host_resources import Space
+from sandboxes.runtime.host_resources import HostResources
 from sandboxes.runtime.line_count import LineCount
 from sandboxes.runtime.specs import SandboxSpec
 
@@ -72,7 +72,7 @@ class Usage:
 
 
 @dataclass(frozen=True)
-class Abilities:
+class Capabilities:
     """What this runtime can enforce, for the card, the admin and the system checks."""
 
     name: str
@@ -82,7 +82,7 @@ class Abilities:
     """True: the engine refuses writes over the limit. False: measured, and ended when over."""
     memory_mb: int
     """Memory of the machine that runs the sandboxes, in MB."""
-    space: Space = field(default_factory=Space)
+    space: HostResources = field(default_factory=HostResources)
 
 
 Report = Callable[[str], None]
@@ -139,7 +139,7 @@ class Runtime(Protocol):
         """Consumption of those of the sandboxes that run. Raises EngineUnreachable."""
         ...
 
-    def abilities(self) -> Abilities:
+    def abilities(self) -> Capabilities:
         """What can be enforced here. Raises EngineUnreachable."""
         ...
 

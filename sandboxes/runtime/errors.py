@@ -19,7 +19,7 @@ class ImageMissing(EngineRefused):
     """An image of the blueprint is not on the engine; nothing is pulled during a launch."""
 
 
-class NoRoom(EngineRefused):
+class CapacityExhausted(EngineRefused):
     """The subnets or ports that sandboxes may use are all taken."""
 
 
@@ -32,5 +32,5 @@ class NotReady(RuntimeFailure):
         self.exit_code = exit_code
 
 
-class NoSuchService(RuntimeFailure):
+class ServiceNotFound(RuntimeFailure):
     """The sandbox has no service of that name, or the service's container is gone."""

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MB = 1024 * 1024
-FEWEST_INODES = 0.02
-MEMORY_FACTS = Path("/proc/meminfo")
+MIN_FREE_INODES = 0.02
+MEMINFO = Path("/proc/meminfo")
 
 
 @dataclass(frozen=True)
-class Space:
+class HostResources:
     """Of what an operator has to know before it runs out; None where it can't be told."""
 
     disk_total_mb: int | None = None
@@ -34,14 +34,14 @@ def disk_space(folder: str | Path) -> tuple[int | None, int | None]:
         found, inodes = shutil.disk_usage(folder), os.statvfs(folder)
     except OSError:
         return None, None
-    used_up = inodes.f_files and inodes.f_favail < FEWEST_INODES * inodes.f_files
+    used_up = inodes.f_files and inodes.f_favail < MIN_FREE_INODES * inodes.f_files
     return found.total // MB, 0 if used_up else found.free // MB
 
 
 def available_memory() -> int | None:
     """MB of this machine's memory that could be had now; None where that can't be told."""
     try:
-        lines = MEMORY_FACTS.read_text().splitlines()
+        lines = MEMINFO.read_text().splitlines()
         facts = dict(line.split(":", 1) for line in lines)
         return int(facts["MemAvailable"].split()[0]) // 1024
     except (OSError, ValueError, KeyError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sandboxes.runtime import NotReady, ReadyCheck, ServiceFacts, ServiceState
 
 
-def must_run(name: str, service: ServiceFacts | None) -> None:
+def require_running(name: str, service: ServiceFacts | None) -> None:
     """Raises NotReady unless the service was observed to run."""
     if service is None:
         raise NotReady(f"The service {name} disappeared while it was started.", service=name)
@@ -18,7 +18,7 @@ def must_run(name: str, service: ServiceFacts | None) -> None:
     raise NotReady(message, service=name, exit_code=service.exit_code)
 
 
-def too_late(check: ReadyCheck, seconds: float) -> NotReady:
+def timeout_error(check: ReadyCheck, seconds: float) -> NotReady:
     """The sandbox had so many seconds, and did not answer."""
     return NotReady(
         f"The service {check.service} did not answer GET {check.path} with 200 "

@@ -14,7 +14,7 @@ from sandboxes.models import EndReason, Sandbox
 from sandboxes.models.runtime_settings import config
 from sandboxes.runtime import (
     EngineUnreachable,
-    NoRoom,
+    CapacityExhausted,
     Report,
     RuntimeFailure,
     SandboxFacts,
@@ -72,7 +72,7 @@ def create_on_engine(sandbox: Sandbox, report: Report) -> SandboxFacts:
     while True:
         try:
             return get_runtime().create(spec, report, time_limit)
-        except NoRoom:
+        except CapacityExhausted:
             if sandbox.is_for_pool or not _evict_pooled_sandbox():
                 raise
 

@@ -66,7 +66,7 @@ def test_the_pool_is_emptied_where_memory_is_short(tmp_path, monkeypatch):
     sweep()
     facts = tmp_path / "meminfo"
     facts.write_text("MemTotal:       24000000 kB\nMemAvailable:     900000 kB\n")
-    monkeypatch.setattr(host_resources, "MEMORY_FACTS", facts)
+    monkeypatch.setattr(host_resources, "MEMINFO", facts)
     sweep()
 
     assert pooled() == []
@@ -93,7 +93,7 @@ def test_nothing_is_kept_or_made_while_the_engines_machine_is_short(runtime, wha
 
 
 def test_where_memory_cannot_be_told_it_is_not_short(tmp_path, monkeypatch):
-    monkeypatch.setattr(host_resources, "MEMORY_FACTS", tmp_path / "nowhere")
+    monkeypatch.setattr(host_resources, "MEMINFO", tmp_path / "nowhere")
     sweep()
 
     assert len(pooled()) == 1

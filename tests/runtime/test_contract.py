@@ -9,13 +9,13 @@ import pytest
 from django.utils import timezone
 
 from sandboxes.runtime import (
+    CapacityExhausted,
     EngineRefused,
     EngineUnreachable,
     ImageMissing,
     LineCount,
-    NoRoom,
-    NoSuchService,
     NotReady,
+    ServiceNotFound,
     ServiceState,
 )
 from tests.harness.runtimes import (
@@ -106,7 +106,7 @@ def test_after_destroying_nothing_is_left(bench: Bench) -> None:
         bench.runtime.create(one, quiet, TIME_LIMIT)
     bench.runtime.destroy(spec.id)
     assert list(bench.runtime.observe()) == [other.id]
-    with pytest.raises(NoSuchService):
+    with pytest.raises(ServiceNotFound):
         bench.runtime.logs(spec.id, "web", 10)
 
 
@@ -166,7 +166,7 @@ def test_when_all_room_is_taken_it_says_so_until_a_sandbox_ends(bench: Bench) ->
     runtime = bench.with_room_for_one()
     first, second = bench.spec(), bench.spec()
     runtime.create(first, quiet, TIME_LIMIT)
-    with pytest.raises(NoRoom, match="taken"):
+    with pytest.raises(CapacityExhausted, match="taken"):
         runtime.create(second, quiet, TIME_LIMIT)
     runtime.destroy(second.id)
     assert list(runtime.observe()) == [first.id]
@@ -225,9 +225,9 @@ def test_of_a_long_output_the_end_is_kept(bench: Bench) -> None:
 def test_looking_into_a_service_that_is_not_there_names_it(bench: Bench) -> None:
     spec = bench.spec()
     bench.runtime.create(spec, quiet, TIME_LIMIT)
-    with pytest.raises(NoSuchService, match="cache"):
+    with pytest.raises(ServiceNotFound, match="cache"):
         bench.runtime.execute(spec.id, "cache", ["id"], 5)
-    with pytest.raises(NoSuchService, match="web"):
+    with pytest.raises(ServiceNotFound, match="web"):
         bench.runtime.logs(new_id(), "web", 5)
 
 

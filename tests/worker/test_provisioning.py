@@ -8,7 +8,7 @@ from django.utils import timezone
 from sandboxes import actions
 from sandboxes.core import lifecycle
 from sandboxes.models import EndReason, Sandbox, State
-from sandboxes.runtime import EngineRefused, EngineUnreachable, NoRoom
+from sandboxes.runtime import CapacityExhausted, EngineRefused, EngineUnreachable
 from sandboxes.worker import tasks as worker_tasks
 from sandboxes.worker.progress import Progress
 from tests.helpers.scenarios import (
@@ -183,7 +183,7 @@ def test_a_blueprint_that_was_taken_away_ends_what_waits_for_it(alice, runtime):
 
 def test_a_failure_whose_clean_up_fails_keeps_its_first_reason(alice, runtime, clock):
     sandbox = request(alice)
-    runtime.fail_next("ready", NoRoom("All ports are taken."))
+    runtime.fail_next("ready", CapacityExhausted("All ports are taken."))
     runtime.fail_next("destroy", EngineRefused("The engine refused to remove it."))
     worker_tasks.provision(sandbox.public_id)
 

@@ -17,10 +17,10 @@ from docker.errors import APIError, DockerException, ImageNotFound
 from docker.utils import kwargs_from_env
 
 from sandboxes.runtime import (
+    CapacityExhausted,
     EngineRefused,
     EngineUnreachable,
     ImageMissing,
-    NoRoom,
     RuntimeFailure,
 )
 
@@ -102,7 +102,9 @@ def refusal(error: APIError, to: str, hide: Collection[str] = ()) -> RuntimeFail
     """What the engine's “no” means to us."""
     explanation = explained(error, hide)
     if any(words in explanation for words in NO_ROOM):
-        return NoRoom("All ports that sandboxes may use are taken; try again when one has ended.")
+        return CapacityExhausted(
+            "All ports that sandboxes may use are taken; try again when one has ended."
+        )
     return EngineRefused(f"The engine refused to {to}: {explanation}.")
 
 

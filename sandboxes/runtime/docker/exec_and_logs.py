@@ -12,7 +12,7 @@ import urllib3
 from docker import APIClient
 from docker.errors import APIError, NotFound
 
-from sandboxes.runtime import EngineRefused, LineCount, NoSuchService
+from sandboxes.runtime import EngineRefused, LineCount, ServiceNotFound
 from sandboxes.runtime.docker.client import POOL, Engine, together
 from sandboxes.runtime.docker.names import SANDBOX, SERVICE, Names, label
 from sandboxes.runtime.docker.observe import moment
@@ -139,5 +139,5 @@ class Output:
         self.end = b"".join(found)[-LONGEST_OUTPUT:]
 
 
-def _no_such(service: str) -> NoSuchService:
-    return NoSuchService(f"The sandbox has no service {service}, or not any more.")
+def _no_such(service: str) -> ServiceNotFound:
+    return ServiceNotFound(f"The sandbox has no service {service}, or not any more.")

@@ -15,7 +15,7 @@ from typing import Any
 from docker.errors import APIError
 from docker.types import IPAMConfig, IPAMPool
 
-from sandboxes.runtime import NoRoom, SandboxSpec
+from sandboxes.runtime import CapacityExhausted, SandboxSpec
 from sandboxes.runtime.docker.client import (
     Engine,
     explained,
@@ -46,7 +46,7 @@ class Networks:
         """The sandbox has its network. Raises NoRoom, EngineRefused, EngineUnreachable."""
         if any(self._make(spec, subnet) for subnet in self._candidates(spec.id)):
             return
-        raise NoRoom(
+        raise CapacityExhausted(
             f"All subnets that sandboxes may use ({self.subnets}) are taken; "
             "try again when a sandbox has ended."
         )

@@ -12,7 +12,7 @@ from functools import partial
 
 from sandboxes.runtime import ReadyCheck, Report, SandboxFacts, SandboxSpec, ServiceFacts
 from sandboxes.runtime.docker.observe import Observer
-from sandboxes.runtime.readiness import must_run, too_late
+from sandboxes.runtime.readiness import require_running, timeout_error
 
 STEP = "ready"
 SHORTEST_PAUSE_SECONDS = 0.005
@@ -83,7 +83,7 @@ class Watch:
         self, spec: SandboxSpec, check: ReadyCheck, report: Report, timer: Timer
     ) -> None:
         if timer.up:
-            raise too_late(check, timer.seconds)
+            raise timeout_error(check, timer.seconds)
         if timer.every(REPORT_EVERY_SECONDS, "report"):
             report(STEP)
         if timer.every(LOOK_EVERY_SECONDS, "look"):
@@ -128,4 +128,4 @@ def _has_answered(connection: socket.socket, meanwhile: Meanwhile) -> bool:
 
 def _must_run(spec: SandboxSpec, services: Mapping[str, ServiceFacts]) -> None:
     for service in spec.services:
-        must_run(service.name, services.get(service.name))
+        require_running(service.name, services.get(service.name))

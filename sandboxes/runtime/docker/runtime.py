@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from sandboxes.runtime import Abilities, LineCount, Report, SandboxFacts, SandboxSpec, Usage
+from sandboxes.runtime import Capabilities, LineCount, Report, SandboxFacts, SandboxSpec, Usage
 from sandboxes.runtime.docker.client import Engine
 from sandboxes.runtime.docker.container_config import Clothes
 from sandboxes.runtime.docker.create import Launcher
@@ -31,7 +31,7 @@ from sandboxes.runtime.docker.networks import Networks
 from sandboxes.runtime.docker.observe import Observer
 from sandboxes.runtime.docker.readiness import STEP, Timer, Watch
 from sandboxes.runtime.docker.usage import Consumption
-from sandboxes.runtime.host_resources import Space, available_memory, disk_space
+from sandboxes.runtime.host_resources import HostResources, available_memory, disk_space
 
 __all__ = ["DockerRuntime"]
 
@@ -113,10 +113,10 @@ class DockerRuntime:
     def usage(self, sandbox_ids: Sequence[str]) -> dict[str, Usage]:
         return self._consumption.of(sandbox_ids)
 
-    def abilities(self) -> Abilities:
+    def abilities(self) -> Capabilities:
         with self._engine.asked("describe itself") as client:
             info = client.info()
-        return Abilities(
+        return Capabilities(
             name="docker",
             version=info["ServerVersion"],
             isolated=True,
@@ -125,11 +125,11 @@ class DockerRuntime:
             space=self._space(info),
         )
 
-    def _space(self, info: Mapping[str, Any]) -> Space:
+    def _space(self, info: Mapping[str, Any]) -> HostResources:
         taken = self._networks.taken()
         if not self._engine.is_here:
-            return Space(subnets_taken=taken)
-        return Space(*disk_space(info["DockerRootDir"]), taken, available_memory())
+            return HostResources(subnets_taken=taken)
+        return HostResources(*disk_space(info["DockerRootDir"]), taken, available_memory())
 
     def images(self, names: Sequence[str]) -> dict[str, str]:
         with self._engine.asked("list the images") as client:

@@ -18,26 +18,26 @@ from datetime import datetime
 from django.utils import timezone
 
 from sandboxes.runtime import (
-    Abilities,
+    Capabilities,
+    CapacityExhausted,
     EngineRefused,
     EngineUnreachable,
     ImageMissing,
     LineCount,
-    NoRoom,
-    NoSuchService,
     NotReady,
     Published,
     Report,
     SandboxFacts,
     SandboxSpec,
     ServiceFacts,
+    ServiceNotFound,
     ServiceSpec,
     ServiceState,
     Usage,
 )
-from sandboxes.runtime.host_resources import Space
+from sandboxes.runtime.host_resources import HostResources
 from sandboxes.runtime.memory.fake_sandbox import Kept
-from sandboxes.runtime.readiness import must_run
+from sandboxes.runtime.readiness import require_running
 
 HOST = "127.0.0.1"
 FIRST_PORT = 49152
@@ -79,7 +79,7 @@ class MemoryRuntime:
         report("network")
         with self._call("network"):
             if spec.id not in self._kept and len(self._kept) >= self.capacity:
-                raise NoRoom("All subnets that sandboxes may use are taken.")
+                raise CapacityExhausted("All subnets that sandboxes may use are taken.")
             kept = self._kept.setdefault(spec.id, Kept(spec.id))
         report("containers")
         for service in spec.services:
@@ -90,7 +90,7 @@ class MemoryRuntime:
             if self.slow_seconds > timeout:
                 raise NotReady(f"The sandbox did not answer within {timeout:g} seconds.")
             for name, facts in kept.services.items():
-                must_run(name, facts)
+                require_running(name, facts)
             return kept.facts()
 
     def observe(self, only: str = "", *, sizes: bool = False) -> dict[str, SandboxFacts]:
@@ -133,11 +133,11 @@ class MemoryRuntime:
             kept = [self._kept[name] for name in sandbox_ids if name in self._kept]
             return {one.id: one.usage() for one in kept if one.facts().alive}
 
-    def abilities(self) -> Abilities:
+    def abilities(self) -> Capabilities:
         with self._call("abilities"):
             left = (self.disk_free_mb, len(self._kept), self.memory_available_mb)
-            space = Space(100_000, *left)
-            return Abilities("memory", "1", False, self.hard_disk_limit, 16 * 1024, space)
+            space = HostResources(100_000, *left)
+            return Capabilities("memory", "1", False, self.hard_disk_limit, 16 * 1024, space)
 
     def images(self, names: Sequence[str]) -> dict[str, str]:
         with self._call("images"):
@@ -217,7 +217,7 @@ class MemoryRuntime:
     def _service(self, sandbox_id: str, service: str) -> ServiceFacts:
         if (kept := self._kept.get(sandbox_id)) and service in kept.services:
             return kept.services[service]
-        raise NoSuchService(f"The sandbox has no service {service}, or not any more.")
+        raise ServiceNotFound(f"The sandbox has no service {service}, or not any more.")
 
     def _end(self, sandbox_id: str, service: str, end: ServiceFacts) -> None:
         self._service(sandbox_id, service)

@@ -26,7 +26,7 @@ from sandboxes.runtime.process.observe import Observer
 from sandboxes.runtime.process.ports import Places
 from sandboxes.runtime.process.proxy import OWN_ADDRESS
 from sandboxes.runtime.process.state_dir import Folder, Record
-from sandboxes.runtime.readiness import must_run, too_late
+from sandboxes.runtime.readiness import require_running, timeout_error
 
 ROOT = Path(__file__).resolve().parents[3]
 KEEPER = ("-S", "-m", "sandboxes.runtime.process.supervisor")
@@ -120,13 +120,13 @@ class Launcher:
         while pending := [c for c in pending if not answers(own[c.service, c.port], c.path)]:
             facts = self._all_running(spec)
             if not timer.wait("ready"):
-                raise too_late(pending[0], timer.seconds)
+                raise timeout_error(pending[0], timer.seconds)
         return self._all_running(spec) if spec.ready else facts
 
     def _all_running(self, spec: SandboxSpec) -> SandboxFacts:
         facts = self.observer.look_at(spec.id)
         for service in spec.services:
-            must_run(service.name, facts.services.get(service.name) if facts else None)
+            require_running(service.name, facts.services.get(service.name) if facts else None)
         assert facts
         return facts
 

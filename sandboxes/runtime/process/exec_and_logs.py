@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
 
-from sandboxes.runtime import EngineRefused, LineCount, NoSuchService, ServiceState
+from sandboxes.runtime import EngineRefused, LineCount, ServiceNotFound, ServiceState
 from sandboxes.runtime.process import logfile
 from sandboxes.runtime.process.interpreter import Interpreter
 from sandboxes.runtime.process.observe import Observer
@@ -73,7 +73,7 @@ class Inside:
         for one in record.services if record else ():
             if record and one.name == service:
                 return record, one
-        raise NoSuchService(f"The sandbox has no service {service}, or not any more.")
+        raise ServiceNotFound(f"The sandbox has no service {service}, or not any more.")
 
     def _start(
         self, record: Record, service: Service, command: Sequence[str], output: IO[bytes]

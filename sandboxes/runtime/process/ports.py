@@ -10,7 +10,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sandboxes.runtime import EngineRefused, ImageMissing, NoRoom, SandboxSpec, ServiceSpec
+from sandboxes.runtime import (
+    CapacityExhausted,
+    EngineRefused,
+    ImageMissing,
+    SandboxSpec,
+    ServiceSpec,
+)
 from sandboxes.runtime.process.environment import environment, free_user
 from sandboxes.runtime.process.process_table import INSTANCE, SANDBOX
 from sandboxes.runtime.process.proxy import OWN_ADDRESS
@@ -147,7 +153,7 @@ def free_port(address: str, among: Iterable[int], taken: set[int]) -> int:
     for port in among or random.sample(USUAL_PORTS, TRIES):
         if port not in taken and can_listen(address, port):
             return port
-    raise NoRoom("The ports that sandboxes may use are all taken.")
+    raise CapacityExhausted("The ports that sandboxes may use are all taken.")
 
 
 def can_listen(address: str, port: int) -> bool:

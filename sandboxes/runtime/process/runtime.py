@@ -11,7 +11,7 @@ from pathlib import Path
 from django.conf import settings
 
 from sandboxes.runtime import (
-    Abilities,
+    Capabilities,
     EngineRefused,
     EngineUnreachable,
     LineCount,
@@ -20,7 +20,7 @@ from sandboxes.runtime import (
     SandboxSpec,
     Usage,
 )
-from sandboxes.runtime.host_resources import Space, available_memory, disk_space
+from sandboxes.runtime.host_resources import HostResources, available_memory, disk_space
 from sandboxes.runtime.process.create import Launcher
 from sandboxes.runtime.process.destroy import Remover
 from sandboxes.runtime.process.exec_and_logs import Inside
@@ -101,15 +101,17 @@ class ProcessRuntime:
         with self._at_home():
             return self._observer.usage(sandbox_ids)
 
-    def abilities(self) -> Abilities:
+    def abilities(self) -> Capabilities:
         with self._at_home():
-            return Abilities(
+            return Capabilities(
                 name="process",
                 version=platform.release() or "unknown",
                 isolated=False,
                 hard_disk_limit=False,
                 memory_mb=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MB,
-                space=Space(*disk_space(self.home.root), memory_available_mb=available_memory()),
+                space=HostResources(
+                    *disk_space(self.home.root), memory_available_mb=available_memory()
+                ),
             )
 
     def images(self, names: Sequence[str]) -> dict[str, str]:
