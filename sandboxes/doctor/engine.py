@@ -9,7 +9,7 @@ from sandboxes import blueprints
 from sandboxes.checks import runtime as checks_runtime
 from sandboxes.doctor.findings import Finding, Findings, Level, fine, warning, wrong
 from sandboxes.runtime import RuntimeFailure, get_runtime
-from sandboxes.runtime.docker.client import Engine
+from sandboxes.runtime.docker.client import EngineClient
 from sandboxes.runtime.docker.engine_info import Particulars, outdated, particulars_of
 from sandboxes.runtime.docker.images import Wanted
 
@@ -18,8 +18,8 @@ DAEMON = "/etc/docker/daemon.json"
 START_IT = "Start the engine (systemctl start docker), or correct DOCKER_HOST."
 
 
-def connection() -> Engine:
-    return Engine(settings.DOCKER_HOST, settings.SANDBOX_ENGINE_TIMEOUT_SECONDS)
+def connection() -> EngineClient:
+    return EngineClient(settings.DOCKER_HOST, settings.SANDBOX_ENGINE_TIMEOUT_SECONDS)
 
 
 def runs_sandboxes() -> Findings:

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from sandboxes.blueprints import BlueprintNotFound, available, load
 from sandboxes.runtime import RuntimeFailure
-from sandboxes.runtime.docker.client import Engine
+from sandboxes.runtime.docker.client import EngineClient
 from sandboxes.runtime.docker.images import BuildFailed, Wanted, ensure_images
 
 PATIENCE_SECONDS = 600
@@ -27,7 +27,7 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         wanted = self._wanted(options["blueprint"])
-        engine = Engine(settings.DOCKER_HOST, PATIENCE_SECONDS)
+        engine = EngineClient(settings.DOCKER_HOST, PATIENCE_SECONDS)
         try:
             with engine.asked("build images") as client:
                 ensure_images(client, wanted, self._say, force=options["force"])

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from sandboxes.runtime import EngineRefused, RuntimeFailure, get_runtime
-from sandboxes.runtime.docker.client import Engine, together
+from sandboxes.runtime.docker.client import EngineClient, run_parallel
 from sandboxes.runtime.docker.images import IMAGE
 
 PATIENCE_SECONDS = 60
@@ -51,7 +51,7 @@ def remove_sandboxes() -> int:
     """Remove all of this instance's sandboxes, and say how many. Raises RuntimeFailure."""
     runtime = get_runtime()
     found = list(runtime.observe())
-    together([partial(runtime.destroy, sandbox_id) for sandbox_id in found])
+    run_parallel([partial(runtime.destroy, sandbox_id) for sandbox_id in found])
     return len(found)
 
 
@@ -60,7 +60,7 @@ def remove_images() -> tuple[int, int]:
 
     Raises EngineUnreachable.
     """
-    engine, kept = Engine(settings.DOCKER_HOST, PATIENCE_SECONDS), 0
+    engine, kept = EngineClient(settings.DOCKER_HOST, PATIENCE_SECONDS), 0
     with engine.asked("list images") as client:
         found = client.images(filters={"label": IMAGE})
     # The newest first, since an image can't go before those that were built on it.

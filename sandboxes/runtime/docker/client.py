@@ -26,17 +26,21 @@ from sandboxes.runtime import (
 
 Result = TypeVar("Result")
 
-POOL = 32
+CONNECTION_POOL_SIZE = 32
 """Connections kept open; as many calls may be under way at once before one is made anew."""
-AT_ONCE = 8
+MAX_PARALLEL_CALLS = 8
 """Calls that one act has under way at the same time."""
-NO_ROOM = ("all ports are allocated", "port is already allocated", "address already in use")
-LONGEST_EXPLANATION = 300
+PORT_CONFLICT_MESSAGES = (
+    "all ports are allocated",
+    "port is already allocated",
+    "address already in use",
+)
+MAX_ERROR_LENGTH = 300
 LOOKS, LOOK_PAUSE_SECONDS = 20, 0.15
 """For an object that is being made: some seconds in all."""
 
 
-class Engine:
+class EngineClient:
     """Where the engine is, and how it is asked.
 
     `url` is Docker's own (`unix://…`, `tcp://…`, `ssh://…`; empty: the usual socket), `timeout` in
@@ -68,7 +72,7 @@ class Engine:
     def _connect(self, patience: int) -> APIClient:
         where = kwargs_from_env({**os.environ, "DOCKER_HOST": self.url})
         timeout: Any = self.timeout * patience
-        return APIClient(timeout=timeout, max_pool_size=POOL, **where)
+        return APIClient(timeout=timeout, max_pool_size=CONNECTION_POOL_SIZE, **where)
 
     @contextmanager
     def asked(
@@ -82,11 +86,11 @@ class Engine:
             yield self.client(patience)
         except ImageNotFound as error:
             raise ImageMissing(
-                f"The engine has no such image: {explained(error, hide)}. "
+                f"The engine has no such image: {error_message(error, hide)}. "
                 "An operator builds it with `manage.py build_images`."
             ) from error
         except APIError as error:
-            raise refusal(error, to, hide) from error
+            raise translate_error(error, to, hide) from error
         except (
             requests.RequestException,
             DockerException,
@@ -98,32 +102,32 @@ class Engine:
             ) from error
 
 
-def refusal(error: APIError, to: str, hide: Collection[str] = ()) -> RuntimeFailure:
+def translate_error(error: APIError, to: str, hide: Collection[str] = ()) -> RuntimeFailure:
     """What the engine's “no” means to us."""
-    explanation = explained(error, hide)
-    if any(words in explanation for words in NO_ROOM):
+    explanation = error_message(error, hide)
+    if any(words in explanation for words in PORT_CONFLICT_MESSAGES):
         return CapacityExhausted(
             "All ports that sandboxes may use are taken; try again when one has ended."
         )
     return EngineRefused(f"The engine refused to {to}: {explanation}.")
 
 
-def explained(error: APIError, hide: Collection[str] = ()) -> str:
+def error_message(error: APIError, hide: Collection[str] = ()) -> str:
     """The engine's own explanation: one line of it, with nothing secret in it."""
     text = " ".join(str(error.explanation or error.status_code).split())
     for word in sorted(hide, key=len, reverse=True):
         text = text.replace(word, "•••") if word else text
-    return text[:LONGEST_EXPLANATION].rstrip(".")
+    return text[:MAX_ERROR_LENGTH].rstrip(".")
 
 
-def gone(error: APIError) -> bool:
+def is_gone(error: APIError) -> bool:
     """Whether the object is not there (any more), or its removal is already under way."""
-    return error.status_code == requests.codes.not_found or "already in progress" in explained(
+    return error.status_code == requests.codes.not_found or "already in progress" in error_message(
         error
     )
 
 
-def once_made(look: Callable[[], Sequence[Result]]) -> Sequence[Result]:
+def wait_until_visible(look: Callable[[], Sequence[Result]]) -> Sequence[Result]:
     """What is found by a name that is taken. An object that the engine is still making, as after a
     call that it answered too late, is in none of its lists, and waited for."""
     found = look()
@@ -135,7 +139,9 @@ def once_made(look: Callable[[], Sequence[Result]]) -> Sequence[Result]:
     return found
 
 
-def together(acts: Sequence[Callable[[], Result]], at_once: int = AT_ONCE) -> list[Result]:
+def run_parallel(
+    acts: Sequence[Callable[[], Result]], at_once: int = MAX_PARALLEL_CALLS
+) -> list[Result]:
     """Do all of it side by side; when some fail, the rest is done all the same.
 
     Raises the first failure, in the order given.

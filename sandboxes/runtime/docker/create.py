@@ -12,13 +12,13 @@ from docker.errors import APIError, NotFound
 
 from sandboxes.runtime import EngineRefused, SandboxSpec, ServiceSpec
 from sandboxes.runtime.docker.client import (
-    Engine,
-    explained,
-    once_made,
-    together,
+    EngineClient,
+    error_message,
+    run_parallel,
+    wait_until_visible,
 )
 from sandboxes.runtime.docker.container_config import Clothes, own_limits
-from sandboxes.runtime.docker.destroy import remove_container, unless_gone
+from sandboxes.runtime.docker.destroy import ignore_gone, remove_container
 from sandboxes.runtime.docker.disk_quota import HardDisk
 from sandboxes.runtime.docker.names import SERVICE, Names, label
 from sandboxes.runtime.docker.networks import Networks
@@ -31,7 +31,7 @@ SHORTEST_HIDDEN = 6
 class Launcher:
     """Makes and starts the containers of one portal's sandboxes."""
 
-    engine: Engine
+    engine: EngineClient
     names: Names
     networks: Networks
     clothes: Clothes
@@ -44,7 +44,7 @@ class Launcher:
         """
         acts: list[Callable[[], str | None]] = [partial(self.networks.ensure, spec)]
         acts += [partial(self._make, spec, service) for service in spec.services]
-        return [made for made in together(acts, at_once=len(acts)) if made]
+        return [made for made in run_parallel(acts, at_once=len(acts)) if made]
 
     def start(self, spec: SandboxSpec, ids: Sequence[str]) -> None:
         """Start the containers that `make` gave; one that runs already goes on running.
@@ -52,12 +52,12 @@ class Launcher:
         Raises NoRoom, EngineRefused, EngineUnreachable.
         """
         starts = zip(spec.services, ids, strict=True)
-        together([partial(self._start, spec, *start) for start in starts], at_once=len(ids))
+        run_parallel([partial(self._start, spec, *start) for start in starts], at_once=len(ids))
 
     def settle(self, spec: SandboxSpec, ids: Sequence[str]) -> None:
         """Take back the CPU that was lent. Raises EngineRefused, EngineUnreachable."""
         limits = zip(spec.services, ids, strict=True)
-        together([partial(self._settle, *one) for one in limits], at_once=len(ids))
+        run_parallel([partial(self._settle, *one) for one in limits], at_once=len(ids))
 
     def _make(self, spec: SandboxSpec, service: ServiceSpec) -> str:
         self._check_image(service)
@@ -102,7 +102,7 @@ class Launcher:
                 except NotFound:
                     return []
 
-        for found in once_made(of_that_name):
+        for found in wait_until_visible(of_that_name):
             config = found["Config"]
             if self.names.owns(config, spec.id) and label(config, SERVICE) == service.name:
                 return str(found["Id"])
@@ -122,7 +122,7 @@ class Launcher:
 
     def _settle(self, service: ServiceSpec, container_id: str) -> None:
         with self.engine.asked(f"limit the service {service.name}") as client:
-            unless_gone(partial(update, client, container_id, own_limits(service)))
+            ignore_gone(partial(update, client, container_id, own_limits(service)))
 
 
 def update(client: APIClient, container_id: str, limits: dict[str, Any]) -> None:
@@ -135,7 +135,7 @@ def update(client: APIClient, container_id: str, limits: dict[str, Any]) -> None
 
 def without_network(error: APIError) -> bool:
     """Whether a container was not started since its network is not there any more."""
-    words = explained(error)
+    words = error_message(error)
     return words.startswith("network ") and words.endswith(" not found")
 
 

@@ -11,26 +11,26 @@ from typing import Any
 from docker.errors import APIError
 
 from sandboxes.runtime import EngineRefused
-from sandboxes.runtime.docker.client import Engine, gone, together
+from sandboxes.runtime.docker.client import EngineClient, is_gone, run_parallel
 from sandboxes.runtime.docker.names import Names
 
-ROUNDS = 6
+MAX_ATTEMPTS = 6
 PAUSE_SECONDS = 0.15
-PATIENCE = 3
+REMOVAL_TIMEOUT_FACTOR = 3
 """Killing a container that writes a lot may take longer than other calls."""
 
 
 @dataclass(frozen=True)
-class Remover:
+class Destroyer:
     """Removes what bears this instance's labels, found by label, never by name."""
 
-    engine: Engine
+    engine: EngineClient
     names: Names
 
     def remove(self, sandbox_id: str) -> None:
         """Returns when a fresh look finds nothing. Raises EngineRefused, EngineUnreachable."""
         refused = ""
-        for attempt in range(ROUNDS):
+        for attempt in range(MAX_ATTEMPTS):
             containers, networks, volumes = self._look(sandbox_id)
             if not (containers or networks or volumes):
                 return
@@ -53,19 +53,19 @@ class Remover:
     def _remove_once(
         self, containers: list[str], networks: list[str], volumes: list[str], force: bool
     ) -> None:
-        together([partial(remove_container, self.engine, name) for name in containers])
+        run_parallel([partial(remove_container, self.engine, name) for name in containers])
         if force:
-            together([partial(self._empty, name) for name in networks])
-        together([partial(self._remove_network, name) for name in networks])
-        together([partial(self._remove_volume, name) for name in volumes])
+            run_parallel([partial(self._empty, name) for name in networks])
+        run_parallel([partial(self._remove_network, name) for name in networks])
+        run_parallel([partial(self._remove_volume, name) for name in volumes])
 
     def _remove_network(self, network_id: str) -> None:
         with self.engine.asked("remove the sandbox's network") as client:
-            unless_gone(partial(client.remove_network, network_id))
+            ignore_gone(partial(client.remove_network, network_id))
 
     def _remove_volume(self, name: str) -> None:
         with self.engine.asked("remove the sandbox's volume") as client:
-            unless_gone(partial(client.remove_volume, name, force=True))
+            ignore_gone(partial(client.remove_volume, name, force=True))
 
     def _empty(self, network_id: str) -> None:
         """Detach what still hangs on the network: endpoints that outlived an engine's crash, or a
@@ -74,26 +74,26 @@ class Remover:
             try:
                 endpoints: dict[str, Any] = client.inspect_network(network_id)["Containers"]
             except APIError as error:
-                if gone(error):
+                if is_gone(error):
                     return
                 raise
             for key, endpoint in endpoints.items():
                 who = endpoint["Name"] if key.startswith("ep-") else key
-                unless_gone(
+                ignore_gone(
                     partial(client.disconnect_container_from_network, who, network_id, force=True)
                 )
 
 
-def remove_container(engine: Engine, container_id: str) -> None:
+def remove_container(engine: EngineClient, container_id: str) -> None:
     """Kill and remove a container and its anonymous volumes."""
-    with engine.asked("remove a container", patience=PATIENCE) as client:
-        unless_gone(partial(client.remove_container, container_id, force=True, v=True))
+    with engine.asked("remove a container", patience=REMOVAL_TIMEOUT_FACTOR) as client:
+        ignore_gone(partial(client.remove_container, container_id, force=True, v=True))
 
 
-def unless_gone(act: Callable[[], object]) -> None:
+def ignore_gone(act: Callable[[], object]) -> None:
     """Do it; that the object is gone, or is being removed, is success."""
     try:
         act()
     except APIError as error:
-        if not gone(error):
+        if not is_gone(error):
             raise

@@ -15,7 +15,7 @@ from typing import Any
 from docker.errors import APIError
 
 from sandboxes.runtime import SandboxSpec, ServiceSpec
-from sandboxes.runtime.docker.client import Engine
+from sandboxes.runtime.docker.client import EngineClient
 from sandboxes.runtime.docker.container_config import UNPRIVILEGED
 from sandboxes.runtime.docker.names import INSTANCE, SANDBOX, Names
 
@@ -29,7 +29,7 @@ COUNTS_THE_IMAGE = ("btrfs",)
 class HardDisk:
     """Knows, after asking once, whether the engine enforces a limit, and how to set it."""
 
-    engine: Engine
+    engine: EngineClient
     names: Names
     _driver: str | None = None
     _works: bool | None = None

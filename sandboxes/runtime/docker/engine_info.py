@@ -13,7 +13,7 @@ from docker import APIClient
 
 from sandboxes.runtime.docker.base_image import OFFICIAL, OWN, inspected
 from sandboxes.runtime.docker.build_context import BuildContext
-from sandboxes.runtime.docker.client import Engine
+from sandboxes.runtime.docker.client import EngineClient
 from sandboxes.runtime.docker.images import Wanted, inputs_of
 from sandboxes.runtime.docker.networks import in_use
 
@@ -40,7 +40,7 @@ class Particulars:
     """Programs that it has started to publish ports."""
 
 
-def particulars_of(engine: Engine) -> Particulars:
+def particulars_of(engine: EngineClient) -> Particulars:
     """Raises EngineUnreachable, EngineRefused."""
     with engine.asked("describe itself") as client:
         info, version = client.info(), client.version()
@@ -82,13 +82,13 @@ def _read(file: Path) -> str:
         return ""  # It has ended meanwhile.
 
 
-def networks_of(engine: Engine) -> list[IPv4Network]:
+def networks_of(engine: EngineClient) -> list[IPv4Network]:
     """The subnets of all networks that the engine has, whosever they are."""
     with engine.asked("list the networks") as client:
         return list(in_use(client.networks()))
 
 
-def outdated(engine: Engine, wanted: Iterable[Wanted]) -> list[str]:
+def outdated(engine: EngineClient, wanted: Iterable[Wanted]) -> list[str]:
     """Images that the engine holds, but not as they would be built now."""
     with engine.asked("describe the images") as client:
         base = inspected(client, OFFICIAL) or inspected(client, OWN)

@@ -13,7 +13,7 @@ from docker import APIClient
 from docker.errors import APIError, NotFound
 
 from sandboxes.runtime import EngineRefused, LineCount, ServiceNotFound
-from sandboxes.runtime.docker.client import POOL, Engine, together
+from sandboxes.runtime.docker.client import CONNECTION_POOL_SIZE, EngineClient, run_parallel
 from sandboxes.runtime.docker.names import SANDBOX, SERVICE, Names, label
 from sandboxes.runtime.docker.observe import moment
 
@@ -31,7 +31,7 @@ class TookTooLong(Exception):
 class Inside:
     """The services of one portal's sandboxes, from within."""
 
-    engine: Engine
+    engine: EngineClient
     names: Names
 
     def execute(
@@ -73,7 +73,9 @@ class Inside:
             rows = client.containers(all=True, filters=self.names.filters())
         ids = {(label(row, SANDBOX), label(row, SERVICE)): row["Id"] for row in rows}
         found = {n: one for n, count in counts.items() if (one := ids.get((n, count.service)))}
-        counted = together([partial(self._count, ids, counts[n]) for n, ids in found.items()], POOL)
+        counted = run_parallel(
+            [partial(self._count, ids, counts[n]) for n, ids in found.items()], CONNECTION_POOL_SIZE
+        )
         return {name: count for name, count in zip(found, counted, strict=True) if count}
 
     def _count(self, container_id: str, count: LineCount) -> LineCount | None:

@@ -17,10 +17,10 @@ from docker.types import IPAMConfig, IPAMPool
 
 from sandboxes.runtime import CapacityExhausted, SandboxSpec
 from sandboxes.runtime.docker.client import (
-    Engine,
-    explained,
-    once_made,
-    refusal,
+    EngineClient,
+    error_message,
+    translate_error,
+    wait_until_visible,
 )
 from sandboxes.runtime.docker.names import Names
 
@@ -37,7 +37,7 @@ BRIDGE_OPTION = "com.docker.network.bridge.name"
 class Networks:
     """The networks of one portal. `dead_end`: give services without egress no way out at all."""
 
-    engine: Engine
+    engine: EngineClient
     names: Names
     subnets: IPv4Network
     dead_end: bool
@@ -104,13 +104,13 @@ class Networks:
         return True
 
     def _after_refusal(self, spec: SandboxSpec, error: APIError) -> bool:
-        words = explained(error)
+        words = error_message(error)
         if "overlaps" in words:
             return False
         if any(sign in words for sign in THERE_ALREADY) and self._is_ours(spec):
             # Another worker's, or of an earlier try, whose answer may have been lost.
             return True
-        raise refusal(error, "make the sandbox's network") from error
+        raise translate_error(error, "make the sandbox's network") from error
 
     def _is_ours(self, spec: SandboxSpec) -> bool:
         """Whether the network of that name is the sandbox's."""
@@ -120,7 +120,7 @@ class Networks:
             with self.engine.asked("list the networks") as client:
                 return [row for row in client.networks(names=[name]) if row["Name"] == name]
 
-        return any(self.names.owns(row, spec.id) for row in once_made(of_that_name))
+        return any(self.names.owns(row, spec.id) for row in wait_until_visible(of_that_name))
 
     def _options(self, spec: SandboxSpec) -> dict[str, str]:
         return {

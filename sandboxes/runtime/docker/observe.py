@@ -17,10 +17,10 @@ from docker.errors import APIError
 
 from sandboxes.runtime import Published, SandboxFacts, ServiceFacts, ServiceState
 from sandboxes.runtime.docker.client import (
-    POOL,
-    Engine,
-    gone,
-    together,
+    CONNECTION_POOL_SIZE,
+    EngineClient,
+    is_gone,
+    run_parallel,
 )
 from sandboxes.runtime.docker.kernel_counters import (
     MB,
@@ -70,7 +70,7 @@ class Found:
 class Observer:
     """Looks at the sandboxes of one instance. `public_host`: where their ports are reached."""
 
-    engine: Engine
+    engine: EngineClient
     names: Names
     public_host: str
 
@@ -142,7 +142,7 @@ class Observer:
         if not stopped:
             return {}
         started = self._engine_started()
-        states = together([partial(self._end, row["Id"]) for row in stopped])
+        states = run_parallel([partial(self._end, row["Id"]) for row in stopped])
         for end in states:
             end["StoppedWithEngine"] = bool(started and end and moment(end["FinishedAt"]) < started)
         return dict(zip([row["Id"] for row in stopped], states, strict=True))
@@ -152,7 +152,7 @@ class Observer:
             try:
                 return dict(client.inspect_container(container_id)["State"])
             except APIError as error:
-                if gone(error):
+                if is_gone(error):
                     return {}
                 raise
 
@@ -166,7 +166,9 @@ class Observer:
         """The traffic of every sandbox of which it can be told now."""
         here = {name: flow for name, one in found.items() if (flow := bridge_flow(one.bridge))}
         away = [name for name in found if name not in here]
-        asked = together([partial(self._ask, found[name]) for name in away], POOL)
+        asked = run_parallel(
+            [partial(self._ask, found[name]) for name in away], CONNECTION_POOL_SIZE
+        )
         return {name: flow.traffic for name, flow in here.items()} | {
             name: sum(flow.traffic for flow in flows)
             for name, flows in zip(away, asked, strict=True)
@@ -183,7 +185,7 @@ class Observer:
             try:
                 return [stats_flow(client.stats(container_id, stream=False, one_shot=True))]
             except APIError as error:
-                if gone(error):
+                if is_gone(error):
                     return []
                 raise
 

@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from sandboxes.runtime import Capabilities, LineCount, Report, SandboxFacts, SandboxSpec, Usage
-from sandboxes.runtime.docker.client import Engine
+from sandboxes.runtime.docker.client import EngineClient
 from sandboxes.runtime.docker.container_config import Clothes
 from sandboxes.runtime.docker.create import Launcher
-from sandboxes.runtime.docker.destroy import Remover
+from sandboxes.runtime.docker.destroy import Destroyer
 from sandboxes.runtime.docker.disk_quota import HardDisk
 from sandboxes.runtime.docker.exec_and_logs import Inside
 from sandboxes.runtime.docker.kernel_counters import MB
@@ -54,7 +54,7 @@ class DockerRuntime:
         engine_url: str = "",
         timeout: float = 10.0,
     ) -> None:
-        engine, names = Engine(engine_url, timeout), Names(instance)
+        engine, names = EngineClient(engine_url, timeout), Names(instance)
         self._engine = engine
         self._disk = HardDisk(engine, names)
         clothes = Clothes(names, bind_address, container_runtime)
@@ -65,7 +65,7 @@ class DockerRuntime:
         self._launcher = Launcher(engine, names, networks, clothes, self._disk)
         self._observer = Observer(engine, names, public_host or bind_address)
         self._watch = Watch(self._observer, probe_host(bind_address, engine_url))
-        self._remover = Remover(engine, names)
+        self._remover = Destroyer(engine, names)
         self._inside = Inside(engine, names)
         self._consumption = Consumption(engine, names)
 

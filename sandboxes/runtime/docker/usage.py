@@ -12,10 +12,10 @@ from docker.errors import APIError
 
 from sandboxes.runtime import Usage
 from sandboxes.runtime.docker.client import (
-    POOL,
-    Engine,
-    gone,
-    together,
+    CONNECTION_POOL_SIZE,
+    EngineClient,
+    is_gone,
+    run_parallel,
 )
 from sandboxes.runtime.docker.kernel_counters import (
     Flow,
@@ -33,7 +33,7 @@ class Consumption:
     """One call for the list of containers; the rest from the kernel, or from the engine's
     statistics where it runs on another machine."""
 
-    engine: Engine
+    engine: EngineClient
     names: Names
 
     def of(self, sandbox_ids: Sequence[str]) -> dict[str, Usage]:
@@ -45,7 +45,11 @@ class Consumption:
                     running[label(row, SANDBOX)].append(row["Id"])
         ids = [container_id for group in running.values() for container_id in group]
         measured = dict(
-            zip(ids, together([partial(self._measure, i) for i in ids], POOL), strict=True)
+            zip(
+                ids,
+                run_parallel([partial(self._measure, i) for i in ids], CONNECTION_POOL_SIZE),
+                strict=True,
+            )
         )
         return {
             name: self._sum(name, [m for i in group if (m := measured[i])])
@@ -60,7 +64,7 @@ class Consumption:
             try:
                 stats: dict[str, Any] = client.stats(container_id, stream=False, one_shot=True)
             except APIError as error:
-                if gone(error):
+                if is_gone(error):
                     return None
                 raise
         return stats_load(stats), stats_flow(stats)

@@ -15,7 +15,7 @@ from sandboxes.runtime import (
     ReadyCheck,
 )
 from sandboxes.runtime.docker import kernel_counters
-from sandboxes.runtime.docker.client import Engine
+from sandboxes.runtime.docker.client import EngineClient
 from tests.harness.runtimes import (
     TIME_LIMIT,
     DockerBench,
@@ -171,7 +171,7 @@ def test_the_kernel_and_the_engine_tell_the_same_of_a_container(
 
 
 def test_every_process_has_a_client_of_its_own() -> None:
-    engine = Engine("", timeout=5)
+    engine = EngineClient("", timeout=5)
     mine = engine.client()
     assert engine.client() is mine
     pid = os.fork()
