@@ -20,7 +20,7 @@ from urllib.parse import quote
 import pytest
 
 from sandboxes.runtime.docker import DockerRuntime
-from sandboxes.runtime.docker.container_config import Clothes
+from sandboxes.runtime.docker.container_config import ContainerConfig
 from sandboxes.runtime.docker.names import Names
 from tests.harness.runtimes import (
     SUBNETS,
@@ -124,7 +124,7 @@ FORBIDDEN = {
 
 def test_a_container_with_more_rights_than_a_sandbox_is_denied(proxied: ProxiedBench) -> None:
     spec = proxied.spec()
-    clothes = Clothes(Names(proxied.instance), "127.0.0.1")
+    clothes = ContainerConfig(Names(proxied.instance), "127.0.0.1")
     allowed = clothes.config(spec, spec.services[0], {})
     for name, change in FORBIDDEN.items():
         body = allowed | change.body | {"HostConfig": allowed["HostConfig"] | change.host}

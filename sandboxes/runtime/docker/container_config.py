@@ -20,7 +20,7 @@ LOG = {"Type": "json-file", "Config": {"max-size": "2m", "max-file": "2"}}
 OOM_SCORE = 500
 """When the host runs out of memory, sandboxes go before the host's own services."""
 DEFAULT_SHM_MB = 64
-LENT_CPUS = 1.0
+STARTUP_CPUS = 1.0
 """What a container may use until its sandbox is ready, if that is more than its limit: a start is
 one burst of work, and no engine has less to give."""
 
@@ -33,7 +33,7 @@ on to the host's resolver, which is a way out."""
 
 
 @dataclass(frozen=True)
-class Clothes:
+class ContainerConfig:
     """What this installation dresses every container in."""
 
     names: Names
@@ -115,7 +115,7 @@ def limits(spec: SandboxSpec, service: ServiceSpec) -> dict[str, Any]:
     return {
         "Memory": service.memory_mb * MB,
         "MemorySwap": service.memory_mb * MB,
-        "NanoCpus": nano_cpus(max(service.cpus, LENT_CPUS)),
+        "NanoCpus": nano_cpus(max(service.cpus, STARTUP_CPUS)),
         "PidsLimit": service.pids,
         "ShmSize": (service.shm_mb or DEFAULT_SHM_MB) * MB,
         "OomScoreAdj": OOM_SCORE,
@@ -125,7 +125,7 @@ def limits(spec: SandboxSpec, service: ServiceSpec) -> dict[str, Any]:
     }
 
 
-def own_limits(service: ServiceSpec) -> dict[str, Any]:
+def final_limits(service: ServiceSpec) -> dict[str, Any]:
     """What the engine is told once the sandbox is ready: nothing is lent any more."""
     return {"NanoCpus": nano_cpus(service.cpus)}
 

@@ -17,25 +17,25 @@ from sandboxes.runtime.docker.client import (
     run_parallel,
     wait_until_visible,
 )
-from sandboxes.runtime.docker.container_config import Clothes, own_limits
+from sandboxes.runtime.docker.container_config import ContainerConfig, final_limits
 from sandboxes.runtime.docker.destroy import ignore_gone, remove_container
-from sandboxes.runtime.docker.disk_quota import HardDisk
+from sandboxes.runtime.docker.disk_quota import DiskQuota
 from sandboxes.runtime.docker.names import SERVICE, Names, label
 from sandboxes.runtime.docker.networks import Networks
 
-SHORTEST_HIDDEN = 6
+MIN_REDACTED_LENGTH = 6
 """Shorter values are no secrets; blotting them out would only garble the engine's words."""
 
 
 @dataclass(frozen=True)
-class Launcher:
+class Creator:
     """Makes and starts the containers of one portal's sandboxes."""
 
     engine: EngineClient
     names: Names
     networks: Networks
-    clothes: Clothes
-    disk: HardDisk
+    clothes: ContainerConfig
+    disk: DiskQuota
 
     def make(self, spec: SandboxSpec) -> list[str]:
         """The network and a container for every service; the ids of these, in their order.
@@ -114,7 +114,7 @@ class Launcher:
             try:
                 client.start(container_id)
             except APIError as error:
-                if not without_network(error):
+                if not is_network_missing(error):
                     raise
                 # It ran on a network that was removed, and would be started on no other.
                 remove_container(self.engine, container_id)
@@ -122,7 +122,7 @@ class Launcher:
 
     def _settle(self, service: ServiceSpec, container_id: str) -> None:
         with self.engine.asked(f"limit the service {service.name}") as client:
-            ignore_gone(partial(update, client, container_id, own_limits(service)))
+            ignore_gone(partial(update, client, container_id, final_limits(service)))
 
 
 def update(client: APIClient, container_id: str, limits: dict[str, Any]) -> None:
@@ -133,7 +133,7 @@ def update(client: APIClient, container_id: str, limits: dict[str, Any]) -> None
         raise APIError(answer.text, response=answer, explanation=answer.text)
 
 
-def without_network(error: APIError) -> bool:
+def is_network_missing(error: APIError) -> bool:
     """Whether a container was not started since its network is not there any more."""
     words = error_message(error)
     return words.startswith("network ") and words.endswith(" not found")
@@ -142,4 +142,4 @@ def without_network(error: APIError) -> bool:
 def secrets_of(service: ServiceSpec) -> list[str]:
     """What must not be said in a message about the service."""
     values = [*service.environment.values(), *service.command, *service.entrypoint]
-    return [value for value in values if len(value) >= SHORTEST_HIDDEN]
+    return [value for value in values if len(value) >= MIN_REDACTED_LENGTH]

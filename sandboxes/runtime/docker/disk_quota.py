@@ -20,13 +20,13 @@ from sandboxes.runtime.docker.container_config import UNPRIVILEGED
 from sandboxes.runtime.docker.names import INSTANCE, SANDBOX, Names
 
 MB = 1024 * 1024
-ALWAYS = ("btrfs", "zfs")
-COUNTS_THE_IMAGE = ("btrfs",)
+QUOTA_ALWAYS_SUPPORTED = ("btrfs", "zfs")
+QUOTA_INCLUDES_IMAGE = ("btrfs",)
 """Here the limit is on all that a container can see, so its image's size is added."""
 
 
 @dataclass
-class HardDisk:
+class DiskQuota:
     """Knows, after asking once, whether the engine enforces a limit, and how to set it."""
 
     engine: EngineClient
@@ -41,7 +41,7 @@ class HardDisk:
             return {}
         writers = sum(not s.read_only for s in spec.services)
         size_mb = spec.disk_mb // writers
-        if self._driver in COUNTS_THE_IMAGE:
+        if self._driver in QUOTA_INCLUDES_IMAGE:
             size_mb += self._image_mb(service.image)
         return {"size": f"{size_mb}M"}
 
@@ -56,7 +56,7 @@ class HardDisk:
         with self.engine.asked("describe itself") as client:
             info = client.info()
         self._driver = info["Driver"]
-        if self._driver in ALWAYS:
+        if self._driver in QUOTA_ALWAYS_SUPPORTED:
             return True
         if self._driver != "overlay2" or ["Backing Filesystem", "xfs"] not in info["DriverStatus"]:
             return False

@@ -26,9 +26,9 @@ from sandboxes.runtime.docker.names import Names
 
 PREFIX = 28
 """16 addresses: the engine takes three, we one, so a sandbox may have up to twelve services."""
-MOST_TRIES = 64
+MAX_ATTEMPTS = 64
 """Refusals after which something else is wrong than a neighbour who was faster."""
-THERE_ALREADY = ("already exists", "same bridge name")
+ALREADY_EXISTS_MESSAGES = ("already exists", "same bridge name")
 """In the engine's refusals; the latter when it is making one of that name at this very moment."""
 BRIDGE_OPTION = "com.docker.network.bridge.name"
 
@@ -70,7 +70,7 @@ class Networks:
             taken = {number for used in in_use(client.networks()) for number in self._numbers(used)}
         free = ((start + step) % count for step in range(1, count))
         tries = (number for number in free if number not in taken)
-        for number, _ in zip(tries, range(MOST_TRIES), strict=False):
+        for number, _ in zip(tries, range(MAX_ATTEMPTS), strict=False):
             yield self._subnet(number)
 
     def _subnet(self, number: int) -> IPv4Network:
@@ -107,7 +107,7 @@ class Networks:
         words = error_message(error)
         if "overlaps" in words:
             return False
-        if any(sign in words for sign in THERE_ALREADY) and self._is_ours(spec):
+        if any(sign in words for sign in ALREADY_EXISTS_MESSAGES) and self._is_ours(spec):
             # Another worker's, or of an earlier try, whose answer may have been lost.
             return True
         raise translate_error(error, "make the sandbox's network") from error
@@ -132,11 +132,11 @@ class Networks:
         # Without masquerading packets still leave the host, only with an address that nobody
         # answers to. A default gateway that does not exist stops them before that.
         use = "DefaultGatewayIPv4" if self.dead_end and not spec.egress else "nobody"
-        aux = {use: str(nobody(subnet))}
+        aux = {use: str(unused_address(subnet))}
         return IPAMPool(subnet=str(subnet), gateway=str(subnet[1]), aux_addresses=aux)
 
 
-def nobody(subnet: IPv4Network) -> IPv4Address:
+def unused_address(subnet: IPv4Network) -> IPv4Address:
     """The address of the subnet that is given to no one."""
     return subnet[-2]
 

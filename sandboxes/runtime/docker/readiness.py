@@ -15,13 +15,13 @@ from sandboxes.runtime.docker.observe import Observer
 from sandboxes.runtime.readiness import require_running, timeout_error
 
 STEP = "ready"
-SHORTEST_PAUSE_SECONDS = 0.005
-LONGEST_PAUSE_SECONDS = 0.1
-GROWTH = 1.1
+MIN_PAUSE_SECONDS = 0.005
+MAX_PAUSE_SECONDS = 0.1
+BACKOFF_FACTOR = 1.1
 """Of the pause between two questions to which there was no answer."""
-LOOK_EVERY_SECONDS = 0.2
-REPORT_EVERY_SECONDS = 1.0
-ANSWER_WITHIN_SECONDS = 5.0
+OBSERVE_INTERVAL_SECONDS = 0.2
+REPORT_INTERVAL_SECONDS = 1.0
+RESPONSE_TIMEOUT_SECONDS = 5.0
 
 Meanwhile = Callable[[], None]
 """Called several times a second while an answer is waited for; raises what ends the waiting."""
@@ -49,7 +49,7 @@ class Timer:
 
 
 @dataclass(frozen=True)
-class Watch:
+class ReadinessProbe:
     """Watches one sandbox come up. `probe_host`: where this process reaches published ports."""
 
     observer: Observer
@@ -61,13 +61,13 @@ class Watch:
         for check in spec.ready:
             published = ports[check.service].get(check.port)
             meanwhile = partial(self._meanwhile, spec, check, report, timer)
-            pause = SHORTEST_PAUSE_SECONDS
+            pause = MIN_PAUSE_SECONDS
             while not (
-                published and answers(self.probe_host, published.port, check.path, meanwhile)
+                published and responds(self.probe_host, published.port, check.path, meanwhile)
             ):
                 meanwhile()
                 time.sleep(pause)
-                pause = min(pause * GROWTH, LONGEST_PAUSE_SECONDS)
+                pause = min(pause * BACKOFF_FACTOR, MAX_PAUSE_SECONDS)
 
     def facts(self, spec: SandboxSpec) -> SandboxFacts:
         """All of them. Traffic is measured after the last check, so that checks are no activity.
@@ -84,9 +84,9 @@ class Watch:
     ) -> None:
         if timer.up:
             raise timeout_error(check, timer.seconds)
-        if timer.every(REPORT_EVERY_SECONDS, "report"):
+        if timer.every(REPORT_INTERVAL_SECONDS, "report"):
             report(STEP)
-        if timer.every(LOOK_EVERY_SECONDS, "look"):
+        if timer.every(OBSERVE_INTERVAL_SECONDS, "look"):
             self._all_running(spec)
 
     def _all_running(self, spec: SandboxSpec) -> Mapping[str, ServiceFacts]:
@@ -95,13 +95,13 @@ class Watch:
         return services
 
 
-def answers(host: str, port: int, path: str, meanwhile: Meanwhile) -> bool:
+def responds(host: str, port: int, path: str, meanwhile: Meanwhile) -> bool:
     """Whether a GET is answered with 200.
 
     A service that listens before it is ready needs no second question: it answers the first one
     at the moment when it is.
     """
-    connection = http.client.HTTPConnection(host, port, timeout=ANSWER_WITHIN_SECONDS)
+    connection = http.client.HTTPConnection(host, port, timeout=RESPONSE_TIMEOUT_SECONDS)
     try:
         connection.request("GET", path, headers={"Connection": "close"})
         if not _has_answered(connection.sock, meanwhile):
@@ -119,8 +119,8 @@ def answers(host: str, port: int, path: str, meanwhile: Meanwhile) -> bool:
 def _has_answered(connection: socket.socket, meanwhile: Meanwhile) -> bool:
     with selectors.DefaultSelector() as selector:
         selector.register(connection, selectors.EVENT_READ)
-        for _ in range(round(ANSWER_WITHIN_SECONDS / LOOK_EVERY_SECONDS)):
-            if selector.select(LOOK_EVERY_SECONDS):
+        for _ in range(round(RESPONSE_TIMEOUT_SECONDS / OBSERVE_INTERVAL_SECONDS)):
+            if selector.select(OBSERVE_INTERVAL_SECONDS):
                 return True
             meanwhile()
     return False

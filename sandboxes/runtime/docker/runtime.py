@@ -20,16 +20,16 @@ from django.conf import settings
 
 from sandboxes.runtime import Capabilities, LineCount, Report, SandboxFacts, SandboxSpec, Usage
 from sandboxes.runtime.docker.client import EngineClient
-from sandboxes.runtime.docker.container_config import Clothes
-from sandboxes.runtime.docker.create import Launcher
+from sandboxes.runtime.docker.container_config import ContainerConfig
+from sandboxes.runtime.docker.create import Creator
 from sandboxes.runtime.docker.destroy import Destroyer
-from sandboxes.runtime.docker.disk_quota import HardDisk
+from sandboxes.runtime.docker.disk_quota import DiskQuota
 from sandboxes.runtime.docker.exec_and_logs import Inside
 from sandboxes.runtime.docker.kernel_counters import MB
 from sandboxes.runtime.docker.names import Names, checked, full_name, names_of
 from sandboxes.runtime.docker.networks import Networks
 from sandboxes.runtime.docker.observe import Observer
-from sandboxes.runtime.docker.readiness import STEP, Timer, Watch
+from sandboxes.runtime.docker.readiness import STEP, ReadinessProbe, Timer
 from sandboxes.runtime.docker.usage import Consumption
 from sandboxes.runtime.host_resources import HostResources, available_memory, disk_space
 
@@ -56,15 +56,15 @@ class DockerRuntime:
     ) -> None:
         engine, names = EngineClient(engine_url, timeout), Names(instance)
         self._engine = engine
-        self._disk = HardDisk(engine, names)
-        clothes = Clothes(names, bind_address, container_runtime)
+        self._disk = DiskQuota(engine, names)
+        clothes = ContainerConfig(names, bind_address, container_runtime)
         # A caller from elsewhere is answered through the default gateway; one on the engine's host
         # is not, so services that only it can reach need none.
         dead_end = ipaddress.ip_address(bind_address).is_loopback
         self._networks = networks = Networks(engine, names, subnets, dead_end)
-        self._launcher = Launcher(engine, names, networks, clothes, self._disk)
+        self._launcher = Creator(engine, names, networks, clothes, self._disk)
         self._observer = Observer(engine, names, public_host or bind_address)
-        self._watch = Watch(self._observer, probe_host(bind_address, engine_url))
+        self._watch = ReadinessProbe(self._observer, probe_host(bind_address, engine_url))
         self._remover = Destroyer(engine, names)
         self._inside = Inside(engine, names)
         self._consumption = Consumption(engine, names)
