@@ -10,8 +10,8 @@ from sandboxes.checks import runtime as checks_runtime
 from sandboxes.doctor.findings import Finding, Findings, Level, fine, warning, wrong
 from sandboxes.runtime import RuntimeFailure, get_runtime
 from sandboxes.runtime.docker.client import EngineClient
-from sandboxes.runtime.docker.engine_info import Particulars, outdated, particulars_of
-from sandboxes.runtime.docker.images import Wanted
+from sandboxes.runtime.docker.engine_info import EngineInfo, outdated, read_engine_info
+from sandboxes.runtime.docker.images import ImageBuild
 
 OLDEST_API = (1, 41)
 DAEMON = "/etc/docker/daemon.json"
@@ -41,10 +41,10 @@ def enforces_limits() -> Findings:
     if settings.SANDBOX_RUNTIME != "docker":
         yield fine("No engine is in use.")
         return
-    yield from judged(particulars_of(connection()))
+    yield from judged(read_engine_info(connection()))
 
 
-def judged(found: Particulars) -> Findings:
+def judged(found: EngineInfo) -> Findings:
     yield _api(found)
     yield fine(f"Storage: {found.storage}; control groups: version {found.cgroup_version}.")
     yield _limits(found)
@@ -57,14 +57,14 @@ def judged(found: Particulars) -> Findings:
     yield _userland_proxy(found)
 
 
-def _api(found: Particulars) -> Finding:
+def _api(found: EngineInfo) -> Finding:
     words = f"Docker {found.version}, API {found.api_version}"
     if tuple(map(int, found.api_version.split("."))) < OLDEST_API:
         return wrong(f"{words}: too old.", "Install Docker 20.10 or newer.")
     return fine(f"{words}.")
 
 
-def _limits(found: Particulars) -> Finding:
+def _limits(found: EngineInfo) -> Finding:
     missing = [kind for kind, there in found.limits.items() if not there]
     if not missing:
         return fine(f"It limits {', '.join(found.limits)}.")
@@ -75,7 +75,7 @@ def _limits(found: Particulars) -> Finding:
     return warning(words, remedy) if only_swap else wrong(words, remedy)
 
 
-def _container_runtime(found: Particulars) -> Finding:
+def _container_runtime(found: EngineInfo) -> Finding:
     wanted = settings.SANDBOX_CONTAINER_RUNTIME
     if wanted and wanted not in found.runtimes:
         known = ", ".join(sorted(found.runtimes))
@@ -84,14 +84,14 @@ def _container_runtime(found: Particulars) -> Finding:
     return fine(f"Containers run with {wanted or 'the runtime of the engine'}.")
 
 
-def _live_restore(found: Particulars) -> Finding:
+def _live_restore(found: EngineInfo) -> Finding:
     if found.live_restore:
         return fine("Sandboxes go on while the engine is restarted (live-restore).")
     words = "Restarting the engine stops all sandboxes; sweeps start them again."
     return warning(words, f'Set "live-restore": true in {DAEMON}, unless it is a swarm.')
 
 
-def _userland_proxy(found: Particulars) -> Finding:
+def _userland_proxy(found: EngineInfo) -> Finding:
     if not found.local or not found.proxies:
         return fine("No process of the engine stands behind published ports.")
     words = f"The engine has started {found.proxies} processes to publish ports (userland-proxy)."
@@ -105,7 +105,7 @@ def has_images() -> Findings:
     if missing:
         return
     builds = [one for each in blueprints.available().values() for one in each.builds.items()]
-    wanted = [Wanted(image, spec.context, spec.dockerfile) for image, spec in builds]
+    wanted = [ImageBuild(image, spec.context, spec.dockerfile) for image, spec in builds]
     old = outdated(connection(), wanted) if settings.SANDBOX_RUNTIME == "docker" else []
     for image in old:
         yield warning(

@@ -16,7 +16,7 @@ from sandboxes.doctor.engine import connection as engine
 from sandboxes.doctor.findings import Finding, Findings, fine, warning, wrong
 from sandboxes.lib import clock
 from sandboxes.runtime import get_runtime
-from sandboxes.runtime.docker.engine_info import particulars_of
+from sandboxes.runtime.docker.engine_info import read_engine_info
 from sandboxes.runtime.host_resources import MEMINFO, disk_space
 
 LEAST_VAR_MB = 200
@@ -77,7 +77,7 @@ def _memory_mb() -> dict[str, int]:
 def clocks() -> Findings:
     yield agrees("the database", _database_time())
     if settings.SANDBOX_RUNTIME == "docker":
-        yield agrees("the engine", particulars_of(engine()).system_time)
+        yield agrees("the engine", read_engine_info(engine()).system_time)
 
 
 def _database_time() -> datetime:

@@ -16,7 +16,7 @@ from sandboxes.doctor import firewall
 from sandboxes.doctor.engine import connection
 from sandboxes.doctor.findings import Finding, Findings, fine, warning, wrong
 from sandboxes.runtime import get_runtime
-from sandboxes.runtime.docker.engine_info import networks_of
+from sandboxes.runtime.docker.engine_info import engine_networks
 
 ROUTES = Path("/proc/net/route")
 NEARLY_ALL = 0.9
@@ -35,7 +35,7 @@ def subnets() -> Findings:
         return
     yield left(taken, settings.SANDBOX_SUBNETS.num_addresses // SUBNET_ADDRESSES)
     if settings.SANDBOX_RUNTIME == "docker" and not _is_elsewhere():
-        yield from strangers(routes(), networks_of(connection()))
+        yield from strangers(routes(), engine_networks(connection()))
 
 
 def left(taken: int, total: int) -> Finding:

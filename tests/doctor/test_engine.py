@@ -10,7 +10,7 @@ import pytest
 
 from sandboxes.doctor import engine, host
 from sandboxes.doctor.findings import Level
-from sandboxes.runtime.docker.engine_info import Particulars
+from sandboxes.runtime.docker.engine_info import EngineInfo
 from tests.doctor.findings import FINE, WARNING, WRONG, levels, the_one
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sandboxes.runtime.memory import MemoryRuntime
 
 
-GOOD = Particulars(
+GOOD = EngineInfo(
     version="28.0",
     api_version="1.48",
     system_time=datetime.now(UTC),

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from sandboxes.blueprints import BlueprintNotFound, available, load
 from sandboxes.runtime import RuntimeFailure
 from sandboxes.runtime.docker.client import EngineClient
-from sandboxes.runtime.docker.images import BuildFailed, Wanted, ensure_images
+from sandboxes.runtime.docker.images import BuildFailed, ImageBuild, ensure_images
 
 PATIENCE_SECONDS = 600
 """How long a build may say nothing."""
@@ -37,13 +37,13 @@ class Command(BaseCommand):
         except RuntimeFailure as error:
             raise CommandError(str(error)) from error
 
-    def _wanted(self, names: Collection[str]) -> list[Wanted]:
+    def _wanted(self, names: Collection[str]) -> list[ImageBuild]:
         try:
             blueprints = [load(name) for name in names] or available().values()
         except BlueprintNotFound as error:
             raise CommandError(str(error)) from error
         builds = {image: spec for one in blueprints for image, spec in one.builds.items()}
-        return [Wanted(image, spec.context, spec.dockerfile) for image, spec in builds.items()]
+        return [ImageBuild(image, spec.context, spec.dockerfile) for image, spec in builds.items()]
 
     def _say(self, line: str) -> None:
         self.stdout.write(line)

@@ -15,12 +15,12 @@ from docker.errors import APIError, ImageNotFound
 
 from sandboxes.runtime import RuntimeFailure
 
-OFFICIAL = "debian:bookworm-slim"
-OWN = "sandboxportal/base:bookworm"
+OFFICIAL_IMAGE = "debian:bookworm-slim"
+OWN_IMAGE = "sandboxportal/base:bookworm"
 SUITE = "bookworm"
-MADE_WITH = ("mmdebstrap", "debian-archive-keyring")
+BUILD_PACKAGES = ("mmdebstrap", "debian-archive-keyring")
 # What Debian's slim images leave out, too.
-LEFT_OUT = ("doc", "groff", "info", "lintian", "linda", "locale", "man")
+EXCLUDED_DOCS = ("doc", "groff", "info", "lintian", "linda", "locale", "man")
 
 Say = Callable[[str], None]
 
@@ -31,18 +31,18 @@ def ensure_base(client: APIClient, say: Say) -> str:
     What is there already is taken first, since asking a registry takes time and
     may not be possible. Raises RuntimeFailure with what to do.
     """
-    for name in (OFFICIAL, OWN):
-        if inspected(client, name):
+    for name in (OFFICIAL_IMAGE, OWN_IMAGE):
+        if inspect(client, name):
             return name
-    say(f"{OFFICIAL}: pulling")
-    if pulled(client):
-        return OFFICIAL
-    say(f"{OWN}: making it with mmdebstrap, as {OFFICIAL} can't be pulled")
-    make(client, say)
-    return OWN
+    say(f"{OFFICIAL_IMAGE}: pulling")
+    if try_pull(client):
+        return OFFICIAL_IMAGE
+    say(f"{OWN_IMAGE}: making it with mmdebstrap, as {OFFICIAL_IMAGE} can't be pulled")
+    build(client, say)
+    return OWN_IMAGE
 
 
-def inspected(client: APIClient, name: str) -> dict[str, Any]:
+def inspect(client: APIClient, name: str) -> dict[str, Any]:
     """What the engine knows of an image; nothing where it doesn't have it."""
     try:
         found: dict[str, Any] = client.inspect_image(name)  # type: ignore[no-untyped-call]
@@ -51,48 +51,48 @@ def inspected(client: APIClient, name: str) -> dict[str, Any]:
     return found
 
 
-def pulled(client: APIClient) -> bool:
+def try_pull(client: APIClient) -> bool:
     """Whether a registry gave us Debian's image."""
-    repository, _, tag = OFFICIAL.partition(":")
+    repository, _, tag = OFFICIAL_IMAGE.partition(":")
     try:
         client.pull(repository, tag=tag)
     except APIError:
         return False
-    return bool(inspected(client, OFFICIAL))
+    return bool(inspect(client, OFFICIAL_IMAGE))
 
 
-def make(client: APIClient, say: Say) -> None:
+def build(client: APIClient, say: Say) -> None:
     """Bootstrap Debian into a tar archive and import it. Raises RuntimeFailure."""
     need_mmdebstrap(say)
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "base.tar"
-        left_out = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in LEFT_OUT]
+        left_out = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in EXCLUDED_DOCS]
         run(
             ["mmdebstrap", "--quiet", "--variant=apt", *left_out, SUITE, str(archive)],
-            f"{OFFICIAL} could not be pulled, nor {OWN} made",
+            f"{OFFICIAL_IMAGE} could not be pulled, nor {OWN_IMAGE} made",
         )
-        repository, _, tag = OWN.partition(":")
+        repository, _, tag = OWN_IMAGE.partition(":")
         client.import_image_from_file(
             str(archive),
             repository=repository,
             tag=tag,
-            changes=["LABEL sandboxportal.image=" + OWN],
+            changes=["LABEL sandboxportal.image=" + OWN_IMAGE],
         )
 
 
 def need_mmdebstrap(say: Say) -> None:
     """Install mmdebstrap where we may. Raises RuntimeFailure where we may not."""
-    if shutil.which(MADE_WITH[0]):
+    if shutil.which(BUILD_PACKAGES[0]):
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise RuntimeFailure(
-            f"The engine can't pull {OFFICIAL}: let it reach a registry, or "
+            f"The engine can't pull {OFFICIAL_IMAGE}: let it reach a registry, or "
             f"`docker load` that image, or install mmdebstrap, and run this again."
         )
     say("mmdebstrap: installing")
-    why = f"{OFFICIAL} could not be pulled, nor mmdebstrap installed"
+    why = f"{OFFICIAL_IMAGE} could not be pulled, nor mmdebstrap installed"
     run(["apt-get", "-qq", "update"], why)
-    run(["apt-get", "-qq", "install", "--yes", "--no-install-recommends", *MADE_WITH], why)
+    run(["apt-get", "-qq", "install", "--yes", "--no-install-recommends", *BUILD_PACKAGES], why)
 
 
 def run(command: Sequence[str], why: str) -> None:

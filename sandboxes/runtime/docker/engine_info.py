@@ -11,10 +11,10 @@ from typing import Any
 
 from docker import APIClient
 
-from sandboxes.runtime.docker.base_image import OFFICIAL, OWN, inspected
+from sandboxes.runtime.docker.base_image import OFFICIAL_IMAGE, OWN_IMAGE, inspect
 from sandboxes.runtime.docker.build_context import BuildContext
 from sandboxes.runtime.docker.client import EngineClient
-from sandboxes.runtime.docker.images import Wanted, inputs_of
+from sandboxes.runtime.docker.images import ImageBuild, recorded_inputs
 from sandboxes.runtime.docker.networks import in_use
 
 PROXY = "docker-proxy"
@@ -22,7 +22,7 @@ PROXY = "docker-proxy"
 
 
 @dataclass(frozen=True)
-class Particulars:
+class EngineInfo:
     """`limits` are the kinds of limits that its kernel enforces, or does not."""
 
     version: str
@@ -40,12 +40,12 @@ class Particulars:
     """Programs that it has started to publish ports."""
 
 
-def particulars_of(engine: EngineClient) -> Particulars:
+def read_engine_info(engine: EngineClient) -> EngineInfo:
     """Raises EngineUnreachable, EngineRefused."""
     with engine.asked("describe itself") as client:
         info, version = client.info(), client.version()
     local = not engine.url or engine.url.startswith("unix://")
-    return Particulars(
+    return EngineInfo(
         version=info["ServerVersion"],
         api_version=version["ApiVersion"],
         system_time=datetime.fromisoformat(info["SystemTime"]),
@@ -82,20 +82,20 @@ def _read(file: Path) -> str:
         return ""  # It has ended meanwhile.
 
 
-def networks_of(engine: EngineClient) -> list[IPv4Network]:
+def engine_networks(engine: EngineClient) -> list[IPv4Network]:
     """The subnets of all networks that the engine has, whosever they are."""
     with engine.asked("list the networks") as client:
         return list(in_use(client.networks()))
 
 
-def outdated(engine: EngineClient, wanted: Iterable[Wanted]) -> list[str]:
+def outdated(engine: EngineClient, wanted: Iterable[ImageBuild]) -> list[str]:
     """Images that the engine holds, but not as they would be built now."""
     with engine.asked("describe the images") as client:
-        base = inspected(client, OFFICIAL) or inspected(client, OWN)
+        base = inspect(client, OFFICIAL_IMAGE) or inspect(client, OWN_IMAGE)
         return [one.image for one in wanted if base and _is_outdated(client, one, base["Id"])]
 
 
-def _is_outdated(client: APIClient, one: Wanted, base: str) -> bool:
-    held = inputs_of(client, one.image)
+def _is_outdated(client: APIClient, one: ImageBuild, base: str) -> bool:
+    held = recorded_inputs(client, one.image)
     context = BuildContext(one.context, one.dockerfile)
     return held is not None and held != context.fingerprint(one.image, base)

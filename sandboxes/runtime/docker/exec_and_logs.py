@@ -15,20 +15,20 @@ from docker.errors import APIError, NotFound
 from sandboxes.runtime import EngineRefused, LineCount, ServiceNotFound
 from sandboxes.runtime.docker.client import CONNECTION_POOL_SIZE, EngineClient, run_parallel
 from sandboxes.runtime.docker.names import SANDBOX, SERVICE, Names, label
-from sandboxes.runtime.docker.observe import moment
+from sandboxes.runtime.docker.observe import parse_time
 
-LONGEST_OUTPUT = 64 * 1024
-LONGEST_LOG = 256 * 1024
+MAX_OUTPUT_BYTES = 64 * 1024
+MAX_LOG_BYTES = 256 * 1024
 FRAME = struct.Struct(">BxxxL")
 """Before each piece of output: which stream it is of, and how long it is."""
 
 
-class TookTooLong(Exception):
+class ExecTimeout(Exception):
     """The command was still at it when its time was up."""
 
 
 @dataclass(frozen=True)
-class Inside:
+class ExecAndLogs:
     """The services of one portal's sandboxes, from within."""
 
     engine: EngineClient
@@ -48,7 +48,7 @@ class Inside:
                 output = _output(client, run, timeout)
             except NotFound as error:
                 raise _no_such(service) from error
-            except TookTooLong as error:
+            except ExecTimeout as error:
                 raise EngineRefused(
                     f"The command in the service {service} did not end within {timeout:g} seconds."
                 ) from error
@@ -63,7 +63,7 @@ class Inside:
                 text = client.logs(container_id, tail=tail)
             except NotFound as error:
                 raise _no_such(service) from error
-        return text[-LONGEST_LOG:].decode(errors="replace")
+        return text[-MAX_LOG_BYTES:].decode(errors="replace")
 
     def count_lines(self, counts: Mapping[str, LineCount]) -> dict[str, LineCount]:
         """A call for the list of containers, and one for each log. Raises EngineUnreachable."""
@@ -81,7 +81,7 @@ class Inside:
     def _count(self, container_id: str, count: LineCount) -> LineCount | None:
         """With what came after the last line that was read; None when the container is gone."""
         # The engine takes whole seconds, and gives each line with its time, of a fixed width.
-        since = int(moment(count.read_to).timestamp()) if count.read_to else None
+        since = int(parse_time(count.read_to).timestamp()) if count.read_to else None
         with self.engine.asked(f"read the log of the service {count.service}") as client:
             try:
                 log = client.logs(container_id, timestamps=True, since=since)
@@ -113,12 +113,12 @@ def _output(client: APIClient, run: str, timeout: float) -> bytes:
         if not answer.ok:
             raise APIError(answer.text, response=answer, explanation=answer.text)
         try:
-            while piece := answer.raw.read1(LONGEST_OUTPUT):
+            while piece := answer.raw.read1(MAX_OUTPUT_BYTES):
                 output.feed(piece)
                 if time.monotonic() > ends:
-                    raise TookTooLong
+                    raise ExecTimeout
         except urllib3.exceptions.TimeoutError as error:
-            raise TookTooLong from error
+            raise ExecTimeout from error
     return output.end
 
 
@@ -138,7 +138,7 @@ class Output:
             found.append(data[place + FRAME.size : place + FRAME.size + length])
             place += FRAME.size + length
         self._waiting = data[place:]
-        self.end = b"".join(found)[-LONGEST_OUTPUT:]
+        self.end = b"".join(found)[-MAX_OUTPUT_BYTES:]
 
 
 def _no_such(service: str) -> ServiceNotFound:

@@ -14,7 +14,7 @@ from docker import APIClient
 from docker.errors import APIError
 
 from sandboxes.runtime import RuntimeFailure
-from sandboxes.runtime.docker.base_image import Say, ensure_base, inspected
+from sandboxes.runtime.docker.base_image import Say, ensure_base, inspect
 from sandboxes.runtime.docker.build_context import BuildContext
 
 IMAGE = "sandboxportal.image"
@@ -23,12 +23,12 @@ INPUTS = "sandboxportal.inputs"
 """The label with the hash of all that the image was built from."""
 
 PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
-LAST_WORDS = 12
+LOG_TAIL_LINES = 12
 """Lines of a failed build that are told."""
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ImageBuild:
     """An image and what it is built from."""
 
     image: str
@@ -45,7 +45,7 @@ class BuildFailed(RuntimeFailure):
 
 
 def ensure_images(
-    client: APIClient, wanted: Iterable[Wanted], say: Say, *, force: bool = False
+    client: APIClient, wanted: Iterable[ImageBuild], say: Say, *, force: bool = False
 ) -> None:
     """Every image is there and up to date; those that are not are built side by side.
 
@@ -62,12 +62,12 @@ def ensure_images(
 
 
 def ensure_image(
-    client: APIClient, wanted: Wanted, base: str, say: Say, *, force: bool = False
+    client: APIClient, wanted: ImageBuild, base: str, say: Say, *, force: bool = False
 ) -> bool:
     """The image is there and up to date; whether it had to be built. Raises RuntimeFailure."""
     context = BuildContext(wanted.context, wanted.dockerfile)
-    inputs = context.fingerprint(wanted.image, inspected(client, base)["Id"])
-    if not force and inputs_of(client, wanted.image) == inputs:
+    inputs = context.fingerprint(wanted.image, inspect(client, base)["Id"])
+    if not force and recorded_inputs(client, wanted.image) == inputs:
         say(f"{wanted.image}: up to date")
         return False
     say(f"{wanted.image}: building on {base}")
@@ -78,9 +78,9 @@ def ensure_image(
     return True
 
 
-def inputs_of(client: APIClient, image: str) -> str | None:
+def recorded_inputs(client: APIClient, image: str) -> str | None:
     """The hash of what the engine's image of that name was built from; None if there is none."""
-    found = inspected(client, image)
+    found = inspect(client, image)
     return (found["Config"]["Labels"] or {}).get(INPUTS) if found else None
 
 
@@ -107,14 +107,14 @@ def build(
             forcerm=True,
             decode=True,
         )
-        follow(image, steps)
+        follow_build(image, steps)
 
 
-def follow(image: str, steps: Iterable[dict[str, Any]]) -> None:
+def follow_build(image: str, steps: Iterable[dict[str, Any]]) -> None:
     """Read what the engine tells of a build to its end. Raises BuildFailed."""
     output: list[str] = []
     for step in steps:
-        output = [*output, *str(step.get("stream", "")).splitlines()][-LAST_WORDS:]
+        output = [*output, *str(step.get("stream", "")).splitlines()][-LOG_TAIL_LINES:]
         if "error" in step:
             why = " ".join(str(step["error"]).split())
             raise BuildFailed(f"{image} could not be built: {why[:300]}", "\n".join(output))

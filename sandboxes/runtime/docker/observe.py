@@ -24,9 +24,9 @@ from sandboxes.runtime.docker.client import (
 )
 from sandboxes.runtime.docker.kernel_counters import (
     MB,
-    Flow,
-    bridge_flow,
-    stats_flow,
+    NetworkBytes,
+    bridge_bytes,
+    stats_network_bytes,
 )
 from sandboxes.runtime.docker.names import SANDBOX, SERVICE, Names, label
 from sandboxes.runtime.docker.networks import BRIDGE_OPTION
@@ -37,12 +37,12 @@ STATES = {
     "running": ServiceState.RUNNING,
     "paused": ServiceState.RUNNING,
 }
-SIZES_PATIENCE = 6
+SIZES_TIMEOUT_FACTOR = 6
 """To tell sizes, the engine walks through all that the containers wrote."""
 
 
 @dataclass
-class Found:
+class EngineObjects:
     """The engine objects of one sandbox, as the lists give them."""
 
     containers: list[Row] = field(default_factory=list)
@@ -52,8 +52,8 @@ class Found:
     @property
     def created_at(self) -> datetime:
         times = [datetime.fromtimestamp(row["Created"], UTC) for row in self.containers]
-        times += [moment(row["Created"]) for row in self.networks]
-        times += [moment(row["CreatedAt"]) for row in self.volumes]
+        times += [parse_time(row["Created"]) for row in self.networks]
+        times += [parse_time(row["CreatedAt"]) for row in self.volumes]
         return min(times)
 
     @property
@@ -78,7 +78,7 @@ class Observer:
         """Those of one sandbox, by one call while all is well. Raises EngineUnreachable."""
         with self.engine.asked("list the sandbox's containers") as client:
             rows = client.containers(all=True, filters=self.names.filters(sandbox_id))
-        found = Found(containers=rows)
+        found = EngineObjects(containers=rows)
         return self._services(found, self._ends([found]))
 
     def look(
@@ -99,21 +99,21 @@ class Observer:
             for name, one in found.items()
         }
 
-    def _found(self, filters: dict[str, list[str]], sizes: bool) -> dict[str, Found]:
-        found: dict[str, Found] = defaultdict(Found)
+    def _found(self, filters: dict[str, list[str]], sizes: bool) -> dict[str, EngineObjects]:
+        found: dict[str, EngineObjects] = defaultdict(EngineObjects)
         # First what is told quickly: an engine that hangs is then known to soon.
         with self.engine.asked("list the sandboxes") as client:
             for row in client.networks(filters=filters):
                 found[label(row, SANDBOX)].networks.append(row)
             for row in client.volumes(filters=filters)["Volumes"] or ():
                 found[label(row, SANDBOX)].volumes.append(row)
-        patience = SIZES_PATIENCE if sizes else 1
+        patience = SIZES_TIMEOUT_FACTOR if sizes else 1
         with self.engine.asked("list the sandboxes", patience=patience) as client:
             for row in client.containers(all=True, size=sizes, filters=filters):
                 found[label(row, SANDBOX)].containers.append(row)
         return found
 
-    def _services(self, found: Found, ends: dict[str, Row]) -> dict[str, ServiceFacts]:
+    def _services(self, found: EngineObjects, ends: dict[str, Row]) -> dict[str, ServiceFacts]:
         return {
             label(row, SERVICE): self._service(row, ends.get(row["Id"], {}))
             for row in found.containers
@@ -122,8 +122,8 @@ class Observer:
 
     def _service(self, row: Row, end: Row) -> ServiceFacts:
         return ServiceFacts(
-            state=state(row),
-            ports=self._ports(row) if state(row) is ServiceState.RUNNING else {},
+            state=service_state(row),
+            ports=self._ports(row) if service_state(row) is ServiceState.RUNNING else {},
             exit_code=end.get("ExitCode"),
             out_of_memory=bool(end.get("OOMKilled")),
             stopped_with_engine=bool(end.get("StoppedWithEngine")),
@@ -136,15 +136,17 @@ class Observer:
             if port.get("PublicPort")
         }
 
-    def _ends(self, found: Iterable[Found]) -> dict[str, Row]:
+    def _ends(self, found: Iterable[EngineObjects]) -> dict[str, Row]:
         """Why containers stopped, by container id; not of those that are gone meanwhile."""
-        stopped = [row for one in found for row in one.containers if state(row) == "exited"]
+        stopped = [row for one in found for row in one.containers if service_state(row) == "exited"]
         if not stopped:
             return {}
         started = self._engine_started()
         states = run_parallel([partial(self._end, row["Id"]) for row in stopped])
         for end in states:
-            end["StoppedWithEngine"] = bool(started and end and moment(end["FinishedAt"]) < started)
+            end["StoppedWithEngine"] = bool(
+                started and end and parse_time(end["FinishedAt"]) < started
+            )
         return dict(zip([row["Id"] for row in stopped], states, strict=True))
 
     def _end(self, container_id: str) -> Row:
@@ -160,11 +162,11 @@ class Observer:
         """When the engine was started: it makes its network `bridge` anew each time."""
         with self.engine.asked("list the networks") as client:
             rows = client.networks(filters={"type": "builtin", "driver": "bridge"})
-        return max((moment(row["Created"]) for row in rows), default=None)
+        return max((parse_time(row["Created"]) for row in rows), default=None)
 
-    def _flows(self, found: dict[str, Found]) -> dict[str, int]:
+    def _flows(self, found: dict[str, EngineObjects]) -> dict[str, int]:
         """The traffic of every sandbox of which it can be told now."""
-        here = {name: flow for name, one in found.items() if (flow := bridge_flow(one.bridge))}
+        here = {name: flow for name, one in found.items() if (flow := bridge_bytes(one.bridge))}
         away = [name for name in found if name not in here]
         asked = run_parallel(
             [partial(self._ask, found[name]) for name in away], CONNECTION_POOL_SIZE
@@ -175,26 +177,30 @@ class Observer:
             if flows
         }
 
-    def _ask(self, found: Found) -> list[Flow]:
+    def _ask(self, found: EngineObjects) -> list[NetworkBytes]:
         """By the engine's statistics, where the bridges are on another machine."""
-        public = [row for row in found.containers if state(row) == "running" and row.get("Ports")]
+        public = [
+            row for row in found.containers if service_state(row) == "running" and row.get("Ports")
+        ]
         return [flow for row in public for flow in self._flow(row["Id"])]
 
-    def _flow(self, container_id: str) -> list[Flow]:
+    def _flow(self, container_id: str) -> list[NetworkBytes]:
         with self.engine.asked("measure a container's traffic") as client:
             try:
-                return [stats_flow(client.stats(container_id, stream=False, one_shot=True))]
+                return [
+                    stats_network_bytes(client.stats(container_id, stream=False, one_shot=True))
+                ]
             except APIError as error:
                 if is_gone(error):
                     return []
                 raise
 
 
-def state(row: Row) -> ServiceState:
+def service_state(row: Row) -> ServiceState:
     """Stopped, dead and being removed are all the same to a sandbox."""
     return STATES.get(row["State"], ServiceState.EXITED)
 
 
-def moment(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
     """A time as the engine writes it, with nine digits of a second or none, in UTC."""
     return datetime.fromisoformat(text).astimezone(UTC)

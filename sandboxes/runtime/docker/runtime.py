@@ -24,13 +24,13 @@ from sandboxes.runtime.docker.container_config import ContainerConfig
 from sandboxes.runtime.docker.create import Creator
 from sandboxes.runtime.docker.destroy import Destroyer
 from sandboxes.runtime.docker.disk_quota import DiskQuota
-from sandboxes.runtime.docker.exec_and_logs import Inside
+from sandboxes.runtime.docker.exec_and_logs import ExecAndLogs
 from sandboxes.runtime.docker.kernel_counters import MB
 from sandboxes.runtime.docker.names import Names, checked, full_name, names_of
 from sandboxes.runtime.docker.networks import Networks
 from sandboxes.runtime.docker.observe import Observer
 from sandboxes.runtime.docker.readiness import STEP, ReadinessProbe, Timer
-from sandboxes.runtime.docker.usage import Consumption
+from sandboxes.runtime.docker.usage import UsageReader
 from sandboxes.runtime.host_resources import HostResources, available_memory, disk_space
 
 __all__ = ["DockerRuntime"]
@@ -66,8 +66,8 @@ class DockerRuntime:
         self._observer = Observer(engine, names, public_host or bind_address)
         self._watch = ReadinessProbe(self._observer, probe_host(bind_address, engine_url))
         self._remover = Destroyer(engine, names)
-        self._inside = Inside(engine, names)
-        self._consumption = Consumption(engine, names)
+        self._inside = ExecAndLogs(engine, names)
+        self._consumption = UsageReader(engine, names)
 
     @classmethod
     def from_settings(cls) -> DockerRuntime:

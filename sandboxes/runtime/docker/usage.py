@@ -18,18 +18,18 @@ from sandboxes.runtime.docker.client import (
     run_parallel,
 )
 from sandboxes.runtime.docker.kernel_counters import (
-    Flow,
-    Load,
-    bridge_flow,
-    cgroup_load,
-    stats_flow,
-    stats_load,
+    CpuMemory,
+    NetworkBytes,
+    bridge_bytes,
+    cgroup_usage,
+    stats_network_bytes,
+    stats_usage,
 )
 from sandboxes.runtime.docker.names import SANDBOX, Names, label
 
 
 @dataclass(frozen=True)
-class Consumption:
+class UsageReader:
     """One call for the list of containers; the rest from the kernel, or from the engine's
     statistics where it runs on another machine."""
 
@@ -56,10 +56,10 @@ class Consumption:
             for name, group in running.items()
         }
 
-    def _measure(self, container_id: str) -> tuple[Load, Flow] | None:
+    def _measure(self, container_id: str) -> tuple[CpuMemory, NetworkBytes] | None:
         """What a container uses; None when it ended meanwhile."""
-        if load := cgroup_load(container_id):
-            return load, Flow(0, 0)
+        if load := cgroup_usage(container_id):
+            return load, NetworkBytes(0, 0)
         with self.engine.asked("measure a container") as client:
             try:
                 stats: dict[str, Any] = client.stats(container_id, stream=False, one_shot=True)
@@ -67,10 +67,10 @@ class Consumption:
                 if is_gone(error):
                     return None
                 raise
-        return stats_load(stats), stats_flow(stats)
+        return stats_usage(stats), stats_network_bytes(stats)
 
-    def _sum(self, sandbox_id: str, measured: list[tuple[Load, Flow]]) -> Usage:
-        here = bridge_flow(self.names.bridge(sandbox_id))
+    def _sum(self, sandbox_id: str, measured: list[tuple[CpuMemory, NetworkBytes]]) -> Usage:
+        here = bridge_bytes(self.names.bridge(sandbox_id))
         flows = [here] if here else [flow for _, flow in measured]
         return Usage(
             memory_mb=sum(load.memory_mb for load, _ in measured),

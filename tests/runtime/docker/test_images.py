@@ -20,7 +20,7 @@ from sandboxes.runtime.docker.build_context import BuildContext
 from sandboxes.runtime.docker.images import (
     IMAGE,
     BuildFailed,
-    Wanted,
+    ImageBuild,
     ensure_image,
     ensure_images,
 )
@@ -51,8 +51,8 @@ class Project:
         return BuildContext(self.root, self.dockerfile)
 
     @property
-    def wanted(self) -> Wanted:
-        return Wanted(self.image, self.root, self.dockerfile)
+    def wanted(self) -> ImageBuild:
+        return ImageBuild(self.image, self.root, self.dockerfile)
 
     def write(self, name: str, text: str) -> Path:
         file = self.root / name

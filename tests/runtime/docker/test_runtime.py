@@ -130,9 +130,9 @@ def test_talk_of_services_among_themselves_is_no_traffic(docker_bench: DockerBen
 
 
 def test_one_sided_bytes_are_no_traffic() -> None:
-    used = kernel_counters.Flow(received=4000, sent=5000)
-    announced = kernel_counters.Flow(received=4400, sent=5000)
-    deserted = kernel_counters.Flow(received=4000, sent=500_000)
+    used = kernel_counters.NetworkBytes(received=4000, sent=5000)
+    announced = kernel_counters.NetworkBytes(received=4400, sent=5000)
+    deserted = kernel_counters.NetworkBytes(received=4000, sent=500_000)
     assert announced.traffic == used.traffic == 5000
     assert deserted.traffic == 8000
 
@@ -162,8 +162,8 @@ def test_the_kernel_and_the_engine_tell_the_same_of_a_container(
     container_id = docker_bench.inspect(spec, "web")["Id"]
     stats = docker_bench.client.stats(container_id, stream=False)
     by_engine, by_kernel = (
-        kernel_counters.stats_load(stats),
-        kernel_counters.cgroup_load(container_id),
+        kernel_counters.stats_usage(stats),
+        kernel_counters.cgroup_usage(container_id),
     )
     assert by_kernel is not None
     assert by_kernel.memory_mb == pytest.approx(by_engine.memory_mb, abs=2)
