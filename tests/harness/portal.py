@@ -25,7 +25,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from sandboxes.runtime.process import process_table
-from sandboxes.runtime.process.state_dir import Home
+from sandboxes.runtime.process.state_dir import StateDir
 from tests.harness.ports import reserve_port
 from tests.harness.runtimes import command_of
 from tests.harness.servers import own_stores
@@ -161,7 +161,7 @@ class AsProcesses(Portal):
 
     def held(self) -> list[str]:
         running = [str(process.pid) for process in self.processes()]
-        return [*running, *Home(self.home).sandboxes()]
+        return [*running, *StateDir(self.home).sandboxes()]
 
     def sandboxes(self) -> set[str]:
         return set(process_table.members(self.instance, self.home))

@@ -33,7 +33,7 @@ from sandboxes.runtime.memory import MemoryRuntime
 from sandboxes.runtime.process import process_table
 from sandboxes.runtime.process.ports import free_port
 from sandboxes.runtime.process.runtime import ProcessRuntime
-from sandboxes.runtime.process.state_dir import Home
+from sandboxes.runtime.process.state_dir import StateDir
 from sandboxes.runtime.process.templates import Wanted
 from tests.harness.busybox_image import imported_image
 from tests.harness.shared_files import share_interpreter
@@ -230,7 +230,7 @@ class ProcessBench:
     def left(self) -> list[str]:
         """All that is left of this bench: processes, and directories of sandboxes."""
         running = process_table.members(self.instance, self.home)
-        return [*running, *Home(self.home).sandboxes()]
+        return [*running, *StateDir(self.home).sandboxes()]
 
     def clear(self) -> None:
         for sandbox_id in self.make().observe():

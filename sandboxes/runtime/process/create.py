@@ -23,19 +23,19 @@ from sandboxes.runtime import (
 from sandboxes.runtime.process import process_table
 from sandboxes.runtime.process.environment import give
 from sandboxes.runtime.process.observe import Observer
-from sandboxes.runtime.process.ports import Places
+from sandboxes.runtime.process.ports import PortAllocator
 from sandboxes.runtime.process.proxy import OWN_ADDRESS
-from sandboxes.runtime.process.state_dir import Folder, Record
+from sandboxes.runtime.process.state_dir import Manifest, SandboxDir
 from sandboxes.runtime.readiness import require_running, timeout_error
 
 ROOT = Path(__file__).resolve().parents[3]
-KEEPER = ("-S", "-m", "sandboxes.runtime.process.supervisor")
-LOOK_EVERY_SECONDS = 0.02
-REPORT_EVERY_SECONDS = 1.0
-ANSWER_WITHIN_SECONDS = 1.0
-START_WITHIN_SECONDS = 20.0
-END_WITHIN_SECONDS = 5.0
-LOCK_WITHIN_SECONDS = 3.0
+SUPERVISOR = ("-S", "-m", "sandboxes.runtime.process.supervisor")
+POLL_INTERVAL_SECONDS = 0.02
+REPORT_INTERVAL_SECONDS = 1.0
+RESPONSE_TIMEOUT_SECONDS = 1.0
+START_TIMEOUT_SECONDS = 20.0
+STOP_TIMEOUT_SECONDS = 5.0
+LOCK_TIMEOUT_SECONDS = 3.0
 """A keeper that has no lock by then has ended."""
 
 
@@ -49,19 +49,19 @@ class Timer:
 
     def wait(self, step: str) -> bool:
         """Wait for a moment; whether there is time left."""
-        time.sleep(LOOK_EVERY_SECONDS)
+        time.sleep(POLL_INTERVAL_SECONDS)
         now = time.monotonic()
-        if now - self._told > REPORT_EVERY_SECONDS:
+        if now - self._told > REPORT_INTERVAL_SECONDS:
             self._told = now
             self._report(step)
         return now < self._ends
 
 
 @dataclass(frozen=True)
-class Launcher:
+class Creator:
     """Makes sandboxes, or what is still missing of them."""
 
-    places: Places
+    places: PortAllocator
     observer: Observer
 
     def create(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:
@@ -75,13 +75,13 @@ class Launcher:
         report("ready")
         return self._until_ready(spec, record, timer)
 
-    def _start(self, spec: SandboxSpec, folder: Folder, record: Record, timer: Timer) -> None:
+    def _start(self, spec: SandboxSpec, folder: SandboxDir, record: Manifest, timer: Timer) -> None:
         keeper, before = folder.keeper(), _stamp(folder)
         if keeper is None:
             (folder.path / "state.json").unlink(missing_ok=True)
             for service in spec.services:
                 self._fill(folder, record, service.name, service.image)
-            start_keeper(folder)
+            start_supervisor(folder)
         elif any(kept["exit_code"] is not None for kept in folder.state()["services"].values()):
             if process := process_table.processes().get(keeper):
                 process_table.send(process, signal.SIGHUP)
@@ -89,16 +89,18 @@ class Launcher:
             return
         started = time.monotonic()
         while _stamp(folder) in (0, before):
-            late = time.monotonic() - started > LOCK_WITHIN_SECONDS
+            late = time.monotonic() - started > LOCK_TIMEOUT_SECONDS
             if not timer.wait("containers") or (late and folder.keeper() is None):
                 raise NotReady("The services could not be started; keeper.log may say why.")
 
     def _end_leftovers(self, sandbox_id: str) -> None:
         """What outlived its keeper would hold the ports and the data."""
-        if not process_table.end_all(lambda: self.observer.members(sandbox_id), END_WITHIN_SECONDS):
+        if not process_table.end_all(
+            lambda: self.observer.members(sandbox_id), STOP_TIMEOUT_SECONDS
+        ):
             raise EngineRefused("Processes of the sandbox can't be ended.")
 
-    def _fill(self, folder: Folder, record: Record, service: str, image: str) -> None:
+    def _fill(self, folder: SandboxDir, record: Manifest, service: str, image: str) -> None:
         """The service's own directory, from what was prepared."""
         work = folder.work(service)
         if work.exists():
@@ -113,11 +115,11 @@ class Launcher:
         give(draft, record.user)
         draft.rename(work)
 
-    def _until_ready(self, spec: SandboxSpec, record: Record, timer: Timer) -> SandboxFacts:
+    def _until_ready(self, spec: SandboxSpec, record: Manifest, timer: Timer) -> SandboxFacts:
         own = {(s.name, port.name): port.own for s in record.services for port in s.ports}
         pending = list(spec.ready)
         facts = self._all_running(spec)
-        while pending := [c for c in pending if not answers(own[c.service, c.port], c.path)]:
+        while pending := [c for c in pending if not responds(own[c.service, c.port], c.path)]:
             facts = self._all_running(spec)
             if not timer.wait("ready"):
                 raise timeout_error(pending[0], timer.seconds)
@@ -131,7 +133,7 @@ class Launcher:
         return facts
 
 
-def start_keeper(folder: Folder) -> None:
+def start_supervisor(folder: SandboxDir) -> None:
     """Start the sandbox's keeper, which is nobody's child as soon as this returns."""
     record = folder.record()
     assert record
@@ -139,23 +141,23 @@ def start_keeper(folder: Folder) -> None:
     with (folder.path / "keeper.log").open("ab") as log:
         try:
             subprocess.run(
-                [sys.executable, *KEEPER, str(folder.path)],
+                [sys.executable, *SUPERVISOR, str(folder.path)],
                 cwd=folder.path,
                 env={"PATH": os.defpath, "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"} | marks,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                timeout=START_WITHIN_SECONDS,
+                timeout=START_TIMEOUT_SECONDS,
                 check=True,
             )
         except subprocess.SubprocessError as error:
             raise EngineRefused(f"The keeper of the sandbox can't be started: {error}") from error
 
 
-def answers(port: int, path: str) -> bool:
+def responds(port: int, path: str) -> bool:
     """Whether a GET is answered with 200, on the service's own port: a check is no use of it."""
-    connection = http.client.HTTPConnection(OWN_ADDRESS, port, timeout=ANSWER_WITHIN_SECONDS)
+    connection = http.client.HTTPConnection(OWN_ADDRESS, port, timeout=RESPONSE_TIMEOUT_SECONDS)
     try:
         connection.request("GET", path, headers={"Connection": "close"})
         answer = connection.getresponse()
@@ -168,7 +170,7 @@ def answers(port: int, path: str) -> bool:
         connection.close()
 
 
-def _stamp(folder: Folder) -> int:
+def _stamp(folder: SandboxDir) -> int:
     """Another one whenever the keeper has written down how its services are."""
     with suppress(FileNotFoundError):
         return (folder.path / "state.json").stat().st_mtime_ns

@@ -12,19 +12,19 @@ from datetime import datetime
 from sandboxes.runtime import EngineRefused
 from sandboxes.runtime.process import process_table, shared_memory
 from sandboxes.runtime.process.observe import Observer
-from sandboxes.runtime.process.state_dir import SANDBOX_ID, Folder, Home
+from sandboxes.runtime.process.state_dir import SANDBOX_ID, SandboxDir, StateDir
 
-KEEPER_ENDS_WITHIN_SECONDS = 2.0
-END_WITHIN_SECONDS = 5.0
-LOOK_EVERY_SECONDS = 0.005
-TRIES = 5
+SUPERVISOR_STOP_TIMEOUT_SECONDS = 2.0
+STOP_TIMEOUT_SECONDS = 5.0
+POLL_INTERVAL_SECONDS = 0.005
+MAX_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
-class Remover:
+class Destroyer:
     """Leaves nothing of a sandbox."""
 
-    home: Home
+    home: StateDir
     observer: Observer
 
     def remove(self, sandbox_id: str) -> None:
@@ -33,12 +33,14 @@ class Remover:
             return
         folder = self.home.sandbox(sandbox_id)
         self._ask_keeper(folder)
-        if not process_table.end_all(lambda: self.observer.members(sandbox_id), END_WITHIN_SECONDS):
+        if not process_table.end_all(
+            lambda: self.observer.members(sandbox_id), STOP_TIMEOUT_SECONDS
+        ):
             raise EngineRefused(f"Processes of {sandbox_id} can't be ended.")
         self._forget_shared_memory(folder)
         self._remove(folder)
 
-    def _forget_shared_memory(self, folder: Folder) -> None:
+    def _forget_shared_memory(self, folder: SandboxDir) -> None:
         """What its services would have put away themselves, had nobody killed them."""
         if (record := folder.record()) is None:
             return
@@ -47,19 +49,19 @@ class Remover:
         since = datetime.fromisoformat(record.created_at).timestamp()
         shared_memory.forget(makers, user, since - 1)
 
-    def _ask_keeper(self, folder: Folder) -> None:
+    def _ask_keeper(self, folder: SandboxDir) -> None:
         """Services that are asked to end put their shared memory away; those killed don't."""
         keeper = folder.keeper()
         process = process_table.processes().get(keeper) if keeper else None
         if process is None:
             return
         process_table.send(process, signal.SIGTERM)
-        ends = time.monotonic() + KEEPER_ENDS_WITHIN_SECONDS
+        ends = time.monotonic() + SUPERVISOR_STOP_TIMEOUT_SECONDS
         while folder.keeper() is not None and time.monotonic() < ends:
-            time.sleep(LOOK_EVERY_SECONDS)
+            time.sleep(POLL_INTERVAL_SECONDS)
 
-    def _remove(self, folder: Folder) -> None:
-        for _ in range(TRIES):
+    def _remove(self, folder: SandboxDir) -> None:
+        for _ in range(MAX_ATTEMPTS):
             # Others may be at it as well, so what has gone already is no error.
             shutil.rmtree(folder.path, ignore_errors=True)
             if not folder.path.exists():

@@ -15,7 +15,7 @@ from sandboxes.runtime import EngineRefused, LineCount, ServiceNotFound, Service
 from sandboxes.runtime.process import logfile
 from sandboxes.runtime.process.interpreter import Interpreter
 from sandboxes.runtime.process.observe import Observer
-from sandboxes.runtime.process.state_dir import Home, Record, Service
+from sandboxes.runtime.process.state_dir import Manifest, Service, StateDir
 
 LONGEST_OUTPUT = 64 * 1024
 LONGEST_LOG = 256 * 1024
@@ -25,7 +25,7 @@ LONGEST_LOG = 256 * 1024
 class Inside:
     """The services of one portal's sandboxes, from within."""
 
-    home: Home
+    home: StateDir
     observer: Observer
 
     def execute(
@@ -68,7 +68,7 @@ class Inside:
                 carried[name] = logfile.carried(self.home.sandbox(name).log(count.service), count)
         return carried
 
-    def _service(self, sandbox_id: str, service: str) -> tuple[Record, Service]:
+    def _service(self, sandbox_id: str, service: str) -> tuple[Manifest, Service]:
         record = self.home.sandbox(sandbox_id).record()
         for one in record.services if record else ():
             if record and one.name == service:
@@ -76,7 +76,7 @@ class Inside:
         raise ServiceNotFound(f"The sandbox has no service {service}, or not any more.")
 
     def _start(
-        self, record: Record, service: Service, command: Sequence[str], output: IO[bytes]
+        self, record: Manifest, service: Service, command: Sequence[str], output: IO[bytes]
     ) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             Interpreter(self.home).words(command),

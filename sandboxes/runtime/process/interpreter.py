@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandboxes.runtime.process.state_dir import PREPARED, Home
+from sandboxes.runtime.process.state_dir import PREPARED, StateDir
 
 NOT_NEEDED = shutil.ignore_patterns(
     "site-packages", "test", "tests", "idlelib", "tkinter", "lib2to3", "turtledemo", "ensurepip",
@@ -31,7 +31,7 @@ class Interpreter:
     users who can't reach it there.
     """
 
-    home: Home
+    home: StateDir
 
     @property
     def program(self) -> str:

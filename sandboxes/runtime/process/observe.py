@@ -10,7 +10,7 @@ from typing import Any
 
 from sandboxes.runtime import Published, SandboxFacts, ServiceFacts, ServiceState, Usage
 from sandboxes.runtime.process import process_table
-from sandboxes.runtime.process.state_dir import Folder, Home, Service
+from sandboxes.runtime.process.state_dir import SandboxDir, Service, StateDir
 
 MB = 1024 * 1024
 BLOCK = 512
@@ -23,7 +23,7 @@ class Observer:
     """Sees all sandboxes of one portal. `public_host`: as what their ports are shown."""
 
     instance: str
-    home: Home
+    home: StateDir
     public_host: str
 
     def look(self, *, sizes: bool) -> dict[str, SandboxFacts]:
@@ -61,7 +61,7 @@ class Observer:
             )
         return found
 
-    def _facts(self, name: str, folder: Folder, sizes: bool) -> SandboxFacts | None:
+    def _facts(self, name: str, folder: SandboxDir, sizes: bool) -> SandboxFacts | None:
         try:
             # Before its notes: what a keeper wrote last is true of its end, too.
             lives = folder.keeper() is not None
@@ -101,7 +101,7 @@ class Observer:
         return ServiceFacts(ServiceState.EXITED, exit_code=KILLED, stopped_with_engine=restarted)
 
 
-def size_mb(folder: Folder) -> float:
+def size_mb(folder: SandboxDir) -> float:
     """What the files of a sandbox take of the disk, in MB; they may come and go meanwhile."""
     blocks = 0
     for path, _, files in os.walk(folder.path):

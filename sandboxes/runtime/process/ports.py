@@ -21,33 +21,33 @@ from sandboxes.runtime.process.environment import environment, free_user
 from sandboxes.runtime.process.process_table import INSTANCE, SANDBOX
 from sandboxes.runtime.process.proxy import OWN_ADDRESS
 from sandboxes.runtime.process.state_dir import (
-    Folder,
-    Home,
+    Manifest,
     Port,
-    Record,
+    SandboxDir,
     Service,
+    StateDir,
 )
 from sandboxes.runtime.process.templates import Prepared
 
 OPEN_FILES = 1024
 # Below those that the kernel gives to whoever connects somewhere: one of these could be taken
 # between now and the moment that a service listens on it.
-USUAL_PORTS = range(20_000, 32_000)
-TRIES = 200
+DEFAULT_PORT_RANGE = range(20_000, 32_000)
+MAX_ATTEMPTS = 200
 PLACE = re.compile(r"\{(?:port|([a-z0-9_-]+):(\d+))\}")
 
 
 @dataclass(frozen=True)
-class Places:
+class PortAllocator:
     """Gives out ports and users. `ports`: which may be published; empty: any that is free."""
 
     instance: str
-    home: Home
+    home: StateDir
     prepared: Prepared
     address: str
     ports: Sequence[int]
 
-    def record(self, spec: SandboxSpec) -> tuple[Folder, Record]:
+    def record(self, spec: SandboxSpec) -> tuple[SandboxDir, Manifest]:
         """The sandbox's directory and record, made if it has none.
 
         Raises EngineRefused, ImageMissing, NoRoom.
@@ -67,7 +67,7 @@ class Places:
             folder.write_record(record)
         return folder, record
 
-    def _free(self, record: Record) -> bool:
+    def _free(self, record: Manifest) -> bool:
         return all(
             can_listen(record.address, port.published) and can_listen(OWN_ADDRESS, port.own)
             for port in record.ports
@@ -83,12 +83,12 @@ class Places:
             raise ImageMissing(f"Nothing is prepared for {service.image} to run as a process.")
         return found
 
-    def _new(self, spec: SandboxSpec, folder: Folder, prepared: Mapping[str, Path]) -> Record:
+    def _new(self, spec: SandboxSpec, folder: SandboxDir, prepared: Mapping[str, Path]) -> Manifest:
         others = [one.record() for one in self.home.sandboxes().values()]
         known = [record for record in others if record]
         taken = {number for one in known for p in one.ports for number in (p.published, p.own)}
         ports = {service.name: self._ports(service, taken) for service in spec.services}
-        return Record(
+        return Manifest(
             instance=self.instance,
             sandbox=spec.id,
             created_at=datetime.now(UTC).isoformat(),
@@ -114,13 +114,14 @@ class Places:
         self,
         spec: SandboxSpec,
         service: ServiceSpec,
-        folder: Folder,
+        folder: SandboxDir,
         prepared: Path,
         ports: Mapping[str, Sequence[Port]],
     ) -> Service:
         assert service.process
         own = {
-            name: placed(v, service.name, ports) for name, v in service.process.environment.items()
+            name: substitute_ports(v, service.name, ports)
+            for name, v in service.process.environment.items()
         }
         marks = {INSTANCE: self.instance, SANDBOX: spec.id}
         around = environment(self.prepared.python, prepared, folder.work(service.name))
@@ -136,7 +137,7 @@ class Places:
         )
 
 
-def placed(text: str, service: str, ports: Mapping[str, Sequence[Port]]) -> str:
+def substitute_ports(text: str, service: str, ports: Mapping[str, Sequence[Port]]) -> str:
     """The text with `{port}` and `{service:port}` filled in."""
 
     def place(match: re.Match[str]) -> str:
@@ -150,7 +151,7 @@ def placed(text: str, service: str, ports: Mapping[str, Sequence[Port]]) -> str:
 
 def free_port(address: str, among: Iterable[int], taken: set[int]) -> int:
     """A port that nobody listens on and that was not given out before. Raises NoRoom."""
-    for port in among or random.sample(USUAL_PORTS, TRIES):
+    for port in among or random.sample(DEFAULT_PORT_RANGE, MAX_ATTEMPTS):
         if port not in taken and can_listen(address, port):
             return port
     raise CapacityExhausted("The ports that sandboxes may use are all taken.")

@@ -12,19 +12,19 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-from sandboxes.runtime.process.state_dir import TRAFFIC, Folder, Port
+from sandboxes.runtime.process.state_dir import TRAFFIC, Port, SandboxDir
 
-LARGEST_PIECE = 256 * 1024
+MAX_CHUNK_BYTES = 256 * 1024
 OWN_ADDRESS = "127.0.0.1"
 # As a bridge would count them, so that the same number of bytes means use on every runtime.
 CONNECTION_BYTES = 256
 PACKET_BYTES = 66
 
 
-class Counter:
+class TrafficCounter:
     """Bytes from and to callers, in a file as well: a new keeper goes on counting."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: SandboxDir) -> None:
         self.received, self.sent = folder.traffic()
         path: Path = folder.path / "traffic"
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -36,7 +36,7 @@ class Counter:
         os.pwrite(self._file, TRAFFIC.pack(self.received, self.sent), 0)
 
 
-async def listen(address: str, port: Port, counter: Counter) -> asyncio.Server:
+async def listen(address: str, port: Port, counter: TrafficCounter) -> asyncio.Server:
     """Accept callers on a published port from now on. Raises OSError."""
 
     async def accept(caller: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
@@ -44,13 +44,13 @@ async def listen(address: str, port: Port, counter: Counter) -> asyncio.Server:
             await _connect(caller, answer, port.own, counter)
         answer.close()
 
-    return await asyncio.start_server(accept, address, port.published, limit=LARGEST_PIECE)
+    return await asyncio.start_server(accept, address, port.published, limit=MAX_CHUNK_BYTES)
 
 
 async def _connect(
-    caller: asyncio.StreamReader, answer: asyncio.StreamWriter, own: int, counter: Counter
+    caller: asyncio.StreamReader, answer: asyncio.StreamWriter, own: int, counter: TrafficCounter
 ) -> None:
-    service, request = await asyncio.open_connection(OWN_ADDRESS, own, limit=LARGEST_PIECE)
+    service, request = await asyncio.open_connection(OWN_ADDRESS, own, limit=MAX_CHUNK_BYTES)
     for writer in (answer, request):
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
@@ -64,10 +64,14 @@ async def _connect(
 
 
 async def _pass_on(
-    source: asyncio.StreamReader, sink: asyncio.StreamWriter, counter: Counter, *, to_caller: bool
+    source: asyncio.StreamReader,
+    sink: asyncio.StreamWriter,
+    counter: TrafficCounter,
+    *,
+    to_caller: bool,
 ) -> None:
     around = CONNECTION_BYTES
-    while piece := await source.read(LARGEST_PIECE):
+    while piece := await source.read(MAX_CHUNK_BYTES):
         size, around = len(piece) + around, PACKET_BYTES
         # Before they are sent: whoever has an answer has been counted.
         counter.add(sent=size) if to_caller else counter.add(received=size)

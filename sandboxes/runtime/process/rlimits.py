@@ -15,7 +15,7 @@ from sandboxes.runtime.process.state_dir import Service
 MB = 1024 * 1024
 NICE = 5
 """The portal goes first where processors are short."""
-GOES_FIRST = "500"
+OOM_SCORE_ADJ = "500"
 """Where memory is short, a sandbox ends before anything else of this user."""
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
@@ -41,7 +41,7 @@ def limits(service: Service, disk_mb: int, user: int | None) -> dict[int, int]:
     return found
 
 
-def put_on(service: Service, disk_mb: int, user: int | None) -> Callable[[], None]:
+def make_preexec(service: Service, disk_mb: int, user: int | None) -> Callable[[], None]:
     """What a new process does before it becomes the service."""
     wanted = limits(service, disk_mb, user)
 
@@ -57,7 +57,7 @@ def put_on(service: Service, disk_mb: int, user: int | None) -> Callable[[], Non
     return dress
 
 
-def send_first(pid: int) -> None:
+def set_oom_score(pid: int) -> None:
     """Have the kernel end this process first when memory is short."""
     with suppress(OSError):
-        Path(f"/proc/{pid}/oom_score_adj").write_text(GOES_FIRST)
+        Path(f"/proc/{pid}/oom_score_adj").write_text(OOM_SCORE_ADJ)

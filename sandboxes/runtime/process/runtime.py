@@ -21,12 +21,12 @@ from sandboxes.runtime import (
     Usage,
 )
 from sandboxes.runtime.host_resources import HostResources, available_memory, disk_space
-from sandboxes.runtime.process.create import Launcher
-from sandboxes.runtime.process.destroy import Remover
+from sandboxes.runtime.process.create import Creator
+from sandboxes.runtime.process.destroy import Destroyer
 from sandboxes.runtime.process.exec_and_logs import Inside
 from sandboxes.runtime.process.observe import Observer
-from sandboxes.runtime.process.ports import Places
-from sandboxes.runtime.process.state_dir import SANDBOX_ID, Home
+from sandboxes.runtime.process.ports import PortAllocator
+from sandboxes.runtime.process.state_dir import SANDBOX_ID, StateDir
 from sandboxes.runtime.process.templates import Prepared
 
 MB = 1024 * 1024
@@ -48,14 +48,14 @@ class ProcessRuntime:
         public_host: str = "",
         ports: Sequence[int] = (),
     ) -> None:
-        self.home = Home(home.resolve())
+        self.home = StateDir(home.resolve())
         self.prepared = Prepared(self.home)
         observer = Observer(instance, self.home, public_host or address)
         self._observer = observer
-        self._launcher = Launcher(
-            Places(instance, self.home, self.prepared, address, ports), observer
+        self._launcher = Creator(
+            PortAllocator(instance, self.home, self.prepared, address, ports), observer
         )
-        self._remover = Remover(self.home, observer)
+        self._remover = Destroyer(self.home, observer)
         self._inside = Inside(self.home, observer)
 
     @classmethod

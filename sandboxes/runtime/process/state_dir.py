@@ -52,7 +52,7 @@ class Service:
 
 
 @dataclass(frozen=True)
-class Record:
+class Manifest:
     """All that the keeper must know to start a sandbox, at first and again."""
 
     instance: str
@@ -71,7 +71,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Folder:
+class SandboxDir:
     """The directory of one sandbox."""
 
     path: Path
@@ -86,7 +86,7 @@ class Folder:
     def work(self, service: str) -> Path:
         return self.path / "work" / service
 
-    def record(self) -> Record | None:
+    def record(self) -> Manifest | None:
         """What is written down of it; None if nothing was yet."""
         if not (found := _read(self.path / "record.json")):
             return None
@@ -94,9 +94,9 @@ class Folder:
             Service(**one | {"ports": [Port(**port) for port in one["ports"]]})
             for one in found["services"]
         ]
-        return Record(**found | {"services": services})
+        return Manifest(**found | {"services": services})
 
-    def write_record(self, record: Record) -> None:
+    def write_record(self, record: Manifest) -> None:
         write(self.path / "record.json", asdict(record))
 
     def state(self) -> dict[str, Any]:
@@ -136,15 +136,15 @@ class Folder:
 
 
 @dataclass(frozen=True)
-class Home:
+class StateDir:
     """The directory of all sandboxes of one portal."""
 
     root: Path
 
-    def sandbox(self, sandbox_id: str) -> Folder:
-        return Folder(self.root / sandbox_id)
+    def sandbox(self, sandbox_id: str) -> SandboxDir:
+        return SandboxDir(self.root / sandbox_id)
 
-    def sandboxes(self) -> dict[str, Folder]:
+    def sandboxes(self) -> dict[str, SandboxDir]:
         """All that are there, by id."""
         with suppress(FileNotFoundError):
             names = [entry.name for entry in os.scandir(self.root) if entry.is_dir()]

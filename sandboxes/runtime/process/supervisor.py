@@ -19,24 +19,24 @@ from pathlib import Path
 
 from sandboxes.runtime.process import process_table
 from sandboxes.runtime.process.logfile import shorten
-from sandboxes.runtime.process.proxy import Counter, listen
+from sandboxes.runtime.process.proxy import TrafficCounter, listen
 from sandboxes.runtime.process.rlimits import (
     PR_SET_CHILD_SUBREAPER,
+    make_preexec,
     prctl,
-    put_on,
-    send_first,
+    set_oom_score,
 )
-from sandboxes.runtime.process.state_dir import Folder, Record, Service
+from sandboxes.runtime.process.state_dir import Manifest, SandboxDir, Service
 
-LOCK_WITHIN_SECONDS = 2.0
-STOP_WITHIN_SECONDS = 0.5
-KILL_WITHIN_SECONDS = 5.0
-MEASURE_EVERY_SECONDS = 1.0
+LOCK_TIMEOUT_SECONDS = 2.0
+STOP_TIMEOUT_SECONDS = 0.5
+KILL_TIMEOUT_SECONDS = 5.0
+MEASURE_INTERVAL_SECONDS = 1.0
 NOT_FOUND = 127
 
 
 @dataclass
-class Kept:
+class ManagedService:
     """A service that was started."""
 
     pid: int
@@ -44,12 +44,12 @@ class Kept:
     out_of_memory: bool = False
 
 
-class Keeper:
+class Supervisor:
     """Keeps the sandbox in a directory that holds its record."""
 
-    def __init__(self, folder: Folder, record: Record) -> None:
+    def __init__(self, folder: SandboxDir, record: Manifest) -> None:
         self.folder, self.record = folder, record
-        self.kept: dict[str, Kept] = {}
+        self.kept: dict[str, ManagedService] = {}
         self.ending = asyncio.Event()
         self._started: list[subprocess.Popen[bytes]] = []
         self._boot = process_table.boot()
@@ -60,7 +60,7 @@ class Keeper:
         loop.add_signal_handler(signal.SIGINT, self.ending.set)
         loop.add_signal_handler(signal.SIGHUP, self.start)
         loop.add_signal_handler(signal.SIGCHLD, self.reap)
-        counter = Counter(self.folder)
+        counter = TrafficCounter(self.folder)
         servers = [await listen(self.record.address, p, counter) for p in self.record.ports]
         self.start()
         measuring = asyncio.create_task(self.measure())
@@ -78,7 +78,7 @@ class Keeper:
                 self.kept[service.name] = self._start(service)
         self.tell()
 
-    def _start(self, service: Service) -> Kept:
+    def _start(self, service: Service) -> ManagedService:
         user, disk_mb = self.record.user, self.record.disk_mb
         with self.folder.log(service.name).open("ab") as log:
             try:
@@ -95,14 +95,14 @@ class Keeper:
                     group=user,
                     extra_groups=None if user is None else [],
                     # Safe here: this process has no other thread.
-                    preexec_fn=put_on(service, disk_mb, user),  # noqa: PLW1509
+                    preexec_fn=make_preexec(service, disk_mb, user),  # noqa: PLW1509
                 )
             except (OSError, subprocess.SubprocessError) as error:
                 log.write(f"{service.command[0]} can't be started: {error}\n".encode())
-                return Kept(0, NOT_FOUND)
-        send_first(process.pid)
+                return ManagedService(0, NOT_FOUND)
+        set_oom_score(process.pid)
         self._started.append(process)
-        return Kept(process.pid)
+        return ManagedService(process.pid)
 
     def reap(self) -> None:
         """Take note of what has ended; what services left behind comes here as well."""
@@ -136,7 +136,7 @@ class Keeper:
     async def measure(self) -> None:
         """What no limit of the kernel bounds: memory and number of a service's processes."""
         while True:
-            await asyncio.sleep(MEASURE_EVERY_SECONDS)
+            await asyncio.sleep(MEASURE_INTERVAL_SECONDS)
             everything = process_table.processes()
             for service in self.record.services:
                 kept = self.kept[service.name]
@@ -144,7 +144,9 @@ class Keeper:
                     self._bound(service, kept, process_table.descendants(kept.pid, everything))
                 shorten(self.folder.log(service.name))
 
-    def _bound(self, service: Service, kept: Kept, processes: list[process_table.Process]) -> None:
+    def _bound(
+        self, service: Service, kept: ManagedService, processes: list[process_table.Process]
+    ) -> None:
         memory_mb = sum(process.memory_mb for process in processes)
         kept.out_of_memory = memory_mb > service.memory_mb
         if kept.out_of_memory or len(processes) > service.pids:
@@ -163,20 +165,20 @@ class Keeper:
             kept = self.kept[service.name]
             if kept.exit_code is None and kept.pid in everything:
                 process_table.send(everything[kept.pid], signal.Signals[service.stop_signal])
-        ends = time.monotonic() + STOP_WITHIN_SECONDS
+        ends = time.monotonic() + STOP_TIMEOUT_SECONDS
         while time.monotonic() < ends and any(k.exit_code is None for k in self.kept.values()):
             await asyncio.sleep(0.005)
-        process_table.end_all(self._children, KILL_WITHIN_SECONDS)
+        process_table.end_all(self._children, KILL_TIMEOUT_SECONDS)
 
     def _children(self) -> list[process_table.Process]:
         self.reap()
         return process_table.descendants(os.getpid(), process_table.processes())[1:]
 
 
-def take_lock(folder: Folder) -> bool:
+def take_lock(folder: SandboxDir) -> bool:
     """Whether this is the sandbox's keeper now. The lock is held until the process ends."""
     descriptor = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    ends = time.monotonic() + LOCK_WITHIN_SECONDS
+    ends = time.monotonic() + LOCK_TIMEOUT_SECONDS
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -195,12 +197,12 @@ def main(path: str) -> int:
     # Nobody waits for it: it outlives whoever started it.
     if os.fork():
         return 0
-    folder = Folder(Path(path))
+    folder = SandboxDir(Path(path))
     prctl(PR_SET_CHILD_SUBREAPER)
     record = folder.record()
     if record is None or not take_lock(folder):
         return 1
-    asyncio.run(Keeper(folder, record).keep())
+    asyncio.run(Supervisor(folder, record).keep())
     return 0
 
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from sandboxes.runtime import RuntimeFailure
 from sandboxes.runtime.process.environment import environment, give, preparing_user
 from sandboxes.runtime.process.interpreter import Interpreter
-from sandboxes.runtime.process.state_dir import PREPARED, Home
+from sandboxes.runtime.process.state_dir import PREPARED, StateDir
 
 RECIPE = "1"
 """Part of every fingerprint; another one makes all anew after a change to how it is done."""
@@ -71,7 +71,7 @@ class Wanted:
 class Prepared:
     """The prepared directories of one portal, by image."""
 
-    home: Home
+    home: StateDir
 
     @property
     def python(self) -> Interpreter:

@@ -21,7 +21,7 @@ from sandboxes.runtime import (
 )
 from sandboxes.runtime.process import create as process_create
 from sandboxes.runtime.process import process_table, shared_memory
-from sandboxes.runtime.process.state_dir import Folder
+from sandboxes.runtime.process.state_dir import SandboxDir
 from sandboxes.runtime.process.templates import PreparationFailed, Wanted
 from tests.harness.runtimes import (
     TIME_LIMIT,
@@ -39,7 +39,7 @@ def members(bench: ProcessBench, spec: SandboxSpec) -> list[process_table.Proces
     return process_table.members(bench.instance, bench.home).get(spec.id, [])
 
 
-def folder(bench: ProcessBench, spec: SandboxSpec) -> Folder:
+def folder(bench: ProcessBench, spec: SandboxSpec) -> SandboxDir:
     return bench.runtime.home.sandbox(spec.id)
 
 
@@ -151,7 +151,7 @@ def test_where_others_have_taken_its_port_meanwhile_it_gets_another(
 def test_a_keeper_that_can_t_start_is_told_before_time_is_up(
     process_bench: ProcessBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process_create, "KEEPER", ("-c", "pass"))
+    monkeypatch.setattr(process_create, "SUPERVISOR", ("-c", "pass"))
     started = time.monotonic()
     with pytest.raises(NotReady, match=r"keeper\.log"):
         process_bench.create()
