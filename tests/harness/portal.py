@@ -169,7 +169,7 @@ class AsProcesses(Portal):
     def kill(self, sandbox_id: str, service: str) -> None:
         for process in process_table.members(self.instance, self.home)[sandbox_id]:
             if {"api": "-m\0billing_api", "db": "postgres\0-D"}[service] in command_of(process):
-                process_table.send(process, signal.SIGKILL)
+                process_table.send_signal(process, signal.SIGKILL)
 
     def clear(self) -> None:
         process_table.end_all(self.processes, 10)

@@ -34,7 +34,7 @@ from sandboxes.runtime.process import process_table
 from sandboxes.runtime.process.ports import free_port
 from sandboxes.runtime.process.runtime import ProcessRuntime
 from sandboxes.runtime.process.state_dir import StateDir
-from sandboxes.runtime.process.templates import Wanted
+from sandboxes.runtime.process.templates import TemplateBuild
 from tests.harness.busybox_image import imported_image
 from tests.harness.shared_files import share_interpreter
 from tests.helpers.wait import until
@@ -172,7 +172,7 @@ class ProcessBench:
         www = home.parent / "www"
         www.mkdir()
         (www / "ok").write_text("ok\n")
-        self.runtime.prepared.ensure([Wanted("tiny", [www])], quiet)
+        self.runtime.prepared.ensure([TemplateBuild("tiny", [www])], quiet)
 
     def make(self, **options: Any) -> ProcessRuntime:
         return ProcessRuntime(self.instance, self.home, **options)
@@ -217,7 +217,7 @@ class ProcessBench:
 
     def rebuild(self, image: str) -> None:
         (self.home.parent / "www" / "news").write_text(secrets.token_hex(4))
-        self.runtime.prepared.ensure([Wanted(image, [self.home.parent / "www"])], quiet)
+        self.runtime.prepared.ensure([TemplateBuild(image, [self.home.parent / "www"])], quiet)
 
     def with_room_for_one(self) -> Runtime:
         port = free_port("127.0.0.1", (), set())

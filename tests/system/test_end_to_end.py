@@ -219,7 +219,7 @@ def kill_all(portal: AsProcesses) -> None:
     """But for those that nobody can tell any more from their neighbours by their environment."""
     for process in portal.processes():
         if not command_of(process).startswith("postgres:"):
-            process_table.send(process, signal.SIGKILL)
+            process_table.send_signal(process, signal.SIGKILL)
 
 
 def ended_ports(sandbox: dict[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from sandboxes.blueprints import available
 from sandboxes.runtime import RuntimeFailure
 from sandboxes.runtime.process.runtime import ProcessRuntime
-from sandboxes.runtime.process.templates import Wanted
+from sandboxes.runtime.process.templates import TemplateBuild
 
 
 class Command(BaseCommand):
@@ -21,7 +21,7 @@ class Command(BaseCommand):
 
     def handle(self, **_: Any) -> None:
         wanted = {
-            image: Wanted(image, one.files, one.requirements, one.command)
+            image: TemplateBuild(image, one.files, one.requirements, one.command)
             for blueprint in available().values()
             for image, one in blueprint.preparations.items()
         }

@@ -36,12 +36,12 @@ from sandboxes.runtime import (
     Usage,
 )
 from sandboxes.runtime.host_resources import HostResources
-from sandboxes.runtime.memory.fake_sandbox import Kept
+from sandboxes.runtime.memory.fake_sandbox import FakeSandbox
 from sandboxes.runtime.readiness import require_running
 
 HOST = "127.0.0.1"
 FIRST_PORT = 49152
-LONGEST_OUTPUT = 64 * 1024
+MAX_OUTPUT_BYTES = 64 * 1024
 
 
 class MemoryRuntime:
@@ -62,7 +62,7 @@ class MemoryRuntime:
         """Exit code and output of commands; all others succeed and say nothing."""
         self.executed: list[tuple[str, str, tuple[str, ...]]] = []
         """Sandbox, service and command of every `execute`."""
-        self._kept: dict[str, Kept] = {}
+        self._kept: dict[str, FakeSandbox] = {}
         self._failures: dict[str, list[BaseException]] = defaultdict(list)
         self._doomed: dict[str, tuple[int, str]] = {}
         self._ports = itertools.count(FIRST_PORT)
@@ -80,7 +80,7 @@ class MemoryRuntime:
         with self._call("network"):
             if spec.id not in self._kept and len(self._kept) >= self.capacity:
                 raise CapacityExhausted("All subnets that sandboxes may use are taken.")
-            kept = self._kept.setdefault(spec.id, Kept(spec.id))
+            kept = self._kept.setdefault(spec.id, FakeSandbox(spec.id))
         report("containers")
         for service in spec.services:
             with self._call("containers"):
@@ -112,7 +112,7 @@ class MemoryRuntime:
                 raise EngineRefused(f"The command did not end within {timeout:g} seconds.")
             self.executed.append((sandbox_id, service, tuple(command)))
             code, output = self.answers.get(tuple(command), (0, ""))
-            return code, output[-LONGEST_OUTPUT:]
+            return code, output[-MAX_OUTPUT_BYTES:]
 
     def logs(self, sandbox_id: str, service: str, tail: int) -> str:
         with self._call("logs"):
@@ -190,7 +190,7 @@ class MemoryRuntime:
 
     def plant(self, sandbox_id: str, created_at: datetime | None = None) -> None:
         """Something with our labels that nobody asked for: a lone network."""
-        self._kept[sandbox_id] = Kept(sandbox_id, created_at or timezone.now())
+        self._kept[sandbox_id] = FakeSandbox(sandbox_id, created_at or timezone.now())
 
     @contextmanager
     def _call(self, what: str) -> Iterator[None]:
@@ -202,7 +202,7 @@ class MemoryRuntime:
                 raise self._failures[what].pop(0)
             yield
 
-    def _start(self, kept: Kept, service: ServiceSpec) -> None:
+    def _start(self, kept: FakeSandbox, service: ServiceSpec) -> None:
         present = kept.services.get(service.name)
         if present and present.state is ServiceState.RUNNING:
             return

@@ -12,7 +12,7 @@ from sandboxes.runtime import LineCount, SandboxFacts, ServiceFacts, Usage
 
 
 @dataclass
-class Kept:
+class FakeSandbox:
     """One sandbox: how its services are, what they wrote, what it used."""
 
     id: str

@@ -21,7 +21,7 @@ from sandboxes.runtime import (
     SandboxSpec,
 )
 from sandboxes.runtime.process import process_table
-from sandboxes.runtime.process.environment import give
+from sandboxes.runtime.process.environment import chown_tree
 from sandboxes.runtime.process.observe import Observer
 from sandboxes.runtime.process.ports import PortAllocator
 from sandboxes.runtime.process.proxy import OWN_ADDRESS
@@ -84,7 +84,7 @@ class Creator:
             start_supervisor(folder)
         elif any(kept["exit_code"] is not None for kept in folder.state()["services"].values()):
             if process := process_table.processes().get(keeper):
-                process_table.send(process, signal.SIGHUP)
+                process_table.send_signal(process, signal.SIGHUP)
         else:
             return
         started = time.monotonic()
@@ -112,7 +112,7 @@ class Creator:
         # Contents alone: modes of single files say nothing in a directory that is closed to others.
         shutil.copytree(prepared / "data", draft, copy_function=shutil.copyfile)
         draft.chmod(0o700)
-        give(draft, record.user)
+        chown_tree(draft, record.user)
         draft.rename(work)
 
     def _until_ready(self, spec: SandboxSpec, record: Manifest, timer: Timer) -> SandboxFacts:

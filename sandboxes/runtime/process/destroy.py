@@ -47,7 +47,7 @@ class Destroyer:
         makers = [kept["pid"] for kept in folder.state()["services"].values()]
         user = os.geteuid() if record.user is None else record.user
         since = datetime.fromisoformat(record.created_at).timestamp()
-        shared_memory.forget(makers, user, since - 1)
+        shared_memory.remove_segments(makers, user, since - 1)
 
     def _ask_keeper(self, folder: SandboxDir) -> None:
         """Services that are asked to end put their shared memory away; those killed don't."""
@@ -55,7 +55,7 @@ class Destroyer:
         process = process_table.processes().get(keeper) if keeper else None
         if process is None:
             return
-        process_table.send(process, signal.SIGTERM)
+        process_table.send_signal(process, signal.SIGTERM)
         ends = time.monotonic() + SUPERVISOR_STOP_TIMEOUT_SECONDS
         while folder.keeper() is not None and time.monotonic() < ends:
             time.sleep(POLL_INTERVAL_SECONDS)

@@ -16,7 +16,7 @@ FIRST_USER, LAST_USER = 52_000, 59_999
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
-def preparing_user() -> int | None:
+def template_user() -> int | None:
     """Whom preparations run as where we are root, which PostgreSQL refuses to be."""
     return pwd.getpwnam("nobody").pw_uid if is_root() else None
 
@@ -31,7 +31,7 @@ def free_user(sandbox_id: str, taken: Collection[int]) -> int | None:
         user = FIRST_USER + (first + step) % room
         if user not in taken and not _known(user):
             return user
-    return preparing_user()
+    return template_user()
 
 
 def _known(user: int) -> bool:
@@ -41,7 +41,7 @@ def _known(user: int) -> bool:
     return False
 
 
-def give(path: Path, user: int | None) -> None:
+def chown_tree(path: Path, user: int | None) -> None:
     """Make a user the owner of a directory and all in it."""
     if user is None:
         return

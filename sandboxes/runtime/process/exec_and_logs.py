@@ -17,12 +17,12 @@ from sandboxes.runtime.process.interpreter import Interpreter
 from sandboxes.runtime.process.observe import Observer
 from sandboxes.runtime.process.state_dir import Manifest, Service, StateDir
 
-LONGEST_OUTPUT = 64 * 1024
-LONGEST_LOG = 256 * 1024
+MAX_OUTPUT_BYTES = 64 * 1024
+MAX_LOG_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
-class Inside:
+class ExecAndLogs:
     """The services of one portal's sandboxes, from within."""
 
     home: StateDir
@@ -48,14 +48,14 @@ class Inside:
                 raise EngineRefused(
                     f"The command in the service {service} did not end within {timeout:g} seconds."
                 ) from error
-            return code if code >= 0 else 128 - code, end_of(output, LONGEST_OUTPUT)
+            return code if code >= 0 else 128 - code, read_tail(output, MAX_OUTPUT_BYTES)
 
     def logs(self, sandbox_id: str, service: str, tail: int) -> str:
         """The last lines that the service wrote. Raises NoSuchService."""
         self._service(sandbox_id, service)
         try:
             with self.home.sandbox(sandbox_id).log(service).open("rb") as log:
-                lines = end_of(log, LONGEST_LOG).splitlines(keepends=True)
+                lines = read_tail(log, MAX_LOG_BYTES).splitlines(keepends=True)
         except FileNotFoundError:
             return ""
         return "".join(lines[max(0, len(lines) - tail) :])
@@ -65,7 +65,9 @@ class Inside:
         carried = {}
         for name, count in counts.items():
             with suppress(FileNotFoundError):
-                carried[name] = logfile.carried(self.home.sandbox(name).log(count.service), count)
+                carried[name] = logfile.carry_count(
+                    self.home.sandbox(name).log(count.service), count
+                )
         return carried
 
     def _service(self, sandbox_id: str, service: str) -> tuple[Manifest, Service]:
@@ -93,7 +95,7 @@ class Inside:
         )
 
 
-def end_of(file: IO[bytes], most: int) -> str:
+def read_tail(file: IO[bytes], most: int) -> str:
     """The last bytes of a file, as text."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - most))

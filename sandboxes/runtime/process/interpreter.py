@@ -35,7 +35,7 @@ class Interpreter:
 
     @property
     def program(self) -> str:
-        return str(self._copy / "bin" / own().name) if self.is_copied else str(own())
+        return str(self._copy / "bin" / own_path().name) if self.is_copied else str(own_path())
 
     @property
     def environment(self) -> dict[str, str]:
@@ -44,7 +44,7 @@ class Interpreter:
 
     @property
     def is_copied(self) -> bool:
-        return is_root() and not open_to_all(own())
+        return is_root() and not make_world_readable(own_path())
 
     def words(self, command: Sequence[str]) -> list[str]:
         """A blueprint's command, in which `python` is this interpreter."""
@@ -58,7 +58,7 @@ class Interpreter:
         draft = self._copy.with_name(f"draft-{os.getpid()}")
         shutil.rmtree(draft, ignore_errors=True)
         (draft / "bin").mkdir(parents=True)
-        shutil.copy2(own(), draft / "bin")
+        shutil.copy2(own_path(), draft / "bin")
         library = Path(os.__file__).parent
         shutil.copytree(library, draft / "lib" / library.name, ignore=NOT_NEEDED)
         for shared in library.parent.glob("libpython*.so*"):
@@ -69,14 +69,14 @@ class Interpreter:
 
     @property
     def _copy(self) -> Path:
-        version = hashlib.sha256(f"{own()} {sys.version}".encode()).hexdigest()[:16]
+        version = hashlib.sha256(f"{own_path()} {sys.version}".encode()).hexdigest()[:16]
         return self.home.root / PREPARED / "python" / version
 
 
-def own() -> Path:
+def own_path() -> Path:
     return Path(os.path.realpath(sys.executable))
 
 
-def open_to_all(path: Path) -> bool:
+def make_world_readable(path: Path) -> bool:
     """Whether every user can reach a file."""
     return all(folder.stat().st_mode & stat.S_IXOTH for folder in path.parents)

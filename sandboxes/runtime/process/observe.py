@@ -15,7 +15,7 @@ from sandboxes.runtime.process.state_dir import SandboxDir, Service, StateDir
 MB = 1024 * 1024
 BLOCK = 512
 KILLED = 137
-LONG_AGO = datetime.fromtimestamp(0, UTC)
+EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Observer:
                 found[name] = facts
         for name in process_table.members(self.instance, self.home.root):
             if name not in found and not self.home.sandbox(name).path.exists():
-                found[name] = SandboxFacts(name, {}, created_at=LONG_AGO)
+                found[name] = SandboxFacts(name, {}, created_at=EPOCH)
         return found
 
     def look_at(self, sandbox_id: str) -> SandboxFacts | None:
@@ -97,7 +97,7 @@ class Observer:
             ports = {p.name: Published(self.public_host, p.published) for p in service.ports}
             return ServiceFacts(ServiceState.RUNNING, ports)
         # Nobody passes on what callers send any more. With the machine that is no fault of its own.
-        restarted = state["boot"] != process_table.boot()
+        restarted = state["boot"] != process_table.boot_id()
         return ServiceFacts(ServiceState.EXITED, exit_code=KILLED, stopped_with_engine=restarted)
 
 

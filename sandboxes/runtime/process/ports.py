@@ -27,7 +27,7 @@ from sandboxes.runtime.process.state_dir import (
     Service,
     StateDir,
 )
-from sandboxes.runtime.process.templates import Prepared
+from sandboxes.runtime.process.templates import TemplateStore
 
 OPEN_FILES = 1024
 # Below those that the kernel gives to whoever connects somewhere: one of these could be taken
@@ -43,7 +43,7 @@ class PortAllocator:
 
     instance: str
     home: StateDir
-    prepared: Prepared
+    prepared: TemplateStore
     address: str
     ports: Sequence[int]
 

@@ -18,7 +18,7 @@ SANDBOX = "SANDBOXPORTAL_SANDBOX"
 
 PROC = Path("/proc")
 MB = 1024 * 1024
-LOOK_EVERY_SECONDS = 0.01
+POLL_INTERVAL_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def descendants(of: int, everything: Mapping[int, Process]) -> list[Process]:
     return found
 
 
-def send(process: Process, number: signal.Signals) -> None:
+def send_signal(process: Process, number: signal.Signals) -> None:
     """Signal this very process; it is no error if it has ended."""
     if sys.platform == "linux":
         with suppress(ProcessLookupError):
@@ -87,12 +87,12 @@ def end_all(look: Callable[[], Iterable[Process]], seconds: float) -> bool:
         if time.monotonic() > ends:
             return False
         for process in living:
-            send(process, signal.SIGKILL)
-        time.sleep(LOOK_EVERY_SECONDS)
+            send_signal(process, signal.SIGKILL)
+        time.sleep(POLL_INTERVAL_SECONDS)
     return True
 
 
-def boot() -> str:
+def boot_id() -> str:
     """What changes when everything here was ended from outside: a start of machine or container."""
     with suppress(OSError, IndexError):
         return f"{(PROC / 'sys/kernel/random/boot_id').read_text().strip()} {_started(1)}"

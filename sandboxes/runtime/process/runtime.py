@@ -23,11 +23,11 @@ from sandboxes.runtime import (
 from sandboxes.runtime.host_resources import HostResources, available_memory, disk_space
 from sandboxes.runtime.process.create import Creator
 from sandboxes.runtime.process.destroy import Destroyer
-from sandboxes.runtime.process.exec_and_logs import Inside
+from sandboxes.runtime.process.exec_and_logs import ExecAndLogs
 from sandboxes.runtime.process.observe import Observer
 from sandboxes.runtime.process.ports import PortAllocator
 from sandboxes.runtime.process.state_dir import SANDBOX_ID, StateDir
-from sandboxes.runtime.process.templates import Prepared
+from sandboxes.runtime.process.templates import TemplateStore
 
 MB = 1024 * 1024
 
@@ -49,14 +49,14 @@ class ProcessRuntime:
         ports: Sequence[int] = (),
     ) -> None:
         self.home = StateDir(home.resolve())
-        self.prepared = Prepared(self.home)
+        self.prepared = TemplateStore(self.home)
         observer = Observer(instance, self.home, public_host or address)
         self._observer = observer
         self._launcher = Creator(
             PortAllocator(instance, self.home, self.prepared, address, ports), observer
         )
         self._remover = Destroyer(self.home, observer)
-        self._inside = Inside(self.home, observer)
+        self._inside = ExecAndLogs(self.home, observer)
 
     @classmethod
     def from_settings(cls) -> ProcessRuntime:

@@ -32,7 +32,7 @@ def segments() -> list[Segment]:
     return [Segment(r[1], maker=r[4], user=r[9], users=r[6], made_at=r[13]) for r in rows]
 
 
-def forget(makers: Collection[int], user: int, since: float) -> None:
+def remove_segments(makers: Collection[int], user: int, since: float) -> None:
     """Remove what these processes of a user made since then and nobody uses any more."""
     for one in segments():
         if one.maker in makers and one.user == user and not one.users and one.made_at >= since:

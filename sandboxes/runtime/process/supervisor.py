@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sandboxes.runtime.process import process_table
-from sandboxes.runtime.process.logfile import shorten
+from sandboxes.runtime.process.logfile import truncate_log
 from sandboxes.runtime.process.proxy import TrafficCounter, listen
 from sandboxes.runtime.process.rlimits import (
     PR_SET_CHILD_SUBREAPER,
@@ -52,7 +52,7 @@ class Supervisor:
         self.kept: dict[str, ManagedService] = {}
         self.ending = asyncio.Event()
         self._started: list[subprocess.Popen[bytes]] = []
-        self._boot = process_table.boot()
+        self._boot = process_table.boot_id()
 
     async def keep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -142,7 +142,7 @@ class Supervisor:
                 kept = self.kept[service.name]
                 if kept.exit_code is None:
                     self._bound(service, kept, process_table.descendants(kept.pid, everything))
-                shorten(self.folder.log(service.name))
+                truncate_log(self.folder.log(service.name))
 
     def _bound(
         self, service: Service, kept: ManagedService, processes: list[process_table.Process]
@@ -156,7 +156,7 @@ class Supervisor:
                     f"{service.memory_mb} MB in {service.pids} are allowed.\n"
                 )
             for process in processes:
-                process_table.send(process, signal.SIGKILL)
+                process_table.send_signal(process, signal.SIGKILL)
 
     async def stop(self) -> None:
         """Ask every service to end, and then end whatever is left."""
@@ -164,7 +164,7 @@ class Supervisor:
         for service in self.record.services:
             kept = self.kept[service.name]
             if kept.exit_code is None and kept.pid in everything:
-                process_table.send(everything[kept.pid], signal.Signals[service.stop_signal])
+                process_table.send_signal(everything[kept.pid], signal.Signals[service.stop_signal])
         ends = time.monotonic() + STOP_TIMEOUT_SECONDS
         while time.monotonic() < ends and any(k.exit_code is None for k in self.kept.values()):
             await asyncio.sleep(0.005)

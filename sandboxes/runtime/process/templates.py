@@ -23,14 +23,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sandboxes.runtime import RuntimeFailure
-from sandboxes.runtime.process.environment import environment, give, preparing_user
+from sandboxes.runtime.process.environment import chown_tree, environment, template_user
 from sandboxes.runtime.process.interpreter import Interpreter
 from sandboxes.runtime.process.state_dir import PREPARED, StateDir
 
 RECIPE = "1"
 """Part of every fingerprint; another one makes all anew after a change to how it is done."""
-PATIENCE_SECONDS = 300
-LAST_WORDS = 12
+BUILD_TIMEOUT_SECONDS = 300
+LOG_TAIL_LINES = 12
 """Lines of a failed command that are told."""
 NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.pyc")
 
@@ -42,7 +42,7 @@ class PreparationFailed(RuntimeFailure):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TemplateBuild:
     """What stands in for an image: files, packages, and a command that makes `data` of them."""
 
     image: str
@@ -68,7 +68,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class TemplateStore:
     """The prepared directories of one portal, by image."""
 
     home: StateDir
@@ -82,7 +82,7 @@ class Prepared:
         current = self._of(image) / "current"
         return current.resolve() if current.exists() else None
 
-    def ensure(self, wanted: Iterable[Wanted], say: Say) -> None:
+    def ensure(self, wanted: Iterable[TemplateBuild], say: Say) -> None:
         """All are there and up to date, made side by side. Raises PreparationFailed."""
         self.home.root.mkdir(mode=0o711, parents=True, exist_ok=True)
         wanted = list(wanted)
@@ -91,7 +91,7 @@ class Prepared:
             for done in [pool.submit(self._ensure, one, say) for one in wanted]:
                 done.result()
 
-    def _ensure(self, wanted: Wanted, say: Say) -> None:
+    def _ensure(self, wanted: TemplateBuild, say: Say) -> None:
         folder, fingerprint = self._of(wanted.image), wanted.fingerprint
         if (folder / fingerprint).exists():
             say(f"{wanted.image}: up to date")
@@ -100,7 +100,7 @@ class Prepared:
             started = time.monotonic()
             draft = folder / f"draft-{os.getpid()}"
             shutil.rmtree(draft, ignore_errors=True)
-            make(draft, wanted, self.python)
+            build_template(draft, wanted, self.python)
             draft.rename(folder / fingerprint)
             say(f"{wanted.image}: prepared in {time.monotonic() - started:.1f} s")
         link = folder / f"link-{os.getpid()}"
@@ -120,9 +120,9 @@ class Prepared:
         return self.home.root / PREPARED / re.sub(r"[^\w.-]", "_", image)
 
 
-def make(draft: Path, wanted: Wanted, python: Interpreter) -> None:
+def build_template(draft: Path, wanted: TemplateBuild, python: Interpreter) -> None:
     """Fill a directory that is not there yet. Raises PreparationFailed."""
-    user = preparing_user()
+    user = template_user()
     for name in ("files", "site-packages", "data"):
         (draft / name).mkdir(parents=True)
     for top in wanted.files:
@@ -130,7 +130,7 @@ def make(draft: Path, wanted: Wanted, python: Interpreter) -> None:
         shutil.copytree(top, copy, ignore=NOT_COPIED) if top.is_dir() else shutil.copy2(top, copy)
     for folder in (draft.parent.parent, draft.parent, draft):
         folder.chmod(0o755)
-    give(draft / "data", user)
+    chown_tree(draft / "data", user)
     trouble = _install(draft, wanted.requirements) if wanted.requirements else ""
     _run([sys.executable, "-m", "compileall", "-q", str(draft / "files")])
     if wanted.command:
@@ -170,10 +170,10 @@ def _run(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=PATIENCE_SECONDS,
+            timeout=BUILD_TIMEOUT_SECONDS,
             check=False,
         )
     except (OSError, subprocess.SubprocessError) as error:
         return str(error)
-    said = "\n".join(done.stdout.splitlines()[-LAST_WORDS:])
+    said = "\n".join(done.stdout.splitlines()[-LOG_TAIL_LINES:])
     return (said or f"{command[0]} failed") if done.returncode else ""

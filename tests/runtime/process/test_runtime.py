@@ -22,7 +22,7 @@ from sandboxes.runtime import (
 from sandboxes.runtime.process import create as process_create
 from sandboxes.runtime.process import process_table, shared_memory
 from sandboxes.runtime.process.state_dir import SandboxDir
-from sandboxes.runtime.process.templates import PreparationFailed, Wanted
+from sandboxes.runtime.process.templates import PreparationFailed, TemplateBuild
 from tests.harness.runtimes import (
     TIME_LIMIT,
     ProcessBench,
@@ -265,7 +265,7 @@ def test_a_changed_blueprint_is_prepared_anew_and_what_is_in_use_stays(
     spec, _ = process_bench.create()
     before = process_bench.runtime.images(["tiny", "absent"])
     (process_bench.home.parent / "www" / "ok").write_text("ok, but other\n")
-    wanted = Wanted("tiny", [process_bench.home.parent / "www"])
+    wanted = TemplateBuild("tiny", [process_bench.home.parent / "www"])
     process_bench.runtime.prepared.ensure([wanted], quiet)
     after = process_bench.runtime.images(["tiny"])
     versions = process_bench.home / "prepared" / "tiny"
@@ -277,7 +277,7 @@ def test_a_changed_blueprint_is_prepared_anew_and_what_is_in_use_stays(
 
 
 def test_what_can_t_be_prepared_says_why(process_bench: ProcessBench) -> None:
-    wanted = Wanted("broken", [], command=["sh", "-c", "echo no flour; exit 3"])
+    wanted = TemplateBuild("broken", [], command=["sh", "-c", "echo no flour; exit 3"])
     with pytest.raises(PreparationFailed, match="no flour"):
         process_bench.runtime.prepared.ensure([wanted], quiet)
     assert list(process_bench.runtime.images(["broken", "tiny"])) == ["tiny"]
