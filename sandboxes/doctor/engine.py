@@ -25,7 +25,7 @@ def connection() -> EngineClient:
 def runs_sandboxes() -> Findings:
     """Whatever runs sandboxes: it answers, and says what becomes of the disk limit."""
     try:
-        able = get_runtime().abilities()
+        able = get_runtime().capabilities()
     except RuntimeFailure as error:
         yield wrong(str(error), START_IT)
         return

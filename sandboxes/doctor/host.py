@@ -30,7 +30,7 @@ PRIVATE = ("env", "demo-accounts.json", "portal.sqlite3", "queue", "mail")
 
 def disks() -> Findings:
     yield var_disk(*disk_space(settings.VAR_DIR))
-    space = get_runtime().abilities().space
+    space = get_runtime().capabilities().space
     yield engine_disk(space.disk_total_mb, space.disk_free_mb)
 
 

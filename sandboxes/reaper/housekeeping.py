@@ -117,13 +117,13 @@ def _delete_batch(old: QuerySet[Any]) -> list[Any]:
 
 def record_engine_status() -> None:
     """Store the capabilities of the engine for the pages. Raise RuntimeFailure."""
-    abilities = get_runtime().abilities()
-    engine = f"{abilities.name} {abilities.version}"[:60]
+    capabilities = get_runtime().capabilities()
+    engine = f"{capabilities.name} {capabilities.version}"[:60]
     values = {
         "engine": engine,
-        "hard_disk_limit": abilities.hard_disk_limit,
-        "memory_mb": abilities.memory_mb,
-        **asdict(abilities.space),
+        "hard_disk_limit": capabilities.hard_disk_limit,
+        "memory_mb": capabilities.memory_mb,
+        **asdict(capabilities.space),
     }
     Site.objects.update_or_create(pk=1, defaults=values)
 

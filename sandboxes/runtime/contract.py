@@ -96,7 +96,7 @@ class Runtime(Protocol):
         """Make and start the sandbox, or what is still missing of it, and wait until it is ready.
 
         Steps reported, in order: `network`, `containers`, `ready`. `timeout` is in seconds, for all
-        of it. Raises NotReady, ImageMissing, NoRoom, EngineRefused, EngineUnreachable. Cleans up
+        of it. Raises NotReady, ImageMissing, CapacityExhausted, EngineRefused, EngineUnreachable. Cleans up
         nothing by itself: the logs of what failed must still be readable.
         """
         ...
@@ -121,12 +121,12 @@ class Runtime(Protocol):
     ) -> tuple[int, str]:
         """Run a command inside a service; its exit code and its output (at most 64 KB, the end).
 
-        Raises NoSuchService, EngineRefused, EngineUnreachable.
+        Raises ServiceNotFound, EngineRefused, EngineUnreachable.
         """
         ...
 
     def logs(self, sandbox_id: str, service: str, tail: int) -> str:
-        """The last `tail` lines that the service wrote. Raises NoSuchService, EngineUnreachable."""
+        """The last `tail` lines that the service wrote. Raises ServiceNotFound, EngineUnreachable."""
         ...
 
     def count_lines(self, counts: Mapping[str, LineCount]) -> dict[str, LineCount]:
@@ -139,7 +139,7 @@ class Runtime(Protocol):
         """Consumption of those of the sandboxes that run. Raises EngineUnreachable."""
         ...
 
-    def abilities(self) -> Capabilities:
+    def capabilities(self) -> Capabilities:
         """What can be enforced here. Raises EngineUnreachable."""
         ...
 

@@ -16,7 +16,7 @@ RUNTIMES = {
 @cache
 def get_runtime() -> Runtime:
     """The runtime that `SANDBOX_RUNTIME` names, one for each process."""
-    # The keeper of a sandbox of processes imports this package, and is small without Django.
+    # The supervisor of a sandbox of processes imports this package, and is small without Django.
     from django.conf import settings
     from django.utils.module_loading import import_string
 

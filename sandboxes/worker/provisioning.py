@@ -13,8 +13,8 @@ from sandboxes.metrics import outcomes
 from sandboxes.models import EndReason, Sandbox
 from sandboxes.models.runtime_settings import config
 from sandboxes.runtime import (
-    EngineUnreachable,
     CapacityExhausted,
+    EngineUnreachable,
     Report,
     RuntimeFailure,
     SandboxFacts,

@@ -257,7 +257,7 @@ def test_the_page_says_why_a_blueprint_can_not_be_launched(client, alice):
 
 def test_a_sweep_is_asked_for_and_done_by_a_worker(desk, alice, runtime):
     sandbox = launch(alice)
-    runtime.exit(sandbox.public_id, "api", 3)
+    runtime.stop_service(sandbox.public_id, "api", 3)
     page = ask(desk, "sweep", Site.current(), reason="Cron is asleep.")
 
     assert said(page) == ["1 site will be swept by a worker."]

@@ -114,8 +114,8 @@ def test_its_page_shows_journal_and_extensions(desk, alice):
 
 def test_a_failed_one_shows_what_failed_and_its_last_words(desk, alice, runtime):
     sandbox = launch(alice)
-    runtime.say(sandbox.public_id, "api", "<b>no route</b>")
-    runtime.exit(sandbox.public_id, "api", 3)
+    runtime.write_log(sandbox.public_id, "api", "<b>no route</b>")
+    runtime.stop_service(sandbox.public_id, "api", 3)
     sweep()
     page = desk.get(page_of(sandbox)).content.decode()
 

@@ -106,7 +106,7 @@ def test_a_removal_that_fails_is_seen_and_tried_again_from_there(desk, alice, ru
 
 
 def test_an_orphan_that_stays_is_seen_and_swept_away_from_there(desk, runtime):
-    runtime.plant("sbx_orphan", timezone.now() - timedelta(hours=1))
+    runtime.add_orphan("sbx_orphan", timezone.now() - timedelta(hours=1))
     runtime.fail_next("destroy", EngineRefused("It is busy."))
     sweep()
 
@@ -117,7 +117,7 @@ def test_an_orphan_that_stays_is_seen_and_swept_away_from_there(desk, runtime):
 
 
 def test_an_orphan_is_seen_with_the_next_sweep_and_gone_when_it_is_old_enough(desk, runtime, clock):
-    runtime.plant("sbx_orphan")
+    runtime.add_orphan("sbx_orphan")
     sweep()
     assert "Nobody needs sbx_orphan" in raised()["orphans"].words
 
@@ -226,7 +226,7 @@ def test_a_clock_that_jumped_is_seen(alice, settings):
 
 def test_a_pool_that_can_not_be_filled_is_seen(settings, runtime):
     settings.SANDBOX_POOL_SIZE = 1
-    runtime.doom("api", 1)
+    runtime.fail_startup("api", 1)
     sweep()
     assert "failed 1 times" in raised()["pool"].words
 
@@ -239,7 +239,7 @@ def test_missing_images_are_seen(runtime):
 
 def test_launches_that_fail_are_seen(alice, runtime, clock):
     for _ in range(3):
-        runtime.doom("api", 1)
+        runtime.fail_startup("api", 1)
         with committed():
             request(alice)
     clock.forward(seconds=20)

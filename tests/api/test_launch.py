@@ -162,7 +162,7 @@ def test_in_maintenance_a_launch_is_told_when_it_is_over(program: Program, clock
 def test_a_launch_that_fails_is_answered_with_its_reason(
     program: Program, runtime: MemoryRuntime
 ) -> None:
-    runtime.doom("db", 1, "no space left for the cluster")
+    runtime.fail_startup("db", 1, "no space left for the cluster")
     answer = program.post("/sandboxes", Prefer="wait=5")
     failed = program.look(answer.json())
     assert answer.status_code == 201

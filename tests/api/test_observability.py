@@ -70,7 +70,7 @@ def test_logs_are_the_last_lines_of_one_service(
     program: Program, running: dict[str, Any], runtime: MemoryRuntime
 ) -> None:
     for number in range(5):
-        runtime.say(running["id"], "api", f"line {number}")
+        runtime.write_log(running["id"], "api", f"line {number}")
     answer = program.get(f"/sandboxes/{running['id']}/logs?service=api&tail=2")
     assert answer.json() == {"service": "api", "text": "line 3\nline 4\n", "live": True}
 
@@ -79,7 +79,7 @@ def test_logs_tell_no_secret(
     program: Program, running: dict[str, Any], runtime: MemoryRuntime
 ) -> None:
     key = program.get(f"/sandboxes/{running['id']}/credentials").json()["api_key"]
-    runtime.say(running["id"], "api", f"somebody sent {key}")
+    runtime.write_log(running["id"], "api", f"somebody sent {key}")
     text = program.get(f"/sandboxes/{running['id']}/logs?service=api").json()["text"]
     assert "somebody sent" in text
     assert key not in text
@@ -100,8 +100,8 @@ def test_logs_that_nobody_can_fetch_are_told_so(
 def test_the_last_words_of_what_failed_can_still_be_read(
     program: Program, running: dict[str, Any], runtime: MemoryRuntime
 ) -> None:
-    runtime.say(running["id"], "api", "I have no more memory")
-    runtime.exit(running["id"], "api", 137, oom=True)
+    runtime.write_log(running["id"], "api", "I have no more memory")
+    runtime.stop_service(running["id"], "api", 137, oom=True)
     assert Sweep().run().errors == []
     log = program.get(f"/sandboxes/{running['id']}/logs").json()
     assert (log["service"], log["live"]) == (None, False)
@@ -113,7 +113,7 @@ def test_of_what_ended_well_the_last_lines_are_kept_without_its_secrets(
     program: Program, running: dict[str, Any], runtime: MemoryRuntime
 ) -> None:
     key = program.get(f"/sandboxes/{running['id']}/credentials").json()["api_key"]
-    runtime.say(running["id"], "api", f"somebody sent {key} and went")
+    runtime.write_log(running["id"], "api", f"somebody sent {key} and went")
     program.delete(f"/sandboxes/{running['id']}")
     log = program.get(f"/sandboxes/{running['id']}/logs").json()
     assert log["live"] is False
@@ -175,8 +175,8 @@ def test_every_sweep_adds_what_is_consumed(
 ) -> None:
     Sweep().run()
     clock.forward(seconds=100)
-    runtime.use(running["id"], 5000)
-    runtime.fill(running["id"], 12.5)
+    runtime.add_traffic(running["id"], 5000)
+    runtime.set_disk_usage(running["id"], 12.5)
     Sweep().run()
     usage = program.get(f"/sandboxes/{running['id']}/usage").json()
     assert len(usage["samples"]) == 2

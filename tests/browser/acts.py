@@ -88,7 +88,7 @@ def copied(page: Page) -> None:
 def hears_more(page: Page) -> None:
     clicks("link", "api")(page)
     sees("api started")(page)
-    get_runtime().say(Sandbox.objects.get().public_id, "api", "one line more")  # type: ignore[attr-defined]
+    get_runtime().write_log(Sandbox.objects.get().public_id, "api", "one line more")  # type: ignore[attr-defined]
 
 
 def downloads(end: str) -> Act:

@@ -134,7 +134,7 @@ def at_the_limit(alice: User, runtime: MemoryRuntime) -> Sandbox:
 
 
 def failed(alice: User, runtime: MemoryRuntime) -> Sandbox:
-    runtime.doom("api", 1, TRACEBACK)
+    runtime.fail_startup("api", 1, TRACEBACK)
     return launch(alice, name="checkout-tests")
 
 
@@ -158,7 +158,7 @@ def talkative(alice: User, runtime: MemoryRuntime) -> Sandbox:
     """With something in its logs."""
     sandbox = running(alice, runtime)
     for line in ("GET /v1/plans 200 4 ms", "GET /v1/subscribers?limit=3 200 6 ms"):
-        runtime.say(sandbox.public_id, "api", line)
+        runtime.write_log(sandbox.public_id, "api", line)
     return sandbox
 
 
@@ -202,7 +202,7 @@ def measured(alice: User, runtime: MemoryRuntime) -> Sandbox:
 def outgrown(alice: User, runtime: MemoryRuntime) -> Sandbox:
     """It ran for a while, and needed more memory than it may have."""
     sandbox = measured(alice, runtime)
-    runtime.exit(sandbox.public_id, "api", 137, oom=True)
+    runtime.stop_service(sandbox.public_id, "api", 137, oom=True)
     sweep()
     return again(sandbox)
 

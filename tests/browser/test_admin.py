@@ -48,7 +48,7 @@ def test_no_page_of_the_admin_complains(desk: Page, alice: User, runtime) -> Non
     sandbox, broken = launch(alice, name="Checkout tests"), launch(alice)
     request(alice)
     actions.extend(sandbox, 25, alice)
-    runtime.exit(broken.public_id, "api", 3)
+    runtime.stop_service(broken.public_id, "api", 3)
     sweep()
     token, _ = api_tokens.issue(alice, "laptop")
     override = LimitOverride.objects.create(user=alice, max_active=5, reason="Workshop in May")
@@ -78,7 +78,7 @@ def test_no_page_of_the_admin_complains(desk: Page, alice: User, runtime) -> Non
 
 def test_who_is_on_call_mends_from_the_first_page(desk: Page, alice: User, runtime) -> None:
     sandbox, running = launch(alice, name="Checkout"), launch(alice)
-    runtime.plant("sbx_orphan", clock.now() - timedelta(hours=1))
+    runtime.add_orphan("sbx_orphan", clock.now() - timedelta(hours=1))
     for _ in range(2):
         runtime.fail_next("destroy", EngineRefused("Its volume is busy."))
     actions.destroy(sandbox, alice)

@@ -37,7 +37,7 @@ def visit(page: Page, sandbox: Sandbox, user: User) -> None:
 def chatty(user: User, runtime: MemoryRuntime) -> Sandbox:
     sandbox = launch(user, name="checkout")
     for number in range(LINES):
-        runtime.say(sandbox.public_id, "api", f"GET /v1/plans?page={number} 200")
+        runtime.write_log(sandbox.public_id, "api", f"GET /v1/plans?page={number} 200")
     return sandbox
 
 
@@ -57,12 +57,12 @@ def test_a_log_is_there_at_once_at_its_end_and_follows_what_comes(
     evaluates(page, AT_END)
     page.get_by_label("Live tail").check()
     expect(page.get_by_text("live", exact=True)).to_be_visible()
-    runtime.say(sandbox.public_id, "api", "POST /v1/invoices 201")
+    runtime.write_log(sandbox.public_id, "api", "POST /v1/invoices 201")
     expect(log).to_contain_text("POST /v1/invoices 201")
     evaluates(page, AT_END)
 
     log.evaluate("log => log.scrollTop = 100")
-    runtime.say(sandbox.public_id, "api", "POST /v1/payments 201")
+    runtime.write_log(sandbox.public_id, "api", "POST /v1/payments 201")
     expect(log).to_contain_text("POST /v1/payments 201")
     assert log.evaluate("log => log.scrollTop") == 100, "who reads is not carried away"
 

@@ -46,7 +46,7 @@ def world(server: LiveServer, runtime) -> Iterator[AccessEnvironment]:
     world = create_environment()
     alice = world.owner
     broken, ended = launch(alice), launch(alice)
-    runtime.exit(broken.public_id, "api", 3)
+    runtime.stop_service(broken.public_id, "api", 3)
     actions.destroy(ended, alice)
     sweep()
     return world

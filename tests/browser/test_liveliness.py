@@ -76,7 +76,7 @@ def test_an_open_page_sees_how_a_sandbox_ends(
     sign_in(page, alice)
     page.get_by_role("button", name="Show credentials").click()
     expect(page.get_by_text("Authorization: Bearer sk_test_")).to_be_visible()
-    runtime.exit(sandbox.public_id, "api", 137, oom=True)
+    runtime.stop_service(sandbox.public_id, "api", 137, oom=True)
     sweep()
     poll(page, sandbox)
     card = page.locator(f"#card-{sandbox.public_id}")

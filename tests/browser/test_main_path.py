@@ -146,7 +146,7 @@ def test_a_double_click_launches_one_sandbox(page: Page, alice: User, watch: Wat
 def test_a_failure_shows_what_failed_and_launches_again(
     page: Page, alice: User, runtime: MemoryRuntime, watch: Watch
 ) -> None:
-    runtime.doom("api", 3, "api: no such table")
+    runtime.fail_startup("api", 3, "api: no such table")
     sandbox = launch(alice, name="checkout")
     sign_in(page, alice)
     card = page.locator(f"#card-{sandbox.public_id}")

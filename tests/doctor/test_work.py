@@ -47,7 +47,7 @@ def test_a_reaper_that_sleeps_or_complains_is_told(runtime: MemoryRuntime) -> No
     assert levels(workers.reaper()) == [WRONG]
     Sweep().run()
     assert levels(workers.reaper()) == [FINE]
-    runtime.plant("sbx_orphan", clock.now() - timedelta(hours=1))
+    runtime.add_orphan("sbx_orphan", clock.now() - timedelta(hours=1))
     runtime.fail_next("destroy", EngineRefused("It is busy."))
     Sweep().run()
     assert "It is busy." in the_one(workers.reaper(), WARNING).words

@@ -121,20 +121,20 @@ class MemoryBench:
         return specification("tiny", **changes)
 
     def use(self, facts: SandboxFacts) -> None:
-        self.runtime.use(facts.id, 1000)
+        self.runtime.add_traffic(facts.id, 1000)
 
     def fill(self, spec: SandboxSpec, megabytes: int) -> None:
-        self.runtime.fill(spec.id, megabytes)
+        self.runtime.set_disk_usage(spec.id, megabytes)
 
     def say(self, spec: SandboxSpec, *lines: str) -> None:
         for line in lines:
-            self.runtime.say(spec.id, "store", line)
+            self.runtime.write_log(spec.id, "store", line)
 
     def stop(self, spec: SandboxSpec, service: str, code: int) -> None:
-        self.runtime.exit(spec.id, service, code)
+        self.runtime.stop_service(spec.id, service, code)
 
     def doomed(self, code: int, last_words: str) -> SandboxSpec:
-        self.runtime.doom("store", code, last_words)
+        self.runtime.fail_startup("store", code, last_words)
         return self.spec()
 
     def command(self, code: int, output: str) -> list[str]:
@@ -142,7 +142,7 @@ class MemoryBench:
         return ["say", output]
 
     def plant(self, sandbox_id: str) -> None:
-        self.runtime.plant(sandbox_id)
+        self.runtime.add_orphan(sandbox_id)
 
     def without_image(self, spec: SandboxSpec) -> SandboxSpec:
         self.runtime.missing.add("absent")

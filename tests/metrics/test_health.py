@@ -113,7 +113,7 @@ def test_with_the_engine_away_it_is_not_and_the_reaper_is_well(runtime: MemoryRu
 def test_one_sandbox_that_cannot_be_removed_leaves_it_ready(
     alice: User, runtime: MemoryRuntime
 ) -> None:
-    runtime.plant("sbx_orphan", clock.now() - timedelta(hours=1))
+    runtime.add_orphan("sbx_orphan", clock.now() - timedelta(hours=1))
     runtime.fail_next("destroy", EngineRefused("It is busy."))
     assert Sweep().run().errors
     assert Site.current().reaper_error

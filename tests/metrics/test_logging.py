@@ -67,7 +67,7 @@ def test_a_request_about_a_sandbox_names_it_in_all_its_lines(lines, alice) -> No
 
 def test_a_sweep_names_itself_and_so_does_what_it_sends(lines, alice, runtime) -> None:
     sandbox = launch(alice)
-    runtime.exit(sandbox.public_id, "api", 3)
+    runtime.stop_service(sandbox.public_id, "api", 3)
     sweep()
     swept = lines("swept")[-1]
     ended = [line for line in lines("journal") if line["kind"] == "ending"]

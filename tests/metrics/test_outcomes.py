@@ -38,7 +38,7 @@ def settle(clock: Clock) -> None:
 
 def test_launches_are_counted_by_how_they_went(alice, runtime, clock):
     launch(alice)
-    runtime.doom("api", 1)
+    runtime.fail_startup("api", 1)
     with committed():
         request(alice)
     with committed():

@@ -63,7 +63,7 @@ def test_traffic_arms_the_idle_warning_again(alice, runtime, clock):
     clock.forward(minutes=26)
     sweep()
     assert warned(sandbox) == 1
-    runtime.use(sandbox.public_id)
+    runtime.add_traffic(sandbox.public_id)
     sweep()
     assert warned(sandbox) == 1
 

@@ -109,7 +109,7 @@ def test_idleness_is_told_once_by_each_way_and_keeping_it_alive_arms_it_again(
     assert ears.heard == (1, 1, 1)
     ears.pass_by(minutes=4)
     assert ears.heard == (2, 2, 2)
-    runtime.use(sandbox.public_id)
+    runtime.add_traffic(sandbox.public_id)
     sweep()
     ears.pass_by(minutes=24)
     assert ears.heard == (2, 2, 2), "traffic keeps it, too"

@@ -148,8 +148,8 @@ def test_nothing_is_handed_out_that_the_engine_cannot_be_asked_about(alice, runt
 @pytest.mark.parametrize(
     "breaks",
     [
-        lambda rt, name: rt.exit(name, "api", 3),
-        lambda rt, name: rt.forget(name),
+        lambda rt, name: rt.stop_service(name, "api", 3),
+        lambda rt, name: rt.lose(name),
         lambda rt, name: rt.restart_engine(),
     ],
 )
@@ -182,7 +182,7 @@ def test_one_that_is_whole_is_given_away_as_it_is(alice, runtime):
 def test_a_verdict_from_before_it_was_made_anew_is_void(alice, runtime):
     sweep()
     [warm] = pooled()
-    runtime.exit(warm.public_id, "api", 3)
+    runtime.stop_service(warm.public_id, "api", 3)
     sandbox = request(alice)
     once_observed(runtime, lambda: worker_tasks.verify_claimed(sandbox.public_id))
     result = sweep()
@@ -248,7 +248,7 @@ def test_once_given_away_it_ends_like_any_other(alice, clock):
 def test_waiting_in_the_pool_is_no_activity_and_its_traffic_is_not_the_owners(alice, runtime):
     sweep()
     [warm] = pooled()
-    runtime.use(warm.public_id, 5000)
+    runtime.add_traffic(warm.public_id, 5000)
     sweep()
     sandbox = request(alice)
     before = sandbox.last_activity_at

@@ -204,7 +204,7 @@ def test_maintenance_empties_it(clock):
 def test_one_that_broke_while_it_waited_is_replaced(runtime):
     sweep()
     [broken] = pooled()
-    runtime.exit(broken.public_id, "api", 3)
+    runtime.stop_service(broken.public_id, "api", 3)
     sweep()
 
     assert ended_because(broken) == (State.FAILED, EndReason.CRASHED)

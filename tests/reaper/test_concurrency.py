@@ -36,7 +36,7 @@ def people(count: int) -> list[User]:
 def test_reapers_at_once_end_everything_once_and_skip_nothing(runtime):
     rows = [launch(user) for user in people(4) for _ in range(3)]
     expire(*rows[:8])
-    runtime.exit(rows[8].public_id, "api", 1)
+    runtime.stop_service(rows[8].public_id, "api", 1)
 
     sweeps = at_once(4, lambda _: Sweep().run())
 
@@ -60,7 +60,7 @@ def test_reapers_at_once_warn_once(runtime):
 
 
 def test_reapers_at_once_remove_an_orphan_without_an_error(runtime):
-    runtime.plant("sbx_orphan", timezone.now() - timedelta(hours=1))
+    runtime.add_orphan("sbx_orphan", timezone.now() - timedelta(hours=1))
 
     assert [s.errors for s in at_once(4, lambda _: Sweep().run())] == [[]] * 4
     assert runtime.observe() == {}

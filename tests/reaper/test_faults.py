@@ -28,15 +28,15 @@ pytestmark = [pytest.mark.django_db, pytest.mark.store]
 @pytest.mark.parametrize(
     ("breaks", "reason", "words"),
     [
-        (lambda rt, name: rt.exit(name, "api", 3), EndReason.CRASHED, "exit code 3"),
-        (lambda rt, name: rt.exit(name, "db", 137, oom=True), EndReason.OUT_OF_MEMORY, "memory"),
-        (lambda rt, name: rt.fill(name, 2049), EndReason.DISK_FULL, "2049 MB of 2048 MB"),
-        (lambda rt, name: rt.forget(name), EndReason.LOST, "no longer on the engine"),
+        (lambda rt, name: rt.stop_service(name, "api", 3), EndReason.CRASHED, "exit code 3"),
+        (lambda rt, name: rt.stop_service(name, "db", 137, oom=True), EndReason.OUT_OF_MEMORY, "memory"),
+        (lambda rt, name: rt.set_disk_usage(name, 2049), EndReason.DISK_FULL, "2049 MB of 2048 MB"),
+        (lambda rt, name: rt.lose(name), EndReason.LOST, "no longer on the engine"),
     ],
 )
 def test_a_broken_sandbox_ends_as_failed_with_the_reason(alice, runtime, breaks, reason, words):
     sandbox = launch(alice)
-    runtime.say(sandbox.public_id, "api", "famous last words")
+    runtime.write_log(sandbox.public_id, "api", "famous last words")
     breaks(runtime, sandbox.public_id)
     sweep()
 
@@ -52,7 +52,7 @@ def test_a_broken_sandbox_ends_as_failed_with_the_reason(alice, runtime, breaks,
 def test_a_sandbox_whose_keys_were_lost_still_ends(alice, runtime, settings, clock):
     running, broken = launch(alice), launch(alice)
     settings.SANDBOX_ENCRYPTION_KEYS = ["bm90LXRoZS1rZXktbm90LXRoZS1rZXktbm90LXRoZS0="]
-    runtime.exit(broken.public_id, "api", 1)
+    runtime.stop_service(broken.public_id, "api", 1)
     clock.forward(minutes=60)
     assert sweep().errors == []
 
@@ -64,7 +64,7 @@ def test_a_sandbox_whose_keys_were_lost_still_ends(alice, runtime, settings, clo
 def test_one_that_broke_with_its_keys_lost_says_why_there_are_no_logs(alice, runtime, settings):
     broken = launch(alice)
     settings.SANDBOX_ENCRYPTION_KEYS = ["bm90LXRoZS1rZXktbm90LXRoZS1rZXktbm90LXRoZS0="]
-    runtime.exit(broken.public_id, "api", 1)
+    runtime.stop_service(broken.public_id, "api", 1)
     sweep()
 
     assert again(broken).state == State.FAILED
@@ -205,7 +205,7 @@ def test_an_engine_that_goes_away_in_the_middle_of_a_sweep_is_told(alice, runtim
 
 
 def test_an_orphan_is_removed_after_its_grace_and_not_before(alice, runtime, clock):
-    runtime.plant("sbx_orphan")
+    runtime.add_orphan("sbx_orphan")
     keeps = launch(alice)
     clock.forward(seconds=59)
     assert sweep().lines == []
@@ -220,7 +220,7 @@ def test_what_is_left_of_an_ended_sandbox_is_an_orphan(alice, runtime, clock):
     sandbox = launch(alice)
     with committed():
         actions.destroy(sandbox, alice)
-    runtime.plant(sandbox.public_id, timezone.now() - timedelta(minutes=5))
+    runtime.add_orphan(sandbox.public_id, timezone.now() - timedelta(minutes=5))
     sweep()
 
     assert runtime.observe() == {}
@@ -228,8 +228,8 @@ def test_what_is_left_of_an_ended_sandbox_is_an_orphan(alice, runtime, clock):
 
 def test_an_orphan_that_cannot_be_removed_is_told_and_stops_no_other(alice, runtime):
     old = timezone.now() - timedelta(hours=1)
-    runtime.plant("sbx_stuck", old)
-    runtime.plant("sbx_other", old)
+    runtime.add_orphan("sbx_stuck", old)
+    runtime.add_orphan("sbx_other", old)
     runtime.fail_next("destroy", EngineRefused("It is busy."))
     result = sweep()
 

@@ -51,9 +51,9 @@ def test_one_bad_row_never_stops_the_others(alice, runtime, monkeypatch):
 
 def test_a_dry_run_says_what_it_would_do_and_does_nothing(alice, runtime, clock):
     due, waits = launch(alice, ttl_minutes=15), request(alice)
-    runtime.plant("sbx_orphan")
+    runtime.add_orphan("sbx_orphan")
     clock.forward(minutes=20)
-    runtime.use(due.public_id)
+    runtime.add_traffic(due.public_id)
     before = [again(due), again(waits), story(due), runtime.observe()]
     result = sweep(dry_run=True)
 
@@ -112,9 +112,9 @@ def test_a_sweep_of_many_healthy_sandboxes_asks_little(
     for _ in range(30):
         launch(alice)
     Sandbox.objects.update(funding="funded", funding_due_at=None)
-    runtime.use(alice.sandboxes.first().public_id)
+    runtime.add_traffic(alice.sandboxes.first().public_id)
     reaper_sweep.Sweep().run()
-    runtime.use(alice.sandboxes.first().public_id)
+    runtime.add_traffic(alice.sandboxes.first().public_id)
 
     with django_assert_max_num_queries(32), transaction.atomic():
         reaper_sweep.Sweep().run()

@@ -53,7 +53,7 @@ def test_a_sweep_takes_no_more_statements_for_40_sandboxes_than_for_2(
     def use() -> None:
         for row in rows:
             if in_use:
-                runtime.use(row.public_id, 5000)
+                runtime.add_traffic(row.public_id, 5000)
 
     Sweep().run()
     few = _swept(use)
@@ -72,8 +72,8 @@ def test_traffic_of_many_at_once_is_noted_for_each(alice: User, runtime: MemoryR
     an_hour_ago = timezone.now() - timedelta(hours=1)
     alice.sandboxes.update(last_activity_at=an_hour_ago, idle_minutes=90)
     Sandbox.objects.filter(pk=moved.pk).update(addresses={})
-    runtime.use(used.public_id, 5000)
-    runtime.use(moved.public_id, 7000)
+    runtime.add_traffic(used.public_id, 5000)
+    runtime.add_traffic(moved.public_id, 7000)
     Sweep().run()
 
     assert [again(row).traffic_bytes for row in rows] == [5000, 7000, 0]
@@ -87,7 +87,7 @@ def test_what_was_ended_meanwhile_is_not_noted(
 ) -> None:
     row = bulk_data.live(1, alice)[0]
     bulk_data.on_engine(runtime, [row])
-    runtime.use(row.public_id, 5000)
+    runtime.add_traffic(row.public_id, 5000)
     real = runtime.observe
 
     def ended_meanwhile(**choices: Any) -> Any:

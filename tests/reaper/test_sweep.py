@@ -62,7 +62,7 @@ def test_traffic_keeps_it_alive(alice, runtime, clock):
     sandbox = launch(alice, ttl_minutes=120)
     for _ in range(5):
         clock.forward(minutes=20)
-        runtime.use(sandbox.public_id)
+        runtime.add_traffic(sandbox.public_id)
         sweep()
 
     assert again(sandbox).state == State.RUNNING
@@ -72,7 +72,7 @@ def test_traffic_keeps_it_alive(alice, runtime, clock):
 def test_traffic_moves_the_idle_clock_alone(alice, runtime, clock):
     sandbox = launch(alice)
     clock.forward(minutes=20)
-    runtime.use(sandbox.public_id)
+    runtime.add_traffic(sandbox.public_id)
     sweep()
 
     assert again(sandbox).expires_at == sandbox.expires_at
@@ -82,7 +82,7 @@ def test_traffic_moves_the_idle_clock_alone(alice, runtime, clock):
 def test_what_an_unused_network_sees_is_no_traffic(alice, runtime, clock):
     sandbox = launch(alice)
     clock.forward(minutes=10)
-    runtime.use(sandbox.public_id, sent=reaper_observe.TRAFFIC_NOISE_BYTES - 1)
+    runtime.add_traffic(sandbox.public_id, sent=reaper_observe.TRAFFIC_NOISE_BYTES - 1)
     sweep()
 
     assert again(sandbox).last_activity_at == sandbox.last_activity_at
@@ -92,7 +92,7 @@ def test_small_answers_add_up_to_traffic(alice, runtime, clock):
     sandbox = launch(alice)
     for _ in range(3):
         clock.forward(minutes=1)
-        runtime.use(sandbox.public_id, sent=100)
+        runtime.add_traffic(sandbox.public_id, sent=100)
         sweep()
 
     assert again(sandbox).last_activity_at == timezone.now()
@@ -100,9 +100,9 @@ def test_small_answers_add_up_to_traffic(alice, runtime, clock):
 
 def test_traffic_counts_also_when_the_counter_began_again(alice, runtime, clock):
     sandbox = launch(alice)
-    runtime.use(sandbox.public_id, sent=50_000)
+    runtime.add_traffic(sandbox.public_id, sent=50_000)
     sweep()
-    runtime.use(sandbox.public_id, sent=-40_000)
+    runtime.add_traffic(sandbox.public_id, sent=-40_000)
     clock.forward(minutes=10)
     sweep()
 
@@ -112,9 +112,9 @@ def test_traffic_counts_also_when_the_counter_began_again(alice, runtime, clock)
 
 def test_a_counter_that_began_again_without_traffic_is_no_activity(alice, runtime, clock):
     sandbox = launch(alice)
-    runtime.use(sandbox.public_id, sent=50_000)
+    runtime.add_traffic(sandbox.public_id, sent=50_000)
     sweep()
-    runtime.use(sandbox.public_id, sent=-50_000)
+    runtime.add_traffic(sandbox.public_id, sent=-50_000)
     clock.forward(minutes=10)
     sweep()
 
@@ -125,7 +125,7 @@ def test_a_counter_that_began_again_without_traffic_is_no_activity(alice, runtim
 def test_traffic_after_the_clock_was_set_back_shortens_nothing(alice, runtime, clock):
     sandbox = launch(alice)
     clock.forward(minutes=-20)
-    runtime.use(sandbox.public_id)
+    runtime.add_traffic(sandbox.public_id)
     sweep()
 
     assert again(sandbox).idle_expires_at == sandbox.idle_expires_at
@@ -207,7 +207,7 @@ def test_who_asks_for_more_time_while_the_reaper_looks_keeps_the_sandbox(
 def test_traffic_that_this_sweep_sees_counts_before_it_judges(alice, runtime, clock):
     sandbox = launch(alice, ttl_minutes=120)
     clock.forward(minutes=31)
-    runtime.use(sandbox.public_id)
+    runtime.add_traffic(sandbox.public_id)
     sweep()
 
     assert again(sandbox).state == State.RUNNING
@@ -246,7 +246,7 @@ def test_a_clock_that_jumps_ends_a_bounded_number_and_says_so(alice, runtime, se
 def test_the_bound_leaves_repairs_alone(alice, runtime, settings):
     rows = [launch(alice) for _ in range(3)]
     for sandbox in rows:
-        runtime.exit(sandbox.public_id, "api", 1)
+        runtime.stop_service(sandbox.public_id, "api", 1)
 
     assert sweep(max_expirations=1).errors == []
     assert {again(row).state for row in rows} == {State.FAILED}

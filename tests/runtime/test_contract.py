@@ -184,7 +184,7 @@ def test_an_engine_that_is_away_is_never_told_as_an_empty_one(bench: Bench) -> N
         "logs": lambda: runtime.logs(spec.id, "web", 10),
         "count_lines": lambda: runtime.count_lines({spec.id: LineCount("web", "x")}),
         "usage": lambda: runtime.usage([spec.id]),
-        "abilities": runtime.abilities,
+        "capabilities": runtime.capabilities,
         "images": lambda: runtime.images(["x"]),
     }
     for name, call in calls.items():
@@ -335,12 +335,12 @@ def test_a_lone_leftover_is_observed_and_can_be_destroyed(bench: Bench) -> None:
 
 
 def test_what_can_be_enforced_is_told(bench: Bench) -> None:
-    abilities = bench.runtime.abilities()
-    assert abilities.name
-    assert abilities.version
-    assert abilities.memory_mb > 512
-    assert abilities.space.disk_free_mb is not None and abilities.space.disk_total_mb
-    assert 0 <= abilities.space.disk_free_mb <= abilities.space.disk_total_mb
+    capabilities = bench.runtime.capabilities()
+    assert capabilities.name
+    assert capabilities.version
+    assert capabilities.memory_mb > 512
+    assert capabilities.space.disk_free_mb is not None and capabilities.space.disk_total_mb
+    assert 0 <= capabilities.space.disk_free_mb <= capabilities.space.disk_total_mb
 
 
 def test_secrets_are_not_in_what_is_printed_of_a_spec(bench: Bench) -> None:

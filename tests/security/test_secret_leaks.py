@@ -64,7 +64,7 @@ class Life:
         """It is made, used, looked at, and talks too much."""
         provisioning.provision(self.row)
         for service in ("api", "db"):
-            self.runtime.say(self.sandbox.public_id, service, " ".join(self.secrets))
+            self.runtime.write_log(self.sandbox.public_id, service, " ".join(self.secrets))
         shown = self.program.get(f"/sandboxes/{self.sandbox.public_id}/credentials")
         assert any(value in shown.content.decode() for value in self.secrets)
         self.answer_log_requests()
@@ -130,7 +130,7 @@ def test_a_whole_life_leaves_no_trace_of_them(life: Life, desk, written) -> None
     life.be_reset_in_vain()
     life.look(desk)
     ask(desk, "extend", life.row, minutes="20", reason="Demo.")
-    life.runtime.exit(life.sandbox.public_id, "api", 3)
+    life.runtime.stop_service(life.sandbox.public_id, "api", 3)
     sweep()
     life.trace("failure", json.dumps(life.row.failure))
     life.look(desk)

@@ -48,10 +48,10 @@ def everything_at_rest() -> str:
 def test_the_database_sees_nothing_of_them(alice, runtime):
     sandbox = launch(alice)
     actions.read_credentials(sandbox, alice)
-    runtime.say(sandbox.public_id, "api", " ".join(sandbox.secrets.values()))
+    runtime.write_log(sandbox.public_id, "api", " ".join(sandbox.secrets.values()))
     broken = launch(alice)
-    runtime.say(broken.public_id, "api", " ".join(broken.secrets.values()))
-    runtime.exit(broken.public_id, "api", 1)
+    runtime.write_log(broken.public_id, "api", " ".join(broken.secrets.values()))
+    runtime.stop_service(broken.public_id, "api", 1)
     values = [*sandbox.secrets.values(), *broken.secrets.values()]
     sweep()
 
@@ -91,7 +91,7 @@ def test_they_are_wiped_when_it_ends(alice, runtime, how):
     sandbox = launch(alice)
     assert at_rest(sandbox)
     if how == "failed":
-        runtime.exit(sandbox.public_id, "api", 1)
+        runtime.stop_service(sandbox.public_id, "api", 1)
         sweep()
     else:
         with committed():
@@ -176,8 +176,8 @@ def test_logs_journal_and_mails_tell_nothing(alice, runtime, caplog, capfd, cloc
     clock.forward(minutes=11)
     sweep()
     actions.read_credentials(sandbox, alice)
-    runtime.say(sandbox.public_id, "api", f"rejected {values[0]}")
-    runtime.exit(sandbox.public_id, "api", 1)
+    runtime.write_log(sandbox.public_id, "api", f"rejected {values[0]}")
+    runtime.stop_service(sandbox.public_id, "api", 1)
     sweep()
     assert again(sandbox).state == State.FAILED
     assert mail.outbox

@@ -77,7 +77,7 @@ def proxied(tiny_image: str) -> Iterator[ProxiedBench]:
 
 def test_a_sandbox_works_through_the_proxy(proxied: ProxiedBench) -> None:
     runtime = proxied.runtime
-    assert runtime.abilities().version
+    assert runtime.capabilities().version
     assert runtime.images([proxied.image])
     spec, facts = proxied.create()
     fetch(facts)
@@ -124,8 +124,8 @@ FORBIDDEN = {
 
 def test_a_container_with_more_rights_than_a_sandbox_is_denied(proxied: ProxiedBench) -> None:
     spec = proxied.spec()
-    clothes = ContainerConfig(Names(proxied.instance), "127.0.0.1")
-    allowed = clothes.config(spec, spec.services[0], {})
+    container_config = ContainerConfig(Names(proxied.instance), "127.0.0.1")
+    allowed = container_config.config(spec, spec.services[0], {})
     for name, change in FORBIDDEN.items():
         body = allowed | change.body | {"HostConfig": allowed["HostConfig"] | change.host}
         status, text = proxied.ask("POST", "/v1.41/containers/create", body)

@@ -210,15 +210,15 @@ class Lifecycle(RuleBasedStateMachine):
         name = names[index % len(names)]
         match event:
             case "traffic":
-                self.runtime.use(name)
+                self.runtime.add_traffic(name)
             case "crash" | "oom":
-                self.runtime.exit(name, "api", 137, oom=event == "oom")
+                self.runtime.stop_service(name, "api", 137, oom=event == "oom")
             case "lost":
-                self.runtime.forget(name)
+                self.runtime.lose(name)
             case "disk full":
-                self.runtime.fill(name, 1e6)
+                self.runtime.set_disk_usage(name, 1e6)
             case "orphan":
-                self.runtime.plant("sbx_orphan")
+                self.runtime.add_orphan("sbx_orphan")
 
     @rule(
         fault=st.sampled_from(
@@ -239,7 +239,7 @@ class Lifecycle(RuleBasedStateMachine):
             case "engine restart":
                 self.runtime.restart_engine()
             case "start failure":
-                self.runtime.doom("api", 1, "no")
+                self.runtime.fail_startup("api", 1, "no")
             case "removal failure":
                 self.runtime.fail_next("destroy", EngineRefused("It is busy."))
             case _:

@@ -69,7 +69,7 @@ assert Client().get("/healthz").status_code == 200
 print("docker" in sys.modules)
 from sandboxes.runtime import get_runtime
 try:
-    get_runtime().abilities()
+    get_runtime().capabilities()
 except Exception as error:
     print(type(error).__name__, "docker" in sys.modules)
 """

@@ -17,9 +17,9 @@ pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 def asked(runtime, sandbox, *lines: str) -> None:
     """Somebody sent requests, which the log of the API tells of."""
-    runtime.use(sandbox.public_id, 1000)
+    runtime.add_traffic(sandbox.public_id, 1000)
     for line in lines:
-        runtime.say(sandbox.public_id, "api", line)
+        runtime.write_log(sandbox.public_id, "api", line)
 
 
 def requests(sandbox) -> list[int | None]:
@@ -29,7 +29,7 @@ def requests(sandbox) -> list[int | None]:
 
 def test_a_sweep_notes_what_each_sandbox_consumes(alice, runtime, clock):
     sandbox = launch(alice)
-    runtime.fill(sandbox.public_id, 12.5)
+    runtime.set_disk_usage(sandbox.public_id, 12.5)
     clock.forward(seconds=30)
     sweep()
 

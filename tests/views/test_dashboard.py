@@ -78,7 +78,7 @@ def test_a_failure_below_what_runs_is_told_at_the_top(
     web: Client, alice: User, runtime: MemoryRuntime
 ) -> None:
     launch(alice, name="runs")
-    runtime.doom("api", 3, "api: no such table")
+    runtime.fail_startup("api", 3, "api: no such table")
     failed = launch(alice, name="broken")
     told = f"broken failed. {failed.end_message} See why"
     assert told in text(web.get("/"))

@@ -107,9 +107,9 @@ def test_what_ended_tells_how_long_it_ran_and_what_it_used_at_most(
     sandbox = launch(alice)
     clock.forward(seconds=1)
     for megabytes in (30, 80, 20):
-        runtime.fill(sandbox.public_id, megabytes)
-        runtime.use(sandbox.public_id, 250_000)
-        runtime.say(sandbox.public_id, "api", "GET /v1/plans 200 4 ms")
+        runtime.set_disk_usage(sandbox.public_id, megabytes)
+        runtime.add_traffic(sandbox.public_id, 250_000)
+        runtime.write_log(sandbox.public_id, "api", "GET /v1/plans 200 4 ms")
         sweep()
         clock.forward(minutes=5)
     with committed():
@@ -151,7 +151,7 @@ def test_what_ended_without_being_measured_has_no_plots(web: Client, alice: User
 def test_a_failure_says_at_which_step_and_what_to_do(
     web: Client, alice: User, runtime: MemoryRuntime
 ) -> None:
-    runtime.doom("api", 3, "api: no such table")
+    runtime.fail_startup("api", 3, "api: no such table")
     sandbox = launch(alice)
     page = text(web.get(own_page(sandbox)))
     assert re.search(r"Failed during “Wait until ready” after \d\.\d s\.", page)
@@ -176,7 +176,7 @@ def test_the_history_can_be_narrowed(web: Client, alice: User, runtime: MemoryRu
     late = launch(alice, name="too-late")
     expire(late)
     sweep()
-    runtime.doom("api", 3)
+    runtime.fail_startup("api", 3)
     launch(alice, name="broken")
 
     def found(**said: str) -> list[str]:

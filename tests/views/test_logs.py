@@ -36,7 +36,7 @@ def download(web: Client, sandbox: Sandbox, service: str = "") -> HttpResponse:
 
 def test_logs_are_read_by_service(web: Client, alice: User, runtime: MemoryRuntime) -> None:
     sandbox = launch(alice)
-    runtime.say(sandbox.public_id, "api", "GET /v1/plans <200>")
+    runtime.write_log(sandbox.public_id, "api", "GET /v1/plans <200>")
     address = reverse("logs", args=[sandbox.public_id])
     for headers in ({}, HTMX):
         response = web.get(address, {"service": "api"}, headers=headers)
@@ -46,7 +46,7 @@ def test_logs_are_read_by_service(web: Client, alice: User, runtime: MemoryRunti
 def test_logs_never_show_the_keys(web: Client, alice: User, runtime: MemoryRuntime) -> None:
     sandbox = launch(alice)
     key = sandbox.secrets["API_KEY"]
-    runtime.say(sandbox.public_id, "api", f"started with {key}")
+    runtime.write_log(sandbox.public_id, "api", f"started with {key}")
     address = reverse("logs", args=[sandbox.public_id])
     assert key not in web.get(address, {"service": "api"}).content.decode()
 
@@ -63,7 +63,7 @@ def test_a_log_can_be_narrowed_to_some_words_in_whatever_case(
 ) -> None:
     sandbox = launch(alice)
     for line in ("GET /v1/plans 200", "POST /v1/invoices 500 <broken>", "get /v1/plans 404"):
-        runtime.say(sandbox.public_id, "api", line)
+        runtime.write_log(sandbox.public_id, "api", line)
     for headers in ({}, HTMX, LINES):
         page = ask(web, sandbox, headers, service="api", q="get /V1").content.decode()
         assert "<mark>GET /v1</mark>/plans 200" in page
@@ -92,7 +92,7 @@ def test_a_log_that_is_followed_is_asked_for_again_and_silence_is_answered_with_
     assert "every 3s" in followed.content.decode()
     poll = {"service": "api", "until": str(log.until), "etag": log.etag}
     assert ask(web, sandbox, LINES, **poll).status_code == 204
-    runtime.say(sandbox.public_id, "api", "something new")
+    runtime.write_log(sandbox.public_id, "api", "something new")
     assert "something new" in text(ask(web, sandbox, LINES, **poll))
 
 
@@ -137,7 +137,7 @@ def test_a_log_can_be_taken_home_without_the_keys(
 ) -> None:
     sandbox = launch(alice, name="Checkout, tests")
     for number in range(300):
-        runtime.say(sandbox.public_id, "api", f"line {number} {sandbox.secrets['API_KEY']}")
+        runtime.write_log(sandbox.public_id, "api", f"line {number} {sandbox.secrets['API_KEY']}")
     answer = download(web, sandbox, "api")
     assert answer["Content-Type"] == "text/plain; charset=utf-8"
     assert answer["Content-Disposition"] == 'attachment; filename="checkout-tests-api.log"'
@@ -158,7 +158,7 @@ def test_what_was_written_last_is_kept_when_it_ends(
     web: Client, alice: User, runtime: MemoryRuntime
 ) -> None:
     sandbox = launch(alice)
-    runtime.say(sandbox.public_id, "api", "GET /v1/plans 200")
+    runtime.write_log(sandbox.public_id, "api", "GET /v1/plans 200")
     with committed():
         actions.destroy(sandbox, alice)
     page = text(web.get(reverse("sandbox", args=[sandbox.public_id])))

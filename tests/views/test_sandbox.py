@@ -52,7 +52,7 @@ def test_credentials_of_a_sandbox_that_ended_are_refused(web: Client, alice: Use
 def test_a_failure_is_told_with_its_last_words(
     web: Client, alice: User, runtime: MemoryRuntime
 ) -> None:
-    runtime.doom("api", 3, "api: no such table")
+    runtime.fail_startup("api", 3, "api: no such table")
     sandbox = launch(alice, name="checkout")
     for address in ("/", reverse("history"), reverse("sandbox", args=[sandbox.public_id])):
         page = text(web.get(address))

@@ -68,7 +68,7 @@ def test_a_sandboxs_life_is_told_event_by_event_in_the_words_of_the_api(
 
 def test_a_failure_is_told_as_one(alice: User, runtime: MemoryRuntime, receiver: Receiver) -> None:
     _, secret = hook(alice, receiver, EventType.FAILED)
-    runtime.doom("api", 1, "Traceback: it broke.")
+    runtime.fail_startup("api", 1, "Traceback: it broke.")
     with committed():
         launch(alice)
     sweep()

@@ -146,13 +146,13 @@ def test_killed_between_a_failure_and_its_ending_it_ends_all_the_same(
     alice, runtime, clock, monkeypatch
 ):
     sandbox = request(alice)
-    runtime.doom("api", 3)
+    runtime.fail_startup("api", 3)
     with monkeypatch.context() as patch:
         lost_before(patch, lifecycle, "begin_destroy")
         with pytest.raises(Killed):
             worker_tasks.provision(sandbox.public_id)
     clock.forward(seconds=LEASE)
-    runtime.doom("api", 3)
+    runtime.fail_startup("api", 3)
     sweep()
 
     assert again(sandbox).state == State.FAILED

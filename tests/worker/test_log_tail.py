@@ -36,7 +36,7 @@ def test_whatever_ends_it_the_last_lines_are_kept_without_the_keys(
 ) -> None:
     for reason in (EndReason.USER, EndReason.IDLE, EndReason.EXPIRED, EndReason.OPERATOR):
         sandbox = launch(alice)
-        runtime.say(sandbox.public_id, "api", f"the key is {sandbox.secrets['API_KEY']}")
+        runtime.write_log(sandbox.public_id, "api", f"the key is {sandbox.secrets['API_KEY']}")
         lifecycle.begin_destroy(sandbox, reason, "It is over.")
         teardown.tear_down(sandbox)
         assert "the key is •••" in again(sandbox).last_logs
@@ -56,10 +56,10 @@ def test_a_removal_that_is_tried_again_reads_them_once(
     alice: User, runtime: MemoryRuntime, clock: Clock
 ) -> None:
     sandbox = launch(alice)
-    runtime.say(sandbox.public_id, "api", "the first words")
+    runtime.write_log(sandbox.public_id, "api", "the first words")
     runtime.fail_next("destroy", EngineUnreachable(AWAY))
     assert end(sandbox, alice).state == State.DESTROYING
-    runtime.say(sandbox.public_id, "api", "later words")
+    runtime.write_log(sandbox.public_id, "api", "later words")
     clock.forward(minutes=11)
     gone = end(sandbox, alice)
     assert gone.state == State.DESTROYED
@@ -93,7 +93,7 @@ def test_what_never_ran_has_no_last_lines(alice: User, runtime: MemoryRuntime) -
 
 def test_of_a_failure_they_are_kept_once(alice: User, runtime: MemoryRuntime) -> None:
     sandbox = launch(alice)
-    runtime.say(sandbox.public_id, "api", "famous last words")
+    runtime.write_log(sandbox.public_id, "api", "famous last words")
     teardown.fail(sandbox, EndReason.CRASHED, "It stopped.", "api", 1)
     gone = again(sandbox)
     assert "famous last words" in gone.failure["log_tail"]

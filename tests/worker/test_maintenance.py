@@ -105,7 +105,7 @@ def test_a_reset_that_another_worker_was_at_when_it_was_looked_at_is_done_once(
 
 def test_what_two_workers_see_broken_is_made_anew_once(alice, runtime):
     sandbox = launch(alice)
-    runtime.exit(sandbox.public_id, "api", 3)
+    runtime.stop_service(sandbox.public_id, "api", 3)
     once_observed(runtime, lambda: worker_tasks.verify_claimed(sandbox.public_id))
     worker_tasks.verify_claimed(sandbox.public_id)
 
@@ -133,7 +133,7 @@ def test_what_stopped_with_its_engine_is_started_again(alice, runtime, clock):
 def test_what_cannot_come_back_ends_as_lost(alice, runtime):
     sandbox = launch(alice)
     runtime.restart_engine()
-    runtime.doom("db", 1, "data directory is damaged")
+    runtime.fail_startup("db", 1, "data directory is damaged")
     sweep()
 
     sandbox = again(sandbox)
@@ -189,7 +189,7 @@ def test_a_service_that_crashed_is_not_mistaken_for_one_that_stopped_with_the_en
 ):
     sandbox = launch(alice)
     runtime.restart_engine()
-    runtime.exit(sandbox.public_id, "api", 1)
+    runtime.stop_service(sandbox.public_id, "api", 1)
     assert runtime.observe()[sandbox.public_id].services["api"].state is ServiceState.EXITED
     sweep()
 

@@ -114,7 +114,7 @@ def test_what_a_worker_makes_after_the_end_is_removed_by_itself(alice, runtime, 
 
 def test_a_failure_says_what_failed_and_cleans_up_after_itself(alice, runtime):
     sandbox = request(alice)
-    runtime.doom("api", 3, "could not open the configuration")
+    runtime.fail_startup("api", 3, "could not open the configuration")
     worker_tasks.provision(sandbox.public_id)
 
     sandbox = again(sandbox)
@@ -130,8 +130,8 @@ def test_a_failure_says_what_failed_and_cleans_up_after_itself(alice, runtime):
 def test_a_log_tail_shows_no_secret(alice, runtime):
     sandbox = launch(alice)
     secret = max(sandbox.secrets.values(), key=len)
-    runtime.say(sandbox.public_id, "api", f"cannot sign in with {secret}!")
-    runtime.exit(sandbox.public_id, "api", 1)
+    runtime.write_log(sandbox.public_id, "api", f"cannot sign in with {secret}!")
+    runtime.stop_service(sandbox.public_id, "api", 1)
     sweep()
 
     tail = again(sandbox).failure["log_tail"]

@@ -29,7 +29,7 @@ class Command(BaseCommand):
         wanted = self._wanted(options["blueprint"])
         engine = EngineClient(settings.DOCKER_HOST, PATIENCE_SECONDS)
         try:
-            with engine.asked("build images") as client:
+            with engine.calling("build images") as client:
                 ensure_images(client, wanted, self._say, force=options["force"])
         except BuildFailed as error:
             self.stderr.write(error.output)

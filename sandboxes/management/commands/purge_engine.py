@@ -61,12 +61,12 @@ def remove_images() -> tuple[int, int]:
     Raises EngineUnreachable.
     """
     engine, kept = EngineClient(settings.DOCKER_HOST, PATIENCE_SECONDS), 0
-    with engine.asked("list images") as client:
+    with engine.calling("list images") as client:
         found = client.images(filters={"label": IMAGE})
     # The newest first, since an image can't go before those that were built on it.
     for image in sorted(found, key=lambda one: one["Created"], reverse=True):
         try:
-            with engine.asked("remove an image") as client:
+            with engine.calling("remove an image") as client:
                 client.remove_image(image["Id"])
         except EngineRefused:
             kept += 1

@@ -75,7 +75,7 @@ class EngineClient:
         return APIClient(timeout=timeout, max_pool_size=CONNECTION_POOL_SIZE, **where)
 
     @contextmanager
-    def asked(
+    def calling(
         self, to: str, *, hide: Collection[str] = (), patience: int = 1
     ) -> Iterator[APIClient]:
         """The client, for calls that are meant `to` do something; it completes “refused to …”.

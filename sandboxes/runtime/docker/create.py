@@ -34,13 +34,13 @@ class Creator:
     engine: EngineClient
     names: Names
     networks: Networks
-    clothes: ContainerConfig
+    container_config: ContainerConfig
     disk: DiskQuota
 
     def make(self, spec: SandboxSpec) -> list[str]:
         """The network and a container for every service; the ids of these, in their order.
 
-        Raises ImageMissing, NoRoom, EngineRefused, EngineUnreachable.
+        Raises ImageMissing, CapacityExhausted, EngineRefused, EngineUnreachable.
         """
         acts: list[Callable[[], str | None]] = [partial(self.networks.ensure, spec)]
         acts += [partial(self._make, spec, service) for service in spec.services]
@@ -49,22 +49,22 @@ class Creator:
     def start(self, spec: SandboxSpec, ids: Sequence[str]) -> None:
         """Start the containers that `make` gave; one that runs already goes on running.
 
-        Raises NoRoom, EngineRefused, EngineUnreachable.
+        Raises CapacityExhausted, EngineRefused, EngineUnreachable.
         """
         starts = zip(spec.services, ids, strict=True)
         run_parallel([partial(self._start, spec, *start) for start in starts], at_once=len(ids))
 
-    def settle(self, spec: SandboxSpec, ids: Sequence[str]) -> None:
+    def apply_final_limits(self, spec: SandboxSpec, ids: Sequence[str]) -> None:
         """Take back the CPU that was lent. Raises EngineRefused, EngineUnreachable."""
         limits = zip(spec.services, ids, strict=True)
-        run_parallel([partial(self._settle, *one) for one in limits], at_once=len(ids))
+        run_parallel([partial(self._apply_final_limits, *one) for one in limits], at_once=len(ids))
 
     def _make(self, spec: SandboxSpec, service: ServiceSpec) -> str:
         self._check_image(service)
-        config = self.clothes.config(spec, service, self.disk.options(spec, service))
+        config = self.container_config.config(spec, service, self.disk.options(spec, service))
         name, hidden = self.names.container(spec.id, service.name), secrets_of(service)
         to = f"make a container for the service {service.name}"
-        with self.engine.asked(to, hide=hidden) as client:
+        with self.engine.calling(to, hide=hidden) as client:
             try:
                 made = client.create_container_from_config(  # type: ignore[no-untyped-call]
                     config, name
@@ -72,12 +72,12 @@ class Creator:
             except APIError as error:
                 if "already in use" not in str(error.explanation):
                     raise
-                return self._adopt(spec, service)
+                return self._reuse_existing(spec, service)
         return str(made["Id"])
 
     def _check_image(self, service: ServiceSpec) -> None:
-        """Raises EngineRefused for an image that would undo a container's clothes."""
-        with self.engine.asked(f"describe the image {service.image}") as client:
+        """Raises EngineRefused for an image that would weaken a container's confinement."""
+        with self.engine.calling(f"describe the image {service.image}") as client:
             image = client.inspect_image(service.image)["Config"]  # type: ignore[no-untyped-call]
         user = service.user or image.get("User") or "root"
         if user.partition(":")[0] in ("root", "0"):
@@ -91,12 +91,12 @@ class Creator:
                 "disk. Build it without VOLUME, and try again."
             )
 
-    def _adopt(self, spec: SandboxSpec, service: ServiceSpec) -> str:
+    def _reuse_existing(self, spec: SandboxSpec, service: ServiceSpec) -> str:
         """The container that has the name already: ours, when an answer was lost, or a stranger."""
         name = self.names.container(spec.id, service.name)
 
         def of_that_name() -> list[dict[str, Any]]:
-            with self.engine.asked("look at the sandbox's container") as client:
+            with self.engine.calling("look at the sandbox's container") as client:
                 try:
                     return [client.inspect_container(name)]
                 except NotFound:
@@ -110,7 +110,7 @@ class Creator:
 
     def _start(self, spec: SandboxSpec, service: ServiceSpec, container_id: str) -> None:
         to = f"start the service {service.name}"
-        with self.engine.asked(to, hide=secrets_of(service)) as client:
+        with self.engine.calling(to, hide=secrets_of(service)) as client:
             try:
                 client.start(container_id)
             except APIError as error:
@@ -120,8 +120,8 @@ class Creator:
                 remove_container(self.engine, container_id)
                 client.start(self._make(spec, service))
 
-    def _settle(self, service: ServiceSpec, container_id: str) -> None:
-        with self.engine.asked(f"limit the service {service.name}") as client:
+    def _apply_final_limits(self, service: ServiceSpec, container_id: str) -> None:
+        with self.engine.calling(f"limit the service {service.name}") as client:
             ignore_gone(partial(update, client, container_id, final_limits(service)))
 
 

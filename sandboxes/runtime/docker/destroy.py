@@ -43,7 +43,7 @@ class Destroyer:
 
     def _look(self, sandbox_id: str) -> tuple[list[str], list[str], list[str]]:
         filters = self.names.filters(sandbox_id)
-        with self.engine.asked("list what is left of the sandbox") as client:
+        with self.engine.calling("list what is left of the sandbox") as client:
             return (
                 [row["Id"] for row in client.containers(all=True, filters=filters)],
                 [row["Id"] for row in client.networks(filters=filters)],
@@ -60,17 +60,17 @@ class Destroyer:
         run_parallel([partial(self._remove_volume, name) for name in volumes])
 
     def _remove_network(self, network_id: str) -> None:
-        with self.engine.asked("remove the sandbox's network") as client:
+        with self.engine.calling("remove the sandbox's network") as client:
             ignore_gone(partial(client.remove_network, network_id))
 
     def _remove_volume(self, name: str) -> None:
-        with self.engine.asked("remove the sandbox's volume") as client:
+        with self.engine.calling("remove the sandbox's volume") as client:
             ignore_gone(partial(client.remove_volume, name, force=True))
 
     def _empty(self, network_id: str) -> None:
         """Detach what still hangs on the network: endpoints that outlived an engine's crash, or a
         container that an operator connected. The container itself is left alone."""
-        with self.engine.asked("empty the sandbox's network") as client:
+        with self.engine.calling("empty the sandbox's network") as client:
             try:
                 endpoints: dict[str, Any] = client.inspect_network(network_id)["Containers"]
             except APIError as error:
@@ -86,7 +86,7 @@ class Destroyer:
 
 def remove_container(engine: EngineClient, container_id: str) -> None:
     """Kill and remove a container and its anonymous volumes."""
-    with engine.asked("remove a container", patience=REMOVAL_TIMEOUT_FACTOR) as client:
+    with engine.calling("remove a container", patience=REMOVAL_TIMEOUT_FACTOR) as client:
         ignore_gone(partial(client.remove_container, container_id, force=True, v=True))
 
 

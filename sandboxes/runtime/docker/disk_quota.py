@@ -53,7 +53,7 @@ class DiskQuota:
             return bool(self._works)
 
     def _find_out(self, image: str) -> bool | None:
-        with self.engine.asked("describe itself") as client:
+        with self.engine.calling("describe itself") as client:
             info = client.info()
         self._driver = info["Driver"]
         if self._driver in QUOTA_ALWAYS_SUPPORTED:
@@ -63,7 +63,7 @@ class DiskQuota:
         return self._try_out(image or self._any_image())
 
     def _any_image(self) -> str:
-        with self.engine.asked("list the images") as client:
+        with self.engine.calling("list the images") as client:
             images = client.images(quiet=True)
         return str(images[0]) if images else ""
 
@@ -78,7 +78,7 @@ class DiskQuota:
         storage = {"StorageOpt": {"size": "64M"}, "NetworkMode": "none"}
         host: dict[str, Any] = UNPRIVILEGED | storage
         config = {"Image": image, "Cmd": ["true"], "Labels": labels, "HostConfig": host}
-        with self.engine.asked("try out the disk limit") as client:
+        with self.engine.calling("try out the disk limit") as client:
             try:
                 made = client.create_container_from_config(config)  # type: ignore[no-untyped-call]
             except APIError as error:
@@ -90,7 +90,7 @@ class DiskQuota:
         return True
 
     def _image_mb(self, image: str) -> int:
-        with self.engine.asked(f"describe the image {image}") as client:
+        with self.engine.calling(f"describe the image {image}") as client:
             size: int = client.inspect_image(image)["Size"]  # type: ignore[no-untyped-call]
         # Rounded down, lest what the engine let through be measured as too much.
         return size // MB

@@ -42,7 +42,7 @@ class EngineInfo:
 
 def read_engine_info(engine: EngineClient) -> EngineInfo:
     """Raises EngineUnreachable, EngineRefused."""
-    with engine.asked("describe itself") as client:
+    with engine.calling("describe itself") as client:
         info, version = client.info(), client.version()
     local = not engine.url or engine.url.startswith("unix://")
     return EngineInfo(
@@ -84,13 +84,13 @@ def _read(file: Path) -> str:
 
 def engine_networks(engine: EngineClient) -> list[IPv4Network]:
     """The subnets of all networks that the engine has, whosever they are."""
-    with engine.asked("list the networks") as client:
+    with engine.calling("list the networks") as client:
         return list(in_use(client.networks()))
 
 
 def outdated(engine: EngineClient, wanted: Iterable[ImageBuild]) -> list[str]:
     """Images that the engine holds, but not as they would be built now."""
-    with engine.asked("describe the images") as client:
+    with engine.calling("describe the images") as client:
         base = inspect(client, OFFICIAL_IMAGE) or inspect(client, OWN_IMAGE)
         return [one.image for one in wanted if base and _is_outdated(client, one, base["Id"])]
 

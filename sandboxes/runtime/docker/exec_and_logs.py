@@ -39,10 +39,10 @@ class ExecAndLogs:
     ) -> tuple[int, str]:
         """Exit code and output, its last 64 KB. What is not done in time goes on by itself.
 
-        Raises NoSuchService, EngineRefused, EngineUnreachable.
+        Raises ServiceNotFound, EngineRefused, EngineUnreachable.
         """
         container_id = self._container(sandbox_id, service)
-        with self.engine.asked(f"run a command in the service {service}") as client:
+        with self.engine.calling(f"run a command in the service {service}") as client:
             try:
                 run = client.exec_create(container_id, list(command))["Id"]
                 output = _output(client, run, timeout)
@@ -56,9 +56,9 @@ class ExecAndLogs:
         return code, output.decode(errors="replace")
 
     def logs(self, sandbox_id: str, service: str, tail: int) -> str:
-        """The last lines that the service wrote. Raises NoSuchService, EngineUnreachable."""
+        """The last lines that the service wrote. Raises ServiceNotFound, EngineUnreachable."""
         container_id = self._container(sandbox_id, service)
-        with self.engine.asked(f"read the log of the service {service}") as client:
+        with self.engine.calling(f"read the log of the service {service}") as client:
             try:
                 text = client.logs(container_id, tail=tail)
             except NotFound as error:
@@ -69,7 +69,7 @@ class ExecAndLogs:
         """A call for the list of containers, and one for each log. Raises EngineUnreachable."""
         if not counts:
             return {}
-        with self.engine.asked("list the containers") as client:
+        with self.engine.calling("list the containers") as client:
             rows = client.containers(all=True, filters=self.names.filters())
         ids = {(label(row, SANDBOX), label(row, SERVICE)): row["Id"] for row in rows}
         found = {n: one for n, count in counts.items() if (one := ids.get((n, count.service)))}
@@ -82,7 +82,7 @@ class ExecAndLogs:
         """With what came after the last line that was read; None when the container is gone."""
         # The engine takes whole seconds, and gives each line with its time, of a fixed width.
         since = int(parse_time(count.read_to).timestamp()) if count.read_to else None
-        with self.engine.asked(f"read the log of the service {count.service}") as client:
+        with self.engine.calling(f"read the log of the service {count.service}") as client:
             try:
                 log = client.logs(container_id, timestamps=True, since=since)
             except NotFound:
@@ -93,7 +93,7 @@ class ExecAndLogs:
         return count.further((text for _, text in fresh), read_to)
 
     def _container(self, sandbox_id: str, service: str) -> str:
-        with self.engine.asked("list the sandbox's containers") as client:
+        with self.engine.calling("list the sandbox's containers") as client:
             rows = client.containers(all=True, filters=self.names.filters(sandbox_id))
         for row in rows:
             if label(row, SERVICE) == service:

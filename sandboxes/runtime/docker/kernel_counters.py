@@ -25,7 +25,7 @@ class NetworkBytes:
     sent: int
 
     @property
-    def traffic(self) -> int:
+    def activity_bytes(self) -> int:
         """What counts as activity: bytes sent, as far as somebody asked for them.
 
         A host announces itself on every new interface: some 400 bytes received in the first

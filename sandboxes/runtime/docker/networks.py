@@ -43,7 +43,7 @@ class Networks:
     dead_end: bool
 
     def ensure(self, spec: SandboxSpec) -> None:
-        """The sandbox has its network. Raises NoRoom, EngineRefused, EngineUnreachable."""
+        """The sandbox has its network. Raises CapacityExhausted, EngineRefused, EngineUnreachable."""
         if any(self._make(spec, subnet) for subnet in self._candidates(spec.id)):
             return
         raise CapacityExhausted(
@@ -53,7 +53,7 @@ class Networks:
 
     def taken(self) -> int:
         """How many of our subnets are in use, by anybody's network. Raises EngineUnreachable."""
-        with self.engine.asked("list the networks") as client:
+        with self.engine.calling("list the networks") as client:
             present = client.networks()
         return len({number for used in in_use(present) for number in self._numbers(used)})
 
@@ -66,7 +66,7 @@ class Networks:
         count = 1 << max(0, PREFIX - self.subnets.prefixlen)
         start = int.from_bytes(hashlib.sha256(sandbox_id.encode()).digest()[:8]) % count
         yield self._subnet(start)
-        with self.engine.asked("list the networks") as client:
+        with self.engine.calling("list the networks") as client:
             taken = {number for used in in_use(client.networks()) for number in self._numbers(used)}
         free = ((start + step) % count for step in range(1, count))
         tries = (number for number in free if number not in taken)
@@ -88,7 +88,7 @@ class Networks:
 
     def _make(self, spec: SandboxSpec, subnet: IPv4Network) -> bool:
         """Whether the network is there now; if not, the subnet belongs to another."""
-        with self.engine.asked("make the sandbox's network") as client:
+        with self.engine.calling("make the sandbox's network") as client:
             try:
                 client.create_network(
                     self.names.network(spec.id),
@@ -117,7 +117,7 @@ class Networks:
         name = self.names.network(spec.id)
 
         def of_that_name() -> list[dict[str, Any]]:
-            with self.engine.asked("list the networks") as client:
+            with self.engine.calling("list the networks") as client:
                 return [row for row in client.networks(names=[name]) if row["Name"] == name]
 
         return any(self.names.owns(row, spec.id) for row in wait_until_visible(of_that_name))

@@ -76,12 +76,12 @@ class Observer:
 
     def services(self, sandbox_id: str) -> dict[str, ServiceFacts]:
         """Those of one sandbox, by one call while all is well. Raises EngineUnreachable."""
-        with self.engine.asked("list the sandbox's containers") as client:
+        with self.engine.calling("list the sandbox's containers") as client:
             rows = client.containers(all=True, filters=self.names.filters(sandbox_id))
         found = EngineObjects(containers=rows)
         return self._services(found, self._ends([found]))
 
-    def look(
+    def observe(
         self, sandbox_id: str | None = None, *, sizes: bool = False
     ) -> dict[str, SandboxFacts]:
         """All sandboxes, or the one, by id. Raises EngineUnreachable."""
@@ -102,13 +102,13 @@ class Observer:
     def _found(self, filters: dict[str, list[str]], sizes: bool) -> dict[str, EngineObjects]:
         found: dict[str, EngineObjects] = defaultdict(EngineObjects)
         # First what is told quickly: an engine that hangs is then known to soon.
-        with self.engine.asked("list the sandboxes") as client:
+        with self.engine.calling("list the sandboxes") as client:
             for row in client.networks(filters=filters):
                 found[label(row, SANDBOX)].networks.append(row)
             for row in client.volumes(filters=filters)["Volumes"] or ():
                 found[label(row, SANDBOX)].volumes.append(row)
         patience = SIZES_TIMEOUT_FACTOR if sizes else 1
-        with self.engine.asked("list the sandboxes", patience=patience) as client:
+        with self.engine.calling("list the sandboxes", patience=patience) as client:
             for row in client.containers(all=True, size=sizes, filters=filters):
                 found[label(row, SANDBOX)].containers.append(row)
         return found
@@ -150,7 +150,7 @@ class Observer:
         return dict(zip([row["Id"] for row in stopped], states, strict=True))
 
     def _end(self, container_id: str) -> Row:
-        with self.engine.asked("tell why a container stopped") as client:
+        with self.engine.calling("tell why a container stopped") as client:
             try:
                 return dict(client.inspect_container(container_id)["State"])
             except APIError as error:
@@ -160,7 +160,7 @@ class Observer:
 
     def _engine_started(self) -> datetime | None:
         """When the engine was started: it makes its network `bridge` anew each time."""
-        with self.engine.asked("list the networks") as client:
+        with self.engine.calling("list the networks") as client:
             rows = client.networks(filters={"type": "builtin", "driver": "bridge"})
         return max((parse_time(row["Created"]) for row in rows), default=None)
 
@@ -171,8 +171,8 @@ class Observer:
         asked = run_parallel(
             [partial(self._ask, found[name]) for name in away], CONNECTION_POOL_SIZE
         )
-        return {name: flow.traffic for name, flow in here.items()} | {
-            name: sum(flow.traffic for flow in flows)
+        return {name: flow.activity_bytes for name, flow in here.items()} | {
+            name: sum(flow.activity_bytes for flow in flows)
             for name, flows in zip(away, asked, strict=True)
             if flows
         }
@@ -185,7 +185,7 @@ class Observer:
         return [flow for row in public for flow in self._flow(row["Id"])]
 
     def _flow(self, container_id: str) -> list[NetworkBytes]:
-        with self.engine.asked("measure a container's traffic") as client:
+        with self.engine.calling("measure a container's traffic") as client:
             try:
                 return [
                     stats_network_bytes(client.stats(container_id, stream=False, one_shot=True))

@@ -74,7 +74,7 @@ class ReadinessProbe:
 
         Raises NotReady, EngineUnreachable.
         """
-        facts = self.observer.look(spec.id).get(spec.id)
+        facts = self.observer.observe(spec.id).get(spec.id)
         _must_run(spec, facts.services if facts else {})
         assert facts
         return facts

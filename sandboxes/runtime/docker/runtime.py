@@ -57,17 +57,17 @@ class DockerRuntime:
         engine, names = EngineClient(engine_url, timeout), Names(instance)
         self._engine = engine
         self._disk = DiskQuota(engine, names)
-        clothes = ContainerConfig(names, bind_address, container_runtime)
+        container_config = ContainerConfig(names, bind_address, container_runtime)
         # A caller from elsewhere is answered through the default gateway; one on the engine's host
         # is not, so services that only it can reach need none.
         dead_end = ipaddress.ip_address(bind_address).is_loopback
         self._networks = networks = Networks(engine, names, subnets, dead_end)
-        self._launcher = Creator(engine, names, networks, clothes, self._disk)
+        self._creator = Creator(engine, names, networks, container_config, self._disk)
         self._observer = Observer(engine, names, public_host or bind_address)
-        self._watch = ReadinessProbe(self._observer, probe_host(bind_address, engine_url))
-        self._remover = Destroyer(engine, names)
-        self._inside = ExecAndLogs(engine, names)
-        self._consumption = UsageReader(engine, names)
+        self._readiness = ReadinessProbe(self._observer, probe_host(bind_address, engine_url))
+        self._destroyer = Destroyer(engine, names)
+        self._exec_and_logs = ExecAndLogs(engine, names)
+        self._usage_reader = UsageReader(engine, names)
 
     @classmethod
     def from_settings(cls) -> DockerRuntime:
@@ -85,36 +85,36 @@ class DockerRuntime:
         checked(spec.id)
         timer = Timer(timeout)
         report("network")
-        ids = self._launcher.make(spec)
+        ids = self._creator.make(spec)
         report("containers")
-        self._launcher.start(spec, ids)
+        self._creator.start(spec, ids)
         report(STEP)
-        self._watch.until_ready(spec, report, timer)
-        self._launcher.settle(spec, ids)
-        return self._watch.facts(spec)
+        self._readiness.until_ready(spec, report, timer)
+        self._creator.apply_final_limits(spec, ids)
+        return self._readiness.facts(spec)
 
     def observe(self, only: str = "", *, sizes: bool = False) -> dict[str, SandboxFacts]:
-        return self._observer.look(only or None, sizes=sizes)
+        return self._observer.observe(only or None, sizes=sizes)
 
     def destroy(self, sandbox_id: str) -> None:
-        self._remover.remove(sandbox_id)
+        self._destroyer.remove(sandbox_id)
 
     def execute(
         self, sandbox_id: str, service: str, command: Sequence[str], timeout: float
     ) -> tuple[int, str]:
-        return self._inside.execute(sandbox_id, service, command, timeout)
+        return self._exec_and_logs.execute(sandbox_id, service, command, timeout)
 
     def logs(self, sandbox_id: str, service: str, tail: int) -> str:
-        return self._inside.logs(sandbox_id, service, tail)
+        return self._exec_and_logs.logs(sandbox_id, service, tail)
 
     def count_lines(self, counts: Mapping[str, LineCount]) -> dict[str, LineCount]:
-        return self._inside.count_lines(counts)
+        return self._exec_and_logs.count_lines(counts)
 
     def usage(self, sandbox_ids: Sequence[str]) -> dict[str, Usage]:
-        return self._consumption.of(sandbox_ids)
+        return self._usage_reader.of(sandbox_ids)
 
-    def abilities(self) -> Capabilities:
-        with self._engine.asked("describe itself") as client:
+    def capabilities(self) -> Capabilities:
+        with self._engine.calling("describe itself") as client:
             info = client.info()
         return Capabilities(
             name="docker",
@@ -132,7 +132,7 @@ class DockerRuntime:
         return HostResources(*disk_space(info["DockerRootDir"]), taken, available_memory())
 
     def images(self, names: Sequence[str]) -> dict[str, str]:
-        with self._engine.asked("list the images") as client:
+        with self._engine.calling("list the images") as client:
             rows = client.images()
         ids = {name: row["Id"] for row in rows for name in names_of(row)}
         return {name: ids[full] for name in names if (full := full_name(name)) in ids}

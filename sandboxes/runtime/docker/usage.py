@@ -39,7 +39,7 @@ class UsageReader:
     def of(self, sandbox_ids: Sequence[str]) -> dict[str, Usage]:
         """Those of the sandboxes that run. Raises EngineUnreachable."""
         wanted, running = set(sandbox_ids), defaultdict(list)
-        with self.engine.asked("list the containers") as client:
+        with self.engine.calling("list the containers") as client:
             for row in client.containers(filters=self.names.filters()):
                 if label(row, SANDBOX) in wanted:
                     running[label(row, SANDBOX)].append(row["Id"])
@@ -60,7 +60,7 @@ class UsageReader:
         """What a container uses; None when it ended meanwhile."""
         if load := cgroup_usage(container_id):
             return load, NetworkBytes(0, 0)
-        with self.engine.asked("measure a container") as client:
+        with self.engine.calling("measure a container") as client:
             try:
                 stats: dict[str, Any] = client.stats(container_id, stream=False, one_shot=True)
             except APIError as error:

@@ -62,7 +62,7 @@ class MemoryRuntime:
         """Exit code and output of commands; all others succeed and say nothing."""
         self.executed: list[tuple[str, str, tuple[str, ...]]] = []
         """Sandbox, service and command of every `execute`."""
-        self._kept: dict[str, FakeSandbox] = {}
+        self._sandboxes: dict[str, FakeSandbox] = {}
         self._failures: dict[str, list[BaseException]] = defaultdict(list)
         self._doomed: dict[str, tuple[int, str]] = {}
         self._ports = itertools.count(FIRST_PORT)
@@ -78,29 +78,29 @@ class MemoryRuntime:
                 raise ImageMissing(f"The engine has no such image: {missing.pop()}.")
         report("network")
         with self._call("network"):
-            if spec.id not in self._kept and len(self._kept) >= self.capacity:
+            if spec.id not in self._sandboxes and len(self._sandboxes) >= self.capacity:
                 raise CapacityExhausted("All subnets that sandboxes may use are taken.")
-            kept = self._kept.setdefault(spec.id, FakeSandbox(spec.id))
+            fake = self._sandboxes.setdefault(spec.id, FakeSandbox(spec.id))
         report("containers")
         for service in spec.services:
             with self._call("containers"):
-                self._start(kept, service)
+                self._start(fake, service)
         report("ready")
         with self._call("ready"):
             if self.slow_seconds > timeout:
                 raise NotReady(f"The sandbox did not answer within {timeout:g} seconds.")
-            for name, facts in kept.services.items():
+            for name, facts in fake.services.items():
                 require_running(name, facts)
-            return kept.facts()
+            return fake.facts()
 
     def observe(self, only: str = "", *, sizes: bool = False) -> dict[str, SandboxFacts]:
         with self._call("observe"):
-            wanted = {name: kept for name, kept in self._kept.items() if only in ("", name)}
-            return {name: kept.facts(sizes=sizes) for name, kept in wanted.items()}
+            wanted = {name: fake for name, fake in self._sandboxes.items() if only in ("", name)}
+            return {name: fake.facts(sizes=sizes) for name, fake in wanted.items()}
 
     def destroy(self, sandbox_id: str) -> None:
         with self._call("destroy"):
-            self._kept.pop(sandbox_id, None)
+            self._sandboxes.pop(sandbox_id, None)
 
     def execute(
         self, sandbox_id: str, service: str, command: Sequence[str], timeout: float
@@ -117,25 +117,25 @@ class MemoryRuntime:
     def logs(self, sandbox_id: str, service: str, tail: int) -> str:
         with self._call("logs"):
             self._service(sandbox_id, service)
-            lines = self._kept[sandbox_id].logs[service]
+            lines = self._sandboxes[sandbox_id].logs[service]
             return "".join(f"{line}\n" for line in lines[max(0, len(lines) - tail) :])
 
     def count_lines(self, counts: Mapping[str, LineCount]) -> dict[str, LineCount]:
         with self._call("count_lines"):
             return {
-                name: kept.carried(count)
+                name: fake.carry_count(count)
                 for name, count in counts.items()
-                if (kept := self._kept.get(name)) and count.service in kept.services
+                if (fake := self._sandboxes.get(name)) and count.service in fake.services
             }
 
     def usage(self, sandbox_ids: Sequence[str]) -> dict[str, Usage]:
         with self._call("usage"):
-            kept = [self._kept[name] for name in sandbox_ids if name in self._kept]
-            return {one.id: one.usage() for one in kept if one.facts().alive}
+            fake = [self._sandboxes[name] for name in sandbox_ids if name in self._sandboxes]
+            return {one.id: one.usage() for one in fake if one.facts().alive}
 
-    def abilities(self) -> Capabilities:
-        with self._call("abilities"):
-            left = (self.disk_free_mb, len(self._kept), self.memory_available_mb)
+    def capabilities(self) -> Capabilities:
+        with self._call("capabilities"):
+            left = (self.disk_free_mb, len(self._sandboxes), self.memory_available_mb)
             space = HostResources(100_000, *left)
             return Capabilities("memory", "1", False, self.hard_disk_limit, 16 * 1024, space)
 
@@ -153,11 +153,13 @@ class MemoryRuntime:
         """
         self._failures[what].append(error)
 
-    def doom(self, service: str, exit_code: int, last_words: str = "") -> None:
+    def fail_startup(self, service: str, exit_code: int, last_words: str = "") -> None:
         """The service of that name will exit like this as soon as it is started."""
         self._doomed[service] = (exit_code, last_words)
 
-    def exit(self, sandbox_id: str, service: str, code: int = 1, *, oom: bool = False) -> None:
+    def stop_service(
+        self, sandbox_id: str, service: str, code: int = 1, *, oom: bool = False
+    ) -> None:
         """The service stops by itself."""
         with self._lock:
             end = ServiceFacts(ServiceState.EXITED, exit_code=code, out_of_memory=oom)
@@ -167,30 +169,30 @@ class MemoryRuntime:
         """Everything has stopped with the engine; traffic is counted from nothing again."""
         end = ServiceFacts(ServiceState.EXITED, exit_code=137, stopped_with_engine=True)
         with self._lock:
-            for name, kept in self._kept.items():
-                kept.traffic_bytes = 0
-                for service in kept.services:
+            for name, fake in self._sandboxes.items():
+                fake.traffic_bytes = 0
+                for service in fake.services:
                     self._end(name, service, end)
 
-    def use(self, sandbox_id: str, sent: int = 1000) -> None:
+    def add_traffic(self, sandbox_id: str, sent: int = 1000) -> None:
         """Somebody uses the sandbox: so many bytes go over its published ports."""
-        self._kept[sandbox_id].traffic_bytes += sent
+        self._sandboxes[sandbox_id].traffic_bytes += sent
 
-    def fill(self, sandbox_id: str, disk_mb: float) -> None:
+    def set_disk_usage(self, sandbox_id: str, disk_mb: float) -> None:
         """It has written so many MB by now."""
-        self._kept[sandbox_id].disk_mb = disk_mb
+        self._sandboxes[sandbox_id].disk_mb = disk_mb
 
-    def say(self, sandbox_id: str, service: str, line: str) -> None:
+    def write_log(self, sandbox_id: str, service: str, line: str) -> None:
         """The service writes a line to its log."""
-        self._kept[sandbox_id].logs[service].append(line)
+        self._sandboxes[sandbox_id].logs[service].append(line)
 
-    def forget(self, sandbox_id: str) -> None:
+    def lose(self, sandbox_id: str) -> None:
         """Somebody removed it behind the portal's back."""
-        self._kept.pop(sandbox_id, None)
+        self._sandboxes.pop(sandbox_id, None)
 
-    def plant(self, sandbox_id: str, created_at: datetime | None = None) -> None:
+    def add_orphan(self, sandbox_id: str, created_at: datetime | None = None) -> None:
         """Something with our labels that nobody asked for: a lone network."""
-        self._kept[sandbox_id] = FakeSandbox(sandbox_id, created_at or timezone.now())
+        self._sandboxes[sandbox_id] = FakeSandbox(sandbox_id, created_at or timezone.now())
 
     @contextmanager
     def _call(self, what: str) -> Iterator[None]:
@@ -202,23 +204,23 @@ class MemoryRuntime:
                 raise self._failures[what].pop(0)
             yield
 
-    def _start(self, kept: FakeSandbox, service: ServiceSpec) -> None:
-        present = kept.services.get(service.name)
+    def _start(self, fake: FakeSandbox, service: ServiceSpec) -> None:
+        present = fake.services.get(service.name)
         if present and present.state is ServiceState.RUNNING:
             return
         ports = {port: Published(HOST, next(self._ports)) for port in service.ports}
-        kept.services[service.name] = ServiceFacts(ServiceState.RUNNING, ports)
-        kept.logs[service.name].append(f"{service.name} started")
+        fake.services[service.name] = ServiceFacts(ServiceState.RUNNING, ports)
+        fake.logs[service.name].append(f"{service.name} started")
         if service.name in self._doomed:
             code, last_words = self._doomed.pop(service.name)
-            kept.services[service.name] = ServiceFacts(ServiceState.EXITED, exit_code=code)
-            kept.logs[service.name].append(last_words)
+            fake.services[service.name] = ServiceFacts(ServiceState.EXITED, exit_code=code)
+            fake.logs[service.name].append(last_words)
 
     def _service(self, sandbox_id: str, service: str) -> ServiceFacts:
-        if (kept := self._kept.get(sandbox_id)) and service in kept.services:
-            return kept.services[service]
+        if (fake := self._sandboxes.get(sandbox_id)) and service in fake.services:
+            return fake.services[service]
         raise ServiceNotFound(f"The sandbox has no service {service}, or not any more.")
 
     def _end(self, sandbox_id: str, service: str, end: ServiceFacts) -> None:
         self._service(sandbox_id, service)
-        self._kept[sandbox_id].services[service] = end
+        self._sandboxes[sandbox_id].services[service] = end

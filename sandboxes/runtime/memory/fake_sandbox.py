@@ -40,7 +40,7 @@ class FakeSandbox:
             sent_bytes=self.traffic_bytes,
         )
 
-    def carried(self, count: LineCount) -> LineCount:
+    def carry_count(self, count: LineCount) -> LineCount:
         """The count with what was written since; places are numbers of lines."""
         log = self.logs[count.service]
         return count.further(map(str.encode, log[int(count.read_to or 0) :]), str(len(log)))

@@ -1,12 +1,13 @@
 """Sandboxes as processes of this machine, for a first look where there is no engine.
 
-    prepared directory → copy of it, record → keeper → services      create
-    keeper → whatever else is left → directory                       destroy
+    template → copy, manifest → supervisor → services      create
+    supervisor → whatever else is left → directory                       destroy
 
-Each sandbox has a directory, and one process in it, the keeper, that starts the services, passes on
-what callers send them, and measures. The keeper outlives the portal's processes. That it runs is
-known by the lock that it holds, and what belongs to it by a mark in the environment of each
-process: a number alone proves nothing, since the system gives it out again.
+Each sandbox has a directory and one process, the supervisor, that starts the services, forwards
+callers' traffic and measures usage. The supervisor outlives the portal's processes. Its lock shows
+that it runs, and a mark in the environment of each process shows what belongs to it: a process ID
+alone proves nothing, since the system reuses it.
 
-The keeper's own modules (`keeper`, `front`, `clothes`, `table`, `home`) need nothing but Python.
+The modules that the supervisor imports (`supervisor`, `proxy`, `rlimits`, `process_table`,
+`state_dir`, `logfile`) use the standard library alone, so it starts fast and stays small.
 """

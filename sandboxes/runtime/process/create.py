@@ -1,4 +1,4 @@
-"""Making a sandbox: its record, its own copy of what was prepared, its keeper, its services."""
+"""Making a sandbox: its record, its own copy of what was prepared, its supervisor, its services."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ RESPONSE_TIMEOUT_SECONDS = 1.0
 START_TIMEOUT_SECONDS = 20.0
 STOP_TIMEOUT_SECONDS = 5.0
 LOCK_TIMEOUT_SECONDS = 3.0
-"""A keeper that has no lock by then has ended."""
+"""A supervisor that has no lock by then has ended."""
 
 
 class Timer:
@@ -67,7 +67,7 @@ class Creator:
     def create(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:
         timer = Timer(timeout, report)
         report("network")
-        if self.places.home.sandbox(spec.id).keeper() is None:
+        if self.places.home.sandbox(spec.id).supervisor() is None:
             self._end_leftovers(spec.id)
         folder, record = self.places.record(spec)
         report("containers")
@@ -76,25 +76,25 @@ class Creator:
         return self._until_ready(spec, record, timer)
 
     def _start(self, spec: SandboxSpec, folder: SandboxDir, record: Manifest, timer: Timer) -> None:
-        keeper, before = folder.keeper(), _stamp(folder)
-        if keeper is None:
+        supervisor, before = folder.supervisor(), _stamp(folder)
+        if supervisor is None:
             (folder.path / "state.json").unlink(missing_ok=True)
             for service in spec.services:
                 self._fill(folder, record, service.name, service.image)
             start_supervisor(folder)
         elif any(kept["exit_code"] is not None for kept in folder.state()["services"].values()):
-            if process := process_table.processes().get(keeper):
+            if process := process_table.processes().get(supervisor):
                 process_table.send_signal(process, signal.SIGHUP)
         else:
             return
         started = time.monotonic()
         while _stamp(folder) in (0, before):
             late = time.monotonic() - started > LOCK_TIMEOUT_SECONDS
-            if not timer.wait("containers") or (late and folder.keeper() is None):
-                raise NotReady("The services could not be started; keeper.log may say why.")
+            if not timer.wait("containers") or (late and folder.supervisor() is None):
+                raise NotReady("The services could not be started; supervisor.log may say why.")
 
     def _end_leftovers(self, sandbox_id: str) -> None:
-        """What outlived its keeper would hold the ports and the data."""
+        """What outlived its supervisor would hold the ports and the data."""
         if not process_table.end_all(
             lambda: self.observer.members(sandbox_id), STOP_TIMEOUT_SECONDS
         ):
@@ -126,7 +126,7 @@ class Creator:
         return self._all_running(spec) if spec.ready else facts
 
     def _all_running(self, spec: SandboxSpec) -> SandboxFacts:
-        facts = self.observer.look_at(spec.id)
+        facts = self.observer.observe_one(spec.id)
         for service in spec.services:
             require_running(service.name, facts.services.get(service.name) if facts else None)
         assert facts
@@ -134,11 +134,11 @@ class Creator:
 
 
 def start_supervisor(folder: SandboxDir) -> None:
-    """Start the sandbox's keeper, which is nobody's child as soon as this returns."""
+    """Start the sandbox's supervisor, which is nobody's child as soon as this returns."""
     record = folder.record()
     assert record
     marks = {process_table.INSTANCE: record.instance, process_table.SANDBOX: record.sandbox}
-    with (folder.path / "keeper.log").open("ab") as log:
+    with (folder.path / "supervisor.log").open("ab") as log:
         try:
             subprocess.run(
                 [sys.executable, *SUPERVISOR, str(folder.path)],
@@ -152,7 +152,9 @@ def start_supervisor(folder: SandboxDir) -> None:
                 check=True,
             )
         except subprocess.SubprocessError as error:
-            raise EngineRefused(f"The keeper of the sandbox can't be started: {error}") from error
+            raise EngineRefused(
+                f"The supervisor of the sandbox can't be started: {error}"
+            ) from error
 
 
 def responds(port: int, path: str) -> bool:
@@ -171,7 +173,7 @@ def responds(port: int, path: str) -> bool:
 
 
 def _stamp(folder: SandboxDir) -> int:
-    """Another one whenever the keeper has written down how its services are."""
+    """Another one whenever the supervisor has written down how its services are."""
     with suppress(FileNotFoundError):
         return (folder.path / "state.json").stat().st_mtime_ns
     return 0

@@ -51,13 +51,13 @@ class Destroyer:
 
     def _ask_keeper(self, folder: SandboxDir) -> None:
         """Services that are asked to end put their shared memory away; those killed don't."""
-        keeper = folder.keeper()
-        process = process_table.processes().get(keeper) if keeper else None
+        supervisor = folder.supervisor()
+        process = process_table.processes().get(supervisor) if supervisor else None
         if process is None:
             return
         process_table.send_signal(process, signal.SIGTERM)
         ends = time.monotonic() + SUPERVISOR_STOP_TIMEOUT_SECONDS
-        while folder.keeper() is not None and time.monotonic() < ends:
+        while folder.supervisor() is not None and time.monotonic() < ends:
             time.sleep(POLL_INTERVAL_SECONDS)
 
     def _remove(self, folder: SandboxDir) -> None:

@@ -33,7 +33,7 @@ class ExecAndLogs:
     ) -> tuple[int, str]:
         """Exit code and output, its last 64 KB. What is not done in time is ended."""
         record, found = self._service(sandbox_id, service)
-        facts = self.observer.look_at(sandbox_id)
+        facts = self.observer.observe_one(sandbox_id)
         seen = facts.services.get(service) if facts else None
         if seen is None or seen.state is not ServiceState.RUNNING:
             raise EngineRefused(f"The service {service} is not running.")
@@ -51,7 +51,7 @@ class ExecAndLogs:
             return code if code >= 0 else 128 - code, read_tail(output, MAX_OUTPUT_BYTES)
 
     def logs(self, sandbox_id: str, service: str, tail: int) -> str:
-        """The last lines that the service wrote. Raises NoSuchService."""
+        """The last lines that the service wrote. Raises ServiceNotFound."""
         self._service(sandbox_id, service)
         try:
             with self.home.sandbox(sandbox_id).log(service).open("rb") as log:

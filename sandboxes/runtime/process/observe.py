@@ -1,4 +1,4 @@
-"""What is there: the directories, how the keepers say that services are, and every process."""
+"""What is there: the directories, how the supervisors say that services are, and every process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Observer:
     home: StateDir
     public_host: str
 
-    def look(self, *, sizes: bool) -> dict[str, SandboxFacts]:
+    def observe(self, *, sizes: bool) -> dict[str, SandboxFacts]:
         """Everything that has a directory, and whatever still runs of those that have none."""
         found = {}
         for name, folder in self.home.sandboxes().items():
@@ -37,7 +37,7 @@ class Observer:
                 found[name] = SandboxFacts(name, {}, created_at=EPOCH)
         return found
 
-    def look_at(self, sandbox_id: str) -> SandboxFacts | None:
+    def observe_one(self, sandbox_id: str) -> SandboxFacts | None:
         return self._facts(sandbox_id, self.home.sandbox(sandbox_id), sizes=False)
 
     def members(self, sandbox_id: str) -> list[process_table.Process]:
@@ -49,7 +49,7 @@ class Observer:
         members = process_table.members(self.instance, self.home.root) if sandbox_ids else {}
         found = {}
         for name in sandbox_ids:
-            facts = self.look_at(name)
+            facts = self.observe_one(name)
             if facts is None or not facts.alive:
                 continue
             received, sent = self.home.sandbox(name).traffic()
@@ -63,8 +63,8 @@ class Observer:
 
     def _facts(self, name: str, folder: SandboxDir, sizes: bool) -> SandboxFacts | None:
         try:
-            # Before its notes: what a keeper wrote last is true of its end, too.
-            lives = folder.keeper() is not None
+            # Before its notes: what a supervisor wrote last is true of its end, too.
+            lives = folder.supervisor() is not None
             record, state = folder.record(), folder.state()
             made_at = folder.made_at()
         except FileNotFoundError:

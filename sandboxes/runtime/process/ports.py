@@ -50,13 +50,13 @@ class PortAllocator:
     def record(self, spec: SandboxSpec) -> tuple[SandboxDir, Manifest]:
         """The sandbox's directory and record, made if it has none.
 
-        Raises EngineRefused, ImageMissing, NoRoom.
+        Raises EngineRefused, ImageMissing, CapacityExhausted.
         """
         folder = self.home.sandbox(spec.id)
         prepared = {service.name: self._prepared(spec, service) for service in spec.services}
-        with self.home.turn():
+        with self.home.lock():
             known = folder.record()
-            if known and (folder.keeper() is not None or self._free(known)):
+            if known and (folder.supervisor() is not None or self._free(known)):
                 return folder, known
             record = self._new(spec, folder, prepared)
             if known:
@@ -150,7 +150,7 @@ def substitute_ports(text: str, service: str, ports: Mapping[str, Sequence[Port]
 
 
 def free_port(address: str, among: Iterable[int], taken: set[int]) -> int:
-    """A port that nobody listens on and that was not given out before. Raises NoRoom."""
+    """A port that nobody listens on and that was not given out before. Raises CapacityExhausted."""
     for port in among or random.sample(DEFAULT_PORT_RANGE, MAX_ATTEMPTS):
         if port not in taken and can_listen(address, port):
             return port

@@ -41,7 +41,7 @@ def processes() -> dict[int, Process]:
 
 
 def members(instance: str, home: Path) -> dict[str, list[Process]]:
-    """The living processes of each of an instance's sandboxes, the keeper among them."""
+    """The living processes of each of an instance's sandboxes, the supervisor among them."""
     everything = processes()
     owner: dict[int, str] = {}
     for pid, process in everything.items():

@@ -22,7 +22,7 @@ PACKET_BYTES = 66
 
 
 class TrafficCounter:
-    """Bytes from and to callers, in a file as well: a new keeper goes on counting."""
+    """Bytes from and to callers, in a file as well: a new supervisor goes on counting."""
 
     def __init__(self, folder: SandboxDir) -> None:
         self.received, self.sent = folder.traffic()

@@ -45,7 +45,7 @@ def make_preexec(service: Service, disk_mb: int, user: int | None) -> Callable[[
     """What a new process does before it becomes the service."""
     wanted = limits(service, disk_mb, user)
 
-    def dress() -> None:
+    def apply_limits() -> None:
         os.nice(NICE)
         prctl(PR_SET_NO_NEW_PRIVS)
         for what, limit in wanted.items():
@@ -54,7 +54,7 @@ def make_preexec(service: Service, disk_mb: int, user: int | None) -> Callable[[
             with suppress(ValueError, OSError):
                 resource.setrlimit(what, (most, most))
 
-    return dress
+    return apply_limits
 
 
 def set_oom_score(pid: int) -> None:

@@ -55,8 +55,8 @@ class ProcessRuntime:
         self._launcher = Creator(
             PortAllocator(instance, self.home, self.prepared, address, ports), observer
         )
-        self._remover = Destroyer(self.home, observer)
-        self._inside = ExecAndLogs(self.home, observer)
+        self._destroyer = Destroyer(self.home, observer)
+        self._exec_and_logs = ExecAndLogs(self.home, observer)
 
     @classmethod
     def from_settings(cls) -> ProcessRuntime:
@@ -76,32 +76,32 @@ class ProcessRuntime:
 
     def observe(self, only: str = "", *, sizes: bool = False) -> dict[str, SandboxFacts]:
         with self._at_home():
-            found = self._observer.look(sizes=sizes)
+            found = self._observer.observe(sizes=sizes)
         return {name: facts for name, facts in found.items() if only in ("", name)}
 
     def destroy(self, sandbox_id: str) -> None:
         with self._at_home():
-            self._remover.remove(sandbox_id)
+            self._destroyer.remove(sandbox_id)
 
     def execute(
         self, sandbox_id: str, service: str, command: Sequence[str], timeout: float
     ) -> tuple[int, str]:
         with self._at_home():
-            return self._inside.execute(sandbox_id, service, command, timeout)
+            return self._exec_and_logs.execute(sandbox_id, service, command, timeout)
 
     def logs(self, sandbox_id: str, service: str, tail: int) -> str:
         with self._at_home():
-            return self._inside.logs(sandbox_id, service, tail)
+            return self._exec_and_logs.logs(sandbox_id, service, tail)
 
     def count_lines(self, counts: Mapping[str, LineCount]) -> dict[str, LineCount]:
         with self._at_home():
-            return self._inside.count_lines(counts)
+            return self._exec_and_logs.count_lines(counts)
 
     def usage(self, sandbox_ids: Sequence[str]) -> dict[str, Usage]:
         with self._at_home():
             return self._observer.usage(sandbox_ids)
 
-    def abilities(self) -> Capabilities:
+    def capabilities(self) -> Capabilities:
         with self._at_home():
             return Capabilities(
                 name="process",

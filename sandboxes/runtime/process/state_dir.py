@@ -2,9 +2,9 @@
 
 <home>/prepared/<image>/<fingerprint>/    what services start from: see `preparing.py`
 <home>/<sandbox id>/record.json           what it is to be; written before anything is started
-                    state.json            how its services are; the keeper writes it
+                    state.json            how its services are; the supervisor writes it
                     traffic               bytes from and to callers so far
-                    lock                  held by the keeper for as long as it lives
+                    lock                  held by the supervisor for as long as it lives
                     logs/<service>.log
                     work/<service>/       the service's own directory
 """
@@ -53,7 +53,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All that the keeper must know to start a sandbox, at first and again."""
+    """All that the supervisor must know to start a sandbox, at first and again."""
 
     instance: str
     sandbox: str
@@ -118,10 +118,10 @@ class SandboxDir:
         """When the directory was made, as near as it can be told without a record."""
         return datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
 
-    def keeper(self) -> int | None:
-        """The number of the keeper's process, if it lives; None otherwise.
+    def supervisor(self) -> int | None:
+        """Return the process ID of the supervisor if it runs, else None.
 
-        It holds the lock for itself, so whoever gets a share of it knows that there is no keeper.
+        The supervisor holds an exclusive lock: acquiring a shared one shows that it has ended.
         """
         try:
             with self.lock.open("r+") as file:
@@ -152,7 +152,7 @@ class StateDir:
         return {}
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """One at a time: whoever gives out ports and users looks at what was given out before."""
         self.root.mkdir(mode=0o711, parents=True, exist_ok=True)
         with (self.root / ".turn").open("w") as file:

@@ -49,17 +49,17 @@ class Supervisor:
 
     def __init__(self, folder: SandboxDir, record: Manifest) -> None:
         self.folder, self.record = folder, record
-        self.kept: dict[str, ManagedService] = {}
+        self.managed: dict[str, ManagedService] = {}
         self.ending = asyncio.Event()
         self._started: list[subprocess.Popen[bytes]] = []
         self._boot = process_table.boot_id()
 
-    async def keep(self) -> None:
+    async def run(self) -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.ending.set)
         loop.add_signal_handler(signal.SIGINT, self.ending.set)
         loop.add_signal_handler(signal.SIGHUP, self.start)
-        loop.add_signal_handler(signal.SIGCHLD, self.reap)
+        loop.add_signal_handler(signal.SIGCHLD, self.collect_exited)
         counter = TrafficCounter(self.folder)
         servers = [await listen(self.record.address, p, counter) for p in self.record.ports]
         self.start()
@@ -73,10 +73,10 @@ class Supervisor:
     def start(self) -> None:
         """Start every service that does not run."""
         for service in self.record.services:
-            kept = self.kept.get(service.name)
-            if kept is None or kept.exit_code is not None:
-                self.kept[service.name] = self._start(service)
-        self.tell()
+            managed = self.managed.get(service.name)
+            if managed is None or managed.exit_code is not None:
+                self.managed[service.name] = self._start(service)
+        self.write_state()
 
     def _start(self, service: Service) -> ManagedService:
         user, disk_mb = self.record.user, self.record.disk_mb
@@ -104,7 +104,7 @@ class Supervisor:
         self._started.append(process)
         return ManagedService(process.pid)
 
-    def reap(self) -> None:
+    def collect_exited(self) -> None:
         """Take note of what has ended; what services left behind comes here as well."""
         changed = False
         while True:
@@ -114,22 +114,22 @@ class Supervisor:
                 break
             if not pid:
                 break
-            for kept in self.kept.values():
-                if kept.pid == pid and kept.exit_code is None:
+            for managed in self.managed.values():
+                if managed.pid == pid and managed.exit_code is None:
                     code = os.waitstatus_to_exitcode(status)
-                    kept.exit_code = code if code >= 0 else 128 - code
+                    managed.exit_code = code if code >= 0 else 128 - code
                     changed = True
         if changed:
-            self.tell()
+            self.write_state()
 
-    def tell(self) -> None:
+    def write_state(self) -> None:
         services = {
             name: {
-                "pid": kept.pid,
-                "exit_code": kept.exit_code,
-                "out_of_memory": kept.out_of_memory,
+                "pid": managed.pid,
+                "exit_code": managed.exit_code,
+                "out_of_memory": managed.out_of_memory,
             }
-            for name, kept in self.kept.items()
+            for name, managed in self.managed.items()
         }
         self.folder.write_state({"boot": self._boot, "services": services})
 
@@ -139,17 +139,19 @@ class Supervisor:
             await asyncio.sleep(MEASURE_INTERVAL_SECONDS)
             everything = process_table.processes()
             for service in self.record.services:
-                kept = self.kept[service.name]
-                if kept.exit_code is None:
-                    self._bound(service, kept, process_table.descendants(kept.pid, everything))
+                managed = self.managed[service.name]
+                if managed.exit_code is None:
+                    self._bound(
+                        service, managed, process_table.descendants(managed.pid, everything)
+                    )
                 truncate_log(self.folder.log(service.name))
 
     def _bound(
-        self, service: Service, kept: ManagedService, processes: list[process_table.Process]
+        self, service: Service, managed: ManagedService, processes: list[process_table.Process]
     ) -> None:
         memory_mb = sum(process.memory_mb for process in processes)
-        kept.out_of_memory = memory_mb > service.memory_mb
-        if kept.out_of_memory or len(processes) > service.pids:
+        managed.out_of_memory = memory_mb > service.memory_mb
+        if managed.out_of_memory or len(processes) > service.pids:
             with self.folder.log(service.name).open("a") as log:
                 log.write(
                     f"Ended: {memory_mb:.0f} MB in {len(processes)} processes; "
@@ -162,28 +164,30 @@ class Supervisor:
         """Ask every service to end, and then end whatever is left."""
         everything = process_table.processes()
         for service in self.record.services:
-            kept = self.kept[service.name]
-            if kept.exit_code is None and kept.pid in everything:
-                process_table.send_signal(everything[kept.pid], signal.Signals[service.stop_signal])
+            managed = self.managed[service.name]
+            if managed.exit_code is None and managed.pid in everything:
+                process_table.send_signal(
+                    everything[managed.pid], signal.Signals[service.stop_signal]
+                )
         ends = time.monotonic() + STOP_TIMEOUT_SECONDS
-        while time.monotonic() < ends and any(k.exit_code is None for k in self.kept.values()):
+        while time.monotonic() < ends and any(k.exit_code is None for k in self.managed.values()):
             await asyncio.sleep(0.005)
         process_table.end_all(self._children, KILL_TIMEOUT_SECONDS)
 
     def _children(self) -> list[process_table.Process]:
-        self.reap()
+        self.collect_exited()
         return process_table.descendants(os.getpid(), process_table.processes())[1:]
 
 
 def take_lock(folder: SandboxDir) -> bool:
-    """Whether this is the sandbox's keeper now. The lock is held until the process ends."""
+    """Whether this is the sandbox's supervisor now. The lock is held until the process ends."""
     descriptor = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     ends = time.monotonic() + LOCK_TIMEOUT_SECONDS
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            # Another keeper, or somebody who has just looked whether there is one.
+            # Another supervisor, or somebody who has just looked whether there is one.
             if time.monotonic() > ends:
                 return False
             time.sleep(0.005)
@@ -202,7 +206,7 @@ def main(path: str) -> int:
     record = folder.record()
     if record is None or not take_lock(folder):
         return 1
-    asyncio.run(Supervisor(folder, record).keep())
+    asyncio.run(Supervisor(folder, record).run())
     return 0
 
 

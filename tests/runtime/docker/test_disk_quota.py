@@ -123,7 +123,7 @@ def bench(engine: str, tiny_image: str) -> Iterator[BenchOf]:
 
 
 def test_what_is_written_over_the_limit_is_refused_and_the_sandbox_goes_on(bench: BenchOf) -> None:
-    assert bench.runtime.abilities().hard_disk_limit
+    assert bench.runtime.capabilities().hard_disk_limit
     spec, facts = bench.create(disk_mb=LIMIT_MB)
     code, output = bench.runtime.execute(spec.id, "store", ["sh", "-c", MANY_FILES], TIME_LIMIT)
     assert code == 1
@@ -141,7 +141,7 @@ def test_another_sandbox_and_the_engine_still_have_room(bench: BenchOf) -> None:
     bench.runtime.execute(full.id, "store", ["sh", "-c", MANY_FILES], TIME_LIMIT)
     other, _ = bench.create(disk_mb=LIMIT_MB)
     bench.fill(other, LIMIT_MB // 2)
-    assert (bench.runtime.abilities().space.disk_free_mb or 0) > 500
+    assert (bench.runtime.capabilities().space.disk_free_mb or 0) > 500
 
 
 def test_services_that_can_write_share_what_a_sandbox_has(bench: BenchOf) -> None:

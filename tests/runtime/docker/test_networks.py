@@ -115,13 +115,13 @@ def test_other_names_than_those_of_services_are_asked_of_nobody(
 
 def test_subnets_that_others_took_count_as_taken(docker_bench: DockerBench) -> None:
     runtime = docker_bench.make(IPv4Network("10.221.77.0/26"))
-    assert runtime.abilities().space.subnets_taken == 0
+    assert runtime.capabilities().space.subnets_taken == 0
 
     foreign = IPAMConfig(pool_configs=[IPAMPool(subnet="10.221.77.32/27")])
     name = f"{docker_bench.instance}-foreign"
     docker_bench.client.create_network(name, ipam=foreign)
     try:
-        assert runtime.abilities().space.subnets_taken == 2
+        assert runtime.capabilities().space.subnets_taken == 2
     finally:
         docker_bench.client.remove_network(name)
 

@@ -133,8 +133,8 @@ def test_one_sided_bytes_are_no_traffic() -> None:
     used = kernel_counters.NetworkBytes(received=4000, sent=5000)
     announced = kernel_counters.NetworkBytes(received=4400, sent=5000)
     deserted = kernel_counters.NetworkBytes(received=4000, sent=500_000)
-    assert announced.traffic == used.traffic == 5000
-    assert deserted.traffic == 8000
+    assert announced.activity_bytes == used.activity_bytes == 5000
+    assert deserted.activity_bytes == 8000
 
 
 # --- an engine on another machine ----------------------------------------------------------------

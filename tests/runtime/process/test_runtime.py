@@ -54,7 +54,7 @@ def running(script: str) -> ProcessSpec:
 def test_what_lives_is_found_by_its_mark_and_nothing_else_is(process_bench: ProcessBench) -> None:
     (spec, _), (other, _) = process_bench.create(), process_bench.create()
     found, others = members(process_bench, spec), members(process_bench, other)
-    assert "process.keeper" in commands(found)
+    assert "process.supervisor" in commands(found)
     assert len(found) >= 3
     assert not {one.pid for one in found} & {one.pid for one in others}
 
@@ -109,7 +109,7 @@ def test_shared_memory_of_what_was_killed_is_put_away(process_bench: ProcessBenc
 
 def test_what_outlived_its_keeper_is_ended_with_the_sandbox(process_bench: ProcessBench) -> None:
     spec, _ = process_bench.create()
-    pid = folder(process_bench, spec).keeper()
+    pid = folder(process_bench, spec).supervisor()
     assert pid
     os.kill(pid, signal.SIGKILL)
     until(lambda: not process_bench.runtime.observe()[spec.id].alive, "it is dead")
@@ -153,7 +153,7 @@ def test_a_keeper_that_can_t_start_is_told_before_time_is_up(
 ) -> None:
     monkeypatch.setattr(process_create, "SUPERVISOR", ("-c", "pass"))
     started = time.monotonic()
-    with pytest.raises(NotReady, match=r"keeper\.log"):
+    with pytest.raises(NotReady, match=r"supervisor\.log"):
         process_bench.create()
     assert time.monotonic() - started < TIME_LIMIT / 2
 
@@ -172,7 +172,7 @@ def test_a_number_alone_proves_nothing(process_bench: ProcessBench) -> None:
     spec, _ = process_bench.create()
     process_table.end_all(lambda: members(process_bench, spec), 5)
     with subprocess.Popen(["sleep", "300"]) as innocent:
-        # The keeper's number was given out again.
+        # The supervisor's number was given out again.
         folder(process_bench, spec).lock.write_text(str(innocent.pid))
         process_bench.runtime.destroy(spec.id)
         assert innocent.poll() is None
