@@ -102,7 +102,7 @@ class ExecAndLogs:
 
 
 def _output(client: APIClient, run: str, timeout: float) -> bytes:
-    """The end of what a command writes until it ends. Raises TookTooLong.
+    """The end of what a command writes until it ends. Raises ExecTimeout.
 
     The SDK's own reader waits without a time limit, whatever the client's is.
     """
