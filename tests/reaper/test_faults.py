@@ -29,7 +29,11 @@ pytestmark = [pytest.mark.django_db, pytest.mark.store]
     ("breaks", "reason", "words"),
     [
         (lambda rt, name: rt.stop_service(name, "api", 3), EndReason.CRASHED, "exit code 3"),
-        (lambda rt, name: rt.stop_service(name, "db", 137, oom=True), EndReason.OUT_OF_MEMORY, "memory"),
+        (
+            lambda rt, name: rt.stop_service(name, "db", 137, oom=True),
+            EndReason.OUT_OF_MEMORY,
+            "memory",
+        ),
         (lambda rt, name: rt.set_disk_usage(name, 2049), EndReason.DISK_FULL, "2049 MB of 2048 MB"),
         (lambda rt, name: rt.lose(name), EndReason.LOST, "no longer on the engine"),
     ],
