@@ -1,7 +1,7 @@
-"""Everything a person may ask of the portal. Pages, API and admin all go through here.
+"""Everything that users can do to sandboxes. Pages, API and admin call these functions.
 
-Every function takes the sandbox as its caller fetched it, within what the actor may see, reads it
-again under a lock, and raises a `ServiceError` when the request can't be granted.
+Each function takes a sandbox that the caller fetched with the actor's permissions, reads it again
+under a lock, and raises a `ServiceError` when the request can't be granted.
 """
 
 from sandboxes.actions.credentials import read_credentials

@@ -13,13 +13,14 @@ from sandboxes.models import (
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+
 CREDENTIALS_NOT_RUNNING = "Only a running sandbox has credentials; this one is {state}."
 
 
 def read_credentials(sandbox: Sandbox, actor: User) -> dict[str, str]:
     """Return the credentials of a running sandbox and record the view. Raises StateConflict."""
     with locked_running_sandbox(sandbox, CREDENTIALS_NOT_RUNNING) as row:
-        core_journal.record(row, "credentials_read", "The credentials were read.", actor=actor)
+        core_journal.record(row, "credentials_read", "Credentials viewed.", actor=actor)
         secrets = row.secrets
     own = blueprints.load(row.blueprint).fill_credentials(secrets, row.addresses)
     return own | {"stellar_secret": secrets["STELLAR_SECRET"]}

@@ -1,4 +1,4 @@
-"""What the link in a warning's mail does: keeps the sandbox past that deadline, once."""
+"""The keep-alive link of a warning email: moves that deadline, once."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ from sandboxes.lib import clock
 from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import DeadlineKind, SandboxWarning
 
-LINK_USED = "This link was used already; it works once."
-DEADLINE_CHANGED = (
-    "The end that this link was about is not in force any more, so there is nothing to do."
-)
-TOO_LATE = "It is too late: the sandbox has ended, or is about to."
+LINK_USED = "This link has already been used."
+DEADLINE_CHANGED = "This sandbox no longer needs extending."
+TOO_LATE = "Too late: the sandbox has ended or is about to end."
 
 
 def link_blocker(warning: SandboxWarning) -> str:
-    """Why the link does nothing any more; empty when it would act."""
+    """Return why the link can't be used any more, or an empty string."""
     owner = warning.sandbox.owner
     if owner is None or not owner.is_active:
         return str(TOO_LATE)
@@ -31,10 +29,10 @@ def link_blocker(warning: SandboxWarning) -> str:
 
 
 def extension_minutes(warning: SandboxWarning) -> int:
-    """How many minutes the link of an expiry gives: as many as there are to be had."""
+    """Return how many minutes the link of an expiry warning adds: as many as the limits allow."""
     assert warning.sandbox.owner
-    most = limits.get_limits(warning.sandbox.owner).extension_max_minutes
-    return int(core_limits.extension_preview(warning.sandbox, most).total_seconds() // 60)
+    longest = limits.get_limits(warning.sandbox.owner).extension_max_minutes
+    return int(core_limits.extension_preview(warning.sandbox, longest).total_seconds() // 60)
 
 
 def keep_alive(warning: SandboxWarning) -> None:

@@ -38,11 +38,14 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 MAX_NAME_LENGTH = 60
+MAX_IDEMPOTENCY_KEY_LENGTH = 255
+IDEMPOTENCY_KEY_RETENTION = timedelta(hours=24)
+SHORTAGE_RETRY_DELAY = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
 class LaunchRequest:
-    """What may be chosen about a new sandbox; None stands for the default."""
+    """The options of a new sandbox; None stands for the default."""
 
     blueprint: str | None = None
     ttl_minutes: int | None = None
@@ -50,6 +53,7 @@ class LaunchRequest:
 
     @property
     def fingerprint(self) -> str:
+        """A hash of the options, which tells whether two requests are the same."""
         parts = [self.blueprint, self.ttl_minutes, self.name]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -62,11 +66,11 @@ def validate_launch(
     Raises ValidationFailed, Unavailable.
     """
     blueprint = _validate_blueprint(request)
-    mine = limits.get_limits(user)
+    user_limits = limits.get_limits(user)
     return blueprint, {
         "owner": user,
-        "ttl_minutes": _validate_ttl(request, mine),
-        "idle_minutes": mine.idle_minutes,
+        "ttl_minutes": _validate_ttl(request, user_limits),
+        "idle_minutes": user_limits.idle_minutes,
         "name": _validate_name(request),
     }
 
@@ -81,36 +85,37 @@ def _claim_or_create(user: User, request: LaunchRequest) -> Sandbox:
 
 
 def launchable_blueprints() -> dict[str, blueprints.Blueprint]:
-    """The blueprints that run here, without those that operators have switched off."""
-    off = set(Pool.objects.filter(switched_off=True).values_list("blueprint", flat=True))
+    """Return the blueprints that this runtime supports and no operator has disabled, by name."""
+    disabled = set(Pool.objects.filter(switched_off=True).values_list("blueprint", flat=True))
     return {
-        name: one
-        for name, one in blueprints.available().items()
-        if name not in off and one.supports_runtime(config.SANDBOX_RUNTIME)
+        name: blueprint
+        for name, blueprint in blueprints.available().items()
+        if name not in disabled and blueprint.supports_runtime(config.SANDBOX_RUNTIME)
     }
 
 
 def _validate_blueprint(request: LaunchRequest) -> blueprints.Blueprint:
-    known = blueprints.available()
+    available = blueprints.available()
     name = request.blueprint or config.SANDBOX_DEFAULT_BLUEPRINT
-    if name not in known:
-        raise ValidationFailed(
-            "blueprint", f"There is no blueprint “{name}”; take {', '.join(known)}."
-        )
-    if not known[name].supports_runtime(config.SANDBOX_RUNTIME):
-        why = "It does not say how it runs without an engine, so it can't be launched here."
-        raise ValidationFailed("blueprint", why)
+    if name not in available:
+        message = f"Unknown blueprint “{name}”. Available: {', '.join(available)}."
+        raise ValidationFailed("blueprint", message)
+    blueprint = available[name]
+    if not blueprint.supports_runtime(config.SANDBOX_RUNTIME):
+        message = "This blueprint needs a container engine, which this portal doesn't have."
+        raise ValidationFailed("blueprint", message)
     if Pool.objects.filter(blueprint=name, switched_off=True).exists():
-        raise Unavailable(f"An operator has switched off “{known[name].title}” for now.")
-    return known[name]
+        raise Unavailable(f"“{blueprint.title}” is temporarily disabled.")
+    return blueprint
 
 
-def _validate_ttl(request: LaunchRequest, mine: limits.Limits) -> int:
+def _validate_ttl(request: LaunchRequest, user_limits: limits.Limits) -> int:
     if request.ttl_minutes is None:
-        return mine.ttl_minutes
-    low, high = mine.ttl_min_minutes, mine.ttl_max_minutes
-    if not low <= request.ttl_minutes <= high:
-        raise ValidationFailed("ttl_minutes", f"Choose a lifetime from {low} to {high} minutes.")
+        return user_limits.ttl_minutes
+    shortest, longest = user_limits.ttl_min_minutes, user_limits.ttl_max_minutes
+    if not shortest <= request.ttl_minutes <= longest:
+        message = f"Choose a lifetime from {shortest} to {longest} minutes."
+        raise ValidationFailed("ttl_minutes", message)
     return request.ttl_minutes
 
 
@@ -121,15 +126,12 @@ def _validate_name(request: LaunchRequest) -> str:
     return name
 
 
-IDEMPOTENCY_KEY_RETENTION = timedelta(hours=24)
-MAX_IDEMPOTENCY_KEY_LENGTH = 255
-SHORTAGE_RETRY_DELAY = timedelta(minutes=5)
-
-
 def launch_sandbox(
     user: User, request: LaunchRequest, idempotency_key: str = ""
 ) -> tuple[Sandbox, bool]:
-    """A new sandbox, or with a key that was used before the one it launched; whether it is new.
+    """Launch a sandbox, and return it and True.
+
+    If the idempotency key was used before, return the sandbox of that launch and False.
 
     Raises ValidationFailed, IdempotencyKeyReused, QuotaExceeded, RateLimited, Unavailable.
     """
@@ -162,17 +164,18 @@ def launch_sandbox(
 
 
 def _replay(user: User, key: str, request: LaunchRequest) -> Sandbox | None:
-    known = IdempotencyKey.objects.select_related("sandbox").filter(owner=user, key=key).first()
-    if known is None:
+    """Return the sandbox that an earlier request with this key launched, if any."""
+    used = IdempotencyKey.objects.select_related("sandbox").filter(owner=user, key=key).first()
+    if used is None:
         return None
-    if known.created_at < clock.now() - IDEMPOTENCY_KEY_RETENTION:
-        known.delete()
+    if used.created_at < clock.now() - IDEMPOTENCY_KEY_RETENTION:
+        used.delete()
         return None
-    if known.fingerprint != request.fingerprint:
+    if used.fingerprint != request.fingerprint:
         raise IdempotencyKeyReused(
-            "This Idempotency-Key was used for another request; use a new key."
+            "This Idempotency-Key was already used with a different request."
         )
-    return known.sandbox
+    return used.sandbox
 
 
 def _site_blocker(site: Site) -> Unavailable | None:
@@ -182,19 +185,18 @@ def _site_blocker(site: Site) -> Unavailable | None:
 def _maintenance_blocker(site: Site) -> Unavailable | None:
     if site.drained_until is None or site.drained_until <= clock.now():
         return None
-    text = site.drain_message or "The portal is under maintenance."
-    time = timeuntil(site.drained_until, clock.now())
-    over = f"It should be over in {time}."
-    return Unavailable(f"{text} {over}", site.drained_until)
+    text = site.drain_message or "The portal is in maintenance."
+    remaining = timeuntil(site.drained_until, clock.now())
+    return Unavailable(f"{text} It should end in {remaining}.", site.drained_until)
 
 
 def _shortage_blocker(site: Site) -> Unavailable | None:
-    lacking = capacity.engine_shortage(site)
-    return Unavailable(lacking, clock.now() + SHORTAGE_RETRY_DELAY) if lacking else None
+    shortage = capacity.engine_shortage(site)
+    return Unavailable(shortage, clock.now() + SHORTAGE_RETRY_DELAY) if shortage else None
 
 
 def launch_blocker(user: User) -> Unavailable | QuotaExceeded | RateLimited | None:
-    """Why the user could not launch a sandbox now; None when they could."""
+    """Return the error that a launch by the user would raise now, or None."""
     return (
         _site_blocker(Site.current())
         or limits.quota_blocker(user)

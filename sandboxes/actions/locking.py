@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from django.db import transaction
 
 from sandboxes.lib.exceptions import StateConflict
-from sandboxes.models import (
-    Sandbox,
-    State,
-)
+from sandboxes.models import Sandbox, State
 
 
 @contextmanager
-def locked_running_sandbox(sandbox: Sandbox, refusal: str) -> Iterator[Sandbox]:
-    """The sandbox as it is now, locked. Unless it runs, raises Conflict with that sentence."""
+def locked_running_sandbox(sandbox: Sandbox, error: str) -> Iterator[Sandbox]:
+    """Lock the sandbox and yield its current row.
+
+    Raises StateConflict with this message, which may contain `{state}`, unless the sandbox runs.
+    """
     with transaction.atomic():
         row = Sandbox.objects.select_for_update().get(pk=sandbox.pk)
         if row.state != State.RUNNING:
-            raise StateConflict(refusal.format(state=row.state))
+            raise StateConflict(error.format(state=row.state))
         yield row

@@ -1,8 +1,8 @@
-"""What the services of a sandbox wrote last, read through a worker."""
+"""Logs of running services, read through a worker."""
 
 from __future__ import annotations
 
-from celery.exceptions import TimeoutError as NoAnswer
+from celery.exceptions import TimeoutError as CeleryTimeout
 from django.core.cache import cache
 from kombu.exceptions import OperationalError
 
@@ -12,47 +12,47 @@ from sandboxes.models import Sandbox, State
 from sandboxes.worker import tasks as worker_tasks
 
 TIMEOUT_SECONDS = 0.7
-"""An engine that hangs must not hold up those who read logs, nor through them everybody else."""
+"""Short, so that an engine that hangs doesn't block the threads of the web process."""
 REQUEST_REUSED_SECONDS = 30
-"""So long whoever asks again waits for the same answer, instead of for another reading."""
+"""For how long repeated requests wait for the same result instead of starting another task."""
 
 
 def service_names(sandbox: Sandbox) -> list[str]:
-    """The names of its services; none when its blueprint is there no more."""
+    """Return the names of the services; empty if the blueprint is no longer installed."""
     blueprint = blueprints.available().get(sandbox.blueprint)
     return [service.name for service in blueprint.services] if blueprint else []
 
 
 def read_log(sandbox: Sandbox, service: str, lines: int) -> str:
-    """The last lines of one service, without the sandbox's secrets.
+    """Return the last log lines of a service, with secrets redacted.
 
-    The web process holds no engine socket, so a worker looks.
+    A worker reads them, because the web process has no access to the engine.
 
     Raises ValidationFailed, StateConflict, Unavailable.
     """
-    known = service_names(sandbox)
-    if not known:
-        raise StateConflict("Its blueprint is not there any more, so its services are not known.")
-    if service not in known:
-        raise ValidationFailed("service", f"Choose one of {', '.join(known)}.")
+    names = service_names(sandbox)
+    if not names:
+        raise StateConflict("Blueprint no longer installed; services unnames.")
+    if service not in names:
+        raise ValidationFailed("service", f"Choose one of {', '.join(names)}.")
     if sandbox.state not in (State.PROVISIONING, State.RUNNING):
-        raise StateConflict("Its services do not run.")
+        raise StateConflict("The sandbox isn't running.")
     return _read_through_worker(sandbox.public_id, service, lines)
 
 
 def _read_through_worker(public_id: str, service: str, lines: int) -> str:
-    asked = f"log:{public_id}:{service}:{lines}"
+    cache_key = f"log:{public_id}:{service}:{lines}"
     try:
-        if known := cache.get(asked):
-            result = worker_tasks.read_logs.AsyncResult(known)
+        if task_id := cache.get(cache_key):
+            result = worker_tasks.read_logs.AsyncResult(task_id)
         else:
             result = worker_tasks.read_logs.delay(public_id, service, lines)
-            cache.set(asked, result.id, REQUEST_REUSED_SECONDS)
+            cache.set(cache_key, result.id, REQUEST_REUSED_SECONDS)
         answer = result.get(timeout=TIMEOUT_SECONDS)
-    except (NoAnswer, OperationalError, OSError):
-        raise Unavailable("No worker has answered yet; ask again in a moment.") from None
-    cache.delete(asked)
+    except (CeleryTimeout, OperationalError, OSError):
+        raise Unavailable("Logs aren't available yet. Try again shortly.") from None
+    cache.delete(cache_key)
     result.forget()
     if "error" in answer:
-        raise Unavailable(f"The log can't be read now: {answer['error']}")
+        raise Unavailable(f"Couldn't read the log: {answer['error']}")
     return str(answer["text"])

@@ -1,7 +1,7 @@
-"""What only operators may ask of the portal; the admin comes through here.
+"""Actions for operators only, called by the admin.
 
-As in `sandboxes.actions`, what is not to be is answered with a ServiceError, and the journal of a
-sandbox says what was done to it.
+As in `sandboxes.actions`, the functions raise a ServiceError if a request can't be granted, and
+record what they do in the journal of the sandbox.
 """
 
 from __future__ import annotations
@@ -27,54 +27,54 @@ LAUNCHING_STATES = (State.PENDING, State.PROVISIONING)
 
 @transaction.atomic
 def cancel(sandbox: Sandbox, actor: User, reason: str) -> None:
-    """End a launch that is not done yet. Raises StateConflict when it is, or has ended."""
-    ended = lifecycle.begin_destroy(
+    """Cancel a launch in progress. Raises StateConflict if the sandbox runs or has ended."""
+    has_ended = lifecycle.begin_destroy(
         sandbox, EndReason.OPERATOR, reason, actor=actor, expected=LAUNCHING_STATES
     )
-    if not ended:
-        raise StateConflict(f"It is {sandbox.state} already; only a launch can be cancelled.")
+    if not has_ended:
+        raise StateConflict(f"Already {sandbox.state}. Only a launch in progress can be cancelled.")
     queue.enqueue(worker_tasks.tear_down, sandbox.public_id)
 
 
 @transaction.atomic
 def retry_removal(sandbox: Sandbox, actor: User, reason: str) -> None:
-    """Have its removal tried again now instead of later. Raises StateConflict."""
+    """Retry the removal of the sandbox now. Raises StateConflict."""
     if not leases.clear_lease(sandbox, State.DESTROYING):
-        raise StateConflict(f"It is {sandbox.state}; there is nothing to remove.")
-    core_journal.record(sandbox, "removal_asked", f"It is removed again. {reason}", actor=actor)
+        raise StateConflict(f"The sandbox is {sandbox.state}; there is nothing to remove.")
+    core_journal.record(sandbox, "removal_asked", f"Removal retry requested. {reason}", actor=actor)
     queue.enqueue(worker_tasks.tear_down, sandbox.public_id)
 
 
 @transaction.atomic
 def message_owner(sandbox: Sandbox, actor: User, text: str) -> None:
-    """Write to its owner: in its journal, and by mail. Raises StateConflict."""
+    """Send the owner a message, by email and in the journal. Raises StateConflict."""
     if sandbox.owner is None:
-        raise StateConflict("It has no owner to write to.")
+        raise StateConflict("The sandbox has no owner to write to.")
     event = core_journal.record(sandbox, "message", text, actor=actor)
     queue.enqueue(notification_tasks.send_message, sandbox.public_id, event.pk)
 
 
 @transaction.atomic
 def suspend_user(user: User, actor: User, reason: str) -> None:
-    """Sign-in is refused, tokens are revoked, sandboxes end. Raises StateConflict.
+    """Block sign-in, revoke the tokens and end the sandboxes of the user. Raises StateConflict.
 
-    What the account launches at this very moment is ended by the next sweep.
+    The next sweep ends sandboxes that the user launches concurrently.
     """
     if user == actor:
-        raise StateConflict("It is your own account; somebody else has to do that.")
+        raise StateConflict("You can't suspend your own account. Ask another operator.")
     if not _set_active(user, active=False):
-        raise StateConflict("It is suspended already; nothing was done.")
+        raise StateConflict("This account is already suspended.")
     ApiToken.objects.filter(user=user, revoked_at=None).update(revoked_at=clock.now())
     for sandbox in user.sandboxes.not_ending():
-        words = f"The account was suspended. {reason}"
-        lifecycle.begin_destroy(sandbox, EndReason.OPERATOR, words, actor=actor)
+        message = f"The account was suspended. {reason}"
+        lifecycle.begin_destroy(sandbox, EndReason.OPERATOR, message, actor=actor)
         queue.enqueue(worker_tasks.tear_down, sandbox.public_id)
 
 
 def unsuspend_user(user: User) -> None:
-    """The account may be used again; tokens have to be made anew. Raises StateConflict."""
+    """Allow the user to sign in again. Revoked tokens stay revoked. Raises StateConflict."""
     if not _set_active(user, active=True):
-        raise StateConflict("It is not suspended; nothing was done.")
+        raise StateConflict("This account isn't suspended.")
 
 
 def _set_active(user: User, *, active: bool) -> bool:

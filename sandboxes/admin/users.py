@@ -77,7 +77,7 @@ def demand_no_higher(user: User | None, by: Operator) -> None:
 def _delete_user(user: User, by: Operator, _answers: dict[str, Any]) -> None:
     demand_no_higher(user, by)
     if user == by.user:
-        raise StateConflict("It is your own account; somebody else has to do that.")
+        raise StateConflict("You can't delete your own account. Ask another operator.")
     user.delete()
 
 

@@ -39,7 +39,7 @@ def test_its_owner_extends_a_sandbox_once(alice, runtime):
     actions.extend(sandbox, 10, alice)
     ends = sandbox.expires_at
 
-    with pytest.raises(StateConflict, match="extended already"):
+    with pytest.raises(StateConflict, match="Already extended"):
         actions.extend(sandbox, 10, alice)
     assert again(sandbox).expires_at == ends
 
@@ -72,7 +72,7 @@ def test_an_extension_stops_at_the_hard_cap(alice, olga, runtime):
     assert actions.extend(sandbox, 120, olga).minutes == 30
     assert sandbox.expires_at == sandbox.hard_cap_at
     assert sandbox.expires_at == sandbox.started_at + timedelta(minutes=240)
-    with pytest.raises(StateConflict, match="longest lifetime"):
+    with pytest.raises(StateConflict, match="maximum lifetime"):
         actions.extend(sandbox, 1, olga)
 
 
@@ -81,7 +81,7 @@ def test_an_extension_by_less_than_a_minute_is_not_spent(alice, runtime):
     nearly = sandbox.expires_at + timedelta(seconds=59)
     Sandbox.objects.filter(pk=sandbox.pk).update(hard_cap_at=nearly)
 
-    with pytest.raises(StateConflict, match="longest lifetime"):
+    with pytest.raises(StateConflict, match="maximum lifetime"):
         actions.extend(sandbox, 60, alice)
     assert not sandbox.extensions.exists()
 

@@ -124,7 +124,7 @@ def test_a_funded_account_is_not_asked_for_again(alice, runtime):
     sandbox = launch(alice)
     Sandbox.objects.filter(pk=sandbox.pk).update(funding=Funding.FUNDED)
 
-    with pytest.raises(StateConflict, match="funded already"):
+    with pytest.raises(StateConflict, match="already funded"):
         actions.retry_funding(sandbox, alice)
 
 

@@ -78,7 +78,7 @@ def test_a_suspension_is_lifted_and_tokens_stay_revoked(desk, alice):
 def test_nobody_suspends_or_deletes_themselves(desk, olga):
     for act in ("suspend", "delete"):
         page = ask(desk, act, olga, reason="Oops.")
-        assert "somebody else has to do that" in said(page)[0]
+        assert "your own account" in said(page)[0]
     olga.refresh_from_db()
     assert olga.is_active
 
@@ -125,7 +125,7 @@ def test_a_launch_is_cancelled_and_a_running_one_is_not(desk, alice):
     assert again(waiting).state == State.DESTROYED
     assert last_line(running) != "The engine is full."
     assert said(page) == [
-        f"{running.public_id}: It is running already; only a launch can be cancelled.",
+        f"{running.public_id}: Already running. Only a launch in progress can be cancelled.",
         "1 sandbox cancelled.",
     ]
 
@@ -140,7 +140,7 @@ def test_a_removal_that_waits_is_tried_again_at_once(desk, alice, runtime):
     assert said(page) == ["1 sandbox will be removed again."]
     assert again(sandbox).state == State.DESTROYED
     lines = list(again(sandbox).events.values_list("by", "message"))
-    assert ("operator", "It is removed again. The volume is free again.") in lines
+    assert ("operator", "Removal retry requested. The volume is free again.") in lines
 
 
 def test_an_owner_is_written_to_by_mail_and_reads_it_in_the_journal(desk, client, alice):
@@ -234,7 +234,7 @@ def test_a_blueprint_is_switched_off_and_on_at_run_time(desk, alice, settings):
         desk.post(page_of(pool), {"switched_off": "on", "reason": "A bad image."})
     program = Program(alice)
 
-    problem = assert_problem(program.post("/sandboxes", {}), 503, "switched off")
+    problem = assert_problem(program.post("/sandboxes", {}), 503, "temporarily disabled")
     assert "billing" in problem["detail"].lower()
     assert [one["can_launch"] for one in program.get("/blueprints").json()["data"]] == [False]
     sweep()
@@ -252,7 +252,7 @@ def test_the_page_says_why_a_blueprint_can_not_be_launched(client, alice):
     client.force_login(alice)
 
     page = client.post("/sandboxes/", {"key": "k1"}, follow=True)
-    assert "An operator has switched off" in text(page)
+    assert "is temporarily disabled" in text(page)
 
 
 def test_a_sweep_is_asked_for_and_done_by_a_worker(desk, alice, runtime):

@@ -108,7 +108,7 @@ def test_extend_tells_for_each_why_it_was_refused(desk, alice):
     assert sorted(said(page)) == sorted(
         [
             f"{pending.public_id}: Only a running sandbox can be extended; this one is pending.",
-            f"{capped.public_id}: This sandbox has reached the longest lifetime that is allowed.",
+            f"{capped.public_id}: This sandbox has reached its maximum lifetime.",
         ]
     )
 

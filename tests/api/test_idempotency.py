@@ -49,7 +49,7 @@ def test_a_repeated_launch_is_answered_also_when_no_place_is_left(program: Progr
 def test_one_key_for_two_different_requests_is_refused(program: Program) -> None:
     program.post("/sandboxes", {"name": "a"}, Idempotency_Key="k")
     problem = assert_problem(
-        program.post("/sandboxes", {"name": "b"}, Idempotency_Key="k"), 422, "new key"
+        program.post("/sandboxes", {"name": "b"}, Idempotency_Key="k"), 422, "different request"
     )
     assert problem["errors"][0]["field"] == "Idempotency-Key"
 

@@ -139,7 +139,7 @@ def test_with_no_worker_logs_are_to_be_asked_for_again(
 ) -> None:
     monkeypatch.setattr("sandboxes.actions.logs.TIMEOUT_SECONDS", 0.3)
     refused = program.get(f"/sandboxes/{running['id']}/logs?service=db")
-    assert_problem(refused, 503, "worker")
+    assert_problem(refused, 503, "Try again shortly")
     assert no_worker.SimpleQueue("celery").qsize() == 1
 
 

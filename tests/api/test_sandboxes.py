@@ -160,7 +160,7 @@ def test_at_the_cap_there_is_nothing_to_extend(program: Program, settings: Any) 
     settings.SANDBOX_HARD_CAP_MINUTES = 120
     sandbox = program.launch(ttl_minutes=120)
     assert sandbox["extension"] == {"used": False, "max_minutes": 0}
-    assert_problem(program.post(path(sandbox, "/extensions"), {"minutes": 1}), 409, "longest")
+    assert_problem(program.post(path(sandbox, "/extensions"), {"minutes": 1}), 409, "maximum")
 
 
 def test_a_touch_starts_the_idle_clock_again(

@@ -96,7 +96,7 @@ def test_what_was_opened_stays_open_when_there_is_news(
     values = {"memory_mb": 90, "cpu_seconds": 1, "received_bytes": 1, "sent_bytes": 1}
     UsageSample.objects.create(sandbox=sandbox, **values)
     for _ in range(14):
-        core_journal.record(sandbox, "touched", "The idle clock was started again.", actor=alice)
+        core_journal.record(sandbox, "touched", "Idle timer reset.", actor=alice)
     visit(page, sandbox, alice)
     page.get_by_text("Show as table").click()
     page.get_by_text("earlier events").click()

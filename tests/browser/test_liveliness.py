@@ -146,7 +146,7 @@ def test_a_refusal_is_told_on_the_card(page: Page, alice: User, watch: Watch) ->
     page.locator("summary", has_text="Extend").click()
     actions.extend(sandbox, 30, alice)
     page.get_by_role("button", name="1 h").click()
-    expect(page.get_by_role("alert")).to_contain_text("was extended already")
+    expect(page.get_by_role("alert")).to_contain_text("Already extended")
 
 
 def test_no_page_is_wider_than_a_phone(

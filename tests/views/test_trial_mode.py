@@ -92,7 +92,7 @@ def test_a_system_check_warns_of_it(settings: LazySettings) -> None:
 def test_a_blueprint_that_needs_an_engine_is_refused_and_not_offered(
     alice: User, trial: None, containers_only: None
 ) -> None:
-    with pytest.raises(ValidationFailed, match="does not say how it runs without an engine"):
+    with pytest.raises(ValidationFailed, match="needs a container engine"):
         actions.launch_sandbox(alice, actions.LaunchRequest(blueprint="boxed"))
     choices = LaunchForm(alice).fields["blueprint"].choices  # type: ignore[attr-defined]
     assert [name for name, _ in choices] == ["billing"]
