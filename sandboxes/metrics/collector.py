@@ -1,7 +1,7 @@
-"""The portal's figures, read from the database whenever Prometheus asks.
+"""The portal's metrics, read from the database on each scrape.
 
-Web, worker and reaper are processes of their own; what they did is in the rows, so whichever
-process answers tells the same. `docs/metrics.md` explains each series.
+Web, worker and reaper are separate processes that record their work in the database, so each of
+them returns the same values. `docs/metrics.md` explains each series.
 """
 
 from __future__ import annotations
@@ -38,15 +38,19 @@ MEGABYTE = 1024 * 1024
 
 
 class PortalCollector(Collector):
-    """Computed by whichever process answers, so there is nothing to add up between processes."""
+    """Collector of the portal's metrics, computed on each scrape."""
 
     def collect(self) -> Iterable[Metric]:
         yield _count_by("state", "Sandboxes in each state.", list(State))
-        yield _count_by("end_reason", "Sandboxes by why they ended.", list(EndReason))
-        yield _gauge("site_limit", "How many sandboxes this portal carries.", capacity.site_limit())
+        yield _count_by("end_reason", "Sandboxes by end reason.", list(EndReason))
+        yield _gauge(
+            "site_limit", "Maximum number of sandboxes of this portal.", capacity.site_limit()
+        )
         stuck = Sandbox.objects.live().exclude(removal_error="").count()
-        yield _gauge("removals_failing", "Sandboxes that could not be removed yet.", stuck)
-        yield _gauge("oldest_pending_seconds", "How long a launch has waited.", _oldest_pending())
+        yield _gauge("removals_failing", "Sandboxes whose removal failed and is retried.", stuck)
+        yield _gauge(
+            "oldest_pending_seconds", "Age of the oldest waiting launch.", _oldest_pending()
+        )
         yield _funding()
         yield from _pools()
         yield from _outcomes(outcomes.all_time())
@@ -60,7 +64,7 @@ def _gauge(name: str, text: str, value: float) -> Metric:
 
 
 def _count_by(column: str, text: str, values: list[str]) -> Metric:
-    """One line for each value, also where there is none: a missing line raises no alarm."""
+    """Count sandboxes for each value, including zeros: a missing series triggers no alert."""
     counted = Sandbox.objects.order_by().values_list(column).annotate(Count("pk"))
     known = dict(counted)
     return _labeled_gauge(
@@ -82,7 +86,7 @@ def _oldest_pending() -> float:
 
 def _funding() -> Metric:
     counted = Sandbox.objects.live().order_by().values_list("funding").annotate(Count("pk"))
-    text = "Sandboxes that have not ended, by whether their Stellar account is funded."
+    text = "Sandboxes that have not ended, by the funding state of their Stellar account."
     known = dict.fromkeys(map(str, Funding), 0) | dict(counted)
     return _labeled_gauge("funding", text, "funding", known)
 
@@ -93,13 +97,23 @@ def _pools() -> Iterable[Metric]:
     ready = dict.fromkeys((pool.blueprint for pool in pools), 0) | dict(counted)
     wanted = {pool.blueprint: pool.target_size for pool in pools}
     failures = {pool.blueprint: pool.failures for pool in pools}
-    yield _labeled_gauge("pool_ready", "Sandboxes that wait warm.", "blueprint", ready)
-    yield _labeled_gauge("pool_wanted", "How many are to wait warm.", "blueprint", wanted)
-    yield _labeled_gauge("pool_failures", "Failures in a row of making one.", "blueprint", failures)
+    yield _labeled_gauge(
+        "pool_ready", "Sandboxes that are ready in the warm pool.", "blueprint", ready
+    )
+    yield _labeled_gauge("pool_wanted", "Target size of the warm pool.", "blueprint", wanted)
+    yield _labeled_gauge(
+        "pool_failures",
+        "Consecutive failures to provision for the warm pool.",
+        "blueprint",
+        failures,
+    )
 
 
 def _outcomes(rows: list[OutcomeCount]) -> Iterable[Metric]:
-    for act, text in (("launch", "From a request to its end."), ("destroy", "Of a removal.")):
+    for act, text in (
+        ("launch", "Duration of launches, from request to result."),
+        ("destroy", "Duration of removals."),
+    ):
         labels = ["start", "result"]
         family = HistogramMetricFamily(f"sandboxportal_{act}_seconds", text, labels=labels)
         for row in rows:
@@ -107,7 +121,7 @@ def _outcomes(rows: list[OutcomeCount]) -> Iterable[Metric]:
                 family.add_metric([row.start, row.result], _buckets(row), row.seconds)
         yield family
     errors = {row.result: row.count for row in rows if row.act == "engine_error"}
-    text = "Calls that the engine refused or did not answer."
+    text = "Engine calls that were refused or got no answer."
     counter = CounterMetricFamily("sandboxportal_engine_errors", text, labels=["call"])
     for call in ENGINE_CALLS:
         counter.add_metric([call], errors.get(call, 0))
@@ -124,26 +138,26 @@ def _reaper(site: Site) -> Iterable[Metric]:
         return
     age = (clock.now() - site.reaped_at).total_seconds()
     yield _gauge("reaper_age_seconds", "Time since the last sweep ended.", age)
-    yield _gauge("reaper_failed", "1 when the last sweep met an error.", bool(site.reaper_error))
-    yield _gauge("sweep_seconds", "How long the last sweep took.", site.sweep_seconds or 0)
-    text = "What the last sweep left on the engine though nobody needs it."
+    yield _gauge("reaper_failed", "1 if the last sweep reported errors.", bool(site.reaper_error))
+    yield _gauge("sweep_seconds", "Duration of the last sweep.", site.sweep_seconds or 0)
+    text = "Orphans that the last sweep left on the engine."
     yield _gauge("orphans", text, len(site.orphans))
     away = site.reaper_error.startswith(ENGINE_AWAY)
-    yield _gauge("engine_up", "1 when the last sweep reached the engine.", not away)
+    yield _gauge("engine_up", "1 if the last sweep reached the engine.", not away)
 
 
 def _engine(site: Site) -> Iterable[Metric]:
-    """What can't be told is left out."""
+    """Return metrics of the engine; unknown ones are left out."""
     drained = site.drained_until is not None and site.drained_until > clock.now()
-    yield _gauge("maintenance", "1 while nobody may launch.", drained)
+    yield _gauge("maintenance", "1 while the portal is in maintenance.", drained)
     total = config.SANDBOX_SUBNETS.num_addresses // capacity.SUBNET_ADDRESSES
-    yield _gauge("subnets", "How many subnets sandboxes may use.", total)
+    yield _gauge("subnets", "Number of subnets for sandboxes.", total)
     if site.subnets_taken is not None:
-        yield _gauge("subnets_taken", "How many of them are in use.", site.subnets_taken)
+        yield _gauge("subnets_taken", "Number of these subnets in use.", site.subnets_taken)
     if site.memory_available_mb is not None:
-        text = "Memory that is to be had on the engine's machine."
+        text = "Available memory of the engine's host."
         yield _gauge("memory_available_bytes", text, site.memory_available_mb * MEGABYTE)
     if site.disk_free_mb is not None and site.disk_total_mb is not None:
         text = "Size of the disk that holds the sandboxes."
         yield _gauge("disk_size_bytes", text, site.disk_total_mb * MEGABYTE)
-        yield _gauge("disk_free_bytes", "What is free of it.", site.disk_free_mb * MEGABYTE)
+        yield _gauge("disk_free_bytes", "Free space on this disk.", site.disk_free_mb * MEGABYTE)

@@ -1,8 +1,8 @@
-"""What machines ask of the portal: is it up, is it ready, and its figures for Prometheus.
+"""Health checks and metrics: `/healthz`, `/readyz` and `/metrics`.
 
-Ready means that a launch would be carried out now, so each of the database, the broker, the engine
-and the reaper must be well. Load balancers should ask `/healthz`: with the engine away the pages
-still work, and say so.
+The portal is ready if it can carry out a launch now: the database, the broker, the engine and the
+reaper must be healthy. Load balancers should use `/healthz`, because the pages still work and
+report the problem if the engine is down.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ Check = Callable[[Site | None], str]
 
 
 class CheckFailed(Exception):
-    """A check failed; the message is for everybody, so it names no inner thing."""
+    """A check failed. The message is public, so it must not contain internal details."""
 
 
 @require_safe
 def healthz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
-    """The process answers; nothing else is looked at."""
+    """Return 200 if the process responds; nothing else is checked."""
     return JsonResponse({"status": "ok"})
 
 
 @never_cache
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
-    """Whether a launch would be carried out now: 200, or 503 with the checks that failed."""
+    """Return 200 if a launch can be carried out now, or 503 with the failed checks."""
     site = _site()
     checks = {name: _result(check, site) for name, check in CHECKS.items()}
     ready = all(result["ok"] for result in checks.values())
@@ -68,7 +68,7 @@ def _result(check: Check, site: Site | None) -> dict[str, object]:
 
 
 def _site() -> Site | None:
-    """What the last sweep left; None when the database can't be reached."""
+    """Return the site with the results of the last sweep; None if the database is unreachable."""
     try:
         return Site.objects.filter(pk=1).first() or Site()
     except DatabaseError as error:
@@ -78,8 +78,8 @@ def _site() -> Site | None:
 
 def _database(site: Site | None) -> str:
     if site is None:
-        raise CheckFailed("It can't be reached.")
-    return "It answers."
+        raise CheckFailed("Unreachable.")
+    return "Connected."
 
 
 def _broker(_site: Site | None) -> str:
@@ -90,8 +90,8 @@ def _broker(_site: Site | None) -> str:
                 _require_writable(Path(folder))
     except (OperationalError, OSError) as error:
         log.warning("broker_unreachable", error=str(error))
-        raise CheckFailed("It can't be reached.") from error
-    return "It takes messages."
+        raise CheckFailed("Unreachable.") from error
+    return "Accepts messages."
 
 
 def _require_writable(folder: Path) -> None:
@@ -101,21 +101,23 @@ def _require_writable(folder: Path) -> None:
 
 
 def _engine(site: Site | None) -> str:
-    """As the reaper saw it last: the web process holds no engine socket."""
+    """Return the engine state seen by the last sweep: the web process has no engine socket."""
     if site is None or site.reaped_at is None:
-        raise CheckFailed("No sweep has told of it yet.")
+        raise CheckFailed("Unknown: no sweep has run yet.")
     if site.reaper_error.startswith(ENGINE_AWAY):
-        raise CheckFailed("The last sweep could not reach it.")
-    return "The last sweep reached it."
+        raise CheckFailed("The last sweep couldn't reach the engine.")
+    return "The last sweep reached the engine."
 
 
 def _reaper(site: Site | None) -> str:
     if site is None or site.reaped_at is None:
-        raise CheckFailed("No sweep is known; start `manage.py reap_sandboxes`, or wait for cron.")
+        raise CheckFailed(
+            "No sweep has run yet. Start `manage.py reap_sandboxes` or wait for cron."
+        )
     seconds = round((clock.now() - site.reaped_at).total_seconds())
     if seconds > SWEEP_OVERDUE_AFTER.total_seconds():
-        raise CheckFailed(f"Its last sweep was {seconds} s ago.")
-    return f"It swept {seconds} s ago."
+        raise CheckFailed(f"The last sweep was {seconds} s ago.")
+    return f"Last sweep {seconds} s ago."
 
 
 CHECKS: dict[str, Check] = {
@@ -129,19 +131,21 @@ CHECKS: dict[str, Check] = {
 @never_cache
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Prometheus' text format, for the holder of `METRICS_TOKEN` and for operators."""
+    """Return metrics in the Prometheus text format, for `METRICS_TOKEN` and for operators."""
     if not _can_view_metrics(request):
-        refusal = HttpResponse("Send METRICS_TOKEN as a bearer token.\n", status=401)
-        refusal["Content-Type"], refusal["WWW-Authenticate"] = "text/plain", "Bearer"
-        return refusal
-    ours = CollectorRegistry()
-    ours.register(PortalCollector())
-    processes = ExportToDjangoView(request).content
-    return HttpResponse(processes + generate_latest(ours), content_type=CONTENT_TYPE_LATEST)
+        response = HttpResponse("Send METRICS_TOKEN as a bearer token.\n", status=401)
+        response["Content-Type"], response["WWW-Authenticate"] = "text/plain", "Bearer"
+        return response
+    registry = CollectorRegistry()
+    registry.register(PortalCollector())
+    process_metrics = ExportToDjangoView(request).content
+    return HttpResponse(
+        process_metrics + generate_latest(registry), content_type=CONTENT_TYPE_LATEST
+    )
 
 
 def _can_view_metrics(request: HttpRequest) -> bool:
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if settings.METRICS_TOKEN and scheme.lower() == "bearer":
-        return constant_time_compare(given.strip(), settings.METRICS_TOKEN)
+        return constant_time_compare(token.strip(), settings.METRICS_TOKEN)
     return request.user.is_authenticated and request.user.is_staff

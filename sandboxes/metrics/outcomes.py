@@ -1,7 +1,7 @@
-"""Launches and removals, counted from the journal by the sweep.
+"""Counts and durations of launches and removals, aggregated from the journal by sweeps.
 
-Each event is counted once, whatever sweeps overlap: `Site.tallied_event` is the last that was, and
-moves in the transaction that counts. Reading the counts costs the same however long the past is.
+Each event counts once even if sweeps overlap: the site stores the last aggregated event and moves
+it in the transaction that counts. The cost of reading doesn't grow with the history.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from sandboxes.models.outcome_count import ALL_TIME
 BUCKET_SPAN = timedelta(minutes=5)
 RETENTION = timedelta(days=8)
 SETTLE_DELAY = timedelta(seconds=15)
-"""No transaction that writes events takes longer, so none with a lower number is still to come."""
+"""Maximum duration of a transaction that writes events; younger events may still be incomplete."""
 BATCH_SIZE = 2000
 MAX_BATCHES = 10
-"""So many times at most in one sweep: all of a long past, when it is counted for the first time."""
+"""Batches per sweep. Limits the first aggregation of a long history."""
 BUCKET_BOUNDS = (0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 45, 60, 120, 300, 600)
-"""Of the buckets, in seconds."""
+"""Upper bounds of the histogram buckets, in seconds."""
 COUNTED_EVENTS = ("running", "ending", "destroyed", "failed")
 
 Key = tuple[datetime, str, str, str]
@@ -36,7 +36,7 @@ Key = tuple[datetime, str, str, str]
 
 @dataclass
 class Histogram:
-    """Outcomes of one kind, added up."""
+    """Histogram of the durations of one kind of outcome."""
 
     count: int = 0
     seconds: float = 0.0
@@ -53,26 +53,26 @@ class Histogram:
         self.buckets = [a + b for a, b in zip(self.buckets, other.buckets, strict=True)]
 
     def quantile(self, share: float) -> float | None:
-        """About so many seconds that share (0 to 1) took at most; None of nothing."""
+        """Return the estimated quantile (0 to 1) in seconds; None if the histogram is empty."""
         return quantile(self.buckets, share)
 
 
 def quantile(buckets: Sequence[int], share: float) -> float | None:
-    """Interpolated inside the bucket that holds it, as Prometheus does."""
-    wanted, below = sum(buckets) * share, 0
-    if not wanted:
+    """Return the quantile, interpolated inside its bucket as in Prometheus."""
+    rank, below = sum(buckets) * share, 0
+    if not rank:
         return None
     edges = [0.0, *BUCKET_BOUNDS, BUCKET_BOUNDS[-1]]
     for number, count in enumerate(buckets):
-        if below + count >= wanted:
+        if below + count >= rank:
             low, high = edges[number], edges[number + 1]
-            return low + (high - low) * (wanted - below) / count
+            return low + (high - low) * (rank - below) / count
         below += count
     return BUCKET_BOUNDS[-1]
 
 
 def aggregate_events() -> None:
-    """Count what the journal says since the last time; the rest of very much the next time."""
+    """Aggregate new journal events, up to the limit per sweep."""
     for _ in range(MAX_BATCHES):
         if not _aggregate_batch():
             return
@@ -80,7 +80,7 @@ def aggregate_events() -> None:
 
 @transaction.atomic
 def _aggregate_batch() -> bool:
-    """Whether there may be more to count."""
+    """Aggregate one batch of events; return whether there may be more."""
     done = Site.current().tallied_event
     new = Event.objects.filter(pk__gt=done)
     unsettled = new.filter(at__gt=clock.now() - SETTLE_DELAY).aggregate(pk=Min("pk"))["pk"]
@@ -97,7 +97,7 @@ def _aggregate_batch() -> bool:
 def _outcomes(events: list[Event]) -> Iterable[tuple[Key, float]]:
     ends = {"destroyed", "failed"}
     removed = [event.sandbox_id for event in events if event.kind in ends]
-    began = dict(
+    removal_starts = dict(
         Event.objects.filter(sandbox__in=removed, kind="ending").values_list("sandbox", "at")
     )
     for event in events:
@@ -107,7 +107,7 @@ def _outcomes(events: list[Event]) -> Iterable[tuple[Key, float]]:
         if event.kind == "running":
             yield (slot, "launch", start, "ready"), float(event.data.get("seconds", 0))
         elif event.kind in ends:
-            took = event.at - began.get(event.sandbox_id, event.at)
+            took = event.at - removal_starts.get(event.sandbox_id, event.at)
             result = "retried" if sandbox.removal_attempts else "removed"
             yield (slot, "destroy", start, result), took.total_seconds()
         elif _launch_failed(sandbox):
@@ -117,23 +117,24 @@ def _outcomes(events: list[Event]) -> Iterable[tuple[Key, float]]:
 
 
 def _launch_failed(sandbox: Sandbox) -> bool:
-    """Somebody asked for it and got nothing; what was made for the pool alone doesn't count."""
+    """Return whether a user's launch failed; sandboxes made only for the pool don't count."""
     return sandbox.started_at is None and not (sandbox.warm and sandbox.owner_id is None)
 
 
 def bucket_start(at: datetime) -> datetime:
+    """Return the start of the time bucket that contains this moment."""
     return at - (at - ALL_TIME) % BUCKET_SPAN
 
 
 def _save(outcomes: Iterable[tuple[Key, float]]) -> None:
     sums: dict[Key, Histogram] = defaultdict(Histogram)
-    for (slot, *what), seconds in outcomes:
-        for when in (slot, ALL_TIME):
-            sums[(when, *what)].add(seconds)  # type: ignore[index]
-    for key, more in sums.items():
+    for (bucket, *labels), seconds in outcomes:
+        for start in (bucket, ALL_TIME):
+            sums[(start, *labels)].add(seconds)  # type: ignore[index]
+    for key, added in sums.items():
         row = _locked_row(key)
         total = Histogram(row.count, row.seconds, row.buckets or Histogram().buckets)
-        total.merge(more)
+        total.merge(added)
         values = {"count": total.count, "seconds": total.seconds, "buckets": total.buckets}
         OutcomeCount.objects.filter(pk=row.pk).update(**values)
 
@@ -146,7 +147,7 @@ def _locked_row(key: Key) -> OutcomeCount:
 
 @transaction.atomic
 def record_engine_error(call: str) -> None:
-    """The engine could not be reached, or refused: `call` is the runtime's verb."""
+    """Count a failed engine call; `call` is the method of the runtime."""
     for slot in (bucket_start(clock.now()), ALL_TIME):
         row = _locked_row((slot, "engine_error", "", call))
         OutcomeCount.objects.filter(pk=row.pk).update(count=F("count") + 1)
@@ -161,7 +162,7 @@ def all_time() -> list[OutcomeCount]:
 
 
 def prune() -> None:
-    """Forget slots that nobody asks for any more."""
+    """Delete counts past their retention."""
     OutcomeCount.objects.filter(slot__lt=clock.now() - RETENTION).exclude(slot=ALL_TIME).delete()
 
 

@@ -94,7 +94,7 @@ class Sweep:
         self._isolate_errors("pruning", housekeeping.prune)
         self._isolate_errors("pruning", outcomes.prune)
         if observed is not None:
-            self._isolate_errors("usage", sampling.sample, rows, observed)
+            self._isolate_errors("sampling", sampling.sample, rows, observed)
             self._isolate_errors("engine", housekeeping.record_engine_status)
             self._isolate_errors("pool", housekeeping.request_pool_reconcile)
         self._isolate_errors("outcomes", outcomes.aggregate_events)

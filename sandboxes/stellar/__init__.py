@@ -1,1 +1,1 @@
-"""Stellar keys and friendbot. Pure: no database."""
+"""Stellar keys and Friendbot, without database access."""

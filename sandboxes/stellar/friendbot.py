@@ -16,16 +16,16 @@ from django.conf import settings
 TIMEOUT_SECONDS = 15.0
 MAX_RESPONSE_BYTES = 64 * 1024
 MAX_RETRY_AFTER_SECONDS = 3600.0
-"""A friendbot that asks for more patience than this is asked again all the same."""
+"""Upper limit for Friendbot's `Retry-After`."""
 ALREADY_FUNDED = ("already funded", "createaccountalreadyexist", "op_already_exists")
 
 
 class FriendbotRejected(Exception):
-    """Friendbot's answer is final; asking again would not help."""
+    """Friendbot rejected the account; a retry doesn't help."""
 
 
 class FriendbotRetryable(Exception):
-    """No account yet, but a later try may succeed."""
+    """Friendbot failed temporarily; a retry may succeed."""
 
     def __init__(self, message: str, retry_after: timedelta = timedelta()) -> None:
         super().__init__(message)
@@ -33,41 +33,44 @@ class FriendbotRetryable(Exception):
 
 
 def ask_friendbot(public_key: str) -> None:
-    """Have the account created and funded. Raises FriendbotRejected or FriendbotRetryable."""
+    """Create and fund the account. Raise FriendbotRejected or FriendbotRetryable."""
     try:
-        answer, text = _get(public_key)
+        response, text = _get(public_key)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise FriendbotRetryable(f"Friendbot can't be reached ({type(error).__name__})") from error
-    if answer.is_success:
+    if response.is_success:
         return
-    if answer.status_code == HTTPStatus.BAD_REQUEST:
-        if any(sign in text.lower() for sign in ALREADY_FUNDED):
+    if response.status_code == HTTPStatus.BAD_REQUEST:
+        if any(phrase in text.lower() for phrase in ALREADY_FUNDED):
             return
-        raise FriendbotRejected("Friendbot refused the account (400)")
-    raise FriendbotRetryable(f"Friendbot answered {answer.status_code}", _retry_after(answer))
+        raise FriendbotRejected("Friendbot rejected the account (400)")
+    raise FriendbotRetryable(f"Friendbot answered {response.status_code}", _retry_after(response))
 
 
 @cache
 def _client() -> httpx.Client:
-    """One for each process: to read the certificates for each request would slow launches down."""
+    """Return the client of this process. Loading certificates on each request is slow."""
     return httpx.Client()
 
 
 def _get(public_key: str) -> tuple[httpx.Response, str]:
-    """The answer and the beginning of its text, in bounded time: httpx bounds only each read."""
-    ends_at, body = monotonic() + TIMEOUT_SECONDS, b""
-    wish = {"addr": public_key}
+    """Return the response and the beginning of its body.
+
+    Enforces a total time limit; httpx limits only each read.
+    """
+    deadline, body = monotonic() + TIMEOUT_SECONDS, b""
+    params = {"addr": public_key}
     with _client().stream(
-        "GET", settings.FRIENDBOT_URL, params=wish, timeout=TIMEOUT_SECONDS
-    ) as answer:
-        for chunk in answer.iter_bytes():
+        "GET", settings.FRIENDBOT_URL, params=params, timeout=TIMEOUT_SECONDS
+    ) as response:
+        for chunk in response.iter_bytes():
             body += chunk
-            if len(body) > MAX_RESPONSE_BYTES or monotonic() > ends_at:
+            if len(body) > MAX_RESPONSE_BYTES or monotonic() > deadline:
                 break
-    return answer, body.decode(errors="replace")
+    return response, body.decode(errors="replace")
 
 
-def _retry_after(answer: httpx.Response) -> timedelta:
-    value = answer.headers.get("Retry-After", "")
+def _retry_after(response: httpx.Response) -> timedelta:
+    value = response.headers.get("Retry-After", "")
     seconds = float(value) if value.isdecimal() else 0.0
     return timedelta(seconds=min(seconds, MAX_RETRY_AFTER_SECONDS))

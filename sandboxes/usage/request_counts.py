@@ -1,7 +1,7 @@
-"""The worker's part of a sample: how many requests a sandbox was sent, by what its log tells.
+"""Count requests to sandboxes from their logs, in a worker.
 
-The row is the queue here, too: a sample of a sandbox that was used says nothing of requests until
-they are counted, and each sweep asks for what still waits.
+The rows are the queue: the sample of a sandbox that was used has no request count until a worker
+adds it, and each sweep sends a task for samples that still wait.
 """
 
 from __future__ import annotations
@@ -20,41 +20,40 @@ log = structlog.get_logger(__name__)
 
 
 def latest_samples(rows: Iterable[Sandbox], among: QuerySet[UsageSample]) -> dict[str, UsageSample]:
-    """The last of these samples of each sandbox that has one, by its public id."""
+    """Return the latest of these samples of each sandbox, by its public id."""
     names = {row.pk: row.public_id for row in rows}
-    own = among.filter(sandbox=OuterRef("pk")).order_by("-pk").values("pk")[:1]
-    keys = Sandbox.objects.filter(pk__in=names).annotate(newest=Subquery(own)).values("newest")
-    return {names[one.sandbox_id]: one for one in UsageSample.objects.filter(pk__in=keys)}
+    latest = among.filter(sandbox=OuterRef("pk")).order_by("-pk").values("pk")[:1]
+    keys = Sandbox.objects.filter(pk__in=names).annotate(latest=Subquery(latest)).values("latest")
+    return {names[row.sandbox_id]: row for row in UsageSample.objects.filter(pk__in=keys)}
 
 
 def initial_count(row: Sandbox) -> LineCount | None:
-    """How requests to it are counted, from none on; None: its blueprint doesn't say."""
+    """Return a request count of zero; None if the blueprint defines no request log."""
     blueprint = blueprints.available().get(row.blueprint)
     return blueprint.requests if blueprint else None
 
 
 def count_requests() -> None:
-    """Complete the newest samples. What the engine does not tell now waits for the next sweep."""
+    """Add request counts to the latest samples; the next sweep retries if the engine fails."""
     rows = {row.public_id: row for row in Sandbox.objects.running()}
-    last = latest_samples(rows.values(), UsageSample.objects.all())
-    waiting = {name: one for name, one in last.items() if one.requests is None}
-    counted_before = UsageSample.objects.filter(requests__isnull=False)
-    known = latest_samples([rows[name] for name in waiting], counted_before)
-    so_far = {name: c for name in waiting if (c := _resume_count(rows[name], known.get(name)))}
+    latest = latest_samples(rows.values(), UsageSample.objects.all())
+    waiting = {name: sample for name, sample in latest.items() if sample.requests is None}
+    counted = UsageSample.objects.filter(requests__isnull=False)
+    previous = latest_samples([rows[name] for name in waiting], counted)
+    starts = {name: c for name in waiting if (c := _resume_count(rows[name], previous.get(name)))}
     try:
-        counts = get_runtime().count_lines(so_far)
+        counts = get_runtime().count_lines(starts)
     except RuntimeFailure as error:
         log.warning("requests_not_counted", error=str(error))
         return
     for name, count in counts.items():
         waiting[name].requests, waiting[name].log_read_to = count.lines, count.read_to
-    counted = [waiting[name] for name in counts]
-    UsageSample.objects.bulk_update(counted, ["requests", "log_read_to"])
+    UsageSample.objects.bulk_update([waiting[name] for name in counts], ["requests", "log_read_to"])
 
 
-def _resume_count(row: Sandbox, known: UsageSample | None) -> LineCount | None:
-    """Its requests as they were last counted."""
+def _resume_count(row: Sandbox, previous: UsageSample | None) -> LineCount | None:
+    """Return the request count of the previous sample, to continue from."""
     count = initial_count(row)
-    if count is None or known is None or known.requests is None:
+    if count is None or previous is None or previous.requests is None:
         return count
-    return replace(count, lines=known.requests, read_to=known.log_read_to)
+    return replace(count, lines=previous.requests, read_to=previous.log_read_to)

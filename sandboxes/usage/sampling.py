@@ -1,4 +1,4 @@
-"""What running sandboxes consume and are asked, kept by each sweep."""
+"""Record resource usage and request counts of running sandboxes on each sweep."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from sandboxes.usage import request_counts
 from sandboxes.usage import tasks as usage_tasks
 
 SAMPLE_INTERVAL = timedelta(seconds=20)
-"""However often it is swept."""
+"""Minimum time between two samples of a sandbox, regardless of the sweep interval."""
 
 
 def sample(rows: list[Sandbox], observed: Mapping[str, SandboxFacts]) -> None:
-    """Keep what each running sandbox consumes now. Raises RuntimeFailure when none can tell.
+    """Store the resource usage of running sandboxes. Raise RuntimeFailure.
 
-    Requests to those that were used are counted by a worker, for each log is a call of the engine.
+    A worker counts the requests to sandboxes that were used: each log takes an engine call.
     """
-    wanted = [row for row in rows if row.state == State.RUNNING and row.public_id in observed]
-    last = request_counts.latest_samples(wanted, UsageSample.objects.all())
-    due = {row.public_id: row for row in wanted if _is_due(last.get(row.public_id))}
+    running = [row for row in rows if row.state == State.RUNNING and row.public_id in observed]
+    last = request_counts.latest_samples(running, UsageSample.objects.all())
+    due = {row.public_id: row for row in running if _is_due(last.get(row.public_id))}
     usage = get_runtime().usage(list(due)) if due else {}
     samples = [
         _new_sample(due[name], used, observed[name], last.get(name)) for name, used in usage.items()
     ]
     UsageSample.objects.bulk_create(samples)
-    if any(one.requests is None and request_counts.initial_count(one.sandbox) for one in samples):
+    if any(s.requests is None and request_counts.initial_count(s.sandbox) for s in samples):
         queue.enqueue(usage_tasks.count_requests)
 
 
@@ -56,7 +56,7 @@ def _new_sample(
 
 
 def _was_used(row: Sandbox, last: UsageSample | None) -> bool:
-    """Whether somebody talked to it since, as the sweep has just noted."""
+    """Return whether this sweep or an earlier one saw traffic since the last sample."""
     since = last.at if last else row.started_at
     assert since and row.last_activity_at
     return row.last_activity_at > since

@@ -1,4 +1,4 @@
-"""What a sandbox consumed over its life, from the samples that sweeps take of it."""
+"""Time series of the resource usage of a sandbox, computed from its samples."""
 
 from __future__ import annotations
 
@@ -14,30 +14,32 @@ Number = float | None
 
 @dataclass(frozen=True)
 class UsagePoint:
-    """One sample, with what can be told only beside the one before: None without it."""
+    """A sample, with rates since the previous sample; None in the first one."""
 
     at: datetime
     memory_mb: float
     cpus: float | None
-    """Load since then, in CPUs."""
+    """Load since the previous sample, in CPUs."""
     disk_mb: float | None
     received_bytes: int
     sent_bytes: int
     traffic_kb: float | None
-    """KB received and sent since then, for each minute."""
+    """KB received and sent per minute since the previous sample."""
     requests: int | None
-    """Since launch; None where they are not counted."""
+    """Requests since launch; None if they aren't counted."""
     requests_per_minute: float | None
-    """Since then; in the first sample of a sandbox, since it ran or for a minute."""
+    """Rate since the previous sample; in the first one, since the start, or over one minute."""
 
 
-def to_series(rows: Sequence[UsageSample], began: datetime | None) -> list[UsagePoint]:
-    """The samples, oldest first, of a sandbox that has run since `began`."""
-    before = [None, *rows[:-1]] if rows else []
-    return [_usage_point(row, last, began) for row, last in zip(rows, before, strict=True)]
+def to_series(rows: Sequence[UsageSample], started_at: datetime | None) -> list[UsagePoint]:
+    """Return the points of samples, oldest first, of a sandbox that has run since `started_at`."""
+    previous = [None, *rows[:-1]] if rows else []
+    return [_usage_point(row, last, started_at) for row, last in zip(rows, previous, strict=True)]
 
 
-def _usage_point(row: UsageSample, last: UsageSample | None, began: datetime | None) -> UsagePoint:
+def _usage_point(
+    row: UsageSample, last: UsageSample | None, started_at: datetime | None
+) -> UsagePoint:
     return UsagePoint(
         at=row.at,
         memory_mb=row.memory_mb,
@@ -47,7 +49,7 @@ def _usage_point(row: UsageSample, last: UsageSample | None, began: datetime | N
         sent_bytes=row.sent_bytes,
         traffic_kb=_traffic(row, last),
         requests=row.requests,
-        requests_per_minute=_request_rate(row, last, began),
+        requests_per_minute=_request_rate(row, last, started_at),
     )
 
 
@@ -55,7 +57,7 @@ def _cpu_load(row: UsageSample, last: UsageSample | None) -> Number:
     if last is None:
         return None
     seconds, used = (row.at - last.at).total_seconds(), row.cpu_seconds - last.cpu_seconds
-    # A container that was started again counts from zero.
+    # The counter of a restarted container begins at zero.
     return round(used / seconds, 3) if seconds > 0 and used >= 0 else None
 
 
@@ -68,36 +70,39 @@ def _traffic(row: UsageSample, last: UsageSample | None) -> Number:
     return round((received + sent) / 1000 / minutes, 2)
 
 
-def _request_rate(row: UsageSample, last: UsageSample | None, began: datetime | None) -> Number:
-    since, before = (last.at, last.requests) if last else (began, 0)
+def _request_rate(
+    row: UsageSample, last: UsageSample | None, started_at: datetime | None
+) -> Number:
+    since, before = (last.at, last.requests) if last else (started_at, 0)
     if row.requests is None or before is None or since is None or row.at <= since:
         return None
     minutes = (row.at - since).total_seconds() / 60
-    # A sweep may come a moment after it began to run; the first requests are no flood then.
+    # The first sweep may follow the start immediately, which would inflate the rate.
     return round((row.requests - before) / (minutes if last else max(minutes, 1)), 2)
 
 
 def counter_total(counts: Sequence[int]) -> int:
-    """What a counter has counted in all, though it began at zero again with its engine."""
-    more = (new - old if new >= old else new for old, new in pairwise(counts))
-    return (counts[0] if counts else 0) + sum(more)
+    """Return the total of a counter that restarts at zero with its engine."""
+    increases = (new - old if new >= old else new for old, new in pairwise(counts))
+    return (counts[0] if counts else 0) + sum(increases)
 
 
 def peak_usage(sandbox: Sandbox) -> dict[str, Number] | None:
-    """The most that any sample shows, traffic and requests in all; None: it was never measured."""
+    """Return peak values and totals of all samples of a sandbox; None if there are none."""
     rows = list(sandbox.samples.order_by("pk"))
     return peak(to_series(rows, sandbox.started_at)) if rows else None
 
 
-def peak(life: Sequence[UsagePoint]) -> dict[str, Number]:
+def peak(points: Sequence[UsagePoint]) -> dict[str, Number]:
+    """Return the peak values of points, and their total traffic."""
     return {
-        "memory_mb": _max(moment.memory_mb for moment in life),
-        "cpus": _max(moment.cpus for moment in life),
-        "disk_mb": _max(moment.disk_mb for moment in life),
-        "received_bytes": counter_total([moment.received_bytes for moment in life]),
-        "sent_bytes": counter_total([moment.sent_bytes for moment in life]),
-        "requests": _max(moment.requests for moment in life),
-        "requests_per_minute": _max(moment.requests_per_minute for moment in life),
+        "memory_mb": _max(point.memory_mb for point in points),
+        "cpus": _max(point.cpus for point in points),
+        "disk_mb": _max(point.disk_mb for point in points),
+        "received_bytes": counter_total([point.received_bytes for point in points]),
+        "sent_bytes": counter_total([point.sent_bytes for point in points]),
+        "requests": _max(point.requests for point in points),
+        "requests_per_minute": _max(point.requests_per_minute for point in points),
     }
 
 

@@ -73,7 +73,7 @@ def test_a_sweep_names_itself_and_so_does_what_it_sends(lines, alice, runtime) -
     ended = [line for line in lines("journal") if line["kind"] == "ending"]
 
     assert {line["sweep"] for line in ended} == {swept["sweep"]}
-    assert swept["acts"] == {"break": 1}
+    assert swept["actions"] == {"fail": 1}
 
 
 def test_an_act_of_an_operator_is_in_the_log(lines, desk, alice, olga) -> None:
@@ -100,7 +100,7 @@ try:
     raise ValueError("it broke")
 except ValueError:
     logging.getLogger("django.request").exception("A request failed.")
-    structlog.get_logger("sandboxes").exception("sweep_stumbled", sandbox="sbx_1")
+    structlog.get_logger("sandboxes").exception("sweep_step_failed", sandbox="sbx_1")
 """
 
 
@@ -116,6 +116,6 @@ def test_json_is_one_object_a_line_tracebacks_included(tmp_path) -> None:
         check=True,
     )
     told = [json.loads(line) for line in written.stderr.splitlines()]
-    assert [line["event"] for line in told] == ["A request failed.", "sweep_stumbled"]
+    assert [line["event"] for line in told] == ["A request failed.", "sweep_step_failed"]
     assert all("ValueError: it broke" in line["exception"] for line in told)
     assert all({"timestamp", "level", "logger"} <= line.keys() for line in told)

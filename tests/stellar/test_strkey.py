@@ -91,7 +91,7 @@ def test_another_400_is_final(alice, runtime, bot):
 
     sandbox = again(sandbox)
     assert (sandbox.funding, sandbox.funding_due_at) == (Funding.FAILED, None)
-    assert sandbox.funding_error == "Friendbot refused the account (400)"
+    assert sandbox.funding_error == "Friendbot rejected the account (400)"
     assert story(sandbox)[-1] == "funding_failed"
 
 

@@ -145,7 +145,7 @@ def test_a_late_answer_changes_nothing_about_a_newer_try(alice, runtime, bot, cl
         monkeypatch.setattr(friendbot, "ask_friendbot", real)
         clock.forward(seconds=31)
         worker_funding.fund(again(sandbox))
-        raise friendbot.FriendbotRejected("Friendbot refused the account (400)")
+        raise friendbot.FriendbotRejected("Friendbot rejected the account (400)")
 
     monkeypatch.setattr(friendbot, "ask_friendbot", slow_and_refused)
     worker_funding.fund(again(sandbox))
