@@ -13,8 +13,9 @@ from sandboxes.core import lifecycle
 from sandboxes.lib import clock
 from sandboxes.models import Sandbox, UsageSample
 from tests.browser.conftest import Watch, sign_in
+from tests.browser.layout import FONTS, SHIFTS, use_fonts
 from tests.browser.scenes import aged, being_made
-from tests.browser.test_liveliness import SHIFTS, poll
+from tests.browser.test_liveliness import poll
 from tests.browser.waiting import evaluates
 from tests.harness import bulk_data
 from tests.helpers.scenarios import launch
@@ -122,10 +123,12 @@ def test_the_estimate_counts_down_between_two_polls(
     assert bar.evaluate("bar => bar.value") > filled
 
 
+@pytest.mark.parametrize("fonts", FONTS)
 @pytest.mark.parametrize("width", [1280, 360])
 def test_nothing_jumps_on_the_page_while_its_sandbox_is_made(
-    page: Page, alice: User, runtime: MemoryRuntime, watch: Watch, width: int
+    page: Page, alice: User, runtime: MemoryRuntime, watch: Watch, width: int, fonts: str
 ) -> None:
+    use_fonts(page, fonts)
     page.set_viewport_size({"width": width, "height": 820})
     page.add_init_script(SHIFTS)
     sandbox = being_made(alice, runtime)

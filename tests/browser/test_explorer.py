@@ -10,7 +10,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from sandboxes.models import Sandbox
 from tests.browser.conftest import Watch, sign_in
-from tests.browser.test_liveliness import SHIFTS
+from tests.browser.layout import FONTS, SHIFTS, use_fonts
 from tests.browser.waiting import evaluates
 from tests.fakes.sandbox_api import SandboxApi, at
 from tests.helpers.scenarios import launch
@@ -35,9 +35,11 @@ def faults(page: Page) -> list[str]:
     return [one["id"] for one in Axe().run(page).response["violations"]]
 
 
+@pytest.mark.parametrize("fonts", FONTS)
 def test_a_first_call_takes_three_clicks(
-    page: Page, alice: User, sandbox: Sandbox, api: SandboxApi, watch: Watch
+    page: Page, alice: User, sandbox: Sandbox, api: SandboxApi, watch: Watch, fonts: str
 ) -> None:
+    use_fonts(page, fonts)
     page.add_init_script(SHIFTS)
     sign_in(page, alice)
     page.get_by_role("link", name="Try the API").click()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from tests.browser.layout import reload_overview
 from tests.browser.waiting import evaluates
 from tests.conftest import PASSWORD
 from tests.harness.portal import running_portal
@@ -102,8 +103,7 @@ def test_nothing_jumps_from_the_click_to_a_running_sandbox(stranger: BrowserCont
     card.wait_for()
     came = page.evaluate("performance.now()")
     expect(card.get_by_text("Running", exact=True)).to_be_visible(timeout=MOST_SECONDS * 1000)
-    with page.expect_response(lambda answer: "/overview/" in answer.url):
-        """The page has asked for news once more."""
+    reload_overview(page)
     shifts = page.evaluate("window.shifts")
     assert [shift for shift in shifts if not shift["clicked"]] == [], "as browsers count it"
     later = [shift for shift in shifts if shift["at"] > came]

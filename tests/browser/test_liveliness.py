@@ -10,6 +10,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from sandboxes import actions
 from sandboxes.models import ApiToken, Funding, Sandbox
 from tests.browser.conftest import Watch, sign_in
+from tests.browser.layout import FONTS, SHIFTS, reload_overview, use_fonts
 from tests.browser.scenes import aged, at_the_limit, warned
 from tests.browser.waiting import evaluates
 from tests.conftest import PASSWORD
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from sandboxes.runtime.memory import MemoryRuntime
 
 pytestmark = pytest.mark.browser
+
+POLL_MILLISECONDS = 10_000
+"""How often the dashboard asks for news."""
 
 
 ASK_FOR_NEWS = """id => {
@@ -63,9 +67,11 @@ def test_nothing_new_is_answered_with_nothing(page: Page, alice: User, watch: Wa
 def test_an_open_page_sees_a_sandbox_that_a_program_launched(
     page: Page, alice: User, watch: Watch
 ) -> None:
+    page.clock.install()
     sign_in(page, alice)
     page.get_by_label("Name").fill("half a na")
     launch(alice, name="from-a-script")
+    page.clock.fast_forward(POLL_MILLISECONDS)
     expect(page.get_by_role("article", name="from-a-script")).to_be_visible()
 
 
@@ -180,24 +186,24 @@ def test_a_token_is_shown_once_and_revoked_with_a_dialog(
     assert PASSWORD not in page.content()
 
 
-SHIFTS = """
-window.shifts = [];
-new PerformanceObserver(list => list.getEntries()
-    .filter(shift => !shift.hadRecentInput)
-    .forEach(shift => shifts.push(shift.sources.map(source => source.node?.outerHTML)))
-).observe({type: "layout-shift", buffered: true});
-"""
-
-
+@pytest.mark.parametrize("fonts", FONTS)
+@pytest.mark.parametrize("width", [1280, 360])
 def test_nothing_jumps_while_a_sandbox_is_made(
-    page: Page, alice: User, worker: None, runtime: MemoryRuntime, watch: Watch
+    page: Page,
+    alice: User,
+    worker: None,
+    runtime: MemoryRuntime,
+    watch: Watch,
+    width: int,
+    fonts: str,
 ) -> None:
+    page.set_viewport_size({"width": width, "height": 820})
+    use_fonts(page, fonts)
     runtime.slow_seconds = 0.5
     page.add_init_script(SHIFTS)
     sign_in(page, alice)
     page.get_by_role("button", name="Launch sandbox").click()
     card = page.get_by_role("article")
     expect(card.get_by_text("Running", exact=True)).to_be_visible()
-    with page.expect_response(lambda answer: "/overview/" in answer.url):
-        pass
+    reload_overview(page)
     assert page.evaluate("shifts") == []
