@@ -21,7 +21,7 @@ WITHOUT_DATABASE = {"favicon", "healthz", "openapi-json", "openapi-view", "robot
 """Names of addresses that answer whatever the database does."""
 
 
-class RealAddress:
+class ClientIPMiddleware:
     """Has REMOTE_ADDR say who asks, also behind proxies; nobody else reads what they forwarded.
 
     Each proxy appends the address it was asked from, so the last `TRUSTED_PROXY_COUNT` entries are
@@ -35,19 +35,19 @@ class RealAddress:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         forwarded = request.META.pop("HTTP_X_FORWARDED_FOR", "").split(",")
         proxies = config.TRUSTED_PROXY_COUNT
-        if 0 < proxies <= len(forwarded) and (address := _address(forwarded[-proxies])):
+        if 0 < proxies <= len(forwarded) and (address := _parse_address(forwarded[-proxies])):
             request.META["REMOTE_ADDR"] = address
         return self.get_response(request)
 
 
-def _address(text: str) -> str:
+def _parse_address(text: str) -> str:
     try:
         return str(ip_address(text.strip()))
     except ValueError:
         return ""
 
 
-class NothingKept:
+class NoStoreMiddleware:
     """Has no cache keep an answer whose view says nothing about it: most are one person's."""
 
     def __init__(self, get_response: Handler) -> None:
@@ -59,7 +59,7 @@ class NothingKept:
         return response
 
 
-class SandboxInLogs:
+class LogContextMiddleware:
     """Has every line that a request logs say which sandbox it is about, and who asks from where."""
 
     def __init__(self, get_response: Handler) -> None:
@@ -76,7 +76,7 @@ class SandboxInLogs:
             structlog.contextvars.bind_contextvars(sandbox=name)
 
 
-class FreshSettings:
+class RuntimeSettingsMiddleware:
     """Has the settings in force read again, if that was a while ago."""
 
     def __init__(self, get_response: Handler) -> None:
@@ -91,7 +91,7 @@ class FreshSettings:
             config.refresh()
 
 
-class LeavingByPage:
+class ExternalRedirectMiddleware:
     """Leads to a provider of sign-ins by a page instead of by a redirect.
 
     Chromium holds a form to `form-action` on its redirects, too, and a provider may send people on
@@ -109,7 +109,7 @@ class LeavingByPage:
         return render(request, "socialaccount/login_redirect.html", {"redirect_to": target})
 
 
-class SecondFactorForOperators:
+class RequireOperatorMFAMiddleware:
     """Has operators set up a second factor before anything of the console is shown to them."""
 
     def __init__(self, get_response: Handler) -> None:
@@ -119,7 +119,7 @@ class SecondFactorForOperators:
         return self.get_response(request)
 
     def process_view(self, request: HttpRequest, *_arguments: object) -> HttpResponse | None:
-        if not config.OPERATORS_REQUIRE_MFA or not _is_console(request):
+        if not config.OPERATORS_REQUIRE_MFA or not _is_admin(request):
             return None
         user = request.user
         if not user.is_authenticated or not user.is_staff or is_mfa_enabled(user):
@@ -129,6 +129,6 @@ class SecondFactorForOperators:
         return redirect("mfa_activate_totp")
 
 
-def _is_console(request: HttpRequest) -> bool:
+def _is_admin(request: HttpRequest) -> bool:
     match = request.resolver_match
     return match is not None and (match.app_name == "admin" or match.url_name == "metrics")

@@ -148,11 +148,11 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
-    "sandboxes.middleware.RealAddress",
+    "sandboxes.middleware.ClientIPMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     # After WhiteNoise, so that static files may be cached.
-    "sandboxes.middleware.NothingKept",
+    "sandboxes.middleware.NoStoreMiddleware",
     "csp.middleware.CSPMiddleware",
     "django_permissions_policy.PermissionsPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -162,12 +162,12 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
-    "sandboxes.middleware.SandboxInLogs",
+    "sandboxes.middleware.LogContextMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    "sandboxes.middleware.LeavingByPage",
-    "sandboxes.middleware.SecondFactorForOperators",
-    "sandboxes.middleware.FreshSettings",
+    "sandboxes.middleware.ExternalRedirectMiddleware",
+    "sandboxes.middleware.RequireOperatorMFAMiddleware",
+    "sandboxes.middleware.RuntimeSettingsMiddleware",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 

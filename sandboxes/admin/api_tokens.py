@@ -7,27 +7,27 @@ from typing import Any
 from django.contrib import admin
 
 from sandboxes.accounts import api_tokens
-from sandboxes.admin.base import LookOnly, PortalAdmin
-from sandboxes.admin.confirmations import Question, ReasonForm
+from sandboxes.admin.base import PortalAdmin, ReadOnlyAdminMixin
+from sandboxes.admin.confirmations import ConfirmedAction, ReasonForm
 from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import ApiToken
 from sandboxes.operators import audit
-from sandboxes.operators.audit import Operator
+from sandboxes.operators.audit import AuditActor
 
 
-def _revoke(token: ApiToken, _by: Operator, _answers: dict[str, Any]) -> None:
+def _revoke(token: ApiToken, _actor: AuditActor, _data: dict[str, Any]) -> None:
     if token.revoked_at:
         raise StateConflict("It is revoked already; nothing was done.")
     api_tokens.revoke(token)
 
 
-REVOKE = Question(
+REVOKE = ConfirmedAction(
     "revoke", "Revoke", "revoked", ReasonForm, _revoke, lambda token: token.revoked_at is None
 )
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(LookOnly, PortalAdmin):
+class ApiTokenAdmin(ReadOnlyAdminMixin, PortalAdmin):
     list_display = (
         "name",
         "user",
@@ -43,8 +43,8 @@ class ApiTokenAdmin(LookOnly, PortalAdmin):
     search_fields = ("name", "prefix", "user__email")
     search_help_text = "Name, first characters, or its user's e-mail address"
     ordering = ("-id",)
-    questions = (REVOKE,)
+    confirmed_actions = (REVOKE,)
     fields = list_display
 
-    def told(self, row: ApiToken) -> tuple[str, str]:
-        return str(row), audit.called(row.user)
+    def describe_row(self, row: ApiToken) -> tuple[str, str]:
+        return str(row), audit.display_name(row.user)

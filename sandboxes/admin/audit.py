@@ -14,11 +14,11 @@ from django.urls import NoReverseMatch, URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from sandboxes.admin.base import NOTHING, LookOnly, PortalAdmin, pairs
+from sandboxes.admin.base import EMPTY, PortalAdmin, ReadOnlyAdminMixin, format_pairs
 from sandboxes.models import AuditEntry
 
 COLUMNS = ("at", "by", "address", "act", "kind", "subject", "concerns", "reason", "changes")
-PAGES = {
+ADMIN_PAGES = {
     "sandbox": "sandboxes_sandbox",
     "user": "auth_user",
     "group": "auth_group",
@@ -29,7 +29,7 @@ PAGES = {
     "webhook": "sandboxes_webhook",
 }
 """Where a subject is looked at, by its kind; others have no page that stays."""
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Echo:
@@ -40,7 +40,7 @@ class Echo:
 
 
 @admin.register(AuditEntry)
-class AuditAdmin(LookOnly, PortalAdmin):
+class AuditAdmin(ReadOnlyAdminMixin, PortalAdmin):
     list_display = ("moment", "act", "subject_link", "by", "reason")
     list_filter = ("act", "kind", "at")
     search_fields = ("by", "subject", "concerns", "reason")
@@ -80,14 +80,14 @@ class AuditAdmin(LookOnly, PortalAdmin):
     @admin.display(description="subject", ordering="subject")
     def subject_link(self, row: AuditEntry) -> SafeString | str:
         try:
-            url = reverse(f"admin:{PAGES[row.kind]}_change", args=[row.subject_key])
+            url = reverse(f"admin:{ADMIN_PAGES[row.kind]}_change", args=[row.subject_key])
         except (KeyError, NoReverseMatch):
             return row.subject
         return format_html('<a href="{}">{}</a>', url, row.subject)
 
     def what_changed(self, row: AuditEntry) -> str:
-        return pairs(
-            {name: f"{was or NOTHING} → {now}" for name, (was, now) in row.changes.items()}
+        return format_pairs(
+            {name: f"{was or EMPTY} → {now}" for name, (was, now) in row.changes.items()}
         )
 
 
@@ -96,10 +96,10 @@ def _lines(rows: Iterable[AuditEntry]) -> Iterator[str]:
     yield writer.writerow(COLUMNS)
     for row in rows:
         values = [row.at.isoformat(timespec="seconds"), *(getattr(row, c) for c in COLUMNS[1:])]
-        yield writer.writerow([_harmless(value) for value in values])
+        yield writer.writerow([_escape_formula(value) for value in values])
 
 
-def _harmless(value: object) -> str:
+def _escape_formula(value: object) -> str:
     """Nothing that a spreadsheet would carry out."""
     text = "" if value in (None, {}) else str(value)
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return f"'{text}" if text.startswith(FORMULA_PREFIXES) else text

@@ -15,31 +15,31 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from sandboxes.operators import audit
-from sandboxes.operators.audit import Operator
+from sandboxes.operators.audit import AuditActor
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
 else:
     ModelAdmin = admin.ModelAdmin
 
-LONGEST_REASON = 200
-CONCEALED = "•••"
+MAX_REASON_LENGTH = 200
+HIDDEN = "•••"
 
 
 def reason_field(help_text: str = "The audit keeps it.", **attributes: object) -> forms.CharField:
     return forms.CharField(
-        max_length=LONGEST_REASON,
+        max_length=MAX_REASON_LENGTH,
         help_text=help_text,
         widget=forms.TextInput(attrs={"class": "vTextField", **attributes}),
     )
 
 
-def operator(request: HttpRequest) -> Operator:
+def audit_actor(request: HttpRequest) -> AuditActor:
     """Who asks, and from which address; proxies that are not trusted tell nothing."""
-    return Operator(request.user, get_adapter(request).get_client_ip(request))  # type: ignore[arg-type]
+    return AuditActor(request.user, get_adapter(request).get_client_ip(request))  # type: ignore[arg-type]
 
 
-class Reasoned(ModelAdmin):
+class AuditedModelAdmin(ModelAdmin):
     """Its forms ask why, and what they do is in the audit; nothing is deleted without either."""
 
     def get_form(
@@ -48,7 +48,7 @@ class Reasoned(ModelAdmin):
         if self._is_edited(request, obj):
             base = getattr(self, "add_form", self.form) if obj is None else self.form
             made: Any = type(base)
-            kwargs["form"] = made("Reasoned", (base,), {"reason": reason_field()})
+            kwargs["form"] = made("AuditedForm", (base,), {"reason": reason_field()})
         return super().get_form(request, obj, change=change, **kwargs)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -76,21 +76,24 @@ class Reasoned(ModelAdmin):
     ) -> Any:
         """What becomes of each field; `log_change` is given it."""
         return {
-            name: [_shown(form, name, form[name].initial), _shown(form, name, form[name].data)]
+            name: [
+                _display_value(form, name, form[name].initial),
+                _display_value(form, name, form[name].data),
+            ]
             for name in form.changed_data
             if name != "reason"
         }
 
     def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> Any:
-        return self.note(request, "add", obj, request.POST["reason"].strip(), message)
+        return self.record(request, "add", obj, request.POST["reason"].strip(), message)
 
     def log_change(self, request: HttpRequest, obj: Model, message: Any) -> Any:
-        return self.note(request, "change", obj, request.POST["reason"].strip(), message)
+        return self.record(request, "change", obj, request.POST["reason"].strip(), message)
 
-    def note(
+    def record(
         self, request: HttpRequest, act: str, obj: Model, reason: str, changes: Any = None
     ) -> Any:
-        return audit.note(operator(request), act, obj, reason, changes)
+        return audit.record(audit_actor(request), act, obj, reason, changes)
 
     def history_view(
         self,
@@ -103,10 +106,10 @@ class Reasoned(ModelAdmin):
         return redirect(reverse("admin:sandboxes_auditentry_changelist") + "?" + urlencode(query))
 
 
-def _shown(form: Any, name: str, value: Any) -> Any:
+def _display_value(form: Any, name: str, value: Any) -> Any:
     """A field's value as text, of several values each; what is typed unseen stays unseen."""
     if "password" in name or isinstance(form.fields[name].widget, forms.PasswordInput):
-        return CONCEALED
+        return HIDDEN
     if callable(value):
         value = value()
     if isinstance(value, QuerySet | list | tuple):

@@ -14,22 +14,22 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from sandboxes.admin.audited import Reasoned
-from sandboxes.admin.confirmations import Question
+from sandboxes.admin.audited import AuditedModelAdmin
+from sandboxes.admin.confirmations import ConfirmedAction
 
 if TYPE_CHECKING:
     TabularInline = admin.TabularInline[Any, Any]
-    Pages = Paginator[Any]
+    BasePaginator = Paginator[Any]
 else:
     TabularInline = admin.TabularInline
-    Pages = Paginator
+    BasePaginator = Paginator
 
 
-NOTHING = "—"
-MOST_COUNTED = 5_000
+EMPTY = "—"
+MAX_COUNTED = 5_000
 
 
-class LookOnly:
+class ReadOnlyAdminMixin:
     """Rows are made and changed by the portal alone, never by hand."""
 
     def has_add_permission(self, *_: object) -> bool:
@@ -42,7 +42,7 @@ class LookOnly:
         return False
 
 
-class FirstPages(Pages):
+class CappedPaginator(BasePaginator):
     """The pages that an operator may leaf through; what lies further is for a search or a filter.
 
     Counting a million rows takes longer than showing fifty of them.
@@ -51,73 +51,72 @@ class FirstPages(Pages):
     @cached_property
     def _counted(self) -> int:
         rows: Any = self.object_list
-        return int(rows.order_by()[: MOST_COUNTED + 1].count())
+        return int(rows.order_by()[: MAX_COUNTED + 1].count())
 
     @property
     def count(self) -> int:
-        return min(self._counted, MOST_COUNTED)
+        return min(self._counted, MAX_COUNTED)
 
     @property
-    def goes_on(self) -> bool:
+    def has_more(self) -> bool:
         """Whether there are more rows than these pages hold."""
-        return self._counted > MOST_COUNTED
+        return self._counted > MAX_COUNTED
 
 
-class PortalList(ChangeList):
+class CappedChangeList(ChangeList):
     """A list that tells no number as if it were all of them."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        if self.paginator.goes_on:
+        if self.paginator.has_more:
             # Django's template says how many were found unless that is all there are.
             self.full_result_count = self.result_count
 
 
-class PortalAdmin(Reasoned):
+class PortalAdmin(AuditedModelAdmin):
     """Lists that stay quick with many rows; actions and forms that ask why."""
 
-    questions: tuple[Question, ...] = ()
+    confirmed_actions: tuple[ConfirmedAction, ...] = ()
     """What operators may do to its rows, to many from the list and to one from its page."""
 
-    paginator = FirstPages
+    paginator = CappedPaginator
     show_full_result_count = False
-    empty_value_display = NOTHING
+    empty_value_display = EMPTY
     list_per_page = 50
 
     class Media:
         css = {"all": ["styles/admin.css"]}  # noqa: RUF012 - Django's own form
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
-        return PortalList
+        return CappedChangeList
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Questions alone: what Django brings along asks for no reason."""
         if IS_POPUP_VAR in request.GET:
             return {}
         return {
-            question.name: (question.ask, question.name, f"{question.title}…")
-            for question in self.questions
-            if self.may(request, question)
+            action.name: (action.run, action.name, f"{action.title}…")
+            for action in self.confirmed_actions
+            if self.has_action_permission(request, action)
         }
 
-    def may(self, request: HttpRequest, question: Question) -> bool:
-        """Whether the user may answer this question."""
-        verb = {"operate": "change", "remove": "delete"}[question.permission]
-        name = f"{self.opts.app_label}.{verb}_{self.opts.model_name}"
+    def has_action_permission(self, request: HttpRequest, action: ConfirmedAction) -> bool:
+        """Whether the user may answer this action."""
+        name = f"{self.opts.app_label}.{action.permission}_{self.opts.model_name}"
         return request.user.is_active and request.user.has_perm(name)
 
-    def told(self, row: Any) -> tuple[str, str]:
-        """What a row is called where a question is asked about it, and more about it."""
+    def describe_row(self, row: Any) -> tuple[str, str]:
+        """What a row is called where a action is asked about it, and more about it."""
         return str(row), ""
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         if row := kwargs.get("obj"):
-            context["questions"] = [
-                question
-                for question in self.questions
-                if question.fits(row) and self.may(request, question)
+            context["confirmed_actions"] = [
+                action
+                for action in self.confirmed_actions
+                if action.applies_to(row) and self.has_action_permission(request, action)
             ]
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -126,6 +125,6 @@ def preformatted(text: str) -> SafeString:
     return format_html("<pre>{}</pre>", text)
 
 
-def pairs(values: Mapping[str, object]) -> SafeString:
+def format_pairs(values: Mapping[str, object]) -> SafeString:
     """A mapping as lines of `name: value`."""
-    return format_html_join("", "<div>{}: {}</div>", values.items()) or SafeString(NOTHING)
+    return format_html_join("", "<div>{}: {}</div>", values.items()) or SafeString(EMPTY)

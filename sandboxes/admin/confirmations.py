@@ -15,12 +15,12 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from sandboxes.admin.audited import operator, reason_field
+from sandboxes.admin.audited import audit_actor, reason_field
 from sandboxes.lib.exceptions import ServiceError
 from sandboxes.operators import audit
-from sandboxes.operators.audit import Operator
+from sandboxes.operators.audit import AuditActor
 
-MOST_AT_ONCE = 200
+MAX_ROWS_PER_ACTION = 200
 
 
 class ConfirmationPage(Protocol):
@@ -34,7 +34,7 @@ class ConfirmationPage(Protocol):
 
     def message_user(self, request: HttpRequest, message: str, level: int = ...) -> None: ...
 
-    def told(self, row: Any) -> tuple[str, str]: ...
+    def describe_row(self, row: Any) -> tuple[str, str]: ...
 
 
 class ReasonForm(forms.Form):
@@ -43,7 +43,7 @@ class ReasonForm(forms.Form):
     reason = reason_field(autofocus=True)
 
 
-class ToldReasonForm(forms.Form):
+class OwnerVisibleReasonForm(forms.Form):
     """Why an operator does something to somebody else's sandbox."""
 
     reason = reason_field(
@@ -55,39 +55,39 @@ def _always(_row: Any) -> bool:
     return True
 
 
-def _asked_from(request: HttpRequest) -> str:
+def _return_url(request: HttpRequest) -> str:
     """The page that whoever answers no goes back to: the list as it was filtered, unless told."""
-    told = request.POST.get("asked_from", "")
+    told = request.POST.get("return_url", "")
     return told if url_has_allowed_host_and_scheme(told, None) else request.get_full_path()
 
 
 @dataclass(frozen=True)
-class Question:
+class ConfirmedAction:
     """One action: what it is called, what it asks, and what it does to one row.
 
-    `act` takes the row, the operator and the form's answers; it raises a ServiceError. `fits`
+    `act` takes the row, the operator and the form's data; it raises a ServiceError. `fits`
     says of which rows' pages it is a button.
     """
 
     name: str
     title: str
-    done: str
+    done_text: str
     form: type[forms.Form]
-    act: Callable[[Any, Operator, dict[str, Any]], None]
-    fits: Callable[[Any], bool] = _always
-    permission: str = "operate"
+    perform: Callable[[Any, AuditActor, dict[str, Any]], None]
+    applies_to: Callable[[Any], bool] = _always
+    permission: str = "change"
     """`operate` for who may change such rows, `remove` for who may delete them."""
 
-    def ask(
+    def run(
         self, page: ConfirmationPage, request: HttpRequest, rows: QuerySet[Any]
     ) -> HttpResponse | None:
         """The page that asks, or once it is answered, the deed and messages on what came of it."""
-        chosen = list(rows[: MOST_AT_ONCE + 1])
-        if len(chosen) > MOST_AT_ONCE:
-            most = f"Choose at most {MOST_AT_ONCE} at once; nothing was done."
+        chosen = list(rows[: MAX_ROWS_PER_ACTION + 1])
+        if len(chosen) > MAX_ROWS_PER_ACTION:
+            most = f"Choose at most {MAX_ROWS_PER_ACTION} at once; nothing was done."
             page.message_user(request, most, messages.ERROR)
             return None
-        form = self.form(request.POST if "answered" in request.POST else None)
+        form = self.form(request.POST if "confirmed" in request.POST else None)
         if not form.is_valid():
             return self._page(page, request, chosen, form)
         self._carry_out(page, request, chosen, form.cleaned_data)
@@ -100,40 +100,42 @@ class Question:
             "title": self.title,
             "opts": page.opts,
             "media": page.media,
-            "question": self,
-            "subjects": [(row.pk, *page.told(row)) for row in rows],
+            "confirmed_action": self,
+            "subjects": [(row.pk, *page.describe_row(row)) for row in rows],
             "form": form,
-            "asked_from": _asked_from(request),
+            "return_url": _return_url(request),
             "action_checkbox_name": helpers.ACTION_CHECKBOX_NAME,
         }
         return TemplateResponse(request, "admin/confirm_action.html", context)
 
     def _carry_out(
-        self, page: ConfirmationPage, request: HttpRequest, rows: list[Any], answers: dict[str, Any]
+        self, page: ConfirmationPage, request: HttpRequest, rows: list[Any], data: dict[str, Any]
     ) -> None:
         done = 0
         for row in rows:
-            name = page.told(row)[0]
+            name = page.describe_row(row)[0]
             try:
-                self._do(operator(request), row, answers)
+                self._do(audit_actor(request), row, data)
             except ServiceError as refusal:
                 page.message_user(request, f"{name}: {refusal}", messages.WARNING)
             else:
                 done += 1
         if done:
             what = page.opts.verbose_name if done == 1 else page.opts.verbose_name_plural
-            page.message_user(request, f"{done} {what} {self.done}.", messages.SUCCESS)
+            page.message_user(request, f"{done} {what} {self.done_text}.", messages.SUCCESS)
 
     @transaction.atomic
-    def _do(self, by: Operator, row: Any, answers: dict[str, Any]) -> None:
-        more = {name: ["", str(value)] for name, value in answers.items() if name in self.kept}
+    def _do(self, actor: AuditActor, row: Any, data: dict[str, Any]) -> None:
+        more = {
+            name: ["", str(value)] for name, value in data.items() if name in self.audited_fields
+        }
         # First, for it may be gone afterwards; a refusal takes the entry back.
-        audit.note(by, self.name, row, answers["reason"], more)
-        self.act(row, by, answers)
+        audit.record(actor, self.name, row, data["reason"], more)
+        self.perform(row, actor, data)
 
     @property
-    def kept(self) -> set[str]:
-        """The answers that the audit keeps besides the reason: all but what is typed unseen."""
+    def audited_fields(self) -> set[str]:
+        """The data that the audit keeps besides the reason: all but what is typed unseen."""
         fields = self.form.base_fields.items()
         unseen = {name for name, one in fields if isinstance(one.widget, forms.PasswordInput)}
         return set(self.form.base_fields) - unseen - {"reason"}

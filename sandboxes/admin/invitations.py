@@ -13,11 +13,11 @@ from sandboxes import queue
 from sandboxes.accounts import invitations
 from sandboxes.accounts import tasks as account_tasks
 from sandboxes.admin.base import PortalAdmin
-from sandboxes.admin.confirmations import Question, ReasonForm
+from sandboxes.admin.confirmations import ConfirmedAction, ReasonForm
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import Invitation
-from sandboxes.operators.audit import Operator
+from sandboxes.operators.audit import AuditActor
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Invitation]
@@ -37,27 +37,27 @@ class InvitationForm(ModelForm):
         return email
 
 
-def _send(invitation: Invitation, _by: Operator, _answers: dict[str, Any]) -> None:
+def _send(invitation: Invitation, _actor: AuditActor, _data: dict[str, Any]) -> None:
     if not invitation.is_open:
         raise StateConflict("It can't be taken any more; invite that address anew.")
     queue.enqueue(account_tasks.invite, invitation.pk)
 
 
-def _withdraw(invitation: Invitation, _by: Operator, _answers: dict[str, Any]) -> None:
+def _withdraw(invitation: Invitation, _actor: AuditActor, _data: dict[str, Any]) -> None:
     if invitation.accepted_at:
         raise StateConflict("It was accepted already; suspend that user instead.")
     invitation.delete()
 
 
-SEND = Question("send", "Send again", "sent", ReasonForm, _send, lambda row: row.is_open)
-WITHDRAW = Question(
+SEND = ConfirmedAction("send", "Send again", "sent", ReasonForm, _send, lambda row: row.is_open)
+WITHDRAW = ConfirmedAction(
     "withdraw",
     "Withdraw",
     "withdrawn",
     ReasonForm,
     _withdraw,
     lambda row: row.accepted_at is None,
-    permission="remove",
+    permission="delete",
 )
 
 
@@ -71,16 +71,16 @@ class InvitationAdmin(PortalAdmin):
     list_select_related = ("invited_by", "accepted_by")
     search_fields = ("email",)
     ordering = ("-id",)
-    questions = (SEND, WITHDRAW)
+    confirmed_actions = (SEND, WITHDRAW)
     fields = ("email", "expires_at")
-    seen = ("invited_by", "created_at", "accepted_at", "accepted_by")
+    readonly_columns = ("invited_by", "created_at", "accepted_at", "accepted_by")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:  # noqa: ARG002 - Django's signature
-        return self.fields if obj is None else (*self.fields, *self.seen)
+        return self.fields if obj is None else (*self.fields, *self.readonly_columns)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:  # noqa: ARG002
         """It may be prolonged; it never turns into one for somebody else."""
-        return () if obj is None else ("email", *self.seen)
+        return () if obj is None else ("email", *self.readonly_columns)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
         """A new one is mailed; what had expired for the same address makes room."""

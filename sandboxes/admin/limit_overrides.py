@@ -8,18 +8,18 @@ from typing import Any
 from django.contrib import admin
 
 from sandboxes.admin.base import PortalAdmin
-from sandboxes.admin.confirmations import Question, ReasonForm
+from sandboxes.admin.confirmations import ConfirmedAction, ReasonForm
 from sandboxes.lib import clock
 from sandboxes.models import LimitOverride
 from sandboxes.operators import audit
-from sandboxes.operators.audit import Operator
+from sandboxes.operators.audit import AuditActor
 
 
-def _remove(override: LimitOverride, _by: Operator, _answers: dict[str, Any]) -> None:
+def _remove(override: LimitOverride, _actor: AuditActor, _data: dict[str, Any]) -> None:
     override.delete()
 
 
-REMOVE = Question("remove", "Remove", "removed", ReasonForm, _remove, permission="remove")
+REMOVE = ConfirmedAction("remove", "Remove", "removed", ReasonForm, _remove, permission="delete")
 
 
 @admin.register(LimitOverride)
@@ -47,11 +47,11 @@ class LimitOverrideAdmin(PortalAdmin):
         "expires_at",
         "reason",
     )
-    questions = (REMOVE,)
+    confirmed_actions = (REMOVE,)
 
     @admin.display(description="of", ordering="user__email")
     def whose(self, row: LimitOverride) -> str:
-        return audit.called(row.user) or f"group {row.group}"
+        return audit.display_name(row.user) or f"group {row.group}"
 
     @admin.display(empty_value="it is removed", ordering="expires_at")
     def until(self, row: LimitOverride) -> datetime | None:

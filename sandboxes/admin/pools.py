@@ -12,7 +12,7 @@ from django.utils.formats import localize
 from django.utils.timezone import localtime
 
 from sandboxes import queue
-from sandboxes.admin.base import NOTHING, PortalAdmin
+from sandboxes.admin.base import EMPTY, PortalAdmin
 from sandboxes.models import Pool, Sandbox, State
 from sandboxes.pool import tasks as pool_tasks
 
@@ -74,7 +74,7 @@ class PoolAdmin(PortalAdmin):
         if not row.version:
             return "No sweep has found its images yet."
         if row.retry_at is None:
-            return NOTHING
+            return EMPTY
         return f"{row.failures} failed in a row; next try {localize(localtime(row.retry_at))}"
 
 

@@ -52,13 +52,13 @@ class SettingsForm(ModelForm):
     def clean(self) -> dict[str, Any] | None:
         """The values make sense together, those of the environment among them."""
         names = {
-            *checks.LEAST,
+            *checks.MINIMUMS,
             *RUNTIME_SETTINGS,
             "SANDBOX_PROVISION_TIMEOUT_SECONDS",
             "SANDBOX_SUBNETS",
         }
         known = {name: getattr(environment, name) for name in names}
-        for there, what, hint in checks.limit_faults(SimpleNamespace(**known | self.chosen)):
+        for there, what, hint in checks.limit_problems(SimpleNamespace(**known | self.chosen)):
             if there:
                 named = [name for name in self.chosen if name in what.split()]
                 self.add_error(named[0] if named else None, f"{what} {hint}")
@@ -90,7 +90,7 @@ def _field(name: str, setting: RuntimeSetting) -> forms.Field:
     made: Any = forms.IntegerField if setting.type is int else forms.FloatField
     field: forms.Field = made(
         required=False,
-        min_value=checks.LEAST.get(name),
+        min_value=checks.MINIMUMS.get(name),
         label=name,
         help_text=f"{words} The environment says {own:g}.",
         widget=forms.NumberInput({"class": "vIntegerField", "placeholder": f"{own:g}"}),
@@ -98,14 +98,14 @@ def _field(name: str, setting: RuntimeSetting) -> forms.Field:
     return field
 
 
-def _complete() -> Any:
+def _build_form() -> Any:
     """The form with its fields."""
     made: Any = type(SettingsForm)
     fields = {name: _field(name, setting) for name, setting in RUNTIME_SETTINGS.items()}
     return made("SettingsForm", (SettingsForm,), fields)
 
 
-def _grouped() -> Any:
+def _fieldsets() -> Any:
     return [
         (
             title,
@@ -117,8 +117,8 @@ def _grouped() -> Any:
 
 @admin.register(SiteSettings)
 class SettingsAdmin(PortalAdmin):
-    form = _complete()
-    fieldsets: ClassVar = _grouped()
+    form = _build_form()
+    fieldsets: ClassVar = _fieldsets()
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 - Django's signature
         return False

@@ -10,14 +10,14 @@ from django.core.validators import MaxValueValidator
 
 from sandboxes import actions
 from sandboxes.actions import operators
-from sandboxes.admin.confirmations import Question, ReasonForm, ToldReasonForm
+from sandboxes.admin.confirmations import ConfirmedAction, OwnerVisibleReasonForm, ReasonForm
 from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import Sandbox, State
 from sandboxes.models.runtime_settings import config
-from sandboxes.operators.audit import Operator
+from sandboxes.operators.audit import AuditActor
 
 
-class ExtensionForm(ToldReasonForm):
+class ExtensionForm(OwnerVisibleReasonForm):
     """How much more time, and why."""
 
     minutes = forms.IntegerField(min_value=1, widget=forms.NumberInput({"class": "vIntegerField"}))
@@ -44,61 +44,63 @@ class MessageForm(ReasonForm):
     field_order = ("text", "reason")
 
 
-def _destroy(sandbox: Sandbox, by: Operator, answers: dict[str, Any]) -> None:
+def _destroy(sandbox: Sandbox, actor: AuditActor, data: dict[str, Any]) -> None:
     if not sandbox.is_not_ending:
         raise StateConflict(f"It is {sandbox.state} already; nothing was done.")
-    actions.destroy(sandbox, by.user, answers["reason"])
+    actions.destroy(sandbox, actor.user, data["reason"])
 
 
-def _extend(sandbox: Sandbox, by: Operator, answers: dict[str, Any]) -> None:
-    actions.extend(sandbox, answers["minutes"], by.user, answers["reason"])
+def _extend(sandbox: Sandbox, actor: AuditActor, data: dict[str, Any]) -> None:
+    actions.extend(sandbox, data["minutes"], actor.user, data["reason"])
 
 
-def _cancel(sandbox: Sandbox, by: Operator, answers: dict[str, Any]) -> None:
-    operators.cancel(sandbox, by.user, answers["reason"])
+def _cancel(sandbox: Sandbox, actor: AuditActor, data: dict[str, Any]) -> None:
+    operators.cancel(sandbox, actor.user, data["reason"])
 
 
-def _retry(sandbox: Sandbox, by: Operator, answers: dict[str, Any]) -> None:
-    operators.retry_removal(sandbox, by.user, answers["reason"])
+def _retry(sandbox: Sandbox, actor: AuditActor, data: dict[str, Any]) -> None:
+    operators.retry_removal(sandbox, actor.user, data["reason"])
 
 
-def _message(sandbox: Sandbox, by: Operator, answers: dict[str, Any]) -> None:
-    operators.message_owner(sandbox, by.user, answers["text"])
+def _message(sandbox: Sandbox, actor: AuditActor, data: dict[str, Any]) -> None:
+    operators.message_owner(sandbox, actor.user, data["text"])
 
 
-def _in(*states: State) -> Callable[[Sandbox], bool]:
+def _in_state(*states: State) -> Callable[[Sandbox], bool]:
     return lambda sandbox: sandbox.state in states
 
 
-def _is_somebodys(sandbox: Sandbox) -> bool:
+def _has_owner(sandbox: Sandbox) -> bool:
     return sandbox.owner is not None
 
 
-DESTROY = Question(
+DESTROY = ConfirmedAction(
     "destroy",
     "Destroy",
     "will be destroyed",
-    ToldReasonForm,
+    OwnerVisibleReasonForm,
     _destroy,
-    _in(State.RUNNING, State.POOLED),
+    _in_state(State.RUNNING, State.POOLED),
 )
-EXTEND = Question("extend", "Extend", "extended", ExtensionForm, _extend, _in(State.RUNNING))
-CANCEL = Question(
+EXTEND = ConfirmedAction(
+    "extend", "Extend", "extended", ExtensionForm, _extend, _in_state(State.RUNNING)
+)
+CANCEL = ConfirmedAction(
     "cancel",
     "Cancel launch",
     "cancelled",
-    ToldReasonForm,
+    OwnerVisibleReasonForm,
     _cancel,
-    _in(*operators.LAUNCHING_STATES),
+    _in_state(*operators.LAUNCHING_STATES),
 )
-RETRY = Question(
+RETRY_REMOVAL = ConfirmedAction(
     "retry_removal",
     "Remove again now",
     "will be removed again",
-    ToldReasonForm,
+    OwnerVisibleReasonForm,
     _retry,
-    _in(State.DESTROYING),
+    _in_state(State.DESTROYING),
 )
-MESSAGE = Question("message", "Message owner", "messaged", MessageForm, _message, _is_somebodys)
+MESSAGE = ConfirmedAction("message", "Message owner", "messaged", MessageForm, _message, _has_owner)
 
-QUESTIONS = (DESTROY, EXTEND, CANCEL, RETRY, MESSAGE)
+ACTIONS = (DESTROY, EXTEND, CANCEL, RETRY_REMOVAL, MESSAGE)

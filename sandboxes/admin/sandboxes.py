@@ -15,21 +15,21 @@ from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 
 from sandboxes.admin.base import (
-    NOTHING,
-    LookOnly,
+    EMPTY,
     PortalAdmin,
+    ReadOnlyAdminMixin,
     TabularInline,
-    pairs,
+    format_pairs,
     preformatted,
 )
-from sandboxes.admin.sandbox_actions import QUESTIONS
-from sandboxes.admin.search import BlueprintFilter, found_events, found_sandboxes
+from sandboxes.admin.sandbox_actions import ACTIONS
+from sandboxes.admin.search import BlueprintFilter, search_events, search_sandboxes
 from sandboxes.models import Event, Extension, Sandbox, Site
 from sandboxes.operators import audit
 from sandboxes.representations import display
 
-WHAT = ("public_id", "name", "owner", "blueprint", "state", "ending")
-ABOUT = {
+MAIN_FIELDS = ("public_id", "name", "owner", "blueprint", "state", "ending")
+FIELDSETS = {
     "Clocks": (
         ("created_at", "started_at", "ended_at"),
         ("expires_at", "idle_end", "hard_cap_at"),
@@ -51,7 +51,7 @@ ABOUT = {
 }
 
 
-class EventInline(LookOnly, TabularInline):
+class EventInline(ReadOnlyAdminMixin, TabularInline):
     model = Event
     verbose_name_plural = "journal"
     fields = readonly_fields = ("at", "kind", "by", "actor", "message")
@@ -60,7 +60,7 @@ class EventInline(LookOnly, TabularInline):
         return super().get_queryset(request).select_related("actor")
 
 
-class ExtensionInline(LookOnly, TabularInline):
+class ExtensionInline(ReadOnlyAdminMixin, TabularInline):
     model = Extension
     fields = readonly_fields = (
         "created_at",
@@ -76,7 +76,7 @@ class ExtensionInline(LookOnly, TabularInline):
 
 
 @admin.register(Sandbox)
-class SandboxAdmin(LookOnly, PortalAdmin):
+class SandboxAdmin(ReadOnlyAdminMixin, PortalAdmin):
     list_display = ("called", "owner_email", "state", "ending", "launched")
     list_filter = (
         "state",
@@ -90,7 +90,7 @@ class SandboxAdmin(LookOnly, PortalAdmin):
     search_fields = ("public_id", "name", "owner__email")
     search_help_text = "Id, name, or its owner's e-mail address"
     ordering = ("-created_at", "-id")
-    questions = QUESTIONS
+    confirmed_actions = ACTIONS
     inlines = (ExtensionInline, EventInline)
 
     def get_search_results(
@@ -99,17 +99,17 @@ class SandboxAdmin(LookOnly, PortalAdmin):
         rows: QuerySet[Sandbox],
         search_term: str,
     ) -> tuple[QuerySet[Sandbox], bool]:
-        return found_sandboxes(rows, search_term), False
+        return search_sandboxes(rows, search_term), False
 
     def get_fieldsets(self, request: HttpRequest, obj: Sandbox | None = None) -> Any:  # noqa: ARG002
         ended = ("end_reason", "end_message") if obj and obj.end_reason else ()
         broken = ("failed_service", "last_log_lines") if obj and obj.failure else ()
-        asked = [*WHAT, *ended, *broken]
-        rest = [(title, {"fields": fields}) for title, fields in ABOUT.items()]
+        asked = [*MAIN_FIELDS, *ended, *broken]
+        rest = [(title, {"fields": fields}) for title, fields in FIELDSETS.items()]
         return [(None, {"fields": asked}), *rest]
 
-    def told(self, row: Sandbox) -> tuple[str, str]:
-        whose = audit.called(row.owner) or "no owner"
+    def describe_row(self, row: Sandbox) -> tuple[str, str]:
+        whose = audit.display_name(row.owner) or "no owner"
         return row.public_id, f"{row.name}, {whose}, {row.state}".removeprefix(", ")
 
     @admin.display(description="sandbox", ordering="public_id")
@@ -122,7 +122,7 @@ class SandboxAdmin(LookOnly, PortalAdmin):
 
     @admin.display(description="owner")
     def owner_email(self, row: Sandbox) -> str:
-        return row.owner.email or row.owner.get_username() if row.owner else NOTHING
+        return row.owner.email or row.owner.get_username() if row.owner else EMPTY
 
     @admin.display(description="how it ends", ordering="expires_at")
     def ending(self, row: Sandbox) -> str:
@@ -130,22 +130,20 @@ class SandboxAdmin(LookOnly, PortalAdmin):
 
     @admin.display(description="idle until")
     def idle_end(self, row: Sandbox) -> str:
-        return localize(localtime(row.idle_expires_at)) if row.idle_expires_at else NOTHING
+        return localize(localtime(row.idle_expires_at)) if row.idle_expires_at else EMPTY
 
     @admin.display(description="what failed")
     def failed_service(self, row: Sandbox) -> str:
         service, code = row.failure.get("service"), row.failure.get("exit_code")
-        return (
-            f"{service}, exit code {code}" if service and code is not None else service or NOTHING
-        )
+        return f"{service}, exit code {code}" if service and code is not None else service or EMPTY
 
     @admin.display(description="last log lines")
     def last_log_lines(self, row: Sandbox) -> str:
-        return preformatted(row.failure.get("log_tail") or row.last_logs or NOTHING)
+        return preformatted(row.failure.get("log_tail") or row.last_logs or EMPTY)
 
     @admin.display(description="steps")
     def steps_so_far(self, row: Sandbox) -> str:
-        return pairs(
+        return format_pairs(
             {
                 step.label: step.state
                 if step.seconds is None
@@ -155,7 +153,7 @@ class SandboxAdmin(LookOnly, PortalAdmin):
         )
 
     def endpoints(self, row: Sandbox) -> str:
-        return pairs({name: url for name, url in display.endpoints(row).items() if url})
+        return format_pairs({name: url for name, url in display.endpoints(row).items() if url})
 
     def limits(self, row: Sandbox) -> str:
         enforced = Site.current().hard_disk_limit
@@ -165,13 +163,13 @@ class SandboxAdmin(LookOnly, PortalAdmin):
     def consumption(self, row: Sandbox) -> str:
         last = row.samples.order_by("-id").first()
         if last is None:
-            return NOTHING
+            return EMPTY
         disk = "not measured" if last.disk_mb is None else f"{last.disk_mb:.1f} MB"
         return f"{last.memory_mb:.0f} MB memory, {last.cpu_seconds:.1f} s CPU, disk {disk}"
 
 
 @admin.register(Event)
-class EventAdmin(LookOnly, PortalAdmin):
+class EventAdmin(ReadOnlyAdminMixin, PortalAdmin):
     list_display = ("at", "sandbox_link", "kind", "by", "actor", "message")
     list_select_related = ("sandbox", "actor")
     search_fields = ("sandbox__public_id", "kind", "actor__email")
@@ -189,7 +187,7 @@ class EventAdmin(LookOnly, PortalAdmin):
         rows: QuerySet[Event],
         search_term: str,
     ) -> tuple[QuerySet[Event], bool]:
-        return found_events(rows, search_term), False
+        return search_events(rows, search_term), False
 
     @admin.display(description="sandbox")
     def sandbox_link(self, row: Event) -> SafeString:

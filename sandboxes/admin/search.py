@@ -18,7 +18,7 @@ from sandboxes import blueprints
 from sandboxes.models import Event, Sandbox
 
 PUBLIC_ID = re.compile(r"sbx_[a-z0-9]{16}")
-FEW = 500
+MAX_INLINE_KEYS = 500
 
 
 class BlueprintFilter(admin.SimpleListFilter):
@@ -33,14 +33,14 @@ class BlueprintFilter(admin.SimpleListFilter):
         return rows.filter(blueprint=self.value()) if self.value() else rows
 
 
-def found_sandboxes(rows: QuerySet[Sandbox], text: str) -> QuerySet[Sandbox]:
+def search_sandboxes(rows: QuerySet[Sandbox], text: str) -> QuerySet[Sandbox]:
     """Those of which each word is part of the id, the name or the owner's e-mail address."""
     for word in text.split():
-        rows = rows.filter(_is_meant(word))
+        rows = rows.filter(_matches(word))
     return rows
 
 
-def _is_meant(word: str) -> Q:
+def _matches(word: str) -> Q:
     if PUBLIC_ID.fullmatch(word):
         return Q(public_id=word)
     theirs = Q(owner__in=_keys(get_user_model().objects.filter(email__icontains=word)))
@@ -49,7 +49,7 @@ def _is_meant(word: str) -> Q:
     return theirs | Q(public_id__icontains=word) | Q(name__icontains=word)
 
 
-def found_events(rows: QuerySet[Event], text: str) -> QuerySet[Event]:
+def search_events(rows: QuerySet[Event], text: str) -> QuerySet[Event]:
     """Those of which each word is the sandbox's id, the kind or the actor's e-mail address."""
     for word in text.split():
         if PUBLIC_ID.fullmatch(word):
@@ -63,5 +63,5 @@ def found_events(rows: QuerySet[Event], text: str) -> QuerySet[Event]:
 
 def _keys(rows: QuerySet[Any]) -> list[int] | QuerySet[Any]:
     """Their keys; with few of them at hand, an index gives what is theirs in its order."""
-    keys = list(rows.values_list("pk", flat=True)[: FEW + 1])
-    return keys if len(keys) <= FEW else rows.values("pk")
+    keys = list(rows.values_list("pk", flat=True)[: MAX_INLINE_KEYS + 1])
+    return keys if len(keys) <= MAX_INLINE_KEYS else rows.values("pk")

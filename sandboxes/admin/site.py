@@ -13,10 +13,10 @@ from django.shortcuts import redirect
 
 from sandboxes import queue, runtime
 from sandboxes.admin.base import PortalAdmin
-from sandboxes.admin.confirmations import Question, ReasonForm
+from sandboxes.admin.confirmations import ConfirmedAction, ReasonForm
 from sandboxes.lib import clock
 from sandboxes.models import Site
-from sandboxes.operators.audit import Operator
+from sandboxes.operators.audit import AuditActor
 from sandboxes.reaper import tasks as reaper_tasks
 from sandboxes.representations import display as representations_display
 
@@ -36,17 +36,17 @@ class MaintenanceForm(ModelForm):
         return until
 
 
-def _sweep(_site: Site, _by: Operator, _answers: dict[str, Any]) -> None:
+def _sweep(_site: Site, _actor: AuditActor, _data: dict[str, Any]) -> None:
     queue.enqueue(reaper_tasks.sweep)
 
 
-SWEEP = Question("sweep", "Sweep now", "will be swept by a worker", ReasonForm, _sweep)
+SWEEP = ConfirmedAction("sweep", "Sweep now", "will be swept by a worker", ReasonForm, _sweep)
 
 
 @admin.register(Site)
 class SiteAdmin(PortalAdmin):
     form = MaintenanceForm
-    questions = (SWEEP,)
+    confirmed_actions = (SWEEP,)
     readonly_fields = ("reaped_at", "reaper_error", "engine", "isolation", "hard_disk_limit")
     fieldsets: ClassVar = [
         (

@@ -24,12 +24,12 @@ from django.utils.safestring import SafeString
 
 from sandboxes.actions import operators
 from sandboxes.admin.audited import reason_field
-from sandboxes.admin.base import LookOnly, PortalAdmin
-from sandboxes.admin.confirmations import Question, ReasonForm
+from sandboxes.admin.base import PortalAdmin, ReadOnlyAdminMixin
+from sandboxes.admin.confirmations import ConfirmedAction, ReasonForm
 from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import Sandbox
 from sandboxes.operators import audit
-from sandboxes.operators.audit import Operator
+from sandboxes.operators.audit import AuditActor
 
 for model in (User, Group, Authenticator, EmailAddress):
     admin.site.unregister(model)
@@ -57,55 +57,62 @@ class SuspensionForm(forms.Form):
     )
 
 
-def _delete(row: Model, by: Operator, _answers: dict[str, Any]) -> None:
-    demand_no_higher(getattr(row, "user", None), by)
+def _delete(row: Model, actor: AuditActor, _data: dict[str, Any]) -> None:
+    require_equal_privileges(getattr(row, "user", None), actor)
     row.delete()
 
 
-def _set_password(user: User, by: Operator, answers: dict[str, Any]) -> None:
-    demand_no_higher(user, by)
-    user.set_password(answers["password"])
+def _set_password(user: User, actor: AuditActor, data: dict[str, Any]) -> None:
+    require_equal_privileges(user, actor)
+    user.set_password(data["password"])
     user.save(update_fields=["password"])
 
 
-def demand_no_higher(user: User | None, by: Operator) -> None:
+def require_equal_privileges(user: User | None, actor: AuditActor) -> None:
     """Nobody may act on an account that may do more than their own. Raises StateConflict."""
-    if user and user.is_superuser and not by.user.is_superuser:
+    if user and user.is_superuser and not actor.user.is_superuser:
         raise StateConflict("It is a superuser's account; only another one may do that.")
 
 
-def _delete_user(user: User, by: Operator, _answers: dict[str, Any]) -> None:
-    demand_no_higher(user, by)
-    if user == by.user:
+def _delete_user(user: User, actor: AuditActor, _data: dict[str, Any]) -> None:
+    require_equal_privileges(user, actor)
+    if user == actor.user:
         raise StateConflict("You can't delete your own account. Ask another operator.")
     user.delete()
 
 
-def _suspend(user: User, by: Operator, answers: dict[str, Any]) -> None:
-    demand_no_higher(user, by)
-    operators.suspend_user(user, by.user, answers["reason"])
+def _suspend(user: User, actor: AuditActor, data: dict[str, Any]) -> None:
+    require_equal_privileges(user, actor)
+    operators.suspend_user(user, actor.user, data["reason"])
 
 
-def _lift(user: User, _by: Operator, _answers: dict[str, Any]) -> None:
+def _reinstate(user: User, _actor: AuditActor, _data: dict[str, Any]) -> None:
     operators.unsuspend_user(user)
 
 
-def _verify(address: EmailAddress, _by: Operator, _answers: dict[str, Any]) -> None:
+def _verify(address: EmailAddress, _actor: AuditActor, _data: dict[str, Any]) -> None:
     address.set_verified()
 
 
-SET_PASSWORD = Question(
+SET_PASSWORD = ConfirmedAction(
     "set_password", "Set password", "given a new password", PasswordForm, _set_password
 )
-DELETE_USER = Question("delete", "Delete", "deleted", ReasonForm, _delete_user, permission="remove")
-DELETE = Question("delete", "Delete", "deleted", ReasonForm, _delete, permission="remove")
-SUSPEND = Question(
+DELETE_USER = ConfirmedAction(
+    "delete", "Delete", "deleted", ReasonForm, _delete_user, permission="delete"
+)
+DELETE = ConfirmedAction("delete", "Delete", "deleted", ReasonForm, _delete, permission="delete")
+SUSPEND = ConfirmedAction(
     "suspend", "Suspend", "suspended", SuspensionForm, _suspend, lambda user: user.is_active
 )
-LIFT = Question(
-    "lift", "Lift suspension", "let in again", ReasonForm, _lift, lambda user: not user.is_active
+REINSTATE = ConfirmedAction(
+    "lift",
+    "Lift suspension",
+    "let in again",
+    ReasonForm,
+    _reinstate,
+    lambda user: not user.is_active,
 )
-VERIFY = Question(
+VERIFY = ConfirmedAction(
     "verify", "Mark as verified", "verified", ReasonForm, _verify, lambda row: not row.verified
 )
 
@@ -117,7 +124,7 @@ class UserAdmin(PortalAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
     list_display = ("email", "username", "sandboxes", "suspended", "is_staff", "last_login")
     list_display_links = ("email", "username")
     ordering = ("email",)
-    questions = (SUSPEND, LIFT, SET_PASSWORD, DELETE_USER)
+    confirmed_actions = (SUSPEND, REINSTATE, SET_PASSWORD, DELETE_USER)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:  # noqa: ARG002 - Django's signature
         shown = ("sandboxes", "suspended", "last_login", "date_joined")
@@ -153,8 +160,8 @@ class UserAdmin(PortalAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
         """Django's page for it asks for no reason; there is an action in its place."""
         raise PermissionDenied
 
-    def told(self, row: User) -> tuple[str, str]:
-        return audit.called(row), "" if row.is_active else "suspended"
+    def describe_row(self, row: User) -> tuple[str, str]:
+        return audit.display_name(row), "" if row.is_active else "suspended"
 
     @admin.display(boolean=True)
     def suspended(self, row: User) -> bool:
@@ -169,7 +176,7 @@ class UserAdmin(PortalAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
 
 @admin.register(Group)
 class GroupAdmin(PortalAdmin, DjangoGroupAdmin):
-    questions = (DELETE,)
+    confirmed_actions = (DELETE,)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """A group may hold what its members then may do, so only superusers make or change one."""
@@ -180,7 +187,7 @@ class GroupAdmin(PortalAdmin, DjangoGroupAdmin):
 
 
 @admin.register(Authenticator)
-class AuthenticatorAdmin(LookOnly, PortalAdmin):
+class AuthenticatorAdmin(ReadOnlyAdminMixin, PortalAdmin):
     """To take a lost second factor off an account. Its key is nobody's business."""
 
     list_display = ("user", "type", "created_at", "last_used_at")
@@ -188,11 +195,11 @@ class AuthenticatorAdmin(LookOnly, PortalAdmin):
     list_select_related = ("user",)
     search_fields = ("user__email",)
     fields = list_display
-    questions = (DELETE,)
+    confirmed_actions = (DELETE,)
 
 
 @admin.register(EmailAddress)
-class EmailAddressAdmin(LookOnly, PortalAdmin):
+class EmailAddressAdmin(ReadOnlyAdminMixin, PortalAdmin):
     """For who can't get the mail by which an address is confirmed."""
 
     list_display = ("email", "user", "primary", "verified")
@@ -201,4 +208,4 @@ class EmailAddressAdmin(LookOnly, PortalAdmin):
     search_fields = ("email",)
     ordering = ("email",)
     fields = list_display
-    questions = (VERIFY,)
+    confirmed_actions = (VERIFY,)

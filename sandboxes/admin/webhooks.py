@@ -9,40 +9,40 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from sandboxes.admin.base import LookOnly, PortalAdmin, preformatted
-from sandboxes.admin.confirmations import Question, ReasonForm
+from sandboxes.admin.base import PortalAdmin, ReadOnlyAdminMixin, preformatted
+from sandboxes.admin.confirmations import ConfirmedAction, ReasonForm
 from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import DisabledReason, Webhook, WebhookDelivery
 from sandboxes.operators import audit
-from sandboxes.operators.audit import Operator
+from sandboxes.operators.audit import AuditActor
 from sandboxes.webhooks.delivery import disable
 
 
-def _switch_off(webhook: Webhook, _by: Operator, _answers: dict[str, Any]) -> None:
+def _disable(webhook: Webhook, _actor: AuditActor, _data: dict[str, Any]) -> None:
     if not webhook.is_enabled:
         raise StateConflict("It is off already; nothing was done.")
     disable(webhook, DisabledReason.OPERATOR)
 
 
-SWITCH_OFF = Question(
+DISABLE = ConfirmedAction(
     "switch_off",
     "Switch off",
     "switched off",
     ReasonForm,
-    _switch_off,
+    _disable,
     lambda hook: hook.is_enabled,
 )
 
 
 @admin.register(Webhook)
-class WebhookAdmin(LookOnly, PortalAdmin):
+class WebhookAdmin(ReadOnlyAdminMixin, PortalAdmin):
     list_display = ("public_id", "user", "host", "status", "failing_since", "created_at")
     list_filter = ("off_because", ("failing_since", admin.EmptyFieldListFilter))
     list_select_related = ("user",)
     search_fields = ("public_id", "name", "url", "user__email")
     search_help_text = "Id, name, address, or its user's e-mail address"
     ordering = ("-id",)
-    questions = (SWITCH_OFF,)
+    confirmed_actions = (DISABLE,)
     fields = (
         "public_id",
         "user",
@@ -64,12 +64,12 @@ class WebhookAdmin(LookOnly, PortalAdmin):
         """Without the path, which may hold a key of its receiver's."""
         return urlsplit(row.url).hostname or ""
 
-    def told(self, row: Webhook) -> tuple[str, str]:
-        return str(row), audit.called(row.user)
+    def describe_row(self, row: Webhook) -> tuple[str, str]:
+        return str(row), audit.display_name(row.user)
 
 
 @admin.register(WebhookDelivery)
-class WebhookDeliveryAdmin(LookOnly, PortalAdmin):
+class WebhookDeliveryAdmin(ReadOnlyAdminMixin, PortalAdmin):
     list_display = ("message_id", "type", "webhook", "outcome", "tries", "due_at", "created_at")
     list_filter = ("outcome", "type")
     list_select_related = ("webhook",)

@@ -4,7 +4,7 @@ from django.core import checks
 from django.core.checks.registry import CheckRegistry
 
 from sandboxes.checks.accounts import check_accounts
-from sandboxes.checks.limits import LEAST, limit_faults
+from sandboxes.checks.limits import MINIMUMS, limit_problems
 from sandboxes.checks.runtime import (
     ENGINE,
     check_blueprints,
@@ -16,7 +16,7 @@ from sandboxes.checks.runtime import (
     check_runtime,
 )
 
-__all__ = ["LEAST", "limit_faults", "register"]
+__all__ = ["MINIMUMS", "limit_problems", "register"]
 
 
 def register(registry: CheckRegistry = checks.registry.registry) -> None:

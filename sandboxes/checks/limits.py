@@ -9,10 +9,10 @@ from sandboxes.models.pool import MAX_AGE_LIMIT_MINUTES
 
 SUBNET_PREFIX = 28
 
-Contradiction = tuple[bool, str, str]
+Problem = tuple[bool, str, str]
 """Whether it is there, what it is, and what to do about it."""
 
-LEAST = {
+MINIMUMS = {
     "SANDBOX_TTL_MIN_MINUTES": 1,
     "SANDBOX_EXTENSION_MAX_MINUTES": 1,
     "SANDBOX_IDLE_MINUTES": 1,
@@ -34,7 +34,7 @@ LEAST = {
     "SANDBOX_RETENTION_DAYS": 1,
 }
 
-ORDERED = [
+ORDERED_PAIRS = [
     ("SANDBOX_TTL_MIN_MINUTES", "SANDBOX_TTL_MINUTES"),
     ("SANDBOX_TTL_MINUTES", "SANDBOX_TTL_MAX_MINUTES"),
     ("SANDBOX_TTL_MAX_MINUTES", "SANDBOX_HARD_CAP_MINUTES"),
@@ -45,20 +45,20 @@ ORDERED = [
 """Pairs of which the first may not be larger than the second."""
 
 
-def limit_faults(values: Any) -> Iterator[Contradiction]:
+def limit_problems(values: Any) -> Iterator[Problem]:
     """What may be wrong with settings, given as attributes of `values`."""
     yield from _out_of_range(values)
     yield from _contradictions(values)
 
 
-def _out_of_range(values: Any) -> Iterator[Contradiction]:
-    for name, least in LEAST.items():
+def _out_of_range(values: Any) -> Iterator[Problem]:
+    for name, least in MINIMUMS.items():
         value = getattr(values, name)
         yield value < least, f"{name} is {value}.", f"Set it to {least} or more."
 
 
-def _contradictions(values: Any) -> Iterator[Contradiction]:
-    for smaller, larger in ORDERED:
+def _contradictions(values: Any) -> Iterator[Problem]:
+    for smaller, larger in ORDERED_PAIRS:
         low, high = getattr(values, smaller), getattr(values, larger)
         yield (
             low > high,

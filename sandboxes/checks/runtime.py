@@ -20,13 +20,13 @@ from sandboxes import blueprints
 from sandboxes import runtime as sandboxes_runtime
 from sandboxes.checks.limits import (
     SUBNET_PREFIX,
-    Contradiction,
-    limit_faults,
+    Problem,
+    limit_problems,
 )
 from sandboxes.runtime import RUNTIMES, EngineUnreachable, RuntimeFailure, get_runtime
 
 ENGINE = "engine"
-MAKE_A_KEY = (
+GENERATE_KEY_HINT = (
     'Make one with `python -c "from cryptography.fernet import Fernet; '
     'print(Fernet.generate_key().decode())"`.'
 )
@@ -56,11 +56,11 @@ def check_keys(**_: Any) -> list[checks.CheckMessage]:
     keys = settings.SANDBOX_ENCRYPTION_KEYS
     if not keys:
         what = "SANDBOX_ENCRYPTION_KEYS is empty: the secrets of sandboxes can't be encrypted."
-        return [checks.Error(what, hint=MAKE_A_KEY, id="sandboxes.E003")]
+        return [checks.Error(what, hint=GENERATE_KEY_HINT, id="sandboxes.E003")]
     return [
         checks.Error(
             f"SANDBOX_ENCRYPTION_KEYS: number {number} is no Fernet key.",
-            hint=MAKE_A_KEY,
+            hint=GENERATE_KEY_HINT,
             id="sandboxes.E004",
         )
         for number, key in enumerate(keys, 1)
@@ -72,7 +72,7 @@ def check_limits(**_: Any) -> list[checks.CheckMessage]:
     """The numbers that limit sandboxes make sense, one by one and together."""
     return [
         checks.Error(what, hint=hint, id="sandboxes.E005")
-        for there, what, hint in limit_faults(settings)
+        for there, what, hint in limit_problems(settings)
         if there
     ]
 
@@ -81,7 +81,7 @@ def check_runtime(**_: Any) -> list[checks.CheckMessage]:
     """What runs sandboxes is known, and told where to publish them."""
     found: list[checks.CheckMessage] = [
         checks.Error(what, hint=hint, id="sandboxes.E006")
-        for there, what, hint in _runtime_faults()
+        for there, what, hint in _runtime_problems()
         if there
     ]
     if settings.SANDBOX_RUNTIME == "memory":
@@ -150,7 +150,7 @@ def _is_key(key: str) -> bool:
     return True
 
 
-def _runtime_faults() -> Iterator[Contradiction]:
+def _runtime_problems() -> Iterator[Problem]:
     known = ", ".join(sorted(RUNTIMES))
     runtime, subnets = settings.SANDBOX_RUNTIME, settings.SANDBOX_SUBNETS
     yield (

@@ -9,10 +9,10 @@ from django.core.cache import cache
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from sandboxes.doctor.findings import Finding, Findings, fine, warning, wrong
+from sandboxes.doctor.findings import Finding, Findings, error, ok, warning
 
-NOT_SHARED = ("locmem", "dummy")
-MANY = 0.8
+LOCAL_CACHES = ("locmem", "dummy")
+MANY_CONNECTIONS_SHARE = 0.8
 
 
 def database() -> Findings:
@@ -30,17 +30,17 @@ def _sqlite() -> Findings:
         (mode,) = cursor.fetchone()
         cursor.execute("SELECT sqlite_version()")
         (version,) = cursor.fetchone()
-    yield fine(f"SQLite {version}: good for one machine; PostgreSQL for more.")
+    yield ok(f"SQLite {version}: good for one machine; PostgreSQL for more.")
     yield sqlite_mode(mode, connection.settings_dict.get("OPTIONS", {}).get("transaction_mode"))
 
 
 def sqlite_mode(journal: str, transactions: str | None) -> Finding:
     if (journal, transactions) == ("wal", "IMMEDIATE"):
-        return fine("It is opened for several processes at once (WAL, IMMEDIATE).")
+        return ok("It is opened for several processes at once (WAL, IMMEDIATE).")
     words = (
         f"It is opened with journal_mode {journal}, transaction_mode {transactions}: writers fail."
     )
-    return wrong(words, "Keep VAR_DIR on a local disk, and the settings as they come.")
+    return error(words, "Keep VAR_DIR on a local disk, and the settings as they come.")
 
 
 def _postgres() -> Findings:
@@ -51,14 +51,14 @@ def _postgres() -> Findings:
             "SELECT count(*), current_setting('max_connections')::int FROM pg_stat_activity"
         )
         used, most = cursor.fetchone()
-    yield fine(f"PostgreSQL {version}.")
-    yield connections(used, most)
+    yield ok(f"PostgreSQL {version}.")
+    yield connection_usage(used, most)
 
 
-def connections(used: int, most: int) -> Finding:
+def connection_usage(used: int, most: int) -> Finding:
     words = f"{used} of its {most} connections are in use."
-    if used < MANY * most:
-        return fine(words)
+    if used < MANY_CONNECTIONS_SHARE * most:
+        return ok(words)
     return warning(words, "Raise max_connections, or lower WEB_THREADS and WORKER_THREADS.")
 
 
@@ -66,15 +66,15 @@ def migrations() -> Finding:
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if not plan:
-        return fine("All migrations are applied.")
+        return ok("All migrations are applied.")
     names = ", ".join(f"{step.app_label}.{step.name}" for step, _ in plan[:3])
-    return wrong(f"{len(plan)} migrations are not applied: {names}…", "Run `manage.py prepare`.")
+    return error(f"{len(plan)} migrations are not applied: {names}…", "Run `manage.py prepare`.")
 
 
 def shared_cache() -> Findings:
     backend = settings.CACHES["default"]["BACKEND"]
-    if any(kind in backend for kind in NOT_SHARED):
-        yield wrong(
+    if any(kind in backend for kind in LOCAL_CACHES):
+        yield error(
             "Each process has a cache of its own: rate limits count anew in each of them.",
             "Leave CACHE_URL away (the database serves), or set it to Redis.",
         )
@@ -84,6 +84,6 @@ def shared_cache() -> Findings:
     kept = cache.get(key)
     cache.delete(key)
     if kept != "it keeps":
-        yield wrong("The cache forgets what it is given.", "See its server; correct CACHE_URL.")
+        yield error("The cache forgets what it is given.", "See its server; correct CACHE_URL.")
         return
-    yield fine(f"It keeps what it is given ({backend.rpartition('.')[2]}), for all processes.")
+    yield ok(f"It keeps what it is given ({backend.rpartition('.')[2]}), for all processes.")

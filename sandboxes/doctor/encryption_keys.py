@@ -8,7 +8,7 @@ from django.conf import settings
 
 from sandboxes.checks import runtime
 from sandboxes.doctor.engine import from_check
-from sandboxes.doctor.findings import Findings, fine, warning, wrong
+from sandboxes.doctor.findings import Findings, error, ok, warning
 from sandboxes.encryption.rotation import UNKNOWN_KEY, key_usage
 
 
@@ -16,12 +16,12 @@ def encryption_keys() -> Findings:
     faults = runtime.check_keys()
     yield from map(from_check, faults)
     if not faults:
-        yield from judged(key_usage(), len(settings.SANDBOX_ENCRYPTION_KEYS))
+        yield from evaluate(key_usage(), len(settings.SANDBOX_ENCRYPTION_KEYS))
 
 
-def judged(found: Counter[int], keys: int) -> Findings:
+def evaluate(found: Counter[int], keys: int) -> Findings:
     if found[UNKNOWN_KEY]:
-        yield wrong(
+        yield error(
             f"{found[UNKNOWN_KEY]} secrets were encrypted with a key that is not known here.",
             "Put it back at the end of SANDBOX_ENCRYPTION_KEYS; without it these are lost.",
         )
@@ -33,7 +33,7 @@ def judged(found: Counter[int], keys: int) -> Findings:
         words = "No secret needs the earlier keys."
         yield warning(words, "Take them off SANDBOX_ENCRYPTION_KEYS, all but the first.")
     if not found[UNKNOWN_KEY]:
-        yield fine(f"All {found.total()} secrets at rest can be read.")
+        yield ok(f"All {found.total()} secrets at rest can be read.")
 
 
 def earlier_secret_keys() -> Findings:
@@ -44,4 +44,4 @@ def earlier_secret_keys() -> Findings:
             "Take them away when the new one has been in use for two weeks.",
         )
     else:
-        yield fine("No earlier SECRET_KEY is in use.")
+        yield ok("No earlier SECRET_KEY is in use.")

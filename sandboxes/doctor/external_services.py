@@ -9,11 +9,11 @@ import httpx
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 
-from sandboxes.doctor.findings import Findings, fine, told, warning, wrong
+from sandboxes.doctor.findings import Findings, error, ok, redacted, warning
 
 FRIENDBOT_SECONDS = 5.0
 SERVERS = "smtp"
-REMEDY = "Correct EMAIL_URL (smtp+tls://user:password@host:587), or see the mail server."
+MAIL_REMEDY = "Correct EMAIL_URL (smtp+tls://user:password@host:587), or see the mail server."
 
 
 def mail() -> Findings:
@@ -29,30 +29,30 @@ def mail() -> Findings:
         # Without encryption and a password Django would not have said so much yet.
         server.connection.ehlo_or_helo_if_needed()
         server.close()
-    except (OSError, smtplib.SMTPException) as error:
-        yield wrong(f"The mail server does not take us: {told(error)}.", REMEDY)
+    except (OSError, smtplib.SMTPException) as exc:
+        yield error(f"The mail server does not take us: {redacted(exc)}.", MAIL_REMEDY)
         return
-    yield fine(f"The mail server {settings.EMAIL_HOST}:{settings.EMAIL_PORT} takes us.")
+    yield ok(f"The mail server {settings.EMAIL_HOST}:{settings.EMAIL_PORT} takes us.")
 
 
-def mail_to(address: str) -> Findings:
+def send_test_mail(address: str) -> Findings:
     """Send one, to see whether it arrives."""
     words = "This is what `manage.py doctor --mail` sends, to see whether mail arrives."
     try:
         EmailMessage("A mail from the sandbox portal", words, to=[address]).send()
-    except (OSError, smtplib.SMTPException) as error:
-        yield wrong(f"The mail to {address} was not taken: {told(error)}.", REMEDY)
+    except (OSError, smtplib.SMTPException) as exc:
+        yield error(f"The mail to {address} was not taken: {redacted(exc)}.", MAIL_REMEDY)
         return
-    yield fine(f"A mail to {address} was handed over; see whether it arrives.")
+    yield ok(f"A mail to {address} was handed over; see whether it arrives.")
 
 
 def friendbot() -> Findings:
     """It answers, whatever it says: to ask for no account is a bad request."""
     try:
         answer = httpx.get(settings.FRIENDBOT_URL, timeout=FRIENDBOT_SECONDS)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as exc:
         yield warning(
-            f"Friendbot, {settings.FRIENDBOT_URL}, can't be reached ({type(error).__name__}).",
+            f"Friendbot, {settings.FRIENDBOT_URL}, can't be reached ({type(exc).__name__}).",
             "Sandboxes run all the same, their accounts wait for funds. Let the worker reach it.",
         )
         return
@@ -60,4 +60,4 @@ def friendbot() -> Findings:
         words = f"Friendbot answers {answer.status_code}."
         yield warning(words, "Accounts wait for funds until it is well again.")
         return
-    yield fine("Friendbot answers.")
+    yield ok("Friendbot answers.")

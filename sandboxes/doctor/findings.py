@@ -9,10 +9,10 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    FINE = "fine"
+    OK = "fine"
     WARNING = "warning"
     """It works, but not for long, not for all, or less well than it could."""
-    WRONG = "wrong"
+    ERROR = "wrong"
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Finding:
     """`remedy` is what to do about it; of what is fine there is none."""
 
     level: Level
-    words: str
+    message: str
     remedy: str = ""
 
 
@@ -32,23 +32,23 @@ class Check:
     """`look` gives any number of findings; it may take `seconds`, and may fail."""
 
     name: str
-    look: Callable[[], Findings]
+    run: Callable[[], Findings]
     seconds: float = 10.0
 
 
-def fine(words: str) -> Finding:
-    return Finding(Level.FINE, words)
+def ok(message: str) -> Finding:
+    return Finding(Level.OK, message)
 
 
-def warning(words: str, remedy: str) -> Finding:
-    return Finding(Level.WARNING, words, remedy)
+def warning(message: str, remedy: str) -> Finding:
+    return Finding(Level.WARNING, message, remedy)
 
 
-def wrong(words: str, remedy: str) -> Finding:
-    return Finding(Level.WRONG, words, remedy)
+def error(message: str, remedy: str) -> Finding:
+    return Finding(Level.ERROR, message, remedy)
 
 
-def told(error: BaseException) -> str:
+def redacted(exc: BaseException) -> str:
     """An error in one line, without what an address in it says of a password."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {re.sub(r'//[^/@ ]*@', '//•••@', text)}"[:300].rstrip(": .")
+    text = " ".join(str(exc).split())
+    return f"{type(exc).__name__}: {re.sub(r'//[^/@ ]*@', '//•••@', text)}"[:300].rstrip(": .")

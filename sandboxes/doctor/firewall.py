@@ -20,12 +20,12 @@ from sandboxes.runtime import RuntimeFailure, SandboxSpec, ServiceSpec, get_runt
 
 METADATA = IPv4Network("169.254.0.0/16")
 """Where clouds tell a machine its secrets."""
-CALLS = "-m conntrack ! --ctstate ESTABLISHED,RELATED"
-TRIAL_SECONDS = 20.0
-REMEDY = "Run `manage.py print_firewall | sudo sh`, and have it run at every start."
+NEW_CONNECTIONS = "-m conntrack ! --ctstate ESTABLISHED,RELATED"
+PROBE_SECONDS = 20.0
+FIREWALL_REMEDY = "Run `manage.py print_firewall | sudo sh`, and have it run at every start."
 
-WAIT = "import time; time.sleep(60)"
-KNOCK = """
+WAIT_SCRIPT = "import time; time.sleep(60)"
+PROBE_SCRIPT = """
 import errno, select, socket, struct, sys
 for line in open("/proc/net/route").readlines()[1:]:
     if target := int(line.split()[1], 16):
@@ -50,15 +50,15 @@ print("done")
 """
 """Calls the first address of its subnet, where the engine's machine is. A refusal is an answer, so
 it tells as much as a port that is open: nothing stands between."""
-KNOCKED_ON = (9, 22, 80, 111, 443, 2375, 2376, 5432, 6379, 8000, 9100)
+PROBED_PORTS = (9, 22, 80, 111, 443, 2375, 2376, 5432, 6379, 8000, 9100)
 
 
 @dataclass(frozen=True)
-class Verdict:
+class FirewallStatus:
     """Whether sandboxes are kept from the engine's machine; None: it can't be told."""
 
-    closed: bool | None
-    words: str
+    is_closed: bool | None
+    message: str
     remedy: str = ""
 
 
@@ -75,14 +75,14 @@ def rules(flavour: str = "iptables", *, undo: bool = False) -> str:
 def _iptables(subnets: IPv4Network, egress: bool, undo: bool) -> Iterator[str]:
     yield "set -e"
     yield f"# Sandboxes ({subnets}) answer, and call neither this machine nor others through it."
-    yield from _jump("INPUT", f"-s {subnets} {CALLS}", undo)
+    yield from _jump("INPUT", f"-s {subnets} {NEW_CONNECTIONS}", undo)
     # On the way to another sandbox the engine's own rules stand.
     beyond = METADATA if egress else f"{subnets}"
     unless = "" if egress else "! "
     if not undo:
         # Where the engine was not started yet.
         yield "iptables -w -N DOCKER-USER 2>/dev/null || true"
-    yield from _jump("DOCKER-USER", f"-s {subnets} {unless}-d {beyond} {CALLS}", undo)
+    yield from _jump("DOCKER-USER", f"-s {subnets} {unless}-d {beyond} {NEW_CONNECTIONS}", undo)
 
 
 def _jump(chain: str, match: str, undo: bool) -> Iterator[str]:
@@ -113,33 +113,37 @@ def _nftables(subnets: IPv4Network, egress: bool, undo: bool) -> Iterator[str]:
     yield "END"
 
 
-def verdict() -> Verdict:
+def check_firewall() -> FirewallStatus:
     """Have a container of a sandbox's own kind call the engine's machine, and say what came of it.
 
     Takes about three seconds. Asks the engine.
     """
     if settings.SANDBOX_RUNTIME == "process":
-        return Verdict(None, "Sandboxes are processes of this machine, with no isolation at all.")
+        return FirewallStatus(
+            None, "Sandboxes are processes of this machine, with no isolation at all."
+        )
     try:
-        answers = _knock()
-    except RuntimeFailure as error:
-        return Verdict(None, f"Whether sandboxes reach the engine's machine can't be told: {error}")
+        answers = _probe()
+    except RuntimeFailure as exc:
+        return FirewallStatus(
+            None, f"Whether sandboxes reach the engine's machine can't be told: {exc}"
+        )
     if not answers:
-        return Verdict(True, "Sandboxes don't reach the engine's machine.")
+        return FirewallStatus(True, "Sandboxes don't reach the engine's machine.")
     ports = ", ".join(port for port, how in answers if how == "open")
     which = f"among them the open ports {ports}" if ports else "none of those tried is open"
     words = (
         f"Sandboxes reach ports of the engine's machine at its address in their network, {which}."
     )
-    return Verdict(False, words, REMEDY)
+    return FirewallStatus(False, words, FIREWALL_REMEDY)
 
 
-def _knock() -> list[tuple[str, str]]:
+def _probe() -> list[tuple[str, str]]:
     """The ports that answered, and how. Raises RuntimeFailure."""
     images = blueprints.load(settings.SANDBOX_DEFAULT_BLUEPRINT).images
     for number, image in enumerate(images, 1):
         try:
-            return _knock_from(image)
+            return _probe_from(image)
         except RuntimeFailure:
             # There may be no Python in it.
             if number == len(images):
@@ -147,12 +151,12 @@ def _knock() -> list[tuple[str, str]]:
     return []
 
 
-def _knock_from(image: str) -> list[tuple[str, str]]:
-    runtime, spec = get_runtime(), trial(image)
-    command = ["python3", "-c", KNOCK, *map(str, KNOCKED_ON)]
+def _probe_from(image: str) -> list[tuple[str, str]]:
+    runtime, spec = get_runtime(), probe_spec(image)
+    command = ["python3", "-c", PROBE_SCRIPT, *map(str, PROBED_PORTS)]
     try:
-        runtime.create(spec, lambda _: None, TRIAL_SECONDS)
-        code, output = runtime.execute(spec.id, "trial", command, TRIAL_SECONDS)
+        runtime.create(spec, lambda _: None, PROBE_SECONDS)
+        code, output = runtime.execute(spec.id, "trial", command, PROBE_SECONDS)
     finally:
         with suppress(RuntimeFailure):
             runtime.destroy(spec.id)
@@ -162,9 +166,9 @@ def _knock_from(image: str) -> list[tuple[str, str]]:
     return [(port, how) for port, how in map(str.split, answered)]
 
 
-def trial(image: str) -> SandboxSpec:
+def probe_spec(image: str) -> SandboxSpec:
     """A sandbox of one small service that waits to be told what to do."""
-    wait = ["python3", "-c", WAIT]
+    wait = ["python3", "-c", WAIT_SCRIPT]
     service = ServiceSpec(
         "trial", image, 64, 0.5, 16, entrypoint=wait, user="65534:65534", read_only=True
     )

@@ -13,18 +13,18 @@ from django.db import connection as database
 
 from sandboxes.core import capacity
 from sandboxes.doctor.engine import connection as engine
-from sandboxes.doctor.findings import Finding, Findings, fine, warning, wrong
+from sandboxes.doctor.findings import Finding, Findings, error, ok, warning
 from sandboxes.lib import clock
 from sandboxes.runtime import get_runtime
 from sandboxes.runtime.docker.engine_info import read_engine_info
 from sandboxes.runtime.host_resources import MEMINFO, disk_space
 
-LEAST_VAR_MB = 200
-LITTLE_VAR_MB = 1024
-NEARLY_FULL = 0.1
-DRIFT = timedelta(seconds=2)
-FAR_OFF = timedelta(seconds=30)
-PRIVATE = ("env", "demo-accounts.json", "portal.sqlite3", "queue", "mail")
+MIN_VAR_MB = 200
+LOW_VAR_MB = 1024
+LOW_DISK_SHARE = 0.1
+MAX_DRIFT = timedelta(seconds=2)
+SERIOUS_DRIFT = timedelta(seconds=30)
+PRIVATE_FILES = ("env", "demo-accounts.json", "portal.sqlite3", "queue", "mail")
 """What only the portal's own user may read."""
 
 
@@ -36,12 +36,12 @@ def disks() -> Findings:
 
 def var_disk(total: int | None, free: int | None) -> Finding:
     if free is None:
-        return wrong(f"VAR_DIR, {settings.VAR_DIR}, can't be looked at.", "Make that directory.")
+        return error(f"VAR_DIR, {settings.VAR_DIR}, can't be looked at.", "Make that directory.")
     words = f"{free:,} of {total:,} MB are left where VAR_DIR is."
     remedy = "Make room, or move VAR_DIR."
-    if free < LEAST_VAR_MB:
-        return wrong(words, remedy)
-    return warning(words, remedy) if free < LITTLE_VAR_MB else fine(words)
+    if free < MIN_VAR_MB:
+        return error(words, remedy)
+    return warning(words, remedy) if free < LOW_VAR_MB else ok(words)
 
 
 def engine_disk(total: int | None, free: int | None) -> Finding:
@@ -49,12 +49,12 @@ def engine_disk(total: int | None, free: int | None) -> Finding:
         return warning("The engine's disk can't be seen from here.", "Watch it on its machine.")
     words = f"{free:,} of {total:,} MB are left where sandboxes are."
     if free < settings.SANDBOX_DISK_MB:
-        return wrong(
+        return error(
             f"{words} No sandbox is launched.", "Make room: `docker system df` says where."
         )
-    if free < NEARLY_FULL * total:
+    if free < LOW_DISK_SHARE * total:
         return warning(words, "Make room: `docker system df` says where.")
-    return fine(words)
+    return ok(words)
 
 
 def memory() -> Findings:
@@ -66,7 +66,7 @@ def enough_memory(total: int, available: int, places: int) -> Finding:
     words = f"{available:,} of {total:,} MB are to be had; {places} sandboxes may be active."
     if available < capacity.RESERVED_MEMORY_MB:
         return warning(words, "End what else runs here, or lower SANDBOX_MAX_SITE.")
-    return fine(words)
+    return ok(words)
 
 
 def _memory_mb() -> dict[str, int]:
@@ -75,9 +75,9 @@ def _memory_mb() -> dict[str, int]:
 
 
 def clocks() -> Findings:
-    yield agrees("the database", _database_time())
+    yield clock_agrees("the database", _database_time())
     if settings.SANDBOX_RUNTIME == "docker":
-        yield agrees("the engine", read_engine_info(engine()).system_time)
+        yield clock_agrees("the engine", read_engine_info(engine()).system_time)
 
 
 def _database_time() -> datetime:
@@ -89,31 +89,31 @@ def _database_time() -> datetime:
     return told
 
 
-def agrees(whose: str, told: datetime) -> Finding:
+def clock_agrees(whose: str, told: datetime) -> Finding:
     apart = abs(clock.now() - told)
-    if apart <= DRIFT:
-        return fine(f"The clock of {whose} is this machine's, or agrees with it.")
+    if apart <= MAX_DRIFT:
+        return ok(f"The clock of {whose} is this machine's, or agrees with it.")
     words = f"The clock of {whose} is {apart.total_seconds():.0f} s away from this machine's."
     remedy = "Have a time service (chrony, systemd-timesyncd) set both: deadlines depend on them."
-    return wrong(words, remedy) if apart > FAR_OFF else warning(words, remedy)
+    return error(words, remedy) if apart > SERIOUS_DRIFT else warning(words, remedy)
 
 
 def files() -> Findings:
     folder = Path(settings.VAR_DIR)
     if not os.access(folder, os.W_OK | os.X_OK):
-        yield wrong(f"VAR_DIR, {folder}, is not writable for this user.", "Give it to that user.")
+        yield error(f"VAR_DIR, {folder}, is not writable for this user.", "Give it to that user.")
         return
     found = list(_open_to_others(folder))
     yield from found
     if not found:
-        yield fine(f"Nothing private in {folder} can be read by other users.")
+        yield ok(f"Nothing private in {folder} can be read by other users.")
 
 
 def _open_to_others(folder: Path) -> Iterator[Finding]:
     if not stat.S_IMODE(folder.stat().st_mode) & stat.S_IXOTH:
         return  # They can't even enter it.
-    for file in (folder / name for name in PRIVATE):
+    for file in (folder / name for name in PRIVATE_FILES):
         if file.exists() and stat.S_IMODE(file.stat().st_mode) & (stat.S_IROTH | stat.S_IWOTH):
             words = f"Other users of this machine can read {file}."
             remedy = f"chmod o-rwx {file}"
-            yield wrong(words, remedy) if file.name == "env" else warning(words, remedy)
+            yield error(words, remedy) if file.name == "env" else warning(words, remedy)

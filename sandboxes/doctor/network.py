@@ -14,12 +14,12 @@ from django.conf import settings
 from sandboxes.core.capacity import SUBNET_ADDRESSES
 from sandboxes.doctor import firewall
 from sandboxes.doctor.engine import connection
-from sandboxes.doctor.findings import Finding, Findings, fine, warning, wrong
+from sandboxes.doctor.findings import Finding, Findings, error, ok, warning
 from sandboxes.runtime import get_runtime
 from sandboxes.runtime.docker.engine_info import engine_networks
 
 ROUTES = Path("/proc/net/route")
-NEARLY_ALL = 0.9
+NEARLY_FULL_SHARE = 0.9
 
 
 @dataclass(frozen=True)
@@ -31,22 +31,22 @@ class Route:
 def subnets() -> Findings:
     taken = get_runtime().capabilities().space.subnets_taken
     if settings.SANDBOX_RUNTIME == "process" or taken is None:
-        yield fine("Sandboxes that are processes need no subnets.")
+        yield ok("Sandboxes that are processes need no subnets.")
         return
-    yield left(taken, settings.SANDBOX_SUBNETS.num_addresses // SUBNET_ADDRESSES)
+    yield remaining_subnets(taken, settings.SANDBOX_SUBNETS.num_addresses // SUBNET_ADDRESSES)
     if settings.SANDBOX_RUNTIME == "docker" and not _is_elsewhere():
-        yield from strangers(routes(), engine_networks(connection()))
+        yield from foreign_networks(routes(), engine_networks(connection()))
 
 
-def left(taken: int, total: int) -> Finding:
+def remaining_subnets(taken: int, total: int) -> Finding:
     words = f"{total - taken} of {total} subnets are left in {settings.SANDBOX_SUBNETS}."
     remedy = "Give SANDBOX_SUBNETS a larger range, or lower SANDBOX_MAX_SITE."
     if taken >= total:
-        return wrong(words, remedy)
-    return warning(words, remedy) if taken >= NEARLY_ALL * total else fine(words)
+        return error(words, remedy)
+    return warning(words, remedy) if taken >= NEARLY_FULL_SHARE * total else ok(words)
 
 
-def strangers(known: Sequence[Route], engines: Sequence[IPv4Network]) -> Iterator[Finding]:
+def foreign_networks(known: Sequence[Route], engines: Sequence[IPv4Network]) -> Iterator[Finding]:
     """Routes into our range that are none of the engine's networks."""
     ours = settings.SANDBOX_SUBNETS
     theirs = [r for r in known if r.to.prefixlen and r.to.overlaps(ours) and r.to not in engines]
@@ -57,7 +57,7 @@ def strangers(known: Sequence[Route], engines: Sequence[IPv4Network]) -> Iterato
             "Give SANDBOX_SUBNETS a private range that nothing else uses.",
         )
     if not theirs:
-        yield fine("No route of this machine leads into that range but the engine's own.")
+        yield ok("No route of this machine leads into that range but the engine's own.")
 
 
 def routes(file: Path = ROUTES) -> list[Route]:
@@ -75,30 +75,30 @@ def _is_elsewhere() -> bool:
     return bool(settings.DOCKER_HOST) and not settings.DOCKER_HOST.startswith("unix://")
 
 
-def way_to_the_machine() -> Findings:
+def host_reachability() -> Findings:
     """Whether a sandbox can call the engine's machine; one is made to try."""
     if settings.SANDBOX_RUNTIME != "docker":
-        yield fine("No engine is in use.")
+        yield ok("No engine is in use.")
         return
-    found = firewall.verdict()
-    if found.closed is None:
-        yield warning(found.words, "See what is said of the engine and its images.")
+    found = firewall.check_firewall()
+    if found.is_closed is None:
+        yield warning(found.message, "See what is said of the engine and its images.")
     else:
-        yield fine(found.words) if found.closed else warning(found.words, found.remedy)
+        yield ok(found.message) if found.is_closed else warning(found.message, found.remedy)
 
 
 def ports() -> Findings:
     """Whether a port can be published where sandboxes are to be."""
     address = settings.SANDBOX_BIND_ADDRESS
     if _is_elsewhere():
-        yield fine(f"{address} is an address of the engine's machine, which is another one.")
+        yield ok(f"{address} is an address of the engine's machine, which is another one.")
         return
     kind = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(kind) as trial:
             trial.bind((address, 0))
-    except OSError as error:
-        words = f"Nothing can be published on SANDBOX_BIND_ADDRESS, {address}: {error.strerror}."
-        yield wrong(words, "Set it to an address of this machine, 127.0.0.1, or 0.0.0.0 for all.")
+    except OSError as exc:
+        words = f"Nothing can be published on SANDBOX_BIND_ADDRESS, {address}: {exc.strerror}."
+        yield error(words, "Set it to an address of this machine, 127.0.0.1, or 0.0.0.0 for all.")
         return
-    yield fine(f"Ports can be published on {address}.")
+    yield ok(f"Ports can be published on {address}.")

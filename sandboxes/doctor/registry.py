@@ -20,32 +20,32 @@ from sandboxes.doctor import (
 from sandboxes.doctor.findings import Check
 
 CHECKS = (
-    Check("settings", configuration.settings_in_force),
+    Check("settings", configuration.django_checks),
     Check("DEBUG", configuration.debug),
     Check("files", host.files),
     Check("database", databases.database),
     Check("cache", databases.shared_cache),
     Check("keys", doctor_encryption_keys.encryption_keys),
     Check("sessions", doctor_encryption_keys.earlier_secret_keys),
-    Check("runtime", engine.runs_sandboxes, 15),
-    Check("engine", engine.enforces_limits, 15),
-    Check("images", engine.has_images, 15),
+    Check("runtime", engine.runtime_answers, 15),
+    Check("engine", engine.engine_limits, 15),
+    Check("images", engine.images_up_to_date, 15),
     Check("subnets", network.subnets, 15),
-    Check("firewall", network.way_to_the_machine, 45),
+    Check("firewall", network.host_reachability, 45),
     Check("ports", network.ports),
     Check("disks", host.disks, 15),
     Check("memory", host.memory),
     Check("clocks", host.clocks, 15),
     Check("queue", workers.queue, 15),
     Check("reaper", workers.reaper),
-    Check("console", workers.alarms),
+    Check("console", workers.operator_alerts),
     Check("friendbot", external_services.friendbot),
     Check("mail", external_services.mail, 15),
 )
 
 
-def chosen(mail_to: str = "") -> Iterator[Check]:
+def all_checks(mail_to: str = "") -> Iterator[Check]:
     """All of them; with an address, a mail is sent there as well."""
     yield from CHECKS
     if mail_to:
-        yield Check("a mail", partial(external_services.mail_to, mail_to), 15)
+        yield Check("a mail", partial(external_services.send_test_mail, mail_to), 15)

@@ -10,12 +10,12 @@ from typing import Any
 from django.core.management.color import Style
 
 from sandboxes.doctor.findings import Finding, Level
-from sandboxes.doctor.runner import Result, worst
+from sandboxes.doctor.runner import Result, overall_level
 
 WIDTH = 100
-NAMES = 16
+NAME_WIDTH = 16
 """Columns that names of checks take."""
-SIGNS = {Level.FINE: "✓", Level.WARNING: "!", Level.WRONG: "✗"}
+SIGNS = {Level.OK: "✓", Level.WARNING: "!", Level.ERROR: "✗"}
 
 
 def lines(result: Result, style: Style) -> Iterator[str]:
@@ -28,13 +28,13 @@ def lines(result: Result, style: Style) -> Iterator[str]:
 
 def _lines(name: str, finding: Finding, style: Style) -> Iterator[str]:
     paint = {
-        Level.FINE: style.SUCCESS,
+        Level.OK: style.SUCCESS,
         Level.WARNING: style.WARNING,
-        Level.WRONG: style.ERROR,
+        Level.ERROR: style.ERROR,
     }[finding.level]
-    first, *more = _wrapped(finding.words)
-    yield f"{paint(SIGNS[finding.level])} {name:<{NAMES}}{first}"
-    indent = " " * (NAMES + 2)
+    first, *more = _wrapped(finding.message)
+    yield f"{paint(SIGNS[finding.level])} {name:<{NAME_WIDTH}}{first}"
+    indent = " " * (NAME_WIDTH + 2)
     yield from (indent + line for line in more)
     for number, line in enumerate(_wrapped(finding.remedy)):
         yield indent + ("  " if number else paint("→ ")) + line
@@ -42,7 +42,7 @@ def _lines(name: str, finding: Finding, style: Style) -> Iterator[str]:
 
 def _wrapped(words: str) -> list[str]:
     # Commands and names of settings stay whole, so that they can be copied.
-    room = WIDTH - NAMES - 4
+    room = WIDTH - NAME_WIDTH - 4
     return textwrap.wrap(words, room, break_long_words=False, break_on_hyphens=False)
 
 
@@ -50,21 +50,21 @@ def summary(results: Sequence[Result]) -> str:
     counted = Counter(one.level for result in results for one in result.findings)
     warnings = counted[Level.WARNING]
     parts = (
-        f"{counted[Level.WRONG] or 'nothing'} wrong",
+        f"{counted[Level.ERROR] or 'nothing'} wrong",
         f"{warnings or 'no'} warning{'' if warnings == 1 else 's'}",
-        f"{counted[Level.FINE]} fine",
+        f"{counted[Level.OK]} fine",
     )
     return ", ".join(parts).capitalize() + "."
 
 
 def as_json(results: Sequence[Result]) -> dict[str, Any]:
     return {
-        "verdict": worst(results),
+        "verdict": overall_level(results),
         "findings": [
             {
                 "check": result.check.name,
                 "level": finding.level,
-                "words": finding.words,
+                "words": finding.message,
                 "remedy": finding.remedy,
             }
             for result in results

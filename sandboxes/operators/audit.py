@@ -18,50 +18,52 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-LONGEST_SUBJECT = 200
+MAX_SUBJECT_LENGTH = 200
 
 
 @dataclass(frozen=True)
-class Operator:
+class AuditActor:
     """Who acts, and from which address."""
 
     user: User
     address: str | None = None
 
 
-def note(
-    by: Operator,
+def record(
+    actor: AuditActor,
     act: str,
     subject: Model,
     reason: str,
     changes: Mapping[str, Any] | None = None,
 ) -> AuditEntry:
     """Keep it for good; call it in the transaction of the act, before the subject is gone."""
-    log.info("operator_act", act=act, kind=kind_of(subject), subject=subject.pk, by=by.user.pk)
+    log.info(
+        "operator_act", act=act, kind=model_label(subject), subject=subject.pk, by=actor.user.pk
+    )
     return AuditEntry.objects.create(
         at=clock.now(),
-        by=called(by.user),
-        address=by.address,
+        by=display_name(actor.user),
+        address=actor.address,
         act=act,
-        kind=kind_of(subject),
-        subject=str(getattr(subject, "public_id", "") or subject)[:LONGEST_SUBJECT],
+        kind=model_label(subject),
+        subject=str(getattr(subject, "public_id", "") or subject)[:MAX_SUBJECT_LENGTH],
         subject_key=str(subject.pk),
-        concerns=called(_person(subject)),
+        concerns=display_name(_affected_user(subject)),
         reason=reason,
         changes=dict(changes or {}),
     )
 
 
-def kind_of(subject: Model) -> str:
+def model_label(subject: Model) -> str:
     return str(subject._meta.verbose_name)  # noqa: SLF001 - Django's public name for it
 
 
-def called(person: Any) -> str:
+def display_name(person: Any) -> str:
     """The e-mail address of an account, or its name where it has none."""
     return (person.email or person.get_username()) if person else ""
 
 
-def _person(subject: Model) -> Any:
+def _affected_user(subject: Model) -> Any:
     """Whose the subject is; of a sandbox its owner, of an account itself."""
     if isinstance(subject, get_user_model()):
         return subject

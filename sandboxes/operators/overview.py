@@ -30,20 +30,20 @@ from sandboxes.models import (
 from sandboxes.models.runtime_settings import config
 
 """Cron sweeps each minute; one late sweep is no outage."""
-RECENT = 6
+MAX_RECENT_ENTRIES = 6
 HEIGHT, WIDTH = 24, 120
 """Of a plot, in its own units."""
 
 
 @dataclass(frozen=True)
-class Meter:
+class CapacityGauge:
     """How much of something is used; `total` None where it can't be told."""
 
     name: str
     used: float
     total: float | None
     unit: str = ""
-    nearly: float = 0.9
+    warn_at: float = 0.9
     """From this share on it is worth a warning."""
 
     @property
@@ -60,18 +60,18 @@ class Meter:
 
     @property
     def is_nearly_full(self) -> bool:
-        return bool(self.total) and self.share >= self.nearly
+        return bool(self.total) and self.share >= self.warn_at
 
 
 @dataclass(frozen=True)
-class Period:
+class LaunchStats:
     """How launches went in one stretch of time, and its parts as two plots."""
 
     title: str
     rows: Sequence[OutcomeCount]
-    began: datetime
-    part: timedelta
-    parts: int
+    started_at: datetime
+    bucket: timedelta
+    bucket_count: int
 
     @cached_property
     def ready(self) -> outcomes.Histogram:
@@ -109,15 +109,15 @@ class Period:
     def _line(self, counts: Callable[[OutcomeCount], bool]) -> str:
         heights = self._heights(row for row in self.rows if counts(row))
         top = max(self._heights(self.rows), default=0) or 1
-        step = WIDTH / (self.parts - 1)
+        step = WIDTH / (self.bucket_count - 1)
         points = ((x * step, HEIGHT - 1 - (HEIGHT - 2) * y / top) for x, y in enumerate(heights))
         return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
 
     def _heights(self, rows: Iterable[OutcomeCount]) -> list[int]:
         heights = Counter[int]()
         for row in rows:
-            heights[(row.slot - self.began) // self.part] += row.count
-        return [heights[number] for number in range(self.parts)]
+            heights[(row.slot - self.started_at) // self.bucket] += row.count
+        return [heights[number] for number in range(self.bucket_count)]
 
 
 PERIODS = (
@@ -127,7 +127,7 @@ PERIODS = (
 )
 
 
-class Overview:
+class OperatorOverview:
     """All of it as of now; each part is read when it is asked for."""
 
     def __init__(self) -> None:
@@ -151,80 +151,82 @@ class Overview:
         return list(Pool.objects.order_by("blueprint"))
 
     @cached_property
-    def meters(self) -> list[Meter]:
+    def gauges(self) -> list[CapacityGauge]:
         stock = [row for row in self.live if row.warm and row.owner_id is None]
-        people, places = len(self.live) - len(stock), capacity.site_limit()
-        promised = sum(row.memory_mb for row in self.live)
+        requested, slots = len(self.live) - len(stock), capacity.site_limit()
+        committed = sum(row.memory_mb for row in self.live)
         memory = self.site.memory_mb
         wanted = sum(pool.target_size for pool in self.pools)
         ready = sum(row.state == State.POOLED for row in stock)
         return [
-            Meter("places", people, places),
-            Meter(
-                "memory promised",
-                promised,
+            CapacityGauge("slots", requested, slots),
+            CapacityGauge(
+                "memory committed",
+                committed,
                 memory and memory * config.SANDBOX_MEMORY_OVERCOMMIT,
                 "MB",
             ),
             self.disk,
             self.subnets,
-            Meter("warm pool", ready, wanted or None, nearly=inf),
+            CapacityGauge("warm pool", ready, wanted or None, warn_at=inf),
         ]
 
     @cached_property
-    def disk(self) -> Meter:
+    def disk(self) -> CapacityGauge:
         total, free = self.site.disk_total_mb, self.site.disk_free_mb
         if total is None or free is None:
-            return Meter("disk of the engine", 0, None, "MB")
-        return Meter("disk of the engine", total - free, total, "MB")
+            return CapacityGauge("engine disk", 0, None, "MB")
+        return CapacityGauge("engine disk", total - free, total, "MB")
 
     @cached_property
-    def subnets(self) -> Meter:
+    def subnets(self) -> CapacityGauge:
         total = config.SANDBOX_SUBNETS.num_addresses // capacity.SUBNET_ADDRESSES
         taken = self.site.subnets_taken
-        return Meter("subnets", taken or 0, None if taken is None else total)
+        return CapacityGauge("subnets", taken or 0, None if taken is None else total)
 
     @cached_property
-    def periods(self) -> list[Period]:
+    def launch_stats(self) -> list[LaunchStats]:
         week = outcomes.counts_since(self.now - timedelta(days=7))
         rows = [row for row in week if row.act == "launch"]
         found = []
         for title, part, parts in PERIODS:
             end = outcomes.bucket_start(self.now) + outcomes.BUCKET_SPAN
             began = end - part * parts
-            found.append(Period(title, [r for r in rows if r.slot >= began], began, part, parts))
+            found.append(
+                LaunchStats(title, [r for r in rows if r.slot >= began], began, part, parts)
+            )
         return found
 
     @property
-    def since_sweep(self) -> timedelta | None:
+    def sweep_age(self) -> timedelta | None:
         return self.now - self.site.reaped_at if self.site.reaped_at else None
 
     @property
-    def reaper_is_late(self) -> bool:
-        return self.since_sweep is None or self.since_sweep > SWEEP_OVERDUE_AFTER
+    def is_sweep_overdue(self) -> bool:
+        return self.sweep_age is None or self.sweep_age > SWEEP_OVERDUE_AFTER
 
     @property
-    def engine_is_away(self) -> bool:
+    def is_engine_unreachable(self) -> bool:
         return self.site.reaper_error.startswith(ENGINE_AWAY)
 
     @cached_property
-    def waiting(self) -> list[Sandbox]:
+    def pending(self) -> list[Sandbox]:
         """Launches that no worker has taken up, the oldest first."""
         return [row for row in self.live if row.state == State.PENDING]
 
     @property
     def oldest_wait(self) -> timedelta | None:
-        return self.now - self.waiting[0].created_at if self.waiting else None
+        return self.now - self.pending[0].created_at if self.pending else None
 
     @property
-    def being_made(self) -> int:
+    def provisioning_count(self) -> int:
         return sum(row.state == State.PROVISIONING for row in self.live)
 
     @property
-    def drained(self) -> bool:
+    def in_maintenance(self) -> bool:
         until = self.site.drained_until
         return until is not None and until > self.now
 
     @cached_property
-    def recent_acts(self) -> list[AuditEntry]:
-        return list(AuditEntry.objects.order_by("-at", "-id")[:RECENT])
+    def recent_audit_entries(self) -> list[AuditEntry]:
+        return list(AuditEntry.objects.order_by("-at", "-id")[:MAX_RECENT_ENTRIES])

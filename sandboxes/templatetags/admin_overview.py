@@ -8,8 +8,8 @@ from typing import Any
 from django import template
 from django.template.defaultfilters import floatformat
 
-from sandboxes.operators.alerts import alarms, sandbox_list
-from sandboxes.operators.overview import HEIGHT, WIDTH, Overview
+from sandboxes.operators.alerts import active_alerts, sandbox_list
+from sandboxes.operators.overview import HEIGHT, WIDTH, OperatorOverview
 
 register = template.Library()
 
@@ -22,20 +22,20 @@ def overview(context: dict[str, Any]) -> dict[str, Any]:
     """The console, for who may look at sandboxes."""
     request = context["request"]
     if not request.user.has_perm("sandboxes.view_sandbox"):
-        return {"seen": None}
-    seen = Overview()
+        return {"overview": None}
+    summary = OperatorOverview()
     return {
-        "seen": seen,
-        "alarms": alarms(seen),
-        "states": [(s, count, sandbox_list(state__exact=s)) for s, count in seen.states],
+        "overview": summary,
+        "alerts": active_alerts(summary),
+        "states": [(s, count, sandbox_list(state__exact=s)) for s, count in summary.states],
         "plot": {"width": WIDTH, "height": HEIGHT},
         "csrf_token": context.get("csrf_token"),
-        "may_act": request.user.has_perm("sandboxes.change_sandbox"),
+        "can_act": request.user.has_perm("sandboxes.change_sandbox"),
     }
 
 
 @register.filter
-def amount(value: float, unit: str) -> str:
+def format_amount(value: float, unit: str) -> str:
     """A number with its unit, megabytes as gigabytes where there are many."""
     if unit == "MB" and value >= GB:
         return f"{floatformat(value / GB, -1)} GB"
@@ -43,12 +43,12 @@ def amount(value: float, unit: str) -> str:
 
 
 @register.filter
-def ago(age: timedelta) -> str:
+def timesince_short(age: timedelta) -> str:
     """How old something is, in seconds where those matter."""
     seconds = round(age.total_seconds())
     return f"{seconds} s" if seconds < 2 * MINUTE else f"{seconds // MINUTE} min"
 
 
 @register.filter
-def took(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
     return "—" if seconds is None else f"{seconds:.1f} s"

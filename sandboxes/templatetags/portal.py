@@ -49,13 +49,13 @@ CREDENTIAL_LABELS = {
     "database_url": "Database URL",
     "stellar_secret": "Stellar secret",
 }
-LONGEST_KEY_SHOWN = 16
+MAX_KEY_LENGTH = 16
 GB = 1024
 """Megabytes."""
 HOUR = 60
 """Minutes."""
 A_WEEK = timedelta(days=7)
-LAST_MINUTES = 600
+SECONDS_SHOWN_BELOW = 600
 """So many seconds before the end, seconds begin to matter."""
 
 
@@ -89,15 +89,17 @@ def countdown(seconds: int, form: str = "") -> SafeString:
     """The seconds that are left, in words that portal.js lets tick; `rough` for a guess."""
     if form == "rough":
         return format_html(
-            '<span data-seconds-left="{}" data-approximate>{}</span>', seconds, roughly(seconds)
+            '<span data-seconds-left="{}" data-approximate>{}</span>',
+            seconds,
+            approx_duration(seconds),
         )
-    return format_html('<span data-seconds-left="{}">{}</span>', seconds, remaining(seconds))
+    return format_html('<span data-seconds-left="{}">{}</span>', seconds, remaining_time(seconds))
 
 
 @register.filter
-def remaining(seconds: int) -> str:
+def remaining_time(seconds: int) -> str:
     """How much time that is, as fine as matters; portal.js goes on in the same form."""
-    if seconds < LAST_MINUTES:
+    if seconds < SECONDS_SHOWN_BELOW:
         return f"{seconds // 60}:{seconds % 60:02}"
     hours, minutes = divmod(-(-seconds // 60), HOUR)
     if not hours:
@@ -106,9 +108,13 @@ def remaining(seconds: int) -> str:
 
 
 @register.filter
-def roughly(seconds: int) -> str:
+def approx_duration(seconds: int) -> str:
     """How long a wait may be, in no more detail than it can be known."""
-    return f"{max(1, round(seconds / 60))} min" if seconds < LAST_MINUTES else remaining(seconds)
+    return (
+        f"{max(1, round(seconds / 60))} min"
+        if seconds < SECONDS_SHOWN_BELOW
+        else remaining_time(seconds)
+    )
 
 
 @register.filter
@@ -117,25 +123,25 @@ def is_past(at: datetime | None) -> bool:
 
 
 @register.filter
-def in_words(name: str) -> str:
+def humanize_key(name: str) -> str:
     """A name from a configuration file as people read it."""
     return name.replace("_", " ")
 
 
 @register.filter
-def lifetime(minutes: int) -> str:
+def format_minutes(minutes: int) -> str:
     """A whole number of minutes, short enough for a button."""
     return f"{minutes} min" if minutes % HOUR else f"{minutes // HOUR} h"
 
 
 @register.filter
-def size(megabytes: int) -> str:
+def format_megabytes(megabytes: int) -> str:
     return f"{megabytes} MB" if megabytes % GB else f"{megabytes // GB} GB"
 
 
 @register.filter
 def endpoint_label(name: str) -> str:
-    return ENDPOINT_LABELS.get(name, in_words(name).capitalize())
+    return ENDPOINT_LABELS.get(name, humanize_key(name).capitalize())
 
 
 @register.filter
@@ -144,35 +150,35 @@ def state_label(sandbox: Sandbox) -> str:
 
 
 @register.filter
-def shortened(key: str) -> str:
+def abbreviate(key: str) -> str:
     """Both ends of a long key, enough to compare it by eye."""
-    return key if len(key) <= LONGEST_KEY_SHOWN else f"{key[:6]}…{key[-6:]}"
+    return key if len(key) <= MAX_KEY_LENGTH else f"{key[:6]}…{key[-6:]}"
 
 
 @register.filter
-def is_web(address: str) -> bool:
+def is_http_url(address: str) -> bool:
     return address.startswith(("http://", "https://"))
 
 
 @register.filter
 def credential_label(name: str) -> str:
-    return str(CREDENTIAL_LABELS.get(name, in_words(name).capitalize()))
+    return str(CREDENTIAL_LABELS.get(name, humanize_key(name).capitalize()))
 
 
 @register.filter
-def since(began: datetime) -> float:
+def elapsed(began: datetime) -> float:
     """Seconds from then until now."""
     return max(0.0, (clock.now() - began).total_seconds())
 
 
 @register.simple_tag
-def control(field: BoundField, **attributes: Any) -> SafeString:
+def form_control(field: BoundField, **attributes: Any) -> SafeString:
     """The field's control with these attributes in place of its own."""
     return field.as_widget(attrs=attributes)
 
 
 @register.filter
-def as_moment(text: str) -> datetime:
+def parse_datetime(text: str) -> datetime:
     """A moment as JSON holds it."""
     return datetime.fromisoformat(text)
 

@@ -51,7 +51,7 @@ def icon(event: Event) -> str:
 
 
 @register.filter
-def duration(long: timedelta) -> str:
+def format_timedelta(long: timedelta) -> str:
     """How long something lasted, in no more detail than matters."""
     seconds = max(0, int(long.total_seconds()))
     if seconds < MINUTE:
@@ -63,13 +63,13 @@ def duration(long: timedelta) -> str:
 
 
 @register.filter
-def quantity(value: float | None, digits: int = 0) -> str:
+def format_number(value: float | None, digits: int = 0) -> str:
     """A measured number; a dash for what was not measured."""
     return NOT_MEASURED if value is None else f"{value:,.{digits}f}"
 
 
 @register.filter
-def kilobytes(count: float | None) -> str:
+def format_bytes(count: float | None) -> str:
     """Bytes as people read them."""
     if count is None:
         return NOT_MEASURED
@@ -80,7 +80,7 @@ def kilobytes(count: float | None) -> str:
 
 
 @register.filter
-def marked(lines: list[str], words: str) -> SafeString:
+def highlight(lines: list[str], words: str) -> SafeString:
     """The lines as one text, with what was looked for in `<mark>`."""
     return format_html_join("\n", "{}", ((_marked(line, words),) for line in lines))
 

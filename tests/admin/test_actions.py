@@ -45,7 +45,7 @@ def test_without_a_fitting_reason_nothing_is_destroyed(desk, alice, reason):
 
 
 @pytest.mark.parametrize(
-    ("asked_from", "back"),
+    ("return_url", "back"),
     [
         ("/admin/sandboxes/sandbox/7/change/", "/admin/sandboxes/sandbox/7/change/"),
         ("/admin/", "/admin/"),
@@ -54,10 +54,12 @@ def test_without_a_fitting_reason_nothing_is_destroyed(desk, alice, reason):
         ("javascript:alert(1)", f"{SANDBOXES}?state=running"),
     ],
 )
-def test_who_answers_no_is_back_where_they_were(desk, alice, asked_from, back):
+def test_who_answers_no_is_back_where_they_were(desk, alice, return_url, back):
     asked = {"action": "destroy", "_selected_action": [launch(alice).pk]}
-    page = desk.post(f"{SANDBOXES}?state=running", asked | {"asked_from": asked_from})
-    again = desk.post(f"{SANDBOXES}?state=running", asked | {"asked_from": back, "answered": "yes"})
+    page = desk.post(f"{SANDBOXES}?state=running", asked | {"return_url": return_url})
+    again = desk.post(
+        f"{SANDBOXES}?state=running", asked | {"return_url": back, "confirmed": "yes"}
+    )
 
     assert f'<a href="{back}" class="closelink">' in page.content.decode()
     assert f'<a href="{back}" class="closelink">' in again.content.decode()
@@ -123,7 +125,7 @@ def test_without_fitting_minutes_nothing_is_extended(desk, alice, minutes):
 
 
 def test_too_many_at_once_are_refused_as_a_whole(desk, alice, monkeypatch):
-    monkeypatch.setattr("sandboxes.admin.confirmations.MOST_AT_ONCE", 1)
+    monkeypatch.setattr("sandboxes.admin.confirmations.MAX_ROWS_PER_ACTION", 1)
     rows = [launch(alice), launch(alice)]
     page = ask(desk, "destroy", *rows, reason="Maintenance.")
 
@@ -133,7 +135,7 @@ def test_too_many_at_once_are_refused_as_a_whole(desk, alice, monkeypatch):
 
 def test_its_page_offers_what_fits_its_state(desk, alice):
     def offered(sandbox: Sandbox) -> list[str]:
-        return [q.name for q in desk.get(page_of(sandbox)).context.get("questions", [])]
+        return [q.name for q in desk.get(page_of(sandbox)).context.get("confirmed_actions", [])]
 
     ended = launch(alice)
     with committed():
@@ -155,5 +157,5 @@ def test_who_may_only_look_is_offered_nothing_and_can_do_nothing(client, alice, 
 
     assert page.status_code == 200
     assert "Destroy…" not in page.content.decode()
-    assert not client.get(page_of(sandbox)).context.get("questions")
+    assert not client.get(page_of(sandbox)).context.get("confirmed_actions")
     assert again(sandbox).state == State.RUNNING

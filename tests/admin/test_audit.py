@@ -14,7 +14,7 @@ from django.contrib.auth.models import Group
 
 from sandboxes import actions
 from sandboxes.accounts import api_tokens
-from sandboxes.admin.base import LookOnly, PortalAdmin
+from sandboxes.admin.base import PortalAdmin, ReadOnlyAdminMixin
 from sandboxes.lib import clock
 from sandboxes.models import (
     AuditEntry,
@@ -26,7 +26,7 @@ from sandboxes.models import (
     SiteSettings,
 )
 from sandboxes.operators import audit
-from sandboxes.operators.audit import Operator
+from sandboxes.operators.audit import AuditActor
 from sandboxes.webhooks import endpoints
 from tests.helpers.admin import ask, page_of
 from tests.helpers.scenarios import launch, request
@@ -35,8 +35,8 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.
 
 AUDIT = "/admin/sandboxes/auditentry/"
 PAGES = sorted(admin.site._registry.values(), key=lambda page: page.opts.label)
-ACTS = [(page, question) for page in PAGES for question in getattr(page, "questions", ())]
-EDITED = [page for page in PAGES if not isinstance(page, LookOnly)]
+ACTS = [(page, question) for page in PAGES for question in getattr(page, "confirmed_actions", ())]
+EDITED = [page for page in PAGES if not isinstance(page, ReadOnlyAdminMixin)]
 ANSWERS = {"minutes": "20", "password": "a-long-enough-Pa55word", "text": "Hello."}
 """What a question may ask besides the reason."""
 
@@ -67,11 +67,11 @@ def test_no_page_can_act_but_by_a_question_or_a_form_that_asks_why(rf, olga, des
 
     assert isinstance(desk_page, PortalAdmin)
     assert desk_page.get_actions(asked).keys() == {
-        question.name for question in desk_page.questions
+        question.name for question in desk_page.confirmed_actions
     }
     assert not desk_page.list_editable
     assert not desk_page.has_delete_permission(asked)
-    assert all(issubclass(inline, LookOnly) for inline in desk_page.inlines)
+    assert all(issubclass(inline, ReadOnlyAdminMixin) for inline in desk_page.inlines)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_an_act_that_was_refused_is_not_in_the_audit(desk, alice):
 
 @pytest.fixture
 def entry(olga, alice) -> AuditEntry:
-    return audit.note(Operator(olga, "10.1.2.3"), "delete", alice, "=cmd|'/C calc'!A0")
+    return audit.record(AuditActor(olga, "10.1.2.3"), "delete", alice, "=cmd|'/C calc'!A0")
 
 
 def test_nothing_changes_or_deletes_an_entry(entry):
@@ -191,7 +191,7 @@ def test_an_entry_outlives_the_accounts(desk, alice, olga):
 
 
 def test_the_audit_is_searched_and_filtered(desk, entry, olga, bob):
-    audit.note(Operator(olga), "set_password", bob, "Locked out.")
+    audit.record(AuditActor(olga), "set_password", bob, "Locked out.")
     for question, found in (
         ("", {"alice", "bob"}),
         ("?q=alice@", {"alice"}),
@@ -206,7 +206,7 @@ def test_the_audit_is_searched_and_filtered(desk, entry, olga, bob):
 
 
 def test_it_is_taken_along_as_csv_with_the_same_filters_and_no_formulas(desk, entry, olga, bob):
-    audit.note(Operator(olga), "set_password", bob, "Locked out.", {"a": ["", "b"]})
+    audit.record(AuditActor(olga), "set_password", bob, "Locked out.", {"a": ["", "b"]})
     answer = desk.get(f"{AUDIT}export/?act=delete")
     lines = list(csv.DictReader(StringIO(answer.getvalue().decode())))
 

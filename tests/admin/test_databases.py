@@ -48,7 +48,7 @@ def guarded(shared_database: None) -> Iterator[None]:
 def test_the_database_itself_refuses_to_change_the_audit(
     olga: Any, guarded: None, statement: str
 ) -> None:
-    audit.note(audit.Operator(olga), "suspend", olga, "Mining coins.")
+    audit.record(audit.AuditActor(olga), "suspend", olga, "Mining coins.")
     with (
         connection.cursor() as cursor,
         pytest.raises(DatabaseError, match="append-only"),

@@ -11,8 +11,8 @@ from django.utils import timezone
 from sandboxes import actions
 from sandboxes.metrics import outcomes
 from sandboxes.models import Pool, Sandbox, Site, State
-from sandboxes.operators.alerts import alarms
-from sandboxes.operators.overview import Overview
+from sandboxes.operators.alerts import active_alerts
+from sandboxes.operators.overview import OperatorOverview
 from sandboxes.runtime import EngineRefused, EngineUnreachable
 from tests.helpers.admin import ask, said
 from tests.helpers.api_client import Program, assert_problem
@@ -29,20 +29,20 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.
 
 
 def raised() -> dict[str, object]:
-    return {alarm.name: alarm for alarm in alarms(Overview())}
+    return {alert.name: alert for alert in active_alerts(OperatorOverview())}
 
 
 def mend(desk, name: str, **answers: object):
-    """Press the button of this alarm, and answer what it asks."""
-    alarm = raised()[name]
+    """Press the button of this alert, and answer what it asks."""
+    alert = raised()[name]
     page = desk.get("/admin/").content.decode()
-    assert f'id="alarm-{name}"' in page
-    data = {"action": alarm.question, "_selected_action": alarm.keys}
-    asked = desk.post(alarm.act_url, data)
+    assert f'id="alert-{name}"' in page
+    data = {"action": alert.action_name, "_selected_action": alert.row_ids}
+    asked = desk.post(alert.action_url, data)
     assert 'name="reason"' in asked.content.decode()
     with committed():
-        more = {"answered": "yes", "reason": "On call."}
-        return desk.post(alarm.act_url, data | more | answers, follow=True)
+        more = {"confirmed": "yes", "reason": "On call."}
+        return desk.post(alert.action_url, data | more | answers, follow=True)
 
 
 def test_a_portal_that_is_well_says_so(desk, alice):
@@ -58,7 +58,7 @@ def test_before_the_first_sweep_and_when_the_reaper_sleeps_it_says_so(desk, cloc
     assert raised() == {}
 
     clock.forward(minutes=4)
-    assert "4 min ago" in raised()["reaper"].words
+    assert "4 min ago" in raised()["reaper"].message
     mend(desk, "reaper")
     assert raised() == {}
 
@@ -99,7 +99,7 @@ def test_a_removal_that_fails_is_seen_and_tried_again_from_there(desk, alice, ru
     with committed():
         actions.destroy(sandbox, alice)
 
-    assert "Its volume is busy." in raised()["removal"].words
+    assert "Its volume is busy." in raised()["removal"].message
     mend(desk, "removal")
     assert again(sandbox).state == State.DESTROYED
     assert raised() == {}
@@ -110,7 +110,7 @@ def test_an_orphan_that_stays_is_seen_and_swept_away_from_there(desk, runtime):
     runtime.fail_next("destroy", EngineRefused("It is busy."))
     sweep()
 
-    assert "sbx_orphan" in raised()["orphans"].words
+    assert "sbx_orphan" in raised()["orphans"].message
     mend(desk, "orphans")
     assert runtime.observe() == {}
     assert raised() == {}
@@ -119,7 +119,7 @@ def test_an_orphan_that_stays_is_seen_and_swept_away_from_there(desk, runtime):
 def test_an_orphan_is_seen_with_the_next_sweep_and_gone_when_it_is_old_enough(desk, runtime, clock):
     runtime.add_orphan("sbx_orphan")
     sweep()
-    assert "Nobody needs sbx_orphan" in raised()["orphans"].words
+    assert "Nobody needs sbx_orphan" in raised()["orphans"].message
 
     clock.forward(seconds=61)
     mend(desk, "orphans")
@@ -143,7 +143,7 @@ def test_an_engine_that_is_down_is_seen_and_looked_at_again_from_there(desk, run
 def test_a_full_disk_is_seen_and_nobody_launches_until_there_is_room(desk, alice, runtime):
     runtime.disk_free_mb = 3000
     sweep()
-    assert "3000 MB are left" in raised()["disk"].words
+    assert "3000 MB are left" in raised()["disk"].message
 
     runtime.disk_free_mb = 900
     sweep()
@@ -160,7 +160,7 @@ def test_a_full_disk_is_seen_and_nobody_launches_until_there_is_room(desk, alice
 def test_short_memory_is_seen_and_nobody_launches_until_there_is_some(desk, alice, runtime):
     runtime.memory_available_mb = 511
     sweep()
-    assert "511 MB are left" in raised()["memory"].words
+    assert "511 MB are left" in raised()["memory"].message
     program = Program(alice)
     answer = program.post("/sandboxes", {})
     assert_problem(answer, 503, "memory")
@@ -204,7 +204,7 @@ def test_a_full_subnet_range_is_seen(alice, settings):
 
     launch(alice)
     sweep()
-    assert raised()["subnets"].words == "2 of 2 subnets are taken."
+    assert raised()["subnets"].message == "2 of 2 subnets are taken."
 
 
 def test_places_that_run_out_are_seen(alice, settings):
@@ -212,7 +212,7 @@ def test_places_that_run_out_are_seen(alice, settings):
     launch(alice)
     launch(alice)
     sweep()
-    assert raised()["places"].words == "2 of 2 places are taken."
+    assert raised()["slots"].message == "2 of 2 slots are taken."
 
 
 def test_a_clock_that_jumped_is_seen(alice, settings):
@@ -228,13 +228,13 @@ def test_a_pool_that_can_not_be_filled_is_seen(settings, runtime):
     settings.SANDBOX_POOL_SIZE = 1
     runtime.fail_startup("api", 1)
     sweep()
-    assert "failed 1 times" in raised()["pool"].words
+    assert "failed 1 times" in raised()["pool"].message
 
 
 def test_missing_images_are_seen(runtime):
     runtime.missing.add("sandboxportal/billing-db")
     sweep()
-    assert "build_images" in raised()["images"].words
+    assert "build_images" in raised()["images"].message
 
 
 def test_launches_that_fail_are_seen(alice, runtime, clock):
@@ -244,7 +244,7 @@ def test_launches_that_fail_are_seen(alice, runtime, clock):
             request(alice)
     clock.forward(seconds=20)
     sweep()
-    assert raised()["failures"].words == "3 of 3 launches failed in the last hour."
+    assert raised()["failures"].message == "3 of 3 launches failed in the last hour."
 
 
 def test_maintenance_quietens_the_question_for_it(runtime):
@@ -271,7 +271,7 @@ def test_launches_are_plotted_with_their_times(alice, clock):
         actions.destroy(Sandbox.objects.latest("pk"), alice)
         clock.forward(hours=hours, seconds=20)
         outcomes.aggregate_events()
-    hour, day, week = Overview().periods
+    hour, day, week = OperatorOverview().launch_stats
 
     assert [period.launches for period in (hour, day, week)] == [0, 0, 3]
     assert len(week.plot.split()) == week.parts
@@ -298,7 +298,7 @@ def test_what_operators_did_last_is_there(desk, alice):
 def test_a_pool_counts_by_what_is_wanted(settings):
     settings.SANDBOX_POOL_SIZE = 2
     sweep()
-    pool = next(meter for meter in Overview().meters if meter.name == "warm pool")
+    pool = next(gauge for gauge in OperatorOverview().gauges if gauge.name == "warm pool")
 
     assert (pool.used, pool.total) == (2, 2)
     assert raised() == {}

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from sandboxes.doctor.findings import Finding, Level
 
-FINE, WARNING, WRONG = Level.FINE, Level.WARNING, Level.WRONG
+FINE, WARNING, WRONG = Level.OK, Level.WARNING, Level.ERROR
 
 
 def levels(found: Iterable[Finding]) -> list[Level]:

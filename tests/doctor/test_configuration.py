@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def test_https_is_missed_once_and_not_four_times() -> None:
-    four = [checks.Warning("…", id=name) for name in configuration.OF_HTTPS]
-    assert levels(configuration.judged(four)) == [WARNING]
-    assert levels(configuration.judged([])) == [FINE]
+    four = [checks.Warning("…", id=name) for name in configuration.HTTPS_CHECKS]
+    assert levels(configuration.evaluate(four)) == [WARNING]
+    assert levels(configuration.evaluate([])) == [FINE]
     error = checks.Error("Bad.", hint="Mend it.", id="sandboxes.E005")
-    assert "sandboxes.E005" in the_one(configuration.judged([error]), WRONG).words
+    assert "sandboxes.E005" in the_one(configuration.evaluate([error]), WRONG).message
 
 
 @pytest.mark.django_db
@@ -28,10 +28,10 @@ def test_the_checks_of_django_are_made(
 ) -> None:
     # The browser's tests need it, in whose process these may run.
     monkeypatch.delenv("DJANGO_ALLOW_ASYNC_UNSAFE", raising=False)
-    assert [one for one in configuration.settings_in_force() if one.level is WRONG] == []
+    assert [one for one in configuration.django_checks() if one.level is WRONG] == []
     settings.SECRET_KEY = "short"
     settings.SANDBOX_TTL_MIN_MINUTES = 0
-    words = " ".join(one.words for one in configuration.settings_in_force())
+    words = " ".join(one.message for one in configuration.django_checks())
     assert "security.W009" in words and "sandboxes.E005" in words
 
 

@@ -32,13 +32,13 @@ GOOD = EngineInfo(
 
 
 def test_what_runs_sandboxes_is_asked(runtime: MemoryRuntime) -> None:
-    assert levels(engine.runs_sandboxes()) == [FINE, FINE]
+    assert levels(engine.runtime_answers()) == [FINE, FINE]
     runtime.unreachable = True
-    assert levels(engine.runs_sandboxes()) == [WRONG]
+    assert levels(engine.runtime_answers()) == [WRONG]
 
 
 def test_an_engine_that_can_all_is_fine() -> None:
-    assert set(levels(engine.judged(GOOD))) == {FINE}
+    assert set(levels(engine.evaluate(GOOD))) == {FINE}
 
 
 @pytest.mark.parametrize(
@@ -53,19 +53,19 @@ def test_an_engine_that_can_all_is_fine() -> None:
     ],
 )
 def test_what_an_engine_lacks_is_told(changes: dict[str, Any], level: Level, words: str) -> None:
-    assert words in the_one(engine.judged(replace(GOOD, **changes)), level).words
+    assert words in the_one(engine.evaluate(replace(GOOD, **changes)), level).message
 
 
 def test_a_container_runtime_that_the_engine_lacks_is_wrong(settings: SettingsWrapper) -> None:
     settings.SANDBOX_CONTAINER_RUNTIME = "runsc"
-    assert "runsc" in the_one(engine.judged(GOOD), WRONG).words
-    assert WRONG not in levels(engine.judged(replace(GOOD, runtimes=frozenset({"runsc"}))))
+    assert "runsc" in the_one(engine.evaluate(GOOD), WRONG).message
+    assert WRONG not in levels(engine.evaluate(replace(GOOD, runtimes=frozenset({"runsc"}))))
 
 
 def test_a_missing_image_is_wrong(runtime: MemoryRuntime) -> None:
-    assert levels(engine.has_images()) == [FINE]
+    assert levels(engine.images_up_to_date()) == [FINE]
     runtime.missing.add("sandboxportal/billing-db")
-    assert "build_images" in the_one(engine.has_images(), WRONG).remedy
+    assert "build_images" in the_one(engine.images_up_to_date(), WRONG).remedy
 
 
 @pytest.mark.engine
@@ -74,8 +74,8 @@ def test_a_real_engine_tells_its_particulars(settings: SettingsWrapper) -> None:
     found = engine.particulars_of(engine.connection())
     assert found.limits.keys() == {"memory", "swap", "processes", "CPU"}
     assert "runc" in found.runtimes
-    assert host.agrees("the engine", found.system_time).level is FINE
-    assert WRONG not in levels(engine.enforces_limits())
+    assert host.clock_agrees("the engine", found.system_time).level is FINE
+    assert WRONG not in levels(engine.engine_limits())
 
 
 @pytest.mark.engine
@@ -84,4 +84,4 @@ def test_an_image_that_is_not_what_its_blueprint_says_is_told(
 ) -> None:
     settings.SANDBOX_RUNTIME = "docker"
     monkeypatch.setattr("sandboxes.runtime.docker.engine_info.inputs_of", lambda *_: "of before")
-    assert levels(engine.has_images()) == [WARNING, WARNING]
+    assert levels(engine.images_up_to_date()) == [WARNING, WARNING]

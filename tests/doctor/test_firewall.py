@@ -49,9 +49,9 @@ def test_a_trial_from_inside_tells(
     runtime: MemoryRuntime, monkeypatch, output: str, closed: bool | None, words: str
 ) -> None:
     monkeypatch.setattr(runtime, "execute", lambda *_: (0, output))
-    found = firewall.verdict()
-    assert found.closed is closed
-    assert words in found.words
+    found = firewall.check_firewall()
+    assert found.is_closed is closed
+    assert words in found.message
     assert bool(found.remedy) is (closed is False)
     assert runtime.observe() == {}
 
@@ -67,7 +67,7 @@ def test_the_command_fails_unless_the_way_is_closed(runtime: MemoryRuntime, monk
 
 def test_without_isolation_there_is_nothing_to_close(settings) -> None:
     settings.SANDBOX_RUNTIME = "process"
-    assert firewall.verdict().closed is None
+    assert firewall.check_firewall().is_closed is None
 
 
 def run(script: str) -> None:
@@ -98,11 +98,11 @@ def test_the_rules_close_the_way_to_the_host_and_leave_the_others_open(
     host = str(IPv4Network((own["IPAddress"], 28), strict=False)[1])
     with page_on("0.0.0.0") as port:
         assert docker_bench.reaches(spec, host, port)
-        assert firewall.verdict().closed is False
+        assert firewall.check_firewall().is_closed is False
         for _ in range(2):
             run(firewall.rules(flavour))
         assert not docker_bench.reaches(spec, host, port)
-        assert firewall.verdict().closed is True
+        assert firewall.check_firewall().is_closed is True
         fetch(facts)
         assert docker_bench.reaches(spec, "web", 8080)
         run(firewall.rules(flavour, undo=True))

@@ -29,20 +29,20 @@ def test_secrets_tell_which_keys_are_needed(
     settings.SANDBOX_ENCRYPTION_KEYS = [second, first]
     assert (
         "1 secrets are still encrypted"
-        in the_one(doctor_encryption_keys.encryption_keys(), WARNING).words
+        in the_one(doctor_encryption_keys.encryption_keys(), WARNING).message
     )
     settings.SANDBOX_ENCRYPTION_KEYS = [first, second]
-    assert "No secret needs" in the_one(doctor_encryption_keys.encryption_keys(), WARNING).words
+    assert "No secret needs" in the_one(doctor_encryption_keys.encryption_keys(), WARNING).message
     settings.SANDBOX_ENCRYPTION_KEYS = [second]
-    assert "not known here" in the_one(doctor_encryption_keys.encryption_keys(), WRONG).words
+    assert "not known here" in the_one(doctor_encryption_keys.encryption_keys(), WRONG).message
     settings.SANDBOX_ENCRYPTION_KEYS = ["short"]
-    assert "E004" in the_one(doctor_encryption_keys.encryption_keys(), WRONG).words
+    assert "E004" in the_one(doctor_encryption_keys.encryption_keys(), WRONG).message
 
 
 def test_secrets_are_counted_by_what_opens_them() -> None:
-    assert levels(doctor_encryption_keys.judged(Counter({1: 3}), 1)) == [FINE]
+    assert levels(doctor_encryption_keys.evaluate(Counter({1: 3}), 1)) == [FINE]
     assert levels(
-        doctor_encryption_keys.judged(Counter({doctor_encryption_keys.UNKNOWN: 1, 2: 1}), 2)
+        doctor_encryption_keys.evaluate(Counter({doctor_encryption_keys.UNKNOWN: 1, 2: 1}), 2)
     ) == [WRONG, WARNING]
 
 
@@ -50,4 +50,4 @@ def test_earlier_keys_of_sessions_are_told(settings: SettingsWrapper) -> None:
     assert levels(doctor_encryption_keys.earlier_secret_keys()) == [FINE]
     settings.SECRET_KEY_FALLBACKS = ["before"]
     finding = the_one(doctor_encryption_keys.earlier_secret_keys(), WARNING)
-    assert "before" not in finding.words
+    assert "before" not in finding.message

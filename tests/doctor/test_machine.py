@@ -49,7 +49,7 @@ def test_this_machine_itself_is_looked_at(runtime: MemoryRuntime) -> None:
 )
 def test_clocks_that_disagree_are_told(seconds: int, level: Level) -> None:
     there = clock.now() + timedelta(seconds=seconds)
-    assert host.agrees("the database", there).level is level
+    assert host.clock_agrees("the database", there).level is level
 
 
 @pytest.mark.django_db

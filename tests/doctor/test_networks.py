@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     ("taken", "level"), [(0, FINE), (3600, FINE), (3700, WARNING), (4096, WRONG)]
 )
 def test_subnets_run_out(taken: int, level: Level) -> None:
-    finding = network.left(taken, 4096)
+    finding = network.remaining_subnets(taken, 4096)
     assert finding.level is level
-    assert f"{4096 - taken} of 4096" in finding.words
+    assert f"{4096 - taken} of 4096" in finding.message
 
 
 ROUTES = """Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT
@@ -36,9 +36,9 @@ def test_a_route_into_our_range_is_told_unless_it_is_the_engines(tmp_path: Path)
     (tmp_path / "route").write_text(ROUTES)
     known = network.routes(tmp_path / "route")
     engines = [IPv4Network("10.213.0.16/28")]
-    assert "10.0.0.0/8 (tun0)" in the_one(network.strangers(known, engines), WARNING).words
-    assert levels(network.strangers(known[:2], engines)) == [FINE]
-    assert levels(network.strangers(known[:2], [])) == [WARNING]
+    assert "10.0.0.0/8 (tun0)" in the_one(network.foreign_networks(known, engines), WARNING).message
+    assert levels(network.foreign_networks(known[:2], engines)) == [FINE]
+    assert levels(network.foreign_networks(known[:2], [])) == [WARNING]
 
 
 @pytest.mark.parametrize(
@@ -52,11 +52,11 @@ def test_a_way_to_the_engines_machine_is_told(
     level: Level,
     words: str,
 ) -> None:
-    assert levels(network.way_to_the_machine()) == [FINE]
+    assert levels(network.host_reachability()) == [FINE]
     settings.SANDBOX_RUNTIME = "docker"
-    found = firewall.Verdict(closed, words, "Close it." if closed is False else "")
-    monkeypatch.setattr(firewall, "verdict", lambda: found)
-    assert words in the_one(network.way_to_the_machine(), level).words
+    found = firewall.FirewallStatus(closed, words, "Close it." if closed is False else "")
+    monkeypatch.setattr(firewall, "check_firewall", lambda: found)
+    assert words in the_one(network.host_reachability(), level).message
 
 
 def test_ports_can_be_published_on_an_address_of_this_machine_only(
@@ -64,6 +64,6 @@ def test_ports_can_be_published_on_an_address_of_this_machine_only(
 ) -> None:
     assert levels(network.ports()) == [FINE]
     settings.SANDBOX_BIND_ADDRESS = "203.0.113.7"
-    assert "203.0.113.7" in the_one(network.ports(), WRONG).words
+    assert "203.0.113.7" in the_one(network.ports(), WRONG).message
     settings.DOCKER_HOST = "tcp://engine.example.com:2376"
     assert levels(network.ports()) == [FINE]

@@ -57,17 +57,17 @@ def test_a_mail_server_is_greeted_and_gets_no_mail(settings: SettingsWrapper) ->
 
 
 def test_with_an_address_a_mail_is_sent(mailoutbox: list[Any]) -> None:
-    assert levels(external_services.mail_to("olga@example.com")) == [FINE]
+    assert levels(external_services.send_test_mail("olga@example.com")) == [FINE]
     assert mailoutbox[0].to == ["olga@example.com"]
 
 
 def test_a_mail_that_is_not_taken_is_wrong(settings: SettingsWrapper) -> None:
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", reserve_port()
-    assert levels(external_services.mail_to("olga@example.com")) == [WRONG]
+    assert levels(external_services.send_test_mail("olga@example.com")) == [WRONG]
 
 
 def test_friendbot_is_reached_or_not(bot: Friendbot, settings: SettingsWrapper) -> None:
     assert levels(external_services.friendbot()) == [FINE]
     settings.FRIENDBOT_URL = f"http://127.0.0.1:{reserve_port()}/"
-    assert "can't be reached" in the_one(external_services.friendbot(), WARNING).words
+    assert "can't be reached" in the_one(external_services.friendbot(), WARNING).message

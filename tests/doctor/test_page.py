@@ -13,28 +13,28 @@ from django.core.management.color import color_style, no_style
 from django.db import OperationalError
 
 from sandboxes.doctor import registry, report
-from sandboxes.doctor.findings import Check, Finding, Level, fine, told, warning, wrong
-from sandboxes.doctor.runner import Result, examine, worst
+from sandboxes.doctor.findings import Check, Finding, Level, error, ok, redacted, warning
+from sandboxes.doctor.runner import Result, overall_level, run_checks
 
-RIGHT = Check("right", lambda: [fine("All is well.")])
+RIGHT = Check("right", lambda: [ok("All is well.")])
 DOUBTFUL = Check("doubtful", lambda: [warning("It is old.", "Replace it.")])
-BROKEN = Check("broken", lambda: [wrong("It is broken.", "Mend it.")])
+BROKEN = Check("broken", lambda: [error("It is broken.", "Mend it.")])
 
 
 def results(*checks: Check) -> list[Result]:
-    return list(examine(checks))
+    return list(run_checks(checks))
 
 
 def test_a_check_that_crashes_is_a_finding_and_the_next_is_made_all_the_same() -> None:
     def crash() -> Iterator[Finding]:
-        yield fine("This much was seen.")
+        yield ok("This much was seen.")
         raise KeyError("Driver")
 
     crashed, right = results(Check("crash", crash), RIGHT)
-    assert [one.level for one in crashed.findings] == [Level.FINE, Level.WRONG]
-    assert "KeyError: 'Driver'" in crashed.findings[1].words
+    assert [one.level for one in crashed.findings] == [Level.OK, Level.ERROR]
+    assert "KeyError: 'Driver'" in crashed.findings[1].message
     assert crashed.findings[1].remedy
-    assert right.findings == [fine("All is well.")]
+    assert right.findings == [ok("All is well.")]
 
 
 def test_a_database_that_stands_in_the_way_is_told_as_that() -> None:
@@ -43,26 +43,26 @@ def test_a_database_that_stands_in_the_way_is_told_as_that() -> None:
         yield
 
     (result,) = results(Check("keys", refuse))
-    assert "The database stood in the way" in result.findings[0].words
-    assert result.findings[0].level is Level.WRONG
+    assert "The database stood in the way" in result.findings[0].message
+    assert result.findings[0].level is Level.ERROR
 
 
 def test_a_check_that_hangs_is_given_up_with_what_it_found_until_then() -> None:
     never = threading.Event()
 
     def hang() -> Iterator[Finding]:
-        yield fine("So far.")
+        yield ok("So far.")
         never.wait(20)
 
     hung, right = results(Check("hang", hang, 0.05), RIGHT)
-    assert [one.words for one in hung.findings] == ["So far.", "It took longer than 0.05 s."]
+    assert [one.message for one in hung.findings] == ["So far.", "It took longer than 0.05 s."]
     assert right.findings
     never.set()
 
 
 def test_what_an_error_says_of_a_password_is_left_out() -> None:
     error = OSError("no route to redis://portal:s3cret@cache:6379/0\n at all")
-    assert told(error) == "OSError: no route to redis://•••@cache:6379/0 at all"
+    assert redacted(error) == "OSError: no route to redis://•••@cache:6379/0 at all"
 
 
 @pytest.mark.parametrize(
@@ -74,15 +74,13 @@ def test_what_an_error_says_of_a_password_is_left_out() -> None:
     ],
 )
 def test_the_worst_finding_is_the_verdict(checks: list[Check], level: str, words: str) -> None:
-    assert worst(results(*checks)) == level
+    assert overall_level(results(*checks)) == level
     assert report.summary(results(*checks)) == words
 
 
 def test_the_page_is_aligned_and_says_under_each_what_to_do() -> None:
     long = "It is broken, " + "and then some more is to be said of it, " * 3
-    (result,) = results(
-        Check("thing", lambda: [wrong(long, "Mend it."), fine("The rest is well.")])
-    )
+    (result,) = results(Check("thing", lambda: [error(long, "Mend it."), ok("The rest is well.")]))
     lines = list(report.lines(result, no_style()))
     assert lines[0].startswith("✗ thing           It is broken")
     assert {line[:18] for line in lines[1:]} == {" " * 18, "✓" + " " * 17}
@@ -129,6 +127,6 @@ def run(*arguments: str) -> tuple[int, str]:
 
 
 def test_no_two_checks_have_one_name() -> None:
-    names = [check.name for check in registry.chosen("alice@example.com")]
+    names = [check.name for check in registry.all_checks("alice@example.com")]
     assert len(names) == len(set(names))
-    assert max(map(len, names)) < report.NAMES
+    assert max(map(len, names)) < report.NAME_WIDTH

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.store
 @pytest.mark.django_db
 def test_the_database_is_looked_at() -> None:
     found = list(databases.database())
-    assert found[-1].words == "All migrations are applied."
+    assert found[-1].message == "All migrations are applied."
     if connection.vendor == "sqlite":
         # Tests have it in memory.
         assert levels(found) == [FINE, WRONG, FINE]
@@ -43,8 +43,8 @@ def test_sqlite_is_for_many_only_in_one_mode(
 
 
 def test_connections_run_out() -> None:
-    assert databases.connections(10, 100).level is FINE
-    assert databases.connections(80, 100).level is WARNING
+    assert databases.connection_usage(10, 100).level is FINE
+    assert databases.connection_usage(80, 100).level is WARNING
 
 
 @pytest.mark.django_db
@@ -52,7 +52,7 @@ def test_a_migration_that_is_not_applied_is_wrong() -> None:
     (last,) = MigrationLoader(connection).graph.leaf_nodes("sandboxes")
     MigrationRecorder(connection).record_unapplied(*last)
     finding = the_one([databases.migrations()], WRONG)
-    assert ".".join(last) in finding.words
+    assert ".".join(last) in finding.message
     assert "manage.py prepare" in finding.remedy
 
 
@@ -68,4 +68,4 @@ def test_a_cache_that_forgets_is_wrong(settings: SettingsWrapper, tmp_path: Path
     assert levels(databases.shared_cache()) == [FINE]
     elsewhere = {"KEY_FUNCTION": lambda *_: secrets.token_hex(8)}
     settings.CACHES = {"default": settings.CACHES["default"] | elsewhere}
-    assert "forgets" in the_one(databases.shared_cache(), WRONG).words
+    assert "forgets" in the_one(databases.shared_cache(), WRONG).message

@@ -30,7 +30,7 @@ def test_a_queue_at_whose_end_nobody_is_is_told(
     no_worker: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "ANSWER_SECONDS", 0.2)
-    assert "No worker answered" in the_one(workers.queue(), WRONG).words
+    assert "No worker answered" in the_one(workers.queue(), WRONG).message
 
 
 def test_a_broker_that_takes_nothing_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +39,7 @@ def test_a_broker_that_takes_nothing_is_wrong(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(worker_tasks.ping, "delay", refuse)
     finding = the_one(workers.queue(), WRONG)
-    assert "takes no message" in finding.words and "s3cret" not in finding.words
+    assert "takes no message" in finding.message and "s3cret" not in finding.words
 
 
 @pytest.mark.django_db
@@ -50,13 +50,13 @@ def test_a_reaper_that_sleeps_or_complains_is_told(runtime: MemoryRuntime) -> No
     runtime.add_orphan("sbx_orphan", clock.now() - timedelta(hours=1))
     runtime.fail_next("destroy", EngineRefused("It is busy."))
     Sweep().run()
-    assert "It is busy." in the_one(workers.reaper(), WARNING).words
+    assert "It is busy." in the_one(workers.reaper(), WARNING).message
 
 
 @pytest.mark.django_db
 def test_what_the_console_complains_of_is_told(runtime: MemoryRuntime) -> None:
     Sweep().run()
-    assert levels(workers.alarms()) == [FINE]
+    assert levels(workers.operator_alerts()) == [FINE]
     runtime.unreachable = True
     Sweep().run()
-    assert "engine" in the_one(workers.alarms(), WRONG).words
+    assert "engine" in the_one(workers.operator_alerts(), WRONG).message

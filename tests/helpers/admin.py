@@ -31,6 +31,6 @@ def ask(desk, action: str, *rows: object, **answers: object):
     """The action as the list's form sends it; with answers, as the page that asks sends it."""
     data = {"action": action, "_selected_action": [row.pk for row in rows]}
     url = reverse(f"admin:{type(rows[0])._meta.label_lower.replace('.', '_')}_changelist")
-    more = {"answered": "yes", **answers} if answers else {}
+    more = {"confirmed": "yes", **answers} if answers else {}
     with committed():
         return desk.post(url, data | more, follow=True)

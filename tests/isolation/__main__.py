@@ -86,8 +86,8 @@ class Run:
 
     def try_network(self, address: str, firewall_active: bool) -> None:
         if address == "127.0.0.1":
-            self.detected[firewall_active] = firewall.verdict().closed
-        other, spec = containers.create_billing_sandbox(self.bench), firewall.trial(self.image)
+            self.detected[firewall_active] = firewall.check_firewall().is_closed
+        other, spec = containers.create_billing_sandbox(self.bench), firewall.probe_spec(self.image)
         self.bench.runtime.create(spec, quiet, TIME_LIMIT)
         network = containers.network_of(self.bench, spec, "trial")
         before = self.external.received_datagrams()

@@ -71,7 +71,7 @@ def data(shared_database: None) -> Iterator[None]:
     actions.destroy(ended, alice)
     Sweep().run()
     outcomes.record_engine_error("create")
-    audit.note(audit.Operator(olga), "suspend", alice, "Mining coins.")
+    audit.record(audit.AuditActor(olga), "suspend", alice, "Mining coins.")
     assert [model for model in (*STAYS, *CAME_LATER) if not model.objects.exists()] == []
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:

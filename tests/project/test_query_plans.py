@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 from django.utils import timezone
 
-from sandboxes.admin.search import found_events, found_sandboxes
+from sandboxes.admin.search import search_events, search_sandboxes
 from sandboxes.models import Event, Sandbox, State, UsageSample
 from tests.harness import bulk_data
 
@@ -86,12 +86,12 @@ QUESTIONS = {
     ),
     "admin search by owner": (
         "sandbox_by_owner",
-        lambda _: found_sandboxes(Sandbox.objects.newest_first(), "light@")[:50],
+        lambda _: search_sandboxes(Sandbox.objects.newest_first(), "light@")[:50],
     ),
     "journal": ("event_by_sandbox", lambda u: u.sandboxes.first().events.order_by("-id")),
     "admin events by kind": (
         "event_by_kind",
-        lambda _: found_events(Event.objects.order_by("-id"), "reset")[:50],
+        lambda _: search_events(Event.objects.order_by("-id"), "reset")[:50],
     ),
     "samples of late": (
         "sandboxes_usagesample_at",

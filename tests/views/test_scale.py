@@ -132,7 +132,7 @@ def test_older_pages_of_the_history_lead_back_to_the_newest(web: Client, alice: 
 def test_the_admin_counts_no_further_than_somebody_would_leaf(
     desk: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(base, "MOST_COUNTED", 60)
+    monkeypatch.setattr(base, "MAX_COUNTED", 60)
     bulk_data.past(70)
     page = desk.get(f"{SANDBOXES}?p=2")
 

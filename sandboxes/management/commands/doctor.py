@@ -10,8 +10,8 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from sandboxes.doctor import report
 from sandboxes.doctor.findings import Level
-from sandboxes.doctor.registry import chosen
-from sandboxes.doctor.runner import Result, examine, worst
+from sandboxes.doctor.registry import all_checks
+from sandboxes.doctor.runner import Result, overall_level, run_checks
 
 
 class Command(BaseCommand):
@@ -28,7 +28,7 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         results = []
-        for result in examine(chosen(options["mail"])):
+        for result in run_checks(all_checks(options["mail"])):
             results.append(result)
             if not options["json"]:
                 self._tell(result)
@@ -36,7 +36,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(report.as_json(results), indent=2))
         else:
             self.stdout.write(f"\n{settings.SANDBOX_INSTANCE}: {report.summary(results)}")
-        if worst(results) is Level.WRONG:
+        if overall_level(results) is Level.ERROR:
             raise SystemExit(1)
 
     def _tell(self, result: Result) -> None:

@@ -33,7 +33,7 @@ class Command(BaseCommand):
         self.stdout.write(firewall.rules(flavour, undo=options["undo"]), ending="")
 
     def _check(self) -> None:
-        found = firewall.verdict()
-        if not found.closed:
-            raise CommandError(f"{found.words} {found.remedy}".strip())
-        self.stdout.write(found.words)
+        found = firewall.check_firewall()
+        if not found.is_closed:
+            raise CommandError(f"{found.message} {found.remedy}".strip())
+        self.stdout.write(found.message)
