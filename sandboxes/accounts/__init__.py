@@ -1,1 +1,1 @@
-"""How people get an account, and what protects it: allauth does it, and this is what we decide."""
+"""Accounts: sign-up rules, invitations, sessions and API tokens, on top of django-allauth."""

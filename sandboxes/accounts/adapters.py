@@ -1,4 +1,4 @@
-"""What we tell allauth about accounts: who gets one, and how secrets of theirs are kept."""
+"""Adapters for allauth: the sign-up rules, and encryption of two-factor secrets."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from sandboxes.encryption.fields import get_fernet
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
-    """Who may sign up, with a password or with a provider."""
+    """Apply the sign-up rules to accounts with a password."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
+        """Return whether the sign-up form is shown."""
         return signup_policy.is_open(request)
 
     def is_email_verified(self, request: HttpRequest, email: str) -> bool:
-        """Who came by the link in an invitation can read the mail of that address."""
+        """Return whether the address is verified; opening an invitation's link verifies it."""
         invitation = invitations.current(request)
         invited = invitation is not None and invitation.email == email.lower()
         return invited or bool(super().is_email_verified(request, email))
 
 
 class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
-    """Who may sign up with GitHub or by single sign-on."""
+    """Apply the sign-up rules to accounts from GitHub or single sign-on."""
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
-        """One of the addresses that the provider vouches for is admitted.
+        """Return whether any address from the provider is allowed to sign up.
 
-        Where there is none at all, the form asks for one, and decides.
+        If the provider sends no address, the sign-up form asks for one and checks it.
         """
         if not signup_policy.is_open(request):
             return any(
-                signup_policy.is_allowed(request, address)
-                for address in _trusted_emails(sociallogin)
+                signup_policy.is_allowed(request, email) for email in _trusted_emails(sociallogin)
             )
-        known = sociallogin.email_addresses
-        return not known or any(
-            signup_policy.is_allowed(request, one) for one in _trusted_emails(sociallogin)
+        addresses = sociallogin.email_addresses
+        return not addresses or any(
+            signup_policy.is_allowed(request, email) for email in _trusted_emails(sociallogin)
         )
 
     def get_app(self, *args: Any, **kwargs: Any) -> SocialApp:
-        """Raises Http404: a provider that is not set up has no page."""
+        """Return the provider's configuration. Raises Http404 if the provider isn't set up."""
         try:
             return super().get_app(*args, **kwargs)
         except SocialApp.DoesNotExist as missing:
@@ -56,20 +56,24 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
 
 
 def _trusted_emails(sociallogin: SocialLogin) -> list[str]:
-    """The addresses that are known to be theirs, or that we will have confirmed."""
-    asked = settings.ACCOUNT_EMAIL_VERIFICATION == "mandatory"
-    return [one.email for one in sociallogin.email_addresses if one.verified or asked]
+    """Return the addresses that the provider verified, or that the user will have to verify."""
+    must_verify = settings.ACCOUNT_EMAIL_VERIFICATION == "mandatory"
+    return [
+        address.email for address in sociallogin.email_addresses if address.verified or must_verify
+    ]
 
 
 class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]
-    """Keys of second factors are encrypted at rest like the secrets of sandboxes."""
+    """Encrypt two-factor secrets at rest, like the secrets of sandboxes."""
 
     def encrypt(self, text: str) -> str:
+        """Return the encrypted text."""
         return get_fernet().encrypt(text.encode()).decode()
 
     def decrypt(self, encrypted_text: str) -> str:
+        """Return the decrypted text."""
         try:
             return get_fernet().decrypt(encrypted_text).decode()
         except InvalidToken:
-            # One that was set up before they were encrypted; a cipher text is no such key.
+            # Stored before secrets were encrypted: a ciphertext can't be a valid secret.
             return encrypted_text

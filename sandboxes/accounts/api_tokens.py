@@ -1,7 +1,7 @@
-"""API tokens: made, checked, and kept only as a hash.
+"""API tokens: issue, authenticate and revoke. Only their hash is stored.
 
-The form is `sbp_`, 30 random base62 characters (178 bits), and a CRC32 of both in base62, so that
-secret scanners know one when they see it (the idea is GitHub's token format of 2021).
+A token is `sbp_`, 30 random base62 characters (178 bits), and the CRC32 of both in base62, so that
+secret scanners can recognize it (as in GitHub's token format of 2021).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 PREFIX = "sbp_"
 BODY_LENGTH = 30
 LAST_USED_PRECISION = timedelta(minutes=1)
+"""How often the use of a token is recorded at most."""
 
 
 def _checksum(body: str) -> str:
@@ -38,15 +39,15 @@ def _digest(token: str) -> str:
 
 
 def is_well_formed(token: str) -> bool:
-    """Whether the text can be one of our tokens, known from its check digits alone."""
-    body, check = token[len(PREFIX) : -6], token[-6:]
-    return token.startswith(PREFIX) and len(body) == BODY_LENGTH and _checksum(body) == check
+    """Return whether the text has the format and the check digits of a token."""
+    body, checksum = token[len(PREFIX) : -6], token[-6:]
+    return token.startswith(PREFIX) and len(body) == BODY_LENGTH and _checksum(body) == checksum
 
 
 def issue(
     user: User, name: str, scope: str = Scope.ALL, expires_at: datetime | None = None
 ) -> tuple[ApiToken, str]:
-    """A new token and its text, which nobody can read again later."""
+    """Create a token, and return it with its text, which can't be read again later."""
     body = "".join(secrets.choice(ALPHABET) for _ in range(BODY_LENGTH))
     text = PREFIX + body + _checksum(body)
     row = ApiToken.objects.create(
@@ -61,7 +62,7 @@ def issue(
 
 
 def authenticate(text: str) -> ApiToken | None:
-    """The usable token with this text, its use noted (to the minute), or None."""
+    """Return the valid token with this text and record its use, or return None."""
     if not is_well_formed(text):
         return None
     now = clock.now()
@@ -72,5 +73,5 @@ def authenticate(text: str) -> ApiToken | None:
 
 
 def revoke(token: ApiToken) -> None:
-    """Refuse the token from now on; its row stays as a record."""
+    """Revoke the token. Its row stays as a record."""
     ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=clock.now())

@@ -1,4 +1,4 @@
-"""The forms in which people tell us an address, each with our word on which may be told."""
+"""Account forms: email addresses are checked against the sign-up rules."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sandboxes.accounts import invitations, signup_policy
 
 
 class SignUpForm(AllauthSignupForm):  # type: ignore[misc]
-    """With an invitation the address is given."""
+    """Sign up with a password. An invitation sets the address."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -33,7 +33,7 @@ class SignUpForm(AllauthSignupForm):  # type: ignore[misc]
 
 
 class ProviderSignUpForm(AllauthProviderSignupForm):  # type: ignore[misc]
-    """For who comes from a provider that tells no address."""
+    """Sign up through a provider that sent no email address."""
 
     def clean_email(self) -> str:
         signup_policy.require_allowed(context.request, self.cleaned_data["email"])
@@ -41,6 +41,8 @@ class ProviderSignUpForm(AllauthProviderSignupForm):  # type: ignore[misc]
 
 
 class AddEmailForm(AllauthAddEmailForm):  # type: ignore[misc]
+    """Add an email address to an account."""
+
     def clean_email(self) -> str:
         signup_policy.require_allowed_domain(self.user, self.cleaned_data["email"])
         return str(super().clean_email())

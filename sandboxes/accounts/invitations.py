@@ -1,7 +1,7 @@
-"""Invitations: an operator names an address, and the link in its mail lets it sign up once.
+"""Invitations: an operator enters an address, and the emailed link allows one sign-up with it.
 
-The link is signed and holds nothing that is secret in the database. Opening it uses nothing up,
-since programs that guard mailboxes open every link; having an account does.
+The link is signed and needs no secret in the database. Opening it doesn't use up the invitation,
+because mail scanners open every link; creating an account does.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 SALT = "sandboxes.invitation"
 SESSION_KEY = "invitation"
-"""The session's key for the invitation with which somebody came."""
+"""The session key that holds the id of the invitation whose link was opened."""
 
 
 def link(invitation: Invitation) -> str:
-    """The address of the page that the mail leads to."""
+    """Return the URL that the email contains."""
     signed = signing.dumps([invitation.pk, invitation.email], salt=SALT)
     return f"{settings.SITE_URL}{reverse('invitation', args=[signed])}"
 
 
 def find_open(signed: str) -> Invitation | None:
-    """The invitation that this link is of, if it can still be taken."""
+    """Return the invitation of this link, if it is still open."""
     try:
         pk, email = signing.loads(signed, salt=SALT)
     except signing.BadSignature:
@@ -43,18 +43,18 @@ def find_open(signed: str) -> Invitation | None:
 
 
 def remember(request: HttpRequest, invitation: Invitation) -> None:
-    """Remember with which invitation this browser came."""
+    """Store the invitation in the session."""
     request.session[SESSION_KEY] = invitation.pk
 
 
 def current(request: HttpRequest) -> Invitation | None:
-    """The open invitation with which this browser came."""
+    """Return the invitation stored in the session, if it is still open."""
     pk = request.session.get(SESSION_KEY)
     return pk and Invitation.objects.open(clock.now()).filter(pk=pk).first()
 
 
 def accept(request: HttpRequest, user: User) -> None:
-    """It is used up: the one who was invited has an account now."""
+    """Mark the invitation in the session as accepted by this user."""
     invitation = current(request)
     if invitation and invitation.email == user.email.lower():
         Invitation.objects.filter(pk=invitation.pk, accepted_at=None).update(
@@ -64,17 +64,17 @@ def accept(request: HttpRequest, user: User) -> None:
 
 
 def has_account(email: str) -> bool:
-    """Whether the address is known of some account, verified or not."""
+    """Return whether an account has this address, verified or not."""
     return bool(filter_users_by_email(email))
 
 
 def delete_expired(email: str) -> None:
-    """Make room for a new invitation of the address: one at a time can be open."""
+    """Delete expired invitations of the address, because only one may be open at a time."""
     Invitation.objects.filter(email=email, accepted_at=None, expires_at__lte=clock.now()).delete()
 
 
 def send(invitation: Invitation) -> None:
-    """Mail it. Raises OSError when the mail server does not take it."""
+    """Email the invitation. Raises OSError if the mail server rejects it."""
     context = {"invitation": invitation, "url": link(invitation)}
     body = render_to_string("account/email/invitation.txt", context)
     send_mail("You've been invited to Sandbox Portal", body, None, [invitation.email])

@@ -1,4 +1,4 @@
-"""The list of somebody's sessions holds those that are there, and no others."""
+"""Keep allauth's list of user sessions in step with Django's sessions."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from django.http import HttpRequest
 
 
 def delete_user_sessions(keys: Collection[str]) -> None:
-    """These sessions are over."""
+    """Delete these sessions from the lists of their users."""
     if keys:
         UserSession.objects.filter(session_key__in=keys).delete()
 
 
 def delete_current_session(request: HttpRequest, **_: Any) -> None:
-    """Somebody signs out."""
+    """Delete the current session from the list when the user signs out."""
     if key := request.session.session_key:
         delete_user_sessions([key])

@@ -1,4 +1,4 @@
-"""Who may have an account: everybody, the addresses of some domains, those who were invited."""
+"""Sign-up rules: open to everyone, limited to email domains, or by invitation."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 def allowed_domains() -> list[str]:
-    """The domains whose addresses may sign up; empty when all may."""
+    """Return the email domains that may sign up; empty if all may."""
     listed = config.ACCOUNT_SIGNUP_DOMAINS.replace(",", " ").split()
     return [domain.lower().lstrip("@") for domain in listed]
 
 
 def is_open(request: HttpRequest) -> bool:
-    """Whether the page to sign up shows its form at all."""
+    """Return whether the sign-up form is shown."""
     return bool(config.ACCOUNT_SIGNUP_OPEN) or invitations.current(request) is not None
 
 
 def is_allowed(request: HttpRequest, email: str) -> bool:
-    """Whether somebody with this address may sign up: a domain's, or the one that was invited."""
+    """Return whether this address may sign up: by its domain or by the current invitation."""
     invitation = invitations.current(request)
     if invitation and invitation.email == email.lower():
         return True
@@ -34,29 +34,30 @@ def is_allowed(request: HttpRequest, email: str) -> bool:
 
 
 def has_allowed_domain(email: str) -> bool:
-    known = allowed_domains()
-    return not known or email.lower().rpartition("@")[2] in known
+    """Return whether the domain of this address may sign up."""
+    domains = allowed_domains()
+    return not domains or email.lower().rpartition("@")[2] in domains
 
 
 def require_allowed(request: HttpRequest, email: str) -> str:
-    """The address if it may sign up. Raises ValidationError, which says which addresses may."""
+    """Return the address. Raises ValidationError with the sign-up rules if it may not sign up."""
     if is_allowed(request, email):
         return email
     if invitation := invitations.current(request):
         raise ValidationError(
-            f"The invitation is for {invitation.email}; sign up with that address."
+            f"This invitation is for {invitation.email}. Sign up with that address."
         )
     raise ValidationError(signup_rules_text())
 
 
 def require_allowed_domain(user: User, email: str) -> str:
-    """The address if this user may have it as another one. Raises ValidationError."""
+    """Return the address. Raises ValidationError if the user may not add it to their account."""
     if has_allowed_domain(email) or user.email.lower() == email.lower():
         return email
     raise ValidationError(signup_rules_text())
 
 
 def signup_rules_text() -> str:
-    """Which addresses may have an account here."""
-    named = ", ".join(allowed_domains())
-    return f"Accounts here are for addresses of {named}, and for who was invited."
+    """Return a sentence on which addresses may sign up."""
+    domains = ", ".join(allowed_domains())
+    return f"Sign-up is limited to {domains} addresses and invited users."

@@ -12,4 +12,5 @@ from sandboxes.models import Invitation
     name="sandboxes.tasks.invite", autoretry_for=(OSError,), retry_backoff=5, max_retries=4
 )
 def invite(invitation: int) -> None:
+    """Email the invitation with this id."""
     invitations.send(Invitation.objects.get(pk=invitation))

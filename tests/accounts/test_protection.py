@@ -1,4 +1,4 @@
-"""What protects an account: a second factor, its encrypted key, and the list of sessions."""
+"""Account protection: two-factor authentication, encrypted TOTP keys, and the session list."""
 
 from __future__ import annotations
 
@@ -27,72 +27,72 @@ PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) Version/17.5 Saf
 KEY = "JBSWY3DPEHPK3PXP"
 
 
-def signed_in(user, browser: str = FIREFOX) -> Client:
-    """A browser that signed in with the form."""
+def sign_in(user, browser: str = FIREFOX) -> Client:
+    """Return a client that has signed in with the form."""
     client = Client(HTTP_USER_AGENT=browser)
     client.post(reverse("account_login"), {"login": user.email, "password": PASSWORD})
     return client
 
 
 @pytest.fixture
-def demanded(settings):
+def mfa_required(settings):
     settings.OPERATORS_REQUIRE_MFA = True
 
 
 @pytest.mark.parametrize("path", ["/admin/", "/admin/sandboxes/sandbox/", "/metrics"])
-def test_operators_are_led_to_set_up_a_second_factor(desk, demanded, path):
-    answer = desk.get(path)
-    assert answer["Location"] == reverse("mfa_activate_totp")
+def test_operators_without_mfa_are_redirected_to_its_setup(desk, mfa_required, path):
+    response = desk.get(path)
+    assert response["Location"] == reverse("mfa_activate_totp")
 
 
-def test_with_a_second_factor_the_console_opens(desk, olga, demanded):
+def test_operators_with_mfa_can_open_the_admin(desk, olga, mfa_required):
     TOTP.activate(olga, KEY)
     assert desk.get("/admin/").status_code == 200
 
 
-def test_operators_act_on_nothing_before_that(desk, alice, demanded):
+def test_operators_without_mfa_cannot_change_anything(desk, alice, mfa_required):
     desk.post("/admin/auth/group/add/", {"name": "students", "reason": "Course."})
     from django.contrib.auth.models import Group
 
     assert not Group.objects.exists()
 
 
-def test_developers_are_not_asked_for_one(web, demanded):
+def test_developers_do_not_need_mfa(web, mfa_required):
     assert web.get("/").status_code == 200
 
 
-def test_without_the_setting_a_password_is_enough(desk):
+def test_operators_need_only_a_password_without_the_setting(desk):
     assert desk.get("/admin/").status_code == 200
 
 
-def test_the_key_of_a_second_factor_is_not_in_the_database(alice):
+def test_totp_keys_are_encrypted_in_the_database(alice):
     TOTP.activate(alice, KEY)
     with connection.cursor() as cursor:
         cursor.execute("SELECT data FROM mfa_authenticator")
         assert KEY not in str(cursor.fetchall())
 
 
-def let_in(user, key: str) -> bool:
-    """Whether the code of this key lets the user in, who is out before it."""
-    client = signed_in(user)
+def can_sign_in_with_code(user, key: str) -> bool:
+    """Return whether the user needs a code and the code of this key completes the sign-in."""
+    client = sign_in(user)
     assert client.get("/").status_code == 302
     client.post(reverse("mfa_authenticate"), {"code": code_of(key)})
     return client.get("/").status_code == 200
 
 
-def test_a_second_factor_is_asked_for_and_taken(alice):
+def test_signing_in_requires_the_totp_code(alice):
     TOTP.activate(alice, KEY)
-    assert let_in(alice, KEY)
+    assert can_sign_in_with_code(alice, KEY)
 
 
-def test_a_second_factor_from_before_keys_were_encrypted_is_taken(bob):
-    # Another key: a code is taken once.
+def test_unencrypted_totp_keys_from_earlier_versions_still_work(bob):
+    # Another key, because each code is accepted once.
     Authenticator.objects.create(user=bob, type="totp", data={"secret": KEY[::-1]})
-    assert let_in(bob, KEY[::-1])
+    assert can_sign_in_with_code(bob, KEY[::-1])
 
 
 def test_changing_the_password_sends_an_email_with_the_browser_and_address(alice):
-    client = signed_in(alice)
+    client = sign_in(alice)
     new = {"oldpassword": PASSWORD, "password1": "another horse", "password2": "another horse"}
     client.post(reverse("account_change_password"), new)
 
@@ -104,52 +104,52 @@ def test_changing_the_password_sends_an_email_with_the_browser_and_address(alice
 
 
 def test_sessions_are_listed_with_their_browsers(alice):
-    here = signed_in(alice)
-    signed_in(alice, PHONE)
+    here = sign_in(alice)
+    sign_in(alice, PHONE)
     page = here.get(reverse("usersessions_list")).content.decode()
     assert "Firefox on Linux" in page
     assert "Safari on iPhone" in page
     assert page.count("This device") == 1
 
 
-def test_one_session_is_signed_out_and_the_others_stay(alice):
-    here, lost, third = signed_in(alice), signed_in(alice, PHONE), signed_in(alice)
+def test_ending_a_session_keeps_the_others(alice):
+    here, lost, third = sign_in(alice), sign_in(alice, PHONE), sign_in(alice)
     row = UserSession.objects.get(user_agent=PHONE)
     page = here.post(reverse("end-session", args=[row.pk]), follow=True).content.decode()
     assert "Signed out." in page
     assert [client.get("/").status_code for client in (here, lost, third)] == [200, 302, 200]
 
 
-def test_all_other_sessions_are_signed_out_at_once(alice):
-    here, other = signed_in(alice), signed_in(alice, PHONE)
+def test_all_other_sessions_can_be_ended_at_once(alice):
+    here, other = sign_in(alice), sign_in(alice, PHONE)
     here.post(reverse("usersessions_list"))
     assert [client.get("/").status_code for client in (here, other)] == [200, 302]
 
 
-def test_sessions_of_others_are_not_there(alice, bob):
-    here, his = signed_in(alice), signed_in(bob)
+def test_other_users_sessions_are_not_found(alice, bob):
+    here, his = sign_in(alice), sign_in(bob)
     row = UserSession.objects.get(user=bob)
     assert here.post(reverse("end-session", args=[row.pk])).status_code == 404
     assert his.get("/").status_code == 200
 
 
-def test_what_is_known_of_a_session_goes_when_it_expires(alice, bob):
-    signed_in(alice), signed_in(bob)
+def test_expired_sessions_are_pruned_from_the_list(alice, bob):
+    sign_in(alice), sign_in(bob)
     hers = Session.objects.filter(session_key=UserSession.objects.get(user=alice).session_key)
     hers.update(expire_date=timezone.now() - timedelta(seconds=1))
     housekeeping.prune()
     assert [row.user for row in UserSession.objects.all()] == [bob]
 
 
-def test_who_signs_out_is_off_the_list(alice):
-    here, other = signed_in(alice), signed_in(alice, PHONE)
+def test_signing_out_removes_the_session_from_the_list(alice):
+    here, other = sign_in(alice), sign_in(alice, PHONE)
     other.post(reverse("account_logout"))
     assert [row.user_agent for row in UserSession.objects.all()] == [FIREFOX]
     assert here.get("/").status_code == 200
 
 
 @pytest.mark.parametrize(
-    ("said", "name"),
+    ("user_agent", "name"),
     [
         (FIREFOX, "Firefox on Linux"),
         ("Mozilla/5.0 (Windows NT 10.0) Chrome/126.0 Safari/537.36 Edg/126.0", "Edge on Windows"),
@@ -158,5 +158,5 @@ def test_who_signs_out_is_off_the_list(alice):
         ("", "Unknown browser"),
     ],
 )
-def test_a_browser_has_a_short_name(said, name):
-    assert browser(said) == name
+def test_user_agents_have_short_names(user_agent, name):
+    assert browser(user_agent) == name

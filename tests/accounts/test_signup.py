@@ -1,4 +1,4 @@
-"""Who may have an account: by a domain, by an invitation, from a provider of sign-ins."""
+"""Sign-up: allowed domains, invitations, and sign-in providers."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ INVITATIONS = "/admin/sandboxes/invitation/"
 
 
 def sign_up(client: Client, email: str) -> str:
-    """What the page says to somebody who signs up with this address."""
+    """Sign up with this address and return the page."""
     data = {"email": email, "password1": PASSWORD}
     return client.post(reverse("account_signup"), data, follow=True).content.decode()
 
 
 def invite(desk: Client, email: str, reason: str = "Partner.") -> str:
-    """What the page says to an operator who invites this address."""
+    """Invite this address as an operator and return the page."""
     until = clock.now() + timedelta(days=7)
     data = {"email": email, "reason": reason}
     data |= {"expires_at_0": f"{until:%Y-%m-%d}", "expires_at_1": f"{until:%H:%M:%S}"}
@@ -49,14 +49,14 @@ def invite(desk: Client, email: str, reason: str = "Partner.") -> str:
 
 
 def link_in(letter: Any) -> str:
-    """The path of the link in a mail."""
+    """Return the path of the invitation link in the email."""
     found = re.search(r"http://\S+?(/invitations/\S+)", letter.body)
     assert found
     return found[1]
 
 
-def come_back(client: Client, path: str) -> Any:
-    """Follow a provider's sign-in by hand, as a browser does: our page, theirs, and back here."""
+def sign_in_with_provider(client: Client, path: str) -> Any:
+    """Follow the redirects of a provider sign-in as a browser does, and return the last page."""
     import httpx
 
     page = client.post(path).content.decode()
@@ -75,32 +75,36 @@ def domains(settings: SettingsWrapper) -> SettingsWrapper:
 
 
 @pytest.fixture
-def closed(settings: SettingsWrapper) -> SettingsWrapper:
+def invite_only(settings: SettingsWrapper) -> SettingsWrapper:
     settings.ACCOUNT_SIGNUP_OPEN = False
     return settings
 
 
 @pytest.mark.parametrize("email", ["carol@example.com", "Carol@EXAMPLE.ORG"])
-def test_addresses_of_the_domains_may_sign_up(client: Client, domains, email: str) -> None:
+def test_addresses_of_allowed_domains_can_sign_up(client: Client, domains, email: str) -> None:
     assert "Check your email" in sign_up(client, email)
     assert User.objects.get().email == email.lower()
 
 
 @pytest.mark.parametrize("email", ["eve@evil.com", "eve@notexample.com", "eve@sub.example.com"])
-def test_other_addresses_are_told_which_may(client: Client, domains, email: str) -> None:
+def test_other_addresses_are_rejected_with_the_sign_up_rules(
+    client: Client, domains, email: str
+) -> None:
     page = sign_up(client, email)
-    assert "Accounts here are for addresses of example.com, example.org" in page
+    assert "Sign-up is limited to example.com, example.org addresses" in page
     assert not User.objects.exists()
 
 
-def test_nobody_brings_an_address_of_elsewhere_into_their_account(web, alice, domains) -> None:
+def test_an_address_of_another_domain_cannot_be_added_to_an_account(web, alice, domains) -> None:
     add = {"email": "alice@elsewhere.net", "action_add": ""}
     page = web.post(reverse("account_email"), add, follow=True).content.decode()
-    assert "Accounts here are for addresses of" in page
+    assert "Sign-up is limited to" in page
     assert not EmailAddress.objects.filter(email="alice@elsewhere.net").exists()
 
 
-def test_who_is_invited_signs_up_though_nobody_may(client: Client, desk, closed) -> None:
+def test_an_invited_user_can_sign_up_when_sign_up_is_closed(
+    client: Client, desk, invite_only
+) -> None:
     invite(desk, "Dave@partner.net")
     stranger, dave = Client(), Client()
     page = dave.get(link_in(mail.outbox[0]), follow=True).content.decode()
@@ -113,22 +117,24 @@ def test_who_is_invited_signs_up_though_nobody_may(client: Client, desk, closed)
     assert EmailAddress.objects.get(user=user).verified
 
 
-def test_the_invitations_link_proves_the_address(desk, domains) -> None:
+def test_opening_the_invitation_link_verifies_the_address(desk, domains) -> None:
     invite(desk, "dave@partner.net")
     dave = Client()
     dave.get(link_in(mail.outbox[0]))
     assert "Your own copy of the API" in sign_up(dave, "dave@partner.net")
 
 
-def test_an_invitation_is_for_its_address_alone(desk, closed) -> None:
+def test_an_invitation_is_valid_only_for_its_address(desk, invite_only) -> None:
     invite(desk, "dave@partner.net")
     eve = Client()
     eve.get(link_in(mail.outbox[0]))
-    assert "The invitation is for dave@partner.net" in sign_up(eve, "eve@partner.net")
+    assert "This invitation is for dave@partner.net" in sign_up(eve, "eve@partner.net")
     assert not User.objects.filter(email__startswith="eve").exists()
 
 
-def test_opening_the_link_uses_nothing_up_and_an_account_does(desk, closed) -> None:
+def test_an_invitation_is_used_up_by_the_account_and_not_by_opening_the_link(
+    desk, invite_only
+) -> None:
     invite(desk, "dave@partner.net")
     link = link_in(mail.outbox[0])
     scanner, dave = Client(), Client()
@@ -141,15 +147,15 @@ def test_opening_the_link_uses_nothing_up_and_an_account_does(desk, closed) -> N
     assert "Invitation required" in scanner.get(reverse("account_signup")).content.decode()
 
 
-@pytest.mark.parametrize("spoil", ["expired", "withdrawn", "forged"])
-def test_a_link_that_is_no_good_says_so(desk, closed, clock, spoil: str) -> None:
+@pytest.mark.parametrize("reason", ["expired", "withdrawn", "forged"])
+def test_an_invalid_invitation_link_is_gone(desk, invite_only, clock, reason: str) -> None:
     invite(desk, "dave@partner.net")
     link = link_in(mail.outbox[0])
-    if spoil == "expired":
+    if reason == "expired":
         clock.forward(days=8)
-    if spoil == "withdrawn":
+    if reason == "withdrawn":
         ask(desk, "withdraw", Invitation.objects.get(), reason="A mistake.")
-    link = link[:-3] + "x/" if spoil == "forged" else link
+    link = link[:-3] + "x/" if reason == "forged" else link
     assert Client().get(link).status_code == 410
 
 
@@ -161,13 +167,15 @@ def test_a_link_that_is_no_good_says_so(desk, closed, clock, spoil: str) -> None
         ("dave", "Enter a valid email address"),
     ],
 )
-def test_inviting_in_vain_says_why(desk, alice, email: str, remedy: str) -> None:
+def test_invalid_invitations_are_rejected_with_a_remedy(
+    desk, alice, email: str, remedy: str
+) -> None:
     invite(desk, "dave@partner.net")
     assert remedy in invite(desk, email)
     assert len(mail.outbox) == 1
 
 
-def test_an_expired_invitation_makes_room_for_another(desk, clock) -> None:
+def test_an_expired_invitation_can_be_replaced(desk, clock) -> None:
     invite(desk, "dave@partner.net")
     clock.forward(days=8)
     invite(desk, "dave@partner.net")
@@ -175,14 +183,14 @@ def test_an_expired_invitation_makes_room_for_another(desk, clock) -> None:
     assert len(mail.outbox) == 2
 
 
-def test_an_invitation_is_sent_again_and_kept_in_the_audit(desk) -> None:
+def test_resending_an_invitation_is_audited(desk) -> None:
     invite(desk, "dave@partner.net")
     ask(desk, "send", Invitation.objects.get(), reason="It was among the spam.")
     assert [letter.to for letter in mail.outbox] == [["dave@partner.net"]] * 2
     assert list(AuditEntry.objects.order_by("id").values_list("act", flat=True)) == ["add", "send"]
 
 
-def test_no_page_of_the_console_shows_the_link(desk) -> None:
+def test_no_admin_page_shows_the_invitation_link(desk) -> None:
     invite(desk, "dave@partner.net")
     signed = link_in(mail.outbox[0]).split("/")[2]
     row = Invitation.objects.get()
@@ -190,89 +198,89 @@ def test_no_page_of_the_console_shows_the_link(desk) -> None:
         assert signed not in desk.get(page).content.decode()
 
 
-def test_who_has_an_account_is_led_to_the_dashboard(web, desk) -> None:
+def test_an_invitation_link_redirects_signed_in_users_to_the_dashboard(web, desk) -> None:
     invite(desk, "dave@partner.net")
     page = web.get(link_in(mail.outbox[0]), follow=True)
     assert page.redirect_chain[-1][0] == "/"
 
 
-WAYS = ["/accounts/oidc/oidc/login/", "/accounts/github/login/"]
+PROVIDER_LOGINS = ["/accounts/oidc/oidc/login/", "/accounts/github/login/"]
 
 
-@pytest.mark.parametrize("path", WAYS)
-def test_who_comes_from_a_provider_has_an_account_at_once(client, provider, path) -> None:
-    page = come_back(client, path)
+@pytest.mark.parametrize("path", PROVIDER_LOGINS)
+def test_signing_in_with_a_provider_creates_an_account(client, provider, path) -> None:
+    page = sign_in_with_provider(client, path)
     assert "Your own copy of the API" in page.content.decode()
     assert EmailAddress.objects.get(email="carol@example.com").verified
-    again = come_back(Client(), path)
+    again = sign_in_with_provider(Client(), path)
     assert again.redirect_chain[-1][0] == "/"
     assert User.objects.count() == 1
 
 
-@pytest.mark.parametrize("path", WAYS)
-def test_a_provider_signs_in_to_the_account_of_its_verified_address(
+@pytest.mark.parametrize("path", PROVIDER_LOGINS)
+def test_a_provider_signs_in_to_the_account_with_the_same_verified_address(
     client, provider: Provider, alice, path
 ) -> None:
     provider.person["email"] = alice.email
-    come_back(client, path)
+    sign_in_with_provider(client, path)
     assert SocialAccount.objects.get().user == alice
     assert client.session["_auth_user_id"] == str(alice.pk)
 
 
-@pytest.mark.parametrize("path", WAYS)
-def test_an_address_that_the_provider_has_not_verified_opens_nobodys_account(
+@pytest.mark.parametrize("path", PROVIDER_LOGINS)
+def test_an_unverified_provider_address_does_not_sign_in_to_an_existing_account(
     client, provider: Provider, alice, path
 ) -> None:
     provider.person |= {"email": alice.email, "email_verified": False}
-    come_back(client, path)
+    sign_in_with_provider(client, path)
     assert "_auth_user_id" not in client.session
     assert not SocialAccount.objects.exists()
 
 
-@pytest.mark.parametrize("path", WAYS)
-def test_domains_hold_for_who_comes_from_a_provider(client, provider, domains, path) -> None:
+@pytest.mark.parametrize("path", PROVIDER_LOGINS)
+def test_allowed_domains_apply_to_provider_sign_ups(client, provider, domains, path) -> None:
     provider.person["email"] = "eve@evil.com"
-    page = come_back(client, path)
+    page = sign_in_with_provider(client, path)
     assert "Invitation required" in page.content.decode()
     assert not User.objects.exists()
 
 
-def test_an_invitation_holds_for_who_comes_from_a_provider(client, desk, provider, closed) -> None:
-    come_back(stranger := Client(), WAYS[0])
+def test_invitations_apply_to_provider_sign_ups(client, desk, provider, invite_only) -> None:
+    sign_in_with_provider(stranger := Client(), PROVIDER_LOGINS[0])
     assert "_auth_user_id" not in stranger.session
     invite(desk, "carol@example.com")
     invited = Client()
     invited.get(link_in(mail.outbox[0]))
-    come_back(invited, WAYS[0])
+    sign_in_with_provider(invited, PROVIDER_LOGINS[0])
     assert Invitation.objects.get().accepted_by == User.objects.get(email="carol@example.com")
 
 
-def test_a_provider_that_breaks_is_told_in_a_sentence(client, provider: Provider) -> None:
+def test_a_failing_provider_shows_an_error_page_without_secrets(client, provider: Provider) -> None:
     provider.broken = True
-    page = come_back(client, WAYS[0])
+    page = sign_in_with_provider(client, PROVIDER_LOGINS[0])
     assert "Sign-in failed" in page.content.decode()
     assert SECRET not in page.content.decode()
 
 
-def test_a_sign_in_with_a_provider_begins_with_a_click_alone(client, provider) -> None:
-    page = client.get(WAYS[0])
+def test_provider_sign_in_asks_for_confirmation(client, provider) -> None:
+    page = client.get(PROVIDER_LOGINS[0])
     assert "Sign in with Example Inc.?" in page.content.decode()
 
 
-def test_sign_in_pages_offer_the_providers_that_are_set_up(client, settings) -> None:
+def test_sign_in_pages_offer_no_provider_unless_one_is_set_up(client, settings) -> None:
     page = client.get(reverse("account_login")).content.decode()
     assert "Continue with" not in page
 
 
-def test_sign_in_pages_name_each_provider(client, provider) -> None:
+def test_sign_in_pages_list_each_provider(client, provider) -> None:
     for name in ("account_login", "account_signup"):
         page = client.get(reverse(name)).content.decode()
         assert "Continue with Example Inc." in page
         assert "Continue with GitHub" in page
 
 
-def test_a_connection_is_made_and_taken_off(web, provider, alice) -> None:
-    come_back(web, f"{WAYS[1]}?process=connect")
+def test_a_provider_can_be_connected_and_disconnected(web, provider, alice) -> None:
+    sign_in_with_provider(web, f"{PROVIDER_LOGINS[1]}?process=connect")
     row = SocialAccount.objects.get(user=alice)
     page = web.get(reverse("socialaccount_connections")).content.decode()
     assert "Disconnect" in page
@@ -281,7 +289,7 @@ def test_a_connection_is_made_and_taken_off(web, provider, alice) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message_part"),
     [
         ({"ACCOUNT_SIGNUP_DOMAINS": "example.com"}, "keeps nobody out"),
         ({"ACCOUNT_SIGNUP_DOMAINS": "https://example.com/"}, "is no domain"),
@@ -290,8 +298,8 @@ def test_a_connection_is_made_and_taken_off(web, provider, alice) -> None:
         ({"HTTPS": True}, "a password alone opens the console"),
     ],
 )
-def test_what_is_set_up_by_halves_is_found_at_start(settings, values, said) -> None:
+def test_incomplete_settings_are_reported_by_system_checks(settings, values, message_part) -> None:
     assert checks_accounts.check_accounts() == []
     for name, value in values.items():
         setattr(settings, name, value)
-    assert said in " ".join(message.msg for message in checks_accounts.check_accounts())
+    assert message_part in " ".join(message.msg for message in checks_accounts.check_accounts())
