@@ -54,7 +54,7 @@ def test_the_list_tells_whose_each_is_and_how_it_ends(desk, alice, bob):
         actions.destroy(his, bob)
     page = desk.get(SANDBOXES).content.decode()
 
-    for text in (mine.public_id, "Checkout", "alice@example.com", "if it stays idle"):
+    for text in (mine.public_id, "Checkout", "alice@example.com", "Stops at"):
         assert text in page
     assert "destroyed by its owner" in page
 

@@ -133,7 +133,7 @@ def test_an_engine_that_is_down_is_seen_and_looked_at_again_from_there(desk, run
     sweep()
     found = raised()
     assert found["engine"].is_outage
-    assert found["undrained"].act == "Begin maintenance"
+    assert found["undrained"].action_label == "Begin maintenance"
 
     runtime.unreachable = False
     mend(desk, "engine")
@@ -165,7 +165,7 @@ def test_short_memory_is_seen_and_nobody_launches_until_there_is_some(desk, alic
     answer = program.post("/sandboxes", {})
     assert_problem(answer, 503, "memory")
     assert answer["Retry-After"] == "300"
-    assert "short of memory" in str(actions.launch_blocker(alice))
+    assert "low on memory" in str(actions.launch_blocker(alice))
     runtime.memory_available_mb = 512
     sweep()
     assert program.post("/sandboxes", {}).status_code == 201
@@ -221,7 +221,7 @@ def test_a_clock_that_jumped_is_seen(alice, settings):
         launch(alice)
     Sandbox.objects.update(expires_at=timezone.now())
     sweep()
-    assert raised()["many_due"].act == "Raise the bound"
+    assert raised()["many_due"].action_label == "Raise the bound"
 
 
 def test_a_pool_that_can_not_be_filled_is_seen(settings, runtime):
@@ -274,7 +274,7 @@ def test_launches_are_plotted_with_their_times(alice, clock):
     hour, day, week = OperatorOverview().launch_stats
 
     assert [period.launches for period in (hour, day, week)] == [0, 0, 3]
-    assert len(week.plot.split()) == week.parts
+    assert len(week.plot.split()) == week.bucket_count
     assert week.p50 is not None and hour.p50 is None
 
 

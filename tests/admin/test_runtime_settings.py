@@ -65,7 +65,7 @@ def test_what_makes_no_sense_is_refused_and_named(desk, name, value):
 def test_signing_up_is_closed_and_opened(desk, client):
     choose(desk, ACCOUNT_SIGNUP_OPEN="False")
     desk.logout()
-    assert "No new accounts" in client.get("/accounts/signup/").content.decode()
+    assert "Invitation required" in client.get("/accounts/signup/").content.decode()
 
 
 def test_the_page_offers_every_one_and_says_what_the_environment_says(desk):

@@ -42,7 +42,7 @@ def test_secrets_tell_which_keys_are_needed(
 def test_secrets_are_counted_by_what_opens_them() -> None:
     assert levels(doctor_encryption_keys.evaluate(Counter({1: 3}), 1)) == [FINE]
     assert levels(
-        doctor_encryption_keys.evaluate(Counter({doctor_encryption_keys.UNKNOWN: 1, 2: 1}), 2)
+        doctor_encryption_keys.evaluate(Counter({doctor_encryption_keys.UNKNOWN_KEY: 1, 2: 1}), 2)
     ) == [WRONG, WARNING]
 
 

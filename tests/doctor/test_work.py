@@ -39,7 +39,7 @@ def test_a_broker_that_takes_nothing_is_wrong(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(worker_tasks.ping, "delay", refuse)
     finding = the_one(workers.queue(), WRONG)
-    assert "takes no message" in finding.message and "s3cret" not in finding.words
+    assert "takes no message" in finding.message and "s3cret" not in finding.message
 
 
 @pytest.mark.django_db
