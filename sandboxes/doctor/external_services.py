@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import smtplib
+from http import HTTPStatus
 from typing import Any
 
-import httpx
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 
 from sandboxes.doctor.findings import Findings, error, ok, redacted, warning
+from sandboxes.lib import http_client
+from sandboxes.stellar.friendbot import MAX_RESPONSE_BYTES
 
 FRIENDBOT_SECONDS = 5.0
 SERVERS = "smtp"
@@ -49,15 +51,20 @@ def send_test_mail(address: str) -> Findings:
 def friendbot() -> Findings:
     """It answers, whatever it says: to ask for no account is a bad request."""
     try:
-        answer = httpx.get(settings.FRIENDBOT_URL, timeout=FRIENDBOT_SECONDS)
-    except (httpx.HTTPError, httpx.InvalidURL) as exc:
+        response = http_client.send(
+            "GET",
+            settings.FRIENDBOT_URL,
+            limits=http_client.Limits(FRIENDBOT_SECONDS, MAX_RESPONSE_BYTES),
+            use_proxies=True,
+        )
+    except (http_client.RequestFailed, OSError, ValueError) as exc:
         yield warning(
             f"Friendbot, {settings.FRIENDBOT_URL}, can't be reached ({type(exc).__name__}).",
             "Sandboxes run all the same, their accounts wait for funds. Let the worker reach it.",
         )
         return
-    if answer.is_server_error:
-        words = f"Friendbot answers {answer.status_code}."
+    if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        words = f"Friendbot answers {response.status}."
         yield warning(words, "Accounts wait for funds until it is well again.")
         return
     yield ok("Friendbot answers.")

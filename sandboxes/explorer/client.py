@@ -10,14 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from time import monotonic
-from urllib.parse import SplitResult, unquote, urlsplit
-
-import httpcore
+from urllib.parse import unquote, urlsplit
 
 from sandboxes import blueprints
 from sandboxes.explorer.concurrency import ConcurrencyLimit
-from sandboxes.lib.deadline_backend import DeadlineBackend
+from sandboxes.lib import http_client
 from sandboxes.lib.exceptions import StateConflict, Unavailable, ValidationFailed
 from sandboxes.models import Sandbox, State
 
@@ -84,23 +81,36 @@ def api_base_url(sandbox: Sandbox) -> str:
 
 def send(sandbox: Sandbox, request: ApiRequest) -> ApiResponse:
     """Ask the sandbox's API. Raises StateConflict, ValidationFailed, Unavailable."""
-    address = urlsplit(api_base_url(sandbox))
+    base_url = api_base_url(sandbox)
     _validate(request)
     with concurrency_limit.slot(sandbox.owner_id):
         try:
-            return _send(address, request, _headers(sandbox, request))
-        except httpcore.TimeoutException:
+            response = http_client.send(
+                request.method,
+                base_url + request.target,
+                headers=_headers(sandbox, request),
+                body=request.body,
+                limits=http_client.Limits(TIMEOUT_SECONDS, MAX_RESPONSE_BYTES),
+            )
+        except http_client.TimedOut:
             raise Unavailable(
                 f"The sandbox did not respond within {TIMEOUT_SECONDS:g} seconds."
             ) from None
-        except httpcore.NetworkError:
+        except http_client.ConnectionFailed:
             words = (
-                f"The portal can't reach the sandbox at {address.netloc}. "
-                "From your own machine it may answer all the same."
+                f"The portal can't reach the sandbox at {urlsplit(base_url).netloc}. "
+                "It may still be reachable from your machine."
             )
             raise Unavailable(words) from None
-        except httpcore.ProtocolError:
-            raise Unavailable("What the sandbox answered is no HTTP.") from None
+        except http_client.InvalidResponse:
+            raise Unavailable("The sandbox sent an invalid HTTP response.") from None
+    return ApiResponse(
+        response.status,
+        _visible_headers(response.headers),
+        response.body,
+        response.complete,
+        response.seconds,
+    )
 
 
 def _validate(request: ApiRequest) -> None:
@@ -128,35 +138,9 @@ def _headers(sandbox: Sandbox, request: ApiRequest) -> list[tuple[str, str]]:
     return headers
 
 
-def _send(address: SplitResult, request: ApiRequest, headers: list[tuple[str, str]]) -> ApiResponse:
-    url = httpcore.URL(
-        scheme=address.scheme,
-        host=address.hostname or "",
-        port=address.port,
-        target=address.path + request.target,
-    )
-    headers = [("Host", address.netloc), ("Content-Length", str(len(request.body))), *headers]
-    began = monotonic()
-    with (
-        httpcore.ConnectionPool(network_backend=DeadlineBackend(TIMEOUT_SECONDS)) as pool,
-        pool.stream(request.method, url, headers=headers, content=request.body) as response,
-    ):
-        body, complete = _read(response)
-        told = _visible_headers(response.headers)
-        return ApiResponse(response.status, told, body, complete, monotonic() - began)
-
-
-def _read(response: httpcore.Response) -> tuple[bytes, bool]:
-    body = bytearray()
-    for chunk in response.iter_stream():
-        body += chunk
-        if len(body) > MAX_RESPONSE_BYTES:
-            return bytes(body[:MAX_RESPONSE_BYTES]), False
-    return bytes(body), True
-
-
-def _visible_headers(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    """Those that say something about the response, as text."""
-    told = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers]
-    kept = [(name, value[:MAX_HEADER_LENGTH]) for name, value in told if name not in HIDDEN_HEADERS]
-    return kept[:MAX_HEADERS]
+def _visible_headers(headers: http_client.Headers) -> list[tuple[str, str]]:
+    """Return the headers that are shown to the user, cut to a bounded number and length."""
+    visible = [
+        (name, value[:MAX_HEADER_LENGTH]) for name, value in headers if name not in HIDDEN_HEADERS
+    ]
+    return visible[:MAX_HEADERS]

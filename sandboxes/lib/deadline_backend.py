@@ -1,7 +1,7 @@
-"""A connection on which nothing lasts longer than it may, however the bytes come.
+"""A total deadline for everything that is done on a connection.
 
-httpcore bounds each read by itself; a server that sends a byte now and then could hold a thread
-for ever.
+httpcore2 limits each read alone, so a server that sends one byte now and then could hold a thread
+forever.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from time import monotonic
 from typing import Any
 
-import httpcore
+import httpcore2
 
 
-class DeadlineBackend(httpcore.SyncBackend):
-    """Connects as usual; all that is done on its connections is over when the time is."""
+class DeadlineBackend(httpcore2.SyncBackend):
+    """Network backend whose connections all end at one deadline, in seconds from now."""
 
     def __init__(self, seconds: float) -> None:
         self._ends_at = monotonic() + seconds
@@ -24,37 +24,36 @@ class DeadlineBackend(httpcore.SyncBackend):
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ARG002 - ours is shorter
+        timeout: float | None = None,  # noqa: ARG002 - the deadline replaces it
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        stream = super().connect_tcp(
-            host, port, self.left(httpcore.ConnectTimeout), local_address, socket_options
-        )
+    ) -> httpcore2.NetworkStream:
+        left = self.left(httpcore2.ConnectTimeout)
+        stream = super().connect_tcp(host, port, left, local_address, socket_options)
         return _Stream(stream, self)
 
-    def left(self, error: type[httpcore.TimeoutException]) -> float:
-        """Seconds until the end. Raises the error when it has passed."""
+    def left(self, error: type[httpcore2.TimeoutException]) -> float:
+        """Return the seconds left. Raise the error once the deadline has passed."""
         if (left := self._ends_at - monotonic()) > 0:
             return left
         raise error
 
 
-class _Stream(httpcore.NetworkStream):
-    """One connection; the limits that it is called with give way to the deadline."""
+class _Stream(httpcore2.NetworkStream):
+    """One connection; the deadline replaces the time limits of single calls."""
 
-    def __init__(self, stream: httpcore.NetworkStream, deadline: DeadlineBackend) -> None:
+    def __init__(self, stream: httpcore2.NetworkStream, deadline: DeadlineBackend) -> None:
         self._stream = stream
         self._left = deadline.left
         self._deadline = deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
-        return self._stream.read(max_bytes, self._left(httpcore.ReadTimeout))
+        return self._stream.read(max_bytes, self._left(httpcore2.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
-        # In parts, since the limit that is set holds for each part alone.
+        # In chunks: the time limit applies to each call of the socket alone.
         for start in range(0, len(buffer), 16384):
-            self._stream.write(buffer[start : start + 16384], self._left(httpcore.WriteTimeout))
+            self._stream.write(buffer[start : start + 16384], self._left(httpcore2.WriteTimeout))
 
     def close(self) -> None:
         self._stream.close()
@@ -64,8 +63,8 @@ class _Stream(httpcore.NetworkStream):
         ssl_context: ssl.SSLContext,
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ARG002
-    ) -> httpcore.NetworkStream:
-        left = self._left(httpcore.ConnectTimeout)
+    ) -> httpcore2.NetworkStream:
+        left = self._left(httpcore2.ConnectTimeout)
         return _Stream(self._stream.start_tls(ssl_context, server_hostname, left), self._deadline)
 
     def get_extra_info(self, info: str) -> Any:

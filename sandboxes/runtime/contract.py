@@ -96,8 +96,8 @@ class Runtime(Protocol):
         """Make and start the sandbox, or what is still missing of it, and wait until it is ready.
 
         Steps reported, in order: `network`, `containers`, `ready`. `timeout` is in seconds, for all
-        of it. Raises NotReady, ImageMissing, CapacityExhausted, EngineRefused, EngineUnreachable. Cleans up
-        nothing by itself: the logs of what failed must still be readable.
+        of it. Raises NotReady, ImageMissing, CapacityExhausted, EngineRefused, EngineUnreachable.
+        Removes nothing after a failure: the logs of what failed must stay readable.
         """
         ...
 
@@ -126,7 +126,10 @@ class Runtime(Protocol):
         ...
 
     def logs(self, sandbox_id: str, service: str, tail: int) -> str:
-        """The last `tail` lines that the service wrote. Raises ServiceNotFound, EngineUnreachable."""
+        """Return the last `tail` lines of the service's log.
+
+        Raises ServiceNotFound, EngineUnreachable.
+        """
         ...
 
     def count_lines(self, counts: Mapping[str, LineCount]) -> dict[str, LineCount]:

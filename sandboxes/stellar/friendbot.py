@@ -6,12 +6,12 @@ https://developers.stellar.org/docs/learn/fundamentals/networks#friendbot
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import cache
 from http import HTTPStatus
-from time import monotonic
+from urllib.parse import urlencode
 
-import httpx
 from django.conf import settings
+
+from sandboxes.lib import http_client
 
 TIMEOUT_SECONDS = 15.0
 MAX_RESPONSE_BYTES = 64 * 1024
@@ -33,44 +33,28 @@ class FriendbotRetryable(Exception):
 
 
 def ask_friendbot(public_key: str) -> None:
-    """Create and fund the account. Raise FriendbotRejected or FriendbotRetryable."""
+    """Create and fund the account. Raises FriendbotRejected or FriendbotRetryable."""
+    separator = "&" if "?" in settings.FRIENDBOT_URL else "?"
+    url = f"{settings.FRIENDBOT_URL}{separator}{urlencode({'addr': public_key})}"
     try:
-        response, text = _get(public_key)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        response = http_client.send(
+            "GET",
+            url,
+            limits=http_client.Limits(TIMEOUT_SECONDS, MAX_RESPONSE_BYTES, keep_partial=True),
+            use_proxies=True,
+        )
+    except (http_client.RequestFailed, OSError, ValueError) as error:
         raise FriendbotRetryable(f"Friendbot can't be reached ({type(error).__name__})") from error
-    if response.is_success:
+    if HTTPStatus(200) <= response.status < HTTPStatus(300):
         return
-    if response.status_code == HTTPStatus.BAD_REQUEST:
-        if any(phrase in text.lower() for phrase in ALREADY_FUNDED):
+    if response.status == HTTPStatus.BAD_REQUEST:
+        if any(sign in response.text.lower() for sign in ALREADY_FUNDED):
             return
         raise FriendbotRejected("Friendbot rejected the account (400)")
-    raise FriendbotRetryable(f"Friendbot answered {response.status_code}", _retry_after(response))
+    raise FriendbotRetryable(f"Friendbot answered {response.status}", _retry_after(response))
 
 
-@cache
-def _client() -> httpx.Client:
-    """Return the client of this process. Loading certificates on each request is slow."""
-    return httpx.Client()
-
-
-def _get(public_key: str) -> tuple[httpx.Response, str]:
-    """Return the response and the beginning of its body.
-
-    Enforces a total time limit; httpx limits only each read.
-    """
-    deadline, body = monotonic() + TIMEOUT_SECONDS, b""
-    params = {"addr": public_key}
-    with _client().stream(
-        "GET", settings.FRIENDBOT_URL, params=params, timeout=TIMEOUT_SECONDS
-    ) as response:
-        for chunk in response.iter_bytes():
-            body += chunk
-            if len(body) > MAX_RESPONSE_BYTES or monotonic() > deadline:
-                break
-    return response, body.decode(errors="replace")
-
-
-def _retry_after(response: httpx.Response) -> timedelta:
-    value = response.headers.get("Retry-After", "")
+def _retry_after(response: http_client.Response) -> timedelta:
+    value = response.header("retry-after")
     seconds = float(value) if value.isdecimal() else 0.0
     return timedelta(seconds=min(seconds, MAX_RETRY_AFTER_SECONDS))

@@ -1,77 +1,37 @@
-"""One POST to a stranger's server: to a checked address, in bounded time, no redirects."""
+"""Deliver one webhook message: to a verified address, within a time limit, without redirects."""
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-import httpcore
+import httpcore2
 
+from sandboxes.lib import http_client
 from sandboxes.lib.deadline_backend import DeadlineBackend
 from sandboxes.webhooks.url_policy import resolve
 
 TIMEOUT_SECONDS = 15.0
-"""For all of it; what Standard Webhooks' best known sender gives a receiver."""
-CONNECT_TIMEOUT_SECONDS = 5.0
+"""Total time limit of one delivery; the same as the best known sender of Standard Webhooks."""
 MAX_RESPONSE_BYTES = 16 * 1024
-"""Bytes that are read of the body; the rest is nobody's business."""
 
 
 @dataclass(frozen=True)
 class DeliveryResponse:
+    """The receiver's response, its body cut to MAX_RESPONSE_BYTES."""
+
     status: int
     text: str
     retry_after: str
 
 
 class DeliveryError(Exception):
-    """No answer: the message says why, in words that its owner may read."""
-
-
-def post(url: str, headers: Mapping[str, str], body: bytes) -> DeliveryResponse:
-    """Send it once. Raises DeliveryError."""
-    # A pool of one for each: a connection that was checked for one name serves no other.
-    backend = _PublicAddressBackend(TIMEOUT_SECONDS)
-    try:
-        with httpcore.ConnectionPool(_certificates(), network_backend=backend) as pool:
-            return _exchange(pool, url, headers, body)
-    except OSError as error:
-        raise DeliveryError(f"It can't be reached: {error}") from error
-    except (httpcore.TimeoutException, TimeoutError) as error:
-        raise DeliveryError(f"No answer within {TIMEOUT_SECONDS:.0f} s") from error
-    except (httpcore.NetworkError, httpcore.ProtocolError) as error:
-        raise DeliveryError(f"It can't be reached: {error or type(error).__name__}") from error
-
-
-def _exchange(
-    pool: httpcore.ConnectionPool, url: str, headers: Mapping[str, str], body: bytes
-) -> DeliveryResponse:
-    waits = {"connect": CONNECT_TIMEOUT_SECONDS, "read": TIMEOUT_SECONDS, "write": TIMEOUT_SECONDS}
-    sent = list(headers.items())
-    with pool.stream(
-        "POST", url, headers=sent, content=body, extensions={"timeout": waits}
-    ) as answer:
-        text = b""
-        for chunk in answer.iter_stream():
-            text += chunk
-            if len(text) > MAX_RESPONSE_BYTES:
-                break
-        wish = {name.lower(): value for name, value in answer.headers}.get(b"retry-after", b"")
-        return DeliveryResponse(
-            answer.status, text.decode(errors="replace"), wish.decode("latin-1")
-        )
-
-
-@cache
-def _certificates() -> ssl.SSLContext:
-    return httpcore.default_ssl_context()
+    """No response; the message says why, in words fit for the endpoint's owner."""
 
 
 class _PublicAddressBackend(DeadlineBackend):
-    """Connects to addresses that were checked, until the deadline."""
+    """Connects only to addresses that the URL policy allows, until the deadline."""
 
     def connect_tcp(
         self,
@@ -80,11 +40,29 @@ class _PublicAddressBackend(DeadlineBackend):
         timeout: float | None = None,
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
+    ) -> httpcore2.NetworkStream:
         for address in (addresses := resolve(host, port)):
             try:
                 return super().connect_tcp(address, port, timeout, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
                 if address == addresses[-1]:
                     raise
-        raise httpcore.ConnectError("it has no address")
+        raise httpcore2.ConnectError("it has no address")
+
+
+def post(url: str, headers: Mapping[str, str], body: bytes) -> DeliveryResponse:
+    """Send the message once. Raises DeliveryError."""
+    try:
+        response = http_client.send(
+            "POST",
+            url,
+            headers=list(headers.items()),
+            body=body,
+            limits=http_client.Limits(TIMEOUT_SECONDS, MAX_RESPONSE_BYTES),
+            backend=_PublicAddressBackend,
+        )
+    except http_client.TimedOut as error:
+        raise DeliveryError(f"No answer within {TIMEOUT_SECONDS:.0f} s") from error
+    except (http_client.RequestFailed, OSError) as error:
+        raise DeliveryError(f"It can't be reached: {error}") from error
+    return DeliveryResponse(response.status, response.text, response.header("retry-after"))

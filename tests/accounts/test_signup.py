@@ -57,12 +57,12 @@ def link_in(letter: Any) -> str:
 
 def sign_in_with_provider(client: Client, path: str) -> Any:
     """Follow the redirects of a provider sign-in as a browser does, and return the last page."""
-    import httpx
+    import httpx2
 
     page = client.post(path).content.decode()
     away = re.search(r'url=([^"]+)"', page)
     assert away, page
-    answer = httpx.get(away[1].replace("&amp;", "&"))
+    answer = httpx2.get(away[1].replace("&amp;", "&"))
     back = answer.headers["Location"]
     return client.get(back.replace("http://testserver", ""), follow=True)
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-import httpx
+import httpx2
 
 from tests.harness.ports import reserve_port
 
@@ -24,7 +24,7 @@ API_KEY = "sk_test_ThisOneIsForTestsAlone00000000"
 TIME_LIMIT = 20.0
 
 
-class ApiClient(httpx.Client):
+class ApiClient(httpx2.Client):
     """An HTTP client that sends the API key of the sandbox."""
 
     def __init__(self, url: str, key: str = API_KEY) -> None:
@@ -47,7 +47,7 @@ class ApiClient(httpx.Client):
 
 
 def assert_problem(
-    response: httpx.Response, status: int, *words: str, field: str = ""
+    response: httpx2.Response, status: int, *words: str, field: str = ""
 ) -> dict[str, Any]:
     """Assert that a response is a well-formed problem with these words, and return it."""
     assert response.status_code == status, response.text
@@ -113,8 +113,8 @@ def _wait_until_up(url: str, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + TIME_LIMIT
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            httpx.get(f"{url}/healthz", timeout=1).raise_for_status()
-        except httpx.HTTPError:
+            httpx2.get(f"{url}/healthz", timeout=1).raise_for_status()
+        except httpx2.HTTPError:
             time.sleep(0.02)
         else:
             return

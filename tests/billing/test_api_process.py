@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 
@@ -64,9 +64,9 @@ def test_the_api_becomes_ready_when_the_database_appears(
 ) -> None:
     url = f"postgresql://billing_api@127.0.0.1:{cluster.port}/billing_late"
     with running_api(packages, url) as api_url:
-        assert_problem(httpx.get(f"{api_url}/readyz"), 503, "billing_late")
+        assert_problem(httpx2.get(f"{api_url}/readyz"), 503, "billing_late")
         copy_database(cluster, "billing_late", seeded_database)
-        assert httpx.get(f"{api_url}/readyz").status_code == 200
+        assert httpx2.get(f"{api_url}/readyz").status_code == 200
 
 
 def test_a_readiness_check_waits_for_a_database_that_is_starting(
@@ -74,7 +74,7 @@ def test_a_readiness_check_waits_for_a_database_that_is_starting(
 ) -> None:
     url = f"postgresql://billing_api@127.0.0.1:{cluster.port}/billing_later"
     with running_api(packages, url) as api_url, ThreadPoolExecutor() as pool:
-        check = pool.submit(httpx.get, f"{api_url}/readyz", timeout=10)
+        check = pool.submit(httpx2.get, f"{api_url}/readyz", timeout=10)
         time.sleep(0.3)
         assert not check.done()
         copy_database(cluster, "billing_later", seeded_database)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 import pytest
 
 from tests.billing.harness import ApiClient, assert_problem
@@ -22,7 +22,7 @@ def test_requests_without_the_key_are_unauthorized_on_every_path(
     reader: ApiClient, authorization: str, path: str
 ) -> None:
     headers = {b"Authorization": authorization.encode()}
-    response = httpx.get(f"{reader.base_url}{path}", headers=headers)
+    response = httpx2.get(f"{reader.base_url}{path}", headers=headers)
     assert_problem(response, 401, "key")
     assert response.headers["WWW-Authenticate"].startswith("Bearer")
 
@@ -93,31 +93,31 @@ def test_head_responds_like_get_without_a_body(reader: ApiClient) -> None:
 
 def test_a_page_of_another_origin_may_call_the_api_with_the_key(reader: ApiClient) -> None:
     asking = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "PATCH"}
-    preflight = httpx.options(f"{reader.base_url}/v1/plans/plan_team", headers=asking)
+    preflight = httpx2.options(f"{reader.base_url}/v1/plans/plan_team", headers=asking)
     assert preflight.status_code == 204 and not preflight.content
     assert preflight.headers["Access-Control-Allow-Origin"] == "*"
     assert "PATCH" in preflight.headers["Access-Control-Allow-Methods"]
     assert "Authorization" in preflight.headers["Access-Control-Allow-Headers"]
     assert reader.get("/v1/plans").headers["Access-Control-Allow-Origin"] == "*"
-    unauthorized = httpx.get(f"{reader.base_url}/v1/plans", headers=asking)
+    unauthorized = httpx2.get(f"{reader.base_url}/v1/plans", headers=asking)
     assert unauthorized.headers["Access-Control-Allow-Origin"] == "*"
 
 
 def test_health_checks_need_no_key(reader: ApiClient) -> None:
-    assert httpx.get(f"{reader.base_url}/healthz").json() == {"status": "ok"}
-    ready = httpx.get(f"{reader.base_url}/readyz")
+    assert httpx2.get(f"{reader.base_url}/healthz").json() == {"status": "ok"}
+    ready = httpx2.get(f"{reader.base_url}/readyz")
     assert ready.status_code == 200
     assert ready.json() == {"status": "ready", "plans": 5, "subscribers": 10, "invoices": 20}
 
 
 def test_the_documentation_loads_only_local_files(reader: ApiClient) -> None:
-    assert httpx.get(f"{reader.base_url}").headers["Location"] == "/docs"
-    page = httpx.get(f"{reader.base_url}/docs")
+    assert httpx2.get(f"{reader.base_url}").headers["Location"] == "/docs"
+    page = httpx2.get(f"{reader.base_url}/docs")
     policy = page.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
     for asset in ("swagger-ui-bundle.js", "swagger-ui.css", "start.js", "page.css"):
         assert f"/docs/{asset}" in page.text
-        assert len(httpx.get(f"{reader.base_url}/docs/{asset}").content) > 100
+        assert len(httpx2.get(f"{reader.base_url}/docs/{asset}").content) > 100
     assert "http://" not in page.text and "https://" not in page.text
 
 
@@ -125,4 +125,4 @@ def test_the_documentation_loads_only_local_files(reader: ApiClient) -> None:
     "path", ["/docs/../app.py", "/docs/%2e%2e/app.py", "/docs/page.html", "/docs/x"]
 )
 def test_no_other_file_is_served(reader: ApiClient, path: str) -> None:
-    assert_problem(httpx.get(f"{reader.base_url}{path}"), 404)
+    assert_problem(httpx2.get(f"{reader.base_url}{path}"), 404)

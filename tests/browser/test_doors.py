@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
-import httpx
+import httpx2
 import pytest
 from django.http import HttpResponse
 from django.test import override_settings
@@ -52,7 +52,7 @@ def closed(server: LiveServerWithDoors, log: list[str]) -> None:
 
 def test_doors_close_when_the_last_request_is_answered(server, threads):
     log: list[str] = []
-    answer = threads.submit(httpx.get, f"{server}/dawdle/")
+    answer = threads.submit(httpx2.get, f"{server}/dawdle/")
     assert arrived.wait(SECONDS)
     closing = threads.submit(closed, server, log)
     with pytest.raises(TimeoutError):
@@ -64,7 +64,7 @@ def test_doors_close_when_the_last_request_is_answered(server, threads):
 
 def test_nobody_comes_in_while_they_are_closed(server, threads):
     with server.doors_closed():
-        answer = threads.submit(httpx.get, f"{server}/dawdle/")
+        answer = threads.submit(httpx2.get, f"{server}/dawdle/")
         assert not arrived.wait(0.1)
     may_leave.set()
     assert answer.result(SECONDS).text == "answered"

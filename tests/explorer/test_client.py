@@ -140,9 +140,9 @@ def test_an_answer_that_drips_is_given_up_in_time(
     ("sends", "says"),
     [
         (None, "did not respond within"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "is no HTTP"),
-        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000, "is no HTTP"),
-        (b"", "is no HTTP"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "invalid HTTP response"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000, "invalid HTTP response"),
+        (b"", "invalid HTTP response"),
     ],
 )
 @pytest.mark.usefixtures("hasty")

@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from cryptography.fernet import Fernet
 
@@ -98,8 +98,8 @@ class Portal(ABC):
             check=False,
         )
 
-    def client(self, who: str) -> httpx.Client:
-        return httpx.Client(
+    def client(self, who: str) -> httpx2.Client:
+        return httpx2.Client(
             base_url=f"http://127.0.0.1:{self.port}/api/v1",
             headers={"Authorization": f"Bearer {self.accounts[who]['token']}"},
             timeout=75,
@@ -213,8 +213,8 @@ def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
         if process.poll() is not None:
             break
         try:
-            httpx.get(url, timeout=1).raise_for_status()
-        except httpx.HTTPError:
+            httpx2.get(url, timeout=1).raise_for_status()
+        except httpx2.HTTPError:
             time.sleep(0.1)
         else:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import httpx
+import httpx2
 import pytest
 
 from tests.harness.portal import ON_DOCKER, Portal, running_portal
@@ -30,7 +30,7 @@ def portal(
 
 def pooled(portal: Portal) -> int:
     headers = {"Authorization": "Bearer to-be-looked-at"}
-    text = httpx.get(f"http://127.0.0.1:{portal.port}/metrics", headers=headers, timeout=10).text
+    text = httpx2.get(f"http://127.0.0.1:{portal.port}/metrics", headers=headers, timeout=10).text
     return int(float(next(line for line in text.splitlines() if POOLED in line).split()[-1]))
 
 
@@ -44,7 +44,7 @@ def test_a_launch_is_given_one_that_runs_and_the_next_is_made_by_itself(portal: 
 
         keys = client.get(f"/sandboxes/{sandbox['id']}/credentials").json()
         own = {"Authorization": f"Bearer {keys['api_key']}"}
-        with httpx.Client(base_url=sandbox["endpoints"]["api"], headers=own, timeout=10) as api:
+        with httpx2.Client(base_url=sandbox["endpoints"]["api"], headers=own, timeout=10) as api:
             assert {name: api.get(f"/v1/{name}").json()["total"] for name in SEED} == SEED
 
         until(lambda: pooled(portal) == 1, "the next one is warm")

@@ -15,8 +15,8 @@ PORTAL = ROOT / "sandboxes"
 INSIDE_SANDBOXES = PORTAL / "blueprints" / "billing"
 
 LAYERS = [
-    {"lib", "queue", "runtime", "stellar"},
-    {"blueprints", "encryption"},
+    {"lib", "queue", "runtime"},
+    {"blueprints", "encryption", "stellar"},
     {"models"},
     {"accounts", "core", "explorer"},
     {"metrics", "notifications", "usage"},

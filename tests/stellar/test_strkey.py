@@ -139,7 +139,7 @@ def test_a_friendbot_that_never_answers_is_given_up_on_in_time(alice, runtime, s
 
     assert monotonic() - began < 10
     assert again(sandbox).funding == Funding.PENDING
-    assert again(sandbox).funding_error == "Friendbot can't be reached (ReadTimeout)"
+    assert again(sandbox).funding_error == "Friendbot can't be reached (TimedOut)"
 
 
 def test_a_friendbot_that_drips_is_cut_off(alice, runtime, bot, impatient):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from tests.harness.portal import ROOT, Portal, running_portal
@@ -52,13 +52,13 @@ def run(portal: Portal, script: str, backup: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def launch(client: httpx.Client) -> dict[str, Any]:
+def launch(client: httpx2.Client) -> dict[str, Any]:
     sandbox: dict[str, Any] = client.post("/sandboxes", headers={"Prefer": "wait=60"}).json()
     assert sandbox["state"] == "running", sandbox
     return sandbox
 
 
-def fetch(client: httpx.Client, sandbox: dict[str, Any]) -> dict[str, Any]:
+def fetch(client: httpx2.Client, sandbox: dict[str, Any]) -> dict[str, Any]:
     fetched: dict[str, Any] = client.get(f"/sandboxes/{sandbox['id']}").json()
     return fetched
 
@@ -91,5 +91,5 @@ def test_after_a_restore_the_sandboxes_match_the_database(portal: Portal, tmp_pa
         assert client.get(f"/sandboxes/{launched_later['id']}").status_code == 404
         keys = client.get(f"/sandboxes/{kept['id']}/credentials").json()
         bearer = {"Authorization": f"Bearer {keys['api_key']}"}
-        assert httpx.get(f"{kept['endpoints']['api']}/v1/plans", headers=bearer).is_success
+        assert httpx2.get(f"{kept['endpoints']['api']}/v1/plans", headers=bearer).is_success
     assert portal.sandboxes() == {kept["id"]}

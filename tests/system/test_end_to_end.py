@@ -11,7 +11,7 @@ from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 
@@ -37,12 +37,12 @@ def nothing_is_left(portal: Portal) -> Iterator[None]:
 
 
 @pytest.fixture
-def client(portal: Portal) -> Iterator[httpx.Client]:
+def client(portal: Portal) -> Iterator[httpx2.Client]:
     with portal.client("developer") as client:
         yield client
 
 
-def launch(client: httpx.Client, **choices: Any) -> dict[str, Any]:
+def launch(client: httpx2.Client, **choices: Any) -> dict[str, Any]:
     answer = client.post("/sandboxes", json=choices, headers={"Prefer": "wait=60"})
     assert answer.status_code == 201, answer.text
     sandbox: dict[str, Any] = answer.json()
@@ -51,17 +51,17 @@ def launch(client: httpx.Client, **choices: Any) -> dict[str, Any]:
     return sandbox
 
 
-def billing(client: httpx.Client, sandbox: dict[str, Any]) -> httpx.Client:
+def billing(client: httpx2.Client, sandbox: dict[str, Any]) -> httpx2.Client:
     """The sandbox's own API, with its own key."""
     keys = client.get(f"/sandboxes/{sandbox['id']}/credentials").json()
-    return httpx.Client(
+    return httpx2.Client(
         base_url=sandbox["endpoints"]["api"],
         headers={"Authorization": f"Bearer {keys['api_key']}"},
         timeout=10,
     )
 
 
-def totals(api: httpx.Client) -> dict[str, int]:
+def totals(api: httpx2.Client) -> dict[str, int]:
     return {name: api.get(f"/v1/{name}").json()["total"] for name in SEED}
 
 
@@ -73,21 +73,21 @@ def sql_totals(url: str) -> dict[str, int]:
         }
 
 
-def journal(client: httpx.Client, sandbox: dict[str, Any]) -> list[str]:
+def journal(client: httpx2.Client, sandbox: dict[str, Any]) -> list[str]:
     events = client.get(f"/sandboxes/{sandbox['id']}/events", params={"limit": 100})
     return [event["kind"] for event in events.json()["data"]]
 
 
-def test_a_launched_sandbox_answers_with_its_seed_over_api_and_sql(client: httpx.Client) -> None:
+def test_a_launched_sandbox_answers_with_its_seed_over_api_and_sql(client: httpx2.Client) -> None:
     sandbox = launch(client, ttl_minutes=30, name="first")
     with billing(client, sandbox) as api:
         assert totals(api) == SEED
-        assert httpx.get(f"{sandbox['endpoints']['api']}/v1/plans").status_code == 401
+        assert httpx2.get(f"{sandbox['endpoints']['api']}/v1/plans").status_code == 401
     url = client.get(f"/sandboxes/{sandbox['id']}/credentials").json()["database_url"]
     assert sql_totals(url) == SEED
 
 
-def test_it_can_be_extended_once_touched_and_reset(client: httpx.Client) -> None:
+def test_it_can_be_extended_once_touched_and_reset(client: httpx2.Client) -> None:
     sandbox = launch(client, ttl_minutes=60)
     path = f"/sandboxes/{sandbox['id']}"
     assert client.post(f"{path}/extensions", json={"minutes": 121}).status_code == 422
@@ -109,7 +109,9 @@ def test_it_can_be_extended_once_touched_and_reset(client: httpx.Client) -> None
     assert after["endpoints"] == sandbox["endpoints"]
 
 
-def test_the_fourth_is_refused_until_one_is_destroyed(client: httpx.Client, portal: Portal) -> None:
+def test_the_fourth_is_refused_until_one_is_destroyed(
+    client: httpx2.Client, portal: Portal
+) -> None:
     sandboxes = [launch(client) for _ in range(3)]
     refused = client.post("/sandboxes", json={})
     assert refused.status_code == 429
@@ -124,7 +126,7 @@ def test_the_fourth_is_refused_until_one_is_destroyed(client: httpx.Client, port
     launch(client)
 
 
-def test_destroying_leaves_nothing_on_the_engine(client: httpx.Client, portal: Portal) -> None:
+def test_destroying_leaves_nothing_on_the_engine(client: httpx2.Client, portal: Portal) -> None:
     sandbox = launch(client)
     assert portal.held()
     path = f"/sandboxes/{sandbox['id']}"
@@ -137,7 +139,7 @@ def test_destroying_leaves_nothing_on_the_engine(client: httpx.Client, portal: P
     assert (kept["live"], "== db ==" in kept["text"]) == (False, True), "its last lines are kept"
 
 
-def test_one_sweep_ends_what_has_expired(client: httpx.Client, portal: Portal) -> None:
+def test_one_sweep_ends_what_has_expired(client: httpx2.Client, portal: Portal) -> None:
     sandbox, other = launch(client), launch(client)
     past = (
         "from datetime import timedelta; from sandboxes.models import Sandbox; "
@@ -154,7 +156,7 @@ def test_one_sweep_ends_what_has_expired(client: httpx.Client, portal: Portal) -
 
 
 def test_a_crashed_sandbox_fails_with_its_reason_and_last_words(
-    client: httpx.Client, portal: Portal
+    client: httpx2.Client, portal: Portal
 ) -> None:
     sandbox = launch(client)
     portal.kill(sandbox["id"], "api")
@@ -168,7 +170,7 @@ def test_a_crashed_sandbox_fails_with_its_reason_and_last_words(
 
 @pytest.mark.parametrize("portal", [ON_DOCKER], indirect=True)
 def test_a_sandbox_that_runs_out_of_memory_fails_and_says_so(
-    client: httpx.Client, portal: Portal
+    client: httpx2.Client, portal: Portal
 ) -> None:
     sandbox = launch(client)
     path = f"/sandboxes/{sandbox['id']}"
@@ -187,7 +189,7 @@ def test_a_sandbox_that_runs_out_of_memory_fails_and_says_so(
 
 @pytest.mark.parametrize("portal", ["process"], indirect=True)
 def test_without_an_engine_a_query_that_takes_too_much_memory_fails_alone(
-    client: httpx.Client,
+    client: httpx2.Client,
 ) -> None:
     path = f"/sandboxes/{launch(client)['id']}"
     url = client.get(f"{path}/credentials").json()["database_url"]
@@ -198,7 +200,7 @@ def test_without_an_engine_a_query_that_takes_too_much_memory_fails_alone(
 
 @pytest.mark.parametrize("portal", ["process"], indirect=True)
 def test_after_everything_was_killed_one_sweep_leaves_nothing(
-    client: httpx.Client, portal: AsProcesses
+    client: httpx2.Client, portal: AsProcesses
 ) -> None:
     first, second = launch(client), launch(client)
     keys = client.get(f"/sandboxes/{second['id']}/credentials").json()
@@ -235,31 +237,31 @@ def dead_port(url: str) -> bool:
 def dead(sandbox: dict[str, Any]) -> bool:
     """Whether nobody answers at its API."""
     try:
-        return not httpx.get(f"{sandbox['endpoints']['api']}/healthz", timeout=2).is_success
-    except httpx.HTTPError:
+        return not httpx2.get(f"{sandbox['endpoints']['api']}/healthz", timeout=2).is_success
+    except httpx2.HTTPError:
         return True
 
 
-def test_its_stellar_account_is_funded(client: httpx.Client) -> None:
+def test_its_stellar_account_is_funded(client: httpx2.Client) -> None:
     path = f"/sandboxes/{launch(client)['id']}"
     until(lambda: client.get(path).json()["stellar"]["funding"] == "funded", "friendbot's answer")
 
 
 def test_traffic_to_the_sandbox_is_activity_and_looking_at_it_is_not(
-    client: httpx.Client, portal: Portal
+    client: httpx2.Client, portal: Portal
 ) -> None:
     sandbox = launch(client)
     path = f"/sandboxes/{sandbox['id']}"
     portal.manage("reap_sandboxes")
     untouched = client.get(path).json()["idle_expires_at"]
     assert untouched == sandbox["idle_expires_at"]
-    httpx.get(f"{sandbox['endpoints']['api']}/healthz")
+    httpx2.get(f"{sandbox['endpoints']['api']}/healthz")
     portal.manage("reap_sandboxes")
     assert client.get(path).json()["idle_expires_at"] > untouched
 
 
 def test_requests_to_its_api_are_counted_and_probes_are_not(
-    client: httpx.Client, portal: Portal
+    client: httpx2.Client, portal: Portal
 ) -> None:
     sandbox = launch(client)
     with billing(client, sandbox) as api:
@@ -277,10 +279,10 @@ def test_requests_to_its_api_are_counted_and_probes_are_not(
     assert now()["requests_per_minute"] > 0
 
 
-def test_its_logs_come_by_way_of_the_worker(client: httpx.Client) -> None:
+def test_its_logs_come_by_way_of_the_worker(client: httpx2.Client) -> None:
     path = f"/sandboxes/{launch(client)['id']}"
 
-    def read() -> httpx.Response:
+    def read() -> httpx2.Response:
         return client.get(f"{path}/logs", params={"service": "db", "tail": 50})
 
     # A worker that is busy is asked again.
@@ -289,16 +291,16 @@ def test_its_logs_come_by_way_of_the_worker(client: httpx.Client) -> None:
     assert logs.json()["text"]
 
 
-def signed_in(portal: Portal, who: str) -> httpx.Client:
+def signed_in(portal: Portal, who: str) -> httpx2.Client:
     """A person's browser, as far as forms need one."""
-    person = httpx.Client(base_url=f"http://127.0.0.1:{portal.port}", follow_redirects=True)
+    person = httpx2.Client(base_url=f"http://127.0.0.1:{portal.port}", follow_redirects=True)
     person.get("/accounts/login/")
     account = portal.accounts[who]
     send(person, "/accounts/login/", login=account["email"], password=account["password"])
     return person
 
 
-def send(person: httpx.Client, path: str, **fields: str) -> httpx.Response:
+def send(person: httpx2.Client, path: str, **fields: str) -> httpx2.Response:
     token = {"csrfmiddlewaretoken": person.cookies["csrftoken"]}
     answer = person.post(path, data={**fields, **token})
     assert answer.status_code == 200
@@ -306,7 +308,7 @@ def send(person: httpx.Client, path: str, **fields: str) -> httpx.Response:
 
 
 def test_its_api_is_tried_in_the_portal_and_that_is_activity(
-    client: httpx.Client, portal: Portal
+    client: httpx2.Client, portal: Portal
 ) -> None:
     sandbox = launch(client)
     path = f"/sandboxes/{sandbox['id']}"

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from tests.harness.ports import reserve_port
@@ -122,7 +122,7 @@ class Run:
 
 def can_call(url: str, account: dict[str, str]) -> bool:
     headers = {"Authorization": f"Bearer {account['token']}"}
-    return httpx.get(f"{url}/api/v1/limits", headers=headers).status_code == 200
+    return httpx2.get(f"{url}/api/v1/limits", headers=headers).status_code == 200
 
 
 def test_make_without_a_target_lists_every_target() -> None:
@@ -200,7 +200,7 @@ def test_without_an_engine_sandboxes_run_as_processes_that_outlive_the_portal(
     assert "isn't responding" in first.output
     assert "▸ Trial mode: sandboxes run as local processes and aren't isolated" in first.output
     token = {"Authorization": f"Bearer {checkout.accounts()['developer']['token']}"}
-    with httpx.Client(base_url=f"{first.url}/api/v1", headers=token, timeout=70) as client:
+    with httpx2.Client(base_url=f"{first.url}/api/v1", headers=token, timeout=70) as client:
         assert client.get("/limits").json()["isolated"] is False
         launched = client.post("/sandboxes", json={}, headers={"Prefer": "wait=60"}).json()
     assert launched["state"] == "running"
@@ -210,16 +210,16 @@ def test_without_an_engine_sandboxes_run_as_processes_that_outlive_the_portal(
         os.kill(pid, signal.SIGKILL)
 
     second = Run(checkout, **nowhere)
-    with httpx.Client(base_url=f"{second.url}/api/v1", headers=token, timeout=70) as client:
+    with httpx2.Client(base_url=f"{second.url}/api/v1", headers=token, timeout=70) as client:
         restored = client.get(f"/sandboxes/{launched['id']}").json()
     assert (restored["state"], restored["endpoints"]) == ("running", launched["endpoints"])
-    assert httpx.get(f"{launched['endpoints']['api']}/readyz").status_code == 200
+    assert httpx2.get(f"{launched['endpoints']['api']}/readyz").status_code == 200
     cleaned = checkout.make("clean", **nowhere)
     second.wait()
     assert cleaned.returncode == 0, cleaned.stdout + cleaned.stderr
     assert not checkout.var.exists()
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(launched["endpoints"]["api"])
+    with pytest.raises(httpx2.ConnectError):
+        httpx2.get(launched["endpoints"]["api"])
 
 
 def test_the_runtime_can_be_chosen(checkout: Checkout) -> None:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from honcho.environ import parse_procfile
 
@@ -84,7 +84,7 @@ class Developer:
     def ask(self, method: str, path: str, **options: str) -> dict[str, Any]:
         """Send a request on a new connection, so that none is closed for being idle."""
         headers = self.headers | options
-        answer = httpx.request(method, self.base + path, headers=headers, timeout=TIMEOUT_SECONDS)
+        answer = httpx2.request(method, self.base + path, headers=headers, timeout=TIMEOUT_SECONDS)
         assert answer.is_success, answer.text
         body: dict[str, Any] = answer.json()
         return body

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from tests.harness.ports import reserve_port
@@ -155,8 +155,8 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
 def _await(url: str, log: Path) -> None:
     for _ in range(300):
         try:
-            httpx.get(url, timeout=1).raise_for_status()
-        except httpx.HTTPError:
+            httpx2.get(url, timeout=1).raise_for_status()
+        except httpx2.HTTPError:
             time.sleep(0.1)
         else:
             return
@@ -165,10 +165,10 @@ def _await(url: str, log: Path) -> None:
 
 def test_pages_and_api_are_served_without_calling_the_engine(web: Web) -> None:
     where = f"http://127.0.0.1:{web.port}"
-    api = httpx.Client(
+    api = httpx2.Client(
         base_url=f"{where}/api/v1", headers={"Authorization": f"Bearer {web.token}"}, timeout=20
     )
-    person = httpx.Client(
+    person = httpx2.Client(
         base_url=where, cookies={"sessionid": web.session}, timeout=20, follow_redirects=True
     )
     launched = api.post("/sandboxes", json={})

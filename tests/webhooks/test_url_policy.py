@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from sandboxes.lib import http_client
 from sandboxes.lib.exceptions import ValidationFailed
 from sandboxes.webhooks import client, url_policy
 from sandboxes.webhooks.client import DeliveryError, post
@@ -177,9 +178,9 @@ def test_the_address_that_was_checked_is_the_one_that_is_called(
 
     def connect(_: object, host: str, *args: Any) -> None:
         called.append(host)
-        raise client.httpcore.ConnectError("nobody there")
+        raise client.httpcore2.ConnectError("nobody there")
 
-    monkeypatch.setattr(client.httpcore.SyncBackend, "connect_tcp", connect)
+    monkeypatch.setattr(client.httpcore2.SyncBackend, "connect_tcp", connect)
     with pytest.raises(DeliveryError):
         post(f"http://hooks.example.com:{inside.server_port}/", {}, b"{}")
     assert (names.asked, called) == (1, ["1.1.1.1"])
@@ -272,7 +273,7 @@ def test_https_checks_the_name_in_the_address_and_who_vouches_for_it(
 ) -> None:
     named(["127.0.0.1"])
     context = ssl.create_default_context(cafile=certificate if trusted else None)
-    monkeypatch.setattr(client, "_certificates", lambda: context)
+    monkeypatch.setattr(http_client, "certificates", lambda: context)
     url = f"https://{host}:{secure.server_port}/"
     if arrives:
         assert post(url, {}, b"{}").status == 204

@@ -43,7 +43,10 @@ class Networks:
     dead_end: bool
 
     def ensure(self, spec: SandboxSpec) -> None:
-        """The sandbox has its network. Raises CapacityExhausted, EngineRefused, EngineUnreachable."""
+        """Create the sandbox's network unless it exists.
+
+        Raises CapacityExhausted, EngineRefused, EngineUnreachable.
+        """
         if any(self._make(spec, subnet) for subnet in self._candidates(spec.id)):
             return
         raise CapacityExhausted(
