@@ -128,7 +128,7 @@ def prepared_environment(
         daemon = stack.enter_context(second_engine(image)) if own_engine else None
         os.environ |= settings(var, instance, image)
         if store == "postgres":
-            cluster = stack.enter_context(running_cluster())
+            cluster = stack.enter_context(running_cluster(durable=True))
             os.environ["DATABASE_URL"] = stack.enter_context(cluster.database())
         engine = daemon.socket if daemon else DEFAULT_SOCKET
         client = APIClient(f"unix://{engine}", timeout=60)

@@ -23,7 +23,7 @@ NOT_DURABLE = (
     "-c fsync=off -c synchronous_commit=off -c full_page_writes=off"
     " -c wal_level=minimal -c max_wal_senders=0"
 )
-"""Nothing has to survive a crash of the machine."""
+"""For tests that don't stop the server: an immediate stop loses the last commits."""
 
 
 def programs() -> Path:
@@ -51,6 +51,8 @@ class Cluster:
 
     home: Path
     port: int
+    durable: bool = False
+    """Commits survive an immediate stop of the server."""
 
     def url(self, database: str) -> str:
         return f"postgresql://{SUPERUSER}@127.0.0.1:{self.port}/{database}"
@@ -82,7 +84,8 @@ class Cluster:
     def start(self) -> None:
         options = (
             f"-c listen_addresses=127.0.0.1 -c port={self.port} "
-            f"-c unix_socket_directories={self.home} -c max_connections=400 {NOT_DURABLE}"
+            f"-c unix_socket_directories={self.home} -c max_connections=400 "
+            f"{'-c fsync=off' if self.durable else NOT_DURABLE}"
         )
         self.run("pg_ctl", "--wait", "--log", str(self.home / "log"), "-o", options, "start")
 
@@ -92,12 +95,12 @@ class Cluster:
 
 
 @contextmanager
-def running_cluster() -> Iterator[Cluster]:
+def running_cluster(*, durable: bool = False) -> Iterator[Cluster]:
     """Nothing is left of it afterwards."""
     home = Path(tempfile.mkdtemp(prefix="portal-tests-postgres-"))
     if user := _unprivileged():
         shutil.chown(home, user)
-    made = Cluster(home, reserve_port())
+    made = Cluster(home, reserve_port(), durable)
     try:
         made.run(
             "initdb", "--auth=trust", f"--username={SUPERUSER}", "--no-sync", "--encoding=UTF8"
