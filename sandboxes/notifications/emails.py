@@ -1,7 +1,7 @@
-"""What owners are told: warnings before a sandbox ends, and letters about it and their webhooks.
+"""Emails to owners: warnings, operators' messages and notices about disabled webhooks.
 
-A warning is one row. It makes the banner (`standing`) and it is the queue of its mail; webhooks
-are told by the line in the journal, which is written with it.
+A warning is one row, which is both the source of the banner and the queue of its email. Webhooks
+receive the journal event that is recorded with it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ from sandboxes.notifications import signed_links
 log = structlog.get_logger(__name__)
 
 MAIL_LEASE = timedelta(minutes=1)
-"""So long a worker may take for one mail before another takes over: a mail server that hangs is
-left after `EMAIL_TIMEOUT`, in each of the steps of sending."""
+"""Time for one email before another worker takes over. Each step of sending has `EMAIL_TIMEOUT`."""
 RETRY_DELAY = timedelta(seconds=15)
 
 
 def send_due_mails() -> None:
-    """Send the warnings whose mail is due. One that can't be sent is tried again a little later."""
+    """Send the emails of warnings that are due; failed ones are retried after a delay."""
     due = SandboxWarning.objects.mail_due(clock.now()).order_by("mail_due_at")
     for warning in due.select_related("sandbox__owner").defer("sandbox__secrets"):
         if _claim(warning):
@@ -42,8 +41,8 @@ def _claim(warning: SandboxWarning) -> bool:
 def _send_if_current(warning: SandboxWarning) -> None:
     rows = SandboxWarning.objects.filter(pk=warning.pk)
     owner = warning.sandbox.owner
-    over = not warning.is_current or warning.deadline <= clock.now()
-    if over or owner is None or not owner.email:
+    is_over = not warning.is_current or warning.deadline <= clock.now()
+    if is_over or owner is None or not owner.email:
         rows.update(mail_due_at=None)
         return
     try:
@@ -54,16 +53,16 @@ def _send_if_current(warning: SandboxWarning) -> None:
         return
     with transaction.atomic():
         rows.update(mail_due_at=None, mailed_at=clock.now())
-        record(warning.sandbox, "mailed", f"The warning was sent to {owner.email}.")
+        record(warning.sandbox, "mailed", f"Warning sent to {owner.email}.")
 
 
 def send_warning(warning: SandboxWarning) -> None:
-    """Send its mail. Raises OSError."""
+    """Send the email of a warning. Raise OSError."""
     sandbox = warning.sandbox
     assert sandbox.owner
-    used = sandbox.extensions.filter(by_operator=False).exists()
+    is_extended = sandbox.extensions.filter(by_operator=False).exists()
     final = warning.clock == DeadlineKind.EXPIRED and (
-        used or sandbox.expires_at == sandbox.hard_cap_at
+        is_extended or sandbox.expires_at == sandbox.hard_cap_at
     )
     unsubscribe = signed_links.unsubscribe_url(sandbox.owner, warning.clock)
     context = {
@@ -75,7 +74,7 @@ def send_warning(warning: SandboxWarning) -> None:
         "preferences_url": signed_links.absolute_url("preferences"),
         "unsubscribe_url": unsubscribe,
     }
-    # RFC 8058: with these two, mail programs show a button that unsubscribes at once.
+    # RFC 8058: with these headers, mail programs show a one-click unsubscribe button.
     headers = {
         "List-Unsubscribe": f"<{unsubscribe}>",
         "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
@@ -85,7 +84,7 @@ def send_warning(warning: SandboxWarning) -> None:
 
 
 def send_message(event: Event) -> None:
-    """Send the owner what an operator wrote into the sandbox's journal. Raises OSError."""
+    """Send an operator's message, recorded as this event, to the owner. Raise OSError."""
     sandbox = event.sandbox
     if sandbox.owner is None or not sandbox.owner.email:
         return
@@ -95,8 +94,10 @@ def send_message(event: Event) -> None:
 
 
 def send_webhook_disabled(webhook: Webhook) -> None:
-    """Tell its user that it was switched off. A mail that can't be sent is only logged: the page
-    of the webhook says the same."""
+    """Notify the owner that a webhook was disabled.
+
+    A failure is only logged, because the page of the webhook shows the same.
+    """
     if not webhook.user.email:
         return
     url = signed_links.absolute_url("webhook", webhook.public_id)

@@ -1,7 +1,7 @@
-"""The links in mails that work without signing in: signed, each for one purpose.
+"""Signed links in emails, which work without signing in.
 
-Whoever holds one may do what it says and nothing else; looking at it does nothing, since mail
-scanners open whatever they find.
+Each link grants exactly one action. A GET request changes nothing, because mail scanners open
+links.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ def absolute_url(name: str, *args: object) -> str:
 
 
 def keep_alive_url(warning: SandboxWarning) -> str:
-    """Where the sandbox can be kept past this deadline, once."""
+    """Return the one-time link that keeps the sandbox past this deadline."""
     return absolute_url(
         "keep-from-email", f"{warning.pk}:{_keep_alive_signer.signature(_signed_payload(warning))}"
     )
 
 
 def _signed_payload(warning: SandboxWarning) -> str:
-    """What the signature covers. The link names the row alone, so mail programs needn't wrap it."""
-    sandbox, act = warning.sandbox, ACTIONS[DeadlineKind(warning.clock)]
-    bound = (warning.pk, sandbox.public_id, sandbox.owner_id, act, warning.deadline.isoformat())
-    return " ".join(str(part) for part in bound)
+    """Return the signed text. The link itself has only the id, so that it stays short."""
+    sandbox, action = warning.sandbox, ACTIONS[DeadlineKind(warning.clock)]
+    parts = (warning.pk, sandbox.public_id, sandbox.owner_id, action, warning.deadline.isoformat())
+    return " ".join(str(part) for part in parts)
 
 
 def parse_keep_alive_token(token: str) -> SandboxWarning | None:
-    """The warning of such a link, if the two still fit together; None for any other text."""
-    number, _, signature = token.partition(":")
-    if not number.isdecimal() or len(number) > MAX_ID_LENGTH:
+    """Return the warning of a link; None if the signature doesn't match."""
+    pk, _, signature = token.partition(":")
+    if not pk.isdecimal() or len(pk) > MAX_ID_LENGTH:
         return None
     rows = SandboxWarning.objects.select_related("sandbox__owner").defer("sandbox__secrets")
-    warning = rows.filter(pk=number).first()
+    warning = rows.filter(pk=pk).first()
     if (
         warning is None
         or _unsign(_keep_alive_signer, f"{_signed_payload(warning)}:{signature}") is None
@@ -59,16 +59,16 @@ def parse_keep_alive_token(token: str) -> SandboxWarning | None:
 
 
 def unsubscribe_url(user: User, kind: str) -> str:
-    """Where this user stops the mails of this kind; it works for as long as mails are kept."""
+    """Return the link that unsubscribes a user from one kind of email; it doesn't expire."""
     return absolute_url("unsubscribe", _unsubscribe_signer.sign(f"{user.pk}.{kind}"))
 
 
 def parse_unsubscribe_token(token: str) -> tuple[User, DeadlineKind] | None:
-    """Whose mails of which kind; None for any text that is no such link's."""
-    said = _unsign(_unsubscribe_signer, token)
-    if said is None:
+    """Return the user and kind of an unsubscribe link; None if it is invalid."""
+    payload = _unsign(_unsubscribe_signer, token)
+    if payload is None:
         return None
-    pk, _, kind = said.partition(".")
+    pk, _, kind = payload.partition(".")
     user = get_user_model().objects.filter(pk=pk, is_active=True).first()
     return (user, DeadlineKind(kind)) if user else None
 

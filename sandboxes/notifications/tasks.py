@@ -13,7 +13,7 @@ def send_mails() -> None:
     emails.send_due_mails()
 
 
-# A mail server that is away has no row that the reaper would send again.
+# Celery retries, because no row tells the reaper to requeue this message.
 @shared_task(name="sandboxes.tasks.tell", autoretry_for=(OSError,), retry_backoff=5, max_retries=4)
 def send_message(public_id: str, event: int) -> None:
     emails.send_message(Event.objects.get(pk=event, sandbox__public_id=public_id))

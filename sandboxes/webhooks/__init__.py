@@ -1,5 +1,5 @@
-"""Webhooks, as the Standard Webhooks specification has them (https://www.standardwebhooks.com).
+"""Webhooks according to Standard Webhooks (https://www.standardwebhooks.com).
 
-`managing` keeps them, `outbox` queues what they are told, `delivering` sends it in the worker
-through `connecting`, which reaches public addresses alone, signed by `signing`.
+`endpoints` manages them and `outbox` queues events. In a worker, `delivery` sends events, signed by
+`signing`, through `client`, which connects only to public addresses.
 """

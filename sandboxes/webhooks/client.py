@@ -27,11 +27,11 @@ class DeliveryResponse:
 
 
 class DeliveryError(Exception):
-    """No response; the message says why, in words fit for the endpoint's owner."""
+    """The request got no response. The message is shown to the owner of the webhook."""
 
 
 class _PublicAddressBackend(DeadlineBackend):
-    """Connects only to addresses that the URL policy allows, until the deadline."""
+    """Backend that connects only to addresses that the URL policy allows, until the deadline."""
 
     def connect_tcp(
         self,
@@ -47,11 +47,11 @@ class _PublicAddressBackend(DeadlineBackend):
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
                 if address == addresses[-1]:
                     raise
-        raise httpcore2.ConnectError("it has no address")
+        raise httpcore2.ConnectError("the host has no address")
 
 
 def post(url: str, headers: Mapping[str, str], body: bytes) -> DeliveryResponse:
-    """Send the message once. Raises DeliveryError."""
+    """Send the message once. Raise DeliveryError."""
     try:
         response = http_client.send(
             "POST",
@@ -62,7 +62,7 @@ def post(url: str, headers: Mapping[str, str], body: bytes) -> DeliveryResponse:
             backend=_PublicAddressBackend,
         )
     except http_client.TimedOut as error:
-        raise DeliveryError(f"No answer within {TIMEOUT_SECONDS:.0f} s") from error
+        raise DeliveryError(f"No response within {TIMEOUT_SECONDS:.0f} s") from error
     except (http_client.RequestFailed, OSError) as error:
-        raise DeliveryError(f"It can't be reached: {error}") from error
+        raise DeliveryError(f"Couldn't connect: {error}") from error
     return DeliveryResponse(response.status, response.text, response.header("retry-after"))

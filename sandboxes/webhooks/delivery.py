@@ -1,8 +1,8 @@
-"""The worker's side of webhooks: what is due is sent, and sent again with growing delays.
+"""Deliver webhook messages in a worker, with retries and growing delays.
 
-A message is delivered at least once. A worker holds a webhook while it sends to it, for no longer
-than a lease: what a killed worker was about is due again afterwards. Few threads deliver at a time,
-since receivers may be slow, and sandboxes are made by the same worker.
+A message is delivered at least once. A worker leases a webhook while it sends to it; if the worker
+is killed, the message is due again when the lease ends. Only a few threads deliver at a time,
+because receivers may be slow and the same worker provisions sandboxes.
 """
 
 from __future__ import annotations
@@ -33,14 +33,15 @@ RETRY_DELAYS = [
     timedelta(minutes=30),
     *(timedelta(hours=hours) for hours in (2, 5, 10, 14, 20, 24)),
 ]
-"""Between tries, as Standard Webhooks suggests: ten in about three days."""
+"""Delays between attempts, as Standard Webhooks suggests: ten attempts in about three days."""
 JITTER = 0.1
-"""So that not all receivers of one server are asked again at the same moment."""
+"""Random share of the delay, so that retries to one server don't coincide."""
 WEBHOOK_LEASE = timedelta(seconds=60)
 DISABLE_AFTER = timedelta(days=5)
-"""A webhook to which nothing could be delivered for so long is switched off."""
+"""Duration of failures after which a webhook is disabled."""
+MAX_RETRY_AFTER_DIGITS = 5
 MAX_RETRY_AFTER = timedelta(hours=1)
-"""Of a receiver that says when to come back."""
+"""Upper limit for a receiver's `Retry-After`."""
 EXCERPT_LENGTH = 500
 MAX_LOGGED_ATTEMPTS = 30
 
@@ -48,7 +49,7 @@ _delivery_slots = BoundedSemaphore(3)
 
 
 def deliver_due() -> None:
-    """Deliver until nothing is due. Whoever finds all places taken leaves it to those there."""
+    """Deliver until nothing is due, unless enough threads are delivering already."""
     if not _delivery_slots.acquire(blocking=False):
         return
     try:
@@ -63,7 +64,7 @@ def _is_unleased(now: datetime) -> Q:
 
 
 def _claim() -> WebhookDelivery | None:
-    """The delivery that is due longest of a webhook to which nobody is sending."""
+    """Lease the delivery that has been due the longest and whose webhook is idle."""
     now = clock.now()
     idle = Webhook.objects.enabled().filter(_is_unleased(now)).values("pk")
     for pk, webhook in (
@@ -74,7 +75,7 @@ def _claim() -> WebhookDelivery | None:
     ):
         if _acquire(pk, webhook, now):
             rows = WebhookDelivery.objects.select_related("webhook")
-            # They are read where one that can't be deciphered fails this message alone.
+            # Secrets are read later, where a decryption error fails only this message.
             return rows.defer("webhook__secrets").get(pk=pk)
     return None
 
@@ -102,9 +103,9 @@ def _deliver(delivery: WebhookDelivery) -> None:
     except DeliveryError as unreachable:
         error = str(unreachable)
     except Exception:
-        # One message that can't be sent at all must not hold up the others for ever.
-        log.exception("delivery_stumbled", webhook=webhook.public_id)
-        error = "The portal stumbled over this message; its operators find the reason in the log."
+        # A message that can't be sent must not block the others.
+        log.exception("delivery_failed", webhook=webhook.public_id)
+        error = "Internal error. It has been logged."
     entry = {
         "at": now.isoformat(),
         "status": answer.status if answer else None,
@@ -129,7 +130,7 @@ def _record(
         values |= {"outcome": DeliveryStatus.FAILED, "due_at": None}
     else:
         values |= {"due_at": now + _delay(delivery.tries, answer)}
-    # A slow worker whose lease ran out finds another number of tries, and changes nothing.
+    # A worker whose lease has ended finds another number of attempts and changes nothing.
     held = WebhookDelivery.objects.filter(pk=delivery.pk, tries=delivery.tries)
     held.filter(outcome=DeliveryStatus.PENDING).update(**values)
     _update_endpoint_health(webhook, delivery, now, good=good, gone=status == HTTPStatus.GONE)
@@ -137,17 +138,18 @@ def _record(
 
 
 def _delay(tries: int, answer: DeliveryResponse | None) -> timedelta:
-    """After so many tries; longer where the receiver says so."""
+    """Return the delay after an attempt; longer if the receiver asks for it."""
     delay = RETRY_DELAYS[tries - 1] * (1 + JITTER * random.random())  # noqa: S311 - no secret
-    wish = answer.retry_after if answer else ""
-    asked = timedelta(seconds=int(wish)) if wish.isdecimal() and len(wish) < 6 else timedelta()  # noqa: PLR2004
-    return max(delay, min(asked, MAX_RETRY_AFTER))
+    value = answer.retry_after if answer else ""
+    is_valid = value.isdecimal() and len(value) <= MAX_RETRY_AFTER_DIGITS
+    retry_after = timedelta(seconds=int(value)) if is_valid else timedelta()
+    return max(delay, min(retry_after, MAX_RETRY_AFTER))
 
 
 def _update_endpoint_health(
     webhook: Webhook, delivery: WebhookDelivery, now: datetime, *, good: bool, gone: bool
 ) -> None:
-    """What the try says of the webhook: it works, it fails, or it is to be left alone."""
+    """Record whether the webhook works, and disable it if it failed for too long or is gone."""
     values: dict[str, Any] = {"busy_until": None}
     if good:
         values |= {"failing_since": None}
@@ -163,7 +165,7 @@ def _update_endpoint_health(
 
 @transaction.atomic
 def disable(webhook: Webhook, why: DisabledReason) -> None:
-    """Send nothing more. What still waited is given up; it can be sent again by hand."""
+    """Disable a webhook. Pending deliveries fail; they can be resent later."""
     if not Webhook.objects.filter(pk=webhook.pk, off_because="").update(off_because=why):
         return
     waiting = WebhookDelivery.objects.filter(webhook=webhook, outcome=DeliveryStatus.PENDING)

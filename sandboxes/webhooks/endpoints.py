@@ -1,4 +1,4 @@
-"""What a person may do with webhooks. Pages and API both come through here."""
+"""Manage webhook endpoints; used by pages and API."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ BATCH_SIZE = 500
 
 
 def create(user: User, url: str, events: Collection[str], name: str = "") -> tuple[Webhook, str]:
-    """A new webhook and its secret, which nobody can read again later.
+    """Create a webhook; return it with its secret, which is shown only once.
 
-    Raises ValidationFailed, StateConflict.
+    Raise ValidationFailed or StateConflict.
     """
     chosen = _validate(url=url, events=events, name=name)
     secret = new_secret()
     with transaction.atomic():
-        # Whoever counts is alone; the constraint on slots stands behind it.
+        # The lock serializes the count; the unique constraint on slots backs it.
         get_user_model().objects.select_for_update().get(pk=user.pk)
         taken = set(user.webhooks.values_list("slot", flat=True))
         free = [slot for slot in range(1, settings.WEBHOOKS_PER_USER + 1) if slot not in taken]
         if not free:
             most = settings.WEBHOOKS_PER_USER
-            raise StateConflict(f"You have {len(taken)} of {most} webhooks; delete one first.")
+            raise StateConflict(f"You've reached your limit of {most} webhooks. Delete one first.")
         row = Webhook.objects.create(
             user=user, slot=free[0], secrets={"current": secret}, created_at=clock.now(), **chosen
         )
@@ -54,7 +54,7 @@ def _validate(**chosen: Any) -> dict[str, Any]:
     if "name" in chosen and len(chosen["name"]) > MAX_NAME_LENGTH:
         raise ValidationFailed("name", f"Use at most {MAX_NAME_LENGTH} characters.")
     if "\0" in chosen.get("name", ""):
-        raise ValidationFailed("name", "Leave out characters that can't be printed.")
+        raise ValidationFailed("name", "Remove unprintable characters.")
     return chosen
 
 
@@ -65,7 +65,7 @@ def _validate_events(events: Collection[str]) -> list[str]:
 
 
 def update(webhook: Webhook, **chosen: Any) -> None:
-    """Other values for `url`, `events` or `name`. Raises ValidationFailed."""
+    """Update `url`, `events` or `name`. Raise ValidationFailed."""
     for name, value in (values := _validate(**chosen)).items():
         setattr(webhook, name, value)
     webhook.save(update_fields=list(values))
@@ -73,15 +73,12 @@ def update(webhook: Webhook, **chosen: Any) -> None:
 
 @transaction.atomic
 def set_enabled(webhook: Webhook, *, enabled: bool) -> None:
-    """On: told of what happens from now. Off: what still waits is given up.
-
-    Raises StateConflict.
-    """
+    """Enable a webhook, or disable it and fail its pending deliveries. Raise StateConflict."""
     if not enabled:
         disable(webhook, DisabledReason.OWNER)
         return
     if webhook.off_because == DisabledReason.OPERATOR:
-        raise StateConflict("An operator switched this webhook off; ask them why.")
+        raise StateConflict("An operator disabled this webhook. Contact your administrator.")
     off = Webhook.objects.filter(pk=webhook.pk).exclude(off_because=DisabledReason.OPERATOR)
     off.update(off_because="", failing_since=None)
     webhook.refresh_from_db(fields=["off_because", "failing_since"])
@@ -89,7 +86,7 @@ def set_enabled(webhook: Webhook, *, enabled: bool) -> None:
 
 @transaction.atomic
 def rotate_secret(webhook: Webhook) -> str:
-    """A new secret; for a day, the old one signs too, unless the keys that hid it are lost."""
+    """Return a new secret. The old one stays valid for a day, unless it can't be decrypted."""
     secret = new_secret()
     row = Webhook.objects.select_for_update().get(pk=webhook.pk)
     try:
@@ -103,12 +100,12 @@ def rotate_secret(webhook: Webhook) -> str:
 
 
 def delete(webhook: Webhook) -> None:
-    """With its log. Whatever is on its way meanwhile changes nothing."""
+    """Delete a webhook and its delivery log. A delivery in progress has no effect."""
     webhook.delete()
 
 
 def prune_deliveries() -> None:
-    """Those that are older than is kept; some in each sweep."""
+    """Delete a batch of finished deliveries past their retention."""
     oldest = clock.now() - timedelta(days=settings.WEBHOOK_LOG_DAYS)
     old = WebhookDelivery.objects.filter(created_at__lt=oldest, due_at=None).order_by("created_at")
     keys = list(old.values_list("pk", flat=True)[:BATCH_SIZE])

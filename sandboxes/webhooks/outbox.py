@@ -1,4 +1,4 @@
-"""What webhooks are to be told, queued in the transaction of what happened."""
+"""Transactional outbox of webhook events."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sandboxes.models.webhook import TEST_EVENT_TYPE
 from sandboxes.webhooks import tasks as webhook_tasks
 
 MAX_PENDING = 20
-"""So many messages may wait for a webhook when one more is sent by hand."""
+"""Pending messages of a webhook above which no test or resent message is accepted."""
 
 
 def enqueue_event(webhooks: Iterable[Webhook], kind: str, at: datetime, data: Any) -> None:
-    """Queue one message for each of them; `data` is what JSON can hold."""
+    """Queue a message for each webhook; `data` must be JSON serializable."""
     body = _body(kind, at, data)
     now = clock.now()
     WebhookDelivery.objects.bulk_create(
@@ -31,16 +31,16 @@ def enqueue_event(webhooks: Iterable[Webhook], kind: str, at: datetime, data: An
 
 
 def _body(kind: str, at: datetime, data: Any) -> str:
-    moment = at.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    return json.dumps({"type": kind, "timestamp": moment, "data": data}, separators=(",", ":"))
+    timestamp = at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return json.dumps({"type": kind, "timestamp": timestamp, "data": data}, separators=(",", ":"))
 
 
 @transaction.atomic
 def send_test(webhook: Webhook) -> WebhookDelivery:
-    """Queue a message that tells of nothing. Raises StateConflict."""
+    """Queue a test message. Raise StateConflict."""
     _require_capacity(webhook)
     now = clock.now()
-    data = {"webhook": webhook.public_id, "message": "It works: this is what events look like."}
+    data = {"webhook": webhook.public_id, "message": "Test event"}
     row = WebhookDelivery.objects.create(
         webhook=webhook,
         type=TEST_EVENT_TYPE,
@@ -54,7 +54,7 @@ def send_test(webhook: Webhook) -> WebhookDelivery:
 
 @transaction.atomic
 def resend(delivery: WebhookDelivery) -> None:
-    """Queue it anew, with the same `webhook-id` and body. Raises StateConflict."""
+    """Queue a delivery again, with the same `webhook-id` and body. Raise StateConflict."""
     _require_capacity(delivery.webhook)
     values = {"outcome": DeliveryStatus.PENDING, "due_at": clock.now(), "tries": 0}
     _set(delivery, **values)
@@ -67,8 +67,11 @@ def _set(delivery: WebhookDelivery, **values: Any) -> None:
 
 
 def _require_capacity(webhook: Webhook) -> None:
-    """Nobody is to be flooded by way of the portal. Raises StateConflict."""
+    """Raise StateConflict if the webhook is disabled or has too many pending messages.
+
+    The portal must not be usable to flood a server.
+    """
     if not webhook.is_enabled:
-        raise StateConflict("This webhook is switched off; switch it on first.")
+        raise StateConflict("This webhook is disabled. Enable it first.")
     if webhook.deliveries.filter(outcome=DeliveryStatus.PENDING).count() >= MAX_PENDING:
-        raise StateConflict("Very much is still waiting to be delivered there; wait until it is.")
+        raise StateConflict("Too many pending deliveries. Try again later.")

@@ -1,4 +1,4 @@
-"""Has webhooks told of what the journal says, in the words of the API."""
+"""Publish journal events to webhooks, in the format of the API."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ EVENT_TYPES = {
     "destroyed": EventType.ENDED,
     "failed": EventType.FAILED,
 }
-"""Of lines in the journal, and what webhooks are told of them."""
+"""Webhook event types by kind of journal event."""
 
 
 def connect() -> None:
-    """Called once, when the app is ready."""
+    """Subscribe to the journal; called once when the app is ready."""
     journalled.connect(publish_event, dispatch_uid="publish_event")
 
 
 def publish_event(event: Event, **_: Any) -> None:
-    """Queue the event for its owner's webhooks that want it, in the transaction of the line."""
+    """Queue the event for the owner's subscribed webhooks, in the transaction of the journal."""
     kind, owner = EVENT_TYPES.get(event.kind), event.sandbox.owner_id
     if kind is None or owner is None:
         return
-    # A savepoint: should this fail, what happened has happened all the same.
+    # The savepoint keeps a failure from rolling back the state change.
     with transaction.atomic():
-        on = Webhook.objects.enabled().filter(user=owner)
-        if wanted := [webhook for webhook in on if kind in webhook.events]:
-            outbox.enqueue_event(wanted, kind, event.at, _serialize_sandbox(event))
+        enabled = Webhook.objects.enabled().filter(user=owner)
+        if subscribed := [webhook for webhook in enabled if kind in webhook.events]:
+            outbox.enqueue_event(subscribed, kind, event.at, _serialize_sandbox(event))
 
 
 def _serialize_sandbox(event: Event) -> Any:
-    # Most processes never tell anybody anything, and need not load the API for it.
+    # Most processes publish no events and needn't load the API.
     from sandboxes.representations import serializers
 
-    # Read again: what the caller holds may be older than what it wrote.
+    # Read the row again: the caller's instance may be older than the database.
     row = Sandbox.objects.prefetch_related("extensions").get(pk=event.sandbox_id)
     return serializers.sandbox(row).model_dump(mode="json")

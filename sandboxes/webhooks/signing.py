@@ -1,4 +1,4 @@
-"""Secrets and signatures of webhooks, as the Standard Webhooks specification has them."""
+"""Secrets and signatures of webhooks according to Standard Webhooks."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sandboxes.models import Webhook, WebhookDelivery
 
 PREFIX = "whsec_"
 SECRET_BYTES = 32
-"""The specification wants 24 to 64."""
+"""The specification requires 24 to 64 bytes."""
 PREVIOUS_SECRET_RETENTION = timedelta(hours=24)
-"""So long the old secret signs too after a rotation."""
+"""How long the previous secret signs as well after a rotation."""
 
 
 def new_secret() -> str:
@@ -22,7 +22,7 @@ def new_secret() -> str:
 
 
 def headers(webhook: Webhook, delivery: WebhookDelivery, now: datetime) -> dict[str, str]:
-    """What tells the receiver that this is ours, new, and which message it is."""
+    """Return headers that authenticate, date and identify the message."""
     return {
         "content-type": "application/json",
         "user-agent": "sandbox-portal-webhooks/1",
@@ -36,6 +36,7 @@ def headers(webhook: Webhook, delivery: WebhookDelivery, now: datetime) -> dict[
 
 
 def _active_secrets(webhook: Webhook, now: datetime) -> list[str]:
-    kept = webhook.secrets
-    both = webhook.previous_until is not None and webhook.previous_until > now
-    return [kept["current"], kept["previous"]] if both else [kept["current"]]
+    secrets_by_name = webhook.secrets
+    has_previous = webhook.previous_until is not None and webhook.previous_until > now
+    names = ("current", "previous") if has_previous else ("current",)
+    return [secrets_by_name[name] for name in names]

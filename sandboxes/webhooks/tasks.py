@@ -1,4 +1,4 @@
-"""What wakes a worker to deliver. A message says nothing: the rows are the queue."""
+"""Celery task that delivers webhook messages. It has no arguments: the rows are the queue."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ def deliver() -> None:
 
 
 def schedule_delivery() -> None:
-    """Have a worker deliver what is due, when the transaction has committed."""
+    """Send the delivery task after the transaction has committed."""
     queue.enqueue(deliver)

@@ -1,8 +1,7 @@
-"""Where webhooks may lead: to web servers that the whole world may reach, and nowhere else.
+"""URL policy of webhooks: only publicly reachable web servers (SSRF protection).
 
-The portal stands in a network whose inside is none of its users' business: databases, the engine's
-machine, the metadata service of a cloud. So names are resolved here, every address that comes of
-it is checked, and the connection goes to the address that was checked.
+The portal's network may contain databases, the engine's host or a cloud's metadata service. The
+portal therefore resolves host names itself, checks every address, and connects to a checked one.
 """
 
 from __future__ import annotations
@@ -23,22 +22,20 @@ Address = IPv4Address | IPv6Address
 
 
 class BlockedAddress(OSError):
-    """The address is not one that the whole world may reach."""
+    """The address isn't publicly reachable."""
 
 
 def check_url(url: str) -> str:
-    """The address as it is kept, if it has the form of one that may be told.
+    """Return the normalized URL. Raise ValidationFailed if its form isn't allowed.
 
-    Raises ValidationFailed.
-
-    Asks no name server: what a name leads to is checked each time when something is sent there.
+    Doesn't resolve the host: its addresses are checked on each delivery.
     """
     try:
         parts = urlsplit(url.strip())
         port = parts.port
     except ValueError:
-        words = "Give a complete address, such as https://example.com/hook."
-        raise ValidationFailed("url", words) from None
+        message = "Enter a full URL, such as https://example.com/hook."
+        raise ValidationFailed("url", message) from None
     if problem := _problem(url, parts, port):
         raise ValidationFailed("url", problem)
     return url.strip()
@@ -46,17 +43,17 @@ def check_url(url: str) -> str:
 
 def _problem(url: str, parts: SplitResult, port: int | None) -> str:
     schemes = ("https", "http") if settings.WEBHOOK_ALLOW_HTTP else ("https",)
-    if not url.strip().isascii() or any(sign.isspace() for sign in url.strip()):
-        return "Use ASCII characters alone, and no spaces; encode others."
+    if not url.strip().isascii() or any(character.isspace() for character in url.strip()):
+        return "Use only ASCII characters without spaces; percent-encode others."
     if parts.scheme not in schemes or not parts.hostname:
         prefixes = ", ".join(f"{scheme}://" for scheme in schemes)
-        return f"Give a complete address that begins with {prefixes}."
+        return f"Enter a full URL that starts with {prefixes}."
     if parts.username is not None or parts.fragment or port == 0:
-        return "Leave out user names, passwords and what follows a “#”."
+        return "Remove user names, passwords and the part after “#”."
     if len(url) > MAX_URL_LENGTH:
         return f"Use at most {MAX_URL_LENGTH} characters."
     if _is_ip_literal(parts.hostname) and not is_public(parts.hostname):
-        return "This address is not public; the portal sends to public ones alone."
+        return "Webhook URLs must be publicly reachable."
     return ""
 
 
@@ -69,18 +66,18 @@ def _is_ip_literal(host: str) -> bool:
 
 
 def is_public(address: str) -> bool:
-    """Whether it is public, or private ones are allowed here. Names are no addresses."""
+    """Return whether this IP address is public, or private ones are allowed."""
     if settings.WEBHOOK_ALLOW_PRIVATE:
         return True
     try:
-        found = ip_address(address)
+        parsed = ip_address(address)
     except ValueError:
         return False
-    return all(one.is_global and not one.is_multicast for one in _embedded_addresses(found))
+    return all(a.is_global and not a.is_multicast for a in _embedded_addresses(parsed))
 
 
 def _embedded_addresses(address: Address) -> Iterator[Address]:
-    """The address, or the IPv4 addresses that it is another form of or leads through to."""
+    """Yield the address, or the IPv4 addresses that it maps or tunnels to."""
     if isinstance(address, IPv4Address):
         yield address
     elif address.ipv4_mapped:
@@ -88,16 +85,16 @@ def _embedded_addresses(address: Address) -> Iterator[Address]:
     elif address in NAT64:
         yield IPv4Address(int(address) & 0xFFFFFFFF)
     else:
-        # Beyond what is assigned for public use lie forms that Python takes for public ones.
+        # Python considers some addresses outside the assigned public range as global.
         yield address if address in PUBLIC else IPv6Address("::")
-        yield from (one for one in (address.sixtofour, *(address.teredo or ())) if one)
+        yield from (a for a in (address.sixtofour, *(address.teredo or ())) if a)
 
 
 def resolve(host: str, port: int) -> list[str]:
     """Return the addresses of the host, all checked. Raise BlockedAddress or OSError."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
-    # One that may not be reached condemns the name: whoever controls it would choose the order.
+    infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = list(dict.fromkeys(str(info[4][0]) for info in infos))
+    # One blocked address blocks the host: its owner controls the order of the addresses.
     if not all(is_public(address) for address in addresses):
-        raise BlockedAddress(f"{host} leads to an address that is not public")
+        raise BlockedAddress(f"{host} resolves to a non-public address")
     return addresses

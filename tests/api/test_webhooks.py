@@ -65,7 +65,7 @@ def test_a_webhooks_life(alice: User, receiver: Receiver, made: dict[str, Any]) 
     )
     off = program.send("PATCH", path, {"enabled": False}).json()
     assert (off["status"], off["off_because"]) == ("off", "owner")
-    assert_problem(program.post(f"{path}/test"), 409, "switched off")
+    assert_problem(program.post(f"{path}/test"), 409, "disabled")
     assert program.send("PATCH", path, {"enabled": True}).json()["status"] == "on"
 
     rotated = program.post(f"{path}/secret").json()
@@ -115,7 +115,7 @@ def test_too_many_are_a_conflict(alice: User, receiver: Receiver, settings) -> N
     settings.WEBHOOKS_PER_USER = 1
     program = Program(alice)
     program.post("/webhooks", {"url": receiver.url})
-    assert_problem(program.post("/webhooks", {"url": receiver.url}), 409, "1 of 1")
+    assert_problem(program.post("/webhooks", {"url": receiver.url}), 409, "limit of 1")
 
 
 @pytest.mark.parametrize(("method", "path", "needed"), CALLS)

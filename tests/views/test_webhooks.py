@@ -54,7 +54,7 @@ def test_a_webhook_is_made_its_secret_shown_once_and_a_test_arrives(
     ("data", "remedy"),
     [
         ({"url": ""}, "This field is required."),
-        ({"url": "ftp://example.com"}, "begins with"),
+        ({"url": "ftp://example.com"}, "starts with"),
         ({"events": []}, "This field is required."),
         ({"events": ["sandbox.sold"]}, "Select a valid choice."),
         ({"name": "x" * 61}, "at most 60 characters"),
@@ -87,10 +87,10 @@ def test_a_webhook_is_changed_switched_and_deleted(
     webhook = Webhook.objects.get()
     assert (webhook.name, webhook.events) == ("other", ["sandbox.failed"])
     assert webhook.url.endswith("/2")
-    assert "begins with" in act(web, "webhook", webhook, **new | {"url": "ftp://x"})
+    assert "starts with" in act(web, "webhook", webhook, **new | {"url": "ftp://x"})
 
     assert "you switched it off" in act(web, "toggle-webhook", webhook, on="no")
-    assert "switched off; switch it on" in act(web, "test-webhook", webhook)
+    assert "disabled. Enable it" in act(web, "test-webhook", webhook)
     assert "Webhook enabled." in act(web, "toggle-webhook", webhook, on="yes")
 
     asks = web.get(reverse("delete-webhook", args=[webhook.public_id]))

@@ -102,7 +102,7 @@ def test_a_user_has_so_many_webhooks_and_no_more(
     settings.WEBHOOKS_PER_USER = 2
     first, _ = hook(alice, receiver)
     hook(alice, receiver)
-    with pytest.raises(StateConflict, match="2 of 2"):
+    with pytest.raises(StateConflict, match="limit of 2"):
         hook(alice, receiver)
     hook(bob, receiver)
     endpoints.delete(first)
