@@ -1,1 +1,1 @@
-"""The pages: function views that authorise, act and render. All acts are `sandboxes.actions`."""
+"""Function views of the portal's pages; they call `sandboxes.actions` for every change."""

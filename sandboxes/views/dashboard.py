@@ -1,4 +1,4 @@
-"""The dashboard: what I have, what is left, and one click for another one."""
+"""The dashboard: live and recently ended sandboxes, and the launch form."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sandboxes.views.helpers import Request, login_required_page
 from sandboxes.views.sandbox_card import cards
 
 DISMISSED_KEY, PREVIOUSLY_DISMISSED_KEY = "ended_cleared", "ended_cleared_before"
-"""Of the session: what had ended by then (RFC 3339) is not shown; the same, as it was before."""
+"""Session keys: sandboxes that ended before this time (RFC 3339) are hidden; its value before."""
 
 
 def _get_summary(request: Request) -> DashboardSummary:
@@ -53,7 +53,7 @@ def dashboard(request: Request) -> HttpResponse:
 @login_required_page
 @require_GET
 def overview(request: Request) -> HttpResponse:
-    """News for an open dashboard: nothing, its top, or all of it when a sandbox has come up."""
+    """Return what an open dashboard polls for: nothing, its top, or all if a sandbox was added."""
     now, etag = _get_summary(request), request.GET.get("etag", "")
     if etag == now.etag:
         return HttpResponse(status=204)
@@ -69,7 +69,7 @@ def overview(request: Request) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def launch(request: Request) -> HttpResponse:
     if request.method == "GET":
-        # Where a form with a mistake was shown, its address stays behind.
+        # Reloading a page that showed an invalid form leads here.
         return redirect("dashboard")
     form = LaunchForm(request.user, request.POST)
     sandbox = _launch(request, form)
@@ -80,26 +80,26 @@ def launch(request: Request) -> HttpResponse:
 
 
 def _launch(request: Request, form: LaunchForm) -> Sandbox | None:
-    """The sandbox that the form asked for, or None with the reason in the form."""
+    """Launch a sandbox; return None and add the error to the form if that fails."""
     if not form.is_valid():
         return None
     try:
         return actions.launch_sandbox(request.user, form.request, form.cleaned_data["key"])[0]
-    except ValidationFailed as invalid:
-        form.add_error(invalid.field if invalid.field in form.fields else None, str(invalid))
+    except ValidationFailed as error:
+        form.add_error(error.field if error.field in form.fields else None, str(error))
     except IdempotencyKeyReused:
         form.with_new_key().add_error(
             None, "This form was already submitted. Submit it again to launch another sandbox."
         )
-    except ServiceError as refusal:
-        form.add_error(None, str(refusal))
+    except ServiceError as error:
+        form.add_error(None, str(error))
     return None
 
 
 @login_required_page
 @require_POST
 def dismiss_ended(request: Request) -> HttpResponse:
-    """Take what has ended off the dashboard; it stays in the history. With `undo`, put it back."""
+    """Hide ended sandboxes from the dashboard, but not from History. `undo` shows them again."""
     session = request.session
     if "undo" in request.POST:
         session[DISMISSED_KEY] = session.pop(PREVIOUSLY_DISMISSED_KEY, "")

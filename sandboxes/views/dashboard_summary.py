@@ -1,4 +1,4 @@
-"""What the top of the dashboard says about one user, worked out once for its templates."""
+"""A user's sandboxes, limits and warnings for the top of the dashboard."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 MAX_RECENTLY_ENDED = 3
 RECENT_FAILURE_WINDOW = timedelta(minutes=15)
-"""For so long a failure is something that its owner may not know yet."""
+"""How long after its end a failed sandbox is shown above the live ones."""
 
 
 @dataclass(frozen=True)
 class DashboardSummary:
-    """All that is asked for once while a dashboard is drawn."""
+    """Data for the dashboard; each value is computed once."""
 
     user: User
     dismissed_at: str = ""
-    """What had ended by then is not listed."""
+    """Sandboxes that ended before this time (RFC 3339) aren't listed."""
 
     @cached_property
     def live(self) -> list[Sandbox]:
@@ -44,16 +44,16 @@ class DashboardSummary:
 
     @cached_property
     def shown_ended(self) -> list[Sandbox]:
-        """Those of the recently ended that were not cleared away."""
+        """Recently ended sandboxes that weren't dismissed."""
         since = datetime.fromisoformat(self.dismissed_at) if self.dismissed_at else None
         return [row for row in self.ended if not since or (row.ended_at or since) > since]
 
     @property
     def failures(self) -> list[Sandbox]:
-        """What failed just now, where live sandboxes stand between it and the reader."""
-        news = clock.now() - RECENT_FAILURE_WINDOW
+        """Sandboxes that failed recently, if live sandboxes push them down the page."""
+        since = clock.now() - RECENT_FAILURE_WINDOW
         failed = [row for row in self.shown_ended if row.state == State.FAILED]
-        return [row for row in failed if self.live and row.ended_at and row.ended_at > news]
+        return [row for row in failed if self.live and row.ended_at and row.ended_at > since]
 
     @cached_property
     def active(self) -> list[Sandbox]:
@@ -65,7 +65,7 @@ class DashboardSummary:
 
     @property
     def slots(self) -> list[bool]:
-        """One for each place that the user has: whether it is taken."""
+        """Whether each of the user's slots is taken."""
         free = max(0, self.limits.max_active - len(self.active))
         return [True] * len(self.active) + [False] * free
 
@@ -75,7 +75,7 @@ class DashboardSummary:
 
     @property
     def next_slot_freed_by(self) -> Sandbox | None:
-        """The sandbox of the user's own that ends first, when the limit is reached."""
+        """The user's sandbox that will free a slot first, if they reached their limit."""
         name = self.quota_error and self.quota_error.frees_first
         return next((row for row in self.live if row.public_id == name), None)
 
@@ -85,13 +85,13 @@ class DashboardSummary:
 
     @cached_property
     def next_to_end(self) -> Sandbox | None:
-        """Of those with a place, the one whose end is nearest."""
+        """The counted sandbox with the earliest deadline."""
         ending = [row for row in self.active if row.ends_at]
         return min(ending, key=lambda row: row.ends_at or clock.now(), default=None)
 
     @property
     def oldest(self) -> Sandbox | None:
-        """What has had its place for the longest, where the limit reached is the user's own."""
+        """The oldest counted sandbox, if the user reached their own limit."""
         return min(self.active, key=lambda row: row.created_at) if self.next_slot_freed_by else None
 
     @cached_property
@@ -105,7 +105,7 @@ class DashboardSummary:
 
     @cached_property
     def warnings(self) -> list[Card]:
-        """The sandboxes that end soon."""
+        """Cards of the sandboxes that end soon."""
         soon = [row for row in self.active if display.deadline(row).is_soon]
         prefetch_related_objects(soon, "extensions")
         return [Card(row, site=self.site) for row in soon]
@@ -116,7 +116,7 @@ class DashboardSummary:
 
     @cached_property
     def list_etag(self) -> str:
-        """Changes when a sandbox appears that the page does not show yet."""
+        """A hash that changes when there is a sandbox that the page doesn't show yet."""
         return make_etag(max((row.pk for row in chain(self.live, self.ended)), default=0))
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Files that tell other tools of a sandbox. Two hold its keys: each download is journalled."""
+"""Downloads for other tools. Those that contain credentials are recorded in the journal."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ JSON = "application/json"
 def _download(
     request: Request, public_id: str, end: str, media_type: str, make: Callable[[Sandbox], str]
 ) -> HttpResponse:
-    """The file, or the sandbox's page with the reason why there is none."""
+    """Return the file, or redirect to the sandbox's page with the error."""
     sandbox = get_owned_sandbox(request, public_id)
     try:
         content = make(sandbox)
-    except ServiceError as refused:
-        messages.error(request, str(refused), extra_tags=public_id)
+    except ServiceError as error:
+        messages.error(request, str(error), extra_tags=public_id)
         return redirect("sandbox", public_id)
     disposition = f'attachment; filename="{sandbox.public_id}{end}"'
     headers = {"Content-Disposition": disposition, "X-Content-Type-Options": "nosniff"}
@@ -62,7 +62,7 @@ def collection(request: Request, public_id: str) -> HttpResponse:
 @login_required_page
 @require_GET
 def specification(request: Request, public_id: str) -> HttpResponse:
-    """The API's own document with the sandbox's address in it; it holds no key."""
+    """Download the API's OpenAPI document with the sandbox's URL; it contains no key."""
 
     def make(sandbox: Sandbox) -> str:
         return dumps_pretty(

@@ -1,4 +1,4 @@
-"""Where the links in mails lead. Nobody needs to sign in; GET only asks, since scanners look."""
+"""Pages behind links in emails. They need no sign-in; only POST acts, since scanners send GET."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from sandboxes.notifications import signed_links
 from sandboxes.representations import display
 
 
-# The link is the whole authority: a browser that is signed in brings nothing that could be abused.
+# The signed link alone authorizes; the session isn't used, so there is nothing to forge.
 @csrf_exempt
 @never_cache
 @require_http_methods(["GET", "POST"])
 def keep_alive(request: HttpRequest, token: str) -> HttpResponse:
-    """Keeps the sandbox that the mail warned of: POST does, GET asks."""
+    """Keep the sandbox of a warning running on POST; ask for confirmation on GET."""
     warning = signed_links.parse_keep_alive_token(token)
     if warning is None:
         return _invalid_link(request)
@@ -60,12 +60,12 @@ def _invalid_link(request: HttpRequest) -> HttpResponse:
     return _render(request, "invalid_link", {}, HTTPStatus.NOT_FOUND)
 
 
-# RFC 8058: mail programs send this POST by themselves, with no cookies and no token of a form.
+# RFC 8058: mail clients send this POST without cookies or a CSRF token.
 @csrf_exempt
 @never_cache
 @require_http_methods(["GET", "POST"])
 def unsubscribe(request: HttpRequest, token: str) -> HttpResponse:
-    """Stops the mails of one kind for good: POST does, GET asks."""
+    """Unsubscribe from one kind of warning on POST; ask for confirmation on GET."""
     found = signed_links.parse_unsubscribe_token(token)
     if found is None:
         return _invalid_link(request)

@@ -1,4 +1,4 @@
-"""The API explorer: a sandbox's own API inside the portal, with its key, to send requests from."""
+"""The API explorer: send requests to a sandbox's API from the portal, with its key."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ KEY_VARIABLE = "$API_KEY"
 
 @dataclass(frozen=True)
 class OperationForm:
-    """An operation and what is filled in: by the person, else what can be sent as it is."""
+    """A form for an operation, filled with the user's values or with examples."""
 
     operation: Operation
     values: Mapping[str, str]
     typed: bool = False
-    """Whether the values are all that there is, so that nothing is put where there is none."""
+    """Whether the values are a submitted form, so that examples don't fill empty fields."""
 
     @property
     def inputs(self) -> list[tuple[Parameter, str]]:
         return [(one, self._value(one)) for one in self.operation.parameters]
 
     def _value(self, parameter: Parameter) -> str:
-        usual = parameter.example if parameter.required and not self.typed else ""
-        return self.values.get(parameter.key, usual)
+        default = parameter.example if parameter.required and not self.typed else ""
+        return self.values.get(parameter.key, default)
 
     @property
     def body(self) -> str:
@@ -50,12 +50,12 @@ class OperationForm:
 
     @property
     def rows(self) -> int:
-        """Lines of the body's field: all that is in it, and room to go on."""
+        """Rows of the body's text area: its lines and some space."""
         return min(max(self.body.count("\n") + 3, 6), 18)
 
     @property
     def request(self) -> sandboxes_explorer.ApiRequest:
-        """Raises ValidationFailed."""
+        """The request to send. Raises ValidationFailed."""
         target = self.operation.target(self.values)
         body = self.body.strip().replace("\r\n", "\n") if self.operation.body else ""
         return sandboxes_explorer.ApiRequest(self.operation.method, target, body.encode())
@@ -64,23 +64,23 @@ class OperationForm:
 def _select_operation(
     description: Description, values: Mapping[str, str], *, typed: bool = False
 ) -> OperationForm:
-    """The operation that the values name; the first list, or the first of all, if none."""
-    known = description.operations
-    usual = (*description.lists, *known.values())[0]
-    return OperationForm(known.get(values.get("operation", ""), usual), values, typed)
+    """Return the form of the selected operation; by default the first list, or the first one."""
+    operations = description.operations
+    default = (*description.lists, *operations.values())[0]
+    return OperationForm(operations.get(values.get("operation", ""), default), values, typed)
 
 
 @login_required_page
 @require_GET
 def explorer(request: Request, public_id: str) -> HttpResponse:
-    """All of it, or with htmx the part that a click is about."""
+    """Show the explorer, or for htmx only the part that was requested."""
     sandbox = get_owned_sandbox(request, public_id)
     part = request.htmx.target if not request.htmx.history_restore_request else ""
     context: dict[str, Any] = {"sandbox": sandbox}
     try:
         context |= _api_context(sandbox)
-    except ServiceError as refused:
-        context["problem"] = str(refused)
+    except ServiceError as error:
+        context["problem"] = str(error)
     else:
         description = context["description"]
         context["form"] = form = _select_operation(description, request.GET.dict())
@@ -102,7 +102,7 @@ def _api_context(sandbox: Sandbox) -> dict[str, Any]:
 @login_required_page
 @require_POST
 def send(request: Request, public_id: str) -> HttpResponse:
-    """Send what is filled in, or with `as=curl` tell the command that would, with the key."""
+    """Send the request, or return its curl command with the key if `as=curl`."""
     sandbox = get_owned_sandbox(request, public_id)
     context: dict[str, Any] = {"sandbox": sandbox}
     try:
@@ -113,12 +113,12 @@ def send(request: Request, public_id: str) -> HttpResponse:
             context["command"] = _curl_command(request, sandbox, form)
         else:
             context["response"] = _send(sandbox, form)
-    except ValidationFailed as invalid:
-        context["refusal"] = f"{invalid.field}: {invalid}"
-    except ServiceError as refused:
-        context["refusal"] = str(refused)
+    except ValidationFailed as error:
+        context["error"] = f"{error.field}: {error}"
+    except ServiceError as error:
+        context["error"] = str(error)
     if "form" not in context:
-        context["problem"] = context["refusal"]
+        context["problem"] = context["error"]
     elif not request.htmx or _has_changed_something(context):
         context["table"] = read_table(sandbox, context["description"], form.operation)
     name = "_explorer_oob" if request.htmx else "explorer"

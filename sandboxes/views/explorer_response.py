@@ -1,4 +1,4 @@
-"""A response of a sandbox's API as people read it: always as text, never as what it says it is."""
+"""Responses of a sandbox's API, always rendered as text regardless of their media type."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sandboxes.lib.untrusted_json import dumps_pretty, loads
 
 MAX_SHOWN_LENGTH = 200_000
 MAX_HIGHLIGHTED_LENGTH = 60_000
-"""Characters; colours would make a page of more than that slow."""
+"""Characters; highlighting longer texts would make the page slow."""
 JSON_TOKENS = re.compile(
     r'(?P<key>"(?:[^"\\]|\\.)*")(?=:)|(?P<string>"(?:[^"\\]|\\.)*")'
     r"|(?P<number>-?\d[\d.eE+-]*)|(?P<literal>true|false|null)"
@@ -24,7 +24,7 @@ JSON_TOKENS = re.compile(
 
 @dataclass(frozen=True)
 class RenderedResponse:
-    """One response; `curl` is the request that it answers."""
+    """A response to show; `curl` is the request as a command."""
 
     response: ApiResponse
     request_line: str
@@ -32,7 +32,7 @@ class RenderedResponse:
 
     @property
     def status_line(self) -> str:
-        """The status with its name."""
+        """The status code with its reason phrase."""
         try:
             return f"{self.response.status} {HTTPStatus(self.response.status).phrase}"
         except ValueError:
@@ -60,7 +60,7 @@ class RenderedResponse:
 
 
 def body_as_text(response: ApiResponse) -> tuple[str, bool]:
-    """The body as text, and whether it is JSON, which comes on lines of its own."""
+    """Return the body as text, and whether it is JSON, which is pretty-printed."""
     if b"\0" in response.body:
         size, kind = len(response.body), response.media_type or "unknown data"
         return f"{size} bytes of {kind}", False
@@ -68,12 +68,12 @@ def body_as_text(response: ApiResponse) -> tuple[str, bool]:
         if len(response.body) <= MAX_SHOWN_LENGTH:
             return dumps_pretty(loads(response.body)), True
     except ValueError:
-        """It is something else, and shown as it is."""
+        pass  # It isn't JSON and is shown unchanged.
     return response.body.decode(errors="replace"), False
 
 
 def highlight_json(text: str) -> SafeString:
-    """What `written` made of a value, escaped, with spans in it for the stylesheet."""
+    """Escape pretty-printed JSON and wrap its tokens in spans for the stylesheet."""
     if len(text) > MAX_HIGHLIGHTED_LENGTH:
         return escape(text)
     parts, end = [], 0

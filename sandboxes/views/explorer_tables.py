@@ -1,4 +1,4 @@
-"""The data of a sandbox as tables, read through the lists of its own API."""
+"""A sandbox's data as tables, read through the list operations of its API."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from sandboxes.views.explorer_response import highlight_json
 PAGE_SIZE = 10
 MAX_CELL_LENGTH = 60
 MAX_ROW_LENGTH = 20_000
-"""Characters of one item as JSON."""
+"""Characters of an item as JSON."""
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One value; `timestamp` where it is one, to be shown in the reader's zone."""
+    """A value; `timestamp` is set if it is one, to show it in local time."""
 
     value: Any
 
@@ -58,13 +58,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One item: its cells in the order of the columns, and all of it as JSON."""
+    """An item: its cells in the order of the columns, and the whole item as JSON."""
 
     key: str
     cells: list[Cell]
     json: str
     request_query: str
-    """The query of the explorer that reads it, if the API can."""
+    """The explorer's query string to read the item; empty if the API can't."""
 
     @property
     def highlighted(self) -> SafeString:
@@ -73,7 +73,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A part of one list. `problem` says why it could not be read."""
+    """A page of a list. `problem` says why it couldn't be read."""
 
     lists: list[Operation]
     chosen: Operation
@@ -85,7 +85,7 @@ class Table:
 
     @property
     def current_query(self) -> str:
-        """The query that leads to this part again."""
+        """The query string of this page."""
         return _query(table=self.chosen.id, cursor=self.cursor)
 
     @property
@@ -94,7 +94,7 @@ class Table:
 
     @property
     def next_query(self) -> str:
-        """The query of the next part; empty if this is the last."""
+        """The query string of the next page; empty if this is the last one."""
         return self.next_cursor and _query(table=self.chosen.id, cursor=self.next_cursor)
 
 
@@ -108,9 +108,9 @@ def read_table(
     operation: Operation,
     selection: Mapping[str, str] = MappingProxyType({}),
 ) -> Table | None:
-    """The list that `table` names, from `cursor` on; else the one that an operation is about.
+    """Read a page of the selected list, by default of the one related to the operation.
 
-    None where the API has no lists.
+    Return None if the API has no lists.
     """
     lists = list(description.lists)
     named = (one for one in lists if one.id == selection.get("table"))
@@ -119,8 +119,8 @@ def read_table(
         return None
     try:
         page = _page(sandbox, chosen, cursor)
-    except ServiceError as refused:
-        return Table(lists, chosen, problem=str(refused))
+    except ServiceError as error:
+        return Table(lists, chosen, problem=str(error))
     return _table(description, lists, chosen, cursor, page)
 
 

@@ -1,4 +1,4 @@
-"""What people fill in: the launch of a sandbox, a new API token, a webhook, preferences."""
+"""Forms to launch a sandbox, create an API token or a webhook, and set preferences."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ else:
     PreferencesModelForm = forms.ModelForm
 
 LIFETIMES = (15, 30, 60, 90, 120)
-"""Minutes that the page offers; the API takes any number within the limits."""
+"""Minutes to choose from on the page; the API accepts any number within the limits."""
 
 
 MAX_MINUTES_DIGITS = 5
-"""Digits; a longer text is no number of minutes."""
+"""Longer input isn't accepted as a number of minutes."""
 
 
 def new_key() -> str:
-    """An idempotency key for one showing of the form, so that a double click is one launch."""
+    """Return an idempotency key for a rendered form, so that a double click launches once."""
     return uuid.uuid4().hex
 
 
 class LaunchForm(forms.Form):
-    """What may be chosen about a new sandbox; left alone, it launches with one click."""
+    """Options of a new sandbox; all have defaults, so one click launches."""
 
     blueprint = forms.ChoiceField(required=False)
     name = forms.CharField(
@@ -61,36 +61,36 @@ class LaunchForm(forms.Form):
 
     @property
     def lifetimes(self) -> list[int]:
-        """The lifetimes to choose from, always with the default."""
+        """Lifetimes to choose from, including the default."""
         low, high = self.limits.ttl_min_minutes, self.limits.ttl_max_minutes
-        usual = {minutes for minutes in LIFETIMES if low <= minutes <= high}
-        return sorted(usual | {self.limits.ttl_minutes})
+        allowed = {minutes for minutes in LIFETIMES if low <= minutes <= high}
+        return sorted(allowed | {self.limits.ttl_minutes})
 
     @property
     def lifetime(self) -> int:
-        """The lifetime that is chosen now."""
+        """The selected lifetime."""
         return parse_minutes(self["ttl_minutes"].value()) or self.limits.ttl_minutes
 
     @cached_property
     def request(self) -> LaunchRequest:
-        """The valid form as a request."""
-        said = self.cleaned_data
-        return LaunchRequest(said["blueprint"] or None, said["ttl_minutes"], said["name"])
+        """The launch request of a valid form."""
+        data = self.cleaned_data
+        return LaunchRequest(data["blueprint"] or None, data["ttl_minutes"], data["name"])
 
     def with_new_key(self) -> LaunchForm:
-        """The same values under a key that was not used yet."""
+        """Return the form with the same values and a new idempotency key."""
         self.data = dict(self.data.items()) | {"key": new_key()}
         return self
 
 
-def parse_minutes(said: object) -> int | None:
-    """The minutes that somebody typed, if that is what it is."""
-    text = str(said)
+def parse_minutes(value: object) -> int | None:
+    """Return the entered minutes, or None if they aren't a number."""
+    text = str(value)
     return int(text) if text.isdecimal() and len(text) <= MAX_MINUTES_DIGITS else None
 
 
 class TokenForm(forms.Form):
-    """A new API token. Its expiry is in days from now; empty stands for never."""
+    """A new API token. It expires in that many days; empty means never."""
 
     EXPIRIES = (
         ("7", "7 days"),
@@ -120,7 +120,7 @@ class TokenForm(forms.Form):
 
 
 class WebhookForm(forms.Form):
-    """Where to tell of which events. What the address may be is `sandboxes.webhooks`' to say."""
+    """A webhook's URL and events. `sandboxes.webhooks` validates the URL."""
 
     url = forms.CharField(
         label="Endpoint URL",
@@ -145,7 +145,7 @@ class WebhookForm(forms.Form):
 
 
 class PreferencesForm(PreferencesModelForm):
-    """How somebody wants to be warned, besides the banner."""
+    """How the user wants to be warned, in addition to the banner."""
 
     class Meta:
         model = Preferences

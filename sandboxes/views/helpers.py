@@ -1,4 +1,4 @@
-"""What every page needs: who asks, which sandbox is meant, and how it is answered."""
+"""Helpers shared by all pages: access control, lookups, messages and redirects."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Request(HttpRequest):
-    """What the middleware makes of a request from somebody who is signed in."""
+    """A request of a signed-in user, as the middleware prepares it."""
 
     user: User
     htmx: HtmxDetails
@@ -33,14 +33,14 @@ View = Callable[..., HttpResponse]
 
 
 def login_required_page(view: View) -> View:
-    """For signed-in people only, and never kept by a cache: pages hold addresses and keys."""
+    """Require a signed-in user and forbid caching, since pages contain URLs and keys."""
 
     @wraps(view)
     def guarded(request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
         if request.user.is_authenticated:
             response = view(request, *args, **kwargs)
         elif request.htmx:
-            # A fragment must not turn into a sign-in page; the whole page goes there instead.
+            # A fragment can't show the sign-in page, so reload the whole page.
             response = HttpResponseClientRefresh()
         else:
             response = redirect_to_login(request.get_full_path())
@@ -51,14 +51,14 @@ def login_required_page(view: View) -> View:
 
 
 def get_owned_sandbox(request: Request, public_id: str) -> Sandbox:
-    """The sandbox of this id if it is the caller's own, with its extensions. Raises Http404."""
-    mine = request.user.sandboxes.prefetch_related("extensions")
-    sandbox: Sandbox = get_object_or_404(mine, public_id=public_id)
+    """Return the user's sandbox with its extensions. Raise Http404 if it isn't theirs."""
+    owned = request.user.sandboxes.prefetch_related("extensions")
+    sandbox: Sandbox = get_object_or_404(owned, public_id=public_id)
     return sandbox
 
 
 def with_htmx_events(response: HttpResponse, text: str = "") -> HttpResponse:
-    """Have the rest of the page follow what changed, and a short notice shown."""
+    """Make the page refresh its sandboxes and show `text` as a toast."""
     trigger_client_event(response, "sandboxes-changed")
     if text:
         trigger_client_event(response, "toast", {"text": text})
@@ -66,17 +66,17 @@ def with_htmx_events(response: HttpResponse, text: str = "") -> HttpResponse:
 
 
 def messages_for(request: HttpRequest, sandbox: Sandbox) -> list[Any]:
-    """The messages that a redirect left for this sandbox's card."""
+    """Return the messages for this sandbox's card that were stored before a redirect."""
     return [m for m in messages.get_messages(request) if m.extra_tags == sandbox.public_id]
 
 
 def referrer(request: Request) -> SplitResult:
-    """The page that the person clicked on."""
+    """Return the URL of the page from which the request came."""
     return urlsplit(request.htmx.current_url or request.headers.get("Referer", ""))
 
 
 def return_url(request: Request, public_id: str) -> str:
-    """The page that the person clicked on, if it is one that shows this sandbox."""
+    """Return the URL of the page from which the request came if it shows this sandbox."""
     came, own = referrer(request), reverse("sandbox", args=[public_id])
     if came.path == own:
         return own

@@ -1,4 +1,4 @@
-"""What has ended: why, how it went, and the same again."""
+"""Ended sandboxes: filter, search and relaunch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PAGE_SIZE = 20
 MAX_SEARCHED = 1000
-"""So many are looked through where no index leads, however many have ended."""
+"""Most recent sandboxes to which a filter or search without an index is applied."""
 FILTERS = {
     "": ("All", Q()),
     "failed": ("Failed", Q(state=State.FAILED, end_reason__in=FAILURE_REASONS)),
@@ -38,45 +38,45 @@ FILTERS = {
     "expired": ("Expired", Q(end_reason=EndReason.EXPIRED)),
     "user": ("Destroyed by you", Q(end_reason=EndReason.USER)),
 }
-"""What the history can be narrowed to."""
+"""Filters by how a sandbox ended: label and condition."""
 
 
 @login_required_page
 @require_GET
 def history(request: Request) -> HttpResponse:
-    """All that have ended, page by page; a link that makes no sense leads to the first."""
+    """List ended sandboxes page by page; redirect to the first page if parameters are invalid."""
     cursor = request.GET.get("cursor", "")
-    end, words = request.GET.get("end", ""), request.GET.get("q", "").strip()[:60]
+    end, query = request.GET.get("end", ""), request.GET.get("q", "").strip()[:60]
     try:
         rows, older = paginate_newest_first(
-            _search(request, end, words), "ended_at", PAGE_SIZE, cursor, "history"
+            _search(request, end, query), "ended_at", PAGE_SIZE, cursor, "history"
         )
     except (ValidationFailed, KeyError):
         return redirect("history")
     context = {
         "ended": cards(rows, messages.get_messages(request)),
-        "older": older and _query_string(end=end, q=words, cursor=older),
+        "older": older and _query_string(end=end, q=query, cursor=older),
         "is_first": not cursor,
         "ends": [(name, label) for name, (label, _only) in FILTERS.items()],
         "end": end,
-        "words": words,
+        "query": query,
     }
     return render(request, "sandboxes/history.html", context)
 
 
-def _query_string(**said: str) -> str:
-    return urlencode({name: value for name, value in said.items() if value})
+def _query_string(**values: str) -> str:
+    return urlencode({name: value for name, value in values.items() if value})
 
 
-def _search(request: Request, end: str, words: str) -> SandboxQuerySet:
-    """Raises KeyError for an end that there is not."""
-    all_of_it: SandboxQuerySet = request.user.sandboxes.ended()
-    if not end and not words:
-        return all_of_it
-    newest = all_of_it.order_by("-ended_at", "-pk").values("pk")[:MAX_SEARCHED]
-    rows = all_of_it.filter(FILTERS[end][1], pk__in=newest)
-    if words:
-        named = Q(name__icontains=words) | Q(public_id=words) | Q(blueprint__iexact=words)
+def _search(request: Request, end: str, query: str) -> SandboxQuerySet:
+    """Return the ended sandboxes that match. Raise KeyError if the filter is unknown."""
+    ended: SandboxQuerySet = request.user.sandboxes.ended()
+    if not end and not query:
+        return ended
+    newest = ended.order_by("-ended_at", "-pk").values("pk")[:MAX_SEARCHED]
+    rows = ended.filter(FILTERS[end][1], pk__in=newest)
+    if query:
+        named = Q(name__icontains=query) | Q(public_id=query) | Q(blueprint__iexact=query)
         rows = rows.filter(named)
     return rows
 
@@ -84,13 +84,13 @@ def _search(request: Request, end: str, words: str) -> SandboxQuerySet:
 @login_required_page
 @require_POST
 def relaunch(request: Request, public_id: str) -> HttpResponse:
-    """The same once more: blueprint, lifetime, name. Refused, the button and the reason stay."""
+    """Launch a sandbox with the same blueprint, lifetime and name; show the error on its card."""
     sandbox = get_owned_sandbox(request, public_id)
     choice = actions.LaunchRequest(sandbox.blueprint, sandbox.ttl_minutes, sandbox.name)
     try:
         new, _is_new = actions.launch_sandbox(request.user, choice, request.POST.get("key", ""))
-    except ServiceError as refused:
-        messages.error(request, str(refused), extra_tags=public_id)
+    except ServiceError as error:
+        messages.error(request, str(error), extra_tags=public_id)
         return redirect(return_url(request, public_id))
     if referrer(request).path == reverse("sandbox", args=[public_id]):
         return redirect("sandbox", new.public_id)

@@ -1,4 +1,4 @@
-"""What the services write: by service, narrowed, followed, and taken home as a file."""
+"""Service logs: view, filter, follow and download."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ SHOWN_LINES = 200
 DOWNLOADED_LINES = 1000
 MAX_FILTER_LENGTH = 100
 FOLLOW_SECONDS = 600
-"""So long it is followed without another click: a page that is left open costs little then."""
+"""How long a page follows a log until the user clicks again, so that idle pages cost little."""
 
 
 @dataclass(frozen=True)
 class Log:
-    """One service's log as somebody wants to see it, and what was found."""
+    """The log of a service, filtered as the user asked."""
 
     sandbox: Sandbox
     service: str = ""
     query: str = ""
-    """Only lines with these, in whatever case."""
+    """Text that lines must contain, ignoring case."""
     until: int = 0
-    """Followed until then (seconds since 1970); 0: not at all."""
+    """Unix time until which the log is followed; 0 if it isn't."""
     text: str = ""
     error: str = ""
     is_read: bool = True
     is_pending: bool = False
-    """No answer yet, or the engine is away: the page asks again by itself."""
+    """No worker has answered yet or the engine is unreachable; the page retries."""
     max_lines: int = field(default=SHOWN_LINES, init=False)
 
     @cached_property
@@ -54,7 +54,7 @@ class Log:
 
     @property
     def has_logs_or_will(self) -> bool:
-        """There is a log, or there will be: its place is kept."""
+        """Whether there are logs or will be, so that the page reserves space."""
         return self.sandbox.is_active
 
     @property
@@ -63,7 +63,7 @@ class Log:
 
     @property
     def is_paused(self) -> bool:
-        """It was followed, and for long enough."""
+        """Whether following stopped because its time was over."""
         return self.is_live and bool(self.until) and not self.is_followed
 
     @cached_property
@@ -77,9 +77,9 @@ class Log:
 
     @property
     def query_string(self) -> str:
-        """Of the address that shows the same again."""
-        wanted = {"service": self.service, "q": self.query, "until": self.until}
-        return urlencode({name: value for name, value in wanted.items() if value})
+        """The query string that shows the same log again."""
+        values = {"service": self.service, "q": self.query, "until": self.until}
+        return urlencode({name: value for name, value in values.items() if value})
 
     @property
     def etag(self) -> str:
@@ -87,7 +87,7 @@ class Log:
 
 
 def lazy_log(sandbox: Sandbox) -> Log:
-    """For a page that shows at once and has the log come after it."""
+    """Return a log that isn't read yet, for pages that load it afterwards."""
     services = logs.service_names(sandbox)
     preferred = "api" if "api" in services else "".join(services[:1])
     if not sandbox.is_active:
@@ -100,35 +100,34 @@ def _final_log(sandbox: Sandbox, query: str = "") -> Log:
 
 
 def _read(request: Request, sandbox: Sandbox) -> Log:
-    """The log that the address asks for; a worker reads it, since only that reaches the engine."""
-    asked = request.GET
-    query = asked.get("q", "")[:MAX_FILTER_LENGTH]
+    """Read the requested log through a worker, since web processes don't reach the engine."""
+    query = request.GET.get("q", "")[:MAX_FILTER_LENGTH]
     if sandbox.has_ended or sandbox.state == State.DESTROYING:
         return _final_log(sandbox, query)
-    service, until = asked.get("service", ""), _until(request)
+    service, until = request.GET.get("service", ""), _until(request)
     try:
         text = logs.read_log(sandbox, service, SHOWN_LINES)
-    except ServiceError as refused:
-        # Until it runs, its services may not be there yet, which is no error.
-        error = "" if sandbox.state == State.PROVISIONING else str(refused)
-        late = isinstance(refused, Unavailable)
+    except ServiceError as exc:
+        # Services may not exist yet while the sandbox starts; that isn't an error.
+        error = "" if sandbox.state == State.PROVISIONING else str(exc)
+        late = isinstance(exc, Unavailable)
         return Log(sandbox, service, query, until, error=error, is_pending=late)
     return Log(sandbox, service, query, until, text)
 
 
 def _until(request: Request) -> int:
-    """As long as was promised when it began to be followed, and no longer than from now."""
+    """Return the time until which to follow, at most FOLLOW_SECONDS from now."""
     latest = int(clock.now().timestamp()) + FOLLOW_SECONDS
     if "follow" in request.GET:
         return latest
-    said = request.GET.get("until", "")
-    return min(int(said), latest) if said.isdecimal() and len(said) < len(str(latest)) + 1 else 0
+    text = request.GET.get("until", "")
+    return min(int(text), latest) if text.isdecimal() and len(text) < len(str(latest)) + 1 else 0
 
 
 @login_required_page
 @require_GET
 def read_logs(request: Request, public_id: str) -> HttpResponse:
-    """The log as a page, as the section of one, or as nothing when it is followed and quiet."""
+    """Show the log as a page or a fragment; return 204 if a followed log hasn't changed."""
     log = _read(request, get_owned_sandbox(request, public_id))
     if not request.htmx:
         return render(request, "sandboxes/logs.html", {"log": log})
@@ -141,7 +140,7 @@ def read_logs(request: Request, public_id: str) -> HttpResponse:
 @login_required_page
 @require_GET
 def download_logs(request: Request, public_id: str) -> HttpResponse:
-    """As many lines as can be had, as a file; where there are none to be had, the page says why."""
+    """Download the log; redirect to the page with the error if it can't be read."""
     sandbox = get_owned_sandbox(request, public_id)
     service = request.GET.get("service", "")
     try:
@@ -153,6 +152,6 @@ def download_logs(request: Request, public_id: str) -> HttpResponse:
         address = reverse("logs", args=[public_id])
         return redirect(f"{address}?{urlencode({'service': service})}")
     name = slugify(f"{sandbox} {service}") or sandbox.public_id
-    answer = HttpResponse(text, content_type="text/plain; charset=utf-8")
-    answer["Content-Disposition"] = f'attachment; filename="{name}.log"'
-    return answer
+    response = HttpResponse(text, content_type="text/plain; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{name}.log"'
+    return response

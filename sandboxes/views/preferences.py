@@ -1,4 +1,4 @@
-"""How I want to be warned, and what I am warned of now."""
+"""Notification preferences, and the current warnings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def preferences(request: Request) -> HttpResponse:
 @login_required_page
 @require_POST
 def notify_me(request: Request) -> HttpResponse:
-    """The click on a banner that wants notifications of the browser."""
+    """Turn on browser notifications from a warning banner."""
     Preferences.objects.update_or_create(user=request.user, defaults={"browser": True})
     return HttpResponse(status=204)
 
@@ -38,7 +38,7 @@ def notify_me(request: Request) -> HttpResponse:
 @login_required_page
 @require_GET
 def warnings(request: Request) -> HttpResponse:
-    """The banners as they are now; nothing when the page shows the same ones already."""
+    """Return the current banners, or 204 if the page already shows them."""
     where = request.GET.get("where", "")
     context = warning_banners_context(
         sandbox_warnings.active_warnings(request.user), request.user, where

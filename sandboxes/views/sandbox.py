@@ -1,4 +1,4 @@
-"""One sandbox: its card, its page, and everything that can be clicked on it."""
+"""A sandbox's page, its card, and the card's actions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from sandboxes.views.usage import get_usage
 @login_required_page
 @require_GET
 def detail(request: Request, public_id: str) -> HttpResponse:
-    """Everything about one sandbox, also after it has ended."""
+    """Show everything about a sandbox, including after it has ended."""
     sandbox = get_owned_sandbox(request, public_id)
     (card,) = cards([sandbox], messages_for(request, sandbox))
     context = {
@@ -57,7 +57,7 @@ def journal(request: Request, public_id: str) -> HttpResponse:
 @login_required_page
 @require_GET
 def card(request: Request, public_id: str) -> HttpResponse:
-    """News for a card: nothing, what is live in it, or all of it when its shape has changed."""
+    """Return what a card polls for: nothing, its live parts, or all if its layout changed."""
     now, etag = _get_card(request, public_id), request.GET.get("etag", "")
     if etag == now.etag:
         return HttpResponse(status=204)
@@ -68,89 +68,91 @@ def card(request: Request, public_id: str) -> HttpResponse:
     return with_htmx_events(_render_card(request, now))
 
 
-def _get_card(request: Request, public_id: str, refusal: str = "") -> Card:
+def _get_card(request: Request, public_id: str, error: str = "") -> Card:
     is_page = referrer(request).path == reverse("sandbox", args=[public_id])
-    return Card(get_owned_sandbox(request, public_id), refusal, is_page=is_page)
+    return Card(get_owned_sandbox(request, public_id), error, is_page=is_page)
 
 
 def _render_card(request: Request, card: Card) -> HttpResponse:
     return render(request, "sandboxes/_card.html", {"card": card})
 
 
-def _perform(request: Request, public_id: str, act: Callable[[Sandbox], str]) -> HttpResponse:
-    """Do it, and show the card with what came of it."""
+def _perform(request: Request, public_id: str, action: Callable[[Sandbox], str]) -> HttpResponse:
+    """Perform the action and show the card with its result."""
     sandbox = get_owned_sandbox(request, public_id)
     try:
-        told, refusal = act(sandbox), ""
-    except ServiceError as refused:
-        told, refusal = "", str(refused)
+        success, error = action(sandbox), ""
+    except ServiceError as exc:
+        success, error = "", str(exc)
     if request.htmx:
-        # Read again: what was prefetched is older than the act.
-        return with_htmx_events(_render_card(request, _get_card(request, public_id, refusal)), told)
-    level = messages.ERROR if refusal else messages.SUCCESS
-    messages.add_message(request, level, refusal or told, extra_tags=public_id)
+        # Read the sandbox again: what was prefetched is older than the action.
+        return with_htmx_events(
+            _render_card(request, _get_card(request, public_id, error)), success
+        )
+    level = messages.ERROR if error else messages.SUCCESS
+    messages.add_message(request, level, error or success, extra_tags=public_id)
     return redirect(return_url(request, public_id))
 
 
 @login_required_page
 @require_POST
 def extend(request: Request, public_id: str) -> HttpResponse:
-    # What is no number of minutes is refused like one that is out of bounds.
+    # Invalid input is rejected like a number that is out of range.
     minutes = parse_minutes(request.POST.get("minutes")) or 0
 
-    def act(sandbox: Sandbox) -> str:
-        given = actions.extend(sandbox, minutes, request.user)
-        return f"Extended by {given.minutes} minutes."
+    def action(sandbox: Sandbox) -> str:
+        extension = actions.extend(sandbox, minutes, request.user)
+        return f"Extended by {extension.minutes} minutes."
 
-    return _perform(request, public_id, act)
+    return _perform(request, public_id, action)
 
 
 @login_required_page
 @require_POST
 def touch(request: Request, public_id: str) -> HttpResponse:
-    def act(sandbox: Sandbox) -> str:
+    def action(sandbox: Sandbox) -> str:
         actions.touch(sandbox, request.user)
         return f"Idle timer reset to {sandbox.idle_minutes} minutes."
 
-    return _perform(request, public_id, act)
+    return _perform(request, public_id, action)
 
 
 @login_required_page
 @require_POST
 def retry_funding(request: Request, public_id: str) -> HttpResponse:
-    def act(sandbox: Sandbox) -> str:
+    def action(sandbox: Sandbox) -> str:
         actions.retry_funding(sandbox, request.user)
         return "Retrying funding…"
 
-    return _perform(request, public_id, act)
+    return _perform(request, public_id, action)
 
 
 @login_required_page
 @require_http_methods(["GET", "POST"])
 def reset(request: Request, public_id: str) -> HttpResponse:
-    def act(sandbox: Sandbox) -> str:
+    def action(sandbox: Sandbox) -> str:
         actions.reset(sandbox, request.user)
         return "Resetting data…"
 
-    return _perform_if_confirmed(request, public_id, "reset", act)
+    return _perform_if_confirmed(request, public_id, "reset", action)
 
 
 @login_required_page
 @require_http_methods(["GET", "POST"])
 def destroy(request: Request, public_id: str) -> HttpResponse:
-    def act(sandbox: Sandbox) -> str:
+    def action(sandbox: Sandbox) -> str:
         actions.destroy(sandbox, request.user)
         return f"Destroying {sandbox}…"
 
-    return _perform_if_confirmed(request, public_id, "destroy", act)
+    return _perform_if_confirmed(request, public_id, "destroy", action)
 
 
 def _perform_if_confirmed(
-    request: Request, public_id: str, verb: str, act: Callable[[Sandbox], str]
+    request: Request, public_id: str, verb: str, action: Callable[[Sandbox], str]
 ) -> HttpResponse:
-    """POST acts; GET asks first, for those whose browser shows no dialog."""
+    """Perform the action on POST; ask first on GET, for browsers without JavaScript."""
     if request.method == "POST":
-        return _perform(request, public_id, act)
+        return _perform(request, public_id, action)
     context = {"sandbox": get_owned_sandbox(request, public_id), "verb": verb}
     return render(request, "sandboxes/confirm.html", context)
 
@@ -158,7 +160,7 @@ def _perform_if_confirmed(
 @login_required_page
 @require_http_methods(["GET", "POST"])
 def credentials(request: Request, public_id: str) -> HttpResponse:
-    """POST looks, which is journalled; GET hides them again."""
+    """Show the credentials on POST, which the journal records; hide them on GET."""
     sandbox = get_owned_sandbox(request, public_id)
     card = Card(sandbox)
     context: dict[str, object] = {"card": card}
@@ -166,8 +168,8 @@ def credentials(request: Request, public_id: str) -> HttpResponse:
         try:
             keys = actions.read_credentials(sandbox, request.user)
             context |= {"credentials": keys, "snippets": snippets(card, keys)}
-        except ServiceError as refused:
-            context["refusal"] = str(refused)
+        except ServiceError as error:
+            context["error"] = str(error)
     elif not request.htmx:
         return redirect("sandbox", public_id)
     name = "_credentials" if request.htmx else "credentials"

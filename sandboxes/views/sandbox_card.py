@@ -1,4 +1,4 @@
-"""What one card shows, worked out once for its template."""
+"""Data for a sandbox's card."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IDLE_POLL_SECONDS = 15
 
 @dataclass(frozen=True)
 class ExtensionOption:
-    """An extension that can be had: by so many minutes, and when the sandbox would end then."""
+    """An extension to choose: its minutes and the sandbox's new expiry."""
 
     minutes: int
     until: datetime
@@ -31,21 +31,21 @@ class ExtensionOption:
 
 
 def make_etag(*parts: object) -> str:
-    """A short text that changes with what is shown, so that a poll can ask for news only."""
+    """Return a short hash of what is shown, so that polls only fetch changes."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
 class Card:
-    """One sandbox on a page. `refusal` is what came of the last click, `told` what was done."""
+    """A sandbox's card, with the error or success message of the last action."""
 
     sandbox: Sandbox
     error_message: str = ""
     success_message: str = ""
     site: Site | None = None
-    """Read when it is needed, unless it is at hand: most polls end before that."""
+    """Loaded on demand if not given; most polls don't need it."""
     is_page: bool = False
-    """It stands alone on the sandbox's own page, which tells all of it."""
+    """Whether the card is on the sandbox's own page, which shows everything."""
     estimator: EtaCalculator = field(default_factory=EtaCalculator, compare=False)
 
     @property
@@ -62,9 +62,9 @@ class Card:
 
     @property
     def has_explorer(self) -> bool:
-        """Whether its API describes itself, so that the portal's explorer can show it."""
-        made = blueprints.available().get(self.sandbox.blueprint)
-        return bool(made and made.openapi_endpoint)
+        """Whether the API has an OpenAPI document for the explorer."""
+        blueprint = blueprints.available().get(self.sandbox.blueprint)
+        return bool(blueprint and blueprint.openapi_endpoint)
 
     @cached_property
     def hard_disk_limit(self) -> bool | None:
@@ -104,13 +104,13 @@ class Card:
 
     @property
     def duration(self) -> timedelta | None:
-        """How long it ran, of one that has ended."""
+        """How long an ended sandbox ran."""
         began, ended = self.sandbox.started_at, self.sandbox.ended_at
         return ended - began if began and ended else None
 
     @cached_property
     def extension_options(self) -> list[ExtensionOption]:
-        """The usual choices, each shown with what it would really give."""
+        """The extensions to choose from, capped by the maximum lifetime."""
         most = self.extension.max_minutes
         if not most:
             return []
@@ -127,13 +127,13 @@ class Card:
 
     @property
     def seconds_left(self) -> int:
-        """To the end that is nearest."""
+        """Seconds until the earliest deadline."""
         assert self.deadline.at
         return max(0, int((self.deadline.at - clock.now()).total_seconds()))
 
     @property
     def total_seconds(self) -> int:
-        """How long the clock that ends it had to run when it was started."""
+        """Seconds from the start of the current deadline to its end."""
         assert self.deadline.at and self.sandbox.started_at
         if self.deadline.reason == "idle":
             return self.sandbox.idle_minutes * 60
@@ -141,7 +141,7 @@ class Card:
 
     @property
     def is_transitioning(self) -> bool:
-        """Whether something about it is under way, so that news are due any moment."""
+        """Whether an operation is in progress, so that the page polls often."""
         return self.is_provisioning or self.is_resetting or self.sandbox.state == State.DESTROYING
 
     @property
@@ -150,13 +150,13 @@ class Card:
 
     @cached_property
     def layout_hash(self) -> str:
-        """Changes when the whole card must be drawn anew, and not just what is live in it."""
+        """A hash that changes if the whole card must be rendered again."""
         state = "provisioning" if self.is_provisioning else self.sandbox.state
         return make_etag(state, self.is_resetting, self.extension, self.endpoints)
 
     @cached_property
     def etag(self) -> str:
-        """What a poll sends back: the same again means that nothing on the card has changed."""
+        """The hash that polls send back; it is unchanged if nothing on the card has changed."""
         row, late = self.sandbox, self.estimate and self.estimate.overdue
         live = make_etag(row.state, self.deadline, self.steps, late, row.funding, row.removal_error)
         return f"{self.layout_hash}.{live}"
@@ -165,7 +165,7 @@ class Card:
 def cards(
     sandboxes: Iterable[Sandbox], notices: Iterable[Any] = (), site: Site | None = None
 ) -> list[Card]:
-    """A card for each, with the messages that a redirect left for it."""
+    """Return a card for each sandbox, with the messages stored before a redirect."""
     by_id: dict[str, dict[str, Any]] = {}
     for notice in notices:
         kind = "error_message" if notice.level_tag == "error" else "success_message"

@@ -1,4 +1,4 @@
-"""Ready-made pieces to paste, with the real values of one sandbox in them."""
+"""Code snippets with a sandbox's URLs and credentials filled in."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sandboxes.blueprints import Blueprint, available
 from sandboxes.views.sandbox_card import Card
 
 DEFAULT_API_ENDPOINT = "api"
-"""What the endpoint of an API that does not describe itself is called."""
+"""Name of the API's endpoint in blueprints without an OpenAPI document."""
 
 PYTHON_TEMPLATE = """\
 import json
@@ -34,7 +34,7 @@ fetch({address}, {{
 
 @dataclass(frozen=True)
 class Snippet:
-    """One tab: `text` to copy, or where it is a file, none."""
+    """A tab; `text` is empty if it offers a file."""
 
     key: str
     title: str
@@ -44,7 +44,7 @@ class Snippet:
 
 @dataclass(frozen=True)
 class Access:
-    """Where a sandbox's API is, and the key that opens it."""
+    """The base URL and key of a sandbox's API."""
 
     address: str = ""
     key_name: str = ""
@@ -52,33 +52,35 @@ class Access:
 
 
 def api_access(card: Card, credentials: Mapping[str, str]) -> Access:
-    """To the API of a running sandbox, as its blueprint describes it."""
+    """Return the base URL and key of a running sandbox's API."""
     name, key_name = DEFAULT_API_ENDPOINT, "api_key"
-    if (made := available().get(card.sandbox.blueprint)) and made.openapi_endpoint:
-        name, key_name = made.openapi_endpoint, made.endpoints[made.openapi_endpoint].bearer
+    blueprint = available().get(card.sandbox.blueprint)
+    if blueprint and blueprint.openapi_endpoint:
+        name = blueprint.openapi_endpoint
+        key_name = blueprint.endpoints[name].bearer
     address = (card.endpoints.get(name) or "").rstrip("/")
     return Access(address, key_name, credentials.get(key_name, ""))
 
 
 def snippets(card: Card, credentials: Mapping[str, str]) -> list[Snippet]:
-    """What can be tried first, from what the sandbox has: an API, a database."""
+    """Return the snippets for the sandbox's API and database."""
     found = []
-    made, own = available().get(card.sandbox.blueprint), api_access(card, credentials)
-    if own.address and own.key:
-        found += _first_calls(f"{own.address}{_first_path(made)}", own.key)
+    blueprint, api = available().get(card.sandbox.blueprint), api_access(card, credentials)
+    if api.address and api.key:
+        found += _first_calls(f"{api.address}{_first_path(blueprint)}", api.key)
     if (database := credentials.get("database_url", "")).startswith("postgres"):
         hint = "Opens psql."
         found.append(Snippet("psql", "psql", hint, f"psql {shlex.quote(database)}"))
     hint = "Save as .env or source it."
     found.append(Snippet("env", ".env", hint, env_file_text(card, credentials)))
-    if made and made.openapi_endpoint:
+    if blueprint and blueprint.openapi_endpoint:
         hint = "All operations, with the URL and API key filled in."
         found.append(Snippet("postman", "Postman", hint))
     return found
 
 
 def _first_calls(address: str, key: str) -> list[Snippet]:
-    """One and the same call, in what people use."""
+    """Return the same request for curl, Python and JavaScript."""
     quoted = {"address": json.dumps(address), "authorization": json.dumps(f"Bearer {key}")}
     return [
         Snippet("curl", "curl", "", curl("GET", address, key)),
@@ -93,7 +95,7 @@ def _first_calls(address: str, key: str) -> list[Snippet]:
 
 
 def curl(method: str, address: str, key: str, body: str = "") -> str:
-    """The request as a command. A key that begins with `$` is left to the shell."""
+    """Return the request as a curl command. The shell expands a key that begins with `$`."""
     bearer = f"Authorization: Bearer {key}"
     parts = ["curl" if method == "GET" else f"curl -X {method}"]
     parts[0] += f" {shlex.quote(address)}"
@@ -105,14 +107,14 @@ def curl(method: str, address: str, key: str, body: str = "") -> str:
 
 
 def env_file_text(card: Card, credentials: Mapping[str, str]) -> str:
-    """All that a program has to know of the sandbox, as lines of a `.env` file."""
-    own = api_access(card, credentials)
-    values = {"API_URL": own.address} if own.address else {}
+    """Return the sandbox's URL and credentials as lines of a `.env` file."""
+    api = api_access(card, credentials)
+    values = {"API_URL": api.address} if api.address else {}
     values |= {name.upper(): value for name, value in credentials.items()}
     values["STELLAR_PUBLIC_KEY"] = card.sandbox.stellar_public_key
     return "\n".join(f"{name}={shlex.quote(value)}" for name, value in values.items())
 
 
 def _first_path(blueprint: Blueprint | None) -> str:
-    """The list of the first kind of objects in the seed; APIs of blueprints have them in /v1/."""
+    """Return the path that lists the first kind of object in the seed."""
     return f"/v1/{next(iter(blueprint.seed))}" if blueprint and blueprint.seed else "/"

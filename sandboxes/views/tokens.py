@@ -1,4 +1,4 @@
-"""API tokens: made here, shown once, revoked here."""
+"""Create, list and revoke API tokens."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ MAX_INACTIVE_SHOWN = 10
 @login_required_page
 @require_http_methods(["GET", "POST"])
 def token_list(request: Request) -> HttpResponse:
-    """All tokens of mine; POST makes one and answers with its text, which is shown just then."""
+    """List the user's tokens; POST creates one and shows it once."""
     form, made, text = TokenForm(request.POST or None), None, ""
     if request.method == "POST" and form.is_valid():
-        said = form.cleaned_data
+        data = form.cleaned_data
         made, text = accounts_api_tokens.issue(
-            request.user, said["name"], said["scope"], form.expires_at
+            request.user, data["name"], data["scope"], form.expires_at
         )
         form = TokenForm()
     rows, now = request.user.api_tokens.order_by("-created_at", "-id"), clock.now()
@@ -41,7 +41,7 @@ def token_list(request: Request) -> HttpResponse:
 @login_required_page
 @require_http_methods(["GET", "POST"])
 def revoke(request: Request, pk: int) -> HttpResponse:
-    """POST revokes; GET asks first, for those whose browser shows no dialog."""
+    """Revoke the token on POST; ask first on GET, for browsers without JavaScript."""
     token = get_object_or_404(ApiToken, pk=pk, user=request.user, revoked_at=None)
     if request.method == "GET":
         return render(request, "sandboxes/revoke_token.html", {"token": token})

@@ -1,4 +1,4 @@
-"""What a sandbox consumed, as small plots and as numbers."""
+"""A sandbox's resource usage as sparklines and as a table."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from sandboxes.usage.series import UsagePoint, peak, to_series
 from sandboxes.views.helpers import Request, get_owned_sandbox, login_required_page
 
 WIDTH, HEIGHT = 240, 56
-"""Of a plot, in its own units."""
+"""Size of a sparkline's SVG view box."""
 MAX_POINTS, MAX_ROWS = 120, 20
 TOP_MARGIN = 1.25
 WHOLE_NUMBERS_FROM = 100
 MIN_TOP_SHARE = 0.1
-"""Of the limit: less than that is next to nothing, and looks like it."""
+"""Share of the limit that the vertical axis shows at least, so that low values look low."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """Something that is told of each moment, and how."""
+    """A metric: its label, unit, and how to read it from a usage point."""
 
     name: str
     title: str
@@ -35,9 +35,9 @@ class Metric:
     digits: int
     read: Callable[[UsagePoint], float | None]
     peak: str = ""
-    """What it is called among the peaks that are kept."""
+    """Its key in the stored peaks."""
     limit: str = ""
-    """The sandbox's attribute with its limit, if it has one."""
+    """The sandbox's attribute with its limit, if any."""
 
 
 METRICS = (
@@ -54,15 +54,15 @@ METRICS = (
 
 @dataclass(frozen=True)
 class Sparkline:
-    """One line over the sandbox's life; `limit` None where there is none."""
+    """A metric over the sandbox's lifetime; `limit` is None if it has none."""
 
     metric: Metric
     limit: float | None
     points: Sequence[tuple[float, float]]
-    """How far from the left edge, 0 to 1, and the value."""
+    """Horizontal positions from 0 to 1, and values."""
     peak: float | None
     total: float | None = None
-    """The count of all its life, of what is counted."""
+    """The total of a counter."""
 
     @property
     def now(self) -> float | None:
@@ -70,12 +70,12 @@ class Sparkline:
 
     @property
     def digits(self) -> int:
-        """Behind the point: none where the numbers are large."""
+        """Decimal places; none for large values."""
         return 0 if (self.peak or 0) >= WHOLE_NUMBERS_FROM else self.metric.digits
 
     @property
     def top(self) -> float:
-        """The value at the upper edge."""
+        """The value at the upper edge of the plot."""
         highest = TOP_MARGIN * max((value for _, value in self.points), default=0)
         if self.limit is None:
             return highest or 1.0
@@ -83,7 +83,7 @@ class Sparkline:
 
     @cached_property
     def vertices(self) -> list[tuple[float, float]]:
-        """Of the line; what was measured first is drawn from the left edge on."""
+        """Points of the line in SVG units; the first value extends to the left edge."""
         height = HEIGHT - 2
         vertices = [(WIDTH * x, HEIGHT - height * value / self.top) for x, value in self.points]
         return [(0, vertices[0][1]), *vertices] if vertices and vertices[0][0] else vertices
@@ -100,12 +100,12 @@ class Sparkline:
 
 @dataclass(frozen=True)
 class UsageHistory:
-    """All that was measured of one sandbox."""
+    """The recorded usage of a sandbox."""
 
     sandbox: Sandbox
     points: Sequence[UsagePoint]
     last_sample_id: int
-    """The key of the last sample: a poll asks for what is newer."""
+    """Primary key of the last sample; polls send it back."""
 
     @property
     def is_live(self) -> bool:
@@ -113,7 +113,7 @@ class UsageHistory:
 
     @property
     def is_shown(self) -> bool:
-        """Something is known, or will be: its place is kept."""
+        """Whether there is data or will be, so that the page reserves space."""
         return self.sandbox.is_active or bool(self.points) or bool(self.sandbox.peak)
 
     @property
@@ -130,7 +130,7 @@ class UsageHistory:
 
     @property
     def has_requests(self) -> bool:
-        """They were counted or, while it lives, will be: a worker does so just after the sample."""
+        """Whether requests are counted; a worker counts them just after each sample."""
         if self.peak.get("requests") is not None:
             return True
         blueprint = blueprints.available().get(self.sandbox.blueprint)
@@ -138,12 +138,12 @@ class UsageHistory:
 
     @cached_property
     def metrics(self) -> list[Metric]:
-        """What is told of each moment."""
+        """Metrics to show in the table."""
         return [metric for metric in METRICS if self.has_requests or metric.name != "requests"]
 
     @cached_property
     def sparklines(self) -> list[Sparkline]:
-        """Four: of how it is talked to, requests where they are counted, and bytes elsewhere."""
+        """Four sparklines; traffic replaces requests if these aren't counted."""
         hidden = "traffic" if self.has_requests else "requests"
         return [self._sparkline(metric) for metric in METRICS if metric.name != hidden]
 
@@ -156,28 +156,27 @@ class UsageHistory:
         return Sparkline(metric, limit, points, most, total)
 
     def _position(self, at: datetime) -> float:
-        """From 0, when it was first measured, to 1, when it last was."""
+        """Return the horizontal position: 0 for the first sample, 1 for the last."""
         whole = (self.last_at - self.first_at).total_seconds()
         return (at - self.first_at).total_seconds() / whole if whole else 1.0
 
     @property
     def rows(self) -> list[tuple[datetime, list[float | None]]]:
-        """Some of the moments as numbers, the newest first."""
-        every = -(-len(self.points) // MAX_ROWS) or 1
-        chosen = list(self.points)[::-1][::every]
-        return [(one.at, [metric.read(one) for metric in self.metrics]) for one in chosen]
+        """At most MAX_ROWS rows of the table, newest first."""
+        step = -(-len(self.points) // MAX_ROWS) or 1
+        selected = list(self.points)[::-1][::step]
+        return [(point.at, [metric.read(point) for metric in self.metrics]) for point in selected]
 
 
 def downsample(
-    life: Sequence[UsagePoint], read: Callable[[UsagePoint], float | None], most: int
+    points: Sequence[UsagePoint], read: Callable[[UsagePoint], float | None], most: int
 ) -> list[tuple[datetime, float]]:
-    """At most so many points, the last as it is; of several moments in one, the highest, so that no
-    peak is lost."""
-    known = [(moment.at, value) for moment in life if (value := read(moment)) is not None]
+    """Return at most `most` points: the last one, and the highest of each group, to keep peaks."""
+    known = [(point.at, value) for point in points if (value := read(point)) is not None]
     earlier, last = known[:-1], known[-1:]
-    every = -(-len(earlier) // (most - 1)) or 1
-    parts = (earlier[start : start + every] for start in range(0, len(earlier), every))
-    return [max(part, key=lambda point: point[1]) for part in parts] + last
+    step = -(-len(earlier) // (most - 1)) or 1
+    groups = (earlier[start : start + step] for start in range(0, len(earlier), step))
+    return [max(group, key=lambda point: point[1]) for group in groups] + last
 
 
 def get_usage(sandbox: Sandbox) -> UsageHistory:
@@ -188,7 +187,7 @@ def get_usage(sandbox: Sandbox) -> UsageHistory:
 @login_required_page
 @require_GET
 def usage(request: Request, public_id: str) -> HttpResponse:
-    """News for the plots of an open page: nothing until the next sample, or all of them."""
+    """Return the sparklines of an open page, or 204 until there is a new sample."""
     history = get_usage(get_owned_sandbox(request, public_id))
     if not request.htmx:
         return redirect("sandbox", public_id)

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 CARDS = "cards"
-"""Where every sandbox has a card on the page, which says the same and has the same buttons."""
+"""Value of `where` on pages with a card for each sandbox, which shows the same warning."""
 
 
 def warning_banners_context(found: list[SandboxWarning], user: User, where: str) -> dict[str, Any]:
-    """What the template needs. A quiet one is on the page for the browser's notification alone."""
+    """Return the template's context. Quiet banners only trigger browser notifications."""
     return {
         "where": where,
         "etag": ".".join(str(warning.pk) for warning in found),
@@ -43,7 +43,7 @@ def _banners(found: Iterable[SandboxWarning], where: str) -> Iterable[dict[str, 
 
 
 def _extension_minutes(sandbox: Sandbox) -> int:
-    """How many minutes its owner can still have; 0: none."""
+    """Return the minutes that the owner can still extend by; 0 if none."""
     if sandbox.extensions.filter(by_operator=False).exists():
         return 0
     most = limits.extension_preview(sandbox, config.SANDBOX_EXTENSION_MAX_MINUTES)

@@ -1,4 +1,4 @@
-"""Webhooks of mine: made, tested, changed, and what became of what they were told."""
+"""Create, test, change and delete webhooks, and list their deliveries."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ PAGE_SIZE = 20
 
 
 def _get_owned_webhook(request: Request, webhook_id: str) -> Webhook:
-    """The caller's own. Raises Http404."""
+    """Return the user's webhook. Raise Http404 if it isn't theirs."""
     return get_object_or_404(request.user.webhooks.all(), public_id=webhook_id)
 
 
-def _submit(form: WebhookForm, act: Callable[..., Any]) -> Any:
-    """What the act answers to the valid form; None, and the form says why, when it is refused."""
+def _submit(form: WebhookForm, action: Callable[..., Any]) -> Any:
+    """Call the action with the form's data; return None and add the error if that fails."""
     if not form.is_valid():
         return None
     try:
-        return act(**form.cleaned_data)
-    except ValidationFailed as refused:
-        form.add_error(refused.field, str(refused))
-    except ServiceError as refused:
-        form.add_error(None, str(refused))
+        return action(**form.cleaned_data)
+    except ValidationFailed as error:
+        form.add_error(error.field, str(error))
+    except ServiceError as error:
+        form.add_error(None, str(error))
     return None
 
 
 @login_required_page
 @require_http_methods(["GET", "POST"])
 def webhook_list(request: Request) -> HttpResponse:
-    """All of mine; POST makes one and answers with its secret, which is shown just then."""
+    """List the user's webhooks; POST creates one and shows its secret once."""
     form, made, secret = WebhookForm(request.POST or None), None, ""
     if request.method == "POST" and (
-        done := _submit(form, lambda **said: endpoints.create(request.user, **said))
+        done := _submit(form, lambda **data: endpoints.create(request.user, **data))
     ):
         (made, secret), form = done, WebhookForm()
     rows = list(request.user.webhooks.order_by("pk"))
@@ -63,14 +63,14 @@ def webhook_list(request: Request) -> HttpResponse:
 @login_required_page
 @require_http_methods(["GET", "POST"])
 def webhook(request: Request, webhook_id: str) -> HttpResponse:
-    """One of mine with its log; POST changes it."""
+    """Show a webhook with its deliveries; POST changes it."""
     row = _get_owned_webhook(request, webhook_id)
     if request.method == "GET":
         return _render(request, row)
     form = WebhookForm(request.POST)
 
-    def change(**said: Any) -> bool:
-        endpoints.update(row, **said)
+    def change(**data: Any) -> bool:
+        endpoints.update(row, **data)
         return True
 
     if not _submit(form, change):
@@ -109,7 +109,7 @@ def _log_context(request: Request, row: Webhook) -> dict[str, Any]:
 @login_required_page
 @require_GET
 def log(request: Request, webhook_id: str) -> HttpResponse:
-    """Its log alone, for a page on which something is on its way."""
+    """Return the list of deliveries, for pages that wait for one."""
     return render(
         request,
         "sandboxes/_deliveries.html",
@@ -117,12 +117,14 @@ def log(request: Request, webhook_id: str) -> HttpResponse:
     )
 
 
-def _perform(request: Request, row: Webhook, act: Callable[[], object], told: str) -> HttpResponse:
+def _perform(
+    request: Request, row: Webhook, action: Callable[[], object], success: str
+) -> HttpResponse:
     try:
-        act()
-        messages.success(request, told)
-    except ServiceError as refused:
-        messages.error(request, str(refused))
+        action()
+        messages.success(request, success)
+    except ServiceError as error:
+        messages.error(request, str(error))
     return redirect("webhook", row.public_id)
 
 
@@ -144,15 +146,15 @@ def resend(request: Request, webhook_id: str, message_id: str) -> HttpResponse:
 @login_required_page
 @require_POST
 def toggle(request: Request, webhook_id: str) -> HttpResponse:
-    row, on = _get_owned_webhook(request, webhook_id), request.POST.get("on") == "yes"
-    told = "Webhook enabled." if on else "Webhook disabled."
-    return _perform(request, row, lambda: endpoints.set_enabled(row, enabled=on), told)
+    row, enabled = _get_owned_webhook(request, webhook_id), request.POST.get("on") == "yes"
+    message = "Webhook enabled." if enabled else "Webhook disabled."
+    return _perform(request, row, lambda: endpoints.set_enabled(row, enabled=enabled), message)
 
 
 @login_required_page
 @require_http_methods(["GET", "POST"])
 def rotate(request: Request, webhook_id: str) -> HttpResponse:
-    """POST makes a new secret and shows it just then; GET asks first."""
+    """Create a new secret on POST and show it once; ask first on GET."""
     row = _get_owned_webhook(request, webhook_id)
     if request.method == "GET":
         return render(request, "sandboxes/confirm_webhook.html", {"webhook": row, "verb": "rotate"})
@@ -162,7 +164,7 @@ def rotate(request: Request, webhook_id: str) -> HttpResponse:
 @login_required_page
 @require_http_methods(["GET", "POST"])
 def delete(request: Request, webhook_id: str) -> HttpResponse:
-    """POST deletes; GET asks first."""
+    """Delete the webhook on POST; ask first on GET."""
     row = _get_owned_webhook(request, webhook_id)
     if request.method == "GET":
         return render(request, "sandboxes/confirm_webhook.html", {"webhook": row, "verb": "delete"})

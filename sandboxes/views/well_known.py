@@ -1,4 +1,4 @@
-"""What every host has: an icon, a word to crawlers, an answer to who comes too often."""
+"""Pages that every site has: favicon, robots.txt, and the page for status 429."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from django.views.decorators.http import require_safe
 
 @require_safe
 def favicon(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
-    """Where what is shown is no page that names its icon."""
+    """Redirect to the icon, for responses other than the portal's pages."""
     return redirect(static("favicon.svg"))
 
 
 @require_safe
 def robots(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
-    """Nothing here is for search engines."""
+    """Disallow all crawlers."""
     return HttpResponse("User-agent: *\nDisallow: /\n", content_type="text/plain")
 
 
 def too_many_requests(request: HttpRequest) -> HttpResponse:
-    """Of signing in and the like; allauth counts them, by the minute where they are many."""
+    """Render status 429. allauth limits sign-ins and the like per minute."""
     page = render(request, "429.html", status=HTTPStatus.TOO_MANY_REQUESTS)
     page["Retry-After"] = "60"
     return page
