@@ -1,17 +1,11 @@
-"""The REST API: what a developer's programs may ask of the portal, under `/api/v1/`.
+"""The REST API under `/api/v1/`.
 
-It says nothing that the pages don't say, and does nothing but through `sandboxes.actions`.
+It shows the same data as the pages, and changes sandboxes only through `sandboxes.actions`.
 """
 
 from __future__ import annotations
 
-from sandboxes.api import (
-    launch,
-    limits,
-    observability,
-    problems,
-    webhooks,
-)
+from sandboxes.api import launch, limits, observability, problems, webhooks
 from sandboxes.api.auth import READ
 from sandboxes.api.openapi import PortalAPI
 
@@ -21,8 +15,8 @@ api = PortalAPI(
     title="Sandbox Portal",
     version="1",
     description=(
-        "Private, disposable copies of an API, in seconds. Authenticate with a token of the "
-        "portal as `Authorization: Bearer sbp_…`."
+        "Private, disposable copies of an API, in seconds. Authenticate with an API token: "
+        "`Authorization: Bearer sbp_…`."
     ),
     urls_namespace="api",
     auth=READ,

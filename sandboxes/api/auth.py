@@ -1,7 +1,7 @@
-"""Who is asking: a bearer token with a large enough scope, or someone signed in to the portal.
+"""Authentication: a bearer token with a sufficient scope, or the session of a signed-in user.
 
-Calls are counted for each person, and wrong tokens for each address they come from, so that neither
-a loop nor a guesser takes the portal from the others. Who has a good token is let in all the same.
+Requests are rate-limited per user, and invalid tokens per client address. An address that has
+reached the limit of invalid tokens can still send requests with a valid token.
 """
 
 from __future__ import annotations
@@ -25,49 +25,54 @@ if TYPE_CHECKING:
 
 
 class ApiRequest(HttpRequest):
-    """A request that was let in."""
+    """An authenticated request."""
 
     auth: User
 
 
 class PortalToken(HttpBearer):
-    """A token of the portal whose scope is at least the one that the operation needs."""
+    """An API token with at least the scope that the operation requires."""
 
-    def __init__(self, needed: Scope) -> None:
+    def __init__(self, required: Scope) -> None:
         super().__init__()
-        self.needed = needed
+        self.required = required
 
     def authenticate(self, request: HttpRequest, token: str) -> User:
-        found = api_tokens.authenticate(token)
-        if found is None:
+        """Return the user of the token.
+
+        Raises InvalidToken, InsufficientScope, RateLimited.
+        """
+        row = api_tokens.authenticate(token)
+        if row is None:
             throttling.invalid_tokens.count(request.META.get("REMOTE_ADDR", ""))
-            # Not None: a wrong token must not fall back on a session that a browser sends along.
-            raise InvalidToken("This token is wrong, expired or revoked; make a new one.")
-        if Scope.values.index(found.scope) < Scope.values.index(self.needed):
-            raise InsufficientScope(self.needed, found.scope)
-        throttling.api_calls.count(str(found.user_id))
-        structlog.contextvars.bind_contextvars(token=found.prefix)
-        request.user = found.user  # Whom the log names.
-        return found.user
+            # Not None: an invalid token must not fall back to the session of the browser.
+            raise InvalidToken("Invalid, expired, or revoked token. Create a new one.")
+        if Scope.values.index(row.scope) < Scope.values.index(self.required):
+            raise InsufficientScope(self.required, row.scope)
+        throttling.api_calls.count(str(row.user_id))
+        structlog.contextvars.bind_contextvars(token=row.prefix)
+        request.user = row.user  # For the request log.
+        return row.user
 
 
 class PortalSession(APIKeyCookie):
-    """The session of someone signed in; anything but reading also needs the CSRF token."""
+    """The session of a signed-in user; requests that change something need the CSRF token."""
 
     param_name = settings.SESSION_COOKIE_NAME
 
     def __call__(self, request: HttpRequest) -> User | None:
-        # The base class asks for a CSRF token first, and so answers 403 to who isn't signed in.
+        # The base class checks the CSRF token first, and so responds with 403 instead of 401.
         if not request.user.is_authenticated:
             return None
         if check_csrf(request):
-            raise HttpError(403, "Send the CSRF token of your session in X-CSRFToken.")
+            raise HttpError(403, "Send the CSRF token of your session in the X-CSRFToken header.")
         throttling.api_calls.count(str(request.user.pk))
         return self.authenticate(request, None)
 
     def authenticate(self, request: HttpRequest, key: str | None) -> User | None:  # noqa: ARG002
+        """Return the signed-in user."""
         return request.user  # type: ignore[return-value]
 
 
 READ, LAUNCH, ALL = ([PortalToken(scope), PortalSession()] for scope in Scope)
-"""What `auth` of an operation may be: the smallest scope of a token that it takes."""
+"""The values for `auth` of an operation, by the scope that it requires of a token."""

@@ -1,4 +1,4 @@
-"""`POST /sandboxes`: a new sandbox, and waiting for it where the caller prefers that."""
+"""`POST /sandboxes`: launch a sandbox, and wait for it if the client prefers to."""
 
 from __future__ import annotations
 
@@ -25,36 +25,39 @@ IdempotencyKey = HeaderEx[
     P(
         alias="Idempotency-Key",
         max_length=actions.MAX_IDEMPOTENCY_KEY_LENGTH,
-        description="Repeating a request with the same key within 24 h launches nothing new.",
+        description="Repeating a request with the same key returns the same sandbox for 24 h.",
     ),
 ]
 Prefer = HeaderEx[
     str,
     P(
         alias="Prefer",
-        description="`wait=N`: answer when it runs or failed, or after N s (at most 60).",
+        description="`wait=N`: respond when the sandbox runs or failed, or after N s (at most 60).",
     ),
 ]
 WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,6})"?(?=$|[,;\s])', re.IGNORECASE)
 MAX_WAIT_SECONDS = 60
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.03, 0.5
 TYPICAL_LAUNCH_SECONDS = 3.0
-"""Until then it is looked often: a launch that takes longer is no matter of a moment."""
+"""The state is polled at the shortest interval for this long, then less often."""
 
 
 @router.post("/sandboxes", auth=LAUNCH, response=responses(201, schemas.Sandbox, 400, 413, 422))
 def launch_sandbox(
     request: ApiRequest,
     response: HttpResponse,
-    wanted: request_schemas.Launch | None = None,
+    body: request_schemas.Launch | None = None,
     idempotency_key: IdempotencyKey = "",
     prefer: Prefer = "",
 ) -> Status[schemas.Sandbox]:
-    """Launch a sandbox. Answers at once with the state `pending`, unless `Prefer` says to wait."""
-    wanted = wanted or request_schemas.Launch()
-    choice = actions.LaunchRequest(wanted.blueprint, wanted.ttl_minutes, wanted.name or "")
-    sandbox, new = actions.launch_sandbox(request.auth, choice, idempotency_key)
-    if not new:
+    """Launch a sandbox.
+
+    Responds at once with the state `pending`, unless the `Prefer` header says to wait.
+    """
+    body = body or request_schemas.Launch()
+    launch = actions.LaunchRequest(body.blueprint, body.ttl_minutes, body.name or "")
+    sandbox, is_new = actions.launch_sandbox(request.auth, launch, idempotency_key)
+    if not is_new:
         response["Idempotent-Replayed"] = "true"
     if seconds := parse_prefer_wait(prefer):
         wait_until_launched(sandbox, seconds)
@@ -66,13 +69,13 @@ def launch_sandbox(
 
 
 def parse_prefer_wait(prefer: str) -> int:
-    """Seconds to wait by a `Prefer` header (RFC 7240, where what can't be read is ignored)."""
-    found = WAIT.search(prefer)
-    return min(int(found[1]), MAX_WAIT_SECONDS) if found else 0
+    """Return the seconds to wait by a `Prefer` header; invalid ones are ignored (RFC 7240)."""
+    match = WAIT.search(prefer)
+    return min(int(match[1]), MAX_WAIT_SECONDS) if match else 0
 
 
 def wait_until_launched(sandbox: Sandbox, seconds: float) -> None:
-    """Look until it is made, has failed, or the time is over; after a while less often."""
+    """Poll the sandbox until it runs, has failed, or the time is over."""
     waited, delay = 0.0, MIN_POLL_SECONDS
     while waited < seconds and sandbox.state in (State.PENDING, State.PROVISIONING):
         time.sleep(min(delay, seconds - waited))

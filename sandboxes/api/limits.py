@@ -1,4 +1,4 @@
-"""What the caller may have, and what can be launched."""
+"""The limits of the user, and the blueprints."""
 
 from __future__ import annotations
 
@@ -20,20 +20,22 @@ router = Router(tags=["Limits and blueprints"])
 
 @router.get("/limits", auth=READ, response=responses(200, schemas.Limits))
 def read_limits(request: ApiRequest) -> schemas.Limits:
-    """Your limits, what you use of them, and when the next sandbox can be launched."""
-    mine, refusal = limits.get_limits(request.auth), actions.launch_blocker(request.auth)
+    """Return your limits, your usage, and when the next sandbox can be launched."""
+    user_limits, blocker = limits.get_limits(request.auth), actions.launch_blocker(request.auth)
     return schemas.Limits(
-        limit=mine.max_active,
+        limit=user_limits.max_active,
         active=request.auth.sandboxes.active().count(),
-        can_launch=refusal is None,
-        reason=str(refusal) if refusal else None,
-        **_wait_fields(refusal),
+        can_launch=blocker is None,
+        reason=str(blocker) if blocker else None,
+        **_wait_fields(blocker),
         ttl_minutes=schemas.Bounds(
-            default=mine.ttl_minutes, min=mine.ttl_min_minutes, max=mine.ttl_max_minutes
+            default=user_limits.ttl_minutes,
+            min=user_limits.ttl_min_minutes,
+            max=user_limits.ttl_max_minutes,
         ),
-        extension_max_minutes=mine.extension_max_minutes,
-        hard_cap_minutes=mine.hard_cap_minutes,
-        idle_minutes=mine.idle_minutes,
+        extension_max_minutes=user_limits.extension_max_minutes,
+        hard_cap_minutes=user_limits.hard_cap_minutes,
+        idle_minutes=user_limits.idle_minutes,
         sandbox=schemas.Size(
             memory_mb=settings.SANDBOX_MEMORY_MB,
             cpus=settings.SANDBOX_CPUS,
@@ -43,22 +45,22 @@ def read_limits(request: ApiRequest) -> schemas.Limits:
     )
 
 
-def _wait_fields(refusal: QuotaExceeded | RateLimited | Unavailable | None) -> dict[str, Any]:
-    """The members that say when to come back, named as in the answer 429 to a launch."""
-    if refusal is None or refusal.retry_at is None:
+def _wait_fields(blocker: QuotaExceeded | RateLimited | Unavailable | None) -> dict[str, Any]:
+    """Return the fields that say when to retry, named as in a 429 response to a launch."""
+    if blocker is None or blocker.retry_at is None:
         return {"estimated_wait_seconds": 0, "retry_at": None, "frees_first": None}
-    seconds = (refusal.retry_at - clock.now()).total_seconds()
+    seconds = (blocker.retry_at - clock.now()).total_seconds()
     return {
         "estimated_wait_seconds": max(1, round(seconds)),
-        "retry_at": refusal.retry_at,
-        "frees_first": refusal.frees_first if isinstance(refusal, QuotaExceeded) else None,
+        "retry_at": blocker.retry_at,
+        "frees_first": blocker.frees_first if isinstance(blocker, QuotaExceeded) else None,
     }
 
 
 @router.get("/blueprints", auth=READ, response=responses(200, schemas.BlueprintList))
 def list_blueprints(request: ApiRequest) -> schemas.BlueprintList:  # noqa: ARG001
-    """What sandboxes can be made of."""
-    known, offered = blueprints.available().values(), actions.launchable_blueprints()
+    """List the blueprints that sandboxes are launched from."""
+    launchable = actions.launchable_blueprints()
     return schemas.BlueprintList(
         data=[
             schemas.Blueprint(
@@ -67,8 +69,8 @@ def list_blueprints(request: ApiRequest) -> schemas.BlueprintList:  # noqa: ARG0
                 description=blueprint.description,
                 seed=dict(blueprint.seed),
                 default=blueprint.name == settings.SANDBOX_DEFAULT_BLUEPRINT,
-                can_launch=blueprint.name in offered,
+                can_launch=blueprint.name in launchable,
             )
-            for blueprint in known
+            for blueprint in blueprints.available().values()
         ]
     )

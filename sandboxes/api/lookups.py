@@ -1,4 +1,4 @@
-"""The one way to a sandbox: through its owner."""
+"""Find sandboxes of the user."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ PUBLIC_ID = re.compile(r"sbx_[a-z0-9]{1,16}")
 
 
 def get_owned_sandbox(request: ApiRequest, sandbox_id: str) -> Sandbox:
-    """The caller's own sandbox of this id; another's is as unknown as none. Raises Http404."""
+    """Return the user's sandbox with this id.
+
+    Raises Http404 if it doesn't exist or belongs to another user.
+    """
     if not PUBLIC_ID.fullmatch(sandbox_id):
         raise Http404
-    mine = request.auth.sandboxes.prefetch_related("extensions")
-    return get_object_or_404(mine, public_id=sandbox_id)
+    rows = request.auth.sandboxes.prefetch_related("extensions")
+    return get_object_or_404(rows, public_id=sandbox_id)

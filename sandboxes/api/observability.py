@@ -1,4 +1,4 @@
-"""What happened in a sandbox: its journal, its logs, what it consumes."""
+"""The journal, logs and resource usage of a sandbox."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from sandboxes.api.pagination import Cursor, Limit, set_next_link
 from sandboxes.lib.pagination import decode_cursor, paginate
 from sandboxes.representations import display, schemas, serializers
 
-router = Router(tags=["Insight"])
+router = Router(tags=["Observability"])
 
-Service = QueryEx[str, P(description="One of the blueprint's services; needed while it lives.")]
-MaxLines = QueryEx[int, P(ge=1, le=1000, description="So many lines at most.")]
-MaxSamples = QueryEx[int, P(ge=1, le=1000, description="So many samples at most.")]
+Service = QueryEx[
+    str, P(description="A service of the blueprint; required unless the sandbox has ended.")
+]
+MaxLines = QueryEx[int, P(ge=1, le=1000, description="Maximum number of lines.")]
+MaxSamples = QueryEx[int, P(ge=1, le=1000, description="Maximum number of samples.")]
 
 
 @router.get(
@@ -33,7 +35,7 @@ def list_events(
     limit: Limit = 50,
     cursor: Cursor = "",
 ) -> schemas.EventPage:
-    """The journal, oldest line first."""
+    """List the activity of a sandbox, oldest event first."""
     rows = get_owned_sandbox(request, sandbox_id).events.order_by("pk")
     if cursor:
         rows = rows.filter(pk__gt=decode_cursor(cursor, "events")[0])
@@ -55,7 +57,7 @@ def read_log(
     service: Service = "",
     tail: MaxLines = 100,
 ) -> schemas.Log:
-    """The last lines that a service wrote; of a sandbox that has ended, those that were kept."""
+    """Return the last log lines of a service, or those kept from an ended sandbox."""
     sandbox = get_owned_sandbox(request, sandbox_id)
     if sandbox.state in (models.State.DESTROYING, *models.TERMINAL_STATES):
         return schemas.Log(service=None, live=False, text=display.final_logs(sandbox))
@@ -70,9 +72,9 @@ def read_usage(
     sandbox_id: str,
     limit: MaxSamples = 240,
 ) -> schemas.Usage:
-    """Memory, CPU, disk, network and requests, as each sweep of the reaper measured them."""
+    """Return memory, CPU, disk, network and requests, sampled about once a minute."""
     sandbox = get_owned_sandbox(request, sandbox_id)
-    # One more than is shown: the first one's load needs the one before.
+    # One more than requested: rates are computed from the difference to the previous sample.
     newest = list(sandbox.samples.order_by("-pk")[: limit + 1])
     samples = serializers.samples(sandbox, newest[::-1])[-limit:]
     now = samples[-1] if samples else None

@@ -1,4 +1,4 @@
-"""The OpenAPI description, with what django-ninja leaves out: problems and headers."""
+"""The OpenAPI document, with problem responses and headers that django-ninja leaves out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sandboxes.models import EventType
 from sandboxes.representations import schemas
 
 COMMON_STATUSES = (401, 403, 429, 500, 503)
-"""What every operation may answer."""
+"""Status codes that every operation may respond with."""
 PROBLEM_SCHEMAS: dict[int, type[schemas.Problem]] = {
     422: schemas.InvalidProblem,
     429: schemas.QuotaProblem,
@@ -49,67 +49,70 @@ View = Callable[..., HttpResponse]
 
 
 def responses(status: int, body: Any, *failures: int) -> dict[int, Any]:
-    """The `response` of an operation: its answer, these problems, and those of all operations."""
+    """Return the `response` of an operation: success, these problems, and the common ones."""
     codes = sorted({*failures, *COMMON_STATUSES})
     return {status: body} | {code: PROBLEM_SCHEMAS.get(code, schemas.Problem) for code in codes}
 
 
 class PortalAPI(NinjaAPI):
-    """An API whose problems are problems everywhere, in the description too."""
+    """An API whose errors are all `application/problem+json`, in its OpenAPI document too."""
 
     def get_openapi_operation_id(self, operation: Any) -> str:
+        """Return the name of the view function."""
         return str(operation.view_func.__name__)
 
     def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
-        described = super().get_openapi_schema(**options)
-        for path in described["paths"].values():
+        """Return the OpenAPI document with problems, headers and webhooks."""
+        document = super().get_openapi_schema(**options)
+        for path in document["paths"].values():
             for operation in path.values():
-                for status, answer in operation["responses"].items():
-                    _add_problem_and_headers(operation["operationId"], status, answer)
-        described["webhooks"] = _webhook_paths(described["components"]["schemas"])
-        return described
+                for status, response in operation["responses"].items():
+                    _add_problem_and_headers(operation["operationId"], status, response)
+        document["webhooks"] = _webhook_paths(document["components"]["schemas"])
+        return document
 
     @property
     def urls(self) -> tuple[list[URLResolver | URLPattern], str, str]:
+        """URL patterns whose errors are all problems, and a problem for unknown paths."""
         patterns, app_name, namespace = super().urls
         for pattern in patterns:
             if isinstance(pattern, URLPattern):
                 pattern.callback = _with_problem_responses(pattern.callback)
-        # The last pattern is django-ninja's own for the root, which is there to be reversed.
+        # The last pattern is django-ninja's own for the root, which is needed to reverse URLs.
         patterns.insert(-1, re_path("", _not_found))
         return patterns, app_name, namespace
 
 
-def _webhook_paths(known: dict[str, Any]) -> dict[str, Any]:
-    """What webhooks are told, as OpenAPI 3.1 describes it; its schema joins the known ones."""
+def _webhook_paths(components: dict[str, Any]) -> dict[str, Any]:
+    """Return the webhooks of the document (OpenAPI 3.1), and add their schemas."""
     message = Message.model_json_schema(ref_template="#/components/schemas/{model}")
-    inside = message.pop("$defs")
-    known |= {name: schema for name, schema in inside.items() if name not in known}
-    known["Message"] = message
+    definitions = message.pop("$defs")
+    components |= {name: schema for name, schema in definitions.items() if name not in components}
+    components["Message"] = message
     content = {"application/json": {"schema": {"$ref": "#/components/schemas/Message"}}}
     headers = [
         {"name": name, "in": "header", "required": True, "schema": _TEXT}
         for name in ("webhook-id", "webhook-timestamp", "webhook-signature")
     ]
     return {
-        kind.value: {
+        event_type.value: {
             "post": {
-                "summary": str(kind.label).capitalize(),
+                "summary": str(event_type.label).capitalize(),
                 "parameters": headers,
                 "requestBody": {"required": True, "content": content},
-                "responses": {"2XX": {"description": "It was taken; anything else comes again."}},
+                "responses": {"2XX": {"description": "Received. Other responses are retried."}},
             }
         }
-        for kind in EventType
+        for event_type in EventType
     }
 
 
-def _add_problem_and_headers(operation: str, status: int, answer: dict[str, Any]) -> None:
+def _add_problem_and_headers(operation: str, status: int, response: dict[str, Any]) -> None:
     if status >= HTTPStatus.BAD_REQUEST:
-        answer["content"] = {problems.CONTENT_TYPE: answer["content"]["application/json"]}
+        response["content"] = {problems.CONTENT_TYPE: response["content"]["application/json"]}
     headers = HEADERS.get(status, {}) | OPERATION_HEADERS.get((operation, status), {})
     if headers:
-        answer["headers"] = {
+        response["headers"] = {
             name: {"schema": schema, "required": name not in OPTIONAL_HEADERS}
             for name, schema in headers.items()
         }
@@ -121,17 +124,17 @@ def _not_found(request: HttpRequest) -> HttpResponse:
 
 
 def _with_problem_responses(view: View) -> View:
-    """The view, with its plain-text answer to a wrong method made a problem."""
+    """Wrap a view so that its plain-text 405 response becomes a problem."""
 
     @wraps(view)
-    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         response = view(request, *args, **kwargs)
         if isinstance(response, HttpResponseNotAllowed):
             allowed = ", ".join(sorted(response["Allow"].split(", ")))
-            detail = f"{request.method} does nothing here; use {allowed}."
+            detail = f"Method {request.method} not allowed. Use {allowed}."
             return problems.problem(
                 HTTPStatus.METHOD_NOT_ALLOWED, detail, headers={"Allow": allowed}
             )
         return response
 
-    return answer
+    return wrapper

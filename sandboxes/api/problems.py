@@ -1,4 +1,4 @@
-"""Whatever goes wrong, told as `application/problem+json` (RFC 9457)."""
+"""Errors as `application/problem+json` (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ log = structlog.get_logger(__name__)
 CONTENT_TYPE = "application/problem+json"
 QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 DEFAULT_RETRY_AFTER_SECONDS = 30
-"""When to ask again where nobody knows better."""
+"""`Retry-After` of errors that don't know when a retry would work."""
 
 MESSAGES_BY_ERROR_TYPE = {
-    "missing": "Give a value.",
-    "extra_forbidden": "There is no such field; check its spelling or leave it out.",
-    "int_type": "Give a whole number.",
-    "int_parsing": "Give a whole number.",
-    "string_type": "Give a text.",
-    "model_attributes_type": "Give a JSON object.",
-    "model_type": "Give a JSON object.",
+    "missing": "Required.",
+    "extra_forbidden": "Unknown field.",
+    "int_type": "Must be an integer.",
+    "int_parsing": "Must be an integer.",
+    "string_type": "Must be a string.",
+    "model_attributes_type": "Must be a JSON object.",
+    "model_type": "Must be a JSON object.",
 }
 
 
 class InvalidToken(Exception):
-    """A token came, and it is no good; the message says why."""
+    """The token is invalid, expired or revoked."""
 
 
 class InsufficientScope(Exception):
-    """The token is good, but not for this; `needed` is the scope that is."""
+    """The token is valid, but its scope doesn't allow the operation."""
 
-    def __init__(self, needed: str, given: str) -> None:
-        super().__init__(f"This needs a token of the scope “{needed}”; yours is “{given}”.")
-        self.needed = needed
+    def __init__(self, required: str, actual: str) -> None:
+        super().__init__(f"This requires a token with scope “{required}”; yours has “{actual}”.")
+        self.required = required
 
 
 def problem(
     status: int, detail: str, *, headers: dict[str, str] | None = None, **members: Any
 ) -> HttpResponse:
-    """The response; `members` join the body or replace what is in it."""
+    """Return a problem response; `members` are added to the body or replace its fields."""
     body = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -70,10 +70,10 @@ def problem(
 
 
 def validation_problem(fields: Iterable[tuple[str, str]]) -> HttpResponse:
-    """422 for pairs of a field and the remedy."""
-    named = [{"field": field, "message": message} for field, message in fields]
-    detail = " ".join(f"{error['field']}: {error['message']}" for error in named)
-    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=named)
+    """Return a 422 response for pairs of a field and a message."""
+    errors = [{"field": field, "message": message} for field, message in fields]
+    detail = " ".join(f"{error['field']}: {error['message']}" for error in errors)
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=errors)
 
 
 def _invalid_token(_request: HttpRequest, error: InvalidToken) -> HttpResponse:
@@ -82,31 +82,31 @@ def _invalid_token(_request: HttpRequest, error: InvalidToken) -> HttpResponse:
 
 
 def unauthenticated() -> HttpResponse:
-    """401 for who brought no token at all."""
-    detail = "Send a token as “Authorization: Bearer sbp_…”, or sign in to the portal."
+    """Return a 401 response for a request without a token."""
+    detail = "Send an API token as “Authorization: Bearer sbp_…”, or sign in to the portal."
     challenge = {"WWW-Authenticate": "Bearer"}
     return problem(HTTPStatus.UNAUTHORIZED, detail, headers=challenge)
 
 
 def _insufficient_scope(_request: HttpRequest, error: InsufficientScope) -> HttpResponse:
-    challenge = f'Bearer error="insufficient_scope", scope="{error.needed}"'
+    challenge = f'Bearer error="insufficient_scope", scope="{error.required}"'
     return problem(HTTPStatus.FORBIDDEN, str(error), headers={"WWW-Authenticate": challenge})
 
 
 def _request_invalid(_request: HttpRequest, error: ValidationError) -> HttpResponse:
     return validation_problem(
-        (_field_path(found["loc"]), _message(found)) for found in error.errors
+        (_field_path(detail["loc"]), _message(detail)) for detail in error.errors
     )
 
 
 def _field_path(location: tuple[Any, ...]) -> str:
-    # ("body", name of the argument, field…), or ("query", field, place in a list).
+    # ("body", name of the argument, field…), or ("query", field, index in a list).
     path = location[2:] if location[0] == "body" else location[1:2]
     return ".".join(str(part) for part in path) or "body"
 
 
-def _message(found: dict[str, Any]) -> str:
-    return MESSAGES_BY_ERROR_TYPE.get(found["type"], f"{found['msg']}.")
+def _message(error: dict[str, Any]) -> str:
+    return MESSAGES_BY_ERROR_TYPE.get(error["type"], f"{error['msg']}.")
 
 
 def _validation_failed(
@@ -126,7 +126,7 @@ def _state_conflict(_request: HttpRequest, error: lib_exceptions.StateConflict) 
 
 
 def _quota_exceeded(_request: HttpRequest, error: lib_exceptions.QuotaExceeded) -> HttpResponse:
-    # Fields of draft-ietf-httpapi-ratelimit-headers-10, which the problem type comes from, too.
+    # Headers and problem type of draft-ietf-httpapi-ratelimit-headers-10.
     policy = f"sandboxes-of-{error.scope}"
     return problem(
         HTTPStatus.TOO_MANY_REQUESTS,
@@ -183,13 +183,13 @@ def _database_unreachable(request: HttpRequest, error: OperationalError) -> Http
     log.error("database_unreachable", path=request.path, error=str(error))
     return problem(
         HTTPStatus.SERVICE_UNAVAILABLE,
-        "The portal can't reach its database now; try again.",
+        "The database is unavailable. Try again shortly.",
         headers={"Retry-After": str(DEFAULT_RETRY_AFTER_SECONDS)},
     )
 
 
 def _blueprint_not_found(_request: HttpRequest, _error: BlueprintNotFound) -> HttpResponse:
-    detail = "The blueprint of this sandbox is not available now; its operators can say more."
+    detail = "The blueprint of this sandbox isn't available. Contact your administrator."
     headers = {"Retry-After": str(DEFAULT_RETRY_AFTER_SECONDS)}
     return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
 
@@ -199,13 +199,13 @@ def _http_error(_request: HttpRequest, error: HttpError) -> HttpResponse:
         case HTTPStatus.UNAUTHORIZED:
             return unauthenticated()
         case HTTPStatus.BAD_REQUEST:
-            return problem(HTTPStatus.BAD_REQUEST, "The body is no valid JSON; send an object.")
+            return problem(HTTPStatus.BAD_REQUEST, "The body must be a valid JSON object.")
     return problem(error.status_code, str(error))
 
 
 def not_found(request: HttpRequest, _error: Http404 | None = None) -> HttpResponse:
-    """404, for what is another's as for what isn't there at all."""
-    return problem(HTTPStatus.NOT_FOUND, f"There is no {request.path}, or it is not yours.")
+    """Return a 404 response, the same for missing objects and those of other users."""
+    return problem(HTTPStatus.NOT_FOUND, f"{request.path} not found, or not yours.")
 
 
 def _body_too_large(_request: HttpRequest, _error: RequestDataTooBig) -> HttpResponse:
@@ -218,7 +218,7 @@ def _suspicious(_request: HttpRequest, _error: SuspiciousOperation) -> HttpRespo
 
 def _unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
     log.error("api_request_failed", path=request.path, exc_info=error)
-    detail = "The portal stumbled over this request; its operators find the reason in the log."
+    detail = "Internal error. It has been logged."
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
 
 
@@ -243,6 +243,6 @@ HANDLERS: dict[type[Exception], Any] = {
 
 
 def register_handlers(api: NinjaAPI) -> None:
-    """Have the API answer with problems."""
+    """Make the API respond to these exceptions with problems."""
     for error, handler in HANDLERS.items():
         api.add_exception_handler(error, handler)

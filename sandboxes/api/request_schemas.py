@@ -7,24 +7,23 @@ from pydantic import ConfigDict
 
 
 class RequestBody(Schema):
-    """A request's body: unknown fields and guessed types are refused."""
+    """A request body. Unknown fields and other types are rejected."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Launch(RequestBody):
     blueprint: str | None = Field(
-        default=None, description="One of /blueprints; the portal has a default."
+        default=None,
+        description="A name from `/blueprints`. Defaults to the portal's default blueprint.",
     )
     ttl_minutes: int | None = Field(
         default=None,
-        description="Its lifetime, within the bounds that /limits gives.",
+        description="Lifetime, within the bounds given by `/limits`.",
         examples=[60],
     )
-    name: str | None = Field(
-        default=None, description="At most 60 characters, for you to tell them apart."
-    )
+    name: str | None = Field(default=None, description="A label of up to 60 characters.")
 
 
 class Extend(RequestBody):
-    minutes: int = Field(description="How much more; never past the hard cap.", examples=[60])
+    minutes: int = Field(description="Minutes to add; never past `hard_cap_at`.", examples=[60])

@@ -1,4 +1,4 @@
-"""Looking at sandboxes, and what their owners may ask of them."""
+"""Read, extend, touch, reset and destroy sandboxes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sandboxes.representations import schemas, serializers
 router = Router(tags=["Sandboxes"])
 
 StateFilter = QueryEx[
-    list[models.State] | None, P(description="Only these; give it again for several.")
+    list[models.State] | None, P(description="Filter by state; repeat for several.")
 ]
 
 
@@ -31,7 +31,7 @@ def list_sandboxes(
     limit: Limit = 50,
     cursor: Cursor = "",
 ) -> schemas.SandboxPage:
-    """Your own sandboxes, newest first, those that ended too."""
+    """List your sandboxes, newest first, including those that have ended."""
     rows = request.auth.sandboxes.prefetch_related("extensions")
     if state:
         rows = rows.filter(state__in=state)
@@ -47,7 +47,7 @@ def list_sandboxes(
 
 @router.get("/sandboxes/{sandbox_id}", auth=READ, response=responses(200, schemas.Sandbox, 404))
 def get_sandbox(request: ApiRequest, sandbox_id: str) -> schemas.Sandbox:
-    """One sandbox: its state, its clocks, where it can be reached."""
+    """Return the state, deadlines and endpoints of a sandbox."""
     return serializers.sandbox(get_owned_sandbox(request, sandbox_id))
 
 
@@ -57,11 +57,11 @@ def get_sandbox(request: ApiRequest, sandbox_id: str) -> schemas.Sandbox:
     response={200: schemas.Sandbox} | responses(202, schemas.Sandbox, 404),
 )
 def destroy_sandbox(request: ApiRequest, sandbox_id: str) -> Status[schemas.Sandbox]:
-    """Destroy it with all that is in it. 202: it is being removed; 200: it is gone already."""
+    """Destroy a sandbox and its data. 202: being removed; 200: already gone."""
     sandbox = get_owned_sandbox(request, sandbox_id)
-    gone = sandbox.has_ended
+    is_gone = sandbox.has_ended
     actions.destroy(sandbox, request.auth)
-    return Status(200 if gone else 202, serializers.sandbox(sandbox))
+    return Status(200 if is_gone else 202, serializers.sandbox(sandbox))
 
 
 @router.get(
@@ -73,7 +73,7 @@ def destroy_sandbox(request: ApiRequest, sandbox_id: str) -> Status[schemas.Sand
 def read_credentials(
     request: ApiRequest, response: HttpResponse, sandbox_id: str
 ) -> schemas.Credentials:
-    """The keys of a running sandbox. Each look is written to its journal."""
+    """Return the credentials of a running sandbox. This is recorded in its activity log."""
     response["Cache-Control"] = "no-store"
     return schemas.Credentials(
         **actions.read_credentials(get_owned_sandbox(request, sandbox_id), request.auth)
@@ -86,11 +86,11 @@ def read_credentials(
     response=responses(201, schemas.ExtensionGranted, 400, 404, 409, 413, 422),
 )
 def extend_sandbox(
-    request: ApiRequest, sandbox_id: str, wanted: request_schemas.Extend
+    request: ApiRequest, sandbox_id: str, body: request_schemas.Extend
 ) -> Status[schemas.ExtensionGranted]:
-    """Give it more time: once, and never past the hard cap. The idle clock starts again, too."""
+    """Extend the lifetime, once and never past `hard_cap_at`. Also resets the idle timer."""
     sandbox = get_owned_sandbox(request, sandbox_id)
-    granted = actions.extend(sandbox, wanted.minutes, request.auth)
+    granted = actions.extend(sandbox, body.minutes, request.auth)
     granted.sandbox = sandbox
     return Status(201, serializers.extension(granted))
 
@@ -99,7 +99,7 @@ def extend_sandbox(
     "/sandboxes/{sandbox_id}/touch", auth=LAUNCH, response=responses(200, schemas.Sandbox, 404, 409)
 )
 def touch_sandbox(request: ApiRequest, sandbox_id: str) -> schemas.Sandbox:
-    """Start the idle clock again."""
+    """Reset the idle timer."""
     sandbox = get_owned_sandbox(request, sandbox_id)
     actions.touch(sandbox, request.auth)
     return serializers.sandbox(sandbox)
@@ -109,7 +109,7 @@ def touch_sandbox(request: ApiRequest, sandbox_id: str) -> schemas.Sandbox:
     "/sandboxes/{sandbox_id}/reset", auth=LAUNCH, response=responses(202, schemas.Sandbox, 404, 409)
 )
 def reset_sandbox(request: ApiRequest, sandbox_id: str) -> Status[schemas.Sandbox]:
-    """Put the seed data back. Done when `reset_pending` is false again; nothing else changes."""
+    """Reset the data to the seed. Complete when `reset_pending` is false again."""
     sandbox = get_owned_sandbox(request, sandbox_id)
     actions.reset(sandbox, request.auth)
     return Status(202, serializers.sandbox(sandbox))

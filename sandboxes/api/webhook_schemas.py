@@ -1,4 +1,4 @@
-"""What goes into the API of webhooks and what comes out of it. Times are UTC."""
+"""Request and response bodies of webhook operations. Times are in UTC."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ from sandboxes.representations.schemas import Sandbox
 
 class NewWebhook(RequestBody):
     url: str = Field(
-        description="A public address that answers a POST with 2xx within 15 seconds.",
+        description="A publicly reachable URL that responds to POST with 2xx within 15 seconds.",
         examples=["https://example.com/hooks/sandboxes"],
     )
-    events: list[str] | None = Field(default=None, description="All of them when left out.")
-    name: str = Field(default="", description="At most 60 characters.")
+    events: list[str] | None = Field(default=None, description="Defaults to all events.")
+    name: str = Field(default="", description="A label of up to 60 characters.")
 
 
 class WebhookChanges(RequestBody):
-    """What is left out stays as it is."""
+    """Omitted fields stay unchanged."""
 
     url: str | None = None
     events: list[str] | None = None
     name: str | None = None
-    enabled: bool | None = Field(default=None, description="False gives up what still waits.")
+    enabled: bool | None = Field(
+        default=None, description="If false, pending deliveries are cancelled."
+    )
 
 
 class Webhook(Schema):
@@ -41,12 +43,12 @@ class Webhook(Schema):
     failing_since: datetime | None
     created_at: datetime
     previous_secret_until: datetime | None = Field(
-        description="After a rotation: so long the old secret signs, too."
+        description="After a rotation: until when the previous secret also signs messages."
     )
 
 
 class WebhookWithSecret(Webhook):
-    secret: str = Field(description="Shown this once.", examples=["whsec_…"])
+    secret: str = Field(description="Shown only once.", examples=["whsec_…"])
 
 
 class WebhookList(Schema):
@@ -55,14 +57,14 @@ class WebhookList(Schema):
 
 class DeliveryAttempt(Schema):
     at: datetime
-    status: int | None = Field(description="Null when there was no answer.")
+    status: int | None = Field(description="Null if there was no response.")
     seconds: float
     error: str
-    response: str = Field(description="The first 500 characters of the answer.")
+    response: str = Field(description="The first 500 characters of the response.")
 
 
 class Delivery(Schema):
-    id: str = Field(description="The header `webhook-id`.", examples=["msg_0123456789abcdef"])
+    id: str = Field(description="The `webhook-id` header.", examples=["msg_0123456789abcdef"])
     type: str
     outcome: DeliveryStatus
     created_at: datetime
@@ -78,8 +80,10 @@ class DeliveryPage(Schema):
 
 
 class Message(Schema):
-    """What is posted to a webhook, signed as Standard Webhooks (https://www.standardwebhooks.com)."""
+    """The body of a message, signed as in Standard Webhooks (https://www.standardwebhooks.com)."""
 
     type: EventType
-    timestamp: datetime = Field(description="When it happened; tries have times of their own.")
-    data: Sandbox = Field(description="The sandbox as it was then.")
+    timestamp: datetime = Field(
+        description="When the event occurred. Retries have the same timestamp here."
+    )
+    data: Sandbox = Field(description="The sandbox at the time of the event.")

@@ -1,4 +1,4 @@
-"""Webhooks: where you want to be told, what you were told, and what came of it."""
+"""Manage webhooks, and read or repeat their deliveries."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ DELIVERIES = "/webhooks/{webhook_id}/deliveries"
 
 
 def _get_owned_webhook(request: ApiRequest, webhook_id: str) -> models.Webhook:
-    """The caller's own; another's is as unknown as none. Raises Http404."""
+    """Return the user's webhook with this id.
+
+    Raises Http404 if it doesn't exist or belongs to another user.
+    """
     if not PUBLIC_ID.fullmatch(webhook_id):
         raise Http404
     return get_object_or_404(request.auth.webhooks.all(), public_id=webhook_id)
@@ -76,7 +79,7 @@ def _delivery(row: models.WebhookDelivery) -> schemas.Delivery:
 
 @router.get("/webhooks", auth=READ, response=responses(200, schemas.WebhookList))
 def list_webhooks(request: ApiRequest) -> schemas.WebhookList:
-    """Your own, oldest first; there are few."""
+    """List your webhooks, oldest first."""
     rows = request.auth.webhooks.order_by("pk")
     return schemas.WebhookList(data=[_webhook(row) for row in rows])
 
@@ -87,11 +90,11 @@ def list_webhooks(request: ApiRequest) -> schemas.WebhookList:
     response=responses(201, schemas.WebhookWithSecret, 400, 409, 413, 422),
 )
 def create_webhook(
-    request: ApiRequest, response: HttpResponse, wanted: schemas.NewWebhook
+    request: ApiRequest, response: HttpResponse, body: schemas.NewWebhook
 ) -> Status[schemas.WebhookWithSecret]:
-    """Have an address told of events. The answer holds the secret, which is shown this once."""
-    events = models.EventType.values if wanted.events is None else wanted.events
-    row, secret = endpoints.create(request.auth, wanted.url, events, wanted.name)
+    """Create a webhook. The response contains its secret, which is shown only once."""
+    events = models.EventType.values if body.events is None else body.events
+    row, secret = endpoints.create(request.auth, body.url, events, body.name)
     path = reverse("api:get_webhook", args=[row.public_id])
     response["Location"] = request.build_absolute_uri(path)
     response["Cache-Control"] = "no-store"
@@ -100,7 +103,7 @@ def create_webhook(
 
 @router.get("/webhooks/{webhook_id}", auth=READ, response=responses(200, schemas.Webhook, 404))
 def get_webhook(request: ApiRequest, webhook_id: str) -> schemas.Webhook:
-    """One webhook, and whether what it is told arrives."""
+    """Return a webhook and its status."""
     return _webhook(_get_owned_webhook(request, webhook_id))
 
 
@@ -110,26 +113,26 @@ def get_webhook(request: ApiRequest, webhook_id: str) -> schemas.Webhook:
     response=responses(200, schemas.Webhook, 400, 404, 409, 413, 422),
 )
 def change_webhook(
-    request: ApiRequest, webhook_id: str, wanted: schemas.WebhookChanges
+    request: ApiRequest, webhook_id: str, body: schemas.WebhookChanges
 ) -> schemas.Webhook:
-    """Change what is given; `enabled` switches it on and off."""
+    """Update the given fields of a webhook."""
     row = _get_owned_webhook(request, webhook_id)
-    chosen = wanted.model_dump(exclude_none=True)
-    on = chosen.pop("enabled", None)
-    if chosen:
-        endpoints.update(row, **chosen)
-    if on is not None:
-        endpoints.set_enabled(row, enabled=on)
+    changes = body.model_dump(exclude_none=True)
+    enabled = changes.pop("enabled", None)
+    if changes:
+        endpoints.update(row, **changes)
+    if enabled is not None:
+        endpoints.set_enabled(row, enabled=enabled)
     return _webhook(row)
 
 
 @router.delete("/webhooks/{webhook_id}", auth=ALL, response=responses(200, schemas.Webhook, 404))
 def delete_webhook(request: ApiRequest, webhook_id: str) -> schemas.Webhook:
-    """Delete it with its log. The answer is what it was."""
+    """Delete a webhook and its delivery log, and return it."""
     row = _get_owned_webhook(request, webhook_id)
-    answer = _webhook(row)
+    deleted = _webhook(row)
     endpoints.delete(row)
-    return answer
+    return deleted
 
 
 @router.post(
@@ -140,7 +143,7 @@ def delete_webhook(request: ApiRequest, webhook_id: str) -> schemas.Webhook:
 def rotate_webhook_secret(
     request: ApiRequest, response: HttpResponse, webhook_id: str
 ) -> schemas.WebhookWithSecret:
-    """Make a new secret. For 24 hours, messages bear signatures of the old one and of this one."""
+    """Create a new secret. For 24 hours, messages are signed with the previous one, too."""
     row = _get_owned_webhook(request, webhook_id)
     secret = endpoints.rotate_secret(row)
     response["Cache-Control"] = "no-store"
@@ -151,7 +154,7 @@ def rotate_webhook_secret(
     "/webhooks/{webhook_id}/test", auth=ALL, response=responses(202, schemas.Delivery, 404, 409)
 )
 def test_webhook(request: ApiRequest, webhook_id: str) -> Status[schemas.Delivery]:
-    """Send it a `webhook.test` now. The log says what came of it."""
+    """Send a `webhook.test` event now. The delivery log shows the result."""
     return Status(202, _delivery(outbox.send_test(_get_owned_webhook(request, webhook_id))))
 
 
@@ -163,7 +166,7 @@ def list_deliveries(
     limit: Limit = 50,
     cursor: Cursor = "",
 ) -> schemas.DeliveryPage:
-    """What it was told, newest first, with every try; kept for some days."""
+    """List deliveries and their attempts, newest first. They are deleted after some days."""
     rows = _deliveries(request, webhook_id)
     page, following = paginate_newest_first(rows, "created_at", limit, cursor, "deliveries")
     set_next_link(request, response, following)
@@ -180,7 +183,7 @@ def list_deliveries(
     response=responses(202, schemas.Delivery, 404, 409),
 )
 def redeliver(request: ApiRequest, webhook_id: str, delivery_id: str) -> Status[schemas.Delivery]:
-    """Send it again now, with the same `webhook-id` and body."""
+    """Send a message again now, with the same `webhook-id` and body."""
     if not PUBLIC_ID.fullmatch(delivery_id):
         raise Http404
     row = get_object_or_404(_deliveries(request, webhook_id), message_id=delivery_id)

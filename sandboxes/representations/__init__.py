@@ -1,1 +1,1 @@
-"""A sandbox in words and in JSON, shared by pages, API and webhooks."""
+"""Sandboxes as text and as JSON, shared by pages, API and webhooks."""

@@ -1,4 +1,4 @@
-"""What goes into the API and what comes out of it. Times are UTC."""
+"""Response bodies of the API and of webhooks. Times are in UTC."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ class Step(Schema):
     started_at: datetime | None
     seconds: float | None
     usual_seconds: float | None = Field(
-        description="What it took in the middle of recent launches, while it is being made."
+        description="Median duration of this step in recent launches; null once the sandbox runs."
     )
 
 
 class Extension(Schema):
     used: bool
-    max_minutes: int = Field(description="What an extension could give now; 0 when none can be.")
+    max_minutes: int = Field(
+        description="Minutes that an extension would add now; 0 if none is possible."
+    )
 
 
 class Endpoints(Schema):
-    """Where it can be reached; null until it runs. A blueprint may have further ones."""
+    """URLs of the sandbox; null unless it runs. A blueprint may have other endpoints."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -62,27 +64,29 @@ class Sandbox(Schema):
     state: State
     steps: list[Step]
     eta_seconds: float | None = Field(
-        description="About so long until it runs, by the steps of recent launches. Null when it "
-        "is not being made, when it takes longer than usual, or when there were none."
+        description="Estimated seconds until the sandbox runs, based on recent launches. Null if "
+        "it isn't starting, if it takes longer than usual, or if there were no recent launches."
     )
     created_at: datetime
     started_at: datetime | None
     expires_at: datetime | None
     idle_expires_at: datetime | None
     hard_cap_at: datetime | None
-    ends_at: datetime | None = Field(description="The earliest of its clocks.")
+    ends_at: datetime | None = Field(description="Earliest scheduled end.")
     ends_because: Literal["idle", "expired", "cap"] | None = Field(
-        description="Which clock that is; `cap`: no extension can move it."
+        description="Which deadline `ends_at` is. `cap`: the maximum lifetime."
     )
-    summary: str = Field(description="What it is doing and what ends it, in a sentence.")
+    summary: str = Field(description="A sentence on its status and its end.")
     ended_at: datetime | None
     end_reason: EndReason | None
     end_message: str | None
     failure: Failure | None
     advice: str | None = Field(
-        description="What you can do about an end that you did not choose, in a sentence."
+        description="A sentence on what to do after an end that you didn't choose."
     )
-    peak: Peak | None = Field(description="Once it has ended, if it was measured.")
+    peak: Peak | None = Field(
+        description="Highest usage of an ended sandbox; null if there were no samples."
+    )
     extension: Extension
     reset_pending: bool
     endpoints: Endpoints
@@ -97,7 +101,7 @@ class SandboxPage(Schema):
 
 
 class ExtensionGranted(Schema):
-    minutes: int = Field(description="Less than was asked for where the hard cap came first.")
+    minutes: int = Field(description="May be less than requested, because of `hard_cap_at`.")
     created_at: datetime
     expires_before: datetime
     expires_at: datetime
@@ -105,7 +109,7 @@ class ExtensionGranted(Schema):
 
 
 class Credentials(Schema):
-    """Keys of the sandbox. A blueprint may have further ones."""
+    """Credentials of the sandbox. A blueprint may have others."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -130,13 +134,13 @@ class EventPage(Schema):
 
 
 class Log(Schema):
-    service: str | None = Field(description="Null when it is the tail of all services.")
+    service: str | None = Field(description="Null for the kept log lines of all services.")
     text: str
-    live: bool = Field(description="False: kept from when the sandbox ended.")
+    live: bool = Field(description="False for log lines kept from an ended sandbox.")
 
 
 class Usage(Schema):
-    now: Sample | None = Field(description="The last sample; null until there is one.")
+    now: Sample | None = Field(description="The latest sample; null if there is none.")
     samples: list[Sample] = Field(description="Oldest first.")
     limits: Size
 
@@ -148,20 +152,20 @@ class Bounds(Schema):
 
 
 class Limits(Schema):
-    limit: int = Field(description="How many sandboxes may be active at once.")
+    limit: int = Field(description="Maximum number of active sandboxes.")
     active: int
     can_launch: bool
-    reason: str | None = Field(description="Why none can be launched now, in a sentence.")
+    reason: str | None = Field(description="Why no sandbox can be launched now.")
     estimated_wait_seconds: int
     retry_at: datetime | None
-    frees_first: str | None = Field(description="Which of your sandboxes frees a place first.")
+    frees_first: str | None = Field(description="Your sandbox that ends first.")
     ttl_minutes: Bounds
     extension_max_minutes: int
     hard_cap_minutes: int
     idle_minutes: int
     sandbox: Size
     isolated: bool = Field(
-        description="False in trial mode: sandboxes are not kept apart from each other."
+        description="False in trial mode, where sandboxes aren't isolated from each other."
     )
 
 
@@ -172,7 +176,7 @@ class Blueprint(Schema):
     seed: dict[str, int]
     default: bool
     can_launch: bool = Field(
-        description="False when it can't run here, or an operator has switched it off."
+        description="False if this portal can't run it or an operator has disabled it."
     )
 
 
@@ -202,5 +206,7 @@ class QuotaProblem(Problem):
     estimated_wait_seconds: int
     retry_at: datetime
     limit: int
-    active: int | None = Field(default=None, description="Of sandboxes, where the limit is theirs.")
-    frees_first: str | None = Field(default=None, description="Which of your sandboxes that is.")
+    active: int | None = Field(
+        default=None, description="Number of active sandboxes; null for rate limits."
+    )
+    frees_first: str | None = Field(default=None, description="Your sandbox that ends first.")

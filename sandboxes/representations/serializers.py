@@ -1,4 +1,4 @@
-"""Rows as the API shows them."""
+"""Convert rows to the schemas of the API."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sandboxes.usage import series
 
 
 def sandbox(row: models.Sandbox, estimator: EtaCalculator | None = None) -> schemas.Sandbox:
-    """The whole of a sandbox, but for its secrets."""
+    """Return a sandbox without its secrets."""
     deadline, quote = display.deadline(row), display.extension_quote(row)
     estimate = (estimator or EtaCalculator()).estimate(row)
     return schemas.Sandbox(
@@ -44,10 +44,12 @@ def sandbox(row: models.Sandbox, estimator: EtaCalculator | None = None) -> sche
 
 
 def size(row: models.Sandbox) -> schemas.Size:
+    """Return the resource limits of a sandbox."""
     return schemas.Size(memory_mb=row.memory_mb, cpus=row.cpus, disk_mb=row.disk_mb)
 
 
 def extension(granted: models.Extension) -> schemas.ExtensionGranted:
+    """Return a granted extension with its sandbox."""
     return schemas.ExtensionGranted(
         minutes=granted.minutes,
         created_at=granted.created_at,
@@ -58,7 +60,7 @@ def extension(granted: models.Extension) -> schemas.ExtensionGranted:
 
 
 def samples(row: models.Sandbox, rows: list[models.UsageSample]) -> list[usage_schemas.Sample]:
-    """Samples of a sandbox, oldest first, with the load between each and the one before."""
+    """Return samples, oldest first, with the rates since the previous sample."""
     return [
-        usage_schemas.Sample.from_orm(moment) for moment in series.to_series(rows, row.started_at)
+        usage_schemas.Sample.from_orm(point) for point in series.to_series(rows, row.started_at)
     ]
