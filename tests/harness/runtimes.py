@@ -31,7 +31,7 @@ from sandboxes.runtime import (
 from sandboxes.runtime.docker import DockerRuntime
 from sandboxes.runtime.memory import MemoryRuntime
 from sandboxes.runtime.process import process_table
-from sandboxes.runtime.process.ports import free_port
+from sandboxes.runtime.process.ports import ReservedPorts
 from sandboxes.runtime.process.runtime import ProcessRuntime
 from sandboxes.runtime.process.state_dir import StateDir
 from sandboxes.runtime.process.templates import TemplateBuild
@@ -220,7 +220,8 @@ class ProcessBench:
         self.runtime.prepared.ensure([TemplateBuild(image, [self.home.parent / "www"])], quiet)
 
     def with_room_for_one(self) -> Runtime:
-        port = free_port("127.0.0.1", (), set())
+        with ReservedPorts() as reserved:
+            port = reserved.reserve_any("127.0.0.1", (), set())
         self.runtime = self.make(ports=range(port, port + 1))
         return self.runtime
 

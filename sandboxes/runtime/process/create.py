@@ -23,7 +23,7 @@ from sandboxes.runtime import (
 from sandboxes.runtime.process import process_table
 from sandboxes.runtime.process.environment import chown_tree
 from sandboxes.runtime.process.observe import Observer
-from sandboxes.runtime.process.ports import PortAllocator
+from sandboxes.runtime.process.ports import PortAllocator, ReservedPorts
 from sandboxes.runtime.process.proxy import OWN_ADDRESS
 from sandboxes.runtime.process.state_dir import Manifest, SandboxDir
 from sandboxes.runtime.readiness import require_running, timeout_error
@@ -69,19 +69,27 @@ class Creator:
         report("network")
         if self.places.home.sandbox(spec.id).supervisor() is None:
             self._end_leftovers(spec.id)
-        folder, record = self.places.record(spec)
-        report("containers")
-        self._start(spec, folder, record, timer)
+        with ReservedPorts() as reserved:
+            folder, record = self.places.record(spec, reserved)
+            report("containers")
+            self._start(spec, folder, record, reserved, timer)
         report("ready")
         return self._until_ready(spec, record, timer)
 
-    def _start(self, spec: SandboxSpec, folder: SandboxDir, record: Manifest, timer: Timer) -> None:
+    def _start(
+        self,
+        spec: SandboxSpec,
+        folder: SandboxDir,
+        record: Manifest,
+        reserved: ReservedPorts,
+        timer: Timer,
+    ) -> None:
         supervisor, before = folder.supervisor(), _stamp(folder)
         if supervisor is None:
             (folder.path / "state.json").unlink(missing_ok=True)
             for service in spec.services:
                 self._fill(folder, record, service.name, service.image)
-            start_supervisor(folder)
+            start_supervisor(folder, reserved)
         elif any(kept["exit_code"] is not None for kept in folder.state()["services"].values()):
             if process := process_table.processes().get(supervisor):
                 process_table.send_signal(process, signal.SIGHUP)
@@ -133,15 +141,20 @@ class Creator:
         return facts
 
 
-def start_supervisor(folder: SandboxDir) -> None:
-    """Start the sandbox's supervisor, which is nobody's child as soon as this returns."""
+def start_supervisor(folder: SandboxDir, reserved: ReservedPorts) -> None:
+    """Start the sandbox's supervisor, which inherits the reserved ports.
+
+    It is nobody's child as soon as this returns.
+    """
     record = folder.record()
     assert record
     marks = {process_table.INSTANCE: record.instance, process_table.SANDBOX: record.sandbox}
+    descriptors = [listener.fileno() for listener in reserved.sockets]
     with (folder.path / "supervisor.log").open("ab") as log:
         try:
             subprocess.run(
-                [sys.executable, *SUPERVISOR, str(folder.path)],
+                [sys.executable, *SUPERVISOR, str(folder.path), *map(str, descriptors)],
+                pass_fds=descriptors,
                 cwd=folder.path,
                 env={"PATH": os.defpath, "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"} | marks,
                 stdin=subprocess.DEVNULL,

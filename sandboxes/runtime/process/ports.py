@@ -6,7 +6,7 @@ import random
 import re
 import socket
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,11 +30,50 @@ from sandboxes.runtime.process.state_dir import (
 from sandboxes.runtime.process.templates import TemplateStore
 
 OPEN_FILES = 1024
-# Below those that the kernel gives to whoever connects somewhere: one of these could be taken
-# between now and the moment that a service listens on it.
+# Below those that the kernel gives to programs that ask for any port.
 DEFAULT_PORT_RANGE = range(20_000, 32_000)
 MAX_ATTEMPTS = 200
 PLACE = re.compile(r"\{(?:port|([a-z0-9_-]+):(\d+))\}")
+
+
+@dataclass
+class ReservedPorts:
+    """Ports on which nobody else can listen until the block ends.
+
+    The supervisor inherits the sockets, so that nobody takes a port before its service runs.
+    """
+
+    sockets: list[socket.socket] = field(default_factory=list)
+
+    def __enter__(self) -> ReservedPorts:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def reserve(self, address: str, port: int) -> bool:
+        """Return whether the port was free."""
+        listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((address, port))
+            listener.listen()
+        except OSError:
+            listener.close()
+            return False
+        self.sockets.append(listener)
+        return True
+
+    def reserve_any(self, address: str, among: Iterable[int], taken: set[int]) -> int:
+        """Return a port that is free and not in `taken`. Raises CapacityExhausted."""
+        for port in among or random.sample(DEFAULT_PORT_RANGE, MAX_ATTEMPTS):
+            if port not in taken and self.reserve(address, port):
+                return port
+        raise CapacityExhausted("The ports that sandboxes may use are all taken.")
+
+    def release(self) -> None:
+        while self.sockets:
+            self.sockets.pop().close()
 
 
 @dataclass(frozen=True)
@@ -47,8 +86,8 @@ class PortAllocator:
     address: str
     ports: Sequence[int]
 
-    def record(self, spec: SandboxSpec) -> tuple[SandboxDir, Manifest]:
-        """The sandbox's directory and record, made if it has none.
+    def record(self, spec: SandboxSpec, reserved: ReservedPorts) -> tuple[SandboxDir, Manifest]:
+        """The sandbox's directory and record, made if it has none; its ports are reserved.
 
         Raises EngineRefused, ImageMissing, CapacityExhausted.
         """
@@ -56,9 +95,9 @@ class PortAllocator:
         prepared = {service.name: self._prepared(spec, service) for service in spec.services}
         with self.home.lock():
             known = folder.record()
-            if known and (folder.supervisor() is not None or self._free(known)):
+            if known and (folder.supervisor() is not None or _reserve(known, reserved)):
                 return folder, known
-            record = self._new(spec, folder, prepared)
+            record = self._new(spec, folder, prepared, reserved)
             if known:
                 # Others have taken its ports while it was down.
                 record = replace(record, created_at=known.created_at, user=known.user)
@@ -66,12 +105,6 @@ class PortAllocator:
                 path.mkdir(mode=0o711, exist_ok=True)
             folder.write_record(record)
         return folder, record
-
-    def _free(self, record: Manifest) -> bool:
-        return all(
-            can_listen(record.address, port.published) and can_listen(OWN_ADDRESS, port.own)
-            for port in record.ports
-        )
 
     def _prepared(self, spec: SandboxSpec, service: ServiceSpec) -> Path:
         if service.process is None:
@@ -83,11 +116,17 @@ class PortAllocator:
             raise ImageMissing(f"Nothing is prepared for {service.image} to run as a process.")
         return found
 
-    def _new(self, spec: SandboxSpec, folder: SandboxDir, prepared: Mapping[str, Path]) -> Manifest:
+    def _new(
+        self,
+        spec: SandboxSpec,
+        folder: SandboxDir,
+        prepared: Mapping[str, Path],
+        reserved: ReservedPorts,
+    ) -> Manifest:
         others = [one.record() for one in self.home.sandboxes().values()]
         known = [record for record in others if record]
         taken = {number for one in known for p in one.ports for number in (p.published, p.own)}
-        ports = {service.name: self._ports(service, taken) for service in spec.services}
+        ports = {service.name: self._ports(service, taken, reserved) for service in spec.services}
         return Manifest(
             instance=self.instance,
             sandbox=spec.id,
@@ -101,11 +140,12 @@ class PortAllocator:
             ],
         )
 
-    def _ports(self, service: ServiceSpec, taken: set[int]) -> list[Port]:
+    def _ports(self, service: ServiceSpec, taken: set[int], reserved: ReservedPorts) -> list[Port]:
         found = []
         for name in service.ports:
-            published = free_port(self.address, self.ports, taken)
-            own = free_port(OWN_ADDRESS, (), taken | {published} | set(self.ports))
+            published = reserved.reserve_any(self.address, self.ports, taken)
+            not_own = taken | {published} | set(self.ports)
+            own = reserved.reserve_any(OWN_ADDRESS, (), not_own)
             taken |= {published, own}
             found.append(Port(name, published, own))
         return found
@@ -149,20 +189,12 @@ def substitute_ports(text: str, service: str, ports: Mapping[str, Sequence[Port]
     return PLACE.sub(place, text)
 
 
-def free_port(address: str, among: Iterable[int], taken: set[int]) -> int:
-    """A port that nobody listens on and that was not given out before. Raises CapacityExhausted."""
-    for port in among or random.sample(DEFAULT_PORT_RANGE, MAX_ATTEMPTS):
-        if port not in taken and can_listen(address, port):
-            return port
-    raise CapacityExhausted("The ports that sandboxes may use are all taken.")
-
-
-def can_listen(address: str, port: int) -> bool:
-    """Whether nobody listens there yet."""
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError:
-            return False
-    return True
+def _reserve(record: Manifest, reserved: ReservedPorts) -> bool:
+    """Reserve the ports of the record, or none if one is taken."""
+    free = all(
+        reserved.reserve(record.address, port.published) and reserved.reserve(OWN_ADDRESS, port.own)
+        for port in record.ports
+    )
+    if not free:
+        reserved.release()
+    return free

@@ -36,14 +36,21 @@ class TrafficCounter:
         os.pwrite(self._file, TRAFFIC.pack(self.received, self.sent), 0)
 
 
-async def listen(address: str, port: Port, counter: TrafficCounter) -> asyncio.Server:
-    """Accept callers on a published port from now on. Raises OSError."""
+async def listen(
+    address: str, port: Port, counter: TrafficCounter, reserved: socket.socket | None
+) -> asyncio.Server:
+    """Accept callers on a published port from now on, by its socket if it is reserved.
+
+    Raises OSError.
+    """
 
     async def accept(caller: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             await _connect(caller, answer, port.own, counter)
         answer.close()
 
+    if reserved is not None:
+        return await asyncio.start_server(accept, sock=reserved, limit=MAX_CHUNK_BYTES)
     return await asyncio.start_server(accept, address, port.published, limit=MAX_CHUNK_BYTES)
 
 

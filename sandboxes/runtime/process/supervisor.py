@@ -11,9 +11,11 @@ import asyncio
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,8 +49,11 @@ class ManagedService:
 class Supervisor:
     """Keeps the sandbox in a directory that holds its record."""
 
-    def __init__(self, folder: SandboxDir, record: Manifest) -> None:
+    def __init__(
+        self, folder: SandboxDir, record: Manifest, reserved: Sequence[socket.socket] = ()
+    ) -> None:
         self.folder, self.record = folder, record
+        self._reserved = {listener.getsockname()[1]: listener for listener in reserved}
         self.managed: dict[str, ManagedService] = {}
         self.ending = asyncio.Event()
         self._started: list[subprocess.Popen[bytes]] = []
@@ -61,7 +66,14 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGHUP, self.start)
         loop.add_signal_handler(signal.SIGCHLD, self.collect_exited)
         counter = TrafficCounter(self.folder)
-        servers = [await listen(self.record.address, p, counter) for p in self.record.ports]
+        address, reserved = self.record.address, self._reserved
+        servers = [
+            await listen(address, port, counter, reserved.pop(port.published, None))
+            for port in self.record.ports
+        ]
+        # The others are for the services, which listen on them from now on.
+        for listener in reserved.values():
+            listener.close()
         self.start()
         measuring = asyncio.create_task(self.measure())
         await self.ending.wait()
@@ -197,7 +209,7 @@ def take_lock(folder: SandboxDir) -> bool:
             return True
 
 
-def main(path: str) -> int:
+def main(path: str, *descriptors: str) -> int:
     # Nobody waits for it: it outlives whoever started it.
     if os.fork():
         return 0
@@ -206,9 +218,10 @@ def main(path: str) -> int:
     record = folder.record()
     if record is None or not take_lock(folder):
         return 1
-    asyncio.run(Supervisor(folder, record).run())
+    reserved = [socket.socket(fileno=int(descriptor)) for descriptor in descriptors]
+    asyncio.run(Supervisor(folder, record, reserved).run())
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

@@ -21,6 +21,7 @@ from sandboxes.runtime import (
 )
 from sandboxes.runtime.process import create as process_create
 from sandboxes.runtime.process import process_table, shared_memory
+from sandboxes.runtime.process.ports import ReservedPorts
 from sandboxes.runtime.process.state_dir import SandboxDir
 from sandboxes.runtime.process.templates import PreparationFailed, TemplateBuild
 from tests.harness.runtimes import (
@@ -130,6 +131,25 @@ def test_after_a_restart_of_the_machine_it_can_be_started_again_at_the_same_port
     assert all(service.stopped_with_engine for service in stopped.services.values())
     assert process_bench.runtime.create(spec, quiet, TIME_LIMIT).services == made.services
     assert process_bench.runtime.execute(spec.id, "store", ["cat", "kept"], 5) == (0, "mine\n")
+
+
+def test_its_ports_are_reserved_from_their_choice_until_it_listens(
+    process_bench: ProcessBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, free = process_create.start_supervisor, []
+
+    def start_supervisor(sandbox_dir: SandboxDir, reserved: ReservedPorts) -> None:
+        record = sandbox_dir.record()
+        assert record
+        numbers = [number for port in record.ports for number in (port.published, port.own)]
+        with ReservedPorts() as others:
+            free.extend(number for number in numbers if others.reserve("127.0.0.1", number))
+        assert numbers
+        start(sandbox_dir, reserved)
+
+    monkeypatch.setattr(process_create, "start_supervisor", start_supervisor)
+    process_bench.create()
+    assert free == []
 
 
 def test_where_others_have_taken_its_port_meanwhile_it_gets_another(
