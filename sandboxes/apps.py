@@ -1,4 +1,4 @@
-"""The app: one that registers its system checks and who listens to the journal."""
+"""The app's configuration: registers system checks and signal receivers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class SandboxesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        # These need the settings, which are there only now.
+        # These modules need the settings and models, which are loaded only now.
         from allauth.account.signals import user_signed_up
         from celery.signals import task_prerun
         from django.contrib.auth.signals import user_logged_out

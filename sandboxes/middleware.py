@@ -1,4 +1,4 @@
-"""What happens before a view is called."""
+"""Middleware of the portal."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from sandboxes.models.runtime_settings import config
 Handler = Callable[[HttpRequest], HttpResponse]
 
 WITHOUT_DATABASE = {"favicon", "healthz", "openapi-json", "openapi-view", "robots"}
-"""Names of addresses that answer whatever the database does."""
+"""Names of URLs that must respond without the database."""
 
 
 class ClientIPMiddleware:
-    """Has REMOTE_ADDR say who asks, also behind proxies; nobody else reads what they forwarded.
+    """Sets REMOTE_ADDR to the client's address behind trusted proxies.
 
-    Each proxy appends the address it was asked from, so the last `TRUSTED_PROXY_COUNT` entries are
-    theirs. Whatever stands before them a client may have sent. Fewer entries than proxies mean that
-    a request came round them: then its peer is who asks.
+    Each proxy appends the address of its peer to X-Forwarded-For, so the last
+    `TRUSTED_PROXY_COUNT` entries can be trusted; a client may have sent the ones before them. If
+    there are fewer entries than proxies, the request bypassed them and REMOTE_ADDR is kept. The
+    header is removed so that no other code reads it.
     """
 
     def __init__(self, get_response: Handler) -> None:
@@ -48,7 +49,7 @@ def _parse_address(text: str) -> str:
 
 
 class NoStoreMiddleware:
-    """Has no cache keep an answer whose view says nothing about it: most are one person's."""
+    """Forbids caching of responses without a Cache-Control header; most belong to one user."""
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
@@ -60,7 +61,7 @@ class NoStoreMiddleware:
 
 
 class LogContextMiddleware:
-    """Has every line that a request logs say which sandbox it is about, and who asks from where."""
+    """Adds the client's address and the sandbox's id to the log lines of a request."""
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
@@ -77,7 +78,7 @@ class LogContextMiddleware:
 
 
 class RuntimeSettingsMiddleware:
-    """Has the settings in force read again, if that was a while ago."""
+    """Reloads the runtime settings if they were loaded some seconds ago."""
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
@@ -92,10 +93,10 @@ class RuntimeSettingsMiddleware:
 
 
 class ExternalRedirectMiddleware:
-    """Leads to a provider of sign-ins by a page instead of by a redirect.
+    """Replaces redirects of forms to a sign-in provider by a page that redirects.
 
-    Chromium holds a form to `form-action` on its redirects, too, and a provider may send people on
-    to hosts that nobody here knows of. A page that leaves is no form.
+    Chromium applies the Content Security Policy's `form-action` to redirects of a form, too, and a
+    provider may redirect to hosts that aren't known here. The page isn't a form.
     """
 
     def __init__(self, get_response: Handler) -> None:
@@ -103,14 +104,14 @@ class ExternalRedirectMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
-        target = getattr(response, "url", "")  # Redirects alone have one.
+        target = getattr(response, "url", "")  # Only redirects have a URL.
         if request.method != "POST" or urlsplit(target).netloc in ("", request.get_host()):
             return response
         return render(request, "socialaccount/login_redirect.html", {"redirect_to": target})
 
 
 class RequireOperatorMFAMiddleware:
-    """Has operators set up a second factor before anything of the console is shown to them."""
+    """Requires operators to set up two-factor authentication before they use the admin."""
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response

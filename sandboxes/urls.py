@@ -1,4 +1,4 @@
-"""The pages of the portal."""
+"""URLs of the portal's pages."""
 
 from __future__ import annotations
 

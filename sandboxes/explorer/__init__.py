@@ -1,4 +1,4 @@
-"""The way from the portal's pages to the API inside a sandbox."""
+"""Access from the portal's pages to the API of a sandbox."""
 
 from sandboxes.explorer.client import (
     ApiRequest,

@@ -1,8 +1,8 @@
-"""One request to a sandbox's own API, sent for its owner, with the key added here.
+"""HTTP client that sends a request of the owner to the sandbox's API, and adds the key.
 
-It goes where the sandbox's row says and nowhere else. Host and port are never the caller's,
-redirects and the environment's proxies are not followed, nothing is unpacked; how long, how large
-and how many at once is bounded, because what answers is not ours.
+Host and port come from the sandbox's row, never from the caller. Redirects and the proxies of the
+environment aren't followed, and nothing is decompressed. Duration, sizes and concurrency are
+limited, since the response comes from untrusted software.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 TIMEOUT_SECONDS = 5.0
 MAX_REQUEST_BYTES = 256 * 1024
 MAX_RESPONSE_BYTES = 1024 * 1024
-"""Bytes; what comes after them is not read."""
+"""Bytes; the rest of a response isn't read."""
 MAX_TARGET_LENGTH = 4000
 MAX_HEADERS, MAX_HEADER_LENGTH = 40, 1000
 HIDDEN_HEADERS = {"connection", "keep-alive", "set-cookie", "transfer-encoding"}
-"""Headers of a response that say nothing about it, or that belong to nobody else."""
+"""Hop-by-hop and cookie headers, not shown to the user."""
 TARGET_PATTERN = re.compile(r"/(?!/)[!-\"$-~]*")
-"""Printable ASCII without a space or `#`: it can't end a line, nor name another host."""
+"""Printable ASCII without a space or `#`, so that it can't end a line or name another host."""
 
 concurrency_limit = ConcurrencyLimit(total=8, per_user=2)
 
 
 @dataclass(frozen=True)
 class ApiRequest:
-    """A request: the target is a path, with a query perhaps, below the API's address."""
+    """A request; the target is a path below the API's base URL, with an optional query."""
 
     method: str
     target: str
@@ -44,7 +44,7 @@ class ApiRequest:
 
 @dataclass(frozen=True)
 class ApiResponse:
-    """What came back; `complete` unless it was too large to be read to the end."""
+    """A response; `complete` is false if it was too large to read to the end."""
 
     status: int
     headers: Sequence[tuple[str, str]]
@@ -54,33 +54,33 @@ class ApiResponse:
 
     @property
     def succeeded(self) -> bool:
-        return 200 <= self.status < 300  # noqa: PLR2004 - as HTTP has it
+        return 200 <= self.status < 300  # noqa: PLR2004 - successful HTTP status codes
 
     @property
     def media_type(self) -> str:
-        """Of the body, in lower case and without parameters."""
+        """The body's media type, in lower case and without parameters."""
         found = next((value for name, value in self.headers if name == "content-type"), "")
         return found.partition(";")[0].strip().lower()
 
 
 def api_base_url(sandbox: Sandbox) -> str:
-    """The address of the API that can be asked, without a slash at its end.
+    """Return the base URL of the sandbox's API, without a slash at its end.
 
-    Raises StateConflict, where the sandbox does not run or its blueprint describes no API.
+    Raises StateConflict if the sandbox isn't running or its blueprint describes no API.
     """
     blueprint = blueprints.available().get(sandbox.blueprint)
     if blueprint is None or not blueprint.openapi_endpoint:
-        raise StateConflict("Its blueprint does not describe an API that could be tried here.")
+        raise StateConflict("The blueprint of this sandbox doesn't describe an API to explore.")
     if sandbox.state != State.RUNNING:
-        raise StateConflict(f"Only a running sandbox answers; this one is {sandbox.state}.")
+        raise StateConflict(f"Only a running sandbox responds; this one is {sandbox.state}.")
     found = blueprint.endpoint_urls(sandbox.addresses).get(blueprint.openapi_endpoint)
     if not found:
-        raise StateConflict("The address of its API is not known.")
+        raise StateConflict("The URL of the sandbox's API isn't known.")
     return found.rstrip("/")
 
 
 def send(sandbox: Sandbox, request: ApiRequest) -> ApiResponse:
-    """Ask the sandbox's API. Raises StateConflict, ValidationFailed, Unavailable."""
+    """Send the request. Raises StateConflict, ValidationFailed, Unavailable."""
     base_url = api_base_url(sandbox)
     _validate(request)
     with concurrency_limit.slot(sandbox.owner_id):
@@ -121,7 +121,7 @@ def _validate(request: ApiRequest) -> None:
         re.split(r"[/\\]", path)
     )
     if not sound or len(request.target) > MAX_TARGET_LENGTH:
-        raise ValidationFailed("path", "This is no path of an API.")
+        raise ValidationFailed("path", "Invalid path.")
     if len(request.body) > MAX_REQUEST_BYTES:
         raise ValidationFailed("body", f"Send at most {MAX_REQUEST_BYTES // 1024} kB.")
 

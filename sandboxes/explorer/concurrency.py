@@ -1,4 +1,4 @@
-"""How many requests may be under way at once: a sandbox that hangs must not take all threads."""
+"""Limit of concurrent requests, so that a sandbox that hangs doesn't occupy all threads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sandboxes.lib.exceptions import Unavailable
 
 
 class ConcurrencyLimit:
-    """So many in this process, and so many of them for one person."""
+    """A limit for this process, and one for each user."""
 
     def __init__(self, total: int, per_user: int) -> None:
         self._total = total
@@ -21,14 +21,14 @@ class ConcurrencyLimit:
 
     @contextmanager
     def slot(self, user: Hashable) -> Iterator[None]:
-        """A turn for as long as the block runs. Raises Unavailable: nobody waits for one."""
+        """Reserve a slot during the block. Raises Unavailable at once if none is free."""
         with self._lock:
             if self._in_use.total() >= self._total or self._in_use[user] >= self._per_user:
-                raise Unavailable("Too many requests are under way; try again in a moment.")
+                raise Unavailable("Too many concurrent requests. Try again in a moment.")
             self._in_use[user] += 1
         try:
             yield
         finally:
             with self._lock:
                 self._in_use[user] -= 1
-                self._in_use += Counter()  # Forgets those who have none.
+                self._in_use += Counter()  # Drops zero counts.

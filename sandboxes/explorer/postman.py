@@ -1,4 +1,4 @@
-"""An API as a collection that Postman and its like import, and as a document with its address.
+"""Exports of an API: a Postman collection, and an OpenAPI document with its server.
 
 https://schema.postman.com/collection/json/v2.1.0/draft-07/docs/index.html
 """
@@ -16,14 +16,14 @@ SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
 
 
 def with_server(description: Description, address: str) -> dict[str, Any]:
-    """The API's own document, saying where this copy of it is."""
+    """Return the API's own document with the sandbox's URL as its server."""
     return {**description.document, "servers": [{"url": address}]}
 
 
 def build_collection(
     description: Description, name: str, address: str, bearer: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Every operation, by group; `bearer` is the name of the key's variable and the key."""
+    """Return a collection of all operations by group; `bearer` maps the key's variable to it."""
     variables = {"base_url": address, **bearer}
     made: dict[str, Any] = {
         "info": {"name": name, "description": description.description, "schema": SCHEMA},

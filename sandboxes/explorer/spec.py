@@ -1,4 +1,4 @@
-"""What a sandbox's API says of itself."""
+"""Discovery of the OpenAPI document of a sandbox's API."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from sandboxes.models import Sandbox
 
 
 def fetch_openapi(sandbox: Sandbox) -> openapi.Description:
-    """Its OpenAPI document, read. Raises StateConflict, Unavailable."""
+    """Fetch and parse the OpenAPI document. Raises StateConflict, Unavailable."""
     api_base_url(sandbox)
     blueprint = blueprints.load(sandbox.blueprint)
     response = send(
         sandbox, ApiRequest("GET", blueprint.endpoints[blueprint.openapi_endpoint].openapi)
     )
     if not response.succeeded:
-        raise Unavailable(f"Asked for the description of its API, it answered {response.status}.")
+        raise Unavailable(f"The sandbox returned {response.status} for its OpenAPI document.")
     if not response.complete:
-        raise Unavailable("The description of its API is too large to be shown.")
+        raise Unavailable("The sandbox's OpenAPI document is too large.")
     try:
         return openapi.read(response.body)
     except openapi.InvalidOpenAPIDocument as error:

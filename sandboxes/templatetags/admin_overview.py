@@ -1,4 +1,4 @@
-"""What the admin's first page shows of the portal."""
+"""The overview on the first page of the admin."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MINUTE = 60
 
 @register.inclusion_tag("admin/_overview.html", takes_context=True)
 def overview(context: dict[str, Any]) -> dict[str, Any]:
-    """The console, for who may look at sandboxes."""
+    """Render the overview for operators who may view sandboxes."""
     request = context["request"]
     if not request.user.has_perm("sandboxes.view_sandbox"):
         return {"overview": None}
@@ -36,7 +36,7 @@ def overview(context: dict[str, Any]) -> dict[str, Any]:
 
 @register.filter
 def format_amount(value: float, unit: str) -> str:
-    """A number with its unit, megabytes as gigabytes where there are many."""
+    """Format a number with its unit, large numbers of MB as GB."""
     if unit == "MB" and value >= GB:
         return f"{floatformat(value / GB, -1)} GB"
     return f"{floatformat(value, -1)} {unit}".strip()
@@ -44,7 +44,7 @@ def format_amount(value: float, unit: str) -> str:
 
 @register.filter
 def timesince_short(age: timedelta) -> str:
-    """How old something is, in seconds where those matter."""
+    """Format a duration in seconds, or in minutes from two minutes on."""
     seconds = round(age.total_seconds())
     return f"{seconds} s" if seconds < 2 * MINUTE else f"{seconds // MINUTE} min"
 

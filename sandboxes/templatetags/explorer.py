@@ -1,4 +1,4 @@
-"""What templates of the API explorer need besides `portal`."""
+"""Template filters of the API explorer."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ CODE = re.compile(r"(`{1,2})([^`]+)\1")
 
 @register.filter
 def with_code(text: str) -> SafeString:
-    """Words in backticks, as descriptions of APIs have them, as code."""
+    """Render text in backticks as code."""
     return mark_safe(CODE.sub(r"<code>\2</code>", escape(text)))  # noqa: S308 - it is escaped

@@ -1,4 +1,4 @@
-"""What templates of the portal need beyond Django's own tags."""
+"""Template tags and filters of the portal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FORMATS = {
     "seconds": "%d %b %Y, %H:%M:%S UTC",
     "ago": "%d %b %Y, %H:%M UTC",
 }
-"""How moments are written without JavaScript; portal.js knows the same names."""
+"""Time formats without JavaScript; portal.js has formats of the same names."""
 ENDPOINT_LABELS = {
     "api": "API",
     "docs": "API docs",
@@ -56,18 +56,18 @@ HOUR = 60
 """Minutes."""
 A_WEEK = timedelta(days=7)
 SECONDS_SHOWN_BELOW = 600
-"""So many seconds before the end, seconds begin to matter."""
+"""Durations below this, in seconds, are shown with their seconds."""
 
 
 @register.inclusion_tag("sandboxes/_trial_mode_notice.html")
 def trial_mode() -> dict[str, str]:
-    """A line that says so, where sandboxes are processes of the portal's machine."""
+    """Render a notice if sandboxes run as processes of the server, without isolation."""
     return {"words": "" if runtime.is_isolated() else str(display.TRIAL_MODE)}
 
 
 @register.simple_tag
 def moment(at: datetime, form: str = "datetime") -> SafeString:
-    """A `<time>` in UTC, which portal.js turns into the reader's zone."""
+    """Render a `<time>` in UTC, which portal.js converts to local time."""
     return format_html(
         '<time datetime="{}" data-format="{}" title="{}">{}</time>',
         at.astimezone(UTC).isoformat(timespec="seconds"),
@@ -86,7 +86,7 @@ def sentence(parts: Iterable[str | datetime]) -> SafeString:
 
 @register.simple_tag
 def countdown(seconds: int, form: str = "") -> SafeString:
-    """The seconds that are left, in words that portal.js lets tick; `rough` for a guess."""
+    """Render the remaining time, which portal.js counts down; `rough` if it is an estimate."""
     if form == "rough":
         return format_html(
             '<span data-seconds-left="{}" data-approximate>{}</span>',
@@ -98,7 +98,7 @@ def countdown(seconds: int, form: str = "") -> SafeString:
 
 @register.filter
 def remaining_time(seconds: int) -> str:
-    """How much time that is, as fine as matters; portal.js goes on in the same form."""
+    """Format a remaining time in seconds, in the same format as portal.js."""
     if seconds < SECONDS_SHOWN_BELOW:
         return f"{seconds // 60}:{seconds % 60:02}"
     hours, minutes = divmod(-(-seconds // 60), HOUR)
@@ -109,7 +109,7 @@ def remaining_time(seconds: int) -> str:
 
 @register.filter
 def approx_duration(seconds: int) -> str:
-    """How long a wait may be, in no more detail than it can be known."""
+    """Format an estimated duration in seconds, rounded to minutes."""
     return (
         f"{max(1, round(seconds / 60))} min"
         if seconds < SECONDS_SHOWN_BELOW
@@ -124,13 +124,13 @@ def is_past(at: datetime | None) -> bool:
 
 @register.filter
 def humanize_key(name: str) -> str:
-    """A name from a configuration file as people read it."""
+    """Replace the underscores of a configuration key with spaces."""
     return name.replace("_", " ")
 
 
 @register.filter
 def format_minutes(minutes: int) -> str:
-    """A whole number of minutes, short enough for a button."""
+    """Format a number of minutes in hours if possible."""
     return f"{minutes} min" if minutes % HOUR else f"{minutes // HOUR} h"
 
 
@@ -151,7 +151,7 @@ def state_label(sandbox: Sandbox) -> str:
 
 @register.filter
 def abbreviate(key: str) -> str:
-    """Both ends of a long key, enough to compare it by eye."""
+    """Shorten a long key to its two ends."""
     return key if len(key) <= MAX_KEY_LENGTH else f"{key[:6]}…{key[-6:]}"
 
 
@@ -167,19 +167,19 @@ def credential_label(name: str) -> str:
 
 @register.filter
 def elapsed(began: datetime) -> float:
-    """Seconds from then until now."""
+    """Return the seconds from then until now."""
     return max(0.0, (clock.now() - began).total_seconds())
 
 
 @register.simple_tag
 def form_control(field: BoundField, **attributes: Any) -> SafeString:
-    """The field's control with these attributes in place of its own."""
+    """Render a form field's widget with these attributes instead of its own."""
     return field.as_widget(attrs=attributes)
 
 
 @register.filter
 def parse_datetime(text: str) -> datetime:
-    """A moment as JSON holds it."""
+    """Parse an ISO 8601 time, as JSON contains it."""
     return datetime.fromisoformat(text)
 
 
@@ -190,5 +190,5 @@ def pretty_json(text: str) -> str:
 
 @register.filter
 def is_soon(at: datetime | None) -> bool:
-    """Within a week, and not past."""
+    """Return whether the time is within the next week."""
     return at is not None and clock.now() < at <= clock.now() + A_WEEK

@@ -1,4 +1,4 @@
-"""What the page of one sandbox needs beyond the other tags: its journal, its log, its numbers."""
+"""Template filters of a sandbox's page: journal, logs, and usage."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ICONS = {
     "destroyed": "archive",
     "failed": "circle-x",
 }
-"""Of events, by kind; another kind has a dot."""
+"""Icons by kind of event; other kinds have a dot."""
 ANY_ICON = "dot"
 NOT_MEASURED = "\N{EN DASH}"
 MINUTE, HOUR = 60, 3600
@@ -51,9 +51,9 @@ def icon(event: Event) -> str:
 
 
 @register.filter
-def format_timedelta(long: timedelta) -> str:
-    """How long something lasted, in no more detail than matters."""
-    seconds = max(0, int(long.total_seconds()))
+def format_timedelta(value: timedelta) -> str:
+    """Format a duration, rounded to its two largest units."""
+    seconds = max(0, int(value.total_seconds()))
     if seconds < MINUTE:
         return f"{seconds} s"
     if seconds < HOUR:
@@ -64,13 +64,13 @@ def format_timedelta(long: timedelta) -> str:
 
 @register.filter
 def format_number(value: float | None, digits: int = 0) -> str:
-    """A measured number; a dash for what was not measured."""
+    """Format a number; return a dash for None."""
     return NOT_MEASURED if value is None else f"{value:,.{digits}f}"
 
 
 @register.filter
 def format_bytes(count: float | None) -> str:
-    """Bytes as people read them."""
+    """Format a number of bytes."""
     if count is None:
         return NOT_MEASURED
     for unit, size in (("GB", 1e9), ("MB", 1e6)):
@@ -81,7 +81,7 @@ def format_bytes(count: float | None) -> str:
 
 @register.filter
 def highlight(lines: list[str], words: str) -> SafeString:
-    """The lines as one text, with what was looked for in `<mark>`."""
+    """Join the lines and wrap matches in `<mark>`."""
     return format_html_join("\n", "{}", ((_marked(line, words),) for line in lines))
 
 
@@ -89,7 +89,7 @@ def _marked(line: str, words: str) -> str:
     if not words:
         return line
     parts = enumerate(re.split(f"({re.escape(words)})", line, flags=re.IGNORECASE))
-    # What was looked for stands in every second place.
+    # `re.split` puts the matches at odd positions.
     return format_html_join("", "{}", ((_mark(p) if n % 2 else p,) for n, p in parts))
 
 

@@ -1,4 +1,4 @@
-"""How a browser is called in the list of sessions."""
+"""Browser names for the list of sessions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BROWSERS = (
     ("Safari/", "Safari"),
     ("curl/", "curl"),
 )
-"""By what only they say of themselves, the more particular first: all claim to be Safari."""
+"""By a token of the user agent. The order matters: most browsers also claim to be Safari."""
 SYSTEMS = (
     ("Android", "Android"),
     ("iPhone", "iPhone"),
@@ -27,9 +27,9 @@ SYSTEMS = (
 
 @register.filter
 def browser(user_agent: str) -> str:
-    """Such as “Firefox on Linux”."""
-    name = next((name for sign, name in BROWSERS if sign in user_agent), "")
-    system = next((name for sign, name in SYSTEMS if sign in user_agent), "")
+    """Return the browser and its system, such as “Firefox on Linux”."""
+    name = next((name for token, name in BROWSERS if token in user_agent), "")
+    system = next((name for token, name in SYSTEMS if token in user_agent), "")
     if name and system:
         return f"{name} on {system}"
     return name or system or "Unknown browser"

@@ -27,17 +27,17 @@ def keep_alive(request: HttpRequest, token: str) -> HttpResponse:
     warning = signed_links.parse_keep_alive_token(token)
     if warning is None:
         return _invalid_link(request)
-    refusal, done = email_links.link_blocker(warning), False
-    if request.method == "POST" and not refusal:
+    error, done = email_links.link_blocker(warning), False
+    if request.method == "POST" and not error:
         try:
             email_links.keep_alive(warning)
             done = True
-        except ServiceError as refused:
-            refusal = str(refused)
+        except ServiceError as exc:
+            error = str(exc)
         warning.refresh_from_db()
         warning.sandbox.refresh_from_db()
-    context = _warning_context(warning) | {"refusal": refusal, "done": done}
-    status = HTTPStatus.GONE if refusal else HTTPStatus.OK
+    context = _warning_context(warning) | {"error": error, "done": done}
+    status = HTTPStatus.GONE if error else HTTPStatus.OK
     return _render(request, "keep_alive", context, status)
 
 

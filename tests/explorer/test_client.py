@@ -166,7 +166,7 @@ def test_a_sandbox_that_does_not_run_is_not_asked(
     with pytest.raises(StateConflict, match="does not describe an API"):
         explorer.send(again(sandbox), PLANS)
     Sandbox.objects.filter(pk=sandbox.pk).update(blueprint="billing", addresses={})
-    with pytest.raises(StateConflict, match="address of its API is not known"):
+    with pytest.raises(StateConflict, match="URL of the sandbox's API isn't known"):
         explorer.send(again(sandbox), PLANS)
     waiting = Sandbox(blueprint="billing", state="provisioning", addresses={"api:8080": "x:1"})
     with pytest.raises(StateConflict, match="this one is provisioning"):
@@ -207,11 +207,11 @@ def test_a_request_that_failed_frees_its_turn(sandbox: Sandbox) -> None:
 
 def test_a_description_that_is_none_is_told_in_words(sandbox: Sandbox, api: SandboxApi) -> None:
     for reply, says in (
-        (Reply(503), "it answered 503"),
-        (Reply(body=b"<html>"), "is no JSON"),
-        (Reply(body=b"[" * 100_000), "is no JSON"),
-        (Reply(body=b'{"swagger": "2.0"}'), "is no OpenAPI 3 document"),
-        (Reply(body=b'{"openapi": "3.1.0", "paths": 3}'), "has no operation"),
+        (Reply(503), "returned 503"),
+        (Reply(body=b"<html>"), "isn't valid JSON"),
+        (Reply(body=b"[" * 100_000), "isn't valid JSON"),
+        (Reply(body=b'{"swagger": "2.0"}'), "isn't described by an OpenAPI 3"),
+        (Reply(body=b'{"openapi": "3.1.0", "paths": 3}'), "has no operations"),
         (Reply(body=b"{" + b" " * client.MAX_RESPONSE_BYTES), "too large"),
     ):
         api.replies["/openapi.json"] = reply

@@ -115,7 +115,7 @@ def test_a_path_without_its_id_is_refused_in_words(
     web: Client, sandbox: Sandbox, api: SandboxApi
 ) -> None:
     for value in ("", ".."):
-        assert "id: Fill it in" in text(send(web, sandbox, "get_a_plan", id=value))
+        assert "id: Required" in text(send(web, sandbox, "get_a_plan", id=value))
     assert api.targets == []
 
 
@@ -271,9 +271,9 @@ def test_a_sandbox_that_ended_or_hangs_is_told_in_words(
     with committed():
         actions.destroy(sandbox, alice)
     for response in (web.get(address(sandbox)), send(web, sandbox, "list_plans")):
-        assert "Only a running sandbox answers" in text(response)
+        assert "Only a running sandbox responds" in text(response)
     whole = web.post(address(sandbox, "explorer-send"), {"operation": "list_plans"})
-    assert "Only a running sandbox answers" in text(whole)
+    assert "Only a running sandbox responds" in text(whole)
 
 
 def test_a_blueprint_that_describes_no_api_has_no_explorer(

@@ -94,7 +94,7 @@ def test_when_a_download_is_unavailable_the_sandbox_page_explains_why(
         actions.destroy(sandbox, alice)
     assert "Only a running sandbox" in text(web.post(address(sandbox, "download-env"), follow=True))
     page = web.get(address(sandbox, "download-openapi"), follow=True)
-    assert "Only a running sandbox answers" in text(page)
+    assert "Only a running sandbox responds" in text(page)
 
 
 def test_a_curl_command_quotes_shell_characters() -> None:

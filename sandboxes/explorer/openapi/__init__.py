@@ -1,7 +1,7 @@
-"""What an API says of itself: OpenAPI 3.0 and 3.1 read into operations that people can try.
+"""Parser of OpenAPI 3.0 and 3.1 documents into operations that users can try.
 
-A document comes out of a sandbox, so nothing in it is relied on: what is not understood is left
-out, and what is no such document at all is `InvalidOpenAPIDocument`.
+A document comes from a sandbox, so nothing in it is trusted: unknown parts are left out, and
+`InvalidOpenAPIDocument` is raised for anything that isn't such a document.
 """
 
 from sandboxes.explorer.openapi.document import InvalidOpenAPIDocument

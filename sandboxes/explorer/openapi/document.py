@@ -1,4 +1,4 @@
-"""The document as it is, with its references followed and its surprises kept out."""
+"""An untrusted OpenAPI document, with resolution of references and checked types."""
 
 from __future__ import annotations
 
@@ -9,27 +9,31 @@ from sandboxes.lib.untrusted_json import loads
 Node = dict[str, Any]
 
 MAX_REFERENCES = 8
-"""References that lead to further references; a circle ends here."""
+"""Limit of chained references, which ends cycles."""
 
 
 class InvalidOpenAPIDocument(ValueError):
-    """This is no OpenAPI document that could be shown."""
+    """The text isn't an OpenAPI document that can be shown."""
 
 
 class Document:
-    """The parsed JSON of an API's description."""
+    """A parsed OpenAPI document."""
 
     def __init__(self, text: bytes) -> None:
         try:
             root = loads(text)
         except ValueError:
-            raise InvalidOpenAPIDocument("The description of its API is no JSON.") from None
+            raise InvalidOpenAPIDocument(
+                "The sandbox's OpenAPI document isn't valid JSON."
+            ) from None
         if not isinstance(root, dict) or not str(root.get("openapi", "")).startswith("3."):
-            raise InvalidOpenAPIDocument("The description of its API is no OpenAPI 3 document.")
+            raise InvalidOpenAPIDocument(
+                "The sandbox's API isn't described by an OpenAPI 3 document."
+            )
         self.root: Node = root
 
     def follow(self, node: Any) -> Node:
-        """The node itself, or what it refers to within the document; empty if that is nothing."""
+        """Return the node, or the one it refers to within the document; empty if there is none."""
         for _attempt in range(MAX_REFERENCES):
             found = as_dict(node)
             reference = found.get("$ref")
@@ -46,15 +50,15 @@ class Document:
 
 
 def as_dict(value: Any) -> Node:
-    """The value if it is an object, else an empty one."""
+    """Return the value if it is an object, otherwise an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def as_list(value: Any) -> list[Any]:
-    """The value if it is a list, else an empty one."""
+    """Return the value if it is a list, otherwise an empty one."""
     return value if isinstance(value, list) else []
 
 
 def as_text(value: Any) -> str:
-    """The value if it is text, else none."""
+    """Return the value if it is a string, otherwise an empty one."""
     return value if isinstance(value, str) else ""

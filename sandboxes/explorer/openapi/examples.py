@@ -1,4 +1,4 @@
-"""Values to begin with: what a schema gives as an example, or the plainest that fits it."""
+"""Example values of schemas: declared ones, or the simplest that are valid."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ FORMATS = {
 
 
 def declared_examples(schema: Node) -> list[Any]:
-    """Examples that the schema itself tells, best first."""
+    """Return the examples that the schema declares, best first."""
     found = [schema[key] for key in ("example", "const", "default") if key in schema]
-    examples = schema.get("examples")
-    named = [as_dict(one).get("value") for one in as_dict(examples).values()]
-    told = [*found[:1], *as_list(examples), *named, *found[1:], *as_list(schema.get("enum"))]
-    return [value for value in told if value is not None]
+    listed = schema.get("examples")
+    named = [as_dict(one).get("value") for one in as_dict(listed).values()]
+    examples = [*found[:1], *as_list(listed), *named, *found[1:], *as_list(schema.get("enum"))]
+    return [value for value in examples if value is not None]
 
 
 def alternatives(document: Document, schema: Any) -> list[Node]:
-    """The schemas that a value may fit, without the one for null."""
+    """Return the schemas that a value may match, except the one for null."""
     node = document.follow(schema)
     options = as_list(node.get("anyOf")) or as_list(node.get("oneOf"))
     found = [document.follow(option) for option in options[:MAX_ALTERNATIVES]]
@@ -42,37 +42,37 @@ def alternatives(document: Document, schema: Any) -> list[Node]:
 
 
 class ExampleBuilder:
-    """A value of a schema. It is small whatever the schema: what refers to itself could explode."""
+    """Builds a value of a schema, of limited size since schemas may refer to themselves."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
         self._left = MAX_VALUES
 
     def of(self, schema: Any, name: str = "", depth: int = 0) -> Any:
-        """A value; `name` is what it is called where it occurs."""
+        """Return a value; `name` is the name of its property."""
         self._left -= 1
         node = self._document.follow(schema)
         first = alternatives(self._document, node)[0]
-        if told := declared_examples(node) or declared_examples(first):
-            return told[0]
+        if examples := declared_examples(node) or declared_examples(first):
+            return examples[0]
         return self._plain(first, name, depth) if depth < MAX_DEPTH and self._left > 0 else None
 
     def _plain(self, node: Node, name: str, depth: int) -> Any:
-        """The plainest value, where the schema tells no example."""
+        """Return the simplest value of a schema without examples."""
         match type_of(node):
             case "object":
                 return self._object(node, depth)
             case "array":
                 return [self.of(node.get("items"), name, depth + 1)]
             case "integer" | "number":
-                least = node.get("minimum", 1)
-                return least if isinstance(least, (int, float)) else 1
+                minimum = node.get("minimum", 1)
+                return minimum if isinstance(minimum, (int, float)) else 1
             case "boolean":
                 return True
         return FORMATS.get(as_text(node.get("format")), f"Example {name.replace('_', ' ')}".strip())
 
     def _object(self, node: Node, depth: int) -> dict[str, Any]:
-        """What is required; where nothing is, the first property, so that something is sent."""
+        """Return the required properties, or the first one if none is required."""
         properties, required = properties_of(self._document, node)
         chosen = [name for name in properties if name in required] or list(properties)[:1]
         return {
@@ -81,7 +81,7 @@ class ExampleBuilder:
 
 
 def properties_of(document: Document, node: Node) -> tuple[Node, set[str]]:
-    """All properties of an object, those of `allOf` too, and the names that are required."""
+    """Return all properties of an object, including `allOf`, and the required names."""
     properties: Node = {}
     required: set[str] = set()
     for part in (node, *map(document.follow, as_list(node.get("allOf"))[:MAX_ALTERNATIVES])):
@@ -91,7 +91,7 @@ def properties_of(document: Document, node: Node) -> tuple[Node, set[str]]:
 
 
 def type_of(schema: Node) -> str:
-    """The schema's type in one word; of several, the first that is not null."""
+    """Return the schema's type; the first that isn't null if there are several."""
     kinds = schema.get("type")
     names = [kind for kind in (as_list(kinds) or [kinds]) if isinstance(kind, str)]
     if found := [name for name in names if name != "null"]:

@@ -1,4 +1,4 @@
-"""An API as a person meets it: groups of operations, each with what has to be filled in."""
+"""An API as groups of operations with their parameters and bodies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PATH_PARAMS = re.compile(r"\{([^{}]+)\}")
 
 @dataclass(frozen=True)
 class Field:
-    """One property of a body, to be read about."""
+    """A property of a body, for the documentation."""
 
     name: str
     kind: str
@@ -27,7 +27,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Parameter:
-    """Something to fill in; `place` is `path` or `query`."""
+    """A parameter; `location` is `path` or `query`."""
 
     name: str
     location: str
@@ -39,13 +39,13 @@ class Parameter:
 
     @property
     def key(self) -> str:
-        """What its form field is called."""
+        """The name of its form field."""
         return f"{self.location}.{self.name}"
 
 
 @dataclass(frozen=True)
 class Body:
-    """A body of JSON, and one that could be sent as it is."""
+    """A JSON body with an example that can be sent unchanged."""
 
     required: bool
     example: Any
@@ -54,7 +54,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of one path."""
+    """A method of a path."""
 
     id: str
     method: str
@@ -64,7 +64,7 @@ class Operation:
     parameters: Sequence[Parameter]
     body: Body | None
     columns: Sequence[str] = ()
-    """Of a list, `{"data": [...]}`: what each of its rows holds."""
+    """Properties of the rows, for lists of the form `{"data": [...]}`."""
 
     @property
     def is_list(self) -> bool:
@@ -72,32 +72,32 @@ class Operation:
 
     @property
     def resource(self) -> str:
-        """The last word of the path: what a list is a list of."""
+        """The last segment of the path, which names what a list contains."""
         return self.path.rstrip("/").rpartition("/")[2]
 
     def target(self, values: Mapping[str, str]) -> str:
-        """The path and query for what was filled in, by `Parameter.key`.
+        """Return the path and query for the values by `Parameter.key`.
 
         Raises ValidationFailed.
         """
-        path = PATH_PARAMS.sub(lambda hole: self._path_value(hole[1], values), self.path)
-        asked = [
+        path = PATH_PARAMS.sub(lambda match: self._path_value(match[1], values), self.path)
+        query = [
             (one.name, value)
             for one in self.parameters
             if one.location == "query" and (value := values.get(one.key, "").strip())
         ]
-        return f"{path}?{urlencode(asked)}" if asked else path
+        return f"{path}?{urlencode(query)}" if query else path
 
     def _path_value(self, name: str, values: Mapping[str, str]) -> str:
         value = values.get(f"path.{name}", "").strip()
         if value in ("", ".", ".."):
-            raise ValidationFailed(name, "Fill it in: it is a part of the path.")
+            raise ValidationFailed(name, "Required: it is part of the path.")
         return quote(value, safe="")
 
 
 @dataclass(frozen=True)
 class Group:
-    """Operations on one kind of thing."""
+    """Operations on one kind of resource."""
 
     name: str
     description: str = ""
@@ -106,7 +106,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Description:
-    """All that an API says of itself."""
+    """A parsed API description."""
 
     title: str
     description: str
@@ -115,22 +115,22 @@ class Description:
 
     @cached_property
     def operations(self) -> Mapping[str, Operation]:
-        """By their ids."""
+        """The operations by their ids."""
         return {one.id: one for group in self.groups for one in group.operations}
 
     @cached_property
     def lists(self) -> Sequence[Operation]:
-        """The operations that list things, one for each kind."""
+        """The operations that list resources."""
         return [one for one in self.operations.values() if one.is_list]
 
     def related_list(self, operation: Operation) -> Operation | None:
-        """The list of what an operation is about; the first of all, if it is about no list."""
+        """Return the list of the operation's resources, by default the first list."""
         group = next((one.operations for one in self.groups if operation in one.operations), [])
         found = (one for one in (*group, *self.lists) if one.is_list)
         return next(found, None)
 
     def detail_operation(self, listing: Operation) -> Operation | None:
-        """The operation that reads one thing of a list, if there is one."""
-        form = re.compile(re.escape(listing.path.rstrip("/")) + r"/\{[^/{}]+\}")
-        found = (one for one in self.operations.values() if form.fullmatch(one.path))
+        """Return the operation that reads an item of the list, if any."""
+        pattern = re.compile(re.escape(listing.path.rstrip("/")) + r"/\{[^/{}]+\}")
+        found = (one for one in self.operations.values() if pattern.fullmatch(one.path))
         return next((one for one in found if one.method == "GET"), None)

@@ -1,4 +1,4 @@
-"""From a document to operations."""
+"""Parse an OpenAPI document into operations."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from sandboxes.explorer.openapi.operations import (
 METHODS = ("get", "post", "put", "patch", "delete")
 MAX_OPERATIONS = 300
 MAX_PARTS = 60
-"""Parameters, fields, columns or choices in one location: more than that nobody looks through."""
+"""Limit of parameters, fields, columns or choices in one place."""
 JSON = "application/json"
 
 
 def read(source: bytes) -> Description:
-    """The description in an OpenAPI document. Raises Unreadable."""
+    """Parse an OpenAPI document. Raises InvalidOpenAPIDocument."""
     document = Document(source)
     info = as_dict(document.root.get("info"))
     groups = {
@@ -50,13 +50,13 @@ def read(source: bytes) -> Description:
         groups.setdefault(name, Group(name)).operations.append(operation)
     found = [group for group in groups.values() if group.operations]
     if not found:
-        raise InvalidOpenAPIDocument("The description of its API has no operation in it.")
+        raise InvalidOpenAPIDocument("The sandbox's OpenAPI document has no operations.")
     title = as_text(info.get("title")) or "API"
     return Description(title, as_text(info.get("description")), found, document.root)
 
 
 def _operations(document: Document) -> Iterator[tuple[str, Operation]]:
-    """Each operation, with the name of its group."""
+    """Yield each operation with the name of its group."""
     for path, item in as_dict(document.root.get("paths")).items():
         shared = document.follow(item)
         for method in METHODS:
@@ -86,12 +86,12 @@ def _operation(document: Document, method: str, path: str, node: Node, shared: N
 
 
 def _parameters(document: Document, path: str, node: Node, shared: Node) -> Iterator[Parameter]:
-    told = [*as_list(shared.get("parameters")), *as_list(node.get("parameters"))]
+    nodes = [*as_list(shared.get("parameters")), *as_list(node.get("parameters"))]
     found = {}
-    for one in map(document.follow, told[:MAX_PARTS]):
+    for one in map(document.follow, nodes[:MAX_PARTS]):
         location, name = as_text(one.get("in")), as_text(one.get("name"))
         if name and (location == "query" or (location == "path" and f"{{{name}}}" in path)):
-            # What an operation says comes later, and goes over what its path says.
+            # Parameters of the operation come later and override those of the path.
             found[location, name] = _parameter(document, one, location, name)
     yield from found.values()
 
@@ -122,13 +122,13 @@ def _choices(schema: Node) -> list[str]:
 
 
 def query_value(value: Any) -> str:
-    """A value as it is written in a URL."""
+    """Return a value as it is written in a URL."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _body(document: Document, node: Node) -> Body | None:
-    told = document.follow(node.get("requestBody"))
-    media = as_dict(as_dict(told.get("content")).get(JSON))
+    body = document.follow(node.get("requestBody"))
+    media = as_dict(as_dict(body.get("content")).get(JSON))
     if not media:
         return None
     examples = declared_examples(
@@ -136,7 +136,7 @@ def _body(document: Document, node: Node) -> Body | None:
     )
     schema = media.get("schema")
     return Body(
-        required=told.get("required") is True,
+        required=body.get("required") is True,
         example=examples[0] if examples else ExampleBuilder(document).of(schema),
         fields=list(_fields(document, schema)),
     )
@@ -151,7 +151,7 @@ def _fields(document: Document, schema: Any) -> Iterator[Field]:
 
 
 def _columns(document: Document, node: Node) -> list[str]:
-    """What the rows of a list hold, where the response is one: `data` is an array of objects."""
+    """Return the columns if the response is a list, with `data` as an array of objects."""
     response = document.follow(as_dict(node.get("responses")).get("200"))
     media = as_dict(as_dict(response.get("content")).get(JSON))
     properties, _names = properties_of(document, document.follow(media.get("schema")))
