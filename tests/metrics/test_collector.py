@@ -72,7 +72,7 @@ def promtool(*arguments: str, given: bytes = b"", folder: Path = PROMETHEUS) -> 
 
 
 @pytest.mark.promtool
-def test_promtool_finds_nothing_to_complain_of(busy: None) -> None:
+def test_promtool_accepts_the_metrics(busy: None) -> None:
     assert promtool("check", "metrics", given=exposed()) == ""
 
 
@@ -83,7 +83,7 @@ def test_the_alert_rules_are_valid_and_pass_their_tests() -> None:
 
 
 @pytest.mark.promtool
-def test_the_configuration_to_start_from_is_valid(tmp_path: Path) -> None:
+def test_the_example_configuration_is_valid(tmp_path: Path) -> None:
     shutil.copy(PROMETHEUS / "alerts.yml", tmp_path)
     (tmp_path / "token").write_text("for-prometheus-alone")
     words = (PROMETHEUS / "prometheus.yml").read_text()
@@ -92,7 +92,7 @@ def test_the_configuration_to_start_from_is_valid(tmp_path: Path) -> None:
     promtool("check", "config", str(file), folder=tmp_path)
 
 
-def test_every_alert_is_tried_both_ways() -> None:
+def test_every_alert_is_tested_firing_and_not_firing() -> None:
     rules = re.findall(r"alert: (\w+)", (PROMETHEUS / "alerts.yml").read_text())
     quiet, loud = (PROMETHEUS / "alerts_test.yml").read_text().split("name: everything is wrong")
 
@@ -116,7 +116,7 @@ def expressions() -> list[str]:
     return [*panels, (PROMETHEUS / "alerts.yml").read_text()]
 
 
-def test_dashboard_and_alerts_ask_only_for_series_that_are_there(families) -> None:
+def test_dashboard_and_alerts_query_only_existing_series(families) -> None:
     known = series(families)
     asked = {name for text in expressions() for name in re.findall(r"sandboxportal_\w+", text)}
     assert asked - known.keys() == set()
@@ -175,7 +175,7 @@ def test_histograms_add_up(families) -> None:
     assert sum(whole) == sum(counts.values())
 
 
-def test_what_the_engine_refused_is_counted(families) -> None:
+def test_refused_engine_calls_are_counted(families) -> None:
     errors = families["sandboxportal_engine_errors"].samples
     assert {s.labels["call"]: s.value for s in errors if s.name.endswith("_total")} == {
         "create": 0,
@@ -185,7 +185,7 @@ def test_what_the_engine_refused_is_counted(families) -> None:
     }
 
 
-def test_before_the_first_sweep_nothing_is_made_up(runtime) -> None:
+def test_before_the_first_sweep_unknown_series_are_missing(runtime) -> None:
     names = {family.name for family in PortalCollector().collect()}
     assert "sandboxportal_engine_up" not in names
     assert "sandboxportal_disk_free_bytes" not in names

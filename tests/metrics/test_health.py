@@ -46,7 +46,7 @@ def refuse(*_: Any, **__: Any) -> None:
     raise OperationalError("could not connect to 10.0.0.7")
 
 
-def test_a_process_that_answers_is_up_with_no_database_behind_it(
+def test_healthz_works_without_a_database(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(connection, "cursor", refuse)
@@ -62,13 +62,13 @@ def test_after_a_sweep_the_portal_is_ready(runtime: MemoryRuntime) -> None:
     assert unwell(told) == set()
 
 
-def test_before_the_first_sweep_it_is_not(runtime: MemoryRuntime) -> None:
+def test_before_the_first_sweep_the_portal_is_not_ready(runtime: MemoryRuntime) -> None:
     status, told = readyz()
     assert (status, unwell(told)) == (503, {"engine", "reaper"})
     assert "reap_sandboxes" in told["checks"]["reaper"]["detail"]
 
 
-def test_without_its_database_it_is_not(
+def test_without_its_database_the_portal_is_not_ready(
     runtime: MemoryRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Sweep().run()
@@ -78,7 +78,7 @@ def test_without_its_database_it_is_not(
     assert "10.0.0.7" not in json.dumps(told)
 
 
-def test_with_a_queue_that_takes_nothing_it_is_not(
+def test_with_an_unwritable_queue_the_portal_is_not_ready(
     runtime: MemoryRuntime, embedded_queue: Path
 ) -> None:
     Sweep().run()
@@ -87,7 +87,7 @@ def test_with_a_queue_that_takes_nothing_it_is_not(
     assert (status, unwell(told)) == (503, {"broker"})
 
 
-def test_with_a_broker_that_does_not_answer_it_is_not(
+def test_with_an_unreachable_broker_the_portal_is_not_ready(
     runtime: MemoryRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sandboxportal.celery import app
@@ -99,7 +99,7 @@ def test_with_a_broker_that_does_not_answer_it_is_not(
     assert "127.0.0.1" not in json.dumps(told)
 
 
-def test_with_the_engine_away_it_is_not_and_the_reaper_is_well(runtime: MemoryRuntime) -> None:
+def test_with_an_unreachable_engine_only_the_engine_check_fails(runtime: MemoryRuntime) -> None:
     Sweep().run()
     runtime.unreachable = True
     Sweep().run()
@@ -110,9 +110,7 @@ def test_with_the_engine_away_it_is_not_and_the_reaper_is_well(runtime: MemoryRu
     assert readyz()[0] == 200
 
 
-def test_one_sandbox_that_cannot_be_removed_leaves_it_ready(
-    alice: User, runtime: MemoryRuntime
-) -> None:
+def test_a_failed_removal_leaves_the_portal_ready(alice: User, runtime: MemoryRuntime) -> None:
     runtime.add_orphan("sbx_orphan", clock.now() - timedelta(hours=1))
     runtime.fail_next("destroy", EngineRefused("It is busy."))
     assert Sweep().run().errors
@@ -120,7 +118,9 @@ def test_one_sandbox_that_cannot_be_removed_leaves_it_ready(
     assert readyz()[0] == 200
 
 
-def test_with_a_reaper_that_sleeps_it_is_not(runtime: MemoryRuntime, clock: Clock) -> None:
+def test_with_an_overdue_sweep_the_portal_is_not_ready(
+    runtime: MemoryRuntime, clock: Clock
+) -> None:
     Sweep().run()
     clock.forward(minutes=3)
     assert readyz()[0] == 200
@@ -150,7 +150,7 @@ def token(settings: SettingsWrapper) -> dict[str, Any]:
     return {"headers": {"Authorization": "Bearer for-prometheus-alone"}}
 
 
-def test_metrics_count_sandboxes_by_state_and_tell_of_the_reaper(
+def test_metrics_contain_sandboxes_by_state_and_reaper_status(
     token: dict[str, Any], alice: User, runtime: MemoryRuntime, clock: Clock, settings: Any
 ) -> None:
     settings.SANDBOX_MAX_SITE = 12
@@ -167,7 +167,7 @@ def test_metrics_count_sandboxes_by_state_and_tell_of_the_reaper(
     assert figures["site_limit"] == 12
 
 
-def test_metrics_tell_of_what_cannot_be_removed(
+def test_metrics_contain_failing_removals(
     token: dict[str, Any], alice: User, runtime: MemoryRuntime
 ) -> None:
     program = Program(alice)
@@ -179,12 +179,12 @@ def test_metrics_tell_of_what_cannot_be_removed(
     assert scrape(**token)["reaper_failed"] == 1
 
 
-def test_metrics_hold_the_figures_of_requests_too(token: dict[str, Any]) -> None:
+def test_metrics_contain_http_request_metrics(token: dict[str, Any]) -> None:
     answer = Client().get("/metrics", **token)
     assert b"django_http_requests" in answer.content
 
 
-def test_metrics_are_for_operators_and_the_holder_of_the_token(
+def test_metrics_require_the_token_or_an_operator(
     token: dict[str, Any], alice: User, olga: User
 ) -> None:
     nobody = Client().get("/metrics")
@@ -197,7 +197,7 @@ def test_metrics_are_for_operators_and_the_holder_of_the_token(
         assert browser.get("/metrics").status_code == status
 
 
-def test_without_a_metrics_token_an_empty_one_opens_nothing(settings: SettingsWrapper) -> None:
+def test_an_empty_metrics_token_grants_no_access(settings: SettingsWrapper) -> None:
     settings.METRICS_TOKEN = ""
     for value in ("Bearer ", "Bearer", ""):
         assert Client().get("/metrics", headers={"Authorization": value}).status_code == 401

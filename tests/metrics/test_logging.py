@@ -36,7 +36,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> Any:
     return telling
 
 
-def test_a_line_of_a_journal_names_request_user_and_sandbox(lines, alice) -> None:
+def test_journal_log_lines_contain_request_user_and_sandbox(lines, alice) -> None:
     sandbox = Program(alice).launch()
     requested = next(line for line in lines("journal") if line["kind"] == "requested")
 
@@ -46,7 +46,7 @@ def test_a_line_of_a_journal_names_request_user_and_sandbox(lines, alice) -> Non
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_task_takes_along_which_request_sent_it(lines, alice, no_worker) -> None:
+def test_tasks_carry_the_id_of_the_request_that_sent_them(lines, alice, no_worker) -> None:
     sandbox = Program(alice).launch()
     message = no_worker.SimpleQueue("celery").get_nowait()
     requested = next(line for line in lines("journal") if line["kind"] == "requested")
@@ -57,7 +57,7 @@ def test_a_task_takes_along_which_request_sent_it(lines, alice, no_worker) -> No
     assert bind_extra_task_metadata.has_listeners()
 
 
-def test_a_request_about_a_sandbox_names_it_in_all_its_lines(lines, alice) -> None:
+def test_all_log_lines_of_a_sandbox_request_contain_the_sandbox(lines, alice) -> None:
     sandbox = launch(alice)
     Program(alice).get(f"/sandboxes/{sandbox.public_id}")
     finished = lines("request_finished")[-1]
@@ -65,7 +65,7 @@ def test_a_request_about_a_sandbox_names_it_in_all_its_lines(lines, alice) -> No
     assert finished["sandbox"] == sandbox.public_id
 
 
-def test_a_sweep_names_itself_and_so_does_what_it_sends(lines, alice, runtime) -> None:
+def test_log_lines_of_a_sweep_and_its_tasks_contain_its_id(lines, alice, runtime) -> None:
     sandbox = launch(alice)
     runtime.stop_service(sandbox.public_id, "api", 3)
     sweep()
@@ -76,7 +76,7 @@ def test_a_sweep_names_itself_and_so_does_what_it_sends(lines, alice, runtime) -
     assert swept["actions"] == {"fail": 1}
 
 
-def test_an_act_of_an_operator_is_in_the_log(lines, desk, alice, olga) -> None:
+def test_operators_actions_are_logged(lines, desk, alice, olga) -> None:
     ask(desk, "suspend", alice, reason="Mining coins.")
     line = lines("operator_act")[-1]
 
@@ -84,7 +84,7 @@ def test_an_act_of_an_operator_is_in_the_log(lines, desk, alice, olga) -> None:
     assert line["request_id"]
 
 
-def test_a_sweep_by_cron_writes_nothing_when_all_is_well(capfd, alice, lines) -> None:
+def test_a_successful_sweep_by_cron_logs_nothing(capfd, alice, lines) -> None:
     launch(alice)
     capfd.readouterr()
     call_command("reap_sandboxes")
@@ -104,7 +104,7 @@ except ValueError:
 """
 
 
-def test_json_is_one_object_a_line_tracebacks_included(tmp_path) -> None:
+def test_json_logs_have_one_object_per_line_including_tracebacks(tmp_path) -> None:
     environment = os.environ | {"LOG_FORMAT": "json", "VAR_DIR": str(tmp_path)}
     written = subprocess.run(
         [sys.executable, "-c", WRITE],

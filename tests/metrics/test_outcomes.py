@@ -36,7 +36,7 @@ def settle(clock: Clock) -> None:
     outcomes.aggregate_events()
 
 
-def test_launches_are_counted_by_how_they_went(alice, runtime, clock):
+def test_launches_are_counted_by_result(alice, runtime, clock):
     launch(alice)
     runtime.fail_startup("api", 1)
     with committed():
@@ -48,7 +48,7 @@ def test_launches_are_counted_by_how_they_went(alice, runtime, clock):
     assert counted() == {"cold ready": 1, "cold failed": 1, "cold cancelled": 1}
 
 
-def test_one_out_of_the_pool_is_warm_and_what_waits_there_is_no_launch(alice, settings, clock):
+def test_claims_count_as_warm_and_pooled_sandboxes_do_not_count(alice, settings, clock):
     settings.SANDBOX_POOL_SIZE = 1
     sweep()
     settle(clock)
@@ -59,7 +59,7 @@ def test_one_out_of_the_pool_is_warm_and_what_waits_there_is_no_launch(alice, se
     assert counted() == {"warm ready": 1}
 
 
-def test_removals_are_counted_with_the_time_that_they_took(alice, runtime, clock):
+def test_removals_are_counted_with_their_duration(alice, runtime, clock):
     easy, hard = launch(alice), launch(alice)
     with committed():
         actions.destroy(easy, alice)
@@ -76,7 +76,7 @@ def test_removals_are_counted_with_the_time_that_they_took(alice, runtime, clock
     )
 
 
-def test_what_may_not_be_committed_yet_waits_for_the_next_time(alice, clock):
+def test_recent_events_wait_for_the_next_aggregation(alice, clock):
     launch(alice)
     outcomes.aggregate_events()
     assert counted() == {}
@@ -86,7 +86,7 @@ def test_what_may_not_be_committed_yet_waits_for_the_next_time(alice, clock):
     assert counted() == {"cold ready": 1}
 
 
-def test_many_events_are_counted_in_parts_and_none_twice(alice, clock, monkeypatch):
+def test_events_are_aggregated_in_batches_and_once_each(alice, clock, monkeypatch):
     monkeypatch.setattr(outcomes, "BATCH_SIZE", 3)
     for _ in range(3):
         launch(alice)
@@ -96,7 +96,7 @@ def test_many_events_are_counted_in_parts_and_none_twice(alice, clock, monkeypat
     assert counted() == {"cold ready": 3}
 
 
-def test_a_sweep_that_comes_second_counts_nothing(alice, clock, monkeypatch):
+def test_an_overtaken_sweep_counts_nothing(alice, clock, monkeypatch):
     launch(alice)
     clock.forward(seconds=16)
     current = Site.current
@@ -111,7 +111,7 @@ def test_a_sweep_that_comes_second_counts_nothing(alice, clock, monkeypatch):
     assert counted() == {}
 
 
-def test_sums_stay_when_sandboxes_and_slots_are_forgotten(alice, clock):
+def test_totals_survive_the_pruning_of_sandboxes_and_buckets(alice, clock):
     with committed():
         actions.destroy(launch(alice), alice)
     settle(clock)
@@ -123,7 +123,7 @@ def test_sums_stay_when_sandboxes_and_slots_are_forgotten(alice, clock):
     assert not OutcomeCount.objects.exclude(slot=ALL_TIME).exists()
 
 
-def test_calls_that_the_engine_did_not_carry_out_are_counted(alice, runtime):
+def test_failed_engine_calls_are_counted(alice, runtime):
     sandbox = launch(alice)
     runtime.fail_next("create", EngineUnreachable("The engine did not answer."))
     with committed():
@@ -146,7 +146,7 @@ def test_calls_that_the_engine_did_not_carry_out_are_counted(alice, runtime):
         ([9999], 1, 600),
     ],
 )
-def test_a_quantile_lies_in_the_bucket_that_holds_it(seconds, share, about):
+def test_quantiles_are_interpolated_inside_their_bucket(seconds, share, about):
     total = outcomes.Histogram()
     for one in seconds:
         total.add(one)
@@ -154,7 +154,7 @@ def test_a_quantile_lies_in_the_bucket_that_holds_it(seconds, share, about):
     assert found == (about if about is None else pytest.approx(about, rel=0.01))
 
 
-def test_slots_begin_every_five_minutes():
+def test_buckets_start_every_five_minutes():
     began = ALL_TIME + timedelta(days=20_000, minutes=35)
     assert (
         outcomes.bucket_start(began) == outcomes.bucket_start(began + timedelta(minutes=4)) == began

@@ -35,7 +35,7 @@ def nearly_over(user: User) -> Sandbox:
     return again(sandbox)
 
 
-def test_sweeps_and_workers_at_once_tell_of_one_deadline_once(
+def test_concurrent_sweeps_and_workers_notify_of_a_deadline_once(
     carol: User, receiver: Receiver
 ) -> None:
     _, secret = hook(carol, receiver, "sandbox.warning")
@@ -54,7 +54,7 @@ def test_sweeps_and_workers_at_once_tell_of_one_deadline_once(
     assert len(receiver.messages) == 3
 
 
-def test_workers_at_once_deliver_each_message_once(carol: User, receiver: Receiver) -> None:
+def test_concurrent_workers_deliver_each_message_once(carol: User, receiver: Receiver) -> None:
     webhooks = [hook(carol, receiver)[0] for _ in range(3)]
     for webhook in webhooks:
         for _ in range(4):
@@ -68,7 +68,7 @@ def test_workers_at_once_deliver_each_message_once(carol: User, receiver: Receiv
     assert not Webhook.objects.exclude(busy_until=None).exists()
 
 
-def test_clicks_at_once_on_one_link_extend_once(carol: User) -> None:
+def test_concurrent_clicks_on_one_link_extend_once(carol: User) -> None:
     sandbox = nearly_over(carol)
     Sweep().run()
     warning = SandboxWarning.objects.get()
@@ -84,7 +84,7 @@ def test_clicks_at_once_on_one_link_extend_once(carol: User) -> None:
     assert Extension.objects.filter(sandbox=sandbox).count() == 1
 
 
-def test_webhooks_made_at_once_keep_to_the_limit(carol: User, receiver: Receiver) -> None:
+def test_concurrently_created_webhooks_respect_the_limit(carol: User, receiver: Receiver) -> None:
     def make(_: int) -> bool:
         try:
             hook(carol, receiver)

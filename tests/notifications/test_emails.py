@@ -31,7 +31,7 @@ def warned(sandbox: Sandbox) -> int:
     return story(sandbox).count("warned")
 
 
-def test_its_owner_is_warned_once_of_one_deadline(alice, runtime, clock):
+def test_the_owner_is_warned_once_per_deadline(alice, runtime, clock):
     sandbox = launch(alice, ttl_minutes=15)
     clock.forward(minutes=9)
     sweep()
@@ -45,7 +45,7 @@ def test_its_owner_is_warned_once_of_one_deadline(alice, runtime, clock):
     assert warned(sandbox) == 1
 
 
-def test_an_extension_arms_the_warning_again(alice, runtime, clock):
+def test_an_extension_rearms_the_warning(alice, runtime, clock):
     sandbox = launch(alice, ttl_minutes=15)
     clock.forward(minutes=11)
     sweep()
@@ -58,7 +58,7 @@ def test_an_extension_arms_the_warning_again(alice, runtime, clock):
     assert warned(sandbox) == 2
 
 
-def test_traffic_arms_the_idle_warning_again(alice, runtime, clock):
+def test_traffic_rearms_the_idle_warning(alice, runtime, clock):
     sandbox = launch(alice, ttl_minutes=120)
     clock.forward(minutes=26)
     sweep()
@@ -84,7 +84,7 @@ def test_two_sweeps_warn_once(alice, runtime, clock):
     assert warned(sandbox) == 1
 
 
-def test_a_warning_that_an_extension_overtook_is_not_given(alice, runtime, clock):
+def test_a_warning_overtaken_by_an_extension_is_not_sent(alice, runtime, clock):
     from sandboxes.reaper import housekeeping
 
     sandbox = launch(alice, ttl_minutes=15)
@@ -95,7 +95,7 @@ def test_a_warning_that_an_extension_overtook_is_not_given(alice, runtime, clock
     assert not housekeeping.warn(stale, idle=False)
 
 
-def test_a_warning_says_which_sandbox_ends_when_why_and_what_to_do(alice, runtime, clock):
+def test_an_expiry_warning_contains_sandbox_time_and_remedy(alice, runtime, clock):
     sandbox = launch(alice, ttl_minutes=15, name="Checkout tests")
     clock.forward(minutes=11)
     sweep()
@@ -108,7 +108,7 @@ def test_a_warning_says_which_sandbox_ends_when_why_and_what_to_do(alice, runtim
     assert "http://127.0.0.1:8000/" in message.body
 
 
-def test_an_idle_warning_says_how_to_keep_it(alice, runtime, clock):
+def test_an_idle_warning_contains_time_and_remedy(alice, runtime, clock):
     sandbox = launch(alice, ttl_minutes=120)
     clock.forward(minutes=26)
     sweep()
@@ -119,7 +119,7 @@ def test_an_idle_warning_says_how_to_keep_it(alice, runtime, clock):
     assert "to keep it" in message.body
 
 
-def test_a_name_cannot_put_lines_into_a_mail(alice, runtime, clock):
+def test_a_sandbox_name_is_escaped_in_the_subject(alice, runtime, clock):
     sandbox = launch(alice, ttl_minutes=15, name="<b>Tom & Jerry</b>")
     clock.forward(minutes=11)
     sweep()
@@ -128,7 +128,7 @@ def test_a_name_cannot_put_lines_into_a_mail(alice, runtime, clock):
     assert mail.outbox[0].subject == f"“<b>Tom & Jerry</b>” expires at {time} UTC"
 
 
-def test_a_message_that_lay_around_until_the_deadline_moved_is_dropped(alice, runtime, clock):
+def test_an_email_whose_deadline_has_moved_is_dropped(alice, runtime, clock):
     sandbox = launch(alice, ttl_minutes=15)
     clock.forward(minutes=11)
     Sweep().run()
@@ -138,7 +138,7 @@ def test_a_message_that_lay_around_until_the_deadline_moved_is_dropped(alice, ru
     assert mail.outbox == []
 
 
-def test_a_message_that_outlived_its_sandbox_is_dropped(alice, runtime, clock):
+def test_an_email_whose_sandbox_has_ended_is_dropped(alice, runtime, clock):
     sandbox = launch(alice, ttl_minutes=15)
     clock.forward(minutes=11)
     Sweep().run()
@@ -148,7 +148,7 @@ def test_a_message_that_outlived_its_sandbox_is_dropped(alice, runtime, clock):
     assert mail.outbox == []
 
 
-def test_an_owner_without_an_address_gets_no_mail_and_is_warned_all_the_same(alice, runtime, clock):
+def test_an_owner_without_email_address_is_still_warned(alice, runtime, clock):
     alice.email = ""
     alice.save()
     sandbox = launch(alice, ttl_minutes=15)
@@ -175,9 +175,7 @@ def mail_server(monkeypatch):
     return server
 
 
-def test_a_mail_server_that_is_away_for_a_moment_loses_no_warning(
-    alice, runtime, clock, mail_server
-):
+def test_a_short_mail_server_outage_loses_no_warning(alice, runtime, clock, mail_server):
     mail_server["refuses"] = 2
     sandbox = launch(alice, ttl_minutes=15)
     clock.forward(minutes=11)
@@ -189,9 +187,7 @@ def test_a_mail_server_that_is_away_for_a_moment_loses_no_warning(
     assert len(mail.outbox) == warned(sandbox) == 1
 
 
-def test_a_mail_server_that_stays_away_is_not_asked_after_the_deadline(
-    alice, runtime, clock, mail_server
-):
+def test_a_warning_is_not_retried_after_the_deadline(alice, runtime, clock, mail_server):
     mail_server["refuses"] = 99
     launch(alice, ttl_minutes=15)
     clock.forward(minutes=11)
@@ -204,9 +200,7 @@ def test_a_mail_server_that_stays_away_is_not_asked_after_the_deadline(
     assert not SandboxWarning.objects.exclude(mail_due_at=None).exists()
 
 
-def test_a_worker_killed_while_it_sends_leaves_the_mail_to_the_next(
-    alice, runtime, clock, monkeypatch
-):
+def test_an_email_whose_worker_was_killed_is_sent_by_the_next(alice, runtime, clock, monkeypatch):
     def die(*_):
         raise Killed
 
@@ -226,7 +220,7 @@ def test_a_worker_killed_while_it_sends_leaves_the_mail_to_the_next(
     assert len(mail.outbox) == 1
 
 
-def test_a_message_to_the_worker_that_was_lost_loses_no_mail(alice, runtime, clock):
+def test_a_lost_task_loses_no_email(alice, runtime, clock):
     launch(alice, ttl_minutes=15)
     clock.forward(minutes=11)
     Sweep().run()
@@ -235,7 +229,7 @@ def test_a_message_to_the_worker_that_was_lost_loses_no_mail(alice, runtime, clo
     assert len(mail.outbox) == 1
 
 
-def test_two_workers_send_one_mail(alice, runtime, clock):
+def test_two_workers_send_one_email(alice, runtime, clock):
     launch(alice, ttl_minutes=15)
     clock.forward(minutes=11)
     Sweep().run()
@@ -245,7 +239,7 @@ def test_two_workers_send_one_mail(alice, runtime, clock):
     assert len(mail.outbox) == 1
 
 
-def test_mails_have_two_parts_that_say_the_same_and_how_to_stop_them(alice, runtime, clock):
+def test_emails_have_a_text_and_an_html_part_and_unsubscribe_headers(alice, runtime, clock):
     sandbox = launch(alice, ttl_minutes=15, name="<b>Tom & Jerry</b>")
     clock.forward(minutes=11)
     sweep()
@@ -263,7 +257,7 @@ def test_mails_have_two_parts_that_say_the_same_and_how_to_stop_them(alice, runt
     assert f"{sandbox.expires_at:%H:%M} UTC" in html
 
 
-def test_an_operators_message_has_two_parts_too(alice, olga, runtime):
+def test_an_operators_message_has_a_text_and_an_html_part(alice, olga, runtime):
     sandbox = launch(alice, name="R&D")
     event = core_journal.record(sandbox, "message", "Please <stop>\nthe load test.", actor=olga)
     worker_tasks.send_message(sandbox.public_id, event.pk)

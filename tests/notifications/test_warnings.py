@@ -77,9 +77,7 @@ def ears(
     return Ears(web, clock, receiver, secret)
 
 
-def test_an_expiry_is_told_once_by_each_way_and_an_extension_arms_it_again(
-    alice: User, ears: Ears
-) -> None:
+def test_an_expiry_warning_reaches_each_channel_once_per_deadline(alice: User, ears: Ears) -> None:
     sandbox = launch(alice, ttl_minutes=15)
     ears.pass_by(minutes=9.5)
     assert ears.heard == (0, 0, 0)
@@ -96,7 +94,7 @@ def test_an_expiry_is_told_once_by_each_way_and_an_extension_arms_it_again(
     assert story(sandbox).count("warned") == 2
 
 
-def test_idleness_is_told_once_by_each_way_and_keeping_it_alive_arms_it_again(
+def test_an_idle_warning_reaches_each_channel_once_per_deadline(
     alice: User, ears: Ears, runtime: MemoryRuntime
 ) -> None:
     sandbox = launch(alice, ttl_minutes=120)
@@ -118,7 +116,7 @@ def test_idleness_is_told_once_by_each_way_and_keeping_it_alive_arms_it_again(
     assert ears.heard == (3, 3, 3)
 
 
-def test_both_clocks_of_one_sandbox_are_told_each_once(alice: User, ears: Ears) -> None:
+def test_both_deadlines_of_a_sandbox_are_warned_of_once(alice: User, ears: Ears) -> None:
     sandbox = launch(alice, ttl_minutes=32)
     ears.pass_by(minutes=28)
     assert ears.heard == (1, 1, 1)
@@ -128,7 +126,7 @@ def test_both_clocks_of_one_sandbox_are_told_each_once(alice: User, ears: Ears) 
     assert [row.clock for row in SandboxWarning.objects.order_by("pk")] == ["idle", "expired"]
 
 
-def test_of_several_sandboxes_each_is_told_once(alice: User, ears: Ears) -> None:
+def test_each_of_several_sandboxes_is_warned_of_once(alice: User, ears: Ears) -> None:
     for name in ("one", "two", "three"):
         launch(alice, ttl_minutes=15, name=name)
     ears.pass_by(minutes=14)
@@ -136,7 +134,7 @@ def test_of_several_sandboxes_each_is_told_once(alice: User, ears: Ears) -> None
     assert sorted(ears.banners) == ["one", "three", "two"]
 
 
-def test_sweeps_that_overlap_tell_once(alice: User, ears: Ears) -> None:
+def test_overlapping_sweeps_warn_once(alice: User, ears: Ears) -> None:
     launch(alice, ttl_minutes=15)
     ears.clock.forward(minutes=11)
     with committed():
@@ -148,7 +146,7 @@ def test_sweeps_that_overlap_tell_once(alice: User, ears: Ears) -> None:
     assert ears.heard == (1, 1, 1)
 
 
-def test_a_second_row_for_one_deadline_cannot_be(alice: User, ears: Ears) -> None:
+def test_a_second_warning_for_one_deadline_violates_a_constraint(alice: User, ears: Ears) -> None:
     sandbox = launch(alice, ttl_minutes=15)
     ears.pass_by(minutes=11)
     row = SandboxWarning.objects.get(sandbox=sandbox)
@@ -166,7 +164,7 @@ def test_a_second_row_for_one_deadline_cannot_be(alice: User, ears: Ears) -> Non
         ("mail_expiry", 26, 120, (1, 1, 1)),
     ],
 )
-def test_mail_of_one_kind_can_be_declined_and_banner_and_webhook_stay(
+def test_one_kind_of_email_can_be_disabled_without_affecting_other_channels(
     alice: User, ears: Ears, off: str, minutes: int, ttl: int, heard: tuple[int, int, int]
 ) -> None:
     Preferences.objects.create(user=alice, **{off: False})
@@ -175,7 +173,7 @@ def test_mail_of_one_kind_can_be_declined_and_banner_and_webhook_stay(
     assert ears.heard == heard
 
 
-def test_a_warning_is_for_its_owner_alone(alice: User, bob: User, ears: Ears) -> None:
+def test_a_warning_is_sent_only_to_the_owner(alice: User, bob: User, ears: Ears) -> None:
     launch(bob, ttl_minutes=15, name="bob's")
     ears.pass_by(minutes=11)
     assert [letter.to for letter in mail.outbox] == [["bob@example.com"]]
@@ -183,7 +181,7 @@ def test_a_warning_is_for_its_owner_alone(alice: User, bob: User, ears: Ears) ->
     assert ears.receiver.messages == []
 
 
-def test_a_banner_has_the_button_that_keeps_the_sandbox(alice: User, ears: Ears) -> None:
+def test_the_banner_has_a_button_that_extends_the_sandbox(alice: User, ears: Ears) -> None:
     sandbox = launch(alice, ttl_minutes=15, name="<i>checkout</i>")
     ears.pass_by(minutes=11)
     page = ears.web.get(reverse("tokens")).content.decode()
@@ -195,7 +193,7 @@ def test_a_banner_has_the_button_that_keeps_the_sandbox(alice: User, ears: Ears)
     assert "checkout" not in page
 
 
-def test_a_banner_that_can_offer_nothing_says_so(alice: User, ears: Ears) -> None:
+def test_the_banner_reports_that_no_extension_is_left(alice: User, ears: Ears) -> None:
     sandbox = launch(alice, ttl_minutes=15)
     actions.extend(sandbox, 1, alice)
     ears.pass_by(minutes=12)
@@ -203,7 +201,7 @@ def test_a_banner_that_can_offer_nothing_says_so(alice: User, ears: Ears) -> Non
     assert "can't be extended" in page and "Extend by" not in page
 
 
-def test_where_a_card_says_it_the_banner_is_quiet(alice: User, ears: Ears) -> None:
+def test_the_banner_is_quiet_where_a_card_shows_the_warning(alice: User, ears: Ears) -> None:
     sandbox, other = launch(alice, ttl_minutes=15), launch(alice, ttl_minutes=15)
     ears.pass_by(minutes=11)
     shown = ears.web.get(reverse("sandbox", args=[sandbox.public_id])).context["banners"]
@@ -211,7 +209,7 @@ def test_where_a_card_says_it_the_banner_is_quiet(alice: User, ears: Ears) -> No
     assert quiet == {sandbox.public_id: True, other.public_id: False}
 
 
-def test_a_page_that_stays_open_hears_of_news_alone(alice: User, ears: Ears) -> None:
+def test_polling_returns_only_new_warnings(alice: User, ears: Ears) -> None:
     asks = reverse("warnings")
     assert ears.web.get(asks).status_code == 204
     launch(alice, ttl_minutes=15, name="checkout")

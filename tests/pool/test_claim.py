@@ -35,7 +35,7 @@ def _one_is_kept_warm(settings, runtime):
     settings.SANDBOX_POOL_SIZE = 1
 
 
-def test_a_sweep_has_the_pool_filled(settings, runtime):
+def test_a_sweep_fills_the_pool(settings, runtime):
     settings.SANDBOX_POOL_SIZE = 2
     sweep()
 
@@ -47,7 +47,7 @@ def test_a_sweep_has_the_pool_filled(settings, runtime):
     assert len(Sandbox.objects.all()) == 2, "it is full"
 
 
-def test_launching_gives_one_away_without_asking_the_engine(alice, runtime):
+def test_a_launch_claims_a_pooled_sandbox_without_engine_calls(alice, runtime):
     sweep()
     [warm] = pooled()
     runtime.unreachable = True
@@ -60,7 +60,7 @@ def test_launching_gives_one_away_without_asking_the_engine(alice, runtime):
     assert story(sandbox)[-2:] == ["requested", "running"]
 
 
-def test_its_clocks_start_when_it_is_given_away(alice, clock):
+def test_its_lifetime_starts_when_it_is_claimed(alice, clock):
     sweep()
     clock.forward(hours=2)
     now = timezone.now()
@@ -74,7 +74,7 @@ def test_its_clocks_start_when_it_is_given_away(alice, clock):
     assert again(sandbox).state == State.RUNNING
 
 
-def test_each_has_secrets_of_its_own_that_no_other_had(alice, bob, settings):
+def test_each_pooled_sandbox_has_unique_secrets(alice, bob, settings):
     settings.SANDBOX_POOL_SIZE = 2
     sweep()
     mine, theirs = request(alice), request(bob)
@@ -85,7 +85,7 @@ def test_each_has_secrets_of_its_own_that_no_other_had(alice, bob, settings):
     assert mine.stellar_public_key != theirs.stellar_public_key
 
 
-def test_the_place_in_the_pool_is_filled_again_by_itself(alice):
+def test_the_pool_is_refilled_after_a_claim(alice):
     sweep()
     with committed():
         sandbox = request(alice)
@@ -94,7 +94,7 @@ def test_the_place_in_the_pool_is_filled_again_by_itself(alice):
     assert pooled()[0].pk != sandbox.pk
 
 
-def test_a_place_that_is_emptied_while_the_pool_is_filled_is_filled_as_well(alice):
+def test_a_claim_while_the_pool_is_filled_is_compensated(alice):
     reconcile.refresh_versions()
     made = reconcile.reconcile_pools()
     next(made)
@@ -105,13 +105,13 @@ def test_a_place_that_is_emptied_while_the_pool_is_filled_is_filled_as_well(alic
     assert len(pooled()) == 1
 
 
-def test_with_nothing_in_the_pool_a_launch_goes_the_long_way(alice, bob):
+def test_with_an_empty_pool_a_launch_is_provisioned(alice, bob):
     sweep()
     assert request(alice).state == State.RUNNING
     assert request(bob).state == State.PENDING
 
 
-def test_another_blueprint_than_the_pools_is_made_when_asked_for(alice, settings, monkeypatch):
+def test_a_blueprint_without_pool_is_provisioned_on_request(alice, settings, monkeypatch):
     sweep()
     known = blueprints.available()
     other = {"shop": known["billing"].__class__(**vars(known["billing"]) | {"name": "shop"})}
@@ -121,7 +121,7 @@ def test_another_blueprint_than_the_pools_is_made_when_asked_for(alice, settings
     assert len(pooled()) == 1
 
 
-def test_what_waits_counts_against_nobody(alice, settings):
+def test_pooled_sandboxes_count_against_no_quota(alice, settings):
     settings.SANDBOX_POOL_SIZE, settings.SANDBOX_MAX_PER_USER = 3, 1
     settings.SANDBOX_MAX_SITE = 3
     sweep()
@@ -133,7 +133,7 @@ def test_what_waits_counts_against_nobody(alice, settings):
         request(alice)
 
 
-def test_nothing_is_handed_out_that_the_engine_cannot_be_asked_about(alice, runtime):
+def test_nothing_is_claimed_while_the_engine_is_unreachable(alice, runtime):
     sweep()
     runtime.unreachable = True
     sweep()
@@ -153,7 +153,7 @@ def test_nothing_is_handed_out_that_the_engine_cannot_be_asked_about(alice, runt
         lambda rt, name: rt.restart_engine(),
     ],
 )
-def test_one_that_broke_just_before_it_is_given_away_is_made_anew(alice, runtime, breaks):
+def test_a_sandbox_that_broke_before_its_claim_is_recreated(alice, runtime, breaks):
     sweep()
     [warm] = pooled()
     breaks(runtime, warm.public_id)
@@ -169,7 +169,7 @@ def test_one_that_broke_just_before_it_is_given_away_is_made_anew(alice, runtime
     assert sweep().errors == []
 
 
-def test_one_that_is_whole_is_given_away_as_it_is(alice, runtime):
+def test_an_intact_sandbox_is_claimed_unchanged(alice, runtime):
     sweep()
     [warm] = pooled()
     with committed():
@@ -179,7 +179,7 @@ def test_one_that_is_whole_is_given_away_as_it_is(alice, runtime):
     assert "revived" not in story(warm)
 
 
-def test_a_verdict_from_before_it_was_made_anew_is_void(alice, runtime):
+def test_a_decision_from_before_the_recreation_is_void(alice, runtime):
     sweep()
     [warm] = pooled()
     runtime.stop_service(warm.public_id, "api", 3)
@@ -191,7 +191,7 @@ def test_a_verdict_from_before_it_was_made_anew_is_void(alice, runtime):
     assert runtime.observe()[sandbox.public_id].alive
 
 
-def test_what_an_engine_that_is_away_gave_away_is_left_to_the_sweeps(alice, runtime):
+def test_a_claim_during_an_engine_outage_is_verified_by_sweeps(alice, runtime):
     sweep()
     with committed():
         sandbox = request(alice)
@@ -200,7 +200,7 @@ def test_what_an_engine_that_is_away_gave_away_is_left_to_the_sweeps(alice, runt
     assert (again(sandbox).state, again(sandbox).lease_until) == (State.RUNNING, None)
 
 
-def test_friendbot_funds_what_waits(alice, bot: Friendbot):
+def test_friendbot_funds_pooled_sandboxes(alice, bot: Friendbot):
     sweep()
     [warm] = pooled()
     assert warm.funding == Funding.FUNDED
@@ -211,7 +211,7 @@ def test_friendbot_funds_what_waits(alice, bot: Friendbot):
     assert len(bot.asked_for) == 2, "only the next one for the pool was asked for"
 
 
-def test_a_funded_one_is_handed_out_first(alice, settings):
+def test_funded_sandboxes_are_claimed_first(alice, settings):
     settings.SANDBOX_POOL_SIZE = 2
     sweep()
     _, second = pooled()
@@ -220,7 +220,7 @@ def test_a_funded_one_is_handed_out_first(alice, settings):
     assert request(alice).pk == second.pk
 
 
-def test_an_idempotent_launch_gives_one_away_once(alice, settings):
+def test_an_idempotent_launch_claims_one_sandbox(alice, settings):
     settings.SANDBOX_POOL_SIZE = 2
     sweep()
     wanted = actions.LaunchRequest()
@@ -232,7 +232,7 @@ def test_an_idempotent_launch_gives_one_away_once(alice, settings):
     assert len(pooled()) == 1
 
 
-def test_once_given_away_it_ends_like_any_other(alice, clock):
+def test_a_claimed_sandbox_ends_like_any_other(alice, clock):
     sweep()
     sandbox = request(alice)
     expire(sandbox)
@@ -245,7 +245,7 @@ def test_once_given_away_it_ends_like_any_other(alice, clock):
     assert ended_because(other) == (State.DESTROYED, EndReason.OPERATOR)
 
 
-def test_waiting_in_the_pool_is_no_activity_and_its_traffic_is_not_the_owners(alice, runtime):
+def test_traffic_in_the_pool_is_not_the_owners_activity(alice, runtime):
     sweep()
     [warm] = pooled()
     runtime.add_traffic(warm.public_id, 5000)

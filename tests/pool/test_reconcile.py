@@ -34,7 +34,7 @@ def _one_is_kept_warm(settings, runtime):
     settings.SANDBOX_POOL_SIZE = 1
 
 
-def test_people_take_the_places_of_the_site_from_the_pool(alice, bob, olga, settings):
+def test_launches_take_capacity_from_the_pool(alice, bob, olga, settings):
     settings.SANDBOX_POOL_SIZE, settings.SANDBOX_MAX_SITE = 2, 2
     sweep()
     assert len(pooled()) == 2
@@ -49,7 +49,7 @@ def test_people_take_the_places_of_the_site_from_the_pool(alice, bob, olga, sett
         request(olga)
 
 
-def test_the_pool_makes_room_where_subnets_are_short(alice, runtime, settings):
+def test_the_pool_gives_up_a_subnet_if_none_is_free(alice, runtime, settings):
     sweep()
     [warm] = pooled()
     runtime.capacity = 1
@@ -62,7 +62,7 @@ def test_the_pool_makes_room_where_subnets_are_short(alice, runtime, settings):
     assert list(runtime.observe()) == [sandbox.public_id]
 
 
-def test_the_pool_is_emptied_where_memory_is_short(tmp_path, monkeypatch):
+def test_the_pool_is_emptied_when_memory_is_low(tmp_path, monkeypatch):
     sweep()
     facts = tmp_path / "meminfo"
     facts.write_text("MemTotal:       24000000 kB\nMemAvailable:     900000 kB\n")
@@ -76,7 +76,7 @@ def test_the_pool_is_emptied_where_memory_is_short(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("what", "left"), [("disk_free_mb", 2047), ("memory_available_mb", 511)])
-def test_nothing_is_kept_or_made_while_the_engines_machine_is_short(runtime, what, left):
+def test_the_pool_stays_empty_while_the_engine_host_lacks_resources(runtime, what, left):
     sweep()
     assert len(pooled()) == 1
 
@@ -92,14 +92,14 @@ def test_nothing_is_kept_or_made_while_the_engines_machine_is_short(runtime, wha
     assert len(pooled()) == 1
 
 
-def test_where_memory_cannot_be_told_it_is_not_short(tmp_path, monkeypatch):
+def test_unknown_memory_counts_as_sufficient(tmp_path, monkeypatch):
     monkeypatch.setattr(host_resources, "MEMINFO", tmp_path / "nowhere")
     sweep()
 
     assert len(pooled()) == 1
 
 
-def test_while_people_wait_nothing_is_made_for_the_pool(alice):
+def test_the_pool_is_not_filled_while_launches_wait(alice):
     reconcile.refresh_versions()
     waiting = request(alice)
     refill()
@@ -111,7 +111,7 @@ def test_while_people_wait_nothing_is_made_for_the_pool(alice):
     assert len(pooled()) == 1, "now nobody waits"
 
 
-def test_a_rebuilt_image_empties_the_pool_and_fills_it_anew(runtime):
+def test_a_rebuilt_image_replaces_the_pool(runtime):
     sweep()
     [old] = pooled()
     runtime.builds["sandboxportal/billing-api"] += 1
@@ -131,7 +131,7 @@ def test_a_missing_image_empties_the_pool(runtime):
     assert pooled() == []
 
 
-def test_what_other_settings_made_is_not_handed_out_any_more(alice, settings):
+def test_a_sandbox_made_with_other_settings_is_not_claimed(alice, settings):
     sweep()
     settings.SANDBOX_DISK_MB = 4096
     sandbox = request(alice)
@@ -142,7 +142,7 @@ def test_what_other_settings_made_is_not_handed_out_any_more(alice, settings):
     assert [row.disk_mb for row in pooled()] == [4096]
 
 
-def test_one_that_waited_too_long_is_made_anew(alice, clock):
+def test_a_sandbox_past_the_maximum_age_is_replaced(alice, clock):
     sweep()
     [old] = pooled()
     clock.forward(minutes=359)
@@ -157,7 +157,7 @@ def test_one_that_waited_too_long_is_made_anew(alice, clock):
     assert len(pooled()) == 1
 
 
-def test_operators_change_its_size_without_a_restart(settings):
+def test_operators_change_the_pool_size_without_a_restart(settings):
     sweep()
     Pool.objects.update(size=3)
     sweep()
@@ -168,7 +168,7 @@ def test_operators_change_its_size_without_a_restart(settings):
     assert pooled() == []
 
 
-def test_a_smaller_pool_keeps_what_was_funded(settings):
+def test_a_smaller_pool_keeps_the_funded_sandbox(settings):
     settings.SANDBOX_POOL_SIZE = 3
     sweep()
     funded = pooled()[1]
@@ -179,7 +179,7 @@ def test_a_smaller_pool_keeps_what_was_funded(settings):
     assert pooled() == [funded]
 
 
-def test_a_paused_pool_hands_out_what_it_has_and_makes_nothing(alice):
+def test_a_paused_pool_is_claimed_but_not_refilled(alice):
     sweep()
     Pool.objects.update(paused=True)
     with committed():
@@ -189,7 +189,7 @@ def test_a_paused_pool_hands_out_what_it_has_and_makes_nothing(alice):
     assert pooled() == []
 
 
-def test_maintenance_empties_it(clock):
+def test_maintenance_empties_the_pool(clock):
     sweep()
     until = timezone.now() + timedelta(minutes=10)
     Site.objects.update(drained_until=until)
@@ -201,7 +201,7 @@ def test_maintenance_empties_it(clock):
     assert len(pooled()) == 1
 
 
-def test_one_that_broke_while_it_waited_is_replaced(runtime):
+def test_a_sandbox_that_broke_in_the_pool_is_replaced(runtime):
     sweep()
     [broken] = pooled()
     runtime.stop_service(broken.public_id, "api", 3)
@@ -212,7 +212,7 @@ def test_one_that_broke_while_it_waited_is_replaced(runtime):
     assert len(pooled()) == 1
 
 
-def test_after_a_restart_of_the_engine_it_is_filled_anew(runtime):
+def test_an_engine_restart_replaces_the_pool(runtime):
     sweep()
     [stopped] = pooled()
     runtime.restart_engine()
@@ -223,7 +223,7 @@ def test_after_a_restart_of_the_engine_it_is_filled_anew(runtime):
 
 
 @pytest.mark.parametrize("point", ["create", "network", "containers", "ready"])
-def test_killed_while_it_fills_the_pool_nothing_is_left_half_made(runtime, clock, point):
+def test_killed_while_filling_the_pool_no_unfinished_sandbox_stays(runtime, clock, point):
     reconcile.refresh_versions()
     runtime.fail_next(point, Killed())
     with pytest.raises(Killed):
@@ -238,7 +238,7 @@ def test_killed_while_it_fills_the_pool_nothing_is_left_half_made(runtime, clock
     assert len(pooled()) == 1
 
 
-def test_what_cannot_be_made_is_tried_again_ever_later(runtime, clock):
+def test_failures_to_fill_the_pool_back_off(runtime, clock):
     reconcile.refresh_versions()
     for pause in (30, 60, 120):
         runtime.fail_next("containers", EngineRefused("The engine refused."))
@@ -253,7 +253,7 @@ def test_what_cannot_be_made_is_tried_again_ever_later(runtime, clock):
     assert (Pool.objects.get().failures, Pool.objects.get().retry_at) == (0, None)
 
 
-def test_an_operator_may_destroy_one_that_waits(olga):
+def test_an_operator_may_destroy_a_pooled_sandbox(olga):
     sweep()
     [warm] = pooled()
     with committed():
@@ -262,7 +262,7 @@ def test_an_operator_may_destroy_one_that_waits(olga):
     assert ended_because(warm) == (State.DESTROYED, EndReason.OPERATOR)
 
 
-def test_the_version_changes_with_every_image_and_only_then(runtime):
+def test_the_version_changes_with_each_image_only(runtime):
     billing = blueprints.load("billing")
     images = runtime.images(billing.images)
 

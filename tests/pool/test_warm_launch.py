@@ -34,7 +34,7 @@ def pooled(portal: Portal) -> int:
     return int(float(next(line for line in text.splitlines() if POOLED in line).split()[-1]))
 
 
-def test_a_launch_is_given_one_that_runs_and_the_next_is_made_by_itself(portal: Portal) -> None:
+def test_a_launch_claims_a_running_sandbox_and_the_pool_refills(portal: Portal) -> None:
     until(lambda: pooled(portal) == 1, "one is kept warm")
     with portal.client("developer") as client:
         answer = client.post("/sandboxes", json={"name": "warm"})
@@ -53,7 +53,7 @@ def test_a_launch_is_given_one_that_runs_and_the_next_is_made_by_itself(portal: 
     until(lambda: len(portal.sandboxes()) == 1, f"only the pool's of {left}")
 
 
-def test_what_is_in_the_pool_can_be_reached_by_nobody_through_the_portal(portal: Portal) -> None:
+def test_pooled_sandboxes_are_not_accessible_through_the_portal(portal: Portal) -> None:
     until(lambda: pooled(portal) == 1, "one is kept warm")
     [name] = portal.sandboxes()
     for who in ("developer", "operator"):
@@ -63,7 +63,7 @@ def test_what_is_in_the_pool_can_be_reached_by_nobody_through_the_portal(portal:
             assert name not in client.get("/sandboxes?state=pooled").text
 
 
-def test_a_pool_that_is_turned_off_leaves_nothing_on_the_engine(portal: Portal) -> None:
+def test_a_disabled_pool_leaves_nothing_on_the_engine(portal: Portal) -> None:
     until(lambda: pooled(portal) == 1, "one is kept warm")
     code = "from sandboxes.models import Pool; Pool.objects.update(size=0)"
     assert portal.manage("shell", "-c", code).returncode == 0

@@ -41,7 +41,7 @@ def reap(*arguments: str) -> tuple[int, str, str]:
     return 0, out.getvalue(), err.getvalue()
 
 
-def test_one_sweep_says_what_it_did_and_exits_with_0(alice, runtime):
+def test_one_sweep_reports_its_actions_and_exits_with_0(alice, runtime):
     sandbox = launch(alice)
     expire(sandbox)
 
@@ -54,11 +54,11 @@ def test_one_sweep_says_what_it_did_and_exits_with_0(alice, runtime):
     assert again(sandbox).state == State.DESTROYED
 
 
-def test_with_nothing_to_do_it_says_that(runtime):
+def test_a_sweep_without_actions_reports_zero(runtime):
     assert reap() == (0, "Swept: 0 acted upon, 0 errors.\n", "")
 
 
-def test_an_engine_that_cannot_be_reached_gives_1_and_a_clear_line(alice, runtime):
+def test_an_unreachable_engine_exits_with_1_and_a_clear_message(alice, runtime):
     launch(alice)
     runtime.unreachable = True
 
@@ -69,7 +69,7 @@ def test_an_engine_that_cannot_be_reached_gives_1_and_a_clear_line(alice, runtim
     assert "0 acted upon, 1 errors" in out
 
 
-def test_a_removal_that_failed_gives_1_until_it_is_done(alice, runtime, clock):
+def test_a_failed_removal_exits_with_1_until_it_succeeds(alice, runtime, clock):
     sandbox = launch(alice)
     expire(sandbox)
     runtime.fail_next("destroy", EngineRefused("It is busy."))
@@ -82,7 +82,7 @@ def test_a_removal_that_failed_gives_1_until_it_is_done(alice, runtime, clock):
     assert again(sandbox).state == State.DESTROYED
 
 
-def test_a_dry_run_only_tells(alice, runtime):
+def test_a_dry_run_only_reports(alice, runtime):
     sandbox = launch(alice)
     expire(sandbox)
 
@@ -94,7 +94,7 @@ def test_a_dry_run_only_tells(alice, runtime):
     assert Site.current().reaped_at is None
 
 
-def test_json_is_for_programs(alice, runtime):
+def test_json_output_contains_counts_and_lines(alice, runtime):
     sandbox = launch(alice)
     expire(sandbox)
 
@@ -109,7 +109,7 @@ def test_json_is_for_programs(alice, runtime):
     }
 
 
-def test_json_tells_errors_too(runtime):
+def test_json_output_contains_errors(runtime):
     runtime.unreachable = True
 
     code, out, _ = reap("--json")
@@ -118,7 +118,7 @@ def test_json_tells_errors_too(runtime):
     assert "can't be reached" in json.loads(out)["errors"][0]
 
 
-def test_the_bound_on_endings_can_be_moved(alice, runtime):
+def test_the_limit_on_expirations_can_be_changed(alice, runtime):
     rows = [launch(alice) for _ in range(3)]
     expire(*rows)
 
@@ -139,12 +139,12 @@ def test_the_bound_on_endings_can_be_moved(alice, runtime):
         (["--max-endings", "-1"], "--max-endings: give 0 or more"),
     ],
 )
-def test_a_bad_option_is_named_with_the_remedy(runtime, arguments, remedy):
+def test_an_invalid_option_is_reported_with_the_remedy(runtime, arguments, remedy):
     with pytest.raises(CommandError, match=remedy):
         reap(*arguments)
 
 
-def test_the_loop_sweeps_again_and_again_until_it_is_told_to_stop(alice, runtime, monkeypatch):
+def test_the_loop_sweeps_repeatedly_until_it_is_stopped(alice, runtime, monkeypatch):
     from sandboxes.management.commands import reap_sandboxes
 
     sweeps = []
@@ -193,7 +193,7 @@ def manage(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def test_as_a_process_it_sweeps_once_loops_and_ends_on_sigterm(tmp_path):
+def test_the_process_sweeps_once_loops_and_stops_on_sigterm(tmp_path):
     assert manage(tmp_path, "migrate", "-v0").wait(60) == 0
 
     once = manage(tmp_path, "reap_sandboxes")
@@ -207,7 +207,7 @@ def test_as_a_process_it_sweeps_once_loops_and_ends_on_sigterm(tmp_path):
     assert loop.wait(60) == 0
 
 
-def test_without_a_database_it_exits_with_1_and_says_so(tmp_path):
+def test_without_a_database_it_exits_with_1_and_a_message(tmp_path):
     broken = manage(tmp_path, "reap_sandboxes")
     _, err = broken.communicate(timeout=60)
 
@@ -216,7 +216,7 @@ def test_without_a_database_it_exits_with_1_and_says_so(tmp_path):
     assert "Traceback" not in err
 
 
-def test_cron_may_overlap_itself(tmp_path):
+def test_overlapping_cron_runs_succeed(tmp_path):
     assert manage(tmp_path, "migrate", "-v0").wait(60) == 0
 
     running = [manage(tmp_path, "reap_sandboxes") for _ in range(4)]
@@ -225,7 +225,7 @@ def test_cron_may_overlap_itself(tmp_path):
     assert [process.returncode for process in running] == [0] * 4
 
 
-def test_the_heartbeat_tells_when_a_sweep_last_ended(runtime, clock):
+def test_the_heartbeat_records_the_end_of_the_last_sweep(runtime, clock):
     reap()
     assert Site.current().reaped_at == timezone.now()
     clock.forward(minutes=5)

@@ -33,7 +33,7 @@ def people(count: int) -> list[User]:
     return [User.objects.create_user(f"u{n}", f"u{n}@example.com") for n in range(count)]
 
 
-def test_reapers_at_once_end_everything_once_and_skip_nothing(runtime):
+def test_concurrent_reapers_end_each_sandbox_once(runtime):
     rows = [launch(user) for user in people(4) for _ in range(3)]
     expire(*rows[:8])
     runtime.stop_service(rows[8].public_id, "api", 1)
@@ -49,7 +49,7 @@ def test_reapers_at_once_end_everything_once_and_skip_nothing(runtime):
     assert sum(s.counts["expire"] for s in sweeps) == 8, "each was ended by exactly one of them"
 
 
-def test_reapers_at_once_warn_once(runtime):
+def test_concurrent_reapers_warn_once(runtime):
     for user in people(3):
         launch(user)
     Sandbox.objects.update(expires_at=timezone.now() + timedelta(minutes=4))
@@ -59,14 +59,14 @@ def test_reapers_at_once_warn_once(runtime):
     assert sum(s.counts["warn"] for s in sweeps) == 3
 
 
-def test_reapers_at_once_remove_an_orphan_without_an_error(runtime):
+def test_concurrent_reapers_remove_an_orphan_without_errors(runtime):
     runtime.add_orphan("sbx_orphan", timezone.now() - timedelta(hours=1))
 
     assert [s.errors for s in at_once(4, lambda _: Sweep().run())] == [[]] * 4
     assert runtime.observe() == {}
 
 
-def test_workers_at_once_make_one_sandbox(runtime):
+def test_concurrent_workers_provision_a_sandbox_once(runtime):
     sandbox = request(people(1)[0])
 
     at_once(4, lambda _: provisioning.provision(again(sandbox)))
@@ -76,7 +76,7 @@ def test_workers_at_once_make_one_sandbox(runtime):
     assert len(runtime.observe()) == 1
 
 
-def test_an_extension_and_a_reaper_at_once_agree(runtime):
+def test_an_extension_and_a_concurrent_reaper_agree(runtime):
     """Whoever is first, an extension that was granted is kept."""
     owner = people(1)[0]
     for _ in range(5):
@@ -99,7 +99,7 @@ def test_an_extension_and_a_reaper_at_once_agree(runtime):
         teardown.tear_down(again(sandbox))
 
 
-def test_an_extension_that_is_asked_for_at_once_is_granted_once(runtime):
+def test_concurrent_extensions_are_granted_once(runtime):
     owner = people(1)[0]
     sandbox = launch(owner)
 
@@ -114,7 +114,7 @@ def test_an_extension_that_is_asked_for_at_once_is_granted_once(runtime):
     assert again(sandbox).expires_at == sandbox.expires_at + timedelta(minutes=30)
 
 
-def test_destroying_while_it_is_made_leaves_nothing(runtime):
+def test_destroying_during_provisioning_leaves_nothing_behind(runtime):
     owner = people(1)[0]
     for _ in range(5):
         sandbox = request(owner)
@@ -133,7 +133,7 @@ def test_destroying_while_it_is_made_leaves_nothing(runtime):
         assert runtime.observe() == {}
 
 
-def test_people_who_launch_at_once_are_given_different_ones_from_the_pool(runtime, settings):
+def test_concurrent_launches_claim_different_pooled_sandboxes(runtime, settings):
     settings.SANDBOX_POOL_SIZE = 5
     Sweep().run()
     list(reconcile.reconcile_pools())
@@ -150,7 +150,7 @@ def test_people_who_launch_at_once_are_given_different_ones_from_the_pool(runtim
     assert Event.objects.filter(kind="running").count() == 5
 
 
-def test_workers_at_once_make_no_more_for_the_pool_than_is_wanted(runtime, settings):
+def test_concurrent_workers_do_not_overfill_the_pool(runtime, settings):
     settings.SANDBOX_POOL_SIZE = 3
     reconcile.refresh_versions()
 
@@ -160,7 +160,7 @@ def test_workers_at_once_make_no_more_for_the_pool_than_is_wanted(runtime, setti
     assert Sandbox.objects.for_pool().count() == Sandbox.objects.count() == 3
 
 
-def test_workers_at_once_take_turns_and_make_everything_once(runtime):
+def test_concurrent_workers_process_the_launch_queue_once(runtime):
     rows = [request(user) for user in people(4) for _ in range(3)]
 
     at_once(4, lambda _: provisioning.process_queue())

@@ -38,7 +38,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.store]
         (lambda rt, name: rt.lose(name), EndReason.LOST, "no longer on the engine"),
     ],
 )
-def test_a_broken_sandbox_ends_as_failed_with_the_reason(alice, runtime, breaks, reason, words):
+def test_a_broken_sandbox_fails_with_the_reason(alice, runtime, breaks, reason, words):
     sandbox = launch(alice)
     runtime.write_log(sandbox.public_id, "api", "famous last words")
     breaks(runtime, sandbox.public_id)
@@ -53,7 +53,7 @@ def test_a_broken_sandbox_ends_as_failed_with_the_reason(alice, runtime, breaks,
         assert "famous last words" in sandbox.failure["log_tail"], "they can still be read"
 
 
-def test_a_sandbox_whose_keys_were_lost_still_ends(alice, runtime, settings, clock):
+def test_a_sandbox_with_lost_encryption_keys_still_ends(alice, runtime, settings, clock):
     running, broken = launch(alice), launch(alice)
     settings.SANDBOX_ENCRYPTION_KEYS = ["bm90LXRoZS1rZXktbm90LXRoZS1rZXktbm90LXRoZS0="]
     runtime.stop_service(broken.public_id, "api", 1)
@@ -65,7 +65,7 @@ def test_a_sandbox_whose_keys_were_lost_still_ends(alice, runtime, settings, clo
     assert runtime.observe() == {}
 
 
-def test_one_that_broke_with_its_keys_lost_says_why_there_are_no_logs(alice, runtime, settings):
+def test_a_failure_with_lost_encryption_keys_explains_the_missing_logs(alice, runtime, settings):
     broken = launch(alice)
     settings.SANDBOX_ENCRYPTION_KEYS = ["bm90LXRoZS1rZXktbm90LXRoZS1rZXktbm90LXRoZS0="]
     runtime.stop_service(broken.public_id, "api", 1)
@@ -75,7 +75,7 @@ def test_one_that_broke_with_its_keys_lost_says_why_there_are_no_logs(alice, run
     assert "SANDBOX_ENCRYPTION_KEYS" in again(broken).failure["log_tail"]
 
 
-def test_a_sandbox_of_a_blueprint_that_was_taken_away_still_ends(alice, runtime, clock):
+def test_a_sandbox_of_a_removed_blueprint_still_ends(alice, runtime, clock):
     sandbox = launch(alice)
     Sandbox.objects.filter(pk=sandbox.pk).update(blueprint="gone")
     assert sweep().errors == []
@@ -85,7 +85,7 @@ def test_a_sandbox_of_a_blueprint_that_was_taken_away_still_ends(alice, runtime,
     assert again(sandbox).end_reason == EndReason.EXPIRED
 
 
-def test_a_request_that_the_queue_lost_is_sent_again(alice, runtime, clock):
+def test_a_launch_lost_by_the_queue_is_requeued(alice, runtime, clock):
     sandbox = request(alice)
     sweep()
     assert again(sandbox).state == State.PENDING
@@ -95,7 +95,7 @@ def test_a_request_that_the_queue_lost_is_sent_again(alice, runtime, clock):
     assert again(sandbox).state == State.RUNNING
 
 
-def test_a_request_that_nobody_takes_up_is_given_up_in_the_end(alice, runtime, clock):
+def test_a_launch_that_no_worker_processes_fails_in_the_end(alice, runtime, clock):
     sandbox = request(alice)
     clock.forward(minutes=11)
     sweep()
@@ -106,7 +106,7 @@ def test_a_request_that_nobody_takes_up_is_given_up_in_the_end(alice, runtime, c
     )
 
 
-def test_one_that_was_made_just_now_is_not_given_up_by_a_late_verdict(alice, runtime, clock):
+def test_a_late_decision_does_not_fail_a_sandbox_that_just_started(alice, runtime, clock):
     sandbox = request(alice)
     clock.forward(minutes=11)
     once_observed(runtime, lambda: provisioning.provision(again(sandbox)))
@@ -116,9 +116,7 @@ def test_one_that_was_made_just_now_is_not_given_up_by_a_late_verdict(alice, run
     assert result.lines == []
 
 
-def test_one_that_is_launched_during_a_sweep_is_no_orphan_and_not_lost(
-    alice, runtime, monkeypatch, settings
-):
+def test_a_launch_during_a_sweep_is_neither_orphan_nor_lost(alice, runtime, monkeypatch, settings):
     settings.SANDBOX_ORPHAN_GRACE_SECONDS = 0
     real = runtime.observe
 
@@ -134,7 +132,7 @@ def test_one_that_is_launched_during_a_sweep_is_no_orphan_and_not_lost(
     assert len(runtime.observe()) == 1
 
 
-def test_one_that_cannot_be_removed_keeps_none_of_the_others(alice, bob, runtime, clock):
+def test_a_failed_removal_does_not_affect_other_sandboxes(alice, bob, runtime, clock):
     stuck, fine = launch(alice), launch(bob)
     expire(stuck, fine)
     runtime.fail_next("destroy", EngineRefused("The engine refused to remove it: device is busy."))
@@ -148,7 +146,7 @@ def test_one_that_cannot_be_removed_keeps_none_of_the_others(alice, bob, runtime
     assert "device is busy" in Site.current().reaper_error
 
 
-def test_it_is_tried_again_with_a_growing_delay_and_the_sweeps_say_so(alice, runtime, clock):
+def test_removals_are_retried_with_growing_delays_and_reported(alice, runtime, clock):
     sandbox = launch(alice)
     expire(sandbox)
     waits = []
@@ -169,7 +167,7 @@ def test_it_is_tried_again_with_a_growing_delay_and_the_sweeps_say_so(alice, run
     assert again(sandbox).removal_error == ""
 
 
-def test_an_unreachable_engine_is_never_read_as_gone(alice, runtime, clock):
+def test_an_unreachable_engine_does_not_mean_lost_sandboxes(alice, runtime, clock):
     running, unused = launch(alice), request(alice)
     runtime.unreachable = True
     clock.forward(seconds=20)
@@ -181,7 +179,7 @@ def test_an_unreachable_engine_is_never_read_as_gone(alice, runtime, clock):
     assert Site.current().reaped_at == timezone.now()
 
 
-def test_what_is_due_while_the_engine_is_away_is_finished_when_it_is_back(alice, runtime, clock):
+def test_sandboxes_due_during_an_engine_outage_end_afterwards(alice, runtime, clock):
     sandbox = launch(alice)
     clock.forward(minutes=61)
     runtime.unreachable = True
@@ -197,7 +195,7 @@ def test_what_is_due_while_the_engine_is_away_is_finished_when_it_is_back(alice,
     assert runtime.observe() == {}
 
 
-def test_an_engine_that_goes_away_in_the_middle_of_a_sweep_is_told(alice, runtime):
+def test_an_engine_outage_during_a_sweep_is_reported(alice, runtime):
     sandbox = launch(alice)
     expire(sandbox)
     once_observed(runtime, lambda: setattr(runtime, "unreachable", True))
@@ -208,7 +206,7 @@ def test_an_engine_that_goes_away_in_the_middle_of_a_sweep_is_told(alice, runtim
     assert Site.current().reaped_at
 
 
-def test_an_orphan_is_removed_after_its_grace_and_not_before(alice, runtime, clock):
+def test_an_orphan_is_removed_after_the_grace_period_only(alice, runtime, clock):
     runtime.add_orphan("sbx_orphan")
     keeps = launch(alice)
     clock.forward(seconds=59)
@@ -220,7 +218,7 @@ def test_an_orphan_is_removed_after_its_grace_and_not_before(alice, runtime, clo
     assert list(runtime.observe()) == [keeps.public_id]
 
 
-def test_what_is_left_of_an_ended_sandbox_is_an_orphan(alice, runtime, clock):
+def test_remains_of_an_ended_sandbox_are_orphans(alice, runtime, clock):
     sandbox = launch(alice)
     with committed():
         actions.destroy(sandbox, alice)
@@ -230,7 +228,7 @@ def test_what_is_left_of_an_ended_sandbox_is_an_orphan(alice, runtime, clock):
     assert runtime.observe() == {}
 
 
-def test_an_orphan_that_cannot_be_removed_is_told_and_stops_no_other(alice, runtime):
+def test_a_failed_orphan_removal_is_reported_and_does_not_stop_others(alice, runtime):
     old = timezone.now() - timedelta(hours=1)
     runtime.add_orphan("sbx_stuck", old)
     runtime.add_orphan("sbx_other", old)

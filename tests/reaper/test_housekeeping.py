@@ -23,7 +23,7 @@ from tests.helpers.scenarios import (
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 
-def test_a_sweep_right_after_another_finds_nothing_to_do(alice, runtime, clock):
+def test_a_second_sweep_has_nothing_to_do(alice, runtime, clock):
     launch(alice)
     clock.forward(minutes=61)
     assert sweep().lines
@@ -32,7 +32,7 @@ def test_a_sweep_right_after_another_finds_nothing_to_do(alice, runtime, clock):
     assert (second.lines, second.errors) == ([], [])
 
 
-def test_one_bad_row_never_stops_the_others(alice, runtime, monkeypatch):
+def test_an_error_of_one_row_does_not_stop_the_others(alice, runtime, monkeypatch):
     bad, fine = launch(alice), launch(alice)
     expire(bad, fine)
     real = reaper_sweep.decide
@@ -49,7 +49,7 @@ def test_one_bad_row_never_stops_the_others(alice, runtime, monkeypatch):
     assert result.errors == [f"{bad.public_id}: ValueError: odd row"]
 
 
-def test_a_dry_run_says_what_it_would_do_and_does_nothing(alice, runtime, clock):
+def test_a_dry_run_reports_actions_without_performing_them(alice, runtime, clock):
     due, waits = launch(alice, ttl_minutes=15), request(alice)
     runtime.add_orphan("sbx_orphan")
     clock.forward(minutes=20)
@@ -63,7 +63,7 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(alice, runtime, clock)
     assert Site.current().reaped_at is None
 
 
-def test_a_sweep_notes_what_the_engine_can_enforce(runtime):
+def test_a_sweep_records_the_capabilities_of_the_engine(runtime):
     sweep()
     assert (Site.current().engine, Site.current().hard_disk_limit) == ("memory 1", False)
     runtime.hard_disk_limit = True
@@ -71,7 +71,7 @@ def test_a_sweep_notes_what_the_engine_can_enforce(runtime):
     assert Site.current().hard_disk_limit is True
 
 
-def test_consumption_that_cannot_be_read_is_told_and_stops_nothing(alice, runtime):
+def test_unreadable_usage_is_reported_and_stops_nothing(alice, runtime):
     launch(alice)
     runtime.fail_next("usage", EngineUnreachable("No answer."))
     result = sweep()
@@ -80,7 +80,7 @@ def test_consumption_that_cannot_be_read_is_told_and_stops_nothing(alice, runtim
     assert Site.current().engine == "memory 1"
 
 
-def test_history_is_kept_for_90_days_and_answers_for_24_hours(alice, runtime, clock):
+def test_history_is_retained_for_90_days(alice, runtime, clock):
     old, _ = actions.launch_sandbox(alice, actions.LaunchRequest(), "k-1")
     with committed():
         actions.destroy(old, alice)
@@ -93,7 +93,7 @@ def test_history_is_kept_for_90_days_and_answers_for_24_hours(alice, runtime, cl
     assert not Sandbox.objects.exists()
 
 
-def test_what_lives_is_never_pruned(alice, runtime, settings):
+def test_active_sandboxes_are_never_pruned(alice, runtime, settings):
     settings.SANDBOX_RETENTION_DAYS = 0
     sandbox = launch(alice)
     stuck = launch(alice)
@@ -105,7 +105,7 @@ def test_what_lives_is_never_pruned(alice, runtime, settings):
     assert again(stuck).state == State.DESTROYING
 
 
-def test_a_sweep_of_many_healthy_sandboxes_asks_little(
+def test_a_sweep_of_many_healthy_sandboxes_runs_few_queries(
     alice, runtime, settings, django_assert_max_num_queries
 ):
     settings.SANDBOX_MAX_PER_USER = 40

@@ -43,7 +43,7 @@ def _swept(act: Callable[[], object]) -> list[str]:
 
 
 @pytest.mark.parametrize("in_use", [True, False])
-def test_a_sweep_takes_no_more_statements_for_40_sandboxes_than_for_2(
+def test_a_sweep_of_40_sandboxes_runs_as_many_queries_as_of_2(
     alice: User, runtime: MemoryRuntime, in_use: bool
 ) -> None:
     Site.current()
@@ -66,7 +66,9 @@ def test_a_sweep_takes_no_more_statements_for_40_sandboxes_than_for_2(
     assert UsageSample.objects.count() == 40
 
 
-def test_traffic_of_many_at_once_is_noted_for_each(alice: User, runtime: MemoryRuntime) -> None:
+def test_traffic_of_many_sandboxes_is_recorded_for_each(
+    alice: User, runtime: MemoryRuntime
+) -> None:
     used, moved, idle = rows = bulk_data.live(3, alice)
     bulk_data.on_engine(runtime, rows)
     an_hour_ago = timezone.now() - timedelta(hours=1)
@@ -82,7 +84,7 @@ def test_traffic_of_many_at_once_is_noted_for_each(alice: User, runtime: MemoryR
     assert again(idle).last_activity_at == an_hour_ago
 
 
-def test_what_was_ended_meanwhile_is_not_noted(
+def test_observations_of_a_sandbox_that_ended_meanwhile_are_dropped(
     alice: User, runtime: MemoryRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = bulk_data.live(1, alice)[0]
@@ -139,7 +141,7 @@ def _made(bench: DockerBench, alice: User, count: int) -> None:
 
 
 @pytest.mark.engine
-def test_a_sweep_makes_no_more_engine_calls_for_6_sandboxes_than_for_2(
+def test_a_sweep_of_6_sandboxes_makes_as_many_engine_calls_as_of_2(
     alice: User, on_docker: DockerBench, engine_calls: list[str]
 ) -> None:
     def calls() -> list[str]:
@@ -158,7 +160,7 @@ def test_a_sweep_makes_no_more_engine_calls_for_6_sandboxes_than_for_2(
     assert len(few) <= 6, few
 
 
-def test_sandboxes_and_their_journals_are_kept_for_so_many_days_and_no_longer(
+def test_ended_sandboxes_and_their_journals_are_pruned_after_retention(
     alice: User, settings
 ) -> None:
     settings.SANDBOX_RETENTION_DAYS = 45
@@ -174,7 +176,7 @@ def test_sandboxes_and_their_journals_are_kept_for_so_many_days_and_no_longer(
     assert Extension.objects.count() == extended
 
 
-def test_pruning_takes_a_bounded_number_at_once_the_oldest_first(
+def test_pruning_deletes_a_limited_batch_oldest_first(
     settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.SANDBOX_RETENTION_DAYS = 45
@@ -191,7 +193,7 @@ def test_pruning_keeps_up_with_10_000_sandboxes_a_day() -> None:
     assert sweeps_a_day * housekeeping.PRUNE_BATCH_SIZE > 10 * 10_000
 
 
-def test_samples_keys_and_sign_ins_are_pruned_in_bounded_numbers_too(
+def test_samples_keys_and_sessions_are_pruned_in_batches(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(housekeeping, "PRUNE_BATCH_SIZE", 3)

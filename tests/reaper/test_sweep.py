@@ -26,7 +26,7 @@ from tests.helpers.scenarios import (
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 
-def test_a_row_whose_end_is_set_to_the_past_is_gone_after_one_sweep(alice, runtime):
+def test_an_expired_sandbox_is_gone_after_one_sweep(alice, runtime):
     sandbox = launch(alice)
     expire(sandbox)
     result = sweep()
@@ -38,7 +38,7 @@ def test_a_row_whose_end_is_set_to_the_past_is_gone_after_one_sweep(alice, runti
     assert result.errors == []
 
 
-def test_it_ends_after_its_lifetime_and_not_before(alice, runtime, clock):
+def test_a_sandbox_ends_after_its_lifetime_and_not_before(alice, runtime, clock):
     sandbox = launch(alice, ttl_minutes=15)
     clock.forward(minutes=14, seconds=59)
     sweep()
@@ -48,7 +48,7 @@ def test_it_ends_after_its_lifetime_and_not_before(alice, runtime, clock):
     assert again(sandbox).end_reason == EndReason.EXPIRED
 
 
-def test_without_traffic_it_ends_after_30_minutes(alice, runtime, clock):
+def test_without_traffic_a_sandbox_ends_after_30_minutes(alice, runtime, clock):
     sandbox = launch(alice, ttl_minutes=120)
     clock.forward(minutes=29, seconds=59)
     sweep()
@@ -58,7 +58,7 @@ def test_without_traffic_it_ends_after_30_minutes(alice, runtime, clock):
     assert again(sandbox).end_reason == EndReason.IDLE
 
 
-def test_traffic_keeps_it_alive(alice, runtime, clock):
+def test_traffic_keeps_a_sandbox_alive(alice, runtime, clock):
     sandbox = launch(alice, ttl_minutes=120)
     for _ in range(5):
         clock.forward(minutes=20)
@@ -69,7 +69,7 @@ def test_traffic_keeps_it_alive(alice, runtime, clock):
     assert again(sandbox).last_activity_at == timezone.now()
 
 
-def test_traffic_moves_the_idle_clock_alone(alice, runtime, clock):
+def test_traffic_resets_only_the_idle_timer(alice, runtime, clock):
     sandbox = launch(alice)
     clock.forward(minutes=20)
     runtime.add_traffic(sandbox.public_id)
@@ -79,7 +79,7 @@ def test_traffic_moves_the_idle_clock_alone(alice, runtime, clock):
     assert again(sandbox).idle_expires_at == timezone.now() + timedelta(minutes=30)
 
 
-def test_what_an_unused_network_sees_is_no_traffic(alice, runtime, clock):
+def test_background_noise_is_not_traffic(alice, runtime, clock):
     sandbox = launch(alice)
     clock.forward(minutes=10)
     runtime.add_traffic(sandbox.public_id, sent=reaper_observe.TRAFFIC_NOISE_BYTES - 1)
@@ -88,7 +88,7 @@ def test_what_an_unused_network_sees_is_no_traffic(alice, runtime, clock):
     assert again(sandbox).last_activity_at == sandbox.last_activity_at
 
 
-def test_small_answers_add_up_to_traffic(alice, runtime, clock):
+def test_small_responses_add_up_to_traffic(alice, runtime, clock):
     sandbox = launch(alice)
     for _ in range(3):
         clock.forward(minutes=1)
@@ -98,7 +98,7 @@ def test_small_answers_add_up_to_traffic(alice, runtime, clock):
     assert again(sandbox).last_activity_at == timezone.now()
 
 
-def test_traffic_counts_also_when_the_counter_began_again(alice, runtime, clock):
+def test_traffic_counts_after_a_counter_restart(alice, runtime, clock):
     sandbox = launch(alice)
     runtime.add_traffic(sandbox.public_id, sent=50_000)
     sweep()
@@ -110,7 +110,7 @@ def test_traffic_counts_also_when_the_counter_began_again(alice, runtime, clock)
     assert again(sandbox).traffic_bytes == 10_000
 
 
-def test_a_counter_that_began_again_without_traffic_is_no_activity(alice, runtime, clock):
+def test_a_counter_restart_without_traffic_is_not_activity(alice, runtime, clock):
     sandbox = launch(alice)
     runtime.add_traffic(sandbox.public_id, sent=50_000)
     sweep()
@@ -122,7 +122,7 @@ def test_a_counter_that_began_again_without_traffic_is_no_activity(alice, runtim
     assert again(sandbox).traffic_bytes == 0
 
 
-def test_traffic_after_the_clock_was_set_back_shortens_nothing(alice, runtime, clock):
+def test_traffic_after_a_clock_correction_shortens_nothing(alice, runtime, clock):
     sandbox = launch(alice)
     clock.forward(minutes=-20)
     runtime.add_traffic(sandbox.public_id)
@@ -131,7 +131,7 @@ def test_traffic_after_the_clock_was_set_back_shortens_nothing(alice, runtime, c
     assert again(sandbox).idle_expires_at == sandbox.idle_expires_at
 
 
-def test_the_sweep_itself_and_the_pages_are_no_activity(alice, runtime, clock):
+def test_sweeps_and_pages_are_not_activity(alice, runtime, clock):
     sandbox = launch(alice, ttl_minutes=120)
     for _ in range(30):
         clock.forward(minutes=1)
@@ -141,7 +141,7 @@ def test_the_sweep_itself_and_the_pages_are_no_activity(alice, runtime, clock):
     assert again(sandbox).end_reason == EndReason.IDLE
 
 
-def test_an_idle_time_that_an_operator_set_counts(alice, runtime, clock):
+def test_an_idle_timeout_set_by_an_operator_applies(alice, runtime, clock):
     LimitOverride.objects.create(user=alice, idle_minutes=60, reason="slow work")
     sandbox = launch(alice, ttl_minutes=120)
     clock.forward(minutes=59)
@@ -152,7 +152,7 @@ def test_an_idle_time_that_an_operator_set_counts(alice, runtime, clock):
     assert again(sandbox).end_reason == EndReason.IDLE
 
 
-def test_ports_that_changed_are_recorded(alice, runtime):
+def test_changed_ports_are_recorded(alice, runtime):
     sandbox = launch(alice)
     Sandbox.objects.filter(pk=sandbox.pk).update(addresses={"api:8080": "127.0.0.1:1"})
     sweep()
@@ -162,7 +162,7 @@ def test_ports_that_changed_are_recorded(alice, runtime):
 
 @pytest.mark.parametrize("taken_up", [True, False])
 @pytest.mark.parametrize("how", ["deactivated", "deleted"])
-def test_when_its_owner_leaves_nothing_is_left_behind(alice, runtime, how, taken_up):
+def test_a_closed_account_leaves_nothing_behind(alice, runtime, how, taken_up):
     sandbox = launch(alice) if taken_up else request(alice)
     if how == "deleted":
         alice.delete()
@@ -180,9 +180,7 @@ def test_when_its_owner_leaves_nothing_is_left_behind(alice, runtime, how, taken
 
 
 @pytest.mark.parametrize("ask", ["extend", "touch"])
-def test_who_asks_for_more_time_while_the_reaper_looks_keeps_the_sandbox(
-    alice, runtime, clock, monkeypatch, ask
-):
+def test_an_extension_during_a_sweep_keeps_the_sandbox(alice, runtime, clock, monkeypatch, ask):
     sandbox = launch(alice, ttl_minutes=30 if ask == "extend" else 120)
     clock.forward(minutes=30)
     real = reaper_sweep.decide
@@ -204,7 +202,7 @@ def test_who_asks_for_more_time_while_the_reaper_looks_keeps_the_sandbox(
     assert result.lines == [], "it does not claim to have ended it"
 
 
-def test_traffic_that_this_sweep_sees_counts_before_it_judges(alice, runtime, clock):
+def test_traffic_seen_by_this_sweep_counts_before_its_decisions(alice, runtime, clock):
     sandbox = launch(alice, ttl_minutes=120)
     clock.forward(minutes=31)
     runtime.add_traffic(sandbox.public_id)
@@ -213,7 +211,7 @@ def test_traffic_that_this_sweep_sees_counts_before_it_judges(alice, runtime, cl
     assert again(sandbox).state == State.RUNNING
 
 
-def test_destroyed_by_its_owner_first_it_is_not_ended_twice(alice, runtime):
+def test_a_sandbox_destroyed_by_its_owner_first_does_not_end_twice(alice, runtime):
     sandbox = launch(alice)
     expire(sandbox)
 
@@ -229,7 +227,7 @@ def test_destroyed_by_its_owner_first_it_is_not_ended_twice(alice, runtime):
     assert (result.lines, result.errors) == ([], [])
 
 
-def test_a_clock_that_jumps_ends_a_bounded_number_and_says_so(alice, runtime, settings, clock):
+def test_a_clock_jump_ends_a_limited_number_and_reports_it(alice, runtime, settings, clock):
     settings.SANDBOX_MAX_PER_USER = 10
     rows = [launch(alice) for _ in range(5)]
     clock.forward(days=400)
@@ -243,7 +241,7 @@ def test_a_clock_that_jumps_ends_a_bounded_number_and_says_so(alice, runtime, se
     assert {again(row).state for row in rows} == {State.DESTROYED}
 
 
-def test_the_bound_leaves_repairs_alone(alice, runtime, settings):
+def test_the_limit_does_not_apply_to_failures(alice, runtime, settings):
     rows = [launch(alice) for _ in range(3)]
     for sandbox in rows:
         runtime.stop_service(sandbox.public_id, "api", 1)
@@ -252,7 +250,7 @@ def test_the_bound_leaves_repairs_alone(alice, runtime, settings):
     assert {again(row).state for row in rows} == {State.FAILED}
 
 
-def test_what_has_been_due_for_the_longest_is_ended_first(alice, runtime, clock):
+def test_sandboxes_that_are_due_longest_end_first(alice, runtime, clock):
     rows = [launch(alice) for _ in range(3)]
     for row, minutes in zip(rows, (1, 3, 2), strict=True):
         past = timezone.now() - timedelta(minutes=minutes)

@@ -31,7 +31,7 @@ def impatient(monkeypatch) -> None:
 # Keys
 
 
-def test_keys_are_what_the_sdk_makes_of_the_same_secret():
+def test_keys_match_those_of_the_sdk():
     for _ in range(50):
         public_key, secret = strkey.new_key_pair()
         pair = stellar_sdk.Keypair.from_secret(secret)
@@ -40,7 +40,7 @@ def test_keys_are_what_the_sdk_makes_of_the_same_secret():
         assert stellar_sdk.StrKey.is_valid_ed25519_secret_seed(secret)
 
 
-def test_the_encoding_is_that_of_the_standard():
+def test_the_encoding_matches_the_standard():
     """The first account of SEP-5's first test case."""
     public_key = "GDRXE2BQUC3AZNPVFSCEZ76NJ3WWL25FYFK6RGZGIEKWE4SOOHSUJUJ6"
     secret = "SBGWSG6BTNCKCOB3DIFBGCVMUPQFYPA2G4O34RMTB343OYPXU5DJDVMN"
@@ -50,14 +50,14 @@ def test_the_encoding_is_that_of_the_standard():
     assert strkey._str_key(strkey.SECRET_SEED, pair.raw_secret_key()) == secret
 
 
-def test_no_two_keys_are_alike():
+def test_keys_are_unique():
     assert len({key for _ in range(20) for key in strkey.new_key_pair()}) == 40
 
 
 # Answers
 
 
-def test_a_launch_leads_to_a_funded_account(alice, runtime, bot):
+def test_a_launch_funds_an_account(alice, runtime, bot):
     with committed():
         sandbox, _ = actions.launch_sandbox(alice, actions.LaunchRequest())
 
@@ -84,7 +84,7 @@ def test_already_funded_is_success(alice, runtime, bot, body):
     assert again(sandbox).funding == Funding.FUNDED
 
 
-def test_another_400_is_final(alice, runtime, bot):
+def test_any_other_400_is_final(alice, runtime, bot):
     bot.status, bot.body = 400, b'{"detail": "The request you sent was invalid in some way."}'
     sandbox = launch(alice)
     funding.fund(again(sandbox))
@@ -96,7 +96,7 @@ def test_another_400_is_final(alice, runtime, bot):
 
 
 @pytest.mark.parametrize(("says", "waits"), [("40", 40), ("0", 5), ("86400", 3600)])
-def test_429_is_tried_again_when_friendbot_wishes_within_reason(
+def test_a_429_is_retried_as_retry_after_says_within_limits(
     alice, runtime, bot, clock, says, waits
 ):
     bot.status, bot.headers = 429, {"Retry-After": says}
@@ -109,7 +109,7 @@ def test_429_is_tried_again_when_friendbot_wishes_within_reason(
 
 
 @pytest.mark.parametrize("says", ["soon", "-3", "9" * 400, "Wed, 21 Oct 2026 07:28:00 GMT", ""])
-def test_a_strange_wish_is_no_harm(alice, runtime, bot, clock, says):
+def test_an_invalid_retry_after_is_ignored(alice, runtime, bot, clock, says):
     bot.status, bot.headers = 429, {"Retry-After": says}
     sandbox = launch(alice)
     funding.fund(again(sandbox))
@@ -119,7 +119,7 @@ def test_a_strange_wish_is_no_harm(alice, runtime, bot, clock, says):
 
 
 @pytest.mark.parametrize("status", [301, 403, 404, 500, 503])
-def test_any_other_answer_is_tried_again(alice, runtime, bot, status):
+def test_other_statuses_are_retried(alice, runtime, bot, status):
     bot.status = status
     sandbox = launch(alice)
     funding.fund(again(sandbox))
@@ -131,7 +131,7 @@ def test_any_other_answer_is_tried_again(alice, runtime, bot, status):
 # Silence and noise
 
 
-def test_a_friendbot_that_never_answers_is_given_up_on_in_time(alice, runtime, settings, impatient):
+def test_a_silent_friendbot_times_out(alice, runtime, settings, impatient):
     with socket_that(sends=None) as settings.FRIENDBOT_URL:
         sandbox = launch(alice)
         began = monotonic()
@@ -142,7 +142,7 @@ def test_a_friendbot_that_never_answers_is_given_up_on_in_time(alice, runtime, s
     assert again(sandbox).funding_error == "Friendbot can't be reached (TimedOut)"
 
 
-def test_a_friendbot_that_drips_is_cut_off(alice, runtime, bot, impatient):
+def test_a_slow_friendbot_response_is_cut_off(alice, runtime, bot, impatient):
     bot.status, bot.drips = 400, True
     sandbox = launch(alice)
     began = monotonic()
@@ -152,7 +152,7 @@ def test_a_friendbot_that_drips_is_cut_off(alice, runtime, bot, impatient):
     assert again(sandbox).funding == Funding.FAILED
 
 
-def test_a_friendbot_that_talks_without_end_is_not_listened_to(alice, runtime, bot):
+def test_a_huge_friendbot_response_is_cut_off(alice, runtime, bot):
     bot.status, bot.body = 400, b"x" * 5_000_000 + b"already funded"
     sandbox = launch(alice)
     funding.fund(again(sandbox))
@@ -161,7 +161,7 @@ def test_a_friendbot_that_talks_without_end_is_not_listened_to(alice, runtime, b
 
 
 @pytest.mark.parametrize("noise", [b"", b"\x00\xff garbage\r\n\r\n", b"HTTP/1.1 banana\r\n\r\n"])
-def test_garbage_is_tried_again(alice, runtime, settings, noise):
+def test_an_invalid_response_is_retried(alice, runtime, settings, noise):
     with socket_that(sends=noise) as settings.FRIENDBOT_URL:
         sandbox = launch(alice)
         funding.fund(again(sandbox))
@@ -170,7 +170,7 @@ def test_garbage_is_tried_again(alice, runtime, settings, noise):
     assert "can't be reached" in again(sandbox).funding_error
 
 
-def test_a_body_that_is_no_text_is_no_harm(alice, runtime, bot):
+def test_an_undecodable_body_is_tolerated(alice, runtime, bot):
     bot.status, bot.body = 400, b"\xff\xfe\x00"
     sandbox = launch(alice)
     funding.fund(again(sandbox))
@@ -179,7 +179,7 @@ def test_a_body_that_is_no_text_is_no_harm(alice, runtime, bot):
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "nowhere", "http://[", "http://host:port"])
-def test_an_address_that_leads_nowhere_is_tried_again(alice, runtime, settings, url):
+def test_an_unreachable_or_invalid_url_is_retried(alice, runtime, settings, url):
     settings.FRIENDBOT_URL = url
     sandbox = launch(alice)
     funding.fund(again(sandbox))

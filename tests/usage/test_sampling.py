@@ -27,7 +27,7 @@ def requests(sandbox) -> list[int | None]:
     return list(sandbox.samples.values_list("requests", flat=True))
 
 
-def test_a_sweep_notes_what_each_sandbox_consumes(alice, runtime, clock):
+def test_a_sweep_records_the_usage_of_each_sandbox(alice, runtime, clock):
     sandbox = launch(alice)
     runtime.set_disk_usage(sandbox.public_id, 12.5)
     clock.forward(seconds=30)
@@ -39,7 +39,7 @@ def test_a_sweep_notes_what_each_sandbox_consumes(alice, runtime, clock):
     assert sample.at == timezone.now()
 
 
-def test_samples_are_20_seconds_apart_and_kept_for_7_days(alice, runtime, clock):
+def test_samples_are_20_seconds_apart_and_retained_for_7_days(alice, runtime, clock):
     sandbox = launch(alice)
     for _ in range(9):
         sweep()
@@ -53,7 +53,7 @@ def test_samples_are_20_seconds_apart_and_kept_for_7_days(alice, runtime, clock)
     assert sandbox.samples.count() == 0
 
 
-def test_requests_are_the_lines_of_the_log_that_the_blueprint_says(alice, runtime, clock):
+def test_requests_are_the_log_lines_that_match_the_blueprints_pattern(alice, runtime, clock):
     sandbox = launch(alice)
     clock.forward(seconds=5)
     asked(runtime, sandbox, "GET /v1/plans 200 4 ms", "POST /v1/plans 201 9 ms", "Traceback: GET /")
@@ -64,7 +64,7 @@ def test_requests_are_the_lines_of_the_log_that_the_blueprint_says(alice, runtim
     assert requests(sandbox) == [2, 3]
 
 
-def test_the_log_of_what_nobody_talked_to_is_not_read(alice, runtime, clock, monkeypatch):
+def test_the_log_of_an_unused_sandbox_is_not_read(alice, runtime, clock, monkeypatch):
     read, count = [], runtime.count_lines
     noted = lambda counts: read.append({*counts}) or count(counts)  # noqa: E731
     monkeypatch.setattr(runtime, "count_lines", noted)
@@ -80,7 +80,7 @@ def test_the_log_of_what_nobody_talked_to_is_not_read(alice, runtime, clock, mon
     assert requests(idle) == [0, 0, 0]
 
 
-def test_a_log_that_can_t_be_read_costs_no_sample_and_no_request(alice, runtime, clock):
+def test_an_unreadable_log_loses_no_sample_and_no_request(alice, runtime, clock):
     sandbox = launch(alice)
     clock.forward(seconds=5)
     asked(runtime, sandbox, "GET /v1/plans 200 4 ms")
@@ -95,7 +95,7 @@ def test_a_log_that_can_t_be_read_costs_no_sample_and_no_request(alice, runtime,
     assert requests(sandbox) == [1, None, 2]
 
 
-def test_without_a_blueprint_that_tells_requests_none_are_counted(alice, runtime, clock):
+def test_without_a_blueprint_no_requests_are_counted(alice, runtime, clock):
     sandbox = launch(alice)
     Sandbox.objects.update(blueprint="gone")
     assert "gone" not in blueprints.available()
@@ -104,7 +104,7 @@ def test_without_a_blueprint_that_tells_requests_none_are_counted(alice, runtime
     assert requests(sandbox) == [None]
 
 
-def test_a_worker_reads_the_logs_and_not_the_sweep(alice, runtime, clock):
+def test_logs_are_read_by_a_worker_and_not_by_the_sweep(alice, runtime, clock):
     sandbox = launch(alice)
     clock.forward(seconds=5)
     asked(runtime, sandbox, "GET /v1/plans 200 4 ms")

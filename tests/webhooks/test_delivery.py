@@ -47,7 +47,7 @@ def _swept_before() -> None:
     Site.current()
 
 
-def test_what_fails_is_tried_again_with_growing_delays_the_same_id_and_then_given_up(
+def test_failed_deliveries_are_retried_with_growing_delays_and_the_same_id(
     alice: User, clock: Clock, receiver: Receiver
 ) -> None:
     webhook, _ = hook(alice, receiver)
@@ -73,9 +73,7 @@ def test_what_fails_is_tried_again_with_growing_delays_the_same_id_and_then_give
     assert statuses(webhook) == [500] * 10
 
 
-def test_a_receiver_that_says_when_to_come_back_is_left_alone_until_then(
-    alice: User, clock: Clock, receiver: Receiver
-) -> None:
+def test_retry_after_delays_the_next_attempt(alice: User, clock: Clock, receiver: Receiver) -> None:
     webhook, _ = hook(alice, receiver)
     receiver.status, receiver.headers = 429, {"Retry-After": "120"}
     with committed():
@@ -85,7 +83,7 @@ def test_a_receiver_that_says_when_to_come_back_is_left_alone_until_then(
 
 
 @pytest.mark.parametrize("wish", ["-1", "soon", "9" * 30, "999999", "1e9"])
-def test_a_wish_that_makes_no_sense_delays_nothing_for_long(
+def test_an_invalid_retry_after_does_not_delay_for_long(
     alice: User, clock: Clock, receiver: Receiver, wish: str
 ) -> None:
     webhook, _ = hook(alice, receiver)
@@ -109,7 +107,9 @@ def test_a_redirect_is_not_followed(
     assert told(webhook).outcome == "pending"
 
 
-def test_the_log_says_what_came_of_each_try(alice: User, clock: Clock, receiver: Receiver) -> None:
+def test_the_log_contains_the_result_of_each_attempt(
+    alice: User, clock: Clock, receiver: Receiver
+) -> None:
     webhook, _ = hook(alice, receiver)
     receiver.status, receiver.body = 500, b"<h1>It broke</h1>\0" + b"x" * 100_000
     with committed():
@@ -126,7 +126,7 @@ def test_the_log_says_what_came_of_each_try(alice: User, clock: Clock, receiver:
     assert fresh(webhook).status == "on"
 
 
-def test_a_worker_killed_while_it_sends_loses_no_event(
+def test_an_event_whose_worker_was_killed_is_delivered_again(
     alice: User,
     runtime: MemoryRuntime,
     clock: Clock,
@@ -153,7 +153,7 @@ def test_a_worker_killed_while_it_sends_loses_no_event(
     assert told(webhook).outcome == "delivered"
 
 
-def test_a_message_to_the_worker_that_was_lost_loses_no_event(
+def test_a_lost_task_loses_no_event(
     alice: User, runtime: MemoryRuntime, receiver: Receiver
 ) -> None:
     _, secret = hook(alice, receiver, EventType.RUNNING)
@@ -165,7 +165,7 @@ def test_a_message_to_the_worker_that_was_lost_loses_no_event(
     assert receiver.types(secret) == ["sandbox.running"]
 
 
-def test_events_of_one_webhook_come_one_after_the_other(
+def test_events_of_one_webhook_are_delivered_sequentially(
     alice: User, receiver: Receiver, clock: Clock
 ) -> None:
     webhook, _ = hook(alice, receiver)
@@ -179,7 +179,7 @@ def test_events_of_one_webhook_come_one_after_the_other(
     assert len(receiver.messages) == 2
 
 
-def test_a_slow_worker_whose_lease_ran_out_changes_nothing(
+def test_a_slow_worker_with_an_expired_lease_changes_nothing(
     alice: User, receiver: Receiver, clock: Clock
 ) -> None:
     webhook, _ = hook(alice, receiver)
@@ -195,9 +195,7 @@ def test_a_slow_worker_whose_lease_ran_out_changes_nothing(
     assert statuses(webhook) == [204]
 
 
-def test_a_message_is_sent_again_by_hand_with_the_same_id(
-    alice: User, receiver: Receiver, clock: Clock
-) -> None:
+def test_a_resent_message_has_the_same_id(alice: User, receiver: Receiver, clock: Clock) -> None:
     webhook, secret = hook(alice, receiver)
     with committed():
         delivery = outbox.send_test(webhook)
@@ -212,7 +210,7 @@ def test_a_message_is_sent_again_by_hand_with_the_same_id(
         outbox.resend(WebhookDelivery.objects.get(pk=delivery.pk))
 
 
-def test_deliveries_are_forgotten_after_some_days(
+def test_deliveries_are_pruned_after_their_retention(
     alice: User, receiver: Receiver, settings, clock: Clock
 ) -> None:
     settings.WEBHOOK_LOG_DAYS = 14
@@ -227,7 +225,7 @@ def test_deliveries_are_forgotten_after_some_days(
     assert not WebhookDelivery.objects.exists()
 
 
-def test_nobody_is_flooded_by_hand(alice: User, receiver: Receiver) -> None:
+def test_pending_messages_limit_manual_sending(alice: User, receiver: Receiver) -> None:
     webhook, _ = hook(alice, receiver)
     for _ in range(20):
         outbox.send_test(webhook)

@@ -30,7 +30,7 @@ def _swept_before() -> None:
     Site.current()
 
 
-def test_a_webhook_that_fails_for_days_is_switched_off_with_a_mail(
+def test_a_webhook_that_fails_for_days_is_disabled_with_an_email(
     alice: User, runtime: MemoryRuntime, clock: Clock, receiver: Receiver
 ) -> None:
     webhook, _ = hook(alice, receiver)
@@ -57,7 +57,7 @@ def test_a_webhook_that_fails_for_days_is_switched_off_with_a_mail(
     assert not WebhookDelivery.objects.filter(outcome="pending").exists()
 
 
-def test_a_success_in_between_starts_the_days_again(
+def test_a_success_resets_the_failure_period(
     alice: User, runtime: MemoryRuntime, clock: Clock, receiver: Receiver
 ) -> None:
     webhook, _ = hook(alice, receiver, EventType.EXTENDED)
@@ -70,9 +70,7 @@ def test_a_success_in_between_starts_the_days_again(
     assert fresh(webhook).is_enabled
 
 
-def test_an_answer_of_gone_switches_it_off_at_once(
-    alice: User, receiver: Receiver, clock: Clock
-) -> None:
+def test_a_410_disables_the_webhook_at_once(alice: User, receiver: Receiver, clock: Clock) -> None:
     webhook, _ = hook(alice, receiver)
     receiver.status = 410
     with committed():
@@ -81,7 +79,7 @@ def test_an_answer_of_gone_switches_it_off_at_once(
     assert len(mail.outbox) == 1
 
 
-def test_what_happens_while_it_is_off_is_not_told_later(
+def test_events_while_disabled_are_not_delivered_later(
     alice: User, runtime: MemoryRuntime, receiver: Receiver
 ) -> None:
     webhook, secret = hook(alice, receiver)
@@ -96,7 +94,7 @@ def test_what_happens_while_it_is_off_is_not_told_later(
     assert mail.outbox == [], "who switches it off knows"
 
 
-def test_a_user_has_so_many_webhooks_and_no_more(
+def test_the_number_of_webhooks_per_user_is_limited(
     alice: User, bob: User, receiver: Receiver, settings
 ) -> None:
     settings.WEBHOOKS_PER_USER = 2
@@ -121,7 +119,7 @@ def test_a_user_has_so_many_webhooks_and_no_more(
         ({"url": ""}, "url"),
     ],
 )
-def test_a_mistake_names_its_field_and_makes_nothing(
+def test_a_validation_error_contains_its_field_and_creates_nothing(
     alice: User, receiver: Receiver, wrong: dict[str, Any], field: str
 ) -> None:
     right = {"url": receiver.url, "events": EventType.values, "name": "bot"}
@@ -131,7 +129,7 @@ def test_a_mistake_names_its_field_and_makes_nothing(
     assert not Webhook.objects.exists()
 
 
-def test_what_an_operator_switched_off_stays_off(alice: User, receiver: Receiver) -> None:
+def test_a_webhook_disabled_by_an_operator_stays_disabled(alice: User, receiver: Receiver) -> None:
     webhook, _ = hook(alice, receiver)
     delivery.disable(webhook, DisabledReason.OPERATOR)
     with pytest.raises(StateConflict, match="An operator"):

@@ -34,7 +34,7 @@ def _swept_before() -> None:
     Site.current()
 
 
-def test_a_sandboxs_life_is_told_event_by_event_in_the_words_of_the_api(
+def test_lifecycle_events_are_published_in_the_format_of_the_api(
     alice: User, runtime: MemoryRuntime, clock: Clock, receiver: Receiver
 ) -> None:
     _, secret = hook(alice, receiver)
@@ -66,7 +66,9 @@ def test_a_sandboxs_life_is_told_event_by_event_in_the_words_of_the_api(
     assert len(set(receiver.ids)) == 4
 
 
-def test_a_failure_is_told_as_one(alice: User, runtime: MemoryRuntime, receiver: Receiver) -> None:
+def test_a_failure_is_published_as_failed(
+    alice: User, runtime: MemoryRuntime, receiver: Receiver
+) -> None:
     _, secret = hook(alice, receiver, EventType.FAILED)
     runtime.fail_startup("api", 1, "Traceback: it broke.")
     with committed():
@@ -78,7 +80,9 @@ def test_a_failure_is_told_as_one(alice: User, runtime: MemoryRuntime, receiver:
     assert message["data"]["failure"]["service"] == "api"
 
 
-def test_no_message_holds_a_secret(alice: User, runtime: MemoryRuntime, receiver: Receiver) -> None:
+def test_messages_contain_no_secrets(
+    alice: User, runtime: MemoryRuntime, receiver: Receiver
+) -> None:
     hook(alice, receiver)
     with committed():
         sandbox = launch(alice)
@@ -90,7 +94,7 @@ def test_no_message_holds_a_secret(alice: User, runtime: MemoryRuntime, receiver
         assert not [value for value in secrets if value.encode() in body]
 
 
-def test_only_what_was_chosen_is_told_and_only_of_ones_own(
+def test_only_subscribed_events_of_own_sandboxes_are_published(
     alice: User, bob: User, runtime: MemoryRuntime, receiver: Receiver
 ) -> None:
     _, secret = hook(alice, receiver, EventType.ENDED)
@@ -102,7 +106,7 @@ def test_only_what_was_chosen_is_told_and_only_of_ones_own(
     assert receiver.types(secret) == ["sandbox.ended"]
 
 
-def test_what_is_rolled_back_is_not_told(
+def test_rolled_back_changes_are_not_published(
     alice: User, runtime: MemoryRuntime, receiver: Receiver
 ) -> None:
     hook(alice, receiver)
@@ -121,7 +125,7 @@ def test_what_is_rolled_back_is_not_told(
     assert receiver.messages == []
 
 
-def test_a_webhook_that_cannot_be_told_of_stops_no_sandbox(
+def test_a_failure_to_publish_does_not_affect_the_sandbox(
     alice: User, runtime: MemoryRuntime, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stumble(*_: Any) -> None:
@@ -135,7 +139,7 @@ def test_a_webhook_that_cannot_be_told_of_stops_no_sandbox(
     assert again(sandbox).end_reason == EndReason.USER
 
 
-def test_a_reset_is_no_event(alice: User, runtime: MemoryRuntime, receiver: Receiver) -> None:
+def test_a_reset_is_not_published(alice: User, runtime: MemoryRuntime, receiver: Receiver) -> None:
     sandbox = launch(alice)
     hook(alice, receiver)
     actions.reset(sandbox, alice)
@@ -144,7 +148,7 @@ def test_a_reset_is_no_event(alice: User, runtime: MemoryRuntime, receiver: Rece
     assert not WebhookDelivery.objects.exists()
 
 
-def test_somebody_who_was_suspended_is_told_nothing(
+def test_nothing_is_delivered_to_suspended_users(
     alice: User, runtime: MemoryRuntime, receiver: Receiver
 ) -> None:
     webhook, _ = hook(alice, receiver)

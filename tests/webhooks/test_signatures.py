@@ -33,7 +33,7 @@ def _swept_before() -> None:
     Site.current()
 
 
-def test_the_signature_fits_no_other_body_secret_or_time(
+def test_the_signature_covers_body_secret_and_time(
     alice: User, clock: Clock, receiver: Receiver
 ) -> None:
     webhook, secret = hook(alice, receiver)
@@ -51,7 +51,7 @@ def test_the_signature_fits_no_other_body_secret_or_time(
         Verifier(secret).verify(body, headers)
 
 
-def test_a_secret_has_the_form_of_the_specification_and_is_kept_encrypted(
+def test_a_secret_has_the_specified_format_and_is_stored_encrypted(
     alice: User, receiver: Receiver
 ) -> None:
     webhook, secret = hook(alice, receiver)
@@ -62,7 +62,7 @@ def test_a_secret_has_the_form_of_the_specification_and_is_kept_encrypted(
     assert fresh(webhook).secrets == {"current": secret}
 
 
-def test_after_a_rotation_both_secrets_sign_for_a_day(
+def test_both_secrets_sign_for_a_day_after_a_rotation(
     alice: User, clock: Clock, receiver: Receiver
 ) -> None:
     webhook, old = hook(alice, receiver)
@@ -80,7 +80,7 @@ def test_after_a_rotation_both_secrets_sign_for_a_day(
         receiver.verified(old)
 
 
-def test_a_webhook_whose_secret_is_lost_fails_alone(
+def test_a_webhook_with_a_lost_secret_does_not_affect_others(
     alice: User, bob: User, receiver: Receiver, clock: Clock
 ) -> None:
     broken, _ = hook(alice, receiver)
@@ -93,7 +93,7 @@ def test_a_webhook_whose_secret_is_lost_fails_alone(
     assert "Internal error" in told(broken).log[0]["error"]
 
 
-def test_a_secret_whose_keys_are_lost_is_replaced(
+def test_a_secret_with_lost_encryption_keys_can_be_rotated(
     alice: User, receiver: Receiver, settings
 ) -> None:
     webhook, _ = hook(alice, receiver)

@@ -61,14 +61,14 @@ INSIDE = [
 
 
 @pytest.mark.parametrize("address", INSIDE)
-def test_what_is_inside_is_not_reached(address: str) -> None:
+def test_internal_addresses_are_not_public(address: str) -> None:
     assert not is_public(address)
 
 
 @pytest.mark.parametrize(
     "address", ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "64:ff9b::101:101"]
 )
-def test_what_the_world_reaches_is_reached(address: str) -> None:
+def test_public_addresses_are_public(address: str) -> None:
     assert is_public(address)
 
 
@@ -100,16 +100,14 @@ def test_what_the_world_reaches_is_reached(address: str) -> None:
         ("http://example.com/", "starts with https"),
     ],
 )
-def test_what_can_be_no_receiver_is_refused_when_it_is_entered(
-    settings, url: str, remedy: str
-) -> None:
+def test_invalid_urls_are_rejected_with_a_remedy(settings, url: str, remedy: str) -> None:
     settings.WEBHOOK_ALLOW_HTTP = False
     with pytest.raises(ValidationFailed, match=remedy) as refused:
         check_url(url)
     assert refused.value.field == "url"
 
 
-def test_http_is_taken_where_it_is_allowed(settings) -> None:
+def test_http_is_accepted_if_allowed(settings) -> None:
     settings.WEBHOOK_ALLOW_HTTP = True
     assert check_url(" http://example.com/hook ") == "http://example.com/hook"
 
@@ -149,27 +147,29 @@ def inside(receiver: Receiver, settings) -> Receiver:
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]", "localhost"]
 )
-def test_no_spelling_of_an_inner_address_gets_there(inside: Receiver, host: str) -> None:
+def test_no_notation_of_an_internal_address_is_reachable(inside: Receiver, host: str) -> None:
     with pytest.raises(DeliveryError, match=r"non-public|Couldn't connect"):
         post(f"http://{host}:{inside.server_port}/", {}, b"{}")
     assert inside.messages == []
 
 
-def test_a_name_that_leads_inside_is_not_followed(inside: Receiver, named: Any) -> None:
+def test_a_host_that_resolves_to_an_internal_address_is_blocked(
+    inside: Receiver, named: Any
+) -> None:
     named(["127.0.0.1"])
     with pytest.raises(DeliveryError, match="non-public"):
         post(f"http://hooks.example.com:{inside.server_port}/", {}, b"{}")
     assert inside.messages == []
 
 
-def test_a_name_that_leads_inside_too_is_not_followed(inside: Receiver, named: Any) -> None:
+def test_a_host_with_one_internal_address_is_blocked(inside: Receiver, named: Any) -> None:
     named(["1.1.1.1", "127.0.0.1"])
     with pytest.raises(DeliveryError, match="non-public"):
         post(f"http://hooks.example.com:{inside.server_port}/", {}, b"{}")
     assert inside.messages == []
 
 
-def test_the_address_that_was_checked_is_the_one_that_is_called(
+def test_the_connection_goes_to_the_checked_address(
     inside: Receiver, named: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A name that is looked up again would lead inside the second time."""
@@ -186,30 +186,26 @@ def test_the_address_that_was_checked_is_the_one_that_is_called(
     assert (names.asked, called) == (1, ["1.1.1.1"])
 
 
-def test_where_private_networks_are_allowed_they_are_reached(receiver: Receiver) -> None:
+def test_private_networks_are_reachable_if_allowed(receiver: Receiver) -> None:
     assert post(receiver.url, {"x": "y"}, b"{}").status == 204
     assert receiver.messages[0][0]["host"] == f"127.0.0.1:{receiver.server_port}"
 
 
-def test_a_proxy_of_the_environment_is_not_asked(
+def test_proxies_from_the_environment_are_ignored(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     assert post(receiver.url, {}, b"{}").status == 204
 
 
-def test_a_receiver_that_drips_is_left_after_a_while(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_receiver_times_out(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "TIMEOUT_SECONDS", 0.3)
     receiver.status, receiver.drips = 200, True
     with pytest.raises(DeliveryError, match="No response within"):
         post(receiver.url, {}, b"{}")
 
 
-def test_a_receiver_that_says_nothing_is_left_after_a_while(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_silent_receiver_times_out(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "TIMEOUT_SECONDS", 0.3)
     with socket_that(sends=None) as url, pytest.raises(DeliveryError, match="No response within"):
         post(url, {}, b"{}")
@@ -218,12 +214,12 @@ def test_a_receiver_that_says_nothing_is_left_after_a_while(
 @pytest.mark.parametrize(
     "words", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200_000]
 )
-def test_what_is_no_web_server_is_said_to_be_none(receiver: Receiver, words: bytes) -> None:
+def test_an_invalid_http_response_is_a_delivery_error(receiver: Receiver, words: bytes) -> None:
     with socket_that(sends=words) as url, pytest.raises(DeliveryError, match="Couldn't connect"):
         post(url, {}, b"{}")
 
 
-def test_no_more_than_a_little_is_read_of_an_answer(receiver: Receiver) -> None:
+def test_only_the_beginning_of_a_response_is_read(receiver: Receiver) -> None:
     receiver.status, receiver.body = 200, b"x" * 5_000_000
     assert len(post(receiver.url, {}, b"{}").text) < 200_000
 
@@ -268,7 +264,7 @@ def secure(receiver: Receiver, certificate: Path) -> Receiver:
         ("other.example.com", True, False),
     ],
 )
-def test_https_checks_the_name_in_the_address_and_who_vouches_for_it(
+def test_https_verifies_host_name_and_certificate(
     secure: Receiver, certificate: Path, named: Any, monkeypatch, host, trusted, arrives
 ) -> None:
     named(["127.0.0.1"])

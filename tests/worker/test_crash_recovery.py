@@ -44,7 +44,9 @@ KILLED_IN = ["create", "network", "containers", "ready"]
 
 
 @pytest.mark.parametrize("point", KILLED_IN)
-def test_killed_while_it_makes_a_sandbox_it_is_made_by_the_next(alice, runtime, clock, point):
+def test_killed_while_provisioning_the_next_worker_completes_the_sandbox(
+    alice, runtime, clock, point
+):
     sandbox = request(alice)
     runtime.fail_next(point, Killed())
     with pytest.raises(Killed):
@@ -72,7 +74,7 @@ def test_killed_while_it_makes_a_sandbox_it_is_made_by_the_next(alice, runtime, 
         (lifecycle, "mark_ready", lost_after),
     ],
 )
-def test_killed_around_any_write_it_leaves_nothing_stuck(
+def test_killed_around_any_write_nothing_stays_stuck(
     alice, runtime, clock, monkeypatch, module, name, kill
 ):
     sandbox = request(alice)
@@ -90,7 +92,7 @@ def test_killed_around_any_write_it_leaves_nothing_stuck(
 
 
 @pytest.mark.parametrize("point", KILLED_IN)
-def test_destroyed_after_its_worker_was_killed_nothing_is_left(alice, runtime, clock, point):
+def test_destroy_after_the_worker_was_killed_leaves_nothing_behind(alice, runtime, clock, point):
     sandbox = request(alice)
     runtime.fail_next(point, Killed())
     with pytest.raises(Killed):
@@ -113,7 +115,7 @@ def test_destroyed_after_its_worker_was_killed_nothing_is_left(alice, runtime, c
         (lifecycle, "mark_destroyed", lost_after),
     ],
 )
-def test_killed_while_it_tears_down_the_next_sweep_finishes(
+def test_killed_during_teardown_the_next_sweep_finishes(
     alice, runtime, clock, monkeypatch, module, name, kill
 ):
     sandbox = launch(alice)
@@ -130,7 +132,7 @@ def test_killed_while_it_tears_down_the_next_sweep_finishes(
     assert runtime.observe() == {}
 
 
-def test_killed_inside_the_engines_removal_the_next_sweep_finishes(alice, runtime, clock):
+def test_killed_during_the_engine_removal_the_next_sweep_finishes(alice, runtime, clock):
     sandbox = launch(alice)
     runtime.fail_next("destroy", Killed())
     with pytest.raises(Killed), committed():
@@ -142,7 +144,7 @@ def test_killed_inside_the_engines_removal_the_next_sweep_finishes(alice, runtim
     assert runtime.observe() == {}
 
 
-def test_killed_between_a_failure_and_its_ending_it_ends_all_the_same(
+def test_killed_between_a_failure_and_its_recording_the_sandbox_still_fails(
     alice, runtime, clock, monkeypatch
 ):
     sandbox = request(alice)
@@ -159,7 +161,7 @@ def test_killed_between_a_failure_and_its_ending_it_ends_all_the_same(
     assert runtime.observe() == {}
 
 
-def test_killed_while_it_resets_the_reset_is_done_by_the_next(alice, runtime, clock):
+def test_killed_during_a_reset_the_next_worker_completes_it(alice, runtime, clock):
     sandbox = launch(alice)
     runtime.fail_next("execute", Killed())
     with pytest.raises(Killed), committed():

@@ -24,7 +24,7 @@ from tests.helpers.scenarios import (
 pytestmark = pytest.mark.django_db
 
 
-def test_delays_grow_and_there_is_an_end_to_trying(alice, runtime, bot, clock):
+def test_retries_back_off_and_stop_after_the_last_attempt(alice, runtime, bot, clock):
     bot.status = 500
     sandbox = launch(alice)
     waits = []
@@ -41,7 +41,7 @@ def test_delays_grow_and_there_is_an_end_to_trying(alice, runtime, bot, clock):
     assert journal == ["funding_pending", "funding_failed"], "not one line for each try"
 
 
-def test_nothing_is_asked_before_it_is_due(alice, runtime, bot, clock):
+def test_friendbot_is_not_called_before_the_attempt_is_due(alice, runtime, bot, clock):
     bot.status = 500
     sandbox = launch(alice)
     worker_funding.fund(again(sandbox))
@@ -51,7 +51,7 @@ def test_nothing_is_asked_before_it_is_due(alice, runtime, bot, clock):
     assert len(bot.asked_for) == 1
 
 
-def test_the_reaper_has_it_tried_again_when_it_is_due(alice, runtime, bot, clock):
+def test_the_reaper_requeues_a_due_attempt(alice, runtime, bot, clock):
     bot.status = 500
     sandbox = launch(alice)
     worker_funding.fund(again(sandbox))
@@ -62,7 +62,7 @@ def test_the_reaper_has_it_tried_again_when_it_is_due(alice, runtime, bot, clock
     assert again(sandbox).funding == Funding.FUNDED
 
 
-def test_a_try_whose_worker_was_killed_is_made_again(alice, runtime, bot, clock):
+def test_an_attempt_whose_worker_was_killed_is_repeated(alice, runtime, bot, clock):
     sandbox = launch(alice)
     assert worker_funding._claim(sandbox, timezone.now())
     sweep()
@@ -73,7 +73,7 @@ def test_a_try_whose_worker_was_killed_is_made_again(alice, runtime, bot, clock)
     assert again(sandbox).funding == Funding.FUNDED
 
 
-def test_a_message_that_comes_twice_asks_once(alice, runtime, bot):
+def test_a_duplicate_message_calls_friendbot_once(alice, runtime, bot):
     sandbox = launch(alice)
     worker_funding.fund(again(sandbox))
     worker_funding.fund(again(sandbox))
@@ -82,7 +82,9 @@ def test_a_message_that_comes_twice_asks_once(alice, runtime, bot):
 
 
 @pytest.mark.parametrize("by", ["the reaper", "the button"])
-def test_a_late_answer_does_not_undo_a_funded_account(alice, runtime, bot, clock, monkeypatch, by):
+def test_a_late_response_does_not_undo_a_funded_account(
+    alice, runtime, bot, clock, monkeypatch, by
+):
     sandbox = launch(alice)
     real = friendbot.ask_friendbot
 
@@ -102,7 +104,7 @@ def test_a_late_answer_does_not_undo_a_funded_account(alice, runtime, bot, clock
     assert again(sandbox).funding_error == ""
 
 
-def test_the_button_tries_now(alice, runtime, bot, clock):
+def test_the_retry_button_calls_friendbot_now(alice, runtime, bot, clock):
     bot.status = 400
     sandbox = launch(alice)
     worker_funding.fund(again(sandbox))
@@ -116,7 +118,7 @@ def test_the_button_tries_now(alice, runtime, bot, clock):
     assert again(sandbox).funding_error == ""
 
 
-def test_a_friendbot_that_is_down_delays_no_launch(alice, runtime, settings):
+def test_an_unavailable_friendbot_does_not_delay_a_launch(alice, runtime, settings):
     with socket_that(sends=None) as settings.FRIENDBOT_URL:
         sandbox = request(alice)
         began = monotonic()
@@ -127,7 +129,7 @@ def test_a_friendbot_that_is_down_delays_no_launch(alice, runtime, settings):
     assert again(sandbox).funding == Funding.PENDING
 
 
-def test_nothing_is_asked_for_a_sandbox_that_ended(alice, runtime, bot):
+def test_an_ended_sandbox_is_not_funded(alice, runtime, bot):
     sandbox = launch(alice)
     with committed():
         actions.destroy(sandbox, alice)
@@ -136,7 +138,7 @@ def test_nothing_is_asked_for_a_sandbox_that_ended(alice, runtime, bot):
     assert bot.asked_for == []
 
 
-def test_a_late_answer_changes_nothing_about_a_newer_try(alice, runtime, bot, clock, monkeypatch):
+def test_a_late_response_does_not_affect_a_newer_attempt(alice, runtime, bot, clock, monkeypatch):
     bot.status = 500
     sandbox = launch(alice)
     real = friendbot.ask_friendbot

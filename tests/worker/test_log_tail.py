@@ -31,7 +31,7 @@ def end(sandbox: Sandbox, alice: User) -> Sandbox:
     return again(sandbox)
 
 
-def test_whatever_ends_it_the_last_lines_are_kept_without_the_keys(
+def test_the_log_tail_is_stored_without_secrets_for_every_end_reason(
     alice: User, runtime: MemoryRuntime
 ) -> None:
     for reason in (EndReason.USER, EndReason.IDLE, EndReason.EXPIRED, EndReason.OPERATOR):
@@ -42,9 +42,7 @@ def test_whatever_ends_it_the_last_lines_are_kept_without_the_keys(
         assert "the key is •••" in again(sandbox).last_logs
 
 
-def test_logs_that_cannot_be_read_keep_nothing_from_being_removed(
-    alice: User, runtime: MemoryRuntime
-) -> None:
+def test_unreadable_logs_do_not_prevent_the_removal(alice: User, runtime: MemoryRuntime) -> None:
     sandbox = launch(alice)
     runtime.fail_next("logs", EngineUnreachable(AWAY))
     gone = end(sandbox, alice)
@@ -52,7 +50,7 @@ def test_logs_that_cannot_be_read_keep_nothing_from_being_removed(
     assert runtime.observe() == {}
 
 
-def test_a_removal_that_is_tried_again_reads_them_once(
+def test_a_retried_removal_reads_the_logs_once(
     alice: User, runtime: MemoryRuntime, clock: Clock
 ) -> None:
     sandbox = launch(alice)
@@ -67,7 +65,7 @@ def test_a_removal_that_is_tried_again_reads_them_once(
     assert "later words" not in gone.last_logs
 
 
-def test_while_an_engine_takes_its_time_nobody_else_takes_the_removal(
+def test_a_slow_engine_does_not_let_another_worker_take_the_removal(
     alice: User, runtime: MemoryRuntime, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sandbox = launch(alice)
@@ -87,11 +85,11 @@ def test_while_an_engine_takes_its_time_nobody_else_takes_the_removal(
     assert teardown.tear_down(again(sandbox))
 
 
-def test_what_never_ran_has_no_last_lines(alice: User, runtime: MemoryRuntime) -> None:
+def test_a_sandbox_that_never_ran_has_no_log_tail(alice: User, runtime: MemoryRuntime) -> None:
     assert end(request(alice), alice).last_logs == ""
 
 
-def test_of_a_failure_they_are_kept_once(alice: User, runtime: MemoryRuntime) -> None:
+def test_a_failure_stores_the_log_tail_once(alice: User, runtime: MemoryRuntime) -> None:
     sandbox = launch(alice)
     runtime.write_log(sandbox.public_id, "api", "famous last words")
     teardown.fail(sandbox, EndReason.CRASHED, "It stopped.", "api", 1)
@@ -100,9 +98,9 @@ def test_of_a_failure_they_are_kept_once(alice: User, runtime: MemoryRuntime) ->
     assert gone.last_logs == ""
 
 
-def test_an_empty_secret_conceals_nothing() -> None:
+def test_an_empty_secret_redacts_nothing() -> None:
     assert redaction.redact("text", {"A": "", "B": "ex"}) == "t•••t"
 
 
-def test_a_secret_within_another_leaves_no_rest_behind() -> None:
+def test_a_secret_inside_another_is_redacted_completely() -> None:
     assert redaction.redact("abcdef", {"A": "abc", "B": "abcdef"}) == "•••"

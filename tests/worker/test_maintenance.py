@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.store]
 LEASE = leases.LEASE_DURATION.total_seconds()
 
 
-def test_a_reset_that_fails_says_so_and_keeps_the_sandbox(alice, runtime):
+def test_a_failed_reset_is_reported_and_keeps_the_sandbox(alice, runtime):
     from sandboxes.blueprints import load
 
     sandbox = launch(alice)
@@ -44,7 +44,7 @@ def test_a_reset_that_fails_says_so_and_keeps_the_sandbox(alice, runtime):
     assert last_line(sandbox) == "Couldn't reset the data: psql: ••• is not welcome"
 
 
-def test_a_reset_waits_for_an_engine_that_is_away(alice, runtime, clock):
+def test_a_reset_waits_for_an_unreachable_engine(alice, runtime, clock):
     sandbox = launch(alice)
     runtime.unreachable = True
     with committed():
@@ -57,7 +57,7 @@ def test_a_reset_waits_for_an_engine_that_is_away(alice, runtime, clock):
     assert len(runtime.executed) == 1
 
 
-def test_a_reset_of_a_sandbox_that_ended_meanwhile_says_nothing(alice, runtime, monkeypatch):
+def test_a_reset_of_a_sandbox_that_ended_meanwhile_records_nothing(alice, runtime, monkeypatch):
     sandbox = launch(alice)
 
     def destroyed_meanwhile(*_):
@@ -73,7 +73,7 @@ def test_a_reset_of_a_sandbox_that_ended_meanwhile_says_nothing(alice, runtime, 
     assert story(sandbox)[-1] == "destroyed"
 
 
-def test_a_reset_that_two_workers_were_sent_is_done_once(alice, runtime):
+def test_a_reset_sent_to_two_workers_runs_once(alice, runtime):
     sandbox = launch(alice)
     actions.reset(sandbox, alice)
     first, second = again(sandbox), again(sandbox)
@@ -84,9 +84,7 @@ def test_a_reset_that_two_workers_were_sent_is_done_once(alice, runtime):
     assert story(sandbox).count("reset") == 1
 
 
-def test_a_reset_that_another_worker_was_at_when_it_was_looked_at_is_done_once(
-    alice, runtime, monkeypatch
-):
+def test_a_reset_read_while_another_worker_performs_it_runs_once(alice, runtime, monkeypatch):
     sandbox = launch(alice)
     actions.reset(sandbox, alice)
     real, seen = runtime.execute, []
@@ -103,7 +101,7 @@ def test_a_reset_that_another_worker_was_at_when_it_was_looked_at_is_done_once(
     assert story(sandbox).count("reset") == 1
 
 
-def test_what_two_workers_see_broken_is_made_anew_once(alice, runtime):
+def test_a_sandbox_that_two_workers_see_broken_is_recreated_once(alice, runtime):
     sandbox = launch(alice)
     runtime.stop_service(sandbox.public_id, "api", 3)
     once_observed(runtime, lambda: worker_tasks.verify_claimed(sandbox.public_id))
@@ -113,7 +111,7 @@ def test_what_two_workers_see_broken_is_made_anew_once(alice, runtime):
     assert story(sandbox).count("revived") == 1
 
 
-def test_what_stopped_with_its_engine_is_started_again(alice, runtime, clock):
+def test_a_sandbox_that_stopped_with_its_engine_is_restarted(alice, runtime, clock):
     sandbox = launch(alice)
     runtime.restart_engine()
     clock.forward(minutes=31)
@@ -130,7 +128,7 @@ def test_what_stopped_with_its_engine_is_started_again(alice, runtime, clock):
     assert "revived" in story(sandbox)
 
 
-def test_what_cannot_come_back_ends_as_lost(alice, runtime):
+def test_a_sandbox_that_cannot_restart_ends_as_lost(alice, runtime):
     sandbox = launch(alice)
     runtime.restart_engine()
     runtime.fail_startup("db", 1, "data directory is damaged")
@@ -142,7 +140,7 @@ def test_what_cannot_come_back_ends_as_lost(alice, runtime):
     assert runtime.observe() == {}
 
 
-def test_killed_while_it_starts_them_again_the_next_goes_on(alice, runtime, clock):
+def test_killed_during_a_restart_the_next_worker_continues(alice, runtime, clock):
     sandbox = launch(alice)
     runtime.restart_engine()
     runtime.fail_next("containers", Killed())
@@ -155,7 +153,7 @@ def test_killed_while_it_starts_them_again_the_next_goes_on(alice, runtime, cloc
     assert runtime.observe()[sandbox.public_id].alive
 
 
-def test_a_revival_waits_for_an_engine_that_went_away_again(alice, runtime, clock):
+def test_a_restart_waits_for_an_engine_that_became_unreachable_again(alice, runtime, clock):
     sandbox = launch(alice)
     runtime.restart_engine()
     runtime.fail_next("network", EngineUnreachable("The engine did not answer."))
@@ -167,7 +165,7 @@ def test_a_revival_waits_for_an_engine_that_went_away_again(alice, runtime, cloc
     assert runtime.observe()[sandbox.public_id].alive
 
 
-def test_destroyed_while_it_is_started_again_nothing_is_left(alice, runtime, monkeypatch):
+def test_destroy_during_a_restart_leaves_nothing_behind(alice, runtime, monkeypatch):
     sandbox = launch(alice)
     runtime.restart_engine()
     real = runtime.create
@@ -184,9 +182,7 @@ def test_destroyed_while_it_is_started_again_nothing_is_left(alice, runtime, mon
     assert runtime.observe() == {}
 
 
-def test_a_service_that_crashed_is_not_mistaken_for_one_that_stopped_with_the_engine(
-    alice, runtime
-):
+def test_a_crashed_service_is_not_mistaken_for_one_stopped_with_the_engine(alice, runtime):
     sandbox = launch(alice)
     runtime.restart_engine()
     runtime.stop_service(sandbox.public_id, "api", 1)

@@ -24,7 +24,7 @@ from tests.helpers.scenarios import (
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 
-def test_a_task_that_is_delivered_twice_makes_one_sandbox(alice, runtime):
+def test_a_task_delivered_twice_provisions_one_sandbox(alice, runtime):
     sandbox = request(alice)
     worker_tasks.provision(sandbox.public_id)
     worker_tasks.provision(sandbox.public_id)
@@ -34,7 +34,7 @@ def test_a_task_that_is_delivered_twice_makes_one_sandbox(alice, runtime):
     assert story(sandbox) == ["requested", "provisioning", "running"]
 
 
-def test_steps_tell_what_is_done_and_how_long_it_took(alice, runtime, clock):
+def test_steps_record_state_and_duration(alice, runtime, clock):
     sandbox = request(alice)
     lifecycle.start_provisioning(sandbox)
     progress = Progress(sandbox)
@@ -50,7 +50,7 @@ def test_steps_tell_what_is_done_and_how_long_it_took(alice, runtime, clock):
     ]
 
 
-def test_a_step_that_waits_long_keeps_the_lease(alice, runtime, clock):
+def test_a_long_step_renews_the_lease(alice, runtime, clock):
     sandbox = request(alice)
     lifecycle.start_provisioning(sandbox)
     progress = Progress(sandbox)
@@ -62,7 +62,9 @@ def test_a_step_that_waits_long_keeps_the_lease(alice, runtime, clock):
     assert not lifecycle.start_provisioning(again(sandbox))
 
 
-def test_the_blueprint_is_told_when_it_was_launched_and_for_whom(alice, runtime, monkeypatch):
+def test_the_blueprint_receives_the_launch_time_but_not_the_stellar_secret(
+    alice, runtime, monkeypatch
+):
     seen = []
     real = runtime.create
     monkeypatch.setattr(runtime, "create", lambda s, r, t: (seen.append(s), real(s, r, t))[1])
@@ -73,9 +75,7 @@ def test_the_blueprint_is_told_when_it_was_launched_and_for_whom(alice, runtime,
     assert sandbox.secrets["STELLAR_SECRET"] not in environment.values()
 
 
-def test_a_worker_that_comes_too_late_leaves_the_running_sandbox_alone(
-    alice, runtime, clock, monkeypatch
-):
+def test_a_delayed_worker_does_not_touch_the_running_sandbox(alice, runtime, clock, monkeypatch):
     sandbox = request(alice)
     real = runtime.create
 
@@ -95,7 +95,7 @@ def test_a_worker_that_comes_too_late_leaves_the_running_sandbox_alone(
     assert runtime.observe()[sandbox.public_id].alive
 
 
-def test_what_a_worker_makes_after_the_end_is_removed_by_itself(alice, runtime, clock, monkeypatch):
+def test_objects_created_after_the_end_are_removed(alice, runtime, clock, monkeypatch):
     sandbox = request(alice)
     real = runtime.create
 
@@ -112,7 +112,7 @@ def test_what_a_worker_makes_after_the_end_is_removed_by_itself(alice, runtime, 
     assert runtime.observe() == {}
 
 
-def test_a_failure_says_what_failed_and_cleans_up_after_itself(alice, runtime):
+def test_a_failure_is_reported_and_cleaned_up(alice, runtime):
     sandbox = request(alice)
     runtime.fail_startup("api", 3, "could not open the configuration")
     worker_tasks.provision(sandbox.public_id)
@@ -127,7 +127,7 @@ def test_a_failure_says_what_failed_and_cleans_up_after_itself(alice, runtime):
     assert not alice.sandboxes.active().exists()
 
 
-def test_a_log_tail_shows_no_secret(alice, runtime):
+def test_a_log_tail_contains_no_secrets(alice, runtime):
     sandbox = launch(alice)
     secret = max(sandbox.secrets.values(), key=len)
     runtime.write_log(sandbox.public_id, "api", f"cannot sign in with {secret}!")
@@ -139,7 +139,7 @@ def test_a_log_tail_shows_no_secret(alice, runtime):
     assert secret not in tail
 
 
-def test_a_missing_image_is_said_at_launch(alice, runtime):
+def test_a_missing_image_fails_the_launch(alice, runtime):
     from sandboxes.blueprints import load
 
     runtime.missing.update(load("billing").images)
@@ -150,7 +150,7 @@ def test_a_missing_image_is_said_at_launch(alice, runtime):
     assert "no such image" in again(sandbox).end_message
 
 
-def test_when_the_subnets_are_used_up_everything_is_rolled_back(alice, runtime):
+def test_without_free_subnets_the_launch_is_rolled_back(alice, runtime):
     runtime.capacity = 1
     launch(alice)
     sandbox = request(alice)
@@ -162,7 +162,7 @@ def test_when_the_subnets_are_used_up_everything_is_rolled_back(alice, runtime):
     assert alice.sandboxes.active().count() == 1
 
 
-def test_too_slow_a_start_ends_as_a_failure(alice, runtime, settings):
+def test_a_start_that_takes_too_long_fails(alice, runtime, settings):
     settings.SANDBOX_PROVISION_TIMEOUT_SECONDS = 0
     runtime.slow_seconds = 0.001
     sandbox = request(alice)
@@ -172,7 +172,7 @@ def test_too_slow_a_start_ends_as_a_failure(alice, runtime, settings):
     assert "did not answer" in again(sandbox).end_message
 
 
-def test_a_blueprint_that_was_taken_away_ends_what_waits_for_it(alice, runtime):
+def test_a_removed_blueprint_fails_waiting_launches(alice, runtime):
     sandbox = request(alice)
     Sandbox.objects.filter(pk=sandbox.pk).update(blueprint="gone")
     worker_tasks.provision(sandbox.public_id)
@@ -181,7 +181,7 @@ def test_a_blueprint_that_was_taken_away_ends_what_waits_for_it(alice, runtime):
     assert "no valid blueprint “gone”" in again(sandbox).end_message
 
 
-def test_a_failure_whose_clean_up_fails_keeps_its_first_reason(alice, runtime, clock):
+def test_a_failed_cleanup_keeps_the_original_failure(alice, runtime, clock):
     sandbox = request(alice)
     runtime.fail_next("ready", CapacityExhausted("All ports are taken."))
     runtime.fail_next("destroy", EngineRefused("The engine refused to remove it."))
@@ -199,7 +199,7 @@ def test_a_failure_whose_clean_up_fails_keeps_its_first_reason(alice, runtime, c
     )
 
 
-def test_an_unreachable_engine_delays_a_launch_and_does_not_fail_it(alice, runtime, clock):
+def test_an_unreachable_engine_delays_a_launch_without_failing_it(alice, runtime, clock):
     sandbox = request(alice)
     runtime.unreachable = True
     worker_tasks.provision(sandbox.public_id)
@@ -213,7 +213,7 @@ def test_an_unreachable_engine_delays_a_launch_and_does_not_fail_it(alice, runti
     assert again(sandbox).state == State.RUNNING
 
 
-def test_an_engine_that_drops_its_reply_after_it_acted_gives_one_sandbox(alice, runtime, clock):
+def test_a_lost_reply_of_the_engine_does_not_create_a_second_sandbox(alice, runtime, clock):
     sandbox = request(alice)
     runtime.fail_next("ready", EngineUnreachable("The engine did not answer."))
     worker_tasks.provision(sandbox.public_id)
@@ -226,7 +226,7 @@ def test_an_engine_that_drops_its_reply_after_it_acted_gives_one_sandbox(alice, 
     assert len(runtime.observe()) == 1
 
 
-def test_an_engine_that_stays_away_fails_the_launch_in_the_end(alice, runtime, clock):
+def test_an_engine_that_stays_unreachable_fails_the_launch(alice, runtime, clock):
     sandbox = request(alice)
     runtime.unreachable = True
     for _ in range(25):
