@@ -9,5 +9,5 @@ that it runs, and a mark in the environment of each process shows what belongs t
 alone proves nothing, since the system reuses it.
 
 The modules that the supervisor imports (`supervisor`, `proxy`, `rlimits`, `process_table`,
-`state_dir`, `logfile`) use the standard library alone, so it starts fast and stays small.
+`state_dir`, `logfile`) use only the standard library and psutil, so it starts fast and stays small.
 """

@@ -29,7 +29,7 @@ from sandboxes.runtime.process.state_dir import Manifest, SandboxDir
 from sandboxes.runtime.readiness import require_running, timeout_error
 
 ROOT = Path(__file__).resolve().parents[3]
-SUPERVISOR = ("-S", "-m", "sandboxes.runtime.process.supervisor")
+SUPERVISOR = ("-m", "sandboxes.runtime.process.supervisor")
 POLL_INTERVAL_SECONDS = 0.02
 REPORT_INTERVAL_SECONDS = 1.0
 RESPONSE_TIMEOUT_SECONDS = 1.0
