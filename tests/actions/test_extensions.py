@@ -1,4 +1,4 @@
-"""More time: one extension, never past the cap; touches; and nothing ever shortens anything."""
+"""Extensions and touches: one extension, never past the cap, and no deadline is ever shortened."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.helpers.scenarios import (
 pytestmark = pytest.mark.django_db
 
 
-def test_an_extension_moves_the_end_and_restarts_the_idle_clock(alice, runtime, clock):
+def test_an_extension_moves_the_expiry_and_resets_the_idle_timer(alice, runtime, clock):
     sandbox = launch(alice)
     before = sandbox.expires_at
     clock.forward(minutes=10)
@@ -34,7 +34,7 @@ def test_an_extension_moves_the_end_and_restarts_the_idle_clock(alice, runtime, 
     assert last_line(sandbox) == "Extended by 45 minutes."
 
 
-def test_its_owner_extends_a_sandbox_once(alice, runtime):
+def test_an_owner_can_extend_a_sandbox_once(alice, runtime):
     sandbox = launch(alice)
     actions.extend(sandbox, 10, alice)
     ends = sandbox.expires_at
@@ -44,7 +44,7 @@ def test_its_owner_extends_a_sandbox_once(alice, runtime):
     assert again(sandbox).expires_at == ends
 
 
-def test_operators_extend_it_again_and_say_why(alice, olga, runtime):
+def test_operators_can_extend_again_with_a_reason(alice, olga, runtime):
     sandbox = launch(alice, ttl_minutes=15)
     actions.extend(sandbox, 10, alice)
     actions.extend(sandbox, 20, olga, "The workshop runs late.")
@@ -56,7 +56,7 @@ def test_operators_extend_it_again_and_say_why(alice, olga, runtime):
 
 
 @pytest.mark.parametrize("minutes", [0, -5, 121, 10**6])
-def test_an_extension_is_of_1_to_120_minutes(alice, runtime, minutes):
+def test_an_extension_is_1_to_120_minutes_long(alice, runtime, minutes):
     sandbox = launch(alice)
 
     with pytest.raises(ValidationFailed, match="1 to 120 minutes") as refused:
@@ -76,7 +76,7 @@ def test_an_extension_stops_at_the_hard_cap(alice, olga, runtime):
         actions.extend(sandbox, 1, olga)
 
 
-def test_an_extension_by_less_than_a_minute_is_not_spent(alice, runtime):
+def test_an_extension_by_less_than_a_minute_is_rejected_and_stays_available(alice, runtime):
     sandbox = launch(alice)
     nearly = sandbox.expires_at + timedelta(seconds=59)
     Sandbox.objects.filter(pk=sandbox.pk).update(hard_cap_at=nearly)
@@ -86,12 +86,12 @@ def test_an_extension_by_less_than_a_minute_is_not_spent(alice, runtime):
     assert not sandbox.extensions.exists()
 
 
-def test_only_a_running_sandbox_is_extended(alice, runtime):
+def test_only_a_running_sandbox_can_be_extended(alice, runtime):
     with pytest.raises(StateConflict, match="this one is pending"):
         actions.extend(request(alice), 10, alice)
 
 
-def test_a_touch_starts_the_idle_clock_again(alice, runtime, clock):
+def test_a_touch_resets_the_idle_timer(alice, runtime, clock):
     sandbox = launch(alice)
     clock.forward(minutes=29)
 
@@ -101,7 +101,7 @@ def test_a_touch_starts_the_idle_clock_again(alice, runtime, clock):
     assert story(sandbox)[-1] == "touched"
 
 
-def test_a_touch_moves_no_other_clock(alice, runtime, clock):
+def test_a_touch_moves_no_other_deadline(alice, runtime, clock):
     sandbox = launch(alice)
     before = sandbox.expires_at, sandbox.hard_cap_at
     clock.forward(minutes=29)
@@ -110,18 +110,18 @@ def test_a_touch_moves_no_other_clock(alice, runtime, clock):
     assert (sandbox.expires_at, sandbox.hard_cap_at) == before
 
 
-@pytest.mark.parametrize("act", ["touch", "extend"])
-def test_nothing_is_shortened_by_a_clock_that_was_set_back(alice, runtime, clock, act):
+@pytest.mark.parametrize("action", ["touch", "extend"])
+def test_a_clock_set_back_shortens_no_deadline(alice, runtime, clock, action):
     sandbox = launch(alice)
     before = sandbox.idle_expires_at
     clock.forward(minutes=-20)
 
-    actions.touch(sandbox, alice) if act == "touch" else actions.extend(sandbox, 5, alice)
+    actions.touch(sandbox, alice) if action == "touch" else actions.extend(sandbox, 5, alice)
 
     assert sandbox.idle_expires_at >= before
 
 
-def test_looking_at_a_sandbox_keeps_nothing_alive(alice, runtime, clock):
+def test_viewing_a_sandbox_does_not_keep_it_alive(alice, runtime, clock):
     sandbox = launch(alice)
     before = sandbox.idle_expires_at
     clock.forward(minutes=5)

@@ -1,4 +1,4 @@
-"""What a launch takes, what it refuses, and that a key makes it one launch."""
+"""Launching: valid and invalid options, and idempotency keys."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_launch_leads_to_a_running_sandbox(alice, runtime):
     assert {step["state"] for step in sandbox.steps} == {"done"}
 
 
-def test_the_row_is_committed_before_the_engine_is_touched(alice, runtime):
+def test_the_row_is_committed_before_the_engine_is_called(alice, runtime):
     with transaction.atomic():
         sandbox = request(alice)
         assert runtime.observe() == {}
@@ -43,7 +43,7 @@ def test_the_row_is_committed_before_the_engine_is_touched(alice, runtime):
 
 
 @pytest.mark.parametrize("minutes", [15, 60, 120])
-def test_a_lifetime_from_15_to_120_minutes_may_be_chosen(alice, runtime, minutes):
+def test_a_lifetime_from_15_to_120_minutes_can_be_chosen(alice, runtime, minutes):
     assert request(alice, ttl_minutes=minutes).ttl_minutes == minutes
 
 
@@ -58,7 +58,7 @@ def test_a_lifetime_from_15_to_120_minutes_may_be_chosen(alice, runtime, minutes
         ({"name": "a\nb"}, "name", "printable"),
     ],
 )
-def test_bad_input_names_the_field_and_the_remedy_and_changes_nothing(
+def test_invalid_input_is_rejected_with_its_field_and_a_remedy(
     alice, runtime, choices, field, remedy
 ):
     with pytest.raises(ValidationFailed, match=remedy) as refused:
@@ -68,7 +68,7 @@ def test_bad_input_names_the_field_and_the_remedy_and_changes_nothing(
     assert not Sandbox.objects.exists()
 
 
-def test_each_sandbox_has_credentials_of_its_own(alice, runtime):
+def test_each_sandbox_has_its_own_credentials(alice, runtime):
     one, two = launch(alice), launch(alice)
 
     mine, other = actions.read_credentials(one, alice), actions.read_credentials(two, alice)
@@ -86,7 +86,7 @@ def test_the_same_key_and_request_launch_one_sandbox(alice, runtime):
     assert alice.sandboxes.count() == 1
 
 
-def test_a_key_answers_also_when_its_sandbox_has_ended_and_no_place_is_left(alice, runtime):
+def test_a_key_replays_when_its_sandbox_has_ended_and_no_slot_is_free(alice, runtime):
     first, _ = actions.launch_sandbox(alice, LaunchRequest(), "k-1")
     with committed():
         actions.destroy(first, alice)
@@ -96,7 +96,7 @@ def test_a_key_answers_also_when_its_sandbox_has_ended_and_no_place_is_left(alic
     assert actions.launch_sandbox(alice, LaunchRequest(), "k-1") == (first, False)
 
 
-def test_a_key_with_another_request_is_refused(alice, runtime):
+def test_a_key_with_a_different_request_is_rejected(alice, runtime):
     actions.launch_sandbox(alice, LaunchRequest(ttl_minutes=30), "k-1")
 
     with pytest.raises(IdempotencyKeyReused, match="different request"):
@@ -104,21 +104,21 @@ def test_a_key_with_another_request_is_refused(alice, runtime):
     assert alice.sandboxes.count() == 1
 
 
-def test_a_refused_launch_does_not_use_its_key_up(alice, runtime):
+def test_a_rejected_launch_does_not_use_up_its_key(alice, runtime):
     with pytest.raises(ValidationFailed):
         actions.launch_sandbox(alice, LaunchRequest(ttl_minutes=1), "k-1")
 
     assert not IdempotencyKey.objects.exists()
 
 
-def test_the_keys_of_two_people_have_nothing_to_do_with_each_other(alice, bob, runtime):
+def test_keys_of_different_users_are_independent(alice, bob, runtime):
     mine, _ = actions.launch_sandbox(alice, LaunchRequest(), "k-1")
     his, new = actions.launch_sandbox(bob, LaunchRequest(), "k-1")
 
     assert new and mine.pk != his.pk
 
 
-def test_a_key_is_forgotten_after_24_hours(alice, runtime, clock):
+def test_a_key_expires_after_24_hours(alice, runtime, clock):
     actions.launch_sandbox(alice, LaunchRequest(), "k-1")
     clock.forward(hours=24, seconds=1)
 
@@ -126,13 +126,13 @@ def test_a_key_is_forgotten_after_24_hours(alice, runtime, clock):
     assert IdempotencyKey.objects.count() == 1
 
 
-def test_a_key_that_is_too_long_is_refused(alice, runtime):
+def test_a_key_that_is_too_long_is_rejected(alice, runtime):
     with pytest.raises(ValidationFailed, match="255") as refused:
         actions.launch_sandbox(alice, LaunchRequest(), "k" * 256)
     assert refused.value.field == "Idempotency-Key"
 
 
-def test_in_maintenance_nobody_can_launch_and_the_message_says_until_when(alice, runtime, clock):
+def test_maintenance_blocks_launches_and_says_until_when(alice, runtime, clock):
     site = Site.current()
     site.drained_until = timezone.now() + timedelta(minutes=20)
     site.drain_message = "New disks."

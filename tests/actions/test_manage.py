@@ -1,4 +1,4 @@
-"""What may be asked of a sandbox: it works, it is refused, it is asked again."""
+"""Actions of owners on sandboxes: success, rejection and repetition."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.helpers.scenarios import (
 pytestmark = pytest.mark.django_db
 
 
-def test_a_reset_runs_the_blueprints_command_and_changes_no_endpoint(alice, runtime):
+def test_a_reset_runs_the_blueprints_command_and_keeps_the_endpoints(alice, runtime):
     sandbox = launch(alice)
     before = sandbox.addresses, actions.read_credentials(sandbox, alice)
 
@@ -34,7 +34,7 @@ def test_a_reset_runs_the_blueprints_command_and_changes_no_endpoint(alice, runt
     assert "reset" in story(sandbox)
 
 
-def test_a_reset_that_is_asked_for_twice_happens_once(alice, runtime):
+def test_a_reset_requested_twice_runs_once(alice, runtime):
     sandbox = launch(alice)
     with committed():
         actions.reset(sandbox, alice)
@@ -44,7 +44,7 @@ def test_a_reset_that_is_asked_for_twice_happens_once(alice, runtime):
     assert story(sandbox).count("reset_requested") == 1
 
 
-def test_its_owner_destroys_a_sandbox(alice, runtime):
+def test_an_owner_can_destroy_a_sandbox(alice, runtime):
     sandbox = launch(alice)
     with committed():
         actions.destroy(sandbox, alice)
@@ -54,7 +54,7 @@ def test_its_owner_destroys_a_sandbox(alice, runtime):
     assert runtime.observe() == {}
 
 
-def test_destroying_again_is_no_error_and_changes_nothing(alice, runtime):
+def test_destroying_again_has_no_effect(alice, runtime):
     sandbox = launch(alice)
     for _ in range(2):
         with committed():
@@ -67,7 +67,7 @@ def test_destroying_again_is_no_error_and_changes_nothing(alice, runtime):
     assert story(sandbox) == journal
 
 
-def test_a_request_that_nobody_took_up_yet_can_be_cancelled(alice, runtime):
+def test_a_pending_launch_can_be_destroyed(alice, runtime):
     sandbox = request(alice)
     with committed():
         actions.destroy(sandbox, alice)
@@ -77,7 +77,7 @@ def test_a_request_that_nobody_took_up_yet_can_be_cancelled(alice, runtime):
     assert runtime.observe() == {}
 
 
-def test_an_operators_reason_is_in_the_journal_and_on_the_card(alice, olga, runtime):
+def test_an_operators_reason_is_shown_in_the_journal_and_on_the_card(alice, olga, runtime):
     sandbox = launch(alice)
     with committed():
         actions.destroy(sandbox, olga, "Mining coins.")
@@ -88,7 +88,7 @@ def test_an_operators_reason_is_in_the_journal_and_on_the_card(alice, olga, runt
     assert (line.by, line.actor, line.message) == ("operator", olga, "Mining coins.")
 
 
-def test_every_look_at_the_credentials_is_journalled_and_shows_no_secret(alice, runtime):
+def test_viewing_credentials_is_journaled_without_secrets(alice, runtime):
     sandbox = launch(alice)
     shown = actions.read_credentials(sandbox, alice)
     actions.read_credentials(sandbox, alice)
@@ -98,7 +98,7 @@ def test_every_look_at_the_credentials_is_journalled_and_shows_no_secret(alice, 
     assert not any(secret in journal for secret in shown.values())
 
 
-def test_credentials_are_those_of_a_running_sandbox(alice, runtime):
+def test_only_a_running_sandbox_has_credentials(alice, runtime):
     sandbox = launch(alice)
     with committed():
         actions.destroy(sandbox, alice)
@@ -107,7 +107,7 @@ def test_credentials_are_those_of_a_running_sandbox(alice, runtime):
         actions.read_credentials(sandbox, alice)
 
 
-def test_friendbot_is_asked_again_on_request(alice, runtime):
+def test_funding_can_be_retried(alice, runtime):
     sandbox = launch(alice)
     Sandbox.objects.filter(pk=sandbox.pk).update(
         funding=Funding.FAILED, funding_attempts=10, funding_due_at=None
@@ -120,7 +120,7 @@ def test_friendbot_is_asked_again_on_request(alice, runtime):
     assert story(sandbox)[-1] == "funding_asked"
 
 
-def test_a_funded_account_is_not_asked_for_again(alice, runtime):
+def test_a_funded_account_is_not_funded_again(alice, runtime):
     sandbox = launch(alice)
     Sandbox.objects.filter(pk=sandbox.pk).update(funding=Funding.FUNDED)
 
@@ -128,7 +128,7 @@ def test_a_funded_account_is_not_asked_for_again(alice, runtime):
         actions.retry_funding(sandbox, alice)
 
 
-def test_a_request_for_a_sandbox_that_ended_meanwhile_is_refused(alice, runtime, clock):
+def test_actions_on_a_sandbox_that_has_just_ended_are_rejected(alice, runtime, clock):
     sandbox = launch(alice)
     stale = again(sandbox)
     clock.forward(minutes=61)
@@ -141,7 +141,7 @@ def test_a_request_for_a_sandbox_that_ended_meanwhile_is_refused(alice, runtime,
         actions.extend(stale, 10, alice)
 
 
-def test_a_queue_that_is_away_is_not_the_callers_error(alice, runtime, monkeypatch):
+def test_an_unreachable_queue_is_not_an_error_for_the_caller(alice, runtime, monkeypatch):
     from sandboxes.worker import tasks as worker_tasks
 
     def unreachable(*_):

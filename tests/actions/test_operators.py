@@ -1,4 +1,4 @@
-"""What operators alone may ask: suspending, cancelling, trying again, writing, closing doors."""
+"""Actions of operators: suspend, cancel, retry, message, maintenance, limits and blueprints."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.helpers.web import text
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
 
 
-def test_a_suspended_user_is_out_at_once_with_tokens_and_sandboxes(desk, client, alice, runtime):
+def test_suspending_a_user_revokes_tokens_and_ends_sandboxes(desk, client, alice, runtime):
     rows = [launch(alice), request(alice)]
     program = Program(alice)
     ask(desk, "suspend", alice, reason="Mining coins.")
@@ -44,7 +44,7 @@ def test_a_suspended_user_is_out_at_once_with_tokens_and_sandboxes(desk, client,
     assert program.get("/sandboxes").status_code == 401
 
 
-def test_a_suspended_user_can_not_sign_in_and_open_sessions_end(desk, client, alice):
+def test_a_suspended_user_cannot_sign_in_and_open_sessions_end(desk, client, alice):
     browser = type(client)()
     browser.force_login(alice)
     assert browser.get("/").status_code == 200
@@ -56,14 +56,14 @@ def test_a_suspended_user_can_not_sign_in_and_open_sessions_end(desk, client, al
     assert page.redirect_chain[-1][0] == "/accounts/inactive/"
 
 
-def test_what_a_suspended_user_launched_at_that_moment_ends_with_the_next_sweep(desk, alice):
+def test_a_sandbox_launched_during_the_suspension_ends_with_the_next_sweep(desk, alice):
     ask(desk, "suspend", alice, reason="Mining coins.")
     late = launch(alice)
     sweep()
     assert again(late).state == State.DESTROYED
 
 
-def test_a_suspension_is_lifted_and_tokens_stay_revoked(desk, alice):
+def test_unsuspending_a_user_keeps_tokens_revoked(desk, alice):
     _, old = api_tokens.issue(alice, "laptop")
     ask(desk, "suspend", alice, reason="Mining coins.")
     page = ask(desk, "lift", alice, reason="It was a misunderstanding.")
@@ -75,27 +75,27 @@ def test_a_suspension_is_lifted_and_tokens_stay_revoked(desk, alice):
     assert launch(alice).state == State.RUNNING
 
 
-def test_nobody_suspends_or_deletes_themselves(desk, olga):
-    for act in ("suspend", "delete"):
-        page = ask(desk, act, olga, reason="Oops.")
+def test_operators_cannot_suspend_or_delete_themselves(desk, olga):
+    for action in ("suspend", "delete"):
+        page = ask(desk, action, olga, reason="Oops.")
         assert "your own account" in said(page)[0]
     olga.refresh_from_db()
     assert olga.is_active
 
 
-@pytest.mark.parametrize("act", ["suspend", "set_password", "delete"])
-def test_an_operator_can_do_nothing_to_a_superuser(client, bob, olga, act):
+@pytest.mark.parametrize("action", ["suspend", "set_password", "delete"])
+def test_an_operator_cannot_change_a_superuser(client, bob, olga, action):
     bob.is_staff = True
     bob.save()
     bob.user_permissions.set(Permission.objects.filter(codename__endswith="_user"))
     client.force_login(bob)
-    page = ask(client, act, olga, reason="Mine now.", password="a-long-enough-Pa55word")
+    page = ask(client, action, olga, reason="Mine now.", password="a-long-enough-Pa55word")
 
     assert "only another one may do that" in said(page)[0]
     assert client.post(page_of(olga), {"reason": "x"}).status_code == 403
 
 
-def test_an_operator_can_not_take_off_a_superusers_second_factor(client, bob, olga):
+def test_an_operator_cannot_remove_a_superusers_mfa(client, bob, olga):
     factor = Authenticator.objects.create(user=olga, type="totp", data={})
     bob.is_staff = True
     bob.save()
@@ -106,7 +106,7 @@ def test_an_operator_can_not_take_off_a_superusers_second_factor(client, bob, ol
     assert Authenticator.objects.exists()
 
 
-def test_an_operator_can_make_nobody_a_superuser(client, bob, alice):
+def test_an_operator_cannot_make_a_user_a_superuser(client, bob, alice):
     bob.is_staff = True
     bob.save()
     bob.user_permissions.set(Permission.objects.filter(codename__endswith="_user"))
@@ -118,7 +118,7 @@ def test_an_operator_can_make_nobody_a_superuser(client, bob, alice):
     assert (alice.is_superuser, alice.is_staff) == (False, False)
 
 
-def test_a_launch_is_cancelled_and_a_running_one_is_not(desk, alice):
+def test_a_launch_can_be_cancelled_but_not_a_running_sandbox(desk, alice):
     waiting, running = request(alice), launch(alice)
     page = ask(desk, "cancel", waiting, running, reason="The engine is full.")
 
@@ -130,7 +130,7 @@ def test_a_launch_is_cancelled_and_a_running_one_is_not(desk, alice):
     ]
 
 
-def test_a_removal_that_waits_is_tried_again_at_once(desk, alice, runtime):
+def test_a_delayed_removal_can_be_retried_at_once(desk, alice, runtime):
     sandbox = launch(alice)
     runtime.fail_next("destroy", EngineRefused("It is busy."))
     ask(desk, "destroy", sandbox, reason="Maintenance.")
@@ -143,7 +143,7 @@ def test_a_removal_that_waits_is_tried_again_at_once(desk, alice, runtime):
     assert ("operator", "Removal retry requested. The volume is free again.") in lines
 
 
-def test_an_owner_is_written_to_by_mail_and_reads_it_in_the_journal(desk, client, alice):
+def test_a_message_to_the_owner_is_emailed_and_journaled(desk, client, alice):
     sandbox = launch(alice, name="Checkout")
     ask(desk, "message", sandbox, text="Please end <it> by six.", reason="New disks.")
 
@@ -157,7 +157,7 @@ def test_an_owner_is_written_to_by_mail_and_reads_it_in_the_journal(desk, client
     assert "New disks." not in page + mail.outbox[0].body
 
 
-def test_developers_see_in_the_journal_what_operators_did(desk, client, alice):
+def test_owners_see_operator_actions_in_the_journal(desk, client, alice):
     sandbox = launch(alice)
     ask(desk, "extend", sandbox, minutes=20, reason="Demo at three.")
     ask(desk, "destroy", sandbox, reason="Mining coins.")
@@ -169,16 +169,16 @@ def test_developers_see_in_the_journal_what_operators_did(desk, client, alice):
     assert page.count("Operator ·") == 2
 
 
-def drain(desk, until, message: str = "New disks."):
+def start_maintenance(desk, until, message: str = "New disks."):
     day, hour = until.strftime("%Y-%m-%d %H:%M:%S").split()
     data = {"drained_until_0": day, "drained_until_1": hour, "drain_message": message}
     with committed():
         return desk.post(page_of(Site.current()), data | {"reason": "New disks."}, follow=True)
 
 
-def test_in_maintenance_nobody_new_gets_in_and_it_lifts_itself(desk, alice, client, clock):
+def test_maintenance_blocks_launches_and_ends_automatically(desk, alice, client, clock):
     running = launch(alice)
-    drain(desk, _now() + timedelta(hours=1))
+    start_maintenance(desk, _now() + timedelta(hours=1))
     program = Program(alice)
 
     problem = assert_problem(program.post("/sandboxes", {}), 503, "New disks.")
@@ -197,14 +197,14 @@ def _now():
     return clock.now()
 
 
-def test_maintenance_that_is_over_before_it_begins_is_refused(desk):
-    page = drain(desk, _now() - timedelta(minutes=1))
+def test_maintenance_that_ends_in_the_past_is_rejected(desk):
+    page = start_maintenance(desk, _now() - timedelta(minutes=1))
 
     assert "drained_until" in page.context["adminform"].form.errors
     assert Site.current().drained_until is None
 
 
-def test_a_group_has_limits_until_they_expire(alice, bob, clock):
+def test_group_limits_apply_until_they_expire(alice, bob, clock):
     group = Group.objects.create(name="students")
     alice.groups.add(group)
     until = _now() + timedelta(hours=1)
@@ -215,7 +215,7 @@ def test_a_group_has_limits_until_they_expire(alice, bob, clock):
     assert get_limits(alice).max_active == 3
 
 
-def test_a_users_own_limits_win_over_groups_and_of_groups_the_largest(alice):
+def test_user_limits_override_group_limits_and_the_largest_group_limit_wins(alice):
     for name, most, idle in (("students", 9, None), ("tutors", 5, 60)):
         group = Group.objects.create(name=name)
         alice.groups.add(group)
@@ -226,7 +226,7 @@ def test_a_users_own_limits_win_over_groups_and_of_groups_the_largest(alice):
     assert (get_limits(alice).max_active, get_limits(alice).idle_minutes) == (1, 60)
 
 
-def test_a_blueprint_is_switched_off_and_on_at_run_time(desk, alice, settings):
+def test_a_blueprint_can_be_disabled_and_enabled_at_run_time(desk, alice, settings):
     settings.SANDBOX_POOL_SIZE = 1
     sweep()
     pool, running = Pool.objects.get(), request(alice)
@@ -243,11 +243,11 @@ def test_a_blueprint_is_switched_off_and_on_at_run_time(desk, alice, settings):
         launch_sandbox(alice, LaunchRequest(blueprint="billing"))
 
     with committed():
-        desk.post(page_of(pool), {"reason": "The image is mended."})
+        desk.post(page_of(pool), {"reason": "The image is fixed."})
     assert program.post("/sandboxes", {}).status_code == 201
 
 
-def test_the_page_says_why_a_blueprint_can_not_be_launched(client, alice):
+def test_the_page_says_why_a_blueprint_cannot_be_launched(client, alice):
     Pool.objects.create(blueprint="billing", switched_off=True)
     client.force_login(alice)
 
@@ -255,7 +255,7 @@ def test_the_page_says_why_a_blueprint_can_not_be_launched(client, alice):
     assert "is temporarily disabled" in text(page)
 
 
-def test_a_sweep_is_asked_for_and_done_by_a_worker(desk, alice, runtime):
+def test_a_sweep_can_be_requested_and_runs_in_a_worker(desk, alice, runtime):
     sandbox = launch(alice)
     runtime.stop_service(sandbox.public_id, "api", 3)
     page = ask(desk, "sweep", Site.current(), reason="Cron is asleep.")
