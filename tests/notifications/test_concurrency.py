@@ -47,6 +47,7 @@ def test_concurrent_sweeps_and_workers_notify_of_a_deadline_once(
     delivery.deliver_due()
 
     assert [s.errors for s in sweeps] == [[]] * 4
+    assert sum(s.counts["warn"] for s in sweeps) == 3
     assert SandboxWarning.objects.exclude(mailed_at=None).count() == 3
     assert len(mail.outbox) == 3
     told = {message["data"]["id"] for message in receiver.verified(secret)}

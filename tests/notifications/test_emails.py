@@ -18,7 +18,6 @@ from sandboxes.reaper.sweep import Sweep
 from tests.helpers.scenarios import (
     Killed,
     again,
-    committed,
     launch,
     story,
     sweep,
@@ -29,59 +28,6 @@ pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 def warned(sandbox: Sandbox) -> int:
     return story(sandbox).count("warned")
-
-
-def test_the_owner_is_warned_once_per_deadline(alice, runtime, clock):
-    sandbox = launch(alice, ttl_minutes=15)
-    clock.forward(minutes=9)
-    sweep()
-    assert mail.outbox == []
-    clock.forward(minutes=1)
-    for _ in range(3):
-        sweep()
-        clock.forward(minutes=1)
-
-    assert [m.to for m in mail.outbox] == [["alice@example.com"]]
-    assert warned(sandbox) == 1
-
-
-def test_an_extension_rearms_the_warning(alice, runtime, clock):
-    sandbox = launch(alice, ttl_minutes=15)
-    clock.forward(minutes=11)
-    sweep()
-    actions.extend(sandbox, 15, alice)
-    sweep()
-    assert warned(sandbox) == 1
-
-    clock.forward(minutes=15)
-    sweep()
-    assert warned(sandbox) == 2
-
-
-def test_traffic_rearms_the_idle_warning(alice, runtime, clock):
-    sandbox = launch(alice, ttl_minutes=120)
-    clock.forward(minutes=26)
-    sweep()
-    assert warned(sandbox) == 1
-    runtime.add_traffic(sandbox.public_id)
-    sweep()
-    assert warned(sandbox) == 1
-
-    clock.forward(minutes=26)
-    sweep()
-    assert warned(sandbox) == 2
-
-
-def test_two_sweeps_warn_once(alice, runtime, clock):
-    sandbox = launch(alice, ttl_minutes=15)
-    clock.forward(minutes=11)
-    one, other = again(sandbox), again(sandbox)
-    from sandboxes.reaper import housekeeping
-
-    with committed():
-        assert housekeeping.warn(one, idle=False)
-        assert not housekeeping.warn(other, idle=False)
-    assert warned(sandbox) == 1
 
 
 def test_a_warning_overtaken_by_an_extension_is_not_sent(alice, runtime, clock):
@@ -225,16 +171,6 @@ def test_a_lost_task_loses_no_email(alice, runtime, clock):
     clock.forward(minutes=11)
     Sweep().run()
     sweep()
-
-    assert len(mail.outbox) == 1
-
-
-def test_two_workers_send_one_email(alice, runtime, clock):
-    launch(alice, ttl_minutes=15)
-    clock.forward(minutes=11)
-    Sweep().run()
-    worker_tasks.send_mails()
-    worker_tasks.send_mails()
 
     assert len(mail.outbox) == 1
 

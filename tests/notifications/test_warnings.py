@@ -81,7 +81,9 @@ def test_an_expiry_warning_reaches_each_channel_once_per_deadline(alice: User, e
     sandbox = launch(alice, ttl_minutes=15)
     ears.pass_by(minutes=9.5)
     assert ears.heard == (0, 0, 0)
-    ears.pass_by(minutes=4)
+    ears.pass_by(minutes=0.5)
+    assert ears.heard == (1, 1, 1)
+    ears.pass_by(minutes=3.5)
     assert ears.heard == (1, 1, 1)
     actions.extend(sandbox, 15, alice)
     ears.look()
@@ -114,6 +116,7 @@ def test_an_idle_warning_reaches_each_channel_once_per_deadline(
     ears.pass_by(minutes=8)
     assert again(sandbox).end_reason == "idle"
     assert ears.heard == (3, 3, 3)
+    assert story(sandbox).count("warned") == 3
 
 
 def test_both_deadlines_of_a_sandbox_are_warned_of_once(alice: User, ears: Ears) -> None:

@@ -49,16 +49,6 @@ def test_concurrent_reapers_end_each_sandbox_once(runtime):
     assert sum(s.counts["expire"] for s in sweeps) == 8, "each was ended by exactly one of them"
 
 
-def test_concurrent_reapers_warn_once(runtime):
-    for user in people(3):
-        launch(user)
-    Sandbox.objects.update(expires_at=timezone.now() + timedelta(minutes=4))
-
-    sweeps = at_once(4, lambda _: Sweep().run())
-
-    assert sum(s.counts["warn"] for s in sweeps) == 3
-
-
 def test_concurrent_reapers_remove_an_orphan_without_errors(runtime):
     runtime.add_orphan("sbx_orphan", timezone.now() - timedelta(hours=1))
 
