@@ -116,7 +116,7 @@ def test_the_estimate_counts_down_between_two_polls(
     Sandbox.objects.update(steps=slow, blueprint="billing")
     visit(page, being_made(alice, runtime), alice)
     words, bar = page.locator("[data-eta]"), page.locator("progress.lifetime-provisioning")
-    expect(words).to_have_text(re.compile(r"about 5\d s left"))
+    expect(words).to_have_text(re.compile(r"About 5\d s left"))
     # In this order: a tick between the two is one that both are past.
     filled, before = bar.evaluate("bar => bar.value"), words.inner_text()
     expect(words).not_to_have_text(before)

@@ -136,7 +136,7 @@ def test_the_card_counts_down_and_says_when_it_takes_longer(
     launched(alice, (0.2, 1, 3), (0.2, 1, 3))
     sandbox = making(alice, step("network", 0.2), step("containers"))
     page = web.get("/")
-    assert "about 4 s left" in text(page)
+    assert "About 4 s left" in text(page)
     assert "Usually 4.2 s, based on the last 2 launches" in page.content.decode()
     assert "typically ~3.0 s" in text(page)
     poll = reverse("card", args=[sandbox.public_id])
@@ -152,7 +152,7 @@ def test_the_page_of_a_sandbox_keeps_the_places_of_what_is_to_come(
 ) -> None:
     page = text(web.get(reverse("sandbox", args=[making(alice).public_id])))
     for expected in (
-        "Database available when running",
+        "Database Available when running",
         "Create network : waiting",
         "Usage",
         "Logs",
