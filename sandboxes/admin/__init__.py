@@ -1,4 +1,4 @@
-"""What operators work with. Nothing here writes a state: its actions ask `sandboxes.actions`."""
+"""The portal's Django admin. Its actions call `sandboxes.actions` and never write a state."""
 
 from django.contrib import admin
 

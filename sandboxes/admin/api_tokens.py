@@ -17,7 +17,7 @@ from sandboxes.operators.audit import AuditActor
 
 def _revoke(token: ApiToken, _actor: AuditActor, _data: dict[str, Any]) -> None:
     if token.revoked_at:
-        raise StateConflict("It is revoked already; nothing was done.")
+        raise StateConflict("Already revoked. Nothing was changed.")
     api_tokens.revoke(token)
 
 
@@ -41,7 +41,7 @@ class ApiTokenAdmin(ReadOnlyAdminMixin, PortalAdmin):
     list_filter = ("scope", ("revoked_at", admin.EmptyFieldListFilter))
     list_select_related = ("user",)
     search_fields = ("name", "prefix", "user__email")
-    search_help_text = "Name, first characters, or its user's e-mail address"
+    search_help_text = "Name, prefix, or user's email address"
     ordering = ("-id",)
     confirmed_actions = (REVOKE,)
     fields = list_display

@@ -1,4 +1,4 @@
-"""The audit, to look at and to take along; there is no way here to change it."""
+"""The audit log: view and export. It can't be changed."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ ADMIN_PAGES = {
     "site": "sandboxes_site",
     "webhook": "sandboxes_webhook",
 }
-"""Where a subject is looked at, by its kind; others have no page that stays."""
+"""Admin pages of subjects by kind; other subjects have no permanent page."""
 FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Echo:
-    """A file that hands every line straight on."""
+    """A file-like object that returns each line instead of storing it."""
 
     def write(self, line: str) -> str:
         return line
@@ -41,10 +41,10 @@ class Echo:
 
 @admin.register(AuditEntry)
 class AuditAdmin(ReadOnlyAdminMixin, PortalAdmin):
-    list_display = ("moment", "act", "subject_link", "by", "reason")
+    list_display = ("date", "act", "subject_link", "by", "reason")
     list_filter = ("act", "kind", "at")
     search_fields = ("by", "subject", "concerns", "reason")
-    search_help_text = "Operator, subject, the person concerned, or a reason"
+    search_help_text = "Operator, subject, affected user, or reason"
     ordering = ("-at", "-id")
     change_list_template = "admin/sandboxes/auditentry/change_list.html"
     fields = (
@@ -65,16 +65,16 @@ class AuditAdmin(ReadOnlyAdminMixin, PortalAdmin):
         return [path("export/", view, name="sandboxes_auditentry_export"), *super().get_urls()]
 
     def export(self, request: HttpRequest) -> StreamingHttpResponse:
-        """Every entry that the list shows with the same filters, as CSV."""
+        """Export all entries that match the list's filters as CSV."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         rows = self.get_changelist_instance(request).queryset
-        answer = StreamingHttpResponse(_lines(rows.iterator(2000)), content_type="text/csv")
-        answer["Content-Disposition"] = 'attachment; filename="audit.csv"'
-        return answer
+        response = StreamingHttpResponse(_lines(rows.iterator(2000)), content_type="text/csv")
+        response["Content-Disposition"] = 'attachment; filename="audit.csv"'
+        return response
 
-    @admin.display(description="at", ordering="at")
-    def moment(self, row: AuditEntry) -> str:
+    @admin.display(description="date", ordering="at")
+    def date(self, row: AuditEntry) -> str:
         return f"{row.at.astimezone(UTC):%d %b %Y, %H:%M}"
 
     @admin.display(description="subject", ordering="subject")
@@ -100,6 +100,6 @@ def _lines(rows: Iterable[AuditEntry]) -> Iterator[str]:
 
 
 def _escape_formula(value: object) -> str:
-    """Nothing that a spreadsheet would carry out."""
+    """Escape text that a spreadsheet would run as a formula."""
     text = "" if value in (None, {}) else str(value)
     return f"'{text}" if text.startswith(FORMULA_PREFIXES) else text

@@ -1,4 +1,4 @@
-"""Whatever operators change here by hand has a reason, and is written into the audit."""
+"""Admin forms that require a reason and record changes in the audit log."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ MAX_REASON_LENGTH = 200
 HIDDEN = "•••"
 
 
-def reason_field(help_text: str = "The audit keeps it.", **attributes: object) -> forms.CharField:
+def reason_field(
+    help_text: str = "Recorded in the audit log.", **attributes: object
+) -> forms.CharField:
     return forms.CharField(
         max_length=MAX_REASON_LENGTH,
         help_text=help_text,
@@ -35,12 +37,12 @@ def reason_field(help_text: str = "The audit keeps it.", **attributes: object) -
 
 
 def audit_actor(request: HttpRequest) -> AuditActor:
-    """Who asks, and from which address; proxies that are not trusted tell nothing."""
+    """Return the operator and their IP address, ignoring headers of untrusted proxies."""
     return AuditActor(request.user, get_adapter(request).get_client_ip(request))  # type: ignore[arg-type]
 
 
 class AuditedModelAdmin(ModelAdmin):
-    """Its forms ask why, and what they do is in the audit; nothing is deleted without either."""
+    """Requires a reason in forms, records changes, and disables Django's own deletion."""
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
@@ -56,7 +58,7 @@ class AuditedModelAdmin(ModelAdmin):
         known = flatten_fieldsets(fieldsets)
         if "reason" in known or not self._is_edited(request, obj):
             return fieldsets
-        return [*fieldsets, ("Why", {"fields": ("reason",)})]
+        return [*fieldsets, ("Reason", {"fields": ("reason",)})]
 
     def _is_edited(self, request: HttpRequest, obj: Any) -> bool:
         if obj is None:
@@ -64,7 +66,7 @@ class AuditedModelAdmin(ModelAdmin):
         return self.has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002 - Django's signature
-        """Django's own page of deleting asks for no reason; where there is an action, it does."""
+        """Disable Django's deletion page, which asks for no reason; actions replace it."""
         return False
 
     def construct_change_message(
@@ -74,7 +76,7 @@ class AuditedModelAdmin(ModelAdmin):
         formsets: Any,  # noqa: ARG002
         add: bool = False,  # noqa: ARG002
     ) -> Any:
-        """What becomes of each field; `log_change` is given it."""
+        """Return the old and new value of each changed field, for `log_change`."""
         return {
             name: [
                 _display_value(form, name, form[name].initial),
@@ -101,13 +103,13 @@ class AuditedModelAdmin(ModelAdmin):
         object_id: str,
         extra_context: Any = None,  # noqa: ARG002
     ) -> HttpResponse:
-        """What the audit says of it."""
+        """Redirect to the audit log of this object."""
         query = {"kind": str(self.opts.verbose_name), "subject_key": object_id}
         return redirect(reverse("admin:sandboxes_auditentry_changelist") + "?" + urlencode(query))
 
 
 def _display_value(form: Any, name: str, value: Any) -> Any:
-    """A field's value as text, of several values each; what is typed unseen stays unseen."""
+    """Return a field's value as text, or as a list of texts; hide passwords."""
     if "password" in name or isinstance(form.fields[name].widget, forms.PasswordInput):
         return HIDDEN
     if callable(value):

@@ -1,4 +1,4 @@
-"""What the portal's admin pages share: looking without touching, and how values are shown."""
+"""Base classes of the portal's admin pages, and formatting of values."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAX_COUNTED = 5_000
 
 
 class ReadOnlyAdminMixin:
-    """Rows are made and changed by the portal alone, never by hand."""
+    """Forbids adding, changing and deleting rows; only the portal writes them."""
 
     def has_add_permission(self, *_: object) -> bool:
         return False
@@ -43,7 +43,7 @@ class ReadOnlyAdminMixin:
 
 
 class CappedPaginator(BasePaginator):
-    """The pages that an operator may leaf through; what lies further is for a search or a filter.
+    """Limits pagination to the first MAX_COUNTED rows; operators search or filter for others.
 
     Counting a million rows takes longer than showing fifty of them.
     """
@@ -59,25 +59,25 @@ class CappedPaginator(BasePaginator):
 
     @property
     def has_more(self) -> bool:
-        """Whether there are more rows than these pages hold."""
+        """Whether there are more rows than the pages contain."""
         return self._counted > MAX_COUNTED
 
 
 class CappedChangeList(ChangeList):
-    """A list that tells no number as if it were all of them."""
+    """A change list that doesn't claim that the capped count is the total."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         if self.paginator.has_more:
-            # Django's template says how many were found unless that is all there are.
+            # Django's template shows the count unless it equals this.
             self.full_result_count = self.result_count
 
 
 class PortalAdmin(AuditedModelAdmin):
-    """Lists that stay quick with many rows; actions and forms that ask why."""
+    """Fast lists with many rows, and actions and forms that require a reason."""
 
     confirmed_actions: tuple[ConfirmedAction, ...] = ()
-    """What operators may do to its rows, to many from the list and to one from its page."""
+    """Actions for selected rows of the list, and for a row on its page."""
 
     paginator = CappedPaginator
     show_full_result_count = False
@@ -91,7 +91,7 @@ class PortalAdmin(AuditedModelAdmin):
         return CappedChangeList
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Questions alone: what Django brings along asks for no reason."""
+        """Return the confirmed actions only; Django's own don't ask for a reason."""
         if IS_POPUP_VAR in request.GET:
             return {}
         return {
@@ -101,12 +101,12 @@ class PortalAdmin(AuditedModelAdmin):
         }
 
     def has_action_permission(self, request: HttpRequest, action: ConfirmedAction) -> bool:
-        """Whether the user may answer this action."""
-        name = f"{self.opts.app_label}.{action.permission}_{self.opts.model_name}"
-        return request.user.is_active and request.user.has_perm(name)
+        """Return whether the user has the permission that the action needs."""
+        permission = f"{self.opts.app_label}.{action.permission}_{self.opts.model_name}"
+        return request.user.is_active and request.user.has_perm(permission)
 
     def describe_row(self, row: Any) -> tuple[str, str]:
-        """What a row is called where a action is asked about it, and more about it."""
+        """Return the row's name and details for the confirmation page."""
         return str(row), ""
 
     def render_change_form(
@@ -126,5 +126,5 @@ def preformatted(text: str) -> SafeString:
 
 
 def format_pairs(values: Mapping[str, object]) -> SafeString:
-    """A mapping as lines of `name: value`."""
+    """Format a mapping as lines of `name: value`."""
     return format_html_join("", "<div>{}: {}</div>", values.items()) or SafeString(EMPTY)

@@ -1,4 +1,4 @@
-"""The page between an action and what it does: operators say why, and the audit keeps it."""
+"""Admin actions with a confirmation page that asks for a reason, recorded in the audit log."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_ROWS_PER_ACTION = 200
 
 
 class ConfirmationPage(Protocol):
-    """What an action needs of the admin page that it belongs to."""
+    """What an action needs from its model admin."""
 
     admin_site: AdminSite
     opts: Any
@@ -38,16 +38,16 @@ class ConfirmationPage(Protocol):
 
 
 class ReasonForm(forms.Form):
-    """Why an operator does something; only the audit says so."""
+    """A reason that is only shown in the audit log."""
 
     reason = reason_field(autofocus=True)
 
 
 class OwnerVisibleReasonForm(forms.Form):
-    """Why an operator does something to somebody else's sandbox."""
+    """A reason that the sandbox's owner sees."""
 
     reason = reason_field(
-        "Its owner reads this on the sandbox's card and in its journal.", autofocus=True
+        "The owner sees this on the sandbox's card and in its activity.", autofocus=True
     )
 
 
@@ -56,17 +56,17 @@ def _always(_row: Any) -> bool:
 
 
 def _return_url(request: HttpRequest) -> str:
-    """The page that whoever answers no goes back to: the list as it was filtered, unless told."""
-    told = request.POST.get("return_url", "")
-    return told if url_has_allowed_host_and_scheme(told, None) else request.get_full_path()
+    """Return the page to go back to on cancel; by default the list with its filters."""
+    url = request.POST.get("return_url", "")
+    return url if url_has_allowed_host_and_scheme(url, None) else request.get_full_path()
 
 
 @dataclass(frozen=True)
 class ConfirmedAction:
-    """One action: what it is called, what it asks, and what it does to one row.
+    """An action: its title, its form, and what it does to a row.
 
-    `act` takes the row, the operator and the form's data; it raises a ServiceError. `fits`
-    says of which rows' pages it is a button.
+    `perform` gets the row, the operator and the form's data, and may raise ServiceError.
+    `applies_to` says on which rows' pages to show a button.
     """
 
     name: str
@@ -76,21 +76,21 @@ class ConfirmedAction:
     perform: Callable[[Any, AuditActor, dict[str, Any]], None]
     applies_to: Callable[[Any], bool] = _always
     permission: str = "change"
-    """`operate` for who may change such rows, `remove` for who may delete them."""
+    """Permission that operators need: `change` or `delete`."""
 
     def run(
         self, page: ConfirmationPage, request: HttpRequest, rows: QuerySet[Any]
     ) -> HttpResponse | None:
-        """The page that asks, or once it is answered, the deed and messages on what came of it."""
+        """Show the confirmation page; once confirmed, perform the action and report the result."""
         chosen = list(rows[: MAX_ROWS_PER_ACTION + 1])
         if len(chosen) > MAX_ROWS_PER_ACTION:
-            most = f"Choose at most {MAX_ROWS_PER_ACTION} at once; nothing was done."
+            most = f"Select at most {MAX_ROWS_PER_ACTION} rows. Nothing was changed."
             page.message_user(request, most, messages.ERROR)
             return None
         form = self.form(request.POST if "confirmed" in request.POST else None)
         if not form.is_valid():
             return self._page(page, request, chosen, form)
-        self._carry_out(page, request, chosen, form.cleaned_data)
+        self._perform_all(page, request, chosen, form.cleaned_data)
         return None
 
     def _page(
@@ -108,16 +108,16 @@ class ConfirmedAction:
         }
         return TemplateResponse(request, "admin/confirm_action.html", context)
 
-    def _carry_out(
+    def _perform_all(
         self, page: ConfirmationPage, request: HttpRequest, rows: list[Any], data: dict[str, Any]
     ) -> None:
         done = 0
         for row in rows:
             name = page.describe_row(row)[0]
             try:
-                self._do(audit_actor(request), row, data)
-            except ServiceError as refusal:
-                page.message_user(request, f"{name}: {refusal}", messages.WARNING)
+                self._record_and_perform(audit_actor(request), row, data)
+            except ServiceError as error:
+                page.message_user(request, f"{name}: {error}", messages.WARNING)
             else:
                 done += 1
         if done:
@@ -125,17 +125,17 @@ class ConfirmedAction:
             page.message_user(request, f"{done} {what} {self.done_text}.", messages.SUCCESS)
 
     @transaction.atomic
-    def _do(self, actor: AuditActor, row: Any, data: dict[str, Any]) -> None:
-        more = {
+    def _record_and_perform(self, actor: AuditActor, row: Any, data: dict[str, Any]) -> None:
+        values = {
             name: ["", str(value)] for name, value in data.items() if name in self.audited_fields
         }
-        # First, for it may be gone afterwards; a refusal takes the entry back.
-        audit.record(actor, self.name, row, data["reason"], more)
+        # Record first, since the row may be deleted; an error rolls the entry back.
+        audit.record(actor, self.name, row, data["reason"], values)
         self.perform(row, actor, data)
 
     @property
     def audited_fields(self) -> set[str]:
-        """The data that the audit keeps besides the reason: all but what is typed unseen."""
+        """The fields that the audit log keeps besides the reason: all except passwords."""
         fields = self.form.base_fields.items()
-        unseen = {name for name, one in fields if isinstance(one.widget, forms.PasswordInput)}
-        return set(self.form.base_fields) - unseen - {"reason"}
+        hidden = {name for name, one in fields if isinstance(one.widget, forms.PasswordInput)}
+        return set(self.form.base_fields) - hidden - {"reason"}

@@ -1,4 +1,4 @@
-"""Inviting people who could not sign up by themselves."""
+"""Invitations for users who can't sign up on their own."""
 
 from __future__ import annotations
 
@@ -26,34 +26,36 @@ else:
 
 
 class InvitationForm(ModelForm):
-    """An address that has an account needs no invitation; one that expired gives way."""
+    """Rejects addresses that have an account or an open invitation."""
 
     def clean_email(self) -> str:
         email: str = self.cleaned_data["email"].lower()
         if invitations.has_account(email):
-            raise ValidationError("Somebody with this address has an account already.")
+            raise ValidationError("There is already an account with this address.")
         if Invitation.objects.open(clock.now()).filter(email=email).exists():
-            raise ValidationError("It is invited already; send that invitation again instead.")
+            raise ValidationError(
+                "There is already an open invitation for this address. Send it again instead."
+            )
         return email
 
 
 def _send(invitation: Invitation, _actor: AuditActor, _data: dict[str, Any]) -> None:
     if not invitation.is_open:
-        raise StateConflict("It can't be taken any more; invite that address anew.")
+        raise StateConflict("This invitation has expired or was used. Create a new one.")
     queue.enqueue(account_tasks.invite, invitation.pk)
 
 
 def _withdraw(invitation: Invitation, _actor: AuditActor, _data: dict[str, Any]) -> None:
     if invitation.accepted_at:
-        raise StateConflict("It was accepted already; suspend that user instead.")
+        raise StateConflict("Already accepted. Suspend the user instead.")
     invitation.delete()
 
 
 SEND = ConfirmedAction("send", "Send again", "sent", ReasonForm, _send, lambda row: row.is_open)
 WITHDRAW = ConfirmedAction(
     "withdraw",
-    "Withdraw",
-    "withdrawn",
+    "Revoke",
+    "revoked",
     ReasonForm,
     _withdraw,
     lambda row: row.accepted_at is None,
@@ -63,7 +65,7 @@ WITHDRAW = ConfirmedAction(
 
 @admin.register(Invitation)
 class InvitationAdmin(PortalAdmin):
-    """The link itself is shown to nobody: it is in the mail."""
+    """Invitations; the link is only in the email, never shown here."""
 
     form = InvitationForm
     list_display = ("email", "invited_by", "created_at", "expires_at", "accepted_at", "accepted_by")
@@ -79,11 +81,11 @@ class InvitationAdmin(PortalAdmin):
         return self.fields if obj is None else (*self.fields, *self.readonly_columns)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:  # noqa: ARG002
-        """It may be prolonged; it never turns into one for somebody else."""
+        """Allow to change the expiry, but not the address."""
         return () if obj is None else ("email", *self.readonly_columns)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
-        """A new one is mailed; what had expired for the same address makes room."""
+        """Email a new invitation, and delete expired ones for the same address."""
         if change:
             super().save_model(request, obj, form, change)
             return

@@ -1,4 +1,4 @@
-"""Who may have how much, and with which tokens programs come in."""
+"""Limits of single users and groups."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REMOVE = ConfirmedAction("remove", "Remove", "removed", ReasonForm, _remove, per
 @admin.register(LimitOverride)
 class LimitOverrideAdmin(PortalAdmin):
     list_display = (
-        "whose",
+        "subject",
         "max_active",
         "ttl_max_minutes",
         "idle_minutes",
@@ -36,7 +36,7 @@ class LimitOverrideAdmin(PortalAdmin):
     list_select_related = ("user", "group")
     search_fields = ("user__email", "user__username", "group__name", "reason")
     autocomplete_fields = ("user", "group")
-    empty_value_display = "the site's"
+    empty_value_display = "default"
     ordering = ("user__email", "group__name")
     fields = (
         "user",
@@ -49,11 +49,11 @@ class LimitOverrideAdmin(PortalAdmin):
     )
     confirmed_actions = (REMOVE,)
 
-    @admin.display(description="of", ordering="user__email")
-    def whose(self, row: LimitOverride) -> str:
+    @admin.display(description="user or group", ordering="user__email")
+    def subject(self, row: LimitOverride) -> str:
         return audit.display_name(row.user) or f"group {row.group}"
 
-    @admin.display(empty_value="it is removed", ordering="expires_at")
+    @admin.display(description="expires", empty_value="never", ordering="expires_at")
     def until(self, row: LimitOverride) -> datetime | None:
         return row.expires_at
 

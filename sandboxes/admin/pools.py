@@ -1,4 +1,4 @@
-"""The warm pools: how many, how old, paused or not; in force at once."""
+"""Warm pools: size, maximum age, and pausing. Changes apply at once."""
 
 from __future__ import annotations
 
@@ -24,61 +24,64 @@ class PoolAdmin(PortalAdmin):
         "switched_off",
         "wanted",
         "ready",
-        "being_made",
+        "starting",
         "paused",
-        "trouble",
+        "problem",
     )
     ordering = ("blueprint",)
-    readonly_fields = ("blueprint", "ready", "being_made", "trouble")
+    readonly_fields = ("blueprint", "ready", "starting", "problem")
     fieldsets: ClassVar = [
         (
             None,
             {
                 "fields": ("blueprint", "switched_off", "size", "max_age_minutes", "paused"),
-                "description": "Sandboxes that are made before anybody asks for them. They give "
-                "way to people where memory or subnets are short.",
+                "description": "Sandboxes that are launched in advance, so that users get them at "
+                "once. They are removed if requested launches need their memory or subnets.",
             },
         ),
-        ("Now", {"fields": ("ready", "being_made", "trouble")}),
+        ("Status", {"fields": ("ready", "starting", "problem")}),
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Pool]:
         rows: QuerySet[Pool] = super().get_queryset(request)
-        stock = Sandbox.objects.for_pool()
+        in_pool = Sandbox.objects.for_pool()
         return rows.annotate(
-            ready_now=_count(stock.pooled()),
-            made_now=_count(stock.exclude(state=State.POOLED)),
+            ready_now=_count(in_pool.pooled()),
+            starting_now=_count(in_pool.exclude(state=State.POOLED)),
         )
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 - Django's signature
         return False
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
-        """A worker hears of it at once."""
+        """Save, and let a worker reconcile the pools at once."""
         super().save_model(request, obj, form, change)
         queue.enqueue(pool_tasks.reconcile_pools)
 
-    @admin.display(description="kept ready")
+    @admin.display(description="target")
     def wanted(self, row: Pool) -> int:
         return row.target_size
 
-    @admin.display(description="ready now")
+    @admin.display(description="ready")
     def ready(self, row: Pool) -> int:
         return int(getattr(row, "ready_now", 0))
 
-    @admin.display(description="being made")
-    def being_made(self, row: Pool) -> int:
-        return int(getattr(row, "made_now", 0))
+    @admin.display(description="starting")
+    def starting(self, row: Pool) -> int:
+        return int(getattr(row, "starting_now", 0))
 
-    def trouble(self, row: Pool) -> str:
+    @admin.display(description="problem")
+    def problem(self, row: Pool) -> str:
         if not row.version:
-            return "No sweep has found its images yet."
+            return "No sweep has checked the images yet."
         if row.retry_at is None:
             return EMPTY
-        return f"{row.failures} failed in a row; next try {localize(localtime(row.retry_at))}"
+        return (
+            f"{row.failures} consecutive failures; next attempt {localize(localtime(row.retry_at))}"
+        )
 
 
 def _count(rows: QuerySet[Sandbox]) -> Coalesce:
-    """How many of them are of the pool's blueprint."""
+    """Count the rows of the pool's blueprint."""
     own = rows.filter(blueprint=OuterRef("blueprint")).order_by().values("blueprint")
     return Coalesce(Subquery(own.annotate(count=Count("pk")).values("count")), 0)

@@ -1,4 +1,4 @@
-"""The settings that may change while the portal runs, on one page."""
+"""Settings that can be changed while the portal runs."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ else:
     ModelForm = forms.ModelForm
 
 GROUPS = {
-    "Clocks": ("_TTL_", "_EXTENSION_", "_CAP_", "_IDLE_", "_WARNING_"),
-    "How many": (
+    "Lifetimes": ("_TTL_", "_EXTENSION_", "_CAP_", "_IDLE_", "_WARNING_"),
+    "Capacity": (
         "_PER_USER",
         "_PER_HOUR",
         "_MAX_SITE",
@@ -38,19 +38,19 @@ GROUPS = {
 
 
 class SettingsForm(ModelForm):
-    """One field for each; an empty one leaves the environment's value in force."""
+    """A field for each setting; an empty one keeps the environment's value."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.initial.update({name: self.instance.tuned.get(name, "") for name in RUNTIME_SETTINGS})
 
     @property
-    def chosen(self) -> dict[str, Any]:
+    def overrides(self) -> dict[str, Any]:
         given = {name: self.cleaned_data.get(name) for name in RUNTIME_SETTINGS}
         return {name: value for name, value in given.items() if value is not None}
 
     def clean(self) -> dict[str, Any] | None:
-        """The values make sense together, those of the environment among them."""
+        """Check that the values are consistent with each other and with the environment's."""
         names = {
             *checks.MINIMUMS,
             *RUNTIME_SETTINGS,
@@ -58,9 +58,9 @@ class SettingsForm(ModelForm):
             "SANDBOX_SUBNETS",
         }
         known = {name: getattr(environment, name) for name in names}
-        for there, what, hint in checks.limit_problems(SimpleNamespace(**known | self.chosen)):
+        for there, what, hint in checks.limit_problems(SimpleNamespace(**known | self.overrides)):
             if there:
-                named = [name for name in self.chosen if name in what.split()]
+                named = [name for name in self.overrides if name in what.split()]
                 self.add_error(named[0] if named else None, f"{what} {hint}")
         return self.cleaned_data
 
@@ -69,14 +69,18 @@ def _field(name: str, setting: RuntimeSetting) -> forms.Field:
     own = getattr(environment, name)
     words = f"{setting.label[0].upper()}{setting.label[1:]}."
     if setting.type is bool:
-        choices = [("", "as the environment says"), ("True", "yes"), ("False", "no")]
+        choices = [
+            ("", f"use environment default ({'yes' if own else 'no'})"),
+            ("True", "yes"),
+            ("False", "no"),
+        ]
         return forms.TypedChoiceField(
             choices=choices,
             coerce=lambda text: text == "True",
             empty_value=None,
             required=False,
             label=name,
-            help_text=f"{words} The environment says {'yes' if own else 'no'}.",
+            help_text=f"{words} Environment default: {'yes' if own else 'no'}.",
         )
     if setting.type is str:
         return forms.CharField(
@@ -84,7 +88,7 @@ def _field(name: str, setting: RuntimeSetting) -> forms.Field:
             empty_value=None,
             max_length=500,
             label=name,
-            help_text=f"{words} The environment says {own or 'nothing'}.",
+            help_text=f"{words} Environment default: {own or 'none'}.",
             widget=forms.TextInput({"class": "vTextField", "placeholder": own}),
         )
     made: Any = forms.IntegerField if setting.type is int else forms.FloatField
@@ -92,14 +96,14 @@ def _field(name: str, setting: RuntimeSetting) -> forms.Field:
         required=False,
         min_value=checks.MINIMUMS.get(name),
         label=name,
-        help_text=f"{words} The environment says {own:g}.",
+        help_text=f"{words} Environment default: {own:g}.",
         widget=forms.NumberInput({"class": "vIntegerField", "placeholder": f"{own:g}"}),
     )
     return field
 
 
 def _build_form() -> Any:
-    """The form with its fields."""
+    """Return the form class with a field for each setting."""
     made: Any = type(SettingsForm)
     fields = {name: _field(name, setting) for name, setting in RUNTIME_SETTINGS.items()}
     return made("SettingsForm", (SettingsForm,), fields)
@@ -124,12 +128,12 @@ class SettingsAdmin(PortalAdmin):
         return False
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:  # noqa: ARG002
-        """In force in this process at once, in the others some seconds later."""
-        obj.tuned = form.chosen
+        """Save; applies in this process at once, in others within seconds."""
+        obj.tuned = form.overrides
         obj.save(update_fields=["tuned"])
         config.reset_cache()
         config.refresh()
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:  # noqa: ARG002
-        """There is one row, so the list is that row."""
+        """Redirect to the only row."""
         return redirect("admin:sandboxes_sitesettings_change", SiteSettings.current().pk)

@@ -1,4 +1,4 @@
-"""What operators do to sandboxes: each asks for a reason, of one or of many."""
+"""Actions of operators on sandboxes; each requires a reason."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from sandboxes.operators.audit import AuditActor
 
 
 class ExtensionForm(OwnerVisibleReasonForm):
-    """How much more time, and why."""
+    """The minutes to extend by, and the reason."""
 
     minutes = forms.IntegerField(min_value=1, widget=forms.NumberInput({"class": "vIntegerField"}))
     field_order = ("minutes", "reason")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        most = config.SANDBOX_EXTENSION_MAX_MINUTES
+        max_minutes = config.SANDBOX_EXTENSION_MAX_MINUTES
         field = self.fields["minutes"]
-        field.initial = min(60, most)
-        field.help_text = f"1 to {most}; never past a sandbox's longest lifetime."
-        field.validators.append(MaxValueValidator(most))
+        field.initial = min(60, max_minutes)
+        field.help_text = f"1 to {max_minutes}. A sandbox never exceeds its maximum lifetime."
+        field.validators.append(MaxValueValidator(max_minutes))
 
 
 class MessageForm(ReasonForm):
-    """What the owners are written."""
+    """A message to the owners."""
 
     text = forms.CharField(
         label="Message",
         max_length=2000,
-        help_text="Their owners get it by mail, and read it in the sandbox's journal.",
+        help_text="Sent to the owners by email, and shown in the sandbox's activity.",
         widget=forms.Textarea({"class": "vLargeTextField", "rows": 4}),
     )
     field_order = ("text", "reason")
@@ -46,7 +46,7 @@ class MessageForm(ReasonForm):
 
 def _destroy(sandbox: Sandbox, actor: AuditActor, data: dict[str, Any]) -> None:
     if not sandbox.is_not_ending:
-        raise StateConflict(f"It is {sandbox.state} already; nothing was done.")
+        raise StateConflict(f"Already {sandbox.state}. Nothing was changed.")
     actions.destroy(sandbox, actor.user, data["reason"])
 
 
@@ -58,7 +58,7 @@ def _cancel(sandbox: Sandbox, actor: AuditActor, data: dict[str, Any]) -> None:
     operators.cancel(sandbox, actor.user, data["reason"])
 
 
-def _retry(sandbox: Sandbox, actor: AuditActor, data: dict[str, Any]) -> None:
+def _retry_removal(sandbox: Sandbox, actor: AuditActor, data: dict[str, Any]) -> None:
     operators.retry_removal(sandbox, actor.user, data["reason"])
 
 
@@ -95,10 +95,10 @@ CANCEL = ConfirmedAction(
 )
 RETRY_REMOVAL = ConfirmedAction(
     "retry_removal",
-    "Remove again now",
-    "will be removed again",
+    "Retry removal",
+    "queued for removal",
     OwnerVisibleReasonForm,
-    _retry,
+    _retry_removal,
     _in_state(State.DESTROYING),
 )
 MESSAGE = ConfirmedAction("message", "Message owner", "messaged", MessageForm, _message, _has_owner)

@@ -1,4 +1,4 @@
-"""Sandboxes and their journal, to look at; what operators do to them is in `deeds`."""
+"""Sandboxes and their journal, read-only; operators' actions are in `sandbox_actions`."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from sandboxes.representations import display
 
 MAIN_FIELDS = ("public_id", "name", "owner", "blueprint", "state", "ending")
 FIELDSETS = {
-    "Clocks": (
+    "Deadlines": (
         ("created_at", "started_at", "ended_at"),
         ("expires_at", "idle_end", "hard_cap_at"),
         ("last_activity_at", "idle_minutes"),
     ),
-    "On the engine": (
+    "Engine": (
         "steps_so_far",
         "endpoints",
         "limits",
@@ -53,7 +53,7 @@ FIELDSETS = {
 
 class EventInline(ReadOnlyAdminMixin, TabularInline):
     model = Event
-    verbose_name_plural = "journal"
+    verbose_name_plural = "activity"
     fields = readonly_fields = ("at", "kind", "by", "actor", "message")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
@@ -88,7 +88,7 @@ class SandboxAdmin(ReadOnlyAdminMixin, PortalAdmin):
     )
     list_select_related = ("owner",)
     search_fields = ("public_id", "name", "owner__email")
-    search_help_text = "Id, name, or its owner's e-mail address"
+    search_help_text = "ID, name, or owner's email address"
     ordering = ("-created_at", "-id")
     confirmed_actions = ACTIONS
     inlines = (ExtensionInline, EventInline)
@@ -104,13 +104,13 @@ class SandboxAdmin(ReadOnlyAdminMixin, PortalAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Sandbox | None = None) -> Any:  # noqa: ARG002
         ended = ("end_reason", "end_message") if obj and obj.end_reason else ()
         broken = ("failed_service", "last_log_lines") if obj and obj.failure else ()
-        asked = [*MAIN_FIELDS, *ended, *broken]
+        main = [*MAIN_FIELDS, *ended, *broken]
         rest = [(title, {"fields": fields}) for title, fields in FIELDSETS.items()]
-        return [(None, {"fields": asked}), *rest]
+        return [(None, {"fields": main}), *rest]
 
     def describe_row(self, row: Sandbox) -> tuple[str, str]:
-        whose = audit.display_name(row.owner) or "no owner"
-        return row.public_id, f"{row.name}, {whose}, {row.state}".removeprefix(", ")
+        owner = audit.display_name(row.owner) or "no owner"
+        return row.public_id, f"{row.name}, {owner}, {row.state}".removeprefix(", ")
 
     @admin.display(description="sandbox", ordering="public_id")
     def called(self, row: Sandbox) -> SafeString:
@@ -124,7 +124,7 @@ class SandboxAdmin(ReadOnlyAdminMixin, PortalAdmin):
     def owner_email(self, row: Sandbox) -> str:
         return row.owner.email or row.owner.get_username() if row.owner else EMPTY
 
-    @admin.display(description="how it ends", ordering="expires_at")
+    @admin.display(description="expiry", ordering="expires_at")
     def ending(self, row: Sandbox) -> str:
         return display.deadline(row).summary
 
@@ -132,7 +132,7 @@ class SandboxAdmin(ReadOnlyAdminMixin, PortalAdmin):
     def idle_end(self, row: Sandbox) -> str:
         return localize(localtime(row.idle_expires_at)) if row.idle_expires_at else EMPTY
 
-    @admin.display(description="what failed")
+    @admin.display(description="failure")
     def failed_service(self, row: Sandbox) -> str:
         service, code = row.failure.get("service"), row.failure.get("exit_code")
         return f"{service}, exit code {code}" if service and code is not None else service or EMPTY
@@ -157,7 +157,7 @@ class SandboxAdmin(ReadOnlyAdminMixin, PortalAdmin):
 
     def limits(self, row: Sandbox) -> str:
         enforced = Site.current().hard_disk_limit
-        how = "enforced by the engine" if enforced else "measured; it ends when it is over"
+        how = "hard limit" if enforced else "soft limit"
         return f"{row.memory_mb} MB memory, {row.cpus:g} CPU, {row.disk_mb} MB disk ({how})"
 
     def consumption(self, row: Sandbox) -> str:
@@ -173,7 +173,7 @@ class EventAdmin(ReadOnlyAdminMixin, PortalAdmin):
     list_display = ("at", "sandbox_link", "kind", "by", "actor", "message")
     list_select_related = ("sandbox", "actor")
     search_fields = ("sandbox__public_id", "kind", "actor__email")
-    search_help_text = "A sandbox's id, a kind of event, or an actor's e-mail address, in full"
+    search_help_text = "A sandbox's ID, a kind of event, or an actor's full email address"
     ordering = ("-id",)
     sortable_by = ()
     fields = ("at", "sandbox_link", "kind", "by", "actor", "message", "data")

@@ -1,7 +1,7 @@
-"""How operators find rows among very many: each word of a search asks what an index can answer.
+"""Search among very many rows: each word becomes a condition that an index can answer.
 
-A join with a condition on either side, which is what Django makes of `search_fields`, would have
-the database read both tables as a whole.
+Django's `search_fields` join tables with a condition on either side, for which the database reads
+both tables completely.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_INLINE_KEYS = 500
 
 
 class BlueprintFilter(admin.SimpleListFilter):
-    """By blueprint, of those that the portal offers; all rows would have to be read for others."""
+    """Filter by installed blueprint. Finding others in the table would read all rows."""
 
     title = parameter_name = "blueprint"
 
@@ -34,7 +34,7 @@ class BlueprintFilter(admin.SimpleListFilter):
 
 
 def search_sandboxes(rows: QuerySet[Sandbox], text: str) -> QuerySet[Sandbox]:
-    """Those of which each word is part of the id, the name or the owner's e-mail address."""
+    """Return sandboxes with each word in their id, their name, or the owner's email address."""
     for word in text.split():
         rows = rows.filter(_matches(word))
     return rows
@@ -43,14 +43,14 @@ def search_sandboxes(rows: QuerySet[Sandbox], text: str) -> QuerySet[Sandbox]:
 def _matches(word: str) -> Q:
     if PUBLIC_ID.fullmatch(word):
         return Q(public_id=word)
-    theirs = Q(owner__in=_keys(get_user_model().objects.filter(email__icontains=word)))
+    owned = Q(owner__in=_keys(get_user_model().objects.filter(email__icontains=word)))
     if "@" in word:
-        return theirs
-    return theirs | Q(public_id__icontains=word) | Q(name__icontains=word)
+        return owned
+    return owned | Q(public_id__icontains=word) | Q(name__icontains=word)
 
 
 def search_events(rows: QuerySet[Event], text: str) -> QuerySet[Event]:
-    """Those of which each word is the sandbox's id, the kind or the actor's e-mail address."""
+    """Return events for which each word is the sandbox's id, kind, or actor's email address."""
     for word in text.split():
         if PUBLIC_ID.fullmatch(word):
             rows = rows.filter(sandbox__in=_keys(Sandbox.objects.filter(public_id=word)))
@@ -62,6 +62,6 @@ def search_events(rows: QuerySet[Event], text: str) -> QuerySet[Event]:
 
 
 def _keys(rows: QuerySet[Any]) -> list[int] | QuerySet[Any]:
-    """Their keys; with few of them at hand, an index gives what is theirs in its order."""
+    """Return the keys inline if there are few, so that an ordered index can be used."""
     keys = list(rows.values_list("pk", flat=True)[: MAX_INLINE_KEYS + 1])
     return keys if len(keys) <= MAX_INLINE_KEYS else rows.values("pk")

@@ -1,4 +1,4 @@
-"""The one row that holds for the whole portal: maintenance, and how the reaper fares."""
+"""Maintenance mode and system status of the portal."""
 
 from __future__ import annotations
 
@@ -27,12 +27,14 @@ else:
 
 
 class MaintenanceForm(ModelForm):
-    """Until when nobody new gets in, and what everybody is told."""
+    """The end of maintenance mode, and its message."""
 
     def clean_drained_until(self) -> datetime | None:
         until: datetime | None = self.cleaned_data["drained_until"]
         if until and "drained_until" in self.changed_data and until <= clock.now():
-            raise ValidationError("That is over already; leave it empty to end maintenance.")
+            raise ValidationError(
+                "Enter a time in the future, or leave it empty to end maintenance mode."
+            )
         return until
 
 
@@ -40,7 +42,7 @@ def _sweep(_site: Site, _actor: AuditActor, _data: dict[str, Any]) -> None:
     queue.enqueue(reaper_tasks.sweep)
 
 
-SWEEP = ConfirmedAction("sweep", "Sweep now", "will be swept by a worker", ReasonForm, _sweep)
+SWEEP = ConfirmedAction("sweep", "Sweep now", "queued for a sweep", ReasonForm, _sweep)
 
 
 @admin.register(Site)
@@ -53,15 +55,15 @@ class SiteAdmin(PortalAdmin):
             "Maintenance",
             {
                 "fields": ("drained_until", "drain_message"),
-                "description": "Until then nobody can launch, and everybody reads the text; "
-                "what runs goes on running. It lifts itself.",
+                "description": "New launches are paused and this message is shown until then. "
+                "Running sandboxes aren't affected.",
             },
         ),
-        ("As the reaper found it", {"fields": readonly_fields}),
+        ("System status", {"fields": readonly_fields}),
     ]
 
     @admin.display(description="Isolation")
-    def isolation(self, site: Site) -> str:  # noqa: ARG002 - it holds for the whole portal
+    def isolation(self, site: Site) -> str:  # noqa: ARG002 - the same for the whole portal
         if runtime.is_isolated():
             return "Every sandbox has its own network and its own limits."
         return str(representations_display.TRIAL_MODE)
@@ -70,11 +72,11 @@ class SiteAdmin(PortalAdmin):
         return False
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:  # noqa: ARG002
-        """Leaves alone what a sweep writes at the same time."""
+        """Save only these fields, since a sweep may write others at the same time."""
         obj.save(update_fields=["drained_until", "drain_message"])
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """There is one row, so the list is that row."""
+        """Redirect to the only row."""
         if request.method == "POST":
             return super().changelist_view(request, extra_context)
         return redirect("admin:sandboxes_site_change", Site.current().pk)

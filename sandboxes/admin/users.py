@@ -1,4 +1,4 @@
-"""Accounts: Django's own pages, with the way to what is theirs here and with reasons."""
+"""Users, groups, email addresses and second factors; actions require a reason."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from sandboxes.operators.audit import AuditActor
 
 for model in (User, Group, Authenticator, EmailAddress):
     admin.site.unregister(model)
-# Providers are set up in the environment; tokens and keys of sessions are nobody's business.
+# Providers are configured in the environment; social tokens and session keys are private.
 for model in (SocialAccount, SocialApp, SocialToken, UserSession):
     admin.site.unregister(model)
 
 
 class PasswordForm(ReasonForm):
-    """A new password for somebody who can't ask for one by mail."""
+    """A new password for a user who can't reset it by email."""
 
     password = forms.CharField(
         widget=forms.PasswordInput({"autocomplete": "new-password"}),
@@ -52,7 +52,7 @@ class SuspensionForm(forms.Form):
     """Why an account is suspended."""
 
     reason = reason_field(
-        "Sandboxes end and tokens are revoked; its owner reads this in their journals.",
+        "Destroys the user's sandboxes and revokes their tokens. The user sees this reason.",
         autofocus=True,
     )
 
@@ -69,9 +69,9 @@ def _set_password(user: User, actor: AuditActor, data: dict[str, Any]) -> None:
 
 
 def require_equal_privileges(user: User | None, actor: AuditActor) -> None:
-    """Nobody may act on an account that may do more than their own. Raises StateConflict."""
+    """Raise StateConflict unless the operator has at least the privileges of the user."""
     if user and user.is_superuser and not actor.user.is_superuser:
-        raise StateConflict("It is a superuser's account; only another one may do that.")
+        raise StateConflict("Only superusers can change a superuser's account.")
 
 
 def _delete_user(user: User, actor: AuditActor, _data: dict[str, Any]) -> None:
@@ -106,8 +106,8 @@ SUSPEND = ConfirmedAction(
 )
 REINSTATE = ConfirmedAction(
     "lift",
-    "Lift suspension",
-    "let in again",
+    "Reinstate",
+    "reinstated",
     ReasonForm,
     _reinstate,
     lambda user: not user.is_active,
@@ -119,7 +119,7 @@ VERIFY = ConfirmedAction(
 
 @admin.register(User)
 class UserAdmin(PortalAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
-    """Who may do less than a superuser can't make anybody, and so themselves, do more."""
+    """Users. Staff who aren't superusers can't grant permissions, to themselves or others."""
 
     list_display = ("email", "username", "sandboxes", "suspended", "is_staff", "last_login")
     list_display_links = ("email", "username")
@@ -128,15 +128,15 @@ class UserAdmin(PortalAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:  # noqa: ARG002 - Django's signature
         shown = ("sandboxes", "suspended", "last_login", "date_joined")
-        powers = ("is_staff", "is_superuser", "groups", "user_permissions")
-        return shown if request.user.is_superuser else (*shown, *powers)
+        privileges = ("is_staff", "is_superuser", "groups", "user_permissions")
+        return shown if request.user.is_superuser else (*shown, *privileges)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         higher = obj is not None and obj.is_superuser and not request.user.is_superuser
         return not higher and super().has_change_permission(request, obj)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
-        # A subquery for each that is shown: a join would read everybody's past ones, too.
+        # A subquery per row: a join would read all past sandboxes, too.
         active = Sandbox.objects.active().filter(owner=OuterRef("pk")).order_by()
         count = active.values("owner").annotate(count=Count("pk")).values("count")
         rows: QuerySet[User] = super().get_queryset(request)
@@ -147,8 +147,8 @@ class UserAdmin(PortalAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
         if obj is None:
             return fieldsets
         account = (None, {"fields": ("username", "suspended", "sandboxes")})
-        powers = ("is_staff", "is_superuser", "groups", "user_permissions")
-        permissions = ("Permissions", {"fields": powers})
+        privileges = ("is_staff", "is_superuser", "groups", "user_permissions")
+        permissions = ("Permissions", {"fields": privileges})
         return [account, fieldsets[1], permissions, *fieldsets[3:]]
 
     def user_change_password(
@@ -157,7 +157,7 @@ class UserAdmin(PortalAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
         id: str,  # noqa: A002, ARG002
         form_url: str = "",  # noqa: ARG002
     ) -> HttpResponse:
-        """Django's page for it asks for no reason; there is an action in its place."""
+        """Disable Django's page, which asks for no reason; an action replaces it."""
         raise PermissionDenied
 
     def describe_row(self, row: User) -> tuple[str, str]:
@@ -179,7 +179,7 @@ class GroupAdmin(PortalAdmin, DjangoGroupAdmin):
     confirmed_actions = (DELETE,)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """A group may hold what its members then may do, so only superusers make or change one."""
+        """Allow only superusers, since groups grant permissions to their members."""
         return request.user.is_superuser
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
@@ -188,7 +188,7 @@ class GroupAdmin(PortalAdmin, DjangoGroupAdmin):
 
 @admin.register(Authenticator)
 class AuthenticatorAdmin(ReadOnlyAdminMixin, PortalAdmin):
-    """To take a lost second factor off an account. Its key is nobody's business."""
+    """Second factors, to remove lost ones. Their keys aren't shown."""
 
     list_display = ("user", "type", "created_at", "last_used_at")
     list_filter = ("type",)
@@ -200,7 +200,7 @@ class AuthenticatorAdmin(ReadOnlyAdminMixin, PortalAdmin):
 
 @admin.register(EmailAddress)
 class EmailAddressAdmin(ReadOnlyAdminMixin, PortalAdmin):
-    """For who can't get the mail by which an address is confirmed."""
+    """Email addresses, to verify them for users who don't get the email."""
 
     list_display = ("email", "user", "primary", "verified")
     list_filter = ("primary", "verified")

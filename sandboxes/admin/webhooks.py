@@ -1,4 +1,4 @@
-"""Webhooks of people and what became of their messages, to look at. No secrets are shown."""
+"""Users' webhooks and their deliveries, read-only and without secrets."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from sandboxes.webhooks.delivery import disable
 
 def _disable(webhook: Webhook, _actor: AuditActor, _data: dict[str, Any]) -> None:
     if not webhook.is_enabled:
-        raise StateConflict("It is off already; nothing was done.")
+        raise StateConflict("Already disabled. Nothing was changed.")
     disable(webhook, DisabledReason.OPERATOR)
 
 
 DISABLE = ConfirmedAction(
     "switch_off",
-    "Switch off",
-    "switched off",
+    "Disable",
+    "disabled",
     ReasonForm,
     _disable,
     lambda hook: hook.is_enabled,
@@ -40,7 +40,7 @@ class WebhookAdmin(ReadOnlyAdminMixin, PortalAdmin):
     list_filter = ("off_because", ("failing_since", admin.EmptyFieldListFilter))
     list_select_related = ("user",)
     search_fields = ("public_id", "name", "url", "user__email")
-    search_help_text = "Id, name, address, or its user's e-mail address"
+    search_help_text = "ID, name, URL, or user's email address"
     ordering = ("-id",)
     confirmed_actions = (DISABLE,)
     fields = (
@@ -61,7 +61,7 @@ class WebhookAdmin(ReadOnlyAdminMixin, PortalAdmin):
 
     @admin.display(description="host", ordering="url")
     def host(self, row: Webhook) -> str:
-        """Without the path, which may hold a key of its receiver's."""
+        """Return the host only; the path may contain a secret of the receiver."""
         return urlsplit(row.url).hostname or ""
 
     def describe_row(self, row: Webhook) -> tuple[str, str]:
@@ -74,7 +74,7 @@ class WebhookDeliveryAdmin(ReadOnlyAdminMixin, PortalAdmin):
     list_filter = ("outcome", "type")
     list_select_related = ("webhook",)
     search_fields = ("message_id", "webhook__public_id", "webhook__user__email")
-    search_help_text = "Message, webhook, or its user's e-mail address"
+    search_help_text = "Message ID, webhook ID, or user's email address"
     ordering = ("-id",)
     fields = (
         "message_id",
@@ -90,8 +90,8 @@ class WebhookDeliveryAdmin(ReadOnlyAdminMixin, PortalAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).defer("webhook__secrets", "body")
 
-    @admin.display(description="tries")
+    @admin.display(description="attempts")
     def results(self, row: WebhookDelivery) -> str:
-        """Without what the receiver answered: that is its owner's."""
+        """List attempts without the receiver's responses, which belong to the webhook's owner."""
         lines = (f"{t['at']}  {t['status'] or t['error']}  {t['seconds']} s" for t in row.log)
         return preformatted("\n".join(lines))

@@ -1,4 +1,4 @@
-"""What needs an operator now, each with what mends it."""
+"""Alerts that need an operator's attention, each with an action."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from sandboxes.models.runtime_settings import config
 from sandboxes.operators.overview import OperatorOverview
 
 STUCK_AFTER = timedelta(minutes=1)
-"""A launch that waits for so long is not only in a queue."""
+"""A launch that waits longer isn't just queued."""
 MIN_FAILURES = 3
 MAX_FAILURE_SHARE = 0.2
 MAX_NAMES = 3
 MAX_ROWS_PER_ACTION = 200
-"""So many at most are handed to a question at once."""
+"""Limit of rows that are passed to an action."""
 
 
 @dataclass(frozen=True)
 class Alert:
-    """One trouble, where it is looked at, and the act that mends it.
+    """A problem, the page that shows it, and the action that fixes it.
 
-    `question` is the name of one in the admin, asked of `keys` on the list at `act_url`; without
-    one, `act_url` is a page.
+    `action_name` is an admin action for `row_ids` of the list at `action_url`. If it is empty,
+    `action_url` is a page.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Alert:
 
 
 def active_alerts(overview: OperatorOverview) -> list[Alert]:
-    """The worst first."""
+    """Return the current alerts, outages first."""
     found = [
         *_reaper(overview),
         *_engine(overview),
@@ -74,24 +74,24 @@ def _sweep_alert(name: str, message: str, url: str = "", *, is_outage: bool = Fa
 
 def _reaper(overview: OperatorOverview) -> Iterator[Alert]:
     if overview.sweep_age is None:
-        message = "No sweep is known: nothing ends by itself. Start the reaper, or let cron sweep."
+        message = "The reaper hasn't run; nothing will expire. Start it, or run it from cron."
         yield _sweep_alert("reaper", message, is_outage=True)
     elif overview.is_sweep_overdue:
         minutes = overview.sweep_age // timedelta(minutes=1)
-        message = f"The last sweep was {minutes} min ago: nothing ends by itself."
+        message = f"The last sweep was {minutes} min ago; nothing expires until the next."
         yield _sweep_alert("reaper", message, is_outage=True)
     elif "are due at once" in overview.site.reaper_error:
         page = _settings()
-        message = "Very many sandboxes are due at once; the clock may have jumped."
-        yield Alert("many_due", message, page, "Raise the bound", page)
+        message = "Unusually many sandboxes are due at once. Check the system clock."
+        yield Alert("many_due", message, page, "Raise the limit", page)
 
 
 def _engine(overview: OperatorOverview) -> Iterator[Alert]:
     if overview.is_engine_unreachable:
         yield _sweep_alert("engine", f"{overview.site.reaper_error}", is_outage=True)
         if not overview.in_maintenance:
-            message = "People still ask for sandboxes while the engine is away."
-            yield Alert("undrained", message, _site(), "Begin maintenance", _site())
+            message = "New launches are still accepted while the engine is unreachable."
+            yield Alert("undrained", message, _site(), "Start maintenance", _site())
 
 
 def _stuck(overview: OperatorOverview) -> Iterator[Alert]:
@@ -103,17 +103,17 @@ def _stuck(overview: OperatorOverview) -> Iterator[Alert]:
         if row.state == State.PROVISIONING and overview.now - row.created_at > limit
     ]
     if stuck := waits + made:
-        message = f"{_count(stuck)} stuck on the way to running. Is there a worker?"
+        message = f"{_count(stuck)} stuck while launching. Is a worker running?"
         page = sandbox_list(state__exact=stuck[0].state)
         yield _bulk_action_alert("stuck", message, page, "Cancel launch", "cancel", stuck)
 
 
 def _removals(overview: OperatorOverview) -> Iterator[Alert]:
     if failing := [row for row in overview.live if row.removal_error]:
-        message = f"{_count(failing)} could not be removed: {failing[0].removal_error}"
+        message = f"Couldn't remove {_count(failing)}: {failing[0].removal_error}"
         page = sandbox_list(removal_error__isempty="0")
         yield _bulk_action_alert(
-            "removal", message, page, "Remove again now", "retry_removal", failing
+            "removal", message, page, "Retry removal", "retry_removal", failing
         )
 
 
@@ -121,27 +121,25 @@ def _orphans(overview: OperatorOverview) -> Iterator[Alert]:
     if names := overview.site.orphans:
         more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
         grace = config.SANDBOX_ORPHAN_GRACE_SECONDS
-        message = (
-            f"Nobody needs {', '.join(names[:MAX_NAMES])}{more}, and it is on the engine still. "
-        )
-        yield _sweep_alert("orphans", message + f"A sweep removes what is older than {grace} s.")
+        message = f"Orphaned on the engine: {', '.join(names[:MAX_NAMES])}{more}. "
+        yield _sweep_alert("orphans", message + f"Sweeps remove orphans after {grace} s.")
 
 
 def _capacity(overview: OperatorOverview) -> Iterator[Alert]:
     running, slots = sandbox_list(state__exact=State.RUNNING), overview.gauges[0]
     too_little = 2 * config.SANDBOX_DISK_MB
     if overview.disk.is_nearly_full or (overview.disk.total and overview.disk.left < too_little):
-        message = f"The engine's disk is nearly full: {overview.disk.left:.0f} MB are left."
-        yield Alert("disk", message, running, "Begin maintenance", _site(), is_outage=True)
+        message = f"The engine's disk is nearly full: {overview.disk.left:.0f} MB left."
+        yield Alert("disk", message, running, "Start maintenance", _site(), is_outage=True)
     available = overview.site.memory_available_mb
     if available is not None and available < config.SANDBOX_MIN_FREE_MEMORY_MB:
-        message = f"The engine's machine is short of memory: {available} MB are left."
-        yield Alert("memory", message, running, "Begin maintenance", _site(), is_outage=True)
+        message = f"The engine's host is low on memory: {available} MB left."
+        yield Alert("memory", message, running, "Start maintenance", _site(), is_outage=True)
     if overview.subnets.is_nearly_full:
-        message = f"{overview.subnets.used} of {overview.subnets.total} subnets are taken."
+        message = f"{overview.subnets.used} of {overview.subnets.total} subnets are in use."
         yield Alert("subnets", message, running, "Lower the limit", _settings())
     if slots.is_nearly_full:
-        message = f"{slots.used} of {slots.total} slots are taken."
+        message = f"{slots.used} of {slots.total} slots are in use."
         yield Alert("slots", message, running, "Change the limit", _settings())
 
 
@@ -150,18 +148,18 @@ def _launches(overview: OperatorOverview) -> Iterator[Alert]:
     if hour.failures >= MIN_FAILURES and hour.failures > MAX_FAILURE_SHARE * hour.launches:
         message = f"{hour.failures} of {hour.launches} launches failed in the last hour."
         page = sandbox_list(end_reason__exact="provision_failed")
-        yield Alert("failures", message, page, "Begin maintenance", _site())
+        yield Alert("failures", message, page, "Start maintenance", _site())
 
 
 def _pools(overview: OperatorOverview) -> Iterator[Alert]:
     for pool in overview.pools:
         page = reverse("admin:sandboxes_pool_change", args=[pool.pk])
         if pool.target_size and pool.failures:
-            message = f"The pool of {pool.blueprint} failed {pool.failures} times in a row."
-            yield Alert("pool", message, page, "Pause it", page)
+            message = f"The warm pool of {pool.blueprint} failed {pool.failures} times in a row."
+            yield Alert("pool", message, page, "Pause the pool", page)
         elif not pool.version and not pool.switched_off and overview.site.reaped_at:
-            message = f"Images of {pool.blueprint} are missing: run manage.py build_images."
-            yield Alert("images", message, page, "Switch it off", page)
+            message = f"Images of {pool.blueprint} are missing. Run manage.py build_images."
+            yield Alert("images", message, page, "Disable the pool", page)
 
 
 def _count(rows: Sequence[Sandbox]) -> str:

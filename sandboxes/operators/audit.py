@@ -1,4 +1,4 @@
-"""The one place where it is written down what an operator did."""
+"""The audit log of operators' actions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_SUBJECT_LENGTH = 200
 
 @dataclass(frozen=True)
 class AuditActor:
-    """Who acts, and from which address."""
+    """An operator, and the IP address from which they act."""
 
     user: User
     address: str | None = None
@@ -36,7 +36,7 @@ def record(
     reason: str,
     changes: Mapping[str, Any] | None = None,
 ) -> AuditEntry:
-    """Keep it for good; call it in the transaction of the act, before the subject is gone."""
+    """Record an action. Call in its transaction, before the subject is deleted."""
     log.info(
         "operator_act", act=act, kind=model_label(subject), subject=subject.pk, by=actor.user.pk
     )
@@ -58,13 +58,13 @@ def model_label(subject: Model) -> str:
     return str(subject._meta.verbose_name)  # noqa: SLF001 - Django's public name for it
 
 
-def display_name(person: Any) -> str:
-    """The e-mail address of an account, or its name where it has none."""
-    return (person.email or person.get_username()) if person else ""
+def display_name(user: Any) -> str:
+    """Return the user's email address, or their username if they have none."""
+    return (user.email or user.get_username()) if user else ""
 
 
 def _affected_user(subject: Model) -> Any:
-    """Whose the subject is; of a sandbox its owner, of an account itself."""
+    """Return the user whom the action affects: the subject's owner, or the user itself."""
     if isinstance(subject, get_user_model()):
         return subject
     return getattr(subject, "owner", None) or getattr(subject, "user", None)

@@ -1,7 +1,7 @@
-"""What an operator sees first: what runs, what is left, how launches went, how the reaper fares.
+"""The admin's overview: running sandboxes, capacity, launches, and system status.
 
-It reads what rows and the last sweep say, in a number of queries that does not grow; past sandboxes
-it leaves alone.
+It reads rows and what the last sweep recorded, in a constant number of queries, and doesn't read
+ended sandboxes.
 """
 
 from __future__ import annotations
@@ -29,22 +29,21 @@ from sandboxes.models import (
 )
 from sandboxes.models.runtime_settings import config
 
-"""Cron sweeps each minute; one late sweep is no outage."""
 MAX_RECENT_ENTRIES = 6
 HEIGHT, WIDTH = 24, 120
-"""Of a plot, in its own units."""
+"""Size of a plot's SVG view box."""
 
 
 @dataclass(frozen=True)
 class CapacityGauge:
-    """How much of something is used; `total` None where it can't be told."""
+    """Usage of a resource; `total` is None if it is unknown."""
 
     name: str
     used: float
     total: float | None
     unit: str = ""
     warn_at: float = 0.9
-    """From this share on it is worth a warning."""
+    """Share from which the gauge warns."""
 
     @property
     def share(self) -> float:
@@ -65,7 +64,7 @@ class CapacityGauge:
 
 @dataclass(frozen=True)
 class LaunchStats:
-    """How launches went in one stretch of time, and its parts as two plots."""
+    """Launches in a period, and two plots over its buckets."""
 
     title: str
     rows: Sequence[OutcomeCount]
@@ -99,7 +98,7 @@ class LaunchStats:
 
     @property
     def plot(self) -> str:
-        """Launches of each part, as the points of a line."""
+        """Launches per bucket, as points of an SVG polyline."""
         return self._line(lambda row: row.result in ("ready", "failed"))
 
     @property
@@ -128,7 +127,7 @@ PERIODS = (
 
 
 class OperatorOverview:
-    """All of it as of now; each part is read when it is asked for."""
+    """The current status; each value is computed once, on demand."""
 
     def __init__(self) -> None:
         self.now = clock.now()
@@ -136,7 +135,7 @@ class OperatorOverview:
 
     @cached_property
     def live(self) -> list[Sandbox]:
-        """As many as the portal carries at most."""
+        """Live sandboxes; their number is limited by the portal's capacity."""
         columns = ("public_id", "state", "created_at", "lease_until", "memory_mb", "disk_mb")
         rows = Sandbox.objects.live().order_by("created_at")
         return list(rows.only(*columns, "removal_error", "warm", "owner_id"))
@@ -211,7 +210,7 @@ class OperatorOverview:
 
     @cached_property
     def pending(self) -> list[Sandbox]:
-        """Launches that no worker has taken up, the oldest first."""
+        """Launches that no worker has started, oldest first."""
         return [row for row in self.live if row.state == State.PENDING]
 
     @property

@@ -162,7 +162,7 @@ def test_an_invalid_invitation_link_is_gone(desk, invite_only, clock, reason: st
 @pytest.mark.parametrize(
     ("email", "remedy"),
     [
-        ("alice@example.com", "has an account already"),
+        ("alice@example.com", "already an account with this address"),
         ("dave@partner.net", "send that invitation again instead"),
         ("dave", "Enter a valid email address"),
     ],

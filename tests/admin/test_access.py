@@ -36,7 +36,7 @@ def test_limits_of_one_user_are_overridden_until_a_date(desk, alice):
 
     override = LimitOverride.objects.get(user=alice)
     assert (override.max_active, override.ttl_max_minutes) == (6, None)
-    assert "the site" in desk.get("/admin/sandboxes/limitoverride/").content.decode()
+    assert "default" in desk.get("/admin/sandboxes/limitoverride/").content.decode()
 
 
 @pytest.mark.parametrize(("field", "value"), [("reason", ""), ("idle_minutes", 0)])
@@ -79,7 +79,7 @@ def test_tokens_are_revoked_and_never_work_again(desk, alice):
     again_page = ask(desk, "revoke", token, reason="It leaked.")
 
     assert said(page) == ["1 API token revoked."]
-    assert said(again_page) == [f"{token}: It is revoked already; nothing was done."]
+    assert said(again_page) == [f"{token}: Already revoked. Nothing was changed."]
     assert api_tokens.authenticate(text) is None
     assert ApiToken.objects.get().revoked_at
 

@@ -85,7 +85,7 @@ def test_what_has_ended_is_told_and_left_alone(desk, alice):
     page = ask(desk, "destroy", running, ended, reason="Maintenance.")
 
     assert said(page) == [
-        f"{ended.public_id}: It is destroyed already; nothing was done.",
+        f"{ended.public_id}: Already destroyed. Nothing was changed.",
         "1 sandbox will be destroyed.",
     ]
     assert again(ended).end_reason == EndReason.USER
@@ -129,7 +129,7 @@ def test_too_many_at_once_are_refused_as_a_whole(desk, alice, monkeypatch):
     rows = [launch(alice), launch(alice)]
     page = ask(desk, "destroy", *rows, reason="Maintenance.")
 
-    assert said(page) == ["Choose at most 1 at once; nothing was done."]
+    assert said(page) == ["Select at most 1 rows. Nothing was changed."]
     assert {again(row).state for row in rows} == {State.RUNNING}
 
 

@@ -109,7 +109,7 @@ def test_its_page_shows_journal_and_extensions(desk, alice):
     assert "Extended by 25 minutes." in page
     assert "Ready after" in page
     assert "api" in page
-    assert "measured; it ends when it is over" in page
+    assert "soft limit" in page
 
 
 def test_a_failed_one_shows_what_failed_and_its_last_words(desk, alice, runtime):

@@ -119,7 +119,7 @@ def test_an_orphan_that_stays_is_seen_and_swept_away_from_there(desk, runtime):
 def test_an_orphan_is_seen_with_the_next_sweep_and_gone_when_it_is_old_enough(desk, runtime, clock):
     runtime.add_orphan("sbx_orphan")
     sweep()
-    assert "Nobody needs sbx_orphan" in raised()["orphans"].message
+    assert "Orphaned on the engine: sbx_orphan" in raised()["orphans"].message
 
     clock.forward(seconds=61)
     mend(desk, "orphans")
@@ -133,7 +133,7 @@ def test_an_engine_that_is_down_is_seen_and_looked_at_again_from_there(desk, run
     sweep()
     found = raised()
     assert found["engine"].is_outage
-    assert found["undrained"].action_label == "Begin maintenance"
+    assert found["undrained"].action_label == "Start maintenance"
 
     runtime.unreachable = False
     mend(desk, "engine")
@@ -143,7 +143,7 @@ def test_an_engine_that_is_down_is_seen_and_looked_at_again_from_there(desk, run
 def test_a_full_disk_is_seen_and_nobody_launches_until_there_is_room(desk, alice, runtime):
     runtime.disk_free_mb = 3000
     sweep()
-    assert "3000 MB are left" in raised()["disk"].message
+    assert "3000 MB left" in raised()["disk"].message
 
     runtime.disk_free_mb = 900
     sweep()
@@ -160,7 +160,7 @@ def test_a_full_disk_is_seen_and_nobody_launches_until_there_is_room(desk, alice
 def test_short_memory_is_seen_and_nobody_launches_until_there_is_some(desk, alice, runtime):
     runtime.memory_available_mb = 511
     sweep()
-    assert "511 MB are left" in raised()["memory"].message
+    assert "511 MB left" in raised()["memory"].message
     program = Program(alice)
     answer = program.post("/sandboxes", {})
     assert_problem(answer, 503, "memory")
@@ -204,7 +204,7 @@ def test_a_full_subnet_range_is_seen(alice, settings):
 
     launch(alice)
     sweep()
-    assert raised()["subnets"].message == "2 of 2 subnets are taken."
+    assert raised()["subnets"].message == "2 of 2 subnets are in use."
 
 
 def test_places_that_run_out_are_seen(alice, settings):
@@ -212,7 +212,7 @@ def test_places_that_run_out_are_seen(alice, settings):
     launch(alice)
     launch(alice)
     sweep()
-    assert raised()["slots"].message == "2 of 2 slots are taken."
+    assert raised()["slots"].message == "2 of 2 slots are in use."
 
 
 def test_a_clock_that_jumped_is_seen(alice, settings):
@@ -221,7 +221,7 @@ def test_a_clock_that_jumped_is_seen(alice, settings):
         launch(alice)
     Sandbox.objects.update(expires_at=timezone.now())
     sweep()
-    assert raised()["many_due"].action_label == "Raise the bound"
+    assert raised()["many_due"].action_label == "Raise the limit"
 
 
 def test_a_pool_that_can_not_be_filled_is_seen(settings, runtime):

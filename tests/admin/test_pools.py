@@ -65,7 +65,7 @@ def test_trouble_is_told(desk, pool, runtime):
     runtime.missing.add("sandboxportal/billing-db")
     sweep()
 
-    assert "No sweep has found its images yet." in desk.get(POOLS).content.decode()
+    assert "No sweep has checked the images yet." in desk.get(POOLS).content.decode()
 
 
 def test_what_waits_can_be_looked_at_and_destroyed(desk, pool):

@@ -74,7 +74,7 @@ def test_the_page_offers_every_one_and_says_what_the_environment_says(desk):
 
     shown = [name for _, one in page.context["adminform"].fieldsets for name in one["fields"]]
     assert set(shown) == set(fields) == {*RUNTIME_SETTINGS, "reason"}
-    assert "The environment says 60." in page.content.decode()
+    assert "Environment default: 60." in page.content.decode()
 
 
 def test_the_default_pool_follows_the_settings(desk):

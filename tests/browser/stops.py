@@ -127,7 +127,7 @@ def open_extend(page: Page) -> None:
 
 
 def ask_for_a_reason(page: Page) -> None:
-    page.get_by_role("button", name="Remove again now…").click()
+    page.get_by_role("button", name="Retry removal…").click()
     page.get_by_label("Reason").wait_for()
 
 

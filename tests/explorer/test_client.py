@@ -163,7 +163,7 @@ def test_a_sandbox_that_does_not_run_is_not_asked(
     sandbox: Sandbox, api: SandboxApi, alice: User
 ) -> None:
     Sandbox.objects.filter(pk=sandbox.pk).update(blueprint="gone")
-    with pytest.raises(StateConflict, match="does not describe an API"):
+    with pytest.raises(StateConflict, match="doesn't describe an API"):
         explorer.send(again(sandbox), PLANS)
     Sandbox.objects.filter(pk=sandbox.pk).update(blueprint="billing", addresses={})
     with pytest.raises(StateConflict, match="URL of the sandbox's API isn't known"):

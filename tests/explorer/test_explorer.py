@@ -282,7 +282,7 @@ def test_a_blueprint_that_describes_no_api_has_no_explorer(
     assert "Try the API" in text(web.get("/"))
     Sandbox.objects.filter(pk=sandbox.pk).update(blueprint="other")
     assert "Try the API" not in text(web.get("/"))
-    assert "does not describe an API" in text(web.get(address(sandbox)))
+    assert "describe an API to explore" in text(web.get(address(sandbox)))
     assert api.asked == []
 
 
