@@ -1,4 +1,4 @@
-"""Who gets in, and how far: nobody, somebody else, an operator, the owner with each scope."""
+"""Access to the API: without a token, as another user, as an operator, and with each scope."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def snapshot() -> dict[str, Any]:
     return {"state": row.state, "expires_at": row.expires_at, "events": row.events.count()}
 
 
-@pytest.mark.parametrize(("method", "path", "needed"), OF_ONE)
-def test_anothers_sandbox_is_not_there_for_developers_and_operators_alike(
-    sandbox: dict[str, Any], bob: User, olga: User, method: str, path: str, needed: Scope
+@pytest.mark.parametrize(("method", "path", "required"), OF_ONE)
+def test_another_users_sandbox_is_not_found_for_developers_and_operators(
+    sandbox: dict[str, Any], bob: User, olga: User, method: str, path: str, required: Scope
 ) -> None:
     before = snapshot()
     for user in (bob, olga):
@@ -66,9 +66,9 @@ def test_anothers_sandbox_is_not_there_for_developers_and_operators_alike(
     assert snapshot() == before
 
 
-@pytest.mark.parametrize(("method", "path", "needed"), OF_ONE)
-def test_without_a_token_nobody_gets_to_a_sandbox(
-    sandbox: dict[str, Any], method: str, path: str, needed: Scope
+@pytest.mark.parametrize(("method", "path", "required"), OF_ONE)
+def test_sandbox_operations_require_a_token(
+    sandbox: dict[str, Any], method: str, path: str, required: Scope
 ) -> None:
     before = snapshot()
     answer = Client().generic(method, f"/api/v1/sandboxes/{sandbox['id']}{path}")
@@ -77,48 +77,48 @@ def test_without_a_token_nobody_gets_to_a_sandbox(
     assert snapshot() == before
 
 
-@pytest.mark.parametrize(("method", "path", "needed"), OF_ALL)
-def test_without_a_token_nobody_gets_anything(method: str, path: str, needed: Scope) -> None:
+@pytest.mark.parametrize(("method", "path", "required"), OF_ALL)
+def test_other_operations_require_a_token(method: str, path: str, required: Scope) -> None:
     answer = Client().generic(method, f"/api/v1{path}")
     assert_problem(answer, 401)
     assert answer["WWW-Authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-@pytest.mark.parametrize(("method", "path", "needed"), OF_ONE)
-def test_a_token_does_what_its_scope_says_and_no_more(
-    alice: User, sandbox: dict[str, Any], method: str, path: str, needed: Scope, scope: Scope
+@pytest.mark.parametrize(("method", "path", "required"), OF_ONE)
+def test_a_token_allows_exactly_what_its_scope_says(
+    alice: User, sandbox: dict[str, Any], method: str, path: str, required: Scope, scope: Scope
 ) -> None:
     before = snapshot()
     program = Program(alice, scope)
     answer = program.send(method, f"/sandboxes/{sandbox['id']}{path}", body(path))
-    if SCOPES.index(scope) >= SCOPES.index(needed):
+    if SCOPES.index(scope) >= SCOPES.index(required):
         assert answer.status_code in {200, 201, 202}
     else:
-        assert_problem(answer, 403, needed, scope)
-        expected = f'Bearer error="insufficient_scope", scope="{needed}"'
+        assert_problem(answer, 403, required, scope)
+        expected = f'Bearer error="insufficient_scope", scope="{required}"'
         assert answer["WWW-Authenticate"] == expected
         assert snapshot() == before
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-@pytest.mark.parametrize(("method", "path", "needed"), OF_ALL)
-def test_a_token_without_the_scope_launches_nothing(
-    alice: User, method: str, path: str, needed: Scope, scope: Scope
+@pytest.mark.parametrize(("method", "path", "required"), OF_ALL)
+def test_launching_requires_the_launch_scope(
+    alice: User, method: str, path: str, required: Scope, scope: Scope
 ) -> None:
     answer = Program(alice, scope).send(method, path)
-    allowed = SCOPES.index(scope) >= SCOPES.index(needed)
+    allowed = SCOPES.index(scope) >= SCOPES.index(required)
     assert (answer.status_code in {200, 201}) == allowed
     assert Sandbox.objects.exists() == (allowed and method == "POST")
 
 
-def test_an_operator_lists_only_sandboxes_of_her_own(sandbox: dict[str, Any], olga: User) -> None:
+def test_operators_list_only_their_own_sandboxes(sandbox: dict[str, Any], olga: User) -> None:
     operator = Program(olga)
     own = operator.launch()
     assert [s["id"] for s in operator.get("/sandboxes").json()["data"]] == [own["id"]]
 
 
-def refused_token(alice: User, why: str) -> str:
+def invalid_token(alice: User, why: str) -> str:
     row, text = api_tokens.issue(alice, "soon useless")
     match why:
         case "revoked":
@@ -145,8 +145,8 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("why", REFUSED)
-def test_a_useless_token_is_refused_also_beside_a_good_session(alice: User, why: str) -> None:
-    text = refused_token(alice, why)
+def test_an_invalid_token_is_rejected_even_with_a_valid_session(alice: User, why: str) -> None:
+    text = invalid_token(alice, why)
     browser = Client(headers={"Authorization": f"Bearer {text}"})
     browser.force_login(alice)
     answer = browser.get("/api/v1/limits")
@@ -154,13 +154,13 @@ def test_a_useless_token_is_refused_also_beside_a_good_session(alice: User, why:
     assert answer["WWW-Authenticate"].startswith("Bearer")
 
 
-def test_credentials_of_another_kind_are_as_good_as_none(alice: User) -> None:
+def test_other_authentication_schemes_are_rejected(alice: User) -> None:
     answer = Client(headers={"Authorization": "Basic YWxpY2U6c2VjcmV0"}).get("/api/v1/limits")
     assert_problem(answer, 401)
 
 
 class Browser:
-    """Signed in to the portal; the server checks CSRF as it does in service."""
+    """A signed-in browser; CSRF checks are enabled as in production."""
 
     def __init__(self, user: User) -> None:
         self.client = Client(enforce_csrf_checks=True)
@@ -172,7 +172,7 @@ class Browser:
         return str(self.client.cookies["csrftoken"].value)
 
 
-def test_a_session_reads_without_and_writes_with_a_csrf_token(alice: User) -> None:
+def test_sessions_need_a_csrf_token_only_for_changes(alice: User) -> None:
     browser = Browser(alice)
     assert browser.client.get("/api/v1/sandboxes").status_code == 200
     refused = browser.client.post("/api/v1/sandboxes", {}, "application/json")
@@ -187,7 +187,7 @@ def test_a_session_reads_without_and_writes_with_a_csrf_token(alice: User) -> No
     assert browser.client.delete(path, headers=headers).status_code == 202
 
 
-def test_a_forged_csrf_token_is_refused(alice: User) -> None:
+def test_a_forged_csrf_token_is_rejected(alice: User) -> None:
     browser = Browser(alice)
     headers = {"X-CSRFToken": "x" * 32}
     refused = browser.client.post("/api/v1/sandboxes", {}, "application/json", headers=headers)
@@ -195,7 +195,7 @@ def test_a_forged_csrf_token_is_refused(alice: User) -> None:
     assert not Sandbox.objects.exists()
 
 
-def test_a_token_needs_no_csrf_token_even_beside_a_session(alice: User) -> None:
+def test_tokens_need_no_csrf_token_even_with_a_session(alice: User) -> None:
     browser = Browser(alice)
     token = api_tokens.issue(alice, "a program")[1]
     headers = {"Authorization": f"Bearer {token}"}
@@ -203,7 +203,7 @@ def test_a_token_needs_no_csrf_token_even_beside_a_session(alice: User) -> None:
     assert made.status_code == 201
 
 
-def test_a_closed_account_gets_in_by_no_door(alice: User) -> None:
+def test_a_suspended_account_has_no_access(alice: User) -> None:
     program, browser = Program(alice), Browser(alice)
     alice.is_active = False
     alice.save()

@@ -1,4 +1,4 @@
-"""Launches by careful programs: with an `Idempotency-Key`, with `Prefer: wait`."""
+"""Launches with an `Idempotency-Key` and with `Prefer: wait`."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def test_one_key_launches_one_sandbox(program: Program) -> None:
     assert Sandbox.objects.count() == 1
 
 
-def test_a_repeated_launch_is_answered_also_when_no_place_is_left(program: Program) -> None:
+def test_a_repeated_launch_is_replayed_when_no_slot_is_free(program: Program) -> None:
     launched = [
         program.post("/sandboxes", Idempotency_Key=str(number)).json()["id"] for number in range(3)
     ]
     assert program.post("/sandboxes", Idempotency_Key="2").json()["id"] == launched[2]
 
 
-def test_one_key_for_two_different_requests_is_refused(program: Program) -> None:
+def test_a_key_with_a_different_request_is_rejected(program: Program) -> None:
     program.post("/sandboxes", {"name": "a"}, Idempotency_Key="k")
     problem = assert_problem(
         program.post("/sandboxes", {"name": "b"}, Idempotency_Key="k"), 422, "different request"
@@ -54,36 +54,38 @@ def test_one_key_for_two_different_requests_is_refused(program: Program) -> None
     assert problem["errors"][0]["field"] == "Idempotency-Key"
 
 
-def test_keys_of_two_users_are_apart(program: Program, bob: User) -> None:
+def test_keys_of_different_users_are_independent(program: Program, bob: User) -> None:
     mine = program.post("/sandboxes", Idempotency_Key="k").json()["id"]
     theirs = Program(bob).post("/sandboxes", Idempotency_Key="k").json()["id"]
     assert mine != theirs
 
 
-def test_a_key_is_forgotten_after_a_day(program: Program, clock: Clock) -> None:
+def test_a_key_expires_after_24_hours(program: Program, clock: Clock) -> None:
     first = program.post("/sandboxes", Idempotency_Key="k").json()["id"]
     clock.forward(hours=24, seconds=1)
     assert program.post("/sandboxes", Idempotency_Key="k").json()["id"] != first
 
 
-def test_a_refused_launch_leaves_its_key_free(program: Program) -> None:
+def test_a_rejected_launch_does_not_use_up_its_key(program: Program) -> None:
     assert_problem(program.post("/sandboxes", {"ttl_minutes": 1}, Idempotency_Key="k"), 422)
     assert program.post("/sandboxes", {"ttl_minutes": 60}, Idempotency_Key="k").status_code == 201
 
 
-def test_a_key_that_is_too_long_is_told_so(program: Program) -> None:
+def test_a_key_that_is_too_long_is_rejected(program: Program) -> None:
     problem = assert_problem(program.post("/sandboxes", Idempotency_Key="k" * 256), 422)
     assert problem["errors"][0]["field"] == "Idempotency-Key"
 
 
-def test_who_waits_in_vain_is_answered_in_time(program: Program, no_worker: Connection) -> None:
+def test_waiting_ends_after_the_preferred_time(program: Program, no_worker: Connection) -> None:
     answer = program.post("/sandboxes", {}, Prefer="wait=1")
     assert answer.status_code == 201
     assert answer.json()["state"] == "pending"
     assert answer["Preference-Applied"] == "wait=1"
 
 
-def test_nobody_waits_who_did_not_ask_to(program: Program, no_worker: Connection) -> None:
+def test_without_the_preference_the_response_is_immediate(
+    program: Program, no_worker: Connection
+) -> None:
     answer = program.post("/sandboxes", {}, Prefer="respond-async")
     assert answer.json()["state"] == "pending"
     assert "Preference-Applied" not in answer
@@ -95,7 +97,7 @@ def test_nobody_waits_who_did_not_ask_to(program: Program, no_worker: Connection
      ("wait=600", 60), ("wait=999999", 60), ("wait=0", 0), ("", 0), ("wait", 0), ("wait=", 0),
      ("wait=soon", 0), ("wait=-1", 0), ("await=5", 0), ("wait=5s", 0)],
 )  # fmt: skip
-def test_a_preference_is_kept_to_a_minute_and_ignored_when_it_means_nothing(
+def test_a_wait_preference_is_capped_at_a_minute_and_ignored_if_invalid(
     preference: str, seconds: int
 ) -> None:
     assert parse_prefer_wait(preference) == seconds

@@ -1,4 +1,4 @@
-"""Launching through the API: what may be chosen, what is refused, and when to come back."""
+"""Launching through the API: options, rejections, and when to retry."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def program(alice: User) -> Program:
     return Program(alice)
 
 
-def test_a_launch_answers_with_the_sandbox_and_where_it_is(program: Program) -> None:
+def test_a_launch_returns_the_sandbox_and_its_location(program: Program) -> None:
     answer = program.post("/sandboxes", {"ttl_minutes": 30, "name": "mine"}, Prefer="wait=10")
     sandbox = answer.json()
     assert answer.status_code == 201
@@ -45,7 +45,7 @@ def test_a_launch_answers_with_the_sandbox_and_where_it_is(program: Program) -> 
 
 
 @pytest.mark.parametrize("body", [None, {}, {"name": None, "ttl_minutes": None, "blueprint": None}])
-def test_whatever_is_left_out_has_a_default(program: Program, body: Any) -> None:
+def test_omitted_options_have_defaults(program: Program, body: Any) -> None:
     answer = program.post("/sandboxes", body)
     assert answer.status_code == 201
     assert answer.json()["blueprint"] == "billing"
@@ -71,7 +71,7 @@ def test_whatever_is_left_out_has_a_default(program: Program, body: Any) -> None
         ("text", "body"),
     ],
 )
-def test_bad_input_names_the_field_and_launches_nothing(
+def test_invalid_input_names_the_field_and_launches_nothing(
     program: Program, body: Any, field: str
 ) -> None:
     problem = assert_problem(program.post("/sandboxes", body), 422, field)
@@ -80,22 +80,22 @@ def test_bad_input_names_the_field_and_launches_nothing(
     assert not Sandbox.objects.exists()
 
 
-def test_every_bad_field_is_named_at_once(program: Program) -> None:
+def test_all_invalid_fields_are_reported_together(program: Program) -> None:
     problem = assert_problem(program.post("/sandboxes", {"name": 1, "ttl_minutes": "x"}), 422)
     assert {error["field"] for error in problem["errors"]} == {"name", "ttl_minutes"}
 
 
-def test_a_body_that_is_no_json_is_told_so(program: Program) -> None:
+def test_a_malformed_body_is_rejected(program: Program) -> None:
     answer = program.client.post("/api/v1/sandboxes", "{", "application/json")
     assert_problem(answer, 400, "JSON")
 
 
-def test_a_body_without_end_is_refused_unread(program: Program, settings: SettingsWrapper) -> None:
+def test_an_oversized_body_is_rejected(program: Program, settings: SettingsWrapper) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100
     assert_problem(program.post("/sandboxes", {"name": "x" * 200}), 413)
 
 
-def test_the_fourth_is_refused_and_told_when_and_by_which_a_place_is_freed(
+def test_the_fourth_sandbox_is_rejected_with_the_next_free_slot(
     program: Program, clock: Clock
 ) -> None:
     first = program.launch(ttl_minutes=20)
@@ -115,7 +115,7 @@ def test_the_fourth_is_refused_and_told_when_and_by_which_a_place_is_freed(
     program.launch()
 
 
-def test_coming_back_at_the_time_that_was_told_succeeds(
+def test_retrying_at_the_announced_time_succeeds(
     alice: User, clock: Clock, runtime: MemoryRuntime, settings: SettingsWrapper
 ) -> None:
     from sandboxes.reaper.sweep import Sweep
@@ -129,7 +129,7 @@ def test_coming_back_at_the_time_that_was_told_succeeds(
     program.launch()
 
 
-def test_a_full_site_is_told_without_telling_whose_sandboxes_they_are(
+def test_a_full_site_is_reported_without_other_users_sandboxes(
     program: Program, bob: User, settings: SettingsWrapper
 ) -> None:
     settings.SANDBOX_MAX_SITE = 1
@@ -140,14 +140,14 @@ def test_a_full_site_is_told_without_telling_whose_sandboxes_they_are(
     assert theirs["id"] not in refused.content.decode()
 
 
-def test_a_user_may_be_allowed_more(program: Program, alice: User) -> None:
+def test_a_limit_override_allows_more_sandboxes(program: Program, alice: User) -> None:
     LimitOverride.objects.create(user=alice, max_active=4, ttl_max_minutes=200, reason="a workshop")
     for _ in range(4):
         program.launch(ttl_minutes=200)
     assert assert_problem(program.post("/sandboxes"), 429)["limit"] == 4
 
 
-def test_in_maintenance_a_launch_is_told_when_it_is_over(program: Program, clock: Clock) -> None:
+def test_a_launch_during_maintenance_says_when_to_retry(program: Program, clock: Clock) -> None:
     over = datetime.now(UTC) + timedelta(minutes=30)
     Site.objects.create(drained_until=over, drain_message="We move house.")
     refused = program.post("/sandboxes")
@@ -159,7 +159,7 @@ def test_in_maintenance_a_launch_is_told_when_it_is_over(program: Program, clock
     program.launch()
 
 
-def test_a_launch_that_fails_is_answered_with_its_reason(
+def test_a_failed_launch_is_returned_with_its_reason(
     program: Program, runtime: MemoryRuntime
 ) -> None:
     runtime.fail_startup("db", 1, "no space left for the cluster")
@@ -174,7 +174,7 @@ def test_a_launch_that_fails_is_answered_with_its_reason(
     assert program.get("/limits").json()["active"] == 0
 
 
-def test_limits_tell_what_is_used_and_when_the_next_is_free(program: Program, clock: Clock) -> None:
+def test_limits_show_usage_and_the_next_free_slot(program: Program, clock: Clock) -> None:
     fresh = program.get("/limits").json()
     assert (fresh["limit"], fresh["active"], fresh["can_launch"]) == (3, 0, True)
     assert fresh["ttl_minutes"] == {"default": 60, "min": 15, "max": 120}
@@ -187,7 +187,7 @@ def test_limits_tell_what_is_used_and_when_the_next_is_free(program: Program, cl
     assert "3 of 3" in full["reason"]
 
 
-def test_the_wait_estimate_of_a_full_site_counts_what_is_being_removed(
+def test_the_wait_estimate_of_a_full_site_includes_ending_sandboxes(
     alice: User, settings: SettingsWrapper, runtime: MemoryRuntime
 ) -> None:
     settings.SANDBOX_MAX_SITE = 1
@@ -200,7 +200,7 @@ def test_the_wait_estimate_of_a_full_site_counts_what_is_being_removed(
     assert refusal.retry_at - clock.now() <= limits.REMOVAL_DURATION + timedelta(seconds=1)
 
 
-def test_blueprints_tell_what_can_be_launched(program: Program) -> None:
+def test_blueprints_show_which_can_be_launched(program: Program) -> None:
     (billing,) = program.get("/blueprints").json()["data"]
     assert billing["name"] == "billing"
     assert billing["default"] is True

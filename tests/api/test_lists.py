@@ -1,4 +1,4 @@
-"""Lists: what is in them, filters, and pages that lead through all of it."""
+"""Lists: contents, filters and pagination."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def path(sandbox: dict[str, Any], tail: str = "") -> str:
     return f"/sandboxes/{sandbox['id']}{tail}"
 
 
-def test_the_list_is_ones_own_newest_first(program: Program, bob: User, clock: Clock) -> None:
+def test_the_list_contains_the_users_own_sandboxes_newest_first(
+    program: Program, bob: User, clock: Clock
+) -> None:
     launched = []
     for _ in range(3):
         launched.append(program.launch()["id"])
@@ -40,21 +42,21 @@ def test_the_list_is_ones_own_newest_first(program: Program, bob: User, clock: C
     assert (answer["has_more"], answer["next_cursor"]) == (False, None)
 
 
-def test_the_list_can_be_of_some_states_only(program: Program) -> None:
+def test_the_list_can_be_filtered_by_state(program: Program) -> None:
     sandboxes = [program.launch() for _ in range(3)]
     program.delete(path(sandboxes[0]))
 
-    def listed(query: str) -> set[str]:
+    def ids_listed(query: str) -> set[str]:
         return {s["id"] for s in program.get(f"/sandboxes?{query}").json()["data"]}
 
     ids = [sandbox["id"] for sandbox in sandboxes]
-    assert listed("state=running") == set(ids[1:])
-    assert listed("state=destroyed") == {ids[0]}
-    assert listed("state=destroyed&state=running") == set(ids)
-    assert listed("state=failed") == set()
+    assert ids_listed("state=running") == set(ids[1:])
+    assert ids_listed("state=destroyed") == {ids[0]}
+    assert ids_listed("state=destroyed&state=running") == set(ids)
+    assert ids_listed("state=failed") == set()
 
 
-def test_a_longer_list_takes_no_more_queries(
+def test_a_longer_list_needs_no_more_queries(
     program: Program, django_assert_max_num_queries: Any
 ) -> None:
     for _ in range(5):
@@ -77,18 +79,16 @@ def test_a_longer_list_takes_no_more_queries(
         ("cursor=WzFd:1abc:forged", "cursor"),
     ],
 )
-def test_a_query_that_makes_no_sense_names_the_field(
-    program: Program, query: str, field: str
-) -> None:
+def test_an_invalid_query_names_the_field(program: Program, query: str, field: str) -> None:
     problem = assert_problem(program.get(f"/sandboxes?{query}"), 422, field)
     assert {error["field"] for error in problem["errors"]} == {field}
 
 
-def test_pages_lead_through_all_of_it_while_new_ones_come(
+def test_pagination_is_complete_while_new_rows_are_added(
     program: Program, alice: User, clock: Clock
 ) -> None:
     ids = []
-    for _ in range(5):  # In one and the same moment: the cursor must tell them apart.
+    for _ in range(5):  # At the same time: the cursor must distinguish them.
         ids.append(program.launch()["id"])
         program.delete(f"/sandboxes/{ids[-1]}")
     seen, url = [], "/sandboxes?limit=2&state=destroyed"
@@ -105,6 +105,6 @@ def test_pages_lead_through_all_of_it_while_new_ones_come(
     assert set(ids) <= set(seen)
 
 
-def test_a_cursor_of_another_list_is_refused(program: Program) -> None:
+def test_a_cursor_of_another_list_is_rejected(program: Program) -> None:
     events = program.get(path(program.launch(), "/events?limit=1")).json()["next_cursor"]
     assert_problem(program.get(f"/sandboxes?cursor={events}"), 422, "cursor")

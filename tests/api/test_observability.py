@@ -1,4 +1,4 @@
-"""The journal, the logs and the consumption of a sandbox, as the API tells them."""
+"""Events, logs and resource usage of a sandbox in the API."""
 
 from __future__ import annotations
 
@@ -32,9 +32,7 @@ def running(program: Program, runtime: MemoryRuntime) -> dict[str, Any]:
     return program.launch()
 
 
-def test_the_journal_tells_all_of_it_oldest_first(
-    program: Program, running: dict[str, Any]
-) -> None:
+def test_events_are_listed_oldest_first(program: Program, running: dict[str, Any]) -> None:
     program.post(f"/sandboxes/{running['id']}/touch")
     events = program.get(f"/sandboxes/{running['id']}/events").json()["data"]
     told = [event["kind"] for event in events if not event["kind"].startswith("funding")]
@@ -43,7 +41,7 @@ def test_the_journal_tells_all_of_it_oldest_first(
     assert all(event["message"] and event["at"].endswith("Z") for event in events)
 
 
-def test_an_operator_is_told_as_operator_and_not_by_name(
+def test_events_do_not_name_operators(
     program: Program, running: dict[str, Any], olga: User
 ) -> None:
     from sandboxes import actions
@@ -55,7 +53,7 @@ def test_an_operator_is_told_as_operator_and_not_by_name(
     assert "olga" not in answer.content.decode()
 
 
-def test_the_journal_comes_in_pages(program: Program, running: dict[str, Any]) -> None:
+def test_events_are_paginated(program: Program, running: dict[str, Any]) -> None:
     whole = program.get(f"/sandboxes/{running['id']}/events").json()["data"]
     seen, url = [], f"/sandboxes/{running['id']}/events?limit=1"
     while url:
@@ -66,7 +64,7 @@ def test_the_journal_comes_in_pages(program: Program, running: dict[str, Any]) -
     assert len(seen) >= 3
 
 
-def test_logs_are_the_last_lines_of_one_service(
+def test_logs_are_the_last_lines_of_a_service(
     program: Program, running: dict[str, Any], runtime: MemoryRuntime
 ) -> None:
     for number in range(5):
@@ -75,13 +73,13 @@ def test_logs_are_the_last_lines_of_one_service(
     assert answer.json() == {"service": "api", "text": "line 3\nline 4\n", "live": True}
 
 
-def test_logs_tell_no_secret(
+def test_logs_contain_no_secrets(
     program: Program, running: dict[str, Any], runtime: MemoryRuntime
 ) -> None:
     key = program.get(f"/sandboxes/{running['id']}/credentials").json()["api_key"]
-    runtime.write_log(running["id"], "api", f"somebody sent {key}")
+    runtime.write_log(running["id"], "api", f"a client sent {key}")
     text = program.get(f"/sandboxes/{running['id']}/logs?service=api").json()["text"]
-    assert "somebody sent" in text
+    assert "a client sent" in text
     assert key not in text
 
 
@@ -90,14 +88,14 @@ def test_logs_tell_no_secret(
     [("", "service"), ("service=cache", "service"), ("service=db&tail=0", "tail"),
      ("service=db&tail=1001", "tail"), ("service=db&tail=all", "tail")],
 )  # fmt: skip
-def test_logs_that_nobody_can_fetch_are_told_so(
+def test_unavailable_logs_are_rejected_with_a_reason(
     program: Program, running: dict[str, Any], query: str, field: str
 ) -> None:
     answer = program.get(f"/sandboxes/{running['id']}/logs?{query}")
     assert assert_problem(answer, 422, field)["errors"][0]["field"] == field
 
 
-def test_the_last_words_of_what_failed_can_still_be_read(
+def test_last_log_lines_of_a_failed_sandbox_are_kept(
     program: Program, running: dict[str, Any], runtime: MemoryRuntime
 ) -> None:
     runtime.write_log(running["id"], "api", "I have no more memory")
@@ -109,20 +107,20 @@ def test_the_last_words_of_what_failed_can_still_be_read(
     assert program.look(running)["end_reason"] == "out_of_memory"
 
 
-def test_of_what_ended_well_the_last_lines_are_kept_without_its_secrets(
+def test_last_log_lines_of_an_ended_sandbox_are_kept_without_secrets(
     program: Program, running: dict[str, Any], runtime: MemoryRuntime
 ) -> None:
     key = program.get(f"/sandboxes/{running['id']}/credentials").json()["api_key"]
-    runtime.write_log(running["id"], "api", f"somebody sent {key} and went")
+    runtime.write_log(running["id"], "api", f"a client sent {key} and left")
     program.delete(f"/sandboxes/{running['id']}")
     log = program.get(f"/sandboxes/{running['id']}/logs").json()
     assert log["live"] is False
     assert "== db ==" in log["text"]
-    assert "somebody sent ••• and went" in log["text"]
+    assert "a client sent ••• and left" in log["text"]
     assert program.look(running)["failure"] is None
 
 
-def test_with_the_engine_away_logs_are_to_be_asked_for_again(
+def test_logs_are_unavailable_while_the_engine_is_unreachable(
     program: Program, running: dict[str, Any], runtime: MemoryRuntime
 ) -> None:
     runtime.unreachable = True
@@ -131,7 +129,7 @@ def test_with_the_engine_away_logs_are_to_be_asked_for_again(
     assert int(refused["Retry-After"]) > 0
 
 
-def test_with_no_worker_logs_are_to_be_asked_for_again(
+def test_logs_are_unavailable_without_a_worker(
     program: Program,
     running: dict[str, Any],
     no_worker: Connection,
@@ -143,7 +141,7 @@ def test_with_no_worker_logs_are_to_be_asked_for_again(
     assert no_worker.SimpleQueue("celery").qsize() == 1
 
 
-def test_a_log_that_comes_late_is_there_for_whoever_asks_again(
+def test_a_late_log_is_returned_to_a_repeated_request(
     program: Program,
     running: dict[str, Any],
     no_worker: Connection,
@@ -161,7 +159,7 @@ def test_a_log_that_comes_late_is_there_for_whoever_asks_again(
 
     assert program.get(path).json()["text"] == "late"
     assert_problem(program.get(path), 503, "again")
-    assert queue.qsize() == 1, "it is read anew"
+    assert queue.qsize() == 1, "it is read again"
 
 
 def test_usage_is_empty_before_the_first_sweep(program: Program, running: dict[str, Any]) -> None:
@@ -170,7 +168,7 @@ def test_usage_is_empty_before_the_first_sweep(program: Program, running: dict[s
     assert usage["limits"] == {"memory_mb": 512, "cpus": 1.0, "disk_mb": 2048}
 
 
-def test_every_sweep_adds_what_is_consumed(
+def test_every_sweep_adds_a_usage_sample(
     program: Program, running: dict[str, Any], runtime: MemoryRuntime, clock: Clock
 ) -> None:
     Sweep().run()
@@ -187,11 +185,11 @@ def test_every_sweep_adds_what_is_consumed(
     assert usage["now"]["cpus"] == pytest.approx(0.01)
 
 
-def test_the_load_is_what_was_used_between_two_samples(
+def test_cpu_load_is_computed_between_two_samples(
     program: Program, running: dict[str, Any]
 ) -> None:
     sandbox = Sandbox.objects.get()
-    # 6 s of CPU time in 10 s, nothing in 10 s, then a restart that counts from zero.
+    # 6 s of CPU time in 10 s, none in 10 s, then a restart that counts from zero.
     for number, cpu_seconds in enumerate((1.0, 7.0, 7.0, 0.5)):
         UsageSample.objects.create(
             sandbox=sandbox,
@@ -202,10 +200,10 @@ def test_the_load_is_what_was_used_between_two_samples(
             sent_bytes=0,
         )
 
-    def loads(limit: int) -> list[float | None]:
+    def cpu_loads(limit: int) -> list[float | None]:
         answer = program.get(f"/sandboxes/{running['id']}/usage?limit={limit}").json()
         return [sample["cpus"] for sample in answer["samples"]]
 
-    assert loads(100) == [None, 0.6, 0.0, None]
-    assert loads(3) == [0.6, 0.0, None]
-    assert loads(1) == [None]
+    assert cpu_loads(100) == [None, 0.6, 0.0, None]
+    assert cpu_loads(3) == [0.6, 0.0, None]
+    assert cpu_loads(1) == [None]

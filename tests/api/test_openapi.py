@@ -1,4 +1,4 @@
-"""The API keeps to its own description, and tells every trouble as a problem."""
+"""The API matches its OpenAPI document, and every error is a problem."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ OF_THE_ANSWER = [
     negative_data_rejection,
 ]
 SENDING_MORE = [ignored_auth, unsupported_method]
-"""They ask each operation always the same, so a few calls of each are enough."""
+"""Checks that send the same requests every time, so a few per operation are enough."""
 CHECKS = OF_THE_ANSWER if fuzz.CALLS else OF_THE_ANSWER + SENDING_MORE
 
 
@@ -59,10 +59,10 @@ OPERATIONS = sum(1 for _ in described.get_all_operations())
     max_examples=fuzz.examples_per_operation(OPERATIONS),
     deadline=None,
     derandomize=not fuzz.CALLS and hypothesis.settings.default.derandomize,
-    # One developer sends all of it, as in life.
+    # A single developer sends all requests.
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
 )
-def test_whatever_is_sent_the_answer_is_one_that_is_described(
+def test_responses_to_generated_requests_match_the_document(
     case: schemathesis.Case, alice: User, settings
 ) -> None:
     settings.WEBHOOK_ALLOW_PRIVATE = True
@@ -83,7 +83,7 @@ def test_whatever_is_sent_the_answer_is_one_that_is_described(
     case.validate_response(response, CHECKS, headers=headers, transport_kwargs={"headers": headers})
 
 
-def test_the_description_names_every_operation_and_all_that_it_answers() -> None:
+def test_the_document_has_every_operation_with_its_responses() -> None:
     described = Client().get("/api/v1/openapi.json").json()
     operations = {
         operation["operationId"]: operation
@@ -105,7 +105,7 @@ def test_the_description_names_every_operation_and_all_that_it_answers() -> None
             assert list(answer["content"]) == [kind], (name, status)
 
 
-def test_the_description_names_what_an_operations_input_can_meet() -> None:
+def test_the_document_has_the_errors_of_operations_with_input() -> None:
     described = Client().get("/api/v1/openapi.json").json()
     for path, operations in described["paths"].items():
         for operation in operations.values():
@@ -116,7 +116,7 @@ def test_the_description_names_what_an_operations_input_can_meet() -> None:
             assert ({"400", "413"} <= told) == ("requestBody" in operation)
 
 
-def test_the_description_names_what_webhooks_are_told_and_the_guide_does() -> None:
+def test_the_document_and_the_guide_have_every_webhook_event() -> None:
     described = Client().get("/api/v1/openapi.json").json()
     guide = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
     schemas = described["components"]["schemas"]
@@ -130,7 +130,7 @@ def test_the_description_names_what_webhooks_are_told_and_the_guide_does() -> No
     assert used <= schemas.keys()
 
 
-def test_the_guide_names_every_call() -> None:
+def test_the_guide_lists_every_operation() -> None:
     guide = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
     described = Client().get("/api/v1/openapi.json").json()
     calls = {
@@ -143,41 +143,39 @@ def test_the_guide_names_every_call() -> None:
 
 @pytest.mark.parametrize("path", ["/", "/nothing", "/sandboxes/", "/sandboxes/x/y/z", "/docs/"])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-def test_what_is_not_there_is_told_as_a_problem(alice: User, method: str, path: str) -> None:
+def test_unknown_paths_are_problems(alice: User, method: str, path: str) -> None:
     assert_problem(Program(alice).send(method, path), 404)
 
 
 @pytest.mark.parametrize("sandbox_id", ["1", "SBX_ABC", "sbx_", "sbx_%00", "..%2f", "%e2%80%ae"])
-def test_an_id_that_can_be_nobodys_is_unknown(alice: User, sandbox_id: str) -> None:
+def test_an_impossible_id_is_not_found(alice: User, sandbox_id: str) -> None:
     assert_problem(Program(alice).get(f"/sandboxes/{sandbox_id}"), 404)
 
 
-def test_a_wrong_method_is_told_with_the_right_ones(alice: User) -> None:
+def test_a_wrong_method_is_rejected_with_the_allowed_ones(alice: User) -> None:
     answer = Program(alice).send("PUT", "/sandboxes")
     assert_problem(answer, 405, "PUT", "GET, POST")
     assert answer["Allow"] == "GET, POST"
 
 
-def test_an_unforeseen_error_tells_nothing_of_the_inside(
+def test_an_unexpected_error_reveals_no_internals(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stumble(*_: Any) -> None:
+    def fail(*_: Any) -> None:
         raise RuntimeError("the secret of the house")
 
-    monkeypatch.setattr("sandboxes.core.limits.get_limits", stumble)
+    monkeypatch.setattr("sandboxes.core.limits.get_limits", fail)
     answer = Program(alice).get("/limits")
     assert_problem(answer, 500)
     assert "secret" not in answer.content.decode()
     assert "Traceback" not in answer.content.decode()
 
 
-def test_a_database_that_is_away_is_told_as_passing(
-    alice: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def stumble(*_: Any) -> None:
+def test_an_unreachable_database_is_a_503(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
         raise OperationalError("could not connect to 10.0.0.7")
 
-    monkeypatch.setattr("sandboxes.core.limits.get_limits", stumble)
+    monkeypatch.setattr("sandboxes.core.limits.get_limits", fail)
     answer = Program(alice).get("/limits")
     assert_problem(answer, 503, "database")
     assert int(answer["Retry-After"]) > 0

@@ -1,4 +1,4 @@
-"""What the API tells of sandboxes, and what it does with them."""
+"""Reading and changing sandboxes through the API."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def path(sandbox: dict[str, Any], tail: str = "") -> str:
     return f"/sandboxes/{sandbox['id']}{tail}"
 
 
-def kinds(program: Program, sandbox: dict[str, Any]) -> list[str]:
+def event_kinds(program: Program, sandbox: dict[str, Any]) -> list[str]:
     return [event["kind"] for event in program.get(path(sandbox, "/events")).json()["data"]]
 
 
-def test_a_sandbox_is_told_in_full(program: Program, running: dict[str, Any]) -> None:
+def test_a_running_sandbox_is_returned_in_full(program: Program, running: dict[str, Any]) -> None:
     told = program.look(running)
     assert told.keys() == CONTRACT | ADDED
     assert told["id"].startswith("sbx_")
@@ -56,7 +56,7 @@ def test_a_sandbox_is_told_in_full(program: Program, running: dict[str, Any]) ->
     assert (told["ends_at"], told["ends_because"]) == (told["idle_expires_at"], "idle")
 
 
-def test_endpoints_are_addresses_that_can_be_opened(running: dict[str, Any]) -> None:
+def test_endpoints_are_valid_urls(running: dict[str, Any]) -> None:
     endpoints = running["endpoints"]
     assert endpoints.keys() == {"api", "database", "docs"}
     assert endpoints["api"].startswith("http://127.0.0.1:")
@@ -72,11 +72,11 @@ def test_times_are_rfc_3339_in_utc(running: dict[str, Any]) -> None:
 
 
 @pytest.mark.django_db
-def test_a_sandbox_that_is_not_made_yet_tells_what_is_to_come(
+def test_a_pending_sandbox_lists_the_steps_to_come(
     alice: User, django_capture_on_commit_callbacks: Any
 ) -> None:
     program = Program(alice)
-    with django_capture_on_commit_callbacks():  # The worker has not come yet.
+    with django_capture_on_commit_callbacks():  # No worker has processed it yet.
         sandbox = program.launch()
     assert sandbox["state"] == "pending"
     assert [step["state"] for step in sandbox["steps"]] == ["waiting"] * 3
@@ -88,7 +88,7 @@ def test_a_sandbox_that_is_not_made_yet_tells_what_is_to_come(
     assert_problem(program.get(path(sandbox, "/logs?service=db")), 409)
 
 
-def test_what_has_ended_tells_why_and_keeps_no_address(
+def test_an_ended_sandbox_has_a_reason_and_no_endpoints(
     program: Program, running: dict[str, Any]
 ) -> None:
     program.delete(path(running))
@@ -101,7 +101,7 @@ def test_what_has_ended_tells_why_and_keeps_no_address(
     assert Sandbox.objects.get(public_id=running["id"]).secrets == {}
 
 
-def test_credentials_are_told_once_asked_and_each_look_is_noted(
+def test_credentials_are_returned_and_each_view_is_journaled(
     program: Program, running: dict[str, Any]
 ) -> None:
     answer = program.get(path(running, "/credentials"))
@@ -111,13 +111,13 @@ def test_credentials_are_told_once_asked_and_each_look_is_noted(
     assert keys["api_key"].startswith("sk_test_")
     assert keys["stellar_secret"].startswith("S")
     assert keys["database_url"].startswith("postgresql://")
-    assert kinds(program, running).count("credentials_read") == 1
+    assert event_kinds(program, running).count("credentials_read") == 1
     for secret in (keys["api_key"], keys["stellar_secret"]):
         assert secret not in str(program.look(running))
         assert secret not in str(program.get(path(running, "/events")).json())
 
 
-def test_it_can_be_extended_once(program: Program, running: dict[str, Any]) -> None:
+def test_a_sandbox_can_be_extended_once(program: Program, running: dict[str, Any]) -> None:
     answer = program.post(path(running, "/extensions"), {"minutes": 60})
     granted = answer.json()
     assert answer.status_code == 201
@@ -130,7 +130,7 @@ def test_it_can_be_extended_once(program: Program, running: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize("minutes", [0, -5, 121, 10**30, "60", 1.5, None, True])
-def test_an_extension_out_of_bounds_is_refused(
+def test_an_extension_out_of_bounds_is_rejected(
     program: Program, running: dict[str, Any], minutes: Any
 ) -> None:
     answer = program.post(path(running, "/extensions"), {"minutes": minutes})
@@ -138,13 +138,13 @@ def test_an_extension_out_of_bounds_is_refused(
     assert program.look(running)["expires_at"] == running["expires_at"]
 
 
-def test_an_extension_needs_its_minutes(program: Program, running: dict[str, Any]) -> None:
+def test_an_extension_requires_minutes(program: Program, running: dict[str, Any]) -> None:
     for body in ({}, None):
         answer = program.post(path(running, "/extensions"), body)
         assert assert_problem(answer, 422)["errors"]
 
 
-def test_what_an_extension_offers_is_what_it_gives_below_the_cap(
+def test_the_extension_quote_matches_the_extension_near_the_cap(
     program: Program, settings: Any
 ) -> None:
     settings.SANDBOX_HARD_CAP_MINUTES = 150
@@ -156,14 +156,14 @@ def test_what_an_extension_offers_is_what_it_gives_below_the_cap(
     assert told["expires_at"] == told["hard_cap_at"]
 
 
-def test_at_the_cap_there_is_nothing_to_extend(program: Program, settings: Any) -> None:
+def test_a_sandbox_at_the_cap_cannot_be_extended(program: Program, settings: Any) -> None:
     settings.SANDBOX_HARD_CAP_MINUTES = 120
     sandbox = program.launch(ttl_minutes=120)
     assert sandbox["extension"] == {"used": False, "max_minutes": 0}
     assert_problem(program.post(path(sandbox, "/extensions"), {"minutes": 1}), 409, "maximum")
 
 
-def test_a_touch_starts_the_idle_clock_again(
+def test_a_touch_resets_the_idle_timer(
     program: Program, running: dict[str, Any], clock: Clock
 ) -> None:
     clock.forward(minutes=10)
@@ -173,7 +173,7 @@ def test_a_touch_starts_the_idle_clock_again(
     assert answer.json()["expires_at"] == running["expires_at"]
 
 
-def test_looking_at_it_is_no_activity(
+def test_reading_a_sandbox_is_not_activity(
     program: Program, running: dict[str, Any], clock: Clock
 ) -> None:
     clock.forward(minutes=10)
@@ -182,7 +182,7 @@ def test_looking_at_it_is_no_activity(
     assert program.look(running)["idle_expires_at"] == running["idle_expires_at"]
 
 
-def test_a_reset_puts_the_seed_back_and_keeps_the_rest(
+def test_a_reset_restores_the_seed_data_only(
     program: Program, running: dict[str, Any], runtime: MemoryRuntime
 ) -> None:
     keys = program.get(path(running, "/credentials")).json()
@@ -193,10 +193,10 @@ def test_a_reset_puts_the_seed_back_and_keeps_the_rest(
     assert after["reset_pending"] is False
     assert after["endpoints"] == running["endpoints"]
     assert program.get(path(running, "/credentials")).json() == keys
-    assert "reset" in kinds(program, running)
+    assert "reset" in event_kinds(program, running)
 
 
-def test_a_reset_that_is_not_done_yet_is_told_as_pending(
+def test_an_unfinished_reset_is_shown_as_pending(
     program: Program, running: dict[str, Any], runtime: MemoryRuntime
 ) -> None:
     runtime.unreachable = True
@@ -204,18 +204,18 @@ def test_a_reset_that_is_not_done_yet_is_told_as_pending(
         answer = program.post(path(running, "/reset"))
         assert answer.status_code == 202
         assert answer.json()["reset_pending"] is True
-    assert kinds(program, running).count("reset_requested") == 1
+    assert event_kinds(program, running).count("reset_requested") == 1
 
 
-def test_destroying_may_be_repeated(program: Program, running: dict[str, Any]) -> None:
+def test_destroying_can_be_repeated(program: Program, running: dict[str, Any]) -> None:
     assert program.delete(path(running)).status_code == 202
     again = program.delete(path(running))
     assert again.status_code == 200
     assert again.json()["state"] == "destroyed"
-    assert kinds(program, running).count("ending") == 1
+    assert event_kinds(program, running).count("ending") == 1
 
 
-def test_destroying_is_answered_while_the_engine_is_away(
+def test_destroying_succeeds_while_the_engine_is_unreachable(
     program: Program, running: dict[str, Any], runtime: MemoryRuntime
 ) -> None:
     runtime.unreachable = True
@@ -226,7 +226,7 @@ def test_destroying_is_answered_while_the_engine_is_away(
     assert program.get("/limits").json()["active"] == 0
 
 
-def test_what_has_ended_can_only_be_looked_at(program: Program, running: dict[str, Any]) -> None:
+def test_an_ended_sandbox_can_only_be_read(program: Program, running: dict[str, Any]) -> None:
     program.delete(path(running))
     assert_problem(program.get(path(running, "/credentials")), 409, "destroyed")
     assert_problem(program.post(path(running, "/extensions"), {"minutes": 5}), 409, "destroyed")
@@ -236,7 +236,7 @@ def test_what_has_ended_can_only_be_looked_at(program: Program, running: dict[st
         assert program.get(path(running, tail)).status_code == 200
 
 
-def test_a_sandbox_of_a_blueprint_that_is_gone_is_still_told(
+def test_a_sandbox_of_a_removed_blueprint_can_still_be_read(
     program: Program, running: dict[str, Any]
 ) -> None:
     Sandbox.objects.update(blueprint="withdrawn")

@@ -1,4 +1,4 @@
-"""Not too often: whoever asks, through whatever proxies, of whichever process."""
+"""Rate limits: by user and by client address, through proxies, and across processes."""
 
 from __future__ import annotations
 
@@ -20,36 +20,38 @@ from tests.helpers.scenarios import request
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime", "fresh"), pytest.mark.store]
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.usefixtures("runtime", "fresh_minute"),
+    pytest.mark.store,
+]
 
 WRONG = {"Authorization": "Bearer sbp_wrong"}
 PROXY, CLIENT, OTHER = "10.0.0.1", "198.51.100.7", "198.51.100.8"
 
 
 @pytest.fixture
-def fresh(clock: Clock) -> None:
-    """Nothing was counted yet, and the minute doesn't end."""
+def fresh_minute(clock: Clock) -> None:
+    """Start at zero, in a minute that doesn't end during the test."""
     for throttle in (throttling.api_calls, throttling.invalid_tokens):
         throttle.reset()
 
 
-def behind(forwarded: str, peer: str = PROXY) -> dict[str, Any]:
-    """What a request is like that came over a proxy, which appended the last entry."""
+def through_proxy(forwarded: str, peer: str = PROXY) -> dict[str, Any]:
+    """Return the request headers and peer of a proxy, which appended the last address."""
     return {"REMOTE_ADDR": peer, "HTTP_X_FORWARDED_FOR": forwarded}
 
 
-def guess(**sent: Any) -> int:
+def try_wrong_token(**sent: Any) -> int:
     return Client(headers=WRONG).get("/api/v1/limits", **sent).status_code
 
 
-def sign_in_wrongly(email: str, **sent: Any) -> int:
+def sign_in_with_wrong_password(email: str, **sent: Any) -> int:
     form = {"login": email, "password": "wrong"}
     return Client().post(reverse("account_login"), form, **sent).status_code
 
 
-def test_calls_of_one_person_are_counted_whatever_token_they_bring(
-    alice: User, bob: User, settings
-) -> None:
+def test_requests_of_a_user_are_counted_across_tokens(alice: User, bob: User, settings) -> None:
     settings.API_CALLS_PER_MINUTE = 4
     first, second = Program(alice), Program(alice)
     assert [first.get("/limits").status_code for _ in range(3)] == [200] * 3
@@ -65,7 +67,7 @@ def test_calls_of_one_person_are_counted_whatever_token_they_bring(
     assert Program(bob).get("/limits").status_code == 200
 
 
-def test_a_browser_is_counted_with_the_tokens_of_the_same_person(alice: User, settings) -> None:
+def test_session_requests_count_with_token_requests_of_the_user(alice: User, settings) -> None:
     settings.API_CALLS_PER_MINUTE = 2
     browser = Client()
     browser.force_login(alice)
@@ -74,7 +76,7 @@ def test_a_browser_is_counted_with_the_tokens_of_the_same_person(alice: User, se
     assert_problem(browser.get("/api/v1/limits"), 429)
 
 
-def test_in_the_next_minute_it_goes_on(alice: User, settings, clock: Clock) -> None:
+def test_the_count_starts_again_each_minute(alice: User, settings, clock: Clock) -> None:
     settings.API_CALLS_PER_MINUTE = 1
     program = Program(alice)
     program.get("/limits")
@@ -83,7 +85,7 @@ def test_in_the_next_minute_it_goes_on(alice: User, settings, clock: Clock) -> N
     assert program.get("/limits").status_code == 200
 
 
-def test_what_is_refused_does_nothing(alice: User, settings) -> None:
+def test_a_rejected_request_has_no_effect(alice: User, settings) -> None:
     settings.API_CALLS_PER_MINUTE = 1
     program = Program(alice)
     program.get("/limits")
@@ -91,62 +93,70 @@ def test_what_is_refused_does_nothing(alice: User, settings) -> None:
     assert not Sandbox.objects.exists()
 
 
-def test_wrong_tokens_are_counted_by_address_and_a_good_one_still_lets_in(
+def test_invalid_tokens_are_counted_by_address_and_a_valid_one_still_works(
     alice: User, settings
 ) -> None:
     settings.API_WRONG_TOKENS_PER_MINUTE = 3
-    assert [guess(REMOTE_ADDR=CLIENT) for _ in range(5)] == [401, 401, 401, 429, 429]
-    assert guess(REMOTE_ADDR=OTHER) == 401
+    assert [try_wrong_token(REMOTE_ADDR=CLIENT) for _ in range(5)] == [401, 401, 401, 429, 429]
+    assert try_wrong_token(REMOTE_ADDR=OTHER) == 401
     assert Program(alice).client.get("/api/v1/limits", REMOTE_ADDR=CLIENT).status_code == 200
 
 
 @pytest.mark.parametrize(
     ("proxies", "sent"),
     [
-        (0, [behind(f"203.0.113.{n}", peer=CLIENT) for n in range(4)]),
-        (1, [behind(f"203.0.113.{n}, {CLIENT}") for n in range(4)]),
-        (2, [behind(f"203.0.113.{n}, {CLIENT}, {PROXY}") for n in range(4)]),
-        # Round the proxies: who connects is who asks.
-        (2, [behind(f"203.0.113.{n}", peer=CLIENT) for n in range(4)]),
-        (1, [behind(f"203.0.113.1, no address {n}", peer=CLIENT) for n in range(4)]),
+        (0, [through_proxy(f"203.0.113.{n}", peer=CLIENT) for n in range(4)]),
+        (1, [through_proxy(f"203.0.113.{n}, {CLIENT}") for n in range(4)]),
+        (2, [through_proxy(f"203.0.113.{n}, {CLIENT}, {PROXY}") for n in range(4)]),
+        # Without a proxy, the peer is the client.
+        (2, [through_proxy(f"203.0.113.{n}", peer=CLIENT) for n in range(4)]),
+        (1, [through_proxy(f"203.0.113.1, no address {n}", peer=CLIENT) for n in range(4)]),
     ],
 )
-def test_who_makes_up_forwarded_addresses_is_counted_all_the_same(
+def test_forged_forwarded_addresses_do_not_evade_the_limit(
     alice: User, settings, proxies: int, sent: list[dict[str, Any]]
 ) -> None:
     settings.TRUSTED_PROXY_COUNT, settings.API_WRONG_TOKENS_PER_MINUTE = proxies, 3
-    assert [guess(**one) for one in sent] == [401, 401, 401, 429]
+    assert [try_wrong_token(**one) for one in sent] == [401, 401, 401, 429]
 
 
-def test_two_clients_of_one_proxy_are_two(settings) -> None:
+def test_clients_behind_one_proxy_are_counted_separately(settings) -> None:
     settings.TRUSTED_PROXY_COUNT, settings.API_WRONG_TOKENS_PER_MINUTE = 1, 1
-    assert [guess(**behind(who)) for who in (CLIENT, OTHER, CLIENT)] == [401, 401, 429]
+    assert [try_wrong_token(**through_proxy(who)) for who in (CLIENT, OTHER, CLIENT)] == [
+        401,
+        401,
+        429,
+    ]
 
 
-def test_signing_in_is_counted_by_the_real_client(alice: User, settings) -> None:
+def test_failed_sign_ins_are_counted_by_the_real_client_address(alice: User, settings) -> None:
     settings.TRUSTED_PROXY_COUNT = 1
-    forged = [behind(f"203.0.113.{n}, {CLIENT}") for n in range(31)]
-    answers = [sign_in_wrongly(f"{n}@example.com", **one) for n, one in enumerate(forged)]
+    forged = [through_proxy(f"203.0.113.{n}, {CLIENT}") for n in range(31)]
+    answers = [
+        sign_in_with_wrong_password(f"{n}@example.com", **one) for n, one in enumerate(forged)
+    ]
 
     assert answers[-1] == 429
     assert set(answers[:10]) == {200}
     form = {"login": alice.email, "password": PASSWORD}
-    elsewhere = Client().post(reverse("account_login"), form, **behind(OTHER))
+    elsewhere = Client().post(reverse("account_login"), form, **through_proxy(OTHER))
     assert elsewhere.status_code == 302
 
 
-def test_one_account_is_guessed_at_from_many_addresses_in_vain(alice: User, settings) -> None:
+def test_failed_sign_ins_to_one_account_from_many_addresses_are_limited(
+    alice: User, settings
+) -> None:
     settings.TRUSTED_PROXY_COUNT = 1
     for n in range(5):
-        sign_in_wrongly(alice.email, **behind(f"198.51.100.{n}"))
+        sign_in_with_wrong_password(alice.email, **through_proxy(f"198.51.100.{n}"))
     form = {"login": alice.email, "password": PASSWORD}
-    page = Client().post(reverse("account_login"), form, **behind("198.51.100.99"))
+    page = Client().post(reverse("account_login"), form, **through_proxy("198.51.100.99"))
 
     assert page.status_code == 200
     assert "Too many failed login attempts" in page.content.decode()
 
 
-def test_too_many_tries_are_told_on_a_page_that_says_when_to_come_back(settings) -> None:
+def test_the_rate_limit_page_says_when_to_retry(settings) -> None:
     for n in range(31):
         last = Client().post(reverse("account_login"), {"login": f"{n}@x.y", "password": "wrong"})
 
@@ -155,7 +165,7 @@ def test_too_many_tries_are_told_on_a_page_that_says_when_to_come_back(settings)
     assert int(last["Retry-After"]) == 60
 
 
-def test_launches_of_one_person_in_an_hour_are_bounded(
+def test_launches_per_user_and_hour_are_limited(
     alice: User, bob: User, settings, clock: Clock
 ) -> None:
     settings.SANDBOX_LAUNCHES_PER_HOUR = 2
@@ -175,7 +185,7 @@ def test_launches_of_one_person_in_an_hour_are_bounded(
     assert request(alice)
 
 
-def test_a_launch_that_is_repeated_with_its_key_is_one(alice: User, settings) -> None:
+def test_a_replayed_launch_counts_once(alice: User, settings) -> None:
     settings.SANDBOX_LAUNCHES_PER_HOUR = 1
     one, _ = actions.launch_sandbox(alice, actions.LaunchRequest(), "key")
     two, new = actions.launch_sandbox(alice, actions.LaunchRequest(), "key")
@@ -185,7 +195,7 @@ def test_a_launch_that_is_repeated_with_its_key_is_one(alice: User, settings) ->
         request(alice)
 
 
-def test_several_processes_count_together(settings) -> None:
+def test_processes_share_their_counts(settings) -> None:
     settings.API_CALLS_PER_MINUTE = 100
     processes = [throttling.Throttle("calls", "API_CALLS_PER_MINUTE") for _ in range(4)]
 
@@ -200,11 +210,11 @@ def test_several_processes_count_together(settings) -> None:
     assert 100 <= allowed <= 100 + 4 * (100 // throttling.FLUSHES_PER_LIMIT)
 
 
-def test_a_cache_that_is_away_refuses_nobody(alice: User, settings, monkeypatch) -> None:
-    def away(*_: Any, **__: Any) -> None:
+def test_requests_are_accepted_without_the_cache(alice: User, settings, monkeypatch) -> None:
+    def unreachable(*_: Any, **__: Any) -> None:
         raise ConnectionError
 
     settings.API_CALLS_PER_MINUTE = 1
-    monkeypatch.setattr(cache, "add", away)
+    monkeypatch.setattr(cache, "add", unreachable)
     program = Program(alice)
     assert [program.get("/limits").status_code for _ in range(3)] == [200] * 3

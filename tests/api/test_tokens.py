@@ -1,4 +1,4 @@
-"""API tokens: shown once, kept as a hash, known by their form."""
+"""API tokens: shown once, stored as a hash, recognizable by their format."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db
 
 
-def test_a_token_lets_its_user_in(alice: User) -> None:
+def test_a_token_authenticates_its_user(alice: User) -> None:
     row, text = api_tokens.issue(alice, "laptop")
     found = api_tokens.authenticate(text)
     assert found == row
@@ -28,7 +28,7 @@ def test_a_token_lets_its_user_in(alice: User) -> None:
     assert found.scope == Scope.ALL
 
 
-def test_its_text_is_kept_nowhere(alice: User) -> None:
+def test_the_text_of_a_token_is_not_stored(alice: User) -> None:
     row, text = api_tokens.issue(alice, "laptop")
     row.refresh_from_db()
     kept = {str(getattr(row, field.name)) for field in ApiToken._meta.concrete_fields}
@@ -37,7 +37,7 @@ def test_its_text_is_kept_nowhere(alice: User) -> None:
     assert row.prefix == text[:8]
 
 
-def test_its_form_is_one_that_secret_scanners_can_know(alice: User) -> None:
+def test_the_format_can_be_recognized_by_secret_scanners(alice: User) -> None:
     texts = {api_tokens.issue(alice, "many")[1] for _ in range(50)}
     assert len(texts) == 50
     assert all(re.fullmatch(r"sbp_[0-9A-Za-z]{36}", text) for text in texts)
@@ -45,7 +45,7 @@ def test_its_form_is_one_that_secret_scanners_can_know(alice: User) -> None:
 
 
 @pytest.mark.parametrize("position", [4, 17, 33, 34, 39])
-def test_a_letter_that_was_mistyped_is_noticed_without_asking_the_database(
+def test_a_mistyped_token_is_rejected_without_a_query(
     alice: User, position: int, django_assert_num_queries: pytest.FixtureRequest
 ) -> None:
     text = api_tokens.issue(alice, "laptop")[1]
@@ -56,11 +56,11 @@ def test_a_letter_that_was_mistyped_is_noticed_without_asking_the_database(
 
 
 @pytest.mark.parametrize("text", ["", "sbp_", "sbp_" + "0" * 36, "x" * 40, "sbp_é" + "0" * 35])
-def test_what_is_no_token_is_none(text: str) -> None:
+def test_a_malformed_token_is_not_authenticated(text: str) -> None:
     assert api_tokens.authenticate(text) is None
 
 
-def test_an_expired_token_is_refused_from_that_moment_on(alice: User, clock: Clock) -> None:
+def test_an_expired_token_is_rejected(alice: User, clock: Clock) -> None:
     _, text = api_tokens.issue(alice, "laptop", expires_at=the_clock.now() + timedelta(hours=1))
     clock.forward(minutes=59)
     assert api_tokens.authenticate(text)
@@ -68,7 +68,7 @@ def test_an_expired_token_is_refused_from_that_moment_on(alice: User, clock: Clo
     assert api_tokens.authenticate(text) is None
 
 
-def test_a_revoked_token_is_refused_and_kept_as_a_record(alice: User, clock: Clock) -> None:
+def test_a_revoked_token_is_rejected_and_kept_as_a_record(alice: User, clock: Clock) -> None:
     row, text = api_tokens.issue(alice, "laptop")
     api_tokens.revoke(row)
     row.refresh_from_db()
@@ -80,14 +80,14 @@ def test_a_revoked_token_is_refused_and_kept_as_a_record(alice: User, clock: Clo
     assert row.revoked_at == revoked is not None
 
 
-def test_tokens_of_a_closed_account_are_refused(alice: User) -> None:
+def test_tokens_of_a_suspended_account_are_rejected(alice: User) -> None:
     text = api_tokens.issue(alice, "laptop")[1]
     alice.is_active = False
     alice.save()
     assert api_tokens.authenticate(text) is None
 
 
-def test_its_last_use_is_noted_to_the_minute(
+def test_the_last_use_is_recorded_to_the_minute(
     alice: User, clock: Clock, django_assert_num_queries: pytest.FixtureRequest
 ) -> None:
     row, text = api_tokens.issue(alice, "laptop")

@@ -1,4 +1,4 @@
-"""Webhooks through the API: what they may be, whose they are, and which token may do what."""
+"""Webhooks through the API: validation, ownership and scopes."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ CALLS = [
 
 
 @pytest.fixture
-def made(alice: User, receiver: Receiver) -> dict[str, Any]:
-    """A webhook of alice's to which a test was sent."""
+def webhook(alice: User, receiver: Receiver) -> dict[str, Any]:
+    """Create a webhook of alice's and send a test to it."""
     program = Program(alice)
     answer = program.post("/webhooks", {"url": receiver.url, "name": "bot"})
     assert answer.status_code == 201, answer.content
-    made: dict[str, Any] = answer.json() | {"location": answer["Location"]}
+    webhook: dict[str, Any] = answer.json() | {"location": answer["Location"]}
     with committed():
-        made["delivery"] = program.post(f"/webhooks/{made['id']}/test").json()["id"]
-    return made
+        webhook["delivery"] = program.post(f"/webhooks/{webhook['id']}/test").json()["id"]
+    return webhook
 
 
 def body(method: str, path: str, receiver: Receiver) -> dict[str, Any] | None:
@@ -47,12 +47,14 @@ def body(method: str, path: str, receiver: Receiver) -> dict[str, Any] | None:
     return {"url": receiver.url} if path == "/webhooks" and method == "POST" else None
 
 
-def test_a_webhooks_life(alice: User, receiver: Receiver, made: dict[str, Any]) -> None:
-    program, path = Program(alice), f"/webhooks/{made['id']}"
-    assert made["location"].endswith(f"/api/v1{path}")
-    assert made["events"] == EventType.values
-    assert receiver.types(made["secret"]) == ["webhook.test"]
-    assert [one["id"] for one in program.get("/webhooks").json()["data"]] == [made["id"]]
+def test_create_read_update_and_delete_a_webhook(
+    alice: User, receiver: Receiver, webhook: dict[str, Any]
+) -> None:
+    program, path = Program(alice), f"/webhooks/{webhook['id']}"
+    assert webhook["location"].endswith(f"/api/v1{path}")
+    assert webhook["events"] == EventType.values
+    assert receiver.types(webhook["secret"]) == ["webhook.test"]
+    assert [one["id"] for one in program.get("/webhooks").json()["data"]] == [webhook["id"]]
     shown = program.get(path).json()
     assert "secret" not in shown
     assert (shown["enabled"], shown["status"], shown["off_because"]) == (True, "on", None)
@@ -69,17 +71,17 @@ def test_a_webhooks_life(alice: User, receiver: Receiver, made: dict[str, Any]) 
     assert program.send("PATCH", path, {"enabled": True}).json()["status"] == "on"
 
     rotated = program.post(f"{path}/secret").json()
-    assert rotated["secret"] != made["secret"] and rotated["previous_secret_until"]
-    assert program.delete(path).json()["id"] == made["id"]
+    assert rotated["secret"] != webhook["secret"] and rotated["previous_secret_until"]
+    assert program.delete(path).json()["id"] == webhook["id"]
     assert_problem(program.get(path), 404)
 
 
-def test_deliveries_tell_every_try_and_are_sent_again(
-    alice: User, receiver: Receiver, made: dict[str, Any]
+def test_deliveries_list_every_attempt_and_can_be_resent(
+    alice: User, receiver: Receiver, webhook: dict[str, Any]
 ) -> None:
-    program, path = Program(alice), f"/webhooks/{made['id']}/deliveries"
+    program, path = Program(alice), f"/webhooks/{webhook['id']}/deliveries"
     (delivery,) = program.get(path).json()["data"]
-    assert (delivery["id"], delivery["outcome"]) == (made["delivery"], "delivered")
+    assert (delivery["id"], delivery["outcome"]) == (webhook["delivery"], "delivered")
     assert [one["status"] for one in delivery["tries"]] == [204]
     assert delivery["payload"]["type"] == "webhook.test"
     with committed():
@@ -87,7 +89,7 @@ def test_deliveries_tell_every_try_and_are_sent_again(
     assert (again.status_code, again.json()["outcome"]) == (202, "pending")
     assert receiver.ids == [delivery["id"]] * 2
     with committed():
-        program.post(f"/webhooks/{made['id']}/test")
+        program.post(f"/webhooks/{webhook['id']}/test")
     page = program.get(f"{path}?limit=1")
     assert page.json()["has_more"] and 'rel="next"' in page["Link"]
     rest = program.get(f"{path}?limit=1&cursor={page.json()['next_cursor']}").json()
@@ -105,13 +107,13 @@ def test_deliveries_tell_every_try_and_are_sent_again(
         ({"url": "https://example.com/", "secret": "mine"}, "secret"),
     ],
 )
-def test_a_mistake_names_its_field(alice: User, wrong: dict[str, Any], field: str) -> None:
+def test_invalid_input_names_the_field(alice: User, wrong: dict[str, Any], field: str) -> None:
     problem = assert_problem(Program(alice).post("/webhooks", wrong), 422)
     assert [error["field"] for error in problem["errors"]] == [field]
     assert not Webhook.objects.exists()
 
 
-def test_too_many_are_a_conflict(alice: User, receiver: Receiver, settings) -> None:
+def test_too_many_webhooks_are_a_conflict(alice: User, receiver: Receiver, settings) -> None:
     settings.WEBHOOKS_PER_USER = 1
     program = Program(alice)
     program.post("/webhooks", {"url": receiver.url})
@@ -119,10 +121,10 @@ def test_too_many_are_a_conflict(alice: User, receiver: Receiver, settings) -> N
 
 
 @pytest.mark.parametrize(("method", "path", "needed"), CALLS)
-def test_a_token_of_too_small_a_scope_does_not_do(
-    alice: User, receiver: Receiver, made: dict[str, Any], method: str, path: str, needed: Scope
+def test_an_insufficient_scope_is_rejected(
+    alice: User, receiver: Receiver, webhook: dict[str, Any], method: str, path: str, needed: Scope
 ) -> None:
-    path = path.format(**made)
+    path = path.format(**webhook)
     data = body(method, path, receiver)
     for scope in list(Scope)[: Scope.values.index(needed)]:
         assert_problem(Program(alice, scope).send(method, path, data), 403, f"“{needed}”")
@@ -130,25 +132,25 @@ def test_a_token_of_too_small_a_scope_does_not_do(
 
 
 @pytest.mark.parametrize(("method", "path", "needed"), [c for c in CALLS if "{" in c[1]])
-def test_anothers_webhook_is_not_there(
+def test_another_users_webhook_is_not_found(
     bob: User,
     olga: User,
     receiver: Receiver,
-    made: dict[str, Any],
+    webhook: dict[str, Any],
     method: str,
     path: str,
     needed: Scope,
 ) -> None:
     for user in (bob, olga):
-        answer = Program(user).send(method, path.format(**made), body(method, path, receiver))
+        answer = Program(user).send(method, path.format(**webhook), body(method, path, receiver))
         assert_problem(answer, 404)
     assert Webhook.objects.get().is_enabled and len(receiver.messages) == 1
 
 
-def test_lists_hold_ones_own_alone(bob: User, made: dict[str, Any]) -> None:
+def test_lists_contain_only_the_users_own_webhooks(bob: User, webhook: dict[str, Any]) -> None:
     assert Program(bob).get("/webhooks").json() == {"data": []}
 
 
 @pytest.mark.parametrize("name", ["1", "whk_", "WHK_0", "whk_%00", "msg_0"])
-def test_an_id_that_can_be_nobodys_is_unknown(alice: User, name: str) -> None:
+def test_an_impossible_id_is_not_found(alice: User, name: str) -> None:
     assert_problem(Program(alice).get(f"/webhooks/{name}"), 404)

@@ -13,7 +13,7 @@ from tests.tools.reliability_report import Report, Table, TargetResult, publish
 
 ACCESS_TESTS = "tests/access/test_access_matrix.py"
 LIFECYCLE_TESTS = "tests/stateful/test_lifecycle.py"
-API_TESTS = "tests/api/test_openapi.py::test_whatever_is_sent_the_answer_is_one_that_is_described"
+API_TESTS = "tests/api/test_openapi.py::test_responses_to_generated_requests_match_the_document"
 REQUIRED_CALLS = 10_000
 COMMAND = "make fuzz"
 
