@@ -2,13 +2,22 @@
 
 Tests of test tools (marker `tools`) run when they are asked for, by marker or by path. Slow files
 come first, so that no worker is left with one of them at the end. Every test that needs an engine
-or a browser is marked `slow`.
+or a browser is marked `slow`. Of several workers each takes the tests of a file, which share
+fixtures; a file that takes minutes is divided.
 """
 
 from __future__ import annotations
 
-import pytest
+import re
+from typing import Any
 
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+DIVIDED = "tests/browser/test_stops.py"
+"""Its tests share nothing but a browser and a server."""
+RUNTIMES = {"process", "docker"}
+"""Parameters with a portal or a harness of their own."""
 SLOW = {"engine", "browser"}
 """Markers that imply `slow`."""
 
@@ -37,3 +46,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not item.get_closest_marker("tools")]
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def unit_of(nodeid: str) -> str:
+    """Return a name for the tests that one worker runs together."""
+    path, _, test = nodeid.partition("::")
+    name, *parameters = re.split(r"[\[\]-]", test)
+    if path == DIVIDED:
+        return f"{path}::{name}"
+    return "::".join([path, *RUNTIMES.intersection(parameters)])
+
+
+class Scheduling(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        return unit_of(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None

@@ -1,0 +1,69 @@
+"""Tests of test tools wait to be asked for, slow files start first, and files stay together."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.harness.selection import unit_of
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = "def test_quick(): pass"
+SLOW = """
+import pytest
+
+@pytest.mark.engine
+def test_slow(): pass
+"""
+TOOLS = """
+import pytest
+
+@pytest.mark.tools
+def test_tools(): pass
+"""
+INI = "[pytest]\nmarkers = engine: x\n  slow: x\n  tools: x\ntestpaths = ."
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    for name, text in {"a": QUICK, "b": SLOW, "c": TOOLS}.items():
+        (tmp_path / f"test_{name}.py").write_text(text)
+    (tmp_path / "pytest.ini").write_text(INI)
+    return tmp_path
+
+
+def names(suite: Path, *options: str) -> list[str]:
+    """The tests that run, in their order."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "tests.harness.selection", "-q", "--co", *options],
+        cwd=suite,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return [line.partition("::")[2] for line in done.stdout.splitlines() if "::" in line]
+
+
+def test_slow_files_come_first_and_tests_of_test_tools_are_left_out(suite: Path) -> None:
+    assert names(suite) == ["test_slow", "test_quick"]
+
+
+def test_what_needs_an_engine_is_slow(suite: Path) -> None:
+    assert names(suite, "-m", "not slow") == ["test_quick"]
+
+
+@pytest.mark.parametrize("asked", [("-m", "tools"), ("test_c.py",)])
+def test_tests_of_test_tools_run_when_asked_for(suite: Path, asked: tuple[str, ...]) -> None:
+    assert names(suite, *asked) == ["test_tools"]
+
+
+def test_tests_of_a_file_stay_together_but_for_those_with_a_portal_of_their_own() -> None:
+    assert unit_of("tests/a.py::test_one") == unit_of("tests/a.py::test_two[process_table]")
+    assert unit_of("tests/a.py::test_one[docker-2]") == unit_of("tests/a.py::test_two[docker]")
+    assert unit_of("tests/a.py::test_one[process]") != unit_of("tests/a.py::test_one[docker]")
