@@ -21,7 +21,7 @@ def link_blocker(warning: SandboxWarning) -> str:
     owner = warning.sandbox.owner
     if owner is None or not owner.is_active:
         return str(TOO_LATE)
-    if warning.used_at:
+    if warning.link_used_at:
         return str(LINK_USED)
     if not warning.sandbox.is_active or warning.deadline <= clock.now():
         return str(TOO_LATE)
@@ -42,10 +42,10 @@ def keep_alive(warning: SandboxWarning) -> None:
         fresh = rows.select_related("sandbox__owner").defer("sandbox__secrets").get(pk=warning.pk)
         if why := link_blocker(fresh):
             raise StateConflict(why)
-        SandboxWarning.objects.filter(pk=fresh.pk).update(used_at=clock.now())
+        SandboxWarning.objects.filter(pk=fresh.pk).update(link_used_at=clock.now())
         owner = fresh.sandbox.owner
         assert owner
-        if fresh.clock == DeadlineKind.IDLE:
+        if fresh.deadline_kind == DeadlineKind.IDLE:
             actions.touch(fresh.sandbox, owner)
         else:
             actions.extend(fresh.sandbox, extension_minutes(fresh), owner)

@@ -42,7 +42,7 @@ def list_events(
     page, following = paginate(rows, limit, "events", lambda event: (event.pk,))
     set_next_link(request, response, following)
     return schemas.EventPage(
-        data=[schemas.Event.from_orm(event) for event in page],
+        data=[serializers.event(row) for row in page],
         has_more=following is not None,
         next_cursor=following,
     )

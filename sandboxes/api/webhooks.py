@@ -50,7 +50,7 @@ def _fields(row: models.Webhook) -> dict[str, Any]:
         "events": row.events,
         "enabled": row.is_enabled,
         "status": row.status,
-        "off_because": row.off_because or None,
+        "off_because": row.disabled_reason or None,
         "failing_since": row.failing_since,
         "created_at": row.created_at,
         "previous_secret_until": row.previous_until,
@@ -69,7 +69,7 @@ def _delivery(row: models.WebhookDelivery) -> schemas.Delivery:
     return schemas.Delivery(
         id=row.message_id,
         type=row.type,
-        outcome=models.DeliveryStatus(row.outcome),
+        outcome=models.DeliveryStatus(row.status),
         created_at=row.created_at,
         next_try_at=row.due_at,
         tries=[schemas.DeliveryAttempt(**entry) for entry in row.log],

@@ -23,10 +23,18 @@ def record(
     sandbox: Sandbox, kind: str, message: str, *, actor: User | None = None, **data: Any
 ) -> Event:
     """Add an event to the sandbox's journal and send `journalled`."""
-    by = "portal" if actor is None else "owner" if actor.pk == sandbox.owner_id else "operator"
-    log.info("journal", sandbox=sandbox.public_id, kind=kind, by=by, state=sandbox.state)
+    actor_role = (
+        "portal" if actor is None else "owner" if actor.pk == sandbox.owner_id else "operator"
+    )
+    log.info("journal", sandbox=sandbox.public_id, kind=kind, by=actor_role, state=sandbox.state)
     event = Event.objects.create(
-        sandbox=sandbox, at=clock.now(), kind=kind, actor=actor, by=by, message=message, data=data
+        sandbox=sandbox,
+        created_at=clock.now(),
+        kind=kind,
+        actor=actor,
+        actor_role=actor_role,
+        message=message,
+        data=data,
     )
     journalled.send_robust(sender=Event, event=event)
     return event

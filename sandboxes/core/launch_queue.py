@@ -21,7 +21,7 @@ def claim_next_launch(at_most: int) -> Sandbox | None:
     """
     Site.locked()
     now = clock.now()
-    being_made = waiting_launches().filter(state=State.PROVISIONING, lease_until__gt=now)
+    being_made = waiting_launches().filter(state=State.PROVISIONING, leased_until__gt=now)
     under_way: Counter[int | None] = Counter(being_made.values_list("owner", flat=True))
     if under_way.total() >= at_most:
         return None

@@ -11,52 +11,55 @@ from sandboxes.models import Sandbox, State
 from sandboxes.models.runtime_settings import config
 
 LEASE_DURATION = timedelta(seconds=max(30, 3 * config.SANDBOX_ENGINE_TIMEOUT_SECONDS))
-"""How long a worker may be silent before another takes over: no shorter than any engine call,
-the slowest of which, a removal, has three times the usual time limit."""
+"""How long a worker may be silent before another takes over.
+
+It is not shorter than any engine call. The slowest is a removal, which may take three times the
+usual time limit.
+"""
 
 
 def acquire_lease(sandbox: Sandbox, states: Iterable[str]) -> bool:
-    """Lease it for work that leaves its state alone; what was judged of it before is void.
+    """Acquire the lease without changing the state.
 
-    False: another has it, or had it when this row was read or since, and may have done that work.
+    Increments `lease_token`, which invalidates decisions taken on an earlier read. Returns False if
+    another worker has the lease, or has had it since this row was read and may have done the work.
     """
-    now, attempt = clock.now(), sandbox.attempt + 1
-    as_read = {"attempt": sandbox.attempt, "lease_until": sandbox.lease_until}
+    now, lease_token = clock.now(), sandbox.lease_token + 1
+    as_read = {"lease_token": sandbox.lease_token, "leased_until": sandbox.leased_until}
     rows = Sandbox.objects.unleased(now).filter(pk=sandbox.pk, **as_read)
-    held = (
-        rows.filter(state__in=list(states)).update(
-            lease_until=now + LEASE_DURATION, attempt=attempt
-        )
-        == 1
-    )
-    if held:
-        sandbox.attempt = attempt
-    return held
+    values = {"leased_until": now + LEASE_DURATION, "lease_token": lease_token}
+    acquired = rows.filter(state__in=list(states)).update(**values) == 1
+    if acquired:
+        sandbox.lease_token = lease_token
+    return acquired
 
 
 def renew_lease(sandbox: Sandbox, until: datetime | None = None, **values: Any) -> bool:
-    """Still busy with it: prolong the lease, or hold everybody off until a later try.
+    """Extend the lease, by default by `LEASE_DURATION`, and save the values.
 
-    False: it was ended or taken over meanwhile.
+    Returns False if the sandbox was ended or taken over.
     """
-    held = Sandbox.objects.filter(pk=sandbox.pk, state=sandbox.state, attempt=sandbox.attempt)
-    return held.update(lease_until=until or clock.now() + LEASE_DURATION, **values) == 1
+    held = Sandbox.objects.filter(
+        pk=sandbox.pk, state=sandbox.state, lease_token=sandbox.lease_token
+    )
+    return held.update(leased_until=until or clock.now() + LEASE_DURATION, **values) == 1
 
 
 def release_lease(
     sandbox: Sandbox, state: State, until: datetime | None = None, **values: Any
 ) -> bool:
-    """Give the lease back, or hold everybody off until a later try.
+    """Release the lease, or block all workers until the next try, and save the values.
 
-    False: it left the state in which it was held, or was taken over.
+    Returns False if the sandbox has left the state in which the lease was acquired, or was taken
+    over.
     """
-    held = Sandbox.objects.filter(pk=sandbox.pk, state=state, attempt=sandbox.attempt)
-    return held.update(lease_until=until, **values) == 1
+    held = Sandbox.objects.filter(pk=sandbox.pk, state=state, lease_token=sandbox.lease_token)
+    return held.update(leased_until=until, **values) == 1
 
 
 def clear_lease(sandbox: Sandbox, state: State) -> bool:
-    """Let the next worker take it now, whoever holds it or holds everybody off.
+    """Clear the lease of any worker, so that the next one can start now.
 
-    False: it is in another state.
+    Returns False if the sandbox is in another state.
     """
-    return Sandbox.objects.filter(pk=sandbox.pk, state=state).update(lease_until=None) == 1
+    return Sandbox.objects.filter(pk=sandbox.pk, state=state).update(leased_until=None) == 1

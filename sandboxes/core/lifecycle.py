@@ -33,11 +33,16 @@ if TYPE_CHECKING:
 
 
 def _transition(
-    sandbox: Sandbox, expected: Iterable[str], to: str, *, attempt: int | None = None, **values: Any
+    sandbox: Sandbox,
+    expected: Iterable[str],
+    to: str,
+    *,
+    lease_token: int | None = None,
+    **values: Any,
 ) -> bool:
     rows = Sandbox.objects.filter(pk=sandbox.pk, state__in=list(expected))
-    if attempt is not None:
-        rows = rows.filter(attempt=attempt)
+    if lease_token is not None:
+        rows = rows.filter(lease_token=lease_token)
     moved = rows.update(state=to, **values) == 1
     if moved:
         sandbox.refresh_from_db()
@@ -63,13 +68,18 @@ def start_provisioning(sandbox: Sandbox) -> bool:
     now = clock.now()
     rows = Sandbox.objects.unleased(now).filter(pk=sandbox.pk)
     rows = rows.filter(state__in=(State.PENDING, State.PROVISIONING))
-    begun: dict[str, Any] = {"state": State.PROVISIONING, "attempt": F("attempt") + 1, "steps": []}
-    taken = rows.update(lease_until=now + LEASE_DURATION, **begun) == 1
-    if taken:
+    values: dict[str, Any] = {
+        "state": State.PROVISIONING,
+        "steps": [],
+        "lease_token": F("lease_token") + 1,
+        "leased_until": now + LEASE_DURATION,
+    }
+    started = rows.update(**values) == 1
+    if started:
         sandbox.refresh_from_db()
-        again = f" (attempt {sandbox.attempt})" if sandbox.attempt > 1 else ""
+        again = f" (attempt {sandbox.lease_token})" if sandbox.lease_token > 1 else ""
         journal.record(sandbox, "provisioning", f"Provisioning began{again}.")
-    return taken
+    return started
 
 
 def _initial_deadlines(now: datetime, ttl_minutes: int) -> dict[str, datetime]:
@@ -92,10 +102,10 @@ def mark_ready(sandbox: Sandbox, addresses: dict[str, str], traffic_bytes: int) 
         sandbox,
         [State.PROVISIONING],
         State.POOLED if pooled else State.RUNNING,
-        attempt=sandbox.attempt,
+        lease_token=sandbox.lease_token,
         addresses=addresses,
         traffic_bytes=traffic_bytes,
-        lease_until=None,
+        leased_until=None,
         **clocks,
     )
     if moved:
@@ -139,7 +149,7 @@ def begin_destroy(
     *,
     actor: User | None = None,
     expected: Iterable[str] = NOT_ENDING,
-    attempt: int | None = None,
+    lease_token: int | None = None,
     failure: dict[str, Any] | None = None,
 ) -> bool:
     """(d, e, f) It is to end, for this reason; its owner's place is free at once."""
@@ -147,12 +157,12 @@ def begin_destroy(
         sandbox,
         expected,
         State.DESTROYING,
-        attempt=attempt,
+        lease_token=lease_token,
         end_reason=reason,
         end_message=message,
         failure=failure or {},
         slot=None,
-        lease_until=None,
+        leased_until=None,
         reset_requested_at=None,
         funding_due_at=None,
     )
@@ -174,7 +184,7 @@ def mark_destroyed(sandbox: Sandbox, peak: dict[str, Any] | None = None) -> bool
         peak=peak,
         secrets={},
         addresses={},
-        lease_until=None,
+        leased_until=None,
         removal_error="",
     )
     if moved:

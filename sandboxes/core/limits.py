@@ -66,7 +66,7 @@ def get_limits(user: User) -> Limits:
 def expected_end(sandbox: Sandbox, now: datetime) -> datetime:
     """When its place will be free, if nothing more happens to it."""
     if sandbox.state == State.DESTROYING:
-        return max(now + REMOVAL_DURATION, sandbox.lease_until or now)
+        return max(now + REMOVAL_DURATION, sandbox.leased_until or now)
     return sandbox.ends_at or now + timedelta(minutes=sandbox.ttl_minutes)
 
 

@@ -1,6 +1,6 @@
-"""What the portal remembers. The database is the truth about intent.
+"""Models. The database is the source of truth for what should exist.
 
-`sandboxes.core.lifecycle` alone writes `Sandbox.state`.
+Only `sandboxes.core.lifecycle` writes `Sandbox.state`.
 """
 
 from sandboxes.models.api_token import ApiToken, Scope
@@ -13,6 +13,7 @@ from sandboxes.models.enums import (
     TERMINAL_STATES,
     DeadlineKind,
     EndReason,
+    EventKind,
     Funding,
     State,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "DisabledReason",
     "EndReason",
     "Event",
+    "EventKind",
     "EventType",
     "Extension",
     "Funding",

@@ -1,4 +1,4 @@
-"""What operators did, to whom and why: written once, never changed, never deleted."""
+"""The audit log: actions of operators, append-only."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from sandboxes.lib import clock
 
 
 class AuditIsAppendOnly(Exception):
-    """The audit was asked to change or forget what it says."""
+    """Code tried to change or delete an audit entry."""
 
 
 class AuditQuerySet(models.QuerySet["AuditEntry"]):
     def update(self, **_: object) -> NoReturn:
-        raise AuditIsAppendOnly("The audit is append-only.")
+        raise AuditIsAppendOnly("The audit log is append-only.")
 
     def delete(self) -> NoReturn:
-        raise AuditIsAppendOnly("The audit is append-only.")
+        raise AuditIsAppendOnly("The audit log is append-only.")
 
 
 class AuditEntry(models.Model):
-    """One act of one operator. In words of its own, so that it outlives accounts and sandboxes.
+    """An action of an operator, described in text, so that it outlives accounts and sandboxes.
 
-    Triggers of the database stand behind it (`sandboxes.models.append_only`).
+    Database triggers enforce that entries don't change (`sandboxes.models.append_only`).
     """
 
     at = models.DateTimeField(default=clock.now)
-    by = models.CharField(max_length=254)
-    """The operator's e-mail address at that time."""
+    actor = models.CharField(max_length=254)
+    """The operator's email address at that time."""
     address = models.GenericIPAddressField(null=True)
-    """From where."""
-    act = models.CharField(max_length=40)
-    kind = models.CharField(max_length=40)
-    """Of what the subject is: `sandbox`, `user`…"""
+    """The operator's IP address."""
+    action = models.CharField(max_length=40)
+    model = models.CharField(max_length=40)
+    """Verbose name of the subject's model: `sandbox`, `user`…"""
     subject = models.CharField(max_length=200)
     subject_key = models.CharField(max_length=40)
-    concerns = models.CharField(max_length=254, blank=True)
-    """The e-mail address of the person to whom it was done."""
+    affected_user = models.CharField(max_length=254, blank=True)
+    """Email address of the user who is affected."""
     reason = models.CharField(max_length=200)
     changes = models.JSONField(default=dict)
-    """By field: what it was before, and what it is now."""
+    """Old and new value of each changed field."""
 
     objects = AuditQuerySet.as_manager()
 
@@ -49,20 +49,22 @@ class AuditEntry(models.Model):
         verbose_name = "audit entry"
         verbose_name_plural = "audit"
         constraints: ClassVar = [
-            models.CheckConstraint(condition=~models.Q(reason=""), name="every_act_has_a_reason")
+            models.CheckConstraint(
+                condition=~models.Q(reason=""), name="auditentry_reason_required"
+            )
         ]
         indexes: ClassVar = [
             models.Index(fields=["at"], name="audit_by_time"),
-            models.Index(fields=["kind", "subject_key"], name="audit_by_subject"),
+            models.Index(fields=["model", "subject_key"], name="audit_by_subject"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.act} {self.subject}"
+        return f"{self.action} {self.subject}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding:
-            raise AuditIsAppendOnly("The audit is append-only.")
+            raise AuditIsAppendOnly("The audit log is append-only.")
         super().save(*args, **kwargs)
 
     def delete(self, *_: object, **__: object) -> NoReturn:
-        raise AuditIsAppendOnly("The audit is append-only.")
+        raise AuditIsAppendOnly("The audit log is append-only.")

@@ -1,4 +1,4 @@
-"""The words for what a sandbox is doing and why it ended."""
+"""States, end reasons and kinds of journal events of sandboxes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class State(models.TextChoices):
 
 
 COUNTED_STATES = (State.PENDING, State.PROVISIONING, State.RUNNING)
-"""Counted against its owner."""
+"""States that count against the owner's limit."""
 NOT_ENDING = (*COUNTED_STATES, State.POOLED)
-"""Not to end yet: somebody has it, or may be given it."""
+"""States of sandboxes that have an owner or may get one."""
 NON_TERMINAL = (*NOT_ENDING, State.DESTROYING)
-"""The engine may hold something of it."""
+"""States in which the engine may hold resources of the sandbox."""
 POOL_STATES = (State.PENDING, State.PROVISIONING, State.POOLED)
-"""What states a sandbox of the warm pool goes through before somebody is given it."""
+"""States of a sandbox of the warm pool before it is assigned to an owner."""
 TERMINAL_STATES = (State.DESTROYED, State.FAILED)
 
 
@@ -47,7 +47,7 @@ FAILURE_REASONS = (
     EndReason.DISK_FULL,
     EndReason.LOST,
 )
-"""Reasons that make the last state `failed` instead of `destroyed`."""
+"""Reasons for which the last state is `failed` instead of `destroyed`."""
 
 
 class Funding(models.TextChoices):
@@ -59,3 +59,32 @@ class Funding(models.TextChoices):
 class DeadlineKind(models.TextChoices):
     IDLE = "idle", "nobody is using it"
     EXPIRED = "expired", "its time is nearly up"
+
+
+class EventKind(models.TextChoices):
+    """Kinds of journal events. The values are part of the API."""
+
+    REQUESTED = "requested"
+    PROVISIONING = "provisioning"
+    DELAYED = "delayed"
+    POOLED = "pooled"
+    RUNNING = "running"
+    EXTENDED = "extended"
+    TOUCHED = "touched"
+    CREDENTIALS_READ = "credentials_read"
+    RESET_REQUESTED = "reset_requested"
+    RESET = "reset"
+    RESET_FAILED = "reset_failed"
+    FUNDING_ASKED = "funding_asked"
+    FUNDING_PENDING = "funding_pending"
+    FUNDING_FUNDED = "funding_funded"
+    FUNDING_FAILED = "funding_failed"
+    WARNED = "warned"
+    MAILED = "mailed"
+    MESSAGE = "message"
+    REVIVED = "revived"
+    ENDING = "ending"
+    REMOVAL_ASKED = "removal_asked"
+    REMOVAL_DELAYED = "removal_delayed"
+    DESTROYED = "destroyed"
+    FAILED = "failed"

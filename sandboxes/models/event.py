@@ -1,4 +1,4 @@
-"""What happened to a sandbox: extensions, events, samples of its consumption."""
+"""Journal events of sandboxes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sandboxes.models.sandbox import Sandbox
 
 
 class Event(models.Model):
-    """One line of a sandbox's journal: what happened, when, by whom, why."""
+    """An entry in a sandbox's journal."""
 
     sandbox = models.ForeignKey(
         Sandbox,
@@ -20,12 +20,13 @@ class Event(models.Model):
         related_name="events",
         db_index=False,  # `event_by_sandbox` begins with it.
     )
-    at = models.DateTimeField(default=clock.now)
+    created_at = models.DateTimeField(default=clock.now)
     kind = models.CharField(max_length=30)
+    """A value of `EventKind`."""
     actor = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
-    by = models.CharField(max_length=10)
+    actor_role = models.CharField(max_length=10)
     """`owner`, `operator` or `portal`."""
     message = models.TextField(blank=True)
     data = models.JSONField(default=dict, blank=True)

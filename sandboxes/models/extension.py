@@ -34,7 +34,7 @@ class Extension(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(expires_after__gte=models.F("expires_before")),
-                name="an_extension_never_shortens",
+                name="extension_not_negative",
             ),
         ]
 

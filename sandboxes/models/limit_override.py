@@ -55,7 +55,7 @@ class LimitOverride(models.Model):
             models.CheckConstraint(
                 condition=Q(user__isnull=False, group__isnull=True)
                 | Q(user__isnull=True, group__isnull=False),
-                name="limits_are_of_one_user_or_of_one_group",
+                name="limitoverride_user_xor_group",
                 violation_error_message="Choose a user or a group, and not both.",
             )
         ]

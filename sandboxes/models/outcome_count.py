@@ -1,4 +1,4 @@
-"""How often something happened, and how long it took: kept when the rows are forgotten."""
+"""Counts and durations of outcomes, kept when the rows that they come from are deleted."""
 
 from __future__ import annotations
 
@@ -8,31 +8,32 @@ from typing import ClassVar
 from django.db import models
 
 ALL_TIME = datetime(1970, 1, 1, tzinfo=UTC)
-"""The slot of the sums since the portal was set up, which never shrink."""
+"""`bucket_start` of the totals since the portal was set up, which never shrink."""
 
 
 class OutcomeCount(models.Model):
-    """One kind of outcome in one slot of some minutes; see `sandboxes.metrics.outcomes`."""
+    """Count of one kind of outcome in a few minutes; see `sandboxes.metrics.outcomes`."""
 
-    slot = models.DateTimeField()
-    """When the slot began, or FOREVER."""
-    act = models.CharField(max_length=20)
+    bucket_start = models.DateTimeField()
+    """Start of the interval, or `ALL_TIME`."""
+    operation = models.CharField(max_length=20)
     """`launch`, `destroy`, `engine_error`."""
-    start = models.CharField(max_length=4, blank=True)
-    """`warm` out of the pool, else `cold`; empty where that means nothing."""
+    launch_kind = models.CharField(max_length=4, blank=True)
+    """`warm` if launched from the pool, `cold` if not; empty where it doesn't apply."""
     result = models.CharField(max_length=20)
     count = models.PositiveBigIntegerField(default=0)
     seconds = models.FloatField(default=0)
-    """All of them together."""
+    """Total duration."""
     buckets = models.JSONField(default=list)
-    """How many took up to each of `outcomes.BUCKET_BOUNDS`, and longer; each counted once."""
+    """Histogram over `outcomes.BUCKET_BOUNDS`, with a last bucket for longer durations."""
 
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["slot", "act", "start", "result"], name="one_tally_for_each_outcome"
+                fields=["bucket_start", "operation", "launch_kind", "result"],
+                name="outcomecount_key_unique",
             )
         ]
 
     def __str__(self) -> str:
-        return f"{self.count} of {self.act} {self.start} {self.result}"
+        return f"{self.count} of {self.operation} {self.launch_kind} {self.result}"

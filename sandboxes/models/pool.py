@@ -49,7 +49,7 @@ class Pool(models.Model):
             models.CheckConstraint(
                 condition=Q(max_age_minutes__isnull=True)
                 | Q(max_age_minutes__gte=1, max_age_minutes__lte=MAX_AGE_LIMIT_MINUTES),
-                name="pooled_sandboxes_are_a_day_old_at_most",
+                name="pool_max_age_one_day",
             ),
         ]
 

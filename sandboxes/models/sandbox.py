@@ -41,14 +41,14 @@ class SandboxQuerySet(models.QuerySet["Sandbox"]):
 
     def for_pool(self) -> SandboxQuerySet:
         """Of the warm pool: they wait for an owner, or are being made to."""
-        return self.filter(state__in=POOL_STATES, warm=True, owner=None)
+        return self.filter(state__in=POOL_STATES, from_pool=True, owner=None)
 
     def pooled(self) -> SandboxQuerySet:
         return self.filter(state=State.POOLED)
 
     def requested(self) -> SandboxQuerySet:
         """Without those that nobody has asked for."""
-        return self.exclude(warm=True, owner=None)
+        return self.exclude(from_pool=True, owner=None)
 
     def live(self) -> SandboxQuerySet:
         # The time says nothing more, but it leads to the small index of what has not ended.
@@ -65,7 +65,7 @@ class SandboxQuerySet(models.QuerySet["Sandbox"]):
 
     def unleased(self, now: datetime) -> SandboxQuerySet:
         """Those that no worker holds at the moment."""
-        return self.filter(Q(lease_until=None) | Q(lease_until__lte=now))
+        return self.filter(Q(leased_until=None) | Q(leased_until__lte=now))
 
 
 _Manager = models.Manager.from_queryset(SandboxQuerySet)
@@ -79,7 +79,7 @@ class SandboxManager(_Manager["Sandbox"]):
     """
 
     def get_queryset(self) -> SandboxQuerySet:
-        return SandboxQuerySet(self.model, using=self._db).defer("secrets", "last_logs")
+        return SandboxQuerySet(self.model, using=self._db).defer("secrets", "final_logs")
 
 
 class Sandbox(models.Model):
@@ -99,9 +99,9 @@ class Sandbox(models.Model):
     slot = models.PositiveSmallIntegerField(null=True, editable=False)
     """Which of its owner's places it takes while active; unique, so no bug can exceed a limit."""
 
-    warm = models.BooleanField(default=False, editable=False)
+    from_pool = models.BooleanField(default=False, editable=False)
     """It was made for the pool, before anybody asked for it."""
-    made_of = models.CharField(max_length=32, blank=True, editable=False)
+    spec_version = models.CharField(max_length=32, blank=True, editable=False)
     """The version of its blueprint and images (`Pool.version`), where it was made for the pool."""
 
     created_at = models.DateTimeField(default=clock.now, editable=False)
@@ -121,7 +121,7 @@ class Sandbox(models.Model):
     end_message = models.TextField(blank=True, editable=False)
     failure = models.JSONField(default=dict, blank=True, editable=False)
     """After a failure: `service`, `exit_code`, `log_tail` of what failed."""
-    last_logs = models.TextField(blank=True, default="", db_default="", editable=False)
+    final_logs = models.TextField(blank=True, default="", db_default="", editable=False)
     """After any other end: what its services wrote last, without its secrets."""
     peak = models.JSONField(null=True, editable=False)
     """After the end: `memory_mb`, `cpus`, `disk_mb` at most, `received_bytes`, `sent_bytes` in all;
@@ -148,9 +148,9 @@ class Sandbox(models.Model):
     funding_due_at = models.DateTimeField(null=True, editable=False)
     funding_error = models.CharField(max_length=200, blank=True, editable=False)
 
-    lease_until = models.DateTimeField(null=True, editable=False)
+    leased_until = models.DateTimeField(null=True, editable=False)
     """Until then a worker is busy with it; later, another may take it over."""
-    attempt = models.PositiveSmallIntegerField(default=0, editable=False)
+    lease_token = models.PositiveSmallIntegerField(default=0, editable=False)
     """Fences off a worker that lost its lease: what it finishes late changes nothing."""
     removal_attempts = models.PositiveSmallIntegerField(default=0, editable=False)
     removal_error = models.CharField(max_length=300, blank=True, editable=False)
@@ -164,13 +164,13 @@ class Sandbox(models.Model):
             models.CheckConstraint(
                 condition=Q(slot__isnull=False, state__in=COUNTED_STATES)
                 | Q(slot__isnull=True) & ~Q(state__in=COUNTED_STATES)
-                | Q(slot__isnull=True, state__in=POOL_STATES, warm=True, owner__isnull=True),
-                name="active_sandboxes_have_a_slot",
+                | Q(slot__isnull=True, state__in=POOL_STATES, from_pool=True, owner__isnull=True),
+                name="sandbox_slot_matches_state",
             ),
-            models.CheckConstraint(condition=Q(state__in=State.values), name="state_is_known"),
+            models.CheckConstraint(condition=Q(state__in=State.values), name="sandbox_state_valid"),
             models.CheckConstraint(
-                condition=~Q(state=State.POOLED) | Q(owner__isnull=True, warm=True),
-                name="nobody_has_what_is_in_the_pool",
+                condition=~Q(state=State.POOLED) | Q(owner__isnull=True, from_pool=True),
+                name="sandbox_pooled_has_no_owner",
             ),
             models.CheckConstraint(
                 condition=~Q(state=State.RUNNING)
@@ -180,16 +180,16 @@ class Sandbox(models.Model):
                     hard_cap_at__isnull=False,
                     last_activity_at__isnull=False,
                 ),
-                name="running_sandboxes_have_their_clocks",
+                name="sandbox_running_has_deadlines",
             ),
             models.CheckConstraint(
                 condition=~Q(state__in=(State.DESTROYING, *TERMINAL_STATES)) | ~Q(end_reason=""),
-                name="an_end_has_a_reason",
+                name="sandbox_end_reason_required",
             ),
             models.CheckConstraint(
                 condition=Q(state__in=TERMINAL_STATES, ended_at__isnull=False)
                 | ~Q(state__in=TERMINAL_STATES) & Q(ended_at__isnull=True),
-                name="what_has_ended_says_when",
+                name="sandbox_ended_at_matches_state",
             ),
         ]
         indexes: ClassVar = [
@@ -234,7 +234,7 @@ class Sandbox(models.Model):
     @property
     def is_for_pool(self) -> bool:
         """Whether it belongs to the pool, and nobody was given it yet."""
-        return self.warm and self.owner_id is None and self.state in POOL_STATES
+        return self.from_pool and self.owner_id is None and self.state in POOL_STATES
 
     @property
     def has_ended(self) -> bool:

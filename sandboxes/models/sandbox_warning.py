@@ -21,14 +21,17 @@ class SandboxWarningQuerySet(models.QuerySet["SandboxWarning"]):
         return self.filter(mail_due_at__lte=now)
 
     def active(self, user: User, now: datetime) -> SandboxWarningQuerySet:
-        """Of the user's running sandboxes, and not over; their deadlines may have moved."""
+        """Return warnings of the user's running sandboxes whose deadline is ahead or has moved."""
         mine = Q(sandbox__owner=user, sandbox__state=State.RUNNING)
         return self.filter(mine, deadline__gt=now).select_related("sandbox").order_by("deadline")
 
 
 class SandboxWarning(models.Model):
-    """One warning of one deadline. The row is the queue of its mail, and what the link in it uses
-    up; the constraint stands behind “once for each deadline”."""
+    """A warning about one deadline of a sandbox.
+
+    The row is also the queue entry of its email and records the use of the link in it. The unique
+    constraint ensures that each deadline is warned about once.
+    """
 
     sandbox = models.ForeignKey(
         Sandbox,
@@ -36,15 +39,15 @@ class SandboxWarning(models.Model):
         related_name="warnings",
         db_index=False,  # The constraint begins with it.
     )
-    at = models.DateTimeField(default=clock.now)
-    clock = models.CharField(max_length=7, choices=DeadlineKind)
-    """Of the sandbox: which one ends it."""
+    created_at = models.DateTimeField(default=clock.now)
+    deadline_kind = models.CharField(max_length=7, choices=DeadlineKind)
+    """The deadline that will end the sandbox."""
     deadline = models.DateTimeField()
     mail_due_at = models.DateTimeField(null=True)
-    """When sending the mail is to be tried next; None: it was sent, or there is none to send."""
+    """When to try sending the email next; None if it was sent or there is none to send."""
     mailed_at = models.DateTimeField(null=True)
-    used_at = models.DateTimeField(null=True)
-    """When somebody kept the sandbox by the link in the mail, which works once."""
+    link_used_at = models.DateTimeField(null=True)
+    """When the single-use link in the email was used to keep the sandbox."""
 
     objects = SandboxWarningQuerySet.as_manager()
 
@@ -52,7 +55,7 @@ class SandboxWarning(models.Model):
         verbose_name = "warning"
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["sandbox", "clock", "deadline"], name="one_warning_for_each_deadline"
+                fields=["sandbox", "deadline_kind", "deadline"], name="warning_deadline_unique"
             )
         ]
         indexes: ClassVar = [
@@ -64,11 +67,11 @@ class SandboxWarning(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.sandbox}: {self.get_clock_display()}"
+        return f"{self.sandbox}: {self.get_deadline_kind_display()}"
 
     @property
     def is_current(self) -> bool:
-        """Whether the sandbox still ends at this deadline."""
+        """Return whether the sandbox still ends at this deadline."""
         row = self.sandbox
-        now_at = row.idle_expires_at if self.clock == DeadlineKind.IDLE else row.expires_at
+        now_at = row.idle_expires_at if self.deadline_kind == DeadlineKind.IDLE else row.expires_at
         return row.state == State.RUNNING and now_at == self.deadline

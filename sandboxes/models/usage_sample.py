@@ -27,7 +27,7 @@ class UsageSample(models.Model):
     sent_bytes = models.BigIntegerField()
     requests = models.BigIntegerField(null=True)
     """Since launch; None: not counted yet, or its blueprint doesn't tell what a request is."""
-    log_read_to = models.CharField(max_length=40, blank=True)
+    log_cursor = models.CharField(max_length=40, blank=True)
     """Where the log had been read to for that, in the runtime's own terms."""
 
     class Meta:

@@ -51,7 +51,7 @@ class DisabledReason(models.TextChoices):
 class WebhookQuerySet(models.QuerySet["Webhook"]):
     def enabled(self) -> WebhookQuerySet:
         """Those that are told of events, of people who may use the portal."""
-        return self.filter(off_because="", user__is_active=True)
+        return self.filter(disabled_reason="", user__is_active=True)
 
 
 _Manager = models.Manager.from_queryset(WebhookQuerySet)
@@ -84,11 +84,13 @@ class Webhook(models.Model):
     """`current`, and after a rotation `previous`, which signs too until `previous_until`."""
     previous_until = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(default=clock.now, editable=False)
-    off_because = models.CharField(max_length=8, choices=DisabledReason, blank=True, editable=False)
+    disabled_reason = models.CharField(
+        max_length=8, choices=DisabledReason, blank=True, editable=False
+    )
     """Empty while it is on."""
     failing_since = models.DateTimeField(null=True, editable=False)
     """When an event could not be delivered for the first time since one could."""
-    busy_until = models.DateTimeField(null=True, editable=False)
+    leased_until = models.DateTimeField(null=True, editable=False)
     """Until then a worker is sending to it, and no other does."""
 
     objects = WebhookManager()
@@ -103,12 +105,12 @@ class Webhook(models.Model):
 
     @property
     def is_enabled(self) -> bool:
-        return not self.off_because
+        return not self.disabled_reason
 
     @property
     def status(self) -> str:
         """`on`, `failing` or `off`."""
-        if self.off_because:
+        if self.disabled_reason:
             return "off"
         return "failing" if self.failing_since else "on"
 
@@ -143,12 +145,12 @@ class WebhookDelivery(models.Model):
     type = models.CharField(max_length=30)
     body = models.TextField()
     created_at = models.DateTimeField(default=clock.now)
-    outcome = models.CharField(
+    status = models.CharField(
         max_length=9, choices=DeliveryStatus, default=DeliveryStatus.PENDING, editable=False
     )
     due_at = models.DateTimeField(null=True)
     """When it is tried next; None: it was delivered or given up."""
-    tries = models.PositiveSmallIntegerField(default=0)
+    attempts = models.PositiveSmallIntegerField(default=0)
     """Since it was sent, or sent again by hand: what the delay follows from."""
     log = models.JSONField(default=list)
     """Of each try: `at`, `status`, `seconds`, `error`, `response` (an excerpt)."""
@@ -160,9 +162,9 @@ class WebhookDelivery(models.Model):
         verbose_name_plural = "deliveries"
         constraints: ClassVar = [
             models.CheckConstraint(
-                condition=Q(outcome=DeliveryStatus.PENDING, due_at__isnull=False)
-                | ~Q(outcome=DeliveryStatus.PENDING) & Q(due_at__isnull=True),
-                name="what_is_pending_is_due_some_time",
+                condition=Q(status=DeliveryStatus.PENDING, due_at__isnull=False)
+                | ~Q(status=DeliveryStatus.PENDING) & Q(due_at__isnull=True),
+                name="delivery_pending_has_due_at",
             )
         ]
         indexes: ClassVar = [

@@ -43,6 +43,17 @@ def sandbox(row: models.Sandbox, estimator: EtaCalculator | None = None) -> sche
     )
 
 
+def event(row: models.Event) -> schemas.Event:
+    return schemas.Event(
+        id=row.pk,
+        at=row.created_at,
+        kind=row.kind,
+        by=row.actor_role,  # type: ignore[arg-type]
+        message=row.message,
+        data=row.data,
+    )
+
+
 def size(row: models.Sandbox) -> schemas.Size:
     """Return the resource limits of a sandbox."""
     return schemas.Size(memory_mb=row.memory_mb, cpus=row.cpus, disk_mb=row.disk_mb)

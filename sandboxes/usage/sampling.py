@@ -40,7 +40,7 @@ def _is_due(last: UsageSample | None) -> bool:
 def _new_sample(
     row: Sandbox, used: Usage, facts: SandboxFacts, last: UsageSample | None
 ) -> UsageSample:
-    requests, read_to = (last.requests, last.log_read_to) if last else (0, "")
+    requests, read_to = (last.requests, last.log_cursor) if last else (0, "")
     counted = request_counts.initial_count(row) and not _was_used(row, last)
     return UsageSample(
         sandbox=row,
@@ -51,7 +51,7 @@ def _new_sample(
         received_bytes=used.received_bytes,
         sent_bytes=used.sent_bytes,
         requests=requests if counted else None,
-        log_read_to=read_to if counted else "",
+        log_cursor=read_to if counted else "",
     )
 
 

@@ -31,7 +31,7 @@ def warning_banners_context(found: list[SandboxWarning], user: User, where: str)
 def _banners(found: Iterable[SandboxWarning], where: str) -> Iterable[dict[str, Any]]:
     for warning in found:
         sandbox = warning.sandbox
-        idle = warning.clock == DeadlineKind.IDLE
+        idle = warning.deadline_kind == DeadlineKind.IDLE
         yield {
             "warning": warning,
             "sandbox": sandbox,

@@ -59,7 +59,7 @@ API_PREFIX = "/api/v1/"
 
 REQUIRED_VALUES: dict[str, dict[str, Any]] = {
     "auditentry": {"reason": "Because."},
-    "webhookdelivery": {"outcome": DeliveryStatus.DELIVERED},
+    "webhookdelivery": {"status": DeliveryStatus.DELIVERED},
     "authenticator": {"type": "totp", "data": {}},
 }
 """Values of models whose rows can't be created with random values alone."""
@@ -193,7 +193,7 @@ def create_environment() -> AccessEnvironment:
 def _webhook(owner: User) -> dict[str, object]:
     webhook = baker.make(Webhook, user=owner, url="http://127.0.0.1:9/", slot=1, events=[])
     Webhook.objects.filter(pk=webhook.pk).update(secrets={"current": "whsec_AAAA"})
-    done = {"outcome": DeliveryStatus.DELIVERED, "type": "sandbox.running", "body": "{}"}
+    done = {"status": DeliveryStatus.DELIVERED, "type": "sandbox.running", "body": "{}"}
     delivery = baker.make(WebhookDelivery, webhook=webhook, **done)
     names = ("message_id", "delivery_id")
     return {"webhook_id": webhook.public_id} | dict.fromkeys(names, delivery.message_id)
@@ -202,7 +202,7 @@ def _webhook(owner: User) -> dict[str, object]:
 def _links(sandbox: Sandbox) -> dict[str, str]:
     assert sandbox.owner
     idle, until = DeadlineKind.IDLE, sandbox.idle_expires_at
-    warning = SandboxWarning.objects.create(sandbox=sandbox, clock=idle, deadline=until)
+    warning = SandboxWarning.objects.create(sandbox=sandbox, deadline_kind=idle, deadline=until)
     invitation = Invitation.objects.create(email="dave@example.com")
     return {
         "keep/<token>/": signed_links.keep_alive_url(warning),

@@ -187,7 +187,10 @@ def test_resending_an_invitation_is_audited(desk) -> None:
     invite(desk, "dave@partner.net")
     ask(desk, "send", Invitation.objects.get(), reason="It was among the spam.")
     assert [letter.to for letter in mail.outbox] == [["dave@partner.net"]] * 2
-    assert list(AuditEntry.objects.order_by("id").values_list("act", flat=True)) == ["add", "send"]
+    assert list(AuditEntry.objects.order_by("id").values_list("action", flat=True)) == [
+        "add",
+        "send",
+    ]
 
 
 def test_no_admin_page_shows_the_invitation_link(desk) -> None:

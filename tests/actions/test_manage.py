@@ -85,7 +85,7 @@ def test_an_operators_reason_is_shown_in_the_journal_and_on_the_card(alice, olga
     sandbox = again(sandbox)
     line = sandbox.events.get(kind="ending")
     assert (sandbox.end_reason, sandbox.end_message) == (EndReason.OPERATOR, "Mining coins.")
-    assert (line.by, line.actor, line.message) == ("operator", olga, "Mining coins.")
+    assert (line.actor_role, line.actor, line.message) == ("operator", olga, "Mining coins.")
 
 
 def test_viewing_credentials_is_journaled_without_secrets(alice, runtime):

@@ -73,9 +73,11 @@ def test_destroy_ends_them_and_the_journal_says_who_and_why(desk, alice, bob, ol
     assert {again(row).state for row in rows} == {State.DESTROYED}
     assert {again(row).end_reason for row in rows} == {EndReason.OPERATOR}
     lines = Event.objects.filter(kind="ending")
-    assert {(e.by, e.actor, e.message) for e in lines} == {("operator", olga, "Mining coins.")}
+    assert {(e.actor_role, e.actor, e.message) for e in lines} == {
+        ("operator", olga, "Mining coins.")
+    }
     assert runtime.observe() == {}
-    assert AuditEntry.objects.filter(by=olga.email, reason="Mining coins.").count() == 3
+    assert AuditEntry.objects.filter(actor=olga.email, reason="Mining coins.").count() == 3
 
 
 def test_what_has_ended_is_told_and_left_alone(desk, alice):

@@ -88,9 +88,9 @@ def busy_week() -> None:
     total.add(1.2)
     OutcomeCount.objects.bulk_create(
         OutcomeCount(
-            slot=now - n * outcomes.BUCKET_SPAN,
-            act="launch",
-            start=start,
+            bucket_start=now - n * outcomes.BUCKET_SPAN,
+            operation="launch",
+            launch_kind=start,
             result=result,
             **asdict(total),
         )
@@ -133,7 +133,7 @@ def test_parallel_counts_count_each_event_once(olga: Any, settings: Any) -> None
     at_once(6, count)
     tallies_settled.undo()
 
-    counted = OutcomeCount.objects.filter(slot__year=1970, act="launch").values_list(
+    counted = OutcomeCount.objects.filter(bucket_start__year=1970, operation="launch").values_list(
         "count", flat=True
     )
     assert list(counted) == [5]

@@ -37,7 +37,7 @@ def password_key(alice: User) -> str:
 
 
 def rescue(alice: User, ends: DeadlineKind = DeadlineKind.IDLE) -> str:
-    return path_of(signed_links.keep_alive_url(SandboxWarning.objects.get(clock=ends)))
+    return path_of(signed_links.keep_alive_url(SandboxWarning.objects.get(deadline_kind=ends)))
 
 
 def longer_rescue(alice: User) -> str:

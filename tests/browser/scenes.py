@@ -65,8 +65,8 @@ api: the database did not accept a connection, giving up"""
 
 def earlier(sandbox: Sandbox, past: timedelta) -> Sandbox:
     """The sandbox as if all of it had been so much earlier."""
-    for told in (sandbox.events, sandbox.samples):
-        told.update(at=F("at") - past)
+    sandbox.events.update(created_at=F("created_at") - past)
+    sandbox.samples.update(at=F("at") - past)
     moments = {name: F(name) - past for name in MOMENTS}
     Sandbox.objects.filter(pk=sandbox.pk).update(**moments)
     return again(sandbox)
@@ -251,7 +251,11 @@ def busy_week(alice: User, runtime: MemoryRuntime) -> None:
             counted = {"count": total.count, "seconds": total.seconds, "buckets": total.buckets}
             if total.count:
                 OutcomeCount.objects.create(
-                    slot=slot, act="launch", start=start, result=result, **counted
+                    bucket_start=slot,
+                    operation="launch",
+                    launch_kind=start,
+                    result=result,
+                    **counted,
                 )
     launch(alice, name="webhook-spike")
     leaving(alice, runtime)

@@ -116,7 +116,7 @@ def problem_with(row: Sandbox, stats: KillStats) -> str:
     """Return why the sandbox is stuck; empty if it runs as its row says."""
     if row.state not in (State.RUNNING, State.POOLED):
         return f"is {row.state}"
-    if row.lease_until or row.reset_requested_at:
+    if row.leased_until or row.reset_requested_at:
         return "waits for a worker"
     (address,) = row.addresses.values()
     stats.ports.add(int(address.rpartition(":")[2]))

@@ -96,5 +96,5 @@ def count_points(harness: ScenarioHarness) -> dict[str, dict[str, int]]:
 def has_unfinished_work() -> bool:
     """Return whether any sandbox is in a transitional state or waits for a worker."""
     transitional = Q(state__in=(State.PENDING, State.PROVISIONING, State.DESTROYING))
-    waiting = Q(lease_until__isnull=False) | Q(reset_requested_at__isnull=False)
+    waiting = Q(leased_until__isnull=False) | Q(reset_requested_at__isnull=False)
     return Sandbox.objects.live().filter(transitional | waiting).exists()

@@ -93,7 +93,7 @@ def test_launches_that_failed_or_are_not_done_say_nothing(alice: User) -> None:
 
 def test_what_was_reset_and_taken_down_since_still_tells_how_it_was_made(alice: User) -> None:
     launched(alice, (0.2, 1, 3))
-    Sandbox.objects.update(attempt=4)
+    Sandbox.objects.update(lease_token=4)
     assert estimate(making(alice)).typical.launches == 1
 
 

@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.store]
 def pooled() -> Sandbox:
     """One that waits in the pool."""
     sandbox = lifecycle.create_pending(
-        factory.new_sandbox(blueprints.load("billing"), warm=True), None
+        factory.new_sandbox(blueprints.load("billing"), from_pool=True), None
     )
     lifecycle.start_provisioning(sandbox)
     lifecycle.mark_ready(sandbox, {}, 0)
@@ -91,7 +91,7 @@ def test_a_whole_life_is_in_the_journal(alice):
     lifecycle.mark_destroyed(sandbox)
 
     assert story(sandbox) == ["requested", "provisioning", "running", "ending", "destroyed"]
-    assert [event.by for event in sandbox.events.all()] == [
+    assert [event.actor_role for event in sandbox.events.all()] == [
         "owner",
         "portal",
         "portal",
@@ -177,7 +177,7 @@ def test_no_second_worker_takes_it_while_the_first_holds_the_lease(alice, clock)
     assert not lifecycle.start_provisioning(same)
     clock.forward(seconds=1)
     assert lifecycle.start_provisioning(same)
-    assert same.attempt == 2
+    assert same.lease_token == 2
 
 
 def test_a_worker_that_lost_its_lease_changes_nothing_any_more(alice, clock):
@@ -190,7 +190,7 @@ def test_a_worker_that_lost_its_lease_changes_nothing_any_more(alice, clock):
     assert not leases.renew_lease(slow, steps=[{"name": "mine"}])
     assert not lifecycle.mark_ready(slow, {"api:1": "elsewhere:1"}, 7)
     assert not lifecycle.begin_destroy(
-        slow, EndReason.PROVISION_FAILED, "Mine.", attempt=slow.attempt
+        slow, EndReason.PROVISION_FAILED, "Mine.", lease_token=slow.lease_token
     )
 
     assert again(slow).state == State.PROVISIONING
@@ -207,7 +207,7 @@ def test_attempts_count_on_from_the_row_and_not_from_a_memory_of_it(alice, clock
         clock.forward(seconds=31)
 
     assert lifecycle.start_provisioning(memory)
-    assert again(sandbox).attempt == 3
+    assert again(sandbox).lease_token == 3
 
 
 def test_a_lease_that_is_given_back_late_leaves_a_later_state_alone(alice):
@@ -215,10 +215,10 @@ def test_a_lease_that_is_given_back_late_leaves_a_later_state_alone(alice):
     assert leases.acquire_lease(sandbox, [State.RUNNING])
     lifecycle.begin_destroy(again(sandbox), EndReason.USER, "Enough.")
     leases.acquire_lease(sandbox, [State.DESTROYING])
-    held_until = again(sandbox).lease_until
+    held_until = again(sandbox).leased_until
 
     assert not leases.release_lease(sandbox, State.RUNNING)
-    assert again(sandbox).lease_until == held_until is not None
+    assert again(sandbox).leased_until == held_until is not None
 
 
 def test_a_lease_that_is_given_back_late_leaves_the_next_workers_alone(alice, clock):
@@ -230,15 +230,15 @@ def test_a_lease_that_is_given_back_late_leaves_the_next_workers_alone(alice, cl
     assert leases.acquire_lease(next_one, [State.RUNNING])
 
     assert not leases.release_lease(late, State.RUNNING)
-    assert again(sandbox).lease_until
+    assert again(sandbox).leased_until
     assert leases.release_lease(next_one, State.RUNNING)
 
 
 BROKEN = {
-    "running_sandboxes_have_their_clocks": {"expires_at": None},
-    "an_end_has_a_reason": {"state": State.DESTROYED, "slot": None},
-    "active_sandboxes_have_a_slot": {"slot": None},
-    "state_is_known": {"state": "lingering", "slot": None},
+    "sandbox_running_has_deadlines": {"expires_at": None},
+    "sandbox_end_reason_required": {"state": State.DESTROYED, "slot": None},
+    "sandbox_slot_matches_state": {"slot": None},
+    "sandbox_state_valid": {"state": "lingering", "slot": None},
 }
 
 

@@ -173,7 +173,7 @@ def test_a_removal_that_waits_for_its_next_try_is_waited_for(alice, settings, cl
     sandbox = launch(alice)
     lifecycle.begin_destroy(sandbox, EndReason.USER, "Enough.")
     until = timezone.now() + timedelta(minutes=2)
-    Sandbox.objects.filter(pk=sandbox.pk).update(lease_until=until)
+    Sandbox.objects.filter(pk=sandbox.pk).update(leased_until=until)
 
     assert refusal(alice).wait_seconds == 120
 

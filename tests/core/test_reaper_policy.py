@@ -82,12 +82,12 @@ TABLE = {
         REQUEUE,
     ),
     "what a worker holds is left to it": (
-        row(**PROVISIONING, lease_until=ahead(seconds=1)),
+        row(**PROVISIONING, leased_until=ahead(seconds=1)),
         ABSENT,
         None,
     ),
     "what a dead worker held is sent again": (
-        row(**PROVISIONING, lease_until=ago(seconds=1)),
+        row(**PROVISIONING, leased_until=ago(seconds=1)),
         ABSENT,
         REQUEUE,
     ),
@@ -97,14 +97,14 @@ TABLE = {
         (Action.FAIL, EndReason.PROVISION_FAILED),
     ),
     "what is held is not given up": (
-        row(**PROVISIONING, created_at=ago(minutes=11), lease_until=ahead(seconds=1)),
+        row(**PROVISIONING, created_at=ago(minutes=11), leased_until=ahead(seconds=1)),
         ABSENT,
         None,
     ),
     "an unfinished removal goes on": (row(**DESTROYING), seen(), DESTROY),
     "a removal also goes on when nothing of it is there": (row(**DESTROYING), ABSENT, DESTROY),
     "a removal waits for its next try": (
-        row(**DESTROYING, lease_until=ahead(seconds=1)),
+        row(**DESTROYING, leased_until=ahead(seconds=1)),
         seen(),
         None,
     ),
@@ -153,17 +153,17 @@ TABLE = {
         RESTART,
     ),
     "one that is being started is left to it": (
-        row(lease_until=ahead(seconds=1)),
+        row(leased_until=ahead(seconds=1)),
         seen(db=STOPPED),
         None,
     ),
     "one that is being made anew is left to it": (
-        row(lease_until=ahead(seconds=1)),
+        row(leased_until=ahead(seconds=1)),
         seen(db=EXITED),
         None,
     ),
     "one that was left half made anew is lost": (
-        row(lease_until=ago(seconds=1)),
+        row(leased_until=ago(seconds=1)),
         Observation(True, None, ["db", "api"]),
         (Action.FAIL, EndReason.LOST),
     ),
@@ -174,7 +174,7 @@ TABLE = {
         REQUEUE,
     ),
     "a reset that somebody does is left to him": (
-        row(reset_requested_at=ago(seconds=11), lease_until=ahead(seconds=1)),
+        row(reset_requested_at=ago(seconds=11), leased_until=ahead(seconds=1)),
         seen(),
         None,
     ),
@@ -182,7 +182,7 @@ TABLE = {
     "a closed account's ends": (row(owner=get_user_model()(is_active=False)), seen(), CLOSED),
     "a closed account's request ends": (row(owner=None, **PENDING), ABSENT, CLOSED),
     "a closed account's ends also in a worker's hands": (
-        row(owner=None, **PROVISIONING, lease_until=ahead(seconds=9)),
+        row(owner=None, **PROVISIONING, leased_until=ahead(seconds=9)),
         ABSENT,
         CLOSED,
     ),

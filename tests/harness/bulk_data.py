@@ -141,7 +141,7 @@ def _ended(owner: User, at: datetime, dice: random.Random) -> Sandbox:
         end_reason=reason,
         end_message="It ended.",
         failure=failure if reason in FAILURE_REASONS else {},
-        attempt=1,
+        lease_token=1,
         name=dice.choice(["", "", "checkout", "webhooks", "nightly"]),
     )
 
@@ -158,7 +158,7 @@ def _running(owner: User, slot: int, now: datetime) -> Sandbox:
         hard_cap_at=now + timedelta(hours=4),
         last_activity_at=now,
         addresses={"api:8000": "127.0.0.1:20000", "db:5432": "127.0.0.1:20001"},
-        attempt=1,
+        lease_token=1,
     )
 
 
@@ -204,7 +204,7 @@ def _journal(made: Sequence[Sandbox], each: int) -> None:
         cursor.execute(
             f"WITH line(number, kind, words) AS (VALUES {lines}) "
             f"INSERT INTO {Event._meta.db_table} "
-            "(sandbox_id, at, kind, actor_id, by, message, data) "
+            "(sandbox_id, created_at, kind, actor_id, actor_role, message, data) "
             "SELECT s.id, s.created_at, line.kind, s.owner_id, 'owner', line.words, '{}' "
             f"FROM {Sandbox._meta.db_table} s CROSS JOIN line "
             "WHERE s.id BETWEEN %s AND %s ORDER BY s.id, line.number",

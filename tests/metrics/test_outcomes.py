@@ -25,9 +25,9 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.
 def counted(act: str = "launch") -> dict[str, int]:
     """Of all time, by start and result."""
     return {
-        f"{row.start} {row.result}".strip(): row.count
+        f"{row.launch_kind} {row.result}".strip(): row.count
         for row in outcomes.all_time()
-        if row.act == act
+        if row.operation == act
     }
 
 
@@ -71,9 +71,9 @@ def test_removals_are_counted_with_their_duration(alice, runtime, clock):
     settle(clock)
 
     assert counted("destroy") == {"cold removed": 1, "cold retried": 1}
-    assert OutcomeCount.objects.get(slot=ALL_TIME, result="retried").seconds == pytest.approx(
-        40, abs=1
-    )
+    assert OutcomeCount.objects.get(
+        bucket_start=ALL_TIME, result="retried"
+    ).seconds == pytest.approx(40, abs=1)
 
 
 def test_recent_events_wait_for_the_next_aggregation(alice, clock):
@@ -120,7 +120,7 @@ def test_totals_survive_the_pruning_of_sandboxes_and_buckets(alice, clock):
 
     assert not Sandbox.objects.exists()
     assert counted() == {"cold ready": 1}
-    assert not OutcomeCount.objects.exclude(slot=ALL_TIME).exists()
+    assert not OutcomeCount.objects.exclude(bucket_start=ALL_TIME).exists()
 
 
 def test_failed_engine_calls_are_counted(alice, runtime):

@@ -65,8 +65,8 @@ def test_concurrent_workers_deliver_each_message_once(carol: User, receiver: Rec
     delivery.deliver_due()
 
     assert len(receiver.ids) == len(set(receiver.ids)) == 12
-    assert not WebhookDelivery.objects.exclude(outcome="delivered").exists()
-    assert not Webhook.objects.exclude(busy_until=None).exists()
+    assert not WebhookDelivery.objects.exclude(status="delivered").exists()
+    assert not Webhook.objects.exclude(leased_until=None).exists()
 
 
 def test_concurrent_clicks_on_one_link_extend_once(carol: User) -> None:

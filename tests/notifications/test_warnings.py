@@ -126,7 +126,10 @@ def test_both_deadlines_of_a_sandbox_are_warned_of_once(alice: User, ears: Ears)
     actions.touch(sandbox, alice)
     ears.pass_by(minutes=3)
     assert ears.heard == (2, 2, 2)
-    assert [row.clock for row in SandboxWarning.objects.order_by("pk")] == ["idle", "expired"]
+    assert [row.deadline_kind for row in SandboxWarning.objects.order_by("pk")] == [
+        "idle",
+        "expired",
+    ]
 
 
 def test_each_of_several_sandboxes_is_warned_of_once(alice: User, ears: Ears) -> None:

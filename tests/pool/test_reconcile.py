@@ -120,7 +120,7 @@ def test_a_rebuilt_image_replaces_the_pool(runtime):
     assert ended_because(old) == (State.DESTROYED, EndReason.RETIRED)
     assert "images" in again(old).end_message
     assert len(pooled()) == 1
-    assert pooled()[0].made_of != old.made_of
+    assert pooled()[0].spec_version != old.spec_version
 
 
 def test_a_missing_image_empties_the_pool(runtime):

@@ -61,7 +61,7 @@ def test_concurrent_workers_provision_a_sandbox_once(runtime):
 
     at_once(4, lambda _: provisioning.provision(again(sandbox)))
 
-    assert (again(sandbox).state, again(sandbox).attempt) == (State.RUNNING, 1)
+    assert (again(sandbox).state, again(sandbox).lease_token) == (State.RUNNING, 1)
     assert (lines("provisioning"), lines("running")) == (1, 1)
     assert len(runtime.observe()) == 1
 
@@ -156,5 +156,5 @@ def test_concurrent_workers_process_the_launch_queue_once(runtime):
     at_once(4, lambda _: provisioning.process_queue())
 
     assert {again(row).state for row in rows} == {State.RUNNING}
-    assert {again(row).attempt for row in rows} == {1}
+    assert {again(row).lease_token for row in rows} == {1}
     assert lines("running") == 12

@@ -153,7 +153,7 @@ def test_removals_are_retried_with_growing_delays_and_reported(alice, runtime, c
     for _ in range(9):
         runtime.fail_next("destroy", EngineRefused("It is busy."))
         assert sweep().errors
-        waits.append((again(sandbox).lease_until - timezone.now()).total_seconds())
+        waits.append((again(sandbox).leased_until - timezone.now()).total_seconds())
         clock.forward(seconds=waits[-1] - 1)
         assert sweep().errors, "the next try is not due, and it still is not removed"
         clock.forward(seconds=1)

@@ -32,12 +32,12 @@ def create(web: Client, **data: str) -> str:
     return web.post(reverse("tokens"), fields).content.decode()
 
 
-def warn(sandbox: Sandbox, clock_name: str) -> None:
+def warn(sandbox: Sandbox, deadline_kind: str) -> None:
     """The letter that a sweep would send shortly before this deadline."""
-    deadline = sandbox.idle_expires_at if clock_name == "idle" else sandbox.expires_at
+    deadline = sandbox.idle_expires_at if deadline_kind == "idle" else sandbox.expires_at
     assert deadline
     emails.send_warning(
-        sandbox_warnings.record_warning(sandbox, DeadlineKind(clock_name), deadline)
+        sandbox_warnings.record_warning(sandbox, DeadlineKind(deadline_kind), deadline)
     )
 
 

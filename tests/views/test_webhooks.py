@@ -123,7 +123,7 @@ def test_what_was_sent_is_shown_and_sent_again(
     receiver.status = 200
     act(web, "resend-delivery", webhook, delivery.message_id)
     assert len(receiver.messages) == 2
-    assert WebhookDelivery.objects.get().outcome == "delivered"
+    assert WebhookDelivery.objects.get().status == "delivered"
 
 
 def test_the_log_is_watched_while_something_is_on_its_way(

@@ -69,7 +69,7 @@ def test_failed_deliveries_are_retried_with_growing_delays_and_the_same_id(
     assert len(receiver.messages) == 10
     assert len(set(receiver.ids)) == len({body for _, body in receiver.messages}) == 1
     assert len({headers["webhook-timestamp"] for headers, _ in receiver.messages}) == 10
-    assert told(webhook).outcome == "failed"
+    assert told(webhook).status == "failed"
     assert statuses(webhook) == [500] * 10
 
 
@@ -104,7 +104,7 @@ def test_a_redirect_is_not_followed(
         outbox.send_test(webhook)
     assert len(receiver.messages) == 1
     assert statuses(webhook) == [status]
-    assert told(webhook).outcome == "pending"
+    assert told(webhook).status == "pending"
 
 
 def test_the_log_contains_the_result_of_each_attempt(
@@ -122,7 +122,7 @@ def test_the_log_contains_the_result_of_each_attempt(
     assert (first["status"], second["status"]) == (500, 200)
     assert first["response"].startswith("<h1>It broke</h1>x") and len(first["response"]) <= 500
     assert second["response"] == "ok"
-    assert told(webhook).outcome == "delivered"
+    assert told(webhook).status == "delivered"
     assert fresh(webhook).status == "on"
 
 
@@ -150,7 +150,7 @@ def test_an_event_whose_worker_was_killed_is_delivered_again(
 
     assert receiver.types(secret) == ["sandbox.running"] * 2
     assert len(set(receiver.ids)) == 1
-    assert told(webhook).outcome == "delivered"
+    assert told(webhook).status == "delivered"
 
 
 def test_a_lost_task_loses_no_event(
@@ -191,7 +191,7 @@ def test_a_slow_worker_with_an_expired_lease_changes_nothing(
     receiver.status = 500
     webhooks_delivery._deliver(slow)
 
-    assert told(webhook).outcome == "delivered"
+    assert told(webhook).status == "delivered"
     assert statuses(webhook) == [204]
 
 

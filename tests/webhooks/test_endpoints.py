@@ -45,7 +45,7 @@ def test_a_webhook_that_fails_for_days_is_disabled_with_an_email(
     clock.forward(minutes=10)
     sweep()
 
-    assert fresh(webhook).off_because == DisabledReason.FAILING
+    assert fresh(webhook).disabled_reason == DisabledReason.FAILING
     letters = [letter for letter in mail.outbox if "Webhook" in letter.subject]
     assert [letter.subject for letter in letters] == ["Webhook bot was disabled"]
     assert f"/webhooks/{webhook.public_id}/" in letters[0].body
@@ -54,7 +54,7 @@ def test_a_webhook_that_fails_for_days_is_disabled_with_an_email(
     core_journal.record(sandbox, "extended", "")
     sweep()
     assert len(receiver.messages) == seen
-    assert not WebhookDelivery.objects.filter(outcome="pending").exists()
+    assert not WebhookDelivery.objects.filter(status="pending").exists()
 
 
 def test_a_success_resets_the_failure_period(
@@ -75,7 +75,7 @@ def test_a_410_disables_the_webhook_at_once(alice: User, receiver: Receiver, clo
     receiver.status = 410
     with committed():
         outbox.send_test(webhook)
-    assert fresh(webhook).off_because == DisabledReason.GONE
+    assert fresh(webhook).disabled_reason == DisabledReason.GONE
     assert len(mail.outbox) == 1
 
 
@@ -135,4 +135,4 @@ def test_a_webhook_disabled_by_an_operator_stays_disabled(alice: User, receiver:
     with pytest.raises(StateConflict, match="An operator"):
         endpoints.set_enabled(fresh(webhook), enabled=True)
     endpoints.set_enabled(fresh(webhook), enabled=False)
-    assert fresh(webhook).off_because == DisabledReason.OPERATOR
+    assert fresh(webhook).disabled_reason == DisabledReason.OPERATOR

@@ -59,7 +59,7 @@ def test_killed_while_provisioning_the_next_worker_completes_the_sandbox(
     sweep()
 
     assert again(sandbox).state == State.RUNNING
-    assert again(sandbox).attempt == 2
+    assert again(sandbox).lease_token == 2
     assert list(runtime.observe()) == [sandbox.public_id]
 
 
@@ -87,7 +87,7 @@ def test_killed_around_any_write_nothing_stays_stuck(
     sweep()
 
     assert again(sandbox).state == State.RUNNING
-    assert again(sandbox).lease_until is None
+    assert again(sandbox).leased_until is None
     assert len(runtime.observe()) == 1
 
 

@@ -124,7 +124,7 @@ def test_a_sandbox_that_stopped_with_its_engine_is_restarted(alice, runtime, clo
     assert after.addresses != sandbox.addresses, "its new ports are recorded"
     assert after.idle_expires_at == timezone.now() + timedelta(minutes=30)
     assert after.expires_at == sandbox.expires_at
-    assert after.lease_until is None
+    assert after.leased_until is None
     assert "revived" in story(sandbox)
 
 

@@ -29,7 +29,7 @@ def test_a_task_delivered_twice_provisions_one_sandbox(alice, runtime):
     worker_tasks.provision(sandbox.public_id)
     worker_tasks.provision(sandbox.public_id)
 
-    assert again(sandbox).attempt == 1
+    assert again(sandbox).lease_token == 1
     assert len(runtime.observe()) == 1
     assert story(sandbox) == ["requested", "provisioning", "running"]
 
@@ -58,7 +58,7 @@ def test_a_long_step_renews_the_lease(alice, runtime, clock):
         progress.report("ready")
         clock.forward(seconds=4)
 
-    assert again(sandbox).lease_until > timezone.now()
+    assert again(sandbox).leased_until > timezone.now()
     assert not lifecycle.start_provisioning(again(sandbox))
 
 
@@ -91,7 +91,7 @@ def test_a_delayed_worker_does_not_touch_the_running_sandbox(alice, runtime, clo
     worker_tasks.provision(sandbox.public_id)
 
     assert again(sandbox).state == State.RUNNING
-    assert again(sandbox).attempt == 2
+    assert again(sandbox).lease_token == 2
     assert runtime.observe()[sandbox.public_id].alive
 
 
