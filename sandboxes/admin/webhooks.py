@@ -37,7 +37,7 @@ DISABLE = ConfirmedAction(
 @admin.register(Webhook)
 class WebhookAdmin(ReadOnlyAdminMixin, PortalAdmin):
     list_display = ("public_id", "user", "host", "status", "failing_since", "created_at")
-    list_filter = ("off_because", ("failing_since", admin.EmptyFieldListFilter))
+    list_filter = ("disabled_reason", ("failing_since", admin.EmptyFieldListFilter))
     list_select_related = ("user",)
     search_fields = ("public_id", "name", "url", "user__email")
     search_help_text = "ID, name, URL, or user's email address"
@@ -50,7 +50,7 @@ class WebhookAdmin(ReadOnlyAdminMixin, PortalAdmin):
         "host",
         "events",
         "status",
-        "off_because",
+        "disabled_reason",
         "failing_since",
         "previous_until",
         "created_at",
@@ -70,8 +70,8 @@ class WebhookAdmin(ReadOnlyAdminMixin, PortalAdmin):
 
 @admin.register(WebhookDelivery)
 class WebhookDeliveryAdmin(ReadOnlyAdminMixin, PortalAdmin):
-    list_display = ("message_id", "type", "webhook", "outcome", "tries", "due_at", "created_at")
-    list_filter = ("outcome", "type")
+    list_display = ("message_id", "type", "webhook", "status", "attempts", "due_at", "created_at")
+    list_filter = ("status", "type")
     list_select_related = ("webhook",)
     search_fields = ("message_id", "webhook__public_id", "webhook__user__email")
     search_help_text = "Message ID, webhook ID, or user's email address"
@@ -80,8 +80,8 @@ class WebhookDeliveryAdmin(ReadOnlyAdminMixin, PortalAdmin):
         "message_id",
         "webhook",
         "type",
-        "outcome",
-        "tries",
+        "status",
+        "attempts",
         "due_at",
         "created_at",
         "results",

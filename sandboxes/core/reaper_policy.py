@@ -55,7 +55,7 @@ class Observation:
 
 def decide(sandbox: Sandbox, observation: Observation, now: datetime) -> Decision | None:
     """Return the action that this sandbox needs now, or None."""
-    leased = sandbox.lease_until is not None and sandbox.lease_until > now
+    leased = sandbox.leased_until is not None and sandbox.leased_until > now
     if sandbox.state == State.DESTROYING:
         ready = observation.engine_answered and not leased
         return Decision(Action.DESTROY, "its removal isn't finished") if ready else None

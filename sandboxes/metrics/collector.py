@@ -117,10 +117,10 @@ def _outcomes(rows: list[OutcomeCount]) -> Iterable[Metric]:
         labels = ["start", "result"]
         family = HistogramMetricFamily(f"sandboxportal_{act}_seconds", text, labels=labels)
         for row in rows:
-            if row.act == act:
-                family.add_metric([row.start, row.result], _buckets(row), row.seconds)
+            if row.operation == act:
+                family.add_metric([row.launch_kind, row.result], _buckets(row), row.seconds)
         yield family
-    errors = {row.result: row.count for row in rows if row.act == "engine_error"}
+    errors = {row.result: row.count for row in rows if row.operation == "engine_error"}
     text = "Engine calls that were refused or got no answer."
     counter = CounterMetricFamily("sandboxportal_engine_errors", text, labels=["call"])
     for call in ENGINE_CALLS:

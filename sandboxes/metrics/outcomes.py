@@ -83,7 +83,7 @@ def _aggregate_batch() -> bool:
     """Aggregate one batch of events; return whether there may be more."""
     done = Site.current().tallied_event
     new = Event.objects.filter(pk__gt=done)
-    unsettled = new.filter(at__gt=clock.now() - SETTLE_DELAY).aggregate(pk=Min("pk"))["pk"]
+    unsettled = new.filter(created_at__gt=clock.now() - SETTLE_DELAY).aggregate(pk=Min("pk"))["pk"]
     settled = new.filter(pk__lt=unsettled) if unsettled else new
     events = list(settled.select_related("sandbox").defer("sandbox__secrets")[:BATCH_SIZE])
     if not events:
@@ -98,27 +98,29 @@ def _outcomes(events: list[Event]) -> Iterable[tuple[Key, float]]:
     ends = {"destroyed", "failed"}
     removed = [event.sandbox_id for event in events if event.kind in ends]
     removal_starts = dict(
-        Event.objects.filter(sandbox__in=removed, kind="ending").values_list("sandbox", "at")
+        Event.objects.filter(sandbox__in=removed, kind="ending").values_list(
+            "sandbox", "created_at"
+        )
     )
     for event in events:
         sandbox = event.sandbox
-        slot = bucket_start(event.at)
-        start = "warm" if sandbox.warm else "cold"
+        slot = bucket_start(event.created_at)
+        start = "warm" if sandbox.from_pool else "cold"
         if event.kind == "running":
             yield (slot, "launch", start, "ready"), float(event.data.get("seconds", 0))
         elif event.kind in ends:
-            took = event.at - removal_starts.get(event.sandbox_id, event.at)
+            took = event.created_at - removal_starts.get(event.sandbox_id, event.created_at)
             result = "retried" if sandbox.removal_attempts else "removed"
             yield (slot, "destroy", start, result), took.total_seconds()
         elif _launch_failed(sandbox):
             result = "failed" if event.data.get("reason") in FAILURE_REASONS else "cancelled"
-            waited = event.at - sandbox.created_at
+            waited = event.created_at - sandbox.created_at
             yield (slot, "launch", start, result), waited.total_seconds()
 
 
 def _launch_failed(sandbox: Sandbox) -> bool:
     """Return whether a user's launch failed; sandboxes made only for the pool don't count."""
-    return sandbox.started_at is None and not (sandbox.warm and sandbox.owner_id is None)
+    return sandbox.started_at is None and not (sandbox.from_pool and sandbox.owner_id is None)
 
 
 def bucket_start(at: datetime) -> datetime:
@@ -142,7 +144,7 @@ def _save(outcomes: Iterable[tuple[Key, float]]) -> None:
 def _locked_row(key: Key) -> OutcomeCount:
     slot, act, start, result = key
     rows = OutcomeCount.objects.select_for_update()
-    return rows.get_or_create(slot=slot, act=act, start=start, result=result)[0]
+    return rows.get_or_create(bucket_start=slot, operation=act, launch_kind=start, result=result)[0]
 
 
 @transaction.atomic
@@ -154,16 +156,22 @@ def record_engine_error(call: str) -> None:
 
 
 def counts_since(moment: datetime) -> list[OutcomeCount]:
-    return list(OutcomeCount.objects.filter(slot__gte=moment).order_by("slot"))
+    return list(OutcomeCount.objects.filter(bucket_start__gte=moment).order_by("bucket_start"))
 
 
 def all_time() -> list[OutcomeCount]:
-    return list(OutcomeCount.objects.filter(slot=ALL_TIME).order_by("act", "start", "result"))
+    return list(
+        OutcomeCount.objects.filter(bucket_start=ALL_TIME).order_by(
+            "operation", "launch_kind", "result"
+        )
+    )
 
 
 def prune() -> None:
     """Delete counts past their retention."""
-    OutcomeCount.objects.filter(slot__lt=clock.now() - RETENTION).exclude(slot=ALL_TIME).delete()
+    OutcomeCount.objects.filter(bucket_start__lt=clock.now() - RETENTION).exclude(
+        bucket_start=ALL_TIME
+    ).delete()
 
 
 def sum_histograms(rows: Iterable[Any]) -> Histogram:

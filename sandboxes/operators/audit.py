@@ -42,13 +42,13 @@ def record(
     )
     return AuditEntry.objects.create(
         at=clock.now(),
-        by=display_name(actor.user),
+        actor=display_name(actor.user),
         address=actor.address,
-        act=act,
-        kind=model_label(subject),
+        action=act,
+        model=model_label(subject),
         subject=str(getattr(subject, "public_id", "") or subject)[:MAX_SUBJECT_LENGTH],
         subject_key=str(subject.pk),
-        concerns=display_name(_affected_user(subject)),
+        affected_user=display_name(_affected_user(subject)),
         reason=reason,
         changes=dict(changes or {}),
     )

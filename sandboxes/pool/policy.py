@@ -94,7 +94,7 @@ def _is_current(pool: Pool) -> bool:
 
 def staleness_reason(row: Sandbox, pool: Pool, now: datetime) -> str:
     """Return why a sandbox must not be claimed; empty if it may."""
-    if row.made_of != pool.version or not _is_current(pool):
+    if row.spec_version != pool.version or not _is_current(pool):
         return "Its blueprint, images or settings have changed."
     if now - row.created_at >= pool.max_age:
         return f"Too old for the pool: {timesince(row.created_at, now)}."

@@ -62,7 +62,7 @@ def _start_one() -> Sandbox | None:
         return None
     blueprint = blueprints.load(pool.blueprint)
     return lifecycle.create_pending(
-        factory.new_sandbox(blueprint, warm=True, made_of=pool.version), None
+        factory.new_sandbox(blueprint, from_pool=True, spec_version=pool.version), None
     )
 
 

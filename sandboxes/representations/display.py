@@ -138,7 +138,7 @@ def advice(sandbox: Sandbox) -> str | None:
 
 def final_logs(sandbox: Sandbox) -> str:
     """Return the last log lines of an ended sandbox."""
-    return sandbox.failure.get("log_tail") or sandbox.last_logs
+    return sandbox.failure.get("log_tail") or sandbox.final_logs
 
 
 def deadline(sandbox: Sandbox) -> Deadline:

@@ -47,8 +47,8 @@ def count_requests() -> None:
         log.warning("requests_not_counted", error=str(error))
         return
     for name, count in counts.items():
-        waiting[name].requests, waiting[name].log_read_to = count.lines, count.read_to
-    UsageSample.objects.bulk_update([waiting[name] for name in counts], ["requests", "log_read_to"])
+        waiting[name].requests, waiting[name].log_cursor = count.lines, count.read_to
+    UsageSample.objects.bulk_update([waiting[name] for name in counts], ["requests", "log_cursor"])
 
 
 def _resume_count(row: Sandbox, previous: UsageSample | None) -> LineCount | None:
@@ -56,4 +56,4 @@ def _resume_count(row: Sandbox, previous: UsageSample | None) -> LineCount | Non
     count = initial_count(row)
     if count is None or previous is None or previous.requests is None:
         return count
-    return replace(count, lines=previous.requests, read_to=previous.log_read_to)
+    return replace(count, lines=previous.requests, read_to=previous.log_cursor)

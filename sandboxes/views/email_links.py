@@ -42,7 +42,7 @@ def keep_alive(request: HttpRequest, token: str) -> HttpResponse:
 
 
 def _warning_context(warning: SandboxWarning) -> dict[str, Any]:
-    idle = warning.clock == DeadlineKind.IDLE
+    idle = warning.deadline_kind == DeadlineKind.IDLE
     minutes = 0 if idle or not warning.is_current else email_links.extension_minutes(warning)
     deadline = display.deadline(warning.sandbox)
     return {"sandbox": warning.sandbox, "idle": idle, "minutes": minutes, "deadline": deadline}
@@ -69,13 +69,13 @@ def unsubscribe(request: HttpRequest, token: str) -> HttpResponse:
     found = signed_links.parse_unsubscribe_token(token)
     if found is None:
         return _invalid_link(request)
-    user, clock_name = found
-    column = "mail_idle" if clock_name == DeadlineKind.IDLE else "mail_expiry"
+    user, deadline_kind = found
+    column = "mail_idle" if deadline_kind == DeadlineKind.IDLE else "mail_expiry"
     if request.method == "POST":
         Preferences.objects.update_or_create(user=user, defaults={column: False})
     context = {
-        "idle": clock_name == DeadlineKind.IDLE,
-        "done": not Preferences.for_user(user).wants_mail(clock_name),
+        "idle": deadline_kind == DeadlineKind.IDLE,
+        "done": not Preferences.for_user(user).wants_mail(deadline_kind),
         "email": user.email,
     }
     return _render(request, "unsubscribe", context)

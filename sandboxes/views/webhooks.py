@@ -96,7 +96,7 @@ def _log_context(request: Request, row: Webhook) -> dict[str, Any]:
             row.deliveries.all(), "created_at", PAGE_SIZE, "", "deliveries"
         )
     deliveries, following = found
-    auto_refresh = any(one.outcome == DeliveryStatus.PENDING and not one.log for one in deliveries)
+    auto_refresh = any(one.status == DeliveryStatus.PENDING and not one.log for one in deliveries)
     return {
         "webhook": row,
         "deliveries": deliveries,

@@ -32,11 +32,11 @@ def store_log_tails(sandbox: Sandbox) -> None:
 
     Renews the lease, because reading logs takes long if the engine hangs.
     """
-    if sandbox.started_at and not sandbox.failure and not sandbox.last_logs:
+    if sandbox.started_at and not sandbox.failure and not sandbox.final_logs:
         with suppress(*LOG_ERRORS):
             tails = _read_tails(sandbox)
             until = clock.now() + leases.LEASE_DURATION
-            leases.release_lease(sandbox, State.DESTROYING, until, last_logs=tails)
+            leases.release_lease(sandbox, State.DESTROYING, until, final_logs=tails)
 
 
 def _read_tails(sandbox: Sandbox) -> str:

@@ -67,7 +67,12 @@ def fail(
         "log_tail": collect_log_tails(sandbox),
     }
     ended = lifecycle.begin_destroy(
-        sandbox, reason, message, expected=[sandbox.state], attempt=sandbox.attempt, failure=failure
+        sandbox,
+        reason,
+        message,
+        expected=[sandbox.state],
+        lease_token=sandbox.lease_token,
+        failure=failure,
     )
     if ended:
         tear_down(sandbox)

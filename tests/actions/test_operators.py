@@ -139,7 +139,7 @@ def test_a_delayed_removal_can_be_retried_at_once(desk, alice, runtime):
     page = ask(desk, "retry_removal", sandbox, reason="The volume is free again.")
     assert said(page) == ["1 sandbox will be removed again."]
     assert again(sandbox).state == State.DESTROYED
-    lines = list(again(sandbox).events.values_list("by", "message"))
+    lines = list(again(sandbox).events.values_list("actor_role", "message"))
     assert ("operator", "Removal retry requested. The volume is free again.") in lines
 
 

@@ -86,9 +86,9 @@ def test_every_act_asks_for_a_reason_and_is_in_the_audit_with_it(desk, alice, de
 
     ask(desk, question.name, row, **answers, reason="It has to be.")
     entry = AuditEntry.objects.get()
-    assert (entry.act, entry.kind) == (question.name, desk_page.opts.verbose_name)
+    assert (entry.action, entry.model) == (question.name, desk_page.opts.verbose_name)
     assert (entry.subject_key, entry.reason) == (key, "It has to be.")
-    assert (entry.by, entry.address) == ("olga@example.com", "127.0.0.1")
+    assert (entry.actor, entry.address) == ("olga@example.com", "127.0.0.1")
     assert ANSWERS["password"] not in str(entry.changes)
 
 
@@ -124,7 +124,7 @@ def test_every_form_asks_for_a_reason_and_is_in_the_audit_with_it(desk, alice, d
 
     for reason, entries in (("", 0), ("It has to be.", 1)):
         desk.post(url, data | {"reason": reason})
-        assert AuditEntry.objects.filter(act="change", reason=reason).count() == entries
+        assert AuditEntry.objects.filter(action="change", reason=reason).count() == entries
     assert AuditEntry.objects.count() == 1
 
 
@@ -135,7 +135,7 @@ def test_a_form_tells_what_it_changed(desk, alice):
 
     entry = AuditEntry.objects.get()
     assert entry.changes == {"max_active": ["5", "8"]}
-    assert (entry.concerns, entry.reason) == ("alice@example.com", "A larger workshop.")
+    assert (entry.affected_user, entry.reason) == ("alice@example.com", "A larger workshop.")
 
 
 def test_a_new_row_is_in_the_audit(desk, alice):
@@ -144,7 +144,7 @@ def test_a_new_row_is_in_the_audit(desk, alice):
     desk.post(url, {"name": "students", "reason": "Course in May."})
 
     entry = AuditEntry.objects.get()
-    assert (entry.act, entry.subject, entry.reason) == ("add", "students", "Course in May.")
+    assert (entry.action, entry.subject, entry.reason) == ("add", "students", "Course in May.")
 
 
 def test_a_new_account_is_in_the_audit_without_its_password(desk):
@@ -153,7 +153,7 @@ def test_a_new_account_is_in_the_audit_without_its_password(desk):
     desk.post("/admin/auth/user/add/", data | {"usable_password": "true", "reason": "No mail."})
 
     entry = AuditEntry.objects.get()
-    assert (entry.act, entry.subject, entry.reason) == ("add", "carol", "No mail.")
+    assert (entry.action, entry.subject, entry.reason) == ("add", "carol", "No mail.")
     assert password not in str(entry.changes)
 
 
@@ -183,7 +183,7 @@ def test_an_entry_outlives_the_accounts(desk, alice, olga):
     ask(desk, "delete", alice, reason="She asked for it.")
     entry = AuditEntry.objects.get()
 
-    assert (entry.by, entry.subject, entry.concerns) == (
+    assert (entry.actor, entry.subject, entry.affected_user) == (
         "olga@example.com",
         "alice",
         "alice@example.com",
@@ -196,9 +196,9 @@ def test_the_audit_is_searched_and_filtered(desk, entry, olga, bob):
         ("", {"alice", "bob"}),
         ("?q=alice@", {"alice"}),
         ("?q=Locked", {"bob"}),
-        ("?act=delete", {"alice"}),
-        (f"?kind=user&subject_key={bob.pk}", {"bob"}),
-        ("?act=nothing", set()),
+        ("?action=delete", {"alice"}),
+        (f"?model=user&subject_key={bob.pk}", {"bob"}),
+        ("?action=nothing", set()),
     ):
         rows = desk.get(AUDIT + question).context["cl"].result_list
         assert {row.subject for row in rows} == found, question
@@ -207,7 +207,7 @@ def test_the_audit_is_searched_and_filtered(desk, entry, olga, bob):
 
 def test_it_is_taken_along_as_csv_with_the_same_filters_and_no_formulas(desk, entry, olga, bob):
     audit.record(AuditActor(olga), "set_password", bob, "Locked out.", {"a": ["", "b"]})
-    answer = desk.get(f"{AUDIT}export/?act=delete")
+    answer = desk.get(f"{AUDIT}export/?action=delete")
     lines = list(csv.DictReader(StringIO(answer.getvalue().decode())))
 
     assert answer["Content-Type"] == "text/csv"

@@ -42,7 +42,7 @@ def test_a_sweep_fills_the_pool(settings, runtime):
     assert len(pooled()) == 2
     assert set(runtime.observe()) == {row.public_id for row in pooled()}
     assert story(pooled()[0])[:3] == ["requested", "provisioning", "pooled"]
-    assert {event.by for event in pooled()[0].events.all()} == {"portal"}
+    assert {event.actor_role for event in pooled()[0].events.all()} == {"portal"}
     sweep()
     assert len(Sandbox.objects.all()) == 2, "it is full"
 
@@ -164,7 +164,7 @@ def test_a_sandbox_that_broke_before_its_claim_is_recreated(alice, runtime, brea
     assert (given.pk, given.state) == (warm.pk, State.RUNNING)
     assert runtime.observe()[given.public_id].alive
     assert given.addresses != warm.addresses, "its new ports are recorded"
-    assert (given.secrets, given.lease_until) == (warm.secrets, None)
+    assert (given.secrets, given.leased_until) == (warm.secrets, None)
     assert "Recreated" in last_line(given)
     assert sweep().errors == []
 
@@ -197,7 +197,7 @@ def test_a_claim_during_an_engine_outage_is_verified_by_sweeps(alice, runtime):
         sandbox = request(alice)
         runtime.unreachable = True
 
-    assert (again(sandbox).state, again(sandbox).lease_until) == (State.RUNNING, None)
+    assert (again(sandbox).state, again(sandbox).leased_until) == (State.RUNNING, None)
 
 
 def test_friendbot_funds_pooled_sandboxes(alice, bot: Friendbot):
