@@ -61,14 +61,14 @@ def send_warning(warning: SandboxWarning) -> None:
     sandbox = warning.sandbox
     assert sandbox.owner
     is_extended = sandbox.extensions.filter(by_operator=False).exists()
-    final = warning.clock == DeadlineKind.EXPIRED and (
+    final = warning.deadline_kind == DeadlineKind.EXPIRED and (
         is_extended or sandbox.expires_at == sandbox.hard_cap_at
     )
-    unsubscribe = signed_links.unsubscribe_url(sandbox.owner, warning.clock)
+    unsubscribe = signed_links.unsubscribe_url(sandbox.owner, warning.deadline_kind)
     context = {
         "sandbox": sandbox,
         "warning": warning,
-        "idle": warning.clock == DeadlineKind.IDLE,
+        "idle": warning.deadline_kind == DeadlineKind.IDLE,
         "keep_alive_url": "" if final else signed_links.keep_alive_url(warning),
         "url": signed_links.absolute_url("sandbox", sandbox.public_id),
         "preferences_url": signed_links.absolute_url("preferences"),

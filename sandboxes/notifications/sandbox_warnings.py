@@ -25,9 +25,9 @@ def record_warning(sandbox: Sandbox, kind: DeadlineKind, deadline: datetime) -> 
     now = clock.now()
     warning = SandboxWarning.objects.create(
         sandbox=sandbox,
-        clock=kind,
+        deadline_kind=kind,
         deadline=deadline,
-        at=now,
+        created_at=now,
         mail_due_at=now if wants_mail else None,
     )
     record(sandbox, "warned", MESSAGES[kind].format(deadline), clock=str(kind))

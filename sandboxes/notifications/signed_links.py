@@ -38,7 +38,7 @@ def keep_alive_url(warning: SandboxWarning) -> str:
 
 def _signed_payload(warning: SandboxWarning) -> str:
     """Return the signed text. The link itself has only the id, so that it stays short."""
-    sandbox, action = warning.sandbox, ACTIONS[DeadlineKind(warning.clock)]
+    sandbox, action = warning.sandbox, ACTIONS[DeadlineKind(warning.deadline_kind)]
     parts = (warning.pk, sandbox.public_id, sandbox.owner_id, action, warning.deadline.isoformat())
     return " ".join(str(part) for part in parts)
 

@@ -60,7 +60,7 @@ def deliver_due() -> None:
 
 
 def _is_unleased(now: datetime) -> Q:
-    return Q(busy_until=None) | Q(busy_until__lte=now)
+    return Q(leased_until=None) | Q(leased_until__lte=now)
 
 
 def _claim() -> WebhookDelivery | None:
@@ -83,14 +83,14 @@ def _claim() -> WebhookDelivery | None:
 @transaction.atomic
 def _acquire(delivery: int, webhook: int, now: datetime) -> bool:
     until = now + WEBHOOK_LEASE
-    if not Webhook.objects.filter(_is_unleased(now), pk=webhook, off_because="").update(
-        busy_until=until
+    if not Webhook.objects.filter(_is_unleased(now), pk=webhook, disabled_reason="").update(
+        leased_until=until
     ):
         return False
     held = WebhookDelivery.objects.due(now).filter(pk=delivery)
-    if held.update(due_at=until, tries=F("tries") + 1):
+    if held.update(due_at=until, attempts=F("attempts") + 1):
         return True
-    Webhook.objects.filter(pk=webhook).update(busy_until=None)
+    Webhook.objects.filter(pk=webhook).update(leased_until=None)
     return False
 
 
@@ -125,21 +125,21 @@ def _record(
     webhook = Webhook.objects.select_for_update().get(pk=delivery.webhook_id)
     values: dict[str, Any] = {"log": [*delivery.log, entry][-MAX_LOGGED_ATTEMPTS:]}
     if good:
-        values |= {"outcome": DeliveryStatus.DELIVERED, "due_at": None}
-    elif delivery.tries > len(RETRY_DELAYS):
-        values |= {"outcome": DeliveryStatus.FAILED, "due_at": None}
+        values |= {"status": DeliveryStatus.DELIVERED, "due_at": None}
+    elif delivery.attempts > len(RETRY_DELAYS):
+        values |= {"status": DeliveryStatus.FAILED, "due_at": None}
     else:
-        values |= {"due_at": now + _delay(delivery.tries, answer)}
+        values |= {"due_at": now + _delay(delivery.attempts, answer)}
     # A worker whose lease has ended finds another number of attempts and changes nothing.
-    held = WebhookDelivery.objects.filter(pk=delivery.pk, tries=delivery.tries)
-    held.filter(outcome=DeliveryStatus.PENDING).update(**values)
+    held = WebhookDelivery.objects.filter(pk=delivery.pk, attempts=delivery.attempts)
+    held.filter(status=DeliveryStatus.PENDING).update(**values)
     _update_endpoint_health(webhook, delivery, now, good=good, gone=status == HTTPStatus.GONE)
-    log.info("delivered", webhook=webhook.public_id, status=status, tries=delivery.tries)
+    log.info("delivered", webhook=webhook.public_id, status=status, attempts=delivery.attempts)
 
 
-def _delay(tries: int, answer: DeliveryResponse | None) -> timedelta:
+def _delay(attempts: int, answer: DeliveryResponse | None) -> timedelta:
     """Return the delay after an attempt; longer if the receiver asks for it."""
-    delay = RETRY_DELAYS[tries - 1] * (1 + JITTER * random.random())  # noqa: S311 - no secret
+    delay = RETRY_DELAYS[attempts - 1] * (1 + JITTER * random.random())  # noqa: S311 - no secret
     value = answer.retry_after if answer else ""
     is_valid = value.isdecimal() and len(value) <= MAX_RETRY_AFTER_DIGITS
     retry_after = timedelta(seconds=int(value)) if is_valid else timedelta()
@@ -150,7 +150,7 @@ def _update_endpoint_health(
     webhook: Webhook, delivery: WebhookDelivery, now: datetime, *, good: bool, gone: bool
 ) -> None:
     """Record whether the webhook works, and disable it if it failed for too long or is gone."""
-    values: dict[str, Any] = {"busy_until": None}
+    values: dict[str, Any] = {"leased_until": None}
     if good:
         values |= {"failing_since": None}
     elif delivery.type != TEST_EVENT_TYPE:
@@ -166,10 +166,10 @@ def _update_endpoint_health(
 @transaction.atomic
 def disable(webhook: Webhook, why: DisabledReason) -> None:
     """Disable a webhook. Pending deliveries fail; they can be resent later."""
-    if not Webhook.objects.filter(pk=webhook.pk, off_because="").update(off_because=why):
+    if not Webhook.objects.filter(pk=webhook.pk, disabled_reason="").update(disabled_reason=why):
         return
-    waiting = WebhookDelivery.objects.filter(webhook=webhook, outcome=DeliveryStatus.PENDING)
-    waiting.update(outcome=DeliveryStatus.FAILED, due_at=None)
-    webhook.refresh_from_db(fields=["off_because"])
+    waiting = WebhookDelivery.objects.filter(webhook=webhook, status=DeliveryStatus.PENDING)
+    waiting.update(status=DeliveryStatus.FAILED, due_at=None)
+    webhook.refresh_from_db(fields=["disabled_reason"])
     if why != DisabledReason.OWNER:
         transaction.on_commit(lambda: emails.send_webhook_disabled(webhook))

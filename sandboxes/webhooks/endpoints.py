@@ -77,11 +77,11 @@ def set_enabled(webhook: Webhook, *, enabled: bool) -> None:
     if not enabled:
         disable(webhook, DisabledReason.OWNER)
         return
-    if webhook.off_because == DisabledReason.OPERATOR:
+    if webhook.disabled_reason == DisabledReason.OPERATOR:
         raise StateConflict("An operator disabled this webhook. Contact your administrator.")
-    off = Webhook.objects.filter(pk=webhook.pk).exclude(off_because=DisabledReason.OPERATOR)
-    off.update(off_because="", failing_since=None)
-    webhook.refresh_from_db(fields=["off_because", "failing_since"])
+    off = Webhook.objects.filter(pk=webhook.pk).exclude(disabled_reason=DisabledReason.OPERATOR)
+    off.update(disabled_reason="", failing_since=None)
+    webhook.refresh_from_db(fields=["disabled_reason", "failing_since"])
 
 
 @transaction.atomic

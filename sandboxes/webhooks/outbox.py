@@ -56,7 +56,7 @@ def send_test(webhook: Webhook) -> WebhookDelivery:
 def resend(delivery: WebhookDelivery) -> None:
     """Queue a delivery again, with the same `webhook-id` and body. Raise StateConflict."""
     _require_capacity(delivery.webhook)
-    values = {"outcome": DeliveryStatus.PENDING, "due_at": clock.now(), "tries": 0}
+    values = {"status": DeliveryStatus.PENDING, "due_at": clock.now(), "attempts": 0}
     _set(delivery, **values)
     webhook_tasks.schedule_delivery()
 
@@ -73,5 +73,5 @@ def _require_capacity(webhook: Webhook) -> None:
     """
     if not webhook.is_enabled:
         raise StateConflict("This webhook is disabled. Enable it first.")
-    if webhook.deliveries.filter(outcome=DeliveryStatus.PENDING).count() >= MAX_PENDING:
+    if webhook.deliveries.filter(status=DeliveryStatus.PENDING).count() >= MAX_PENDING:
         raise StateConflict("Too many pending deliveries. Try again later.")

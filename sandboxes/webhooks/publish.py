@@ -34,7 +34,7 @@ def publish_event(event: Event, **_: Any) -> None:
     with transaction.atomic():
         enabled = Webhook.objects.enabled().filter(user=owner)
         if subscribed := [webhook for webhook in enabled if kind in webhook.events]:
-            outbox.enqueue_event(subscribed, kind, event.at, _serialize_sandbox(event))
+            outbox.enqueue_event(subscribed, kind, event.created_at, _serialize_sandbox(event))
 
 
 def _serialize_sandbox(event: Event) -> Any:

@@ -39,14 +39,14 @@ def test_the_log_tail_is_stored_without_secrets_for_every_end_reason(
         runtime.write_log(sandbox.public_id, "api", f"the key is {sandbox.secrets['API_KEY']}")
         lifecycle.begin_destroy(sandbox, reason, "It is over.")
         teardown.tear_down(sandbox)
-        assert "the key is •••" in again(sandbox).last_logs
+        assert "the key is •••" in again(sandbox).final_logs
 
 
 def test_unreadable_logs_do_not_prevent_the_removal(alice: User, runtime: MemoryRuntime) -> None:
     sandbox = launch(alice)
     runtime.fail_next("logs", EngineUnreachable(AWAY))
     gone = end(sandbox, alice)
-    assert (gone.state, gone.last_logs) == (State.DESTROYED, "")
+    assert (gone.state, gone.final_logs) == (State.DESTROYED, "")
     assert runtime.observe() == {}
 
 
@@ -61,8 +61,8 @@ def test_a_retried_removal_reads_the_logs_once(
     clock.forward(minutes=11)
     gone = end(sandbox, alice)
     assert gone.state == State.DESTROYED
-    assert "the first words" in gone.last_logs
-    assert "later words" not in gone.last_logs
+    assert "the first words" in gone.final_logs
+    assert "later words" not in gone.final_logs
 
 
 def test_a_slow_engine_does_not_let_another_worker_take_the_removal(
@@ -86,7 +86,7 @@ def test_a_slow_engine_does_not_let_another_worker_take_the_removal(
 
 
 def test_a_sandbox_that_never_ran_has_no_log_tail(alice: User, runtime: MemoryRuntime) -> None:
-    assert end(request(alice), alice).last_logs == ""
+    assert end(request(alice), alice).final_logs == ""
 
 
 def test_a_failure_stores_the_log_tail_once(alice: User, runtime: MemoryRuntime) -> None:
@@ -95,7 +95,7 @@ def test_a_failure_stores_the_log_tail_once(alice: User, runtime: MemoryRuntime)
     teardown.fail(sandbox, EndReason.CRASHED, "It stopped.", "api", 1)
     gone = again(sandbox)
     assert "famous last words" in gone.failure["log_tail"]
-    assert gone.last_logs == ""
+    assert gone.final_logs == ""
 
 
 def test_an_empty_secret_redacts_nothing() -> None:
