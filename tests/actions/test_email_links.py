@@ -94,7 +94,7 @@ def test_a_click_keeps_an_idle_sandbox_alive(
 
 def test_a_link_works_once(idle_sandbox: Sandbox, anonymous: Client, clock: Clock) -> None:
     anonymous.post(link_path("keep"))
-    assert SandboxWarning.objects.get().used_at
+    assert SandboxWarning.objects.get().link_used_at
     before = again(idle_sandbox).last_activity_at
     clock.forward(minutes=1)
     for page in (anonymous.post(link_path("keep")), anonymous.get(link_path("keep"))):
@@ -169,15 +169,15 @@ def test_a_tampered_link_does_nothing(
     assert "extended" not in story(expiring_sandbox) and "touched" not in story(idle_sandbox)
 
 
-@pytest.mark.parametrize("moved", ["clock", "deadline", "sandbox", "owner"])
+@pytest.mark.parametrize("moved", ["deadline_kind", "deadline", "sandbox", "owner"])
 def test_a_link_is_valid_only_for_its_purpose(
     expiring_sandbox: Sandbox, anonymous: Client, alice: User, bob: User, moved: str
 ) -> None:
     other = launch(bob, ttl_minutes=15)
     rows = SandboxWarning.objects.filter(sandbox=expiring_sandbox)
     match moved:
-        case "clock":
-            rows.update(clock="idle", deadline=expiring_sandbox.idle_expires_at)
+        case "deadline_kind":
+            rows.update(deadline_kind="idle", deadline=expiring_sandbox.idle_expires_at)
         case "deadline":
             rows.update(deadline=other.expires_at)
         case "sandbox":
