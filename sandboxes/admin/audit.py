@@ -17,7 +17,18 @@ from django.utils.safestring import SafeString
 from sandboxes.admin.base import EMPTY, PortalAdmin, ReadOnlyAdminMixin, format_pairs
 from sandboxes.models import AuditEntry
 
-COLUMNS = ("at", "by", "address", "act", "kind", "subject", "concerns", "reason", "changes")
+COLUMNS = {
+    "at": "at",
+    "by": "actor",
+    "address": "address",
+    "act": "action",
+    "kind": "model",
+    "subject": "subject",
+    "concerns": "affected_user",
+    "reason": "reason",
+    "changes": "changes",
+}
+"""Columns of the CSV export, and their fields. Programs rely on the names of the columns."""
 ADMIN_PAGES = {
     "sandbox": "sandboxes_sandbox",
     "user": "auth_user",
@@ -42,17 +53,17 @@ class Echo:
 @admin.register(AuditEntry)
 class AuditAdmin(ReadOnlyAdminMixin, PortalAdmin):
     list_display = ("date", "act", "subject_link", "by", "reason")
-    list_filter = ("act", "kind", "at")
-    search_fields = ("by", "subject", "concerns", "reason")
+    list_filter = ("action", "model", "at")
+    search_fields = ("actor", "subject", "affected_user", "reason")
     search_help_text = "Operator, subject, affected user, or reason"
     ordering = ("-at", "-id")
     change_list_template = "admin/sandboxes/auditentry/change_list.html"
     fields = (
         "at",
-        ("by", "address"),
-        "act",
-        ("kind", "subject_link"),
-        "concerns",
+        ("actor", "address"),
+        "action",
+        ("model", "subject_link"),
+        "affected_user",
         "reason",
         "what_changed",
     )
@@ -80,7 +91,7 @@ class AuditAdmin(ReadOnlyAdminMixin, PortalAdmin):
     @admin.display(description="subject", ordering="subject")
     def subject_link(self, row: AuditEntry) -> SafeString | str:
         try:
-            url = reverse(f"admin:{ADMIN_PAGES[row.kind]}_change", args=[row.subject_key])
+            url = reverse(f"admin:{ADMIN_PAGES[row.model]}_change", args=[row.subject_key])
         except (KeyError, NoReverseMatch):
             return row.subject
         return format_html('<a href="{}">{}</a>', url, row.subject)
@@ -95,7 +106,8 @@ def _lines(rows: Iterable[AuditEntry]) -> Iterator[str]:
     writer = csv.writer(Echo())
     yield writer.writerow(COLUMNS)
     for row in rows:
-        values = [row.at.isoformat(timespec="seconds"), *(getattr(row, c) for c in COLUMNS[1:])]
+        values = [getattr(row, field) for field in COLUMNS.values()]
+        values[0] = row.at.isoformat(timespec="seconds")
         yield writer.writerow([_escape_formula(value) for value in values])
 
 

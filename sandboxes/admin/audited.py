@@ -104,7 +104,7 @@ class AuditedModelAdmin(ModelAdmin):
         extra_context: Any = None,  # noqa: ARG002
     ) -> HttpResponse:
         """Redirect to the audit log of this object."""
-        query = {"kind": str(self.opts.verbose_name), "subject_key": object_id}
+        query = {"model": str(self.opts.verbose_name), "subject_key": object_id}
         return redirect(reverse("admin:sandboxes_auditentry_changelist") + "?" + urlencode(query))
 
 

@@ -40,7 +40,7 @@ FIELDSETS = {
         "endpoints",
         "limits",
         "consumption",
-        ("attempt", "lease_until"),
+        ("lease_token", "leased_until"),
         ("removal_attempts", "removal_error"),
     ),
     "Stellar account": (
@@ -54,7 +54,7 @@ FIELDSETS = {
 class EventInline(ReadOnlyAdminMixin, TabularInline):
     model = Event
     verbose_name_plural = "activity"
-    fields = readonly_fields = ("at", "kind", "by", "actor", "message")
+    fields = readonly_fields = ("created_at", "kind", "actor_role", "actor", "message")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
         return super().get_queryset(request).select_related("actor")
@@ -139,7 +139,7 @@ class SandboxAdmin(ReadOnlyAdminMixin, PortalAdmin):
 
     @admin.display(description="last log lines")
     def last_log_lines(self, row: Sandbox) -> str:
-        return preformatted(row.failure.get("log_tail") or row.last_logs or EMPTY)
+        return preformatted(row.failure.get("log_tail") or row.final_logs or EMPTY)
 
     @admin.display(description="steps")
     def steps_so_far(self, row: Sandbox) -> str:
@@ -170,13 +170,13 @@ class SandboxAdmin(ReadOnlyAdminMixin, PortalAdmin):
 
 @admin.register(Event)
 class EventAdmin(ReadOnlyAdminMixin, PortalAdmin):
-    list_display = ("at", "sandbox_link", "kind", "by", "actor", "message")
+    list_display = ("created_at", "sandbox_link", "kind", "actor_role", "actor", "message")
     list_select_related = ("sandbox", "actor")
     search_fields = ("sandbox__public_id", "kind", "actor__email")
     search_help_text = "A sandbox's ID, a kind of event, or an actor's full email address"
     ordering = ("-id",)
     sortable_by = ()
-    fields = ("at", "sandbox_link", "kind", "by", "actor", "message", "data")
+    fields = ("created_at", "sandbox_link", "kind", "actor_role", "actor", "message", "data")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
         return super().get_queryset(request).defer("sandbox__secrets")

@@ -86,7 +86,7 @@ class LaunchStats:
 
     @property
     def warm(self) -> int:
-        return sum(r.count for r in self.rows if r.result == "ready" and r.start == "warm")
+        return sum(r.count for r in self.rows if r.result == "ready" and r.launch_kind == "warm")
 
     @property
     def p50(self) -> float | None:
@@ -115,7 +115,7 @@ class LaunchStats:
     def _heights(self, rows: Iterable[OutcomeCount]) -> list[int]:
         heights = Counter[int]()
         for row in rows:
-            heights[(row.slot - self.started_at) // self.bucket] += row.count
+            heights[(row.bucket_start - self.started_at) // self.bucket] += row.count
         return [heights[number] for number in range(self.bucket_count)]
 
 
@@ -136,9 +136,9 @@ class OperatorOverview:
     @cached_property
     def live(self) -> list[Sandbox]:
         """Live sandboxes; their number is limited by the portal's capacity."""
-        columns = ("public_id", "state", "created_at", "lease_until", "memory_mb", "disk_mb")
+        columns = ("public_id", "state", "created_at", "leased_until", "memory_mb", "disk_mb")
         rows = Sandbox.objects.live().order_by("created_at")
-        return list(rows.only(*columns, "removal_error", "warm", "owner_id"))
+        return list(rows.only(*columns, "removal_error", "from_pool", "owner_id"))
 
     @property
     def states(self) -> list[tuple[State, int]]:
@@ -151,7 +151,7 @@ class OperatorOverview:
 
     @cached_property
     def gauges(self) -> list[CapacityGauge]:
-        stock = [row for row in self.live if row.warm and row.owner_id is None]
+        stock = [row for row in self.live if row.from_pool and row.owner_id is None]
         requested, slots = len(self.live) - len(stock), capacity.site_limit()
         committed = sum(row.memory_mb for row in self.live)
         memory = self.site.memory_mb
@@ -186,13 +186,13 @@ class OperatorOverview:
     @cached_property
     def launch_stats(self) -> list[LaunchStats]:
         week = outcomes.counts_since(self.now - timedelta(days=7))
-        rows = [row for row in week if row.act == "launch"]
+        rows = [row for row in week if row.operation == "launch"]
         found = []
         for title, part, parts in PERIODS:
             end = outcomes.bucket_start(self.now) + outcomes.BUCKET_SPAN
             began = end - part * parts
             found.append(
-                LaunchStats(title, [r for r in rows if r.slot >= began], began, part, parts)
+                LaunchStats(title, [r for r in rows if r.bucket_start >= began], began, part, parts)
             )
         return found
 
