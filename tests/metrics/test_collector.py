@@ -1,4 +1,4 @@
-"""What Prometheus is told, and the files that go by it: alerts, dashboard, documentation."""
+"""Metrics, and the alerts, dashboard and documentation based on them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PARTS = {
 
 @pytest.fixture
 def busy(alice, runtime, settings, clock) -> None:
-    """A portal to which everything has happened that is measured."""
+    """Produce a value for every metric."""
     sandbox = launch(alice)
     settings.SANDBOX_POOL_SIZE = 1
     sweep()
@@ -102,7 +102,7 @@ def test_every_alert_is_tested_firing_and_not_firing() -> None:
 
 
 def series(families: dict[str, Metric]) -> dict[str, set[str]]:
-    """Every series that can be asked for, with its labels."""
+    """Return all series that can be queried, with their labels."""
     found = {}
     for name, family in families.items():
         labels = {label for sample in family.samples for label in sample.labels} - {"le"}
@@ -143,7 +143,7 @@ def test_the_dashboard_can_be_imported() -> None:
 
 
 def documented() -> dict[str, tuple[str, set[str]]]:
-    """Type and labels of each series, as the page says."""
+    """Return type and labels of each series according to the documentation."""
     rows = re.findall(
         r"^\| `(sandboxportal_\w+)` \| (\w+) \|([^|]*)\|",
         (ROOT / "docs" / "metrics.md").read_text(),
@@ -153,14 +153,14 @@ def documented() -> dict[str, tuple[str, set[str]]]:
 
 
 def test_every_series_is_documented_with_its_type_and_labels(families) -> None:
-    told = {
+    exposed_series = {
         name: (
             family.type,
             {label for sample in family.samples for label in sample.labels} - {"le"},
         )
         for name, family in families.items()
     }
-    assert documented() == told
+    assert documented() == exposed_series
 
 
 def test_histograms_add_up(families) -> None:

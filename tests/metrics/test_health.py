@@ -1,4 +1,4 @@
-"""What probes are told: `/healthz`, `/readyz`, `/metrics`."""
+"""Health checks and metrics: `/healthz`, `/readyz` and `/metrics`."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def readyz() -> tuple[int, dict[str, Any]]:
     return answer.status_code, answer.json()
 
 
-def unwell(told: dict[str, Any]) -> set[str]:
-    return {name for name, check in told["checks"].items() if not check["ok"]}
+def failed_checks(result: dict[str, Any]) -> set[str]:
+    return {name for name, check in result["checks"].items() if not check["ok"]}
 
 
 def refuse(*_: Any, **__: Any) -> None:
@@ -56,16 +56,16 @@ def test_healthz_works_without_a_database(
 
 def test_after_a_sweep_the_portal_is_ready(runtime: MemoryRuntime) -> None:
     Sweep().run()
-    status, told = readyz()
-    assert (status, told["status"]) == (200, "ready")
-    assert told["checks"].keys() == {"database", "broker", "engine", "reaper"}
-    assert unwell(told) == set()
+    status, result = readyz()
+    assert (status, result["status"]) == (200, "ready")
+    assert result["checks"].keys() == {"database", "broker", "engine", "reaper"}
+    assert failed_checks(result) == set()
 
 
 def test_before_the_first_sweep_the_portal_is_not_ready(runtime: MemoryRuntime) -> None:
-    status, told = readyz()
-    assert (status, unwell(told)) == (503, {"engine", "reaper"})
-    assert "reap_sandboxes" in told["checks"]["reaper"]["detail"]
+    status, result = readyz()
+    assert (status, failed_checks(result)) == (503, {"engine", "reaper"})
+    assert "reap_sandboxes" in result["checks"]["reaper"]["detail"]
 
 
 def test_without_its_database_the_portal_is_not_ready(
@@ -73,9 +73,9 @@ def test_without_its_database_the_portal_is_not_ready(
 ) -> None:
     Sweep().run()
     monkeypatch.setattr(connection, "cursor", refuse)
-    status, told = readyz()
-    assert (status, "database" in unwell(told)) == (503, True)
-    assert "10.0.0.7" not in json.dumps(told)
+    status, result = readyz()
+    assert (status, "database" in failed_checks(result)) == (503, True)
+    assert "10.0.0.7" not in json.dumps(result)
 
 
 def test_with_an_unwritable_queue_the_portal_is_not_ready(
@@ -83,8 +83,8 @@ def test_with_an_unwritable_queue_the_portal_is_not_ready(
 ) -> None:
     Sweep().run()
     embedded_queue.write_text("a file where the directory should be")
-    status, told = readyz()
-    assert (status, unwell(told)) == (503, {"broker"})
+    status, result = readyz()
+    assert (status, failed_checks(result)) == (503, {"broker"})
 
 
 def test_with_an_unreachable_broker_the_portal_is_not_ready(
@@ -94,17 +94,17 @@ def test_with_an_unreachable_broker_the_portal_is_not_ready(
 
     Sweep().run()
     monkeypatch.setattr(app.conf, "broker_write_url", "redis://127.0.0.1:9/0")
-    status, told = readyz()
-    assert (status, unwell(told)) == (503, {"broker"})
-    assert "127.0.0.1" not in json.dumps(told)
+    status, result = readyz()
+    assert (status, failed_checks(result)) == (503, {"broker"})
+    assert "127.0.0.1" not in json.dumps(result)
 
 
 def test_with_an_unreachable_engine_only_the_engine_check_fails(runtime: MemoryRuntime) -> None:
     Sweep().run()
     runtime.unreachable = True
     Sweep().run()
-    status, told = readyz()
-    assert (status, unwell(told)) == (503, {"engine"})
+    status, result = readyz()
+    assert (status, failed_checks(result)) == (503, {"engine"})
     runtime.unreachable = False
     Sweep().run()
     assert readyz()[0] == 200
@@ -125,22 +125,22 @@ def test_with_an_overdue_sweep_the_portal_is_not_ready(
     clock.forward(minutes=3)
     assert readyz()[0] == 200
     clock.forward(seconds=1)
-    status, told = readyz()
-    assert (status, unwell(told)) == (503, {"reaper"})
-    assert "181 s" in told["checks"]["reaper"]["detail"]
+    status, result = readyz()
+    assert (status, failed_checks(result)) == (503, {"reaper"})
+    assert "181 s" in result["checks"]["reaper"]["detail"]
 
 
 def scrape(**options: Any) -> dict[str, float]:
-    """The portal's own figures by name and label."""
+    """Return the portal's own metrics by name and label."""
     answer = Client().get("/metrics", **options)
     assert answer.status_code == 200
     assert answer["Content-Type"].startswith("text/plain")
-    ours = "sandboxportal_"
+    prefix = "sandboxportal_"
     return {
-        "/".join([sample.name.removeprefix(ours), *sample.labels.values()]): sample.value
+        "/".join([sample.name.removeprefix(prefix), *sample.labels.values()]): sample.value
         for family in text_string_to_metric_families(answer.content.decode())
         for sample in family.samples
-        if sample.name.startswith(ours)
+        if sample.name.startswith(prefix)
     }
 
 
@@ -157,14 +157,14 @@ def test_metrics_contain_sandboxes_by_state_and_reaper_status(
     Sweep().run()
     Program(alice).launch()
     clock.forward(seconds=30)
-    figures = scrape(**token)
-    assert figures["sandboxes_by_state/pending"] == 1
-    assert figures["sandboxes_by_state/running"] == 0
-    assert figures["sandboxes_by_end_reason/crashed"] == 0
-    assert figures["oldest_pending_seconds"] == 30
-    assert figures["reaper_age_seconds"] == 30
-    assert figures["reaper_failed"] == 0
-    assert figures["site_limit"] == 12
+    values = scrape(**token)
+    assert values["sandboxes_by_state/pending"] == 1
+    assert values["sandboxes_by_state/running"] == 0
+    assert values["sandboxes_by_end_reason/crashed"] == 0
+    assert values["oldest_pending_seconds"] == 30
+    assert values["reaper_age_seconds"] == 30
+    assert values["reaper_failed"] == 0
+    assert values["site_limit"] == 12
 
 
 def test_metrics_contain_failing_removals(
@@ -187,8 +187,8 @@ def test_metrics_contain_http_request_metrics(token: dict[str, Any]) -> None:
 def test_metrics_require_the_token_or_an_operator(
     token: dict[str, Any], alice: User, olga: User
 ) -> None:
-    nobody = Client().get("/metrics")
-    assert (nobody.status_code, nobody["WWW-Authenticate"]) == (401, "Bearer")
+    anonymous = Client().get("/metrics")
+    assert (anonymous.status_code, anonymous["WWW-Authenticate"]) == (401, "Bearer")
     wrong = Client().get("/metrics", headers={"Authorization": "Bearer guess"})
     assert wrong.status_code == 401
     for user, status in ((alice, 401), (olga, 200)):

@@ -1,4 +1,4 @@
-"""Every line of the log says which request, task, sweep and sandbox it belongs to."""
+"""Log lines contain their request, task, sweep and sandbox."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Any:
-    """The lines so far that tell of this."""
+    """Return a function that selects the log lines of an event."""
     caplog.set_level(logging.INFO)
     caplog.set_level(logging.INFO, "django_structlog")
 
-    def telling(what: str) -> list[dict[str, Any]]:
-        told = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
-        return [line for line in told if line["event"] == what]
+    def select(event: str) -> list[dict[str, Any]]:
+        logged = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+        return [line for line in logged if line["event"] == event]
 
-    return telling
+    return select
 
 
 def test_journal_log_lines_contain_request_user_and_sandbox(lines, alice) -> None:
@@ -53,7 +53,7 @@ def test_tasks_carry_the_id_of_the_request_that_sent_them(lines, alice, no_worke
 
     assert message.headers["argsrepr"] == repr((sandbox["id"],))
     assert message.headers["__django_structlog__"]["request_id"] == requested["request_id"]
-    # What the worker binds when it begins the task.
+    # The worker binds this context when it starts the task.
     assert bind_extra_task_metadata.has_listeners()
 
 
@@ -115,7 +115,7 @@ def test_json_logs_have_one_object_per_line_including_tracebacks(tmp_path) -> No
         timeout=60,
         check=True,
     )
-    told = [json.loads(line) for line in written.stderr.splitlines()]
-    assert [line["event"] for line in told] == ["A request failed.", "sweep_step_failed"]
-    assert all("ValueError: it broke" in line["exception"] for line in told)
-    assert all({"timestamp", "level", "logger"} <= line.keys() for line in told)
+    logged = [json.loads(line) for line in written.stderr.splitlines()]
+    assert [line["event"] for line in logged] == ["A request failed.", "sweep_step_failed"]
+    assert all("ValueError: it broke" in line["exception"] for line in logged)
+    assert all({"timestamp", "level", "logger"} <= line.keys() for line in logged)

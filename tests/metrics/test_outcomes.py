@@ -1,4 +1,4 @@
-"""Launches and removals are counted once each, whatever sweeps overlap."""
+"""Launches and removals count once each, even if sweeps overlap."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.
 
 
 def counted(act: str = "launch") -> dict[str, int]:
-    """Of all time, by start and result."""
+    """Return the all-time counts by launch kind and result."""
     return {
         f"{row.launch_kind} {row.result}".strip(): row.count
         for row in outcomes.all_time()

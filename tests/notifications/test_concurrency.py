@@ -1,4 +1,4 @@
-"""Sweeps, workers and clicks at one moment tell everything once, on both kinds of databases."""
+"""Concurrent sweeps, workers and clicks notify once, on both kinds of databases."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def carol(shared_database: None) -> User:
     return User.objects.create_user("carol", "carol@example.com")
 
 
-def nearly_over(user: User) -> Sandbox:
+def launch_expiring_soon(user: User) -> Sandbox:
     sandbox = launch(user)
     soon = timezone.now() + timedelta(minutes=4)
     Sandbox.objects.filter(pk=sandbox.pk).update(expires_at=soon)
@@ -39,7 +39,7 @@ def test_concurrent_sweeps_and_workers_notify_of_a_deadline_once(
     carol: User, receiver: Receiver
 ) -> None:
     _, secret = hook(carol, receiver, "sandbox.warning")
-    rows = [nearly_over(carol) for _ in range(3)]
+    rows = [launch_expiring_soon(carol) for _ in range(3)]
 
     sweeps = at_once(4, lambda _: Sweep().run())
     at_once(4, lambda _: emails.send_due_mails())
@@ -50,8 +50,8 @@ def test_concurrent_sweeps_and_workers_notify_of_a_deadline_once(
     assert sum(s.counts["warn"] for s in sweeps) == 3
     assert SandboxWarning.objects.exclude(mailed_at=None).count() == 3
     assert len(mail.outbox) == 3
-    told = {message["data"]["id"] for message in receiver.verified(secret)}
-    assert told == {row.public_id for row in rows}
+    notified = {message["data"]["id"] for message in receiver.verified(secret)}
+    assert notified == {row.public_id for row in rows}
     assert len(receiver.messages) == 3
 
 
@@ -70,7 +70,7 @@ def test_concurrent_workers_deliver_each_message_once(carol: User, receiver: Rec
 
 
 def test_concurrent_clicks_on_one_link_extend_once(carol: User) -> None:
-    sandbox = nearly_over(carol)
+    sandbox = launch_expiring_soon(carol)
     Sweep().run()
     warning = SandboxWarning.objects.get()
 
@@ -86,12 +86,12 @@ def test_concurrent_clicks_on_one_link_extend_once(carol: User) -> None:
 
 
 def test_concurrently_created_webhooks_respect_the_limit(carol: User, receiver: Receiver) -> None:
-    def make(_: int) -> bool:
+    def create(_: int) -> bool:
         try:
             hook(carol, receiver)
         except StateConflict:
             return False
         return True
 
-    assert sum(at_once(8, make)) == 5
+    assert sum(at_once(8, create)) == 5
     assert sorted(Webhook.objects.values_list("slot", flat=True)) == [1, 2, 3, 4, 5]

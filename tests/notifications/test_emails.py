@@ -1,4 +1,4 @@
-"""Warnings: once for each deadline, of the clock that ends it."""
+"""Emails of warnings: once per deadline."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_an_owner_without_email_address_is_still_warned(alice, runtime, clock):
 
 @pytest.fixture
 def mail_server(monkeypatch):
-    """Refuses so many mails as a test says, then works; counts the tries."""
+    """Mail server that refuses the first `refuses` emails and counts attempts."""
     real, server = EmailMultiAlternatives.send, {"tries": 0, "refuses": 0}
 
     def send(letter, *args):
@@ -158,7 +158,7 @@ def test_an_email_whose_worker_was_killed_is_sent_by_the_next(alice, runtime, cl
         with pytest.raises(Killed):
             worker_tasks.send_mails()
     worker_tasks.send_mails()
-    assert mail.outbox == [], "the first may be at it still"
+    assert mail.outbox == [], "the first worker may still be sending"
     clock.forward(seconds=61)
     sweep()
     sweep()

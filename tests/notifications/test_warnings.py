@@ -1,4 +1,4 @@
-"""Each warning reaches the banner, the mail and the webhook exactly once for each deadline."""
+"""Each warning reaches banner, email and webhook exactly once per deadline."""
 
 from __future__ import annotations
 
@@ -34,127 +34,135 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 SWEEPS = 4
-"""In each stretch of time that passes: several see the same deadline."""
+"""Sweeps per elapsed period, so that several see the same deadline."""
 
 
 @dataclass
-class Ears:
-    """What reaches alice by each way while time passes and the reaper sweeps."""
+class WarningRecorder:
+    """Recorder of the warnings that reach alice through each channel."""
 
     web: Client
     clock: Clock
     receiver: Receiver
     secret: str
     banners: list[str] = field(default_factory=list)
-    """Of each banner that came up on a page, the words; one that stays is there once."""
-    _up: set[str] = field(default_factory=set)
+    """Names in the banners that appeared; one that stays is recorded once."""
+    _visible: set[str] = field(default_factory=set)
 
-    def pass_by(self, minutes: float) -> None:
+    def advance(self, minutes: float) -> None:
         for _ in range(SWEEPS):
             self.clock.forward(minutes=minutes / SWEEPS)
             sweep()
-            self.look()
+            self.poll()
 
-    def look(self) -> None:
+    def poll(self) -> None:
         shown = self.web.get(reverse("tokens")).context["banners"]
         now = {str(banner["warning"].pk): str(banner["sandbox"]) for banner in shown}
-        self.banners += [name for key, name in now.items() if key not in self._up]
-        self._up = set(now)
+        self.banners += [name for key, name in now.items() if key not in self._visible]
+        self._visible = set(now)
 
     @property
-    def heard(self) -> tuple[int, int, int]:
-        """How many warnings came by banner, mail and webhook."""
+    def received(self) -> tuple[int, int, int]:
+        """Number of warnings received by banner, email and webhook."""
         mails = [letter for letter in mail.outbox if "UTC" in letter.subject]
         return len(self.banners), len(mails), len(self.receiver.verified(self.secret))
 
 
 @pytest.fixture
-def ears(
+def recorder(
     alice: User, runtime: MemoryRuntime, web: Client, clock: Clock, receiver: Receiver
-) -> Ears:
+) -> WarningRecorder:
     secret = hook(alice, receiver, "sandbox.warning")[1]
     sweep()
-    return Ears(web, clock, receiver, secret)
+    return WarningRecorder(web, clock, receiver, secret)
 
 
-def test_an_expiry_warning_reaches_each_channel_once_per_deadline(alice: User, ears: Ears) -> None:
+def test_an_expiry_warning_reaches_each_channel_once_per_deadline(
+    alice: User, recorder: WarningRecorder
+) -> None:
     sandbox = launch(alice, ttl_minutes=15)
-    ears.pass_by(minutes=9.5)
-    assert ears.heard == (0, 0, 0)
-    ears.pass_by(minutes=0.5)
-    assert ears.heard == (1, 1, 1)
-    ears.pass_by(minutes=3.5)
-    assert ears.heard == (1, 1, 1)
+    recorder.advance(minutes=9.5)
+    assert recorder.received == (0, 0, 0)
+    recorder.advance(minutes=0.5)
+    assert recorder.received == (1, 1, 1)
+    recorder.advance(minutes=3.5)
+    assert recorder.received == (1, 1, 1)
     actions.extend(sandbox, 15, alice)
-    ears.look()
-    assert not ears._up, "the banner goes with the deadline"
-    ears.pass_by(minutes=9)
-    assert ears.heard == (1, 1, 1)
-    ears.pass_by(minutes=9)
+    recorder.poll()
+    assert not recorder._visible, "the banner disappears with its deadline"
+    recorder.advance(minutes=9)
+    assert recorder.received == (1, 1, 1)
+    recorder.advance(minutes=9)
     assert again(sandbox).end_reason == "expired"
-    assert ears.heard == (2, 2, 2)
+    assert recorder.received == (2, 2, 2)
     assert story(sandbox).count("warned") == 2
 
 
 def test_an_idle_warning_reaches_each_channel_once_per_deadline(
-    alice: User, ears: Ears, runtime: MemoryRuntime
+    alice: User, recorder: WarningRecorder, runtime: MemoryRuntime
 ) -> None:
     sandbox = launch(alice, ttl_minutes=120)
-    ears.pass_by(minutes=24.5)
-    assert ears.heard == (0, 0, 0)
-    ears.pass_by(minutes=4)
-    assert ears.heard == (1, 1, 1)
+    recorder.advance(minutes=24.5)
+    assert recorder.received == (0, 0, 0)
+    recorder.advance(minutes=4)
+    assert recorder.received == (1, 1, 1)
     actions.touch(sandbox, alice)
-    ears.pass_by(minutes=24)
-    assert ears.heard == (1, 1, 1)
-    ears.pass_by(minutes=4)
-    assert ears.heard == (2, 2, 2)
+    recorder.advance(minutes=24)
+    assert recorder.received == (1, 1, 1)
+    recorder.advance(minutes=4)
+    assert recorder.received == (2, 2, 2)
     runtime.add_traffic(sandbox.public_id)
     sweep()
-    ears.pass_by(minutes=24)
-    assert ears.heard == (2, 2, 2), "traffic keeps it, too"
-    ears.pass_by(minutes=8)
+    recorder.advance(minutes=24)
+    assert recorder.received == (2, 2, 2), "traffic keeps the sandbox alive, too"
+    recorder.advance(minutes=8)
     assert again(sandbox).end_reason == "idle"
-    assert ears.heard == (3, 3, 3)
+    assert recorder.received == (3, 3, 3)
     assert story(sandbox).count("warned") == 3
 
 
-def test_both_deadlines_of_a_sandbox_are_warned_of_once(alice: User, ears: Ears) -> None:
+def test_both_deadlines_of_a_sandbox_are_warned_of_once(
+    alice: User, recorder: WarningRecorder
+) -> None:
     sandbox = launch(alice, ttl_minutes=32)
-    ears.pass_by(minutes=28)
-    assert ears.heard == (1, 1, 1)
+    recorder.advance(minutes=28)
+    assert recorder.received == (1, 1, 1)
     actions.touch(sandbox, alice)
-    ears.pass_by(minutes=3)
-    assert ears.heard == (2, 2, 2)
+    recorder.advance(minutes=3)
+    assert recorder.received == (2, 2, 2)
     assert [row.deadline_kind for row in SandboxWarning.objects.order_by("pk")] == [
         "idle",
         "expired",
     ]
 
 
-def test_each_of_several_sandboxes_is_warned_of_once(alice: User, ears: Ears) -> None:
+def test_each_of_several_sandboxes_is_warned_of_once(
+    alice: User, recorder: WarningRecorder
+) -> None:
     for name in ("one", "two", "three"):
         launch(alice, ttl_minutes=15, name=name)
-    ears.pass_by(minutes=14)
-    assert ears.heard == (3, 3, 3)
-    assert sorted(ears.banners) == ["one", "three", "two"]
+    recorder.advance(minutes=14)
+    assert recorder.received == (3, 3, 3)
+    assert sorted(recorder.banners) == ["one", "three", "two"]
 
 
-def test_overlapping_sweeps_warn_once(alice: User, ears: Ears) -> None:
+def test_overlapping_sweeps_warn_once(alice: User, recorder: WarningRecorder) -> None:
     launch(alice, ttl_minutes=15)
-    ears.clock.forward(minutes=11)
+    recorder.clock.forward(minutes=11)
     with committed():
         stale = Sandbox.objects.select_related("owner").get()
         Sweep().run()
         assert not housekeeping.warn(stale, idle=False)
     worker_tasks.send_mails()
-    ears.pass_by(minutes=1)
-    assert ears.heard == (1, 1, 1)
+    recorder.advance(minutes=1)
+    assert recorder.received == (1, 1, 1)
 
 
-def test_a_second_warning_for_one_deadline_violates_a_constraint(alice: User, ears: Ears) -> None:
+def test_a_second_warning_for_one_deadline_violates_a_constraint(
+    alice: User, recorder: WarningRecorder
+) -> None:
     sandbox = launch(alice, ttl_minutes=15)
-    ears.pass_by(minutes=11)
+    recorder.advance(minutes=11)
     row = SandboxWarning.objects.get(sandbox=sandbox)
     row.pk = None
     with pytest.raises(IntegrityError), transaction.atomic():
@@ -162,7 +170,7 @@ def test_a_second_warning_for_one_deadline_violates_a_constraint(alice: User, ea
 
 
 @pytest.mark.parametrize(
-    ("off", "minutes", "ttl", "heard"),
+    ("off", "minutes", "ttl", "received"),
     [
         ("mail_expiry", 11, 15, (1, 0, 1)),
         ("mail_idle", 11, 15, (1, 1, 1)),
@@ -171,58 +179,71 @@ def test_a_second_warning_for_one_deadline_violates_a_constraint(alice: User, ea
     ],
 )
 def test_one_kind_of_email_can_be_disabled_without_affecting_other_channels(
-    alice: User, ears: Ears, off: str, minutes: int, ttl: int, heard: tuple[int, int, int]
+    alice: User,
+    recorder: WarningRecorder,
+    off: str,
+    minutes: int,
+    ttl: int,
+    received: tuple[int, int, int],
 ) -> None:
     Preferences.objects.create(user=alice, **{off: False})
     launch(alice, ttl_minutes=ttl)
-    ears.pass_by(minutes=minutes)
-    assert ears.heard == heard
+    recorder.advance(minutes=minutes)
+    assert recorder.received == received
 
 
-def test_a_warning_is_sent_only_to_the_owner(alice: User, bob: User, ears: Ears) -> None:
+def test_a_warning_is_sent_only_to_the_owner(
+    alice: User, bob: User, recorder: WarningRecorder
+) -> None:
     launch(bob, ttl_minutes=15, name="bob's")
-    ears.pass_by(minutes=11)
+    recorder.advance(minutes=11)
     assert [letter.to for letter in mail.outbox] == [["bob@example.com"]]
-    assert ears.banners == []
-    assert ears.receiver.messages == []
+    assert recorder.banners == []
+    assert recorder.receiver.messages == []
 
 
-def test_the_banner_has_a_button_that_extends_the_sandbox(alice: User, ears: Ears) -> None:
+def test_the_banner_has_a_button_that_extends_the_sandbox(
+    alice: User, recorder: WarningRecorder
+) -> None:
     sandbox = launch(alice, ttl_minutes=15, name="<i>checkout</i>")
-    ears.pass_by(minutes=11)
-    page = ears.web.get(reverse("tokens")).content.decode()
+    recorder.advance(minutes=11)
+    page = recorder.web.get(reverse("tokens")).content.decode()
     assert "&lt;i&gt;checkout&lt;/i&gt;" in page and "<i>checkout" not in page
     assert f'action="{reverse("extend", args=[sandbox.public_id])}"' in page
-    ears.web.post(reverse("extend", args=[sandbox.public_id]), {"minutes": 120})
+    recorder.web.post(reverse("extend", args=[sandbox.public_id]), {"minutes": 120})
     assert again(sandbox).expires_at > sandbox.expires_at
-    page = ears.web.get(reverse("tokens")).content.decode()
+    page = recorder.web.get(reverse("tokens")).content.decode()
     assert "checkout" not in page
 
 
-def test_the_banner_reports_that_no_extension_is_left(alice: User, ears: Ears) -> None:
+def test_the_banner_reports_that_no_extension_is_left(
+    alice: User, recorder: WarningRecorder
+) -> None:
     sandbox = launch(alice, ttl_minutes=15)
     actions.extend(sandbox, 1, alice)
-    ears.pass_by(minutes=12)
-    page = ears.web.get(reverse("tokens")).content.decode()
+    recorder.advance(minutes=12)
+    page = recorder.web.get(reverse("tokens")).content.decode()
     assert "can't be extended" in page and "Extend by" not in page
 
 
-def test_the_banner_is_quiet_where_a_card_shows_the_warning(alice: User, ears: Ears) -> None:
+def test_the_banner_is_quiet_where_a_card_shows_the_warning(
+    alice: User, recorder: WarningRecorder
+) -> None:
     sandbox, other = launch(alice, ttl_minutes=15), launch(alice, ttl_minutes=15)
-    ears.pass_by(minutes=11)
-    shown = ears.web.get(reverse("sandbox", args=[sandbox.public_id])).context["banners"]
+    recorder.advance(minutes=11)
+    shown = recorder.web.get(reverse("sandbox", args=[sandbox.public_id])).context["banners"]
     quiet = {banner["sandbox"].public_id: banner["quiet"] for banner in shown}
     assert quiet == {sandbox.public_id: True, other.public_id: False}
 
 
-def test_polling_returns_only_new_warnings(alice: User, ears: Ears) -> None:
-    asks = reverse("warnings")
-    assert ears.web.get(asks).status_code == 204
+def test_polling_returns_only_new_warnings(alice: User, recorder: WarningRecorder) -> None:
+    url = reverse("warnings")
+    assert recorder.web.get(url).status_code == 204
     launch(alice, ttl_minutes=15, name="checkout")
-    ears.pass_by(minutes=11)
-    news = ears.web.get(asks)
-    assert "checkout" in news.content.decode()
-    seen = news.context["etag"]
-    assert ears.web.get(asks, {"etag": seen}).status_code == 204
-    assert ears.web.get(asks, {"etag": seen, "where": "cards"}).status_code == 204
-    assert Client().get(asks).status_code == 302
+    recorder.advance(minutes=11)
+    response = recorder.web.get(url)
+    assert "checkout" in response.content.decode()
+    seen = response.context["etag"]
+    assert recorder.web.get(url, {"etag": seen}).status_code == 204
+    assert recorder.web.get(url, {"etag": seen, "where": "cards"}).status_code == 204
+    assert Client().get(url).status_code == 302

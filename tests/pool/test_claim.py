@@ -1,4 +1,4 @@
-"""The warm pool: made before anybody asks, handed out in a moment."""
+"""Claims from the warm pool."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 
 @pytest.fixture(autouse=True)
-def _one_is_kept_warm(settings, runtime):
+def _pool_of_one(settings, runtime):
     settings.SANDBOX_POOL_SIZE = 1
 
 
@@ -44,7 +44,7 @@ def test_a_sweep_fills_the_pool(settings, runtime):
     assert story(pooled()[0])[:3] == ["requested", "provisioning", "pooled"]
     assert {event.actor_role for event in pooled()[0].events.all()} == {"portal"}
     sweep()
-    assert len(Sandbox.objects.all()) == 2, "it is full"
+    assert len(Sandbox.objects.all()) == 2, "the pool is full"
 
 
 def test_a_launch_claims_a_pooled_sandbox_without_engine_calls(alice, runtime):
@@ -163,7 +163,7 @@ def test_a_sandbox_that_broke_before_its_claim_is_recreated(alice, runtime, brea
     given = again(sandbox)
     assert (given.pk, given.state) == (warm.pk, State.RUNNING)
     assert runtime.observe()[given.public_id].alive
-    assert given.addresses != warm.addresses, "its new ports are recorded"
+    assert given.addresses != warm.addresses, "the new ports are recorded"
     assert (given.secrets, given.leased_until) == (warm.secrets, None)
     assert "Recreated" in last_line(given)
     assert sweep().errors == []
@@ -208,7 +208,7 @@ def test_friendbot_funds_pooled_sandboxes(alice, bot: Friendbot):
 
     with committed():
         assert request(alice).funding == Funding.FUNDED
-    assert len(bot.asked_for) == 2, "only the next one for the pool was asked for"
+    assert len(bot.asked_for) == 2, "only the next pooled sandbox was funded"
 
 
 def test_funded_sandboxes_are_claimed_first(alice, settings):

@@ -1,4 +1,4 @@
-"""What is kept warm: how many, of which version, and when the pool gives way."""
+"""Reconciliation of the warm pool: size, versions and yielding to launches."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 
 @pytest.fixture(autouse=True)
-def _one_is_kept_warm(settings, runtime):
+def _pool_of_one(settings, runtime):
     settings.SANDBOX_POOL_SIZE = 1
 
 
@@ -108,7 +108,7 @@ def test_the_pool_is_not_filled_while_launches_wait(alice):
     with committed():
         worker_tasks.provision(waiting.public_id)
     assert again(waiting).state == State.RUNNING
-    assert len(pooled()) == 1, "now nobody waits"
+    assert len(pooled()) == 1, "no launch waits now"
 
 
 def test_a_rebuilt_image_replaces_the_pool(runtime):
@@ -150,7 +150,7 @@ def test_a_sandbox_past_the_maximum_age_is_replaced(alice, clock):
     assert pooled() == [old]
 
     clock.forward(minutes=1)
-    assert request(alice).state == State.PENDING, "its dates might be those of another day"
+    assert request(alice).state == State.PENDING, "its seed dates may be of another day"
     Sandbox.objects.filter(owner=alice).delete()
     sweep()
     assert ended_because(old) == (State.DESTROYED, EndReason.RETIRED)

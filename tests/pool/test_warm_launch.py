@@ -1,4 +1,4 @@
-"""The warm pool of a real portal, on an engine and without: it fills itself, and gives at once."""
+"""The warm pool of a real portal, on Docker and with processes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ POOLED = 'sandboxportal_sandboxes_by_state{state="pooled"}'
 def portal(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Portal]:
-    """All of its processes run, and one sandbox of the default blueprint is kept warm."""
-    settings = {"SANDBOX_POOL_SIZE": "1", "REAPER_SECONDS": "1", "METRICS_TOKEN": "to-be-looked-at"}
+    """Portal with all processes and one pooled sandbox of the default blueprint."""
+    settings = {"SANDBOX_POOL_SIZE": "1", "REAPER_SECONDS": "1", "METRICS_TOKEN": "metrics-token"}
     settings |= {"SANDBOX_RUNTIME": request.param}
     processes = ("web", "worker", "reaper")
     with running_portal(tmp_path_factory.mktemp("var"), processes, **settings) as running:
@@ -29,7 +29,7 @@ def portal(
 
 
 def pooled(portal: Portal) -> int:
-    headers = {"Authorization": "Bearer to-be-looked-at"}
+    headers = {"Authorization": "Bearer metrics-token"}
     text = httpx2.get(f"http://127.0.0.1:{portal.port}/metrics", headers=headers, timeout=10).text
     return int(float(next(line for line in text.splitlines() if POOLED in line).split()[-1]))
 
@@ -47,10 +47,10 @@ def test_a_launch_claims_a_running_sandbox_and_the_pool_refills(portal: Portal) 
         with httpx2.Client(base_url=sandbox["endpoints"]["api"], headers=own, timeout=10) as api:
             assert {name: api.get(f"/v1/{name}").json()["total"] for name in SEED} == SEED
 
-        until(lambda: pooled(portal) == 1, "the next one is warm")
+        until(lambda: pooled(portal) == 1, "the pool is refilled")
         client.delete(f"/sandboxes/{sandbox['id']}")
     left = len(portal.sandboxes())
-    until(lambda: len(portal.sandboxes()) == 1, f"only the pool's of {left}")
+    until(lambda: len(portal.sandboxes()) == 1, f"only the pooled sandbox of {left} remains")
 
 
 def test_pooled_sandboxes_are_not_accessible_through_the_portal(portal: Portal) -> None:
@@ -68,4 +68,4 @@ def test_a_disabled_pool_leaves_nothing_on_the_engine(portal: Portal) -> None:
     code = "from sandboxes.models import Pool; Pool.objects.update(size=0)"
     assert portal.manage("shell", "-c", code).returncode == 0
 
-    until(lambda: not portal.held(), "nothing is left")
+    until(lambda: not portal.held(), "all objects are removed")

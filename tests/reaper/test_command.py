@@ -1,4 +1,4 @@
-"""`manage.py reap_sandboxes`, as cron and as operators call it."""
+"""`manage.py reap_sandboxes`, as cron and operators run it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def reap(*arguments: str) -> tuple[int, str, str]:
-    """Exit code, output and errors."""
+    """Run the command; return its exit code, output and errors."""
     out, err = StringIO(), StringIO()
     try:
         with committed():
@@ -150,7 +150,7 @@ def test_the_loop_sweeps_repeatedly_until_it_is_stopped(alice, runtime, monkeypa
     sweeps = []
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
-    def stumble_then_stop():
+    def fail_then_stop():
         sweeps.append(len(sweeps))
         if len(sweeps) == 1:
             raise RuntimeError("the database restarts")
@@ -158,7 +158,7 @@ def test_the_loop_sweeps_repeatedly_until_it_is_stopped(alice, runtime, monkeypa
         return runtime_sweep()
 
     runtime_sweep = reap_sandboxes.Sweep().run
-    monkeypatch.setattr(reap_sandboxes.Sweep, "run", lambda _: stumble_then_stop())
+    monkeypatch.setattr(reap_sandboxes.Sweep, "run", lambda _: fail_then_stop())
     watchdog = Timer(30, os.kill, (os.getpid(), signal.SIGTERM))
     watchdog.start()
     try:
@@ -175,7 +175,7 @@ def test_the_loop_sweeps_repeatedly_until_it_is_stopped(alice, runtime, monkeypa
 
 
 def manage(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
-    """A process of its own with a database of its own, as cron starts it."""
+    """Start a management command as a process with its own database, as cron does."""
     environment = os.environ | {
         "DJANGO_SETTINGS_MODULE": "tests.settings",
         "DATABASE_URL": f"sqlite:///{tmp_path / 'portal.sqlite3'}",
@@ -183,7 +183,7 @@ def manage(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
         "SANDBOX_RUNTIME": "memory",
     }
     return subprocess.Popen(
-        # A system check warns of the runtime that only pretends.
+        # A system check warns of the fake runtime.
         [sys.executable, "manage.py", *arguments, "--skip-checks"],
         cwd=ROOT,
         env=environment,

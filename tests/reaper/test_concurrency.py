@@ -1,4 +1,4 @@
-"""Several reapers, workers and people at one moment, in real threads on real databases."""
+"""Concurrent reapers, workers and users, in threads on real databases."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def lines(kind: str) -> int:
     return Event.objects.filter(kind=kind).count()
 
 
-def people(count: int) -> list[User]:
+def create_users(count: int) -> list[User]:
     return [User.objects.create_user(f"u{n}", f"u{n}@example.com") for n in range(count)]
 
 
 def test_concurrent_reapers_end_each_sandbox_once(runtime):
-    rows = [launch(user) for user in people(4) for _ in range(3)]
+    rows = [launch(user) for user in create_users(4) for _ in range(3)]
     expire(*rows[:8])
     runtime.stop_service(rows[8].public_id, "api", 1)
 
@@ -46,7 +46,7 @@ def test_concurrent_reapers_end_each_sandbox_once(runtime):
     assert {again(row).state for row in rows[9:]} == {State.RUNNING}
     assert (lines("ending"), lines("destroyed"), lines("failed")) == (9, 8, 1)
     assert set(runtime.observe()) == {row.public_id for row in rows[9:]}
-    assert sum(s.counts["expire"] for s in sweeps) == 8, "each was ended by exactly one of them"
+    assert sum(s.counts["expire"] for s in sweeps) == 8, "exactly one sweep ends each sandbox"
 
 
 def test_concurrent_reapers_remove_an_orphan_without_errors(runtime):
@@ -57,7 +57,7 @@ def test_concurrent_reapers_remove_an_orphan_without_errors(runtime):
 
 
 def test_concurrent_workers_provision_a_sandbox_once(runtime):
-    sandbox = request(people(1)[0])
+    sandbox = request(create_users(1)[0])
 
     at_once(4, lambda _: provisioning.provision(again(sandbox)))
 
@@ -67,8 +67,8 @@ def test_concurrent_workers_provision_a_sandbox_once(runtime):
 
 
 def test_an_extension_and_a_concurrent_reaper_agree(runtime):
-    """Whoever is first, an extension that was granted is kept."""
-    owner = people(1)[0]
+    """An extension that was granted is kept, whichever comes first."""
+    owner = create_users(1)[0]
     for _ in range(5):
         sandbox = launch(owner)
         expire(sandbox)
@@ -90,7 +90,7 @@ def test_an_extension_and_a_concurrent_reaper_agree(runtime):
 
 
 def test_concurrent_extensions_are_granted_once(runtime):
-    owner = people(1)[0]
+    owner = create_users(1)[0]
     sandbox = launch(owner)
 
     def extend(_: int) -> bool:
@@ -105,7 +105,7 @@ def test_concurrent_extensions_are_granted_once(runtime):
 
 
 def test_destroying_during_provisioning_leaves_nothing_behind(runtime):
-    owner = people(1)[0]
+    owner = create_users(1)[0]
     for _ in range(5):
         sandbox = request(owner)
 
@@ -129,7 +129,7 @@ def test_concurrent_launches_claim_different_pooled_sandboxes(runtime, settings)
     list(reconcile.reconcile_pools())
     warm = {row.pk for row in Sandbox.objects.pooled()}
     assert len(warm) == 5
-    users = people(8)
+    users = create_users(8)
 
     rows = at_once(8, lambda n: request(users[n]))
 
@@ -151,7 +151,7 @@ def test_concurrent_workers_do_not_overfill_the_pool(runtime, settings):
 
 
 def test_concurrent_workers_process_the_launch_queue_once(runtime):
-    rows = [request(user) for user in people(4) for _ in range(3)]
+    rows = [request(user) for user in create_users(4) for _ in range(3)]
 
     at_once(4, lambda _: provisioning.process_queue())
 

@@ -1,4 +1,4 @@
-"""Sweeps that meet what broke, what was lost and what can't be removed."""
+"""Sweeps that find broken, lost or unremovable sandboxes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_broken_sandbox_fails_with_the_reason(alice, runtime, breaks, reason, 
     assert runtime.observe() == {}
     assert not alice.sandboxes.active().exists()
     if reason != EndReason.LOST:
-        assert "famous last words" in sandbox.failure["log_tail"], "they can still be read"
+        assert "famous last words" in sandbox.failure["log_tail"], "the logs are still readable"
 
 
 def test_a_sandbox_with_lost_encryption_keys_still_ends(alice, runtime, settings, clock):
@@ -155,12 +155,12 @@ def test_removals_are_retried_with_growing_delays_and_reported(alice, runtime, c
         assert sweep().errors
         waits.append((again(sandbox).leased_until - timezone.now()).total_seconds())
         clock.forward(seconds=waits[-1] - 1)
-        assert sweep().errors, "the next try is not due, and it still is not removed"
+        assert sweep().errors, "the retry isn't due, so the removal is still pending"
         clock.forward(seconds=1)
 
     assert waits == [5, 10, 20, 40, 80, 160, 320, 600, 600]
     assert again(sandbox).removal_attempts == 9
-    assert story(sandbox).count("removal_delayed") == 1, "one line for one and the same trouble"
+    assert story(sandbox).count("removal_delayed") == 1, "the same error is recorded once"
     runtime._failures.clear()
     assert sweep().errors == []
     assert again(sandbox).state == State.DESTROYED

@@ -1,4 +1,4 @@
-"""What a sweep does besides ending, and how it goes on after a stumble."""
+"""Housekeeping of sweeps, and isolation of errors."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def test_an_error_of_one_row_does_not_stop_the_others(alice, runtime, monkeypatc
     expire(bad, fine)
     real = reaper_sweep.decide
 
-    def stumble(row, *args):
+    def fail_for_one(row, *args):
         if row.pk == bad.pk:
             raise ValueError("odd row")
         return real(row, *args)
 
-    monkeypatch.setattr(reaper_sweep, "decide", stumble)
+    monkeypatch.setattr(reaper_sweep, "decide", fail_for_one)
     result = sweep()
 
     assert again(fine).state == State.DESTROYED

@@ -1,4 +1,4 @@
-"""Sweeps with a crowd: a constant number of queries and engine calls, and pruning that keeps up."""
+"""Sweeps of many sandboxes: a constant number of queries and engine calls, and pruning."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 
 def _swept(act: Callable[[], object]) -> list[str]:
-    """The statements of a sweep in which nothing is due, and in which samples are."""
+    """Return the queries of a sweep that takes samples but performs no action."""
     UsageSample.objects.all().delete()
     act()
     with CaptureQueriesContext(connection) as queries:
@@ -105,7 +105,7 @@ def test_observations_of_a_sandbox_that_ended_meanwhile_are_dropped(
 
 @pytest.fixture
 def engine_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is sent to the engine from now on: method and path, without the names in it."""
+    """Collect engine requests from now on, as method and path without names."""
     calls: list[str] = []
     real = docker.APIClient.send
 
@@ -120,21 +120,21 @@ def engine_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def on_docker(docker_bench: DockerBench, monkeypatch: pytest.MonkeyPatch) -> Iterator[DockerBench]:
-    """The sweep's runtime is the bench's."""
+    """Make sweeps use the runtime of the test engine."""
     for module in (sweep, housekeeping, sampling):
         monkeypatch.setattr(module, "get_runtime", lambda: docker_bench.runtime)
-    # The pool has questions of its own, about images.
+    # The pool makes its own engine calls, for images.
     monkeypatch.setattr(housekeeping, "request_pool_reconcile", lambda: None)
     return docker_bench
 
 
 def _made(bench: DockerBench, alice: User, count: int) -> None:
-    """So many small sandboxes that run, in the database as on the engine."""
+    """Create small running sandboxes in the database and on the engine."""
     rows = bulk_data.live(count, alice)
     with ThreadPoolExecutor(4) as workers:
         all_facts = list(workers.map(lambda _: bench.create()[1], rows))
     for row, facts in zip(rows, all_facts, strict=True):
-        # No blueprint of the portal's is like these.
+        # The portal has no blueprint like these.
         row.public_id, row.blueprint = facts.id, "tiny"
         row.addresses = blueprints.addresses(facts)
         row.save()

@@ -1,4 +1,4 @@
-"""Sweeps: what is due ends, and nothing else."""
+"""Sweeps end sandboxes that are due, and no others."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_an_extension_during_a_sweep_keeps_the_sandbox(alice, runtime, clock, mo
 
     assert again(sandbox).state == State.RUNNING
     assert again(sandbox).ends_at == timezone.now() + timedelta(minutes=30)
-    assert result.lines == [], "it does not claim to have ended it"
+    assert result.lines == [], "the sweep doesn't report an expiration"
 
 
 def test_traffic_seen_by_this_sweep_counts_before_its_decisions(alice, runtime, clock):

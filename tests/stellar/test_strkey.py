@@ -1,4 +1,4 @@
-"""Stellar accounts: keys that the SDK agrees with, and a friendbot in every mood."""
+"""Stellar keys and responses of Friendbot."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def impatient(monkeypatch) -> None:
+def short_timeout(monkeypatch) -> None:
     monkeypatch.setattr(friendbot, "TIMEOUT_SECONDS", 0.3)
 
 
@@ -41,7 +41,7 @@ def test_keys_match_those_of_the_sdk():
 
 
 def test_the_encoding_matches_the_standard():
-    """The first account of SEP-5's first test case."""
+    """Check against the first account of SEP-5's first test case."""
     public_key = "GDRXE2BQUC3AZNPVFSCEZ76NJ3WWL25FYFK6RGZGIEKWE4SOOHSUJUJ6"
     secret = "SBGWSG6BTNCKCOB3DIFBGCVMUPQFYPA2G4O34RMTB343OYPXU5DJDVMN"
     pair = stellar_sdk.Keypair.from_secret(secret)
@@ -54,7 +54,7 @@ def test_keys_are_unique():
     assert len({key for _ in range(20) for key in strkey.new_key_pair()}) == 40
 
 
-# Answers
+# Responses
 
 
 def test_a_launch_funds_an_account(alice, runtime, bot):
@@ -128,10 +128,10 @@ def test_other_statuses_are_retried(alice, runtime, bot, status):
     assert again(sandbox).funding_error == f"Friendbot answered {status}"
 
 
-# Silence and noise
+# Timeouts and invalid responses
 
 
-def test_a_silent_friendbot_times_out(alice, runtime, settings, impatient):
+def test_a_silent_friendbot_times_out(alice, runtime, settings, short_timeout):
     with socket_that(sends=None) as settings.FRIENDBOT_URL:
         sandbox = launch(alice)
         began = monotonic()
@@ -142,7 +142,7 @@ def test_a_silent_friendbot_times_out(alice, runtime, settings, impatient):
     assert again(sandbox).funding_error == "Friendbot can't be reached (TimedOut)"
 
 
-def test_a_slow_friendbot_response_is_cut_off(alice, runtime, bot, impatient):
+def test_a_slow_friendbot_response_is_cut_off(alice, runtime, bot, short_timeout):
     bot.status, bot.drips = 400, True
     sandbox = launch(alice)
     began = monotonic()

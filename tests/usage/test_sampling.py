@@ -1,4 +1,4 @@
-"""What sweeps keep of what sandboxes consume and are asked."""
+"""Samples of resource usage and request counts, taken by sweeps."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from tests.helpers.scenarios import committed, launch, sweep
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 
-def asked(runtime, sandbox, *lines: str) -> None:
-    """Somebody sent requests, which the log of the API tells of."""
+def send_requests(runtime, sandbox, *lines: str) -> None:
+    """Simulate requests, which the API logs as these lines."""
     runtime.add_traffic(sandbox.public_id, 1000)
     for line in lines:
         runtime.write_log(sandbox.public_id, "api", line)
 
 
 def requests(sandbox) -> list[int | None]:
-    """As they stood in each sample."""
+    """Return the request count of each sample."""
     return list(sandbox.samples.values_list("requests", flat=True))
 
 
@@ -56,10 +56,12 @@ def test_samples_are_20_seconds_apart_and_retained_for_7_days(alice, runtime, cl
 def test_requests_are_the_log_lines_that_match_the_blueprints_pattern(alice, runtime, clock):
     sandbox = launch(alice)
     clock.forward(seconds=5)
-    asked(runtime, sandbox, "GET /v1/plans 200 4 ms", "POST /v1/plans 201 9 ms", "Traceback: GET /")
+    send_requests(
+        runtime, sandbox, "GET /v1/plans 200 4 ms", "POST /v1/plans 201 9 ms", "Traceback: GET /"
+    )
     sweep()
     clock.forward(minutes=1)
-    asked(runtime, sandbox, "DELETE /v1/plans/plan_1 204 3 ms")
+    send_requests(runtime, sandbox, "DELETE /v1/plans/plan_1 204 3 ms")
     sweep()
     assert requests(sandbox) == [2, 3]
 
@@ -71,7 +73,7 @@ def test_the_log_of_an_unused_sandbox_is_not_read(alice, runtime, clock, monkeyp
     used, idle = launch(alice), launch(alice)
     sweep()
     clock.forward(minutes=1)
-    asked(runtime, used, "GET /v1/plans 200 4 ms")
+    send_requests(runtime, used, "GET /v1/plans 200 4 ms")
     sweep()
     clock.forward(minutes=1)
     sweep()
@@ -83,10 +85,10 @@ def test_the_log_of_an_unused_sandbox_is_not_read(alice, runtime, clock, monkeyp
 def test_an_unreadable_log_loses_no_sample_and_no_request(alice, runtime, clock):
     sandbox = launch(alice)
     clock.forward(seconds=5)
-    asked(runtime, sandbox, "GET /v1/plans 200 4 ms")
+    send_requests(runtime, sandbox, "GET /v1/plans 200 4 ms")
     sweep()
     clock.forward(minutes=1)
-    asked(runtime, sandbox, "GET /v1/plans 200 4 ms")
+    send_requests(runtime, sandbox, "GET /v1/plans 200 4 ms")
     runtime.fail_next("count_lines", EngineUnreachable("The engine did not answer."))
     assert sweep().errors == []
     assert requests(sandbox) == [1, None]
@@ -99,7 +101,7 @@ def test_without_a_blueprint_no_requests_are_counted(alice, runtime, clock):
     sandbox = launch(alice)
     Sandbox.objects.update(blueprint="gone")
     assert "gone" not in blueprints.available()
-    asked(runtime, sandbox, "GET /v1/plans 200 4 ms")
+    send_requests(runtime, sandbox, "GET /v1/plans 200 4 ms")
     sweep()
     assert requests(sandbox) == [None]
 
@@ -107,7 +109,7 @@ def test_without_a_blueprint_no_requests_are_counted(alice, runtime, clock):
 def test_logs_are_read_by_a_worker_and_not_by_the_sweep(alice, runtime, clock):
     sandbox = launch(alice)
     clock.forward(seconds=5)
-    asked(runtime, sandbox, "GET /v1/plans 200 4 ms")
+    send_requests(runtime, sandbox, "GET /v1/plans 200 4 ms")
     Sweep().run()  # What it sent to the worker stays undone.
     assert requests(sandbox) == [None]
     request_counts.count_requests()

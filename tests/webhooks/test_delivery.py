@@ -1,4 +1,4 @@
-"""Messages to webhooks: at least once, with the same id and growing delays, and none lost."""
+"""Delivery of webhook messages: at least once, with retries under the same id."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def test_failed_deliveries_are_retried_with_growing_delays_and_the_same_id(
         delays.append(due_at - timezone.now())
         clock.forward(seconds=(due_at - timezone.now()).total_seconds() - 1)
         sweep()
-        assert len(receiver.messages) == len(delays), "not before it is due"
+        assert len(receiver.messages) == len(delays), "no attempt before the message is due"
         clock.forward(seconds=1)
         sweep()
 
-    wanted = [timedelta(seconds=5), timedelta(minutes=5), timedelta(minutes=30)]
-    wanted += [timedelta(hours=hours) for hours in (2, 5, 10, 14, 20, 24)]
-    assert [want <= delay <= want * 1.1 for want, delay in zip(wanted, delays, strict=True)]
+    expected = [timedelta(seconds=5), timedelta(minutes=5), timedelta(minutes=30)]
+    expected += [timedelta(hours=hours) for hours in (2, 5, 10, 14, 20, 24)]
+    assert [want <= delay <= want * 1.1 for want, delay in zip(expected, delays, strict=True)]
     assert len(receiver.messages) == 10
     assert len(set(receiver.ids)) == len({body for _, body in receiver.messages}) == 1
     assert len({headers["webhook-timestamp"] for headers, _ in receiver.messages}) == 10
@@ -82,12 +82,12 @@ def test_retry_after_delays_the_next_attempt(alice: User, clock: Clock, receiver
     assert due_at == timezone.now() + timedelta(seconds=120)
 
 
-@pytest.mark.parametrize("wish", ["-1", "soon", "9" * 30, "999999", "1e9"])
+@pytest.mark.parametrize("value", ["-1", "soon", "9" * 30, "999999", "1e9"])
 def test_an_invalid_retry_after_does_not_delay_for_long(
-    alice: User, clock: Clock, receiver: Receiver, wish: str
+    alice: User, clock: Clock, receiver: Receiver, value: str
 ) -> None:
     webhook, _ = hook(alice, receiver)
-    receiver.status, receiver.headers = 503, {"Retry-After": wish}
+    receiver.status, receiver.headers = 503, {"Retry-After": value}
     with committed():
         outbox.send_test(webhook)
     due_at = told(webhook).due_at
@@ -143,7 +143,7 @@ def test_an_event_whose_worker_was_killed_is_delivered_again(
         with pytest.raises(Killed), committed():
             launch(alice)
     sweep()
-    assert len(receiver.messages) == 1, "the first may be at it still"
+    assert len(receiver.messages) == 1, "the first worker may still be sending"
     clock.forward(seconds=61)
     sweep()
     sweep()
@@ -173,7 +173,7 @@ def test_events_of_one_webhook_are_delivered_sequentially(
     assert webhooks_delivery._claim()
     outbox.send_test(webhook)
     webhooks_delivery.deliver_due()
-    assert receiver.messages == [], "another worker is sending to it"
+    assert receiver.messages == [], "another worker is sending to this webhook"
     clock.forward(seconds=61)
     webhooks_delivery.deliver_due()
     assert len(receiver.messages) == 2

@@ -1,4 +1,4 @@
-"""Webhooks of a user: so many, with addresses that hold, and switched off when nobody listens."""
+"""Webhook endpoints: limits, validation and disabling."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def test_a_webhook_that_fails_for_days_is_disabled_with_an_email(
     letters = [letter for letter in mail.outbox if "Webhook" in letter.subject]
     assert [letter.subject for letter in letters] == ["Webhook bot was disabled"]
     assert f"/webhooks/{webhook.public_id}/" in letters[0].body
-    seen = len(receiver.messages)
+    received = len(receiver.messages)
     clock.forward(days=2)
     core_journal.record(sandbox, "extended", "")
     sweep()
-    assert len(receiver.messages) == seen
+    assert len(receiver.messages) == received
     assert not WebhookDelivery.objects.filter(status="pending").exists()
 
 
@@ -91,7 +91,7 @@ def test_events_while_disabled_are_not_delivered_later(
     with committed():
         actions.extend(sandbox, 15, alice)
     assert receiver.types(secret) == ["sandbox.extended"]
-    assert mail.outbox == [], "who switches it off knows"
+    assert mail.outbox == [], "no email to the user who disabled it"
 
 
 def test_the_number_of_webhooks_per_user_is_limited(

@@ -1,4 +1,4 @@
-"""What webhooks are told, and of what: events in the words of the API, and no secret."""
+"""Published events: types, content and subscriptions."""
 
 from __future__ import annotations
 
@@ -128,10 +128,10 @@ def test_rolled_back_changes_are_not_published(
 def test_a_failure_to_publish_does_not_affect_the_sandbox(
     alice: User, runtime: MemoryRuntime, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stumble(*_: Any) -> None:
+    def fail(*_: Any) -> None:
         raise IntegrityError
 
-    monkeypatch.setattr(outbox, "enqueue_event", stumble)
+    monkeypatch.setattr(outbox, "enqueue_event", fail)
     hook(alice, receiver)
     sandbox = launch(alice)
     actions.destroy(sandbox, alice)
@@ -159,4 +159,4 @@ def test_nothing_is_delivered_to_suspended_users(
         actions.destroy(sandbox, alice)
     sweep()
     assert receiver.messages == []
-    assert webhook.deliveries.count() == 1, "what waits may go on when they are back"
+    assert webhook.deliveries.count() == 1, "pending messages stay for when the user is reactivated"

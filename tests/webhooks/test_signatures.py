@@ -1,4 +1,4 @@
-"""Webhooks' secrets and signatures, as Standard Webhooks has them."""
+"""Secrets and signatures of webhooks according to Standard Webhooks."""
 
 from __future__ import annotations
 

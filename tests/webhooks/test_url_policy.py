@@ -1,4 +1,4 @@
-"""Where webhooks may lead: nowhere inside, whatever name or form the address has."""
+"""URL policy of webhooks: no notation of an internal address is reachable."""
 
 from __future__ import annotations
 
@@ -113,14 +113,14 @@ def test_http_is_accepted_if_allowed(settings) -> None:
 
 
 class Names:
-    """A name server whose answers a test chooses, each time the next."""
+    """Name server that returns the given answers one after another."""
 
     def __init__(self, *answers: list[str]) -> None:
         self.answers, self.asked = list(answers), 0
         self.real = socket.getaddrinfo
 
     def getaddrinfo(self, host: str, port: int, *more: Any, **_: Any) -> list[Any]:
-        if host[0].isdigit():  # What connects to a checked address asks for that.
+        if host[0].isdigit():  # Connecting to a checked address looks it up.
             return self.real(host, port, *more)
         answer = self.answers[min(self.asked, len(self.answers) - 1)]
         self.asked += 1
@@ -139,7 +139,7 @@ def named(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def inside(receiver: Receiver, settings) -> Receiver:
-    """A server of the portal's own network, which no webhook may reach."""
+    """Server in the portal's own network, which webhooks must not reach."""
     settings.WEBHOOK_ALLOW_PRIVATE = False
     return receiver
 
@@ -172,13 +172,13 @@ def test_a_host_with_one_internal_address_is_blocked(inside: Receiver, named: An
 def test_the_connection_goes_to_the_checked_address(
     inside: Receiver, named: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name that is looked up again would lead inside the second time."""
+    """Check that the host isn't resolved again: the second answer is internal."""
     names = named(["1.1.1.1"], ["127.0.0.1"])
     called: list[str] = []
 
     def connect(_: object, host: str, *args: Any) -> None:
         called.append(host)
-        raise client.httpcore2.ConnectError("nobody there")
+        raise client.httpcore2.ConnectError("connection refused")
 
     monkeypatch.setattr(client.httpcore2.SyncBackend, "connect_tcp", connect)
     with pytest.raises(DeliveryError):
@@ -226,7 +226,7 @@ def test_only_the_beginning_of_a_response_is_read(receiver: Receiver) -> None:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """One for hooks.example.com, with its key, signed by itself."""
+    """Self-signed certificate for hooks.example.com, with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "hooks.example.com")])
     now = datetime.now(UTC)
@@ -249,7 +249,7 @@ def certificate(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def secure(receiver: Receiver, certificate: Path) -> Receiver:
-    """It speaks TLS, as hooks.example.com."""
+    """Receiver that uses TLS as hooks.example.com."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     receiver.socket = context.wrap_socket(receiver.socket, server_side=True)

@@ -1,4 +1,4 @@
-"""The worker is killed at every point; the next sweep finishes or undoes it."""
+"""The worker is killed at every point; the next sweep completes or undoes its work."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LEASE = leases.LEASE_DURATION.total_seconds()
 
 
 def lost_after(monkeypatch, module, name: str) -> None:
-    """The process is killed right after this function did its work."""
+    """Kill the process right after this function returns."""
     real = getattr(module, name)
 
     def do_and_die(*args, **kwargs):
@@ -34,6 +34,8 @@ def lost_after(monkeypatch, module, name: str) -> None:
 
 
 def lost_before(monkeypatch, module, name: str) -> None:
+    """Kill the process right before this function runs."""
+
     def die(*_, **__):
         raise Killed
 
@@ -54,7 +56,7 @@ def test_killed_while_provisioning_the_next_worker_completes_the_sandbox(
     assert again(sandbox).state == State.PROVISIONING
 
     sweep()
-    assert again(sandbox).state == State.PROVISIONING, "its lease still holds"
+    assert again(sandbox).state == State.PROVISIONING, "the lease is still valid"
     clock.forward(seconds=LEASE)
     sweep()
 
@@ -123,7 +125,7 @@ def test_killed_during_teardown_the_next_sweep_finishes(
         kill(patch, module, name)
         with pytest.raises(Killed), committed():
             actions.destroy(sandbox, alice)
-    assert not alice.sandboxes.active().exists(), "its place is free already"
+    assert not alice.sandboxes.active().exists(), "the slot is free already"
 
     clock.forward(seconds=LEASE)
     assert sweep().errors == []

@@ -1,4 +1,4 @@
-"""Tries to fund an account: when they are made, how often, and what they never undo."""
+"""Funding attempts: schedule, limit and recovery."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_retries_back_off_and_stop_after_the_last_attempt(alice, runtime, bot, c
     assert len(bot.asked_for) == 10
     assert again(sandbox).funding_error.endswith("gave up after 10 attempts")
     journal = [kind for kind in story(sandbox) if kind.startswith("funding")]
-    assert journal == ["funding_pending", "funding_failed"], "not one line for each try"
+    assert journal == ["funding_pending", "funding_failed"], "repeated errors are recorded once"
 
 
 def test_friendbot_is_not_called_before_the_attempt_is_due(alice, runtime, bot, clock):
@@ -81,7 +81,7 @@ def test_a_duplicate_message_calls_friendbot_once(alice, runtime, bot):
     assert len(bot.asked_for) == 1
 
 
-@pytest.mark.parametrize("by", ["the reaper", "the button"])
+@pytest.mark.parametrize("by", ["reaper", "button"])
 def test_a_late_response_does_not_undo_a_funded_account(
     alice, runtime, bot, clock, monkeypatch, by
 ):
@@ -91,7 +91,7 @@ def test_a_late_response_does_not_undo_a_funded_account(
     def slow_and_in_vain(public_key):
         monkeypatch.setattr(friendbot, "ask_friendbot", real)
         clock.forward(seconds=31)
-        if by == "the button":
+        if by == "button":
             actions.retry_funding(again(sandbox), alice)
         worker_funding.fund(again(sandbox))
         assert again(sandbox).funding == Funding.FUNDED

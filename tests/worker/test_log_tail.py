@@ -1,4 +1,4 @@
-"""What a sandbox wrote last is kept, and nothing waits for it."""
+"""Log tails: stored before the removal, which never waits for them."""
 
 from __future__ import annotations
 
@@ -76,12 +76,12 @@ def test_a_slow_engine_does_not_let_another_worker_take_the_removal(
         clock.forward(seconds=leases.LEASE_DURATION.total_seconds() / 3)
         return read(*asked)  # type: ignore[arg-type]
 
-    def nobody_else(sandbox_id: str) -> None:
+    def no_other_worker(sandbox_id: str) -> None:
         clock.forward(seconds=leases.LEASE_DURATION.total_seconds() / 2)
         assert not leases.acquire_lease(sandbox, [State.DESTROYING])
 
     monkeypatch.setattr(runtime, "logs", slowly)
-    monkeypatch.setattr(runtime, "destroy", nobody_else)
+    monkeypatch.setattr(runtime, "destroy", no_other_worker)
     assert teardown.tear_down(again(sandbox))
 
 

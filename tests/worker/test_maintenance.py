@@ -1,4 +1,4 @@
-"""Running sandboxes get their seed data back, and come back with their engine."""
+"""Maintenance of running sandboxes: reset, restart and recreation."""
 
 from __future__ import annotations
 
@@ -89,11 +89,11 @@ def test_a_reset_read_while_another_worker_performs_it_runs_once(alice, runtime,
     actions.reset(sandbox, alice)
     real, seen = runtime.execute, []
 
-    def looked_at_meanwhile(*args):
+    def read_meanwhile(*args):
         seen.append(again(sandbox))
         return real(*args)
 
-    monkeypatch.setattr(runtime, "execute", looked_at_meanwhile)
+    monkeypatch.setattr(runtime, "execute", read_meanwhile)
     maintenance.reset(again(sandbox))
     maintenance.reset(seen[0])
 
@@ -121,7 +121,7 @@ def test_a_sandbox_that_stopped_with_its_engine_is_restarted(alice, runtime, clo
     facts = runtime.observe()[sandbox.public_id]
     assert after.state == State.RUNNING
     assert facts.alive
-    assert after.addresses != sandbox.addresses, "its new ports are recorded"
+    assert after.addresses != sandbox.addresses, "the new ports are recorded"
     assert after.idle_expires_at == timezone.now() + timedelta(minutes=30)
     assert after.expires_at == sandbox.expires_at
     assert after.leased_until is None

@@ -1,4 +1,4 @@
-"""The worker makes a sandbox, once, or says why it could not."""
+"""Provisioning: a sandbox is created once, or fails with a reason."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_delayed_worker_does_not_touch_the_running_sandbox(alice, runtime, clo
         clock.forward(seconds=31)
         worker_tasks.provision(sandbox.public_id)
         report("containers")
-        raise AssertionError("the report should have told it")
+        raise AssertionError("the report should have raised LeaseLost")
 
     monkeypatch.setattr(runtime, "create", stopped_for_a_while)
     worker_tasks.provision(sandbox.public_id)
