@@ -52,7 +52,7 @@ class Echo:
 
 @admin.register(AuditEntry)
 class AuditAdmin(ReadOnlyAdminMixin, PortalAdmin):
-    list_display = ("date", "act", "subject_link", "by", "reason")
+    list_display = ("date", "action", "subject_link", "actor", "reason")
     list_filter = ("action", "model", "at")
     search_fields = ("actor", "subject", "affected_user", "reason")
     search_help_text = "Operator, subject, affected user, or reason"

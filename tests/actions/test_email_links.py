@@ -78,7 +78,7 @@ def test_a_click_extends_without_signing_in(expiring_sandbox: Sandbox, anonymous
     assert now.expires_at and expiring_sandbox.expires_at
     assert (now.expires_at - expiring_sandbox.expires_at).total_seconds() == 120 * 60
     extended = now.events.filter(kind="extended").get()
-    assert (extended.by, extended.actor) == ("owner", expiring_sandbox.owner)
+    assert (extended.actor_role, extended.actor) == ("owner", expiring_sandbox.owner)
 
 
 def test_a_click_keeps_an_idle_sandbox_alive(
