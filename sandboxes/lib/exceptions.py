@@ -1,4 +1,4 @@
-"""What can be wrong with a request, in the words that page and API share."""
+"""Errors of requests, with messages that pages and API share."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 MINUTE, HOUR = 60, 3600
-"""The windows of time that there are, in seconds."""
+"""The windows of rate limits, in seconds."""
 
 
 class ServiceError(Exception):
-    """A request that was understood and is not carried out; nothing has changed."""
+    """A valid request that can't be granted. Nothing was changed."""
 
 
 class ValidationFailed(ServiceError):
-    """A value that can't be taken; `field` names it, the message says the remedy."""
+    """The value of `field` is invalid; the message says how to fix it."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
@@ -22,15 +22,15 @@ class ValidationFailed(ServiceError):
 
 
 class StateConflict(ServiceError):
-    """The request does not fit the state that the sandbox is in."""
+    """The state of the sandbox, webhook or account doesn't allow the request."""
 
 
 class IdempotencyKeyReused(ServiceError):
-    """An Idempotency-Key came again with another request."""
+    """An Idempotency-Key was reused with a different request."""
 
 
 class Unavailable(ServiceError):
-    """The portal can't do it now, for the reason that the message gives; `retry_at`, if known."""
+    """The portal can't grant the request now; `retry_at` says when to retry, if known."""
 
     def __init__(self, message: str, retry_at: datetime | None = None) -> None:
         super().__init__(message)
@@ -38,14 +38,11 @@ class Unavailable(ServiceError):
 
 
 class RateLimited(ServiceError):
-    """More of it in one window of time than the policy of this name allows."""
+    """More requests in a window of time than the policy allows."""
 
     def __init__(self, policy: str, limit: int, window_seconds: int, retry_at: datetime) -> None:
-        words = {
-            HOUR: f"That was too often: {limit} in an hour are allowed.",
-            MINUTE: f"That was too often: {limit} in a minute are allowed.",
-        }
-        super().__init__(words[window_seconds])
+        window = {HOUR: "hour", MINUTE: "minute"}[window_seconds]
+        super().__init__(f"Rate limit exceeded: {limit} per {window}.")
         self.policy = policy
         self.limit = limit
         self.window_seconds = window_seconds
@@ -54,7 +51,7 @@ class RateLimited(ServiceError):
 
 @dataclass(eq=False)
 class QuotaExceeded(ServiceError):
-    """As many sandboxes are active as may be; tells when that will change."""
+    """The number of active sandboxes has reached the limit of the user or of the site."""
 
     scope: str
     """`user` or `site`."""
@@ -63,16 +60,16 @@ class QuotaExceeded(ServiceError):
     retry_at: datetime
     wait_seconds: int
     frees_first: str | None
-    """Public id of the sandbox that ends first, where it is the caller's own."""
+    """Public id of the sandbox that ends first, if it belongs to the user."""
 
     def __str__(self) -> str:
         minutes = max(1, round(self.wait_seconds / 60))
         if self.scope == "site":
             return (
-                f"All {self.limit} places of this portal are taken. "
-                f"The next should be free in about {minutes} min."
+                f"The portal is at capacity ({self.limit} sandboxes). "
+                f"A slot should open in about {minutes} min."
             )
         return (
-            f"You have {self.active} of {self.limit} sandboxes. The next place should be free in "
-            f"about {minutes} min; destroy a sandbox to launch another one now."
+            f"You've reached your limit of {self.limit} sandboxes. Destroy one to launch another; "
+            f"the next slot should open in about {minutes} min."
         )

@@ -103,7 +103,7 @@ def test_the_fourth_sandbox_is_rejected_with_the_next_free_slot(
         program.launch(ttl_minutes=120)
     clock.forward(minutes=5)
     refused = program.post("/sandboxes")
-    problem = assert_problem(refused, 429, "3 of 3")
+    problem = assert_problem(refused, 429, "limit of 3 sandboxes")
     assert problem["type"].endswith("#quota-exceeded")
     assert (problem["limit"], problem["active"], problem["frees_first"]) == (3, 3, first["id"])
     assert problem["estimated_wait_seconds"] == 15 * 60
@@ -135,7 +135,7 @@ def test_a_full_site_is_reported_without_other_users_sandboxes(
     settings.SANDBOX_MAX_SITE = 1
     theirs = Program(bob).launch()
     refused = program.post("/sandboxes")
-    problem = assert_problem(refused, 429, "places of this portal")
+    problem = assert_problem(refused, 429, "at capacity")
     assert problem["frees_first"] is None
     assert theirs["id"] not in refused.content.decode()
 
@@ -184,7 +184,7 @@ def test_limits_show_usage_and_the_next_free_slot(program: Program, clock: Clock
     assert (full["active"], full["can_launch"]) == (3, False)
     assert full["estimated_wait_seconds"] == 25 * 60
     assert full["frees_first"] == sandboxes[1]["id"]
-    assert "3 of 3" in full["reason"]
+    assert "limit of 3 sandboxes" in full["reason"]
 
 
 def test_the_wait_estimate_of_a_full_site_includes_ending_sandboxes(

@@ -58,7 +58,7 @@ def test_requests_of_a_user_are_counted_across_tokens(alice: User, bob: User, se
     assert second.get("/limits").status_code == 200
     refused = second.get("/limits")
 
-    problem = assert_problem(refused, 429, "4 in a minute")
+    problem = assert_problem(refused, 429, "4 per minute")
     assert problem["type"].endswith("#quota-exceeded")
     assert problem["violated-policies"] == ["calls"]
     assert 1 <= int(refused["Retry-After"]) <= 60
@@ -175,7 +175,7 @@ def test_launches_per_user_and_hour_are_limited(
     program = Program(alice)
     refused = program.post("/sandboxes")
 
-    assert_problem(refused, 429, "2 in an hour")
+    assert_problem(refused, 429, "2 per hour")
     assert refused["RateLimit-Policy"] == '"launches";q=2;w=3600'
     assert int(refused["Retry-After"]) == 40 * 60
     limits = program.get("/limits").json()

@@ -154,7 +154,7 @@ def test_a_full_portal_refuses_without_telling_of_other_people(alice, bob, setti
 
     assert (refused.scope, refused.limit, refused.active) == ("site", 1, 1)
     assert refused.frees_first is None
-    assert "1 places of this portal" in str(refused)
+    assert "at capacity (1 sandboxes)" in str(refused)
 
 
 def test_what_is_being_removed_frees_its_owners_place_and_not_the_sites(alice, settings):

@@ -87,7 +87,7 @@ def test_a_refusal_says_why_where_the_click_was_and_keeps_the_choice(
     there = launch_again(web, sandbox, pages[place])
     assert there.startswith(pages[place])
     page = web.get(there)
-    assert "You have 3 of 3 sandboxes. The next place should be free" in text(page)
+    assert "reached your limit of 3 sandboxes" in text(page)
     assert reverse("relaunch", args=[sandbox.public_id]) in page.content.decode()
     assert Sandbox.objects.count() == 4
 

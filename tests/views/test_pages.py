@@ -159,7 +159,7 @@ def test_a_launch_over_the_limit_is_refused_in_words(web: Client, alice: User) -
     for _ in range(3):
         launch(alice)
     response = web.post(reverse("launch"), {"key": "one"})
-    assert "You have 3 of 3 sandboxes." in text(response)
+    assert "reached your limit of 3 sandboxes." in text(response)
     assert Sandbox.objects.count() == 3
 
 
