@@ -55,6 +55,8 @@ class Sweep:
     orphans: list[str] = field(default_factory=list)
     """Orphans still on the engine: not old enough yet, or their removal failed."""
     due: int = 0
+    removals: dict[str, tuple[Sandbox, Decision | None]] = field(default_factory=dict)
+    """What this sweep removes from the engine, by id, with the decision that is still to count."""
 
     def run(self) -> Sweep:
         """Sweep once. Failures are collected in `errors` instead of raised."""
@@ -74,6 +76,7 @@ class Sweep:
         self._isolate_errors("traffic", self._record_observations, rows, observed or {})
         for row in rows:
             self._isolate_errors(row.public_id, self._handle, row, observed)
+        self._isolate_errors("removals", self._remove_all)
         known_ids = {row.public_id for row in rows}
         for facts in (observed or {}).values():
             if facts.id not in known_ids:
@@ -125,8 +128,11 @@ class Sweep:
         elif self._within_safety_limit(decision) and (
             self.dry_run or self._apply(row, observation, decision)
         ):
-            self.counts[decision.action] += 1
-            self.lines.append(f"{row.public_id}: {decision.action}: {decision.message}")
+            self._count(row, decision)
+
+    def _count(self, row: Sandbox, decision: Decision) -> None:
+        self.counts[decision.action] += 1
+        self.lines.append(f"{row.public_id}: {decision.action}: {decision.message}")
 
     def _within_safety_limit(self, decision: Decision) -> bool:
         if not decision.is_deadline or not self.max_expirations:
@@ -154,16 +160,20 @@ class Sweep:
                 Sandbox.objects.filter(state=state).bulk_update(group, columns)
 
     def _apply(self, row: Sandbox, observation: Observation, decision: Decision) -> bool:
-        """Return whether the action was performed; not if the state has changed since."""
+        """Return whether the action was performed; not if the state has changed since.
+
+        Removals follow together, when all rows were looked at; a retried one counts then.
+        """
         match decision.action:
             case Action.EXPIRE:
                 return self._end(row, observation)
             case Action.FAIL:
                 assert decision.reason
                 details = decision.message, decision.service, decision.exit_code
-                return teardown.fail(row, decision.reason, *details)
+                return teardown.fail(row, decision.reason, *details, remove=self._remove_later)
             case Action.DESTROY:
-                return self._tear_down(row)
+                self._remove_later(row, decision)
+                return False
             case Action.WARN:
                 return housekeeping.warn(row, idle=decision.reason == EndReason.IDLE)
             case Action.RESTART:
@@ -183,15 +193,26 @@ class Sweep:
                 return False
             lifecycle.begin_destroy(latest, decision.reason, decision.message)
         if observation.engine_answered:
-            self._tear_down(latest)
+            self._remove_later(latest)
         return True
 
-    def _tear_down(self, row: Sandbox) -> bool:
-        done = teardown.tear_down(row)
-        if not done:
-            row.refresh_from_db()
-            self._report_removal_error(row)
-        return done
+    def _remove_later(self, row: Sandbox, decision: Decision | None = None) -> None:
+        self.removals[row.public_id] = row, decision
+
+    def _remove_all(self) -> None:
+        rows = [row for row, _ in self.removals.values()]
+        complete = teardown.tear_down_all(rows, self._report_unexpected_error)
+        done = {row.public_id for row in complete}
+        for row, decision in self.removals.values():
+            if row.public_id not in done:
+                row.refresh_from_db()
+                self._report_removal_error(row)
+            elif decision:
+                self._count(row, decision)
+
+    def _report_unexpected_error(self, row: Sandbox, error: Exception) -> None:
+        log.error("sweep_step_failed", sandbox=row.public_id, exc_info=error)
+        self.errors.append(f"{row.public_id}: {type(error).__name__}: {error}")
 
     def _report_removal_error(self, row: Sandbox) -> None:
         """Report the error of a removal that waits for its next attempt."""

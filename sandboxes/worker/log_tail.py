@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Callable
 
 from sandboxes.blueprints import BlueprintNotFound, load
 from sandboxes.core import leases
@@ -22,32 +22,45 @@ def collect_log_tails(sandbox: Sandbox) -> str:
     Never raise: a failure must be recorded even if its logs can't be read.
     """
     try:
-        return _read_tails(sandbox)
+        return log_tail_reader(sandbox)()
     except LOG_ERRORS as error:
         return f"(no logs: {error})"
 
 
-def store_log_tails(sandbox: Sandbox) -> None:
-    """Store the log tails of a sandbox that ran and didn't fail; a failure has them already.
+def lacks_log_tails(sandbox: Sandbox) -> bool:
+    """Return whether the sandbox ran and its logs aren't stored yet; a failure has them already."""
+    return bool(sandbox.started_at and not sandbox.failure and not sandbox.final_logs)
+
+
+def store_log_tails(sandbox: Sandbox, tails: str) -> None:
+    """Store the log tails of a sandbox that is being destroyed.
 
     Renews the lease, because reading logs takes long if the engine hangs.
     """
-    if sandbox.started_at and not sandbox.failure and not sandbox.final_logs:
-        with suppress(*LOG_ERRORS):
-            tails = _read_tails(sandbox)
-            until = clock.now() + leases.LEASE_DURATION
-            leases.release_lease(sandbox, State.DESTROYING, until, final_logs=tails)
+    until = clock.now() + leases.LEASE_DURATION
+    leases.release_lease(sandbox, State.DESTROYING, until, final_logs=tails)
 
 
-def _read_tails(sandbox: Sandbox) -> str:
-    services = load(sandbox.blueprint).services
-    text = "\n\n".join(_read_tail(sandbox, service.name) for service in services)
-    return redact(text, sandbox.secrets)
+def log_tail_reader(sandbox: Sandbox) -> Callable[[], str]:
+    """Return a function that reads the log tails of all services from the engine.
+
+    The function needs no database, so it may run in any thread. It raises EngineUnreachable.
+
+    Raises BlueprintNotFound, DecryptionError.
+    """
+    public_id, secrets = sandbox.public_id, sandbox.secrets
+    services = [service.name for service in load(sandbox.blueprint).services]
+
+    def read() -> str:
+        text = "\n\n".join(_read_tail(public_id, service) for service in services)
+        return redact(text, secrets)
+
+    return read
 
 
-def _read_tail(sandbox: Sandbox, service: str) -> str:
+def _read_tail(public_id: str, service: str) -> str:
     try:
-        text = get_runtime().logs(sandbox.public_id, service, TAIL_LINES)
+        text = get_runtime().logs(public_id, service, TAIL_LINES)
     except EngineUnreachable:
         raise
     except RuntimeFailure as error:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 import structlog
 
@@ -21,12 +28,22 @@ from sandboxes.runtime import (
     get_runtime,
 )
 from sandboxes.usage import series
-from sandboxes.worker.log_tail import collect_log_tails, store_log_tails
+from sandboxes.worker.log_tail import (
+    LOG_ERRORS,
+    collect_log_tails,
+    lacks_log_tails,
+    log_tail_reader,
+    store_log_tails,
+)
 
 log = structlog.get_logger(__name__)
 
 RETRY_DELAY = timedelta(seconds=5)
 MAX_RETRY_DELAY = timedelta(minutes=10)
+MAX_PARALLEL_REMOVALS = 8
+
+EngineCall = Callable[[], Any]
+Removal = Generator[EngineCall, Any, bool]
 
 
 def clean_up_after_lost_lease(sandbox: Sandbox) -> None:
@@ -56,10 +73,13 @@ def fail(
     message: str,
     service: str = "",
     exit_code: int | None = None,
+    *,
+    remove: Callable[[Sandbox], object] | None = None,
 ) -> bool:
     """End a sandbox that failed and store the last log lines of its services.
 
-    Return False if its state or its lease has changed since the failure was observed.
+    `remove` takes the sandbox off the engine, by default at once. Return False if its state or its
+    lease has changed since the failure was observed.
     """
     failure = {
         "service": service,
@@ -75,7 +95,7 @@ def fail(
         failure=failure,
     )
     if ended:
-        tear_down(sandbox)
+        (remove or tear_down)(sandbox)
     return ended
 
 
@@ -84,15 +104,91 @@ def tear_down(sandbox: Sandbox) -> bool:
 
     Return False if another worker is removing it, or if the removal has to be retried.
     """
+    removal = _removal(sandbox)
+    try:
+        call = next(removal)
+        while True:
+            try:
+                result = call()
+            except Exception as error:  # noqa: BLE001 - the removal handles it, or raises it
+                call = removal.throw(error)
+            else:
+                call = removal.send(result)
+    except StopIteration as stop:
+        return bool(stop.value)
+
+
+def tear_down_all(
+    sandboxes: Iterable[Sandbox], on_error: Callable[[Sandbox, Exception], None]
+) -> list[Sandbox]:
+    """Tear down several sandboxes at once, and return those whose removal is complete.
+
+    Only engine calls run in threads; rows are read and written by the calling thread. An
+    unexpected error of one removal is passed to `on_error` and doesn't stop the others.
+    """
+    with ThreadPoolExecutor(MAX_PARALLEL_REMOVALS) as threads:
+        removals = _ParallelRemovals(threads, deque(sandboxes), on_error)
+        removals.run()
+    return removals.complete
+
+
+def _removal(sandbox: Sandbox) -> Removal:
+    """Yield the engine calls of one removal; the caller sends back their results and errors."""
     if not leases.acquire_lease(sandbox, [State.DESTROYING]):
         return False
-    store_log_tails(sandbox)
+    if lacks_log_tails(sandbox):
+        with suppress(*LOG_ERRORS):
+            tails = yield log_tail_reader(sandbox)
+            store_log_tails(sandbox, tails)
     try:
-        get_runtime().destroy(sandbox.public_id)
+        yield partial(get_runtime().destroy, sandbox.public_id)
     except RuntimeFailure as error:
         _postpone_removal(sandbox, error)
         return False
     return lifecycle.mark_destroyed(sandbox, series.peak_usage(sandbox))
+
+
+@dataclass
+class _ParallelRemovals:
+    """Removals whose engine calls run in threads, a bounded number at a time.
+
+    A removal starts, and so acquires its lease, only when there is a thread for it.
+    """
+
+    threads: ThreadPoolExecutor
+    waiting: deque[Sandbox]
+    on_error: Callable[[Sandbox, Exception], None]
+    running: dict[Future[Any], tuple[Sandbox, Removal]] = field(default_factory=dict)
+    complete: list[Sandbox] = field(default_factory=list)
+
+    def run(self) -> None:
+        while self.waiting or self.running:
+            while self.waiting and len(self.running) < MAX_PARALLEL_REMOVALS:
+                sandbox = self.waiting.popleft()
+                removal = _removal(sandbox)
+                self._advance(sandbox, removal, partial(next, removal))
+            for future in wait(self.running, return_when=FIRST_COMPLETED).done:
+                sandbox, removal = self.running.pop(future)
+                error = future.exception()
+                resume = (
+                    partial(removal.throw, error)
+                    if error
+                    else partial(removal.send, future.result())
+                )
+                self._advance(sandbox, removal, resume)
+
+    def _advance(
+        self, sandbox: Sandbox, removal: Removal, resume: Callable[[], EngineCall]
+    ) -> None:
+        try:
+            call = resume()
+        except StopIteration as stop:
+            if stop.value:
+                self.complete.append(sandbox)
+        except Exception as error:  # noqa: BLE001 - it must not stop the other removals
+            self.on_error(sandbox, error)
+        else:
+            self.running[self.threads.submit(call)] = sandbox, removal
 
 
 def _postpone_removal(sandbox: Sandbox, error: RuntimeFailure) -> None:

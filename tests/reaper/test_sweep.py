@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from functools import partial
 
@@ -259,3 +260,38 @@ def test_sandboxes_that_are_due_longest_end_first(alice, runtime, clock):
 
     ended = [line.partition(":")[0] for line in result.lines]
     assert ended == [rows[1].public_id, rows[2].public_id]
+
+
+def test_sandboxes_due_at_once_are_removed_several_at_a_time(alice, runtime, clock, monkeypatch):
+    rows = [launch(alice) for _ in range(3)]
+    meeting = threading.Barrier(len(rows), timeout=10)
+    destroy = runtime.destroy
+
+    def destroy_together(sandbox_id):
+        meeting.wait()
+        destroy(sandbox_id)
+
+    monkeypatch.setattr(runtime, "destroy", destroy_together)
+    clock.forward(hours=4)
+    sweep()
+
+    assert {again(row).state for row in rows} == {State.DESTROYED}
+    assert runtime.observe() == {}
+
+
+def test_a_removal_that_breaks_stops_no_other(alice, runtime, clock, monkeypatch):
+    broken, sound = launch(alice), launch(alice)
+    destroy = runtime.destroy
+
+    def destroy_but_one(sandbox_id):
+        if sandbox_id == broken.public_id:
+            raise RuntimeError("unexpected")
+        destroy(sandbox_id)
+
+    monkeypatch.setattr(runtime, "destroy", destroy_but_one)
+    clock.forward(hours=4)
+    result = reaper_sweep.Sweep().run()
+
+    assert again(sound).state == State.DESTROYED
+    assert again(broken).state == State.DESTROYING
+    assert result.errors == [f"{broken.public_id}: RuntimeError: unexpected"]
