@@ -73,143 +73,159 @@ WARN_IDLE = (Action.WARN, EndReason.IDLE)
 WARN_END = (Action.WARN, EndReason.EXPIRED)
 
 TABLE = {
-    "a healthy one is left alone": (row(), seen(), None),
-    "a new request waits for its worker": (row(**PENDING, created_at=ago(seconds=9)), ABSENT, None),
-    "an old request is sent again": (row(**PENDING, created_at=ago(seconds=11)), ABSENT, REQUEUE),
-    "an old request is sent again also while the engine is away": (
+    "a healthy sandbox needs no action": (row(), seen(), None),
+    "a new launch waits for its worker": (row(**PENDING, created_at=ago(seconds=9)), ABSENT, None),
+    "an overdue launch is requeued": (row(**PENDING, created_at=ago(seconds=11)), ABSENT, REQUEUE),
+    "an overdue launch is requeued during an engine outage": (
         row(**PENDING, created_at=ago(seconds=11)),
         UNREACHABLE,
         REQUEUE,
     ),
-    "what a worker holds is left to it": (
+    "a leased launch needs no action": (
         row(**PROVISIONING, leased_until=ahead(seconds=1)),
         ABSENT,
         None,
     ),
-    "what a dead worker held is sent again": (
+    "a launch with an expired lease is requeued": (
         row(**PROVISIONING, leased_until=ago(seconds=1)),
         ABSENT,
         REQUEUE,
     ),
-    "what could not be made in time is given up": (
+    "a launch past the deadline fails": (
         row(**PROVISIONING, created_at=ago(minutes=11)),
         ABSENT,
         (Action.FAIL, EndReason.PROVISION_FAILED),
     ),
-    "what is held is not given up": (
+    "a leased launch past the deadline continues": (
         row(**PROVISIONING, created_at=ago(minutes=11), leased_until=ahead(seconds=1)),
         ABSENT,
         None,
     ),
-    "an unfinished removal goes on": (row(**DESTROYING), seen(), DESTROY),
-    "a removal also goes on when nothing of it is there": (row(**DESTROYING), ABSENT, DESTROY),
-    "a removal waits for its next try": (
+    "an unfinished removal continues": (row(**DESTROYING), seen(), DESTROY),
+    "a removal continues without objects on the engine": (row(**DESTROYING), ABSENT, DESTROY),
+    "a removal waits for its next attempt": (
         row(**DESTROYING, leased_until=ahead(seconds=1)),
         seen(),
         None,
     ),
     "a removal waits for the engine": (row(**DESTROYING), UNREACHABLE, None),
-    "what is over ends": (row(expires_at=NOW), seen(), EXPIRED),
-    "what is over ends also while the engine is away": (row(expires_at=NOW), UNREACHABLE, EXPIRED),
-    "what is over and broken has expired": (row(expires_at=NOW), ABSENT, EXPIRED),
-    "what nobody uses ends": (row(**IDLE), seen(), IDLE_OUT),
-    "an idle one is not judged while the engine is away": (
+    "an expired sandbox ends": (row(expires_at=NOW), seen(), EXPIRED),
+    "an expired sandbox ends during an engine outage": (row(expires_at=NOW), UNREACHABLE, EXPIRED),
+    "expiry takes precedence over a failure": (row(expires_at=NOW), ABSENT, EXPIRED),
+    "an idle sandbox ends": (row(**IDLE), seen(), IDLE_OUT),
+    "an idle sandbox continues during an engine outage": (
         row(**IDLE, warned_idle_for=NOW),
         UNREACHABLE,
         None,
     ),
-    "an idle one is not judged without a measure of its traffic": (
+    "an idle sandbox continues if its traffic is unknown": (
         row(**IDLE, warned_idle_for=NOW),
         seen(traffic_bytes=None),
         None,
     ),
-    "an idle time of its own counts": (
+    "an individual idle timeout applies": (
         row(last_activity_at=ago(minutes=5), idle_minutes=5),
         seen(),
         IDLE_OUT,
     ),
-    "one that is gone is lost": (row(), ABSENT, LOST),
-    "one that is nowhere to be seen is not lost": (row(), UNREACHABLE, None),
-    "one with a network and no containers is lost": (row(), seen(db=None, api=None), LOST),
-    "one with a service missing is lost": (row(), seen(db=None), LOST),
-    "one with a stopped service has crashed": (row(), seen(api=EXITED), CRASHED),
-    "one that stopped with exit code 0 has crashed as well": (
+    "a sandbox missing on the engine is lost": (row(), ABSENT, LOST),
+    "a sandbox is not lost during an engine outage": (row(), UNREACHABLE, None),
+    "a sandbox with a network but no containers is lost": (row(), seen(db=None, api=None), LOST),
+    "a sandbox with a missing service is lost": (row(), seen(db=None), LOST),
+    "a sandbox with a stopped service has crashed": (row(), seen(api=EXITED), CRASHED),
+    "a service that stopped with exit code 0 has crashed": (
         row(),
         seen(api=ServiceFacts(S.EXITED, exit_code=0)),
         CRASHED,
     ),
-    "one out of memory says so": (row(), seen(db=KILLED), (Action.FAIL, EndReason.OUT_OF_MEMORY)),
-    "one over its disk limit ends": (
+    "a service out of memory fails the sandbox": (
+        row(),
+        seen(db=KILLED),
+        (Action.FAIL, EndReason.OUT_OF_MEMORY),
+    ),
+    "a sandbox over its disk limit fails": (
         row(),
         seen(disk_mb=2048.5),
         (Action.FAIL, EndReason.DISK_FULL),
     ),
-    "one just at its disk limit goes on": (row(), seen(disk_mb=2048.0), None),
-    "one that was not measured goes on": (row(), seen(disk_mb=None), None),
-    "one that stopped with the engine is started": (row(), seen(db=STOPPED, api=STOPPED), RESTART),
-    "one that stopped with the engine is not idle": (
+    "a sandbox at its disk limit continues": (row(), seen(disk_mb=2048.0), None),
+    "a sandbox with unknown disk usage continues": (row(), seen(disk_mb=None), None),
+    "a sandbox that stopped with the engine is restarted": (
+        row(),
+        seen(db=STOPPED, api=STOPPED),
+        RESTART,
+    ),
+    "a sandbox that stopped with the engine is not idle": (
         row(**IDLE),
         seen(db=STOPPED, api=STOPPED),
         RESTART,
     ),
-    "one that is being started is left to it": (
+    "a sandbox being restarted needs no action": (
         row(leased_until=ahead(seconds=1)),
         seen(db=STOPPED),
         None,
     ),
-    "one that is being made anew is left to it": (
+    "a sandbox being recreated needs no action": (
         row(leased_until=ahead(seconds=1)),
         seen(db=EXITED),
         None,
     ),
-    "one that was left half made anew is lost": (
+    "an interrupted recreation is lost": (
         row(leased_until=ago(seconds=1)),
         Observation(True, None, ["db", "api"]),
         (Action.FAIL, EndReason.LOST),
     ),
-    "a crash beside a stopped engine is a crash": (row(), seen(db=STOPPED, api=EXITED), CRASHED),
-    "a reset that nobody does is sent again": (
+    "a crash before an engine restart is a crash": (row(), seen(db=STOPPED, api=EXITED), CRASHED),
+    "an overdue reset is requeued": (
         row(reset_requested_at=ago(seconds=11)),
         seen(),
         REQUEUE,
     ),
-    "a reset that somebody does is left to him": (
+    "a leased reset needs no action": (
         row(reset_requested_at=ago(seconds=11), leased_until=ahead(seconds=1)),
         seen(),
         None,
     ),
-    "a deleted owner's ends": (row(owner=None), seen(), CLOSED),
-    "a closed account's ends": (row(owner=get_user_model()(is_active=False)), seen(), CLOSED),
-    "a closed account's request ends": (row(owner=None, **PENDING), ABSENT, CLOSED),
-    "a closed account's ends also in a worker's hands": (
+    "a sandbox of a deleted owner ends": (row(owner=None), seen(), CLOSED),
+    "a sandbox of a closed account ends": (
+        row(owner=get_user_model()(is_active=False)),
+        seen(),
+        CLOSED,
+    ),
+    "a launch of a closed account ends": (row(owner=None, **PENDING), ABSENT, CLOSED),
+    "a leased launch of a closed account ends": (
         row(owner=None, **PROVISIONING, leased_until=ahead(seconds=9)),
         ABSENT,
         CLOSED,
     ),
-    "a closed account's removal just goes on": (row(owner=None, **DESTROYING), seen(), DESTROY),
-    "a near end is warned of": (row(**NEARLY_OVER), seen(), WARN_END),
-    "a near end is warned of once": (
+    "a removal continues after its account was closed": (
+        row(owner=None, **DESTROYING),
+        seen(),
+        DESTROY,
+    ),
+    "an approaching expiry is warned of": (row(**NEARLY_OVER), seen(), WARN_END),
+    "an approaching expiry is warned of once": (
         row(**NEARLY_OVER, warned_expiry_for=ahead(minutes=4)),
         seen(),
         None,
     ),
-    "a new end is warned of anew": (
+    "a moved expiry is warned of again": (
         row(**NEARLY_OVER, warned_expiry_for=ago(minutes=60)),
         seen(),
         WARN_END,
     ),
-    "idleness is warned of": (row(**NEARLY_IDLE), seen(), WARN_IDLE),
-    "idleness is warned of once": (
+    "an approaching idle timeout is warned of": (row(**NEARLY_IDLE), seen(), WARN_IDLE),
+    "an approaching idle timeout is warned of once": (
         row(**NEARLY_IDLE, warned_idle_for=ahead(minutes=4)),
         seen(),
         None,
     ),
-    "the clock that ends it is the one that is warned of": (
+    "the earlier deadline is warned of": (
         row(**NEARLY_IDLE, expires_at=ahead(minutes=4, seconds=30)),
         seen(),
         WARN_IDLE,
     ),
-    "a warning of its end does not hide that of its idleness": (
+    "an expiry warning does not hide an idle warning": (
         row(
             **NEARLY_IDLE,
             expires_at=ahead(minutes=4, seconds=30),
@@ -218,12 +234,12 @@ TABLE = {
         seen(),
         WARN_IDLE,
     ),
-    "a short idle time is not all warning": (
+    "a short idle timeout is not warned of at once": (
         row(idle_minutes=4, last_activity_at=ago(minutes=1)),
         seen(),
         None,
     ),
-    "half of a short idle time is": (
+    "a short idle timeout is warned of after half of it": (
         row(idle_minutes=4, last_activity_at=ago(minutes=2)),
         seen(),
         WARN_IDLE,
@@ -233,12 +249,12 @@ TABLE = {
 
 @pytest.mark.parametrize("case", TABLE)
 def test_decision(case):
-    sandbox, look, expected = TABLE[case]
-    decision = decide(sandbox, look, NOW)
+    sandbox, observation, expected = TABLE[case]
+    decision = decide(sandbox, observation, NOW)
     assert (decision and (decision.action, decision.reason)) == expected
 
 
-def test_a_verdict_says_which_service_broke_and_how():
+def test_a_failure_contains_service_and_exit_code():
     decision = decide(row(), seen(api=EXITED), NOW)
 
     assert decision

@@ -49,13 +49,13 @@ def test_one_sweep_reports_its_actions_and_exits_with_0(alice, runtime):
 
     assert (code, err) == (0, "")
     assert out == (
-        f"{sandbox.public_id}: expire: Its lifetime ended.\nSwept: 1 acted upon, 0 errors.\n"
+        f"{sandbox.public_id}: expire: Its lifetime ended.\nSweep finished. Actions: 1, errors: 0.\n"
     )
     assert again(sandbox).state == State.DESTROYED
 
 
 def test_a_sweep_without_actions_reports_zero(runtime):
-    assert reap() == (0, "Swept: 0 acted upon, 0 errors.\n", "")
+    assert reap() == (0, "Sweep finished. Actions: 0, errors: 0.\n", "")
 
 
 def test_an_unreachable_engine_exits_with_1_and_a_clear_message(alice, runtime):
@@ -66,7 +66,7 @@ def test_an_unreachable_engine_exits_with_1_and_a_clear_message(alice, runtime):
 
     assert code == 1
     assert err.startswith("The engine can't be reached")
-    assert "0 acted upon, 1 errors" in out
+    assert "Actions: 0, errors: 1" in out
 
 
 def test_a_failed_removal_exits_with_1_until_it_succeeds(alice, runtime, clock):
@@ -89,7 +89,7 @@ def test_a_dry_run_only_reports(alice, runtime):
     code, out, _ = reap("--dry-run")
 
     assert code == 0
-    assert "1 would be acted upon" in out
+    assert "Planned actions: 1" in out
     assert again(sandbox).state == State.RUNNING
     assert Site.current().reaped_at is None
 
@@ -132,11 +132,11 @@ def test_the_limit_on_expirations_can_be_changed(alice, runtime):
 @pytest.mark.parametrize(
     ("arguments", "remedy"),
     [
-        (["--loop", "0"], "--loop: give the seconds between two sweeps"),
-        (["--loop", "-3"], "--loop: give the seconds between two sweeps"),
-        (["--loop", "nan"], "--loop: give the seconds between two sweeps"),
+        (["--loop", "0"], "--loop must be more than 0"),
+        (["--loop", "-3"], "--loop must be more than 0"),
+        (["--loop", "nan"], "--loop must be more than 0"),
         (["--loop", "often"], "argument --loop"),
-        (["--max-endings", "-1"], "--max-endings: give 0 or more"),
+        (["--max-endings", "-1"], "--max-endings must be 0 or more"),
     ],
 )
 def test_an_invalid_option_is_reported_with_the_remedy(runtime, arguments, remedy):
@@ -198,7 +198,7 @@ def test_the_process_sweeps_once_loops_and_stops_on_sigterm(tmp_path):
 
     once = manage(tmp_path, "reap_sandboxes")
     out, err = once.communicate(timeout=60)
-    assert (once.returncode, out, err) == (0, "Swept: 0 acted upon, 0 errors.\n", "")
+    assert (once.returncode, out, err) == (0, "Sweep finished. Actions: 0, errors: 0.\n", "")
 
     loop = manage(tmp_path, "reap_sandboxes", "--loop", "60")
     assert loop.stdout

@@ -1,4 +1,4 @@
-"""`manage.py reap_sandboxes`: end what is due, clean up what was left behind."""
+"""`manage.py reap_sandboxes`: end sandboxes that are due and remove orphans."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from django.db import DatabaseError, close_old_connections
 
 from sandboxes.reaper.sweep import Sweep
 
-LONGEST_PAUSE = 86_400
+MAX_INTERVAL_SECONDS = 86_400
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Cron mails whatever a command writes to stderr, and logs go there."""
+    """Silence info logs: cron sends everything on stderr by email."""
     root = logging.getLogger()
     before = root.level
     root.setLevel(max(before, logging.WARNING))
@@ -32,33 +32,33 @@ def _quiet() -> Iterator[None]:
 
 class Command(BaseCommand):
     help = (
-        "One sweep: ends sandboxes that are idle or expired, warns their owners, takes up stale "
-        "requests again and removes what is left on the engine without need. Safe to run beside "
-        "another copy of itself. Exits with 1 when something could not be done."
+        "Run one sweep: end idle and expired sandboxes, warn owners, requeue overdue work, and "
+        "remove orphans from the engine. Concurrent runs are safe. Exits with 1 if an action "
+        "failed."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--loop", type=float, metavar="SECONDS", help="sweep again and again, so far apart"
+            "--loop", type=float, metavar="SECONDS", help="repeat the sweep with this interval"
         )
         parser.add_argument(
-            "--dry-run", action="store_true", help="say what would be done, and do nothing"
+            "--dry-run", action="store_true", help="report the actions without performing them"
         )
         parser.add_argument("--json", action="store_true", help="print the result as JSON")
         parser.add_argument(
             "--max-endings",
             type=int,
             metavar="N",
-            help="end at most N sandboxes by the clock in one sweep; 0 takes the bound away",
+            help="end at most N expired or idle sandboxes per sweep; 0 is unlimited",
         )
 
     def handle(self, **options: Any) -> None:
-        if options["loop"] is not None and not 0 < options["loop"] <= LONGEST_PAUSE:
+        if options["loop"] is not None and not 0 < options["loop"] <= MAX_INTERVAL_SECONDS:
             raise CommandError(
-                f"--loop: give the seconds between two sweeps, over 0, up to {LONGEST_PAUSE}."
+                f"--loop must be more than 0 and at most {MAX_INTERVAL_SECONDS} seconds."
             )
         if options["max_endings"] is not None and options["max_endings"] < 0:
-            raise CommandError("--max-endings: give 0 or more.")
+            raise CommandError("--max-endings must be 0 or more.")
         if options["loop"] is not None:
             self._loop(options)
         else:
@@ -72,7 +72,7 @@ class Command(BaseCommand):
             return self._sweep(options)
         except DatabaseError as error:
             raise CommandError(
-                f"The database can't be read, so nothing was done: {error}"
+                f"Couldn't read the database; no action was performed: {error}"
             ) from error
 
     def _loop(self, options: dict[str, Any]) -> None:
@@ -80,13 +80,13 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         self.stdout.write(f"Sweeping every {options['loop']:g} s.")
-        # Whoever reads it through a pipe would otherwise see it much later.
+        # Output to a pipe is buffered otherwise.
         self.stdout.flush()
         while not stop.is_set():
             close_old_connections()
             try:
                 self._sweep(options)
-            except Exception as error:  # noqa: BLE001 - the next sweep may succeed: a database restarts, say
+            except Exception as error:  # noqa: BLE001 - the next sweep may succeed
                 self.stderr.write(f"The sweep failed: {type(error).__name__}: {error}")
             stop.wait(options["loop"])
 
@@ -108,5 +108,7 @@ class Command(BaseCommand):
         for error in sweep.errors:
             self.stderr.write(self.style.ERROR(error))
         if not quiet:
-            what = "would be acted upon" if sweep.dry_run else "acted upon"
-            self.stdout.write(f"Swept: {len(sweep.lines)} {what}, {len(sweep.errors)} errors.")
+            done = (
+                "Dry run finished. Planned actions" if sweep.dry_run else "Sweep finished. Actions"
+            )
+            self.stdout.write(f"{done}: {len(sweep.lines)}, errors: {len(sweep.errors)}.")
