@@ -204,7 +204,7 @@ class Lifecycle(RuleBasedStateMachine):
     )
     def change_sandbox(self, index: int, event: str) -> None:
         """Let something happen to a sandbox on the engine."""
-        names = sorted(name for name, kept in self.runtime._kept.items() if kept.services)
+        names = sorted(name for name, fake in self.runtime._sandboxes.items() if fake.services)
         if not names:
             return
         name = names[index % len(names)]
