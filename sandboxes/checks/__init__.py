@@ -1,4 +1,4 @@
-"""System checks: a misconfiguration is found at start, each with an id and what to do."""
+"""System checks that find misconfiguration at startup."""
 
 from django.core import checks
 from django.core.checks.registry import CheckRegistry
@@ -20,7 +20,7 @@ __all__ = ["MINIMUMS", "limit_problems", "register"]
 
 
 def register(registry: CheckRegistry = checks.registry.registry) -> None:
-    """Called once, when the app is ready."""
+    """Register all checks; called once, when the app is ready."""
     known = (check_blueprints, check_keys, check_limits, check_runtime, check_isolation)
     for check in (*known, check_renamed_variables, check_accounts):
         registry.register(check, "sandboxes")

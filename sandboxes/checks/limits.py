@@ -1,4 +1,4 @@
-"""What may be wrong with the numbers that limit sandboxes, one by one and together."""
+"""Validation of the settings that limit sandboxes, alone and in combination."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sandboxes.models.pool import MAX_AGE_LIMIT_MINUTES
 SUBNET_PREFIX = 28
 
 Problem = tuple[bool, str, str]
-"""Whether it is there, what it is, and what to do about it."""
+"""Whether the problem exists, its message, and its hint."""
 
 MINIMUMS = {
     "SANDBOX_TTL_MIN_MINUTES": 1,
@@ -42,19 +42,19 @@ ORDERED_PAIRS = [
     ("SANDBOX_WARNING_MINUTES", "SANDBOX_TTL_MIN_MINUTES"),
     ("SANDBOX_ENGINE_TIMEOUT_SECONDS", "SANDBOX_PROVISION_TIMEOUT_SECONDS"),
 ]
-"""Pairs of which the first may not be larger than the second."""
+"""Pairs of settings whose first value must not exceed the second."""
 
 
 def limit_problems(values: Any) -> Iterator[Problem]:
-    """What may be wrong with settings, given as attributes of `values`."""
+    """Yield the possible problems of settings, given as attributes of `values`."""
     yield from _out_of_range(values)
     yield from _contradictions(values)
 
 
 def _out_of_range(values: Any) -> Iterator[Problem]:
-    for name, least in MINIMUMS.items():
+    for name, minimum in MINIMUMS.items():
         value = getattr(values, name)
-        yield value < least, f"{name} is {value}.", f"Set it to {least} or more."
+        yield value < minimum, f"{name} is {value}.", f"Set it to {minimum} or more."
 
 
 def _contradictions(values: Any) -> Iterator[Problem]:
@@ -62,19 +62,19 @@ def _contradictions(values: Any) -> Iterator[Problem]:
         low, high = getattr(values, smaller), getattr(values, larger)
         yield (
             low > high,
-            f"{smaller} is {low}, which is more than {larger}, {high}.",
+            f"{smaller} ({low}) is greater than {larger} ({high}).",
             f"Lower {smaller}, or raise {larger}.",
         )
-    room = 1 << max(0, SUBNET_PREFIX - values.SANDBOX_SUBNETS.prefixlen)
+    capacity = 1 << max(0, SUBNET_PREFIX - values.SANDBOX_SUBNETS.prefixlen)
     most = values.SANDBOX_MAX_SITE
     age = values.SANDBOX_POOL_MAX_AGE_MINUTES
     yield (
         age > MAX_AGE_LIMIT_MINUTES,
-        f"SANDBOX_POOL_MAX_AGE_MINUTES is {age}: the dates in the seed would be too old.",
+        f"SANDBOX_POOL_MAX_AGE_MINUTES is {age}; dates in the seed data would be too old.",
         f"Set it to {MAX_AGE_LIMIT_MINUTES} or less.",
     )
     yield (
-        most > room,
-        f"SANDBOX_MAX_SITE is {most}, but SANDBOX_SUBNETS has room for {room}.",
+        most > capacity,
+        f"SANDBOX_MAX_SITE is {most}, but SANDBOX_SUBNETS has room for {capacity}.",
         "Lower SANDBOX_MAX_SITE, or give SANDBOX_SUBNETS a larger range.",
     )

@@ -1,7 +1,7 @@
-"""System checks: a misconfiguration is found at start, each with an id and what to do.
+"""System checks of blueprints, keys, limits, and the runtime.
 
-Those that reach the engine are deployment checks, so that neither the web process nor any other
-command touches its socket: `manage.py check --deploy --tag engine`.
+Checks that call the engine are deployment checks, so that the web process and other commands don't
+use its socket: `manage.py check --deploy --tag engine`.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from sandboxes.runtime import RUNTIMES, EngineUnreachable, RuntimeFailure, get_r
 
 ENGINE = "engine"
 GENERATE_KEY_HINT = (
-    'Make one with `python -c "from cryptography.fernet import Fernet; '
+    'Generate one with `python -c "from cryptography.fernet import Fernet; '
     'print(Fernet.generate_key().decode())"`.'
 )
 
 
 def check_blueprints(**_: Any) -> list[checks.CheckMessage]:
-    """Every blueprint is valid, and the default one is among them."""
+    """Check that all blueprints are valid and that the default one exists."""
     found: list[checks.CheckMessage] = [
         checks.Error(
             ": ".join(part for part in (str(one.file), one.key, one.message) if part),
@@ -45,21 +45,21 @@ def check_blueprints(**_: Any) -> list[checks.CheckMessage]:
     default = settings.SANDBOX_DEFAULT_BLUEPRINT
     if default not in blueprints.available():
         known = ", ".join(blueprints.available()) or "none"
-        what = f"SANDBOX_DEFAULT_BLUEPRINT: there is no valid blueprint “{default}”."
-        hint = f"Name one of the valid blueprints: {known}."
+        what = f"SANDBOX_DEFAULT_BLUEPRINT: no valid blueprint “{default}”."
+        hint = f"Use one of the valid blueprints: {known}."
         found.append(checks.Error(what, hint=hint, id="sandboxes.E002"))
     return found
 
 
 def check_keys(**_: Any) -> list[checks.CheckMessage]:
-    """The secrets of sandboxes can be encrypted."""
+    """Check that the secrets of sandboxes can be encrypted."""
     keys = settings.SANDBOX_ENCRYPTION_KEYS
     if not keys:
-        what = "SANDBOX_ENCRYPTION_KEYS is empty: the secrets of sandboxes can't be encrypted."
+        what = "SANDBOX_ENCRYPTION_KEYS is empty, so the secrets of sandboxes can't be encrypted."
         return [checks.Error(what, hint=GENERATE_KEY_HINT, id="sandboxes.E003")]
     return [
         checks.Error(
-            f"SANDBOX_ENCRYPTION_KEYS: number {number} is no Fernet key.",
+            f"SANDBOX_ENCRYPTION_KEYS: key {number} isn't a Fernet key.",
             hint=GENERATE_KEY_HINT,
             id="sandboxes.E004",
         )
@@ -69,7 +69,7 @@ def check_keys(**_: Any) -> list[checks.CheckMessage]:
 
 
 def check_limits(**_: Any) -> list[checks.CheckMessage]:
-    """The numbers that limit sandboxes make sense, one by one and together."""
+    """Check that the limits are valid, alone and in combination."""
     return [
         checks.Error(what, hint=hint, id="sandboxes.E005")
         for there, what, hint in limit_problems(settings)
@@ -78,32 +78,30 @@ def check_limits(**_: Any) -> list[checks.CheckMessage]:
 
 
 def check_runtime(**_: Any) -> list[checks.CheckMessage]:
-    """What runs sandboxes is known, and told where to publish them."""
+    """Check the runtime and the addresses where it publishes sandboxes."""
     found: list[checks.CheckMessage] = [
         checks.Error(what, hint=hint, id="sandboxes.E006")
         for there, what, hint in _runtime_problems()
         if there
     ]
     if settings.SANDBOX_RUNTIME == "memory":
-        what = "SANDBOX_RUNTIME is “memory”: sandboxes are only pretended."
-        hint = "Leave SANDBOX_RUNTIME away, unless this is a test."
+        what = "SANDBOX_RUNTIME is “memory”, which only simulates sandboxes."
+        hint = "Unset SANDBOX_RUNTIME, except in tests."
         found.append(checks.Warning(what, hint=hint, id="sandboxes.W001"))
     return found
 
 
 def check_isolation(**_: Any) -> list[checks.CheckMessage]:
-    """Sandboxes are kept apart; blueprints that need an engine for it have one."""
+    """Check that sandboxes are isolated, and that blueprints support the runtime."""
     if sandboxes_runtime.is_isolated():
         return []
-    what = "SANDBOX_RUNTIME is “process”: sandboxes are not isolated from each other, nor from us."
-    hint = "Good for a first look by people you trust. For others take an engine: docs/process.md."
+    what = "SANDBOX_RUNTIME is “process”: sandboxes aren't isolated from each other or the portal."
+    hint = "Only for trusted users. Otherwise, use a Docker engine: docs/process.md."
     found: list[checks.CheckMessage] = [checks.Warning(what, hint=hint, id="sandboxes.W003")]
     for name, blueprint in blueprints.available().items():
         if not blueprint.supports_runtime(settings.SANDBOX_RUNTIME):
-            what = (
-                f"The blueprint {name} does not say how it runs as processes: nobody can launch it."
-            )
-            hint = "Add x-sandbox.process to it (docs/blueprints.md), or take an engine."
+            what = f"The blueprint {name} can't be launched, since it can't run as processes."
+            hint = "Add x-sandbox.process to it (docs/blueprints.md), or use a Docker engine."
             found.append(checks.Warning(what, hint=hint, id="sandboxes.W004"))
     return found
 
@@ -122,19 +120,19 @@ def check_renamed_variables(**_: Any) -> list[checks.CheckMessage]:
 
 
 def check_engine(**_: Any) -> list[checks.CheckMessage]:
-    """The engine answers, and holds every image that a launch needs. Asks the engine."""
+    """Check that the engine responds and has all images. Calls the engine."""
     images = sorted({i for one in blueprints.available().values() for i in one.images})
     try:
         held = get_runtime().images(images)
     except EngineUnreachable as error:
-        hint = "Start the engine, or correct DOCKER_HOST. A machine with only the web needs none."
+        hint = "Start the engine, or correct DOCKER_HOST. Web processes don't need an engine."
         return [checks.Warning(str(error), hint=hint, id="sandboxes.W002")]
     except RuntimeFailure as error:
         return [checks.Error(str(error), hint="See the engine's log.", id="sandboxes.E008")]
     return [
         checks.Error(
-            f"The engine has no image {image}, so nothing can be launched that needs it.",
-            hint="Run `manage.py build_images`, or `prepare_processes` without an engine.",
+            f"The engine doesn't have the image {image}, so launches that need it fail.",
+            hint="Run `manage.py build_images`, or `prepare_processes` without Docker.",
             id="sandboxes.E007",
         )
         for image in images
@@ -155,28 +153,28 @@ def _runtime_problems() -> Iterator[Problem]:
     runtime, subnets = settings.SANDBOX_RUNTIME, settings.SANDBOX_SUBNETS
     yield (
         runtime not in RUNTIMES,
-        f"SANDBOX_RUNTIME: there is no runtime “{runtime}”.",
-        f"Take one of: {known}.",
+        f"SANDBOX_RUNTIME: unknown runtime “{runtime}”.",
+        f"Use one of: {known}.",
     )
     yield (
         not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", settings.SANDBOX_INSTANCE),
-        "SANDBOX_INSTANCE can't be a label on engine objects.",
-        "Take letters, digits, dots, dashes and underscores, 63 at most.",
+        "SANDBOX_INSTANCE isn't valid as a label of engine objects.",
+        "Use at most 63 letters, digits, dots, dashes and underscores.",
     )
     yield (
         subnets.prefixlen > SUBNET_PREFIX or not subnets.is_private,
-        f"SANDBOX_SUBNETS is {subnets}, which is no private range with room for a /28.",
-        "Take a private range that nothing else uses, for example 10.213.0.0/16.",
+        f"SANDBOX_SUBNETS is {subnets}, which isn't a private range of at least a /28.",
+        "Use an unused private range, for example 10.213.0.0/16.",
     )
     yield (
         not _is_address(settings.SANDBOX_BIND_ADDRESS),
-        f"SANDBOX_BIND_ADDRESS is “{settings.SANDBOX_BIND_ADDRESS}”, which is no IP address.",
-        "Write the address of this host's interface, 127.0.0.1, or 0.0.0.0 for all of them.",
+        f"SANDBOX_BIND_ADDRESS is “{settings.SANDBOX_BIND_ADDRESS}”, which isn't an IP address.",
+        "Use the address of an interface of this host, 127.0.0.1, or 0.0.0.0 for all.",
     )
     yield (
-        settings.SANDBOX_PUBLIC_HOST in ("", "0.0.0.0", "::"),  # noqa: S104 - it is refused
-        "SANDBOX_PUBLIC_HOST is no host that developers could connect to.",
-        "Write the name or address under which they reach SANDBOX_BIND_ADDRESS.",
+        settings.SANDBOX_PUBLIC_HOST in ("", "0.0.0.0", "::"),  # noqa: S104 - rejected
+        "SANDBOX_PUBLIC_HOST isn't a host that clients can connect to.",
+        "Use a name or address under which clients reach SANDBOX_BIND_ADDRESS.",
     )
 
 

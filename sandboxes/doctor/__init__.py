@@ -1,5 +1,5 @@
-"""What is right and wrong with this installation, looked at from the machine of the worker.
+"""Diagnostics of this installation, run on the worker's machine.
 
-order → engine, networks, machine, stores, work, keys, outside, configuration → findings
-examination runs each of them within its time; pages writes down what was found
+`registry` lists the checks of the other modules. `runner` runs each with a timeout, and `report`
+formats their `findings`.
 """

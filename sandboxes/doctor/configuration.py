@@ -1,4 +1,4 @@
-"""What Django's checks, those for deployment among them, say of the settings."""
+"""Django's checks of the settings, including those for deployment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sandboxes.doctor.engine import from_check
 from sandboxes.doctor.findings import Findings, ok, warning
 
 HTTPS_CHECKS = {"security.W004", "security.W008", "security.W012", "security.W016"}
-"""What the lack of HTTPS brings about, and HTTPS mends at once."""
+"""Checks that fail without HTTPS; one finding replaces them."""
 
 
 def django_checks() -> Findings:
@@ -28,18 +28,18 @@ def evaluate(messages: list[CheckMessage]) -> Findings:
     yield from (from_check(one) for one in seen if one.id not in HTTPS_CHECKS)
     if any(one.id in HTTPS_CHECKS for one in seen):
         yield warning(
-            "Without HTTPS everybody on the way reads along.",
-            "Good for one machine. For others put a proxy in front, and set SITE_URL to https://…",
+            "Traffic isn't encrypted (no HTTPS).",
+            "Fine on a single machine. Otherwise, put a TLS proxy in front and set SITE_URL to https://…",
         )
     if not seen:
-        yield ok("Django finds nothing wrong with the settings, nor do the portal's own checks.")
+        yield ok("All checks of the settings passed.")
 
 
 def debug() -> Findings:
     if not settings.DEBUG:
         yield ok("DEBUG is off.")
     elif _is_this_machine(urlsplit(settings.SITE_URL).hostname or ""):
-        yield warning("DEBUG is on.", "Never let others reach this portal.")
+        yield warning("DEBUG is on.", "Don't expose this portal to others.")
     else:
         yield from [from_check(checks.Error("DEBUG is on.", "Unset it.", id="security.W018"))]
 

@@ -30,17 +30,15 @@ def _sqlite() -> Findings:
         (mode,) = cursor.fetchone()
         cursor.execute("SELECT sqlite_version()")
         (version,) = cursor.fetchone()
-    yield ok(f"SQLite {version}: good for one machine; PostgreSQL for more.")
+    yield ok(f"SQLite {version}, for a single machine. Use PostgreSQL for more.")
     yield sqlite_mode(mode, connection.settings_dict.get("OPTIONS", {}).get("transaction_mode"))
 
 
 def sqlite_mode(journal: str, transactions: str | None) -> Finding:
     if (journal, transactions) == ("wal", "IMMEDIATE"):
-        return ok("It is opened for several processes at once (WAL, IMMEDIATE).")
-    words = (
-        f"It is opened with journal_mode {journal}, transaction_mode {transactions}: writers fail."
-    )
-    return error(words, "Keep VAR_DIR on a local disk, and the settings as they come.")
+        return ok("The database allows concurrent processes (WAL, IMMEDIATE).")
+    words = f"Writes will fail with journal_mode {journal} and transaction_mode {transactions}."
+    return error(words, "Keep VAR_DIR on a local disk, and don't change the database's options.")
 
 
 def _postgres() -> Findings:
@@ -56,7 +54,7 @@ def _postgres() -> Findings:
 
 
 def connection_usage(used: int, most: int) -> Finding:
-    words = f"{used} of its {most} connections are in use."
+    words = f"{used} of {most} connections are in use."
     if used < MANY_CONNECTIONS_SHARE * most:
         return ok(words)
     return warning(words, "Raise max_connections, or lower WEB_THREADS and WORKER_THREADS.")
@@ -75,15 +73,15 @@ def shared_cache() -> Findings:
     backend = settings.CACHES["default"]["BACKEND"]
     if any(kind in backend for kind in LOCAL_CACHES):
         yield error(
-            "Each process has a cache of its own: rate limits count anew in each of them.",
-            "Leave CACHE_URL away (the database serves), or set it to Redis.",
+            "Each process has its own cache, so rate limits apply per process.",
+            "Unset CACHE_URL to use the database, or set it to Redis.",
         )
         return
     key = f"doctor-{secrets.token_hex(8)}"
-    cache.set(key, "it keeps", 60)
+    cache.set(key, "value", 60)
     kept = cache.get(key)
     cache.delete(key)
-    if kept != "it keeps":
-        yield error("The cache forgets what it is given.", "See its server; correct CACHE_URL.")
+    if kept != "value":
+        yield error("The cache doesn't store values.", "Check the cache server and CACHE_URL.")
         return
-    yield ok(f"It keeps what it is given ({backend.rpartition('.')[2]}), for all processes.")
+    yield ok(f"The cache is shared by all processes ({backend.rpartition('.')[2]}).")

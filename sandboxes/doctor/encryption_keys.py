@@ -1,4 +1,4 @@
-"""The keys of secrets at rest: whether all can be read, and which keys are still needed."""
+"""Keys of secrets at rest: whether all secrets can be decrypted, and which keys are needed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def encryption_keys() -> Findings:
 def evaluate(found: Counter[int], keys: int) -> Findings:
     if found[UNKNOWN_KEY]:
         yield error(
-            f"{found[UNKNOWN_KEY]} secrets were encrypted with a key that is not known here.",
-            "Put it back at the end of SANDBOX_ENCRYPTION_KEYS; without it these are lost.",
+            f"{found[UNKNOWN_KEY]} secrets were encrypted with an unknown key.",
+            "Add the key at the end of SANDBOX_ENCRYPTION_KEYS; the secrets are lost without it.",
         )
     old = sum(count for number, count in found.items() if number > 1)
     if old:
@@ -31,9 +31,9 @@ def evaluate(found: Counter[int], keys: int) -> Findings:
         yield warning(words, "Keep that key until `manage.py rotate_keys` has run.")
     elif keys > 1:
         words = "No secret needs the earlier keys."
-        yield warning(words, "Take them off SANDBOX_ENCRYPTION_KEYS, all but the first.")
+        yield warning(words, "Remove all keys except the first from SANDBOX_ENCRYPTION_KEYS.")
     if not found[UNKNOWN_KEY]:
-        yield ok(f"All {found.total()} secrets at rest can be read.")
+        yield ok(f"All {found.total()} secrets at rest can be decrypted.")
 
 
 def earlier_secret_keys() -> Findings:
@@ -41,7 +41,7 @@ def earlier_secret_keys() -> Findings:
     if earlier:
         yield warning(
             f"SECRET_KEY_FALLBACKS has {earlier} earlier keys, which still open sessions.",
-            "Take them away when the new one has been in use for two weeks.",
+            "Remove them once the new key has been in use for two weeks.",
         )
     else:
         yield ok("No earlier SECRET_KEY is in use.")

@@ -1,4 +1,4 @@
-"""The engine: whether it answers, what it can enforce, and whether it holds the images."""
+"""The engine: whether it responds, which limits it enforces, and whether images are up to date."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def connection() -> EngineClient:
 
 
 def runtime_answers() -> Findings:
-    """Whatever runs sandboxes: it answers, and says what becomes of the disk limit."""
+    """Check that the runtime responds, and whether it enforces the disk limit."""
     try:
         able = get_runtime().capabilities()
     except RuntimeFailure as exc:
@@ -31,15 +31,15 @@ def runtime_answers() -> Findings:
         return
     yield ok(f"The runtime {able.name} answers (version {able.version}).")
     if able.hard_disk_limit:
-        yield ok("It enforces the disk limit of sandboxes.")
+        yield ok("The disk limit is a hard limit.")
     else:
-        yield ok("It can't enforce the disk limit: sweeps measure, and end what is over.")
+        yield ok("The disk limit is a soft limit: sweeps end sandboxes that exceed it.")
 
 
 def engine_limits() -> Findings:
-    """What a Docker engine says of itself."""
+    """Check what the Docker engine can enforce."""
     if settings.SANDBOX_RUNTIME != "docker":
-        yield ok("No engine is in use.")
+        yield ok("No Docker engine is used.")
         return
     yield from evaluate(read_engine_info(connection()))
 
@@ -51,7 +51,8 @@ def evaluate(found: EngineInfo) -> Findings:
     yield _container_runtime(found)
     if not found.seccomp:
         yield error(
-            "It filters no system calls (seccomp).", "Take an engine that is built with seccomp."
+            "The engine doesn't filter system calls (seccomp).",
+            "Use an engine that is built with seccomp.",
         )
     yield _live_restore(found)
     yield _userland_proxy(found)
@@ -67,10 +68,10 @@ def _api(found: EngineInfo) -> Finding:
 def _limits(found: EngineInfo) -> Finding:
     missing = [kind for kind, there in found.limits.items() if not there]
     if not missing:
-        return ok(f"It limits {', '.join(found.limits)}.")
-    words = f"It can't limit {', '.join(missing)}: a sandbox may take what others need."
+        return ok(f"The engine limits {', '.join(found.limits)}.")
+    words = f"The engine can't limit {', '.join(missing)}; a sandbox may starve others."
     remedy = "Enable these control groups in the kernel (cgroup_enable=memory swapaccount=1)."
-    # Without swap to be had, a limit on it decides nothing.
+    # If there is no swap, its limit doesn't matter.
     only_swap = missing == ["swap"]
     return warning(words, remedy) if only_swap else error(words, remedy)
 
@@ -80,26 +81,28 @@ def _container_runtime(found: EngineInfo) -> Finding:
     if wanted and wanted not in found.runtimes:
         known = ", ".join(sorted(found.runtimes))
         words = f"SANDBOX_CONTAINER_RUNTIME is “{wanted}”, which the engine doesn't have."
-        return error(words, f"Add it to {DAEMON}, or take one of: {known}.")
-    return ok(f"Containers run with {wanted or 'the runtime of the engine'}.")
+        return error(words, f"Add it to {DAEMON}, or use one of: {known}.")
+    return ok(f"Containers use {wanted or 'the default runtime'}.")
 
 
 def _live_restore(found: EngineInfo) -> Finding:
     if found.live_restore:
-        return ok("Sandboxes go on while the engine is restarted (live-restore).")
-    words = "Restarting the engine stops all sandboxes; sweeps start them again."
-    return warning(words, f'Set "live-restore": true in {DAEMON}, unless it is a swarm.')
+        return ok("Sandboxes keep running while the engine restarts (live-restore).")
+    words = "Restarting the engine stops all sandboxes; sweeps restart them."
+    return warning(
+        words, f'Set "live-restore": true in {DAEMON}, unless the engine is a swarm node.'
+    )
 
 
 def _userland_proxy(found: EngineInfo) -> Finding:
     if not found.local or not found.proxies:
-        return ok("No process of the engine stands behind published ports.")
-    words = f"The engine has started {found.proxies} processes to publish ports (userland-proxy)."
+        return ok("The engine publishes ports without proxy processes.")
+    words = f"The engine runs {found.proxies} proxy processes to publish ports (userland-proxy)."
     return warning(words, f'To save their memory, set "userland-proxy": false in {DAEMON}.')
 
 
 def images_up_to_date() -> Findings:
-    """Every image is there, and is what would be built now."""
+    """Check that all images exist and are up to date."""
     missing = checks_runtime.check_engine()
     yield from map(from_check, missing)
     if missing:
@@ -108,15 +111,13 @@ def images_up_to_date() -> Findings:
     wanted = [ImageBuild(image, spec.context, spec.dockerfile) for image, spec in builds]
     old = outdated(connection(), wanted) if settings.SANDBOX_RUNTIME == "docker" else []
     for image in old:
-        yield warning(
-            f"{image} is not what its blueprint says now.", "Run `manage.py build_images`."
-        )
+        yield warning(f"{image} is out of date.", "Run `manage.py build_images`.")
     if not old:
-        yield ok("All images of the blueprints are there, and up to date.")
+        yield ok("All images of the blueprints are up to date.")
 
 
 def from_check(message: CheckMessage) -> Finding:
-    """What Django's kind of check says, as a finding."""
+    """Convert a message of Django's checks to a finding."""
     level = Level.ERROR if message.is_serious() else Level.WARNING
-    remedy = message.hint or f"Look {message.id} up in the documentation of Django's checks."
+    remedy = message.hint or f"See {message.id} in the documentation of Django's checks."
     return Finding(level, f"{message.msg} ({message.id})", remedy)

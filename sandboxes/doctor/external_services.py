@@ -1,4 +1,4 @@
-"""Servers of others: mail and friendbot."""
+"""External services: mail server and Friendbot."""
 
 from __future__ import annotations
 
@@ -15,41 +15,43 @@ from sandboxes.stellar.friendbot import MAX_RESPONSE_BYTES
 
 FRIENDBOT_SECONDS = 5.0
 SERVERS = "smtp"
-MAIL_REMEDY = "Correct EMAIL_URL (smtp+tls://user:password@host:587), or see the mail server."
+MAIL_REMEDY = "Correct EMAIL_URL (smtp+tls://user:password@host:587), or check the mail server."
 
 
 def mail() -> Findings:
-    """The server is connected to, greeted and signed in to; nothing is sent."""
+    """Connect and sign in to the mail server without sending anything."""
     kind = settings.EMAIL_BACKEND.split(".")[-2]
     if kind != SERVERS:
         where = getattr(settings, "EMAIL_FILE_PATH", None) or kind
-        yield warning(f"Mail reaches nobody: it goes into {where}.", "Set EMAIL_URL.")
+        yield warning(f"Emails aren't delivered; they go to {where}.", "Set EMAIL_URL.")
         return
     server: Any = get_connection()
     try:
         server.open()
-        # Without encryption and a password Django would not have said so much yet.
+        # Django greets the server only for encryption or a password.
         server.connection.ehlo_or_helo_if_needed()
         server.close()
     except (OSError, smtplib.SMTPException) as exc:
-        yield error(f"The mail server does not take us: {redacted(exc)}.", MAIL_REMEDY)
+        yield error(f"The mail server rejected the connection: {redacted(exc)}.", MAIL_REMEDY)
         return
-    yield ok(f"The mail server {settings.EMAIL_HOST}:{settings.EMAIL_PORT} takes us.")
+    yield ok(f"The mail server {settings.EMAIL_HOST}:{settings.EMAIL_PORT} accepts connections.")
 
 
 def send_test_mail(address: str) -> Findings:
-    """Send one, to see whether it arrives."""
-    words = "This is what `manage.py doctor --mail` sends, to see whether mail arrives."
+    """Send a test email."""
+    words = "This is a test email that `manage.py doctor --mail` sent."
     try:
-        EmailMessage("A mail from the sandbox portal", words, to=[address]).send()
+        EmailMessage("Test email from Sandbox Portal", words, to=[address]).send()
     except (OSError, smtplib.SMTPException) as exc:
-        yield error(f"The mail to {address} was not taken: {redacted(exc)}.", MAIL_REMEDY)
+        yield error(
+            f"The mail server rejected the email to {address}: {redacted(exc)}.", MAIL_REMEDY
+        )
         return
-    yield ok(f"A mail to {address} was handed over; see whether it arrives.")
+    yield ok(f"An email to {address} was sent. Check whether it arrives.")
 
 
 def friendbot() -> Findings:
-    """It answers, whatever it says: to ask for no account is a bad request."""
+    """Check that Friendbot responds; a request without an account is a bad request."""
     try:
         response = http_client.send(
             "GET",
@@ -60,11 +62,11 @@ def friendbot() -> Findings:
     except (http_client.RequestFailed, OSError, ValueError) as exc:
         yield warning(
             f"Friendbot, {settings.FRIENDBOT_URL}, can't be reached ({type(exc).__name__}).",
-            "Sandboxes run all the same, their accounts wait for funds. Let the worker reach it.",
+            "Allow the worker to reach it. Sandboxes run, but their accounts aren't funded.",
         )
         return
     if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        words = f"Friendbot answers {response.status}."
-        yield warning(words, "Accounts wait for funds until it is well again.")
+        words = f"Friendbot returned {response.status}."
+        yield warning(words, "Accounts aren't funded until Friendbot works again.")
         return
-    yield ok("Friendbot answers.")
+    yield ok("Friendbot responds.")

@@ -1,4 +1,4 @@
-"""One thing that was looked at, and what came of it."""
+"""Checks and their findings."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from enum import StrEnum
 class Level(StrEnum):
     OK = "fine"
     WARNING = "warning"
-    """It works, but not for long, not for all, or less well than it could."""
+    """It works, but not permanently, not for all users, or not optimally."""
     ERROR = "wrong"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """`remedy` is what to do about it; of what is fine there is none."""
+    """A result of a check; `remedy` says how to fix it, and is empty if it is ok."""
 
     level: Level
     message: str
@@ -29,7 +29,7 @@ Findings = Iterable[Finding]
 
 @dataclass(frozen=True)
 class Check:
-    """`look` gives any number of findings; it may take `seconds`, and may fail."""
+    """A check; `run` yields findings, may take `seconds`, and may raise."""
 
     name: str
     run: Callable[[], Findings]
@@ -49,6 +49,6 @@ def error(message: str, remedy: str) -> Finding:
 
 
 def redacted(exc: BaseException) -> str:
-    """An error in one line, without what an address in it says of a password."""
+    """Return an error in one line, without passwords in URLs."""
     text = " ".join(str(exc).split())
     return f"{type(exc).__name__}: {re.sub(r'//[^/@ ]*@', '//•••@', text)}"[:300].rstrip(": .")

@@ -1,8 +1,9 @@
-"""What keeps sandboxes from the machine that they run on, and whether it is in force.
+"""Firewall rules that keep sandboxes from reaching the engine's host, and a test of them.
 
-A bridge has an address of the engine's machine in it, without which no caller could be answered. So
-a service could also call there: whatever listens on every address, the portal or sshd. Only that
-machine's firewall can tell an answer from a call, and only its operator may change it.
+The host has an address in each sandbox's bridge network, which it needs to reply to clients. A
+sandbox can therefore connect to anything that listens on all addresses, such as the portal or
+sshd. Only the host's firewall can distinguish replies from new connections, and only its operator
+may change it.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from sandboxes import blueprints
 from sandboxes.runtime import RuntimeFailure, SandboxSpec, ServiceSpec, get_runtime
 
 METADATA = IPv4Network("169.254.0.0/16")
-"""Where clouds tell a machine its secrets."""
+"""Metadata services of clouds, which return secrets of the machine."""
 NEW_CONNECTIONS = "-m conntrack ! --ctstate ESTABLISHED,RELATED"
 PROBE_SECONDS = 20.0
-FIREWALL_REMEDY = "Run `manage.py print_firewall | sudo sh`, and have it run at every start."
+FIREWALL_REMEDY = "Run `manage.py print_firewall | sudo sh`, and run it again at every boot."
 
 WAIT_SCRIPT = "import time; time.sleep(60)"
 PROBE_SCRIPT = """
@@ -48,14 +49,14 @@ while waiting:
             print(doors[door], "refused" if error else "open")
 print("done")
 """
-"""Calls the first address of its subnet, where the engine's machine is. A refusal is an answer, so
-it tells as much as a port that is open: nothing stands between."""
+"""Connects to the first address of the subnet, which is the engine's host. A refused connection
+is a response, too, and shows that no firewall drops packets."""
 PROBED_PORTS = (9, 22, 80, 111, 443, 2375, 2376, 5432, 6379, 8000, 9100)
 
 
 @dataclass(frozen=True)
 class FirewallStatus:
-    """Whether sandboxes are kept from the engine's machine; None: it can't be told."""
+    """Whether sandboxes can't reach the engine's host; None if it is unknown."""
 
     is_closed: bool | None
     message: str
@@ -63,9 +64,9 @@ class FirewallStatus:
 
 
 def rules(flavour: str = "iptables", *, undo: bool = False) -> str:
-    """A script for `sh` that brings the rules into force or takes them away; may be repeated.
+    """Return a script for `sh` that adds or removes the rules; it is safe to re-run.
 
-    `flavour`: `iptables` (what the engine itself uses) or `nftables`.
+    `flavour`: `iptables` (as the engine itself uses) or `nftables`.
     """
     egress = any(one.egress for one in blueprints.available().values())
     lines = {"iptables": _iptables, "nftables": _nftables}[flavour]
@@ -74,13 +75,13 @@ def rules(flavour: str = "iptables", *, undo: bool = False) -> str:
 
 def _iptables(subnets: IPv4Network, egress: bool, undo: bool) -> Iterator[str]:
     yield "set -e"
-    yield f"# Sandboxes ({subnets}) answer, and call neither this machine nor others through it."
+    yield f"# Sandboxes ({subnets}) may reply, but can't connect to this host or through it."
     yield from _jump("INPUT", f"-s {subnets} {NEW_CONNECTIONS}", undo)
-    # On the way to another sandbox the engine's own rules stand.
+    # Between sandboxes, the engine's own rules apply.
     beyond = METADATA if egress else f"{subnets}"
     unless = "" if egress else "! "
     if not undo:
-        # Where the engine was not started yet.
+        # The chain doesn't exist before the engine's first start.
         yield "iptables -w -N DOCKER-USER 2>/dev/null || true"
     yield from _jump("DOCKER-USER", f"-s {subnets} {unless}-d {beyond} {NEW_CONNECTIONS}", undo)
 
@@ -98,8 +99,8 @@ def _nftables(subnets: IPv4Network, egress: bool, undo: bool) -> Iterator[str]:
     beyond = f"{METADATA}" if egress else f"!= {subnets}"
     calls = "ct state != { established, related } drop"
     yield "nft -f - <<'END'"
-    yield f"# Sandboxes ({subnets}) answer, and call neither this machine nor others through it."
-    # One that is not there can't be deleted, so it is made first.
+    yield f"# Sandboxes ({subnets}) may reply, but can't connect to this host or through it."
+    # Create the table first, since deleting a missing one fails.
     yield f"table {table}"
     yield f"delete table {table}"
     if not undo:
@@ -114,38 +115,32 @@ def _nftables(subnets: IPv4Network, egress: bool, undo: bool) -> Iterator[str]:
 
 
 def check_firewall() -> FirewallStatus:
-    """Have a container of a sandbox's own kind call the engine's machine, and say what came of it.
+    """Test from a container like a sandbox's whether the engine's host is reachable.
 
-    Takes about three seconds. Asks the engine.
+    Takes about three seconds. Calls the engine.
     """
     if settings.SANDBOX_RUNTIME == "process":
-        return FirewallStatus(
-            None, "Sandboxes are processes of this machine, with no isolation at all."
-        )
+        return FirewallStatus(None, "Sandboxes are processes of this machine, without isolation.")
     try:
-        answers = _probe()
+        responses = _probe()
     except RuntimeFailure as exc:
-        return FirewallStatus(
-            None, f"Whether sandboxes reach the engine's machine can't be told: {exc}"
-        )
-    if not answers:
-        return FirewallStatus(True, "Sandboxes don't reach the engine's machine.")
-    ports = ", ".join(port for port, how in answers if how == "open")
-    which = f"among them the open ports {ports}" if ports else "none of those tried is open"
-    words = (
-        f"Sandboxes reach ports of the engine's machine at its address in their network, {which}."
-    )
+        return FirewallStatus(None, f"Can't test whether sandboxes reach the engine's host: {exc}")
+    if not responses:
+        return FirewallStatus(True, "Sandboxes can't reach the engine's host.")
+    ports = ", ".join(port for port, how in responses if how == "open")
+    which = f"open ports: {ports}" if ports else "though no tested port is open"
+    words = f"Sandboxes can reach the engine's host at its address in their network ({which})."
     return FirewallStatus(False, words, FIREWALL_REMEDY)
 
 
 def _probe() -> list[tuple[str, str]]:
-    """The ports that answered, and how. Raises RuntimeFailure."""
+    """Return the ports that responded, and how. Raises RuntimeFailure."""
     images = blueprints.load(settings.SANDBOX_DEFAULT_BLUEPRINT).images
     for number, image in enumerate(images, 1):
         try:
             return _probe_from(image)
         except RuntimeFailure:
-            # There may be no Python in it.
+            # The image may not contain Python.
             if number == len(images):
                 raise
     return []
@@ -160,14 +155,14 @@ def _probe_from(image: str) -> list[tuple[str, str]]:
     finally:
         with suppress(RuntimeFailure):
             runtime.destroy(spec.id)
-    *answered, last = output.splitlines() or [""]
+    *responses, last = output.splitlines() or [""]
     if code or last != "done":
-        raise RuntimeFailure(f"The trial ended with exit code {code}.")
-    return [(port, how) for port, how in map(str.split, answered)]
+        raise RuntimeFailure(f"The probe failed with exit code {code}.")
+    return [(port, how) for port, how in map(str.split, responses)]
 
 
 def probe_spec(image: str) -> SandboxSpec:
-    """A sandbox of one small service that waits to be told what to do."""
+    """Return the spec of a sandbox with one small service that sleeps."""
     wait = ["python3", "-c", WAIT_SCRIPT]
     service = ServiceSpec(
         "trial", image, 64, 0.5, 16, entrypoint=wait, user="65534:65534", read_only=True

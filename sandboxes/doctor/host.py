@@ -1,4 +1,4 @@
-"""This machine: disk, memory, clock, and who may read what the portal keeps on it."""
+"""Checks of the host: disks, memory, clocks, and file permissions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOW_DISK_SHARE = 0.1
 MAX_DRIFT = timedelta(seconds=2)
 SERIOUS_DRIFT = timedelta(seconds=30)
 PRIVATE_FILES = ("env", "demo-accounts.json", "portal.sqlite3", "queue", "mail")
-"""What only the portal's own user may read."""
+"""Files in VAR_DIR that only the portal's user may read."""
 
 
 def disks() -> Findings:
@@ -36,9 +36,9 @@ def disks() -> Findings:
 
 def var_disk(total: int | None, free: int | None) -> Finding:
     if free is None:
-        return error(f"VAR_DIR, {settings.VAR_DIR}, can't be looked at.", "Make that directory.")
-    words = f"{free:,} of {total:,} MB are left where VAR_DIR is."
-    remedy = "Make room, or move VAR_DIR."
+        return error(f"VAR_DIR, {settings.VAR_DIR}, can't be read.", "Create that directory.")
+    words = f"{free:,} of {total:,} MB are free on the disk of VAR_DIR."
+    remedy = "Free space, or move VAR_DIR."
     if free < MIN_VAR_MB:
         return error(words, remedy)
     return warning(words, remedy) if free < LOW_VAR_MB else ok(words)
@@ -46,14 +46,16 @@ def var_disk(total: int | None, free: int | None) -> Finding:
 
 def engine_disk(total: int | None, free: int | None) -> Finding:
     if total is None or free is None:
-        return warning("The engine's disk can't be seen from here.", "Watch it on its machine.")
-    words = f"{free:,} of {total:,} MB are left where sandboxes are."
+        return warning(
+            "The engine's disk can't be measured from here.", "Monitor it on the engine's host."
+        )
+    words = f"{free:,} of {total:,} MB are free on the engine's disk."
     if free < settings.SANDBOX_DISK_MB:
         return error(
-            f"{words} No sandbox is launched.", "Make room: `docker system df` says where."
+            f"{words} Launches are rejected.", "Free space; `docker system df` shows what uses it."
         )
     if free < LOW_DISK_SHARE * total:
-        return warning(words, "Make room: `docker system df` says where.")
+        return warning(words, "Free space; `docker system df` shows what uses it.")
     return ok(words)
 
 
@@ -62,10 +64,10 @@ def memory() -> Findings:
     yield enough_memory(facts["MemTotal"], facts["MemAvailable"], capacity.site_limit())
 
 
-def enough_memory(total: int, available: int, places: int) -> Finding:
-    words = f"{available:,} of {total:,} MB are to be had; {places} sandboxes may be active."
+def enough_memory(total: int, available: int, slots: int) -> Finding:
+    words = f"{available:,} of {total:,} MB of memory are available, for up to {slots} sandboxes."
     if available < capacity.RESERVED_MEMORY_MB:
-        return warning(words, "End what else runs here, or lower SANDBOX_MAX_SITE.")
+        return warning(words, "Stop other programs, or lower SANDBOX_MAX_SITE.")
     return ok(words)
 
 
@@ -82,36 +84,38 @@ def clocks() -> Findings:
 
 def _database_time() -> datetime:
     if database.vendor == "sqlite":
-        return clock.now()  # It has this machine's.
+        return clock.now()  # SQLite uses this machine's clock.
     with database.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
-        told: datetime = cursor.fetchone()[0]
-    return told
+        now: datetime = cursor.fetchone()[0]
+    return now
 
 
-def clock_agrees(whose: str, told: datetime) -> Finding:
-    apart = abs(clock.now() - told)
+def clock_agrees(name: str, now: datetime) -> Finding:
+    apart = abs(clock.now() - now)
     if apart <= MAX_DRIFT:
-        return ok(f"The clock of {whose} is this machine's, or agrees with it.")
-    words = f"The clock of {whose} is {apart.total_seconds():.0f} s away from this machine's."
-    remedy = "Have a time service (chrony, systemd-timesyncd) set both: deadlines depend on them."
+        return ok(f"The clock of {name} agrees with this machine's.")
+    words = f"The clock of {name} is {apart.total_seconds():.0f} s off this machine's."
+    remedy = "Synchronize both with a time service (chrony, systemd-timesyncd)."
     return error(words, remedy) if apart > SERIOUS_DRIFT else warning(words, remedy)
 
 
 def files() -> Findings:
     folder = Path(settings.VAR_DIR)
     if not os.access(folder, os.W_OK | os.X_OK):
-        yield error(f"VAR_DIR, {folder}, is not writable for this user.", "Give it to that user.")
+        yield error(
+            f"VAR_DIR, {folder}, isn't writable by this user.", "Change its owner to this user."
+        )
         return
     found = list(_open_to_others(folder))
     yield from found
     if not found:
-        yield ok(f"Nothing private in {folder} can be read by other users.")
+        yield ok(f"Other users can't read private files in {folder}.")
 
 
 def _open_to_others(folder: Path) -> Iterator[Finding]:
     if not stat.S_IMODE(folder.stat().st_mode) & stat.S_IXOTH:
-        return  # They can't even enter it.
+        return  # Others can't enter the directory.
     for file in (folder / name for name in PRIVATE_FILES):
         if file.exists() and stat.S_IMODE(file.stat().st_mode) & (stat.S_IROTH | stat.S_IWOTH):
             words = f"Other users of this machine can read {file}."

@@ -1,4 +1,4 @@
-"""Subnets for sandboxes: are some left, do they lead elsewhere, too; the firewall; ports."""
+"""Subnets of sandboxes, the host's firewall, and ports."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Route:
 def subnets() -> Findings:
     taken = get_runtime().capabilities().space.subnets_taken
     if settings.SANDBOX_RUNTIME == "process" or taken is None:
-        yield ok("Sandboxes that are processes need no subnets.")
+        yield ok("Process sandboxes don't need subnets.")
         return
     yield remaining_subnets(taken, settings.SANDBOX_SUBNETS.num_addresses // SUBNET_ADDRESSES)
     if settings.SANDBOX_RUNTIME == "docker" and not _is_elsewhere():
@@ -39,7 +39,7 @@ def subnets() -> Findings:
 
 
 def remaining_subnets(taken: int, total: int) -> Finding:
-    words = f"{total - taken} of {total} subnets are left in {settings.SANDBOX_SUBNETS}."
+    words = f"{total - taken} of {total} subnets are free in {settings.SANDBOX_SUBNETS}."
     remedy = "Give SANDBOX_SUBNETS a larger range, or lower SANDBOX_MAX_SITE."
     if taken >= total:
         return error(words, remedy)
@@ -47,17 +47,17 @@ def remaining_subnets(taken: int, total: int) -> Finding:
 
 
 def foreign_networks(known: Sequence[Route], engines: Sequence[IPv4Network]) -> Iterator[Finding]:
-    """Routes into our range that are none of the engine's networks."""
+    """Find routes into SANDBOX_SUBNETS that don't belong to the engine's networks."""
     ours = settings.SANDBOX_SUBNETS
     theirs = [r for r in known if r.to.prefixlen and r.to.overlaps(ours) and r.to not in engines]
     for route in theirs:
         yield warning(
             f"This machine has a route to {route.to} ({route.interface}), which overlaps with "
-            f"SANDBOX_SUBNETS, {ours}: one hides the other.",
+            f"SANDBOX_SUBNETS, {ours}: one of them is unreachable.",
             "Give SANDBOX_SUBNETS a private range that nothing else uses.",
         )
     if not theirs:
-        yield ok("No route of this machine leads into that range but the engine's own.")
+        yield ok("No other route of this machine overlaps with SANDBOX_SUBNETS.")
 
 
 def routes(file: Path = ROUTES) -> list[Route]:
@@ -66,39 +66,39 @@ def routes(file: Path = ROUTES) -> list[Route]:
 
 
 def _address(word: str) -> str:
-    """As the kernel writes it: hexadecimal, the first byte last."""
+    """Parse an address as the kernel writes it: hexadecimal, in reverse byte order."""
     return str(ipaddress.IPv4Address(bytes.fromhex(word)[::-1]))
 
 
 def _is_elsewhere() -> bool:
-    """Whether the engine runs on another machine, so that nothing here tells of its host."""
+    """Return whether the engine runs on another machine, whose host can't be checked from here."""
     return bool(settings.DOCKER_HOST) and not settings.DOCKER_HOST.startswith("unix://")
 
 
 def host_reachability() -> Findings:
-    """Whether a sandbox can call the engine's machine; one is made to try."""
+    """Check from a test sandbox whether the engine's host is reachable."""
     if settings.SANDBOX_RUNTIME != "docker":
-        yield ok("No engine is in use.")
+        yield ok("No Docker engine is used.")
         return
     found = firewall.check_firewall()
     if found.is_closed is None:
-        yield warning(found.message, "See what is said of the engine and its images.")
+        yield warning(found.message, "Fix the findings on the engine and its images first.")
     else:
         yield ok(found.message) if found.is_closed else warning(found.message, found.remedy)
 
 
 def ports() -> Findings:
-    """Whether a port can be published where sandboxes are to be."""
+    """Check that ports can be published on SANDBOX_BIND_ADDRESS."""
     address = settings.SANDBOX_BIND_ADDRESS
     if _is_elsewhere():
-        yield ok(f"{address} is an address of the engine's machine, which is another one.")
+        yield ok(f"{address} belongs to the engine's host, which is another machine.")
         return
     kind = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        with socket.socket(kind) as trial:
-            trial.bind((address, 0))
+        with socket.socket(kind) as probe:
+            probe.bind((address, 0))
     except OSError as exc:
-        words = f"Nothing can be published on SANDBOX_BIND_ADDRESS, {address}: {exc.strerror}."
+        words = f"Can't publish ports on SANDBOX_BIND_ADDRESS ({address}): {exc.strerror}."
         yield error(words, "Set it to an address of this machine, 127.0.0.1, or 0.0.0.0 for all.")
         return
     yield ok(f"Ports can be published on {address}.")

@@ -1,4 +1,4 @@
-"""All that is looked at, from what everything stands on to what stands on it."""
+"""All checks, ordered by dependency."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ CHECKS = (
     Check("clocks", host.clocks, 15),
     Check("queue", workers.queue, 15),
     Check("reaper", workers.reaper),
-    Check("console", workers.operator_alerts),
+    Check("alerts", workers.operator_alerts),
     Check("friendbot", external_services.friendbot),
     Check("mail", external_services.mail, 15),
 )
 
 
 def all_checks(mail_to: str = "") -> Iterator[Check]:
-    """All of them; with an address, a mail is sent there as well."""
+    """Yield all checks; with an address, also one that sends a test email."""
     yield from CHECKS
     if mail_to:
-        yield Check("a mail", partial(external_services.send_test_mail, mail_to), 15)
+        yield Check("test email", partial(external_services.send_test_mail, mail_to), 15)

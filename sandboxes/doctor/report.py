@@ -1,4 +1,4 @@
-"""The findings written down: for a person at a terminal, or as JSON for a program."""
+"""Reports of findings: for a terminal, or as JSON."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sandboxes.doctor.runner import Result, overall_level
 
 WIDTH = 100
 NAME_WIDTH = 16
-"""Columns that names of checks take."""
+"""Width of the column with the names of checks."""
 SIGNS = {Level.OK: "✓", Level.WARNING: "!", Level.ERROR: "✗"}
 
 
 def lines(result: Result, style: Style) -> Iterator[str]:
-    """Its name before the first finding, and under each what to do about it."""
+    """Yield the lines of a result: its name once, and the remedy below each finding."""
     name = result.check.name
     for finding in result.findings:
         yield from _lines(name, finding, style)
@@ -41,18 +41,18 @@ def _lines(name: str, finding: Finding, style: Style) -> Iterator[str]:
 
 
 def _wrapped(words: str) -> list[str]:
-    # Commands and names of settings stay whole, so that they can be copied.
-    room = WIDTH - NAME_WIDTH - 4
-    return textwrap.wrap(words, room, break_long_words=False, break_on_hyphens=False)
+    # Don't break commands and names of settings, so that they can be copied.
+    width = WIDTH - NAME_WIDTH - 4
+    return textwrap.wrap(words, width, break_long_words=False, break_on_hyphens=False)
 
 
 def summary(results: Sequence[Result]) -> str:
     counted = Counter(one.level for result in results for one in result.findings)
-    warnings = counted[Level.WARNING]
+    errors, warnings = counted[Level.ERROR], counted[Level.WARNING]
     parts = (
-        f"{counted[Level.ERROR] or 'nothing'} wrong",
+        f"{errors or 'no'} error{'' if errors == 1 else 's'}",
         f"{warnings or 'no'} warning{'' if warnings == 1 else 's'}",
-        f"{counted[Level.OK]} fine",
+        f"{counted[Level.OK]} passed",
     )
     return ", ".join(parts).capitalize() + "."
 

@@ -1,4 +1,4 @@
-"""Runs checks one by one: none may take longer than it should, and one that fails is a finding."""
+"""Runs checks one by one, with a timeout; an exception becomes a finding."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sandboxes.doctor.findings import Check, Finding, Level, error, redacted
 
 @dataclass(frozen=True)
 class Result:
-    """What one check found, and how long it took."""
+    """The findings of a check, and its duration."""
 
     check: Check
     findings: list[Finding]
@@ -22,7 +22,7 @@ class Result:
 
 
 def run_checks(checks: Iterable[Check]) -> Iterator[Result]:
-    """The results in order, each as soon as it is known."""
+    """Run the checks and yield each result as soon as it is known."""
     for check in checks:
         started = monotonic()
         findings = _run_with_timeout(check)
@@ -36,12 +36,15 @@ def overall_level(results: Iterable[Result]) -> Level:
 
 def _run_with_timeout(check: Check) -> list[Finding]:
     found: list[Finding] = []
-    # What hangs is left behind, and ends with the process.
+    # A check that hangs is abandoned; its thread ends with the process.
     thread = threading.Thread(target=_run, args=(check, found), daemon=True)
     thread.start()
     thread.join(check.seconds)
     if thread.is_alive():
-        return [*found, error(f"It took longer than {check.seconds:g} s.", "See why it hangs.")]
+        return [
+            *found,
+            error(f"The check timed out after {check.seconds:g} s.", "Find out why it hangs."),
+        ]
     return found
 
 
@@ -49,10 +52,10 @@ def _run(check: Check, found: list[Finding]) -> None:
     try:
         found.extend(check.run())
     except DatabaseError as exc:
-        remedy = "Mend the database first, then look again."
-        found.append(error(f"The database stood in the way: {redacted(exc)}.", remedy))
+        remedy = "Fix the database first, then run the doctor again."
+        found.append(error(f"A database error prevented this check: {redacted(exc)}.", remedy))
     except Exception as exc:  # noqa: BLE001 - a check that breaks must not hide the others
-        remedy = "If nothing else here explains it, it is a fault of the portal: report it."
+        remedy = "If no other finding explains it, report it as a bug of the portal."
         found.append(error(f"The check itself failed: {redacted(exc)}.", remedy))
     finally:
         connections.close_all()

@@ -1,4 +1,4 @@
-"""Who does the work: the queue, a worker at its other end, the reaper; their complaints."""
+"""The queue, its workers, the reaper, and the admin's alerts."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ ANSWER_SECONDS = 8.0
 
 
 def queue() -> Findings:
-    """A message goes to a worker, and its answer comes back."""
+    """Send a message to a worker and wait for its result."""
     try:
         sent = worker_tasks.ping.delay()
     except (OperationalError, OSError) as exc:
         yield error(
-            f"The broker takes no message: {redacted(exc)}.",
-            "Start it, or correct CELERY_BROKER_URL. No request is lost: sweeps send it again.",
+            f"The broker rejected a message: {redacted(exc)}.",
+            "Start it, or correct CELERY_BROKER_URL. No launch is lost; sweeps enqueue it again.",
         )
         return
-    yield ok("The broker takes messages.")
+    yield ok("The broker accepts messages.")
     yield _ping_result(sent)
 
 
@@ -35,11 +35,11 @@ def _ping_result(sent: AsyncResult[str]) -> Finding:
         who = sent.get(timeout=ANSWER_SECONDS)
     except NoAnswer:
         return error(
-            f"No worker answered within {ANSWER_SECONDS:g} s.",
-            "Start `worker` (honcho start worker), or see its log: it may be overloaded, or use "
-            "another broker or another cache than this process.",
+            f"No worker responded within {ANSWER_SECONDS:g} s.",
+            "Start `worker` (honcho start worker), or check its log. It may be overloaded, or "
+            "use a different broker or cache than this process.",
         )
-    return ok(f"A worker answered ({who}).")
+    return ok(f"A worker responded ({who}).")
 
 
 def reaper() -> Findings:
@@ -48,19 +48,19 @@ def reaper() -> Findings:
         yield ok(health.CHECKS["reaper"](site))
     except health.CheckFailed as exc:
         remedy = (
-            "Start `reaper` (honcho start reaper), or have cron run `manage.py reap_sandboxes`."
+            "Start `reaper` (honcho start reaper), or run `manage.py reap_sandboxes` from cron."
         )
         yield error(str(exc), remedy)
     if site.reaper_error:
-        words = f"Its last sweep complained: {site.reaper_error}"
-        yield warning(words, "Run `manage.py reap_sandboxes` to see all of it.")
+        words = f"The last sweep reported an error: {site.reaper_error}"
+        yield warning(words, "Run `manage.py reap_sandboxes` to see details.")
 
 
 def operator_alerts() -> Findings:
-    """What the console shows to operators."""
+    """Return the alerts that the admin shows."""
     found = [one for one in alerts.active_alerts(OperatorOverview()) if one.name != "reaper"]
     for alert in found:
         level = Level.ERROR if alert.is_outage else Level.WARNING
-        yield Finding(level, alert.message, f"In the console (/admin/): {alert.action_label}.")
+        yield Finding(level, alert.message, f"In the admin (/admin/): {alert.action_label}.")
     if not found:
-        yield ok("Nothing waits for an operator.")
+        yield ok("No alerts in the admin.")

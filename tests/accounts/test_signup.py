@@ -163,7 +163,7 @@ def test_an_invalid_invitation_link_is_gone(desk, invite_only, clock, reason: st
     ("email", "remedy"),
     [
         ("alice@example.com", "already an account with this address"),
-        ("dave@partner.net", "send that invitation again instead"),
+        ("dave@partner.net", "Send it again instead"),
         ("dave", "Enter a valid email address"),
     ],
 )

@@ -260,6 +260,6 @@ def test_a_sweep_can_be_requested_and_runs_in_a_worker(desk, alice, runtime):
     runtime.stop_service(sandbox.public_id, "api", 3)
     page = ask(desk, "sweep", Site.current(), reason="Cron is asleep.")
 
-    assert said(page) == ["1 site will be swept by a worker."]
+    assert said(page) == ["1 site queued for a sweep."]
     assert again(sandbox).state == State.FAILED
     assert Site.current().reaped_at

@@ -87,7 +87,7 @@ def test_who_is_on_call_mends_from_the_first_page(desk: Page, alice: User, runti
     desk.get_by_text("1 sandbox could not be removed: Its volume is busy.").wait_for()
     for button, done in (
         ("Retry removal…", "1 sandbox queued for removal."),
-        ("Sweep now…", "1 site will be swept by a worker."),
+        ("Sweep now…", "1 site queued for a sweep."),
     ):
         desk.goto("/admin/")
         desk.get_by_role("button", name=button).click()

@@ -47,9 +47,9 @@ def test_an_engine_that_can_all_is_fine() -> None:
         ({"api_version": "1.40"}, WRONG, "too old"),
         ({"limits": {"memory": True, "processes": False}}, WRONG, "can't limit processes"),
         ({"limits": {"memory": True, "swap": False}}, WARNING, "can't limit swap"),
-        ({"seccomp": False}, WRONG, "no system calls"),
+        ({"seccomp": False}, WRONG, "filter system calls"),
         ({"live_restore": False}, WARNING, "stops all sandboxes"),
-        ({"proxies": 6}, WARNING, "6 processes"),
+        ({"proxies": 6}, WARNING, "6 proxy processes"),
     ],
 )
 def test_what_an_engine_lacks_is_told(changes: dict[str, Any], level: Level, words: str) -> None:

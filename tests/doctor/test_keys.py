@@ -34,7 +34,7 @@ def test_secrets_tell_which_keys_are_needed(
     settings.SANDBOX_ENCRYPTION_KEYS = [first, second]
     assert "No secret needs" in the_one(doctor_encryption_keys.encryption_keys(), WARNING).message
     settings.SANDBOX_ENCRYPTION_KEYS = [second]
-    assert "not known here" in the_one(doctor_encryption_keys.encryption_keys(), WRONG).message
+    assert "unknown key" in the_one(doctor_encryption_keys.encryption_keys(), WRONG).message
     settings.SANDBOX_ENCRYPTION_KEYS = ["short"]
     assert "E004" in the_one(doctor_encryption_keys.encryption_keys(), WRONG).message
 

@@ -1,4 +1,4 @@
-"""Servers of others: mail and friendbot."""
+"""Checks of external services: mail server and Friendbot."""
 
 from __future__ import annotations
 

@@ -68,4 +68,4 @@ def test_a_cache_that_forgets_is_wrong(settings: SettingsWrapper, tmp_path: Path
     assert levels(databases.shared_cache()) == [FINE]
     elsewhere = {"KEY_FUNCTION": lambda *_: secrets.token_hex(8)}
     settings.CACHES = {"default": settings.CACHES["default"] | elsewhere}
-    assert "forgets" in the_one(databases.shared_cache(), WRONG).message
+    assert "store values" in the_one(databases.shared_cache(), WRONG).message

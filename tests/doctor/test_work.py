@@ -30,7 +30,7 @@ def test_a_queue_at_whose_end_nobody_is_is_told(
     no_worker: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "ANSWER_SECONDS", 0.2)
-    assert "No worker answered" in the_one(workers.queue(), WRONG).message
+    assert "No worker responded" in the_one(workers.queue(), WRONG).message
 
 
 def test_a_broker_that_takes_nothing_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +39,7 @@ def test_a_broker_that_takes_nothing_is_wrong(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(worker_tasks.ping, "delay", refuse)
     finding = the_one(workers.queue(), WRONG)
-    assert "takes no message" in finding.message and "s3cret" not in finding.message
+    assert "rejected a message" in finding.message and "s3cret" not in finding.message
 
 
 @pytest.mark.django_db

@@ -59,8 +59,8 @@ def test_all_is_read_with_the_new_key_alone_afterwards(everything, new_key, sett
     said = run()
     settings.SANDBOX_ENCRYPTION_KEYS = [new_key]
 
-    assert "4 were encrypted anew" in said
-    assert "Nothing needs a key but the first." in said
+    assert "4 secrets were re-encrypted" in said
+    assert "Only the first key is needed." in said
     assert again(sandbox).secrets == kept
     assert Webhook.objects.get(pk=webhook.pk).secrets == {"current": "whsec_AAAA"}
     factors = {row.type: row.wrap() for row in Authenticator.objects.all()}
@@ -70,12 +70,12 @@ def test_all_is_read_with_the_new_key_alone_afterwards(everything, new_key, sett
 
 def test_asked_whether_an_earlier_key_is_needed_it_changes_nothing(everything, new_key) -> None:
     before = at_rest(everything[0])
-    with pytest.raises(CommandError, match="Key 2 is needed still"):
+    with pytest.raises(CommandError, match="Key 2 is still needed"):
         run("--check")
     assert at_rest(everything[0]) == before
 
     run()
-    assert "Nothing needs a key but the first." in run("--check")
+    assert "Only the first key is needed." in run("--check")
 
 
 def test_stopped_in_the_middle_it_goes_on_where_it_was(alice, settings, monkeypatch) -> None:
@@ -110,17 +110,17 @@ def test_a_key_that_is_missing_is_asked_for_and_nothing_is_harmed(
 ) -> None:
     before, keys = at_rest(everything[0]), settings.SANDBOX_ENCRYPTION_KEYS
     settings.SANDBOX_ENCRYPTION_KEYS = [new_key]
-    with pytest.raises(CommandError, match="4 can't be read with any key"):
+    with pytest.raises(CommandError, match="4 secrets can't be decrypted"):
         run()
     assert at_rest(everything[0]) == before
 
     settings.SANDBOX_ENCRYPTION_KEYS = keys
-    assert "4 were encrypted anew" in run()
+    assert "4 secrets were re-encrypted" in run()
 
 
 def test_without_a_good_key_it_says_how_to_make_one(settings) -> None:
     settings.SANDBOX_ENCRYPTION_KEYS = ["short"]
-    with pytest.raises(CommandError, match="number 1 is no Fernet key"):
+    with pytest.raises(CommandError, match="key 1 isn't a Fernet key"):
         run()
 
 

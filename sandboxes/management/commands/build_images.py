@@ -1,4 +1,4 @@
-"""`manage.py build_images`: the images of the blueprints are on the engine and up to date."""
+"""`manage.py build_images`: build missing and outdated images of the blueprints."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from sandboxes.runtime import RuntimeFailure
 from sandboxes.runtime.docker.client import EngineClient
 from sandboxes.runtime.docker.images import BuildFailed, ImageBuild, ensure_images
 
-PATIENCE_SECONDS = 600
-"""How long a build may say nothing."""
+BUILD_TIMEOUT_SECONDS = 600
+"""How long a build may take without output."""
 
 
 class Command(BaseCommand):
-    help = "Builds the images of the blueprints, those that are missing or out of date."
+    help = "Builds missing and outdated images of the blueprints."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("blueprint", nargs="*", help="only of these; of all if none is named")
-        parser.add_argument("--force", action="store_true", help="build up-to-date images, too")
+        parser.add_argument("blueprint", nargs="*", help="blueprints to build; all by default")
+        parser.add_argument("--force", action="store_true", help="also build up-to-date images")
 
     def handle(self, **options: Any) -> None:
         wanted = self._wanted(options["blueprint"])
-        engine = EngineClient(settings.DOCKER_HOST, PATIENCE_SECONDS)
+        engine = EngineClient(settings.DOCKER_HOST, BUILD_TIMEOUT_SECONDS)
         try:
             with engine.calling("build images") as client:
-                ensure_images(client, wanted, self._say, force=options["force"])
+                ensure_images(client, wanted, self._print, force=options["force"])
         except BuildFailed as error:
             self.stderr.write(error.output)
             raise CommandError(str(error)) from error
@@ -45,6 +45,6 @@ class Command(BaseCommand):
         builds = {image: spec for one in blueprints for image, spec in one.builds.items()}
         return [ImageBuild(image, spec.context, spec.dockerfile) for image, spec in builds.items()]
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         self.stdout.write(line)
         self.stdout.flush()

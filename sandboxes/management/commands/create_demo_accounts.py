@@ -1,4 +1,4 @@
-"""`manage.py create_demo_accounts`: two developers and an operator to try the portal with."""
+"""`manage.py create_demo_accounts`: create two developers and an operator to try the portal."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ Account = dict[str, str]
 
 class Command(BaseCommand):
     help = (
-        "Makes the demo accounts developer, developer2 and operator, with random passwords and API "
-        "tokens, and keeps them in demo-accounts.json in VAR_DIR. Repeated, it keeps what still "
-        "works and makes anew what does not."
+        "Creates the demo accounts developer, developer2 and operator, with random passwords and "
+        "API tokens, and stores them in demo-accounts.json in VAR_DIR. Run again, it keeps what "
+        "still works and replaces the rest."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -49,11 +49,11 @@ class Command(BaseCommand):
                     f"  {name:11}{account['email']:23} password {account['password']}\n"
                     f"  {'':11}{'':23} token    {account['token']}"
                 )
-            self.stdout.write(f"  kept in {path}")
+            self.stdout.write(f"  stored in {path}")
 
 
 def read(path: Path) -> dict[str, Account]:
-    """What an earlier run kept; nothing of it when it can't be read."""
+    """Return the accounts of an earlier run; empty if they can't be read."""
     try:
         kept = json.loads(path.read_text())
         return {name: {key: str(kept[name][key]) for key in kept[name]} for name in kept}
@@ -62,7 +62,7 @@ def read(path: Path) -> dict[str, Account]:
 
 
 def write(path: Path, accounts: dict[str, Account]) -> None:
-    """For the owner's eyes only, and all at once: whoever reads meanwhile sees old or new."""
+    """Write the file atomically, readable by its owner only."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}-{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -72,10 +72,10 @@ def write(path: Path, accounts: dict[str, Account]) -> None:
 
 
 def make(before: dict[str, Account]) -> dict[str, Account]:
-    """The accounts, each with a password and a token that work."""
+    """Create or update the accounts, each with a working password and token."""
     users = {name: _user(name) for name in NAMES}
     kept = {name: before.get(name, {}) for name in NAMES}
-    # Checking a password is slow on purpose; side by side the three take the time of one or two.
+    # Checking a password is slow on purpose, so check the three in parallel.
     with ThreadPoolExecutor() as pool:
         checks = {
             name: pool.submit(check_password, kept[name].get("password", ""), user.password)

@@ -1,4 +1,4 @@
-"""`manage.py doctor`: what is right and wrong with this installation, on one page."""
+"""`manage.py doctor`: diagnose this installation."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from sandboxes.doctor.runner import Result, overall_level, run_checks
 
 class Command(BaseCommand):
     help = (
-        "Looks at everything that the portal needs and says what is wrong, each with a remedy. Run "
-        "it where the worker runs. Exits with 1 when something is wrong; warnings are none."
+        "Checks everything that the portal needs and reports problems with remedies. Run it where "
+        "the worker runs. Exits with 1 if there are errors, not for warnings."
     )
-    # They are among what is looked at.
+    # The doctor runs the system checks itself.
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="print the findings as JSON")
-        parser.add_argument("--mail", metavar="ADDRESS", default="", help="send a mail there, too")
+        parser.add_argument("--mail", metavar="ADDRESS", default="", help="also send a test email")
 
     def handle(self, **options: Any) -> None:
         results = []
         for result in run_checks(all_checks(options["mail"])):
             results.append(result)
             if not options["json"]:
-                self._tell(result)
+                self._print(result)
         if options["json"]:
             self.stdout.write(json.dumps(report.as_json(results), indent=2))
         else:
@@ -39,7 +39,7 @@ class Command(BaseCommand):
         if overall_level(results) is Level.ERROR:
             raise SystemExit(1)
 
-    def _tell(self, result: Result) -> None:
+    def _print(self, result: Result) -> None:
         for line in report.lines(result, self.style):
             self.stdout.write(line)
         self.stdout.flush()

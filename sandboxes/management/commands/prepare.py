@@ -1,4 +1,4 @@
-"""`manage.py prepare`: bring everything that the processes need up to date."""
+"""`manage.py prepare`: update everything that the processes need."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ from django.core.management.base import BaseCommand, CommandParser
 
 class Command(BaseCommand):
     help = (
-        "Builds the images of the blueprints, or what stands in for them, migrates the database, "
-        "makes the cache's table, collects static files, each where there is something to do, and "
-        "checks the settings. Run it after every update."
+        "Builds images or their equivalent for processes, migrates the database, creates the "
+        "cache's table, collects static files, each only if needed, and checks the settings. Run "
+        "it after every update."
     )
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--demo", action="store_true", help="make demo accounts, show them")
+        parser.add_argument(
+            "--demo", action="store_true", help="create demo accounts and print them"
+        )
 
     def handle(self, **options: Any) -> None:
         if settings.SANDBOX_RUNTIME == "docker":
             self._step("Checking the images of the blueprints", "build_images")
         if settings.SANDBOX_RUNTIME == "process":
-            self._step("Checking what sandboxes are started from", "prepare_processes")
+            self._step("Checking the templates of process sandboxes", "prepare_processes")
         self._step("Bringing the database up to date", "migrate", verbosity=0)
         call_command("createcachetable", verbosity=0)
         self._collect_static_files()
-        # The processes leave the checks out, which would cost each of them 10 MB for good.
+        # The processes skip the checks, which would cost each 10 MB of memory.
         self.check()
         if options["demo"]:
             self._step("Demo accounts", "create_demo_accounts", print=True)
@@ -41,7 +43,7 @@ class Command(BaseCommand):
         call_command(command, stdout=self.stdout, **options)
 
     def _collect_static_files(self) -> None:
-        """Collect them unless the last collection was of just these: compressing takes seconds."""
+        """Collect static files unless they are unchanged, since compressing takes seconds."""
         stamp = settings.STATIC_ROOT / ".collected"
         found = _fingerprint()
         if stamp.exists() and stamp.read_text() == found:
@@ -51,7 +53,7 @@ class Command(BaseCommand):
 
 
 def _fingerprint() -> str:
-    """Changes when any static file does, judged by its size and time of change."""
+    """Return a hash of the names, sizes and modification times of all static files."""
     digest = hashlib.sha256()
     for finder in get_finders():
         for name, storage in finder.list([]):

@@ -1,4 +1,4 @@
-"""`manage.py prepare_processes`: what services start from where they run as processes."""
+"""`manage.py prepare_processes`: prepare the templates of process sandboxes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from sandboxes.runtime.process.templates import TemplateBuild
 
 class Command(BaseCommand):
     help = (
-        "Prepares the services of the blueprints to run as processes (SANDBOX_RUNTIME=process), "
-        "those that are missing or out of date."
+        "Prepares missing and outdated templates for services that run as processes "
+        "(SANDBOX_RUNTIME=process)."
     )
     requires_system_checks = ()
 
@@ -26,10 +26,10 @@ class Command(BaseCommand):
             for image, one in blueprint.preparations.items()
         }
         try:
-            ProcessRuntime.from_settings().prepared.ensure(wanted.values(), self._say)
+            ProcessRuntime.from_settings().prepared.ensure(wanted.values(), self._print)
         except RuntimeFailure as error:
             raise CommandError(str(error)) from error
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         self.stdout.write(line)
         self.stdout.flush()

@@ -1,4 +1,4 @@
-"""`manage.py print_firewall`: the rules that keep sandboxes from the engine's machine."""
+"""`manage.py print_firewall`: print firewall rules for the engine's host."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from sandboxes.doctor import firewall
 
 class Command(BaseCommand):
     help = (
-        "Prints a script that keeps sandboxes from calling the engine's machine, and others "
-        "through it, for root to run there: `manage.py print_firewall | sudo sh`."
+        "Prints a script that keeps sandboxes from connecting to the engine's host, and to others "
+        "through it. Run it there as root: `manage.py print_firewall | sudo sh`."
     )
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--nftables", action="store_true", help="for nft instead of iptables")
-        parser.add_argument("--undo", action="store_true", help="a script that takes them away")
+        parser.add_argument("--nftables", action="store_true", help="use nft instead of iptables")
+        parser.add_argument(
+            "--undo", action="store_true", help="print a script that removes the rules"
+        )
         parser.add_argument(
             "--check",
             action="store_true",
-            help="instead call that machine out of a sandbox, and tell what came of it",
+            help="test from a sandbox whether the host is reachable",
         )
 
     def handle(self, **options: Any) -> None:

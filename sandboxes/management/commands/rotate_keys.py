@@ -1,4 +1,4 @@
-"""`manage.py rotate_keys`: encrypt secrets at rest anew, so that an earlier key can go."""
+"""`manage.py rotate_keys`: re-encrypt secrets at rest, so that earlier keys can be removed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from sandboxes.encryption import rotation
 
 class Command(BaseCommand):
     help = (
-        "Encrypts all secrets at rest anew with the first of SANDBOX_ENCRYPTION_KEYS. May be "
-        "stopped and run again, also beside a portal that works. Exits with 1 when an earlier key "
-        "is needed still, or a secret can't be read with any."
+        "Re-encrypts all secrets at rest with the first of SANDBOX_ENCRYPTION_KEYS. Can be "
+        "interrupted and run again, also while the portal runs. Exits with 1 if an earlier key is "
+        "still needed or a secret can't be decrypted."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--check", action="store_true", help="only say which keys are needed; change nothing"
+            "--check",
+            action="store_true",
+            help="report which keys are needed without changing anything",
         )
 
     def handle(self, **options: Any) -> None:
@@ -27,20 +29,20 @@ class Command(BaseCommand):
             raise CommandError(f"{faults[0].msg} {faults[0].hint}")
         if not options["check"]:
             done = rotation.rotate()
-            self.stdout.write(f"{done['rotated']} were encrypted anew with the first key.")
-        self._tell()
+            self.stdout.write(f"{done['rotated']} secrets were re-encrypted with the first key.")
+        self._report()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         found = rotation.key_usage()
         lost = found.pop(rotation.UNKNOWN_KEY, 0)
         for number in sorted(found):
-            self.stdout.write(f"Key {number} opens {found[number]}.")
+            self.stdout.write(f"Key {number}: {found[number]} secrets.")
         if lost:
             raise CommandError(
-                f"{lost} can't be read with any key. Put the key that is missing at the end of "
+                f"{lost} secrets can't be decrypted. Add the missing key at the end of "
                 "SANDBOX_ENCRYPTION_KEYS, and run this again."
             )
         if earlier := sorted(number for number in found if number > 1):
             numbers = " and ".join(map(str, earlier))
-            raise CommandError(f"Key {numbers} is needed still; run `manage.py rotate_keys`.")
-        self.stdout.write("Nothing needs a key but the first.")
+            raise CommandError(f"Key {numbers} is still needed. Run `manage.py rotate_keys`.")
+        self.stdout.write("Only the first key is needed.")
