@@ -32,6 +32,7 @@ BUCKET_BOUNDS = (0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 45, 60, 1
 COUNTED_EVENTS = ("running", "ending", "destroyed", "failed")
 
 Key = tuple[datetime, str, str, str]
+"""Start of the bucket, operation, kind of launch, result."""
 
 
 @dataclass
@@ -104,18 +105,18 @@ def _outcomes(events: list[Event]) -> Iterable[tuple[Key, float]]:
     )
     for event in events:
         sandbox = event.sandbox
-        slot = bucket_start(event.created_at)
-        start = "warm" if sandbox.from_pool else "cold"
+        bucket = bucket_start(event.created_at)
+        kind = "warm" if sandbox.from_pool else "cold"
         if event.kind == "running":
-            yield (slot, "launch", start, "ready"), float(event.data.get("seconds", 0))
+            yield (bucket, "launch", kind, "ready"), float(event.data.get("seconds", 0))
         elif event.kind in ends:
-            took = event.created_at - removal_starts.get(event.sandbox_id, event.created_at)
+            duration = event.created_at - removal_starts.get(event.sandbox_id, event.created_at)
             result = "retried" if sandbox.removal_attempts else "removed"
-            yield (slot, "destroy", start, result), took.total_seconds()
+            yield (bucket, "destroy", kind, result), duration.total_seconds()
         elif _launch_failed(sandbox):
             result = "failed" if event.data.get("reason") in FAILURE_REASONS else "cancelled"
-            waited = event.created_at - sandbox.created_at
-            yield (slot, "launch", start, result), waited.total_seconds()
+            duration = event.created_at - sandbox.created_at
+            yield (bucket, "launch", kind, result), duration.total_seconds()
 
 
 def _launch_failed(sandbox: Sandbox) -> bool:
@@ -142,21 +143,23 @@ def _save(outcomes: Iterable[tuple[Key, float]]) -> None:
 
 
 def _locked_row(key: Key) -> OutcomeCount:
-    slot, act, start, result = key
+    bucket, operation, kind, result = key
     rows = OutcomeCount.objects.select_for_update()
-    return rows.get_or_create(bucket_start=slot, operation=act, launch_kind=start, result=result)[0]
+    return rows.get_or_create(
+        bucket_start=bucket, operation=operation, launch_kind=kind, result=result
+    )[0]
 
 
 @transaction.atomic
 def record_engine_error(call: str) -> None:
     """Count a failed engine call; `call` is the method of the runtime."""
-    for slot in (bucket_start(clock.now()), ALL_TIME):
-        row = _locked_row((slot, "engine_error", "", call))
+    for bucket in (bucket_start(clock.now()), ALL_TIME):
+        row = _locked_row((bucket, "engine_error", "", call))
         OutcomeCount.objects.filter(pk=row.pk).update(count=F("count") + 1)
 
 
-def counts_since(moment: datetime) -> list[OutcomeCount]:
-    return list(OutcomeCount.objects.filter(bucket_start__gte=moment).order_by("bucket_start"))
+def counts_since(start: datetime) -> list[OutcomeCount]:
+    return list(OutcomeCount.objects.filter(bucket_start__gte=start).order_by("bucket_start"))
 
 
 def all_time() -> list[OutcomeCount]:

@@ -56,7 +56,7 @@ class Sweep:
     """Orphans still on the engine: not old enough yet, or their removal failed."""
     due: int = 0
     removals: dict[str, tuple[Sandbox, Decision | None]] = field(default_factory=dict)
-    """What this sweep removes from the engine, by id, with the decision that is still to count."""
+    """Sandboxes to remove from the engine, by id, each with a decision that isn't counted yet."""
 
     def run(self) -> Sweep:
         """Sweep once. Failures are collected in `errors` instead of raised."""
@@ -162,11 +162,11 @@ class Sweep:
     def _apply(self, row: Sandbox, observation: Observation, decision: Decision) -> bool:
         """Return whether the action was performed; not if the state has changed since.
 
-        Removals follow together, when all rows were looked at; a retried one counts then.
+        Removals run together after all decisions; a retried removal is counted then.
         """
         match decision.action:
             case Action.EXPIRE:
-                return self._end(row, observation)
+                return self._expire(row, observation)
             case Action.FAIL:
                 assert decision.reason
                 details = decision.message, decision.service, decision.exit_code
@@ -184,7 +184,7 @@ class Sweep:
                 queue.enqueue(task, row.public_id)
         return True
 
-    def _end(self, row: Sandbox, observation: Observation) -> bool:
+    def _expire(self, row: Sandbox, observation: Observation) -> bool:
         with transaction.atomic():
             # Decide again under the lock: the owner may have extended the sandbox.
             latest = Sandbox.objects.select_for_update().get(pk=row.pk)

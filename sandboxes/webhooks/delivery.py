@@ -87,89 +87,91 @@ def _acquire(delivery: int, webhook: int, now: datetime) -> bool:
         leased_until=until
     ):
         return False
-    held = WebhookDelivery.objects.due(now).filter(pk=delivery)
-    if held.update(due_at=until, attempts=F("attempts") + 1):
+    current = WebhookDelivery.objects.due(now).filter(pk=delivery)
+    if current.update(due_at=until, attempts=F("attempts") + 1):
         return True
     Webhook.objects.filter(pk=webhook).update(leased_until=None)
     return False
 
 
 def _deliver(delivery: WebhookDelivery) -> None:
-    webhook, now, began = delivery.webhook, clock.now(), monotonic()
-    answer, error = None, ""
+    webhook, now, started_at = delivery.webhook, clock.now(), monotonic()
+    response, error = None, ""
     try:
         headers = signing.headers(webhook, delivery, now)
-        answer = post(webhook.url, headers, delivery.body.encode())
-    except DeliveryError as unreachable:
-        error = str(unreachable)
+        response = post(webhook.url, headers, delivery.body.encode())
+    except DeliveryError as failure:
+        error = str(failure)
     except Exception:
         # A message that can't be sent must not block the others.
         log.exception("delivery_failed", webhook=webhook.public_id)
         error = "Internal error. It has been logged."
     entry = {
         "at": now.isoformat(),
-        "status": answer.status if answer else None,
-        "seconds": round(monotonic() - began, 3),
+        "status": response.status if response else None,
+        "seconds": round(monotonic() - started_at, 3),
         "error": error,
-        "response": answer.text[:EXCERPT_LENGTH].replace("\0", "") if answer else "",
+        "response": response.text[:EXCERPT_LENGTH].replace("\0", "") if response else "",
     }
-    _record(delivery, answer, entry)
+    _record(delivery, response, entry)
 
 
 @transaction.atomic
 def _record(
-    delivery: WebhookDelivery, answer: DeliveryResponse | None, entry: dict[str, Any]
+    delivery: WebhookDelivery, response: DeliveryResponse | None, entry: dict[str, Any]
 ) -> None:
-    now, status = clock.now(), answer.status if answer else None
-    good = status is not None and HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+    now, status = clock.now(), response.status if response else None
+    succeeded = status is not None and HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
     webhook = Webhook.objects.select_for_update().get(pk=delivery.webhook_id)
     values: dict[str, Any] = {"log": [*delivery.log, entry][-MAX_LOGGED_ATTEMPTS:]}
-    if good:
+    if succeeded:
         values |= {"status": DeliveryStatus.DELIVERED, "due_at": None}
     elif delivery.attempts > len(RETRY_DELAYS):
         values |= {"status": DeliveryStatus.FAILED, "due_at": None}
     else:
-        values |= {"due_at": now + _delay(delivery.attempts, answer)}
+        values |= {"due_at": now + _retry_delay(delivery.attempts, response)}
     # A worker whose lease has ended finds another number of attempts and changes nothing.
-    held = WebhookDelivery.objects.filter(pk=delivery.pk, attempts=delivery.attempts)
-    held.filter(status=DeliveryStatus.PENDING).update(**values)
-    _update_endpoint_health(webhook, delivery, now, good=good, gone=status == HTTPStatus.GONE)
+    current = WebhookDelivery.objects.filter(pk=delivery.pk, attempts=delivery.attempts)
+    current.filter(status=DeliveryStatus.PENDING).update(**values)
+    _update_endpoint_health(
+        webhook, delivery, now, succeeded=succeeded, is_gone=status == HTTPStatus.GONE
+    )
     log.info("delivered", webhook=webhook.public_id, status=status, attempts=delivery.attempts)
 
 
-def _delay(attempts: int, answer: DeliveryResponse | None) -> timedelta:
+def _retry_delay(attempts: int, response: DeliveryResponse | None) -> timedelta:
     """Return the delay after an attempt; longer if the receiver asks for it."""
     delay = RETRY_DELAYS[attempts - 1] * (1 + JITTER * random.random())  # noqa: S311 - no secret
-    value = answer.retry_after if answer else ""
+    value = response.retry_after if response else ""
     is_valid = value.isdecimal() and len(value) <= MAX_RETRY_AFTER_DIGITS
     retry_after = timedelta(seconds=int(value)) if is_valid else timedelta()
     return max(delay, min(retry_after, MAX_RETRY_AFTER))
 
 
 def _update_endpoint_health(
-    webhook: Webhook, delivery: WebhookDelivery, now: datetime, *, good: bool, gone: bool
+    webhook: Webhook, delivery: WebhookDelivery, now: datetime, *, succeeded: bool, is_gone: bool
 ) -> None:
     """Record whether the webhook works, and disable it if it failed for too long or is gone."""
     values: dict[str, Any] = {"leased_until": None}
-    if good:
+    if succeeded:
         values |= {"failing_since": None}
     elif delivery.type != TEST_EVENT_TYPE:
         values |= {"failing_since": webhook.failing_since or now}
     Webhook.objects.filter(pk=webhook.pk).update(**values)
     since = values.get("failing_since")
-    if gone:
+    if is_gone:
         disable(webhook, DisabledReason.GONE)
     elif since and now - since >= DISABLE_AFTER:
         disable(webhook, DisabledReason.FAILING)
 
 
 @transaction.atomic
-def disable(webhook: Webhook, why: DisabledReason) -> None:
+def disable(webhook: Webhook, reason: DisabledReason) -> None:
     """Disable a webhook. Pending deliveries fail; they can be resent later."""
-    if not Webhook.objects.filter(pk=webhook.pk, disabled_reason="").update(disabled_reason=why):
+    if not Webhook.objects.filter(pk=webhook.pk, disabled_reason="").update(disabled_reason=reason):
         return
     waiting = WebhookDelivery.objects.filter(webhook=webhook, status=DeliveryStatus.PENDING)
     waiting.update(status=DeliveryStatus.FAILED, due_at=None)
     webhook.refresh_from_db(fields=["disabled_reason"])
-    if why != DisabledReason.OWNER:
+    if reason != DisabledReason.OWNER:
         transaction.on_commit(lambda: emails.send_webhook_disabled(webhook))

@@ -129,7 +129,7 @@ def test_pooled_sandboxes_count_against_no_quota(alice, settings):
     assert limits.quota_blocker(alice) is None
     assert not alice.sandboxes.exists()
     request(alice)
-    with pytest.raises(QuotaExceeded, match="1 of 1"):
+    with pytest.raises(QuotaExceeded, match="limit of 1"):
         request(alice)
 
 

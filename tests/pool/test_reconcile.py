@@ -45,7 +45,7 @@ def test_launches_take_capacity_from_the_pool(alice, bob, olga, settings):
     with committed():
         request(bob)
     assert pooled() == []
-    with pytest.raises(QuotaExceeded, match="All 2 places"):
+    with pytest.raises(QuotaExceeded, match="at capacity"):
         request(olga)
 
 
