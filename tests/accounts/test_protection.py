@@ -40,18 +40,18 @@ def mfa_required(settings):
 
 
 @pytest.mark.parametrize("path", ["/admin/", "/admin/sandboxes/sandbox/", "/metrics"])
-def test_operators_without_mfa_are_redirected_to_its_setup(desk, mfa_required, path):
-    response = desk.get(path)
+def test_operators_without_mfa_are_redirected_to_its_setup(admin_client, mfa_required, path):
+    response = admin_client.get(path)
     assert response["Location"] == reverse("mfa_activate_totp")
 
 
-def test_operators_with_mfa_can_open_the_admin(desk, olga, mfa_required):
+def test_operators_with_mfa_can_open_the_admin(admin_client, olga, mfa_required):
     TOTP.activate(olga, KEY)
-    assert desk.get("/admin/").status_code == 200
+    assert admin_client.get("/admin/").status_code == 200
 
 
-def test_operators_without_mfa_cannot_change_anything(desk, alice, mfa_required):
-    desk.post("/admin/auth/group/add/", {"name": "students", "reason": "Course."})
+def test_operators_without_mfa_cannot_change_anything(admin_client, alice, mfa_required):
+    admin_client.post("/admin/auth/group/add/", {"name": "students", "reason": "Course."})
     from django.contrib.auth.models import Group
 
     assert not Group.objects.exists()
@@ -61,8 +61,8 @@ def test_developers_do_not_need_mfa(web, mfa_required):
     assert web.get("/").status_code == 200
 
 
-def test_operators_need_only_a_password_without_the_setting(desk):
-    assert desk.get("/admin/").status_code == 200
+def test_operators_need_only_a_password_without_the_setting(admin_client):
+    assert admin_client.get("/admin/").status_code == 200
 
 
 def test_totp_keys_are_encrypted_in_the_database(alice):

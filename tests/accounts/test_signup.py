@@ -20,7 +20,7 @@ from sandboxes.models import AuditEntry, Invitation
 from tests.conftest import PASSWORD
 from tests.fakes.oauth_provider import SECRET
 from tests.helpers.admin import ask, page_of
-from tests.helpers.scenarios import committed
+from tests.helpers.scenarios import run_on_commit
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper
@@ -39,13 +39,13 @@ def sign_up(client: Client, email: str) -> str:
     return client.post(reverse("account_signup"), data, follow=True).content.decode()
 
 
-def invite(desk: Client, email: str, reason: str = "Partner.") -> str:
+def invite(admin_client: Client, email: str, reason: str = "Partner.") -> str:
     """Invite this address as an operator and return the page."""
     until = clock.now() + timedelta(days=7)
     data = {"email": email, "reason": reason}
     data |= {"expires_at_0": f"{until:%Y-%m-%d}", "expires_at_1": f"{until:%H:%M:%S}"}
-    with committed():
-        return desk.post(INVITE, data, follow=True).content.decode()
+    with run_on_commit():
+        return admin_client.post(INVITE, data, follow=True).content.decode()
 
 
 def link_in(letter: Any) -> str:
@@ -103,9 +103,9 @@ def test_an_address_of_another_domain_cannot_be_added_to_an_account(web, alice, 
 
 
 def test_an_invited_user_can_sign_up_when_sign_up_is_closed(
-    client: Client, desk, invite_only
+    client: Client, admin_client, invite_only
 ) -> None:
-    invite(desk, "Dave@partner.net")
+    invite(admin_client, "Dave@partner.net")
     stranger, dave = Client(), Client()
     page = dave.get(link_in(mail.outbox[0]), follow=True).content.decode()
 
@@ -117,15 +117,15 @@ def test_an_invited_user_can_sign_up_when_sign_up_is_closed(
     assert EmailAddress.objects.get(user=user).verified
 
 
-def test_opening_the_invitation_link_verifies_the_address(desk, domains) -> None:
-    invite(desk, "dave@partner.net")
+def test_opening_the_invitation_link_verifies_the_address(admin_client, domains) -> None:
+    invite(admin_client, "dave@partner.net")
     dave = Client()
     dave.get(link_in(mail.outbox[0]))
     assert "Your own copy of the API" in sign_up(dave, "dave@partner.net")
 
 
-def test_an_invitation_is_valid_only_for_its_address(desk, invite_only) -> None:
-    invite(desk, "dave@partner.net")
+def test_an_invitation_is_valid_only_for_its_address(admin_client, invite_only) -> None:
+    invite(admin_client, "dave@partner.net")
     eve = Client()
     eve.get(link_in(mail.outbox[0]))
     assert "This invitation is for dave@partner.net" in sign_up(eve, "eve@partner.net")
@@ -133,9 +133,9 @@ def test_an_invitation_is_valid_only_for_its_address(desk, invite_only) -> None:
 
 
 def test_an_invitation_is_used_up_by_the_account_and_not_by_opening_the_link(
-    desk, invite_only
+    admin_client, invite_only
 ) -> None:
-    invite(desk, "dave@partner.net")
+    invite(admin_client, "dave@partner.net")
     link = link_in(mail.outbox[0])
     scanner, dave = Client(), Client()
     scanner.get(link, follow=True)
@@ -148,13 +148,13 @@ def test_an_invitation_is_used_up_by_the_account_and_not_by_opening_the_link(
 
 
 @pytest.mark.parametrize("reason", ["expired", "withdrawn", "forged"])
-def test_an_invalid_invitation_link_is_gone(desk, invite_only, clock, reason: str) -> None:
-    invite(desk, "dave@partner.net")
+def test_an_invalid_invitation_link_is_gone(admin_client, invite_only, clock, reason: str) -> None:
+    invite(admin_client, "dave@partner.net")
     link = link_in(mail.outbox[0])
     if reason == "expired":
         clock.forward(days=8)
     if reason == "withdrawn":
-        ask(desk, "withdraw", Invitation.objects.get(), reason="A mistake.")
+        ask(admin_client, "withdraw", Invitation.objects.get(), reason="A mistake.")
     link = link[:-3] + "x/" if reason == "forged" else link
     assert Client().get(link).status_code == 410
 
@@ -168,24 +168,24 @@ def test_an_invalid_invitation_link_is_gone(desk, invite_only, clock, reason: st
     ],
 )
 def test_invalid_invitations_are_rejected_with_a_remedy(
-    desk, alice, email: str, remedy: str
+    admin_client, alice, email: str, remedy: str
 ) -> None:
-    invite(desk, "dave@partner.net")
-    assert remedy in invite(desk, email)
+    invite(admin_client, "dave@partner.net")
+    assert remedy in invite(admin_client, email)
     assert len(mail.outbox) == 1
 
 
-def test_an_expired_invitation_can_be_replaced(desk, clock) -> None:
-    invite(desk, "dave@partner.net")
+def test_an_expired_invitation_can_be_replaced(admin_client, clock) -> None:
+    invite(admin_client, "dave@partner.net")
     clock.forward(days=8)
-    invite(desk, "dave@partner.net")
+    invite(admin_client, "dave@partner.net")
     assert Invitation.objects.count() == 1
     assert len(mail.outbox) == 2
 
 
-def test_resending_an_invitation_is_audited(desk) -> None:
-    invite(desk, "dave@partner.net")
-    ask(desk, "send", Invitation.objects.get(), reason="It was among the spam.")
+def test_resending_an_invitation_is_audited(admin_client) -> None:
+    invite(admin_client, "dave@partner.net")
+    ask(admin_client, "send", Invitation.objects.get(), reason="It was among the spam.")
     assert [letter.to for letter in mail.outbox] == [["dave@partner.net"]] * 2
     assert list(AuditEntry.objects.order_by("id").values_list("action", flat=True)) == [
         "add",
@@ -193,16 +193,16 @@ def test_resending_an_invitation_is_audited(desk) -> None:
     ]
 
 
-def test_no_admin_page_shows_the_invitation_link(desk) -> None:
-    invite(desk, "dave@partner.net")
+def test_no_admin_page_shows_the_invitation_link(admin_client) -> None:
+    invite(admin_client, "dave@partner.net")
     signed = link_in(mail.outbox[0]).split("/")[2]
     row = Invitation.objects.get()
     for page in (INVITATIONS, page_of(row), "/admin/sandboxes/auditentry/"):
-        assert signed not in desk.get(page).content.decode()
+        assert signed not in admin_client.get(page).content.decode()
 
 
-def test_an_invitation_link_redirects_signed_in_users_to_the_dashboard(web, desk) -> None:
-    invite(desk, "dave@partner.net")
+def test_an_invitation_link_redirects_signed_in_users_to_the_dashboard(web, admin_client) -> None:
+    invite(admin_client, "dave@partner.net")
     page = web.get(link_in(mail.outbox[0]), follow=True)
     assert page.redirect_chain[-1][0] == "/"
 
@@ -248,10 +248,12 @@ def test_allowed_domains_apply_to_provider_sign_ups(client, provider, domains, p
     assert not User.objects.exists()
 
 
-def test_invitations_apply_to_provider_sign_ups(client, desk, provider, invite_only) -> None:
+def test_invitations_apply_to_provider_sign_ups(
+    client, admin_client, provider, invite_only
+) -> None:
     sign_in_with_provider(stranger := Client(), PROVIDER_LOGINS[0])
     assert "_auth_user_id" not in stranger.session
-    invite(desk, "carol@example.com")
+    invite(admin_client, "carol@example.com")
     invited = Client()
     invited.get(link_in(mail.outbox[0]))
     sign_in_with_provider(invited, PROVIDER_LOGINS[0])

@@ -14,9 +14,9 @@ from django.test import Client
 from sandboxes import actions
 from sandboxes.models import Preferences, Sandbox, SandboxWarning
 from tests.helpers.scenarios import (
-    again,
+    event_kinds,
     launch,
-    story,
+    reload,
     sweep,
 )
 from tests.helpers.web import text
@@ -42,7 +42,7 @@ def expiring_sandbox(alice: User, clock: Clock) -> Sandbox:
     sandbox = launch(alice, ttl_minutes=15, name="checkout")
     clock.forward(minutes=11)
     sweep()
-    return again(sandbox)
+    return reload(sandbox)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def idle_sandbox(alice: User, clock: Clock) -> Sandbox:
     sandbox = launch(alice, ttl_minutes=120, name="checkout")
     clock.forward(minutes=26)
     sweep()
-    return again(sandbox)
+    return reload(sandbox)
 
 
 @pytest.fixture
@@ -60,21 +60,21 @@ def anonymous() -> Client:
 
 
 def test_opening_a_link_changes_nothing(expiring_sandbox: Sandbox, anonymous: Client) -> None:
-    before = story(expiring_sandbox)
+    before = event_kinds(expiring_sandbox)
     for _ in range(3):
         page = anonymous.get(link_path("keep"))
         assert page.status_code == 200
         assert "Extend checkout?" in text(page) and "Extend by 2 h" in text(page)
         assert anonymous.head(link_path("keep")).status_code in (200, 405)
-    assert again(expiring_sandbox).expires_at == expiring_sandbox.expires_at
-    assert story(expiring_sandbox) == before
+    assert reload(expiring_sandbox).expires_at == expiring_sandbox.expires_at
+    assert event_kinds(expiring_sandbox) == before
 
 
 def test_a_click_extends_without_signing_in(expiring_sandbox: Sandbox, anonymous: Client) -> None:
     page = anonymous.post(link_path("keep"))
     assert page.status_code == 200
     assert "checkout will keep running" in text(page)
-    now = again(expiring_sandbox)
+    now = reload(expiring_sandbox)
     assert now.expires_at and expiring_sandbox.expires_at
     assert (now.expires_at - expiring_sandbox.expires_at).total_seconds() == 120 * 60
     extended = now.events.filter(kind="extended").get()
@@ -86,7 +86,7 @@ def test_a_click_keeps_an_idle_sandbox_alive(
 ) -> None:
     assert "Keep checkout alive?" in text(anonymous.get(link_path("keep")))
     assert "will keep running" in text(anonymous.post(link_path("keep")))
-    now = again(idle_sandbox)
+    now = reload(idle_sandbox)
     assert now.idle_expires_at and idle_sandbox.idle_expires_at
     assert now.idle_expires_at > idle_sandbox.idle_expires_at
     assert now.expires_at == idle_sandbox.expires_at
@@ -95,24 +95,24 @@ def test_a_click_keeps_an_idle_sandbox_alive(
 def test_a_link_works_once(idle_sandbox: Sandbox, anonymous: Client, clock: Clock) -> None:
     anonymous.post(link_path("keep"))
     assert SandboxWarning.objects.get().link_used_at
-    before = again(idle_sandbox).last_activity_at
+    before = reload(idle_sandbox).last_activity_at
     clock.forward(minutes=1)
     for page in (anonymous.post(link_path("keep")), anonymous.get(link_path("keep"))):
         assert page.status_code == 410
         assert "already been used" in text(page) and "Current status: Stops at" in text(page)
-    assert again(idle_sandbox).last_activity_at == before
+    assert reload(idle_sandbox).last_activity_at == before
 
 
 def test_after_an_extension_the_link_is_void_and_shows_the_current_status(
     expiring_sandbox: Sandbox, anonymous: Client, alice: User
 ) -> None:
     actions.extend(expiring_sandbox, 15, alice)
-    after = again(expiring_sandbox).expires_at
+    after = reload(expiring_sandbox).expires_at
     for page in (anonymous.get(link_path("keep")), anonymous.post(link_path("keep"))):
         assert page.status_code == 410
         assert "no longer needs extending" in text(page)
-        assert f"{again(expiring_sandbox).ends_at:%H:%M} UTC" in text(page)
-    assert again(expiring_sandbox).expires_at == after
+        assert f"{reload(expiring_sandbox).ends_at:%H:%M} UTC" in text(page)
+    assert reload(expiring_sandbox).expires_at == after
 
 
 def test_a_link_expires_with_its_deadline(
@@ -125,7 +125,7 @@ def test_a_link_expires_with_its_deadline(
     page = anonymous.post(link)
     assert page.status_code == 410
     assert "Too late" in text(page) and "Ended on" in text(page)
-    assert "extended" not in story(expiring_sandbox)
+    assert "extended" not in event_kinds(expiring_sandbox)
 
 
 def test_a_link_of_a_destroyed_sandbox_has_expired(
@@ -166,7 +166,9 @@ def test_a_tampered_link_does_nothing(
         page = anonymous.post(f"/keep/{token}/")
         assert page.status_code == 404, token
         assert "Invalid link" in text(page)
-    assert "extended" not in story(expiring_sandbox) and "touched" not in story(idle_sandbox)
+    assert "extended" not in event_kinds(expiring_sandbox) and "touched" not in event_kinds(
+        idle_sandbox
+    )
 
 
 @pytest.mark.parametrize("moved", ["deadline_kind", "deadline", "sandbox", "owner"])

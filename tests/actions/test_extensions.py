@@ -11,11 +11,11 @@ from sandboxes import actions
 from sandboxes.lib.exceptions import StateConflict, ValidationFailed
 from sandboxes.models import Sandbox
 from tests.helpers.scenarios import (
-    again,
+    event_kinds,
     last_line,
     launch,
+    reload,
     request,
-    story,
 )
 
 pytestmark = pytest.mark.django_db
@@ -41,7 +41,7 @@ def test_an_owner_can_extend_a_sandbox_once(alice, runtime):
 
     with pytest.raises(StateConflict, match="Already extended"):
         actions.extend(sandbox, 10, alice)
-    assert again(sandbox).expires_at == ends
+    assert reload(sandbox).expires_at == ends
 
 
 def test_operators_can_extend_again_with_a_reason(alice, olga, runtime):
@@ -98,7 +98,7 @@ def test_a_touch_resets_the_idle_timer(alice, runtime, clock):
     actions.touch(sandbox, alice)
 
     assert sandbox.idle_expires_at == timezone.now() + timedelta(minutes=30)
-    assert story(sandbox)[-1] == "touched"
+    assert event_kinds(sandbox)[-1] == "touched"
 
 
 def test_a_touch_moves_no_other_deadline(alice, runtime, clock):
@@ -130,4 +130,4 @@ def test_viewing_a_sandbox_does_not_keep_it_alive(alice, runtime, clock):
     actions.launch_blocker(alice)
     list(alice.sandboxes.active())
 
-    assert again(sandbox).idle_expires_at == before
+    assert reload(sandbox).idle_expires_at == before

@@ -13,20 +13,20 @@ from sandboxes.actions import LaunchRequest
 from sandboxes.lib.exceptions import IdempotencyKeyReused, Unavailable, ValidationFailed
 from sandboxes.models import IdempotencyKey, Sandbox, Site, State
 from tests.helpers.scenarios import (
-    again,
-    committed,
     launch,
+    reload,
     request,
+    run_on_commit,
 )
 
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 
 def test_a_launch_leads_to_a_running_sandbox(alice, runtime):
-    with committed():
+    with run_on_commit():
         sandbox, new = actions.launch_sandbox(alice, LaunchRequest(name="My first"))
 
-    sandbox = again(sandbox)
+    sandbox = reload(sandbox)
     assert new
     assert (sandbox.state, sandbox.name, sandbox.ttl_minutes) == (State.RUNNING, "My first", 60)
     assert set(runtime.observe()) == {sandbox.public_id}
@@ -88,7 +88,7 @@ def test_the_same_key_and_request_launch_one_sandbox(alice, runtime):
 
 def test_a_key_replays_when_its_sandbox_has_ended_and_no_slot_is_free(alice, runtime):
     first, _ = actions.launch_sandbox(alice, LaunchRequest(), "k-1")
-    with committed():
+    with run_on_commit():
         actions.destroy(first, alice)
     for _ in range(3):
         request(alice)

@@ -10,11 +10,11 @@ from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import EndReason, Event, Funding, Sandbox, State
 from sandboxes.worker import provisioning
 from tests.helpers.scenarios import (
-    again,
-    committed,
+    event_kinds,
     launch,
+    reload,
     request,
-    story,
+    run_on_commit,
     sweep,
 )
 
@@ -25,31 +25,31 @@ def test_a_reset_runs_the_blueprints_command_and_keeps_the_endpoints(alice, runt
     sandbox = launch(alice)
     before = sandbox.addresses, actions.read_credentials(sandbox, alice)
 
-    with committed():
+    with run_on_commit():
         actions.reset(sandbox, alice)
 
     assert [(name, service) for name, service, _ in runtime.executed] == [(sandbox.public_id, "db")]
-    assert (again(sandbox).addresses, actions.read_credentials(sandbox, alice)) == before
-    assert again(sandbox).reset_requested_at is None
-    assert "reset" in story(sandbox)
+    assert (reload(sandbox).addresses, actions.read_credentials(sandbox, alice)) == before
+    assert reload(sandbox).reset_requested_at is None
+    assert "reset" in event_kinds(sandbox)
 
 
 def test_a_reset_requested_twice_runs_once(alice, runtime):
     sandbox = launch(alice)
-    with committed():
+    with run_on_commit():
         actions.reset(sandbox, alice)
         actions.reset(sandbox, alice)
 
     assert len(runtime.executed) == 1
-    assert story(sandbox).count("reset_requested") == 1
+    assert event_kinds(sandbox).count("reset_requested") == 1
 
 
 def test_an_owner_can_destroy_a_sandbox(alice, runtime):
     sandbox = launch(alice)
-    with committed():
+    with run_on_commit():
         actions.destroy(sandbox, alice)
 
-    sandbox = again(sandbox)
+    sandbox = reload(sandbox)
     assert (sandbox.state, sandbox.end_reason) == (State.DESTROYED, EndReason.USER)
     assert runtime.observe() == {}
 
@@ -57,32 +57,32 @@ def test_an_owner_can_destroy_a_sandbox(alice, runtime):
 def test_destroying_again_has_no_effect(alice, runtime):
     sandbox = launch(alice)
     for _ in range(2):
-        with committed():
+        with run_on_commit():
             actions.destroy(sandbox, alice)
-    journal = story(sandbox)
-    with committed():
+    journal = event_kinds(sandbox)
+    with run_on_commit():
         actions.destroy(sandbox, alice)
 
-    assert again(sandbox).state == State.DESTROYED
-    assert story(sandbox) == journal
+    assert reload(sandbox).state == State.DESTROYED
+    assert event_kinds(sandbox) == journal
 
 
 def test_a_pending_launch_can_be_destroyed(alice, runtime):
     sandbox = request(alice)
-    with committed():
+    with run_on_commit():
         actions.destroy(sandbox, alice)
-    provisioning.provision(again(sandbox))
+    provisioning.provision(reload(sandbox))
 
-    assert again(sandbox).state == State.DESTROYED
+    assert reload(sandbox).state == State.DESTROYED
     assert runtime.observe() == {}
 
 
 def test_an_operators_reason_is_shown_in_the_journal_and_on_the_card(alice, olga, runtime):
     sandbox = launch(alice)
-    with committed():
+    with run_on_commit():
         actions.destroy(sandbox, olga, "Mining coins.")
 
-    sandbox = again(sandbox)
+    sandbox = reload(sandbox)
     line = sandbox.events.get(kind="ending")
     assert (sandbox.end_reason, sandbox.end_message) == (EndReason.OPERATOR, "Mining coins.")
     assert (line.actor_role, line.actor, line.message) == ("operator", olga, "Mining coins.")
@@ -93,14 +93,14 @@ def test_viewing_credentials_is_journaled_without_secrets(alice, runtime):
     shown = actions.read_credentials(sandbox, alice)
     actions.read_credentials(sandbox, alice)
 
-    assert story(sandbox).count("credentials_read") == 2
+    assert event_kinds(sandbox).count("credentials_read") == 2
     journal = "".join(f"{e.message}{e.data}" for e in Event.objects.all())
     assert not any(secret in journal for secret in shown.values())
 
 
 def test_only_a_running_sandbox_has_credentials(alice, runtime):
     sandbox = launch(alice)
-    with committed():
+    with run_on_commit():
         actions.destroy(sandbox, alice)
 
     with pytest.raises(StateConflict, match="this one is destroyed"):
@@ -117,7 +117,7 @@ def test_funding_can_be_retried(alice, runtime):
 
     assert (sandbox.funding, sandbox.funding_attempts) == (Funding.PENDING, 0)
     assert sandbox.funding_due_at
-    assert story(sandbox)[-1] == "funding_asked"
+    assert event_kinds(sandbox)[-1] == "funding_asked"
 
 
 def test_a_funded_account_is_not_funded_again(alice, runtime):
@@ -130,7 +130,7 @@ def test_a_funded_account_is_not_funded_again(alice, runtime):
 
 def test_actions_on_a_sandbox_that_has_just_ended_are_rejected(alice, runtime, clock):
     sandbox = launch(alice)
-    stale = again(sandbox)
+    stale = reload(sandbox)
     clock.forward(minutes=61)
     sweep()
 
@@ -148,7 +148,7 @@ def test_an_unreachable_queue_is_not_an_error_for_the_caller(alice, runtime, mon
         raise ConnectionRefusedError
 
     monkeypatch.setattr(worker_tasks.provision, "delay", unreachable)
-    with committed():
+    with run_on_commit():
         sandbox, _ = actions.launch_sandbox(alice, LaunchRequest())
 
-    assert again(sandbox).state == State.PENDING
+    assert reload(sandbox).state == State.PENDING

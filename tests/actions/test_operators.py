@@ -18,13 +18,13 @@ from sandboxes.lib.exceptions import Unavailable
 from sandboxes.models import EndReason, LimitOverride, Pool, Site, State
 from sandboxes.runtime import EngineRefused
 from tests.helpers.admin import ask, page_of, said
-from tests.helpers.api_client import Program, assert_problem
+from tests.helpers.api_client import ApiClient, assert_problem
 from tests.helpers.scenarios import (
-    again,
-    committed,
     last_line,
     launch,
+    reload,
     request,
+    run_on_commit,
     sweep,
 )
 from tests.helpers.web import text
@@ -32,23 +32,23 @@ from tests.helpers.web import text
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
 
 
-def test_suspending_a_user_revokes_tokens_and_ends_sandboxes(desk, client, alice, runtime):
+def test_suspending_a_user_revokes_tokens_and_ends_sandboxes(admin_client, client, alice, runtime):
     rows = [launch(alice), request(alice)]
-    program = Program(alice)
-    ask(desk, "suspend", alice, reason="Mining coins.")
+    program = ApiClient(alice)
+    ask(admin_client, "suspend", alice, reason="Mining coins.")
 
-    assert {again(row).state for row in rows} == {State.DESTROYED}
-    assert {again(row).end_reason for row in rows} == {EndReason.OPERATOR}
-    assert "The account was suspended. Mining coins." in again(rows[0]).end_message
+    assert {reload(row).state for row in rows} == {State.DESTROYED}
+    assert {reload(row).end_reason for row in rows} == {EndReason.OPERATOR}
+    assert "The account was suspended. Mining coins." in reload(rows[0]).end_message
     assert runtime.observe() == {}
     assert program.get("/sandboxes").status_code == 401
 
 
-def test_a_suspended_user_cannot_sign_in_and_open_sessions_end(desk, client, alice):
+def test_a_suspended_user_cannot_sign_in_and_open_sessions_end(admin_client, client, alice):
     browser = type(client)()
     browser.force_login(alice)
     assert browser.get("/").status_code == 200
-    ask(desk, "suspend", alice, reason="Mining coins.")
+    ask(admin_client, "suspend", alice, reason="Mining coins.")
 
     assert browser.get("/").status_code == 302
     entered = {"login": alice.email, "password": "correct horse battery staple"}
@@ -56,17 +56,17 @@ def test_a_suspended_user_cannot_sign_in_and_open_sessions_end(desk, client, ali
     assert page.redirect_chain[-1][0] == "/accounts/inactive/"
 
 
-def test_a_sandbox_launched_during_the_suspension_ends_with_the_next_sweep(desk, alice):
-    ask(desk, "suspend", alice, reason="Mining coins.")
+def test_a_sandbox_launched_during_the_suspension_ends_with_the_next_sweep(admin_client, alice):
+    ask(admin_client, "suspend", alice, reason="Mining coins.")
     late = launch(alice)
     sweep()
-    assert again(late).state == State.DESTROYED
+    assert reload(late).state == State.DESTROYED
 
 
-def test_unsuspending_a_user_keeps_tokens_revoked(desk, alice):
+def test_unsuspending_a_user_keeps_tokens_revoked(admin_client, alice):
     _, old = api_tokens.issue(alice, "laptop")
-    ask(desk, "suspend", alice, reason="Mining coins.")
-    page = ask(desk, "lift", alice, reason="It was a misunderstanding.")
+    ask(admin_client, "suspend", alice, reason="Mining coins.")
+    page = ask(admin_client, "lift", alice, reason="It was a misunderstanding.")
 
     alice.refresh_from_db()
     assert alice.is_active
@@ -75,9 +75,9 @@ def test_unsuspending_a_user_keeps_tokens_revoked(desk, alice):
     assert launch(alice).state == State.RUNNING
 
 
-def test_operators_cannot_suspend_or_delete_themselves(desk, olga):
+def test_operators_cannot_suspend_or_delete_themselves(admin_client, olga):
     for action in ("suspend", "delete"):
-        page = ask(desk, action, olga, reason="Oops.")
+        page = ask(admin_client, action, olga, reason="Oops.")
         assert "your own account" in said(page)[0]
     olga.refresh_from_db()
     assert olga.is_active
@@ -118,11 +118,11 @@ def test_an_operator_cannot_make_a_user_a_superuser(client, bob, alice):
     assert (alice.is_superuser, alice.is_staff) == (False, False)
 
 
-def test_a_launch_can_be_cancelled_but_not_a_running_sandbox(desk, alice):
+def test_a_launch_can_be_cancelled_but_not_a_running_sandbox(admin_client, alice):
     waiting, running = request(alice), launch(alice)
-    page = ask(desk, "cancel", waiting, running, reason="The engine is full.")
+    page = ask(admin_client, "cancel", waiting, running, reason="The engine is full.")
 
-    assert again(waiting).state == State.DESTROYED
+    assert reload(waiting).state == State.DESTROYED
     assert last_line(running) != "The engine is full."
     assert said(page) == [
         f"{running.public_id}: Already running. Only a launch in progress can be cancelled.",
@@ -130,22 +130,22 @@ def test_a_launch_can_be_cancelled_but_not_a_running_sandbox(desk, alice):
     ]
 
 
-def test_a_delayed_removal_can_be_retried_at_once(desk, alice, runtime):
+def test_a_delayed_removal_can_be_retried_at_once(admin_client, alice, runtime):
     sandbox = launch(alice)
     runtime.fail_next("destroy", EngineRefused("It is busy."))
-    ask(desk, "destroy", sandbox, reason="Maintenance.")
-    assert again(sandbox).removal_error == "It is busy."
+    ask(admin_client, "destroy", sandbox, reason="Maintenance.")
+    assert reload(sandbox).removal_error == "It is busy."
 
-    page = ask(desk, "retry_removal", sandbox, reason="The volume is free again.")
+    page = ask(admin_client, "retry_removal", sandbox, reason="The volume is free again.")
     assert said(page) == ["1 sandbox will be removed again."]
-    assert again(sandbox).state == State.DESTROYED
-    lines = list(again(sandbox).events.values_list("actor_role", "message"))
+    assert reload(sandbox).state == State.DESTROYED
+    lines = list(reload(sandbox).events.values_list("actor_role", "message"))
     assert ("operator", "Removal retry requested. The volume is free again.") in lines
 
 
-def test_a_message_to_the_owner_is_emailed_and_journaled(desk, client, alice):
+def test_a_message_to_the_owner_is_emailed_and_journaled(admin_client, client, alice):
     sandbox = launch(alice, name="Checkout")
-    ask(desk, "message", sandbox, text="Please end <it> by six.", reason="New disks.")
+    ask(admin_client, "message", sandbox, text="Please end <it> by six.", reason="New disks.")
 
     assert mail.outbox[0].to == ["alice@example.com"]
     assert "Please end <it> by six." in mail.outbox[0].body
@@ -157,10 +157,10 @@ def test_a_message_to_the_owner_is_emailed_and_journaled(desk, client, alice):
     assert "New disks." not in page + mail.outbox[0].body
 
 
-def test_owners_see_operator_actions_in_the_journal(desk, client, alice):
+def test_owners_see_operator_actions_in_the_journal(admin_client, client, alice):
     sandbox = launch(alice)
-    ask(desk, "extend", sandbox, minutes=20, reason="Demo at three.")
-    ask(desk, "destroy", sandbox, reason="Mining coins.")
+    ask(admin_client, "extend", sandbox, minutes=20, reason="Demo at three.")
+    ask(admin_client, "destroy", sandbox, reason="Mining coins.")
     client.force_login(alice)
 
     page = text(client.get(f"/sandboxes/{sandbox.public_id}/"))
@@ -169,24 +169,26 @@ def test_owners_see_operator_actions_in_the_journal(desk, client, alice):
     assert page.count("Operator ·") == 2
 
 
-def start_maintenance(desk, until, message: str = "New disks."):
+def start_maintenance(admin_client, until, message: str = "New disks."):
     day, hour = until.strftime("%Y-%m-%d %H:%M:%S").split()
     data = {"drained_until_0": day, "drained_until_1": hour, "drain_message": message}
-    with committed():
-        return desk.post(page_of(Site.current()), data | {"reason": "New disks."}, follow=True)
+    with run_on_commit():
+        return admin_client.post(
+            page_of(Site.current()), data | {"reason": "New disks."}, follow=True
+        )
 
 
-def test_maintenance_blocks_launches_and_ends_automatically(desk, alice, client, clock):
+def test_maintenance_blocks_launches_and_ends_automatically(admin_client, alice, client, clock):
     running = launch(alice)
-    start_maintenance(desk, _now() + timedelta(hours=1))
-    program = Program(alice)
+    start_maintenance(admin_client, _now() + timedelta(hours=1))
+    program = ApiClient(alice)
 
     problem = assert_problem(program.post("/sandboxes", {}), 503, "New disks.")
     assert "an hour" in problem["detail"] or "minutes" in problem["detail"]
     client.force_login(alice)
     assert "New disks." in text(client.get("/"))
     sweep()
-    assert again(running).state == State.RUNNING
+    assert reload(running).state == State.RUNNING
 
     clock.forward(hours=1)
     assert program.post("/sandboxes", {}).status_code == 201
@@ -197,8 +199,8 @@ def _now():
     return clock.now()
 
 
-def test_maintenance_that_ends_in_the_past_is_rejected(desk):
-    page = start_maintenance(desk, _now() - timedelta(minutes=1))
+def test_maintenance_that_ends_in_the_past_is_rejected(admin_client):
+    page = start_maintenance(admin_client, _now() - timedelta(minutes=1))
 
     assert "drained_until" in page.context["adminform"].form.errors
     assert Site.current().drained_until is None
@@ -226,24 +228,24 @@ def test_user_limits_override_group_limits_and_the_largest_group_limit_wins(alic
     assert (get_limits(alice).max_active, get_limits(alice).idle_minutes) == (1, 60)
 
 
-def test_a_blueprint_can_be_disabled_and_enabled_at_run_time(desk, alice, settings):
+def test_a_blueprint_can_be_disabled_and_enabled_at_run_time(admin_client, alice, settings):
     settings.SANDBOX_POOL_SIZE = 1
     sweep()
     pool, running = Pool.objects.get(), request(alice)
-    with committed():
-        desk.post(page_of(pool), {"switched_off": "on", "reason": "A bad image."})
-    program = Program(alice)
+    with run_on_commit():
+        admin_client.post(page_of(pool), {"switched_off": "on", "reason": "A bad image."})
+    program = ApiClient(alice)
 
     problem = assert_problem(program.post("/sandboxes", {}), 503, "temporarily disabled")
     assert "billing" in problem["detail"].lower()
     assert [one["can_launch"] for one in program.get("/blueprints").json()["data"]] == [False]
     sweep()
-    assert again(running).state == State.RUNNING
+    assert reload(running).state == State.RUNNING
     with pytest.raises(Unavailable):
         launch_sandbox(alice, LaunchRequest(blueprint="billing"))
 
-    with committed():
-        desk.post(page_of(pool), {"reason": "The image is fixed."})
+    with run_on_commit():
+        admin_client.post(page_of(pool), {"reason": "The image is fixed."})
     assert program.post("/sandboxes", {}).status_code == 201
 
 
@@ -255,11 +257,11 @@ def test_the_page_says_why_a_blueprint_cannot_be_launched(client, alice):
     assert "is temporarily disabled" in text(page)
 
 
-def test_a_sweep_can_be_requested_and_runs_in_a_worker(desk, alice, runtime):
+def test_a_sweep_can_be_requested_and_runs_in_a_worker(admin_client, alice, runtime):
     sandbox = launch(alice)
     runtime.stop_service(sandbox.public_id, "api", 3)
-    page = ask(desk, "sweep", Site.current(), reason="Cron is asleep.")
+    page = ask(admin_client, "sweep", Site.current(), reason="Cron is asleep.")
 
     assert said(page) == ["1 site queued for a sweep."]
-    assert again(sandbox).state == State.FAILED
+    assert reload(sandbox).state == State.FAILED
     assert Site.current().reaped_at

@@ -18,12 +18,12 @@ from tests.helpers.admin import (
     page_of,
     said,
 )
-from tests.helpers.scenarios import again, launch, sweep
+from tests.helpers.scenarios import launch, reload, sweep
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 
 
-def test_limits_of_one_user_are_overridden_until_a_date(desk, alice):
+def test_limits_of_one_user_are_overridden_until_a_date(admin_client, alice):
     until = timezone.now() + timedelta(days=2)
     data = {
         "user": alice.pk,
@@ -32,51 +32,51 @@ def test_limits_of_one_user_are_overridden_until_a_date(desk, alice):
         "expires_at_1": "12:00:00",
         "reason": "workshop",
     }
-    desk.post("/admin/sandboxes/limitoverride/add/", data)
+    admin_client.post("/admin/sandboxes/limitoverride/add/", data)
 
     override = LimitOverride.objects.get(user=alice)
     assert (override.max_active, override.ttl_max_minutes) == (6, None)
-    assert "default" in desk.get("/admin/sandboxes/limitoverride/").content.decode()
+    assert "default" in admin_client.get("/admin/sandboxes/limitoverride/").content.decode()
 
 
 @pytest.mark.parametrize(("field", "value"), [("reason", ""), ("idle_minutes", 0)])
-def test_an_override_names_what_is_wrong_with_it(desk, alice, field, value):
+def test_an_override_names_what_is_wrong_with_it(admin_client, alice, field, value):
     data = {"user": alice.pk, "max_active": 6, "reason": "workshop"} | {field: value}
-    page = desk.post("/admin/sandboxes/limitoverride/add/", data)
+    page = admin_client.post("/admin/sandboxes/limitoverride/add/", data)
 
     assert field in page.context["adminform"].form.errors
     assert not LimitOverride.objects.exists()
 
 
-def test_an_override_is_of_a_user_or_of_a_group_and_not_of_both(desk, alice):
+def test_an_override_is_of_a_user_or_of_a_group_and_not_of_both(admin_client, alice):
     group = Group.objects.create(name="students")
     for whose in ({}, {"user": alice.pk, "group": group.pk}):
         data = {"max_active": 6, "reason": "workshop"} | whose
-        page = desk.post("/admin/sandboxes/limitoverride/add/", data)
+        page = admin_client.post("/admin/sandboxes/limitoverride/add/", data)
         assert "Choose a user or a group, and not both." in page.content.decode()
     assert not LimitOverride.objects.exists()
 
-    desk.post("/admin/sandboxes/limitoverride/add/", data | {"user": ""})
+    admin_client.post("/admin/sandboxes/limitoverride/add/", data | {"user": ""})
     assert LimitOverride.objects.get().group == group
-    assert "group students" in desk.get("/admin/sandboxes/limitoverride/").content.decode()
+    assert "group students" in admin_client.get("/admin/sandboxes/limitoverride/").content.decode()
 
 
-def test_the_user_of_an_override_is_found_by_typing(desk, alice):
+def test_the_user_of_an_override_is_found_by_typing(admin_client, alice):
     query = {
         "term": "alice@",
         "app_label": "sandboxes",
         "model_name": "limitoverride",
         "field_name": "user",
     }
-    found = desk.get("/admin/autocomplete/", query).json()["results"]
+    found = admin_client.get("/admin/autocomplete/", query).json()["results"]
 
     assert [row["id"] for row in found] == [str(alice.pk)]
 
 
-def test_tokens_are_revoked_and_never_work_again(desk, alice):
+def test_tokens_are_revoked_and_never_work_again(admin_client, alice):
     token, text = api_tokens.issue(alice, "laptop")
-    page = ask(desk, "revoke", token, reason="It leaked.")
-    again_page = ask(desk, "revoke", token, reason="It leaked.")
+    page = ask(admin_client, "revoke", token, reason="It leaked.")
+    again_page = ask(admin_client, "revoke", token, reason="It leaked.")
 
     assert said(page) == ["1 API token revoked."]
     assert said(again_page) == [f"{token}: Already revoked. Nothing was changed."]
@@ -84,8 +84,8 @@ def test_tokens_are_revoked_and_never_work_again(desk, alice):
     assert ApiToken.objects.get().revoked_at
 
 
-def test_maintenance_is_one_page(desk, alice):
-    answer = desk.get("/admin/sandboxes/site/")
+def test_maintenance_is_one_page(admin_client, alice):
+    answer = admin_client.get("/admin/sandboxes/site/")
     assert answer["Location"] == page_of(Site.current())
 
     until = timezone.now() + timedelta(hours=1)
@@ -95,39 +95,41 @@ def test_maintenance_is_one_page(desk, alice):
         "drain_message": "New disks.",
     }
     sweep()
-    desk.post(page_of(Site.current()), data | {"reaper_error": "forged", "reason": "New disks."})
+    admin_client.post(
+        page_of(Site.current()), data | {"reaper_error": "forged", "reason": "New disks."}
+    )
 
     site = Site.current()
     assert (site.drain_message, site.reaper_error) == ("New disks.", "")
     assert isinstance(actions.launch_blocker(alice), Exception)
 
 
-def test_a_user_is_deleted_with_tokens_and_the_sandboxes_follow(desk, alice, runtime):
+def test_a_user_is_deleted_with_tokens_and_the_sandboxes_follow(admin_client, alice, runtime):
     sandbox = launch(alice)
     api_tokens.issue(alice, "laptop")
-    ask(desk, "delete", alice, reason="She asked for it.")
+    ask(admin_client, "delete", alice, reason="She asked for it.")
     sweep()
 
     assert not ApiToken.objects.exists()
-    assert again(sandbox).state == State.DESTROYED
+    assert reload(sandbox).state == State.DESTROYED
     assert runtime.observe() == {}
 
 
-def test_a_users_page_leads_to_their_sandboxes(desk, alice, bob):
+def test_a_users_page_leads_to_their_sandboxes(admin_client, alice, bob):
     mine, his = launch(alice), launch(bob)
     link = f"{SANDBOXES}?owner__id__exact={alice.pk}"
 
-    assert link.replace("&", "&amp;") in desk.get(page_of(alice)).content.decode()
-    page = desk.get(link).content.decode()
+    assert link.replace("&", "&amp;") in admin_client.get(page_of(alice)).content.decode()
+    page = admin_client.get(link).content.decode()
     assert mine.public_id in page
     assert his.public_id not in page
 
 
-def test_a_second_factor_can_be_taken_away_but_not_read(desk, alice):
+def test_a_second_factor_can_be_taken_away_but_not_read(admin_client, alice):
     factor = Authenticator.objects.create(
         user=alice, type=Authenticator.Type.TOTP, data={"secret": "JBSWY3DPEHPK3PXP"}
     )
-    assert "JBSWY3DPEHPK3PXP" not in desk.get(page_of(factor)).content.decode()
+    assert "JBSWY3DPEHPK3PXP" not in admin_client.get(page_of(factor)).content.decode()
 
-    ask(desk, "delete", factor, reason="The phone was lost.")
+    ask(admin_client, "delete", factor, reason="The phone was lost.")
     assert not Authenticator.objects.exists()

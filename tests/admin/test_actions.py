@@ -16,32 +16,32 @@ from tests.helpers.admin import (
     said,
 )
 from tests.helpers.scenarios import (
-    again,
-    committed,
     launch,
+    reload,
     request,
+    run_on_commit,
 )
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
 
 
-def test_destroy_asks_for_a_reason_first(desk, alice):
+def test_destroy_asks_for_a_reason_first(admin_client, alice):
     sandbox = launch(alice)
-    page = ask(desk, "destroy", sandbox)
+    page = ask(admin_client, "destroy", sandbox)
 
     assert page.status_code == 200
     assert "alice@example.com" in page.content.decode()
     assert 'name="reason"' in page.content.decode()
-    assert again(sandbox).state == State.RUNNING
+    assert reload(sandbox).state == State.RUNNING
 
 
 @pytest.mark.parametrize("reason", ["", "   ", "x" * 201])
-def test_without_a_fitting_reason_nothing_is_destroyed(desk, alice, reason):
+def test_without_a_fitting_reason_nothing_is_destroyed(admin_client, alice, reason):
     sandbox = launch(alice)
-    page = ask(desk, "destroy", sandbox, reason=reason)
+    page = ask(admin_client, "destroy", sandbox, reason=reason)
 
     assert page.context["form"].errors
-    assert again(sandbox).state == State.RUNNING
+    assert reload(sandbox).state == State.RUNNING
 
 
 @pytest.mark.parametrize(
@@ -54,10 +54,10 @@ def test_without_a_fitting_reason_nothing_is_destroyed(desk, alice, reason):
         ("javascript:alert(1)", f"{SANDBOXES}?state=running"),
     ],
 )
-def test_who_answers_no_is_back_where_they_were(desk, alice, return_url, back):
+def test_who_answers_no_is_back_where_they_were(admin_client, alice, return_url, back):
     asked = {"action": "destroy", "_selected_action": [launch(alice).pk]}
-    page = desk.post(f"{SANDBOXES}?state=running", asked | {"return_url": return_url})
-    again = desk.post(
+    page = admin_client.post(f"{SANDBOXES}?state=running", asked | {"return_url": return_url})
+    again = admin_client.post(
         f"{SANDBOXES}?state=running", asked | {"return_url": back, "confirmed": "yes"}
     )
 
@@ -65,13 +65,15 @@ def test_who_answers_no_is_back_where_they_were(desk, alice, return_url, back):
     assert f'<a href="{back}" class="closelink">' in again.content.decode()
 
 
-def test_destroy_ends_them_and_the_journal_says_who_and_why(desk, alice, bob, olga, runtime):
+def test_destroy_ends_them_and_the_journal_says_who_and_why(
+    admin_client, alice, bob, olga, runtime
+):
     rows = [launch(alice), launch(bob), request(bob)]
-    page = ask(desk, "destroy", *rows, reason="Mining coins.")
+    page = ask(admin_client, "destroy", *rows, reason="Mining coins.")
 
     assert said(page) == ["3 sandboxes will be destroyed."]
-    assert {again(row).state for row in rows} == {State.DESTROYED}
-    assert {again(row).end_reason for row in rows} == {EndReason.OPERATOR}
+    assert {reload(row).state for row in rows} == {State.DESTROYED}
+    assert {reload(row).end_reason for row in rows} == {EndReason.OPERATOR}
     lines = Event.objects.filter(kind="ending")
     assert {(e.actor_role, e.actor, e.message) for e in lines} == {
         ("operator", olga, "Mining coins.")
@@ -80,34 +82,34 @@ def test_destroy_ends_them_and_the_journal_says_who_and_why(desk, alice, bob, ol
     assert AuditEntry.objects.filter(actor=olga.email, reason="Mining coins.").count() == 3
 
 
-def test_what_has_ended_is_told_and_left_alone(desk, alice):
+def test_what_has_ended_is_told_and_left_alone(admin_client, alice):
     running, ended = launch(alice), launch(alice)
-    with committed():
+    with run_on_commit():
         actions.destroy(ended, alice)
-    page = ask(desk, "destroy", running, ended, reason="Maintenance.")
+    page = ask(admin_client, "destroy", running, ended, reason="Maintenance.")
 
     assert said(page) == [
         f"{ended.public_id}: Already destroyed. Nothing was changed.",
         "1 sandbox will be destroyed.",
     ]
-    assert again(ended).end_reason == EndReason.USER
+    assert reload(ended).end_reason == EndReason.USER
 
 
-def test_extend_gives_more_time_also_after_the_owners_own_extension(desk, alice, olga):
+def test_extend_gives_more_time_also_after_the_owners_own_extension(admin_client, alice, olga):
     sandbox = launch(alice)
     actions.extend(sandbox, 10, alice)
-    page = ask(desk, "extend", sandbox, minutes=30, reason="Demo at three.")
+    page = ask(admin_client, "extend", sandbox, minutes=30, reason="Demo at three.")
 
     assert said(page) == ["1 sandbox extended."]
-    assert again(sandbox).expires_at == sandbox.expires_at + timedelta(minutes=30)
-    assert again(sandbox).events.last().message == "Extended by 30 minutes. Demo at three."
-    assert again(sandbox).extensions.last().granted_by == olga
+    assert reload(sandbox).expires_at == sandbox.expires_at + timedelta(minutes=30)
+    assert reload(sandbox).events.last().message == "Extended by 30 minutes. Demo at three."
+    assert reload(sandbox).extensions.last().granted_by == olga
 
 
-def test_extend_tells_for_each_why_it_was_refused(desk, alice):
+def test_extend_tells_for_each_why_it_was_refused(admin_client, alice):
     pending, capped = request(alice), launch(alice)
     Sandbox.objects.filter(pk=capped.pk).update(hard_cap_at=capped.expires_at)
-    page = ask(desk, "extend", pending, capped, minutes=30, reason="Demo.")
+    page = ask(admin_client, "extend", pending, capped, minutes=30, reason="Demo.")
 
     assert sorted(said(page)) == sorted(
         [
@@ -118,29 +120,31 @@ def test_extend_tells_for_each_why_it_was_refused(desk, alice):
 
 
 @pytest.mark.parametrize("minutes", ["", "0", "121", "many"])
-def test_without_fitting_minutes_nothing_is_extended(desk, alice, minutes):
+def test_without_fitting_minutes_nothing_is_extended(admin_client, alice, minutes):
     sandbox = launch(alice)
-    page = ask(desk, "extend", sandbox, minutes=minutes, reason="Demo.")
+    page = ask(admin_client, "extend", sandbox, minutes=minutes, reason="Demo.")
 
     assert "minutes" in page.context["form"].errors
-    assert again(sandbox).expires_at == sandbox.expires_at
+    assert reload(sandbox).expires_at == sandbox.expires_at
 
 
-def test_too_many_at_once_are_refused_as_a_whole(desk, alice, monkeypatch):
+def test_too_many_at_once_are_refused_as_a_whole(admin_client, alice, monkeypatch):
     monkeypatch.setattr("sandboxes.admin.confirmations.MAX_ROWS_PER_ACTION", 1)
     rows = [launch(alice), launch(alice)]
-    page = ask(desk, "destroy", *rows, reason="Maintenance.")
+    page = ask(admin_client, "destroy", *rows, reason="Maintenance.")
 
     assert said(page) == ["Select at most 1 rows. Nothing was changed."]
-    assert {again(row).state for row in rows} == {State.RUNNING}
+    assert {reload(row).state for row in rows} == {State.RUNNING}
 
 
-def test_its_page_offers_what_fits_its_state(desk, alice):
+def test_its_page_offers_what_fits_its_state(admin_client, alice):
     def offered(sandbox: Sandbox) -> list[str]:
-        return [q.name for q in desk.get(page_of(sandbox)).context.get("confirmed_actions", [])]
+        return [
+            q.name for q in admin_client.get(page_of(sandbox)).context.get("confirmed_actions", [])
+        ]
 
     ended = launch(alice)
-    with committed():
+    with run_on_commit():
         actions.destroy(ended, alice)
 
     assert offered(launch(alice)) == ["destroy", "extend", "message"]
@@ -160,4 +164,4 @@ def test_who_may_only_look_is_offered_nothing_and_can_do_nothing(client, alice, 
     assert page.status_code == 200
     assert "Destroy…" not in page.content.decode()
     assert not client.get(page_of(sandbox)).context.get("confirmed_actions")
-    assert again(sandbox).state == State.RUNNING
+    assert reload(sandbox).state == State.RUNNING

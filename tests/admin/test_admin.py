@@ -9,9 +9,9 @@ from sandboxes.accounts import api_tokens
 from sandboxes.models import Event, LimitOverride, Site, State
 from tests.helpers.admin import SANDBOXES, page_of
 from tests.helpers.scenarios import (
-    again,
-    committed,
     launch,
+    reload,
+    run_on_commit,
     sweep,
 )
 
@@ -35,7 +35,7 @@ def test_operators_sign_in_where_everybody_does(client):
     assert answer.redirect_chain[-1][0].startswith("/accounts/login/")
 
 
-def test_every_page_of_the_admin_opens(desk, alice):
+def test_every_page_of_the_admin_opens(admin_client, alice):
     sandbox = launch(alice)
     token, _ = api_tokens.issue(alice, "laptop")
     override = LimitOverride.objects.create(user=alice, max_active=5, reason="workshop")
@@ -45,14 +45,14 @@ def test_every_page_of_the_admin_opens(desk, alice):
     pages = [page_of(row) for row in rows]
     lists = [page.rsplit("/", 3)[0] + "/" for page in pages]
     for url in ["/admin/", *lists, *pages, lists[2] + "add/", "/admin/mfa/authenticator/"]:
-        assert desk.get(url, follow=True).status_code == 200, url
+        assert admin_client.get(url, follow=True).status_code == 200, url
 
 
-def test_the_list_tells_whose_each_is_and_how_it_ends(desk, alice, bob):
+def test_the_list_tells_whose_each_is_and_how_it_ends(admin_client, alice, bob):
     mine, his = launch(alice, name="Checkout"), launch(bob)
-    with committed():
+    with run_on_commit():
         actions.destroy(his, bob)
-    page = desk.get(SANDBOXES).content.decode()
+    page = admin_client.get(SANDBOXES).content.decode()
 
     for text in (mine.public_id, "Checkout", "alice@example.com", "Stops at"):
         assert text in page
@@ -72,25 +72,25 @@ def test_the_list_tells_whose_each_is_and_how_it_ends(desk, alice, bob):
         ("?removal_error__isempty=0", set()),
     ],
 )
-def test_sandboxes_are_searched_and_filtered(desk, alice, bob, question, found):
+def test_sandboxes_are_searched_and_filtered(admin_client, alice, bob, question, found):
     rows = {"mine": launch(alice, name="Checkout"), "his": launch(bob)}
-    with committed():
+    with run_on_commit():
         actions.destroy(rows["his"], bob)
-    page = desk.get(SANDBOXES + question).content.decode()
+    page = admin_client.get(SANDBOXES + question).content.decode()
 
     assert {name for name, row in rows.items() if row.public_id in page} == found
 
 
-def test_an_id_finds_its_sandbox(desk, alice):
+def test_an_id_finds_its_sandbox(admin_client, alice):
     mine, other = launch(alice), launch(alice)
-    page = desk.get(SANDBOXES, {"q": mine.public_id}).content.decode()
+    page = admin_client.get(SANDBOXES, {"q": mine.public_id}).content.decode()
 
     assert f"<code>{mine.public_id}</code>" in page
     assert other.public_id not in page
 
 
 def test_the_lists_ask_the_database_little_however_long_they_are(
-    desk, alice, settings, django_assert_max_num_queries
+    admin_client, alice, settings, django_assert_max_num_queries
 ):
     settings.SANDBOX_MAX_PER_USER = 40
     for _ in range(30):
@@ -98,13 +98,13 @@ def test_the_lists_ask_the_database_little_however_long_they_are(
         launch(alice)
     for url in (SANDBOXES, "/admin/sandboxes/event/", "/admin/sandboxes/apitoken/"):
         with django_assert_max_num_queries(16):
-            desk.get(url)
+            admin_client.get(url)
 
 
-def test_its_page_shows_journal_and_extensions(desk, alice):
+def test_its_page_shows_journal_and_extensions(admin_client, alice):
     sandbox = launch(alice)
     actions.extend(sandbox, 25, alice)
-    page = desk.get(page_of(sandbox)).content.decode()
+    page = admin_client.get(page_of(sandbox)).content.decode()
 
     assert "Extended by 25 minutes." in page
     assert "Ready after" in page
@@ -112,22 +112,22 @@ def test_its_page_shows_journal_and_extensions(desk, alice):
     assert "soft limit" in page
 
 
-def test_a_failed_one_shows_what_failed_and_its_last_words(desk, alice, runtime):
+def test_a_failed_one_shows_what_failed_and_its_last_words(admin_client, alice, runtime):
     sandbox = launch(alice)
     runtime.write_log(sandbox.public_id, "api", "<b>no route</b>")
     runtime.stop_service(sandbox.public_id, "api", 3)
     sweep()
-    page = desk.get(page_of(sandbox)).content.decode()
+    page = admin_client.get(page_of(sandbox)).content.decode()
 
     assert "api, exit code 3" in page
     assert "&lt;b&gt;no route&lt;/b&gt;" in page
 
 
-def test_secrets_are_on_no_page(desk, alice):
+def test_secrets_are_on_no_page(admin_client, alice):
     sandbox = launch(alice)
     token, text = api_tokens.issue(alice, "laptop")
     pages = [
-        desk.get(url).content.decode()
+        admin_client.get(url).content.decode()
         for url in (SANDBOXES, page_of(sandbox), page_of(token), page_of(alice))
     ]
 
@@ -135,22 +135,22 @@ def test_secrets_are_on_no_page(desk, alice):
     assert not [value for value in values for page in pages if value in page]
 
 
-def test_no_field_of_a_sandbox_can_be_written(desk, alice):
+def test_no_field_of_a_sandbox_can_be_written(admin_client, alice):
     sandbox = launch(alice)
-    page = desk.get(page_of(sandbox))
-    desk.post(page_of(sandbox), {"state": "destroyed", "name": "hacked"})
+    page = admin_client.get(page_of(sandbox))
+    admin_client.post(page_of(sandbox), {"state": "destroyed", "name": "hacked"})
 
     assert not page.context["adminform"].form.fields
     assert "_save" not in page.content.decode()
-    assert (again(sandbox).state, again(sandbox).name) == (State.RUNNING, "")
+    assert (reload(sandbox).state, reload(sandbox).name) == (State.RUNNING, "")
 
 
 @pytest.mark.parametrize("path", ["sandbox/add/", "event/add/", "apitoken/add/", "site/add/"])
-def test_what_the_portal_makes_is_not_made_by_hand(desk, path):
-    assert desk.get(f"/admin/sandboxes/{path}").status_code == 403
+def test_what_the_portal_makes_is_not_made_by_hand(admin_client, path):
+    assert admin_client.get(f"/admin/sandboxes/{path}").status_code == 403
 
 
-def test_history_is_not_deleted_by_hand(desk, alice):
+def test_history_is_not_deleted_by_hand(admin_client, alice):
     sandbox = launch(alice)
     for row in (
         sandbox,
@@ -159,5 +159,5 @@ def test_history_is_not_deleted_by_hand(desk, alice):
         Site.current(),
     ):
         url = page_of(row).replace("/change/", "/delete/")
-        assert desk.post(url, {"post": "yes"}).status_code == 403
-    assert "delete_selected" not in desk.get(SANDBOXES).content.decode()
+        assert admin_client.post(url, {"post": "yes"}).status_code == 403
+    assert "delete_selected" not in admin_client.get(SANDBOXES).content.decode()

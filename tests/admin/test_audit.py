@@ -77,14 +77,16 @@ def test_no_page_can_act_but_by_a_question_or_a_form_that_asks_why(rf, olga, des
 @pytest.mark.parametrize(
     ("desk_page", "question"), ACTS, ids=lambda one: getattr(one, "name", None) or one.opts.label
 )
-def test_every_act_asks_for_a_reason_and_is_in_the_audit_with_it(desk, alice, desk_page, question):
+def test_every_act_asks_for_a_reason_and_is_in_the_audit_with_it(
+    admin_client, alice, desk_page, question
+):
     row = prepared(question, subject(desk_page, alice), alice)
     answers = {name: ANSWERS[name] for name in question.form.base_fields if name != "reason"}
     key = str(row.pk)
-    ask(desk, question.name, row, **answers, reason=" ")
+    ask(admin_client, question.name, row, **answers, reason=" ")
     assert not AuditEntry.objects.exists()
 
-    ask(desk, question.name, row, **answers, reason="It has to be.")
+    ask(admin_client, question.name, row, **answers, reason="It has to be.")
     entry = AuditEntry.objects.get()
     assert (entry.action, entry.model) == (question.name, desk_page.opts.verbose_name)
     assert (entry.subject_key, entry.reason) == (key, "It has to be.")
@@ -117,50 +119,52 @@ def as_filled(form):
 
 
 @pytest.mark.parametrize("desk_page", EDITED, ids=lambda page: page.opts.label)
-def test_every_form_asks_for_a_reason_and_is_in_the_audit_with_it(desk, alice, desk_page):
+def test_every_form_asks_for_a_reason_and_is_in_the_audit_with_it(admin_client, alice, desk_page):
     url = page_of(subject(desk_page, alice))
-    form = desk.get(url).context["adminform"].form
+    form = admin_client.get(url).context["adminform"].form
     data = {name: value for name, value in as_filled(form) if value not in (None, False)}
 
     for reason, entries in (("", 0), ("It has to be.", 1)):
-        desk.post(url, data | {"reason": reason})
+        admin_client.post(url, data | {"reason": reason})
         assert AuditEntry.objects.filter(action="change", reason=reason).count() == entries
     assert AuditEntry.objects.count() == 1
 
 
-def test_a_form_tells_what_it_changed(desk, alice):
+def test_a_form_tells_what_it_changed(admin_client, alice):
     override = LimitOverride.objects.create(user=alice, max_active=5, reason="workshop")
     data = {"user": alice.pk, "max_active": "8", "reason": "A larger workshop."}
-    desk.post(page_of(override), data)
+    admin_client.post(page_of(override), data)
 
     entry = AuditEntry.objects.get()
     assert entry.changes == {"max_active": ["5", "8"]}
     assert (entry.affected_user, entry.reason) == ("alice@example.com", "A larger workshop.")
 
 
-def test_a_new_row_is_in_the_audit(desk, alice):
+def test_a_new_row_is_in_the_audit(admin_client, alice):
     url = "/admin/auth/group/add/"
-    desk.post(url, {"name": "students", "reason": ""})
-    desk.post(url, {"name": "students", "reason": "Course in May."})
+    admin_client.post(url, {"name": "students", "reason": ""})
+    admin_client.post(url, {"name": "students", "reason": "Course in May."})
 
     entry = AuditEntry.objects.get()
     assert (entry.action, entry.subject, entry.reason) == ("add", "students", "Course in May.")
 
 
-def test_a_new_account_is_in_the_audit_without_its_password(desk):
+def test_a_new_account_is_in_the_audit_without_its_password(admin_client):
     password = ANSWERS["password"]
     data = {"username": "carol", "password1": password, "password2": password}
-    desk.post("/admin/auth/user/add/", data | {"usable_password": "true", "reason": "No mail."})
+    admin_client.post(
+        "/admin/auth/user/add/", data | {"usable_password": "true", "reason": "No mail."}
+    )
 
     entry = AuditEntry.objects.get()
     assert (entry.action, entry.subject, entry.reason) == ("add", "carol", "No mail.")
     assert password not in str(entry.changes)
 
 
-def test_an_act_that_was_refused_is_not_in_the_audit(desk, alice):
+def test_an_act_that_was_refused_is_not_in_the_audit(admin_client, alice):
     token, _ = api_tokens.issue(alice, "laptop")
     api_tokens.revoke(token)
-    ask(desk, "revoke", token, reason="It leaked.")
+    ask(admin_client, "revoke", token, reason="It leaked.")
 
     assert not AuditEntry.objects.exists()
 
@@ -179,8 +183,8 @@ def test_nothing_changes_or_deletes_an_entry(entry):
             act()
 
 
-def test_an_entry_outlives_the_accounts(desk, alice, olga):
-    ask(desk, "delete", alice, reason="She asked for it.")
+def test_an_entry_outlives_the_accounts(admin_client, alice, olga):
+    ask(admin_client, "delete", alice, reason="She asked for it.")
     entry = AuditEntry.objects.get()
 
     assert (entry.actor, entry.subject, entry.affected_user) == (
@@ -190,7 +194,7 @@ def test_an_entry_outlives_the_accounts(desk, alice, olga):
     )
 
 
-def test_the_audit_is_searched_and_filtered(desk, entry, olga, bob):
+def test_the_audit_is_searched_and_filtered(admin_client, entry, olga, bob):
     audit.record(AuditActor(olga), "set_password", bob, "Locked out.")
     for question, found in (
         ("", {"alice", "bob"}),
@@ -200,14 +204,16 @@ def test_the_audit_is_searched_and_filtered(desk, entry, olga, bob):
         (f"?model=user&subject_key={bob.pk}", {"bob"}),
         ("?action=nothing", set()),
     ):
-        rows = desk.get(AUDIT + question).context["cl"].result_list
+        rows = admin_client.get(AUDIT + question).context["cl"].result_list
         assert {row.subject for row in rows} == found, question
-    assert desk.get(page_of(entry)).status_code == 200
+    assert admin_client.get(page_of(entry)).status_code == 200
 
 
-def test_it_is_taken_along_as_csv_with_the_same_filters_and_no_formulas(desk, entry, olga, bob):
+def test_it_is_taken_along_as_csv_with_the_same_filters_and_no_formulas(
+    admin_client, entry, olga, bob
+):
     audit.record(AuditActor(olga), "set_password", bob, "Locked out.", {"a": ["", "b"]})
-    answer = desk.get(f"{AUDIT}export/?action=delete")
+    answer = admin_client.get(f"{AUDIT}export/?action=delete")
     lines = list(csv.DictReader(StringIO(answer.getvalue().decode())))
 
     assert answer["Content-Type"] == "text/csv"
@@ -224,18 +230,18 @@ def test_who_may_not_look_can_not_take_it_along(client, bob):
     assert client.get(f"{AUDIT}export/").status_code == 403
 
 
-def test_history_of_a_row_is_what_the_audit_says_of_it(desk, alice, bob):
-    ask(desk, "set_password", alice, password=ANSWERS["password"], reason="Locked out.")
-    ask(desk, "set_password", bob, password=ANSWERS["password"], reason="Locked out, too.")
-    page = desk.get(page_of(alice).replace("change", "history"), follow=True)
+def test_history_of_a_row_is_what_the_audit_says_of_it(admin_client, alice, bob):
+    ask(admin_client, "set_password", alice, password=ANSWERS["password"], reason="Locked out.")
+    ask(admin_client, "set_password", bob, password=ANSWERS["password"], reason="Locked out, too.")
+    page = admin_client.get(page_of(alice).replace("change", "history"), follow=True)
 
     assert [row.subject for row in page.context["cl"].result_list] == ["alice"]
 
 
-def test_the_address_is_that_of_the_person_behind_trusted_proxies(desk, alice, settings):
+def test_the_address_is_that_of_the_person_behind_trusted_proxies(admin_client, alice, settings):
     settings.TRUSTED_PROXY_COUNT = 1
-    desk.defaults["HTTP_X_FORWARDED_FOR"] = "203.0.113.9, 198.51.100.7"
-    ask(desk, "set_password", alice, password=ANSWERS["password"], reason="Locked out.")
+    admin_client.defaults["HTTP_X_FORWARDED_FOR"] = "203.0.113.9, 198.51.100.7"
+    ask(admin_client, "set_password", alice, password=ANSWERS["password"], reason="Locked out.")
 
     assert AuditEntry.objects.get().address == "198.51.100.7"
     assert clock.now() - AuditEntry.objects.get().at < timedelta(minutes=1)

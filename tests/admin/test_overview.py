@@ -15,12 +15,12 @@ from sandboxes.operators.alerts import active_alerts
 from sandboxes.operators.overview import OperatorOverview
 from sandboxes.runtime import EngineRefused, EngineUnreachable
 from tests.helpers.admin import ask, said
-from tests.helpers.api_client import Program, assert_problem
+from tests.helpers.api_client import ApiClient, assert_problem
 from tests.helpers.scenarios import (
-    again,
-    committed,
     launch,
+    reload,
     request,
+    run_on_commit,
     sweep,
 )
 from tests.helpers.web import text
@@ -32,47 +32,47 @@ def raised() -> dict[str, object]:
     return {alert.name: alert for alert in active_alerts(OperatorOverview())}
 
 
-def mend(desk, name: str, **answers: object):
+def mend(admin_client, name: str, **answers: object):
     """Press the button of this alert, and answer what it asks."""
     alert = raised()[name]
-    page = desk.get("/admin/").content.decode()
+    page = admin_client.get("/admin/").content.decode()
     assert f'id="alert-{name}"' in page
     data = {"action": alert.action_name, "_selected_action": alert.row_ids}
-    asked = desk.post(alert.action_url, data)
+    asked = admin_client.post(alert.action_url, data)
     assert 'name="reason"' in asked.content.decode()
-    with committed():
+    with run_on_commit():
         more = {"confirmed": "yes", "reason": "On call."}
-        return desk.post(alert.action_url, data | more | answers, follow=True)
+        return admin_client.post(alert.action_url, data | more | answers, follow=True)
 
 
-def test_a_portal_that_is_well_says_so(desk, alice):
+def test_a_portal_that_is_well_says_so(admin_client, alice):
     launch(alice)
     sweep()
     assert raised() == {}
-    assert "Nothing needs attention." in desk.get("/admin/").content.decode()
+    assert "Nothing needs attention." in admin_client.get("/admin/").content.decode()
 
 
-def test_before_the_first_sweep_and_when_the_reaper_sleeps_it_says_so(desk, clock):
+def test_before_the_first_sweep_and_when_the_reaper_sleeps_it_says_so(admin_client, clock):
     assert raised()["reaper"].is_outage
     sweep()
     assert raised() == {}
 
     clock.forward(minutes=4)
     assert "4 min ago" in raised()["reaper"].message
-    mend(desk, "reaper")
+    mend(admin_client, "reaper")
     assert raised() == {}
 
 
-def test_a_stuck_sandbox_is_seen_and_cancelled_from_there(desk, alice, clock):
+def test_a_stuck_sandbox_is_seen_and_cancelled_from_there(admin_client, alice, clock):
     stuck = request(alice)
     sweep_without_worker()
     assert raised() == {}
 
     clock.forward(seconds=61)
     sweep_without_worker()
-    page = mend(desk, "stuck")
+    page = mend(admin_client, "stuck")
     assert said(page) == ["1 sandbox cancelled."]
-    assert again(stuck).state == State.DESTROYED
+    assert reload(stuck).state == State.DESTROYED
     assert raised() == {}
 
 
@@ -85,49 +85,51 @@ def sweep_without_worker() -> None:
 
 def test_one_that_is_being_made_for_too_long_is_seen(alice, clock, runtime):
     runtime.fail_next("ready", EngineUnreachable("The engine did not answer."))
-    with committed():
+    with run_on_commit():
         request(alice)
     clock.forward(minutes=3)
     sweep_without_worker()
     assert "stuck" in raised()
 
 
-def test_a_removal_that_fails_is_seen_and_tried_again_from_there(desk, alice, runtime):
+def test_a_removal_that_fails_is_seen_and_tried_again_from_there(admin_client, alice, runtime):
     sandbox = launch(alice)
     sweep()
     runtime.fail_next("destroy", EngineRefused("Its volume is busy."))
-    with committed():
+    with run_on_commit():
         actions.destroy(sandbox, alice)
 
     assert "Its volume is busy." in raised()["removal"].message
-    mend(desk, "removal")
-    assert again(sandbox).state == State.DESTROYED
+    mend(admin_client, "removal")
+    assert reload(sandbox).state == State.DESTROYED
     assert raised() == {}
 
 
-def test_an_orphan_that_stays_is_seen_and_swept_away_from_there(desk, runtime):
+def test_an_orphan_that_stays_is_seen_and_swept_away_from_there(admin_client, runtime):
     runtime.add_orphan("sbx_orphan", timezone.now() - timedelta(hours=1))
     runtime.fail_next("destroy", EngineRefused("It is busy."))
     sweep()
 
     assert "sbx_orphan" in raised()["orphans"].message
-    mend(desk, "orphans")
+    mend(admin_client, "orphans")
     assert runtime.observe() == {}
     assert raised() == {}
 
 
-def test_an_orphan_is_seen_with_the_next_sweep_and_gone_when_it_is_old_enough(desk, runtime, clock):
+def test_an_orphan_is_seen_with_the_next_sweep_and_gone_when_it_is_old_enough(
+    admin_client, runtime, clock
+):
     runtime.add_orphan("sbx_orphan")
     sweep()
     assert "Orphaned on the engine: sbx_orphan" in raised()["orphans"].message
 
     clock.forward(seconds=61)
-    mend(desk, "orphans")
+    mend(admin_client, "orphans")
     assert runtime.observe() == {}
     assert raised() == {}
 
 
-def test_an_engine_that_is_down_is_seen_and_looked_at_again_from_there(desk, runtime):
+def test_an_engine_that_is_down_is_seen_and_looked_at_again_from_there(admin_client, runtime):
     sweep()
     runtime.unreachable = True
     sweep()
@@ -136,18 +138,18 @@ def test_an_engine_that_is_down_is_seen_and_looked_at_again_from_there(desk, run
     assert found["undrained"].action_label == "Start maintenance"
 
     runtime.unreachable = False
-    mend(desk, "engine")
+    mend(admin_client, "engine")
     assert raised() == {}
 
 
-def test_a_full_disk_is_seen_and_nobody_launches_until_there_is_room(desk, alice, runtime):
+def test_a_full_disk_is_seen_and_nobody_launches_until_there_is_room(admin_client, alice, runtime):
     runtime.disk_free_mb = 3000
     sweep()
     assert "3000 MB left" in raised()["disk"].message
 
     runtime.disk_free_mb = 900
     sweep()
-    program = Program(alice)
+    program = ApiClient(alice)
     answer = program.post("/sandboxes", {})
     assert_problem(answer, 503, "disk")
     assert answer["Retry-After"] == "300"
@@ -157,11 +159,11 @@ def test_a_full_disk_is_seen_and_nobody_launches_until_there_is_room(desk, alice
     assert raised() == {}
 
 
-def test_short_memory_is_seen_and_nobody_launches_until_there_is_some(desk, alice, runtime):
+def test_short_memory_is_seen_and_nobody_launches_until_there_is_some(admin_client, alice, runtime):
     runtime.memory_available_mb = 511
     sweep()
     assert "511 MB left" in raised()["memory"].message
-    program = Program(alice)
+    program = ApiClient(alice)
     answer = program.post("/sandboxes", {})
     assert_problem(answer, 503, "memory")
     assert answer["Retry-After"] == "300"
@@ -188,9 +190,9 @@ def test_destroying_works_with_a_full_disk_and_without_memory(alice, runtime, wh
     sandbox = launch(alice)
     setattr(runtime, what, 0)
     sweep()
-    with committed():
+    with run_on_commit():
         actions.destroy(sandbox, alice)
-    assert again(sandbox).state == State.DESTROYED
+    assert reload(sandbox).state == State.DESTROYED
 
 
 def test_a_full_subnet_range_is_seen(alice, settings):
@@ -240,7 +242,7 @@ def test_missing_images_are_seen(runtime):
 def test_launches_that_fail_are_seen(alice, runtime, clock):
     for _ in range(3):
         runtime.fail_startup("api", 1)
-        with committed():
+        with run_on_commit():
             request(alice)
     clock.forward(seconds=20)
     sweep()
@@ -254,10 +256,10 @@ def test_maintenance_quietens_the_question_for_it(runtime):
     assert "undrained" not in raised()
 
 
-def test_it_tells_states_capacity_and_machinery(desk, alice, bob):
+def test_it_tells_states_capacity_and_machinery(admin_client, alice, bob):
     launch(alice), launch(bob), request(bob)
     sweep()
-    page = text(desk.get("/admin/"))
+    page = text(admin_client.get("/admin/"))
 
     for words in ("Running 2", "Pending 1", "memory 1", "39.1 GB of 97.7 GB", "Subnets 2 of 4096"):
         assert words.lower() in page.lower(), words
@@ -290,9 +292,9 @@ def test_who_may_not_see_sandboxes_sees_no_overview(client, bob):
     assert "Capacity" in page
 
 
-def test_what_operators_did_last_is_there(desk, alice):
-    ask(desk, "suspend", alice, reason="Mining coins.")
-    assert "Mining coins." in desk.get("/admin/").content.decode()
+def test_what_operators_did_last_is_there(admin_client, alice):
+    ask(admin_client, "suspend", alice, reason="Mining coins.")
+    assert "Mining coins." in admin_client.get("/admin/").content.decode()
 
 
 def test_a_pool_counts_by_what_is_wanted(settings):

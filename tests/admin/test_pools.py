@@ -7,7 +7,7 @@ from django.urls import reverse
 
 from sandboxes.models import Pool, Sandbox
 from tests.helpers.admin import SANDBOXES, ask, page_of
-from tests.helpers.scenarios import committed, sweep
+from tests.helpers.scenarios import run_on_commit, sweep
 
 pytestmark = pytest.mark.django_db
 
@@ -21,59 +21,61 @@ def pool(settings, runtime) -> Pool:
     return Pool.objects.get()
 
 
-def change(desk, pool: Pool, **values: object):
-    with committed():
-        return desk.post(page_of(pool), {"reason": "Load."} | values, follow=True)
+def change(admin_client, pool: Pool, **values: object):
+    with run_on_commit():
+        return admin_client.post(page_of(pool), {"reason": "Load."} | values, follow=True)
 
 
-def test_the_list_says_how_many_are_wanted_and_ready(desk, pool):
-    row = " ".join(desk.get(POOLS).content.decode().split())
+def test_the_list_says_how_many_are_wanted_and_ready(admin_client, pool):
+    row = " ".join(admin_client.get(POOLS).content.decode().split())
 
     assert '<td class="field-wanted">2</td><td class="field-ready">2</td>' in row.replace(
         "> <", "><"
     )
 
 
-def test_a_new_size_is_in_force_at_once(desk, pool):
-    change(desk, pool, size=1)
+def test_a_new_size_is_in_force_at_once(admin_client, pool):
+    change(admin_client, pool, size=1)
     assert Sandbox.objects.pooled().count() == 1
 
-    change(desk, pool, size=3)
+    change(admin_client, pool, size=3)
     assert Sandbox.objects.pooled().count() == 3
 
 
-def test_a_paused_pool_is_not_filled(desk, pool):
-    change(desk, pool, size=4, paused="on")
+def test_a_paused_pool_is_not_filled(admin_client, pool):
+    change(admin_client, pool, size=4, paused="on")
 
     assert Sandbox.objects.pooled().count() == 2
 
 
 @pytest.mark.parametrize(("minutes", "stays"), [("0", True), ("1441", True), ("1440", False)])
-def test_nothing_may_wait_for_more_than_a_day(desk, pool, minutes, stays):
-    page = change(desk, pool, max_age_minutes=minutes)
+def test_nothing_may_wait_for_more_than_a_day(admin_client, pool, minutes, stays):
+    page = change(admin_client, pool, max_age_minutes=minutes)
 
     assert bool(page.context.get("errors")) == stays
     assert (Pool.objects.get().max_age_minutes is None) == stays
 
 
-def test_pools_come_and_go_with_blueprints_and_not_by_hand(desk, pool):
-    assert desk.get(reverse("admin:sandboxes_pool_add")).status_code == 403
-    assert desk.get(reverse("admin:sandboxes_pool_delete", args=[pool.pk])).status_code == 403
+def test_pools_come_and_go_with_blueprints_and_not_by_hand(admin_client, pool):
+    assert admin_client.get(reverse("admin:sandboxes_pool_add")).status_code == 403
+    assert (
+        admin_client.get(reverse("admin:sandboxes_pool_delete", args=[pool.pk])).status_code == 403
+    )
 
 
-def test_trouble_is_told(desk, pool, runtime):
+def test_trouble_is_told(admin_client, pool, runtime):
     runtime.missing.add("sandboxportal/billing-db")
     sweep()
 
-    assert "No sweep has checked the images yet." in desk.get(POOLS).content.decode()
+    assert "No sweep has checked the images yet." in admin_client.get(POOLS).content.decode()
 
 
-def test_what_waits_can_be_looked_at_and_destroyed(desk, pool):
+def test_what_waits_can_be_looked_at_and_destroyed(admin_client, pool):
     warm = Sandbox.objects.pooled().first()
-    assert "Waiting in the warm pool." in desk.get(SANDBOXES).content.decode()
-    assert desk.get(page_of(warm)).status_code == 200
+    assert "Waiting in the warm pool." in admin_client.get(SANDBOXES).content.decode()
+    assert admin_client.get(page_of(warm)).status_code == 200
 
-    ask(desk, "destroy", warm, reason="It looks odd.")
+    ask(admin_client, "destroy", warm, reason="It looks odd.")
 
     warm.refresh_from_db()
     assert (warm.state, warm.end_reason) == ("destroyed", "operator")

@@ -16,23 +16,30 @@ from tests.helpers.scenarios import request, sweep
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
 
 
-def choose(desk, **values: object):
+def choose(admin_client, **values: object):
     url = reverse("admin:sandboxes_sitesettings_changelist")
-    page = desk.get(url, follow=True)
-    return desk.post(page.redirect_chain[-1][0], {"reason": "Busy week."} | values, follow=True)
+    page = admin_client.get(url, follow=True)
+    return admin_client.post(
+        page.redirect_chain[-1][0], {"reason": "Busy week."} | values, follow=True
+    )
 
 
-def test_what_operators_choose_wins_over_the_environment_at_once(desk, alice):
-    choose(desk, SANDBOX_TTL_MINUTES=45, SANDBOX_MAX_PER_USER=7, SANDBOX_MEMORY_OVERCOMMIT="2.5")
+def test_what_operators_choose_wins_over_the_environment_at_once(admin_client, alice):
+    choose(
+        admin_client,
+        SANDBOX_TTL_MINUTES=45,
+        SANDBOX_MAX_PER_USER=7,
+        SANDBOX_MEMORY_OVERCOMMIT="2.5",
+    )
 
     assert request(alice).ttl_minutes == 45
     assert get_limits(alice).max_active == 7
     assert config.SANDBOX_MEMORY_OVERCOMMIT == 2.5
 
 
-def test_an_emptied_field_gives_the_environment_its_word_back(desk, alice):
-    choose(desk, SANDBOX_MAX_PER_USER=7)
-    choose(desk)
+def test_an_emptied_field_gives_the_environment_its_word_back(admin_client, alice):
+    choose(admin_client, SANDBOX_MAX_PER_USER=7)
+    choose(admin_client)
 
     assert get_limits(alice).max_active == 3
     changes = [entry.changes for entry in AuditEntry.objects.order_by("id")]
@@ -54,22 +61,22 @@ def test_an_emptied_field_gives_the_environment_its_word_back(desk, alice):
         ("SANDBOX_MEMORY_OVERCOMMIT", "0"),
     ],
 )
-def test_what_makes_no_sense_is_refused_and_named(desk, name, value):
-    page = choose(desk, **{name: value})
+def test_what_makes_no_sense_is_refused_and_named(admin_client, name, value):
+    page = choose(admin_client, **{name: value})
 
     assert name in page.context["adminform"].form.errors
     assert Site.current().tuned == {}
     assert not AuditEntry.objects.exists()
 
 
-def test_signing_up_is_closed_and_opened(desk, client):
-    choose(desk, ACCOUNT_SIGNUP_OPEN="False")
-    desk.logout()
+def test_signing_up_is_closed_and_opened(admin_client, client):
+    choose(admin_client, ACCOUNT_SIGNUP_OPEN="False")
+    admin_client.logout()
     assert "Invitation required" in client.get("/accounts/signup/").content.decode()
 
 
-def test_the_page_offers_every_one_and_says_what_the_environment_says(desk):
-    page = desk.get(reverse("admin:sandboxes_sitesettings_changelist"), follow=True)
+def test_the_page_offers_every_one_and_says_what_the_environment_says(admin_client):
+    page = admin_client.get(reverse("admin:sandboxes_sitesettings_changelist"), follow=True)
     fields = page.context["adminform"].form.fields
 
     shown = [name for _, one in page.context["adminform"].fieldsets for name in one["fields"]]
@@ -77,9 +84,9 @@ def test_the_page_offers_every_one_and_says_what_the_environment_says(desk):
     assert "Environment default: 60." in page.content.decode()
 
 
-def test_the_default_pool_follows_the_settings(desk):
+def test_the_default_pool_follows_the_settings(admin_client):
     pool = Pool(blueprint="billing")
-    choose(desk, SANDBOX_POOL_SIZE=4, SANDBOX_POOL_MAX_AGE_MINUTES=30)
+    choose(admin_client, SANDBOX_POOL_SIZE=4, SANDBOX_POOL_MAX_AGE_MINUTES=30)
 
     assert (pool.target_size, pool.max_age.total_seconds()) == (4, 1800)
 

@@ -12,7 +12,7 @@ from sandboxes.accounts import api_tokens
 from sandboxes.lib import clock
 from sandboxes.models import ApiToken, Sandbox, Scope
 from tests.conftest import PASSWORD
-from tests.helpers.api_client import Program, assert_problem
+from tests.helpers.api_client import ApiClient, assert_problem
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -45,7 +45,7 @@ def body(path: str) -> dict[str, int] | None:
 
 @pytest.fixture
 def sandbox(alice: User) -> dict[str, Any]:
-    return Program(alice).launch()
+    return ApiClient(alice).launch()
 
 
 def snapshot() -> dict[str, Any]:
@@ -59,8 +59,8 @@ def test_another_users_sandbox_is_not_found_for_developers_and_operators(
 ) -> None:
     before = snapshot()
     for user in (bob, olga):
-        answer = Program(user).send(method, f"/sandboxes/{sandbox['id']}{path}", body(path))
-        unknown = Program(user).send(method, f"/sandboxes/sbx_0000000000000000{path}", body(path))
+        answer = ApiClient(user).send(method, f"/sandboxes/{sandbox['id']}{path}", body(path))
+        unknown = ApiClient(user).send(method, f"/sandboxes/sbx_0000000000000000{path}", body(path))
         problem = assert_problem(answer, 404)
         assert problem["title"] == assert_problem(unknown, 404)["title"]
     assert snapshot() == before
@@ -90,7 +90,7 @@ def test_a_token_allows_exactly_what_its_scope_says(
     alice: User, sandbox: dict[str, Any], method: str, path: str, required: Scope, scope: Scope
 ) -> None:
     before = snapshot()
-    program = Program(alice, scope)
+    program = ApiClient(alice, scope)
     answer = program.send(method, f"/sandboxes/{sandbox['id']}{path}", body(path))
     if SCOPES.index(scope) >= SCOPES.index(required):
         assert answer.status_code in {200, 201, 202}
@@ -106,14 +106,14 @@ def test_a_token_allows_exactly_what_its_scope_says(
 def test_launching_requires_the_launch_scope(
     alice: User, method: str, path: str, required: Scope, scope: Scope
 ) -> None:
-    answer = Program(alice, scope).send(method, path)
+    answer = ApiClient(alice, scope).send(method, path)
     allowed = SCOPES.index(scope) >= SCOPES.index(required)
     assert (answer.status_code in {200, 201}) == allowed
     assert Sandbox.objects.exists() == (allowed and method == "POST")
 
 
 def test_operators_list_only_their_own_sandboxes(sandbox: dict[str, Any], olga: User) -> None:
-    operator = Program(olga)
+    operator = ApiClient(olga)
     own = operator.launch()
     assert [s["id"] for s in operator.get("/sandboxes").json()["data"]] == [own["id"]]
 
@@ -204,7 +204,7 @@ def test_tokens_need_no_csrf_token_even_with_a_session(alice: User) -> None:
 
 
 def test_a_suspended_account_has_no_access(alice: User) -> None:
-    program, browser = Program(alice), Browser(alice)
+    program, browser = ApiClient(alice), Browser(alice)
     alice.is_active = False
     alice.save()
     assert_problem(program.get("/limits"), 401)

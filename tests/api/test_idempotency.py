@@ -8,7 +8,7 @@ import pytest
 
 from sandboxes.api.launch import parse_prefer_wait
 from sandboxes.models import Sandbox
-from tests.helpers.api_client import Program, assert_problem
+from tests.helpers.api_client import ApiClient, assert_problem
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -24,11 +24,11 @@ pytestmark = [
 
 
 @pytest.fixture
-def program(alice: User) -> Program:
-    return Program(alice)
+def program(alice: User) -> ApiClient:
+    return ApiClient(alice)
 
 
-def test_one_key_launches_one_sandbox(program: Program) -> None:
+def test_one_key_launches_one_sandbox(program: ApiClient) -> None:
     first = program.post("/sandboxes", {"name": "a"}, Idempotency_Key="k")
     again = program.post("/sandboxes", {"name": "a"}, Idempotency_Key="k")
     assert (first.status_code, again.status_code) == (201, 201)
@@ -39,14 +39,14 @@ def test_one_key_launches_one_sandbox(program: Program) -> None:
     assert Sandbox.objects.count() == 1
 
 
-def test_a_repeated_launch_is_replayed_when_no_slot_is_free(program: Program) -> None:
+def test_a_repeated_launch_is_replayed_when_no_slot_is_free(program: ApiClient) -> None:
     launched = [
         program.post("/sandboxes", Idempotency_Key=str(number)).json()["id"] for number in range(3)
     ]
     assert program.post("/sandboxes", Idempotency_Key="2").json()["id"] == launched[2]
 
 
-def test_a_key_with_a_different_request_is_rejected(program: Program) -> None:
+def test_a_key_with_a_different_request_is_rejected(program: ApiClient) -> None:
     program.post("/sandboxes", {"name": "a"}, Idempotency_Key="k")
     problem = assert_problem(
         program.post("/sandboxes", {"name": "b"}, Idempotency_Key="k"), 422, "different request"
@@ -54,29 +54,31 @@ def test_a_key_with_a_different_request_is_rejected(program: Program) -> None:
     assert problem["errors"][0]["field"] == "Idempotency-Key"
 
 
-def test_keys_of_different_users_are_independent(program: Program, bob: User) -> None:
+def test_keys_of_different_users_are_independent(program: ApiClient, bob: User) -> None:
     mine = program.post("/sandboxes", Idempotency_Key="k").json()["id"]
-    theirs = Program(bob).post("/sandboxes", Idempotency_Key="k").json()["id"]
+    theirs = ApiClient(bob).post("/sandboxes", Idempotency_Key="k").json()["id"]
     assert mine != theirs
 
 
-def test_a_key_expires_after_24_hours(program: Program, clock: Clock) -> None:
+def test_a_key_expires_after_24_hours(program: ApiClient, clock: Clock) -> None:
     first = program.post("/sandboxes", Idempotency_Key="k").json()["id"]
     clock.forward(hours=24, seconds=1)
     assert program.post("/sandboxes", Idempotency_Key="k").json()["id"] != first
 
 
-def test_a_rejected_launch_does_not_use_up_its_key(program: Program) -> None:
+def test_a_rejected_launch_does_not_use_up_its_key(program: ApiClient) -> None:
     assert_problem(program.post("/sandboxes", {"ttl_minutes": 1}, Idempotency_Key="k"), 422)
     assert program.post("/sandboxes", {"ttl_minutes": 60}, Idempotency_Key="k").status_code == 201
 
 
-def test_a_key_that_is_too_long_is_rejected(program: Program) -> None:
+def test_a_key_that_is_too_long_is_rejected(program: ApiClient) -> None:
     problem = assert_problem(program.post("/sandboxes", Idempotency_Key="k" * 256), 422)
     assert problem["errors"][0]["field"] == "Idempotency-Key"
 
 
-def test_waiting_ends_after_the_preferred_time(program: Program, no_worker: Connection) -> None:
+def test_waiting_ends_after_the_preferred_time(
+    program: ApiClient, queued_tasks: Connection
+) -> None:
     answer = program.post("/sandboxes", {}, Prefer="wait=1")
     assert answer.status_code == 201
     assert answer.json()["state"] == "pending"
@@ -84,7 +86,7 @@ def test_waiting_ends_after_the_preferred_time(program: Program, no_worker: Conn
 
 
 def test_without_the_preference_the_response_is_immediate(
-    program: Program, no_worker: Connection
+    program: ApiClient, queued_tasks: Connection
 ) -> None:
     answer = program.post("/sandboxes", {}, Prefer="respond-async")
     assert answer.json()["state"] == "pending"

@@ -10,7 +10,7 @@ import pytest
 from sandboxes.core import limits
 from sandboxes.lib import clock
 from sandboxes.models import LimitOverride, Sandbox, Site
-from tests.helpers.api_client import Program, assert_problem
+from tests.helpers.api_client import ApiClient, assert_problem
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -27,11 +27,11 @@ pytestmark = [
 
 
 @pytest.fixture
-def program(alice: User) -> Program:
-    return Program(alice)
+def program(alice: User) -> ApiClient:
+    return ApiClient(alice)
 
 
-def test_a_launch_returns_the_sandbox_and_its_location(program: Program) -> None:
+def test_a_launch_returns_the_sandbox_and_its_location(program: ApiClient) -> None:
     answer = program.post("/sandboxes", {"ttl_minutes": 30, "name": "mine"}, Prefer="wait=10")
     sandbox = answer.json()
     assert answer.status_code == 201
@@ -45,7 +45,7 @@ def test_a_launch_returns_the_sandbox_and_its_location(program: Program) -> None
 
 
 @pytest.mark.parametrize("body", [None, {}, {"name": None, "ttl_minutes": None, "blueprint": None}])
-def test_omitted_options_have_defaults(program: Program, body: Any) -> None:
+def test_omitted_options_have_defaults(program: ApiClient, body: Any) -> None:
     answer = program.post("/sandboxes", body)
     assert answer.status_code == 201
     assert answer.json()["blueprint"] == "billing"
@@ -72,7 +72,7 @@ def test_omitted_options_have_defaults(program: Program, body: Any) -> None:
     ],
 )
 def test_invalid_input_names_the_field_and_launches_nothing(
-    program: Program, body: Any, field: str
+    program: ApiClient, body: Any, field: str
 ) -> None:
     problem = assert_problem(program.post("/sandboxes", body), 422, field)
     assert [error["field"] for error in problem["errors"]] == [field]
@@ -80,23 +80,23 @@ def test_invalid_input_names_the_field_and_launches_nothing(
     assert not Sandbox.objects.exists()
 
 
-def test_all_invalid_fields_are_reported_together(program: Program) -> None:
+def test_all_invalid_fields_are_reported_together(program: ApiClient) -> None:
     problem = assert_problem(program.post("/sandboxes", {"name": 1, "ttl_minutes": "x"}), 422)
     assert {error["field"] for error in problem["errors"]} == {"name", "ttl_minutes"}
 
 
-def test_a_malformed_body_is_rejected(program: Program) -> None:
+def test_a_malformed_body_is_rejected(program: ApiClient) -> None:
     answer = program.client.post("/api/v1/sandboxes", "{", "application/json")
     assert_problem(answer, 400, "JSON")
 
 
-def test_an_oversized_body_is_rejected(program: Program, settings: SettingsWrapper) -> None:
+def test_an_oversized_body_is_rejected(program: ApiClient, settings: SettingsWrapper) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100
     assert_problem(program.post("/sandboxes", {"name": "x" * 200}), 413)
 
 
 def test_the_fourth_sandbox_is_rejected_with_the_next_free_slot(
-    program: Program, clock: Clock
+    program: ApiClient, clock: Clock
 ) -> None:
     first = program.launch(ttl_minutes=20)
     for _ in range(2):
@@ -121,7 +121,7 @@ def test_retrying_at_the_announced_time_succeeds(
     from sandboxes.reaper.sweep import Sweep
 
     settings.SANDBOX_MAX_PER_USER = 1
-    program = Program(alice)
+    program = ApiClient(alice)
     program.launch(ttl_minutes=20)
     wait = int(program.post("/sandboxes")["Retry-After"])
     clock.forward(seconds=wait)
@@ -130,24 +130,24 @@ def test_retrying_at_the_announced_time_succeeds(
 
 
 def test_a_full_site_is_reported_without_other_users_sandboxes(
-    program: Program, bob: User, settings: SettingsWrapper
+    program: ApiClient, bob: User, settings: SettingsWrapper
 ) -> None:
     settings.SANDBOX_MAX_SITE = 1
-    theirs = Program(bob).launch()
+    theirs = ApiClient(bob).launch()
     refused = program.post("/sandboxes")
     problem = assert_problem(refused, 429, "at capacity")
     assert problem["frees_first"] is None
     assert theirs["id"] not in refused.content.decode()
 
 
-def test_a_limit_override_allows_more_sandboxes(program: Program, alice: User) -> None:
+def test_a_limit_override_allows_more_sandboxes(program: ApiClient, alice: User) -> None:
     LimitOverride.objects.create(user=alice, max_active=4, ttl_max_minutes=200, reason="a workshop")
     for _ in range(4):
         program.launch(ttl_minutes=200)
     assert assert_problem(program.post("/sandboxes"), 429)["limit"] == 4
 
 
-def test_a_launch_during_maintenance_says_when_to_retry(program: Program, clock: Clock) -> None:
+def test_a_launch_during_maintenance_says_when_to_retry(program: ApiClient, clock: Clock) -> None:
     over = datetime.now(UTC) + timedelta(minutes=30)
     Site.objects.create(drained_until=over, drain_message="We move house.")
     refused = program.post("/sandboxes")
@@ -160,7 +160,7 @@ def test_a_launch_during_maintenance_says_when_to_retry(program: Program, clock:
 
 
 def test_a_failed_launch_is_returned_with_its_reason(
-    program: Program, runtime: MemoryRuntime
+    program: ApiClient, runtime: MemoryRuntime
 ) -> None:
     runtime.fail_startup("db", 1, "no space left for the cluster")
     answer = program.post("/sandboxes", Prefer="wait=5")
@@ -174,7 +174,7 @@ def test_a_failed_launch_is_returned_with_its_reason(
     assert program.get("/limits").json()["active"] == 0
 
 
-def test_limits_show_usage_and_the_next_free_slot(program: Program, clock: Clock) -> None:
+def test_limits_show_usage_and_the_next_free_slot(program: ApiClient, clock: Clock) -> None:
     fresh = program.get("/limits").json()
     assert (fresh["limit"], fresh["active"], fresh["can_launch"]) == (3, 0, True)
     assert fresh["ttl_minutes"] == {"default": 60, "min": 15, "max": 120}
@@ -191,7 +191,7 @@ def test_the_wait_estimate_of_a_full_site_includes_ending_sandboxes(
     alice: User, settings: SettingsWrapper, runtime: MemoryRuntime
 ) -> None:
     settings.SANDBOX_MAX_SITE = 1
-    program = Program(alice)
+    program = ApiClient(alice)
     sandbox = program.launch()
     runtime.unreachable = True
     assert program.delete(f"/sandboxes/{sandbox['id']}").status_code == 202
@@ -200,7 +200,7 @@ def test_the_wait_estimate_of_a_full_site_includes_ending_sandboxes(
     assert refusal.retry_at - clock.now() <= limits.REMOVAL_DURATION + timedelta(seconds=1)
 
 
-def test_blueprints_show_which_can_be_launched(program: Program) -> None:
+def test_blueprints_show_which_can_be_launched(program: ApiClient) -> None:
     (billing,) = program.get("/blueprints").json()["data"]
     assert billing["name"] == "billing"
     assert billing["default"] is True

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.helpers.api_client import Program, assert_problem
+from tests.helpers.api_client import ApiClient, assert_problem
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -21,8 +21,8 @@ pytestmark = [
 
 
 @pytest.fixture
-def program(alice: User) -> Program:
-    return Program(alice)
+def program(alice: User) -> ApiClient:
+    return ApiClient(alice)
 
 
 def path(sandbox: dict[str, Any], tail: str = "") -> str:
@@ -30,19 +30,19 @@ def path(sandbox: dict[str, Any], tail: str = "") -> str:
 
 
 def test_the_list_contains_the_users_own_sandboxes_newest_first(
-    program: Program, bob: User, clock: Clock
+    program: ApiClient, bob: User, clock: Clock
 ) -> None:
     launched = []
     for _ in range(3):
         launched.append(program.launch()["id"])
         clock.forward(seconds=1)
-    Program(bob).launch()
+    ApiClient(bob).launch()
     answer = program.get("/sandboxes").json()
     assert [sandbox["id"] for sandbox in answer["data"]] == launched[::-1]
     assert (answer["has_more"], answer["next_cursor"]) == (False, None)
 
 
-def test_the_list_can_be_filtered_by_state(program: Program) -> None:
+def test_the_list_can_be_filtered_by_state(program: ApiClient) -> None:
     sandboxes = [program.launch() for _ in range(3)]
     program.delete(path(sandboxes[0]))
 
@@ -57,7 +57,7 @@ def test_the_list_can_be_filtered_by_state(program: Program) -> None:
 
 
 def test_a_longer_list_needs_no_more_queries(
-    program: Program, django_assert_max_num_queries: Any
+    program: ApiClient, django_assert_max_num_queries: Any
 ) -> None:
     for _ in range(5):
         program.delete(path(program.launch()))
@@ -79,13 +79,13 @@ def test_a_longer_list_needs_no_more_queries(
         ("cursor=WzFd:1abc:forged", "cursor"),
     ],
 )
-def test_an_invalid_query_names_the_field(program: Program, query: str, field: str) -> None:
+def test_an_invalid_query_names_the_field(program: ApiClient, query: str, field: str) -> None:
     problem = assert_problem(program.get(f"/sandboxes?{query}"), 422, field)
     assert {error["field"] for error in problem["errors"]} == {field}
 
 
 def test_pagination_is_complete_while_new_rows_are_added(
-    program: Program, alice: User, clock: Clock
+    program: ApiClient, alice: User, clock: Clock
 ) -> None:
     ids = []
     for _ in range(5):  # At the same time: the cursor must distinguish them.
@@ -105,6 +105,6 @@ def test_pagination_is_complete_while_new_rows_are_added(
     assert set(ids) <= set(seen)
 
 
-def test_a_cursor_of_another_list_is_rejected(program: Program) -> None:
+def test_a_cursor_of_another_list_is_rejected(program: ApiClient) -> None:
     events = program.get(path(program.launch(), "/events?limit=1")).json()["next_cursor"]
     assert_problem(program.get(f"/sandboxes?cursor={events}"), 422, "cursor")

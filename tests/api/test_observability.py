@@ -10,7 +10,7 @@ import pytest
 from sandboxes.models import Sandbox, UsageSample
 from sandboxes.reaper.sweep import Sweep
 from sandboxportal.celery import app
-from tests.helpers.api_client import Program, assert_problem
+from tests.helpers.api_client import ApiClient, assert_problem
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -23,16 +23,16 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.store]
 
 
 @pytest.fixture
-def program(alice: User) -> Program:
-    return Program(alice)
+def program(alice: User) -> ApiClient:
+    return ApiClient(alice)
 
 
 @pytest.fixture
-def running(program: Program, runtime: MemoryRuntime) -> dict[str, Any]:
+def running(program: ApiClient, runtime: MemoryRuntime) -> dict[str, Any]:
     return program.launch()
 
 
-def test_events_are_listed_oldest_first(program: Program, running: dict[str, Any]) -> None:
+def test_events_are_listed_oldest_first(program: ApiClient, running: dict[str, Any]) -> None:
     program.post(f"/sandboxes/{running['id']}/touch")
     events = program.get(f"/sandboxes/{running['id']}/events").json()["data"]
     told = [event["kind"] for event in events if not event["kind"].startswith("funding")]
@@ -42,7 +42,7 @@ def test_events_are_listed_oldest_first(program: Program, running: dict[str, Any
 
 
 def test_events_do_not_name_operators(
-    program: Program, running: dict[str, Any], olga: User
+    program: ApiClient, running: dict[str, Any], olga: User
 ) -> None:
     from sandboxes import actions
 
@@ -53,7 +53,7 @@ def test_events_do_not_name_operators(
     assert "olga" not in answer.content.decode()
 
 
-def test_events_are_paginated(program: Program, running: dict[str, Any]) -> None:
+def test_events_are_paginated(program: ApiClient, running: dict[str, Any]) -> None:
     whole = program.get(f"/sandboxes/{running['id']}/events").json()["data"]
     seen, url = [], f"/sandboxes/{running['id']}/events?limit=1"
     while url:
@@ -65,7 +65,7 @@ def test_events_are_paginated(program: Program, running: dict[str, Any]) -> None
 
 
 def test_logs_are_the_last_lines_of_a_service(
-    program: Program, running: dict[str, Any], runtime: MemoryRuntime
+    program: ApiClient, running: dict[str, Any], runtime: MemoryRuntime
 ) -> None:
     for number in range(5):
         runtime.write_log(running["id"], "api", f"line {number}")
@@ -74,7 +74,7 @@ def test_logs_are_the_last_lines_of_a_service(
 
 
 def test_logs_contain_no_secrets(
-    program: Program, running: dict[str, Any], runtime: MemoryRuntime
+    program: ApiClient, running: dict[str, Any], runtime: MemoryRuntime
 ) -> None:
     key = program.get(f"/sandboxes/{running['id']}/credentials").json()["api_key"]
     runtime.write_log(running["id"], "api", f"a client sent {key}")
@@ -89,14 +89,14 @@ def test_logs_contain_no_secrets(
      ("service=db&tail=1001", "tail"), ("service=db&tail=all", "tail")],
 )  # fmt: skip
 def test_unavailable_logs_are_rejected_with_a_reason(
-    program: Program, running: dict[str, Any], query: str, field: str
+    program: ApiClient, running: dict[str, Any], query: str, field: str
 ) -> None:
     answer = program.get(f"/sandboxes/{running['id']}/logs?{query}")
     assert assert_problem(answer, 422, field)["errors"][0]["field"] == field
 
 
 def test_last_log_lines_of_a_failed_sandbox_are_kept(
-    program: Program, running: dict[str, Any], runtime: MemoryRuntime
+    program: ApiClient, running: dict[str, Any], runtime: MemoryRuntime
 ) -> None:
     runtime.write_log(running["id"], "api", "I have no more memory")
     runtime.stop_service(running["id"], "api", 137, oom=True)
@@ -108,7 +108,7 @@ def test_last_log_lines_of_a_failed_sandbox_are_kept(
 
 
 def test_last_log_lines_of_an_ended_sandbox_are_kept_without_secrets(
-    program: Program, running: dict[str, Any], runtime: MemoryRuntime
+    program: ApiClient, running: dict[str, Any], runtime: MemoryRuntime
 ) -> None:
     key = program.get(f"/sandboxes/{running['id']}/credentials").json()["api_key"]
     runtime.write_log(running["id"], "api", f"a client sent {key} and left")
@@ -121,7 +121,7 @@ def test_last_log_lines_of_an_ended_sandbox_are_kept_without_secrets(
 
 
 def test_logs_are_unavailable_while_the_engine_is_unreachable(
-    program: Program, running: dict[str, Any], runtime: MemoryRuntime
+    program: ApiClient, running: dict[str, Any], runtime: MemoryRuntime
 ) -> None:
     runtime.unreachable = True
     refused = program.get(f"/sandboxes/{running['id']}/logs?service=db")
@@ -130,28 +130,28 @@ def test_logs_are_unavailable_while_the_engine_is_unreachable(
 
 
 def test_logs_are_unavailable_without_a_worker(
-    program: Program,
+    program: ApiClient,
     running: dict[str, Any],
-    no_worker: Connection,
+    queued_tasks: Connection,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("sandboxes.actions.logs.TIMEOUT_SECONDS", 0.3)
     refused = program.get(f"/sandboxes/{running['id']}/logs?service=db")
     assert_problem(refused, 503, "Try again shortly")
-    assert no_worker.SimpleQueue("celery").qsize() == 1
+    assert queued_tasks.SimpleQueue("celery").qsize() == 1
 
 
 def test_a_late_log_is_returned_to_a_repeated_request(
-    program: Program,
+    program: ApiClient,
     running: dict[str, Any],
-    no_worker: Connection,
+    queued_tasks: Connection,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("sandboxes.actions.logs.TIMEOUT_SECONDS", 0.1)
     path = f"/sandboxes/{running['id']}/logs?service=db"
     for _ in range(2):
         assert_problem(program.get(path), 503, "again")
-    queue = no_worker.SimpleQueue("celery")
+    queue = queued_tasks.SimpleQueue("celery")
     assert queue.qsize() == 1, "it is asked for once"
     message = queue.get(block=False)
     message.ack()
@@ -162,14 +162,14 @@ def test_a_late_log_is_returned_to_a_repeated_request(
     assert queue.qsize() == 1, "it is read again"
 
 
-def test_usage_is_empty_before_the_first_sweep(program: Program, running: dict[str, Any]) -> None:
+def test_usage_is_empty_before_the_first_sweep(program: ApiClient, running: dict[str, Any]) -> None:
     usage = program.get(f"/sandboxes/{running['id']}/usage").json()
     assert (usage["now"], usage["samples"]) == (None, [])
     assert usage["limits"] == {"memory_mb": 512, "cpus": 1.0, "disk_mb": 2048}
 
 
 def test_every_sweep_adds_a_usage_sample(
-    program: Program, running: dict[str, Any], runtime: MemoryRuntime, clock: Clock
+    program: ApiClient, running: dict[str, Any], runtime: MemoryRuntime, clock: Clock
 ) -> None:
     Sweep().run()
     clock.forward(seconds=100)
@@ -186,7 +186,7 @@ def test_every_sweep_adds_a_usage_sample(
 
 
 def test_cpu_load_is_computed_between_two_samples(
-    program: Program, running: dict[str, Any]
+    program: ApiClient, running: dict[str, Any]
 ) -> None:
     sandbox = Sandbox.objects.get()
     # 6 s of CPU time in 10 s, none in 10 s, then a restart that counts from zero.

@@ -28,7 +28,7 @@ from sandboxes.accounts import api_tokens
 from sandboxes.models import EventType
 from sandboxes.webhooks import endpoints, outbox
 from tests import fuzz
-from tests.helpers.api_client import Program, assert_problem
+from tests.helpers.api_client import ApiClient, assert_problem
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -66,7 +66,7 @@ def test_responses_to_generated_requests_match_the_document(
     case: schemathesis.Case, alice: User, settings
 ) -> None:
     settings.WEBHOOK_ALLOW_PRIVATE = True
-    program = Program(alice)
+    program = ApiClient(alice)
     if case.path_parameters.get("sandbox_id"):
         live = program.get("/sandboxes?state=running").json()["data"] or [program.launch()]
         case.path_parameters["sandbox_id"] = live[0]["id"]
@@ -144,16 +144,16 @@ def test_the_guide_lists_every_operation() -> None:
 @pytest.mark.parametrize("path", ["/", "/nothing", "/sandboxes/", "/sandboxes/x/y/z", "/docs/"])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 def test_unknown_paths_are_problems(alice: User, method: str, path: str) -> None:
-    assert_problem(Program(alice).send(method, path), 404)
+    assert_problem(ApiClient(alice).send(method, path), 404)
 
 
 @pytest.mark.parametrize("sandbox_id", ["1", "SBX_ABC", "sbx_", "sbx_%00", "..%2f", "%e2%80%ae"])
 def test_an_impossible_id_is_not_found(alice: User, sandbox_id: str) -> None:
-    assert_problem(Program(alice).get(f"/sandboxes/{sandbox_id}"), 404)
+    assert_problem(ApiClient(alice).get(f"/sandboxes/{sandbox_id}"), 404)
 
 
 def test_a_wrong_method_is_rejected_with_the_allowed_ones(alice: User) -> None:
-    answer = Program(alice).send("PUT", "/sandboxes")
+    answer = ApiClient(alice).send("PUT", "/sandboxes")
     assert_problem(answer, 405, "PUT", "GET, POST")
     assert answer["Allow"] == "GET, POST"
 
@@ -165,7 +165,7 @@ def test_an_unexpected_error_reveals_no_internals(
         raise RuntimeError("the secret of the house")
 
     monkeypatch.setattr("sandboxes.core.limits.get_limits", fail)
-    answer = Program(alice).get("/limits")
+    answer = ApiClient(alice).get("/limits")
     assert_problem(answer, 500)
     assert "secret" not in answer.content.decode()
     assert "Traceback" not in answer.content.decode()
@@ -176,7 +176,7 @@ def test_an_unreachable_database_is_a_503(alice: User, monkeypatch: pytest.Monke
         raise OperationalError("could not connect to 10.0.0.7")
 
     monkeypatch.setattr("sandboxes.core.limits.get_limits", fail)
-    answer = Program(alice).get("/limits")
+    answer = ApiClient(alice).get("/limits")
     assert_problem(answer, 503, "database")
     assert int(answer["Retry-After"]) > 0
     assert "10.0.0.7" not in answer.content.decode()

@@ -10,13 +10,16 @@ from django.contrib.auth.models import User
 
 from sandboxes.models import Event, Sandbox, State
 from tests.harness.databases import at_once
-from tests.helpers.api_client import Program
+from tests.helpers.api_client import ApiClient
 
 if TYPE_CHECKING:
     from kombu import Connection
     from pytest_django.fixtures import SettingsWrapper
 
-pytestmark = [pytest.mark.usefixtures("shared_database", "no_worker", "runtime"), pytest.mark.store]
+pytestmark = [
+    pytest.mark.usefixtures("shared_database", "queued_tasks", "runtime"),
+    pytest.mark.store,
+]
 
 
 def create_developer(name: str) -> User:
@@ -24,7 +27,7 @@ def create_developer(name: str) -> User:
 
 
 def test_50_parallel_launches_of_a_user_reach_exactly_the_limit() -> None:
-    program = Program(create_developer("alice"))
+    program = ApiClient(create_developer("alice"))
     answers = at_once(50, lambda number: program.post("/sandboxes", {"name": f"no {number}"}))
     assert Counter(answer.status_code for answer in answers) == {201: 3, 429: 47}
     assert sorted(Sandbox.objects.values_list("slot", flat=True)) == [1, 2, 3]
@@ -37,14 +40,14 @@ def test_50_parallel_launches_of_many_users_reach_exactly_the_site_limit(
     settings: SettingsWrapper,
 ) -> None:
     settings.SANDBOX_MAX_SITE = 7
-    programs = [Program(create_developer(f"create_developer{number}")) for number in range(25)]
+    programs = [ApiClient(create_developer(f"create_developer{number}")) for number in range(25)]
     answers = at_once(50, lambda number: programs[number % 25].post("/sandboxes"))
     assert Counter(answer.status_code for answer in answers) == {201: 7, 429: 43}
     assert Sandbox.objects.count() == 7
 
 
 def test_20_parallel_launches_with_one_key_create_one_sandbox() -> None:
-    program = Program(create_developer("alice"))
+    program = ApiClient(create_developer("alice"))
 
     def launch(_: int) -> Any:
         return program.post("/sandboxes", {"name": "one"}, Idempotency_Key="the-key")
@@ -56,10 +59,10 @@ def test_20_parallel_launches_with_one_key_create_one_sandbox() -> None:
     assert Sandbox.objects.count() == 1
 
 
-def test_20_parallel_extensions_are_granted_once(no_worker: Connection) -> None:
+def test_20_parallel_extensions_are_granted_once(queued_tasks: Connection) -> None:
     from sandboxes.worker import provisioning
 
-    program = Program(create_developer("alice"))
+    program = ApiClient(create_developer("alice"))
     sandbox = program.launch()
     provisioning.provision(Sandbox.objects.get())
     path = f"/sandboxes/{sandbox['id']}/extensions"
@@ -68,7 +71,7 @@ def test_20_parallel_extensions_are_granted_once(no_worker: Connection) -> None:
 
 
 def test_20_parallel_deletions_all_succeed_and_are_journaled_once() -> None:
-    program = Program(create_developer("alice"))
+    program = ApiClient(create_developer("alice"))
     sandbox = program.launch()
     answers = at_once(20, lambda _: program.delete(f"/sandboxes/{sandbox['id']}"))
     assert {answer.status_code for answer in answers} == {202}
@@ -78,7 +81,7 @@ def test_20_parallel_deletions_all_succeed_and_are_journaled_once() -> None:
 def test_waiting_ends_as_soon_as_the_sandbox_runs() -> None:
     from sandboxes.worker import provisioning
 
-    program = Program(create_developer("alice"))
+    program = ApiClient(create_developer("alice"))
 
     def request_or_work(number: int) -> Any:
         if number == 0:

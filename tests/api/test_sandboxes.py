@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sandboxes.models import Sandbox, State
-from tests.helpers.api_client import Program, assert_problem
+from tests.helpers.api_client import ApiClient, assert_problem
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -26,12 +26,12 @@ ADDED = {"summary", "end_message", "failure", "reset_pending", "eta_seconds", "a
 
 
 @pytest.fixture
-def program(alice: User) -> Program:
-    return Program(alice)
+def program(alice: User) -> ApiClient:
+    return ApiClient(alice)
 
 
 @pytest.fixture
-def running(program: Program) -> dict[str, Any]:
+def running(program: ApiClient) -> dict[str, Any]:
     sandbox = program.launch(ttl_minutes=60)
     assert sandbox["state"] == "running"
     return sandbox
@@ -41,11 +41,11 @@ def path(sandbox: dict[str, Any], tail: str = "") -> str:
     return f"/sandboxes/{sandbox['id']}{tail}"
 
 
-def event_kinds(program: Program, sandbox: dict[str, Any]) -> list[str]:
+def event_kinds(program: ApiClient, sandbox: dict[str, Any]) -> list[str]:
     return [event["kind"] for event in program.get(path(sandbox, "/events")).json()["data"]]
 
 
-def test_a_running_sandbox_is_returned_in_full(program: Program, running: dict[str, Any]) -> None:
+def test_a_running_sandbox_is_returned_in_full(program: ApiClient, running: dict[str, Any]) -> None:
     told = program.look(running)
     assert told.keys() == CONTRACT | ADDED
     assert told["id"].startswith("sbx_")
@@ -75,7 +75,7 @@ def test_times_are_rfc_3339_in_utc(running: dict[str, Any]) -> None:
 def test_a_pending_sandbox_lists_the_steps_to_come(
     alice: User, django_capture_on_commit_callbacks: Any
 ) -> None:
-    program = Program(alice)
+    program = ApiClient(alice)
     with django_capture_on_commit_callbacks():  # No worker has processed it yet.
         sandbox = program.launch()
     assert sandbox["state"] == "pending"
@@ -89,7 +89,7 @@ def test_a_pending_sandbox_lists_the_steps_to_come(
 
 
 def test_an_ended_sandbox_has_a_reason_and_no_endpoints(
-    program: Program, running: dict[str, Any]
+    program: ApiClient, running: dict[str, Any]
 ) -> None:
     program.delete(path(running))
     ended = program.look(running)
@@ -102,7 +102,7 @@ def test_an_ended_sandbox_has_a_reason_and_no_endpoints(
 
 
 def test_credentials_are_returned_and_each_view_is_journaled(
-    program: Program, running: dict[str, Any]
+    program: ApiClient, running: dict[str, Any]
 ) -> None:
     answer = program.get(path(running, "/credentials"))
     keys = answer.json()
@@ -117,7 +117,7 @@ def test_credentials_are_returned_and_each_view_is_journaled(
         assert secret not in str(program.get(path(running, "/events")).json())
 
 
-def test_a_sandbox_can_be_extended_once(program: Program, running: dict[str, Any]) -> None:
+def test_a_sandbox_can_be_extended_once(program: ApiClient, running: dict[str, Any]) -> None:
     answer = program.post(path(running, "/extensions"), {"minutes": 60})
     granted = answer.json()
     assert answer.status_code == 201
@@ -131,21 +131,21 @@ def test_a_sandbox_can_be_extended_once(program: Program, running: dict[str, Any
 
 @pytest.mark.parametrize("minutes", [0, -5, 121, 10**30, "60", 1.5, None, True])
 def test_an_extension_out_of_bounds_is_rejected(
-    program: Program, running: dict[str, Any], minutes: Any
+    program: ApiClient, running: dict[str, Any], minutes: Any
 ) -> None:
     answer = program.post(path(running, "/extensions"), {"minutes": minutes})
     assert assert_problem(answer, 422, "minutes")["errors"][0]["field"] == "minutes"
     assert program.look(running)["expires_at"] == running["expires_at"]
 
 
-def test_an_extension_requires_minutes(program: Program, running: dict[str, Any]) -> None:
+def test_an_extension_requires_minutes(program: ApiClient, running: dict[str, Any]) -> None:
     for body in ({}, None):
         answer = program.post(path(running, "/extensions"), body)
         assert assert_problem(answer, 422)["errors"]
 
 
 def test_the_extension_quote_matches_the_extension_near_the_cap(
-    program: Program, settings: Any
+    program: ApiClient, settings: Any
 ) -> None:
     settings.SANDBOX_HARD_CAP_MINUTES = 150
     sandbox = program.launch(ttl_minutes=120)
@@ -156,7 +156,7 @@ def test_the_extension_quote_matches_the_extension_near_the_cap(
     assert told["expires_at"] == told["hard_cap_at"]
 
 
-def test_a_sandbox_at_the_cap_cannot_be_extended(program: Program, settings: Any) -> None:
+def test_a_sandbox_at_the_cap_cannot_be_extended(program: ApiClient, settings: Any) -> None:
     settings.SANDBOX_HARD_CAP_MINUTES = 120
     sandbox = program.launch(ttl_minutes=120)
     assert sandbox["extension"] == {"used": False, "max_minutes": 0}
@@ -164,7 +164,7 @@ def test_a_sandbox_at_the_cap_cannot_be_extended(program: Program, settings: Any
 
 
 def test_a_touch_resets_the_idle_timer(
-    program: Program, running: dict[str, Any], clock: Clock
+    program: ApiClient, running: dict[str, Any], clock: Clock
 ) -> None:
     clock.forward(minutes=10)
     answer = program.post(path(running, "/touch"))
@@ -174,7 +174,7 @@ def test_a_touch_resets_the_idle_timer(
 
 
 def test_reading_a_sandbox_is_not_activity(
-    program: Program, running: dict[str, Any], clock: Clock
+    program: ApiClient, running: dict[str, Any], clock: Clock
 ) -> None:
     clock.forward(minutes=10)
     for tail in ("", "/events", "/usage", "/credentials", "/logs?service=db"):
@@ -183,7 +183,7 @@ def test_reading_a_sandbox_is_not_activity(
 
 
 def test_a_reset_restores_the_seed_data_only(
-    program: Program, running: dict[str, Any], runtime: MemoryRuntime
+    program: ApiClient, running: dict[str, Any], runtime: MemoryRuntime
 ) -> None:
     keys = program.get(path(running, "/credentials")).json()
     answer = program.post(path(running, "/reset"))
@@ -197,7 +197,7 @@ def test_a_reset_restores_the_seed_data_only(
 
 
 def test_an_unfinished_reset_is_shown_as_pending(
-    program: Program, running: dict[str, Any], runtime: MemoryRuntime
+    program: ApiClient, running: dict[str, Any], runtime: MemoryRuntime
 ) -> None:
     runtime.unreachable = True
     for _ in range(2):
@@ -207,7 +207,7 @@ def test_an_unfinished_reset_is_shown_as_pending(
     assert event_kinds(program, running).count("reset_requested") == 1
 
 
-def test_destroying_can_be_repeated(program: Program, running: dict[str, Any]) -> None:
+def test_destroying_can_be_repeated(program: ApiClient, running: dict[str, Any]) -> None:
     assert program.delete(path(running)).status_code == 202
     again = program.delete(path(running))
     assert again.status_code == 200
@@ -216,7 +216,7 @@ def test_destroying_can_be_repeated(program: Program, running: dict[str, Any]) -
 
 
 def test_destroying_succeeds_while_the_engine_is_unreachable(
-    program: Program, running: dict[str, Any], runtime: MemoryRuntime
+    program: ApiClient, running: dict[str, Any], runtime: MemoryRuntime
 ) -> None:
     runtime.unreachable = True
     for _ in range(2):
@@ -226,7 +226,7 @@ def test_destroying_succeeds_while_the_engine_is_unreachable(
     assert program.get("/limits").json()["active"] == 0
 
 
-def test_an_ended_sandbox_can_only_be_read(program: Program, running: dict[str, Any]) -> None:
+def test_an_ended_sandbox_can_only_be_read(program: ApiClient, running: dict[str, Any]) -> None:
     program.delete(path(running))
     assert_problem(program.get(path(running, "/credentials")), 409, "destroyed")
     assert_problem(program.post(path(running, "/extensions"), {"minutes": 5}), 409, "destroyed")
@@ -237,7 +237,7 @@ def test_an_ended_sandbox_can_only_be_read(program: Program, running: dict[str, 
 
 
 def test_a_sandbox_of_a_removed_blueprint_can_still_be_read(
-    program: Program, running: dict[str, Any]
+    program: ApiClient, running: dict[str, Any]
 ) -> None:
     Sandbox.objects.update(blueprint="withdrawn")
     assert program.look(running)["endpoints"] == {"api": None, "database": None, "docs": None}

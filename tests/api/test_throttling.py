@@ -14,7 +14,7 @@ from sandboxes.api import throttling
 from sandboxes.lib.exceptions import RateLimited
 from sandboxes.models import Sandbox
 from tests.conftest import PASSWORD, Clock
-from tests.helpers.api_client import Program, assert_problem
+from tests.helpers.api_client import ApiClient, assert_problem
 from tests.helpers.scenarios import request
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def sign_in_with_wrong_password(email: str, **sent: Any) -> int:
 
 def test_requests_of_a_user_are_counted_across_tokens(alice: User, bob: User, settings) -> None:
     settings.API_CALLS_PER_MINUTE = 4
-    first, second = Program(alice), Program(alice)
+    first, second = ApiClient(alice), ApiClient(alice)
     assert [first.get("/limits").status_code for _ in range(3)] == [200] * 3
     assert second.get("/limits").status_code == 200
     refused = second.get("/limits")
@@ -64,21 +64,21 @@ def test_requests_of_a_user_are_counted_across_tokens(alice: User, bob: User, se
     assert 1 <= int(refused["Retry-After"]) <= 60
     assert refused["RateLimit-Policy"] == '"calls";q=4;w=60'
     assert refused["RateLimit"] == f'"calls";r=0;t={refused["Retry-After"]}'
-    assert Program(bob).get("/limits").status_code == 200
+    assert ApiClient(bob).get("/limits").status_code == 200
 
 
 def test_session_requests_count_with_token_requests_of_the_user(alice: User, settings) -> None:
     settings.API_CALLS_PER_MINUTE = 2
     browser = Client()
     browser.force_login(alice)
-    assert Program(alice).get("/limits").status_code == 200
+    assert ApiClient(alice).get("/limits").status_code == 200
     assert browser.get("/api/v1/limits").status_code == 200
     assert_problem(browser.get("/api/v1/limits"), 429)
 
 
 def test_the_count_starts_again_each_minute(alice: User, settings, clock: Clock) -> None:
     settings.API_CALLS_PER_MINUTE = 1
-    program = Program(alice)
+    program = ApiClient(alice)
     program.get("/limits")
     refused = program.get("/limits")
     clock.forward(seconds=int(refused["Retry-After"]))
@@ -87,7 +87,7 @@ def test_the_count_starts_again_each_minute(alice: User, settings, clock: Clock)
 
 def test_a_rejected_request_has_no_effect(alice: User, settings) -> None:
     settings.API_CALLS_PER_MINUTE = 1
-    program = Program(alice)
+    program = ApiClient(alice)
     program.get("/limits")
     assert_problem(program.post("/sandboxes"), 429)
     assert not Sandbox.objects.exists()
@@ -99,7 +99,7 @@ def test_invalid_tokens_are_counted_by_address_and_a_valid_one_still_works(
     settings.API_WRONG_TOKENS_PER_MINUTE = 3
     assert [try_wrong_token(REMOTE_ADDR=CLIENT) for _ in range(5)] == [401, 401, 401, 429, 429]
     assert try_wrong_token(REMOTE_ADDR=OTHER) == 401
-    assert Program(alice).client.get("/api/v1/limits", REMOTE_ADDR=CLIENT).status_code == 200
+    assert ApiClient(alice).client.get("/api/v1/limits", REMOTE_ADDR=CLIENT).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_launches_per_user_and_hour_are_limited(
     for _ in range(2):
         actions.destroy(request(alice), alice)
         clock.forward(minutes=10)
-    program = Program(alice)
+    program = ApiClient(alice)
     refused = program.post("/sandboxes")
 
     assert_problem(refused, 429, "2 per hour")
@@ -216,5 +216,5 @@ def test_requests_are_accepted_without_the_cache(alice: User, settings, monkeypa
 
     settings.API_CALLS_PER_MINUTE = 1
     monkeypatch.setattr(cache, "add", unreachable)
-    program = Program(alice)
+    program = ApiClient(alice)
     assert [program.get("/limits").status_code for _ in range(3)] == [200] * 3

@@ -8,8 +8,8 @@ import pytest
 
 from sandboxes.models import EventType, Scope, Webhook
 from tests.fakes.webhook_receiver import Receiver
-from tests.helpers.api_client import Program, assert_problem
-from tests.helpers.scenarios import committed
+from tests.helpers.api_client import ApiClient, assert_problem
+from tests.helpers.scenarios import run_on_commit
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -32,11 +32,11 @@ CALLS = [
 @pytest.fixture
 def webhook(alice: User, receiver: Receiver) -> dict[str, Any]:
     """Create a webhook of alice's and send a test to it."""
-    program = Program(alice)
+    program = ApiClient(alice)
     answer = program.post("/webhooks", {"url": receiver.url, "name": "bot"})
     assert answer.status_code == 201, answer.content
     webhook: dict[str, Any] = answer.json() | {"location": answer["Location"]}
-    with committed():
+    with run_on_commit():
         webhook["delivery"] = program.post(f"/webhooks/{webhook['id']}/test").json()["id"]
     return webhook
 
@@ -50,7 +50,7 @@ def body(method: str, path: str, receiver: Receiver) -> dict[str, Any] | None:
 def test_create_read_update_and_delete_a_webhook(
     alice: User, receiver: Receiver, webhook: dict[str, Any]
 ) -> None:
-    program, path = Program(alice), f"/webhooks/{webhook['id']}"
+    program, path = ApiClient(alice), f"/webhooks/{webhook['id']}"
     assert webhook["location"].endswith(f"/api/v1{path}")
     assert webhook["events"] == EventType.values
     assert receiver.types(webhook["secret"]) == ["webhook.test"]
@@ -79,16 +79,16 @@ def test_create_read_update_and_delete_a_webhook(
 def test_deliveries_list_every_attempt_and_can_be_resent(
     alice: User, receiver: Receiver, webhook: dict[str, Any]
 ) -> None:
-    program, path = Program(alice), f"/webhooks/{webhook['id']}/deliveries"
+    program, path = ApiClient(alice), f"/webhooks/{webhook['id']}/deliveries"
     (delivery,) = program.get(path).json()["data"]
     assert (delivery["id"], delivery["outcome"]) == (webhook["delivery"], "delivered")
     assert [one["status"] for one in delivery["tries"]] == [204]
     assert delivery["payload"]["type"] == "webhook.test"
-    with committed():
+    with run_on_commit():
         again = program.post(f"{path}/{delivery['id']}/redeliver")
     assert (again.status_code, again.json()["outcome"]) == (202, "pending")
     assert receiver.ids == [delivery["id"]] * 2
-    with committed():
+    with run_on_commit():
         program.post(f"/webhooks/{webhook['id']}/test")
     page = program.get(f"{path}?limit=1")
     assert page.json()["has_more"] and 'rel="next"' in page["Link"]
@@ -108,14 +108,14 @@ def test_deliveries_list_every_attempt_and_can_be_resent(
     ],
 )
 def test_invalid_input_names_the_field(alice: User, wrong: dict[str, Any], field: str) -> None:
-    problem = assert_problem(Program(alice).post("/webhooks", wrong), 422)
+    problem = assert_problem(ApiClient(alice).post("/webhooks", wrong), 422)
     assert [error["field"] for error in problem["errors"]] == [field]
     assert not Webhook.objects.exists()
 
 
 def test_too_many_webhooks_are_a_conflict(alice: User, receiver: Receiver, settings) -> None:
     settings.WEBHOOKS_PER_USER = 1
-    program = Program(alice)
+    program = ApiClient(alice)
     program.post("/webhooks", {"url": receiver.url})
     assert_problem(program.post("/webhooks", {"url": receiver.url}), 409, "limit of 1")
 
@@ -127,8 +127,8 @@ def test_an_insufficient_scope_is_rejected(
     path = path.format(**webhook)
     data = body(method, path, receiver)
     for scope in list(Scope)[: Scope.values.index(needed)]:
-        assert_problem(Program(alice, scope).send(method, path, data), 403, f"“{needed}”")
-    assert Program(alice, needed).send(method, path, data).status_code < 300
+        assert_problem(ApiClient(alice, scope).send(method, path, data), 403, f"“{needed}”")
+    assert ApiClient(alice, needed).send(method, path, data).status_code < 300
 
 
 @pytest.mark.parametrize(("method", "path", "needed"), [c for c in CALLS if "{" in c[1]])
@@ -142,15 +142,15 @@ def test_another_users_webhook_is_not_found(
     needed: Scope,
 ) -> None:
     for user in (bob, olga):
-        answer = Program(user).send(method, path.format(**webhook), body(method, path, receiver))
+        answer = ApiClient(user).send(method, path.format(**webhook), body(method, path, receiver))
         assert_problem(answer, 404)
     assert Webhook.objects.get().is_enabled and len(receiver.messages) == 1
 
 
 def test_lists_contain_only_the_users_own_webhooks(bob: User, webhook: dict[str, Any]) -> None:
-    assert Program(bob).get("/webhooks").json() == {"data": []}
+    assert ApiClient(bob).get("/webhooks").json() == {"data": []}
 
 
 @pytest.mark.parametrize("name", ["1", "whk_", "WHK_0", "whk_%00", "msg_0"])
 def test_an_impossible_id_is_not_found(alice: User, name: str) -> None:
-    assert_problem(Program(alice).get(f"/webhooks/{name}"), 404)
+    assert_problem(ApiClient(alice).get(f"/webhooks/{name}"), 404)

@@ -20,7 +20,7 @@ from docker.utils import kwargs_from_env
 from sandboxes.runtime.docker.names import SANDBOX
 from tests.bench.http_client import HttpClient, HttpResponse
 from tests.harness.portal import ROOT, Portal, running_portal
-from tests.helpers.wait import until
+from tests.helpers.wait import wait_for
 
 HOST = "127.0.0.1"
 UNLIMITED = "250"
@@ -87,7 +87,7 @@ class PortalEnvironment:
             return [int(micros) / 1e6 for *which, micros in lines if which == [name, str(status)]]
 
         # gunicorn sends a response before it writes the log line.
-        until(lambda: len(logged()) >= count, f"the access log contains {name}", seconds=5)
+        wait_for(lambda: len(logged()) >= count, f"the access log contains {name}", seconds=5)
         return logged()
 
 
@@ -104,7 +104,7 @@ def launch(client: HttpClient, wait: bool = True) -> tuple[HttpResponse, dict[st
 def destroy(env: PortalEnvironment, client: HttpClient, sandbox: dict[str, Any]) -> None:
     """Destroy the sandbox and wait until the engine has none of its objects."""
     client("DELETE", f"{SANDBOXES}/{sandbox['id']}")
-    until(lambda: not env.exists_on_engine(sandbox["id"]), f"{sandbox['id']} is removed")
+    wait_for(lambda: not env.exists_on_engine(sandbox["id"]), f"{sandbox['id']} is removed")
 
 
 def billing(client: HttpClient, sandbox: dict[str, Any]) -> HttpClient:

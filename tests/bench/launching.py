@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.bench.environment import SANDBOXES, PortalEnvironment, destroy, launch
 from tests.bench.http_client import HttpClient
-from tests.helpers.wait import until
+from tests.helpers.wait import wait_for
 
 REFILL_SECONDS = 60
 PAUSE_SECONDS = 0.2
@@ -71,7 +71,7 @@ def _rate(env: PortalEnvironment, concurrency: int, launches: int) -> dict[str, 
     elapsed = time.perf_counter() - began
     for number, _, sandbox in launched:
         clients[number]("DELETE", f"{SANDBOXES}/{sandbox['id']}")
-    until(lambda: not env.count("running") + env.count("destroying"), "all are removed")
+    wait_for(lambda: not env.count("running") + env.count("destroying"), "all are removed")
     seconds = [taken for _, taken, _ in launched]
     return {"concurrency": concurrency, "elapsed": elapsed, "seconds": seconds}
 
@@ -89,7 +89,7 @@ def warm(env: PortalEnvironment, pool: int, idle: int, refilling: int) -> dict[s
     pool's size, while the portal replaces the sandboxes that were claimed before.
     """
     try:
-        until(lambda: env.count("pooled") >= pool, "the pool is full", REFILL_SECONDS, 0.1)
+        wait_for(lambda: env.count("pooled") >= pool, "the pool is full", REFILL_SECONDS, 0.1)
     except TimeoutError:
         return {"unavailable": "The pool did not fill up."}
     measured = {
@@ -122,7 +122,7 @@ def _settle(env: PortalEnvironment, client: HttpClient, claimed: list[str], pool
     busy = ("pending", "provisioning", "destroying")
     for name in claimed:
         client("DELETE", f"{SANDBOXES}/{name}")
-    until(
+    wait_for(
         lambda: env.count("pooled") >= pool and not sum(map(env.count, busy)),
         "the pool is full again",
         REFILL_SECONDS * 2,

@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.bench.environment import SANDBOXES, PortalEnvironment, billing, destroy, launch
 from tests.bench.http_client import HttpClient
-from tests.helpers.wait import until
+from tests.helpers.wait import wait_for
 
 USERS = 4
 REQUEST_INTERVAL_SECONDS = 0.02
@@ -46,7 +46,7 @@ def _reset(client: HttpClient, sandbox: dict[str, Any]) -> float:
     path = f"{SANDBOXES}/{sandbox['id']}"
     began = time.perf_counter()
     client("POST", f"{path}/reset")
-    until(
+    wait_for(
         lambda: not client.get(path).json()["reset_pending"],
         "the reset is done",
         pause=POLL_INTERVAL_SECONDS,

@@ -14,7 +14,7 @@ from tests.browser.scenes import TOTP_KEY
 from tests.browser.stops import show_credentials
 from tests.browser.waiting import PATIENCE, evaluates
 from tests.helpers.scenarios import code_of
-from tests.helpers.wait import until
+from tests.helpers.wait import wait_for
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -93,7 +93,7 @@ def hears_more(page: Page) -> None:
 
 def downloads(end: str) -> Act:
     def then(page: Page) -> None:
-        until(lambda: DOWNLOADED or page.wait_for_timeout(100), "a file came", PATIENCE / 1000)
+        wait_for(lambda: DOWNLOADED or page.wait_for_timeout(100), "a file came", PATIENCE / 1000)
         assert [name.endswith(end) for name in DOWNLOADED] == [True]
 
     return then

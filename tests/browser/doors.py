@@ -10,7 +10,7 @@ from typing import Any
 from django.core.signals import request_finished, request_started
 from pytest_django.live_server_helper import LiveServer
 
-from tests.helpers.wait import until
+from tests.helpers.wait import wait_for
 
 PATIENCE_SECONDS = 30
 
@@ -46,5 +46,5 @@ class LiveServerWithDoors(LiveServer):
     def doors_closed(self) -> Iterator[None]:
         """No request is under way; raises `TimeoutError` if one takes longer than 30 s."""
         with self._door:
-            until(lambda: not self._busy(), "the server has answered", PATIENCE_SECONDS, 0.005)
+            wait_for(lambda: not self._busy(), "the server has answered", PATIENCE_SECONDS, 0.005)
             yield

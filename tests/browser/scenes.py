@@ -33,8 +33,8 @@ from sandboxes.runtime import EngineUnreachable
 from tests.conftest import PASSWORD
 from tests.fakes.sandbox_api import SandboxApi, at, started
 from tests.helpers.scenarios import (
-    again,
     launch,
+    reload,
     request,
     sweep,
 )
@@ -69,7 +69,7 @@ def earlier(sandbox: Sandbox, past: timedelta) -> Sandbox:
     sandbox.samples.update(at=F("at") - past)
     moments = {name: F(name) - past for name in MOMENTS}
     Sandbox.objects.filter(pk=sandbox.pk).update(**moments)
-    return again(sandbox)
+    return reload(sandbox)
 
 
 def aged(sandbox: Sandbox, minutes: float, idle: float = 0) -> Sandbox:
@@ -85,7 +85,7 @@ def aged(sandbox: Sandbox, minutes: float, idle: float = 0) -> Sandbox:
         last_activity_at=clock.now() - timedelta(minutes=idle),
         funding=Funding.FUNDED,
     )
-    return again(sandbox)
+    return reload(sandbox)
 
 
 def first_run(alice: User, runtime: MemoryRuntime) -> None:
@@ -106,7 +106,7 @@ def being_made(alice: User, runtime: MemoryRuntime) -> Sandbox:
             for name, state, seconds in steps
         ],
     )
-    return again(sandbox)
+    return reload(sandbox)
 
 
 def running(alice: User, runtime: MemoryRuntime) -> Sandbox:
@@ -147,11 +147,11 @@ def failed_beside(alice: User, runtime: MemoryRuntime) -> Sandbox:
 def unfunded(alice: User, runtime: MemoryRuntime) -> Sandbox:
     with override_settings(FRIENDBOT_URL="http://127.0.0.1:9"):
         sandbox = launch(alice, name="checkout-tests")
-    error = again(sandbox).funding_error
+    error = reload(sandbox).funding_error
     assert error
     aged(sandbox, 8)
     Sandbox.objects.filter(pk=sandbox.pk).update(funding=Funding.FAILED, funding_error=error)
-    return again(sandbox)
+    return reload(sandbox)
 
 
 def talkative(alice: User, runtime: MemoryRuntime) -> Sandbox:
@@ -204,7 +204,7 @@ def outgrown(alice: User, runtime: MemoryRuntime) -> Sandbox:
     sandbox = measured(alice, runtime)
     runtime.stop_service(sandbox.public_id, "api", 137, oom=True)
     sweep()
-    return again(sandbox)
+    return reload(sandbox)
 
 
 def expected(alice: User, runtime: MemoryRuntime) -> Sandbox:
@@ -232,8 +232,8 @@ def leaving(alice: User, runtime: MemoryRuntime) -> Sandbox:
     sandbox = aged(launch(alice, name="checkout-tests"), 8)
     runtime.fail_next("destroy", EngineUnreachable("The engine did not answer."))
     actions.destroy(sandbox, alice)
-    assert again(sandbox).state == State.DESTROYING
-    return again(sandbox)
+    assert reload(sandbox).state == State.DESTROYING
+    return reload(sandbox)
 
 
 def busy_week(alice: User, runtime: MemoryRuntime) -> None:

@@ -19,9 +19,9 @@ from sandboxes.runtime import EngineRefused
 from tests.browser.conftest import sign_in
 from tests.conftest import PASSWORD
 from tests.helpers.scenarios import (
-    again,
     expire,
     launch,
+    reload,
     request,
     sweep,
 )
@@ -38,13 +38,13 @@ def olga(server: object) -> User:
 
 
 @pytest.fixture
-def desk(page: Page, olga: User) -> Page:
+def admin_page(page: Page, olga: User) -> Page:
     """Olga's browser, signed in."""
     sign_in(page, olga)
     return page
 
 
-def test_no_page_of_the_admin_complains(desk: Page, alice: User, runtime) -> None:
+def test_no_page_of_the_admin_complains(admin_page: Page, alice: User, runtime) -> None:
     sandbox, broken = launch(alice, name="Checkout tests"), launch(alice)
     request(alice)
     actions.extend(sandbox, 25, alice)
@@ -71,110 +71,114 @@ def test_no_page_of_the_admin_complains(desk: Page, alice: User, runtime) -> Non
         "/admin/auth/user/",
         f"/admin/auth/user/{alice.pk}/change/",
     ):
-        answer = desk.goto(path)
+        answer = admin_page.goto(path)
         assert answer
         assert answer.status == 200, path
 
 
-def test_who_is_on_call_mends_from_the_first_page(desk: Page, alice: User, runtime) -> None:
+def test_who_is_on_call_mends_from_the_first_page(admin_page: Page, alice: User, runtime) -> None:
     sandbox, running = launch(alice, name="Checkout"), launch(alice)
     runtime.add_orphan("sbx_orphan", clock.now() - timedelta(hours=1))
     for _ in range(2):
         runtime.fail_next("destroy", EngineRefused("Its volume is busy."))
     actions.destroy(sandbox, alice)
     sweep()
-    desk.goto("/admin/")
-    desk.get_by_text("1 sandbox could not be removed: Its volume is busy.").wait_for()
+    admin_page.goto("/admin/")
+    admin_page.get_by_text("1 sandbox could not be removed: Its volume is busy.").wait_for()
     for button, done in (
         ("Retry removal…", "1 sandbox queued for removal."),
         ("Sweep now…", "1 site queued for a sweep."),
     ):
-        desk.goto("/admin/")
-        desk.get_by_role("button", name=button).click()
-        expect(desk.get_by_label("Reason")).to_be_focused()
-        desk.keyboard.type("On call.")
-        desk.get_by_role("button", name=button.removesuffix("…")).click()
-        desk.get_by_text(done).wait_for()
+        admin_page.goto("/admin/")
+        admin_page.get_by_role("button", name=button).click()
+        expect(admin_page.get_by_label("Reason")).to_be_focused()
+        admin_page.keyboard.type("On call.")
+        admin_page.get_by_role("button", name=button.removesuffix("…")).click()
+        admin_page.get_by_text(done).wait_for()
 
-    desk.goto("/admin/")
-    desk.get_by_text("Nothing needs attention.").wait_for()
-    assert again(sandbox).state == State.DESTROYED
+    admin_page.goto("/admin/")
+    admin_page.get_by_text("Nothing needs attention.").wait_for()
+    assert reload(sandbox).state == State.DESTROYED
     assert set(runtime.observe()) == {running.public_id}
 
 
 def test_maintenance_begins_on_its_page_and_everybody_reads_of_it(
-    desk: Page, alice: User, runtime
+    admin_page: Page, alice: User, runtime
 ) -> None:
-    desk.goto("/admin/sandboxes/site/")
+    admin_page.goto("/admin/sandboxes/site/")
     tomorrow = clock.now() + timedelta(days=1)
-    desk.locator("#id_drained_until_0").fill(f"{tomorrow:%Y-%m-%d}")
-    desk.locator("#id_drained_until_1").fill("12:00:00")
-    desk.get_by_label("Drain message").fill("New disks.")
-    desk.get_by_label("Reason").fill("The disks are full.")
-    desk.get_by_role("button", name="Save", exact=True).click()
-    desk.get_by_text("was changed successfully").wait_for()
-    desk.goto("/")
+    admin_page.locator("#id_drained_until_0").fill(f"{tomorrow:%Y-%m-%d}")
+    admin_page.locator("#id_drained_until_1").fill("12:00:00")
+    admin_page.get_by_label("Drain message").fill("New disks.")
+    admin_page.get_by_label("Reason").fill("The disks are full.")
+    admin_page.get_by_role("button", name="Save", exact=True).click()
+    admin_page.get_by_text("was changed successfully").wait_for()
+    admin_page.goto("/")
 
-    desk.get_by_text("New disks.").wait_for()
+    admin_page.get_by_text("New disks.").wait_for()
     assert isinstance(actions.launch_blocker(alice), Unavailable)
 
 
-def test_an_operator_extends_a_sandbox_from_its_page(desk: Page, alice: User, runtime) -> None:
+def test_an_operator_extends_a_sandbox_from_its_page(
+    admin_page: Page, alice: User, runtime
+) -> None:
     sandbox = launch(alice)
-    desk.goto(f"{SANDBOXES}{sandbox.pk}/change/")
-    desk.get_by_role("button", name="Extend…").click()
-    desk.get_by_label("Minutes").fill("30")
-    desk.get_by_label("Reason").fill("Demo at three.")
-    desk.get_by_role("button", name="Extend").click()
+    admin_page.goto(f"{SANDBOXES}{sandbox.pk}/change/")
+    admin_page.get_by_role("button", name="Extend…").click()
+    admin_page.get_by_label("Minutes").fill("30")
+    admin_page.get_by_label("Reason").fill("Demo at three.")
+    admin_page.get_by_role("button", name="Extend").click()
 
-    desk.get_by_text("1 sandbox extended.").wait_for()
-    assert again(sandbox).events.last().message == "Extended by 30 minutes. Demo at three."
+    admin_page.get_by_text("1 sandbox extended.").wait_for()
+    assert reload(sandbox).events.last().message == "Extended by 30 minutes. Demo at three."
 
 
-def test_an_operator_destroys_several_from_the_list(desk: Page, alice: User, runtime) -> None:
+def test_an_operator_destroys_several_from_the_list(admin_page: Page, alice: User, runtime) -> None:
     rows = [launch(alice), launch(alice)]
-    desk.goto(SANDBOXES)
-    desk.get_by_label("Select all objects on this page for an action").check()
-    desk.get_by_label("Action:").select_option("destroy")
-    desk.get_by_role("button", name="Go").click()
-    desk.get_by_role("button", name="Destroy").click()
-    desk.get_by_text("This field is required.").wait_for()
-    desk.get_by_label("Reason").fill("Mining coins.")
-    desk.get_by_role("button", name="Destroy").click()
+    admin_page.goto(SANDBOXES)
+    admin_page.get_by_label("Select all objects on this page for an action").check()
+    admin_page.get_by_label("Action:").select_option("destroy")
+    admin_page.get_by_role("button", name="Go").click()
+    admin_page.get_by_role("button", name="Destroy").click()
+    admin_page.get_by_text("This field is required.").wait_for()
+    admin_page.get_by_label("Reason").fill("Mining coins.")
+    admin_page.get_by_role("button", name="Destroy").click()
 
-    desk.get_by_text("2 sandboxes will be destroyed.").wait_for()
-    assert {again(row).state for row in rows} == {State.DESTROYED}
+    admin_page.get_by_text("2 sandboxes will be destroyed.").wait_for()
+    assert {reload(row).state for row in rows} == {State.DESTROYED}
 
 
-def test_going_back_destroys_nothing(desk: Page, alice: User, runtime) -> None:
+def test_going_back_destroys_nothing(admin_page: Page, alice: User, runtime) -> None:
     sandbox = launch(alice)
-    desk.goto(f"{SANDBOXES}{sandbox.pk}/change/")
-    desk.get_by_role("button", name="Destroy…").click()
-    desk.get_by_role("link", name="Cancel").click()
-    desk.get_by_role("button", name="Destroy…").wait_for()
+    admin_page.goto(f"{SANDBOXES}{sandbox.pk}/change/")
+    admin_page.get_by_role("button", name="Destroy…").click()
+    admin_page.get_by_role("link", name="Cancel").click()
+    admin_page.get_by_role("button", name="Destroy…").wait_for()
 
-    expect(desk).to_have_url(re.compile(f"{SANDBOXES}{sandbox.pk}/change/$"))
-    assert again(sandbox).state == State.RUNNING
+    expect(admin_page).to_have_url(re.compile(f"{SANDBOXES}{sandbox.pk}/change/$"))
+    assert reload(sandbox).state == State.RUNNING
 
 
-def test_an_override_is_made_for_a_user_that_is_found_by_typing(desk: Page, alice: User) -> None:
-    desk.goto("/admin/sandboxes/limitoverride/add/")
-    desk.locator(".field-user .select2-selection").click()
-    desk.locator(".select2-search__field").fill("alice")
-    desk.locator(".select2-results__option", has_text="alice").click()
-    desk.get_by_label("Max active").fill("6")
-    desk.get_by_label("Reason").fill("Workshop")
-    desk.get_by_role("button", name="Save", exact=True).click()
+def test_an_override_is_made_for_a_user_that_is_found_by_typing(
+    admin_page: Page, alice: User
+) -> None:
+    admin_page.goto("/admin/sandboxes/limitoverride/add/")
+    admin_page.locator(".field-user .select2-selection").click()
+    admin_page.locator(".select2-search__field").fill("alice")
+    admin_page.locator(".select2-results__option", has_text="alice").click()
+    admin_page.get_by_label("Max active").fill("6")
+    admin_page.get_by_label("Reason").fill("Workshop")
+    admin_page.get_by_role("button", name="Save", exact=True).click()
 
-    desk.get_by_text("was added successfully").wait_for()
+    admin_page.get_by_text("was added successfully").wait_for()
     assert LimitOverride.objects.get().user == alice
 
 
-def test_what_expires_is_shown_as_ended(desk: Page, alice: User, runtime) -> None:
+def test_what_expires_is_shown_as_ended(admin_page: Page, alice: User, runtime) -> None:
     sandbox = launch(alice)
     expire(sandbox)
     sweep()
-    desk.goto(f"{SANDBOXES}?state__exact=destroyed")
+    admin_page.goto(f"{SANDBOXES}?state__exact=destroyed")
 
-    desk.get_by_role("link", name=sandbox.public_id).wait_for()
+    admin_page.get_by_role("link", name=sandbox.public_id).wait_for()
     assert Sandbox.objects.get().end_reason == "expired"

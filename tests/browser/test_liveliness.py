@@ -14,7 +14,7 @@ from tests.browser.layout import FONTS, SHIFTS, reload_overview, use_fonts
 from tests.browser.scenes import aged, at_the_limit, warned
 from tests.browser.waiting import evaluates
 from tests.conftest import PASSWORD
-from tests.helpers.scenarios import again, launch, sweep
+from tests.helpers.scenarios import launch, reload, sweep
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -98,7 +98,7 @@ def test_a_warning_at_the_top_keeps_a_sandbox_alive_with_one_click(
     banner = page.get_by_role("alert").filter(has_text="webhook-spike")
     banner.get_by_role("button", name="Keep alive").click()
     expect(banner).to_have_count(0)
-    assert again(idle).last_activity_at != idle.last_activity_at
+    assert reload(idle).last_activity_at != idle.last_activity_at
     other = page.get_by_role("alert").filter(has_text="checkout-tests")
     other.get_by_role("button", name="Extend to").click()
     expect(other).to_have_count(0)
@@ -143,7 +143,7 @@ def test_a_page_that_was_signed_out_elsewhere_asks_to_sign_in(
     context.clear_cookies()
     page.get_by_role("button", name="Keep alive").click()
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-    assert again(sandbox).events.filter(kind="touched").count() == 0
+    assert reload(sandbox).events.filter(kind="touched").count() == 0
 
 
 def test_a_refusal_is_told_on_the_card(page: Page, alice: User, watch: Watch) -> None:

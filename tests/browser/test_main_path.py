@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 from sandboxes.models import Sandbox
 from tests.browser.conftest import Watch, sign_in
 from tests.conftest import PASSWORD
-from tests.helpers.scenarios import launch, story
+from tests.helpers.scenarios import event_kinds, launch
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -80,7 +80,7 @@ def test_a_sandbox_lives_its_life_without_a_reload(
     expect(page.get_by_text("0 of 3 sandboxes")).to_be_visible()
     assert page.evaluate("window.loadedOnce"), "the page was never loaded anew"
     kinds = {"credentials_read", "extended", "touched", "reset", "destroyed"}
-    assert kinds <= set(story(sandbox))
+    assert kinds <= set(event_kinds(sandbox))
 
 
 def test_everything_works_without_javascript(

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from sandboxes.models import Sandbox, State
 from tests.browser.conftest import Watch, sign_in
 from tests.browser.test_liveliness import poll
-from tests.helpers.scenarios import again, launch
+from tests.helpers.scenarios import launch, reload
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -44,7 +44,7 @@ def test_undo_is_at_hand_and_leaves_everything_as_it_was(page: Page, sandbox: Sa
     expect(page.get_by_role("link", name="Destroy")).to_be_focused()
     with page.expect_response(lambda answer: "/overview/" in answer.url):
         page.clock.fast_forward(2 * UNDO_MILLISECONDS)
-    assert again(sandbox).state == State.RUNNING
+    assert reload(sandbox).state == State.RUNNING
 
 
 def test_who_leaves_the_page_has_it_done_at_once(page: Page, sandbox: Sandbox) -> None:
@@ -52,4 +52,4 @@ def test_who_leaves_the_page_has_it_done_at_once(page: Page, sandbox: Sandbox) -
     expect(page.get_by_role("heading", name="API tokens")).to_be_visible()
     page.get_by_role("link", name="Sandboxes").first.click()
     expect(page.get_by_text("Destroyed by its owner")).to_be_visible()
-    assert again(sandbox).state == State.DESTROYED
+    assert reload(sandbox).state == State.DESTROYED

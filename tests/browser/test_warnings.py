@@ -13,7 +13,7 @@ from sandboxes.lib import clock
 from sandboxes.models import Preferences, Sandbox
 from tests.browser.conftest import Watch, sign_in
 from tests.browser.waiting import evaluates
-from tests.helpers.scenarios import again, launch, sweep
+from tests.helpers.scenarios import launch, reload, sweep
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -55,7 +55,7 @@ def nearly_over(user: User, name: str) -> Sandbox:
     soon = clock.now() + timedelta(minutes=4)
     Sandbox.objects.filter(pk=sandbox.pk).update(expires_at=soon)
     sweep()
-    return again(sandbox)
+    return reload(sandbox)
 
 
 def ask_for_news(page: Page) -> None:
@@ -74,7 +74,7 @@ def test_an_open_page_gets_the_banner_and_its_button_extends(
     expect(banner).to_contain_text(re.compile(r"checkout\s+ends in (4:00|3:\d\d)"))
     banner.get_by_role("button", name="Extend by 2 h").click()
     expect(page.get_by_text("Extended by 120 minutes.")).to_be_visible()
-    assert again(sandbox).expires_at != sandbox.expires_at
+    assert reload(sandbox).expires_at != sandbox.expires_at
     page.goto("/tokens/")
     expect(page.locator(".warning")).to_have_count(0)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-from tests.helpers.wait import until
+from tests.helpers.wait import wait_for
 
 PATIENCE = 20_000
 """Milliseconds."""
@@ -14,4 +14,4 @@ PATIENCE = 20_000
 
 def evaluates(page: Page, script: str, wanted: Any = True) -> None:
     """Playwright's own waiting evaluates texts, which the pages' policy forbids."""
-    until(lambda: page.evaluate(script) == wanted, f"{wanted} of {script}", PATIENCE / 1000, 0.1)
+    wait_for(lambda: page.evaluate(script) == wanted, f"{wanted} of {script}", PATIENCE / 1000, 0.1)

@@ -14,7 +14,7 @@ from pathlib import Path
 from docker import APIClient
 from docker.errors import DockerException
 
-from tests.helpers.wait import until
+from tests.helpers.wait import wait_for
 
 
 class Daemon:
@@ -30,7 +30,7 @@ class Daemon:
         """Start the engine and wait until it responds."""
         with (self.root / "dockerd.log").open("ab") as log:
             self.process = subprocess.Popen(self._command(), stdout=log, stderr=log)
-        until(self._responds, "the second engine responds", 60, 0.05)
+        wait_for(self._responds, "the second engine responds", 60, 0.05)
 
     def _command(self) -> list[str]:
         folders = {"data-root": "data", "exec-root": "exec", "pidfile": "docker.pid"}

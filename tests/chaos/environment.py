@@ -21,7 +21,7 @@ from sandboxes.runtime.docker.names import INSTANCE, SANDBOX
 from tests.chaos.daemon import Daemon, second_engine
 from tests.fakes.docker_proxy import DEFAULT_SOCKET, DockerProxy, run_docker_proxy
 from tests.harness.postgres import Cluster, running_cluster
-from tests.helpers.wait import until
+from tests.helpers.wait import wait_for
 
 UNRELATED = "chaos-unrelated-to"
 """Label of objects that the portal must not touch."""
@@ -88,7 +88,7 @@ def cleaned_up(engine: APIClient, instance: str) -> Iterator[None]:
         # The engine may still be working on its last calls.
         time.sleep(SETTLE_SECONDS)
         for label in (f"{INSTANCE}={instance}", f"{UNRELATED}={instance}"):
-            until(partial(remove_all, engine, label), f"nothing with {label} is left", 60, 0.5)
+            wait_for(partial(remove_all, engine, label), f"nothing with {label} is left", 60, 0.5)
 
 
 def remove_all(engine: APIClient, label: str) -> bool:

@@ -22,7 +22,7 @@ from tests.chaos.environment import ChaosEnvironment
 from tests.chaos.portal_process import SANDBOXES, responds, running_chaos_portal, seconds_until
 from tests.chaos.scenarios import has_unfinished_work
 from tests.harness.redis import redis
-from tests.helpers.wait import until
+from tests.helpers.wait import wait_for
 
 PROCESSES = ("web", "worker", "reaper")
 SWEEP_INTERVAL = "5"
@@ -59,7 +59,7 @@ def engine_hangs(env: ChaosEnvironment, seconds: float) -> dict[str, Any]:
         recovery = seconds_until(
             lambda: not has_unfinished_work(), "no work is left for workers", 60
         )
-        until(lambda: set(env.objects()) <= expected, "ended sandboxes are removed", 60, 0.2)
+        wait_for(lambda: set(env.objects()) <= expected, "ended sandboxes are removed", 60, 0.2)
         return {
             "requests": len(sent),
             "slowest": max(sent, key=lambda request: request[1]),

@@ -23,7 +23,7 @@ from tests.bench.http_client import HttpClient
 from tests.bench.machine import ROOT
 from tests.chaos.environment import ChaosEnvironment
 from tests.harness.portal import Portal, running_portal
-from tests.helpers.wait import until
+from tests.helpers.wait import wait_for
 
 SANDBOXES = "/api/v1/sandboxes"
 ENVIRONMENT_SETTINGS = (
@@ -111,7 +111,7 @@ class ChaosPortal:
         before = Sandbox.objects.live().count()
         launched = [self.request_launch(client) for _ in range(count)]
         try:
-            until(lambda: self.all_running(before + count), f"{count} sandboxes run", 90, 0.1)
+            wait_for(lambda: self.all_running(before + count), f"{count} sandboxes run", 90, 0.1)
         except TimeoutError as error:
             raise TimeoutError(f"{error} Events: {' '.join(journals(launched))}") from error
         return launched
@@ -176,5 +176,5 @@ def running_chaos_portal(
 def seconds_until(condition: Any, description: str, limit: float = 120) -> float:
     """Wait for the condition and return how long it took. Raises TimeoutError."""
     began = time.monotonic()
-    until(condition, description, limit, 0.1)
+    wait_for(condition, description, limit, 0.1)
     return round(time.monotonic() - began, 1)

@@ -16,7 +16,7 @@ from tests.chaos.environment import OBJECT_KINDS, ChaosEnvironment
 from tests.chaos.kills import KillStats, count_stuck
 from tests.chaos.portal_process import SANDBOXES, ChaosPortal, running_chaos_portal
 from tests.chaos.scenarios import has_unfinished_work
-from tests.helpers.wait import until
+from tests.helpers.wait import wait_for
 
 USERS = 3
 MAX_PER_USER = 2
@@ -47,7 +47,7 @@ def run(env: ChaosEnvironment, kills: int, seed: str) -> dict[str, Any]:
         portal.kill("reaper")
         time.sleep(leases.LEASE_DURATION.total_seconds() + 1)
         swept = portal.sweep()
-        until(lambda: not has_unfinished_work(), "no work is left for workers", 60, 0.2)
+        wait_for(lambda: not has_unfinished_work(), "no work is left for workers", 60, 0.2)
         count_stuck(env, stats)
     return {
         "kills": dict(killed),
@@ -62,7 +62,7 @@ def kill_one(portal: ChaosPortal, rng: random.Random) -> str:
     """Kill a random process, restart it, and return its name."""
     victim = rng.choice(("worker", "worker", "reaper", "web"))
     if victim == "web":
-        until(lambda: portal.kill_web_worker(rng.randrange(8)), "there is a web worker", 30)
+        wait_for(lambda: portal.kill_web_worker(rng.randrange(8)), "there is a web worker", 30)
     else:
         portal.kill(victim)
         portal.start(victim)

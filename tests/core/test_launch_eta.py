@@ -19,8 +19,8 @@ from sandboxes.core.launch_eta import (
 )
 from sandboxes.models import Sandbox
 from tests.harness import bulk_data
-from tests.helpers.api_client import Program
-from tests.helpers.scenarios import again, launch, request
+from tests.helpers.api_client import ApiClient
+from tests.helpers.scenarios import launch, reload, request
 from tests.helpers.web import HTMX, text
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def making(alice: User, *steps: dict[str, Any]) -> Sandbox:
     sandbox = request(alice)
     lifecycle.start_provisioning(sandbox)
     Sandbox.objects.filter(pk=sandbox.pk).update(steps=list(steps))
-    return again(sandbox)
+    return reload(sandbox)
 
 
 def estimate(sandbox: Sandbox) -> LaunchEta:
@@ -163,7 +163,7 @@ def test_the_page_of_a_sandbox_keeps_the_places_of_what_is_to_come(
 def test_the_api_tells_the_same(alice: User, clock: Clock) -> None:
     launched(alice, (0.2, 1, 3))
     sandbox = making(alice, step("network", 0.2), step("containers", ago=0.5))
-    program = Program(alice)
+    program = ApiClient(alice)
     for told in (
         program.get(f"/sandboxes/{sandbox.public_id}").json(),
         program.get("/sandboxes?state=provisioning").json()["data"][0],

@@ -9,7 +9,7 @@ from sandboxes.core import launch_queue, leases, lifecycle
 from sandboxes.models import Sandbox, State
 from sandboxes.worker import provisioning
 from sandboxes.worker import tasks as worker_tasks
-from tests.helpers.scenarios import again, request
+from tests.helpers.scenarios import reload, request
 
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
@@ -63,14 +63,14 @@ def test_one_whose_worker_died_leaves_its_turn_to_others(alice, bob, clock):
     clock.forward(seconds=leases.LEASE_DURATION.total_seconds())
 
     assert launch_queue.claim_next_launch(1).pk == died.pk, "it waits the longest"
-    assert again(died).lease_token == 2
+    assert reload(died).lease_token == 2
 
 
 def test_a_worker_goes_on_until_nothing_waits(alice, bob):
     rows = [request(user) for user in (alice, alice, bob)]
     worker_tasks.provision(rows[0].public_id)
 
-    assert {again(row).state for row in rows} == {State.RUNNING}
+    assert {reload(row).state for row in rows} == {State.RUNNING}
 
 
 def test_what_ended_while_it_waited_takes_no_turn(alice):

@@ -18,10 +18,10 @@ from sandboxes.core import (
 )
 from sandboxes.models import FAILURE_REASONS, TERMINAL_STATES, EndReason, Sandbox, State
 from tests.helpers.scenarios import (
-    again,
+    event_kinds,
     launch,
+    reload,
     request,
-    story,
 )
 
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
@@ -34,7 +34,7 @@ def pooled() -> Sandbox:
     )
     lifecycle.start_provisioning(sandbox)
     lifecycle.mark_ready(sandbox, {}, 0)
-    return again(sandbox)
+    return reload(sandbox)
 
 
 def in_state(alice, state: State) -> Sandbox:
@@ -51,8 +51,8 @@ def in_state(alice, state: State) -> Sandbox:
         lifecycle.begin_destroy(sandbox, reason, "Enough.")
     if state in TERMINAL_STATES:
         lifecycle.mark_destroyed(sandbox)
-    assert again(sandbox).state == state
-    return again(sandbox)
+    assert reload(sandbox).state == state
+    return reload(sandbox)
 
 
 ARROWS = {
@@ -75,14 +75,14 @@ ARROWS = {
 def test_an_arrow_starts_only_where_the_picture_shows_it(alice, arrow, state):
     sandbox = in_state(alice, state)
     allowed, follow = ARROWS[arrow]
-    before = story(sandbox)
+    before = event_kinds(sandbox)
 
     moved = follow(sandbox)
 
     assert moved == (state in allowed)
-    assert (again(sandbox).state != state) == moved
+    assert (reload(sandbox).state != state) == moved
     lines = 2 if arrow == "claim" else 1
-    assert len(story(sandbox)) == len(before) + lines * moved
+    assert len(event_kinds(sandbox)) == len(before) + lines * moved
 
 
 def test_a_whole_life_is_in_the_journal(alice):
@@ -90,7 +90,7 @@ def test_a_whole_life_is_in_the_journal(alice):
     lifecycle.begin_destroy(sandbox, EndReason.USER, "Enough.", actor=alice)
     lifecycle.mark_destroyed(sandbox)
 
-    assert story(sandbox) == ["requested", "provisioning", "running", "ending", "destroyed"]
+    assert event_kinds(sandbox) == ["requested", "provisioning", "running", "ending", "destroyed"]
     assert [event.actor_role for event in sandbox.events.all()] == [
         "owner",
         "portal",
@@ -110,7 +110,7 @@ def test_when_the_journal_cannot_be_written_the_state_stays(alice, monkeypatch):
     with pytest.raises(RuntimeError):
         lifecycle.begin_destroy(sandbox, EndReason.USER, "Enough.")
 
-    assert again(sandbox).state == State.RUNNING
+    assert reload(sandbox).state == State.RUNNING
 
 
 @pytest.mark.parametrize("reason", EndReason)
@@ -119,8 +119,8 @@ def test_the_reason_says_whether_it_failed(alice, reason):
     lifecycle.begin_destroy(sandbox, reason, "Why it ended.")
     lifecycle.mark_destroyed(sandbox)
 
-    assert again(sandbox).state == (State.FAILED if reason in FAILURE_REASONS else State.DESTROYED)
-    assert again(sandbox).end_reason == reason
+    assert reload(sandbox).state == (State.FAILED if reason in FAILURE_REASONS else State.DESTROYED)
+    assert reload(sandbox).end_reason == reason
 
 
 def test_an_end_frees_the_place_of_its_owner_at_once(alice):
@@ -129,18 +129,18 @@ def test_an_end_frees_the_place_of_its_owner_at_once(alice):
 
     lifecycle.begin_destroy(sandbox, EndReason.USER, "Enough.")
 
-    assert again(sandbox).slot is None
+    assert reload(sandbox).slot is None
     assert not alice.sandboxes.active().exists()
 
 
 def test_only_the_first_of_two_ends_gives_the_reason(alice):
     sandbox = in_state(alice, State.RUNNING)
-    same = again(sandbox)
+    same = reload(sandbox)
 
     assert lifecycle.begin_destroy(sandbox, EndReason.USER, "Enough.")
     assert not lifecycle.begin_destroy(same, EndReason.EXPIRED, "Its lifetime ended.")
 
-    assert again(sandbox).end_reason == EndReason.USER
+    assert reload(sandbox).end_reason == EndReason.USER
 
 
 def test_a_running_sandbox_has_its_clocks_from_that_moment(alice, clock):
@@ -160,7 +160,7 @@ def test_a_lifetime_never_reaches_past_the_hard_cap(alice, settings):
     settings.SANDBOX_HARD_CAP_MINUTES = 40
     sandbox = request(alice)
     Sandbox.objects.filter(pk=sandbox.pk).update(ttl_minutes=60)
-    sandbox = again(sandbox)
+    sandbox = reload(sandbox)
     lifecycle.start_provisioning(sandbox)
     lifecycle.mark_ready(sandbox, {}, 0)
 
@@ -170,7 +170,7 @@ def test_a_lifetime_never_reaches_past_the_hard_cap(alice, settings):
 
 def test_no_second_worker_takes_it_while_the_first_holds_the_lease(alice, clock):
     sandbox = request(alice)
-    same = again(sandbox)
+    same = reload(sandbox)
     assert lifecycle.start_provisioning(sandbox)
 
     clock.forward(seconds=leases.LEASE_DURATION.seconds - 1)
@@ -182,7 +182,7 @@ def test_no_second_worker_takes_it_while_the_first_holds_the_lease(alice, clock)
 
 def test_a_worker_that_lost_its_lease_changes_nothing_any_more(alice, clock):
     slow = request(alice)
-    quick = again(slow)
+    quick = reload(slow)
     lifecycle.start_provisioning(slow)
     clock.forward(seconds=31)
     lifecycle.start_provisioning(quick)
@@ -193,44 +193,44 @@ def test_a_worker_that_lost_its_lease_changes_nothing_any_more(alice, clock):
         slow, EndReason.PROVISION_FAILED, "Mine.", lease_token=slow.lease_token
     )
 
-    assert again(slow).state == State.PROVISIONING
-    assert again(slow).steps == []
+    assert reload(slow).state == State.PROVISIONING
+    assert reload(slow).steps == []
     assert lifecycle.mark_ready(quick, {"api:1": "here:1"}, 7)
-    assert again(slow).addresses == {"api:1": "here:1"}
+    assert reload(slow).addresses == {"api:1": "here:1"}
 
 
 def test_attempts_count_on_from_the_row_and_not_from_a_memory_of_it(alice, clock):
     sandbox = request(alice)
-    memory = again(sandbox)
+    memory = reload(sandbox)
     for _ in range(2):
-        assert lifecycle.start_provisioning(again(sandbox))
+        assert lifecycle.start_provisioning(reload(sandbox))
         clock.forward(seconds=31)
 
     assert lifecycle.start_provisioning(memory)
-    assert again(sandbox).lease_token == 3
+    assert reload(sandbox).lease_token == 3
 
 
 def test_a_lease_that_is_given_back_late_leaves_a_later_state_alone(alice):
     sandbox = launch(alice)
     assert leases.acquire_lease(sandbox, [State.RUNNING])
-    lifecycle.begin_destroy(again(sandbox), EndReason.USER, "Enough.")
+    lifecycle.begin_destroy(reload(sandbox), EndReason.USER, "Enough.")
     leases.acquire_lease(sandbox, [State.DESTROYING])
-    held_until = again(sandbox).leased_until
+    held_until = reload(sandbox).leased_until
 
     assert not leases.release_lease(sandbox, State.RUNNING)
-    assert again(sandbox).leased_until == held_until is not None
+    assert reload(sandbox).leased_until == held_until is not None
 
 
 def test_a_lease_that_is_given_back_late_leaves_the_next_workers_alone(alice, clock):
     sandbox = launch(alice)
-    late = again(sandbox)
+    late = reload(sandbox)
     assert leases.acquire_lease(late, [State.RUNNING])
     clock.forward(seconds=31)
-    next_one = again(sandbox)
+    next_one = reload(sandbox)
     assert leases.acquire_lease(next_one, [State.RUNNING])
 
     assert not leases.release_lease(late, State.RUNNING)
-    assert again(sandbox).leased_until
+    assert reload(sandbox).leased_until
     assert leases.release_lease(next_one, State.RUNNING)
 
 

@@ -13,7 +13,7 @@ from sandboxes import actions
 from sandboxes.core import capacity, lifecycle, limits
 from sandboxes.lib.exceptions import QuotaExceeded, ValidationFailed
 from sandboxes.models import EndReason, LimitOverride, Sandbox
-from tests.helpers.scenarios import again, launch, request
+from tests.helpers.scenarios import launch, reload, request
 
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
@@ -105,7 +105,7 @@ def test_the_wait_is_until_the_first_of_them_ends(alice, clock):
 
     assert refused.frees_first == first.public_id
     assert refused.wait_seconds == 15 * 60
-    assert refused.retry_at == again(first).expires_at
+    assert refused.retry_at == reload(first).expires_at
 
 
 def test_the_wait_follows_the_idle_clock_where_that_ends_it(alice, clock):

@@ -15,7 +15,7 @@ from sandboxes import blueprints
 from sandboxes.doctor import firewall
 from sandboxes.runtime import get_runtime
 from sandboxes.runtime.memory import MemoryRuntime
-from tests.harness.runtimes import DockerBench, fetch
+from tests.harness.runtimes import DockerHarness, fetch
 from tests.runtime.docker.test_networks import page_on
 
 
@@ -75,11 +75,11 @@ def run(script: str) -> None:
 
 
 @pytest.fixture
-def subnets(docker_bench: DockerBench, settings) -> Iterator[IPv4Network]:
+def subnets(docker_harness: DockerHarness, settings) -> Iterator[IPv4Network]:
     """Of this test alone, so that its rules concern nobody else; they are gone afterwards."""
     settings.SANDBOX_SUBNETS = IPv4Network(f"10.222.{secrets.randbelow(256)}.0/24")
-    settings.SANDBOX_RUNTIME, settings.SANDBOX_INSTANCE = "docker", docker_bench.instance
-    docker_bench.runtime = docker_bench.make(settings.SANDBOX_SUBNETS)
+    settings.SANDBOX_RUNTIME, settings.SANDBOX_INSTANCE = "docker", docker_harness.instance
+    docker_harness.runtime = docker_harness.make(settings.SANDBOX_SUBNETS)
     get_runtime.cache_clear()
     yield settings.SANDBOX_SUBNETS
     get_runtime.cache_clear()
@@ -91,33 +91,33 @@ def subnets(docker_bench: DockerBench, settings) -> Iterator[IPv4Network]:
 @pytest.mark.root
 @pytest.mark.parametrize("flavour", ["iptables", "nftables"])
 def test_the_rules_close_the_way_to_the_host_and_leave_the_others_open(
-    docker_bench: DockerBench, subnets: IPv4Network, flavour: str
+    docker_harness: DockerHarness, subnets: IPv4Network, flavour: str
 ) -> None:
-    spec, facts = docker_bench.create()
-    own = docker_bench.inspect(spec, "web")["NetworkSettings"]["Networks"].popitem()[1]
+    spec, facts = docker_harness.create()
+    own = docker_harness.inspect(spec, "web")["NetworkSettings"]["Networks"].popitem()[1]
     host = str(IPv4Network((own["IPAddress"], 28), strict=False)[1])
     with page_on("0.0.0.0") as port:
-        assert docker_bench.reaches(spec, host, port)
+        assert docker_harness.reaches(spec, host, port)
         assert firewall.check_firewall().is_closed is False
         for _ in range(2):
             run(firewall.rules(flavour))
-        assert not docker_bench.reaches(spec, host, port)
+        assert not docker_harness.reaches(spec, host, port)
         assert firewall.check_firewall().is_closed is True
         fetch(facts)
-        assert docker_bench.reaches(spec, "web", 8080)
+        assert docker_harness.reaches(spec, "web", 8080)
         run(firewall.rules(flavour, undo=True))
-        assert docker_bench.reaches(spec, host, port)
+        assert docker_harness.reaches(spec, host, port)
 
 
 @pytest.mark.engine
 @pytest.mark.root
 def test_the_rules_close_what_lies_behind_the_host_where_callers_are_elsewhere(
-    docker_bench: DockerBench, subnets: IPv4Network
+    docker_harness: DockerHarness, subnets: IPv4Network
 ) -> None:
     """Published on an address that others reach, services need a way back to them, which is a way
     out: what they send leaves the machine, if only under an address that nobody answers to."""
-    docker_bench.runtime = docker_bench.make(subnets, bind_address="0.0.0.0")
-    spec, facts = docker_bench.create()
+    docker_harness.runtime = docker_harness.make(subnets, bind_address="0.0.0.0")
+    spec, facts = docker_harness.create()
 
     def sent() -> int:
         """What came from the sandboxes and was to be forwarded, as the first rule counts it."""
@@ -126,6 +126,6 @@ def test_the_rules_close_what_lies_behind_the_host_where_callers_are_elsewhere(
         return sum(int(line.split()[0]) for line in listed.splitlines() if str(subnets) in line)
 
     run(firewall.rules())
-    assert not docker_bench.reaches(spec, "169.254.169.254", 80)
+    assert not docker_harness.reaches(spec, "169.254.169.254", 80)
     assert sent() > 0, "it came as far as the rule, and no further"
     fetch(facts)

@@ -27,7 +27,7 @@ def test_a_worker_that_answers_is_alive() -> None:
 
 
 def test_a_queue_at_whose_end_nobody_is_is_told(
-    no_worker: Connection, monkeypatch: pytest.MonkeyPatch
+    queued_tasks: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "ANSWER_SECONDS", 0.2)
     assert "No worker responded" in the_one(workers.queue(), WRONG).message

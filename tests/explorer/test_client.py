@@ -15,7 +15,7 @@ from sandboxes.models import Sandbox
 from tests.fakes.friendbot import socket_that
 from tests.fakes.sandbox_api import Reply, SandboxApi, at
 from tests.harness.ports import reserve_port
-from tests.helpers.scenarios import again, launch
+from tests.helpers.scenarios import launch, reload
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -164,10 +164,10 @@ def test_a_sandbox_that_does_not_run_is_not_asked(
 ) -> None:
     Sandbox.objects.filter(pk=sandbox.pk).update(blueprint="gone")
     with pytest.raises(StateConflict, match="doesn't describe an API"):
-        explorer.send(again(sandbox), PLANS)
+        explorer.send(reload(sandbox), PLANS)
     Sandbox.objects.filter(pk=sandbox.pk).update(blueprint="billing", addresses={})
     with pytest.raises(StateConflict, match="URL of the sandbox's API isn't known"):
-        explorer.send(again(sandbox), PLANS)
+        explorer.send(reload(sandbox), PLANS)
     waiting = Sandbox(blueprint="billing", state="provisioning", addresses={"api:8080": "x:1"})
     with pytest.raises(StateConflict, match="this one is provisioning"):
         explorer.send(waiting, PLANS)

@@ -15,7 +15,7 @@ from sandboxes.explorer import client as explorer_client
 from sandboxes.models import Sandbox
 from tests.fakes.sandbox_api import Reply, SandboxApi, at
 from tests.harness.ports import reserve_port
-from tests.helpers.scenarios import committed, launch, story
+from tests.helpers.scenarios import event_kinds, launch, run_on_commit
 from tests.helpers.web import HTMX, text
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def test_the_page_holds_no_key(web: Client, sandbox: Sandbox) -> None:
         web.post(address(sandbox, "explorer-send"), {"operation": "list_plans"}),
     ]
     assert all(key not in response.content.decode() for response in answers)
-    assert "credentials_read" not in story(sandbox)
+    assert "credentials_read" not in event_kinds(sandbox)
 
 
 def test_a_request_is_sent_and_its_answer_shown(
@@ -190,7 +190,7 @@ def test_the_command_with_the_key_is_told_on_request_and_journalled(
     shown = send(web, sandbox, "create_a_plan", **filled).content.decode()
     assert f"Bearer {sandbox.secrets['API_KEY']}" in shown
     assert api.targets == []
-    assert story(sandbox).count("credentials_read") == 1
+    assert event_kinds(sandbox).count("credentials_read") == 1
 
 
 def test_tables_go_on_by_cursor_and_lead_back(web: Client, sandbox: Sandbox) -> None:
@@ -268,7 +268,7 @@ def test_a_sandbox_that_ended_or_hangs_is_told_in_words(
     for response in (web.get(address(lost)), send(web, lost, "list_plans")):
         assert response.status_code == 200
         assert "The portal can&#x27;t reach the sandbox" in text(response)
-    with committed():
+    with run_on_commit():
         actions.destroy(sandbox, alice)
     for response in (web.get(address(sandbox)), send(web, sandbox, "list_plans")):
         assert "Only a running sandbox responds" in text(response)

@@ -15,7 +15,7 @@ import pytest
 from django.utils import timezone
 
 from sandboxes.models import Sandbox
-from tests.helpers.scenarios import again
+from tests.helpers.scenarios import reload
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper
@@ -74,7 +74,7 @@ def bot(settings: SettingsWrapper) -> Iterator[Friendbot]:
 
 def wait_of(sandbox: Sandbox) -> timedelta:
     """How long until friendbot is asked for its account again."""
-    due_at = again(sandbox).funding_due_at
+    due_at = reload(sandbox).funding_due_at
     assert due_at
     return due_at - timezone.now()
 

@@ -21,7 +21,7 @@ import pytest
 
 from sandboxes.blueprints import load
 from sandboxes.models import Sandbox
-from tests.helpers.scenarios import again
+from tests.helpers.scenarios import reload
 
 BILLING = Path(load("billing").path) / "api"
 
@@ -183,4 +183,4 @@ def at(sandbox: Sandbox, address: str) -> Sandbox:
     """The sandbox, with its API at this address."""
     addresses = {**sandbox.addresses, "api:8080": address}
     Sandbox.objects.filter(pk=sandbox.pk).update(addresses=addresses)
-    return again(sandbox)
+    return reload(sandbox)

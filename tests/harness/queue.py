@@ -46,7 +46,7 @@ def waiting(connection: Connection) -> str:
 
 
 @pytest.fixture
-def no_worker(request: pytest.FixtureRequest) -> Iterator[Connection]:
+def queued_tasks(request: pytest.FixtureRequest) -> Iterator[Connection]:
     """A connection to where messages pile up: the embedded queue, or the Redis server."""
     if not on_servers():
         request.getfixturevalue("embedded_queue")

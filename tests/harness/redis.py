@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.harness.ports import reserve_port
-from tests.helpers.wait import until
+from tests.helpers.wait import wait_for
 
 DATABASES = 2048
 """Enough for a number of its own to everyone who wants one."""
@@ -36,7 +36,7 @@ class Redis:
         self.process = subprocess.Popen(
             [program, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        until(lambda: self._ask("PING") == "PONG", "Redis answers", 20, 0.05)
+        wait_for(lambda: self._ask("PING") == "PONG", "Redis answers", 20, 0.05)
 
     def flush(self) -> int:
         """Empty it; how many messages were in the queue."""

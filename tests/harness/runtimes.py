@@ -37,7 +37,7 @@ from sandboxes.runtime.process.state_dir import StateDir
 from sandboxes.runtime.process.templates import TemplateBuild
 from tests.harness.busybox_image import imported_image
 from tests.harness.shared_files import share_interpreter
-from tests.helpers.wait import until
+from tests.helpers.wait import wait_for
 
 TIME_LIMIT = 30.0
 SUBNETS = IPv4Network("10.214.0.0/20")
@@ -94,7 +94,7 @@ def with_service(spec: SandboxSpec, name: str, **changes: Any) -> SandboxSpec:
     return replace(spec, services=services)
 
 
-class Bench(Protocol):
+class RuntimeHarness(Protocol):
     """A runtime, and what the world does to it."""
 
     runtime: Runtime
@@ -113,7 +113,7 @@ class Bench(Protocol):
     def unreachable(self) -> Runtime: ...
 
 
-class MemoryBench:
+class MemoryHarness:
     def __init__(self) -> None:
         self.runtime = MemoryRuntime()
 
@@ -161,7 +161,7 @@ class MemoryBench:
         return runtime
 
 
-class ProcessBench:
+class ProcessHarness:
     """Processes of this machine, of an instance of its own, which leaves nothing behind."""
 
     def __init__(self, home: Path) -> None:
@@ -198,7 +198,7 @@ class ProcessBench:
 
     def stop(self, spec: SandboxSpec, service: str, code: int) -> None:
         self.runtime.execute(spec.id, service, ["sh", "-c", f"echo {code} > exit"], 5)
-        until(lambda: not self.runtime.observe()[spec.id].alive, "it is dead")
+        wait_for(lambda: not self.runtime.observe()[spec.id].alive, "it is dead")
         self.runtime.execute(spec.id, "web", ["rm", "-f", f"../{service}/exit"], 5)
 
     def doomed(self, code: int, last_words: str) -> SandboxSpec:
@@ -239,7 +239,7 @@ class ProcessBench:
         assert self.left() == []
 
 
-class DockerBench:
+class DockerHarness:
     """On the machine's engine, as an instance of its own, which leaves nothing behind."""
 
     def __init__(self, image: str) -> None:
@@ -276,7 +276,7 @@ class DockerBench:
 
     def stop(self, spec: SandboxSpec, service: str, code: int) -> None:
         self.runtime.execute(spec.id, service, ["sh", "-c", f"echo {code} > /tmp/exit"], 5)
-        until(lambda: not self.runtime.observe()[spec.id].alive, "it is dead")
+        wait_for(lambda: not self.runtime.observe()[spec.id].alive, "it is dead")
 
     def doomed(self, code: int, last_words: str) -> SandboxSpec:
         # The other service would never be ready: what ends the wait is the exit.
@@ -341,7 +341,9 @@ def say(runtime: Runtime, spec: SandboxSpec, folder: str, lines: Sequence[str]) 
     put = f"{draft}; mv {folder}draft {folder}say"
     assert runtime.execute(spec.id, "store", ["sh", "-c", put], 5)[0] == 0
     wanted = list(lines)
-    until(lambda: runtime.logs(spec.id, "store", len(wanted)).splitlines() == wanted, "it is said")
+    wait_for(
+        lambda: runtime.logs(spec.id, "store", len(wanted)).splitlines() == wanted, "it is said"
+    )
 
 
 def fetch(facts: SandboxFacts) -> None:
@@ -358,26 +360,26 @@ def tiny_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def docker_bench(tiny_image: str) -> Iterator[DockerBench]:
-    bench = DockerBench(tiny_image)
-    yield bench
-    bench.clear()
+def docker_harness(tiny_image: str) -> Iterator[DockerHarness]:
+    harness = DockerHarness(tiny_image)
+    yield harness
+    harness.clear()
 
 
 @pytest.fixture
-def process_bench() -> Iterator[ProcessBench]:
+def process_harness() -> Iterator[ProcessHarness]:
     # Other users must be able to enter it: as root, that is who sandboxes run as.
     with tempfile.TemporaryDirectory(prefix="portal-tests-processes-") as folder:
         Path(folder).chmod(0o755)
-        bench = ProcessBench(Path(folder).resolve() / "home")
-        yield bench
-        bench.clear()
+        harness = ProcessHarness(Path(folder).resolve() / "home")
+        yield harness
+        harness.clear()
 
 
 @pytest.fixture(params=["memory", "process", pytest.param("docker", marks=pytest.mark.engine)])
-def bench(request: pytest.FixtureRequest) -> Bench:
+def harness(request: pytest.FixtureRequest) -> RuntimeHarness:
     """One after the other: whatever holds on one has to hold on the others."""
     if request.param == "memory":
-        return MemoryBench()
-    made: Bench = request.getfixturevalue(f"{request.param}_bench")
+        return MemoryHarness()
+    made: RuntimeHarness = request.getfixturevalue(f"{request.param}_bench")
     return made

@@ -22,7 +22,7 @@ from tests.fakes.docker_proxy import (
     Fault,
     run_docker_proxy,
 )
-from tests.helpers.wait import until
+from tests.helpers.wait import wait_for
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 ASK = """
@@ -130,7 +130,7 @@ def test_a_held_request_reaches_the_engine_after_its_caller_has_gone(
     assert b"/late" not in engine.received
 
     proxy.resume()
-    until(lambda: b"/late" in engine.received, "the engine receives it")
+    wait_for(lambda: b"/late" in engine.received, "the engine receives it")
 
 
 @pytest.mark.parametrize(

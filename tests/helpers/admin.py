@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from django.urls import reverse
 
-from tests.helpers.scenarios import committed
+from tests.helpers.scenarios import run_on_commit
 
 SANDBOXES = "/admin/sandboxes/sandbox/"
 
 
 @pytest.fixture
-def desk(client, olga):
+def admin_client(client, olga):
     """Olga's browser."""
     client.force_login(olga)
     return client
@@ -27,10 +27,10 @@ def said(response) -> list[str]:
     return [str(message) for message in response.context["messages"]]
 
 
-def ask(desk, action: str, *rows: object, **answers: object):
+def ask(admin_client, action: str, *rows: object, **answers: object):
     """The action as the list's form sends it; with answers, as the page that asks sends it."""
     data = {"action": action, "_selected_action": [row.pk for row in rows]}
     url = reverse(f"admin:{type(rows[0])._meta.label_lower.replace('.', '_')}_changelist")
     more = {"confirmed": "yes", **answers} if answers else {}
-    with committed():
-        return desk.post(url, data | more, follow=True)
+    with run_on_commit():
+        return admin_client.post(url, data | more, follow=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from django.test.client import _MonkeyPatchedWSGIResponse as Answer
 
 
-class Program:
+class ApiClient:
     """Uses the API as a user, with a token of some scope."""
 
     def __init__(self, user: User, scope: str = Scope.ALL) -> None:

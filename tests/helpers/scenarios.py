@@ -35,7 +35,7 @@ class Killed(BaseException):
 
 
 @contextmanager
-def committed() -> Iterator[None]:
+def run_on_commit() -> Iterator[None]:
     """What is sent to the queue inside is worked off at the end, as after a commit."""
     with TestCase.captureOnCommitCallbacks(execute=True):
         yield
@@ -49,16 +49,16 @@ def request(user: User, **choices: Any) -> Sandbox:
 def launch(user: User, **choices: Any) -> Sandbox:
     """A running sandbox whose Stellar account is not asked for yet."""
     sandbox = request(user, **choices)
-    provisioning.provision(again(sandbox))
-    return again(sandbox)
+    provisioning.provision(reload(sandbox))
+    return reload(sandbox)
 
 
-def again(sandbox: Sandbox) -> Sandbox:
+def reload(sandbox: Sandbox) -> Sandbox:
     """The row as it is now."""
     return Sandbox.objects.get(pk=sandbox.pk)
 
 
-def once_observed(runtime: MemoryRuntime, act: Callable[[], object]) -> None:
+def after_next_observe(runtime: MemoryRuntime, act: Callable[[], object]) -> None:
     """What the runtime tells next is old when it is read: `act` came between."""
     observe = runtime.observe
 
@@ -79,11 +79,11 @@ def expire(*sandboxes: Sandbox) -> None:
 
 def sweep(**options: Any) -> Sweep:
     """One sweep, and what it sent to the worker."""
-    with committed():
+    with run_on_commit():
         return Sweep(**options).run()
 
 
-def story(sandbox: Sandbox) -> list[str]:
+def event_kinds(sandbox: Sandbox) -> list[str]:
     """The kinds of events in its journal, in order."""
     return list(sandbox.events.values_list("kind", flat=True))
 
@@ -100,15 +100,15 @@ def pooled() -> list[Sandbox]:
     return list(Sandbox.objects.pooled().order_by("pk"))
 
 
-def refill() -> None:
+def reconcile_pool() -> None:
     """Fill the pool, as a worker does when it is told to."""
-    with committed():
+    with run_on_commit():
         worker_tasks.reconcile_pools()
 
 
 def ended_because(row: Sandbox) -> tuple[str, str]:
     """Its state by now, and the reason if it has ended."""
-    return again(row).state, again(row).end_reason
+    return reload(row).state, reload(row).end_reason
 
 
 def code_of(key: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def until(true: Callable[[], Any], what: str, seconds: float = 60, pause: float = 0.02) -> Any:
+def wait_for(true: Callable[[], Any], what: str, seconds: float = 60, pause: float = 0.02) -> Any:
     """What `true` gives as soon as that is something. Asks it every `pause` seconds, at most for
     `seconds`; then raises TimeoutError with `what`."""
     deadline = time.monotonic() + seconds

@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import reverse
 
 from sandboxes.models import Sandbox
-from tests.helpers.scenarios import committed
+from tests.helpers.scenarios import run_on_commit
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -39,11 +39,11 @@ def text(response: HttpResponse) -> str:
 
 def post(web: Client, name: str, sandbox: Sandbox, **data: Any) -> HttpResponse:
     """A click without JavaScript, and the page that it leads to."""
-    with committed():
+    with run_on_commit():
         return web.post(reverse(name, args=[sandbox.public_id]), data, follow=True)
 
 
 def click(web: Client, name: str, sandbox: Sandbox, **data: Any) -> HttpResponse:
     """The same click with htmx."""
-    with committed():
+    with run_on_commit():
         return web.post(reverse(name, args=[sandbox.public_id]), data, headers=HTMX)

@@ -22,7 +22,7 @@ from sandboxes.doctor import firewall
 from sandboxes.runtime import get_runtime
 from tests.bench.http_client import HttpClient
 from tests.harness.portal import Portal, running_portal
-from tests.harness.runtimes import TIME_LIMIT, DockerBench, quiet
+from tests.harness.runtimes import TIME_LIMIT, DockerHarness, quiet
 from tests.isolation import containers, resource_exhaustion
 from tests.runtime.docker.test_networks import page_on
 from tests.tools.reliability_report import Report, Table, TargetResult, publish, summary_lines
@@ -52,7 +52,7 @@ class NetworkRun:
 class Run:
     """A run of all attempts, with its outcomes so far."""
 
-    bench: DockerBench
+    harness: DockerHarness
     portal: Portal
     external: containers.ExternalHost
     image: str
@@ -68,43 +68,46 @@ class Run:
         ports = [self.open_port, self.portal.port]
         external = self.external.ADDRESSES
         return containers.plan_attempts(
-            self.bench, network, other, ports, self.portal.port, external
+            self.harness, network, other, ports, self.portal.port, external
         )
 
     def all(self) -> None:
         with page_on("0.0.0.0") as self.open_port:
             for address in ("127.0.0.1", "0.0.0.0"):
-                self.bench.runtime = self.bench.make(SUBNETS, bind_address=address)
+                self.harness.runtime = self.harness.make(SUBNETS, bind_address=address)
                 for firewall_active in (False, True):
                     with firewall_rules(firewall_active):
                         log(f"Network attempts: ports on {address}, firewall {firewall_active}")
                         self.try_network(address, firewall_active)
-                self.bench.clear()
-            self.bench.runtime = self.bench.make(SUBNETS)
+                self.harness.clear()
+            self.harness.runtime = self.harness.make(SUBNETS)
             with firewall_rules(True):
                 self.try_everything()
 
     def try_network(self, address: str, firewall_active: bool) -> None:
         if address == "127.0.0.1":
             self.detected[firewall_active] = firewall.check_firewall().is_closed
-        other, spec = containers.create_billing_sandbox(self.bench), firewall.probe_spec(self.image)
-        self.bench.runtime.create(spec, quiet, TIME_LIMIT)
-        network = containers.network_of(self.bench, spec, "trial")
+        other, spec = (
+            containers.create_billing_sandbox(self.harness),
+            firewall.probe_spec(self.image),
+        )
+        self.harness.runtime.create(spec, quiet, TIME_LIMIT)
+        network = containers.network_of(self.harness, spec, "trial")
         before = self.external.received_datagrams()
         plan = self.plan(network, other) | {"network_only": True}
-        outcomes = containers.run_as_command(self.bench, spec, "trial", plan)
+        outcomes = containers.run_as_command(self.harness, spec, "trial", plan)
         received = self.external.received_datagrams() - before
         outcomes["send a datagram"] = (received > 0, f"{received} received")
         self.network_runs.append(NetworkRun(address, firewall_active, outcomes))
 
     def try_everything(self) -> None:
         log("All attempts, by a command in a service and by the main process of an image")
-        own = containers.create_billing_sandbox(self.bench)
-        other = containers.create_billing_sandbox(self.bench)
-        plan = self.plan(containers.network_of(self.bench, own.spec, "api"), other)
-        self.command_outcomes = containers.run_as_command(self.bench, own.spec, "api", plan)
+        own = containers.create_billing_sandbox(self.harness)
+        other = containers.create_billing_sandbox(self.harness)
+        plan = self.plan(containers.network_of(self.harness, own.spec, "api"), other)
+        self.command_outcomes = containers.run_as_command(self.harness, own.spec, "api", plan)
         hostile = containers.hostile_spec(self.image, plan)
-        self.image_outcomes = containers.run_as_main_process(self.bench, hostile)
+        self.image_outcomes = containers.run_as_main_process(self.harness, hostile)
         key = f"Bearer {other.key}"
         other_client = HttpClient(
             "127.0.0.1", other.host_port("api"), timeout=10, Authorization=key
@@ -114,7 +117,7 @@ class Run:
             log(f"Using up {resource}")
             self.exhaustions.append(
                 resource_exhaustion.exhaust(
-                    self.bench, hostile.id, resource, other_client, portal_client
+                    self.harness, hostile.id, resource, other_client, portal_client
                 )
             )
 
@@ -233,8 +236,8 @@ def main() -> int:
     if os.geteuid():
         log("Run this as root: it installs firewall rules and creates a network namespace.")
         return 1
-    bench = DockerBench(containers.API_IMAGE)
-    settings.SANDBOX_SUBNETS, settings.SANDBOX_INSTANCE = SUBNETS, bench.instance
+    harness = DockerHarness(containers.API_IMAGE)
+    settings.SANDBOX_SUBNETS, settings.SANDBOX_INSTANCE = SUBNETS, harness.instance
     settings.SANDBOX_RUNTIME = "docker"
     get_runtime.cache_clear()
     with tempfile.TemporaryDirectory(prefix="portal-isolation-") as folder:
@@ -243,15 +246,15 @@ def main() -> int:
             with (
                 running_portal(var, HOST="0.0.0.0") as portal,
                 containers.external_host(var / "external.log") as external,
-                containers.hostile_image(bench) as image,
+                containers.hostile_image(harness) as image,
             ):
-                run = Run(bench, portal, external, image)
+                run = Run(harness, portal, external, image)
                 try:
                     run.all()
                 finally:
-                    bench.clear()
+                    harness.clear()
         finally:
-            bench.clear()
+            harness.clear()
     report = run.report()
     publish("isolation", report)
     for line in summary_lines(report):

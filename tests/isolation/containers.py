@@ -18,11 +18,11 @@ from sandboxes import blueprints
 from sandboxes.runtime import SandboxFacts, SandboxSpec
 from tests.harness.runtimes import (
     TIME_LIMIT,
-    DockerBench,
+    DockerHarness,
     new_id,
     quiet,
 )
-from tests.helpers.wait import until
+from tests.helpers.wait import wait_for
 from tests.runtime.docker.test_networks import host_address, own_address
 
 ATTEMPTS = (Path(__file__).parent / "escape_attempts.py").read_text()
@@ -63,7 +63,7 @@ class BillingSandbox:
         return next(iter(self.facts.services[service].ports.values())).port
 
 
-def create_billing_sandbox(bench: DockerBench, **changes: Any) -> BillingSandbox:
+def create_billing_sandbox(harness: DockerHarness, **changes: Any) -> BillingSandbox:
     """Create a sandbox as the portal does."""
     blueprint = blueprints.load("billing")
     secret_values = blueprint.new_secrets()
@@ -73,21 +73,21 @@ def create_billing_sandbox(bench: DockerBench, **changes: Any) -> BillingSandbox
     }
     spec = replace(blueprint.spec(new_id(), variables, DISK_MB), **changes)
     return BillingSandbox(
-        spec, bench.runtime.create(spec, quiet, TIME_LIMIT), secret_values["API_KEY"]
+        spec, harness.runtime.create(spec, quiet, TIME_LIMIT), secret_values["API_KEY"]
     )
 
 
 @contextmanager
-def hostile_image(bench: DockerBench) -> Iterator[str]:
-    tag = f"sandboxportal-tests/hostile:{bench.instance}"
+def hostile_image(harness: DockerHarness) -> Iterator[str]:
+    tag = f"sandboxportal-tests/hostile:{harness.instance}"
     built = b"".join(
-        bench.client.build(fileobj=io.BytesIO(HOSTILE_DOCKERFILE.encode()), tag=tag, rm=True)
+        harness.client.build(fileobj=io.BytesIO(HOSTILE_DOCKERFILE.encode()), tag=tag, rm=True)
     )
     assert b"Successfully built" in built, built
     try:
         yield tag
     finally:
-        bench.client.remove_image(tag, force=True)
+        harness.client.remove_image(tag, force=True)
 
 
 def hostile_spec(image: str, plan: Mapping[str, Any]) -> SandboxSpec:
@@ -103,12 +103,12 @@ def hostile_spec(image: str, plan: Mapping[str, Any]) -> SandboxSpec:
     return SandboxSpec(new_id(), "hostile", [service], [], DISK_MB)
 
 
-def network_of(bench: DockerBench, spec: SandboxSpec, service: str) -> IPv4Network:
-    return IPv4Network((own_address(bench, spec, service), 28), strict=False)
+def network_of(harness: DockerHarness, spec: SandboxSpec, service: str) -> IPv4Network:
+    return IPv4Network((own_address(harness, spec, service), 28), strict=False)
 
 
 def plan_attempts(
-    bench: DockerBench,
+    harness: DockerHarness,
     network: IPv4Network,
     other: BillingSandbox,
     ports: Sequence[int],
@@ -120,13 +120,13 @@ def plan_attempts(
     `network` is the sandbox's own network, `ports` are open ports of the host, `portal` is the
     portal's port, and `external` are addresses of other machines.
     """
-    other_network = network_of(bench, other.spec, "api")
+    other_network = network_of(harness, other.spec, "api")
     gateway, other_addresses = str(network[1]), [host_address(), str(other_network[1])]
     host_addresses = [gateway, *other_addresses]
     published = [(service, other.host_port(service)) for service in ("api", "db")]
     api, db = (
         [
-            (own_address(bench, other.spec, service), inner),
+            (own_address(harness, other.spec, service), inner),
             *((host, port) for host in host_addresses),
         ]
         for (service, port), inner in zip(published, (8080, 5432), strict=True)
@@ -159,21 +159,23 @@ def plan_attempts(
 
 
 def run_as_command(
-    bench: DockerBench, spec: SandboxSpec, service: str, plan: Mapping[str, Any]
+    harness: DockerHarness, spec: SandboxSpec, service: str, plan: Mapping[str, Any]
 ) -> Outcomes:
     """Run the attempts as a developer's command in a service."""
     command = ["python3", "-c", ATTEMPTS, json.dumps(plan)]
-    code, output = bench.runtime.execute(spec.id, service, command, TIME_LIMIT)
+    code, output = harness.runtime.execute(spec.id, service, command, TIME_LIMIT)
     assert code == 0, output
     return parse_output(output)
 
 
-def run_as_main_process(bench: DockerBench, spec: SandboxSpec) -> Outcomes:
+def run_as_main_process(harness: DockerHarness, spec: SandboxSpec) -> Outcomes:
     """Start a sandbox whose main process runs the attempts; read the outcomes from its log."""
     name = spec.services[0].name
-    bench.runtime.create(spec, quiet, TIME_LIMIT)
-    until(lambda: '"outcomes"' in bench.runtime.logs(spec.id, name, 5), "the attempts have ended")
-    return parse_output(bench.runtime.logs(spec.id, name, 5))
+    harness.runtime.create(spec, quiet, TIME_LIMIT)
+    wait_for(
+        lambda: '"outcomes"' in harness.runtime.logs(spec.id, name, 5), "the attempts have ended"
+    )
+    return parse_output(harness.runtime.logs(spec.id, name, 5))
 
 
 def parse_output(output: str) -> Outcomes:
@@ -236,7 +238,7 @@ def external_host(log: Path) -> Iterator[ExternalHost]:
             subprocess.run(step.split(), check=True, capture_output=True)
         listen = ["ip", "netns", "exec", name, sys.executable, "-c", LISTEN, *external.ADDRESSES]
         with log.open("w") as out, subprocess.Popen(listen, stdout=out) as process:
-            until(lambda: "ready" in log.read_text(), "the external host is ready")
+            wait_for(lambda: "ready" in log.read_text(), "the external host is ready")
             try:
                 yield external
             finally:

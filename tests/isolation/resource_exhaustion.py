@@ -12,7 +12,7 @@ from typing import Any
 
 from sandboxes.runtime import RuntimeFailure
 from tests.bench.http_client import HttpClient
-from tests.harness.runtimes import DockerBench
+from tests.harness.runtimes import DockerHarness
 
 SECONDS = 5
 MAX_MB = 1024
@@ -128,7 +128,7 @@ class ExhaustionResult:
 
 
 def exhaust(
-    bench: DockerBench, sandbox_id: str, resource: str, other: HttpClient, portal: HttpClient
+    harness: DockerHarness, sandbox_id: str, resource: str, other: HttpClient, portal: HttpClient
 ) -> ExhaustionResult:
     program = PROGRAMS[resource]
     if "%" in program:
@@ -136,10 +136,10 @@ def exhaust(
     with measuring(other, "/v1/plans") as theirs, measuring(portal, "/healthz") as ours:
         time.sleep(0.2)
         outcome = _outcome(
-            lambda: bench.runtime.execute(sandbox_id, "api", ["python3", "-c", program], 60)
+            lambda: harness.runtime.execute(sandbox_id, "api", ["python3", "-c", program], 60)
         )
     check = CHECKS.get(resource)
-    effect = check(bench, sandbox_id) if check else ""
+    effect = check(harness, sandbox_id) if check else ""
     return ExhaustionResult(resource, "; ".join(filter(None, [outcome, effect])), theirs, ours)
 
 
@@ -152,25 +152,25 @@ def _outcome(execute: Callable[[], tuple[int, str]]) -> str:
     return output.strip().splitlines()[-1] if output.strip() else f"ended with exit code {code}"
 
 
-def log_size(bench: DockerBench, sandbox_id: str) -> str:
-    path = Path(bench.client.inspect_container(f"{sandbox_id}-api-1")["LogPath"])
+def log_size(harness: DockerHarness, sandbox_id: str) -> str:
+    path = Path(harness.client.inspect_container(f"{sandbox_id}-api-1")["LogPath"])
     kept = sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
     return f"the engine keeps {kept / 1e6:.1f} MB of the log"
 
 
-def disk_usage(bench: DockerBench, sandbox_id: str) -> str:
-    used: Any = bench.runtime.observe(sizes=True)[sandbox_id].disk_mb
+def disk_usage(harness: DockerHarness, sandbox_id: str) -> str:
+    used: Any = harness.runtime.observe(sizes=True)[sandbox_id].disk_mb
     return f"a sweep measures {used:.0f} MB"
 
 
-def survival(bench: DockerBench, sandbox_id: str) -> str:
-    facts = bench.runtime.observe().get(sandbox_id)
+def survival(harness: DockerHarness, sandbox_id: str) -> str:
+    facts = harness.runtime.observe().get(sandbox_id)
     if facts and facts.alive:
         return "the sandbox keeps running"
     return "the kernel killed the sandbox, and a sweep reports it"
 
 
-CHECKS: dict[str, Callable[[DockerBench, str], str]] = {
+CHECKS: dict[str, Callable[[DockerHarness, str], str]] = {
     "log: continuous output": log_size,
     "disk: large files": disk_usage,
     "memory: until the OOM kill": survival,

@@ -17,9 +17,9 @@ from sandboxes.metrics import outcomes
 from sandboxes.metrics.collector import PortalCollector
 from sandboxes.runtime import EngineRefused
 from tests.helpers.scenarios import (
-    committed,
     launch,
     request,
+    run_on_commit,
     sweep,
 )
 
@@ -41,10 +41,10 @@ def busy(alice, runtime, settings, clock) -> None:
     sandbox = launch(alice)
     settings.SANDBOX_POOL_SIZE = 1
     sweep()
-    with committed():
+    with run_on_commit():
         request(alice)
     runtime.fail_next("destroy", EngineRefused("It is busy."))
-    with committed():
+    with run_on_commit():
         actions.destroy(sandbox, alice)
     clock.forward(seconds=20)
     sweep()

@@ -16,7 +16,7 @@ from sandboxes.lib import clock
 from sandboxes.models import Site
 from sandboxes.reaper.sweep import Sweep
 from sandboxes.runtime import EngineRefused
-from tests.helpers.api_client import Program
+from tests.helpers.api_client import ApiClient
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("no_worker"),
+    pytest.mark.usefixtures("queued_tasks"),
     pytest.mark.store,
 ]
 
@@ -155,7 +155,7 @@ def test_metrics_contain_sandboxes_by_state_and_reaper_status(
 ) -> None:
     settings.SANDBOX_MAX_SITE = 12
     Sweep().run()
-    Program(alice).launch()
+    ApiClient(alice).launch()
     clock.forward(seconds=30)
     values = scrape(**token)
     assert values["sandboxes_by_state/pending"] == 1
@@ -170,7 +170,7 @@ def test_metrics_contain_sandboxes_by_state_and_reaper_status(
 def test_metrics_contain_failing_removals(
     token: dict[str, Any], alice: User, runtime: MemoryRuntime
 ) -> None:
-    program = Program(alice)
+    program = ApiClient(alice)
     sandbox = program.launch()
     program.delete(f"/sandboxes/{sandbox['id']}")
     runtime.fail_next("destroy", EngineRefused("It is busy."))

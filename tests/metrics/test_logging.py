@@ -15,7 +15,7 @@ from django.core.management import call_command
 from django_structlog.celery.signals import bind_extra_task_metadata
 
 from tests.helpers.admin import ask
-from tests.helpers.api_client import Program
+from tests.helpers.api_client import ApiClient
 from tests.helpers.scenarios import launch, sweep
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
@@ -37,7 +37,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> Any:
 
 
 def test_journal_log_lines_contain_request_user_and_sandbox(lines, alice) -> None:
-    sandbox = Program(alice).launch()
+    sandbox = ApiClient(alice).launch()
     requested = next(line for line in lines("journal") if line["kind"] == "requested")
 
     assert requested["sandbox"] == sandbox["id"]
@@ -46,9 +46,9 @@ def test_journal_log_lines_contain_request_user_and_sandbox(lines, alice) -> Non
 
 
 @pytest.mark.django_db(transaction=True)
-def test_tasks_carry_the_id_of_the_request_that_sent_them(lines, alice, no_worker) -> None:
-    sandbox = Program(alice).launch()
-    message = no_worker.SimpleQueue("celery").get_nowait()
+def test_tasks_carry_the_id_of_the_request_that_sent_them(lines, alice, queued_tasks) -> None:
+    sandbox = ApiClient(alice).launch()
+    message = queued_tasks.SimpleQueue("celery").get_nowait()
     requested = next(line for line in lines("journal") if line["kind"] == "requested")
 
     assert message.headers["argsrepr"] == repr((sandbox["id"],))
@@ -59,7 +59,7 @@ def test_tasks_carry_the_id_of_the_request_that_sent_them(lines, alice, no_worke
 
 def test_all_log_lines_of_a_sandbox_request_contain_the_sandbox(lines, alice) -> None:
     sandbox = launch(alice)
-    Program(alice).get(f"/sandboxes/{sandbox.public_id}")
+    ApiClient(alice).get(f"/sandboxes/{sandbox.public_id}")
     finished = lines("request_finished")[-1]
 
     assert finished["sandbox"] == sandbox.public_id
@@ -76,8 +76,8 @@ def test_log_lines_of_a_sweep_and_its_tasks_contain_its_id(lines, alice, runtime
     assert swept["actions"] == {"fail": 1}
 
 
-def test_operators_actions_are_logged(lines, desk, alice, olga) -> None:
-    ask(desk, "suspend", alice, reason="Mining coins.")
+def test_operators_actions_are_logged(lines, admin_client, alice, olga) -> None:
+    ask(admin_client, "suspend", alice, reason="Mining coins.")
     line = lines("operator_act")[-1]
 
     assert (line["act"], line["by"], line["subject"]) == ("suspend", olga.pk, alice.pk)

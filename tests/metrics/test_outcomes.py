@@ -13,9 +13,9 @@ from sandboxes.models.outcome_count import ALL_TIME
 from sandboxes.runtime import EngineRefused, EngineUnreachable
 from tests.conftest import Clock
 from tests.helpers.scenarios import (
-    committed,
     launch,
     request,
+    run_on_commit,
     sweep,
 )
 
@@ -39,9 +39,9 @@ def settle(clock: Clock) -> None:
 def test_launches_are_counted_by_result(alice, runtime, clock):
     launch(alice)
     runtime.fail_startup("api", 1)
-    with committed():
+    with run_on_commit():
         request(alice)
-    with committed():
+    with run_on_commit():
         actions.destroy(request(alice), alice)
     settle(clock)
 
@@ -61,10 +61,10 @@ def test_claims_count_as_warm_and_pooled_sandboxes_do_not_count(alice, settings,
 
 def test_removals_are_counted_with_their_duration(alice, runtime, clock):
     easy, hard = launch(alice), launch(alice)
-    with committed():
+    with run_on_commit():
         actions.destroy(easy, alice)
     runtime.fail_next("destroy", EngineRefused("It is busy."))
-    with committed():
+    with run_on_commit():
         actions.destroy(hard, alice)
     clock.forward(seconds=40)
     sweep()
@@ -112,7 +112,7 @@ def test_an_overtaken_sweep_counts_nothing(alice, clock, monkeypatch):
 
 
 def test_totals_survive_the_pruning_of_sandboxes_and_buckets(alice, clock):
-    with committed():
+    with run_on_commit():
         actions.destroy(launch(alice), alice)
     settle(clock)
     clock.forward(days=91)
@@ -126,10 +126,10 @@ def test_totals_survive_the_pruning_of_sandboxes_and_buckets(alice, clock):
 def test_failed_engine_calls_are_counted(alice, runtime):
     sandbox = launch(alice)
     runtime.fail_next("create", EngineUnreachable("The engine did not answer."))
-    with committed():
+    with run_on_commit():
         request(alice)
     runtime.fail_next("destroy", EngineRefused("It is busy."))
-    with committed():
+    with run_on_commit():
         actions.destroy(sandbox, alice)
     runtime.unreachable = True
     sweep()

@@ -17,9 +17,12 @@ from sandboxes.reaper.sweep import Sweep
 from sandboxes.webhooks import delivery, outbox
 from tests.fakes.webhook_receiver import Receiver, hook
 from tests.harness.databases import at_once
-from tests.helpers.scenarios import again, launch
+from tests.helpers.scenarios import launch, reload
 
-pytestmark = [pytest.mark.usefixtures("shared_database", "no_worker", "runtime"), pytest.mark.store]
+pytestmark = [
+    pytest.mark.usefixtures("shared_database", "queued_tasks", "runtime"),
+    pytest.mark.store,
+]
 
 
 @pytest.fixture
@@ -32,7 +35,7 @@ def launch_expiring_soon(user: User) -> Sandbox:
     sandbox = launch(user)
     soon = timezone.now() + timedelta(minutes=4)
     Sandbox.objects.filter(pk=sandbox.pk).update(expires_at=soon)
-    return again(sandbox)
+    return reload(sandbox)
 
 
 def test_concurrent_sweeps_and_workers_notify_of_a_deadline_once(

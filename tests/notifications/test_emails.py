@@ -17,9 +17,9 @@ from sandboxes.notifications import tasks as worker_tasks
 from sandboxes.reaper.sweep import Sweep
 from tests.helpers.scenarios import (
     Killed,
-    again,
+    event_kinds,
     launch,
-    story,
+    reload,
     sweep,
 )
 
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 
 def warned(sandbox: Sandbox) -> int:
-    return story(sandbox).count("warned")
+    return event_kinds(sandbox).count("warned")
 
 
 def test_a_warning_overtaken_by_an_extension_is_not_sent(alice, runtime, clock):
@@ -35,7 +35,7 @@ def test_a_warning_overtaken_by_an_extension_is_not_sent(alice, runtime, clock):
 
     sandbox = launch(alice, ttl_minutes=15)
     clock.forward(minutes=11)
-    stale = again(sandbox)
+    stale = reload(sandbox)
     actions.extend(sandbox, 60, alice)
 
     assert not housekeeping.warn(stale, idle=False)

@@ -18,10 +18,10 @@ from sandboxes.reaper import housekeeping
 from sandboxes.reaper.sweep import Sweep
 from tests.fakes.webhook_receiver import Receiver, hook
 from tests.helpers.scenarios import (
-    again,
-    committed,
+    event_kinds,
     launch,
-    story,
+    reload,
+    run_on_commit,
     sweep,
 )
 
@@ -93,9 +93,9 @@ def test_an_expiry_warning_reaches_each_channel_once_per_deadline(
     recorder.advance(minutes=9)
     assert recorder.received == (1, 1, 1)
     recorder.advance(minutes=9)
-    assert again(sandbox).end_reason == "expired"
+    assert reload(sandbox).end_reason == "expired"
     assert recorder.received == (2, 2, 2)
-    assert story(sandbox).count("warned") == 2
+    assert event_kinds(sandbox).count("warned") == 2
 
 
 def test_an_idle_warning_reaches_each_channel_once_per_deadline(
@@ -116,9 +116,9 @@ def test_an_idle_warning_reaches_each_channel_once_per_deadline(
     recorder.advance(minutes=24)
     assert recorder.received == (2, 2, 2), "traffic keeps the sandbox alive, too"
     recorder.advance(minutes=8)
-    assert again(sandbox).end_reason == "idle"
+    assert reload(sandbox).end_reason == "idle"
     assert recorder.received == (3, 3, 3)
-    assert story(sandbox).count("warned") == 3
+    assert event_kinds(sandbox).count("warned") == 3
 
 
 def test_both_deadlines_of_a_sandbox_are_warned_of_once(
@@ -149,7 +149,7 @@ def test_each_of_several_sandboxes_is_warned_of_once(
 def test_overlapping_sweeps_warn_once(alice: User, recorder: WarningRecorder) -> None:
     launch(alice, ttl_minutes=15)
     recorder.clock.forward(minutes=11)
-    with committed():
+    with run_on_commit():
         stale = Sandbox.objects.select_related("owner").get()
         Sweep().run()
         assert not housekeeping.warn(stale, idle=False)
@@ -211,7 +211,7 @@ def test_the_banner_has_a_button_that_extends_the_sandbox(
     assert "&lt;i&gt;checkout&lt;/i&gt;" in page and "<i>checkout" not in page
     assert f'action="{reverse("extend", args=[sandbox.public_id])}"' in page
     recorder.web.post(reverse("extend", args=[sandbox.public_id]), {"minutes": 120})
-    assert again(sandbox).expires_at > sandbox.expires_at
+    assert reload(sandbox).expires_at > sandbox.expires_at
     page = recorder.web.get(reverse("tokens")).content.decode()
     assert "checkout" not in page
 

@@ -15,15 +15,15 @@ from sandboxes.pool import reconcile
 from sandboxes.worker import tasks as worker_tasks
 from tests.fakes.friendbot import Friendbot
 from tests.helpers.scenarios import (
-    again,
-    committed,
+    after_next_observe,
     ended_because,
+    event_kinds,
     expire,
     last_line,
-    once_observed,
     pooled,
+    reload,
     request,
-    story,
+    run_on_commit,
     sweep,
 )
 
@@ -41,7 +41,7 @@ def test_a_sweep_fills_the_pool(settings, runtime):
 
     assert len(pooled()) == 2
     assert set(runtime.observe()) == {row.public_id for row in pooled()}
-    assert story(pooled()[0])[:3] == ["requested", "provisioning", "pooled"]
+    assert event_kinds(pooled()[0])[:3] == ["requested", "provisioning", "pooled"]
     assert {event.actor_role for event in pooled()[0].events.all()} == {"portal"}
     sweep()
     assert len(Sandbox.objects.all()) == 2, "the pool is full"
@@ -57,7 +57,7 @@ def test_a_launch_claims_a_pooled_sandbox_without_engine_calls(alice, runtime):
     assert (sandbox.pk, sandbox.state) == (warm.pk, State.RUNNING)
     assert (sandbox.owner, sandbox.name, sandbox.slot) == (alice, "checkout", 1)
     assert sandbox.addresses == warm.addresses
-    assert story(sandbox)[-2:] == ["requested", "running"]
+    assert event_kinds(sandbox)[-2:] == ["requested", "running"]
 
 
 def test_its_lifetime_starts_when_it_is_claimed(alice, clock):
@@ -71,7 +71,7 @@ def test_its_lifetime_starts_when_it_is_claimed(alice, clock):
     assert sandbox.expires_at == now + timedelta(minutes=45)
     assert sandbox.hard_cap_at == now + timedelta(minutes=240)
     assert sweep().errors == []
-    assert again(sandbox).state == State.RUNNING
+    assert reload(sandbox).state == State.RUNNING
 
 
 def test_each_pooled_sandbox_has_unique_secrets(alice, bob, settings):
@@ -87,7 +87,7 @@ def test_each_pooled_sandbox_has_unique_secrets(alice, bob, settings):
 
 def test_the_pool_is_refilled_after_a_claim(alice):
     sweep()
-    with committed():
+    with run_on_commit():
         sandbox = request(alice)
 
     assert len(pooled()) == 1
@@ -157,10 +157,10 @@ def test_a_sandbox_that_broke_before_its_claim_is_recreated(alice, runtime, brea
     sweep()
     [warm] = pooled()
     breaks(runtime, warm.public_id)
-    with committed():
+    with run_on_commit():
         sandbox = request(alice)
 
-    given = again(sandbox)
+    given = reload(sandbox)
     assert (given.pk, given.state) == (warm.pk, State.RUNNING)
     assert runtime.observe()[given.public_id].alive
     assert given.addresses != warm.addresses, "the new ports are recorded"
@@ -172,11 +172,11 @@ def test_a_sandbox_that_broke_before_its_claim_is_recreated(alice, runtime, brea
 def test_an_intact_sandbox_is_claimed_unchanged(alice, runtime):
     sweep()
     [warm] = pooled()
-    with committed():
+    with run_on_commit():
         request(alice)
 
-    assert again(warm).addresses == warm.addresses
-    assert "revived" not in story(warm)
+    assert reload(warm).addresses == warm.addresses
+    assert "revived" not in event_kinds(warm)
 
 
 def test_a_decision_from_before_the_recreation_is_void(alice, runtime):
@@ -184,20 +184,20 @@ def test_a_decision_from_before_the_recreation_is_void(alice, runtime):
     [warm] = pooled()
     runtime.stop_service(warm.public_id, "api", 3)
     sandbox = request(alice)
-    once_observed(runtime, lambda: worker_tasks.verify_claimed(sandbox.public_id))
+    after_next_observe(runtime, lambda: worker_tasks.verify_claimed(sandbox.public_id))
     result = sweep()
 
-    assert (result.errors, again(sandbox).state) == ([], State.RUNNING)
+    assert (result.errors, reload(sandbox).state) == ([], State.RUNNING)
     assert runtime.observe()[sandbox.public_id].alive
 
 
 def test_a_claim_during_an_engine_outage_is_verified_by_sweeps(alice, runtime):
     sweep()
-    with committed():
+    with run_on_commit():
         sandbox = request(alice)
         runtime.unreachable = True
 
-    assert (again(sandbox).state, again(sandbox).leased_until) == (State.RUNNING, None)
+    assert (reload(sandbox).state, reload(sandbox).leased_until) == (State.RUNNING, None)
 
 
 def test_friendbot_funds_pooled_sandboxes(alice, bot: Friendbot):
@@ -206,7 +206,7 @@ def test_friendbot_funds_pooled_sandboxes(alice, bot: Friendbot):
     assert warm.funding == Funding.FUNDED
     assert bot.asked_for == [warm.stellar_public_key]
 
-    with committed():
+    with run_on_commit():
         assert request(alice).funding == Funding.FUNDED
     assert len(bot.asked_for) == 2, "only the next pooled sandbox was funded"
 
@@ -254,4 +254,4 @@ def test_traffic_in_the_pool_is_not_the_owners_activity(alice, runtime):
     before = sandbox.last_activity_at
     sweep()
 
-    assert again(sandbox).last_activity_at == before
+    assert reload(sandbox).last_activity_at == before

@@ -16,13 +16,13 @@ from sandboxes.runtime import EngineRefused, host_resources
 from sandboxes.worker import tasks as worker_tasks
 from tests.helpers.scenarios import (
     Killed,
-    again,
-    committed,
     ended_because,
     launch,
     pooled,
-    refill,
+    reconcile_pool,
+    reload,
     request,
+    run_on_commit,
     sweep,
 )
 
@@ -39,10 +39,10 @@ def test_launches_take_capacity_from_the_pool(alice, bob, olga, settings):
     sweep()
     assert len(pooled()) == 2
 
-    with committed():
+    with run_on_commit():
         request(alice)
     assert len(pooled()) == 1
-    with committed():
+    with run_on_commit():
         request(bob)
     assert pooled() == []
     with pytest.raises(QuotaExceeded, match="at capacity"):
@@ -82,13 +82,13 @@ def test_the_pool_stays_empty_while_the_engine_host_lacks_resources(runtime, wha
 
     setattr(runtime, what, left)
     sweep()
-    refill()
+    reconcile_pool()
     assert pooled() == []
     assert runtime.observe() == {}
 
     setattr(runtime, what, left + 1)
     sweep()
-    refill()
+    reconcile_pool()
     assert len(pooled()) == 1
 
 
@@ -102,12 +102,12 @@ def test_unknown_memory_counts_as_sufficient(tmp_path, monkeypatch):
 def test_the_pool_is_not_filled_while_launches_wait(alice):
     reconcile.refresh_versions()
     waiting = request(alice)
-    refill()
+    reconcile_pool()
     assert pooled() == []
 
-    with committed():
+    with run_on_commit():
         worker_tasks.provision(waiting.public_id)
-    assert again(waiting).state == State.RUNNING
+    assert reload(waiting).state == State.RUNNING
     assert len(pooled()) == 1, "no launch waits now"
 
 
@@ -118,7 +118,7 @@ def test_a_rebuilt_image_replaces_the_pool(runtime):
     sweep()
 
     assert ended_because(old) == (State.DESTROYED, EndReason.RETIRED)
-    assert "images" in again(old).end_message
+    assert "images" in reload(old).end_message
     assert len(pooled()) == 1
     assert pooled()[0].spec_version != old.spec_version
 
@@ -182,7 +182,7 @@ def test_a_smaller_pool_keeps_the_funded_sandbox(settings):
 def test_a_paused_pool_is_claimed_but_not_refilled(alice):
     sweep()
     Pool.objects.update(paused=True)
-    with committed():
+    with run_on_commit():
         assert request(alice).state == State.RUNNING
     sweep()
 
@@ -208,7 +208,7 @@ def test_a_sandbox_that_broke_in_the_pool_is_replaced(runtime):
     sweep()
 
     assert ended_because(broken) == (State.FAILED, EndReason.CRASHED)
-    assert again(broken).failure["exit_code"] == 3
+    assert reload(broken).failure["exit_code"] == 3
     assert len(pooled()) == 1
 
 
@@ -227,7 +227,7 @@ def test_killed_while_filling_the_pool_no_unfinished_sandbox_stays(runtime, cloc
     reconcile.refresh_versions()
     runtime.fail_next(point, Killed())
     with pytest.raises(Killed):
-        refill()
+        reconcile_pool()
     [half_made] = Sandbox.objects.for_pool()
 
     clock.forward(seconds=LEASE_DURATION.total_seconds())
@@ -242,13 +242,13 @@ def test_failures_to_fill_the_pool_back_off(runtime, clock):
     reconcile.refresh_versions()
     for pause in (30, 60, 120):
         runtime.fail_next("containers", EngineRefused("The engine refused."))
-        refill()
-        refill()
+        reconcile_pool()
+        reconcile_pool()
         assert Pool.objects.get().retry_at == timezone.now() + timedelta(seconds=pause)
         clock.forward(seconds=pause)
     assert Sandbox.objects.filter(end_reason=EndReason.PROVISION_FAILED).count() == 3
 
-    refill()
+    reconcile_pool()
     assert len(pooled()) == 1
     assert (Pool.objects.get().failures, Pool.objects.get().retry_at) == (0, None)
 
@@ -256,7 +256,7 @@ def test_failures_to_fill_the_pool_back_off(runtime, clock):
 def test_an_operator_may_destroy_a_pooled_sandbox(olga):
     sweep()
     [warm] = pooled()
-    with committed():
+    with run_on_commit():
         actions.destroy(warm, olga, "It looks odd.")
 
     assert ended_because(warm) == (State.DESTROYED, EndReason.OPERATOR)

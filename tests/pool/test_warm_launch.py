@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from tests.harness.portal import ON_DOCKER, Portal, running_portal
-from tests.helpers.wait import until
+from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +35,7 @@ def pooled(portal: Portal) -> int:
 
 
 def test_a_launch_claims_a_running_sandbox_and_the_pool_refills(portal: Portal) -> None:
-    until(lambda: pooled(portal) == 1, "one is kept warm")
+    wait_for(lambda: pooled(portal) == 1, "one is kept warm")
     with portal.client("developer") as client:
         answer = client.post("/sandboxes", json={"name": "warm"})
         sandbox = answer.json()
@@ -47,14 +47,14 @@ def test_a_launch_claims_a_running_sandbox_and_the_pool_refills(portal: Portal) 
         with httpx2.Client(base_url=sandbox["endpoints"]["api"], headers=own, timeout=10) as api:
             assert {name: api.get(f"/v1/{name}").json()["total"] for name in SEED} == SEED
 
-        until(lambda: pooled(portal) == 1, "the pool is refilled")
+        wait_for(lambda: pooled(portal) == 1, "the pool is refilled")
         client.delete(f"/sandboxes/{sandbox['id']}")
     left = len(portal.sandboxes())
-    until(lambda: len(portal.sandboxes()) == 1, f"only the pooled sandbox of {left} remains")
+    wait_for(lambda: len(portal.sandboxes()) == 1, f"only the pooled sandbox of {left} remains")
 
 
 def test_pooled_sandboxes_are_not_accessible_through_the_portal(portal: Portal) -> None:
-    until(lambda: pooled(portal) == 1, "one is kept warm")
+    wait_for(lambda: pooled(portal) == 1, "one is kept warm")
     [name] = portal.sandboxes()
     for who in ("developer", "operator"):
         with portal.client(who) as client:
@@ -64,8 +64,8 @@ def test_pooled_sandboxes_are_not_accessible_through_the_portal(portal: Portal) 
 
 
 def test_a_disabled_pool_leaves_nothing_on_the_engine(portal: Portal) -> None:
-    until(lambda: pooled(portal) == 1, "one is kept warm")
+    wait_for(lambda: pooled(portal) == 1, "one is kept warm")
     code = "from sandboxes.models import Pool; Pool.objects.update(size=0)"
     assert portal.manage("shell", "-c", code).returncode == 0
 
-    until(lambda: not portal.held(), "all objects are removed")
+    wait_for(lambda: not portal.held(), "all objects are removed")

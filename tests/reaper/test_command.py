@@ -19,10 +19,10 @@ from django.utils import timezone
 from sandboxes.models import Site, State
 from sandboxes.runtime import EngineRefused
 from tests.helpers.scenarios import (
-    again,
-    committed,
     expire,
     launch,
+    reload,
+    run_on_commit,
 )
 
 pytestmark = pytest.mark.django_db
@@ -34,7 +34,7 @@ def reap(*arguments: str) -> tuple[int, str, str]:
     """Run the command; return its exit code, output and errors."""
     out, err = StringIO(), StringIO()
     try:
-        with committed():
+        with run_on_commit():
             call_command("reap_sandboxes", *arguments, stdout=out, stderr=err, no_color=True)
     except SystemExit as stop:
         return int(stop.code or 0), out.getvalue(), err.getvalue()
@@ -49,9 +49,10 @@ def test_one_sweep_reports_its_actions_and_exits_with_0(alice, runtime):
 
     assert (code, err) == (0, "")
     assert out == (
-        f"{sandbox.public_id}: expire: Its lifetime ended.\nSweep finished. Actions: 1, errors: 0.\n"
+        f"{sandbox.public_id}: expire: Its lifetime ended.\n"
+        "Sweep finished. Actions: 1, errors: 0.\n"
     )
-    assert again(sandbox).state == State.DESTROYED
+    assert reload(sandbox).state == State.DESTROYED
 
 
 def test_a_sweep_without_actions_reports_zero(runtime):
@@ -79,7 +80,7 @@ def test_a_failed_removal_exits_with_1_until_it_succeeds(alice, runtime, clock):
     assert reap()[0] == 1
     clock.forward(seconds=5)
     assert reap()[0] == 0
-    assert again(sandbox).state == State.DESTROYED
+    assert reload(sandbox).state == State.DESTROYED
 
 
 def test_a_dry_run_only_reports(alice, runtime):
@@ -90,7 +91,7 @@ def test_a_dry_run_only_reports(alice, runtime):
 
     assert code == 0
     assert "Planned actions: 1" in out
-    assert again(sandbox).state == State.RUNNING
+    assert reload(sandbox).state == State.RUNNING
     assert Site.current().reaped_at is None
 
 
@@ -126,7 +127,7 @@ def test_the_limit_on_expirations_can_be_changed(alice, runtime):
     assert code == 1
     assert "More than 1 sandboxes are due at once" in err
     assert reap("--max-endings", "0")[0] == 0
-    assert {again(row).state for row in rows} == {State.DESTROYED}
+    assert {reload(row).state for row in rows} == {State.DESTROYED}
 
 
 @pytest.mark.parametrize(

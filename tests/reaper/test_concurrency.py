@@ -16,13 +16,13 @@ from sandboxes.reaper.sweep import Sweep
 from sandboxes.worker import provisioning, teardown
 from tests.harness.databases import at_once
 from tests.helpers.scenarios import (
-    again,
     expire,
     launch,
+    reload,
     request,
 )
 
-pytestmark = [pytest.mark.usefixtures("shared_database", "no_worker"), pytest.mark.store]
+pytestmark = [pytest.mark.usefixtures("shared_database", "queued_tasks"), pytest.mark.store]
 
 
 def lines(kind: str) -> int:
@@ -41,9 +41,9 @@ def test_concurrent_reapers_end_each_sandbox_once(runtime):
     sweeps = at_once(4, lambda _: Sweep().run())
 
     assert [s.errors for s in sweeps] == [[]] * 4
-    assert {again(row).state for row in rows[:8]} == {State.DESTROYED}
-    assert again(rows[8]).state == State.FAILED
-    assert {again(row).state for row in rows[9:]} == {State.RUNNING}
+    assert {reload(row).state for row in rows[:8]} == {State.DESTROYED}
+    assert reload(rows[8]).state == State.FAILED
+    assert {reload(row).state for row in rows[9:]} == {State.RUNNING}
     assert (lines("ending"), lines("destroyed"), lines("failed")) == (9, 8, 1)
     assert set(runtime.observe()) == {row.public_id for row in rows[9:]}
     assert sum(s.counts["expire"] for s in sweeps) == 8, "exactly one sweep ends each sandbox"
@@ -59,9 +59,9 @@ def test_concurrent_reapers_remove_an_orphan_without_errors(runtime):
 def test_concurrent_workers_provision_a_sandbox_once(runtime):
     sandbox = request(create_users(1)[0])
 
-    at_once(4, lambda _: provisioning.provision(again(sandbox)))
+    at_once(4, lambda _: provisioning.provision(reload(sandbox)))
 
-    assert (again(sandbox).state, again(sandbox).lease_token) == (State.RUNNING, 1)
+    assert (reload(sandbox).state, reload(sandbox).lease_token) == (State.RUNNING, 1)
     assert (lines("provisioning"), lines("running")) == (1, 1)
     assert len(runtime.observe()) == 1
 
@@ -78,15 +78,15 @@ def test_an_extension_and_a_concurrent_reaper_agree(runtime):
                 Sweep().run()
                 return False
             try:
-                actions.extend(again(sandbox), 30, owner)
+                actions.extend(reload(sandbox), 30, owner)
             except StateConflict:
                 return False
             return True
 
         granted = any(at_once(2, extend_or_sweep))
-        assert again(sandbox).state == (State.RUNNING if granted else State.DESTROYED)
-        actions.destroy(again(sandbox), owner)
-        teardown.tear_down(again(sandbox))
+        assert reload(sandbox).state == (State.RUNNING if granted else State.DESTROYED)
+        actions.destroy(reload(sandbox), owner)
+        teardown.tear_down(reload(sandbox))
 
 
 def test_concurrent_extensions_are_granted_once(runtime):
@@ -95,13 +95,13 @@ def test_concurrent_extensions_are_granted_once(runtime):
 
     def extend(_: int) -> bool:
         try:
-            actions.extend(again(sandbox), 30, owner)
+            actions.extend(reload(sandbox), 30, owner)
         except StateConflict:
             return False
         return True
 
     assert sum(at_once(8, extend)) == 1
-    assert again(sandbox).expires_at == sandbox.expires_at + timedelta(minutes=30)
+    assert reload(sandbox).expires_at == sandbox.expires_at + timedelta(minutes=30)
 
 
 def test_destroying_during_provisioning_leaves_nothing_behind(runtime):
@@ -111,15 +111,15 @@ def test_destroying_during_provisioning_leaves_nothing_behind(runtime):
 
         def make_or_destroy(number: int, sandbox: Sandbox = sandbox) -> None:
             if number:
-                provisioning.provision(again(sandbox))
+                provisioning.provision(reload(sandbox))
             else:
-                actions.destroy(again(sandbox), owner)
-                teardown.tear_down(again(sandbox))
+                actions.destroy(reload(sandbox), owner)
+                teardown.tear_down(reload(sandbox))
 
         at_once(2, make_or_destroy)
         Sweep().run()
-        assert again(sandbox).state == State.DESTROYED
-        assert again(sandbox).end_reason == EndReason.USER
+        assert reload(sandbox).state == State.DESTROYED
+        assert reload(sandbox).end_reason == EndReason.USER
         assert runtime.observe() == {}
 
 
@@ -136,7 +136,7 @@ def test_concurrent_launches_claim_different_pooled_sandboxes(runtime, settings)
     given = [row.pk for row in rows if row.state == State.RUNNING]
     assert sorted(given) == sorted(warm)
     assert len({row.pk for row in rows}) == 8
-    assert {again(row).owner for row in rows} == set(users)
+    assert {reload(row).owner for row in rows} == set(users)
     assert Event.objects.filter(kind="running").count() == 5
 
 
@@ -155,6 +155,6 @@ def test_concurrent_workers_process_the_launch_queue_once(runtime):
 
     at_once(4, lambda _: provisioning.process_queue())
 
-    assert {again(row).state for row in rows} == {State.RUNNING}
-    assert {again(row).lease_token for row in rows} == {1}
+    assert {reload(row).state for row in rows} == {State.RUNNING}
+    assert {reload(row).lease_token for row in rows} == {1}
     assert lines("running") == 12

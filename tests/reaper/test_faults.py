@@ -12,13 +12,13 @@ from sandboxes.models import EndReason, Sandbox, Site, State
 from sandboxes.runtime import EngineRefused
 from sandboxes.worker import provisioning
 from tests.helpers.scenarios import (
-    again,
-    committed,
+    after_next_observe,
+    event_kinds,
     expire,
     launch,
-    once_observed,
+    reload,
     request,
-    story,
+    run_on_commit,
     sweep,
 )
 
@@ -44,7 +44,7 @@ def test_a_broken_sandbox_fails_with_the_reason(alice, runtime, breaks, reason, 
     breaks(runtime, sandbox.public_id)
     sweep()
 
-    sandbox = again(sandbox)
+    sandbox = reload(sandbox)
     assert (sandbox.state, sandbox.end_reason) == (State.FAILED, reason)
     assert words in sandbox.end_message
     assert runtime.observe() == {}
@@ -60,8 +60,8 @@ def test_a_sandbox_with_lost_encryption_keys_still_ends(alice, runtime, settings
     clock.forward(minutes=60)
     assert sweep().errors == []
 
-    assert again(running).end_reason == EndReason.EXPIRED
-    assert again(broken).state == State.DESTROYED
+    assert reload(running).end_reason == EndReason.EXPIRED
+    assert reload(broken).state == State.DESTROYED
     assert runtime.observe() == {}
 
 
@@ -71,8 +71,8 @@ def test_a_failure_with_lost_encryption_keys_explains_the_missing_logs(alice, ru
     runtime.stop_service(broken.public_id, "api", 1)
     sweep()
 
-    assert again(broken).state == State.FAILED
-    assert "SANDBOX_ENCRYPTION_KEYS" in again(broken).failure["log_tail"]
+    assert reload(broken).state == State.FAILED
+    assert "SANDBOX_ENCRYPTION_KEYS" in reload(broken).failure["log_tail"]
 
 
 def test_a_sandbox_of_a_removed_blueprint_still_ends(alice, runtime, clock):
@@ -82,17 +82,17 @@ def test_a_sandbox_of_a_removed_blueprint_still_ends(alice, runtime, clock):
     clock.forward(minutes=61)
     sweep()
 
-    assert again(sandbox).end_reason == EndReason.EXPIRED
+    assert reload(sandbox).end_reason == EndReason.EXPIRED
 
 
 def test_a_launch_lost_by_the_queue_is_requeued(alice, runtime, clock):
     sandbox = request(alice)
     sweep()
-    assert again(sandbox).state == State.PENDING
+    assert reload(sandbox).state == State.PENDING
 
     clock.forward(seconds=11)
     sweep()
-    assert again(sandbox).state == State.RUNNING
+    assert reload(sandbox).state == State.RUNNING
 
 
 def test_a_launch_that_no_worker_processes_fails_in_the_end(alice, runtime, clock):
@@ -100,7 +100,7 @@ def test_a_launch_that_no_worker_processes_fails_in_the_end(alice, runtime, cloc
     clock.forward(minutes=11)
     sweep()
 
-    assert (again(sandbox).state, again(sandbox).end_reason) == (
+    assert (reload(sandbox).state, reload(sandbox).end_reason) == (
         State.FAILED,
         EndReason.PROVISION_FAILED,
     )
@@ -109,10 +109,10 @@ def test_a_launch_that_no_worker_processes_fails_in_the_end(alice, runtime, cloc
 def test_a_late_decision_does_not_fail_a_sandbox_that_just_started(alice, runtime, clock):
     sandbox = request(alice)
     clock.forward(minutes=11)
-    once_observed(runtime, lambda: provisioning.provision(again(sandbox)))
+    after_next_observe(runtime, lambda: provisioning.provision(reload(sandbox)))
     result = sweep()
 
-    assert again(sandbox).state == State.RUNNING
+    assert reload(sandbox).state == State.RUNNING
     assert result.lines == []
 
 
@@ -138,8 +138,8 @@ def test_a_failed_removal_does_not_affect_other_sandboxes(alice, bob, runtime, c
     runtime.fail_next("destroy", EngineRefused("The engine refused to remove it: device is busy."))
     result = sweep()
 
-    assert again(stuck).state == State.DESTROYING
-    assert again(fine).state == State.DESTROYED
+    assert reload(stuck).state == State.DESTROYING
+    assert reload(fine).state == State.DESTROYED
     assert result.errors == [
         f"{stuck.public_id} could not be removed: The engine refused to remove it: device is busy."
     ]
@@ -153,18 +153,18 @@ def test_removals_are_retried_with_growing_delays_and_reported(alice, runtime, c
     for _ in range(9):
         runtime.fail_next("destroy", EngineRefused("It is busy."))
         assert sweep().errors
-        waits.append((again(sandbox).leased_until - timezone.now()).total_seconds())
+        waits.append((reload(sandbox).leased_until - timezone.now()).total_seconds())
         clock.forward(seconds=waits[-1] - 1)
         assert sweep().errors, "the retry isn't due, so the removal is still pending"
         clock.forward(seconds=1)
 
     assert waits == [5, 10, 20, 40, 80, 160, 320, 600, 600]
-    assert again(sandbox).removal_attempts == 9
-    assert story(sandbox).count("removal_delayed") == 1, "the same error is recorded once"
+    assert reload(sandbox).removal_attempts == 9
+    assert event_kinds(sandbox).count("removal_delayed") == 1, "the same error is recorded once"
     runtime._failures.clear()
     assert sweep().errors == []
-    assert again(sandbox).state == State.DESTROYED
-    assert again(sandbox).removal_error == ""
+    assert reload(sandbox).state == State.DESTROYED
+    assert reload(sandbox).removal_error == ""
 
 
 def test_an_unreachable_engine_does_not_mean_lost_sandboxes(alice, runtime, clock):
@@ -173,8 +173,8 @@ def test_an_unreachable_engine_does_not_mean_lost_sandboxes(alice, runtime, cloc
     clock.forward(seconds=20)
     result = sweep()
 
-    assert again(running).state == State.RUNNING
-    assert again(unused).state == State.PROVISIONING
+    assert reload(running).state == State.RUNNING
+    assert reload(unused).state == State.PROVISIONING
     assert result.errors[0].startswith("The engine can't be reached")
     assert Site.current().reaped_at == timezone.now()
 
@@ -184,24 +184,24 @@ def test_sandboxes_due_during_an_engine_outage_end_afterwards(alice, runtime, cl
     clock.forward(minutes=61)
     runtime.unreachable = True
     sweep()
-    assert (again(sandbox).state, again(sandbox).end_reason) == (
+    assert (reload(sandbox).state, reload(sandbox).end_reason) == (
         State.DESTROYING,
         EndReason.EXPIRED,
     )
 
     runtime.unreachable = False
     assert sweep().errors == []
-    assert again(sandbox).state == State.DESTROYED
+    assert reload(sandbox).state == State.DESTROYED
     assert runtime.observe() == {}
 
 
 def test_an_engine_outage_during_a_sweep_is_reported(alice, runtime):
     sandbox = launch(alice)
     expire(sandbox)
-    once_observed(runtime, lambda: setattr(runtime, "unreachable", True))
+    after_next_observe(runtime, lambda: setattr(runtime, "unreachable", True))
     result = sweep()
 
-    assert again(sandbox).state == State.DESTROYING
+    assert reload(sandbox).state == State.DESTROYING
     assert result.errors
     assert Site.current().reaped_at
 
@@ -220,7 +220,7 @@ def test_an_orphan_is_removed_after_the_grace_period_only(alice, runtime, clock)
 
 def test_remains_of_an_ended_sandbox_are_orphans(alice, runtime, clock):
     sandbox = launch(alice)
-    with committed():
+    with run_on_commit():
         actions.destroy(sandbox, alice)
     runtime.add_orphan(sandbox.public_id, timezone.now() - timedelta(minutes=5))
     sweep()

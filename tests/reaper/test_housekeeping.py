@@ -11,12 +11,12 @@ from sandboxes.models import EndReason, Sandbox, Site, State
 from sandboxes.reaper import sweep as reaper_sweep
 from sandboxes.runtime import EngineUnreachable
 from tests.helpers.scenarios import (
-    again,
-    committed,
+    event_kinds,
     expire,
     launch,
+    reload,
     request,
-    story,
+    run_on_commit,
     sweep,
 )
 
@@ -45,7 +45,7 @@ def test_an_error_of_one_row_does_not_stop_the_others(alice, runtime, monkeypatc
     monkeypatch.setattr(reaper_sweep, "decide", fail_for_one)
     result = sweep()
 
-    assert again(fine).state == State.DESTROYED
+    assert reload(fine).state == State.DESTROYED
     assert result.errors == [f"{bad.public_id}: ValueError: odd row"]
 
 
@@ -54,12 +54,12 @@ def test_a_dry_run_reports_actions_without_performing_them(alice, runtime, clock
     runtime.add_orphan("sbx_orphan")
     clock.forward(minutes=20)
     runtime.add_traffic(due.public_id)
-    before = [again(due), again(waits), story(due), runtime.observe()]
+    before = [reload(due), reload(waits), event_kinds(due), runtime.observe()]
     result = sweep(dry_run=True)
 
     assert dict(result.counts) == {"expire": 1, "fail": 1, "orphan": 1}
-    assert [again(due), again(waits), story(due), runtime.observe()] == before
-    assert again(due).last_activity_at == due.last_activity_at
+    assert [reload(due), reload(waits), event_kinds(due), runtime.observe()] == before
+    assert reload(due).last_activity_at == due.last_activity_at
     assert Site.current().reaped_at is None
 
 
@@ -82,11 +82,11 @@ def test_unreadable_usage_is_reported_and_stops_nothing(alice, runtime):
 
 def test_history_is_retained_for_90_days(alice, runtime, clock):
     old, _ = actions.launch_sandbox(alice, actions.LaunchRequest(), "k-1")
-    with committed():
+    with run_on_commit():
         actions.destroy(old, alice)
     clock.forward(days=89)
     sweep()
-    assert again(old).events.exists()
+    assert reload(old).events.exists()
 
     clock.forward(days=2)
     sweep()
@@ -101,8 +101,8 @@ def test_active_sandboxes_are_never_pruned(alice, runtime, settings):
     leases.acquire_lease(stuck, [State.DESTROYING])
     sweep()
 
-    assert again(sandbox).state == State.RUNNING
-    assert again(stuck).state == State.DESTROYING
+    assert reload(sandbox).state == State.RUNNING
+    assert reload(stuck).state == State.DESTROYING
 
 
 def test_a_sweep_of_many_healthy_sandboxes_runs_few_queries(

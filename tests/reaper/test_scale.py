@@ -21,13 +21,13 @@ from sandboxes.reaper import housekeeping, sweep
 from sandboxes.reaper.sweep import Sweep
 from sandboxes.usage import sampling
 from tests.harness import bulk_data
-from tests.helpers.scenarios import again
+from tests.helpers.scenarios import reload
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from sandboxes.runtime.memory import MemoryRuntime
-    from tests.harness.runtimes import DockerBench
+    from tests.harness.runtimes import DockerHarness
 
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
@@ -78,10 +78,10 @@ def test_traffic_of_many_sandboxes_is_recorded_for_each(
     runtime.add_traffic(moved.public_id, 7000)
     Sweep().run()
 
-    assert [again(row).traffic_bytes for row in rows] == [5000, 7000, 0]
-    assert [again(row).last_activity_at > an_hour_ago for row in rows] == [True, True, False]
-    assert again(moved).addresses == moved.addresses
-    assert again(idle).last_activity_at == an_hour_ago
+    assert [reload(row).traffic_bytes for row in rows] == [5000, 7000, 0]
+    assert [reload(row).last_activity_at > an_hour_ago for row in rows] == [True, True, False]
+    assert reload(moved).addresses == moved.addresses
+    assert reload(idle).last_activity_at == an_hour_ago
 
 
 def test_observations_of_a_sandbox_that_ended_meanwhile_are_dropped(
@@ -100,7 +100,7 @@ def test_observations_of_a_sandbox_that_ended_meanwhile_are_dropped(
 
     monkeypatch.setattr(runtime, "observe", ended_meanwhile)
     Sweep().run()
-    assert again(row).traffic_bytes == 0
+    assert reload(row).traffic_bytes == 0
 
 
 @pytest.fixture
@@ -119,20 +119,22 @@ def engine_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def on_docker(docker_bench: DockerBench, monkeypatch: pytest.MonkeyPatch) -> Iterator[DockerBench]:
+def on_docker(
+    docker_harness: DockerHarness, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[DockerHarness]:
     """Make sweeps use the runtime of the test engine."""
     for module in (sweep, housekeeping, sampling):
-        monkeypatch.setattr(module, "get_runtime", lambda: docker_bench.runtime)
+        monkeypatch.setattr(module, "get_runtime", lambda: docker_harness.runtime)
     # The pool makes its own engine calls, for images.
     monkeypatch.setattr(housekeeping, "request_pool_reconcile", lambda: None)
-    return docker_bench
+    return docker_harness
 
 
-def _made(bench: DockerBench, alice: User, count: int) -> None:
+def _made(harness: DockerHarness, alice: User, count: int) -> None:
     """Create small running sandboxes in the database and on the engine."""
     rows = bulk_data.live(count, alice)
     with ThreadPoolExecutor(4) as workers:
-        all_facts = list(workers.map(lambda _: bench.create()[1], rows))
+        all_facts = list(workers.map(lambda _: harness.create()[1], rows))
     for row, facts in zip(rows, all_facts, strict=True):
         # The portal has no blueprint like these.
         row.public_id, row.blueprint = facts.id, "tiny"
@@ -142,7 +144,7 @@ def _made(bench: DockerBench, alice: User, count: int) -> None:
 
 @pytest.mark.engine
 def test_a_sweep_of_6_sandboxes_makes_as_many_engine_calls_as_of_2(
-    alice: User, on_docker: DockerBench, engine_calls: list[str]
+    alice: User, on_docker: DockerHarness, engine_calls: list[str]
 ) -> None:
     def calls() -> list[str]:
         engine_calls.clear()

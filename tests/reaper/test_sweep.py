@@ -14,13 +14,13 @@ from sandboxes.models import EndReason, LimitOverride, Sandbox, State
 from sandboxes.reaper import observe as reaper_observe
 from sandboxes.reaper import sweep as reaper_sweep
 from tests.helpers.scenarios import (
-    again,
-    committed,
+    after_next_observe,
+    event_kinds,
     expire,
     launch,
-    once_observed,
+    reload,
     request,
-    story,
+    run_on_commit,
     sweep,
 )
 
@@ -32,7 +32,7 @@ def test_an_expired_sandbox_is_gone_after_one_sweep(alice, runtime):
     expire(sandbox)
     result = sweep()
 
-    sandbox = again(sandbox)
+    sandbox = reload(sandbox)
     assert (sandbox.state, sandbox.end_reason) == (State.DESTROYED, EndReason.EXPIRED)
     assert runtime.observe() == {}
     assert result.counts["expire"] == 1
@@ -43,20 +43,20 @@ def test_a_sandbox_ends_after_its_lifetime_and_not_before(alice, runtime, clock)
     sandbox = launch(alice, ttl_minutes=15)
     clock.forward(minutes=14, seconds=59)
     sweep()
-    assert again(sandbox).state == State.RUNNING
+    assert reload(sandbox).state == State.RUNNING
     clock.forward(seconds=1)
     sweep()
-    assert again(sandbox).end_reason == EndReason.EXPIRED
+    assert reload(sandbox).end_reason == EndReason.EXPIRED
 
 
 def test_without_traffic_a_sandbox_ends_after_30_minutes(alice, runtime, clock):
     sandbox = launch(alice, ttl_minutes=120)
     clock.forward(minutes=29, seconds=59)
     sweep()
-    assert again(sandbox).state == State.RUNNING
+    assert reload(sandbox).state == State.RUNNING
     clock.forward(seconds=1)
     sweep()
-    assert again(sandbox).end_reason == EndReason.IDLE
+    assert reload(sandbox).end_reason == EndReason.IDLE
 
 
 def test_traffic_keeps_a_sandbox_alive(alice, runtime, clock):
@@ -66,8 +66,8 @@ def test_traffic_keeps_a_sandbox_alive(alice, runtime, clock):
         runtime.add_traffic(sandbox.public_id)
         sweep()
 
-    assert again(sandbox).state == State.RUNNING
-    assert again(sandbox).last_activity_at == timezone.now()
+    assert reload(sandbox).state == State.RUNNING
+    assert reload(sandbox).last_activity_at == timezone.now()
 
 
 def test_traffic_resets_only_the_idle_timer(alice, runtime, clock):
@@ -76,8 +76,8 @@ def test_traffic_resets_only_the_idle_timer(alice, runtime, clock):
     runtime.add_traffic(sandbox.public_id)
     sweep()
 
-    assert again(sandbox).expires_at == sandbox.expires_at
-    assert again(sandbox).idle_expires_at == timezone.now() + timedelta(minutes=30)
+    assert reload(sandbox).expires_at == sandbox.expires_at
+    assert reload(sandbox).idle_expires_at == timezone.now() + timedelta(minutes=30)
 
 
 def test_background_noise_is_not_traffic(alice, runtime, clock):
@@ -86,7 +86,7 @@ def test_background_noise_is_not_traffic(alice, runtime, clock):
     runtime.add_traffic(sandbox.public_id, sent=reaper_observe.TRAFFIC_NOISE_BYTES - 1)
     sweep()
 
-    assert again(sandbox).last_activity_at == sandbox.last_activity_at
+    assert reload(sandbox).last_activity_at == sandbox.last_activity_at
 
 
 def test_small_responses_add_up_to_traffic(alice, runtime, clock):
@@ -96,7 +96,7 @@ def test_small_responses_add_up_to_traffic(alice, runtime, clock):
         runtime.add_traffic(sandbox.public_id, sent=100)
         sweep()
 
-    assert again(sandbox).last_activity_at == timezone.now()
+    assert reload(sandbox).last_activity_at == timezone.now()
 
 
 def test_traffic_counts_after_a_counter_restart(alice, runtime, clock):
@@ -107,8 +107,8 @@ def test_traffic_counts_after_a_counter_restart(alice, runtime, clock):
     clock.forward(minutes=10)
     sweep()
 
-    assert again(sandbox).last_activity_at == timezone.now()
-    assert again(sandbox).traffic_bytes == 10_000
+    assert reload(sandbox).last_activity_at == timezone.now()
+    assert reload(sandbox).traffic_bytes == 10_000
 
 
 def test_a_counter_restart_without_traffic_is_not_activity(alice, runtime, clock):
@@ -119,8 +119,8 @@ def test_a_counter_restart_without_traffic_is_not_activity(alice, runtime, clock
     clock.forward(minutes=10)
     sweep()
 
-    assert again(sandbox).last_activity_at == sandbox.last_activity_at
-    assert again(sandbox).traffic_bytes == 0
+    assert reload(sandbox).last_activity_at == sandbox.last_activity_at
+    assert reload(sandbox).traffic_bytes == 0
 
 
 def test_traffic_after_a_clock_correction_shortens_nothing(alice, runtime, clock):
@@ -129,7 +129,7 @@ def test_traffic_after_a_clock_correction_shortens_nothing(alice, runtime, clock
     runtime.add_traffic(sandbox.public_id)
     sweep()
 
-    assert again(sandbox).idle_expires_at == sandbox.idle_expires_at
+    assert reload(sandbox).idle_expires_at == sandbox.idle_expires_at
 
 
 def test_sweeps_and_pages_are_not_activity(alice, runtime, clock):
@@ -139,7 +139,7 @@ def test_sweeps_and_pages_are_not_activity(alice, runtime, clock):
         sweep()
         actions.launch_blocker(alice)
 
-    assert again(sandbox).end_reason == EndReason.IDLE
+    assert reload(sandbox).end_reason == EndReason.IDLE
 
 
 def test_an_idle_timeout_set_by_an_operator_applies(alice, runtime, clock):
@@ -147,10 +147,10 @@ def test_an_idle_timeout_set_by_an_operator_applies(alice, runtime, clock):
     sandbox = launch(alice, ttl_minutes=120)
     clock.forward(minutes=59)
     sweep()
-    assert again(sandbox).state == State.RUNNING
+    assert reload(sandbox).state == State.RUNNING
     clock.forward(minutes=1)
     sweep()
-    assert again(sandbox).end_reason == EndReason.IDLE
+    assert reload(sandbox).end_reason == EndReason.IDLE
 
 
 def test_changed_ports_are_recorded(alice, runtime):
@@ -158,7 +158,7 @@ def test_changed_ports_are_recorded(alice, runtime):
     Sandbox.objects.filter(pk=sandbox.pk).update(addresses={"api:8080": "127.0.0.1:1"})
     sweep()
 
-    assert again(sandbox).addresses == sandbox.addresses
+    assert reload(sandbox).addresses == sandbox.addresses
 
 
 @pytest.mark.parametrize("taken_up", [True, False])
@@ -172,7 +172,7 @@ def test_a_closed_account_leaves_nothing_behind(alice, runtime, how, taken_up):
         alice.save()
     sweep()
 
-    sandbox = again(sandbox)
+    sandbox = reload(sandbox)
     assert (sandbox.state, sandbox.end_message) == (
         State.DESTROYED,
         "The owner's account was closed.",
@@ -190,16 +190,16 @@ def test_an_extension_during_a_sweep_keeps_the_sandbox(alice, runtime, clock, mo
         decision = real(*args)
         monkeypatch.setattr(reaper_sweep, "decide", real)
         if ask == "extend":
-            actions.extend(again(sandbox), 60, alice)
+            actions.extend(reload(sandbox), 60, alice)
         else:
-            actions.touch(again(sandbox), alice)
+            actions.touch(reload(sandbox), alice)
         return decision
 
     monkeypatch.setattr(reaper_sweep, "decide", just_in_time)
     result = sweep()
 
-    assert again(sandbox).state == State.RUNNING
-    assert again(sandbox).ends_at == timezone.now() + timedelta(minutes=30)
+    assert reload(sandbox).state == State.RUNNING
+    assert reload(sandbox).ends_at == timezone.now() + timedelta(minutes=30)
     assert result.lines == [], "the sweep doesn't report an expiration"
 
 
@@ -209,22 +209,22 @@ def test_traffic_seen_by_this_sweep_counts_before_its_decisions(alice, runtime, 
     runtime.add_traffic(sandbox.public_id)
     sweep()
 
-    assert again(sandbox).state == State.RUNNING
+    assert reload(sandbox).state == State.RUNNING
 
 
 def test_a_sandbox_destroyed_by_its_owner_first_does_not_end_twice(alice, runtime):
     sandbox = launch(alice)
     expire(sandbox)
 
-    @partial(once_observed, runtime)
+    @partial(after_next_observe, runtime)
     def destroyed_by_its_owner():
-        with committed():
-            actions.destroy(again(sandbox), alice)
+        with run_on_commit():
+            actions.destroy(reload(sandbox), alice)
 
     result = sweep()
 
-    assert again(sandbox).end_reason == EndReason.USER
-    assert story(sandbox).count("ending") == 1
+    assert reload(sandbox).end_reason == EndReason.USER
+    assert event_kinds(sandbox).count("ending") == 1
     assert (result.lines, result.errors) == ([], [])
 
 
@@ -234,12 +234,12 @@ def test_a_clock_jump_ends_a_limited_number_and_reports_it(alice, runtime, setti
     clock.forward(days=400)
     result = sweep(max_expirations=2)
 
-    states = [again(row).state for row in rows]
+    states = [reload(row).state for row in rows]
     assert states == [State.DESTROYED] * 2 + [State.RUNNING] * 3
     assert [e for e in result.errors if "--max-endings 0" in e]
 
     assert sweep(max_expirations=0).errors == []
-    assert {again(row).state for row in rows} == {State.DESTROYED}
+    assert {reload(row).state for row in rows} == {State.DESTROYED}
 
 
 def test_the_limit_does_not_apply_to_failures(alice, runtime, settings):
@@ -248,7 +248,7 @@ def test_the_limit_does_not_apply_to_failures(alice, runtime, settings):
         runtime.stop_service(sandbox.public_id, "api", 1)
 
     assert sweep(max_expirations=1).errors == []
-    assert {again(row).state for row in rows} == {State.FAILED}
+    assert {reload(row).state for row in rows} == {State.FAILED}
 
 
 def test_sandboxes_that_are_due_longest_end_first(alice, runtime, clock):
@@ -275,7 +275,7 @@ def test_sandboxes_due_at_once_are_removed_several_at_a_time(alice, runtime, clo
     clock.forward(hours=4)
     sweep()
 
-    assert {again(row).state for row in rows} == {State.DESTROYED}
+    assert {reload(row).state for row in rows} == {State.DESTROYED}
     assert runtime.observe() == {}
 
 
@@ -292,6 +292,6 @@ def test_a_removal_that_breaks_stops_no_other(alice, runtime, clock, monkeypatch
     clock.forward(hours=4)
     result = reaper_sweep.Sweep().run()
 
-    assert again(sound).state == State.DESTROYED
-    assert again(broken).state == State.DESTROYING
+    assert reload(sound).state == State.DESTROYED
+    assert reload(broken).state == State.DESTROYING
     assert result.errors == [f"{broken.public_id}: RuntimeError: unexpected"]

@@ -20,7 +20,7 @@ from sandboxes.runtime import (
 )
 from tests.harness.runtimes import (
     TIME_LIMIT,
-    Bench,
+    RuntimeHarness,
     new_id,
     quiet,
 )
@@ -32,8 +32,8 @@ class Killed(BaseException):
     """What a worker's death looks like to the runtime: it stops where it is."""
 
 
-def test_a_new_sandbox_is_alive_and_its_ports_have_addresses(bench: Bench) -> None:
-    facts = bench.runtime.create(spec := bench.spec(), quiet, TIME_LIMIT)
+def test_a_new_sandbox_is_alive_and_its_ports_have_addresses(harness: RuntimeHarness) -> None:
+    facts = harness.runtime.create(spec := harness.spec(), quiet, TIME_LIMIT)
     assert facts.alive
     assert facts.id == spec.id
     assert set(facts.services) == {"web", "store"}
@@ -42,129 +42,131 @@ def test_a_new_sandbox_is_alive_and_its_ports_have_addresses(bench: Bench) -> No
     assert facts.services["store"].ports == {}
 
 
-def test_the_steps_are_told_in_their_order(bench: Bench) -> None:
+def test_the_steps_are_told_in_their_order(harness: RuntimeHarness) -> None:
     told: list[str] = []
-    bench.runtime.create(bench.spec(), told.append, TIME_LIMIT)
+    harness.runtime.create(harness.spec(), told.append, TIME_LIMIT)
     assert list(dict.fromkeys(told)) == STEPS
 
 
-def test_creating_it_again_changes_nothing(bench: Bench) -> None:
-    spec = bench.spec()
-    first = bench.runtime.create(spec, quiet, TIME_LIMIT)
-    again = bench.runtime.create(spec, quiet, TIME_LIMIT)
+def test_creating_it_again_changes_nothing(harness: RuntimeHarness) -> None:
+    spec = harness.spec()
+    first = harness.runtime.create(spec, quiet, TIME_LIMIT)
+    again = harness.runtime.create(spec, quiet, TIME_LIMIT)
     assert again.services == first.services
     assert again.created_at == first.created_at
-    assert list(bench.runtime.observe()) == [spec.id]
+    assert list(harness.runtime.observe()) == [spec.id]
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_creation_that_was_killed_is_finished_by_the_next(bench: Bench, step: str) -> None:
+def test_a_creation_that_was_killed_is_finished_by_the_next(
+    harness: RuntimeHarness, step: str
+) -> None:
     def die(now: str) -> None:
         if now == step:
             raise Killed
 
-    spec = bench.spec()
+    spec = harness.spec()
     with pytest.raises(Killed):
-        bench.runtime.create(spec, die, TIME_LIMIT)
-    assert bench.runtime.create(spec, quiet, TIME_LIMIT).alive
-    assert list(bench.runtime.observe()) == [spec.id]
+        harness.runtime.create(spec, die, TIME_LIMIT)
+    assert harness.runtime.create(spec, quiet, TIME_LIMIT).alive
+    assert list(harness.runtime.observe()) == [spec.id]
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_creation_that_was_killed_can_be_destroyed(bench: Bench, step: str) -> None:
+def test_a_creation_that_was_killed_can_be_destroyed(harness: RuntimeHarness, step: str) -> None:
     def die(now: str) -> None:
         if now == step:
             raise Killed
 
-    spec = bench.spec()
+    spec = harness.spec()
     with pytest.raises(Killed):
-        bench.runtime.create(spec, die, TIME_LIMIT)
-    bench.runtime.destroy(spec.id)
-    assert bench.runtime.observe() == {}
+        harness.runtime.create(spec, die, TIME_LIMIT)
+    harness.runtime.destroy(spec.id)
+    assert harness.runtime.observe() == {}
 
 
-def test_what_is_observed_is_what_was_created(bench: Bench) -> None:
+def test_what_is_observed_is_what_was_created(harness: RuntimeHarness) -> None:
     before = timezone.now() - timedelta(seconds=2)
     made = {}
     for _ in range(2):
-        facts = bench.runtime.create(bench.spec(), quiet, TIME_LIMIT)
+        facts = harness.runtime.create(harness.spec(), quiet, TIME_LIMIT)
         made[facts.id] = facts
-    seen = bench.runtime.observe()
+    seen = harness.runtime.observe()
     assert set(seen) == set(made)
     for sandbox_id, facts in seen.items():
         assert facts.alive
         assert facts.services == made[sandbox_id].services
         assert before <= facts.created_at <= timezone.now()
-        alone = bench.runtime.observe(sandbox_id)
+        alone = harness.runtime.observe(sandbox_id)
         assert {name: one.services for name, one in alone.items()} == {sandbox_id: facts.services}
-    assert bench.runtime.observe("sbx_unknown") == {}
+    assert harness.runtime.observe("sbx_unknown") == {}
 
 
-def test_after_destroying_nothing_is_left(bench: Bench) -> None:
-    spec, other = bench.spec(), bench.spec()
+def test_after_destroying_nothing_is_left(harness: RuntimeHarness) -> None:
+    spec, other = harness.spec(), harness.spec()
     for one in (spec, other):
-        bench.runtime.create(one, quiet, TIME_LIMIT)
-    bench.runtime.destroy(spec.id)
-    assert list(bench.runtime.observe()) == [other.id]
+        harness.runtime.create(one, quiet, TIME_LIMIT)
+    harness.runtime.destroy(spec.id)
+    assert list(harness.runtime.observe()) == [other.id]
     with pytest.raises(ServiceNotFound):
-        bench.runtime.logs(spec.id, "web", 10)
+        harness.runtime.logs(spec.id, "web", 10)
 
 
-def test_destroying_twice_or_what_never_was_is_no_error(bench: Bench) -> None:
-    spec = bench.spec()
-    bench.runtime.create(spec, quiet, TIME_LIMIT)
-    bench.runtime.destroy(spec.id)
-    bench.runtime.destroy(spec.id)
-    bench.runtime.destroy(new_id())
+def test_destroying_twice_or_what_never_was_is_no_error(harness: RuntimeHarness) -> None:
+    spec = harness.spec()
+    harness.runtime.create(spec, quiet, TIME_LIMIT)
+    harness.runtime.destroy(spec.id)
+    harness.runtime.destroy(spec.id)
+    harness.runtime.destroy(new_id())
 
 
-def test_two_may_destroy_the_same_sandbox_at_once(bench: Bench) -> None:
-    spec = bench.spec()
-    bench.runtime.create(spec, quiet, TIME_LIMIT)
+def test_two_may_destroy_the_same_sandbox_at_once(harness: RuntimeHarness) -> None:
+    spec = harness.spec()
+    harness.runtime.create(spec, quiet, TIME_LIMIT)
     with ThreadPoolExecutor() as pool:
-        list(pool.map(bench.runtime.destroy, [spec.id] * 3))
-    assert bench.runtime.observe() == {}
+        list(pool.map(harness.runtime.destroy, [spec.id] * 3))
+    assert harness.runtime.observe() == {}
 
 
 def test_a_service_that_exits_while_it_is_started_is_named_with_its_exit_code(
-    bench: Bench,
+    harness: RuntimeHarness,
 ) -> None:
     with pytest.raises(NotReady, match="store") as caught:
-        bench.runtime.create(bench.doomed(7, "no-disk"), quiet, TIME_LIMIT)
+        harness.runtime.create(harness.doomed(7, "no-disk"), quiet, TIME_LIMIT)
     assert caught.value.service == "store"
     assert caught.value.exit_code == 7
 
 
-def test_the_log_of_a_failed_start_can_still_be_read(bench: Bench) -> None:
-    spec = bench.doomed(7, "no-disk")
+def test_the_log_of_a_failed_start_can_still_be_read(harness: RuntimeHarness) -> None:
+    spec = harness.doomed(7, "no-disk")
     with pytest.raises(NotReady):
-        bench.runtime.create(spec, quiet, TIME_LIMIT)
-    assert bench.runtime.logs(spec.id, "store", 10).endswith("no-disk\n")
+        harness.runtime.create(spec, quiet, TIME_LIMIT)
+    assert harness.runtime.logs(spec.id, "store", 10).endswith("no-disk\n")
 
 
-def test_a_missing_image_is_told_before_and_at_the_launch(bench: Bench) -> None:
-    spec = bench.without_image(bench.spec())
+def test_a_missing_image_is_told_before_and_at_the_launch(harness: RuntimeHarness) -> None:
+    spec = harness.without_image(harness.spec())
     images = [service.image for service in spec.services]
-    assert list(bench.runtime.images(images)) == [images[0]]
+    assert list(harness.runtime.images(images)) == [images[0]]
     with pytest.raises(ImageMissing, match="absent"):
-        bench.runtime.create(spec, quiet, TIME_LIMIT)
-    bench.runtime.destroy(spec.id)
-    assert bench.runtime.observe() == {}
+        harness.runtime.create(spec, quiet, TIME_LIMIT)
+    harness.runtime.destroy(spec.id)
+    assert harness.runtime.observe() == {}
 
 
-def test_an_image_that_is_built_anew_has_another_id(bench: Bench) -> None:
-    (image,) = {service.image for service in bench.spec().services}
-    first = bench.runtime.images([image])
-    assert bench.runtime.images([image]) == first
-    bench.rebuild(image)
-    again = bench.runtime.images([image, image])
+def test_an_image_that_is_built_anew_has_another_id(harness: RuntimeHarness) -> None:
+    (image,) = {service.image for service in harness.spec().services}
+    first = harness.runtime.images([image])
+    assert harness.runtime.images([image]) == first
+    harness.rebuild(image)
+    again = harness.runtime.images([image, image])
     assert list(again) == [image]
     assert again[image] != first[image]
 
 
-def test_when_all_room_is_taken_it_says_so_until_a_sandbox_ends(bench: Bench) -> None:
-    runtime = bench.with_room_for_one()
-    first, second = bench.spec(), bench.spec()
+def test_when_all_room_is_taken_it_says_so_until_a_sandbox_ends(harness: RuntimeHarness) -> None:
+    runtime = harness.with_room_for_one()
+    first, second = harness.spec(), harness.spec()
     runtime.create(first, quiet, TIME_LIMIT)
     with pytest.raises(CapacityExhausted, match="taken"):
         runtime.create(second, quiet, TIME_LIMIT)
@@ -174,8 +176,8 @@ def test_when_all_room_is_taken_it_says_so_until_a_sandbox_ends(bench: Bench) ->
     assert runtime.create(second, quiet, TIME_LIMIT).alive
 
 
-def test_an_engine_that_is_away_is_never_told_as_an_empty_one(bench: Bench) -> None:
-    runtime, spec = bench.unreachable(), bench.spec()
+def test_an_engine_that_is_away_is_never_told_as_an_empty_one(harness: RuntimeHarness) -> None:
+    runtime, spec = harness.unreachable(), harness.spec()
     calls = {
         "create": lambda: runtime.create(spec, quiet, TIME_LIMIT),
         "observe": runtime.observe,
@@ -195,47 +197,47 @@ def test_an_engine_that_is_away_is_never_told_as_an_empty_one(bench: Bench) -> N
         pytest.fail(f"{name} answered {answer}")
 
 
-def test_eight_launches_at_once_do_not_get_into_each_others_way(bench: Bench) -> None:
-    specs = [bench.spec() for _ in range(8)]
+def test_eight_launches_at_once_do_not_get_into_each_others_way(harness: RuntimeHarness) -> None:
+    specs = [harness.spec() for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda s: bench.runtime.create(s, quiet, TIME_LIMIT), specs))
+        made = list(pool.map(lambda s: harness.runtime.create(s, quiet, TIME_LIMIT), specs))
     assert all(facts.alive for facts in made)
     assert len({facts.services["web"].ports[8080].port for facts in made}) == 8
-    assert set(bench.runtime.observe()) == {spec.id for spec in specs}
+    assert set(harness.runtime.observe()) == {spec.id for spec in specs}
 
 
-def test_a_command_gives_its_exit_code_and_its_output(bench: Bench) -> None:
-    spec = bench.spec()
-    bench.runtime.create(spec, quiet, TIME_LIMIT)
+def test_a_command_gives_its_exit_code_and_its_output(harness: RuntimeHarness) -> None:
+    spec = harness.spec()
+    harness.runtime.create(spec, quiet, TIME_LIMIT)
     for code, output in ((0, "all is well"), (3, "it is not")):
-        command = bench.command(code, output)
-        assert bench.runtime.execute(spec.id, "web", command, 10) == (code, output)
+        command = harness.command(code, output)
+        assert harness.runtime.execute(spec.id, "web", command, 10) == (code, output)
 
 
-def test_of_a_long_output_the_end_is_kept(bench: Bench) -> None:
-    spec = bench.spec()
-    bench.runtime.create(spec, quiet, TIME_LIMIT)
-    command = bench.command(0, "x" * 100_000 + "the end")
-    code, output = bench.runtime.execute(spec.id, "web", command, 10)
+def test_of_a_long_output_the_end_is_kept(harness: RuntimeHarness) -> None:
+    spec = harness.spec()
+    harness.runtime.create(spec, quiet, TIME_LIMIT)
+    command = harness.command(0, "x" * 100_000 + "the end")
+    code, output = harness.runtime.execute(spec.id, "web", command, 10)
     assert code == 0
     assert len(output) == 64 * 1024
     assert output.endswith("the end")
 
 
-def test_looking_into_a_service_that_is_not_there_names_it(bench: Bench) -> None:
-    spec = bench.spec()
-    bench.runtime.create(spec, quiet, TIME_LIMIT)
+def test_looking_into_a_service_that_is_not_there_names_it(harness: RuntimeHarness) -> None:
+    spec = harness.spec()
+    harness.runtime.create(spec, quiet, TIME_LIMIT)
     with pytest.raises(ServiceNotFound, match="cache"):
-        bench.runtime.execute(spec.id, "cache", ["id"], 5)
+        harness.runtime.execute(spec.id, "cache", ["id"], 5)
     with pytest.raises(ServiceNotFound, match="web"):
-        bench.runtime.logs(new_id(), "web", 5)
+        harness.runtime.logs(new_id(), "web", 5)
 
 
-def test_a_stopped_service_is_seen_with_its_exit_code(bench: Bench) -> None:
-    spec = bench.spec()
-    bench.runtime.create(spec, quiet, TIME_LIMIT)
-    bench.stop(spec, "store", 9)
-    facts = bench.runtime.observe()[spec.id]
+def test_a_stopped_service_is_seen_with_its_exit_code(harness: RuntimeHarness) -> None:
+    spec = harness.spec()
+    harness.runtime.create(spec, quiet, TIME_LIMIT)
+    harness.stop(spec, "store", 9)
+    facts = harness.runtime.observe()[spec.id]
     assert not facts.alive
     assert facts.services["web"].state is ServiceState.RUNNING
     store = facts.services["store"]
@@ -244,98 +246,100 @@ def test_a_stopped_service_is_seen_with_its_exit_code(bench: Bench) -> None:
     assert not store.stopped_with_engine
 
 
-def test_no_command_runs_in_a_stopped_service(bench: Bench) -> None:
-    spec = bench.spec()
-    bench.runtime.create(spec, quiet, TIME_LIMIT)
-    bench.stop(spec, "store", 9)
+def test_no_command_runs_in_a_stopped_service(harness: RuntimeHarness) -> None:
+    spec = harness.spec()
+    harness.runtime.create(spec, quiet, TIME_LIMIT)
+    harness.stop(spec, "store", 9)
     with pytest.raises(EngineRefused, match="store"):
-        bench.runtime.execute(spec.id, "store", ["id"], 5)
+        harness.runtime.execute(spec.id, "store", ["id"], 5)
 
 
-def test_creating_it_again_starts_what_has_stopped(bench: Bench) -> None:
-    spec = bench.spec()
-    bench.runtime.create(spec, quiet, TIME_LIMIT)
-    bench.stop(spec, "store", 9)
-    assert bench.runtime.create(spec, quiet, TIME_LIMIT).alive
+def test_creating_it_again_starts_what_has_stopped(harness: RuntimeHarness) -> None:
+    spec = harness.spec()
+    harness.runtime.create(spec, quiet, TIME_LIMIT)
+    harness.stop(spec, "store", 9)
+    assert harness.runtime.create(spec, quiet, TIME_LIMIT).alive
 
 
-def test_use_moves_the_traffic_and_looking_does_not(bench: Bench) -> None:
-    spec = bench.spec()
-    facts = bench.runtime.create(spec, quiet, TIME_LIMIT)
-    before = bench.runtime.observe()[spec.id].traffic_bytes
+def test_use_moves_the_traffic_and_looking_does_not(harness: RuntimeHarness) -> None:
+    spec = harness.spec()
+    facts = harness.runtime.create(spec, quiet, TIME_LIMIT)
+    before = harness.runtime.observe()[spec.id].traffic_bytes
     assert before is not None
-    bench.runtime.observe(sizes=True)
-    bench.runtime.usage([spec.id])
-    bench.runtime.logs(spec.id, "web", 10)
-    untouched = bench.runtime.observe()[spec.id].traffic_bytes
-    bench.use(facts)
-    used = bench.runtime.observe()[spec.id].traffic_bytes
+    harness.runtime.observe(sizes=True)
+    harness.runtime.usage([spec.id])
+    harness.runtime.logs(spec.id, "web", 10)
+    untouched = harness.runtime.observe()[spec.id].traffic_bytes
+    harness.use(facts)
+    used = harness.runtime.observe()[spec.id].traffic_bytes
     assert untouched is not None
     assert used is not None
     assert untouched - before < 256 < used - untouched
 
 
-def test_lines_of_a_log_are_counted_on_from_where_the_last_count_ended(bench: Bench) -> None:
-    spec = bench.spec()
-    bench.runtime.create(spec, quiet, TIME_LIMIT)
+def test_lines_of_a_log_are_counted_on_from_where_the_last_count_ended(
+    harness: RuntimeHarness,
+) -> None:
+    spec = harness.spec()
+    harness.runtime.create(spec, quiet, TIME_LIMIT)
 
     def count(so_far: LineCount) -> LineCount:
-        return bench.runtime.count_lines({spec.id: so_far})[spec.id]
+        return harness.runtime.count_lines({spec.id: so_far})[spec.id]
 
-    bench.say(spec, "GET /a 200", "nothing of that kind", "POST /b 201")
+    harness.say(spec, "GET /a 200", "nothing of that kind", "POST /b 201")
     none = count(LineCount("store", "PUT /"))
     two = count(LineCount("store", "[A-Z]+ /"))
     assert (none.lines, two.lines) == (0, 2)
     assert count(two) == two, "nothing was written since"
-    bench.say(spec, "a GET /c inside", "DELETE /d 204")
+    harness.say(spec, "a GET /c inside", "DELETE /d 204")
     assert count(two).lines == 3
-    bench.stop(spec, "store", 9)
-    bench.runtime.create(spec, quiet, TIME_LIMIT)
-    bench.say(spec, "GET /e 200")
+    harness.stop(spec, "store", 9)
+    harness.runtime.create(spec, quiet, TIME_LIMIT)
+    harness.say(spec, "GET /e 200")
     assert count(two).lines == 4, "a service that was started again"
 
 
-def test_lines_of_what_is_not_there_are_not_counted(bench: Bench) -> None:
-    spec = bench.spec()
-    bench.runtime.create(spec, quiet, TIME_LIMIT)
+def test_lines_of_what_is_not_there_are_not_counted(harness: RuntimeHarness) -> None:
+    spec = harness.spec()
+    harness.runtime.create(spec, quiet, TIME_LIMIT)
     asked = {new_id(): LineCount("store", "x"), spec.id: LineCount("nothing", "x")}
-    assert bench.runtime.count_lines(asked) == {}
-    assert bench.runtime.count_lines({}) == {}
+    assert harness.runtime.count_lines(asked) == {}
+    assert harness.runtime.count_lines({}) == {}
 
 
-def test_disk_is_measured_when_asked_for(bench: Bench) -> None:
-    spec = bench.spec()
-    bench.runtime.create(spec, quiet, TIME_LIMIT)
-    bench.fill(spec, 20)
-    assert bench.runtime.observe()[spec.id].disk_mb is None
-    measured = bench.runtime.observe(sizes=True)[spec.id].disk_mb
+def test_disk_is_measured_when_asked_for(harness: RuntimeHarness) -> None:
+    spec = harness.spec()
+    harness.runtime.create(spec, quiet, TIME_LIMIT)
+    harness.fill(spec, 20)
+    assert harness.runtime.observe()[spec.id].disk_mb is None
+    measured = harness.runtime.observe(sizes=True)[spec.id].disk_mb
     assert measured is not None
     assert 19 < measured < 25
 
 
-def test_consumption_is_told_of_those_that_run(bench: Bench) -> None:
-    running, stopped = bench.spec(), bench.spec()
-    bench.runtime.create(running, quiet, TIME_LIMIT)
-    usage = bench.runtime.usage([running.id, stopped.id])
+def test_consumption_is_told_of_those_that_run(harness: RuntimeHarness) -> None:
+    running, stopped = harness.spec(), harness.spec()
+    harness.runtime.create(running, quiet, TIME_LIMIT)
+    usage = harness.runtime.usage([running.id, stopped.id])
     assert set(usage) == {running.id}
     assert 0 < usage[running.id].memory_mb < 512
     assert usage[running.id].cpu_seconds >= 0
-    assert bench.runtime.usage([]) == {}
+    assert harness.runtime.usage([]) == {}
 
 
-def test_a_lone_leftover_is_observed_and_can_be_destroyed(bench: Bench) -> None:
+def test_a_lone_leftover_is_observed_and_can_be_destroyed(harness: RuntimeHarness) -> None:
     leftover = new_id()
-    bench.plant(leftover)
-    facts = bench.runtime.observe()[leftover]
+    harness.plant(leftover)
+    facts = harness.runtime.observe()[leftover]
     assert facts.services == {}
     assert not facts.alive
     assert timezone.now() - facts.created_at < timedelta(minutes=1)
-    bench.runtime.destroy(leftover)
-    assert bench.runtime.observe() == {}
+    harness.runtime.destroy(leftover)
+    assert harness.runtime.observe() == {}
 
 
-def test_what_can_be_enforced_is_told(bench: Bench) -> None:
-    capabilities = bench.runtime.capabilities()
+def test_what_can_be_enforced_is_told(harness: RuntimeHarness) -> None:
+    capabilities = harness.runtime.capabilities()
     assert capabilities.name
     assert capabilities.version
     assert capabilities.memory_mb > 512
@@ -343,5 +347,5 @@ def test_what_can_be_enforced_is_told(bench: Bench) -> None:
     assert 0 <= capabilities.space.disk_free_mb <= capabilities.space.disk_total_mb
 
 
-def test_secrets_are_not_in_what_is_printed_of_a_spec(bench: Bench) -> None:
-    assert "not-to-be-told" not in repr(bench.spec())
+def test_secrets_are_not_in_what_is_printed_of_a_spec(harness: RuntimeHarness) -> None:
+    assert "not-to-be-told" not in repr(harness.spec())

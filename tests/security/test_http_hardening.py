@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from tests.conftest import PASSWORD
-from tests.helpers.api_client import Program, assert_problem
+from tests.helpers.api_client import ApiClient, assert_problem
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -48,7 +48,7 @@ def test_a_path_that_resembles_a_host_does_not_redirect_to_it(
 
 def test_a_foreign_referrer_is_not_redirected_to(alice: User, client: Client) -> None:
     client.force_login(alice)
-    sandbox = Program(alice).launch()
+    sandbox = ApiClient(alice).launch()
     headers = {"Referer": f"https://evil.example/sandboxes/{sandbox['id']}/"}
     answer = client.post(reverse("touch", args=[sandbox["id"]]), headers=headers)
     assert answer["Location"].startswith("/")
@@ -90,7 +90,7 @@ def test_a_body_that_is_too_large_is_rejected_before_it_is_read(
     alice: User, client: Client
 ) -> None:
     large = json.dumps({"name": "x" * 3_000_000})
-    answer = Program(alice).client.post("/api/v1/sandboxes", large, "application/json")
+    answer = ApiClient(alice).client.post("/api/v1/sandboxes", large, "application/json")
     assert_problem(answer, 413)
     client.force_login(alice)
     assert client.post("/sandboxes/", {"name": "x" * 3_000_000}).status_code == 400

@@ -16,7 +16,7 @@ from django.core.management import CommandError, call_command
 from sandboxes import actions
 from sandboxes.encryption import rotation
 from sandboxes.models import Sandbox, State, Webhook
-from tests.helpers.scenarios import again, committed, launch
+from tests.helpers.scenarios import launch, reload, run_on_commit
 from tests.security.test_secrets_at_rest import at_rest
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def test_all_is_read_with_the_new_key_alone_afterwards(everything, new_key, sett
 
     assert "4 secrets were re-encrypted" in said
     assert "Only the first key is needed." in said
-    assert again(sandbox).secrets == kept
+    assert reload(sandbox).secrets == kept
     assert Webhook.objects.get(pk=webhook.pk).secrets == {"current": "whsec_AAAA"}
     factors = {row.type: row.wrap() for row in Authenticator.objects.all()}
     assert factors["recovery_codes"].get_unused_codes() == shown
@@ -96,12 +96,12 @@ def test_what_was_wiped_meanwhile_stays_wiped(alice, settings, monkeypatch) -> N
     sandbox = launch(alice)
     put_first(settings)
     places = list(rotation.encrypted_values())
-    with committed():
+    with run_on_commit():
         actions.destroy(sandbox, alice)
     monkeypatch.setattr(rotation, "encrypted_values", lambda: iter(places))
 
     assert rotation.rotate() == {"overtaken": 1}
-    assert again(sandbox).state == State.DESTROYED
+    assert reload(sandbox).state == State.DESTROYED
     assert at_rest(sandbox) == ""
 
 

@@ -19,8 +19,8 @@ from sandboxes.worker import maintenance, provisioning
 from sandboxes.worker import tasks as worker_tasks
 from tests.harness.queue import waiting
 from tests.helpers.admin import ask, page_of
-from tests.helpers.api_client import Program
-from tests.helpers.scenarios import again, story, sweep
+from tests.helpers.api_client import ApiClient
+from tests.helpers.scenarios import event_kinds, reload, sweep
 from tests.security.test_secrets_at_rest import everything_at_rest
 
 if TYPE_CHECKING:
@@ -48,14 +48,14 @@ class Life:
         self.alice, self.runtime, self.queue = alice, runtime, queue
         self.traces: dict[str, str] = {}
         self.sandbox, _ = actions.launch_sandbox(alice, actions.LaunchRequest(name="Checkout"))
-        self.secrets = [*again(self.sandbox).secrets.values()]
+        self.secrets = [*reload(self.sandbox).secrets.values()]
         self.web = Client(raise_request_exception=False)
         self.web.force_login(alice)
-        self.program = Program(alice)
+        self.program = ApiClient(alice)
 
     @property
     def row(self) -> Sandbox:
-        return again(self.sandbox)
+        return reload(self.sandbox)
 
     def trace(self, name: str, text: str) -> None:
         self.traces[f"{name} ({self.row.state})"] = text
@@ -85,7 +85,7 @@ class Life:
         actions.reset(self.row, self.alice)
         maintenance.reset(self.row)
 
-    def look(self, desk: Client) -> None:
+    def look(self, admin_client: Client) -> None:
         """Every page and answer about it, and all the rest that there is to read."""
         address, name = f"/sandboxes/{self.sandbox.public_id}/", self.sandbox.public_id
         for page in PAGES:
@@ -95,8 +95,8 @@ class Life:
         for page in ("/", "/history/", "/api/v1/openapi.json"):
             self.trace(page, body(self.web.get(page)))
         for page in [*(f"/admin/{one}" for one in CONSOLE), page_of(self.row)]:
-            self.trace(page, body(desk.get(page)))
-        self.trace("metrics", body(desk.get("/metrics")))
+            self.trace(page, body(admin_client.get(page)))
+        self.trace("metrics", body(admin_client.get("/metrics")))
         self.trace("readyz", body(self.web.get("/readyz")))
         self.trace("database", everything_at_rest())
         self.trace("mails", "".join(f"{one.subject}{one.body}" for one in mail.outbox))
@@ -108,8 +108,8 @@ class Life:
 
 
 @pytest.fixture
-def life(alice: User, runtime: MemoryRuntime, no_worker: Connection) -> Life:
-    return Life(alice, runtime, no_worker)
+def life(alice: User, runtime: MemoryRuntime, queued_tasks: Connection) -> Life:
+    return Life(alice, runtime, queued_tasks)
 
 
 @pytest.fixture
@@ -124,20 +124,20 @@ def written(caplog, capfd) -> Iterator[Callable[[], str]]:
     return read  # type: ignore[return-value]
 
 
-def test_a_whole_life_leaves_no_trace_of_them(life: Life, desk, written) -> None:
-    life.look(desk)
+def test_a_whole_life_leaves_no_trace_of_them(life: Life, admin_client, written) -> None:
+    life.look(admin_client)
     life.live()
     life.be_reset_in_vain()
-    life.look(desk)
-    ask(desk, "extend", life.row, minutes="20", reason="Demo.")
+    life.look(admin_client)
+    ask(admin_client, "extend", life.row, minutes="20", reason="Demo.")
     life.runtime.stop_service(life.sandbox.public_id, "api", 3)
     sweep()
     life.trace("failure", json.dumps(life.row.failure))
-    life.look(desk)
+    life.look(admin_client)
     life.trace("logs", written())
 
     assert (life.row.state, life.row.end_reason) == (State.FAILED, EndReason.CRASHED)
-    assert {"credentials_read", "reset_failed", "extended", "ending"} <= set(story(life.row))
+    assert {"credentials_read", "reset_failed", "extended", "ending"} <= set(event_kinds(life.row))
     assert sum(bool(text) for text in life.traces.values()) > 60
     assert len(life.secrets) >= 3
     assert life.found() == []

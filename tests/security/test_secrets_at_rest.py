@@ -18,10 +18,10 @@ from sandboxes.models import Event, Sandbox, State
 from sandboxes.notifications import tasks as notification_tasks
 from sandboxes.worker import tasks as worker_tasks
 from tests.helpers.scenarios import (
-    again,
-    committed,
     launch,
+    reload,
     request,
+    run_on_commit,
     sweep,
 )
 
@@ -65,7 +65,7 @@ def test_they_are_read_back_as_they_were(alice, runtime):
     sandbox = request(alice)
     written = dict(sandbox.secrets)
 
-    assert again(sandbox).secrets == written
+    assert reload(sandbox).secrets == written
     assert "STELLAR_SECRET" in written
 
 
@@ -75,7 +75,7 @@ def test_two_rows_with_the_same_secrets_look_different(alice, runtime):
         Sandbox.objects.filter(pk=row.pk).update(secrets={"API_KEY": "sk_test_1"})
 
     assert at_rest(one) != at_rest(two)
-    assert again(one).secrets == again(two).secrets == {"API_KEY": "sk_test_1"}
+    assert reload(one).secrets == reload(two).secrets == {"API_KEY": "sk_test_1"}
 
 
 def test_lists_do_not_decrypt_them(alice, runtime, settings):
@@ -94,12 +94,12 @@ def test_they_are_wiped_when_it_ends(alice, runtime, how):
         runtime.stop_service(sandbox.public_id, "api", 1)
         sweep()
     else:
-        with committed():
+        with run_on_commit():
             actions.destroy(sandbox, alice)
 
-    assert again(sandbox).state == how
+    assert reload(sandbox).state == how
     assert at_rest(sandbox) == ""
-    assert again(sandbox).secrets == {}
+    assert reload(sandbox).secrets == {}
 
 
 def test_keys_can_be_rotated(alice, runtime, settings):
@@ -108,11 +108,11 @@ def test_keys_can_be_rotated(alice, runtime, settings):
     new = Fernet.generate_key().decode()
 
     settings.SANDBOX_ENCRYPTION_KEYS = [new, *old]
-    assert again(sandbox).secrets == sandbox.secrets
+    assert reload(sandbox).secrets == sandbox.secrets
     Sandbox.objects.filter(pk=sandbox.pk).update(secrets=sandbox.secrets)
 
     settings.SANDBOX_ENCRYPTION_KEYS = [new]
-    assert again(sandbox).secrets == sandbox.secrets
+    assert reload(sandbox).secrets == sandbox.secrets
 
 
 def test_a_key_that_is_missing_is_named_with_the_remedy(alice, runtime, settings):
@@ -120,7 +120,7 @@ def test_a_key_that_is_missing_is_named_with_the_remedy(alice, runtime, settings
     settings.SANDBOX_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
 
     with pytest.raises(fields.DecryptionError, match="SANDBOX_ENCRYPTION_KEYS"):
-        assert again(sandbox).secrets
+        assert reload(sandbox).secrets
 
 
 def test_without_any_key_nothing_is_kept_in_the_clear(alice, runtime, settings):
@@ -155,12 +155,12 @@ def test_messages_to_the_worker_hold_ids_and_nothing_else(alice, runtime, monkey
         notification_tasks.send_mails,
     ):
         monkeypatch.setattr(task, "delay", lambda *args: sent.append(args))
-    with committed():
+    with run_on_commit():
         sandbox, _ = actions.launch_sandbox(alice, actions.LaunchRequest(ttl_minutes=15))
     worker_tasks.provision(sandbox.public_id)
     clock.forward(minutes=11)
     sweep()
-    with committed():
+    with run_on_commit():
         actions.reset(sandbox, alice)
         actions.destroy(sandbox, alice)
 
@@ -170,16 +170,16 @@ def test_messages_to_the_worker_hold_ids_and_nothing_else(alice, runtime, monkey
 
 def test_logs_journal_and_mails_tell_nothing(alice, runtime, caplog, capfd, clock):
     caplog.set_level(logging.DEBUG)
-    with committed():
+    with run_on_commit():
         sandbox, _ = actions.launch_sandbox(alice, actions.LaunchRequest(ttl_minutes=15))
-    values = list(again(sandbox).secrets.values())
+    values = list(reload(sandbox).secrets.values())
     clock.forward(minutes=11)
     sweep()
     actions.read_credentials(sandbox, alice)
     runtime.write_log(sandbox.public_id, "api", f"rejected {values[0]}")
     runtime.stop_service(sandbox.public_id, "api", 1)
     sweep()
-    assert again(sandbox).state == State.FAILED
+    assert reload(sandbox).state == State.FAILED
     assert mail.outbox
 
     written = capfd.readouterr()
@@ -188,7 +188,7 @@ def test_logs_journal_and_mails_tell_nothing(alice, runtime, caplog, capfd, cloc
         written.out,
         written.err,
         json.dumps(list(Event.objects.values_list("message", "data"))),
-        json.dumps(again(sandbox).failure),
+        json.dumps(reload(sandbox).failure),
         *[message.body + message.subject for message in mail.outbox],
     ]
     assert not [value for value in values for text in told if value in text]

@@ -25,18 +25,18 @@ from sandboxes.runtime.docker.names import Names
 from tests.harness.runtimes import (
     SUBNETS,
     TIME_LIMIT,
-    DockerBench,
+    DockerHarness,
     fetch,
     quiet,
 )
-from tests.helpers.wait import until
+from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.engine
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class ProxiedBench(DockerBench):
+class ProxiedBench(DockerHarness):
     """A harness whose runtime uses the proxy, while the test itself uses the engine directly."""
 
     def __init__(self, image: str, path: Path) -> None:
@@ -60,18 +60,18 @@ class ProxiedBench(DockerBench):
 def proxied(tiny_image: str) -> Iterator[ProxiedBench]:
     with tempfile.TemporaryDirectory(prefix="proxy-") as folder:
         path = Path(folder) / "engine.sock"
-        bench = ProxiedBench(tiny_image, path)
+        harness = ProxiedBench(tiny_image, path)
         environment = os.environ | {
-            "SANDBOX_INSTANCE": bench.instance,
+            "SANDBOX_INSTANCE": harness.instance,
             "SANDBOX_SUBNETS": str(SUBNETS),
         }
         command = [sys.executable, ROOT / "deploy" / "docker_socket_proxy.py", path]
         with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
             try:
-                until(path.exists, "the proxy listens")
-                yield bench
+                wait_for(path.exists, "the proxy listens")
+                yield harness
             finally:
-                bench.clear()
+                harness.clear()
                 process.terminate()
 
 

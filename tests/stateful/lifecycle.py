@@ -35,7 +35,7 @@ from sandboxes.reaper.sweep import Sweep
 from sandboxes.runtime import EngineRefused, get_runtime
 from sandboxes.runtime.memory import MemoryRuntime
 from tests import fuzz
-from tests.helpers.scenarios import Killed, committed
+from tests.helpers.scenarios import Killed, run_on_commit
 
 if TYPE_CHECKING:
     from sandboxes.runtime import Runtime
@@ -114,7 +114,7 @@ class Lifecycle(RuleBasedStateMachine):
         user = get_user(username)
         request = actions.LaunchRequest(ttl_minutes=minutes)
         before, blocker = active(user), actions.launch_blocker(user)
-        with committed(), suppress(IdempotencyKeyReused):
+        with run_on_commit(), suppress(IdempotencyKeyReused):
             try:
                 sandbox, new = actions.launch_sandbox(user, request, key)
             except (QuotaExceeded, Unavailable):
@@ -142,14 +142,14 @@ class Lifecycle(RuleBasedStateMachine):
     )
     def use(self, index: int, action: Any) -> None:
         if row := self.sandbox(index):
-            with committed(), rejections():
+            with run_on_commit(), rejections():
                 action(row, actor(row, "owner"))
                 assert row.state == State.RUNNING
 
     @rule(index=st.integers(0, 3), by=actors)
     def destroy(self, index: int, by: str) -> None:
         if row := self.sandbox(index):
-            with committed():
+            with run_on_commit():
                 actions.destroy(row, actor(row, by))
             assert row.state in (State.DESTROYING, *TERMINAL_STATES)
 
@@ -159,7 +159,7 @@ class Lifecycle(RuleBasedStateMachine):
     )
     def operate(self, index: int, action: str) -> None:
         row, olga, reason = self.sandbox(index), get_user("olga"), "On call."
-        with committed(), rejections():
+        with run_on_commit(), rejections():
             match action:
                 case "cancel" if row:
                     operators.cancel(row, olga, reason)
@@ -188,14 +188,14 @@ class Lifecycle(RuleBasedStateMachine):
             self.queue.remove((task, args))
         if killed_in:
             self.runtime.fail_next(killed_in, Killed())
-        with suppress(Killed), committed():
+        with suppress(Killed), run_on_commit():
             task(*args)
 
     @rule(killed_in=st.sampled_from([None, None, None, *RUNTIME_CALLS]))
     def sweep(self, killed_in: str | None) -> None:
         if killed_in:
             self.runtime.fail_next(killed_in, Killed())
-        with suppress(Killed), committed():
+        with suppress(Killed), run_on_commit():
             Sweep().run()
 
     @rule(
@@ -305,11 +305,11 @@ class Lifecycle(RuleBasedStateMachine):
             if self.is_settled():
                 return
             self.time.shift(timedelta(minutes=1))
-            with committed():
+            with run_on_commit():
                 Sweep(max_expirations=0).run()
             while self.queue:
                 task, args = self.queue.pop(0)
-                with committed():
+                with run_on_commit():
                     task(*args)
             self.changes_are_monotonic()
         raise AssertionError(f"The portal doesn't settle: {self.rows_and_engine()}")

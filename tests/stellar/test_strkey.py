@@ -14,10 +14,10 @@ from sandboxes.stellar import friendbot, strkey
 from sandboxes.worker import funding
 from tests.fakes.friendbot import socket_that, wait_of
 from tests.helpers.scenarios import (
-    again,
-    committed,
+    event_kinds,
     launch,
-    story,
+    reload,
+    run_on_commit,
 )
 
 pytestmark = pytest.mark.django_db
@@ -58,13 +58,13 @@ def test_keys_are_unique():
 
 
 def test_a_launch_funds_an_account(alice, runtime, bot):
-    with committed():
+    with run_on_commit():
         sandbox, _ = actions.launch_sandbox(alice, actions.LaunchRequest())
 
-    sandbox = again(sandbox)
+    sandbox = reload(sandbox)
     assert (sandbox.state, sandbox.funding) == (State.RUNNING, Funding.FUNDED)
     assert bot.asked_for == [sandbox.stellar_public_key]
-    assert "funding_funded" in story(sandbox)
+    assert "funding_funded" in event_kinds(sandbox)
     assert sandbox.funding_due_at is None
 
 
@@ -79,20 +79,20 @@ def test_a_launch_funds_an_account(alice, runtime, bot):
 def test_already_funded_is_success(alice, runtime, bot, body):
     bot.status, bot.body = 400, body
     sandbox = launch(alice)
-    funding.fund(again(sandbox))
+    funding.fund(reload(sandbox))
 
-    assert again(sandbox).funding == Funding.FUNDED
+    assert reload(sandbox).funding == Funding.FUNDED
 
 
 def test_any_other_400_is_final(alice, runtime, bot):
     bot.status, bot.body = 400, b'{"detail": "The request you sent was invalid in some way."}'
     sandbox = launch(alice)
-    funding.fund(again(sandbox))
+    funding.fund(reload(sandbox))
 
-    sandbox = again(sandbox)
+    sandbox = reload(sandbox)
     assert (sandbox.funding, sandbox.funding_due_at) == (Funding.FAILED, None)
     assert sandbox.funding_error == "Friendbot rejected the account (400)"
-    assert story(sandbox)[-1] == "funding_failed"
+    assert event_kinds(sandbox)[-1] == "funding_failed"
 
 
 @pytest.mark.parametrize(("says", "waits"), [("40", 40), ("0", 5), ("86400", 3600)])
@@ -101,10 +101,10 @@ def test_a_429_is_retried_as_retry_after_says_within_limits(
 ):
     bot.status, bot.headers = 429, {"Retry-After": says}
     sandbox = launch(alice)
-    funding.fund(again(sandbox))
+    funding.fund(reload(sandbox))
 
-    assert again(sandbox).funding == Funding.PENDING
-    assert again(sandbox).funding_error == "Friendbot answered 429"
+    assert reload(sandbox).funding == Funding.PENDING
+    assert reload(sandbox).funding_error == "Friendbot answered 429"
     assert wait_of(sandbox) == timedelta(seconds=waits)
 
 
@@ -112,9 +112,9 @@ def test_a_429_is_retried_as_retry_after_says_within_limits(
 def test_an_invalid_retry_after_is_ignored(alice, runtime, bot, clock, says):
     bot.status, bot.headers = 429, {"Retry-After": says}
     sandbox = launch(alice)
-    funding.fund(again(sandbox))
+    funding.fund(reload(sandbox))
 
-    assert again(sandbox).funding == Funding.PENDING
+    assert reload(sandbox).funding == Funding.PENDING
     assert timedelta(seconds=5) <= wait_of(sandbox) <= timedelta(hours=1)
 
 
@@ -122,10 +122,10 @@ def test_an_invalid_retry_after_is_ignored(alice, runtime, bot, clock, says):
 def test_other_statuses_are_retried(alice, runtime, bot, status):
     bot.status = status
     sandbox = launch(alice)
-    funding.fund(again(sandbox))
+    funding.fund(reload(sandbox))
 
-    assert again(sandbox).funding == Funding.PENDING
-    assert again(sandbox).funding_error == f"Friendbot answered {status}"
+    assert reload(sandbox).funding == Funding.PENDING
+    assert reload(sandbox).funding_error == f"Friendbot answered {status}"
 
 
 # Timeouts and invalid responses
@@ -135,54 +135,54 @@ def test_a_silent_friendbot_times_out(alice, runtime, settings, short_timeout):
     with socket_that(sends=None) as settings.FRIENDBOT_URL:
         sandbox = launch(alice)
         began = monotonic()
-        funding.fund(again(sandbox))
+        funding.fund(reload(sandbox))
 
     assert monotonic() - began < 10
-    assert again(sandbox).funding == Funding.PENDING
-    assert again(sandbox).funding_error == "Friendbot can't be reached (TimedOut)"
+    assert reload(sandbox).funding == Funding.PENDING
+    assert reload(sandbox).funding_error == "Friendbot can't be reached (TimedOut)"
 
 
 def test_a_slow_friendbot_response_is_cut_off(alice, runtime, bot, short_timeout):
     bot.status, bot.drips = 400, True
     sandbox = launch(alice)
     began = monotonic()
-    funding.fund(again(sandbox))
+    funding.fund(reload(sandbox))
 
     assert monotonic() - began < 10
-    assert again(sandbox).funding == Funding.FAILED
+    assert reload(sandbox).funding == Funding.FAILED
 
 
 def test_a_huge_friendbot_response_is_cut_off(alice, runtime, bot):
     bot.status, bot.body = 400, b"x" * 5_000_000 + b"already funded"
     sandbox = launch(alice)
-    funding.fund(again(sandbox))
+    funding.fund(reload(sandbox))
 
-    assert again(sandbox).funding == Funding.FAILED
+    assert reload(sandbox).funding == Funding.FAILED
 
 
 @pytest.mark.parametrize("noise", [b"", b"\x00\xff garbage\r\n\r\n", b"HTTP/1.1 banana\r\n\r\n"])
 def test_an_invalid_response_is_retried(alice, runtime, settings, noise):
     with socket_that(sends=noise) as settings.FRIENDBOT_URL:
         sandbox = launch(alice)
-        funding.fund(again(sandbox))
+        funding.fund(reload(sandbox))
 
-    assert again(sandbox).funding == Funding.PENDING
-    assert "can't be reached" in again(sandbox).funding_error
+    assert reload(sandbox).funding == Funding.PENDING
+    assert "can't be reached" in reload(sandbox).funding_error
 
 
 def test_an_undecodable_body_is_tolerated(alice, runtime, bot):
     bot.status, bot.body = 400, b"\xff\xfe\x00"
     sandbox = launch(alice)
-    funding.fund(again(sandbox))
+    funding.fund(reload(sandbox))
 
-    assert again(sandbox).funding == Funding.FAILED
+    assert reload(sandbox).funding == Funding.FAILED
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "nowhere", "http://[", "http://host:port"])
 def test_an_unreachable_or_invalid_url_is_retried(alice, runtime, settings, url):
     settings.FRIENDBOT_URL = url
     sandbox = launch(alice)
-    funding.fund(again(sandbox))
+    funding.fund(reload(sandbox))
 
-    assert again(sandbox).funding == Funding.PENDING
-    assert "can't be reached" in again(sandbox).funding_error
+    assert reload(sandbox).funding == Funding.PENDING
+    assert "can't be reached" in reload(sandbox).funding_error

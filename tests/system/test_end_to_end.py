@@ -18,7 +18,7 @@ import pytest
 from sandboxes.runtime.process import process_table
 from tests.harness.portal import ON_DOCKER, AsProcesses, Portal
 from tests.harness.runtimes import command_of
-from tests.helpers.wait import until
+from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ def nothing_is_left(portal: Portal) -> Iterator[None]:
         with portal.client(who) as client:
             for sandbox in client.get("/sandboxes").json()["data"]:
                 client.delete(f"/sandboxes/{sandbox['id']}")
-    until(lambda: not portal.held(), "nothing is left")
+    wait_for(lambda: not portal.held(), "nothing is left")
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_it_can_be_extended_once_touched_and_reset(client: httpx2.Client) -> Non
             connection.execute("TRUNCATE invoices CASCADE")
         assert totals(api) != SEED
         assert client.post(f"{path}/reset").status_code == 202
-        until(lambda: "reset" in journal(client, sandbox), "the reset is done")
+        wait_for(lambda: "reset" in journal(client, sandbox), "the reset is done")
         assert totals(api) == SEED
     after = client.get(path).json()
     assert after["endpoints"] == sandbox["endpoints"]
@@ -132,7 +132,7 @@ def test_destroying_leaves_nothing_on_the_engine(client: httpx2.Client, portal: 
     path = f"/sandboxes/{sandbox['id']}"
     assert client.delete(path).status_code == 202
     assert client.delete(path).status_code in {200, 202}
-    until(lambda: client.get(path).json()["state"] == "destroyed", "it is destroyed")
+    wait_for(lambda: client.get(path).json()["state"] == "destroyed", "it is destroyed")
     assert portal.held() == []
     assert client.get(f"{path}/credentials").status_code == 409
     kept = client.get(f"{path}/logs").json()
@@ -160,7 +160,7 @@ def test_a_crashed_sandbox_fails_with_its_reason_and_last_words(
 ) -> None:
     sandbox = launch(client)
     portal.kill(sandbox["id"], "api")
-    until(lambda: dead(sandbox), "the API is gone")
+    wait_for(lambda: dead(sandbox), "the API is gone")
     assert portal.manage("reap_sandboxes").returncode == 0
     failed = client.get(f"/sandboxes/{sandbox['id']}").json()
     assert (failed["state"], failed["end_reason"]) == ("failed", "crashed")
@@ -182,7 +182,7 @@ def test_a_sandbox_that_runs_out_of_memory_fails_and_says_so(
         assert portal.manage("reap_sandboxes").returncode == 0
         return bool(client.get(path).json()["state"] == "failed")
 
-    until(swept, "the sweep sees it")
+    wait_for(swept, "the sweep sees it")
     failed = client.get(path).json()
     assert (failed["end_reason"], failed["failure"]["service"]) == ("out_of_memory", "db")
 
@@ -244,7 +244,9 @@ def dead(sandbox: dict[str, Any]) -> bool:
 
 def test_its_stellar_account_is_funded(client: httpx2.Client) -> None:
     path = f"/sandboxes/{launch(client)['id']}"
-    until(lambda: client.get(path).json()["stellar"]["funding"] == "funded", "friendbot's answer")
+    wait_for(
+        lambda: client.get(path).json()["stellar"]["funding"] == "funded", "friendbot's answer"
+    )
 
 
 def test_traffic_to_the_sandbox_is_activity_and_looking_at_it_is_not(
@@ -274,7 +276,7 @@ def test_requests_to_its_api_are_counted_and_probes_are_not(
         usage: dict[str, Any] = client.get(f"/sandboxes/{sandbox['id']}/usage").json()
         return usage["now"]
 
-    until(lambda: now()["requests"] is not None, "a worker has counted them")
+    wait_for(lambda: now()["requests"] is not None, "a worker has counted them")
     assert now()["requests"] == len(SEED) + 1
     assert now()["requests_per_minute"] > 0
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
-from tests.helpers.wait import until
+from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -123,7 +123,7 @@ def test_the_port_is_reserved_until_a_server_that_asks_for_it_listens() -> None:
     environment = os.environ | {"HOST": "127.0.0.1", "PORT": str(port)}
     with subprocess.Popen(command, env=environment) as reserving:
         try:
-            until(lambda: is_reserved(port), "the port is reserved")
+            wait_for(lambda: is_reserved(port), "the port is reserved")
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection(("127.0.0.1", port))
             with (

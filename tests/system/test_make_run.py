@@ -19,7 +19,7 @@ import httpx2
 import pytest
 
 from tests.harness.ports import reserve_port
-from tests.helpers.wait import until
+from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -279,6 +279,6 @@ def test_a_detached_command_does_not_delay_its_caller(tmp_path: Path) -> None:
     subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20, check=True
     )
-    pid = int(until((tmp_path / "log").read_text, "the command prints its PID"))
+    pid = int(wait_for((tmp_path / "log").read_text, "the command prints its PID"))
     assert os.getsid(pid) == pid
     os.kill(pid, signal.SIGKILL)

@@ -18,7 +18,7 @@ from kombu import Connection
 
 from sandboxportal.celery_filesystem_broker import Transport
 from tests.harness.servers import own_stores
-from tests.helpers.wait import until
+from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.store
 
@@ -199,7 +199,7 @@ def test_log_lines_of_a_task_name_its_sandbox(installation: Installation) -> Non
         "import django; django.setup(); from sandboxes.worker.tasks import tear_down\n"
         "tear_down.delay('sbx_unheard_of')",
     )
-    line = until(lambda: installation.line("raised"), "the task has failed")
+    line = wait_for(lambda: installation.line("raised"), "the task has failed")
     assert "sandbox=sbx_unheard_of" in line
 
 

@@ -18,7 +18,7 @@ import pytest
 from honcho.environ import parse_procfile
 
 from tests.harness.portal import ROOT, Portal, running_portal
-from tests.helpers.wait import until
+from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -96,7 +96,7 @@ class Developer:
             self.launches += 1
             path = f"/sandboxes/{sandbox['id']}"
             self.ask("DELETE", path)
-            until(partial(self.is_destroyed, path), "it is destroyed", TIMEOUT_SECONDS, 0.05)
+            wait_for(partial(self.is_destroyed, path), "it is destroyed", TIMEOUT_SECONDS, 0.05)
 
     def is_destroyed(self, path: str) -> bool:
         return bool(self.ask("GET", path)["state"] == "destroyed")
@@ -120,7 +120,7 @@ def test_restarting_one_by_one_loses_no_launch(processes: Processes) -> None:
             for name in ("web", "worker"):
                 targets = [developer.launches + 1 for developer in developers]
                 progressed = partial(has_progressed, developers, targets, work)
-                until(progressed, "all have launched", TIMEOUT_SECONDS, 0.05)
+                wait_for(progressed, "all have launched", TIMEOUT_SECONDS, 0.05)
                 processes.restart(name)
         finally:
             done.set()

@@ -10,7 +10,7 @@ import pytest
 
 from sandboxes.doctor import firewall
 from tests.doctor.test_firewall import subnets
-from tests.harness.runtimes import DockerBench
+from tests.harness.runtimes import DockerHarness
 from tests.isolation import containers
 from tests.runtime.docker.test_networks import page_on
 
@@ -25,35 +25,35 @@ def firewall_rules(subnets: IPv4Network) -> None:
 
 
 def test_neither_a_command_nor_a_custom_image_escapes_from_a_sandbox(
-    docker_bench: DockerBench, firewall_rules: None
+    docker_harness: DockerHarness, firewall_rules: None
 ) -> None:
-    own = containers.create_billing_sandbox(docker_bench)
-    other = containers.create_billing_sandbox(docker_bench)
-    network = containers.network_of(docker_bench, own.spec, "api")
+    own = containers.create_billing_sandbox(docker_harness)
+    other = containers.create_billing_sandbox(docker_harness)
+    network = containers.network_of(docker_harness, own.spec, "api")
     with page_on("0.0.0.0") as port:
-        plan = containers.plan_attempts(docker_bench, network, other, [port], portal=port)
-        by_command = containers.run_as_command(docker_bench, own.spec, "api", plan)
-        with containers.hostile_image(docker_bench) as image:
+        plan = containers.plan_attempts(docker_harness, network, other, [port], portal=port)
+        by_command = containers.run_as_command(docker_harness, own.spec, "api", plan)
+        with containers.hostile_image(docker_harness) as image:
             spec = containers.hostile_spec(image, plan)
-            by_image = containers.run_as_main_process(docker_bench, spec)
-            docker_bench.clear()
+            by_image = containers.run_as_main_process(docker_harness, spec)
+            docker_harness.clear()
     assert containers.successful(by_command) == {}
     assert containers.successful(by_image) == {}
     assert len(by_image) == len(by_command) + 1 > 40
 
 
 def test_attempts_report_what_they_can_reach(
-    docker_bench: DockerBench, subnets: IPv4Network
+    docker_harness: DockerHarness, subnets: IPv4Network
 ) -> None:
-    other = containers.create_billing_sandbox(docker_bench)
-    network = containers.network_of(docker_bench, other.spec, "api")
+    other = containers.create_billing_sandbox(docker_harness)
+    network = containers.network_of(docker_harness, other.spec, "api")
     # In the other sandbox's network, with less confinement and without firewall rules.
     command = ["docker", "run", "--rm", "--network", f"{other.spec.id}_default", "--user", "0"]
     command += ["--cap-drop", "ALL", "--cap-add", "NET_RAW", "--cap-add", "MKNOD"]
     command += ["--security-opt", "seccomp=unconfined", "--pids-limit", "2000"]
     command += [containers.API_IMAGE, "python3", "-c", containers.ATTEMPTS]
     with page_on("0.0.0.0") as port:
-        plan = containers.plan_attempts(docker_bench, network, other, [port], portal=port)
+        plan = containers.plan_attempts(docker_harness, network, other, [port], portal=port)
         ran = subprocess.run(
             [*command, json.dumps(plan)], capture_output=True, check=True, text=True
         )

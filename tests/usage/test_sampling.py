@@ -10,7 +10,7 @@ from sandboxes.models import Sandbox
 from sandboxes.reaper.sweep import Sweep
 from sandboxes.runtime import EngineUnreachable
 from sandboxes.usage import request_counts
-from tests.helpers.scenarios import committed, launch, sweep
+from tests.helpers.scenarios import launch, run_on_commit, sweep
 
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
@@ -46,7 +46,7 @@ def test_samples_are_20_seconds_apart_and_retained_for_7_days(alice, runtime, cl
         clock.forward(seconds=5)
     assert sandbox.samples.count() == 3
 
-    with committed():
+    with run_on_commit():
         actions.destroy(sandbox, alice)
     clock.forward(days=7)
     sweep()

@@ -13,10 +13,10 @@ from sandboxes import actions
 from sandboxes.lib import clock
 from sandboxes.models import Sandbox
 from tests.helpers.scenarios import (
-    again,
-    committed,
     launch,
+    reload,
     request,
+    run_on_commit,
 )
 from tests.helpers.web import HTMX, text
 
@@ -33,12 +33,12 @@ def aged(sandbox: Sandbox, minutes: float) -> Sandbox:
     """The sandbox as if it had been launched so much earlier, and used until now."""
     created = sandbox.created_at - timedelta(minutes=minutes)
     Sandbox.objects.filter(pk=sandbox.pk).update(created_at=created)
-    return again(sandbox)
+    return reload(sandbox)
 
 
 def launch_and_destroy(user: User, name: str) -> None:
     sandbox = launch(user, name=name)
-    with committed():
+    with run_on_commit():
         actions.destroy(sandbox, user)
 
 

@@ -12,10 +12,10 @@ from django.urls import reverse
 from sandboxes import actions
 from sandboxes.models import Sandbox
 from tests.helpers.scenarios import (
-    again,
-    committed,
     expire,
     launch,
+    reload,
+    run_on_commit,
     sweep,
 )
 from tests.helpers.web import text
@@ -31,9 +31,9 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.
 
 def ended(alice: User, **choices: object) -> Sandbox:
     sandbox = launch(alice, **choices)
-    with committed():
+    with run_on_commit():
         actions.destroy(sandbox, alice)
-    return again(sandbox)
+    return reload(sandbox)
 
 
 def own_page(sandbox: Sandbox) -> str:
@@ -46,12 +46,12 @@ def launch_again(web: Client, sandbox: Sandbox, page: str, key: str = "one") -> 
     assert f'action="{reverse("relaunch", args=[sandbox.public_id])}"' in form
     headers = {"Referer": f"http://testserver{page}"}
     address = reverse("relaunch", args=[sandbox.public_id])
-    with committed():
+    with run_on_commit():
         return web.post(address, {"key": key}, headers=headers)["Location"]
 
 
 def test_the_history_goes_on_after_the_dashboard_ends(web: Client, alice: User) -> None:
-    with committed():
+    with run_on_commit():
         for number in range(5):
             actions.destroy(launch(alice, name=f"number-{number}"), alice)
     dashboard, history = text(web.get("/")), text(web.get(reverse("history")))
@@ -112,9 +112,9 @@ def test_what_ended_tells_how_long_it_ran_and_what_it_used_at_most(
         runtime.write_log(sandbox.public_id, "api", "GET /v1/plans 200 4 ms")
         sweep()
         clock.forward(minutes=5)
-    with committed():
+    with run_on_commit():
         actions.destroy(sandbox, alice)
-    assert again(sandbox).peak == {
+    assert reload(sandbox).peak == {
         "memory_mb": 128.0, "cpus": 0.01, "disk_mb": 80.0,
         "received_bytes": 750_000, "sent_bytes": 750_000,
         "requests": 3, "requests_per_minute": 1.0,
@@ -133,7 +133,7 @@ def test_peaks_outlive_the_samples(
 ) -> None:
     sandbox = launch(alice)
     sweep()
-    with committed():
+    with run_on_commit():
         actions.destroy(sandbox, alice)
     clock.forward(days=8)
     sweep()
@@ -196,7 +196,7 @@ def test_older_pages_keep_what_it_was_narrowed_to(web: Client, alice: User) -> N
     from tests.harness import bulk_data
 
     bulk_data.past(60, {alice: 60})
-    Sandbox.objects.update(name="nightly", ended_at=again(Sandbox.objects.first()).ended_at)
+    Sandbox.objects.update(name="nightly", ended_at=reload(Sandbox.objects.first()).ended_at)
     Sandbox.objects.filter(pk__lte=Sandbox.objects.first().pk + 29).update(name="webhooks")
     first = web.get(reverse("history"), {"q": "webhooks"})
     second = web.get(f"{reverse('history')}?{first.context['older']}")

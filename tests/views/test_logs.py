@@ -12,7 +12,7 @@ from sandboxes import actions
 from sandboxes.core import lifecycle
 from sandboxes.models import Sandbox
 from tests.conftest import Clock
-from tests.helpers.scenarios import committed, launch, request
+from tests.helpers.scenarios import launch, request, run_on_commit
 from tests.helpers.web import HTMX, text
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def test_following_stops_by_itself_and_with_the_sandbox(
     assert "every 3s" not in stopped.content.decode()
     assert "Live tail paused after 10 minutes" in text(stopped)
     log = ask(web, sandbox, LINES, service="api", follow="on").context["log"]
-    with committed():
+    with run_on_commit():
         actions.destroy(sandbox, alice)
     over = ask(web, sandbox, LINES, service="api", until=str(log.until), etag=log.etag)
     assert "every 3s" not in over.content.decode()
@@ -159,7 +159,7 @@ def test_what_was_written_last_is_kept_when_it_ends(
 ) -> None:
     sandbox = launch(alice)
     runtime.write_log(sandbox.public_id, "api", "GET /v1/plans 200")
-    with committed():
+    with run_on_commit():
         actions.destroy(sandbox, alice)
     page = text(web.get(reverse("sandbox", args=[sandbox.public_id])))
     assert "== api == api started GET /v1/plans 200" in page

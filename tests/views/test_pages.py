@@ -17,11 +17,11 @@ from sandboxes import actions
 from sandboxes.lib import clock
 from sandboxes.models import LimitOverride, Sandbox, Site, State
 from tests.helpers.scenarios import (
-    again,
-    committed,
+    event_kinds,
     launch,
+    reload,
     request,
-    story,
+    run_on_commit,
 )
 from tests.helpers.web import HTMX, text
 
@@ -49,12 +49,12 @@ def test_sandboxes_of_others_are_not_there(
     web: Client, bob: User, runtime: MemoryRuntime, name: str
 ) -> None:
     sandbox = launch(bob)
-    before = story(sandbox)
+    before = event_kinds(sandbox)
     address = reverse(name, args=[sandbox.public_id])
     answers = {web.get(address).status_code, web.post(address).status_code}
     assert answers <= {404, 405}
     assert 404 in answers
-    assert (again(sandbox).state, story(sandbox)) == (State.RUNNING, before)
+    assert (reload(sandbox).state, event_kinds(sandbox)) == (State.RUNNING, before)
 
 
 @pytest.mark.parametrize("name", ["extend", "touch", "retry-funding", "relaunch"])
@@ -69,7 +69,7 @@ def test_a_form_from_elsewhere_is_refused(alice: User) -> None:
     response = strict.post(reverse("destroy", args=[sandbox.public_id]))
     assert response.status_code == 403
     assert "This page expired" in text(response)
-    assert again(sandbox).state == State.RUNNING
+    assert reload(sandbox).state == State.RUNNING
 
 
 def test_who_was_signed_out_gets_no_sign_in_page_into_a_card(client: Client, alice: User) -> None:
@@ -92,7 +92,7 @@ def test_first_timers_see_what_they_get(web: Client) -> None:
 
 def test_one_click_provisions_with_the_defaults(web: Client, alice: User) -> None:
     form = web.get("/").context["form"]
-    with committed():
+    with run_on_commit():
         response = web.post(reverse("launch"), {"key": form["key"].value()})
     sandbox = Sandbox.objects.get()
     assert response["Location"] == f"/#card-{sandbox.public_id}"

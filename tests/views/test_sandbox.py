@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import reverse
 
 from sandboxes import actions
-from tests.helpers.scenarios import committed, launch, story
+from tests.helpers.scenarios import event_kinds, launch, run_on_commit
 from tests.helpers.web import (
     HTMX,
     click,
@@ -34,17 +34,17 @@ def test_credentials_are_shown_on_request_and_each_look_is_journalled(
     for page in ("/", reverse("sandbox", args=[sandbox.public_id])):
         assert key not in web.get(page).content.decode()
     assert key not in web.get(address, headers=HTMX).content.decode()
-    assert "credentials_read" not in story(sandbox)
+    assert "credentials_read" not in event_kinds(sandbox)
     shown = text(post(web, "credentials", sandbox))
     assert f"curl {sandbox.addresses['api:8080']}" not in shown
     assert f"curl http://{sandbox.addresses['api:8080']}/v1/plans" in shown
     assert f"Bearer {key}" in shown.replace("&#x27;", "'")
-    assert story(sandbox).count("credentials_read") == 1
+    assert event_kinds(sandbox).count("credentials_read") == 1
 
 
 def test_credentials_of_a_sandbox_that_ended_are_refused(web: Client, alice: User) -> None:
     sandbox = launch(alice)
-    with committed():
+    with run_on_commit():
         actions.destroy(sandbox, alice)
     assert "Only a running sandbox" in text(click(web, "credentials", sandbox))
 

@@ -16,10 +16,10 @@ from sandboxes.lib import clock
 from sandboxes.models import Funding, Sandbox, State
 from sandboxes.runtime import EngineUnreachable
 from tests.helpers.scenarios import (
-    again,
-    committed,
     launch,
+    reload,
     request,
+    run_on_commit,
 )
 from tests.helpers.web import (
     HTMX,
@@ -75,7 +75,7 @@ def test_a_poll_brings_only_what_is_live(web: Client, alice: User) -> None:
 def test_a_poll_brings_the_whole_card_when_its_state_changed(web: Client, alice: User) -> None:
     sandbox = launch(alice)
     seen = web.get("/").context["live"][0].etag
-    with committed():
+    with run_on_commit():
         actions.destroy(sandbox, alice)
     address = reverse("card", args=[sandbox.public_id])
     response = web.get(address, {"etag": seen}, headers=HTMX)
@@ -88,7 +88,7 @@ def test_looking_is_not_activity(web: Client, alice: User) -> None:
     for name in LOOKS:
         web.get(reverse(name, args=[sandbox.public_id]))
     web.get("/")
-    assert again(sandbox).last_activity_at == sandbox.last_activity_at
+    assert reload(sandbox).last_activity_at == sandbox.last_activity_at
 
 
 def test_an_overview_with_nothing_new_is_empty_until_something_comes_up(
@@ -106,7 +106,7 @@ def test_extend_gives_what_it_offered(web: Client, alice: User, ask: Any) -> Non
     sandbox = launch(alice)
     offer = web.get("/").context["live"][0].extension_options[1]
     response = ask(web, "extend", sandbox, minutes=offer.minutes)
-    assert again(sandbox).expires_at == offer.until
+    assert reload(sandbox).expires_at == offer.until
     assert "Already extended" in text(response)
 
 
@@ -128,7 +128,7 @@ def test_a_wrong_extension_is_refused_on_the_card(
 ) -> None:
     sandbox = launch(alice)
     assert "Extend by 1 to 120 minutes." in text(ask(web, "extend", sandbox, minutes=minutes))
-    assert again(sandbox).expires_at == sandbox.expires_at
+    assert reload(sandbox).expires_at == sandbox.expires_at
 
 
 @pytest.mark.parametrize("ask", [post, click])
@@ -148,11 +148,11 @@ def test_reset_and_destroy_are_done_when_confirmed(
     for name in ("reset", "destroy"):
         asked = web.get(reverse(name, args=[sandbox.public_id]))
         assert "Cancel" in text(asked)
-    assert again(sandbox).state == State.RUNNING
+    assert reload(sandbox).state == State.RUNNING
     ask(web, "reset", sandbox)
     assert runtime.executed[0][0] == sandbox.public_id
     ask(web, "destroy", sandbox)
-    assert again(sandbox).state == State.DESTROYED
+    assert reload(sandbox).state == State.DESTROYED
 
 
 @pytest.mark.parametrize("ask", [post, click])
@@ -161,7 +161,7 @@ def test_what_does_not_fit_the_state_is_refused_in_words(
     web: Client, alice: User, ask: Any, name: str
 ) -> None:
     sandbox = launch(alice)
-    with committed():
+    with run_on_commit():
         actions.destroy(sandbox, alice)
     assert re.search("Only a running sandbox|has ended", text(ask(web, name, sandbox, minutes=5)))
 
@@ -172,7 +172,7 @@ def test_friendbot_can_be_asked_again(web: Client, alice: User) -> None:
     page = text(web.get("/"))
     assert "Funding failed Retry funding no such network" in page
     click(web, "retry-funding", sandbox)
-    assert again(sandbox).funding == Funding.PENDING
+    assert reload(sandbox).funding == Funding.PENDING
 
 
 def test_a_click_on_the_page_of_a_sandbox_leads_back_there(web: Client, alice: User) -> None:

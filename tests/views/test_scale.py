@@ -14,7 +14,7 @@ from sandboxes.admin import base
 from sandboxes.models import Event, Sandbox, Site
 from tests.harness import bulk_data
 from tests.helpers.admin import SANDBOXES
-from tests.helpers.api_client import Program
+from tests.helpers.api_client import ApiClient
 from tests.helpers.web import HTMX, text
 
 if TYPE_CHECKING:
@@ -45,10 +45,19 @@ LOOKS: dict[str, tuple[int, Callable[[Client, Client, Client, Sandbox], Look]]] 
     "API list": (3, lambda _web, api, _desk, _row: (api, "/api/v1/sandboxes", 200)),
     "API get": (3, lambda _web, api, _desk, row: (api, f"/api/v1/sandboxes/{row.public_id}", 200)),
     "API limits": (7, lambda _web, api, _desk, _row: (api, "/api/v1/limits", 200)),
-    "admin, sandboxes": (4, lambda _web, _api, desk, _row: (desk, SANDBOXES, 200)),
-    "admin, search": (5, lambda _web, _api, desk, _row: (desk, f"{SANDBOXES}?q=alice@", 200)),
-    "admin, events": (4, lambda _web, _api, desk, _row: (desk, "/admin/sandboxes/event/", 200)),
-    "admin, users": (5, lambda _web, _api, desk, _row: (desk, "/admin/auth/user/", 200)),
+    "admin, sandboxes": (4, lambda _web, _api, admin, _row: (admin, SANDBOXES, 200)),
+    "admin, search": (
+        5,
+        lambda _web, _api, admin, _row: (admin, f"{SANDBOXES}?q=alice@", 200),
+    ),
+    "admin, events": (
+        4,
+        lambda _web, _api, admin, _row: (admin, "/admin/sandboxes/event/", 200),
+    ),
+    "admin, users": (
+        5,
+        lambda _web, _api, admin, _row: (admin, "/admin/auth/user/", 200),
+    ),
 }
 """What is looked at, and the most queries that it may take."""
 
@@ -60,13 +69,13 @@ def test_a_look_takes_no_more_queries_with_20_sandboxes_than_with_1(
     settings.SANDBOX_MAX_PER_USER = 50
     settings.SANDBOX_MAX_SITE = 100
     Site.current()
-    web, desk, api = Client(), Client(), Program(alice).client
+    web, admin_client, api = Client(), Client(), ApiClient(alice).client
     web.force_login(alice)
-    desk.force_login(olga)
+    admin_client.force_login(olga)
     most, choose = LOOKS[name]
 
     def asked() -> list[str]:
-        client, url, status = choose(web, api, desk, row)
+        client, url, status = choose(web, api, admin_client, row)
         headers = HTMX if status == 204 else {}
         assert client.get(url, headers=headers).status_code == status
         with CaptureQueriesContext(connection) as queries:
@@ -130,33 +139,33 @@ def test_older_pages_of_the_history_lead_back_to_the_newest(web: Client, alice: 
 
 
 def test_the_admin_counts_no_further_than_somebody_would_leaf(
-    desk: Client, monkeypatch: pytest.MonkeyPatch
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(base, "MAX_COUNTED", 60)
     bulk_data.past(70)
-    page = desk.get(f"{SANDBOXES}?p=2")
+    page = admin_client.get(f"{SANDBOXES}?p=2")
 
     assert "First 60 sandboxes. Search or filter" in text(page)
     assert len(page.context["cl"].result_list) == 10
-    assert desk.get(f"{SANDBOXES}?p=3").status_code == 302
-    assert "60 results" not in text(desk.get(f"{SANDBOXES}?q=sbx"))
+    assert admin_client.get(f"{SANDBOXES}?p=3").status_code == 302
+    assert "60 results" not in text(admin_client.get(f"{SANDBOXES}?q=sbx"))
     assert "70 sandboxes" not in text(page)
 
 
-def test_the_admin_tells_the_number_of_those_it_has_counted(desk: Client) -> None:
+def test_the_admin_tells_the_number_of_those_it_has_counted(admin_client: Client) -> None:
     bulk_data.past(3)
-    assert "3 sandboxes" in text(desk.get(SANDBOXES))
-    assert "0 results" in text(desk.get(f"{SANDBOXES}?q=nothing"))
+    assert "3 sandboxes" in text(admin_client.get(SANDBOXES))
+    assert "0 results" in text(admin_client.get(f"{SANDBOXES}?q=nothing"))
 
 
 def test_events_are_found_by_sandbox_by_kind_and_by_actor(
-    desk: Client, alice: User, bob: User
+    admin_client: Client, alice: User, bob: User
 ) -> None:
     bulk_data.past(4, {alice: 1, bob: 2})
     hers = alice.sandboxes.get()
 
     def found(question: str) -> set[Event]:
-        listed = desk.get("/admin/sandboxes/event/", {"q": question})
+        listed = admin_client.get("/admin/sandboxes/event/", {"q": question})
         return set(listed.context["cl"].result_list)
 
     assert found(hers.public_id) == set(hers.events.all())
@@ -167,13 +176,13 @@ def test_events_are_found_by_sandbox_by_kind_and_by_actor(
 
 
 def test_sandboxes_are_found_by_parts_of_name_and_id_and_by_the_owners_address(
-    desk: Client, alice: User, bob: User
+    admin_client: Client, alice: User, bob: User
 ) -> None:
     bulk_data.past(9, {alice: 3, bob: 3})
     Sandbox.objects.filter(pk=alice.sandboxes.first().pk).update(name="Checkout of Ann")
 
     def found(question: str) -> set[Sandbox]:
-        return set(desk.get(SANDBOXES, {"q": question}).context["cl"].result_list)
+        return set(admin_client.get(SANDBOXES, {"q": question}).context["cl"].result_list)
 
     hers = Sandbox.objects.get(name="Checkout of Ann")
     assert found("of ann") == {hers}

@@ -15,7 +15,7 @@ from sandboxes.models import Sandbox
 from sandboxes.views.snippets import curl
 from tests.fakes.sandbox_api import SandboxApi, at, billing_document
 from tests.harness.ports import reserve_port
-from tests.helpers.scenarios import committed, launch, story
+from tests.helpers.scenarios import event_kinds, launch, run_on_commit
 from tests.helpers.web import click, text
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def test_the_env_file_is_a_download_and_recorded_as_viewed_credentials(
     assert lines["STELLAR_SECRET"] == sandbox.secrets["STELLAR_SECRET"]
     assert response["Content-Disposition"] == f'attachment; filename="{sandbox.public_id}.env"'
     assert response["Cache-Control"] == "no-store"
-    assert story(sandbox).count("credentials_read") == 1
+    assert event_kinds(sandbox).count("credentials_read") == 1
 
 
 def test_the_postman_collection_contains_the_address_and_key_of_the_sandbox(
@@ -70,7 +70,7 @@ def test_the_postman_collection_contains_the_address_and_key_of_the_sandbox(
     assert values["api_key"] == sandbox.secrets["API_KEY"]
     assert sum(len(folder["item"]) for folder in collection["item"]) == 28
     assert (response["Content-Type"], response["Cache-Control"]) == ("application/json", "no-store")
-    assert story(sandbox).count("credentials_read") == 1
+    assert event_kinds(sandbox).count("credentials_read") == 1
 
 
 def test_the_openapi_document_contains_the_address_but_no_key(
@@ -80,7 +80,7 @@ def test_the_openapi_document_contains_the_address_but_no_key(
     servers = {"servers": [{"url": f"http://{sandbox.addresses['api:8080']}"}]}
     assert json.loads(response.content) == billing_document() | servers
     assert sandbox.secrets["API_KEY"] not in response.content.decode()
-    assert "credentials_read" not in story(sandbox)
+    assert "credentials_read" not in event_kinds(sandbox)
 
 
 def test_when_a_download_is_unavailable_the_sandbox_page_explains_why(
@@ -89,8 +89,8 @@ def test_when_a_download_is_unavailable_the_sandbox_page_explains_why(
     at(sandbox, f"127.0.0.1:{reserve_port()}")
     page = web.post(address(sandbox, "download-postman"), follow=True)
     assert "can&#x27;t reach the sandbox" in text(page)
-    assert "credentials_read" not in story(sandbox)
-    with committed():
+    assert "credentials_read" not in event_kinds(sandbox)
+    with run_on_commit():
         actions.destroy(sandbox, alice)
     assert "Only a running sandbox" in text(web.post(address(sandbox, "download-env"), follow=True))
     page = web.get(address(sandbox, "download-openapi"), follow=True)

@@ -15,7 +15,7 @@ from sandboxes import actions
 from sandboxes.checks import runtime
 from sandboxes.lib.exceptions import ValidationFailed
 from sandboxes.views.forms import LaunchForm
-from tests.helpers.api_client import Program
+from tests.helpers.api_client import ApiClient
 from tests.helpers.scenarios import launch
 from tests.helpers.web import text
 
@@ -70,9 +70,9 @@ def test_the_pages_say_nothing_of_it_on_an_engine(web: Client, alice: User) -> N
 
 
 def test_the_api_says_so(alice: User, settings: LazySettings) -> None:
-    assert Program(alice).get("/limits").json()["isolated"] is True
+    assert ApiClient(alice).get("/limits").json()["isolated"] is True
     settings.SANDBOX_RUNTIME = "process"
-    assert Program(alice).get("/limits").json()["isolated"] is False
+    assert ApiClient(alice).get("/limits").json()["isolated"] is False
 
 
 def test_the_admin_says_so(client: Client, olga: User, trial: None) -> None:
@@ -96,7 +96,7 @@ def test_a_blueprint_that_needs_an_engine_is_refused_and_not_offered(
         actions.launch_sandbox(alice, actions.LaunchRequest(blueprint="boxed"))
     choices = LaunchForm(alice).fields["blueprint"].choices  # type: ignore[attr-defined]
     assert [name for name, _ in choices] == ["billing"]
-    listed = Program(alice).get("/blueprints").json()["data"]
+    listed = ApiClient(alice).get("/blueprints").json()["data"]
     assert {one["name"]: one["can_launch"] for one in listed} == {"billing": True, "boxed": False}
     assert {message.id for message in runtime.check_isolation()} == {
         "sandboxes.W003",
@@ -105,6 +105,6 @@ def test_a_blueprint_that_needs_an_engine_is_refused_and_not_offered(
 
 
 def test_on_an_engine_it_can_be_launched(alice: User, containers_only: None) -> None:
-    listed = Program(alice).get("/blueprints").json()["data"]
+    listed = ApiClient(alice).get("/blueprints").json()["data"]
     assert all(one["can_launch"] for one in listed)
     assert launch(alice, blueprint="boxed").state == "running"

@@ -22,8 +22,8 @@ from sandboxes.views.usage import (
     downsample,
     get_usage,
 )
-from tests.helpers.api_client import Program
-from tests.helpers.scenarios import again, launch
+from tests.helpers.api_client import ApiClient
+from tests.helpers.scenarios import launch, reload
 from tests.helpers.web import HTMX, text
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def test_the_first_sample_tells_how_often_it_was_asked_since_it_ran(alice: User)
     sandbox = launch(alice)
     Sandbox.objects.update(started_at=BEGAN - timedelta(minutes=2))
     measure(sandbox, {"requests": 6}, {"requests": 6}, {"requests": None}, {"requests": 9})
-    rates = [moment.requests_per_minute for moment in get_usage(again(sandbox)).points]
+    rates = [moment.requests_per_minute for moment in get_usage(reload(sandbox)).points]
     assert rates == [3, 0, None, None]
 
 
@@ -104,7 +104,7 @@ def test_a_first_sample_that_comes_at_once_makes_no_flood_of_a_few_requests(alic
     sandbox = launch(alice)
     Sandbox.objects.update(started_at=BEGAN - timedelta(milliseconds=2))
     measure(sandbox, {"requests": 6})
-    assert get_usage(again(sandbox)).peak["requests_per_minute"] == 6.0
+    assert get_usage(reload(sandbox)).peak["requests_per_minute"] == 6.0
 
 
 def test_the_same_can_be_read_as_numbers(web: Client, alice: User) -> None:
@@ -213,7 +213,7 @@ def test_a_counter_that_began_anew_loses_nothing(counts: list[int], total: int) 
 
 
 def test_the_api_tells_the_peaks_of_what_has_ended(alice: User) -> None:
-    program = Program(alice)
+    program = ApiClient(alice)
     sandbox = launch(alice)
     assert program.get(f"/sandboxes/{sandbox.public_id}").json()["peak"] is None
     measure(

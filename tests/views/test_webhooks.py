@@ -13,7 +13,7 @@ from sandboxes.lib import clock
 from sandboxes.models import EventType, Preferences, Webhook, WebhookDelivery
 from sandboxes.webhooks import outbox
 from tests.fakes.webhook_receiver import Receiver, hook
-from tests.helpers.scenarios import committed
+from tests.helpers.scenarios import run_on_commit
 from tests.helpers.web import text
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def create(web: Client, receiver: Receiver, **data: object) -> str:
 
 
 def act(web: Client, verb: str, webhook: Webhook, *more: str, **data: str) -> str:
-    with committed():
+    with run_on_commit():
         page = web.post(reverse(verb, args=[webhook.public_id, *more]), data, follow=True)
     return page.content.decode()
 
@@ -116,7 +116,7 @@ def test_what_was_sent_is_shown_and_sent_again(
 ) -> None:
     webhook, _ = hook(alice, receiver)
     receiver.status, receiver.body = 500, b"<script>alert(1)</script>"
-    with committed():
+    with run_on_commit():
         delivery = outbox.send_test(webhook)
     page = web.get(reverse("webhook", args=[webhook.public_id])).content.decode()
     assert "&lt;script&gt;alert(1)" in page and "<script>alert" not in page

@@ -28,8 +28,8 @@ from tests.fakes.webhook_receiver import (
 )
 from tests.helpers.scenarios import (
     Killed,
-    committed,
     launch,
+    run_on_commit,
     sweep,
 )
 
@@ -52,7 +52,7 @@ def test_failed_deliveries_are_retried_with_growing_delays_and_the_same_id(
 ) -> None:
     webhook, _ = hook(alice, receiver)
     receiver.status = 500
-    with committed():
+    with run_on_commit():
         outbox.send_test(webhook)
     delays = []
     while (due_at := told(webhook).due_at) is not None:
@@ -76,7 +76,7 @@ def test_failed_deliveries_are_retried_with_growing_delays_and_the_same_id(
 def test_retry_after_delays_the_next_attempt(alice: User, clock: Clock, receiver: Receiver) -> None:
     webhook, _ = hook(alice, receiver)
     receiver.status, receiver.headers = 429, {"Retry-After": "120"}
-    with committed():
+    with run_on_commit():
         outbox.send_test(webhook)
     due_at = told(webhook).due_at
     assert due_at == timezone.now() + timedelta(seconds=120)
@@ -88,7 +88,7 @@ def test_an_invalid_retry_after_does_not_delay_for_long(
 ) -> None:
     webhook, _ = hook(alice, receiver)
     receiver.status, receiver.headers = 503, {"Retry-After": value}
-    with committed():
+    with run_on_commit():
         outbox.send_test(webhook)
     due_at = told(webhook).due_at
     assert due_at and due_at <= timezone.now() + timedelta(hours=1)
@@ -100,7 +100,7 @@ def test_a_redirect_is_not_followed(
 ) -> None:
     webhook, _ = hook(alice, receiver)
     receiver.status, receiver.headers = status, {"Location": receiver.url}
-    with committed():
+    with run_on_commit():
         outbox.send_test(webhook)
     assert len(receiver.messages) == 1
     assert statuses(webhook) == [status]
@@ -112,7 +112,7 @@ def test_the_log_contains_the_result_of_each_attempt(
 ) -> None:
     webhook, _ = hook(alice, receiver)
     receiver.status, receiver.body = 500, b"<h1>It broke</h1>\0" + b"x" * 100_000
-    with committed():
+    with run_on_commit():
         outbox.send_test(webhook)
     receiver.status, receiver.body = 200, b"ok"
     clock.forward(seconds=10)
@@ -140,7 +140,7 @@ def test_an_event_whose_worker_was_killed_is_delivered_again(
     webhook, secret = hook(alice, receiver, EventType.RUNNING)
     with monkeypatch.context() as until_then:
         until_then.setattr(webhooks_delivery, "post", die)
-        with pytest.raises(Killed), committed():
+        with pytest.raises(Killed), run_on_commit():
             launch(alice)
     sweep()
     assert len(receiver.messages) == 1, "the first worker may still be sending"
@@ -197,10 +197,10 @@ def test_a_slow_worker_with_an_expired_lease_changes_nothing(
 
 def test_a_resent_message_has_the_same_id(alice: User, receiver: Receiver, clock: Clock) -> None:
     webhook, secret = hook(alice, receiver)
-    with committed():
+    with run_on_commit():
         delivery = outbox.send_test(webhook)
     delivery = WebhookDelivery.objects.get(pk=delivery.pk)
-    with committed():
+    with run_on_commit():
         outbox.resend(delivery)
     assert len(receiver.verified(secret)) == 2
     assert len(set(receiver.ids)) == 1
@@ -215,7 +215,7 @@ def test_deliveries_are_pruned_after_their_retention(
 ) -> None:
     settings.WEBHOOK_LOG_DAYS = 14
     webhook, _ = hook(alice, receiver)
-    with committed():
+    with run_on_commit():
         outbox.send_test(webhook)
     clock.forward(days=13)
     housekeeping.prune()

@@ -14,7 +14,7 @@ from sandboxes.lib.exceptions import StateConflict, ValidationFailed
 from sandboxes.models import DisabledReason, EventType, Site, Webhook, WebhookDelivery
 from sandboxes.webhooks import delivery, endpoints, outbox
 from tests.fakes.webhook_receiver import Receiver, fresh, hook
-from tests.helpers.scenarios import committed, launch, sweep
+from tests.helpers.scenarios import launch, run_on_commit, sweep
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -73,7 +73,7 @@ def test_a_success_resets_the_failure_period(
 def test_a_410_disables_the_webhook_at_once(alice: User, receiver: Receiver, clock: Clock) -> None:
     webhook, _ = hook(alice, receiver)
     receiver.status = 410
-    with committed():
+    with run_on_commit():
         outbox.send_test(webhook)
     assert fresh(webhook).disabled_reason == DisabledReason.GONE
     assert len(mail.outbox) == 1
@@ -85,10 +85,10 @@ def test_events_while_disabled_are_not_delivered_later(
     webhook, secret = hook(alice, receiver)
     outbox.send_test(webhook)
     endpoints.set_enabled(webhook, enabled=False)
-    with committed():
+    with run_on_commit():
         sandbox = launch(alice)
     endpoints.set_enabled(webhook, enabled=True)
-    with committed():
+    with run_on_commit():
         actions.extend(sandbox, 15, alice)
     assert receiver.types(secret) == ["sandbox.extended"]
     assert mail.outbox == [], "no email to the user who disabled it"

@@ -14,9 +14,9 @@ from sandboxes.worker import maintenance
 from tests.fakes.webhook_receiver import Receiver, hook
 from tests.helpers.scenarios import (
     Killed,
-    again,
-    committed,
     launch,
+    reload,
+    run_on_commit,
     sweep,
 )
 
@@ -38,11 +38,11 @@ def test_lifecycle_events_are_published_in_the_format_of_the_api(
     alice: User, runtime: MemoryRuntime, clock: Clock, receiver: Receiver
 ) -> None:
     _, secret = hook(alice, receiver)
-    with committed():
+    with run_on_commit():
         sandbox = launch(alice, ttl_minutes=15, name="checkout")
     clock.forward(minutes=11)
     sweep()
-    with committed():
+    with run_on_commit():
         actions.extend(sandbox, 15, alice)
         actions.destroy(sandbox, alice)
 
@@ -71,7 +71,7 @@ def test_a_failure_is_published_as_failed(
 ) -> None:
     _, secret = hook(alice, receiver, EventType.FAILED)
     runtime.fail_startup("api", 1, "Traceback: it broke.")
-    with committed():
+    with run_on_commit():
         launch(alice)
     sweep()
 
@@ -84,9 +84,9 @@ def test_messages_contain_no_secrets(
     alice: User, runtime: MemoryRuntime, receiver: Receiver
 ) -> None:
     hook(alice, receiver)
-    with committed():
+    with run_on_commit():
         sandbox = launch(alice)
-        secrets = list(again(sandbox).secrets.values())
+        secrets = list(reload(sandbox).secrets.values())
         actions.destroy(sandbox, alice)
 
     assert secrets and receiver.messages
@@ -98,7 +98,7 @@ def test_only_subscribed_events_of_own_sandboxes_are_published(
     alice: User, bob: User, runtime: MemoryRuntime, receiver: Receiver
 ) -> None:
     _, secret = hook(alice, receiver, EventType.ENDED)
-    with committed():
+    with run_on_commit():
         mine, others = launch(alice), launch(bob)
         actions.destroy(mine, alice)
         actions.destroy(others, bob)
@@ -118,7 +118,7 @@ def test_rolled_back_changes_are_not_published(
             actions.extend(sandbox, 15, alice)
             raise Killed
 
-    with committed(), pytest.raises(Killed):
+    with run_on_commit(), pytest.raises(Killed):
         extend_and_die()
 
     assert not WebhookDelivery.objects.exists()
@@ -136,14 +136,14 @@ def test_a_failure_to_publish_does_not_affect_the_sandbox(
     sandbox = launch(alice)
     actions.destroy(sandbox, alice)
 
-    assert again(sandbox).end_reason == EndReason.USER
+    assert reload(sandbox).end_reason == EndReason.USER
 
 
 def test_a_reset_is_not_published(alice: User, runtime: MemoryRuntime, receiver: Receiver) -> None:
     sandbox = launch(alice)
     hook(alice, receiver)
     actions.reset(sandbox, alice)
-    maintenance.reset(again(sandbox))
+    maintenance.reset(reload(sandbox))
     assert Event.objects.filter(kind="reset").exists()
     assert not WebhookDelivery.objects.exists()
 
@@ -155,7 +155,7 @@ def test_nothing_is_delivered_to_suspended_users(
     sandbox = launch(alice)
     alice.is_active = False
     alice.save()
-    with committed():
+    with run_on_commit():
         actions.destroy(sandbox, alice)
     sweep()
     assert receiver.messages == []

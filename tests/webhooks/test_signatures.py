@@ -18,7 +18,7 @@ from tests.fakes.webhook_receiver import (
     hook,
     told,
 )
-from tests.helpers.scenarios import committed
+from tests.helpers.scenarios import run_on_commit
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -37,7 +37,7 @@ def test_the_signature_covers_body_secret_and_time(
     alice: User, clock: Clock, receiver: Receiver
 ) -> None:
     webhook, secret = hook(alice, receiver)
-    with committed():
+    with run_on_commit():
         outbox.send_test(webhook)
     headers, body = receiver.messages[0]
     assert Verifier(secret).verify(body, headers)["type"] == "webhook.test"
@@ -67,13 +67,13 @@ def test_both_secrets_sign_for_a_day_after_a_rotation(
 ) -> None:
     webhook, old = hook(alice, receiver)
     new = endpoints.rotate_secret(webhook)
-    with committed():
+    with run_on_commit():
         outbox.send_test(fresh(webhook))
     assert receiver.types(old) == receiver.types(new) == ["webhook.test"]
 
     clock.forward(hours=24)
     receiver.messages.clear()
-    with committed():
+    with run_on_commit():
         outbox.send_test(fresh(webhook))
     assert receiver.types(new) == ["webhook.test"]
     with pytest.raises(WebhookVerificationError):
@@ -99,6 +99,6 @@ def test_a_secret_with_lost_encryption_keys_can_be_rotated(
     webhook, _ = hook(alice, receiver)
     settings.SANDBOX_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
     secret = endpoints.rotate_secret(fresh(webhook))
-    with committed():
+    with run_on_commit():
         outbox.send_test(fresh(webhook))
     assert receiver.types(secret) == ["webhook.test"]

@@ -10,10 +10,10 @@ from sandboxes.models import State
 from sandboxes.worker import tasks as worker_tasks
 from tests.helpers.scenarios import (
     Killed,
-    again,
-    committed,
     launch,
+    reload,
     request,
+    run_on_commit,
     sweep,
 )
 
@@ -53,15 +53,15 @@ def test_killed_while_provisioning_the_next_worker_completes_the_sandbox(
     runtime.fail_next(point, Killed())
     with pytest.raises(Killed):
         worker_tasks.provision(sandbox.public_id)
-    assert again(sandbox).state == State.PROVISIONING
+    assert reload(sandbox).state == State.PROVISIONING
 
     sweep()
-    assert again(sandbox).state == State.PROVISIONING, "the lease is still valid"
+    assert reload(sandbox).state == State.PROVISIONING, "the lease is still valid"
     clock.forward(seconds=LEASE)
     sweep()
 
-    assert again(sandbox).state == State.RUNNING
-    assert again(sandbox).lease_token == 2
+    assert reload(sandbox).state == State.RUNNING
+    assert reload(sandbox).lease_token == 2
     assert list(runtime.observe()) == [sandbox.public_id]
 
 
@@ -88,8 +88,8 @@ def test_killed_around_any_write_nothing_stays_stuck(
     clock.forward(seconds=LEASE)
     sweep()
 
-    assert again(sandbox).state == State.RUNNING
-    assert again(sandbox).leased_until is None
+    assert reload(sandbox).state == State.RUNNING
+    assert reload(sandbox).leased_until is None
     assert len(runtime.observe()) == 1
 
 
@@ -100,10 +100,10 @@ def test_destroy_after_the_worker_was_killed_leaves_nothing_behind(alice, runtim
     with pytest.raises(Killed):
         worker_tasks.provision(sandbox.public_id)
 
-    with committed():
-        actions.destroy(again(sandbox), alice)
+    with run_on_commit():
+        actions.destroy(reload(sandbox), alice)
 
-    assert again(sandbox).state == State.DESTROYED
+    assert reload(sandbox).state == State.DESTROYED
     assert runtime.observe() == {}
     assert not alice.sandboxes.active().exists()
 
@@ -123,26 +123,26 @@ def test_killed_during_teardown_the_next_sweep_finishes(
     sandbox = launch(alice)
     with monkeypatch.context() as patch:
         kill(patch, module, name)
-        with pytest.raises(Killed), committed():
+        with pytest.raises(Killed), run_on_commit():
             actions.destroy(sandbox, alice)
     assert not alice.sandboxes.active().exists(), "the slot is free already"
 
     clock.forward(seconds=LEASE)
     assert sweep().errors == []
 
-    assert again(sandbox).state == State.DESTROYED
+    assert reload(sandbox).state == State.DESTROYED
     assert runtime.observe() == {}
 
 
 def test_killed_during_the_engine_removal_the_next_sweep_finishes(alice, runtime, clock):
     sandbox = launch(alice)
     runtime.fail_next("destroy", Killed())
-    with pytest.raises(Killed), committed():
+    with pytest.raises(Killed), run_on_commit():
         actions.destroy(sandbox, alice)
     clock.forward(seconds=LEASE)
     sweep()
 
-    assert again(sandbox).state == State.DESTROYED
+    assert reload(sandbox).state == State.DESTROYED
     assert runtime.observe() == {}
 
 
@@ -159,14 +159,14 @@ def test_killed_between_a_failure_and_its_recording_the_sandbox_still_fails(
     runtime.fail_startup("api", 3)
     sweep()
 
-    assert again(sandbox).state == State.FAILED
+    assert reload(sandbox).state == State.FAILED
     assert runtime.observe() == {}
 
 
 def test_killed_during_a_reset_the_next_worker_completes_it(alice, runtime, clock):
     sandbox = launch(alice)
     runtime.fail_next("execute", Killed())
-    with pytest.raises(Killed), committed():
+    with pytest.raises(Killed), run_on_commit():
         actions.reset(sandbox, alice)
     sweep()
     assert runtime.executed == []
@@ -175,4 +175,4 @@ def test_killed_during_a_reset_the_next_worker_completes_it(alice, runtime, cloc
     sweep()
 
     assert len(runtime.executed) == 1
-    assert again(sandbox).reset_requested_at is None
+    assert reload(sandbox).reset_requested_at is None

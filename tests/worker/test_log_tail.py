@@ -12,7 +12,7 @@ from sandboxes.lib import redaction
 from sandboxes.models import EndReason, Sandbox, State
 from sandboxes.runtime import EngineUnreachable
 from sandboxes.worker import teardown
-from tests.helpers.scenarios import again, launch, request
+from tests.helpers.scenarios import launch, reload, request
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -27,8 +27,8 @@ AWAY = "The engine did not answer."
 
 def end(sandbox: Sandbox, alice: User) -> Sandbox:
     actions.destroy(sandbox, alice)
-    teardown.tear_down(again(sandbox))
-    return again(sandbox)
+    teardown.tear_down(reload(sandbox))
+    return reload(sandbox)
 
 
 def test_the_log_tail_is_stored_without_secrets_for_every_end_reason(
@@ -39,7 +39,7 @@ def test_the_log_tail_is_stored_without_secrets_for_every_end_reason(
         runtime.write_log(sandbox.public_id, "api", f"the key is {sandbox.secrets['API_KEY']}")
         lifecycle.begin_destroy(sandbox, reason, "It is over.")
         teardown.tear_down(sandbox)
-        assert "the key is •••" in again(sandbox).final_logs
+        assert "the key is •••" in reload(sandbox).final_logs
 
 
 def test_unreadable_logs_do_not_prevent_the_removal(alice: User, runtime: MemoryRuntime) -> None:
@@ -82,7 +82,7 @@ def test_a_slow_engine_does_not_let_another_worker_take_the_removal(
 
     monkeypatch.setattr(runtime, "logs", slowly)
     monkeypatch.setattr(runtime, "destroy", no_other_worker)
-    assert teardown.tear_down(again(sandbox))
+    assert teardown.tear_down(reload(sandbox))
 
 
 def test_a_sandbox_that_never_ran_has_no_log_tail(alice: User, runtime: MemoryRuntime) -> None:
@@ -93,7 +93,7 @@ def test_a_failure_stores_the_log_tail_once(alice: User, runtime: MemoryRuntime)
     sandbox = launch(alice)
     runtime.write_log(sandbox.public_id, "api", "famous last words")
     teardown.fail(sandbox, EndReason.CRASHED, "It stopped.", "api", 1)
-    gone = again(sandbox)
+    gone = reload(sandbox)
     assert "famous last words" in gone.failure["log_tail"]
     assert gone.final_logs == ""
 

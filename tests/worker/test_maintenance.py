@@ -15,12 +15,12 @@ from sandboxes.worker import maintenance
 from sandboxes.worker import tasks as worker_tasks
 from tests.helpers.scenarios import (
     Killed,
-    again,
-    committed,
+    after_next_observe,
+    event_kinds,
     last_line,
     launch,
-    once_observed,
-    story,
+    reload,
+    run_on_commit,
     sweep,
 )
 
@@ -36,20 +36,20 @@ def test_a_failed_reset_is_reported_and_keeps_the_sandbox(alice, runtime):
     secret = max(sandbox.secrets.values(), key=len)
     command = tuple(load("billing").reset.command)
     runtime.answers[command] = (2, f"psql: {secret} is not welcome")
-    with committed():
+    with run_on_commit():
         actions.reset(sandbox, alice)
 
-    assert again(sandbox).state == State.RUNNING
-    assert again(sandbox).reset_requested_at is None
+    assert reload(sandbox).state == State.RUNNING
+    assert reload(sandbox).reset_requested_at is None
     assert last_line(sandbox) == "Couldn't reset the data: psql: ••• is not welcome"
 
 
 def test_a_reset_waits_for_an_unreachable_engine(alice, runtime, clock):
     sandbox = launch(alice)
     runtime.unreachable = True
-    with committed():
+    with run_on_commit():
         actions.reset(sandbox, alice)
-    assert again(sandbox).reset_requested_at
+    assert reload(sandbox).reset_requested_at
 
     runtime.unreachable = False
     clock.forward(seconds=11)
@@ -61,27 +61,27 @@ def test_a_reset_of_a_sandbox_that_ended_meanwhile_records_nothing(alice, runtim
     sandbox = launch(alice)
 
     def destroyed_meanwhile(*_):
-        with committed():
-            actions.destroy(again(sandbox), alice)
+        with run_on_commit():
+            actions.destroy(reload(sandbox), alice)
         raise EngineRefused("No such container.")
 
     monkeypatch.setattr(runtime, "execute", destroyed_meanwhile)
-    with committed():
+    with run_on_commit():
         actions.reset(sandbox, alice)
 
-    assert again(sandbox).state == State.DESTROYED
-    assert story(sandbox)[-1] == "destroyed"
+    assert reload(sandbox).state == State.DESTROYED
+    assert event_kinds(sandbox)[-1] == "destroyed"
 
 
 def test_a_reset_sent_to_two_workers_runs_once(alice, runtime):
     sandbox = launch(alice)
     actions.reset(sandbox, alice)
-    first, second = again(sandbox), again(sandbox)
+    first, second = reload(sandbox), reload(sandbox)
     maintenance.reset(first)
     maintenance.reset(second)
 
     assert len(runtime.executed) == 1
-    assert story(sandbox).count("reset") == 1
+    assert event_kinds(sandbox).count("reset") == 1
 
 
 def test_a_reset_read_while_another_worker_performs_it_runs_once(alice, runtime, monkeypatch):
@@ -90,25 +90,25 @@ def test_a_reset_read_while_another_worker_performs_it_runs_once(alice, runtime,
     real, seen = runtime.execute, []
 
     def read_meanwhile(*args):
-        seen.append(again(sandbox))
+        seen.append(reload(sandbox))
         return real(*args)
 
     monkeypatch.setattr(runtime, "execute", read_meanwhile)
-    maintenance.reset(again(sandbox))
+    maintenance.reset(reload(sandbox))
     maintenance.reset(seen[0])
 
     assert len(seen) == len(runtime.executed) == 1
-    assert story(sandbox).count("reset") == 1
+    assert event_kinds(sandbox).count("reset") == 1
 
 
 def test_a_sandbox_that_two_workers_see_broken_is_recreated_once(alice, runtime):
     sandbox = launch(alice)
     runtime.stop_service(sandbox.public_id, "api", 3)
-    once_observed(runtime, lambda: worker_tasks.verify_claimed(sandbox.public_id))
+    after_next_observe(runtime, lambda: worker_tasks.verify_claimed(sandbox.public_id))
     worker_tasks.verify_claimed(sandbox.public_id)
 
-    assert again(sandbox).state == State.RUNNING
-    assert story(sandbox).count("revived") == 1
+    assert reload(sandbox).state == State.RUNNING
+    assert event_kinds(sandbox).count("revived") == 1
 
 
 def test_a_sandbox_that_stopped_with_its_engine_is_restarted(alice, runtime, clock):
@@ -117,7 +117,7 @@ def test_a_sandbox_that_stopped_with_its_engine_is_restarted(alice, runtime, clo
     clock.forward(minutes=31)
     sweep()
 
-    after = again(sandbox)
+    after = reload(sandbox)
     facts = runtime.observe()[sandbox.public_id]
     assert after.state == State.RUNNING
     assert facts.alive
@@ -125,7 +125,7 @@ def test_a_sandbox_that_stopped_with_its_engine_is_restarted(alice, runtime, clo
     assert after.idle_expires_at == timezone.now() + timedelta(minutes=30)
     assert after.expires_at == sandbox.expires_at
     assert after.leased_until is None
-    assert "revived" in story(sandbox)
+    assert "revived" in event_kinds(sandbox)
 
 
 def test_a_sandbox_that_cannot_restart_ends_as_lost(alice, runtime):
@@ -134,7 +134,7 @@ def test_a_sandbox_that_cannot_restart_ends_as_lost(alice, runtime):
     runtime.fail_startup("db", 1, "data directory is damaged")
     sweep()
 
-    sandbox = again(sandbox)
+    sandbox = reload(sandbox)
     assert (sandbox.state, sandbox.end_reason) == (State.FAILED, EndReason.LOST)
     assert "data directory is damaged" in sandbox.failure["log_tail"]
     assert runtime.observe() == {}
@@ -149,7 +149,7 @@ def test_killed_during_a_restart_the_next_worker_continues(alice, runtime, clock
     clock.forward(seconds=LEASE)
     sweep()
 
-    assert again(sandbox).state == State.RUNNING
+    assert reload(sandbox).state == State.RUNNING
     assert runtime.observe()[sandbox.public_id].alive
 
 
@@ -158,7 +158,7 @@ def test_a_restart_waits_for_an_engine_that_became_unreachable_again(alice, runt
     runtime.restart_engine()
     runtime.fail_next("network", EngineUnreachable("The engine did not answer."))
     sweep()
-    assert again(sandbox).state == State.RUNNING
+    assert reload(sandbox).state == State.RUNNING
 
     clock.forward(seconds=6)
     sweep()
@@ -171,14 +171,14 @@ def test_destroy_during_a_restart_leaves_nothing_behind(alice, runtime, monkeypa
     real = runtime.create
 
     def destroyed_meanwhile(spec, report, timeout):
-        with committed():
-            actions.destroy(again(sandbox), alice)
+        with run_on_commit():
+            actions.destroy(reload(sandbox), alice)
         return real(spec, lambda _: None, timeout)
 
     monkeypatch.setattr(runtime, "create", destroyed_meanwhile)
-    maintenance.restart(again(sandbox))
+    maintenance.restart(reload(sandbox))
 
-    assert again(sandbox).state == State.DESTROYED
+    assert reload(sandbox).state == State.DESTROYED
     assert runtime.observe() == {}
 
 
@@ -189,4 +189,4 @@ def test_a_crashed_service_is_not_mistaken_for_one_stopped_with_the_engine(alice
     assert runtime.observe()[sandbox.public_id].services["api"].state is ServiceState.EXITED
     sweep()
 
-    assert again(sandbox).end_reason == EndReason.CRASHED
+    assert reload(sandbox).end_reason == EndReason.CRASHED

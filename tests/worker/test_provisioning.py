@@ -12,12 +12,12 @@ from sandboxes.runtime import CapacityExhausted, EngineRefused, EngineUnreachabl
 from sandboxes.worker import tasks as worker_tasks
 from sandboxes.worker.progress import Progress
 from tests.helpers.scenarios import (
-    again,
-    committed,
+    event_kinds,
     last_line,
     launch,
+    reload,
     request,
-    story,
+    run_on_commit,
     sweep,
 )
 
@@ -29,9 +29,9 @@ def test_a_task_delivered_twice_provisions_one_sandbox(alice, runtime):
     worker_tasks.provision(sandbox.public_id)
     worker_tasks.provision(sandbox.public_id)
 
-    assert again(sandbox).lease_token == 1
+    assert reload(sandbox).lease_token == 1
     assert len(runtime.observe()) == 1
-    assert story(sandbox) == ["requested", "provisioning", "running"]
+    assert event_kinds(sandbox) == ["requested", "provisioning", "running"]
 
 
 def test_steps_record_state_and_duration(alice, runtime, clock):
@@ -43,7 +43,7 @@ def test_steps_record_state_and_duration(alice, runtime, clock):
     progress.report("containers")
     clock.forward(seconds=1)
 
-    steps = again(sandbox).steps
+    steps = reload(sandbox).steps
     assert [(s["name"], s["state"], s["seconds"]) for s in steps] == [
         ("network", "done", 2.0),
         ("containers", "running", None),
@@ -58,8 +58,8 @@ def test_a_long_step_renews_the_lease(alice, runtime, clock):
         progress.report("ready")
         clock.forward(seconds=4)
 
-    assert again(sandbox).leased_until > timezone.now()
-    assert not lifecycle.start_provisioning(again(sandbox))
+    assert reload(sandbox).leased_until > timezone.now()
+    assert not lifecycle.start_provisioning(reload(sandbox))
 
 
 def test_the_blueprint_receives_the_launch_time_but_not_the_stellar_secret(
@@ -90,8 +90,8 @@ def test_a_delayed_worker_does_not_touch_the_running_sandbox(alice, runtime, clo
     monkeypatch.setattr(runtime, "create", stopped_for_a_while)
     worker_tasks.provision(sandbox.public_id)
 
-    assert again(sandbox).state == State.RUNNING
-    assert again(sandbox).lease_token == 2
+    assert reload(sandbox).state == State.RUNNING
+    assert reload(sandbox).lease_token == 2
     assert runtime.observe()[sandbox.public_id].alive
 
 
@@ -100,15 +100,15 @@ def test_objects_created_after_the_end_are_removed(alice, runtime, clock, monkey
     real = runtime.create
 
     def destroyed_meanwhile(spec, report, timeout):
-        with committed():
-            actions.destroy(again(sandbox), alice)
-        assert again(sandbox).state == State.DESTROYED
+        with run_on_commit():
+            actions.destroy(reload(sandbox), alice)
+        assert reload(sandbox).state == State.DESTROYED
         return real(spec, lambda _: None, timeout)
 
     monkeypatch.setattr(runtime, "create", destroyed_meanwhile)
     worker_tasks.provision(sandbox.public_id)
 
-    assert again(sandbox).state == State.DESTROYED
+    assert reload(sandbox).state == State.DESTROYED
     assert runtime.observe() == {}
 
 
@@ -117,7 +117,7 @@ def test_a_failure_is_reported_and_cleaned_up(alice, runtime):
     runtime.fail_startup("api", 3, "could not open the configuration")
     worker_tasks.provision(sandbox.public_id)
 
-    sandbox = again(sandbox)
+    sandbox = reload(sandbox)
     assert (sandbox.state, sandbox.end_reason) == (State.FAILED, EndReason.PROVISION_FAILED)
     assert (sandbox.failure["service"], sandbox.failure["exit_code"]) == ("api", 3)
     assert "could not open the configuration" in sandbox.failure["log_tail"]
@@ -134,7 +134,7 @@ def test_a_log_tail_contains_no_secrets(alice, runtime):
     runtime.stop_service(sandbox.public_id, "api", 1)
     sweep()
 
-    tail = again(sandbox).failure["log_tail"]
+    tail = reload(sandbox).failure["log_tail"]
     assert "cannot sign in with •••!" in tail
     assert secret not in tail
 
@@ -146,8 +146,8 @@ def test_a_missing_image_fails_the_launch(alice, runtime):
     sandbox = request(alice)
     worker_tasks.provision(sandbox.public_id)
 
-    assert again(sandbox).end_reason == EndReason.PROVISION_FAILED
-    assert "no such image" in again(sandbox).end_message
+    assert reload(sandbox).end_reason == EndReason.PROVISION_FAILED
+    assert "no such image" in reload(sandbox).end_message
 
 
 def test_without_free_subnets_the_launch_is_rolled_back(alice, runtime):
@@ -156,8 +156,8 @@ def test_without_free_subnets_the_launch_is_rolled_back(alice, runtime):
     sandbox = request(alice)
     worker_tasks.provision(sandbox.public_id)
 
-    assert again(sandbox).state == State.FAILED
-    assert "subnets" in again(sandbox).end_message
+    assert reload(sandbox).state == State.FAILED
+    assert "subnets" in reload(sandbox).end_message
     assert len(runtime.observe()) == 1
     assert alice.sandboxes.active().count() == 1
 
@@ -168,8 +168,8 @@ def test_a_start_that_takes_too_long_fails(alice, runtime, settings):
     sandbox = request(alice)
     worker_tasks.provision(sandbox.public_id)
 
-    assert again(sandbox).end_reason == EndReason.PROVISION_FAILED
-    assert "did not answer" in again(sandbox).end_message
+    assert reload(sandbox).end_reason == EndReason.PROVISION_FAILED
+    assert "did not answer" in reload(sandbox).end_message
 
 
 def test_a_removed_blueprint_fails_waiting_launches(alice, runtime):
@@ -177,8 +177,8 @@ def test_a_removed_blueprint_fails_waiting_launches(alice, runtime):
     Sandbox.objects.filter(pk=sandbox.pk).update(blueprint="gone")
     worker_tasks.provision(sandbox.public_id)
 
-    assert again(sandbox).state == State.FAILED
-    assert "no valid blueprint “gone”" in again(sandbox).end_message
+    assert reload(sandbox).state == State.FAILED
+    assert "no valid blueprint “gone”" in reload(sandbox).end_message
 
 
 def test_a_failed_cleanup_keeps_the_original_failure(alice, runtime, clock):
@@ -187,13 +187,13 @@ def test_a_failed_cleanup_keeps_the_original_failure(alice, runtime, clock):
     runtime.fail_next("destroy", EngineRefused("The engine refused to remove it."))
     worker_tasks.provision(sandbox.public_id)
 
-    sandbox = again(sandbox)
+    sandbox = reload(sandbox)
     assert (sandbox.state, sandbox.end_message) == (State.DESTROYING, "All ports are taken.")
     assert not alice.sandboxes.active().exists()
 
     clock.forward(seconds=6)
     sweep()
-    assert (again(sandbox).state, again(sandbox).end_message) == (
+    assert (reload(sandbox).state, reload(sandbox).end_message) == (
         State.FAILED,
         "All ports are taken.",
     )
@@ -203,14 +203,14 @@ def test_an_unreachable_engine_delays_a_launch_without_failing_it(alice, runtime
     sandbox = request(alice)
     runtime.unreachable = True
     worker_tasks.provision(sandbox.public_id)
-    assert again(sandbox).state == State.PROVISIONING
+    assert reload(sandbox).state == State.PROVISIONING
     assert "Retrying" in last_line(sandbox)
 
     runtime.unreachable = False
     clock.forward(seconds=6)
     sweep()
 
-    assert again(sandbox).state == State.RUNNING
+    assert reload(sandbox).state == State.RUNNING
 
 
 def test_a_lost_reply_of_the_engine_does_not_create_a_second_sandbox(alice, runtime, clock):
@@ -222,7 +222,7 @@ def test_a_lost_reply_of_the_engine_does_not_create_a_second_sandbox(alice, runt
     clock.forward(seconds=6)
     sweep()
 
-    assert again(sandbox).state == State.RUNNING
+    assert reload(sandbox).state == State.RUNNING
     assert len(runtime.observe()) == 1
 
 
@@ -233,10 +233,10 @@ def test_an_engine_that_stays_unreachable_fails_the_launch(alice, runtime, clock
         sweep()
         clock.forward(seconds=30)
 
-    sandbox = again(sandbox)
+    sandbox = reload(sandbox)
     assert (sandbox.state, sandbox.end_reason) == (State.DESTROYING, EndReason.PROVISION_FAILED)
     assert not alice.sandboxes.active().exists()
     runtime.unreachable = False
     clock.forward(minutes=10)
     sweep()
-    assert again(sandbox).state == State.FAILED
+    assert reload(sandbox).state == State.FAILED

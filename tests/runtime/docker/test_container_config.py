@@ -9,7 +9,7 @@ import pytest
 from sandboxes.runtime import EngineRefused, SandboxSpec
 from tests.harness.runtimes import (
     TIME_LIMIT,
-    DockerBench,
+    DockerHarness,
     quiet,
     with_service,
 )
@@ -17,9 +17,9 @@ from tests.harness.runtimes import (
 pytestmark = pytest.mark.engine
 
 
-def test_a_container_wears_its_clothes(docker_bench: DockerBench) -> None:
-    spec, _ = docker_bench.create()
-    host = docker_bench.inspect(spec, "web")["HostConfig"]
+def test_a_container_wears_its_clothes(docker_harness: DockerHarness) -> None:
+    spec, _ = docker_harness.create()
+    host = docker_harness.inspect(spec, "web")["HostConfig"]
     assert host["CapDrop"] == ["ALL"]
     assert not host["CapAdd"]
     assert host["SecurityOpt"] == ["no-new-privileges"]
@@ -36,52 +36,54 @@ def test_a_container_wears_its_clothes(docker_bench: DockerBench) -> None:
     assert not host["Binds"]
 
 
-def cpus_in_force(bench: DockerBench, spec: SandboxSpec, service: str) -> float:
+def cpus_in_force(harness: DockerHarness, spec: SandboxSpec, service: str) -> float:
     """How many CPUs the kernel gives the service, whichever its version of control groups."""
     v1, v2 = "/sys/fs/cgroup/cpu/cpu.cfs_%s_us", "/sys/fs/cgroup/cpu.max"
     read = f"cat {v2} || cat {v1 % 'quota'} {v1 % 'period'}"
-    _, told = bench.runtime.execute(spec.id, service, ["sh", "-c", f"({read}) 2>/dev/null"], 10)
+    _, told = harness.runtime.execute(spec.id, service, ["sh", "-c", f"({read}) 2>/dev/null"], 10)
     quota, period = map(int, told.split())
     return quota / period
 
 
-def test_cpu_is_lent_until_the_sandbox_is_ready_and_no_longer(docker_bench: DockerBench) -> None:
-    spec = docker_bench.spec()
+def test_cpu_is_lent_until_the_sandbox_is_ready_and_no_longer(
+    docker_harness: DockerHarness,
+) -> None:
+    spec = docker_harness.spec()
     seen: list[float] = []
 
     def look(step: str) -> None:
         if step == "ready" and not seen:
-            seen.extend(cpus_in_force(docker_bench, spec, name) for name in ("web", "store"))
+            seen.extend(cpus_in_force(docker_harness, spec, name) for name in ("web", "store"))
 
-    docker_bench.runtime.create(spec, look, TIME_LIMIT)
+    docker_harness.runtime.create(spec, look, TIME_LIMIT)
     assert seen == [1.0, 1.0]
     for service in spec.services:
-        assert cpus_in_force(docker_bench, spec, service.name) == service.cpus
-        host = docker_bench.inspect(spec, service.name)["HostConfig"]
+        assert cpus_in_force(docker_harness, spec, service.name) == service.cpus
+        host = docker_harness.inspect(spec, service.name)["HostConfig"]
         assert host["Memory"] == host["MemorySwap"] == service.memory_mb * 2**20
         assert host["PidsLimit"] == service.pids
 
 
 def test_cpu_that_a_killed_worker_lent_is_taken_back_by_the_next(
-    docker_bench: DockerBench,
+    docker_harness: DockerHarness,
 ) -> None:
-    spec = docker_bench.spec()
+    spec = docker_harness.spec()
 
     def die(step: str) -> None:
         if step == "ready":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        docker_bench.runtime.create(spec, die, TIME_LIMIT)
-    assert cpus_in_force(docker_bench, spec, "web") == 1.0
+        docker_harness.runtime.create(spec, die, TIME_LIMIT)
+    assert cpus_in_force(docker_harness, spec, "web") == 1.0
     for _ in range(2):
-        docker_bench.runtime.create(spec, quiet, TIME_LIMIT)
-        assert cpus_in_force(docker_bench, spec, "web") == 0.5
+        docker_harness.runtime.create(spec, quiet, TIME_LIMIT)
+        assert cpus_in_force(docker_harness, spec, "web") == 0.5
 
 
-def test_inside_a_container_there_is_no_privilege_to_be_had(docker_bench: DockerBench) -> None:
-    spec, _ = docker_bench.create()
-    _, text = docker_bench.runtime.execute(spec.id, "web", ["cat", "/proc/1/status"], 10)
+def test_inside_a_container_there_is_no_privilege_to_be_had(docker_harness: DockerHarness) -> None:
+    spec, _ = docker_harness.create()
+    _, text = docker_harness.runtime.execute(spec.id, "web", ["cat", "/proc/1/status"], 10)
     status = dict(line.split(":", 1) for line in text.splitlines())
     assert status["Uid"].split() == ["65534"] * 4
     for capabilities in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
@@ -91,13 +93,13 @@ def test_inside_a_container_there_is_no_privilege_to_be_had(docker_bench: Docker
 
 
 def test_a_read_only_root_file_system_can_be_written_in_its_tmpfs_alone(
-    docker_bench: DockerBench,
+    docker_harness: DockerHarness,
 ) -> None:
-    spec, _ = docker_bench.create()
+    spec, _ = docker_harness.create()
 
     def write(path: str, megabytes: int) -> int:
         command = ["dd", "if=/dev/zero", f"of={path}", "bs=1M", f"count={megabytes}"]
-        return docker_bench.runtime.execute(spec.id, "web", command, 10)[0]
+        return docker_harness.runtime.execute(spec.id, "web", command, 10)[0]
 
     assert write("/home/x", 1) != 0
     assert write("/tmp/x", 1) == 0
@@ -108,42 +110,42 @@ def test_a_read_only_root_file_system_can_be_written_in_its_tmpfs_alone(
     ("instruction", "why"), [("USER root", "runs as root"), ("VOLUME /home", "declares volumes")]
 )
 def test_an_image_that_would_undo_the_clothes_is_refused(
-    docker_bench: DockerBench, instruction: str, why: str
+    docker_harness: DockerHarness, instruction: str, why: str
 ) -> None:
-    file = io.BytesIO(f"FROM {docker_bench.image}\n{instruction}\n".encode())
-    tag = f"sandboxportal-tests/undone:{docker_bench.instance}"
-    list(docker_bench.client.build(fileobj=file, tag=tag, rm=True))
-    spec = with_service(docker_bench.spec(), "store", image=tag, user="")
+    file = io.BytesIO(f"FROM {docker_harness.image}\n{instruction}\n".encode())
+    tag = f"sandboxportal-tests/undone:{docker_harness.instance}"
+    list(docker_harness.client.build(fileobj=file, tag=tag, rm=True))
+    spec = with_service(docker_harness.spec(), "store", image=tag, user="")
     try:
         with pytest.raises(EngineRefused, match=why):
-            docker_bench.runtime.create(spec, quiet, TIME_LIMIT)
+            docker_harness.runtime.create(spec, quiet, TIME_LIMIT)
     finally:
-        docker_bench.client.remove_image(tag, force=True)
+        docker_harness.client.remove_image(tag, force=True)
 
 
-def test_no_more_processes_than_allowed(docker_bench: DockerBench) -> None:
-    spec, _ = docker_bench.create()
+def test_no_more_processes_than_allowed(docker_harness: DockerHarness) -> None:
+    spec, _ = docker_harness.create()
     many = "i=0; while [ $i -lt 60 ]; do sleep 5 & i=$((i+1)); done; echo all"
-    _, output = docker_bench.runtime.execute(spec.id, "store", ["sh", "-c", many], 20)
+    _, output = docker_harness.runtime.execute(spec.id, "store", ["sh", "-c", many], 20)
     assert "can't fork" in output
-    assert docker_bench.runtime.observe()[spec.id].alive
+    assert docker_harness.runtime.observe()[spec.id].alive
 
 
-def test_a_file_can_not_grow_over_the_disk_limit(docker_bench: DockerBench) -> None:
-    spec, _ = docker_bench.create(disk_mb=8)
+def test_a_file_can_not_grow_over_the_disk_limit(docker_harness: DockerHarness) -> None:
+    spec, _ = docker_harness.create(disk_mb=8)
     grow = ["dd", "if=/dev/zero", "of=/home/x", "bs=1M", "count=20"]
-    code, _ = docker_bench.runtime.execute(spec.id, "store", grow, 20)
-    size = docker_bench.runtime.execute(spec.id, "store", ["sh", "-c", "wc -c < /home/x"], 5)[1]
+    code, _ = docker_harness.runtime.execute(spec.id, "store", grow, 20)
+    size = docker_harness.runtime.execute(spec.id, "store", ["sh", "-c", "wc -c < /home/x"], 5)[1]
     assert code != 0
     assert int(size or 0) <= 8 * 2**20
 
 
-def test_a_service_that_ran_out_of_memory_is_told_as_such(docker_bench: DockerBench) -> None:
+def test_a_service_that_ran_out_of_memory_is_told_as_such(docker_harness: DockerHarness) -> None:
     # `tail` keeps a line that has no end in memory.
     eat = ["sh", "-c", "until [ -s /tmp/exit ]; do sleep 0.1; done; tail /dev/zero"]
-    spec = with_service(docker_bench.spec(), "store", command=eat)
-    docker_bench.runtime.create(spec, quiet, TIME_LIMIT)
-    docker_bench.stop(spec, "store", 1)
-    store = docker_bench.runtime.observe()[spec.id].services["store"]
+    spec = with_service(docker_harness.spec(), "store", command=eat)
+    docker_harness.runtime.create(spec, quiet, TIME_LIMIT)
+    docker_harness.stop(spec, "store", 1)
+    store = docker_harness.runtime.observe()[spec.id].services["store"]
     assert store.out_of_memory
     assert store.exit_code == 137

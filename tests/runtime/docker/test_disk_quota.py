@@ -19,12 +19,12 @@ from sandboxes.runtime.docker import DockerRuntime
 from tests.harness.runtimes import (
     SUBNETS,
     TIME_LIMIT,
-    DockerBench,
+    DockerHarness,
     fetch,
     quiet,
     with_service,
 )
-from tests.helpers.wait import until
+from tests.helpers.wait import wait_for
 
 pytestmark = [pytest.mark.engine, pytest.mark.root]
 
@@ -39,7 +39,7 @@ done
 """
 
 
-class BenchOf(DockerBench):
+class BenchOf(DockerHarness):
     """On the engine at an address of its own."""
 
     def __init__(self, image: str, url: str) -> None:
@@ -98,7 +98,7 @@ def engine(btrfs: Path, bridge: str) -> Iterator[str]:
     command += ["--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"]
     with (btrfs / "log").open("w") as log, subprocess.Popen(command, stderr=log) as process:
         try:
-            until(lambda: process.poll() is not None or answers(url), "the engine answers")
+            wait_for(lambda: process.poll() is not None or answers(url), "the engine answers")
             assert process.poll() is None, (btrfs / "log").read_text()
             yield url
         finally:
@@ -115,38 +115,40 @@ def answers(url: str) -> bool:
 
 
 @pytest.fixture
-def bench(engine: str, tiny_image: str) -> Iterator[BenchOf]:
-    bench = BenchOf(tiny_image, engine)
-    bench.client.load_image(docker.APIClient().get_image(tiny_image))
-    yield bench
-    bench.clear()
+def harness(engine: str, tiny_image: str) -> Iterator[BenchOf]:
+    harness = BenchOf(tiny_image, engine)
+    harness.client.load_image(docker.APIClient().get_image(tiny_image))
+    yield harness
+    harness.clear()
 
 
-def test_what_is_written_over_the_limit_is_refused_and_the_sandbox_goes_on(bench: BenchOf) -> None:
-    assert bench.runtime.capabilities().hard_disk_limit
-    spec, facts = bench.create(disk_mb=LIMIT_MB)
-    code, output = bench.runtime.execute(spec.id, "store", ["sh", "-c", MANY_FILES], TIME_LIMIT)
+def test_what_is_written_over_the_limit_is_refused_and_the_sandbox_goes_on(
+    harness: BenchOf,
+) -> None:
+    assert harness.runtime.capabilities().hard_disk_limit
+    spec, facts = harness.create(disk_mb=LIMIT_MB)
+    code, output = harness.runtime.execute(spec.id, "store", ["sh", "-c", MANY_FILES], TIME_LIMIT)
     assert code == 1
     assert "quota" in output.lower() or "no space" in output.lower()
     written = output.count("8+0 records out") * 8
     assert LIMIT_MB / 2 <= written <= LIMIT_MB
-    seen = bench.runtime.observe(sizes=True)[spec.id]
+    seen = harness.runtime.observe(sizes=True)[spec.id]
     assert seen.alive
     assert seen.disk_mb is not None and seen.disk_mb <= LIMIT_MB
     fetch(facts)
 
 
-def test_another_sandbox_and_the_engine_still_have_room(bench: BenchOf) -> None:
-    full, _ = bench.create(disk_mb=LIMIT_MB)
-    bench.runtime.execute(full.id, "store", ["sh", "-c", MANY_FILES], TIME_LIMIT)
-    other, _ = bench.create(disk_mb=LIMIT_MB)
-    bench.fill(other, LIMIT_MB // 2)
-    assert (bench.runtime.capabilities().space.disk_free_mb or 0) > 500
+def test_another_sandbox_and_the_engine_still_have_room(harness: BenchOf) -> None:
+    full, _ = harness.create(disk_mb=LIMIT_MB)
+    harness.runtime.execute(full.id, "store", ["sh", "-c", MANY_FILES], TIME_LIMIT)
+    other, _ = harness.create(disk_mb=LIMIT_MB)
+    harness.fill(other, LIMIT_MB // 2)
+    assert (harness.runtime.capabilities().space.disk_free_mb or 0) > 500
 
 
-def test_services_that_can_write_share_what_a_sandbox_has(bench: BenchOf) -> None:
-    spec = with_service(bench.spec(disk_mb=LIMIT_MB), "web", read_only=False)
-    bench.runtime.create(spec, quiet, TIME_LIMIT)
-    bench.fill(spec, LIMIT_MB // 4)
+def test_services_that_can_write_share_what_a_sandbox_has(harness: BenchOf) -> None:
+    spec = with_service(harness.spec(disk_mb=LIMIT_MB), "web", read_only=False)
+    harness.runtime.create(spec, quiet, TIME_LIMIT)
+    harness.fill(spec, LIMIT_MB // 4)
     with pytest.raises((AssertionError, EngineRefused)):
-        bench.fill(spec, LIMIT_MB * 3 // 4)
+        harness.fill(spec, LIMIT_MB * 3 // 4)

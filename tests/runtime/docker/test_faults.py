@@ -15,8 +15,8 @@ from sandboxes.runtime import (
     EngineUnreachable,
 )
 from tests.fakes.docker_proxy import Call, Fault, run_docker_proxy
-from tests.harness.runtimes import TIME_LIMIT, DockerBench, quiet
-from tests.helpers.wait import until
+from tests.harness.runtimes import TIME_LIMIT, DockerHarness, quiet
+from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.engine
 
@@ -25,9 +25,9 @@ pytestmark = pytest.mark.engine
     "request_line", ["/networks/create", "/containers/create", "/start", "/update"]
 )
 def test_a_reply_that_was_lost_after_the_engine_acted_is_made_up_for(
-    docker_bench: DockerBench, tmp_path: Path, request_line: str
+    docker_harness: DockerHarness, tmp_path: Path, request_line: str
 ) -> None:
-    spec, path, lost = docker_bench.spec(), tmp_path / "engine.sock", []
+    spec, path, lost = docker_harness.spec(), tmp_path / "engine.sock", []
 
     def lose_the_first(call: Call) -> Fault | None:
         if lost or not call.request.endswith(request_line):
@@ -37,21 +37,21 @@ def test_a_reply_that_was_lost_after_the_engine_acted_is_made_up_for(
 
     with run_docker_proxy(path) as proxy:
         proxy.fault_for = lose_the_first
-        runtime = docker_bench.make(engine_url=f"unix://{path}")
+        runtime = docker_harness.make(engine_url=f"unix://{path}")
         with pytest.raises(EngineUnreachable):
             runtime.create(spec, quiet, TIME_LIMIT)
         assert runtime.create(spec, quiet, TIME_LIMIT).alive
-    docker_bench.runtime.destroy(spec.id)
-    assert docker_bench.left() == []
+    docker_harness.runtime.destroy(spec.id)
+    assert docker_harness.left() == []
 
 
 def test_an_engine_that_hangs_is_given_up_in_time(
-    docker_bench: DockerBench, tmp_path: Path
+    docker_harness: DockerHarness, tmp_path: Path
 ) -> None:
     with socket.socket(socket.AF_UNIX) as deaf:
         deaf.bind(str(tmp_path / "engine.sock"))
         deaf.listen()
-        runtime = docker_bench.make(engine_url=f"unix://{tmp_path}/engine.sock", timeout=0.5)
+        runtime = docker_harness.make(engine_url=f"unix://{tmp_path}/engine.sock", timeout=0.5)
         began = time.monotonic()
         with pytest.raises(EngineUnreachable):
             runtime.observe()
@@ -60,10 +60,10 @@ def test_an_engine_that_hangs_is_given_up_in_time(
 
 @pytest.mark.parametrize("request_line", ["/networks/create", "/containers/create"])
 def test_what_the_engine_does_too_late_is_taken_up_by_the_next_try(
-    docker_bench: DockerBench, tmp_path: Path, request_line: str
+    docker_harness: DockerHarness, tmp_path: Path, request_line: str
 ) -> None:
     """The caller has given up when the engine gets to it, at the moment of the next try."""
-    spec, path = docker_bench.spec(), tmp_path / "engine.sock"
+    spec, path = docker_harness.spec(), tmp_path / "engine.sock"
     with run_docker_proxy(path) as proxy:
 
         def hang_at_the_first(call: Call) -> None:
@@ -71,45 +71,55 @@ def test_what_the_engine_does_too_late_is_taken_up_by_the_next_try(
                 proxy.pause()
 
         proxy.fault_for = hang_at_the_first
-        runtime = docker_bench.make(engine_url=f"unix://{path}", timeout=1)
+        runtime = docker_harness.make(engine_url=f"unix://{path}", timeout=1)
         with pytest.raises(EngineUnreachable):
             runtime.create(spec, quiet, TIME_LIMIT)
         proxy.fault_for = lambda _: None
         proxy.resume()
-        assert docker_bench.runtime.create(spec, quiet, TIME_LIMIT).alive
-        held = docker_bench.left()
+        assert docker_harness.runtime.create(spec, quiet, TIME_LIMIT).alive
+        held = docker_harness.left()
         assert len(held) == 3, "a network and two containers"
-    docker_bench.runtime.destroy(spec.id)
-    assert docker_bench.left() == []
+    docker_harness.runtime.destroy(spec.id)
+    assert docker_harness.left() == []
 
 
 CREATE = """
 import sys
 from tests.fakes.docker_proxy import Call, Fault, run_docker_proxy
-from tests.harness.runtimes import DockerBench, specification, quiet
-bench = DockerBench(sys.argv[2]); bench.instance = sys.argv[1]; bench.runtime = bench.make()
-bench.runtime.create(specification(sys.argv[2], id=sys.argv[3]), quiet, 30)
+from tests.harness.runtimes import DockerHarness, specification, quiet
+harness = DockerHarness(sys.argv[2])
+harness.instance = sys.argv[1]; harness.runtime = harness.make()
+harness.runtime.create(specification(sys.argv[2], id=sys.argv[3]), quiet, 30)
 """
 
 
 @pytest.mark.parametrize("milliseconds", [30, 90, 150, 250, 400, 600])
 def test_a_worker_killed_at_any_point_leaves_nothing_that_is_not_found(
-    docker_bench: DockerBench, milliseconds: int
+    docker_harness: DockerHarness, milliseconds: int
 ) -> None:
-    spec = docker_bench.spec()
-    arguments = [sys.executable, "-c", CREATE, docker_bench.instance, docker_bench.image, spec.id]
+    spec = docker_harness.spec()
+    arguments = [
+        sys.executable,
+        "-c",
+        CREATE,
+        docker_harness.instance,
+        docker_harness.image,
+        spec.id,
+    ]
     with subprocess.Popen(arguments, stderr=subprocess.DEVNULL) as worker:
-        until(lambda: docker_bench.left() or worker.poll() is not None, "it has begun", pause=0.05)
+        wait_for(
+            lambda: docker_harness.left() or worker.poll() is not None, "it has begun", pause=0.05
+        )
         time.sleep(milliseconds / 1000)
         worker.send_signal(signal.SIGKILL)
     time.sleep(1)  # What the engine was asked last, it may still be doing.
-    docker_bench.runtime.destroy(spec.id)
-    assert docker_bench.left() == []
+    docker_harness.runtime.destroy(spec.id)
+    assert docker_harness.left() == []
 
 
-def test_containers_that_lost_their_network_are_made_anew(docker_bench: DockerBench) -> None:
-    spec, _ = docker_bench.create()
+def test_containers_that_lost_their_network_are_made_anew(docker_harness: DockerHarness) -> None:
+    spec, _ = docker_harness.create()
     for service in ("web", "store"):
-        docker_bench.client.stop(f"{spec.id}-{service}-1", timeout=0)
-    docker_bench.client.remove_network(f"{spec.id}_default")
-    assert docker_bench.runtime.create(spec, quiet, TIME_LIMIT).alive
+        docker_harness.client.stop(f"{spec.id}-{service}-1", timeout=0)
+    docker_harness.client.remove_network(f"{spec.id}_default")
+    assert docker_harness.runtime.create(spec, quiet, TIME_LIMIT).alive

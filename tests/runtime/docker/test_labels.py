@@ -10,7 +10,7 @@ import pytest
 from sandboxes.runtime import (
     EngineRefused,
 )
-from tests.harness.runtimes import TIME_LIMIT, DockerBench, quiet
+from tests.harness.runtimes import TIME_LIMIT, DockerHarness, quiet
 
 pytestmark = pytest.mark.engine
 
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.engine
 # --- what operators see --------------------------------------------------------------------------
 
 
-def test_the_engines_own_tools_show_what_a_sandbox_is(docker_bench: DockerBench) -> None:
-    spec, _ = docker_bench.create()
+def test_the_engines_own_tools_show_what_a_sandbox_is(docker_harness: DockerHarness) -> None:
+    spec, _ = docker_harness.create()
     label = f"label=sandboxportal.sandbox={spec.id}"
     shown = subprocess.run(
         ["docker", "ps", "--filter", label, "--format", "{{.Names}}"],
@@ -30,10 +30,10 @@ def test_the_engines_own_tools_show_what_a_sandbox_is(docker_bench: DockerBench)
     assert set(shown.stdout.split()) == {f"{spec.id}-web-1", f"{spec.id}-store-1"}
 
 
-def test_compose_finds_its_own_labels(docker_bench: DockerBench) -> None:
+def test_compose_finds_its_own_labels(docker_harness: DockerHarness) -> None:
     """Those that `docker compose ls` and `docker compose -p … ps` filter by."""
-    spec, _ = docker_bench.create()
-    labels = docker_bench.inspect(spec, "web")["Config"]["Labels"]
+    spec, _ = docker_harness.create()
+    labels = docker_harness.inspect(spec, "web")["Config"]["Labels"]
     compose = {
         key.removeprefix("com.docker.compose."): value
         for key, value in labels.items()
@@ -54,43 +54,43 @@ def test_compose_finds_its_own_labels(docker_bench: DockerBench) -> None:
 
 
 def test_a_stranger_of_the_same_name_is_neither_used_nor_removed(
-    docker_bench: DockerBench,
+    docker_harness: DockerHarness,
 ) -> None:
-    spec = docker_bench.spec()
-    stranger = docker_bench.client.create_container_from_config(
-        {"Image": docker_bench.image, "Cmd": ["sleep", "60"]}, f"{spec.id}-web-1"
+    spec = docker_harness.spec()
+    stranger = docker_harness.client.create_container_from_config(
+        {"Image": docker_harness.image, "Cmd": ["sleep", "60"]}, f"{spec.id}-web-1"
     )["Id"]
     try:
         with pytest.raises(EngineRefused, match="not this portal's"):
-            docker_bench.runtime.create(spec, quiet, TIME_LIMIT)
-        docker_bench.runtime.destroy(spec.id)
-        assert docker_bench.client.inspect_container(stranger)["State"]["Status"] == "created"
+            docker_harness.runtime.create(spec, quiet, TIME_LIMIT)
+        docker_harness.runtime.destroy(spec.id)
+        assert docker_harness.client.inspect_container(stranger)["State"]["Status"] == "created"
     finally:
-        docker_bench.client.remove_container(stranger, force=True)
+        docker_harness.client.remove_container(stranger, force=True)
 
 
 def test_another_portals_sandboxes_are_neither_seen_nor_removed(
-    docker_bench: DockerBench,
+    docker_harness: DockerHarness,
 ) -> None:
-    spec, _ = docker_bench.create()
-    other = DockerBench(docker_bench.image)
+    spec, _ = docker_harness.create()
+    other = DockerHarness(docker_harness.image)
     assert other.runtime.observe() == {}
     other.runtime.destroy(spec.id)
-    assert docker_bench.runtime.observe()[spec.id].alive
+    assert docker_harness.runtime.observe()[spec.id].alive
 
 
 def test_a_container_that_an_operator_connected_does_not_keep_a_sandbox(
-    docker_bench: DockerBench,
+    docker_harness: DockerHarness,
 ) -> None:
-    spec, _ = docker_bench.create()
-    client = docker_bench.client
+    spec, _ = docker_harness.create()
+    client = docker_harness.client
     debugger = client.create_container_from_config(
-        {"Image": docker_bench.image, "Cmd": ["sleep", "60"]}
+        {"Image": docker_harness.image, "Cmd": ["sleep", "60"]}
     )["Id"]
     try:
         client.start(debugger)
         client.connect_container_to_network(debugger, f"{spec.id}_default")
-        docker_bench.runtime.destroy(spec.id)
+        docker_harness.runtime.destroy(spec.id)
         assert client.inspect_container(debugger)["State"]["Running"]
     finally:
         client.remove_container(debugger, force=True)

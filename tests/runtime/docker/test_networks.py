@@ -21,7 +21,7 @@ from sandboxes.runtime.docker import DockerRuntime
 from tests.harness.runtimes import (
     SUBNETS,
     TIME_LIMIT,
-    DockerBench,
+    DockerHarness,
     new_id,
     quiet,
     with_service,
@@ -30,37 +30,39 @@ from tests.harness.runtimes import (
 pytestmark = pytest.mark.engine
 
 
-def own_address(bench: DockerBench, spec: SandboxSpec, service: str) -> str:
-    networks = bench.inspect(spec, service)["NetworkSettings"]["Networks"]
+def own_address(harness: DockerHarness, spec: SandboxSpec, service: str) -> str:
+    networks = harness.inspect(spec, service)["NetworkSettings"]["Networks"]
     return str(next(iter(networks.values()))["IPAddress"])
 
 
-def test_services_reach_one_another_by_name(docker_bench: DockerBench) -> None:
+def test_services_reach_one_another_by_name(docker_harness: DockerHarness) -> None:
     serve = ["httpd", "-f", "-p", "9000", "-h", "/www"]
-    spec = with_service(docker_bench.spec(), "store", command=serve)
-    docker_bench.runtime.create(spec, quiet, TIME_LIMIT)
-    assert docker_bench.reaches(spec, "store", 9000)
-    assert not docker_bench.reaches(spec, "store", 9001)
+    spec = with_service(docker_harness.spec(), "store", command=serve)
+    docker_harness.runtime.create(spec, quiet, TIME_LIMIT)
+    assert docker_harness.reaches(spec, "store", 9000)
+    assert not docker_harness.reaches(spec, "store", 9001)
 
 
 @pytest.mark.parametrize("bind_address", ["127.0.0.1", "0.0.0.0"])
-def test_neighbours_can_not_reach_each_other(docker_bench: DockerBench, bind_address: str) -> None:
-    docker_bench.runtime = docker_bench.make(bind_address=bind_address)
-    mine, _ = docker_bench.create()
-    other, _ = docker_bench.create()
-    address = own_address(docker_bench, other, "web")
-    assert docker_bench.reaches(mine, "web", 8080)
-    assert not docker_bench.reaches(mine, address, 8080)
+def test_neighbours_can_not_reach_each_other(
+    docker_harness: DockerHarness, bind_address: str
+) -> None:
+    docker_harness.runtime = docker_harness.make(bind_address=bind_address)
+    mine, _ = docker_harness.create()
+    other, _ = docker_harness.create()
+    address = own_address(docker_harness, other, "web")
+    assert docker_harness.reaches(mine, "web", 8080)
+    assert not docker_harness.reaches(mine, address, 8080)
 
 
-def test_ports_on_loopback_are_no_neighbours_way_in(docker_bench: DockerBench) -> None:
-    mine, _ = docker_bench.create()
-    _, facts = docker_bench.create()
+def test_ports_on_loopback_are_no_neighbours_way_in(docker_harness: DockerHarness) -> None:
+    mine, _ = docker_harness.create()
+    _, facts = docker_harness.create()
     port = facts.services["web"].ports[8080].port
-    networks = docker_bench.inspect(mine, "web")["NetworkSettings"]["Networks"].values()
+    networks = docker_harness.inspect(mine, "web")["NetworkSettings"]["Networks"].values()
     subnet = IPv4Network((f"{next(iter(networks))['IPAddress']}", 28), strict=False)
-    assert not docker_bench.reaches(mine, str(subnet[1]), port)
-    assert not docker_bench.reaches(mine, "127.0.0.1", port)
+    assert not docker_harness.reaches(mine, str(subnet[1]), port)
+    assert not docker_harness.reaches(mine, "127.0.0.1", port)
 
 
 def host_address() -> str:
@@ -84,77 +86,77 @@ def page_on(address: str) -> Iterator[int]:
         server.shutdown()
 
 
-def test_nothing_outside_is_reached_without_egress(docker_bench: DockerBench) -> None:
-    spec, _ = docker_bench.create()
+def test_nothing_outside_is_reached_without_egress(docker_harness: DockerHarness) -> None:
+    spec, _ = docker_harness.create()
     with page_on(address := host_address()) as port:
-        assert not docker_bench.reaches(spec, address, port)
-    assert not docker_bench.reaches(spec, "169.254.169.254", 80)
+        assert not docker_harness.reaches(spec, address, port)
+    assert not docker_harness.reaches(spec, "169.254.169.254", 80)
 
 
-def test_a_blueprint_that_is_allowed_to_gets_out(docker_bench: DockerBench) -> None:
-    spec, _ = docker_bench.create(egress=True)
+def test_a_blueprint_that_is_allowed_to_gets_out(docker_harness: DockerHarness) -> None:
+    spec, _ = docker_harness.create(egress=True)
     with page_on(address := host_address()) as port:
-        assert docker_bench.reaches(spec, address, port)
+        assert docker_harness.reaches(spec, address, port)
 
 
 def test_other_names_than_those_of_services_are_asked_of_nobody(
-    docker_bench: DockerBench,
+    docker_harness: DockerHarness,
 ) -> None:
-    spec, _ = docker_bench.create()
+    spec, _ = docker_harness.create()
 
     def turned_away() -> int:
         """How many datagrams came to a port of the container that nobody listens on."""
-        text = docker_bench.runtime.execute(spec.id, "web", ["cat", "/proc/net/snmp"], 10)[1]
+        text = docker_harness.runtime.execute(spec.id, "web", ["cat", "/proc/net/snmp"], 10)[1]
         names, numbers = (line.split() for line in text.splitlines() if line.startswith("Udp:"))
         return int(numbers[names.index("NoPorts")])
 
     before = turned_away()
-    assert not docker_bench.reaches(spec, "nowhere.example", 80)
+    assert not docker_harness.reaches(spec, "nowhere.example", 80)
     assert turned_away() > before, "the question stays in the container"
 
 
-def test_subnets_that_others_took_count_as_taken(docker_bench: DockerBench) -> None:
-    runtime = docker_bench.make(IPv4Network("10.221.77.0/26"))
+def test_subnets_that_others_took_count_as_taken(docker_harness: DockerHarness) -> None:
+    runtime = docker_harness.make(IPv4Network("10.221.77.0/26"))
     assert runtime.capabilities().space.subnets_taken == 0
 
     foreign = IPAMConfig(pool_configs=[IPAMPool(subnet="10.221.77.32/27")])
-    name = f"{docker_bench.instance}-foreign"
-    docker_bench.client.create_network(name, ipam=foreign)
+    name = f"{docker_harness.instance}-foreign"
+    docker_harness.client.create_network(name, ipam=foreign)
     try:
         assert runtime.capabilities().space.subnets_taken == 2
     finally:
-        docker_bench.client.remove_network(name)
+        docker_harness.client.remove_network(name)
 
 
-def test_subnets_are_small_distinct_and_out_of_the_range(docker_bench: DockerBench) -> None:
+def test_subnets_are_small_distinct_and_out_of_the_range(docker_harness: DockerHarness) -> None:
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: docker_bench.create(), range(4)))
-    filters = {"label": f"sandboxportal.instance={docker_bench.instance}"}
-    networks = docker_bench.client.networks(filters=filters)
+        list(pool.map(lambda _: docker_harness.create(), range(4)))
+    filters = {"label": f"sandboxportal.instance={docker_harness.instance}"}
+    networks = docker_harness.client.networks(filters=filters)
     subnets = {IPv4Network(row["IPAM"]["Config"][0]["Subnet"]) for row in networks}
     assert len(subnets) == 4
     assert all(one.prefixlen == 28 and one.subnet_of(SUBNETS) for one in subnets)
     assert not any(row["EnableIPv6"] or row["Attachable"] for row in networks)
 
 
-def test_a_subnet_that_another_network_has_is_left_alone(docker_bench: DockerBench) -> None:
-    runtime = docker_bench.with_room_for_one()
+def test_a_subnet_that_another_network_has_is_left_alone(docker_harness: DockerHarness) -> None:
+    runtime = docker_harness.with_room_for_one()
     assert isinstance(runtime, DockerRuntime)
     subnet = str(runtime._launcher.networks.subnets)
     ipam = {"Driver": "default", "Config": [{"Subnet": subnet}]}
-    other = docker_bench.client.create_network(new_id(), ipam=ipam)
+    other = docker_harness.client.create_network(new_id(), ipam=ipam)
     try:
         with pytest.raises(EngineRefused, match="taken"):
-            docker_bench.create()
+            docker_harness.create()
     finally:
-        docker_bench.client.remove_network(other["Id"])
+        docker_harness.client.remove_network(other["Id"])
 
 
 def test_ports_are_published_on_the_configured_address_and_told_as_of_the_public_one(
-    docker_bench: DockerBench,
+    docker_harness: DockerHarness,
 ) -> None:
-    docker_bench.runtime = docker_bench.make(public_host="sandboxes.example.com")
-    spec, facts = docker_bench.create()
-    published = docker_bench.inspect(spec, "web")["NetworkSettings"]["Ports"]["8080/tcp"]
+    docker_harness.runtime = docker_harness.make(public_host="sandboxes.example.com")
+    spec, facts = docker_harness.create()
+    published = docker_harness.inspect(spec, "web")["NetworkSettings"]["Ports"]["8080/tcp"]
     assert [one["HostIp"] for one in published] == ["127.0.0.1"]
     assert facts.services["web"].ports[8080].host == "sandboxes.example.com"

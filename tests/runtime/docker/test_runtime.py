@@ -18,7 +18,7 @@ from sandboxes.runtime.docker import kernel_counters
 from sandboxes.runtime.docker.client import EngineClient
 from tests.harness.runtimes import (
     TIME_LIMIT,
-    DockerBench,
+    DockerHarness,
     quiet,
     with_service,
 )
@@ -30,100 +30,104 @@ pytestmark = pytest.mark.engine
 
 
 def test_a_sandbox_that_never_answers_is_given_up_when_its_time_is_up(
-    docker_bench: DockerBench,
+    docker_harness: DockerHarness,
 ) -> None:
     never = [ReadyCheck("web", 8080, "/never")]
     with pytest.raises(NotReady, match="GET /never") as caught:
-        docker_bench.runtime.create(docker_bench.spec(ready=never), quiet, 2)
+        docker_harness.runtime.create(docker_harness.spec(ready=never), quiet, 2)
     assert caught.value.service == "web"
 
 
-def test_while_it_waits_the_step_is_told_again(docker_bench: DockerBench) -> None:
+def test_while_it_waits_the_step_is_told_again(docker_harness: DockerHarness) -> None:
     told: list[str] = []
     never = [ReadyCheck("web", 8080, "/never")]
     with pytest.raises(NotReady):
-        docker_bench.runtime.create(docker_bench.spec(ready=never), told.append, 4)
+        docker_harness.runtime.create(docker_harness.spec(ready=never), told.append, 4)
     assert told.count("ready") >= 3
 
 
 def test_a_service_that_listens_before_it_is_ready_is_asked_only_once(
-    docker_bench: DockerBench,
+    docker_harness: DockerHarness,
 ) -> None:
     answer = r"sleep 1; echo -e 'HTTP/1.0 200 OK\r\n\r'"
     once = ["sh", "-c", f'nc -l -p 8080 -e sh -c "{answer}"; sleep 60']
-    spec = with_service(docker_bench.spec(), "web", command=once)
-    assert docker_bench.runtime.create(spec, quiet, TIME_LIMIT).alive
+    spec = with_service(docker_harness.spec(), "web", command=once)
+    assert docker_harness.runtime.create(spec, quiet, TIME_LIMIT).alive
 
 
 def test_that_a_service_died_is_noticed_while_another_is_waited_for(
-    docker_bench: DockerBench,
+    docker_harness: DockerHarness,
 ) -> None:
     silent = with_service(
-        docker_bench.spec(), "web", command=["nc", "-l", "-p", "8080", "-e", "sleep", "60"]
+        docker_harness.spec(), "web", command=["nc", "-l", "-p", "8080", "-e", "sleep", "60"]
     )
     spec = with_service(silent, "store", command=["sh", "-c", "sleep 1; exit 3"])
     began = time.monotonic()
     with pytest.raises(NotReady) as caught:
-        docker_bench.runtime.create(spec, quiet, TIME_LIMIT)
+        docker_harness.runtime.create(spec, quiet, TIME_LIMIT)
     assert (caught.value.service, caught.value.exit_code) == ("store", 3)
     assert time.monotonic() - began < TIME_LIMIT / 3
 
 
-def test_a_command_that_takes_too_long_is_given_up(docker_bench: DockerBench) -> None:
-    spec, _ = docker_bench.create()
+def test_a_command_that_takes_too_long_is_given_up(docker_harness: DockerHarness) -> None:
+    spec, _ = docker_harness.create()
     for command in (["sleep", "60"], ["sh", "-c", "while :; do echo x; done"]):
         began = time.monotonic()
         with pytest.raises(EngineRefused, match="within 1 second"):
-            docker_bench.runtime.execute(spec.id, "web", command, 1)
+            docker_harness.runtime.execute(spec.id, "web", command, 1)
         assert time.monotonic() - began < TIME_LIMIT
 
 
-def test_a_command_that_is_not_there_is_told_with_its_service(docker_bench: DockerBench) -> None:
-    spec = docker_bench.spec(ready=[ReadyCheck("web", 8080, "/never")])
+def test_a_command_that_is_not_there_is_told_with_its_service(
+    docker_harness: DockerHarness,
+) -> None:
+    spec = docker_harness.spec(ready=[ReadyCheck("web", 8080, "/never")])
     spec = with_service(spec, "store", command=["no-such-program"])
     with pytest.raises(NotReady) as caught:
-        docker_bench.runtime.create(spec, quiet, TIME_LIMIT)
+        docker_harness.runtime.create(spec, quiet, TIME_LIMIT)
     assert (caught.value.service, caught.value.exit_code) == ("store", 127)
-    assert "no-such-program" in docker_bench.runtime.logs(spec.id, "store", 5)
+    assert "no-such-program" in docker_harness.runtime.logs(spec.id, "store", 5)
 
 
-def test_a_user_that_is_not_there_is_told_with_the_service(docker_bench: DockerBench) -> None:
-    spec = with_service(docker_bench.spec(), "store", user="ghost")
+def test_a_user_that_is_not_there_is_told_with_the_service(docker_harness: DockerHarness) -> None:
+    spec = with_service(docker_harness.spec(), "store", user="ghost")
     with pytest.raises(EngineRefused, match=r"service store: .*ghost"):
-        docker_bench.runtime.create(spec, quiet, TIME_LIMIT)
+        docker_harness.runtime.create(spec, quiet, TIME_LIMIT)
 
 
-def test_no_secret_is_in_what_the_engine_is_quoted_with(docker_bench: DockerBench) -> None:
+def test_no_secret_is_in_what_the_engine_is_quoted_with(docker_harness: DockerHarness) -> None:
     secret = "s3cret-in-a-variable-with-no-name"
-    spec = with_service(docker_bench.spec(), "store", environment={"": secret})
+    spec = with_service(docker_harness.spec(), "store", environment={"": secret})
     with pytest.raises(EngineRefused, match="invalid environment variable: =•••"):
-        docker_bench.runtime.create(spec, quiet, TIME_LIMIT)
+        docker_harness.runtime.create(spec, quiet, TIME_LIMIT)
 
 
-def test_an_id_that_would_not_fit_into_names_is_refused(docker_bench: DockerBench) -> None:
+def test_an_id_that_would_not_fit_into_names_is_refused(docker_harness: DockerHarness) -> None:
     with pytest.raises(EngineRefused, match="lower-case"):
-        docker_bench.runtime.create(docker_bench.spec(id="../Other"), quiet, TIME_LIMIT)
+        docker_harness.runtime.create(docker_harness.spec(id="../Other"), quiet, TIME_LIMIT)
 
 
 # --- activity ------------------------------------------------------------------------------------
 
 
-def test_a_sandbox_that_nobody_uses_has_no_traffic_to_speak_of(docker_bench: DockerBench) -> None:
-    spec, facts = docker_bench.create()
+def test_a_sandbox_that_nobody_uses_has_no_traffic_to_speak_of(
+    docker_harness: DockerHarness,
+) -> None:
+    spec, facts = docker_harness.create()
     time.sleep(15)  # The host announces itself on the new network in its first seconds.
-    moved = (docker_bench.runtime.observe()[spec.id].traffic_bytes or 0) - (
+    moved = (docker_harness.runtime.observe()[spec.id].traffic_bytes or 0) - (
         facts.traffic_bytes or 0
     )
     assert 0 <= moved < 256
 
 
-def test_talk_of_services_among_themselves_is_no_traffic(docker_bench: DockerBench) -> None:
+def test_talk_of_services_among_themselves_is_no_traffic(docker_harness: DockerHarness) -> None:
     serve = ["httpd", "-f", "-p", "9000", "-h", "/www"]
-    spec = with_service(docker_bench.spec(), "store", command=serve)
-    facts = docker_bench.runtime.create(spec, quiet, TIME_LIMIT)
+    spec = with_service(docker_harness.spec(), "store", command=serve)
+    facts = docker_harness.runtime.create(spec, quiet, TIME_LIMIT)
     for _ in range(10):
-        assert docker_bench.reaches(spec, "store", 9000)
-    moved = (docker_bench.runtime.observe()[spec.id].traffic_bytes or 0) - (
+        assert docker_harness.reaches(spec, "store", 9000)
+    moved = (docker_harness.runtime.observe()[spec.id].traffic_bytes or 0) - (
         facts.traffic_bytes or 0
     )
     assert 0 <= moved < 256
@@ -141,26 +145,26 @@ def test_one_sided_bytes_are_no_traffic() -> None:
 
 
 def test_without_the_kernels_files_the_engine_is_asked(
-    docker_bench: DockerBench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    docker_harness: DockerHarness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(kernel_counters, "INTERFACES", tmp_path)
     monkeypatch.setattr(kernel_counters, "CGROUPS", tmp_path)
-    spec, facts = docker_bench.create()
-    before = docker_bench.runtime.observe()[spec.id].traffic_bytes
-    docker_bench.use(facts)
-    after = docker_bench.runtime.observe()[spec.id].traffic_bytes
+    spec, facts = docker_harness.create()
+    before = docker_harness.runtime.observe()[spec.id].traffic_bytes
+    docker_harness.use(facts)
+    after = docker_harness.runtime.observe()[spec.id].traffic_bytes
     assert before is not None
     assert after is not None
     assert after - before > 256
-    assert 0 < docker_bench.runtime.usage([spec.id])[spec.id].memory_mb < 96
+    assert 0 < docker_harness.runtime.usage([spec.id])[spec.id].memory_mb < 96
 
 
 def test_the_kernel_and_the_engine_tell_the_same_of_a_container(
-    docker_bench: DockerBench,
+    docker_harness: DockerHarness,
 ) -> None:
-    spec, _ = docker_bench.create()
-    container_id = docker_bench.inspect(spec, "web")["Id"]
-    stats = docker_bench.client.stats(container_id, stream=False)
+    spec, _ = docker_harness.create()
+    container_id = docker_harness.inspect(spec, "web")["Id"]
+    stats = docker_harness.client.stats(container_id, stream=False)
     by_engine, by_kernel = (
         kernel_counters.stats_usage(stats),
         kernel_counters.cgroup_usage(container_id),
@@ -181,11 +185,11 @@ def test_every_process_has_a_client_of_its_own() -> None:
 
 
 def test_writable_services_share_the_disk_where_a_limit_is_enforced(
-    docker_bench: DockerBench,
+    docker_harness: DockerHarness,
 ) -> None:
-    disk = docker_bench.runtime._disk
+    disk = docker_harness.runtime._disk
     disk._works, disk._driver = True, "overlay2"
-    spec = replace(docker_bench.spec(), disk_mb=100)
+    spec = replace(docker_harness.spec(), disk_mb=100)
     web, store = spec.services
     assert disk.options(spec, store) == {"size": "100M"}
     assert disk.options(spec, web) == {}

@@ -26,22 +26,22 @@ from sandboxes.runtime.process.state_dir import SandboxDir
 from sandboxes.runtime.process.templates import PreparationFailed, TemplateBuild
 from tests.harness.runtimes import (
     TIME_LIMIT,
-    ProcessBench,
+    ProcessHarness,
     command_of,
     quiet,
     with_service,
 )
-from tests.helpers.wait import until
+from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.slow
 
 
-def members(bench: ProcessBench, spec: SandboxSpec) -> list[process_table.Process]:
-    return process_table.members(bench.instance, bench.home).get(spec.id, [])
+def members(harness: ProcessHarness, spec: SandboxSpec) -> list[process_table.Process]:
+    return process_table.members(harness.instance, harness.home).get(spec.id, [])
 
 
-def folder(bench: ProcessBench, spec: SandboxSpec) -> SandboxDir:
-    return bench.runtime.home.sandbox(spec.id)
+def folder(harness: ProcessHarness, spec: SandboxSpec) -> SandboxDir:
+    return harness.runtime.home.sandbox(spec.id)
 
 
 def commands(processes: list[process_table.Process]) -> str:
@@ -52,37 +52,39 @@ def running(script: str) -> ProcessSpec:
     return ProcessSpec(["sh", "-c", script])
 
 
-def test_what_lives_is_found_by_its_mark_and_nothing_else_is(process_bench: ProcessBench) -> None:
-    (spec, _), (other, _) = process_bench.create(), process_bench.create()
-    found, others = members(process_bench, spec), members(process_bench, other)
+def test_what_lives_is_found_by_its_mark_and_nothing_else_is(
+    process_harness: ProcessHarness,
+) -> None:
+    (spec, _), (other, _) = process_harness.create(), process_harness.create()
+    found, others = members(process_harness, spec), members(process_harness, other)
     assert "process.supervisor" in commands(found)
     assert len(found) >= 3
     assert not {one.pid for one in found} & {one.pid for one in others}
 
 
-def test_everything_of_it_ends_even_what_hides(process_bench: ProcessBench) -> None:
+def test_everything_of_it_ends_even_what_hides(process_harness: ProcessHarness) -> None:
     # A session and parent of its own, nothing in its environment, no file of the sandbox.
     hide = "(env -i setsid sleep 31337 >/dev/null 2>&1 &); cd /; exec sleep 300"
-    spec = with_service(process_bench.spec(), "store", process=running(hide))
-    process_bench.runtime.create(spec, quiet, TIME_LIMIT)
-    until(lambda: "31337" in commands(members(process_bench, spec)), "it hides")
-    before = members(process_bench, spec)
-    process_bench.runtime.destroy(spec.id)
+    spec = with_service(process_harness.spec(), "store", process=running(hide))
+    process_harness.runtime.create(spec, quiet, TIME_LIMIT)
+    wait_for(lambda: "31337" in commands(members(process_harness, spec)), "it hides")
+    before = members(process_harness, spec)
+    process_harness.runtime.destroy(spec.id)
     alive = process_table.processes()
     assert [one for one in before if one.pid in alive] == []
-    assert process_bench.left() == []
+    assert process_harness.left() == []
 
 
 def test_after_a_kill_of_everything_it_has_crashed_and_leaves_nothing(
-    process_bench: ProcessBench,
+    process_harness: ProcessHarness,
 ) -> None:
-    spec, _ = process_bench.create()
-    assert process_table.end_all(lambda: members(process_bench, spec), 5)
-    facts = process_bench.runtime.observe()[spec.id]
+    spec, _ = process_harness.create()
+    assert process_table.end_all(lambda: members(process_harness, spec), 5)
+    facts = process_harness.runtime.observe()[spec.id]
     assert {s.state for s in facts.services.values()} == {ServiceState.EXITED}
     assert not any(s.stopped_with_engine for s in facts.services.values())
-    process_bench.runtime.destroy(spec.id)
-    assert process_bench.left() == []
+    process_harness.runtime.destroy(spec.id)
+    assert process_harness.left() == []
 
 
 MAKE_SHARED_MEMORY = (
@@ -90,51 +92,53 @@ MAKE_SHARED_MEMORY = (
 )
 
 
-def test_shared_memory_of_what_was_killed_is_put_away(process_bench: ProcessBench) -> None:
+def test_shared_memory_of_what_was_killed_is_put_away(process_harness: ProcessHarness) -> None:
     sharing = ProcessSpec(["python", "-S", "-c", MAKE_SHARED_MEMORY])
     before = {one.id for one in shared_memory.segments()}
-    spec = with_service(process_bench.spec(), "store", process=sharing)
-    process_bench.runtime.create(spec, quiet, TIME_LIMIT)
+    spec = with_service(process_harness.spec(), "store", process=sharing)
+    process_harness.runtime.create(spec, quiet, TIME_LIMIT)
 
     def ours() -> list[int]:
-        pid = folder(process_bench, spec).state()["services"]["store"]["pid"]
+        pid = folder(process_harness, spec).state()["services"]["store"]["pid"]
         return [one.id for one in shared_memory.segments() if one.maker == pid]
 
-    until(ours, "it has made one")
+    wait_for(ours, "it has made one")
     made = set(ours()) - before
-    process_table.end_all(lambda: members(process_bench, spec), 5)
-    process_bench.runtime.destroy(spec.id)
+    process_table.end_all(lambda: members(process_harness, spec), 5)
+    process_harness.runtime.destroy(spec.id)
     assert made
     assert not made & {one.id for one in shared_memory.segments()}
 
 
-def test_what_outlived_its_keeper_is_ended_with_the_sandbox(process_bench: ProcessBench) -> None:
-    spec, _ = process_bench.create()
-    pid = folder(process_bench, spec).supervisor()
+def test_what_outlived_its_keeper_is_ended_with_the_sandbox(
+    process_harness: ProcessHarness,
+) -> None:
+    spec, _ = process_harness.create()
+    pid = folder(process_harness, spec).supervisor()
     assert pid
     os.kill(pid, signal.SIGKILL)
-    until(lambda: not process_bench.runtime.observe()[spec.id].alive, "it is dead")
-    assert members(process_bench, spec)
-    process_bench.runtime.destroy(spec.id)
-    assert process_bench.left() == []
+    wait_for(lambda: not process_harness.runtime.observe()[spec.id].alive, "it is dead")
+    assert members(process_harness, spec)
+    process_harness.runtime.destroy(spec.id)
+    assert process_harness.left() == []
 
 
 def test_after_a_restart_of_the_machine_it_can_be_started_again_at_the_same_ports(
-    process_bench: ProcessBench,
+    process_harness: ProcessHarness,
 ) -> None:
-    spec, made = process_bench.create()
-    process_bench.runtime.execute(spec.id, "store", ["sh", "-c", "echo mine > kept"], 5)
-    process_table.end_all(lambda: members(process_bench, spec), 5)
-    state = folder(process_bench, spec).state()
-    folder(process_bench, spec).write_state(state | {"boot": "another"})
-    stopped = process_bench.runtime.observe()[spec.id]
+    spec, made = process_harness.create()
+    process_harness.runtime.execute(spec.id, "store", ["sh", "-c", "echo mine > kept"], 5)
+    process_table.end_all(lambda: members(process_harness, spec), 5)
+    state = folder(process_harness, spec).state()
+    folder(process_harness, spec).write_state(state | {"boot": "another"})
+    stopped = process_harness.runtime.observe()[spec.id]
     assert all(service.stopped_with_engine for service in stopped.services.values())
-    assert process_bench.runtime.create(spec, quiet, TIME_LIMIT).services == made.services
-    assert process_bench.runtime.execute(spec.id, "store", ["cat", "kept"], 5) == (0, "mine\n")
+    assert process_harness.runtime.create(spec, quiet, TIME_LIMIT).services == made.services
+    assert process_harness.runtime.execute(spec.id, "store", ["cat", "kept"], 5) == (0, "mine\n")
 
 
 def test_its_ports_are_reserved_from_their_choice_until_it_listens(
-    process_bench: ProcessBench, monkeypatch: pytest.MonkeyPatch
+    process_harness: ProcessHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start, free = process_create.start_supervisor, []
 
@@ -148,70 +152,70 @@ def test_its_ports_are_reserved_from_their_choice_until_it_listens(
         start(sandbox_dir, reserved)
 
     monkeypatch.setattr(process_create, "start_supervisor", start_supervisor)
-    process_bench.create()
+    process_harness.create()
     assert free == []
 
 
 def test_where_others_have_taken_its_port_meanwhile_it_gets_another(
-    process_bench: ProcessBench,
+    process_harness: ProcessHarness,
 ) -> None:
-    spec, made = process_bench.create()
-    process_table.end_all(lambda: members(process_bench, spec), 5)
+    spec, made = process_harness.create()
+    process_table.end_all(lambda: members(process_harness, spec), 5)
     before = made.services["web"].ports[8080]
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind((before.host, before.port))
         other.listen()
-        again = process_bench.runtime.create(spec, quiet, TIME_LIMIT)
+        again = process_harness.runtime.create(spec, quiet, TIME_LIMIT)
     assert again.services["web"].ports[8080] != before
     assert again.created_at == made.created_at
-    process_bench.use(again)
+    process_harness.use(again)
 
 
 def test_a_keeper_that_can_t_start_is_told_before_time_is_up(
-    process_bench: ProcessBench, monkeypatch: pytest.MonkeyPatch
+    process_harness: ProcessHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process_create, "SUPERVISOR", ("-c", "pass"))
     started = time.monotonic()
     with pytest.raises(NotReady, match=r"supervisor\.log"):
-        process_bench.create()
+        process_harness.create()
     assert time.monotonic() - started < TIME_LIMIT / 2
 
 
 def test_processes_whose_directory_has_gone_are_seen_and_ended(
-    process_bench: ProcessBench,
+    process_harness: ProcessHarness,
 ) -> None:
-    spec, _ = process_bench.create()
-    folder(process_bench, spec).path.rename(process_bench.home.parent / "away")
-    assert process_bench.runtime.observe()[spec.id].services == {}
-    process_bench.runtime.destroy(spec.id)
-    assert process_bench.left() == []
+    spec, _ = process_harness.create()
+    folder(process_harness, spec).path.rename(process_harness.home.parent / "away")
+    assert process_harness.runtime.observe()[spec.id].services == {}
+    process_harness.runtime.destroy(spec.id)
+    assert process_harness.left() == []
 
 
-def test_a_number_alone_proves_nothing(process_bench: ProcessBench) -> None:
-    spec, _ = process_bench.create()
-    process_table.end_all(lambda: members(process_bench, spec), 5)
+def test_a_number_alone_proves_nothing(process_harness: ProcessHarness) -> None:
+    spec, _ = process_harness.create()
+    process_table.end_all(lambda: members(process_harness, spec), 5)
     with subprocess.Popen(["sleep", "300"]) as innocent:
         # The supervisor's number was given out again.
-        folder(process_bench, spec).lock.write_text(str(innocent.pid))
-        process_bench.runtime.destroy(spec.id)
+        folder(process_harness, spec).lock.write_text(str(innocent.pid))
+        process_harness.runtime.destroy(spec.id)
         assert innocent.poll() is None
         innocent.kill()
 
 
-def test_somebodys_shell_in_its_directory_is_left_alone(process_bench: ProcessBench) -> None:
-    spec, _ = process_bench.create()
-    where = folder(process_bench, spec).work("store")
+def test_somebodys_shell_in_its_directory_is_left_alone(process_harness: ProcessHarness) -> None:
+    spec, _ = process_harness.create()
+    where = folder(process_harness, spec).work("store")
     with subprocess.Popen(["sleep", "300"], cwd=where) as visitor:
-        process_bench.runtime.destroy(spec.id)
+        process_harness.runtime.destroy(spec.id)
         assert visitor.poll() is None
         visitor.kill()
 
 
-def test_another_portal_does_not_see_it(process_bench: ProcessBench) -> None:
-    spec, _ = process_bench.create()
+def test_another_portal_does_not_see_it(process_harness: ProcessHarness) -> None:
+    spec, _ = process_harness.create()
     assert (
-        process_table.members("another", process_bench.home.parent / "elsewhere").get(spec.id)
+        process_table.members("another", process_harness.home.parent / "elsewhere").get(spec.id)
         is None
     )
 
@@ -226,87 +230,91 @@ HOGS = (
 
 
 def test_a_service_that_takes_too_much_memory_is_ended_with_the_reason(
-    process_bench: ProcessBench,
+    process_harness: ProcessHarness,
 ) -> None:
     hungry = ProcessSpec(["python", "-S", "-c", HOGS])
-    spec = with_service(process_bench.spec(ready=[]), "store", process=hungry)
-    process_bench.runtime.create(spec, quiet, TIME_LIMIT)
-    until(lambda: not process_bench.runtime.observe()[spec.id].alive, "it is dead")
-    store = process_bench.runtime.observe()[spec.id].services["store"]
+    spec = with_service(process_harness.spec(ready=[]), "store", process=hungry)
+    process_harness.runtime.create(spec, quiet, TIME_LIMIT)
+    wait_for(lambda: not process_harness.runtime.observe()[spec.id].alive, "it is dead")
+    store = process_harness.runtime.observe()[spec.id].services["store"]
     assert (store.exit_code, store.out_of_memory) == (137, True)
-    assert "48 MB in 24 are allowed" in process_bench.runtime.logs(spec.id, "store", 5)
+    assert "48 MB in 24 are allowed" in process_harness.runtime.logs(spec.id, "store", 5)
 
 
-def test_one_process_gets_no_more_memory_than_its_service(process_bench: ProcessBench) -> None:
+def test_one_process_gets_no_more_memory_than_its_service(process_harness: ProcessHarness) -> None:
     greedy = ProcessSpec(["python", "-S", "-c", "x = bytearray(100 << 20)"])
     never = [ReadyCheck("web", 8080, "/never")]
-    spec = with_service(process_bench.spec(ready=never), "store", process=greedy)
+    spec = with_service(process_harness.spec(ready=never), "store", process=greedy)
     with pytest.raises(NotReady, match="store stopped with exit code 1"):
-        process_bench.runtime.create(spec, quiet, TIME_LIMIT)
-    assert "MemoryError" in process_bench.runtime.logs(spec.id, "store", 5)
+        process_harness.runtime.create(spec, quiet, TIME_LIMIT)
+    assert "MemoryError" in process_harness.runtime.logs(spec.id, "store", 5)
 
 
-def test_a_file_can_t_grow_past_the_disk_of_its_sandbox(process_bench: ProcessBench) -> None:
+def test_a_file_can_t_grow_past_the_disk_of_its_sandbox(process_harness: ProcessHarness) -> None:
     grow = "head -c 20000000 /dev/zero > large; sleep 300"
-    spec = with_service(process_bench.spec(disk_mb=1), "store", process=running(grow))
-    process_bench.runtime.create(spec, quiet, TIME_LIMIT)
-    large = folder(process_bench, spec).work("store") / "large"
-    until(lambda: large.exists() and large.stat().st_size == 1 << 20, "it is written")
+    spec = with_service(process_harness.spec(disk_mb=1), "store", process=running(grow))
+    process_harness.runtime.create(spec, quiet, TIME_LIMIT)
+    large = folder(process_harness, spec).work("store") / "large"
+    wait_for(lambda: large.exists() and large.stat().st_size == 1 << 20, "it is written")
 
 
 @pytest.mark.root
-def test_as_root_each_sandbox_runs_as_a_user_of_its_own(process_bench: ProcessBench) -> None:
-    (one, _), (other, _) = process_bench.create(), process_bench.create()
-    users = [process_bench.runtime.execute(s.id, "store", ["id", "-u"], 5)[1] for s in (one, other)]
+def test_as_root_each_sandbox_runs_as_a_user_of_its_own(process_harness: ProcessHarness) -> None:
+    (one, _), (other, _) = process_harness.create(), process_harness.create()
+    users = [
+        process_harness.runtime.execute(s.id, "store", ["id", "-u"], 5)[1] for s in (one, other)
+    ]
     assert len({"0\n", *users}) == 3
-    peek = ["ls", str(folder(process_bench, other).work("store"))]
-    assert process_bench.runtime.execute(one.id, "store", peek, 5)[0] != 0
-    peek = ["cat", str(folder(process_bench, other).path / "record.json")]
-    assert process_bench.runtime.execute(one.id, "store", peek, 5)[0] != 0
+    peek = ["ls", str(folder(process_harness, other).work("store"))]
+    assert process_harness.runtime.execute(one.id, "store", peek, 5)[0] != 0
+    peek = ["cat", str(folder(process_harness, other).path / "record.json")]
+    assert process_harness.runtime.execute(one.id, "store", peek, 5)[0] != 0
 
 
-def test_a_service_that_says_nothing_of_processes_is_refused(process_bench: ProcessBench) -> None:
-    spec = with_service(process_bench.spec(), "store", process=None)
+def test_a_service_that_says_nothing_of_processes_is_refused(
+    process_harness: ProcessHarness,
+) -> None:
+    spec = with_service(process_harness.spec(), "store", process=None)
     with pytest.raises(EngineRefused, match="does not say how its service store runs"):
-        process_bench.runtime.create(spec, quiet, TIME_LIMIT)
-    assert process_bench.left() == []
+        process_harness.runtime.create(spec, quiet, TIME_LIMIT)
+    assert process_harness.left() == []
 
 
-def test_an_id_that_leads_elsewhere_is_refused(process_bench: ProcessBench) -> None:
+def test_an_id_that_leads_elsewhere_is_refused(process_harness: ProcessHarness) -> None:
     with pytest.raises(EngineRefused):
-        process_bench.runtime.create(process_bench.spec(id="../up"), quiet, TIME_LIMIT)
-    process_bench.runtime.destroy("..")
-    assert process_bench.home.exists()
+        process_harness.runtime.create(process_harness.spec(id="../up"), quiet, TIME_LIMIT)
+    process_harness.runtime.destroy("..")
+    assert process_harness.home.exists()
 
 
 def test_a_changed_blueprint_is_prepared_anew_and_what_is_in_use_stays(
-    process_bench: ProcessBench,
+    process_harness: ProcessHarness,
 ) -> None:
-    spec, _ = process_bench.create()
-    before = process_bench.runtime.images(["tiny", "absent"])
-    (process_bench.home.parent / "www" / "ok").write_text("ok, but other\n")
-    wanted = TemplateBuild("tiny", [process_bench.home.parent / "www"])
-    process_bench.runtime.prepared.ensure([wanted], quiet)
-    after = process_bench.runtime.images(["tiny"])
-    versions = process_bench.home / "prepared" / "tiny"
+    spec, _ = process_harness.create()
+    before = process_harness.runtime.images(["tiny", "absent"])
+    (process_harness.home.parent / "www" / "ok").write_text("ok, but other\n")
+    wanted = TemplateBuild("tiny", [process_harness.home.parent / "www"])
+    process_harness.runtime.prepared.ensure([wanted], quiet)
+    after = process_harness.runtime.images(["tiny"])
+    versions = process_harness.home / "prepared" / "tiny"
     assert set(before) == {"tiny"} and before != after
     assert {before["tiny"], after["tiny"]} <= {path.name for path in versions.iterdir()}
-    process_bench.runtime.destroy(spec.id)
-    process_bench.runtime.prepared.ensure([wanted], quiet)
+    process_harness.runtime.destroy(spec.id)
+    process_harness.runtime.prepared.ensure([wanted], quiet)
     assert {path.name for path in versions.iterdir()} == {after["tiny"], "current"}
 
 
-def test_what_can_t_be_prepared_says_why(process_bench: ProcessBench) -> None:
+def test_what_can_t_be_prepared_says_why(process_harness: ProcessHarness) -> None:
     wanted = TemplateBuild("broken", [], command=["sh", "-c", "echo no flour; exit 3"])
     with pytest.raises(PreparationFailed, match="no flour"):
-        process_bench.runtime.prepared.ensure([wanted], quiet)
-    assert list(process_bench.runtime.images(["broken", "tiny"])) == ["tiny"]
+        process_harness.runtime.prepared.ensure([wanted], quiet)
+    assert list(process_harness.runtime.images(["broken", "tiny"])) == ["tiny"]
 
 
-def test_what_callers_send_and_get_passes_whole(process_bench: ProcessBench) -> None:
-    spec, facts = process_bench.create()
+def test_what_callers_send_and_get_passes_whole(process_harness: ProcessHarness) -> None:
+    spec, facts = process_harness.create()
     where = facts.services["web"].ports[8080]
-    big = process_bench.home / "prepared" / "tiny" / "current" / "files" / "www" / "big"
+    big = process_harness.home / "prepared" / "tiny" / "current" / "files" / "www" / "big"
     big.write_bytes(content := os.urandom(3_000_000))
     fetched = subprocess.run(
         [sys.executable, "-c", FETCH, f"http://{where.host}:{where.port}/big"],
@@ -314,15 +322,15 @@ def test_what_callers_send_and_get_passes_whole(process_bench: ProcessBench) -> 
         check=True,
     ).stdout
     assert fetched == content
-    sent = process_bench.runtime.observe()[spec.id].traffic_bytes
+    sent = process_harness.runtime.observe()[spec.id].traffic_bytes
     assert sent and sent > len(content)
 
 
 FETCH = "import sys, urllib.request as r; sys.stdout.buffer.write(r.urlopen(sys.argv[1]).read())"
 
 
-def test_only_chosen_ports_are_published(process_bench: ProcessBench) -> None:
+def test_only_chosen_ports_are_published(process_harness: ProcessHarness) -> None:
     free = range(28_431, 28_441)
-    process_bench.runtime = process_bench.make(ports=free)
-    _, facts = process_bench.create()
+    process_harness.runtime = process_harness.make(ports=free)
+    _, facts = process_harness.create()
     assert facts.services["web"].ports[8080].port in free
