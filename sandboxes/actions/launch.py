@@ -58,30 +58,25 @@ class LaunchRequest:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def validate_launch(
-    user: User, request: LaunchRequest
-) -> tuple[blueprints.Blueprint, dict[str, Any]]:
-    """Return the blueprint and the field values of the requested sandbox, except for its slot.
+def _claim_or_create(user: User, request: LaunchRequest) -> Sandbox:
+    """Claim a sandbox from the pool, or insert a row that is `pending`.
 
-    Raises ValidationFailed, Unavailable.
+    Raises ValidationFailed, Unavailable, QuotaExceeded.
     """
     blueprint = _validate_blueprint(request)
+    pool = Pool.objects.filter(blueprint=blueprint.name).first()
+    if pool and pool.switched_off:
+        raise Unavailable(f"“{blueprint.title}” is temporarily disabled.")
     user_limits = limits.get_limits(user)
-    return blueprint, {
+    values: dict[str, Any] = {
         "owner": user,
         "ttl_minutes": _validate_ttl(request, user_limits),
         "idle_minutes": user_limits.idle_minutes,
         "name": _validate_name(request),
+        "slot": limits.reserve_slot(user, user_limits),
     }
-
-
-def _claim_or_create(user: User, request: LaunchRequest) -> Sandbox:
-    """Claim a sandbox from the pool, or insert a row that is `pending`."""
-    blueprint, values = validate_launch(user, request)
-    values["slot"] = limits.reserve_slot(user)
-    return pool_claim.claim(blueprint, values) or lifecycle.create_pending(
-        new_sandbox(blueprint, **values), user
-    )
+    claimed = pool_claim.claim(pool, values) if pool else None
+    return claimed or lifecycle.create_pending(new_sandbox(blueprint, **values), user)
 
 
 def launchable_blueprints() -> dict[str, blueprints.Blueprint]:
@@ -104,8 +99,6 @@ def _validate_blueprint(request: LaunchRequest) -> blueprints.Blueprint:
     if not blueprint.supports_runtime(config.SANDBOX_RUNTIME):
         message = "This blueprint needs a container engine, which this portal doesn't have."
         raise ValidationFailed("blueprint", message)
-    if Pool.objects.filter(blueprint=name, switched_off=True).exists():
-        raise Unavailable(f"“{blueprint.title}” is temporarily disabled.")
     return blueprint
 
 

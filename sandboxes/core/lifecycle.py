@@ -56,7 +56,7 @@ def _request_message(sandbox: Sandbox) -> str:
 
 def create_pending(sandbox: Sandbox, actor: User | None) -> Sandbox:
     """(a) A request was granted: save the row as `pending`. The caller holds the limits' lock."""
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         sandbox.save(force_insert=True)
         journal.record(sandbox, "requested", _request_message(sandbox), actor=actor)
     return sandbox
@@ -115,7 +115,7 @@ def mark_ready(sandbox: Sandbox, addresses: dict[str, str], traffic_bytes: int) 
     return moved
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def assign(sandbox: Sandbox, owner: User, ttl_minutes: int, **chosen: Any) -> bool:
     """(h) It leaves the pool and is the owner's from now on. The caller holds the limits' lock.
 

@@ -16,7 +16,6 @@ from sandboxes.lib.exceptions import QuotaExceeded, RateLimited
 from sandboxes.models import (
     LimitOverride,
     Sandbox,
-    Site,
     State,
 )
 from sandboxes.models.runtime_settings import config
@@ -123,16 +122,17 @@ def rate_limit_blocker(user: User) -> RateLimited | None:
     return RateLimited("launches", most, seconds, oldest + HOUR) if oldest else None
 
 
-def reserve_slot(user: User) -> int:
-    """A free slot for one more sandbox of the user; call it inside the launching transaction.
+def reserve_slot(user: User, own: Limits) -> int:
+    """Return a free slot for one more sandbox of a user with these limits.
 
-    The row lock (on SQLite: the transaction itself) makes counting and launching one act.
+    The caller holds the lock on the site, so that counting and launching are one step.
+
     Raises QuotaExceeded.
     """
-    Site.locked()
-    if refusal := quota_blocker(user):
-        raise refusal
-    taken = set(user.sandboxes.active().values_list("slot", flat=True))
+    active = list(user.sandboxes.active())
+    if blocker := quota_blocker(user, own, active):
+        raise blocker
+    taken = {sandbox.slot for sandbox in active}
     return next(slot for slot in range(1, len(taken) + 2) if slot not in taken)
 
 

@@ -94,6 +94,8 @@ def endpoints(sandbox: Sandbox) -> dict[str, str | None]:
 
 def extension_quote(sandbox: Sandbox) -> ExtensionQuote:
     """Return the extension that the owner can still request; none unless the sandbox runs."""
+    if sandbox.started_at is None:
+        return ExtensionQuote(used=False, max_minutes=0)
     used = any(not granted.by_operator for granted in sandbox.extensions.all())
     if used or sandbox.state != State.RUNNING:
         return ExtensionQuote(used, 0)

@@ -23,15 +23,16 @@ DISMISSED_KEY, PREVIOUSLY_DISMISSED_KEY = "ended_cleared", "ended_cleared_before
 """Session keys: sandboxes that ended before this time (RFC 3339) are hidden; its value before."""
 
 
-def _get_summary(request: Request) -> DashboardSummary:
-    return DashboardSummary(request.user, request.session.get(DISMISSED_KEY, ""))
+def _get_summary(request: Request, form: LaunchForm | None = None) -> DashboardSummary:
+    dismissed_at = request.session.get(DISMISSED_KEY, "")
+    return DashboardSummary(request.user, dismissed_at, form.limits if form else None)
 
 
 def _context(request: Request, form: LaunchForm | None = None) -> dict[str, object]:
-    summary = _get_summary(request)
+    summary = _get_summary(request, form)
     notices = messages.get_messages(request)
     form = form or LaunchForm(request.user, own=summary.limits)
-    prefetch_related_objects(summary.live, "extensions")
+    prefetch_related_objects([row for row in summary.live if row.started_at], "extensions")
     live = cards(summary.live, notices, summary.site)
     return {
         "summary": summary,
@@ -75,8 +76,10 @@ def launch(request: Request) -> HttpResponse:
     sandbox = _launch(request, form)
     if sandbox and not request.htmx:
         return redirect(f"{reverse('dashboard')}#card-{sandbox.public_id}")
+    if sandbox:
+        form = LaunchForm(request.user, own=form.limits, offered=form.offered)
     name = "_dashboard" if request.htmx else "dashboard"
-    return render(request, f"sandboxes/{name}.html", _context(request, None if sandbox else form))
+    return render(request, f"sandboxes/{name}.html", _context(request, form))
 
 
 def _launch(request: Request, form: LaunchForm) -> Sandbox | None:

@@ -32,6 +32,8 @@ class DashboardSummary:
     user: User
     dismissed_at: str = ""
     """Sandboxes that ended before this time (RFC 3339) aren't listed."""
+    known_limits: limits.Limits | None = None
+    """The user's limits, if the caller has read them already."""
 
     @cached_property
     def live(self) -> list[Sandbox]:
@@ -61,7 +63,7 @@ class DashboardSummary:
 
     @cached_property
     def limits(self) -> limits.Limits:
-        return limits.get_limits(self.user)
+        return self.known_limits or limits.get_limits(self.user)
 
     @property
     def slots(self) -> list[bool]:

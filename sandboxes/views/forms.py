@@ -17,9 +17,12 @@ from sandboxes.webhooks.endpoints import MAX_NAME_LENGTH as LONGEST_WEBHOOK_NAME
 from sandboxes.webhooks.url_policy import MAX_URL_LENGTH
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from django.contrib.auth.models import User
+
+    from sandboxes.blueprints import Blueprint
 
     PreferencesModelForm = forms.ModelForm[Preferences]
 else:
@@ -51,11 +54,16 @@ class LaunchForm(forms.Form):
     key = forms.CharField(initial=new_key, max_length=64, widget=forms.HiddenInput)
 
     def __init__(
-        self, user: User, *args: object, own: limits.Limits | None = None, **kwargs: object
+        self,
+        user: User,
+        *args: object,
+        own: limits.Limits | None = None,
+        offered: Mapping[str, Blueprint] | None = None,
+        **kwargs: object,
     ) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.limits = own or limits.get_limits(user)
-        self.offered = launchable_blueprints()
+        self.offered = launchable_blueprints() if offered is None else offered
         choices = [(name, made.title) for name, made in self.offered.items()]
         self.fields["blueprint"].choices = choices  # type: ignore[attr-defined]
 
