@@ -1,4 +1,4 @@
-"""Limits of one user, tokens, maintenance and people in the admin."""
+"""Limit overrides, tokens, maintenance mode and users in the admin."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.helpers.scenarios import launch, reload, sweep
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 
 
-def test_limits_of_one_user_are_overridden_until_a_date(admin_client, alice):
+def test_a_limit_override_applies_until_its_date(admin_client, alice):
     until = timezone.now() + timedelta(days=2)
     data = {
         "user": alice.pk,
@@ -40,7 +40,7 @@ def test_limits_of_one_user_are_overridden_until_a_date(admin_client, alice):
 
 
 @pytest.mark.parametrize(("field", "value"), [("reason", ""), ("idle_minutes", 0)])
-def test_an_override_names_what_is_wrong_with_it(admin_client, alice, field, value):
+def test_an_invalid_limit_override_names_the_field(admin_client, alice, field, value):
     data = {"user": alice.pk, "max_active": 6, "reason": "workshop"} | {field: value}
     page = admin_client.post("/admin/sandboxes/limitoverride/add/", data)
 
@@ -48,7 +48,7 @@ def test_an_override_names_what_is_wrong_with_it(admin_client, alice, field, val
     assert not LimitOverride.objects.exists()
 
 
-def test_an_override_is_of_a_user_or_of_a_group_and_not_of_both(admin_client, alice):
+def test_a_limit_override_has_either_a_user_or_a_group(admin_client, alice):
     group = Group.objects.create(name="students")
     for whose in ({}, {"user": alice.pk, "group": group.pk}):
         data = {"max_active": 6, "reason": "workshop"} | whose
@@ -61,7 +61,7 @@ def test_an_override_is_of_a_user_or_of_a_group_and_not_of_both(admin_client, al
     assert "group students" in admin_client.get("/admin/sandboxes/limitoverride/").content.decode()
 
 
-def test_the_user_of_an_override_is_found_by_typing(admin_client, alice):
+def test_the_user_of_a_limit_override_can_be_autocompleted(admin_client, alice):
     query = {
         "term": "alice@",
         "app_label": "sandboxes",
@@ -73,7 +73,7 @@ def test_the_user_of_an_override_is_found_by_typing(admin_client, alice):
     assert [row["id"] for row in found] == [str(alice.pk)]
 
 
-def test_tokens_are_revoked_and_never_work_again(admin_client, alice):
+def test_a_revoked_token_stops_working(admin_client, alice):
     token, text = api_tokens.issue(alice, "laptop")
     page = ask(admin_client, "revoke", token, reason="It leaked.")
     again_page = ask(admin_client, "revoke", token, reason="It leaked.")
@@ -84,7 +84,7 @@ def test_tokens_are_revoked_and_never_work_again(admin_client, alice):
     assert ApiToken.objects.get().revoked_at
 
 
-def test_maintenance_is_one_page(admin_client, alice):
+def test_maintenance_mode_is_edited_on_one_page(admin_client, alice):
     answer = admin_client.get("/admin/sandboxes/site/")
     assert answer["Location"] == page_of(Site.current())
 
@@ -115,7 +115,7 @@ def test_a_user_is_deleted_with_tokens_and_the_sandboxes_follow(admin_client, al
     assert runtime.observe() == {}
 
 
-def test_a_users_page_leads_to_their_sandboxes(admin_client, alice, bob):
+def test_the_page_of_a_user_links_to_their_sandboxes(admin_client, alice, bob):
     mine, his = launch(alice), launch(bob)
     link = f"{SANDBOXES}?owner__id__exact={alice.pk}"
 
@@ -125,7 +125,7 @@ def test_a_users_page_leads_to_their_sandboxes(admin_client, alice, bob):
     assert his.public_id not in page
 
 
-def test_a_second_factor_can_be_taken_away_but_not_read(admin_client, alice):
+def test_a_second_factor_can_be_removed_but_not_viewed(admin_client, alice):
     factor = Authenticator.objects.create(
         user=alice, type=Authenticator.Type.TOTP, data={"secret": "JBSWY3DPEHPK3PXP"}
     )

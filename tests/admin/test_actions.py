@@ -1,4 +1,4 @@
-"""Operators destroy and extend, and say why."""
+"""Actions of operators on sandboxes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_destroy_asks_for_a_reason_first(admin_client, alice):
 
 
 @pytest.mark.parametrize("reason", ["", "   ", "x" * 201])
-def test_without_a_fitting_reason_nothing_is_destroyed(admin_client, alice, reason):
+def test_destroy_requires_a_valid_reason(admin_client, alice, reason):
     sandbox = launch(alice)
     page = ask(admin_client, "destroy", sandbox, reason=reason)
 
@@ -54,7 +54,7 @@ def test_without_a_fitting_reason_nothing_is_destroyed(admin_client, alice, reas
         ("javascript:alert(1)", f"{SANDBOXES}?state=running"),
     ],
 )
-def test_who_answers_no_is_back_where_they_were(admin_client, alice, return_url, back):
+def test_cancel_returns_to_the_previous_page(admin_client, alice, return_url, back):
     asked = {"action": "destroy", "_selected_action": [launch(alice).pk]}
     page = admin_client.post(f"{SANDBOXES}?state=running", asked | {"return_url": return_url})
     again = admin_client.post(
@@ -65,9 +65,7 @@ def test_who_answers_no_is_back_where_they_were(admin_client, alice, return_url,
     assert f'<a href="{back}" class="closelink">' in again.content.decode()
 
 
-def test_destroy_ends_them_and_the_journal_says_who_and_why(
-    admin_client, alice, bob, olga, runtime
-):
+def test_destroy_records_the_operator_and_the_reason(admin_client, alice, bob, olga, runtime):
     rows = [launch(alice), launch(bob), request(bob)]
     page = ask(admin_client, "destroy", *rows, reason="Mining coins.")
 
@@ -82,7 +80,7 @@ def test_destroy_ends_them_and_the_journal_says_who_and_why(
     assert AuditEntry.objects.filter(actor=olga.email, reason="Mining coins.").count() == 3
 
 
-def test_what_has_ended_is_told_and_left_alone(admin_client, alice):
+def test_ended_sandboxes_are_reported_and_skipped(admin_client, alice):
     running, ended = launch(alice), launch(alice)
     with run_on_commit():
         actions.destroy(ended, alice)
@@ -95,7 +93,7 @@ def test_what_has_ended_is_told_and_left_alone(admin_client, alice):
     assert reload(ended).end_reason == EndReason.USER
 
 
-def test_extend_gives_more_time_also_after_the_owners_own_extension(admin_client, alice, olga):
+def test_operators_can_extend_after_the_owner_has(admin_client, alice, olga):
     sandbox = launch(alice)
     actions.extend(sandbox, 10, alice)
     page = ask(admin_client, "extend", sandbox, minutes=30, reason="Demo at three.")
@@ -106,7 +104,7 @@ def test_extend_gives_more_time_also_after_the_owners_own_extension(admin_client
     assert reload(sandbox).extensions.last().granted_by == olga
 
 
-def test_extend_tells_for_each_why_it_was_refused(admin_client, alice):
+def test_extend_reports_the_error_of_each_sandbox(admin_client, alice):
     pending, capped = request(alice), launch(alice)
     Sandbox.objects.filter(pk=capped.pk).update(hard_cap_at=capped.expires_at)
     page = ask(admin_client, "extend", pending, capped, minutes=30, reason="Demo.")
@@ -120,7 +118,7 @@ def test_extend_tells_for_each_why_it_was_refused(admin_client, alice):
 
 
 @pytest.mark.parametrize("minutes", ["", "0", "121", "many"])
-def test_without_fitting_minutes_nothing_is_extended(admin_client, alice, minutes):
+def test_extend_requires_valid_minutes(admin_client, alice, minutes):
     sandbox = launch(alice)
     page = ask(admin_client, "extend", sandbox, minutes=minutes, reason="Demo.")
 
@@ -128,7 +126,7 @@ def test_without_fitting_minutes_nothing_is_extended(admin_client, alice, minute
     assert reload(sandbox).expires_at == sandbox.expires_at
 
 
-def test_too_many_at_once_are_refused_as_a_whole(admin_client, alice, monkeypatch):
+def test_too_many_rows_are_rejected_completely(admin_client, alice, monkeypatch):
     monkeypatch.setattr("sandboxes.admin.confirmations.MAX_ROWS_PER_ACTION", 1)
     rows = [launch(alice), launch(alice)]
     page = ask(admin_client, "destroy", *rows, reason="Maintenance.")
@@ -137,7 +135,7 @@ def test_too_many_at_once_are_refused_as_a_whole(admin_client, alice, monkeypatc
     assert {reload(row).state for row in rows} == {State.RUNNING}
 
 
-def test_its_page_offers_what_fits_its_state(admin_client, alice):
+def test_a_sandbox_page_offers_the_actions_for_its_state(admin_client, alice):
     def offered(sandbox: Sandbox) -> list[str]:
         return [
             q.name for q in admin_client.get(page_of(sandbox)).context.get("confirmed_actions", [])
@@ -152,7 +150,7 @@ def test_its_page_offers_what_fits_its_state(admin_client, alice):
     assert offered(ended) == ["message"]
 
 
-def test_who_may_only_look_is_offered_nothing_and_can_do_nothing(client, alice, bob):
+def test_operators_with_view_permission_only_cannot_act(client, alice, bob):
     bob.is_staff = True
     bob.save()
     bob.user_permissions.add(Permission.objects.get(codename="view_sandbox"))

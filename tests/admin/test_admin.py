@@ -1,4 +1,4 @@
-"""Who comes into the admin, and what operators see of sandboxes there."""
+"""Access to the admin, and its pages on sandboxes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.
     "path",
     ["", "sandboxes/sandbox/", "sandboxes/site/", "sandboxes/apitoken/", "auth/user/"],
 )
-def test_developers_have_no_business_here(client, alice, path):
+def test_developers_cannot_open_the_admin(client, alice, path):
     client.force_login(alice)
     answer = client.get(f"/admin/{path}")
 
     assert answer.status_code in (302, 403)
 
 
-def test_operators_sign_in_where_everybody_does(client):
+def test_operators_use_the_normal_sign_in_page(client):
     answer = client.get("/admin/", follow=True)
 
     assert answer.redirect_chain[-1][0].startswith("/accounts/login/")
@@ -48,7 +48,7 @@ def test_every_page_of_the_admin_opens(admin_client, alice):
         assert admin_client.get(url, follow=True).status_code == 200, url
 
 
-def test_the_list_tells_whose_each_is_and_how_it_ends(admin_client, alice, bob):
+def test_the_list_shows_owner_and_expiry(admin_client, alice, bob):
     mine, his = launch(alice, name="Checkout"), launch(bob)
     with run_on_commit():
         actions.destroy(his, bob)
@@ -81,7 +81,7 @@ def test_sandboxes_are_searched_and_filtered(admin_client, alice, bob, question,
     assert {name for name, row in rows.items() if row.public_id in page} == found
 
 
-def test_an_id_finds_its_sandbox(admin_client, alice):
+def test_a_sandbox_is_found_by_id(admin_client, alice):
     mine, other = launch(alice), launch(alice)
     page = admin_client.get(SANDBOXES, {"q": mine.public_id}).content.decode()
 
@@ -89,7 +89,7 @@ def test_an_id_finds_its_sandbox(admin_client, alice):
     assert other.public_id not in page
 
 
-def test_the_lists_ask_the_database_little_however_long_they_are(
+def test_the_lists_need_a_constant_number_of_queries(
     admin_client, alice, settings, django_assert_max_num_queries
 ):
     settings.SANDBOX_MAX_PER_USER = 40
@@ -101,7 +101,7 @@ def test_the_lists_ask_the_database_little_however_long_they_are(
             admin_client.get(url)
 
 
-def test_its_page_shows_journal_and_extensions(admin_client, alice):
+def test_the_sandbox_page_shows_activity_and_extensions(admin_client, alice):
     sandbox = launch(alice)
     actions.extend(sandbox, 25, alice)
     page = admin_client.get(page_of(sandbox)).content.decode()
@@ -112,7 +112,7 @@ def test_its_page_shows_journal_and_extensions(admin_client, alice):
     assert "soft limit" in page
 
 
-def test_a_failed_one_shows_what_failed_and_its_last_words(admin_client, alice, runtime):
+def test_a_failed_sandbox_shows_the_failure_and_last_log_lines(admin_client, alice, runtime):
     sandbox = launch(alice)
     runtime.write_log(sandbox.public_id, "api", "<b>no route</b>")
     runtime.stop_service(sandbox.public_id, "api", 3)
@@ -123,7 +123,7 @@ def test_a_failed_one_shows_what_failed_and_its_last_words(admin_client, alice, 
     assert "&lt;b&gt;no route&lt;/b&gt;" in page
 
 
-def test_secrets_are_on_no_page(admin_client, alice):
+def test_no_page_shows_secrets(admin_client, alice):
     sandbox = launch(alice)
     token, text = api_tokens.issue(alice, "laptop")
     pages = [
@@ -135,7 +135,7 @@ def test_secrets_are_on_no_page(admin_client, alice):
     assert not [value for value in values for page in pages if value in page]
 
 
-def test_no_field_of_a_sandbox_can_be_written(admin_client, alice):
+def test_sandbox_fields_are_read_only(admin_client, alice):
     sandbox = launch(alice)
     page = admin_client.get(page_of(sandbox))
     admin_client.post(page_of(sandbox), {"state": "destroyed", "name": "hacked"})
@@ -146,11 +146,11 @@ def test_no_field_of_a_sandbox_can_be_written(admin_client, alice):
 
 
 @pytest.mark.parametrize("path", ["sandbox/add/", "event/add/", "apitoken/add/", "site/add/"])
-def test_what_the_portal_makes_is_not_made_by_hand(admin_client, path):
+def test_rows_of_the_portal_cannot_be_added(admin_client, path):
     assert admin_client.get(f"/admin/sandboxes/{path}").status_code == 403
 
 
-def test_history_is_not_deleted_by_hand(admin_client, alice):
+def test_the_journal_cannot_be_deleted(admin_client, alice):
     sandbox = launch(alice)
     for row in (
         sandbox,

@@ -1,4 +1,4 @@
-"""Every act of an operator is written down with its reason, and stays as it was written."""
+"""Actions of operators are audited with a reason, and entries are immutable."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ PAGES = sorted(admin.site._registry.values(), key=lambda page: page.opts.label)
 ACTS = [(page, question) for page in PAGES for question in getattr(page, "confirmed_actions", ())]
 EDITED = [page for page in PAGES if not isinstance(page, ReadOnlyAdminMixin)]
 ANSWERS = {"minutes": "20", "password": "a-long-enough-Pa55word", "text": "Hello."}
-"""What a question may ask besides the reason."""
+"""Form data of actions besides the reason."""
 
 
 def subject(page: admin.ModelAdmin, alice) -> object:
-    """A row of that page on which every of its acts is possible."""
+    """Return a row of the page on which all its actions are possible."""
     rows = {
         "sandbox": lambda: launch(alice),
         "apitoken": lambda: api_tokens.issue(alice, "laptop")[0],
@@ -61,7 +61,7 @@ def subject(page: admin.ModelAdmin, alice) -> object:
 
 
 @pytest.mark.parametrize("desk_page", PAGES, ids=lambda page: page.opts.label)
-def test_no_page_can_act_but_by_a_question_or_a_form_that_asks_why(rf, olga, desk_page):
+def test_all_actions_and_forms_require_a_reason(rf, olga, desk_page):
     asked = rf.get("/")
     asked.user = olga
 
@@ -77,9 +77,7 @@ def test_no_page_can_act_but_by_a_question_or_a_form_that_asks_why(rf, olga, des
 @pytest.mark.parametrize(
     ("desk_page", "question"), ACTS, ids=lambda one: getattr(one, "name", None) or one.opts.label
 )
-def test_every_act_asks_for_a_reason_and_is_in_the_audit_with_it(
-    admin_client, alice, desk_page, question
-):
+def test_every_action_requires_a_reason_and_is_audited(admin_client, alice, desk_page, question):
     row = prepared(question, subject(desk_page, alice), alice)
     answers = {name: ANSWERS[name] for name in question.form.base_fields if name != "reason"}
     key = str(row.pk)
@@ -95,7 +93,7 @@ def test_every_act_asks_for_a_reason_and_is_in_the_audit_with_it(
 
 
 def prepared(question, row, alice):
-    """The row in a state in which the question fits it."""
+    """Prepare the row so that the action applies to it."""
     match question.name:
         case "cancel":
             return request(alice)
@@ -108,7 +106,7 @@ def prepared(question, row, alice):
 
 
 def as_filled(form):
-    """What a browser sends of the form as it is shown: of a moment its date and its time."""
+    """Return the form data that a browser submits; times are split into date and time."""
     for bound in form:
         if isinstance(value := bound.value(), datetime):
             yield from (
@@ -119,7 +117,7 @@ def as_filled(form):
 
 
 @pytest.mark.parametrize("desk_page", EDITED, ids=lambda page: page.opts.label)
-def test_every_form_asks_for_a_reason_and_is_in_the_audit_with_it(admin_client, alice, desk_page):
+def test_every_form_requires_a_reason_and_is_audited(admin_client, alice, desk_page):
     url = page_of(subject(desk_page, alice))
     form = admin_client.get(url).context["adminform"].form
     data = {name: value for name, value in as_filled(form) if value not in (None, False)}
@@ -130,7 +128,7 @@ def test_every_form_asks_for_a_reason_and_is_in_the_audit_with_it(admin_client, 
     assert AuditEntry.objects.count() == 1
 
 
-def test_a_form_tells_what_it_changed(admin_client, alice):
+def test_a_form_records_the_changed_fields(admin_client, alice):
     override = LimitOverride.objects.create(user=alice, max_active=5, reason="workshop")
     data = {"user": alice.pk, "max_active": "8", "reason": "A larger workshop."}
     admin_client.post(page_of(override), data)
@@ -140,7 +138,7 @@ def test_a_form_tells_what_it_changed(admin_client, alice):
     assert (entry.affected_user, entry.reason) == ("alice@example.com", "A larger workshop.")
 
 
-def test_a_new_row_is_in_the_audit(admin_client, alice):
+def test_an_added_row_is_audited(admin_client, alice):
     url = "/admin/auth/group/add/"
     admin_client.post(url, {"name": "students", "reason": ""})
     admin_client.post(url, {"name": "students", "reason": "Course in May."})
@@ -149,7 +147,7 @@ def test_a_new_row_is_in_the_audit(admin_client, alice):
     assert (entry.action, entry.subject, entry.reason) == ("add", "students", "Course in May.")
 
 
-def test_a_new_account_is_in_the_audit_without_its_password(admin_client):
+def test_a_new_account_is_audited_without_its_password(admin_client):
     password = ANSWERS["password"]
     data = {"username": "carol", "password1": password, "password2": password}
     admin_client.post(
@@ -161,7 +159,7 @@ def test_a_new_account_is_in_the_audit_without_its_password(admin_client):
     assert password not in str(entry.changes)
 
 
-def test_an_act_that_was_refused_is_not_in_the_audit(admin_client, alice):
+def test_a_rejected_action_is_not_audited(admin_client, alice):
     token, _ = api_tokens.issue(alice, "laptop")
     api_tokens.revoke(token)
     ask(admin_client, "revoke", token, reason="It leaked.")
@@ -174,7 +172,7 @@ def entry(olga, alice) -> AuditEntry:
     return audit.record(AuditActor(olga, "10.1.2.3"), "delete", alice, "=cmd|'/C calc'!A0")
 
 
-def test_nothing_changes_or_deletes_an_entry(entry):
+def test_audit_entries_cannot_be_changed_or_deleted(entry):
     entry.reason = "Something else."
     rows = AuditEntry.objects.all()
     acts = (entry.save, entry.delete, rows.delete, lambda: rows.update(reason="else"))
@@ -183,7 +181,7 @@ def test_nothing_changes_or_deletes_an_entry(entry):
             act()
 
 
-def test_an_entry_outlives_the_accounts(admin_client, alice, olga):
+def test_audit_entries_outlive_accounts(admin_client, alice, olga):
     ask(admin_client, "delete", alice, reason="She asked for it.")
     entry = AuditEntry.objects.get()
 
@@ -194,7 +192,7 @@ def test_an_entry_outlives_the_accounts(admin_client, alice, olga):
     )
 
 
-def test_the_audit_is_searched_and_filtered(admin_client, entry, olga, bob):
+def test_the_audit_log_can_be_searched_and_filtered(admin_client, entry, olga, bob):
     audit.record(AuditActor(olga), "set_password", bob, "Locked out.")
     for question, found in (
         ("", {"alice", "bob"}),
@@ -209,9 +207,7 @@ def test_the_audit_is_searched_and_filtered(admin_client, entry, olga, bob):
     assert admin_client.get(page_of(entry)).status_code == 200
 
 
-def test_it_is_taken_along_as_csv_with_the_same_filters_and_no_formulas(
-    admin_client, entry, olga, bob
-):
+def test_the_csv_export_uses_the_filters_and_escapes_formulas(admin_client, entry, olga, bob):
     audit.record(AuditActor(olga), "set_password", bob, "Locked out.", {"a": ["", "b"]})
     answer = admin_client.get(f"{AUDIT}export/?action=delete")
     lines = list(csv.DictReader(StringIO(answer.getvalue().decode())))
@@ -222,7 +218,7 @@ def test_it_is_taken_along_as_csv_with_the_same_filters_and_no_formulas(
     assert lines[0]["address"] == "10.1.2.3"
 
 
-def test_who_may_not_look_can_not_take_it_along(client, bob):
+def test_the_csv_export_requires_view_permission(client, bob):
     bob.is_staff = True
     bob.save()
     client.force_login(bob)
@@ -230,7 +226,7 @@ def test_who_may_not_look_can_not_take_it_along(client, bob):
     assert client.get(f"{AUDIT}export/").status_code == 403
 
 
-def test_history_of_a_row_is_what_the_audit_says_of_it(admin_client, alice, bob):
+def test_the_history_of_a_row_links_to_the_audit_log(admin_client, alice, bob):
     ask(admin_client, "set_password", alice, password=ANSWERS["password"], reason="Locked out.")
     ask(admin_client, "set_password", bob, password=ANSWERS["password"], reason="Locked out, too.")
     page = admin_client.get(page_of(alice).replace("change", "history"), follow=True)
@@ -238,7 +234,7 @@ def test_history_of_a_row_is_what_the_audit_says_of_it(admin_client, alice, bob)
     assert [row.subject for row in page.context["cl"].result_list] == ["alice"]
 
 
-def test_the_address_is_that_of_the_person_behind_trusted_proxies(admin_client, alice, settings):
+def test_the_audited_address_is_the_client_behind_trusted_proxies(admin_client, alice, settings):
     settings.TRUSTED_PROXY_COUNT = 1
     admin_client.defaults["HTTP_X_FORWARDED_FOR"] = "203.0.113.9, 198.51.100.7"
     ask(admin_client, "set_password", alice, password=ANSWERS["password"], reason="Locked out.")

@@ -1,4 +1,4 @@
-"""The console on SQLite and on PostgreSQL: an audit that stays, an overview that is quick."""
+"""The admin on SQLite and PostgreSQL: an immutable audit log and a fast overview."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def olga(shared_database: None) -> Any:
 
 @pytest.fixture
 def guarded(shared_database: None) -> Iterator[None]:
-    """As in service, also where tests took a trigger away."""
+    """Restore the triggers that other tests removed."""
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute(trigger_sql("sqlite", TABLE)[1])
@@ -48,7 +48,7 @@ def guarded(shared_database: None) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("statement", ["UPDATE {} SET reason = 'else'", "DELETE FROM {}"])
-def test_the_database_itself_refuses_to_change_the_audit(
+def test_the_database_rejects_changes_of_the_audit_log(
     olga: Any, guarded: None, statement: str
 ) -> None:
     audit.record(audit.AuditActor(olga), "suspend", olga, "Mining coins.")
@@ -63,14 +63,14 @@ def test_the_database_itself_refuses_to_change_the_audit(
 
 
 def look(admin_client: Client) -> float:
-    """How long the overview takes, in seconds."""
+    """Return the response time of the overview in seconds."""
     began = perf_counter()
     assert "Capacity" in admin_client.get("/admin/").content.decode()
     return perf_counter() - began
 
 
 def multiply(sandbox: Sandbox, count: int) -> None:
-    """So many more like it, made by the database in a moment."""
+    """Insert copies of the sandbox with one query."""
     columns = [field.column for field in Sandbox._meta.concrete_fields if field.name != "id"]
     values = ["'sbx_' || n" if name == "public_id" else name for name in columns]
     with connection.cursor() as cursor:
@@ -85,7 +85,7 @@ def multiply(sandbox: Sandbox, count: int) -> None:
 
 
 def busy_week() -> None:
-    """Launches of each kind in every five minutes of it."""
+    """Insert launch counts of each kind for every five minutes of a week."""
     now, kinds = outcomes.bucket_start(timezone.now()), (("warm", "ready"), ("cold", "ready"))
     total = outcomes.Histogram()
     total.add(1.2)
@@ -102,7 +102,7 @@ def busy_week() -> None:
     )
 
 
-def test_the_overview_is_quick_and_asks_as_little_with_very_many_past_sandboxes(olga: Any) -> None:
+def test_the_overview_is_fast_with_many_past_sandboxes(olga: Any) -> None:
     admin_client = Client()
     admin_client.force_login(olga)
     bulk_data.live(30, olga)
@@ -122,7 +122,7 @@ def test_the_overview_is_quick_and_asks_as_little_with_very_many_past_sandboxes(
     assert min(took) < 0.3
 
 
-def test_parallel_counts_count_each_event_once(olga: Any, settings: Any) -> None:
+def test_concurrent_aggregation_counts_each_event_once(olga: Any, settings: Any) -> None:
     settings.SANDBOX_MAX_PER_USER = 10
     for _ in range(5):
         actions.destroy(launch(olga), olga)

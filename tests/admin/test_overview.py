@@ -1,4 +1,4 @@
-"""Who is on call sees at first glance what is wrong, and the act that mends it."""
+"""The admin's overview shows alerts with an action for each."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def raised() -> dict[str, object]:
     return {alert.name: alert for alert in active_alerts(OperatorOverview())}
 
 
-def mend(admin_client, name: str, **answers: object):
-    """Press the button of this alert, and answer what it asks."""
+def fix(admin_client, name: str, **answers: object):
+    """Run the action of the alert and confirm it."""
     alert = raised()[name]
     page = admin_client.get("/admin/").content.decode()
     assert f'id="alert-{name}"' in page
@@ -45,45 +45,45 @@ def mend(admin_client, name: str, **answers: object):
         return admin_client.post(alert.action_url, data | more | answers, follow=True)
 
 
-def test_a_portal_that_is_well_says_so(admin_client, alice):
+def test_a_healthy_portal_has_no_alerts(admin_client, alice):
     launch(alice)
     sweep()
     assert raised() == {}
     assert "Nothing needs attention." in admin_client.get("/admin/").content.decode()
 
 
-def test_before_the_first_sweep_and_when_the_reaper_sleeps_it_says_so(admin_client, clock):
+def test_a_missing_or_late_sweep_is_an_alert(admin_client, clock):
     assert raised()["reaper"].is_outage
     sweep()
     assert raised() == {}
 
     clock.forward(minutes=4)
     assert "4 min ago" in raised()["reaper"].message
-    mend(admin_client, "reaper")
+    fix(admin_client, "reaper")
     assert raised() == {}
 
 
-def test_a_stuck_sandbox_is_seen_and_cancelled_from_there(admin_client, alice, clock):
+def test_a_stuck_launch_can_be_cancelled_from_its_alert(admin_client, alice, clock):
     stuck = request(alice)
     sweep_without_worker()
     assert raised() == {}
 
     clock.forward(seconds=61)
     sweep_without_worker()
-    page = mend(admin_client, "stuck")
+    page = fix(admin_client, "stuck")
     assert said(page) == ["1 sandbox cancelled."]
     assert reload(stuck).state == State.DESTROYED
     assert raised() == {}
 
 
 def sweep_without_worker() -> None:
-    """What it sends to the queue nobody takes up."""
+    """Sweep without a worker that runs the queued tasks."""
     from sandboxes.reaper.sweep import Sweep
 
     Sweep().run()
 
 
-def test_one_that_is_being_made_for_too_long_is_seen(alice, clock, runtime):
+def test_a_launch_over_its_timeout_is_an_alert(alice, clock, runtime):
     runtime.fail_next("ready", EngineUnreachable("The engine did not answer."))
     with run_on_commit():
         request(alice)
@@ -92,7 +92,7 @@ def test_one_that_is_being_made_for_too_long_is_seen(alice, clock, runtime):
     assert "stuck" in raised()
 
 
-def test_a_removal_that_fails_is_seen_and_tried_again_from_there(admin_client, alice, runtime):
+def test_a_failed_removal_can_be_retried_from_its_alert(admin_client, alice, runtime):
     sandbox = launch(alice)
     sweep()
     runtime.fail_next("destroy", EngineRefused("Its volume is busy."))
@@ -100,36 +100,34 @@ def test_a_removal_that_fails_is_seen_and_tried_again_from_there(admin_client, a
         actions.destroy(sandbox, alice)
 
     assert "Its volume is busy." in raised()["removal"].message
-    mend(admin_client, "removal")
+    fix(admin_client, "removal")
     assert reload(sandbox).state == State.DESTROYED
     assert raised() == {}
 
 
-def test_an_orphan_that_stays_is_seen_and_swept_away_from_there(admin_client, runtime):
+def test_an_orphan_can_be_swept_from_its_alert(admin_client, runtime):
     runtime.add_orphan("sbx_orphan", timezone.now() - timedelta(hours=1))
     runtime.fail_next("destroy", EngineRefused("It is busy."))
     sweep()
 
     assert "sbx_orphan" in raised()["orphans"].message
-    mend(admin_client, "orphans")
+    fix(admin_client, "orphans")
     assert runtime.observe() == {}
     assert raised() == {}
 
 
-def test_an_orphan_is_seen_with_the_next_sweep_and_gone_when_it_is_old_enough(
-    admin_client, runtime, clock
-):
+def test_an_orphan_is_an_alert_until_it_is_removed(admin_client, runtime, clock):
     runtime.add_orphan("sbx_orphan")
     sweep()
     assert "Orphaned on the engine: sbx_orphan" in raised()["orphans"].message
 
     clock.forward(seconds=61)
-    mend(admin_client, "orphans")
+    fix(admin_client, "orphans")
     assert runtime.observe() == {}
     assert raised() == {}
 
 
-def test_an_engine_that_is_down_is_seen_and_looked_at_again_from_there(admin_client, runtime):
+def test_an_unreachable_engine_can_be_swept_from_its_alert(admin_client, runtime):
     sweep()
     runtime.unreachable = True
     sweep()
@@ -138,11 +136,11 @@ def test_an_engine_that_is_down_is_seen_and_looked_at_again_from_there(admin_cli
     assert found["undrained"].action_label == "Start maintenance"
 
     runtime.unreachable = False
-    mend(admin_client, "engine")
+    fix(admin_client, "engine")
     assert raised() == {}
 
 
-def test_a_full_disk_is_seen_and_nobody_launches_until_there_is_room(admin_client, alice, runtime):
+def test_a_full_disk_is_an_alert_and_pauses_launches(admin_client, alice, runtime):
     runtime.disk_free_mb = 3000
     sweep()
     assert "3000 MB left" in raised()["disk"].message
@@ -159,7 +157,7 @@ def test_a_full_disk_is_seen_and_nobody_launches_until_there_is_room(admin_clien
     assert raised() == {}
 
 
-def test_short_memory_is_seen_and_nobody_launches_until_there_is_some(admin_client, alice, runtime):
+def test_low_memory_is_an_alert_and_pauses_launches(admin_client, alice, runtime):
     runtime.memory_available_mb = 511
     sweep()
     assert "511 MB left" in raised()["memory"].message
@@ -174,7 +172,7 @@ def test_short_memory_is_seen_and_nobody_launches_until_there_is_some(admin_clie
     assert raised() == {}
 
 
-def test_the_floor_of_memory_can_be_moved_and_taken_away(alice, runtime, settings):
+def test_the_minimum_free_memory_can_be_changed_and_disabled(alice, runtime, settings):
     settings.SANDBOX_MIN_FREE_MEMORY_MB = 4096
     runtime.memory_available_mb = 4095
     sweep()
@@ -186,7 +184,7 @@ def test_the_floor_of_memory_can_be_moved_and_taken_away(alice, runtime, setting
 
 
 @pytest.mark.parametrize("what", ["disk_free_mb", "memory_available_mb"])
-def test_destroying_works_with_a_full_disk_and_without_memory(alice, runtime, what):
+def test_destroy_works_without_disk_space_or_memory(alice, runtime, what):
     sandbox = launch(alice)
     setattr(runtime, what, 0)
     sweep()
@@ -195,7 +193,7 @@ def test_destroying_works_with_a_full_disk_and_without_memory(alice, runtime, wh
     assert reload(sandbox).state == State.DESTROYED
 
 
-def test_a_full_subnet_range_is_seen(alice, settings):
+def test_a_full_subnet_range_is_an_alert(alice, settings):
     from ipaddress import IPv4Network
 
     settings.SANDBOX_SUBNETS = IPv4Network("10.213.0.0/27")
@@ -209,7 +207,7 @@ def test_a_full_subnet_range_is_seen(alice, settings):
     assert raised()["subnets"].message == "2 of 2 subnets are in use."
 
 
-def test_places_that_run_out_are_seen(alice, settings):
+def test_a_full_portal_is_an_alert(alice, settings):
     settings.SANDBOX_MAX_SITE = 2
     launch(alice)
     launch(alice)
@@ -217,7 +215,7 @@ def test_places_that_run_out_are_seen(alice, settings):
     assert raised()["slots"].message == "2 of 2 slots are in use."
 
 
-def test_a_clock_that_jumped_is_seen(alice, settings):
+def test_a_clock_that_jumped_is_an_alert(alice, settings):
     settings.SANDBOX_SWEEP_MAX_EXPIRATIONS = 1
     for _ in range(2):
         launch(alice)
@@ -226,20 +224,20 @@ def test_a_clock_that_jumped_is_seen(alice, settings):
     assert raised()["many_due"].action_label == "Raise the limit"
 
 
-def test_a_pool_that_can_not_be_filled_is_seen(settings, runtime):
+def test_a_failing_pool_is_an_alert(settings, runtime):
     settings.SANDBOX_POOL_SIZE = 1
     runtime.fail_startup("api", 1)
     sweep()
     assert "failed 1 times" in raised()["pool"].message
 
 
-def test_missing_images_are_seen(runtime):
+def test_missing_images_are_an_alert(runtime):
     runtime.missing.add("sandboxportal/billing-db")
     sweep()
     assert "build_images" in raised()["images"].message
 
 
-def test_launches_that_fail_are_seen(alice, runtime, clock):
+def test_failing_launches_are_an_alert(alice, runtime, clock):
     for _ in range(3):
         runtime.fail_startup("api", 1)
         with run_on_commit():
@@ -249,14 +247,14 @@ def test_launches_that_fail_are_seen(alice, runtime, clock):
     assert raised()["failures"].message == "3 of 3 launches failed in the last hour."
 
 
-def test_maintenance_quietens_the_question_for_it(runtime):
+def test_maintenance_mode_removes_the_alert_that_suggests_it(runtime):
     Site.objects.update_or_create(pk=1, defaults={"drained_until": timezone.now() + timedelta(1)})
     runtime.unreachable = True
     sweep()
     assert "undrained" not in raised()
 
 
-def test_it_tells_states_capacity_and_machinery(admin_client, alice, bob):
+def test_the_overview_shows_states_capacity_and_system(admin_client, alice, bob):
     launch(alice), launch(bob), request(bob)
     sweep()
     page = text(admin_client.get("/admin/"))
@@ -267,7 +265,7 @@ def test_it_tells_states_capacity_and_machinery(admin_client, alice, bob):
     assert "memory 1" in page
 
 
-def test_launches_are_plotted_with_their_times(alice, clock):
+def test_launches_are_plotted_with_their_durations(alice, clock):
     for hours in (0, 1, 30):
         launch(alice)
         actions.destroy(Sandbox.objects.latest("pk"), alice)
@@ -280,7 +278,7 @@ def test_launches_are_plotted_with_their_times(alice, clock):
     assert week.p50 is not None and hour.p50 is None
 
 
-def test_who_may_not_see_sandboxes_sees_no_overview(client, bob):
+def test_the_overview_requires_permission_to_view_sandboxes(client, bob):
     bob.is_staff = True
     bob.save()
     client.force_login(bob)
@@ -292,12 +290,12 @@ def test_who_may_not_see_sandboxes_sees_no_overview(client, bob):
     assert "Capacity" in page
 
 
-def test_what_operators_did_last_is_there(admin_client, alice):
+def test_the_overview_shows_recent_operator_activity(admin_client, alice):
     ask(admin_client, "suspend", alice, reason="Mining coins.")
     assert "Mining coins." in admin_client.get("/admin/").content.decode()
 
 
-def test_a_pool_counts_by_what_is_wanted(settings):
+def test_the_pool_gauge_is_relative_to_its_target(settings):
     settings.SANDBOX_POOL_SIZE = 2
     sweep()
     pool = next(gauge for gauge in OperatorOverview().gauges if gauge.name == "warm pool")

@@ -1,4 +1,4 @@
-"""Operators see the pools and change them while the portal runs."""
+"""Warm pools in the admin."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def change(admin_client, pool: Pool, **values: object):
         return admin_client.post(page_of(pool), {"reason": "Load."} | values, follow=True)
 
 
-def test_the_list_says_how_many_are_wanted_and_ready(admin_client, pool):
+def test_the_list_shows_target_and_ready_sandboxes(admin_client, pool):
     row = " ".join(admin_client.get(POOLS).content.decode().split())
 
     assert '<td class="field-wanted">2</td><td class="field-ready">2</td>' in row.replace(
@@ -34,7 +34,7 @@ def test_the_list_says_how_many_are_wanted_and_ready(admin_client, pool):
     )
 
 
-def test_a_new_size_is_in_force_at_once(admin_client, pool):
+def test_a_new_size_applies_at_once(admin_client, pool):
     change(admin_client, pool, size=1)
     assert Sandbox.objects.pooled().count() == 1
 
@@ -49,28 +49,28 @@ def test_a_paused_pool_is_not_filled(admin_client, pool):
 
 
 @pytest.mark.parametrize(("minutes", "stays"), [("0", True), ("1441", True), ("1440", False)])
-def test_nothing_may_wait_for_more_than_a_day(admin_client, pool, minutes, stays):
+def test_the_maximum_age_is_at_most_a_day(admin_client, pool, minutes, stays):
     page = change(admin_client, pool, max_age_minutes=minutes)
 
     assert bool(page.context.get("errors")) == stays
     assert (Pool.objects.get().max_age_minutes is None) == stays
 
 
-def test_pools_come_and_go_with_blueprints_and_not_by_hand(admin_client, pool):
+def test_pools_cannot_be_added_or_deleted(admin_client, pool):
     assert admin_client.get(reverse("admin:sandboxes_pool_add")).status_code == 403
     assert (
         admin_client.get(reverse("admin:sandboxes_pool_delete", args=[pool.pk])).status_code == 403
     )
 
 
-def test_trouble_is_told(admin_client, pool, runtime):
+def test_the_list_shows_problems(admin_client, pool, runtime):
     runtime.missing.add("sandboxportal/billing-db")
     sweep()
 
     assert "No sweep has checked the images yet." in admin_client.get(POOLS).content.decode()
 
 
-def test_what_waits_can_be_looked_at_and_destroyed(admin_client, pool):
+def test_pooled_sandboxes_can_be_viewed_and_destroyed(admin_client, pool):
     warm = Sandbox.objects.pooled().first()
     assert "Waiting in the warm pool." in admin_client.get(SANDBOXES).content.decode()
     assert admin_client.get(page_of(warm)).status_code == 200

@@ -1,4 +1,4 @@
-"""Settings that operators change while the portal runs."""
+"""Runtime settings in the admin."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def choose(admin_client, **values: object):
     )
 
 
-def test_what_operators_choose_wins_over_the_environment_at_once(admin_client, alice):
+def test_a_setting_overrides_the_environment_at_once(admin_client, alice):
     choose(
         admin_client,
         SANDBOX_TTL_MINUTES=45,
@@ -37,7 +37,7 @@ def test_what_operators_choose_wins_over_the_environment_at_once(admin_client, a
     assert config.SANDBOX_MEMORY_OVERCOMMIT == 2.5
 
 
-def test_an_emptied_field_gives_the_environment_its_word_back(admin_client, alice):
+def test_an_empty_field_restores_the_environment_default(admin_client, alice):
     choose(admin_client, SANDBOX_MAX_PER_USER=7)
     choose(admin_client)
 
@@ -61,7 +61,7 @@ def test_an_emptied_field_gives_the_environment_its_word_back(admin_client, alic
         ("SANDBOX_MEMORY_OVERCOMMIT", "0"),
     ],
 )
-def test_what_makes_no_sense_is_refused_and_named(admin_client, name, value):
+def test_inconsistent_values_are_rejected_with_their_name(admin_client, name, value):
     page = choose(admin_client, **{name: value})
 
     assert name in page.context["adminform"].form.errors
@@ -69,13 +69,13 @@ def test_what_makes_no_sense_is_refused_and_named(admin_client, name, value):
     assert not AuditEntry.objects.exists()
 
 
-def test_signing_up_is_closed_and_opened(admin_client, client):
+def test_signup_can_be_closed_and_opened(admin_client, client):
     choose(admin_client, ACCOUNT_SIGNUP_OPEN="False")
     admin_client.logout()
     assert "Invitation required" in client.get("/accounts/signup/").content.decode()
 
 
-def test_the_page_offers_every_one_and_says_what_the_environment_says(admin_client):
+def test_the_page_shows_all_settings_with_their_defaults(admin_client):
     page = admin_client.get(reverse("admin:sandboxes_sitesettings_changelist"), follow=True)
     fields = page.context["adminform"].form.fields
 
@@ -92,12 +92,12 @@ def test_the_default_pool_follows_the_settings(admin_client):
 
 
 def tune(**values: object) -> None:
-    """As another process does it."""
+    """Change settings as another process would."""
     Site.current()
     Site.objects.update(tuned=values)
 
 
-def test_other_processes_ask_once_in_a_few_seconds(
+def test_other_processes_reload_settings_every_few_seconds(
     client, alice, monkeypatch, django_assert_num_queries
 ):
     client.force_login(alice)
@@ -113,20 +113,20 @@ def test_other_processes_ask_once_in_a_few_seconds(
     assert config.SANDBOX_MAX_PER_USER == 7
 
 
-def test_a_sweep_goes_by_what_is_in_force(alice):
+def test_a_sweep_reloads_settings(alice):
     tune(SANDBOX_RETENTION_DAYS=7)
     sweep()
     assert config.SANDBOX_RETENTION_DAYS == 7
 
 
-def test_what_may_not_be_tuned_is_left_alone():
+def test_other_settings_cannot_be_overridden():
     tune(SECRET_KEY="known", SANDBOX_RUNTIME="docker")
     config.refresh()
     assert config.SANDBOX_RUNTIME == "memory"
     assert config.SECRET_KEY != "known"
 
 
-def test_while_the_database_is_away_what_was_known_stays(monkeypatch):
+def test_settings_keep_their_values_without_the_database(monkeypatch):
     tune(SANDBOX_MAX_PER_USER=7)
     config.refresh()
     later = time.monotonic() + CACHE_SECONDS

@@ -1,1 +1,1 @@
-"""What the doctor looks at: each thing as it should be, and as it should not."""
+"""Tests of the doctor's checks."""

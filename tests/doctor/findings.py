@@ -1,4 +1,4 @@
-"""How tests read what the doctor found."""
+"""Helpers to read findings of the doctor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def levels(found: Iterable[Finding]) -> list[Level]:
 
 
 def the_one(found: Iterable[Finding], level: Level) -> Finding:
-    """The only finding of that level; whatever is not fine has a remedy."""
+    """Return the only finding of the level, and check that it has a remedy unless it is ok."""
     (finding,) = [one for one in found if one.level is level]
     assert bool(finding.remedy) == (level is not FINE)
     return finding

@@ -1,4 +1,4 @@
-"""Settings that are for this machine alone."""
+"""Checks of settings."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper
 
 
-def test_https_is_missed_once_and_not_four_times() -> None:
+def test_missing_https_is_one_finding() -> None:
     four = [checks.Warning("…", id=name) for name in configuration.HTTPS_CHECKS]
     assert levels(configuration.evaluate(four)) == [WARNING]
     assert levels(configuration.evaluate([])) == [FINE]
-    error = checks.Error("Bad.", hint="Mend it.", id="sandboxes.E005")
+    error = checks.Error("Bad.", hint="Fix it.", id="sandboxes.E005")
     assert "sandboxes.E005" in the_one(configuration.evaluate([error]), WRONG).message
 
 
 @pytest.mark.django_db
-def test_the_checks_of_django_are_made(
+def test_django_checks_are_included(
     settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The browser's tests need it, in whose process these may run.
@@ -35,7 +35,7 @@ def test_the_checks_of_django_are_made(
     assert "security.W009" in words and "sandboxes.E005" in words
 
 
-def test_debug_is_for_this_machine_alone(settings: SettingsWrapper) -> None:
+def test_debug_is_only_acceptable_on_localhost(settings: SettingsWrapper) -> None:
     assert levels(configuration.debug()) == [FINE]
     settings.DEBUG = True
     assert levels(configuration.debug()) == [WARNING]

@@ -1,4 +1,4 @@
-"""What runs sandboxes: an engine, what it can, and its images."""
+"""Checks of the engine, its features, and its images."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ GOOD = EngineInfo(
 )
 
 
-def test_what_runs_sandboxes_is_asked(runtime: MemoryRuntime) -> None:
+def test_the_runtime_is_checked(runtime: MemoryRuntime) -> None:
     assert levels(engine.runtime_answers()) == [FINE, FINE]
     runtime.unreachable = True
     assert levels(engine.runtime_answers()) == [WRONG]
 
 
-def test_an_engine_that_can_all_is_fine() -> None:
+def test_a_complete_engine_is_ok() -> None:
     assert set(levels(engine.evaluate(GOOD))) == {FINE}
 
 
@@ -52,24 +52,26 @@ def test_an_engine_that_can_all_is_fine() -> None:
         ({"proxies": 6}, WARNING, "6 proxy processes"),
     ],
 )
-def test_what_an_engine_lacks_is_told(changes: dict[str, Any], level: Level, words: str) -> None:
+def test_missing_engine_features_are_reported(
+    changes: dict[str, Any], level: Level, words: str
+) -> None:
     assert words in the_one(engine.evaluate(replace(GOOD, **changes)), level).message
 
 
-def test_a_container_runtime_that_the_engine_lacks_is_wrong(settings: SettingsWrapper) -> None:
+def test_a_missing_container_runtime_is_an_error(settings: SettingsWrapper) -> None:
     settings.SANDBOX_CONTAINER_RUNTIME = "runsc"
     assert "runsc" in the_one(engine.evaluate(GOOD), WRONG).message
     assert WRONG not in levels(engine.evaluate(replace(GOOD, runtimes=frozenset({"runsc"}))))
 
 
-def test_a_missing_image_is_wrong(runtime: MemoryRuntime) -> None:
+def test_a_missing_image_is_an_error(runtime: MemoryRuntime) -> None:
     assert levels(engine.images_up_to_date()) == [FINE]
     runtime.missing.add("sandboxportal/billing-db")
     assert "build_images" in the_one(engine.images_up_to_date(), WRONG).remedy
 
 
 @pytest.mark.engine
-def test_a_real_engine_tells_its_particulars(settings: SettingsWrapper) -> None:
+def test_a_real_engine_is_evaluated(settings: SettingsWrapper) -> None:
     settings.SANDBOX_RUNTIME = "docker"
     found = engine.particulars_of(engine.connection())
     assert found.limits.keys() == {"memory", "swap", "processes", "CPU"}
@@ -79,7 +81,7 @@ def test_a_real_engine_tells_its_particulars(settings: SettingsWrapper) -> None:
 
 
 @pytest.mark.engine
-def test_an_image_that_is_not_what_its_blueprint_says_is_told(
+def test_an_outdated_image_is_reported(
     settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch, runtime: MemoryRuntime
 ) -> None:
     settings.SANDBOX_RUNTIME = "docker"

@@ -1,4 +1,4 @@
-"""The rules that keep sandboxes from the engine's machine, and the look at whether they hold."""
+"""Firewall rules for the engine's host, and the test of them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.harness.runtimes import DockerHarness, fetch
 from tests.runtime.docker.test_networks import page_on
 
 
-def test_what_is_printed_is_of_the_range_that_sandboxes_have(settings, capsys) -> None:
+def test_printed_rules_use_the_subnets_of_sandboxes(settings, capsys) -> None:
     settings.SANDBOX_SUBNETS = IPv4Network("10.99.0.0/20")
     for flavour in ("", "--nftables"):
         call_command("print_firewall", *flavour.split())
         assert "10.99.0.0/20" in capsys.readouterr().out
 
 
-def test_a_blueprint_that_may_get_out_is_kept_from_the_metadata_alone(monkeypatch) -> None:
+def test_with_egress_only_metadata_services_are_blocked(monkeypatch) -> None:
     assert "! -d 10.213.0.0/16" in firewall.rules()
     open_one = replace(blueprints.load("billing"), egress=True)
     monkeypatch.setattr(blueprints, "available", lambda: {"open": open_one})
@@ -45,7 +45,7 @@ def test_a_blueprint_that_may_get_out_is_kept_from_the_metadata_alone(monkeypatc
         ("Traceback\n", None, "Can't test"),
     ],
 )
-def test_a_trial_from_inside_tells(
+def test_the_probe_determines_the_status(
     runtime: MemoryRuntime, monkeypatch, output: str, closed: bool | None, words: str
 ) -> None:
     monkeypatch.setattr(runtime, "execute", lambda *_: (0, output))
@@ -56,7 +56,9 @@ def test_a_trial_from_inside_tells(
     assert runtime.observe() == {}
 
 
-def test_the_command_fails_unless_the_way_is_closed(runtime: MemoryRuntime, monkeypatch) -> None:
+def test_the_command_fails_unless_the_host_is_unreachable(
+    runtime: MemoryRuntime, monkeypatch
+) -> None:
     monkeypatch.setattr(runtime, "execute", lambda *_: (0, "9 open\ndone"))
     with pytest.raises(CommandError, match="print_firewall"):
         call_command("print_firewall", "--check")
@@ -65,7 +67,7 @@ def test_the_command_fails_unless_the_way_is_closed(runtime: MemoryRuntime, monk
         call_command("print_firewall", "--check")
 
 
-def test_without_isolation_there_is_nothing_to_close(settings) -> None:
+def test_process_sandboxes_have_no_firewall_status(settings) -> None:
     settings.SANDBOX_RUNTIME = "process"
     assert firewall.check_firewall().is_closed is None
 
@@ -76,7 +78,7 @@ def run(script: str) -> None:
 
 @pytest.fixture
 def subnets(docker_harness: DockerHarness, settings) -> Iterator[IPv4Network]:
-    """Of this test alone, so that its rules concern nobody else; they are gone afterwards."""
+    """Use subnets of this test only, and remove its rules afterwards."""
     settings.SANDBOX_SUBNETS = IPv4Network(f"10.222.{secrets.randbelow(256)}.0/24")
     settings.SANDBOX_RUNTIME, settings.SANDBOX_INSTANCE = "docker", docker_harness.instance
     docker_harness.runtime = docker_harness.make(settings.SANDBOX_SUBNETS)
@@ -90,7 +92,7 @@ def subnets(docker_harness: DockerHarness, settings) -> Iterator[IPv4Network]:
 @pytest.mark.engine
 @pytest.mark.root
 @pytest.mark.parametrize("flavour", ["iptables", "nftables"])
-def test_the_rules_close_the_way_to_the_host_and_leave_the_others_open(
+def test_the_rules_block_the_host_and_nothing_else(
     docker_harness: DockerHarness, subnets: IPv4Network, flavour: str
 ) -> None:
     spec, facts = docker_harness.create()
@@ -111,16 +113,19 @@ def test_the_rules_close_the_way_to_the_host_and_leave_the_others_open(
 
 @pytest.mark.engine
 @pytest.mark.root
-def test_the_rules_close_what_lies_behind_the_host_where_callers_are_elsewhere(
+def test_the_rules_block_forwarding_with_remote_clients(
     docker_harness: DockerHarness, subnets: IPv4Network
 ) -> None:
-    """Published on an address that others reach, services need a way back to them, which is a way
-    out: what they send leaves the machine, if only under an address that nobody answers to."""
+    """Check that replies to remote clients are forwarded, but no new connections.
+
+    Services that are published on a reachable address need a route to their clients, through
+    which other packets could leave the machine, too.
+    """
     docker_harness.runtime = docker_harness.make(subnets, bind_address="0.0.0.0")
     spec, facts = docker_harness.create()
 
     def sent() -> int:
-        """What came from the sandboxes and was to be forwarded, as the first rule counts it."""
+        """Return the number of forwarded packets that the first rule counted."""
         command = ["iptables", "-w", "-nvxL", "DOCKER-USER"]
         listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         return sum(int(line.split()[0]) for line in listed.splitlines() if str(subnets) in line)

@@ -1,4 +1,4 @@
-"""The keys of secrets and of sessions."""
+"""Checks of the keys of secrets and sessions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.django_db
-def test_secrets_tell_which_keys_are_needed(
+def test_needed_keys_are_reported(
     alice: User, runtime: MemoryRuntime, settings: SettingsWrapper
 ) -> None:
     first, second = settings.SANDBOX_ENCRYPTION_KEYS[0], Fernet.generate_key().decode()
@@ -39,14 +39,14 @@ def test_secrets_tell_which_keys_are_needed(
     assert "E004" in the_one(doctor_encryption_keys.encryption_keys(), WRONG).message
 
 
-def test_secrets_are_counted_by_what_opens_them() -> None:
+def test_secrets_are_counted_by_key() -> None:
     assert levels(doctor_encryption_keys.evaluate(Counter({1: 3}), 1)) == [FINE]
     assert levels(
         doctor_encryption_keys.evaluate(Counter({doctor_encryption_keys.UNKNOWN_KEY: 1, 2: 1}), 2)
     ) == [WRONG, WARNING]
 
 
-def test_earlier_keys_of_sessions_are_told(settings: SettingsWrapper) -> None:
+def test_earlier_secret_keys_are_reported(settings: SettingsWrapper) -> None:
     assert levels(doctor_encryption_keys.earlier_secret_keys()) == [FINE]
     settings.SECRET_KEY_FALLBACKS = ["before"]
     finding = the_one(doctor_encryption_keys.earlier_secret_keys(), WARNING)

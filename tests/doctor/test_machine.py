@@ -1,4 +1,4 @@
-"""Disks, memory, clocks, and who can read the portal's files."""
+"""Checks of disks, memory, clocks, and file permissions."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
         (host.enough_memory(16_000, 900, 40), WARNING),
     ],
 )
-def test_what_is_left_of_disks_and_memory_is_told(finding: Finding, level: Level) -> None:
+def test_free_disk_space_and_memory_are_evaluated(finding: Finding, level: Level) -> None:
     assert finding.level is level
     assert bool(finding.remedy) == (level is not FINE)
 
 
-def test_this_machine_itself_is_looked_at(runtime: MemoryRuntime) -> None:
+def test_the_checks_run_on_this_machine(runtime: MemoryRuntime) -> None:
     assert len(levels(host.disks())) == 2
     assert len(levels(host.memory())) == 1
 
@@ -47,19 +47,17 @@ def test_this_machine_itself_is_looked_at(runtime: MemoryRuntime) -> None:
 @pytest.mark.parametrize(
     ("seconds", "level"), [(0, FINE), (-5, WARNING), (5, WARNING), (-99, WRONG)]
 )
-def test_clocks_that_disagree_are_told(seconds: int, level: Level) -> None:
+def test_clock_drift_is_reported(seconds: int, level: Level) -> None:
     there = clock.now() + timedelta(seconds=seconds)
     assert host.clock_agrees("the database", there).level is level
 
 
 @pytest.mark.django_db
-def test_the_databases_clock_is_asked() -> None:
+def test_the_clock_of_the_database_is_read() -> None:
     assert levels(host.clocks()) == [FINE]
 
 
-def test_what_others_can_read_of_the_portal_is_told(
-    settings: SettingsWrapper, tmp_path: Path
-) -> None:
+def test_files_readable_by_others_are_reported(settings: SettingsWrapper, tmp_path: Path) -> None:
     settings.VAR_DIR = tmp_path
     tmp_path.chmod(0o755)
     for name in ("env", "portal.sqlite3"):
@@ -73,8 +71,6 @@ def test_what_others_can_read_of_the_portal_is_told(
     assert levels(host.files()) == [FINE]
 
 
-def test_a_directory_that_cannot_be_written_is_wrong(
-    settings: SettingsWrapper, tmp_path: Path
-) -> None:
+def test_a_read_only_directory_is_an_error(settings: SettingsWrapper, tmp_path: Path) -> None:
     settings.VAR_DIR = tmp_path / "nowhere"
     assert levels(host.files()) == [WRONG]

@@ -1,4 +1,4 @@
-"""Subnets, routes, ports, and the way to the engine's machine."""
+"""Checks of subnets, routes, ports, and the host's firewall."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("taken", "level"), [(0, FINE), (3600, FINE), (3700, WARNING), (4096, WRONG)]
 )
-def test_subnets_run_out(taken: int, level: Level) -> None:
+def test_few_remaining_subnets_are_reported(taken: int, level: Level) -> None:
     finding = network.remaining_subnets(taken, 4096)
     assert finding.level is level
     assert f"{4096 - taken} of 4096" in finding.message
@@ -32,7 +32,7 @@ tun0\t0000000A\t00000000\t0001\t0\t0\t0\t000000FF\t0\t0\t0
 """
 
 
-def test_a_route_into_our_range_is_told_unless_it_is_the_engines(tmp_path: Path) -> None:
+def test_foreign_routes_into_the_subnets_are_reported(tmp_path: Path) -> None:
     (tmp_path / "route").write_text(ROUTES)
     known = network.routes(tmp_path / "route")
     engines = [IPv4Network("10.213.0.16/28")]
@@ -45,7 +45,7 @@ def test_a_route_into_our_range_is_told_unless_it_is_the_engines(tmp_path: Path)
     ("closed", "level", "words"),
     [(True, FINE, "don't"), (False, WARNING, "do"), (None, WARNING, "can't be told")],
 )
-def test_a_way_to_the_engines_machine_is_told(
+def test_a_reachable_host_is_reported(
     monkeypatch: pytest.MonkeyPatch,
     settings: SettingsWrapper,
     closed: bool | None,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class MailServer(socketserver.ThreadingTCPServer):
-    """Greets, and takes note of what it is told."""
+    """A mail server that records the commands it receives."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Conversation)
@@ -42,11 +42,11 @@ def mail_server() -> Iterator[MailServer]:
         server.shutdown()
 
 
-def test_mail_that_reaches_nobody_is_a_warning() -> None:
+def test_undelivered_mail_is_a_warning() -> None:
     assert levels(external_services.mail()) == [WARNING]
 
 
-def test_a_mail_server_is_greeted_and_gets_no_mail(settings: SettingsWrapper) -> None:
+def test_the_mail_server_is_contacted_without_sending(settings: SettingsWrapper) -> None:
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST = "127.0.0.1"
     with mail_server() as server:
@@ -56,18 +56,18 @@ def test_a_mail_server_is_greeted_and_gets_no_mail(settings: SettingsWrapper) ->
     assert levels(external_services.mail()) == [WRONG]
 
 
-def test_with_an_address_a_mail_is_sent(mailoutbox: list[Any]) -> None:
+def test_a_test_email_is_sent_to_an_address(mailoutbox: list[Any]) -> None:
     assert levels(external_services.send_test_mail("olga@example.com")) == [FINE]
     assert mailoutbox[0].to == ["olga@example.com"]
 
 
-def test_a_mail_that_is_not_taken_is_wrong(settings: SettingsWrapper) -> None:
+def test_a_rejected_email_is_an_error(settings: SettingsWrapper) -> None:
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", reserve_port()
     assert levels(external_services.send_test_mail("olga@example.com")) == [WRONG]
 
 
-def test_friendbot_is_reached_or_not(bot: Friendbot, settings: SettingsWrapper) -> None:
+def test_an_unreachable_friendbot_is_a_warning(bot: Friendbot, settings: SettingsWrapper) -> None:
     assert levels(external_services.friendbot()) == [FINE]
     settings.FRIENDBOT_URL = f"http://127.0.0.1:{reserve_port()}/"
     assert "can't be reached" in the_one(external_services.friendbot(), WARNING).message

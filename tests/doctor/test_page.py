@@ -1,4 +1,4 @@
-"""`manage.py doctor` as a whole: each check within its time, a readable page, an exit status."""
+"""The command `manage.py doctor`: timeouts, report, and exit status."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from sandboxes.doctor.runner import Result, overall_level, run_checks
 
 RIGHT = Check("right", lambda: [ok("All is well.")])
 DOUBTFUL = Check("doubtful", lambda: [warning("It is old.", "Replace it.")])
-BROKEN = Check("broken", lambda: [error("It is broken.", "Mend it.")])
+BROKEN = Check("broken", lambda: [error("It is broken.", "Fix it.")])
 
 
 def results(*checks: Check) -> list[Result]:
     return list(run_checks(checks))
 
 
-def test_a_check_that_crashes_is_a_finding_and_the_next_is_made_all_the_same() -> None:
+def test_a_crashing_check_is_a_finding() -> None:
     def crash() -> Iterator[Finding]:
         yield ok("This much was seen.")
         raise KeyError("Driver")
@@ -37,7 +37,7 @@ def test_a_check_that_crashes_is_a_finding_and_the_next_is_made_all_the_same() -
     assert right.findings == [ok("All is well.")]
 
 
-def test_a_database_that_stands_in_the_way_is_told_as_that() -> None:
+def test_a_database_error_is_reported_as_such() -> None:
     def refuse() -> Iterator[Finding]:
         raise OperationalError("connection refused")
         yield
@@ -47,7 +47,7 @@ def test_a_database_that_stands_in_the_way_is_told_as_that() -> None:
     assert result.findings[0].level is Level.ERROR
 
 
-def test_a_check_that_hangs_is_given_up_with_what_it_found_until_then() -> None:
+def test_a_hanging_check_times_out_and_keeps_its_findings() -> None:
     never = threading.Event()
 
     def hang() -> Iterator[Finding]:
@@ -63,7 +63,7 @@ def test_a_check_that_hangs_is_given_up_with_what_it_found_until_then() -> None:
     never.set()
 
 
-def test_what_an_error_says_of_a_password_is_left_out() -> None:
+def test_passwords_in_errors_are_redacted() -> None:
     error = OSError("no route to redis://portal:s3cret@cache:6379/0\n at all")
     assert redacted(error) == "OSError: no route to redis://•••@cache:6379/0 at all"
 
@@ -76,36 +76,38 @@ def test_what_an_error_says_of_a_password_is_left_out() -> None:
         ([DOUBTFUL, BROKEN, RIGHT], "wrong", "1 error, 1 warning, 1 passed."),
     ],
 )
-def test_the_worst_finding_is_the_verdict(checks: list[Check], level: str, words: str) -> None:
+def test_the_overall_level_is_the_worst_finding(
+    checks: list[Check], level: str, words: str
+) -> None:
     assert overall_level(results(*checks)) == level
     assert report.summary(results(*checks)) == words
 
 
-def test_the_page_is_aligned_and_says_under_each_what_to_do() -> None:
+def test_the_report_is_aligned_with_remedies_below() -> None:
     long = "It is broken, " + "and then some more is to be said of it, " * 3
-    (result,) = results(Check("thing", lambda: [error(long, "Mend it."), ok("The rest is well.")]))
+    (result,) = results(Check("thing", lambda: [error(long, "Fix it."), ok("The rest is well.")]))
     lines = list(report.lines(result, no_style()))
     assert lines[0].startswith("✗ thing           It is broken")
     assert {line[:18] for line in lines[1:]} == {" " * 18, "✓" + " " * 17}
-    assert lines[-2].strip() == "→ Mend it."
+    assert lines[-2].strip() == "→ Fix it."
     assert max(map(len, lines)) <= 100
 
 
-def test_only_a_terminal_gets_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colors_are_only_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
     (result,) = results(BROKEN)
     assert not any("\033" in line for line in report.lines(result, no_style()))
     assert any("\033" in line for line in report.lines(result, color_style(force_color=True)))
 
 
 @pytest.mark.parametrize(("check", "status"), [(RIGHT, 0), (DOUBTFUL, 0), (BROKEN, 1)])
-def test_the_exit_status_tells_whether_something_is_wrong(
+def test_the_exit_status_is_1_on_errors(
     monkeypatch: pytest.MonkeyPatch, check: Check, status: int
 ) -> None:
     monkeypatch.setattr(registry, "CHECKS", (check,))
     assert run()[0] == status
 
 
-def test_as_json_it_tells_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_json_report_has_the_same_findings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "CHECKS", (RIGHT, BROKEN))
     status, output = run("--json")
     page = json.loads(output)
@@ -114,13 +116,13 @@ def test_as_json_it_tells_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         "check": "broken",
         "level": "wrong",
         "words": "It is broken.",
-        "remedy": "Mend it.",
+        "remedy": "Fix it.",
     }
     assert page["seconds"].keys() == {"right", "broken"}
 
 
 def run(*arguments: str) -> tuple[int, str]:
-    """The exit status, and what was printed."""
+    """Return the exit status and the output."""
     out = StringIO()
     try:
         call_command("doctor", *arguments, stdout=out, no_color=True)
@@ -129,7 +131,7 @@ def run(*arguments: str) -> tuple[int, str]:
     return 0, out.getvalue()
 
 
-def test_no_two_checks_have_one_name() -> None:
+def test_names_of_checks_are_unique() -> None:
     names = [check.name for check in registry.all_checks("alice@example.com")]
     assert len(names) == len(set(names))
     assert max(map(len, names)) < report.NAME_WIDTH

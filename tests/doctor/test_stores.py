@@ -1,4 +1,4 @@
-"""The database and the cache."""
+"""Checks of the database and the cache."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.store
 
 
 @pytest.mark.django_db
-def test_the_database_is_looked_at() -> None:
+def test_the_database_is_checked() -> None:
     found = list(databases.database())
     assert found[-1].message == "All migrations are applied."
     if connection.vendor == "sqlite":
@@ -36,19 +36,19 @@ def test_the_database_is_looked_at() -> None:
     ("journal", "transactions", "level"),
     [("wal", "IMMEDIATE", FINE), ("delete", "IMMEDIATE", WRONG), ("wal", None, WRONG)],
 )
-def test_sqlite_is_for_many_only_in_one_mode(
+def test_sqlite_needs_wal_and_immediate_transactions(
     journal: str, transactions: str | None, level: Level
 ) -> None:
     assert databases.sqlite_mode(journal, transactions).level is level
 
 
-def test_connections_run_out() -> None:
+def test_few_remaining_connections_are_reported() -> None:
     assert databases.connection_usage(10, 100).level is FINE
     assert databases.connection_usage(80, 100).level is WARNING
 
 
 @pytest.mark.django_db
-def test_a_migration_that_is_not_applied_is_wrong() -> None:
+def test_an_unapplied_migration_is_an_error() -> None:
     (last,) = MigrationLoader(connection).graph.leaf_nodes("sandboxes")
     MigrationRecorder(connection).record_unapplied(*last)
     finding = the_one([databases.migrations()], WRONG)
@@ -56,13 +56,13 @@ def test_a_migration_that_is_not_applied_is_wrong() -> None:
     assert "manage.py prepare" in finding.remedy
 
 
-def test_a_cache_for_each_process_is_wrong(settings: SettingsWrapper) -> None:
+def test_a_cache_per_process_is_an_error(settings: SettingsWrapper) -> None:
     backend = settings.CACHES["default"]["BACKEND"]
     expected = WRONG if "locmem" in backend else FINE
     assert levels(databases.shared_cache()) == [expected]
 
 
-def test_a_cache_that_forgets_is_wrong(settings: SettingsWrapper, tmp_path: Path) -> None:
+def test_a_cache_that_does_not_store_is_an_error(settings: SettingsWrapper, tmp_path: Path) -> None:
     backend = "django.core.cache.backends.filebased.FileBasedCache"
     settings.CACHES = {"default": {"BACKEND": backend, "LOCATION": str(tmp_path)}}
     assert levels(databases.shared_cache()) == [FINE]

@@ -1,4 +1,4 @@
-"""The queue, the worker at its other end, and the reaper."""
+"""Checks of the queue, the workers, and the reaper."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.store
 
 
-def test_a_worker_that_answers_is_alive() -> None:
+def test_a_responding_worker_is_ok() -> None:
     assert levels(workers.queue()) == [FINE, FINE]
 
 
-def test_a_queue_at_whose_end_nobody_is_is_told(
+def test_a_missing_worker_is_an_error(
     queued_tasks: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "ANSWER_SECONDS", 0.2)
     assert "No worker responded" in the_one(workers.queue(), WRONG).message
 
 
-def test_a_broker_that_takes_nothing_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rejecting_broker_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
         raise OSError("connection to redis://:s3cret@cache refused")
 
@@ -43,7 +43,7 @@ def test_a_broker_that_takes_nothing_is_wrong(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.django_db
-def test_a_reaper_that_sleeps_or_complains_is_told(runtime: MemoryRuntime) -> None:
+def test_a_late_or_failing_reaper_is_reported(runtime: MemoryRuntime) -> None:
     assert levels(workers.reaper()) == [WRONG]
     Sweep().run()
     assert levels(workers.reaper()) == [FINE]
@@ -54,7 +54,7 @@ def test_a_reaper_that_sleeps_or_complains_is_told(runtime: MemoryRuntime) -> No
 
 
 @pytest.mark.django_db
-def test_what_the_console_complains_of_is_told(runtime: MemoryRuntime) -> None:
+def test_alerts_of_the_admin_are_reported(runtime: MemoryRuntime) -> None:
     Sweep().run()
     assert levels(workers.operator_alerts()) == [FINE]
     runtime.unreachable = True

@@ -1,4 +1,4 @@
-"""The relay to a sandbox's API goes where it should, and gives up in time."""
+"""The client of a sandbox's API: destinations, limits, and errors."""
 
 from __future__ import annotations
 
@@ -35,9 +35,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "TIMEOUT_SECONDS", 0.3)
 
 
-def test_a_request_goes_to_the_address_in_the_row_with_the_sandboxs_key(
-    sandbox: Sandbox, api: SandboxApi
-) -> None:
+def test_a_request_is_sent_to_the_sandbox_with_its_key(sandbox: Sandbox, api: SandboxApi) -> None:
     response = explorer.send(sandbox, ApiRequest("POST", "/v1/plans?x=%20", b'{"name": "New"}'))
     assert (response.status, response.complete) == (201, True)
     (asked,) = api.asked
@@ -72,22 +70,20 @@ def test_a_request_goes_to_the_address_in_the_row_with_the_sandboxs_key(
         "/" + "a" * 5000,
     ],
 )
-def test_a_path_that_leads_elsewhere_is_refused_and_nothing_is_sent(
-    sandbox: Sandbox, api: SandboxApi, target: str
-) -> None:
+def test_a_path_to_another_host_is_rejected(sandbox: Sandbox, api: SandboxApi, target: str) -> None:
     with pytest.raises(ValidationFailed):
         explorer.send(sandbox, ApiRequest("GET", target))
     assert api.asked == []
 
 
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE", "get", "GET / HTTP/1.1\r\nX: 1\r\n", ""])
-def test_other_methods_are_refused(sandbox: Sandbox, api: SandboxApi, method: str) -> None:
+def test_other_methods_are_rejected(sandbox: Sandbox, api: SandboxApi, method: str) -> None:
     with pytest.raises(ValidationFailed):
         explorer.send(sandbox, ApiRequest(method, "/v1/plans"))
     assert api.asked == []
 
 
-def test_a_body_that_is_too_large_is_refused(sandbox: Sandbox, api: SandboxApi) -> None:
+def test_a_large_body_is_rejected(sandbox: Sandbox, api: SandboxApi) -> None:
     with pytest.raises(ValidationFailed, match="256 kB"):
         explorer.send(
             sandbox, ApiRequest("POST", "/v1/plans", b"x" * (client.MAX_REQUEST_BYTES + 1))
@@ -95,7 +91,7 @@ def test_a_body_that_is_too_large_is_refused(sandbox: Sandbox, api: SandboxApi) 
     assert api.asked == []
 
 
-def test_redirects_are_shown_and_not_followed(sandbox: Sandbox, api: SandboxApi) -> None:
+def test_redirects_are_not_followed(sandbox: Sandbox, api: SandboxApi) -> None:
     with SandboxApi() as other:
         elsewhere = f"http://{other.address}/v1/plans"
         api.replies["/v1/plans"] = Reply(302, b"", {"Location": elsewhere})
@@ -104,7 +100,7 @@ def test_redirects_are_shown_and_not_followed(sandbox: Sandbox, api: SandboxApi)
         assert (api.targets, other.asked) == (["GET /v1/plans"], [])
 
 
-def test_the_environments_proxies_are_not_used(
+def test_proxies_of_the_environment_are_ignored(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
@@ -112,13 +108,13 @@ def test_the_environments_proxies_are_not_used(
     assert explorer.send(sandbox, PLANS).status == 200
 
 
-def test_of_a_huge_answer_only_the_beginning_is_read(sandbox: Sandbox, api: SandboxApi) -> None:
+def test_a_large_response_is_truncated(sandbox: Sandbox, api: SandboxApi) -> None:
     api.replies["/v1/plans"] = Reply(body=b"x" * (3 * client.MAX_RESPONSE_BYTES))
     response = explorer.send(sandbox, PLANS)
     assert (len(response.body), response.complete) == (client.MAX_RESPONSE_BYTES, False)
 
 
-def test_an_answer_that_is_packed_is_not_unpacked(sandbox: Sandbox, api: SandboxApi) -> None:
+def test_a_response_is_not_decompressed(sandbox: Sandbox, api: SandboxApi) -> None:
     packed = b"\x1f\x8b\x08\x00bomb"
     api.replies["/v1/plans"] = Reply(body=packed, headers={"Content-Encoding": "gzip"})
     assert explorer.send(sandbox, PLANS).body == packed
@@ -126,9 +122,7 @@ def test_an_answer_that_is_packed_is_not_unpacked(sandbox: Sandbox, api: Sandbox
 
 @pytest.mark.parametrize("slow", [Reply(drips=True), Reply(drips_headers=True)])
 @pytest.mark.usefixtures("hasty")
-def test_an_answer_that_drips_is_given_up_in_time(
-    sandbox: Sandbox, api: SandboxApi, slow: Reply
-) -> None:
+def test_a_slow_response_times_out(sandbox: Sandbox, api: SandboxApi, slow: Reply) -> None:
     api.replies["/v1/plans"] = slow
     began = time.monotonic()
     with pytest.raises(Unavailable, match=r"did not respond within 0\.3 seconds"):
@@ -146,20 +140,18 @@ def test_an_answer_that_drips_is_given_up_in_time(
     ],
 )
 @pytest.mark.usefixtures("hasty")
-def test_what_speaks_no_http_is_told_in_words(
-    sandbox: Sandbox, sends: bytes | None, says: str
-) -> None:
+def test_invalid_http_is_reported(sandbox: Sandbox, sends: bytes | None, says: str) -> None:
     with socket_that(sends) as url, pytest.raises(Unavailable, match=says):
         explorer.send(at(sandbox, url.removeprefix("http://")), PLANS)
 
 
-def test_a_sandbox_that_cannot_be_reached_is_told_in_words(sandbox: Sandbox) -> None:
+def test_an_unreachable_sandbox_is_reported(sandbox: Sandbox) -> None:
     address = f"127.0.0.1:{reserve_port()}"
     with pytest.raises(Unavailable, match=f"can't reach the sandbox at {address}"):
         explorer.send(at(sandbox, address), PLANS)
 
 
-def test_a_sandbox_that_does_not_run_is_not_asked(
+def test_a_sandbox_that_is_not_running_gets_no_request(
     sandbox: Sandbox, api: SandboxApi, alice: User
 ) -> None:
     Sandbox.objects.filter(pk=sandbox.pk).update(blueprint="gone")
@@ -174,9 +166,7 @@ def test_a_sandbox_that_does_not_run_is_not_asked(
     assert api.asked == []
 
 
-def test_headers_that_are_about_the_connection_or_cookies_are_not_told(
-    sandbox: Sandbox, api: SandboxApi
-) -> None:
+def test_hop_by_hop_and_cookie_headers_are_hidden(sandbox: Sandbox, api: SandboxApi) -> None:
     many = {f"X-{number}": "y" * 5000 for number in range(12)}
     own = {"Set-Cookie": "sessionid=x", "Connection": "close"}
     api.replies["/v1/plans"] = Reply(headers={**own, **many})
@@ -187,7 +177,7 @@ def test_headers_that_are_about_the_connection_or_cookies_are_not_told(
     assert max(len(value) for _, value in told) == client.MAX_HEADER_LENGTH
 
 
-def test_so_many_requests_are_under_way_and_no_more() -> None:
+def test_concurrent_requests_are_limited() -> None:
     turns = ConcurrencyLimit(total=3, per_user=2)
     with turns.slot("alice"), turns.slot("alice"):
         with pytest.raises(Unavailable), turns.slot("alice"):
@@ -195,17 +185,17 @@ def test_so_many_requests_are_under_way_and_no_more() -> None:
         with turns.slot("bob"), pytest.raises(Unavailable), turns.slot("carol"):
             raise AssertionError
     with turns.slot("alice"):
-        """A turn that is over is free again."""
+        """The slot is free again."""
 
 
-def test_a_request_that_failed_frees_its_turn(sandbox: Sandbox) -> None:
+def test_a_failed_request_frees_its_slot(sandbox: Sandbox) -> None:
     lost = at(sandbox, f"127.0.0.1:{reserve_port()}")
     for _ in range(3):
         with pytest.raises(Unavailable, match="can't reach"):
             explorer.send(lost, PLANS)
 
 
-def test_a_description_that_is_none_is_told_in_words(sandbox: Sandbox, api: SandboxApi) -> None:
+def test_an_invalid_openapi_document_is_reported(sandbox: Sandbox, api: SandboxApi) -> None:
     for reply, says in (
         (Reply(503), "returned 503"),
         (Reply(body=b"<html>"), "isn't valid JSON"),

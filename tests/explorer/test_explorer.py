@@ -1,4 +1,4 @@
-"""The API explorer: what it sends, what it shows, and to whom."""
+"""The pages of the API explorer."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def address(sandbox: Sandbox, name: str = "explorer") -> str:
 
 
 def send(web: Client, sandbox: Sandbox, operation: str, **filled: Any) -> HttpResponse:
-    """The form of an operation, sent with htmx; `id` is the one of the path."""
+    """Submit the form of an operation with htmx; `id` is the path parameter."""
     if "id" in filled:
         filled["path.id"] = filled.pop("id")
     data = {"operation": operation, **filled}
     return web.post(address(sandbox, "explorer-send"), data, headers=HTMX)
 
 
-def test_it_opens_with_a_request_that_can_be_sent_and_the_data(
+def test_the_explorer_opens_with_a_request_and_data(
     web: Client, sandbox: Sandbox, api: SandboxApi
 ) -> None:
     page = web.get(address(sandbox))
@@ -57,7 +57,7 @@ def test_it_opens_with_a_request_that_can_be_sent_and_the_data(
     assert page["Cache-Control"] == "no-store"
 
 
-def test_the_page_holds_no_key(web: Client, sandbox: Sandbox) -> None:
+def test_the_page_does_not_contain_the_key(web: Client, sandbox: Sandbox) -> None:
     key = sandbox.secrets["API_KEY"]
     answers = [
         web.get(address(sandbox)),
@@ -68,7 +68,7 @@ def test_the_page_holds_no_key(web: Client, sandbox: Sandbox) -> None:
     assert "credentials_read" not in event_kinds(sandbox)
 
 
-def test_a_request_is_sent_and_its_answer_shown(
+def test_a_request_is_sent_and_its_response_shown(
     web: Client, sandbox: Sandbox, api: SandboxApi
 ) -> None:
     response = send(web, sandbox, "list_plans", **{"query.limit": "2", "query.active": "true"})
@@ -80,9 +80,7 @@ def test_a_request_is_sent_and_its_answer_shown(
     assert "curl &#x27;" in response.content.decode() and "Bearer $API_KEY" in shown
 
 
-def test_a_change_is_sent_as_it_was_typed_and_the_data_follows(
-    web: Client, sandbox: Sandbox, api: SandboxApi
-) -> None:
+def test_a_change_refreshes_the_data(web: Client, sandbox: Sandbox, api: SandboxApi) -> None:
     body = '{\r\n  "name": "Größer"\r\n}'
     response = send(web, sandbox, "create_a_plan", body=body)
     assert api.asked[1].body == '{\n  "name": "Größer"\n}'
@@ -93,15 +91,13 @@ def test_a_change_is_sent_as_it_was_typed_and_the_data_follows(
     assert "hx-swap-oob" not in looked.content.decode()
 
 
-def test_a_request_that_fails_is_an_answer_too(web: Client, sandbox: Sandbox) -> None:
+def test_an_error_response_is_shown(web: Client, sandbox: Sandbox) -> None:
     shown = text(send(web, sandbox, "get_a_plan", id="nothing"))
     assert "404 Not Found" in shown
     assert "10 of 12" not in shown
 
 
-def test_the_form_begins_with_examples_and_keeps_what_was_typed(
-    web: Client, sandbox: Sandbox
-) -> None:
+def test_the_form_shows_examples_and_keeps_input(web: Client, sandbox: Sandbox) -> None:
     page = web.get(address(sandbox), {"operation": "change_a_plan"}).content.decode()
     assert 'value="plan_team"' in page
     assert "Team plus" in page
@@ -111,7 +107,7 @@ def test_the_form_begins_with_examples_and_keeps_what_was_typed(
     assert "{&quot;name&quot;: &quot;Mine&quot;}" in page
 
 
-def test_a_path_without_its_id_is_refused_in_words(
+def test_a_missing_path_parameter_is_rejected(
     web: Client, sandbox: Sandbox, api: SandboxApi
 ) -> None:
     for value in ("", ".."):
@@ -119,9 +115,7 @@ def test_a_path_without_its_id_is_refused_in_words(
     assert api.targets == []
 
 
-def test_what_the_sandbox_answers_is_text_whatever_it_says_it_is(
-    web: Client, sandbox: Sandbox, api: SandboxApi
-) -> None:
+def test_responses_are_always_shown_as_text(web: Client, sandbox: Sandbox, api: SandboxApi) -> None:
     evil = b"<script>alert(1)</script>"
     headers = {"Content-Type": "text/html", "X-Evil": "<b>", "Refresh": "0;url=//evil.example"}
     api.replies["/v1/plans"] = Reply(body=evil, headers=headers)
@@ -132,7 +126,7 @@ def test_what_the_sandbox_answers_is_text_whatever_it_says_it_is(
     assert "Refresh" not in response
 
 
-def test_a_description_is_text_too(web: Client, sandbox: Sandbox, api: SandboxApi) -> None:
+def test_descriptions_are_escaped(web: Client, sandbox: Sandbox, api: SandboxApi) -> None:
     evil = "<img src=x onerror=alert(1)>"
     operation = {"summary": evil, "description": f"`{evil}`", "operationId": f'"{evil}'}
     api.document = {"openapi": "3.1.0", "paths": {f"/{evil}": {"get": operation}}}
@@ -153,7 +147,7 @@ def test_a_description_is_text_too(web: Client, sandbox: Sandbox, api: SandboxAp
         b"",
     ],
 )
-def test_an_answer_that_is_odd_is_shown_all_the_same(
+def test_unusual_responses_are_shown(
     web: Client, sandbox: Sandbox, api: SandboxApi, body: bytes
 ) -> None:
     api.replies["/v1/plans"] = Reply(body=body)
@@ -161,9 +155,7 @@ def test_an_answer_that_is_odd_is_shown_all_the_same(
     assert web.get(address(sandbox), {"table": "list_plans"}).status_code == 200
 
 
-def test_things_that_are_odd_are_shown_in_a_table(
-    web: Client, sandbox: Sandbox, api: SandboxApi
-) -> None:
+def test_unusual_items_are_shown_in_a_table(web: Client, sandbox: Sandbox, api: SandboxApi) -> None:
     odd = {"id": None, "name": {"a": ["<b>"]}, "amount": "9" * 5000, "created_at": "2026-99-99"}
     things = [odd, {}, 3, {"id": "\ud800/?&", "created_at": "2026-99-99T99:99:99Z"}]
     api.replies["/v1/plans"] = Reply(body=json.dumps({"data": things, "total": "x"}).encode())
@@ -172,7 +164,7 @@ def test_things_that_are_odd_are_shown_in_a_table(
     assert "9" * 100 not in page.partition("<dialog")[0]
 
 
-def test_large_and_binary_answers_are_shown_in_part(
+def test_large_and_binary_responses_are_truncated(
     web: Client, sandbox: Sandbox, api: SandboxApi
 ) -> None:
     api.replies["/v1/plans"] = Reply(body=b"x" * (2 * explorer_client.MAX_RESPONSE_BYTES))
@@ -183,7 +175,7 @@ def test_large_and_binary_answers_are_shown_in_part(
     assert "5 bytes of image/png" in text(send(web, sandbox, "list_plans"))
 
 
-def test_the_command_with_the_key_is_told_on_request_and_journalled(
+def test_viewing_the_command_with_the_key_is_recorded(
     web: Client, sandbox: Sandbox, api: SandboxApi
 ) -> None:
     filled = {"body": '{"name": "It\'s"}', "as": "curl"}
@@ -193,7 +185,7 @@ def test_the_command_with_the_key_is_told_on_request_and_journalled(
     assert event_kinds(sandbox).count("credentials_read") == 1
 
 
-def test_tables_go_on_by_cursor_and_lead_back(web: Client, sandbox: Sandbox) -> None:
+def test_tables_are_paginated_by_cursor(web: Client, sandbox: Sandbox) -> None:
     first = web.get(address(sandbox), {"table": "list_plans"}, headers=DATA).content.decode()
     (following,) = re.findall(r'hx-get="([^"]*cursor=10)"', first)
     rest = web.get(following.replace("&amp;", "&"), headers=DATA)
@@ -206,7 +198,7 @@ def test_a_row_opens_as_json_without_javascript(web: Client, sandbox: Sandbox) -
     assert "<h3>plan_3</h3>" in page.content.decode()
 
 
-def test_other_lists_are_told_when_they_are_empty_or_broken(
+def test_empty_and_broken_lists_are_reported(
     web: Client, sandbox: Sandbox, api: SandboxApi
 ) -> None:
     assert "No rows." in text(web.get(address(sandbox), {"table": "list_payments"}))
@@ -219,7 +211,7 @@ def test_other_lists_are_told_when_they_are_empty_or_broken(
         )
 
 
-def test_an_operation_is_swapped_alone(web: Client, sandbox: Sandbox, api: SandboxApi) -> None:
+def test_htmx_fetches_only_the_operation(web: Client, sandbox: Sandbox, api: SandboxApi) -> None:
     part = {**HTMX, "HX-Target": "requests"}
     response = web.get(address(sandbox), {"operation": "pay_an_invoice"}, headers=part)
     assert "<html" not in response.content.decode()
@@ -230,7 +222,7 @@ def test_an_operation_is_swapped_alone(web: Client, sandbox: Sandbox, api: Sandb
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_nobody_else_gets_to_it(
+def test_other_users_cannot_open_the_explorer(
     client: Client, sandbox: Sandbox, api: SandboxApi, bob: User, olga: User, name: str
 ) -> None:
     for visitor in (None, bob, olga):
@@ -246,7 +238,7 @@ def test_nobody_else_gets_to_it(
     assert api.asked == []
 
 
-def test_requests_need_the_forms_token(alice: User, sandbox: Sandbox, api: SandboxApi) -> None:
+def test_requests_need_a_csrf_token(alice: User, sandbox: Sandbox, api: SandboxApi) -> None:
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(alice)
     for name in ("explorer-send", "download-env", "download-postman"):
@@ -256,11 +248,11 @@ def test_requests_need_the_forms_token(alice: User, sandbox: Sandbox, api: Sandb
 
 
 @pytest.mark.parametrize("name", ["explorer-send", "download-env", "download-postman"])
-def test_what_sends_or_holds_keys_is_no_link(web: Client, sandbox: Sandbox, name: str) -> None:
+def test_views_with_keys_require_post(web: Client, sandbox: Sandbox, name: str) -> None:
     assert web.get(address(sandbox, name)).status_code == 405
 
 
-def test_a_sandbox_that_ended_or_hangs_is_told_in_words(
+def test_an_ended_or_hanging_sandbox_is_reported(
     web: Client, alice: User, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(explorer_client, "TIMEOUT_SECONDS", 0.3)
@@ -276,7 +268,7 @@ def test_a_sandbox_that_ended_or_hangs_is_told_in_words(
     assert "Only a running sandbox responds" in text(whole)
 
 
-def test_a_blueprint_that_describes_no_api_has_no_explorer(
+def test_a_blueprint_without_openapi_has_no_explorer(
     web: Client, sandbox: Sandbox, api: SandboxApi
 ) -> None:
     assert "Try the API" in text(web.get("/"))

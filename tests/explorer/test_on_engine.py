@@ -1,4 +1,4 @@
-"""On a real sandbox: snippets do what they say when they are run, and the explorer talks to it."""
+"""Snippets and the explorer on a real sandbox."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ pytestmark = [
 SUBNETS = IPv4Network("10.217.16.0/24")
 TIME_LIMIT = 30
 NODE = str(Path(playwright.__file__).parent / "driver" / "node")
-"""Playwright brings one."""
+"""Playwright includes Node.js."""
 NEW_PLAN = '{"name": "Ours", "amount": "7", "currency": "EUR"}'
 NEW_NAME = '{"name": "It\'s ours"}'
 
@@ -55,7 +55,7 @@ def real() -> Iterator[RealSandbox]:
 
 @pytest.fixture
 def sandbox(alice: User, real: RealSandbox) -> Sandbox:
-    """Alice's row, with the addresses and secrets of the real one."""
+    """Return Alice's row with the addresses and secrets of the real sandbox."""
     row = scenarios.launch(alice)
     api, database = str(real.api.base_url), real.database_url
     row.addresses = {
@@ -113,7 +113,7 @@ def test_env_file(pieces: dict[str, str], tmp_path: Path) -> None:
     assert json.loads(said)["total"] == 5
 
 
-def test_the_explorer_reads_and_changes_and_tells_the_command_that_does_the_same(
+def test_the_explorer_works_on_a_real_sandbox(
     web: Client, sandbox: Sandbox, real: RealSandbox
 ) -> None:
     page = text(web.get(reverse("explorer", args=[sandbox.public_id])))

@@ -1,4 +1,4 @@
-"""Descriptions of APIs: read whatever they are like, and given on as other tools want them."""
+"""OpenAPI documents: parsing and export."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def billing() -> openapi.Description:
 
 
 def described(**operation: Any) -> openapi.Operation:
-    """A document's only operation."""
+    """Return the only operation of a document."""
     path = operation.pop("path", "/things")
     document = {"openapi": "3.0.3", "paths": {path: {"post": operation}}}
     document |= operation.pop("document", {})
@@ -37,7 +37,7 @@ def example_of(schema: Any, **document: Any) -> Any:
     return body.example
 
 
-def test_every_operation_of_billing_is_there_by_resource(billing: openapi.Description) -> None:
+def test_operations_of_billing_are_grouped_by_resource(billing: openapi.Description) -> None:
     told = {
         f"{method.upper()} {path}"
         for path, item in billing_document()["paths"].items()
@@ -49,7 +49,7 @@ def test_every_operation_of_billing_is_there_by_resource(billing: openapi.Descri
     assert [one.resource for one in billing.lists] == resources
 
 
-def test_a_list_knows_its_columns_and_who_reads_one_of_it(billing: openapi.Description) -> None:
+def test_a_list_has_columns_and_a_detail_operation(billing: openapi.Description) -> None:
     invoices = billing.operations["list_invoices"]
     assert invoices.columns[:3] == ["id", "number", "subscriber_id"]
     reader = billing.detail_operation(invoices)
@@ -57,7 +57,7 @@ def test_a_list_knows_its_columns_and_who_reads_one_of_it(billing: openapi.Descr
     assert billing.related_list(billing.operations["pay_an_invoice"]) == invoices
 
 
-def test_what_was_filled_in_becomes_a_path_that_leads_nowhere_else(
+def test_path_values_are_escaped(
     billing: openapi.Description,
 ) -> None:
     reader = billing.operations["get_a_plan"]
@@ -96,25 +96,25 @@ def test_what_was_filled_in_becomes_a_path_that_leads_nowhere_else(
         ),
     ],
 )
-def test_a_body_begins_with_an_example(schema: Any, expected: Any) -> None:
+def test_a_body_has_an_example(schema: Any, expected: Any) -> None:
     part = {"properties": {"a": {"const": 1}}, "required": ["a"]}
     assert example_of(schema, parts={"A": part}) == expected
 
 
-def test_circles_come_to_an_end() -> None:
+def test_circular_references_end() -> None:
     circle = {"properties": {"again": {"$ref": "#/parts/Circle"}}}
     deep = json.dumps(example_of({"$ref": "#/parts/Circle"}, parts={"Circle": circle}))
     assert deep.count("again") <= 6
     assert example_of({"$ref": "#/parts/A"}, parts={"A": {"$ref": "#/parts/A"}}) == "Example"
 
 
-def test_a_schema_that_would_explode_stays_small() -> None:
+def test_examples_of_recursive_schemas_are_small() -> None:
     names = [f"p{number}" for number in range(100)]
     bomb = {"properties": {name: {"$ref": "#/parts/Bomb"} for name in names}, "required": names}
     assert len(json.dumps(example_of({"$ref": "#/parts/Bomb"}, parts={"Bomb": bomb}))) < 10_000
 
 
-def test_of_a_document_that_is_too_wide_only_so_much_is_read() -> None:
+def test_large_documents_are_truncated() -> None:
     many = {"anyOf": [{"$ref": "#/parts/Many"}] * 5000}
     wide = {"properties": {f"p{n}": {"$ref": "#/parts/Many"} for n in range(5000)}}
     operation = {"requestBody": {"$ref": "#/parts/Body"}}
@@ -131,20 +131,20 @@ def test_of_a_document_that_is_too_wide_only_so_much_is_read() -> None:
     assert all(one.body and len(one.body.fields) == MAX_PARTS for one in found.operations.values())
 
 
-def test_half_a_surrogate_pair_becomes_a_question_mark() -> None:
+def test_a_lone_surrogate_becomes_a_question_mark() -> None:
     for half in (b'"\\ud800"', b'"\xed\xa0\x80"'):
         loads(b'{"a": %s}' % half)["a"].encode()
     assert loads(b'["\\ud83d\\ude00"]') == ["😀"]
 
 
-def test_json_that_is_nested_too_deeply_is_none() -> None:
+def test_deeply_nested_json_is_rejected() -> None:
     for depth in (MAX_DEPTH + 2, 100_000):
         with pytest.raises(ValueError, match="too deep"):
             loads(b"[" * depth + b"]" * depth)
 
 
 @pytest.mark.parametrize("nonsense", [None, 3, "text", [], [1], {"$ref": 5}, {"a": {"b": []}}])
-def test_nonsense_in_a_document_is_left_out(nonsense: Any) -> None:
+def test_invalid_parts_of_a_document_are_ignored(nonsense: Any) -> None:
     valid = {"post": {"summary": "Works", "parameters": nonsense, "requestBody": nonsense}}
     document = {
         "openapi": "3.1.0",
@@ -158,7 +158,7 @@ def test_nonsense_in_a_document_is_left_out(nonsense: Any) -> None:
     assert postman.build_collection(found, "x", "http://x", {})["item"]
 
 
-def test_the_collection_holds_every_operation_with_address_and_key_as_variables(
+def test_the_collection_contains_all_operations_and_variables(
     billing: openapi.Description,
 ) -> None:
     made = postman.build_collection(billing, "Mine", "http://127.0.0.1:1", {"api_key": "sk_test_x"})
@@ -177,6 +177,6 @@ def test_the_collection_holds_every_operation_with_address_and_key_as_variables(
             json.loads(request["body"]["raw"])
 
 
-def test_the_document_says_where_this_copy_is(billing: openapi.Description) -> None:
+def test_the_document_contains_the_server_url(billing: openapi.Description) -> None:
     document = postman.with_server(billing, "http://127.0.0.1:1")
     assert document == {**billing_document(), "servers": [{"url": "http://127.0.0.1:1"}]}

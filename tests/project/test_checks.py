@@ -1,4 +1,4 @@
-"""System checks: what is misconfigured is told at start, with an id and what to do."""
+"""System checks: ids and hints of misconfiguration."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sandboxes.runtime.memory import MemoryRuntime
 from tests.blueprints.test_blueprints import tiny, write
 
 SILENCED = {"sandboxes.W001"}
-"""The tests themselves run on the fake."""
+"""Tests run on the memory runtime."""
 
 
 def found() -> list[CheckMessage]:
@@ -31,7 +31,7 @@ def found() -> list[CheckMessage]:
     return [m for check in all_of_them for m in check() if m.id not in SILENCED]
 
 
-def test_the_settings_as_they_come_have_nothing_wrong_with_them() -> None:
+def test_the_default_settings_pass_all_checks() -> None:
     assert found() == []
 
 
@@ -61,7 +61,7 @@ def test_the_settings_as_they_come_have_nothing_wrong_with_them() -> None:
         ("SANDBOX_MEMORY_MB", 256, "a sandbox has 256 MB", "E001"),
     ],
 )
-def test_a_wrong_setting_is_told_by_its_name_and_with_what_to_do(
+def test_an_invalid_setting_is_reported_with_a_hint(
     settings: LazySettings, setting: str, value: Any, said: str, check_id: str
 ) -> None:
     setattr(settings, setting, value)
@@ -72,12 +72,12 @@ def test_a_wrong_setting_is_told_by_its_name_and_with_what_to_do(
     assert message.hint
 
 
-def test_a_key_is_not_repeated_when_it_is_no_key(settings: LazySettings) -> None:
+def test_an_invalid_key_is_not_repeated(settings: LazySettings) -> None:
     settings.SANDBOX_ENCRYPTION_KEYS = ["s3cret-but-too-short"]
     assert "s3cret" not in str(checks_runtime.check_keys())
 
 
-def test_a_broken_blueprint_is_told_with_its_file_key_and_remedy(
+def test_an_invalid_blueprint_is_reported_with_a_hint(
     settings: LazySettings, tmp_path: Path
 ) -> None:
     settings.SANDBOX_BLUEPRINTS_DIR = tmp_path
@@ -93,11 +93,11 @@ def test_a_broken_blueprint_is_told_with_its_file_key_and_remedy(
     assert second.id == "sandboxes.E002"
 
 
-def test_sandboxes_that_are_only_pretended_are_warned_of() -> None:
+def test_the_memory_runtime_is_a_warning() -> None:
     assert [message.id for message in checks_runtime.check_runtime()] == ["sandboxes.W001"]
 
 
-def test_a_missing_image_is_told_with_the_command_that_makes_it(runtime: MemoryRuntime) -> None:
+def test_a_missing_image_is_reported_with_the_command(runtime: MemoryRuntime) -> None:
     assert checks_runtime.check_engine() == []
     runtime.missing.add("sandboxportal/billing-db")
     (message,) = checks_runtime.check_engine()
@@ -106,7 +106,7 @@ def test_a_missing_image_is_told_with_the_command_that_makes_it(runtime: MemoryR
     assert "build_images" in (message.hint or "")
 
 
-def test_an_engine_that_is_away_is_a_warning_as_it_may_be_elsewhere(
+def test_an_unreachable_engine_is_a_warning(
     runtime: MemoryRuntime,
 ) -> None:
     runtime.unreachable = True
@@ -115,7 +115,7 @@ def test_an_engine_that_is_away_is_a_warning_as_it_may_be_elsewhere(
     assert message.level < 40
 
 
-def test_only_who_asks_for_it_reaches_the_engine(
+def test_only_deployment_checks_call_the_engine(
     monkeypatch: pytest.MonkeyPatch, runtime: MemoryRuntime
 ) -> None:
     asked: list[str] = []
@@ -129,7 +129,7 @@ def test_only_who_asks_for_it_reaches_the_engine(
 
 
 @pytest.mark.engine
-def test_the_real_engine_is_asked_for_images(settings: LazySettings) -> None:
+def test_images_of_the_real_engine_are_checked(settings: LazySettings) -> None:
     settings.SANDBOX_RUNTIME = "docker"
     get_runtime.cache_clear()
     try:

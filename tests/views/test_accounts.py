@@ -1,4 +1,4 @@
-"""Accounts, tokens and mails: how people come in, and what they are told."""
+"""Accounts, API tokens, and emails."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 
 
 def create(web: Client, **data: str) -> str:
-    """What the page says to a new token."""
+    """Create a token and return the page's text."""
     fields = {"name": "ci", "scope": "launch", "expires": "30"} | data
     return web.post(reverse("tokens"), fields).content.decode()
 
 
 def warn(sandbox: Sandbox, deadline_kind: str) -> None:
-    """The letter that a sweep would send shortly before this deadline."""
+    """Send the warning that a sweep would send before this deadline."""
     deadline = sandbox.idle_expires_at if deadline_kind == "idle" else sandbox.expires_at
     assert deadline
     emails.send_warning(
@@ -48,24 +48,26 @@ def test_signing_up_leads_to_the_dashboard(client: Client) -> None:
     assert "Your own copy of the API" in response.content.decode()
 
 
-def test_signing_in_is_by_email(client: Client, alice: User) -> None:
+def test_users_sign_in_by_email(client: Client, alice: User) -> None:
     wrong = {"login": alice.email, "password": "wrong"}
     assert client.post(reverse("account_login"), wrong).status_code == 200
     right = {"login": alice.email, "password": PASSWORD}
     assert client.post(reverse("account_login"), right)["Location"] == "/"
 
 
-def test_the_sign_in_page_says_what_this_is(client: Client) -> None:
+def test_the_sign_in_page_describes_the_portal(client: Client) -> None:
     page = client.get(reverse("account_login")).content.decode()
     assert "A private copy of the API, running in seconds." in page
 
 
-def test_a_closed_portal_says_whom_to_ask(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_signup_refers_to_the_administrator(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(settings, "ACCOUNT_SIGNUP_OPEN", False)
     assert "Invitation required" in client.get(reverse("account_signup")).content.decode()
 
 
-def test_a_forgotten_password_can_be_chosen_anew(client: Client, alice: User) -> None:
+def test_a_forgotten_password_can_be_reset(client: Client, alice: User) -> None:
     client.post(reverse("account_reset_password"), {"email": alice.email})
     link = re.search(r"http://testserver(\S+)", str(mail.outbox[0].body))
     assert link
@@ -104,12 +106,12 @@ def test_a_token_may_never_expire(web: Client) -> None:
         ("expires", "99999", "Select a valid choice."),
     ],
 )
-def test_a_mistake_makes_no_token(web: Client, field: str, value: str, remedy: str) -> None:
+def test_an_invalid_form_creates_no_token(web: Client, field: str, value: str, remedy: str) -> None:
     assert remedy in create(web, **{field: value})
     assert not ApiToken.objects.exists()
 
 
-def test_a_revoked_token_is_refused_from_then_on(web: Client, alice: User) -> None:
+def test_a_revoked_token_is_rejected(web: Client, alice: User) -> None:
     row, text = api_tokens.issue(alice, "old laptop")
     address = reverse("revoke-token", args=[row.pk])
     assert "Revoke old laptop?" in web.get(address).content.decode()
@@ -120,9 +122,7 @@ def test_a_revoked_token_is_refused_from_then_on(web: Client, alice: User) -> No
     assert web.post(address).status_code == 404
 
 
-def test_a_token_says_when_it_expires_soon_and_an_expired_one_stands_apart(
-    web: Client, alice: User
-) -> None:
+def test_the_list_separates_active_and_expired_tokens(web: Client, alice: User) -> None:
     now = clock.now()
     api_tokens.issue(alice, "fresh", expires_at=now + timedelta(days=30))
     api_tokens.issue(alice, "ending", expires_at=now + timedelta(days=6))
@@ -133,7 +133,7 @@ def test_a_token_says_when_it_expires_soon_and_an_expired_one_stands_apart(
     assert page.content.decode().count("Expires soon") == 1
 
 
-def test_tokens_of_others_are_not_there(web: Client, bob: User) -> None:
+def test_tokens_of_other_users_are_not_found(web: Client, bob: User) -> None:
     row, text = api_tokens.issue(bob, "bob's")
     address = reverse("revoke-token", args=[row.pk])
     assert {web.get(address).status_code, web.post(address).status_code} == {404}
@@ -141,7 +141,7 @@ def test_tokens_of_others_are_not_there(web: Client, bob: User) -> None:
     assert api_tokens.authenticate(text)
 
 
-def test_a_warning_says_what_to_do_and_where(alice: User) -> None:
+def test_a_warning_email_contains_instructions_and_links(alice: User) -> None:
     sandbox = launch(alice, name="R&D")
     assert sandbox.idle_expires_at and sandbox.expires_at
     expires = f"{sandbox.expires_at:%H:%M}"
@@ -162,7 +162,7 @@ def test_a_warning_says_what_to_do_and_where(alice: User) -> None:
     assert max(len(line) for line in lines if not line.startswith("http")) < 85
 
 
-def test_a_second_factor_is_set_up_and_asked_for(client: Client, alice: User) -> None:
+def test_two_factor_authentication_is_set_up_and_required(client: Client, alice: User) -> None:
     who = {"login": alice.email, "password": PASSWORD}
     client.post(reverse("account_login"), who)
     client.post(reverse("account_reauthenticate"), {"password": PASSWORD})

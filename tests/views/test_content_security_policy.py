@@ -1,4 +1,4 @@
-"""What every page keeps: the content security policy, and a way out of errors."""
+"""The content security policy, and error pages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 
 
 class Inline(HTMLParser):
-    """Finds what the policy would block."""
+    """Finds inline code that the policy would block."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,9 +42,9 @@ ENTRANCE += ["/accounts/password/reset/done/", "/accounts/inactive/", "/accounts
 
 
 @pytest.mark.parametrize("address", PAGES + ENTRANCE)
-def test_no_page_has_anything_inline(alice: User, client: Client, address: str) -> None:
+def test_no_page_has_inline_scripts_or_styles(alice: User, client: Client, address: str) -> None:
     if address in PAGES:
-        # Pages that protect the account want to see the password typed a moment ago.
+        # Pages with security settings require a recent sign-in.
         client.post("/accounts/login/", {"login": alice.email, "password": PASSWORD})
         launch(alice)
     response = client.get(address, follow=True)
@@ -55,14 +55,14 @@ def test_no_page_has_anything_inline(alice: User, client: Client, address: str) 
     assert "'unsafe-inline'" not in response["Content-Security-Policy"]
 
 
-def test_what_is_not_there_is_told_with_a_way_back(client: Client) -> None:
+def test_the_404_page_links_back(client: Client) -> None:
     response = client.get("/nothing-here")
     assert response.status_code == 404
     assert "Page not found" in text(response)
     assert 'href="/"' in response.content.decode()
 
 
-def test_our_own_mistake_has_a_page_that_needs_nothing(
+def test_the_500_page_works_without_the_database(
     web: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""The dashboard at a glance: what there is, what is left, what comes next, what needs its owner."""
+"""The dashboard: slots, deadlines, failures, and dismissed sandboxes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 
 
 def aged(sandbox: Sandbox, minutes: float) -> Sandbox:
-    """The sandbox as if it had been launched so much earlier, and used until now."""
+    """Change the sandbox as if it had been launched earlier and used until now."""
     created = sandbox.created_at - timedelta(minutes=minutes)
     Sandbox.objects.filter(pk=sandbox.pk).update(created_at=created)
     return reload(sandbox)
@@ -43,11 +43,11 @@ def launch_and_destroy(user: User, name: str) -> None:
 
 
 def clear(web: Client, headers: dict[str, str], **data: str) -> HttpResponse:
-    """The click, and the page that it leads to."""
+    """Submit the form and return the page that it leads to."""
     return web.post(reverse("dismiss-ended"), data, headers=headers, follow=True)
 
 
-def test_one_line_says_what_is_left_and_what_ends_first(web: Client, alice: User) -> None:
+def test_the_summary_shows_free_slots_and_the_next_deadline(web: Client, alice: User) -> None:
     launch(alice, name="later")
     first = launch(alice, name="sooner", ttl_minutes=15)
     assert first.ends_at
@@ -55,16 +55,14 @@ def test_one_line_says_what_is_left_and_what_ends_first(web: Client, alice: User
     assert expected in text(web.get("/"))
 
 
-def test_what_is_only_asked_for_ends_no_sooner_than_it_begins(web: Client, alice: User) -> None:
+def test_pending_sandboxes_have_no_deadline(web: Client, alice: User) -> None:
     request(alice)
     page = text(web.get("/"))
     assert "2 of 3 available." in page
     assert "ends first" not in page
 
 
-def test_at_the_limit_the_oldest_is_offered_though_another_ends_first(
-    web: Client, alice: User
-) -> None:
+def test_at_the_limit_the_oldest_sandbox_can_be_replaced(web: Client, alice: User) -> None:
     oldest = aged(launch(alice, name="oldest", ttl_minutes=120), 5)
     actions.extend(oldest, 30, alice)
     launch(alice, name="second")
@@ -74,7 +72,7 @@ def test_at_the_limit_the_oldest_is_offered_though_another_ends_first(
     assert f'data-dialog="destroy-{oldest.public_id}"' in response.content.decode()
 
 
-def test_a_failure_below_what_runs_is_told_at_the_top(
+def test_a_recent_failure_is_shown_at_the_top(
     web: Client, alice: User, runtime: MemoryRuntime
 ) -> None:
     launch(alice, name="runs")
@@ -87,7 +85,7 @@ def test_a_failure_below_what_runs_is_told_at_the_top(
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX], ids=["without", "with"])
-def test_what_has_ended_can_be_cleared_away_and_put_back(
+def test_ended_sandboxes_can_be_dismissed_and_restored(
     web: Client, alice: User, headers: dict[str, Any]
 ) -> None:
     launch_and_destroy(alice, "old-one")
@@ -102,14 +100,14 @@ def test_what_has_ended_can_be_cleared_away_and_put_back(
     assert "old-one" in text(clear(web, headers, undo="yes"))
 
 
-def test_what_is_undone_twice_stays_as_it_is(web: Client, alice: User) -> None:
+def test_undoing_twice_changes_nothing(web: Client, alice: User) -> None:
     launch_and_destroy(alice, "old-one")
     clear(web, HTMX)
     clear(web, HTMX, undo="yes")
     assert "old-one" in text(clear(web, HTMX, undo="yes"))
 
 
-def test_an_open_dashboard_hears_of_a_new_first_end(web: Client, alice: User) -> None:
+def test_a_new_deadline_refreshes_an_open_dashboard(web: Client, alice: User) -> None:
     sandbox = launch(alice)
     seen = web.get("/").context["summary"].etag
     actions.extend(sandbox, 30, alice)

@@ -1,4 +1,4 @@
-"""After the end: why and how, what it used, and the same again."""
+"""Ended sandboxes: history, usage, and relaunch."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils.text import capfirst
 
 from sandboxes import actions
-from sandboxes.models import Sandbox
+from sandboxes.models import EndReason, Sandbox
 from tests.helpers.scenarios import (
     expire,
     launch,
@@ -41,7 +42,7 @@ def own_page(sandbox: Sandbox) -> str:
 
 
 def launch_again(web: Client, sandbox: Sandbox, page: str, key: str = "one") -> str:
-    """Click on the button as that page has it; where that leads."""
+    """Click the page's relaunch button and return the URL that it leads to."""
     form = web.get(page).content.decode()
     assert f'action="{reverse("relaunch", args=[sandbox.public_id])}"' in form
     headers = {"Referer": f"http://testserver{page}"}
@@ -50,7 +51,7 @@ def launch_again(web: Client, sandbox: Sandbox, page: str, key: str = "one") -> 
         return web.post(address, {"key": key}, headers=headers)["Location"]
 
 
-def test_the_history_goes_on_after_the_dashboard_ends(web: Client, alice: User) -> None:
+def test_the_history_lists_what_the_dashboard_omits(web: Client, alice: User) -> None:
     with run_on_commit():
         for number in range(5):
             actions.destroy(launch(alice, name=f"number-{number}"), alice)
@@ -60,7 +61,7 @@ def test_the_history_goes_on_after_the_dashboard_ends(web: Client, alice: User) 
     assert "number-0" in history
 
 
-def test_the_same_can_be_launched_again_with_one_click(web: Client, alice: User) -> None:
+def test_a_sandbox_can_be_relaunched(web: Client, alice: User) -> None:
     sandbox = ended(alice, name="checkout", ttl_minutes=45)
     for number, page in enumerate(("/", reverse("history"), own_page(sandbox))):
         there = launch_again(web, sandbox, page, f"click {number}")
@@ -70,14 +71,14 @@ def test_the_same_can_be_launched_again_with_one_click(web: Client, alice: User)
         assert there == (own if page == own_page(sandbox) else card)
 
 
-def test_the_same_click_twice_is_one_sandbox(web: Client, alice: User) -> None:
+def test_a_double_click_launches_once(web: Client, alice: User) -> None:
     sandbox = ended(alice)
     assert launch_again(web, sandbox, "/") == launch_again(web, sandbox, "/")
     assert Sandbox.objects.count() == 2
 
 
 @pytest.mark.parametrize("place", ["own", "history", "dashboard"])
-def test_a_refusal_says_why_where_the_click_was_and_keeps_the_choice(
+def test_a_failed_relaunch_shows_the_error_on_the_card(
     web: Client, alice: User, place: str
 ) -> None:
     sandbox = ended(alice, name="checkout")
@@ -92,7 +93,7 @@ def test_a_refusal_says_why_where_the_click_was_and_keeps_the_choice(
     assert Sandbox.objects.count() == 4
 
 
-def test_a_lifetime_that_is_too_long_by_now_is_refused_in_words(
+def test_a_relaunch_over_the_current_lifetime_limit_is_rejected(
     web: Client, alice: User, settings
 ) -> None:
     sandbox = ended(alice, ttl_minutes=120)
@@ -101,7 +102,7 @@ def test_a_lifetime_that_is_too_long_by_now_is_refused_in_words(
     assert "Choose a lifetime from 15 to 60 minutes." in text(page)
 
 
-def test_what_ended_tells_how_long_it_ran_and_what_it_used_at_most(
+def test_an_ended_sandbox_shows_uptime_and_peaks(
     web: Client, alice: User, runtime: MemoryRuntime, clock: Clock
 ) -> None:
     sandbox = launch(alice)
@@ -143,12 +144,12 @@ def test_peaks_outlive_the_samples(
     assert "peak 128 of 512 MB" in page
 
 
-def test_what_ended_without_being_measured_has_no_plots(web: Client, alice: User) -> None:
+def test_an_unmeasured_sandbox_has_no_plots(web: Client, alice: User) -> None:
     page = web.get(own_page(ended(alice)))
     assert 'id="usage"' not in page.content.decode()
 
 
-def test_a_failure_says_at_which_step_and_what_to_do(
+def test_a_failure_shows_its_step_and_advice(
     web: Client, alice: User, runtime: MemoryRuntime
 ) -> None:
     runtime.fail_startup("api", 3, "api: no such table")
@@ -160,18 +161,16 @@ def test_a_failure_says_at_which_step_and_what_to_do(
     assert "Never started" in page
 
 
-def test_who_lost_an_idle_sandbox_reads_how_to_keep_the_next(
-    web: Client, alice: User, clock: Clock
-) -> None:
+def test_an_idle_timeout_shows_how_to_avoid_it(web: Client, alice: User, clock: Clock) -> None:
     sandbox = launch(alice)
     clock.forward(minutes=31)
     sweep()
     page = text(web.get(own_page(sandbox)))
-    assert "Nobody used it" in page
+    assert capfirst(EndReason.IDLE.label) in page
     assert "Requests to the sandbox keep it" in page
 
 
-def test_the_history_can_be_narrowed(web: Client, alice: User, runtime: MemoryRuntime) -> None:
+def test_the_history_can_be_filtered(web: Client, alice: User, runtime: MemoryRuntime) -> None:
     ended(alice, name="by-hand")
     late = launch(alice, name="too-late")
     expire(late)
@@ -192,7 +191,7 @@ def test_the_history_can_be_narrowed(web: Client, alice: User, runtime: MemoryRu
     assert web.get(reverse("history"), {"end": "x"})["Location"] == reverse("history")
 
 
-def test_older_pages_keep_what_it_was_narrowed_to(web: Client, alice: User) -> None:
+def test_older_pages_keep_the_filter(web: Client, alice: User) -> None:
     from tests.harness import bulk_data
 
     bulk_data.past(60, {alice: 60})
@@ -205,7 +204,7 @@ def test_older_pages_keep_what_it_was_narrowed_to(web: Client, alice: User) -> N
     assert [len(page.context["ended"]) for page in (first, second)] == [20, 10]
 
 
-def test_only_so_many_are_looked_through(
+def test_only_recent_sandboxes_are_searched(
     web: Client, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sandboxes.views.history.MAX_SEARCHED", 2)
@@ -215,7 +214,7 @@ def test_only_so_many_are_looked_through(
     assert [card.sandbox.name for card in page.context["ended"]] == ["checkout-3", "checkout-2"]
 
 
-def test_others_see_nothing_of_my_past(web: Client, bob: User) -> None:
+def test_history_of_other_users_is_not_shown(web: Client, bob: User) -> None:
     sandbox = ended(bob, name="secret-project")
     assert "secret-project" not in text(web.get(reverse("history"), {"q": "secret"}))
     assert "secret-project" not in text(web.get(reverse("history"), {"q": sandbox.public_id}))

@@ -1,4 +1,4 @@
-"""Logs on the pages: by service, narrowed, followed, as a file, and after the end."""
+"""Log pages: filter, follow, download, and final logs."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def test_logs_never_show_the_keys(web: Client, alice: User, runtime: MemoryRunti
     assert key not in web.get(address, {"service": "api"}).content.decode()
 
 
-def test_logs_that_cannot_be_read_say_why(web: Client, alice: User, runtime: MemoryRuntime) -> None:
+def test_unreadable_logs_show_the_error(web: Client, alice: User, runtime: MemoryRuntime) -> None:
     address = reverse("logs", args=[launch(alice).public_id])
     assert "Choose one of" in text(web.get(address, {"service": "nonsense"}))
     runtime.unreachable = True
     assert "The engine did not answer." in text(web.get(address, {"service": "api"}))
 
 
-def test_a_log_can_be_narrowed_to_some_words_in_whatever_case(
+def test_logs_can_be_filtered_ignoring_case(
     web: Client, alice: User, runtime: MemoryRuntime
 ) -> None:
     sandbox = launch(alice)
@@ -76,13 +76,13 @@ def test_a_log_can_be_narrowed_to_some_words_in_whatever_case(
     assert "No matches for “(teapot” in the last 4 lines." in none
 
 
-def test_only_the_lines_are_answered_where_only_they_are_swapped(web: Client, alice: User) -> None:
+def test_htmx_fetches_only_the_lines(web: Client, alice: User) -> None:
     sandbox = launch(alice)
     assert 'name="q"' in ask(web, sandbox, service="api").content.decode()
     assert 'name="q"' not in ask(web, sandbox, LINES, service="api").content.decode()
 
 
-def test_a_log_that_is_followed_is_asked_for_again_and_silence_is_answered_with_nothing(
+def test_a_followed_log_polls_and_gets_204_if_unchanged(
     web: Client, alice: User, runtime: MemoryRuntime
 ) -> None:
     sandbox = launch(alice)
@@ -96,7 +96,7 @@ def test_a_log_that_is_followed_is_asked_for_again_and_silence_is_answered_with_
     assert "something new" in text(ask(web, sandbox, LINES, **poll))
 
 
-def test_following_stops_by_itself_and_with_the_sandbox(
+def test_following_stops_after_a_time_and_with_the_sandbox(
     web: Client, alice: User, clock: Clock
 ) -> None:
     sandbox = launch(alice)
@@ -115,24 +115,20 @@ def test_following_stops_by_itself_and_with_the_sandbox(
 
 
 @pytest.mark.parametrize("until", ["soon", "-1", "9" * 400, "²", "99999999999"])
-def test_nobody_follows_for_longer_than_is_promised(
-    web: Client, alice: User, clock: Clock, until: str
-) -> None:
+def test_following_is_limited_in_time(web: Client, alice: User, clock: Clock, until: str) -> None:
     log = ask(web, launch(alice), LINES, service="api", until=until).context["log"]
     clock.forward(minutes=11)
     assert not log.is_followed
 
 
-def test_without_javascript_a_followed_log_is_a_page_that_comes_again(
-    web: Client, alice: User
-) -> None:
+def test_without_javascript_a_followed_log_reloads_the_page(web: Client, alice: User) -> None:
     sandbox = launch(alice)
     refreshed = '<meta http-equiv="refresh"'
     assert refreshed in ask(web, sandbox, {}, service="api", follow="on").content.decode()
     assert refreshed not in ask(web, sandbox, {}, service="api").content.decode()
 
 
-def test_a_log_can_be_taken_home_without_the_keys(
+def test_a_downloaded_log_contains_no_keys(
     web: Client, alice: User, runtime: MemoryRuntime
 ) -> None:
     sandbox = launch(alice, name="Checkout, tests")
@@ -145,7 +141,7 @@ def test_a_log_can_be_taken_home_without_the_keys(
     assert "no-store" in answer["Cache-Control"]
 
 
-def test_a_file_that_cannot_be_had_leads_to_the_page_that_says_why(
+def test_a_failed_download_redirects_to_the_page_with_the_error(
     web: Client, alice: User, runtime: MemoryRuntime
 ) -> None:
     sandbox = launch(alice)
@@ -154,9 +150,7 @@ def test_a_file_that_cannot_be_had_leads_to_the_page_that_says_why(
     assert "The engine did not answer." in text(answer)
 
 
-def test_what_was_written_last_is_kept_when_it_ends(
-    web: Client, alice: User, runtime: MemoryRuntime
-) -> None:
+def test_the_last_log_lines_are_kept(web: Client, alice: User, runtime: MemoryRuntime) -> None:
     sandbox = launch(alice)
     runtime.write_log(sandbox.public_id, "api", "GET /v1/plans 200")
     with run_on_commit():
@@ -167,9 +161,7 @@ def test_what_was_written_last_is_kept_when_it_ends(
     assert "1 match in the last" in text(ask(web, sandbox, q="plans"))
 
 
-def test_there_is_no_log_to_wait_for_before_its_services_are_there(
-    web: Client, alice: User
-) -> None:
+def test_no_log_is_loaded_before_services_exist(web: Client, alice: User) -> None:
     sandbox = request(alice)
     page = web.get(reverse("sandbox", args=[sandbox.public_id]))
     assert "Logs appear once it's running." in text(page)
@@ -177,7 +169,7 @@ def test_there_is_no_log_to_wait_for_before_its_services_are_there(
     assert "No output from api yet." in text(ask(web, sandbox, LINES, service="api"))
 
 
-def test_a_log_that_is_late_is_asked_for_again_until_it_is_there(
+def test_a_pending_log_is_polled_until_available(
     web: Client, alice: User, runtime: MemoryRuntime
 ) -> None:
     sandbox = launch(alice)

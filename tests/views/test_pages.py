@@ -1,4 +1,4 @@
-"""The pages: who may see them, what the dashboard shows, and how it launches."""
+"""Pages: access, the dashboard, and launching."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ ACTS = ["extend", "touch", "retry-funding", "reset", "destroy", "credentials", "
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_nobody_sees_a_page_without_signing_in(client: Client, name: str) -> None:
+def test_pages_require_sign_in(client: Client, name: str) -> None:
     response = client.get(reverse(name))
     assert response.status_code == 302
     assert response["Location"].startswith(reverse("account_login"))
 
 
 @pytest.mark.parametrize("name", LOOKS + ACTS)
-def test_sandboxes_of_others_are_not_there(
+def test_sandboxes_of_other_users_are_not_found(
     web: Client, bob: User, runtime: MemoryRuntime, name: str
 ) -> None:
     sandbox = launch(bob)
@@ -58,12 +58,12 @@ def test_sandboxes_of_others_are_not_there(
 
 
 @pytest.mark.parametrize("name", ["extend", "touch", "retry-funding", "relaunch"])
-def test_acts_are_not_links(web: Client, alice: User, name: str) -> None:
+def test_actions_require_post(web: Client, alice: User, name: str) -> None:
     sandbox = launch(alice)
     assert web.get(reverse(name, args=[sandbox.public_id])).status_code == 405
 
 
-def test_a_form_from_elsewhere_is_refused(alice: User) -> None:
+def test_a_cross_site_form_is_rejected(alice: User) -> None:
     sandbox, strict = launch(alice), Client(enforce_csrf_checks=True)
     strict.force_login(alice)
     response = strict.post(reverse("destroy", args=[sandbox.public_id]))
@@ -72,25 +72,25 @@ def test_a_form_from_elsewhere_is_refused(alice: User) -> None:
     assert reload(sandbox).state == State.RUNNING
 
 
-def test_who_was_signed_out_gets_no_sign_in_page_into_a_card(client: Client, alice: User) -> None:
+def test_a_signed_out_poll_reloads_the_page(client: Client, alice: User) -> None:
     address = reverse("card", args=[launch(alice).public_id])
     response = client.get(address, headers=HTMX)
     assert (response["HX-Refresh"], response.content) == ("true", b"")
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_no_cache_keeps_a_page(web: Client, name: str) -> None:
+def test_pages_are_not_cached(web: Client, name: str) -> None:
     assert "no-store" in web.get(reverse(name))["Cache-Control"]
 
 
-def test_first_timers_see_what_they_get(web: Client) -> None:
+def test_new_users_see_an_introduction(web: Client) -> None:
     page = text(web.get("/"))
     for promise in ("5 plans", "10 subscribers", "20 invoices", "funded Stellar testnet account"):
         assert promise in page
     assert "0 of 3 sandboxes" in page
 
 
-def test_one_click_provisions_with_the_defaults(web: Client, alice: User) -> None:
+def test_one_click_launches_with_the_defaults(web: Client, alice: User) -> None:
     form = web.get("/").context["form"]
     with run_on_commit():
         response = web.post(reverse("launch"), {"key": form["key"].value()})
@@ -106,13 +106,13 @@ def test_name_and_lifetime_can_be_chosen(web: Client) -> None:
     assert (sandbox.name, sandbox.ttl_minutes) == ("checkout", 90)
 
 
-def test_the_same_form_sent_twice_is_one_sandbox(web: Client) -> None:
+def test_submitting_a_form_twice_launches_once(web: Client) -> None:
     for _ in range(2):
         assert web.post(reverse("launch"), {"key": "one"}).status_code == 302
     assert Sandbox.objects.count() == 1
 
 
-def test_an_old_form_with_other_values_asks_to_be_sent_again(web: Client) -> None:
+def test_a_reused_form_with_other_values_must_be_resubmitted(web: Client) -> None:
     web.post(reverse("launch"), {"key": "one"})
     response = web.post(reverse("launch"), {"key": "one", "name": "other"})
     assert "This form was already submitted" in text(response)
@@ -129,7 +129,7 @@ def test_an_old_form_with_other_values_asks_to_be_sent_again(web: Client) -> Non
         ("blueprint", "nonsense", "Select a valid choice."),
     ],
 )
-def test_a_mistake_is_told_beside_its_field(
+def test_an_error_is_shown_beside_its_field(
     web: Client, field: str, value: str, remedy: str
 ) -> None:
     response = web.post(reverse("launch"), {"key": "one", field: value})
@@ -138,14 +138,14 @@ def test_a_mistake_is_told_beside_its_field(
     assert not Sandbox.objects.exists()
 
 
-def test_the_limit_of_the_user_is_what_the_page_offers(web: Client, alice: User) -> None:
+def test_the_form_respects_the_limits_of_the_user(web: Client, alice: User) -> None:
     LimitOverride.objects.create(user=alice, max_active=1, ttl_max_minutes=30, reason="trial")
     response = web.get("/")
     assert response.context["form"].lifetimes == [15, 30]
     assert "0 of 1 sandboxes" in text(response)
 
 
-def test_at_the_limit_it_says_when_the_next_place_is_free(web: Client, alice: User) -> None:
+def test_at_the_limit_the_page_shows_when_a_slot_opens(web: Client, alice: User) -> None:
     for name in ("first", "second", "third"):
         launch(alice, name=name)
     page = text(web.get("/"))
@@ -155,7 +155,7 @@ def test_at_the_limit_it_says_when_the_next_place_is_free(web: Client, alice: Us
     )
 
 
-def test_a_launch_over_the_limit_is_refused_in_words(web: Client, alice: User) -> None:
+def test_a_launch_over_the_limit_is_rejected(web: Client, alice: User) -> None:
     for _ in range(3):
         launch(alice)
     response = web.post(reverse("launch"), {"key": "one"})
@@ -163,7 +163,7 @@ def test_a_launch_over_the_limit_is_refused_in_words(web: Client, alice: User) -
     assert Sandbox.objects.count() == 3
 
 
-def test_a_full_portal_names_nobodys_sandbox(
+def test_a_full_portal_names_no_sandbox_of_others(
     web: Client, bob: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settings, "SANDBOX_MAX_SITE", 1)
@@ -173,7 +173,7 @@ def test_a_full_portal_names_nobodys_sandbox(
     assert "secret-project" not in page
 
 
-def test_maintenance_is_announced_and_refuses_launches(web: Client) -> None:
+def test_maintenance_mode_is_announced_and_rejects_launches(web: Client) -> None:
     until = clock.now() + timedelta(minutes=40)
     Site.objects.create(drained_until=until, drain_message="More memory is put in.")
     page = text(web.get("/"))
@@ -183,7 +183,7 @@ def test_maintenance_is_announced_and_refuses_launches(web: Client) -> None:
     assert not Sandbox.objects.exists()
 
 
-def test_queries_do_not_grow_with_the_cards(web: Client, alice: User) -> None:
+def test_queries_do_not_grow_with_the_number_of_cards(web: Client, alice: User) -> None:
     LimitOverride.objects.create(user=alice, max_active=6, reason="trial")
     actions.extend(launch(alice), 30, alice)
     request(alice)

@@ -1,4 +1,4 @@
-"""What one can look into: credentials, the journal, what failed."""
+"""The sandbox page: credentials, journal, and failures."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 
 
-def test_credentials_are_shown_on_request_and_each_look_is_journalled(
-    web: Client, alice: User
-) -> None:
+def test_viewing_credentials_is_recorded(web: Client, alice: User) -> None:
     sandbox = launch(alice)
     key = sandbox.secrets["API_KEY"]
     address = reverse("credentials", args=[sandbox.public_id])
@@ -42,14 +40,14 @@ def test_credentials_are_shown_on_request_and_each_look_is_journalled(
     assert event_kinds(sandbox).count("credentials_read") == 1
 
 
-def test_credentials_of_a_sandbox_that_ended_are_refused(web: Client, alice: User) -> None:
+def test_credentials_of_an_ended_sandbox_are_rejected(web: Client, alice: User) -> None:
     sandbox = launch(alice)
     with run_on_commit():
         actions.destroy(sandbox, alice)
     assert "Only a running sandbox" in text(click(web, "credentials", sandbox))
 
 
-def test_a_failure_is_told_with_its_last_words(
+def test_a_failure_shows_the_last_log_lines(
     web: Client, alice: User, runtime: MemoryRuntime
 ) -> None:
     runtime.fail_startup("api", 3, "api: no such table")
@@ -61,7 +59,7 @@ def test_a_failure_is_told_with_its_last_words(
         assert "api: no such table" in page
 
 
-def test_the_journal_tells_the_whole_story(web: Client, alice: User, olga: User) -> None:
+def test_the_journal_lists_all_events(web: Client, alice: User, olga: User) -> None:
     sandbox = launch(alice)
     actions.extend(sandbox, 30, olga, "For the demo.")
     page = text(web.get(reverse("sandbox", args=[sandbox.public_id])))

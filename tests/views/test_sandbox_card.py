@@ -1,4 +1,4 @@
-"""The card and the page of one sandbox: what they show, and what each click does."""
+"""A sandbox's card: contents, polls, and actions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 LOOKS = ["sandbox", "card", "journal", "logs", "download-logs", "usage"]
 
 
-def test_the_card_says_which_clock_ends_it(web: Client, alice: User) -> None:
+def test_the_card_shows_the_next_deadline(web: Client, alice: User) -> None:
     sandbox = launch(alice, name="checkout")
     assert sandbox.ends_at and sandbox.expires_at
     ends, latest = (f"{at:%H:%M} UTC" for at in (sandbox.ends_at, sandbox.expires_at))
@@ -46,7 +46,7 @@ def test_the_card_says_which_clock_ends_it(web: Client, alice: User) -> None:
     assert f"Stops at {ends} if idle; expires at {latest}" in page
 
 
-def test_steps_are_shown_while_it_is_made(web: Client, alice: User) -> None:
+def test_launch_steps_are_shown(web: Client, alice: User) -> None:
     sandbox = request(alice)
     lifecycle.start_provisioning(sandbox)
     page = text(web.get("/"))
@@ -54,14 +54,14 @@ def test_steps_are_shown_while_it_is_made(web: Client, alice: User) -> None:
     assert "Create network : waiting" in page
 
 
-def test_a_poll_with_nothing_new_is_empty(web: Client, alice: User) -> None:
+def test_an_unchanged_poll_returns_204(web: Client, alice: User) -> None:
     sandbox = launch(alice)
     seen = web.get("/").context["live"][0].etag
     address = reverse("card", args=[sandbox.public_id])
     assert web.get(address, {"etag": seen}, headers=HTMX).status_code == 204
 
 
-def test_a_poll_brings_only_what_is_live(web: Client, alice: User) -> None:
+def test_a_poll_returns_the_live_parts(web: Client, alice: User) -> None:
     sandbox = launch(alice)
     seen = web.get("/").context["live"][0].etag
     Sandbox.objects.update(funding=Funding.FUNDED)
@@ -72,7 +72,7 @@ def test_a_poll_brings_only_what_is_live(web: Client, alice: User) -> None:
     assert "Show credentials" not in text(response)
 
 
-def test_a_poll_brings_the_whole_card_when_its_state_changed(web: Client, alice: User) -> None:
+def test_a_poll_returns_the_card_after_a_state_change(web: Client, alice: User) -> None:
     sandbox = launch(alice)
     seen = web.get("/").context["live"][0].etag
     with run_on_commit():
@@ -83,7 +83,7 @@ def test_a_poll_brings_the_whole_card_when_its_state_changed(web: Client, alice:
     assert "sandboxes-changed" in response["HX-Trigger"]
 
 
-def test_looking_is_not_activity(web: Client, alice: User) -> None:
+def test_viewing_pages_is_not_activity(web: Client, alice: User) -> None:
     sandbox = launch(alice)
     for name in LOOKS:
         web.get(reverse(name, args=[sandbox.public_id]))
@@ -91,9 +91,7 @@ def test_looking_is_not_activity(web: Client, alice: User) -> None:
     assert reload(sandbox).last_activity_at == sandbox.last_activity_at
 
 
-def test_an_overview_with_nothing_new_is_empty_until_something_comes_up(
-    web: Client, alice: User
-) -> None:
+def test_an_unchanged_summary_returns_204(web: Client, alice: User) -> None:
     seen = web.get("/").context["summary"].etag
     assert web.get(reverse("overview"), {"etag": seen}, headers=HTMX).status_code == 204
     launch(alice, name="from-a-script")
@@ -102,7 +100,7 @@ def test_an_overview_with_nothing_new_is_empty_until_something_comes_up(
 
 
 @pytest.mark.parametrize("ask", [post, click])
-def test_extend_gives_what_it_offered(web: Client, alice: User, ask: Any) -> None:
+def test_extend_adds_the_offered_minutes(web: Client, alice: User, ask: Any) -> None:
     sandbox = launch(alice)
     offer = web.get("/").context["live"][0].extension_options[1]
     response = ask(web, "extend", sandbox, minutes=offer.minutes)
@@ -110,7 +108,7 @@ def test_extend_gives_what_it_offered(web: Client, alice: User, ask: Any) -> Non
     assert "Already extended" in text(response)
 
 
-def test_an_offer_never_goes_past_the_cap(web: Client, alice: User) -> None:
+def test_offered_extensions_respect_the_cap(web: Client, alice: User) -> None:
     sandbox = launch(alice)
     assert sandbox.expires_at
     cap = sandbox.expires_at + timedelta(minutes=45)
@@ -123,7 +121,7 @@ def test_an_offer_never_goes_past_the_cap(web: Client, alice: User) -> None:
 
 @pytest.mark.parametrize("ask", [post, click])
 @pytest.mark.parametrize("minutes", ["0", "121", "many", "", "²", "9" * 5000])
-def test_a_wrong_extension_is_refused_on_the_card(
+def test_an_invalid_extension_is_rejected_on_the_card(
     web: Client, alice: User, ask: Any, minutes: str
 ) -> None:
     sandbox = launch(alice)
@@ -132,7 +130,7 @@ def test_a_wrong_extension_is_refused_on_the_card(
 
 
 @pytest.mark.parametrize("ask", [post, click])
-def test_keep_alive_starts_the_idle_clock_again(web: Client, alice: User, ask: Any) -> None:
+def test_keep_alive_resets_the_idle_timer(web: Client, alice: User, ask: Any) -> None:
     sandbox = launch(alice)
     Sandbox.objects.update(last_activity_at=clock.now() - timedelta(minutes=27))
     assert "It will stop soon" in text(web.get("/"))
@@ -141,7 +139,7 @@ def test_keep_alive_starts_the_idle_clock_again(web: Client, alice: User, ask: A
 
 
 @pytest.mark.parametrize("ask", [post, click])
-def test_reset_and_destroy_are_done_when_confirmed(
+def test_reset_and_destroy_require_confirmation(
     web: Client, alice: User, ask: Any, runtime: MemoryRuntime
 ) -> None:
     sandbox = launch(alice)
@@ -157,7 +155,7 @@ def test_reset_and_destroy_are_done_when_confirmed(
 
 @pytest.mark.parametrize("ask", [post, click])
 @pytest.mark.parametrize("name", ["extend", "touch", "reset", "retry-funding"])
-def test_what_does_not_fit_the_state_is_refused_in_words(
+def test_actions_for_another_state_are_rejected(
     web: Client, alice: User, ask: Any, name: str
 ) -> None:
     sandbox = launch(alice)
@@ -166,7 +164,7 @@ def test_what_does_not_fit_the_state_is_refused_in_words(
     assert re.search("Only a running sandbox|has ended", text(ask(web, name, sandbox, minutes=5)))
 
 
-def test_friendbot_can_be_asked_again(web: Client, alice: User) -> None:
+def test_funding_can_be_retried(web: Client, alice: User) -> None:
     sandbox = launch(alice)
     Sandbox.objects.update(funding=Funding.FAILED, funding_error="no such network")
     page = text(web.get("/"))
@@ -175,7 +173,7 @@ def test_friendbot_can_be_asked_again(web: Client, alice: User) -> None:
     assert reload(sandbox).funding == Funding.PENDING
 
 
-def test_a_click_on_the_page_of_a_sandbox_leads_back_there(web: Client, alice: User) -> None:
+def test_actions_on_the_sandbox_page_return_to_it(web: Client, alice: User) -> None:
     sandbox = launch(alice)
     own = reverse("sandbox", args=[sandbox.public_id])
     touch = reverse("touch", args=[sandbox.public_id])
@@ -185,9 +183,7 @@ def test_a_click_on_the_page_of_a_sandbox_leads_back_there(web: Client, alice: U
     assert web.post(touch, headers=elsewhere)["Location"].startswith("/#card-")
 
 
-def test_what_cannot_be_removed_yet_is_told(
-    web: Client, alice: User, runtime: MemoryRuntime
-) -> None:
+def test_a_failed_removal_is_shown(web: Client, alice: User, runtime: MemoryRuntime) -> None:
     sandbox = launch(alice)
     runtime.fail_next("destroy", EngineUnreachable("The engine did not answer."))
     post(web, "destroy", sandbox)

@@ -1,4 +1,4 @@
-"""Pages and API with a crowd behind them: as many queries as with one row, and pages by cursor."""
+"""Queries and pagination of pages and the API with many rows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 Look = tuple[Client, str, int]
-"""Who looks, at what, and the status that is right."""
+"""User, URL, and expected status."""
 
 
 def _card_poll(web: Client) -> str:
@@ -59,11 +59,11 @@ LOOKS: dict[str, tuple[int, Callable[[Client, Client, Client, Sandbox], Look]]] 
         lambda _web, _api, admin, _row: (admin, "/admin/auth/user/", 200),
     ),
 }
-"""What is looked at, and the most queries that it may take."""
+"""URLs, and the maximum number of queries."""
 
 
 @pytest.mark.parametrize("name", LOOKS)
-def test_a_look_takes_no_more_queries_with_20_sandboxes_than_with_1(
+def test_queries_do_not_grow_from_1_to_20_sandboxes(
     alice: User, olga: User, settings, name: str
 ) -> None:
     settings.SANDBOX_MAX_PER_USER = 50
@@ -102,10 +102,10 @@ def _older(page: str) -> str:
     return f"/history/{found[1]}" if found else ""
 
 
-def test_the_history_leads_through_all_of_it_while_more_ends(web: Client, alice: User) -> None:
+def test_history_pages_are_complete_while_sandboxes_end(web: Client, alice: User) -> None:
     bulk_data.past(45, {alice: 45})
     rows = alice.sandboxes.order_by("-ended_at")
-    # In one and the same moment: the cursor must tell them apart.
+    # At the same time, so that the cursor must distinguish them.
     moment = rows[20].ended_at
     alice.sandboxes.filter(pk__in=[row.pk for row in rows[15:27]]).update(ended_at=moment)
     there = [row.public_id for row in alice.sandboxes.order_by("-ended_at", "-pk")]
@@ -120,15 +120,13 @@ def test_the_history_leads_through_all_of_it_while_more_ends(web: Client, alice:
     assert [name for name in seen if name in there] == there
 
 
-def test_a_page_of_the_history_that_makes_no_sense_leads_to_the_newest(
-    web: Client, alice: User
-) -> None:
+def test_an_invalid_history_page_redirects_to_the_first(web: Client, alice: User) -> None:
     bulk_data.past(21, {alice: 21})
     assert web.get("/history/?cursor=x")["Location"] == "/history/"
     assert len(_shown(web.get("/history/?page=2").content.decode())) == 20
 
 
-def test_older_pages_of_the_history_lead_back_to_the_newest(web: Client, alice: User) -> None:
+def test_older_history_pages_link_to_the_first(web: Client, alice: User) -> None:
     bulk_data.past(21, {alice: 21})
     first = web.get("/history/")
     assert "Newest" not in text(first)
@@ -138,7 +136,7 @@ def test_older_pages_of_the_history_lead_back_to_the_newest(web: Client, alice: 
     assert len(_shown(second.content.decode())) == 1
 
 
-def test_the_admin_counts_no_further_than_somebody_would_leaf(
+def test_the_admin_caps_the_count_of_rows(
     admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(base, "MAX_COUNTED", 60)
@@ -152,13 +150,13 @@ def test_the_admin_counts_no_further_than_somebody_would_leaf(
     assert "70 sandboxes" not in text(page)
 
 
-def test_the_admin_tells_the_number_of_those_it_has_counted(admin_client: Client) -> None:
+def test_the_admin_shows_the_exact_count_below_the_cap(admin_client: Client) -> None:
     bulk_data.past(3)
     assert "3 sandboxes" in text(admin_client.get(SANDBOXES))
     assert "0 results" in text(admin_client.get(f"{SANDBOXES}?q=nothing"))
 
 
-def test_events_are_found_by_sandbox_by_kind_and_by_actor(
+def test_events_are_found_by_sandbox_kind_and_actor(
     admin_client: Client, alice: User, bob: User
 ) -> None:
     bulk_data.past(4, {alice: 1, bob: 2})
@@ -175,7 +173,7 @@ def test_events_are_found_by_sandbox_by_kind_and_by_actor(
     assert found("sbx_0000000000000000") == found("bob@example.com alice@example.com") == set()
 
 
-def test_sandboxes_are_found_by_parts_of_name_and_id_and_by_the_owners_address(
+def test_sandboxes_are_found_by_name_id_and_owner(
     admin_client: Client, alice: User, bob: User
 ) -> None:
     bulk_data.past(9, {alice: 3, bob: 3})

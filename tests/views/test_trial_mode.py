@@ -1,4 +1,4 @@
-"""Where sandboxes are not isolated, everybody who should know it is told."""
+"""Notices in trial mode, where sandboxes aren't isolated."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ BILLING = Path(__file__).resolve().parents[2] / "sandboxes" / "blueprints" / "bi
 
 @pytest.fixture
 def trial(settings: LazySettings) -> None:
-    """The settings alone: what runs sandboxes here stays a fake."""
+    """Change only the setting; the memory runtime stays."""
     settings.SANDBOX_RUNTIME = "process"
 
 
 @pytest.fixture
 def containers_only(settings: LazySettings, tmp_path: Path) -> None:
-    """The blueprint that ships, and one that says nothing of processes."""
+    """Install the bundled blueprint, and one that doesn't support processes."""
     shutil.copytree(BILLING, tmp_path / "blueprints" / "boxed")
     for name in ("billing", "boxed"):
         folder = tmp_path / "blueprints" / name
@@ -61,27 +61,27 @@ def pages(web: Client, alice: User) -> list[str]:
     return [text(web.get(address)) for address in where]
 
 
-def test_the_pages_say_so(web: Client, alice: User, trial: None) -> None:
+def test_pages_show_the_trial_mode_notice(web: Client, alice: User, trial: None) -> None:
     assert all(SENTENCE in page for page in pages(web, alice))
 
 
-def test_the_pages_say_nothing_of_it_on_an_engine(web: Client, alice: User) -> None:
+def test_pages_show_no_notice_with_an_engine(web: Client, alice: User) -> None:
     assert not any("Trial mode" in page for page in pages(web, alice))
 
 
-def test_the_api_says_so(alice: User, settings: LazySettings) -> None:
+def test_the_api_reports_missing_isolation(alice: User, settings: LazySettings) -> None:
     assert ApiClient(alice).get("/limits").json()["isolated"] is True
     settings.SANDBOX_RUNTIME = "process"
     assert ApiClient(alice).get("/limits").json()["isolated"] is False
 
 
-def test_the_admin_says_so(client: Client, olga: User, trial: None) -> None:
+def test_the_admin_shows_trial_mode(client: Client, olga: User, trial: None) -> None:
     client.force_login(olga)
     listed = client.get(reverse("admin:sandboxes_site_changelist"), follow=True)
     assert SENTENCE in text(listed)
 
 
-def test_a_system_check_warns_of_it(settings: LazySettings) -> None:
+def test_a_system_check_warns_about_trial_mode(settings: LazySettings) -> None:
     assert runtime.check_isolation() == []
     settings.SANDBOX_RUNTIME = "process"
     (message,) = runtime.check_isolation()
@@ -89,7 +89,7 @@ def test_a_system_check_warns_of_it(settings: LazySettings) -> None:
     assert message.hint
 
 
-def test_a_blueprint_that_needs_an_engine_is_refused_and_not_offered(
+def test_a_blueprint_that_needs_an_engine_is_not_offered(
     alice: User, trial: None, containers_only: None
 ) -> None:
     with pytest.raises(ValidationFailed, match="needs a container engine"):
@@ -104,7 +104,7 @@ def test_a_blueprint_that_needs_an_engine_is_refused_and_not_offered(
     }
 
 
-def test_on_an_engine_it_can_be_launched(alice: User, containers_only: None) -> None:
+def test_the_blueprint_can_be_launched_with_an_engine(alice: User, containers_only: None) -> None:
     listed = ApiClient(alice).get("/blueprints").json()["data"]
     assert all(one["can_launch"] for one in listed)
     assert launch(alice, blueprint="boxed").state == "running"

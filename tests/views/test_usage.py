@@ -1,4 +1,4 @@
-"""What a sandbox consumes, as plots and as numbers."""
+"""Resource usage as plots and as a table."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BEGAN = timezone.now() - timedelta(hours=4)
 
 
 def measure(sandbox: Sandbox, *samples: dict[str, Any]) -> None:
-    """Samples a minute apart."""
+    """Record samples a minute apart."""
     plain = {"memory_mb": 100, "cpu_seconds": 0, "received_bytes": 0, "sent_bytes": 0}
     UsageSample.objects.bulk_create(
         UsageSample(sandbox=sandbox, at=BEGAN + timedelta(minutes=n), **plain | sample)
@@ -52,7 +52,7 @@ def corners(line: str) -> list[tuple[float, float]]:
     return [tuple(map(float, corner.split(","))) for corner in line.split()]  # type: ignore[misc]
 
 
-def test_the_page_shows_what_is_used_now_and_at_most(web: Client, alice: User) -> None:
+def test_the_page_shows_current_and_peak_usage(web: Client, alice: User) -> None:
     sandbox = launch(alice)
     measure(
         sandbox,
@@ -71,7 +71,7 @@ def test_the_page_shows_what_is_used_now_and_at_most(web: Client, alice: User) -
     assert page.content.decode().count("<polyline") == 4
 
 
-def test_where_requests_are_not_counted_bytes_are_shown(web: Client, alice: User) -> None:
+def test_traffic_is_shown_if_requests_are_not_counted(web: Client, alice: User) -> None:
     sandbox = launch(alice)
     Sandbox.objects.update(blueprint="of-a-plain-log")
     measure(sandbox, {}, {"sent_bytes": 60_000}, {"sent_bytes": 60_000})
@@ -82,9 +82,7 @@ def test_where_requests_are_not_counted_bytes_are_shown(web: Client, alice: User
     assert page.content.decode().count("<polyline") == 3, "the disk was not measured"
 
 
-def test_requests_keep_their_place_while_a_worker_counts_the_first(
-    web: Client, alice: User
-) -> None:
+def test_requests_are_shown_before_the_first_count(web: Client, alice: User) -> None:
     sandbox = launch(alice)
     measure(sandbox, {"requests": None})
     page = text(web.get(reverse("sandbox", args=[sandbox.public_id])))
@@ -92,7 +90,7 @@ def test_requests_keep_their_place_while_a_worker_counts_the_first(
     assert "were not counted" not in page
 
 
-def test_the_first_sample_tells_how_often_it_was_asked_since_it_ran(alice: User) -> None:
+def test_the_first_sample_has_the_request_rate_since_the_start(alice: User) -> None:
     sandbox = launch(alice)
     Sandbox.objects.update(started_at=BEGAN - timedelta(minutes=2))
     measure(sandbox, {"requests": 6}, {"requests": 6}, {"requests": None}, {"requests": 9})
@@ -100,14 +98,14 @@ def test_the_first_sample_tells_how_often_it_was_asked_since_it_ran(alice: User)
     assert rates == [3, 0, None, None]
 
 
-def test_a_first_sample_that_comes_at_once_makes_no_flood_of_a_few_requests(alice: User) -> None:
+def test_an_early_first_sample_does_not_inflate_the_rate(alice: User) -> None:
     sandbox = launch(alice)
     Sandbox.objects.update(started_at=BEGAN - timedelta(milliseconds=2))
     measure(sandbox, {"requests": 6})
     assert get_usage(reload(sandbox)).peak["requests_per_minute"] == 6.0
 
 
-def test_the_same_can_be_read_as_numbers(web: Client, alice: User) -> None:
+def test_usage_is_also_shown_as_a_table(web: Client, alice: User) -> None:
     sandbox = launch(alice)
     measure(sandbox, {"requests": 0}, {"memory_mb": 123.456, "cpu_seconds": 6, "requests": 3})
     page = text(web.get(reverse("sandbox", args=[sandbox.public_id])))
@@ -115,15 +113,13 @@ def test_the_same_can_be_read_as_numbers(web: Client, alice: User) -> None:
     assert "Traffic is everything sent over the sandbox's own ports" in page
 
 
-def test_before_the_first_sweep_the_places_of_the_plots_are_kept(web: Client, alice: User) -> None:
+def test_plots_have_placeholders_before_the_first_sweep(web: Client, alice: User) -> None:
     page = web.get(reverse("sandbox", args=[launch(alice).public_id]))
     assert "First reading within a minute" in text(page)
     assert page.content.decode().count("<svg viewBox") == 4
 
 
-def test_a_poll_brings_plots_when_there_is_a_new_sample_and_ends_with_the_sandbox(
-    web: Client, alice: User
-) -> None:
+def test_polls_return_plots_after_a_new_sample(web: Client, alice: User) -> None:
     sandbox = launch(alice)
     measure(sandbox, {})
     address = reverse("usage", args=[sandbox.public_id])
@@ -137,7 +133,7 @@ def test_a_poll_brings_plots_when_there_is_a_new_sample_and_ends_with_the_sandbo
     assert "hx-trigger" not in over
 
 
-def test_the_address_of_the_plots_alone_leads_to_the_page(web: Client, alice: User) -> None:
+def test_the_url_of_the_plots_redirects_to_the_page(web: Client, alice: User) -> None:
     sandbox = launch(alice)
     answer = web.get(reverse("usage", args=[sandbox.public_id]))
     assert answer["Location"] == reverse("sandbox", args=[sandbox.public_id])
@@ -153,7 +149,7 @@ def test_a_line_stays_in_its_plot(values: list[float], limit: float | None) -> N
     assert len(corners(drawn.line)) == len(values)
 
 
-def test_what_was_measured_once_is_a_level_line(alice: User) -> None:
+def test_a_single_sample_is_a_horizontal_line(alice: User) -> None:
     sandbox = launch(alice)
     measure(sandbox, {"memory_mb": 90})
     memory, cpu, *_ = get_usage(sandbox).sparklines
@@ -163,7 +159,7 @@ def test_what_was_measured_once_is_a_level_line(alice: User) -> None:
     assert cpu.line == "", "how busy it is, two measurements tell"
 
 
-def test_what_was_not_measured_from_the_beginning_on_keeps_to_the_time_of_the_others(
+def test_late_metrics_share_the_time_axis(
     alice: User,
 ) -> None:
     sandbox = launch(alice)
@@ -174,7 +170,7 @@ def test_what_was_not_measured_from_the_beginning_on_keeps_to_the_time_of_the_ot
     assert requests.area.endswith(f" {WIDTH / 2:.1f},{HEIGHT}")
 
 
-def test_next_to_nothing_looks_like_next_to_nothing() -> None:
+def test_low_values_look_low() -> None:
     low = [HEIGHT - y for _, y in corners(plot(1, 2, 1, limit=512).line)]
     assert max(low) < HEIGHT / 10
 
@@ -187,16 +183,16 @@ def moment(at: datetime, memory_mb: float) -> UsagePoint:
     return UsagePoint(at, memory_mb, None, None, 0, 0, None, None, None)
 
 
-def test_a_long_life_is_drawn_in_few_points_and_no_peak_is_lost() -> None:
+def test_downsampling_keeps_peaks() -> None:
     life = [moment(BEGAN + timedelta(seconds=20 * n), float(n == 401)) for n in range(720)]
     points = downsample(life, lambda one: one.memory_mb, MAX_POINTS)
     assert len(points) <= MAX_POINTS
     assert max(value for _, value in points) == 1.0
-    assert points[-1][0] == life[-1].at, "what is so now is no peak of before"
+    assert points[-1][0] == life[-1].at, "the last point is the current value"
     assert points == sorted(points)
 
 
-def test_a_long_life_is_told_in_few_rows(alice: User) -> None:
+def test_the_table_has_a_limited_number_of_rows(alice: User) -> None:
     sandbox = launch(alice)
     measure(sandbox, *[{}] * 240)
     life = get_usage(sandbox)
@@ -208,11 +204,11 @@ def test_a_long_life_is_told_in_few_rows(alice: User) -> None:
     ("counts", "total"),
     [([], 0), ([5], 5), ([5, 8, 8], 8), ([5, 2, 4], 9), ([0, 7, 0, 1], 8)],
 )
-def test_a_counter_that_began_anew_loses_nothing(counts: list[int], total: int) -> None:
+def test_a_restarted_counter_keeps_its_total(counts: list[int], total: int) -> None:
     assert counter_total(counts) == total
 
 
-def test_the_api_tells_the_peaks_of_what_has_ended(alice: User) -> None:
+def test_the_api_returns_peaks_of_ended_sandboxes(alice: User) -> None:
     program = ApiClient(alice)
     sandbox = launch(alice)
     assert program.get(f"/sandboxes/{sandbox.public_id}").json()["peak"] is None

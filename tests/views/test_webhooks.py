@@ -1,4 +1,4 @@
-"""The pages of webhooks and preferences, without a browser."""
+"""Pages of webhooks and preferences."""
 
 from __future__ import annotations
 
@@ -35,9 +35,7 @@ def act(web: Client, verb: str, webhook: Webhook, *more: str, **data: str) -> st
     return page.content.decode()
 
 
-def test_a_webhook_is_made_its_secret_shown_once_and_a_test_arrives(
-    web: Client, alice: User, receiver: Receiver
-) -> None:
+def test_a_webhook_is_created_and_tested(web: Client, alice: User, receiver: Receiver) -> None:
     shown = SECRET.search(create(web, receiver))
     assert shown
     webhook = alice.webhooks.get()
@@ -60,14 +58,14 @@ def test_a_webhook_is_made_its_secret_shown_once_and_a_test_arrives(
         ({"name": "x" * 61}, "at most 60 characters"),
     ],
 )
-def test_a_mistake_is_said_beside_its_field(
+def test_a_form_error_is_shown_beside_its_field(
     web: Client, receiver: Receiver, data: dict[str, object], remedy: str
 ) -> None:
     assert remedy in create(web, receiver, **data)
     assert not Webhook.objects.exists()
 
 
-def test_with_all_places_taken_the_page_says_so(
+def test_the_page_shows_the_webhook_limit(
     web: Client, alice: User, receiver: Receiver, settings
 ) -> None:
     settings.WEBHOOKS_PER_USER = 1
@@ -78,7 +76,7 @@ def test_with_all_places_taken_the_page_says_so(
     assert Webhook.objects.count() == 1
 
 
-def test_a_webhook_is_changed_switched_and_deleted(
+def test_a_webhook_is_updated_toggled_and_deleted(
     web: Client, alice: User, receiver: Receiver
 ) -> None:
     webhook, _ = hook(alice, receiver)
@@ -99,9 +97,7 @@ def test_a_webhook_is_changed_switched_and_deleted(
     assert not Webhook.objects.exists()
 
 
-def test_a_new_secret_is_asked_for_and_shown_once(
-    web: Client, alice: User, receiver: Receiver
-) -> None:
+def test_a_rotated_secret_is_shown_once(web: Client, alice: User, receiver: Receiver) -> None:
     webhook, old = hook(alice, receiver)
     address = reverse("rotate-webhook", args=[webhook.public_id])
     assert "Rotate the signing secret of bot?" in text(web.get(address))
@@ -111,9 +107,7 @@ def test_a_new_secret_is_asked_for_and_shown_once(
     assert Webhook.objects.get().secrets == {"current": shown[0], "previous": old}
 
 
-def test_what_was_sent_is_shown_and_sent_again(
-    web: Client, alice: User, receiver: Receiver
-) -> None:
+def test_deliveries_are_listed_and_resent(web: Client, alice: User, receiver: Receiver) -> None:
     webhook, _ = hook(alice, receiver)
     receiver.status, receiver.body = 500, b"<script>alert(1)</script>"
     with run_on_commit():
@@ -126,7 +120,7 @@ def test_what_was_sent_is_shown_and_sent_again(
     assert WebhookDelivery.objects.get().status == "delivered"
 
 
-def test_the_log_is_watched_while_something_is_on_its_way(
+def test_the_list_polls_while_a_delivery_is_pending(
     web: Client, alice: User, receiver: Receiver
 ) -> None:
     webhook, _ = hook(alice, receiver)
@@ -136,7 +130,7 @@ def test_the_log_is_watched_while_something_is_on_its_way(
     assert "hx-trigger" in web.get(address).content.decode()
 
 
-def test_a_long_log_comes_in_pages(web: Client, alice: User, receiver: Receiver) -> None:
+def test_deliveries_are_paginated(web: Client, alice: User, receiver: Receiver) -> None:
     webhook, _ = hook(alice, receiver)
     outbox.enqueue_event([webhook] * 25, "webhook.test", clock.now(), {})
     page = web.get(reverse("webhook", args=[webhook.public_id]))
@@ -146,7 +140,7 @@ def test_a_long_log_comes_in_pages(web: Client, alice: User, receiver: Receiver)
     assert web.get(page.request["PATH_INFO"], {"cursor": "x"}).status_code == 200
 
 
-def test_webhooks_of_others_are_not_there(web: Client, bob: User, receiver: Receiver) -> None:
+def test_webhooks_of_other_users_are_not_found(web: Client, bob: User, receiver: Receiver) -> None:
     webhook, _ = hook(bob, receiver)
     delivery = outbox.send_test(webhook)
     assert webhook.public_id not in web.get(reverse("webhooks")).content.decode()
@@ -159,7 +153,7 @@ def test_webhooks_of_others_are_not_there(web: Client, bob: User, receiver: Rece
     assert Webhook.objects.get().is_enabled
 
 
-def test_nobody_sees_webhooks_or_preferences_without_signing_in(
+def test_webhooks_and_preferences_require_sign_in(
     client: Client, alice: User, receiver: Receiver
 ) -> None:
     webhook, _ = hook(alice, receiver)
@@ -168,7 +162,7 @@ def test_nobody_sees_webhooks_or_preferences_without_signing_in(
         assert client.get(address).status_code == 302
 
 
-def test_preferences_are_saved_and_are_ones_own(web: Client, alice: User, bob: User) -> None:
+def test_preferences_are_saved_per_user(web: Client, alice: User, bob: User) -> None:
     page = web.get(reverse("preferences")).content.decode()
     assert page.count(" checked") == 2
     assert not Preferences.objects.exists(), "looking writes nothing"
