@@ -28,9 +28,8 @@ ALL_FOLDER = ROOT / "var" / "screenshots"
 DOCS_FOLDER = ROOT / "docs" / "screenshots"
 IN_DOCS = {
     "dashboard": ["light", "dark"],
-    "sandbox": ["light"],
+    "sandbox-measured": ["light"],
     "explorer": ["light"],
-    "webhook": ["light"],
     "console": ["light"],
 }
 """The screenshots that stay in the repository, always wide: color schemes by state."""
