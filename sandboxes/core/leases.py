@@ -26,9 +26,9 @@ def acquire_lease(sandbox: Sandbox, states: Iterable[str]) -> bool:
     """
     now, lease_token = clock.now(), sandbox.lease_token + 1
     as_read = {"lease_token": sandbox.lease_token, "leased_until": sandbox.leased_until}
-    rows = Sandbox.objects.unleased(now).filter(pk=sandbox.pk, **as_read)
+    free = Sandbox.objects.unleased(now).filter(state__in=list(states), **as_read)
     values = {"leased_until": now + LEASE_DURATION, "lease_token": lease_token}
-    acquired = rows.filter(state__in=list(states)).update(**values) == 1
+    acquired = free.claim(sandbox.pk, **values)
     if acquired:
         sandbox.lease_token = lease_token
     return acquired
@@ -39,10 +39,9 @@ def renew_lease(sandbox: Sandbox, until: datetime | None = None, **values: Any) 
 
     Returns False if the sandbox was ended or taken over.
     """
-    held = Sandbox.objects.filter(
-        pk=sandbox.pk, state=sandbox.state, lease_token=sandbox.lease_token
-    )
-    return held.update(leased_until=until or clock.now() + LEASE_DURATION, **values) == 1
+    held = Sandbox.objects.filter(state=sandbox.state, lease_token=sandbox.lease_token)
+    until = until or clock.now() + LEASE_DURATION
+    return held.claim(sandbox.pk, leased_until=until, **values)
 
 
 def release_lease(
@@ -53,8 +52,8 @@ def release_lease(
     Returns False if the sandbox has left the state in which the lease was acquired, or was taken
     over.
     """
-    held = Sandbox.objects.filter(pk=sandbox.pk, state=state, lease_token=sandbox.lease_token)
-    return held.update(leased_until=until, **values) == 1
+    held = Sandbox.objects.filter(state=state, lease_token=sandbox.lease_token)
+    return held.claim(sandbox.pk, leased_until=until, **values)
 
 
 def clear_lease(sandbox: Sandbox, state: State) -> bool:
@@ -62,4 +61,4 @@ def clear_lease(sandbox: Sandbox, state: State) -> bool:
 
     Returns False if the sandbox is in another state.
     """
-    return Sandbox.objects.filter(pk=sandbox.pk, state=state).update(leased_until=None) == 1
+    return Sandbox.objects.filter(state=state).claim(sandbox.pk, leased_until=None)

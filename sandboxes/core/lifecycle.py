@@ -40,10 +40,10 @@ def _transition(
     lease_token: int | None = None,
     **values: Any,
 ) -> bool:
-    rows = Sandbox.objects.filter(pk=sandbox.pk, state__in=list(expected))
+    rows = Sandbox.objects.filter(state__in=list(expected))
     if lease_token is not None:
         rows = rows.filter(lease_token=lease_token)
-    moved = rows.update(state=to, **values) == 1
+    moved = rows.claim(sandbox.pk, state=to, **values)
     if moved:
         sandbox.refresh_from_db()
     return moved
@@ -66,15 +66,14 @@ def create_pending(sandbox: Sandbox, actor: User | None) -> Sandbox:
 def start_provisioning(sandbox: Sandbox) -> bool:
     """(b) A worker takes it, or takes it over from a worker whose lease ran out."""
     now = clock.now()
-    rows = Sandbox.objects.unleased(now).filter(pk=sandbox.pk)
-    rows = rows.filter(state__in=(State.PENDING, State.PROVISIONING))
+    rows = Sandbox.objects.unleased(now).filter(state__in=(State.PENDING, State.PROVISIONING))
     values: dict[str, Any] = {
         "state": State.PROVISIONING,
         "steps": [],
         "lease_token": F("lease_token") + 1,
         "leased_until": now + LEASE_DURATION,
     }
-    started = rows.update(**values) == 1
+    started = rows.claim(sandbox.pk, **values)
     if started:
         sandbox.refresh_from_db()
         again = f" (attempt {sandbox.lease_token})" if sandbox.lease_token > 1 else ""

@@ -13,6 +13,7 @@ from django.db.models import Q
 
 from sandboxes.encryption.fields import EncryptedJSONField
 from sandboxes.lib import clock
+from sandboxes.models.claims import ClaimQuerySet
 from sandboxes.models.enums import (
     COUNTED_STATES,
     NON_TERMINAL,
@@ -32,7 +33,7 @@ def new_public_id() -> str:
     return "sbx_" + "".join(secrets.choice(ID_ALPHABET) for _ in range(16))
 
 
-class SandboxQuerySet(models.QuerySet["Sandbox"]):
+class SandboxQuerySet(ClaimQuerySet["Sandbox"]):
     def active(self) -> SandboxQuerySet:
         return self.filter(state__in=COUNTED_STATES)
 
@@ -62,10 +63,6 @@ class SandboxQuerySet(models.QuerySet["Sandbox"]):
 
     def newest_first(self) -> SandboxQuerySet:
         return self.order_by("-created_at", "-id")
-
-    def unleased(self, now: datetime) -> SandboxQuerySet:
-        """Those that no worker holds at the moment."""
-        return self.filter(Q(leased_until=None) | Q(leased_until__lte=now))
 
 
 _Manager = models.Manager.from_queryset(SandboxQuerySet)

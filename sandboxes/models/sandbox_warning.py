@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Q
 
 from sandboxes.lib import clock
+from sandboxes.models.claims import ClaimQuerySet
 from sandboxes.models.enums import DeadlineKind, State
 from sandboxes.models.sandbox import Sandbox
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 
-class SandboxWarningQuerySet(models.QuerySet["SandboxWarning"]):
+class SandboxWarningQuerySet(ClaimQuerySet["SandboxWarning"]):
     def mail_due(self, now: datetime) -> SandboxWarningQuerySet:
         return self.filter(mail_due_at__lte=now)
 

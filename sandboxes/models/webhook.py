@@ -13,6 +13,7 @@ from django.db.models import Q
 
 from sandboxes.encryption.fields import EncryptedJSONField
 from sandboxes.lib import clock
+from sandboxes.models.claims import ClaimQuerySet
 from sandboxes.models.sandbox import ID_ALPHABET
 
 
@@ -48,7 +49,7 @@ class DisabledReason(models.TextChoices):
     GONE = "gone", "its receiver answered 410, which asks for no more"
 
 
-class WebhookQuerySet(models.QuerySet["Webhook"]):
+class WebhookQuerySet(ClaimQuerySet["Webhook"]):
     def enabled(self) -> WebhookQuerySet:
         """Those that are told of events, of people who may use the portal."""
         return self.filter(disabled_reason="", user__is_active=True)
@@ -121,7 +122,7 @@ class DeliveryStatus(models.TextChoices):
     FAILED = "failed", "given up"
 
 
-class DeliveryQuerySet(models.QuerySet["WebhookDelivery"]):
+class DeliveryQuerySet(ClaimQuerySet["WebhookDelivery"]):
     def due(self, now: datetime) -> DeliveryQuerySet:
         return self.filter(due_at__lte=now)
 

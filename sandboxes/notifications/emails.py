@@ -34,8 +34,7 @@ def send_due_mails() -> None:
 
 def _claim(warning: SandboxWarning) -> bool:
     now = clock.now()
-    due = SandboxWarning.objects.mail_due(now).filter(pk=warning.pk)
-    return due.update(mail_due_at=now + MAIL_LEASE) == 1
+    return SandboxWarning.objects.mail_due(now).claim(warning.pk, mail_due_at=now + MAIL_LEASE)
 
 
 def _send_if_current(warning: SandboxWarning) -> None:

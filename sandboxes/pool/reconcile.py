@@ -15,6 +15,7 @@ from django.db import transaction
 from sandboxes import blueprints
 from sandboxes.core import factory, launch_queue, lifecycle
 from sandboxes.lib import clock
+from sandboxes.lib.backoff import Backoff
 from sandboxes.models import EndReason, Pool, Sandbox, Site, State
 from sandboxes.pool import policy
 from sandboxes.runtime import get_runtime
@@ -22,8 +23,7 @@ from sandboxes.worker import provisioning, teardown
 
 log = structlog.get_logger(__name__)
 
-MIN_BACKOFF = timedelta(seconds=30)
-MAX_BACKOFF = timedelta(minutes=10)
+RETRY = Backoff(first=timedelta(seconds=30), longest=timedelta(minutes=10))
 MAX_PER_RUN = 100
 """Sandboxes provisioned per task. Limits the loop if new ones become stale at once."""
 
@@ -72,9 +72,9 @@ def _record_outcome(row: Sandbox) -> None:
     if row.state == State.POOLED:
         Pool.objects.filter(pk=pool.pk).exclude(failures=0).update(failures=0, retry_at=None)
     elif row.end_reason == EndReason.PROVISION_FAILED:
-        backoff = min(MIN_BACKOFF * 2 ** min(pool.failures, 10), MAX_BACKOFF)
-        values = {"failures": pool.failures + 1, "retry_at": clock.now() + backoff}
-        Pool.objects.filter(pk=pool.pk).update(**values)
+        failures = pool.failures + 1
+        retry_at = clock.now() + RETRY.delay(failures)
+        Pool.objects.filter(pk=pool.pk).update(failures=failures, retry_at=retry_at)
         log.warning("pool_backs_off", blueprint=row.blueprint, error=row.end_message)
 
 

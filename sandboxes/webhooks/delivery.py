@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F
 
 from sandboxes.lib import clock
 from sandboxes.models import DeliveryStatus, DisabledReason, Webhook, WebhookDelivery
@@ -59,14 +59,10 @@ def deliver_due() -> None:
         _delivery_slots.release()
 
 
-def _is_unleased(now: datetime) -> Q:
-    return Q(leased_until=None) | Q(leased_until__lte=now)
-
-
 def _claim() -> WebhookDelivery | None:
     """Lease the delivery that has been due the longest and whose webhook is idle."""
     now = clock.now()
-    idle = Webhook.objects.enabled().filter(_is_unleased(now)).values("pk")
+    idle = Webhook.objects.enabled().unleased(now).values("pk")
     for pk, webhook in (
         WebhookDelivery.objects.due(now)
         .filter(webhook__in=idle)
@@ -83,12 +79,10 @@ def _claim() -> WebhookDelivery | None:
 @transaction.atomic
 def _acquire(delivery: int, webhook: int, now: datetime) -> bool:
     until = now + WEBHOOK_LEASE
-    if not Webhook.objects.filter(_is_unleased(now), pk=webhook, disabled_reason="").update(
-        leased_until=until
-    ):
+    if not Webhook.objects.enabled().unleased(now).claim(webhook, leased_until=until):
         return False
-    current = WebhookDelivery.objects.due(now).filter(pk=delivery)
-    if current.update(due_at=until, attempts=F("attempts") + 1):
+    due = WebhookDelivery.objects.due(now)
+    if due.claim(delivery, due_at=until, attempts=F("attempts") + 1):
         return True
     Webhook.objects.filter(pk=webhook).update(leased_until=None)
     return False

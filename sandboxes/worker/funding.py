@@ -13,7 +13,8 @@ from django.db.models import F
 
 from sandboxes.core.journal import record
 from sandboxes.lib import clock
-from sandboxes.models import NOT_ENDING, Funding, Sandbox
+from sandboxes.lib.backoff import Backoff
+from sandboxes.models import Funding, Sandbox
 from sandboxes.stellar.friendbot import (
     TIMEOUT_SECONDS,
     FriendbotRejected,
@@ -23,27 +24,16 @@ from sandboxes.stellar.friendbot import (
 
 log = structlog.get_logger(__name__)
 MAX_ATTEMPTS = 10
-FIRST_DELAY = timedelta(seconds=5)
-MAX_DELAY = timedelta(minutes=15)
-
-
-def _retry_delay(attempts: int) -> timedelta:
-    return min(FIRST_DELAY * (1 << min(attempts - 1, 12)), MAX_DELAY)
+RETRY = Backoff(first=timedelta(seconds=5), longest=timedelta(minutes=15))
 
 
 def _claim(sandbox: Sandbox, now: datetime) -> bool:
     """Claim the due attempt; if this worker dies, the next one is due after the time limit."""
-    return (
-        Sandbox.objects.filter(
-            pk=sandbox.pk,
-            state__in=NOT_ENDING,
-            funding=Funding.PENDING,
-            funding_due_at__lte=now,
-        ).update(
-            funding_due_at=now + timedelta(seconds=2 * TIMEOUT_SECONDS),
-            funding_attempts=F("funding_attempts") + 1,
-        )
-        == 1
+    due = Sandbox.objects.not_ending().filter(funding=Funding.PENDING, funding_due_at__lte=now)
+    return due.claim(
+        sandbox.pk,
+        funding_due_at=now + timedelta(seconds=2 * TIMEOUT_SECONDS),
+        funding_attempts=F("funding_attempts") + 1,
     )
 
 
@@ -60,7 +50,7 @@ def fund(sandbox: Sandbox) -> None:
         if sandbox.funding_attempts >= MAX_ATTEMPTS:
             _record(sandbox, Funding.FAILED, f"{error}; gave up after {MAX_ATTEMPTS} attempts")
         else:
-            wait = max(error.retry_after, _retry_delay(sandbox.funding_attempts))
+            wait = max(error.retry_after, RETRY.delay(sandbox.funding_attempts))
             _record(sandbox, Funding.PENDING, str(error), due_at=clock.now() + wait)
     else:
         _record(sandbox, Funding.FUNDED, "")

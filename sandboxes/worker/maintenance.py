@@ -34,7 +34,7 @@ def reset(sandbox: Sandbox) -> None:
             sandbox.public_id, reset_spec.service, command, RESET_TIMEOUT_SECONDS
         )
     except EngineUnreachable as error:
-        leases.release_lease(sandbox, State.RUNNING, clock.now() + teardown.RETRY_DELAY)
+        leases.release_lease(sandbox, State.RUNNING, clock.now() + teardown.RETRY.first)
         log.warning("reset_delayed", sandbox=sandbox.public_id, error=str(error))
         return
     except (RuntimeFailure, BlueprintNotFound) as error:
@@ -91,7 +91,7 @@ def _recreate(sandbox: Sandbox, message: str, *, from_scratch: bool = False) -> 
     except progress.LeaseLost:
         teardown.clean_up_after_lost_lease(sandbox)
     except EngineUnreachable as error:
-        leases.release_lease(sandbox, State.RUNNING, clock.now() + teardown.RETRY_DELAY)
+        leases.release_lease(sandbox, State.RUNNING, clock.now() + teardown.RETRY.first)
         log.warning("restart_delayed", sandbox=sandbox.public_id, error=str(error))
     except (RuntimeFailure, BlueprintNotFound) as error:
         teardown.fail_with_error(sandbox, EndReason.LOST, error)

@@ -22,7 +22,7 @@ from sandboxes.runtime import (
 )
 from sandboxes.worker.progress import LeaseLost, Progress
 from sandboxes.worker.teardown import (
-    RETRY_DELAY,
+    RETRY,
     clean_up_after_lost_lease,
     fail_with_error,
     tear_down,
@@ -96,5 +96,5 @@ def _requeue(sandbox: Sandbox, error: EngineUnreachable) -> None:
     now = clock.now()
     if now - sandbox.created_at > PROVISION_DEADLINE:
         fail_with_error(sandbox, EndReason.PROVISION_FAILED, error)
-    elif leases.renew_lease(sandbox, until=now + RETRY_DELAY):
+    elif leases.renew_lease(sandbox, until=now + RETRY.first):
         journal.record(sandbox, "delayed", f"{error} Retrying.")

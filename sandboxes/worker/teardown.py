@@ -19,6 +19,7 @@ from sandboxes.core import (
     lifecycle,
 )
 from sandboxes.lib import clock
+from sandboxes.lib.backoff import Backoff
 from sandboxes.metrics import outcomes
 from sandboxes.models import EndReason, Sandbox, State
 from sandboxes.runtime import (
@@ -38,8 +39,7 @@ from sandboxes.worker.log_tail import (
 
 log = structlog.get_logger(__name__)
 
-RETRY_DELAY = timedelta(seconds=5)
-MAX_RETRY_DELAY = timedelta(minutes=10)
+RETRY = Backoff(first=timedelta(seconds=5), longest=timedelta(minutes=10))
 MAX_PARALLEL_REMOVALS = 8
 
 EngineCall = Callable[[], Any]
@@ -194,9 +194,8 @@ class _ParallelRemovals:
 def _postpone_removal(sandbox: Sandbox, error: RuntimeFailure) -> None:
     outcomes.record_engine_error("destroy")
     attempts = sandbox.removal_attempts + 1
-    delay = min(RETRY_DELAY * 2 ** min(attempts - 1, 10), MAX_RETRY_DELAY)
     message = str(error)[:300]
-    until = clock.now() + delay
+    until = clock.now() + RETRY.delay(attempts)
     values = {"removal_attempts": attempts, "removal_error": message}
     kept = leases.release_lease(sandbox, State.DESTROYING, until, **values)
     if kept and message != sandbox.removal_error:

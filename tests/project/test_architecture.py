@@ -192,7 +192,7 @@ def test_only_the_engine_side_runs_tasks_instead_of_enqueueing_them():
     )
 
 
-WRITES = {"update", "create", "get_or_create", "update_or_create", "bulk_create"}
+WRITES = {"claim", "update", "create", "get_or_create", "update_or_create", "bulk_create"}
 
 
 def writes_state(node: ast.AST) -> bool:
