@@ -31,22 +31,22 @@ import errno, select, socket, struct, sys
 for line in open("/proc/net/route").readlines()[1:]:
     if target := int(line.split()[1], 16):
         host = socket.inet_ntoa(struct.pack("<L", target + (1 << 24)))
-doors = {}
+ports = {}
 for port in map(int, sys.argv[1:]):
-    door = socket.socket()
-    door.setblocking(False)
-    door.connect_ex((host, port))
-    doors[door] = port
-waiting = list(doors)
+    client = socket.socket()
+    client.setblocking(False)
+    client.connect_ex((host, port))
+    ports[client] = port
+waiting = list(ports)
 while waiting:
-    _, told, _ = select.select([], waiting, [], 1)
-    if not told:
+    _, ready, _ = select.select([], waiting, [], 1)
+    if not ready:
         break
-    for door in told:
-        waiting.remove(door)
-        error = door.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    for client in ready:
+        waiting.remove(client)
+        error = client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error in (0, errno.ECONNREFUSED):
-            print(doors[door], "refused" if error else "open")
+            print(ports[client], "refused" if error else "open")
 print("done")
 """
 """Connects to the first address of the subnet, which is the engine's host. A refused connection

@@ -13,7 +13,7 @@ from sandboxes.actions import MAX_NAME_LENGTH, LaunchRequest, launchable_bluepri
 from sandboxes.core import limits
 from sandboxes.lib import clock
 from sandboxes.models import EventType, Preferences, Scope
-from sandboxes.webhooks.endpoints import MAX_NAME_LENGTH as LONGEST_WEBHOOK_NAME
+from sandboxes.webhooks.endpoints import MAX_NAME_LENGTH as MAX_WEBHOOK_NAME_LENGTH
 from sandboxes.webhooks.url_policy import MAX_URL_LENGTH
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class WebhookForm(forms.Form):
     )
     name = forms.CharField(
         label="Name",
-        max_length=LONGEST_WEBHOOK_NAME,
+        max_length=MAX_WEBHOOK_NAME_LENGTH,
         required=False,
         widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "chatbot"}),
     )

@@ -300,7 +300,7 @@ def test_a_provider_can_be_connected_and_disconnected(web, provider, alice) -> N
         ({"ACCOUNT_SIGNUP_DOMAINS": "https://example.com/"}, "is no domain"),
         ({"GITHUB_CLIENT_ID": "abc"}, "GITHUB_CLIENT_SECRET is not"),
         ({"OIDC_CLIENT_ID": "abc", "OIDC_CLIENT_SECRET": "x"}, "OIDC_SERVER_URL is not"),
-        ({"HTTPS": True}, "a password alone opens the console"),
+        ({"HTTPS": True}, "a password alone gives access to the admin"),
     ],
 )
 def test_incomplete_settings_are_reported_by_system_checks(settings, values, message_part) -> None:
