@@ -296,10 +296,10 @@ def test_a_provider_can_be_connected_and_disconnected(web, provider, alice) -> N
 @pytest.mark.parametrize(
     ("values", "message_part"),
     [
-        ({"ACCOUNT_SIGNUP_DOMAINS": "example.com"}, "keeps nobody out"),
-        ({"ACCOUNT_SIGNUP_DOMAINS": "https://example.com/"}, "is no domain"),
-        ({"GITHUB_CLIENT_ID": "abc"}, "GITHUB_CLIENT_SECRET is not"),
-        ({"OIDC_CLIENT_ID": "abc", "OIDC_CLIENT_SECRET": "x"}, "OIDC_SERVER_URL is not"),
+        ({"ACCOUNT_SIGNUP_DOMAINS": "example.com"}, "has no effect"),
+        ({"ACCOUNT_SIGNUP_DOMAINS": "https://example.com/"}, "isn't a domain"),
+        ({"GITHUB_CLIENT_ID": "abc"}, "GITHUB_CLIENT_SECRET isn't"),
+        ({"OIDC_CLIENT_ID": "abc", "OIDC_CLIENT_SECRET": "x"}, "OIDC_SERVER_URL isn't"),
         ({"HTTPS": True}, "a password alone gives access to the admin"),
     ],
 )
