@@ -7,7 +7,7 @@ from django.urls import reverse
 
 from sandboxes.models import EventType
 from sandboxes.webhooks import endpoints
-from tests.helpers.api_client import Program
+from tests.helpers.api_client import ApiClient
 from tests.helpers.scenarios import launch
 
 pytestmark = pytest.mark.django_db
@@ -25,7 +25,7 @@ def cold_launch(alice, runtime, settings):
 
 
 def test_a_launch_by_api_takes_few_queries(alice, cold_launch, django_assert_max_num_queries):
-    program = Program(alice)
+    program = ApiClient(alice)
     with django_assert_max_num_queries(MAX_API_QUERIES):
         assert program.post("/sandboxes", {}, Idempotency_Key="once").status_code == 201
 
