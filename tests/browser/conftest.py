@@ -38,6 +38,8 @@ QUIET = [
     "--no-sandbox",
     "--disable-background-networking",
     "--disable-component-update",
+    "--disable-extensions",
+    "--disable-gpu",
     "--disable-sync",
     "--no-first-run",
 ]
