@@ -23,10 +23,12 @@ from sandboxes.lib.exceptions import (
     ValidationFailed,
 )
 from sandboxes.models import (
+    EngineStatus,
     IdempotencyKey,
+    LaunchLock,
+    Maintenance,
     Pool,
     Sandbox,
-    Site,
     State,
 )
 from sandboxes.models.runtime_settings import config
@@ -133,10 +135,10 @@ def launch_sandbox(
             "Idempotency-Key", f"Use at most {MAX_IDEMPOTENCY_KEY_LENGTH} characters."
         )
     with transaction.atomic():
-        site = Site.locked()
+        LaunchLock.acquire()
         if idempotency_key and (earlier := _replay(user, idempotency_key, request)):
             return earlier, False
-        if blocker := _site_blocker(site) or limits.rate_limit_blocker(user):
+        if blocker := _portal_blocker() or limits.rate_limit_blocker(user):
             raise blocker
         sandbox = _claim_or_create(user, request)
         if idempotency_key:
@@ -171,27 +173,24 @@ def _replay(user: User, key: str, request: LaunchRequest) -> Sandbox | None:
     return used.sandbox
 
 
-def _site_blocker(site: Site) -> Unavailable | None:
-    return _maintenance_blocker(site) or _shortage_blocker(site)
+def _portal_blocker() -> Unavailable | None:
+    return _maintenance_blocker() or _shortage_blocker()
 
 
-def _maintenance_blocker(site: Site) -> Unavailable | None:
-    if site.drained_until is None or site.drained_until <= clock.now():
+def _maintenance_blocker() -> Unavailable | None:
+    maintenance = Maintenance.current()
+    if maintenance.until is None or not maintenance.is_active:
         return None
-    text = site.drain_message or "The portal is in maintenance."
-    remaining = timeuntil(site.drained_until, clock.now())
-    return Unavailable(f"{text} It should end in {remaining}.", site.drained_until)
+    text = maintenance.message or "The portal is in maintenance."
+    remaining = timeuntil(maintenance.until, clock.now())
+    return Unavailable(f"{text} It should end in {remaining}.", maintenance.until)
 
 
-def _shortage_blocker(site: Site) -> Unavailable | None:
-    shortage = capacity.engine_shortage(site)
+def _shortage_blocker() -> Unavailable | None:
+    shortage = capacity.engine_shortage(EngineStatus.current())
     return Unavailable(shortage, clock.now() + SHORTAGE_RETRY_DELAY) if shortage else None
 
 
 def launch_blocker(user: User) -> Unavailable | QuotaExceeded | RateLimited | None:
     """Return the error that a launch by the user would raise now, or None."""
-    return (
-        _site_blocker(Site.current())
-        or limits.quota_blocker(user)
-        or limits.rate_limit_blocker(user)
-    )
+    return _portal_blocker() or limits.quota_blocker(user) or limits.rate_limit_blocker(user)

@@ -6,10 +6,10 @@ from sandboxes.admin.api_tokens import ApiTokenAdmin
 from sandboxes.admin.audit import AuditAdmin
 from sandboxes.admin.invitations import InvitationAdmin
 from sandboxes.admin.limit_overrides import LimitOverrideAdmin
+from sandboxes.admin.maintenance import MaintenanceAdmin
 from sandboxes.admin.pools import PoolAdmin
 from sandboxes.admin.runtime_settings import SettingsAdmin
 from sandboxes.admin.sandboxes import EventAdmin, SandboxAdmin
-from sandboxes.admin.site import SiteAdmin
 from sandboxes.admin.users import (
     AuthenticatorAdmin,
     EmailAddressAdmin,
@@ -27,10 +27,10 @@ __all__ = [
     "GroupAdmin",
     "InvitationAdmin",
     "LimitOverrideAdmin",
+    "MaintenanceAdmin",
     "PoolAdmin",
     "SandboxAdmin",
     "SettingsAdmin",
-    "SiteAdmin",
     "UserAdmin",
     "WebhookAdmin",
     "WebhookDeliveryAdmin",

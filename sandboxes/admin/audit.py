@@ -36,7 +36,8 @@ ADMIN_PAGES = {
     "API token": "sandboxes_apitoken",
     "limit override": "sandboxes_limitoverride",
     "pool": "sandboxes_pool",
-    "site": "sandboxes_site",
+    "maintenance": "sandboxes_maintenance",
+    "site": "sandboxes_maintenance",
     "webhook": "sandboxes_webhook",
 }
 """Admin pages of subjects by kind; other subjects have no permanent page."""

@@ -13,11 +13,11 @@ from django.shortcuts import redirect
 
 from sandboxes import checks
 from sandboxes.admin.base import PortalAdmin
-from sandboxes.models import SiteSettings
+from sandboxes.models import RuntimeSettings
 from sandboxes.models.runtime_settings import RUNTIME_SETTINGS, RuntimeSetting, config
 
 if TYPE_CHECKING:
-    ModelForm = forms.ModelForm[SiteSettings]
+    ModelForm = forms.ModelForm[RuntimeSettings]
 else:
     ModelForm = forms.ModelForm
 
@@ -42,7 +42,9 @@ class SettingsForm(ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.initial.update({name: self.instance.tuned.get(name, "") for name in RUNTIME_SETTINGS})
+        self.initial.update(
+            {name: self.instance.overrides.get(name, "") for name in RUNTIME_SETTINGS}
+        )
 
     @property
     def overrides(self) -> dict[str, Any]:
@@ -119,7 +121,7 @@ def _fieldsets() -> Any:
     ]
 
 
-@admin.register(SiteSettings)
+@admin.register(RuntimeSettings)
 class SettingsAdmin(PortalAdmin):
     form = _build_form()
     fieldsets: ClassVar = _fieldsets()
@@ -129,11 +131,11 @@ class SettingsAdmin(PortalAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:  # noqa: ARG002
         """Save; applies in this process at once, in others within seconds."""
-        obj.tuned = form.overrides
-        obj.save(update_fields=["tuned"])
+        obj.overrides = form.overrides
+        obj.save(update_fields=["overrides"])
         config.reset_cache()
         config.refresh()
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:  # noqa: ARG002
         """Redirect to the only row."""
-        return redirect("admin:sandboxes_sitesettings_change", SiteSettings.current().pk)
+        return redirect("admin:sandboxes_runtimesettings_change", RuntimeSettings.current().pk)

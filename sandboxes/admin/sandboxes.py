@@ -24,7 +24,7 @@ from sandboxes.admin.base import (
 )
 from sandboxes.admin.sandbox_actions import ACTIONS
 from sandboxes.admin.search import BlueprintFilter, search_events, search_sandboxes
-from sandboxes.models import Event, Extension, Sandbox, Site
+from sandboxes.models import EngineStatus, Event, Extension, Sandbox
 from sandboxes.operators import audit
 from sandboxes.representations import display
 
@@ -156,7 +156,7 @@ class SandboxAdmin(ReadOnlyAdminMixin, PortalAdmin):
         return format_pairs({name: url for name, url in display.endpoints(row).items() if url})
 
     def limits(self, row: Sandbox) -> str:
-        enforced = Site.current().hard_disk_limit
+        enforced = EngineStatus.current().disk_quota_enforced
         how = "hard limit" if enforced else "soft limit"
         return f"{row.memory_mb} MB memory, {row.cpus:g} CPU, {row.disk_mb} MB disk ({how})"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from sandboxes.models import Sandbox, Site
+from sandboxes.models import EngineStatus, Sandbox
 from sandboxes.models.runtime_settings import config
 from sandboxes.runtime.host_resources import available_memory
 
@@ -25,13 +25,13 @@ def site_limit() -> int:
     return int(max(1, min(by_memory, by_subnets)))
 
 
-def engine_shortage(site: Site) -> str:
+def engine_shortage(engine: EngineStatus) -> str:
     """Return the resource that the engine's host lacks for another sandbox; empty if none.
 
     The figures are those of the last sweep, so launches since then may exceed them by a little.
     The limits of each sandbox still hold.
     """
-    disk, memory = site.disk_free_mb, site.memory_available_mb
+    disk, memory = engine.disk_free_mb, engine.memory_available_mb
     if disk is not None and disk < config.SANDBOX_DISK_MB:
         return "The disk that holds the sandboxes is nearly full."
     if memory is not None and memory < config.SANDBOX_MIN_FREE_MEMORY_MB:
@@ -39,9 +39,9 @@ def engine_shortage(site: Site) -> str:
     return ""
 
 
-def pool_headroom(site: Site) -> int:
+def pool_headroom(engine: EngineStatus) -> int:
     """Return how many sandboxes the warm pool may hold without displacing requested ones."""
     available = available_memory()
-    if engine_shortage(site) or (available is not None and available < RESERVED_MEMORY_MB):
+    if engine_shortage(engine) or (available is not None and available < RESERVED_MEMORY_MB):
         return 0
     return max(0, site_limit() - Sandbox.objects.live().requested().count())

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from sandboxes.core import lifecycle
 from sandboxes.lib import clock
-from sandboxes.models import Sandbox, Site, State
+from sandboxes.models import LaunchLock, Sandbox, State
 from sandboxes.models.sandbox import SandboxQuerySet
 
 
@@ -19,7 +19,7 @@ def claim_next_launch(at_most: int) -> Sandbox | None:
     It is the turn of whoever has the fewest under way, and then of who has waited the longest, so
     that many requests of one don't hold up the first of another. The pool takes no turns.
     """
-    Site.locked()
+    LaunchLock.acquire()
     now = clock.now()
     being_made = waiting_launches().filter(state=State.PROVISIONING, leased_until__gt=now)
     under_way: Counter[int | None] = Counter(being_made.values_list("owner", flat=True))

@@ -22,14 +22,15 @@ from sandboxes.core import capacity
 from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
 from sandboxes.models import (
-    ENGINE_AWAY,
     EndReason,
+    EngineStatus,
     Funding,
+    Maintenance,
     OutcomeCount,
     Pool,
     Sandbox,
-    Site,
     State,
+    SweepStatus,
 )
 from sandboxes.models.runtime_settings import config
 
@@ -54,9 +55,10 @@ class PortalCollector(Collector):
         yield _funding()
         yield from _pools()
         yield from _outcomes(outcomes.all_time())
-        site = Site.objects.filter(pk=1).first() or Site()
-        yield from _reaper(site)
-        yield from _engine(site)
+        yield from _reaper(SweepStatus.current())
+        in_maintenance = Maintenance.current().is_active
+        yield _gauge("maintenance", "1 while the portal is in maintenance.", in_maintenance)
+        yield from _engine(EngineStatus.current())
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
@@ -133,31 +135,31 @@ def _buckets(row: OutcomeCount) -> list[tuple[str, float]]:
     return list(zip(edges, accumulate(row.buckets), strict=True))
 
 
-def _reaper(site: Site) -> Iterable[Metric]:
-    if site.reaped_at is None:
+def _reaper(status: SweepStatus) -> Iterable[Metric]:
+    if status.last_sweep_at is None:
         return
-    age = (clock.now() - site.reaped_at).total_seconds()
+    age = (clock.now() - status.last_sweep_at).total_seconds()
     yield _gauge("reaper_age_seconds", "Time since the last sweep ended.", age)
-    yield _gauge("reaper_failed", "1 if the last sweep reported errors.", bool(site.reaper_error))
-    yield _gauge("sweep_seconds", "Duration of the last sweep.", site.sweep_seconds or 0)
+    yield _gauge(
+        "reaper_failed", "1 if the last sweep reported errors.", bool(status.last_sweep_error)
+    )
+    yield _gauge("sweep_seconds", "Duration of the last sweep.", status.seconds or 0)
     text = "Orphans that the last sweep left on the engine."
-    yield _gauge("orphans", text, len(site.orphans))
-    away = site.reaper_error.startswith(ENGINE_AWAY)
+    yield _gauge("orphans", text, len(status.orphans))
+    away = not status.engine_reachable
     yield _gauge("engine_up", "1 if the last sweep reached the engine.", not away)
 
 
-def _engine(site: Site) -> Iterable[Metric]:
+def _engine(engine: EngineStatus) -> Iterable[Metric]:
     """Return metrics of the engine; unknown ones are left out."""
-    drained = site.drained_until is not None and site.drained_until > clock.now()
-    yield _gauge("maintenance", "1 while the portal is in maintenance.", drained)
     total = config.SANDBOX_SUBNETS.num_addresses // capacity.SUBNET_ADDRESSES
     yield _gauge("subnets", "Number of subnets for sandboxes.", total)
-    if site.subnets_taken is not None:
-        yield _gauge("subnets_taken", "Number of these subnets in use.", site.subnets_taken)
-    if site.memory_available_mb is not None:
+    if engine.subnets_taken is not None:
+        yield _gauge("subnets_taken", "Number of these subnets in use.", engine.subnets_taken)
+    if engine.memory_available_mb is not None:
         text = "Available memory of the engine's host."
-        yield _gauge("memory_available_bytes", text, site.memory_available_mb * MEGABYTE)
-    if site.disk_free_mb is not None and site.disk_total_mb is not None:
+        yield _gauge("memory_available_bytes", text, engine.memory_available_mb * MEGABYTE)
+    if engine.disk_free_mb is not None and engine.disk_total_mb is not None:
         text = "Size of the disk that holds the sandboxes."
-        yield _gauge("disk_size_bytes", text, site.disk_total_mb * MEGABYTE)
-        yield _gauge("disk_free_bytes", "Free space on this disk.", site.disk_free_mb * MEGABYTE)
+        yield _gauge("disk_size_bytes", text, engine.disk_total_mb * MEGABYTE)
+        yield _gauge("disk_free_bytes", "Free space on this disk.", engine.disk_free_mb * MEGABYTE)

@@ -27,14 +27,14 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from sandboxes.lib import clock
 from sandboxes.metrics.collector import PortalCollector
-from sandboxes.models import ENGINE_AWAY, Site
+from sandboxes.models import SweepStatus
 
 log = structlog.get_logger(__name__)
 
 BROKER_TIMEOUT_SECONDS = 2
 SWEEP_OVERDUE_AFTER = timedelta(minutes=3)
 
-Check = Callable[[Site | None], str]
+Check = Callable[[SweepStatus | None], str]
 
 
 class CheckFailed(Exception):
@@ -51,8 +51,8 @@ def healthz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
     """Return 200 if a launch can be carried out now, or 503 with the failed checks."""
-    site = _site()
-    checks = {name: _result(check, site) for name, check in CHECKS.items()}
+    status = _sweep_status()
+    checks = {name: _result(check, status) for name, check in CHECKS.items()}
     ready = all(result["ok"] for result in checks.values())
     return JsonResponse(
         {"status": "ready" if ready else "unready", "checks": checks},
@@ -60,29 +60,29 @@ def readyz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
     )
 
 
-def _result(check: Check, site: Site | None) -> dict[str, object]:
+def _result(check: Check, status: SweepStatus | None) -> dict[str, object]:
     try:
-        return {"ok": True, "detail": check(site)}
+        return {"ok": True, "detail": check(status)}
     except CheckFailed as error:
         return {"ok": False, "detail": str(error)}
 
 
-def _site() -> Site | None:
-    """Return the site with the results of the last sweep; None if the database is unreachable."""
+def _sweep_status() -> SweepStatus | None:
+    """Return the results of the last sweep; None if the database is unreachable."""
     try:
-        return Site.objects.filter(pk=1).first() or Site()
+        return SweepStatus.objects.filter(pk=1).first() or SweepStatus()
     except DatabaseError as error:
         log.warning("database_unreachable", error=str(error))
         return None
 
 
-def _database(site: Site | None) -> str:
-    if site is None:
+def _database(status: SweepStatus | None) -> str:
+    if status is None:
         raise CheckFailed("Unreachable.")
     return "Connected."
 
 
-def _broker(_site: Site | None) -> str:
+def _broker(_status: SweepStatus | None) -> str:
     try:
         with current_app.connection_for_write(connect_timeout=BROKER_TIMEOUT_SECONDS) as broker:
             broker.ensure_connection(max_retries=1, timeout=BROKER_TIMEOUT_SECONDS)
@@ -100,21 +100,21 @@ def _require_writable(folder: Path) -> None:
         raise PermissionError(f"{folder} is not writable")
 
 
-def _engine(site: Site | None) -> str:
+def _engine(status: SweepStatus | None) -> str:
     """Return the engine state seen by the last sweep: the web process has no engine socket."""
-    if site is None or site.reaped_at is None:
+    if status is None or status.last_sweep_at is None:
         raise CheckFailed("Unknown: no sweep has run yet.")
-    if site.reaper_error.startswith(ENGINE_AWAY):
+    if not status.engine_reachable:
         raise CheckFailed("The last sweep couldn't reach the engine.")
     return "The last sweep reached the engine."
 
 
-def _reaper(site: Site | None) -> str:
-    if site is None or site.reaped_at is None:
+def _reaper(status: SweepStatus | None) -> str:
+    if status is None or status.last_sweep_at is None:
         raise CheckFailed(
             "No sweep has run yet. Start `manage.py reap_sandboxes` or wait for cron."
         )
-    seconds = round((clock.now() - site.reaped_at).total_seconds())
+    seconds = round((clock.now() - status.last_sweep_at).total_seconds())
     if seconds > SWEEP_OVERDUE_AFTER.total_seconds():
         raise CheckFailed(f"The last sweep was {seconds} s ago.")
     return f"Last sweep {seconds} s ago."

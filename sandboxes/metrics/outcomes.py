@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import F, Min
 
 from sandboxes.lib import clock
-from sandboxes.models import FAILURE_REASONS, Event, OutcomeCount, Sandbox, Site
+from sandboxes.models import FAILURE_REASONS, Event, OutcomeCount, OutcomeCursor, Sandbox
 from sandboxes.models.outcome_count import ALL_TIME
 
 BUCKET_SPAN = timedelta(minutes=5)
@@ -82,14 +82,16 @@ def aggregate_events() -> None:
 @transaction.atomic
 def _aggregate_batch() -> bool:
     """Aggregate one batch of events; return whether there may be more."""
-    done = Site.current().tallied_event
+    done = OutcomeCursor.current().last_event_id
     new = Event.objects.filter(pk__gt=done)
     unsettled = new.filter(created_at__gt=clock.now() - SETTLE_DELAY).aggregate(pk=Min("pk"))["pk"]
     settled = new.filter(pk__lt=unsettled) if unsettled else new
     events = list(settled.select_related("sandbox").defer("sandbox__secrets")[:BATCH_SIZE])
     if not events:
         return False
-    moved = Site.objects.filter(pk=1, tallied_event=done).update(tallied_event=events[-1].pk)
+    moved = OutcomeCursor.objects.filter(pk=1, last_event_id=done).update(
+        last_event_id=events[-1].pk
+    )
     if moved:
         _save(_outcomes([event for event in events if event.kind in COUNTED_EVENTS]))
     return bool(moved) and len(events) == BATCH_SIZE

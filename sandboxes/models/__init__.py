@@ -5,6 +5,7 @@ Only `sandboxes.core.lifecycle` writes `Sandbox.state`.
 
 from sandboxes.models.api_token import ApiToken, Scope
 from sandboxes.models.audit_entry import AuditEntry, AuditIsAppendOnly
+from sandboxes.models.engine_status import EngineStatus
 from sandboxes.models.enums import (
     COUNTED_STATES,
     FAILURE_REASONS,
@@ -21,13 +22,16 @@ from sandboxes.models.event import Event
 from sandboxes.models.extension import Extension
 from sandboxes.models.idempotency_key import IdempotencyKey
 from sandboxes.models.invitation import Invitation
+from sandboxes.models.launch_lock import LaunchLock
 from sandboxes.models.limit_override import LimitOverride
-from sandboxes.models.outcome_count import OutcomeCount
+from sandboxes.models.maintenance import Maintenance
+from sandboxes.models.outcome_count import OutcomeCount, OutcomeCursor
 from sandboxes.models.pool import Pool
 from sandboxes.models.preferences import Preferences
+from sandboxes.models.runtime_settings import RuntimeSettings
 from sandboxes.models.sandbox import Sandbox
 from sandboxes.models.sandbox_warning import SandboxWarning
-from sandboxes.models.site import ENGINE_AWAY, Site, SiteSettings
+from sandboxes.models.sweep_status import SweepStatus
 from sandboxes.models.usage_sample import UsageSample
 from sandboxes.models.webhook import (
     DeliveryStatus,
@@ -39,7 +43,6 @@ from sandboxes.models.webhook import (
 
 __all__ = [
     "COUNTED_STATES",
-    "ENGINE_AWAY",
     "FAILURE_REASONS",
     "NON_TERMINAL",
     "NOT_ENDING",
@@ -51,6 +54,7 @@ __all__ = [
     "DeliveryStatus",
     "DisabledReason",
     "EndReason",
+    "EngineStatus",
     "Event",
     "EventKind",
     "EventType",
@@ -58,16 +62,19 @@ __all__ = [
     "Funding",
     "IdempotencyKey",
     "Invitation",
+    "LaunchLock",
     "LimitOverride",
+    "Maintenance",
     "OutcomeCount",
+    "OutcomeCursor",
     "Pool",
     "Preferences",
+    "RuntimeSettings",
     "Sandbox",
     "SandboxWarning",
     "Scope",
-    "Site",
-    "SiteSettings",
     "State",
+    "SweepStatus",
     "UsageSample",
     "Webhook",
     "WebhookDelivery",

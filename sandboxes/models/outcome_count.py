@@ -7,6 +7,8 @@ from typing import ClassVar
 
 from django.db import models
 
+from sandboxes.models.singleton import Singleton
+
 ALL_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 """`bucket_start` of the totals since the portal was set up, which never shrink."""
 
@@ -37,3 +39,9 @@ class OutcomeCount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.count} of {self.operation} {self.launch_kind} {self.result}"
+
+
+class OutcomeCursor(Singleton):
+    """How far the journal has been aggregated into outcome counts."""
+
+    last_event_id = models.BigIntegerField(default=0, editable=False)

@@ -13,11 +13,21 @@ from math import inf
 from typing import Any
 
 from django.conf import settings as environment
-from django.db import DatabaseError
+from django.db import DatabaseError, models
 
-from sandboxes.models.site import Site
+from sandboxes.models.singleton import Singleton
 
 CACHE_SECONDS = 5.0
+
+
+class RuntimeSettings(Singleton):
+    """Settings that operators changed in the admin, in place of those of the environment."""
+
+    overrides = models.JSONField(default=dict, blank=True)
+    """Values by the name of the setting."""
+
+    class Meta(Singleton.Meta):
+        verbose_name = verbose_name_plural = "settings"
 
 
 @dataclass(frozen=True)
@@ -77,10 +87,10 @@ class RuntimeConfig:
         if time.monotonic() - self._read_at < CACHE_SECONDS:
             return
         try:
-            site = Site.objects.filter(pk=1).only("tuned").first()
+            row = RuntimeSettings.objects.filter(pk=1).first()
         except DatabaseError:
             return  # What was known stays in force.
-        chosen = site.tuned if site else {}
+        chosen = row.overrides if row else {}
         self._chosen = {name: value for name, value in chosen.items() if name in RUNTIME_SETTINGS}
         self._read_at = time.monotonic()
 

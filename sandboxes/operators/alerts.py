@@ -59,17 +59,19 @@ def sandbox_list(**filters: str) -> str:
     return reverse("admin:sandboxes_sandbox_changelist") + "?" + urlencode(filters)
 
 
-def _site() -> str:
-    return reverse("admin:sandboxes_site_change", args=[1])
+def _maintenance_page() -> str:
+    return reverse("admin:sandboxes_maintenance_change", args=[1])
 
 
-def _settings() -> str:
-    return reverse("admin:sandboxes_sitesettings_change", args=[1])
+def _settings_page() -> str:
+    return reverse("admin:sandboxes_runtimesettings_change", args=[1])
 
 
 def _sweep_alert(name: str, message: str, url: str = "", *, is_outage: bool = False) -> Alert:
-    sites = reverse("admin:sandboxes_site_changelist")
-    return Alert(name, message, url or _site(), "Sweep now", sites, "sweep", [1], is_outage)
+    changelist = reverse("admin:sandboxes_maintenance_changelist")
+    return Alert(
+        name, message, url or _maintenance_page(), "Sweep now", changelist, "sweep", [1], is_outage
+    )
 
 
 def _reaper(overview: OperatorOverview) -> Iterator[Alert]:
@@ -80,18 +82,20 @@ def _reaper(overview: OperatorOverview) -> Iterator[Alert]:
         minutes = overview.sweep_age // timedelta(minutes=1)
         message = f"The last sweep was {minutes} min ago; nothing expires until the next."
         yield _sweep_alert("reaper", message, is_outage=True)
-    elif "are due at once" in overview.site.reaper_error:
-        page = _settings()
+    elif overview.sweep.expiration_limit_exceeded:
+        page = _settings_page()
         message = "Unusually many sandboxes are due at once. Check the system clock."
         yield Alert("many_due", message, page, "Raise the limit", page)
 
 
 def _engine(overview: OperatorOverview) -> Iterator[Alert]:
     if overview.is_engine_unreachable:
-        yield _sweep_alert("engine", f"{overview.site.reaper_error}", is_outage=True)
+        yield _sweep_alert("engine", overview.sweep.last_sweep_error, is_outage=True)
         if not overview.in_maintenance:
             message = "New launches are still accepted while the engine is unreachable."
-            yield Alert("undrained", message, _site(), "Start maintenance", _site())
+            yield Alert(
+                "undrained", message, _maintenance_page(), "Start maintenance", _maintenance_page()
+            )
 
 
 def _stuck(overview: OperatorOverview) -> Iterator[Alert]:
@@ -118,7 +122,7 @@ def _removals(overview: OperatorOverview) -> Iterator[Alert]:
 
 
 def _orphans(overview: OperatorOverview) -> Iterator[Alert]:
-    if names := overview.site.orphans:
+    if names := overview.sweep.orphans:
         more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
         grace = config.SANDBOX_ORPHAN_GRACE_SECONDS
         message = f"Orphaned on the engine: {', '.join(names[:MAX_NAMES])}{more}. "
@@ -130,17 +134,21 @@ def _capacity(overview: OperatorOverview) -> Iterator[Alert]:
     too_little = 2 * config.SANDBOX_DISK_MB
     if overview.disk.is_nearly_full or (overview.disk.total and overview.disk.left < too_little):
         message = f"The engine's disk is nearly full: {overview.disk.left:.0f} MB left."
-        yield Alert("disk", message, running, "Start maintenance", _site(), is_outage=True)
-    available = overview.site.memory_available_mb
+        yield Alert(
+            "disk", message, running, "Start maintenance", _maintenance_page(), is_outage=True
+        )
+    available = overview.engine.memory_available_mb
     if available is not None and available < config.SANDBOX_MIN_FREE_MEMORY_MB:
         message = f"The engine's host is low on memory: {available} MB left."
-        yield Alert("memory", message, running, "Start maintenance", _site(), is_outage=True)
+        yield Alert(
+            "memory", message, running, "Start maintenance", _maintenance_page(), is_outage=True
+        )
     if overview.subnets.is_nearly_full:
         message = f"{overview.subnets.used} of {overview.subnets.total} subnets are in use."
-        yield Alert("subnets", message, running, "Lower the limit", _settings())
+        yield Alert("subnets", message, running, "Lower the limit", _settings_page())
     if slots.is_nearly_full:
         message = f"{slots.used} of {slots.total} slots are in use."
-        yield Alert("slots", message, running, "Change the limit", _settings())
+        yield Alert("slots", message, running, "Change the limit", _settings_page())
 
 
 def _launches(overview: OperatorOverview) -> Iterator[Alert]:
@@ -148,7 +156,7 @@ def _launches(overview: OperatorOverview) -> Iterator[Alert]:
     if hour.failures >= MIN_FAILURES and hour.failures > MAX_FAILURE_SHARE * hour.launches:
         message = f"{hour.failures} of {hour.launches} launches failed in the last hour."
         page = sandbox_list(end_reason__exact="provision_failed")
-        yield Alert("failures", message, page, "Start maintenance", _site())
+        yield Alert("failures", message, page, "Start maintenance", _maintenance_page())
 
 
 def _pools(overview: OperatorOverview) -> Iterator[Alert]:
@@ -157,7 +165,7 @@ def _pools(overview: OperatorOverview) -> Iterator[Alert]:
         if pool.target_size and pool.failures:
             message = f"The warm pool of {pool.blueprint} failed {pool.failures} times in a row."
             yield Alert("pool", message, page, "Pause the pool", page)
-        elif not pool.version and not pool.switched_off and overview.site.reaped_at:
+        elif not pool.version and not pool.switched_off and overview.sweep.last_sweep_at:
             message = f"Images of {pool.blueprint} are missing. Run manage.py build_images."
             yield Alert("images", message, page, "Disable the pool", page)
 

@@ -18,14 +18,15 @@ from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
 from sandboxes.metrics.health import SWEEP_OVERDUE_AFTER
 from sandboxes.models import (
-    ENGINE_AWAY,
     NON_TERMINAL,
     AuditEntry,
+    EngineStatus,
+    Maintenance,
     OutcomeCount,
     Pool,
     Sandbox,
-    Site,
     State,
+    SweepStatus,
 )
 from sandboxes.models.runtime_settings import config
 
@@ -131,7 +132,9 @@ class OperatorOverview:
 
     def __init__(self) -> None:
         self.now = clock.now()
-        self.site = Site.current()
+        self.maintenance = Maintenance.current()
+        self.engine = EngineStatus.current()
+        self.sweep = SweepStatus.current()
 
     @cached_property
     def live(self) -> list[Sandbox]:
@@ -154,7 +157,7 @@ class OperatorOverview:
         stock = [row for row in self.live if row.from_pool and row.owner_id is None]
         requested, slots = len(self.live) - len(stock), capacity.site_limit()
         committed = sum(row.memory_mb for row in self.live)
-        memory = self.site.memory_mb
+        memory = self.engine.memory_mb
         wanted = sum(pool.target_size for pool in self.pools)
         ready = sum(row.state == State.POOLED for row in stock)
         return [
@@ -172,7 +175,7 @@ class OperatorOverview:
 
     @cached_property
     def disk(self) -> CapacityGauge:
-        total, free = self.site.disk_total_mb, self.site.disk_free_mb
+        total, free = self.engine.disk_total_mb, self.engine.disk_free_mb
         if total is None or free is None:
             return CapacityGauge("engine disk", 0, None, "MB")
         return CapacityGauge("engine disk", total - free, total, "MB")
@@ -180,7 +183,7 @@ class OperatorOverview:
     @cached_property
     def subnets(self) -> CapacityGauge:
         total = config.SANDBOX_SUBNETS.num_addresses // capacity.SUBNET_ADDRESSES
-        taken = self.site.subnets_taken
+        taken = self.engine.subnets_taken
         return CapacityGauge("subnets", taken or 0, None if taken is None else total)
 
     @cached_property
@@ -198,7 +201,7 @@ class OperatorOverview:
 
     @property
     def sweep_age(self) -> timedelta | None:
-        return self.now - self.site.reaped_at if self.site.reaped_at else None
+        return self.now - self.sweep.last_sweep_at if self.sweep.last_sweep_at else None
 
     @property
     def is_sweep_overdue(self) -> bool:
@@ -206,7 +209,7 @@ class OperatorOverview:
 
     @property
     def is_engine_unreachable(self) -> bool:
-        return self.site.reaper_error.startswith(ENGINE_AWAY)
+        return not self.sweep.engine_reachable
 
     @cached_property
     def pending(self) -> list[Sandbox]:
@@ -223,8 +226,7 @@ class OperatorOverview:
 
     @property
     def in_maintenance(self) -> bool:
-        until = self.site.drained_until
-        return until is not None and until > self.now
+        return self.maintenance.is_active
 
     @cached_property
     def recent_audit_entries(self) -> list[AuditEntry]:

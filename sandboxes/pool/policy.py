@@ -19,7 +19,7 @@ from django.utils.timesince import timesince
 from sandboxes import blueprints
 from sandboxes.core import capacity
 from sandboxes.lib import clock
-from sandboxes.models import Funding, Pool, Sandbox, Site, State
+from sandboxes.models import EngineStatus, Funding, Maintenance, Pool, Sandbox, State
 
 if TYPE_CHECKING:
     from sandboxes.blueprints import Blueprint
@@ -63,9 +63,9 @@ def plan_pools() -> list[PoolPlan]:
 
 
 def _headroom() -> int:
-    site = Site.current()
-    is_drained = site.drained_until is not None and site.drained_until > clock.now()
-    return 0 if is_drained else capacity.pool_headroom(site)
+    if Maintenance.current().is_active:
+        return 0
+    return capacity.pool_headroom(EngineStatus.current())
 
 
 def _plan_pool(pool: Pool, rows: Iterable[Sandbox], headroom: int, now: datetime) -> PoolPlan:

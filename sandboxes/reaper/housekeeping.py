@@ -8,7 +8,7 @@ from typing import Any
 
 from django.contrib.sessions.models import Session
 from django.db import transaction
-from django.db.models import Exists, QuerySet
+from django.db.models import QuerySet
 
 from sandboxes import queue
 from sandboxes.accounts import sessions
@@ -16,11 +16,12 @@ from sandboxes.lib import clock
 from sandboxes.models import (
     NOT_ENDING,
     DeadlineKind,
+    EngineStatus,
     Funding,
     IdempotencyKey,
     Sandbox,
     SandboxWarning,
-    Site,
+    SweepStatus,
     UsageSample,
     WebhookDelivery,
 )
@@ -37,6 +38,7 @@ from sandboxes.worker import tasks as worker_tasks
 IDEMPOTENCY_KEY_RETENTION = timedelta(hours=24)
 USAGE_SAMPLE_RETENTION = timedelta(days=7)
 MAX_NAMED_ORPHANS = 20
+MAX_ERROR_LENGTH = 2000
 PRUNE_BATCH_SIZE = 500
 """Rows of each kind per sweep; one sweep a minute can delete 720,000 a day."""
 
@@ -66,7 +68,7 @@ def requeue_notifications() -> None:
     """Send tasks for emails and webhook deliveries that are due."""
     now = clock.now()
     mails, hooks = SandboxWarning.objects.mail_due(now), WebhookDelivery.objects.due(now)
-    if Site.objects.filter(Exists(mails) | Exists(hooks)).exists():
+    if mails.values("pk").union(hooks.values("pk")).exists():
         queue.enqueue(notification_tasks.send_mails)
         webhook_tasks.schedule_delivery()
 
@@ -121,19 +123,30 @@ def record_engine_status() -> None:
     engine = f"{capabilities.name} {capabilities.version}"[:60]
     values = {
         "engine": engine,
-        "hard_disk_limit": capabilities.hard_disk_limit,
+        "disk_quota_enforced": capabilities.hard_disk_limit,
         "memory_mb": capabilities.memory_mb,
         **asdict(capabilities.space),
     }
-    Site.objects.update_or_create(pk=1, defaults=values)
+    EngineStatus.store(**values)
 
 
-def record_heartbeat(error: str, seconds: float, orphans: list[str]) -> None:
-    """Record that a sweep has finished, its duration, its errors and the orphans it left."""
+def record_heartbeat(
+    errors: list[str],
+    seconds: float,
+    orphans: list[str],
+    *,
+    engine_reachable: bool,
+    expiration_limit_exceeded: bool,
+    failed_removals: int,
+) -> None:
+    """Record that a sweep has finished, and its results."""
     values = {
-        "reaped_at": clock.now(),
-        "reaper_error": error[:300],
-        "sweep_seconds": round(seconds, 3),
+        "last_sweep_at": clock.now(),
+        "seconds": round(seconds, 3),
+        "engine_reachable": engine_reachable,
+        "expiration_limit_exceeded": expiration_limit_exceeded,
+        "failed_removals": failed_removals,
+        "last_sweep_error": "; ".join(errors)[:MAX_ERROR_LENGTH],
         "orphans": orphans[:MAX_NAMED_ORPHANS],
     }
-    Site.objects.update_or_create(pk=1, defaults=values)
+    SweepStatus.store(**values)

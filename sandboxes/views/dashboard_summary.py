@@ -13,7 +13,7 @@ from django.db.models import prefetch_related_objects
 from sandboxes.core import limits
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import QuotaExceeded
-from sandboxes.models import Sandbox, Site, State
+from sandboxes.models import EngineStatus, Maintenance, Sandbox, State
 from sandboxes.representations import display
 from sandboxes.views.sandbox_card import Card, make_etag
 
@@ -97,20 +97,23 @@ class DashboardSummary:
         return min(self.active, key=lambda row: row.created_at) if self.next_slot_freed_by else None
 
     @cached_property
-    def site(self) -> Site:
-        return Site.current()
+    def engine(self) -> EngineStatus:
+        return EngineStatus.current()
+
+    @cached_property
+    def maintenance(self) -> Maintenance:
+        return Maintenance.current()
 
     @property
     def in_maintenance(self) -> bool:
-        until = self.site.drained_until
-        return until is not None and until > clock.now()
+        return self.maintenance.is_active
 
     @cached_property
     def warnings(self) -> list[Card]:
         """Cards of the sandboxes that end soon."""
         soon = [row for row in self.active if display.deadline(row).is_soon]
         prefetch_related_objects(soon, "extensions")
-        return [Card(row, site=self.site) for row in soon]
+        return [Card(row, engine=self.engine) for row in soon]
 
     @property
     def is_first_run(self) -> bool:
@@ -129,7 +132,7 @@ class DashboardSummary:
             first and (first.pk, str(first), first.ends_at),
             self.quota_error and (self.quota_error.scope, oldest and oldest.pk),
             [row.pk for row in self.failures],
-            self.in_maintenance and (self.site.drained_until, self.site.drain_message),
+            self.in_maintenance and (self.maintenance.until, self.maintenance.message),
             [(card.sandbox.pk, card.deadline, card.extension) for card in self.warnings],
         )
         return f"{self.list_etag}.{top}"

@@ -12,7 +12,7 @@ from typing import Any
 from sandboxes import blueprints
 from sandboxes.core.launch_eta import EtaCalculator, LaunchEta
 from sandboxes.lib import clock
-from sandboxes.models import Sandbox, Site, State
+from sandboxes.models import EngineStatus, Sandbox, State
 from sandboxes.models.runtime_settings import config
 from sandboxes.representations import display
 
@@ -42,7 +42,7 @@ class Card:
     sandbox: Sandbox
     error_message: str = ""
     success_message: str = ""
-    site: Site | None = None
+    engine: EngineStatus | None = None
     """Loaded on demand if not given; most polls don't need it."""
     is_page: bool = False
     """Whether the card is on the sandbox's own page, which shows everything."""
@@ -68,7 +68,7 @@ class Card:
 
     @cached_property
     def hard_disk_limit(self) -> bool | None:
-        return (self.site or Site.current()).hard_disk_limit
+        return (self.engine or EngineStatus.current()).disk_quota_enforced
 
     @cached_property
     def endpoints(self) -> dict[str, str | None]:
@@ -163,12 +163,15 @@ class Card:
 
 
 def cards(
-    sandboxes: Iterable[Sandbox], notices: Iterable[Any] = (), site: Site | None = None
+    sandboxes: Iterable[Sandbox], notices: Iterable[Any] = (), engine: EngineStatus | None = None
 ) -> list[Card]:
     """Return a card for each sandbox, with the messages stored before a redirect."""
     by_id: dict[str, dict[str, Any]] = {}
     for notice in notices:
         kind = "error_message" if notice.level_tag == "error" else "success_message"
         by_id.setdefault(notice.extra_tags, {})[kind] = str(notice)
-    shared: dict[str, Any] = {"site": site or Site.current(), "estimator": EtaCalculator()}
+    shared: dict[str, Any] = {
+        "engine": engine or EngineStatus.current(),
+        "estimator": EtaCalculator(),
+    }
     return [Card(row, **shared, **by_id.get(row.public_id, {})) for row in sandboxes]

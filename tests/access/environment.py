@@ -30,7 +30,6 @@ from sandboxes.models import (
     LimitOverride,
     Sandbox,
     SandboxWarning,
-    Site,
     Webhook,
     WebhookDelivery,
 )
@@ -38,7 +37,7 @@ from sandboxes.notifications import signed_links
 from tests import fuzz
 from tests.access.routes import Route
 from tests.conftest import PASSWORD
-from tests.helpers.scenarios import launch
+from tests.helpers.scenarios import create_singletons, launch
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -158,7 +157,7 @@ def create_environment() -> AccessEnvironment:
         "owner": owner,
         "operator": users.create_superuser("olga", "olga@example.com", PASSWORD),
     }
-    Site.current()
+    create_singletons()
     LimitOverride.objects.create(user=owner, reason="A workshop.")
     sandbox, (token, _) = launch(owner), api_tokens.issue(owner, "alice's laptop")
     env = AccessEnvironment(

@@ -220,8 +220,8 @@ ADMIN = {
     # Redirect to the portal's own page for changing the password.
     "admin/password_change/": rule(GET=ANYONE_REDIRECTED, POST=ANYONE_REDIRECTED),
     "admin/password_change/done/": rule(GET=OPERATORS_ONLY),
-    "admin/sandboxes/site/": rule(GET=OPERATORS_REDIRECTED, POST=OPERATORS_ONLY),
-    "admin/sandboxes/sitesettings/": rule(GET=OPERATORS_REDIRECTED, POST=OPERATORS_REDIRECTED),
+    "admin/sandboxes/maintenance/": rule(GET=OPERATORS_REDIRECTED, POST=OPERATORS_ONLY),
+    "admin/sandboxes/runtimesettings/": rule(GET=OPERATORS_REDIRECTED, POST=OPERATORS_REDIRECTED),
     "admin/sandboxes/auditentry/export/": rule(GET=OPERATORS_ONLY, POST=OPERATORS_ONLY),
 }
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 from sandboxes import actions
 from sandboxes.actions import LaunchRequest
 from sandboxes.lib.exceptions import IdempotencyKeyReused, Unavailable, ValidationFailed
-from sandboxes.models import IdempotencyKey, Sandbox, Site, State
+from sandboxes.models import IdempotencyKey, Maintenance, Sandbox, State
 from tests.helpers.scenarios import (
     launch,
     reload,
@@ -133,14 +133,14 @@ def test_a_key_that_is_too_long_is_rejected(alice, runtime):
 
 
 def test_maintenance_blocks_launches_and_says_until_when(alice, runtime, clock):
-    site = Site.current()
-    site.drained_until = timezone.now() + timedelta(minutes=20)
-    site.drain_message = "New disks."
-    site.save()
+    maintenance = Maintenance.current()
+    maintenance.until = timezone.now() + timedelta(minutes=20)
+    maintenance.message = "New disks."
+    maintenance.save()
 
     with pytest.raises(Unavailable, match=r"New disks\. It should end in 20") as refused:
         request(alice)
-    assert refused.value.retry_at == site.drained_until
+    assert refused.value.retry_at == maintenance.until
 
     clock.forward(minutes=20)
     assert request(alice)

@@ -21,9 +21,9 @@ from sandboxes.models import (
     AuditIsAppendOnly,
     Invitation,
     LimitOverride,
+    Maintenance,
     Pool,
-    Site,
-    SiteSettings,
+    RuntimeSettings,
 )
 from sandboxes.operators import audit
 from sandboxes.operators.audit import AuditActor
@@ -53,8 +53,8 @@ def subject(page: admin.ModelAdmin, alice) -> object:
         "emailaddress": lambda: EmailAddress.objects.create(user=alice, email=alice.email),
         "invitation": lambda: Invitation.objects.create(email="dave@partner.net"),
         "pool": lambda: Pool.objects.create(blueprint="billing"),
-        "site": Site.current,
-        "sitesettings": SiteSettings.current,
+        "maintenance": Maintenance.current,
+        "runtimesettings": RuntimeSettings.current,
         "webhook": lambda: endpoints.create(alice, "http://example.com/", ["sandbox.failed"])[0],
     }
     return rows[page.opts.model_name]()

@@ -22,7 +22,7 @@ from django.test import Client  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 
 from sandboxes.accounts import api_tokens  # noqa: E402
-from sandboxes.models import Event, Site, UsageSample  # noqa: E402
+from sandboxes.models import Event, OutcomeCursor, UsageSample  # noqa: E402
 from sandboxes.reaper.sweep import Sweep  # noqa: E402
 from sandboxes.usage import sampling  # noqa: E402
 
@@ -40,7 +40,9 @@ def create_ended_sandboxes(count: int, developers: int) -> None:
 
     bulk_data.past(count, {User.objects.get(username="developer"): developers})
     # A portal's sweeps would have aggregated these events as they were written.
-    Site.objects.update_or_create(pk=1, defaults={"tallied_event": Event.objects.latest("pk").pk})
+    OutcomeCursor.objects.update_or_create(
+        pk=1, defaults={"last_event_id": Event.objects.latest("pk").pk}
+    )
 
 
 def run_sweeps(times: int) -> dict[str, Any]:

@@ -23,9 +23,9 @@ from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
 from sandboxes.models import (
     Funding,
+    Maintenance,
     OutcomeCount,
     Sandbox,
-    Site,
     State,
     UsageSample,
 )
@@ -225,7 +225,7 @@ def maintenance(alice: User, runtime: MemoryRuntime) -> None:
     running(alice, runtime)
     until = clock.now() + timedelta(minutes=40)
     message = "The host gets more memory. Running sandboxes go on."
-    Site.objects.update_or_create(pk=1, defaults={"drained_until": until, "drain_message": message})
+    Maintenance.objects.update_or_create(pk=1, defaults={"until": until, "message": message})
 
 
 def leaving(alice: User, runtime: MemoryRuntime) -> Sandbox:

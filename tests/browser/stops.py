@@ -280,7 +280,7 @@ CONSOLE = [
     Stop("console-question", paths.in_the_console, scenes.measured, ask_to_extend, who="olga"),
     Stop("console-pools", "/admin/sandboxes/pool/", scenes.busy_week, who="olga"),
     Stop("console-people", "/admin/auth/user/", scenes.busy_week, who="olga"),
-    Stop("console-settings", "/admin/sandboxes/sitesettings/", scenes.busy_week, who="olga"),
+    Stop("console-settings", "/admin/sandboxes/runtimesettings/", scenes.busy_week, who="olga"),
     Stop("console-audit", "/admin/sandboxes/auditentry/", scenes.busy_week, who="olga"),
 ]
 STOPS = {stop.name: stop for stop in (*PORTAL, *CONSOLE)}

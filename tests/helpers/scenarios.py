@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from sandboxes import actions
 from sandboxes.models import Sandbox
+from sandboxes.models.singleton import Singleton
 from sandboxes.pool import tasks as worker_tasks
 from sandboxes.reaper.sweep import Sweep
 from sandboxes.worker import provisioning
@@ -117,3 +118,9 @@ def code_of(key: str) -> str:
     if left < TYPING_SECONDS:
         time.sleep(left)
     return format_hotp_value(hotp_value(key, int(time.time()) // CODE_SECONDS))
+
+
+def create_singletons() -> None:
+    """Create the rows of the tables with one row, which concurrent transactions share."""
+    for model in Singleton.__subclasses__():
+        model.current()

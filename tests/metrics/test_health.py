@@ -13,7 +13,7 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
 from sandboxes.lib import clock
-from sandboxes.models import Site
+from sandboxes.models import SweepStatus
 from sandboxes.reaper.sweep import Sweep
 from sandboxes.runtime import EngineRefused
 from tests.helpers.api_client import ApiClient
@@ -114,7 +114,7 @@ def test_a_failed_removal_leaves_the_portal_ready(alice: User, runtime: MemoryRu
     runtime.add_orphan("sbx_orphan", clock.now() - timedelta(hours=1))
     runtime.fail_next("destroy", EngineRefused("It is busy."))
     assert Sweep().run().errors
-    assert Site.current().reaper_error
+    assert SweepStatus.current().last_sweep_error
     assert readyz()[0] == 200
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from sandboxes import actions
 from sandboxes.metrics import outcomes
-from sandboxes.models import OutcomeCount, Sandbox, Site
+from sandboxes.models import OutcomeCount, OutcomeCursor, Sandbox
 from sandboxes.models.outcome_count import ALL_TIME
 from sandboxes.runtime import EngineRefused, EngineUnreachable
 from tests.conftest import Clock
@@ -99,14 +99,14 @@ def test_events_are_aggregated_in_batches_and_once_each(alice, clock, monkeypatc
 def test_an_overtaken_sweep_counts_nothing(alice, clock, monkeypatch):
     launch(alice)
     clock.forward(seconds=16)
-    current = Site.current
+    current = OutcomeCursor.current
 
-    def overtaken() -> Site:
+    def overtaken() -> OutcomeCursor:
         site = current()
-        Site.objects.update(tallied_event=99)
+        OutcomeCursor.objects.update(last_event_id=99)
         return site
 
-    monkeypatch.setattr(Site, "current", overtaken)
+    monkeypatch.setattr(OutcomeCursor, "current", overtaken)
     outcomes.aggregate_events()
     assert counted() == {}
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 from sandboxes import actions, blueprints
 from sandboxes.core import limits
 from sandboxes.lib.exceptions import QuotaExceeded
-from sandboxes.models import ENGINE_AWAY, EndReason, Funding, Sandbox, Site, State
+from sandboxes.models import EndReason, Funding, Sandbox, State, SweepStatus
 from sandboxes.pool import reconcile
 from sandboxes.worker import tasks as worker_tasks
 from tests.fakes.friendbot import Friendbot
@@ -137,7 +137,7 @@ def test_nothing_is_claimed_while_the_engine_is_unreachable(alice, runtime):
     sweep()
     runtime.unreachable = True
     sweep()
-    assert Site.current().reaper_error.startswith(ENGINE_AWAY)
+    assert not SweepStatus.current().engine_reachable
     assert request(alice).state == State.PENDING
 
     runtime.unreachable = False

@@ -10,7 +10,7 @@ from django.utils import timezone
 from sandboxes import actions, blueprints
 from sandboxes.core.leases import LEASE_DURATION
 from sandboxes.lib.exceptions import QuotaExceeded
-from sandboxes.models import EndReason, Funding, Pool, Sandbox, Site, State
+from sandboxes.models import EndReason, Funding, Maintenance, Pool, Sandbox, State
 from sandboxes.pool import policy, reconcile
 from sandboxes.runtime import EngineRefused, host_resources
 from sandboxes.worker import tasks as worker_tasks
@@ -192,7 +192,7 @@ def test_a_paused_pool_is_claimed_but_not_refilled(alice):
 def test_maintenance_empties_the_pool(clock):
     sweep()
     until = timezone.now() + timedelta(minutes=10)
-    Site.objects.update(drained_until=until)
+    Maintenance.objects.update(until=until)
     sweep()
     assert pooled() == []
 

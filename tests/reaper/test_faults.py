@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from sandboxes import actions
-from sandboxes.models import EndReason, Sandbox, Site, State
+from sandboxes.models import EndReason, Sandbox, State, SweepStatus
 from sandboxes.runtime import EngineRefused
 from sandboxes.worker import provisioning
 from tests.helpers.scenarios import (
@@ -143,7 +143,7 @@ def test_a_failed_removal_does_not_affect_other_sandboxes(alice, bob, runtime, c
     assert result.errors == [
         f"{stuck.public_id} could not be removed: The engine refused to remove it: device is busy."
     ]
-    assert "device is busy" in Site.current().reaper_error
+    assert "device is busy" in SweepStatus.current().last_sweep_error
 
 
 def test_removals_are_retried_with_growing_delays_and_reported(alice, runtime, clock):
@@ -176,7 +176,7 @@ def test_an_unreachable_engine_does_not_mean_lost_sandboxes(alice, runtime, cloc
     assert reload(running).state == State.RUNNING
     assert reload(unused).state == State.PROVISIONING
     assert result.errors[0].startswith("The engine can't be reached")
-    assert Site.current().reaped_at == timezone.now()
+    assert SweepStatus.current().last_sweep_at == timezone.now()
 
 
 def test_sandboxes_due_during_an_engine_outage_end_afterwards(alice, runtime, clock):
@@ -203,7 +203,7 @@ def test_an_engine_outage_during_a_sweep_is_reported(alice, runtime):
 
     assert reload(sandbox).state == State.DESTROYING
     assert result.errors
-    assert Site.current().reaped_at
+    assert SweepStatus.current().last_sweep_at
 
 
 def test_an_orphan_is_removed_after_the_grace_period_only(alice, runtime, clock):

@@ -30,7 +30,7 @@ from sandboxes.lib.exceptions import (
     ServiceError,
     Unavailable,
 )
-from sandboxes.models import TERMINAL_STATES, Sandbox, Site, State
+from sandboxes.models import TERMINAL_STATES, Maintenance, Sandbox, State
 from sandboxes.reaper.sweep import Sweep
 from sandboxes.runtime import EngineRefused, get_runtime
 from sandboxes.runtime.memory import MemoryRuntime
@@ -171,7 +171,7 @@ class Lifecycle(RuleBasedStateMachine):
                     operators.unsuspend_user(row.owner)
                 case _:
                     until = timezone.now() + timedelta(minutes=20) if action == "drain" else None
-                    Site.objects.filter(pk=1).update(drained_until=until)
+                    Maintenance.objects.filter(pk=1).update(until=until)
 
     # Messages, workers, the engine and the clock.
 

@@ -185,7 +185,7 @@ def test_pages_and_api_are_served_without_calling_the_engine(web: Web) -> None:
         f"/sandboxes/{name}",
         "/admin/",
         "/admin/sandboxes/sandbox/",
-        "/admin/sandboxes/site/1/change/",
+        "/admin/sandboxes/maintenance/1/change/",
     ]
     pages += ["/readyz", "/metrics"]
     assert [person.get(page).status_code for page in pages[:5]] == [200] * 5

@@ -15,7 +15,7 @@ from django.urls import reverse
 
 from sandboxes import actions
 from sandboxes.lib import clock
-from sandboxes.models import LimitOverride, Sandbox, Site, State
+from sandboxes.models import LimitOverride, Maintenance, Sandbox, State
 from tests.helpers.scenarios import (
     event_kinds,
     launch,
@@ -175,7 +175,7 @@ def test_a_full_portal_names_no_sandbox_of_others(
 
 def test_maintenance_mode_is_announced_and_rejects_launches(web: Client) -> None:
     until = clock.now() + timedelta(minutes=40)
-    Site.objects.create(drained_until=until, drain_message="More memory is put in.")
+    Maintenance.objects.create(until=until, message="More memory is put in.")
     page = text(web.get("/"))
     assert "Maintenance until" in page
     assert "More memory is put in." in page

@@ -77,7 +77,7 @@ def test_the_api_reports_missing_isolation(alice: User, settings: LazySettings) 
 
 def test_the_admin_shows_trial_mode(client: Client, olga: User, trial: None) -> None:
     client.force_login(olga)
-    listed = client.get(reverse("admin:sandboxes_site_changelist"), follow=True)
+    listed = client.get(reverse("admin:sandboxes_maintenance_changelist"), follow=True)
     assert SENTENCE in text(listed)
 
 

@@ -15,13 +15,13 @@ from sandboxes import queue, runtime
 from sandboxes.admin.base import PortalAdmin
 from sandboxes.admin.confirmations import ConfirmedAction, ReasonForm
 from sandboxes.lib import clock
-from sandboxes.models import Site
+from sandboxes.models import EngineStatus, Maintenance, SweepStatus
 from sandboxes.operators.audit import AuditActor
 from sandboxes.reaper import tasks as reaper_tasks
 from sandboxes.representations import display as representations_display
 
 if TYPE_CHECKING:
-    ModelForm = forms.ModelForm[Site]
+    ModelForm = forms.ModelForm[Maintenance]
 else:
     ModelForm = forms.ModelForm
 
@@ -29,32 +29,38 @@ else:
 class MaintenanceForm(ModelForm):
     """The end of maintenance mode, and its message."""
 
-    def clean_drained_until(self) -> datetime | None:
-        until: datetime | None = self.cleaned_data["drained_until"]
-        if until and "drained_until" in self.changed_data and until <= clock.now():
+    def clean_until(self) -> datetime | None:
+        until: datetime | None = self.cleaned_data["until"]
+        if until and "until" in self.changed_data and until <= clock.now():
             raise ValidationError(
                 "Enter a time in the future, or leave it empty to end maintenance mode."
             )
         return until
 
 
-def _sweep(_site: Site, _actor: AuditActor, _data: dict[str, Any]) -> None:
+def _sweep(_maintenance: Maintenance, _actor: AuditActor, _data: dict[str, Any]) -> None:
     queue.enqueue(reaper_tasks.sweep)
 
 
 SWEEP = ConfirmedAction("sweep", "Sweep now", "queued for a sweep", ReasonForm, _sweep)
 
 
-@admin.register(Site)
-class SiteAdmin(PortalAdmin):
+@admin.register(Maintenance)
+class MaintenanceAdmin(PortalAdmin):
     form = MaintenanceForm
     confirmed_actions = (SWEEP,)
-    readonly_fields = ("reaped_at", "reaper_error", "engine", "isolation", "hard_disk_limit")
+    readonly_fields = (
+        "last_sweep_at",
+        "last_sweep_error",
+        "engine",
+        "isolation",
+        "disk_quota_enforced",
+    )
     fieldsets: ClassVar = [
         (
             "Maintenance",
             {
-                "fields": ("drained_until", "drain_message"),
+                "fields": ("until", "message"),
                 "description": "New launches are paused and this message is shown until then. "
                 "Running sandboxes aren't affected.",
             },
@@ -62,8 +68,24 @@ class SiteAdmin(PortalAdmin):
         ("System status", {"fields": readonly_fields}),
     ]
 
+    @admin.display(description="Last sweep")
+    def last_sweep_at(self, row: Maintenance) -> datetime | None:  # noqa: ARG002 - another table
+        return SweepStatus.current().last_sweep_at
+
+    @admin.display(description="Errors of the last sweep")
+    def last_sweep_error(self, row: Maintenance) -> str:  # noqa: ARG002 - another table
+        return SweepStatus.current().last_sweep_error
+
+    @admin.display(description="Engine")
+    def engine(self, row: Maintenance) -> str:  # noqa: ARG002 - another table
+        return EngineStatus.current().engine
+
+    @admin.display(description="Disk limits enforced", boolean=True)
+    def disk_quota_enforced(self, row: Maintenance) -> bool | None:  # noqa: ARG002 - another table
+        return EngineStatus.current().disk_quota_enforced
+
     @admin.display(description="Isolation")
-    def isolation(self, site: Site) -> str:  # noqa: ARG002 - the same for the whole portal
+    def isolation(self, row: Maintenance) -> str:  # noqa: ARG002 - the same for the whole portal
         if runtime.is_isolated():
             return "Every sandbox has its own network and its own limits."
         return str(representations_display.TRIAL_MODE)
@@ -73,10 +95,10 @@ class SiteAdmin(PortalAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:  # noqa: ARG002
         """Save only these fields, since a sweep may write others at the same time."""
-        obj.save(update_fields=["drained_until", "drain_message"])
+        obj.save(update_fields=["until", "message"])
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Redirect to the only row."""
         if request.method == "POST":
             return super().changelist_view(request, extra_context)
-        return redirect("admin:sandboxes_site_change", Site.current().pk)
+        return redirect("admin:sandboxes_maintenance_change", Maintenance.current().pk)
