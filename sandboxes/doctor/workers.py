@@ -8,7 +8,7 @@ from kombu.exceptions import OperationalError
 
 from sandboxes.doctor.findings import Finding, Findings, Level, error, ok, redacted, warning
 from sandboxes.metrics import health
-from sandboxes.models import Site
+from sandboxes.models import SweepStatus
 from sandboxes.operators import alerts
 from sandboxes.operators.overview import OperatorOverview
 from sandboxes.worker import tasks as worker_tasks
@@ -43,16 +43,16 @@ def _ping_result(sent: AsyncResult[str]) -> Finding:
 
 
 def reaper() -> Findings:
-    site = Site.current()
+    status = SweepStatus.current()
     try:
-        yield ok(health.CHECKS["reaper"](site))
+        yield ok(health.CHECKS["reaper"](status))
     except health.CheckFailed as exc:
         remedy = (
             "Start `reaper` (honcho start reaper), or run `manage.py reap_sandboxes` from cron."
         )
         yield error(str(exc), remedy)
-    if site.reaper_error:
-        words = f"The last sweep reported an error: {site.reaper_error}"
+    if status.last_sweep_error:
+        words = f"The last sweep reported an error: {status.last_sweep_error}"
         yield warning(words, "Run `manage.py reap_sandboxes` to see details.")
 
 

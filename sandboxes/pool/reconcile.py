@@ -16,7 +16,7 @@ from sandboxes import blueprints
 from sandboxes.core import factory, launch_queue, lifecycle
 from sandboxes.lib import clock
 from sandboxes.lib.backoff import Backoff
-from sandboxes.models import EndReason, Pool, Sandbox, Site, State
+from sandboxes.models import EndReason, LaunchLock, Pool, Sandbox, State
 from sandboxes.pool import policy
 from sandboxes.runtime import get_runtime
 from sandboxes.worker import provisioning, teardown
@@ -45,7 +45,7 @@ def reconcile_pools() -> Iterator[Sandbox]:
 
 @transaction.atomic
 def _retire() -> list[Sandbox]:
-    Site.locked()
+    LaunchLock.acquire()
     stale = [entry for plan in policy.plan_pools() for entry in plan.retire]
     return [row for row, reason in stale if lifecycle.begin_destroy(row, EndReason.RETIRED, reason)]
 
@@ -53,7 +53,7 @@ def _retire() -> list[Sandbox]:
 @transaction.atomic
 def _start_one() -> Sandbox | None:
     """Insert the row of a missing sandbox, unless a launch or another pooled one comes first."""
-    Site.locked()
+    LaunchLock.acquire()
     unfinished = Sandbox.objects.for_pool().exclude(state=State.POOLED)
     if launch_queue.waiting_launches().exists() or unfinished.exists():
         return None

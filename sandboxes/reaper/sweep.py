@@ -27,7 +27,7 @@ from sandboxes.core.reaper_policy import (
 )
 from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
-from sandboxes.models import ENGINE_AWAY, EndReason, Sandbox, State
+from sandboxes.models import EndReason, Sandbox, State
 from sandboxes.models.runtime_settings import config
 from sandboxes.reaper import housekeeping
 from sandboxes.reaper.observe import apply_facts, observe_row
@@ -55,8 +55,13 @@ class Sweep:
     orphans: list[str] = field(default_factory=list)
     """Orphans still on the engine: not old enough yet, or their removal failed."""
     due: int = 0
+    failed_removals: int = 0
     removals: dict[str, tuple[Sandbox, Decision | None]] = field(default_factory=dict)
     """Sandboxes to remove from the engine, by id, each with a decision that isn't counted yet."""
+
+    @property
+    def limit_exceeded(self) -> bool:
+        return 0 < self.max_expirations < self.due
 
     def run(self) -> Sweep:
         """Sweep once. Failures are collected in `errors` instead of raised."""
@@ -84,7 +89,14 @@ class Sweep:
         if not self.dry_run:
             self._housekeeping(rows, observed)
             seconds = time.monotonic() - started_at
-            housekeeping.record_heartbeat("; ".join(self.errors), seconds, self.orphans)
+            housekeeping.record_heartbeat(
+                self.errors,
+                seconds,
+                self.orphans,
+                engine_reachable=observed is not None,
+                expiration_limit_exceeded=self.limit_exceeded,
+                failed_removals=self.failed_removals,
+            )
             log.info(
                 "swept", seconds=round(seconds, 3), actions=self.counts, errors=len(self.errors)
             )
@@ -117,7 +129,7 @@ class Sweep:
             return get_runtime().observe(sizes=True)
         except RuntimeFailure as error:
             outcomes.record_engine_error("observe")
-            self.errors.append(f"{ENGINE_AWAY}, so its state is unknown: {error}")
+            self.errors.append(f"The engine can't be reached, so its state is unknown: {error}")
             return None
 
     def _handle(self, row: Sandbox, observed: Mapping[str, SandboxFacts] | None) -> None:
@@ -217,6 +229,7 @@ class Sweep:
     def _report_removal_error(self, row: Sandbox) -> None:
         """Report the error of a removal that waits for its next attempt."""
         if row.state == State.DESTROYING and row.removal_error:
+            self.failed_removals += 1
             self.errors.append(f"{row.public_id} could not be removed: {row.removal_error}")
 
     def _handle_orphan(self, facts: SandboxFacts) -> None:

@@ -33,14 +33,14 @@ def _context(request: Request, form: LaunchForm | None = None) -> dict[str, obje
     notices = messages.get_messages(request)
     form = form or LaunchForm(request.user, own=summary.limits)
     prefetch_related_objects([row for row in summary.live if row.started_at], "extensions")
-    live = cards(summary.live, notices, summary.site)
+    live = cards(summary.live, notices, summary.engine)
     return {
         "summary": summary,
         "blueprints": form.offered,
         "form": form,
         "live": live,
         "auto_refresh": any(card.is_transitioning for card in live),
-        "ended": cards(summary.shown_ended, notices, summary.site),
+        "ended": cards(summary.shown_ended, notices, summary.engine),
         "dismissal_messages": [notice for notice in notices if notice.extra_tags == DISMISSED_KEY],
     }
 

@@ -15,7 +15,7 @@ from sandboxes.actions.launch import launch_sandbox
 from sandboxes.core.limits import get_limits
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import Unavailable
-from sandboxes.models import EndReason, LimitOverride, Pool, Site, State
+from sandboxes.models import EndReason, LimitOverride, Maintenance, Pool, State, SweepStatus
 from sandboxes.runtime import EngineRefused
 from tests.helpers.admin import ask, page_of, said
 from tests.helpers.api_client import ApiClient, assert_problem
@@ -171,10 +171,10 @@ def test_owners_see_operator_actions_in_the_journal(admin_client, client, alice)
 
 def start_maintenance(admin_client, until, message: str = "New disks."):
     day, hour = until.strftime("%Y-%m-%d %H:%M:%S").split()
-    data = {"drained_until_0": day, "drained_until_1": hour, "drain_message": message}
+    data = {"until_0": day, "until_1": hour, "message": message}
     with run_on_commit():
         return admin_client.post(
-            page_of(Site.current()), data | {"reason": "New disks."}, follow=True
+            page_of(Maintenance.current()), data | {"reason": "New disks."}, follow=True
         )
 
 
@@ -202,8 +202,8 @@ def _now():
 def test_maintenance_that_ends_in_the_past_is_rejected(admin_client):
     page = start_maintenance(admin_client, _now() - timedelta(minutes=1))
 
-    assert "drained_until" in page.context["adminform"].form.errors
-    assert Site.current().drained_until is None
+    assert "until" in page.context["adminform"].form.errors
+    assert Maintenance.current().until is None
 
 
 def test_group_limits_apply_until_they_expire(alice, bob, clock):
@@ -260,8 +260,8 @@ def test_the_page_says_why_a_blueprint_cannot_be_launched(client, alice):
 def test_a_sweep_can_be_requested_and_runs_in_a_worker(admin_client, alice, runtime):
     sandbox = launch(alice)
     runtime.stop_service(sandbox.public_id, "api", 3)
-    page = ask(admin_client, "sweep", Site.current(), reason="Cron is asleep.")
+    page = ask(admin_client, "sweep", Maintenance.current(), reason="Cron is asleep.")
 
     assert said(page) == ["1 site queued for a sweep."]
     assert reload(sandbox).state == State.FAILED
-    assert Site.current().reaped_at
+    assert SweepStatus.current().last_sweep_at

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from sandboxes import actions
 from sandboxes.accounts import api_tokens
-from sandboxes.models import ApiToken, LimitOverride, Site, State
+from sandboxes.models import ApiToken, LimitOverride, Maintenance, State, SweepStatus
 from tests.helpers.admin import (
     SANDBOXES,
     ask,
@@ -85,22 +85,23 @@ def test_a_revoked_token_stops_working(admin_client, alice):
 
 
 def test_maintenance_mode_is_edited_on_one_page(admin_client, alice):
-    answer = admin_client.get("/admin/sandboxes/site/")
-    assert answer["Location"] == page_of(Site.current())
+    answer = admin_client.get("/admin/sandboxes/maintenance/")
+    assert answer["Location"] == page_of(Maintenance.current())
 
     until = timezone.now() + timedelta(hours=1)
     data = {
-        "drained_until_0": until.strftime("%Y-%m-%d"),
-        "drained_until_1": until.strftime("%H:%M:%S"),
-        "drain_message": "New disks.",
+        "until_0": until.strftime("%Y-%m-%d"),
+        "until_1": until.strftime("%H:%M:%S"),
+        "message": "New disks.",
     }
     sweep()
     admin_client.post(
-        page_of(Site.current()), data | {"reaper_error": "forged", "reason": "New disks."}
+        page_of(Maintenance.current()),
+        data | {"last_sweep_error": "forged", "reason": "New disks."},
     )
 
-    site = Site.current()
-    assert (site.drain_message, site.reaper_error) == ("New disks.", "")
+    assert Maintenance.current().message == "New disks."
+    assert SweepStatus.current().last_sweep_error == ""
     assert isinstance(actions.launch_blocker(alice), Exception)
 
 

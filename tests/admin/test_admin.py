@@ -6,7 +6,7 @@ import pytest
 
 from sandboxes import actions
 from sandboxes.accounts import api_tokens
-from sandboxes.models import Event, LimitOverride, Site, State
+from sandboxes.models import Event, LimitOverride, Maintenance, State
 from tests.helpers.admin import SANDBOXES, page_of
 from tests.helpers.scenarios import (
     launch,
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.
 
 @pytest.mark.parametrize(
     "path",
-    ["", "sandboxes/sandbox/", "sandboxes/site/", "sandboxes/apitoken/", "auth/user/"],
+    ["", "sandboxes/sandbox/", "sandboxes/maintenance/", "sandboxes/apitoken/", "auth/user/"],
 )
 def test_developers_cannot_open_the_admin(client, alice, path):
     client.force_login(alice)
@@ -40,7 +40,7 @@ def test_every_page_of_the_admin_opens(admin_client, alice):
     token, _ = api_tokens.issue(alice, "laptop")
     override = LimitOverride.objects.create(user=alice, max_active=5, reason="workshop")
     event = Event.objects.first()
-    rows = [sandbox, token, override, event, Site.current(), alice]
+    rows = [sandbox, token, override, event, Maintenance.current(), alice]
 
     pages = [page_of(row) for row in rows]
     lists = [page.rsplit("/", 3)[0] + "/" for page in pages]
@@ -145,7 +145,9 @@ def test_sandbox_fields_are_read_only(admin_client, alice):
     assert (reload(sandbox).state, reload(sandbox).name) == (State.RUNNING, "")
 
 
-@pytest.mark.parametrize("path", ["sandbox/add/", "event/add/", "apitoken/add/", "site/add/"])
+@pytest.mark.parametrize(
+    "path", ["sandbox/add/", "event/add/", "apitoken/add/", "maintenance/add/"]
+)
 def test_rows_of_the_portal_cannot_be_added(admin_client, path):
     assert admin_client.get(f"/admin/sandboxes/{path}").status_code == 403
 
@@ -156,7 +158,7 @@ def test_the_journal_cannot_be_deleted(admin_client, alice):
         sandbox,
         Event.objects.first(),
         api_tokens.issue(alice, "laptop")[0],
-        Site.current(),
+        Maintenance.current(),
     ):
         url = page_of(row).replace("/change/", "/delete/")
         assert admin_client.post(url, {"post": "yes"}).status_code == 403

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from sandboxes import actions
 from sandboxes.metrics import outcomes
-from sandboxes.models import Pool, Sandbox, Site, State
+from sandboxes.models import Maintenance, Pool, Sandbox, State
 from sandboxes.operators.alerts import active_alerts
 from sandboxes.operators.overview import OperatorOverview
 from sandboxes.runtime import EngineRefused, EngineUnreachable
@@ -248,7 +248,7 @@ def test_failing_launches_are_an_alert(alice, runtime, clock):
 
 
 def test_maintenance_mode_removes_the_alert_that_suggests_it(runtime):
-    Site.objects.update_or_create(pk=1, defaults={"drained_until": timezone.now() + timedelta(1)})
+    Maintenance.objects.update_or_create(pk=1, defaults={"until": timezone.now() + timedelta(1)})
     runtime.unreachable = True
     sweep()
     assert "undrained" not in raised()

@@ -9,7 +9,7 @@ from django.db import OperationalError, connection
 from django.urls import reverse
 
 from sandboxes.core.limits import get_limits
-from sandboxes.models import AuditEntry, Pool, Site
+from sandboxes.models import AuditEntry, Pool, RuntimeSettings
 from sandboxes.models.runtime_settings import CACHE_SECONDS, RUNTIME_SETTINGS, config
 from tests.helpers.scenarios import request, sweep
 
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.
 
 
 def choose(admin_client, **values: object):
-    url = reverse("admin:sandboxes_sitesettings_changelist")
+    url = reverse("admin:sandboxes_runtimesettings_changelist")
     page = admin_client.get(url, follow=True)
     return admin_client.post(
         page.redirect_chain[-1][0], {"reason": "Busy week."} | values, follow=True
@@ -65,7 +65,7 @@ def test_inconsistent_values_are_rejected_with_their_name(admin_client, name, va
     page = choose(admin_client, **{name: value})
 
     assert name in page.context["adminform"].form.errors
-    assert Site.current().tuned == {}
+    assert RuntimeSettings.current().overrides == {}
     assert not AuditEntry.objects.exists()
 
 
@@ -76,7 +76,7 @@ def test_signup_can_be_closed_and_opened(admin_client, client):
 
 
 def test_the_page_shows_all_settings_with_their_defaults(admin_client):
-    page = admin_client.get(reverse("admin:sandboxes_sitesettings_changelist"), follow=True)
+    page = admin_client.get(reverse("admin:sandboxes_runtimesettings_changelist"), follow=True)
     fields = page.context["adminform"].form.fields
 
     shown = [name for _, one in page.context["adminform"].fieldsets for name in one["fields"]]
@@ -93,8 +93,7 @@ def test_the_default_pool_follows_the_settings(admin_client):
 
 def tune(**values: object) -> None:
     """Change settings as another process would."""
-    Site.current()
-    Site.objects.update(tuned=values)
+    RuntimeSettings.objects.update_or_create(pk=1, defaults={"overrides": values})
 
 
 def test_other_processes_reload_settings_every_few_seconds(

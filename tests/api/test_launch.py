@@ -9,7 +9,7 @@ import pytest
 
 from sandboxes.core import limits
 from sandboxes.lib import clock
-from sandboxes.models import LimitOverride, Sandbox, Site
+from sandboxes.models import LimitOverride, Maintenance, Sandbox
 from tests.helpers.api_client import ApiClient, assert_problem
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def test_a_limit_override_allows_more_sandboxes(program: ApiClient, alice: User)
 
 def test_a_launch_during_maintenance_says_when_to_retry(program: ApiClient, clock: Clock) -> None:
     over = datetime.now(UTC) + timedelta(minutes=30)
-    Site.objects.create(drained_until=over, drain_message="We move house.")
+    Maintenance.objects.create(until=over, message="We move house.")
     refused = program.post("/sandboxes")
     assert_problem(refused, 503, "We move house.", "30")
     assert refused["Retry-After"] == str(30 * 60)

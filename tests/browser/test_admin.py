@@ -62,8 +62,8 @@ def test_no_page_of_the_admin_complains(admin_page: Page, alice: User, runtime) 
         f"/admin/sandboxes/apitoken/{token.pk}/change/",
         "/admin/sandboxes/limitoverride/",
         f"/admin/sandboxes/limitoverride/{override.pk}/change/",
-        "/admin/sandboxes/site/",
-        "/admin/sandboxes/sitesettings/",
+        "/admin/sandboxes/maintenance/",
+        "/admin/sandboxes/runtimesettings/",
         "/admin/sandboxes/pool/",
         "/admin/sandboxes/auditentry/",
         "/admin/auth/group/",
@@ -105,10 +105,10 @@ def test_who_is_on_call_mends_from_the_first_page(admin_page: Page, alice: User,
 def test_maintenance_begins_on_its_page_and_everybody_reads_of_it(
     admin_page: Page, alice: User, runtime
 ) -> None:
-    admin_page.goto("/admin/sandboxes/site/")
+    admin_page.goto("/admin/sandboxes/maintenance/")
     tomorrow = clock.now() + timedelta(days=1)
-    admin_page.locator("#id_drained_until_0").fill(f"{tomorrow:%Y-%m-%d}")
-    admin_page.locator("#id_drained_until_1").fill("12:00:00")
+    admin_page.locator("#id_until_0").fill(f"{tomorrow:%Y-%m-%d}")
+    admin_page.locator("#id_until_1").fill("12:00:00")
     admin_page.get_by_label("Drain message").fill("New disks.")
     admin_page.get_by_label("Reason").fill("The disks are full.")
     admin_page.get_by_role("button", name="Save", exact=True).click()

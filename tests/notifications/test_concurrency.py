@@ -11,13 +11,13 @@ from django.utils import timezone
 
 from sandboxes.actions import email_links
 from sandboxes.lib.exceptions import StateConflict
-from sandboxes.models import Extension, Sandbox, SandboxWarning, Site, Webhook, WebhookDelivery
+from sandboxes.models import Extension, Sandbox, SandboxWarning, Webhook, WebhookDelivery
 from sandboxes.notifications import emails
 from sandboxes.reaper.sweep import Sweep
 from sandboxes.webhooks import delivery, outbox
 from tests.fakes.webhook_receiver import Receiver, hook
 from tests.harness.databases import at_once
-from tests.helpers.scenarios import launch, reload
+from tests.helpers.scenarios import create_singletons, launch, reload
 
 pytestmark = [
     pytest.mark.usefixtures("shared_database", "queued_tasks", "runtime"),
@@ -27,7 +27,7 @@ pytestmark = [
 
 @pytest.fixture
 def carol(shared_database: None) -> User:
-    Site.current()
+    create_singletons()
     return User.objects.create_user("carol", "carol@example.com")
 
 

@@ -16,7 +16,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from sandboxes.models import Site, State
+from sandboxes.models import State, SweepStatus
 from sandboxes.runtime import EngineRefused
 from tests.helpers.scenarios import (
     expire,
@@ -92,7 +92,7 @@ def test_a_dry_run_only_reports(alice, runtime):
     assert code == 0
     assert "Planned actions: 1" in out
     assert reload(sandbox).state == State.RUNNING
-    assert Site.current().reaped_at is None
+    assert SweepStatus.current().last_sweep_at is None
 
 
 def test_json_output_contains_counts_and_lines(alice, runtime):
@@ -228,12 +228,12 @@ def test_overlapping_cron_runs_succeed(tmp_path):
 
 def test_the_heartbeat_records_the_end_of_the_last_sweep(runtime, clock):
     reap()
-    assert Site.current().reaped_at == timezone.now()
+    assert SweepStatus.current().last_sweep_at == timezone.now()
     clock.forward(minutes=5)
     runtime.unreachable = True
     reap()
 
-    site = Site.current()
-    assert site.reaped_at == timezone.now()
-    assert site.reaper_error.startswith("The engine can't be reached")
-    assert timezone.now() - site.reaped_at < timedelta(seconds=1)
+    status = SweepStatus.current()
+    assert status.last_sweep_at == timezone.now()
+    assert status.last_sweep_error.startswith("The engine can't be reached")
+    assert timezone.now() - status.last_sweep_at < timedelta(seconds=1)

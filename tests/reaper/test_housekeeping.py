@@ -7,7 +7,7 @@ from django.db import transaction
 
 from sandboxes import actions
 from sandboxes.core import leases, lifecycle
-from sandboxes.models import EndReason, Sandbox, Site, State
+from sandboxes.models import EndReason, EngineStatus, Sandbox, State, SweepStatus
 from sandboxes.reaper import sweep as reaper_sweep
 from sandboxes.runtime import EngineUnreachable
 from tests.helpers.scenarios import (
@@ -60,15 +60,18 @@ def test_a_dry_run_reports_actions_without_performing_them(alice, runtime, clock
     assert dict(result.counts) == {"expire": 1, "fail": 1, "orphan": 1}
     assert [reload(due), reload(waits), event_kinds(due), runtime.observe()] == before
     assert reload(due).last_activity_at == due.last_activity_at
-    assert Site.current().reaped_at is None
+    assert SweepStatus.current().last_sweep_at is None
 
 
 def test_a_sweep_records_the_capabilities_of_the_engine(runtime):
     sweep()
-    assert (Site.current().engine, Site.current().hard_disk_limit) == ("memory 1", False)
+    assert (EngineStatus.current().engine, EngineStatus.current().disk_quota_enforced) == (
+        "memory 1",
+        False,
+    )
     runtime.hard_disk_limit = True
     sweep()
-    assert Site.current().hard_disk_limit is True
+    assert EngineStatus.current().disk_quota_enforced is True
 
 
 def test_unreadable_usage_is_reported_and_stops_nothing(alice, runtime):
@@ -77,7 +80,7 @@ def test_unreadable_usage_is_reported_and_stops_nothing(alice, runtime):
     result = sweep()
 
     assert result.errors == ["sampling: No answer."]
-    assert Site.current().engine == "memory 1"
+    assert EngineStatus.current().engine == "memory 1"
 
 
 def test_history_is_retained_for_90_days(alice, runtime, clock):

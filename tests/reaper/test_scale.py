@@ -16,12 +16,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from sandboxes import blueprints
-from sandboxes.models import Event, Extension, IdempotencyKey, Sandbox, Site, State, UsageSample
+from sandboxes.models import Event, Extension, IdempotencyKey, Sandbox, State, UsageSample
 from sandboxes.reaper import housekeeping, sweep
 from sandboxes.reaper.sweep import Sweep
 from sandboxes.usage import sampling
 from tests.harness import bulk_data
-from tests.helpers.scenarios import reload
+from tests.helpers.scenarios import create_singletons, reload
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -46,7 +46,7 @@ def _swept(act: Callable[[], object]) -> list[str]:
 def test_a_sweep_of_40_sandboxes_runs_as_many_queries_as_of_2(
     alice: User, runtime: MemoryRuntime, in_use: bool
 ) -> None:
-    Site.current()
+    create_singletons()
     rows = bulk_data.live(2, alice)
     bulk_data.on_engine(runtime, rows)
 

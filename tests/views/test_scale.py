@@ -11,10 +11,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from sandboxes.admin import base
-from sandboxes.models import Event, Sandbox, Site
+from sandboxes.models import Event, Sandbox
 from tests.harness import bulk_data
 from tests.helpers.admin import SANDBOXES
 from tests.helpers.api_client import ApiClient
+from tests.helpers.scenarios import create_singletons
 from tests.helpers.web import HTMX, text
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def test_queries_do_not_grow_from_1_to_20_sandboxes(
 ) -> None:
     settings.SANDBOX_MAX_PER_USER = 50
     settings.SANDBOX_MAX_SITE = 100
-    Site.current()
+    create_singletons()
     web, admin_client, api = Client(), Client(), ApiClient(alice).client
     web.force_login(alice)
     admin_client.force_login(olga)

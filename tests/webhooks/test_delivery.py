@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from sandboxes.lib.exceptions import StateConflict
-from sandboxes.models import EventType, Site, WebhookDelivery
+from sandboxes.models import EventType, WebhookDelivery
 from sandboxes.reaper import housekeeping
 from sandboxes.webhooks import (
     client,
@@ -28,6 +28,7 @@ from tests.fakes.webhook_receiver import (
 )
 from tests.helpers.scenarios import (
     Killed,
+    create_singletons,
     launch,
     run_on_commit,
     sweep,
@@ -44,7 +45,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 @pytest.fixture(autouse=True)
 def _swept_before() -> None:
-    Site.current()
+    create_singletons()
 
 
 def test_failed_deliveries_are_retried_with_growing_delays_and_the_same_id(

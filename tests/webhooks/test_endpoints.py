@@ -11,10 +11,10 @@ from django.db import IntegrityError, transaction
 from sandboxes import actions
 from sandboxes.core import journal as core_journal
 from sandboxes.lib.exceptions import StateConflict, ValidationFailed
-from sandboxes.models import DisabledReason, EventType, Site, Webhook, WebhookDelivery
+from sandboxes.models import DisabledReason, EventType, Webhook, WebhookDelivery
 from sandboxes.webhooks import delivery, endpoints, outbox
 from tests.fakes.webhook_receiver import Receiver, fresh, hook
-from tests.helpers.scenarios import launch, run_on_commit, sweep
+from tests.helpers.scenarios import create_singletons, launch, run_on_commit, sweep
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _swept_before() -> None:
-    Site.current()
+    create_singletons()
 
 
 def test_a_webhook_that_fails_for_days_is_disabled_with_an_email(

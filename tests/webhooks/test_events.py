@@ -8,12 +8,13 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from sandboxes import actions
-from sandboxes.models import EndReason, Event, EventType, Site, WebhookDelivery
+from sandboxes.models import EndReason, Event, EventType, WebhookDelivery
 from sandboxes.webhooks import outbox
 from sandboxes.worker import maintenance
 from tests.fakes.webhook_receiver import Receiver, hook
 from tests.helpers.scenarios import (
     Killed,
+    create_singletons,
     launch,
     reload,
     run_on_commit,
@@ -31,7 +32,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 @pytest.fixture(autouse=True)
 def _swept_before() -> None:
-    Site.current()
+    create_singletons()
 
 
 def test_lifecycle_events_are_published_in_the_format_of_the_api(

@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
-from sandboxes.models import Site, Webhook
+from sandboxes.models import Webhook
 from sandboxes.webhooks import delivery, endpoints, outbox
 from tests.fakes.webhook_receiver import (
     Receiver,
@@ -18,7 +18,7 @@ from tests.fakes.webhook_receiver import (
     hook,
     told,
 )
-from tests.helpers.scenarios import run_on_commit
+from tests.helpers.scenarios import create_singletons, run_on_commit
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _swept_before() -> None:
-    Site.current()
+    create_singletons()
 
 
 def test_the_signature_covers_body_secret_and_time(
