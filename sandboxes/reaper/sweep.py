@@ -56,13 +56,8 @@ class Sweep:
     """Orphans still on the engine: not old enough yet, or their removal failed."""
     due: int = 0
     failed_removals: int = 0
-    failed_removals: int = 0
     removals: dict[str, tuple[Sandbox, Decision | None]] = field(default_factory=dict)
     """Sandboxes to remove from the engine, by id, each with a decision that isn't counted yet."""
-
-    @property
-    def limit_exceeded(self) -> bool:
-        return 0 < self.max_expirations < self.due
 
     @property
     def limit_exceeded(self) -> bool:
