@@ -20,6 +20,7 @@ from sandboxes.api.openapi import responses
 from sandboxes.api.pagination import Cursor, Limit, set_next_link
 from sandboxes.lib.pagination import paginate_newest_first
 from sandboxes.webhooks import endpoints, outbox
+from sandboxes.webhooks.messages import body_of
 
 router = Router(tags=["Webhooks"])
 
@@ -73,7 +74,7 @@ def _delivery(row: models.WebhookDelivery) -> schemas.Delivery:
         created_at=row.created_at,
         next_try_at=row.due_at,
         tries=[schemas.DeliveryAttempt(**entry) for entry in row.log],
-        payload=json.loads(row.body),
+        payload=json.loads(body_of(row)),
     )
 
 

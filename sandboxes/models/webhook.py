@@ -144,7 +144,10 @@ class WebhookDelivery(models.Model):
         db_index=False,  # `delivery_by_webhook` begins with it.
     )
     type = models.CharField(max_length=30)
-    body = models.TextField()
+    facts = models.JSONField(null=True, editable=False)
+    """What the message is about, until it is rendered."""
+    body = models.TextField(blank=True)
+    """The message as it is sent, rendered before the first attempt."""
     created_at = models.DateTimeField(default=clock.now)
     status = models.CharField(
         max_length=9, choices=DeliveryStatus, default=DeliveryStatus.PENDING, editable=False

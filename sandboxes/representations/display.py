@@ -92,11 +92,16 @@ def endpoints(sandbox: Sandbox) -> dict[str, str | None]:
     return dict.fromkeys(blueprint.endpoints) | blueprint.endpoint_urls(reachable)
 
 
-def extension_quote(sandbox: Sandbox) -> ExtensionQuote:
-    """Return the extension that the owner can still request; none unless the sandbox runs."""
+def extension_quote(sandbox: Sandbox, extended: bool | None = None) -> ExtensionQuote:
+    """Return the extension that the owner can still request; none unless the sandbox runs.
+
+    `extended` says whether the owner has used it, if the caller knows.
+    """
     if sandbox.started_at is None:
         return ExtensionQuote(used=False, max_minutes=0)
-    used = any(not granted.by_operator for granted in sandbox.extensions.all())
+    used = extended
+    if used is None:
+        used = any(not granted.by_operator for granted in sandbox.extensions.all())
     if used or sandbox.state != State.RUNNING:
         return ExtensionQuote(used, 0)
     longest = limits.extension_preview(sandbox, config.SANDBOX_EXTENSION_MAX_MINUTES)

@@ -8,9 +8,14 @@ from sandboxes.representations import display, schemas, usage_schemas
 from sandboxes.usage import series
 
 
-def sandbox(row: models.Sandbox, estimator: EtaCalculator | None = None) -> schemas.Sandbox:
-    """Return a sandbox without its secrets."""
-    deadline, quote = display.deadline(row), display.extension_quote(row)
+def sandbox(
+    row: models.Sandbox, estimator: EtaCalculator | None = None, extended: bool | None = None
+) -> schemas.Sandbox:
+    """Return a sandbox without its secrets.
+
+    `extended` says whether its owner has extended it, if the caller knows.
+    """
+    deadline, quote = display.deadline(row), display.extension_quote(row, extended)
     estimate = (estimator or EtaCalculator()).estimate(row)
     return schemas.Sandbox(
         id=row.public_id,

@@ -14,9 +14,10 @@ from django.utils.safestring import SafeString
 
 from sandboxes import runtime
 from sandboxes.lib import clock
-from sandboxes.models import Sandbox
+from sandboxes.models import Sandbox, WebhookDelivery
 from sandboxes.representations import display
 from sandboxes.views.forms import new_key
+from sandboxes.webhooks.messages import body_of
 
 register = template.Library()
 register.simple_tag(new_key, name="new_key")
@@ -181,6 +182,12 @@ def form_control(field: BoundField, **attributes: Any) -> SafeString:
 def parse_datetime(text: str) -> datetime:
     """Parse an ISO 8601 time, as JSON contains it."""
     return datetime.fromisoformat(text)
+
+
+@register.filter
+def message_body(delivery: WebhookDelivery) -> str:
+    """Return the webhook message as it was sent, or as it will be sent."""
+    return body_of(delivery)
 
 
 @register.filter

@@ -24,6 +24,7 @@ from sandboxes.models.webhook import TEST_EVENT_TYPE
 from sandboxes.notifications import emails
 from sandboxes.webhooks import signing
 from sandboxes.webhooks.client import DeliveryError, DeliveryResponse, post
+from sandboxes.webhooks.messages import body_of
 
 log = structlog.get_logger(__name__)
 
@@ -88,10 +89,18 @@ def _acquire(delivery: int, webhook: int, now: datetime) -> bool:
     return False
 
 
+def _render(delivery: WebhookDelivery) -> None:
+    """Render the message once; retries send the same bytes."""
+    if not delivery.body:
+        delivery.body, delivery.facts = body_of(delivery), None
+        delivery.save(update_fields=["body", "facts"])
+
+
 def _deliver(delivery: WebhookDelivery) -> None:
     webhook, now, started_at = delivery.webhook, clock.now(), monotonic()
     response, error = None, ""
     try:
+        _render(delivery)
         headers = signing.headers(webhook, delivery, now)
         response = post(webhook.url, headers, delivery.body.encode())
     except DeliveryError as failure:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -14,25 +13,21 @@ from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import DeliveryStatus, Webhook, WebhookDelivery
 from sandboxes.models.webhook import TEST_EVENT_TYPE
 from sandboxes.webhooks import tasks as webhook_tasks
+from sandboxes.webhooks.messages import encode
 
 MAX_PENDING = 20
 """Pending messages of a webhook above which no test or resent message is accepted."""
 
 
-def enqueue_event(webhooks: Iterable[Webhook], kind: str, at: datetime, data: Any) -> None:
-    """Queue a message for each webhook; `data` must be JSON serializable."""
-    body = _body(kind, at, data)
-    now = clock.now()
+def enqueue_event(
+    webhooks: Iterable[Webhook], kind: str, at: datetime, facts: Mapping[str, Any]
+) -> None:
+    """Queue a message about these facts for each webhook; the worker renders it."""
     WebhookDelivery.objects.bulk_create(
-        WebhookDelivery(webhook=webhook, type=kind, body=body, created_at=now, due_at=now)
+        WebhookDelivery(webhook=webhook, type=kind, facts=facts, created_at=at, due_at=at)
         for webhook in webhooks
     )
     webhook_tasks.schedule_delivery()
-
-
-def _body(kind: str, at: datetime, data: Any) -> str:
-    timestamp = at.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    return json.dumps({"type": kind, "timestamp": timestamp, "data": data}, separators=(",", ":"))
 
 
 @transaction.atomic
@@ -44,7 +39,7 @@ def send_test(webhook: Webhook) -> WebhookDelivery:
     row = WebhookDelivery.objects.create(
         webhook=webhook,
         type=TEST_EVENT_TYPE,
-        body=_body(TEST_EVENT_TYPE, now, data),
+        body=encode(TEST_EVENT_TYPE, now, data),
         created_at=now,
         due_at=now,
     )

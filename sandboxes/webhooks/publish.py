@@ -1,4 +1,4 @@
-"""Publish journal events to webhooks, in the format of the API."""
+"""Publish journal events to webhooks."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 from django.db import transaction
 
 from sandboxes.core.journal import journalled
-from sandboxes.models import Event, EventType, Sandbox, Webhook
+from sandboxes.models import Event, EventType, Webhook
 from sandboxes.webhooks import outbox
+from sandboxes.webhooks.messages import sandbox_facts
 
 EVENT_TYPES = {
     "running": EventType.RUNNING,
@@ -30,17 +31,10 @@ def publish_event(event: Event, **_: Any) -> None:
     kind, owner = EVENT_TYPES.get(event.kind), event.sandbox.owner_id
     if kind is None or owner is None:
         return
+    enabled = Webhook.objects.enabled().filter(user=owner)
+    subscribed = [webhook for webhook in enabled if kind in webhook.events]
+    if not subscribed:
+        return
     # The savepoint keeps a failure from rolling back the state change.
     with transaction.atomic():
-        enabled = Webhook.objects.enabled().filter(user=owner)
-        if subscribed := [webhook for webhook in enabled if kind in webhook.events]:
-            outbox.enqueue_event(subscribed, kind, event.created_at, _serialize_sandbox(event))
-
-
-def _serialize_sandbox(event: Event) -> Any:
-    # Most processes publish no events and needn't load the API.
-    from sandboxes.representations import serializers
-
-    # Read the row again: the caller's instance may be older than the database.
-    row = Sandbox.objects.prefetch_related("extensions").get(pk=event.sandbox_id)
-    return serializers.sandbox(row).model_dump(mode="json")
+        outbox.enqueue_event(subscribed, kind, event.created_at, sandbox_facts(event))

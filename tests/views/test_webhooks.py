@@ -132,7 +132,8 @@ def test_the_list_polls_while_a_delivery_is_pending(
 
 def test_deliveries_are_paginated(web: Client, alice: User, receiver: Receiver) -> None:
     webhook, _ = hook(alice, receiver)
-    outbox.enqueue_event([webhook] * 25, "webhook.test", clock.now(), {})
+    messages = [WebhookDelivery(webhook=webhook, due_at=clock.now(), body="{}") for _ in range(25)]
+    WebhookDelivery.objects.bulk_create(messages)
     page = web.get(reverse("webhook", args=[webhook.public_id]))
     assert len(page.context["deliveries"]) == 20
     rest = web.get(page.request["PATH_INFO"], {"cursor": page.context["following"]})

@@ -9,7 +9,8 @@ from django.db import IntegrityError, transaction
 
 from sandboxes import actions
 from sandboxes.models import EndReason, Event, EventType, WebhookDelivery
-from sandboxes.webhooks import outbox
+from sandboxes.representations import serializers
+from sandboxes.webhooks import outbox, tasks
 from sandboxes.worker import maintenance
 from tests.fakes.webhook_receiver import Receiver, hook
 from tests.helpers.scenarios import (
@@ -161,3 +162,52 @@ def test_nothing_is_delivered_to_suspended_users(
     sweep()
     assert receiver.messages == []
     assert webhook.deliveries.count() == 1, "pending messages stay for when the user is reactivated"
+
+
+def test_an_event_renders_no_message_in_the_transaction_of_the_launch(
+    alice: User, runtime: MemoryRuntime, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook(alice, receiver)
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("rendered too early")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(serializers, "sandbox", fail)
+        launch(alice)
+    delivery = WebhookDelivery.objects.get()
+
+    assert (delivery.body, delivery.facts["state"]) == ("", "running")
+    assert "secrets" not in delivery.facts
+
+
+def test_a_message_tells_the_state_at_the_time_of_the_event(
+    alice: User, runtime: MemoryRuntime, receiver: Receiver
+) -> None:
+    _, secret = hook(alice, receiver, EventType.RUNNING)
+    sandbox = launch(alice)
+    with run_on_commit():
+        actions.destroy(sandbox, alice)
+        tasks.schedule_delivery()
+
+    (message,) = receiver.verified(secret)
+    assert message["data"]["state"] == "running"
+
+
+def test_retries_send_the_same_bytes(
+    alice: User, runtime: MemoryRuntime, clock: Clock, receiver: Receiver
+) -> None:
+    hook(alice, receiver, EventType.RUNNING)
+    receiver.status = 500
+    with run_on_commit():
+        sandbox = launch(alice)
+    actions.touch(sandbox, alice)
+    receiver.status = 204
+    clock.forward(hours=1)
+    with run_on_commit():
+        tasks.schedule_delivery()
+
+    first, second = (body for _, body in receiver.messages)
+    assert first == second
+    delivery = WebhookDelivery.objects.get()
+    assert (delivery.body.encode(), delivery.facts) == (second, None)
