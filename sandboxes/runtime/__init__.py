@@ -1,13 +1,13 @@
-"""The port to what runs sandboxes: create, observe, destroy.
+"""The interface to the engines that run sandboxes: create, observe, destroy.
 
-A runtime knows nothing of users, rows or deadlines. It takes a frozen `SandboxSpec` and gives back
-what it observed. Three verbs carry it (the idea is JupyterHub's `Spawner`: start, stop, poll); the
-rest looks inside one sandbox. What holds for every runtime:
+A runtime knows nothing of users, database rows or deadlines. It takes a frozen `SandboxSpec` and
+returns the facts that it observed. Three methods are essential (as in JupyterHub's `Spawner`:
+start, stop, poll); the others inspect one sandbox. Every runtime guarantees:
 
-* every verb may be repeated, also after the process was killed at any point in it;
-* an object is found by its labels, never by remembering it;
-* "cannot reach" is `EngineUnreachable` and is never told as "is not there";
-* every outside call has a time limit.
+* Every method can be repeated, even after the process was killed at any point in it.
+* Objects are found by their labels; the runtime stores no list of them.
+* `EngineUnreachable` means that the engine didn't respond, never that an object doesn't exist.
+* Every call to the outside has a time limit.
 """
 
 from sandboxes.runtime.contract import (

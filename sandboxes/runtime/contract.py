@@ -1,4 +1,4 @@
-"""The contract of a runtime: what it observes, and what it can be asked."""
+"""The contract of a runtime: its methods and the facts that they return."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ServiceState(StrEnum):
 
 @dataclass(frozen=True)
 class Published:
-    """Where a container port can be reached from outside."""
+    """The address at which a container port can be reached from outside."""
 
     host: str
     port: int
@@ -29,29 +29,31 @@ class Published:
 
 @dataclass(frozen=True)
 class ServiceFacts:
-    """What was observed of one service."""
+    """The observed facts about one service."""
 
     state: ServiceState
     ports: Mapping[int, Published] = field(default_factory=dict)
     exit_code: int | None = None
     out_of_memory: bool = False
     stopped_with_engine: bool = False
-    """It stopped because its engine did, by no fault of its own; `create` starts it again."""
+    """The service stopped because the engine did, without an error; `create` starts it again."""
 
 
 @dataclass(frozen=True)
 class SandboxFacts:
-    """What was observed of one sandbox: its services, and when its oldest object was made."""
+    """The observed facts about one sandbox: its services and its age."""
 
     id: str
     services: Mapping[str, ServiceFacts]
     created_at: datetime
-    """Of the oldest engine object that bears the sandbox's label (UTC)."""
+    """Creation time (UTC) of the oldest engine object that has the sandbox's label."""
     traffic_bytes: int | None = None
-    """Bytes sent to callers of its published ports so far, anew after a restart of the engine;
-    None: not measurable now."""
+    """Bytes sent to callers of the published ports; None if unknown.
+
+    Starts at 0 after a restart of the engine.
+    """
     disk_mb: float | None = None
-    """What it has written so far, in MB; None: not measured in this observation."""
+    """Disk space in MB used by the sandbox's files; None if this observation didn't measure it."""
 
     @property
     def alive(self) -> bool:
@@ -61,11 +63,12 @@ class SandboxFacts:
 
 @dataclass(frozen=True)
 class Usage:
-    """Consumption of one sandbox, all services together, at one moment."""
+    """Resource usage of all services of one sandbox at one moment."""
 
     memory_mb: float
     cpu_seconds: float
-    """CPU time since launch; the difference of two samples over their distance is the load."""
+    """CPU time since launch; the load is the difference of two samples divided by their interval.
+    """
     received_bytes: int
     sent_bytes: int
     disk_mb: float | None = None
@@ -73,53 +76,55 @@ class Usage:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What this runtime can enforce, for the card, the admin and the system checks."""
+    """The limits that a runtime can enforce, for pages, the admin and the system checks."""
 
     name: str
     version: str
     isolated: bool
     hard_disk_limit: bool
-    """True: the engine refuses writes over the limit. False: measured, and ended when over."""
+    """True if the engine rejects writes over the limit; False if usage is only measured."""
     memory_mb: int
     """Memory of the machine that runs the sandboxes, in MB."""
     space: HostResources = field(default_factory=HostResources)
 
 
 Report = Callable[[str], None]
-"""Called with the name of the step that goes on now; called again while a step waits."""
+"""Called with the name of the current step, and again while a step waits."""
 
 
 class Runtime(Protocol):
-    """What every runtime does; `tests/runtime/test_contract.py` holds each of them to it."""
+    """The methods of every runtime; `tests/runtime/test_contract.py` tests them."""
 
     def create(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:
-        """Make and start the sandbox, or what is still missing of it, and wait until it is ready.
+        """Create and start the sandbox, or its missing parts, and wait until it is ready.
 
-        Steps reported, in order: `network`, `containers`, `ready`. `timeout` is in seconds, for all
-        of it. Raises NotReady, ImageMissing, CapacityExhausted, EngineRefused, EngineUnreachable.
-        Removes nothing after a failure: the logs of what failed must stay readable.
+        Reports the steps `network`, `containers` and `ready`, in this order. `timeout` is the total
+        time limit in seconds. Removes nothing after a failure, so the logs stay readable. Raises
+        NotReady, ImageMissing, CapacityExhausted, EngineRefused, EngineUnreachable.
         """
         ...
 
     def observe(self, only: str = "", *, sizes: bool = False) -> dict[str, SandboxFacts]:
-        """All sandboxes of this instance that the engine holds any object of, by id; or `only` one.
+        """Return the sandboxes of this instance that have any object on the engine, by id.
 
-        Makes a number of engine calls that does not grow with the sandboxes. `sizes` also measures
-        `disk_mb`, which takes the engine longer. Raises EngineUnreachable."""
+        `only` restricts the result to one sandbox. The number of engine calls doesn't grow with the
+        number of sandboxes. `sizes` also measures `disk_mb`, which takes the engine longer. Raises
+        EngineUnreachable.
+        """
         ...
 
     def destroy(self, sandbox_id: str) -> None:
-        """Remove every object of the sandbox: containers, then networks, then volumes.
+        """Remove all objects of the sandbox: containers, then networks, then volumes.
 
-        Returns when nothing of it is left; what is not there is no error.
-        Raises EngineUnreachable, EngineRefused.
+        Returns when none is left. Missing objects aren't an error. Raises EngineUnreachable,
+        EngineRefused.
         """
         ...
 
     def execute(
         self, sandbox_id: str, service: str, command: Sequence[str], timeout: float
     ) -> tuple[int, str]:
-        """Run a command inside a service; its exit code and its output (at most 64 KB, the end).
+        """Run a command in a service; return its exit code and the last 64 KB of its output.
 
         Raises ServiceNotFound, EngineRefused, EngineUnreachable.
         """
@@ -133,20 +138,25 @@ class Runtime(Protocol):
         ...
 
     def count_lines(self, counts: Mapping[str, LineCount]) -> dict[str, LineCount]:
-        """Each sandbox's count, carried on to the present end of the log: every line is counted
-        once, as long as the log still holds it. Left out: those whose service is gone.
-        Raises EngineUnreachable."""
+        """Return each sandbox's count, continued to the current end of the log.
+
+        Every line is counted once, as long as the log still contains it. Sandboxes whose service is
+        gone are omitted. Raises EngineUnreachable.
+        """
         ...
 
     def usage(self, sandbox_ids: Sequence[str]) -> dict[str, Usage]:
-        """Consumption of those of the sandboxes that run. Raises EngineUnreachable."""
+        """Return the usage of the given sandboxes that are running. Raises EngineUnreachable."""
         ...
 
     def capabilities(self) -> Capabilities:
-        """What can be enforced here. Raises EngineUnreachable."""
+        """Return the limits that this runtime enforces. Raises EngineUnreachable."""
         ...
 
     def images(self, names: Sequence[str]) -> dict[str, str]:
-        """The engine's own id of each of these images, by name; one that is built anew has a new
-        one. Those that it does not hold are left out. One call. Raises EngineUnreachable."""
+        """Return the engine's ID of each of these images, by name, in one call.
+
+        An image gets a new ID when it is rebuilt. Missing images are omitted. Raises
+        EngineUnreachable.
+        """
         ...

@@ -1,30 +1,30 @@
-"""Failures of a runtime. Messages are fit for owners to read."""
+"""Errors of a runtime. Owners see their messages."""
 
 from __future__ import annotations
 
 
 class RuntimeFailure(Exception):
-    """A runtime could not do what it was asked; the message is fit for the owner's eyes."""
+    """A runtime couldn't do what was requested; the message is shown to the owner."""
 
 
 class EngineUnreachable(RuntimeFailure):
-    """No answer, so nothing is known: neither that an object is there nor that it is gone."""
+    """The engine didn't respond, so it is unknown whether an object exists."""
 
 
 class EngineRefused(RuntimeFailure):
-    """The engine answered, and the answer was no."""
+    """The engine rejected a request."""
 
 
 class ImageMissing(EngineRefused):
-    """An image of the blueprint is not on the engine; nothing is pulled during a launch."""
+    """An image of the blueprint isn't on the engine; launches don't pull images."""
 
 
 class CapacityExhausted(EngineRefused):
-    """The subnets or ports that sandboxes may use are all taken."""
+    """All subnets or ports for sandboxes are taken."""
 
 
 class NotReady(RuntimeFailure):
-    """A service stopped, or did not become ready in time."""
+    """A service stopped, or didn't become ready in time."""
 
     def __init__(self, message: str, *, service: str = "", exit_code: int | None = None) -> None:
         super().__init__(message)

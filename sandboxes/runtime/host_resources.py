@@ -1,4 +1,4 @@
-"""What is left on the machine that runs the sandboxes."""
+"""Free resources of the machine that runs the sandboxes."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ MEMINFO = Path("/proc/meminfo")
 
 @dataclass(frozen=True)
 class HostResources:
-    """Of what an operator has to know before it runs out; None where it can't be told."""
+    """Resources that an operator must watch; None where unknown."""
 
     disk_total_mb: int | None = None
     disk_free_mb: int | None = None
     """Of the file system that holds the sandboxes."""
     subnets_taken: int | None = None
-    """How many /28 of `SANDBOX_SUBNETS` are in use, by whomever."""
+    """Number of /28 subnets of `SANDBOX_SUBNETS` in use, also by other programs."""
     memory_available_mb: int | None = None
-    """What could be had without swapping."""
+    """Memory available without swapping."""
 
 
 def disk_space(folder: str | Path) -> tuple[int | None, int | None]:
-    """MB in all and free on the file system of the folder; None where that can't be told.
+    """Return total and free MB of the directory's file system; None where unknown.
 
-    With hardly any inode left, as after very many small files, nothing is free.
+    With hardly any inodes left, as after very many small files, no space counts as free.
     """
     try:
         found, inodes = shutil.disk_usage(folder), os.statvfs(folder)
@@ -39,7 +39,7 @@ def disk_space(folder: str | Path) -> tuple[int | None, int | None]:
 
 
 def available_memory() -> int | None:
-    """MB of this machine's memory that could be had now; None where that can't be told."""
+    """Return the available memory of this machine in MB; None where unknown."""
     try:
         lines = MEMINFO.read_text().splitlines()
         facts = dict(line.split(":", 1) for line in lines)

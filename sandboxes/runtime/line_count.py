@@ -1,4 +1,4 @@
-"""Counting lines of a service's log, from where the last count ended."""
+"""Counting of lines in a service's log, continued from the end of the last count."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class LineCount:
-    """How many lines of a service's log matched so far, and up to where it was read."""
+    """The number of matching lines in a service's log, and the position up to which it was read."""
 
     service: str
     pattern: str
-    """A regular expression: a line is counted when its beginning matches."""
+    """A regular expression that is matched at the beginning of each line."""
     lines: int = 0
     read_to: str = ""
-    """A place in the log, in the runtime's own terms; empty: its beginning."""
+    """A position in the log, in the runtime's own format; empty for its beginning."""
 
     def further(self, lines: Iterable[bytes], read_to: str) -> LineCount:
-        """With what the log has after `self.read_to`, which ends at `read_to`."""
+        """Return the count including `lines`, which follow `self.read_to` and end at `read_to`."""
         matches = re.compile(self.pattern.encode()).match
         return replace(
             self, lines=self.lines + sum(map(bool, map(matches, lines))), read_to=read_to

@@ -1,4 +1,4 @@
-"""Why a sandbox is not ready, in the words that all runtimes share."""
+"""Errors about sandboxes that don't become ready, shared by all runtimes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from sandboxes.runtime import NotReady, ReadyCheck, ServiceFacts, ServiceState
 
 
 def require_running(name: str, service: ServiceFacts | None) -> None:
-    """Raises NotReady unless the service was observed to run."""
+    """Raise NotReady unless the service was observed to run."""
     if service is None:
-        raise NotReady(f"The service {name} disappeared while it was started.", service=name)
+        raise NotReady(f"The service {name} disappeared during startup.", service=name)
     if service.state is ServiceState.RUNNING:
         return
     how = "ran out of memory" if service.out_of_memory else f"stopped ({service.exit_code})"
@@ -19,7 +19,7 @@ def require_running(name: str, service: ServiceFacts | None) -> None:
 
 
 def timeout_error(check: ReadyCheck, seconds: float) -> NotReady:
-    """The sandbox had so many seconds, and did not answer."""
+    """Return the error for a sandbox that didn't respond in time."""
     return NotReady(
         f"The service {check.service} did not answer GET {check.path} with 200 "
         f"within {seconds:g} seconds.",

@@ -1,4 +1,4 @@
-"""The runtime in use, chosen by `SANDBOX_RUNTIME`."""
+"""The runtime selected by `SANDBOX_RUNTIME`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ RUNTIMES = {
 
 @cache
 def get_runtime() -> Runtime:
-    """The runtime that `SANDBOX_RUNTIME` names, one for each process."""
-    # The supervisor of a sandbox of processes imports this package, and is small without Django.
+    """Return the runtime that `SANDBOX_RUNTIME` names; one per process."""
+    # The supervisor of process sandboxes imports this package; without Django it stays small.
     from django.conf import settings
     from django.utils.module_loading import import_string
 

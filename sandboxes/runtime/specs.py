@@ -1,4 +1,4 @@
-"""What a runtime is asked to make: one sandbox, its services, and when it counts as ready."""
+"""Specification of a sandbox for a runtime: its services, and when it counts as ready."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """A service as a process of this machine. Its image is then a prepared directory.
+    """A service as a process of this machine; its image is then a template directory.
 
-    In the values of `environment`, `{port}` is the service's own first port and `{db:5432}` the
-    address, host and port, of a service's port: there are no private networks, so every port is
-    another one in every sandbox.
+    In the values of `environment`, `{port}` is replaced by the service's first port, and
+    `{db:5432}` by the host and port of another service's port. Processes have no private networks,
+    so every port differs between sandboxes.
     """
 
     command: Sequence[str]
@@ -21,7 +21,7 @@ class ProcessSpec:
 
 @dataclass(frozen=True)
 class ServiceSpec:
-    """One service of a sandbox, every variable already filled in."""
+    """One service of a sandbox, with all variables replaced."""
 
     name: str
     image: str
@@ -41,14 +41,14 @@ class ServiceSpec:
     stop_signal: str = ""
     ulimits: Mapping[str, int] = field(default_factory=dict)
     shm_mb: int = 0
-    """Size of /dev/shm in MB; 0 leaves it to the runtime."""
+    """Size of /dev/shm in MB; 0 for the runtime's default."""
     process: ProcessSpec | None = None
-    """How it runs where there are no containers; None: only in a container."""
+    """How to run the service without containers; None if it needs a container."""
 
 
 @dataclass(frozen=True)
 class ReadyCheck:
-    """The sandbox counts as ready when a GET of `path` on the port answers 200."""
+    """The sandbox is ready when a GET request for `path` on this port returns 200."""
 
     service: str
     port: int
@@ -57,10 +57,10 @@ class ReadyCheck:
 
 @dataclass(frozen=True)
 class SandboxSpec:
-    """All that a runtime needs to make one sandbox."""
+    """Everything that a runtime needs to create a sandbox."""
 
     id: str
-    """The public id (`sbx_…`); names of engine objects derive from it."""
+    """The public ID (`sbx_…`), from which names of engine objects are derived."""
     blueprint: str
     services: Sequence[ServiceSpec]
     ready: Sequence[ReadyCheck]

@@ -172,7 +172,7 @@ class ProcessHarness:
         www = home.parent / "www"
         www.mkdir()
         (www / "ok").write_text("ok\n")
-        self.runtime.prepared.ensure([TemplateBuild("tiny", [www])], quiet)
+        self.runtime.templates.ensure([TemplateBuild("tiny", [www])], quiet)
 
     def make(self, **options: Any) -> ProcessRuntime:
         return ProcessRuntime(self.instance, self.home, **options)
@@ -217,7 +217,7 @@ class ProcessHarness:
 
     def rebuild(self, image: str) -> None:
         (self.home.parent / "www" / "news").write_text(secrets.token_hex(4))
-        self.runtime.prepared.ensure([TemplateBuild(image, [self.home.parent / "www"])], quiet)
+        self.runtime.templates.ensure([TemplateBuild(image, [self.home.parent / "www"])], quiet)
 
     def with_room_for_one(self) -> Runtime:
         with ReservedPorts() as reserved:
@@ -381,5 +381,5 @@ def harness(request: pytest.FixtureRequest) -> RuntimeHarness:
     """One after the other: whatever holds on one has to hold on the others."""
     if request.param == "memory":
         return MemoryHarness()
-    made: RuntimeHarness = request.getfixturevalue(f"{request.param}_bench")
+    made: RuntimeHarness = request.getfixturevalue(f"{request.param}_harness")
     return made

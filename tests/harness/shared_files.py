@@ -8,7 +8,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from sandboxes.runtime.process.state_dir import PREPARED
+from sandboxes.runtime.process.state_dir import TEMPLATES
 
 
 @cache
@@ -30,9 +30,9 @@ def share(place: Path, name: str) -> None:
 
 def share_interpreter(home: Path) -> None:
     """The copy of Python that sandboxes run with, for a home that prepares images of its own."""
-    share(home / PREPARED / "python", f"{PREPARED}/python")
+    share(home / TEMPLATES / "python", f"{TEMPLATES}/python")
 
 
 def share_prepared(home: Path) -> None:
     """All that sandboxes start from."""
-    share(home / PREPARED, PREPARED)
+    share(home / TEMPLATES, TEMPLATES)

@@ -168,7 +168,7 @@ def test_when_all_room_is_taken_it_says_so_until_a_sandbox_ends(harness: Runtime
     runtime = harness.with_room_for_one()
     first, second = harness.spec(), harness.spec()
     runtime.create(first, quiet, TIME_LIMIT)
-    with pytest.raises(CapacityExhausted, match="taken"):
+    with pytest.raises(CapacityExhausted, match="in use"):
         runtime.create(second, quiet, TIME_LIMIT)
     runtime.destroy(second.id)
     assert list(runtime.observe()) == [first.id]

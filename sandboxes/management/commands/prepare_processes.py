@@ -26,7 +26,7 @@ class Command(BaseCommand):
             for image, one in blueprint.preparations.items()
         }
         try:
-            ProcessRuntime.from_settings().prepared.ensure(wanted.values(), self._print)
+            ProcessRuntime.from_settings().templates.ensure(wanted.values(), self._print)
         except RuntimeFailure as error:
             raise CommandError(str(error)) from error
 

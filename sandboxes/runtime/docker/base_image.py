@@ -1,4 +1,4 @@
-"""The image that ours are built on: Debian's own, or one made here where it can't be had."""
+"""The base image of our images: Debian's own, or one bootstrapped here if it can't be pulled."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ OFFICIAL_IMAGE = "debian:bookworm-slim"
 OWN_IMAGE = "sandboxportal/base:bookworm"
 SUITE = "bookworm"
 BUILD_PACKAGES = ("mmdebstrap", "debian-archive-keyring")
-# What Debian's slim images leave out, too.
+# Debian's slim images exclude the same.
 EXCLUDED_DOCS = ("doc", "groff", "info", "lintian", "linda", "locale", "man")
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
-def ensure_base(client: APIClient, say: Say) -> str:
-    """The name of a Debian bookworm that the engine holds; pulled or made if need be.
+def ensure_base(client: APIClient, log: Log) -> str:
+    """Return the name of a Debian bookworm image on the engine; pull or build it if necessary.
 
-    What is there already is taken first, since asking a registry takes time and
-    may not be possible. Raises RuntimeFailure with what to do.
+    An existing image is used first, since a registry may be slow or out of reach. Raises
+    RuntimeFailure with a remedy.
     """
     for name in (OFFICIAL_IMAGE, OWN_IMAGE):
         if inspect(client, name):
             return name
-    say(f"{OFFICIAL_IMAGE}: pulling")
+    log(f"{OFFICIAL_IMAGE}: pulling")
     if try_pull(client):
         return OFFICIAL_IMAGE
-    say(f"{OWN_IMAGE}: making it with mmdebstrap, as {OFFICIAL_IMAGE} can't be pulled")
-    build(client, say)
+    log(f"{OWN_IMAGE}: building with mmdebstrap, since {OFFICIAL_IMAGE} can't be pulled")
+    build(client, log)
     return OWN_IMAGE
 
 
 def inspect(client: APIClient, name: str) -> dict[str, Any]:
-    """What the engine knows of an image; nothing where it doesn't have it."""
+    """Return the engine's description of an image; empty if the engine doesn't have it."""
     try:
         found: dict[str, Any] = client.inspect_image(name)  # type: ignore[no-untyped-call]
     except ImageNotFound:
@@ -52,7 +52,7 @@ def inspect(client: APIClient, name: str) -> dict[str, Any]:
 
 
 def try_pull(client: APIClient) -> bool:
-    """Whether a registry gave us Debian's image."""
+    """Return whether Debian's image could be pulled from a registry."""
     repository, _, tag = OFFICIAL_IMAGE.partition(":")
     try:
         client.pull(repository, tag=tag)
@@ -61,15 +61,15 @@ def try_pull(client: APIClient) -> bool:
     return bool(inspect(client, OFFICIAL_IMAGE))
 
 
-def build(client: APIClient, say: Say) -> None:
+def build(client: APIClient, log: Log) -> None:
     """Bootstrap Debian into a tar archive and import it. Raises RuntimeFailure."""
-    need_mmdebstrap(say)
-    with tempfile.TemporaryDirectory() as folder:
-        archive = Path(folder) / "base.tar"
-        left_out = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in EXCLUDED_DOCS]
+    require_mmdebstrap(log)
+    with tempfile.TemporaryDirectory() as directory:
+        archive = Path(directory) / "base.tar"
+        exclusions = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in EXCLUDED_DOCS]
         run(
-            ["mmdebstrap", "--quiet", "--variant=apt", *left_out, SUITE, str(archive)],
-            f"{OFFICIAL_IMAGE} could not be pulled, nor {OWN_IMAGE} made",
+            ["mmdebstrap", "--quiet", "--variant=apt", *exclusions, SUITE, str(archive)],
+            f"{OFFICIAL_IMAGE} couldn't be pulled, and {OWN_IMAGE} couldn't be built",
         )
         repository, _, tag = OWN_IMAGE.partition(":")
         client.import_image_from_file(
@@ -80,27 +80,27 @@ def build(client: APIClient, say: Say) -> None:
         )
 
 
-def need_mmdebstrap(say: Say) -> None:
-    """Install mmdebstrap where we may. Raises RuntimeFailure where we may not."""
+def require_mmdebstrap(log: Log) -> None:
+    """Install mmdebstrap if it is missing. Raises RuntimeFailure without the rights to do so."""
     if shutil.which(BUILD_PACKAGES[0]):
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise RuntimeFailure(
-            f"The engine can't pull {OFFICIAL_IMAGE}: let it reach a registry, or "
-            f"`docker load` that image, or install mmdebstrap, and run this again."
+            f"The engine can't pull {OFFICIAL_IMAGE}. Give it access to a registry, "
+            f"`docker load` that image, or install mmdebstrap; then try again."
         )
-    say("mmdebstrap: installing")
-    why = f"{OFFICIAL_IMAGE} could not be pulled, nor mmdebstrap installed"
-    run(["apt-get", "-qq", "update"], why)
-    run(["apt-get", "-qq", "install", "--yes", "--no-install-recommends", *BUILD_PACKAGES], why)
+    log("mmdebstrap: installing")
+    failure = f"{OFFICIAL_IMAGE} couldn't be pulled, and mmdebstrap couldn't be installed"
+    run(["apt-get", "-qq", "update"], failure)
+    run(["apt-get", "-qq", "install", "--yes", "--no-install-recommends", *BUILD_PACKAGES], failure)
 
 
-def run(command: Sequence[str], why: str) -> None:
-    """Run it, quietly unless it fails. Raises RuntimeFailure."""
+def run(command: Sequence[str], failure: str) -> None:
+    """Run a command; its output is shown only in errors. Raises RuntimeFailure."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run(  # noqa: S603 - the commands are our own
+    done = subprocess.run(  # noqa: S603 - no command contains user input
         command, capture_output=True, text=True, check=False, env=environment
     )
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
-        raise RuntimeFailure(f"{why}: {command[0]} says “{last}”")
+        last = (done.stderr.strip().splitlines() or ["unknown error"])[-1]
+        raise RuntimeFailure(f"{failure}. {command[0]}: {last}")

@@ -1,4 +1,4 @@
-"""The connection to the engine: one client for each process, time limits, our errors for theirs."""
+"""The connection to the engine: one client per process, time limits, translation of errors."""
 
 from __future__ import annotations
 
@@ -27,24 +27,25 @@ from sandboxes.runtime import (
 Result = TypeVar("Result")
 
 CONNECTION_POOL_SIZE = 32
-"""Connections kept open; as many calls may be under way at once before one is made anew."""
+"""Connections kept open for parallel calls."""
 MAX_PARALLEL_CALLS = 8
-"""Calls that one act has under way at the same time."""
+"""Default limit of parallel engine calls of one operation."""
 PORT_CONFLICT_MESSAGES = (
     "all ports are allocated",
     "port is already allocated",
     "address already in use",
 )
 MAX_ERROR_LENGTH = 300
-LOOKS, LOOK_PAUSE_SECONDS = 20, 0.15
-"""For an object that is being made: some seconds in all."""
+VISIBILITY_ATTEMPTS, VISIBILITY_PAUSE_SECONDS = 20, 0.15
+"""The wait for an object that is being created: about three seconds in all."""
 
 
 class EngineClient:
-    """Where the engine is, and how it is asked.
+    """The address of the engine and the clients to call it.
 
-    `url` is Docker's own (`unix://…`, `tcp://…`, `ssh://…`; empty: the usual socket), `timeout` in
-    seconds for each call. DOCKER_TLS_VERIFY and DOCKER_CERT_PATH mean what they mean to Docker.
+    `url` is a DOCKER_HOST (`unix://…`, `tcp://…`, `ssh://…`; empty for the default socket),
+    `timeout` the time limit of each call in seconds. DOCKER_TLS_VERIFY and DOCKER_CERT_PATH are
+    respected.
     """
 
     def __init__(self, url: str, timeout: float) -> None:
@@ -54,43 +55,43 @@ class EngineClient:
         self._lock = threading.Lock()
 
     @property
-    def is_here(self) -> bool:
-        """Whether it is on this machine, so that the kernel tells what it would."""
+    def is_local(self) -> bool:
+        """Return whether the engine runs on this machine, so that kernel counters can be read."""
         return not self.url or self.url.startswith("unix://")
 
-    def client(self, patience: int = 1) -> APIClient:
-        """The client of this process, which waits `patience` times as long as usual.
+    def client(self, timeout_factor: int = 1) -> APIClient:
+        """Return the client of this process, with `timeout_factor` times the time limit.
 
-        Made when first needed: a socket that is shared with a forked child mixes up the answers.
+        It is created on first use: a socket shared with a forked child would mix up the responses.
         """
-        key = (os.getpid(), patience)
+        key = (os.getpid(), timeout_factor)
         with self._lock:
             if key not in self._clients:
-                self._clients[key] = self._connect(patience)
+                self._clients[key] = self._connect(timeout_factor)
             return self._clients[key]
 
-    def _connect(self, patience: int) -> APIClient:
+    def _connect(self, timeout_factor: int) -> APIClient:
         where = kwargs_from_env({**os.environ, "DOCKER_HOST": self.url})
-        timeout: Any = self.timeout * patience
+        timeout: Any = self.timeout * timeout_factor
         return APIClient(timeout=timeout, max_pool_size=CONNECTION_POOL_SIZE, **where)
 
     @contextmanager
     def calling(
-        self, to: str, *, hide: Collection[str] = (), patience: int = 1
+        self, action: str, *, redact: Collection[str] = (), timeout_factor: int = 1
     ) -> Iterator[APIClient]:
-        """The client, for calls that are meant `to` do something; it completes “refused to …”.
+        """Yield the client for calls that do `action`, which completes “refused to …”.
 
-        Raises our errors for all of the SDK's, without any of the words in `hide`.
+        Translates all errors of the SDK to ours, without any of the words in `redact`.
         """
         try:
-            yield self.client(patience)
+            yield self.client(timeout_factor)
         except ImageNotFound as error:
             raise ImageMissing(
-                f"The engine has no such image: {error_message(error, hide)}. "
-                "An operator builds it with `manage.py build_images`."
+                f"The engine has no such image: {error_message(error, redact)}. "
+                "An operator can build it with `manage.py build_images`."
             ) from error
         except APIError as error:
-            raise translate_error(error, to, hide) from error
+            raise translate_error(error, action, redact) from error
         except (
             requests.RequestException,
             DockerException,
@@ -98,55 +99,58 @@ class EngineClient:
             OSError,
         ) as error:
             raise EngineUnreachable(
-                f"The Docker engine did not answer when asked to {to} ({type(error).__name__})."
+                f"The Docker engine did not answer when asked to {action} ({type(error).__name__})."
             ) from error
 
 
-def translate_error(error: APIError, to: str, hide: Collection[str] = ()) -> RuntimeFailure:
-    """What the engine's “no” means to us."""
-    explanation = error_message(error, hide)
+def translate_error(error: APIError, action: str, redact: Collection[str] = ()) -> RuntimeFailure:
+    """Return our error for a request that the engine rejected."""
+    explanation = error_message(error, redact)
     if any(words in explanation for words in PORT_CONFLICT_MESSAGES):
         return CapacityExhausted(
-            "All ports that sandboxes may use are taken; try again when one has ended."
+            "All ports for sandboxes are in use; try again when a sandbox has ended."
         )
-    return EngineRefused(f"The engine refused to {to}: {explanation}.")
+    return EngineRefused(f"The engine refused to {action}: {explanation}.")
 
 
-def error_message(error: APIError, hide: Collection[str] = ()) -> str:
-    """The engine's own explanation: one line of it, with nothing secret in it."""
+def error_message(error: APIError, redact: Collection[str] = ()) -> str:
+    """Return the engine's explanation in one line, without secrets."""
     text = " ".join(str(error.explanation or error.status_code).split())
-    for word in sorted(hide, key=len, reverse=True):
+    for word in sorted(redact, key=len, reverse=True):
         text = text.replace(word, "•••") if word else text
     return text[:MAX_ERROR_LENGTH].rstrip(".")
 
 
 def is_gone(error: APIError) -> bool:
-    """Whether the object is not there (any more), or its removal is already under way."""
+    """Return whether the object doesn't exist (any more) or is already being removed."""
     return error.status_code == requests.codes.not_found or "already in progress" in error_message(
         error
     )
 
 
-def wait_until_visible(look: Callable[[], Sequence[Result]]) -> Sequence[Result]:
-    """What is found by a name that is taken. An object that the engine is still making, as after a
-    call that it answered too late, is in none of its lists, and waited for."""
-    found = look()
-    for _ in range(LOOKS):
+def wait_until_visible(look_up: Callable[[], Sequence[Result]]) -> Sequence[Result]:
+    """Return the result of `look_up` as soon as it finds an object whose name is taken.
+
+    An object that the engine is still creating, for example after a call that timed out, is missing
+    from its lists for a moment.
+    """
+    found = look_up()
+    for _ in range(VISIBILITY_ATTEMPTS):
         if found:
             break
-        time.sleep(LOOK_PAUSE_SECONDS)
-        found = look()
+        time.sleep(VISIBILITY_PAUSE_SECONDS)
+        found = look_up()
     return found
 
 
 def run_parallel(
-    acts: Sequence[Callable[[], Result]], at_once: int = MAX_PARALLEL_CALLS
+    calls: Sequence[Callable[[], Result]], max_parallel: int = MAX_PARALLEL_CALLS
 ) -> list[Result]:
-    """Do all of it side by side; when some fail, the rest is done all the same.
+    """Run all calls in parallel and return their results; a failure doesn't stop the others.
 
-    Raises the first failure, in the order given.
+    Raises the first failure, in the given order.
     """
-    if len(acts) <= 1:
-        return [act() for act in acts]
-    with ThreadPoolExecutor(min(at_once, len(acts)), "engine") as pool:
-        return [future.result() for future in [pool.submit(act) for act in acts]]
+    if len(calls) <= 1:
+        return [call() for call in calls]
+    with ThreadPoolExecutor(min(max_parallel, len(calls)), "engine") as pool:
+        return [future.result() for future in [pool.submit(call) for call in calls]]

@@ -1,8 +1,8 @@
-"""A container's clothes: what the engine is told of one service.
+"""Configuration of a container: the engine's options for one service.
 
-Containers are never restarted by the engine. A crash ends the sandbox with its exit code and its
-last words, which a restart would bury; and after a restart of the engine `create` starts again
-what stopped with it (`ServiceFacts.stopped_with_engine`).
+The engine never restarts containers. A crash ends the sandbox with its exit code and last log
+lines, which a restart would hide. After a restart of the engine, `create` starts the services that
+stopped with it (`ServiceFacts.stopped_with_engine`).
 """
 
 from __future__ import annotations
@@ -18,23 +18,28 @@ MB = 1024 * 1024
 OPEN_FILES = 4096
 LOG = {"Type": "json-file", "Config": {"max-size": "2m", "max-file": "2"}}
 OOM_SCORE = 500
-"""When the host runs out of memory, sandboxes go before the host's own services."""
+"""If the host runs out of memory, the kernel kills sandboxes before the host's own services."""
 DEFAULT_SHM_MB = 64
 STARTUP_CPUS = 1.0
-"""What a container may use until its sandbox is ready, if that is more than its limit: a start is
-one burst of work, and no engine has less to give."""
+"""CPUs that a container may use until its sandbox is ready, if more than its limit.
+
+Startup is one short burst of work, and every engine has at least one CPU.
+"""
 
 UNPRIVILEGED = {"CapDrop": ["ALL"], "SecurityOpt": ["no-new-privileges"], "Privileged": False}
-"""What whoever stands before the engine may insist on (`deploy/docker_socket_proxy.py`)."""
+"""Options that a proxy in front of the engine may require (`deploy/docker_socket_proxy.py`)."""
 NO_RESOLVER = {"Dns": ["127.0.0.1"], "DnsOptions": ["ndots:0", "timeout:1", "attempts:1"]}
-"""Names of other services resolve; a question about any other name stays in the container, since
-it is the container's own loopback that is meant. Left alone, the engine would pass such questions
-on to the host's resolver, which is a way out."""
+"""DNS options for services without egress.
+
+Names of other services resolve. Queries for all other names go to the container's own loopback
+address and stay in the container. By default, the engine would forward them to the host's resolver,
+which is a way out.
+"""
 
 
 @dataclass(frozen=True)
 class ContainerConfig:
-    """What this installation dresses every container in."""
+    """Container configuration with the settings of this installation."""
 
     names: Names
     bind_address: str
@@ -46,9 +51,9 @@ class ContainerConfig:
         service: ServiceSpec,
         storage: Mapping[str, str],
     ) -> dict[str, Any]:
-        """The body of the engine's call that creates the container.
+        """Return the body of the engine's request that creates the container.
 
-        The network is told by its name, as it may be made at the same time.
+        The network is given by name, since it may be created at the same time.
         """
         config: dict[str, Any] = {
             "Image": service.image,
@@ -58,7 +63,7 @@ class ContainerConfig:
             "WorkingDir": service.working_dir,
             "Labels": self.names.container_labels(spec, service),
             "ExposedPorts": {f"{port}/tcp": {} for port in service.ports},
-            # Ours is `ready`; an image's own would go on running commands for ever.
+            # The portal uses `ready`; a health check of the image would run commands all the time.
             "Healthcheck": {"Test": ["NONE"]},
             "HostConfig": self._host_config(spec, service, storage),
             "NetworkingConfig": {
@@ -98,7 +103,7 @@ class ContainerConfig:
 
 
 def confinement(service: ServiceSpec) -> dict[str, Any]:
-    """What a container may not do, on top of the engine's default seccomp profile."""
+    """Return the restrictions of a container, in addition to the default seccomp profile."""
     return UNPRIVILEGED | {
         "IpcMode": "private",
         "ReadonlyRootfs": service.read_only,
@@ -110,7 +115,7 @@ def confinement(service: ServiceSpec) -> dict[str, Any]:
 
 
 def limits(spec: SandboxSpec, service: ServiceSpec) -> dict[str, Any]:
-    """What a container may use at most; of the CPU, until its sandbox is ready."""
+    """Return the resource limits of a container, with the CPUs allowed during startup."""
     ulimits = {"nofile": OPEN_FILES, "fsize": spec.disk_mb * MB, "core": 0} | dict(service.ulimits)
     return {
         "Memory": service.memory_mb * MB,
@@ -126,7 +131,7 @@ def limits(spec: SandboxSpec, service: ServiceSpec) -> dict[str, Any]:
 
 
 def final_limits(service: ServiceSpec) -> dict[str, Any]:
-    """What the engine is told once the sandbox is ready: nothing is lent any more."""
+    """Return the limits to set once the sandbox is ready, without the CPUs lent for startup."""
     return {"NanoCpus": nano_cpus(service.cpus)}
 
 

@@ -1,4 +1,4 @@
-"""Removing all of a sandbox, whatever is left of it. What is not there is no error."""
+"""Removal of all objects of a sandbox. Missing objects aren't an error."""
 
 from __future__ import annotations
 
@@ -22,28 +22,31 @@ REMOVAL_TIMEOUT_FACTOR = 3
 
 @dataclass(frozen=True)
 class Destroyer:
-    """Removes what bears this instance's labels, found by label, never by name."""
+    """Removes objects that have this instance's labels. They are found by label, never by name."""
 
     engine: EngineClient
     names: Names
 
-    def remove(self, sandbox_id: str) -> None:
-        """Returns when a fresh look finds nothing. Raises EngineRefused, EngineUnreachable."""
-        refused = ""
+    def destroy(self, sandbox_id: str) -> None:
+        """Remove the sandbox's objects until a new query finds none.
+
+        Raises EngineRefused, EngineUnreachable.
+        """
+        rejection = ""
         for attempt in range(MAX_ATTEMPTS):
-            containers, networks, volumes = self._look(sandbox_id)
+            containers, networks, volumes = self._list_objects(sandbox_id)
             if not (containers or networks or volumes):
                 return
             time.sleep(PAUSE_SECONDS * max(0, attempt - 1))
             try:
                 self._remove_once(containers, networks, volumes, force=attempt > 0)
             except EngineRefused as error:
-                refused = f" {error}"
-        raise EngineRefused(f"The sandbox {sandbox_id} could not be removed entirely.{refused}")
+                rejection = f" {error}"
+        raise EngineRefused(f"The sandbox {sandbox_id} couldn't be removed completely.{rejection}")
 
-    def _look(self, sandbox_id: str) -> tuple[list[str], list[str], list[str]]:
+    def _list_objects(self, sandbox_id: str) -> tuple[list[str], list[str], list[str]]:
         filters = self.names.filters(sandbox_id)
-        with self.engine.calling("list what is left of the sandbox") as client:
+        with self.engine.calling("list the sandbox's objects") as client:
             return (
                 [row["Id"] for row in client.containers(all=True, filters=filters)],
                 [row["Id"] for row in client.networks(filters=filters)],
@@ -55,7 +58,7 @@ class Destroyer:
     ) -> None:
         run_parallel([partial(remove_container, self.engine, name) for name in containers])
         if force:
-            run_parallel([partial(self._empty, name) for name in networks])
+            run_parallel([partial(self._disconnect_all, name) for name in networks])
         run_parallel([partial(self._remove_network, name) for name in networks])
         run_parallel([partial(self._remove_volume, name) for name in volumes])
 
@@ -67,10 +70,13 @@ class Destroyer:
         with self.engine.calling("remove the sandbox's volume") as client:
             ignore_gone(partial(client.remove_volume, name, force=True))
 
-    def _empty(self, network_id: str) -> None:
-        """Detach what still hangs on the network: endpoints that outlived an engine's crash, or a
-        container that an operator connected. The container itself is left alone."""
-        with self.engine.calling("empty the sandbox's network") as client:
+    def _disconnect_all(self, network_id: str) -> None:
+        """Disconnect everything that is still attached to the network.
+
+        These are endpoints left over from a crash of the engine, or a container that an operator
+        connected. The container itself isn't changed.
+        """
+        with self.engine.calling("disconnect containers from the sandbox's network") as client:
             try:
                 endpoints: dict[str, Any] = client.inspect_network(network_id)["Containers"]
             except APIError as error:
@@ -78,22 +84,24 @@ class Destroyer:
                     return
                 raise
             for key, endpoint in endpoints.items():
-                who = endpoint["Name"] if key.startswith("ep-") else key
+                container = endpoint["Name"] if key.startswith("ep-") else key
                 ignore_gone(
-                    partial(client.disconnect_container_from_network, who, network_id, force=True)
+                    partial(
+                        client.disconnect_container_from_network, container, network_id, force=True
+                    )
                 )
 
 
 def remove_container(engine: EngineClient, container_id: str) -> None:
     """Kill and remove a container and its anonymous volumes."""
-    with engine.calling("remove a container", patience=REMOVAL_TIMEOUT_FACTOR) as client:
+    with engine.calling("remove a container", timeout_factor=REMOVAL_TIMEOUT_FACTOR) as client:
         ignore_gone(partial(client.remove_container, container_id, force=True, v=True))
 
 
-def ignore_gone(act: Callable[[], object]) -> None:
-    """Do it; that the object is gone, or is being removed, is success."""
+def ignore_gone(call: Callable[[], object]) -> None:
+    """Make a call; treat an object that is gone or being removed as success."""
     try:
-        act()
+        call()
     except APIError as error:
         if not is_gone(error):
             raise

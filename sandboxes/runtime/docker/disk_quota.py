@@ -1,8 +1,8 @@
-"""The hard limit on what a container may write, where the engine's storage can enforce one.
+"""The hard limit of a container's disk usage, where the engine's storage can enforce one.
 
-Docker's `--storage-opt size` works on btrfs and zfs, and on overlay2 over XFS that is mounted with
-project quotas. Elsewhere the engine refuses it, and what is written is measured instead. It covers
-a container's own layer, not volumes, and sandboxes have none.
+Docker's `--storage-opt size` works on btrfs and zfs, and on overlay2 over XFS mounted with project
+quotas. Elsewhere the engine rejects it, and usage is measured instead. The limit covers a
+container's writable layer but not volumes; sandboxes have no volumes.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from sandboxes.runtime.docker.names import INSTANCE, SANDBOX, Names
 MB = 1024 * 1024
 QUOTA_ALWAYS_SUPPORTED = ("btrfs", "zfs")
 QUOTA_INCLUDES_IMAGE = ("btrfs",)
-"""Here the limit is on all that a container can see, so its image's size is added."""
+"""These drivers count the image towards the limit, so its size is added."""
 
 
 @dataclass
 class DiskQuota:
-    """Knows, after asking once, whether the engine enforces a limit, and how to set it."""
+    """Detects once whether the engine enforces a limit, and provides the options to set it."""
 
     engine: EngineClient
     names: Names
     _driver: str | None = None
-    _works: bool | None = None
+    _is_enforced: bool | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def options(self, spec: SandboxSpec, service: ServiceSpec) -> dict[str, str]:
-        """The storage options of a container: the services that can write share the disk."""
-        if service.read_only or not self.works(service.image):
+        """Return the storage options of a container. Services that can write share the limit."""
+        if service.read_only or not self.is_enforced(service.image):
             return {}
         writers = sum(not s.read_only for s in spec.services)
         size_mb = spec.disk_mb // writers
@@ -45,14 +45,14 @@ class DiskQuota:
             size_mb += self._image_mb(service.image)
         return {"size": f"{size_mb}M"}
 
-    def works(self, image: str = "") -> bool:
-        """Whether the engine enforces it. `image`: one that a trial container can be made of."""
+    def is_enforced(self, image: str = "") -> bool:
+        """Return whether the engine enforces the limit; tested with `image` if necessary."""
         with self._lock:
-            if self._works is None:
-                self._works = self._find_out(image)
-            return bool(self._works)
+            if self._is_enforced is None:
+                self._is_enforced = self._detect(image)
+            return bool(self._is_enforced)
 
-    def _find_out(self, image: str) -> bool | None:
+    def _detect(self, image: str) -> bool | None:
         with self.engine.calling("describe itself") as client:
             info = client.info()
         self._driver = info["Driver"]
@@ -60,37 +60,37 @@ class DiskQuota:
             return True
         if self._driver != "overlay2" or ["Backing Filesystem", "xfs"] not in info["DriverStatus"]:
             return False
-        return self._try_out(image or self._any_image())
+        return self._probe(image or self._any_image())
 
     def _any_image(self) -> str:
         with self.engine.calling("list the images") as client:
             images = client.images(quiet=True)
         return str(images[0]) if images else ""
 
-    def _try_out(self, image: str) -> bool | None:
-        """Whether the engine makes a container with a limit; None: it can't be told yet.
+    def _probe(self, image: str) -> bool | None:
+        """Return whether the engine creates a container with a limit; None if unknown yet.
 
-        The container is never started. Should it be left behind, the reaper finds it by its labels.
+        The container is never started. If it is left behind, the reaper finds it by its labels.
         """
         if not image:
             return None
         labels = {INSTANCE: self.names.instance, SANDBOX: "disk-limit-trial"}
         storage = {"StorageOpt": {"size": "64M"}, "NetworkMode": "none"}
-        host: dict[str, Any] = UNPRIVILEGED | storage
-        config = {"Image": image, "Cmd": ["true"], "Labels": labels, "HostConfig": host}
-        with self.engine.calling("try out the disk limit") as client:
+        host_config: dict[str, Any] = UNPRIVILEGED | storage
+        config = {"Image": image, "Cmd": ["true"], "Labels": labels, "HostConfig": host_config}
+        with self.engine.calling("test the disk limit") as client:
             try:
-                made = client.create_container_from_config(config)  # type: ignore[no-untyped-call]
+                created = client.create_container_from_config(config)  # type: ignore[no-untyped-call]
             except APIError as error:
                 if "storage-opt" in str(error.explanation):
                     return False
                 raise
             with suppress(APIError):
-                client.remove_container(made["Id"], force=True)
+                client.remove_container(created["Id"], force=True)
         return True
 
     def _image_mb(self, image: str) -> int:
         with self.engine.calling(f"describe the image {image}") as client:
             size: int = client.inspect_image(image)["Size"]  # type: ignore[no-untyped-call]
-        # Rounded down, lest what the engine let through be measured as too much.
+        # Rounded down, so that usage allowed by the engine never exceeds our limit.
         return size // MB

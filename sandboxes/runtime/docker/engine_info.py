@@ -1,4 +1,4 @@
-"""What an engine says of itself that decides how well sandboxes are kept; for the doctor alone."""
+"""Properties of an engine that affect isolation and limits, for the doctor."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from sandboxes.runtime.docker.images import ImageBuild, recorded_inputs
 from sandboxes.runtime.docker.networks import in_use
 
 PROXY = "docker-proxy"
-"""What the program is called that the engine starts for each published port."""
+"""Name of the program that the engine starts for each published port."""
 
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """`limits` are the kinds of limits that its kernel enforces, or does not."""
+    """Properties of an engine. `limits` shows which kinds of limits its kernel enforces."""
 
     version: str
     api_version: str
@@ -35,13 +35,13 @@ class EngineInfo:
     live_restore: bool = False
     seccomp: bool = True
     local: bool = True
-    """It runs on this machine."""
+    """The engine runs on this machine."""
     proxies: int = 0
-    """Programs that it has started to publish ports."""
+    """Number of programs that the engine started to publish ports."""
 
 
 def read_engine_info(engine: EngineClient) -> EngineInfo:
-    """Raises EngineUnreachable, EngineRefused."""
+    """Return the engine's properties. Raises EngineUnreachable, EngineRefused."""
     with engine.calling("describe itself") as client:
         info, version = client.info(), client.version()
     local = not engine.url or engine.url.startswith("unix://")
@@ -79,17 +79,17 @@ def _read(file: Path) -> str:
     try:
         return file.read_text()
     except OSError:
-        return ""  # It has ended meanwhile.
+        return ""  # The process has ended.
 
 
 def engine_networks(engine: EngineClient) -> list[IPv4Network]:
-    """The subnets of all networks that the engine has, whosever they are."""
+    """Return the subnets of all networks on the engine, including those of other programs."""
     with engine.calling("list the networks") as client:
         return list(in_use(client.networks()))
 
 
 def outdated(engine: EngineClient, wanted: Iterable[ImageBuild]) -> list[str]:
-    """Images that the engine holds, but not as they would be built now."""
+    """Return the images on the engine that would be built differently now."""
     with engine.calling("describe the images") as client:
         base = inspect(client, OFFICIAL_IMAGE) or inspect(client, OWN_IMAGE)
         return [one.image for one in wanted if base and _is_outdated(client, one, base["Id"])]

@@ -1,4 +1,4 @@
-"""Looking into one service: running a command there, reading what it wrote."""
+"""Commands in one service, and its log."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from sandboxes.runtime.docker.observe import parse_time
 MAX_OUTPUT_BYTES = 64 * 1024
 MAX_LOG_BYTES = 256 * 1024
 FRAME = struct.Struct(">BxxxL")
-"""Before each piece of output: which stream it is of, and how long it is."""
+"""Header of each piece of output: its stream and its length."""
 
 
 class ExecTimeout(Exception):
-    """The command was still at it when its time was up."""
+    """The command didn't end in time."""
 
 
 @dataclass(frozen=True)
 class ExecAndLogs:
-    """The services of one portal's sandboxes, from within."""
+    """Runs commands in services and reads their logs."""
 
     engine: EngineClient
     names: Names
@@ -37,9 +37,10 @@ class ExecAndLogs:
     def execute(
         self, sandbox_id: str, service: str, command: Sequence[str], timeout: float
     ) -> tuple[int, str]:
-        """Exit code and output, its last 64 KB. What is not done in time goes on by itself.
+        """Run a command; return its exit code and the last 64 KB of its output.
 
-        Raises ServiceNotFound, EngineRefused, EngineUnreachable.
+        After the timeout the command keeps running in the container. Raises ServiceNotFound,
+        EngineRefused, EngineUnreachable.
         """
         container_id = self._container(sandbox_id, service)
         with self.engine.calling(f"run a command in the service {service}") as client:
@@ -47,7 +48,7 @@ class ExecAndLogs:
                 run = client.exec_create(container_id, list(command))["Id"]
                 output = _output(client, run, timeout)
             except NotFound as error:
-                raise _no_such(service) from error
+                raise _service_not_found(service) from error
             except ExecTimeout as error:
                 raise EngineRefused(
                     f"The command in the service {service} did not end within {timeout:g} seconds."
@@ -56,17 +57,20 @@ class ExecAndLogs:
         return code, output.decode(errors="replace")
 
     def logs(self, sandbox_id: str, service: str, tail: int) -> str:
-        """The last lines that the service wrote. Raises ServiceNotFound, EngineUnreachable."""
+        """Return the end of the service's log. Raises ServiceNotFound, EngineUnreachable."""
         container_id = self._container(sandbox_id, service)
         with self.engine.calling(f"read the log of the service {service}") as client:
             try:
                 text = client.logs(container_id, tail=tail)
             except NotFound as error:
-                raise _no_such(service) from error
+                raise _service_not_found(service) from error
         return text[-MAX_LOG_BYTES:].decode(errors="replace")
 
     def count_lines(self, counts: Mapping[str, LineCount]) -> dict[str, LineCount]:
-        """A call for the list of containers, and one for each log. Raises EngineUnreachable."""
+        """Continue the counts with one call for the list of containers and one for each log.
+
+        Raises EngineUnreachable.
+        """
         if not counts:
             return {}
         with self.engine.calling("list the containers") as client:
@@ -79,8 +83,8 @@ class ExecAndLogs:
         return {name: count for name, count in zip(found, counted, strict=True) if count}
 
     def _count(self, container_id: str, count: LineCount) -> LineCount | None:
-        """With what came after the last line that was read; None when the container is gone."""
-        # The engine takes whole seconds, and gives each line with its time, of a fixed width.
+        """Return the count including lines written since; None if the container is gone."""
+        # The engine accepts whole seconds and prefixes each line with a time of fixed width.
         since = int(parse_time(count.read_to).timestamp()) if count.read_to else None
         with self.engine.calling(f"read the log of the service {count.service}") as client:
             try:
@@ -98,13 +102,13 @@ class ExecAndLogs:
         for row in rows:
             if label(row, SERVICE) == service:
                 return str(row["Id"])
-        raise _no_such(service)
+        raise _service_not_found(service)
 
 
 def _output(client: APIClient, run: str, timeout: float) -> bytes:
-    """The end of what a command writes until it ends. Raises ExecTimeout.
+    """Return the end of a command's output. Raises ExecTimeout.
 
-    The SDK's own reader waits without a time limit, whatever the client's is.
+    The SDK's own reader waits without a time limit, even if the client has one.
     """
     output, ends = Output(), time.monotonic() + timeout
     url = f"{client.base_url}/v{client.api_version}/exec/{run}/start"
@@ -123,7 +127,7 @@ def _output(client: APIClient, run: str, timeout: float) -> bytes:
 
 
 class Output:
-    """Takes the pieces of a stream of frames, and keeps the end of what is in the frames."""
+    """Parser of a stream of frames that keeps the end of their contents."""
 
     def __init__(self) -> None:
         self.end = b""
@@ -141,5 +145,5 @@ class Output:
         self.end = b"".join(found)[-MAX_OUTPUT_BYTES:]
 
 
-def _no_such(service: str) -> ServiceNotFound:
-    return ServiceNotFound(f"The sandbox has no service {service}, or not any more.")
+def _service_not_found(service: str) -> ServiceNotFound:
+    return ServiceNotFound(f"The sandbox has no service {service}, or it was removed.")

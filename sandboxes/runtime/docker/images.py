@@ -1,4 +1,4 @@
-"""Builds the images of blueprints, each only when something that it is made of has changed."""
+"""Builds of blueprints' images; an image is rebuilt only when its inputs have changed."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from docker import APIClient
 from docker.errors import APIError
 
 from sandboxes.runtime import RuntimeFailure
-from sandboxes.runtime.docker.base_image import Say, ensure_base, inspect
+from sandboxes.runtime.docker.base_image import Log, ensure_base, inspect
 from sandboxes.runtime.docker.build_context import BuildContext
 
 IMAGE = "sandboxportal.image"
-"""The label that tells whose image it is: its name. Old versions of it are found by that."""
+"""Label with the image's name, by which its old versions are found."""
 INPUTS = "sandboxportal.inputs"
-"""The label with the hash of all that the image was built from."""
+"""Label with the hash of all inputs of the build."""
 
 PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
 LOG_TAIL_LINES = 12
-"""Lines of a failed build that are told."""
+"""Lines shown of a failed build."""
 
 
 @dataclass(frozen=True)
 class ImageBuild:
-    """An image and what it is built from."""
+    """An image and its build inputs."""
 
     image: str
     context: Path
@@ -45,41 +45,41 @@ class BuildFailed(RuntimeFailure):
 
 
 def ensure_images(
-    client: APIClient, wanted: Iterable[ImageBuild], say: Say, *, force: bool = False
+    client: APIClient, wanted: Iterable[ImageBuild], log: Log, *, force: bool = False
 ) -> None:
-    """Every image is there and up to date; those that are not are built side by side.
+    """Build all images that are missing or outdated, in parallel.
 
-    Raises RuntimeFailure (BuildFailed when a Dockerfile is to blame).
+    Raises RuntimeFailure (BuildFailed for an error in a Dockerfile).
     """
     wanted = list(wanted)
     if not wanted:
         return
-    base = ensure_base(client, say)
+    base = ensure_base(client, log)
     with ThreadPoolExecutor(len(wanted)) as pool:
-        builds = [pool.submit(ensure_image, client, one, base, say, force=force) for one in wanted]
+        builds = [pool.submit(ensure_image, client, one, base, log, force=force) for one in wanted]
     for build in builds:
         build.result()
 
 
 def ensure_image(
-    client: APIClient, wanted: ImageBuild, base: str, say: Say, *, force: bool = False
+    client: APIClient, wanted: ImageBuild, base: str, log: Log, *, force: bool = False
 ) -> bool:
-    """The image is there and up to date; whether it had to be built. Raises RuntimeFailure."""
+    """Build a missing or outdated image; return whether it was one. Raises RuntimeFailure."""
     context = BuildContext(wanted.context, wanted.dockerfile)
     inputs = context.fingerprint(wanted.image, inspect(client, base)["Id"])
     if not force and recorded_inputs(client, wanted.image) == inputs:
-        say(f"{wanted.image}: up to date")
+        log(f"{wanted.image}: up to date")
         return False
-    say(f"{wanted.image}: building on {base}")
+    log(f"{wanted.image}: building on {base}")
     started = time.monotonic()
     build(client, wanted.image, context, base, inputs, from_scratch=force)
     remove_old(client, wanted.image)
-    say(f"{wanted.image}: built in {time.monotonic() - started:.0f} s")
+    log(f"{wanted.image}: built in {time.monotonic() - started:.0f} s")
     return True
 
 
 def recorded_inputs(client: APIClient, image: str) -> str | None:
-    """The hash of what the engine's image of that name was built from; None if there is none."""
+    """Return the hash of the inputs that the engine's image was built from; None without one."""
     found = inspect(client, image)
     return (found["Config"]["Labels"] or {}).get(INPUTS) if found else None
 
@@ -93,7 +93,7 @@ def build(
     *,
     from_scratch: bool,
 ) -> None:
-    """Have the engine build it. Raises RuntimeFailure."""
+    """Build the image on the engine. Raises RuntimeFailure."""
     with context.archive(client.version()["Arch"]) as archive:
         steps = client.build(
             fileobj=archive,
@@ -111,23 +111,23 @@ def build(
 
 
 def follow_build(image: str, steps: Iterable[dict[str, Any]]) -> None:
-    """Read what the engine tells of a build to its end. Raises BuildFailed."""
+    """Read the engine's progress messages of a build to the end. Raises BuildFailed."""
     output: list[str] = []
     for step in steps:
         output = [*output, *str(step.get("stream", "")).splitlines()][-LOG_TAIL_LINES:]
         if "error" in step:
             why = " ".join(str(step["error"]).split())
-            raise BuildFailed(f"{image} could not be built: {why[:300]}", "\n".join(output))
+            raise BuildFailed(f"{image} couldn't be built: {why[:300]}", "\n".join(output))
 
 
 def proxies() -> dict[str, str]:
-    """The host's proxies, as build arguments that every Dockerfile knows undeclared."""
+    """Return the host's proxies as build arguments, which a Dockerfile needn't declare."""
     names = [*PROXIES, *(name.upper() for name in PROXIES)]
     return {name: os.environ[name] for name in names if os.environ.get(name)}
 
 
 def remove_old(client: APIClient, image: str) -> None:
-    """Remove versions of an image that have lost its name; those in use stay until next time."""
+    """Remove untagged old versions of an image; those in use stay until the next build."""
     found = client.images(quiet=True, filters={"dangling": True, "label": f"{IMAGE}={image}"})
     for old in found:
         try:

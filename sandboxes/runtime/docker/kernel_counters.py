@@ -1,7 +1,7 @@
-"""What a sandbox consumes, read where it costs no engine call when the engine is on this machine.
+"""Kernel counters of a sandbox's resource usage, for an engine on this machine.
 
-The kernel's own files are read in microseconds; the engine's statistics, which serve for an engine
-elsewhere, take a call for each container.
+Reading the kernel's files takes microseconds. The engine's statistics, used for a remote engine,
+take one call per container.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from typing import Any
 INTERFACES = Path("/sys/class/net")
 CGROUPS = Path("/sys/fs/cgroup")
 MB = 1024 * 1024
-SAMPLES_PER_STATS_CALL = 2
-"""Ready checks are answered with about as many bytes as they have themselves."""
+MAX_RESPONSE_RATIO = 2
+"""Sent bytes that count per received byte; the response to a ready check is about as long as it."""
 
 
 @dataclass(frozen=True)
 class NetworkBytes:
-    """Bytes to and from the services, over the host's side of their network."""
+    """Bytes received and sent by services, measured on the host's side of their network."""
 
     received: int
     sent: int
 
     @property
     def activity_bytes(self) -> int:
-        """What counts as activity: bytes sent, as far as somebody asked for them.
+        """Bytes that count as activity: those sent in response to requests.
 
-        A host announces itself on every new interface: some 400 bytes received in the first
-        seconds, to which nobody answers. A service that talks to nobody (a metric that it tries to
-        deliver) sends, and is not answered either.
+        A host announces itself on every new interface: about 400 bytes are received in the first
+        seconds, to which no service responds. A service that only sends, such as metrics that can't
+        be delivered, doesn't receive a response either.
         """
-        return min(self.sent, SAMPLES_PER_STATS_CALL * self.received)
+        return min(self.sent, MAX_RESPONSE_RATIO * self.received)
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,15 @@ class CpuMemory:
 
 
 def bridge_bytes(bridge: str) -> NetworkBytes | None:
-    """What went over a bridge between the host and the services; None: it is not on this machine.
+    """Return the bytes that passed a bridge between host and services; None if it isn't local.
 
-    Frames from one service to another are forwarded, not received by the host: not counted here.
+    Frames from one service to another are forwarded, not received by the host, so they don't count.
     """
     if not bridge:
         return None
     counters = INTERFACES / bridge / "statistics"
     try:
-        # Seen from the host: it receives what the services send.
+        # The counters are the host's: it receives the bytes that services send.
         return NetworkBytes(
             received=_number(counters / "tx_bytes"), sent=_number(counters / "rx_bytes")
         )
@@ -61,7 +61,7 @@ def bridge_bytes(bridge: str) -> NetworkBytes | None:
 
 
 def stats_network_bytes(stats: dict[str, Any]) -> NetworkBytes:
-    """The same of one container, by the engine's statistics (traffic among services included)."""
+    """Return a container's bytes from the engine's statistics, including traffic among services."""
     networks = (stats.get("networks") or {}).values()
     return NetworkBytes(
         received=sum(network["rx_bytes"] for network in networks),
@@ -70,20 +70,20 @@ def stats_network_bytes(stats: dict[str, Any]) -> NetworkBytes:
 
 
 def cgroup_usage(container_id: str) -> CpuMemory | None:
-    """What a container uses, by its control group; None: it is not on this machine.
+    """Return a container's usage from its control group; None if it isn't local.
 
-    Knows cgroup v1 and v2, with the names that the `cgroupfs` and the `systemd` driver give.
+    Supports cgroup v1 and v2, and the group names of the `cgroupfs` and the `systemd` driver.
     """
     for name in (f"docker/{container_id}", f"system.slice/docker-{container_id}.scope"):
         try:
-            return _load_v2(CGROUPS / name) or _load_v1(name)
+            return _usage_v2(CGROUPS / name) or _usage_v1(name)
         except OSError:
             continue
     return None
 
 
 def stats_usage(stats: dict[str, Any]) -> CpuMemory:
-    """The same, by the engine's statistics."""
+    """Return a container's usage from the engine's statistics."""
     memory = stats.get("memory_stats") or {}
     detail = memory.get("stats") or {}
     idle = detail.get("total_inactive_file", detail.get("inactive_file", 0))
@@ -91,14 +91,14 @@ def stats_usage(stats: dict[str, Any]) -> CpuMemory:
     return CpuMemory(max(0, memory.get("usage", 0) - idle) / MB, cpu / 1e9)
 
 
-def _load_v2(group: Path) -> CpuMemory | None:
+def _usage_v2(group: Path) -> CpuMemory | None:
     if not (group / "memory.current").exists():
         return None
     used = _number(group / "memory.current") - _table(group / "memory.stat")["inactive_file"]
     return CpuMemory(max(0, used) / MB, _table(group / "cpu.stat")["usage_usec"] / 1e6)
 
 
-def _load_v1(name: str) -> CpuMemory:
+def _usage_v1(name: str) -> CpuMemory:
     memory = CGROUPS / "memory" / name
     idle = _table(memory / "memory.stat")["total_inactive_file"]
     used = _number(memory / "memory.usage_in_bytes") - idle

@@ -1,6 +1,6 @@
-"""One small bridge network for one sandbox, with a subnet out of our own range.
+"""A small bridge network for each sandbox, with a subnet of the portal's own range.
 
-The engine's own address pools hold about 30 networks, so it is never left to choose.
+The engine's address pools hold only about 30 networks, so it never chooses the subnet.
 """
 
 from __future__ import annotations
@@ -25,46 +25,49 @@ from sandboxes.runtime.docker.client import (
 from sandboxes.runtime.docker.names import Names
 
 PREFIX = 28
-"""16 addresses: the engine takes three, we one, so a sandbox may have up to twelve services."""
+"""16 addresses: the engine takes three and the portal one, which leaves twelve for services."""
 MAX_ATTEMPTS = 64
-"""Refusals after which something else is wrong than a neighbour who was faster."""
+"""Attempts before a conflict with parallel launches is ruled out as the cause."""
 ALREADY_EXISTS_MESSAGES = ("already exists", "same bridge name")
-"""In the engine's refusals; the latter when it is making one of that name at this very moment."""
+"""In the engine's errors; the second while it creates a network of the same name."""
 BRIDGE_OPTION = "com.docker.network.bridge.name"
 
 
 @dataclass(frozen=True)
 class Networks:
-    """The networks of one portal. `dead_end`: give services without egress no way out at all."""
+    """The networks of one portal.
+
+    With `block_default_route`, services without egress have no route to other networks.
+    """
 
     engine: EngineClient
     names: Names
     subnets: IPv4Network
-    dead_end: bool
+    block_default_route: bool
 
     def ensure(self, spec: SandboxSpec) -> None:
         """Create the sandbox's network unless it exists.
 
         Raises CapacityExhausted, EngineRefused, EngineUnreachable.
         """
-        if any(self._make(spec, subnet) for subnet in self._candidates(spec.id)):
+        if any(self._create(spec, subnet) for subnet in self._candidates(spec.id)):
             return
         raise CapacityExhausted(
-            f"All subnets that sandboxes may use ({self.subnets}) are taken; "
+            f"All subnets for sandboxes ({self.subnets}) are in use; "
             "try again when a sandbox has ended."
         )
 
-    def taken(self) -> int:
-        """How many of our subnets are in use, by anybody's network. Raises EngineUnreachable."""
+    def count_taken(self) -> int:
+        """Return how many of our subnets are in use by any network. Raises EngineUnreachable."""
         with self.engine.calling("list the networks") as client:
             present = client.networks()
         return len({number for used in in_use(present) for number in self._numbers(used)})
 
     def _candidates(self, sandbox_id: str) -> Iterator[IPv4Network]:
-        """A place that differs from sandbox to sandbox; from there on, those that no network has.
+        """Yield a subnet that depends on the sandbox's ID, then others that are free.
 
-        The first is most often free, and the engine says so when it is not: only then is it asked
-        which networks there are.
+        The first is usually free, and the engine reports if it isn't. Only then are the networks
+        listed.
         """
         count = 1 << max(0, PREFIX - self.subnets.prefixlen)
         start = int.from_bytes(hashlib.sha256(sandbox_id.encode()).digest()[:8]) % count
@@ -72,8 +75,8 @@ class Networks:
         with self.engine.calling("list the networks") as client:
             taken = {number for used in in_use(client.networks()) for number in self._numbers(used)}
         free = ((start + step) % count for step in range(1, count))
-        tries = (number for number in free if number not in taken)
-        for number, _ in zip(tries, range(MAX_ATTEMPTS), strict=False):
+        candidates = (number for number in free if number not in taken)
+        for number, _ in zip(candidates, range(MAX_ATTEMPTS), strict=False):
             yield self._subnet(number)
 
     def _subnet(self, number: int) -> IPv4Network:
@@ -81,7 +84,7 @@ class Networks:
         return IPv4Network((int(self.subnets.network_address) + number * size, PREFIX))
 
     def _numbers(self, used: IPv4Network) -> range:
-        """The numbers of those of our subnets that overlap with `used`."""
+        """Return the numbers of our subnets that overlap with `used`."""
         if not used.overlaps(self.subnets):
             return range(0)
         base, size = int(self.subnets.network_address), 1 << (32 - PREFIX)
@@ -89,9 +92,9 @@ class Networks:
         last = min(int(used.broadcast_address), int(self.subnets.broadcast_address))
         return range((first - base) // size, (last - base) // size + 1)
 
-    def _make(self, spec: SandboxSpec, subnet: IPv4Network) -> bool:
-        """Whether the network is there now; if not, the subnet belongs to another."""
-        with self.engine.calling("make the sandbox's network") as client:
+    def _create(self, spec: SandboxSpec, subnet: IPv4Network) -> bool:
+        """Return whether the network exists now; if not, another network has the subnet."""
+        with self.engine.calling("create the sandbox's network") as client:
             try:
                 client.create_network(
                     self.names.network(spec.id),
@@ -103,27 +106,27 @@ class Networks:
                     ipam=IPAMConfig(pool_configs=[self._addresses(spec, subnet)]),
                 )
             except APIError as error:
-                return self._after_refusal(spec, error)
+                return self._handle_rejection(spec, error)
         return True
 
-    def _after_refusal(self, spec: SandboxSpec, error: APIError) -> bool:
-        words = error_message(error)
-        if "overlaps" in words:
+    def _handle_rejection(self, spec: SandboxSpec, error: APIError) -> bool:
+        text = error_message(error)
+        if "overlaps" in text:
             return False
-        if any(sign in words for sign in ALREADY_EXISTS_MESSAGES) and self._is_ours(spec):
-            # Another worker's, or of an earlier try, whose answer may have been lost.
+        if any(message in text for message in ALREADY_EXISTS_MESSAGES) and self._is_ours(spec):
+            # Another worker created it, or an earlier attempt whose response was lost.
             return True
-        raise translate_error(error, "make the sandbox's network") from error
+        raise translate_error(error, "create the sandbox's network") from error
 
     def _is_ours(self, spec: SandboxSpec) -> bool:
-        """Whether the network of that name is the sandbox's."""
+        """Return whether the network of that name belongs to the sandbox."""
         name = self.names.network(spec.id)
 
-        def of_that_name() -> list[dict[str, Any]]:
+        def find_by_name() -> list[dict[str, Any]]:
             with self.engine.calling("list the networks") as client:
                 return [row for row in client.networks(names=[name]) if row["Name"] == name]
 
-        return any(self.names.owns(row, spec.id) for row in wait_until_visible(of_that_name))
+        return any(self.names.owns(row, spec.id) for row in wait_until_visible(find_by_name))
 
     def _options(self, spec: SandboxSpec) -> dict[str, str]:
         return {
@@ -132,20 +135,20 @@ class Networks:
         }
 
     def _addresses(self, spec: SandboxSpec, subnet: IPv4Network) -> IPAMPool:
-        # Without masquerading packets still leave the host, only with an address that nobody
-        # answers to. A default gateway that does not exist stops them before that.
-        use = "DefaultGatewayIPv4" if self.dead_end and not spec.egress else "nobody"
-        aux = {use: str(unused_address(subnet))}
+        # Without masquerading, packets still leave the host, from an address that gets no
+        # responses. A default gateway that doesn't exist stops them earlier.
+        key = "DefaultGatewayIPv4" if self.block_default_route and not spec.egress else "unused"
+        aux = {key: str(unused_address(subnet))}
         return IPAMPool(subnet=str(subnet), gateway=str(subnet[1]), aux_addresses=aux)
 
 
 def unused_address(subnet: IPv4Network) -> IPv4Address:
-    """The address of the subnet that is given to no one."""
+    """Return the address of the subnet that no service gets."""
     return subnet[-2]
 
 
 def in_use(present: Sequence[dict[str, Any]]) -> Iterator[IPv4Network]:
-    """The IPv4 subnets of the networks in one of the engine's lists."""
+    """Yield the IPv4 subnets of the networks in one of the engine's lists."""
     for row in present:
         for config in (row.get("IPAM") or {}).get("Config") or ():
             subnet = ipaddress.ip_network(config.get("Subnet") or "::/128", strict=False)

@@ -1,7 +1,7 @@
-"""Facts about sandboxes, from the engine's lists: three calls, however many there are.
+"""Facts about sandboxes from the engine's lists, in three calls for any number of sandboxes.
 
-Only what the lists don't say is asked for singly: why a container stopped, which is exceptional,
-and, where the engine is on another machine, its traffic.
+Only details that the lists lack take single calls: why a container stopped, which is exceptional,
+and traffic if the engine runs on another machine.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ STATES = {
     "paused": ServiceState.RUNNING,
 }
 SIZES_TIMEOUT_FACTOR = 6
-"""To tell sizes, the engine walks through all that the containers wrote."""
+"""To report sizes, the engine walks through all files that the containers wrote."""
 
 
 @dataclass
 class EngineObjects:
-    """The engine objects of one sandbox, as the lists give them."""
+    """The engine objects of one sandbox, as in the engine's lists."""
 
     containers: list[Row] = field(default_factory=list)
     networks: list[Row] = field(default_factory=list)
@@ -68,54 +68,54 @@ class EngineObjects:
 
 @dataclass(frozen=True)
 class Observer:
-    """Looks at the sandboxes of one instance. `public_host`: where their ports are reached."""
+    """Observes the sandboxes of one instance. Their ports are shown at `public_host`."""
 
     engine: EngineClient
     names: Names
     public_host: str
 
     def services(self, sandbox_id: str) -> dict[str, ServiceFacts]:
-        """Those of one sandbox, by one call while all is well. Raises EngineUnreachable."""
+        """Return one sandbox's services, with one call if all run. Raises EngineUnreachable."""
         with self.engine.calling("list the sandbox's containers") as client:
             rows = client.containers(all=True, filters=self.names.filters(sandbox_id))
         found = EngineObjects(containers=rows)
-        return self._services(found, self._ends([found]))
+        return self._services(found, self._exits([found]))
 
     def observe(
         self, sandbox_id: str | None = None, *, sizes: bool = False
     ) -> dict[str, SandboxFacts]:
-        """All sandboxes, or the one, by id. Raises EngineUnreachable."""
-        found = self._found(self.names.filters(sandbox_id), sizes)
-        ends = self._ends(found.values())
-        flows = self._flows(found)
+        """Return all sandboxes, or one, by ID. Raises EngineUnreachable."""
+        found = self._list_objects(self.names.filters(sandbox_id), sizes)
+        exits = self._exits(found.values())
+        traffic_by_sandbox = self._traffic(found)
         return {
             name: SandboxFacts(
                 id=name,
-                services=self._services(one, ends),
+                services=self._services(one, exits),
                 created_at=one.created_at,
-                traffic_bytes=flows.get(name),
+                traffic_bytes=traffic_by_sandbox.get(name),
                 disk_mb=one.disk_mb if sizes else None,
             )
             for name, one in found.items()
         }
 
-    def _found(self, filters: dict[str, list[str]], sizes: bool) -> dict[str, EngineObjects]:
+    def _list_objects(self, filters: dict[str, list[str]], sizes: bool) -> dict[str, EngineObjects]:
         found: dict[str, EngineObjects] = defaultdict(EngineObjects)
-        # First what is told quickly: an engine that hangs is then known to soon.
+        # The fast calls first, so that an engine that hangs is detected early.
         with self.engine.calling("list the sandboxes") as client:
             for row in client.networks(filters=filters):
                 found[label(row, SANDBOX)].networks.append(row)
             for row in client.volumes(filters=filters)["Volumes"] or ():
                 found[label(row, SANDBOX)].volumes.append(row)
-        patience = SIZES_TIMEOUT_FACTOR if sizes else 1
-        with self.engine.calling("list the sandboxes", patience=patience) as client:
+        timeout_factor = SIZES_TIMEOUT_FACTOR if sizes else 1
+        with self.engine.calling("list the sandboxes", timeout_factor=timeout_factor) as client:
             for row in client.containers(all=True, size=sizes, filters=filters):
                 found[label(row, SANDBOX)].containers.append(row)
         return found
 
-    def _services(self, found: EngineObjects, ends: dict[str, Row]) -> dict[str, ServiceFacts]:
+    def _services(self, found: EngineObjects, exits: dict[str, Row]) -> dict[str, ServiceFacts]:
         return {
-            label(row, SERVICE): self._service(row, ends.get(row["Id"], {}))
+            label(row, SERVICE): self._service(row, exits.get(row["Id"], {}))
             for row in found.containers
             if label(row, SERVICE)
         }
@@ -136,21 +136,21 @@ class Observer:
             if port.get("PublicPort")
         }
 
-    def _ends(self, found: Iterable[EngineObjects]) -> dict[str, Row]:
-        """Why containers stopped, by container id; not of those that are gone meanwhile."""
+    def _exits(self, found: Iterable[EngineObjects]) -> dict[str, Row]:
+        """Return why containers stopped, by container ID, except those that are gone by now."""
         stopped = [row for one in found for row in one.containers if service_state(row) == "exited"]
         if not stopped:
             return {}
         started = self._engine_started()
-        states = run_parallel([partial(self._end, row["Id"]) for row in stopped])
+        states = run_parallel([partial(self._exit, row["Id"]) for row in stopped])
         for end in states:
             end["StoppedWithEngine"] = bool(
                 started and end and parse_time(end["FinishedAt"]) < started
             )
         return dict(zip([row["Id"] for row in stopped], states, strict=True))
 
-    def _end(self, container_id: str) -> Row:
-        with self.engine.calling("tell why a container stopped") as client:
+    def _exit(self, container_id: str) -> Row:
+        with self.engine.calling("report why a container stopped") as client:
             try:
                 return dict(client.inspect_container(container_id)["State"])
             except APIError as error:
@@ -159,32 +159,34 @@ class Observer:
                 raise
 
     def _engine_started(self) -> datetime | None:
-        """When the engine was started: it makes its network `bridge` anew each time."""
+        """Return when the engine started: it recreates its network `bridge` each time."""
         with self.engine.calling("list the networks") as client:
             rows = client.networks(filters={"type": "builtin", "driver": "bridge"})
         return max((parse_time(row["Created"]) for row in rows), default=None)
 
-    def _flows(self, found: dict[str, EngineObjects]) -> dict[str, int]:
-        """The traffic of every sandbox of which it can be told now."""
-        here = {name: flow for name, one in found.items() if (flow := bridge_bytes(one.bridge))}
+    def _traffic(self, found: dict[str, EngineObjects]) -> dict[str, int]:
+        """Return the traffic of each sandbox whose traffic can be read now."""
+        here = {
+            name: traffic for name, one in found.items() if (traffic := bridge_bytes(one.bridge))
+        }
         away = [name for name in found if name not in here]
         asked = run_parallel(
-            [partial(self._ask, found[name]) for name in away], CONNECTION_POOL_SIZE
+            [partial(self._traffic_from_stats, found[name]) for name in away], CONNECTION_POOL_SIZE
         )
-        return {name: flow.activity_bytes for name, flow in here.items()} | {
-            name: sum(flow.activity_bytes for flow in flows)
-            for name, flows in zip(away, asked, strict=True)
-            if flows
+        return {name: traffic.activity_bytes for name, traffic in here.items()} | {
+            name: sum(traffic.activity_bytes for traffic in traffic_by_sandbox)
+            for name, traffic_by_sandbox in zip(away, asked, strict=True)
+            if traffic_by_sandbox
         }
 
-    def _ask(self, found: EngineObjects) -> list[NetworkBytes]:
-        """By the engine's statistics, where the bridges are on another machine."""
+    def _traffic_from_stats(self, found: EngineObjects) -> list[NetworkBytes]:
+        """Return traffic from the engine's statistics, for bridges on another machine."""
         public = [
             row for row in found.containers if service_state(row) == "running" and row.get("Ports")
         ]
-        return [flow for row in public for flow in self._flow(row["Id"])]
+        return [traffic for row in public for traffic in self._container_traffic(row["Id"])]
 
-    def _flow(self, container_id: str) -> list[NetworkBytes]:
+    def _container_traffic(self, container_id: str) -> list[NetworkBytes]:
         with self.engine.calling("measure a container's traffic") as client:
             try:
                 return [
@@ -197,10 +199,10 @@ class Observer:
 
 
 def service_state(row: Row) -> ServiceState:
-    """Stopped, dead and being removed are all the same to a sandbox."""
+    """Return the state; stopped, dead and being removed all count as exited."""
     return STATES.get(row["State"], ServiceState.EXITED)
 
 
 def parse_time(text: str) -> datetime:
-    """A time as the engine writes it, with nine digits of a second or none, in UTC."""
+    """Parse a time of the engine, with up to nine digits of a second, as UTC."""
     return datetime.fromisoformat(text).astimezone(UTC)

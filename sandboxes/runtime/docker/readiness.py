@@ -1,4 +1,4 @@
-"""Waiting until a sandbox answers, and noticing at once when it never will."""
+"""Waiting until a sandbox responds, and failing at once if it never will."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ STEP = "ready"
 MIN_PAUSE_SECONDS = 0.005
 MAX_PAUSE_SECONDS = 0.1
 BACKOFF_FACTOR = 1.1
-"""Of the pause between two questions to which there was no answer."""
+"""Growth of the pause between two attempts."""
 OBSERVE_INTERVAL_SECONDS = 0.2
 REPORT_INTERVAL_SECONDS = 1.0
 RESPONSE_TIMEOUT_SECONDS = 5.0
 
-Meanwhile = Callable[[], None]
-"""Called several times a second while an answer is waited for; raises what ends the waiting."""
+WhileWaiting = Callable[[], None]
+"""Called several times a second while waiting for a response; raises to stop waiting."""
 
 
 class Timer:
-    """Counts down the time that a launch may take, and spaces out what is done meanwhile."""
+    """Time limit of a launch, and the intervals of what is done while waiting."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -36,11 +36,11 @@ class Timer:
         self._last: dict[str, float] = {}
 
     @property
-    def up(self) -> bool:
+    def expired(self) -> bool:
         return time.monotonic() >= self.ends
 
-    def every(self, seconds: float, what: str) -> bool:
-        """Whether `what` was last done that long ago, or never."""
+    def is_due(self, seconds: float, what: str) -> bool:
+        """Return whether `what` was last done at least `seconds` ago, or never."""
         now = time.monotonic()
         if now - self._last.get(what, float("-inf")) < seconds:
             return False
@@ -50,61 +50,61 @@ class Timer:
 
 @dataclass(frozen=True)
 class ReadinessProbe:
-    """Watches one sandbox come up. `probe_host`: where this process reaches published ports."""
+    """Probes a starting sandbox at `probe_host`, where this process reaches published ports."""
 
     observer: Observer
     probe_host: str
 
     def until_ready(self, spec: SandboxSpec, report: Report, timer: Timer) -> None:
-        """Returns when every check was answered. Raises NotReady, EngineUnreachable."""
+        """Wait until every check succeeds. Raises NotReady, EngineUnreachable."""
         ports = {name: facts.ports for name, facts in self._all_running(spec).items()}
         for check in spec.ready:
             published = ports[check.service].get(check.port)
-            meanwhile = partial(self._meanwhile, spec, check, report, timer)
+            while_waiting = partial(self._while_waiting, spec, check, report, timer)
             pause = MIN_PAUSE_SECONDS
             while not (
-                published and responds(self.probe_host, published.port, check.path, meanwhile)
+                published and responds(self.probe_host, published.port, check.path, while_waiting)
             ):
-                meanwhile()
+                while_waiting()
                 time.sleep(pause)
                 pause = min(pause * BACKOFF_FACTOR, MAX_PAUSE_SECONDS)
 
     def facts(self, spec: SandboxSpec) -> SandboxFacts:
-        """All of them. Traffic is measured after the last check, so that checks are no activity.
+        """Return the facts of the running sandbox. Raises NotReady, EngineUnreachable.
 
-        Raises NotReady, EngineUnreachable.
+        Traffic is measured after the last check, so checks don't count as activity.
         """
         facts = self.observer.observe(spec.id).get(spec.id)
-        _must_run(spec, facts.services if facts else {})
+        _require_all_running(spec, facts.services if facts else {})
         assert facts
         return facts
 
-    def _meanwhile(
+    def _while_waiting(
         self, spec: SandboxSpec, check: ReadyCheck, report: Report, timer: Timer
     ) -> None:
-        if timer.up:
+        if timer.expired:
             raise timeout_error(check, timer.seconds)
-        if timer.every(REPORT_INTERVAL_SECONDS, "report"):
+        if timer.is_due(REPORT_INTERVAL_SECONDS, "report"):
             report(STEP)
-        if timer.every(OBSERVE_INTERVAL_SECONDS, "look"):
+        if timer.is_due(OBSERVE_INTERVAL_SECONDS, "look"):
             self._all_running(spec)
 
     def _all_running(self, spec: SandboxSpec) -> Mapping[str, ServiceFacts]:
         services = self.observer.services(spec.id)
-        _must_run(spec, services)
+        _require_all_running(spec, services)
         return services
 
 
-def responds(host: str, port: int, path: str, meanwhile: Meanwhile) -> bool:
-    """Whether a GET is answered with 200.
+def responds(host: str, port: int, path: str, while_waiting: WhileWaiting) -> bool:
+    """Return whether a GET request gets a 200 response.
 
-    A service that listens before it is ready needs no second question: it answers the first one
-    at the moment when it is.
+    A service that listens before it is ready needs no second request: it responds to the first one
+    as soon as it is ready.
     """
     connection = http.client.HTTPConnection(host, port, timeout=RESPONSE_TIMEOUT_SECONDS)
     try:
         connection.request("GET", path, headers={"Connection": "close"})
-        if not _has_answered(connection.sock, meanwhile):
+        if not _has_answered(connection.sock, while_waiting):
             return False
         answer = connection.getresponse()
         answer.read()
@@ -116,16 +116,16 @@ def responds(host: str, port: int, path: str, meanwhile: Meanwhile) -> bool:
         connection.close()
 
 
-def _has_answered(connection: socket.socket, meanwhile: Meanwhile) -> bool:
+def _has_answered(connection: socket.socket, while_waiting: WhileWaiting) -> bool:
     with selectors.DefaultSelector() as selector:
         selector.register(connection, selectors.EVENT_READ)
         for _ in range(round(RESPONSE_TIMEOUT_SECONDS / OBSERVE_INTERVAL_SECONDS)):
             if selector.select(OBSERVE_INTERVAL_SECONDS):
                 return True
-            meanwhile()
+            while_waiting()
     return False
 
 
-def _must_run(spec: SandboxSpec, services: Mapping[str, ServiceFacts]) -> None:
+def _require_all_running(spec: SandboxSpec, services: Mapping[str, ServiceFacts]) -> None:
     for service in spec.services:
         require_running(service.name, services.get(service.name))

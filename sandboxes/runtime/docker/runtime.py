@@ -1,10 +1,10 @@
-"""Sandboxes as Docker containers. Only this folder imports `docker`.
+"""Sandboxes as Docker containers. Only this package imports `docker`.
 
-    network → containers → ready        create, each step get-or-create; containers are made
-                                        beside the network, and started when it is there
-    containers → network → volumes      destroy, until a look finds nothing
+    network → containers → ready        create, each step get-or-create; containers are created
+                                        in parallel with the network, and started after it
+    containers → network → volumes      destroy, until a query finds none
 
-Whoever holds the engine's socket is root on its host: the worker and the reaper hold it, the web
+Access to the engine's socket means root on its host: the worker and the reaper have access, the web
 process never does.
 """
 
@@ -26,7 +26,7 @@ from sandboxes.runtime.docker.destroy import Destroyer
 from sandboxes.runtime.docker.disk_quota import DiskQuota
 from sandboxes.runtime.docker.exec_and_logs import ExecAndLogs
 from sandboxes.runtime.docker.kernel_counters import MB
-from sandboxes.runtime.docker.names import Names, checked, full_name, names_of
+from sandboxes.runtime.docker.names import Names, full_name, names_of, require_valid_id
 from sandboxes.runtime.docker.networks import Networks
 from sandboxes.runtime.docker.observe import Observer
 from sandboxes.runtime.docker.readiness import STEP, ReadinessProbe, Timer
@@ -39,8 +39,9 @@ __all__ = ["DockerRuntime"]
 class DockerRuntime:
     """The runtime contract on a Docker Engine (20.10 or later).
 
-    `subnets` is cut into one /28 for each sandbox; ports are published on `bind_address` and shown
-    as of `public_host`; `engine_url` as in DOCKER_HOST; `timeout` in seconds for each engine call.
+    `subnets` is divided into a /28 for each sandbox. Ports are published on `bind_address` and
+    shown at `public_host`. `engine_url` is a DOCKER_HOST, `timeout` in seconds applies to each
+    engine call.
     """
 
     def __init__(
@@ -56,13 +57,12 @@ class DockerRuntime:
     ) -> None:
         engine, names = EngineClient(engine_url, timeout), Names(instance)
         self._engine = engine
-        self._disk = DiskQuota(engine, names)
+        self._disk_quota = DiskQuota(engine, names)
         container_config = ContainerConfig(names, bind_address, container_runtime)
-        # A caller from elsewhere is answered through the default gateway; one on the engine's host
-        # is not, so services that only it can reach need none.
-        dead_end = ipaddress.ip_address(bind_address).is_loopback
-        self._networks = networks = Networks(engine, names, subnets, dead_end)
-        self._creator = Creator(engine, names, networks, container_config, self._disk)
+        # Responses to other hosts need a default gateway; responses to the engine's host don't.
+        block_default_route = ipaddress.ip_address(bind_address).is_loopback
+        self._networks = networks = Networks(engine, names, subnets, block_default_route)
+        self._creator = Creator(engine, names, networks, container_config, self._disk_quota)
         self._observer = Observer(engine, names, public_host or bind_address)
         self._readiness = ReadinessProbe(self._observer, probe_host(bind_address, engine_url))
         self._destroyer = Destroyer(engine, names)
@@ -82,10 +82,10 @@ class DockerRuntime:
         )
 
     def create(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:
-        checked(spec.id)
+        require_valid_id(spec.id)
         timer = Timer(timeout)
         report("network")
-        ids = self._creator.make(spec)
+        ids = self._creator.create_containers(spec)
         report("containers")
         self._creator.start(spec, ids)
         report(STEP)
@@ -97,7 +97,7 @@ class DockerRuntime:
         return self._observer.observe(only or None, sizes=sizes)
 
     def destroy(self, sandbox_id: str) -> None:
-        self._destroyer.remove(sandbox_id)
+        self._destroyer.destroy(sandbox_id)
 
     def execute(
         self, sandbox_id: str, service: str, command: Sequence[str], timeout: float
@@ -111,7 +111,7 @@ class DockerRuntime:
         return self._exec_and_logs.count_lines(counts)
 
     def usage(self, sandbox_ids: Sequence[str]) -> dict[str, Usage]:
-        return self._usage_reader.of(sandbox_ids)
+        return self._usage_reader.read(sandbox_ids)
 
     def capabilities(self) -> Capabilities:
         with self._engine.calling("describe itself") as client:
@@ -120,16 +120,16 @@ class DockerRuntime:
             name="docker",
             version=info["ServerVersion"],
             isolated=True,
-            hard_disk_limit=self._disk.works(),
+            hard_disk_limit=self._disk_quota.is_enforced(),
             memory_mb=info["MemTotal"] // MB,
-            space=self._space(info),
+            space=self._host_resources(info),
         )
 
-    def _space(self, info: Mapping[str, Any]) -> HostResources:
-        taken = self._networks.taken()
-        if not self._engine.is_here:
-            return HostResources(subnets_taken=taken)
-        return HostResources(*disk_space(info["DockerRootDir"]), taken, available_memory())
+    def _host_resources(self, info: Mapping[str, Any]) -> HostResources:
+        subnets_taken = self._networks.count_taken()
+        if not self._engine.is_local:
+            return HostResources(subnets_taken=subnets_taken)
+        return HostResources(*disk_space(info["DockerRootDir"]), subnets_taken, available_memory())
 
     def images(self, names: Sequence[str]) -> dict[str, str]:
         with self._engine.calling("list the images") as client:
@@ -139,8 +139,8 @@ class DockerRuntime:
 
 
 def probe_host(bind_address: str, engine_url: str) -> str:
-    """Where this process reaches the ports that the engine publishes on `bind_address`."""
+    """Return where this process reaches the ports that the engine publishes on `bind_address`."""
     if not ipaddress.ip_address(bind_address).is_unspecified:
         return bind_address
-    # An engine elsewhere is asked over the network, at the name under which its ports are as well.
+    # A remote engine publishes ports on the host of its URL.
     return urlsplit(engine_url).hostname or "127.0.0.1"

@@ -1,4 +1,4 @@
-"""Memory, CPU time and network use of running sandboxes, at one moment."""
+"""Memory, CPU time and network usage of running sandboxes at one moment."""
 
 from __future__ import annotations
 
@@ -30,14 +30,16 @@ from sandboxes.runtime.docker.names import SANDBOX, Names, label
 
 @dataclass(frozen=True)
 class UsageReader:
-    """One call for the list of containers; the rest from the kernel, or from the engine's
-    statistics where it runs on another machine."""
+    """Reads usage with one call for the list of containers, and from the kernel.
+
+    For an engine on another machine, it reads the engine's statistics instead.
+    """
 
     engine: EngineClient
     names: Names
 
-    def of(self, sandbox_ids: Sequence[str]) -> dict[str, Usage]:
-        """Those of the sandboxes that run. Raises EngineUnreachable."""
+    def read(self, sandbox_ids: Sequence[str]) -> dict[str, Usage]:
+        """Return the usage of the sandboxes that are running. Raises EngineUnreachable."""
         wanted, running = set(sandbox_ids), defaultdict(list)
         with self.engine.calling("list the containers") as client:
             for row in client.containers(filters=self.names.filters()):
@@ -57,9 +59,9 @@ class UsageReader:
         }
 
     def _measure(self, container_id: str) -> tuple[CpuMemory, NetworkBytes] | None:
-        """What a container uses; None when it ended meanwhile."""
-        if load := cgroup_usage(container_id):
-            return load, NetworkBytes(0, 0)
+        """Return a container's usage; None if it has ended since."""
+        if usage := cgroup_usage(container_id):
+            return usage, NetworkBytes(0, 0)
         with self.engine.calling("measure a container") as client:
             try:
                 stats: dict[str, Any] = client.stats(container_id, stream=False, one_shot=True)
@@ -70,11 +72,11 @@ class UsageReader:
         return stats_usage(stats), stats_network_bytes(stats)
 
     def _sum(self, sandbox_id: str, measured: list[tuple[CpuMemory, NetworkBytes]]) -> Usage:
-        here = bridge_bytes(self.names.bridge(sandbox_id))
-        flows = [here] if here else [flow for _, flow in measured]
+        host_traffic = bridge_bytes(self.names.bridge(sandbox_id))
+        measurements = [host_traffic] if host_traffic else [traffic for _, traffic in measured]
         return Usage(
-            memory_mb=sum(load.memory_mb for load, _ in measured),
-            cpu_seconds=sum(load.cpu_seconds for load, _ in measured),
-            received_bytes=sum(flow.received for flow in flows),
-            sent_bytes=sum(flow.sent for flow in flows),
+            memory_mb=sum(usage.memory_mb for usage, _ in measured),
+            cpu_seconds=sum(usage.cpu_seconds for usage, _ in measured),
+            received_bytes=sum(traffic.received for traffic in measurements),
+            sent_bytes=sum(traffic.sent for traffic in measurements),
         )

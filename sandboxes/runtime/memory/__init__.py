@@ -1,8 +1,8 @@
-"""A working fake: sandboxes that live in a dictionary, and whose fate tests decide.
+"""An in-memory fake: sandboxes are entries of a dictionary, and tests control them.
 
-It keeps the contract (`tests/runtime/test_contract.py` holds it to that) and does nothing else:
-ports are given out but nobody answers there. The second half of the class is for tests: it breaks
-things as an engine would.
+It fulfils the contract (see `tests/runtime/test_contract.py`) and nothing more: ports are assigned,
+but nothing listens there. The second half of the class is for tests and simulates failures of an
+engine.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ MAX_OUTPUT_BYTES = 64 * 1024
 
 
 class MemoryRuntime:
-    """The runtime contract without an engine. `capacity`: how many sandboxes there is room for."""
+    """The runtime contract without an engine, for up to `capacity` sandboxes."""
 
     def __init__(self, capacity: int = 4096) -> None:
         self.capacity = capacity
@@ -55,16 +55,16 @@ class MemoryRuntime:
         self.disk_free_mb = 60_000
         self.memory_available_mb = 12_000
         self.missing: set[str] = set()
-        """Images that are not there."""
+        """Images missing on the engine."""
         self.builds = Counter[str]()
-        """How many times an image was built anew; each time it gets another id."""
+        """How often each image was rebuilt; each rebuild changes its ID."""
         self.answers: dict[tuple[str, ...], tuple[int, str]] = {}
-        """Exit code and output of commands; all others succeed and say nothing."""
+        """Exit code and output of commands; all others succeed without output."""
         self.executed: list[tuple[str, str, tuple[str, ...]]] = []
-        """Sandbox, service and command of every `execute`."""
+        """Sandbox, service and command of every call of `execute`."""
         self._sandboxes: dict[str, FakeSandbox] = {}
         self._failures: dict[str, list[BaseException]] = defaultdict(list)
-        self._doomed: dict[str, tuple[int, str]] = {}
+        self._startup_failures: dict[str, tuple[int, str]] = {}
         self._ports = itertools.count(FIRST_PORT)
         self._lock = threading.RLock()
 
@@ -79,7 +79,7 @@ class MemoryRuntime:
         report("network")
         with self._call("network"):
             if spec.id not in self._sandboxes and len(self._sandboxes) >= self.capacity:
-                raise CapacityExhausted("All subnets that sandboxes may use are taken.")
+                raise CapacityExhausted("All subnets for sandboxes are in use.")
             fake = self._sandboxes.setdefault(spec.id, FakeSandbox(spec.id))
         report("containers")
         for service in spec.services:
@@ -144,29 +144,29 @@ class MemoryRuntime:
             held = [name for name in names if name not in self.missing]
             return {name: f"{name}#{self.builds[name]}" for name in held}
 
-    # What tests do to it.
+    # For tests.
 
     def fail_next(self, what: str, error: BaseException) -> None:
-        """The next call of a verb, or the next step of `create`, raises this.
+        """Make the next call of a method, or the next step of `create`, raise this error.
 
-        A step's failure leaves what was made until then; KeyboardInterrupt will do for a kill.
+        Objects created before the failing step remain. KeyboardInterrupt simulates a kill.
         """
         self._failures[what].append(error)
 
-    def fail_startup(self, service: str, exit_code: int, last_words: str = "") -> None:
-        """The service of that name will exit like this as soon as it is started."""
-        self._doomed[service] = (exit_code, last_words)
+    def fail_startup(self, service: str, exit_code: int, output: str = "") -> None:
+        """Make the service of that name exit as soon as it is started."""
+        self._startup_failures[service] = (exit_code, output)
 
     def stop_service(
         self, sandbox_id: str, service: str, code: int = 1, *, oom: bool = False
     ) -> None:
-        """The service stops by itself."""
+        """Stop a service as if it had exited on its own."""
         with self._lock:
             end = ServiceFacts(ServiceState.EXITED, exit_code=code, out_of_memory=oom)
             self._end(sandbox_id, service, end)
 
     def restart_engine(self) -> None:
-        """Everything has stopped with the engine; traffic is counted from nothing again."""
+        """Stop all services together with the engine, and start counting traffic at 0."""
         end = ServiceFacts(ServiceState.EXITED, exit_code=137, stopped_with_engine=True)
         with self._lock:
             for name, fake in self._sandboxes.items():
@@ -175,23 +175,23 @@ class MemoryRuntime:
                     self._end(name, service, end)
 
     def add_traffic(self, sandbox_id: str, sent: int = 1000) -> None:
-        """Somebody uses the sandbox: so many bytes go over its published ports."""
+        """Simulate requests: count this many bytes sent by published ports."""
         self._sandboxes[sandbox_id].traffic_bytes += sent
 
     def set_disk_usage(self, sandbox_id: str, disk_mb: float) -> None:
-        """It has written so many MB by now."""
+        """Set the disk usage of a sandbox, in MB."""
         self._sandboxes[sandbox_id].disk_mb = disk_mb
 
     def write_log(self, sandbox_id: str, service: str, line: str) -> None:
-        """The service writes a line to its log."""
+        """Append a line to the log of a service."""
         self._sandboxes[sandbox_id].logs[service].append(line)
 
     def lose(self, sandbox_id: str) -> None:
-        """Somebody removed it behind the portal's back."""
+        """Remove a sandbox without the portal, as an operator would on the engine."""
         self._sandboxes.pop(sandbox_id, None)
 
     def add_orphan(self, sandbox_id: str, created_at: datetime | None = None) -> None:
-        """Something with our labels that nobody asked for: a lone network."""
+        """Add an object with our labels that isn't in the database: a single network."""
         self._sandboxes[sandbox_id] = FakeSandbox(sandbox_id, created_at or timezone.now())
 
     @contextmanager
@@ -211,15 +211,15 @@ class MemoryRuntime:
         ports = {port: Published(HOST, next(self._ports)) for port in service.ports}
         fake.services[service.name] = ServiceFacts(ServiceState.RUNNING, ports)
         fake.logs[service.name].append(f"{service.name} started")
-        if service.name in self._doomed:
-            code, last_words = self._doomed.pop(service.name)
+        if service.name in self._startup_failures:
+            code, output = self._startup_failures.pop(service.name)
             fake.services[service.name] = ServiceFacts(ServiceState.EXITED, exit_code=code)
-            fake.logs[service.name].append(last_words)
+            fake.logs[service.name].append(output)
 
     def _service(self, sandbox_id: str, service: str) -> ServiceFacts:
         if (fake := self._sandboxes.get(sandbox_id)) and service in fake.services:
             return fake.services[service]
-        raise ServiceNotFound(f"The sandbox has no service {service}, or not any more.")
+        raise ServiceNotFound(f"The sandbox has no service {service}, or it was removed.")
 
     def _end(self, sandbox_id: str, service: str, end: ServiceFacts) -> None:
         self._service(sandbox_id, service)

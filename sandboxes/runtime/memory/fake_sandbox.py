@@ -1,4 +1,4 @@
-"""What the fake engine holds of one sandbox."""
+"""A sandbox of the fake engine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sandboxes.runtime import LineCount, SandboxFacts, ServiceFacts, Usage
 
 @dataclass
 class FakeSandbox:
-    """One sandbox: how its services are, what they wrote, what it used."""
+    """One sandbox: its services, their logs, its usage."""
 
     id: str
     created_at: datetime = field(default_factory=timezone.now)
@@ -32,7 +32,7 @@ class FakeSandbox:
         )
 
     def usage(self) -> Usage:
-        """By and by, each uses 1 % of a CPU."""
+        """Return usage; each sandbox uses 1 % of a CPU."""
         return Usage(
             memory_mb=64.0 * len(self.services),
             cpu_seconds=max(0.0, (timezone.now() - self.created_at).total_seconds() / 100),
@@ -41,6 +41,6 @@ class FakeSandbox:
         )
 
     def carry_count(self, count: LineCount) -> LineCount:
-        """The count with what was written since; places are numbers of lines."""
+        """Return the count including lines written since; positions are line numbers."""
         log = self.logs[count.service]
         return count.further(map(str.encode, log[int(count.read_to or 0) :]), str(len(log)))

@@ -1,7 +1,7 @@
-"""Sandboxes as processes of this machine, for a first look where there is no engine.
+"""Sandboxes as processes of this machine, to try the portal without an engine.
 
     template → copy, manifest → supervisor → services      create
-    supervisor → whatever else is left → directory                       destroy
+    supervisor → remaining processes → directory           destroy
 
 Each sandbox has a directory and one process, the supervisor, that starts the services, forwards
 callers' traffic and measures usage. The supervisor outlives the portal's processes. Its lock shows

@@ -1,4 +1,4 @@
-"""Making a sandbox: its record, its own copy of what was prepared, its supervisor, its services."""
+"""Creation of a sandbox: manifest, copies of templates, supervisor, services."""
 
 from __future__ import annotations
 
@@ -36,95 +36,101 @@ RESPONSE_TIMEOUT_SECONDS = 1.0
 START_TIMEOUT_SECONDS = 20.0
 STOP_TIMEOUT_SECONDS = 5.0
 LOCK_TIMEOUT_SECONDS = 3.0
-"""A supervisor that has no lock by then has ended."""
+"""A supervisor without a lock by then has ended."""
 
 
 class Timer:
-    """Counts down the time that a launch may take."""
+    """Time limit of a launch."""
 
     def __init__(self, seconds: float, report: Report) -> None:
         self.seconds, self._report = seconds, report
         self._ends = time.monotonic() + seconds
-        self._told = time.monotonic()
+        self._reported_at = time.monotonic()
 
     def wait(self, step: str) -> bool:
-        """Wait for a moment; whether there is time left."""
+        """Wait for a moment; return whether there is time left."""
         time.sleep(POLL_INTERVAL_SECONDS)
         now = time.monotonic()
-        if now - self._told > REPORT_INTERVAL_SECONDS:
-            self._told = now
+        if now - self._reported_at > REPORT_INTERVAL_SECONDS:
+            self._reported_at = now
             self._report(step)
         return now < self._ends
 
 
 @dataclass(frozen=True)
 class Creator:
-    """Makes sandboxes, or what is still missing of them."""
+    """Creates sandboxes or their missing parts."""
 
-    places: PortAllocator
+    allocator: PortAllocator
     observer: Observer
 
     def create(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:
         timer = Timer(timeout, report)
         report("network")
-        if self.places.home.sandbox(spec.id).supervisor() is None:
+        if self.allocator.home.sandbox(spec.id).supervisor() is None:
             self._end_leftovers(spec.id)
         with ReservedPorts() as reserved:
-            folder, record = self.places.record(spec, reserved)
+            directory, manifest = self.allocator.ensure_manifest(spec, reserved)
             report("containers")
-            self._start(spec, folder, record, reserved, timer)
+            self._start(spec, directory, manifest, reserved, timer)
         report("ready")
-        return self._until_ready(spec, record, timer)
+        return self._wait_until_ready(spec, manifest, timer)
 
     def _start(
         self,
         spec: SandboxSpec,
-        folder: SandboxDir,
-        record: Manifest,
+        directory: SandboxDir,
+        manifest: Manifest,
         reserved: ReservedPorts,
         timer: Timer,
     ) -> None:
-        supervisor, before = folder.supervisor(), _stamp(folder)
+        supervisor, before = directory.supervisor(), _stamp(directory)
         if supervisor is None:
-            (folder.path / "state.json").unlink(missing_ok=True)
+            (directory.path / "state.json").unlink(missing_ok=True)
             for service in spec.services:
-                self._fill(folder, record, service.name, service.image)
-            start_supervisor(folder, reserved)
-        elif any(kept["exit_code"] is not None for kept in folder.state()["services"].values()):
+                self._copy_template(directory, manifest, service.name, service.image)
+            start_supervisor(directory, reserved)
+        elif any(
+            entry["exit_code"] is not None for entry in directory.state()["services"].values()
+        ):
             if process := process_table.processes().get(supervisor):
                 process_table.send_signal(process, signal.SIGHUP)
         else:
             return
         started = time.monotonic()
-        while _stamp(folder) in (0, before):
-            late = time.monotonic() - started > LOCK_TIMEOUT_SECONDS
-            if not timer.wait("containers") or (late and folder.supervisor() is None):
-                raise NotReady("The services could not be started; supervisor.log may say why.")
+        while _stamp(directory) in (0, before):
+            timed_out = time.monotonic() - started > LOCK_TIMEOUT_SECONDS
+            if not timer.wait("containers") or (timed_out and directory.supervisor() is None):
+                raise NotReady("The services couldn't be started; see supervisor.log.")
 
     def _end_leftovers(self, sandbox_id: str) -> None:
-        """What outlived its supervisor would hold the ports and the data."""
+        """End processes that outlived their supervisor and would hold its ports and data."""
         if not process_table.end_all(
             lambda: self.observer.members(sandbox_id), STOP_TIMEOUT_SECONDS
         ):
-            raise EngineRefused("Processes of the sandbox can't be ended.")
+            raise EngineRefused("The sandbox's processes can't be stopped.")
 
-    def _fill(self, folder: SandboxDir, record: Manifest, service: str, image: str) -> None:
-        """The service's own directory, from what was prepared."""
-        work = folder.work(service)
+    def _copy_template(
+        self, directory: SandboxDir, manifest: Manifest, service: str, image: str
+    ) -> None:
+        """Create the service's own directory from its template."""
+        work = directory.work(service)
         if work.exists():
             return
-        prepared = self.places.prepared.find(image)
-        assert prepared
+        template = self.allocator.templates.find(image)
+        assert template
         draft = work.with_name(f".{service}-{os.getpid()}")
         shutil.rmtree(draft, ignore_errors=True)
-        # Contents alone: modes of single files say nothing in a directory that is closed to others.
-        shutil.copytree(prepared / "data", draft, copy_function=shutil.copyfile)
+        # Only contents: modes of files don't matter in a directory that others can't enter.
+        shutil.copytree(template / "data", draft, copy_function=shutil.copyfile)
         draft.chmod(0o700)
-        chown_tree(draft, record.user)
+        chown_tree(draft, manifest.user)
         draft.rename(work)
 
-    def _until_ready(self, spec: SandboxSpec, record: Manifest, timer: Timer) -> SandboxFacts:
-        own = {(s.name, port.name): port.own for s in record.services for port in s.ports}
+    def _wait_until_ready(
+        self, spec: SandboxSpec, manifest: Manifest, timer: Timer
+    ) -> SandboxFacts:
+        own = {(s.name, port.name): port.own for s in manifest.services for port in s.ports}
         pending = list(spec.ready)
         facts = self._all_running(spec)
         while pending := [c for c in pending if not responds(own[c.service, c.port], c.path)]:
@@ -141,21 +147,21 @@ class Creator:
         return facts
 
 
-def start_supervisor(folder: SandboxDir, reserved: ReservedPorts) -> None:
+def start_supervisor(directory: SandboxDir, reserved: ReservedPorts) -> None:
     """Start the sandbox's supervisor, which inherits the reserved ports.
 
-    It is nobody's child as soon as this returns.
+    It runs detached from this process. Raises EngineRefused.
     """
-    record = folder.record()
-    assert record
-    marks = {process_table.INSTANCE: record.instance, process_table.SANDBOX: record.sandbox}
+    manifest = directory.manifest()
+    assert manifest
+    marks = {process_table.INSTANCE: manifest.instance, process_table.SANDBOX: manifest.sandbox}
     descriptors = [listener.fileno() for listener in reserved.sockets]
-    with (folder.path / "supervisor.log").open("ab") as log:
+    with (directory.path / "supervisor.log").open("ab") as log:
         try:
             subprocess.run(
-                [sys.executable, *SUPERVISOR, str(folder.path), *map(str, descriptors)],
+                [sys.executable, *SUPERVISOR, str(directory.path), *map(str, descriptors)],
                 pass_fds=descriptors,
-                cwd=folder.path,
+                cwd=directory.path,
                 env={"PATH": os.defpath, "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"} | marks,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -171,7 +177,10 @@ def start_supervisor(folder: SandboxDir, reserved: ReservedPorts) -> None:
 
 
 def responds(port: int, path: str) -> bool:
-    """Whether a GET is answered with 200, on the service's own port: a check is no use of it."""
+    """Return whether a GET request gets a 200 response.
+
+    It goes to the service's own port, so checks don't count as activity.
+    """
     connection = http.client.HTTPConnection(OWN_ADDRESS, port, timeout=RESPONSE_TIMEOUT_SECONDS)
     try:
         connection.request("GET", path, headers={"Connection": "close"})
@@ -185,8 +194,8 @@ def responds(port: int, path: str) -> bool:
         connection.close()
 
 
-def _stamp(folder: SandboxDir) -> int:
-    """Another one whenever the supervisor has written down how its services are."""
+def _stamp(directory: SandboxDir) -> int:
+    """Return a number that changes whenever the supervisor writes the state of its services."""
     with suppress(FileNotFoundError):
-        return (folder.path / "state.json").stat().st_mtime_ns
+        return (directory.path / "state.json").stat().st_mtime_ns
     return 0

@@ -1,4 +1,4 @@
-"""Removing a sandbox: its processes as one, then its directory."""
+"""Removal of a sandbox: all its processes, then its directory."""
 
 from __future__ import annotations
 
@@ -22,48 +22,48 @@ MAX_ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class Destroyer:
-    """Leaves nothing of a sandbox."""
+    """Removes all processes and files of a sandbox."""
 
     home: StateDir
     observer: Observer
 
-    def remove(self, sandbox_id: str) -> None:
-        """No process and no file of it is left. Raises EngineRefused."""
+    def destroy(self, sandbox_id: str) -> None:
+        """Remove all processes and files of the sandbox. Raises EngineRefused."""
         if not SANDBOX_ID.fullmatch(sandbox_id):
             return
-        folder = self.home.sandbox(sandbox_id)
-        self._ask_keeper(folder)
+        directory = self.home.sandbox(sandbox_id)
+        self._stop_supervisor(directory)
         if not process_table.end_all(
             lambda: self.observer.members(sandbox_id), STOP_TIMEOUT_SECONDS
         ):
-            raise EngineRefused(f"Processes of {sandbox_id} can't be ended.")
-        self._forget_shared_memory(folder)
-        self._remove(folder)
+            raise EngineRefused(f"Processes of {sandbox_id} can't be stopped.")
+        self._remove_shared_memory(directory)
+        self._remove(directory)
 
-    def _forget_shared_memory(self, folder: SandboxDir) -> None:
-        """What its services would have put away themselves, had nobody killed them."""
-        if (record := folder.record()) is None:
+    def _remove_shared_memory(self, directory: SandboxDir) -> None:
+        """Remove shared memory that killed services couldn't release."""
+        if (manifest := directory.manifest()) is None:
             return
-        makers = [kept["pid"] for kept in folder.state()["services"].values()]
-        user = os.geteuid() if record.user is None else record.user
-        since = datetime.fromisoformat(record.created_at).timestamp()
-        shared_memory.remove_segments(makers, user, since - 1)
+        creator_pids = [entry["pid"] for entry in directory.state()["services"].values()]
+        user = os.geteuid() if manifest.user is None else manifest.user
+        since = datetime.fromisoformat(manifest.created_at).timestamp()
+        shared_memory.remove_segments(creator_pids, user, since - 1)
 
-    def _ask_keeper(self, folder: SandboxDir) -> None:
-        """Services that are asked to end put their shared memory away; those killed don't."""
-        supervisor = folder.supervisor()
+    def _stop_supervisor(self, directory: SandboxDir) -> None:
+        """Ask the supervisor to stop its services, so that they release their shared memory."""
+        supervisor = directory.supervisor()
         process = process_table.processes().get(supervisor) if supervisor else None
         if process is None:
             return
         process_table.send_signal(process, signal.SIGTERM)
         ends = time.monotonic() + SUPERVISOR_STOP_TIMEOUT_SECONDS
-        while folder.supervisor() is not None and time.monotonic() < ends:
+        while directory.supervisor() is not None and time.monotonic() < ends:
             time.sleep(POLL_INTERVAL_SECONDS)
 
-    def _remove(self, folder: SandboxDir) -> None:
+    def _remove(self, directory: SandboxDir) -> None:
         for _ in range(MAX_ATTEMPTS):
-            # Others may be at it as well, so what has gone already is no error.
-            shutil.rmtree(folder.path, ignore_errors=True)
-            if not folder.path.exists():
+            # Another process may remove it at the same time, so missing files aren't an error.
+            shutil.rmtree(directory.path, ignore_errors=True)
+            if not directory.path.exists():
                 return
-        raise EngineRefused(f"{folder.path} can't be removed.")
+        raise EngineRefused(f"{directory.path} can't be removed.")

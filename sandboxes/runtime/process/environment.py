@@ -1,4 +1,4 @@
-"""What a service's process finds around it: its files, its packages, whom it runs as."""
+"""Surroundings of a service's process: its files, packages, environment variables and user."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pathlib import Path
 from sandboxes.runtime.process.interpreter import Interpreter, is_root
 
 FIRST_USER, LAST_USER = 52_000, 59_999
-"""Numbers that neither people nor packages of the usual systems get."""
+"""User IDs that neither people nor packages of common systems have."""
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 def template_user() -> int | None:
-    """Whom preparations run as where we are root, which PostgreSQL refuses to be."""
+    """Return the user that prepares templates; PostgreSQL refuses to run as root."""
     return pwd.getpwnam("nobody").pw_uid if is_root() else None
 
 
 def free_user(sandbox_id: str, taken: Collection[int]) -> int | None:
-    """A user of the sandbox's own where we are root; None: services run as we do."""
+    """Return a user ID for the sandbox; None without root, where services run as this user."""
     if not is_root():
         return None
     room = LAST_USER - FIRST_USER + 1
@@ -46,21 +46,21 @@ def chown_tree(path: Path, user: int | None) -> None:
     if user is None:
         return
     os.chown(path, user, user)
-    for folder, folders, files in os.walk(path):
-        for name in (*folders, *files):
-            os.chown(Path(folder, name), user, user, follow_symlinks=False)
+    for directory, directories, files in os.walk(path):
+        for name in (*directories, *files):
+            os.chown(Path(directory, name), user, user, follow_symlinks=False)
 
 
-def environment(python: Interpreter, prepared: Path, work: Path) -> dict[str, str]:
-    """What every process finds in its environment, besides what its blueprint says."""
+def environment(python: Interpreter, template: Path, work: Path) -> dict[str, str]:
+    """Return the environment variables of every process, besides those of its blueprint."""
     return {
         "PATH": PATH,
         "HOME": str(work),
         "LANG": "C.UTF-8",
-        "PYTHONPATH": f"{prepared / 'files'}{os.pathsep}{prepared / 'site-packages'}",
+        "PYTHONPATH": f"{template / 'files'}{os.pathsep}{template / 'site-packages'}",
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
-        # One arena for all threads keeps the heap of a small process small.
+        # One arena for all threads keeps the heap small.
         "MALLOC_ARENA_MAX": "1",
     } | python.environment

@@ -1,4 +1,4 @@
-"""Looking into one service: running a command where it runs, reading what it wrote."""
+"""Commands in one service, and its log."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_LOG_BYTES = 256 * 1024
 
 @dataclass(frozen=True)
 class ExecAndLogs:
-    """The services of one portal's sandboxes, from within."""
+    """Runs commands in services and reads their logs."""
 
     home: StateDir
     observer: Observer
@@ -31,14 +31,17 @@ class ExecAndLogs:
     def execute(
         self, sandbox_id: str, service: str, command: Sequence[str], timeout: float
     ) -> tuple[int, str]:
-        """Exit code and output, its last 64 KB. What is not done in time is ended."""
-        record, found = self._service(sandbox_id, service)
+        """Run a command; return its exit code and the last 64 KB of its output.
+
+        Kills the command after the timeout. Raises ServiceNotFound, EngineRefused.
+        """
+        manifest, found = self._service(sandbox_id, service)
         facts = self.observer.observe_one(sandbox_id)
         seen = facts.services.get(service) if facts else None
         if seen is None or seen.state is not ServiceState.RUNNING:
             raise EngineRefused(f"The service {service} is not running.")
         with tempfile.TemporaryFile() as output:
-            process = self._start(record, found, command, output)
+            process = self._start(manifest, found, command, output)
             try:
                 code = process.wait(timeout)
             except subprocess.TimeoutExpired as error:
@@ -51,7 +54,7 @@ class ExecAndLogs:
             return code if code >= 0 else 128 - code, read_tail(output, MAX_OUTPUT_BYTES)
 
     def logs(self, sandbox_id: str, service: str, tail: int) -> str:
-        """The last lines that the service wrote. Raises ServiceNotFound."""
+        """Return the last lines of the service's log. Raises ServiceNotFound."""
         self._service(sandbox_id, service)
         try:
             with self.home.sandbox(sandbox_id).log(service).open("rb") as log:
@@ -61,7 +64,7 @@ class ExecAndLogs:
         return "".join(lines[max(0, len(lines) - tail) :])
 
     def count_lines(self, counts: Mapping[str, LineCount]) -> dict[str, LineCount]:
-        """Each carried on; the places are numbers of bytes."""
+        """Continue each count; positions are numbers of bytes."""
         carried = {}
         for name, count in counts.items():
             with suppress(FileNotFoundError):
@@ -71,32 +74,32 @@ class ExecAndLogs:
         return carried
 
     def _service(self, sandbox_id: str, service: str) -> tuple[Manifest, Service]:
-        record = self.home.sandbox(sandbox_id).record()
-        for one in record.services if record else ():
-            if record and one.name == service:
-                return record, one
-        raise ServiceNotFound(f"The sandbox has no service {service}, or not any more.")
+        manifest = self.home.sandbox(sandbox_id).manifest()
+        for one in manifest.services if manifest else ():
+            if manifest and one.name == service:
+                return manifest, one
+        raise ServiceNotFound(f"The sandbox has no service {service}, or it was removed.")
 
     def _start(
-        self, record: Manifest, service: Service, command: Sequence[str], output: IO[bytes]
+        self, manifest: Manifest, service: Service, command: Sequence[str], output: IO[bytes]
     ) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             Interpreter(self.home).words(command),
-            cwd=self.home.sandbox(record.sandbox).work(service.name),
+            cwd=self.home.sandbox(manifest.sandbox).work(service.name),
             env=dict(service.environment),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             umask=0o077,
-            user=record.user,
-            group=record.user,
-            extra_groups=None if record.user is None else [],
+            user=manifest.user,
+            group=manifest.user,
+            extra_groups=None if manifest.user is None else [],
         )
 
 
-def read_tail(file: IO[bytes], most: int) -> str:
-    """The last bytes of a file, as text."""
+def read_tail(file: IO[bytes], max_bytes: int) -> str:
+    """Return the last bytes of a file as text."""
     size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - most))
+    file.seek(max(0, size - max_bytes))
     return file.read().decode(errors="replace")

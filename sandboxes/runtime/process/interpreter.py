@@ -1,4 +1,4 @@
-"""The Python that services run with: this one, or a copy of it that other users can reach."""
+"""The Python interpreter of services: the portal's, or a copy that other users can read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandboxes.runtime.process.state_dir import PREPARED, StateDir
+from sandboxes.runtime.process.state_dir import TEMPLATES, StateDir
 
 NOT_NEEDED = shutil.ignore_patterns(
     "site-packages", "test", "tests", "idlelib", "tkinter", "lib2to3", "turtledemo", "ensurepip",
@@ -25,10 +25,10 @@ def is_root() -> bool:
 
 @dataclass(frozen=True)
 class Interpreter:
-    """This Python without its virtual environment: services bring their own packages.
+    """The portal's Python without its virtual environment; services have their own packages.
 
-    Where we are root and Python lies in root's own directory, as pyenv has it, services run as
-    users who can't reach it there.
+    As root, services run as other users. If Python is in root's home directory, as with pyenv, they
+    need a copy elsewhere.
     """
 
     home: StateDir
@@ -39,20 +39,20 @@ class Interpreter:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a copy needs to find what it is linked with."""
+        """Environment variables that a copy needs to find its shared libraries."""
         return {"LD_LIBRARY_PATH": str(self._copy / "lib")} if self.is_copied else {}
 
     @property
     def is_copied(self) -> bool:
-        return is_root() and not make_world_readable(own_path())
+        return is_root() and not is_world_reachable(own_path())
 
     def words(self, command: Sequence[str]) -> list[str]:
-        """A blueprint's command, in which `python` is this interpreter."""
+        """Return a blueprint's command with `python` replaced by this interpreter."""
         first, *rest = command
         return [self.program if first == "python" else first, *rest]
 
     def ensure(self) -> None:
-        """Copy it if that is needed and was not done yet."""
+        """Copy the interpreter if a copy is needed and missing."""
         if not self.is_copied or self._copy.exists():
             return
         draft = self._copy.with_name(f"draft-{os.getpid()}")
@@ -63,20 +63,20 @@ class Interpreter:
         shutil.copytree(library, draft / "lib" / library.name, ignore=NOT_NEEDED)
         for shared in library.parent.glob("libpython*.so*"):
             shutil.copy2(shared, draft / "lib")
-        for folder in (self._copy.parent.parent, self._copy.parent, draft):
-            folder.chmod(0o755)
+        for directory in (self._copy.parent.parent, self._copy.parent, draft):
+            directory.chmod(0o755)
         draft.rename(self._copy)
 
     @property
     def _copy(self) -> Path:
         version = hashlib.sha256(f"{own_path()} {sys.version}".encode()).hexdigest()[:16]
-        return self.home.root / PREPARED / "python" / version
+        return self.home.root / TEMPLATES / "python" / version
 
 
 def own_path() -> Path:
     return Path(os.path.realpath(sys.executable))
 
 
-def make_world_readable(path: Path) -> bool:
-    """Whether every user can reach a file."""
-    return all(folder.stat().st_mode & stat.S_IXOTH for folder in path.parents)
+def is_world_reachable(path: Path) -> bool:
+    """Return whether every user can reach the file."""
+    return all(directory.stat().st_mode & stat.S_IXOTH for directory in path.parents)

@@ -1,7 +1,7 @@
-"""The file that a service writes its log to: bounded, and read on from where it was read to.
+"""Log files of services: limited in size, and read from a known position.
 
-A place in a log is a number of bytes since its beginning, dropped ones included. How many were
-dropped, the first line of the file says.
+A position is the number of bytes since the beginning of the log, including dropped bytes. The first
+line of the file shows how many bytes were dropped.
 """
 
 from __future__ import annotations
@@ -20,40 +20,40 @@ FIRST_LINE = re.compile(rb"\((\d{1,20}) bytes before this were dropped\)\n")
 
 
 def truncate_log(log: Path) -> None:
-    """Keep the last lines of a log that has grown too long; its writers append."""
+    """Keep only the last lines of a log that exceeds the limit; its writers append."""
     if log.stat().st_size <= MAX_LOG_BYTES:
         return
     with log.open("r+b") as file:
-        dropped, begins = _beginning(file)
+        dropped, start = _beginning(file)
         size = file.seek(-KEPT_LOG_BYTES, os.SEEK_END) + KEPT_LOG_BYTES
         end = file.read()
         end = end[end.find(b"\n") + 1 :]
-        dropped += size - begins - len(end)
+        dropped += size - start - len(end)
         file.seek(0)
         file.truncate()
         file.write(TRUNCATION_NOTICE.format(dropped).encode() + end)
 
 
 def carry_count(log: Path, count: LineCount) -> LineCount:
-    """The count with what was written since. Raises FileNotFoundError."""
+    """Return the count including lines written since. Raises FileNotFoundError."""
     while (part := read_from(log, int(count.read_to or 0)))[0]:
-        text, place = part
-        count = count.further(text.splitlines(), str(place))
+        text, position = part
+        count = count.further(text.splitlines(), str(position))
     return count
 
 
-def read_from(log: Path, place: int) -> tuple[bytes, int]:
-    """Whole lines that are there after a place, some MB at most, and the place where they end."""
+def read_from(log: Path, position: int) -> tuple[bytes, int]:
+    """Return complete lines after a position, a few MB at most, and the position of their end."""
     with log.open("rb") as file:
-        dropped, begins = _beginning(file)
-        place = max(place, dropped)
-        file.seek(begins + place - dropped)
+        dropped, start = _beginning(file)
+        position = max(position, dropped)
+        file.seek(start + position - dropped)
         text = file.read(MAX_LOG_BYTES)
     whole = text[: text.rfind(b"\n") + 1]
-    return whole, place + len(whole)
+    return whole, position + len(whole)
 
 
 def _beginning(file: IO[bytes]) -> tuple[int, int]:
-    """How many bytes were dropped, and where in the file the first that was not is."""
+    """Return the number of dropped bytes, and the position in the file of the first byte kept."""
     first = FIRST_LINE.match(file.readline(100))
     return (int(first[1]), first.end()) if first else (0, 0)

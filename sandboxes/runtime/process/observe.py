@@ -1,4 +1,4 @@
-"""What is there: the directories, how the supervisors say that services are, and every process."""
+"""Facts about sandboxes, from directories, the supervisors' state files and the process table."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ EPOCH = datetime.fromtimestamp(0, UTC)
 
 @dataclass(frozen=True)
 class Observer:
-    """Sees all sandboxes of one portal. `public_host`: as what their ports are shown."""
+    """Observes all sandboxes of one portal. Their ports are shown at `public_host`."""
 
     instance: str
     home: StateDir
     public_host: str
 
     def observe(self, *, sizes: bool) -> dict[str, SandboxFacts]:
-        """Everything that has a directory, and whatever still runs of those that have none."""
+        """Return all sandboxes with a directory, and those without one that have processes."""
         found = {}
-        for name, folder in self.home.sandboxes().items():
-            if facts := self._facts(name, folder, sizes):
+        for name, directory in self.home.sandboxes().items():
+            if facts := self._facts(name, directory, sizes):
                 found[name] = facts
         for name in process_table.members(self.instance, self.home.root):
             if name not in found and not self.home.sandbox(name).path.exists():
@@ -41,11 +41,11 @@ class Observer:
         return self._facts(sandbox_id, self.home.sandbox(sandbox_id), sizes=False)
 
     def members(self, sandbox_id: str) -> list[process_table.Process]:
-        """The living processes of one sandbox."""
+        """Return the running processes of one sandbox."""
         return process_table.members(self.instance, self.home.root).get(sandbox_id, [])
 
     def usage(self, sandbox_ids: Sequence[str]) -> dict[str, Usage]:
-        """Consumption of those that run."""
+        """Return the usage of the sandboxes that are running."""
         members = process_table.members(self.instance, self.home.root) if sandbox_ids else {}
         found = {}
         for name in sandbox_ids:
@@ -61,50 +61,50 @@ class Observer:
             )
         return found
 
-    def _facts(self, name: str, folder: SandboxDir, sizes: bool) -> SandboxFacts | None:
+    def _facts(self, name: str, directory: SandboxDir, sizes: bool) -> SandboxFacts | None:
         try:
-            # Before its notes: what a supervisor wrote last is true of its end, too.
-            lives = folder.supervisor() is not None
-            record, state = folder.record(), folder.state()
-            made_at = folder.made_at()
+            # Before its state: the last state that a supervisor wrote stays true after its end.
+            lives = directory.supervisor() is not None
+            manifest, state = directory.manifest(), directory.state()
+            created_at = directory.created_at()
         except FileNotFoundError:
             return None
-        if record is None:
-            return SandboxFacts(name, {}, made_at, disk_mb=size_mb(folder) if sizes else None)
+        if manifest is None:
+            return SandboxFacts(name, {}, created_at, disk_mb=size_mb(directory) if sizes else None)
         services = {
             service.name: self._service(service, state["services"][service.name], state, lives)
-            for service in record.services
+            for service in manifest.services
             if service.name in state["services"]
         }
         return SandboxFacts(
             id=name,
             services=services,
-            created_at=datetime.fromisoformat(record.created_at),
-            traffic_bytes=folder.traffic()[1],
-            disk_mb=size_mb(folder) if sizes else None,
+            created_at=datetime.fromisoformat(manifest.created_at),
+            traffic_bytes=directory.traffic()[1],
+            disk_mb=size_mb(directory) if sizes else None,
         )
 
     def _service(
-        self, service: Service, kept: dict[str, Any], state: dict[str, Any], lives: bool
+        self, service: Service, entry: dict[str, Any], state: dict[str, Any], lives: bool
     ) -> ServiceFacts:
-        if kept["exit_code"] is not None:
+        if entry["exit_code"] is not None:
             return ServiceFacts(
                 ServiceState.EXITED,
-                exit_code=kept["exit_code"],
-                out_of_memory=kept["out_of_memory"],
+                exit_code=entry["exit_code"],
+                out_of_memory=entry["out_of_memory"],
             )
         if lives:
             ports = {p.name: Published(self.public_host, p.published) for p in service.ports}
             return ServiceFacts(ServiceState.RUNNING, ports)
-        # Nobody passes on what callers send any more. With the machine that is no fault of its own.
+        # Without a supervisor, requests don't reach the service. A reboot isn't an error.
         restarted = state["boot"] != process_table.boot_id()
         return ServiceFacts(ServiceState.EXITED, exit_code=KILLED, stopped_with_engine=restarted)
 
 
-def size_mb(folder: SandboxDir) -> float:
-    """What the files of a sandbox take of the disk, in MB; they may come and go meanwhile."""
+def size_mb(directory: SandboxDir) -> float:
+    """Return the disk usage of a sandbox's files in MB; files may change meanwhile."""
     blocks = 0
-    for path, _, files in os.walk(folder.path):
+    for path, _, files in os.walk(directory.path):
         for name in files:
             try:
                 blocks += os.lstat(os.path.join(path, name)).st_blocks  # noqa: PTH118 - many files

@@ -1,4 +1,4 @@
-"""Which ports a sandbox gets, and what its record says of it."""
+"""Assignment of ports and users to sandboxes, and creation of their manifests."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from sandboxes.runtime.process.state_dir import (
 from sandboxes.runtime.process.templates import TemplateStore
 
 OPEN_FILES = 1024
-# Below those that the kernel gives to programs that ask for any port.
+# Below the kernel's range of ephemeral ports.
 DEFAULT_PORT_RANGE = range(20_000, 32_000)
 MAX_ATTEMPTS = 200
-PLACE = re.compile(r"\{(?:port|([a-z0-9_-]+):(\d+))\}")
+PORT_PLACEHOLDER = re.compile(r"\{(?:port|([a-z0-9_-]+):(\d+))\}")
 
 
 @dataclass
 class ReservedPorts:
-    """Ports on which nobody else can listen until the block ends.
+    """Ports on which no other program can listen until the block ends.
 
-    The supervisor inherits the sockets, so that nobody takes a port before its service runs.
+    The supervisor inherits the sockets, so no port is taken before its service runs.
     """
 
     sockets: list[socket.socket] = field(default_factory=list)
@@ -69,7 +69,7 @@ class ReservedPorts:
         for port in among or random.sample(DEFAULT_PORT_RANGE, MAX_ATTEMPTS):
             if port not in taken and self.reserve(address, port):
                 return port
-        raise CapacityExhausted("The ports that sandboxes may use are all taken.")
+        raise CapacityExhausted("All ports for sandboxes are in use.")
 
     def release(self) -> None:
         while self.sockets:
@@ -78,53 +78,55 @@ class ReservedPorts:
 
 @dataclass(frozen=True)
 class PortAllocator:
-    """Gives out ports and users. `ports`: which may be published; empty: any that is free."""
+    """Assigns users and ports. Only `ports` are published, or any free port if it is empty."""
 
     instance: str
     home: StateDir
-    prepared: TemplateStore
+    templates: TemplateStore
     address: str
     ports: Sequence[int]
 
-    def record(self, spec: SandboxSpec, reserved: ReservedPorts) -> tuple[SandboxDir, Manifest]:
-        """The sandbox's directory and record, made if it has none; its ports are reserved.
+    def ensure_manifest(
+        self, spec: SandboxSpec, reserved: ReservedPorts
+    ) -> tuple[SandboxDir, Manifest]:
+        """Return the sandbox's directory and manifest, created if missing; reserve its ports.
 
         Raises EngineRefused, ImageMissing, CapacityExhausted.
         """
-        folder = self.home.sandbox(spec.id)
-        prepared = {service.name: self._prepared(spec, service) for service in spec.services}
+        directory = self.home.sandbox(spec.id)
+        template = {service.name: self._template(spec, service) for service in spec.services}
         with self.home.lock():
-            known = folder.record()
-            if known and (folder.supervisor() is not None or _reserve(known, reserved)):
-                return folder, known
-            record = self._new(spec, folder, prepared, reserved)
+            known = directory.manifest()
+            if known and (directory.supervisor() is not None or _reserve(known, reserved)):
+                return directory, known
+            manifest = self._new(spec, directory, template, reserved)
             if known:
-                # Others have taken its ports while it was down.
-                record = replace(record, created_at=known.created_at, user=known.user)
-            for path in (folder.path, folder.path / "logs", folder.path / "work"):
+                # Other programs took its ports while it was stopped.
+                manifest = replace(manifest, created_at=known.created_at, user=known.user)
+            for path in (directory.path, directory.path / "logs", directory.path / "work"):
                 path.mkdir(mode=0o711, exist_ok=True)
-            folder.write_record(record)
-        return folder, record
+            directory.write_manifest(manifest)
+        return directory, manifest
 
-    def _prepared(self, spec: SandboxSpec, service: ServiceSpec) -> Path:
+    def _template(self, spec: SandboxSpec, service: ServiceSpec) -> Path:
         if service.process is None:
             raise EngineRefused(
-                f"The blueprint {spec.blueprint} does not say how its service {service.name} runs "
-                "as a process (x-sandbox.process), so it can be launched on an engine only."
+                f"The blueprint {spec.blueprint} doesn't define how its service {service.name} "
+                "runs as a process (x-sandbox.process), so it needs an engine."
             )
-        if (found := self.prepared.find(service.image)) is None:
-            raise ImageMissing(f"Nothing is prepared for {service.image} to run as a process.")
+        if (found := self.templates.find(service.image)) is None:
+            raise ImageMissing(f"{service.image} isn't prepared to run as a process.")
         return found
 
     def _new(
         self,
         spec: SandboxSpec,
-        folder: SandboxDir,
-        prepared: Mapping[str, Path],
+        directory: SandboxDir,
+        template: Mapping[str, Path],
         reserved: ReservedPorts,
     ) -> Manifest:
-        others = [one.record() for one in self.home.sandboxes().values()]
-        known = [record for record in others if record]
+        others = [one.manifest() for one in self.home.sandboxes().values()]
+        known = [manifest for manifest in others if manifest]
         taken = {number for one in known for p in one.ports for number in (p.published, p.own)}
         ports = {service.name: self._ports(service, taken, reserved) for service in spec.services}
         return Manifest(
@@ -135,7 +137,7 @@ class PortAllocator:
             disk_mb=spec.disk_mb,
             user=free_user(spec.id, {one.user for one in known if one.user is not None}),
             services=[
-                self._service(spec, service, folder, prepared[service.name], ports)
+                self._service(spec, service, directory, template[service.name], ports)
                 for service in spec.services
             ],
         )
@@ -154,8 +156,8 @@ class PortAllocator:
         self,
         spec: SandboxSpec,
         service: ServiceSpec,
-        folder: SandboxDir,
-        prepared: Path,
+        directory: SandboxDir,
+        template: Path,
         ports: Mapping[str, Sequence[Port]],
     ) -> Service:
         assert service.process
@@ -164,11 +166,11 @@ class PortAllocator:
             for name, v in service.process.environment.items()
         }
         marks = {INSTANCE: self.instance, SANDBOX: spec.id}
-        around = environment(self.prepared.python, prepared, folder.work(service.name))
+        common = environment(self.templates.python, template, directory.work(service.name))
         return Service(
             name=service.name,
-            command=self.prepared.python.words(service.process.command),
-            environment=around | dict(service.environment) | own | marks,
+            command=self.templates.python.words(service.process.command),
+            environment=common | dict(service.environment) | own | marks,
             ports=ports[service.name],
             memory_mb=service.memory_mb,
             pids=service.pids,
@@ -178,22 +180,23 @@ class PortAllocator:
 
 
 def substitute_ports(text: str, service: str, ports: Mapping[str, Sequence[Port]]) -> str:
-    """The text with `{port}` and `{service:port}` filled in."""
+    """Replace `{port}` and `{service:port}` in the text."""
 
-    def place(match: re.Match[str]) -> str:
+    def substitute(match: re.Match[str]) -> str:
         if match[1] is None:
             return str(ports[service][0].own)
         own = next(port.own for port in ports[match[1]] if port.name == int(match[2]))
         return f"{OWN_ADDRESS}:{own}"
 
-    return PLACE.sub(place, text)
+    return PORT_PLACEHOLDER.sub(substitute, text)
 
 
-def _reserve(record: Manifest, reserved: ReservedPorts) -> bool:
-    """Reserve the ports of the record, or none if one is taken."""
+def _reserve(manifest: Manifest, reserved: ReservedPorts) -> bool:
+    """Reserve all ports of the manifest; if one is taken, reserve none and return False."""
     free = all(
-        reserved.reserve(record.address, port.published) and reserved.reserve(OWN_ADDRESS, port.own)
-        for port in record.ports
+        reserved.reserve(manifest.address, port.published)
+        and reserved.reserve(OWN_ADDRESS, port.own)
+        for port in manifest.ports
     )
     if not free:
         reserved.release()

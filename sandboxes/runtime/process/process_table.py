@@ -60,11 +60,11 @@ def members(instance: str, home: Path) -> dict[str, list[Process]]:
     everything = processes()
     owner: dict[int, str] = {}
     for pid, process in everything.items():
-        found = _marked(process, instance) or _at_home(process, home)
+        found = _sandbox_by_environment(process, instance) or _sandbox_by_directory(process, home)
         if found and pid != os.getpid():
             owner[process.pid] = found
     for pid in everything:
-        if inherited := _inherited(pid, everything, owner):
+        if inherited := _sandbox_by_ancestor(pid, everything, owner):
             owner[pid] = inherited
     sandboxes: dict[str, list[Process]] = {}
     for pid, sandbox in owner.items():
@@ -107,7 +107,7 @@ def boot_id() -> str:
     return str(psutil.boot_time())
 
 
-def _marked(process: Process, instance: str) -> str:
+def _sandbox_by_environment(process: Process, instance: str) -> str:
     """Return the sandbox that the environment of a process names, if the instance owns it."""
     try:
         environment = process.handle.environ()
@@ -116,7 +116,7 @@ def _marked(process: Process, instance: str) -> str:
     return environment.get(SANDBOX, "") if environment.get(INSTANCE) == instance else ""
 
 
-def _at_home(process: Process, home: Path) -> str:
+def _sandbox_by_directory(process: Process, home: Path) -> str:
     """Return the sandbox in whose directory a process works and writes its errors.
 
     PostgreSQL's processes write their title over their environment, and lead sessions of their own.
@@ -136,7 +136,9 @@ def _at_home(process: Process, home: Path) -> str:
     return sandbox if writes.relative_to(home).parts[0] == sandbox else ""
 
 
-def _inherited(pid: int, everything: Mapping[int, Process], owner: Mapping[int, str]) -> str:
+def _sandbox_by_ancestor(
+    pid: int, everything: Mapping[int, Process], owner: Mapping[int, str]
+) -> str:
     """Return the sandbox of the nearest ancestor that belongs to one."""
     seen = set()
     while pid in everything and pid not in seen:

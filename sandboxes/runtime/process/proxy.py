@@ -1,7 +1,7 @@
-"""Where callers come in: passes bytes on to a service, and counts them.
+"""TCP proxy in front of the services, which counts callers' bytes.
 
-Services listen on ports that nobody is told of. So what is counted here is what callers sent and
-got; the portal's own checks and the talk among services never come by.
+Services listen on unpublished ports. Only traffic of callers is counted; the portal's own checks
+and traffic among services don't pass the proxy.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from sandboxes.runtime.process.state_dir import TRAFFIC, Port, SandboxDir
 
 MAX_CHUNK_BYTES = 256 * 1024
 OWN_ADDRESS = "127.0.0.1"
-# As a bridge would count them, so that the same number of bytes means use on every runtime.
+# Counted as on a bridge, so that the same number of bytes means activity on every runtime.
 CONNECTION_BYTES = 256
 PACKET_BYTES = 66
 
 
 class TrafficCounter:
-    """Bytes from and to callers, in a file as well: a new supervisor goes on counting."""
+    """Bytes from and to callers, also stored in a file so that a new supervisor continues."""
 
-    def __init__(self, folder: SandboxDir) -> None:
-        self.received, self.sent = folder.traffic()
-        path: Path = folder.path / "traffic"
+    def __init__(self, directory: SandboxDir) -> None:
+        self.received, self.sent = directory.traffic()
+        path: Path = directory.path / "traffic"
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self.add()
 
@@ -39,7 +39,7 @@ class TrafficCounter:
 async def listen(
     address: str, port: Port, counter: TrafficCounter, reserved: socket.socket | None
 ) -> asyncio.Server:
-    """Accept callers on a published port from now on, by its socket if it is reserved.
+    """Accept connections on a published port, with its reserved socket if there is one.
 
     Raises OSError.
     """
@@ -62,30 +62,30 @@ async def _connect(
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         async with asyncio.TaskGroup() as both:
-            both.create_task(_pass_on(caller, request, counter, to_caller=False))
-            both.create_task(_pass_on(service, answer, counter, to_caller=True))
+            both.create_task(_forward(caller, request, counter, to_caller=False))
+            both.create_task(_forward(service, answer, counter, to_caller=True))
     except* OSError:
-        pass  # One side has gone, so there is nothing left to pass on.
+        pass  # One side has closed, so there is nothing left to forward.
     finally:
         request.close()
 
 
-async def _pass_on(
+async def _forward(
     source: asyncio.StreamReader,
     sink: asyncio.StreamWriter,
     counter: TrafficCounter,
     *,
     to_caller: bool,
 ) -> None:
-    around = CONNECTION_BYTES
+    overhead = CONNECTION_BYTES
     while piece := await source.read(MAX_CHUNK_BYTES):
-        size, around = len(piece) + around, PACKET_BYTES
-        # Before they are sent: whoever has an answer has been counted.
+        size, overhead = len(piece) + overhead, PACKET_BYTES
+        # Counted before they are sent, so that a caller with a response is always counted.
         counter.add(sent=size) if to_caller else counter.add(received=size)
         sink.write(piece)
         await sink.drain()
     if sink.can_write_eof():
         sink.write_eof()
     if to_caller:
-        # A service that has closed will not read on either.
+        # A service that closed its side won't read either.
         raise ConnectionResetError

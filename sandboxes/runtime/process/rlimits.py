@@ -1,4 +1,4 @@
-"""What the process of a service wears: limits of the kernel that it can't take off again."""
+"""Kernel limits of a service's processes, which they can't raise."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sandboxes.runtime.process.state_dir import Service
 
 MB = 1024 * 1024
 NICE = 5
-"""The portal goes first where processors are short."""
+"""The portal's processes have priority when CPU time is short."""
 OOM_SCORE_ADJ = "500"
-"""Where memory is short, a sandbox ends before anything else of this user."""
+"""When memory is short, the kernel kills sandboxes before other processes of this user."""
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 
@@ -28,7 +28,7 @@ def prctl(option: int) -> None:
 
 
 def limits(service: Service, disk_mb: int, user: int | None) -> dict[int, int]:
-    """The kernel's limits for each process of a service."""
+    """Return the kernel's limits for each process of a service."""
     found = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_DATA: service.memory_mb * MB,
@@ -36,13 +36,13 @@ def limits(service: Service, disk_mb: int, user: int | None) -> dict[int, int]:
         resource.RLIMIT_NOFILE: service.open_files,
     }
     if user is not None:
-        # It counts all processes of the user, so it says nothing where the user is a person.
+        # This limit counts all processes of a user, so it needs a user per sandbox.
         found[resource.RLIMIT_NPROC] = service.pids
     return found
 
 
 def make_preexec(service: Service, disk_mb: int, user: int | None) -> Callable[[], None]:
-    """What a new process does before it becomes the service."""
+    """Return the function that a new process calls before it runs the service."""
     wanted = limits(service, disk_mb, user)
 
     def apply_limits() -> None:
@@ -58,6 +58,6 @@ def make_preexec(service: Service, disk_mb: int, user: int | None) -> Callable[[
 
 
 def set_oom_score(pid: int) -> None:
-    """Have the kernel end this process first when memory is short."""
+    """Make the kernel kill this process first when memory is short."""
     with suppress(OSError):
         Path(f"/proc/{pid}/oom_score_adj").write_text(OOM_SCORE_ADJ)

@@ -1,4 +1,4 @@
-"""The runtime contract, kept by processes of this machine."""
+"""The runtime contract with processes of this machine."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ MB = 1024 * 1024
 class ProcessRuntime:
     """Sandboxes in directories below `home`.
 
-    Their ports are published on `address`, each on one of `ports` or, without them, on any that is
-    free, and shown as of `public_host`.
+    Ports are published on `address` and shown at `public_host`. They are taken from `ports`, or are
+    any free ports if it is empty.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class ProcessRuntime:
         ports: Sequence[int] = (),
     ) -> None:
         self.home = StateDir(home.resolve())
-        self.prepared = TemplateStore(self.home)
+        self.templates = TemplateStore(self.home)
         observer = Observer(instance, self.home, public_host or address)
         self._observer = observer
-        self._launcher = Creator(
-            PortAllocator(instance, self.home, self.prepared, address, ports), observer
+        self._creator = Creator(
+            PortAllocator(instance, self.home, self.templates, address, ports), observer
         )
         self._destroyer = Destroyer(self.home, observer)
         self._exec_and_logs = ExecAndLogs(self.home, observer)
@@ -70,39 +70,39 @@ class ProcessRuntime:
 
     def create(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:
         if not SANDBOX_ID.fullmatch(spec.id):
-            raise EngineRefused(f"“{spec.id}” can't be a sandbox's id.")
-        with self._at_home():
-            return self._launcher.create(spec, report, timeout)
+            raise EngineRefused(f"“{spec.id}” isn't a valid sandbox ID.")
+        with self._usable_home():
+            return self._creator.create(spec, report, timeout)
 
     def observe(self, only: str = "", *, sizes: bool = False) -> dict[str, SandboxFacts]:
-        with self._at_home():
+        with self._usable_home():
             found = self._observer.observe(sizes=sizes)
         return {name: facts for name, facts in found.items() if only in ("", name)}
 
     def destroy(self, sandbox_id: str) -> None:
-        with self._at_home():
-            self._destroyer.remove(sandbox_id)
+        with self._usable_home():
+            self._destroyer.destroy(sandbox_id)
 
     def execute(
         self, sandbox_id: str, service: str, command: Sequence[str], timeout: float
     ) -> tuple[int, str]:
-        with self._at_home():
+        with self._usable_home():
             return self._exec_and_logs.execute(sandbox_id, service, command, timeout)
 
     def logs(self, sandbox_id: str, service: str, tail: int) -> str:
-        with self._at_home():
+        with self._usable_home():
             return self._exec_and_logs.logs(sandbox_id, service, tail)
 
     def count_lines(self, counts: Mapping[str, LineCount]) -> dict[str, LineCount]:
-        with self._at_home():
+        with self._usable_home():
             return self._exec_and_logs.count_lines(counts)
 
     def usage(self, sandbox_ids: Sequence[str]) -> dict[str, Usage]:
-        with self._at_home():
+        with self._usable_home():
             return self._observer.usage(sandbox_ids)
 
     def capabilities(self) -> Capabilities:
-        with self._at_home():
+        with self._usable_home():
             return Capabilities(
                 name="process",
                 version=platform.release() or "unknown",
@@ -115,17 +115,17 @@ class ProcessRuntime:
             )
 
     def images(self, names: Sequence[str]) -> dict[str, str]:
-        with self._at_home():
-            found = {name: self.prepared.find(name) for name in names}
+        with self._usable_home():
+            found = {name: self.templates.find(name) for name in names}
             return {name: path.name for name, path in found.items() if path}
 
     @contextmanager
-    def _at_home(self) -> Iterator[None]:
-        """The directory is there and can be used. Raises EngineUnreachable."""
+    def _usable_home(self) -> Iterator[None]:
+        """Create the directory if necessary. Raises EngineUnreachable if it can't be used."""
         try:
             self.home.root.mkdir(mode=0o711, parents=True, exist_ok=True)
             yield
         except OSError as error:
             raise EngineUnreachable(
-                f"The directory of sandboxes, {self.home.root}, can't be used: {error.strerror}."
+                f"The sandboxes' directory {self.home.root} can't be used: {error.strerror}."
             ) from error

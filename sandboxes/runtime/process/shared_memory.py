@@ -1,4 +1,4 @@
-"""Shared memory of System V, which outlives the processes that made it when they are killed."""
+"""System V shared memory, which remains when the processes that created it are killed."""
 
 from __future__ import annotations
 
@@ -13,27 +13,34 @@ IPC_RMID = 0
 
 @dataclass(frozen=True)
 class Segment:
-    """A segment, who made it and when (seconds since 1970), and how many use it."""
+    """A segment with its creator, creation time (Unix time) and number of attached processes."""
 
     id: int
-    maker: int
+    creator_pid: int
     user: int
-    users: int
-    made_at: int
+    attached: int
+    created_at: int
 
 
 def segments() -> list[Segment]:
-    """All of this machine; none where that can't be told."""
+    """Return all segments of this machine; none where they can't be listed."""
     try:
         lines = LISTED.read_text().splitlines()[1:]
     except OSError:
         return []
     rows = [[int(number) for number in line.split()] for line in lines]
-    return [Segment(r[1], maker=r[4], user=r[9], users=r[6], made_at=r[13]) for r in rows]
+    return [
+        Segment(r[1], creator_pid=r[4], user=r[9], attached=r[6], created_at=r[13]) for r in rows
+    ]
 
 
-def remove_segments(makers: Collection[int], user: int, since: float) -> None:
-    """Remove what these processes of a user made since then and nobody uses any more."""
+def remove_segments(creator_pids: Collection[int], user: int, since: float) -> None:
+    """Remove unused segments that these processes of a user created since `since`."""
     for one in segments():
-        if one.maker in makers and one.user == user and not one.users and one.made_at >= since:
+        if (
+            one.creator_pid in creator_pids
+            and one.user == user
+            and not one.attached
+            and one.created_at >= since
+        ):
             ctypes.CDLL(None).shmctl(one.id, IPC_RMID, None)

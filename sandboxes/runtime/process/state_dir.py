@@ -1,10 +1,10 @@
-"""Where everything of a sandbox lies, and what is written down about it.
+"""The directories and state files of sandboxes.
 
-<home>/prepared/<image>/<fingerprint>/    what services start from: see `preparing.py`
-<home>/<sandbox id>/record.json           what it is to be; written before anything is started
-                    state.json            how its services are; the supervisor writes it
-                    traffic               bytes from and to callers so far
-                    lock                  held by the supervisor for as long as it lives
+<home>/prepared/<image>/<fingerprint>/    template of a service: see `templates.py`
+<home>/<sandbox id>/record.json           the manifest; written before anything is started
+                    state.json            state of the services; written by the supervisor
+                    traffic               bytes received from and sent to callers
+                    lock                  held by the supervisor while it runs
                     logs/<service>.log
                     work/<service>/       the service's own directory
 """
@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any
 
 SANDBOX_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
-PREPARED = "prepared"
+TEMPLATES = "prepared"
 TRAFFIC = struct.Struct("<QQ")
 
 
 @dataclass(frozen=True)
 class Port:
-    """A port of a service: as the blueprint has it, as callers reach it, and where it listens."""
+    """A port of a service: its number in the blueprint, its published port, its internal port."""
 
     name: int
     published: int
@@ -39,7 +39,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Service:
-    """One service as it is to be started."""
+    """One service with all that is needed to start it."""
 
     name: str
     command: Sequence[str]
@@ -53,7 +53,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All that the supervisor must know to start a sandbox, at first and again."""
+    """Everything that the supervisor needs to start a sandbox, also after a restart."""
 
     instance: str
     sandbox: str
@@ -62,7 +62,7 @@ class Manifest:
     """Where callers reach the published ports."""
     disk_mb: int
     user: int | None
-    """Whom its services run as; None: as whoever runs the portal."""
+    """User ID of the services; None for the user that runs the portal."""
     services: Sequence[Service]
 
     @property
@@ -86,8 +86,8 @@ class SandboxDir:
     def work(self, service: str) -> Path:
         return self.path / "work" / service
 
-    def record(self) -> Manifest | None:
-        """What is written down of it; None if nothing was yet."""
+    def manifest(self) -> Manifest | None:
+        """Return the manifest; None if it isn't written yet."""
         if not (found := _read(self.path / "record.json")):
             return None
         services = [
@@ -96,26 +96,26 @@ class SandboxDir:
         ]
         return Manifest(**found | {"services": services})
 
-    def write_record(self, record: Manifest) -> None:
-        write(self.path / "record.json", asdict(record))
+    def write_manifest(self, manifest: Manifest) -> None:
+        write(self.path / "record.json", asdict(manifest))
 
     def state(self) -> dict[str, Any]:
-        """How the services are: `boot`, and under `services` the `exit_code` of each."""
+        """Return `boot` and, under `services`, the `exit_code` of each service."""
         return _read(self.path / "state.json") or {"boot": "", "services": {}}
 
     def write_state(self, state: Mapping[str, Any]) -> None:
         write(self.path / "state.json", state)
 
     def traffic(self) -> tuple[int, int]:
-        """Bytes from and to callers of its published ports so far."""
+        """Return the bytes received from and sent to callers of the published ports."""
         try:
             data = (self.path / "traffic").read_bytes()
         except FileNotFoundError:
             return 0, 0
         return TRAFFIC.unpack(data) if len(data) == TRAFFIC.size else (0, 0)
 
-    def made_at(self) -> datetime:
-        """When the directory was made, as near as it can be told without a record."""
+    def created_at(self) -> datetime:
+        """Return when the directory was created, as far as known without a manifest."""
         return datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
 
     def supervisor(self) -> int | None:
@@ -145,15 +145,15 @@ class StateDir:
         return SandboxDir(self.root / sandbox_id)
 
     def sandboxes(self) -> dict[str, SandboxDir]:
-        """All that are there, by id."""
+        """Return the existing sandboxes by ID."""
         with suppress(FileNotFoundError):
             names = [entry.name for entry in os.scandir(self.root) if entry.is_dir()]
-            return {n: self.sandbox(n) for n in names if n != PREPARED and SANDBOX_ID.fullmatch(n)}
+            return {n: self.sandbox(n) for n in names if n != TEMPLATES and SANDBOX_ID.fullmatch(n)}
         return {}
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """One at a time: whoever gives out ports and users looks at what was given out before."""
+        """Serialize the assignment of ports and users, which depends on earlier assignments."""
         self.root.mkdir(mode=0o711, parents=True, exist_ok=True)
         with (self.root / ".turn").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -161,7 +161,7 @@ class StateDir:
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Replace a file at once, for the owner's eyes only: whoever reads sees the old or the new."""
+    """Replace a file atomically, readable only by its owner."""
     draft = path.with_name(f".{path.name}-{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as out:

@@ -1,8 +1,8 @@
-"""The process that keeps one sandbox: `python -m sandboxes.runtime.process.supervisor DIRECTORY`.
+"""Supervisor of one sandbox: `python -m sandboxes.runtime.process.supervisor DIRECTORY`.
 
-Starts its services, passes on what callers send, measures, and writes down how each service is.
-SIGTERM ends all of it; SIGHUP starts what has stopped. It has no say in whether the sandbox is to
-live: that is the portal's.
+Starts the services, forwards callers' traffic, measures usage and records the state of each
+service. SIGTERM stops all services; SIGHUP starts those that have stopped. The portal alone decides
+how long the sandbox lives.
 """
 
 from __future__ import annotations
@@ -47,56 +47,56 @@ class ManagedService:
 
 
 class Supervisor:
-    """Keeps the sandbox in a directory that holds its record."""
+    """Runs the sandbox in a directory that has a manifest."""
 
     def __init__(
-        self, folder: SandboxDir, record: Manifest, reserved: Sequence[socket.socket] = ()
+        self, directory: SandboxDir, manifest: Manifest, reserved: Sequence[socket.socket] = ()
     ) -> None:
-        self.folder, self.record = folder, record
+        self.directory, self.manifest = directory, manifest
         self._reserved = {listener.getsockname()[1]: listener for listener in reserved}
         self.managed: dict[str, ManagedService] = {}
-        self.ending = asyncio.Event()
+        self.stopping = asyncio.Event()
         self._started: list[subprocess.Popen[bytes]] = []
         self._boot = process_table.boot_id()
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self.ending.set)
-        loop.add_signal_handler(signal.SIGINT, self.ending.set)
+        loop.add_signal_handler(signal.SIGTERM, self.stopping.set)
+        loop.add_signal_handler(signal.SIGINT, self.stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self.start)
         loop.add_signal_handler(signal.SIGCHLD, self.collect_exited)
-        counter = TrafficCounter(self.folder)
-        address, reserved = self.record.address, self._reserved
+        counter = TrafficCounter(self.directory)
+        address, reserved = self.manifest.address, self._reserved
         servers = [
             await listen(address, port, counter, reserved.pop(port.published, None))
-            for port in self.record.ports
+            for port in self.manifest.ports
         ]
-        # The others are for the services, which listen on them from now on.
+        # The other ports are for the services, which listen on them from now on.
         for listener in reserved.values():
             listener.close()
         self.start()
         measuring = asyncio.create_task(self.measure())
-        await self.ending.wait()
+        await self.stopping.wait()
         measuring.cancel()
         for server in servers:
             server.close()
         await self.stop()
 
     def start(self) -> None:
-        """Start every service that does not run."""
-        for service in self.record.services:
+        """Start every service that isn't running."""
+        for service in self.manifest.services:
             managed = self.managed.get(service.name)
             if managed is None or managed.exit_code is not None:
                 self.managed[service.name] = self._start(service)
         self.write_state()
 
     def _start(self, service: Service) -> ManagedService:
-        user, disk_mb = self.record.user, self.record.disk_mb
-        with self.folder.log(service.name).open("ab") as log:
+        user, disk_mb = self.manifest.user, self.manifest.disk_mb
+        with self.directory.log(service.name).open("ab") as log:
             try:
                 process = subprocess.Popen(
                     service.command,
-                    cwd=self.folder.work(service.name),
+                    cwd=self.directory.work(service.name),
                     env=dict(service.environment),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -117,7 +117,7 @@ class Supervisor:
         return ManagedService(process.pid)
 
     def collect_exited(self) -> None:
-        """Take note of what has ended; what services left behind comes here as well."""
+        """Record the exit of services, and collect orphaned processes that they left."""
         changed = False
         while True:
             try:
@@ -143,39 +143,39 @@ class Supervisor:
             }
             for name, managed in self.managed.items()
         }
-        self.folder.write_state({"boot": self._boot, "services": services})
+        self.directory.write_state({"boot": self._boot, "services": services})
 
     async def measure(self) -> None:
-        """What no limit of the kernel bounds: memory and number of a service's processes."""
+        """Enforce limits that the kernel doesn't: a service's memory and number of processes."""
         while True:
             await asyncio.sleep(MEASURE_INTERVAL_SECONDS)
             everything = process_table.processes()
-            for service in self.record.services:
+            for service in self.manifest.services:
                 managed = self.managed[service.name]
                 if managed.exit_code is None:
-                    self._bound(
+                    self._enforce_limits(
                         service, managed, process_table.descendants(managed.pid, everything)
                     )
-                truncate_log(self.folder.log(service.name))
+                truncate_log(self.directory.log(service.name))
 
-    def _bound(
+    def _enforce_limits(
         self, service: Service, managed: ManagedService, processes: list[process_table.Process]
     ) -> None:
         memory_mb = sum(process.memory_mb for process in processes)
         managed.out_of_memory = memory_mb > service.memory_mb
         if managed.out_of_memory or len(processes) > service.pids:
-            with self.folder.log(service.name).open("a") as log:
+            with self.directory.log(service.name).open("a") as log:
                 log.write(
-                    f"Ended: {memory_mb:.0f} MB in {len(processes)} processes; "
-                    f"{service.memory_mb} MB in {service.pids} are allowed.\n"
+                    f"Killed: used {memory_mb:.0f} MB in {len(processes)} processes; the limit is "
+                    f"{service.memory_mb} MB in {service.pids} processes.\n"
                 )
             for process in processes:
                 process_table.send_signal(process, signal.SIGKILL)
 
     async def stop(self) -> None:
-        """Ask every service to end, and then end whatever is left."""
+        """Ask every service to stop, then kill all remaining processes."""
         everything = process_table.processes()
-        for service in self.record.services:
+        for service in self.manifest.services:
             managed = self.managed[service.name]
             if managed.exit_code is None and managed.pid in everything:
                 process_table.send_signal(
@@ -191,15 +191,15 @@ class Supervisor:
         return process_table.descendants(os.getpid(), process_table.processes())[1:]
 
 
-def take_lock(folder: SandboxDir) -> bool:
-    """Whether this is the sandbox's supervisor now. The lock is held until the process ends."""
-    descriptor = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def take_lock(directory: SandboxDir) -> bool:
+    """Return whether this is the sandbox's supervisor now; it holds the lock until it ends."""
+    descriptor = os.open(directory.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     ends = time.monotonic() + LOCK_TIMEOUT_SECONDS
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            # Another supervisor, or somebody who has just looked whether there is one.
+            # Another supervisor has it, or a process that checks whether one runs.
             if time.monotonic() > ends:
                 return False
             time.sleep(0.005)
@@ -210,16 +210,16 @@ def take_lock(folder: SandboxDir) -> bool:
 
 
 def main(path: str, *descriptors: str) -> int:
-    # Nobody waits for it: it outlives whoever started it.
+    # Detached: it outlives the process that started it.
     if os.fork():
         return 0
-    folder = SandboxDir(Path(path))
+    directory = SandboxDir(Path(path))
     prctl(PR_SET_CHILD_SUBREAPER)
-    record = folder.record()
-    if record is None or not take_lock(folder):
+    manifest = directory.manifest()
+    if manifest is None or not take_lock(directory):
         return 1
     reserved = [socket.socket(fileno=int(descriptor)) for descriptor in descriptors]
-    asyncio.run(Supervisor(folder, record, reserved).run())
+    asyncio.run(Supervisor(directory, manifest, reserved).run())
     return 0
 
 

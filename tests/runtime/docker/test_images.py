@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 
 from sandboxes.blueprints import load
 from sandboxes.runtime import RuntimeFailure
-from sandboxes.runtime.docker.base_image import ensure_base, need_mmdebstrap
+from sandboxes.runtime.docker.base_image import ensure_base, require_mmdebstrap
 from sandboxes.runtime.docker.build_context import BuildContext
 from sandboxes.runtime.docker.images import (
     IMAGE,
@@ -124,7 +124,7 @@ def test_an_archive_tells_nothing_of_who_made_it(project: Project) -> None:
 
 def test_packages_that_cannot_be_had_are_told(project: Project) -> None:
     project.write("images/requirements.txt", "six==1.17.0 --hash=sha256:" + "0" * 64)
-    with pytest.raises(RuntimeFailure, match=r"requirements\.txt could not be fetched"):
+    with pytest.raises(RuntimeFailure, match=r"requirements\.txt couldn't be downloaded"):
         project.context.archive("amd64")
 
 
@@ -268,7 +268,7 @@ def test_the_command_tells_of_an_engine_that_is_not_there(settings: pytest.Fixtu
 def test_where_no_base_can_be_had_it_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda _: None)
     with pytest.raises(RuntimeFailure, match="install mmdebstrap"):
-        need_mmdebstrap(lambda _: None)
+        require_mmdebstrap(lambda _: None)
 
 
 @pytest.mark.parametrize(

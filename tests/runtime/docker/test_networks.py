@@ -142,7 +142,7 @@ def test_subnets_are_small_distinct_and_out_of_the_range(docker_harness: DockerH
 def test_a_subnet_that_another_network_has_is_left_alone(docker_harness: DockerHarness) -> None:
     runtime = docker_harness.with_room_for_one()
     assert isinstance(runtime, DockerRuntime)
-    subnet = str(runtime._launcher.networks.subnets)
+    subnet = str(runtime._creator.networks.subnets)
     ipam = {"Driver": "default", "Config": [{"Subnet": subnet}]}
     other = docker_harness.client.create_network(new_id(), ipam=ipam)
     try:

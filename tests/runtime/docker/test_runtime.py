@@ -187,7 +187,7 @@ def test_every_process_has_a_client_of_its_own() -> None:
 def test_writable_services_share_the_disk_where_a_limit_is_enforced(
     docker_harness: DockerHarness,
 ) -> None:
-    disk = docker_harness.runtime._disk
+    disk = docker_harness.runtime._disk_quota
     disk._works, disk._driver = True, "overlay2"
     spec = replace(docker_harness.spec(), disk_mb=100)
     web, store = spec.services

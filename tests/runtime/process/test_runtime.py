@@ -40,7 +40,7 @@ def members(harness: ProcessHarness, spec: SandboxSpec) -> list[process_table.Pr
     return process_table.members(harness.instance, harness.home).get(spec.id, [])
 
 
-def folder(harness: ProcessHarness, spec: SandboxSpec) -> SandboxDir:
+def directory(harness: ProcessHarness, spec: SandboxSpec) -> SandboxDir:
     return harness.runtime.home.sandbox(spec.id)
 
 
@@ -99,8 +99,8 @@ def test_shared_memory_of_what_was_killed_is_put_away(process_harness: ProcessHa
     process_harness.runtime.create(spec, quiet, TIME_LIMIT)
 
     def ours() -> list[int]:
-        pid = folder(process_harness, spec).state()["services"]["store"]["pid"]
-        return [one.id for one in shared_memory.segments() if one.maker == pid]
+        pid = directory(process_harness, spec).state()["services"]["store"]["pid"]
+        return [one.id for one in shared_memory.segments() if one.creator_pid == pid]
 
     wait_for(ours, "it has made one")
     made = set(ours()) - before
@@ -114,7 +114,7 @@ def test_what_outlived_its_keeper_is_ended_with_the_sandbox(
     process_harness: ProcessHarness,
 ) -> None:
     spec, _ = process_harness.create()
-    pid = folder(process_harness, spec).supervisor()
+    pid = directory(process_harness, spec).supervisor()
     assert pid
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: not process_harness.runtime.observe()[spec.id].alive, "it is dead")
@@ -129,8 +129,8 @@ def test_after_a_restart_of_the_machine_it_can_be_started_again_at_the_same_port
     spec, made = process_harness.create()
     process_harness.runtime.execute(spec.id, "store", ["sh", "-c", "echo mine > kept"], 5)
     process_table.end_all(lambda: members(process_harness, spec), 5)
-    state = folder(process_harness, spec).state()
-    folder(process_harness, spec).write_state(state | {"boot": "another"})
+    state = directory(process_harness, spec).state()
+    directory(process_harness, spec).write_state(state | {"boot": "another"})
     stopped = process_harness.runtime.observe()[spec.id]
     assert all(service.stopped_with_engine for service in stopped.services.values())
     assert process_harness.runtime.create(spec, quiet, TIME_LIMIT).services == made.services
@@ -143,9 +143,9 @@ def test_its_ports_are_reserved_from_their_choice_until_it_listens(
     start, free = process_create.start_supervisor, []
 
     def start_supervisor(sandbox_dir: SandboxDir, reserved: ReservedPorts) -> None:
-        record = sandbox_dir.record()
-        assert record
-        numbers = [number for port in record.ports for number in (port.published, port.own)]
+        manifest = sandbox_dir.manifest()
+        assert manifest
+        numbers = [number for port in manifest.ports for number in (port.published, port.own)]
         with ReservedPorts() as others:
             free.extend(number for number in numbers if others.reserve("127.0.0.1", number))
         assert numbers
@@ -186,7 +186,7 @@ def test_processes_whose_directory_has_gone_are_seen_and_ended(
     process_harness: ProcessHarness,
 ) -> None:
     spec, _ = process_harness.create()
-    folder(process_harness, spec).path.rename(process_harness.home.parent / "away")
+    directory(process_harness, spec).path.rename(process_harness.home.parent / "away")
     assert process_harness.runtime.observe()[spec.id].services == {}
     process_harness.runtime.destroy(spec.id)
     assert process_harness.left() == []
@@ -197,7 +197,7 @@ def test_a_number_alone_proves_nothing(process_harness: ProcessHarness) -> None:
     process_table.end_all(lambda: members(process_harness, spec), 5)
     with subprocess.Popen(["sleep", "300"]) as innocent:
         # The supervisor's number was given out again.
-        folder(process_harness, spec).lock.write_text(str(innocent.pid))
+        directory(process_harness, spec).lock.write_text(str(innocent.pid))
         process_harness.runtime.destroy(spec.id)
         assert innocent.poll() is None
         innocent.kill()
@@ -205,7 +205,7 @@ def test_a_number_alone_proves_nothing(process_harness: ProcessHarness) -> None:
 
 def test_somebodys_shell_in_its_directory_is_left_alone(process_harness: ProcessHarness) -> None:
     spec, _ = process_harness.create()
-    where = folder(process_harness, spec).work("store")
+    where = directory(process_harness, spec).work("store")
     with subprocess.Popen(["sleep", "300"], cwd=where) as visitor:
         process_harness.runtime.destroy(spec.id)
         assert visitor.poll() is None
@@ -238,7 +238,7 @@ def test_a_service_that_takes_too_much_memory_is_ended_with_the_reason(
     wait_for(lambda: not process_harness.runtime.observe()[spec.id].alive, "it is dead")
     store = process_harness.runtime.observe()[spec.id].services["store"]
     assert (store.exit_code, store.out_of_memory) == (137, True)
-    assert "48 MB in 24 are allowed" in process_harness.runtime.logs(spec.id, "store", 5)
+    assert "the limit is 48 MB in 24 processes" in process_harness.runtime.logs(spec.id, "store", 5)
 
 
 def test_one_process_gets_no_more_memory_than_its_service(process_harness: ProcessHarness) -> None:
@@ -254,7 +254,7 @@ def test_a_file_can_t_grow_past_the_disk_of_its_sandbox(process_harness: Process
     grow = "head -c 20000000 /dev/zero > large; sleep 300"
     spec = with_service(process_harness.spec(disk_mb=1), "store", process=running(grow))
     process_harness.runtime.create(spec, quiet, TIME_LIMIT)
-    large = folder(process_harness, spec).work("store") / "large"
+    large = directory(process_harness, spec).work("store") / "large"
     wait_for(lambda: large.exists() and large.stat().st_size == 1 << 20, "it is written")
 
 
@@ -265,9 +265,9 @@ def test_as_root_each_sandbox_runs_as_a_user_of_its_own(process_harness: Process
         process_harness.runtime.execute(s.id, "store", ["id", "-u"], 5)[1] for s in (one, other)
     ]
     assert len({"0\n", *users}) == 3
-    peek = ["ls", str(folder(process_harness, other).work("store"))]
+    peek = ["ls", str(directory(process_harness, other).work("store"))]
     assert process_harness.runtime.execute(one.id, "store", peek, 5)[0] != 0
-    peek = ["cat", str(folder(process_harness, other).path / "record.json")]
+    peek = ["cat", str(directory(process_harness, other).path / "record.json")]
     assert process_harness.runtime.execute(one.id, "store", peek, 5)[0] != 0
 
 
@@ -275,7 +275,7 @@ def test_a_service_that_says_nothing_of_processes_is_refused(
     process_harness: ProcessHarness,
 ) -> None:
     spec = with_service(process_harness.spec(), "store", process=None)
-    with pytest.raises(EngineRefused, match="does not say how its service store runs"):
+    with pytest.raises(EngineRefused, match="doesn't define how its service store runs"):
         process_harness.runtime.create(spec, quiet, TIME_LIMIT)
     assert process_harness.left() == []
 
@@ -294,20 +294,20 @@ def test_a_changed_blueprint_is_prepared_anew_and_what_is_in_use_stays(
     before = process_harness.runtime.images(["tiny", "absent"])
     (process_harness.home.parent / "www" / "ok").write_text("ok, but other\n")
     wanted = TemplateBuild("tiny", [process_harness.home.parent / "www"])
-    process_harness.runtime.prepared.ensure([wanted], quiet)
+    process_harness.runtime.templates.ensure([wanted], quiet)
     after = process_harness.runtime.images(["tiny"])
     versions = process_harness.home / "prepared" / "tiny"
     assert set(before) == {"tiny"} and before != after
     assert {before["tiny"], after["tiny"]} <= {path.name for path in versions.iterdir()}
     process_harness.runtime.destroy(spec.id)
-    process_harness.runtime.prepared.ensure([wanted], quiet)
+    process_harness.runtime.templates.ensure([wanted], quiet)
     assert {path.name for path in versions.iterdir()} == {after["tiny"], "current"}
 
 
 def test_what_can_t_be_prepared_says_why(process_harness: ProcessHarness) -> None:
     wanted = TemplateBuild("broken", [], command=["sh", "-c", "echo no flour; exit 3"])
     with pytest.raises(PreparationFailed, match="no flour"):
-        process_harness.runtime.prepared.ensure([wanted], quiet)
+        process_harness.runtime.templates.ensure([wanted], quiet)
     assert list(process_harness.runtime.images(["broken", "tiny"])) == ["tiny"]
 
 
