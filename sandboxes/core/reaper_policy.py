@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sandboxes.models import EndReason, Sandbox, State
+from sandboxes.models import DeadlineKind, EndReason, Sandbox, State
 from sandboxes.models.runtime_settings import config
 from sandboxes.runtime import SandboxFacts, ServiceState
 
@@ -46,11 +46,13 @@ class Decision:
 
 @dataclass(frozen=True)
 class Observation:
-    """State of one sandbox on the engine, and the services that its blueprint defines."""
+    """State of one sandbox on the engine, its services by blueprint, and earlier warnings."""
 
     engine_answered: bool
     facts: SandboxFacts | None = None
     services: Collection[str] = ()
+    warned: Collection[tuple[str, datetime]] = ()
+    """Deadlines of which the owner was warned, each with its `DeadlineKind`."""
 
 
 def decide(sandbox: Sandbox, observation: Observation, now: datetime) -> Decision | None:
@@ -69,7 +71,7 @@ def decide(sandbox: Sandbox, observation: Observation, now: datetime) -> Decisio
             or _broken(sandbox, observation, leased)
             or _idle(sandbox, observation, now)
             or _overdue_reset(sandbox, now, leased)
-            or _warning(sandbox, now)
+            or _warning(sandbox, observation, now)
         )
     return None if leased else _unfinished_launch(sandbox, now)
 
@@ -155,15 +157,17 @@ def _overdue_reset(sandbox: Sandbox, now: datetime, leased: bool) -> Decision | 
     return None
 
 
-def _warning(sandbox: Sandbox, now: datetime) -> Decision | None:
+def _warning(sandbox: Sandbox, observation: Observation, now: datetime) -> Decision | None:
     """Warn of the next deadline, once for each."""
     lead = timedelta(minutes=config.SANDBOX_WARNING_MINUTES)
     if sandbox.ends_because == "idle":
         # A warning must not cover all of a short idle timeout.
         lead = min(lead, timedelta(minutes=sandbox.idle_minutes) / 2)
-        warned, reason, message = sandbox.warned_idle_for, EndReason.IDLE, "it is idle"
+        kind, reason, message = DeadlineKind.IDLE, EndReason.IDLE, "it is idle"
     else:
-        warned, reason, message = sandbox.warned_expiry_for, EndReason.EXPIRED, "it expires soon"
-    if sandbox.ends_at and sandbox.ends_at <= now + lead and warned != sandbox.ends_at:
-        return Decision(Action.WARN, message, reason)
-    return None
+        kind, reason, message = DeadlineKind.EXPIRED, EndReason.EXPIRED, "it expires soon"
+    if sandbox.ends_at is None or sandbox.ends_at > now + lead:
+        return None
+    if (kind, sandbox.ends_at) in observation.warned:
+        return None
+    return Decision(Action.WARN, message, reason)

@@ -110,9 +110,6 @@ class Sandbox(models.Model):
     expires_at = models.DateTimeField(null=True)
     hard_cap_at = models.DateTimeField(null=True)
     last_activity_at = models.DateTimeField(null=True)
-    warned_expiry_for = models.DateTimeField(null=True, editable=False)
-    """The `expires_at` that its owner was warned of; a later one is warned of anew."""
-    warned_idle_for = models.DateTimeField(null=True, editable=False)
 
     end_reason = models.CharField(max_length=20, choices=EndReason, blank=True, editable=False)
     end_message = models.TextField(blank=True, editable=False)

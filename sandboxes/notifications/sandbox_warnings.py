@@ -18,18 +18,24 @@ MESSAGES = {
 }
 
 
-def record_warning(sandbox: Sandbox, kind: DeadlineKind, deadline: datetime) -> SandboxWarning:
-    """Record a warning and its journal event; its email is due now if the owner wants one."""
+def record_warning(
+    sandbox: Sandbox, kind: DeadlineKind, deadline: datetime
+) -> SandboxWarning | None:
+    """Record a warning and its journal event; its email is due now if the owner wants one.
+
+    Return None if the owner was warned of this deadline before.
+    """
     owner = sandbox.owner
     wants_mail = owner is not None and owner.email and Preferences.for_user(owner).wants_mail(kind)
     now = clock.now()
-    warning = SandboxWarning.objects.create(
+    warning, is_new = SandboxWarning.objects.get_or_create(
         sandbox=sandbox,
         deadline_kind=kind,
         deadline=deadline,
-        created_at=now,
-        mail_due_at=now if wants_mail else None,
+        defaults={"created_at": now, "mail_due_at": now if wants_mail else None},
     )
+    if not is_new:
+        return None
     record(sandbox, "warned", MESSAGES[kind].format(deadline), clock=str(kind))
     return warning
 

@@ -48,18 +48,19 @@ def warn(sandbox: Sandbox, *, idle: bool) -> bool:
 
     Return False if the warning exists already or the deadline has moved.
     """
-    column = "warned_idle_for" if idle else "warned_expiry_for"
+    kind = DeadlineKind.IDLE if idle else DeadlineKind.EXPIRED
     deadline = sandbox.idle_expires_at if idle else sandbox.expires_at
     assert deadline
-    unchanged = ("expires_at", "last_activity_at", column)
-    rows = Sandbox.objects.running().filter(pk=sandbox.pk)
-    rows = rows.filter(**{name: getattr(sandbox, name) for name in unchanged})
+    unchanged = Sandbox.objects.running().filter(
+        pk=sandbox.pk,
+        expires_at=sandbox.expires_at,
+        last_activity_at=sandbox.last_activity_at,
+    )
     with transaction.atomic():
-        if not rows.update(**{column: deadline}):
+        if not unchanged.select_for_update().values_list("pk", flat=True).first():
             return False
-        sandbox_warnings.record_warning(
-            sandbox, DeadlineKind.IDLE if idle else DeadlineKind.EXPIRED, deadline
-        )
+        if sandbox_warnings.record_warning(sandbox, kind, deadline) is None:
+            return False
         queue.enqueue(notification_tasks.send_mails)
     return True
 

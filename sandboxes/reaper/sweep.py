@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import structlog
@@ -27,7 +27,7 @@ from sandboxes.core.reaper_policy import (
 )
 from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
-from sandboxes.models import EndReason, Sandbox, State
+from sandboxes.models import EndReason, Sandbox, SandboxWarning, State
 from sandboxes.models.runtime_settings import config
 from sandboxes.reaper import housekeeping
 from sandboxes.reaper.observe import apply_facts, observe_row
@@ -56,6 +56,8 @@ class Sweep:
     """Orphans still on the engine: not old enough yet, or their removal failed."""
     due: int = 0
     failed_removals: int = 0
+    warned: dict[int, set[tuple[str, datetime]]] = field(default_factory=lambda: defaultdict(set))
+    """Deadlines that owners were warned of, by sandbox."""
     removals: dict[str, tuple[Sandbox, Decision | None]] = field(default_factory=dict)
     """Sandboxes to remove from the engine, by id, each with a decision that isn't counted yet."""
 
@@ -78,6 +80,7 @@ class Sweep:
         # End the sandboxes first that have been due for the longest.
         rows = list(live.order_by(F("expires_at").asc(nulls_last=True), "created_at", "id"))
         observed = self._observe()
+        self._isolate_errors("warnings", self._read_warnings)
         self._isolate_errors("traffic", self._record_observations, rows, observed or {})
         for row in rows:
             self._isolate_errors(row.public_id, self._handle, row, observed)
@@ -124,6 +127,12 @@ class Sweep:
             log.exception("sweep_step_failed", sandbox=name)
             self.errors.append(f"{name}: {type(error).__name__}: {error}")
 
+    def _read_warnings(self) -> None:
+        """Read which deadlines the owners of running sandboxes were warned of."""
+        rows = SandboxWarning.objects.filter(sandbox__state=State.RUNNING)
+        for sandbox, kind, deadline in rows.values_list("sandbox", "deadline_kind", "deadline"):
+            self.warned[sandbox].add((kind, deadline))
+
     def _observe(self) -> Mapping[str, SandboxFacts] | None:
         try:
             return get_runtime().observe(sizes=True)
@@ -133,7 +142,7 @@ class Sweep:
             return None
 
     def _handle(self, row: Sandbox, observed: Mapping[str, SandboxFacts] | None) -> None:
-        observation = observe_row(row, observed)
+        observation = replace(observe_row(row, observed), warned=self.warned[row.pk])
         decision = decide(row, observation, clock.now())
         if decision is None:
             self._report_removal_error(row)

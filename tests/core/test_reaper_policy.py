@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.auth import get_user_model
 
 from sandboxes.core.reaper_policy import Action, Observation, decide
-from sandboxes.models import EndReason, Sandbox, State
+from sandboxes.models import DeadlineKind, EndReason, Sandbox, State
 from sandboxes.runtime import SandboxFacts, ServiceFacts
 from sandboxes.runtime import ServiceState as S
 
@@ -47,6 +48,13 @@ def seen(*, db: ServiceFacts | None = UP, api: ServiceFacts | None = UP, **value
     services = {name: s for name, s in (("api", api), ("db", db)) if s}
     facts = SandboxFacts("sbx_1", services, ago(minutes=10), **({"traffic_bytes": 0} | values))
     return Observation(True, facts, ["api", "db"])
+
+
+def warned(
+    kind: DeadlineKind, deadline: datetime, observation: Observation | None = None
+) -> Observation:
+    """Return the observation after a warning of this deadline."""
+    return replace(observation or seen(), warned=[(kind, deadline)])
 
 
 ABSENT = Observation(True, None, ["api", "db"])
@@ -114,13 +122,13 @@ TABLE = {
     "expiry takes precedence over a failure": (row(expires_at=NOW), ABSENT, EXPIRED),
     "an idle sandbox ends": (row(**IDLE), seen(), IDLE_OUT),
     "an idle sandbox continues during an engine outage": (
-        row(**IDLE, warned_idle_for=NOW),
-        UNREACHABLE,
+        row(**IDLE),
+        warned(DeadlineKind.IDLE, NOW, UNREACHABLE),
         None,
     ),
     "an idle sandbox continues if its traffic is unknown": (
-        row(**IDLE, warned_idle_for=NOW),
-        seen(traffic_bytes=None),
+        row(**IDLE),
+        warned(DeadlineKind.IDLE, NOW, seen(traffic_bytes=None)),
         None,
     ),
     "an individual idle timeout applies": (
@@ -205,19 +213,19 @@ TABLE = {
     ),
     "an approaching expiry is warned of": (row(**NEARLY_OVER), seen(), WARN_END),
     "an approaching expiry is warned of once": (
-        row(**NEARLY_OVER, warned_expiry_for=ahead(minutes=4)),
-        seen(),
+        row(**NEARLY_OVER),
+        warned(DeadlineKind.EXPIRED, ahead(minutes=4)),
         None,
     ),
     "a moved expiry is warned of again": (
-        row(**NEARLY_OVER, warned_expiry_for=ago(minutes=60)),
-        seen(),
+        row(**NEARLY_OVER),
+        warned(DeadlineKind.EXPIRED, ago(minutes=60)),
         WARN_END,
     ),
     "an approaching idle timeout is warned of": (row(**NEARLY_IDLE), seen(), WARN_IDLE),
     "an approaching idle timeout is warned of once": (
-        row(**NEARLY_IDLE, warned_idle_for=ahead(minutes=4)),
-        seen(),
+        row(**NEARLY_IDLE),
+        warned(DeadlineKind.IDLE, ahead(minutes=4)),
         None,
     ),
     "the earlier deadline is warned of": (
@@ -226,12 +234,8 @@ TABLE = {
         WARN_IDLE,
     ),
     "an expiry warning does not hide an idle warning": (
-        row(
-            **NEARLY_IDLE,
-            expires_at=ahead(minutes=4, seconds=30),
-            warned_expiry_for=ahead(minutes=4, seconds=30),
-        ),
-        seen(),
+        row(**NEARLY_IDLE, expires_at=ahead(minutes=4, seconds=30)),
+        warned(DeadlineKind.EXPIRED, ahead(minutes=4, seconds=30)),
         WARN_IDLE,
     ),
     "a short idle timeout is not warned of at once": (

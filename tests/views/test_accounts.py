@@ -36,9 +36,9 @@ def warn(sandbox: Sandbox, deadline_kind: str) -> None:
     """Send the warning that a sweep would send before this deadline."""
     deadline = sandbox.idle_expires_at if deadline_kind == "idle" else sandbox.expires_at
     assert deadline
-    emails.send_warning(
-        sandbox_warnings.record_warning(sandbox, DeadlineKind(deadline_kind), deadline)
-    )
+    warning = sandbox_warnings.record_warning(sandbox, DeadlineKind(deadline_kind), deadline)
+    assert warning
+    emails.send_warning(warning)
 
 
 def test_signing_up_leads_to_the_dashboard(client: Client) -> None:
