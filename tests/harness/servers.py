@@ -67,26 +67,32 @@ def main() -> int:
         TemporaryDirectory() as home,
         running_cluster() as cluster,
         running_redis(Path(home)) as store,
-        cluster.database() as url,
+        cluster.database() as template,
     ):
         there = {
-            "DATABASE_URL": url,
-            "TESTS_TEMPLATE": url.rpartition("/")[2],
+            "TESTS_TEMPLATE": template.rpartition("/")[2],
             "TESTS_CLUSTER_HOME": str(cluster.home),
             "TESTS_CLUSTER_PORT": str(cluster.port),
             "TESTS_REDIS_PORT": str(store.port),
         }
         migrate = [sys.executable, "manage.py", "migrate", "--verbosity=0", "--skip-checks"]
         tests = {"DJANGO_SETTINGS_MODULE": "tests.settings"}
+        tests |= {"DATABASE_URL": template}
         subprocess.run(migrate, env=os.environ | there | tests, check=True)
-        with subprocess.Popen(sys.argv[1:], env=os.environ | there) as command:
-            try:
-                return command.wait()
-            except KeyboardInterrupt:
-                # It got the same signal, and tells what it has to tell.
-                return command.wait()
-            finally:
-                command.terminate()
+        # Not the template: rows that a test writes by mistake would be in every copy.
+        with cluster.database() as url:
+            return _run(sys.argv[1:], there | {"DATABASE_URL": url})
+
+
+def _run(command: list[str], environment: Mapping[str, str]) -> int:
+    with subprocess.Popen(command, env=os.environ | environment) as running:
+        try:
+            return running.wait()
+        except KeyboardInterrupt:
+            # It got the same signal, and tells what it has to tell.
+            return running.wait()
+        finally:
+            running.terminate()
 
 
 if __name__ == "__main__":

@@ -26,7 +26,9 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 VENV = Path(sys.prefix)
 IGNORED_FILES = shutil.ignore_patterns(".venv", "var", ".git", "__pycache__", ".*_cache")
-TEST_VARIABLES = re.compile("VAR_DIR|SECRET_KEY|SANDBOX_.*|ALLOWED_HOSTS|SITE_URL|HOST")
+TEST_VARIABLES = re.compile(
+    "VAR_DIR|SECRET_KEY|SANDBOX_.*|ALLOWED_HOSTS|SITE_URL|HOST|DATABASE_URL|CACHE_URL|CELERY_.*"
+)
 
 
 @dataclass

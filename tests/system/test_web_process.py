@@ -18,6 +18,7 @@ import httpx2
 import pytest
 
 from tests.harness.ports import reserve_port
+from tests.harness.servers import own_stores
 
 pytestmark = pytest.mark.slow
 
@@ -133,23 +134,25 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
         "SITE_URL": f"http://127.0.0.1:{port}",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
-    running = Web(port, environment, trap, "", "")
-    running.token, running.session = json.loads(running.run(PREPARE))
     command = ["honcho", "start", "web"]
-    with (
-        (var / "log").open("w") as log,
-        subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
-        ) as process,
-    ):
-        running.pid = process.pid
-        try:
-            _await(f"http://127.0.0.1:{port}/healthz", var / "log")
-            yield running
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=30)
-            trap.close()
+    with own_stores() as stores:
+        environment |= stores
+        running = Web(port, environment, trap, "", "")
+        running.token, running.session = json.loads(running.run(PREPARE))
+        with (
+            (var / "log").open("w") as log,
+            subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
+            ) as process,
+        ):
+            running.pid = process.pid
+            try:
+                _await(f"http://127.0.0.1:{port}/healthz", var / "log")
+                yield running
+            finally:
+                process.send_signal(signal.SIGTERM)
+                process.wait(timeout=30)
+                trap.close()
 
 
 def _await(url: str, log: Path) -> None:
