@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.apps.registry import Apps
+from django.contrib.auth.models import Permission, User
 from django.core.management import call_command
-from django.db import connection
+from django.db import DatabaseError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import Model, QuerySet
 
 from sandboxes import actions
 from sandboxes.accounts import api_tokens
 from sandboxes.metrics import outcomes
 from sandboxes.models import (
     AuditEntry,
+    EngineStatus,
     Event,
     LimitOverride,
+    Maintenance,
     OutcomeCount,
+    OutcomeCursor,
     Pool,
+    RuntimeSettings,
     Sandbox,
+    SandboxWarning,
+    SweepStatus,
     UsageSample,
+    WebhookDelivery,
 )
 from sandboxes.models.append_only import trigger_sql
 from sandboxes.operators import audit
@@ -108,3 +119,173 @@ def test_settings_changed_in_the_admin_keep_their_values_under_new_names(data: N
     call_command("migrate", "sandboxes", "0011_requests", verbosity=0)
     assert sites.get().tuned == {"SANDBOX_MEMORY_FLOOR_MB": 256}
     call_command("migrate", verbosity=0)
+
+
+OLD, NEW = "0011_requests", "0018_drop_warned_columns"
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
+SITE = {
+    "drained_until": NOON,
+    "drain_message": "New disks.",
+    "tuned": {"SANDBOX_MAX_PER_USER": 7},
+    "reaped_at": NOON,
+    "reaper_error": "The engine can't be reached, so nothing is known of it: refused",
+    "sweep_seconds": 1.5,
+    "orphans": ["sbx_orphan"],
+    "tallied_event": 12,
+    "hard_disk_limit": True,
+    "engine": "Docker 20.10",
+    "memory_mb": 16000,
+    "disk_total_mb": 100,
+    "disk_free_mb": 50,
+    "memory_available_mb": 8000,
+    "subnets_taken": 3,
+}
+SANDBOX = {
+    "public_id": "sbx_upgraded",
+    "blueprint": "billing",
+    "state": "running",
+    "slot": 1,
+    "started_at": NOON,
+    "last_activity_at": NOON,
+    "expires_at": NOON + timedelta(hours=1),
+    "hard_cap_at": NOON + timedelta(hours=4),
+    "ttl_minutes": 60,
+    "idle_minutes": 30,
+    "memory_mb": 512,
+    "cpus": 1,
+    "disk_mb": 2048,
+    "attempt": 3,
+    "lease_until": NOON,
+    "warm": True,
+    "made_of": "v1",
+    "last_logs": "the last words",
+    "warned_idle_for": NOON + timedelta(minutes=30),
+    "warned_expiry_for": NOON + timedelta(hours=1),
+}
+TALLY = {"slot": NOON, "act": "launch", "start": "warm", "result": "ready", "count": 2}
+EVENT = {"at": NOON, "by": "owner", "kind": "requested", "message": "Requested."}
+AUDIT = {
+    "at": NOON,
+    "by": "olga@example.com",
+    "act": "suspend",
+    "kind": "user",
+    "subject": "alice",
+    "subject_key": "1",
+    "concerns": "alice@example.com",
+    "reason": "Mining coins.",
+}
+
+
+def models_at(name: str) -> Apps:
+    """Return the models as they were after this migration."""
+    return MigrationExecutor(connection).loader.project_state(("sandboxes", name)).apps
+
+
+def migrate_to(name: str) -> Apps:
+    call_command("migrate", "sandboxes", name, verbosity=0)
+    return models_at(name)
+
+
+def saved(model: type[Model], values: dict[str, Any]) -> dict[str, Any]:
+    """Return what the only row with these keys holds."""
+    return dict(model._default_manager.values(*values).get())
+
+
+@pytest.fixture
+def landed(shared_database: None) -> Iterator[Apps]:
+    """Migrate back to the first released schema, and fill its tables."""
+    apps = migrate_to(OLD)
+    owner = User.objects.create_user("alice", "alice@example.com")
+    sandbox = apps.get_model("sandboxes", "Sandbox").objects.create(owner_id=owner.pk, **SANDBOX)
+    apps.get_model("sandboxes", "Site").objects.update_or_create(pk=1, defaults=SITE)
+    apps.get_model("sandboxes", "Tally").objects.create(**TALLY)
+    apps.get_model("sandboxes", "Event").objects.create(sandbox=sandbox, **EVENT)
+    apps.get_model("sandboxes", "AuditEntry").objects.create(**AUDIT)
+    apps.get_model("sandboxes", "SandboxWarning").objects.create(
+        sandbox=sandbox, clock="idle", deadline=SANDBOX["warned_idle_for"], mailed_at=NOON
+    )
+    hook = apps.get_model("sandboxes", "Webhook").objects.create(
+        user_id=owner.pk, slot=1, url="https://example.com/", off_because="gone", busy_until=NOON
+    )
+    apps.get_model("sandboxes", "WebhookDelivery").objects.create(
+        webhook=hook, type="sandbox.running", body="{}", outcome="failed", tries=4
+    )
+    yield apps
+    call_command("migrate", verbosity=0)
+    let_tests_empty_it()
+
+
+def test_an_upgrade_keeps_the_data_and_a_downgrade_restores_it(landed: Apps) -> None:
+    migrate_to(NEW)
+
+    sandbox = Sandbox.objects.get()
+    assert (sandbox.lease_token, sandbox.leased_until, sandbox.from_pool) == (3, NOON, True)
+    assert (sandbox.spec_version, sandbox.final_logs) == ("v1", "the last words")
+    warnings = SandboxWarning.objects.order_by("deadline_kind")
+    assert list(warnings.values_list("deadline_kind", "deadline", "mailed_at")) == [
+        ("expired", SANDBOX["warned_expiry_for"], None),
+        ("idle", SANDBOX["warned_idle_for"], NOON),
+    ]
+    assert not SandboxWarning.objects.mail_due(NOON).exists()
+    maintenance = Maintenance.objects.get()
+    assert (maintenance.until, maintenance.message) == (NOON, "New disks.")
+    assert RuntimeSettings.objects.get().overrides == SITE["tuned"]
+    assert OutcomeCursor.objects.get().last_event_id == 12
+    engine = EngineStatus.objects.get()
+    assert (engine.engine, engine.disk_quota_enforced) == ("Docker 20.10", True)
+    assert (engine.memory_mb, engine.disk_free_mb, engine.subnets_taken) == (16000, 50, 3)
+    sweep = SweepStatus.objects.get()
+    assert (sweep.last_sweep_at, sweep.seconds, sweep.orphans) == (NOON, 1.5, ["sbx_orphan"])
+    assert not sweep.engine_reachable
+    assert not sweep.expiration_limit_exceeded
+    event = Event.objects.get()
+    assert (event.created_at, event.actor_role) == (NOON, "owner")
+    entry = AuditEntry.objects.get()
+    assert (entry.actor, entry.action, entry.model) == ("olga@example.com", "suspend", "user")
+    assert entry.affected_user == "alice@example.com"
+    count = OutcomeCount.objects.get()
+    assert (count.bucket_start, count.operation, count.launch_kind) == (NOON, "launch", "warm")
+    delivery = WebhookDelivery.objects.select_related("webhook").get()
+    assert (delivery.status, delivery.attempts) == ("failed", 4)
+    assert (delivery.webhook.disabled_reason, delivery.webhook.leased_until) == ("gone", NOON)
+
+    apps = migrate_to(OLD)
+
+    for name, values in {
+        "Site": SITE,
+        "Sandbox": SANDBOX,
+        "Tally": TALLY,
+        "Event": EVENT,
+        "AuditEntry": AUDIT,
+    }.items():
+        assert saved(apps.get_model("sandboxes", name), values) == values
+
+
+def test_an_upgrade_keeps_the_permissions_of_staff(landed: Apps) -> None:
+    call_command("migrate", "sandboxes", OLD, verbosity=0)  # Creates the permissions.
+    names = ["change_site", "view_site", "change_sitesettings", "view_tally"]
+    staff = User.objects.create_user("staff", is_staff=True)
+    staff.user_permissions.set(Permission.objects.filter(codename__in=names))
+    assert staff.user_permissions.count() == len(names)
+
+    call_command("migrate", verbosity=0)
+    kept = User.objects.get(pk=staff.pk).get_user_permissions()
+    assert kept == {
+        "sandboxes.change_maintenance",
+        "sandboxes.view_maintenance",
+        "sandboxes.change_runtimesettings",
+        "sandboxes.view_outcomecount",
+    }
+
+    migrate_to(OLD)
+    kept = User.objects.get(pk=staff.pk).get_user_permissions()
+    assert kept == {f"sandboxes.{name}" for name in names}
+
+
+def test_the_audit_log_stays_append_only_after_an_upgrade(landed: Apps) -> None:
+    call_command("migrate", verbosity=0)
+    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+        QuerySet(AuditEntry).update(reason="forged")
+    apps = migrate_to(OLD)
+    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+        QuerySet(apps.get_model("sandboxes", "AuditEntry")).update(reason="forged")
