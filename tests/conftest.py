@@ -1,4 +1,4 @@
-"""The cast and the stage: alice and bob develop, olga operates; a runtime that is a fake."""
+"""Fixtures of all tests: the users alice, bob and the operator olga, a fake runtime, a clock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time_machine
 from django.core.cache import cache
 from django.utils import timezone
 
-from sandboxes.models.runtime_settings import config as in_force
+from sandboxes.models.runtime_settings import config
 from sandboxes.runtime import get_runtime
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sandboxes.runtime.memory import MemoryRuntime
 
-# In this order: what others are built on comes first.
+# The order matters: plugins come after those that they use.
 pytest_plugins = [
     "tests.harness.hypothesis_profiles",
     "tests.harness.databases",
@@ -57,17 +57,17 @@ def olga(django_user_model: type[User]) -> User:
 
 @pytest.fixture
 def runtime() -> Iterator[MemoryRuntime]:
-    """A fresh fake, which tests steer."""
+    """Return a new fake runtime, which tests control."""
     get_runtime.cache_clear()
     yield get_runtime()  # type: ignore[misc]
     get_runtime.cache_clear()
 
 
 @pytest.fixture(autouse=True)
-def _nothing_remembered() -> Iterator[None]:
-    """What one test chose in the admin, or how often it signed in, is nothing to the next."""
+def _reset_caches() -> Iterator[None]:
+    """Clear runtime settings and rate limits after each test."""
     yield
-    in_force.reset_cache()
+    config.reset_cache()
     cache.clear()
 
 

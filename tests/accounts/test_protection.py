@@ -18,7 +18,7 @@ from django.utils import timezone
 from sandboxes.reaper import housekeeping
 from sandboxes.templatetags.user_agents import browser
 from tests.conftest import PASSWORD
-from tests.helpers.scenarios import code_of
+from tests.helpers.scenarios import totp_code
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 
@@ -76,7 +76,7 @@ def can_sign_in_with_code(user, key: str) -> bool:
     """Return whether the user needs a code and the code of this key completes the sign-in."""
     client = sign_in(user)
     assert client.get("/").status_code == 302
-    client.post(reverse("mfa_authenticate"), {"code": code_of(key)})
+    client.post(reverse("mfa_authenticate"), {"code": totp_code(key)})
     return client.get("/").status_code == 200
 
 

@@ -19,7 +19,7 @@ from sandboxes.lib import clock
 from sandboxes.models import AuditEntry, Invitation
 from tests.conftest import PASSWORD
 from tests.fakes.oauth_provider import SECRET
-from tests.helpers.admin import ask, page_of
+from tests.helpers.admin import page_of, run_action
 from tests.helpers.scenarios import run_on_commit
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def test_an_invalid_invitation_link_is_gone(admin_client, invite_only, clock, re
     if reason == "expired":
         clock.forward(days=8)
     if reason == "withdrawn":
-        ask(admin_client, "withdraw", Invitation.objects.get(), reason="A mistake.")
+        run_action(admin_client, "withdraw", Invitation.objects.get(), reason="A mistake.")
     link = link[:-3] + "x/" if reason == "forged" else link
     assert Client().get(link).status_code == 410
 
@@ -185,7 +185,7 @@ def test_an_expired_invitation_can_be_replaced(admin_client, clock) -> None:
 
 def test_resending_an_invitation_is_audited(admin_client) -> None:
     invite(admin_client, "dave@partner.net")
-    ask(admin_client, "send", Invitation.objects.get(), reason="It was among the spam.")
+    run_action(admin_client, "send", Invitation.objects.get(), reason="It was among the spam.")
     assert [letter.to for letter in mail.outbox] == [["dave@partner.net"]] * 2
     assert list(AuditEntry.objects.order_by("id").values_list("action", flat=True)) == [
         "add",

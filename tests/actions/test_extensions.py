@@ -12,7 +12,7 @@ from sandboxes.lib.exceptions import StateConflict, ValidationFailed
 from sandboxes.models import Sandbox
 from tests.helpers.scenarios import (
     event_kinds,
-    last_line,
+    last_message,
     launch,
     reload,
     request,
@@ -31,7 +31,7 @@ def test_an_extension_moves_the_expiry_and_resets_the_idle_timer(alice, runtime,
     assert (extension.minutes, extension.by_operator) == (45, False)
     assert sandbox.expires_at == before + timedelta(minutes=45)
     assert sandbox.last_activity_at == timezone.now()
-    assert last_line(sandbox) == "Extended by 45 minutes."
+    assert last_message(sandbox) == "Extended by 45 minutes."
 
 
 def test_an_owner_can_extend_a_sandbox_once(alice, runtime):
@@ -52,7 +52,7 @@ def test_operators_can_extend_again_with_a_reason(alice, olga, runtime):
 
     assert sandbox.expires_at == sandbox.started_at + timedelta(minutes=50)
     assert [e.by_operator for e in sandbox.extensions.order_by("id")] == [False, True, True]
-    assert last_line(sandbox) == "Extended by 5 minutes. Later still."
+    assert last_message(sandbox) == "Extended by 5 minutes. Later still."
 
 
 @pytest.mark.parametrize("minutes", [0, -5, 121, 10**6])

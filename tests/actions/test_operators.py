@@ -17,10 +17,10 @@ from sandboxes.lib import clock
 from sandboxes.lib.exceptions import Unavailable
 from sandboxes.models import EndReason, LimitOverride, Maintenance, Pool, State, SweepStatus
 from sandboxes.runtime import EngineRefused
-from tests.helpers.admin import ask, page_of, said
+from tests.helpers.admin import messages_of, page_of, run_action
 from tests.helpers.api_client import ApiClient, assert_problem
 from tests.helpers.scenarios import (
-    last_line,
+    last_message,
     launch,
     reload,
     request,
@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.
 def test_suspending_a_user_revokes_tokens_and_ends_sandboxes(admin_client, client, alice, runtime):
     rows = [launch(alice), request(alice)]
     program = ApiClient(alice)
-    ask(admin_client, "suspend", alice, reason="Mining coins.")
+    run_action(admin_client, "suspend", alice, reason="Mining coins.")
 
     assert {reload(row).state for row in rows} == {State.DESTROYED}
     assert {reload(row).end_reason for row in rows} == {EndReason.OPERATOR}
@@ -48,7 +48,7 @@ def test_a_suspended_user_cannot_sign_in_and_open_sessions_end(admin_client, cli
     browser = type(client)()
     browser.force_login(alice)
     assert browser.get("/").status_code == 200
-    ask(admin_client, "suspend", alice, reason="Mining coins.")
+    run_action(admin_client, "suspend", alice, reason="Mining coins.")
 
     assert browser.get("/").status_code == 302
     entered = {"login": alice.email, "password": "correct horse battery staple"}
@@ -57,7 +57,7 @@ def test_a_suspended_user_cannot_sign_in_and_open_sessions_end(admin_client, cli
 
 
 def test_a_sandbox_launched_during_the_suspension_ends_with_the_next_sweep(admin_client, alice):
-    ask(admin_client, "suspend", alice, reason="Mining coins.")
+    run_action(admin_client, "suspend", alice, reason="Mining coins.")
     late = launch(alice)
     sweep()
     assert reload(late).state == State.DESTROYED
@@ -65,20 +65,20 @@ def test_a_sandbox_launched_during_the_suspension_ends_with_the_next_sweep(admin
 
 def test_unsuspending_a_user_keeps_tokens_revoked(admin_client, alice):
     _, old = api_tokens.issue(alice, "laptop")
-    ask(admin_client, "suspend", alice, reason="Mining coins.")
-    page = ask(admin_client, "lift", alice, reason="It was a misunderstanding.")
+    run_action(admin_client, "suspend", alice, reason="Mining coins.")
+    page = run_action(admin_client, "lift", alice, reason="It was a misunderstanding.")
 
     alice.refresh_from_db()
     assert alice.is_active
-    assert said(page) == ["1 user let in again."]
+    assert messages_of(page) == ["1 user let in again."]
     assert api_tokens.authenticate(old) is None
     assert launch(alice).state == State.RUNNING
 
 
 def test_operators_cannot_suspend_or_delete_themselves(admin_client, olga):
     for action in ("suspend", "delete"):
-        page = ask(admin_client, action, olga, reason="Oops.")
-        assert "your own account" in said(page)[0]
+        page = run_action(admin_client, action, olga, reason="Oops.")
+        assert "your own account" in messages_of(page)[0]
     olga.refresh_from_db()
     assert olga.is_active
 
@@ -89,9 +89,9 @@ def test_an_operator_cannot_change_a_superuser(client, bob, olga, action):
     bob.save()
     bob.user_permissions.set(Permission.objects.filter(codename__endswith="_user"))
     client.force_login(bob)
-    page = ask(client, action, olga, reason="Mine now.", password="a-long-enough-Pa55word")
+    page = run_action(client, action, olga, reason="Mine now.", password="a-long-enough-Pa55word")
 
-    assert "only another one may do that" in said(page)[0]
+    assert "only another one may do that" in messages_of(page)[0]
     assert client.post(page_of(olga), {"reason": "x"}).status_code == 403
 
 
@@ -101,7 +101,7 @@ def test_an_operator_cannot_remove_a_superusers_mfa(client, bob, olga):
     bob.save()
     bob.user_permissions.set(Permission.objects.filter(codename__endswith="_authenticator"))
     client.force_login(bob)
-    ask(client, "delete", factor, reason="Lost.")
+    run_action(client, "delete", factor, reason="Lost.")
 
     assert Authenticator.objects.exists()
 
@@ -120,11 +120,11 @@ def test_an_operator_cannot_make_a_user_a_superuser(client, bob, alice):
 
 def test_a_launch_can_be_cancelled_but_not_a_running_sandbox(admin_client, alice):
     waiting, running = request(alice), launch(alice)
-    page = ask(admin_client, "cancel", waiting, running, reason="The engine is full.")
+    page = run_action(admin_client, "cancel", waiting, running, reason="The engine is full.")
 
     assert reload(waiting).state == State.DESTROYED
-    assert last_line(running) != "The engine is full."
-    assert said(page) == [
+    assert last_message(running) != "The engine is full."
+    assert messages_of(page) == [
         f"{running.public_id}: Already running. Only a launch in progress can be cancelled.",
         "1 sandbox cancelled.",
     ]
@@ -133,11 +133,11 @@ def test_a_launch_can_be_cancelled_but_not_a_running_sandbox(admin_client, alice
 def test_a_delayed_removal_can_be_retried_at_once(admin_client, alice, runtime):
     sandbox = launch(alice)
     runtime.fail_next("destroy", EngineRefused("It is busy."))
-    ask(admin_client, "destroy", sandbox, reason="Maintenance.")
+    run_action(admin_client, "destroy", sandbox, reason="Maintenance.")
     assert reload(sandbox).removal_error == "It is busy."
 
-    page = ask(admin_client, "retry_removal", sandbox, reason="The volume is free again.")
-    assert said(page) == ["1 sandbox will be removed again."]
+    page = run_action(admin_client, "retry_removal", sandbox, reason="The volume is free again.")
+    assert messages_of(page) == ["1 sandbox will be removed again."]
     assert reload(sandbox).state == State.DESTROYED
     lines = list(reload(sandbox).events.values_list("actor_role", "message"))
     assert ("operator", "Removal retry requested. The volume is free again.") in lines
@@ -145,7 +145,9 @@ def test_a_delayed_removal_can_be_retried_at_once(admin_client, alice, runtime):
 
 def test_a_message_to_the_owner_is_emailed_and_journaled(admin_client, client, alice):
     sandbox = launch(alice, name="Checkout")
-    ask(admin_client, "message", sandbox, text="Please end <it> by six.", reason="New disks.")
+    run_action(
+        admin_client, "message", sandbox, text="Please end <it> by six.", reason="New disks."
+    )
 
     assert mail.outbox[0].to == ["alice@example.com"]
     assert "Please end <it> by six." in mail.outbox[0].body
@@ -159,8 +161,8 @@ def test_a_message_to_the_owner_is_emailed_and_journaled(admin_client, client, a
 
 def test_owners_see_operator_actions_in_the_journal(admin_client, client, alice):
     sandbox = launch(alice)
-    ask(admin_client, "extend", sandbox, minutes=20, reason="Demo at three.")
-    ask(admin_client, "destroy", sandbox, reason="Mining coins.")
+    run_action(admin_client, "extend", sandbox, minutes=20, reason="Demo at three.")
+    run_action(admin_client, "destroy", sandbox, reason="Mining coins.")
     client.force_login(alice)
 
     page = text(client.get(f"/sandboxes/{sandbox.public_id}/"))
@@ -260,8 +262,8 @@ def test_the_page_says_why_a_blueprint_cannot_be_launched(client, alice):
 def test_a_sweep_can_be_requested_and_runs_in_a_worker(admin_client, alice, runtime):
     sandbox = launch(alice)
     runtime.stop_service(sandbox.public_id, "api", 3)
-    page = ask(admin_client, "sweep", Maintenance.current(), reason="Cron is asleep.")
+    page = run_action(admin_client, "sweep", Maintenance.current(), reason="Cron is asleep.")
 
-    assert said(page) == ["1 site queued for a sweep."]
+    assert messages_of(page) == ["1 site queued for a sweep."]
     assert reload(sandbox).state == State.FAILED
     assert SweepStatus.current().last_sweep_at

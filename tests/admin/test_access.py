@@ -14,9 +14,9 @@ from sandboxes.accounts import api_tokens
 from sandboxes.models import ApiToken, LimitOverride, Maintenance, State, SweepStatus
 from tests.helpers.admin import (
     SANDBOXES,
-    ask,
+    messages_of,
     page_of,
-    said,
+    run_action,
 )
 from tests.helpers.scenarios import launch, reload, sweep
 
@@ -75,11 +75,11 @@ def test_the_user_of_a_limit_override_can_be_autocompleted(admin_client, alice):
 
 def test_a_revoked_token_stops_working(admin_client, alice):
     token, text = api_tokens.issue(alice, "laptop")
-    page = ask(admin_client, "revoke", token, reason="It leaked.")
-    again_page = ask(admin_client, "revoke", token, reason="It leaked.")
+    page = run_action(admin_client, "revoke", token, reason="It leaked.")
+    again_page = run_action(admin_client, "revoke", token, reason="It leaked.")
 
-    assert said(page) == ["1 API token revoked."]
-    assert said(again_page) == [f"{token}: Already revoked. Nothing was changed."]
+    assert messages_of(page) == ["1 API token revoked."]
+    assert messages_of(again_page) == [f"{token}: Already revoked. Nothing was changed."]
     assert api_tokens.authenticate(text) is None
     assert ApiToken.objects.get().revoked_at
 
@@ -108,7 +108,7 @@ def test_maintenance_mode_is_edited_on_one_page(admin_client, alice):
 def test_a_user_is_deleted_with_tokens_and_the_sandboxes_follow(admin_client, alice, runtime):
     sandbox = launch(alice)
     api_tokens.issue(alice, "laptop")
-    ask(admin_client, "delete", alice, reason="She asked for it.")
+    run_action(admin_client, "delete", alice, reason="She asked for it.")
     sweep()
 
     assert not ApiToken.objects.exists()
@@ -132,5 +132,5 @@ def test_a_second_factor_can_be_removed_but_not_viewed(admin_client, alice):
     )
     assert "JBSWY3DPEHPK3PXP" not in admin_client.get(page_of(factor)).content.decode()
 
-    ask(admin_client, "delete", factor, reason="The phone was lost.")
+    run_action(admin_client, "delete", factor, reason="The phone was lost.")
     assert not Authenticator.objects.exists()

@@ -11,9 +11,9 @@ from sandboxes import actions
 from sandboxes.models import AuditEntry, EndReason, Event, Sandbox, State
 from tests.helpers.admin import (
     SANDBOXES,
-    ask,
+    messages_of,
     page_of,
-    said,
+    run_action,
 )
 from tests.helpers.scenarios import (
     launch,
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.
 
 def test_destroy_asks_for_a_reason_first(admin_client, alice):
     sandbox = launch(alice)
-    page = ask(admin_client, "destroy", sandbox)
+    page = run_action(admin_client, "destroy", sandbox)
 
     assert page.status_code == 200
     assert "alice@example.com" in page.content.decode()
@@ -38,7 +38,7 @@ def test_destroy_asks_for_a_reason_first(admin_client, alice):
 @pytest.mark.parametrize("reason", ["", "   ", "x" * 201])
 def test_destroy_requires_a_valid_reason(admin_client, alice, reason):
     sandbox = launch(alice)
-    page = ask(admin_client, "destroy", sandbox, reason=reason)
+    page = run_action(admin_client, "destroy", sandbox, reason=reason)
 
     assert page.context["form"].errors
     assert reload(sandbox).state == State.RUNNING
@@ -67,9 +67,9 @@ def test_cancel_returns_to_the_previous_page(admin_client, alice, return_url, ba
 
 def test_destroy_records_the_operator_and_the_reason(admin_client, alice, bob, olga, runtime):
     rows = [launch(alice), launch(bob), request(bob)]
-    page = ask(admin_client, "destroy", *rows, reason="Mining coins.")
+    page = run_action(admin_client, "destroy", *rows, reason="Mining coins.")
 
-    assert said(page) == ["3 sandboxes will be destroyed."]
+    assert messages_of(page) == ["3 sandboxes will be destroyed."]
     assert {reload(row).state for row in rows} == {State.DESTROYED}
     assert {reload(row).end_reason for row in rows} == {EndReason.OPERATOR}
     lines = Event.objects.filter(kind="ending")
@@ -84,9 +84,9 @@ def test_ended_sandboxes_are_reported_and_skipped(admin_client, alice):
     running, ended = launch(alice), launch(alice)
     with run_on_commit():
         actions.destroy(ended, alice)
-    page = ask(admin_client, "destroy", running, ended, reason="Maintenance.")
+    page = run_action(admin_client, "destroy", running, ended, reason="Maintenance.")
 
-    assert said(page) == [
+    assert messages_of(page) == [
         f"{ended.public_id}: Already destroyed. Nothing was changed.",
         "1 sandbox will be destroyed.",
     ]
@@ -96,9 +96,9 @@ def test_ended_sandboxes_are_reported_and_skipped(admin_client, alice):
 def test_operators_can_extend_after_the_owner_has(admin_client, alice, olga):
     sandbox = launch(alice)
     actions.extend(sandbox, 10, alice)
-    page = ask(admin_client, "extend", sandbox, minutes=30, reason="Demo at three.")
+    page = run_action(admin_client, "extend", sandbox, minutes=30, reason="Demo at three.")
 
-    assert said(page) == ["1 sandbox extended."]
+    assert messages_of(page) == ["1 sandbox extended."]
     assert reload(sandbox).expires_at == sandbox.expires_at + timedelta(minutes=30)
     assert reload(sandbox).events.last().message == "Extended by 30 minutes. Demo at three."
     assert reload(sandbox).extensions.last().granted_by == olga
@@ -107,9 +107,9 @@ def test_operators_can_extend_after_the_owner_has(admin_client, alice, olga):
 def test_extend_reports_the_error_of_each_sandbox(admin_client, alice):
     pending, capped = request(alice), launch(alice)
     Sandbox.objects.filter(pk=capped.pk).update(hard_cap_at=capped.expires_at)
-    page = ask(admin_client, "extend", pending, capped, minutes=30, reason="Demo.")
+    page = run_action(admin_client, "extend", pending, capped, minutes=30, reason="Demo.")
 
-    assert sorted(said(page)) == sorted(
+    assert sorted(messages_of(page)) == sorted(
         [
             f"{pending.public_id}: Only a running sandbox can be extended; this one is pending.",
             f"{capped.public_id}: This sandbox has reached its maximum lifetime.",
@@ -120,7 +120,7 @@ def test_extend_reports_the_error_of_each_sandbox(admin_client, alice):
 @pytest.mark.parametrize("minutes", ["", "0", "121", "many"])
 def test_extend_requires_valid_minutes(admin_client, alice, minutes):
     sandbox = launch(alice)
-    page = ask(admin_client, "extend", sandbox, minutes=minutes, reason="Demo.")
+    page = run_action(admin_client, "extend", sandbox, minutes=minutes, reason="Demo.")
 
     assert "minutes" in page.context["form"].errors
     assert reload(sandbox).expires_at == sandbox.expires_at
@@ -129,9 +129,9 @@ def test_extend_requires_valid_minutes(admin_client, alice, minutes):
 def test_too_many_rows_are_rejected_completely(admin_client, alice, monkeypatch):
     monkeypatch.setattr("sandboxes.admin.confirmations.MAX_ROWS_PER_ACTION", 1)
     rows = [launch(alice), launch(alice)]
-    page = ask(admin_client, "destroy", *rows, reason="Maintenance.")
+    page = run_action(admin_client, "destroy", *rows, reason="Maintenance.")
 
-    assert said(page) == ["Select at most 1 rows. Nothing was changed."]
+    assert messages_of(page) == ["Select at most 1 rows. Nothing was changed."]
     assert {reload(row).state for row in rows} == {State.RUNNING}
 
 
@@ -157,7 +157,7 @@ def test_operators_with_view_permission_only_cannot_act(client, alice, bob):
     client.force_login(bob)
     sandbox = launch(alice)
     page = client.get(SANDBOXES)
-    ask(client, "destroy", sandbox, reason="Because I can.")
+    run_action(client, "destroy", sandbox, reason="Because I can.")
 
     assert page.status_code == 200
     assert "Destroy…" not in page.content.decode()

@@ -28,7 +28,7 @@ from sandboxes.models import (
 from sandboxes.operators import audit
 from sandboxes.operators.audit import AuditActor
 from sandboxes.webhooks import endpoints
-from tests.helpers.admin import ask, page_of
+from tests.helpers.admin import page_of, run_action
 from tests.helpers.scenarios import launch, request
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
@@ -81,10 +81,10 @@ def test_every_action_requires_a_reason_and_is_audited(admin_client, alice, desk
     row = prepared(question, subject(desk_page, alice), alice)
     answers = {name: ANSWERS[name] for name in question.form.base_fields if name != "reason"}
     key = str(row.pk)
-    ask(admin_client, question.name, row, **answers, reason=" ")
+    run_action(admin_client, question.name, row, **answers, reason=" ")
     assert not AuditEntry.objects.exists()
 
-    ask(admin_client, question.name, row, **answers, reason="It has to be.")
+    run_action(admin_client, question.name, row, **answers, reason="It has to be.")
     entry = AuditEntry.objects.get()
     assert (entry.action, entry.model) == (question.name, desk_page.opts.verbose_name)
     assert (entry.subject_key, entry.reason) == (key, "It has to be.")
@@ -162,7 +162,7 @@ def test_a_new_account_is_audited_without_its_password(admin_client):
 def test_a_rejected_action_is_not_audited(admin_client, alice):
     token, _ = api_tokens.issue(alice, "laptop")
     api_tokens.revoke(token)
-    ask(admin_client, "revoke", token, reason="It leaked.")
+    run_action(admin_client, "revoke", token, reason="It leaked.")
 
     assert not AuditEntry.objects.exists()
 
@@ -182,7 +182,7 @@ def test_audit_entries_cannot_be_changed_or_deleted(entry):
 
 
 def test_audit_entries_outlive_accounts(admin_client, alice, olga):
-    ask(admin_client, "delete", alice, reason="She asked for it.")
+    run_action(admin_client, "delete", alice, reason="She asked for it.")
     entry = AuditEntry.objects.get()
 
     assert (entry.actor, entry.subject, entry.affected_user) == (
@@ -227,8 +227,12 @@ def test_the_csv_export_requires_view_permission(client, bob):
 
 
 def test_the_history_of_a_row_links_to_the_audit_log(admin_client, alice, bob):
-    ask(admin_client, "set_password", alice, password=ANSWERS["password"], reason="Locked out.")
-    ask(admin_client, "set_password", bob, password=ANSWERS["password"], reason="Locked out, too.")
+    run_action(
+        admin_client, "set_password", alice, password=ANSWERS["password"], reason="Locked out."
+    )
+    run_action(
+        admin_client, "set_password", bob, password=ANSWERS["password"], reason="Locked out, too."
+    )
     page = admin_client.get(page_of(alice).replace("change", "history"), follow=True)
 
     assert [row.subject for row in page.context["cl"].result_list] == ["alice"]
@@ -237,7 +241,9 @@ def test_the_history_of_a_row_links_to_the_audit_log(admin_client, alice, bob):
 def test_the_audited_address_is_the_client_behind_trusted_proxies(admin_client, alice, settings):
     settings.TRUSTED_PROXY_COUNT = 1
     admin_client.defaults["HTTP_X_FORWARDED_FOR"] = "203.0.113.9, 198.51.100.7"
-    ask(admin_client, "set_password", alice, password=ANSWERS["password"], reason="Locked out.")
+    run_action(
+        admin_client, "set_password", alice, password=ANSWERS["password"], reason="Locked out."
+    )
 
     assert AuditEntry.objects.get().address == "198.51.100.7"
     assert clock.now() - AuditEntry.objects.get().at < timedelta(minutes=1)

@@ -21,7 +21,7 @@ from sandboxes.models.append_only import trigger_sql
 from sandboxes.models.runtime_settings import config as in_force
 from sandboxes.operators import audit
 from tests.harness import bulk_data
-from tests.harness.databases import at_once, let_tests_empty_it
+from tests.harness.databases import allow_deleting_audit_entries, run_in_threads
 from tests.helpers.scenarios import launch
 
 pytestmark = [
@@ -44,7 +44,7 @@ def guarded(shared_database: None) -> Iterator[None]:
         with connection.cursor() as cursor:
             cursor.execute(trigger_sql("sqlite", TABLE)[1])
     yield
-    let_tests_empty_it()
+    allow_deleting_audit_entries()
 
 
 @pytest.mark.parametrize("statement", ["UPDATE {} SET reason = 'else'", "DELETE FROM {}"])
@@ -105,11 +105,11 @@ def busy_week() -> None:
 def test_the_overview_is_fast_with_many_past_sandboxes(olga: Any) -> None:
     admin_client = Client()
     admin_client.force_login(olga)
-    bulk_data.live(30, olga)
+    bulk_data.create_running(30, olga)
     look(admin_client)
     with CaptureQueriesContext(connection) as few:
         look(admin_client)
-    bulk_data.past(1)
+    bulk_data.create_ended(1)
     multiply(Sandbox.objects.ended().get(), 100_000)
     busy_week()
     in_force.refresh()
@@ -133,7 +133,7 @@ def test_concurrent_aggregation_counts_each_event_once(olga: Any, settings: Any)
 
     tallies_settled = pytest.MonkeyPatch()
     tallies_settled.setattr(outcomes, "SETTLE_DELAY", -later)
-    at_once(6, count)
+    run_in_threads(6, count)
     tallies_settled.undo()
 
     counted = OutcomeCount.objects.filter(bucket_start__year=1970, operation="launch").values_list(

@@ -14,7 +14,7 @@ from sandboxes.models import Maintenance, Pool, Sandbox, State
 from sandboxes.operators.alerts import active_alerts
 from sandboxes.operators.overview import OperatorOverview
 from sandboxes.runtime import EngineRefused, EngineUnreachable
-from tests.helpers.admin import ask, said
+from tests.helpers.admin import messages_of, run_action
 from tests.helpers.api_client import ApiClient, assert_problem
 from tests.helpers.scenarios import (
     launch,
@@ -71,7 +71,7 @@ def test_a_stuck_launch_can_be_cancelled_from_its_alert(admin_client, alice, clo
     clock.forward(seconds=61)
     sweep_without_worker()
     page = fix(admin_client, "stuck")
-    assert said(page) == ["1 sandbox cancelled."]
+    assert messages_of(page) == ["1 sandbox cancelled."]
     assert reload(stuck).state == State.DESTROYED
     assert raised() == {}
 
@@ -291,7 +291,7 @@ def test_the_overview_requires_permission_to_view_sandboxes(client, bob):
 
 
 def test_the_overview_shows_recent_operator_activity(admin_client, alice):
-    ask(admin_client, "suspend", alice, reason="Mining coins.")
+    run_action(admin_client, "suspend", alice, reason="Mining coins.")
     assert "Mining coins." in admin_client.get("/admin/").content.decode()
 
 

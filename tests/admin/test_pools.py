@@ -6,7 +6,7 @@ import pytest
 from django.urls import reverse
 
 from sandboxes.models import Pool, Sandbox
-from tests.helpers.admin import SANDBOXES, ask, page_of
+from tests.helpers.admin import SANDBOXES, page_of, run_action
 from tests.helpers.scenarios import run_on_commit, sweep
 
 pytestmark = pytest.mark.django_db
@@ -75,7 +75,7 @@ def test_pooled_sandboxes_can_be_viewed_and_destroyed(admin_client, pool):
     assert "Waiting in the warm pool." in admin_client.get(SANDBOXES).content.decode()
     assert admin_client.get(page_of(warm)).status_code == 200
 
-    ask(admin_client, "destroy", warm, reason="It looks odd.")
+    run_action(admin_client, "destroy", warm, reason="It looks odd.")
 
     warm.refresh_from_db()
     assert (warm.state, warm.end_reason) == ("destroyed", "operator")

@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from sandboxes.models import Event, Sandbox, State
-from tests.harness.databases import at_once
+from tests.harness.databases import run_in_threads
 from tests.helpers.api_client import ApiClient
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ def create_developer(name: str) -> User:
 
 def test_50_parallel_launches_of_a_user_reach_exactly_the_limit() -> None:
     program = ApiClient(create_developer("alice"))
-    answers = at_once(50, lambda number: program.post("/sandboxes", {"name": f"no {number}"}))
+    answers = run_in_threads(
+        50, lambda number: program.post("/sandboxes", {"name": f"no {number}"})
+    )
     assert Counter(answer.status_code for answer in answers) == {201: 3, 429: 47}
     assert sorted(Sandbox.objects.values_list("slot", flat=True)) == [1, 2, 3]
     refusals = [answer.json() for answer in answers if answer.status_code == 429]
@@ -41,7 +43,7 @@ def test_50_parallel_launches_of_many_users_reach_exactly_the_site_limit(
 ) -> None:
     settings.SANDBOX_MAX_SITE = 7
     programs = [ApiClient(create_developer(f"create_developer{number}")) for number in range(25)]
-    answers = at_once(50, lambda number: programs[number % 25].post("/sandboxes"))
+    answers = run_in_threads(50, lambda number: programs[number % 25].post("/sandboxes"))
     assert Counter(answer.status_code for answer in answers) == {201: 7, 429: 43}
     assert Sandbox.objects.count() == 7
 
@@ -52,7 +54,7 @@ def test_20_parallel_launches_with_one_key_create_one_sandbox() -> None:
     def launch(_: int) -> Any:
         return program.post("/sandboxes", {"name": "one"}, Idempotency_Key="the-key")
 
-    answers = at_once(20, launch)
+    answers = run_in_threads(20, launch)
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.json()["id"] for answer in answers}) == 1
     assert sum("Idempotent-Replayed" not in answer for answer in answers) == 1
@@ -66,14 +68,14 @@ def test_20_parallel_extensions_are_granted_once(queued_tasks: Connection) -> No
     sandbox = program.launch()
     provisioning.provision(Sandbox.objects.get())
     path = f"/sandboxes/{sandbox['id']}/extensions"
-    answers = at_once(20, lambda _: program.post(path, {"minutes": 30}))
+    answers = run_in_threads(20, lambda _: program.post(path, {"minutes": 30}))
     assert Counter(answer.status_code for answer in answers) == {201: 1, 409: 19}
 
 
 def test_20_parallel_deletions_all_succeed_and_are_journaled_once() -> None:
     program = ApiClient(create_developer("alice"))
     sandbox = program.launch()
-    answers = at_once(20, lambda _: program.delete(f"/sandboxes/{sandbox['id']}"))
+    answers = run_in_threads(20, lambda _: program.delete(f"/sandboxes/{sandbox['id']}"))
     assert {answer.status_code for answer in answers} == {202}
     assert Event.objects.filter(kind="ending").count() == 1
 
@@ -90,7 +92,7 @@ def test_waiting_ends_as_soon_as_the_sandbox_runs() -> None:
             pass
         return provisioning.provision(waiting)
 
-    answer = at_once(2, request_or_work)[0]
+    answer = run_in_threads(2, request_or_work)[0]
     assert answer.status_code == 201
     assert answer.json()["state"] == "running"
     assert answer["Preference-Applied"] == "wait=60"

@@ -38,7 +38,7 @@ def create_ended_sandboxes(count: int, developers: int) -> None:
     """Create ended sandboxes with their events; `developers` of them belong to the demo user."""
     from tests.harness import bulk_data
 
-    bulk_data.past(count, {User.objects.get(username="developer"): developers})
+    bulk_data.create_ended(count, {User.objects.get(username="developer"): developers})
     # A portal's sweeps would have aggregated these events as they were written.
     OutcomeCursor.objects.update_or_create(
         pk=1, defaults={"last_event_id": Event.objects.latest("pk").pk}

@@ -13,7 +13,7 @@ from sandboxes.runtime import get_runtime
 from tests.browser.scenes import TOTP_KEY
 from tests.browser.stops import show_credentials
 from tests.browser.waiting import PATIENCE, evaluates
-from tests.helpers.scenarios import code_of
+from tests.helpers.scenarios import totp_code
 from tests.helpers.wait import wait_for
 
 if TYPE_CHECKING:
@@ -141,8 +141,8 @@ def runs_now(page: Page) -> None:
 
 def enters_the_code(page: Page) -> None:
     key = page.get_by_label("Can't scan?").input_value()
-    page.get_by_label("Authenticator code").fill(code_of(key))
+    page.get_by_label("Authenticator code").fill(totp_code(key))
 
 
 def enters_the_code_of_two_factors(page: Page) -> None:
-    page.get_by_label("Code").fill(code_of(TOTP_KEY))
+    page.get_by_label("Code").fill(totp_code(TOTP_KEY))

@@ -31,7 +31,7 @@ from sandboxes.models import (
 )
 from sandboxes.runtime import EngineUnreachable
 from tests.conftest import PASSWORD
-from tests.fakes.sandbox_api import SandboxApi, at, started
+from tests.fakes.sandbox_api import SandboxApi, start_sandbox_api, with_api_address
 from tests.helpers.scenarios import (
     launch,
     reload,
@@ -270,12 +270,12 @@ def full_of_others(alice: User, runtime: MemoryRuntime) -> None:
 
 def explored(alice: User, runtime: MemoryRuntime) -> Sandbox:
     """One whose API answers."""
-    return at(aged(launch(alice, name="checkout-tests"), 8), _api().address)
+    return with_api_address(aged(launch(alice, name="checkout-tests"), 8), _api().address)
 
 
 @cache
 def _api() -> SandboxApi:
-    return started()
+    return start_sandbox_api()
 
 
 def with_a_token(alice: User, runtime: MemoryRuntime) -> None:

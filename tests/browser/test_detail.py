@@ -111,7 +111,7 @@ def test_what_was_opened_stays_open_when_there_is_news(
 def test_the_estimate_counts_down_between_two_polls(
     page: Page, alice: User, runtime: MemoryRuntime, watch: Watch
 ) -> None:
-    bulk_data.past(3, {alice: 3})
+    bulk_data.create_ended(3, {alice: 3})
     slow = [{"name": "ready", "state": "done", "started_at": str(clock.now()), "seconds": 60.0}]
     Sandbox.objects.update(steps=slow, blueprint="billing")
     visit(page, being_made(alice, runtime), alice)

@@ -12,7 +12,7 @@ from sandboxes.models import Sandbox
 from tests.browser.conftest import Watch, sign_in
 from tests.browser.layout import FONTS, SHIFTS, use_fonts
 from tests.browser.waiting import evaluates
-from tests.fakes.sandbox_api import SandboxApi, at
+from tests.fakes.sandbox_api import SandboxApi, with_api_address
 from tests.helpers.scenarios import launch
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def sandbox(alice: User, api: SandboxApi, runtime: MemoryRuntime) -> Sandbox:
-    return at(launch(alice, name="checkout"), api.address)
+    return with_api_address(launch(alice, name="checkout"), api.address)
 
 
 def faults(page: Page) -> list[str]:

@@ -22,7 +22,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 
 from tests.bench.machine import ROOT
 from tests.chaos import acceptance
-from tests.harness.busybox_image import imported_image
+from tests.harness.busybox_image import import_busybox_image
 from tests.tools.reliability_report import measured_on, publish, summary_lines
 
 TIMEOUT_SECONDS = 1200
@@ -111,7 +111,7 @@ def short_plan(seed: str) -> Plan:
 def run_plan(plan: Plan) -> dict[str, Any]:
     """Return the results of every experiment by its name."""
     results: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder, imported_image(Path(folder)) as image:
+    with tempfile.TemporaryDirectory() as folder, import_busybox_image(Path(folder)) as image:
         for lanes in plan:
             with ThreadPoolExecutor(len(lanes)) as threads:
                 for lane in threads.map(lambda lane: run_lane(lane, image), lanes):

@@ -39,7 +39,7 @@ def step(name: str, seconds: float | None = None, ago: float = 0.0) -> dict[str,
 
 def launched(alice: User, *runs: tuple[float, float, float]) -> None:
     """So many launches in the past, that took so long step by step."""
-    bulk_data.past(len(runs), {alice: len(runs)})
+    bulk_data.create_ended(len(runs), {alice: len(runs)})
     for row, run in zip(Sandbox.objects.order_by("pk"), runs, strict=True):
         steps = [step(*took) for took in zip(("network", "containers", "ready"), run, strict=True)]
         Sandbox.objects.filter(pk=row.pk).update(steps=steps, blueprint="billing")

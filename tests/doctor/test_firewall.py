@@ -15,7 +15,7 @@ from sandboxes import blueprints
 from sandboxes.doctor import firewall
 from sandboxes.runtime import get_runtime
 from sandboxes.runtime.memory import MemoryRuntime
-from tests.harness.runtimes import DockerHarness, fetch
+from tests.harness.runtimes import DockerHarness, fetch_page
 from tests.runtime.docker.test_networks import page_on
 
 
@@ -81,7 +81,7 @@ def subnets(docker_harness: DockerHarness, settings) -> Iterator[IPv4Network]:
     """Use subnets of this test only, and remove its rules afterwards."""
     settings.SANDBOX_SUBNETS = IPv4Network(f"10.222.{secrets.randbelow(256)}.0/24")
     settings.SANDBOX_RUNTIME, settings.SANDBOX_INSTANCE = "docker", docker_harness.instance
-    docker_harness.runtime = docker_harness.make(settings.SANDBOX_SUBNETS)
+    docker_harness.runtime = docker_harness.new_runtime(settings.SANDBOX_SUBNETS)
     get_runtime.cache_clear()
     yield settings.SANDBOX_SUBNETS
     get_runtime.cache_clear()
@@ -105,7 +105,7 @@ def test_the_rules_block_the_host_and_nothing_else(
             run(firewall.rules(flavour))
         assert not docker_harness.reaches(spec, host, port)
         assert firewall.check_firewall().is_closed is True
-        fetch(facts)
+        fetch_page(facts)
         assert docker_harness.reaches(spec, "web", 8080)
         run(firewall.rules(flavour, undo=True))
         assert docker_harness.reaches(spec, host, port)
@@ -121,7 +121,7 @@ def test_the_rules_block_forwarding_with_remote_clients(
     Services that are published on a reachable address need a route to their clients, through
     which other packets could leave the machine, too.
     """
-    docker_harness.runtime = docker_harness.make(subnets, bind_address="0.0.0.0")
+    docker_harness.runtime = docker_harness.new_runtime(subnets, bind_address="0.0.0.0")
     spec, facts = docker_harness.create()
 
     def sent() -> int:
@@ -133,4 +133,4 @@ def test_the_rules_block_forwarding_with_remote_clients(
     run(firewall.rules())
     assert not docker_harness.reaches(spec, "169.254.169.254", 80)
     assert sent() > 0, "it came as far as the rule, and no further"
-    fetch(facts)
+    fetch_page(facts)

@@ -12,8 +12,8 @@ from sandboxes.explorer import ApiRequest, client
 from sandboxes.explorer.concurrency import ConcurrencyLimit
 from sandboxes.lib.exceptions import StateConflict, Unavailable, ValidationFailed
 from sandboxes.models import Sandbox
-from tests.fakes.friendbot import socket_that
-from tests.fakes.sandbox_api import Reply, SandboxApi, at
+from tests.fakes.friendbot import raw_server
+from tests.fakes.sandbox_api import Reply, SandboxApi, with_api_address
 from tests.harness.ports import reserve_port
 from tests.helpers.scenarios import launch, reload
 
@@ -27,7 +27,7 @@ PLANS = ApiRequest("GET", "/v1/plans")
 
 @pytest.fixture
 def sandbox(alice: User, api: SandboxApi) -> Sandbox:
-    return at(launch(alice), api.address)
+    return with_api_address(launch(alice), api.address)
 
 
 @pytest.fixture
@@ -141,14 +141,14 @@ def test_a_slow_response_times_out(sandbox: Sandbox, api: SandboxApi, slow: Repl
 )
 @pytest.mark.usefixtures("hasty")
 def test_invalid_http_is_reported(sandbox: Sandbox, sends: bytes | None, says: str) -> None:
-    with socket_that(sends) as url, pytest.raises(Unavailable, match=says):
-        explorer.send(at(sandbox, url.removeprefix("http://")), PLANS)
+    with raw_server(sends) as url, pytest.raises(Unavailable, match=says):
+        explorer.send(with_api_address(sandbox, url.removeprefix("http://")), PLANS)
 
 
 def test_an_unreachable_sandbox_is_reported(sandbox: Sandbox) -> None:
     address = f"127.0.0.1:{reserve_port()}"
     with pytest.raises(Unavailable, match=f"can't reach the sandbox at {address}"):
-        explorer.send(at(sandbox, address), PLANS)
+        explorer.send(with_api_address(sandbox, address), PLANS)
 
 
 def test_a_sandbox_that_is_not_running_gets_no_request(
@@ -189,7 +189,7 @@ def test_concurrent_requests_are_limited() -> None:
 
 
 def test_a_failed_request_frees_its_slot(sandbox: Sandbox) -> None:
-    lost = at(sandbox, f"127.0.0.1:{reserve_port()}")
+    lost = with_api_address(sandbox, f"127.0.0.1:{reserve_port()}")
     for _ in range(3):
         with pytest.raises(Unavailable, match="can't reach"):
             explorer.send(lost, PLANS)

@@ -13,7 +13,7 @@ from django.urls import reverse
 from sandboxes import actions
 from sandboxes.explorer import client as explorer_client
 from sandboxes.models import Sandbox
-from tests.fakes.sandbox_api import Reply, SandboxApi, at
+from tests.fakes.sandbox_api import Reply, SandboxApi, with_api_address
 from tests.harness.ports import reserve_port
 from tests.helpers.scenarios import event_kinds, launch, run_on_commit
 from tests.helpers.web import HTMX, text
@@ -30,7 +30,7 @@ DATA = {**HTMX, "HX-Target": "data"}
 
 @pytest.fixture
 def sandbox(alice: User, api: SandboxApi) -> Sandbox:
-    return at(launch(alice, name="checkout"), api.address)
+    return with_api_address(launch(alice, name="checkout"), api.address)
 
 
 def address(sandbox: Sandbox, name: str = "explorer") -> str:
@@ -256,7 +256,7 @@ def test_an_ended_or_hanging_sandbox_is_reported(
     web: Client, alice: User, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(explorer_client, "TIMEOUT_SECONDS", 0.3)
-    lost = at(sandbox, f"127.0.0.1:{reserve_port()}")
+    lost = with_api_address(sandbox, f"127.0.0.1:{reserve_port()}")
     for response in (web.get(address(lost)), send(web, lost, "list_plans")):
         assert response.status_code == 200
         assert "The portal can&#x27;t reach the sandbox" in text(response)

@@ -1,4 +1,4 @@
-"""Friendbots on this machine: real HTTP servers whose answers a test chooses."""
+"""Fake friendbots: real HTTP servers on this machine with configurable responses."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 class Friendbot(ThreadingHTTPServer):
-    """Answers with `status`, `headers` and `body`; with `drips`, byte by byte without an end."""
+    """Responds with `status`, `headers` and `body`; with `drips`, sends bytes without end."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Asked)
+        super().__init__(("127.0.0.1", 0), Handler)
         self.status = 200
         self.headers: dict[str, str] = {}
         self.body = b'{"successful": true}'
@@ -40,7 +40,7 @@ class Friendbot(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
 
-class Asked(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     server: Friendbot
 
     def do_GET(self) -> None:
@@ -58,12 +58,12 @@ class Asked(BaseHTTPRequestHandler):
             self.wfile.flush()
 
     def log_message(self, *_: object) -> None:
-        """Tests have enough to say."""
+        """Suppress the access log."""
 
 
 @pytest.fixture
 def bot(settings: SettingsWrapper) -> Iterator[Friendbot]:
-    """The friendbot that the portal asks."""
+    """Run the friendbot that the portal uses."""
     with Friendbot() as running:
         Thread(target=running.serve_forever, daemon=True).start()
         settings.FRIENDBOT_URL = running.url
@@ -72,16 +72,16 @@ def bot(settings: SettingsWrapper) -> Iterator[Friendbot]:
         running.shutdown()
 
 
-def wait_of(sandbox: Sandbox) -> timedelta:
-    """How long until friendbot is asked for its account again."""
+def funding_delay(sandbox: Sandbox) -> timedelta:
+    """Return the time until the next funding request for the sandbox."""
     due_at = reload(sandbox).funding_due_at
     assert due_at
     return due_at - timezone.now()
 
 
 @contextmanager
-def socket_that(sends: bytes | None) -> Iterator[str]:
-    """A server that speaks no HTTP: it sends these bytes, or with None nothing, and holds on."""
+def raw_server(sends: bytes | None) -> Iterator[str]:
+    """Run a server that sends these bytes instead of HTTP, or with None nothing, and stays open."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         kept: list[socket.socket] = []
 

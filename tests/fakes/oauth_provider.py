@@ -1,4 +1,4 @@
-"""A provider of sign-ins on this machine: OpenID Connect and GitHub, over real HTTP."""
+"""A fake sign-in provider on this machine: OpenID Connect and GitHub over real HTTP."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLIENT, SECRET = "portal", "s3cret-of-the-client"
 
 
 class Provider(ThreadingHTTPServer):
-    """Signs in `person` at once; `emails` are what GitHub would tell of them."""
+    """Signs in `person` at once, with its email address for GitHub."""
 
     daemon_threads = True
 
@@ -88,12 +88,12 @@ class _Asked(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Tests need no access log."""
+        """Suppress the access log."""
 
 
 @pytest.fixture
 def provider(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
-    """Both ways to sign in, set up with it."""
+    """Configure both sign-in methods with the fake provider."""
     server = Provider()
     Thread(target=server.serve_forever, daemon=True).start()
     app = {"client_id": CLIENT, "secret": SECRET}
@@ -113,7 +113,7 @@ def provider(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provide
 
 
 def _lead_github_to(server: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
-    """allauth reads where GitHub is once, when it is imported."""
+    """Replace GitHub's URLs, which allauth reads once on import."""
     from allauth.socialaccount.providers.github.views import GitHubOAuth2Adapter
 
     for name, path in {

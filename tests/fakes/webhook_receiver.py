@@ -1,4 +1,4 @@
-"""Receivers of webhooks on this machine: real HTTP servers whose answers a test chooses."""
+"""Fake webhook receivers: real HTTP servers on this machine with configurable responses."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class Receiver(ThreadingHTTPServer):
-    """Answers with `status`, `headers` and `body`; with `drips`, byte by byte without an end."""
+    """Responds with `status`, `headers` and `body`; with `drips`, sends bytes without end."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Told)
+        super().__init__(("127.0.0.1", 0), Handler)
         self.status = 204
         self.headers: dict[str, str] = {}
         self.body = b""
@@ -42,7 +42,7 @@ class Receiver(ThreadingHTTPServer):
         return [headers["webhook-id"] for headers, _ in self.messages]
 
     def verified(self, secret: str) -> list[dict[str, Any]]:
-        """All that came, checked as its owner would, each at the time when it came."""
+        """Return all received messages, each verified at the time of its arrival."""
         checked = []
         for headers, body in self.messages:
             with time_machine.travel(int(headers["webhook-timestamp"]), tick=False):
@@ -53,7 +53,7 @@ class Receiver(ThreadingHTTPServer):
         return [message["type"] for message in self.verified(secret)]
 
 
-class Told(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     server: Receiver
 
     def do_POST(self) -> None:
@@ -72,12 +72,12 @@ class Told(BaseHTTPRequestHandler):
             self.wfile.flush()
 
     def log_message(self, *_: object) -> None:
-        """Tests have enough to say."""
+        """Suppress the access log."""
 
 
 @pytest.fixture
 def receiver(settings: SettingsWrapper) -> Iterator[Receiver]:
-    """A receiver on this machine, which the portal may reach in this test."""
+    """Run a receiver on this machine, to which the portal may deliver in this test."""
     settings.WEBHOOK_ALLOW_PRIVATE = settings.WEBHOOK_ALLOW_HTTP = True
     with Receiver() as running:
         Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
@@ -86,23 +86,23 @@ def receiver(settings: SettingsWrapper) -> Iterator[Receiver]:
         running.shutdown()
 
 
-def hook(user: User, receiver: Receiver, *events: str) -> tuple[Webhook, str]:
-    """A webhook of the user's for these events, or all, and its secret."""
+def create_webhook(user: User, receiver: Receiver, *events: str) -> tuple[Webhook, str]:
+    """Create a webhook of the user for these events, or for all; return it and its secret."""
     return endpoints.create(user, receiver.url, events or EventType.values, "bot")
 
 
-def fresh(webhook: Webhook) -> Webhook:
-    """The row as it is now."""
+def reload_webhook(webhook: Webhook) -> Webhook:
+    """Return the current row."""
     return Webhook.objects.get(pk=webhook.pk)
 
 
-def told(webhook: Webhook) -> WebhookDelivery:
-    """The last message for it, and what became of that."""
+def last_delivery(webhook: Webhook) -> WebhookDelivery:
+    """Return the last delivery of the webhook."""
     last = webhook.deliveries.newest_first().first()
     assert last
     return last
 
 
 def statuses(webhook: Webhook) -> list[int | None]:
-    """What the receiver answered to each try of the last message."""
-    return [entry["status"] for entry in told(webhook).log]
+    """Return the receiver's response to each attempt of the last delivery."""
+    return [entry["status"] for entry in last_delivery(webhook).log]

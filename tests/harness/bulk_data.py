@@ -1,7 +1,7 @@
-"""Many sandboxes at once: a busy quarter's worth of past ones, and as many that run now.
+"""Many sandboxes at once: past ones of a busy quarter, and running ones.
 
-They are written straight into the tables, as the portal would have left them there; a hundred
-thousand take some seconds. For SQLite and PostgreSQL.
+They are written directly to the tables, as the portal would have left them. A hundred thousand take
+a few seconds. Supports SQLite and PostgreSQL.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
     from sandboxes.runtime.memory import MemoryRuntime
 
-__all__ = ["live", "on_engine", "past"]
+__all__ = ["create_ended", "create_on_engine", "create_running"]
 
 DAYS = 89
-"""Past sandboxes began in so many days: none is old enough to be forgotten."""
+"""Past sandboxes were created within this many days, so none is due for deletion."""
 BATCH = 2000
 SANDBOXES_OF_ONE = 10
-"""So many past ones has each of the owners who are made up for them."""
+"""Past sandboxes of each generated owner."""
 EXTENDED = 5
-"""One in so many was extended."""
+"""One in this many was extended."""
 ENDS = {
     EndReason.IDLE: 40,
     EndReason.USER: 30,
@@ -46,7 +46,7 @@ ENDS = {
     EndReason.LOST: 1,
 }
 BLUEPRINTS = {"billing": 19, "payouts": 1}
-"""With one that is not there any more."""
+"""Including one that is no longer installed."""
 KINDS = ("requested", "provisioning", "running", "funded", "credentials", "touched", "ending")
 STEPS = [
     {"name": name, "state": "done", "started_at": "2026-01-01T00:00:00+00:00", "seconds": 1.0}
@@ -54,16 +54,16 @@ STEPS = [
 ]
 
 
-def past(
+def create_ended(
     count: int, owner_share: Mapping[User, int] | None = None, events_each: int = 8
 ) -> list[User]:
-    """So many that have ended, oldest first, with their journals and some extensions.
+    """Create ended sandboxes, oldest first, with journals and some extensions.
 
-    `owner_share` says how many of them belong to whom; the others to users made up here, who are
-    the answer.
+    `owner_share` is the number of sandboxes per user. The others belong to generated users, who are
+    returned.
     """
     shares = dict(owner_share or {})
-    others = _people(count - sum(shares.values()))
+    others = _create_users(count - sum(shares.values()))
     dice = random.Random(count)
     owners = [user for user, share in shares.items() for _ in range(share)]
     owners += [others[i % len(others)] for i in range(count - len(owners))]
@@ -74,14 +74,16 @@ def past(
     while batch := list(islice(rows, BATCH)):
         with transaction.atomic():
             _keep(Sandbox.objects.bulk_create(batch), events_each, dice)
-    _count_anew()
+    _analyze()
     return others
 
 
-def live(count: int, owner: User) -> list[Sandbox]:
-    """So many that run, funded and in use, with two events each; none is due for anything.
+def create_running(count: int, owner: User) -> list[Sandbox]:
+    """Create running sandboxes that are funded and in use, with three events each.
 
-    The engine holds nothing of them; see `on_engine`.
+    Nothing is due for them.
+
+    The engine doesn't have them; see `create_on_engine`.
     """
     taken = owner.sandboxes.aggregate(last=Max("slot"))["last"] or 0
     now = timezone.now()
@@ -91,12 +93,12 @@ def live(count: int, owner: User) -> list[Sandbox]:
         for start in range(0, count, BATCH):
             made += Sandbox.objects.bulk_create(rows[start : start + BATCH])
             _journal(made[start:], 3)
-    _count_anew()
+    _analyze()
     return made
 
 
-def on_engine(runtime: MemoryRuntime, rows: Sequence[Sandbox]) -> None:
-    """Have the fake engine hold these, as if the worker had made them there."""
+def create_on_engine(runtime: MemoryRuntime, rows: Sequence[Sandbox]) -> None:
+    """Create these sandboxes on the fake engine, like the worker."""
     for row in rows:
         blueprint = blueprints.load(row.blueprint)
         services = [
@@ -108,7 +110,7 @@ def on_engine(runtime: MemoryRuntime, rows: Sequence[Sandbox]) -> None:
     Sandbox.objects.bulk_update(rows, ["addresses"], batch_size=100)
 
 
-def _people(sandboxes: int) -> list[User]:
+def _create_users(sandboxes: int) -> list[User]:
     count = -(-sandboxes // SANDBOXES_OF_ONE)
     users = get_user_model().objects
     known = users.filter(username__startswith="crowd-").count()
@@ -127,7 +129,7 @@ def _ended(owner: User, at: datetime, dice: random.Random) -> Sandbox:
     ran = reason != EndReason.PROVISION_FAILED
     started = at + timedelta(seconds=3 + dice.random()) if ran else None
     ended = at + timedelta(minutes=dice.randint(1, 230))
-    failure = {"service": "api", "exit_code": 1, "log_tail": "Traceback: it broke.\n" * 20}
+    failure = {"service": "api", "exit_code": 1, "log_tail": "Traceback: error.\n" * 20}
     return _sandbox(
         owner,
         at,
@@ -180,7 +182,7 @@ def _sandbox(owner: User, at: datetime, **values: Any) -> Sandbox:
 
 
 def _keep(made: Sequence[Sandbox], events_each: int, dice: random.Random) -> None:
-    """The journals and extensions of sandboxes that were just written."""
+    """Create the journals and extensions of new sandboxes."""
     _journal(made, events_each)
     Extension.objects.bulk_create(
         Extension(
@@ -197,7 +199,7 @@ def _keep(made: Sequence[Sandbox], events_each: int, dice: random.Random) -> Non
 
 
 def _journal(made: Sequence[Sandbox], each: int) -> None:
-    """So many lines for each, sandbox by sandbox; written by the database, which is quicker."""
+    """Create this many events for each sandbox, in the database for speed."""
     kinds = list(islice(_kinds(each), each))
     lines = ", ".join(["(%s, %s, %s)"] * each)
     with connection.cursor() as cursor:
@@ -215,11 +217,11 @@ def _journal(made: Sequence[Sandbox], each: int) -> None:
 def _kinds(each: int) -> Iterator[tuple[int, str, str]]:
     for number in range(each):
         kind = "destroyed" if number == each - 1 else KINDS[number % len(KINDS)]
-        yield number, kind, f"What happened was of the kind {kind}, and somebody may read this."
+        yield number, kind, f"An event of the kind {kind} happened."
 
 
-def _count_anew() -> None:
-    """The planner's figures, which PostgreSQL keeps up to date by itself; SQLite has none."""
+def _analyze() -> None:
+    """Update the statistics of PostgreSQL's planner; SQLite has none."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE")

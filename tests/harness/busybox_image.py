@@ -1,5 +1,7 @@
-"""An image of 2 MB that needs no registry: a static busybox, this machine's or out of Debian's
-package `busybox-static`."""
+"""An image of 2 MB that needs no registry, with a static busybox.
+
+The busybox is this machine's, or of Debian's package `busybox-static`.
+"""
 
 from __future__ import annotations
 
@@ -19,20 +21,20 @@ TIMEOUT_SECONDS = 30
 APPLETS = ["cat", "dd", "echo", "httpd", "id", "mv", "nc", "sh", "sleep", "wget"]
 
 
-def static_busybox(folder: Path) -> bytes:
-    """A busybox that needs no libraries: this machine's, or out of Debian's package."""
+def static_busybox(directory: Path) -> bytes:
+    """Return a busybox that needs no libraries: this machine's, or of Debian's package."""
     own = Path("/bin/busybox")
     if own.exists() and subprocess.run(["ldd", own], capture_output=True, check=False).returncode:
         return own.read_bytes()
     command = ["apt-get", "download", "-q", "busybox-static"]
-    subprocess.run(command, cwd=folder, check=True, stdout=sys.stderr)
-    package = next(folder.glob("busybox-static_*.deb"))
-    subprocess.run(["dpkg-deb", "-x", package, folder / "busybox"], check=True)
-    return next((folder / "busybox").glob("**/bin/busybox")).read_bytes()
+    subprocess.run(command, cwd=directory, check=True, stdout=sys.stderr)
+    package = next(directory.glob("busybox-static_*.deb"))
+    subprocess.run(["dpkg-deb", "-x", package, directory / "busybox"], check=True)
+    return next((directory / "busybox").glob("**/bin/busybox")).read_bytes()
 
 
 def tiny_root(busybox: bytes) -> bytes:
-    """A root file system, as a tar archive: busybox, a page to serve, a home for `nobody`."""
+    """Return a root file system as a tar archive: busybox, a page to serve, a home for `nobody`."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for name in ("bin", "etc", "home", "tmp", "www"):
@@ -54,12 +56,12 @@ def add(tar: tarfile.TarFile, name: str, content: bytes = b"", **header: Any) ->
 
 
 @contextmanager
-def imported_image(folder: Path) -> Iterator[str]:
-    """The name of an image of 2 MB that runs as nobody, made from nothing."""
+def import_busybox_image(directory: Path) -> Iterator[str]:
+    """Import the image, which runs as `nobody`, and yield its name."""
     client = docker.APIClient(timeout=TIMEOUT_SECONDS)
     name, tag = "sandboxportal-tests/tiny", secrets.token_hex(4)
     client.import_image_from_data(
-        tiny_root(static_busybox(folder)), repository=name, tag=tag, changes=["USER 65534:65534"]
+        tiny_root(static_busybox(directory)), repository=name, tag=tag, changes=["USER 65534:65534"]
     )
     try:
         yield f"{name}:{tag}"

@@ -1,7 +1,7 @@
-"""Databases that many threads share, as in service, and a quick way to empty them.
+"""Databases that several threads share, as in production, and a fast way to empty them.
 
-Tests that use only the thread of their own get a database from pytest-django: in memory, or on the
-servers of `tests.harness.servers`.
+Tests that use only their own thread get a database from pytest-django: in memory, or on the servers
+of `tests.harness.servers`.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ T = TypeVar("T")
 FILLED_BY_MIGRATE = {"auth_permission", "django_content_type", "django_migrations"}
 
 
-def let_tests_empty_it() -> None:
-    """SQLite is emptied between tests by DELETE, which the audit's trigger would refuse."""
+def allow_deleting_audit_entries() -> None:
+    """Drop the trigger of SQLite that would prevent emptying the audit log between tests."""
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute("DROP TRIGGER sandboxes_auditentry_no_delete")
 
 
 def empty_database() -> None:
-    """Remove all rows but those that `migrate` makes, and count ids from 1 again.
+    """Delete all rows except those that `migrate` creates, and restart IDs at 1.
 
-    Django's `flush` truncates every table and makes permissions again, which takes 0.1 s on
-    PostgreSQL; here only tables that hold rows are touched.
+    Django's `flush` truncates every table and recreates permissions, which takes 0.1 s on
+    PostgreSQL. This function changes only tables that have rows.
     """
     tables = [
         name
@@ -59,7 +59,7 @@ def empty_database() -> None:
         )
         filled = [name for (name,) in cursor.fetchall()]
         if connection.vendor == "postgresql":
-            # Without triggers: the audit refuses to be deleted.
+            # Without triggers: that of the audit log prevents deletion.
             cursor.execute("SET LOCAL session_replication_role = replica")
         for table in filled:
             cursor.execute(f"DELETE FROM {table}")
@@ -78,8 +78,8 @@ def _count_from_one(cursor: Any, tables: list[str]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _quickly_emptied() -> Iterator[None]:
-    """So are the databases of tests with `transaction=True`."""
+def _fast_teardown() -> Iterator[None]:
+    """Empty the databases of tests with `transaction=True` with `empty_database`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _: empty_database())
         yield
@@ -87,7 +87,7 @@ def _quickly_emptied() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """Started once, when the first test asks for it."""
+    """Start a PostgreSQL cluster when the first test needs it."""
     with running_cluster() as running:
         yield running
 
@@ -95,12 +95,12 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
     with django_db_blocker.unblock():
-        let_tests_empty_it()
+        allow_deleting_audit_entries()
 
 
 @contextmanager
-def _default_is(changes: dict[str, Any]) -> Iterator[None]:
-    """Connections that are made from now on, by any thread, lead to that database."""
+def _default_database(changes: dict[str, Any]) -> Iterator[None]:
+    """Make new connections, of any thread, use this database."""
     before, kept = connections.settings["default"], connections["default"]
     connections.settings["default"] = before | changes
     connections["default"] = connections.create_connection("default")
@@ -116,11 +116,11 @@ def _default_is(changes: dict[str, Any]) -> Iterator[None]:
 def _migrated_file(
     tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker
 ) -> Path:
-    """A SQLite file to copy."""
+    """Return a migrated SQLite file to copy."""
     file = tmp_path_factory.mktemp("migrated") / "portal.sqlite3"
-    with django_db_blocker.unblock(), _default_is({"NAME": str(file)}):
+    with django_db_blocker.unblock(), _default_database({"NAME": str(file)}):
         call_command("migrate", verbosity=0)
-        let_tests_empty_it()
+        allow_deleting_audit_entries()
     return file
 
 
@@ -130,29 +130,29 @@ def threads_database(
     tmp_path_factory: pytest.TempPathFactory,
     django_db_blocker: DjangoDbBlocker,
 ) -> Iterator[None]:
-    """A database that several threads can use: on the servers, or SQLite in a file."""
+    """Provide a database that several threads can use: on the servers, or SQLite in a file."""
     with django_db_blocker.unblock():
         if on_servers():
             with migrated_database() as url:
                 changes = environ.Env.db_url_config(url) | {"OPTIONS": {}}
-                with _default_is(changes):
+                with _default_database(changes):
                     yield
         else:
             file = tmp_path_factory.mktemp("database") / "portal.sqlite3"
             shutil.copy(request.getfixturevalue("_migrated_file"), file)
-            with _default_is({"NAME": str(file)}):
+            with _default_database({"NAME": str(file)}):
                 yield
 
 
 @pytest.fixture
 def shared_database(threads_database: None) -> Iterator[None]:
-    """One that is empty for each test."""
+    """Provide a database that several threads can use, empty for each test."""
     yield
     empty_database()
 
 
-def at_once(count: int, act: Callable[[int], T]) -> list[T]:
-    """Results of `act(0)`, `act(1)`…, each in a thread of its own, all let go at one moment."""
+def run_in_threads(count: int, act: Callable[[int], T]) -> list[T]:
+    """Return the results of `act(0)`, `act(1)`…, each in its own thread, all started at once."""
     barrier = Barrier(count)
 
     def one(number: int) -> T:

@@ -1,6 +1,6 @@
-"""How many examples generated tests try: few by default, many with HYPOTHESIS_PROFILE=large.
+"""Numbers of examples of generated tests: few by default, many with HYPOTHESIS_PROFILE=large.
 
-`make fuzz` orders numbers of its own. The small profile always tries the same examples.
+`make fuzz` sets its own numbers. The small profile always tries the same examples.
 """
 
 from __future__ import annotations

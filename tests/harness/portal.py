@@ -1,4 +1,4 @@
-"""A whole portal as a stranger would run it: its own processes, database, queue and instance."""
+"""A whole portal as users run it: its own processes, database, queue and instance."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from sandboxes.runtime.process.state_dir import StateDir
 from tests.harness.ports import reserve_port
 from tests.harness.runtimes import command_of
 from tests.harness.servers import own_stores
-from tests.harness.shared_files import share, share_prepared
+from tests.harness.shared_files import link_shared, share_templates
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 class Friendbot(BaseHTTPRequestHandler):
-    """Funds whatever it is asked for."""
+    """Funds every account."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -48,16 +48,16 @@ class Friendbot(BaseHTTPRequestHandler):
 
 @dataclass
 class Portal(ABC):
-    """The running processes, and what a person at this machine can do with them."""
+    """The running processes, and operations of a user of this machine."""
 
     var: Path
     port: int
     environment: dict[str, str] = field(repr=False)
     accounts: dict[str, Any] = field(default_factory=dict, repr=False)
     started: Sequence[str] = ("web", "worker")
-    """Those of the Procfile."""
+    """Processes of the Procfile to start."""
     parent: subprocess.Popen[bytes] | None = field(default=None, repr=False)
-    """The process whose children are the portal's; None while it is stopped."""
+    """The parent of the portal's processes; None while stopped."""
 
     @property
     def instance(self) -> str:
@@ -68,7 +68,7 @@ class Portal(ABC):
         return self.parent.pid if self.parent else 0
 
     def start(self) -> None:
-        """Returns when the pages answer."""
+        """Start the processes and wait until pages are served."""
         log = self.var / "portal.log"
         with log.open("ab") as out:
             self.parent = subprocess.Popen(
@@ -107,24 +107,24 @@ class Portal(ABC):
 
     @abstractmethod
     def held(self) -> list[str]:
-        """All that what runs sandboxes holds for this portal."""
+        """Return all objects of this portal on its runtime."""
 
     @abstractmethod
     def sandboxes(self) -> set[str]:
-        """The ids of those that run."""
+        """Return the IDs of running sandboxes."""
 
     @abstractmethod
     def kill(self, sandbox_id: str, service: str) -> None:
-        """End a service as only a fault would."""
+        """Kill a service, as a fault would."""
 
     @abstractmethod
     def clear(self) -> None:
-        """Leave nothing of it, however the tests went."""
+        """Remove all objects, whatever the tests' outcome."""
 
 
-class OnDocker(Portal):
+class DockerPortal(Portal):
     def engine(self, *arguments: str) -> str:
-        """What the docker command says of this portal's own objects."""
+        """Return the output of a docker command about this portal's objects."""
         label = f"label=sandboxportal.instance={self.instance}"
         command = ["docker", *arguments, "--filter", label]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -143,14 +143,14 @@ class OnDocker(Portal):
         subprocess.run(["docker", "kill", found], check=True, capture_output=True)
 
     def clear(self) -> None:
-        """Remove what the engine still holds of it, so far as it can be removed."""
+        """Remove the objects that the engine still has, as far as possible."""
         if containers := self.engine("ps", "-aq").split():
             subprocess.run(["docker", "rm", "-fv", *containers], check=False, capture_output=True)
         if networks := self.engine("network", "ls", "-q").split():
             subprocess.run(["docker", "network", "rm", *networks], check=False, capture_output=True)
 
 
-class AsProcesses(Portal):
+class ProcessPortal(Portal):
     @property
     def home(self) -> Path:
         return Path(self.environment["SANDBOX_PROCESS_DIR"])
@@ -175,11 +175,11 @@ class AsProcesses(Portal):
         process_table.end_all(self.processes, 10)
 
 
-KINDS = {"docker": OnDocker, "process": AsProcesses}
+KINDS = {"docker": DockerPortal, "process": ProcessPortal}
 
 
 def _environment(var: Path, port: int, friendbot: int) -> dict[str, str]:
-    # The browser's tests need it in this process, which may be theirs as well.
+    # Browser tests set this variable in their process, which may be this one.
     inherited = {name: v for name, v in os.environ.items() if name != "DJANGO_ALLOW_ASYNC_UNSAFE"}
     return inherited | {
         "DJANGO_SETTINGS_MODULE": "sandboxportal.settings",
@@ -202,7 +202,7 @@ def _environment(var: Path, port: int, friendbot: int) -> dict[str, str]:
 
 
 def _home() -> str:
-    """Other users must be able to enter it: as root, that is who sandboxes run as."""
+    """Create a directory that other users can enter: under root, sandboxes run as others."""
     folder = Path(tempfile.mkdtemp(prefix="portal-tests-processes-"))
     folder.chmod(0o755)
     return str(folder.resolve())
@@ -225,9 +225,9 @@ def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 def running_portal(
     var: Path, processes: Sequence[str] = ("web", "worker"), **environment: str
 ) -> Iterator[Portal]:
-    """A portal with those of the Procfile's processes; nothing of it is left afterwards.
+    """Run a portal with these processes of the Procfile; remove everything afterwards.
 
-    With none of them it is prepared and not started.
+    Without processes, it is prepared but not started.
     """
     with own_stores() as stores, _running_portal(var, processes, stores | environment) as running:
         yield running
@@ -243,9 +243,9 @@ def _running_portal(
     settings = _environment(var, port, friendbot.server_port) | environment
     running: Portal = KINDS[settings["SANDBOX_RUNTIME"]](var, port, settings)
     running.started = processes
-    share(var / "static", "static")
+    link_shared(var / "static", "static")
     if settings["SANDBOX_RUNTIME"] == "process":
-        share_prepared(Path(settings["SANDBOX_PROCESS_DIR"]))
+        share_templates(Path(settings["SANDBOX_PROCESS_DIR"]))
     done = running.manage("prepare", "--demo")
     assert done.returncode == 0, done.stdout + done.stderr
     running.accounts = json.loads((var / "demo-accounts.json").read_text())
@@ -267,6 +267,6 @@ ON_DOCKER = pytest.param("docker", marks=pytest.mark.engine)
 def portal(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Portal]:
-    """Web and worker run; sweeps are for the tests to ask for."""
+    """Run web and worker; tests run sweeps themselves."""
     with running_portal(tmp_path_factory.mktemp("var"), SANDBOX_RUNTIME=request.param) as running:
         yield running

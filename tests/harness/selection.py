@@ -1,9 +1,9 @@
-"""Which tests run by default, and in which order.
+"""Selection and order of tests.
 
-Tests of test tools (marker `tools`) run when they are asked for, by marker or by path. Slow files
-come first, so that no worker is left with one of them at the end. Every test that needs an engine
-or a browser is marked `slow`. Of several workers each takes the tests of a file, which share
-fixtures; a file that takes minutes is divided.
+Tests of test tools (marker `tools`) run only if selected by marker or path. Slow files come first,
+so that no worker is left with one of them at the end. Every test that needs an engine or a browser
+is marked `slow`. With several workers, each runs all tests of a file, which share fixtures; a file
+that takes minutes is divided.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from xdist.scheduler import LoadScopeScheduling
 DIVIDED = "tests/browser/test_stops.py"
 """Its tests share nothing but a browser and a server."""
 RUNTIMES = {"process", "docker"}
-"""Parameters with a portal or a harness of their own."""
+"""Parameters of tests that have their own portal or harness."""
 SLOW = {"engine", "browser"}
 """Markers that imply `slow`."""
 
@@ -28,13 +28,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     by_name = config.args_source is pytest.Config.ArgsSource.ARGS
-    # Processes that share the tests get this option, but not how the tests were asked for.
+    # Workers inherit this option but not the arguments of the command.
     if not hasattr(config, "workerinput") and (by_name or "tools" in config.option.markexpr):
         config.option.tools = True
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Before `-m` selects."""
+    """Mark slow tests before `-m` selects."""
     if any(item.get_closest_marker(name) for name in SLOW):
         item.add_marker("slow")
 
@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: item.path not in slow)
 
 
-def unit_of(nodeid: str) -> str:
+def work_unit(nodeid: str) -> str:
     """Return a name for the tests that one worker runs together."""
     path, _, test = nodeid.partition("::")
     name, *parameters = re.split(r"[\[\]-]", test)
@@ -59,7 +59,7 @@ def unit_of(nodeid: str) -> str:
 
 class Scheduling(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
-        return unit_of(nodeid)
+        return work_unit(nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)

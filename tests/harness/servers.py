@@ -1,7 +1,7 @@
 """PostgreSQL and Redis for one command: `python -m tests.harness.servers python -m pytest`.
 
-In that environment tests run on these servers, each portal that they start on a database and
-a queue of its own there; nothing of it is left when the command has ended.
+Tests in that environment use these servers. Each portal that they start has its own database and
+queue there. Everything is removed when the command ends.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from tests.harness.redis import redis as running_redis
 
 
 def on_servers() -> bool:
-    """Whether these tests run on them."""
+    """Return whether these tests use the servers."""
     return "TESTS_REDIS_PORT" in os.environ
 
 
 def _own_number() -> int:
-    """Of a database of the Redis server; 0 is where they are counted."""
+    """Return the number of an unused database of the Redis server; 0 is the counter's."""
     return int(redis.Redis(port=int(os.environ["TESTS_REDIS_PORT"])).incr("given"))
 
 
 def own_redis() -> Mapping[str, str]:
-    """Settings that lead to a cache and a queue that nobody else uses."""
+    """Return settings of a cache and a queue that no other process uses."""
     at = f"127.0.0.1:{os.environ['TESTS_REDIS_PORT']}"
     return {
         "CACHE_URL": f"rediscache://{at}/{_own_number()}",
@@ -46,14 +46,14 @@ def _cluster() -> Cluster:
 
 @contextmanager
 def migrated_database() -> Iterator[str]:
-    """The URL of a database of its own, with the schema and no rows; dropped afterwards."""
+    """Yield the URL of a new migrated database, which is dropped afterwards."""
     with _cluster().database(template=os.environ["TESTS_TEMPLATE"]) as url:
         yield url
 
 
 @contextmanager
 def own_stores() -> Iterator[Mapping[str, str]]:
-    """Settings for a portal, or nothing where those that need no server are what it shall have."""
+    """Yield settings for a portal; none if it uses stores without a server."""
     if not on_servers():
         yield {}
         return
@@ -89,7 +89,7 @@ def _run(command: list[str], environment: Mapping[str, str]) -> int:
         try:
             return running.wait()
         except KeyboardInterrupt:
-            # It got the same signal, and tells what it has to tell.
+            # The command got the same signal and prints its report.
             return running.wait()
         finally:
             running.terminate()

@@ -1,4 +1,4 @@
-"""What portals and process runtimes of one test process make once and then share."""
+"""Files that portals and process runtimes of one test process create once and share."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from sandboxes.runtime.process.state_dir import TEMPLATES
 
 @cache
 def _folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="portal-tests-shared-")).resolve()
-    # Sandboxes that are processes run as other users.
-    folder.chmod(0o755)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    directory = Path(tempfile.mkdtemp(prefix="portal-tests-shared-")).resolve()
+    # Process sandboxes run as other users.
+    directory.chmod(0o755)
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return directory
 
 
-def share(place: Path, name: str) -> None:
-    """Let the directory `place` be the same one wherever it is shared by this name."""
+def link_shared(place: Path, name: str) -> None:
+    """Link the directory `place` to the shared one of this name."""
     shared = _folder() / name
     shared.mkdir(mode=0o755, parents=True, exist_ok=True)
     place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -29,10 +29,10 @@ def share(place: Path, name: str) -> None:
 
 
 def share_interpreter(home: Path) -> None:
-    """The copy of Python that sandboxes run with, for a home that prepares images of its own."""
-    share(home / TEMPLATES / "python", f"{TEMPLATES}/python")
+    """Share the copy of Python with a home that prepares its own templates."""
+    link_shared(home / TEMPLATES / "python", f"{TEMPLATES}/python")
 
 
-def share_prepared(home: Path) -> None:
-    """All that sandboxes start from."""
-    share(home / TEMPLATES, TEMPLATES)
+def share_templates(home: Path) -> None:
+    """Share all templates."""
+    link_shared(home / TEMPLATES, TEMPLATES)

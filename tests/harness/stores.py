@@ -1,8 +1,8 @@
-"""Which tests run on which stores.
+"""Selection of tests by store.
 
 A full run uses PostgreSQL and Redis (`tests.harness.servers`). With `--store-tests`, as in the
-second run of `make test` on SQLite and the embedded queue, only tests marked `store` run:
-those that depend on the database, the queue or the cache, or on several processes that share them.
+second run of `make test` on SQLite and the embedded queue, only tests marked `store` run. They
+depend on the database, the queue or the cache, or on several processes that share them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A run in which no test depends on the stores is not a failure."""
+    """Succeed if no test depends on the stores."""
     empty = session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED
     if empty and session.config.getoption("--store-tests"):
         session.exitstatus = pytest.ExitCode.OK

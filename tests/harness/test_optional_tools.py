@@ -24,9 +24,9 @@ def test_anywhere():
 """
 
 
-def run(folder: Path, *options: str, **values: str) -> subprocess.CompletedProcess[str]:
-    (folder / "test_them.py").write_text(SUITE)
-    (folder / "pytest.ini").write_text("[pytest]\nmarkers = engine: x\n")
+def run(directory: Path, *options: str, **values: str) -> subprocess.CompletedProcess[str]:
+    (directory / "test_them.py").write_text(SUITE)
+    (directory / "pytest.ini").write_text("[pytest]\nmarkers = engine: x\n")
     inherited = {k: v for k, v in os.environ.items() if k not in ("CI", "TESTS_WITHOUT")}
     return subprocess.run(
         [
@@ -39,9 +39,9 @@ def run(folder: Path, *options: str, **values: str) -> subprocess.CompletedProce
             "tests.harness.optional_tools",
             "-q",
             *options,
-            folder,
+            directory,
         ],
-        cwd=folder,
+        cwd=directory,
         env=inherited | ALONE | values,
         capture_output=True,
         text=True,

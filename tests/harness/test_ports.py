@@ -11,14 +11,14 @@ from tests.harness.ports import reserve_port
 PORTS = 500
 
 
-def test_a_reserved_port_is_given_to_nobody_who_asks_for_any() -> None:
+def test_the_kernel_does_not_assign_a_reserved_port() -> None:
     reserved = {reserve_port() for _ in range(5)}
     with ExitStack() as servers:
         given = [servers.enter_context(create_server(("127.0.0.1", 0))) for _ in range(PORTS)]
         assert reserved.isdisjoint(server.getsockname()[1] for server in given)
 
 
-def test_connections_to_it_are_refused_until_a_server_listens_also_after_a_restart() -> None:
+def test_a_server_can_listen_on_a_reserved_port_and_restart() -> None:
     port = reserve_port()
     for _ in range(2):
         with socket.socket() as caller:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.selection import unit_of
+from tests.harness.selection import work_unit
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = "def test_quick(): pass"
@@ -37,7 +37,7 @@ def suite(tmp_path: Path) -> Path:
 
 
 def names(suite: Path, *options: str) -> list[str]:
-    """The tests that run, in their order."""
+    """Return the selected tests in order."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "tests.harness.selection", "-q", "--co", *options],
         cwd=suite,
@@ -54,16 +54,16 @@ def test_slow_files_come_first_and_tests_of_test_tools_are_left_out(suite: Path)
     assert names(suite) == ["test_slow", "test_quick"]
 
 
-def test_what_needs_an_engine_is_slow(suite: Path) -> None:
+def test_tests_that_need_an_engine_are_slow(suite: Path) -> None:
     assert names(suite, "-m", "not slow") == ["test_quick"]
 
 
 @pytest.mark.parametrize("asked", [("-m", "tools"), ("test_c.py",)])
-def test_tests_of_test_tools_run_when_asked_for(suite: Path, asked: tuple[str, ...]) -> None:
+def test_tests_of_test_tools_run_if_selected(suite: Path, asked: tuple[str, ...]) -> None:
     assert names(suite, *asked) == ["test_tools"]
 
 
-def test_tests_of_a_file_stay_together_but_for_those_with_a_portal_of_their_own() -> None:
-    assert unit_of("tests/a.py::test_one") == unit_of("tests/a.py::test_two[process_table]")
-    assert unit_of("tests/a.py::test_one[docker-2]") == unit_of("tests/a.py::test_two[docker]")
-    assert unit_of("tests/a.py::test_one[process]") != unit_of("tests/a.py::test_one[docker]")
+def test_tests_of_a_file_stay_together_except_those_with_their_own_portal() -> None:
+    assert work_unit("tests/a.py::test_one") == work_unit("tests/a.py::test_two[process_table]")
+    assert work_unit("tests/a.py::test_one[docker-2]") == work_unit("tests/a.py::test_two[docker]")
+    assert work_unit("tests/a.py::test_one[process]") != work_unit("tests/a.py::test_one[docker]")

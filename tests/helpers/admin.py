@@ -1,4 +1,4 @@
-"""What tests do as operators, at the admin's pages."""
+"""Helpers for tests that use the admin as an operator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SANDBOXES = "/admin/sandboxes/sandbox/"
 
 @pytest.fixture
 def admin_client(client, olga):
-    """Olga's browser."""
+    """Return Olga's browser."""
     client.force_login(olga)
     return client
 
@@ -22,13 +22,13 @@ def page_of(row: object) -> str:
     return reverse(f"admin:{name}_change", args=[row.pk])
 
 
-def said(response) -> list[str]:
-    """The messages on the page that follows."""
+def messages_of(response) -> list[str]:
+    """Return the messages on the page that follows."""
     return [str(message) for message in response.context["messages"]]
 
 
-def ask(admin_client, action: str, *rows: object, **answers: object):
-    """The action as the list's form sends it; with answers, as the page that asks sends it."""
+def run_action(admin_client, action: str, *rows: object, **answers: object):
+    """Send an action like the list's form; with answers, like its confirmation page."""
     data = {"action": action, "_selected_action": [row.pk for row in rows]}
     url = reverse(f"admin:{type(rows[0])._meta.label_lower.replace('.', '_')}_changelist")
     more = {"confirmed": "yes", **answers} if answers else {}

@@ -1,4 +1,4 @@
-"""A developer's program: it knows the API and a token, and nothing else."""
+"""A developer's program that knows only the API and a token."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ApiClient:
-    """Uses the API as a user, with a token of some scope."""
+    """Client of the API with a user's token of some scope."""
 
     def __init__(self, user: User, scope: str = Scope.ALL) -> None:
         token = api_tokens.issue(user, "a program", scope)[1]
@@ -43,20 +43,20 @@ class ApiClient:
         return self.send("DELETE", path)
 
     def launch(self, **choices: Any) -> dict[str, Any]:
-        """A new sandbox, as the API tells of it."""
+        """Launch a sandbox and return it as described by the API."""
         answer = self.post("/sandboxes", choices)
         assert answer.status_code == HTTPStatus.CREATED, answer.content
         sandbox: dict[str, Any] = answer.json()
         return sandbox
 
     def look(self, sandbox: dict[str, Any]) -> dict[str, Any]:
-        """The same sandbox as it is now."""
+        """Return the current state of the sandbox."""
         now: dict[str, Any] = self.get(f"/sandboxes/{sandbox['id']}").json()
         return now
 
 
 def assert_problem(answer: Answer, status: int, *words: str) -> dict[str, Any]:
-    """The answer is a problem of this status, and its detail has these words in it."""
+    """Assert that the response is a problem of this status whose detail contains these words."""
     assert answer.status_code == status, answer.content
     assert answer["Content-Type"] == "application/problem+json"
     problem: dict[str, Any] = answer.json()

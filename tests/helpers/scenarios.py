@@ -1,4 +1,4 @@
-"""What tests do as people, as the worker and as cron."""
+"""Common steps of tests: launches, sweeps, queries of the current state."""
 
 from __future__ import annotations
 
@@ -32,35 +32,35 @@ TYPING_SECONDS = 6
 
 
 class Killed(BaseException):
-    """The process is gone: nothing of it runs any more, no handler, no clean-up."""
+    """Simulates the kill of a process: no handler and no clean-up runs."""
 
 
 @contextmanager
 def run_on_commit() -> Iterator[None]:
-    """What is sent to the queue inside is worked off at the end, as after a commit."""
+    """Run the callbacks registered inside, including tasks, at the end as after a commit."""
     with TestCase.captureOnCommitCallbacks(execute=True):
         yield
 
 
 def request(user: User, **choices: Any) -> Sandbox:
-    """A sandbox that was asked for; its messages to the worker are lost."""
+    """Request a sandbox; its messages to the worker are lost."""
     return actions.launch_sandbox(user, actions.LaunchRequest(**choices))[0]
 
 
 def launch(user: User, **choices: Any) -> Sandbox:
-    """A running sandbox whose Stellar account is not asked for yet."""
+    """Return a running sandbox whose Stellar account isn't funded yet."""
     sandbox = request(user, **choices)
     provisioning.provision(reload(sandbox))
     return reload(sandbox)
 
 
 def reload(sandbox: Sandbox) -> Sandbox:
-    """The row as it is now."""
+    """Return the current row."""
     return Sandbox.objects.get(pk=sandbox.pk)
 
 
 def after_next_observe(runtime: MemoryRuntime, act: Callable[[], object]) -> None:
-    """What the runtime tells next is old when it is read: `act` came between."""
+    """Call `act` after the next observation, whose result is then outdated."""
     observe = runtime.observe
 
     def observed(*asked: Any, **choices: Any) -> dict[str, SandboxFacts]:
@@ -73,47 +73,47 @@ def after_next_observe(runtime: MemoryRuntime, act: Callable[[], object]) -> Non
 
 
 def expire(*sandboxes: Sandbox) -> None:
-    """Their time was up a second ago."""
+    """Make these sandboxes expire one second ago."""
     past = timezone.now() - timedelta(seconds=1)
     Sandbox.objects.filter(pk__in=[s.pk for s in sandboxes]).update(expires_at=past)
 
 
 def sweep(**options: Any) -> Sweep:
-    """One sweep, and what it sent to the worker."""
+    """Run a sweep and the tasks that it sent to the worker."""
     with run_on_commit():
         return Sweep(**options).run()
 
 
 def event_kinds(sandbox: Sandbox) -> list[str]:
-    """The kinds of events in its journal, in order."""
+    """Return the kinds of the sandbox's journal events in order."""
     return list(sandbox.events.values_list("kind", flat=True))
 
 
-def last_line(sandbox: Sandbox) -> str:
-    """What its journal said last."""
+def last_message(sandbox: Sandbox) -> str:
+    """Return the message of the sandbox's last journal event."""
     event = sandbox.events.last()
     assert event
     return event.message
 
 
 def pooled() -> list[Sandbox]:
-    """What waits warm, oldest first."""
+    """Return the sandboxes that wait in the pool, oldest first."""
     return list(Sandbox.objects.pooled().order_by("pk"))
 
 
 def reconcile_pool() -> None:
-    """Fill the pool, as a worker does when it is told to."""
+    """Fill the pool as a worker does."""
     with run_on_commit():
         worker_tasks.reconcile_pools()
 
 
-def ended_because(row: Sandbox) -> tuple[str, str]:
-    """Its state by now, and the reason if it has ended."""
+def state_and_reason(row: Sandbox) -> tuple[str, str]:
+    """Return the current state, and the end reason if the sandbox has ended."""
     return reload(row).state, reload(row).end_reason
 
 
-def code_of(key: str) -> str:
-    """What an authenticator app with this key shows, and not in its last moment."""
+def totp_code(key: str) -> str:
+    """Return the current code of an authenticator app with this key, not about to expire."""
     left = CODE_SECONDS - time.time() % CODE_SECONDS
     if left < TYPING_SECONDS:
         time.sleep(left)

@@ -1,4 +1,4 @@
-"""Waiting for what others do: processes, workers, engines."""
+"""Waiting for other processes, workers and engines."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 
 
 def wait_for(true: Callable[[], Any], what: str, seconds: float = 60, pause: float = 0.02) -> Any:
-    """What `true` gives as soon as that is something. Asks it every `pause` seconds, at most for
-    `seconds`; then raises TimeoutError with `what`."""
+    """Return the first true result of `true`, which is called every `pause` seconds.
+
+    Raises TimeoutError with `what` after `seconds`.
+    """
     deadline = time.monotonic() + seconds
     while not (result := true()):
         if time.monotonic() > deadline:

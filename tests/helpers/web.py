@@ -1,4 +1,4 @@
-"""How tests use the pages without a browser.
+"""Helpers for tests of pages without a browser.
 
 Import the fixture `web` by name, and name it in `__all__`.
 """
@@ -24,13 +24,13 @@ HTMX = {"HX-Request": "true"}
 
 @pytest.fixture
 def web(alice: User, client: Client) -> Client:
-    """Alice's browser."""
+    """Return Alice's browser."""
     client.force_login(alice)
     return client
 
 
 def text(response: HttpResponse) -> str:
-    """What a person reads of it, in one line."""
+    """Return the visible text of the page in one line."""
     body = re.sub(
         r"<(style|title|script)\b.*?</\1>", " ", response.content.decode(), flags=re.DOTALL
     )
@@ -38,12 +38,12 @@ def text(response: HttpResponse) -> str:
 
 
 def post(web: Client, name: str, sandbox: Sandbox, **data: Any) -> HttpResponse:
-    """A click without JavaScript, and the page that it leads to."""
+    """Send a form without JavaScript; return the page that follows."""
     with run_on_commit():
         return web.post(reverse(name, args=[sandbox.public_id]), data, follow=True)
 
 
 def click(web: Client, name: str, sandbox: Sandbox, **data: Any) -> HttpResponse:
-    """The same click with htmx."""
+    """Send the same form with htmx."""
     with run_on_commit():
         return web.post(reverse(name, args=[sandbox.public_id]), data, headers=HTMX)

@@ -22,7 +22,7 @@ from sandboxes.doctor import firewall
 from sandboxes.runtime import get_runtime
 from tests.bench.http_client import HttpClient
 from tests.harness.portal import Portal, running_portal
-from tests.harness.runtimes import TIME_LIMIT, DockerHarness, quiet
+from tests.harness.runtimes import TIME_LIMIT, DockerHarness, ignore_step
 from tests.isolation import containers, resource_exhaustion
 from tests.runtime.docker.test_networks import page_on
 from tests.tools.reliability_report import Report, Table, TargetResult, publish, summary_lines
@@ -74,13 +74,13 @@ class Run:
     def all(self) -> None:
         with page_on("0.0.0.0") as self.open_port:
             for address in ("127.0.0.1", "0.0.0.0"):
-                self.harness.runtime = self.harness.make(SUBNETS, bind_address=address)
+                self.harness.runtime = self.harness.new_runtime(SUBNETS, bind_address=address)
                 for firewall_active in (False, True):
                     with firewall_rules(firewall_active):
                         log(f"Network attempts: ports on {address}, firewall {firewall_active}")
                         self.try_network(address, firewall_active)
                 self.harness.clear()
-            self.harness.runtime = self.harness.make(SUBNETS)
+            self.harness.runtime = self.harness.new_runtime(SUBNETS)
             with firewall_rules(True):
                 self.try_everything()
 
@@ -91,7 +91,7 @@ class Run:
             containers.create_billing_sandbox(self.harness),
             firewall.probe_spec(self.image),
         )
-        self.harness.runtime.create(spec, quiet, TIME_LIMIT)
+        self.harness.runtime.create(spec, ignore_step, TIME_LIMIT)
         network = containers.network_of(self.harness, spec, "trial")
         before = self.external.received_datagrams()
         plan = self.plan(network, other) | {"network_only": True}

@@ -19,8 +19,8 @@ from sandboxes.runtime import SandboxFacts, SandboxSpec
 from tests.harness.runtimes import (
     TIME_LIMIT,
     DockerHarness,
+    ignore_step,
     new_id,
-    quiet,
 )
 from tests.helpers.wait import wait_for
 from tests.runtime.docker.test_networks import host_address, own_address
@@ -73,7 +73,7 @@ def create_billing_sandbox(harness: DockerHarness, **changes: Any) -> BillingSan
     }
     spec = replace(blueprint.spec(new_id(), variables, DISK_MB), **changes)
     return BillingSandbox(
-        spec, harness.runtime.create(spec, quiet, TIME_LIMIT), secret_values["API_KEY"]
+        spec, harness.runtime.create(spec, ignore_step, TIME_LIMIT), secret_values["API_KEY"]
     )
 
 
@@ -171,7 +171,7 @@ def run_as_command(
 def run_as_main_process(harness: DockerHarness, spec: SandboxSpec) -> Outcomes:
     """Start a sandbox whose main process runs the attempts; read the outcomes from its log."""
     name = spec.services[0].name
-    harness.runtime.create(spec, quiet, TIME_LIMIT)
+    harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     wait_for(
         lambda: '"outcomes"' in harness.runtime.logs(spec.id, name, 5), "the attempts have ended"
     )

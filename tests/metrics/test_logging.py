@@ -14,7 +14,7 @@ import pytest
 from django.core.management import call_command
 from django_structlog.celery.signals import bind_extra_task_metadata
 
-from tests.helpers.admin import ask
+from tests.helpers.admin import run_action
 from tests.helpers.api_client import ApiClient
 from tests.helpers.scenarios import launch, sweep
 
@@ -77,7 +77,7 @@ def test_log_lines_of_a_sweep_and_its_tasks_contain_its_id(lines, alice, runtime
 
 
 def test_operators_actions_are_logged(lines, admin_client, alice, olga) -> None:
-    ask(admin_client, "suspend", alice, reason="Mining coins.")
+    run_action(admin_client, "suspend", alice, reason="Mining coins.")
     line = lines("operator_act")[-1]
 
     assert (line["act"], line["by"], line["subject"]) == ("suspend", olga.pk, alice.pk)

@@ -15,8 +15,8 @@ from sandboxes.models import Extension, Sandbox, SandboxWarning, Webhook, Webhoo
 from sandboxes.notifications import emails
 from sandboxes.reaper.sweep import Sweep
 from sandboxes.webhooks import delivery, outbox
-from tests.fakes.webhook_receiver import Receiver, hook
-from tests.harness.databases import at_once
+from tests.fakes.webhook_receiver import Receiver, create_webhook
+from tests.harness.databases import run_in_threads
 from tests.helpers.scenarios import create_singletons, launch, reload
 
 pytestmark = [
@@ -41,12 +41,12 @@ def launch_expiring_soon(user: User) -> Sandbox:
 def test_concurrent_sweeps_and_workers_notify_of_a_deadline_once(
     carol: User, receiver: Receiver
 ) -> None:
-    _, secret = hook(carol, receiver, "sandbox.warning")
+    _, secret = create_webhook(carol, receiver, "sandbox.warning")
     rows = [launch_expiring_soon(carol) for _ in range(3)]
 
-    sweeps = at_once(4, lambda _: Sweep().run())
-    at_once(4, lambda _: emails.send_due_mails())
-    at_once(3, lambda _: delivery.deliver_due())
+    sweeps = run_in_threads(4, lambda _: Sweep().run())
+    run_in_threads(4, lambda _: emails.send_due_mails())
+    run_in_threads(3, lambda _: delivery.deliver_due())
     delivery.deliver_due()
 
     assert [s.errors for s in sweeps] == [[]] * 4
@@ -59,12 +59,12 @@ def test_concurrent_sweeps_and_workers_notify_of_a_deadline_once(
 
 
 def test_concurrent_workers_deliver_each_message_once(carol: User, receiver: Receiver) -> None:
-    webhooks = [hook(carol, receiver)[0] for _ in range(3)]
+    webhooks = [create_webhook(carol, receiver)[0] for _ in range(3)]
     for webhook in webhooks:
         for _ in range(4):
             outbox.send_test(webhook)
 
-    at_once(3, lambda _: delivery.deliver_due())
+    run_in_threads(3, lambda _: delivery.deliver_due())
     delivery.deliver_due()
 
     assert len(receiver.ids) == len(set(receiver.ids)) == 12
@@ -84,17 +84,17 @@ def test_concurrent_clicks_on_one_link_extend_once(carol: User) -> None:
             return False
         return True
 
-    assert sorted(at_once(4, click)) == [False, False, False, True]
+    assert sorted(run_in_threads(4, click)) == [False, False, False, True]
     assert Extension.objects.filter(sandbox=sandbox).count() == 1
 
 
 def test_concurrently_created_webhooks_respect_the_limit(carol: User, receiver: Receiver) -> None:
     def create(_: int) -> bool:
         try:
-            hook(carol, receiver)
+            create_webhook(carol, receiver)
         except StateConflict:
             return False
         return True
 
-    assert sum(at_once(8, create)) == 5
+    assert sum(run_in_threads(8, create)) == 5
     assert sorted(Webhook.objects.values_list("slot", flat=True)) == [1, 2, 3, 4, 5]

@@ -16,7 +16,7 @@ from sandboxes.models import Preferences, Sandbox, SandboxWarning
 from sandboxes.notifications import tasks as worker_tasks
 from sandboxes.reaper import housekeeping
 from sandboxes.reaper.sweep import Sweep
-from tests.fakes.webhook_receiver import Receiver, hook
+from tests.fakes.webhook_receiver import Receiver, create_webhook
 from tests.helpers.scenarios import (
     event_kinds,
     launch,
@@ -72,7 +72,7 @@ class WarningRecorder:
 def recorder(
     alice: User, runtime: MemoryRuntime, web: Client, clock: Clock, receiver: Receiver
 ) -> WarningRecorder:
-    secret = hook(alice, receiver, "sandbox.warning")[1]
+    secret = create_webhook(alice, receiver, "sandbox.warning")[1]
     sweep()
     return WarningRecorder(web, clock, receiver, secret)
 

@@ -16,14 +16,14 @@ from sandboxes.worker import tasks as worker_tasks
 from tests.fakes.friendbot import Friendbot
 from tests.helpers.scenarios import (
     after_next_observe,
-    ended_because,
     event_kinds,
     expire,
-    last_line,
+    last_message,
     pooled,
     reload,
     request,
     run_on_commit,
+    state_and_reason,
     sweep,
 )
 
@@ -165,7 +165,7 @@ def test_a_sandbox_that_broke_before_its_claim_is_recreated(alice, runtime, brea
     assert runtime.observe()[given.public_id].alive
     assert given.addresses != warm.addresses, "the new ports are recorded"
     assert (given.secrets, given.leased_until) == (warm.secrets, None)
-    assert "Recreated" in last_line(given)
+    assert "Recreated" in last_message(given)
     assert sweep().errors == []
 
 
@@ -237,12 +237,12 @@ def test_a_claimed_sandbox_ends_like_any_other(alice, clock):
     sandbox = request(alice)
     expire(sandbox)
     sweep()
-    assert ended_because(sandbox) == (State.DESTROYED, EndReason.EXPIRED)
+    assert state_and_reason(sandbox) == (State.DESTROYED, EndReason.EXPIRED)
 
     other = request(alice)
     alice.delete()
     sweep()
-    assert ended_because(other) == (State.DESTROYED, EndReason.OPERATOR)
+    assert state_and_reason(other) == (State.DESTROYED, EndReason.OPERATOR)
 
 
 def test_traffic_in_the_pool_is_not_the_owners_activity(alice, runtime):

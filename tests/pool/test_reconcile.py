@@ -16,13 +16,13 @@ from sandboxes.runtime import EngineRefused, host_resources
 from sandboxes.worker import tasks as worker_tasks
 from tests.helpers.scenarios import (
     Killed,
-    ended_because,
     launch,
     pooled,
     reconcile_pool,
     reload,
     request,
     run_on_commit,
+    state_and_reason,
     sweep,
 )
 
@@ -58,7 +58,7 @@ def test_the_pool_gives_up_a_subnet_if_none_is_free(alice, runtime, settings):
     sandbox = launch(alice)
 
     assert sandbox.state == State.RUNNING
-    assert ended_because(warm) == (State.DESTROYED, EndReason.RETIRED)
+    assert state_and_reason(warm) == (State.DESTROYED, EndReason.RETIRED)
     assert list(runtime.observe()) == [sandbox.public_id]
 
 
@@ -117,7 +117,7 @@ def test_a_rebuilt_image_replaces_the_pool(runtime):
     runtime.builds["sandboxportal/billing-api"] += 1
     sweep()
 
-    assert ended_because(old) == (State.DESTROYED, EndReason.RETIRED)
+    assert state_and_reason(old) == (State.DESTROYED, EndReason.RETIRED)
     assert "images" in reload(old).end_message
     assert len(pooled()) == 1
     assert pooled()[0].spec_version != old.spec_version
@@ -153,7 +153,7 @@ def test_a_sandbox_past_the_maximum_age_is_replaced(alice, clock):
     assert request(alice).state == State.PENDING, "its seed dates may be of another day"
     Sandbox.objects.filter(owner=alice).delete()
     sweep()
-    assert ended_because(old) == (State.DESTROYED, EndReason.RETIRED)
+    assert state_and_reason(old) == (State.DESTROYED, EndReason.RETIRED)
     assert len(pooled()) == 1
 
 
@@ -207,7 +207,7 @@ def test_a_sandbox_that_broke_in_the_pool_is_replaced(runtime):
     runtime.stop_service(broken.public_id, "api", 3)
     sweep()
 
-    assert ended_because(broken) == (State.FAILED, EndReason.CRASHED)
+    assert state_and_reason(broken) == (State.FAILED, EndReason.CRASHED)
     assert reload(broken).failure["exit_code"] == 3
     assert len(pooled()) == 1
 
@@ -218,7 +218,7 @@ def test_an_engine_restart_replaces_the_pool(runtime):
     runtime.restart_engine()
     sweep()
 
-    assert ended_because(stopped) == (State.DESTROYED, EndReason.RETIRED)
+    assert state_and_reason(stopped) == (State.DESTROYED, EndReason.RETIRED)
     assert [runtime.observe()[row.public_id].alive for row in pooled()] == [True]
 
 
@@ -233,7 +233,7 @@ def test_killed_while_filling_the_pool_no_unfinished_sandbox_stays(runtime, cloc
     clock.forward(seconds=LEASE_DURATION.total_seconds())
     sweep()
 
-    assert ended_because(half_made) == (State.DESTROYED, EndReason.RETIRED)
+    assert state_and_reason(half_made) == (State.DESTROYED, EndReason.RETIRED)
     assert set(runtime.observe()) == {row.public_id for row in pooled()}
     assert len(pooled()) == 1
 
@@ -259,7 +259,7 @@ def test_an_operator_may_destroy_a_pooled_sandbox(olga):
     with run_on_commit():
         actions.destroy(warm, olga, "It looks odd.")
 
-    assert ended_because(warm) == (State.DESTROYED, EndReason.OPERATOR)
+    assert state_and_reason(warm) == (State.DESTROYED, EndReason.OPERATOR)
 
 
 def test_the_version_changes_with_each_image_only(runtime):

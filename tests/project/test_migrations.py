@@ -37,7 +37,7 @@ from sandboxes.models import (
 from sandboxes.models.append_only import trigger_sql
 from sandboxes.operators import audit
 from sandboxes.reaper.sweep import Sweep
-from tests.harness.databases import let_tests_empty_it
+from tests.harness.databases import allow_deleting_audit_entries
 from tests.helpers.scenarios import launch
 
 pytestmark = [pytest.mark.usefixtures("shared_database", "runtime"), pytest.mark.store]
@@ -88,7 +88,7 @@ def data(shared_database: None) -> Iterator[None]:
         with connection.cursor() as cursor:
             cursor.execute(trigger_sql("sqlite", AuditEntry._meta.db_table)[1])
     yield
-    let_tests_empty_it()
+    allow_deleting_audit_entries()
 
 
 def test_each_leads_back_and_all_lead_forward_again(data: None) -> None:

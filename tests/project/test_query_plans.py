@@ -30,10 +30,10 @@ def people(threads_database: None, django_db_blocker: Any) -> tuple[User, User]:
     with django_db_blocker.unblock():
         heavy = users.create_user("heavy", "heavy@example.com")
         light = users.create_user("light", "light@example.com")
-        bulk_data.live(30, users.create_user("busy", "busy@example.com"))
-        bulk_data.live(2, heavy)
-        bulk_data.live(2, light)
-        bulk_data.past(COUNT, {heavy: COUNT // 2, light: 20})
+        bulk_data.create_running(30, users.create_user("busy", "busy@example.com"))
+        bulk_data.create_running(2, heavy)
+        bulk_data.create_running(2, light)
+        bulk_data.create_ended(COUNT, {heavy: COUNT // 2, light: 20})
     return heavy, light
 
 

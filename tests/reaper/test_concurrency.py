@@ -14,7 +14,7 @@ from sandboxes.models import EndReason, Event, Sandbox, State
 from sandboxes.pool import reconcile
 from sandboxes.reaper.sweep import Sweep
 from sandboxes.worker import provisioning, teardown
-from tests.harness.databases import at_once
+from tests.harness.databases import run_in_threads
 from tests.helpers.scenarios import (
     expire,
     launch,
@@ -38,7 +38,7 @@ def test_concurrent_reapers_end_each_sandbox_once(runtime):
     expire(*rows[:8])
     runtime.stop_service(rows[8].public_id, "api", 1)
 
-    sweeps = at_once(4, lambda _: Sweep().run())
+    sweeps = run_in_threads(4, lambda _: Sweep().run())
 
     assert [s.errors for s in sweeps] == [[]] * 4
     assert {reload(row).state for row in rows[:8]} == {State.DESTROYED}
@@ -52,14 +52,14 @@ def test_concurrent_reapers_end_each_sandbox_once(runtime):
 def test_concurrent_reapers_remove_an_orphan_without_errors(runtime):
     runtime.add_orphan("sbx_orphan", timezone.now() - timedelta(hours=1))
 
-    assert [s.errors for s in at_once(4, lambda _: Sweep().run())] == [[]] * 4
+    assert [s.errors for s in run_in_threads(4, lambda _: Sweep().run())] == [[]] * 4
     assert runtime.observe() == {}
 
 
 def test_concurrent_workers_provision_a_sandbox_once(runtime):
     sandbox = request(create_users(1)[0])
 
-    at_once(4, lambda _: provisioning.provision(reload(sandbox)))
+    run_in_threads(4, lambda _: provisioning.provision(reload(sandbox)))
 
     assert (reload(sandbox).state, reload(sandbox).lease_token) == (State.RUNNING, 1)
     assert (lines("provisioning"), lines("running")) == (1, 1)
@@ -83,7 +83,7 @@ def test_an_extension_and_a_concurrent_reaper_agree(runtime):
                 return False
             return True
 
-        granted = any(at_once(2, extend_or_sweep))
+        granted = any(run_in_threads(2, extend_or_sweep))
         assert reload(sandbox).state == (State.RUNNING if granted else State.DESTROYED)
         actions.destroy(reload(sandbox), owner)
         teardown.tear_down(reload(sandbox))
@@ -100,7 +100,7 @@ def test_concurrent_extensions_are_granted_once(runtime):
             return False
         return True
 
-    assert sum(at_once(8, extend)) == 1
+    assert sum(run_in_threads(8, extend)) == 1
     assert reload(sandbox).expires_at == sandbox.expires_at + timedelta(minutes=30)
 
 
@@ -116,7 +116,7 @@ def test_destroying_during_provisioning_leaves_nothing_behind(runtime):
                 actions.destroy(reload(sandbox), owner)
                 teardown.tear_down(reload(sandbox))
 
-        at_once(2, make_or_destroy)
+        run_in_threads(2, make_or_destroy)
         Sweep().run()
         assert reload(sandbox).state == State.DESTROYED
         assert reload(sandbox).end_reason == EndReason.USER
@@ -131,7 +131,7 @@ def test_concurrent_launches_claim_different_pooled_sandboxes(runtime, settings)
     assert len(warm) == 5
     users = create_users(8)
 
-    rows = at_once(8, lambda n: request(users[n]))
+    rows = run_in_threads(8, lambda n: request(users[n]))
 
     given = [row.pk for row in rows if row.state == State.RUNNING]
     assert sorted(given) == sorted(warm)
@@ -144,7 +144,7 @@ def test_concurrent_workers_do_not_overfill_the_pool(runtime, settings):
     settings.SANDBOX_POOL_SIZE = 3
     reconcile.refresh_versions()
 
-    at_once(4, lambda _: list(reconcile.reconcile_pools()))
+    run_in_threads(4, lambda _: list(reconcile.reconcile_pools()))
     list(reconcile.reconcile_pools())
 
     assert Sandbox.objects.for_pool().count() == Sandbox.objects.count() == 3
@@ -153,7 +153,7 @@ def test_concurrent_workers_do_not_overfill_the_pool(runtime, settings):
 def test_concurrent_workers_process_the_launch_queue_once(runtime):
     rows = [request(user) for user in create_users(4) for _ in range(3)]
 
-    at_once(4, lambda _: provisioning.process_queue())
+    run_in_threads(4, lambda _: provisioning.process_queue())
 
     assert {reload(row).state for row in rows} == {State.RUNNING}
     assert {reload(row).lease_token for row in rows} == {1}

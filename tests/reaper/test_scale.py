@@ -47,8 +47,8 @@ def test_a_sweep_of_40_sandboxes_runs_as_many_queries_as_of_2(
     alice: User, runtime: MemoryRuntime, in_use: bool
 ) -> None:
     create_singletons()
-    rows = bulk_data.live(2, alice)
-    bulk_data.on_engine(runtime, rows)
+    rows = bulk_data.create_running(2, alice)
+    bulk_data.create_on_engine(runtime, rows)
 
     def use() -> None:
         for row in rows:
@@ -57,9 +57,9 @@ def test_a_sweep_of_40_sandboxes_runs_as_many_queries_as_of_2(
 
     Sweep().run()
     few = _swept(use)
-    rows = bulk_data.live(38, alice) + rows
-    bulk_data.on_engine(runtime, rows[:38])
-    bulk_data.past(50, {alice: 50})
+    rows = bulk_data.create_running(38, alice) + rows
+    bulk_data.create_on_engine(runtime, rows[:38])
+    bulk_data.create_ended(50, {alice: 50})
     many = _swept(use)
 
     assert len(many) == len(few) <= 30, many
@@ -69,8 +69,8 @@ def test_a_sweep_of_40_sandboxes_runs_as_many_queries_as_of_2(
 def test_traffic_of_many_sandboxes_is_recorded_for_each(
     alice: User, runtime: MemoryRuntime
 ) -> None:
-    used, moved, idle = rows = bulk_data.live(3, alice)
-    bulk_data.on_engine(runtime, rows)
+    used, moved, idle = rows = bulk_data.create_running(3, alice)
+    bulk_data.create_on_engine(runtime, rows)
     an_hour_ago = timezone.now() - timedelta(hours=1)
     alice.sandboxes.update(last_activity_at=an_hour_ago, idle_minutes=90)
     Sandbox.objects.filter(pk=moved.pk).update(addresses={})
@@ -87,8 +87,8 @@ def test_traffic_of_many_sandboxes_is_recorded_for_each(
 def test_observations_of_a_sandbox_that_ended_meanwhile_are_dropped(
     alice: User, runtime: MemoryRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = bulk_data.live(1, alice)[0]
-    bulk_data.on_engine(runtime, [row])
+    row = bulk_data.create_running(1, alice)[0]
+    bulk_data.create_on_engine(runtime, [row])
     runtime.add_traffic(row.public_id, 5000)
     real = runtime.observe
 
@@ -132,7 +132,7 @@ def on_docker(
 
 def _made(harness: DockerHarness, alice: User, count: int) -> None:
     """Create small running sandboxes in the database and on the engine."""
-    rows = bulk_data.live(count, alice)
+    rows = bulk_data.create_running(count, alice)
     with ThreadPoolExecutor(4) as workers:
         all_facts = list(workers.map(lambda _: harness.create()[1], rows))
     for row, facts in zip(rows, all_facts, strict=True):
@@ -166,8 +166,8 @@ def test_ended_sandboxes_and_their_journals_are_pruned_after_retention(
     alice: User, settings
 ) -> None:
     settings.SANDBOX_RETENTION_DAYS = 45
-    bulk_data.past(300, {alice: 150})
-    living = bulk_data.live(3, alice)
+    bulk_data.create_ended(300, {alice: 150})
+    living = bulk_data.create_running(3, alice)
     oldest = timezone.now() - timedelta(days=45)
     kept = set(Sandbox.objects.filter(ended_at__gte=oldest)) | set(living)
     extended = Extension.objects.filter(sandbox__in=kept).count()
@@ -183,7 +183,7 @@ def test_pruning_deletes_a_limited_batch_oldest_first(
 ) -> None:
     settings.SANDBOX_RETENTION_DAYS = 45
     monkeypatch.setattr(housekeeping, "PRUNE_BATCH_SIZE", 40)
-    bulk_data.past(200)
+    bulk_data.create_ended(200)
     by_end = list(Sandbox.objects.order_by("ended_at"))
     for sweeps in (1, 2):
         housekeeping.prune()
@@ -199,7 +199,7 @@ def test_samples_keys_and_sessions_are_pruned_in_batches(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(housekeeping, "PRUNE_BATCH_SIZE", 3)
-    row, now = bulk_data.live(1, alice)[0], timezone.now()
+    row, now = bulk_data.create_running(1, alice)[0], timezone.now()
     for days in (1, 8, 8, 8, 8):
         at = now - timedelta(days=days)
         UsageSample.objects.create(

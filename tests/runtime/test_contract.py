@@ -21,8 +21,8 @@ from sandboxes.runtime import (
 from tests.harness.runtimes import (
     TIME_LIMIT,
     RuntimeHarness,
+    ignore_step,
     new_id,
-    quiet,
 )
 
 STEPS = ["network", "containers", "ready"]
@@ -33,7 +33,7 @@ class Killed(BaseException):
 
 
 def test_a_new_sandbox_is_alive_and_its_ports_have_addresses(harness: RuntimeHarness) -> None:
-    facts = harness.runtime.create(spec := harness.spec(), quiet, TIME_LIMIT)
+    facts = harness.runtime.create(spec := harness.spec(), ignore_step, TIME_LIMIT)
     assert facts.alive
     assert facts.id == spec.id
     assert set(facts.services) == {"web", "store"}
@@ -50,8 +50,8 @@ def test_the_steps_are_told_in_their_order(harness: RuntimeHarness) -> None:
 
 def test_creating_it_again_changes_nothing(harness: RuntimeHarness) -> None:
     spec = harness.spec()
-    first = harness.runtime.create(spec, quiet, TIME_LIMIT)
-    again = harness.runtime.create(spec, quiet, TIME_LIMIT)
+    first = harness.runtime.create(spec, ignore_step, TIME_LIMIT)
+    again = harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     assert again.services == first.services
     assert again.created_at == first.created_at
     assert list(harness.runtime.observe()) == [spec.id]
@@ -68,7 +68,7 @@ def test_a_creation_that_was_killed_is_finished_by_the_next(
     spec = harness.spec()
     with pytest.raises(Killed):
         harness.runtime.create(spec, die, TIME_LIMIT)
-    assert harness.runtime.create(spec, quiet, TIME_LIMIT).alive
+    assert harness.runtime.create(spec, ignore_step, TIME_LIMIT).alive
     assert list(harness.runtime.observe()) == [spec.id]
 
 
@@ -89,7 +89,7 @@ def test_what_is_observed_is_what_was_created(harness: RuntimeHarness) -> None:
     before = timezone.now() - timedelta(seconds=2)
     made = {}
     for _ in range(2):
-        facts = harness.runtime.create(harness.spec(), quiet, TIME_LIMIT)
+        facts = harness.runtime.create(harness.spec(), ignore_step, TIME_LIMIT)
         made[facts.id] = facts
     seen = harness.runtime.observe()
     assert set(seen) == set(made)
@@ -105,7 +105,7 @@ def test_what_is_observed_is_what_was_created(harness: RuntimeHarness) -> None:
 def test_after_destroying_nothing_is_left(harness: RuntimeHarness) -> None:
     spec, other = harness.spec(), harness.spec()
     for one in (spec, other):
-        harness.runtime.create(one, quiet, TIME_LIMIT)
+        harness.runtime.create(one, ignore_step, TIME_LIMIT)
     harness.runtime.destroy(spec.id)
     assert list(harness.runtime.observe()) == [other.id]
     with pytest.raises(ServiceNotFound):
@@ -114,7 +114,7 @@ def test_after_destroying_nothing_is_left(harness: RuntimeHarness) -> None:
 
 def test_destroying_twice_or_what_never_was_is_no_error(harness: RuntimeHarness) -> None:
     spec = harness.spec()
-    harness.runtime.create(spec, quiet, TIME_LIMIT)
+    harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     harness.runtime.destroy(spec.id)
     harness.runtime.destroy(spec.id)
     harness.runtime.destroy(new_id())
@@ -122,7 +122,7 @@ def test_destroying_twice_or_what_never_was_is_no_error(harness: RuntimeHarness)
 
 def test_two_may_destroy_the_same_sandbox_at_once(harness: RuntimeHarness) -> None:
     spec = harness.spec()
-    harness.runtime.create(spec, quiet, TIME_LIMIT)
+    harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     with ThreadPoolExecutor() as pool:
         list(pool.map(harness.runtime.destroy, [spec.id] * 3))
     assert harness.runtime.observe() == {}
@@ -132,24 +132,24 @@ def test_a_service_that_exits_while_it_is_started_is_named_with_its_exit_code(
     harness: RuntimeHarness,
 ) -> None:
     with pytest.raises(NotReady, match="store") as caught:
-        harness.runtime.create(harness.doomed(7, "no-disk"), quiet, TIME_LIMIT)
+        harness.runtime.create(harness.failing_spec(7, "no-disk"), ignore_step, TIME_LIMIT)
     assert caught.value.service == "store"
     assert caught.value.exit_code == 7
 
 
 def test_the_log_of_a_failed_start_can_still_be_read(harness: RuntimeHarness) -> None:
-    spec = harness.doomed(7, "no-disk")
+    spec = harness.failing_spec(7, "no-disk")
     with pytest.raises(NotReady):
-        harness.runtime.create(spec, quiet, TIME_LIMIT)
+        harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     assert harness.runtime.logs(spec.id, "store", 10).endswith("no-disk\n")
 
 
 def test_a_missing_image_is_told_before_and_at_the_launch(harness: RuntimeHarness) -> None:
-    spec = harness.without_image(harness.spec())
+    spec = harness.with_missing_image(harness.spec())
     images = [service.image for service in spec.services]
     assert list(harness.runtime.images(images)) == [images[0]]
     with pytest.raises(ImageMissing, match="absent"):
-        harness.runtime.create(spec, quiet, TIME_LIMIT)
+        harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     harness.runtime.destroy(spec.id)
     assert harness.runtime.observe() == {}
 
@@ -158,28 +158,28 @@ def test_an_image_that_is_built_anew_has_another_id(harness: RuntimeHarness) -> 
     (image,) = {service.image for service in harness.spec().services}
     first = harness.runtime.images([image])
     assert harness.runtime.images([image]) == first
-    harness.rebuild(image)
+    harness.rebuild_image(image)
     again = harness.runtime.images([image, image])
     assert list(again) == [image]
     assert again[image] != first[image]
 
 
 def test_when_all_room_is_taken_it_says_so_until_a_sandbox_ends(harness: RuntimeHarness) -> None:
-    runtime = harness.with_room_for_one()
+    runtime = harness.with_capacity_for_one()
     first, second = harness.spec(), harness.spec()
-    runtime.create(first, quiet, TIME_LIMIT)
+    runtime.create(first, ignore_step, TIME_LIMIT)
     with pytest.raises(CapacityExhausted, match="in use"):
-        runtime.create(second, quiet, TIME_LIMIT)
+        runtime.create(second, ignore_step, TIME_LIMIT)
     runtime.destroy(second.id)
     assert list(runtime.observe()) == [first.id]
     runtime.destroy(first.id)
-    assert runtime.create(second, quiet, TIME_LIMIT).alive
+    assert runtime.create(second, ignore_step, TIME_LIMIT).alive
 
 
 def test_an_engine_that_is_away_is_never_told_as_an_empty_one(harness: RuntimeHarness) -> None:
-    runtime, spec = harness.unreachable(), harness.spec()
+    runtime, spec = harness.unreachable_runtime(), harness.spec()
     calls = {
-        "create": lambda: runtime.create(spec, quiet, TIME_LIMIT),
+        "create": lambda: runtime.create(spec, ignore_step, TIME_LIMIT),
         "observe": runtime.observe,
         "destroy": lambda: runtime.destroy(spec.id),
         "execute": lambda: runtime.execute(spec.id, "web", ["id"], 5),
@@ -200,7 +200,7 @@ def test_an_engine_that_is_away_is_never_told_as_an_empty_one(harness: RuntimeHa
 def test_eight_launches_at_once_do_not_get_into_each_others_way(harness: RuntimeHarness) -> None:
     specs = [harness.spec() for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda s: harness.runtime.create(s, quiet, TIME_LIMIT), specs))
+        made = list(pool.map(lambda s: harness.runtime.create(s, ignore_step, TIME_LIMIT), specs))
     assert all(facts.alive for facts in made)
     assert len({facts.services["web"].ports[8080].port for facts in made}) == 8
     assert set(harness.runtime.observe()) == {spec.id for spec in specs}
@@ -208,16 +208,16 @@ def test_eight_launches_at_once_do_not_get_into_each_others_way(harness: Runtime
 
 def test_a_command_gives_its_exit_code_and_its_output(harness: RuntimeHarness) -> None:
     spec = harness.spec()
-    harness.runtime.create(spec, quiet, TIME_LIMIT)
+    harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     for code, output in ((0, "all is well"), (3, "it is not")):
-        command = harness.command(code, output)
+        command = harness.command_with_result(code, output)
         assert harness.runtime.execute(spec.id, "web", command, 10) == (code, output)
 
 
 def test_of_a_long_output_the_end_is_kept(harness: RuntimeHarness) -> None:
     spec = harness.spec()
-    harness.runtime.create(spec, quiet, TIME_LIMIT)
-    command = harness.command(0, "x" * 100_000 + "the end")
+    harness.runtime.create(spec, ignore_step, TIME_LIMIT)
+    command = harness.command_with_result(0, "x" * 100_000 + "the end")
     code, output = harness.runtime.execute(spec.id, "web", command, 10)
     assert code == 0
     assert len(output) == 64 * 1024
@@ -226,7 +226,7 @@ def test_of_a_long_output_the_end_is_kept(harness: RuntimeHarness) -> None:
 
 def test_looking_into_a_service_that_is_not_there_names_it(harness: RuntimeHarness) -> None:
     spec = harness.spec()
-    harness.runtime.create(spec, quiet, TIME_LIMIT)
+    harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     with pytest.raises(ServiceNotFound, match="cache"):
         harness.runtime.execute(spec.id, "cache", ["id"], 5)
     with pytest.raises(ServiceNotFound, match="web"):
@@ -235,8 +235,8 @@ def test_looking_into_a_service_that_is_not_there_names_it(harness: RuntimeHarne
 
 def test_a_stopped_service_is_seen_with_its_exit_code(harness: RuntimeHarness) -> None:
     spec = harness.spec()
-    harness.runtime.create(spec, quiet, TIME_LIMIT)
-    harness.stop(spec, "store", 9)
+    harness.runtime.create(spec, ignore_step, TIME_LIMIT)
+    harness.stop_service(spec, "store", 9)
     facts = harness.runtime.observe()[spec.id]
     assert not facts.alive
     assert facts.services["web"].state is ServiceState.RUNNING
@@ -248,29 +248,29 @@ def test_a_stopped_service_is_seen_with_its_exit_code(harness: RuntimeHarness) -
 
 def test_no_command_runs_in_a_stopped_service(harness: RuntimeHarness) -> None:
     spec = harness.spec()
-    harness.runtime.create(spec, quiet, TIME_LIMIT)
-    harness.stop(spec, "store", 9)
+    harness.runtime.create(spec, ignore_step, TIME_LIMIT)
+    harness.stop_service(spec, "store", 9)
     with pytest.raises(EngineRefused, match="store"):
         harness.runtime.execute(spec.id, "store", ["id"], 5)
 
 
 def test_creating_it_again_starts_what_has_stopped(harness: RuntimeHarness) -> None:
     spec = harness.spec()
-    harness.runtime.create(spec, quiet, TIME_LIMIT)
-    harness.stop(spec, "store", 9)
-    assert harness.runtime.create(spec, quiet, TIME_LIMIT).alive
+    harness.runtime.create(spec, ignore_step, TIME_LIMIT)
+    harness.stop_service(spec, "store", 9)
+    assert harness.runtime.create(spec, ignore_step, TIME_LIMIT).alive
 
 
 def test_use_moves_the_traffic_and_looking_does_not(harness: RuntimeHarness) -> None:
     spec = harness.spec()
-    facts = harness.runtime.create(spec, quiet, TIME_LIMIT)
+    facts = harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     before = harness.runtime.observe()[spec.id].traffic_bytes
     assert before is not None
     harness.runtime.observe(sizes=True)
     harness.runtime.usage([spec.id])
     harness.runtime.logs(spec.id, "web", 10)
     untouched = harness.runtime.observe()[spec.id].traffic_bytes
-    harness.use(facts)
+    harness.send_request(facts)
     used = harness.runtime.observe()[spec.id].traffic_bytes
     assert untouched is not None
     assert used is not None
@@ -281,27 +281,27 @@ def test_lines_of_a_log_are_counted_on_from_where_the_last_count_ended(
     harness: RuntimeHarness,
 ) -> None:
     spec = harness.spec()
-    harness.runtime.create(spec, quiet, TIME_LIMIT)
+    harness.runtime.create(spec, ignore_step, TIME_LIMIT)
 
     def count(so_far: LineCount) -> LineCount:
         return harness.runtime.count_lines({spec.id: so_far})[spec.id]
 
-    harness.say(spec, "GET /a 200", "nothing of that kind", "POST /b 201")
+    harness.write_log(spec, "GET /a 200", "nothing of that kind", "POST /b 201")
     none = count(LineCount("store", "PUT /"))
     two = count(LineCount("store", "[A-Z]+ /"))
     assert (none.lines, two.lines) == (0, 2)
     assert count(two) == two, "nothing was written since"
-    harness.say(spec, "a GET /c inside", "DELETE /d 204")
+    harness.write_log(spec, "a GET /c inside", "DELETE /d 204")
     assert count(two).lines == 3
-    harness.stop(spec, "store", 9)
-    harness.runtime.create(spec, quiet, TIME_LIMIT)
-    harness.say(spec, "GET /e 200")
+    harness.stop_service(spec, "store", 9)
+    harness.runtime.create(spec, ignore_step, TIME_LIMIT)
+    harness.write_log(spec, "GET /e 200")
     assert count(two).lines == 4, "a service that was started again"
 
 
 def test_lines_of_what_is_not_there_are_not_counted(harness: RuntimeHarness) -> None:
     spec = harness.spec()
-    harness.runtime.create(spec, quiet, TIME_LIMIT)
+    harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     asked = {new_id(): LineCount("store", "x"), spec.id: LineCount("nothing", "x")}
     assert harness.runtime.count_lines(asked) == {}
     assert harness.runtime.count_lines({}) == {}
@@ -309,8 +309,8 @@ def test_lines_of_what_is_not_there_are_not_counted(harness: RuntimeHarness) -> 
 
 def test_disk_is_measured_when_asked_for(harness: RuntimeHarness) -> None:
     spec = harness.spec()
-    harness.runtime.create(spec, quiet, TIME_LIMIT)
-    harness.fill(spec, 20)
+    harness.runtime.create(spec, ignore_step, TIME_LIMIT)
+    harness.fill_disk(spec, 20)
     assert harness.runtime.observe()[spec.id].disk_mb is None
     measured = harness.runtime.observe(sizes=True)[spec.id].disk_mb
     assert measured is not None
@@ -319,7 +319,7 @@ def test_disk_is_measured_when_asked_for(harness: RuntimeHarness) -> None:
 
 def test_consumption_is_told_of_those_that_run(harness: RuntimeHarness) -> None:
     running, stopped = harness.spec(), harness.spec()
-    harness.runtime.create(running, quiet, TIME_LIMIT)
+    harness.runtime.create(running, ignore_step, TIME_LIMIT)
     usage = harness.runtime.usage([running.id, stopped.id])
     assert set(usage) == {running.id}
     assert 0 < usage[running.id].memory_mb < 512
@@ -329,7 +329,7 @@ def test_consumption_is_told_of_those_that_run(harness: RuntimeHarness) -> None:
 
 def test_a_lone_leftover_is_observed_and_can_be_destroyed(harness: RuntimeHarness) -> None:
     leftover = new_id()
-    harness.plant(leftover)
+    harness.add_orphan(leftover)
     facts = harness.runtime.observe()[leftover]
     assert facts.services == {}
     assert not facts.alive

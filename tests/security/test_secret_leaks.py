@@ -17,8 +17,8 @@ from sandboxes import actions
 from sandboxes.models import EndReason, State
 from sandboxes.worker import maintenance, provisioning
 from sandboxes.worker import tasks as worker_tasks
-from tests.harness.queue import waiting
-from tests.helpers.admin import ask, page_of
+from tests.harness.queue import queued_messages
+from tests.helpers.admin import page_of, run_action
 from tests.helpers.api_client import ApiClient
 from tests.helpers.scenarios import event_kinds, reload, sweep
 from tests.security.test_secrets_at_rest import everything_at_rest
@@ -101,7 +101,7 @@ class Life:
         self.trace("database", everything_at_rest())
         self.trace("mails", "".join(f"{one.subject}{one.body}" for one in mail.outbox))
         self.trace("cache", str(getattr(cache, "_cache", "")))
-        self.trace("queue", waiting(self.queue))
+        self.trace("queue", queued_messages(self.queue))
 
     def found(self) -> list[str]:
         return [name for name, text in self.traces.items() for one in self.secrets if one in text]
@@ -129,7 +129,7 @@ def test_a_whole_life_leaves_no_trace_of_them(life: Life, admin_client, written)
     life.live()
     life.be_reset_in_vain()
     life.look(admin_client)
-    ask(admin_client, "extend", life.row, minutes="20", reason="Demo.")
+    run_action(admin_client, "extend", life.row, minutes="20", reason="Demo.")
     life.runtime.stop_service(life.sandbox.public_id, "api", 3)
     sweep()
     life.trace("failure", json.dumps(life.row.failure))

@@ -26,8 +26,8 @@ from tests.harness.runtimes import (
     SUBNETS,
     TIME_LIMIT,
     DockerHarness,
-    fetch,
-    quiet,
+    fetch_page,
+    ignore_step,
 )
 from tests.helpers.wait import wait_for
 
@@ -80,8 +80,8 @@ def test_a_sandbox_works_through_the_proxy(proxied: ProxiedBench) -> None:
     assert runtime.capabilities().version
     assert runtime.images([proxied.image])
     spec, facts = proxied.create()
-    fetch(facts)
-    runtime.create(spec, quiet, TIME_LIMIT)
+    fetch_page(facts)
+    runtime.create(spec, ignore_step, TIME_LIMIT)
     assert runtime.execute(spec.id, "web", ["echo", "hello"], 10) == (0, "hello\n")
     assert runtime.logs(spec.id, "web", 5) == ""
     assert runtime.observe(sizes=True)[spec.id].alive

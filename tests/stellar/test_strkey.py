@@ -12,7 +12,7 @@ from sandboxes import actions
 from sandboxes.models import Funding, State
 from sandboxes.stellar import friendbot, strkey
 from sandboxes.worker import funding
-from tests.fakes.friendbot import socket_that, wait_of
+from tests.fakes.friendbot import funding_delay, raw_server
 from tests.helpers.scenarios import (
     event_kinds,
     launch,
@@ -105,7 +105,7 @@ def test_a_429_is_retried_as_retry_after_says_within_limits(
 
     assert reload(sandbox).funding == Funding.PENDING
     assert reload(sandbox).funding_error == "Friendbot answered 429"
-    assert wait_of(sandbox) == timedelta(seconds=waits)
+    assert funding_delay(sandbox) == timedelta(seconds=waits)
 
 
 @pytest.mark.parametrize("says", ["soon", "-3", "9" * 400, "Wed, 21 Oct 2026 07:28:00 GMT", ""])
@@ -115,7 +115,7 @@ def test_an_invalid_retry_after_is_ignored(alice, runtime, bot, clock, says):
     funding.fund(reload(sandbox))
 
     assert reload(sandbox).funding == Funding.PENDING
-    assert timedelta(seconds=5) <= wait_of(sandbox) <= timedelta(hours=1)
+    assert timedelta(seconds=5) <= funding_delay(sandbox) <= timedelta(hours=1)
 
 
 @pytest.mark.parametrize("status", [301, 403, 404, 500, 503])
@@ -132,7 +132,7 @@ def test_other_statuses_are_retried(alice, runtime, bot, status):
 
 
 def test_a_silent_friendbot_times_out(alice, runtime, settings, short_timeout):
-    with socket_that(sends=None) as settings.FRIENDBOT_URL:
+    with raw_server(sends=None) as settings.FRIENDBOT_URL:
         sandbox = launch(alice)
         began = monotonic()
         funding.fund(reload(sandbox))
@@ -162,7 +162,7 @@ def test_a_huge_friendbot_response_is_cut_off(alice, runtime, bot):
 
 @pytest.mark.parametrize("noise", [b"", b"\x00\xff garbage\r\n\r\n", b"HTTP/1.1 banana\r\n\r\n"])
 def test_an_invalid_response_is_retried(alice, runtime, settings, noise):
-    with socket_that(sends=noise) as settings.FRIENDBOT_URL:
+    with raw_server(sends=noise) as settings.FRIENDBOT_URL:
         sandbox = launch(alice)
         funding.fund(reload(sandbox))
 

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from sandboxes.runtime.process import process_table
-from tests.harness.portal import ON_DOCKER, AsProcesses, Portal
+from tests.harness.portal import ON_DOCKER, Portal, ProcessPortal
 from tests.harness.runtimes import command_of
 from tests.helpers.wait import wait_for
 
@@ -200,7 +200,7 @@ def test_without_an_engine_a_query_that_takes_too_much_memory_fails_alone(
 
 @pytest.mark.parametrize("portal", ["process"], indirect=True)
 def test_after_everything_was_killed_one_sweep_leaves_nothing(
-    client: httpx2.Client, portal: AsProcesses
+    client: httpx2.Client, portal: ProcessPortal
 ) -> None:
     first, second = launch(client), launch(client)
     keys = client.get(f"/sandboxes/{second['id']}/credentials").json()
@@ -217,7 +217,7 @@ def test_after_everything_was_killed_one_sweep_leaves_nothing(
         assert all(dead_port(url) for url in ended_ports(sandbox))
 
 
-def kill_all(portal: AsProcesses) -> None:
+def kill_all(portal: ProcessPortal) -> None:
     """But for those that nobody can tell any more from their neighbours by their environment."""
     for process in portal.processes():
         if not command_of(process).startswith("postgres:"):

@@ -18,7 +18,7 @@ from sandboxes.lib import clock
 from sandboxes.models import ApiToken, DeadlineKind, Sandbox
 from sandboxes.notifications import emails, sandbox_warnings
 from tests.conftest import PASSWORD
-from tests.helpers.scenarios import code_of, launch
+from tests.helpers.scenarios import launch, totp_code
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -167,7 +167,7 @@ def test_two_factor_authentication_is_set_up_and_required(client: Client, alice:
     client.post(reverse("account_login"), who)
     client.post(reverse("account_reauthenticate"), {"password": PASSWORD})
     page = client.get(reverse("mfa_activate_totp"))
-    answer = {"code": code_of(page.context["form"].secret)}
+    answer = {"code": totp_code(page.context["form"].secret)}
     page = client.post(reverse("mfa_activate_totp"), answer, follow=True)
     codes = re.findall(r"\b\d{8}\b", page.content.decode())
     assert len(codes) == 10

@@ -194,7 +194,7 @@ def test_the_history_can_be_filtered(web: Client, alice: User, runtime: MemoryRu
 def test_older_pages_keep_the_filter(web: Client, alice: User) -> None:
     from tests.harness import bulk_data
 
-    bulk_data.past(60, {alice: 60})
+    bulk_data.create_ended(60, {alice: 60})
     Sandbox.objects.update(name="nightly", ended_at=reload(Sandbox.objects.first()).ended_at)
     Sandbox.objects.filter(pk__lte=Sandbox.objects.first().pk + 29).update(name="webhooks")
     first = web.get(reverse("history"), {"q": "webhooks"})

@@ -83,11 +83,11 @@ def test_queries_do_not_grow_from_1_to_20_sandboxes(
             client.get(url, headers=headers)
         return [query["sql"] for query in queries]
 
-    bulk_data.past(2, {alice: 1})
-    row = bulk_data.live(1, alice)[0]
+    bulk_data.create_ended(2, {alice: 1})
+    row = bulk_data.create_running(1, alice)[0]
     few = asked()
-    bulk_data.past(38, {alice: 19})
-    bulk_data.live(19, alice)
+    bulk_data.create_ended(38, {alice: 19})
+    bulk_data.create_running(19, alice)
     many = asked()
 
     assert len(many) == len(few), many
@@ -104,7 +104,7 @@ def _older(page: str) -> str:
 
 
 def test_history_pages_are_complete_while_sandboxes_end(web: Client, alice: User) -> None:
-    bulk_data.past(45, {alice: 45})
+    bulk_data.create_ended(45, {alice: 45})
     rows = alice.sandboxes.order_by("-ended_at")
     # At the same time, so that the cursor must distinguish them.
     moment = rows[20].ended_at
@@ -115,20 +115,20 @@ def test_history_pages_are_complete_while_sandboxes_end(web: Client, alice: User
         page = web.get(url).content.decode()
         seen += _shown(page)
         url = _older(page)
-        bulk_data.past(3, {alice: 3})
+        bulk_data.create_ended(3, {alice: 3})
 
     assert len(seen) == len(set(seen))
     assert [name for name in seen if name in there] == there
 
 
 def test_an_invalid_history_page_redirects_to_the_first(web: Client, alice: User) -> None:
-    bulk_data.past(21, {alice: 21})
+    bulk_data.create_ended(21, {alice: 21})
     assert web.get("/history/?cursor=x")["Location"] == "/history/"
     assert len(_shown(web.get("/history/?page=2").content.decode())) == 20
 
 
 def test_older_history_pages_link_to_the_first(web: Client, alice: User) -> None:
-    bulk_data.past(21, {alice: 21})
+    bulk_data.create_ended(21, {alice: 21})
     first = web.get("/history/")
     assert "Newest" not in text(first)
     second = web.get(_older(first.content.decode()))
@@ -141,7 +141,7 @@ def test_the_admin_caps_the_count_of_rows(
     admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(base, "MAX_COUNTED", 60)
-    bulk_data.past(70)
+    bulk_data.create_ended(70)
     page = admin_client.get(f"{SANDBOXES}?p=2")
 
     assert "First 60 sandboxes. Search or filter" in text(page)
@@ -152,7 +152,7 @@ def test_the_admin_caps_the_count_of_rows(
 
 
 def test_the_admin_shows_the_exact_count_below_the_cap(admin_client: Client) -> None:
-    bulk_data.past(3)
+    bulk_data.create_ended(3)
     assert "3 sandboxes" in text(admin_client.get(SANDBOXES))
     assert "0 results" in text(admin_client.get(f"{SANDBOXES}?q=nothing"))
 
@@ -160,7 +160,7 @@ def test_the_admin_shows_the_exact_count_below_the_cap(admin_client: Client) -> 
 def test_events_are_found_by_sandbox_kind_and_actor(
     admin_client: Client, alice: User, bob: User
 ) -> None:
-    bulk_data.past(4, {alice: 1, bob: 2})
+    bulk_data.create_ended(4, {alice: 1, bob: 2})
     hers = alice.sandboxes.get()
 
     def found(question: str) -> set[Event]:
@@ -177,7 +177,7 @@ def test_events_are_found_by_sandbox_kind_and_actor(
 def test_sandboxes_are_found_by_name_id_and_owner(
     admin_client: Client, alice: User, bob: User
 ) -> None:
-    bulk_data.past(9, {alice: 3, bob: 3})
+    bulk_data.create_ended(9, {alice: 3, bob: 3})
     Sandbox.objects.filter(pk=alice.sandboxes.first().pk).update(name="Checkout of Ann")
 
     def found(question: str) -> set[Sandbox]:

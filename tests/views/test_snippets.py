@@ -13,7 +13,7 @@ from django.urls import reverse
 from sandboxes import actions
 from sandboxes.models import Sandbox
 from sandboxes.views.snippets import curl
-from tests.fakes.sandbox_api import SandboxApi, at, billing_document
+from tests.fakes.sandbox_api import SandboxApi, billing_document, with_api_address
 from tests.harness.ports import reserve_port
 from tests.helpers.scenarios import event_kinds, launch, run_on_commit
 from tests.helpers.web import click, text
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 
 @pytest.fixture
 def sandbox(alice: User, api: SandboxApi) -> Sandbox:
-    return at(launch(alice, name="checkout"), api.address)
+    return with_api_address(launch(alice, name="checkout"), api.address)
 
 
 def address(sandbox: Sandbox, name: str) -> str:
@@ -86,7 +86,7 @@ def test_the_openapi_document_contains_the_address_but_no_key(
 def test_when_a_download_is_unavailable_the_sandbox_page_explains_why(
     web: Client, alice: User, sandbox: Sandbox
 ) -> None:
-    at(sandbox, f"127.0.0.1:{reserve_port()}")
+    with_api_address(sandbox, f"127.0.0.1:{reserve_port()}")
     page = web.post(address(sandbox, "download-postman"), follow=True)
     assert "can&#x27;t reach the sandbox" in text(page)
     assert "credentials_read" not in event_kinds(sandbox)

@@ -12,7 +12,7 @@ from django.urls import reverse
 from sandboxes.lib import clock
 from sandboxes.models import EventType, Preferences, Webhook, WebhookDelivery
 from sandboxes.webhooks import outbox
-from tests.fakes.webhook_receiver import Receiver, hook
+from tests.fakes.webhook_receiver import Receiver, create_webhook
 from tests.helpers.scenarios import run_on_commit
 from tests.helpers.web import text
 
@@ -79,7 +79,7 @@ def test_the_page_shows_the_webhook_limit(
 def test_a_webhook_is_updated_toggled_and_deleted(
     web: Client, alice: User, receiver: Receiver
 ) -> None:
-    webhook, _ = hook(alice, receiver)
+    webhook, _ = create_webhook(alice, receiver)
     new = {"url": receiver.url + "/2", "name": "other", "events": "sandbox.failed"}
     assert "Changes saved." in act(web, "webhook", webhook, **new)
     webhook = Webhook.objects.get()
@@ -98,7 +98,7 @@ def test_a_webhook_is_updated_toggled_and_deleted(
 
 
 def test_a_rotated_secret_is_shown_once(web: Client, alice: User, receiver: Receiver) -> None:
-    webhook, old = hook(alice, receiver)
+    webhook, old = create_webhook(alice, receiver)
     address = reverse("rotate-webhook", args=[webhook.public_id])
     assert "Rotate the signing secret of bot?" in text(web.get(address))
     assert Webhook.objects.get().secrets == {"current": old}
@@ -108,7 +108,7 @@ def test_a_rotated_secret_is_shown_once(web: Client, alice: User, receiver: Rece
 
 
 def test_deliveries_are_listed_and_resent(web: Client, alice: User, receiver: Receiver) -> None:
-    webhook, _ = hook(alice, receiver)
+    webhook, _ = create_webhook(alice, receiver)
     receiver.status, receiver.body = 500, b"<script>alert(1)</script>"
     with run_on_commit():
         delivery = outbox.send_test(webhook)
@@ -123,7 +123,7 @@ def test_deliveries_are_listed_and_resent(web: Client, alice: User, receiver: Re
 def test_the_list_polls_while_a_delivery_is_pending(
     web: Client, alice: User, receiver: Receiver
 ) -> None:
-    webhook, _ = hook(alice, receiver)
+    webhook, _ = create_webhook(alice, receiver)
     address = reverse("webhook-log", args=[webhook.public_id])
     assert "hx-trigger" not in web.get(address).content.decode()
     outbox.send_test(webhook)
@@ -131,7 +131,7 @@ def test_the_list_polls_while_a_delivery_is_pending(
 
 
 def test_deliveries_are_paginated(web: Client, alice: User, receiver: Receiver) -> None:
-    webhook, _ = hook(alice, receiver)
+    webhook, _ = create_webhook(alice, receiver)
     messages = [WebhookDelivery(webhook=webhook, due_at=clock.now(), body="{}") for _ in range(25)]
     WebhookDelivery.objects.bulk_create(messages)
     page = web.get(reverse("webhook", args=[webhook.public_id]))
@@ -142,7 +142,7 @@ def test_deliveries_are_paginated(web: Client, alice: User, receiver: Receiver) 
 
 
 def test_webhooks_of_other_users_are_not_found(web: Client, bob: User, receiver: Receiver) -> None:
-    webhook, _ = hook(bob, receiver)
+    webhook, _ = create_webhook(bob, receiver)
     delivery = outbox.send_test(webhook)
     assert webhook.public_id not in web.get(reverse("webhooks")).content.decode()
     for name in ("webhook", "webhook-log", "rotate-webhook", "delete-webhook"):
@@ -157,7 +157,7 @@ def test_webhooks_of_other_users_are_not_found(web: Client, bob: User, receiver:
 def test_webhooks_and_preferences_require_sign_in(
     client: Client, alice: User, receiver: Receiver
 ) -> None:
-    webhook, _ = hook(alice, receiver)
+    webhook, _ = create_webhook(alice, receiver)
     pages = [reverse("webhooks"), reverse("webhook", args=[webhook.public_id])]
     for address in [*pages, reverse("preferences")]:
         assert client.get(address).status_code == 302

@@ -21,10 +21,10 @@ from sandboxes.webhooks import (
 )
 from tests.fakes.webhook_receiver import (
     Receiver,
-    fresh,
-    hook,
+    create_webhook,
+    last_delivery,
+    reload_webhook,
     statuses,
-    told,
 )
 from tests.helpers.scenarios import (
     Killed,
@@ -51,12 +51,12 @@ def _swept_before() -> None:
 def test_failed_deliveries_are_retried_with_growing_delays_and_the_same_id(
     alice: User, clock: Clock, receiver: Receiver
 ) -> None:
-    webhook, _ = hook(alice, receiver)
+    webhook, _ = create_webhook(alice, receiver)
     receiver.status = 500
     with run_on_commit():
         outbox.send_test(webhook)
     delays = []
-    while (due_at := told(webhook).due_at) is not None:
+    while (due_at := last_delivery(webhook).due_at) is not None:
         delays.append(due_at - timezone.now())
         clock.forward(seconds=(due_at - timezone.now()).total_seconds() - 1)
         sweep()
@@ -70,16 +70,16 @@ def test_failed_deliveries_are_retried_with_growing_delays_and_the_same_id(
     assert len(receiver.messages) == 10
     assert len(set(receiver.ids)) == len({body for _, body in receiver.messages}) == 1
     assert len({headers["webhook-timestamp"] for headers, _ in receiver.messages}) == 10
-    assert told(webhook).status == "failed"
+    assert last_delivery(webhook).status == "failed"
     assert statuses(webhook) == [500] * 10
 
 
 def test_retry_after_delays_the_next_attempt(alice: User, clock: Clock, receiver: Receiver) -> None:
-    webhook, _ = hook(alice, receiver)
+    webhook, _ = create_webhook(alice, receiver)
     receiver.status, receiver.headers = 429, {"Retry-After": "120"}
     with run_on_commit():
         outbox.send_test(webhook)
-    due_at = told(webhook).due_at
+    due_at = last_delivery(webhook).due_at
     assert due_at == timezone.now() + timedelta(seconds=120)
 
 
@@ -87,11 +87,11 @@ def test_retry_after_delays_the_next_attempt(alice: User, clock: Clock, receiver
 def test_an_invalid_retry_after_does_not_delay_for_long(
     alice: User, clock: Clock, receiver: Receiver, value: str
 ) -> None:
-    webhook, _ = hook(alice, receiver)
+    webhook, _ = create_webhook(alice, receiver)
     receiver.status, receiver.headers = 503, {"Retry-After": value}
     with run_on_commit():
         outbox.send_test(webhook)
-    due_at = told(webhook).due_at
+    due_at = last_delivery(webhook).due_at
     assert due_at and due_at <= timezone.now() + timedelta(hours=1)
 
 
@@ -99,19 +99,19 @@ def test_an_invalid_retry_after_does_not_delay_for_long(
 def test_a_redirect_is_not_followed(
     alice: User, receiver: Receiver, clock: Clock, status: int
 ) -> None:
-    webhook, _ = hook(alice, receiver)
+    webhook, _ = create_webhook(alice, receiver)
     receiver.status, receiver.headers = status, {"Location": receiver.url}
     with run_on_commit():
         outbox.send_test(webhook)
     assert len(receiver.messages) == 1
     assert statuses(webhook) == [status]
-    assert told(webhook).status == "pending"
+    assert last_delivery(webhook).status == "pending"
 
 
 def test_the_log_contains_the_result_of_each_attempt(
     alice: User, clock: Clock, receiver: Receiver
 ) -> None:
-    webhook, _ = hook(alice, receiver)
+    webhook, _ = create_webhook(alice, receiver)
     receiver.status, receiver.body = 500, b"<h1>It broke</h1>\0" + b"x" * 100_000
     with run_on_commit():
         outbox.send_test(webhook)
@@ -119,12 +119,12 @@ def test_the_log_contains_the_result_of_each_attempt(
     clock.forward(seconds=10)
     sweep()
 
-    first, second = told(webhook).log
+    first, second = last_delivery(webhook).log
     assert (first["status"], second["status"]) == (500, 200)
     assert first["response"].startswith("<h1>It broke</h1>x") and len(first["response"]) <= 500
     assert second["response"] == "ok"
-    assert told(webhook).status == "delivered"
-    assert fresh(webhook).status == "on"
+    assert last_delivery(webhook).status == "delivered"
+    assert reload_webhook(webhook).status == "on"
 
 
 def test_an_event_whose_worker_was_killed_is_delivered_again(
@@ -138,7 +138,7 @@ def test_an_event_whose_worker_was_killed_is_delivered_again(
         client.post(*_)
         raise Killed
 
-    webhook, secret = hook(alice, receiver, EventType.RUNNING)
+    webhook, secret = create_webhook(alice, receiver, EventType.RUNNING)
     with monkeypatch.context() as until_then:
         until_then.setattr(webhooks_delivery, "post", die)
         with pytest.raises(Killed), run_on_commit():
@@ -151,13 +151,13 @@ def test_an_event_whose_worker_was_killed_is_delivered_again(
 
     assert receiver.types(secret) == ["sandbox.running"] * 2
     assert len(set(receiver.ids)) == 1
-    assert told(webhook).status == "delivered"
+    assert last_delivery(webhook).status == "delivered"
 
 
 def test_a_lost_task_loses_no_event(
     alice: User, runtime: MemoryRuntime, receiver: Receiver
 ) -> None:
-    _, secret = hook(alice, receiver, EventType.RUNNING)
+    _, secret = create_webhook(alice, receiver, EventType.RUNNING)
     launch(alice)
     assert receiver.messages == []
     sweep()
@@ -169,7 +169,7 @@ def test_a_lost_task_loses_no_event(
 def test_events_of_one_webhook_are_delivered_sequentially(
     alice: User, receiver: Receiver, clock: Clock
 ) -> None:
-    webhook, _ = hook(alice, receiver)
+    webhook, _ = create_webhook(alice, receiver)
     outbox.send_test(webhook)
     assert webhooks_delivery._claim()
     outbox.send_test(webhook)
@@ -183,7 +183,7 @@ def test_events_of_one_webhook_are_delivered_sequentially(
 def test_a_slow_worker_with_an_expired_lease_changes_nothing(
     alice: User, receiver: Receiver, clock: Clock
 ) -> None:
-    webhook, _ = hook(alice, receiver)
+    webhook, _ = create_webhook(alice, receiver)
     outbox.send_test(webhook)
     slow = webhooks_delivery._claim()
     assert slow
@@ -192,12 +192,12 @@ def test_a_slow_worker_with_an_expired_lease_changes_nothing(
     receiver.status = 500
     webhooks_delivery._deliver(slow)
 
-    assert told(webhook).status == "delivered"
+    assert last_delivery(webhook).status == "delivered"
     assert statuses(webhook) == [204]
 
 
 def test_a_resent_message_has_the_same_id(alice: User, receiver: Receiver, clock: Clock) -> None:
-    webhook, secret = hook(alice, receiver)
+    webhook, secret = create_webhook(alice, receiver)
     with run_on_commit():
         delivery = outbox.send_test(webhook)
     delivery = WebhookDelivery.objects.get(pk=delivery.pk)
@@ -215,7 +215,7 @@ def test_deliveries_are_pruned_after_their_retention(
     alice: User, receiver: Receiver, settings, clock: Clock
 ) -> None:
     settings.WEBHOOK_LOG_DAYS = 14
-    webhook, _ = hook(alice, receiver)
+    webhook, _ = create_webhook(alice, receiver)
     with run_on_commit():
         outbox.send_test(webhook)
     clock.forward(days=13)
@@ -227,7 +227,7 @@ def test_deliveries_are_pruned_after_their_retention(
 
 
 def test_pending_messages_limit_manual_sending(alice: User, receiver: Receiver) -> None:
-    webhook, _ = hook(alice, receiver)
+    webhook, _ = create_webhook(alice, receiver)
     for _ in range(20):
         outbox.send_test(webhook)
     with pytest.raises(StateConflict, match="Too many pending"):

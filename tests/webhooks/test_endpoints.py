@@ -13,7 +13,7 @@ from sandboxes.core import journal as core_journal
 from sandboxes.lib.exceptions import StateConflict, ValidationFailed
 from sandboxes.models import DisabledReason, EventType, Webhook, WebhookDelivery
 from sandboxes.webhooks import delivery, endpoints, outbox
-from tests.fakes.webhook_receiver import Receiver, fresh, hook
+from tests.fakes.webhook_receiver import Receiver, create_webhook, reload_webhook
 from tests.helpers.scenarios import create_singletons, launch, run_on_commit, sweep
 
 if TYPE_CHECKING:
@@ -33,19 +33,19 @@ def _swept_before() -> None:
 def test_a_webhook_that_fails_for_days_is_disabled_with_an_email(
     alice: User, runtime: MemoryRuntime, clock: Clock, receiver: Receiver
 ) -> None:
-    webhook, _ = hook(alice, receiver)
+    webhook, _ = create_webhook(alice, receiver)
     receiver.status = 500
     sandbox = launch(alice)
     sweep()
-    assert fresh(webhook).status == "failing"
+    assert reload_webhook(webhook).status == "failing"
     clock.forward(days=5, seconds=-5)
     core_journal.record(sandbox, "extended", "")
     sweep()
-    assert fresh(webhook).status == "failing"
+    assert reload_webhook(webhook).status == "failing"
     clock.forward(minutes=10)
     sweep()
 
-    assert fresh(webhook).disabled_reason == DisabledReason.FAILING
+    assert reload_webhook(webhook).disabled_reason == DisabledReason.FAILING
     letters = [letter for letter in mail.outbox if "Webhook" in letter.subject]
     assert [letter.subject for letter in letters] == ["Webhook bot was disabled"]
     assert f"/webhooks/{webhook.public_id}/" in letters[0].body
@@ -60,29 +60,29 @@ def test_a_webhook_that_fails_for_days_is_disabled_with_an_email(
 def test_a_success_resets_the_failure_period(
     alice: User, runtime: MemoryRuntime, clock: Clock, receiver: Receiver
 ) -> None:
-    webhook, _ = hook(alice, receiver, EventType.EXTENDED)
+    webhook, _ = create_webhook(alice, receiver, EventType.EXTENDED)
     sandbox = launch(alice)
     for status in (500, 204, 500):
         receiver.status = status
         core_journal.record(sandbox, "extended", "")
         sweep()
         clock.forward(days=3)
-    assert fresh(webhook).is_enabled
+    assert reload_webhook(webhook).is_enabled
 
 
 def test_a_410_disables_the_webhook_at_once(alice: User, receiver: Receiver, clock: Clock) -> None:
-    webhook, _ = hook(alice, receiver)
+    webhook, _ = create_webhook(alice, receiver)
     receiver.status = 410
     with run_on_commit():
         outbox.send_test(webhook)
-    assert fresh(webhook).disabled_reason == DisabledReason.GONE
+    assert reload_webhook(webhook).disabled_reason == DisabledReason.GONE
     assert len(mail.outbox) == 1
 
 
 def test_events_while_disabled_are_not_delivered_later(
     alice: User, runtime: MemoryRuntime, receiver: Receiver
 ) -> None:
-    webhook, secret = hook(alice, receiver)
+    webhook, secret = create_webhook(alice, receiver)
     outbox.send_test(webhook)
     endpoints.set_enabled(webhook, enabled=False)
     with run_on_commit():
@@ -98,13 +98,13 @@ def test_the_number_of_webhooks_per_user_is_limited(
     alice: User, bob: User, receiver: Receiver, settings
 ) -> None:
     settings.WEBHOOKS_PER_USER = 2
-    first, _ = hook(alice, receiver)
-    hook(alice, receiver)
+    first, _ = create_webhook(alice, receiver)
+    create_webhook(alice, receiver)
     with pytest.raises(StateConflict, match="limit of 2"):
-        hook(alice, receiver)
-    hook(bob, receiver)
+        create_webhook(alice, receiver)
+    create_webhook(bob, receiver)
     endpoints.delete(first)
-    hook(alice, receiver)
+    create_webhook(alice, receiver)
     with pytest.raises(IntegrityError), transaction.atomic():
         Webhook.objects.create(user=alice, slot=1, url=receiver.url)
 
@@ -130,9 +130,9 @@ def test_a_validation_error_contains_its_field_and_creates_nothing(
 
 
 def test_a_webhook_disabled_by_an_operator_stays_disabled(alice: User, receiver: Receiver) -> None:
-    webhook, _ = hook(alice, receiver)
+    webhook, _ = create_webhook(alice, receiver)
     delivery.disable(webhook, DisabledReason.OPERATOR)
     with pytest.raises(StateConflict, match="An operator"):
-        endpoints.set_enabled(fresh(webhook), enabled=True)
-    endpoints.set_enabled(fresh(webhook), enabled=False)
-    assert fresh(webhook).disabled_reason == DisabledReason.OPERATOR
+        endpoints.set_enabled(reload_webhook(webhook), enabled=True)
+    endpoints.set_enabled(reload_webhook(webhook), enabled=False)
+    assert reload_webhook(webhook).disabled_reason == DisabledReason.OPERATOR

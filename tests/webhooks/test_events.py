@@ -12,7 +12,7 @@ from sandboxes.models import EndReason, Event, EventType, WebhookDelivery
 from sandboxes.representations import serializers
 from sandboxes.webhooks import outbox, tasks
 from sandboxes.worker import maintenance
-from tests.fakes.webhook_receiver import Receiver, hook
+from tests.fakes.webhook_receiver import Receiver, create_webhook
 from tests.helpers.scenarios import (
     Killed,
     create_singletons,
@@ -39,7 +39,7 @@ def _swept_before() -> None:
 def test_lifecycle_events_are_published_in_the_format_of_the_api(
     alice: User, runtime: MemoryRuntime, clock: Clock, receiver: Receiver
 ) -> None:
-    _, secret = hook(alice, receiver)
+    _, secret = create_webhook(alice, receiver)
     with run_on_commit():
         sandbox = launch(alice, ttl_minutes=15, name="checkout")
     clock.forward(minutes=11)
@@ -71,7 +71,7 @@ def test_lifecycle_events_are_published_in_the_format_of_the_api(
 def test_a_failure_is_published_as_failed(
     alice: User, runtime: MemoryRuntime, receiver: Receiver
 ) -> None:
-    _, secret = hook(alice, receiver, EventType.FAILED)
+    _, secret = create_webhook(alice, receiver, EventType.FAILED)
     runtime.fail_startup("api", 1, "Traceback: it broke.")
     with run_on_commit():
         launch(alice)
@@ -85,7 +85,7 @@ def test_a_failure_is_published_as_failed(
 def test_messages_contain_no_secrets(
     alice: User, runtime: MemoryRuntime, receiver: Receiver
 ) -> None:
-    hook(alice, receiver)
+    create_webhook(alice, receiver)
     with run_on_commit():
         sandbox = launch(alice)
         secrets = list(reload(sandbox).secrets.values())
@@ -99,7 +99,7 @@ def test_messages_contain_no_secrets(
 def test_only_subscribed_events_of_own_sandboxes_are_published(
     alice: User, bob: User, runtime: MemoryRuntime, receiver: Receiver
 ) -> None:
-    _, secret = hook(alice, receiver, EventType.ENDED)
+    _, secret = create_webhook(alice, receiver, EventType.ENDED)
     with run_on_commit():
         mine, others = launch(alice), launch(bob)
         actions.destroy(mine, alice)
@@ -111,7 +111,7 @@ def test_only_subscribed_events_of_own_sandboxes_are_published(
 def test_rolled_back_changes_are_not_published(
     alice: User, runtime: MemoryRuntime, receiver: Receiver
 ) -> None:
-    hook(alice, receiver)
+    create_webhook(alice, receiver)
     sandbox = launch(alice)
     WebhookDelivery.objects.all().delete()
 
@@ -134,7 +134,7 @@ def test_a_failure_to_publish_does_not_affect_the_sandbox(
         raise IntegrityError
 
     monkeypatch.setattr(outbox, "enqueue_event", fail)
-    hook(alice, receiver)
+    create_webhook(alice, receiver)
     sandbox = launch(alice)
     actions.destroy(sandbox, alice)
 
@@ -143,7 +143,7 @@ def test_a_failure_to_publish_does_not_affect_the_sandbox(
 
 def test_a_reset_is_not_published(alice: User, runtime: MemoryRuntime, receiver: Receiver) -> None:
     sandbox = launch(alice)
-    hook(alice, receiver)
+    create_webhook(alice, receiver)
     actions.reset(sandbox, alice)
     maintenance.reset(reload(sandbox))
     assert Event.objects.filter(kind="reset").exists()
@@ -153,7 +153,7 @@ def test_a_reset_is_not_published(alice: User, runtime: MemoryRuntime, receiver:
 def test_nothing_is_delivered_to_suspended_users(
     alice: User, runtime: MemoryRuntime, receiver: Receiver
 ) -> None:
-    webhook, _ = hook(alice, receiver)
+    webhook, _ = create_webhook(alice, receiver)
     sandbox = launch(alice)
     alice.is_active = False
     alice.save()
@@ -167,7 +167,7 @@ def test_nothing_is_delivered_to_suspended_users(
 def test_an_event_renders_no_message_in_the_transaction_of_the_launch(
     alice: User, runtime: MemoryRuntime, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hook(alice, receiver)
+    create_webhook(alice, receiver)
 
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("rendered too early")
@@ -184,7 +184,7 @@ def test_an_event_renders_no_message_in_the_transaction_of_the_launch(
 def test_a_message_tells_the_state_at_the_time_of_the_event(
     alice: User, runtime: MemoryRuntime, receiver: Receiver
 ) -> None:
-    _, secret = hook(alice, receiver, EventType.RUNNING)
+    _, secret = create_webhook(alice, receiver, EventType.RUNNING)
     sandbox = launch(alice)
     with run_on_commit():
         actions.destroy(sandbox, alice)
@@ -197,7 +197,7 @@ def test_a_message_tells_the_state_at_the_time_of_the_event(
 def test_retries_send_the_same_bytes(
     alice: User, runtime: MemoryRuntime, clock: Clock, receiver: Receiver
 ) -> None:
-    hook(alice, receiver, EventType.RUNNING)
+    create_webhook(alice, receiver, EventType.RUNNING)
     receiver.status = 500
     with run_on_commit():
         sandbox = launch(alice)

@@ -18,7 +18,7 @@ from sandboxes.lib.exceptions import ValidationFailed
 from sandboxes.webhooks import client, url_policy
 from sandboxes.webhooks.client import DeliveryError, post
 from sandboxes.webhooks.url_policy import check_url, is_public
-from tests.fakes.friendbot import socket_that
+from tests.fakes.friendbot import raw_server
 from tests.fakes.webhook_receiver import Receiver
 
 INSIDE = [
@@ -207,7 +207,7 @@ def test_a_slow_receiver_times_out(receiver: Receiver, monkeypatch: pytest.Monke
 
 def test_a_silent_receiver_times_out(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "TIMEOUT_SECONDS", 0.3)
-    with socket_that(sends=None) as url, pytest.raises(DeliveryError, match="No response within"):
+    with raw_server(sends=None) as url, pytest.raises(DeliveryError, match="No response within"):
         post(url, {}, b"{}")
 
 
@@ -215,7 +215,7 @@ def test_a_silent_receiver_times_out(receiver: Receiver, monkeypatch: pytest.Mon
     "words", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200_000]
 )
 def test_an_invalid_http_response_is_a_delivery_error(receiver: Receiver, words: bytes) -> None:
-    with socket_that(sends=words) as url, pytest.raises(DeliveryError, match="Couldn't connect"):
+    with raw_server(sends=words) as url, pytest.raises(DeliveryError, match="Couldn't connect"):
         post(url, {}, b"{}")
 
 

@@ -11,7 +11,7 @@ from sandboxes import actions
 from sandboxes.models import Funding, State
 from sandboxes.stellar import friendbot
 from sandboxes.worker import funding as worker_funding
-from tests.fakes.friendbot import socket_that, wait_of
+from tests.fakes.friendbot import funding_delay, raw_server
 from tests.helpers.scenarios import (
     event_kinds,
     launch,
@@ -31,7 +31,7 @@ def test_retries_back_off_and_stop_after_the_last_attempt(alice, runtime, bot, c
     while reload(sandbox).funding == Funding.PENDING:
         worker_funding.fund(reload(sandbox))
         if reload(sandbox).funding == Funding.PENDING:
-            waits.append(wait_of(sandbox).total_seconds())
+            waits.append(funding_delay(sandbox).total_seconds())
             clock.forward(seconds=waits[-1])
 
     assert waits == [5, 10, 20, 40, 80, 160, 320, 640, 900]
@@ -119,7 +119,7 @@ def test_the_retry_button_calls_friendbot_now(alice, runtime, bot, clock):
 
 
 def test_an_unavailable_friendbot_does_not_delay_a_launch(alice, runtime, settings):
-    with socket_that(sends=None) as settings.FRIENDBOT_URL:
+    with raw_server(sends=None) as settings.FRIENDBOT_URL:
         sandbox = request(alice)
         began = monotonic()
         launched = launch(alice)

@@ -17,7 +17,7 @@ from tests.helpers.scenarios import (
     Killed,
     after_next_observe,
     event_kinds,
-    last_line,
+    last_message,
     launch,
     reload,
     run_on_commit,
@@ -41,7 +41,7 @@ def test_a_failed_reset_is_reported_and_keeps_the_sandbox(alice, runtime):
 
     assert reload(sandbox).state == State.RUNNING
     assert reload(sandbox).reset_requested_at is None
-    assert last_line(sandbox) == "Couldn't reset the data: psql: ••• is not welcome"
+    assert last_message(sandbox) == "Couldn't reset the data: psql: ••• is not welcome"
 
 
 def test_a_reset_waits_for_an_unreachable_engine(alice, runtime, clock):

@@ -13,7 +13,7 @@ from sandboxes.worker import tasks as worker_tasks
 from sandboxes.worker.progress import Progress
 from tests.helpers.scenarios import (
     event_kinds,
-    last_line,
+    last_message,
     launch,
     reload,
     request,
@@ -204,7 +204,7 @@ def test_an_unreachable_engine_delays_a_launch_without_failing_it(alice, runtime
     runtime.unreachable = True
     worker_tasks.provision(sandbox.public_id)
     assert reload(sandbox).state == State.PROVISIONING
-    assert "Retrying" in last_line(sandbox)
+    assert "Retrying" in last_message(sandbox)
 
     runtime.unreachable = False
     clock.forward(seconds=6)

@@ -10,7 +10,7 @@ from sandboxes.runtime import EngineRefused, SandboxSpec
 from tests.harness.runtimes import (
     TIME_LIMIT,
     DockerHarness,
-    quiet,
+    ignore_step,
     with_service,
 )
 
@@ -77,7 +77,7 @@ def test_cpu_that_a_killed_worker_lent_is_taken_back_by_the_next(
         docker_harness.runtime.create(spec, die, TIME_LIMIT)
     assert cpus_in_force(docker_harness, spec, "web") == 1.0
     for _ in range(2):
-        docker_harness.runtime.create(spec, quiet, TIME_LIMIT)
+        docker_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
         assert cpus_in_force(docker_harness, spec, "web") == 0.5
 
 
@@ -118,7 +118,7 @@ def test_an_image_that_would_undo_the_clothes_is_refused(
     spec = with_service(docker_harness.spec(), "store", image=tag, user="")
     try:
         with pytest.raises(EngineRefused, match=why):
-            docker_harness.runtime.create(spec, quiet, TIME_LIMIT)
+            docker_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     finally:
         docker_harness.client.remove_image(tag, force=True)
 
@@ -144,8 +144,8 @@ def test_a_service_that_ran_out_of_memory_is_told_as_such(docker_harness: Docker
     # `tail` keeps a line that has no end in memory.
     eat = ["sh", "-c", "until [ -s /tmp/exit ]; do sleep 0.1; done; tail /dev/zero"]
     spec = with_service(docker_harness.spec(), "store", command=eat)
-    docker_harness.runtime.create(spec, quiet, TIME_LIMIT)
-    docker_harness.stop(spec, "store", 1)
+    docker_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
+    docker_harness.stop_service(spec, "store", 1)
     store = docker_harness.runtime.observe()[spec.id].services["store"]
     assert store.out_of_memory
     assert store.exit_code == 137

@@ -20,8 +20,8 @@ from tests.harness.runtimes import (
     SUBNETS,
     TIME_LIMIT,
     DockerHarness,
-    fetch,
-    quiet,
+    fetch_page,
+    ignore_step,
     with_service,
 )
 from tests.helpers.wait import wait_for
@@ -135,20 +135,20 @@ def test_what_is_written_over_the_limit_is_refused_and_the_sandbox_goes_on(
     seen = harness.runtime.observe(sizes=True)[spec.id]
     assert seen.alive
     assert seen.disk_mb is not None and seen.disk_mb <= LIMIT_MB
-    fetch(facts)
+    fetch_page(facts)
 
 
 def test_another_sandbox_and_the_engine_still_have_room(harness: BenchOf) -> None:
     full, _ = harness.create(disk_mb=LIMIT_MB)
     harness.runtime.execute(full.id, "store", ["sh", "-c", MANY_FILES], TIME_LIMIT)
     other, _ = harness.create(disk_mb=LIMIT_MB)
-    harness.fill(other, LIMIT_MB // 2)
+    harness.fill_disk(other, LIMIT_MB // 2)
     assert (harness.runtime.capabilities().space.disk_free_mb or 0) > 500
 
 
 def test_services_that_can_write_share_what_a_sandbox_has(harness: BenchOf) -> None:
     spec = with_service(harness.spec(disk_mb=LIMIT_MB), "web", read_only=False)
-    harness.runtime.create(spec, quiet, TIME_LIMIT)
-    harness.fill(spec, LIMIT_MB // 4)
+    harness.runtime.create(spec, ignore_step, TIME_LIMIT)
+    harness.fill_disk(spec, LIMIT_MB // 4)
     with pytest.raises((AssertionError, EngineRefused)):
-        harness.fill(spec, LIMIT_MB * 3 // 4)
+        harness.fill_disk(spec, LIMIT_MB * 3 // 4)

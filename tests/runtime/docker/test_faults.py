@@ -15,7 +15,7 @@ from sandboxes.runtime import (
     EngineUnreachable,
 )
 from tests.fakes.docker_proxy import Call, Fault, run_docker_proxy
-from tests.harness.runtimes import TIME_LIMIT, DockerHarness, quiet
+from tests.harness.runtimes import TIME_LIMIT, DockerHarness, ignore_step
 from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.engine
@@ -37,12 +37,12 @@ def test_a_reply_that_was_lost_after_the_engine_acted_is_made_up_for(
 
     with run_docker_proxy(path) as proxy:
         proxy.fault_for = lose_the_first
-        runtime = docker_harness.make(engine_url=f"unix://{path}")
+        runtime = docker_harness.new_runtime(engine_url=f"unix://{path}")
         with pytest.raises(EngineUnreachable):
-            runtime.create(spec, quiet, TIME_LIMIT)
-        assert runtime.create(spec, quiet, TIME_LIMIT).alive
+            runtime.create(spec, ignore_step, TIME_LIMIT)
+        assert runtime.create(spec, ignore_step, TIME_LIMIT).alive
     docker_harness.runtime.destroy(spec.id)
-    assert docker_harness.left() == []
+    assert docker_harness.remaining() == []
 
 
 def test_an_engine_that_hangs_is_given_up_in_time(
@@ -51,7 +51,9 @@ def test_an_engine_that_hangs_is_given_up_in_time(
     with socket.socket(socket.AF_UNIX) as deaf:
         deaf.bind(str(tmp_path / "engine.sock"))
         deaf.listen()
-        runtime = docker_harness.make(engine_url=f"unix://{tmp_path}/engine.sock", timeout=0.5)
+        runtime = docker_harness.new_runtime(
+            engine_url=f"unix://{tmp_path}/engine.sock", timeout=0.5
+        )
         began = time.monotonic()
         with pytest.raises(EngineUnreachable):
             runtime.observe()
@@ -71,25 +73,25 @@ def test_what_the_engine_does_too_late_is_taken_up_by_the_next_try(
                 proxy.pause()
 
         proxy.fault_for = hang_at_the_first
-        runtime = docker_harness.make(engine_url=f"unix://{path}", timeout=1)
+        runtime = docker_harness.new_runtime(engine_url=f"unix://{path}", timeout=1)
         with pytest.raises(EngineUnreachable):
-            runtime.create(spec, quiet, TIME_LIMIT)
+            runtime.create(spec, ignore_step, TIME_LIMIT)
         proxy.fault_for = lambda _: None
         proxy.resume()
-        assert docker_harness.runtime.create(spec, quiet, TIME_LIMIT).alive
-        held = docker_harness.left()
+        assert docker_harness.runtime.create(spec, ignore_step, TIME_LIMIT).alive
+        held = docker_harness.remaining()
         assert len(held) == 3, "a network and two containers"
     docker_harness.runtime.destroy(spec.id)
-    assert docker_harness.left() == []
+    assert docker_harness.remaining() == []
 
 
 CREATE = """
 import sys
 from tests.fakes.docker_proxy import Call, Fault, run_docker_proxy
-from tests.harness.runtimes import DockerHarness, specification, quiet
+from tests.harness.runtimes import DockerHarness, new_spec, ignore_step
 harness = DockerHarness(sys.argv[2])
-harness.instance = sys.argv[1]; harness.runtime = harness.make()
-harness.runtime.create(specification(sys.argv[2], id=sys.argv[3]), quiet, 30)
+harness.instance = sys.argv[1]; harness.runtime = harness.new_runtime()
+harness.runtime.create(new_spec(sys.argv[2], id=sys.argv[3]), ignore_step, 30)
 """
 
 
@@ -108,13 +110,15 @@ def test_a_worker_killed_at_any_point_leaves_nothing_that_is_not_found(
     ]
     with subprocess.Popen(arguments, stderr=subprocess.DEVNULL) as worker:
         wait_for(
-            lambda: docker_harness.left() or worker.poll() is not None, "it has begun", pause=0.05
+            lambda: docker_harness.remaining() or worker.poll() is not None,
+            "it has begun",
+            pause=0.05,
         )
         time.sleep(milliseconds / 1000)
         worker.send_signal(signal.SIGKILL)
     time.sleep(1)  # What the engine was asked last, it may still be doing.
     docker_harness.runtime.destroy(spec.id)
-    assert docker_harness.left() == []
+    assert docker_harness.remaining() == []
 
 
 def test_containers_that_lost_their_network_are_made_anew(docker_harness: DockerHarness) -> None:
@@ -122,4 +126,4 @@ def test_containers_that_lost_their_network_are_made_anew(docker_harness: Docker
     for service in ("web", "store"):
         docker_harness.client.stop(f"{spec.id}-{service}-1", timeout=0)
     docker_harness.client.remove_network(f"{spec.id}_default")
-    assert docker_harness.runtime.create(spec, quiet, TIME_LIMIT).alive
+    assert docker_harness.runtime.create(spec, ignore_step, TIME_LIMIT).alive

@@ -10,7 +10,7 @@ import pytest
 from sandboxes.runtime import (
     EngineRefused,
 )
-from tests.harness.runtimes import TIME_LIMIT, DockerHarness, quiet
+from tests.harness.runtimes import TIME_LIMIT, DockerHarness, ignore_step
 
 pytestmark = pytest.mark.engine
 
@@ -62,7 +62,7 @@ def test_a_stranger_of_the_same_name_is_neither_used_nor_removed(
     )["Id"]
     try:
         with pytest.raises(EngineRefused, match="not this portal's"):
-            docker_harness.runtime.create(spec, quiet, TIME_LIMIT)
+            docker_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
         docker_harness.runtime.destroy(spec.id)
         assert docker_harness.client.inspect_container(stranger)["State"]["Status"] == "created"
     finally:

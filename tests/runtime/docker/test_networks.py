@@ -22,8 +22,8 @@ from tests.harness.runtimes import (
     SUBNETS,
     TIME_LIMIT,
     DockerHarness,
+    ignore_step,
     new_id,
-    quiet,
     with_service,
 )
 
@@ -38,7 +38,7 @@ def own_address(harness: DockerHarness, spec: SandboxSpec, service: str) -> str:
 def test_services_reach_one_another_by_name(docker_harness: DockerHarness) -> None:
     serve = ["httpd", "-f", "-p", "9000", "-h", "/www"]
     spec = with_service(docker_harness.spec(), "store", command=serve)
-    docker_harness.runtime.create(spec, quiet, TIME_LIMIT)
+    docker_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     assert docker_harness.reaches(spec, "store", 9000)
     assert not docker_harness.reaches(spec, "store", 9001)
 
@@ -47,7 +47,7 @@ def test_services_reach_one_another_by_name(docker_harness: DockerHarness) -> No
 def test_neighbours_can_not_reach_each_other(
     docker_harness: DockerHarness, bind_address: str
 ) -> None:
-    docker_harness.runtime = docker_harness.make(bind_address=bind_address)
+    docker_harness.runtime = docker_harness.new_runtime(bind_address=bind_address)
     mine, _ = docker_harness.create()
     other, _ = docker_harness.create()
     address = own_address(docker_harness, other, "web")
@@ -116,7 +116,7 @@ def test_other_names_than_those_of_services_are_asked_of_nobody(
 
 
 def test_subnets_that_others_took_count_as_taken(docker_harness: DockerHarness) -> None:
-    runtime = docker_harness.make(IPv4Network("10.221.77.0/26"))
+    runtime = docker_harness.new_runtime(IPv4Network("10.221.77.0/26"))
     assert runtime.capabilities().space.subnets_taken == 0
 
     foreign = IPAMConfig(pool_configs=[IPAMPool(subnet="10.221.77.32/27")])
@@ -140,7 +140,7 @@ def test_subnets_are_small_distinct_and_out_of_the_range(docker_harness: DockerH
 
 
 def test_a_subnet_that_another_network_has_is_left_alone(docker_harness: DockerHarness) -> None:
-    runtime = docker_harness.with_room_for_one()
+    runtime = docker_harness.with_capacity_for_one()
     assert isinstance(runtime, DockerRuntime)
     subnet = str(runtime._creator.networks.subnets)
     ipam = {"Driver": "default", "Config": [{"Subnet": subnet}]}
@@ -155,7 +155,7 @@ def test_a_subnet_that_another_network_has_is_left_alone(docker_harness: DockerH
 def test_ports_are_published_on_the_configured_address_and_told_as_of_the_public_one(
     docker_harness: DockerHarness,
 ) -> None:
-    docker_harness.runtime = docker_harness.make(public_host="sandboxes.example.com")
+    docker_harness.runtime = docker_harness.new_runtime(public_host="sandboxes.example.com")
     spec, facts = docker_harness.create()
     published = docker_harness.inspect(spec, "web")["NetworkSettings"]["Ports"]["8080/tcp"]
     assert [one["HostIp"] for one in published] == ["127.0.0.1"]

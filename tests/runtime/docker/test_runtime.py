@@ -19,7 +19,7 @@ from sandboxes.runtime.docker.client import EngineClient
 from tests.harness.runtimes import (
     TIME_LIMIT,
     DockerHarness,
-    quiet,
+    ignore_step,
     with_service,
 )
 
@@ -34,7 +34,7 @@ def test_a_sandbox_that_never_answers_is_given_up_when_its_time_is_up(
 ) -> None:
     never = [ReadyCheck("web", 8080, "/never")]
     with pytest.raises(NotReady, match="GET /never") as caught:
-        docker_harness.runtime.create(docker_harness.spec(ready=never), quiet, 2)
+        docker_harness.runtime.create(docker_harness.spec(ready=never), ignore_step, 2)
     assert caught.value.service == "web"
 
 
@@ -52,7 +52,7 @@ def test_a_service_that_listens_before_it_is_ready_is_asked_only_once(
     answer = r"sleep 1; echo -e 'HTTP/1.0 200 OK\r\n\r'"
     once = ["sh", "-c", f'nc -l -p 8080 -e sh -c "{answer}"; sleep 60']
     spec = with_service(docker_harness.spec(), "web", command=once)
-    assert docker_harness.runtime.create(spec, quiet, TIME_LIMIT).alive
+    assert docker_harness.runtime.create(spec, ignore_step, TIME_LIMIT).alive
 
 
 def test_that_a_service_died_is_noticed_while_another_is_waited_for(
@@ -64,7 +64,7 @@ def test_that_a_service_died_is_noticed_while_another_is_waited_for(
     spec = with_service(silent, "store", command=["sh", "-c", "sleep 1; exit 3"])
     began = time.monotonic()
     with pytest.raises(NotReady) as caught:
-        docker_harness.runtime.create(spec, quiet, TIME_LIMIT)
+        docker_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     assert (caught.value.service, caught.value.exit_code) == ("store", 3)
     assert time.monotonic() - began < TIME_LIMIT / 3
 
@@ -84,7 +84,7 @@ def test_a_command_that_is_not_there_is_told_with_its_service(
     spec = docker_harness.spec(ready=[ReadyCheck("web", 8080, "/never")])
     spec = with_service(spec, "store", command=["no-such-program"])
     with pytest.raises(NotReady) as caught:
-        docker_harness.runtime.create(spec, quiet, TIME_LIMIT)
+        docker_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     assert (caught.value.service, caught.value.exit_code) == ("store", 127)
     assert "no-such-program" in docker_harness.runtime.logs(spec.id, "store", 5)
 
@@ -92,19 +92,19 @@ def test_a_command_that_is_not_there_is_told_with_its_service(
 def test_a_user_that_is_not_there_is_told_with_the_service(docker_harness: DockerHarness) -> None:
     spec = with_service(docker_harness.spec(), "store", user="ghost")
     with pytest.raises(EngineRefused, match=r"service store: .*ghost"):
-        docker_harness.runtime.create(spec, quiet, TIME_LIMIT)
+        docker_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
 
 
 def test_no_secret_is_in_what_the_engine_is_quoted_with(docker_harness: DockerHarness) -> None:
     secret = "s3cret-in-a-variable-with-no-name"
     spec = with_service(docker_harness.spec(), "store", environment={"": secret})
     with pytest.raises(EngineRefused, match="invalid environment variable: =•••"):
-        docker_harness.runtime.create(spec, quiet, TIME_LIMIT)
+        docker_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
 
 
 def test_an_id_that_would_not_fit_into_names_is_refused(docker_harness: DockerHarness) -> None:
     with pytest.raises(EngineRefused, match="lower-case"):
-        docker_harness.runtime.create(docker_harness.spec(id="../Other"), quiet, TIME_LIMIT)
+        docker_harness.runtime.create(docker_harness.spec(id="../Other"), ignore_step, TIME_LIMIT)
 
 
 # --- activity ------------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ def test_a_sandbox_that_nobody_uses_has_no_traffic_to_speak_of(
 def test_talk_of_services_among_themselves_is_no_traffic(docker_harness: DockerHarness) -> None:
     serve = ["httpd", "-f", "-p", "9000", "-h", "/www"]
     spec = with_service(docker_harness.spec(), "store", command=serve)
-    facts = docker_harness.runtime.create(spec, quiet, TIME_LIMIT)
+    facts = docker_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     for _ in range(10):
         assert docker_harness.reaches(spec, "store", 9000)
     moved = (docker_harness.runtime.observe()[spec.id].traffic_bytes or 0) - (
@@ -151,7 +151,7 @@ def test_without_the_kernels_files_the_engine_is_asked(
     monkeypatch.setattr(kernel_counters, "CGROUPS", tmp_path)
     spec, facts = docker_harness.create()
     before = docker_harness.runtime.observe()[spec.id].traffic_bytes
-    docker_harness.use(facts)
+    docker_harness.send_request(facts)
     after = docker_harness.runtime.observe()[spec.id].traffic_bytes
     assert before is not None
     assert after is not None

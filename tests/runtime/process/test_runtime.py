@@ -28,7 +28,7 @@ from tests.harness.runtimes import (
     TIME_LIMIT,
     ProcessHarness,
     command_of,
-    quiet,
+    ignore_step,
     with_service,
 )
 from tests.helpers.wait import wait_for
@@ -66,13 +66,13 @@ def test_everything_of_it_ends_even_what_hides(process_harness: ProcessHarness) 
     # A session and parent of its own, nothing in its environment, no file of the sandbox.
     hide = "(env -i setsid sleep 31337 >/dev/null 2>&1 &); cd /; exec sleep 300"
     spec = with_service(process_harness.spec(), "store", process=running(hide))
-    process_harness.runtime.create(spec, quiet, TIME_LIMIT)
+    process_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     wait_for(lambda: "31337" in commands(members(process_harness, spec)), "it hides")
     before = members(process_harness, spec)
     process_harness.runtime.destroy(spec.id)
     alive = process_table.processes()
     assert [one for one in before if one.pid in alive] == []
-    assert process_harness.left() == []
+    assert process_harness.remaining() == []
 
 
 def test_after_a_kill_of_everything_it_has_crashed_and_leaves_nothing(
@@ -84,7 +84,7 @@ def test_after_a_kill_of_everything_it_has_crashed_and_leaves_nothing(
     assert {s.state for s in facts.services.values()} == {ServiceState.EXITED}
     assert not any(s.stopped_with_engine for s in facts.services.values())
     process_harness.runtime.destroy(spec.id)
-    assert process_harness.left() == []
+    assert process_harness.remaining() == []
 
 
 MAKE_SHARED_MEMORY = (
@@ -96,7 +96,7 @@ def test_shared_memory_of_what_was_killed_is_put_away(process_harness: ProcessHa
     sharing = ProcessSpec(["python", "-S", "-c", MAKE_SHARED_MEMORY])
     before = {one.id for one in shared_memory.segments()}
     spec = with_service(process_harness.spec(), "store", process=sharing)
-    process_harness.runtime.create(spec, quiet, TIME_LIMIT)
+    process_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
 
     def ours() -> list[int]:
         pid = directory(process_harness, spec).state()["services"]["store"]["pid"]
@@ -120,7 +120,7 @@ def test_what_outlived_its_keeper_is_ended_with_the_sandbox(
     wait_for(lambda: not process_harness.runtime.observe()[spec.id].alive, "it is dead")
     assert members(process_harness, spec)
     process_harness.runtime.destroy(spec.id)
-    assert process_harness.left() == []
+    assert process_harness.remaining() == []
 
 
 def test_after_a_restart_of_the_machine_it_can_be_started_again_at_the_same_ports(
@@ -133,7 +133,7 @@ def test_after_a_restart_of_the_machine_it_can_be_started_again_at_the_same_port
     directory(process_harness, spec).write_state(state | {"boot": "another"})
     stopped = process_harness.runtime.observe()[spec.id]
     assert all(service.stopped_with_engine for service in stopped.services.values())
-    assert process_harness.runtime.create(spec, quiet, TIME_LIMIT).services == made.services
+    assert process_harness.runtime.create(spec, ignore_step, TIME_LIMIT).services == made.services
     assert process_harness.runtime.execute(spec.id, "store", ["cat", "kept"], 5) == (0, "mine\n")
 
 
@@ -166,10 +166,10 @@ def test_where_others_have_taken_its_port_meanwhile_it_gets_another(
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind((before.host, before.port))
         other.listen()
-        again = process_harness.runtime.create(spec, quiet, TIME_LIMIT)
+        again = process_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     assert again.services["web"].ports[8080] != before
     assert again.created_at == made.created_at
-    process_harness.use(again)
+    process_harness.send_request(again)
 
 
 def test_a_keeper_that_can_t_start_is_told_before_time_is_up(
@@ -189,7 +189,7 @@ def test_processes_whose_directory_has_gone_are_seen_and_ended(
     directory(process_harness, spec).path.rename(process_harness.home.parent / "away")
     assert process_harness.runtime.observe()[spec.id].services == {}
     process_harness.runtime.destroy(spec.id)
-    assert process_harness.left() == []
+    assert process_harness.remaining() == []
 
 
 def test_a_number_alone_proves_nothing(process_harness: ProcessHarness) -> None:
@@ -234,7 +234,7 @@ def test_a_service_that_takes_too_much_memory_is_ended_with_the_reason(
 ) -> None:
     hungry = ProcessSpec(["python", "-S", "-c", HOGS])
     spec = with_service(process_harness.spec(ready=[]), "store", process=hungry)
-    process_harness.runtime.create(spec, quiet, TIME_LIMIT)
+    process_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     wait_for(lambda: not process_harness.runtime.observe()[spec.id].alive, "it is dead")
     store = process_harness.runtime.observe()[spec.id].services["store"]
     assert (store.exit_code, store.out_of_memory) == (137, True)
@@ -246,14 +246,14 @@ def test_one_process_gets_no_more_memory_than_its_service(process_harness: Proce
     never = [ReadyCheck("web", 8080, "/never")]
     spec = with_service(process_harness.spec(ready=never), "store", process=greedy)
     with pytest.raises(NotReady, match="store stopped with exit code 1"):
-        process_harness.runtime.create(spec, quiet, TIME_LIMIT)
+        process_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     assert "MemoryError" in process_harness.runtime.logs(spec.id, "store", 5)
 
 
 def test_a_file_can_t_grow_past_the_disk_of_its_sandbox(process_harness: ProcessHarness) -> None:
     grow = "head -c 20000000 /dev/zero > large; sleep 300"
     spec = with_service(process_harness.spec(disk_mb=1), "store", process=running(grow))
-    process_harness.runtime.create(spec, quiet, TIME_LIMIT)
+    process_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     large = directory(process_harness, spec).work("store") / "large"
     wait_for(lambda: large.exists() and large.stat().st_size == 1 << 20, "it is written")
 
@@ -276,13 +276,13 @@ def test_a_service_that_says_nothing_of_processes_is_refused(
 ) -> None:
     spec = with_service(process_harness.spec(), "store", process=None)
     with pytest.raises(EngineRefused, match="doesn't define how its service store runs"):
-        process_harness.runtime.create(spec, quiet, TIME_LIMIT)
-    assert process_harness.left() == []
+        process_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
+    assert process_harness.remaining() == []
 
 
 def test_an_id_that_leads_elsewhere_is_refused(process_harness: ProcessHarness) -> None:
     with pytest.raises(EngineRefused):
-        process_harness.runtime.create(process_harness.spec(id="../up"), quiet, TIME_LIMIT)
+        process_harness.runtime.create(process_harness.spec(id="../up"), ignore_step, TIME_LIMIT)
     process_harness.runtime.destroy("..")
     assert process_harness.home.exists()
 
@@ -294,20 +294,20 @@ def test_a_changed_blueprint_is_prepared_anew_and_what_is_in_use_stays(
     before = process_harness.runtime.images(["tiny", "absent"])
     (process_harness.home.parent / "www" / "ok").write_text("ok, but other\n")
     wanted = TemplateBuild("tiny", [process_harness.home.parent / "www"])
-    process_harness.runtime.templates.ensure([wanted], quiet)
+    process_harness.runtime.templates.ensure([wanted], ignore_step)
     after = process_harness.runtime.images(["tiny"])
     versions = process_harness.home / "prepared" / "tiny"
     assert set(before) == {"tiny"} and before != after
     assert {before["tiny"], after["tiny"]} <= {path.name for path in versions.iterdir()}
     process_harness.runtime.destroy(spec.id)
-    process_harness.runtime.templates.ensure([wanted], quiet)
+    process_harness.runtime.templates.ensure([wanted], ignore_step)
     assert {path.name for path in versions.iterdir()} == {after["tiny"], "current"}
 
 
 def test_what_can_t_be_prepared_says_why(process_harness: ProcessHarness) -> None:
     wanted = TemplateBuild("broken", [], command=["sh", "-c", "echo no flour; exit 3"])
     with pytest.raises(PreparationFailed, match="no flour"):
-        process_harness.runtime.templates.ensure([wanted], quiet)
+        process_harness.runtime.templates.ensure([wanted], ignore_step)
     assert list(process_harness.runtime.images(["broken", "tiny"])) == ["tiny"]
 
 
@@ -331,6 +331,6 @@ FETCH = "import sys, urllib.request as r; sys.stdout.buffer.write(r.urlopen(sys.
 
 def test_only_chosen_ports_are_published(process_harness: ProcessHarness) -> None:
     free = range(28_431, 28_441)
-    process_harness.runtime = process_harness.make(ports=free)
+    process_harness.runtime = process_harness.new_runtime(ports=free)
     _, facts = process_harness.create()
     assert facts.services["web"].ports[8080].port in free
