@@ -14,6 +14,7 @@ from django.utils.timesince import timeuntil
 from sandboxes import blueprints, queue
 from sandboxes.core import capacity, lifecycle, limits
 from sandboxes.core.factory import new_sandbox
+from sandboxes.core.portal_status import PortalStatus
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import (
     IdempotencyKeyReused,
@@ -60,7 +61,13 @@ class LaunchRequest:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _claim_or_create(user: User, request: LaunchRequest) -> Sandbox:
+def _claim_or_create(
+    user: User,
+    request: LaunchRequest,
+    own: limits.Limits,
+    active: list[Sandbox],
+    status: PortalStatus,
+) -> Sandbox:
     """Claim a sandbox from the pool, or insert a row that is `pending`.
 
     Raises ValidationFailed, Unavailable, QuotaExceeded.
@@ -69,14 +76,15 @@ def _claim_or_create(user: User, request: LaunchRequest) -> Sandbox:
     pool = Pool.objects.filter(blueprint=blueprint.name).first()
     if pool and pool.switched_off:
         raise Unavailable(f"“{blueprint.title}” is temporarily disabled.")
-    user_limits = limits.get_limits(user)
     values: dict[str, Any] = {
         "owner": user,
-        "ttl_minutes": _validate_ttl(request, user_limits),
-        "idle_minutes": user_limits.idle_minutes,
+        "ttl_minutes": _validate_ttl(request, own),
+        "idle_minutes": own.idle_minutes,
         "name": _validate_name(request),
-        "slot": limits.reserve_slot(user, user_limits),
     }
+    if blocker := limits.quota_blocker(user, own, active, status.engine):
+        raise blocker
+    values["slot"] = limits.free_slot(active)
     claimed = pool_claim.claim(pool, values) if pool else None
     return claimed or lifecycle.create_pending(new_sandbox(blueprint, **values), user)
 
@@ -122,11 +130,17 @@ def _validate_name(request: LaunchRequest) -> str:
 
 
 def launch_sandbox(
-    user: User, request: LaunchRequest, idempotency_key: str = ""
+    user: User,
+    request: LaunchRequest,
+    idempotency_key: str = "",
+    *,
+    own: limits.Limits | None = None,
+    status: PortalStatus | None = None,
 ) -> tuple[Sandbox, bool]:
     """Launch a sandbox, and return it and True.
 
-    If the idempotency key was used before, return the sandbox of that launch and False.
+    If the idempotency key was used before, return the sandbox of that launch and False. Callers
+    that have read the user's limits or the portal's status pass them on.
 
     Raises ValidationFailed, IdempotencyKeyReused, QuotaExceeded, RateLimited, Unavailable.
     """
@@ -138,9 +152,11 @@ def launch_sandbox(
         LaunchLock.acquire()
         if idempotency_key and (earlier := _replay(user, idempotency_key, request)):
             return earlier, False
-        if blocker := _portal_blocker() or limits.rate_limit_blocker(user):
+        status, rows = status or PortalStatus.read(), limits.active_and_recent(user)
+        if blocker := _portal_blocker(status) or limits.rate_limit_blocker(user, rows):
             raise blocker
-        sandbox = _claim_or_create(user, request)
+        active = [row for row in rows if row.is_active]
+        sandbox = _claim_or_create(user, request, own or limits.get_limits(user), active, status)
         if idempotency_key:
             IdempotencyKey.objects.create(
                 owner=user,
@@ -173,12 +189,11 @@ def _replay(user: User, key: str, request: LaunchRequest) -> Sandbox | None:
     return used.sandbox
 
 
-def _portal_blocker() -> Unavailable | None:
-    return _maintenance_blocker() or _shortage_blocker()
+def _portal_blocker(status: PortalStatus) -> Unavailable | None:
+    return _maintenance_blocker(status.maintenance) or _shortage_blocker(status.engine)
 
 
-def _maintenance_blocker() -> Unavailable | None:
-    maintenance = Maintenance.current()
+def _maintenance_blocker(maintenance: Maintenance) -> Unavailable | None:
     if maintenance.until is None or not maintenance.is_active:
         return None
     text = maintenance.message or "The portal is in maintenance."
@@ -186,11 +201,16 @@ def _maintenance_blocker() -> Unavailable | None:
     return Unavailable(f"{text} It should end in {remaining}.", maintenance.until)
 
 
-def _shortage_blocker() -> Unavailable | None:
-    shortage = capacity.engine_shortage(EngineStatus.current())
+def _shortage_blocker(engine: EngineStatus) -> Unavailable | None:
+    shortage = capacity.engine_shortage(engine)
     return Unavailable(shortage, clock.now() + SHORTAGE_RETRY_DELAY) if shortage else None
 
 
 def launch_blocker(user: User) -> Unavailable | QuotaExceeded | RateLimited | None:
     """Return the error that a launch by the user would raise now, or None."""
-    return _portal_blocker() or limits.quota_blocker(user) or limits.rate_limit_blocker(user)
+    status = PortalStatus.read()
+    return (
+        _portal_blocker(status)
+        or limits.quota_blocker(user, engine=status.engine)
+        or limits.rate_limit_blocker(user)
+    )

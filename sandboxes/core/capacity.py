@@ -14,15 +14,23 @@ RESERVED_MEMORY_MB = 1024
 """Memory left for the portal, the engine and the system if the site limit follows from memory."""
 
 
-def site_limit() -> int:
-    """Return how many sandboxes this portal may run: as configured, or what the host allows."""
+def site_limit(engine: EngineStatus) -> int:
+    """Return how many sandboxes this portal may run: as configured, or what the engine allows.
+
+    Until a sweep has recorded the engine's memory, the memory of this machine counts.
+    """
     if config.SANDBOX_MAX_SITE:
         return int(config.SANDBOX_MAX_SITE)
-    memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    memory_mb = engine.memory_mb or _memory_of_this_machine()
     usable_mb = (memory_mb - RESERVED_MEMORY_MB) * config.SANDBOX_MEMORY_OVERCOMMIT
     by_memory = usable_mb // config.SANDBOX_MEMORY_MB
     by_subnets = config.SANDBOX_SUBNETS.num_addresses // SUBNET_ADDRESSES
     return int(max(1, min(by_memory, by_subnets)))
+
+
+def _memory_of_this_machine() -> int:
+    """Return the total memory in MB."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
 
 
 def engine_shortage(engine: EngineStatus) -> str:
@@ -44,4 +52,4 @@ def pool_headroom(engine: EngineStatus) -> int:
     available = available_memory()
     if engine_shortage(engine) or (available is not None and available < RESERVED_MEMORY_MB):
         return 0
-    return max(0, site_limit() - Sandbox.objects.live().requested().count())
+    return max(0, site_limit(engine) - Sandbox.objects.live().requested().count())

@@ -14,6 +14,8 @@ from sandboxes.core.capacity import site_limit
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import QuotaExceeded, RateLimited
 from sandboxes.models import (
+    COUNTED_STATES,
+    EngineStatus,
     LimitOverride,
     Sandbox,
     State,
@@ -93,45 +95,58 @@ def _quota_exceeded(
 
 
 def quota_blocker(
-    user: User, own: Limits | None = None, mine: list[Sandbox] | None = None
+    user: User,
+    own: Limits | None = None,
+    mine: list[Sandbox] | None = None,
+    engine: EngineStatus | None = None,
 ) -> QuotaExceeded | None:
-    """Why the user could not launch another one now; None when they could.
+    """Return the quota that keeps the user from launching another sandbox now, or None.
 
-    Who has read the user's limits and active sandboxes already may give them.
+    Callers that have read the user's limits and active sandboxes, or the engine's status, pass
+    them on.
     """
     now, limit = clock.now(), (own or get_limits(user)).max_active
     mine = list(user.sandboxes.active()) if mine is None else mine
     if len(mine) >= limit:
         return _quota_exceeded("user", limit, mine, user, now)
-    # What waits in the pool gives way to people, so it takes nobody's place.
-    places, everyone = site_limit(), Sandbox.objects.live().requested()
-    if everyone.count() >= places:
-        return _quota_exceeded("site", places, list(everyone), user, now)
+    # The warm pool makes way for owners, so it takes no slots.
+    slots = site_limit(engine or EngineStatus.current())
+    requested = Sandbox.objects.live().requested()
+    if requested.count() >= slots:
+        return _quota_exceeded("site", slots, list(requested), user, now)
     return None
 
 
-def rate_limit_blocker(user: User) -> RateLimited | None:
-    """Why the user has to wait before the next launch, however many places are free."""
+def active_and_recent(user: User) -> list[Sandbox]:
+    """Return the user's active sandboxes and those that count for the rate limit."""
+    relevant = Q(state__in=COUNTED_STATES)
+    if config.SANDBOX_LAUNCHES_PER_HOUR:
+        relevant |= Q(created_at__gt=clock.now() - HOUR)
+    return list(user.sandboxes.filter(relevant).newest_first())
+
+
+def rate_limit_blocker(user: User, recent: list[Sandbox] | None = None) -> RateLimited | None:
+    """Return the rate limit that keeps the user from launching now, or None.
+
+    `recent` is the result of `active_and_recent`, if the caller has it.
+    """
     most, since = config.SANDBOX_LAUNCHES_PER_HOUR, clock.now() - HOUR
     if not most:
         return None
-    recent = user.sandboxes.filter(created_at__gt=since).newest_first()
-    times = recent.values_list("created_at", flat=True)
-    oldest = times[most - 1 : most].first()
-    seconds = int(HOUR.total_seconds())
-    return RateLimited("launches", most, seconds, oldest + HOUR) if oldest else None
+    rows = active_and_recent(user) if recent is None else recent
+    times = [row.created_at for row in rows if row.created_at > since]
+    if len(times) < most:
+        return None
+    # Newest first: the next launch is allowed when this one is an hour old.
+    retry_at = times[most - 1] + HOUR
+    return RateLimited("launches", most, int(HOUR.total_seconds()), retry_at)
 
 
-def reserve_slot(user: User, own: Limits) -> int:
-    """Return a free slot for one more sandbox of a user with these limits.
+def free_slot(active: list[Sandbox]) -> int:
+    """Return the first slot that none of the user's active sandboxes takes.
 
-    The caller holds the lock on the site, so that counting and launching are one step.
-
-    Raises QuotaExceeded.
+    The caller holds the launch lock, so that counting and launching are one step.
     """
-    active = list(user.sandboxes.active())
-    if blocker := quota_blocker(user, own, active):
-        raise blocker
     taken = {sandbox.slot for sandbox in active}
     return next(slot for slot in range(1, len(taken) + 2) if slot not in taken)
 

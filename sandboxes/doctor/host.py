@@ -15,6 +15,7 @@ from sandboxes.core import capacity
 from sandboxes.doctor.engine import connection as engine
 from sandboxes.doctor.findings import Finding, Findings, error, ok, warning
 from sandboxes.lib import clock
+from sandboxes.models import EngineStatus
 from sandboxes.runtime import get_runtime
 from sandboxes.runtime.docker.engine_info import read_engine_info
 from sandboxes.runtime.host_resources import MEMINFO, disk_space
@@ -61,7 +62,9 @@ def engine_disk(total: int | None, free: int | None) -> Finding:
 
 def memory() -> Findings:
     facts = _memory_mb()
-    yield enough_memory(facts["MemTotal"], facts["MemAvailable"], capacity.site_limit())
+    yield enough_memory(
+        facts["MemTotal"], facts["MemAvailable"], capacity.site_limit(EngineStatus.current())
+    )
 
 
 def enough_memory(total: int, available: int, slots: int) -> Finding:

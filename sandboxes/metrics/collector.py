@@ -45,7 +45,9 @@ class PortalCollector(Collector):
         yield _count_by("state", "Sandboxes in each state.", list(State))
         yield _count_by("end_reason", "Sandboxes by end reason.", list(EndReason))
         yield _gauge(
-            "site_limit", "Maximum number of sandboxes of this portal.", capacity.site_limit()
+            "site_limit",
+            "Maximum number of sandboxes of this portal.",
+            capacity.site_limit(EngineStatus.current()),
         )
         stuck = Sandbox.objects.live().exclude(removal_error="").count()
         yield _gauge("removals_failing", "Sandboxes whose removal failed and is retried.", stuck)

@@ -155,7 +155,7 @@ class OperatorOverview:
     @cached_property
     def gauges(self) -> list[CapacityGauge]:
         stock = [row for row in self.live if row.from_pool and row.owner_id is None]
-        requested, slots = len(self.live) - len(stock), capacity.site_limit()
+        requested, slots = len(self.live) - len(stock), capacity.site_limit(self.engine)
         committed = sum(row.memory_mb for row in self.live)
         memory = self.engine.memory_mb
         wanted = sum(pool.target_size for pool in self.pools)

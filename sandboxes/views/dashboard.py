@@ -11,6 +11,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import reswap
 
 from sandboxes import actions
+from sandboxes.core.portal_status import PortalStatus
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import IdempotencyKeyReused, ServiceError, ValidationFailed
 from sandboxes.models import Sandbox
@@ -23,13 +24,17 @@ DISMISSED_KEY, PREVIOUSLY_DISMISSED_KEY = "ended_cleared", "ended_cleared_before
 """Session keys: sandboxes that ended before this time (RFC 3339) are hidden; its value before."""
 
 
-def _get_summary(request: Request, form: LaunchForm | None = None) -> DashboardSummary:
+def _get_summary(
+    request: Request, form: LaunchForm | None = None, status: PortalStatus | None = None
+) -> DashboardSummary:
     dismissed_at = request.session.get(DISMISSED_KEY, "")
-    return DashboardSummary(request.user, dismissed_at, form.limits if form else None)
+    return DashboardSummary(request.user, dismissed_at, form.limits if form else None, status)
 
 
-def _context(request: Request, form: LaunchForm | None = None) -> dict[str, object]:
-    summary = _get_summary(request, form)
+def _context(
+    request: Request, form: LaunchForm | None = None, status: PortalStatus | None = None
+) -> dict[str, object]:
+    summary = _get_summary(request, form, status)
     notices = messages.get_messages(request)
     form = form or LaunchForm(request.user, own=summary.limits)
     prefetch_related_objects([row for row in summary.live if row.started_at], "extensions")
@@ -72,22 +77,24 @@ def launch(request: Request) -> HttpResponse:
     if request.method == "GET":
         # Reloading a page that showed an invalid form leads here.
         return redirect("dashboard")
-    form = LaunchForm(request.user, request.POST)
-    sandbox = _launch(request, form)
+    form, status = LaunchForm(request.user, request.POST), PortalStatus.read()
+    sandbox = _launch(request, form, status)
     if sandbox and not request.htmx:
         return redirect(f"{reverse('dashboard')}#card-{sandbox.public_id}")
     if sandbox:
         form = LaunchForm(request.user, own=form.limits, offered=form.offered)
     name = "_dashboard" if request.htmx else "dashboard"
-    return render(request, f"sandboxes/{name}.html", _context(request, form))
+    return render(request, f"sandboxes/{name}.html", _context(request, form, status))
 
 
-def _launch(request: Request, form: LaunchForm) -> Sandbox | None:
+def _launch(request: Request, form: LaunchForm, status: PortalStatus) -> Sandbox | None:
     """Launch a sandbox; return None and add the error to the form if that fails."""
     if not form.is_valid():
         return None
     try:
-        return actions.launch_sandbox(request.user, form.request, form.cleaned_data["key"])[0]
+        sandbox, _ = actions.launch_sandbox(
+            request.user, form.request, form.cleaned_data["key"], own=form.limits, status=status
+        )
     except ValidationFailed as error:
         form.add_error(error.field if error.field in form.fields else None, str(error))
     except IdempotencyKeyReused:
@@ -96,6 +103,8 @@ def _launch(request: Request, form: LaunchForm) -> Sandbox | None:
         )
     except ServiceError as error:
         form.add_error(None, str(error))
+    else:
+        return sandbox
     return None
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from django.db.models import prefetch_related_objects
 
 from sandboxes.core import limits
+from sandboxes.core.portal_status import PortalStatus
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import QuotaExceeded
 from sandboxes.models import EngineStatus, Maintenance, Sandbox, State
@@ -34,6 +35,8 @@ class DashboardSummary:
     """Sandboxes that ended before this time (RFC 3339) aren't listed."""
     known_limits: limits.Limits | None = None
     """The user's limits, if the caller has read them already."""
+    known_status: PortalStatus | None = None
+    """The portal's status, if the caller has read it already."""
 
     @cached_property
     def live(self) -> list[Sandbox]:
@@ -73,7 +76,7 @@ class DashboardSummary:
 
     @cached_property
     def quota_error(self) -> QuotaExceeded | None:
-        return limits.quota_blocker(self.user, self.limits, self.active)
+        return limits.quota_blocker(self.user, self.limits, self.active, self.engine)
 
     @property
     def next_slot_freed_by(self) -> Sandbox | None:
@@ -97,12 +100,16 @@ class DashboardSummary:
         return min(self.active, key=lambda row: row.created_at) if self.next_slot_freed_by else None
 
     @cached_property
-    def engine(self) -> EngineStatus:
-        return EngineStatus.current()
+    def status(self) -> PortalStatus:
+        return self.known_status or PortalStatus.read()
 
-    @cached_property
+    @property
+    def engine(self) -> EngineStatus:
+        return self.status.engine
+
+    @property
     def maintenance(self) -> Maintenance:
-        return Maintenance.current()
+        return self.status.maintenance
 
     @property
     def in_maintenance(self) -> bool:
