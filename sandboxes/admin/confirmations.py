@@ -75,6 +75,8 @@ class ConfirmedAction:
     form: type[forms.Form]
     perform: Callable[[Any, AuditActor, dict[str, Any]], None]
     applies_to: Callable[[Any], bool] = _always
+    message: str = ""
+    """Message after the action, in place of one that counts the rows."""
     permission: str = "change"
     """Permission that operators need: `change` or `delete`."""
 
@@ -122,7 +124,8 @@ class ConfirmedAction:
                 done += 1
         if done:
             what = page.opts.verbose_name if done == 1 else page.opts.verbose_name_plural
-            page.message_user(request, f"{done} {what} {self.done_text}.", messages.SUCCESS)
+            text = self.message or f"{done} {what} {self.done_text}."
+            page.message_user(request, text, messages.SUCCESS)
 
     @transaction.atomic
     def _record_and_perform(self, actor: AuditActor, row: Any, data: dict[str, Any]) -> None:

@@ -42,7 +42,7 @@ def _sweep(_maintenance: Maintenance, _actor: AuditActor, _data: dict[str, Any])
     queue.enqueue(reaper_tasks.sweep)
 
 
-SWEEP = ConfirmedAction("sweep", "Sweep now", "queued for a sweep", ReasonForm, _sweep)
+SWEEP = ConfirmedAction("sweep", "Sweep now", "swept", ReasonForm, _sweep, message="Sweep queued.")
 
 
 @admin.register(Maintenance)

@@ -63,7 +63,7 @@ def engine_disk(total: int | None, free: int | None) -> Finding:
 def memory() -> Findings:
     facts = _memory_mb()
     yield enough_memory(
-        facts["MemTotal"], facts["MemAvailable"], capacity.site_limit(EngineStatus.current())
+        facts["MemTotal"], facts["MemAvailable"], capacity.site_limit(EngineStatus())
     )
 
 

@@ -221,5 +221,5 @@ def test_the_site_limit_follows_the_memory_of_the_engine_not_of_this_machine(mon
 def test_asking_whether_there_is_room_reads_no_secrets(alice, django_assert_num_queries):
     launch(alice)
 
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(4):
         assert limits.quota_blocker(alice) is None
