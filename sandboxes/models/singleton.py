@@ -27,10 +27,10 @@ class Singleton(models.Model):
     @classmethod
     def current(cls) -> Self:
         """Return the row; create it if it is missing."""
-        return cls.objects.get_or_create(pk=1)[0]
+        return cls._default_manager.get_or_create(pk=1)[0]
 
     @classmethod
     def store(cls, **values: Any) -> None:
         """Save the values in one query; other columns keep theirs."""
-        if not cls.objects.filter(pk=1).update(**values):
-            cls.objects.update_or_create(pk=1, defaults=values)
+        if not cls._default_manager.filter(pk=1).update(**values):
+            cls._default_manager.update_or_create(pk=1, defaults=values)
