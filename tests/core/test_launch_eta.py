@@ -1,4 +1,4 @@
-"""How long making a sandbox will take: by recent launches, and never better than it goes."""
+"""Estimates of launch durations, from recent launches and the progress so far."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def step(name: str, seconds: float | None = None, ago: float = 0.0) -> dict[str,
 
 
 def launched(alice: User, *runs: tuple[float, float, float]) -> None:
-    """So many launches in the past, that took so long step by step."""
+    """Create past launches with these durations of their steps."""
     bulk_data.create_ended(len(runs), {alice: len(runs)})
     for row, run in zip(Sandbox.objects.order_by("pk"), runs, strict=True):
         steps = [step(*took) for took in zip(("network", "containers", "ready"), run, strict=True)]
@@ -46,7 +46,7 @@ def launched(alice: User, *runs: tuple[float, float, float]) -> None:
 
 
 def making(alice: User, *steps: dict[str, Any]) -> Sandbox:
-    """A sandbox whose making has come so far."""
+    """Return a sandbox whose launch has come to this step."""
     sandbox = request(alice)
     lifecycle.start_provisioning(sandbox)
     Sandbox.objects.filter(pk=sandbox.pk).update(steps=list(steps))
@@ -59,9 +59,7 @@ def estimate(sandbox: Sandbox) -> LaunchEta:
     return found
 
 
-def test_each_step_is_expected_to_take_what_it_took_in_the_middle(
-    alice: User, clock: Clock
-) -> None:
+def test_each_step_is_estimated_by_its_median_duration(alice: User, clock: Clock) -> None:
     launched(alice, (0.2, 1, 2), (0.2, 1, 3), (0.2, 30, 4))
     sandbox = making(alice, step("network", 0.5), step("containers", ago=0.4))
     found = estimate(sandbox)
@@ -71,9 +69,7 @@ def test_each_step_is_expected_to_take_what_it_took_in_the_middle(
     assert found.remaining == pytest.approx(0.6 + 3.0)
 
 
-def test_what_takes_longer_than_usual_promises_nothing_and_never_fills_the_bar(
-    alice: User, clock: Clock
-) -> None:
+def test_a_slow_step_has_no_estimate_and_never_fills_the_bar(alice: User, clock: Clock) -> None:
     launched(alice, (0.2, 1, 3))
     sandbox = making(alice, step("network", 0.2), step("containers", 1.0), step("ready", ago=60))
     found = estimate(sandbox)
@@ -82,7 +78,7 @@ def test_what_takes_longer_than_usual_promises_nothing_and_never_fills_the_bar(
     assert found.progress == MAX_PROGRESS * found.total < found.total
 
 
-def test_launches_that_failed_or_are_not_done_say_nothing(alice: User) -> None:
+def test_failed_or_unfinished_launches_do_not_count(alice: User) -> None:
     launched(alice, (0.2, 1, 3), (9, 9, 9), (8, 8, 8))
     _first, second, third = Sandbox.objects.order_by("pk")
     for row, state in ((second, "running"), (third, "failed")):
@@ -91,13 +87,13 @@ def test_launches_that_failed_or_are_not_done_say_nothing(alice: User) -> None:
     assert estimate(making(alice)).typical.total == pytest.approx(4.2)
 
 
-def test_what_was_reset_and_taken_down_since_still_tells_how_it_was_made(alice: User) -> None:
+def test_launches_of_reset_or_destroyed_sandboxes_count(alice: User) -> None:
     launched(alice, (0.2, 1, 3))
     Sandbox.objects.update(lease_token=4)
     assert estimate(making(alice)).typical.launches == 1
 
 
-def test_other_blueprints_and_launches_long_ago_say_nothing(alice: User) -> None:
+def test_other_blueprints_and_old_launches_do_not_count(alice: User) -> None:
     launched(alice, (9, 9, 9), *[(0.2, 1, 3)] * RECENT_LAUNCHES)
     newest = Sandbox.objects.latest("pk")
     slow = [taken | {"seconds": 99} for taken in newest.steps]
@@ -108,7 +104,7 @@ def test_other_blueprints_and_launches_long_ago_say_nothing(alice: User) -> None
     assert typical.launches == RECENT_LAUNCHES - 2
 
 
-def test_who_waits_is_told_to_wait_for_those_before(
+def test_the_estimate_of_a_queued_launch_includes_those_before_it(
     alice: User, bob: User, clock: Clock, settings
 ) -> None:
     settings.SANDBOX_MAX_CONCURRENT_LAUNCHES = 2
@@ -120,7 +116,7 @@ def test_who_waits_is_told_to_wait_for_those_before(
     assert estimate(request(bob)).remaining == pytest.approx(8)
 
 
-def test_nothing_is_promised_for_the_first_launch_and_after_the_making(
+def test_there_is_no_estimate_for_the_first_launch_and_after_a_launch(
     web: Client, alice: User
 ) -> None:
     sandbox = making(alice)
@@ -130,9 +126,7 @@ def test_nothing_is_promised_for_the_first_launch_and_after_the_making(
     assert EtaCalculator().estimate(launch(alice)) is None
 
 
-def test_the_card_counts_down_and_says_when_it_takes_longer(
-    web: Client, alice: User, clock: Clock
-) -> None:
+def test_the_card_counts_down_and_reports_a_delay(web: Client, alice: User, clock: Clock) -> None:
     launched(alice, (0.2, 1, 3), (0.2, 1, 3))
     sandbox = making(alice, step("network", 0.2), step("containers"))
     page = web.get("/")
@@ -147,9 +141,7 @@ def test_the_card_counts_down_and_says_when_it_takes_longer(
     assert "Taking longer than usual (4.2 s)" in text(web.get(poll, seen, headers=HTMX))
 
 
-def test_the_page_of_a_sandbox_keeps_the_places_of_what_is_to_come(
-    web: Client, alice: User
-) -> None:
+def test_the_page_of_a_sandbox_reserves_space_for_later_content(web: Client, alice: User) -> None:
     page = text(web.get(reverse("sandbox", args=[making(alice).public_id])))
     for expected in (
         "Database Available when running",
@@ -160,7 +152,7 @@ def test_the_page_of_a_sandbox_keeps_the_places_of_what_is_to_come(
         assert expected in page
 
 
-def test_the_api_tells_the_same(alice: User, clock: Clock) -> None:
+def test_the_api_returns_the_same_estimates(alice: User, clock: Clock) -> None:
     launched(alice, (0.2, 1, 3))
     sandbox = making(alice, step("network", 0.2), step("containers", ago=0.5))
     program = ApiClient(alice)

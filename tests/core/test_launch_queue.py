@@ -1,4 +1,4 @@
-"""Launches are made a few at a time, and whoever asks for many does not hold up the others."""
+"""Launches run a few at a time, and an owner with many of them doesn't delay others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 @pytest.fixture(autouse=True)
 def _fake(runtime):
-    """Nothing here reaches an engine."""
+    """Use the fake runtime."""
 
 
 @pytest.fixture
@@ -25,27 +25,27 @@ def carol(django_user_model: type[User]) -> User:
 
 
 def order(at_most: int = 100) -> list[str]:
-    """Whose turn it is, one after the other, until no more are made at once."""
+    """Return the order in which launches are claimed, until the limit is reached."""
     turns_taken = []
     while row := launch_queue.claim_next_launch(at_most):
         turns_taken.append(row.owner.username)
     return turns_taken
 
 
-def test_who_asks_for_many_does_not_hold_up_who_asks_for_one(alice, bob, carol):
+def test_an_owner_with_many_launches_does_not_delay_an_owner_with_one(alice, bob, carol):
     for user in (alice, alice, alice, bob, bob, carol):
         request(user)
 
     assert order() == ["alice", "bob", "carol", "alice", "bob", "alice"]
 
 
-def test_of_one_owner_the_oldest_comes_first(alice):
+def test_the_launches_of_an_owner_run_in_order(alice):
     rows = [request(alice) for _ in range(3)]
 
     assert [launch_queue.claim_next_launch(9).pk for _ in rows] == [row.pk for row in rows]
 
 
-def test_no_more_are_made_at_once_than_is_good(alice, bob):
+def test_concurrent_launches_are_limited(alice, bob):
     for user in (alice, bob, alice):
         request(user)
     assert order(at_most=2) == ["alice", "bob"]
@@ -54,7 +54,7 @@ def test_no_more_are_made_at_once_than_is_good(alice, bob):
     assert order(at_most=2) == ["alice"]
 
 
-def test_one_whose_worker_died_leaves_its_turn_to_others(alice, bob, clock):
+def test_a_launch_whose_worker_died_does_not_block_others(alice, bob, clock):
     died = request(alice)
     assert launch_queue.claim_next_launch(1).pk == died.pk
     request(bob)
@@ -66,14 +66,14 @@ def test_one_whose_worker_died_leaves_its_turn_to_others(alice, bob, clock):
     assert reload(died).lease_token == 2
 
 
-def test_a_worker_goes_on_until_nothing_waits(alice, bob):
+def test_a_worker_continues_until_the_queue_is_empty(alice, bob):
     rows = [request(user) for user in (alice, alice, bob)]
     worker_tasks.provision(rows[0].public_id)
 
     assert {reload(row).state for row in rows} == {State.RUNNING}
 
 
-def test_what_ended_while_it_waited_takes_no_turn(alice):
+def test_a_launch_cancelled_in_the_queue_is_skipped(alice):
     row = request(alice)
     lifecycle.begin_destroy(row, "user", "Changed my mind.")
 

@@ -1,4 +1,4 @@
-"""The arrows between states, and what stands behind them in the database."""
+"""State transitions, and the constraints of the database that enforce them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 
 def pooled() -> Sandbox:
-    """One that waits in the pool."""
+    """Return a sandbox that waits in the pool."""
     sandbox = lifecycle.create_pending(
         factory.new_sandbox(blueprints.load("billing"), from_pool=True), None
     )
@@ -38,7 +38,7 @@ def pooled() -> Sandbox:
 
 
 def in_state(alice, state: State) -> Sandbox:
-    """A sandbox of alice that came into the state by the arrows that lead there."""
+    """Return a sandbox of alice that reached the state through valid transitions."""
     if state == State.POOLED:
         return pooled()
     sandbox = request(alice)
@@ -72,7 +72,7 @@ ARROWS = {
 
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("arrow", ARROWS)
-def test_an_arrow_starts_only_where_the_picture_shows_it(alice, arrow, state):
+def test_only_the_documented_transitions_are_possible(alice, arrow, state):
     sandbox = in_state(alice, state)
     allowed, follow = ARROWS[arrow]
     before = event_kinds(sandbox)
@@ -85,7 +85,7 @@ def test_an_arrow_starts_only_where_the_picture_shows_it(alice, arrow, state):
     assert len(event_kinds(sandbox)) == len(before) + lines * moved
 
 
-def test_a_whole_life_is_in_the_journal(alice):
+def test_every_transition_is_in_the_journal(alice):
     sandbox = in_state(alice, State.RUNNING)
     lifecycle.begin_destroy(sandbox, EndReason.USER, "Enough.", actor=alice)
     lifecycle.mark_destroyed(sandbox)
@@ -100,7 +100,7 @@ def test_a_whole_life_is_in_the_journal(alice):
     ]
 
 
-def test_when_the_journal_cannot_be_written_the_state_stays(alice, monkeypatch):
+def test_without_its_journal_event_a_transition_is_rolled_back(alice, monkeypatch):
     sandbox = in_state(alice, State.RUNNING)
 
     def broken(*_, **__):
@@ -114,7 +114,7 @@ def test_when_the_journal_cannot_be_written_the_state_stays(alice, monkeypatch):
 
 
 @pytest.mark.parametrize("reason", EndReason)
-def test_the_reason_says_whether_it_failed(alice, reason):
+def test_the_end_reason_determines_whether_it_failed(alice, reason):
     sandbox = in_state(alice, State.RUNNING)
     lifecycle.begin_destroy(sandbox, reason, "Why it ended.")
     lifecycle.mark_destroyed(sandbox)
@@ -123,7 +123,7 @@ def test_the_reason_says_whether_it_failed(alice, reason):
     assert reload(sandbox).end_reason == reason
 
 
-def test_an_end_frees_the_place_of_its_owner_at_once(alice):
+def test_an_ending_sandbox_frees_its_slot_at_once(alice):
     sandbox = in_state(alice, State.RUNNING)
     assert sandbox.slot == 1
 
@@ -133,7 +133,7 @@ def test_an_end_frees_the_place_of_its_owner_at_once(alice):
     assert not alice.sandboxes.active().exists()
 
 
-def test_only_the_first_of_two_ends_gives_the_reason(alice):
+def test_the_first_of_two_ends_sets_the_reason(alice):
     sandbox = in_state(alice, State.RUNNING)
     same = reload(sandbox)
 
@@ -143,7 +143,7 @@ def test_only_the_first_of_two_ends_gives_the_reason(alice):
     assert reload(sandbox).end_reason == EndReason.USER
 
 
-def test_a_running_sandbox_has_its_clocks_from_that_moment(alice, clock):
+def test_deadlines_start_when_a_sandbox_runs(alice, clock):
     sandbox = request(alice, ttl_minutes=90)
     clock.forward(minutes=3)
     lifecycle.start_provisioning(sandbox)
@@ -156,7 +156,7 @@ def test_a_running_sandbox_has_its_clocks_from_that_moment(alice, clock):
     assert sandbox.idle_expires_at == now + timedelta(minutes=30)
 
 
-def test_a_lifetime_never_reaches_past_the_hard_cap(alice, settings):
+def test_a_lifetime_never_exceeds_the_hard_cap(alice, settings):
     settings.SANDBOX_HARD_CAP_MINUTES = 40
     sandbox = request(alice)
     Sandbox.objects.filter(pk=sandbox.pk).update(ttl_minutes=60)
@@ -168,7 +168,7 @@ def test_a_lifetime_never_reaches_past_the_hard_cap(alice, settings):
     assert sandbox.ends_because == "idle"
 
 
-def test_no_second_worker_takes_it_while_the_first_holds_the_lease(alice, clock):
+def test_a_leased_sandbox_cannot_be_claimed_by_another_worker(alice, clock):
     sandbox = request(alice)
     same = reload(sandbox)
     assert lifecycle.start_provisioning(sandbox)
@@ -180,7 +180,7 @@ def test_no_second_worker_takes_it_while_the_first_holds_the_lease(alice, clock)
     assert same.lease_token == 2
 
 
-def test_a_worker_that_lost_its_lease_changes_nothing_any_more(alice, clock):
+def test_a_worker_that_lost_its_lease_changes_nothing(alice, clock):
     slow = request(alice)
     quick = reload(slow)
     lifecycle.start_provisioning(slow)
@@ -199,7 +199,7 @@ def test_a_worker_that_lost_its_lease_changes_nothing_any_more(alice, clock):
     assert reload(slow).addresses == {"api:1": "here:1"}
 
 
-def test_attempts_count_on_from_the_row_and_not_from_a_memory_of_it(alice, clock):
+def test_lease_tokens_increase_from_the_stored_value(alice, clock):
     sandbox = request(alice)
     memory = reload(sandbox)
     for _ in range(2):
@@ -210,7 +210,7 @@ def test_attempts_count_on_from_the_row_and_not_from_a_memory_of_it(alice, clock
     assert reload(sandbox).lease_token == 3
 
 
-def test_a_lease_that_is_given_back_late_leaves_a_later_state_alone(alice):
+def test_a_late_release_of_a_lease_keeps_a_later_state(alice):
     sandbox = launch(alice)
     assert leases.acquire_lease(sandbox, [State.RUNNING])
     lifecycle.begin_destroy(reload(sandbox), EndReason.USER, "Enough.")
@@ -221,7 +221,7 @@ def test_a_lease_that_is_given_back_late_leaves_a_later_state_alone(alice):
     assert reload(sandbox).leased_until == held_until is not None
 
 
-def test_a_lease_that_is_given_back_late_leaves_the_next_workers_alone(alice, clock):
+def test_a_late_release_of_a_lease_keeps_the_next_workers_lease(alice, clock):
     sandbox = launch(alice)
     late = reload(sandbox)
     assert leases.acquire_lease(late, [State.RUNNING])
@@ -243,14 +243,14 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("rule", BROKEN)
-def test_the_database_itself_refuses_a_row_that_cannot_be(alice, rule):
+def test_the_database_rejects_an_inconsistent_row(alice, rule):
     sandbox = in_state(alice, State.RUNNING)
 
     with pytest.raises(IntegrityError, match=rule), transaction.atomic():
         Sandbox.objects.filter(pk=sandbox.pk).update(**BROKEN[rule])
 
 
-def test_the_database_itself_refuses_two_sandboxes_in_one_slot(alice, bob):
+def test_the_database_rejects_two_sandboxes_in_one_slot(alice, bob):
     one, two, foreign = request(alice), request(alice), request(bob)
     assert (one.slot, two.slot, foreign.slot) == (1, 2, 1)
 

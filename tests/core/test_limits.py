@@ -1,4 +1,4 @@
-"""What a user may have, and when there will be room."""
+"""Limits of users and of the portal, and when the next slot opens."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 @pytest.fixture(autouse=True)
 def _fake(runtime):
-    """Nothing here reaches an engine."""
+    """Use the fake runtime."""
 
 
 def refusal(user) -> QuotaExceeded:
@@ -29,7 +29,7 @@ def refusal(user) -> QuotaExceeded:
     return refused.value
 
 
-def test_the_numbers_of_the_design_hold_where_nobody_says_otherwise(alice):
+def test_the_default_limits_are_those_of_the_design(alice):
     assert limits.get_limits(alice) == limits.Limits(
         max_active=3,
         ttl_minutes=60,
@@ -41,7 +41,7 @@ def test_the_numbers_of_the_design_hold_where_nobody_says_otherwise(alice):
     )
 
 
-def test_an_override_changes_what_it_names_and_nothing_else(alice, bob):
+def test_an_override_changes_only_the_limits_that_it_sets(alice, bob):
     LimitOverride.objects.create(user=alice, max_active=5, idle_minutes=10, reason="workshop")
 
     mine = limits.get_limits(alice)
@@ -63,7 +63,7 @@ def test_an_override_ends_when_it_expires(alice, clock):
     assert limits.get_limits(alice).max_active == 3
 
 
-def test_no_override_reaches_past_the_hard_cap(alice):
+def test_no_override_exceeds_the_hard_cap(alice):
     LimitOverride.objects.create(user=alice, ttl_max_minutes=1000, reason="long demo")
 
     assert limits.get_limits(alice).ttl_max_minutes == 240
@@ -72,19 +72,19 @@ def test_no_override_reaches_past_the_hard_cap(alice):
         request(alice, ttl_minutes=241)
 
 
-def test_a_lower_longest_lifetime_lowers_the_default_too(alice):
+def test_a_lower_maximum_lifetime_lowers_the_default(alice):
     LimitOverride.objects.create(user=alice, ttl_max_minutes=10, reason="short demos only")
 
     assert request(alice).ttl_minutes == 10
 
 
 @pytest.mark.parametrize("field", ["ttl_max_minutes", "idle_minutes"])
-def test_an_override_of_no_time_at_all_is_refused(alice, field):
+def test_an_override_of_zero_minutes_is_rejected(alice, field):
     with pytest.raises(ValidationError, match=field):
         LimitOverride(user=alice, reason="typo", **{field: 0}).full_clean()
 
 
-def test_the_fourth_sandbox_is_refused_and_leaves_no_trace(alice, bob):
+def test_the_fourth_sandbox_is_rejected_and_leaves_no_row(alice, bob):
     for _ in range(3):
         request(alice)
 
@@ -95,7 +95,7 @@ def test_the_fourth_sandbox_is_refused_and_leaves_no_trace(alice, bob):
     assert request(bob)
 
 
-def test_the_wait_is_until_the_first_of_them_ends(alice, clock):
+def test_the_wait_ends_with_the_first_sandbox_to_end(alice, clock):
     first = launch(alice, ttl_minutes=20)
     launch(alice, ttl_minutes=120)
     launch(alice, ttl_minutes=120)
@@ -108,7 +108,7 @@ def test_the_wait_is_until_the_first_of_them_ends(alice, clock):
     assert refused.retry_at == reload(first).expires_at
 
 
-def test_the_wait_follows_the_idle_clock_where_that_ends_it(alice, clock):
+def test_the_wait_considers_the_idle_timeout(alice, clock):
     launch(alice, ttl_minutes=120)
     launch(alice, ttl_minutes=120)
     clock.forward(minutes=10)
@@ -118,7 +118,7 @@ def test_the_wait_follows_the_idle_clock_where_that_ends_it(alice, clock):
     assert refusal(alice).wait_seconds == 10 * 60
 
 
-def test_what_is_overdue_already_is_said_to_be_free_in_a_moment(alice, clock):
+def test_an_overdue_sandbox_frees_its_slot_in_a_moment(alice, clock):
     for _ in range(3):
         launch(alice)
     clock.forward(hours=2)
@@ -126,7 +126,7 @@ def test_what_is_overdue_already_is_said_to_be_free_in_a_moment(alice, clock):
     assert refusal(alice).wait_seconds == 1
 
 
-def test_with_a_lowered_limit_the_first_end_is_not_enough(alice, clock):
+def test_below_a_lowered_limit_more_than_one_sandbox_must_end(alice, clock):
     rows = [launch(alice, ttl_minutes=minutes) for minutes in (15, 20, 25)]
     LimitOverride.objects.create(user=alice, max_active=2, reason="lowered")
 
@@ -137,7 +137,7 @@ def test_with_a_lowered_limit_the_first_end_is_not_enough(alice, clock):
     assert refused.wait_seconds == 20 * 60
 
 
-def test_who_may_have_none_is_told_to_come_back_later(alice):
+def test_with_a_limit_of_zero_the_wait_is_unknown(alice):
     LimitOverride.objects.create(user=alice, max_active=0, reason="paused")
 
     refused = refusal(alice)
@@ -146,7 +146,7 @@ def test_who_may_have_none_is_told_to_come_back_later(alice):
     assert refused.wait_seconds == 3600
 
 
-def test_a_full_portal_refuses_without_telling_of_other_people(alice, bob, settings):
+def test_a_full_portal_rejects_launches_without_details_of_other_users(alice, bob, settings):
     settings.SANDBOX_MAX_SITE = 1
     launch(bob)
 
@@ -157,7 +157,7 @@ def test_a_full_portal_refuses_without_telling_of_other_people(alice, bob, setti
     assert "at capacity (1 sandboxes)" in str(refused)
 
 
-def test_what_is_being_removed_frees_its_owners_place_and_not_the_sites(alice, settings):
+def test_a_sandbox_being_removed_counts_for_the_site_but_not_for_its_owner(alice, settings):
     settings.SANDBOX_MAX_SITE = 3
     rows = [launch(alice) for _ in range(3)]
     lifecycle.begin_destroy(rows[0], EndReason.USER, "Enough.")
@@ -168,7 +168,7 @@ def test_what_is_being_removed_frees_its_owners_place_and_not_the_sites(alice, s
     assert refused.wait_seconds == limits.REMOVAL_DURATION.seconds
 
 
-def test_a_removal_that_waits_for_its_next_try_is_waited_for(alice, settings, clock):
+def test_the_wait_includes_the_next_removal_attempt(alice, settings, clock):
     settings.SANDBOX_MAX_SITE = 1
     sandbox = launch(alice)
     lifecycle.begin_destroy(sandbox, EndReason.USER, "Enough.")
@@ -178,7 +178,7 @@ def test_a_removal_that_waits_for_its_next_try_is_waited_for(alice, settings, cl
     assert refusal(alice).wait_seconds == 120
 
 
-def test_the_lowest_free_slot_is_taken_again(alice):
+def test_the_lowest_free_slot_is_reused(alice):
     rows = [request(alice) for _ in range(3)]
     actions.destroy(rows[1], alice)
 
@@ -194,7 +194,7 @@ def test_the_lowest_free_slot_is_taken_again(alice):
         (1024, 3.0, "10.213.0.0/16", 1),
     ],
 )
-def test_the_sites_limit_is_what_memory_and_subnets_carry(
+def test_the_automatic_site_limit_follows_memory_and_subnets(
     monkeypatch, settings, memory_mb, overcommit, subnets, expected
 ):
     settings.SANDBOX_MEMORY_OVERCOMMIT = overcommit
@@ -205,7 +205,7 @@ def test_the_sites_limit_is_what_memory_and_subnets_carry(
     assert capacity.site_limit(EngineStatus()) == expected
 
 
-def test_a_site_limit_that_is_set_holds(settings):
+def test_a_configured_site_limit_applies(settings):
     settings.SANDBOX_MAX_SITE = 7
 
     assert capacity.site_limit(EngineStatus()) == 7
@@ -218,7 +218,7 @@ def test_the_site_limit_follows_the_memory_of_the_engine_not_of_this_machine(mon
     assert capacity.site_limit(EngineStatus(memory_mb=17 * 1024)) == 32
 
 
-def test_asking_whether_there_is_room_reads_no_secrets(alice, django_assert_num_queries):
+def test_checking_the_limits_reads_no_secrets(alice, django_assert_num_queries):
     launch(alice)
 
     with django_assert_num_queries(4):

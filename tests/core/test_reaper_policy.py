@@ -25,7 +25,7 @@ def ahead(**delta: float) -> datetime:
 
 
 def row(**values) -> Sandbox:
-    """A healthy running sandbox that was launched ten minutes ago, except for these values."""
+    """Return a healthy sandbox, launched ten minutes ago, with these values changed."""
     known = {
         "public_id": "sbx_1",
         "owner": get_user_model()(is_active=True),

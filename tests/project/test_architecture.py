@@ -66,7 +66,7 @@ def tree(file: Path) -> ast.Module:
 
 
 def imports(file: Path) -> Iterator[str]:
-    """Every module that the file imports anywhere, as `package.module` or `package.module.name`."""
+    """Return all modules that the file imports, as `package.module` or `package.module.name`."""
     for node in ast.walk(tree(file)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -123,7 +123,7 @@ def imported_modules(file: Path, known: set[str]) -> set[str]:
     return {max(found, key=len) for found in nearest if found} - {module_of(file)}
 
 
-def test_no_modules_import_each_other_in_a_circle():
+def test_there_are_no_circular_imports():
     known = {module_of(file) for file in CODE}
     graph = {module_of(file): imported_modules(file, known) for file in CODE}
     try:
@@ -132,12 +132,12 @@ def test_no_modules_import_each_other_in_a_circle():
         pytest.fail(" → ".join(error.args[1]))
 
 
-def test_a_runtime_knows_nothing_of_the_portal():
+def test_runtimes_do_not_import_the_portal():
     for file in modules(PORTAL / "runtime"):
         assert our_parts(file) <= {"runtime"}, name_of(file)
 
 
-def test_only_the_docker_runtime_knows_docker():
+def test_only_the_docker_runtime_imports_docker():
     home = PORTAL / "runtime" / "docker"
     users = {f for f in CODE if any(n.split(".")[0] == "docker" for n in imports(f))}
     assert users
@@ -145,7 +145,7 @@ def test_only_the_docker_runtime_knows_docker():
 
 
 def names(file: Path) -> Iterator[str]:
-    """Everything that the file takes from elsewhere or asks of something, by its bare name."""
+    """Return all names that the file imports or reads as attributes, without their qualifier."""
     for node in ast.walk(tree(file)):
         if isinstance(node, ast.Name):
             yield node.id
@@ -206,7 +206,7 @@ def writes_state(node: ast.AST) -> bool:
     return False
 
 
-def test_nothing_but_the_lifecycle_writes_a_state():
+def test_only_the_lifecycle_writes_states():
     writers = {name_of(f) for f in CODE for node in ast.walk(tree(f)) if writes_state(node)}
     assert writers == {"sandboxes/core/lifecycle.py"}
 

@@ -1,4 +1,4 @@
-"""Management commands that got a new name work under the old one for one release."""
+"""Renamed management commands also work under their old names for one release."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def rendered(doc: Path) -> list[Token]:
 
 @each_page
 def test_tables_render_as_tables(doc: Path) -> None:
-    """A blank line or a missing header row leaves table rows behind as text."""
+    """Find table rows that a blank line or a missing header turns into text."""
     tokens = rendered(doc)
     stray = [t.content for t in tokens if t.type == "inline" and t.content.startswith("|")]
     assert stray == []

@@ -1,4 +1,4 @@
-"""How the databases go about what is asked most: by an index each, never through all rows."""
+"""Query plans of the most frequent queries: each uses an index instead of a full scan."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COUNT = 3000
 
 @pytest.fixture(scope="module")
 def people(threads_database: None, django_db_blocker: Any) -> tuple[User, User]:
-    """Somebody who has half of all sandboxes, and somebody who has a few."""
+    """Return a user with half of all sandboxes, and one with a few."""
     users = get_user_model().objects
     with django_db_blocker.unblock():
         heavy = users.create_user("heavy", "heavy@example.com")
@@ -98,12 +98,12 @@ QUESTIONS = {
         lambda _: UsageSample.objects.filter(at__gt=timezone.now()).order_by(),
     ),
 }
-"""What is asked, and the index that SQLite, which keeps no figures on its rows, must take."""
+"""Queries, and the index that SQLite, which has no statistics here, must use."""
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
 @pytest.mark.parametrize("who", ["heavy", "light"])
-def test_what_is_asked_most_goes_by_an_index(
+def test_the_most_frequent_queries_use_an_index(
     people: tuple[User, User], django_db_blocker: Any, who: str, name: str
 ) -> None:
     index, ask = QUESTIONS[name]

@@ -1,4 +1,4 @@
-"""Settings that got a new name are read from their old environment variable for one release."""
+"""Renamed settings are read from their old environment variables for one release."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stylesheets are whole: a rule that lost its end takes those after it along, unseen."""
+"""Stylesheets have no unclosed rule, which would silently include those after it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SHEETS = sorted((ROOT / "static" / "styles").glob("*.css"))
 
 
 def unclosed_rules(sheet: Path) -> list[str]:
-    """The lines above which something has no end."""
+    """Return the section lines that follow an unclosed rule."""
     found, depth = [], 0
     for number, line in enumerate([*sheet.read_text().splitlines(), "/* --- end"], 1):
         if re.match(r"/\* --- |\S.*\{$", line) and depth:
@@ -24,7 +24,7 @@ def test_every_rule_ends_before_the_next_section_begins() -> None:
     assert [place for sheet in SHEETS for place in unclosed_rules(sheet)] == []
 
 
-def test_every_sheet_is_linked_by_a_page() -> None:
+def test_every_stylesheet_is_linked_by_a_page() -> None:
     pages = [*(ROOT / "templates").rglob("*.html"), *(ROOT / "sandboxes" / "admin").glob("*.py")]
     linked = set(re.findall(r'"styles/([\w-]+\.css)"', "".join(page.read_text() for page in pages)))
     assert linked == {sheet.name for sheet in SHEETS}

@@ -1,4 +1,4 @@
-"""The runtime contract: what holds on one runtime has to hold on the other."""
+"""The runtime contract, tested on each runtime."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ STEPS = ["network", "containers", "ready"]
 
 
 class Killed(BaseException):
-    """What a worker's death looks like to the runtime: it stops where it is."""
+    """Simulates a worker's death: the call stops where it is."""
 
 
-def test_a_new_sandbox_is_alive_and_its_ports_have_addresses(harness: RuntimeHarness) -> None:
+def test_a_new_sandbox_is_alive_and_its_ports_are_published(harness: RuntimeHarness) -> None:
     facts = harness.runtime.create(spec := harness.spec(), ignore_step, TIME_LIMIT)
     assert facts.alive
     assert facts.id == spec.id
@@ -42,13 +42,13 @@ def test_a_new_sandbox_is_alive_and_its_ports_have_addresses(harness: RuntimeHar
     assert facts.services["store"].ports == {}
 
 
-def test_the_steps_are_told_in_their_order(harness: RuntimeHarness) -> None:
+def test_steps_are_reported_in_order(harness: RuntimeHarness) -> None:
     told: list[str] = []
     harness.runtime.create(harness.spec(), told.append, TIME_LIMIT)
     assert list(dict.fromkeys(told)) == STEPS
 
 
-def test_creating_it_again_changes_nothing(harness: RuntimeHarness) -> None:
+def test_create_is_idempotent(harness: RuntimeHarness) -> None:
     spec = harness.spec()
     first = harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     again = harness.runtime.create(spec, ignore_step, TIME_LIMIT)
@@ -58,9 +58,7 @@ def test_creating_it_again_changes_nothing(harness: RuntimeHarness) -> None:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_creation_that_was_killed_is_finished_by_the_next(
-    harness: RuntimeHarness, step: str
-) -> None:
+def test_a_killed_creation_is_completed_by_the_next(harness: RuntimeHarness, step: str) -> None:
     def die(now: str) -> None:
         if now == step:
             raise Killed
@@ -73,7 +71,7 @@ def test_a_creation_that_was_killed_is_finished_by_the_next(
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_creation_that_was_killed_can_be_destroyed(harness: RuntimeHarness, step: str) -> None:
+def test_a_killed_creation_can_be_destroyed(harness: RuntimeHarness, step: str) -> None:
     def die(now: str) -> None:
         if now == step:
             raise Killed
@@ -85,7 +83,7 @@ def test_a_creation_that_was_killed_can_be_destroyed(harness: RuntimeHarness, st
     assert harness.runtime.observe() == {}
 
 
-def test_what_is_observed_is_what_was_created(harness: RuntimeHarness) -> None:
+def test_observe_returns_the_same_facts_as_create(harness: RuntimeHarness) -> None:
     before = timezone.now() - timedelta(seconds=2)
     made = {}
     for _ in range(2):
@@ -102,7 +100,7 @@ def test_what_is_observed_is_what_was_created(harness: RuntimeHarness) -> None:
     assert harness.runtime.observe("sbx_unknown") == {}
 
 
-def test_after_destroying_nothing_is_left(harness: RuntimeHarness) -> None:
+def test_destroy_removes_everything(harness: RuntimeHarness) -> None:
     spec, other = harness.spec(), harness.spec()
     for one in (spec, other):
         harness.runtime.create(one, ignore_step, TIME_LIMIT)
@@ -112,7 +110,7 @@ def test_after_destroying_nothing_is_left(harness: RuntimeHarness) -> None:
         harness.runtime.logs(spec.id, "web", 10)
 
 
-def test_destroying_twice_or_what_never_was_is_no_error(harness: RuntimeHarness) -> None:
+def test_destroy_is_idempotent(harness: RuntimeHarness) -> None:
     spec = harness.spec()
     harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     harness.runtime.destroy(spec.id)
@@ -120,7 +118,7 @@ def test_destroying_twice_or_what_never_was_is_no_error(harness: RuntimeHarness)
     harness.runtime.destroy(new_id())
 
 
-def test_two_may_destroy_the_same_sandbox_at_once(harness: RuntimeHarness) -> None:
+def test_parallel_destroys_of_one_sandbox_succeed(harness: RuntimeHarness) -> None:
     spec = harness.spec()
     harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     with ThreadPoolExecutor() as pool:
@@ -128,7 +126,7 @@ def test_two_may_destroy_the_same_sandbox_at_once(harness: RuntimeHarness) -> No
     assert harness.runtime.observe() == {}
 
 
-def test_a_service_that_exits_while_it_is_started_is_named_with_its_exit_code(
+def test_a_service_that_exits_during_startup_is_reported_with_its_exit_code(
     harness: RuntimeHarness,
 ) -> None:
     with pytest.raises(NotReady, match="store") as caught:
@@ -137,14 +135,14 @@ def test_a_service_that_exits_while_it_is_started_is_named_with_its_exit_code(
     assert caught.value.exit_code == 7
 
 
-def test_the_log_of_a_failed_start_can_still_be_read(harness: RuntimeHarness) -> None:
+def test_the_log_of_a_failed_launch_can_be_read(harness: RuntimeHarness) -> None:
     spec = harness.failing_spec(7, "no-disk")
     with pytest.raises(NotReady):
         harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     assert harness.runtime.logs(spec.id, "store", 10).endswith("no-disk\n")
 
 
-def test_a_missing_image_is_told_before_and_at_the_launch(harness: RuntimeHarness) -> None:
+def test_a_missing_image_is_reported_before_and_during_a_launch(harness: RuntimeHarness) -> None:
     spec = harness.with_missing_image(harness.spec())
     images = [service.image for service in spec.services]
     assert list(harness.runtime.images(images)) == [images[0]]
@@ -154,7 +152,7 @@ def test_a_missing_image_is_told_before_and_at_the_launch(harness: RuntimeHarnes
     assert harness.runtime.observe() == {}
 
 
-def test_an_image_that_is_built_anew_has_another_id(harness: RuntimeHarness) -> None:
+def test_a_rebuilt_image_has_another_id(harness: RuntimeHarness) -> None:
     (image,) = {service.image for service in harness.spec().services}
     first = harness.runtime.images([image])
     assert harness.runtime.images([image]) == first
@@ -164,7 +162,7 @@ def test_an_image_that_is_built_anew_has_another_id(harness: RuntimeHarness) -> 
     assert again[image] != first[image]
 
 
-def test_when_all_room_is_taken_it_says_so_until_a_sandbox_ends(harness: RuntimeHarness) -> None:
+def test_launches_fail_at_capacity_until_a_sandbox_ends(harness: RuntimeHarness) -> None:
     runtime = harness.with_capacity_for_one()
     first, second = harness.spec(), harness.spec()
     runtime.create(first, ignore_step, TIME_LIMIT)
@@ -176,7 +174,7 @@ def test_when_all_room_is_taken_it_says_so_until_a_sandbox_ends(harness: Runtime
     assert runtime.create(second, ignore_step, TIME_LIMIT).alive
 
 
-def test_an_engine_that_is_away_is_never_told_as_an_empty_one(harness: RuntimeHarness) -> None:
+def test_an_unreachable_engine_is_not_mistaken_for_an_empty_one(harness: RuntimeHarness) -> None:
     runtime, spec = harness.unreachable_runtime(), harness.spec()
     calls = {
         "create": lambda: runtime.create(spec, ignore_step, TIME_LIMIT),
@@ -197,7 +195,7 @@ def test_an_engine_that_is_away_is_never_told_as_an_empty_one(harness: RuntimeHa
         pytest.fail(f"{name} answered {answer}")
 
 
-def test_eight_launches_at_once_do_not_get_into_each_others_way(harness: RuntimeHarness) -> None:
+def test_eight_parallel_launches_succeed(harness: RuntimeHarness) -> None:
     specs = [harness.spec() for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda s: harness.runtime.create(s, ignore_step, TIME_LIMIT), specs))
@@ -206,7 +204,7 @@ def test_eight_launches_at_once_do_not_get_into_each_others_way(harness: Runtime
     assert set(harness.runtime.observe()) == {spec.id for spec in specs}
 
 
-def test_a_command_gives_its_exit_code_and_its_output(harness: RuntimeHarness) -> None:
+def test_a_command_returns_its_exit_code_and_output(harness: RuntimeHarness) -> None:
     spec = harness.spec()
     harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     for code, output in ((0, "all is well"), (3, "it is not")):
@@ -214,7 +212,7 @@ def test_a_command_gives_its_exit_code_and_its_output(harness: RuntimeHarness) -
         assert harness.runtime.execute(spec.id, "web", command, 10) == (code, output)
 
 
-def test_of_a_long_output_the_end_is_kept(harness: RuntimeHarness) -> None:
+def test_the_end_of_a_long_output_is_kept(harness: RuntimeHarness) -> None:
     spec = harness.spec()
     harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     command = harness.command_with_result(0, "x" * 100_000 + "the end")
@@ -224,7 +222,7 @@ def test_of_a_long_output_the_end_is_kept(harness: RuntimeHarness) -> None:
     assert output.endswith("the end")
 
 
-def test_looking_into_a_service_that_is_not_there_names_it(harness: RuntimeHarness) -> None:
+def test_an_unknown_service_is_named_in_the_error(harness: RuntimeHarness) -> None:
     spec = harness.spec()
     harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     with pytest.raises(ServiceNotFound, match="cache"):
@@ -233,7 +231,7 @@ def test_looking_into_a_service_that_is_not_there_names_it(harness: RuntimeHarne
         harness.runtime.logs(new_id(), "web", 5)
 
 
-def test_a_stopped_service_is_seen_with_its_exit_code(harness: RuntimeHarness) -> None:
+def test_a_stopped_service_is_observed_with_its_exit_code(harness: RuntimeHarness) -> None:
     spec = harness.spec()
     harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     harness.stop_service(spec, "store", 9)
@@ -246,7 +244,7 @@ def test_a_stopped_service_is_seen_with_its_exit_code(harness: RuntimeHarness) -
     assert not store.stopped_with_engine
 
 
-def test_no_command_runs_in_a_stopped_service(harness: RuntimeHarness) -> None:
+def test_commands_fail_in_a_stopped_service(harness: RuntimeHarness) -> None:
     spec = harness.spec()
     harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     harness.stop_service(spec, "store", 9)
@@ -254,14 +252,14 @@ def test_no_command_runs_in_a_stopped_service(harness: RuntimeHarness) -> None:
         harness.runtime.execute(spec.id, "store", ["id"], 5)
 
 
-def test_creating_it_again_starts_what_has_stopped(harness: RuntimeHarness) -> None:
+def test_create_restarts_stopped_services(harness: RuntimeHarness) -> None:
     spec = harness.spec()
     harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     harness.stop_service(spec, "store", 9)
     assert harness.runtime.create(spec, ignore_step, TIME_LIMIT).alive
 
 
-def test_use_moves_the_traffic_and_looking_does_not(harness: RuntimeHarness) -> None:
+def test_requests_count_as_traffic_and_observing_does_not(harness: RuntimeHarness) -> None:
     spec = harness.spec()
     facts = harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     before = harness.runtime.observe()[spec.id].traffic_bytes
@@ -277,7 +275,7 @@ def test_use_moves_the_traffic_and_looking_does_not(harness: RuntimeHarness) -> 
     assert untouched - before < 256 < used - untouched
 
 
-def test_lines_of_a_log_are_counted_on_from_where_the_last_count_ended(
+def test_counting_log_lines_continues_from_the_last_position(
     harness: RuntimeHarness,
 ) -> None:
     spec = harness.spec()
@@ -299,7 +297,7 @@ def test_lines_of_a_log_are_counted_on_from_where_the_last_count_ended(
     assert count(two).lines == 4, "a service that was started again"
 
 
-def test_lines_of_what_is_not_there_are_not_counted(harness: RuntimeHarness) -> None:
+def test_log_lines_of_missing_services_are_not_counted(harness: RuntimeHarness) -> None:
     spec = harness.spec()
     harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     asked = {new_id(): LineCount("store", "x"), spec.id: LineCount("nothing", "x")}
@@ -307,7 +305,7 @@ def test_lines_of_what_is_not_there_are_not_counted(harness: RuntimeHarness) -> 
     assert harness.runtime.count_lines({}) == {}
 
 
-def test_disk_is_measured_when_asked_for(harness: RuntimeHarness) -> None:
+def test_disk_usage_is_measured_on_request(harness: RuntimeHarness) -> None:
     spec = harness.spec()
     harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     harness.fill_disk(spec, 20)
@@ -317,7 +315,7 @@ def test_disk_is_measured_when_asked_for(harness: RuntimeHarness) -> None:
     assert 19 < measured < 25
 
 
-def test_consumption_is_told_of_those_that_run(harness: RuntimeHarness) -> None:
+def test_usage_is_returned_for_running_sandboxes(harness: RuntimeHarness) -> None:
     running, stopped = harness.spec(), harness.spec()
     harness.runtime.create(running, ignore_step, TIME_LIMIT)
     usage = harness.runtime.usage([running.id, stopped.id])
@@ -327,7 +325,7 @@ def test_consumption_is_told_of_those_that_run(harness: RuntimeHarness) -> None:
     assert harness.runtime.usage([]) == {}
 
 
-def test_a_lone_leftover_is_observed_and_can_be_destroyed(harness: RuntimeHarness) -> None:
+def test_a_leftover_object_is_observed_and_can_be_destroyed(harness: RuntimeHarness) -> None:
     leftover = new_id()
     harness.add_orphan(leftover)
     facts = harness.runtime.observe()[leftover]
@@ -338,7 +336,7 @@ def test_a_lone_leftover_is_observed_and_can_be_destroyed(harness: RuntimeHarnes
     assert harness.runtime.observe() == {}
 
 
-def test_what_can_be_enforced_is_told(harness: RuntimeHarness) -> None:
+def test_capabilities_are_reported(harness: RuntimeHarness) -> None:
     capabilities = harness.runtime.capabilities()
     assert capabilities.name
     assert capabilities.version
@@ -347,5 +345,5 @@ def test_what_can_be_enforced_is_told(harness: RuntimeHarness) -> None:
     assert 0 <= capabilities.space.disk_free_mb <= capabilities.space.disk_total_mb
 
 
-def test_secrets_are_not_in_what_is_printed_of_a_spec(harness: RuntimeHarness) -> None:
+def test_the_repr_of_a_spec_has_no_secrets(harness: RuntimeHarness) -> None:
     assert "not-to-be-told" not in repr(harness.spec())

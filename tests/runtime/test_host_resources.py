@@ -1,4 +1,4 @@
-"""What is left on the machine that runs the sandboxes, as the kernel tells it."""
+"""Free resources of the machine, as reported by the kernel."""
 
 from __future__ import annotations
 
@@ -21,26 +21,28 @@ def inodes(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
     return say
 
 
-def test_the_disk_is_told_in_megabytes(tmp_path: Path) -> None:
+def test_disk_space_is_in_megabytes(tmp_path: Path) -> None:
     total, free = host_resources.disk_space(tmp_path)
     seen = os.statvfs(tmp_path)
     assert total == seen.f_frsize * seen.f_blocks // 2**20
     assert free is not None and 0 < free <= total
 
 
-def test_without_inodes_nothing_is_free(inodes: Callable[[int, int], None], tmp_path: Path) -> None:
+def test_without_inodes_no_disk_space_is_free(
+    inodes: Callable[[int, int], None], tmp_path: Path
+) -> None:
     inodes(19, 1000)
     assert host_resources.disk_space(tmp_path)[1] == 0
     inodes(20, 1000)
     assert host_resources.disk_space(tmp_path)[1]
 
 
-def test_a_file_system_that_counts_no_inodes_has_enough(
+def test_a_file_system_without_inodes_counts_as_having_enough(
     inodes: Callable[[int, int], None], tmp_path: Path
 ) -> None:
     inodes(0, 0)
     assert host_resources.disk_space(tmp_path)[1]
 
 
-def test_what_can_not_be_seen_is_not_made_up(tmp_path: Path) -> None:
+def test_unknown_resources_are_none(tmp_path: Path) -> None:
     assert host_resources.disk_space(tmp_path / "nowhere") == (None, None)

@@ -1,4 +1,4 @@
-"""Keys of secrets at rest are changed under a portal that works."""
+"""Rotation of the encryption keys while the portal runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.
 
 @pytest.fixture
 def new_key(settings) -> str:
-    """In force, before the one that there was."""
+    """Add a key in front of the existing one."""
     return put_first(settings)
 
 
@@ -39,7 +39,7 @@ def put_first(settings) -> str:
 
 @pytest.fixture
 def everything(alice: User) -> tuple[Sandbox, Webhook, TOTP, RecoveryCodes]:
-    """One of each kind that has secrets."""
+    """Create one row of each model that has secrets."""
     webhook = Webhook.objects.create(
         user=alice, slot=1, url="https://example.com/", secrets={"current": "whsec_AAAA"}
     )
@@ -53,7 +53,7 @@ def run(*arguments: str) -> str:
     return out.getvalue()
 
 
-def test_all_is_read_with_the_new_key_alone_afterwards(everything, new_key, settings) -> None:
+def test_after_rotation_the_new_key_decrypts_everything(everything, new_key, settings) -> None:
     sandbox, webhook, _, codes = everything
     kept, shown = dict(sandbox.secrets), codes.get_unused_codes()
     said = run()
@@ -68,7 +68,7 @@ def test_all_is_read_with_the_new_key_alone_afterwards(everything, new_key, sett
     assert Fernet(new_key).decrypt(factors["totp"].instance.data["secret"]) == b"JBSWY3DPEHPK3PXP"
 
 
-def test_asked_whether_an_earlier_key_is_needed_it_changes_nothing(everything, new_key) -> None:
+def test_checking_whether_an_old_key_is_needed_changes_nothing(everything, new_key) -> None:
     before = at_rest(everything[0])
     with pytest.raises(CommandError, match="Key 2 is still needed"):
         run("--check")
@@ -78,7 +78,7 @@ def test_asked_whether_an_earlier_key_is_needed_it_changes_nothing(everything, n
     assert "Only the first key is needed." in run("--check")
 
 
-def test_stopped_in_the_middle_it_goes_on_where_it_was(alice, settings, monkeypatch) -> None:
+def test_an_interrupted_rotation_continues(alice, settings, monkeypatch) -> None:
     for _ in range(3):
         launch(alice)
     put_first(settings)
@@ -92,7 +92,7 @@ def test_stopped_in_the_middle_it_goes_on_where_it_was(alice, settings, monkeypa
     assert rotation.rotate() == Counter()
 
 
-def test_what_was_wiped_meanwhile_stays_wiped(alice, settings, monkeypatch) -> None:
+def test_secrets_wiped_during_rotation_stay_wiped(alice, settings, monkeypatch) -> None:
     sandbox = launch(alice)
     put_first(settings)
     places = list(rotation.encrypted_values())
@@ -105,9 +105,7 @@ def test_what_was_wiped_meanwhile_stays_wiped(alice, settings, monkeypatch) -> N
     assert at_rest(sandbox) == ""
 
 
-def test_a_key_that_is_missing_is_asked_for_and_nothing_is_harmed(
-    everything, new_key, settings
-) -> None:
+def test_a_missing_key_is_reported_and_nothing_changes(everything, new_key, settings) -> None:
     before, keys = at_rest(everything[0]), settings.SANDBOX_ENCRYPTION_KEYS
     settings.SANDBOX_ENCRYPTION_KEYS = [new_key]
     with pytest.raises(CommandError, match="4 secrets can't be decrypted"):
@@ -118,13 +116,13 @@ def test_a_key_that_is_missing_is_asked_for_and_nothing_is_harmed(
     assert "4 secrets were re-encrypted" in run()
 
 
-def test_without_a_good_key_it_says_how_to_make_one(settings) -> None:
+def test_without_a_valid_key_the_error_has_a_remedy(settings) -> None:
     settings.SANDBOX_ENCRYPTION_KEYS = ["short"]
     with pytest.raises(CommandError, match="key 1 isn't a Fernet key"):
         run()
 
 
-def test_no_secret_is_written_by_the_way(everything, new_key, caplog, capfd) -> None:
+def test_rotation_prints_no_secret(everything, new_key, caplog, capfd) -> None:
     said = run()
     written = said + caplog.text + "".join(capfd.readouterr())
     assert not [value for value in everything[0].secrets.values() if value in written]

@@ -1,4 +1,4 @@
-"""The secrets of one sandbox, looked for wherever its whole life left a trace."""
+"""Search for a sandbox's secrets everywhere that its lifecycle leaves traces."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def body(response: Any) -> str:
 
 
 class Life:
-    """One sandbox, and all that was ever written or shown about it but its credentials."""
+    """One sandbox, and everything written or shown about it except its credentials."""
 
     def __init__(self, alice: User, runtime: MemoryRuntime, queue: Connection) -> None:
         self.alice, self.runtime, self.queue = alice, runtime, queue
@@ -61,7 +61,7 @@ class Life:
         self.traces[f"{name} ({self.row.state})"] = text
 
     def live(self) -> None:
-        """It is made, used, looked at, and talks too much."""
+        """Launch, use and read the sandbox, with verbose logs."""
         provisioning.provision(self.row)
         for service in ("api", "db"):
             self.runtime.write_log(self.sandbox.public_id, service, " ".join(self.secrets))
@@ -71,7 +71,7 @@ class Life:
         sweep()
 
     def answer_log_requests(self) -> None:
-        """What a worker says about its log waits in the cache for who asked."""
+        """Run the log requests, whose results wait in the cache."""
         answers = [
             worker_tasks.read_logs(self.sandbox.public_id, name, 50) for name in ("api", "db")
         ]
@@ -86,7 +86,7 @@ class Life:
         maintenance.reset(self.row)
 
     def look(self, admin_client: Client) -> None:
-        """Every page and answer about it, and all the rest that there is to read."""
+        """Read every page and API response about the sandbox."""
         address, name = f"/sandboxes/{self.sandbox.public_id}/", self.sandbox.public_id
         for page in PAGES:
             self.trace(page, body(self.web.get(address + page)))
@@ -114,7 +114,7 @@ def life(alice: User, runtime: MemoryRuntime, queued_tasks: Connection) -> Life:
 
 @pytest.fixture
 def written(caplog, capfd) -> Iterator[Callable[[], str]]:
-    """All that went to logs and to the two outputs, whatever the level."""
+    """Return everything written to logs, stdout and stderr, at any level."""
     caplog.set_level(logging.DEBUG)
 
     def read() -> str:
@@ -124,7 +124,7 @@ def written(caplog, capfd) -> Iterator[Callable[[], str]]:
     return read  # type: ignore[return-value]
 
 
-def test_a_whole_life_leaves_no_trace_of_them(life: Life, admin_client, written) -> None:
+def test_a_lifecycle_leaks_no_secret(life: Life, admin_client, written) -> None:
     life.look(admin_client)
     life.live()
     life.be_reset_in_vain()
@@ -144,7 +144,7 @@ def test_a_whole_life_leaves_no_trace_of_them(life: Life, admin_client, written)
 
 
 @pytest.mark.parametrize("debug", [False, True])
-def test_an_error_of_ours_shows_none_of_them(
+def test_an_internal_error_leaks_no_secret(
     life: Life, written, monkeypatch, settings, debug: bool
 ) -> None:
     settings.DEBUG = debug

@@ -1,4 +1,4 @@
-"""Secrets: unreadable at rest, gone at the end, and in no log, journal, message or dump."""
+"""Secrets are encrypted at rest, wiped at the end, and in no log, journal, email or dump."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
 
 def at_rest(sandbox: Sandbox) -> str:
-    """What the database holds in the column."""
+    """Return the stored value of the column."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT secrets FROM sandboxes_sandbox WHERE id = %s", [sandbox.pk])
         return str(cursor.fetchone()[0])
 
 
 def everything_at_rest() -> str:
-    """Every value in every table of the portal."""
+    """Return every value of every table of the portal."""
     found = []
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names(cursor):
@@ -45,7 +45,7 @@ def everything_at_rest() -> str:
     return "\n".join(found)
 
 
-def test_the_database_sees_nothing_of_them(alice, runtime):
+def test_the_database_has_no_plaintext(alice, runtime):
     sandbox = launch(alice)
     actions.read_credentials(sandbox, alice)
     runtime.write_log(sandbox.public_id, "api", " ".join(sandbox.secrets.values()))
@@ -61,7 +61,7 @@ def test_the_database_sees_nothing_of_them(alice, runtime):
     assert not [value for value in values if value in everything]
 
 
-def test_they_are_read_back_as_they_were(alice, runtime):
+def test_secrets_are_decrypted_unchanged(alice, runtime):
     sandbox = request(alice)
     written = dict(sandbox.secrets)
 
@@ -69,7 +69,7 @@ def test_they_are_read_back_as_they_were(alice, runtime):
     assert "STELLAR_SECRET" in written
 
 
-def test_two_rows_with_the_same_secrets_look_different(alice, runtime):
+def test_equal_secrets_have_different_ciphertexts(alice, runtime):
     one, two = request(alice), request(alice)
     for row in (one, two):
         Sandbox.objects.filter(pk=row.pk).update(secrets={"API_KEY": "sk_test_1"})
@@ -78,7 +78,7 @@ def test_two_rows_with_the_same_secrets_look_different(alice, runtime):
     assert reload(one).secrets == reload(two).secrets == {"API_KEY": "sk_test_1"}
 
 
-def test_lists_do_not_decrypt_them(alice, runtime, settings):
+def test_lists_do_not_decrypt_secrets(alice, runtime, settings):
     request(alice)
     settings.SANDBOX_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
 
@@ -87,7 +87,7 @@ def test_lists_do_not_decrypt_them(alice, runtime, settings):
 
 
 @pytest.mark.parametrize("how", ["destroyed", "failed"])
-def test_they_are_wiped_when_it_ends(alice, runtime, how):
+def test_secrets_are_wiped_when_a_sandbox_ends(alice, runtime, how):
     sandbox = launch(alice)
     assert at_rest(sandbox)
     if how == "failed":
@@ -115,7 +115,7 @@ def test_keys_can_be_rotated(alice, runtime, settings):
     assert reload(sandbox).secrets == sandbox.secrets
 
 
-def test_a_key_that_is_missing_is_named_with_the_remedy(alice, runtime, settings):
+def test_a_missing_key_is_reported_with_a_remedy(alice, runtime, settings):
     sandbox = request(alice)
     settings.SANDBOX_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
 
@@ -123,7 +123,7 @@ def test_a_key_that_is_missing_is_named_with_the_remedy(alice, runtime, settings
         assert reload(sandbox).secrets
 
 
-def test_without_any_key_nothing_is_kept_in_the_clear(alice, runtime, settings):
+def test_without_a_key_no_plaintext_is_stored(alice, runtime, settings):
     settings.SANDBOX_ENCRYPTION_KEYS = []
 
     with pytest.raises(ImproperlyConfigured, match="SANDBOX_ENCRYPTION_KEYS is empty"):
@@ -131,7 +131,7 @@ def test_without_any_key_nothing_is_kept_in_the_clear(alice, runtime, settings):
     assert not Sandbox.objects.exists()
 
 
-def test_a_dump_holds_no_secret_and_can_be_loaded_again(alice, runtime, capsys):
+def test_a_dump_has_no_secret_and_can_be_restored(alice, runtime, capsys):
     sandbox = launch(alice)
     call_command("dumpdata", "sandboxes", "auth.user")
     dump = capsys.readouterr().out
@@ -145,7 +145,7 @@ def test_a_dump_holds_no_secret_and_can_be_loaded_again(alice, runtime, capsys):
     assert Sandbox.objects.get(public_id=sandbox_id).secrets == kept
 
 
-def test_messages_to_the_worker_hold_ids_and_nothing_else(alice, runtime, monkeypatch, clock):
+def test_messages_to_the_worker_have_only_ids(alice, runtime, monkeypatch, clock):
     sent: list[tuple[object, ...]] = []
     for task in (
         worker_tasks.provision,
@@ -168,7 +168,7 @@ def test_messages_to_the_worker_hold_ids_and_nothing_else(alice, runtime, monkey
     assert {message for message in sent if message} == {(sandbox.public_id,)}
 
 
-def test_logs_journal_and_mails_tell_nothing(alice, runtime, caplog, capfd, clock):
+def test_logs_journal_and_emails_have_no_secret(alice, runtime, caplog, capfd, clock):
     caplog.set_level(logging.DEBUG)
     with run_on_commit():
         sandbox, _ = actions.launch_sandbox(alice, actions.LaunchRequest(ttl_minutes=15))
@@ -194,7 +194,7 @@ def test_logs_journal_and_mails_tell_nothing(alice, runtime, caplog, capfd, cloc
     assert not [value for value in values for text in told if value in text]
 
 
-def test_a_sandbox_shown_by_accident_shows_no_secret(alice, runtime):
+def test_the_repr_of_a_sandbox_has_no_secret(alice, runtime):
     sandbox = request(alice)
 
     assert not [v for v in sandbox.secrets.values() if v in f"{sandbox!r} {sandbox}"]

@@ -1,4 +1,4 @@
-"""The demo accounts: they work, they stay, and they are kept from other eyes."""
+"""The demo accounts: they work, persist and stay private."""
 
 from __future__ import annotations
 
@@ -48,31 +48,31 @@ def test_everyone_can_sign_in_by_email(var: Path) -> None:
     assert [can_sign_in(account) for account in make(var).values()] == [True] * 3
 
 
-def test_every_token_is_its_owners(var: Path) -> None:
+def test_every_token_belongs_to_its_owner(var: Path) -> None:
     for name, account in make(var).items():
         token = api_tokens.authenticate(account["token"])
         assert token
         assert token.user.username == name
 
 
-def test_the_file_is_for_its_owner_alone(var: Path) -> None:
+def test_the_file_is_readable_only_by_its_owner(var: Path) -> None:
     make(var)
     assert (var / "demo-accounts.json").stat().st_mode & 0o777 == 0o600
     assert [file.name for file in var.iterdir()] == ["demo-accounts.json"]
 
 
-def test_no_two_passwords_or_tokens_are_alike(var: Path) -> None:
+def test_passwords_and_tokens_are_unique(var: Path) -> None:
     accounts = make(var).values()
     assert len({account["password"] for account in accounts}) == 3
     assert len({account["token"] for account in accounts}) == 3
 
 
-def test_repeated_it_changes_nothing(var: Path) -> None:
+def test_the_command_is_idempotent(var: Path) -> None:
     assert make(var) == make(var)
     assert User.objects.count() == 3
 
 
-def test_a_password_that_was_changed_is_made_anew_and_the_rest_stays(var: Path) -> None:
+def test_a_changed_password_is_replaced_and_the_rest_stays(var: Path) -> None:
     before = make(var)
     user = User.objects.get(username="developer")
     user.set_password("something else entirely")
@@ -83,7 +83,7 @@ def test_a_password_that_was_changed_is_made_anew_and_the_rest_stays(var: Path) 
     assert after["operator"] == before["operator"]
 
 
-def test_a_revoked_token_is_made_anew(var: Path) -> None:
+def test_a_revoked_token_is_replaced(var: Path) -> None:
     before = make(var)["developer2"]
     token = api_tokens.authenticate(before["token"])
     assert token
@@ -93,7 +93,7 @@ def test_a_revoked_token_is_made_anew(var: Path) -> None:
     assert api_tokens.authenticate(after["token"])
 
 
-def test_the_operator_loses_no_rights_to_someone_elses_token(var: Path) -> None:
+def test_the_operator_gets_no_token_of_another_user(var: Path) -> None:
     accounts = make(var)
     accounts["developer"]["token"] = accounts["operator"]["token"]
     (var / "demo-accounts.json").write_text(json.dumps(accounts))
@@ -103,7 +103,7 @@ def test_the_operator_loses_no_rights_to_someone_elses_token(var: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["", "no JSON", "[]", '{"developer": 7}'])
-def test_a_damaged_file_is_made_anew_and_its_tokens_die(var: Path, damage: str) -> None:
+def test_a_damaged_file_is_replaced_and_its_tokens_are_revoked(var: Path, damage: str) -> None:
     before = make(var)
     (var / "demo-accounts.json").write_text(damage)
     after = make(var)
@@ -112,13 +112,13 @@ def test_a_damaged_file_is_made_anew_and_its_tokens_die(var: Path, damage: str) 
     assert api_tokens.authenticate(before["developer"]["token"]) is None
 
 
-def test_an_account_that_was_switched_off_works_again(var: Path) -> None:
+def test_a_disabled_account_is_reactivated(var: Path) -> None:
     make(var)
     User.objects.update(is_active=False)
     assert can_sign_in(make(var)["developer"])
 
 
-def test_the_accounts_are_shown_when_asked_for(var: Path, capsys: Any) -> None:
+def test_the_accounts_are_shown_on_request(var: Path, capsys: Any) -> None:
     call_command("create_demo_accounts", "--print")
     shown = capsys.readouterr().out
     for account in make(var).values():

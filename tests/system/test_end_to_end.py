@@ -1,4 +1,4 @@
-"""The whole life of sandboxes, through the REST API of a real portal, on an engine and without."""
+"""The lifecycle of sandboxes through the REST API of a real portal, with and without an engine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SEED = {"plans": 5, "subscribers": 10, "invoices": 20}
 
 @pytest.fixture(autouse=True)
 def nothing_is_left(portal: Portal) -> Iterator[None]:
-    """Every test starts and ends with nothing running."""
+    """Check that nothing runs before and after each test."""
     yield
     for who in ("developer", "developer2"):
         with portal.client(who) as client:
@@ -52,7 +52,7 @@ def launch(client: httpx2.Client, **choices: Any) -> dict[str, Any]:
 
 
 def billing(client: httpx2.Client, sandbox: dict[str, Any]) -> httpx2.Client:
-    """The sandbox's own API, with its own key."""
+    """Return a client of the sandbox's API with its key."""
     keys = client.get(f"/sandboxes/{sandbox['id']}/credentials").json()
     return httpx2.Client(
         base_url=sandbox["endpoints"]["api"],
@@ -87,7 +87,7 @@ def test_a_launched_sandbox_answers_with_its_seed_over_api_and_sql(client: httpx
     assert sql_totals(url) == SEED
 
 
-def test_it_can_be_extended_once_touched_and_reset(client: httpx2.Client) -> None:
+def test_a_sandbox_can_be_extended_once_touched_and_reset(client: httpx2.Client) -> None:
     sandbox = launch(client, ttl_minutes=60)
     path = f"/sandboxes/{sandbox['id']}"
     assert client.post(f"{path}/extensions", json={"minutes": 121}).status_code == 422
@@ -109,7 +109,7 @@ def test_it_can_be_extended_once_touched_and_reset(client: httpx2.Client) -> Non
     assert after["endpoints"] == sandbox["endpoints"]
 
 
-def test_the_fourth_is_refused_until_one_is_destroyed(
+def test_the_fourth_sandbox_is_rejected_until_one_is_destroyed(
     client: httpx2.Client, portal: Portal
 ) -> None:
     sandboxes = [launch(client) for _ in range(3)]
@@ -126,7 +126,9 @@ def test_the_fourth_is_refused_until_one_is_destroyed(
     launch(client)
 
 
-def test_destroying_leaves_nothing_on_the_engine(client: httpx2.Client, portal: Portal) -> None:
+def test_destroying_removes_everything_from_the_engine(
+    client: httpx2.Client, portal: Portal
+) -> None:
     sandbox = launch(client)
     assert portal.held()
     path = f"/sandboxes/{sandbox['id']}"
@@ -139,7 +141,7 @@ def test_destroying_leaves_nothing_on_the_engine(client: httpx2.Client, portal: 
     assert (kept["live"], "== db ==" in kept["text"]) == (False, True), "its last lines are kept"
 
 
-def test_one_sweep_ends_what_has_expired(client: httpx2.Client, portal: Portal) -> None:
+def test_one_sweep_ends_expired_sandboxes(client: httpx2.Client, portal: Portal) -> None:
     sandbox, other = launch(client), launch(client)
     past = (
         "from datetime import timedelta; from sandboxes.models import Sandbox; "
@@ -155,7 +157,7 @@ def test_one_sweep_ends_what_has_expired(client: httpx2.Client, portal: Portal) 
     assert client.get(f"/sandboxes/{other['id']}").json()["state"] == "running"
 
 
-def test_a_crashed_sandbox_fails_with_its_reason_and_last_words(
+def test_a_crashed_sandbox_fails_with_its_reason_and_log_tail(
     client: httpx2.Client, portal: Portal
 ) -> None:
     sandbox = launch(client)
@@ -169,7 +171,7 @@ def test_a_crashed_sandbox_fails_with_its_reason_and_last_words(
 
 
 @pytest.mark.parametrize("portal", [ON_DOCKER], indirect=True)
-def test_a_sandbox_that_runs_out_of_memory_fails_and_says_so(
+def test_a_sandbox_that_runs_out_of_memory_fails_with_that_reason(
     client: httpx2.Client, portal: Portal
 ) -> None:
     sandbox = launch(client)
@@ -188,7 +190,7 @@ def test_a_sandbox_that_runs_out_of_memory_fails_and_says_so(
 
 
 @pytest.mark.parametrize("portal", ["process"], indirect=True)
-def test_without_an_engine_a_query_that_takes_too_much_memory_fails_alone(
+def test_without_an_engine_only_the_query_over_the_memory_limit_fails(
     client: httpx2.Client,
 ) -> None:
     path = f"/sandboxes/{launch(client)['id']}"
@@ -199,7 +201,7 @@ def test_without_an_engine_a_query_that_takes_too_much_memory_fails_alone(
 
 
 @pytest.mark.parametrize("portal", ["process"], indirect=True)
-def test_after_everything_was_killed_one_sweep_leaves_nothing(
+def test_after_all_processes_were_killed_one_sweep_cleans_up(
     client: httpx2.Client, portal: ProcessPortal
 ) -> None:
     first, second = launch(client), launch(client)
@@ -218,7 +220,7 @@ def test_after_everything_was_killed_one_sweep_leaves_nothing(
 
 
 def kill_all(portal: ProcessPortal) -> None:
-    """But for those that nobody can tell any more from their neighbours by their environment."""
+    """Kill all processes except those that can't be attributed by their environment."""
     for process in portal.processes():
         if not command_of(process).startswith("postgres:"):
             process_table.send_signal(process, signal.SIGKILL)
@@ -235,21 +237,21 @@ def dead_port(url: str) -> bool:
 
 
 def dead(sandbox: dict[str, Any]) -> bool:
-    """Whether nobody answers at its API."""
+    """Return whether the sandbox's API doesn't respond."""
     try:
         return not httpx2.get(f"{sandbox['endpoints']['api']}/healthz", timeout=2).is_success
     except httpx2.HTTPError:
         return True
 
 
-def test_its_stellar_account_is_funded(client: httpx2.Client) -> None:
+def test_the_stellar_account_is_funded(client: httpx2.Client) -> None:
     path = f"/sandboxes/{launch(client)['id']}"
     wait_for(
         lambda: client.get(path).json()["stellar"]["funding"] == "funded", "friendbot's answer"
     )
 
 
-def test_traffic_to_the_sandbox_is_activity_and_looking_at_it_is_not(
+def test_requests_to_the_sandbox_are_activity_and_viewing_it_is_not(
     client: httpx2.Client, portal: Portal
 ) -> None:
     sandbox = launch(client)
@@ -262,7 +264,7 @@ def test_traffic_to_the_sandbox_is_activity_and_looking_at_it_is_not(
     assert client.get(path).json()["idle_expires_at"] > untouched
 
 
-def test_requests_to_its_api_are_counted_and_probes_are_not(
+def test_requests_are_counted_and_ready_checks_are_not(
     client: httpx2.Client, portal: Portal
 ) -> None:
     sandbox = launch(client)
@@ -281,7 +283,7 @@ def test_requests_to_its_api_are_counted_and_probes_are_not(
     assert now()["requests_per_minute"] > 0
 
 
-def test_its_logs_come_by_way_of_the_worker(client: httpx2.Client) -> None:
+def test_logs_are_read_by_the_worker(client: httpx2.Client) -> None:
     path = f"/sandboxes/{launch(client)['id']}"
 
     def read() -> httpx2.Response:
@@ -294,7 +296,7 @@ def test_its_logs_come_by_way_of_the_worker(client: httpx2.Client) -> None:
 
 
 def signed_in(portal: Portal, who: str) -> httpx2.Client:
-    """A person's browser, as far as forms need one."""
+    """Return a user's browser, as far as forms need one."""
     person = httpx2.Client(base_url=f"http://127.0.0.1:{portal.port}", follow_redirects=True)
     person.get("/accounts/login/")
     account = portal.accounts[who]
@@ -309,9 +311,7 @@ def send(person: httpx2.Client, path: str, **fields: str) -> httpx2.Response:
     return answer
 
 
-def test_its_api_is_tried_in_the_portal_and_that_is_activity(
-    client: httpx2.Client, portal: Portal
-) -> None:
+def test_requests_of_the_api_explorer_are_activity(client: httpx2.Client, portal: Portal) -> None:
     sandbox = launch(client)
     path = f"/sandboxes/{sandbox['id']}"
     with closing(signed_in(portal, "developer")) as person:
@@ -327,7 +327,7 @@ def test_its_api_is_tried_in_the_portal_and_that_is_activity(
     assert client.get(path).json()["idle_expires_at"] > sandbox["idle_expires_at"]
 
 
-def test_the_doctor_finds_nothing_wrong(portal: Portal) -> None:
+def test_the_doctor_finds_no_problem(portal: Portal) -> None:
     portal.manage("reap_sandboxes")
     done = portal.manage("doctor", "--json")
     page = json.loads(done.stdout)

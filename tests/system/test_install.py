@@ -136,7 +136,7 @@ def test_the_port_is_reserved_until_a_server_that_asks_for_it_listens() -> None:
 
 
 def is_reserved(port: int) -> bool:
-    """Whether a socket that may not share the port is refused, as when one is chosen by Linux."""
+    """Return whether a socket that may not share the port is rejected, as for ephemeral ports."""
     with socket.socket() as other:
         try:
             other.bind(("127.0.0.1", port))

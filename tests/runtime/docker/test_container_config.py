@@ -1,4 +1,4 @@
-"""A container's clothes, as the engine and the inside of the container tell them."""
+"""Configuration of a container, as shown by the engine and inside the container."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.harness.runtimes import (
 pytestmark = pytest.mark.engine
 
 
-def test_a_container_wears_its_clothes(docker_harness: DockerHarness) -> None:
+def test_containers_have_the_configured_limits(docker_harness: DockerHarness) -> None:
     spec, _ = docker_harness.create()
     host = docker_harness.inspect(spec, "web")["HostConfig"]
     assert host["CapDrop"] == ["ALL"]
@@ -37,7 +37,7 @@ def test_a_container_wears_its_clothes(docker_harness: DockerHarness) -> None:
 
 
 def cpus_in_force(harness: DockerHarness, spec: SandboxSpec, service: str) -> float:
-    """How many CPUs the kernel gives the service, whichever its version of control groups."""
+    """Return the CPUs that the kernel grants the service, with either version of cgroups."""
     v1, v2 = "/sys/fs/cgroup/cpu/cpu.cfs_%s_us", "/sys/fs/cgroup/cpu.max"
     read = f"cat {v2} || cat {v1 % 'quota'} {v1 % 'period'}"
     _, told = harness.runtime.execute(spec.id, service, ["sh", "-c", f"({read}) 2>/dev/null"], 10)
@@ -45,7 +45,7 @@ def cpus_in_force(harness: DockerHarness, spec: SandboxSpec, service: str) -> fl
     return quota / period
 
 
-def test_cpu_is_lent_until_the_sandbox_is_ready_and_no_longer(
+def test_extra_cpu_is_granted_until_the_sandbox_is_ready(
     docker_harness: DockerHarness,
 ) -> None:
     spec = docker_harness.spec()
@@ -64,7 +64,7 @@ def test_cpu_is_lent_until_the_sandbox_is_ready_and_no_longer(
         assert host["PidsLimit"] == service.pids
 
 
-def test_cpu_that_a_killed_worker_lent_is_taken_back_by_the_next(
+def test_extra_cpu_granted_by_a_killed_worker_is_revoked_by_the_next(
     docker_harness: DockerHarness,
 ) -> None:
     spec = docker_harness.spec()
@@ -81,7 +81,7 @@ def test_cpu_that_a_killed_worker_lent_is_taken_back_by_the_next(
         assert cpus_in_force(docker_harness, spec, "web") == 0.5
 
 
-def test_inside_a_container_there_is_no_privilege_to_be_had(docker_harness: DockerHarness) -> None:
+def test_containers_have_no_privileges(docker_harness: DockerHarness) -> None:
     spec, _ = docker_harness.create()
     _, text = docker_harness.runtime.execute(spec.id, "web", ["cat", "/proc/1/status"], 10)
     status = dict(line.split(":", 1) for line in text.splitlines())
@@ -92,7 +92,7 @@ def test_inside_a_container_there_is_no_privilege_to_be_had(docker_harness: Dock
     assert status["Seccomp"].strip() == "2"
 
 
-def test_a_read_only_root_file_system_can_be_written_in_its_tmpfs_alone(
+def test_with_a_read_only_root_only_tmpfs_is_writable(
     docker_harness: DockerHarness,
 ) -> None:
     spec, _ = docker_harness.create()
@@ -109,7 +109,7 @@ def test_a_read_only_root_file_system_can_be_written_in_its_tmpfs_alone(
 @pytest.mark.parametrize(
     ("instruction", "why"), [("USER root", "runs as root"), ("VOLUME /home", "declares volumes")]
 )
-def test_an_image_that_would_undo_the_clothes_is_refused(
+def test_an_image_that_weakens_the_configuration_is_rejected(
     docker_harness: DockerHarness, instruction: str, why: str
 ) -> None:
     file = io.BytesIO(f"FROM {docker_harness.image}\n{instruction}\n".encode())
@@ -123,7 +123,7 @@ def test_an_image_that_would_undo_the_clothes_is_refused(
         docker_harness.client.remove_image(tag, force=True)
 
 
-def test_no_more_processes_than_allowed(docker_harness: DockerHarness) -> None:
+def test_the_number_of_processes_is_limited(docker_harness: DockerHarness) -> None:
     spec, _ = docker_harness.create()
     many = "i=0; while [ $i -lt 60 ]; do sleep 5 & i=$((i+1)); done; echo all"
     _, output = docker_harness.runtime.execute(spec.id, "store", ["sh", "-c", many], 20)
@@ -131,7 +131,7 @@ def test_no_more_processes_than_allowed(docker_harness: DockerHarness) -> None:
     assert docker_harness.runtime.observe()[spec.id].alive
 
 
-def test_a_file_can_not_grow_over_the_disk_limit(docker_harness: DockerHarness) -> None:
+def test_a_file_cannot_exceed_the_disk_limit(docker_harness: DockerHarness) -> None:
     spec, _ = docker_harness.create(disk_mb=8)
     grow = ["dd", "if=/dev/zero", "of=/home/x", "bs=1M", "count=20"]
     code, _ = docker_harness.runtime.execute(spec.id, "store", grow, 20)
@@ -140,7 +140,7 @@ def test_a_file_can_not_grow_over_the_disk_limit(docker_harness: DockerHarness) 
     assert int(size or 0) <= 8 * 2**20
 
 
-def test_a_service_that_ran_out_of_memory_is_told_as_such(docker_harness: DockerHarness) -> None:
+def test_a_service_that_runs_out_of_memory_is_reported(docker_harness: DockerHarness) -> None:
     # `tail` keeps a line that has no end in memory.
     eat = ["sh", "-c", "until [ -s /tmp/exit ]; do sleep 0.1; done; tail /dev/zero"]
     spec = with_service(docker_harness.spec(), "store", command=eat)

@@ -1,4 +1,4 @@
-"""The hard limit on disk, on an engine of the test's own whose storage can enforce it."""
+"""The hard disk limit, on a separate engine whose storage can enforce it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class BenchOf(DockerHarness):
 
 @pytest.fixture(scope="module")
 def btrfs() -> Iterator[Path]:
-    """An empty file system, as a file that is mounted. Sockets lie in it: the path is short."""
+    """Mount an empty file system from a file. It also holds sockets, as its path is short."""
     with tempfile.TemporaryDirectory(prefix="btrfs-") as folder:
         disk, here = Path(folder) / "disk", Path(folder) / "d"
         here.mkdir()
@@ -69,7 +69,7 @@ def btrfs() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def bridge() -> Iterator[str]:
-    """One that an engine may have for its own: told to have none, it removes another's docker0."""
+    """Create a bridge for the second engine, which would otherwise remove docker0."""
     name = f"test{secrets.token_hex(4)}"
     for words in (f"add {name} type bridge", f"set {name} up"):
         subprocess.run(["ip", "link", *words.split()], check=True)
@@ -82,7 +82,7 @@ def bridge() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def engine(btrfs: Path, bridge: str) -> Iterator[str]:
-    """A second engine, which touches nothing of the first: not its data, bridge or firewall."""
+    """Run a second engine that doesn't share data, bridges or firewall rules with the first."""
     before = {one.name for one in INTERFACES.iterdir()}
     url = f"unix://{btrfs}/socket"
     command = [
@@ -122,7 +122,7 @@ def harness(engine: str, tiny_image: str) -> Iterator[BenchOf]:
     harness.clear()
 
 
-def test_what_is_written_over_the_limit_is_refused_and_the_sandbox_goes_on(
+def test_writes_over_the_limit_fail_and_the_sandbox_keeps_running(
     harness: BenchOf,
 ) -> None:
     assert harness.runtime.capabilities().hard_disk_limit
@@ -138,7 +138,7 @@ def test_what_is_written_over_the_limit_is_refused_and_the_sandbox_goes_on(
     fetch_page(facts)
 
 
-def test_another_sandbox_and_the_engine_still_have_room(harness: BenchOf) -> None:
+def test_other_sandboxes_and_the_engine_have_disk_space_left(harness: BenchOf) -> None:
     full, _ = harness.create(disk_mb=LIMIT_MB)
     harness.runtime.execute(full.id, "store", ["sh", "-c", MANY_FILES], TIME_LIMIT)
     other, _ = harness.create(disk_mb=LIMIT_MB)
@@ -146,7 +146,7 @@ def test_another_sandbox_and_the_engine_still_have_room(harness: BenchOf) -> Non
     assert (harness.runtime.capabilities().space.disk_free_mb or 0) > 500
 
 
-def test_services_that_can_write_share_what_a_sandbox_has(harness: BenchOf) -> None:
+def test_services_that_can_write_share_the_limit(harness: BenchOf) -> None:
     spec = with_service(harness.spec(disk_mb=LIMIT_MB), "web", read_only=False)
     harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     harness.fill_disk(spec, LIMIT_MB // 4)

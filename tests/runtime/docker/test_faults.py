@@ -1,4 +1,4 @@
-"""An engine that hangs or loses a reply, and a worker that is killed."""
+"""Engines that hang or lose responses, and workers that are killed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.engine
 @pytest.mark.parametrize(
     "request_line", ["/networks/create", "/containers/create", "/start", "/update"]
 )
-def test_a_reply_that_was_lost_after_the_engine_acted_is_made_up_for(
+def test_an_operation_recovers_from_a_lost_response(
     docker_harness: DockerHarness, tmp_path: Path, request_line: str
 ) -> None:
     spec, path, lost = docker_harness.spec(), tmp_path / "engine.sock", []
@@ -45,9 +45,7 @@ def test_a_reply_that_was_lost_after_the_engine_acted_is_made_up_for(
     assert docker_harness.remaining() == []
 
 
-def test_an_engine_that_hangs_is_given_up_in_time(
-    docker_harness: DockerHarness, tmp_path: Path
-) -> None:
+def test_a_hanging_engine_times_out(docker_harness: DockerHarness, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as deaf:
         deaf.bind(str(tmp_path / "engine.sock"))
         deaf.listen()
@@ -61,10 +59,10 @@ def test_an_engine_that_hangs_is_given_up_in_time(
 
 
 @pytest.mark.parametrize("request_line", ["/networks/create", "/containers/create"])
-def test_what_the_engine_does_too_late_is_taken_up_by_the_next_try(
+def test_the_next_attempt_reuses_what_the_engine_created_too_late(
     docker_harness: DockerHarness, tmp_path: Path, request_line: str
 ) -> None:
-    """The caller has given up when the engine gets to it, at the moment of the next try."""
+    """Let the engine process a request after its caller's timeout, during the next attempt."""
     spec, path = docker_harness.spec(), tmp_path / "engine.sock"
     with run_docker_proxy(path) as proxy:
 
@@ -96,7 +94,7 @@ harness.runtime.create(new_spec(sys.argv[2], id=sys.argv[3]), ignore_step, 30)
 
 
 @pytest.mark.parametrize("milliseconds", [30, 90, 150, 250, 400, 600])
-def test_a_worker_killed_at_any_point_leaves_nothing_that_is_not_found(
+def test_a_worker_killed_at_any_point_leaves_only_labelled_objects(
     docker_harness: DockerHarness, milliseconds: int
 ) -> None:
     spec = docker_harness.spec()
@@ -121,7 +119,7 @@ def test_a_worker_killed_at_any_point_leaves_nothing_that_is_not_found(
     assert docker_harness.remaining() == []
 
 
-def test_containers_that_lost_their_network_are_made_anew(docker_harness: DockerHarness) -> None:
+def test_containers_that_lost_their_network_are_recreated(docker_harness: DockerHarness) -> None:
     spec, _ = docker_harness.create()
     for service in ("web", "store"):
         docker_harness.client.stop(f"{spec.id}-{service}-1", timeout=0)

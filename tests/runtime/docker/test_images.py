@@ -1,4 +1,4 @@
-"""Images are built when something in them has changed, and only then."""
+"""Images are rebuilt only when one of their inputs has changed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DOCKERFILE = "ARG BASE\nFROM ${BASE}\nCOPY data /data\n"
 
 @dataclass
 class Project:
-    """A folder to build from: a Dockerfile below it that copies the folder `data`."""
+    """A build context: a Dockerfile that copies the directory `data`."""
 
     root: Path
     image: str = field(default_factory=lambda: f"sandboxportal-tests/{secrets.token_hex(6)}")
@@ -69,24 +69,24 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
 
 
-def test_only_what_is_not_ignored_is_sent(project: Project) -> None:
+def test_ignored_files_are_not_sent(project: Project) -> None:
     project.write("secrets.txt", "x")
     assert project.names() == ["data/greeting", "images/Dockerfile"]
 
 
-def test_a_dockerfile_may_ignore_more_for_itself(project: Project) -> None:
+def test_a_dockerfile_can_have_its_own_dockerignore(project: Project) -> None:
     project.write("images/Dockerfile.dockerignore", "*\n!other\n")
     project.write("other/file", "x")
     assert project.names() == ["images/Dockerfile", "other/file"]
 
 
-def test_without_anything_ignored_all_is_sent(project: Project) -> None:
+def test_without_a_dockerignore_all_files_are_sent(project: Project) -> None:
     (project.root / ".dockerignore").unlink()
     project.write("more", "x")
     assert project.names() == ["data/greeting", "images/Dockerfile", "more"]
 
 
-def test_the_fingerprint_follows_every_input(project: Project) -> None:
+def test_the_fingerprint_depends_on_every_input(project: Project) -> None:
     seen = [project.context.fingerprint("base")]
     assert project.context.fingerprint("base") == seen[0]
     seen.append(project.context.fingerprint("another base"))
@@ -106,14 +106,14 @@ def test_the_fingerprint_follows_every_input(project: Project) -> None:
     assert len(set(seen)) == len(seen)
 
 
-def test_the_fingerprint_ignores_what_is_not_sent(project: Project) -> None:
+def test_the_fingerprint_does_not_depend_on_ignored_files(project: Project) -> None:
     before = project.context.fingerprint()
     project.write("notes.txt", "x")
     (project.root / "data" / "greeting").touch()
     assert project.context.fingerprint() == before
 
 
-def test_an_archive_tells_nothing_of_who_made_it(project: Project) -> None:
+def test_an_archive_does_not_identify_its_creator(project: Project) -> None:
     with project.context.archive("amd64") as archive, tarfile.open(fileobj=archive) as tar:
         members = tar.getmembers()
     assert [member.name for member in members] == ["data/greeting", "images/Dockerfile"]
@@ -122,14 +122,14 @@ def test_an_archive_tells_nothing_of_who_made_it(project: Project) -> None:
     }
 
 
-def test_packages_that_cannot_be_had_are_told(project: Project) -> None:
+def test_unavailable_packages_are_reported(project: Project) -> None:
     project.write("images/requirements.txt", "six==1.17.0 --hash=sha256:" + "0" * 64)
     with pytest.raises(RuntimeFailure, match=r"requirements\.txt couldn't be downloaded"):
         project.context.archive("amd64")
 
 
 @pytest.mark.parametrize(("architecture", "machine"), [("amd64", "x86_64"), ("arm64", "aarch64")])
-def test_the_wheels_are_those_of_the_engines_machine(architecture: str, machine: str) -> None:
+def test_wheels_match_the_engines_architecture(architecture: str, machine: str) -> None:
     (spec,) = (spec for image, spec in load("billing").builds.items() if "api" in image)
     context = BuildContext(spec.context, spec.dockerfile)
     with context.archive(architecture) as archive, tarfile.open(fileobj=archive) as tar:
@@ -141,7 +141,7 @@ def test_the_wheels_are_those_of_the_engines_machine(architecture: str, machine:
 
 
 class Engine:
-    """The machine's engine, on which nothing of a project is left."""
+    """The machine's engine, from which all images of a project are removed."""
 
     def __init__(self, project: Project) -> None:
         self.client = docker.APIClient(timeout=120)
@@ -160,7 +160,7 @@ class Engine:
         return set(self.client.images(quiet=True, filters={"label": label}))
 
     def read(self, path: str) -> bytes:
-        """A file in the image."""
+        """Return the contents of a file in the image."""
         container = self.client.create_container(self.project.image, ["true"])["Id"]
         try:
             chunks, _ = self.client.get_archive(container, path)
@@ -184,7 +184,7 @@ def engine(project: Project) -> Iterator[Engine]:
 
 
 @pytest.mark.engine
-def test_an_image_is_built_once_and_again_after_a_change(engine: Engine, project: Project) -> None:
+def test_an_image_is_rebuilt_only_after_a_change(engine: Engine, project: Project) -> None:
     assert engine.ensure()
     first = engine.id()
     assert engine.read("/data/greeting") == b"hello\n"
@@ -204,16 +204,14 @@ def test_building_can_be_forced(engine: Engine) -> None:
 
 
 @pytest.mark.engine
-def test_an_image_that_was_removed_is_built_again(engine: Engine) -> None:
+def test_a_removed_image_is_rebuilt(engine: Engine) -> None:
     engine.ensure()
     engine.clear()
     assert engine.ensure()
 
 
 @pytest.mark.engine
-def test_a_version_that_a_container_still_uses_stays_until_it_is_free(
-    engine: Engine, project: Project
-) -> None:
+def test_an_old_version_stays_while_a_container_uses_it(engine: Engine, project: Project) -> None:
     engine.ensure()
     first = engine.id()
     container = engine.client.create_container(project.image, ["true"])["Id"]
@@ -227,7 +225,7 @@ def test_a_version_that_a_container_still_uses_stays_until_it_is_free(
 
 
 @pytest.mark.engine
-def test_a_step_that_fails_is_told_with_its_last_words(engine: Engine, project: Project) -> None:
+def test_a_failed_step_is_reported_with_its_output(engine: Engine, project: Project) -> None:
     project.write("images/Dockerfile", "ARG BASE\nFROM ${BASE}\nRUN echo last words; exit 7\n")
     with pytest.raises(BuildFailed, match="exit 7") as failure:
         ensure_images(engine.client, [project.wanted], project.said.append)
@@ -236,14 +234,14 @@ def test_a_step_that_fails_is_told_with_its_last_words(engine: Engine, project: 
 
 
 @pytest.mark.engine
-def test_the_base_image_is_a_debian_that_is_there_already(engine: Engine) -> None:
+def test_an_existing_debian_is_used_as_the_base_image(engine: Engine) -> None:
     said: list[str] = []
     assert ensure_base(engine.client, said.append) == engine.base
     assert said == []
 
 
 @pytest.mark.engine
-def test_the_command_finds_all_images_of_the_blueprints_up_to_date(
+def test_the_command_reports_up_to_date_images(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     call_command("build_images")
@@ -254,18 +252,18 @@ def test_the_command_finds_all_images_of_the_blueprints_up_to_date(
     ]
 
 
-def test_the_command_tells_of_a_blueprint_that_is_not_there() -> None:
+def test_the_command_reports_an_unknown_blueprint() -> None:
     with pytest.raises(CommandError, match="no valid blueprint “nothing”"):
         call_command("build_images", "nothing")
 
 
-def test_the_command_tells_of_an_engine_that_is_not_there(settings: pytest.FixtureRequest) -> None:
+def test_the_command_reports_an_unreachable_engine(settings: pytest.FixtureRequest) -> None:
     settings.DOCKER_HOST = "unix:///nowhere/docker.sock"  # type: ignore[attr-defined]
     with pytest.raises(CommandError, match="did not answer"):
         call_command("build_images")
 
 
-def test_where_no_base_can_be_had_it_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_base_image_the_error_has_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda _: None)
     with pytest.raises(RuntimeFailure, match="install mmdebstrap"):
         require_mmdebstrap(lambda _: None)
@@ -281,5 +279,5 @@ def test_where_no_base_can_be_had_it_is_told_what_to_do(monkeypatch: pytest.Monk
         ("sha256:aa", "sha256:aa"),
     ],
 )
-def test_an_image_is_found_however_its_name_is_written(written: str, listed: str) -> None:
+def test_an_image_is_found_under_all_forms_of_its_name(written: str, listed: str) -> None:
     assert full_name(written) == listed

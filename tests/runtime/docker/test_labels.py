@@ -1,4 +1,4 @@
-"""What operators see of a sandbox on the engine, and what is not ours there."""
+"""Labels of engine objects for operators, and objects that don't belong to the portal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.engine
 # --- what operators see --------------------------------------------------------------------------
 
 
-def test_the_engines_own_tools_show_what_a_sandbox_is(docker_harness: DockerHarness) -> None:
+def test_docker_commands_show_the_sandboxes(docker_harness: DockerHarness) -> None:
     spec, _ = docker_harness.create()
     label = f"label=sandboxportal.sandbox={spec.id}"
     shown = subprocess.run(
@@ -31,7 +31,7 @@ def test_the_engines_own_tools_show_what_a_sandbox_is(docker_harness: DockerHarn
 
 
 def test_compose_finds_its_own_labels(docker_harness: DockerHarness) -> None:
-    """Those that `docker compose ls` and `docker compose -p … ps` filter by."""
+    """Check the labels that `docker compose ls` and `docker compose -p … ps` filter by."""
     spec, _ = docker_harness.create()
     labels = docker_harness.inspect(spec, "web")["Config"]["Labels"]
     compose = {
@@ -53,7 +53,7 @@ def test_compose_finds_its_own_labels(docker_harness: DockerHarness) -> None:
 # --- what is not ours ----------------------------------------------------------------------------
 
 
-def test_a_stranger_of_the_same_name_is_neither_used_nor_removed(
+def test_a_foreign_container_of_the_same_name_is_neither_used_nor_removed(
     docker_harness: DockerHarness,
 ) -> None:
     spec = docker_harness.spec()
@@ -69,7 +69,7 @@ def test_a_stranger_of_the_same_name_is_neither_used_nor_removed(
         docker_harness.client.remove_container(stranger, force=True)
 
 
-def test_another_portals_sandboxes_are_neither_seen_nor_removed(
+def test_sandboxes_of_another_portal_are_neither_observed_nor_removed(
     docker_harness: DockerHarness,
 ) -> None:
     spec, _ = docker_harness.create()
@@ -79,7 +79,7 @@ def test_another_portals_sandboxes_are_neither_seen_nor_removed(
     assert docker_harness.runtime.observe()[spec.id].alive
 
 
-def test_a_container_that_an_operator_connected_does_not_keep_a_sandbox(
+def test_a_container_that_an_operator_connected_does_not_prevent_removal(
     docker_harness: DockerHarness,
 ) -> None:
     spec, _ = docker_harness.create()

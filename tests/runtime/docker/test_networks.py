@@ -1,4 +1,4 @@
-"""One small network for one sandbox: who reaches whom."""
+"""Network isolation: which addresses services can reach."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_services_reach_one_another_by_name(docker_harness: DockerHarness) -> No
 
 
 @pytest.mark.parametrize("bind_address", ["127.0.0.1", "0.0.0.0"])
-def test_neighbours_can_not_reach_each_other(
+def test_sandboxes_cannot_reach_each_other(
     docker_harness: DockerHarness, bind_address: str
 ) -> None:
     docker_harness.runtime = docker_harness.new_runtime(bind_address=bind_address)
@@ -55,7 +55,9 @@ def test_neighbours_can_not_reach_each_other(
     assert not docker_harness.reaches(mine, address, 8080)
 
 
-def test_ports_on_loopback_are_no_neighbours_way_in(docker_harness: DockerHarness) -> None:
+def test_sandboxes_cannot_reach_each_other_through_ports_on_loopback(
+    docker_harness: DockerHarness,
+) -> None:
     mine, _ = docker_harness.create()
     _, facts = docker_harness.create()
     port = facts.services["web"].ports[8080].port
@@ -66,7 +68,7 @@ def test_ports_on_loopback_are_no_neighbours_way_in(docker_harness: DockerHarnes
 
 
 def host_address() -> str:
-    """This machine's own address, as others see it."""
+    """Return this machine's address, as other hosts see it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))
         return str(probe.getsockname()[0])
@@ -74,7 +76,7 @@ def host_address() -> str:
 
 @contextmanager
 def page_on(address: str) -> Iterator[int]:
-    """A server on this machine that answers everyone with `ok`; its port."""
+    """Run a server on this machine that responds with `ok`; yield its port."""
 
     class Answer(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -86,20 +88,20 @@ def page_on(address: str) -> Iterator[int]:
         server.shutdown()
 
 
-def test_nothing_outside_is_reached_without_egress(docker_harness: DockerHarness) -> None:
+def test_without_egress_no_other_network_is_reachable(docker_harness: DockerHarness) -> None:
     spec, _ = docker_harness.create()
     with page_on(address := host_address()) as port:
         assert not docker_harness.reaches(spec, address, port)
     assert not docker_harness.reaches(spec, "169.254.169.254", 80)
 
 
-def test_a_blueprint_that_is_allowed_to_gets_out(docker_harness: DockerHarness) -> None:
+def test_with_egress_other_networks_are_reachable(docker_harness: DockerHarness) -> None:
     spec, _ = docker_harness.create(egress=True)
     with page_on(address := host_address()) as port:
         assert docker_harness.reaches(spec, address, port)
 
 
-def test_other_names_than_those_of_services_are_asked_of_nobody(
+def test_dns_queries_for_other_names_do_not_leave_the_container(
     docker_harness: DockerHarness,
 ) -> None:
     spec, _ = docker_harness.create()
@@ -115,7 +117,7 @@ def test_other_names_than_those_of_services_are_asked_of_nobody(
     assert turned_away() > before, "the question stays in the container"
 
 
-def test_subnets_that_others_took_count_as_taken(docker_harness: DockerHarness) -> None:
+def test_subnets_of_other_programs_count_as_taken(docker_harness: DockerHarness) -> None:
     runtime = docker_harness.new_runtime(IPv4Network("10.221.77.0/26"))
     assert runtime.capabilities().space.subnets_taken == 0
 
@@ -128,7 +130,7 @@ def test_subnets_that_others_took_count_as_taken(docker_harness: DockerHarness) 
         docker_harness.client.remove_network(name)
 
 
-def test_subnets_are_small_distinct_and_out_of_the_range(docker_harness: DockerHarness) -> None:
+def test_subnets_are_small_distinct_and_within_the_range(docker_harness: DockerHarness) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: docker_harness.create(), range(4)))
     filters = {"label": f"sandboxportal.instance={docker_harness.instance}"}
@@ -139,7 +141,7 @@ def test_subnets_are_small_distinct_and_out_of_the_range(docker_harness: DockerH
     assert not any(row["EnableIPv6"] or row["Attachable"] for row in networks)
 
 
-def test_a_subnet_that_another_network_has_is_left_alone(docker_harness: DockerHarness) -> None:
+def test_a_subnet_in_use_is_skipped(docker_harness: DockerHarness) -> None:
     runtime = docker_harness.with_capacity_for_one()
     assert isinstance(runtime, DockerRuntime)
     subnet = str(runtime._creator.networks.subnets)
@@ -152,7 +154,7 @@ def test_a_subnet_that_another_network_has_is_left_alone(docker_harness: DockerH
         docker_harness.client.remove_network(other["Id"])
 
 
-def test_ports_are_published_on_the_configured_address_and_told_as_of_the_public_one(
+def test_ports_are_published_on_the_bind_address_and_shown_at_the_public_host(
     docker_harness: DockerHarness,
 ) -> None:
     docker_harness.runtime = docker_harness.new_runtime(public_host="sandboxes.example.com")

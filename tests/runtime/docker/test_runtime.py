@@ -1,4 +1,4 @@
-"""The Docker runtime on a real engine: readiness, commands, activity, engines elsewhere."""
+"""The Docker runtime on a real engine: readiness, commands, activity, remote engines."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.engine
 # --- ready, commands, messages -------------------------------------------------------------------
 
 
-def test_a_sandbox_that_never_answers_is_given_up_when_its_time_is_up(
+def test_a_sandbox_that_never_responds_times_out(
     docker_harness: DockerHarness,
 ) -> None:
     never = [ReadyCheck("web", 8080, "/never")]
@@ -38,7 +38,7 @@ def test_a_sandbox_that_never_answers_is_given_up_when_its_time_is_up(
     assert caught.value.service == "web"
 
 
-def test_while_it_waits_the_step_is_told_again(docker_harness: DockerHarness) -> None:
+def test_the_step_is_reported_again_while_waiting(docker_harness: DockerHarness) -> None:
     told: list[str] = []
     never = [ReadyCheck("web", 8080, "/never")]
     with pytest.raises(NotReady):
@@ -46,7 +46,7 @@ def test_while_it_waits_the_step_is_told_again(docker_harness: DockerHarness) ->
     assert told.count("ready") >= 3
 
 
-def test_a_service_that_listens_before_it_is_ready_is_asked_only_once(
+def test_a_service_that_listens_before_it_is_ready_gets_one_request(
     docker_harness: DockerHarness,
 ) -> None:
     answer = r"sleep 1; echo -e 'HTTP/1.0 200 OK\r\n\r'"
@@ -55,7 +55,7 @@ def test_a_service_that_listens_before_it_is_ready_is_asked_only_once(
     assert docker_harness.runtime.create(spec, ignore_step, TIME_LIMIT).alive
 
 
-def test_that_a_service_died_is_noticed_while_another_is_waited_for(
+def test_a_crash_is_detected_while_waiting_for_another_service(
     docker_harness: DockerHarness,
 ) -> None:
     silent = with_service(
@@ -69,7 +69,7 @@ def test_that_a_service_died_is_noticed_while_another_is_waited_for(
     assert time.monotonic() - began < TIME_LIMIT / 3
 
 
-def test_a_command_that_takes_too_long_is_given_up(docker_harness: DockerHarness) -> None:
+def test_a_command_times_out(docker_harness: DockerHarness) -> None:
     spec, _ = docker_harness.create()
     for command in (["sleep", "60"], ["sh", "-c", "while :; do echo x; done"]):
         began = time.monotonic()
@@ -78,7 +78,7 @@ def test_a_command_that_takes_too_long_is_given_up(docker_harness: DockerHarness
         assert time.monotonic() - began < TIME_LIMIT
 
 
-def test_a_command_that_is_not_there_is_told_with_its_service(
+def test_a_missing_command_is_reported_with_its_service(
     docker_harness: DockerHarness,
 ) -> None:
     spec = docker_harness.spec(ready=[ReadyCheck("web", 8080, "/never")])
@@ -89,20 +89,20 @@ def test_a_command_that_is_not_there_is_told_with_its_service(
     assert "no-such-program" in docker_harness.runtime.logs(spec.id, "store", 5)
 
 
-def test_a_user_that_is_not_there_is_told_with_the_service(docker_harness: DockerHarness) -> None:
+def test_an_unknown_user_is_reported_with_its_service(docker_harness: DockerHarness) -> None:
     spec = with_service(docker_harness.spec(), "store", user="ghost")
     with pytest.raises(EngineRefused, match=r"service store: .*ghost"):
         docker_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
 
 
-def test_no_secret_is_in_what_the_engine_is_quoted_with(docker_harness: DockerHarness) -> None:
+def test_quoted_engine_errors_have_no_secrets(docker_harness: DockerHarness) -> None:
     secret = "s3cret-in-a-variable-with-no-name"
     spec = with_service(docker_harness.spec(), "store", environment={"": secret})
     with pytest.raises(EngineRefused, match="invalid environment variable: =•••"):
         docker_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
 
 
-def test_an_id_that_would_not_fit_into_names_is_refused(docker_harness: DockerHarness) -> None:
+def test_an_invalid_sandbox_id_is_rejected(docker_harness: DockerHarness) -> None:
     with pytest.raises(EngineRefused, match="lower-case"):
         docker_harness.runtime.create(docker_harness.spec(id="../Other"), ignore_step, TIME_LIMIT)
 
@@ -110,7 +110,7 @@ def test_an_id_that_would_not_fit_into_names_is_refused(docker_harness: DockerHa
 # --- activity ------------------------------------------------------------------------------------
 
 
-def test_a_sandbox_that_nobody_uses_has_no_traffic_to_speak_of(
+def test_an_unused_sandbox_has_hardly_any_traffic(
     docker_harness: DockerHarness,
 ) -> None:
     spec, facts = docker_harness.create()
@@ -121,7 +121,7 @@ def test_a_sandbox_that_nobody_uses_has_no_traffic_to_speak_of(
     assert 0 <= moved < 256
 
 
-def test_talk_of_services_among_themselves_is_no_traffic(docker_harness: DockerHarness) -> None:
+def test_traffic_among_services_is_not_activity(docker_harness: DockerHarness) -> None:
     serve = ["httpd", "-f", "-p", "9000", "-h", "/www"]
     spec = with_service(docker_harness.spec(), "store", command=serve)
     facts = docker_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
@@ -133,7 +133,7 @@ def test_talk_of_services_among_themselves_is_no_traffic(docker_harness: DockerH
     assert 0 <= moved < 256
 
 
-def test_one_sided_bytes_are_no_traffic() -> None:
+def test_one_way_traffic_is_not_activity() -> None:
     used = kernel_counters.NetworkBytes(received=4000, sent=5000)
     announced = kernel_counters.NetworkBytes(received=4400, sent=5000)
     deserted = kernel_counters.NetworkBytes(received=4000, sent=500_000)
@@ -144,7 +144,7 @@ def test_one_sided_bytes_are_no_traffic() -> None:
 # --- an engine on another machine ----------------------------------------------------------------
 
 
-def test_without_the_kernels_files_the_engine_is_asked(
+def test_without_kernel_counters_the_engines_statistics_are_used(
     docker_harness: DockerHarness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(kernel_counters, "INTERFACES", tmp_path)
@@ -159,7 +159,7 @@ def test_without_the_kernels_files_the_engine_is_asked(
     assert 0 < docker_harness.runtime.usage([spec.id])[spec.id].memory_mb < 96
 
 
-def test_the_kernel_and_the_engine_tell_the_same_of_a_container(
+def test_kernel_counters_match_the_engines_statistics(
     docker_harness: DockerHarness,
 ) -> None:
     spec, _ = docker_harness.create()
@@ -174,7 +174,7 @@ def test_the_kernel_and_the_engine_tell_the_same_of_a_container(
     assert by_kernel.cpu_seconds == pytest.approx(by_engine.cpu_seconds, abs=0.5)
 
 
-def test_every_process_has_a_client_of_its_own() -> None:
+def test_every_process_has_its_own_client() -> None:
     engine = EngineClient("", timeout=5)
     mine = engine.client()
     assert engine.client() is mine

@@ -1,4 +1,4 @@
-"""A log of a service that is a process: bounded, and no line of it counted twice."""
+"""Log files of process sandboxes: limited in size, with each line counted once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("logs") / "api.log"
 
 
-def test_a_long_log_is_shortened_to_its_last_lines_and_says_so(log: Path) -> None:
+def test_a_long_log_is_truncated_with_a_notice(log: Path) -> None:
     log.write_text("".join(f"line {number}\n" for number in range(1000)))
     size = log.stat().st_size
     logfile.truncate_log(log)
@@ -34,19 +34,19 @@ def test_a_long_log_is_shortened_to_its_last_lines_and_says_so(log: Path) -> Non
     assert first == f"({size - len(''.join(lines))} bytes before this were dropped)\n"
 
 
-def test_a_log_that_is_not_long_stays_as_it_is(log: Path) -> None:
+def test_a_short_log_is_not_changed(log: Path) -> None:
     log.write_text("x" * 4000)
     logfile.truncate_log(log)
     assert log.read_text() == "x" * 4000
 
 
-def test_a_single_endless_line_keeps_its_end(log: Path) -> None:
+def test_the_end_of_a_single_long_line_is_kept(log: Path) -> None:
     log.write_text("x" * 5000 + "the end")
     logfile.truncate_log(log)
     assert log.read_text().endswith("x" * 993 + "the end")
 
 
-def test_a_line_that_is_not_whole_yet_is_read_when_it_is(log: Path) -> None:
+def test_an_incomplete_line_is_read_once_it_is_complete(log: Path) -> None:
     log.write_text("one\ntw")
     text, place = logfile.read_from(log, 0)
     assert text == b"one\n"
@@ -56,9 +56,7 @@ def test_a_line_that_is_not_whole_yet_is_read_when_it_is(log: Path) -> None:
 
 @settings(max_examples=max(100, settings.default.max_examples))
 @given(st.lists(st.tuples(st.integers(0, 120), st.booleans(), st.booleans()), max_size=12))
-def test_every_line_that_is_still_there_is_read_once(
-    log: Path, acts: list[tuple[int, bool, bool]]
-) -> None:
+def test_every_remaining_line_is_read_once(log: Path, acts: list[tuple[int, bool, bool]]) -> None:
     log.write_text("")
     written, read, place = 0, [], 0
     for lines, shortens, reads in [*acts, (3, False, True)]:

@@ -1,4 +1,4 @@
-"""What only the runtime of processes has to keep: whose a process is, and what bounds it."""
+"""Rules specific to the process runtime: ownership of processes, and their limits."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def running(script: str) -> ProcessSpec:
     return ProcessSpec(["sh", "-c", script])
 
 
-def test_what_lives_is_found_by_its_mark_and_nothing_else_is(
+def test_processes_are_found_by_their_marks(
     process_harness: ProcessHarness,
 ) -> None:
     (spec, _), (other, _) = process_harness.create(), process_harness.create()
@@ -62,7 +62,7 @@ def test_what_lives_is_found_by_its_mark_and_nothing_else_is(
     assert not {one.pid for one in found} & {one.pid for one in others}
 
 
-def test_everything_of_it_ends_even_what_hides(process_harness: ProcessHarness) -> None:
+def test_destroying_ends_hidden_processes(process_harness: ProcessHarness) -> None:
     # A session and parent of its own, nothing in its environment, no file of the sandbox.
     hide = "(env -i setsid sleep 31337 >/dev/null 2>&1 &); cd /; exec sleep 300"
     spec = with_service(process_harness.spec(), "store", process=running(hide))
@@ -75,7 +75,7 @@ def test_everything_of_it_ends_even_what_hides(process_harness: ProcessHarness) 
     assert process_harness.remaining() == []
 
 
-def test_after_a_kill_of_everything_it_has_crashed_and_leaves_nothing(
+def test_after_its_processes_were_killed_a_sandbox_has_crashed_and_can_be_destroyed(
     process_harness: ProcessHarness,
 ) -> None:
     spec, _ = process_harness.create()
@@ -92,7 +92,7 @@ MAKE_SHARED_MEMORY = (
 )
 
 
-def test_shared_memory_of_what_was_killed_is_put_away(process_harness: ProcessHarness) -> None:
+def test_shared_memory_of_killed_processes_is_removed(process_harness: ProcessHarness) -> None:
     sharing = ProcessSpec(["python", "-S", "-c", MAKE_SHARED_MEMORY])
     before = {one.id for one in shared_memory.segments()}
     spec = with_service(process_harness.spec(), "store", process=sharing)
@@ -110,7 +110,7 @@ def test_shared_memory_of_what_was_killed_is_put_away(process_harness: ProcessHa
     assert not made & {one.id for one in shared_memory.segments()}
 
 
-def test_what_outlived_its_keeper_is_ended_with_the_sandbox(
+def test_processes_that_outlived_their_supervisor_end_with_the_sandbox(
     process_harness: ProcessHarness,
 ) -> None:
     spec, _ = process_harness.create()
@@ -123,7 +123,7 @@ def test_what_outlived_its_keeper_is_ended_with_the_sandbox(
     assert process_harness.remaining() == []
 
 
-def test_after_a_restart_of_the_machine_it_can_be_started_again_at_the_same_ports(
+def test_after_a_reboot_a_sandbox_restarts_on_the_same_ports(
     process_harness: ProcessHarness,
 ) -> None:
     spec, made = process_harness.create()
@@ -137,7 +137,7 @@ def test_after_a_restart_of_the_machine_it_can_be_started_again_at_the_same_port
     assert process_harness.runtime.execute(spec.id, "store", ["cat", "kept"], 5) == (0, "mine\n")
 
 
-def test_its_ports_are_reserved_from_their_choice_until_it_listens(
+def test_ports_are_reserved_until_the_services_listen(
     process_harness: ProcessHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start, free = process_create.start_supervisor, []
@@ -156,7 +156,7 @@ def test_its_ports_are_reserved_from_their_choice_until_it_listens(
     assert free == []
 
 
-def test_where_others_have_taken_its_port_meanwhile_it_gets_another(
+def test_a_restarted_sandbox_gets_another_port_if_its_own_is_taken(
     process_harness: ProcessHarness,
 ) -> None:
     spec, made = process_harness.create()
@@ -172,7 +172,7 @@ def test_where_others_have_taken_its_port_meanwhile_it_gets_another(
     process_harness.send_request(again)
 
 
-def test_a_keeper_that_can_t_start_is_told_before_time_is_up(
+def test_a_supervisor_that_cannot_start_is_reported_before_the_timeout(
     process_harness: ProcessHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process_create, "SUPERVISOR", ("-c", "pass"))
@@ -182,7 +182,7 @@ def test_a_keeper_that_can_t_start_is_told_before_time_is_up(
     assert time.monotonic() - started < TIME_LIMIT / 2
 
 
-def test_processes_whose_directory_has_gone_are_seen_and_ended(
+def test_processes_without_a_directory_are_observed_and_ended(
     process_harness: ProcessHarness,
 ) -> None:
     spec, _ = process_harness.create()
@@ -192,7 +192,7 @@ def test_processes_whose_directory_has_gone_are_seen_and_ended(
     assert process_harness.remaining() == []
 
 
-def test_a_number_alone_proves_nothing(process_harness: ProcessHarness) -> None:
+def test_a_reused_pid_is_not_mistaken_for_the_supervisor(process_harness: ProcessHarness) -> None:
     spec, _ = process_harness.create()
     process_table.end_all(lambda: members(process_harness, spec), 5)
     with subprocess.Popen(["sleep", "300"]) as innocent:
@@ -203,7 +203,7 @@ def test_a_number_alone_proves_nothing(process_harness: ProcessHarness) -> None:
         innocent.kill()
 
 
-def test_somebodys_shell_in_its_directory_is_left_alone(process_harness: ProcessHarness) -> None:
+def test_a_shell_in_the_directory_is_not_killed(process_harness: ProcessHarness) -> None:
     spec, _ = process_harness.create()
     where = directory(process_harness, spec).work("store")
     with subprocess.Popen(["sleep", "300"], cwd=where) as visitor:
@@ -212,7 +212,7 @@ def test_somebodys_shell_in_its_directory_is_left_alone(process_harness: Process
         visitor.kill()
 
 
-def test_another_portal_does_not_see_it(process_harness: ProcessHarness) -> None:
+def test_another_portal_does_not_observe_the_sandbox(process_harness: ProcessHarness) -> None:
     spec, _ = process_harness.create()
     assert (
         process_table.members("another", process_harness.home.parent / "elsewhere").get(spec.id)
@@ -226,10 +226,10 @@ HOGS = (
     "[subprocess.Popen([sys.executable, '-S', '-c', hog]) for _ in range(2)]\n"
     "time.sleep(300)"
 )
-"""Two processes, each within what the kernel grants to one."""
+"""Two processes, each within the kernel's limit of one process."""
 
 
-def test_a_service_that_takes_too_much_memory_is_ended_with_the_reason(
+def test_a_service_over_its_memory_limit_is_killed_with_a_reason(
     process_harness: ProcessHarness,
 ) -> None:
     hungry = ProcessSpec(["python", "-S", "-c", HOGS])
@@ -241,7 +241,9 @@ def test_a_service_that_takes_too_much_memory_is_ended_with_the_reason(
     assert "the limit is 48 MB in 24 processes" in process_harness.runtime.logs(spec.id, "store", 5)
 
 
-def test_one_process_gets_no_more_memory_than_its_service(process_harness: ProcessHarness) -> None:
+def test_a_process_cannot_exceed_the_memory_limit_of_its_service(
+    process_harness: ProcessHarness,
+) -> None:
     greedy = ProcessSpec(["python", "-S", "-c", "x = bytearray(100 << 20)"])
     never = [ReadyCheck("web", 8080, "/never")]
     spec = with_service(process_harness.spec(ready=never), "store", process=greedy)
@@ -250,7 +252,9 @@ def test_one_process_gets_no_more_memory_than_its_service(process_harness: Proce
     assert "MemoryError" in process_harness.runtime.logs(spec.id, "store", 5)
 
 
-def test_a_file_can_t_grow_past_the_disk_of_its_sandbox(process_harness: ProcessHarness) -> None:
+def test_a_file_cannot_exceed_the_disk_limit_of_its_sandbox(
+    process_harness: ProcessHarness,
+) -> None:
     grow = "head -c 20000000 /dev/zero > large; sleep 300"
     spec = with_service(process_harness.spec(disk_mb=1), "store", process=running(grow))
     process_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
@@ -259,7 +263,7 @@ def test_a_file_can_t_grow_past_the_disk_of_its_sandbox(process_harness: Process
 
 
 @pytest.mark.root
-def test_as_root_each_sandbox_runs_as_a_user_of_its_own(process_harness: ProcessHarness) -> None:
+def test_under_root_each_sandbox_runs_as_its_own_user(process_harness: ProcessHarness) -> None:
     (one, _), (other, _) = process_harness.create(), process_harness.create()
     users = [
         process_harness.runtime.execute(s.id, "store", ["id", "-u"], 5)[1] for s in (one, other)
@@ -271,7 +275,7 @@ def test_as_root_each_sandbox_runs_as_a_user_of_its_own(process_harness: Process
     assert process_harness.runtime.execute(one.id, "store", peek, 5)[0] != 0
 
 
-def test_a_service_that_says_nothing_of_processes_is_refused(
+def test_a_service_without_a_process_section_is_rejected(
     process_harness: ProcessHarness,
 ) -> None:
     spec = with_service(process_harness.spec(), "store", process=None)
@@ -280,14 +284,14 @@ def test_a_service_that_says_nothing_of_processes_is_refused(
     assert process_harness.remaining() == []
 
 
-def test_an_id_that_leads_elsewhere_is_refused(process_harness: ProcessHarness) -> None:
+def test_an_id_that_is_a_path_is_rejected(process_harness: ProcessHarness) -> None:
     with pytest.raises(EngineRefused):
         process_harness.runtime.create(process_harness.spec(id="../up"), ignore_step, TIME_LIMIT)
     process_harness.runtime.destroy("..")
     assert process_harness.home.exists()
 
 
-def test_a_changed_blueprint_is_prepared_anew_and_what_is_in_use_stays(
+def test_a_changed_blueprint_gets_a_new_template_and_used_ones_stay(
     process_harness: ProcessHarness,
 ) -> None:
     spec, _ = process_harness.create()
@@ -304,14 +308,16 @@ def test_a_changed_blueprint_is_prepared_anew_and_what_is_in_use_stays(
     assert {path.name for path in versions.iterdir()} == {after["tiny"], "current"}
 
 
-def test_what_can_t_be_prepared_says_why(process_harness: ProcessHarness) -> None:
+def test_a_failed_template_build_is_reported_with_its_cause(
+    process_harness: ProcessHarness,
+) -> None:
     wanted = TemplateBuild("broken", [], command=["sh", "-c", "echo no flour; exit 3"])
     with pytest.raises(PreparationFailed, match="no flour"):
         process_harness.runtime.templates.ensure([wanted], ignore_step)
     assert list(process_harness.runtime.images(["broken", "tiny"])) == ["tiny"]
 
 
-def test_what_callers_send_and_get_passes_whole(process_harness: ProcessHarness) -> None:
+def test_requests_and_responses_are_forwarded_unchanged(process_harness: ProcessHarness) -> None:
     spec, facts = process_harness.create()
     where = facts.services["web"].ports[8080]
     big = process_harness.home / "prepared" / "tiny" / "current" / "files" / "www" / "big"
