@@ -137,7 +137,7 @@ def test_below_a_lowered_limit_more_than_one_sandbox_must_end(alice, clock):
     assert refused.wait_seconds == 20 * 60
 
 
-def test_with_a_limit_of_zero_the_wait_is_unknown(alice):
+def test_with_a_limit_of_zero_the_wait_is_an_hour(alice):
     LimitOverride.objects.create(user=alice, max_active=0, reason="paused")
 
     refused = refusal(alice)

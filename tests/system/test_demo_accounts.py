@@ -93,7 +93,7 @@ def test_a_revoked_token_is_replaced(var: Path) -> None:
     assert api_tokens.authenticate(after["token"])
 
 
-def test_the_operator_gets_no_token_of_another_user(var: Path) -> None:
+def test_a_developer_with_the_operators_token_gets_their_own(var: Path) -> None:
     accounts = make(var)
     accounts["developer"]["token"] = accounts["operator"]["token"]
     (var / "demo-accounts.json").write_text(json.dumps(accounts))
