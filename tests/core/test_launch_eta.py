@@ -100,7 +100,7 @@ def test_other_blueprints_and_old_launches_do_not_count(alice: User) -> None:
     Sandbox.objects.filter(pk=newest.pk).update(blueprint="payouts", steps=slow)
     typical = estimate(making(alice)).typical
     assert typical.total == pytest.approx(4.2)
-    # The newest are those of the other blueprint and the one that is being made.
+    # The newest rows are of the other blueprint and of the current launch.
     assert typical.launches == RECENT_LAUNCHES - 2
 
 
@@ -136,7 +136,7 @@ def test_the_card_counts_down_and_reports_a_delay(web: Client, alice: User, cloc
     poll = reverse("card", args=[sandbox.public_id])
     seen = {"etag": page.context["live"][0].etag}
     clock.forward(seconds=1)
-    assert web.get(poll, seen, headers=HTMX).status_code == 204, "the page counts by itself"
+    assert web.get(poll, seen, headers=HTMX).status_code == 204, "the page counts on its own"
     clock.forward(seconds=30)
     assert "Taking longer than usual (4.2 s)" in text(web.get(poll, seen, headers=HTMX))
 

@@ -119,7 +119,7 @@ class Portal(ABC):
 
     @abstractmethod
     def clear(self) -> None:
-        """Remove all objects, whatever the tests' outcome."""
+        """Remove all objects, even after failed tests."""
 
 
 class DockerPortal(Portal):

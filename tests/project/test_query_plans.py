@@ -113,7 +113,7 @@ def test_the_most_frequent_queries_use_an_index(
 
     if vendor == "sqlite":
         assert index in plan, plan
-        # Ordered by it, too: nothing but the sweep's few rows is sorted.
+        # The index also provides the order, except for the sweep's few rows.
         assert "TEMP B-TREE" not in plan, plan
-    elif "sample" not in name:  # It has none, so PostgreSQL does not look for an index.
+    elif "sample" not in name:  # PostgreSQL doesn't use an index of an empty table.
         assert "Seq Scan" not in plan, plan

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.engine
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class ProxiedBench(DockerHarness):
+class ProxiedHarness(DockerHarness):
     """A harness whose runtime uses the proxy, while the test itself uses the engine directly."""
 
     def __init__(self, image: str, path: Path) -> None:
@@ -57,10 +57,10 @@ class ProxiedBench(DockerHarness):
 
 
 @pytest.fixture
-def proxied(tiny_image: str) -> Iterator[ProxiedBench]:
+def proxied(tiny_image: str) -> Iterator[ProxiedHarness]:
     with tempfile.TemporaryDirectory(prefix="proxy-") as folder:
         path = Path(folder) / "engine.sock"
-        harness = ProxiedBench(tiny_image, path)
+        harness = ProxiedHarness(tiny_image, path)
         environment = os.environ | {
             "SANDBOX_INSTANCE": harness.instance,
             "SANDBOX_SUBNETS": str(SUBNETS),
@@ -75,7 +75,7 @@ def proxied(tiny_image: str) -> Iterator[ProxiedBench]:
                 process.terminate()
 
 
-def test_a_sandbox_works_through_the_proxy(proxied: ProxiedBench) -> None:
+def test_a_sandbox_works_through_the_proxy(proxied: ProxiedHarness) -> None:
     runtime = proxied.runtime
     assert runtime.capabilities().version
     assert runtime.images([proxied.image])
@@ -122,7 +122,7 @@ FORBIDDEN = {
 }
 
 
-def test_a_container_with_more_rights_than_a_sandbox_is_denied(proxied: ProxiedBench) -> None:
+def test_a_container_with_more_rights_than_a_sandbox_is_denied(proxied: ProxiedHarness) -> None:
     spec = proxied.spec()
     container_config = ContainerConfig(Names(proxied.instance), "127.0.0.1")
     allowed = container_config.config(spec, spec.services[0], {})
@@ -135,7 +135,7 @@ def test_a_container_with_more_rights_than_a_sandbox_is_denied(proxied: ProxiedB
     assert status == 201, text
 
 
-def test_networks_of_other_drivers_and_ranges_are_denied(proxied: ProxiedBench) -> None:
+def test_networks_of_other_drivers_and_ranges_are_denied(proxied: ProxiedHarness) -> None:
     labels = {"sandboxportal.instance": proxied.instance, "sandboxportal.sandbox": "sbx_1"}
     allowed = {
         "Name": "sbx_1_default",
@@ -158,7 +158,7 @@ def test_networks_of_other_drivers_and_ranges_are_denied(proxied: ProxiedBench) 
     assert proxied.left() == []
 
 
-def test_unrelated_objects_on_the_engine_are_out_of_reach(proxied: ProxiedBench) -> None:
+def test_unrelated_objects_on_the_engine_are_out_of_reach(proxied: ProxiedHarness) -> None:
     name = f"foreign-{secrets.token_hex(4)}"
     host = proxied.client.create_host_config(network_mode="none")
     other = proxied.client.create_container(
@@ -187,7 +187,7 @@ def test_unrelated_objects_on_the_engine_are_out_of_reach(proxied: ProxiedBench)
         proxied.client.remove_container(name, force=True)
 
 
-def test_requests_that_the_portal_does_not_need_are_denied(proxied: ProxiedBench) -> None:
+def test_requests_that_the_portal_does_not_need_are_denied(proxied: ProxiedHarness) -> None:
     spec, _ = proxied.create()
     mine = f"{spec.id}-web-1"
     for method, path, body in (

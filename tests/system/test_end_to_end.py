@@ -207,7 +207,7 @@ def test_after_all_processes_were_killed_one_sweep_cleans_up(
     first, second = launch(client), launch(client)
     keys = client.get(f"/sandboxes/{second['id']}/credentials").json()
     threading.Timer(0.5, kill_all, [portal]).start()
-    # A process of PostgreSQL that is busy does not notice that its server has gone.
+    # A busy process of PostgreSQL doesn't notice that its server has stopped.
     with pytest.raises(psycopg.OperationalError), psycopg.connect(keys["database_url"]) as busy:
         busy.execute("SELECT count(*) FROM generate_series(1, 10000000000)")
     swept = portal.manage("reap_sandboxes")
@@ -289,7 +289,7 @@ def test_logs_are_read_by_the_worker(client: httpx2.Client) -> None:
     def read() -> httpx2.Response:
         return client.get(f"{path}/logs", params={"service": "db", "tail": 50})
 
-    # A worker that is busy is asked again.
+    # A busy worker is asked again.
     logs = next(answer for _ in range(20) if (answer := read()).status_code != 503)
     assert logs.status_code == 200
     assert logs.json()["text"]

@@ -127,7 +127,7 @@ def test_the_port_is_reserved_until_a_server_that_asks_for_it_listens() -> None:
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection(("127.0.0.1", port))
             with (
-                socket.create_server(("127.0.0.1", port)),  # It sets SO_REUSEADDR.
+                socket.create_server(("127.0.0.1", port)),  # The server sets SO_REUSEADDR.
                 socket.create_connection(("127.0.0.1", port)),
             ):
                 pass

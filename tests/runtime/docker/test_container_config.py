@@ -141,7 +141,7 @@ def test_a_file_cannot_exceed_the_disk_limit(docker_harness: DockerHarness) -> N
 
 
 def test_a_service_that_runs_out_of_memory_is_reported(docker_harness: DockerHarness) -> None:
-    # `tail` keeps a line that has no end in memory.
+    # `tail` keeps an unterminated line in memory.
     eat = ["sh", "-c", "until [ -s /tmp/exit ]; do sleep 0.1; done; tail /dev/zero"]
     spec = with_service(docker_harness.spec(), "store", command=eat)
     docker_harness.runtime.create(spec, ignore_step, TIME_LIMIT)

@@ -39,8 +39,8 @@ done
 """
 
 
-class BenchOf(DockerHarness):
-    """On the engine at an address of its own."""
+class SeparateEngineHarness(DockerHarness):
+    """A harness for the engine at another address."""
 
     def __init__(self, image: str, url: str) -> None:
         self.url = url
@@ -115,15 +115,15 @@ def answers(url: str) -> bool:
 
 
 @pytest.fixture
-def harness(engine: str, tiny_image: str) -> Iterator[BenchOf]:
-    harness = BenchOf(tiny_image, engine)
+def harness(engine: str, tiny_image: str) -> Iterator[SeparateEngineHarness]:
+    harness = SeparateEngineHarness(tiny_image, engine)
     harness.client.load_image(docker.APIClient().get_image(tiny_image))
     yield harness
     harness.clear()
 
 
 def test_writes_over_the_limit_fail_and_the_sandbox_keeps_running(
-    harness: BenchOf,
+    harness: SeparateEngineHarness,
 ) -> None:
     assert harness.runtime.capabilities().hard_disk_limit
     spec, facts = harness.create(disk_mb=LIMIT_MB)
@@ -138,7 +138,9 @@ def test_writes_over_the_limit_fail_and_the_sandbox_keeps_running(
     fetch_page(facts)
 
 
-def test_other_sandboxes_and_the_engine_have_disk_space_left(harness: BenchOf) -> None:
+def test_other_sandboxes_and_the_engine_have_disk_space_left(
+    harness: SeparateEngineHarness,
+) -> None:
     full, _ = harness.create(disk_mb=LIMIT_MB)
     harness.runtime.execute(full.id, "store", ["sh", "-c", MANY_FILES], TIME_LIMIT)
     other, _ = harness.create(disk_mb=LIMIT_MB)
@@ -146,7 +148,7 @@ def test_other_sandboxes_and_the_engine_have_disk_space_left(harness: BenchOf) -
     assert (harness.runtime.capabilities().space.disk_free_mb or 0) > 500
 
 
-def test_services_that_can_write_share_the_limit(harness: BenchOf) -> None:
+def test_services_that_can_write_share_the_limit(harness: SeparateEngineHarness) -> None:
     spec = with_service(harness.spec(disk_mb=LIMIT_MB), "web", read_only=False)
     harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     harness.fill_disk(spec, LIMIT_MB // 4)

@@ -109,12 +109,12 @@ def test_a_worker_killed_at_any_point_leaves_only_labelled_objects(
     with subprocess.Popen(arguments, stderr=subprocess.DEVNULL) as worker:
         wait_for(
             lambda: docker_harness.remaining() or worker.poll() is not None,
-            "it has begun",
+            "the creation has begun",
             pause=0.05,
         )
         time.sleep(milliseconds / 1000)
         worker.send_signal(signal.SIGKILL)
-    time.sleep(1)  # What the engine was asked last, it may still be doing.
+    time.sleep(1)  # The engine may still be processing the last request.
     docker_harness.runtime.destroy(spec.id)
     assert docker_harness.remaining() == []
 

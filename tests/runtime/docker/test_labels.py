@@ -15,7 +15,7 @@ from tests.harness.runtimes import TIME_LIMIT, DockerHarness, ignore_step
 pytestmark = pytest.mark.engine
 
 
-# --- what operators see --------------------------------------------------------------------------
+# Labels for operators.
 
 
 def test_docker_commands_show_the_sandboxes(docker_harness: DockerHarness) -> None:
@@ -50,7 +50,7 @@ def test_compose_finds_its_own_labels(docker_harness: DockerHarness) -> None:
     assert "not-to-be-told" not in json.dumps(labels)
 
 
-# --- what is not ours ----------------------------------------------------------------------------
+# Foreign objects.
 
 
 def test_a_foreign_container_of_the_same_name_is_neither_used_nor_removed(

@@ -107,7 +107,7 @@ def test_dns_queries_for_other_names_do_not_leave_the_container(
     spec, _ = docker_harness.create()
 
     def turned_away() -> int:
-        """How many datagrams came to a port of the container that nobody listens on."""
+        """Return the number of datagrams sent to closed ports of the container."""
         text = docker_harness.runtime.execute(spec.id, "web", ["cat", "/proc/net/snmp"], 10)[1]
         names, numbers = (line.split() for line in text.splitlines() if line.startswith("Udp:"))
         return int(numbers[names.index("NoPorts")])

@@ -26,7 +26,7 @@ from tests.harness.runtimes import (
 pytestmark = pytest.mark.engine
 
 
-# --- ready, commands, messages -------------------------------------------------------------------
+# Readiness, commands, errors.
 
 
 def test_a_sandbox_that_never_responds_times_out(
@@ -107,14 +107,14 @@ def test_an_invalid_sandbox_id_is_rejected(docker_harness: DockerHarness) -> Non
         docker_harness.runtime.create(docker_harness.spec(id="../Other"), ignore_step, TIME_LIMIT)
 
 
-# --- activity ------------------------------------------------------------------------------------
+# Activity.
 
 
 def test_an_unused_sandbox_has_hardly_any_traffic(
     docker_harness: DockerHarness,
 ) -> None:
     spec, facts = docker_harness.create()
-    time.sleep(15)  # The host announces itself on the new network in its first seconds.
+    time.sleep(15)  # The host announces itself on the new network for a few seconds.
     moved = (docker_harness.runtime.observe()[spec.id].traffic_bytes or 0) - (
         facts.traffic_bytes or 0
     )
@@ -141,7 +141,7 @@ def test_one_way_traffic_is_not_activity() -> None:
     assert deserted.activity_bytes == 8000
 
 
-# --- an engine on another machine ----------------------------------------------------------------
+# Remote engines.
 
 
 def test_without_kernel_counters_the_engines_statistics_are_used(

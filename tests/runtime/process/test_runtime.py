@@ -63,7 +63,7 @@ def test_processes_are_found_by_their_marks(
 
 
 def test_destroying_ends_hidden_processes(process_harness: ProcessHarness) -> None:
-    # A session and parent of its own, nothing in its environment, no file of the sandbox.
+    # With its own session and parent, an empty environment and no file of the sandbox.
     hide = "(env -i setsid sleep 31337 >/dev/null 2>&1 &); cd /; exec sleep 300"
     spec = with_service(process_harness.spec(), "store", process=running(hide))
     process_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
@@ -196,7 +196,7 @@ def test_a_reused_pid_is_not_mistaken_for_the_supervisor(process_harness: Proces
     spec, _ = process_harness.create()
     process_table.end_all(lambda: members(process_harness, spec), 5)
     with subprocess.Popen(["sleep", "300"]) as innocent:
-        # The supervisor's number was given out again.
+        # The PID of the supervisor was reused.
         directory(process_harness, spec).lock.write_text(str(innocent.pid))
         process_harness.runtime.destroy(spec.id)
         assert innocent.poll() is None
@@ -220,7 +220,7 @@ def test_another_portal_does_not_observe_the_sandbox(process_harness: ProcessHar
     )
 
 
-HOGS = (
+MEMORY_HOGS = (
     "import subprocess, sys, time\n"
     "hog = 'x = bytearray(30 << 20); import time; time.sleep(300)'\n"
     "[subprocess.Popen([sys.executable, '-S', '-c', hog]) for _ in range(2)]\n"
@@ -232,7 +232,7 @@ HOGS = (
 def test_a_service_over_its_memory_limit_is_killed_with_a_reason(
     process_harness: ProcessHarness,
 ) -> None:
-    hungry = ProcessSpec(["python", "-S", "-c", HOGS])
+    hungry = ProcessSpec(["python", "-S", "-c", MEMORY_HOGS])
     spec = with_service(process_harness.spec(ready=[]), "store", process=hungry)
     process_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     wait_for(lambda: not process_harness.runtime.observe()[spec.id].alive, "it is dead")
