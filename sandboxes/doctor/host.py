@@ -31,7 +31,7 @@ PRIVATE_FILES = ("env", "demo-accounts.json", "portal.sqlite3", "queue", "mail")
 
 def disks() -> Findings:
     yield var_disk(*disk_space(settings.VAR_DIR))
-    space = get_runtime().capabilities().space
+    space = get_runtime().capabilities().resources
     yield engine_disk(space.disk_total_mb, space.disk_free_mb)
 
 

@@ -29,7 +29,7 @@ class Route:
 
 
 def subnets() -> Findings:
-    taken = get_runtime().capabilities().space.subnets_taken
+    taken = get_runtime().capabilities().resources.subnets_taken
     if settings.SANDBOX_RUNTIME == "process" or taken is None:
         yield ok("Process sandboxes don't need subnets.")
         return

@@ -126,7 +126,7 @@ def record_engine_status() -> None:
         "engine": engine,
         "disk_quota_enforced": capabilities.hard_disk_limit,
         "memory_mb": capabilities.memory_mb,
-        **asdict(capabilities.space),
+        **asdict(capabilities.resources),
     }
     EngineStatus.store(**values)
 

@@ -85,7 +85,7 @@ class Capabilities:
     """True if the engine rejects writes over the limit; False if usage is only measured."""
     memory_mb: int
     """Memory of the machine that runs the sandboxes, in MB."""
-    space: HostResources = field(default_factory=HostResources)
+    resources: HostResources = field(default_factory=HostResources)
 
 
 Report = Callable[[str], None]

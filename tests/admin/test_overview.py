@@ -232,7 +232,7 @@ def test_a_failing_pool_is_an_alert(settings, runtime):
 
 
 def test_missing_images_are_an_alert(runtime):
-    runtime.missing.add("sandboxportal/billing-db")
+    runtime.missing_images.add("sandboxportal/billing-db")
     sweep()
     assert "build_images" in raised()["images"].message
 

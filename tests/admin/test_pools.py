@@ -64,7 +64,7 @@ def test_pools_cannot_be_added_or_deleted(admin_client, pool):
 
 
 def test_the_list_shows_problems(admin_client, pool, runtime):
-    runtime.missing.add("sandboxportal/billing-db")
+    runtime.missing_images.add("sandboxportal/billing-db")
     sweep()
 
     assert "No sweep has checked the images yet." in admin_client.get(POOLS).content.decode()

@@ -138,18 +138,18 @@ class MemoryHarness:
         return self.spec()
 
     def command_with_result(self, code: int, output: str) -> list[str]:
-        self.runtime.answers["say", output] = (code, output)
+        self.runtime.command_results["say", output] = (code, output)
         return ["say", output]
 
     def add_orphan(self, sandbox_id: str) -> None:
         self.runtime.add_orphan(sandbox_id)
 
     def with_missing_image(self, spec: SandboxSpec) -> SandboxSpec:
-        self.runtime.missing.add("absent")
+        self.runtime.missing_images.add("absent")
         return with_service(spec, "store", image="absent")
 
     def rebuild_image(self, image: str) -> None:
-        self.runtime.builds[image] += 1
+        self.runtime.rebuilds[image] += 1
 
     def with_capacity_for_one(self) -> Runtime:
         self.runtime = MemoryRuntime(capacity=1)

@@ -149,7 +149,7 @@ def test_nothing_is_claimed_while_the_engine_is_unreachable(alice, runtime):
     "breaks",
     [
         lambda rt, name: rt.stop_service(name, "api", 3),
-        lambda rt, name: rt.lose(name),
+        lambda rt, name: rt.remove_externally(name),
         lambda rt, name: rt.restart_engine(),
     ],
 )

@@ -114,7 +114,7 @@ def test_the_pool_is_not_filled_while_launches_wait(alice):
 def test_a_rebuilt_image_replaces_the_pool(runtime):
     sweep()
     [old] = pooled()
-    runtime.builds["sandboxportal/billing-api"] += 1
+    runtime.rebuilds["sandboxportal/billing-api"] += 1
     sweep()
 
     assert state_and_reason(old) == (State.DESTROYED, EndReason.RETIRED)
@@ -125,7 +125,7 @@ def test_a_rebuilt_image_replaces_the_pool(runtime):
 
 def test_a_missing_image_empties_the_pool(runtime):
     sweep()
-    runtime.missing.add("sandboxportal/billing-api")
+    runtime.missing_images.add("sandboxportal/billing-api")
     sweep()
 
     assert pooled() == []

@@ -99,7 +99,7 @@ def test_the_memory_runtime_is_a_warning() -> None:
 
 def test_a_missing_image_is_reported_with_the_command(runtime: MemoryRuntime) -> None:
     assert checks_runtime.check_engine() == []
-    runtime.missing.add("sandboxportal/billing-db")
+    runtime.missing_images.add("sandboxportal/billing-db")
     (message,) = checks_runtime.check_engine()
     assert message.id == "sandboxes.E007"
     assert "sandboxportal/billing-db" in message.msg

@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.store]
             "memory",
         ),
         (lambda rt, name: rt.set_disk_usage(name, 2049), EndReason.DISK_FULL, "2049 MB of 2048 MB"),
-        (lambda rt, name: rt.lose(name), EndReason.LOST, "no longer on the engine"),
+        (lambda rt, name: rt.remove_externally(name), EndReason.LOST, "no longer on the engine"),
     ],
 )
 def test_a_broken_sandbox_fails_with_the_reason(alice, runtime, breaks, reason, words):

@@ -43,9 +43,9 @@ def test_a_new_sandbox_is_alive_and_its_ports_are_published(harness: RuntimeHarn
 
 
 def test_steps_are_reported_in_order(harness: RuntimeHarness) -> None:
-    told: list[str] = []
-    harness.runtime.create(harness.spec(), told.append, TIME_LIMIT)
-    assert list(dict.fromkeys(told)) == STEPS
+    steps: list[str] = []
+    harness.runtime.create(harness.spec(), steps.append, TIME_LIMIT)
+    assert list(dict.fromkeys(steps)) == STEPS
 
 
 def test_create_is_idempotent(harness: RuntimeHarness) -> None:
@@ -341,8 +341,8 @@ def test_capabilities_are_reported(harness: RuntimeHarness) -> None:
     assert capabilities.name
     assert capabilities.version
     assert capabilities.memory_mb > 512
-    assert capabilities.space.disk_free_mb is not None and capabilities.space.disk_total_mb
-    assert 0 <= capabilities.space.disk_free_mb <= capabilities.space.disk_total_mb
+    assert capabilities.resources.disk_free_mb is not None and capabilities.resources.disk_total_mb
+    assert 0 <= capabilities.resources.disk_free_mb <= capabilities.resources.disk_total_mb
 
 
 def test_the_repr_of_a_spec_has_no_secrets(harness: RuntimeHarness) -> None:

@@ -14,11 +14,11 @@ from sandboxes.runtime import host_resources
 
 @pytest.fixture
 def inodes(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
-    def say(free: int, total: int) -> None:
-        told = SimpleNamespace(f_favail=free, f_files=total)
-        monkeypatch.setattr(host_resources, "os", SimpleNamespace(statvfs=lambda _: told))
+    def fake(free: int, total: int) -> None:
+        statvfs = SimpleNamespace(f_favail=free, f_files=total)
+        monkeypatch.setattr(host_resources, "os", SimpleNamespace(statvfs=lambda _: statvfs))
 
-    return say
+    return fake
 
 
 def test_disk_space_is_in_megabytes(tmp_path: Path) -> None:

@@ -56,11 +56,11 @@ def run(*arguments: str) -> str:
 def test_after_rotation_the_new_key_decrypts_everything(everything, new_key, settings) -> None:
     sandbox, webhook, _, codes = everything
     kept, shown = dict(sandbox.secrets), codes.get_unused_codes()
-    said = run()
+    output = run()
     settings.SANDBOX_ENCRYPTION_KEYS = [new_key]
 
-    assert "4 secrets were re-encrypted" in said
-    assert "Only the first key is needed." in said
+    assert "4 secrets were re-encrypted" in output
+    assert "Only the first key is needed." in output
     assert reload(sandbox).secrets == kept
     assert Webhook.objects.get(pk=webhook.pk).secrets == {"current": "whsec_AAAA"}
     factors = {row.type: row.wrap() for row in Authenticator.objects.all()}
@@ -123,7 +123,7 @@ def test_without_a_valid_key_the_error_has_a_remedy(settings) -> None:
 
 
 def test_rotation_prints_no_secret(everything, new_key, caplog, capfd) -> None:
-    said = run()
-    written = said + caplog.text + "".join(capfd.readouterr())
+    output = run()
+    written = output + caplog.text + "".join(capfd.readouterr())
     assert not [value for value in everything[0].secrets.values() if value in written]
     assert new_key not in written

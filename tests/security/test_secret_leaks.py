@@ -80,8 +80,8 @@ class Life:
 
     def be_reset_in_vain(self) -> None:
         wanted = provisioning.load("billing").reset
-        said = 1, f"connection to {self.secrets[0]} refused"
-        self.runtime.answers[tuple(wanted.on("memory"))] = said
+        output = 1, f"connection to {self.secrets[0]} refused"
+        self.runtime.command_results[tuple(wanted.on("memory"))] = output
         actions.reset(self.row, self.alice)
         maintenance.reset(self.row)
 

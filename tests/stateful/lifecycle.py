@@ -214,7 +214,7 @@ class Lifecycle(RuleBasedStateMachine):
             case "crash" | "oom":
                 self.runtime.stop_service(name, "api", 137, oom=event == "oom")
             case "lost":
-                self.runtime.lose(name)
+                self.runtime.remove_externally(name)
             case "disk full":
                 self.runtime.set_disk_usage(name, 1e6)
             case "orphan":

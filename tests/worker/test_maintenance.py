@@ -35,7 +35,7 @@ def test_a_failed_reset_is_reported_and_keeps_the_sandbox(alice, runtime):
     sandbox = launch(alice)
     secret = max(sandbox.secrets.values(), key=len)
     command = tuple(load("billing").reset.command)
-    runtime.answers[command] = (2, f"psql: {secret} is not welcome")
+    runtime.command_results[command] = (2, f"psql: {secret} is not welcome")
     with run_on_commit():
         actions.reset(sandbox, alice)
 

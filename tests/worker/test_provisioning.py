@@ -142,7 +142,7 @@ def test_a_log_tail_contains_no_secrets(alice, runtime):
 def test_a_missing_image_fails_the_launch(alice, runtime):
     from sandboxes.blueprints import load
 
-    runtime.missing.update(load("billing").images)
+    runtime.missing_images.update(load("billing").images)
     sandbox = request(alice)
     worker_tasks.provision(sandbox.public_id)
 

@@ -122,7 +122,7 @@ class DockerRuntime:
             isolated=True,
             hard_disk_limit=self._disk_quota.is_enforced(),
             memory_mb=info["MemTotal"] // MB,
-            space=self._host_resources(info),
+            resources=self._host_resources(info),
         )
 
     def _host_resources(self, info: Mapping[str, Any]) -> HostResources:

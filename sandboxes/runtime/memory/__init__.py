@@ -54,11 +54,11 @@ class MemoryRuntime:
         self.hard_disk_limit = False
         self.disk_free_mb = 60_000
         self.memory_available_mb = 12_000
-        self.missing: set[str] = set()
+        self.missing_images: set[str] = set()
         """Images missing on the engine."""
-        self.builds = Counter[str]()
+        self.rebuilds = Counter[str]()
         """How often each image was rebuilt; each rebuild changes its ID."""
-        self.answers: dict[tuple[str, ...], tuple[int, str]] = {}
+        self.command_results: dict[tuple[str, ...], tuple[int, str]] = {}
         """Exit code and output of commands; all others succeed without output."""
         self.executed: list[tuple[str, str, tuple[str, ...]]] = []
         """Sandbox, service and command of every call of `execute`."""
@@ -74,7 +74,7 @@ class MemoryRuntime:
 
     def create(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:
         with self._call("create"):
-            if missing := self.missing.intersection(s.image for s in spec.services):
+            if missing := self.missing_images.intersection(s.image for s in spec.services):
                 raise ImageMissing(f"The engine has no such image: {missing.pop()}.")
         report("network")
         with self._call("network"):
@@ -111,7 +111,7 @@ class MemoryRuntime:
             if self.slow_seconds > timeout:
                 raise EngineRefused(f"The command did not end within {timeout:g} seconds.")
             self.executed.append((sandbox_id, service, tuple(command)))
-            code, output = self.answers.get(tuple(command), (0, ""))
+            code, output = self.command_results.get(tuple(command), (0, ""))
             return code, output[-MAX_OUTPUT_BYTES:]
 
     def logs(self, sandbox_id: str, service: str, tail: int) -> str:
@@ -141,8 +141,8 @@ class MemoryRuntime:
 
     def images(self, names: Sequence[str]) -> dict[str, str]:
         with self._call("images"):
-            held = [name for name in names if name not in self.missing]
-            return {name: f"{name}#{self.builds[name]}" for name in held}
+            held = [name for name in names if name not in self.missing_images]
+            return {name: f"{name}#{self.rebuilds[name]}" for name in held}
 
     # For tests.
 
@@ -186,7 +186,7 @@ class MemoryRuntime:
         """Append a line to the log of a service."""
         self._sandboxes[sandbox_id].logs[service].append(line)
 
-    def lose(self, sandbox_id: str) -> None:
+    def remove_externally(self, sandbox_id: str) -> None:
         """Remove a sandbox without the portal, as an operator would on the engine."""
         self._sandboxes.pop(sandbox_id, None)
 

@@ -109,7 +109,7 @@ class ProcessRuntime:
                 isolated=False,
                 hard_disk_limit=False,
                 memory_mb=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MB,
-                space=HostResources(
+                resources=HostResources(
                     *disk_space(self.home.root), memory_available_mb=available_memory()
                 ),
             )

@@ -40,8 +40,8 @@ def cpus_in_force(harness: DockerHarness, spec: SandboxSpec, service: str) -> fl
     """Return the CPUs that the kernel grants the service, with either version of cgroups."""
     v1, v2 = "/sys/fs/cgroup/cpu/cpu.cfs_%s_us", "/sys/fs/cgroup/cpu.max"
     read = f"cat {v2} || cat {v1 % 'quota'} {v1 % 'period'}"
-    _, told = harness.runtime.execute(spec.id, service, ["sh", "-c", f"({read}) 2>/dev/null"], 10)
-    quota, period = map(int, told.split())
+    _, output = harness.runtime.execute(spec.id, service, ["sh", "-c", f"({read}) 2>/dev/null"], 10)
+    quota, period = map(int, output.split())
     return quota / period
 
 
@@ -49,14 +49,14 @@ def test_extra_cpu_is_granted_until_the_sandbox_is_ready(
     docker_harness: DockerHarness,
 ) -> None:
     spec = docker_harness.spec()
-    seen: list[float] = []
+    cpus: list[float] = []
 
     def look(step: str) -> None:
-        if step == "ready" and not seen:
-            seen.extend(cpus_in_force(docker_harness, spec, name) for name in ("web", "store"))
+        if step == "ready" and not cpus:
+            cpus.extend(cpus_in_force(docker_harness, spec, name) for name in ("web", "store"))
 
     docker_harness.runtime.create(spec, look, TIME_LIMIT)
-    assert seen == [1.0, 1.0]
+    assert cpus == [1.0, 1.0]
     for service in spec.services:
         assert cpus_in_force(docker_harness, spec, service.name) == service.cpus
         host = docker_harness.inspect(spec, service.name)["HostConfig"]

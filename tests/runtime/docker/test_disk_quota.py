@@ -132,9 +132,9 @@ def test_writes_over_the_limit_fail_and_the_sandbox_keeps_running(
     assert "quota" in output.lower() or "no space" in output.lower()
     written = output.count("8+0 records out") * 8
     assert LIMIT_MB / 2 <= written <= LIMIT_MB
-    seen = harness.runtime.observe(sizes=True)[spec.id]
-    assert seen.alive
-    assert seen.disk_mb is not None and seen.disk_mb <= LIMIT_MB
+    facts = harness.runtime.observe(sizes=True)[spec.id]
+    assert facts.alive
+    assert facts.disk_mb is not None and facts.disk_mb <= LIMIT_MB
     fetch_page(facts)
 
 
@@ -145,7 +145,7 @@ def test_other_sandboxes_and_the_engine_have_disk_space_left(
     harness.runtime.execute(full.id, "store", ["sh", "-c", MANY_FILES], TIME_LIMIT)
     other, _ = harness.create(disk_mb=LIMIT_MB)
     harness.fill_disk(other, LIMIT_MB // 2)
-    assert (harness.runtime.capabilities().space.disk_free_mb or 0) > 500
+    assert (harness.runtime.capabilities().resources.disk_free_mb or 0) > 500
 
 
 def test_services_that_can_write_share_the_limit(harness: SeparateEngineHarness) -> None:

@@ -35,7 +35,7 @@ class Project:
 
     root: Path
     image: str = field(default_factory=lambda: f"sandboxportal-tests/{secrets.token_hex(6)}")
-    said: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.write(".dockerignore", "*\n!data\n")
@@ -87,9 +87,9 @@ def test_without_a_dockerignore_all_files_are_sent(project: Project) -> None:
 
 
 def test_the_fingerprint_depends_on_every_input(project: Project) -> None:
-    seen = [project.context.fingerprint("base")]
-    assert project.context.fingerprint("base") == seen[0]
-    seen.append(project.context.fingerprint("another base"))
+    fingerprints = [project.context.fingerprint("base")]
+    assert project.context.fingerprint("base") == fingerprints[0]
+    fingerprints.append(project.context.fingerprint("another base"))
     for name, text in (
         ("data/greeting", "good evening\n"),
         ("data/another", ""),
@@ -98,12 +98,12 @@ def test_the_fingerprint_depends_on_every_input(project: Project) -> None:
         ("images/requirements.txt", "six==1.16.0\n"),
     ):
         project.write(name, text)
-        seen.append(project.context.fingerprint("base"))
+        fingerprints.append(project.context.fingerprint("base"))
     (project.root / "data" / "greeting").chmod(0o755)
-    seen.append(project.context.fingerprint("base"))
+    fingerprints.append(project.context.fingerprint("base"))
     (project.root / "data" / "another").rename(project.root / "data" / "renamed")
-    seen.append(project.context.fingerprint("base"))
-    assert len(set(seen)) == len(seen)
+    fingerprints.append(project.context.fingerprint("base"))
+    assert len(set(fingerprints)) == len(fingerprints)
 
 
 def test_the_fingerprint_does_not_depend_on_ignored_files(project: Project) -> None:
@@ -146,11 +146,11 @@ class Engine:
     def __init__(self, project: Project) -> None:
         self.client = docker.APIClient(timeout=120)
         self.project = project
-        self.base = ensure_base(self.client, project.said.append)
+        self.base = ensure_base(self.client, project.messages.append)
 
     def ensure(self, **options: bool) -> bool:
-        wanted, say = self.project.wanted, self.project.said.append
-        return ensure_image(self.client, wanted, self.base, say, **options)
+        wanted, log = self.project.wanted, self.project.messages.append
+        return ensure_image(self.client, wanted, self.base, log, **options)
 
     def id(self) -> str:
         return str(self.client.inspect_image(self.project.image)["Id"])
@@ -193,8 +193,8 @@ def test_an_image_is_rebuilt_only_after_a_change(engine: Engine, project: Projec
     assert engine.ensure() and engine.id() != first
     assert engine.read("/data/greeting") == b"good evening\n"
     assert engine.versions() == {engine.id()}, "the old version is gone"
-    said = [line.removeprefix(f"{project.image}: ").split()[0] for line in project.said]
-    assert said == ["building", "built", "up", "building", "built"]
+    messages = [line.removeprefix(f"{project.image}: ").split()[0] for line in project.messages]
+    assert messages == ["building", "built", "up", "building", "built"]
 
 
 @pytest.mark.engine
@@ -228,16 +228,16 @@ def test_an_old_version_stays_while_a_container_uses_it(engine: Engine, project:
 def test_a_failed_step_is_reported_with_its_output(engine: Engine, project: Project) -> None:
     project.write("images/Dockerfile", "ARG BASE\nFROM ${BASE}\nRUN echo last words; exit 7\n")
     with pytest.raises(BuildFailed, match="exit 7") as failure:
-        ensure_images(engine.client, [project.wanted], project.said.append)
+        ensure_images(engine.client, [project.wanted], project.messages.append)
     assert "last words" in failure.value.output
     assert engine.versions() == set()
 
 
 @pytest.mark.engine
 def test_an_existing_debian_is_used_as_the_base_image(engine: Engine) -> None:
-    said: list[str] = []
-    assert ensure_base(engine.client, said.append) == engine.base
-    assert said == []
+    messages: list[str] = []
+    assert ensure_base(engine.client, messages.append) == engine.base
+    assert messages == []
 
 
 @pytest.mark.engine

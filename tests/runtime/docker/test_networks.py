@@ -119,13 +119,13 @@ def test_dns_queries_for_other_names_do_not_leave_the_container(
 
 def test_subnets_of_other_programs_count_as_taken(docker_harness: DockerHarness) -> None:
     runtime = docker_harness.new_runtime(IPv4Network("10.221.77.0/26"))
-    assert runtime.capabilities().space.subnets_taken == 0
+    assert runtime.capabilities().resources.subnets_taken == 0
 
     foreign = IPAMConfig(pool_configs=[IPAMPool(subnet="10.221.77.32/27")])
     name = f"{docker_harness.instance}-foreign"
     docker_harness.client.create_network(name, ipam=foreign)
     try:
-        assert runtime.capabilities().space.subnets_taken == 2
+        assert runtime.capabilities().resources.subnets_taken == 2
     finally:
         docker_harness.client.remove_network(name)
 

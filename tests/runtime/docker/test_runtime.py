@@ -39,11 +39,11 @@ def test_a_sandbox_that_never_responds_times_out(
 
 
 def test_the_step_is_reported_again_while_waiting(docker_harness: DockerHarness) -> None:
-    told: list[str] = []
+    steps: list[str] = []
     never = [ReadyCheck("web", 8080, "/never")]
     with pytest.raises(NotReady):
-        docker_harness.runtime.create(docker_harness.spec(ready=never), told.append, 4)
-    assert told.count("ready") >= 3
+        docker_harness.runtime.create(docker_harness.spec(ready=never), steps.append, 4)
+    assert steps.count("ready") >= 3
 
 
 def test_a_service_that_listens_before_it_is_ready_gets_one_request(
