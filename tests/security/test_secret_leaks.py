@@ -78,10 +78,10 @@ class Life:
         assert all("•••" in answer["text"] for answer in answers)
         self.trace("log", json.dumps(answers))
 
-    def be_reset_in_vain(self) -> None:
-        wanted = provisioning.load("billing").reset
+    def fail_reset(self) -> None:
+        reset = provisioning.load("billing").reset
         output = 1, f"connection to {self.secrets[0]} refused"
-        self.runtime.command_results[tuple(wanted.on("memory"))] = output
+        self.runtime.command_results[tuple(reset.command_for("memory"))] = output
         actions.reset(self.row, self.alice)
         maintenance.reset(self.row)
 
@@ -127,7 +127,7 @@ def written(caplog, capfd) -> Iterator[Callable[[], str]]:
 def test_a_lifecycle_leaks_no_secret(life: Life, admin_client, written) -> None:
     life.look(admin_client)
     life.live()
-    life.be_reset_in_vain()
+    life.fail_reset()
     life.look(admin_client)
     run_action(admin_client, "extend", life.row, minutes="20", reason="Demo.")
     life.runtime.stop_service(life.sandbox.public_id, "api", 3)
