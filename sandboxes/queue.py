@@ -21,9 +21,9 @@ def send(task: Task[..., Any], args: tuple[Any, ...]) -> None:
 
 
 def enqueue(task: Task[..., Any] | str, *args: Any) -> None:
-    """Send the task when the transaction has committed; a lost broker is not the caller's error.
+    """Send the task after the transaction commits; log if the broker is unreachable.
 
-    A task of a package that the caller must not import is given by its name.
+    Pass a task by name if the caller must not import its package.
     """
     if isinstance(task, str):
         task = current_app.tasks[task]

@@ -17,6 +17,7 @@ from sandboxes.lib import clock
 from sandboxes.lib.exceptions import StateConflict, ValidationFailed
 from sandboxes.models import (
     EndReason,
+    EventKind,
     Extension,
     Funding,
     Sandbox,
@@ -60,7 +61,7 @@ def extend(sandbox: Sandbox, minutes: int, actor: User, reason: str = "") -> Ext
         )
         _record_activity(row, expires_at=extension.expires_after)
         message = f"Extended by {extension.minutes} minutes."
-        core_journal.record(row, "extended", f"{message} {reason}".strip(), actor=actor)
+        core_journal.record(row, EventKind.EXTENDED, f"{message} {reason}".strip(), actor=actor)
     sandbox.refresh_from_db()
     return extension
 
@@ -74,7 +75,7 @@ def touch(sandbox: Sandbox, actor: User) -> None:
     """Reset the idle timer. Raises StateConflict."""
     with locked_running_sandbox(sandbox, KEEP_ALIVE_NOT_RUNNING) as row:
         _record_activity(row)
-        core_journal.record(row, "touched", "Idle timer reset.", actor=actor)
+        core_journal.record(row, EventKind.TOUCHED, "Idle timer reset.", actor=actor)
     sandbox.refresh_from_db()
 
 
@@ -86,7 +87,7 @@ def reset(sandbox: Sandbox, actor: User) -> None:
     with locked_running_sandbox(sandbox, RESET_NOT_RUNNING) as row:
         if row.reset_requested_at is None:
             _record_activity(row, reset_requested_at=clock.now())
-            core_journal.record(row, "reset_requested", "Reset requested.", actor=actor)
+            core_journal.record(row, EventKind.RESET_REQUESTED, "Reset requested.", actor=actor)
         queue.enqueue(worker_tasks.reset, row.public_id)
     sandbox.refresh_from_db()
 
@@ -113,6 +114,8 @@ def retry_funding(sandbox: Sandbox, actor: User) -> None:
         )
         if not updated:
             raise StateConflict("The Stellar account is already funded, or the sandbox has ended.")
-        core_journal.record(sandbox, "funding_asked", "Funding retry requested.", actor=actor)
+        core_journal.record(
+            sandbox, EventKind.FUNDING_ASKED, "Funding retry requested.", actor=actor
+        )
         queue.enqueue(worker_tasks.fund, sandbox.public_id)
     sandbox.refresh_from_db()

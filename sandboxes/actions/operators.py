@@ -15,7 +15,7 @@ from sandboxes.core import journal as core_journal
 from sandboxes.core import leases, lifecycle
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import StateConflict
-from sandboxes.models import ApiToken, EndReason, Sandbox, State
+from sandboxes.models import ApiToken, EndReason, EventKind, Sandbox, State
 from sandboxes.notifications import tasks as notification_tasks
 from sandboxes.worker import tasks as worker_tasks
 
@@ -41,7 +41,9 @@ def retry_removal(sandbox: Sandbox, actor: User, reason: str) -> None:
     """Retry the removal of the sandbox now. Raises StateConflict."""
     if not leases.clear_lease(sandbox, State.DESTROYING):
         raise StateConflict(f"The sandbox is {sandbox.state}; there is nothing to remove.")
-    core_journal.record(sandbox, "removal_asked", f"Removal retry requested. {reason}", actor=actor)
+    core_journal.record(
+        sandbox, EventKind.REMOVAL_ASKED, f"Removal retry requested. {reason}", actor=actor
+    )
     queue.enqueue(worker_tasks.tear_down, sandbox.public_id)
 
 
@@ -50,7 +52,7 @@ def message_owner(sandbox: Sandbox, actor: User, text: str) -> None:
     """Send the owner a message, by email and in the journal. Raises StateConflict."""
     if sandbox.owner is None:
         raise StateConflict("The sandbox has no owner to write to.")
-    event = core_journal.record(sandbox, "message", text, actor=actor)
+    event = core_journal.record(sandbox, EventKind.MESSAGE, text, actor=actor)
     queue.enqueue(notification_tasks.send_message, sandbox.public_id, event.pk)
 
 

@@ -8,7 +8,7 @@ import structlog
 from django.dispatch import Signal
 
 from sandboxes.lib import clock
-from sandboxes.models import Event, Sandbox
+from sandboxes.models import Event, EventKind, Sandbox
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -20,17 +20,19 @@ journalled = Signal()
 
 
 def record(
-    sandbox: Sandbox, kind: str, message: str, *, actor: User | None = None, **data: Any
+    sandbox: Sandbox, kind: EventKind, message: str, *, actor: User | None = None, **data: Any
 ) -> Event:
     """Add an event to the sandbox's journal and send `journalled`."""
     actor_role = (
         "portal" if actor is None else "owner" if actor.pk == sandbox.owner_id else "operator"
     )
-    log.info("journal", sandbox=sandbox.public_id, kind=kind, by=actor_role, state=sandbox.state)
+    log.info(
+        "journal", sandbox=sandbox.public_id, kind=str(kind), by=actor_role, state=sandbox.state
+    )
     event = Event.objects.create(
         sandbox=sandbox,
         created_at=clock.now(),
-        kind=kind,
+        kind=str(kind),
         actor=actor,
         actor_role=actor_role,
         message=message,

@@ -1,4 +1,4 @@
-"""Whose turn it is: launches are made a few at a time, and fairly between people."""
+"""The launch queue: limited concurrency, and fairness between users."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from sandboxes.models.sandbox import SandboxQuerySet
 
 @transaction.atomic
 def claim_next_launch(at_most: int) -> Sandbox | None:
-    """Take the request whose turn it is, unless `at_most` are being made already.
+    """Start provisioning the next launch, unless `at_most` launches are being provisioned.
 
-    It is the turn of whoever has the fewest under way, and then of who has waited the longest, so
-    that many requests of one don't hold up the first of another. The pool takes no turns.
+    The next launch is that of the user with the fewest launches being provisioned, and of these the
+    oldest, so that many launches of one user don't delay the first of another. Sandboxes for the
+    pool don't queue.
     """
     LaunchLock.acquire()
     now = clock.now()
-    being_made = waiting_launches().filter(state=State.PROVISIONING, leased_until__gt=now)
-    under_way: Counter[int | None] = Counter(being_made.values_list("owner", flat=True))
-    if under_way.total() >= at_most:
+    provisioning = waiting_launches().filter(state=State.PROVISIONING, leased_until__gt=now)
+    running: Counter[int | None] = Counter(provisioning.values_list("owner", flat=True))
+    if running.total() >= at_most:
         return None
     waiting = waiting_launches().unleased(now)
-    turns = sorted(waiting, key=lambda row: (under_way[row.owner_id], row.created_at, row.pk))
+    turns = sorted(waiting, key=lambda row: (running[row.owner_id], row.created_at, row.pk))
     return next((row for row in turns if lifecycle.start_provisioning(row)), None)
 
 
 def waiting_launches() -> SandboxQuerySet:
-    """What people asked for and do not have yet."""
-    waits = (State.PENDING, State.PROVISIONING)
-    return Sandbox.objects.requested().filter(state__in=waits)
+    """Return launches that are pending or being provisioned."""
+    states = (State.PENDING, State.PROVISIONING)
+    return Sandbox.objects.requested().filter(state__in=states)

@@ -1,16 +1,18 @@
-"""The states of a sandbox: the allowed arrows, and the only writer of `Sandbox.state`.
+"""Transitions between the states of a sandbox; the only module that writes `Sandbox.state`.
 
 ::
 
-    admit ──▶ pending ──take──▶ provisioning ──run──▶ running
-                 │                   │   └──pool──▶ pooled ──claim──▶ running
-                 │                   │                │                  │
-                 └───────────────── end ──────────────┴──────────────────┘
-                                     ▼
-                                destroying ──finish──▶ destroyed, or failed
+    create_pending
+         ▼       start_provisioning             mark_ready
+      pending ──────────────────────▶ provisioning ──▶ running
+         │                                 │  └──▶ pooled ──assign──▶ running
+         │                                 │         │                   │
+         └──────────── begin_destroy ──────┴─────────┴───────────────────┘
+                             ▼
+                        destroying ──mark_destroyed──▶ destroyed or failed
 
-Each arrow is a conditional UPDATE: no row touched means that somebody else was there first, which
-is no error. The journal line is written in the same transaction, so the two can't disagree.
+Each transition is a conditional UPDATE. If no row matches, another process was first, which isn't
+an error. The journal event is written in the same transaction.
 """
 
 from __future__ import annotations
@@ -21,11 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.db.models import F
+from django.utils.text import capfirst
 
 from sandboxes.core import journal
 from sandboxes.core.leases import LEASE_DURATION
 from sandboxes.lib import clock
-from sandboxes.models import FAILURE_REASONS, NOT_ENDING, EndReason, Sandbox, State
+from sandboxes.models import FAILURE_REASONS, NOT_ENDING, EndReason, EventKind, Sandbox, State
 from sandboxes.models.runtime_settings import config
 
 if TYPE_CHECKING:
@@ -50,21 +53,21 @@ def _transition(
 
 
 def _request_message(sandbox: Sandbox) -> str:
-    wished = f"for {sandbox.ttl_minutes} minutes" if sandbox.owner_id else "for the pool"
-    return f"A {sandbox.blueprint} sandbox was requested {wished}."
+    purpose = f"for {sandbox.ttl_minutes} minutes" if sandbox.owner_id else "for the pool"
+    return f"{capfirst(sandbox.blueprint)} sandbox requested {purpose}."
 
 
 def create_pending(sandbox: Sandbox, actor: User | None) -> Sandbox:
-    """(a) A request was granted: save the row as `pending`. The caller holds the limits' lock."""
+    """Save a new row as `pending`. The caller holds the launch lock."""
     with transaction.atomic(savepoint=False):
         sandbox.save(force_insert=True)
-        journal.record(sandbox, "requested", _request_message(sandbox), actor=actor)
+        journal.record(sandbox, EventKind.REQUESTED, _request_message(sandbox), actor=actor)
     return sandbox
 
 
 @transaction.atomic
 def start_provisioning(sandbox: Sandbox) -> bool:
-    """(b) A worker takes it, or takes it over from a worker whose lease ran out."""
+    """Start provisioning, or take it over from a worker whose lease has expired."""
     now = clock.now()
     rows = Sandbox.objects.unleased(now).filter(state__in=(State.PENDING, State.PROVISIONING))
     values: dict[str, Any] = {
@@ -77,12 +80,12 @@ def start_provisioning(sandbox: Sandbox) -> bool:
     if started:
         sandbox.refresh_from_db()
         again = f" (attempt {sandbox.lease_token})" if sandbox.lease_token > 1 else ""
-        journal.record(sandbox, "provisioning", f"Provisioning began{again}.")
+        journal.record(sandbox, EventKind.PROVISIONING, f"Provisioning started{again}.")
     return started
 
 
 def _initial_deadlines(now: datetime, ttl_minutes: int) -> dict[str, datetime]:
-    """What starts when it begins to run."""
+    """Return the times that are set when a sandbox starts to run."""
     hard_cap_at = now + timedelta(minutes=config.SANDBOX_HARD_CAP_MINUTES)
     return {
         "started_at": now,
@@ -94,9 +97,9 @@ def _initial_deadlines(now: datetime, ttl_minutes: int) -> dict[str, datetime]:
 
 @transaction.atomic
 def mark_ready(sandbox: Sandbox, addresses: dict[str, str], traffic_bytes: int) -> bool:
-    """(c) Every check passed: its clocks start, or it goes into the pool that it was made for."""
+    """Mark a sandbox as running, or as pooled if it was provisioned for the pool."""
     now, pooled = clock.now(), sandbox.is_for_pool
-    clocks: dict[str, Any] = {} if pooled else _initial_deadlines(now, sandbox.ttl_minutes)
+    deadlines: dict[str, Any] = {} if pooled else _initial_deadlines(now, sandbox.ttl_minutes)
     moved = _transition(
         sandbox,
         [State.PROVISIONING],
@@ -105,24 +108,26 @@ def mark_ready(sandbox: Sandbox, addresses: dict[str, str], traffic_bytes: int) 
         addresses=addresses,
         traffic_bytes=traffic_bytes,
         leased_until=None,
-        **clocks,
+        **deadlines,
     )
     if moved:
         took = (now - sandbox.created_at).total_seconds()
         message = f"Ready after {took:.1f} s."
-        journal.record(sandbox, str(sandbox.state), message, seconds=round(took, 2), warm=False)
+        journal.record(
+            sandbox, EventKind(sandbox.state), message, seconds=round(took, 2), warm=False
+        )
     return moved
 
 
 @transaction.atomic(savepoint=False)
 def assign(sandbox: Sandbox, owner: User, ttl_minutes: int, **chosen: Any) -> bool:
-    """(h) It leaves the pool and is the owner's from now on. The caller holds the limits' lock.
+    """Assign a pooled sandbox to an owner. The caller holds the launch lock.
 
-    False: it is not in the pool any more.
+    Returns False if the sandbox isn't in the pool any longer.
     """
     now = clock.now()
     minutes = (now - sandbox.created_at) // timedelta(minutes=1)
-    clocks: dict[str, Any] = _initial_deadlines(now, ttl_minutes)
+    deadlines: dict[str, Any] = _initial_deadlines(now, ttl_minutes)
     moved = _transition(
         sandbox,
         [State.POOLED],
@@ -130,13 +135,13 @@ def assign(sandbox: Sandbox, owner: User, ttl_minutes: int, **chosen: Any) -> bo
         owner=owner,
         created_at=now,
         ttl_minutes=ttl_minutes,
-        **clocks,
+        **deadlines,
         **chosen,
     )
     if moved:
-        journal.record(sandbox, "requested", _request_message(sandbox), actor=owner)
-        message = f"Ready at once: it was made {minutes} min ago, and waited in the pool."
-        journal.record(sandbox, "running", message, seconds=0.0, warm=True)
+        journal.record(sandbox, EventKind.REQUESTED, _request_message(sandbox), actor=owner)
+        message = f"Ready (from the warm pool, provisioned {minutes} min ago)."
+        journal.record(sandbox, EventKind.RUNNING, message, seconds=0.0, warm=True)
     return moved
 
 
@@ -151,7 +156,7 @@ def begin_destroy(
     lease_token: int | None = None,
     failure: dict[str, Any] | None = None,
 ) -> bool:
-    """(d, e, f) It is to end, for this reason; its owner's place is free at once."""
+    """Begin to destroy a sandbox for this reason. Its owner's slot is free immediately."""
     moved = _transition(
         sandbox,
         expected,
@@ -166,13 +171,13 @@ def begin_destroy(
         funding_due_at=None,
     )
     if moved:
-        journal.record(sandbox, "ending", message, actor=actor, reason=str(reason))
+        journal.record(sandbox, EventKind.ENDING, message, actor=actor, reason=str(reason))
     return moved
 
 
 @transaction.atomic
 def mark_destroyed(sandbox: Sandbox, peak: dict[str, Any] | None = None) -> bool:
-    """(g) Nothing of it is left on the engine: its secrets are wiped."""
+    """Mark a sandbox whose resources were removed as destroyed or failed; wipe its secrets."""
     last = State.FAILED if sandbox.end_reason in FAILURE_REASONS else State.DESTROYED
     now = clock.now()
     moved = _transition(
@@ -187,5 +192,5 @@ def mark_destroyed(sandbox: Sandbox, peak: dict[str, Any] | None = None) -> bool
         removal_error="",
     )
     if moved:
-        journal.record(sandbox, str(last), "Nothing of it is left on the engine.")
+        journal.record(sandbox, EventKind(last), "Resources removed.")
     return moved

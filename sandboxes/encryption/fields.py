@@ -1,4 +1,4 @@
-"""Secrets at rest: a JSON field that is encrypted with keys of its own, apart from SECRET_KEY."""
+"""A JSON field that is encrypted at rest, with keys other than SECRET_KEY."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ else:
 
 
 class DecryptionError(Exception):
-    """Secrets in the database can't be read with the keys in force."""
+    """A value can't be decrypted with the configured keys."""
 
 
 @cache
@@ -27,13 +27,13 @@ def _fernet_for(keys: tuple[str, ...]) -> MultiFernet:
 
 
 def get_fernet() -> MultiFernet:
-    """The keys in force: the first encrypts, all of them decrypt, so keys can be rotated.
+    """Return the configured keys: the first encrypts, all decrypt, so that keys can be rotated.
 
-    Raises ImproperlyConfigured when there is none.
+    Raise ImproperlyConfigured if there are none.
     """
     if not settings.SANDBOX_ENCRYPTION_KEYS:
         raise ImproperlyConfigured(
-            "SANDBOX_ENCRYPTION_KEYS is empty; make a key with `python -c "
+            "SANDBOX_ENCRYPTION_KEYS is empty; create a key with `python -c "
             '"from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"`.'
         )
     return _fernet_for(tuple(settings.SANDBOX_ENCRYPTION_KEYS))
@@ -57,7 +57,7 @@ def _decrypt(text: str | None) -> dict[str, str]:
 
 
 class EncryptedJSONField(TextField):
-    """A JSON object that the database sees only as a Fernet token; empty means no secrets."""
+    """A JSON object stored as a Fernet token; an empty string is an empty object."""
 
     def get_prep_value(self, value: Any) -> str:
         return _encrypt(value)
@@ -66,9 +66,9 @@ class EncryptedJSONField(TextField):
         return _decrypt(value)
 
     def to_python(self, value: Any) -> dict[str, str]:
-        """Reads a dump back, too."""
+        """Return the value; decrypt it if it comes from a dump."""
         return _decrypt(value) if isinstance(value, str) else value or {}
 
     def value_to_string(self, obj: models.Model) -> str:
-        """Ciphertext also in dumps: `dumpdata` is no way round the keys."""
+        """Return the ciphertext, so that `dumpdata` doesn't reveal secrets."""
         return _encrypt(self.value_from_object(obj))

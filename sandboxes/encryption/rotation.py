@@ -1,7 +1,7 @@
-"""Keys that change: what is encrypted at rest is encrypted anew with the first of them.
+"""Key rotation: encrypt all values at rest with the first key.
 
-A pass may be killed anywhere and be run again; it goes on with what is not done yet. What changed
-or was wiped since it was read is left as it is: nothing that has gone comes back.
+A run may be interrupted and repeated; it continues with the remaining values. Values that changed
+or were wiped since they were read are left alone.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from django.db.models.functions import Cast
 from sandboxes.encryption.fields import EncryptedJSONField, get_fernet
 
 UNKNOWN_KEY = 0
-"""Stands for the number of the key of what none of them opens."""
+"""Key number of values that no key decrypts."""
 BATCH_SIZE = 200
 FERNET_PREFIX = "gAAAA"
-"""How each of its texts begins: version 0x80, and the zeros of a time in our centuries."""
+"""Prefix of all Fernet tokens: version 0x80, and the leading zeros of the timestamp."""
 
 
 @dataclass(frozen=True)
 class EncryptedValue:
-    """One row's text or texts at rest; `replace` puts others there, if they are the same still."""
+    """The ciphertexts of one row; `replace` stores others if the row hasn't changed."""
 
     texts: list[str]
     replace: Callable[[list[str]], bool]
 
 
 def encrypted_values() -> Iterator[EncryptedValue]:
-    """Everything that is encrypted in the database, some rows at a time."""
+    """Yield all encrypted values of the database, in batches of rows."""
     for model in apps.get_app_config("sandboxes").get_models():
-        for field in model._meta.concrete_fields:  # noqa: SLF001 - Django's documented way in
+        for field in model._meta.concrete_fields:  # noqa: SLF001 - documented API of Django
             if isinstance(field, EncryptedJSONField) and not model._meta.proxy:  # noqa: SLF001
                 yield from _of_column(model, field.name)
     for row in _in_batches(Authenticator.objects.all()):
@@ -66,7 +66,7 @@ def _in_batches(rows: QuerySet[Any]) -> Iterator[Any]:
 
 
 def _texts(data: Any) -> list[str]:
-    """The encrypted ones among all that is in there."""
+    """Return the ciphertexts in a JSON value."""
     if isinstance(data, dict):
         data = list(data.values())
     if isinstance(data, list):
@@ -92,7 +92,7 @@ def _with(changes: dict[str, str], data: Any) -> Any:
 
 
 def key_usage() -> Counter[int]:
-    """How many texts each key opens, by its number from 1 on."""
+    """Return how many ciphertexts each key decrypts, by the number of the key, from 1."""
     keys = [Fernet(key) for key in settings.SANDBOX_ENCRYPTION_KEYS]
     return Counter(_number(text, keys) for place in encrypted_values() for text in place.texts)
 
@@ -110,9 +110,10 @@ def _opens(key: Fernet, text: str) -> bool:
 
 
 def rotate() -> Counter[str]:
-    """Encrypt anew what the first key doesn't open; how many were `rotated`, `overtaken`, `lost`.
+    """Encrypt values again that the first key doesn't decrypt.
 
-    `overtaken` has changed meanwhile, and `lost` is what no key opens.
+    Returns the numbers of values that were `rotated`, were `overtaken` by another change, or are
+    `lost`, because no key decrypts them.
     """
     first, done = Fernet(settings.SANDBOX_ENCRYPTION_KEYS[0]), Counter[str]()
     for place in encrypted_values():

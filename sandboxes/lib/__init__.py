@@ -1,1 +1,1 @@
-"""Building blocks that know nothing of sandboxes."""
+"""Utilities that don't depend on other packages of the portal."""

@@ -1,4 +1,4 @@
-"""The one clock: everything that compares or stores a time asks here, and tests replace it."""
+"""The current time; all code that compares or stores times uses it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from django.utils import timezone
 
 
 def now() -> datetime:
-    """The present moment, aware, in UTC."""
+    """Return the current time, aware, in UTC."""
     return timezone.now()
 
 
 def now_or_later(at: datetime | None) -> datetime:
-    """Now, or `at` if that is later: a clock that was set back shortens nothing."""
+    """Return the current time, or `at` if it is later because the clock was set back."""
     return now() if at is None else max(at, now())

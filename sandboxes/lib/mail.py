@@ -1,4 +1,4 @@
-"""Letters of the portal: plain text, with an HTML part that says the same."""
+"""Emails with a plain text and an HTML part."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from django.template.loader import render_to_string
 def send_templated(
     name: str, to: str, context: Mapping[str, Any], headers: Mapping[str, str] | None = None
 ) -> None:
-    """Send the mail of this name, made of its three templates. Raises OSError."""
+    """Render and send the email with this name, which has three templates. Raise OSError."""
     shown = {**context, "site_url": settings.SITE_URL}
 
     def part(ending: str) -> str:
         return render_to_string(f"sandboxes/mail/{name}{ending}", shown)
 
-    # Names come from people: no line of theirs becomes a header.
+    # Names of users may contain line breaks, which must not add headers.
     subject = " ".join(part("_subject.txt").split())
-    letter = EmailMultiAlternatives(subject, part(".txt"), None, [to], headers=dict(headers or {}))
-    letter.attach_alternative(part(".html"), "text/html")
-    letter.send()
+    email = EmailMultiAlternatives(subject, part(".txt"), None, [to], headers=dict(headers or {}))
+    email.attach_alternative(part(".html"), "text/html")
+    email.send()

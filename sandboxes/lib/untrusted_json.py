@@ -1,4 +1,4 @@
-"""JSON that somebody else wrote, so that it can be shown and written again without surprises."""
+"""Safe handling of JSON from untrusted sources."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ MAX_DEPTH = 60
 
 
 def loads(source: bytes) -> Any:
-    """The value. Raises ValueError where there is none, or one that is nested too deeply.
+    """Return the parsed value. Raise ValueError if it is invalid or nested too deeply.
 
-    Half a surrogate pair, which JSON can hold and UTF-8 can't, becomes a question mark.
+    Unpaired surrogates, which UTF-8 can't encode, are replaced by question marks.
     """
     try:
         value = json.loads(source.decode(errors="replace"))
     except RecursionError:
-        raise ValueError("It is nested too deeply.") from None
+        raise ValueError("The JSON is nested too deeply.") from None
     if _is_deep(value):
-        raise ValueError("It is nested too deeply.")
+        raise ValueError("The JSON is nested too deeply.")
     if b"\\u" in source:
         value = json.loads(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
     return value
 
 
 def dumps_pretty(value: object) -> str:
-    """A value as JSON for people."""
+    """Return indented JSON."""
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 

@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import F, Min
 
 from sandboxes.lib import clock
-from sandboxes.models import FAILURE_REASONS, Event, OutcomeCount, OutcomeCursor, Sandbox
+from sandboxes.models import FAILURE_REASONS, Event, EventKind, OutcomeCount, OutcomeCursor, Sandbox
 from sandboxes.models.outcome_count import ALL_TIME
 
 BUCKET_SPAN = timedelta(minutes=5)
@@ -29,7 +29,7 @@ MAX_BATCHES = 10
 """Batches per sweep. Limits the first aggregation of a long history."""
 BUCKET_BOUNDS = (0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 45, 60, 120, 300, 600)
 """Upper bounds of the histogram buckets, in seconds."""
-COUNTED_EVENTS = ("running", "ending", "destroyed", "failed")
+COUNTED_EVENTS = (EventKind.RUNNING, EventKind.ENDING, EventKind.DESTROYED, EventKind.FAILED)
 
 Key = tuple[datetime, str, str, str]
 """Start of the bucket, operation, kind of launch, result."""
@@ -98,10 +98,10 @@ def _aggregate_batch() -> bool:
 
 
 def _outcomes(events: list[Event]) -> Iterable[tuple[Key, float]]:
-    ends = {"destroyed", "failed"}
+    ends = {EventKind.DESTROYED, EventKind.FAILED}
     removed = [event.sandbox_id for event in events if event.kind in ends]
     removal_starts = dict(
-        Event.objects.filter(sandbox__in=removed, kind="ending").values_list(
+        Event.objects.filter(sandbox__in=removed, kind=EventKind.ENDING).values_list(
             "sandbox", "created_at"
         )
     )
@@ -109,7 +109,7 @@ def _outcomes(events: list[Event]) -> Iterable[tuple[Key, float]]:
         sandbox = event.sandbox
         bucket = bucket_start(event.created_at)
         kind = "warm" if sandbox.from_pool else "cold"
-        if event.kind == "running":
+        if event.kind == EventKind.RUNNING:
             yield (bucket, "launch", kind, "ready"), float(event.data.get("seconds", 0))
         elif event.kind in ends:
             duration = event.created_at - removal_starts.get(event.sandbox_id, event.created_at)

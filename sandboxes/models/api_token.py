@@ -1,4 +1,4 @@
-"""How programs reach the API: tokens, and the keys that make a repeated launch one launch."""
+"""API tokens."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sandboxes.lib import clock
 
 
 class Scope(models.TextChoices):
-    READ = "read", "look at sandboxes"
-    LAUNCH = "launch", "launch and manage sandboxes"
-    ALL = "all", "everything, credentials too"
+    READ = "read", "view sandboxes"
+    LAUNCH = "launch", "create and manage sandboxes"
+    ALL = "all", "full access, including credentials"
 
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
@@ -32,7 +32,7 @@ class ApiToken(models.Model):
     )
     name = models.CharField(max_length=60)
     prefix = models.CharField(max_length=12, editable=False)
-    """The first characters, to tell tokens apart."""
+    """The first characters, which identify the token to its owner."""
     digest = models.CharField(max_length=64, unique=True, editable=False)
     scope = models.CharField(max_length=6, choices=Scope, default=Scope.ALL)
     created_at = models.DateTimeField(default=clock.now, editable=False)

@@ -1,7 +1,7 @@
-"""Triggers by which the database itself refuses to change or delete rows of a table.
+"""Database triggers that prevent changes and deletions of rows.
 
-A migration installs them. On SQLite a later migration that alters the table has to do so again,
-since SQLite makes such a table anew.
+A migration installs them. On SQLite, a later migration that rebuilds the table has to install them
+again.
 """
 
 from __future__ import annotations
@@ -20,6 +20,6 @@ SQLITE = tuple(
 
 
 def trigger_sql(vendor: str, table: str) -> list[str]:
-    """The SQL that guards the table, for a database of that vendor."""
+    """Return the SQL statements that create the triggers, for a database vendor."""
     own = {"postgresql": POSTGRESQL, "sqlite": SQLITE}.get(vendor, ())
     return [statement.format(table=table) for statement in own]

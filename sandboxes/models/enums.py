@@ -29,15 +29,15 @@ TERMINAL_STATES = (State.DESTROYED, State.FAILED)
 class EndReason(models.TextChoices):
     USER = "user", "destroyed by its owner"
     OPERATOR = "operator", "destroyed by an operator"
-    EXPIRED = "expired", "its time was up"
-    IDLE = "idle", "nobody used it"
-    PROVISION_FAILED = "provision_failed", "it could not be made"
-    CRASHED = "crashed", "a service stopped"
-    OUT_OF_MEMORY = "out_of_memory", "a service ran out of memory"
-    DISK_FULL = "disk_full", "it wrote more than its disk limit"
-    LOST = "lost", "it disappeared from the engine"
-    DRAINED = "drained", "the portal was emptied for maintenance"
-    RETIRED = "retired", "it was not needed in the pool any more"
+    EXPIRED = "expired", "expired"
+    IDLE = "idle", "idle timeout"
+    PROVISION_FAILED = "provision_failed", "failed to start"
+    CRASHED = "crashed", "service crashed"
+    OUT_OF_MEMORY = "out_of_memory", "out of memory"
+    DISK_FULL = "disk_full", "disk limit exceeded"
+    LOST = "lost", "lost: missing on the engine"
+    DRAINED = "drained", "ended for maintenance"
+    RETIRED = "retired", "removed from the pool"
 
 
 FAILURE_REASONS = (
@@ -57,8 +57,8 @@ class Funding(models.TextChoices):
 
 
 class DeadlineKind(models.TextChoices):
-    IDLE = "idle", "nobody is using it"
-    EXPIRED = "expired", "its time is nearly up"
+    IDLE = "idle", "idle timeout"
+    EXPIRED = "expired", "end of lifetime"
 
 
 class EventKind(models.TextChoices):

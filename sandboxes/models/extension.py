@@ -13,7 +13,7 @@ from sandboxes.models.sandbox import Sandbox
 
 
 class Extension(models.Model):
-    """One grant of more time. Its owner has one; operators may grant more."""
+    """An extension of a sandbox. Owners can extend once, operators any number of times."""
 
     sandbox = models.ForeignKey(Sandbox, on_delete=models.CASCADE, related_name="extensions")
     minutes = models.PositiveSmallIntegerField()

@@ -12,7 +12,7 @@ from sandboxes.models.sandbox import Sandbox
 
 
 class IdempotencyKey(models.Model):
-    """An `Idempotency-Key` of a launch and the answer that it got; kept 24 hours."""
+    """An `Idempotency-Key` and the sandbox that it launched; kept for 24 hours."""
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     key = models.CharField(max_length=255)

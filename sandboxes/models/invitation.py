@@ -1,4 +1,4 @@
-"""Who was invited to have an account here."""
+"""Invitations to create an account."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def default_expiry() -> datetime:
 
 class InvitationQuerySet(models.QuerySet["Invitation"]):
     def open(self, now: datetime) -> InvitationQuerySet:
-        """Those that can still be taken."""
+        """Return invitations that can still be accepted."""
         return self.filter(accepted_at=None, expires_at__gt=now)
 
 
 class Invitation(models.Model):
-    """One address that may sign up though signing up is not open to it; good for one account."""
+    """An invitation of one email address to create one account while sign-up is closed."""
 
     email = models.EmailField()
     invited_by = models.ForeignKey(

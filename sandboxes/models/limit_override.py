@@ -1,4 +1,4 @@
-"""Limits for one user or one group in place of the site's."""
+"""Limits for a user or a group that override the portal's."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class LimitOverrideQuerySet(models.QuerySet["LimitOverride"]):
 
 
 class LimitOverride(models.Model):
-    """Limits for one user or one group in place of the site's, until it expires.
+    """Limits for a user or a group that override the portal's until they expire.
 
-    Empty fields change nothing. A user's own win over those of groups, and of several groups the
-    largest.
+    Empty fields override nothing. Limits of a user take precedence over those of groups; of several
+    groups, the highest applies.
     """
 
     user = models.OneToOneField(
@@ -36,7 +36,7 @@ class LimitOverride(models.Model):
         blank=True,
         on_delete=models.CASCADE,
         related_name="limit_override",
-        help_text="In place of a user: for everybody in it.",
+        help_text="Instead of a user: applies to all members.",
     )
     max_active = models.PositiveSmallIntegerField(null=True, blank=True)
     ttl_max_minutes = models.PositiveSmallIntegerField(
@@ -56,7 +56,7 @@ class LimitOverride(models.Model):
                 condition=Q(user__isnull=False, group__isnull=True)
                 | Q(user__isnull=True, group__isnull=False),
                 name="limitoverride_user_xor_group",
-                violation_error_message="Choose a user or a group, and not both.",
+                violation_error_message="Choose either a user or a group.",
             )
         ]
 

@@ -1,4 +1,4 @@
-"""The warm pool: how many sandboxes of a blueprint are made before anybody asks for them."""
+"""The warm pool: how many sandboxes of a blueprint are provisioned in advance."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from django.db.models import Q
 from sandboxes.models.runtime_settings import config
 
 MAX_AGE_LIMIT_MINUTES = 24 * 60
-"""The dates in a seed are as of the day it was put in, so nothing may wait for longer."""
+"""Limit of the age of pooled sandboxes, since seed data contains dates relative to its day."""
 
 
 class Pool(models.Model):
-    """What operators choose for one blueprint, in force at once; empty fields take the setting."""
+    """Pool settings of a blueprint, effective immediately; empty fields use the global settings."""
 
     blueprint = models.CharField(max_length=40, unique=True, editable=False)
     size = models.PositiveSmallIntegerField(
         null=True,
         blank=True,
-        help_text="So many are kept ready. Empty: SANDBOX_POOL_SIZE for the default blueprint, "
-        "none for others.",
+        help_text="Number of sandboxes to keep ready. If empty, SANDBOX_POOL_SIZE for the default "
+        "blueprint, and 0 for others.",
     )
     max_age_minutes = models.PositiveSmallIntegerField(
-        "longest wait in minutes",
+        "maximum age in minutes",
         null=True,
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(MAX_AGE_LIMIT_MINUTES)],
-        help_text="One that waited for so long is made anew. Empty: SANDBOX_POOL_MAX_AGE_MINUTES.",
+        help_text="Older sandboxes are replaced. If empty, SANDBOX_POOL_MAX_AGE_MINUTES.",
     )
     paused = models.BooleanField(
-        default=False, help_text="Hand out what is ready, and make no new ones."
+        default=False, help_text="Use the ready sandboxes, but don't provision more."
     )
     switched_off = models.BooleanField(
-        default=False, help_text="Nobody can launch one, and none is kept ready."
+        default=False, help_text="Disable launches of this blueprint, and keep no sandboxes ready."
     )
     version = models.CharField(max_length=32, blank=True, editable=False)
-    """What a sandbox would be made of now, as a sweep saw it last; empty: nothing can be made."""
+    """Version of the blueprint and its images as of the last sweep; empty if images are missing."""
     failures = models.PositiveSmallIntegerField(default=0, editable=False)
-    """In a row; the pool waits ever longer before it tries again."""
+    """Number of consecutive failures; the delay before the next attempt grows with it."""
     retry_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
@@ -58,7 +58,7 @@ class Pool(models.Model):
 
     @property
     def target_size(self) -> int:
-        """How many it should hold."""
+        """The number of sandboxes that the pool should hold."""
         if self.switched_off:
             return 0
         if self.size is not None:

@@ -1,4 +1,4 @@
-"""How people are warned before a sandbox of theirs ends, and that they were."""
+"""Notification preferences of users."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Preferences(models.Model):
-    """What one user wants besides the banner, which everybody gets. Without a row, the defaults."""
+    """How a user is warned in addition to the banner; without a row, the defaults apply."""
 
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="preferences"
@@ -31,7 +31,7 @@ class Preferences(models.Model):
 
     @classmethod
     def for_user(cls, user: User) -> Preferences:
-        """Theirs; where they chose nothing yet, a row that is not saved."""
+        """Return the preferences of the user; an unsaved row if they never changed any."""
         return cls.objects.filter(user=user).first() or cls(user=user)
 
     def wants_mail(self, deadline_kind: str) -> bool:

@@ -1,8 +1,8 @@
-"""The settings in force: what operators chose in the admin, else what the environment says.
+"""Settings in effect: those that operators changed in the admin, and those of the environment.
 
-Whoever reads a setting that operators may change imports `config` from here instead of from
-Django; it reads from memory alone. Requests, tasks and sweeps call `refresh` first, which asks the
-database once in a few seconds, so a change reaches every process within those.
+Code that reads a setting which operators can change imports `config` from here instead of Django's
+`settings`. `config` reads from memory. Requests, tasks and sweeps call `refresh` first, which
+queries the database once every few seconds, so that every process sees a change soon.
 """
 
 from __future__ import annotations
@@ -32,48 +32,44 @@ class RuntimeSettings(Singleton):
 
 @dataclass(frozen=True)
 class RuntimeSetting:
-    """One setting that may change at run time: its type, and what it means."""
+    """Type and label of a setting that can change at run time."""
 
     type: type[int | float | bool | str]
     label: str
 
 
 RUNTIME_SETTINGS = {
-    "SANDBOX_TTL_MINUTES": RuntimeSetting(int, "lifetime when none is chosen"),
-    "SANDBOX_TTL_MIN_MINUTES": RuntimeSetting(int, "shortest lifetime that may be chosen"),
-    "SANDBOX_TTL_MAX_MINUTES": RuntimeSetting(int, "longest lifetime that may be chosen"),
-    "SANDBOX_EXTENSION_MAX_MINUTES": RuntimeSetting(int, "longest extension"),
-    "SANDBOX_HARD_CAP_MINUTES": RuntimeSetting(int, "no sandbox lives longer"),
-    "SANDBOX_IDLE_MINUTES": RuntimeSetting(int, "without traffic for so long, a new sandbox ends"),
-    "SANDBOX_WARNING_MINUTES": RuntimeSetting(int, "owners are warned so long before"),
-    "SANDBOX_MAX_PER_USER": RuntimeSetting(int, "active sandboxes of one user"),
-    "SANDBOX_LAUNCHES_PER_HOUR": RuntimeSetting(
-        int, "launches of one user in an hour; 0: no bound"
+    "SANDBOX_TTL_MINUTES": RuntimeSetting(int, "default lifetime"),
+    "SANDBOX_TTL_MIN_MINUTES": RuntimeSetting(int, "minimum lifetime"),
+    "SANDBOX_TTL_MAX_MINUTES": RuntimeSetting(int, "maximum lifetime"),
+    "SANDBOX_EXTENSION_MAX_MINUTES": RuntimeSetting(int, "maximum extension"),
+    "SANDBOX_HARD_CAP_MINUTES": RuntimeSetting(
+        int, "hard cap of the lifetime, including extensions"
     ),
-    "SANDBOX_MAX_SITE": RuntimeSetting(
-        int, "of the whole portal; 0: what memory and subnets carry"
-    ),
-    "SANDBOX_MEMORY_OVERCOMMIT": RuntimeSetting(float, "how often memory is promised"),
-    "SANDBOX_MIN_FREE_MEMORY_MB": RuntimeSetting(
-        int, "nobody launches while less memory is available"
-    ),
-    "SANDBOX_MAX_CONCURRENT_LAUNCHES": RuntimeSetting(int, "so many are made at the same time"),
-    "SANDBOX_POOL_SIZE": RuntimeSetting(int, "of the default blueprint, kept ready"),
-    "SANDBOX_POOL_MAX_AGE_MINUTES": RuntimeSetting(int, "one that waited for so long is made anew"),
+    "SANDBOX_IDLE_MINUTES": RuntimeSetting(int, "idle timeout"),
+    "SANDBOX_WARNING_MINUTES": RuntimeSetting(int, "warning lead time"),
+    "SANDBOX_MAX_PER_USER": RuntimeSetting(int, "active sandboxes per user"),
+    "SANDBOX_LAUNCHES_PER_HOUR": RuntimeSetting(int, "launches per user and hour (0: unlimited)"),
+    "SANDBOX_MAX_SITE": RuntimeSetting(int, "portal-wide limit (0: automatic)"),
+    "SANDBOX_MEMORY_OVERCOMMIT": RuntimeSetting(float, "memory overcommit ratio"),
+    "SANDBOX_MIN_FREE_MEMORY_MB": RuntimeSetting(int, "minimum free memory for launches"),
+    "SANDBOX_MAX_CONCURRENT_LAUNCHES": RuntimeSetting(int, "concurrent launches"),
+    "SANDBOX_POOL_SIZE": RuntimeSetting(int, "pool size of the default blueprint"),
+    "SANDBOX_POOL_MAX_AGE_MINUTES": RuntimeSetting(int, "maximum age of pooled sandboxes"),
     "SANDBOX_SWEEP_MAX_EXPIRATIONS": RuntimeSetting(
-        int, "ended by the clock in one sweep; 0: no bound"
+        int, "maximum expirations per sweep (0: unlimited)"
     ),
-    "SANDBOX_ORPHAN_GRACE_SECONDS": RuntimeSetting(int, "what nobody needs is removed when older"),
-    "SANDBOX_RETENTION_DAYS": RuntimeSetting(int, "how long ended sandboxes are remembered"),
-    "ACCOUNT_SIGNUP_OPEN": RuntimeSetting(bool, "whether people may sign up by themselves"),
+    "SANDBOX_ORPHAN_GRACE_SECONDS": RuntimeSetting(int, "orphan grace period"),
+    "SANDBOX_RETENTION_DAYS": RuntimeSetting(int, "retention of ended sandboxes"),
+    "ACCOUNT_SIGNUP_OPEN": RuntimeSetting(bool, "whether sign-up is open"),
     "ACCOUNT_SIGNUP_DOMAINS": RuntimeSetting(
-        str, "only with addresses of these domains, such as example.com, example.org"
+        str, "allowed email domains for sign-up, such as example.com, example.org"
     ),
 }
 
 
 class RuntimeConfig:
-    """Every setting by its name, as an attribute."""
+    """All settings as attributes."""
 
     def __init__(self) -> None:
         self._chosen: dict[str, Any] = {}
@@ -83,19 +79,19 @@ class RuntimeConfig:
         return self._chosen[name] if name in self._chosen else getattr(environment, name)
 
     def refresh(self) -> None:
-        """Read what operators chose, unless that was done just now."""
+        """Read changed settings from the database, unless that was done a few seconds ago."""
         if time.monotonic() - self._read_at < CACHE_SECONDS:
             return
         try:
             row = RuntimeSettings.objects.filter(pk=1).first()
         except DatabaseError:
-            return  # What was known stays in force.
+            return  # Keep the values known so far.
         chosen = row.overrides if row else {}
         self._chosen = {name: value for name, value in chosen.items() if name in RUNTIME_SETTINGS}
         self._read_at = time.monotonic()
 
     def reset_cache(self) -> None:
-        """Have the next `refresh` ask the database; until then the environment holds."""
+        """Make the next `refresh` query the database; until then, the environment applies."""
         self._chosen, self._read_at = {}, -inf
 
 

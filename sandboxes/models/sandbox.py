@@ -29,7 +29,7 @@ ID_ALPHABET = string.ascii_lowercase + string.digits
 
 
 def new_public_id() -> str:
-    """`sbx_` and 16 letters or digits: 82 random bits, fit for names on any engine."""
+    """Return `sbx_` and 16 letters or digits: 82 random bits, valid in names on any engine."""
     return "sbx_" + "".join(secrets.choice(ID_ALPHABET) for _ in range(16))
 
 
@@ -41,18 +41,18 @@ class SandboxQuerySet(ClaimQuerySet["Sandbox"]):
         return self.filter(state__in=NOT_ENDING)
 
     def for_pool(self) -> SandboxQuerySet:
-        """Of the warm pool: they wait for an owner, or are being made to."""
+        """Return sandboxes of the warm pool without an owner, ready or being provisioned."""
         return self.filter(state__in=POOL_STATES, from_pool=True, owner=None)
 
     def pooled(self) -> SandboxQuerySet:
         return self.filter(state=State.POOLED)
 
     def requested(self) -> SandboxQuerySet:
-        """Without those that nobody has asked for."""
+        """Return sandboxes that users requested, without those of the pool."""
         return self.exclude(from_pool=True, owner=None)
 
     def live(self) -> SandboxQuerySet:
-        # The time says nothing more, but it leads to the small index of what has not ended.
+        # The condition on the time is redundant, but selects the small partial index.
         return self.filter(state__in=NON_TERMINAL, ended_at__isnull=True)
 
     def running(self) -> SandboxQuerySet:
@@ -69,10 +69,10 @@ _Manager = models.Manager.from_queryset(SandboxQuerySet)
 
 
 class SandboxManager(_Manager["Sandbox"]):
-    """Leaves the secrets encrypted in the database until somebody asks for them.
+    """A manager that defers the secrets and the final logs until they are read.
 
-    Lists need no decryption then, and a sandbox whose key was lost can still be ended. The last
-    logs, which are long, wait there likewise.
+    Lists then need no decryption, and a sandbox whose key was lost can still end. The final logs
+    are long.
     """
 
     def get_queryset(self) -> SandboxQuerySet:
@@ -80,7 +80,7 @@ class SandboxManager(_Manager["Sandbox"]):
 
 
 class Sandbox(models.Model):
-    """One running copy of a blueprint, owned by one user, with its own credentials and end."""
+    """An instance of a blueprint with an owner, credentials and a limited lifetime."""
 
     public_id = models.CharField(max_length=20, unique=True, default=new_public_id, editable=False)
     owner = models.ForeignKey(
@@ -94,15 +94,15 @@ class Sandbox(models.Model):
     blueprint = models.CharField(max_length=40)
     state = models.CharField(max_length=12, choices=State, default=State.PENDING, editable=False)
     slot = models.PositiveSmallIntegerField(null=True, editable=False)
-    """Which of its owner's places it takes while active; unique, so no bug can exceed a limit."""
+    """Number of the owner's slot while active; unique, so that a bug can't exceed the limit."""
 
     from_pool = models.BooleanField(default=False, editable=False)
-    """It was made for the pool, before anybody asked for it."""
+    """Whether it was provisioned for the pool, before a user requested it."""
     spec_version = models.CharField(max_length=32, blank=True, editable=False)
-    """The version of its blueprint and images (`Pool.version`), where it was made for the pool."""
+    """Version of its blueprint and images (`Pool.version`), if provisioned for the pool."""
 
     created_at = models.DateTimeField(default=clock.now, editable=False)
-    """When it was asked for; of one in the pool, when its making began."""
+    """When it was requested; for a pooled sandbox, when provisioning was requested."""
     started_at = models.DateTimeField(null=True, editable=False)
     ended_at = models.DateTimeField(null=True, editable=False)
     ttl_minutes = models.PositiveSmallIntegerField()
@@ -114,23 +114,25 @@ class Sandbox(models.Model):
     end_reason = models.CharField(max_length=20, choices=EndReason, blank=True, editable=False)
     end_message = models.TextField(blank=True, editable=False)
     failure = models.JSONField(default=dict, blank=True, editable=False)
-    """After a failure: `service`, `exit_code`, `log_tail` of what failed."""
+    """After a failure: `service`, `exit_code` and `log_tail` of the failed service."""
     final_logs = models.TextField(blank=True, default="", db_default="", editable=False)
-    """After any other end: what its services wrote last, without its secrets."""
+    """After any other end: the last log lines of its services, without its secrets."""
     peak = models.JSONField(null=True, editable=False)
-    """After the end: `memory_mb`, `cpus`, `disk_mb` at most, `received_bytes`, `sent_bytes` in all;
-    None when no sweep measured it."""
+    """After the end: peak `memory_mb`, `cpus`, `disk_mb`; total `received_bytes`, `sent_bytes`.
+
+    None if no sweep measured them.
+    """
 
     memory_mb = models.PositiveIntegerField()
     cpus = models.FloatField()
     disk_mb = models.PositiveIntegerField()
 
     steps = models.JSONField(default=list, editable=False)
-    """Of provisioning: `name`, `state` (running, done, failed), `started_at`, `seconds`."""
+    """Steps of provisioning: `name`, `state` (running, done, failed), `started_at`, `seconds`."""
     addresses = models.JSONField(default=dict, editable=False)
-    """Where its ports are published: `"service:port"` to `"host:port"`."""
+    """Published ports: `"service:port"` to `"host:port"`."""
     traffic_bytes = models.BigIntegerField(default=0, editable=False)
-    """The runtime's traffic counter when activity was last seen."""
+    """Traffic counter of the runtime at the last activity."""
     secrets = EncryptedJSONField(default=dict, blank=True, editable=False)
     reset_requested_at = models.DateTimeField(null=True, editable=False)
 
@@ -143,9 +145,9 @@ class Sandbox(models.Model):
     funding_error = models.CharField(max_length=200, blank=True, editable=False)
 
     leased_until = models.DateTimeField(null=True, editable=False)
-    """Until then a worker is busy with it; later, another may take it over."""
+    """End of the lease of the worker that works on it; afterwards another may take over."""
     lease_token = models.PositiveSmallIntegerField(default=0, editable=False)
-    """Fences off a worker that lost its lease: what it finishes late changes nothing."""
+    """Incremented with each lease, so that writes of a worker which lost its lease are ignored."""
     removal_attempts = models.PositiveSmallIntegerField(default=0, editable=False)
     removal_error = models.CharField(max_length=300, blank=True, editable=False)
 
@@ -189,7 +191,7 @@ class Sandbox(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["owner", "-created_at", "-id"], name="sandbox_by_owner"),
             models.Index(fields=["owner", "state", "-created_at", "-id"], name="sandbox_of_owner"),
-            # On times: SQLite can't tell that a state which it is asked for fits a condition.
+            # Conditions on times, since SQLite doesn't use partial indexes for lists of states.
             models.Index(
                 fields=["owner", "-created_at", "-id"],
                 name="sandbox_live",
@@ -227,7 +229,7 @@ class Sandbox(models.Model):
 
     @property
     def is_for_pool(self) -> bool:
-        """Whether it belongs to the pool, and nobody was given it yet."""
+        """Whether it belongs to the pool and has no owner yet."""
         return self.from_pool and self.owner_id is None and self.state in POOL_STATES
 
     @property
@@ -236,21 +238,21 @@ class Sandbox(models.Model):
 
     @property
     def idle_expires_at(self) -> datetime | None:
-        """When it ends for want of traffic, if none comes."""
+        """When the idle timeout ends it without further traffic."""
         if self.state != State.RUNNING or self.last_activity_at is None:
             return None
         return self.last_activity_at + timedelta(minutes=self.idle_minutes)
 
     @property
     def ends_at(self) -> datetime | None:
-        """The earliest of its clocks."""
+        """The earliest deadline."""
         if self.state != State.RUNNING:
             return None
         return min(t for t in (self.expires_at, self.idle_expires_at) if t is not None)
 
     @property
     def ends_because(self) -> str | None:
-        """Which clock `ends_at` is: `idle`, `expired`, or `cap` when no extension can move it."""
+        """The kind of `ends_at`: `idle`, `expired`, or `cap` if no extension can move it."""
         if self.ends_at is None:
             return None
         if self.ends_at == self.idle_expires_at != self.expires_at:

@@ -11,7 +11,7 @@ from sandboxes.models.sandbox import Sandbox
 
 
 class UsageSample(models.Model):
-    """What one sandbox consumed at one moment, taken by the reaper."""
+    """Resource usage of a sandbox at one time, recorded by a sweep."""
 
     sandbox = models.ForeignKey(
         Sandbox,
@@ -26,9 +26,9 @@ class UsageSample(models.Model):
     received_bytes = models.BigIntegerField()
     sent_bytes = models.BigIntegerField()
     requests = models.BigIntegerField(null=True)
-    """Since launch; None: not counted yet, or its blueprint doesn't tell what a request is."""
+    """Number since launch; None if not counted yet, or if the blueprint doesn't define requests."""
     log_cursor = models.CharField(max_length=40, blank=True)
-    """Where the log had been read to for that, in the runtime's own terms."""
+    """Position in the log up to which requests are counted, in a format of the runtime."""
 
     class Meta:
         ordering: ClassVar = ["id"]

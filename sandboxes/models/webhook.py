@@ -1,4 +1,4 @@
-"""Webhooks: where a developer wants to be told, and what is told there."""
+"""Webhook endpoints and the deliveries to them."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ def new_webhook_id() -> str:
 
 
 def new_message_id() -> str:
-    """No full stop in it: the signed text is told apart by them."""
+    """Return a new id without full stops, which separate the parts of the signed text."""
     return _new_id("msg_")
 
 
 class EventType(models.TextChoices):
-    RUNNING = "sandbox.running", "a sandbox is ready for use"
-    WARNING = "sandbox.warning", "it ends soon"
-    EXTENDED = "sandbox.extended", "it was given more time"
-    ENDED = "sandbox.ended", "it has ended as it should"
-    FAILED = "sandbox.failed", "it could not be made, or broke"
+    RUNNING = "sandbox.running", "a sandbox is ready"
+    WARNING = "sandbox.warning", "a sandbox ends soon"
+    EXTENDED = "sandbox.extended", "a sandbox was extended"
+    ENDED = "sandbox.ended", "a sandbox ended"
+    FAILED = "sandbox.failed", "a sandbox failed"
 
 
 TEST_EVENT_TYPE = "webhook.test"
-"""The type of what the test button sends."""
+"""Type of test messages."""
 
 
 class DisabledReason(models.TextChoices):
-    OWNER = "owner", "you switched it off"
-    OPERATOR = "operator", "an operator switched it off"
-    FAILING = "failing", "nothing could be delivered for days"
-    GONE = "gone", "its receiver answered 410, which asks for no more"
+    OWNER = "owner", "disabled by you"
+    OPERATOR = "operator", "disabled by an operator"
+    FAILING = "failing", "deliveries failed for days"
+    GONE = "gone", "the endpoint responded with 410 Gone"
 
 
 class WebhookQuerySet(ClaimQuerySet["Webhook"]):
     def enabled(self) -> WebhookQuerySet:
-        """Those that are told of events, of people who may use the portal."""
+        """Return enabled webhooks of active users."""
         return self.filter(disabled_reason="", user__is_active=True)
 
 
@@ -59,14 +59,14 @@ _Manager = models.Manager.from_queryset(WebhookQuerySet)
 
 
 class WebhookManager(_Manager["Webhook"]):
-    """Leaves the secrets encrypted until a message is signed."""
+    """A manager that defers the secrets, so that they stay encrypted until a message is signed."""
 
     def get_queryset(self) -> WebhookQuerySet:
         return WebhookQuerySet(self.model, using=self._db).defer("secrets")
 
 
 class Webhook(models.Model):
-    """One address of one user, told of some types of events."""
+    """A webhook endpoint of a user and the event types that it receives."""
 
     public_id = models.CharField(max_length=20, unique=True, default=new_webhook_id, editable=False)
     user = models.ForeignKey(
@@ -76,23 +76,23 @@ class Webhook(models.Model):
         db_index=False,  # The constraint begins with it.
     )
     slot = models.PositiveSmallIntegerField(editable=False)
-    """Which of its user's places it takes; unique, so no bug can exceed the limit."""
+    """Number of the slot of its user; unique, so that a bug can't exceed the limit."""
     name = models.CharField(max_length=60, blank=True)
     url = models.CharField(max_length=500)
     events = models.JSONField(default=list)
     """Values of EventType."""
     secrets = EncryptedJSONField(default=dict, editable=False)
-    """`current`, and after a rotation `previous`, which signs too until `previous_until`."""
+    """`current`, and after a rotation `previous`, which also signs until `previous_until`."""
     previous_until = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(default=clock.now, editable=False)
     disabled_reason = models.CharField(
         max_length=8, choices=DisabledReason, blank=True, editable=False
     )
-    """Empty while it is on."""
+    """Empty while the webhook is enabled."""
     failing_since = models.DateTimeField(null=True, editable=False)
-    """When an event could not be delivered for the first time since one could."""
+    """Time of the first failed delivery since the last successful one."""
     leased_until = models.DateTimeField(null=True, editable=False)
-    """Until then a worker is sending to it, and no other does."""
+    """Until when one worker may send to this endpoint."""
 
     objects = WebhookManager()
 
@@ -110,16 +110,16 @@ class Webhook(models.Model):
 
     @property
     def status(self) -> str:
-        """`on`, `failing` or `off`."""
+        """The status: `on`, `failing` or `off`."""
         if self.disabled_reason:
             return "off"
         return "failing" if self.failing_since else "on"
 
 
 class DeliveryStatus(models.TextChoices):
-    PENDING = "pending", "waiting"
+    PENDING = "pending", "pending"
     DELIVERED = "delivered", "delivered"
-    FAILED = "failed", "given up"
+    FAILED = "failed", "failed permanently"
 
 
 class DeliveryQuerySet(ClaimQuerySet["WebhookDelivery"]):
@@ -131,12 +131,12 @@ class DeliveryQuerySet(ClaimQuerySet["WebhookDelivery"]):
 
 
 class WebhookDelivery(models.Model):
-    """One event for one webhook: the row is the queue, and the log of what was tried."""
+    """A delivery of an event to a webhook: the queue entry and the log of its attempts."""
 
     message_id = models.CharField(
         max_length=20, unique=True, default=new_message_id, editable=False
     )
-    """The header `webhook-id`: the same in every try."""
+    """The header `webhook-id`, the same for every attempt."""
     webhook = models.ForeignKey(
         Webhook,
         on_delete=models.CASCADE,
@@ -153,11 +153,11 @@ class WebhookDelivery(models.Model):
         max_length=9, choices=DeliveryStatus, default=DeliveryStatus.PENDING, editable=False
     )
     due_at = models.DateTimeField(null=True)
-    """When it is tried next; None: it was delivered or given up."""
+    """When to try next; None once delivered or failed permanently."""
     attempts = models.PositiveSmallIntegerField(default=0)
-    """Since it was sent, or sent again by hand: what the delay follows from."""
+    """Number of attempts since it was queued or resent; the retry delay depends on it."""
     log = models.JSONField(default=list)
-    """Of each try: `at`, `status`, `seconds`, `error`, `response` (an excerpt)."""
+    """Each attempt: `at`, `status`, `seconds`, `error`, `response` (an excerpt)."""
 
     objects = DeliveryQuerySet.as_manager()
 

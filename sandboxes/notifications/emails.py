@@ -14,7 +14,7 @@ from django.db import transaction
 from sandboxes.core.journal import record
 from sandboxes.lib import clock
 from sandboxes.lib import mail as lib_mail
-from sandboxes.models import DeadlineKind, Event, SandboxWarning, Webhook
+from sandboxes.models import DeadlineKind, Event, EventKind, SandboxWarning, Webhook
 from sandboxes.notifications import signed_links
 
 log = structlog.get_logger(__name__)
@@ -52,7 +52,7 @@ def _send_if_current(warning: SandboxWarning) -> None:
         return
     with transaction.atomic():
         rows.update(mail_due_at=None, mailed_at=clock.now())
-        record(warning.sandbox, "mailed", f"Warning sent to {owner.email}.")
+        record(warning.sandbox, EventKind.MAILED, f"Warning sent to {owner.email}.")
 
 
 def send_warning(warning: SandboxWarning) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sandboxes.core.journal import record
 from sandboxes.lib import clock
-from sandboxes.models import DeadlineKind, Preferences, Sandbox, SandboxWarning
+from sandboxes.models import DeadlineKind, EventKind, Preferences, Sandbox, SandboxWarning
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -36,7 +36,7 @@ def record_warning(
     )
     if not is_new:
         return None
-    record(sandbox, "warned", MESSAGES[kind].format(deadline), clock=str(kind))
+    record(sandbox, EventKind.WARNED, MESSAGES[kind].format(deadline), clock=str(kind))
     return warning
 
 

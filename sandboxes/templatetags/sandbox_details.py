@@ -9,34 +9,34 @@ from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from sandboxes.models import Event
+from sandboxes.models import Event, EventKind
 
 register = template.Library()
 
 ICONS = {
-    "requested": "send",
-    "provisioning": "hammer",
-    "running": "circle-check",
-    "pooled": "package",
-    "extended": "clock-plus",
-    "touched": "timer-reset",
-    "reset_requested": "rotate-ccw",
-    "reset": "rotate-ccw",
-    "reset_failed": "circle-x",
-    "credentials_read": "key-round",
-    "funding_asked": "coins",
-    "funding_pending": "hourglass",
-    "funding_funded": "coins",
-    "funding_failed": "circle-x",
-    "warned": "bell",
-    "delayed": "hourglass",
-    "revived": "heart-pulse",
-    "message": "message-square",
-    "ending": "power",
-    "removal_asked": "trash-2",
-    "removal_delayed": "hourglass",
-    "destroyed": "archive",
-    "failed": "circle-x",
+    EventKind.REQUESTED: "send",
+    EventKind.PROVISIONING: "hammer",
+    EventKind.RUNNING: "circle-check",
+    EventKind.POOLED: "package",
+    EventKind.EXTENDED: "clock-plus",
+    EventKind.TOUCHED: "timer-reset",
+    EventKind.RESET_REQUESTED: "rotate-ccw",
+    EventKind.RESET: "rotate-ccw",
+    EventKind.RESET_FAILED: "circle-x",
+    EventKind.CREDENTIALS_READ: "key-round",
+    EventKind.FUNDING_ASKED: "coins",
+    EventKind.FUNDING_PENDING: "hourglass",
+    EventKind.FUNDING_FUNDED: "coins",
+    EventKind.FUNDING_FAILED: "circle-x",
+    EventKind.WARNED: "bell",
+    EventKind.DELAYED: "hourglass",
+    EventKind.REVIVED: "heart-pulse",
+    EventKind.MESSAGE: "message-square",
+    EventKind.ENDING: "power",
+    EventKind.REMOVAL_ASKED: "trash-2",
+    EventKind.REMOVAL_DELAYED: "hourglass",
+    EventKind.DESTROYED: "archive",
+    EventKind.FAILED: "circle-x",
 }
 """Icons by kind of event; other kinds have a dot."""
 ANY_ICON = "dot"

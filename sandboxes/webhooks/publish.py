@@ -7,16 +7,16 @@ from typing import Any
 from django.db import transaction
 
 from sandboxes.core.journal import journalled
-from sandboxes.models import Event, EventType, Webhook
+from sandboxes.models import Event, EventKind, EventType, Webhook
 from sandboxes.webhooks import outbox
 from sandboxes.webhooks.messages import sandbox_facts
 
 EVENT_TYPES = {
-    "running": EventType.RUNNING,
-    "warned": EventType.WARNING,
-    "extended": EventType.EXTENDED,
-    "destroyed": EventType.ENDED,
-    "failed": EventType.FAILED,
+    EventKind.RUNNING: EventType.RUNNING,
+    EventKind.WARNED: EventType.WARNING,
+    EventKind.EXTENDED: EventType.EXTENDED,
+    EventKind.DESTROYED: EventType.ENDED,
+    EventKind.FAILED: EventType.FAILED,
 }
 """Webhook event types by kind of journal event."""
 

@@ -14,7 +14,7 @@ from django.db.models import F
 from sandboxes.core.journal import record
 from sandboxes.lib import clock
 from sandboxes.lib.backoff import Backoff
-from sandboxes.models import Funding, Sandbox
+from sandboxes.models import EventKind, Funding, Sandbox
 from sandboxes.stellar.friendbot import (
     TIMEOUT_SECONDS,
     FriendbotRejected,
@@ -67,4 +67,4 @@ def _record(sandbox: Sandbox, funding: Funding, error: str, due_at: datetime | N
     log.info("funding", sandbox=sandbox.public_id, funding=str(funding), error=error)
     # Record each error once: a long outage would otherwise fill the journal.
     if changed and (funding != Funding.PENDING or error != previous_error):
-        record(sandbox, f"funding_{funding}", error or "Stellar account funded.")
+        record(sandbox, EventKind(f"funding_{funding}"), error or "Stellar account funded.")

@@ -14,7 +14,7 @@ from sandboxes.blueprints import BlueprintNotFound, addresses, load
 from sandboxes.core import journal, leases
 from sandboxes.core.reaper_policy import Action, Observation, decide
 from sandboxes.lib import clock, redaction
-from sandboxes.models import EndReason, Sandbox, State
+from sandboxes.models import EndReason, EventKind, Sandbox, State
 from sandboxes.runtime import EngineUnreachable, RuntimeFailure, get_runtime
 from sandboxes.worker import progress, provisioning, teardown
 
@@ -42,10 +42,10 @@ def reset(sandbox: Sandbox) -> None:
     if not leases.release_lease(sandbox, State.RUNNING, reset_requested_at=None):
         return  # It was ended, or another worker took over; the journal has the reason.
     if code == 0:
-        journal.record(sandbox, "reset", "Data reset to seed.")
+        journal.record(sandbox, EventKind.RESET, "Data reset to seed.")
     else:
         tail = redaction.redact(output, sandbox.secrets)[-500:]
-        journal.record(sandbox, "reset_failed", f"Couldn't reset the data: {tail}")
+        journal.record(sandbox, EventKind.RESET_FAILED, f"Couldn't reset the data: {tail}")
 
 
 def restart(sandbox: Sandbox) -> None:
@@ -97,7 +97,7 @@ def _recreate(sandbox: Sandbox, message: str, *, from_scratch: bool = False) -> 
         teardown.fail_with_error(sandbox, EndReason.LOST, error)
     else:
         leases.release_lease(sandbox, State.RUNNING)
-        journal.record(sandbox, "revived", message)
+        journal.record(sandbox, EventKind.REVIVED, message)
 
 
 def _renew_or_abort(sandbox: Sandbox, **values: Any) -> None:

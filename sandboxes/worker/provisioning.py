@@ -10,7 +10,7 @@ from sandboxes.core import journal, launch_queue, leases, lifecycle
 from sandboxes.core.reaper_policy import PROVISION_DEADLINE
 from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
-from sandboxes.models import EndReason, Sandbox
+from sandboxes.models import EndReason, EventKind, Sandbox
 from sandboxes.models.runtime_settings import config
 from sandboxes.runtime import (
     CapacityExhausted,
@@ -97,4 +97,4 @@ def _requeue(sandbox: Sandbox, error: EngineUnreachable) -> None:
     if now - sandbox.created_at > PROVISION_DEADLINE:
         fail_with_error(sandbox, EndReason.PROVISION_FAILED, error)
     elif leases.renew_lease(sandbox, until=now + RETRY.first):
-        journal.record(sandbox, "delayed", f"{error} Retrying.")
+        journal.record(sandbox, EventKind.DELAYED, f"{error} Retrying.")

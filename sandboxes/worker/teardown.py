@@ -21,7 +21,7 @@ from sandboxes.core import (
 from sandboxes.lib import clock
 from sandboxes.lib.backoff import Backoff
 from sandboxes.metrics import outcomes
-from sandboxes.models import EndReason, Sandbox, State
+from sandboxes.models import EndReason, EventKind, Sandbox, State
 from sandboxes.runtime import (
     EngineRefused,
     NotReady,
@@ -199,5 +199,5 @@ def _postpone_removal(sandbox: Sandbox, error: RuntimeFailure) -> None:
     values = {"removal_attempts": attempts, "removal_error": message}
     kept = leases.release_lease(sandbox, State.DESTROYING, until, **values)
     if kept and message != sandbox.removal_error:
-        journal.record(sandbox, "removal_delayed", f"{message} Retrying.")
+        journal.record(sandbox, EventKind.REMOVAL_DELAYED, f"{message} Retrying.")
     log.warning("removal_delayed", sandbox=sandbox.public_id, attempts=attempts, error=message)

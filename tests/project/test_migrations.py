@@ -121,7 +121,7 @@ def test_settings_changed_in_the_admin_keep_their_values_under_new_names(data: N
     call_command("migrate", verbosity=0)
 
 
-OLD, NEW = "0011_requests", "0018_drop_warned_columns"
+OLD, NEW = "0011_requests", "0019_labels"
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 SITE = {
     "drained_until": NOON,

@@ -87,7 +87,7 @@ def test_a_webhook_is_updated_toggled_and_deleted(
     assert webhook.url.endswith("/2")
     assert "starts with" in act(web, "webhook", webhook, **new | {"url": "ftp://x"})
 
-    assert "you switched it off" in act(web, "toggle-webhook", webhook, on="no")
+    assert "disabled by you" in act(web, "toggle-webhook", webhook, on="no")
     assert "disabled. Enable it" in act(web, "test-webhook", webhook)
     assert "Webhook enabled." in act(web, "toggle-webhook", webhook, on="yes")
 
