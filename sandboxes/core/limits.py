@@ -1,4 +1,4 @@
-"""What a user may have now, and when the next place will be free."""
+"""Limits of users: quota, rate limit, and when the next slot will be free."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HOUR = ZERO_LIMIT_RETRY_AFTER = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Limits:
-    """What one user may have; times in minutes."""
+    """Limits of one user. Times are in minutes."""
 
     max_active: int
     ttl_minutes: int
@@ -42,9 +42,9 @@ class Limits:
 
 
 def get_limits(user: User) -> Limits:
-    """The site's defaults, with what an operator has set for this user, or a group of theirs."""
-    of_user_or_group = Q(user=user) | Q(group__user=user)
-    overrides = list(LimitOverride.objects.in_force(clock.now()).filter(of_user_or_group))
+    """Return the portal's limits with the overrides for this user or their groups."""
+    applies = Q(user=user) | Q(group__user=user)
+    overrides = list(LimitOverride.objects.in_force(clock.now()).filter(applies))
 
     def choose(name: str, default: int) -> int:
         chosen = {row: value for row in overrides if (value := getattr(row, name)) is not None}
@@ -65,14 +65,17 @@ def get_limits(user: User) -> Limits:
 
 
 def expected_end(sandbox: Sandbox, now: datetime) -> datetime:
-    """When its place will be free, if nothing more happens to it."""
+    """Return when the slot of the sandbox will be free if its deadlines don't move."""
     if sandbox.state == State.DESTROYING:
         return max(now + REMOVAL_DURATION, sandbox.leased_until or now)
     return sandbox.ends_at or now + timedelta(minutes=sandbox.ttl_minutes)
 
 
 def next_slot_freed_by(sandboxes: Iterable[Sandbox], limit: int, now: datetime) -> Sandbox | None:
-    """The one whose end brings them under the limit; the first to end, unless it was lowered."""
+    """Return the sandbox whose end will free a slot.
+
+    That is the earliest to end, or a later one if the limit is now below the current count.
+    """
     ends = sorted(sandboxes, key=lambda sandbox: expected_end(sandbox, now))
     return ends[len(ends) - limit] if 0 < limit <= len(ends) else None
 
@@ -89,7 +92,7 @@ def _quota_exceeded(
         active=len(sandboxes),
         retry_at=now + timedelta(seconds=wait_seconds),
         wait_seconds=wait_seconds,
-        # Other people's sandboxes are none of the caller's business.
+        # Don't reveal sandboxes of other users.
         frees_first=first.public_id if first and first.owner_id == user.pk else None,
     )
 
@@ -152,7 +155,7 @@ def free_slot(active: list[Sandbox]) -> int:
 
 
 def extension_preview(sandbox: Sandbox, minutes: int) -> timedelta:
-    """What an extension by so many minutes would really give: never past the hard cap."""
+    """Return how much an extension would add, limited by the hard cap."""
     assert sandbox.expires_at and sandbox.hard_cap_at
     after = min(sandbox.expires_at + timedelta(minutes=minutes), sandbox.hard_cap_at)
     return max(after, sandbox.expires_at) - sandbox.expires_at
