@@ -148,7 +148,7 @@ def test_a_subnet_in_use_is_skipped(docker_harness: DockerHarness) -> None:
     ipam = {"Driver": "default", "Config": [{"Subnet": subnet}]}
     other = docker_harness.client.create_network(new_id(), ipam=ipam)
     try:
-        with pytest.raises(EngineRefused, match="taken"):
+        with pytest.raises(EngineRefused, match="in use"):
             docker_harness.create()
     finally:
         docker_harness.client.remove_network(other["Id"])
