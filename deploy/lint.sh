@@ -19,7 +19,7 @@ ensure_requirements requirements-dev.txt
 mypy_output=$(mktemp)
 mypy >"$mypy_output" 2>&1 &
 mypy=$!
-trap 'kill "$mypy" 2>/dev/null; rm -f "$mypy_output"' EXIT
+trap 'kill "$mypy" 2>/dev/null || true; rm -f "$mypy_output"' EXIT
 # Ruff's cache doesn't notice that an import became first-party when its directory appeared.
 check ruff check --no-cache .
 check ruff format --check .
