@@ -188,7 +188,7 @@ def test_writable_services_share_the_disk_where_a_limit_is_enforced(
     docker_harness: DockerHarness,
 ) -> None:
     disk = docker_harness.runtime._disk_quota
-    disk._works, disk._driver = True, "overlay2"
+    disk._is_enforced, disk._driver = True, "overlay2"
     spec = replace(docker_harness.spec(), disk_mb=100)
     web, store = spec.services
     assert disk.options(spec, store) == {"size": "100M"}
