@@ -13,7 +13,7 @@ from sandboxes.models import Event, EventKind
 
 register = template.Library()
 
-ICONS = {
+ICONS: dict[str, str] = {
     EventKind.REQUESTED: "send",
     EventKind.PROVISIONING: "hammer",
     EventKind.RUNNING: "circle-check",

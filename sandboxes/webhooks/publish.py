@@ -11,7 +11,7 @@ from sandboxes.models import Event, EventKind, EventType, Webhook
 from sandboxes.webhooks import outbox
 from sandboxes.webhooks.messages import sandbox_facts
 
-EVENT_TYPES = {
+EVENT_TYPES: dict[str, EventType] = {
     EventKind.RUNNING: EventType.RUNNING,
     EventKind.WARNED: EventType.WARNING,
     EventKind.EXTENDED: EventType.EXTENDED,
