@@ -1,4 +1,4 @@
-"""Every migration leads back, with data in the tables, on SQLite and on PostgreSQL."""
+"""Migrations keep data and are reversible, on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ from tests.helpers.scenarios import launch
 
 pytestmark = [pytest.mark.usefixtures("shared_database", "runtime"), pytest.mark.store]
 
-STAYS = (User, Sandbox, Event)
-"""What the first migration made, or Django's own: it is there at every step."""
-CAME_LATER = (AuditEntry, Pool, OutcomeCount, UsageSample)
+PERMANENT = (User, Sandbox, Event)
+"""Models whose tables exist after each migration."""
+ADDED_LATER = (AuditEntry, Pool, OutcomeCount, UsageSample)
 
 
-def in_order() -> list[str]:
-    """Our migrations as they are applied."""
+def ordered_migrations() -> list[str]:
+    """Return the migrations of the portal in order."""
     graph = MigrationExecutor(connection).loader.graph
     plan = [node for leaf in graph.leaf_nodes("sandboxes") for node in graph.forwards_plan(leaf)]
     return list(dict.fromkeys(name for app, name in plan if app == "sandboxes"))
@@ -59,31 +59,31 @@ def applied() -> set[str]:
     return {name for app, name in rows if app == "sandboxes"}
 
 
-def rows() -> list[int]:
-    """How many, by SQL: models know columns that come and go."""
+def row_counts() -> list[int]:
+    """Return the numbers of rows, by SQL, since models have columns that come and go."""
     with connection.cursor() as cursor:
-        counted = []
-        for model in STAYS:
+        counts = []
+        for model in PERMANENT:
             cursor.execute(f"SELECT count(*) FROM {model._meta.db_table}")
-            counted.append(cursor.fetchone()[0])
-    return counted
+            counts.append(cursor.fetchone()[0])
+    return counts
 
 
 @pytest.fixture
 def data(shared_database: None) -> Iterator[None]:
-    """Rows in the tables, and the audit guarded as in service."""
+    """Fill the tables, and install all triggers of the audit log as in production."""
     alice = User.objects.create_user("alice", "alice@example.com")
     olga = User.objects.create_superuser("olga", "olga@example.com")
     api_tokens.issue(alice, "a program")
     Pool.objects.get_or_create(blueprint="billing")
-    LimitOverride.objects.create(user=alice, max_active=5, reason="She tests a lot.")
+    LimitOverride.objects.create(user=alice, max_active=5, reason="Load tests.")
     sandbox, ended = launch(alice), launch(alice)
     actions.extend(sandbox, 30, alice)
     actions.destroy(ended, alice)
     Sweep().run()
     outcomes.record_engine_error("create")
     audit.record(audit.AuditActor(olga), "suspend", alice, "Mining coins.")
-    assert [model for model in (*STAYS, *CAME_LATER) if not model.objects.exists()] == []
+    assert [model for model in (*PERMANENT, *ADDED_LATER) if not model.objects.exists()] == []
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute(trigger_sql("sqlite", AuditEntry._meta.db_table)[1])
@@ -91,12 +91,12 @@ def data(shared_database: None) -> Iterator[None]:
     allow_deleting_audit_entries()
 
 
-def test_each_leads_back_and_all_lead_forward_again(data: None) -> None:
-    names, before = in_order(), rows()
+def test_each_migration_can_be_reversed_and_applied_again(data: None) -> None:
+    names, before = ordered_migrations(), row_counts()
     for count in range(len(names) - 1, 0, -1):
         call_command("migrate", "sandboxes", names[count - 1], verbosity=0)
         assert applied() == set(names[:count])
-        assert rows() == before
+        assert row_counts() == before
     call_command("migrate", "sandboxes", "zero", verbosity=0)
     tables = connection.introspection.table_names()
     assert [name for name in tables if name.startswith("sandboxes_")] == []
@@ -107,7 +107,7 @@ def test_each_leads_back_and_all_lead_forward_again(data: None) -> None:
     assert not Sandbox.objects.exists()
 
 
-def test_settings_changed_in_the_admin_keep_their_values_under_new_names(data: None) -> None:
+def test_renamed_settings_keep_the_values_changed_in_the_admin(data: None) -> None:
     call_command("migrate", "sandboxes", "0011_requests", verbosity=0)
     state = MigrationExecutor(connection).loader.project_state(("sandboxes", "0011_requests"))
     sites = state.apps.get_model("sandboxes", "Site").objects
