@@ -53,7 +53,7 @@ def test_a_limit_override_has_either_a_user_or_a_group(admin_client, alice):
     for whose in ({}, {"user": alice.pk, "group": group.pk}):
         data = {"max_active": 6, "reason": "workshop"} | whose
         page = admin_client.post("/admin/sandboxes/limitoverride/add/", data)
-        assert "Choose a user or a group, and not both." in page.content.decode()
+        assert "Choose either a user or a group." in page.content.decode()
     assert not LimitOverride.objects.exists()
 
     admin_client.post("/admin/sandboxes/limitoverride/add/", data | {"user": ""})

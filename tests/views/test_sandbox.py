@@ -54,7 +54,7 @@ def test_a_failure_shows_the_last_log_lines(
     sandbox = launch(alice, name="checkout")
     for address in ("/", reverse("history"), reverse("sandbox", args=[sandbox.public_id])):
         page = text(web.get(address))
-        assert "It could not be made" in page
+        assert "Failed to start" in page
         assert "api exited with code 3" in page
         assert "api: no such table" in page
 
