@@ -133,13 +133,13 @@ def test_a_launch_during_a_sweep_is_neither_orphan_nor_lost(alice, runtime, monk
 
 
 def test_a_failed_removal_does_not_affect_other_sandboxes(alice, bob, runtime, clock):
-    stuck, fine = launch(alice), launch(bob)
-    expire(stuck, fine)
+    expire(launch(alice), launch(bob))
     runtime.fail_next("destroy", EngineRefused("The engine refused to remove it: device is busy."))
     result = sweep()
 
-    assert reload(stuck).state == State.DESTROYING
-    assert reload(fine).state == State.DESTROYED
+    # Removals run at the same time, so either may be the one that fails.
+    stuck = Sandbox.objects.get(state=State.DESTROYING)
+    assert Sandbox.objects.get(state=State.DESTROYED)
     assert result.errors == [
         f"{stuck.public_id} could not be removed: The engine refused to remove it: device is busy."
     ]

@@ -300,7 +300,7 @@ class Lifecycle(RuleBasedStateMachine):
         """With a healthy engine and regular sweeps, all work is finished and nothing leaks."""
         self.runtime.unreachable = False
         self.runtime._failures.clear()
-        self.runtime._doomed.clear()
+        self.runtime._startup_failures.clear()
         for _ in range(MAX_SETTLE_MINUTES):
             if self.is_settled():
                 return
