@@ -16,8 +16,10 @@ MB = 1024 * 1024
 
 
 def of_sandboxes(engine: APIClient, instance: str) -> dict[str, dict[str, float]]:
-    """Return MB by sandbox and service: cgroup usage less inactive file pages, which the kernel
-    can reclaim at any time. `docker stats` computes it in the same way."""
+    """Return MB by sandbox and service: cgroup usage less inactive file pages.
+
+    The kernel can reclaim those at any time. `docker stats` computes it in the same way.
+    """
     rows = engine.containers(filters={"label": f"{INSTANCE}={instance}"})
     usage = run_parallel(lambda i: _size(engine, rows[i]["Id"]), len(rows), concurrency=8)
     sizes: dict[str, dict[str, float]] = {}

@@ -111,7 +111,7 @@ def _rounds(results: Results) -> Any:
 
 
 def _rates(results: Results) -> Any:
-    """Launches per minute by concurrency."""
+    """Return a chart of launches per minute by concurrency."""
     rates = results["rates"]
     options = _options("Cold launches per minute", 340, value_formatter=lambda n: f"{n:.0f}")
     chart = pygal.Bar(**options, show_legend=False)
@@ -121,7 +121,7 @@ def _rates(results: Results) -> Any:
 
 
 def _pages(results: Results) -> Any:
-    """The p95 of every page at the client, with few and with many ended sandboxes."""
+    """Return a chart of each page's p95 at the client, with few and many ended sandboxes."""
     by_ended_count = results["pages"]["by_ended_count"]
     options = _options("Response times at the client, p95 (ms)", 420)
     chart = pygal.Bar(**options, value_formatter=lambda ms: f"{ms:.0f}", x_label_rotation=20)

@@ -31,8 +31,11 @@ class TargetResult:
 
 @dataclass(frozen=True)
 class Target:
-    """A line of the table. `evaluate` raises KeyError if the results lack what it needs, and
-    ValueError for an empty series."""
+    """A line of the table.
+
+    `evaluate` raises KeyError if the results lack a value it needs, and ValueError for an empty
+    series.
+    """
 
     metric: str
     target: str

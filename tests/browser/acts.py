@@ -1,4 +1,4 @@
-"""What people do before they click a button, and what they see afterwards: for `buttons.py`."""
+"""Steps before the click on a button and expectations after it, for `buttons.py`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Act = Callable[[Page], None]
 
 DOWNLOADED: list[str] = []
-"""Names of the files that came since a tab was opened."""
+"""Names of the files downloaded since the last step that listens for downloads."""
 
 
 def sees(text: str) -> Act:
@@ -63,7 +63,7 @@ def clicks(role: str, name: str) -> Act:
 
 
 def says_yes(page: Page) -> None:
-    """As a browser with a window, which asks; one without refuses by itself."""
+    """Grant notifications when asked, as a user would; headless Chromium always denies them."""
     page.evaluate(
         """() => {
             let answer = "default";
@@ -81,8 +81,8 @@ def still_runs(page: Page) -> None:
 
 
 def copied(page: Page) -> None:
-    told = page.locator("[data-copy]").first.get_attribute("data-copy")
-    evaluates(page, "navigator.clipboard.readText()", told)
+    copied_text = page.locator("[data-copy]").first.get_attribute("data-copy")
+    evaluates(page, "navigator.clipboard.readText()", copied_text)
 
 
 def hears_more(page: Page) -> None:
@@ -93,7 +93,11 @@ def hears_more(page: Page) -> None:
 
 def downloads(end: str) -> Act:
     def then(page: Page) -> None:
-        wait_for(lambda: DOWNLOADED or page.wait_for_timeout(100), "a file came", PATIENCE / 1000)
+        wait_for(
+            lambda: DOWNLOADED or page.wait_for_timeout(100),
+            "a file is downloaded",
+            PATIENCE / 1000,
+        )
         assert [name.endswith(end) for name in DOWNLOADED] == [True]
 
     return then
@@ -131,7 +135,7 @@ def on_the_card(name: str) -> Act:
 
 
 def at_github(page: Page) -> None:
-    """GitHub answers, though no other host is called."""
+    """Answer requests to GitHub without calling it."""
     page.route("https://github.com/**", lambda route: route.fulfill(body="GitHub asks who you are"))
 
 

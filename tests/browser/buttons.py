@@ -1,9 +1,9 @@
 """Every button of the portal's pages, and what it does.
 
-A button that is found on a page (`stops.py`) and is not on this list fails a test, and so does one
-on the list that is not where the list says. To add one: its label as people read it, the stop where
-it is clicked, and what is to be seen then. `Button.first` gets it ready: a form filled, a menu
-opened.
+A test fails if a page (`stops.py`) has a button that isn't listed here, or if a listed button isn't
+on its page. An entry consists of the visible label, the page state in which the button is clicked,
+and the expectation after the click. `Button.first` prepares the click, such as by filling a form or
+opening a menu.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ WRITTEN_ALIKE = [
     (r"\bplan_\d+\b", "ROW"),
     (r"^(Copy|Last log lines) .+", r"\1 …"),
 ]
-"""What differs from one to the next, and what it is called on the list."""
+"""Patterns for the variable parts of labels, and their placeholders in the list."""
 STANDS_FOR = {
     ":": r"\s?:",
     "TIME": r"\d\d:\d\d( UTC)?",
@@ -71,7 +71,7 @@ def label_of(kind: str, text: str) -> str:
 
 
 def labels(page: Page) -> set[str]:
-    """All that can be clicked there, hidden or not, as they are on the list."""
+    """Return the labels of all buttons of the page, hidden ones included, as in the list."""
     return {label_of(kind, text) for kind, text in page.evaluate(FOUND)}
 
 
@@ -82,9 +82,10 @@ class Button:
     then: Act
     first: Act = lambda page: None
     script: bool | None = None
-    """Only with JavaScript (True), only without (False), or both."""
+    """Whether the button needs JavaScript (True), appears only without it (False), or works in both
+    cases (None)."""
     page: str = ""
-    """The stop where it is without JavaScript, if that is another."""
+    """The page state that has the button without JavaScript, if it differs from `stop`."""
 
     def locate(self, page: Page) -> Locator:
         kind, _, text = self.label.partition(" ")
@@ -103,15 +104,15 @@ class Button:
 
 
 NEW_PASSWORD = {"New password": f"{PASSWORD}!", "Confirm new password": f"{PASSWORD}!"}
-SOMEBODY = {"Email": "bob@example.com", "Password": PASSWORD}
+NEW_ACCOUNT = {"Email": "bob@example.com", "Password": PASSWORD}
 OWN_PAGE = r"/sandboxes/sbx_\w+/$"
 
 BUTTONS = [
-    # Entrance and account
+    # Sign-in and account
     Button(
         "button Sign in", "login", lands("/$"), fills(Email="alice@example.com", Password=PASSWORD)
     ),
-    Button("button Create account", "signup", lands("/$"), fills(**SOMEBODY)),
+    Button("button Create account", "signup", lands("/$"), fills(**NEW_ACCOUNT)),
     Button(
         "button Send reset link", "password-reset", sees("mail"), fills(Email="alice@example.com")
     ),
@@ -173,7 +174,7 @@ BUTTONS = [
     Button("button Dismiss", "nothing-runs", sees("Dismissed. Ended sandboxes stay in History.")),
     Button("button Undo", "cleared", sees("Recently ended")),
     Button("button Launch again", "nothing-runs", runs_now),
-    # A sandbox
+    # One sandbox
     Button("link Details: NAME", "dashboard", lands(OWN_PAGE)),
     Button("link Cancel", "provisioning", sees("Destroy checkout-tests?")),
     Button("button Show credentials", "dashboard", sees("Authorization: Bearer sk_test_")),
@@ -268,7 +269,7 @@ BUTTONS = [
     ),
     Button("button Notify me", "told", misses("Notify me"), says_yes, script=True),
     Button("button Extend by 2 h", "told", sees("Extended by 120 minutes.")),
-    # Where mails lead to
+    # Links in emails
     Button("button Keep alive", "keep", sees("webhook-spike will keep running")),
     Button("button Extend by 2 h", "keep-extend", sees("checkout-tests will keep running")),
     Button("link Go to portal", "keep-done", lands("/accounts/login/")),

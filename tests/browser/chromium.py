@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Debian's Chromium, which isn't told when networks of this machine come or go.
+"""Run Debian's Chromium without notifications about the network interfaces of this machine.
 
-Those of sandboxes do all the time, and it drops whatever it is loading then: half a page without
-its styles, a click that comes to nothing. It learns of them over a netlink socket, and goes on
-without where the kernel gives it none.
+Sandboxes add and remove networks all the time. Chromium aborts pending requests on each change, so
+pages lack their styles and clicks have no effect. It listens for changes on a netlink socket, and
+works without one if the kernel refuses to create it.
 """
 
 import errno

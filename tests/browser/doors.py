@@ -1,4 +1,4 @@
-"""Whoever empties the stage waits until the server has answered, and lets nobody in meanwhile."""
+"""A live server that holds requests while the database is emptied."""
 
 from __future__ import annotations
 
@@ -15,36 +15,48 @@ from tests.helpers.wait import wait_for
 PATIENCE_SECONDS = 30
 
 
-class LiveServerWithDoors(LiveServer):
-    """A closed page leaves its last call in the server, which answers it though nobody listens.
+class PausableLiveServer(LiveServer):
+    """A live server that can be paused between requests.
 
-    Such a call holds tables that a flush wants and wants others that the flush holds; PostgreSQL
-    then ends one of the two. On SQLite it writes into the next scene.
+    The server still processes the last request of a page that was closed. On PostgreSQL, such a
+    request and a flush of the database can deadlock; on SQLite, it writes into the data of the next
+    test.
     """
 
     def __init__(self, addr: str) -> None:
-        self._inside: set[Thread] = set()
-        self._door = RLock()
-        # Both signals forget a server that nobody holds any more.
-        request_started.connect(self._enter)
-        request_finished.connect(self._leave)
+        self._active_threads: set[Thread] = set()
+        self._lock = RLock()
+        # Both signals hold weak references, so a deleted server is disconnected.
+        request_started.connect(self._on_request_started)
+        request_finished.connect(self._on_request_finished)
         super().__init__(addr)
 
-    def _enter(self, **_: Any) -> None:
-        with self._door:
-            self._inside.add(current_thread())
+    def _on_request_started(self, **_: Any) -> None:
+        with self._lock:
+            self._active_threads.add(current_thread())
 
-    def _leave(self, **_: Any) -> None:
-        self._inside.discard(current_thread())
+    def _on_request_finished(self, **_: Any) -> None:
+        self._active_threads.discard(current_thread())
 
-    def _busy(self) -> bool:
-        """A thread whose caller hung up may have died without a word."""
-        others = self._inside.copy() - {current_thread()}
+    def _has_active_requests(self) -> bool:
+        """Return whether another thread handles a request.
+
+        A thread whose client disconnected may have ended without `request_finished`.
+        """
+        others = self._active_threads.copy() - {current_thread()}
         return any(thread.is_alive() for thread in others)
 
     @contextmanager
-    def doors_closed(self) -> Iterator[None]:
-        """No request is under way; raises `TimeoutError` if one takes longer than 30 s."""
-        with self._door:
-            wait_for(lambda: not self._busy(), "the server has answered", PATIENCE_SECONDS, 0.005)
+    def paused(self) -> Iterator[None]:
+        """Hold new requests after the active ones are finished.
+
+        Raises `TimeoutError` if that takes longer than 30 s.
+        """
+        with self._lock:
+            wait_for(
+                lambda: not self._has_active_requests(),
+                "all requests are finished",
+                PATIENCE_SECONDS,
+                0.005,
+            )
             yield

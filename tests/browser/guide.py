@@ -1,4 +1,4 @@
-"""The way to a stop: an empty stage, its scene, a browser that is signed in."""
+"""Opens a page state: an empty database, the scenario's data, and a signed-in browser."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.core.cache import cache
 from django.template.loader import render_to_string
 from django.test import Client, override_settings
 
-from sandboxes.models.runtime_settings import config as in_force
+from sandboxes.models.runtime_settings import config as runtime_config
 from sandboxes.runtime import get_runtime
 from tests.conftest import PASSWORD
 from tests.harness.databases import empty_database
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         ViewportSize,
     )
 
-    from tests.browser.doors import LiveServerWithDoors
+    from tests.browser.doors import PausableLiveServer
     from tests.browser.stops import Stop
 
 
@@ -45,34 +45,34 @@ def session_cookie(user: User) -> SetCookieParam:
 
 
 class Guide:
-    """Brings a browser to a stop; nothing is left there of the one before but what was cached."""
+    """Opens page states in a browser; only the HTTP cache is kept between them."""
 
-    def __init__(self, browser: Browser, server: LiveServerWithDoors) -> None:
+    def __init__(self, browser: Browser, server: PausableLiveServer) -> None:
         self.browser = browser
         self.server = server
         self.contexts: dict[str, BrowserContext] = {}
 
     @contextmanager
     def at(self, stop: Stop, **browsing: Any) -> Iterator[Page]:
-        users = self._cast()
+        users = self._create_users()
         sandbox = stop.scene(users["alice"], get_runtime())  # type: ignore[arg-type]
         user = users.get(stop.who)
         with override_settings(**stop.settings), self._browse(user, **browsing) as page:
             path = stop.path if isinstance(stop.path, str) else stop.path(users["alice"])
             if stop.template:
-                # Not for one time: ending it while the page's own files are asked for loses some.
+                # Without `times=1`: the end of a route drops requests for the page's static files.
                 page.route(path, partial(_answer, render_to_string(stop.template)))
             page.goto(path.format(id=sandbox and sandbox.public_id))
             stop.act(page)
             yield page
 
-    def _cast(self) -> dict[str, User]:
-        """Alice and olga on an empty stage."""
-        with self.server.doors_closed():
+    def _create_users(self) -> dict[str, User]:
+        """Empty the database and create the users alice and olga."""
+        with self.server.paused():
             empty_database()
-            # Sign-ins are counted there.
+            # The cache has the rate limit of sign-ins.
             cache.clear()
-            in_force.reset_cache()
+            runtime_config.reset_cache()
             get_runtime.cache_clear()
         people = get_user_model().objects
         alice = people.create_user("alice", "alice@example.com", PASSWORD)
@@ -91,19 +91,19 @@ class Guide:
         page.close()
 
     def _forget_notifications(self, page: Page) -> None:
-        """What scripts remember of warnings by their ids, which count from 1 for each stop."""
+        """Clear local storage, which has the ids of shown warnings; ids restart from 1."""
         storage = {"origin": str(self.server), "storageTypes": "local_storage"}
         page.context.new_cdp_session(page).send("Storage.clearDataForOrigin", storage)
 
     def _context(self, **browsing: Any) -> BrowserContext:
-        """One for each way to browse, so that styles and scripts are fetched once."""
-        way = repr(browsing)
-        if way not in self.contexts:
+        """Return the browser context for the options; each loads styles and scripts once."""
+        key = repr(browsing)
+        if key not in self.contexts:
             viewport: ViewportSize = {"width": 1280, "height": 820}
-            self.contexts[way] = self.browser.new_context(
+            self.contexts[key] = self.browser.new_context(
                 base_url=str(self.server), reduced_motion="reduce", viewport=viewport, **browsing
             )
-        return self.contexts[way]
+        return self.contexts[key]
 
     def close(self) -> None:
         for context in self.contexts.values():

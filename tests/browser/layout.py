@@ -1,4 +1,4 @@
-"""Layout shifts, and the fonts that a reader may have."""
+"""Helpers for layout shifts and installed fonts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FONTS: dict[str, dict[str, str]] = {
     "with Inter": {},
     "without": {"sans": "sans-serif", "mono": "monospace"},
 }
-"""What replaces the fonts of the stylesheet."""
+"""Font families that replace those of the stylesheet, by test id."""
 
 SHIFTS = """
 window.shifts = [];
@@ -25,7 +25,7 @@ new PerformanceObserver(list => list.getEntries()
 
 
 def use_fonts(page: Page, name: str) -> None:
-    """Show the pages in these fonts instead of those of the stylesheet."""
+    """Replace the font families of the stylesheet."""
     css = VARIABLES.read_text()
     for kind, family in FONTS[name].items():
         css, count = re.subn(rf"--font-{kind}: [^;]+;", f"--font-{kind}: {family};", css)
@@ -38,6 +38,6 @@ def use_fonts(page: Page, name: str) -> None:
 
 
 def reload_overview(page: Page) -> None:
-    """Let the dashboard ask for news now, as it does every 10 seconds."""
+    """Trigger the request that the dashboard sends every 10 seconds."""
     with page.expect_response(lambda answer: "/overview/" in answer.url):
         page.evaluate("htmx.trigger(document.body, 'sandboxes-changed')")

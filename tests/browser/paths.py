@@ -1,4 +1,4 @@
-"""Paths that depend on what there is: where mails lead to, and the console's page of a sandbox."""
+"""Paths that depend on the data: links in emails and the admin page of a sandbox."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ def confirmation(alice: User) -> str:
     return reverse("account_confirm_email", args=[EmailConfirmationHMAC(address).key])
 
 
-def password_key(alice: User) -> str:
+def password_reset_key(alice: User) -> str:
     keys = [user_pk_to_url_str(alice), default_token_generator.make_token(alice)]
     return reverse("account_reset_password_from_key", args=keys)
 
 
-def rescue(alice: User, ends: DeadlineKind = DeadlineKind.IDLE) -> str:
+def keep_alive_link(alice: User, ends: DeadlineKind = DeadlineKind.IDLE) -> str:
     return path_of(signed_links.keep_alive_url(SandboxWarning.objects.get(deadline_kind=ends)))
 
 
-def longer_rescue(alice: User) -> str:
-    return rescue(alice, DeadlineKind.EXPIRED)
+def extend_link(alice: User) -> str:
+    return keep_alive_link(alice, DeadlineKind.EXPIRED)
 
 
-def unsubscribing(alice: User) -> str:
+def unsubscribe(alice: User) -> str:
     return path_of(signed_links.unsubscribe_url(alice, DeadlineKind.IDLE))
 
 
-def in_the_console(alice: User) -> str:
+def admin_sandbox(alice: User) -> str:
     newest = Sandbox.objects.filter(owner=alice).latest("pk")
     return reverse("admin:sandboxes_sandbox_change", args=[newest.pk])

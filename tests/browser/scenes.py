@@ -1,4 +1,4 @@
-"""States of the portal that are worth a look; `stops.py` says on which pages."""
+"""States of the portal for the pages in `stops.py`."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
 
     from sandboxes.runtime.memory import MemoryRuntime
 
-TOOK = (0.11, 0.32, 0.28)
-"""Seconds that an engine may need for each step; the fake one needs none."""
-MOMENTS = (
+STEP_SECONDS = (0.11, 0.32, 0.28)
+"""Realistic seconds of each provisioning step; the fake engine takes none."""
+TIMESTAMPS = (
     "created_at",
     "started_at",
     "last_activity_at",
@@ -64,24 +64,26 @@ api: the database did not accept a connection, giving up"""
 
 
 def earlier(sandbox: Sandbox, past: timedelta) -> Sandbox:
-    """The sandbox as if all of it had been so much earlier."""
+    """Move all timestamps of the sandbox into the past and return it."""
     sandbox.events.update(created_at=F("created_at") - past)
     sandbox.samples.update(at=F("at") - past)
-    moments = {name: F(name) - past for name in MOMENTS}
-    Sandbox.objects.filter(pk=sandbox.pk).update(**moments)
+    timestamps = {name: F(name) - past for name in TIMESTAMPS}
+    Sandbox.objects.filter(pk=sandbox.pk).update(**timestamps)
     return reload(sandbox)
 
 
 def aged(sandbox: Sandbox, minutes: float, idle: float = 0) -> Sandbox:
-    """The sandbox as if an engine had made it, and it was used last, so many minutes ago."""
+    """Return the sandbox as if it had started `minutes` ago and been idle for `idle` minutes."""
     assert sandbox.started_at
     earlier(sandbox, sandbox.started_at - (clock.now() - timedelta(minutes=minutes)))
-    story = list(sandbox.events.all())
-    for event in story:
-        event.message = event.message.replace("after 0.0 s", f"after {sum(TOOK):.1f} s")
-    sandbox.events.bulk_update(story, ["message"])
+    events = list(sandbox.events.all())
+    for event in events:
+        event.message = event.message.replace("after 0.0 s", f"after {sum(STEP_SECONDS):.1f} s")
+    sandbox.events.bulk_update(events, ["message"])
     Sandbox.objects.filter(pk=sandbox.pk).update(
-        steps=[step | {"seconds": took} for step, took in zip(sandbox.steps, TOOK, strict=True)],
+        steps=[
+            step | {"seconds": took} for step, took in zip(sandbox.steps, STEP_SECONDS, strict=True)
+        ],
         last_activity_at=clock.now() - timedelta(minutes=idle),
         funding=Funding.FUNDED,
     )
@@ -89,13 +91,13 @@ def aged(sandbox: Sandbox, minutes: float, idle: float = 0) -> Sandbox:
 
 
 def first_run(alice: User, runtime: MemoryRuntime) -> None:
-    """Nothing yet."""
+    """Create nothing: the user has never launched a sandbox."""
 
 
-def being_made(alice: User, runtime: MemoryRuntime) -> Sandbox:
+def provisioning(alice: User, runtime: MemoryRuntime) -> Sandbox:
     with transaction.atomic():
         sandbox = request(alice, name="checkout-tests")
-        # Before its messages to the worker are sent, this one has it.
+        # Take the sandbox before the commit sends its task to the worker.
         lifecycle.start_provisioning(sandbox)
     now = clock.now()
     steps = [("network", "done", 0.18), ("containers", "done", 0.94), ("ready", "running", None)]
@@ -120,8 +122,8 @@ def warned(alice: User, runtime: MemoryRuntime) -> Sandbox:
     return aged(launch(alice, name="webhook-spike", ttl_minutes=120), 41, idle=26.3)
 
 
-def told(alice: User, runtime: MemoryRuntime) -> Sandbox:
-    """Of both ends by banner, on every page."""
+def warned_by_banner(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    """Warn about both deadlines with a banner on every page."""
     sandbox = warned(alice, runtime)
     sweep()
     return sandbox
@@ -138,8 +140,8 @@ def failed(alice: User, runtime: MemoryRuntime) -> Sandbox:
     return launch(alice, name="checkout-tests")
 
 
-def failed_beside(alice: User, runtime: MemoryRuntime) -> Sandbox:
-    """A failure that one has to scroll for."""
+def failed_below_running(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    """Create a failed sandbox below a running one."""
     aged(launch(alice, name="webhook-spike", ttl_minutes=120), 41, idle=12)
     return failed(alice, runtime)
 
@@ -154,16 +156,16 @@ def unfunded(alice: User, runtime: MemoryRuntime) -> Sandbox:
     return reload(sandbox)
 
 
-def talkative(alice: User, runtime: MemoryRuntime) -> Sandbox:
-    """With something in its logs."""
+def with_logs(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    """Create a running sandbox with log lines."""
     sandbox = running(alice, runtime)
     for line in ("GET /v1/plans 200 4 ms", "GET /v1/subscribers?limit=3 200 6 ms"):
         runtime.write_log(sandbox.public_id, "api", line)
     return sandbox
 
 
-def long_past(alice: User, runtime: MemoryRuntime) -> Sandbox:
-    """More than one page of it, one failed."""
+def long_history(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    """Create more than one page of ended sandboxes, one of them failed."""
     sandbox = ended(alice, runtime)
     names = ("checkout-tests", "webhook-spike", "invoice-export", "plan-migration")
     for number in range(22):
@@ -177,8 +179,8 @@ def long_past(alice: User, runtime: MemoryRuntime) -> Sandbox:
     return sandbox
 
 
-def sampled(sandbox: Sandbox, minutes: int) -> None:
-    """What sweeps saw of it, a minute apart, until now."""
+def add_samples(sandbox: Sandbox, minutes: int) -> None:
+    """Create one usage sample per minute for the last `minutes`."""
     used = dict.fromkeys(("received_bytes", "sent_bytes", "requests"), 0)
     used |= {"cpu_seconds": 3.0, "disk_mb": 48.0}
     for minute in range(minutes):
@@ -192,31 +194,31 @@ def sampled(sandbox: Sandbox, minutes: int) -> None:
         UsageSample.objects.create(sandbox=sandbox, at=at, memory_mb=118 + 40 * busy, **used)
 
 
-def measured(alice: User, runtime: MemoryRuntime) -> Sandbox:
-    """After most of its hour."""
-    sandbox = aged(talkative(alice, runtime), 40, idle=3)
-    sampled(sandbox, 40)
+def with_usage(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    """Create a sandbox with 40 minutes of usage samples."""
+    sandbox = aged(with_logs(alice, runtime), 40, idle=3)
+    add_samples(sandbox, 40)
     return sandbox
 
 
-def outgrown(alice: User, runtime: MemoryRuntime) -> Sandbox:
-    """It ran for a while, and needed more memory than it may have."""
-    sandbox = measured(alice, runtime)
+def out_of_memory(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    """Create a sandbox that ran out of memory after a while."""
+    sandbox = with_usage(alice, runtime)
     runtime.stop_service(sandbox.public_id, "api", 137, oom=True)
     sweep()
     return reload(sandbox)
 
 
-def expected(alice: User, runtime: MemoryRuntime) -> Sandbox:
-    """Being made, when it is known how long that takes."""
-    long_past(alice, runtime)
-    return being_made(alice, runtime)
+def provisioning_with_estimate(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    """Create a provisioning sandbox when typical durations are known."""
+    long_history(alice, runtime)
+    return provisioning(alice, runtime)
 
 
 def ended(alice: User, runtime: MemoryRuntime) -> Sandbox:
-    """It ran for a while, and was destroyed some time ago."""
+    """Create a sandbox that its owner destroyed some time ago."""
     sandbox = aged(launch(alice, name="plan-migration"), 34)
-    sampled(sandbox, 34)
+    add_samples(sandbox, 34)
     actions.destroy(sandbox, alice)
     return earlier(sandbox, timedelta(minutes=26))
 
@@ -228,7 +230,7 @@ def maintenance(alice: User, runtime: MemoryRuntime) -> None:
     Maintenance.objects.update_or_create(pk=1, defaults={"until": until, "message": message})
 
 
-def leaving(alice: User, runtime: MemoryRuntime) -> Sandbox:
+def removal_failed(alice: User, runtime: MemoryRuntime) -> Sandbox:
     sandbox = aged(launch(alice, name="checkout-tests"), 8)
     runtime.fail_next("destroy", EngineUnreachable("The engine did not answer."))
     actions.destroy(sandbox, alice)
@@ -237,7 +239,7 @@ def leaving(alice: User, runtime: MemoryRuntime) -> Sandbox:
 
 
 def busy_week(alice: User, runtime: MemoryRuntime) -> None:
-    """What operators see after it: launches, a few that failed, and a removal that does."""
+    """Create a week of launches, some of them failed, and a removal that fails."""
     now, dice = outcomes.bucket_start(clock.now()), Random(7)
     for slot in (now - n * 3 * outcomes.BUCKET_SPAN for n in range(7 * 96)):
         for start, result, most in (
@@ -258,18 +260,18 @@ def busy_week(alice: User, runtime: MemoryRuntime) -> None:
                     **counted,
                 )
     launch(alice, name="webhook-spike")
-    leaving(alice, runtime)
+    removal_failed(alice, runtime)
     sweep()
 
 
-def full_of_others(alice: User, runtime: MemoryRuntime) -> None:
-    """The portal's only place is somebody else's."""
+def no_free_slot(alice: User, runtime: MemoryRuntime) -> None:
+    """Fill the portal's only slot with another user's sandbox."""
     ended(alice, runtime)
     launch(type(alice).objects.create_user("bob"), name="not-hers")
 
 
-def explored(alice: User, runtime: MemoryRuntime) -> Sandbox:
-    """One whose API answers."""
+def with_api(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    """Create a sandbox with a working API."""
     return with_api_address(aged(launch(alice, name="checkout-tests"), 8), _api().address)
 
 

@@ -1,7 +1,7 @@
-"""Every page of the portal in every state that is worth a look: one `Stop` each.
+"""Every page of the portal in each of its relevant states.
 
-Whoever adds a page adds a line to `STOPS`; then it is checked for accessibility, its buttons must
-be on the list of `buttons.py`, and `make screenshots` takes its pictures.
+Add a line here for a new page. Then tests check its accessibility and require its buttons to be
+listed in `buttons.py`, and `make screenshots` takes screenshots of it.
 """
 
 from __future__ import annotations
@@ -25,18 +25,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stop:
-    """A page (`{id}` is what its scene returns), who looks at it, and what they did there."""
+    """A page, the data and user it is opened with, and interactions on it.
+
+    In `path`, `{id}` is the public id of the sandbox that the scenario returns.
+    """
 
     name: str
     path: str | Callable[[User], str] = "/"
-    """Or what alice was mailed."""
+    """A path, or a function that returns it for alice."""
     scene: Scene = scenes.first_run
     act: Callable[[Page], None] = lambda page: None
     who: str = "alice"
-    """`alice`, who develops, `olga`, who operates, or `` for nobody."""
+    """`alice`, a developer, `olga`, an operator, or `` for an anonymous visitor."""
     settings: dict[str, Any] = field(default_factory=dict)
     template: str = ""
-    """What the server answers, where it can't be made to."""
+    """Template that is rendered instead of a response, for errors that tests can't provoke."""
 
 
 def show_credentials(page: Page) -> None:
@@ -50,7 +53,7 @@ def read_logs(page: Page) -> None:
     page.get_by_text("GET /v1/plans 200").wait_for()
 
 
-def narrow_logs(page: Page) -> None:
+def filter_logs(page: Page) -> None:
     page.get_by_text("Show as table").click()
     page.get_by_label("Filter lines").fill("plans")
     page.get_by_label("Live tail").check()
@@ -69,7 +72,7 @@ def destroy(page: Page) -> None:
     page.get_by_role("button", name="Undo").wait_for()
 
 
-def clear(page: Page) -> None:
+def dismiss_ended(page: Page) -> None:
     page.get_by_role("button", name="Dismiss").click()
     page.get_by_role("button", name="Undo").wait_for()
 
@@ -92,12 +95,12 @@ def open_webhook(page: Page) -> None:
     page.get_by_role("link", name="Open ci-pipeline").click()
 
 
-def switch_webhook_off(page: Page) -> None:
+def disable_webhook(page: Page) -> None:
     open_webhook(page)
     page.get_by_role("button", name="Disable").click()
 
 
-def ask_for_a_new_secret(page: Page) -> None:
+def ask_to_rotate_secret(page: Page) -> None:
     open_webhook(page)
     page.get_by_role("link", name="Rotate secret").click()
 
@@ -113,7 +116,7 @@ def ask_to_revoke(page: Page) -> None:
     page.get_by_role("dialog").wait_for()
 
 
-def turn_the_page(page: Page) -> None:
+def open_older_page(page: Page) -> None:
     page.get_by_role("link", name="Older").click()
     page.get_by_role("link", name="Newest").wait_for()
 
@@ -131,8 +134,8 @@ def ask_for_a_reason(page: Page) -> None:
     page.get_by_label("Reason").wait_for()
 
 
-def confirm_who(page: Page) -> None:
-    """What changes how the account is protected is shown after this."""
+def confirm_identity(page: Page) -> None:
+    """Confirm the password, which pages about sign-in security ask for."""
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Confirm", exact=True).click()
     page.get_by_text("Confirm it's you").wait_for(state="hidden")
@@ -150,7 +153,7 @@ def keep_alive(page: Page) -> None:
     page.get_by_text("will keep running").wait_for()
 
 
-def stop_the_mails(page: Page) -> None:
+def unsubscribe(page: Page) -> None:
     page.get_by_role("button", name="Unsubscribe").click()
     page.get_by_text("Unsubscribed").wait_for()
 
@@ -160,7 +163,7 @@ def ask_to_extend(page: Page) -> None:
     page.get_by_label("Minutes").wait_for()
 
 
-def mistype(page: Page) -> None:
+def enter_wrong_password(page: Page) -> None:
     page.get_by_label("Email").fill("alice@example.com")
     page.get_by_label("Password").fill("wrong")
     page.get_by_role("button", name="Sign in").click()
@@ -186,7 +189,7 @@ GITHUB = {
 }
 PORTAL = [
     Stop("login", "/accounts/login/", who=""),
-    Stop("login-refused", "/accounts/login/", act=mistype, who=""),
+    Stop("login-refused", "/accounts/login/", act=enter_wrong_password, who=""),
     Stop("login-elsewhere", "/accounts/login/", who="", settings=GITHUB),
     Stop("login-second-step", "/accounts/login/", scenes.two_factors, enter_the_password, who=""),
     Stop("logout", "/accounts/logout/"),
@@ -199,44 +202,44 @@ PORTAL = [
     Stop("confirm-email-sent", "/accounts/confirm-email/", who=""),
     Stop("password-reset", "/accounts/password/reset/", who=""),
     Stop("password-reset-sent", "/accounts/password/reset/done/", who=""),
-    Stop("password-reset-key", paths.password_key, who=""),
+    Stop("password-reset-key", paths.password_reset_key, who=""),
     Stop("password-reset-over", "/accounts/password/reset/key/1-forged/", who=""),
     Stop("password-reset-done", "/accounts/password/reset/key/done/", who=""),
     Stop("suspended", "/accounts/inactive/", who=""),
     Stop("first-run"),
-    Stop("provisioning", scene=scenes.being_made),
+    Stop("provisioning", scene=scenes.provisioning),
     Stop("dashboard", scene=scenes.running),
     Stop("menu", scene=scenes.running, act=open_menu),
     Stop("extend", scene=scenes.running, act=open_extend),
     Stop("warning", scene=scenes.warned),
     Stop("limit", scene=scenes.at_the_limit),
-    Stop("portal-full", scene=scenes.full_of_others, settings={"SANDBOX_MAX_SITE": 1}),
+    Stop("portal-full", scene=scenes.no_free_slot, settings={"SANDBOX_MAX_SITE": 1}),
     Stop("failed", scene=scenes.failed),
-    Stop("failed-beside", scene=scenes.failed_beside),
-    Stop("removing", scene=scenes.leaving),
+    Stop("failed-beside", scene=scenes.failed_below_running),
+    Stop("removing", scene=scenes.removal_failed),
     Stop("maintenance", scene=scenes.maintenance),
     Stop("nothing-runs", scene=scenes.ended),
-    Stop("cleared", scene=scenes.ended, act=clear),
+    Stop("cleared", scene=scenes.ended, act=dismiss_ended),
     Stop("trial", scene=scenes.running, settings={"SANDBOX_RUNTIME": "process"}),
-    Stop("sandbox", SANDBOX, scenes.talkative, read_logs),
-    Stop("sandbox-provisioning", SANDBOX, scenes.being_made),
-    Stop("sandbox-expected", SANDBOX, scenes.expected),
-    Stop("sandbox-measured", SANDBOX, scenes.measured, narrow_logs),
-    Stop("sandbox-outgrown", SANDBOX, scenes.outgrown),
+    Stop("sandbox", SANDBOX, scenes.with_logs, read_logs),
+    Stop("sandbox-provisioning", SANDBOX, scenes.provisioning),
+    Stop("sandbox-expected", SANDBOX, scenes.provisioning_with_estimate),
+    Stop("sandbox-measured", SANDBOX, scenes.with_usage, filter_logs),
+    Stop("sandbox-outgrown", SANDBOX, scenes.out_of_memory),
     Stop("sandbox-warning", SANDBOX, scenes.warned),
     Stop("sandbox-unfunded", SANDBOX, scenes.unfunded),
     Stop("sandbox-failed", SANDBOX, scenes.failed),
     Stop("sandbox-ended", SANDBOX, scenes.ended),
-    Stop("explorer", SANDBOX + "api/", scenes.explored, send_a_request),
-    Stop("explorer-row", SANDBOX + "api/", scenes.explored, open_a_row),
+    Stop("explorer", SANDBOX + "api/", scenes.with_api, send_a_request),
+    Stop("explorer-row", SANDBOX + "api/", scenes.with_api, open_a_row),
     Stop("explorer-unreachable", SANDBOX + "api/", scenes.running),
     Stop("destroy", SANDBOX, scenes.running, ask_to_destroy),
     Stop("undo", scene=scenes.running, act=destroy),
     Stop("confirm", SANDBOX + "destroy/", scenes.running),
     Stop("confirm-reset", SANDBOX + "reset/", scenes.running),
-    Stop("history", "/history/", scenes.long_past),
-    Stop("history-narrowed", "/history/?end=failed&q=nothing", scenes.long_past),
-    Stop("history-older", "/history/", scenes.long_past, turn_the_page),
+    Stop("history", "/history/", scenes.long_history),
+    Stop("history-narrowed", "/history/?end=failed&q=nothing", scenes.long_history),
+    Stop("history-older", "/history/", scenes.long_history, open_older_page),
     Stop("history-empty", "/history/"),
     Stop("tokens", "/tokens/"),
     Stop("tokens-new", "/tokens/", act=create_token),
@@ -245,26 +248,26 @@ PORTAL = [
     Stop("webhooks", "/webhooks/"),
     Stop("webhooks-new", "/webhooks/", act=create_webhook),
     Stop("webhook", "/webhooks/", act=open_webhook),
-    Stop("webhook-off", "/webhooks/", act=switch_webhook_off),
-    Stop("webhook-secret", "/webhooks/", act=ask_for_a_new_secret),
+    Stop("webhook-off", "/webhooks/", act=disable_webhook),
+    Stop("webhook-secret", "/webhooks/", act=ask_to_rotate_secret),
     Stop("webhook-delete", "/webhooks/", act=ask_to_delete_webhook),
     Stop("preferences", "/preferences/"),
-    Stop("told", "/tokens/", scenes.told),
-    Stop("keep", paths.rescue, scenes.told, who=""),
-    Stop("keep-done", paths.rescue, scenes.told, keep_alive, who=""),
-    Stop("keep-extend", paths.longer_rescue, scenes.told, who=""),
+    Stop("told", "/tokens/", scenes.warned_by_banner),
+    Stop("keep", paths.keep_alive_link, scenes.warned_by_banner, who=""),
+    Stop("keep-done", paths.keep_alive_link, scenes.warned_by_banner, keep_alive, who=""),
+    Stop("keep-extend", paths.extend_link, scenes.warned_by_banner, who=""),
     Stop("keep-unknown", "/keep/forged/", who=""),
-    Stop("unsubscribe", paths.unsubscribing, who=""),
-    Stop("unsubscribe-done", paths.unsubscribing, act=stop_the_mails, who=""),
+    Stop("unsubscribe", paths.unsubscribe, who=""),
+    Stop("unsubscribe-done", paths.unsubscribe, act=unsubscribe, who=""),
     Stop("account-email", "/accounts/email/"),
     Stop("account-password", "/accounts/password/change/"),
     Stop("account-confirm", "/accounts/reauthenticate/"),
     Stop("account-2fa", "/accounts/2fa/"),
-    Stop("account-2fa-setup", "/accounts/2fa/totp/activate/", act=confirm_who),
+    Stop("account-2fa-setup", "/accounts/2fa/totp/activate/", act=confirm_identity),
     Stop("account-2fa-on", "/accounts/2fa/", scenes.two_factors),
-    Stop("account-2fa-codes", CODES, scenes.two_factors, confirm_who),
-    Stop("account-2fa-new-codes", CODES + "generate/", scenes.two_factors, confirm_who),
-    Stop("account-2fa-off", "/accounts/2fa/totp/deactivate/", scenes.two_factors, confirm_who),
+    Stop("account-2fa-codes", CODES, scenes.two_factors, confirm_identity),
+    Stop("account-2fa-new-codes", CODES + "generate/", scenes.two_factors, confirm_identity),
+    Stop("account-2fa-off", "/accounts/2fa/totp/deactivate/", scenes.two_factors, confirm_identity),
     Stop("account-sessions", "/accounts/sessions/", scenes.signed_in_elsewhere),
     Stop("account-connections", "/accounts/3rdparty/", scenes.with_github, settings=GITHUB),
     Stop("404", "/nothing-here"),
@@ -276,8 +279,8 @@ CONSOLE = [
     Stop("console", "/admin/", scenes.busy_week, who="olga"),
     Stop("console-reason", "/admin/", scenes.busy_week, ask_for_a_reason, who="olga"),
     Stop("console-sandboxes", "/admin/sandboxes/sandbox/", scenes.busy_week, who="olga"),
-    Stop("console-sandbox", paths.in_the_console, scenes.measured, who="olga"),
-    Stop("console-question", paths.in_the_console, scenes.measured, ask_to_extend, who="olga"),
+    Stop("console-sandbox", paths.admin_sandbox, scenes.with_usage, who="olga"),
+    Stop("console-question", paths.admin_sandbox, scenes.with_usage, ask_to_extend, who="olga"),
     Stop("console-pools", "/admin/sandboxes/pool/", scenes.busy_week, who="olga"),
     Stop("console-people", "/admin/auth/user/", scenes.busy_week, who="olga"),
     Stop("console-settings", "/admin/sandboxes/runtimesettings/", scenes.busy_week, who="olga"),

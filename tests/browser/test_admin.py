@@ -33,18 +33,18 @@ SANDBOXES = "/admin/sandboxes/sandbox/"
 
 @pytest.fixture
 def olga(server: object) -> User:
-    """She is committed, so that the server sees her."""
+    """Create an operator in a committed transaction, so that the server's threads read the row."""
     return get_user_model().objects.create_superuser("olga", "olga@example.com", PASSWORD)
 
 
 @pytest.fixture
 def admin_page(page: Page, olga: User) -> Page:
-    """Olga's browser, signed in."""
+    """Return a page with olga signed in."""
     sign_in(page, olga)
     return page
 
 
-def test_no_page_of_the_admin_complains(admin_page: Page, alice: User, runtime) -> None:
+def test_admin_pages_load_without_console_messages(admin_page: Page, alice: User, runtime) -> None:
     sandbox, broken = launch(alice, name="Checkout tests"), launch(alice)
     request(alice)
     actions.extend(sandbox, 25, alice)
@@ -76,7 +76,7 @@ def test_no_page_of_the_admin_complains(admin_page: Page, alice: User, runtime) 
         assert answer.status == 200, path
 
 
-def test_who_is_on_call_mends_from_the_first_page(admin_page: Page, alice: User, runtime) -> None:
+def test_operator_fixes_alerts_from_the_overview(admin_page: Page, alice: User, runtime) -> None:
     sandbox, running = launch(alice, name="Checkout"), launch(alice)
     runtime.add_orphan("sbx_orphan", clock.now() - timedelta(hours=1))
     for _ in range(2):
@@ -102,7 +102,7 @@ def test_who_is_on_call_mends_from_the_first_page(admin_page: Page, alice: User,
     assert set(runtime.observe()) == {running.public_id}
 
 
-def test_maintenance_begins_on_its_page_and_everybody_reads_of_it(
+def test_maintenance_starts_in_the_admin_and_users_see_its_message(
     admin_page: Page, alice: User, runtime
 ) -> None:
     admin_page.goto("/admin/sandboxes/maintenance/")
@@ -148,7 +148,7 @@ def test_an_operator_destroys_several_from_the_list(admin_page: Page, alice: Use
     assert {reload(row).state for row in rows} == {State.DESTROYED}
 
 
-def test_going_back_destroys_nothing(admin_page: Page, alice: User, runtime) -> None:
+def test_cancelling_destroys_nothing(admin_page: Page, alice: User, runtime) -> None:
     sandbox = launch(alice)
     admin_page.goto(f"{SANDBOXES}{sandbox.pk}/change/")
     admin_page.get_by_role("button", name="Destroy…").click()
@@ -159,9 +159,7 @@ def test_going_back_destroys_nothing(admin_page: Page, alice: User, runtime) -> 
     assert reload(sandbox).state == State.RUNNING
 
 
-def test_an_override_is_made_for_a_user_that_is_found_by_typing(
-    admin_page: Page, alice: User
-) -> None:
+def test_limit_override_finds_the_user_by_autocomplete(admin_page: Page, alice: User) -> None:
     admin_page.goto("/admin/sandboxes/limitoverride/add/")
     admin_page.locator(".field-user .select2-selection").click()
     admin_page.locator(".select2-search__field").fill("alice")
@@ -174,7 +172,7 @@ def test_an_override_is_made_for_a_user_that_is_found_by_typing(
     assert LimitOverride.objects.get().user == alice
 
 
-def test_what_expires_is_shown_as_ended(admin_page: Page, alice: User, runtime) -> None:
+def test_expired_sandbox_is_listed_as_destroyed(admin_page: Page, alice: User, runtime) -> None:
     sandbox = launch(alice)
     expire(sandbox)
     sweep()

@@ -1,4 +1,4 @@
-"""The API's own page, under the portal's content security policy."""
+"""The API documentation page under the portal's content security policy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("watch")]
 
 
-def test_it_shows_every_operation(page: Page) -> None:
+def test_docs_show_every_operation(page: Page) -> None:
     page.goto("/api/v1/docs")
     page.get_by_role("button", name="Authorize").wait_for()
     described = Client().get("/api/v1/openapi.json").json()
@@ -26,7 +26,7 @@ def test_it_shows_every_operation(page: Page) -> None:
     assert page.locator(".opblock").count() == operations
 
 
-def test_who_is_signed_in_can_try_a_launch_out(page: Page, alice: User) -> None:
+def test_signed_in_user_executes_a_launch(page: Page, alice: User) -> None:
     sign_in(page, alice)
     page.goto("/api/v1/docs")
     launch = page.locator("#operations-Sandboxes-launch_sandbox")

@@ -1,4 +1,4 @@
-"""The portal in use by people who don't use a mouse, or who want less motion."""
+"""Keyboard use, focus, and reduced motion."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-NOT_BEHIND = """() => document.activeElement === document.body
+FOCUS_IS_IN_DIALOG = """() => document.activeElement === document.body
     || document.activeElement.closest("dialog") !== null"""
 
 
-def test_a_dialog_takes_the_focus_and_gives_it_back(
+def test_dialog_traps_the_focus_and_returns_it(
     page: Page, alice: User, runtime: MemoryRuntime, watch: Watch
 ) -> None:
     launch(alice, name="checkout")
@@ -34,20 +34,20 @@ def test_a_dialog_takes_the_focus_and_gives_it_back(
     expect(dialog.get_by_role("button", name="Cancel")).to_be_focused()
     for _ in range(6):
         page.keyboard.press("Tab")
-        assert page.evaluate(NOT_BEHIND), "what is behind the dialog can't be reached"
+        assert page.evaluate(FOCUS_IS_IN_DIALOG), "elements behind the dialog can't be focused"
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
     expect(opener).to_be_focused()
 
 
-def test_the_portal_is_used_with_the_keyboard_alone(
+def test_portal_works_with_only_the_keyboard(
     page: Page, alice: User, runtime: MemoryRuntime, watch: Watch
 ) -> None:
     sign_in(page, alice)
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Enter")
-    # A page that still loads takes the focus there late, out of a field that was reached meanwhile.
+    # While the page loads, the skip link moves the focus late, away from a field focused since.
     expect(page.get_by_role("main")).to_be_focused()
     page.keyboard.press("Tab")
     expect(page.get_by_label("Name")).to_be_focused()
@@ -61,7 +61,7 @@ def test_the_portal_is_used_with_the_keyboard_alone(
     expect(page.locator("summary", has_text="Extend")).to_be_focused()
 
 
-def test_who_wants_less_motion_gets_none(page: Page, alice: User, watch: Watch) -> None:
+def test_reduced_motion_disables_transitions(page: Page, alice: User, watch: Watch) -> None:
     page.emulate_media(reduced_motion="reduce")
     sign_in(page, alice)
     longest = """() => Math.max(...[...document.querySelectorAll("*")].map(
@@ -69,7 +69,7 @@ def test_who_wants_less_motion_gets_none(page: Page, alice: User, watch: Watch) 
     assert page.evaluate(longest) < 0.001
 
 
-def test_the_time_in_full_is_told_on_hover(page: Page, alice: User, watch: Watch) -> None:
+def test_hovering_a_time_shows_the_full_date(page: Page, alice: User, watch: Watch) -> None:
     launch(alice)
     sign_in(page, alice)
     assert re.fullmatch(

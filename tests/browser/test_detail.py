@@ -1,4 +1,4 @@
-"""The page of one sandbox, as far as it takes a browser: what it does while somebody is at it."""
+"""The page of one sandbox while a user has it open."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sandboxes.lib import clock
 from sandboxes.models import Sandbox, UsageSample
 from tests.browser.conftest import Watch, sign_in
 from tests.browser.layout import FONTS, SHIFTS, use_fonts
-from tests.browser.scenes import aged, being_made
+from tests.browser.scenes import aged, provisioning
 from tests.browser.test_liveliness import poll
 from tests.browser.waiting import evaluates
 from tests.harness import bulk_data
@@ -35,7 +35,7 @@ def visit(page: Page, sandbox: Sandbox, user: User) -> None:
     page.goto(f"/sandboxes/{sandbox.public_id}/")
 
 
-def chatty(user: User, runtime: MemoryRuntime) -> Sandbox:
+def launch_with_logs(user: User, runtime: MemoryRuntime) -> Sandbox:
     sandbox = launch(user, name="checkout")
     for number in range(LINES):
         runtime.write_log(sandbox.public_id, "api", f"GET /v1/plans?page={number} 200")
@@ -48,10 +48,10 @@ AT_END = """() => {
 }"""
 
 
-def test_a_log_is_there_at_once_at_its_end_and_follows_what_comes(
+def test_log_opens_at_its_end_and_live_tail_follows_new_lines(
     page: Page, alice: User, runtime: MemoryRuntime, watch: Watch
 ) -> None:
-    sandbox = chatty(alice, runtime)
+    sandbox = launch_with_logs(alice, runtime)
     visit(page, sandbox, alice)
     log = page.locator("#log-text")
     expect(log).to_contain_text(f"page={LINES - 1} 200")
@@ -65,16 +65,16 @@ def test_a_log_is_there_at_once_at_its_end_and_follows_what_comes(
     log.evaluate("log => log.scrollTop = 100")
     runtime.write_log(sandbox.public_id, "api", "POST /v1/payments 201")
     expect(log).to_contain_text("POST /v1/payments 201")
-    assert log.evaluate("log => log.scrollTop") == 100, "who reads is not carried away"
+    assert log.evaluate("log => log.scrollTop") == 100, "a scrolled log keeps its position"
 
     page.get_by_label("Live tail").uncheck()
     expect(page.get_by_text("live", exact=True)).to_have_count(0)
 
 
-def test_the_filter_works_while_one_types_and_keeps_what_is_typed(
+def test_log_filter_applies_while_typing_and_keeps_its_value(
     page: Page, alice: User, runtime: MemoryRuntime, watch: Watch
 ) -> None:
-    sandbox = chatty(alice, runtime)
+    sandbox = launch_with_logs(alice, runtime)
     visit(page, sandbox, alice)
     words = page.get_by_label("Filter lines")
     words.press_sequentially("page=299")
@@ -87,10 +87,10 @@ def test_the_filter_works_while_one_types_and_keeps_what_is_typed(
     expect(page.locator(".htmx-request, .htmx-swapping, .htmx-settling")).to_have_count(0)
     with page.expect_response(lambda answer: "/logs/" in answer.url):
         page.evaluate("document.body.dispatchEvent(new Event('sandboxes-changed'))")
-    expect(words, "a swap of all of it keeps the focus").to_be_focused()
+    expect(words, "a swap of the whole panel keeps the focus").to_be_focused()
 
 
-def test_what_was_opened_stays_open_when_there_is_news(
+def test_expanded_sections_stay_open_after_an_update(
     page: Page, alice: User, runtime: MemoryRuntime, watch: Watch
 ) -> None:
     sandbox = aged(launch(alice), 20)
@@ -108,16 +108,16 @@ def test_what_was_opened_stays_open_when_there_is_news(
     expect(page.locator("#journal-earlier")).to_have_attribute("open", "")
 
 
-def test_the_estimate_counts_down_between_two_polls(
+def test_estimate_counts_down_between_polls(
     page: Page, alice: User, runtime: MemoryRuntime, watch: Watch
 ) -> None:
     bulk_data.create_ended(3, {alice: 3})
     slow = [{"name": "ready", "state": "done", "started_at": str(clock.now()), "seconds": 60.0}]
     Sandbox.objects.update(steps=slow, blueprint="billing")
-    visit(page, being_made(alice, runtime), alice)
+    visit(page, provisioning(alice, runtime), alice)
     words, bar = page.locator("[data-eta]"), page.locator("progress.lifetime-provisioning")
     expect(words).to_have_text(re.compile(r"About 5\d s left"))
-    # In this order: a tick between the two is one that both are past.
+    # Read the bar first; a tick between the two reads then changes both later values.
     filled, before = bar.evaluate("bar => bar.value"), words.inner_text()
     expect(words).not_to_have_text(before)
     assert bar.evaluate("bar => bar.value") > filled
@@ -125,13 +125,13 @@ def test_the_estimate_counts_down_between_two_polls(
 
 @pytest.mark.parametrize("fonts", FONTS)
 @pytest.mark.parametrize("width", [1280, 360])
-def test_nothing_jumps_on_the_page_while_its_sandbox_is_made(
+def test_page_has_no_layout_shifts_while_its_sandbox_is_provisioned(
     page: Page, alice: User, runtime: MemoryRuntime, watch: Watch, width: int, fonts: str
 ) -> None:
     use_fonts(page, fonts)
     page.set_viewport_size({"width": width, "height": 820})
     page.add_init_script(SHIFTS)
-    sandbox = being_made(alice, runtime)
+    sandbox = provisioning(alice, runtime)
     visit(page, sandbox, alice)
     expect(page.get_by_text("No output from api yet.")).to_be_visible()
     poll(page, sandbox)

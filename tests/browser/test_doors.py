@@ -1,4 +1,4 @@
-"""The stage is emptied between the requests of a page, never during one."""
+"""The live server is paused between requests, never during one."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from django.http import HttpResponse
 from django.test import override_settings
 from django.urls import path
 
-from tests.browser.doors import LiveServerWithDoors
+from tests.browser.doors import PausableLiveServer
 
 SECONDS = 10
 
-arrived = Event()
-may_leave = Event()
+request_arrived = Event()
+may_respond = Event()
 
 
-def dawdle(_request):
-    arrived.set()
-    may_leave.wait(SECONDS)
+def slow(_request):
+    request_arrived.set()
+    may_respond.wait(SECONDS)
     return HttpResponse("answered")
 
 
-urlpatterns = [path("dawdle/", dawdle)]
+urlpatterns = [path("slow/", slow)]
 
 
 @pytest.fixture
 def server(threads_database):
-    arrived.clear()
-    may_leave.clear()
+    request_arrived.clear()
+    may_respond.clear()
     with override_settings(ROOT_URLCONF=__name__, MIDDLEWARE=[]):
-        live = LiveServerWithDoors("127.0.0.1")
+        live = PausableLiveServer("127.0.0.1")
         yield live
         live.stop()
 
@@ -42,29 +42,29 @@ def server(threads_database):
 def threads():
     with ThreadPoolExecutor(2) as some:
         yield some
-        may_leave.set()
+        may_respond.set()
 
 
-def closed(server: LiveServerWithDoors, log: list[str]) -> None:
-    with server.doors_closed():
-        log.append("closed")
+def pause(server: PausableLiveServer, log: list[str]) -> None:
+    with server.paused():
+        log.append("paused")
 
 
-def test_doors_close_when_the_last_request_is_answered(server, threads):
+def test_pause_waits_for_active_requests(server, threads):
     log: list[str] = []
-    answer = threads.submit(httpx2.get, f"{server}/dawdle/")
-    assert arrived.wait(SECONDS)
-    closing = threads.submit(closed, server, log)
+    answer = threads.submit(httpx2.get, f"{server}/slow/")
+    assert request_arrived.wait(SECONDS)
+    pausing = threads.submit(pause, server, log)
     with pytest.raises(TimeoutError):
-        closing.result(timeout=0.1)
-    may_leave.set()
-    closing.result(SECONDS)
+        pausing.result(timeout=0.1)
+    may_respond.set()
+    pausing.result(SECONDS)
     assert answer.result(SECONDS).text == "answered"
 
 
-def test_nobody_comes_in_while_they_are_closed(server, threads):
-    with server.doors_closed():
-        answer = threads.submit(httpx2.get, f"{server}/dawdle/")
-        assert not arrived.wait(0.1)
-    may_leave.set()
+def test_requests_wait_while_the_server_is_paused(server, threads):
+    with server.paused():
+        answer = threads.submit(httpx2.get, f"{server}/slow/")
+        assert not request_arrived.wait(0.1)
+    may_respond.set()
     assert answer.result(SECONDS).text == "answered"

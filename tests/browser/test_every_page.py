@@ -1,4 +1,4 @@
-"""Every page that the access matrix knows, opened by everybody who may see it: none complains."""
+"""Every page of the access matrix loads without errors for each role with access."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.helpers.scenarios import launch, sweep
 
 pytestmark = pytest.mark.browser
 
-NO_PAGE = re.compile(r"api/v1/(?!docs)|healthz|metrics|robots|.*/(export|download)/")
-"""What programs read, and files to keep."""
+NOT_A_PAGE = re.compile(r"api/v1/(?!docs)|healthz|metrics|robots|.*/(export|download)/")
+"""Routes for programs and downloads."""
 
 
 class Traffic:
-    """What a page asked for besides itself, and did not get."""
+    """Records failed requests of a page for its resources."""
 
     def __init__(self, context: BrowserContext) -> None:
         self.failed: list[str] = []
@@ -31,7 +31,7 @@ class Traffic:
         context.on("response", self._on_response)
 
     def _on_failure(self, request: Request) -> None:
-        # A page that is left drops what it was polling for.
+        # Leaving a page aborts its polling request.
         if request.failure != "net::ERR_ABORTED":
             self.failed.append(f"{request.url}: {request.failure}")
 
@@ -41,47 +41,50 @@ class Traffic:
 
 
 @pytest.fixture
-def world(server: LiveServer, runtime) -> Iterator[AccessEnvironment]:
-    """With a sandbox that runs, one that failed and one that has ended."""
-    world = create_environment()
-    alice = world.owner
+def env(server: LiveServer, runtime) -> Iterator[AccessEnvironment]:
+    """Create the environment with a running, a failed, and an ended sandbox."""
+    env = create_environment()
+    alice = env.owner
     broken, ended = launch(alice), launch(alice)
     runtime.stop_service(broken.public_id, "api", 3)
     actions.destroy(ended, alice)
     sweep()
-    return world
+    return env
 
 
-def paths(world: AccessEnvironment, who: str) -> list[str]:
-    """What the matrix says is shown to this person; what a key opens, signs others out."""
+def paths(env: AccessEnvironment, role: str) -> list[str]:
+    """Return the pages the role may open.
+
+    Links with a token in the URL are left out for signed-in roles, because they sign the user out.
+    """
     shown = [
         route
         for route in all_routes()
         if (rule := rule_for(route.pattern))
-        and rule.outcomes.get("GET", {}).get(who) == "200"
-        and not (rule.token_in_url and who in world.cookies)
+        and rule.outcomes.get("GET", {}).get(role) == "200"
+        and not (rule.token_in_url and role in env.cookies)
     ]
-    return [world.path(route) for route in shown if not NO_PAGE.match(route.pattern)]
+    return [env.path(route) for route in shown if not NOT_A_PAGE.match(route.pattern)]
 
 
-@pytest.mark.parametrize("who", ["anonymous", "owner", "operator"])
-def test_no_page_complains_or_lacks_anything(
-    who: str,
-    world: AccessEnvironment,
+@pytest.mark.parametrize("role", ["anonymous", "owner", "operator"])
+def test_pages_load_without_messages_or_failed_requests(
+    role: str,
+    env: AccessEnvironment,
     page: Page,
     context: BrowserContext,
     server: LiveServer,
     watch: Watch,
 ) -> None:
-    for name, value in world.cookies.get(who, {}).items():
+    for name, value in env.cookies.get(role, {}).items():
         context.add_cookies([{"name": name, "value": value, "url": str(server)}])
-    traffic, opened = Traffic(context), paths(world, who)
-    if who == "owner":
-        opened += [f"/sandboxes/{row.public_id}/" for row in world.owner.sandboxes.all()]
+    traffic, opened = Traffic(context), paths(env, role)
+    if role == "owner":
+        opened += [f"/sandboxes/{row.public_id}/" for row in env.owner.sandboxes.all()]
     for path in opened:
         answer = page.goto(path)
         assert answer
         assert (answer.status, page.url) == (200, f"{server}{path}")
         assert "Content-Security-Policy" in {name.title() for name in answer.headers}, path
-        assert (watch.complaints, traffic.failed) == ([], []), path
+        assert (watch.messages, traffic.failed) == ([], []), path
     assert len(opened) >= 10

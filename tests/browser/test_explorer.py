@@ -1,4 +1,4 @@
-"""The API explorer and the snippets as a person uses them: mouse, keyboard, no JavaScript."""
+"""The API explorer and snippets with a mouse, with a keyboard, and without JavaScript."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def sandbox(alice: User, api: SandboxApi, runtime: MemoryRuntime) -> Sandbox:
     return with_api_address(launch(alice, name="checkout"), api.address)
 
 
-def faults(page: Page) -> list[str]:
-    """What axe finds wrong with the page for people who can't see or point."""
+def accessibility_violations(page: Page) -> list[str]:
+    """Return the accessibility rules that the page violates, according to axe."""
     return [one["id"] for one in Axe().run(page).response["violations"]]
 
 
@@ -46,7 +46,7 @@ def test_a_first_call_takes_three_clicks(
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_text("200 OK", exact=True)).to_be_visible()
     assert page.locator(".response-body").inner_text().count('"name": "Plan ') == 12
-    assert faults(page) == []
+    assert accessibility_violations(page) == []
 
     page.evaluate("window.loadedOnce = true")
     page.get_by_role("link", name="Create a plan").click()
@@ -57,14 +57,14 @@ def test_a_first_call_takes_three_clicks(
     expect(page.get_by_text("201 Created", exact=True)).to_be_visible()
     expect(page.get_by_role("region", name="Plans").get_by_text("Enterprise")).to_be_visible()
     expect(page.get_by_text("10 of 13")).to_be_visible()
-    assert page.evaluate("window.loadedOnce"), "the page was never loaded anew"
+    assert page.evaluate("window.loadedOnce"), "the page was never reloaded"
     assert page.evaluate("shifts") == []
 
     page.go_back()
     expect(page.get_by_role("heading", name="List plans")).to_be_visible()
 
 
-def test_the_keyboard_is_enough_and_never_loses_its_place(
+def test_keyboard_is_sufficient_and_the_focus_is_kept(
     page: Page, alice: User, sandbox: Sandbox, api: SandboxApi, watch: Watch
 ) -> None:
     sign_in(page, alice)
@@ -83,12 +83,12 @@ def test_the_keyboard_is_enough_and_never_loses_its_place(
     row.focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("dialog", name="plan_1")).to_contain_text('"amount": "1.00"')
-    assert faults(page) == []
+    assert accessibility_violations(page) == []
     page.keyboard.press("Escape")
     expect(row).to_be_focused()
 
 
-def test_the_data_is_leafed_through_in_place(
+def test_data_is_paginated_in_place(
     page: Page, alice: User, sandbox: Sandbox, watch: Watch
 ) -> None:
     sign_in(page, alice)
@@ -130,14 +130,14 @@ def test_everything_works_without_javascript(
     expect(page.get_by_text("2 of 12")).to_be_visible()
 
 
-def test_a_phone_shows_all_of_it_in_its_width(
+def test_explorer_fits_the_width_of_a_phone(
     page: Page, alice: User, sandbox: Sandbox, watch: Watch
 ) -> None:
     page.set_viewport_size({"width": 360, "height": 780})
     sign_in(page, alice)
     page.get_by_role("button", name="Show credentials").click()
     page.get_by_text("Make your first call").wait_for()
-    assert faults(page) == []
+    assert accessibility_violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     page.get_by_role("link", name="Try the API").click()
     page.wait_for_url("**/api/")
@@ -146,11 +146,11 @@ def test_a_phone_shows_all_of_it_in_its_width(
     page.get_by_label("id").fill("plan_3")
     page.get_by_role("button", name="Send").click()
     expect(page.locator("#response-status")).to_be_in_viewport()
-    assert faults(page) == []
+    assert accessibility_violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
-def test_tabs_are_one_stop_of_the_keyboard_and_each_is_copied_whole(
+def test_tabs_are_one_tab_stop_and_copy_the_whole_snippet(
     page: Page, context: BrowserContext, alice: User, sandbox: Sandbox, watch: Watch
 ) -> None:
     context.grant_permissions(["clipboard-read", "clipboard-write"])

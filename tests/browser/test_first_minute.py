@@ -1,4 +1,4 @@
-"""A stranger's first minute with a real portal and engine, and what each page weighs there."""
+"""A new user's first minute with a real portal and engine, and the transfer size of each page."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.browser, pytest.mark.engine]
 
-MOST_CLICKS = 5
-MOST_SECONDS = 60
-MOST_BYTES = 100_000
+MAX_CLICKS = 5
+MAX_SECONDS = 60
+MAX_BYTES = 100_000
 PAGES = ["/", "/sandboxes/{id}/", "/history/", "/tokens/", "/accounts/email/"]
 
 COUNT_CLICKS = """
@@ -43,27 +43,27 @@ new PerformanceObserver(list => list.getEntries().forEach(shift => window.shifts
 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
-    """Nothing waits warm, so that the launch is a cold one."""
+    """Start a portal with an empty pool, so that launches are cold."""
     with running_portal(tmp_path_factory.mktemp("var")) as portal:
         yield portal
 
 
 @pytest.fixture
-def stranger(browser: Browser, empty: Portal) -> Iterator[BrowserContext]:
-    """A browser that has never been there; it fails when a page complains or calls elsewhere."""
+def new_visitor(browser: Browser, empty: Portal) -> Iterator[BrowserContext]:
+    """Return a new browser context; fail on console messages and requests to other hosts."""
     address = f"http://127.0.0.1:{empty.port}"
     context = browser.new_context(
         base_url=address, permissions=["clipboard-read", "clipboard-write"]
     )
-    heard: list[str] = []
-    context.on("console", lambda message: heard.append(message.text))
-    context.on("weberror", lambda error: heard.append(str(error.error)))
-    asked: list[str] = []
-    context.on("request", lambda request: asked.append(request.url))
+    messages: list[str] = []
+    context.on("console", lambda message: messages.append(message.text))
+    context.on("weberror", lambda error: messages.append(str(error.error)))
+    requests: list[str] = []
+    context.on("request", lambda request: requests.append(request.url))
     yield context
     context.close()
-    assert heard == []
-    assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
+    assert messages == []
+    assert [url for url in requests if not url.startswith((address, "data:", "blob:"))] == []
 
 
 def sign_up(page: Page, name: str) -> None:
@@ -73,58 +73,60 @@ def sign_up(page: Page, name: str) -> None:
     page.get_by_role("button", name="Create account").click()
 
 
-def test_from_signing_up_to_an_answer_takes_five_clicks_and_a_minute(
-    stranger: BrowserContext,
+def test_first_api_response_takes_at_most_five_clicks_and_a_minute(
+    new_visitor: BrowserContext,
 ) -> None:
-    page = stranger.new_page()
+    page = new_visitor.new_page()
     page.add_init_script(COUNT_CLICKS)
     began = time.monotonic()
     sign_up(page, "clara")
     page.get_by_role("button", name="Launch sandbox").click()
-    page.get_by_role("button", name="Show credentials").click(timeout=MOST_SECONDS * 1000)
+    page.get_by_role("button", name="Show credentials").click(timeout=MAX_SECONDS * 1000)
     page.get_by_role("button", name="Copy curl", exact=True).click()
     evaluates(page, "navigator.clipboard.readText().then(text => text.startsWith('curl'))")
     command = page.evaluate("navigator.clipboard.readText()")
     answer = subprocess.run(
         ["bash", "-c", command], capture_output=True, text=True, timeout=20, check=True
     )
-    took = time.monotonic() - began
+    elapsed = time.monotonic() - began
     assert len(json.loads(answer.stdout)["data"]) == 5
-    assert int(page.evaluate("sessionStorage.clicks")) <= MOST_CLICKS
-    assert took < MOST_SECONDS
+    assert int(page.evaluate("sessionStorage.clicks")) <= MAX_CLICKS
+    assert elapsed < MAX_SECONDS
 
 
-def test_nothing_jumps_from_the_click_to_a_running_sandbox(stranger: BrowserContext) -> None:
-    page = stranger.new_page()
+def test_launch_causes_no_layout_shifts(new_visitor: BrowserContext) -> None:
+    page = new_visitor.new_page()
     page.add_init_script(SHIFTS)
     sign_up(page, "dora")
     page.get_by_role("button", name="Launch sandbox").click()
     card = page.get_by_role("article")
     card.wait_for()
-    came = page.evaluate("performance.now()")
-    expect(card.get_by_text("Running", exact=True)).to_be_visible(timeout=MOST_SECONDS * 1000)
+    appeared_at = page.evaluate("performance.now()")
+    expect(card.get_by_text("Running", exact=True)).to_be_visible(timeout=MAX_SECONDS * 1000)
     reload_overview(page)
     shifts = page.evaluate("window.shifts")
-    assert [shift for shift in shifts if not shift["clicked"]] == [], "as browsers count it"
-    later = [shift for shift in shifts if shift["at"] > came]
-    assert later == [], "once the card is there, not even what follows a click"
+    assert [shift for shift in shifts if not shift["clicked"]] == [], (
+        "shifts as browsers count them"
+    )
+    later = [shift for shift in shifts if shift["at"] > appeared_at]
+    assert later == [], "after the card appears, not even shifts that follow a click"
 
 
-def test_no_page_weighs_a_hundred_kilobytes(browser: Browser, empty: Portal) -> None:
+def test_every_page_transfers_less_than_100_kilobytes(browser: Browser, empty: Portal) -> None:
     with empty.client("developer") as client:
         sandbox = client.post("/sandboxes", json={}, headers={"Prefer": "wait=60"}).json()
     account = empty.accounts["developer"]
-    weights = {"/accounts/login/": weight(browser, empty, "/accounts/login/")}
+    sizes_by_path = {"/accounts/login/": transfer_size(browser, empty, "/accounts/login/")}
     for path in PAGES:
-        weights[path] = weight(browser, empty, path.format(id=sandbox["id"]), account)
-    assert {path: size for path, size in weights.items() if size >= MOST_BYTES} == {}
-    assert min(weights.values()) > 10_000, "something was weighed"
+        sizes_by_path[path] = transfer_size(browser, empty, path.format(id=sandbox["id"]), account)
+    assert {path: size for path, size in sizes_by_path.items() if size >= MAX_BYTES} == {}
+    assert min(sizes_by_path.values()) > 10_000, "sizes were measured"
 
 
-def weight(
+def transfer_size(
     browser: Browser, portal: Portal, path: str, account: dict[str, str] | None = None
 ) -> int:
-    """Bytes as sent, with headers, to a browser that has nothing of the portal yet."""
+    """Return the transferred bytes, headers included, with an empty browser cache."""
     context = browser.new_context(base_url=f"http://127.0.0.1:{portal.port}")
     page = context.new_page()
     if account:

@@ -1,4 +1,4 @@
-"""What goes on by itself in an open page, and what it must leave alone."""
+"""Automatic updates of an open page, and what they must not change."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 POLL_MILLISECONDS = 10_000
-"""How often the dashboard asks for news."""
+"""Interval at which the dashboard polls for updates."""
 
 
-ASK_FOR_NEWS = """id => {
+POLL_NOW = """id => {
     const live = document.querySelector(`#status-${id}`);
     const how = {source: live, target: `#card-${id}`, swap: "outerHTML"};
     return live && htmx.ajax("GET", live.getAttribute("hx-get"), how);
@@ -37,8 +37,8 @@ ASK_FOR_NEWS = """id => {
 
 
 def poll(page: Page, sandbox: Sandbox) -> None:
-    """Let the card ask for news now, unless its own asking has just told of the sandbox's end."""
-    page.evaluate(ASK_FOR_NEWS, sandbox.public_id)
+    """Poll for the card now, unless its own poll has just shown the end of the sandbox."""
+    page.evaluate(POLL_NOW, sandbox.public_id)
 
 
 def test_a_poll_leaves_typing_and_open_panels_alone(
@@ -57,14 +57,14 @@ def test_a_poll_leaves_typing_and_open_panels_alone(
     expect(page.get_by_label("Name")).to_have_value("half a na")
 
 
-def test_nothing_new_is_answered_with_nothing(page: Page, alice: User, watch: Watch) -> None:
+def test_poll_without_changes_returns_204(page: Page, alice: User, watch: Watch) -> None:
     sandbox = launch(alice, name="checkout")
     sign_in(page, alice)
     address = page.locator(f"#status-{sandbox.public_id}").get_attribute("hx-get")
     assert page.request.get(str(address)).status == 204
 
 
-def test_an_open_page_sees_a_sandbox_that_a_program_launched(
+def test_open_page_shows_a_sandbox_launched_by_a_program(
     page: Page, alice: User, watch: Watch
 ) -> None:
     page.clock.install()
@@ -75,7 +75,7 @@ def test_an_open_page_sees_a_sandbox_that_a_program_launched(
     expect(page.get_by_role("article", name="from-a-script")).to_be_visible()
 
 
-def test_an_open_page_sees_how_a_sandbox_ends(
+def test_open_page_shows_how_a_sandbox_ended(
     page: Page, alice: User, runtime: MemoryRuntime, watch: Watch
 ) -> None:
     sandbox = launch(alice, name="checkout")
@@ -112,7 +112,7 @@ def test_the_countdown_ticks(page: Page, alice: User, watch: Watch) -> None:
     expect(clock).not_to_have_text(before)
 
 
-def test_times_are_in_the_readers_zone(
+def test_times_are_in_the_time_zone_of_the_browser(
     new_context: CreateContextCallback, server: LiveServer, alice: User
 ) -> None:
     sandbox = launch(alice)
@@ -125,7 +125,7 @@ def test_times_are_in_the_readers_zone(
     expect(shown).to_have_text(f"{hours:02}:{minutes:02}")
 
 
-def test_copying_takes_the_whole_key(
+def test_copy_button_copies_the_whole_key(
     page: Page, context: BrowserContext, alice: User, watch: Watch
 ) -> None:
     context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -135,7 +135,7 @@ def test_copying_takes_the_whole_key(
     evaluates(page, "navigator.clipboard.readText()", sandbox.stellar_public_key)
 
 
-def test_a_page_that_was_signed_out_elsewhere_asks_to_sign_in(
+def test_action_after_signing_out_elsewhere_asks_to_sign_in(
     page: Page, context: BrowserContext, alice: User
 ) -> None:
     sandbox = launch(alice)
@@ -146,7 +146,7 @@ def test_a_page_that_was_signed_out_elsewhere_asks_to_sign_in(
     assert reload(sandbox).events.filter(kind="touched").count() == 0
 
 
-def test_a_refusal_is_told_on_the_card(page: Page, alice: User, watch: Watch) -> None:
+def test_error_is_shown_on_the_card(page: Page, alice: User, watch: Watch) -> None:
     sandbox = launch(alice)
     sign_in(page, alice)
     page.locator("summary", has_text="Extend").click()
@@ -188,7 +188,7 @@ def test_a_token_is_shown_once_and_revoked_with_a_dialog(
 
 @pytest.mark.parametrize("fonts", FONTS)
 @pytest.mark.parametrize("width", [1280, 360])
-def test_nothing_jumps_while_a_sandbox_is_made(
+def test_dashboard_has_no_layout_shifts_while_a_sandbox_is_provisioned(
     page: Page,
     alice: User,
     worker: None,

@@ -1,4 +1,4 @@
-"""From the sign-up page of an empty portal to a destroyed sandbox, as a person would."""
+"""The main user path, from sign-up on an empty portal to a destroyed sandbox."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def confirm(page: Page, what: str) -> None:
     page.get_by_role("dialog").get_by_role("button", name=what).click()
 
 
-def test_a_sandbox_lives_its_life_without_a_reload(
+def test_sandbox_lifecycle_needs_no_page_reload(
     page: Page, worker: None, runtime: MemoryRuntime, watch: Watch
 ) -> None:
     runtime.slow_seconds = 0.3
@@ -78,7 +78,7 @@ def test_a_sandbox_lives_its_life_without_a_reload(
     confirm(page, "Destroy")
     expect(card.get_by_text("Ended", exact=True)).to_be_visible()
     expect(page.get_by_text("0 of 3 sandboxes")).to_be_visible()
-    assert page.evaluate("window.loadedOnce"), "the page was never loaded anew"
+    assert page.evaluate("window.loadedOnce"), "the page was never reloaded"
     kinds = {"credentials_read", "extended", "touched", "reset", "destroyed"}
     assert kinds <= set(event_kinds(sandbox))
 
@@ -119,7 +119,7 @@ def test_everything_works_without_javascript(
     expect(card.get_by_text("Destroyed by its owner")).to_be_visible()
 
 
-def test_at_the_limit_the_page_says_when_and_offers_to_destroy(
+def test_dashboard_at_the_limit_says_when_a_slot_opens_and_offers_to_destroy(
     page: Page, alice: User, watch: Watch
 ) -> None:
     for number in (1, 2, 3):

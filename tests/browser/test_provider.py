@@ -1,4 +1,4 @@
-"""Signing in elsewhere: through a real provider and back, under the content security policy."""
+"""Sign-in with a real OAuth provider under the content security policy."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("server", "provider")
 
 
 @pytest.mark.parametrize("javascript", ["with JavaScript", "without"])
-def test_one_click_leads_there_and_back_to_the_dashboard(new_context, server, javascript) -> None:
+def test_provider_sign_in_returns_to_the_dashboard(new_context, server, javascript) -> None:
     page: Page = new_context(
         base_url=str(server), java_script_enabled=javascript == "with JavaScript"
     ).new_page()
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
+    messages: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
     page.goto("/accounts/login/")
     page.get_by_role("button", name="Continue with Example Inc.").click()
     page.get_by_label("Account menu (carol@example.com)").wait_for()
 
-    assert complaints == []
+    assert messages == []

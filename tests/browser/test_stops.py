@@ -1,4 +1,4 @@
-"""What holds for every page and state: everybody can use it, and its buttons do what they say."""
+"""Every page is accessible in every state, and its buttons work."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-GRAVE = {"serious", "critical"}
+SEVERE_IMPACTS = {"serious", "critical"}
 ALL: dict[str, Any] = {}
 CONTRAST = {"runOnly": ["color-contrast"]}
 SIZE = {"runOnly": ["target-size"]}
-RIGHTS = ["clipboard-read", "clipboard-write"]
+PERMISSIONS = ["clipboard-read", "clipboard-write"]
 WITH_BUTTONS = {button.stop for button in BUTTONS}
 CHECKED = [stop for stop in STOPS.values() if stop in PORTAL or stop.name in WITH_BUTTONS]
 
 
 def findings(page: Page, rules: dict[str, Any]) -> list[str]:
-    """What axe, which is in the page already, holds to be grave, with the elements it means."""
+    """Return the severe violations that the injected axe script finds, with their elements."""
     options = {"resultTypes": ["violations"]} | rules
     found = page.evaluate(f"axe.run({json.dumps(options)})")["violations"]
     return [
         f"{rule['id']}: {node['html'][:160]} ({node['failureSummary'][:200]})"
         for rule in found
-        if rule["impact"] in GRAVE
+        if rule["impact"] in SEVERE_IMPACTS
         for node in rule["nodes"]
     ]
 
 
-def grave(page: Page) -> list[str]:
-    """Of the page as it is wide and light, of its colours when dark, of its targets on a phone."""
+def severe_violations(page: Page) -> list[str]:
+    """Check the wide light page, then its contrast in dark mode, then target sizes on a phone."""
     page.evaluate(Axe().axe_script)
     wide = page.viewport_size
     assert wide
@@ -57,11 +57,11 @@ def grave(page: Page) -> list[str]:
 
 
 def failure_of(button: Button, page: Page) -> str:
-    """What went wrong; empty if it does what it says."""
+    """Return a description of the failure, or an empty string if the button works."""
     page.set_default_timeout(PATIENCE)
     try:
         button.try_it(page)
-    except Exception as failed:  # noqa: BLE001 - the others are tried all the same
+    except Exception as failed:  # noqa: BLE001 - the other buttons are tested, too
         text = page.locator("body").inner_text()[:800]
         return f"{button.label}: {failed}\nThe page says: {text}"
     return ""
@@ -72,37 +72,35 @@ def buttons_of(stop: Stop, script: bool) -> list[Button]:
 
 
 def failures(guide: Guide, stop: Stop) -> Iterator[str]:
-    """Of the page with JavaScript, and of its buttons, each on a fresh page."""
+    """Check the page with JavaScript, then each of its buttons on a newly opened page."""
     first, *others = buttons_of(stop, script=True) or [None]
-    with guide.at(stop, permissions=RIGHTS) as page:
+    with guide.at(stop, permissions=PERMISSIONS) as page:
         if stop in PORTAL:
             listed = {button.label for button in BUTTONS}
-            yield from (f"{one}: say in buttons.py what it does" for one in labels(page) - listed)
-            yield from grave(page)
+            yield from (f"{one}: not listed in buttons.py" for one in labels(page) - listed)
+            yield from severe_violations(page)
         if first:
             yield failure_of(first, page)
     for button in others:
         assert button
-        with guide.at(stop, permissions=RIGHTS) as page:
+        with guide.at(stop, permissions=PERMISSIONS) as page:
             yield failure_of(button, page)
 
 
 def failures_without_javascript(guide: Guide, stop: Stop) -> Iterator[str]:
     for button in buttons_of(stop, script=False):
         there = STOPS[button.page or stop.name]
-        with guide.at(there, java_script_enabled=False, permissions=RIGHTS) as page:
+        with guide.at(there, java_script_enabled=False, permissions=PERMISSIONS) as page:
             yield failure_of(button, page)
 
 
 @pytest.mark.parametrize("stop", CHECKED, ids=lambda stop: stop.name)
-def test_it_is_accessible_and_its_buttons_are_listed_and_do_what_they_say(
-    guide: Guide, stop: Stop
-) -> None:
+def test_page_is_accessible_and_its_buttons_are_listed_and_work(guide: Guide, stop: Stop) -> None:
     assert "\n\n".join(filter(None, failures(guide, stop))) == ""
 
 
 @pytest.mark.parametrize(
     "stop", [one for one in CHECKED if buttons_of(one, script=False)], ids=lambda stop: stop.name
 )
-def test_without_javascript_its_buttons_do_what_they_say(guide: Guide, stop: Stop) -> None:
+def test_buttons_work_without_javascript(guide: Guide, stop: Stop) -> None:
     assert "\n\n".join(filter(None, failures_without_javascript(guide, stop))) == ""

@@ -1,4 +1,4 @@
-"""Destroying can be undone for a few seconds, and is done all the same by who leaves the page."""
+"""Destroying can be undone for a few seconds, and happens immediately on leaving the page."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 UNDO_MILLISECONDS = 6000
-"""How long the request is held back, as in `portal.js`."""
+"""Delay before the request is sent, as in `portal.js`."""
 
 
 @pytest.fixture
 def sandbox(page: Page, alice: User, runtime: MemoryRuntime, watch: Watch) -> Sandbox:
-    """It runs, its owner has just confirmed that it is to be destroyed."""
+    """Launch a sandbox and confirm its destruction in the browser."""
     page.clock.install()
     running = launch(alice, name="checkout")
     sign_in(page, alice)
@@ -35,7 +35,7 @@ def sandbox(page: Page, alice: User, runtime: MemoryRuntime, watch: Watch) -> Sa
     return running
 
 
-def test_undo_is_at_hand_and_leaves_everything_as_it_was(page: Page, sandbox: Sandbox) -> None:
+def test_undo_is_focused_and_cancels_the_destruction(page: Page, sandbox: Sandbox) -> None:
     expect(page.get_by_role("dialog")).to_be_hidden()
     expect(page.get_by_role("button", name="Undo")).to_be_focused()
     poll(page, sandbox)
@@ -47,7 +47,7 @@ def test_undo_is_at_hand_and_leaves_everything_as_it_was(page: Page, sandbox: Sa
     assert reload(sandbox).state == State.RUNNING
 
 
-def test_who_leaves_the_page_has_it_done_at_once(page: Page, sandbox: Sandbox) -> None:
+def test_leaving_the_page_destroys_immediately(page: Page, sandbox: Sandbox) -> None:
     page.get_by_role("link", name="API tokens").click()
     expect(page.get_by_role("heading", name="API tokens")).to_be_visible()
     page.get_by_role("link", name="Sandboxes").first.click()

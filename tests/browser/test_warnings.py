@@ -1,4 +1,4 @@
-"""Warnings in a browser: the banner of an open page, and notifications for those who want them."""
+"""Warnings in a browser: the banner of an open page and opt-in notifications."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-REMEMBER = """
+RECORD_NOTIFICATIONS = """
 window.notified = [];
 window.asked = 0;
 const Real = Notification;
@@ -40,17 +40,17 @@ window.Notification = class extends Real {
   }
 };
 """
-"""The browser's own notifications, with a note of each; Chromium without a window asks nobody."""
+"""Script that records notifications and permission requests; headless Chromium never asks."""
 
 
 @pytest.fixture
-def noted(page: Page, context: BrowserContext) -> Page:
+def recorded_page(page: Page, context: BrowserContext) -> Page:
     context.grant_permissions(["notifications"])
-    page.add_init_script(REMEMBER)
+    page.add_init_script(RECORD_NOTIFICATIONS)
     return page
 
 
-def nearly_over(user: User, name: str) -> Sandbox:
+def launch_ending_soon(user: User, name: str) -> Sandbox:
     sandbox = launch(user, name=name)
     soon = clock.now() + timedelta(minutes=4)
     Sandbox.objects.filter(pk=sandbox.pk).update(expires_at=soon)
@@ -58,8 +58,8 @@ def nearly_over(user: User, name: str) -> Sandbox:
     return reload(sandbox)
 
 
-def ask_for_news(page: Page) -> None:
-    """What an open page does by itself every 20 seconds."""
+def poll(page: Page) -> None:
+    """Trigger the request that an open page sends every 20 seconds."""
     page.evaluate("htmx.trigger(document.body, 'sandboxes-changed')")
 
 
@@ -68,8 +68,8 @@ def test_an_open_page_gets_the_banner_and_its_button_extends(
 ) -> None:
     sign_in(page, alice)
     page.goto("/tokens/")
-    sandbox = nearly_over(alice, "checkout")
-    ask_for_news(page)
+    sandbox = launch_ending_soon(alice, "checkout")
+    poll(page)
     banner = page.locator(".warning")
     expect(banner).to_contain_text(re.compile(r"checkout\s+ends in (4:00|3:\d\d)"))
     banner.get_by_role("button", name="Extend by 2 h").click()
@@ -79,50 +79,50 @@ def test_an_open_page_gets_the_banner_and_its_button_extends(
     expect(page.locator(".warning")).to_have_count(0)
 
 
-def test_who_wants_to_is_notified_once_of_each_warning(
-    noted: Page, alice: User, runtime: MemoryRuntime, watch: Watch
+def test_opted_in_user_is_notified_once_per_warning(
+    recorded_page: Page, alice: User, runtime: MemoryRuntime, watch: Watch
 ) -> None:
     Preferences.objects.create(user=alice, browser=True)
-    sign_in(noted, alice)
-    noted.goto("/")
-    nearly_over(alice, "checkout")
-    ask_for_news(noted)
-    evaluates(noted, "notified.join()", "checkout ends soon")
+    sign_in(recorded_page, alice)
+    recorded_page.goto("/")
+    launch_ending_soon(alice, "checkout")
+    poll(recorded_page)
+    evaluates(recorded_page, "notified.join()", "checkout ends soon")
     for page in ("/", "/tokens/"):
-        noted.goto(page)
-        expect(noted.locator("[data-warning]")).to_have_count(1)
-        assert noted.evaluate("notified") == []
-    nearly_over(alice, "spike")
-    ask_for_news(noted)
-    evaluates(noted, "notified.join()", "spike ends soon")
+        recorded_page.goto(page)
+        expect(recorded_page.locator("[data-warning]")).to_have_count(1)
+        assert recorded_page.evaluate("notified") == []
+    launch_ending_soon(alice, "spike")
+    poll(recorded_page)
+    evaluates(recorded_page, "notified.join()", "spike ends soon")
 
 
-def test_who_does_not_want_to_is_neither_asked_nor_notified(
-    noted: Page, alice: User, runtime: MemoryRuntime, watch: Watch
+def test_user_without_opt_in_is_neither_asked_nor_notified(
+    recorded_page: Page, alice: User, runtime: MemoryRuntime, watch: Watch
 ) -> None:
-    sign_in(noted, alice)
-    nearly_over(alice, "checkout")
-    noted.goto("/tokens/")
-    expect(noted.locator("[data-warning]")).to_have_count(1)
-    assert noted.evaluate("[notified.length, asked]") == [0, 0]
+    sign_in(recorded_page, alice)
+    launch_ending_soon(alice, "checkout")
+    recorded_page.goto("/tokens/")
+    expect(recorded_page.locator("[data-warning]")).to_have_count(1)
+    assert recorded_page.evaluate("[notified.length, asked]") == [0, 0]
 
 
 @pytest.mark.parametrize("place", ["/preferences/", "/tokens/"])
-def test_the_browser_is_asked_on_a_click_alone(
-    noted: Page, alice: User, runtime: MemoryRuntime, watch: Watch, place: str
+def test_permission_is_requested_only_on_click(
+    recorded_page: Page, alice: User, runtime: MemoryRuntime, watch: Watch, place: str
 ) -> None:
-    noted.add_init_script("window.undecided = true")
-    sign_in(noted, alice)
-    nearly_over(alice, "checkout")
-    noted.goto(place)
-    button = noted.get_by_role(
+    recorded_page.add_init_script("window.undecided = true")
+    sign_in(recorded_page, alice)
+    launch_ending_soon(alice, "checkout")
+    recorded_page.goto(place)
+    button = recorded_page.get_by_role(
         "button", name="Allow notifications" if "pref" in place else "Notify me"
     )
     if "pref" in place:
-        expect(noted.get_by_label("Show notifications")).not_to_be_checked()
-    assert noted.evaluate("asked") == 0
+        expect(recorded_page.get_by_label("Show notifications")).not_to_be_checked()
+    assert recorded_page.evaluate("asked") == 0
     button.first.click()
-    evaluates(noted, "[asked, notified].join()", "1,checkout ends soon")
+    evaluates(recorded_page, "[asked, notified].join()", "1,checkout ends soon")
     assert Preferences.for_user(alice).browser
     if "pref" in place:
-        expect(noted.get_by_label("Show notifications")).to_be_checked()
+        expect(recorded_page.get_by_label("Show notifications")).to_be_checked()

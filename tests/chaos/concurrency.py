@@ -32,8 +32,10 @@ def run(
     sweeps: int,
     duplicates: int,
 ) -> dict[str, Any]:
-    """Run `rounds` of parallel launches, parallel sweeps over due sandboxes, and `duplicates`
-    sandboxes whose messages are all delivered twice."""
+    """Run parallel launches, parallel sweeps over due sandboxes, and duplicate messages.
+
+    There are `rounds` of launches. All messages of `duplicates` sandboxes are delivered twice.
+    """
     harness = ScenarioHarness(Processes(env.proxy))
     return {
         "duplicates": deliver_twice(env, harness, duplicates),

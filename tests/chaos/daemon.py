@@ -50,8 +50,10 @@ class Daemon:
         return False
 
     def stop(self, number: int = signal.SIGTERM) -> None:
-        """Stop the engine and its containers, as the service manager does; with SIGKILL, crash it
-        together with everything that it runs."""
+        """Stop the engine and its containers, as the service manager does.
+
+        With SIGKILL, crash the engine together with everything that it runs.
+        """
         assert self.process
         if number == signal.SIGKILL:
             self._kill_everything()

@@ -10,8 +10,10 @@ from tests.chaos.environment import UNRELATED, ChaosEnvironment
 
 
 def create_unrelated_objects(env: ChaosEnvironment) -> int:
-    """Create objects named like the portal's: without labels, with labels of another instance, and
-    with incomplete labels. Returns their number."""
+    """Create objects named like the portal's and return their number.
+
+    Some have no labels, some have labels of another instance, and some have incomplete labels.
+    """
     image = _image()
     other_instance = {INSTANCE: f"{env.instance}-other", SANDBOX: new_public_id()}
     incomplete = {SANDBOX: new_public_id()}

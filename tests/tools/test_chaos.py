@@ -23,7 +23,7 @@ SEED = "7"
 
 @pytest.fixture(scope="module")
 def results() -> dict[str, Any]:
-    """The results of a short run, with the same schedule each time."""
+    """Return the results of a short run, which has the same schedule each time."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.chaos", "--short", "--seed", SEED],
         cwd=ROOT,
