@@ -17,8 +17,8 @@ from django.db import connections
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
 
 from sandboxes import queue as worker_tasks
-from tests.browser.doors import PausableLiveServer
-from tests.browser.guide import Guide, session_cookie
+from tests.browser.live_server import PausableLiveServer
+from tests.browser.page_runner import Guide, session_cookie
 from tests.browser.waiting import PATIENCE
 from tests.conftest import PASSWORD
 from tests.harness.databases import empty_database

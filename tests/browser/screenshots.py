@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from tests.browser.stops import STOPS
+from tests.browser.page_states import STOPS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-    from tests.browser.guide import Guide
+    from tests.browser.page_runner import Guide
     from tests.fakes.friendbot import Friendbot
 
 ROOT = Path(__file__).resolve().parents[2]

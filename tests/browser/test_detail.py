@@ -14,8 +14,8 @@ from sandboxes.lib import clock
 from sandboxes.models import Sandbox, UsageSample
 from tests.browser.conftest import Watch, sign_in
 from tests.browser.layout import FONTS, SHIFTS, use_fonts
-from tests.browser.scenes import aged, provisioning
-from tests.browser.test_liveliness import poll
+from tests.browser.scenarios import aged, provisioning
+from tests.browser.test_polling import poll
 from tests.browser.waiting import evaluates
 from tests.harness import bulk_data
 from tests.helpers.scenarios import launch

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from sandboxes.models import Sandbox, State
 from tests.browser.conftest import Watch, sign_in
-from tests.browser.test_liveliness import poll
+from tests.browser.test_polling import poll
 from tests.helpers.scenarios import launch, reload
 
 if TYPE_CHECKING:

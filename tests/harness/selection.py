@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-DIVIDED = "tests/browser/test_stops.py"
+DIVIDED = "tests/browser/test_page_states.py"
 """Its tests share nothing but a browser and a server."""
 RUNTIMES = {"process", "docker"}
 """Parameters of tests that have their own portal or harness."""

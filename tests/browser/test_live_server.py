@@ -11,7 +11,7 @@ from django.http import HttpResponse
 from django.test import override_settings
 from django.urls import path
 
-from tests.browser.doors import PausableLiveServer
+from tests.browser.live_server import PausableLiveServer
 
 SECONDS = 10
 

@@ -1,7 +1,7 @@
 """Every page of the portal in each of its relevant states.
 
 Add a line here for a new page. Then tests check its accessibility and require its buttons to be
-listed in `buttons.py`, and `make screenshots` takes screenshots of it.
+listed in `button_inventory.py`, and `make screenshots` takes screenshots of it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.browser import paths, scenes
+from tests.browser import paths, scenarios
 from tests.conftest import PASSWORD
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Stop:
     name: str
     path: str | Callable[[User], str] = "/"
     """A path, or a function that returns it for alice."""
-    scene: Scene = scenes.first_run
+    scene: Scene = scenarios.first_run
     act: Callable[[Page], None] = lambda page: None
     who: str = "alice"
     """`alice`, a developer, `olga`, an operator, or `` for an anonymous visitor."""
@@ -191,7 +191,9 @@ PORTAL = [
     Stop("login", "/accounts/login/", who=""),
     Stop("login-refused", "/accounts/login/", act=enter_wrong_password, who=""),
     Stop("login-elsewhere", "/accounts/login/", who="", settings=GITHUB),
-    Stop("login-second-step", "/accounts/login/", scenes.two_factors, enter_the_password, who=""),
+    Stop(
+        "login-second-step", "/accounts/login/", scenarios.two_factors, enter_the_password, who=""
+    ),
     Stop("logout", "/accounts/logout/"),
     Stop("signup", "/accounts/signup/", who=""),
     Stop("signup-closed", "/accounts/signup/", who="", settings={"ACCOUNT_SIGNUP_OPEN": False}),
@@ -207,44 +209,44 @@ PORTAL = [
     Stop("password-reset-done", "/accounts/password/reset/key/done/", who=""),
     Stop("suspended", "/accounts/inactive/", who=""),
     Stop("first-run"),
-    Stop("provisioning", scene=scenes.provisioning),
-    Stop("dashboard", scene=scenes.running),
-    Stop("menu", scene=scenes.running, act=open_menu),
-    Stop("extend", scene=scenes.running, act=open_extend),
-    Stop("warning", scene=scenes.warned),
-    Stop("limit", scene=scenes.at_the_limit),
-    Stop("portal-full", scene=scenes.no_free_slot, settings={"SANDBOX_MAX_SITE": 1}),
-    Stop("failed", scene=scenes.failed),
-    Stop("failed-beside", scene=scenes.failed_below_running),
-    Stop("removing", scene=scenes.removal_failed),
-    Stop("maintenance", scene=scenes.maintenance),
-    Stop("nothing-runs", scene=scenes.ended),
-    Stop("cleared", scene=scenes.ended, act=dismiss_ended),
-    Stop("trial", scene=scenes.running, settings={"SANDBOX_RUNTIME": "process"}),
-    Stop("sandbox", SANDBOX, scenes.with_logs, read_logs),
-    Stop("sandbox-provisioning", SANDBOX, scenes.provisioning),
-    Stop("sandbox-expected", SANDBOX, scenes.provisioning_with_estimate),
-    Stop("sandbox-measured", SANDBOX, scenes.with_usage, filter_logs),
-    Stop("sandbox-outgrown", SANDBOX, scenes.out_of_memory),
-    Stop("sandbox-warning", SANDBOX, scenes.warned),
-    Stop("sandbox-unfunded", SANDBOX, scenes.unfunded),
-    Stop("sandbox-failed", SANDBOX, scenes.failed),
-    Stop("sandbox-ended", SANDBOX, scenes.ended),
-    Stop("explorer", SANDBOX + "api/", scenes.with_api, send_a_request),
-    Stop("explorer-row", SANDBOX + "api/", scenes.with_api, open_a_row),
-    Stop("explorer-unreachable", SANDBOX + "api/", scenes.running),
-    Stop("destroy", SANDBOX, scenes.running, ask_to_destroy),
-    Stop("undo", scene=scenes.running, act=destroy),
-    Stop("confirm", SANDBOX + "destroy/", scenes.running),
-    Stop("confirm-reset", SANDBOX + "reset/", scenes.running),
-    Stop("history", "/history/", scenes.long_history),
-    Stop("history-narrowed", "/history/?end=failed&q=nothing", scenes.long_history),
-    Stop("history-older", "/history/", scenes.long_history, open_older_page),
+    Stop("provisioning", scene=scenarios.provisioning),
+    Stop("dashboard", scene=scenarios.running),
+    Stop("menu", scene=scenarios.running, act=open_menu),
+    Stop("extend", scene=scenarios.running, act=open_extend),
+    Stop("warning", scene=scenarios.warned),
+    Stop("limit", scene=scenarios.at_the_limit),
+    Stop("portal-full", scene=scenarios.no_free_slot, settings={"SANDBOX_MAX_SITE": 1}),
+    Stop("failed", scene=scenarios.failed),
+    Stop("failed-beside", scene=scenarios.failed_below_running),
+    Stop("removing", scene=scenarios.removal_failed),
+    Stop("maintenance", scene=scenarios.maintenance),
+    Stop("nothing-runs", scene=scenarios.ended),
+    Stop("cleared", scene=scenarios.ended, act=dismiss_ended),
+    Stop("trial", scene=scenarios.running, settings={"SANDBOX_RUNTIME": "process"}),
+    Stop("sandbox", SANDBOX, scenarios.with_logs, read_logs),
+    Stop("sandbox-provisioning", SANDBOX, scenarios.provisioning),
+    Stop("sandbox-expected", SANDBOX, scenarios.provisioning_with_estimate),
+    Stop("sandbox-measured", SANDBOX, scenarios.with_usage, filter_logs),
+    Stop("sandbox-outgrown", SANDBOX, scenarios.out_of_memory),
+    Stop("sandbox-warning", SANDBOX, scenarios.warned),
+    Stop("sandbox-unfunded", SANDBOX, scenarios.unfunded),
+    Stop("sandbox-failed", SANDBOX, scenarios.failed),
+    Stop("sandbox-ended", SANDBOX, scenarios.ended),
+    Stop("explorer", SANDBOX + "api/", scenarios.with_api, send_a_request),
+    Stop("explorer-row", SANDBOX + "api/", scenarios.with_api, open_a_row),
+    Stop("explorer-unreachable", SANDBOX + "api/", scenarios.running),
+    Stop("destroy", SANDBOX, scenarios.running, ask_to_destroy),
+    Stop("undo", scene=scenarios.running, act=destroy),
+    Stop("confirm", SANDBOX + "destroy/", scenarios.running),
+    Stop("confirm-reset", SANDBOX + "reset/", scenarios.running),
+    Stop("history", "/history/", scenarios.long_history),
+    Stop("history-narrowed", "/history/?end=failed&q=nothing", scenarios.long_history),
+    Stop("history-older", "/history/", scenarios.long_history, open_older_page),
     Stop("history-empty", "/history/"),
     Stop("tokens", "/tokens/"),
     Stop("tokens-new", "/tokens/", act=create_token),
     Stop("tokens-revoke", "/tokens/", act=ask_to_revoke),
-    Stop("revoke", "/tokens/1/revoke/", scenes.with_a_token),
+    Stop("revoke", "/tokens/1/revoke/", scenarios.with_a_token),
     Stop("webhooks", "/webhooks/"),
     Stop("webhooks-new", "/webhooks/", act=create_webhook),
     Stop("webhook", "/webhooks/", act=open_webhook),
@@ -252,10 +254,10 @@ PORTAL = [
     Stop("webhook-secret", "/webhooks/", act=ask_to_rotate_secret),
     Stop("webhook-delete", "/webhooks/", act=ask_to_delete_webhook),
     Stop("preferences", "/preferences/"),
-    Stop("told", "/tokens/", scenes.warned_by_banner),
-    Stop("keep", paths.keep_alive_link, scenes.warned_by_banner, who=""),
-    Stop("keep-done", paths.keep_alive_link, scenes.warned_by_banner, keep_alive, who=""),
-    Stop("keep-extend", paths.extend_link, scenes.warned_by_banner, who=""),
+    Stop("told", "/tokens/", scenarios.warned_by_banner),
+    Stop("keep", paths.keep_alive_link, scenarios.warned_by_banner, who=""),
+    Stop("keep-done", paths.keep_alive_link, scenarios.warned_by_banner, keep_alive, who=""),
+    Stop("keep-extend", paths.extend_link, scenarios.warned_by_banner, who=""),
     Stop("keep-unknown", "/keep/forged/", who=""),
     Stop("unsubscribe", paths.unsubscribe, who=""),
     Stop("unsubscribe-done", paths.unsubscribe, act=unsubscribe, who=""),
@@ -264,26 +266,28 @@ PORTAL = [
     Stop("account-confirm", "/accounts/reauthenticate/"),
     Stop("account-2fa", "/accounts/2fa/"),
     Stop("account-2fa-setup", "/accounts/2fa/totp/activate/", act=confirm_identity),
-    Stop("account-2fa-on", "/accounts/2fa/", scenes.two_factors),
-    Stop("account-2fa-codes", CODES, scenes.two_factors, confirm_identity),
-    Stop("account-2fa-new-codes", CODES + "generate/", scenes.two_factors, confirm_identity),
-    Stop("account-2fa-off", "/accounts/2fa/totp/deactivate/", scenes.two_factors, confirm_identity),
-    Stop("account-sessions", "/accounts/sessions/", scenes.signed_in_elsewhere),
-    Stop("account-connections", "/accounts/3rdparty/", scenes.with_github, settings=GITHUB),
+    Stop("account-2fa-on", "/accounts/2fa/", scenarios.two_factors),
+    Stop("account-2fa-codes", CODES, scenarios.two_factors, confirm_identity),
+    Stop("account-2fa-new-codes", CODES + "generate/", scenarios.two_factors, confirm_identity),
+    Stop(
+        "account-2fa-off", "/accounts/2fa/totp/deactivate/", scenarios.two_factors, confirm_identity
+    ),
+    Stop("account-sessions", "/accounts/sessions/", scenarios.signed_in_elsewhere),
+    Stop("account-connections", "/accounts/3rdparty/", scenarios.with_github, settings=GITHUB),
     Stop("404", "/nothing-here"),
     Stop("403", template="403.html"),
     Stop("403-form", template="403_csrf.html"),
     Stop("500", template="500.html"),
 ]
 CONSOLE = [
-    Stop("console", "/admin/", scenes.busy_week, who="olga"),
-    Stop("console-reason", "/admin/", scenes.busy_week, ask_for_a_reason, who="olga"),
-    Stop("console-sandboxes", "/admin/sandboxes/sandbox/", scenes.busy_week, who="olga"),
-    Stop("console-sandbox", paths.admin_sandbox, scenes.with_usage, who="olga"),
-    Stop("console-question", paths.admin_sandbox, scenes.with_usage, ask_to_extend, who="olga"),
-    Stop("console-pools", "/admin/sandboxes/pool/", scenes.busy_week, who="olga"),
-    Stop("console-people", "/admin/auth/user/", scenes.busy_week, who="olga"),
-    Stop("console-settings", "/admin/sandboxes/runtimesettings/", scenes.busy_week, who="olga"),
-    Stop("console-audit", "/admin/sandboxes/auditentry/", scenes.busy_week, who="olga"),
+    Stop("console", "/admin/", scenarios.busy_week, who="olga"),
+    Stop("console-reason", "/admin/", scenarios.busy_week, ask_for_a_reason, who="olga"),
+    Stop("console-sandboxes", "/admin/sandboxes/sandbox/", scenarios.busy_week, who="olga"),
+    Stop("console-sandbox", paths.admin_sandbox, scenarios.with_usage, who="olga"),
+    Stop("console-question", paths.admin_sandbox, scenarios.with_usage, ask_to_extend, who="olga"),
+    Stop("console-pools", "/admin/sandboxes/pool/", scenarios.busy_week, who="olga"),
+    Stop("console-people", "/admin/auth/user/", scenarios.busy_week, who="olga"),
+    Stop("console-settings", "/admin/sandboxes/runtimesettings/", scenarios.busy_week, who="olga"),
+    Stop("console-audit", "/admin/sandboxes/auditentry/", scenarios.busy_week, who="olga"),
 ]
 STOPS = {stop.name: stop for stop in (*PORTAL, *CONSOLE)}

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from tests.browser.buttons import BUTTONS, Button, labels
-from tests.browser.stops import PORTAL, STOPS, Stop
+from tests.browser.button_inventory import BUTTONS, Button, labels
+from tests.browser.page_states import PORTAL, STOPS, Stop
 from tests.browser.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-    from tests.browser.guide import Guide
+    from tests.browser.page_runner import Guide
 
 pytestmark = pytest.mark.browser
 
@@ -77,7 +77,9 @@ def failures(guide: Guide, stop: Stop) -> Iterator[str]:
     with guide.at(stop, permissions=PERMISSIONS) as page:
         if stop in PORTAL:
             listed = {button.label for button in BUTTONS}
-            yield from (f"{one}: not listed in buttons.py" for one in labels(page) - listed)
+            yield from (
+                f"{one}: not listed in button_inventory.py" for one in labels(page) - listed
+            )
             yield from severe_violations(page)
         if first:
             yield failure_of(first, page)

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
         ViewportSize,
     )
 
-    from tests.browser.doors import PausableLiveServer
-    from tests.browser.stops import Stop
+    from tests.browser.live_server import PausableLiveServer
+    from tests.browser.page_states import Stop
 
 
 def _answer(body: str, route: Route) -> None:

@@ -11,7 +11,7 @@ from sandboxes import actions
 from sandboxes.models import ApiToken, Funding, Sandbox
 from tests.browser.conftest import Watch, sign_in
 from tests.browser.layout import FONTS, SHIFTS, reload_overview, use_fonts
-from tests.browser.scenes import aged, at_the_limit, warned
+from tests.browser.scenarios import aged, at_the_limit, warned
 from tests.browser.waiting import evaluates
 from tests.conftest import PASSWORD
 from tests.helpers.scenarios import launch, reload, sweep

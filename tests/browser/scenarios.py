@@ -1,4 +1,4 @@
-"""States of the portal for the pages in `stops.py`."""
+"""States of the portal for the pages in `page_states.py`."""
 
 from __future__ import annotations
 

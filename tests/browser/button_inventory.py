@@ -1,9 +1,9 @@
 """Every button of the portal's pages, and what it does.
 
-A test fails if a page (`stops.py`) has a button that isn't listed here, or if a listed button isn't
-on its page. An entry consists of the visible label, the page state in which the button is clicked,
-and the expectation after the click. `Button.first` prepares the click, such as by filling a form or
-opening a menu.
+A test fails if a page (`page_states.py`) has a button that isn't listed here, or if a listed button
+isn't on its page. An entry consists of the visible label, the page state in which the button is
+clicked, and the expectation after the click. `Button.first` prepares the click, such as by filling
+a form or opening a menu.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.browser.acts import (
+from tests.browser.interactions import (
     at_github,
     clicks,
     copied,
@@ -33,13 +33,13 @@ from tests.browser.acts import (
     tab,
     to_the_dashboard,
 )
-from tests.browser.stops import open_extend, open_menu, show_credentials
+from tests.browser.page_states import open_extend, open_menu, show_credentials
 from tests.conftest import PASSWORD
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-    from tests.browser.acts import Act
+    from tests.browser.interactions import Act
 
 FOUND = """() => [...document.querySelectorAll(
     "button, summary, input[type=submit], a.button, a.link-button, a.tab, a[data-dialog]"

@@ -1,4 +1,4 @@
-"""Steps before the click on a button and expectations after it, for `buttons.py`."""
+"""Steps before the click on a button and expectations after it, for `button_inventory.py`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from playwright.sync_api import expect
 
 from sandboxes.models import Sandbox
 from sandboxes.runtime import get_runtime
-from tests.browser.scenes import TOTP_KEY
-from tests.browser.stops import show_credentials
+from tests.browser.page_states import show_credentials
+from tests.browser.scenarios import TOTP_KEY
 from tests.browser.waiting import PATIENCE, evaluates
 from tests.helpers.scenarios import totp_code
 from tests.helpers.wait import wait_for
