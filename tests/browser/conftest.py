@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 
 from sandboxes import queue as worker_tasks
 from tests.browser.live_server import PausableLiveServer
-from tests.browser.page_runner import Guide, session_cookie
+from tests.browser.page_runner import PageRunner, session_cookie
 from tests.browser.waiting import PATIENCE
 from tests.conftest import PASSWORD
 from tests.harness.databases import empty_database
@@ -90,17 +90,19 @@ def context(server: PausableLiveServer, new_context: CreateContextCallback) -> B
 
 
 @pytest.fixture(scope="module")
-def module_guide(browser: Browser, running_server: PausableLiveServer) -> Iterator[Guide]:
+def module_page_runner(
+    browser: Browser, running_server: PausableLiveServer
+) -> Iterator[PageRunner]:
     """Keep browser contexts for a module, so that styles and scripts are loaded once."""
-    leading = Guide(browser, running_server)
-    yield leading
-    leading.close()
+    runner = PageRunner(browser, running_server)
+    yield runner
+    runner.close()
 
 
 @pytest.fixture
-def guide(module_guide: Guide, server: PausableLiveServer) -> Guide:
+def page_runner(module_page_runner: PageRunner, server: PausableLiveServer) -> PageRunner:
     """Return an object that opens every page in every state."""
-    return module_guide
+    return module_page_runner
 
 
 @pytest.fixture

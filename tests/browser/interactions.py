@@ -19,50 +19,50 @@ from tests.helpers.wait import wait_for
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-    Act = Callable[[Page], None]
+    Interaction = Callable[[Page], None]
 
 DOWNLOADED: list[str] = []
-"""Names of the files downloaded since the last step that listens for downloads."""
+"""Names of the files downloaded since recording started."""
 
 
-def sees(text: str) -> Act:
-    def then(page: Page) -> None:
+def expect_text(text: str) -> Interaction:
+    def interaction(page: Page) -> None:
         expect(page.get_by_text(text).locator("visible=true").first).to_be_visible()
 
-    return then
+    return interaction
 
 
-def misses(text: str) -> Act:
-    def then(page: Page) -> None:
+def expect_no_text(text: str) -> Interaction:
+    def interaction(page: Page) -> None:
         expect(page.get_by_text(text).locator("visible=true")).to_have_count(0)
 
-    return then
+    return interaction
 
 
-def lands(path: str) -> Act:
-    def then(page: Page) -> None:
+def expect_path(path: str) -> Interaction:
+    def interaction(page: Page) -> None:
         expect(page).to_have_url(re.compile(rf"^https?://[^/]+{path}"))
 
-    return then
+    return interaction
 
 
-def fills(**fields: str) -> Act:
-    def first(page: Page) -> None:
+def fill(**fields: str) -> Interaction:
+    def interaction(page: Page) -> None:
         for label, value in fields.items():
             page.get_by_label(label.replace("_", " "), exact=True).fill(value)
 
-    return first
+    return interaction
 
 
-def clicks(role: str, name: str) -> Act:
-    def first(page: Page) -> None:
+def click(role: str, name: str) -> Interaction:
+    def interaction(page: Page) -> None:
         found = page.get_by_role(role, name=name, exact=True)  # type: ignore[arg-type]
         found.locator("visible=true").first.click()
 
-    return first
+    return interaction
 
 
-def says_yes(page: Page) -> None:
+def allow_notifications(page: Page) -> None:
     """Grant notifications when asked, as a user would; headless Chromium always denies them."""
     page.evaluate(
         """() => {
@@ -75,24 +75,24 @@ def says_yes(page: Page) -> None:
     )
 
 
-def still_runs(page: Page) -> None:
+def expect_not_destroyed(page: Page) -> None:
     expect(page.get_by_role("button", name="Undo")).to_have_count(0)
     assert set(Sandbox.objects.live().values_list("state", flat=True)) == {"running"}
 
 
-def copied(page: Page) -> None:
+def expect_copied(page: Page) -> None:
     copied_text = page.locator("[data-copy]").first.get_attribute("data-copy")
     evaluates(page, "navigator.clipboard.readText()", copied_text)
 
 
-def hears_more(page: Page) -> None:
-    clicks("link", "api")(page)
-    sees("api started")(page)
+def open_log_and_add_line(page: Page) -> None:
+    click("link", "api")(page)
+    expect_text("api started")(page)
     get_runtime().write_log(Sandbox.objects.get().public_id, "api", "one line more")  # type: ignore[attr-defined]
 
 
-def downloads(end: str) -> Act:
-    def then(page: Page) -> None:
+def expect_download(end: str) -> Interaction:
+    def interaction(page: Page) -> None:
         wait_for(
             lambda: DOWNLOADED or page.wait_for_timeout(100),
             "a file is downloaded",
@@ -100,53 +100,53 @@ def downloads(end: str) -> Act:
         )
         assert [name.endswith(end) for name in DOWNLOADED] == [True]
 
-    return then
+    return interaction
 
 
-def tab(name: str) -> Act:
-    def first(page: Page) -> None:
+def open_tab(name: str) -> Interaction:
+    def interaction(page: Page) -> None:
         DOWNLOADED.clear()
         page.on("download", lambda file: DOWNLOADED.append(file.suggested_filename))
         show_credentials(page)
         page.get_by_text(name, exact=True).click()
 
-    return first
+    return interaction
 
 
-def listens(page: Page) -> None:
+def record_downloads(page: Page) -> None:
     DOWNLOADED.clear()
     page.on("download", lambda file: DOWNLOADED.append(file.suggested_filename))
 
 
-def narrow(page: Page) -> None:
+def use_phone_width(page: Page) -> None:
     page.set_viewport_size({"width": 360, "height": 820})
 
 
-def to_the_dashboard(page: Page) -> None:
+def open_dashboard(page: Page) -> None:
     page.goto("/")
 
 
-def on_the_card(name: str) -> Act:
-    def first(page: Page) -> None:
-        to_the_dashboard(page)
-        tab(name)(page)
+def open_tab_on_dashboard(name: str) -> Interaction:
+    def interaction(page: Page) -> None:
+        open_dashboard(page)
+        open_tab(name)(page)
 
-    return first
+    return interaction
 
 
-def at_github(page: Page) -> None:
+def stub_github(page: Page) -> None:
     """Answer requests to GitHub without calling it."""
-    page.route("https://github.com/**", lambda route: route.fulfill(body="GitHub asks who you are"))
+    page.route("https://github.com/**", lambda route: route.fulfill(body="The stub of GitHub"))
 
 
-def runs_now(page: Page) -> None:
+def expect_launched(page: Page) -> None:
     expect(page.get_by_role("article").get_by_text("Running", exact=True).first).to_be_visible()
 
 
-def enters_the_code(page: Page) -> None:
+def fill_setup_code(page: Page) -> None:
     key = page.get_by_label("Can't scan?").input_value()
     page.get_by_label("Authenticator code").fill(totp_code(key))
 
 
-def enters_the_code_of_two_factors(page: Page) -> None:
+def fill_second_factor_code(page: Page) -> None:
     page.get_by_label("Code").fill(totp_code(TOTP_KEY))

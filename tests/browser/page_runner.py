@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     )
 
     from tests.browser.live_server import PausableLiveServer
-    from tests.browser.page_states import Stop
+    from tests.browser.page_states import PageState
 
 
 def _answer(body: str, route: Route) -> None:
@@ -44,7 +44,7 @@ def session_cookie(user: User) -> SetCookieParam:
     return {"name": name, "value": client.cookies[name].value, "domain": "127.0.0.1", "path": "/"}
 
 
-class Guide:
+class PageRunner:
     """Opens page states in a browser; only the HTTP cache is kept between them."""
 
     def __init__(self, browser: Browser, server: PausableLiveServer) -> None:
@@ -53,17 +53,17 @@ class Guide:
         self.contexts: dict[str, BrowserContext] = {}
 
     @contextmanager
-    def at(self, stop: Stop, **browsing: Any) -> Iterator[Page]:
+    def open(self, state: PageState, **browsing: Any) -> Iterator[Page]:
         users = self._create_users()
-        sandbox = stop.scene(users["alice"], get_runtime())  # type: ignore[arg-type]
-        user = users.get(stop.who)
-        with override_settings(**stop.settings), self._browse(user, **browsing) as page:
-            path = stop.path if isinstance(stop.path, str) else stop.path(users["alice"])
-            if stop.template:
+        sandbox = state.scenario(users["alice"], get_runtime())  # type: ignore[arg-type]
+        user = users.get(state.user)
+        with override_settings(**state.settings), self._browse(user, **browsing) as page:
+            path = state.path if isinstance(state.path, str) else state.path(users["alice"])
+            if state.template:
                 # Without `times=1`: the end of a route drops requests for the page's static files.
-                page.route(path, partial(_answer, render_to_string(stop.template)))
+                page.route(path, partial(_answer, render_to_string(state.template)))
             page.goto(path.format(id=sandbox and sandbox.public_id))
-            stop.act(page)
+            state.interact(page)
             yield page
 
     def _create_users(self) -> dict[str, User]:

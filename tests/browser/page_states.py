@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from sandboxes.models import Sandbox
     from sandboxes.runtime.memory import MemoryRuntime
 
-    Scene = Callable[[User, MemoryRuntime], Sandbox | None]
+    Scenario = Callable[[User, MemoryRuntime], Sandbox | None]
 
 
 @dataclass(frozen=True)
-class Stop:
+class PageState:
     """A page, the data and user it is opened with, and interactions on it.
 
     In `path`, `{id}` is the public id of the sandbox that the scenario returns.
@@ -33,9 +33,9 @@ class Stop:
     name: str
     path: str | Callable[[User], str] = "/"
     """A path, or a function that returns it for alice."""
-    scene: Scene = scenarios.first_run
-    act: Callable[[Page], None] = lambda page: None
-    who: str = "alice"
+    scenario: Scenario = scenarios.first_run
+    interact: Callable[[Page], None] = lambda page: None
+    user: str = "alice"
     """`alice`, a developer, `olga`, an operator, or `` for an anonymous visitor."""
     settings: dict[str, Any] = field(default_factory=dict)
     template: str = ""
@@ -188,106 +188,114 @@ GITHUB = {
     "SOCIALACCOUNT_PROVIDERS": {"github": {"APPS": [{"client_id": "portal", "secret": "none"}]}}
 }
 PORTAL = [
-    Stop("login", "/accounts/login/", who=""),
-    Stop("login-refused", "/accounts/login/", act=enter_wrong_password, who=""),
-    Stop("login-elsewhere", "/accounts/login/", who="", settings=GITHUB),
-    Stop(
-        "login-second-step", "/accounts/login/", scenarios.two_factors, enter_the_password, who=""
+    PageState("login", "/accounts/login/", user=""),
+    PageState("login-failed", "/accounts/login/", interact=enter_wrong_password, user=""),
+    PageState("login-providers", "/accounts/login/", user="", settings=GITHUB),
+    PageState(
+        "login-second-step", "/accounts/login/", scenarios.two_factors, enter_the_password, user=""
     ),
-    Stop("logout", "/accounts/logout/"),
-    Stop("signup", "/accounts/signup/", who=""),
-    Stop("signup-closed", "/accounts/signup/", who="", settings={"ACCOUNT_SIGNUP_OPEN": False}),
-    Stop("invitation", paths.invitation, who=""),
-    Stop("invitation-over", "/invitations/forged/", who=""),
-    Stop("confirm-email", paths.confirmation, who=""),
-    Stop("confirm-email-over", "/accounts/confirm-email/forged/", who=""),
-    Stop("confirm-email-sent", "/accounts/confirm-email/", who=""),
-    Stop("password-reset", "/accounts/password/reset/", who=""),
-    Stop("password-reset-sent", "/accounts/password/reset/done/", who=""),
-    Stop("password-reset-key", paths.password_reset_key, who=""),
-    Stop("password-reset-over", "/accounts/password/reset/key/1-forged/", who=""),
-    Stop("password-reset-done", "/accounts/password/reset/key/done/", who=""),
-    Stop("suspended", "/accounts/inactive/", who=""),
-    Stop("first-run"),
-    Stop("provisioning", scene=scenarios.provisioning),
-    Stop("dashboard", scene=scenarios.running),
-    Stop("menu", scene=scenarios.running, act=open_menu),
-    Stop("extend", scene=scenarios.running, act=open_extend),
-    Stop("warning", scene=scenarios.warned),
-    Stop("limit", scene=scenarios.at_the_limit),
-    Stop("portal-full", scene=scenarios.no_free_slot, settings={"SANDBOX_MAX_SITE": 1}),
-    Stop("failed", scene=scenarios.failed),
-    Stop("failed-beside", scene=scenarios.failed_below_running),
-    Stop("removing", scene=scenarios.removal_failed),
-    Stop("maintenance", scene=scenarios.maintenance),
-    Stop("nothing-runs", scene=scenarios.ended),
-    Stop("cleared", scene=scenarios.ended, act=dismiss_ended),
-    Stop("trial", scene=scenarios.running, settings={"SANDBOX_RUNTIME": "process"}),
-    Stop("sandbox", SANDBOX, scenarios.with_logs, read_logs),
-    Stop("sandbox-provisioning", SANDBOX, scenarios.provisioning),
-    Stop("sandbox-expected", SANDBOX, scenarios.provisioning_with_estimate),
-    Stop("sandbox-measured", SANDBOX, scenarios.with_usage, filter_logs),
-    Stop("sandbox-outgrown", SANDBOX, scenarios.out_of_memory),
-    Stop("sandbox-warning", SANDBOX, scenarios.warned),
-    Stop("sandbox-unfunded", SANDBOX, scenarios.unfunded),
-    Stop("sandbox-failed", SANDBOX, scenarios.failed),
-    Stop("sandbox-ended", SANDBOX, scenarios.ended),
-    Stop("explorer", SANDBOX + "api/", scenarios.with_api, send_a_request),
-    Stop("explorer-row", SANDBOX + "api/", scenarios.with_api, open_a_row),
-    Stop("explorer-unreachable", SANDBOX + "api/", scenarios.running),
-    Stop("destroy", SANDBOX, scenarios.running, ask_to_destroy),
-    Stop("undo", scene=scenarios.running, act=destroy),
-    Stop("confirm", SANDBOX + "destroy/", scenarios.running),
-    Stop("confirm-reset", SANDBOX + "reset/", scenarios.running),
-    Stop("history", "/history/", scenarios.long_history),
-    Stop("history-narrowed", "/history/?end=failed&q=nothing", scenarios.long_history),
-    Stop("history-older", "/history/", scenarios.long_history, open_older_page),
-    Stop("history-empty", "/history/"),
-    Stop("tokens", "/tokens/"),
-    Stop("tokens-new", "/tokens/", act=create_token),
-    Stop("tokens-revoke", "/tokens/", act=ask_to_revoke),
-    Stop("revoke", "/tokens/1/revoke/", scenarios.with_a_token),
-    Stop("webhooks", "/webhooks/"),
-    Stop("webhooks-new", "/webhooks/", act=create_webhook),
-    Stop("webhook", "/webhooks/", act=open_webhook),
-    Stop("webhook-off", "/webhooks/", act=disable_webhook),
-    Stop("webhook-secret", "/webhooks/", act=ask_to_rotate_secret),
-    Stop("webhook-delete", "/webhooks/", act=ask_to_delete_webhook),
-    Stop("preferences", "/preferences/"),
-    Stop("told", "/tokens/", scenarios.warned_by_banner),
-    Stop("keep", paths.keep_alive_link, scenarios.warned_by_banner, who=""),
-    Stop("keep-done", paths.keep_alive_link, scenarios.warned_by_banner, keep_alive, who=""),
-    Stop("keep-extend", paths.extend_link, scenarios.warned_by_banner, who=""),
-    Stop("keep-unknown", "/keep/forged/", who=""),
-    Stop("unsubscribe", paths.unsubscribe, who=""),
-    Stop("unsubscribe-done", paths.unsubscribe, act=unsubscribe, who=""),
-    Stop("account-email", "/accounts/email/"),
-    Stop("account-password", "/accounts/password/change/"),
-    Stop("account-confirm", "/accounts/reauthenticate/"),
-    Stop("account-2fa", "/accounts/2fa/"),
-    Stop("account-2fa-setup", "/accounts/2fa/totp/activate/", act=confirm_identity),
-    Stop("account-2fa-on", "/accounts/2fa/", scenarios.two_factors),
-    Stop("account-2fa-codes", CODES, scenarios.two_factors, confirm_identity),
-    Stop("account-2fa-new-codes", CODES + "generate/", scenarios.two_factors, confirm_identity),
-    Stop(
+    PageState("logout", "/accounts/logout/"),
+    PageState("signup", "/accounts/signup/", user=""),
+    PageState(
+        "signup-closed", "/accounts/signup/", user="", settings={"ACCOUNT_SIGNUP_OPEN": False}
+    ),
+    PageState("invitation", paths.invitation, user=""),
+    PageState("invitation-invalid", "/invitations/forged/", user=""),
+    PageState("confirm-email", paths.confirmation, user=""),
+    PageState("confirm-email-invalid", "/accounts/confirm-email/forged/", user=""),
+    PageState("confirm-email-sent", "/accounts/confirm-email/", user=""),
+    PageState("password-reset", "/accounts/password/reset/", user=""),
+    PageState("password-reset-sent", "/accounts/password/reset/done/", user=""),
+    PageState("password-reset-key", paths.password_reset_key, user=""),
+    PageState("password-reset-invalid", "/accounts/password/reset/key/1-forged/", user=""),
+    PageState("password-reset-done", "/accounts/password/reset/key/done/", user=""),
+    PageState("suspended", "/accounts/inactive/", user=""),
+    PageState("first-run"),
+    PageState("provisioning", scenario=scenarios.provisioning),
+    PageState("dashboard", scenario=scenarios.running),
+    PageState("menu", scenario=scenarios.running, interact=open_menu),
+    PageState("extend", scenario=scenarios.running, interact=open_extend),
+    PageState("warning", scenario=scenarios.warned),
+    PageState("limit", scenario=scenarios.at_the_limit),
+    PageState("portal-full", scenario=scenarios.no_free_slot, settings={"SANDBOX_MAX_SITE": 1}),
+    PageState("failed", scenario=scenarios.failed),
+    PageState("failed-below-running", scenario=scenarios.failed_below_running),
+    PageState("removal-failed", scenario=scenarios.removal_failed),
+    PageState("maintenance", scenario=scenarios.maintenance),
+    PageState("none-running", scenario=scenarios.ended),
+    PageState("dismissed", scenario=scenarios.ended, interact=dismiss_ended),
+    PageState("trial", scenario=scenarios.running, settings={"SANDBOX_RUNTIME": "process"}),
+    PageState("sandbox", SANDBOX, scenarios.with_logs, read_logs),
+    PageState("sandbox-provisioning", SANDBOX, scenarios.provisioning),
+    PageState("sandbox-estimate", SANDBOX, scenarios.provisioning_with_estimate),
+    PageState("sandbox-measured", SANDBOX, scenarios.with_usage, filter_logs),
+    PageState("sandbox-out-of-memory", SANDBOX, scenarios.out_of_memory),
+    PageState("sandbox-warning", SANDBOX, scenarios.warned),
+    PageState("sandbox-unfunded", SANDBOX, scenarios.unfunded),
+    PageState("sandbox-failed", SANDBOX, scenarios.failed),
+    PageState("sandbox-ended", SANDBOX, scenarios.ended),
+    PageState("explorer", SANDBOX + "api/", scenarios.with_api, send_a_request),
+    PageState("explorer-row", SANDBOX + "api/", scenarios.with_api, open_a_row),
+    PageState("explorer-unreachable", SANDBOX + "api/", scenarios.running),
+    PageState("destroy", SANDBOX, scenarios.running, ask_to_destroy),
+    PageState("undo", scenario=scenarios.running, interact=destroy),
+    PageState("confirm", SANDBOX + "destroy/", scenarios.running),
+    PageState("confirm-reset", SANDBOX + "reset/", scenarios.running),
+    PageState("history", "/history/", scenarios.long_history),
+    PageState("history-filtered", "/history/?end=failed&q=nothing", scenarios.long_history),
+    PageState("history-older", "/history/", scenarios.long_history, open_older_page),
+    PageState("history-empty", "/history/"),
+    PageState("tokens", "/tokens/"),
+    PageState("tokens-new", "/tokens/", interact=create_token),
+    PageState("tokens-revoke", "/tokens/", interact=ask_to_revoke),
+    PageState("revoke", "/tokens/1/revoke/", scenarios.with_a_token),
+    PageState("webhooks", "/webhooks/"),
+    PageState("webhooks-new", "/webhooks/", interact=create_webhook),
+    PageState("webhook", "/webhooks/", interact=open_webhook),
+    PageState("webhook-disabled", "/webhooks/", interact=disable_webhook),
+    PageState("webhook-secret", "/webhooks/", interact=ask_to_rotate_secret),
+    PageState("webhook-delete", "/webhooks/", interact=ask_to_delete_webhook),
+    PageState("preferences", "/preferences/"),
+    PageState("warning-banner", "/tokens/", scenarios.warned_by_banner),
+    PageState("keep", paths.keep_alive_link, scenarios.warned_by_banner, user=""),
+    PageState("keep-done", paths.keep_alive_link, scenarios.warned_by_banner, keep_alive, user=""),
+    PageState("keep-extend", paths.extend_link, scenarios.warned_by_banner, user=""),
+    PageState("keep-unknown", "/keep/forged/", user=""),
+    PageState("unsubscribe", paths.unsubscribe, user=""),
+    PageState("unsubscribe-done", paths.unsubscribe, interact=unsubscribe, user=""),
+    PageState("account-email", "/accounts/email/"),
+    PageState("account-password", "/accounts/password/change/"),
+    PageState("account-confirm", "/accounts/reauthenticate/"),
+    PageState("account-2fa", "/accounts/2fa/"),
+    PageState("account-2fa-setup", "/accounts/2fa/totp/activate/", interact=confirm_identity),
+    PageState("account-2fa-on", "/accounts/2fa/", scenarios.two_factors),
+    PageState("account-2fa-codes", CODES, scenarios.two_factors, confirm_identity),
+    PageState(
+        "account-2fa-new-codes", CODES + "generate/", scenarios.two_factors, confirm_identity
+    ),
+    PageState(
         "account-2fa-off", "/accounts/2fa/totp/deactivate/", scenarios.two_factors, confirm_identity
     ),
-    Stop("account-sessions", "/accounts/sessions/", scenarios.signed_in_elsewhere),
-    Stop("account-connections", "/accounts/3rdparty/", scenarios.with_github, settings=GITHUB),
-    Stop("404", "/nothing-here"),
-    Stop("403", template="403.html"),
-    Stop("403-form", template="403_csrf.html"),
-    Stop("500", template="500.html"),
+    PageState("account-sessions", "/accounts/sessions/", scenarios.signed_in_elsewhere),
+    PageState("account-connections", "/accounts/3rdparty/", scenarios.with_github, settings=GITHUB),
+    PageState("404", "/nothing-here"),
+    PageState("403", template="403.html"),
+    PageState("403-form", template="403_csrf.html"),
+    PageState("500", template="500.html"),
 ]
 CONSOLE = [
-    Stop("console", "/admin/", scenarios.busy_week, who="olga"),
-    Stop("console-reason", "/admin/", scenarios.busy_week, ask_for_a_reason, who="olga"),
-    Stop("console-sandboxes", "/admin/sandboxes/sandbox/", scenarios.busy_week, who="olga"),
-    Stop("console-sandbox", paths.admin_sandbox, scenarios.with_usage, who="olga"),
-    Stop("console-question", paths.admin_sandbox, scenarios.with_usage, ask_to_extend, who="olga"),
-    Stop("console-pools", "/admin/sandboxes/pool/", scenarios.busy_week, who="olga"),
-    Stop("console-people", "/admin/auth/user/", scenarios.busy_week, who="olga"),
-    Stop("console-settings", "/admin/sandboxes/runtimesettings/", scenarios.busy_week, who="olga"),
-    Stop("console-audit", "/admin/sandboxes/auditentry/", scenarios.busy_week, who="olga"),
+    PageState("console", "/admin/", scenarios.busy_week, user="olga"),
+    PageState("console-reason", "/admin/", scenarios.busy_week, ask_for_a_reason, user="olga"),
+    PageState("console-sandboxes", "/admin/sandboxes/sandbox/", scenarios.busy_week, user="olga"),
+    PageState("console-sandbox", paths.admin_sandbox, scenarios.with_usage, user="olga"),
+    PageState(
+        "console-confirm", paths.admin_sandbox, scenarios.with_usage, ask_to_extend, user="olga"
+    ),
+    PageState("console-pools", "/admin/sandboxes/pool/", scenarios.busy_week, user="olga"),
+    PageState("console-users", "/admin/auth/user/", scenarios.busy_week, user="olga"),
+    PageState(
+        "console-settings", "/admin/sandboxes/runtimesettings/", scenarios.busy_week, user="olga"
+    ),
+    PageState("console-audit", "/admin/sandboxes/auditentry/", scenarios.busy_week, user="olga"),
 ]
-STOPS = {stop.name: stop for stop in (*PORTAL, *CONSOLE)}
+PAGE_STATES = {state.name: state for state in (*PORTAL, *CONSOLE)}

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from tests.browser.page_states import STOPS
+from tests.browser.page_states import PAGE_STATES
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-    from tests.browser.page_runner import Guide
+    from tests.browser.page_runner import PageRunner
     from tests.fakes.friendbot import Friendbot
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,17 +68,17 @@ def empty(folder: Path) -> Path:
     return folder
 
 
-def test_screenshots_are_taken(guide: Guide, bot: Friendbot) -> None:
+def test_screenshots_are_taken(page_runner: PageRunner, bot: Friendbot) -> None:
     if os.environ.get("DOCS"):
         folder = empty(DOCS_FOLDER)
         for name, schemes in IN_DOCS.items():
-            with guide.at(STOPS[name]) as page:
+            with page_runner.open(PAGE_STATES[name]) as page:
                 for scheme in schemes:
                     take(page, folder / f"{name}-{scheme}.png", scheme, WIDTHS["wide"])
     else:
         folder = empty(ALL_FOLDER)
-        for name, stop in STOPS.items():
-            with guide.at(stop) as page:
+        for name, state in PAGE_STATES.items():
+            with page_runner.open(state) as page:
                 for scheme in ("light", "dark"):
                     for width, pixels in WIDTHS.items():
                         take(page, folder / f"{name}-{scheme}-{width}.png", scheme, pixels)
