@@ -190,7 +190,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 
 
 def test_the_worker_answers_over_the_queue(installation: Installation) -> None:
-    assert "no such sandbox" in installation.ask()
+    assert "no longer exists" in installation.ask()
 
 
 def test_log_lines_of_a_task_name_its_sandbox(installation: Installation) -> None:
@@ -225,7 +225,7 @@ def test_the_next_worker_handles_messages_sent_while_none_was_running(
         "import django; django.setup(); from celery.result import AsyncResult\n"
         f"print(AsyncResult({sent.strip()!r}).get(timeout=30))",
     )
-    assert "no such sandbox" in received
+    assert "no longer exists" in received
 
 
 def test_the_worker_exits_on_sigterm(installation: Installation) -> None:
