@@ -84,10 +84,10 @@ def test_operator_fixes_alerts_from_the_overview(admin_page: Page, alice: User, 
     actions.destroy(sandbox, alice)
     sweep()
     admin_page.goto("/admin/")
-    admin_page.get_by_text("1 sandbox could not be removed: Its volume is busy.").wait_for()
+    admin_page.get_by_text("Couldn't remove 1 sandbox: Its volume is busy.").wait_for()
     for button, done in (
         ("Retry removal…", "1 sandbox queued for removal."),
-        ("Sweep now…", "1 site queued for a sweep."),
+        ("Sweep now…", "Sweep queued."),
     ):
         admin_page.goto("/admin/")
         admin_page.get_by_role("button", name=button).click()
@@ -109,7 +109,7 @@ def test_maintenance_starts_in_the_admin_and_users_see_its_message(
     tomorrow = clock.now() + timedelta(days=1)
     admin_page.locator("#id_until_0").fill(f"{tomorrow:%Y-%m-%d}")
     admin_page.locator("#id_until_1").fill("12:00:00")
-    admin_page.get_by_label("Drain message").fill("New disks.")
+    admin_page.get_by_label("Message").fill("New disks.")
     admin_page.get_by_label("Reason").fill("The disks are full.")
     admin_page.get_by_role("button", name="Save", exact=True).click()
     admin_page.get_by_text("was changed successfully").wait_for()
