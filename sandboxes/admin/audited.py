@@ -58,7 +58,7 @@ class AuditedModelAdmin(ModelAdmin):
         known = flatten_fieldsets(fieldsets)
         if "reason" in known or not self._is_edited(request, obj):
             return fieldsets
-        return [*fieldsets, ("Reason", {"fields": ("reason",)})]
+        return [*fieldsets, ("Audit log", {"fields": ("reason",)})]
 
     def _is_edited(self, request: HttpRequest, obj: Any) -> bool:
         if obj is None:
