@@ -173,7 +173,7 @@ def test_a_token_is_shown_once_and_revoked_with_a_dialog(
     sign_in(page, alice)
     page.goto("/tokens/")
     page.get_by_label("Name").fill("ci-pipeline")
-    page.get_by_text("Look at sandboxes").click()
+    page.get_by_text("View sandboxes").click()
     page.get_by_role("button", name="Create token").click()
     text = page.locator("#new-token").inner_text()
     assert text.startswith("sbp_")

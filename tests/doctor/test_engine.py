@@ -73,7 +73,7 @@ def test_a_missing_image_is_an_error(runtime: MemoryRuntime) -> None:
 @pytest.mark.engine
 def test_a_real_engine_is_evaluated(settings: SettingsWrapper) -> None:
     settings.SANDBOX_RUNTIME = "docker"
-    found = engine.particulars_of(engine.connection())
+    found = engine.read_engine_info(engine.connection())
     assert found.limits.keys() == {"memory", "swap", "processes", "CPU"}
     assert "runc" in found.runtimes
     assert host.clock_agrees("the engine", found.system_time).level is FINE
@@ -85,5 +85,5 @@ def test_an_outdated_image_is_reported(
     settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch, runtime: MemoryRuntime
 ) -> None:
     settings.SANDBOX_RUNTIME = "docker"
-    monkeypatch.setattr("sandboxes.runtime.docker.engine_info.inputs_of", lambda *_: "of before")
+    monkeypatch.setattr("sandboxes.runtime.docker.engine_info.recorded_inputs", lambda *_: "of before")
     assert levels(engine.images_up_to_date()) == [WARNING, WARNING]
