@@ -43,8 +43,8 @@ class ProxiedHarness(DockerHarness):
         self.path = path
         super().__init__(image)
 
-    def make(self, subnets: IPv4Network = SUBNETS, **options: Any) -> DockerRuntime:
-        return super().make(subnets, **{"engine_url": f"unix://{self.path}"} | options)
+    def new_runtime(self, subnets: IPv4Network = SUBNETS, **options: Any) -> DockerRuntime:
+        return super().new_runtime(subnets, **{"engine_url": f"unix://{self.path}"} | options)
 
     def ask(self, method: str, path: str, body: object = None) -> tuple[int, str]:
         connection = http.client.HTTPConnection("engine", timeout=10)
@@ -87,7 +87,7 @@ def test_a_sandbox_works_through_the_proxy(proxied: ProxiedHarness) -> None:
     assert runtime.observe(sizes=True)[spec.id].alive
     assert runtime.usage([spec.id])[spec.id].memory_mb > 0
     runtime.destroy(spec.id)
-    assert proxied.left() == []
+    assert proxied.remaining() == []
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def test_a_container_with_more_rights_than_a_sandbox_is_denied(proxied: ProxiedH
         body = allowed | change.body | {"HostConfig": allowed["HostConfig"] | change.host}
         status, text = proxied.ask("POST", "/v1.41/containers/create", body)
         assert (status, "Denied by" in text) == (403, True), name
-    assert proxied.left() == []
+    assert proxied.remaining() == []
     status, text = proxied.ask("POST", "/v1.41/containers/create", allowed)
     assert status == 201, text
 
@@ -155,7 +155,7 @@ def test_networks_of_other_drivers_and_ranges_are_denied(proxied: ProxiedHarness
     ]
     for change in forbidden:
         assert proxied.ask("POST", "/networks/create", allowed | change)[0] == 403, change
-    assert proxied.left() == []
+    assert proxied.remaining() == []
 
 
 def test_unrelated_objects_on_the_engine_are_out_of_reach(proxied: ProxiedHarness) -> None:

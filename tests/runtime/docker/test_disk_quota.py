@@ -47,8 +47,8 @@ class SeparateEngineHarness(DockerHarness):
         super().__init__(image)
         self.client = docker.APIClient(base_url=url, timeout=int(TIME_LIMIT))
 
-    def make(self, subnets: IPv4Network = SUBNETS, **options: Any) -> DockerRuntime:
-        return super().make(subnets, **{"engine_url": self.url} | options)
+    def new_runtime(self, subnets: IPv4Network = SUBNETS, **options: Any) -> DockerRuntime:
+        return super().new_runtime(subnets, **{"engine_url": self.url} | options)
 
 
 @pytest.fixture(scope="module")
