@@ -86,7 +86,7 @@ def test_open_page_shows_how_a_sandbox_ended(
     sweep()
     poll(page, sandbox)
     card = page.locator(f"#card-{sandbox.public_id}")
-    expect(card.get_by_text("Out of memory")).to_be_visible()
+    expect(card.get_by_text("Out of memory", exact=True)).to_be_visible()
     expect(page.get_by_text("Bearer sk_test_")).to_have_count(0)
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -56,6 +57,14 @@ class ProxiedHarness(DockerHarness):
         return answer.status, answer.read().decode()
 
 
+def listens(path: Path) -> bool:
+    """Return whether a server accepts connections; the path exists a moment earlier."""
+    with socket.socket(socket.AF_UNIX) as client, suppress(OSError):
+        client.connect(str(path))
+        return True
+    return False
+
+
 @pytest.fixture
 def proxied(tiny_image: str) -> Iterator[ProxiedHarness]:
     with tempfile.TemporaryDirectory(prefix="proxy-") as folder:
@@ -68,7 +77,7 @@ def proxied(tiny_image: str) -> Iterator[ProxiedHarness]:
         command = [sys.executable, ROOT / "deploy" / "docker_socket_proxy.py", path]
         with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
             try:
-                wait_for(path.exists, "the proxy listens")
+                wait_for(lambda: listens(path), "the proxy listens")
                 yield harness
             finally:
                 harness.clear()
