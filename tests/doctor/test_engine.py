@@ -85,5 +85,7 @@ def test_an_outdated_image_is_reported(
     settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch, runtime: MemoryRuntime
 ) -> None:
     settings.SANDBOX_RUNTIME = "docker"
-    monkeypatch.setattr("sandboxes.runtime.docker.engine_info.recorded_inputs", lambda *_: "of before")
+    monkeypatch.setattr(
+        "sandboxes.runtime.docker.engine_info.recorded_inputs", lambda *_: "of before"
+    )
     assert levels(engine.images_up_to_date()) == [WARNING, WARNING]
