@@ -135,12 +135,11 @@ def launch_sandbox(
     idempotency_key: str = "",
     *,
     own: limits.Limits | None = None,
-    status: PortalStatus | None = None,
 ) -> tuple[Sandbox, bool]:
     """Launch a sandbox, and return it and True.
 
-    If the idempotency key was used before, return the sandbox of that launch and False. Callers
-    that have read the user's limits or the portal's status pass them on.
+    If the idempotency key was used before, return the sandbox of that launch and False. A caller
+    that has read the user's limits passes them as `own`.
 
     Raises ValidationFailed, IdempotencyKeyReused, QuotaExceeded, RateLimited, Unavailable.
     """
@@ -152,7 +151,8 @@ def launch_sandbox(
         LaunchLock.acquire()
         if idempotency_key and (earlier := _replay(user, idempotency_key, request)):
             return earlier, False
-        status, rows = status or PortalStatus.read(), limits.active_and_recent(user)
+        # Read under the lock: a launch that waited for it must not miss maintenance mode.
+        status, rows = PortalStatus.read(), limits.active_and_recent(user)
         if blocker := _portal_blocker(status) or limits.rate_limit_blocker(user, rows):
             raise blocker
         active = [row for row in rows if row.is_active]

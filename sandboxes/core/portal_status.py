@@ -12,7 +12,7 @@ from sandboxes.models import EngineStatus, Maintenance
 
 @dataclass(frozen=True)
 class PortalStatus:
-    """Maintenance mode and engine status, read once and passed on."""
+    """Maintenance mode and engine status, read together."""
 
     maintenance: Maintenance
     engine: EngineStatus

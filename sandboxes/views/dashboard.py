@@ -11,7 +11,6 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import reswap
 
 from sandboxes import actions
-from sandboxes.core.portal_status import PortalStatus
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import IdempotencyKeyReused, ServiceError, ValidationFailed
 from sandboxes.models import Sandbox
@@ -24,17 +23,13 @@ DISMISSED_KEY, PREVIOUSLY_DISMISSED_KEY = "ended_cleared", "ended_cleared_before
 """Session keys: sandboxes that ended before this time (RFC 3339) are hidden; its value before."""
 
 
-def _get_summary(
-    request: Request, form: LaunchForm | None = None, status: PortalStatus | None = None
-) -> DashboardSummary:
+def _get_summary(request: Request, form: LaunchForm | None = None) -> DashboardSummary:
     dismissed_at = request.session.get(DISMISSED_KEY, "")
-    return DashboardSummary(request.user, dismissed_at, form.limits if form else None, status)
+    return DashboardSummary(request.user, dismissed_at, form.limits if form else None)
 
 
-def _context(
-    request: Request, form: LaunchForm | None = None, status: PortalStatus | None = None
-) -> dict[str, object]:
-    summary = _get_summary(request, form, status)
+def _context(request: Request, form: LaunchForm | None = None) -> dict[str, object]:
+    summary = _get_summary(request, form)
     notices = messages.get_messages(request)
     form = form or LaunchForm(request.user, own=summary.limits)
     prefetch_related_objects([row for row in summary.live if row.started_at], "extensions")
@@ -77,23 +72,23 @@ def launch(request: Request) -> HttpResponse:
     if request.method == "GET":
         # Reloading a page that showed an invalid form leads here.
         return redirect("dashboard")
-    form, status = LaunchForm(request.user, request.POST), PortalStatus.read()
-    sandbox = _launch(request, form, status)
+    form = LaunchForm(request.user, request.POST)
+    sandbox = _launch(request, form)
     if sandbox and not request.htmx:
         return redirect(f"{reverse('dashboard')}#card-{sandbox.public_id}")
     if sandbox:
         form = LaunchForm(request.user, own=form.limits, offered=form.offered)
     name = "_dashboard" if request.htmx else "dashboard"
-    return render(request, f"sandboxes/{name}.html", _context(request, form, status))
+    return render(request, f"sandboxes/{name}.html", _context(request, form))
 
 
-def _launch(request: Request, form: LaunchForm, status: PortalStatus) -> Sandbox | None:
+def _launch(request: Request, form: LaunchForm) -> Sandbox | None:
     """Launch a sandbox; return None and add the error to the form if that fails."""
     if not form.is_valid():
         return None
     try:
         sandbox, _ = actions.launch_sandbox(
-            request.user, form.request, form.cleaned_data["key"], own=form.limits, status=status
+            request.user, form.request, form.cleaned_data["key"], own=form.limits
         )
     except ValidationFailed as error:
         form.add_error(error.field if error.field in form.fields else None, str(error))

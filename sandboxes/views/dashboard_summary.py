@@ -35,8 +35,6 @@ class DashboardSummary:
     """Sandboxes that ended before this time (RFC 3339) aren't listed."""
     known_limits: limits.Limits | None = None
     """The user's limits, if the caller has read them already."""
-    known_status: PortalStatus | None = None
-    """The portal's status, if the caller has read it already."""
 
     @cached_property
     def live(self) -> list[Sandbox]:
@@ -101,7 +99,7 @@ class DashboardSummary:
 
     @cached_property
     def status(self) -> PortalStatus:
-        return self.known_status or PortalStatus.read()
+        return PortalStatus.read()
 
     @property
     def engine(self) -> EngineStatus:

@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from sandboxes import actions
 from sandboxes.lib import clock
-from sandboxes.models import Sandbox
+from sandboxes.models import LaunchLock, Maintenance, Sandbox
 from tests.helpers.scenarios import (
     launch,
     reload,
@@ -115,3 +115,19 @@ def test_a_new_deadline_refreshes_an_open_dashboard(web: Client, alice: User) ->
     response = web.get(reverse("overview"), {"etag": seen}, headers=HTMX)
     assert response["HX-Reswap"] == "none"
     assert "Next to expire:" in text(response)
+
+
+def test_maintenance_that_begins_while_a_launch_waits_blocks_the_launch(
+    web: Client, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acquire = LaunchLock.acquire
+
+    def acquire_after_maintenance_began() -> None:
+        Maintenance.store(until=clock.now() + timedelta(hours=1))
+        acquire()
+
+    monkeypatch.setattr(LaunchLock, "acquire", acquire_after_maintenance_began)
+    page = web.post(reverse("launch"), {"key": "once"}, headers=HTMX)
+
+    assert "The portal is in maintenance" in page.content.decode()
+    assert not alice.sandboxes.exists()
