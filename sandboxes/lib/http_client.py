@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from time import monotonic
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import httpcore2
@@ -117,10 +117,24 @@ def _pool(
     parts: SplitResult, backend: DeadlineBackend, use_proxies: bool
 ) -> httpcore2.ConnectionPool:
     """Return a pool for this one request: a checked connection serves no other name."""
-    proxy = getproxies().get(parts.scheme) if use_proxies else None
-    if proxy and not proxy_bypass(parts.hostname or ""):
-        return httpcore2.HTTPProxy(proxy, ssl_context=certificates(), network_backend=backend)
-    return httpcore2.ConnectionPool(certificates(), network_backend=backend)
+    proxies = getproxies() if use_proxies else {}
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or proxy_bypass(parts.hostname or ""):
+        return httpcore2.ConnectionPool(certificates(), network_backend=backend)
+    address = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    return httpcore2.HTTPProxy(
+        f"{address.scheme}://{address.netloc.rpartition('@')[2]}",
+        proxy_auth=_credentials(address),
+        ssl_context=certificates(),
+        network_backend=backend,
+    )
+
+
+def _credentials(address: SplitResult) -> tuple[str, str] | None:
+    """Return the user name and password in a URL, decoded."""
+    if address.username is None:
+        return None
+    return unquote(address.username), unquote(address.password or "")
 
 
 def _read(response: httpcore2.Response, limits: Limits) -> tuple[bytes, bool]:

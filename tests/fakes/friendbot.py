@@ -34,6 +34,8 @@ class Friendbot(ThreadingHTTPServer):
         self.drips = False
         self.stopped = Event()
         self.asked_for: list[str] = []
+        self.targets: list[str] = []
+        self.proxy_authorizations: list[str | None] = []
 
     @property
     def url(self) -> str:
@@ -45,6 +47,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         bot = self.server
+        bot.targets.append(self.path)
+        bot.proxy_authorizations.append(self.headers["Proxy-Authorization"])
         bot.asked_for += parse_qs(urlsplit(self.path).query).get("addr", [])
         self.send_response(bot.status)
         for name, value in bot.headers.items():
