@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_GET, require_POST
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_http_methods
 
 from sandboxes import actions
 from sandboxes import explorer as sandboxes_explorer
@@ -100,10 +100,13 @@ def _api_context(sandbox: Sandbox) -> dict[str, Any]:
 
 
 @login_required_page
-@require_POST
+@require_http_methods(["GET", "POST"])
 def send(request: Request, public_id: str) -> HttpResponse:
     """Send the request, or return its curl command with the key if `as=curl`."""
     sandbox = get_owned_sandbox(request, public_id)
+    if request.method == "GET":
+        # Going back to a response that was shown without htmx leads here.
+        return redirect("explorer", public_id)
     context: dict[str, Any] = {"sandbox": sandbox}
     try:
         context |= _api_context(sandbox)

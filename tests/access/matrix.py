@@ -73,7 +73,7 @@ PORTAL = {
     "sandboxes/<public_id>/usage/": rule(GET=OWNER_REDIRECTED),
     "sandboxes/<public_id>/openapi.json": rule(GET=OWNER_REDIRECTED),
     "sandboxes/<public_id>/api/": rule(GET=OWNER_ONLY),
-    "sandboxes/<public_id>/api/send/": rule(POST=OWNER_ONLY),
+    "sandboxes/<public_id>/api/send/": rule(GET=OWNER_REDIRECTED, POST=OWNER_ONLY),
     "sandboxes/<public_id>/relaunch/": rule(POST=OWNER_REDIRECTED),
     "sandboxes/<public_id>/credentials/env/": rule(POST=OWNER_ONLY),
     "sandboxes/<public_id>/credentials/postman/": rule(POST=OWNER_REDIRECTED),

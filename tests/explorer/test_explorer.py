@@ -68,6 +68,14 @@ def test_the_page_does_not_contain_the_key(web: Client, sandbox: Sandbox) -> Non
     assert "credentials_read" not in event_kinds(sandbox)
 
 
+def test_going_back_to_a_sent_request_opens_the_explorer_and_sends_nothing(
+    web: Client, sandbox: Sandbox, api: SandboxApi
+) -> None:
+    response = web.get(address(sandbox, "explorer-send"))
+    assert (response.status_code, response["Location"]) == (302, address(sandbox))
+    assert api.targets == []
+
+
 def test_a_request_is_sent_and_its_response_shown(
     web: Client, sandbox: Sandbox, api: SandboxApi
 ) -> None:
@@ -247,8 +255,8 @@ def test_requests_need_a_csrf_token(alice: User, sandbox: Sandbox, api: SandboxA
     assert api.asked == []
 
 
-@pytest.mark.parametrize("name", ["explorer-send", "download-env", "download-postman"])
-def test_views_with_keys_require_post(web: Client, sandbox: Sandbox, name: str) -> None:
+@pytest.mark.parametrize("name", ["download-env", "download-postman"])
+def test_downloads_with_keys_require_post(web: Client, sandbox: Sandbox, name: str) -> None:
     assert web.get(address(sandbox, name)).status_code == 405
 
 
