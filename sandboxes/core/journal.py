@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-journalled = Signal()
+event_recorded = Signal()
 """Sent with each new `event`, in its transaction. Errors of receivers are only logged."""
 
 
 def record(
     sandbox: Sandbox, kind: EventKind, message: str, *, actor: User | None = None, **data: Any
 ) -> Event:
-    """Add an event to the sandbox's journal and send `journalled`."""
+    """Add an event to the sandbox's journal and send `event_recorded`."""
     actor_role = (
         "portal" if actor is None else "owner" if actor.pk == sandbox.owner_id else "operator"
     )
@@ -38,5 +38,5 @@ def record(
         message=message,
         data=data,
     )
-    journalled.send_robust(sender=Event, event=event)
+    event_recorded.send_robust(sender=Event, event=event)
     return event

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import transaction
 
-from sandboxes.core.journal import journalled
+from sandboxes.core.journal import event_recorded
 from sandboxes.models import Event, EventKind, EventType, Webhook
 from sandboxes.webhooks import outbox
 from sandboxes.webhooks.messages import sandbox_facts
@@ -23,7 +23,7 @@ EVENT_TYPES: dict[str, EventType] = {
 
 def connect() -> None:
     """Subscribe to the journal; called once when the app is ready."""
-    journalled.connect(publish_event, dispatch_uid="publish_event")
+    event_recorded.connect(publish_event, dispatch_uid="publish_event")
 
 
 def publish_event(event: Event, **_: Any) -> None:

@@ -35,8 +35,8 @@ def running(program: ApiClient, runtime: MemoryRuntime) -> dict[str, Any]:
 def test_events_are_listed_oldest_first(program: ApiClient, running: dict[str, Any]) -> None:
     program.post(f"/sandboxes/{running['id']}/touch")
     events = program.get(f"/sandboxes/{running['id']}/events").json()["data"]
-    told = [event["kind"] for event in events if not event["kind"].startswith("funding")]
-    assert told == ["requested", "provisioning", "running", "touched"]
+    kinds = [event["kind"] for event in events if not event["kind"].startswith("funding")]
+    assert kinds == ["requested", "provisioning", "running", "touched"]
     assert [events[0]["by"], events[1]["by"]] == ["owner", "portal"]
     assert all(event["message"] and event["at"].endswith("Z") for event in events)
 

@@ -109,11 +109,11 @@ def test_the_document_has_the_errors_of_operations_with_input() -> None:
     described = Client().get("/api/v1/openapi.json").json()
     for path, operations in described["paths"].items():
         for operation in operations.values():
-            told = operation["responses"].keys()
+            statuses = operation["responses"].keys()
             queries = [p for p in operation["parameters"] if p["in"] != "path"]
-            assert ("404" in told) == ("_id}" in path), operation["operationId"]
-            assert ("422" in told) == bool(queries or "requestBody" in operation)
-            assert ({"400", "413"} <= told) == ("requestBody" in operation)
+            assert ("404" in statuses) == ("_id}" in path), operation["operationId"]
+            assert ("422" in statuses) == bool(queries or "requestBody" in operation)
+            assert ({"400", "413"} <= statuses) == ("requestBody" in operation)
 
 
 def test_the_document_and_the_guide_have_every_webhook_event() -> None:

@@ -46,14 +46,14 @@ def event_kinds(program: ApiClient, sandbox: dict[str, Any]) -> list[str]:
 
 
 def test_a_running_sandbox_is_returned_in_full(program: ApiClient, running: dict[str, Any]) -> None:
-    told = program.look(running)
-    assert told.keys() == CONTRACT | ADDED
-    assert told["id"].startswith("sbx_")
-    assert told["extension"] == {"used": False, "max_minutes": 120}
-    assert told["limits"] == {"memory_mb": 512, "cpus": 1.0, "disk_mb": 2048}
-    assert told["stellar"].keys() == {"public_key", "funding"}
-    assert [step["state"] for step in told["steps"]] == ["done"] * 3
-    assert (told["ends_at"], told["ends_because"]) == (told["idle_expires_at"], "idle")
+    found = program.look(running)
+    assert found.keys() == CONTRACT | ADDED
+    assert found["id"].startswith("sbx_")
+    assert found["extension"] == {"used": False, "max_minutes": 120}
+    assert found["limits"] == {"memory_mb": 512, "cpus": 1.0, "disk_mb": 2048}
+    assert found["stellar"].keys() == {"public_key", "funding"}
+    assert [step["state"] for step in found["steps"]] == ["done"] * 3
+    assert (found["ends_at"], found["ends_because"]) == (found["idle_expires_at"], "idle")
 
 
 def test_endpoints_are_valid_urls(running: dict[str, Any]) -> None:
@@ -152,8 +152,8 @@ def test_the_extension_quote_matches_the_extension_near_the_cap(
     assert sandbox["extension"]["max_minutes"] == 30
     granted = program.post(path(sandbox, "/extensions"), {"minutes": 120}).json()
     assert granted["minutes"] == 30
-    told = granted["sandbox"]
-    assert told["expires_at"] == told["hard_cap_at"]
+    found = granted["sandbox"]
+    assert found["expires_at"] == found["hard_cap_at"]
 
 
 def test_a_sandbox_at_the_cap_cannot_be_extended(program: ApiClient, settings: Any) -> None:

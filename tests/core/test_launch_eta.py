@@ -156,11 +156,11 @@ def test_the_api_returns_the_same_estimates(alice: User, clock: Clock) -> None:
     launched(alice, (0.2, 1, 3))
     sandbox = making(alice, step("network", 0.2), step("containers", ago=0.5))
     program = ApiClient(alice)
-    for told in (
+    for response in (
         program.get(f"/sandboxes/{sandbox.public_id}").json(),
         program.get("/sandboxes?state=provisioning").json()["data"][0],
     ):
-        assert told["eta_seconds"] == pytest.approx(3.5)
-        assert [s["usual_seconds"] for s in told["steps"]] == [0.2, 1.0, 3.0]
+        assert response["eta_seconds"] == pytest.approx(3.5)
+        assert [s["usual_seconds"] for s in response["steps"]] == [0.2, 1.0, 3.0]
     clock.forward(seconds=30)
     assert program.get(f"/sandboxes/{sandbox.public_id}").json()["eta_seconds"] is None

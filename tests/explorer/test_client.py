@@ -170,11 +170,11 @@ def test_hop_by_hop_and_cookie_headers_are_hidden(sandbox: Sandbox, api: Sandbox
     many = {f"X-{number}": "y" * 5000 for number in range(12)}
     own = {"Set-Cookie": "sessionid=x", "Connection": "close"}
     api.replies["/v1/plans"] = Reply(headers={**own, **many})
-    told = explorer.send(sandbox, PLANS).headers
-    names = [name for name, _ in told]
+    headers = explorer.send(sandbox, PLANS).headers
+    names = [name for name, _ in headers]
     assert not {"set-cookie", "connection"} & set(names)
-    assert len(told) <= client.MAX_HEADERS
-    assert max(len(value) for _, value in told) == client.MAX_HEADER_LENGTH
+    assert len(headers) <= client.MAX_HEADERS
+    assert max(len(value) for _, value in headers) == client.MAX_HEADER_LENGTH
 
 
 def test_concurrent_requests_are_limited() -> None:

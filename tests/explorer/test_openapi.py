@@ -38,12 +38,12 @@ def example_of(schema: Any, **document: Any) -> Any:
 
 
 def test_operations_of_billing_are_grouped_by_resource(billing: openapi.Description) -> None:
-    told = {
+    documented = {
         f"{method.upper()} {path}"
         for path, item in billing_document()["paths"].items()
         for method in item
     }
-    assert {f"{one.method} {one.path}" for one in billing.operations.values()} == told
+    assert {f"{one.method} {one.path}" for one in billing.operations.values()} == documented
     resources = ["plans", "subscribers", "subscriptions", "invoices", "payments"]
     assert [group.name for group in billing.groups] == resources
     assert [one.resource for one in billing.lists] == resources
@@ -167,9 +167,11 @@ def test_the_collection_contains_all_operations_and_variables(
     assert values == {"base_url": "http://127.0.0.1:1", "api_key": "sk_test_x"}
     assert made["auth"]["bearer"][0]["value"] == "{{api_key}}"
     requests = [item["request"] for folder in made["item"] for item in folder["item"]]
-    told = {(one["method"], re.sub(r":(\w+)", r"{\1}", one["url"]["raw"])) for one in requests}
+    documented = {
+        (one["method"], re.sub(r":(\w+)", r"{\1}", one["url"]["raw"])) for one in requests
+    }
     own = billing.operations.values()
-    assert told == {(one.method, "{{base_url}}" + one.path) for one in own}
+    assert documented == {(one.method, "{{base_url}}" + one.path) for one in own}
     for request in requests:
         named = {one["key"] for one in request["url"]["variable"]}
         assert named == {part[1:] for part in request["url"]["path"] if part[0] == ":"}

@@ -82,8 +82,8 @@ class SandboxApi(ThreadingHTTPServer):
     @property
     def targets(self) -> list[str]:
         """Requests received so far, without those for the OpenAPI document."""
-        told = [f"{one.method} {one.target}" for one in self.asked]
-        return [line for line in told if line != "GET /openapi.json"]
+        lines = [f"{one.method} {one.target}" for one in self.asked]
+        return [line for line in lines if line != "GET /openapi.json"]
 
     def reply(self, asked: ReceivedRequest) -> Reply:
         url = urlsplit(asked.target)

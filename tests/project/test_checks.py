@@ -65,9 +65,9 @@ def test_an_invalid_setting_is_reported_with_a_hint(
     settings: LazySettings, setting: str, value: Any, said: str, check_id: str
 ) -> None:
     setattr(settings, setting, value)
-    told = {message.msg: message for message in found()}
-    message = next((m for text, m in told.items() if said in text), None)
-    assert message, list(told)
+    messages = {message.msg: message for message in found()}
+    message = next((m for text, m in messages.items() if said in text), None)
+    assert message, list(messages)
     assert message.id == f"sandboxes.{check_id}"
     assert message.hint
 

@@ -183,7 +183,7 @@ def test_logs_journal_and_emails_have_no_secret(alice, runtime, caplog, capfd, c
     assert mail.outbox
 
     written = capfd.readouterr()
-    told = [
+    outputs = [
         caplog.text,
         written.out,
         written.err,
@@ -191,7 +191,7 @@ def test_logs_journal_and_emails_have_no_secret(alice, runtime, caplog, capfd, c
         json.dumps(reload(sandbox).failure),
         *[message.body + message.subject for message in mail.outbox],
     ]
-    assert not [value for value in values for text in told if value in text]
+    assert not [value for value in values for text in outputs if value in text]
 
 
 def test_the_repr_of_a_sandbox_has_no_secret(alice, runtime):

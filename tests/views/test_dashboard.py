@@ -78,10 +78,10 @@ def test_a_recent_failure_is_shown_at_the_top(
     launch(alice, name="runs")
     runtime.fail_startup("api", 3, "api: no such table")
     failed = launch(alice, name="broken")
-    told = f"broken failed. {failed.end_message} See why"
-    assert told in text(web.get("/"))
+    sentence = f"broken failed. {failed.end_message} See why"
+    assert sentence in text(web.get("/"))
     Sandbox.objects.filter(pk=failed.pk).update(ended_at=clock.now() - timedelta(minutes=16))
-    assert told not in text(web.get("/")), "by then its owner knows"
+    assert sentence not in text(web.get("/")), "by then its owner knows"
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX], ids=["without", "with"])

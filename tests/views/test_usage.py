@@ -61,13 +61,13 @@ def test_the_page_shows_current_and_peak_usage(web: Client, alice: User) -> None
         {"memory_mb": 120, "cpu_seconds": 36, "disk_mb": 12, "requests": 1208},
     )
     page = web.get(reverse("sandbox", args=[sandbox.public_id]))
-    for told in (
+    for phrase in (
         "Memory 120 MB peak 140 of 512 MB",
         "CPU 0.10 cores peak 0.50 of 1 cores",
         "Disk 12 MB peak 12 of 2,048 MB",
         "Requests 8 per min peak 1,200; 1,208 total",
     ):
-        assert told in text(page)
+        assert phrase in text(page)
     assert page.content.decode().count("<polyline") == 4
 
 
