@@ -31,6 +31,6 @@ def test_every_list_and_its_first_row_can_be_read(reader: ApiClient) -> None:
     for listing in BILLING.lists:
         page = reader.ok("GET", listing.target({"query.limit": "1"}))
         assert set(listing.columns) == set(page["data"][0])
-        one = BILLING.reader_of(listing)
+        one = BILLING.detail_operation(listing)
         assert one
         assert reader.ok("GET", one.target({"path.id": page["data"][0]["id"]})) == page["data"][0]
