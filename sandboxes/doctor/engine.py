@@ -11,7 +11,7 @@ from sandboxes.doctor.findings import Finding, Findings, Level, error, ok, warni
 from sandboxes.runtime import RuntimeFailure, get_runtime
 from sandboxes.runtime.docker.client import EngineClient
 from sandboxes.runtime.docker.engine_info import EngineInfo, outdated, read_engine_info
-from sandboxes.runtime.docker.images import ImageBuild
+from sandboxes.runtime.docker.images.build import ImageBuild
 
 OLDEST_API = (1, 41)
 DAEMON = "/etc/docker/daemon.json"

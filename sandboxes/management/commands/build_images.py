@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from sandboxes.blueprints import BlueprintNotFound, available, load
 from sandboxes.runtime import RuntimeFailure
 from sandboxes.runtime.docker.client import EngineClient
-from sandboxes.runtime.docker.images import BuildFailed, ImageBuild, ensure_images
+from sandboxes.runtime.docker.images.build import BuildFailed, ImageBuild, ensure_images
 
 BUILD_TIMEOUT_SECONDS = 600
 """How long a build may take without output."""

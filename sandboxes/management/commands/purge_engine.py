@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from sandboxes.runtime import EngineRefused, RuntimeFailure, get_runtime
 from sandboxes.runtime.docker.client import EngineClient, run_parallel
-from sandboxes.runtime.docker.images import IMAGE
+from sandboxes.runtime.docker.images.build import IMAGE
 
 PATIENCE_SECONDS = 60
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from docker import APIClient
 
-from sandboxes.runtime.docker.base_image import OFFICIAL_IMAGE, OWN_IMAGE, inspect
-from sandboxes.runtime.docker.build_context import BuildContext
 from sandboxes.runtime.docker.client import EngineClient
-from sandboxes.runtime.docker.images import ImageBuild, recorded_inputs
+from sandboxes.runtime.docker.images.base_image import OFFICIAL_IMAGE, OWN_IMAGE, inspect
+from sandboxes.runtime.docker.images.build import ImageBuild, recorded_inputs
+from sandboxes.runtime.docker.images.build_context import BuildContext
 from sandboxes.runtime.docker.networks import in_use
 
 PROXY = "docker-proxy"

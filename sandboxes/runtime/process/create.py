@@ -24,8 +24,8 @@ from sandboxes.runtime.process import process_table
 from sandboxes.runtime.process.environment import chown_tree
 from sandboxes.runtime.process.observe import Observer
 from sandboxes.runtime.process.ports import PortAllocator, ReservedPorts
-from sandboxes.runtime.process.proxy import OWN_ADDRESS
 from sandboxes.runtime.process.state_dir import Manifest, SandboxDir
+from sandboxes.runtime.process.supervisor.proxy import OWN_ADDRESS
 from sandboxes.runtime.readiness import require_running, timeout_error
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import IO
 
 from sandboxes.runtime import EngineRefused, LineCount, ServiceNotFound, ServiceState
-from sandboxes.runtime.process import logfile
 from sandboxes.runtime.process.interpreter import Interpreter
 from sandboxes.runtime.process.observe import Observer
 from sandboxes.runtime.process.state_dir import Manifest, Service, StateDir
+from sandboxes.runtime.process.supervisor import logfile
 
 MAX_OUTPUT_BYTES = 64 * 1024
 MAX_LOG_BYTES = 256 * 1024

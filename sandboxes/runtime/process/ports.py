@@ -19,7 +19,6 @@ from sandboxes.runtime import (
 )
 from sandboxes.runtime.process.environment import environment, free_user
 from sandboxes.runtime.process.process_table import INSTANCE, SANDBOX
-from sandboxes.runtime.process.proxy import OWN_ADDRESS
 from sandboxes.runtime.process.state_dir import (
     Manifest,
     Port,
@@ -27,6 +26,7 @@ from sandboxes.runtime.process.state_dir import (
     Service,
     StateDir,
 )
+from sandboxes.runtime.process.supervisor.proxy import OWN_ADDRESS
 from sandboxes.runtime.process.templates import TemplateStore
 
 OPEN_FILES = 1024

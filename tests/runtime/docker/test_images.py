@@ -15,15 +15,15 @@ from django.core.management import CommandError, call_command
 
 from sandboxes.blueprints import load
 from sandboxes.runtime import RuntimeFailure
-from sandboxes.runtime.docker.base_image import ensure_base, require_mmdebstrap
-from sandboxes.runtime.docker.build_context import BuildContext
-from sandboxes.runtime.docker.images import (
+from sandboxes.runtime.docker.images.base_image import ensure_base, require_mmdebstrap
+from sandboxes.runtime.docker.images.build import (
     IMAGE,
     BuildFailed,
     ImageBuild,
     ensure_image,
     ensure_images,
 )
+from sandboxes.runtime.docker.images.build_context import BuildContext
 from sandboxes.runtime.docker.names import full_name
 
 DOCKERFILE = "ARG BASE\nFROM ${BASE}\nCOPY data /data\n"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sandboxes.runtime.process import logfile
+from sandboxes.runtime.process.supervisor import logfile
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -20,15 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sandboxes.runtime.process import process_table
-from sandboxes.runtime.process.logfile import truncate_log
-from sandboxes.runtime.process.proxy import TrafficCounter, listen
-from sandboxes.runtime.process.rlimits import (
+from sandboxes.runtime.process.state_dir import Manifest, SandboxDir, Service
+from sandboxes.runtime.process.supervisor.logfile import truncate_log
+from sandboxes.runtime.process.supervisor.proxy import TrafficCounter, listen
+from sandboxes.runtime.process.supervisor.rlimits import (
     PR_SET_CHILD_SUBREAPER,
     make_preexec,
     prctl,
     set_oom_score,
 )
-from sandboxes.runtime.process.state_dir import Manifest, SandboxDir, Service
 
 LOCK_TIMEOUT_SECONDS = 2.0
 STOP_TIMEOUT_SECONDS = 0.5

@@ -14,8 +14,8 @@ from docker import APIClient
 from docker.errors import APIError
 
 from sandboxes.runtime import RuntimeFailure
-from sandboxes.runtime.docker.base_image import Log, ensure_base, inspect
-from sandboxes.runtime.docker.build_context import BuildContext
+from sandboxes.runtime.docker.images.base_image import Log, ensure_base, inspect
+from sandboxes.runtime.docker.images.build_context import BuildContext
 
 IMAGE = "sandboxportal.image"
 """Label with the image's name, by which its old versions are found."""

@@ -1,0 +1,1 @@
+"""The process that runs one sandbox's services, and what it alone needs."""
