@@ -85,7 +85,7 @@ def _claim_or_create(
     if blocker := limits.quota_blocker(user, own, active, status.engine):
         raise blocker
     values["slot"] = limits.free_slot(active)
-    claimed = pool_claim.claim(pool, values) if pool else None
+    claimed = pool_claim.claim(pool, values) if pool and status.engine_reachable else None
     return claimed or lifecycle.create_pending(new_sandbox(blueprint, **values), user)
 
 

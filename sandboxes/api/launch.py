@@ -65,7 +65,8 @@ def launch_sandbox(
     sandbox.refresh_from_db()
     path = reverse("api:get_sandbox", args=[sandbox.public_id])
     response["Location"] = request.build_absolute_uri(path)
-    return Status(201, serializers.sandbox(sandbox))
+    # A new sandbox has no extension; otherwise it is looked up.
+    return Status(201, serializers.sandbox(sandbox, extended=False if is_new else None))
 
 
 def parse_prefer_wait(prefer: str) -> int:

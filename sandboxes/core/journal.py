@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -23,20 +24,42 @@ def record(
     sandbox: Sandbox, kind: EventKind, message: str, *, actor: User | None = None, **data: Any
 ) -> Event:
     """Add an event to the sandbox's journal and send `event_recorded`."""
-    actor_role = (
-        "portal" if actor is None else "owner" if actor.pk == sandbox.owner_id else "operator"
-    )
-    log.info(
-        "journal", sandbox=sandbox.public_id, kind=str(kind), by=actor_role, state=sandbox.state
-    )
-    event = Event.objects.create(
+    event = new_event(sandbox, kind, message, actor=actor, **data)
+    record_all([event])
+    return event
+
+
+def new_event(
+    sandbox: Sandbox, kind: EventKind, message: str, *, actor: User | None = None, **data: Any
+) -> Event:
+    """Return an event that happens now, for `record_all`."""
+    return Event(
         sandbox=sandbox,
         created_at=clock.now(),
         kind=str(kind),
         actor=actor,
-        actor_role=actor_role,
+        actor_role=_role(sandbox, actor),
         message=message,
         data=data,
     )
-    event_recorded.send_robust(sender=Event, event=event)
-    return event
+
+
+def record_all(events: Sequence[Event]) -> None:
+    """Add events to the journal in one statement, and send `event_recorded` for each."""
+    Event.objects.bulk_create(events)
+    for event in events:
+        sandbox = event.sandbox
+        log.info(
+            "journal",
+            sandbox=sandbox.public_id,
+            kind=event.kind,
+            by=event.actor_role,
+            state=sandbox.state,
+        )
+        event_recorded.send_robust(sender=Event, event=event)
+
+
+def _role(sandbox: Sandbox, actor: User | None) -> str:
+    if actor is None:
+        return "portal"
+    return "owner" if actor.pk == sandbox.owner_id else "operator"

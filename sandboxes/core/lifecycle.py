@@ -139,9 +139,14 @@ def assign(sandbox: Sandbox, owner: User, ttl_minutes: int, **chosen: Any) -> bo
         **chosen,
     )
     if moved:
-        journal.record(sandbox, EventKind.REQUESTED, _request_message(sandbox), actor=owner)
-        message = f"Ready (from the warm pool, provisioned {minutes} min ago)."
-        journal.record(sandbox, EventKind.RUNNING, message, seconds=0.0, warm=True)
+        requested = _request_message(sandbox)
+        ready = f"Ready (from the warm pool, provisioned {minutes} min ago)."
+        journal.record_all(
+            [
+                journal.new_event(sandbox, EventKind.REQUESTED, requested, actor=owner),
+                journal.new_event(sandbox, EventKind.RUNNING, ready, seconds=0.0, warm=True),
+            ]
+        )
     return moved
 
 

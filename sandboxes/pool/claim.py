@@ -7,7 +7,7 @@ from typing import Any
 
 from sandboxes.core import lifecycle
 from sandboxes.lib import clock
-from sandboxes.models import Pool, Sandbox, SweepStatus
+from sandboxes.models import Pool, Sandbox
 from sandboxes.pool.policy import preference, staleness_reason
 
 
@@ -16,8 +16,6 @@ def claim(pool: Pool, chosen: Mapping[str, Any]) -> Sandbox | None:
 
     Call this inside the transaction of the launch, which holds the lock on the site.
     """
-    if not SweepStatus.current().engine_reachable:
-        return None
     now = clock.now()
     waiting = Sandbox.objects.pooled().filter(blueprint=pool.blueprint)
     for row in sorted(waiting, key=preference):

@@ -11,6 +11,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+from django.db.models import Exists, OuterRef
+
 from sandboxes.models import Event, Extension, Sandbox, WebhookDelivery
 
 LEFT_OUT = {"secrets", "final_logs"}
@@ -20,14 +22,10 @@ FIELDS = [field for field in Sandbox._meta.concrete_fields if field.name not in 
 def sandbox_facts(event: Event) -> dict[str, Any]:
     """Return the fields of the event's sandbox as they are in the database, ready for JSON."""
     # The caller's instance may be older than the database.
-    row = Sandbox.objects.filter(pk=event.sandbox_id).values(*(f.attname for f in FIELDS)).get()
-    facts = {name: _plain(value) for name, value in row.items()}
-    return facts | {"extended": _is_extended(event.sandbox_id, row["started_at"])}
-
-
-def _is_extended(sandbox_id: int, started_at: datetime | None) -> bool:
-    granted = Extension.objects.filter(sandbox=sandbox_id, by_operator=False)
-    return started_at is not None and granted.exists()
+    granted = Extension.objects.filter(sandbox=OuterRef("pk"), by_operator=False)
+    rows = Sandbox.objects.filter(pk=event.sandbox_id).annotate(extended=Exists(granted))
+    row = rows.values("extended", *(field.attname for field in FIELDS)).get()
+    return {name: _plain(value) for name, value in row.items()}
 
 
 def _plain(value: Any) -> Any:
