@@ -90,6 +90,8 @@ class Creator:
             for service in spec.services:
                 self._copy_template(directory, manifest, service.name, service.image)
             start_supervisor(directory, reserved)
+            # The supervisor has them now. A service can't listen while they are open here as well.
+            reserved.release()
         elif any(
             entry["exit_code"] is not None for entry in directory.state()["services"].values()
         ):

@@ -156,6 +156,20 @@ def test_ports_are_reserved_until_the_services_listen(
     assert free == []
 
 
+def test_a_slow_portal_does_not_hold_the_ports_of_the_services(
+    process_harness: ProcessHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stamp = process_create._stamp
+
+    def poll_slowly(sandbox_dir: SandboxDir) -> int:
+        time.sleep(0.5)
+        return stamp(sandbox_dir)
+
+    monkeypatch.setattr(process_create, "_stamp", poll_slowly)
+    _, facts = process_harness.create()
+    process_harness.send_request(facts)
+
+
 def test_a_restarted_sandbox_gets_another_port_if_its_own_is_taken(
     process_harness: ProcessHarness,
 ) -> None:
