@@ -4,8 +4,9 @@ from sandboxes.explorer.client import (
     ApiRequest,
     ApiResponse,
     api_base_url,
+    page_limit,
     send,
 )
 from sandboxes.explorer.spec import fetch_openapi
 
-__all__ = ["ApiRequest", "ApiResponse", "api_base_url", "fetch_openapi", "send"]
+__all__ = ["ApiRequest", "ApiResponse", "api_base_url", "fetch_openapi", "page_limit", "send"]

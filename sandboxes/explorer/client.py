@@ -31,6 +31,8 @@ TARGET_PATTERN = re.compile(r"/(?!/)[!-\"$-~]*")
 """Printable ASCII without a space or `#`, so that it can't end a line or name another host."""
 
 concurrency_limit = ConcurrencyLimit(total=8, per_user=2)
+page_limit = ConcurrencyLimit(total=8, per_user=2)
+"""Pages and downloads that hold what a sandbox sent, each up to about 25 MB."""
 
 
 @dataclass(frozen=True)

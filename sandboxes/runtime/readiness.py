@@ -1,8 +1,18 @@
-"""Errors about sandboxes that don't become ready, shared by all runtimes."""
+"""Readiness of a starting sandbox: one request, and the errors of those that don't become ready."""
 
 from __future__ import annotations
 
+import re
+import socket
+from collections.abc import Callable
+from http import HTTPStatus
+from time import monotonic
+
 from sandboxes.runtime import NotReady, ReadyCheck, ServiceFacts, ServiceState
+
+MAX_STATUS_LINE_BYTES = 1024
+STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r\n]")
+WAITING_INTERVAL_SECONDS = 0.2
 
 
 def require_running(name: str, service: ServiceFacts | None) -> None:
@@ -25,3 +35,58 @@ def timeout_error(check: ReadyCheck, seconds: float) -> NotReady:
         f"within {seconds:g} seconds.",
         service=check.service,
     )
+
+
+def responds(
+    host: str,
+    port: int,
+    path: str,
+    seconds: float,
+    while_waiting: Callable[[], None] = lambda: None,
+) -> bool:
+    """Return whether a GET request is answered with 200 within `seconds`.
+
+    Reads the status line only, since headers and body may be endless. A service that listens before
+    it is ready needs no second request: it responds to the first one as soon as it is ready.
+
+    `while_waiting` is called several times a second and may raise to stop waiting.
+    """
+    ends_at = monotonic() + seconds
+    try:
+        with socket.create_connection((host, port), timeout=seconds) as connection:
+            connection.sendall(_request(host, port, path))
+            line = _read_line(connection, ends_at, while_waiting)
+    except OSError:
+        return False
+    found = STATUS_LINE.match(line)
+    return found is not None and int(found[1]) == HTTPStatus.OK
+
+
+def _request(host: str, port: int, path: str) -> bytes:
+    named = f"[{host}]" if ":" in host else host
+    lines = (
+        f"GET {path} HTTP/1.1",
+        f"Host: {named}:{port}",
+        "User-Agent: sandbox-portal",
+        "Connection: close",
+    )
+    return "".join(f"{line}\r\n" for line in (*lines, "")).encode()
+
+
+def _read_line(
+    connection: socket.socket, ends_at: float, while_waiting: Callable[[], None]
+) -> bytes:
+    """Return the first line of the response, or what has arrived of it at the end."""
+    line = b""
+    while b"\n" not in line and len(line) < MAX_STATUS_LINE_BYTES:
+        if (left := ends_at - monotonic()) <= 0:
+            break
+        connection.settimeout(min(left, WAITING_INTERVAL_SECONDS))
+        try:
+            if not (piece := connection.recv(MAX_STATUS_LINE_BYTES)):
+                break
+            line += piece
+        except TimeoutError:
+            pass  # The total time limit decides.
+        while_waiting()
+    return line

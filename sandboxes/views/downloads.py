@@ -50,11 +50,12 @@ def env_file(request: Request, public_id: str) -> HttpResponse:
 @require_POST
 def collection(request: Request, public_id: str) -> HttpResponse:
     def make(sandbox: Sandbox) -> str:
-        description = explorer.fetch_openapi(sandbox)
-        own = api_access(Card(sandbox), actions.read_credentials(sandbox, request.user))
-        bearer = {own.key_name: own.key} if own.key else {}
-        name = f"{description.title}: {sandbox}"
-        return dumps_pretty(postman.build_collection(description, name, own.address, bearer))
+        with explorer.page_limit.slot(sandbox.owner_id):
+            description = explorer.fetch_openapi(sandbox)
+            own = api_access(Card(sandbox), actions.read_credentials(sandbox, request.user))
+            bearer = {own.key_name: own.key} if own.key else {}
+            name = f"{description.title}: {sandbox}"
+            return dumps_pretty(postman.build_collection(description, name, own.address, bearer))
 
     return _download(request, public_id, ".postman_collection.json", JSON, make)
 
@@ -65,8 +66,9 @@ def specification(request: Request, public_id: str) -> HttpResponse:
     """Download the API's OpenAPI document with the sandbox's URL; it contains no key."""
 
     def make(sandbox: Sandbox) -> str:
-        return dumps_pretty(
-            postman.with_server(explorer.fetch_openapi(sandbox), explorer.api_base_url(sandbox))
-        )
+        with explorer.page_limit.slot(sandbox.owner_id):
+            description = explorer.fetch_openapi(sandbox)
+            address = explorer.api_base_url(sandbox)
+            return dumps_pretty(postman.with_server(description, address))
 
     return _download(request, public_id, ".openapi.json", JSON, make)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from sandboxes import actions
 from sandboxes import explorer as sandboxes_explorer
 from sandboxes.explorer.openapi import Description, Operation, Parameter
-from sandboxes.lib.exceptions import ServiceError, ValidationFailed
+from sandboxes.lib.exceptions import ServiceError, Unavailable, ValidationFailed
 from sandboxes.lib.untrusted_json import dumps_pretty
 from sandboxes.models import Sandbox
 from sandboxes.views.explorer_response import RenderedResponse
@@ -77,19 +78,22 @@ def explorer(request: Request, public_id: str) -> HttpResponse:
     sandbox = get_owned_sandbox(request, public_id)
     part = request.htmx.target if not request.htmx.history_restore_request else ""
     context: dict[str, Any] = {"sandbox": sandbox}
-    try:
-        context |= _api_context(sandbox)
-    except ServiceError as error:
-        context["problem"] = str(error)
-    else:
-        description = context["description"]
-        context["form"] = form = _select_operation(description, request.GET.dict())
-        if part != "requests":
-            asked = request.GET.dict()
-            context["table"] = read_table(sandbox, description, form.operation, asked)
-            context["wanted_row"] = asked.get("row", "")
     names = {"requests": "_explorer_requests", "data": "_explorer_table"}
-    return render(request, f"sandboxes/{names.get(part or '', 'explorer')}.html", context)
+    template = f"sandboxes/{names.get(part or '', 'explorer')}.html"
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(sandboxes_explorer.page_limit.slot(sandbox.owner_id))
+            context |= _api_context(sandbox)
+        except ServiceError as error:
+            context["problem"] = str(error)
+        else:
+            description = context["description"]
+            context["form"] = form = _select_operation(description, request.GET.dict())
+            if part != "requests":
+                asked = request.GET.dict()
+                context["table"] = read_table(sandbox, description, form.operation, asked)
+                context["wanted_row"] = asked.get("row", "")
+        return render(request, template, context)
 
 
 def _api_context(sandbox: Sandbox) -> dict[str, Any]:
@@ -107,6 +111,14 @@ def send(request: Request, public_id: str) -> HttpResponse:
     if request.method == "GET":
         # Going back to a response that was shown without htmx leads here.
         return redirect("explorer", public_id)
+    try:
+        with sandboxes_explorer.page_limit.slot(sandbox.owner_id):
+            return _send_and_render(request, sandbox)
+    except Unavailable as error:
+        return _render_sent(request, {"sandbox": sandbox, "error": str(error)})
+
+
+def _send_and_render(request: Request, sandbox: Sandbox) -> HttpResponse:
     context: dict[str, Any] = {"sandbox": sandbox}
     try:
         context |= _api_context(sandbox)
@@ -120,10 +132,14 @@ def send(request: Request, public_id: str) -> HttpResponse:
         context["error"] = f"{error.field}: {error}"
     except ServiceError as error:
         context["error"] = str(error)
+    if "form" in context and (not request.htmx or _has_changed_something(context)):
+        context["table"] = read_table(sandbox, context["description"], form.operation)
+    return _render_sent(request, context)
+
+
+def _render_sent(request: Request, context: dict[str, Any]) -> HttpResponse:
     if "form" not in context:
         context["problem"] = context["error"]
-    elif not request.htmx or _has_changed_something(context):
-        context["table"] = read_table(sandbox, context["description"], form.operation)
     name = "_explorer_oob" if request.htmx else "explorer"
     return render(request, f"sandboxes/{name}.html", context)
 

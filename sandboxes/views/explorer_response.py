@@ -17,9 +17,10 @@ MAX_SHOWN_LENGTH = 200_000
 MAX_HIGHLIGHTED_LENGTH = 60_000
 """Characters; highlighting longer texts would make the page slow."""
 JSON_TOKENS = re.compile(
-    r'(?P<key>"(?:[^"\\]|\\.)*")(?=:)|(?P<string>"(?:[^"\\]|\\.)*")'
+    r'(?P<key>"(?:[^"\\]|\\.)*+")(?=:)|(?P<string>"(?:[^"\\]|\\.)*+(?:"|\\?\Z))'
     r"|(?P<number>-?\d[\d.eE+-]*)|(?P<literal>true|false|null)"
 )
+"""Tokens of JSON that may be cut within a string; each character is read at most twice."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def body_as_text(response: ApiResponse) -> tuple[str, bool]:
         return f"{size} bytes of {kind}", False
     try:
         if len(response.body) <= MAX_SHOWN_LENGTH:
-            return dumps_pretty(loads(response.body)), True
+            return dumps_pretty(loads(response.body), MAX_SHOWN_LENGTH + 1), True
     except ValueError:
         pass  # It isn't JSON and is shown unchanged.
     return response.body.decode(errors="replace"), False

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -23,6 +23,8 @@ from sandboxes.views.explorer_response import highlight_json
 
 PAGE_SIZE = 10
 MAX_CELL_LENGTH = 60
+MAX_KEY_LENGTH = 200
+MAX_CURSOR_LENGTH = 1000
 MAX_ROW_LENGTH = 20_000
 """Characters of an item as JSON."""
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
@@ -40,9 +42,11 @@ class Cell:
         if not isinstance(self.value, str) or not TIMESTAMP.fullmatch(self.value):
             return None
         try:
-            return datetime.fromisoformat(self.value)
-        except ValueError:
+            at = datetime.fromisoformat(self.value).astimezone(UTC)
+        except (ValueError, OverflowError):
             return None
+        # Browsers convert the time to their own zone, which must not lead to another era.
+        return at if MINYEAR < at.year < MAXYEAR else None
 
     @property
     def is_number(self) -> bool:
@@ -152,19 +156,25 @@ def _table(
         lists,
         chosen,
         [_row(chosen, detail, item) for item in items[:PAGE_SIZE]],
-        total if isinstance(total, int) else None,
+        total if isinstance(total, int) and not isinstance(total, bool) else None,
         cursor,
-        following if isinstance(following, str) else "",
+        following if isinstance(following, str) and len(following) <= MAX_CURSOR_LENGTH else "",
     )
 
 
 def _row(listing: Operation, detail: Operation | None, item: dict[str, Any]) -> Row:
     cells = [Cell(item.get(column)) for column in listing.columns]
-    key = str(item.get("id", ""))
+    key = _key(item.get("id"))
     request_query = ""
     if detail and key:
         parameter = next(
             (one.key for one in detail.parameters if one.location == "path"), "path.id"
         )
         request_query = _query(operation=detail.id, **{parameter: key})
-    return Row(key or cells[0].text, cells, dumps_pretty(item)[:MAX_ROW_LENGTH], request_query)
+    return Row(key or cells[0].text, cells, dumps_pretty(item, MAX_ROW_LENGTH), request_query)
+
+
+def _key(value: Any) -> str:
+    """Return an item's id as text; empty if it is none that fits into a URL."""
+    is_id = isinstance(value, (str, int)) and not isinstance(value, bool)
+    return text if is_id and len(text := str(value)) <= MAX_KEY_LENGTH else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -53,22 +53,49 @@ class Body:
 
 
 @dataclass(frozen=True)
+class Details:
+    """What a form of an operation shows besides its name."""
+
+    description: str
+    parameters: Sequence[Parameter]
+    body: Body | None
+
+
+@dataclass(frozen=True)
 class Operation:
-    """A method of a path."""
+    """A method of a path. Its details are read when they are needed first."""
 
     id: str
     method: str
     path: str
     summary: str
-    description: str
-    parameters: Sequence[Parameter]
-    body: Body | None
-    columns: Sequence[str] = ()
-    """Properties of the rows, for lists of the form `{"data": [...]}`."""
+    read_details: Callable[[], Details] = field(compare=False, repr=False)
+    read_columns: Callable[[], Sequence[str]] = field(compare=False, repr=False)
+
+    @cached_property
+    def _details(self) -> Details:
+        return self.read_details()
+
+    @property
+    def description(self) -> str:
+        return self._details.description
+
+    @property
+    def parameters(self) -> Sequence[Parameter]:
+        return self._details.parameters
+
+    @property
+    def body(self) -> Body | None:
+        return self._details.body
+
+    @cached_property
+    def columns(self) -> Sequence[str]:
+        """Properties of the rows, for lists of the form `{"data": [...]}`."""
+        return self.read_columns()
 
     @property
     def is_list(self) -> bool:
-        return bool(self.columns) and self.method == "GET" and "{" not in self.path
+        return self.method == "GET" and "{" not in self.path and bool(self.columns)
 
     @property
     def resource(self) -> str:

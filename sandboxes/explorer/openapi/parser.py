@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 from sandboxes.explorer.openapi.document import (
+    MAX_NAME_LENGTH,
     Document,
     InvalidOpenAPIDocument,
     Node,
     as_dict,
     as_list,
-    as_text,
+    as_name,
 )
 from sandboxes.explorer.openapi.examples import (
+    MAX_PARTS,
     ExampleBuilder,
     alternatives,
     declared_examples,
@@ -24,6 +27,7 @@ from sandboxes.explorer.openapi.examples import (
 from sandboxes.explorer.openapi.operations import (
     Body,
     Description,
+    Details,
     Field,
     Group,
     Operation,
@@ -32,9 +36,9 @@ from sandboxes.explorer.openapi.operations import (
 
 METHODS = ("get", "post", "put", "patch", "delete")
 MAX_OPERATIONS = 300
-MAX_PARTS = 60
-"""Limit of parameters, fields, columns or choices in one place."""
+MAX_PATHS = 1000
 JSON = "application/json"
+DECLARATIONS = ("example", "examples", "const", "default", "enum")
 
 
 def read(source: bytes) -> Description:
@@ -42,31 +46,33 @@ def read(source: bytes) -> Description:
     document = Document(source)
     info = as_dict(document.root.get("info"))
     groups = {
-        name: Group(name, as_text(as_dict(tag).get("description")))
+        name: Group(name, document.text(as_dict(tag).get("description")))
         for tag in as_list(document.root.get("tags"))[:MAX_OPERATIONS]
-        if (name := as_text(as_dict(tag).get("name")))
+        if (name := as_name(as_dict(tag).get("name")))
     }
     for name, operation in islice(_operations(document), MAX_OPERATIONS):
         groups.setdefault(name, Group(name)).operations.append(operation)
     found = [group for group in groups.values() if group.operations]
     if not found:
         raise InvalidOpenAPIDocument("The sandbox's OpenAPI document has no operations.")
-    title = as_text(info.get("title")) or "API"
-    return Description(title, as_text(info.get("description")), found, document.root)
+    title = document.text(info.get("title"), MAX_NAME_LENGTH) or "API"
+    return Description(title, document.text(info.get("description")), found, document.root)
 
 
 def _operations(document: Document) -> Iterator[tuple[str, Operation]]:
     """Yield each operation with the name of its group."""
-    for path, item in as_dict(document.root.get("paths")).items():
+    for path, item in islice(as_dict(document.root.get("paths")).items(), MAX_PATHS):
+        if not path.startswith("/") or not as_name(path):
+            continue
         shared = document.follow(item)
         for method in METHODS:
             node = shared.get(method)
-            if isinstance(node, dict) and path.startswith("/"):
+            if isinstance(node, dict):
                 yield _group_of(node, path), _operation(document, method, path, node, shared)
 
 
 def _group_of(node: Node, path: str) -> str:
-    tags = [tag for tag in as_list(node.get("tags")) if isinstance(tag, str)]
+    tags = [name for tag in as_list(node.get("tags"))[:MAX_PARTS] if (name := as_name(tag))]
     words = [word for word in path.split("/") if word and "{" not in word]
     return tags[0] if tags else (words[-1] if words else "API")
 
@@ -74,22 +80,28 @@ def _group_of(node: Node, path: str) -> str:
 def _operation(document: Document, method: str, path: str, node: Node, shared: Node) -> Operation:
     name = f"{method.upper()} {path}"
     return Operation(
-        id=as_text(node.get("operationId")) or name,
+        id=as_name(node.get("operationId")) or name,
         method=method.upper(),
         path=path,
-        summary=as_text(node.get("summary")) or name,
-        description=as_text(node.get("description")),
+        summary=document.text(node.get("summary"), MAX_NAME_LENGTH) or name,
+        read_details=partial(_details, document, path, node, shared),
+        read_columns=partial(_columns, document, node),
+    )
+
+
+def _details(document: Document, path: str, node: Node, shared: Node) -> Details:
+    return Details(
+        description=document.text(node.get("description")),
         parameters=list(_parameters(document, path, node, shared)),
         body=_body(document, node),
-        columns=_columns(document, node),
     )
 
 
 def _parameters(document: Document, path: str, node: Node, shared: Node) -> Iterator[Parameter]:
-    nodes = [*as_list(shared.get("parameters")), *as_list(node.get("parameters"))]
+    nodes = chain(as_list(shared.get("parameters")), as_list(node.get("parameters")))
     found = {}
-    for one in map(document.follow, nodes[:MAX_PARTS]):
-        location, name = as_text(one.get("in")), as_text(one.get("name"))
+    for one in map(document.follow, islice(nodes, MAX_PARTS)):
+        location, name = one.get("in"), as_name(one.get("name"))
         if name and (location == "query" or (location == "path" and f"{{{name}}}" in path)):
             # Parameters of the operation come later and override those of the path.
             found[location, name] = _parameter(document, one, location, name)
@@ -99,31 +111,38 @@ def _parameters(document: Document, path: str, node: Node, shared: Node) -> Iter
 def _parameter(document: Document, node: Node, location: str, name: str) -> Parameter:
     schema = alternatives(document, node.get("schema"))[0]
     examples = (
-        [*declared_examples(node), *declared_examples(schema)]
+        chain(declared_examples(node), declared_examples(schema))
         if location == "path"
-        else declared_examples({**schema, **node})
+        else declared_examples({**_declarations(schema), **_declarations(node)})
     )
     return Parameter(
         name=name,
         location=location,
         required=location == "path" or node.get("required") is True,
-        description=as_text(node.get("description")) or as_text(schema.get("description")),
+        description=document.text(node.get("description"))
+        or document.text(schema.get("description")),
         kind=type_of(schema) or "string",
-        example=query_value(examples[0]) if examples else "",
-        choices=_choices(schema),
+        example=next(_query_values(document, examples), ""),
+        choices=_choices(document, schema),
     )
 
 
-def _choices(schema: Node) -> list[str]:
+def _declarations(node: Node) -> Node:
+    """Return the parts of a node that declare examples."""
+    return {key: node[key] for key in DECLARATIONS if key in node}
+
+
+def _choices(document: Document, schema: Node) -> list[str]:
     if type_of(schema) == "boolean":
         return ["true", "false"]
-    choices = as_list(schema.get("enum"))[:MAX_PARTS]
-    return [query_value(value) for value in choices if value is not None]
+    return list(_query_values(document, as_list(schema.get("enum"))[:MAX_PARTS]))
 
 
-def query_value(value: Any) -> str:
-    """Return a value as it is written in a URL."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _query_values(document: Document, values: Iterable[Any]) -> Iterator[str]:
+    """Yield the values that can be written in a URL, as they are written there."""
+    for value in map(document.scalar, values):
+        if value is not None:
+            yield str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _body(document: Document, node: Node) -> Body | None:
@@ -131,13 +150,14 @@ def _body(document: Document, node: Node) -> Body | None:
     media = as_dict(as_dict(body.get("content")).get(JSON))
     if not media:
         return None
-    examples = declared_examples(
-        {key: media[key] for key in ("example", "examples") if key in media}
-    )
     schema = media.get("schema")
+    declared = {key: media[key] for key in ("example", "examples") if key in media}
+    example = next(declared_examples(declared), None)
     return Body(
         required=body.get("required") is True,
-        example=examples[0] if examples else ExampleBuilder(document).of(schema),
+        example=ExampleBuilder(document).of(schema)
+        if example is None
+        else document.example(example),
         fields=list(_fields(document, schema)),
     )
 
@@ -146,8 +166,14 @@ def _fields(document: Document, schema: Any) -> Iterator[Field]:
     properties, required = properties_of(document, alternatives(document, schema)[0])
     for name, one in islice(properties.items(), MAX_PARTS):
         node = alternatives(document, one)[0]
-        about = as_text(document.follow(one).get("description")) or as_text(node.get("description"))
-        yield Field(name, type_of(node), name in required, about, _choices(node))
+        about = document.text(document.follow(one).get("description"))
+        yield Field(
+            name=document.text(name, MAX_NAME_LENGTH),
+            kind=type_of(node),
+            required=name in required,
+            description=about or document.text(node.get("description")),
+            choices=_choices(document, node),
+        )
 
 
 def _columns(document: Document, node: Node) -> list[str]:
@@ -156,4 +182,4 @@ def _columns(document: Document, node: Node) -> list[str]:
     media = as_dict(as_dict(response.get("content")).get(JSON))
     properties, _names = properties_of(document, document.follow(media.get("schema")))
     rows = document.follow(as_dict(document.follow(properties.get("data"))).get("items"))
-    return list(properties_of(document, rows)[0])[:MAX_PARTS]
+    return [name for name in islice(properties_of(document, rows)[0], MAX_PARTS) if as_name(name)]

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import http.client
-import selectors
-import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from sandboxes.runtime import ReadyCheck, Report, SandboxFacts, SandboxSpec, ServiceFacts
 from sandboxes.runtime.docker.observe import Observer
-from sandboxes.runtime.readiness import require_running, timeout_error
+from sandboxes.runtime.readiness import require_running, responds, timeout_error
 
 STEP = "ready"
 MIN_PAUSE_SECONDS = 0.005
@@ -22,9 +19,6 @@ BACKOFF_FACTOR = 1.1
 OBSERVE_INTERVAL_SECONDS = 0.2
 REPORT_INTERVAL_SECONDS = 1.0
 RESPONSE_TIMEOUT_SECONDS = 5.0
-
-WhileWaiting = Callable[[], None]
-"""Called several times a second while waiting for a response; raises to stop waiting."""
 
 
 class Timer:
@@ -38,6 +32,11 @@ class Timer:
     @property
     def expired(self) -> bool:
         return time.monotonic() >= self.ends
+
+    @property
+    def left(self) -> float:
+        """Seconds until the limit, never 0."""
+        return max(0.01, self.ends - time.monotonic())
 
     def is_due(self, seconds: float, what: str) -> bool:
         """Return whether `what` was last done at least `seconds` ago, or never."""
@@ -63,7 +62,14 @@ class ReadinessProbe:
             while_waiting = partial(self._while_waiting, spec, check, report, timer)
             pause = MIN_PAUSE_SECONDS
             while not (
-                published and responds(self.probe_host, published.port, check.path, while_waiting)
+                published
+                and responds(
+                    self.probe_host,
+                    published.port,
+                    check.path,
+                    min(RESPONSE_TIMEOUT_SECONDS, timer.left),
+                    while_waiting,
+                )
             ):
                 while_waiting()
                 time.sleep(pause)
@@ -93,37 +99,6 @@ class ReadinessProbe:
         services = self.observer.services(spec.id)
         _require_all_running(spec, services)
         return services
-
-
-def responds(host: str, port: int, path: str, while_waiting: WhileWaiting) -> bool:
-    """Return whether a GET request gets a 200 response.
-
-    A service that listens before it is ready needs no second request: it responds to the first one
-    as soon as it is ready.
-    """
-    connection = http.client.HTTPConnection(host, port, timeout=RESPONSE_TIMEOUT_SECONDS)
-    try:
-        connection.request("GET", path, headers={"Connection": "close"})
-        if not _has_answered(connection.sock, while_waiting):
-            return False
-        answer = connection.getresponse()
-        answer.read()
-    except (OSError, http.client.HTTPException):
-        return False
-    else:
-        return answer.status == http.client.OK
-    finally:
-        connection.close()
-
-
-def _has_answered(connection: socket.socket, while_waiting: WhileWaiting) -> bool:
-    with selectors.DefaultSelector() as selector:
-        selector.register(connection, selectors.EVENT_READ)
-        for _ in range(round(RESPONSE_TIMEOUT_SECONDS / OBSERVE_INTERVAL_SECONDS)):
-            if selector.select(OBSERVE_INTERVAL_SECONDS):
-                return True
-            while_waiting()
-    return False
 
 
 def _require_all_running(spec: SandboxSpec, services: Mapping[str, ServiceFacts]) -> None:

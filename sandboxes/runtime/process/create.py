@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import shutil
 import signal
@@ -26,7 +25,7 @@ from sandboxes.runtime.process.observe import Observer
 from sandboxes.runtime.process.ports import PortAllocator, ReservedPorts
 from sandboxes.runtime.process.state_dir import Manifest, SandboxDir
 from sandboxes.runtime.process.supervisor.proxy import OWN_ADDRESS
-from sandboxes.runtime.readiness import require_running, timeout_error
+from sandboxes.runtime.readiness import require_running, responds, timeout_error
 
 ROOT = Path(__file__).resolve().parents[3]
 SUPERVISOR = ("-m", "sandboxes.runtime.process.supervisor")
@@ -135,7 +134,12 @@ class Creator:
         own = {(s.name, port.name): port.own for s in manifest.services for port in s.ports}
         pending = list(spec.ready)
         facts = self._all_running(spec)
-        while pending := [c for c in pending if not responds(own[c.service, c.port], c.path)]:
+        # To the services' own ports, so checks don't count as activity.
+        while pending := [
+            c
+            for c in pending
+            if not responds(OWN_ADDRESS, own[c.service, c.port], c.path, RESPONSE_TIMEOUT_SECONDS)
+        ]:
             facts = self._all_running(spec)
             if not timer.wait("ready"):
                 raise timeout_error(pending[0], timer.seconds)
@@ -176,24 +180,6 @@ def start_supervisor(directory: SandboxDir, reserved: ReservedPorts) -> None:
             raise EngineRefused(
                 f"The supervisor of the sandbox can't be started: {error}"
             ) from error
-
-
-def responds(port: int, path: str) -> bool:
-    """Return whether a GET request gets a 200 response.
-
-    It goes to the service's own port, so checks don't count as activity.
-    """
-    connection = http.client.HTTPConnection(OWN_ADDRESS, port, timeout=RESPONSE_TIMEOUT_SECONDS)
-    try:
-        connection.request("GET", path, headers={"Connection": "close"})
-        answer = connection.getresponse()
-        answer.read()
-    except (OSError, http.client.HTTPException):
-        return False
-    else:
-        return answer.status == http.client.OK
-    finally:
-        connection.close()
 
 
 def _stamp(directory: SandboxDir) -> int:
