@@ -14,19 +14,39 @@ import environ
 import structlog
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
+from kombu import Queue
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 
 
-def _ports(text: str) -> range:
-    """Parse `20000-20999` as a range; an empty string is an empty range."""
-    first, _, last = text.partition("-")
+MAX_PORT = 65535
+
+
+def _ports(variable: str, text: str) -> range:
+    """Parse `20000-20999` or `443` as a range; an empty string is an empty range."""
+    first, dash, last = text.partition("-")
     try:
-        return range(int(first), int(last or first) + 1) if text else range(0)
+        ports = range(int(first), int(last if dash else first) + 1) if text else range(0)
     except ValueError:
+        ports = range(1, 0)
+    if ports.stop < ports.start or (text and not (0 < ports.start < ports.stop <= MAX_PORT + 1)):
         raise ImproperlyConfigured(
-            f"SANDBOX_PORTS is “{text}”. Use the form FIRST-LAST, such as 20000-20999."
+            f"{variable} contains “{text}”. Use the form FIRST-LAST, such as 20000-20999."
+        )
+    return ports
+
+
+def _networks(
+    variable: str, texts: list[str]
+) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """Parse networks in CIDR notation, such as `203.0.113.0/24`."""
+    try:
+        return [ipaddress.ip_network(text.strip()) for text in texts]
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            f"{variable}: {error}. Use CIDR notation, such as 203.0.113.0/24, and commas between "
+            "networks."
         ) from None
 
 
@@ -109,7 +129,7 @@ SANDBOX_PROCESS_DIR = Path(
         f"/var/lib/sandboxportal/{SANDBOX_INSTANCE}" if os.geteuid() == 0 else VAR_DIR / "sandboxes"
     )
 )
-SANDBOX_PORTS = _ports(env.str("SANDBOX_PORTS", ""))
+SANDBOX_PORTS = _ports("SANDBOX_PORTS", env.str("SANDBOX_PORTS", ""))
 SANDBOX_ENGINE_TIMEOUT_SECONDS = env.int("SANDBOX_ENGINE_TIMEOUT_SECONDS", 10)
 SANDBOX_PROVISION_TIMEOUT_SECONDS = env.int("SANDBOX_PROVISION_TIMEOUT_SECONDS", 60)
 SANDBOX_ENCRYPTION_KEYS = env.list("SANDBOX_ENCRYPTION_KEYS", default=[])
@@ -213,6 +233,11 @@ else:
 # All processes must share the cache; otherwise rate limits would apply to each process separately.
 CACHES = {"default": env.cache_url("CACHE_URL", "dbcache://portal_cache")}
 
+# --- web process ------------------------------------------------------------------------------
+
+# `deploy/gunicorn.conf.py` starts this number of threads in each worker process.
+WEB_THREADS = env.int("WEB_THREADS", 24)
+
 # --- task queue -------------------------------------------------------------------------------
 
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", "") or "embedded://localhost"
@@ -230,6 +255,33 @@ elif CELERY_BROKER_URL.startswith("redis"):
         "visibility_timeout": 120,
     }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# Work that waits for other servers has a queue of its own, and a bounded number of threads for each
+# purpose in addition to those for launches and removals, which therefore never wait for it.
+CELERY_TASK_QUEUES = [
+    Queue("celery", routing_key="celery"),
+    Queue("background", routing_key="background"),
+]
+CELERY_TASK_ROUTES = {
+    task: {"queue": "background"}
+    for task in (
+        "sandboxes.sweeping.sweep",
+        "sandboxes.tasks.count_requests",
+        "sandboxes.tasks.fund",
+        "sandboxes.tasks.invite",
+        "sandboxes.tasks.tell",
+        "sandboxes.webhooks.queue.deliver",
+    )
+}
+WORKER_BATCH_THREADS = {
+    "funding": 2,
+    "invitations": 1,
+    "messages": 1,
+    "request_counts": 1,
+    "sweep": 1,
+    "warnings": 2,
+    "webhooks": 6,
+}
+CELERY_WORKER_CONCURRENCY = env.int("WORKER_THREADS", 12) + sum(WORKER_BATCH_THREADS.values())
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_RESULT_BACKEND = "sandboxportal.celery_cache_backend.CacheBackend"
 CELERY_RESULT_EXPIRES = 60
@@ -262,6 +314,13 @@ WEBHOOKS_PER_USER = env.int("WEBHOOKS_PER_USER", 5)
 WEBHOOK_LOG_DAYS = env.int("WEBHOOK_LOG_DAYS", 14)
 WEBHOOK_ALLOW_HTTP = env.bool("WEBHOOK_ALLOW_HTTP", not HTTPS)
 WEBHOOK_ALLOW_PRIVATE = env.bool("WEBHOOK_ALLOW_PRIVATE", False)
+WEBHOOK_BLOCKED_NETWORKS = _networks(
+    "WEBHOOK_BLOCKED_NETWORKS", env.list("WEBHOOK_BLOCKED_NETWORKS", default=[])
+)
+WEBHOOK_PORTS = [
+    _ports("WEBHOOK_PORTS", ports.strip())
+    for ports in env.list("WEBHOOK_PORTS", default=["80", "443", "1024-65535"])
+]
 
 # --- accounts and sign-in ---------------------------------------------------------------------
 

@@ -1,16 +1,13 @@
-"""Celery task that sends invitations."""
+"""Celery task that sends invitations. The rows are the queue; a message only wakes a worker."""
 
 from __future__ import annotations
 
 from celery import shared_task
 
 from sandboxes.accounts import invitations
-from sandboxes.models import Invitation
 
 
-@shared_task(
-    name="sandboxes.tasks.invite", autoretry_for=(OSError,), retry_backoff=5, max_retries=4
-)
-def invite(invitation: int) -> None:
-    """Email the invitation with this id."""
-    invitations.send(Invitation.objects.get(pk=invitation))
+@shared_task(name="sandboxes.tasks.invite")
+def invite(_invitation: int = 0) -> None:
+    """Email the invitations that are due. The id only says which one woke the worker."""
+    invitations.send_due()

@@ -42,6 +42,7 @@ class InvitationForm(ModelForm):
 def _send(invitation: Invitation, _actor: AuditActor, _data: dict[str, Any]) -> None:
     if not invitation.is_open:
         raise StateConflict("This invitation has expired or was used. Create a new one.")
+    invitations.request_sending(invitation)
     queue.enqueue(account_tasks.invite, invitation.pk)
 
 
@@ -92,4 +93,5 @@ class InvitationAdmin(PortalAdmin):
         invitations.delete_expired(obj.email)
         obj.invited_by = request.user
         obj.save()
+        invitations.request_sending(obj)
         queue.enqueue(account_tasks.invite, obj.pk)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+EMAILED_KINDS = (EventKind.MESSAGE,)
+"""Kinds of events that are emailed to the owner; the event's row is the queue entry."""
+
 event_recorded = Signal()
 """Sent with each new `event`, in its transaction. Errors of receivers are only logged."""
 
@@ -33,14 +36,16 @@ def new_event(
     sandbox: Sandbox, kind: EventKind, message: str, *, actor: User | None = None, **data: Any
 ) -> Event:
     """Return an event that happens now, for `record_all`."""
+    now = clock.now()
     return Event(
         sandbox=sandbox,
-        created_at=clock.now(),
+        created_at=now,
         kind=str(kind),
         actor=actor,
         actor_role=_role(sandbox, actor),
         message=message,
         data=data,
+        mail_due_at=now if kind in EMAILED_KINDS else None,
     )
 
 

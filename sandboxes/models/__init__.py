@@ -20,6 +20,7 @@ from sandboxes.models.enums import (
 )
 from sandboxes.models.event import Event
 from sandboxes.models.extension import Extension
+from sandboxes.models.funding_status import FundingStatus
 from sandboxes.models.idempotency_key import IdempotencyKey
 from sandboxes.models.invitation import Invitation
 from sandboxes.models.launch_lock import LaunchLock
@@ -60,6 +61,7 @@ __all__ = [
     "EventType",
     "Extension",
     "Funding",
+    "FundingStatus",
     "IdempotencyKey",
     "Invitation",
     "LaunchLock",

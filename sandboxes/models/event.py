@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
+from django.db.models import Q
 
 from sandboxes.lib import clock
+from sandboxes.models.claims import ClaimQuerySet
 from sandboxes.models.sandbox import Sandbox
+
+
+class EventQuerySet(ClaimQuerySet["Event"]):
+    def mail_due(self, now: datetime) -> EventQuerySet:
+        return self.filter(mail_due_at__lte=now)
 
 
 class Event(models.Model):
@@ -30,12 +38,21 @@ class Event(models.Model):
     """`owner`, `operator` or `portal`."""
     message = models.TextField(blank=True)
     data = models.JSONField(default=dict, blank=True)
+    mail_due_at = models.DateTimeField(null=True, editable=False)
+    """When to try next to email the event to the owner; None if there is nothing to send."""
+
+    objects = EventQuerySet.as_manager()
 
     class Meta:
         ordering: ClassVar = ["id"]
         indexes: ClassVar = [
             models.Index(fields=["sandbox", "id"], name="event_by_sandbox"),
             models.Index(fields=["kind", "id"], name="event_by_kind"),
+            models.Index(
+                fields=["mail_due_at"],
+                name="event_mail_due",
+                condition=Q(mail_due_at__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -10,16 +10,20 @@ from django.db import models
 from django.db.models import Q
 
 from sandboxes.lib import clock
+from sandboxes.models.claims import ClaimQuerySet
 
 
 def default_expiry() -> datetime:
     return clock.now() + timedelta(days=settings.ACCOUNT_INVITATION_DAYS)
 
 
-class InvitationQuerySet(models.QuerySet["Invitation"]):
+class InvitationQuerySet(ClaimQuerySet["Invitation"]):
     def open(self, now: datetime) -> InvitationQuerySet:
         """Return invitations that can still be accepted."""
         return self.filter(accepted_at=None, expires_at__gt=now)
+
+    def mail_due(self, now: datetime) -> InvitationQuerySet:
+        return self.open(now).filter(mail_due_at__lte=now)
 
 
 class Invitation(models.Model):
@@ -35,6 +39,8 @@ class Invitation(models.Model):
     )
     created_at = models.DateTimeField(default=clock.now, editable=False)
     expires_at = models.DateTimeField(default=default_expiry)
+    mail_due_at = models.DateTimeField(null=True, editable=False)
+    """When to try sending the email next; None once it was sent."""
     accepted_at = models.DateTimeField(null=True, editable=False)
     accepted_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,

@@ -93,6 +93,10 @@ class Webhook(models.Model):
     """Time of the first failed delivery since the last successful one."""
     leased_until = models.DateTimeField(null=True, editable=False)
     """Until when one worker may send to this endpoint."""
+    last_attempt_at = models.DateTimeField(null=True, editable=False)
+    """When a worker last began to send to this endpoint; owners take turns by it."""
+    slow = models.BooleanField(default=False, db_default=False, editable=False)
+    """Whether the last attempt took long, so that the next one may, too."""
 
     objects = WebhookManager()
 

@@ -1,12 +1,14 @@
 """Emails to owners: warnings, operators' messages and notices about disabled webhooks.
 
 A warning is one row, which is both the source of the banner and the queue of its email. Webhooks
-receive the journal event that is recorded with it.
+receive the journal event that is recorded with it. An operator's message is an event of the
+journal, whose row is the queue of its email. Warnings have threads of their own, so that they don't
+wait for other emails.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from django.db import transaction
@@ -14,6 +16,7 @@ from django.db import transaction
 from sandboxes.core.journal import record
 from sandboxes.lib import clock
 from sandboxes.lib import mail as lib_mail
+from sandboxes.lib.batches import Batch
 from sandboxes.models import DeadlineKind, Event, EventKind, SandboxWarning, Webhook
 from sandboxes.notifications import signed_links
 
@@ -21,20 +24,31 @@ log = structlog.get_logger(__name__)
 
 MAIL_LEASE = timedelta(minutes=1)
 """Time for one email before another worker takes over. Each step of sending has `EMAIL_TIMEOUT`."""
+CANDIDATES = 10
+"""Due rows to try to claim: another worker may take the first ones in the meantime."""
 RETRY_DELAY = timedelta(seconds=15)
+MESSAGE_RETRY_DELAY = timedelta(minutes=1)
+MESSAGE_LIFETIME = timedelta(days=1)
+"""How long an operator's message is retried."""
+
+_warnings = Batch("warnings")
+_messages = Batch("messages")
 
 
 def send_due_mails() -> None:
     """Send the emails of warnings that are due; failed ones are retried after a delay."""
-    due = SandboxWarning.objects.mail_due(clock.now()).order_by("mail_due_at")
-    for warning in due.select_related("sandbox__owner").defer("sandbox__secrets"):
-        if _claim(warning):
-            _send_if_current(warning)
+    _warnings.run(_send_next_warning)
 
 
-def _claim(warning: SandboxWarning) -> bool:
+def _send_next_warning() -> bool:
     now = clock.now()
-    return SandboxWarning.objects.mail_due(now).claim(warning.pk, mail_due_at=now + MAIL_LEASE)
+    due = SandboxWarning.objects.mail_due(now)
+    rows = due.order_by("mail_due_at").select_related("sandbox__owner").defer("sandbox__secrets")
+    for warning in rows[:CANDIDATES]:
+        if due.claim(warning.pk, mail_due_at=now + MAIL_LEASE):
+            _send_if_current(warning)
+            return True
+    return False
 
 
 def _send_if_current(warning: SandboxWarning) -> None:
@@ -80,6 +94,33 @@ def send_warning(warning: SandboxWarning) -> None:
         "Auto-Submitted": "auto-generated",
     }
     lib_mail.send_templated("warning", sandbox.owner.email, context, headers)
+
+
+def send_due_messages() -> None:
+    """Send operators' messages that are due; failed ones are retried after a delay."""
+    _messages.run(_send_next_message)
+
+
+def _send_next_message() -> bool:
+    now = clock.now()
+    due = Event.objects.mail_due(now)
+    rows = due.order_by("mail_due_at").select_related("sandbox__owner").defer("sandbox__secrets")
+    for event in rows[:CANDIDATES]:
+        if due.claim(event.pk, mail_due_at=now + MAIL_LEASE):
+            Event.objects.filter(pk=event.pk).update(mail_due_at=_send_or_postpone(event))
+            return True
+    return False
+
+
+def _send_or_postpone(event: Event) -> datetime | None:
+    """Send the message; return when to try again."""
+    try:
+        send_message(event)
+    except OSError as error:
+        log.warning("mail_not_sent", sandbox=event.sandbox.public_id, error=str(error))
+        now = clock.now()
+        return now + MESSAGE_RETRY_DELAY if now < event.created_at + MESSAGE_LIFETIME else None
+    return None
 
 
 def send_message(event: Event) -> None:

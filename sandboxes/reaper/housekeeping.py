@@ -12,13 +12,14 @@ from django.db.models import QuerySet
 
 from sandboxes import queue
 from sandboxes.accounts import sessions
+from sandboxes.accounts import tasks as account_tasks
 from sandboxes.lib import clock
 from sandboxes.models import (
-    NOT_ENDING,
     DeadlineKind,
     EngineStatus,
-    Funding,
+    Event,
     IdempotencyKey,
+    Invitation,
     Sandbox,
     SandboxWarning,
     SweepStatus,
@@ -33,6 +34,7 @@ from sandboxes.pool import tasks as pool_tasks
 from sandboxes.runtime import get_runtime
 from sandboxes.webhooks import tasks as webhook_tasks
 from sandboxes.webhooks.endpoints import prune_deliveries
+from sandboxes.worker import funding
 from sandboxes.worker import tasks as worker_tasks
 
 IDEMPOTENCY_KEY_RETENTION = timedelta(hours=24)
@@ -68,19 +70,20 @@ def warn(sandbox: Sandbox, *, idle: bool) -> bool:
 def requeue_notifications() -> None:
     """Send tasks for emails and webhook deliveries that are due."""
     now = clock.now()
-    mails, hooks = SandboxWarning.objects.mail_due(now), WebhookDelivery.objects.due(now)
-    if mails.values("pk").union(hooks.values("pk")).exists():
+    if SandboxWarning.objects.mail_due(now).exists():
         queue.enqueue(notification_tasks.send_mails)
+    if Event.objects.mail_due(now).exists():
+        queue.enqueue(notification_tasks.send_message)
+    if Invitation.objects.mail_due(now).exists():
+        queue.enqueue(account_tasks.invite)
+    if WebhookDelivery.objects.due(now).exists():
         webhook_tasks.schedule_delivery()
 
 
 def requeue_funding() -> None:
-    """Send tasks for funding attempts that are due."""
-    due = Sandbox.objects.filter(
-        state__in=NOT_ENDING, funding=Funding.PENDING, funding_due_at__lte=clock.now()
-    )
-    for public_id in due.values_list("public_id", flat=True):
-        queue.enqueue(worker_tasks.fund, public_id)
+    """Send a task if a funding attempt is due."""
+    if funding.is_due(clock.now()):
+        queue.enqueue(worker_tasks.fund)
 
 
 def request_pool_reconcile() -> None:

@@ -5,6 +5,7 @@ https://developers.stellar.org/docs/learn/fundamentals/networks#friendbot
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from http import HTTPStatus
 from urllib.parse import urlencode
@@ -12,12 +13,32 @@ from urllib.parse import urlencode
 from django.conf import settings
 
 from sandboxes.lib import http_client
+from sandboxes.lib.retry_after import parse_retry_after
 
 TIMEOUT_SECONDS = 15.0
 MAX_RESPONSE_BYTES = 64 * 1024
-MAX_RETRY_AFTER_SECONDS = 3600.0
+MAX_RETRY_AFTER = timedelta(hours=1)
 """Upper limit for Friendbot's `Retry-After`."""
 ALREADY_FUNDED = ("already funded", "createaccountalreadyexist", "op_already_exists")
+RESULT_CODE = re.compile(r"\b(?:tx|op)_[a-z_]+\b")
+"""Result codes of a transaction that the network rejected:
+https://developers.stellar.org/docs/data/apis/horizon/api-reference/errors/result-codes"""
+CODES_OF_ONE_ATTEMPT = {"tx_bad_seq", "tx_bad_minseq_age_or_gap", "tx_too_early", "tx_too_late"}
+"""Friendbot sent two transactions at once, or one too late; the next attempt may succeed."""
+CODES_OF_FRIENDBOT = {
+    "tx_bad_auth",
+    "tx_bad_auth_extra",
+    "tx_insufficient_balance",
+    "tx_insufficient_fee",
+    "tx_internal_error",
+    "tx_no_account",
+    "tx_no_source_account",
+    "op_low_reserve",
+    "op_no_source_account",
+    "op_underfunded",
+}
+"""Fees are high, or Friendbot's own account needs its operator; no account can be funded now."""
+TRANSIENT_WORDS = ("timeout", "timed out", "too many requests", "rate limit", "try again")
 
 
 class FriendbotRejected(Exception):
@@ -25,11 +46,17 @@ class FriendbotRejected(Exception):
 
 
 class FriendbotRetryable(Exception):
-    """Friendbot failed temporarily; a retry may succeed."""
+    """Friendbot failed temporarily; a retry may succeed.
 
-    def __init__(self, message: str, retry_after: timedelta = timedelta()) -> None:
+    `affects_all` is false if the next account may be funded nevertheless.
+    """
+
+    def __init__(
+        self, message: str, retry_after: timedelta = timedelta(), *, affects_all: bool = True
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.affects_all = affects_all
 
 
 def ask_friendbot(public_key: str) -> None:
@@ -47,14 +74,24 @@ def ask_friendbot(public_key: str) -> None:
         raise FriendbotRetryable(f"Friendbot can't be reached ({type(error).__name__})") from error
     if HTTPStatus(200) <= response.status < HTTPStatus(300):
         return
-    if response.status == HTTPStatus.BAD_REQUEST:
-        if any(sign in response.text.lower() for sign in ALREADY_FUNDED):
-            return
-        raise FriendbotRejected("Friendbot rejected the account (400)")
-    raise FriendbotRetryable(f"Friendbot answered {response.status}", _retry_after(response))
+    retry_after = parse_retry_after(response.header("retry-after"), MAX_RETRY_AFTER)
+    if response.status != HTTPStatus.BAD_REQUEST:
+        raise FriendbotRetryable(f"Friendbot answered {response.status}", retry_after)
+    _raise_for_bad_request(response.text.lower(), retry_after)
 
 
-def _retry_after(response: http_client.Response) -> timedelta:
-    value = response.header("retry-after")
-    seconds = float(value) if value.isdecimal() else 0.0
-    return timedelta(seconds=min(seconds, MAX_RETRY_AFTER_SECONDS))
+def _raise_for_bad_request(text: str, retry_after: timedelta) -> None:
+    """Interpret a 400: Friendbot sends it both for a bad address and for a failed transaction.
+
+    Without a result code that can heal, the request itself was bad, and so is each repetition.
+    """
+    if any(words in text for words in ALREADY_FUNDED):
+        return
+    codes = set(RESULT_CODE.findall(text))
+    if found := codes & CODES_OF_FRIENDBOT:
+        raise FriendbotRetryable(f"Friendbot answered 400 ({min(found)})", retry_after)
+    if found := codes & CODES_OF_ONE_ATTEMPT or {word for word in TRANSIENT_WORDS if word in text}:
+        raise FriendbotRetryable(
+            f"Friendbot answered 400 ({min(found)})", retry_after, affects_all=False
+        )
+    raise FriendbotRejected("Friendbot rejected the account (400)")

@@ -13,6 +13,8 @@ from celery import shared_task
 from sandboxes import queue
 from sandboxes.encryption.fields import DecryptionError
 from sandboxes.lib import redaction
+from sandboxes.lib.concurrency import ConcurrencyLimit
+from sandboxes.lib.exceptions import Unavailable
 from sandboxes.models import Sandbox
 from sandboxes.runtime import RuntimeFailure, get_runtime
 from sandboxes.worker import (
@@ -21,6 +23,9 @@ from sandboxes.worker import (
     provisioning,
     teardown,
 )
+
+concurrent_log_reads = ConcurrencyLimit(total=4, per_user=2)
+"""An engine that hangs must not occupy all threads of the worker."""
 
 
 @shared_task(name="sandboxes.tasks.provision")
@@ -51,8 +56,9 @@ def verify_claimed(public_id: str) -> None:
 
 
 @shared_task(name="sandboxes.tasks.fund")
-def fund(public_id: str) -> None:
-    funding.fund(Sandbox.objects.get(public_id=public_id))
+def fund(_public_id: str = "") -> None:
+    """Fund the accounts that are due. The id only says which launch sent the message."""
+    funding.fund_due()
 
 
 @shared_task(name="sandboxes.tasks.read_logs", ignore_result=False)
@@ -62,9 +68,10 @@ def read_logs(public_id: str, service: str, tail: int) -> dict[str, str]:
     if sandbox is None:
         return {"error": "This sandbox no longer exists."}
     try:
-        text = get_runtime().logs(public_id, service, tail)
+        with concurrent_log_reads.slot(sandbox.owner_id):
+            text = get_runtime().logs(public_id, service, tail)
         return {"text": redaction.redact(text, sandbox.secrets)}
-    except (RuntimeFailure, DecryptionError) as error:
+    except (RuntimeFailure, DecryptionError, Unavailable) as error:
         return {"error": str(error)}
 
 

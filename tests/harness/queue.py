@@ -43,7 +43,8 @@ def embedded_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 def queued_messages(connection: Connection) -> str:
     """Return the text of all queued messages."""
     if on_servers():
-        return str(connection.default_channel.client.lrange("celery", 0, -1))
+        redis = connection.default_channel.client
+        return str([redis.lrange(name, 0, -1) for name in app.amqp.queues])
     directory = Path(connection.transport_options["folder"])
     return "".join(file.read_text() for file in directory.rglob("*") if file.is_file())
 
@@ -57,6 +58,7 @@ def queued_tasks(request: pytest.FixtureRequest) -> Iterator[Connection]:
     with app.connection_for_read() as connection:
         if on_servers():
             # Messages of other tests.
-            connection.SimpleQueue("celery").clear()
+            for name in app.amqp.queues:
+                connection.default_channel.client.delete(name)
         yield connection
     app.conf.task_always_eager = True

@@ -142,7 +142,7 @@ class Installation:
         return done.stdout
 
     def start_worker(self) -> None:
-        command = "-m celery --quiet --app sandboxportal worker --concurrency 4 --without-mingle"
+        command = "-m celery --quiet --app sandboxportal worker --without-mingle"
         with self.log.open("ab") as out:
             self.worker = subprocess.Popen(
                 [sys.executable, *command.split()],
@@ -156,6 +156,11 @@ class Installation:
         assert self.worker
         self.worker.send_signal(number)
         return self.worker.wait(timeout=30)
+
+    def kill_worker(self) -> None:
+        assert self.worker
+        self.worker.kill()
+        self.worker.wait()
 
     def line(self, word: str) -> str:
         """Return the first line of the worker's log that contains the word, or an empty string."""

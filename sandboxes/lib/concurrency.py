@@ -1,4 +1,9 @@
-"""Limit of concurrent requests, so that a sandbox that hangs doesn't occupy all threads."""
+"""Limits of concurrent requests that wait, so that they never occupy all threads of a process.
+
+Each place of the web process that waits for something else has a limit: launches with
+`Prefer: wait`, requests to sandboxes and log reads. Together they leave threads for pages and
+`/healthz`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,8 @@ from collections import Counter
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from threading import Lock
+
+from django.conf import settings
 
 from sandboxes.lib.exceptions import Unavailable
 
@@ -18,6 +25,11 @@ class ConcurrencyLimit:
         self._per_user = per_user
         self._in_use = Counter[Hashable]()
         self._lock = Lock()
+
+    @classmethod
+    def share_of_web_threads(cls, share: float, per_user: int) -> ConcurrencyLimit:
+        """Return a limit of this share of the threads of a web process."""
+        return cls(max(1, int(settings.WEB_THREADS * share)), per_user)
 
     @contextmanager
     def slot(self, user: Hashable) -> Iterator[None]:
