@@ -7,6 +7,7 @@ from django.core.cache import cache
 from kombu.exceptions import OperationalError
 
 from sandboxes import blueprints
+from sandboxes.lib.concurrency import ConcurrencyLimit
 from sandboxes.lib.exceptions import StateConflict, Unavailable, ValidationFailed
 from sandboxes.models import Sandbox, State
 from sandboxes.worker import tasks as worker_tasks
@@ -15,6 +16,8 @@ TIMEOUT_SECONDS = 0.7
 """Short, so that an engine that hangs doesn't block the threads of the web process."""
 REQUEST_REUSED_SECONDS = 30
 """For how long repeated requests wait for the same result instead of starting another task."""
+
+concurrency_limit = ConcurrencyLimit.share_of_web_threads(1 / 6, per_user=3)
 
 
 def service_names(sandbox: Sandbox) -> list[str]:
@@ -37,7 +40,8 @@ def read_log(sandbox: Sandbox, service: str, lines: int) -> str:
         raise ValidationFailed("service", f"Choose one of {', '.join(names)}.")
     if sandbox.state not in (State.PROVISIONING, State.RUNNING):
         raise StateConflict("The sandbox isn't running.")
-    return _read_through_worker(sandbox.public_id, service, lines)
+    with concurrency_limit.slot(sandbox.owner_id):
+        return _read_through_worker(sandbox.public_id, service, lines)
 
 
 def _read_through_worker(public_id: str, service: str, lines: int) -> str:

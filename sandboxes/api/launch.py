@@ -15,6 +15,8 @@ from sandboxes.api import request_schemas
 from sandboxes.api.auth import LAUNCH, ApiRequest
 from sandboxes.api.openapi import responses
 from sandboxes.api.sandboxes import router
+from sandboxes.lib.concurrency import ConcurrencyLimit
+from sandboxes.lib.exceptions import Unavailable
 from sandboxes.models import Sandbox, State
 from sandboxes.representations import schemas, serializers
 
@@ -32,14 +34,20 @@ Prefer = HeaderEx[
     str,
     P(
         alias="Prefer",
-        description="`wait=N`: respond when the sandbox runs or failed, or after N s (at most 60).",
+        description=(
+            "`wait=N`: respond when the sandbox runs or failed, or after N s (at most 60). If too "
+            "many requests wait already, the response comes at once, without `Preference-Applied`."
+        ),
     ),
 ]
 WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,6})"?(?=$|[,;\s])', re.IGNORECASE)
+LAUNCHING_STATES = (State.PENDING, State.PROVISIONING)
 MAX_WAIT_SECONDS = 60
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.03, 0.5
 TYPICAL_LAUNCH_SECONDS = 3.0
 """The state is polled at the shortest interval for this long, then less often."""
+
+concurrent_waits = ConcurrencyLimit.share_of_web_threads(1 / 3, per_user=4)
 
 
 @router.post("/sandboxes", auth=LAUNCH, response=responses(201, schemas.Sandbox, 400, 413, 422))
@@ -59,8 +67,7 @@ def launch_sandbox(
     sandbox, is_new = actions.launch_sandbox(request.auth, launch, idempotency_key)
     if not is_new:
         response["Idempotent-Replayed"] = "true"
-    if seconds := parse_prefer_wait(prefer):
-        wait_until_launched(sandbox, seconds)
+    if (seconds := parse_prefer_wait(prefer)) and wait_until_launched(sandbox, seconds):
         response["Preference-Applied"] = f"wait={seconds}"
     sandbox.refresh_from_db()
     path = reverse("api:get_sandbox", args=[sandbox.public_id])
@@ -75,10 +82,24 @@ def parse_prefer_wait(prefer: str) -> int:
     return min(int(match[1]), MAX_WAIT_SECONDS) if match else 0
 
 
-def wait_until_launched(sandbox: Sandbox, seconds: float) -> None:
-    """Poll the sandbox until it runs, has failed, or the time is over."""
+def wait_until_launched(sandbox: Sandbox, seconds: float) -> bool:
+    """Wait until the sandbox runs, has failed, or the time is over.
+
+    Return False at once if the process or the user has too many requests that wait.
+    """
+    if sandbox.state not in LAUNCHING_STATES:
+        return True
+    try:
+        with concurrent_waits.slot(sandbox.owner_id):
+            _poll(sandbox, seconds)
+    except Unavailable:
+        return False
+    return True
+
+
+def _poll(sandbox: Sandbox, seconds: float) -> None:
     waited, delay = 0.0, MIN_POLL_SECONDS
-    while waited < seconds and sandbox.state in (State.PENDING, State.PROVISIONING):
+    while waited < seconds and sandbox.state in LAUNCHING_STATES:
         time.sleep(min(delay, seconds - waited))
         waited += delay
         if waited > TYPICAL_LAUNCH_SECONDS:

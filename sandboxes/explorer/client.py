@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from sandboxes import blueprints
-from sandboxes.explorer.concurrency import ConcurrencyLimit
 from sandboxes.lib import http_client
+from sandboxes.lib.concurrency import ConcurrencyLimit
 from sandboxes.lib.exceptions import StateConflict, Unavailable, ValidationFailed
 from sandboxes.models import Sandbox, State
 
@@ -30,8 +30,8 @@ HIDDEN_HEADERS = {"connection", "keep-alive", "set-cookie", "transfer-encoding"}
 TARGET_PATTERN = re.compile(r"/(?!/)[!-\"$-~]*")
 """Printable ASCII without a space or `#`, so that it can't end a line or name another host."""
 
-concurrency_limit = ConcurrencyLimit(total=8, per_user=2)
-page_limit = ConcurrencyLimit(total=8, per_user=2)
+concurrency_limit = ConcurrencyLimit.share_of_web_threads(1 / 3, per_user=2)
+page_limit = ConcurrencyLimit.share_of_web_threads(1 / 3, per_user=2)
 """Pages and downloads that hold what a sandbox sent, each up to about 25 MB."""
 
 

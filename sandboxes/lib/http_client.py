@@ -86,16 +86,17 @@ def send(
     `backend` decides which address a name leads to. Proxies of the environment (HTTP_PROXY and
     relatives) are used only with `use_proxies`.
 
-    Raises TimedOut, ConnectionFailed, InvalidResponse, and the OSError that a backend raises.
+    Raises TimedOut, ConnectionFailed, InvalidResponse, the OSError that a backend raises, and
+    ValueError if the URL can't be sent.
     """
     began = monotonic()
     parts = urlsplit(url)
-    target = parts.path or "/"
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     address = httpcore2.URL(
         scheme=parts.scheme,
-        host=parts.hostname or "",
+        host=(parts.hostname or "").encode("ascii"),
         port=parts.port,
-        target=f"{target}?{parts.query}" if parts.query else target,
+        target=target.encode("ascii"),
     )
     try:
         with (

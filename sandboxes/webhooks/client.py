@@ -41,7 +41,8 @@ class _PublicAddressBackend(DeadlineBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.NetworkStream:
-        for address in (addresses := resolve(host, port)):
+        left = self.left(httpcore2.ConnectTimeout)
+        for address in (addresses := resolve(host, port, left)):
             try:
                 return super().connect_tcp(address, port, timeout, local_address, socket_options)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
@@ -61,8 +62,8 @@ def post(url: str, headers: Mapping[str, str], body: bytes) -> DeliveryResponse:
             limits=http_client.Limits(TIMEOUT_SECONDS, MAX_RESPONSE_BYTES),
             backend=_PublicAddressBackend,
         )
-    except http_client.TimedOut as error:
+    except (http_client.TimedOut, TimeoutError) as error:
         raise DeliveryError(f"No response within {TIMEOUT_SECONDS:.0f} s") from error
-    except (http_client.RequestFailed, OSError) as error:
+    except (http_client.RequestFailed, OSError, ValueError) as error:
         raise DeliveryError(f"Couldn't connect: {error}") from error
     return DeliveryResponse(response.status, response.text, response.header("retry-after"))

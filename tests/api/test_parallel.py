@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.contrib.auth.models import User
 
+from sandboxes.actions import logs
+from sandboxes.api import launch as api_launch
+from sandboxes.lib.concurrency import ConcurrencyLimit
 from sandboxes.models import Event, Sandbox, State
 from tests.harness.databases import run_in_threads
 from tests.helpers.api_client import ApiClient
@@ -96,3 +99,34 @@ def test_waiting_ends_as_soon_as_the_sandbox_runs() -> None:
     assert answer.status_code == 201
     assert answer.json()["state"] == "running"
     assert answer["Preference-Applied"] == "wait=60"
+
+
+@pytest.mark.parametrize(("total", "per_user", "waiting"), [(3, 9, 3), (9, 2, 2)])
+def test_launches_beyond_the_limit_of_waits_are_answered_at_once(
+    monkeypatch: pytest.MonkeyPatch, total: int, per_user: int, waiting: int
+) -> None:
+    monkeypatch.setattr(api_launch, "concurrent_waits", ConcurrencyLimit(total, per_user))
+    program = ApiClient(create_developer("alice"))
+
+    def launch(_: int) -> Any:
+        return program.post("/sandboxes", {}, Idempotency_Key="key", Prefer="wait=2")
+
+    answers = run_in_threads(6, launch)
+    assert {(answer.status_code, answer.json()["state"]) for answer in answers} == {
+        (201, "pending")
+    }
+    assert sum("Preference-Applied" in answer for answer in answers) == waiting
+
+
+def test_concurrent_log_reads_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sandboxes.worker import provisioning
+
+    monkeypatch.setattr(logs, "TIMEOUT_SECONDS", 2)
+    program = ApiClient(create_developer("alice"))
+    path = f"/sandboxes/{program.launch()['id']}/logs?service=api&tail="
+    provisioning.provision(Sandbox.objects.get())
+
+    answers = run_in_threads(6, lambda number: program.get(f"{path}{number + 1}"))
+    assert {answer.status_code for answer in answers} == {503}
+    refused = [answer for answer in answers if "Too many concurrent" in answer.json()["detail"]]
+    assert len(refused) == 3

@@ -9,7 +9,7 @@ import pytest
 
 from sandboxes import explorer
 from sandboxes.explorer import ApiRequest, client
-from sandboxes.explorer.concurrency import ConcurrencyLimit
+from sandboxes.lib.concurrency import ConcurrencyLimit
 from sandboxes.lib.exceptions import StateConflict, Unavailable, ValidationFailed
 from sandboxes.models import Sandbox
 from tests.fakes.friendbot import raw_server

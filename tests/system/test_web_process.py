@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,6 +196,35 @@ def test_pages_and_api_are_served_without_calling_the_engine(web: Web) -> None:
     assert [person.get(page).status_code for page in pages[5:]] == [503, 200]
     assert api.delete(f"/sandboxes/{name}").status_code == 202
     assert not web.was_called()
+
+
+def test_requests_that_wait_leave_threads_for_others(web: Web) -> None:
+    """Send more requests with `Prefer: wait` than there are threads."""
+    where = f"http://127.0.0.1:{web.port}"
+    headers = {
+        "Authorization": f"Bearer {web.token}",
+        "Idempotency-Key": "the same sandbox",
+        "Prefer": "wait=6",
+    }
+
+    def launch(_: int) -> httpx2.Response:
+        return httpx2.post(f"{where}/api/v1/sandboxes", headers=headers, timeout=30)
+
+    with ThreadPoolExecutor(64) as threads:
+        answers = [threads.submit(launch, number) for number in range(64)]
+        while not answers[0].running():
+            time.sleep(0.01)
+        delays = []
+        while not all(answer.done() for answer in answers):
+            began = time.monotonic()
+            assert httpx2.get(f"{where}/healthz", timeout=30).status_code == 200
+            delays.append(time.monotonic() - began)
+            time.sleep(0.1)
+    responses = [answer.result() for answer in answers]
+    assert {(one.status_code, one.json()["state"]) for one in responses} == {(201, "pending")}
+    waited = [one for one in responses if "Preference-Applied" in one.headers]
+    assert 0 < len(waited) <= 8, "four of one user in each of the two processes"
+    assert max(delays) < 3, delays
 
 
 def test_its_processes_have_no_connection_to_an_engine(web: Web) -> None:

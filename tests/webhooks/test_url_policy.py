@@ -5,19 +5,27 @@ from __future__ import annotations
 import socket
 import ssl
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from pathlib import Path
+from threading import Event
+from time import monotonic
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from django.core.exceptions import ImproperlyConfigured
 
 from sandboxes.lib import http_client
 from sandboxes.lib.exceptions import ValidationFailed
 from sandboxes.webhooks import client, url_policy
 from sandboxes.webhooks.client import DeliveryError, post
+from sandboxes.webhooks.own_addresses import interface_addresses
 from sandboxes.webhooks.url_policy import check_url, is_public
+from sandboxportal import settings as portal_settings
 from tests.fakes.friendbot import raw_server
 from tests.fakes.webhook_receiver import Receiver
 
@@ -54,6 +62,10 @@ INSIDE = [
     "2002:a00:1::1",
     "2001:0:7f00:1::1",
     "2001:db8::1",
+    "3fff::1",
+    "fec0::1",
+    "192.0.0.9",
+    "192.88.99.1",
     "localhost",
     "",
     "1.2.3",
@@ -86,12 +98,45 @@ def test_public_addresses_are_public(address: str) -> None:
         ("https://user:pass@example.com/", "user names"),
         ("https://@example.com/", "user names"),
         ("https://example.com/#part", "user names"),
-        ("https://example.com:0/", "user names"),
+        ("https://example.com:0/", "Port 0 isn't allowed"),
+        ("https://example.com:22/", "Port 22 isn't allowed"),
+        ("https://example.com:1023/", "Port 1023 isn't allowed"),
+        ("https://example.com:65536/", "full URL"),
+        ("https://example.com:-1/", "full URL"),
+        ("https://example.com:+80/", "full URL"),
+        ("https://example.com:\uff18\uff10/", "ASCII"),
+        ("https://example.com:\u0664\u0664\u0663/", "ASCII"),
         ("https://example.com:99999/", "full URL"),
         ("https://[::1/", "full URL"),
         ("https://exa mple.com/", "spaces"),
         ("https://example.com/\r\nHost: inside", "spaces"),
         ("https://exämple.com/", "ASCII"),
+        ("https://example.com/\0", "ASCII"),
+        ("https://example.com/\x7f", "ASCII"),
+        (f"https://{'x' * 64}.com/", "at most 63"),
+        (f"https://{'x.' * 127}com/", "at most 253"),
+        ("https://a..example.com/", "isn't valid"),
+        ("https://.example.com/", "isn't valid"),
+        ("https://-a.example.com/", "isn't valid"),
+        ("https://a-.example.com/", "isn't valid"),
+        ("https://ex%61mple.com/", "isn't valid"),
+        ("https://example.com%2f.evil.com/", "isn't valid"),
+        ("https://exam*ple.com/", "isn't valid"),
+        ("https://example.com\\.evil.com/", "isn't valid"),
+        ("https://example.com\\@evil.com/", "user names"),
+        ("https://example.com./", "Remove the dot"),
+        ("https://example.com../", "Remove the dot"),
+        ("https://xn--a.com/", "international domain name"),
+        ("https://xn--999999999.com/", "international domain name"),
+        ("https://xn--.com/", "isn't valid"),
+        ("https://127.1/", "in its usual form"),
+        ("https://0x7f.0.0.1/", "in its usual form"),
+        ("https://0177.0.0.1/", "in its usual form"),
+        ("https://2130706433/", "in its usual form"),
+        ("https://1.2.3.4.5/", "in its usual form"),
+        ("https://[fe80::1%25eth0]/", "publicly reachable"),
+        ("https://[v1.x]/", "usual form|full URL"),
+        ("https://hooks.localhost/", "publicly reachable"),
         ("https://example.com/" + "x" * 500, "at most 500"),
         ("https://127.0.0.1/", "publicly reachable"),
         ("https://localhost/", "publicly reachable"),
@@ -105,6 +150,55 @@ def test_invalid_urls_are_rejected_with_a_remedy(settings, url: str, remedy: str
     with pytest.raises(ValidationFailed, match=remedy) as refused:
         check_url(url)
     assert refused.value.field == "url"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.com",
+        "https://example.com:443/hook?key=value",
+        "https://example.com:8443/hook",
+        "https://EXAMPLE.com/a%20b",
+        "https://under_score.example.com/",
+        f"https://{'x' * 63}.com/",
+        "https://xn--mnchen-3ya.de/",
+        "https://xn--fa-hia.de/",
+        "https://1.1.1.1/",
+        "https://[2606:4700::1111]/",
+    ],
+)
+def test_urls_of_public_servers_are_accepted(settings, url: str) -> None:
+    settings.WEBHOOK_ALLOW_HTTP = False
+    assert check_url(url) == url
+
+
+def test_the_operator_chooses_the_ports(settings) -> None:
+    settings.WEBHOOK_PORTS = [range(443, 444)]
+    assert check_url("https://example.com:443/")
+    with pytest.raises(ValidationFailed, match="Port 8443"):
+        check_url("https://example.com:8443/")
+
+
+@pytest.mark.parametrize("allows_private", [False, True])
+def test_the_operator_blocks_networks(settings, allows_private: bool) -> None:
+    settings.WEBHOOK_ALLOW_PRIVATE = allows_private
+    settings.WEBHOOK_BLOCKED_NETWORKS = [ip_network("1.1.1.0/24"), ip_network("2606:4700::/32")]
+    for host in ("1.1.1.1", "[2606:4700::1111]", "[::ffff:1.1.1.1]", "[64:ff9b::101:101]"):
+        with pytest.raises(ValidationFailed, match="publicly reachable"):
+            check_url(f"https://{host}/")
+    assert check_url("https://1.0.0.1/")
+
+
+@pytest.mark.parametrize("text", ["10.0.0.1/8", "example.com", "10.0.0.0/33", ""])
+def test_invalid_networks_stop_the_start_with_a_remedy(text: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"BLOCKED: .*Use CIDR notation"):
+        portal_settings._networks("BLOCKED", ["192.0.2.0/24", text])
+
+
+@pytest.mark.parametrize("text", ["http", "80-", "443-80", "0-70000", "-1"])
+def test_invalid_ports_stop_the_start_with_a_remedy(text: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"PORTS contains .*FIRST-LAST"):
+        portal_settings._ports("PORTS", text)
 
 
 def test_http_is_accepted_if_allowed(settings) -> None:
@@ -167,6 +261,82 @@ def test_a_host_with_one_internal_address_is_blocked(inside: Receiver, named: An
     with pytest.raises(DeliveryError, match="non-public"):
         post(f"http://hooks.example.com:{inside.server_port}/", {}, b"{}")
     assert inside.messages == []
+
+
+OWN = "93.184.216.34"
+
+
+@pytest.fixture
+def on_own_interface(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give this machine a public address."""
+    card = [SimpleNamespace(family=socket.AF_INET, address=OWN)]
+    monkeypatch.setattr(psutil, "net_if_addrs", lambda: {"eth0": card})
+
+
+@pytest.mark.parametrize(
+    "address", [OWN, f"::ffff:{OWN}", "64:ff9b::5db8:d822", "2002:5db8:d822::1"]
+)
+@pytest.mark.usefixtures("on_own_interface")
+def test_a_public_address_of_this_machine_is_blocked(
+    inside: Receiver, named: Any, address: str
+) -> None:
+    named([address])
+    with pytest.raises(DeliveryError, match="the portal itself"):
+        post(f"http://hooks.example.com:{inside.server_port}/", {}, b"{}")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("SITE_URL", "https://portal.example.com"),
+        ("SITE_URL", f"https://{OWN}:8443"),
+        ("SANDBOX_PUBLIC_HOST", "sandboxes.example.com"),
+        ("SANDBOX_PUBLIC_HOST", OWN),
+        ("DOCKER_HOST", "tcp://engine.example.com:2376"),
+    ],
+)
+def test_addresses_of_the_portals_hosts_are_blocked(
+    inside: Receiver, named: Any, settings, setting: str, value: str
+) -> None:
+    setattr(settings, setting, value)
+    named([OWN])
+    with pytest.raises(DeliveryError, match="the portal itself"):
+        post(f"http://hooks.example.com:{inside.server_port}/", {}, b"{}")
+
+
+def test_the_addresses_of_all_interfaces_are_known() -> None:
+    assert "127.0.0.1" in interface_addresses()
+
+
+def test_a_port_that_is_no_longer_allowed_is_not_connected_to(inside: Receiver, named: Any) -> None:
+    named(["1.1.1.1"])
+    with pytest.raises(DeliveryError, match="port 22 isn't allowed"):
+        post("http://hooks.example.com:22/", {}, b"{}")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["x" * 64 + ".com", "a..com", ".com", "xn--a.com", "a b.com", "\x80.com", "%zz", "é.com"],
+)
+def test_an_impossible_host_name_is_a_delivery_error(receiver: Receiver, host: str) -> None:
+    """Check that webhooks from before these names were refused fail with an explanation."""
+    with pytest.raises(DeliveryError, match="Couldn't connect"):
+        post(f"http://{host}:{receiver.server_port}/", {}, b"{}")
+
+
+def test_the_resolver_is_part_of_the_time_limit(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = Event()
+    monkeypatch.setattr(
+        url_policy.socket, "getaddrinfo", lambda *_, **__: [] if answered.wait(20) else None
+    )
+    monkeypatch.setattr(client, "TIMEOUT_SECONDS", 0.3)
+    began = monotonic()
+    with pytest.raises(DeliveryError, match="No response within"):
+        post("http://hooks.example.com:8000/", {}, b"{}")
+    assert monotonic() - began < 5
+    answered.set()
 
 
 def test_the_connection_goes_to_the_checked_address(
