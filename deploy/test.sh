@@ -11,7 +11,7 @@
 missing_packages() {
     case $1 in
     browser)
-        [ -x /usr/bin/chromium ] || echo chromium
+        [ -x /usr/bin/chromium-headless-shell ] || echo chromium-headless-shell
         compgen -G '/usr/share/fonts/*/inter/*' >/dev/null || echo fonts-inter
         compgen -G '/usr/share/fonts/*/jetbrains-mono/*' >/dev/null || echo fonts-jetbrains-mono
         # Playwright's driver links to it.

@@ -10,7 +10,7 @@ from sandboxes.webhooks import endpoints
 from tests.helpers.api_client import ApiClient
 from tests.helpers.scenarios import launch, sweep
 
-pytestmark = [pytest.mark.django_db, pytest.mark.store]
+pytestmark = pytest.mark.django_db
 
 MAX_API_QUERIES, MAX_PAGE_QUERIES = 18, 24
 

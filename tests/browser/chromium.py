@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run Debian's Chromium without notifications about the network interfaces of this machine.
+"""Run Debian's headless Chromium without notifications about the machine's network interfaces.
 
 Sandboxes add and remove networks all the time. Chromium aborts pending requests on each change, so
 pages lack their styles and clicks have no effect. It listens for changes on a netlink socket, and
@@ -13,7 +13,7 @@ import sys
 
 from pyseccomp import ALLOW, EQ, ERRNO, Arg, SyscallFilter
 
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = "/usr/bin/chromium-headless-shell"
 
 rules = SyscallFilter(ALLOW)
 rules.add_rule(ERRNO(errno.EAFNOSUPPORT), "socket", Arg(0, EQ, socket.AF_NETLINK))

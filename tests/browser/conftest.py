@@ -50,7 +50,7 @@ AUTOFOCUS_BLOCKED = "Autofocus processing was blocked"
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
-    """Run Debian's Chromium by this Python, without background requests to other hosts."""
+    """Run Debian's headless Chromium by this Python, without background requests to other hosts."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return browser_type_launch_args | {
         "executable_path": CHROMIUM,

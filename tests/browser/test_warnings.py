@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Page, expect
 
 from sandboxes.lib import clock
 from sandboxes.models import Preferences, Sandbox
@@ -36,16 +36,15 @@ window.Notification = class extends Real {
     return Promise.resolve((window.answer = "granted"));
   }
   static get permission() {
-    return window.answer ?? (window.undecided ? "default" : Real.permission);
+    return window.answer ?? (window.undecided ? "default" : "granted");
   }
 };
 """
-"""Script that records notifications and permission requests; headless Chromium never asks."""
+"""Script that records notifications and decides about permissions; headless Chromium has none."""
 
 
 @pytest.fixture
-def recorded_page(page: Page, context: BrowserContext) -> Page:
-    context.grant_permissions(["notifications"])
+def recorded_page(page: Page) -> Page:
     page.add_init_script(RECORD_NOTIFICATIONS)
     return page
 
