@@ -35,6 +35,8 @@ PORT_CONFLICT_MESSAGES = (
     "port is already allocated",
     "address already in use",
 )
+UNREACHABLE_STATUSES = (requests.codes.bad_gateway, requests.codes.gateway_timeout)
+"""Answers of a proxy in front of the engine; the engine itself never sends them."""
 MAX_ERROR_LENGTH = 300
 VISIBILITY_ATTEMPTS, VISIBILITY_PAUSE_SECONDS = 20, 0.15
 """The wait for an object that is being created: about three seconds in all."""
@@ -91,6 +93,10 @@ class EngineClient:
                 "An operator can build it with `manage.py build_images`."
             ) from error
         except APIError as error:
+            if error.status_code in UNREACHABLE_STATUSES:
+                raise EngineUnreachable(
+                    f"The Docker engine did not answer when asked to {action}."
+                ) from error
             raise translate_error(error, action, redact) from error
         except (
             requests.RequestException,

@@ -1,4 +1,4 @@
-"""Creation of networks and containers in parallel; existing ones are reused."""
+"""Creation of a network, then of its containers in parallel; existing ones are reused."""
 
 from __future__ import annotations
 
@@ -42,9 +42,14 @@ class Creator:
 
         Raises ImageMissing, CapacityExhausted, EngineRefused, EngineUnreachable.
         """
-        calls: list[Callable[[], str | None]] = [partial(self.networks.ensure, spec)]
-        calls += [partial(self._create_container, spec, service) for service in spec.services]
-        return [created for created in run_parallel(calls, max_parallel=len(calls)) if created]
+        services = len(spec.services)
+        preparations: list[Callable[[], None]] = [partial(self.networks.ensure, spec)]
+        preparations += [partial(self._check_image, service) for service in spec.services]
+        run_parallel(preparations, max_parallel=services + 1)
+        return run_parallel(
+            [partial(self._create_container, spec, service) for service in spec.services],
+            max_parallel=services,
+        )
 
     def start(self, spec: SandboxSpec, ids: Sequence[str]) -> None:
         """Start the containers of `create_containers`; those that already run keep running.
@@ -64,7 +69,6 @@ class Creator:
         )
 
     def _create_container(self, spec: SandboxSpec, service: ServiceSpec) -> str:
-        self._check_image(service)
         config = self.container_config.config(spec, service, self.disk.options(spec, service))
         name, hidden = self.names.container(spec.id, service.name), secrets_of(service)
         action = f"create a container for the service {service.name}"

@@ -7,17 +7,17 @@ container's writable layer but not volumes; sandboxes have no volumes.
 
 from __future__ import annotations
 
+import secrets
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 from docker.errors import APIError
 
 from sandboxes.runtime import SandboxSpec, ServiceSpec
 from sandboxes.runtime.docker.client import EngineClient
-from sandboxes.runtime.docker.container_config import UNPRIVILEGED
-from sandboxes.runtime.docker.names import INSTANCE, SANDBOX, Names
+from sandboxes.runtime.docker.container_config import ContainerConfig
+from sandboxes.runtime.docker.names import Names
 
 MB = 1024 * 1024
 QUOTA_ALWAYS_SUPPORTED = ("btrfs", "zfs")
@@ -31,6 +31,7 @@ class DiskQuota:
 
     engine: EngineClient
     names: Names
+    container_config: ContainerConfig
     _driver: str | None = None
     _is_enforced: bool | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -74,13 +75,17 @@ class DiskQuota:
         """
         if not image:
             return None
-        labels = {INSTANCE: self.names.instance, SANDBOX: "disk-limit-trial"}
-        storage = {"StorageOpt": {"size": "64M"}, "NetworkMode": "none"}
-        host_config: dict[str, Any] = UNPRIVILEGED | storage
-        config = {"Image": image, "Cmd": ["true"], "Labels": labels, "HostConfig": host_config}
+        spec = trial_spec(image)
+        [service] = spec.services
+        config = self.container_config.config(spec, service, {"size": "64M"})
+        config["HostConfig"]["NetworkMode"] = "none"
+        del config["NetworkingConfig"]
+        name = self.names.container(spec.id, service.name)
         with self.engine.calling("test the disk limit") as client:
             try:
-                created = client.create_container_from_config(config)  # type: ignore[no-untyped-call]
+                created = client.create_container_from_config(  # type: ignore[no-untyped-call]
+                    config, name
+                )
             except APIError as error:
                 if "storage-opt" in str(error.explanation):
                     return False
@@ -94,3 +99,12 @@ class DiskQuota:
             size: int = client.inspect_image(image)["Size"]  # type: ignore[no-untyped-call]
         # Rounded down, so that usage allowed by the engine never exceeds our limit.
         return size // MB
+
+
+def trial_spec(image: str) -> SandboxSpec:
+    """Return a sandbox of one service that only tests an option and is never started."""
+    service = ServiceSpec(
+        "trial", image, memory_mb=16, cpus=0.1, pids=8, command=["true"], user="65534"
+    )
+    trial_id = f"disk-limit-trial-{secrets.token_hex(4)}"
+    return SandboxSpec(trial_id, "trial", [service], ready=[], disk_mb=64)

@@ -57,8 +57,8 @@ class DockerRuntime:
     ) -> None:
         engine, names = EngineClient(engine_url, timeout), Names(instance)
         self._engine = engine
-        self._disk_quota = DiskQuota(engine, names)
         container_config = ContainerConfig(names, bind_address, container_runtime)
+        self._disk_quota = DiskQuota(engine, names, container_config)
         # Responses to other hosts need a default gateway; responses to the engine's host don't.
         block_default_route = ipaddress.ip_address(bind_address).is_loopback
         self._networks = networks = Networks(engine, names, subnets, block_default_route)
