@@ -1,0 +1,62 @@
+"""What callers see of those answers that concern the whole engine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from socket_proxy.objects import INSTANCE_LABEL, Objects
+
+Reduce = Callable[[Any, Objects], Any]
+
+VERSION_KEYS = ("Version", "Os", "Arch", "KernelVersion")
+INFO_KEYS = (
+    *("ServerVersion", "SystemTime", "OperatingSystem", "OSType", "Architecture"),
+    *("KernelVersion", "NCPU", "MemTotal", "Driver", "DriverStatus", "DockerRootDir"),
+    *("CgroupDriver", "CgroupVersion", "MemoryLimit", "SwapLimit", "PidsLimit", "CpuCfsQuota"),
+    *("CpuCfsPeriod", "LiveRestoreEnabled", "SecurityOptions", "DefaultRuntime"),
+)
+
+
+def version(answer: Any, objects: Objects) -> dict[str, Any]:
+    """Report the one API version that the proxy speaks."""
+    spoken = objects.settings.api_version
+    return _only(answer, VERSION_KEYS) | {"ApiVersion": spoken, "MinAPIVersion": spoken}
+
+
+def info(answer: Any, _objects: Objects) -> dict[str, Any]:
+    """Leave out the engine's proxies, registries, labels and swarm, and how runtimes start."""
+    names: dict[str, Any] = {name: {} for name in answer.get("Runtimes") or ()}
+    return _only(answer, INFO_KEYS) | {"Runtimes": names}
+
+
+def networks(answer: Any, objects: Objects) -> list[dict[str, Any]]:
+    """Describe a foreign network by its subnets and its age only: new networks must not overlap."""
+    return [row if _is_own(row, objects) else _anonymous_network(row) for row in answer]
+
+
+def _anonymous_network(row: Mapping[str, Any]) -> dict[str, Any]:
+    pools = (row.get("IPAM") or {}).get("Config") or ()
+    subnets = [{"Subnet": pool["Subnet"]} for pool in pools if pool.get("Subnet")]
+    hidden = {"Name": "", "Id": "", "Labels": {}, "Options": {}}
+    return hidden | {"Created": row.get("Created"), "IPAM": {"Config": subnets}}
+
+
+def images(answer: Any, objects: Objects) -> list[dict[str, Any]]:
+    """List only images that containers of this instance may use."""
+    return [row for row in answer if objects.may_use_image(row.get("RepoTags"), row.get("Labels"))]
+
+
+def _is_own(row: Mapping[str, Any], objects: Objects) -> bool:
+    labels = row.get("Labels") or {}
+    return bool(labels.get(INSTANCE_LABEL) == objects.settings.instance)
+
+
+def _only(answer: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    return {key: answer[key] for key in keys if key in answer}
+
+
+def reduced(content: bytes, reduce: Reduce, objects: Objects) -> Any:
+    """Return what callers see of an answer."""
+    return reduce(json.loads(content), objects)

@@ -1,0 +1,350 @@
+"""The schemas of request bodies: what the portal sends, within the operator's settings.
+
+`sandboxes/runtime/docker/container_config.py` and `networks.py` are the other side. A key that they
+begin to send must be added here; the tests that run a sandbox behind the proxy fail until then.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from socket_proxy.objects import (
+    IMAGE_NAME,
+    INSTANCE_LABEL,
+    SANDBOX_LABEL,
+    SERVICE_LABEL,
+    Found,
+)
+from socket_proxy.schema import (
+    Validator,
+    exactly,
+    flag,
+    list_of,
+    mapping,
+    number,
+    one_of,
+    optional,
+    parse_json,
+    record,
+    require,
+    text,
+)
+from socket_proxy.settings import Settings
+
+MB = 1024 * 1024
+SANDBOX_ID = r"[a-z0-9][a-z0-9_-]{0,39}"
+SERVICE_NAME = r"[a-z0-9][a-z0-9_-]{0,30}"
+PORT = r"[1-9][0-9]{0,4}/tcp"
+USER_NAME = r"[a-z_][a-z0-9_-]{0,31}"
+USER = rf"(?:{USER_NAME}|[1-9][0-9]{{0,8}})(?::(?:{USER_NAME}|[0-9]{{1,9}}))?"
+MAX_LABELS = 30
+NETWORK_PREFIX = 28
+STARTUP_CPUS = 1.0
+OOM_SCORE = 500
+BRIDGE_NAME = "com.docker.network.bridge.name"
+MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
+NO_HEALTHCHECK = {"Test": ["NONE"]}
+LOG = {"Type": "json-file", "Config": {"max-size": "2m", "max-file": "2"}}
+HARMLESS_ULIMITS = ("nproc", "stack", "data", "rss", "cpu", "as", "locks", "sigpending")
+
+COMPOSE_LABELS = {
+    "project": SANDBOX_ID,
+    "service": SERVICE_NAME,
+    "container-number": "1",
+    "oneoff": "False",
+    "config-hash": "[0-9a-f]{64}",
+    "project.config_files": r"[a-z0-9_-]{1,40}/compose\.yaml",
+    "network": "default",
+}
+OWN_LABEL = r"sandboxportal\.[a-z][a-z0-9._-]{0,40}"
+LABEL_VALUE = r"[ -~]{0,200}"
+
+
+def labels(settings: Settings) -> Validator:
+    """Accept the labels by which the portal and Compose find an object.
+
+    Other programs on the engine act on labels, too, so no other labels can be set.
+    """
+    compose = {f"com.docker.compose.{key}": text(value) for key, value in COMPOSE_LABELS.items()}
+    known = compose | {
+        INSTANCE_LABEL: exactly(settings.instance),
+        SANDBOX_LABEL: text(SANDBOX_ID),
+        SERVICE_LABEL: text(SERVICE_NAME),
+    }
+    own = text(OWN_LABEL)
+
+    def validate(value: Any) -> dict[str, str]:
+        require(isinstance(value, dict), "must be an object")
+        require(len(value) <= MAX_LABELS, "too many labels")
+        require(INSTANCE_LABEL in value, f"must contain {INSTANCE_LABEL}")
+        require(SANDBOX_LABEL in value, f"must contain {SANDBOX_LABEL}")
+        other = {own(name): text(LABEL_VALUE) for name in value if name not in known}
+        clean: dict[str, str] = record(
+            {name: check for name, check in (known | other).items() if name in value}
+        )(value)
+        project = clean.get("com.docker.compose.project", clean.get(SANDBOX_LABEL))
+        require(project == clean.get(SANDBOX_LABEL), "the Compose project must be the sandbox")
+        return clean
+
+    return validate
+
+
+def container(settings: Settings) -> Validator:
+    """Accept the configuration of a container with the confinement of every sandbox."""
+    fields: dict[str, Validator] = {
+        "Image": text(IMAGE_NAME, 300),
+        "Hostname": optional(text(SERVICE_NAME)),
+        "Env": optional(list_of(text(r"[A-Za-z_][A-Za-z0-9_.]*=.*"))),
+        "User": optional(text(rf"|{USER}")),
+        "WorkingDir": optional(text(r"(?:/.*)?", 1000)),
+        "Labels": labels(settings),
+        "ExposedPorts": optional(mapping(PORT, exactly({}), most=50)),
+        "Healthcheck": exactly(NO_HEALTHCHECK),
+        "Cmd": optional(list_of(text())),
+        "Entrypoint": optional(list_of(text())),
+        "StopSignal": optional(text(r"SIG[A-Z0-9+-]{1,12}|[1-9][0-9]?")),
+        "HostConfig": host_config(settings),
+        "NetworkingConfig": optional(
+            record(
+                {
+                    "EndpointsConfig": optional(
+                        mapping(
+                            rf"{SANDBOX_ID}_default",
+                            record({"Aliases": optional(list_of(text(SERVICE_NAME), most=10))}),
+                            most=1,
+                        )
+                    )
+                }
+            )
+        ),
+    }
+    validate_fields = record(fields)
+
+    def validate(value: Any) -> dict[str, Any]:
+        clean: dict[str, Any] = validate_fields(value)
+        host = clean["HostConfig"]
+        networks = {"none", f"{clean['Labels'][SANDBOX_LABEL]}_default"}
+        require(
+            {host["NetworkMode"], *endpoints(clean)} <= networks,
+            "a container can only join the network of its sandbox",
+        )
+        require(SERVICE_LABEL in clean["Labels"], f"Labels: must contain {SERVICE_LABEL}")
+        require(host["MemorySwap"] == host["Memory"], "MemorySwap must equal Memory")
+        return clean
+
+    return validate
+
+
+def endpoints(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the endpoints of a validated container configuration, by network."""
+    found: dict[str, Any] = body.get("NetworkingConfig", {}).get("EndpointsConfig", {})
+    return found
+
+
+def host_config(settings: Settings) -> Validator:
+    memory = settings.memory_mb * MB
+    binding = record({"HostIp": exactly(settings.bind_address), "HostPort": optional(exactly(""))})
+    fields: dict[str, Validator] = {
+        "NetworkMode": text(rf"none|{SANDBOX_ID}_default"),
+        "PortBindings": optional(mapping(PORT, list_of(binding, 1, 1), most=50)),
+        # Confinement
+        "CapDrop": exactly(["ALL"]),
+        "SecurityOpt": exactly(["no-new-privileges"]),
+        "Privileged": exactly(False),
+        "IpcMode": exactly("private"),
+        "Runtime": _given_or_default(settings.container_runtime),
+        "ReadonlyRootfs": optional(flag),
+        "Tmpfs": optional(mapping(r"/[A-Za-z0-9_./-]{1,200}", tmpfs_options(settings), most=20)),
+        "Dns": optional(exactly(["127.0.0.1"])),
+        "DnsOptions": optional(exactly(["ndots:0", "timeout:1", "attempts:1"])),
+        # Limits
+        "Memory": number(MB, memory),
+        "MemorySwap": number(MB, memory),
+        "NanoCpus": nano_cpus(settings),
+        "PidsLimit": number(1, settings.max_pids),
+        "ShmSize": optional(number(1, memory)),
+        "OomScoreAdj": exactly(OOM_SCORE),
+        "Ulimits": ulimits(settings),
+        "StorageOpt": optional(record({"size": optional(text(r"[1-9][0-9]{0,8}M"))})),
+        "LogConfig": exactly(LOG),
+        # Behaviour
+        "Init": exactly(True),
+        "RestartPolicy": exactly({"Name": "no"}),
+    }
+    return record(fields)
+
+
+def _given_or_default(expected: str) -> Validator:
+    return exactly(expected) if expected else optional(exactly(""))
+
+
+def tmpfs_options(settings: Settings) -> Validator:
+    options = text(r"rw,noexec,nosuid,nodev,mode=1777,size=[1-9][0-9]{0,8}m")
+
+    def validate(value: Any) -> str:
+        clean: str = options(value)
+        size = int(clean.rpartition("=")[2][:-1])
+        require(size <= settings.memory_mb, f"must be at most {settings.memory_mb} MB")
+        return clean
+
+    return validate
+
+
+def nano_cpus(settings: Settings) -> Validator:
+    return number(1_000_000, int(max(settings.cpus, STARTUP_CPUS) * 1e9))
+
+
+def ulimits(settings: Settings) -> Validator:
+    """Accept limits of open files, file size and core dumps, and others that only lower a limit."""
+    highest = {
+        "nofile": settings.max_open_files,
+        "fsize": settings.disk_mb * MB,
+        "core": 0,
+    } | dict.fromkeys(HARMLESS_ULIMITS, 1 << 40)
+    bounds = number(0, 1 << 40)
+    items = list_of(
+        record({"Name": one_of(*highest), "Soft": bounds, "Hard": bounds}), most=len(highest)
+    )
+
+    def validate(value: Any) -> list[dict[str, Any]]:
+        clean: list[dict[str, Any]] = items(value)
+        names = [one["Name"] for one in clean]
+        require(len(set(names)) == len(names), "a limit occurs twice")
+        require({"nofile", "fsize", "core"} <= set(names), "nofile, fsize and core are required")
+        for one in clean:
+            most = highest[one["Name"]]
+            require(one["Soft"] <= one["Hard"] <= most, f"{one['Name']} must be at most {most}")
+        return clean
+
+    return validate
+
+
+def check_image(body: Mapping[str, Any], image: Found, settings: Settings) -> None:
+    """Deny an image that would weaken the confinement of a container."""
+    config = image.description.get("Config") or {}
+    user = body.get("User") or config.get("User") or "root"
+    allowed = re.fullmatch(USER, user, re.ASCII) and user.partition(":")[0] != "root"
+    require(allowed, "the container would run as root; set User")
+    require(not config.get("Volumes"), "the image declares volumes, which have no disk limit")
+    if size := body["HostConfig"].get("StorageOpt", {}).get("size"):
+        # Some storage drivers count the image towards the limit.
+        most = settings.disk_mb + image.description.get("Size", 0) // MB
+        require(int(size[:-1]) <= most, f"StorageOpt.size must be at most {most}M")
+
+
+def network(settings: Settings) -> Validator:
+    """Accept the bridge network of a sandbox, in a small subnet of the portal's range."""
+    fields: dict[str, Validator] = {
+        "Name": text(rf"{SANDBOX_ID}_default"),
+        "Driver": exactly("bridge"),
+        "CheckDuplicate": optional(flag),
+        "Labels": labels(settings),
+        "Options": record(
+            {
+                BRIDGE_NAME: text(r"sbx[a-z0-9]{1,12}"),
+                MASQUERADE: optional(one_of("true", "false")),
+            }
+        ),
+        "IPAM": record(
+            {
+                "Driver": optional(exactly("default")),
+                "Config": list_of(address_pool(settings), 1, 1),
+                "Options": optional(exactly({})),
+            }
+        ),
+        "Attachable": optional(exactly(False)),
+        "EnableIPv6": optional(exactly(False)),
+        "Ingress": optional(exactly(False)),
+        "Internal": optional(flag),
+        "Scope": optional(exactly("local")),
+    }
+    validate_fields = record(fields)
+
+    def validate(value: Any) -> dict[str, Any]:
+        clean: dict[str, Any] = validate_fields(value)
+        name = f"{clean['Labels'][SANDBOX_LABEL]}_default"
+        require(clean["Name"] == name, f"Name: must be {name}")
+        return clean | {"CheckDuplicate": True}
+
+    return validate
+
+
+def address_pool(settings: Settings) -> Validator:
+    shape = record(
+        {
+            "Subnet": text(r"[0-9./]{9,18}"),
+            "IPRange": optional(exactly("")),
+            "Gateway": optional(text(r"[0-9.]{7,15}")),
+            "AuxiliaryAddresses": optional(
+                mapping(r"DefaultGatewayIPv4|unused", text(r"[0-9.]{7,15}"), most=1)
+            ),
+        }
+    )
+
+    def validate(value: Any) -> dict[str, Any]:
+        clean: dict[str, Any] = shape(value)
+        try:
+            subnet = IPv4Network(clean["Subnet"])
+            named = [clean.get("Gateway"), *clean.get("AuxiliaryAddresses", {}).values()]
+            addresses = [IPv4Address(address) for address in named if address]
+        except ValueError:
+            require(False, "malformed address")
+            raise
+        inside = subnet.subnet_of(settings.subnets) and subnet.prefixlen >= NETWORK_PREFIX
+        require(inside, f"Subnet: must be a /{NETWORK_PREFIX} of SANDBOX_SUBNETS")
+        require(all(address in subnet for address in addresses), "an address is outside of Subnet")
+        return clean | {"Subnet": str(subnet)}
+
+    return validate
+
+
+def left_out(_value: Any) -> None:
+    """Accept any value, and leave it out."""
+
+
+COMMAND = record(
+    {
+        # The SDK repeats the container, which the path names.
+        "Container": left_out,
+        "User": optional(exactly("")),
+        "Privileged": optional(exactly(False)),
+        "Tty": optional(exactly(False)),
+        "AttachStdin": optional(exactly(False)),
+        "AttachStdout": optional(flag),
+        "AttachStderr": optional(flag),
+        "Cmd": list_of(text(), fewest=1),
+        "Env": optional(list_of(text(r"[A-Za-z_][A-Za-z0-9_.]*=.*"))),
+    }
+)
+COMMAND_START = record({"Detach": exactly(False), "Tty": exactly(False)})
+DISCONNECT = record({"Container": text(r"[A-Za-z0-9][A-Za-z0-9_.-]*"), "Force": optional(flag)})
+
+
+def update(settings: Settings) -> Validator:
+    return record({"NanoCpus": nano_cpus(settings)})
+
+
+def own_filter(settings: Settings) -> Validator:
+    """Accept the `filters` parameter of a list that is filtered by the instance's label."""
+    label = f"{INSTANCE_LABEL}={settings.instance}"
+    shape = record({"label": list_of(text(r"[A-Za-z0-9_.-]+(?:=[A-Za-z0-9_.:/-]*)?"), most=5)})
+
+    def validate(value: Any) -> dict[str, list[str]]:
+        clean: dict[str, list[str]] = shape(parse_json(value.encode()))
+        require(label in clean["label"], "lists must be filtered by the label of the instance")
+        return clean
+
+    return validate
+
+
+def network_filter(value: Any) -> dict[str, list[str]]:
+    """Accept the `filters` of a list of networks; `answers` hides what is foreign."""
+    names = list_of(text(r"[A-Za-z0-9_.:/=-]+"), most=10)
+    keys = ("label", "name", "type", "driver")
+    clean: dict[str, list[str]] = record(dict.fromkeys(keys, optional(names)))(
+        parse_json(value.encode())
+    )
+    return clean

@@ -1,0 +1,206 @@
+"""The table of all allowed operations. What isn't in it is denied."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from socket_proxy import answers, bodies
+from socket_proxy.answers import Reduce
+from socket_proxy.http1 import Answer
+from socket_proxy.objects import (
+    IMAGE_NAME,
+    NAME,
+    SANDBOX_LABEL,
+    SERVICE_LABEL,
+    Found,
+    LookupFailed,
+    Objects,
+)
+from socket_proxy.schema import Validator, require, text
+from socket_proxy.settings import Settings
+
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+@dataclass
+class Call:
+    """An operation with its parsed values, while it is being checked."""
+
+    objects: Objects
+    query: dict[str, str]
+    body: Any
+    found: Found | None = None
+    """The object that the path names."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An allowed operation.
+
+    A placeholder in `path` names the kind of object; it stands for any name or ID, and the engine
+    gets the object's ID. `query` has the known parameters and `body` the schema of the body; other
+    parameters, and any body without a schema, are denied. `check` completes the call with values
+    of other objects that it concerns.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, Validator] = field(default_factory=dict)
+    body: Validator | None = None
+    check: Callable[[Call], Awaitable[None]] | None = None
+    describes: bool = False
+    """The answer is the description with which the object was checked."""
+    reduce: Reduce | None = None
+    """Returns what the caller sees of the answer; without it, everything."""
+
+    @property
+    def kind(self) -> str | None:
+        match = PLACEHOLDER.search(self.path)
+        return match[1] if match else None
+
+    def match(self, method: str, path: str) -> re.Match[str] | None:
+        if method != self.method:
+            return None
+        reference = IMAGE_NAME if self.kind == "image" else NAME
+        pattern = PLACEHOLDER.sub(f"(?P<reference>{reference})", self.path)
+        return re.fullmatch(pattern, path, re.ASCII)
+
+
+def boolean(value: str) -> str:
+    """Accept the spellings of the SDK: True and False, 1 and 0."""
+    known = {"1": "1", "true": "1", "0": "0", "false": "0"}
+    require(value.lower() in known, "must be 1 or 0")
+    return known[value.lower()]
+
+
+def off(value: str) -> None:
+    """Accept an option that is switched off, and leave it out."""
+    require(boolean(value) == "0", "must be 0")
+
+
+def ignored(value: str) -> None:
+    """Accept a parameter that the SDK always sends, and leave it out."""
+    text(r"-?[0-9a-z]{1,5}")(value)
+
+
+def as_json(validator: Validator) -> Validator:
+    return lambda value: json.dumps(validator(value), separators=(",", ":"))
+
+
+def operations(settings: Settings) -> list[Operation]:
+    """Return the table for one instance."""
+    own = as_json(bodies.own_filter(settings))
+    lists = {"all": boolean, "size": boolean, "limit": ignored, "trunc_cmd": ignored}
+    logs = dict.fromkeys(("stdout", "stderr", "timestamps"), boolean) | {
+        "follow": off,
+        "tail": text(r"all|[0-9]{1,9}"),
+        "since": text(r"[0-9]{1,12}"),
+    }
+    removal = {"v": boolean, "force": boolean, "link": off}
+    return [
+        # The engine
+        Operation("GET", "/_ping"),
+        Operation("HEAD", "/_ping"),
+        Operation("GET", "/version", reduce=answers.version),
+        Operation("GET", "/info", reduce=answers.info),
+        # Images
+        Operation(
+            "GET",
+            "/images/json",
+            query={"all": boolean, "only_ids": ignored},
+            reduce=answers.images,
+        ),
+        Operation("GET", "/images/{image}/json", describes=True),
+        # Networks
+        Operation(
+            "GET",
+            "/networks",
+            query={"filters": as_json(bodies.network_filter)},
+            reduce=answers.networks,
+        ),
+        Operation("POST", "/networks/create", body=bodies.network(settings)),
+        Operation("GET", "/networks/{network}", describes=True),
+        Operation("DELETE", "/networks/{network}"),
+        Operation(
+            "POST",
+            "/networks/{network}/disconnect",
+            body=bodies.DISCONNECT,
+            check=require_connected,
+        ),
+        # Containers
+        Operation("GET", "/containers/json", query=lists | {"filters": own}, check=require_filter),
+        Operation(
+            "POST",
+            "/containers/create",
+            query={"name": text(NAME)},
+            body=bodies.container(settings),
+            check=complete_container,
+        ),
+        Operation("GET", "/containers/{container}/json", describes=True),
+        Operation("GET", "/containers/{container}/logs", query=logs),
+        Operation(
+            "GET",
+            "/containers/{container}/stats",
+            query={"stream": off, "one-shot": boolean},
+            check=no_stream,
+        ),
+        Operation("POST", "/containers/{container}/start"),
+        Operation("POST", "/containers/{container}/update", body=bodies.update(settings)),
+        Operation("DELETE", "/containers/{container}", query=removal),
+        # Commands in containers
+        Operation("POST", "/containers/{container}/exec", body=bodies.COMMAND),
+        Operation("POST", "/exec/{exec}/start", body=bodies.COMMAND_START),
+        Operation("GET", "/exec/{exec}/json", describes=True),
+        # Volumes, which only earlier versions of the portal had
+        Operation("GET", "/volumes", query={"filters": own}, check=require_filter),
+        Operation("DELETE", "/volumes/{volume}", query={"force": boolean}),
+    ]
+
+
+async def require_filter(call: Call) -> None:
+    require("filters" in call.query, "lists must be filtered by the label of the instance")
+
+
+async def no_stream(call: Call) -> None:
+    """Ask for one measurement: the engine's default is an endless stream."""
+    call.query["stream"] = "0"
+
+
+async def complete_container(call: Call) -> None:
+    """Replace the image and the network by their IDs, and the name by the one that is due.
+
+    The ID of the network in `NetworkID` binds the container to it: the engine would otherwise look
+    for the name again when the container starts.
+    """
+    body, settings = call.body, call.objects.settings
+    sandbox = body["Labels"][SANDBOX_LABEL]
+    name = f"{sandbox}-{body['Labels'][SERVICE_LABEL]}-1"
+    require(call.query.get("name", name) == name, f"the container's name must be {name}")
+    call.query["name"] = name
+    image = await call.objects.find("image", body["Image"])
+    bodies.check_image(body, image, settings)
+    body["Image"] = image.id
+    if body["HostConfig"]["NetworkMode"] == "none":
+        require(not bodies.endpoints(body), "a container without network can't join one")
+        return
+    network = await call.objects.sandbox_network(sandbox)
+    [endpoint] = list(bodies.endpoints(body).values()) or [{}]
+    body["HostConfig"]["NetworkMode"] = network
+    body["NetworkingConfig"] = {"EndpointsConfig": {network: endpoint | {"NetworkID": network}}}
+
+
+async def require_connected(call: Call) -> None:
+    """Deny to disconnect what isn't connected to this network of the instance.
+
+    After a crash of the engine, an endpoint can be left without its container; it has only a name.
+    """
+    assert call.found
+    given = call.body["Container"]
+    connected = call.found.description.get("Containers") or {}
+    left_over = {one["Name"] for key, one in connected.items() if key.startswith("ep-")}
+    if given not in connected and given not in left_over:
+        raise LookupFailed(Answer.error(404, f"{given} isn't connected to the network"))

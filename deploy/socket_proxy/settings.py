@@ -1,0 +1,94 @@
+"""The operator's settings, from the same environment variables as the portal's."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+INSTANCE = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
+API_VERSION = r"1\.(4[1-9]|[5-9]\d)"
+DEFAULT_SUBNETS = IPv4Network("10.213.0.0/16")
+DEFAULT_IMAGES = "sandboxportal*/* debian:bookworm-slim"
+
+
+class InvalidSetting(Exception):
+    """An environment variable has a value that can't be used."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the containers and networks of one instance are held to."""
+
+    instance: str
+    subnets: IPv4Network = DEFAULT_SUBNETS
+    bind_address: str = "127.0.0.1"
+    container_runtime: str = ""
+    memory_mb: int = 512
+    cpus: float = 1.0
+    disk_mb: int = 2048
+    max_pids: int = 1024
+    max_open_files: int = 65536
+    images: tuple[str, ...] = tuple(DEFAULT_IMAGES.split())
+    """Names of images that containers may use, besides those that the portal has built."""
+    api_version: str = "1.41"
+    engine: str = "/var/run/docker.sock"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Return the settings. Raises InvalidSetting."""
+
+        def read(name: str, parse: Callable[[str], Value], default: Value) -> Value:
+            given = environment.get(name, "").strip()
+            if not given:
+                return default
+            try:
+                return parse(given)
+            except ValueError as error:
+                raise InvalidSetting(f"{name} is invalid: {error}") from None
+
+        instance = read("SANDBOX_INSTANCE", _matching(INSTANCE), "")
+        if not instance:
+            raise InvalidSetting("SANDBOX_INSTANCE is missing: set it to the portal's value.")
+        return cls(
+            instance,
+            read("SANDBOX_SUBNETS", IPv4Network, cls.subnets),
+            read("SANDBOX_BIND_ADDRESS", _address, cls.bind_address),
+            read("SANDBOX_CONTAINER_RUNTIME", _matching(r"[\w.-]+"), ""),
+            read("SANDBOX_MEMORY_MB", _positive, cls.memory_mb),
+            read("SANDBOX_CPUS", float, cls.cpus),
+            read("SANDBOX_DISK_MB", _positive, cls.disk_mb),
+            read("SOCKET_PROXY_MAX_PIDS", _positive, cls.max_pids),
+            read("SOCKET_PROXY_MAX_OPEN_FILES", _positive, cls.max_open_files),
+            read("SOCKET_PROXY_IMAGES", _words, cls.images),
+            read("DOCKER_API_VERSION", _matching(API_VERSION), cls.api_version),
+            read("ENGINE_SOCKET", str, cls.engine),
+        )
+
+
+def _matching(pattern: str) -> Callable[[str], str]:
+    def parse(given: str) -> str:
+        if not re.fullmatch(pattern, given, re.ASCII):
+            raise ValueError(f"it must match {pattern}")
+        return given
+
+    return parse
+
+
+def _address(given: str) -> str:
+    return str(ipaddress.ip_address(given))
+
+
+def _positive(given: str) -> int:
+    if int(given) <= 0:
+        raise ValueError("it must be above 0")
+    return int(given)
+
+
+def _words(given: str) -> tuple[str, ...]:
+    return tuple(given.split())

@@ -1,0 +1,93 @@
+"""The socket proxy as a process in front of this machine's engine."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandboxes.runtime.docker import DockerRuntime
+from tests.harness.runtimes import SUBNETS, DockerHarness
+from tests.helpers.wait import wait_for
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = ROOT / "deploy" / "docker_socket_proxy.py"
+
+
+class ProxiedHarness(DockerHarness):
+    """A harness whose runtime uses the proxy, while the test itself uses the engine directly."""
+
+    def __init__(self, image: str, path: Path) -> None:
+        self.path = path
+        super().__init__(image)
+
+    def new_runtime(self, subnets: IPv4Network = SUBNETS, **options: Any) -> DockerRuntime:
+        return super().new_runtime(subnets, **{"engine_url": f"unix://{self.path}"} | options)
+
+    def ask(
+        self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, str]:
+        content = json.dumps(body).encode() if body is not None else None
+        return ask(self.path, method, path, content, headers or {})
+
+
+def ask(
+    path: Path, method: str, target: str, content: bytes | None, headers: dict[str, str]
+) -> tuple[int, str]:
+    """Send one request to a socket; return status and body of the answer."""
+    connection = http.client.HTTPConnection("engine", timeout=10)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(str(path))
+    try:
+        connection.request(method, target, content, {"Content-Type": "application/json"} | headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode(errors="replace")
+    finally:
+        connection.close()
+
+
+def listens(path: Path) -> bool:
+    """Return whether a server accepts connections; the path exists a moment earlier."""
+    with socket.socket(socket.AF_UNIX) as client, suppress(OSError):
+        client.connect(str(path))
+        return True
+    return False
+
+
+@contextmanager
+def running_proxy(path: Path, **environment: str) -> Iterator[Path]:
+    """Run the proxy with these environment variables; yield the path of its log."""
+    log = path.with_suffix(".log")
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, PROGRAM, path],
+            env={"PATH": os.environ["PATH"]} | environment,
+            stderr=output,
+        )
+    try:
+        wait_for(lambda: listens(path), "the proxy listens")
+        yield log
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture
+def proxied(tiny_image: str) -> Iterator[ProxiedHarness]:
+    with tempfile.TemporaryDirectory(prefix="proxy-") as folder:
+        path = Path(folder) / "engine.sock"
+        harness = ProxiedHarness(tiny_image, path)
+        with running_proxy(path, SANDBOX_INSTANCE=harness.instance, SANDBOX_SUBNETS=str(SUBNETS)):
+            yield harness
+            harness.clear()
