@@ -8,11 +8,13 @@ from typing import Any
 
 import structlog
 from celery import Celery, Task
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_shutting_down
 from django.dispatch import receiver
 from django_structlog.celery.signals import bind_extra_task_metadata
 from django_structlog.celery.steps import DjangoStructLogInitStep
 from kombu.transport import TRANSPORT_ALIASES
+
+from sandboxes.lib import batches
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sandboxportal.settings")
 TRANSPORT_ALIASES["embedded"] = "sandboxportal.celery_filesystem_broker:Transport"
@@ -42,6 +44,12 @@ def keep_logging(**_: Any) -> None:
     """
     for name in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@worker_shutting_down.connect
+def stop_batches(**_: Any) -> None:
+    """End batches after their current row; the next worker continues with the others."""
+    batches.stopping.set()
 
 
 @receiver(bind_extra_task_metadata)

@@ -104,7 +104,10 @@ def destroy(sandbox: Sandbox, actor: User, reason: str = "") -> None:
 
 
 def retry_funding(sandbox: Sandbox, actor: User) -> None:
-    """Request funds again now. Raises StateConflict if the account is funded or has ended."""
+    """Request funds again, as soon as Friendbot may be asked.
+
+    Raises StateConflict if the account is funded or has ended.
+    """
     with transaction.atomic():
         updated = (
             Sandbox.objects.active()

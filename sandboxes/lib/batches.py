@@ -11,6 +11,9 @@ from threading import BoundedSemaphore, Event
 
 from django.conf import settings
 
+stopping = Event()
+"""Set when this process shuts down: batches then end after the row that they are processing."""
+
 
 class Batch:
     """Work of one kind on due rows, by a bounded number of this process's threads.
@@ -25,6 +28,8 @@ class Batch:
     def run(self, process_next: Callable[[], bool]) -> None:
         """Call the function until it returns False, which means that it found nothing to do.
 
+        Stop earlier if the process shuts down.
+
         Return at once if enough threads do so already. Rows that become due meanwhile are not
         missed: a thread looks again before it ends if the batch was requested since it last began.
         """
@@ -33,7 +38,7 @@ class Batch:
         while self._requested.is_set() and self._threads.acquire(blocking=False):
             try:
                 self._requested.clear()
-                while process_next():
+                while not stopping.is_set() and process_next():
                     pass
             finally:
                 self._threads.release()

@@ -24,7 +24,7 @@ def parse_retry_after(value: str, longest: timedelta) -> timedelta:
 def _until(date: str) -> timedelta:
     try:
         moment = parsedate_to_datetime(date)
-    except ValueError:
+    except (ValueError, OverflowError):
         return timedelta()
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return aware - clock.now()
