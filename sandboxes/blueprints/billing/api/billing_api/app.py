@@ -16,28 +16,12 @@ from urllib.parse import quote
 import msgspec
 import psycopg2
 
-from . import (
-    documentation,
-    health,
-    invoices,
-    parsing,
-    payments,
-    plans,
-    subscribers,
-    subscriptions,
-)
+from . import documentation, health, parsing
 from .database import Database, DatabaseUnavailable
 from .database_errors import UNAVAILABLE, to_problem, unavailable
+from .resources import OPERATIONS
 from .settings import Settings
 from .web import MAX_BODY_BYTES, Call, Operation, Problem, Response, status_line
-
-OPERATIONS: list[Operation] = [
-    *plans.OPERATIONS,
-    *subscribers.OPERATIONS,
-    *subscriptions.OPERATIONS,
-    *invoices.OPERATIONS,
-    *payments.OPERATIONS,
-]
 
 UNLOGGED_PATHS = {"/healthz", "/readyz"}
 """Paths whose successful requests are not logged."""

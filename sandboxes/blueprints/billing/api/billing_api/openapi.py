@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from .models import INVOICES, PAYMENTS, PLANS, SUBSCRIBERS, SUBSCRIPTIONS
+from .resources.models import INVOICES, PAYMENTS, PLANS, SUBSCRIBERS, SUBSCRIPTIONS
 from .web import Operation, ProblemDetails
 
 DESCRIPTION = """\

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from msgspec import UNSET, Struct, UnsetType, structs
 
+from billing_api.web import Call, Operation
+
 from .crud import read_operations
 from .models import PLANS, AmountInput, BillingInterval, Currency, Days, Name, Plan, Text
 from .table import PageQuery, provided_fields
-from .web import Call, Operation
 
 
 class NewPlan(Struct, forbid_unknown_fields=True):

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Generic, TypeVar
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 from psycopg2.sql import SQL, Composable, Identifier, Placeholder
 
-from .database import Cursor
-from .web import Problem, invalid
+from billing_api.database import Cursor
+from billing_api.web import Problem, invalid
 
 Row = TypeVar("Row", bound=Struct)
 

@@ -6,8 +6,10 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from billing_api.database import Cursor
+from billing_api.web import Call, Operation, conflict, invalid
+
 from .crud import read_operations
-from .database import Cursor
 from .models import (
     INVOICES,
     PAYMENTS,
@@ -20,7 +22,6 @@ from .models import (
     Timestamp,
 )
 from .table import PageQuery
-from .web import Call, Operation, conflict, invalid
 
 FailureReason = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,60}$", examples=["card_declined"])]
 DEFAULT_FAILURE_REASONS: dict[PaymentMethod, str] = {

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from billing_api.web import Call, Operation
+
 from .table import Page, PageQuery, Row, Table
-from .web import Call, Operation
 
 
 def read_operations(table: Table[Row], query: type[PageQuery]) -> list[Operation]:

@@ -6,8 +6,10 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
+from billing_api.database import Cursor
+from billing_api.web import Call, Operation, conflict, invalid
+
 from .crud import read_operations
-from .database import Cursor
 from .models import (
     INVOICES,
     PLANS,
@@ -28,7 +30,6 @@ from .models import (
 )
 from .payments import record_payment
 from .table import PageQuery, provided_fields
-from .web import Call, Operation, conflict, invalid
 
 DEFAULT_DUE_DAYS = 14
 

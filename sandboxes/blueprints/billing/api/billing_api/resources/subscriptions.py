@@ -6,8 +6,10 @@ from datetime import datetime
 
 from msgspec import UNSET, Struct, UnsetType
 
+from billing_api.database import Cursor
+from billing_api.web import Call, Operation, conflict
+
 from .crud import read_operations
-from .database import Cursor
 from .invoices import issue
 from .models import (
     PLANS,
@@ -22,7 +24,6 @@ from .models import (
     Timestamp,
 )
 from .table import PageQuery, provided_fields
-from .web import Call, Operation, conflict
 
 
 class NewSubscription(Struct, forbid_unknown_fields=True):

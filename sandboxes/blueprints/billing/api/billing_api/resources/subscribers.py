@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
+from billing_api.web import Call, Operation, invalid
+
 from .crud import read_operations
 from .models import SUBSCRIBERS, Subscriber, Text
 from .stellar import is_address
 from .table import PageQuery, provided_fields
-from .web import Call, Operation, invalid
 
 SubscriberName = Annotated[
     str, Meta(min_length=1, max_length=120, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")
