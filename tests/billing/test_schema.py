@@ -6,6 +6,8 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from tests.billing.harness import ApiClient, assert_problem
+
 pytestmark = pytest.mark.postgres
 
 INVALID_CHANGES = {
@@ -52,6 +54,16 @@ INVALID_CHANGES = {
     "DELETE FROM plans WHERE id = 'plan_team'": "subscriptions_plan_id_fkey",
     "UPDATE plans SET id = 'team' WHERE id = 'plan_classic'": "plan_id_has_its_prefix",
     "UPDATE plans SET billing_interval = 'week'": "billing_interval_is_known",
+    "UPDATE plans SET amount = 'NaN'": "amount_is_positive",
+    "UPDATE plans SET description = repeat('x', 501)": "plan_description_is_short",
+    "UPDATE plans SET name = repeat(' ', 1000000) || 'x' WHERE id = 'plan_team'":
+        "plan_name_is_short",
+    "UPDATE subscribers SET name = '  '": "subscriber_name_is_short",
+    "UPDATE subscribers SET company = repeat('x', 501)": "company_is_short",
+    "UPDATE invoices SET description = repeat('x', 501)": "invoice_description_is_short",
+    "UPDATE invoices SET number = repeat('1', 51) WHERE id = 'inv_001'": "invoice_number_is_short",
+    "UPDATE payments SET failure_reason = 'Not a word' WHERE id = 'pay_011'":
+        "failure_reason_is_a_word",
 }  # fmt: skip
 
 
@@ -64,6 +76,38 @@ def test_an_invalid_change_violates_the_expected_constraint(
     with pytest.raises(errors.IntegrityError) as raised:
         rollback_db.execute(f"{statement}; SET CONSTRAINTS ALL IMMEDIATE")
     assert raised.value.diag.constraint_name == constraint
+
+
+@pytest.mark.parametrize(
+    "moment", ["0001-12-31 23:00:00Z BC", "-infinity", "infinity", "10000-01-01 00:00:00Z"]
+)
+def test_no_time_is_outside_of_the_years_that_the_api_can_return(
+    rollback_db: psycopg.Connection, moment: str
+) -> None:
+    times = rollback_db.execute(
+        "SELECT table_name, column_name FROM information_schema.columns"
+        " WHERE data_type LIKE 'timestamp%' AND table_schema = 'public'"
+        " AND table_name <> 'idempotency_keys' AND column_name <> 'updated_at'"
+    ).fetchall()
+    assert len(times) == 20
+    for table, column in times:
+        with pytest.raises(errors.CheckViolation), rollback_db.transaction():
+            rollback_db.execute(f"UPDATE {table} SET {column} = %s", [moment])
+    for table in {table for table, _ in times}:
+        rollback_db.execute(f"ALTER TABLE {table} DISABLE TRIGGER touch")
+        with pytest.raises(errors.CheckViolation), rollback_db.transaction():
+            rollback_db.execute(f"UPDATE {table} SET updated_at = %s", [moment])
+
+
+def test_a_value_that_the_api_cannot_return_is_reported(
+    api: ApiClient, db: psycopg.Connection
+) -> None:
+    db.execute("ALTER TABLE plans DROP CONSTRAINT plan_times_are_in_range")
+    for moment in ("10000-01-01 00:00:00Z", "0001-12-31 00:00:00Z BC"):
+        db.execute("UPDATE plans SET created_at = %s WHERE id = 'plan_team'", [moment])
+        for path in ("/v1/plans", "/v1/plans/plan_team"):
+            assert_problem(api.get(path), 503, "plans", "SQL")
+    assert api.ok("GET", "/v1/plans/plan_starter")
 
 
 def test_an_invoice_can_be_paid_in_sql_together_with_its_payment(db: psycopg.Connection) -> None:
