@@ -131,7 +131,8 @@ def packages(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="session")
 def api_url(packages: Path, cluster: Cluster) -> Iterator[str]:
-    with running_api(packages, f"postgresql://billing_api@127.0.0.1:{cluster.port}/billing") as url:
+    database = f"postgresql://billing_api@127.0.0.1:{cluster.port}/billing"
+    with running_api(packages, database) as (url, _):
         yield url
 
 

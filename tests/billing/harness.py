@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +22,7 @@ FIXTURES = ROOT / "fixtures" / "billing"
 BLUEPRINT = ROOT / "sandboxes" / "blueprints" / "billing"
 API_KEY = "sk_test_ThisOneIsForTestsAlone00000000"
 TIME_LIMIT = 20.0
+MAX_LOG_BYTES = 1024 * 1024
 
 
 class ApiClient(httpx2.Client):
@@ -91,8 +92,8 @@ def start_api(
 
 
 @contextmanager
-def running_api(packages: Path, database_url: str) -> Iterator[str]:
-    """Run the API while the block runs, and yield its URL."""
+def running_api(packages: Path, database_url: str) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Run the API while the block runs, and yield its URL and a function that reads its log."""
     port = reserve_port()
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryFile("w+") as log:
@@ -101,7 +102,7 @@ def running_api(packages: Path, database_url: str) -> Iterator[str]:
         )
         try:
             _wait_until_up(url, process)
-            yield url
+            yield url, lambda: os.pread(log.fileno(), MAX_LOG_BYTES, 0).decode()
         finally:
             process.terminate()
             assert process.wait(TIME_LIMIT) == 0

@@ -51,7 +51,7 @@ def test_a_port_in_use_is_reported_in_one_line(packages: Path, api_url: str) -> 
 
 def test_without_a_database_the_api_is_alive_but_not_ready(packages: Path) -> None:
     nowhere = f"postgresql://billing_api@127.0.0.1:{reserve_port()}/billing"
-    with running_api(packages, nowhere) as url, ApiClient(url) as client:
+    with running_api(packages, nowhere) as (url, _), ApiClient(url) as client:
         assert client.ok("GET", "/healthz") == {"status": "ok"}
         assert_problem(client.get("/readyz"), 503, "refused")
         response = client.get("/v1/plans")
@@ -63,7 +63,7 @@ def test_the_api_becomes_ready_when_the_database_appears(
     packages: Path, cluster: Cluster, seeded_database: str
 ) -> None:
     url = f"postgresql://billing_api@127.0.0.1:{cluster.port}/billing_late"
-    with running_api(packages, url) as api_url:
+    with running_api(packages, url) as (api_url, _):
         assert_problem(httpx2.get(f"{api_url}/readyz"), 503, "billing_late")
         copy_database(cluster, "billing_late", seeded_database)
         assert httpx2.get(f"{api_url}/readyz").status_code == 200
@@ -73,7 +73,7 @@ def test_a_readiness_check_waits_for_a_database_that_is_starting(
     packages: Path, cluster: Cluster, seeded_database: str
 ) -> None:
     url = f"postgresql://billing_api@127.0.0.1:{cluster.port}/billing_later"
-    with running_api(packages, url) as api_url, ThreadPoolExecutor() as pool:
+    with running_api(packages, url) as (api_url, _), ThreadPoolExecutor() as pool:
         check = pool.submit(httpx2.get, f"{api_url}/readyz", timeout=10)
         time.sleep(0.3)
         assert not check.done()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import socket
+from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 
-from tests.billing.harness import ApiClient, assert_problem
+from sandboxes.blueprints import load
+from tests.billing.harness import ApiClient, assert_problem, running_api
+from tests.harness.ports import reserve_port
 
 pytestmark = pytest.mark.postgres
 
@@ -83,24 +88,123 @@ def test_an_invalid_http_request_is_answered_with_a_problem(api_url: str) -> Non
         response = connection.makefile("rb").read()
     assert b" 400 Bad Request\r\n" in response
     assert b"application/problem+json" in response and b'"status":400' in response
+    assert b"\r\nRequest-Id: req_" in response
 
 
-def test_head_responds_like_get_without_a_body(reader: ApiClient) -> None:
-    response = reader.head("/v1/plans")
+@pytest.mark.parametrize("path", ["/v1/plans", "/v1/plans/plan_team", "/docs", "/openapi.json"])
+def test_head_responds_like_get_without_a_body(reader: ApiClient, path: str) -> None:
+    response = reader.head(path)
     assert response.status_code == 200 and not response.content
-    assert int(response.headers["Content-Length"]) == len(reader.get("/v1/plans").content)
+    assert int(response.headers["Content-Length"]) == len(reader.get(path).content)
 
 
-def test_a_page_of_another_origin_may_call_the_api_with_the_key(reader: ApiClient) -> None:
-    asking = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "PATCH"}
-    preflight = httpx2.options(f"{reader.base_url}/v1/plans/plan_team", headers=asking)
-    assert preflight.status_code == 204 and not preflight.content
-    assert preflight.headers["Access-Control-Allow-Origin"] == "*"
-    assert "PATCH" in preflight.headers["Access-Control-Allow-Methods"]
-    assert "Authorization" in preflight.headers["Access-Control-Allow-Headers"]
-    assert reader.get("/v1/plans").headers["Access-Control-Allow-Origin"] == "*"
-    unauthorized = httpx2.get(f"{reader.base_url}/v1/plans", headers=asking)
-    assert unauthorized.headers["Access-Control-Allow-Origin"] == "*"
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/v1/plans", "GET, HEAD, OPTIONS, POST"), ("/v1/invoices/inv_007/pay", "OPTIONS, POST"),
+     ("/docs", "GET, HEAD, OPTIONS")],
+)  # fmt: skip
+def test_options_lists_the_methods_of_a_path_without_the_key(
+    reader: ApiClient, path: str, allowed: str
+) -> None:
+    response = httpx2.options(f"{reader.base_url}{path}")
+    assert response.status_code == 204
+    assert response.headers["Allow"] == allowed
+
+
+ASKED = "authorization,content-type,idempotency-key,traceparent,tracestate,x-request-id"
+
+
+def preflight(api: ApiClient, path: str, method: str, headers: str) -> httpx2.Response:
+    asking = {
+        "Origin": "http://localhost:3000",
+        "Access-Control-Request-Method": method,
+        "Access-Control-Request-Headers": headers,
+    }
+    return httpx2.options(f"{api.base_url}{path}", headers=asking)
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/plans/plan_team", "/v1/nothing", "/openapi.json", "/healthz"]
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE", "PUT"])
+def test_a_page_of_another_origin_may_send_any_method_and_header(
+    reader: ApiClient, path: str, method: str
+) -> None:
+    response = preflight(reader, path, method, ASKED)
+    assert response.status_code == 204 and not response.content
+    assert response.headers["Access-Control-Allow-Origin"] == "*"
+    assert method in response.headers["Access-Control-Allow-Methods"].split(", ")
+    assert response.headers["Access-Control-Allow-Headers"] == ASKED
+
+
+@pytest.mark.parametrize("headers", ["", "a b", "a,,b", "x: y", ","])
+def test_a_preflight_without_valid_headers_allows_the_usual_ones(
+    reader: ApiClient, headers: str
+) -> None:
+    allowed = preflight(reader, "/v1/plans", "POST", headers)
+    assert "Idempotency-Key" in allowed.headers["Access-Control-Allow-Headers"]
+
+
+def test_a_page_of_another_origin_can_read_every_response(reader: ApiClient) -> None:
+    unauthorized = httpx2.get(f"{reader.base_url}/v1/plans")
+    for response in (reader.get("/v1/plans"), reader.delete("/v1/plans"), unauthorized):
+        assert response.headers["Access-Control-Allow-Origin"] == "*"
+        exposed = response.headers["Access-Control-Expose-Headers"].split(", ")
+        assert {"Request-Id", "Retry-After", "Location", "Idempotent-Replayed"} <= {*exposed}
+
+
+def test_every_response_has_a_request_id(reader: ApiClient) -> None:
+    anonymous = httpx2.Client(base_url=reader.base_url)
+    responses = [
+        reader.get("/v1/plans"),
+        reader.get("/v1/nothing"),
+        reader.post("/v1/plans", content=b"{"),
+        reader.post("/v1/plans", content=b"x" * 2 * 1024 * 1024),
+        *(anonymous.get(path) for path in ("/v1/plans", "/", "/docs", "/healthz", "/x")),
+        anonymous.options("/v1/plans"),
+        anonymous.head("/openapi.json"),
+    ]
+    ids = [response.headers["Request-Id"] for response in responses]
+    assert len({*ids}) == len(ids) and all(one.startswith("req_") for one in ids)
+
+
+@pytest.mark.parametrize("header", ["Request-Id", "X-Request-Id", "x-request-id"])
+@pytest.mark.parametrize(
+    ("sent", "taken"),
+    [("4bf92f35-77b3", True), ("a" * 128, True), ("a" * 129, False), ("a b", False),
+     ('"a"', False), ("é", False), ("", False)],
+)  # fmt: skip
+def test_a_valid_request_id_is_taken_over(
+    reader: ApiClient, header: str, sent: str, taken: bool
+) -> None:
+    response = reader.get("/v1/plans", headers={header: sent.encode()})
+    assert (response.headers["Request-Id"] == sent) is taken
+
+
+def test_each_request_is_one_line_of_json_in_the_log(packages: Path) -> None:
+    nowhere = f"postgresql://billing_api@127.0.0.1:{reserve_port()}/billing"
+    with running_api(packages, nowhere) as (url, log), ApiClient(url) as client:
+        client.get("/v1/nothing/é%0A?a=b", headers={"Request-Id": "mine"})
+        client.delete("/v1/plans", headers={"User-Agent": "sandbox-portal"})
+        client.get("/healthz")
+        client.get("/readyz")
+        lines = log().splitlines()
+    first, second = map(json.loads, lines[-3:-1])
+    assert first.pop("ms") >= 0
+    assert datetime.fromisoformat(first.pop("time")).tzinfo == UTC
+    assert first == {
+        "method": "GET",
+        "path": "/v1/nothing/é\n",
+        "status": 404,
+        "request_id": "mine",
+        "user_agent": client.headers["User-Agent"],
+    }
+    assert (second["method"], second["status"]) == ("DELETE", 405)
+    # The portal's own requests aren't counted.
+    requests = load("billing").requests
+    assert requests
+    counted = [requests.further([line.encode()], "").lines for line in lines[-3:]]
+    assert counted == [1, 0, 1]
 
 
 def test_health_checks_need_no_key(reader: ApiClient) -> None:

@@ -179,6 +179,20 @@ def test_an_invalid_invoice_is_reported_by_its_field(
     assert_problem(reader.post("/v1/invoices", json=body), 422, field=field)
 
 
+def test_a_currency_alone_never_changes_what_an_amount_means(api: ApiClient) -> None:
+    body = {"subscriber_id": "sub_002", "subscription_id": "sbn_002"}  # 199.00 EUR
+    assert_problem(
+        api.post("/v1/invoices", json={**body, "currency": "GBP"}), 422, "EUR", field="currency"
+    )
+    draft = "/v1/invoices/inv_008"  # 12.00 USD
+    assert_problem(api.patch(draft, json={"currency": "GBP"}), 422, "USD", field="currency")
+    assert api.ok("POST", "/v1/invoices", 201, json={**body, "currency": "EUR"})
+    priced = {"amount": "170.00", "currency": "GBP"}
+    assert api.ok("POST", "/v1/invoices", 201, json=body | priced).items() >= priced.items()
+    assert api.ok("PATCH", draft, json=priced).items() >= priced.items()
+    assert api.ok("POST", "/v1/invoices", 201, json={**body, "amount": "5"})["currency"] == "EUR"
+
+
 def test_a_draft_can_be_changed_and_then_issued(api: ApiClient) -> None:
     body = {"subscriber_id": "sub_010", "amount": "80", "currency": "CHF", "draft": True}
     draft = api.ok("POST", "/v1/invoices", 201, json=body)
@@ -219,3 +233,90 @@ def test_an_action_on_an_unknown_id_is_not_found(reader: ApiClient) -> None:
     for path in ("invoices/inv_x/pay", "invoices/inv_x/void", "payments/pay_x/refund"):
         assert_problem(reader.post(f"/v1/{path}"), 404)
     assert_problem(reader.patch("/v1/payments/pay_x", json={"status": "failed"}), 404)
+
+
+ENDINGS = [("pay", "paid"), ("void", "void"), ("write-off", "uncollectible")]
+
+
+@pytest.mark.parametrize(("action", "status"), ENDINGS)
+def test_a_subscription_is_active_again_once_its_failed_invoice_is_closed(
+    api: ApiClient, action: str, status: str
+) -> None:
+    pay(api, "inv_007", status="failed")
+    assert status_of(api, "subscriptions/sbn_002") == "past_due"
+    assert api.ok("POST", f"/v1/invoices/inv_007/{action}")["status"] == status
+    assert status_of(api, "subscriptions/sbn_002") == "active"
+
+
+@pytest.mark.parametrize(("action", "status"), ENDINGS)
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_subscription_stays_past_due_while_another_invoice_has_failed(
+    api: ApiClient, action: str, status: str, first: int
+) -> None:
+    body = {"subscriber_id": "sub_002", "subscription_id": "sbn_002"}
+    invoices = ["inv_007", api.ok("POST", "/v1/invoices", 201, json=body)["id"]]
+    for invoice in invoices:
+        pay(api, invoice, status="failed")
+    api.ok("POST", f"/v1/invoices/{invoices.pop(first)}/{action}")
+    assert status_of(api, "subscriptions/sbn_002") == "past_due"
+    api.ok("POST", f"/v1/invoices/{invoices.pop()}/{action}")
+    assert status_of(api, "subscriptions/sbn_002") == "active"
+
+
+def test_closing_the_failed_invoice_leaves_a_new_open_one_alone(api: ApiClient) -> None:
+    pay(api, "inv_007", status="failed")
+    body = {"subscriber_id": "sub_002", "subscription_id": "sbn_002"}
+    api.ok("POST", "/v1/invoices", 201, json=body)
+    assert status_of(api, "subscriptions/sbn_002") == "past_due"
+    api.ok("POST", "/v1/invoices/inv_007/void")
+    assert status_of(api, "subscriptions/sbn_002") == "active"
+
+
+def test_an_overdue_invoice_makes_its_subscription_past_due_until_it_is_due_later(
+    api: ApiClient,
+) -> None:
+    issued = datetime.fromisoformat(api.ok("GET", "/v1/invoices/inv_007")["issued_at"])
+    later = {"due_at": (datetime.now(UTC) + timedelta(days=3)).isoformat()}
+    for due, status in (({"due_at": issued.isoformat()}, "past_due"), (later, "active")):
+        api.ok("PATCH", "/v1/invoices/inv_007", json=due)
+        assert status_of(api, "subscriptions/sbn_002") == status
+    # The last payment of inv_011 has failed.
+    api.ok("PATCH", "/v1/invoices/inv_011", json=later)
+    assert status_of(api, "subscriptions/sbn_004") == "past_due"
+
+
+def test_a_refund_does_not_affect_whether_a_subscription_is_past_due(api: ApiClient) -> None:
+    api.ok("POST", "/v1/payments/pay_010/refund")
+    assert status_of(api, "subscriptions/sbn_004") == "past_due"
+    api.ok("POST", "/v1/invoices/inv_011/pay")
+    paid = next(p for p in payments_of(api, "inv_011") if p["status"] == "succeeded")
+    api.ok("POST", f"/v1/payments/{paid['id']}/refund")
+    assert status_of(api, "subscriptions/sbn_004") == "active"
+
+
+def test_a_paused_or_canceled_subscription_keeps_its_status(api: ApiClient) -> None:
+    for action, status in (("pause", "paused"), ("cancel", "canceled")):
+        api.ok("POST", f"/v1/subscriptions/sbn_002/{action}")
+        pay(api, "inv_007", status="failed")
+        assert status_of(api, "subscriptions/sbn_002") == status
+    api.ok("POST", "/v1/invoices/inv_007/void")
+    assert status_of(api, "subscriptions/sbn_002") == "canceled"
+
+
+def test_a_subscription_resumes_as_past_due_if_a_payment_failed_while_it_was_paused(
+    api: ApiClient,
+) -> None:
+    api.ok("POST", "/v1/subscriptions/sbn_002/pause")
+    pay(api, "inv_007", status="failed")
+    assert api.ok("POST", "/v1/subscriptions/sbn_002/resume")["status"] == "past_due"
+
+
+def test_concurrent_changes_of_several_invoices_leave_the_right_status(api: ApiClient) -> None:
+    body = {"subscriber_id": "sub_002", "subscription_id": "sbn_002"}
+    invoices = [api.ok("POST", "/v1/invoices", 201, json=body)["id"] for _ in range(8)]
+    for invoice in invoices:
+        pay(api, invoice, status="failed")
+    with ThreadPoolExecutor(8) as pool:
+        closed = pool.map(lambda invoice: api.post(f"/v1/invoices/{invoice}/void"), invoices)
+        assert {response.status_code for response in closed} == {200}
+    assert status_of(api, "subscriptions/sbn_002") == "active"

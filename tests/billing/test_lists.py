@@ -83,7 +83,7 @@ def test_money_is_a_decimal_string_and_times_are_in_utc(reader: ApiClient) -> No
         ("invoices?currency=GBP", ["inv_016", "inv_015"]),
         ("payments?status=refunded", ["pay_020"]),
         ("payments?invoice_id=inv_010", ["pay_010", "pay_009"]),
-        ("payments?method=bank_transfer&status=pending", ["pay_007"]),
+        ("payments?method=bank_transfer&status=pending", ["pay_007", "pay_017"]),
         ("payments?subscriber_id=sub_008", ["pay_019", "pay_018"]),
     ],
 )
@@ -96,7 +96,40 @@ def test_invoices_are_filtered_by_due_date(reader: ApiClient) -> None:
     overdue = reader.ok("GET", "/v1/invoices", params={"status": "open", "due_before": now})
     assert [row["id"] for row in overdue["data"]] == ["inv_011"]
     ahead = reader.ok("GET", "/v1/invoices", params={"status": "open", "due_after": now})
-    assert [row["id"] for row in ahead["data"]] == ["inv_007"]
+    assert [row["id"] for row in ahead["data"]] == ["inv_007", "inv_020", "inv_016"]
+
+
+def test_a_date_in_a_filter_stands_for_its_start_in_utc(reader: ApiClient) -> None:
+    created = datetime.fromisoformat(reader.ok("GET", "/v1/invoices/inv_007")["created_at"])
+    day, next_day = created.date(), created.date() + timedelta(days=1)
+    for moments in ((day, next_day), (f"{day}T00:00:00Z", f"{next_day}T02:00:00+02:00")):
+        filters = dict(zip(("created_after", "created_before"), map(str, moments), strict=True))
+        found = reader.ok("GET", "/v1/invoices", params=filters)["data"]
+        assert "inv_007" in [row["id"] for row in found]
+        assert all(row["created_at"].startswith(str(day)) for row in found)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["2026", "1767225600", "2026-1-1", "20260101", "2026-W01-1", "2026-02-30", "2026-01-01\n",
+     "2026-01-01T09:30", "2026-01-01T09:30:00", "2026-01-01 09:30:00Z", "2026-01-01T24:00:00Z",
+     "2026-01-01T09:30:00+0100", "2026-01-01T09:30:00+25:00",
+     "\u0662026-01-01", "infinity", "now", ""],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["created_after", "created_before", "due_after", "due_before"])
+def test_a_time_in_a_filter_is_rfc_3339_or_a_date(
+    reader: ApiClient, name: str, moment: str
+) -> None:
+    assert_problem(reader.get("/v1/invoices", params={name: moment}), 422, field=name)
+
+
+@pytest.mark.parametrize(
+    "moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.999999999-14:00", "0001-01-01"]
+)
+def test_a_filter_may_be_any_time(reader: ApiClient, moment: str) -> None:
+    for resource in ("subscriptions", "invoices", "payments"):
+        page = reader.ok("GET", f"/v1/{resource}", params={"created_after": moment})
+        assert page["total"] == (COUNTS[resource] if moment.startswith("0001") else 0)
 
 
 def test_lists_are_filtered_by_creation_date(reader: ApiClient) -> None:
@@ -132,10 +165,21 @@ def test_a_repeated_parameter_is_rejected(reader: ApiClient) -> None:
     assert_problem(reader.get("/v1/invoices?status=open&status=paid"), 422, "once")
 
 
-@pytest.mark.parametrize("moment", ["x y", "2026-01-01T00:00:00+00:00 inv_001"])
-def test_a_made_up_cursor_is_handled(reader: ApiClient, moment: str) -> None:
-    cursor = base64.urlsafe_b64encode(moment.encode()).decode()
-    assert reader.get("/v1/invoices", params={"cursor": cursor}).status_code in (200, 422)
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("2026-01-01T00:00:00+00:00 inv_001", 200),
+        ("0001-01-01T00:00:00+14:00 inv_001", 200),
+        ("x y", 422),
+        ("2026 inv_001", 422),
+        ("2026-01-01T00:00:00+00:00 inv_001\n", 422),
+        ("2026-01-01T00:00:00+00:00 inv\0001", 422),
+        ("infinity inv_001", 422),
+    ],
+)
+def test_a_made_up_cursor_is_handled(reader: ApiClient, text: str, status: int) -> None:
+    cursor = base64.urlsafe_b64encode(text.encode()).decode()
+    assert reader.get("/v1/invoices", params={"cursor": cursor}).status_code == status
 
 
 @pytest.mark.parametrize("resource", COUNTS)

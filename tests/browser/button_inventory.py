@@ -270,7 +270,7 @@ BUTTONS = [
     Button(
         "button Open",
         "explorer",
-        expect_path(".+operation=get_a_plan"),
+        expect_path(".+operation=getPlan"),
         use_phone_width,
         script=False,
     ),

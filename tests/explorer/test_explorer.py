@@ -61,8 +61,8 @@ def test_the_page_does_not_contain_the_key(web: Client, sandbox: Sandbox) -> Non
     key = sandbox.secrets["API_KEY"]
     answers = [
         web.get(address(sandbox)),
-        send(web, sandbox, "list_plans"),
-        web.post(address(sandbox, "explorer-send"), {"operation": "list_plans"}),
+        send(web, sandbox, "listPlans"),
+        web.post(address(sandbox, "explorer-send"), {"operation": "listPlans"}),
     ]
     assert all(key not in response.content.decode() for response in answers)
     assert "credentials_read" not in event_kinds(sandbox)
@@ -79,7 +79,7 @@ def test_going_back_to_a_sent_request_opens_the_explorer_and_sends_nothing(
 def test_a_request_is_sent_and_its_response_shown(
     web: Client, sandbox: Sandbox, api: SandboxApi
 ) -> None:
-    response = send(web, sandbox, "list_plans", **{"query.limit": "2", "query.active": "true"})
+    response = send(web, sandbox, "listPlans", **{"query.limit": "2", "query.active": "true"})
     shown = text(response)
     assert api.targets == ["GET /v1/plans?limit=2&active=true"]
     assert "200 OK" in shown and re.search(r"\d+ ms", shown)
@@ -90,26 +90,26 @@ def test_a_request_is_sent_and_its_response_shown(
 
 def test_a_change_refreshes_the_data(web: Client, sandbox: Sandbox, api: SandboxApi) -> None:
     body = '{\r\n  "name": "Größer"\r\n}'
-    response = send(web, sandbox, "create_a_plan", body=body)
+    response = send(web, sandbox, "createPlan", body=body)
     assert api.asked[1].body == '{\n  "name": "Größer"\n}'
     assert "201 Created" in text(response)
     assert 'hx-swap-oob="true"' in response.content.decode()
     assert "10 of 13" in text(response)
-    looked = send(web, sandbox, "get_a_plan", id="plan_1")
+    looked = send(web, sandbox, "getPlan", id="plan_1")
     assert "hx-swap-oob" not in looked.content.decode()
 
 
 def test_an_error_response_is_shown(web: Client, sandbox: Sandbox) -> None:
-    shown = text(send(web, sandbox, "get_a_plan", id="nothing"))
+    shown = text(send(web, sandbox, "getPlan", id="nothing"))
     assert "404 Not Found" in shown
     assert "10 of 12" not in shown
 
 
 def test_the_form_shows_examples_and_keeps_input(web: Client, sandbox: Sandbox) -> None:
-    page = web.get(address(sandbox), {"operation": "change_a_plan"}).content.decode()
+    page = web.get(address(sandbox), {"operation": "updatePlan"}).content.decode()
     assert 'value="plan_team"' in page
     assert "Team plus" in page
-    filled = {"operation": "change_a_plan", "path.id": "plan_3", "body": '{"name": "Mine"}'}
+    filled = {"operation": "updatePlan", "path.id": "plan_3", "body": '{"name": "Mine"}'}
     page = web.post(address(sandbox, "explorer-send"), filled).content.decode()
     assert 'value="plan_3"' in page
     assert "{&quot;name&quot;: &quot;Mine&quot;}" in page
@@ -119,7 +119,7 @@ def test_a_missing_path_parameter_is_rejected(
     web: Client, sandbox: Sandbox, api: SandboxApi
 ) -> None:
     for value in ("", ".."):
-        assert "id: Required" in text(send(web, sandbox, "get_a_plan", id=value))
+        assert "id: Required" in text(send(web, sandbox, "getPlan", id=value))
     assert api.targets == []
 
 
@@ -127,7 +127,7 @@ def test_responses_are_always_shown_as_text(web: Client, sandbox: Sandbox, api: 
     evil = b"<script>alert(1)</script>"
     headers = {"Content-Type": "text/html", "X-Evil": "<b>", "Refresh": "0;url=//evil.example"}
     api.replies["/v1/plans"] = Reply(body=evil, headers=headers)
-    response = send(web, sandbox, "list_plans")
+    response = send(web, sandbox, "listPlans")
     assert evil.decode() not in response.content.decode()
     assert "&lt;script&gt;alert(1)" in response.content.decode()
     assert "x-evil &lt;b&gt;" in text(response)
@@ -159,15 +159,15 @@ def test_unusual_responses_are_shown(
     web: Client, sandbox: Sandbox, api: SandboxApi, body: bytes
 ) -> None:
     api.replies["/v1/plans"] = Reply(body=body)
-    assert "200 OK" in text(send(web, sandbox, "list_plans"))
-    assert web.get(address(sandbox), {"table": "list_plans"}).status_code == 200
+    assert "200 OK" in text(send(web, sandbox, "listPlans"))
+    assert web.get(address(sandbox), {"table": "listPlans"}).status_code == 200
 
 
 def test_unusual_items_are_shown_in_a_table(web: Client, sandbox: Sandbox, api: SandboxApi) -> None:
     odd = {"id": None, "name": {"a": ["<b>"]}, "amount": "9" * 5000, "created_at": "2026-99-99"}
     things = [odd, {}, 3, {"id": "\ud800/?&", "created_at": "2026-99-99T99:99:99Z"}]
     api.replies["/v1/plans"] = Reply(body=json.dumps({"data": things, "total": "x"}).encode())
-    page = web.get(address(sandbox), {"table": "list_plans"}).content.decode()
+    page = web.get(address(sandbox), {"table": "listPlans"}).content.decode()
     assert "&lt;b&gt;" in page and "<b>" not in page
     assert "9" * 100 not in page.partition("<dialog")[0]
 
@@ -176,25 +176,25 @@ def test_large_and_binary_responses_are_truncated(
     web: Client, sandbox: Sandbox, api: SandboxApi
 ) -> None:
     api.replies["/v1/plans"] = Reply(body=b"x" * (2 * explorer_client.MAX_RESPONSE_BYTES))
-    response = send(web, sandbox, "list_plans")
+    response = send(web, sandbox, "listPlans")
     assert "Response truncated." in text(response)
     assert len(response.content) < 500_000
     api.replies["/v1/plans"] = Reply(body=b"\x89PNG\0", headers={"Content-Type": "image/png"})
-    assert "5 bytes of image/png" in text(send(web, sandbox, "list_plans"))
+    assert "5 bytes of image/png" in text(send(web, sandbox, "listPlans"))
 
 
 def test_viewing_the_command_with_the_key_is_recorded(
     web: Client, sandbox: Sandbox, api: SandboxApi
 ) -> None:
     filled = {"body": '{"name": "It\'s"}', "as": "curl"}
-    shown = send(web, sandbox, "create_a_plan", **filled).content.decode()
+    shown = send(web, sandbox, "createPlan", **filled).content.decode()
     assert f"Bearer {sandbox.secrets['API_KEY']}" in shown
     assert api.targets == []
     assert event_kinds(sandbox).count("credentials_read") == 1
 
 
 def test_tables_are_paginated_by_cursor(web: Client, sandbox: Sandbox) -> None:
-    first = web.get(address(sandbox), {"table": "list_plans"}, headers=DATA).content.decode()
+    first = web.get(address(sandbox), {"table": "listPlans"}, headers=DATA).content.decode()
     (following,) = re.findall(r'hx-get="([^"]*cursor=10)"', first)
     rest = web.get(following.replace("&amp;", "&"), headers=DATA)
     assert "plan_11" in text(rest) and "2 of 12" in text(rest)
@@ -202,26 +202,24 @@ def test_tables_are_paginated_by_cursor(web: Client, sandbox: Sandbox) -> None:
 
 
 def test_a_row_opens_as_json_without_javascript(web: Client, sandbox: Sandbox) -> None:
-    page = web.get(address(sandbox), {"table": "list_plans", "row": "plan_3"})
+    page = web.get(address(sandbox), {"table": "listPlans", "row": "plan_3"})
     assert "<h3>plan_3</h3>" in page.content.decode()
 
 
 def test_empty_and_broken_lists_are_reported(
     web: Client, sandbox: Sandbox, api: SandboxApi
 ) -> None:
-    assert "No rows." in text(web.get(address(sandbox), {"table": "list_payments"}))
+    assert "No rows." in text(web.get(address(sandbox), {"table": "listPayments"}))
     api.replies["/v1/payments"] = Reply(503)
-    assert "returned 503" in text(web.get(address(sandbox), {"table": "list_payments"}))
+    assert "returned 503" in text(web.get(address(sandbox), {"table": "listPayments"}))
     for body in (b"[]", b"no json", b'{"data": 3}'):
         api.replies["/v1/payments"] = Reply(body=body)
-        assert "did not return a list" in text(
-            web.get(address(sandbox), {"table": "list_payments"})
-        )
+        assert "did not return a list" in text(web.get(address(sandbox), {"table": "listPayments"}))
 
 
 def test_htmx_fetches_only_the_operation(web: Client, sandbox: Sandbox, api: SandboxApi) -> None:
     part = {**HTMX, "HX-Target": "requests"}
-    response = web.get(address(sandbox), {"operation": "pay_an_invoice"}, headers=part)
+    response = web.get(address(sandbox), {"operation": "payInvoice"}, headers=part)
     assert "<html" not in response.content.decode()
     assert "Pay an invoice" in text(response)
     assert api.targets == []
@@ -238,7 +236,7 @@ def test_other_users_cannot_open_the_explorer(
         if visitor:
             client.force_login(visitor)
         for method in (client.get, client.post):
-            response = method(address(sandbox, name), {"operation": "list_plans"})
+            response = method(address(sandbox, name), {"operation": "listPlans"})
             if visitor is None:
                 assert response.status_code == 302 and "/login/" in response["Location"]
             else:
@@ -250,7 +248,7 @@ def test_requests_need_a_csrf_token(alice: User, sandbox: Sandbox, api: SandboxA
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(alice)
     for name in ("explorer-send", "download-env", "download-postman"):
-        data = {"operation": "create_a_plan", "body": "{}"}
+        data = {"operation": "createPlan", "body": "{}"}
         assert strict.post(address(sandbox, name), data).status_code == 403
     assert api.asked == []
 
@@ -265,14 +263,14 @@ def test_an_ended_or_hanging_sandbox_is_reported(
 ) -> None:
     monkeypatch.setattr(explorer_client, "TIMEOUT_SECONDS", 0.3)
     lost = with_api_address(sandbox, f"127.0.0.1:{reserve_port()}")
-    for response in (web.get(address(lost)), send(web, lost, "list_plans")):
+    for response in (web.get(address(lost)), send(web, lost, "listPlans")):
         assert response.status_code == 200
         assert "The portal can&#x27;t reach the sandbox" in text(response)
     with run_on_commit():
         actions.destroy(sandbox, alice)
-    for response in (web.get(address(sandbox)), send(web, sandbox, "list_plans")):
+    for response in (web.get(address(sandbox)), send(web, sandbox, "listPlans")):
         assert "Only a running sandbox responds" in text(response)
-    whole = web.post(address(sandbox, "explorer-send"), {"operation": "list_plans"})
+    whole = web.post(address(sandbox, "explorer-send"), {"operation": "listPlans"})
     assert "Only a running sandbox responds" in text(whole)
 
 

@@ -120,13 +120,13 @@ def test_the_explorer_works_on_a_real_sandbox(
     assert "plan_team" in page and "5 of 5" in page
     address = reverse("explorer-send", args=[sandbox.public_id])
     new = {
-        "operation": "create_a_plan",
+        "operation": "createPlan",
         "body": NEW_PLAN,
     }
     shown = text(web.post(address, new, headers=HTMX))
     assert "201 Created" in shown and "6 of 6" in shown
     change = {
-        "operation": "change_a_plan",
+        "operation": "updatePlan",
         "path.id": "plan_team",
         "body": NEW_NAME,
     }

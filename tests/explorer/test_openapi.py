@@ -50,23 +50,23 @@ def test_operations_of_billing_are_grouped_by_resource(billing: openapi.Descript
 
 
 def test_a_list_has_columns_and_a_detail_operation(billing: openapi.Description) -> None:
-    invoices = billing.operations["list_invoices"]
+    invoices = billing.operations["listInvoices"]
     assert invoices.columns[:3] == ["id", "number", "subscriber_id"]
     reader = billing.detail_operation(invoices)
     assert reader and reader.path == "/v1/invoices/{id}"
-    assert billing.related_list(billing.operations["pay_an_invoice"]) == invoices
+    assert billing.related_list(billing.operations["payInvoice"]) == invoices
 
 
 def test_path_values_are_escaped(
     billing: openapi.Description,
 ) -> None:
-    reader = billing.operations["get_a_plan"]
+    reader = billing.operations["getPlan"]
     assert reader.target({"path.id": "a/b?c#d e"}) == "/v1/plans/a%2Fb%3Fc%23d%20e"
     for nothing in ({}, {"path.id": " "}, {"path.id": ".."}):
         with pytest.raises(ValidationFailed) as refused:
             reader.target(nothing)
         assert refused.value.field == "id"
-    plans = billing.operations["list_plans"]
+    plans = billing.operations["listPlans"]
     filled = {"query.limit": "3", "query.cursor": "", "query.currency": "a&b", "query.other": "x"}
     assert plans.target(filled) == "/v1/plans?limit=3&currency=a%26b"
 

@@ -318,7 +318,7 @@ def test_requests_of_the_api_explorer_are_activity(client: httpx2.Client, portal
         page = person.get(f"{path}/api/").text
         assert "plan_team" in page and "5 of 5" in page
         plan = '{"name": "Ours", "amount": "7.00", "currency": "EUR"}'
-        tried = send(person, f"{path}/api/send/", operation="create_a_plan", body=plan).text
+        tried = send(person, f"{path}/api/send/", operation="createPlan", body=plan).text
         assert "201 Created" in tried and "6 of 6" in tried
         collection = send(person, f"{path}/credentials/postman/").json()
     assert collection["variable"][0]["value"] == sandbox["endpoints"]["api"]

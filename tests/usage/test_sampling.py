@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from django.utils import timezone
 
@@ -25,6 +27,21 @@ def send_requests(runtime, sandbox, *lines: str) -> None:
 def requests(sandbox) -> list[int | None]:
     """Return the request count of each sample."""
     return list(sandbox.samples.values_list("requests", flat=True))
+
+
+def logged(method, client="curl"):
+    """Return a line of the billing API's request log."""
+    request = {"time": "2026-01-31T12:00:00.000Z", "method": method, "path": "/v1/plans"}
+    response = {"status": 200, "ms": 4.2, "request_id": "req_1", "user_agent": client}
+    return json.dumps(request | response, separators=(",", ":"))
+
+
+def test_requests_of_the_portal_itself_are_not_counted(alice, runtime, clock):
+    sandbox = launch(alice)
+    clock.forward(seconds=5)
+    send_requests(runtime, sandbox, logged("GET", "sandbox-portal"), logged("GET"))
+    sweep()
+    assert requests(sandbox) == [1]
 
 
 def test_a_sweep_records_the_usage_of_each_sandbox(alice, runtime, clock):
@@ -56,12 +73,10 @@ def test_samples_are_20_seconds_apart_and_retained_for_7_days(alice, runtime, cl
 def test_requests_are_the_log_lines_that_match_the_blueprints_pattern(alice, runtime, clock):
     sandbox = launch(alice)
     clock.forward(seconds=5)
-    send_requests(
-        runtime, sandbox, "GET /v1/plans 200 4 ms", "POST /v1/plans 201 9 ms", "Traceback: GET /"
-    )
+    send_requests(runtime, sandbox, logged("GET"), logged("POST"), "Traceback: GET /")
     sweep()
     clock.forward(minutes=1)
-    send_requests(runtime, sandbox, "DELETE /v1/plans/plan_1 204 3 ms")
+    send_requests(runtime, sandbox, logged("DELETE"))
     sweep()
     assert requests(sandbox) == [2, 3]
 
@@ -73,7 +88,7 @@ def test_the_log_of_an_unused_sandbox_is_not_read(alice, runtime, clock, monkeyp
     used, idle = launch(alice), launch(alice)
     sweep()
     clock.forward(minutes=1)
-    send_requests(runtime, used, "GET /v1/plans 200 4 ms")
+    send_requests(runtime, used, logged("GET"))
     sweep()
     clock.forward(minutes=1)
     sweep()
@@ -85,10 +100,10 @@ def test_the_log_of_an_unused_sandbox_is_not_read(alice, runtime, clock, monkeyp
 def test_an_unreadable_log_loses_no_sample_and_no_request(alice, runtime, clock):
     sandbox = launch(alice)
     clock.forward(seconds=5)
-    send_requests(runtime, sandbox, "GET /v1/plans 200 4 ms")
+    send_requests(runtime, sandbox, logged("GET"))
     sweep()
     clock.forward(minutes=1)
-    send_requests(runtime, sandbox, "GET /v1/plans 200 4 ms")
+    send_requests(runtime, sandbox, logged("GET"))
     runtime.fail_next("count_lines", EngineUnreachable("The engine did not answer."))
     assert sweep().errors == []
     assert requests(sandbox) == [1, None]
@@ -101,7 +116,7 @@ def test_without_a_blueprint_no_requests_are_counted(alice, runtime, clock):
     sandbox = launch(alice)
     Sandbox.objects.update(blueprint="gone")
     assert "gone" not in blueprints.available()
-    send_requests(runtime, sandbox, "GET /v1/plans 200 4 ms")
+    send_requests(runtime, sandbox, logged("GET"))
     sweep()
     assert requests(sandbox) == [None]
 
@@ -109,7 +124,7 @@ def test_without_a_blueprint_no_requests_are_counted(alice, runtime, clock):
 def test_logs_are_read_by_a_worker_and_not_by_the_sweep(alice, runtime, clock):
     sandbox = launch(alice)
     clock.forward(seconds=5)
-    send_requests(runtime, sandbox, "GET /v1/plans 200 4 ms")
+    send_requests(runtime, sandbox, logged("GET"))
     Sweep().run()  # What it sent to the worker stays undone.
     assert requests(sandbox) == [None]
     request_counts.count_requests()

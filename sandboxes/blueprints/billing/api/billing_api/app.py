@@ -1,9 +1,8 @@
-"""The WSGI application: routing, authentication, responses, and the request log."""
+"""The WSGI application: routing, authentication and responses."""
 
 from __future__ import annotations
 
 import re
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable
@@ -11,25 +10,29 @@ from hmac import compare_digest
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 import psycopg2
 
-from . import documentation, health, parsing
-from .database import Database, DatabaseUnavailable
-from .database_errors import UNAVAILABLE, to_problem, unavailable
+from . import cors, documentation, health, idempotency, parsing
+from .database import Cursor, Database, DatabaseUnavailable
+from .database_errors import UNAVAILABLE, to_problem
+from .idempotency import Outcome
+from .request_log import log_request, request_id
 from .resources import OPERATIONS
 from .settings import Settings
-from .web import MAX_BODY_BYTES, Call, Operation, Problem, Response, status_line
+from .web import (
+    MAX_BODY_BYTES,
+    Call,
+    Operation,
+    Problem,
+    Response,
+    status_line,
+    unavailable,
+)
 
-UNLOGGED_PATHS = {"/healthz", "/readyz"}
-"""Paths whose successful requests are not logged."""
-
-# Pages of any origin may call the API: requests need the key, and cookies aren't used.
 COMMON_HEADERS = [
-    ("Access-Control-Allow-Origin", "*"),
-    ("Access-Control-Expose-Headers", "Location, Retry-After, WWW-Authenticate"),
+    *cors.HEADERS,
     ("Cache-Control", "no-store"),
     ("X-Content-Type-Options", "nosniff"),
 ]
@@ -38,6 +41,12 @@ PATH = re.compile(r"(?P<list>/v1/[a-z]+)(?:/(?P<id>[a-z0-9_]+)(?P<action>/[a-z-]
 
 Environ = dict[str, Any]
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
+
+
+class Created(msgspec.Struct):
+    """The part of a created resource that its location needs."""
+
+    id: str
 
 
 class Application:
@@ -51,56 +60,61 @@ class Application:
             self._routes.setdefault(operation.path, {})[operation.method] = operation
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        started = time.monotonic()
-        method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO") or "/"
+        started, identifier = time.monotonic(), request_id(environ)
         try:
-            response = self._respond(environ, method, path)
+            response = self._respond(environ)
         except Problem as problem:
             response = problem.response()
         except Exception:  # noqa: BLE001 - the client always gets a response
             traceback.print_exc()
-            response = Problem(
-                500, "Internal server error; see the logs of the sandbox."
-            ).response()
-        _log_request(method, path, response.status, started)
-        return _send(environ, start_response, method, response)
+            detail = f"Internal server error; see the logs of the sandbox at {identifier}."
+            response = Problem(500, detail).response()
+        response.headers = [*response.headers, ("Request-Id", identifier)]
+        log_request(environ, response.status, identifier, started)
+        return _send(environ, start_response, response)
 
-    def _respond(self, environ: Environ, method: str, path: str) -> Response:
-        if not path.startswith("/v1/"):
-            return self._respond_without_key(method, path)
-        routes, row_id = self._match_route(path)
+    def _respond(self, environ: Environ) -> Response:
+        method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO") or "/"
+        in_api = path.startswith("/v1/")
+        routes, row_id = self._match_route(path) if in_api else ({"GET": None}, "")
         if method == "OPTIONS":
-            return _preflight(routes)
-        self._authenticate(environ.get("HTTP_AUTHORIZATION", ""))
+            asked_headers = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
+            return cors.preflight(_allowed_methods(routes), asked_headers)
+        if in_api:
+            self._authenticate(environ.get("HTTP_AUTHORIZATION", ""))
         if not routes:
             raise Problem(404, f"Not found: {path}.")
-        operation = routes.get("GET" if method == "HEAD" else method)
-        if operation is None:
+        name = "GET" if method == "HEAD" else method
+        if name not in routes:
             raise _not_allowed(method, path, routes)
-        return self._run_operation(operation, row_id, environ)
+        operation = routes[name]
+        return self._run(operation, row_id, environ) if operation else self._respond_openly(path)
 
-    def _run_operation(self, operation: Operation, row_id: str, environ: Environ) -> Response:
+    def _run(self, operation: Operation, row_id: str, environ: Environ) -> Response:
         read_only = operation.method == "GET"
         query = parsing.parse_query(operation, environ.get("QUERY_STRING", ""))
         body = None if read_only else parsing.parse_body(operation, _read_body(environ))
+        key = "" if read_only else idempotency.parse_key(environ.get("HTTP_IDEMPOTENCY_KEY"))
+        route = f"{operation.method} {environ['PATH_INFO']}"
+
+        def run(cursor: Cursor) -> Outcome:
+            def handle() -> bytes:
+                return msgspec.json.encode(operation.handle(Call(cursor, row_id, body, query)))
+
+            if not key:
+                return Outcome(handle())
+            return idempotency.run_once(cursor, route, key, msgspec.json.encode(body), handle)
+
         try:
-            result = self._database.transaction(
-                lambda cursor: operation.handle(Call(cursor, row_id, body, query)),
-                read_only=read_only,
-            )
+            outcome = self._database.transaction(run, read_only=read_only)
         except DatabaseUnavailable as error:
             raise unavailable(UNAVAILABLE) from error
         except psycopg2.Error as error:
             raise to_problem(error) from error
-        response = Response(operation.status, msgspec.json.encode(result))
-        if operation.status == HTTPStatus.CREATED:
-            response.headers = [("Location", f"{operation.path}/{result.id}")]
-        return response
+        return _success(operation, outcome)
 
-    def _respond_without_key(self, method: str, path: str) -> Response:
+    def _respond_openly(self, path: str) -> Response:
         """Respond to paths outside the API, which need no key."""
-        if method not in ("GET", "HEAD"):
-            raise _not_allowed(method, path, {"GET": None})
         if path == "/healthz":
             return health.healthz()
         if path == "/readyz":
@@ -124,29 +138,27 @@ class Application:
             )
 
 
+def _success(operation: Operation, outcome: Outcome) -> Response:
+    response = Response(operation.status, outcome.body)
+    if operation.status == HTTPStatus.CREATED:
+        created = msgspec.json.decode(outcome.body, type=Created)
+        response.headers = [("Location", f"{operation.path}/{created.id}")]
+    if outcome.replayed:
+        response.headers = [*response.headers, ("Idempotent-Replayed", "true")]
+    return response
+
+
 def _unauthorized(detail: str, error: str) -> Problem:
     return Problem(401, detail, headers=[("WWW-Authenticate", f'Bearer realm="billing"{error}')])
 
 
 def _not_allowed(method: str, path: str, routes: dict[str, Any]) -> Problem:
-    return Problem(
-        405, f"{method} is not allowed for {path}.", headers=[("Allow", _allowed_methods(routes))]
-    )
+    allowed = _allowed_methods(routes)
+    return Problem(405, f"{method} is not allowed for {path}.", headers=[("Allow", allowed)])
 
 
 def _allowed_methods(routes: dict[str, Any]) -> str:
     return ", ".join(sorted({*routes, "OPTIONS", *(["HEAD"] if "GET" in routes else [])}))
-
-
-def _preflight(routes: dict[str, Operation]) -> Response:
-    """Respond to the CORS preflight request that browsers send before a cross-origin request."""
-    headers = [
-        ("Allow", _allowed_methods(routes)),
-        ("Access-Control-Allow-Methods", _allowed_methods(routes)),
-        ("Access-Control-Allow-Headers", "Authorization, Content-Type"),
-        ("Access-Control-Max-Age", "600"),
-    ]
-    return Response(204, headers=headers)
 
 
 def _read_body(environ: Environ) -> bytes:
@@ -156,26 +168,16 @@ def _read_body(environ: Environ) -> bytes:
     return body
 
 
-def _send(
-    environ: Environ, start_response: StartResponse, method: str, response: Response
-) -> Iterable[bytes]:
+def _send(environ: Environ, start_response: StartResponse, response: Response) -> Iterable[bytes]:
     headers = [*COMMON_HEADERS, *response.headers]
     if response.status != HTTPStatus.NO_CONTENT:
-        headers.append(("Content-Type", response.content_type))
-    if response.file:
-        file = Path(response.file).open("rb")  # noqa: SIM115 - the server closes it
-        start_response("200 OK", headers)
-        wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](file)
-        return wrapped
-    headers.append(("Content-Length", str(len(response.body))))
+        size = Path(response.file).stat().st_size if response.file else len(response.body)
+        headers += [("Content-Type", response.content_type), ("Content-Length", str(size))]
     start_response(status_line(response.status), headers)
-    return [] if method == "HEAD" else [response.body]
-
-
-def _log_request(method: str, path: str, status: int, started: float) -> None:
-    if path in UNLOGGED_PATHS and status < HTTPStatus.INTERNAL_SERVER_ERROR:
-        return
-    duration_ms = (time.monotonic() - started) * 1000
-    # Quoted again, as a line break in the path would look like another line of the log.
-    sys.stdout.write(f"{method} {quote(path)} {status} {duration_ms:.0f} ms\n")
-    sys.stdout.flush()
+    if environ["REQUEST_METHOD"] == "HEAD":
+        return []
+    if not response.file:
+        return [response.body]
+    file = Path(response.file).open("rb")  # noqa: SIM115 - the server closes it
+    wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](file)
+    return wrapped

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg2
 from psycopg2 import errorcodes
 
-from .web import Problem, conflict, invalid
+from .web import Problem, conflict, invalid, unavailable
 
 UNIQUE_VIOLATIONS = {
     "plans_name_key": "A plan with this name already exists.",
@@ -15,9 +15,21 @@ UNIQUE_VIOLATIONS = {
 }
 
 CHECK_VIOLATIONS = {
+    "amount_is_positive": ("amount", "must be positive"),
+    "company_is_short": ("company", "must have at most 500 characters"),
+    "country_has_two_letters": ("country", "must be two capital letters, such as DE"),
     "due_after_it_is_issued": ("due_at", "must not be before the invoice was issued"),
     "due_in_this_century": ("due_at", "must be a date in this century"),
+    "email_looks_like_one": ("email", "must be an email address, such as ada@example.com"),
+    "failure_reason_is_a_word": ("failure_reason", "must be lower-case letters, digits and _"),
+    "invoice_description_is_short": ("description", "must have at most 500 characters"),
+    "plan_description_is_short": ("description", "must have at most 500 characters"),
+    "plan_name_is_short": ("name", "must have 1 to 80 characters"),
+    "stellar_address_looks_like_one": ("stellar_address", "must be a Stellar account address"),
+    "subscriber_name_is_short": ("name", "must have 1 to 120 characters"),
+    "trial_days_are_sane": ("trial_days", "must be 0 to 365"),
 }
+"""Constraints on one value. The API checks them first; these are for differences in detail."""
 
 DATA_EXCEPTION_CLASS = errorcodes.CLASS_DATA_EXCEPTION
 INTEGRITY_CLASS = errorcodes.CLASS_INTEGRITY_CONSTRAINT_VIOLATION
@@ -46,8 +58,3 @@ def to_problem(error: psycopg2.Error) -> Problem:
     if code in BUSY_CODES:
         return unavailable("Another session holds a lock on this data. Try again later.")
     return unavailable(f"Database error: {error.diag.message_primary or error}.")
-
-
-def unavailable(detail: str) -> Problem:
-    """Return a 503 problem with `Retry-After`."""
-    return Problem(503, detail, headers=[("Retry-After", "1")])

@@ -7,8 +7,7 @@ import psycopg2
 from psycopg2.sql import SQL, Identifier
 
 from .database import Cursor, Database, DatabaseUnavailable
-from .database_errors import unavailable
-from .web import Response
+from .web import Response, unavailable
 
 SEEDED_TABLES = ("plans", "subscribers", "invoices")
 

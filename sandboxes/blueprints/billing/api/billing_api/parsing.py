@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from .resources.table import Moment
 from .web import Operation, Problem, invalid
 
 # msgspec names the field in a path at the end of the message or, for a missing or unknown
@@ -25,7 +26,12 @@ TYPE_NAMES = {
     "array": "an array",
 }
 TIMESTAMP = "a time with a time zone, such as 2026-01-31T09:30:00Z"
+MOMENT = f"{TIMESTAMP}, or a date, such as 2026-01-31; in a URL, write + as %2B"
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+LINE = "text on one line, without NUL or other control characters"
 PATTERN_MESSAGES = {
+    "company": LINE,
+    "name": f"{LINE}, and not blank",
     "amount": 'a positive decimal string, such as "49.00"',
     "country": "two capital letters, such as DE",
     "email": "an email address, such as ada@example.com",
@@ -61,12 +67,20 @@ def parse_query(operation: Operation, query: str) -> Any:
     if len(values) < len(pairs):
         raise Problem(422, "Each parameter can be given only once.")
     for name, value in pairs:
-        if "\0" in value:
-            raise invalid(name, "must not contain NUL characters")
+        if CONTROL.search(value):
+            raise invalid(name, "must not contain NUL or other control characters")
     try:
-        return msgspec.convert(values, operation.query, strict=False)
+        return msgspec.convert(values, operation.query, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as error:
         raise _to_problem(error, operation.query, "query") from None
+
+
+def _decode(wanted: type, value: str) -> Moment:
+    assert wanted is Moment
+    try:
+        return Moment.parse(value)
+    except ValueError:
+        raise ValueError(f"must be {MOMENT}") from None
 
 
 def _to_problem(error: msgspec.ValidationError, model: Any, source: str) -> Problem:
@@ -83,11 +97,17 @@ def _expectation(text: str, model: Any, field: str) -> str:
     if text.startswith("Invalid enum value"):
         return f"must be one of {', '.join(_literal_values(get_type_hints(model)[field]))}"
     if "matching regex" in text:
-        return f"must be {PATTERN_MESSAGES.get(field, 'text without NUL, and not blank')}"
+        return f"must be {_pattern_message(field)}"
     if "datetime" in text or "RFC3339" in text:
         return f"must be {TIMESTAMP}"
     text = TYPE.sub(lambda match: TYPE_NAMES.get(match[1], match[1]), text)
     return re.sub(r"^Expected", "must be", text)
+
+
+def _pattern_message(field: str) -> str:
+    if field.endswith("_id"):
+        return "lower-case letters, digits and _, such as sub_001"
+    return PATTERN_MESSAGES.get(field, "text without NUL characters")
 
 
 def _literal_values(hint: Any) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
+from typing import Any
 
 from waitress.channel import HTTPChannel
 from waitress.server import create_server
@@ -11,6 +13,7 @@ from waitress.task import ErrorTask
 
 from .app import COMMON_HEADERS, Application
 from .database import Database
+from .request_log import log_request, request_id
 from .settings import Settings
 from .web import Problem, status_line
 
@@ -24,15 +27,28 @@ class ProblemTask(ErrorTask):  # type: ignore[misc]
 
     def execute(self) -> None:
         """Send a problem and close the connection."""
-        error = self.request.error
+        error, environ = self.request.error, _environ(self.request)
+        identifier = request_id(environ)
         response = Problem(error.code, f"{error.reason}: {error.body}.").response()
         self.status = status_line(error.code)
-        self.response_headers.extend(COMMON_HEADERS)
-        self.response_headers.append(("Content-Type", response.content_type))
         self.content_length = len(response.body)
-        self.response_headers.append(("Content-Length", str(self.content_length)))
+        self.response_headers += [
+            *COMMON_HEADERS,
+            ("Request-Id", identifier),
+            ("Content-Type", response.content_type),
+            ("Content-Length", str(self.content_length)),
+        ]
         self.set_close_on_finish()
+        log_request(environ, error.code, identifier, time.monotonic())
         self.write(response.body)
+
+
+def _environ(request: Any) -> dict[str, Any]:
+    """Return what was parsed of an invalid request."""
+    environ = {f"HTTP_{name}": value for name, value in request.headers.items()}
+    environ["REQUEST_METHOD"] = getattr(request, "command", "")
+    environ["PATH_INFO"] = getattr(request, "path", "")
+    return environ
 
 
 def serve(settings: Settings, listener: socket.socket) -> None:

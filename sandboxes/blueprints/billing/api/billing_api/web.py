@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from .database import Cursor
 
@@ -24,14 +24,14 @@ class FieldError(Struct):
     message: str
 
 
-class ProblemDetails(Struct, omit_defaults=True):
+class ProblemDetails(Struct):
     """Problem details (RFC 9457); ``errors`` names the invalid fields of a 422."""
 
+    type: str
     title: str
     status: int
     detail: str
-    type: Literal["about:blank"] = msgspec.field(default="about:blank")
-    errors: list[FieldError] = []
+    errors: list[FieldError] | UnsetType = UNSET
 
 
 class Response(Struct):
@@ -62,14 +62,8 @@ class Problem(Exception):
 
     def response(self) -> Response:
         """Return the problem as ``application/problem+json``."""
-        details = {
-            "type": "about:blank",
-            "title": HTTPStatus(self.status).phrase,
-            "status": self.status,
-            "detail": self.detail,
-        }
-        if self.errors:
-            details["errors"] = self.errors
+        title, errors = HTTPStatus(self.status).phrase, [*self.errors] or UNSET
+        details = ProblemDetails("about:blank", title, self.status, self.detail, errors)
         body = msgspec.json.encode(details)
         return Response(self.status, body, "application/problem+json", self.headers)
 
@@ -89,6 +83,11 @@ def conflict(detail: str) -> Problem:
     return Problem(409, detail)
 
 
+def unavailable(detail: str) -> Problem:
+    """Return a 503 problem with `Retry-After`."""
+    return Problem(503, detail, headers=[("Retry-After", "1")])
+
+
 class Call(Struct):
     """One validated call of an operation, within its transaction."""
 
@@ -103,9 +102,10 @@ class Operation(Struct, frozen=True):
 
     ``body`` and ``query`` are the structs of the request, and ``result`` is the type that
     ``handle`` returns. ``body_required`` is False if every field of the body has a default.
-    ``operation_id`` overrides the id that is derived from the summary.
+    Generated clients name a method after ``id``.
     """
 
+    id: str
     method: str
     path: str
     summary: str
@@ -115,7 +115,6 @@ class Operation(Struct, frozen=True):
     query: Any = None
     status: int = 200
     body_required: bool = True
-    operation_id: str = ""
 
     @property
     def tag(self) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from billing_api.web import Operation
-
+from ..web import Operation
 from . import invoices, payments, plans, subscribers, subscriptions
 
 __all__ = ["OPERATIONS"]

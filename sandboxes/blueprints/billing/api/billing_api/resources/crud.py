@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import new_class
 
-from billing_api.web import Call, Operation
-
+from ..web import Call, Operation
 from .table import Page, PageQuery, Row, Table
 
 
@@ -21,9 +20,12 @@ def read_operations(table: Table[Row], query: type[PageQuery]) -> list[Operation
         return table.get(call.cursor, call.id)
 
     path, model = f"/v1/{table.name}", table.model
-    result: Any = Page[model]  # type: ignore[valid-type]
     article = "an" if table.noun[0] in "aeiou" else "a"
+    one, several = table.noun.capitalize(), table.name.capitalize()
+    # A class with a name, for the OpenAPI document.
+    result = new_class(f"{one}Page", (Page[model],))  # type: ignore[valid-type]
+    result.__doc__ = Page.__doc__
     return [
-        Operation("GET", path, f"List {table.name}", page, result, query=query),
-        Operation("GET", f"{path}/{{id}}", f"Get {article} {table.noun}", get, model),
+        Operation(f"list{several}", "GET", path, f"List {table.name}", page, result, query=query),
+        Operation(f"get{one}", "GET", f"{path}/{{id}}", f"Get {article} {table.noun}", get, model),
     ]

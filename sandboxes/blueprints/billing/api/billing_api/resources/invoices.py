@@ -6,9 +6,8 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
-from billing_api.database import Cursor
-from billing_api.web import Call, Operation, conflict, invalid
-
+from ..database import Cursor
+from ..web import Call, Operation, conflict, invalid
 from .crud import read_operations
 from .models import (
     INVOICES,
@@ -28,8 +27,9 @@ from .models import (
     Text,
     Timestamp,
 )
+from .past_due import update_past_due
 from .payments import record_payment
-from .table import PageQuery, provided_fields
+from .table import MomentFilter, PageQuery, provided_fields
 
 DEFAULT_DUE_DAYS = 14
 
@@ -71,10 +71,10 @@ class InvoiceQuery(PageQuery, kw_only=True):
     subscription_id: SubscriptionId | UnsetType = UNSET
     status: InvoiceStatus | UnsetType = UNSET
     currency: Currency | UnsetType = UNSET
-    created_after: Timestamp | UnsetType = UNSET
-    created_before: Timestamp | UnsetType = UNSET
-    due_after: Timestamp | UnsetType = UNSET
-    due_before: Timestamp | UnsetType = UNSET
+    created_after: MomentFilter | UnsetType = UNSET
+    created_before: MomentFilter | UnsetType = UNSET
+    due_after: MomentFilter | UnsetType = UNSET
+    due_before: MomentFilter | UnsetType = UNSET
 
 
 def issue(cursor: Cursor, subscription: Subscription, plan: Plan) -> Invoice:
@@ -88,13 +88,13 @@ def create(call: Call) -> Invoice:
     body: NewInvoice = call.body
     subscriber = SUBSCRIBERS.get_referenced(call.cursor, "subscriber_id", body.subscriber_id)
     values = _fields_from_subscription(call.cursor, body) if body.subscription_id else {}
-    values.update(
-        {
-            name: value
-            for name in ("amount", "currency", "description")
-            if (value := getattr(body, name))
-        }
-    )
+    given = {
+        name: value
+        for name in ("amount", "currency", "description")
+        if (value := getattr(body, name))
+    }
+    _check_currency(given, values.get("currency"))
+    values.update(given)
     for name in ("amount", "currency"):
         if name not in values:
             raise invalid(name, "required for an invoice without a subscription")
@@ -108,7 +108,10 @@ def update(call: Call) -> Invoice:
     changes = provided_fields(call.body)
     if invoice.status == "open" and changes.keys() & {"amount", "currency"}:
         raise conflict(f"Invoice {call.id!r} is open; its amount and currency can't change.")
-    return INVOICES.update(call.cursor, call.id, **changes)
+    _check_currency(changes, invoice.currency)
+    INVOICES.update(call.cursor, call.id, **changes)
+    update_past_due(call.cursor, invoice.subscription_id)
+    return INVOICES.get(call.cursor, call.id)
 
 
 def finalize(call: Call) -> Invoice:
@@ -126,22 +129,24 @@ def pay(call: Call) -> Invoice:
 
 def void(call: Call) -> Invoice:
     """Void the invoice, so that nothing is owed."""
-    _require_status(call, "draft", "open", "uncollectible")
+    invoice = _require_status(call, "draft", "open", "uncollectible")
     call.cursor.execute(
         "UPDATE invoices SET status = 'void', voided_at = now(), uncollectible_at = NULL"
         " WHERE id = %s",
         (call.id,),
     )
+    update_past_due(call.cursor, invoice.subscription_id)
     return INVOICES.get(call.cursor, call.id)
 
 
 def write_off(call: Call) -> Invoice:
     """Mark the invoice as uncollectible. It can still be paid later."""
-    _require_status(call, "open")
+    invoice = _require_status(call, "open")
     call.cursor.execute(
         "UPDATE invoices SET status = 'uncollectible', uncollectible_at = now() WHERE id = %s",
         (call.id,),
     )
+    update_past_due(call.cursor, invoice.subscription_id)
     return INVOICES.get(call.cursor, call.id)
 
 
@@ -169,6 +174,13 @@ def _fields_from_subscription(cursor: Cursor, body: NewInvoice) -> dict[str, Any
     return _subscription_fields(subscription, PLANS.get(cursor, subscription.plan_id))
 
 
+def _check_currency(values: dict[str, Any], current: str | None) -> None:
+    """Raise a 422 problem if the currency of an amount would change without the amount."""
+    currency = values.get("currency", current)
+    if current and currency != current and "amount" not in values:
+        raise invalid("currency", f"must be {current}, unless you also send `amount`")
+
+
 def _open(cursor: Cursor, row_id: str, due_in_days: int) -> Invoice:
     """Issue a draft. A due date in the future is kept."""
     cursor.execute(
@@ -190,20 +202,26 @@ def _require_status(call: Call, *allowed: InvoiceStatus) -> Invoice:
 
 
 PATH = "/v1/invoices"
+ONE = f"{PATH}/{{id}}"
 OPERATIONS = [
     *read_operations(INVOICES, InvoiceQuery),
-    Operation("POST", PATH, "Create an invoice", create, Invoice, NewInvoice, status=201),
-    Operation("PATCH", f"{PATH}/{{id}}", "Change an invoice", update, Invoice, InvoiceChanges),
-    Operation("POST", f"{PATH}/{{id}}/finalize", "Issue a draft", finalize, Invoice),
     Operation(
+        "createInvoice", "POST", PATH, "Create an invoice", create, Invoice, NewInvoice, status=201
+    ),
+    Operation("updateInvoice", "PATCH", ONE, "Change an invoice", update, Invoice, InvoiceChanges),
+    Operation("finalizeInvoice", "POST", f"{ONE}/finalize", "Issue a draft", finalize, Invoice),
+    Operation(
+        "payInvoice",
         "POST",
-        f"{PATH}/{{id}}/pay",
+        f"{ONE}/pay",
         "Pay an invoice",
         pay,
         Invoice,
         PayInvoice,
         body_required=False,
     ),
-    Operation("POST", f"{PATH}/{{id}}/void", "Void an invoice", void, Invoice),
-    Operation("POST", f"{PATH}/{{id}}/write-off", "Write an invoice off", write_off, Invoice),
+    Operation("voidInvoice", "POST", f"{ONE}/void", "Void an invoice", void, Invoice),
+    Operation(
+        "writeOffInvoice", "POST", f"{ONE}/write-off", "Write an invoice off", write_off, Invoice
+    ),
 ]

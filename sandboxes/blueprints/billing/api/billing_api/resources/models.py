@@ -15,26 +15,32 @@ BillingInterval = Literal["month", "year"]
 SubscriptionStatus = Literal["trialing", "active", "past_due", "paused", "canceled"]
 InvoiceStatus = Literal["draft", "open", "paid", "void", "uncollectible"]
 PaymentStatus = Literal["pending", "succeeded", "failed", "refunded"]
+PaymentOutcome = Literal["succeeded", "failed", "pending"]
+SettlementOutcome = Literal["succeeded", "failed"]
 PaymentMethod = Literal["card", "bank_transfer", "stellar"]
 
 Amount = Annotated[Decimal, Meta(description="Money as a decimal string", examples=["49.00"])]
 
-# Types of request fields. PostgreSQL can't store NUL characters in text.
-Text = Annotated[str, Meta(max_length=500, pattern=r"^[^\x00]*$")]
+# Types of request fields. Patterns end with \Z, as `$` also matches before a line break; the
+# OpenAPI document has `$`, which other dialects read as the end. PostgreSQL can't store NUL.
+ID_PATTERN = r"^[a-z0-9_]+\Z"
+CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+LINE_PATTERN = rf"^[^{CONTROL}]*\Z"
+NAME_PATTERN = rf"^[^{CONTROL}]*[^\s{CONTROL}][^{CONTROL}]*\Z"
+
+Text = Annotated[str, Meta(max_length=500, pattern=r"^[^\x00]*\Z")]
+Line = Annotated[str, Meta(max_length=500, pattern=LINE_PATTERN)]
 Name = Annotated[
-    str,
-    Meta(
-        min_length=1, max_length=80, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$", examples=["Enterprise"]
-    ),
+    str, Meta(min_length=1, max_length=80, pattern=NAME_PATTERN, examples=["Enterprise"])
 ]
-PlanId = Annotated[str, Meta(max_length=50, pattern=r"^[a-z0-9_]+$", examples=["plan_team"])]
-SubscriberId = Annotated[str, Meta(max_length=50, pattern=r"^[a-z0-9_]+$", examples=["sub_010"])]
-SubscriptionId = Annotated[str, Meta(max_length=50, pattern=r"^[a-z0-9_]+$", examples=["sbn_001"])]
-InvoiceId = Annotated[str, Meta(max_length=50, pattern=r"^[a-z0-9_]+$", examples=["inv_007"])]
+PlanId = Annotated[str, Meta(max_length=50, pattern=ID_PATTERN, examples=["plan_team"])]
+SubscriberId = Annotated[str, Meta(max_length=50, pattern=ID_PATTERN, examples=["sub_010"])]
+SubscriptionId = Annotated[str, Meta(max_length=50, pattern=ID_PATTERN, examples=["sbn_001"])]
+InvoiceId = Annotated[str, Meta(max_length=50, pattern=ID_PATTERN, examples=["inv_020"])]
 AmountInput = Annotated[
     str,
     Meta(
-        pattern=r"^(?=.*[1-9])[0-9]{1,10}(\.[0-9]{1,2})?$",
+        pattern=r"^(?=.*[1-9])[0-9]{1,10}(\.[0-9]{1,2})?\Z",
         description="Positive amount of money as a decimal string",
         examples=["49.00"],
     ),
@@ -54,8 +60,8 @@ class Plan(Struct):
     billing_interval: BillingInterval
     trial_days: int
     active: bool
-    created_at: datetime
-    updated_at: datetime
+    created_at: Timestamp
+    updated_at: Timestamp
 
 
 class Subscriber(Struct):
@@ -67,8 +73,8 @@ class Subscriber(Struct):
     company: str
     country: str
     stellar_address: str | None
-    created_at: datetime
-    updated_at: datetime
+    created_at: Timestamp
+    updated_at: Timestamp
 
 
 class Subscription(Struct):
@@ -78,15 +84,15 @@ class Subscription(Struct):
     subscriber_id: str
     plan_id: str
     status: SubscriptionStatus
-    started_at: datetime
-    current_period_start: datetime
-    current_period_end: datetime
-    trial_end: datetime | None
+    started_at: Timestamp
+    current_period_start: Timestamp
+    current_period_end: Timestamp
+    trial_end: Timestamp | None
     cancel_at_period_end: bool
-    paused_at: datetime | None
-    canceled_at: datetime | None
-    created_at: datetime
-    updated_at: datetime
+    paused_at: Timestamp | None
+    canceled_at: Timestamp | None
+    created_at: Timestamp
+    updated_at: Timestamp
 
 
 class Invoice(Struct):
@@ -100,15 +106,15 @@ class Invoice(Struct):
     amount: Amount
     currency: Currency
     description: str
-    period_start: datetime | None
-    period_end: datetime | None
-    issued_at: datetime | None
-    due_at: datetime | None
-    paid_at: datetime | None
-    voided_at: datetime | None
-    uncollectible_at: datetime | None
-    created_at: datetime
-    updated_at: datetime
+    period_start: Timestamp | None
+    period_end: Timestamp | None
+    issued_at: Timestamp | None
+    due_at: Timestamp | None
+    paid_at: Timestamp | None
+    voided_at: Timestamp | None
+    uncollectible_at: Timestamp | None
+    created_at: Timestamp
+    updated_at: Timestamp
 
 
 class Payment(Struct):
@@ -122,10 +128,10 @@ class Payment(Struct):
     method: PaymentMethod
     status: PaymentStatus
     failure_reason: str | None
-    processed_at: datetime | None
-    refunded_at: datetime | None
-    created_at: datetime
-    updated_at: datetime
+    processed_at: Timestamp | None
+    refunded_at: Timestamp | None
+    created_at: Timestamp
+    updated_at: Timestamp
 
 
 PLANS = Table("plans", "plan", Plan)

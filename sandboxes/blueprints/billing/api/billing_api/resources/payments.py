@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from billing_api.database import Cursor
-from billing_api.web import Call, Operation, conflict, invalid
-
+from ..database import Cursor
+from ..web import Call, Operation, conflict, invalid
 from .crud import read_operations
 from .models import (
     INVOICES,
@@ -17,13 +16,15 @@ from .models import (
     InvoiceId,
     Payment,
     PaymentMethod,
+    PaymentOutcome,
     PaymentStatus,
+    SettlementOutcome,
     SubscriberId,
-    Timestamp,
 )
-from .table import PageQuery
+from .past_due import update_past_due
+from .table import MomentFilter, PageQuery
 
-FailureReason = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,60}$", examples=["card_declined"])]
+FailureReason = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,60}\Z", examples=["card_declined"])]
 DEFAULT_FAILURE_REASONS: dict[PaymentMethod, str] = {
     "card": "card_declined",
     "bank_transfer": "insufficient_funds",
@@ -40,14 +41,14 @@ class NewPayment(Struct, forbid_unknown_fields=True):
 
     invoice_id: InvoiceId
     method: PaymentMethod = "card"
-    status: Literal["succeeded", "failed", "pending"] = "succeeded"
+    status: PaymentOutcome = "succeeded"
     failure_reason: FailureReason | None = None
 
 
 class PaymentChanges(Struct, forbid_unknown_fields=True):
     """The outcome of a pending payment."""
 
-    status: Literal["succeeded", "failed"]
+    status: SettlementOutcome
     failure_reason: FailureReason | None = None
 
 
@@ -58,8 +59,8 @@ class PaymentQuery(PageQuery, kw_only=True):
     subscriber_id: SubscriberId | UnsetType = UNSET
     status: PaymentStatus | UnsetType = UNSET
     method: PaymentMethod | UnsetType = UNSET
-    created_after: Timestamp | UnsetType = UNSET
-    created_before: Timestamp | UnsetType = UNSET
+    created_after: MomentFilter | UnsetType = UNSET
+    created_before: MomentFilter | UnsetType = UNSET
 
 
 def record_payment(
@@ -119,6 +120,7 @@ def refund(call: Call) -> Payment:
         "UPDATE invoices SET status = 'void', paid_at = NULL, voided_at = now() WHERE id = %s",
         (invoice.id,),
     )
+    update_past_due(call.cursor, invoice.subscription_id)
     return PAYMENTS.get(call.cursor, call.id)
 
 
@@ -134,34 +136,14 @@ def _settle(
             payment.id,
         ),
     )
-    if failed:
-        if invoice.status == "open":
-            _mark_past_due(cursor, invoice)
-    else:
-        _mark_paid(cursor, invoice)
+    if not failed:
+        cursor.execute(
+            "UPDATE invoices SET status = 'paid', paid_at = now(), uncollectible_at = NULL"
+            " WHERE id = %s",
+            (invoice.id,),
+        )
+    update_past_due(cursor, invoice.subscription_id)
     return PAYMENTS.get(cursor, payment.id)
-
-
-def _mark_paid(cursor: Cursor, invoice: Invoice) -> None:
-    """Mark an invoice as paid; its subscription becomes active if no invoice is overdue."""
-    cursor.execute(
-        "UPDATE invoices SET status = 'paid', paid_at = now(), uncollectible_at = NULL"
-        " WHERE id = %s",
-        (invoice.id,),
-    )
-    cursor.execute(
-        "UPDATE subscriptions s SET status = 'active' WHERE id = %s AND status = 'past_due'"
-        " AND NOT EXISTS (SELECT FROM invoices i WHERE i.subscription_id = s.id"
-        "                 AND i.status = 'open' AND i.due_at < now())",
-        (invoice.subscription_id,),
-    )
-
-
-def _mark_past_due(cursor: Cursor, invoice: Invoice) -> None:
-    cursor.execute(
-        "UPDATE subscriptions SET status = 'past_due' WHERE id = %s AND status = 'active'",
-        (invoice.subscription_id,),
-    )
 
 
 def _get_payable_invoice(cursor: Cursor, row_id: str) -> Invoice:
@@ -187,20 +169,14 @@ def _check_failure_reason(body: NewPayment | PaymentChanges) -> None:
 
 
 PATH = "/v1/payments"
+ONE = f"{PATH}/{{id}}"
 OPERATIONS = [
     *read_operations(PAYMENTS, PaymentQuery),
     Operation(
-        "POST",
-        PATH,
-        "Create a payment",
-        create,
-        Payment,
-        NewPayment,
-        status=201,
-        operation_id="pay_an_invoice_or_fail_to",
+        "createPayment", "POST", PATH, "Create a payment", create, Payment, NewPayment, status=201
     ),
     Operation(
-        "PATCH", f"{PATH}/{{id}}", "Settle a pending payment", update, Payment, PaymentChanges
+        "updatePayment", "PATCH", ONE, "Settle a pending payment", update, Payment, PaymentChanges
     ),
-    Operation("POST", f"{PATH}/{{id}}/refund", "Refund a payment", refund, Payment),
+    Operation("refundPayment", "POST", f"{ONE}/refund", "Refund a payment", refund, Payment),
 ]

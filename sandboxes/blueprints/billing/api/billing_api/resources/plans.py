@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from msgspec import UNSET, Struct, UnsetType, structs
 
-from billing_api.web import Call, Operation
-
+from ..web import Call, Operation
 from .crud import read_operations
 from .models import PLANS, AmountInput, BillingInterval, Currency, Days, Name, Plan, Text
 from .table import PageQuery, provided_fields
@@ -52,6 +51,8 @@ def update(call: Call) -> Plan:
 
 OPERATIONS = [
     *read_operations(PLANS, PlanQuery),
-    Operation("POST", "/v1/plans", "Create a plan", create, Plan, NewPlan, status=201),
-    Operation("PATCH", "/v1/plans/{id}", "Change a plan", update, Plan, PlanChanges),
+    Operation(
+        "createPlan", "POST", "/v1/plans", "Create a plan", create, Plan, NewPlan, status=201
+    ),
+    Operation("updatePlan", "PATCH", "/v1/plans/{id}", "Change a plan", update, Plan, PlanChanges),
 ]

@@ -6,26 +6,25 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
-from billing_api.web import Call, Operation, invalid
-
+from ..web import Call, Operation, invalid
 from .crud import read_operations
-from .models import SUBSCRIBERS, Subscriber, Text
+from .models import CONTROL, NAME_PATTERN, SUBSCRIBERS, Line, Subscriber
 from .stellar import is_address
 from .table import PageQuery, provided_fields
 
-SubscriberName = Annotated[
-    str, Meta(min_length=1, max_length=120, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")
-]
+SubscriberName = Annotated[str, Meta(min_length=1, max_length=120, pattern=NAME_PATTERN)]
 Email = Annotated[
     str,
     Meta(
         max_length=254,
-        pattern=r"^[^@\s\x00]+@[^@\s\x00]+\.[^@\s.\x00]+$",
+        pattern=rf"^[^@\s{CONTROL}]+@[^@\s{CONTROL}]+\.[^@\s.{CONTROL}]+\Z",
         examples=["ada@example.com"],
     ),
 ]
-Country = Annotated[str, Meta(pattern="^[A-Z]{2}$", description="ISO 3166-1 code", examples=["DE"])]
-StellarAddress = Annotated[str, Meta(pattern="^G[A-Z2-7]{55}$")]
+Country = Annotated[
+    str, Meta(pattern=r"^[A-Z]{2}\Z", description="ISO 3166-1 code", examples=["DE"])
+]
+StellarAddress = Annotated[str, Meta(pattern=r"^G[A-Z2-7]{55}\Z")]
 
 
 class NewSubscriber(Struct, forbid_unknown_fields=True):
@@ -34,7 +33,7 @@ class NewSubscriber(Struct, forbid_unknown_fields=True):
     name: SubscriberName
     email: Email
     country: Country
-    company: Text = ""
+    company: Line = ""
     stellar_address: StellarAddress | None = None
 
 
@@ -44,7 +43,7 @@ class SubscriberChanges(Struct, forbid_unknown_fields=True):
     name: SubscriberName | UnsetType = UNSET
     email: Email | UnsetType = UNSET
     country: Country | UnsetType = UNSET
-    company: Text | UnsetType = UNSET
+    company: Line | UnsetType = UNSET
     stellar_address: StellarAddress | UnsetType | None = UNSET
 
 
@@ -77,6 +76,7 @@ def _check_address(values: dict[str, Any]) -> dict[str, Any]:
 OPERATIONS = [
     *read_operations(SUBSCRIBERS, SubscriberQuery),
     Operation(
+        "createSubscriber",
         "POST",
         "/v1/subscribers",
         "Create a subscriber",
@@ -86,6 +86,7 @@ OPERATIONS = [
         status=201,
     ),
     Operation(
+        "updateSubscriber",
         "PATCH",
         "/v1/subscribers/{id}",
         "Change a subscriber",

@@ -6,9 +6,8 @@ from datetime import datetime
 
 from msgspec import UNSET, Struct, UnsetType
 
-from billing_api.database import Cursor
-from billing_api.web import Call, Operation, conflict
-
+from ..database import Cursor
+from ..web import Call, Operation, conflict
 from .crud import read_operations
 from .invoices import issue
 from .models import (
@@ -21,9 +20,9 @@ from .models import (
     SubscriberId,
     Subscription,
     SubscriptionStatus,
-    Timestamp,
 )
-from .table import PageQuery, provided_fields
+from .past_due import update_past_due
+from .table import MomentFilter, PageQuery, provided_fields
 
 
 class NewSubscription(Struct, forbid_unknown_fields=True):
@@ -53,8 +52,8 @@ class SubscriptionQuery(PageQuery, kw_only=True):
     subscriber_id: SubscriberId | UnsetType = UNSET
     plan_id: PlanId | UnsetType = UNSET
     status: SubscriptionStatus | UnsetType = UNSET
-    created_after: Timestamp | UnsetType = UNSET
-    created_before: Timestamp | UnsetType = UNSET
+    created_after: MomentFilter | UnsetType = UNSET
+    created_before: MomentFilter | UnsetType = UNSET
 
 
 def subscribe(call: Call) -> Subscription:
@@ -99,24 +98,29 @@ def pause(call: Call) -> Subscription:
 
 
 def resume(call: Call) -> Subscription:
-    """Resume billing. If the period has ended, start a new one with an open invoice."""
+    """Resume billing. If the period has ended, start a new one with an open invoice.
+
+    The subscription is past due if an invoice was not paid in the meantime.
+    """
     subscription = _require_status(call, "paused")
     plan = PLANS.get(call.cursor, subscription.plan_id)
     now, end = _now_and_later(call.cursor, f"1 {plan.billing_interval}")
     if subscription.current_period_end > now:
         on_trial = subscription.trial_end is not None and subscription.trial_end > now
         status = "trialing" if on_trial else "active"
-        return SUBSCRIPTIONS.update(call.cursor, call.id, status=status, paused_at=None)
-    subscription = SUBSCRIPTIONS.update(
-        call.cursor,
-        call.id,
-        status="active",
-        paused_at=None,
-        current_period_start=now,
-        current_period_end=end,
-    )
-    issue(call.cursor, subscription, plan)
-    return subscription
+        SUBSCRIPTIONS.update(call.cursor, call.id, status=status, paused_at=None)
+    else:
+        subscription = SUBSCRIPTIONS.update(
+            call.cursor,
+            call.id,
+            status="active",
+            paused_at=None,
+            current_period_start=now,
+            current_period_end=end,
+        )
+        issue(call.cursor, subscription, plan)
+    update_past_due(call.cursor, call.id)
+    return SUBSCRIPTIONS.get(call.cursor, call.id)
 
 
 def cancel(call: Call) -> Subscription:
@@ -162,24 +166,38 @@ def _now_and_later(cursor: Cursor, length: str) -> tuple[datetime, datetime]:
 
 
 PATH = "/v1/subscriptions"
+ONE = f"{PATH}/{{id}}"
 OPERATIONS = [
     *read_operations(SUBSCRIPTIONS, SubscriptionQuery),
     Operation(
-        "POST", PATH, "Subscribe to a plan", subscribe, Subscription, NewSubscription, status=201
+        "createSubscription",
+        "POST",
+        PATH,
+        "Subscribe to a plan",
+        subscribe,
+        Subscription,
+        NewSubscription,
+        status=201,
     ),
     Operation(
+        "updateSubscription",
         "PATCH",
-        f"{PATH}/{{id}}",
+        ONE,
         "Change a subscription",
         update,
         Subscription,
         SubscriptionChanges,
     ),
-    Operation("POST", f"{PATH}/{{id}}/pause", "Pause a subscription", pause, Subscription),
-    Operation("POST", f"{PATH}/{{id}}/resume", "Resume a subscription", resume, Subscription),
     Operation(
+        "pauseSubscription", "POST", f"{ONE}/pause", "Pause a subscription", pause, Subscription
+    ),
+    Operation(
+        "resumeSubscription", "POST", f"{ONE}/resume", "Resume a subscription", resume, Subscription
+    ),
+    Operation(
+        "cancelSubscription",
         "POST",
-        f"{PATH}/{{id}}/cancel",
+        f"{ONE}/cancel",
         "Cancel a subscription",
         cancel,
         Subscription,

@@ -2,19 +2,53 @@
 
 from __future__ import annotations
 
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 from psycopg2.sql import SQL, Composable, Identifier, Placeholder
 
-from billing_api.database import Cursor
-from billing_api.web import Problem, invalid
+from ..database import Cursor
+from ..web import Problem, invalid, unavailable
 
 Row = TypeVar("Row", bound=Struct)
 
+ROW_ID = re.compile("[a-z0-9_]+")
 NEWEST_FIRST = SQL(" ORDER BY created_at DESC, id DESC LIMIT {}").format(Placeholder())
+
+
+MOMENT = re.compile(
+    r"\d{4}-\d{2}-\d{2}(?P<time>T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2}))?",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+class Moment(datetime):
+    """A time in a filter: RFC 3339, or a date, which stands for its start in UTC."""
+
+    @classmethod
+    def parse(cls, text: str) -> Moment:
+        """Raise ValueError if the text is neither."""
+        if not (match := MOMENT.fullmatch(text)):
+            raise ValueError(text)
+        moment = cls.fromisoformat(text.upper())
+        return moment if match["time"] else moment.replace(tzinfo=UTC)
+
+
+MomentFilter = Annotated[
+    Moment,
+    Meta(
+        extra_json_schema={
+            "anyOf": [
+                {"type": "string", "format": "date-time"},
+                {"type": "string", "format": "date"},
+            ],
+            "description": "RFC 3339, or a date, which stands for its start in UTC",
+        }
+    ),
+]
 
 
 class Page(Struct, Generic[Row]):
@@ -91,23 +125,31 @@ class Table(Generic[Row]):
         cursor.execute(
             self._select + _where_clause(conditions) + NEWEST_FIRST, [*values, query.limit + 1]
         )
-        rows = [self.model(*row) for row in cursor.fetchall()]
-        return _to_page(rows, query.limit, total)
+        return _to_page(self._fetch(cursor), query.limit, total)
 
     def _find(self, cursor: Cursor, row_id: str, *, lock: bool = False) -> Row | None:
         locking = SQL(" FOR UPDATE" if lock else "")
         cursor.execute(self._select + SQL(" WHERE id = %s") + locking, (row_id,))
-        row = cursor.fetchone()
-        return self.model(*row) if row else None
+        return next(iter(self._fetch(cursor)), None)
 
     def _execute_returning(
         self, cursor: Cursor, statement: Composable, values: list[object]
     ) -> Row:
         cursor.execute(statement, values)
-        row = cursor.fetchone()
-        if row is None:
-            raise Problem(404, f"The {self.noun} no longer exists.")
-        return self.model(*row)
+        for row in self._fetch(cursor):
+            return row
+        raise Problem(404, f"The {self.noun} no longer exists.")
+
+    def _fetch(self, cursor: Cursor) -> list[Row]:
+        """Return the rows of a query. Raises a 503 problem if Python can't represent one.
+
+        The constraints exclude such values, but the developer can drop the constraints.
+        """
+        try:
+            return [self.model(*row) for row in cursor.fetchall()]
+        except (ValueError, OverflowError) as error:
+            detail = f"A row of {self.name} has a value that the API can't return: {error}."
+            raise unavailable(f"{detail} Correct it in SQL, or reset the data.") from error
 
 
 def provided_fields(changes: Struct) -> dict[str, Any]:
@@ -163,6 +205,8 @@ def _decode_cursor(cursor: str) -> tuple[datetime, str]:
     try:
         text = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
         moment, _, row_id = text.partition(" ")
-        return datetime.fromisoformat(moment), row_id.replace("\0", "")
+        if not ROW_ID.fullmatch(row_id):
+            raise ValueError(row_id)
+        return Moment.parse(moment), row_id
     except ValueError:
         raise invalid("cursor", "invalid cursor; use `next_cursor` of a previous page") from None
