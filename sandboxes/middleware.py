@@ -17,7 +17,7 @@ from sandboxes.models.runtime_settings import config
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
-WITHOUT_DATABASE = {"favicon", "healthz", "openapi-json", "openapi-view", "robots"}
+WITHOUT_DATABASE = {"api-root", "favicon", "healthz", "openapi-json", "openapi-view", "robots"}
 """Names of URLs that must respond without the database."""
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
 from sandboxes.api import api
+from sandboxes.api.methods import answer_every_method
+from sandboxes.api.root import api_root, unknown_path
 from sandboxes.metrics import health
 
 # Operators use the same sign-in page as users, with its rate limits and two-factor authentication.
@@ -22,6 +24,9 @@ urlpatterns = [
     path("admin/password_change/", RedirectView.as_view(pattern_name="account_change_password")),
     path("admin/", admin.site.urls),
     path("api/v1/", api.urls),
+    # Without the slash, and what could be other versions.
+    path("api/v1", answer_every_method(api_root)),
+    re_path("^api(?:/|$)", answer_every_method(unknown_path)),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("metrics", health.metrics, name="metrics"),

@@ -11,6 +11,13 @@ from sandboxes.api.openapi import PortalAPI
 
 __all__ = ["api"]
 
+TAGS = {
+    "Sandboxes": "Launch, extend, reset and destroy sandboxes, and read their credentials.",
+    "Observability": "The activity, logs and resource usage of a sandbox.",
+    "Limits and blueprints": "What you may launch, and when.",
+    "Webhooks": "Messages to your server when the state of a sandbox changes.",
+}
+
 api = PortalAPI(
     title="Sandbox Portal",
     version="1",
@@ -20,6 +27,14 @@ api = PortalAPI(
     ),
     urls_namespace="api",
     auth=READ,
+    servers=[{"url": "/", "description": "This portal"}],
+    openapi_extra={
+        "info": {
+            "contact": {"name": "The operators of this portal"},
+            "license": {"name": "Proprietary", "identifier": "LicenseRef-Proprietary"},
+        },
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
+    },
 )
 problems.register_handlers(api)
 for router in (launch.router, observability.router, limits.router, webhooks.router):

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from ninja import Router
 
 from sandboxes import actions, blueprints, runtime
 from sandboxes.api.auth import READ, ApiRequest
 from sandboxes.api.openapi import responses
+from sandboxes.api.routing import StrictRouter
 from sandboxes.core import limits
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import QuotaExceeded, RateLimited, Unavailable
 from sandboxes.representations import schemas
 
-router = Router(tags=["Limits and blueprints"])
+router = StrictRouter(tags=["Limits and blueprints"])
 
 
 @router.get("/limits", auth=READ, response=responses(200, schemas.Limits))

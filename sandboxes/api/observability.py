@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.http import HttpResponse
-from ninja import P, QueryEx, Router
+from ninja import P, QueryEx
 
 from sandboxes import models
 from sandboxes.actions import logs
@@ -11,10 +11,11 @@ from sandboxes.api.auth import READ, ApiRequest
 from sandboxes.api.lookups import get_owned_sandbox
 from sandboxes.api.openapi import responses
 from sandboxes.api.pagination import Cursor, Limit, set_next_link
+from sandboxes.api.routing import StrictRouter
 from sandboxes.lib.pagination import decode_cursor, paginate
 from sandboxes.representations import display, schemas, serializers
 
-router = Router(tags=["Observability"])
+router = StrictRouter(tags=["Observability"])
 
 Service = QueryEx[
     str, P(description="A service of the blueprint; required unless the sandbox has ended.")

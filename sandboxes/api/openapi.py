@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
 from http import HTTPStatus
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.urls import URLPattern, URLResolver, re_path
-from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
 from ninja import NinjaAPI
 from ninja.openapi.schema import OpenAPISchema
 
 from sandboxes.api import problems
+from sandboxes.api.methods import answer_every_method
+from sandboxes.api.root import api_root, unknown_path
 from sandboxes.api.webhook_schemas import Message
 from sandboxes.models import EventType
 from sandboxes.representations import schemas
 
-COMMON_STATUSES = (401, 403, 429, 500, 503)
+COMMON_STATUSES = (401, 403, 422, 429, 500, 503)
 """Status codes that every operation may respond with."""
 PROBLEM_SCHEMAS: dict[int, type[schemas.Problem]] = {
     422: schemas.InvalidProblem,
@@ -44,8 +43,6 @@ OPERATION_HEADERS: dict[tuple[str, int], dict[str, dict[str, str]]] = {
     ("create_webhook", 201): {"Location": _TEXT},
 }
 OPTIONAL_HEADERS = {"Preference-Applied", "Idempotent-Replayed", "Link"}
-
-View = Callable[..., HttpResponse]
 
 
 def responses(status: int, body: Any, *failures: int) -> dict[int, Any]:
@@ -73,13 +70,16 @@ class PortalAPI(NinjaAPI):
 
     @property
     def urls(self) -> tuple[list[URLResolver | URLPattern], str, str]:
-        """URL patterns whose errors are all problems, and a problem for unknown paths."""
+        """URL patterns that answer every method, and with problems only."""
         patterns, app_name, namespace = super().urls
         for pattern in patterns:
             if isinstance(pattern, URLPattern):
-                pattern.callback = _with_problem_responses(pattern.callback)
-        # The last pattern is django-ninja's own for the root, which is needed to reverse URLs.
-        patterns.insert(-1, re_path("", _not_found))
+                if pattern.name == "api-root":
+                    pattern.callback = api_root
+                elif pattern.name in ("openapi-json", "openapi-view"):
+                    pattern.callback = require_safe(pattern.callback)
+                pattern.callback = answer_every_method(pattern.callback)
+        patterns.append(re_path("", answer_every_method(unknown_path), name="unknown-path"))
         return patterns, app_name, namespace
 
 
@@ -97,6 +97,10 @@ def _webhook_paths(components: dict[str, Any]) -> dict[str, Any]:
     return {
         event_type.value: {
             "post": {
+                "operationId": f"receive_{event_type.value.replace('.', '_')}",
+                "tags": ["Webhooks"],
+                # Messages are signed; see the parameters.
+                "security": [],
                 "summary": str(event_type.label).capitalize(),
                 "parameters": headers,
                 "requestBody": {"required": True, "content": content},
@@ -116,25 +120,3 @@ def _add_problem_and_headers(operation: str, status: int, response: dict[str, An
             name: {"schema": schema, "required": name not in OPTIONAL_HEADERS}
             for name, schema in headers.items()
         }
-
-
-@csrf_exempt
-def _not_found(request: HttpRequest) -> HttpResponse:
-    return problems.not_found(request)
-
-
-def _with_problem_responses(view: View) -> View:
-    """Wrap a view so that its plain-text 405 response becomes a problem."""
-
-    @wraps(view)
-    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        response = view(request, *args, **kwargs)
-        if isinstance(response, HttpResponseNotAllowed):
-            allowed = ", ".join(sorted(response["Allow"].split(", ")))
-            detail = f"Method {request.method} not allowed. Use {allowed}."
-            return problems.problem(
-                HTTPStatus.METHOD_NOT_ALLOWED, detail, headers={"Allow": allowed}
-            )
-        return response
-
-    return wrapper

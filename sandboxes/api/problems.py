@@ -203,9 +203,12 @@ def _http_error(_request: HttpRequest, error: HttpError) -> HttpResponse:
     return problem(error.status_code, str(error))
 
 
-def not_found(request: HttpRequest, _error: Http404 | None = None) -> HttpResponse:
+def not_found(
+    request: HttpRequest, _error: Http404 | None = None, *, hint: str = ""
+) -> HttpResponse:
     """Return a 404 response, the same for missing objects and those of other users."""
-    return problem(HTTPStatus.NOT_FOUND, f"{request.path} not found, or not yours.")
+    detail = f"{request.path} not found, or not yours. {hint}".rstrip()
+    return problem(HTTPStatus.NOT_FOUND, detail)
 
 
 def _body_too_large(_request: HttpRequest, _error: RequestDataTooBig) -> HttpResponse:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.http import HttpResponse
-from ninja import P, QueryEx, Router
+from ninja import P, QueryEx
 from ninja.responses import Status
 
 from sandboxes import actions, models
@@ -12,11 +12,12 @@ from sandboxes.api.auth import ALL, LAUNCH, READ, ApiRequest
 from sandboxes.api.lookups import get_owned_sandbox
 from sandboxes.api.openapi import responses
 from sandboxes.api.pagination import Cursor, Limit, set_next_link
+from sandboxes.api.routing import StrictRouter
 from sandboxes.core.launch_eta import EtaCalculator
 from sandboxes.lib.pagination import paginate_newest_first
 from sandboxes.representations import schemas, serializers
 
-router = Router(tags=["Sandboxes"])
+router = StrictRouter(tags=["Sandboxes"])
 
 StateFilter = QueryEx[
     list[models.State] | None, P(description="Filter by state; repeat for several.")

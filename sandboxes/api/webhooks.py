@@ -10,7 +10,6 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from ninja import Router
 from ninja.responses import Status
 
 from sandboxes import models
@@ -18,11 +17,12 @@ from sandboxes.api import webhook_schemas as schemas
 from sandboxes.api.auth import ALL, READ, ApiRequest
 from sandboxes.api.openapi import responses
 from sandboxes.api.pagination import Cursor, Limit, set_next_link
+from sandboxes.api.routing import StrictRouter
 from sandboxes.lib.pagination import paginate_newest_first
 from sandboxes.webhooks import endpoints, outbox
 from sandboxes.webhooks.messages import body_of
 
-router = Router(tags=["Webhooks"])
+router = StrictRouter(tags=["Webhooks"])
 
 PUBLIC_ID = re.compile(r"(whk|msg)_[a-z0-9]{1,16}")
 DELIVERIES = "/webhooks/{webhook_id}/deliveries"

@@ -176,9 +176,11 @@ MFA = {
 }
 
 API = {
-    "api/v1/": rule(),
-    "api/v1/docs": rule(GET=ANYONE, POST=ANYONE),
-    "api/v1/openapi.json": rule(GET=ANYONE, POST=ANYONE),
+    "api": rule(),
+    "api/v1": rule(GET=ANYONE),
+    "api/v1/": rule(GET=ANYONE),
+    "api/v1/docs": rule(GET=ANYONE),
+    "api/v1/openapi.json": rule(GET=ANYONE),
     "api/v1/blueprints": rule(GET="401 200 200 200"),
     "api/v1/limits": rule(GET="401 200 200 200"),
     "api/v1/webhooks": rule(GET="401 200 200 200", POST="401 422 422 422"),

@@ -110,9 +110,8 @@ def test_the_document_has_the_errors_of_operations_with_input() -> None:
     for path, operations in described["paths"].items():
         for operation in operations.values():
             statuses = operation["responses"].keys()
-            queries = [p for p in operation["parameters"] if p["in"] != "path"]
             assert ("404" in statuses) == ("_id}" in path), operation["operationId"]
-            assert ("422" in statuses) == bool(queries or "requestBody" in operation)
+            assert "422" in statuses
             assert ({"400", "413"} <= statuses) == ("requestBody" in operation)
 
 
@@ -141,10 +140,89 @@ def test_the_guide_lists_every_operation() -> None:
     assert {call for call in calls if call not in guide} == set()
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/sandboxes/", "/sandboxes/x/y/z", "/docs/"])
+@pytest.mark.parametrize("path", ["/nothing", "/sandboxes/", "/sandboxes/x/y/z", "/docs/", "//"])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 def test_unknown_paths_are_problems(alice: User, method: str, path: str) -> None:
     assert_problem(ApiClient(alice).send(method, path), 404)
+
+
+@pytest.mark.parametrize("path", ["/api", "/api/", "/api/v2", "/api/v2/sandboxes", "/api/v1x"])
+def test_a_path_beside_the_api_is_a_problem_that_names_the_api(path: str) -> None:
+    assert_problem(Client().get(path), 404, "/api/v1/")
+
+
+def test_a_slash_too_many_is_answered_with_the_right_path(alice: User) -> None:
+    client = ApiClient(alice)
+    assert_problem(client.get("/sandboxes/"), 404, "Use /api/v1/sandboxes.")
+    assert "Use" not in assert_problem(client.get("/nothing/"), 404)["detail"]
+
+
+@pytest.mark.parametrize("path", ["/api/v1", "/api/v1/"])
+def test_the_root_of_the_api_says_where_its_documentation_is(path: str) -> None:
+    root = Client().get(path)
+    assert root.status_code == 200
+    assert root.json() == {
+        "name": "Sandbox Portal API",
+        "version": "1",
+        "openapi": "http://testserver/api/v1/openapi.json",
+        "documentation": "http://testserver/api/v1/docs",
+    }
+    assert Client().head(path)["Content-Length"] == str(len(root.content))
+    assert_problem(Client().post(path), 405, "GET, HEAD, OPTIONS")
+
+
+METHODS = {
+    "": "GET, HEAD, OPTIONS",
+    "/openapi.json": "GET, HEAD, OPTIONS",
+    "/docs": "GET, HEAD, OPTIONS",
+    "/limits": "GET, HEAD, OPTIONS",
+    "/sandboxes": "GET, HEAD, OPTIONS, POST",
+    "/sandboxes/sbx_1": "DELETE, GET, HEAD, OPTIONS",
+    "/sandboxes/sbx_1/touch": "OPTIONS, POST",
+    "/webhooks/whk_1": "DELETE, GET, HEAD, OPTIONS, PATCH",
+}
+
+
+@pytest.mark.parametrize("path", METHODS)
+def test_options_lists_the_methods_of_a_path_without_a_token(path: str) -> None:
+    answer = Client().options(f"/api/v1{path}")
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer["Allow"] == METHODS[path]
+
+
+def test_head_responds_like_get_without_a_body(alice: User) -> None:
+    program = ApiClient(alice)
+    one = f"/sandboxes/{program.launch()['id']}"
+    for path in ("/sandboxes?limit=1", one, "/limits", "/openapi.json", "/docs", "/sandboxes/x"):
+        got, head = program.get(path), program.send("HEAD", path)
+        assert (head.status_code, head.content) == (got.status_code, b"")
+        assert head["Content-Type"] == got["Content-Type"]
+        assert abs(int(head["Content-Length"]) - len(got.content)) < 100, path
+    refused = program.send("HEAD", f"{one}/touch")
+    assert (refused.status_code, refused.content) == (405, b"")
+    assert Client().head("/api/v1/sandboxes").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [("/sandboxes?stat=running", "stat"), ("/sandboxes?limit=5&limit=6", "limit"),
+     ("/sandboxes?State=running", "State"), ("/sandboxes?=", ""), ("/limits?x=1", "x"),
+     ("/limits?limit", "limit"), ("/webhooks?limit=5", "limit"),
+     ("/sandboxes?cursor&Limit=1", "Limit"),
+     ("/sandboxes?%0A=1", "\n")],
+)  # fmt: skip
+def test_an_unknown_or_repeated_query_parameter_is_refused(
+    alice: User, path: str, field: str
+) -> None:
+    problem = assert_problem(ApiClient(alice).get(path), 422)
+    assert [error["field"] for error in problem["errors"]] == [field]
+
+
+def test_changes_refuse_query_parameters_and_change_nothing(alice: User) -> None:
+    program = ApiClient(alice)
+    assert_problem(program.post("/sandboxes?ttl_minutes=15"), 422, "ttl_minutes", "query")
+    assert program.get("/sandboxes?state=running&state=pending").json()["data"] == []
+    assert_problem(Client().get("/api/v1/sandboxes?x=1"), 401)
 
 
 @pytest.mark.parametrize("sandbox_id", ["1", "SBX_ABC", "sbx_", "sbx_%00", "..%2f", "%e2%80%ae"])
@@ -154,8 +232,8 @@ def test_an_impossible_id_is_not_found(alice: User, sandbox_id: str) -> None:
 
 def test_a_wrong_method_is_rejected_with_the_allowed_ones(alice: User) -> None:
     answer = ApiClient(alice).send("PUT", "/sandboxes")
-    assert_problem(answer, 405, "PUT", "GET, POST")
-    assert answer["Allow"] == "GET, POST"
+    assert_problem(answer, 405, "PUT", "GET, HEAD, OPTIONS, POST")
+    assert answer["Allow"] == "GET, HEAD, OPTIONS, POST"
 
 
 def test_an_unexpected_error_reveals_no_internals(

@@ -1,0 +1,43 @@
+"""A router whose operations refuse unknown query parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.http import HttpRequest
+from ninja import Router
+from ninja.operation import Operation
+
+from sandboxes.lib.exceptions import ValidationFailed
+
+
+class StrictRouter(Router):
+    """A router whose operations refuse query parameters that they don't have, or twice."""
+
+    def add_api_operation(
+        self, path: str, methods: list[str], view_func: Callable[..., Any], **options: Any
+    ) -> None:
+        """Add an operation."""
+        super().add_api_operation(path, methods, view_func, **options)
+        operation = self.path_operations[path].operations[-1]
+        operation.view_func = _with_checked_query(view_func, operation)
+
+
+def _with_checked_query(view: Callable[..., Any], operation: Operation) -> Callable[..., Any]:
+    models = [one for one in operation.models if one.__ninja_param_source__ == "query"]
+    names = [name for one in models for name in one.__ninja_flatten_map__]
+    repeatable = {name for one in models for name in one.__ninja_collection_fields__}
+
+    @wraps(view)
+    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        for name, values in request.GET.lists():
+            if name not in names:
+                known = f"This operation has {', '.join(names)}." if names else "There are none."
+                raise ValidationFailed(name, f"Unknown query parameter. {known}")
+            if len(values) > 1 and name not in repeatable:
+                raise ValidationFailed(name, "Send this query parameter once.")
+        return view(request, *args, **kwargs)
+
+    return wrapper
