@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from playwright.sync_api import expect
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 DOWNLOADED: list[str] = []
 """Names of the files downloaded since recording started."""
+RECORDED_PAGES: WeakSet[Page] = WeakSet()
+"""Pages that have a listener; pages are reused."""
 
 
 def expect_text(text: str) -> Interaction:
@@ -105,8 +108,7 @@ def expect_download(end: str) -> Interaction:
 
 def open_tab(name: str) -> Interaction:
     def interaction(page: Page) -> None:
-        DOWNLOADED.clear()
-        page.on("download", lambda file: DOWNLOADED.append(file.suggested_filename))
+        record_downloads(page)
         show_credentials(page)
         page.get_by_text(name, exact=True).click()
 
@@ -115,7 +117,9 @@ def open_tab(name: str) -> Interaction:
 
 def record_downloads(page: Page) -> None:
     DOWNLOADED.clear()
-    page.on("download", lambda file: DOWNLOADED.append(file.suggested_filename))
+    if page not in RECORDED_PAGES:
+        RECORDED_PAGES.add(page)
+        page.on("download", lambda file: DOWNLOADED.append(file.suggested_filename))
 
 
 def use_phone_width(page: Page) -> None:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from tests.browser.live_server import PausableLiveServer
     from tests.browser.page_states import PageState
 
+VIEWPORT: ViewportSize = {"width": 1280, "height": 820}
+
 
 def _answer(body: str, route: Route) -> None:
     route.fulfill(body=body, content_type="text/html")
@@ -85,10 +87,21 @@ class PageRunner:
         context.clear_cookies()
         if user:
             context.add_cookies([session_cookie(user)])
-        page = context.new_page()
+        # A new page starts a renderer, which takes longer than everything else.
+        page = context.pages[0] if context.pages else context.new_page()
         self._forget_notifications(page)
-        yield page
-        page.close()
+        try:
+            yield page
+        finally:
+            self._reset(page)
+
+    @staticmethod
+    def _reset(page: Page) -> None:
+        """Leave the page as it was opened."""
+        page.unroute_all()
+        page.goto("about:blank")
+        page.emulate_media(color_scheme="light")
+        page.set_viewport_size(VIEWPORT)
 
     def _forget_notifications(self, page: Page) -> None:
         """Clear local storage, which has the ids of shown warnings; ids restart from 1."""
@@ -99,9 +112,8 @@ class PageRunner:
         """Return the browser context for the options; each loads styles and scripts once."""
         key = repr(browsing)
         if key not in self.contexts:
-            viewport: ViewportSize = {"width": 1280, "height": 820}
             self.contexts[key] = self.browser.new_context(
-                base_url=str(self.server), reduced_motion="reduce", viewport=viewport, **browsing
+                base_url=str(self.server), reduced_motion="reduce", viewport=VIEWPORT, **browsing
             )
         return self.contexts[key]
 
