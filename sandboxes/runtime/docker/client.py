@@ -42,6 +42,22 @@ VISIBILITY_ATTEMPTS, VISIBILITY_PAUSE_SECONDS = 20, 0.15
 """The wait for an object that is being created: about three seconds in all."""
 
 
+class IsolatedClient(APIClient):
+    """Client that uses only its own settings for TLS, proxies and authentication.
+
+    `requests` would prefer REQUESTS_CA_BUNDLE to the engine's certificate authority, and use the
+    proxies and the `.netrc` file that are meant for the internet.
+    """
+
+    @property
+    def trust_env(self) -> bool:
+        return False
+
+    @trust_env.setter
+    def trust_env(self, _value: bool) -> None:
+        """Ignore the value that `requests` sets before the first call."""
+
+
 class EngineClient:
     """The address of the engine and the clients to call it.
 
@@ -75,7 +91,7 @@ class EngineClient:
     def _connect(self, timeout_factor: int) -> APIClient:
         where = kwargs_from_env({**os.environ, "DOCKER_HOST": self.url})
         timeout: Any = self.timeout * timeout_factor
-        return APIClient(timeout=timeout, max_pool_size=CONNECTION_POOL_SIZE, **where)
+        return IsolatedClient(timeout=timeout, max_pool_size=CONNECTION_POOL_SIZE, **where)
 
     @contextmanager
     def calling(

@@ -1,0 +1,116 @@
+"""The engine client uses its own TLS settings, not those of other programs."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import ssl
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from sandboxes.runtime.docker.client import EngineClient
+
+
+class Engine(BaseHTTPRequestHandler):
+    """Responds like the engine's `/version` and records the Authorization header."""
+
+    authorizations: list[str | None]
+
+    def do_GET(self) -> None:
+        self.authorizations.append(self.headers["Authorization"])
+        body = json.dumps({"ApiVersion": "1.41", "Version": "20.10"}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def write_certificate(directory: Path) -> None:
+    """Write a self-signed certificate for 127.0.0.1, as its own authority, and as the client's."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "engine")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+        .public_bytes(serialization.Encoding.PEM)
+    )
+    for file in ("ca.pem", "cert.pem"):
+        (directory / file).write_bytes(certificate)
+    (directory / "key.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Return the DOCKER_HOST of an engine that requires TLS on both sides."""
+    write_certificate(tmp_path)
+    Engine.authorizations = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Engine)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    context.load_verify_locations(tmp_path / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
+    yield f"tcp://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"REQUESTS_CA_BUNDLE": "other.pem", "CURL_CA_BUNDLE": "other.pem"},
+        {"REQUESTS_CA_BUNDLE": "/nowhere", "SSL_CERT_FILE": "/nowhere"},
+        {"HTTPS_PROXY": "http://127.0.0.1:9", "ALL_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""},
+        {"https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"},
+        {"NETRC": "netrc"},
+    ],
+    ids=lambda environment: ",".join(environment) or "none",
+)
+def test_the_environment_of_other_http_clients_is_ignored(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    other = tmp_path / "others"
+    other.mkdir()
+    write_certificate(other)
+    (other / "ca.pem").rename(tmp_path / "other.pem")
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret\n")
+    monkeypatch.chdir(tmp_path)
+    for name, value in environment.items():
+        file = tmp_path / value
+        monkeypatch.setenv(name, str(file) if file.exists() else value)
+    with EngineClient(engine, 5).calling("report its version") as client:
+        assert client.version()["ApiVersion"] == "1.41"
+    assert set(Engine.authorizations) == {None}
