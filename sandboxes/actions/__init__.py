@@ -7,7 +7,6 @@ under a lock, and raises a `ServiceError` when the request can't be granted.
 from sandboxes.actions.credentials import read_credentials
 from sandboxes.actions.launch import (
     MAX_IDEMPOTENCY_KEY_LENGTH,
-    MAX_NAME_LENGTH,
     LaunchRequest,
     launch_blocker,
     launch_sandbox,
@@ -17,7 +16,6 @@ from sandboxes.actions.manage import destroy, extend, reset, retry_funding, touc
 
 __all__ = [
     "MAX_IDEMPOTENCY_KEY_LENGTH",
-    "MAX_NAME_LENGTH",
     "LaunchRequest",
     "destroy",
     "extend",

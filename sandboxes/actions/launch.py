@@ -12,10 +12,10 @@ from django.db import transaction
 from django.utils.timesince import timeuntil
 
 from sandboxes import blueprints, queue
-from sandboxes.core import capacity, lifecycle, limits
+from sandboxes.core import capacity, disk_reserve, lifecycle, limits
 from sandboxes.core.factory import new_sandbox
 from sandboxes.core.portal_status import PortalStatus
-from sandboxes.lib import clock
+from sandboxes.lib import clock, names
 from sandboxes.lib.exceptions import (
     IdempotencyKeyReused,
     QuotaExceeded,
@@ -40,7 +40,6 @@ from sandboxes.worker import tasks as worker_tasks
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-MAX_NAME_LENGTH = 60
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
 IDEMPOTENCY_KEY_RETENTION = timedelta(hours=24)
 SHORTAGE_RETRY_DELAY = timedelta(minutes=5)
@@ -123,10 +122,10 @@ def _validate_ttl(request: LaunchRequest, user_limits: limits.Limits) -> int:
 
 
 def _validate_name(request: LaunchRequest) -> str:
-    name = request.name.strip()
-    if len(name) > MAX_NAME_LENGTH or not name.isprintable():
-        raise ValidationFailed("name", f"Use at most {MAX_NAME_LENGTH} printable characters.")
-    return name
+    try:
+        return names.clean_name(request.name)
+    except names.InvalidName as error:
+        raise ValidationFailed("name", str(error)) from error
 
 
 def launch_sandbox(
@@ -190,7 +189,11 @@ def _replay(user: User, key: str, request: LaunchRequest) -> Sandbox | None:
 
 
 def _portal_blocker(status: PortalStatus) -> Unavailable | None:
-    return _maintenance_blocker(status.maintenance) or _shortage_blocker(status.engine)
+    return (
+        _maintenance_blocker(status.maintenance)
+        or _shortage_blocker(status.engine)
+        or _disk_blocker()
+    )
 
 
 def _maintenance_blocker(maintenance: Maintenance) -> Unavailable | None:
@@ -204,6 +207,13 @@ def _maintenance_blocker(maintenance: Maintenance) -> Unavailable | None:
 def _shortage_blocker(engine: EngineStatus) -> Unavailable | None:
     shortage = capacity.engine_shortage(engine)
     return Unavailable(shortage, clock.now() + SHORTAGE_RETRY_DELAY) if shortage else None
+
+
+def _disk_blocker() -> Unavailable | None:
+    if not disk_reserve.is_full():
+        return None
+    reason = "The portal's disk is full, so nothing can be launched. Contact your administrator."
+    return Unavailable(reason, clock.now() + SHORTAGE_RETRY_DELAY)
 
 
 def launch_blocker(user: User) -> Unavailable | QuotaExceeded | RateLimited | None:

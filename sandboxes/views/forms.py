@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import uuid
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.utils.functional import cached_property
 
-from sandboxes.actions import MAX_NAME_LENGTH, LaunchRequest, launchable_blueprints
+from sandboxes.actions import LaunchRequest, launchable_blueprints
 from sandboxes.core import limits
-from sandboxes.lib import clock
+from sandboxes.lib import clock, names
 from sandboxes.models import EventType, Preferences, Scope
-from sandboxes.webhooks.endpoints import MAX_NAME_LENGTH as MAX_WEBHOOK_NAME_LENGTH
 from sandboxes.webhooks.url_policy import MAX_URL_LENGTH
 
 if TYPE_CHECKING:
@@ -41,13 +40,22 @@ def new_key() -> str:
     return uuid.uuid4().hex
 
 
+class NameField(forms.CharField):
+    """A name. Its length isn't limited in the browser, which doesn't count characters."""
+
+    def clean(self, value: Any) -> str:
+        try:
+            return names.clean_name(super().clean(value))
+        except names.InvalidName as error:
+            raise forms.ValidationError(str(error)) from error
+
+
 class LaunchForm(forms.Form):
     """Options of a new sandbox; all have defaults, so one click launches."""
 
     blueprint = forms.ChoiceField(required=False)
-    name = forms.CharField(
+    name = NameField(
         required=False,
-        max_length=MAX_NAME_LENGTH,
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
     ttl_minutes = forms.IntegerField(required=False, label="Lifetime")
@@ -107,9 +115,8 @@ class TokenForm(forms.Form):
         ("365", "1 year"),
     )
 
-    name = forms.CharField(
+    name = NameField(
         label="Name",
-        max_length=60,
         widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "ci-pipeline"}),
         help_text="A name to help you recognize it.",
     )
@@ -138,9 +145,8 @@ class WebhookForm(forms.Form):
         ),
         help_text="We POST each event here. Respond with 2xx within 15 seconds.",
     )
-    name = forms.CharField(
+    name = NameField(
         label="Name",
-        max_length=MAX_WEBHOOK_NAME_LENGTH,
         required=False,
         widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "chatbot"}),
     )

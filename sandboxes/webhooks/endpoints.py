@@ -11,7 +11,7 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 
 from sandboxes.encryption.fields import DecryptionError
-from sandboxes.lib import clock
+from sandboxes.lib import clock, names
 from sandboxes.lib.exceptions import StateConflict, ValidationFailed
 from sandboxes.models import DisabledReason, EventType, Webhook, WebhookDelivery
 from sandboxes.webhooks.delivery import disable
@@ -21,7 +21,6 @@ from sandboxes.webhooks.url_policy import check_url
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-MAX_NAME_LENGTH = 60
 BATCH_SIZE = 500
 
 
@@ -51,10 +50,11 @@ def _validate(**chosen: Any) -> dict[str, Any]:
         chosen["url"] = check_url(chosen["url"])
     if "events" in chosen:
         chosen["events"] = _validate_events(chosen["events"])
-    if "name" in chosen and len(chosen["name"]) > MAX_NAME_LENGTH:
-        raise ValidationFailed("name", f"Use at most {MAX_NAME_LENGTH} characters.")
-    if "\0" in chosen.get("name", ""):
-        raise ValidationFailed("name", "Remove unprintable characters.")
+    if "name" in chosen:
+        try:
+            chosen["name"] = names.clean_name(chosen["name"])
+        except names.InvalidName as error:
+            raise ValidationFailed("name", str(error)) from error
     return chosen
 
 

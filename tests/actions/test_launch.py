@@ -55,7 +55,7 @@ def test_a_lifetime_from_15_to_120_minutes_can_be_chosen(alice, runtime, minutes
         ({"ttl_minutes": -1}, "ttl_minutes", "from 15 to 120"),
         ({"blueprint": "payroll"}, "blueprint", "Available: billing"),
         ({"name": "x" * 61}, "name", "at most 60"),
-        ({"name": "a\nb"}, "name", "printable"),
+        ({"name": "a\nb"}, "name", "line breaks"),
     ],
 )
 def test_invalid_input_is_rejected_with_its_field_and_a_remedy(
