@@ -13,9 +13,11 @@ from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import ApiToken
 from sandboxes.operators import audit
 from sandboxes.operators.audit import AuditActor
+from sandboxes.operators.privileges import require_control
 
 
-def _revoke(token: ApiToken, _actor: AuditActor, _data: dict[str, Any]) -> None:
+def _revoke(token: ApiToken, actor: AuditActor, _data: dict[str, Any]) -> None:
+    require_control(actor.user, token.user)
     if token.revoked_at:
         raise StateConflict("Already revoked. Nothing was changed.")
     api_tokens.revoke(token)

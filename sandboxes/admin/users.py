@@ -22,6 +22,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from sandboxes.accounts import ownership
 from sandboxes.actions import operators
 from sandboxes.admin.audited import reason_field
 from sandboxes.admin.base import PortalAdmin, ReadOnlyAdminMixin
@@ -30,6 +31,7 @@ from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import Sandbox
 from sandboxes.operators import audit
 from sandboxes.operators.audit import AuditActor
+from sandboxes.operators.privileges import may_control, require_control
 
 for model in (User, Group, Authenticator, EmailAddress):
     admin.site.unregister(model)
@@ -45,7 +47,10 @@ class PasswordForm(ReasonForm):
         widget=forms.PasswordInput({"autocomplete": "new-password"}),
         validators=[validate_password],
     )
-    field_order = ("password", "reason")
+    sign_out_everywhere = forms.BooleanField(
+        required=False, initial=True, label="Sign out everywhere and revoke all API tokens"
+    )
+    field_order = ("password", "sign_out_everywhere", "reason")
 
 
 class SuspensionForm(forms.Form):
@@ -58,39 +63,37 @@ class SuspensionForm(forms.Form):
 
 
 def _delete(row: Model, actor: AuditActor, _data: dict[str, Any]) -> None:
-    require_equal_privileges(getattr(row, "user", None), actor)
+    require_control(actor.user, getattr(row, "user", None))
     row.delete()
 
 
 def _set_password(user: User, actor: AuditActor, data: dict[str, Any]) -> None:
-    require_equal_privileges(user, actor)
+    require_control(actor.user, user)
     user.set_password(data["password"])
     user.save(update_fields=["password"])
-
-
-def require_equal_privileges(user: User | None, actor: AuditActor) -> None:
-    """Raise StateConflict unless the operator has at least the privileges of the user."""
-    if user and user.is_superuser and not actor.user.is_superuser:
-        raise StateConflict("Only superusers can change a superuser's account.")
+    if data["sign_out_everywhere"]:
+        ownership.sign_out_everywhere(user)
 
 
 def _delete_user(user: User, actor: AuditActor, _data: dict[str, Any]) -> None:
-    require_equal_privileges(user, actor)
+    require_control(actor.user, user)
     if user == actor.user:
         raise StateConflict("You can't delete your own account. Ask another operator.")
     user.delete()
 
 
 def _suspend(user: User, actor: AuditActor, data: dict[str, Any]) -> None:
-    require_equal_privileges(user, actor)
+    require_control(actor.user, user)
     operators.suspend_user(user, actor.user, data["reason"])
 
 
-def _reinstate(user: User, _actor: AuditActor, _data: dict[str, Any]) -> None:
+def _reinstate(user: User, actor: AuditActor, _data: dict[str, Any]) -> None:
+    require_control(actor.user, user)
     operators.unsuspend_user(user)
 
 
-def _verify(address: EmailAddress, _actor: AuditActor, _data: dict[str, Any]) -> None:
+def _verify(address: EmailAddress, actor: AuditActor, _data: dict[str, Any]) -> None:
+    require_control(actor.user, address.user)
     address.set_verified()
 
 
@@ -132,8 +135,9 @@ class UserAdmin(PortalAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
         return shown if request.user.is_superuser else (*shown, *privileges)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        higher = obj is not None and obj.is_superuser and not request.user.is_superuser
-        return not higher and super().has_change_permission(request, obj)
+        if not super().has_change_permission(request, obj):
+            return False
+        return obj is None or may_control(request.user, obj)  # type: ignore[arg-type]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         # A subquery per row: a join would read all past sandboxes, too.
