@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialApp, SocialLogin
+from allauth.socialaccount.providers.base import AuthProcess
 from cryptography.fernet import InvalidToken
 from django.conf import settings
+from django.contrib import messages
 from django.http import Http404, HttpRequest
+from django.shortcuts import redirect
 
-from sandboxes.accounts import invitations, signup_policy
+from sandboxes.accounts import invitations, ownership, sign_in_limits, signup_policy
 from sandboxes.encryption.fields import get_fernet
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+UNVERIFIED_OPERATOR = (
+    "An operator's account uses this address, but hasn't verified it. Sign in with the password, "
+    "verify the address, and connect the provider under “Sign-in methods”."
+)
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
@@ -28,6 +40,24 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         invitation = invitations.current(request)
         invited = invitation is not None and invitation.email == email.lower()
         return invited or bool(super().is_email_verified(request, email))
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Count an attempt to sign in. Raises ValidationError after too many failed ones."""
+        login = str(credentials.get("email") or credentials.get("username") or "")
+        self._counted_attempt = sign_in_limits.consume(request, login)
+        if self._counted_attempt is None:
+            raise self.validation_error("too_many_login_attempts")
+
+    def _rollback_login_failed_rl_usage(self) -> None:
+        """Don't count the attempt, since it succeeded."""
+        for usage in self._counted_attempt or ():
+            usage.rollback()
+
+    def _delete_login_attempts_cached_email(
+        self, _request: HttpRequest, **credentials: Any
+    ) -> None:
+        """Forget failed attempts after the password was reset by email."""
+        sign_in_limits.clear(str(credentials.get("email", "")))
 
 
 class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
@@ -46,6 +76,36 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         return not addresses or any(
             signup_policy.is_allowed(request, email) for email in _trusted_emails(sociallogin)
         )
+
+    def authenticate_by_email(self, sociallogin: SocialLogin) -> tuple[User, str] | None:
+        """Return the account with an address of the provider, if it has verified the address."""
+        found = super().authenticate_by_email(sociallogin)
+        return found if found and ownership.is_proven(*found) else None
+
+    def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
+        """Take the addresses that the provider verified away from accounts that didn't.
+
+        Otherwise, their owner couldn't sign in. Raises ImmediateHttpResponse for an address of an
+        operator.
+        """
+        super().pre_social_login(request, sociallogin)
+        if sociallogin.state.get("process") != AuthProcess.LOGIN:
+            return
+        if sociallogin.is_existing:
+            if not sociallogin.account.pk and not ownership.has_verified_email(sociallogin.user):
+                # The first sign-in to an account that an operator created; allauth ends its
+                # sessions and its password.
+                ownership.revoke_programs(sociallogin.user)
+            return
+        if not self.is_open_for_signup(request, sociallogin):
+            return
+        for address in sociallogin.email_addresses:
+            if not address.verified:
+                continue
+            if ownership.is_claimed_by_operator(address.email):
+                messages.error(request, UNVERIFIED_OPERATOR)
+                raise ImmediateHttpResponse(redirect("account_login"))
+            ownership.release_address(address.email)
 
     def get_app(self, *args: Any, **kwargs: Any) -> SocialApp:
         """Return the provider's configuration. Raises Http404 if the provider isn't set up."""

@@ -11,9 +11,9 @@ from allauth.account.forms import SetPasswordForm as AllauthSetPasswordForm
 from allauth.account.forms import SignupForm as AllauthSignupForm
 from allauth.core import context
 from allauth.socialaccount.forms import SignupForm as AllauthProviderSignupForm
-from django.forms import Field
+from django.forms import BooleanField, Field
 
-from sandboxes.accounts import invitations, signup_policy
+from sandboxes.accounts import invitations, ownership, signup_policy
 
 
 class SignUpForm(AllauthSignupForm):  # type: ignore[misc]
@@ -48,17 +48,30 @@ class AddEmailForm(AllauthAddEmailForm):  # type: ignore[misc]
         return str(super().clean_email())
 
 
-class NewPasswordLabelsMixin:
-    """Labels in sentence case, where allauth has title case."""
+class NewPasswordMixin:
+    """Labels in sentence case, and an option to end what the old password gave access to."""
+
+    sign_out_by_default = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         fields: dict[str, Field] = self.fields  # type: ignore[attr-defined]
         fields["password1"].label = "New password"
         fields["password2"].label = "Confirm new password"
+        fields["sign_out_everywhere"] = BooleanField(
+            required=False,
+            initial=self.sign_out_by_default,
+            label="Sign out everywhere else and revoke all API tokens",
+        )
+
+    def save(self) -> None:
+        super().save()  # type: ignore[misc]
+        if self.cleaned_data["sign_out_everywhere"]:  # type: ignore[attr-defined]
+            session = context.request.session.session_key
+            ownership.sign_out_everywhere(self.user, session)  # type: ignore[attr-defined]
 
 
-class ChangePasswordForm(NewPasswordLabelsMixin, AllauthChangePasswordForm):  # type: ignore[misc]
+class ChangePasswordForm(NewPasswordMixin, AllauthChangePasswordForm):  # type: ignore[misc]
     """Change the password, given the current one."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -66,9 +79,21 @@ class ChangePasswordForm(NewPasswordLabelsMixin, AllauthChangePasswordForm):  # 
         self.fields["oldpassword"].label = "Current password"
 
 
-class ResetPasswordKeyForm(NewPasswordLabelsMixin, AllauthResetPasswordKeyForm):  # type: ignore[misc]
-    """Set a new password after following the link in an email."""
+class ResetPasswordKeyForm(NewPasswordMixin, AllauthResetPasswordKeyForm):  # type: ignore[misc]
+    """Set a new password after following the link in an email.
+
+    The link proves the address. If the account never verified it, someone else may have created
+    the account, so nothing but the address and the new password remains valid.
+    """
+
+    sign_out_by_default = True
+
+    def save(self) -> None:
+        super().save()
+        if not ownership.is_proven(self.user, self.user.email):
+            ownership.revoke_all(self.user, keep_email=self.user.email)
+            ownership.record_proof(self.user, self.user.email)
 
 
-class SetPasswordForm(NewPasswordLabelsMixin, AllauthSetPasswordForm):  # type: ignore[misc]
+class SetPasswordForm(NewPasswordMixin, AllauthSetPasswordForm):  # type: ignore[misc]
     """Set the first password of an account that has signed in with a provider only."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
@@ -19,7 +20,7 @@ PROVIDERS = {
 
 def check_accounts(**_: Any) -> list[checks.CheckMessage]:
     """Check that domains restrict sign-up and that providers are configured completely."""
-    return [*_domains(), *_providers(), *_operators()]
+    return [*_domains(), *_providers(), *_takeovers(), *_operators()]
 
 
 def _domains() -> list[checks.CheckMessage]:
@@ -47,6 +48,24 @@ def _providers() -> list[checks.CheckMessage]:
         for needed in more
         if getattr(settings, client) and not getattr(settings, needed)
     ]
+
+
+def _takeovers() -> Iterator[checks.CheckMessage]:
+    """Check that no user can prepare an account for the owner of an email address."""
+    if settings.ACCOUNT_CONFIRM_EMAIL_ON_GET:
+        what = "ACCOUNT_CONFIRM_EMAIL_ON_GET: a mail scanner can verify an address for a stranger."
+        yield checks.Error(what, hint="Unset it.", id="sandboxes.E012")
+    for name, options in settings.SOCIALACCOUNT_PROVIDERS.items():
+        if options.get("VERIFIED_EMAIL"):
+            what = f"VERIFIED_EMAIL of {name}: the provider's unverified addresses are trusted."
+            yield checks.Error(what, hint="Remove it.", id="sandboxes.E013")
+    if settings.SOCIALACCOUNT_PROVIDERS and settings.ACCOUNT_EMAIL_VERIFICATION != "mandatory":
+        what = "Anyone can create an account with the address of a user of the sign-in provider."
+        hint = (
+            "Such an account loses the address when its owner signs in. To prevent it, set "
+            "EMAIL_URL, and keep ACCOUNT_EMAIL_VERIFICATION at mandatory."
+        )
+        yield checks.Warning(what, hint=hint, id="sandboxes.W007")
 
 
 def _operators() -> list[checks.CheckMessage]:

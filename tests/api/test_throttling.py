@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.cache import cache
+from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
@@ -143,17 +144,35 @@ def test_failed_sign_ins_are_counted_by_the_real_client_address(alice: User, set
     assert elsewhere.status_code == 302
 
 
-def test_failed_sign_ins_to_one_account_from_many_addresses_are_limited(
+def can_sign_in(user: User, address: str) -> bool:
+    form = {"login": user.email, "password": PASSWORD}
+    page = Client().post(reverse("account_login"), form, **through_proxy(address))
+    if page.status_code == 200:
+        assert "Too many failed login attempts" in page.content.decode()
+    return page.status_code == 302
+
+
+def test_failed_sign_ins_from_one_address_lock_the_account_for_that_address_only(
+    olga: User, settings
+) -> None:
+    settings.TRUSTED_PROXY_COUNT = 1
+    for _ in range(5):
+        sign_in_with_wrong_password(olga.email.upper(), **through_proxy("198.51.100.1"))
+    assert not can_sign_in(olga, "198.51.100.1")
+    assert can_sign_in(olga, "198.51.100.2")
+
+
+def test_failed_sign_ins_from_many_addresses_lock_the_account_until_it_is_cleared(
     alice: User, settings
 ) -> None:
     settings.TRUSTED_PROXY_COUNT = 1
-    for n in range(5):
+    for n in range(99):
         sign_in_with_wrong_password(alice.email, **through_proxy(f"198.51.100.{n}"))
-    form = {"login": alice.email, "password": PASSWORD}
-    page = Client().post(reverse("account_login"), form, **through_proxy("198.51.100.99"))
-
-    assert page.status_code == 200
-    assert "Too many failed login attempts" in page.content.decode()
+    assert can_sign_in(alice, "198.51.100.200")
+    sign_in_with_wrong_password(alice.email, **through_proxy("198.51.100.99"))
+    assert not can_sign_in(alice, "198.51.100.200")
+    call_command("clear_sign_in_limits", alice.email.upper())
+    assert can_sign_in(alice, "198.51.100.200")
 
 
 def test_the_rate_limit_page_says_when_to_retry(settings) -> None:
