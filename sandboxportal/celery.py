@@ -18,6 +18,8 @@ from sandboxes.lib import batches
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sandboxportal.settings")
 TRANSPORT_ALIASES["embedded"] = "sandboxportal.celery_filesystem_broker:Transport"
+for _scheme in ("redis", "rediss"):
+    TRANSPORT_ALIASES[_scheme] = "sandboxportal.celery_redis_broker:Transport"
 
 app = Celery("sandboxportal")
 app.config_from_object("django.conf:settings", namespace="CELERY")

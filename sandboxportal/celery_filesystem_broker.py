@@ -5,11 +5,15 @@ file, which succeeds for only one reader. Kombu's `filesystem` transport guarant
 readers can open a file, or its routing table, while it is being written. Messages only wake the
 worker, so they are deleted before the task runs instead of being acknowledged after it: the
 database row holds the work to do.
+
+Anything else in the directory is foreign data: a file that isn't a message is logged, renamed to
+`.unreadable-…` and never read again.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections import deque
 from functools import cached_property
@@ -18,11 +22,29 @@ from queue import Empty
 from typing import Any
 from uuid import uuid4
 
+import structlog
 from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
 
-DRAFT_PREFIX = "."
-"""Prefix of the files of messages that are still being written."""
+log = structlog.get_logger(__name__)
+
+HIDDEN_PREFIX = "."
+"""Prefix of messages that are still being written, and of files that aren't messages."""
+UNREADABLE_PREFIX = ".unreadable-"
+PRIVATE, SHARED = 0o700, 0o770
+MAX_MESSAGE_BYTES = 1024 * 1024
+
+
+def folder_mode(parent: Path) -> int:
+    """Return the mode of a new directory: shared with the group if the parent is set up for it."""
+    return SHARED if parent.stat().st_mode & stat.S_ISGID else PRIVATE
+
+
+def require_message(message: Any, channel: virtual.Channel) -> None:
+    """Raise an exception unless Kombu can deliver this message."""
+    parsed = virtual.Message(message, channel=channel)
+    if not isinstance(parsed.headers, dict) or not isinstance(parsed.delivery_tag, str):
+        raise TypeError("no headers or delivery tag")
 
 
 class Channel(virtual.Channel):
@@ -33,19 +55,27 @@ class Channel(virtual.Channel):
         """Names from the last listing, so that a long queue isn't listed for each message."""
         return {}
 
+    @cached_property
+    def _ignored(self) -> set[Path]:
+        """Files that aren't messages and couldn't be renamed."""
+        return set()
+
     def _folder(self, queue: str) -> Path:
         options: dict[str, Any] = self.connection.client.transport_options  # type: ignore[union-attr,assignment]
         folder = Path(options["folder"]) / queue
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            folder.mkdir(mode=folder_mode(folder.parent), exist_ok=True)
+        except FileNotFoundError:
+            folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
         return folder
 
     def _names(self, queue: str) -> list[str]:
         names = os.listdir(self._folder(queue))  # noqa: PTH208 - only the names are needed
-        return sorted(name for name in names if not name.startswith(DRAFT_PREFIX))
+        return sorted(name for name in names if not name.startswith(HIDDEN_PREFIX))
 
     def _put(self, queue: str, message: dict[str, Any], **_: Any) -> None:
         folder, name = self._folder(queue), f"{time.time_ns():020d}-{uuid4().hex}"
-        draft = folder / (DRAFT_PREFIX + name)
+        draft = folder / (HIDDEN_PREFIX + name)
         try:
             draft.write_bytes(dumps(message).encode())
             draft.rename(folder / name)
@@ -60,12 +90,40 @@ class Channel(virtual.Channel):
         while listed:
             path = folder / listed.popleft()
             try:
-                text = path.read_bytes()
+                message = self._read(path)
                 path.unlink()
             except FileNotFoundError:
                 continue  # Another worker took it first.
-            return loads(text.decode())
+            except Exception as error:  # noqa: BLE001 - of any content; it must not stop the worker
+                self._set_aside(path, error)
+                continue
+            return message
         raise Empty
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        """Return the message in this file. Raises an exception if it isn't one."""
+        # Doesn't wait for a writer of a named pipe, and doesn't follow links.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        with os.fdopen(descriptor, "rb") as file:
+            state = os.fstat(file.fileno())
+            if not stat.S_ISREG(state.st_mode):
+                raise ValueError("not a regular file")
+            if state.st_size > MAX_MESSAGE_BYTES:
+                raise ValueError("larger than a message can be")
+            message: dict[str, Any] = loads(file.read(MAX_MESSAGE_BYTES).decode())
+        require_message(message, self)
+        return message
+
+    def _set_aside(self, path: Path, error: Exception) -> None:
+        if path in self._ignored:
+            return
+        try:
+            path.rename(path.with_name(UNREADABLE_PREFIX + path.name))
+        except FileNotFoundError:
+            return
+        except OSError:
+            self._ignored.add(path)
+        log.warning("queue_message_unreadable", file=str(path), error=f"{error!r:.200}")
 
     def _size(self, queue: str) -> int:
         return len(self._names(queue))
@@ -81,6 +139,8 @@ class Transport(virtual.Transport):
     """The transport of `embedded://` URLs."""
 
     Channel = Channel
+    # The worker tries again while the directory can't be used.
+    connection_errors = (*virtual.Transport.connection_errors, OSError)
     driver_type = driver_name = "embedded"
 
     def driver_version(self) -> str:

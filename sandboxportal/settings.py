@@ -9,6 +9,7 @@ import ipaddress
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import environ
 import structlog
@@ -48,6 +49,26 @@ def _networks(
             f"{variable}: {error}. Use CIDR notation, such as 203.0.113.0/24, and commas between "
             "networks."
         ) from None
+
+
+CACHE_BACKENDS = {
+    "django.core.cache.backends.db.DatabaseCache": "sandboxportal.database_cache.DatabaseCache",
+    "django.core.cache.backends.redis.RedisCache": "sandboxportal.redis_cache.RedisCache",
+    "django.core.cache.backends.locmem.LocMemCache": "",
+    "django.core.cache.backends.dummy.DummyCache": "",
+}
+"""Replacements of Django's backends, which load pickles that another process wrote."""
+
+
+def _cache(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a cache that stores JSON."""
+    backend = config.get("BACKEND", "")
+    if backend not in CACHE_BACKENDS:
+        raise ImproperlyConfigured(
+            "CACHE_URL: only dbcache://TABLE, redis://… and rediss://… are supported, since other "
+            "caches store pickles."
+        )
+    return config | {"BACKEND": CACHE_BACKENDS[backend] or backend}
 
 
 # --- installation -----------------------------------------------------------------------------
@@ -173,6 +194,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     # After WhiteNoise, so that static files may be cached.
     "sandboxes.middleware.NoStoreMiddleware",
+    "sandboxes.middleware.DiskReserveMiddleware",
     "csp.middleware.CSPMiddleware",
     "django_permissions_policy.PermissionsPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -231,7 +253,7 @@ else:
     DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
 
 # All processes must share the cache; otherwise rate limits would apply to each process separately.
-CACHES = {"default": env.cache_url("CACHE_URL", "dbcache://portal_cache")}
+CACHES = {"default": _cache(env.cache_url("CACHE_URL", "dbcache://portal_cache"))}
 
 # --- web process ------------------------------------------------------------------------------
 
@@ -283,9 +305,15 @@ WORKER_BATCH_THREADS = {
 }
 WORKER_THREADS = env.int("WORKER_THREADS", 12)
 CELERY_WORKER_CONCURRENCY = WORKER_THREADS + sum(WORKER_BATCH_THREADS.values())
+# Without an end, so that the worker continues once the broker is back.
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+# No process loads a pickle that another one wrote.
+CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = CELERY_RESULT_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_RESULT_BACKEND = "sandboxportal.celery_cache_backend.CacheBackend"
 CELERY_RESULT_EXPIRES = 60
+CELERY_WORKER_CONSUMER = "sandboxportal.celery_consumer.Consumer"
 CELERY_WORKER_POOL = "threads"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
@@ -347,6 +375,7 @@ ACCOUNT_EMAIL_VERIFICATION = env.str(
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_CONFIRM_EMAIL_ON_GET = False
 ACCOUNT_SIGNUP_OPEN = env.bool("ACCOUNT_SIGNUP_OPEN", True)
 ACCOUNT_SIGNUP_DOMAINS = env.str("ACCOUNT_SIGNUP_DOMAINS", "")
 ACCOUNT_INVITATION_DAYS = env.int("ACCOUNT_INVITATION_DAYS", 7)

@@ -35,7 +35,7 @@ def read_log(sandbox: Sandbox, service: str, lines: int) -> str:
     """
     names = service_names(sandbox)
     if not names:
-        raise StateConflict("Blueprint no longer installed; services unnames.")
+        raise StateConflict("Blueprint no longer installed; services unknown.")
     if service not in names:
         raise ValidationFailed("service", f"Choose one of {', '.join(names)}.")
     if sandbox.state not in (State.PROVISIONING, State.RUNNING):
@@ -47,16 +47,19 @@ def read_log(sandbox: Sandbox, service: str, lines: int) -> str:
 def _read_through_worker(public_id: str, service: str, lines: int) -> str:
     cache_key = f"log:{public_id}:{service}:{lines}"
     try:
-        if task_id := cache.get(cache_key):
+        if isinstance(task_id := cache.get(cache_key), str):
             result = worker_tasks.read_logs.AsyncResult(task_id)
         else:
             result = worker_tasks.read_logs.delay(public_id, service, lines)
             cache.set(cache_key, result.id, REQUEST_REUSED_SECONDS)
-        answer = result.get(timeout=TIMEOUT_SECONDS)
+        answer = result.get(timeout=TIMEOUT_SECONDS, propagate=False)
     except (CeleryTimeout, OperationalError, OSError):
         raise Unavailable("Logs aren't available yet. Try again shortly.") from None
     cache.delete(cache_key)
     result.forget()
-    if "error" in answer:
-        raise Unavailable(f"Couldn't read the log: {answer['error']}")
-    return str(answer["text"])
+    match answer:
+        case {"text": str(text)}:
+            return text
+        case {"error": str(reason)}:
+            raise Unavailable(f"Couldn't read the log: {reason}")
+    raise Unavailable("Couldn't read the log: the worker reported an error.")

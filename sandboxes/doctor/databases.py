@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 
 from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+from redis.exceptions import RedisError
 
-from sandboxes.doctor.findings import Finding, Findings, error, ok, warning
+from sandboxes.doctor.findings import Finding, Findings, error, ok, redacted, warning
 
 LOCAL_CACHES = ("locmem", "dummy")
 MANY_CONNECTIONS_SHARE = 0.8
@@ -77,6 +79,17 @@ def shared_cache() -> Findings:
             "Unset CACHE_URL to use the database, or set it to Redis.",
         )
         return
+    ping: Callable[[], None] | None = getattr(cache, "ping", None)
+    if ping:
+        try:
+            ping()
+        except (RedisError, OSError) as exc:
+            yield error(
+                f"The cache server doesn't respond: {redacted(exc)}. Until it does, each process "
+                "counts for rate limits on its own, and logs can't be shown.",
+                "Start or restart Redis, or correct CACHE_URL.",
+            )
+            return
     key = f"doctor-{secrets.token_hex(8)}"
     cache.set(key, "value", 60)
     kept = cache.get(key)

@@ -41,6 +41,7 @@ from sandboxes.models.webhook import (
     Webhook,
     WebhookDelivery,
 )
+from sandboxes.models.worker_status import WorkerStatus
 
 __all__ = [
     "COUNTED_STATES",
@@ -80,4 +81,5 @@ __all__ = [
     "UsageSample",
     "Webhook",
     "WebhookDelivery",
+    "WorkerStatus",
 ]

@@ -30,6 +30,11 @@ class Singleton(models.Model):
         return cls._default_manager.get_or_create(pk=1)[0]
 
     @classmethod
+    def read(cls) -> Self:
+        """Return the row, or one with default values that isn't saved."""
+        return cls._default_manager.filter(pk=1).first() or cls(pk=1)
+
+    @classmethod
     def store(cls, **values: Any) -> None:
         """Save the values in one query; other columns keep theirs."""
         if not cls._default_manager.filter(pk=1).update(**values):
