@@ -37,6 +37,7 @@ CHECKS = (
     Check("memory", host.memory),
     Check("clocks", host.clocks, 15),
     Check("queue", workers.queue, 15),
+    Check("worker", workers.heartbeat),
     Check("reaper", workers.reaper),
     Check("alerts", workers.operator_alerts),
     Check("friendbot", external_services.friendbot),

@@ -42,10 +42,18 @@ def _ping_result(sent: AsyncResult[str]) -> Finding:
     return ok(f"A worker responded ({who}).")
 
 
+def heartbeat() -> Findings:
+    """Report when a worker last reported to the database."""
+    try:
+        yield ok(health.check_worker())
+    except health.CheckFailed as exc:
+        yield error(str(exc), "Start or restart `worker` (honcho start worker), and check its log.")
+
+
 def reaper() -> Findings:
     status = SweepStatus.current()
     try:
-        yield ok(health.CHECKS["reaper"](status))
+        yield ok(health.check_reaper())
     except health.CheckFailed as exc:
         remedy = (
             "Start `reaper` (honcho start reaper), or run `manage.py reap_sandboxes` from cron."
@@ -58,7 +66,8 @@ def reaper() -> Findings:
 
 def operator_alerts() -> Findings:
     """Return the alerts that the admin shows."""
-    found = [one for one in alerts.active_alerts(OperatorOverview()) if one.name != "reaper"]
+    shown = alerts.active_alerts(OperatorOverview())
+    found = [one for one in shown if one.name not in ("reaper", "worker")]
     for alert in found:
         level = Level.ERROR if alert.is_outage else Level.WARNING
         yield Finding(level, alert.message, f"In the admin (/admin/): {alert.action_label}.")

@@ -1,7 +1,8 @@
 """Health checks and metrics: `/healthz`, `/readyz` and `/metrics`.
 
-The portal is ready if it can carry out a launch now: the database, the broker, the engine and the
-reaper must be healthy. Load balancers should use `/healthz`, because the pages still work and
+The portal is ready if it can carry out a launch now: the database, the broker, the worker, the
+engine and the reaper must be healthy. A check is left out if one that it depends on failed, so that
+each cause is reported once. Load balancers should use `/healthz`, because the pages still work and
 report the problem if the engine is down.
 """
 
@@ -21,20 +22,21 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
-from django_prometheus.exports import ExportToDjangoView  # type: ignore[import-untyped]
 from kombu.exceptions import OperationalError
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from sandboxes.lib import clock
+from sandboxes.lib.database_errors import unavailable_reason
 from sandboxes.metrics.collector import PortalCollector
-from sandboxes.models import SweepStatus
+from sandboxes.metrics.request_metrics import request_registry
+from sandboxes.models import SweepStatus, WorkerStatus
 
 log = structlog.get_logger(__name__)
 
 BROKER_TIMEOUT_SECONDS = 2
 SWEEP_OVERDUE_AFTER = timedelta(minutes=3)
-
-Check = Callable[[SweepStatus | None], str]
+WORKER_OVERDUE_AFTER = timedelta(seconds=45)
+"""Four heartbeats, or one and a main loop that hangs."""
 
 
 class CheckFailed(Exception):
@@ -51,8 +53,10 @@ def healthz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
     """Return 200 if a launch can be carried out now, or 503 with the failed checks."""
-    status = _sweep_status()
-    checks = {name: _result(check, status) for name, check in CHECKS.items()}
+    checks: dict[str, dict[str, object]] = {}
+    for name, check in CHECKS.items():
+        if all(checks.get(needed, {}).get("ok") for needed in DEPENDENCIES.get(name, ())):
+            checks[name] = _result(check)
     ready = all(result["ok"] for result in checks.values())
     return JsonResponse(
         {"status": "ready" if ready else "unready", "checks": checks},
@@ -60,29 +64,28 @@ def readyz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
     )
 
 
-def _result(check: Check, status: SweepStatus | None) -> dict[str, object]:
+def _result(check: Callable[[], str]) -> dict[str, object]:
     try:
-        return {"ok": True, "detail": check(status)}
+        return {"ok": True, "detail": check()}
     except CheckFailed as error:
         return {"ok": False, "detail": str(error)}
-
-
-def _sweep_status() -> SweepStatus | None:
-    """Return the results of the last sweep; None if the database is unreachable."""
-    try:
-        return SweepStatus.objects.filter(pk=1).first() or SweepStatus()
     except DatabaseError as error:
         log.warning("database_unreachable", error=str(error))
-        return None
+        return {"ok": False, "detail": "Unknown: the database doesn't respond."}
 
 
-def _database(status: SweepStatus | None) -> str:
-    if status is None:
-        raise CheckFailed("Unreachable.")
+def check_database() -> str:
+    """Return that the database responds. Raises CheckFailed."""
+    try:
+        SweepStatus.objects.filter(pk=1).exists()
+    except DatabaseError as error:
+        log.warning("database_unreachable", error=str(error))
+        raise CheckFailed(unavailable_reason(error)) from error
     return "Connected."
 
 
-def _broker(_status: SweepStatus | None) -> str:
+def check_broker() -> str:
+    """Return that the broker accepts messages. Raises CheckFailed."""
     try:
         with current_app.connection_for_write(connect_timeout=BROKER_TIMEOUT_SECONDS) as broker:
             broker.ensure_connection(max_retries=1, timeout=BROKER_TIMEOUT_SECONDS)
@@ -100,32 +103,60 @@ def _require_writable(folder: Path) -> None:
         raise PermissionError(f"{folder} is not writable")
 
 
-def _engine(status: SweepStatus | None) -> str:
+def check_worker() -> str:
+    """Return when a worker last reported. Raises CheckFailed if that was long ago."""
+    last = WorkerStatus.read().last_heartbeat_at
+    if last is None:
+        raise CheckFailed("No worker has reported yet. Start `worker`.")
+    age = clock.now() - last
+    if abs(age) > WORKER_OVERDUE_AFTER:
+        raise CheckFailed(f"No worker is responding: the last report was {_ago(age)}.")
+    return f"A worker reported {_ago(age)}."
+
+
+def check_engine() -> str:
     """Return the engine state seen by the last sweep: the web process has no engine socket."""
-    if status is None or status.last_sweep_at is None:
+    status = SweepStatus.read()
+    if status.last_sweep_at is None:
         raise CheckFailed("Unknown: no sweep has run yet.")
     if not status.engine_reachable:
         raise CheckFailed("The last sweep couldn't reach the engine.")
     return "The last sweep reached the engine."
 
 
-def _reaper(status: SweepStatus | None) -> str:
-    if status is None or status.last_sweep_at is None:
+def check_reaper() -> str:
+    """Return when the last sweep ended. Raises CheckFailed if that was long ago."""
+    status = SweepStatus.read()
+    if status.last_sweep_at is None:
         raise CheckFailed(
             "No sweep has run yet. Start `manage.py reap_sandboxes` or wait for cron."
         )
-    seconds = round((clock.now() - status.last_sweep_at).total_seconds())
-    if seconds > SWEEP_OVERDUE_AFTER.total_seconds():
-        raise CheckFailed(f"The last sweep was {seconds} s ago.")
-    return f"Last sweep {seconds} s ago."
+    age = clock.now() - status.last_sweep_at
+    if abs(age) > SWEEP_OVERDUE_AFTER:
+        raise CheckFailed(f"The last sweep was {_ago(age)}.")
+    return f"Last sweep {_ago(age)}."
 
 
-CHECKS: dict[str, Check] = {
-    "database": _database,
-    "broker": _broker,
-    "engine": _engine,
-    "reaper": _reaper,
+def _ago(age: timedelta) -> str:
+    seconds = round(age.total_seconds())
+    if seconds < 0:
+        return f"{-seconds} s in the future, so the clock was changed"
+    return f"{seconds} s ago"
+
+
+CHECKS: dict[str, Callable[[], str]] = {
+    "database": check_database,
+    "broker": check_broker,
+    "worker": check_worker,
+    "engine": check_engine,
+    "reaper": check_reaper,
 }
+DEPENDENCIES = {
+    "worker": ("database", "broker"),
+    "engine": ("database",),
+    "reaper": ("database",),
+}
+"""Checks whose result is only known if other ones succeed."""
 
 
 @never_cache
@@ -136,11 +167,11 @@ def metrics(request: HttpRequest) -> HttpResponse:
         response = HttpResponse("Send METRICS_TOKEN as a bearer token.\n", status=401)
         response["Content-Type"], response["WWW-Authenticate"] = "text/plain", "Bearer"
         return response
-    registry = CollectorRegistry()
-    registry.register(PortalCollector())
-    process_metrics = ExportToDjangoView(request).content
+    portal = CollectorRegistry()
+    portal.register(PortalCollector())
     return HttpResponse(
-        process_metrics + generate_latest(registry), content_type=CONTENT_TYPE_LATEST
+        generate_latest(request_registry()) + generate_latest(portal),
+        content_type=CONTENT_TYPE_LATEST,
     )
 
 

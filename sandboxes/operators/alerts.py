@@ -44,6 +44,7 @@ def active_alerts(overview: OperatorOverview) -> list[Alert]:
     """Return the current alerts, outages first."""
     found = [
         *_reaper(overview),
+        *_worker(overview),
         *_engine(overview),
         *_stuck(overview),
         *_removals(overview),
@@ -86,6 +87,18 @@ def _reaper(overview: OperatorOverview) -> Iterator[Alert]:
         page = _settings_page()
         message = "Unusually many sandboxes are due at once. Check the system clock."
         yield Alert("many_due", message, page, "Raise the limit", page)
+
+
+def _worker(overview: OperatorOverview) -> Iterator[Alert]:
+    if not overview.is_worker_overdue:
+        return
+    if overview.worker_age is None:
+        message = "No worker has reported yet; launches wait. Start `worker`."
+    else:
+        seconds = round(overview.worker_age.total_seconds())
+        message = f"No worker has responded for {seconds} s; launches wait. Restart `worker`."
+    page = sandbox_list(state__exact=State.PENDING)
+    yield Alert("worker", message, page, "Start maintenance", _maintenance_page(), is_outage=True)
 
 
 def _engine(overview: OperatorOverview) -> Iterator[Alert]:

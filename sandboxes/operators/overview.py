@@ -16,7 +16,7 @@ from math import inf
 from sandboxes.core import capacity
 from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
-from sandboxes.metrics.health import SWEEP_OVERDUE_AFTER
+from sandboxes.metrics.health import SWEEP_OVERDUE_AFTER, WORKER_OVERDUE_AFTER
 from sandboxes.models import (
     NON_TERMINAL,
     AuditEntry,
@@ -27,6 +27,7 @@ from sandboxes.models import (
     Sandbox,
     State,
     SweepStatus,
+    WorkerStatus,
 )
 from sandboxes.models.runtime_settings import config
 
@@ -135,6 +136,7 @@ class OperatorOverview:
         self.maintenance = Maintenance.current()
         self.engine = EngineStatus.current()
         self.sweep = SweepStatus.current()
+        self.worker = WorkerStatus.read()
 
     @cached_property
     def live(self) -> list[Sandbox]:
@@ -206,6 +208,16 @@ class OperatorOverview:
     @property
     def is_sweep_overdue(self) -> bool:
         return self.sweep_age is None or self.sweep_age > SWEEP_OVERDUE_AFTER
+
+    @property
+    def worker_age(self) -> timedelta | None:
+        """Time since a worker last reported; None if no worker ever did."""
+        last = self.worker.last_heartbeat_at
+        return self.now - last if last else None
+
+    @property
+    def is_worker_overdue(self) -> bool:
+        return self.worker_age is None or abs(self.worker_age) > WORKER_OVERDUE_AFTER
 
     @property
     def is_engine_unreachable(self) -> bool:

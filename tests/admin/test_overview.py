@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from sandboxes import actions
 from sandboxes.metrics import outcomes
-from sandboxes.models import Maintenance, Pool, Sandbox, State
+from sandboxes.models import Maintenance, Pool, Sandbox, State, WorkerStatus
 from sandboxes.operators.alerts import active_alerts
 from sandboxes.operators.overview import OperatorOverview
 from sandboxes.runtime import EngineRefused, EngineUnreachable
@@ -28,7 +28,9 @@ from tests.helpers.web import text
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
 
 
-def raised() -> dict[str, object]:
+def raised(*, worker_seen: timedelta = timedelta()) -> dict[str, object]:
+    """Return the alerts while a worker is alive, or was seen that long ago."""
+    WorkerStatus.store(last_heartbeat_at=timezone.now() - worker_seen)
     return {alert.name: alert for alert in active_alerts(OperatorOverview())}
 
 
@@ -61,6 +63,17 @@ def test_a_missing_or_late_sweep_is_an_alert(admin_client, clock):
     assert "4 min ago" in raised()["reaper"].message
     fix(admin_client, "reaper")
     assert raised() == {}
+
+
+def test_a_worker_that_does_not_respond_is_an_outage(admin_client):
+    sweep()
+    alert = raised(worker_seen=timedelta(seconds=60))["worker"]
+    assert alert.is_outage
+    assert "No worker has responded for 60 s" in alert.message
+    assert 'id="alert-worker"' in admin_client.get("/admin/").content.decode()
+    WorkerStatus.objects.all().delete()
+    [alert] = active_alerts(OperatorOverview())
+    assert "No worker has reported yet" in alert.message
 
 
 def test_a_stuck_launch_can_be_cancelled_from_its_alert(admin_client, alice, clock):

@@ -9,6 +9,7 @@ import pytest
 
 from sandboxes.doctor import workers
 from sandboxes.lib import clock
+from sandboxes.models import WorkerStatus
 from sandboxes.reaper.sweep import Sweep
 from sandboxes.runtime import EngineRefused
 from sandboxes.worker import tasks as worker_tasks
@@ -40,6 +41,15 @@ def test_a_rejecting_broker_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(worker_tasks.ping, "delay", refuse)
     finding = the_one(workers.queue(), WRONG)
     assert "rejected a message" in finding.message and "s3cret" not in finding.message
+
+
+@pytest.mark.django_db
+def test_a_worker_that_does_not_report_is_an_error() -> None:
+    assert "Start `worker`" in the_one(workers.heartbeat(), WRONG).message
+    WorkerStatus.store(last_heartbeat_at=clock.now())
+    assert levels(workers.heartbeat()) == [FINE]
+    WorkerStatus.store(last_heartbeat_at=clock.now() - timedelta(minutes=1))
+    assert "60 s ago" in the_one(workers.heartbeat(), WRONG).message
 
 
 @pytest.mark.django_db

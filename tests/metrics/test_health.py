@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection
 from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
-from sandboxes.lib import clock
-from sandboxes.models import SweepStatus
+from sandboxes.lib.clock import now
+from sandboxes.models import SweepStatus, WorkerStatus
 from sandboxes.reaper.sweep import Sweep
 from sandboxes.runtime import EngineRefused
 from tests.helpers.api_client import ApiClient
@@ -32,6 +33,12 @@ pytestmark = [
 ]
 
 
+def run_worker_and_sweep() -> None:
+    """Do what a worker and the reaper do while all is well."""
+    WorkerStatus.store(last_heartbeat_at=now())
+    Sweep().run()
+
+
 def readyz() -> tuple[int, dict[str, Any]]:
     answer = Client().get("/readyz")
     assert "no-cache" in answer["Cache-Control"]
@@ -42,57 +49,90 @@ def failed_checks(result: dict[str, Any]) -> set[str]:
     return {name for name, check in result["checks"].items() if not check["ok"]}
 
 
-def refuse(*_: Any, **__: Any) -> None:
-    raise OperationalError("could not connect to 10.0.0.7")
+def refuse(error: type[Exception], *_: Any, **__: Any) -> None:
+    raise error("could not connect to 10.0.0.7")
 
 
 def test_healthz_works_without_a_database(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connection, "cursor", refuse)
+    monkeypatch.setattr(connection, "cursor", partial(refuse, OperationalError))
     answer = Client().get("/healthz")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
-def test_after_a_sweep_the_portal_is_ready(runtime: MemoryRuntime) -> None:
-    Sweep().run()
+def test_while_a_worker_and_the_reaper_run_the_portal_is_ready(runtime: MemoryRuntime) -> None:
+    run_worker_and_sweep()
     status, result = readyz()
     assert (status, result["status"]) == (200, "ready")
-    assert result["checks"].keys() == {"database", "broker", "engine", "reaper"}
+    assert result["checks"].keys() == {"database", "broker", "worker", "engine", "reaper"}
     assert failed_checks(result) == set()
 
 
 def test_before_the_first_sweep_the_portal_is_not_ready(runtime: MemoryRuntime) -> None:
+    WorkerStatus.store(last_heartbeat_at=now())
     status, result = readyz()
     assert (status, failed_checks(result)) == (503, {"engine", "reaper"})
     assert "reap_sandboxes" in result["checks"]["reaper"]["detail"]
 
 
-def test_without_its_database_the_portal_is_not_ready(
-    runtime: MemoryRuntime, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_worker_the_portal_is_not_ready(runtime: MemoryRuntime) -> None:
     Sweep().run()
-    monkeypatch.setattr(connection, "cursor", refuse)
     status, result = readyz()
-    assert (status, "database" in failed_checks(result)) == (503, True)
+    assert (status, failed_checks(result)) == (503, {"worker"})
+    assert "Start `worker`" in result["checks"]["worker"]["detail"]
+
+
+def test_with_a_worker_that_hangs_the_portal_is_not_ready(
+    runtime: MemoryRuntime, clock: Clock
+) -> None:
+    run_worker_and_sweep()
+    clock.forward(seconds=45)
+    assert readyz()[0] == 200
+    clock.forward(seconds=1)
+    status, result = readyz()
+    assert (status, failed_checks(result)) == (503, {"worker"})
+    assert "46 s ago" in result["checks"]["worker"]["detail"]
+    WorkerStatus.store(last_heartbeat_at=now())
+    assert readyz()[0] == 200
+
+
+def test_a_clock_that_was_put_back_is_reported(runtime: MemoryRuntime, clock: Clock) -> None:
+    run_worker_and_sweep()
+    clock.forward(hours=-1)
+    status, result = readyz()
+    assert (status, failed_checks(result)) == (503, {"worker", "reaper"})
+    assert "the clock was changed" in result["checks"]["reaper"]["detail"]
+
+
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+def test_without_its_database_only_the_database_is_reported(
+    runtime: MemoryRuntime, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    run_worker_and_sweep()
+    monkeypatch.setattr(connection, "cursor", partial(refuse, error))
+    status, result = readyz()
+    assert (status, failed_checks(result)) == (503, {"database"})
+    assert result["checks"].keys() == {"database", "broker"}
     assert "10.0.0.7" not in json.dumps(result)
 
 
-def test_with_an_unwritable_queue_the_portal_is_not_ready(
-    runtime: MemoryRuntime, embedded_queue: Path
+def test_with_an_unwritable_queue_only_the_broker_is_reported(
+    runtime: MemoryRuntime, embedded_queue: Path, clock: Clock
 ) -> None:
-    Sweep().run()
+    run_worker_and_sweep()
     embedded_queue.write_text("a file where the directory should be")
+    clock.forward(minutes=1)
     status, result = readyz()
     assert (status, failed_checks(result)) == (503, {"broker"})
 
 
-def test_with_an_unreachable_broker_the_portal_is_not_ready(
+def test_with_an_unreachable_broker_only_the_broker_is_reported(
     runtime: MemoryRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sandboxportal.celery import app
 
-    Sweep().run()
+    run_worker_and_sweep()
     monkeypatch.setattr(app.conf, "broker_write_url", "redis://127.0.0.1:9/0")
     status, result = readyz()
     assert (status, failed_checks(result)) == (503, {"broker"})
@@ -100,7 +140,7 @@ def test_with_an_unreachable_broker_the_portal_is_not_ready(
 
 
 def test_with_an_unreachable_engine_only_the_engine_check_fails(runtime: MemoryRuntime) -> None:
-    Sweep().run()
+    run_worker_and_sweep()
     runtime.unreachable = True
     Sweep().run()
     status, result = readyz()
@@ -111,18 +151,20 @@ def test_with_an_unreachable_engine_only_the_engine_check_fails(runtime: MemoryR
 
 
 def test_a_failed_removal_leaves_the_portal_ready(alice: User, runtime: MemoryRuntime) -> None:
-    runtime.add_orphan("sbx_orphan", clock.now() - timedelta(hours=1))
+    WorkerStatus.store(last_heartbeat_at=now())
+    runtime.add_orphan("sbx_orphan", now() - timedelta(hours=1))
     runtime.fail_next("destroy", EngineRefused("It is busy."))
     assert Sweep().run().errors
     assert SweepStatus.current().last_sweep_error
     assert readyz()[0] == 200
 
 
-def test_with_an_overdue_sweep_the_portal_is_not_ready(
+def test_with_an_overdue_sweep_only_the_reaper_is_reported(
     runtime: MemoryRuntime, clock: Clock
 ) -> None:
     Sweep().run()
     clock.forward(minutes=3)
+    WorkerStatus.store(last_heartbeat_at=now())
     assert readyz()[0] == 200
     clock.forward(seconds=1)
     status, result = readyz()
