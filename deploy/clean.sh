@@ -5,7 +5,7 @@
 . deploy/engine.sh
 
 CREATED=(env runtime sandboxes portal.sqlite3 portal.sqlite3-shm portal.sqlite3-wal demo-accounts.json
-    queue static mail log metrics tests bench)
+    disk-reserve queue static mail log metrics tests bench)
 
 # Removes what the portal created in VAR_DIR, and the directory itself if nothing else is in it.
 remove_var() {

@@ -5,8 +5,37 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
+
+MEMORY_DIRECTORIES = (os.environ.get("RUNTIME_DIRECTORY", ""), "/dev/shm")  # noqa: S108
+"""Directories in memory: that of the systemd unit, and Linux's for everyone."""
+METRICS_PREFIX = "sandbox-portal-metrics-"
+METRICS_BYTES = 32 * 1024 * 1024
+"""Free space that the metrics files of all workers need at most."""
+
+
+def memory_directory() -> Path | None:
+    """Return a writable directory in memory with enough free space."""
+    for name in MEMORY_DIRECTORIES:
+        if not name or not os.access(name, os.W_OK | os.X_OK):
+            continue
+        space = os.statvfs(name)
+        if space.f_bavail * space.f_frsize >= METRICS_BYTES:
+            return Path(name)
+    return None
+
+
+def metrics_directory(memory: Path) -> Path:
+    """Return a new directory for the metrics files; remove those of processes that were killed."""
+    for left in memory.glob(f"{METRICS_PREFIX}*"):
+        pid = left.name.removeprefix(METRICS_PREFIX).partition("-")[0]
+        if left.lstat().st_uid == os.geteuid() and not Path("/proc", pid).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{METRICS_PREFIX}{os.getpid()}-", dir=memory))
+
 
 _host, _port = os.environ.get("HOST", "127.0.0.1"), os.environ.get("PORT", "8000")
 bind = f"[{_host}]:{_port}" if ":" in _host else f"{_host}:{_port}"
@@ -19,17 +48,25 @@ preload_app = True
 keepalive = 15
 graceful_timeout = int(os.environ.get("WEB_GRACEFUL_SECONDS", "4"))
 
+_memory = memory_directory()
 # Heartbeat files on a busy disk would block workers. Their names can't be guessed.
-worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+worker_tmp_dir = str(_memory) if _memory else None
 control_socket_disable = True
 accesslog = "-" if os.environ.get("ACCESS_LOG") else None
 
-if workers > 1:
-    # Each worker writes its own metrics files; Prometheus gets their sum.
-    _metrics = Path(os.environ.get("VAR_DIR", "var")) / "metrics"
-    shutil.rmtree(_metrics, ignore_errors=True)
-    _metrics.mkdir(parents=True)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics)
+# Each worker writes its own metrics files; Prometheus gets their sum. The files are mapped into
+# memory, so on a disk, a worker would be killed when the disk is full.
+_metrics: Path | None = None
+if workers > 1 and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    if _memory:
+        _metrics = metrics_directory(_memory)
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics)
+    else:
+        print(
+            "No directory in memory has 32 MB of free space (/dev/shm), so /metrics returns the "
+            "request metrics of one worker process only.",
+            file=sys.stderr,
+        )
 
 
 def when_ready(server: Any) -> None:  # noqa: ARG001 - gunicorn's signature
@@ -43,7 +80,12 @@ def when_ready(server: Any) -> None:  # noqa: ARG001 - gunicorn's signature
 
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature
     """Keep the counters of a dead worker, but not its gauge of requests in progress."""
-    if workers > 1:
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         from prometheus_client import multiprocess
 
         multiprocess.mark_process_dead(worker.pid)
+
+
+def on_exit(server: Any) -> None:  # noqa: ARG001 - gunicorn's signature
+    if _metrics:
+        shutil.rmtree(_metrics, ignore_errors=True)

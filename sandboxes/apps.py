@@ -17,6 +17,7 @@ class SandboxesConfig(AppConfig):
 
         from sandboxes import checks
         from sandboxes.accounts import invitations, sessions
+        from sandboxes.core import disk_reserve
         from sandboxes.models.runtime_settings import config
         from sandboxes.webhooks import publish
 
@@ -26,4 +27,5 @@ class SandboxesConfig(AppConfig):
             lambda request, user, **_: invitations.accept(request, user), weak=False
         )
         user_logged_out.connect(sessions.delete_current_session)
+        task_prerun.connect(lambda **_: disk_reserve.release_if_full(), weak=False)
         task_prerun.connect(lambda **_: config.refresh(), weak=False)

@@ -13,6 +13,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
+from sandboxes.core import disk_reserve
 from sandboxes.models.runtime_settings import config
 
 Handler = Callable[[HttpRequest], HttpResponse]
@@ -58,6 +59,17 @@ class NoStoreMiddleware:
         response = self.get_response(request)
         response.headers.setdefault("Cache-Control", "no-store")
         return response
+
+
+class DiskReserveMiddleware:
+    """Frees the reserved space if the disk is full, before the request uses the database."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        disk_reserve.release_if_full()
+        return self.get_response(request)
 
 
 class LogContextMiddleware:

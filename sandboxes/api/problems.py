@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
@@ -19,6 +19,7 @@ from ninja.responses import NinjaJSONEncoder
 from sandboxes.blueprints import BlueprintNotFound
 from sandboxes.lib import clock
 from sandboxes.lib import exceptions as lib_exceptions
+from sandboxes.lib.database_errors import unavailable_reason
 
 log = structlog.get_logger(__name__)
 
@@ -179,11 +180,12 @@ def _unavailable(_request: HttpRequest, error: lib_exceptions.Unavailable) -> Ht
     )
 
 
-def _database_unreachable(request: HttpRequest, error: OperationalError) -> HttpResponse:
-    log.error("database_unreachable", path=request.path, error=str(error))
+def database_unavailable(request: HttpRequest, error: BaseException) -> HttpResponse:
+    """Return a 503 response that says what is wrong with the database."""
+    log.error("database_unavailable", path=request.path, error=str(error))
     return problem(
         HTTPStatus.SERVICE_UNAVAILABLE,
-        "The database is unavailable. Try again shortly.",
+        f"{unavailable_reason(error)} Try again shortly.",
         headers={"Retry-After": str(DEFAULT_RETRY_AFTER_SECONDS)},
     )
 
@@ -235,7 +237,8 @@ HANDLERS: dict[type[Exception], Any] = {
     lib_exceptions.QuotaExceeded: _quota_exceeded,
     lib_exceptions.RateLimited: _rate_limited,
     lib_exceptions.Unavailable: _unavailable,
-    OperationalError: _database_unreachable,
+    OperationalError: database_unavailable,
+    InterfaceError: database_unavailable,
     BlueprintNotFound: _blueprint_not_found,
     HttpError: _http_error,
     Http404: not_found,

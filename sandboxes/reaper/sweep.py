@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.models import F
 
 from sandboxes import queue
-from sandboxes.core import lifecycle
+from sandboxes.core import disk_reserve, lifecycle
 from sandboxes.core.reaper_policy import (
     Action,
     Decision,
@@ -74,6 +74,7 @@ class Sweep:
 
     def _run(self) -> None:
         started_at = time.monotonic()
+        disk_reserve.release_if_full()
         config.refresh()
         # Read the rows before the engine, so that a new sandbox isn't mistaken for a lost one.
         live = Sandbox.objects.live().select_related("owner")
@@ -113,6 +114,7 @@ class Sweep:
         self._isolate_errors("pruning", outcomes.prune)
         if observed is not None:
             self._isolate_errors("sampling", sampling.sample, rows, observed)
+            disk_reserve.create()
             self._isolate_errors("engine", housekeeping.record_engine_status)
             self._isolate_errors("pool", housekeeping.request_pool_reconcile)
         self._isolate_errors("outcomes", outcomes.aggregate_events)

@@ -282,6 +282,7 @@ PORTAL = [
     PageState("403", template="403.html"),
     PageState("403-form", template="403_csrf.html"),
     PageState("500", template="500.html"),
+    PageState("503", template="503.html"),
 ]
 CONSOLE = [
     PageState("console", "/admin/", scenarios.busy_week, user="olga"),

@@ -10,6 +10,8 @@ from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 
+from sandboxes.core import disk_reserve
+
 
 class Command(BaseCommand):
     help = (
@@ -31,6 +33,7 @@ class Command(BaseCommand):
             self._step("Checking the templates of process sandboxes", "prepare_processes")
         self._step("Bringing the database up to date", "migrate", verbosity=0)
         call_command("createcachetable", verbosity=0)
+        disk_reserve.create()
         self._collect_static_files()
         # The processes skip the checks, which would cost each 10 MB of memory.
         self.check()
