@@ -76,6 +76,20 @@ def test_under_systemd_the_web_process_has_no_access_to_an_engine() -> None:
     assert web["CapabilityBoundingSet"] == ""
 
 
+def test_under_systemd_the_web_process_writes_no_file_that_others_read() -> None:
+    others = settings_of("sandbox-portal@.service")
+    web = settings_of("sandbox-portal@.service", "sandbox-portal@web.service.d/user.conf")
+    assert web["User"] != others["User"]
+    assert web["ProtectSystem"] == "strict"
+    assert (web["ReadWritePaths"], others["ReadWritePaths"]) == ("", "/srv/sandbox-portal/var")
+    assert web["RuntimeDirectory"] == "sandbox-portal-web"
+    for process in ("worker", "reaper"):
+        drop_in = settings_of(f"sandbox-portal@{process}.service.d/engine.conf")
+        assert not {"User", "ReadWritePaths"} & drop_in.keys()
+    for user in (web["User"], others["User"]):
+        assert f"`{user}`" in PAGE
+
+
 @pytest.mark.parametrize("process", ["worker", "reaper"])
 def test_under_systemd_worker_and_reaper_reach_the_engine_through_the_socket_proxy(
     process: str,
