@@ -15,7 +15,6 @@ from sandboxes.lib.circuit_breaker import CircuitBreaker
 
 log = structlog.get_logger(__name__)
 
-
 PAUSE_SECONDS = 5
 SLOW_SECONDS = 0.5
 """A broker that refuses sooner costs little to ask again; one that hangs would block requests."""

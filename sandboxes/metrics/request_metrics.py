@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 log = structlog.get_logger(__name__)
 
 FILE_NAME = re.compile(r"(?:counter|histogram|summary|gauge_[a-z]+)_(\d+)\.db")
+METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 MAX_FILE_BYTES = 64 * 1024 * 1024
 HEADER_BYTES = 8
 INTEGER = struct.Struct("i")
@@ -81,8 +82,9 @@ def require_readable(file: Path) -> None:
         start, end = position + INTEGER.size, position + INTEGER.size + length
         if length <= 0 or end > used:
             raise ValueError("damaged")
-        _metric, _name, labels, _help = json.loads(data[start:end])
-        labels.items()
+        metric, name, labels, _help = json.loads(data[start:end])
+        if not all(map(METRIC_NAME.fullmatch, (metric, name, *labels.keys()))):
+            raise ValueError("invalid name")
         # The key is padded so that the value and its time, 8 bytes each, are aligned.
         position = end + 8 - (length + INTEGER.size) % 8 + 16
 
