@@ -41,9 +41,9 @@ class CacheBackend(KeyValueStoreBackend):
     def delete(self, key: str) -> None:
         cache.delete(key)
 
-    def decode_result(self, payload: str) -> Any:
+    def decode_result(self, payload: Any) -> Any:
         try:
-            return super().decode_result(payload)  # type: ignore[misc]
+            return super().decode_result(payload)
         except (KombuError, LookupError, TypeError, ValueError) as error:
             log.warning("task_result_unreadable", error=type(error).__name__)
             return {"status": states.PENDING, "result": None}

@@ -14,6 +14,10 @@ from sandboxes.worker.heartbeat import Heartbeat
 class Consumer(CeleryConsumer):
     """Celery's consumer, with a heartbeat, and resistant to messages with wrong types."""
 
+    hub: Any
+    connection_errors: tuple[type[Exception], ...]
+    channel_errors: tuple[type[Exception], ...]
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.heartbeat = Heartbeat()

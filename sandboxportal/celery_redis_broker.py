@@ -19,7 +19,7 @@ class Channel(redis.Channel):
 
     def _brpop_read(self, **options: Any) -> bool:
         try:
-            return bool(super()._brpop_read(**options))
+            return bool(super()._brpop_read(**options))  # type: ignore[misc]
         except MALFORMED as error:
             log.warning("queue_message_unreadable", error=f"{error!r:.200}")
             raise Empty from error

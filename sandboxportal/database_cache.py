@@ -52,6 +52,8 @@ def parse_entries(rows: Iterable[tuple[str, str | bytes]]) -> dict[str, Any]:
 class DatabaseCache(DjangoDatabaseCache):
     """Django's database cache, with JSON values, and written by one statement."""
 
+    _table: str
+
     def __init__(self, table: str, params: dict[str, Any]) -> None:
         super().__init__(table, params)
         if "MAX_ENTRIES" not in params.get("OPTIONS", {}):
@@ -73,7 +75,7 @@ class DatabaseCache(DjangoDatabaseCache):
             rows = cursor.fetchall()
         values = parse_entries(rows)
         if unreadable := [name for name, _ in rows if name not in values]:
-            self._base_delete_many(unreadable)
+            self._base_delete_many(unreadable)  # type: ignore[attr-defined]
         return {names[name]: value for name, value in values.items()}
 
     def _base_set(self, mode: str, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT) -> bool:
@@ -96,7 +98,7 @@ class DatabaseCache(DjangoDatabaseCache):
             cursor.execute(f"SELECT COUNT(*) FROM {table}")  # noqa: S608
             (count,) = cursor.fetchone()
             if count > self._max_entries:
-                self._cull(database, cursor, now, count)
+                self._cull(database, cursor, now, count)  # type: ignore[attr-defined]
             only_expired = f"WHERE {table}.expires <= %s" if mode == "add" else ""
             cursor.execute(
                 f"INSERT INTO {table} (cache_key, value, expires) VALUES (%s, %s, %s) "  # noqa: S608

@@ -27,10 +27,10 @@ PAUSE_SECONDS = 5
 class JSONRedisClient(RedisCacheClient):
     """Redis client that treats entries that aren't JSON as missing, and removes them."""
 
-    def get(self, key: str, default: Any) -> Any:
+    def get(self, key: Any, default: Any) -> Any:
         return self.get_many([key]).get(key, default)
 
-    def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
+    def get_many(self, keys: Iterable[Any]) -> dict[Any, Any]:
         names = list(keys)
         found = self.get_client(None).mget(names)
         rows = [(name, text) for name, text in zip(names, found, strict=True) if text is not None]
@@ -39,7 +39,7 @@ class JSONRedisClient(RedisCacheClient):
             self.delete_many(unreadable)
         return values
 
-    def incr(self, key: str, delta: int) -> int:
+    def incr(self, key: Any, delta: int) -> int:
         try:
             return int(super().incr(key, delta))
         except ResponseError as error:
@@ -50,7 +50,7 @@ class FallbackClient:
     """Redis client that uses this process's memory while Redis doesn't respond."""
 
     def __init__(self, servers: list[str], **options: Any) -> None:
-        defaults = {
+        defaults: dict[str, Any] = {
             "serializer": JSONSerializer,
             "socket_connect_timeout": TIMEOUT_SECONDS,
             "socket_timeout": TIMEOUT_SECONDS,
@@ -89,4 +89,4 @@ class RedisCache(DjangoRedisCache):
 
     def ping(self) -> None:
         """Raise RedisError unless the server responds, even while the portal does without it."""
-        self._cache.remote.get_client().ping()
+        self._cache.remote.get_client().ping()  # type: ignore[attr-defined]

@@ -98,7 +98,7 @@ def sign_out_everywhere(user: User, keep_session: str | None = None) -> None:
 def revoke_programs(user: User) -> None:
     """Revoke the API tokens and delete the webhooks of the user."""
     ApiToken.objects.filter(user=user, revoked_at=None).update(revoked_at=clock.now())
-    user.webhooks.all().delete()  # type: ignore[attr-defined]
+    user.webhooks.all().delete()
 
 
 def end_sessions(user: User, keep_session: str | None = None) -> None:

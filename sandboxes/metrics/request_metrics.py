@@ -46,14 +46,13 @@ class RequestMetricsCollector(Collector):
         self.directory = directory
 
     def collect(self) -> Iterable[Metric]:
-        merged: Iterable[Metric] = MultiProcessCollector.merge(list(self._readable_files()))
-        return merged
+        return _merge(list(self._readable_files()))
 
     def _readable_files(self) -> Iterator[str]:
         for file in sorted(self.directory.glob("*.db")):
             try:
                 require_readable(file)
-                MultiProcessCollector.merge([str(file)])
+                _merge([str(file)])
             except FileNotFoundError:
                 continue  # Of a process that has just ended.
             except Exception as error:  # noqa: BLE001 - of any content
@@ -61,6 +60,11 @@ class RequestMetricsCollector(Collector):
                 _delete_unless_in_use(file)
             else:
                 yield str(file)
+
+
+def _merge(files: list[str]) -> Iterable[Metric]:
+    merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+    return merged
 
 
 def require_readable(file: Path) -> None:
