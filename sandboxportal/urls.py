@@ -16,7 +16,7 @@ from sandboxes.metrics import health
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 handler429 = "sandboxes.views.well_known.too_many_requests"
-handler500 = "sandboxes.views.well_known.server_error"
+handler500 = "sandboxportal.server_errors.server_error"
 
 urlpatterns = [
     path("", include("sandboxes.urls")),

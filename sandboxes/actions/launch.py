@@ -142,9 +142,9 @@ def launch_sandbox(
 
     Raises ValidationFailed, IdempotencyKeyReused, QuotaExceeded, RateLimited, Unavailable.
     """
-    if len(idempotency_key) > MAX_IDEMPOTENCY_KEY_LENGTH:
+    if len(idempotency_key) > MAX_IDEMPOTENCY_KEY_LENGTH or not idempotency_key.isprintable():
         raise ValidationFailed(
-            "Idempotency-Key", f"Use at most {MAX_IDEMPOTENCY_KEY_LENGTH} characters."
+            "Idempotency-Key", f"Use at most {MAX_IDEMPOTENCY_KEY_LENGTH} printable characters."
         )
     with transaction.atomic():
         LaunchLock.acquire()

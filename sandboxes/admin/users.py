@@ -22,7 +22,6 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from sandboxes.accounts import ownership
 from sandboxes.actions import operators
 from sandboxes.admin.audited import reason_field
 from sandboxes.admin.base import PortalAdmin, ReadOnlyAdminMixin
@@ -47,10 +46,7 @@ class PasswordForm(ReasonForm):
         widget=forms.PasswordInput({"autocomplete": "new-password"}),
         validators=[validate_password],
     )
-    sign_out_everywhere = forms.BooleanField(
-        required=False, initial=True, label="Sign out everywhere and revoke all API tokens"
-    )
-    field_order = ("password", "sign_out_everywhere", "reason")
+    field_order = ("password", "reason")
 
 
 class SuspensionForm(forms.Form):
@@ -71,8 +67,6 @@ def _set_password(user: User, actor: AuditActor, data: dict[str, Any]) -> None:
     require_control(actor.user, user)
     user.set_password(data["password"])
     user.save(update_fields=["password"])
-    if data["sign_out_everywhere"]:
-        ownership.sign_out_everywhere(user)
 
 
 def _delete_user(user: User, actor: AuditActor, _data: dict[str, Any]) -> None:

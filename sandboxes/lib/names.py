@@ -35,12 +35,14 @@ def clean_name(text: str) -> str:
     if categories & UNSTORABLE:
         raise InvalidName("Remove the incomplete characters (lone surrogates).")
     if categories & LINE_BREAKING:
-        raise InvalidName("Remove line breaks and control characters.")
+        raise InvalidName("Remove line breaks and other unprintable characters.")
     if set(text) & DIRECTION_OVERRIDES:
         raise InvalidName("Remove the characters that change the direction of text.")
     name = unicodedata.normalize("NFC", text).strip()
     if len(name) > MAX_LENGTH:
-        raise InvalidName(f"Use at most {MAX_LENGTH} characters; these are {len(name)}.")
+        raise InvalidName(
+            f"Ensure this value has at most {MAX_LENGTH} characters (it has {len(name)})."
+        )
     if name and not any(_is_visible(character) for character in name):
         raise InvalidName("Use at least one visible character.")
     return name

@@ -30,8 +30,11 @@ def may_control(actor: User, user: User) -> bool:
 
 def require_control(actor: User, user: User | None) -> None:
     """Raise StateConflict unless the actor has all permissions of the user, if there is one."""
-    if user and not may_control(actor, user):
-        raise StateConflict(
-            "This account has permissions that yours lacks. Ask an operator who has them, or a "
-            "superuser."
-        )
+    if user is None or may_control(actor, user):
+        return
+    if user.is_superuser:
+        raise StateConflict("Only superusers can change a superuser's account.")
+    raise StateConflict(
+        "This account has permissions that yours lacks. Ask an operator who has them, or a "
+        "superuser."
+    )

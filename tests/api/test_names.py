@@ -32,7 +32,7 @@ def test_the_api_refuses_a_name_with_its_field_and_the_remedy(alice: User, name:
     ):
         problem = assert_problem(answer, 422)
         assert [error["field"] for error in problem["errors"]] == ["name"]
-        assert problem["errors"][0]["message"].split()[0] in ("Remove", "Use")
+        assert problem["errors"][0]["message"].split()[0] in ("Remove", "Use", "Ensure")
     assert not Sandbox.objects.exists()
     assert Webhook.objects.get().name == ""
 
@@ -59,7 +59,7 @@ def test_pages_refuse_the_same_names(web: Client, name: str) -> None:
     }
     for path, form in forms.items():
         page = web.post(path, form, follow=True).content.decode()
-        assert any(word in page for word in ("Remove", "Use at", "Null characters")), path
+        assert any(word in page for word in ("Remove", "Use at", "Ensure", "Null characters")), path
     assert not (ApiToken.objects.exists() or Sandbox.objects.exists() or Webhook.objects.exists())
 
 

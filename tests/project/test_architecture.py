@@ -15,7 +15,8 @@ PORTAL = ROOT / "sandboxes"
 INSIDE_SANDBOXES = PORTAL / "blueprints" / "billing"
 
 LAYERS = [
-    {"lib", "queue", "runtime"},
+    {"lib"},
+    {"queue", "runtime"},
     {"blueprints", "encryption", "stellar"},
     {"models"},
     {"accounts", "core", "explorer"},

@@ -242,7 +242,7 @@ def test_without_its_database_the_portal_says_so_and_heals(tmp_path: Path) -> No
             try:
                 page = portal.get("/accounts/login/")
                 assert portal.get("/healthz").status_code == 200
-                home = httpx2.get(portal.url, cookies={"sessionid": "x"}, timeout=20)
+                home = httpx2.get(portal.url, cookies={"sessionid": "x" * 32}, timeout=20)
                 answer = portal.launch()
                 metrics = portal.get("/metrics")
                 ready = portal.get("/readyz").json()
