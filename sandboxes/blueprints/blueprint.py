@@ -134,6 +134,11 @@ class Blueprint:
         return sorted({service.image for service in self.services})
 
     @property
+    def published_ports(self) -> dict[str, Sequence[int]]:
+        """The ports that each service publishes."""
+        return {service.name: service.ports for service in self.services}
+
+    @property
     def memory_mb(self) -> int:
         """Memory limit of all services together, in MB."""
         return sum(service.memory_mb for service in self.services)

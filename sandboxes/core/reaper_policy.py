@@ -5,19 +5,23 @@ This module has no side effects, so that a table of cases can test every rule.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sandboxes.models import DeadlineKind, EndReason, Sandbox, State
 from sandboxes.models.runtime_settings import config
-from sandboxes.runtime import SandboxFacts, ServiceState
+from sandboxes.runtime import ProbeResult, SandboxFacts, ServiceState
 
 PROVISION_DEADLINE = timedelta(minutes=10)
 """Age at which a sandbox that isn't ready counts as failed."""
 REQUEUE_AFTER = timedelta(seconds=10)
 """Age at which a request that no worker has started counts as lost by the queue."""
+
+NOT_READY_REMEDY = (
+    "The sandbox itself responds, so its data may be the cause; a reset restores the seed data."
+)
 
 
 class Action(StrEnum):
@@ -26,6 +30,7 @@ class Action(StrEnum):
     WARN = "warn"
     REQUEUE = "requeue"
     RESTART = "restart"
+    REPAIR = "repair"
     DESTROY = "destroy"
 
 
@@ -40,17 +45,24 @@ class Decision:
     exit_code: int | None = None
 
     @property
+    def is_repairable(self) -> bool:
+        return self.action in (Action.RESTART, Action.REPAIR)
+
+    @property
     def is_deadline(self) -> bool:
         return self.action is Action.EXPIRE and self.reason in (EndReason.EXPIRED, EndReason.IDLE)
 
 
 @dataclass(frozen=True)
 class Observation:
-    """State of one sandbox on the engine, its services by blueprint, and earlier warnings."""
+    """State of one sandbox on the engine, what it should be, and earlier warnings."""
 
     engine_answered: bool
     facts: SandboxFacts | None = None
-    services: Collection[str] = ()
+    ports: Mapping[str, Collection[int]] = field(default_factory=dict)
+    """The ports that each service of the blueprint publishes."""
+    probe: ProbeResult | None = None
+    """None if the sandbox wasn't probed."""
     warned: Collection[tuple[str, datetime]] = ()
     """Deadlines of which the owner was warned, each with its `DeadlineKind`."""
 
@@ -62,13 +74,13 @@ def decide(sandbox: Sandbox, observation: Observation, now: datetime) -> Decisio
         ready = observation.engine_answered and not leased
         return Decision(Action.DESTROY, "its removal isn't finished") if ready else None
     if sandbox.is_for_pool:
-        return _decide_pooled(sandbox, observation, leased)
+        return _decide_pooled(sandbox, observation, now, leased)
     if sandbox.owner is None or not sandbox.owner.is_active:
         return Decision(Action.EXPIRE, "The owner's account was closed.", EndReason.OPERATOR)
     if sandbox.state == State.RUNNING:
         return (
             _expired(sandbox, now)
-            or _broken(sandbox, observation, leased)
+            or _broken(sandbox, observation, now, leased)
             or _idle(sandbox, observation, now)
             or _overdue_reset(sandbox, now, leased)
             or _warning(sandbox, observation, now)
@@ -76,14 +88,16 @@ def decide(sandbox: Sandbox, observation: Observation, now: datetime) -> Decisio
     return None if leased else _unfinished_launch(sandbox, now)
 
 
-def _decide_pooled(sandbox: Sandbox, observation: Observation, leased: bool) -> Decision | None:
+def _decide_pooled(
+    sandbox: Sandbox, observation: Observation, now: datetime, leased: bool
+) -> Decision | None:
     """Decide about a sandbox that was created for the pool and has no owner."""
     if sandbox.state != State.POOLED:
         interrupted = Decision(Action.EXPIRE, "Setup was interrupted.", EndReason.RETIRED)
         return None if leased else interrupted
-    broken = _broken(sandbox, observation, leased)
-    if broken and broken.action is Action.RESTART:
-        return Decision(Action.EXPIRE, "The engine was restarted.", EndReason.RETIRED)
+    broken = _broken(sandbox, observation, now, leased)
+    if broken and broken.is_repairable:
+        return Decision(Action.EXPIRE, broken.message, EndReason.RETIRED)
     return broken
 
 
@@ -116,17 +130,24 @@ def _idle(sandbox: Sandbox, observation: Observation, now: datetime) -> Decision
     return None
 
 
-def _broken(sandbox: Sandbox, observation: Observation, leased: bool) -> Decision | None:
+def _broken(
+    sandbox: Sandbox, observation: Observation, now: datetime, leased: bool
+) -> Decision | None:
     # A sandbox that a worker is restarting or recreating is incomplete for now.
     if leased or not observation.engine_answered:
         return None
     if observation.facts is None or not observation.facts.services:
         return Decision(Action.FAIL, "The sandbox is no longer on the engine.", EndReason.LOST)
-    for name in observation.services:
+    for name in observation.ports:
         if name not in observation.facts.services:
             message = f"The service {name} is no longer on the engine."
             return Decision(Action.FAIL, message, EndReason.LOST, name)
-    return _stopped(observation.facts) or _over_disk_limit(sandbox, observation.facts)
+    return (
+        _stopped(observation.facts)
+        or _over_disk_limit(sandbox, observation.facts)
+        or _disconnected(observation.facts, observation.ports)
+        or _unresponsive(sandbox, observation.probe, now)
+    )
 
 
 def _stopped(facts: SandboxFacts) -> Decision | None:
@@ -138,9 +159,32 @@ def _stopped(facts: SandboxFacts) -> Decision | None:
         if not service.stopped_with_engine and service.state is ServiceState.EXITED:
             message = f"The service {name} stopped with exit code {service.exit_code}."
             return Decision(Action.FAIL, message, EndReason.CRASHED, name, service.exit_code)
-    if down:
-        return Decision(Action.RESTART, "the engine was restarted")
+    for name, service in down.items():
+        if service.state in (ServiceState.PAUSED, ServiceState.RESTARTING):
+            return Decision(Action.REPAIR, f"The service {name} was {service.state}.", service=name)
+    return Decision(Action.RESTART, "The engine was restarted.") if down else None
+
+
+def _disconnected(facts: SandboxFacts, ports: Mapping[str, Collection[int]]) -> Decision | None:
+    for name, service in facts.services.items():
+        if not service.connected:
+            message = f"The service {name} was disconnected from its network."
+            return Decision(Action.REPAIR, message, service=name)
+        for port in ports.get(name, ()):
+            if port not in service.ports:
+                message = f"The port {port} of the service {name} wasn't published."
+                return Decision(Action.REPAIR, message, service=name)
     return None
+
+
+def _unresponsive(sandbox: Sandbox, probe: ProbeResult | None, now: datetime) -> Decision | None:
+    if probe is None or not probe.problem:
+        return None
+    # The last repair left a sandbox alone that responds: its data may be the cause.
+    left_alone = sandbox.repair_after is not None and sandbox.repair_after > now
+    if probe.responded and left_alone:
+        return None
+    return Decision(Action.REPAIR, probe.problem, service=probe.service)
 
 
 def _over_disk_limit(sandbox: Sandbox, facts: SandboxFacts) -> Decision | None:

@@ -83,6 +83,7 @@ class EventKind(models.TextChoices):
     MAILED = "mailed"
     MESSAGE = "message"
     REVIVED = "revived"
+    UNHEALTHY = "unhealthy"
     ENDING = "ending"
     REMOVAL_ASKED = "removal_asked"
     REMOVAL_DELAYED = "removal_delayed"

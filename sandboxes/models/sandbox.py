@@ -134,6 +134,12 @@ class Sandbox(models.Model):
     traffic_bytes = models.BigIntegerField(default=0, editable=False)
     """Traffic counter of the runtime at the last activity."""
     secrets = EncryptedJSONField(default=dict, blank=True, editable=False)
+    problem = models.CharField(
+        max_length=300, blank=True, default="", db_default="", editable=False
+    )
+    """What the last sweep found broken, as a sentence; empty if everything responds."""
+    repair_after = models.DateTimeField(null=True, editable=False)
+    """Until then a sandbox that responds, but isn't ready, is left alone."""
     reset_requested_at = models.DateTimeField(null=True, editable=False)
 
     stellar_public_key = models.CharField(max_length=56, blank=True, editable=False)

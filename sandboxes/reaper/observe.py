@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from sandboxes import blueprints
 from sandboxes.core.reaper_policy import (
@@ -10,18 +11,25 @@ from sandboxes.core.reaper_policy import (
 )
 from sandboxes.lib import clock
 from sandboxes.models import Sandbox, State
-from sandboxes.runtime import SandboxFacts
+from sandboxes.runtime import ProbeResult, SandboxFacts, get_runtime
 
 TRAFFIC_NOISE_BYTES = 256
 """Less than one HTTP response, more than the traffic of an unused network between two sweeps."""
 
 
-def apply_facts(row: Sandbox, facts: SandboxFacts) -> tuple[str, ...]:
+PROBE_SECONDS = 2.5
+"""How long a sandbox may take to respond to a sweep; a worker that repairs it is more patient."""
+
+
+def apply_facts(
+    row: Sandbox, facts: SandboxFacts, probe: ProbeResult | None = None
+) -> tuple[str, ...]:
     """Update the row without saving it; return the names of the changed fields.
 
-    Traffic counts as activity. Published ports may change when the engine restarts.
+    Traffic counts as activity, except that of the probe. Published ports may change when the engine
+    restarts; a service that doesn't run has none.
     """
-    values: dict[str, object] = {}
+    values: dict[str, Any] = {}
     if facts.traffic_bytes is not None:
         # A counter that decreased has restarted at zero.
         restarted = facts.traffic_bytes < row.traffic_bytes
@@ -30,14 +38,46 @@ def apply_facts(row: Sandbox, facts: SandboxFacts) -> tuple[str, ...]:
             values |= {"last_activity_at": clock.now_or_later(row.last_activity_at)}
         if restarted or new_bytes >= TRAFFIC_NOISE_BYTES:
             values |= {"traffic_bytes": facts.traffic_bytes}
-    if facts.alive and blueprints.addresses(facts) != row.addresses:
+        if probe and probe.traffic_bytes and probe.traffic_bytes > facts.traffic_bytes:
+            counted = values.get("traffic_bytes", row.traffic_bytes)
+            own_bytes = probe.traffic_bytes - facts.traffic_bytes
+            values |= {"traffic_bytes": counted + own_bytes}
+    if row.problem and probe and not probe.problem:
+        values |= {"problem": ""}
+    if facts.services and blueprints.addresses(facts) != row.addresses:
         values |= {"addresses": blueprints.addresses(facts)}
     for name, value in values.items():
         setattr(row, name, value)
     return tuple(values)
 
 
-def observe_row(row: Sandbox, observed: Mapping[str, SandboxFacts] | None) -> Observation:
+def observe_row(
+    row: Sandbox,
+    observed: Mapping[str, SandboxFacts] | None,
+    probes: Mapping[str, ProbeResult],
+) -> Observation:
     blueprint = blueprints.available().get(row.blueprint)
-    services = [service.name for service in blueprint.services] if blueprint else []
-    return Observation(observed is not None, (observed or {}).get(row.public_id), services)
+    return Observation(
+        observed is not None,
+        (observed or {}).get(row.public_id),
+        blueprint.published_ports if blueprint else {},
+        probes.get(row.public_id),
+    )
+
+
+def probe(rows: Iterable[Sandbox], observed: Mapping[str, SandboxFacts]) -> dict[str, ProbeResult]:
+    """Probe all sandboxes whose services run, in parallel. Raise RuntimeFailure.
+
+    Those on which a worker is working are left out.
+    """
+    now = clock.now()
+    checks, facts = {}, []
+    for row in rows:
+        found, blueprint = observed.get(row.public_id), blueprints.available().get(row.blueprint)
+        leased = row.leased_until is not None and row.leased_until > now
+        if row.state not in (State.RUNNING, State.POOLED) or leased or not blueprint:
+            continue
+        if found and found.alive and found.connected:
+            checks[row.public_id] = blueprint.ready
+            facts.append(found)
+    return get_runtime().probe(facts, checks, PROBE_SECONDS) if facts else {}

@@ -30,8 +30,8 @@ from sandboxes.metrics import outcomes
 from sandboxes.models import EndReason, Sandbox, SandboxWarning, State
 from sandboxes.models.runtime_settings import config
 from sandboxes.reaper import housekeeping
-from sandboxes.reaper.observe import apply_facts, observe_row
-from sandboxes.runtime import RuntimeFailure, SandboxFacts, get_runtime
+from sandboxes.reaper.observe import apply_facts, observe_row, probe
+from sandboxes.runtime import ProbeResult, RuntimeFailure, SandboxFacts, get_runtime
 from sandboxes.usage import sampling
 from sandboxes.worker import tasks as worker_tasks
 from sandboxes.worker import teardown
@@ -58,6 +58,8 @@ class Sweep:
     failed_removals: int = 0
     warned: dict[int, set[tuple[str, datetime]]] = field(default_factory=lambda: defaultdict(set))
     """Deadlines that owners were warned of, by sandbox."""
+    probes: Mapping[str, ProbeResult] = field(default_factory=dict)
+    """What probes of the published ports found, by sandbox id."""
     removals: dict[str, tuple[Sandbox, Decision | None]] = field(default_factory=dict)
     """Sandboxes to remove from the engine, by id, each with a decision that isn't counted yet."""
 
@@ -81,6 +83,7 @@ class Sweep:
         # End the sandboxes first that have been due for the longest.
         rows = list(live.order_by(F("expires_at").asc(nulls_last=True), "created_at", "id"))
         observed = self._observe()
+        self._isolate_errors("probes", self._probe, rows, observed or {})
         self._isolate_errors("warnings", self._read_warnings)
         self._isolate_errors("traffic", self._record_observations, rows, observed or {})
         for row in rows:
@@ -143,8 +146,13 @@ class Sweep:
             self.errors.append(f"The engine can't be reached, so its state is unknown: {error}")
             return None
 
+    def _probe(self, rows: list[Sandbox], observed: Mapping[str, SandboxFacts]) -> None:
+        # Nothing is saved in a dry run, so the traffic of its probes would count as activity.
+        self.probes = {} if self.dry_run else probe(rows, observed)
+
     def _handle(self, row: Sandbox, observed: Mapping[str, SandboxFacts] | None) -> None:
-        observation = replace(observe_row(row, observed), warned=self.warned[row.pk])
+        observation = observe_row(row, observed, self.probes)
+        observation = replace(observation, warned=self.warned[row.pk])
         decision = decide(row, observation, clock.now())
         if decision is None:
             self._report_removal_error(row)
@@ -176,7 +184,8 @@ class Sweep:
         for row in rows:
             facts = observed.get(row.public_id)
             if facts and row.state in (State.RUNNING, State.POOLED):
-                changed[row.state, apply_facts(row, facts)].append(row)
+                fields = apply_facts(row, facts, self.probes.get(row.public_id))
+                changed[row.state, fields].append(row)
         for (state, columns), group in changed.items():
             if columns and not self.dry_run:
                 # Leave out sandboxes that were ended or claimed in the meantime.
@@ -199,8 +208,10 @@ class Sweep:
                 return False
             case Action.WARN:
                 return housekeeping.warn(row, idle=decision.reason == EndReason.IDLE)
-            case Action.RESTART:
-                queue.enqueue(worker_tasks.restart, row.public_id)
+            case Action.RESTART | Action.REPAIR:
+                running = Sandbox.objects.running().filter(pk=row.pk)
+                running.exclude(problem=decision.message).update(problem=decision.message)
+                queue.enqueue(worker_tasks.repair, row.public_id)
             case Action.REQUEUE:
                 is_running = row.state == State.RUNNING
                 task = worker_tasks.reset if is_running else worker_tasks.provision

@@ -14,6 +14,7 @@ from django.utils.text import capfirst
 from sandboxes import blueprints
 from sandboxes.core import limits
 from sandboxes.core.launch_eta import LaunchEta
+from sandboxes.core.reaper_policy import NOT_READY_REMEDY
 from sandboxes.lib import clock
 from sandboxes.models import EndReason, Sandbox, State
 from sandboxes.models.runtime_settings import config
@@ -141,6 +142,14 @@ def failed_step(sandbox: Sandbox) -> Step | None:
 def advice(sandbox: Sandbox) -> str | None:
     """Return a sentence on what the owner can do about an end that they didn't choose."""
     return ADVICE.get(sandbox.end_reason)
+
+
+def problem(sandbox: Sandbox) -> str | None:
+    """Return what is broken about a running sandbox and what happens next; None if nothing is."""
+    if sandbox.state != State.RUNNING or not sandbox.problem:
+        return None
+    what_next = NOT_READY_REMEDY if sandbox.repair_after else "The portal is repairing it."
+    return f"{sandbox.problem} {what_next}"
 
 
 def final_logs(sandbox: Sandbox) -> str:

@@ -77,6 +77,9 @@ class Sandbox(Schema):
         description="Which deadline `ends_at` is. `cap`: the maximum lifetime."
     )
     summary: str = Field(description="A sentence on its status and its end.")
+    problem: str | None = Field(
+        description="What is broken although it runs; null if everything responds."
+    )
     ended_at: datetime | None
     end_reason: EndReason | None
     end_message: str | None

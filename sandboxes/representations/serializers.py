@@ -32,6 +32,7 @@ def sandbox(
         ends_at=deadline.at,
         ends_because=deadline.reason,  # type: ignore[arg-type]
         summary=deadline.summary,
+        problem=display.problem(row),
         ended_at=row.ended_at,
         end_reason=models.EndReason(row.end_reason) if row.end_reason else None,
         end_message=row.end_message or None,

@@ -12,7 +12,9 @@ start, stop, poll); the others inspect one sandbox. Every runtime guarantees:
 
 from sandboxes.runtime.contract import (
     Capabilities,
+    ProbeResult,
     Published,
+    Repair,
     Report,
     Runtime,
     SandboxFacts,
@@ -42,9 +44,11 @@ __all__ = [
     "ImageMissing",
     "LineCount",
     "NotReady",
+    "ProbeResult",
     "ProcessSpec",
     "Published",
     "ReadyCheck",
+    "Repair",
     "Report",
     "Runtime",
     "RuntimeFailure",

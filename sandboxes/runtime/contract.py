@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -10,12 +10,14 @@ from typing import Protocol
 
 from sandboxes.runtime.host_resources import HostResources
 from sandboxes.runtime.line_count import LineCount
-from sandboxes.runtime.specs import SandboxSpec
+from sandboxes.runtime.specs import ReadyCheck, SandboxSpec
 
 
 class ServiceState(StrEnum):
     CREATED = "created"
     RUNNING = "running"
+    PAUSED = "paused"
+    RESTARTING = "restarting"
     EXITED = "exited"
 
 
@@ -36,7 +38,9 @@ class ServiceFacts:
     exit_code: int | None = None
     out_of_memory: bool = False
     stopped_with_engine: bool = False
-    """The service stopped because the engine did, without an error; `create` starts it again."""
+    """The service stopped because the engine did, without an error; `repair` starts it again."""
+    connected: bool = True
+    """The service has an address in its sandbox's network, and in no other; true if stopped."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,34 @@ class SandboxFacts:
     def alive(self) -> bool:
         states = {service.state for service in self.services.values()}
         return states == {ServiceState.RUNNING}
+
+    @property
+    def connected(self) -> bool:
+        return all(service.connected for service in self.services.values())
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """What a probe of one sandbox's published ports found."""
+
+    problem: str = ""
+    """A sentence about the first port that didn't respond as it should; empty if all did."""
+    service: str = ""
+    responded: bool = True
+    """False if the port didn't respond at all; true if a ready check got another status than 200.
+    """
+    traffic_bytes: int | None = None
+    """`SandboxFacts.traffic_bytes` right after the probe, so that the probe isn't activity."""
+
+
+@dataclass(frozen=True)
+class Repair:
+    """The facts about a repaired sandbox, and sentences about what was done."""
+
+    facts: SandboxFacts
+    actions: Sequence[str] = ()
+    problem: str = ""
+    """What still fails, if the sandbox responds; empty if nothing does."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +142,32 @@ class Runtime(Protocol):
         `only` restricts the result to one sandbox. The number of engine calls doesn't grow with the
         number of sandboxes. `sizes` also measures `disk_mb`, which takes the engine longer. Raises
         EngineUnreachable.
+        """
+        ...
+
+    def probe(
+        self,
+        observed: Iterable[SandboxFacts],
+        checks: Mapping[str, Sequence[ReadyCheck]],
+        seconds: float,
+    ) -> dict[str, ProbeResult]:
+        """Return whether the published ports of these sandboxes respond, by id.
+
+        Sends the ready checks of each sandbox, and connects to its other ports, all in parallel.
+        What hasn't responded after `seconds` counts as not responding. Raises EngineUnreachable.
+        """
+        ...
+
+    def repair(self, spec: SandboxSpec, report: Report, timeout: float) -> Repair:
+        """Make an existing sandbox reachable again, and keep its data and credentials.
+
+        Resumes paused services, starts stopped ones, connects them to their network, which is
+        created again if it is gone, and restarts all of them if they still don't respond. Never
+        creates a service. Does nothing if all ports respond. A sandbox that responds, but whose
+        ready check fails, isn't restarted: its data may be the cause.
+
+        Reports steps as `create` does. Raises NotReady, ServiceNotFound if a service is gone,
+        CapacityExhausted, EngineRefused, EngineUnreachable.
         """
         ...
 

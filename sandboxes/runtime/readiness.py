@@ -54,7 +54,7 @@ def responds(
     ends_at = monotonic() + seconds
     try:
         with socket.create_connection((host, port), timeout=seconds) as connection:
-            connection.sendall(_request(host, port, path))
+            connection.sendall(build_request(host, port, path))
             line = _read_line(connection, ends_at, while_waiting)
     except OSError:
         return False
@@ -62,7 +62,8 @@ def responds(
     return found is not None and int(found[1]) == HTTPStatus.OK
 
 
-def _request(host: str, port: int, path: str) -> bytes:
+def build_request(host: str, port: int, path: str) -> bytes:
+    """Return the GET request of a ready check."""
     named = f"[{host}]" if ":" in host else host
     lines = (
         f"GET {path} HTTP/1.1",

@@ -31,6 +31,7 @@ ICONS: dict[str, str] = {
     EventKind.WARNED: "bell",
     EventKind.DELAYED: "hourglass",
     EventKind.REVIVED: "heart-pulse",
+    EventKind.UNHEALTHY: "heart-pulse",
     EventKind.MESSAGE: "message-square",
     EventKind.ENDING: "power",
     EventKind.REMOVAL_ASKED: "trash-2",

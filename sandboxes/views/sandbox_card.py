@@ -95,6 +95,10 @@ class Card:
         return display.failed_step(self.sandbox)
 
     @property
+    def problem(self) -> str | None:
+        return display.problem(self.sandbox)
+
+    @property
     def advice(self) -> str | None:
         return display.advice(self.sandbox)
 
@@ -158,7 +162,8 @@ class Card:
     def etag(self) -> str:
         """The hash that polls send back; it is unchanged if nothing on the card has changed."""
         row, late = self.sandbox, self.estimate and self.estimate.overdue
-        live = make_etag(row.state, self.deadline, self.steps, late, row.funding, row.removal_error)
+        shown = (row.state, self.deadline, self.steps, late, row.funding, row.removal_error)
+        live = make_etag(*shown, self.problem)
         return f"{self.layout_hash}.{live}"
 
 

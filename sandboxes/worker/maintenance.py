@@ -5,22 +5,41 @@ Each function is safe to repeat after the worker was killed at any point.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import structlog
 from django.conf import settings
+from django.db.models import F
 
 from sandboxes.blueprints import BlueprintNotFound, addresses, load
 from sandboxes.core import journal, leases
-from sandboxes.core.reaper_policy import Action, Observation, decide
+from sandboxes.core.reaper_policy import (
+    NOT_READY_REMEDY,
+    Action,
+    Decision,
+    Observation,
+    decide,
+)
 from sandboxes.lib import clock, redaction
 from sandboxes.models import EndReason, EventKind, Sandbox, State
-from sandboxes.runtime import EngineUnreachable, RuntimeFailure, get_runtime
+from sandboxes.models.runtime_settings import config
+from sandboxes.runtime import (
+    EngineUnreachable,
+    ProbeResult,
+    Repair,
+    RuntimeFailure,
+    SandboxFacts,
+    get_runtime,
+)
 from sandboxes.worker import progress, provisioning, teardown
 
 log = structlog.get_logger(__name__)
 
 RESET_TIMEOUT_SECONDS = 20.0
+VERIFY_TIMEOUT_SECONDS = 2.5
+LEFT_ALONE_FOR = timedelta(minutes=10)
+"""Time before a sandbox that responds, but isn't ready, is examined again."""
 
 
 def reset(sandbox: Sandbox) -> None:
@@ -48,56 +67,127 @@ def reset(sandbox: Sandbox) -> None:
         journal.record(sandbox, EventKind.RESET_FAILED, f"Couldn't reset the data: {tail}")
 
 
-def restart(sandbox: Sandbox) -> None:
-    """Restart a sandbox that stopped with its engine, or end it as lost."""
+def repair(sandbox: Sandbox) -> None:
+    """Make a sandbox reachable again without losing its data, or end it with the reason."""
     if leases.acquire_lease(sandbox, [State.RUNNING]):
-        _recreate(sandbox, "Restarted after an engine restart.")
+        _repair(sandbox)
 
 
 def verify_claimed(sandbox: Sandbox) -> None:
-    """Verify a sandbox just claimed from the pool and recreate it if it broke while waiting."""
+    """Verify a sandbox just claimed from the pool, and repair or recreate it if it broke there."""
     try:
-        if not _is_broken(sandbox) or not leases.acquire_lease(sandbox, [State.RUNNING]):
+        decision = _find_fault(sandbox)
+        if decision is None or not leases.acquire_lease(sandbox, [State.RUNNING]):
             return
     except (RuntimeFailure, BlueprintNotFound) as error:
         log.warning("left_to_the_reaper", sandbox=sandbox.public_id, error=str(error))
         return
-    _recreate(sandbox, "Recreated: it broke while waiting in the warm pool.", from_scratch=True)
+    sandbox.problem = decision.message
+    if decision.is_repairable:
+        _repair(sandbox, replaceable=not _was_used(sandbox))
+    elif not _was_used(sandbox):
+        _recreate(sandbox)
+    else:
+        leases.release_lease(sandbox, State.RUNNING)
 
 
-def _is_broken(sandbox: Sandbox) -> bool:
-    services = [service.name for service in load(sandbox.blueprint).services]
-    facts = get_runtime().observe(sandbox.public_id).get(sandbox.public_id)
-    decision = decide(sandbox, Observation(True, facts, services), clock.now())
-    return decision is not None and decision.action in (Action.FAIL, Action.RESTART)
+def _was_used(sandbox: Sandbox) -> bool:
+    """Return whether the owner may have stored data in it since they claimed it."""
+    return sandbox.last_activity_at != sandbox.started_at
 
 
-def _recreate(sandbox: Sandbox, message: str, *, from_scratch: bool = False) -> None:
-    """Create the missing services of a sandbox whose lease the caller holds, or end it as lost.
+def _find_fault(sandbox: Sandbox) -> Decision | None:
+    """Return the decision about a sandbox that is broken now, else None. Raise RuntimeFailure."""
+    runtime, blueprint = get_runtime(), load(sandbox.blueprint)
+    facts = runtime.observe(sandbox.public_id).get(sandbox.public_id)
+    probe = None
+    if facts and facts.alive and facts.connected:
+        checks = {sandbox.public_id: blueprint.ready}
+        probe = runtime.probe([facts], checks, VERIFY_TIMEOUT_SECONDS)[sandbox.public_id]
+        _exclude_from_activity(sandbox, facts, probe)
+    observation = Observation(True, facts, blueprint.published_ports, probe)
+    decision = decide(sandbox, observation, clock.now())
+    broken = decision and (decision.action is Action.FAIL or decision.is_repairable)
+    return decision if broken else None
 
-    `from_scratch` removes its remains first.
+
+def _exclude_from_activity(sandbox: Sandbox, facts: SandboxFacts, probe: ProbeResult) -> None:
+    if probe.traffic_bytes is not None and facts.traffic_bytes is not None:
+        own_bytes = max(0, probe.traffic_bytes - facts.traffic_bytes)
+        Sandbox.objects.filter(pk=sandbox.pk).update(traffic_bytes=F("traffic_bytes") + own_bytes)
+
+
+def _repair(sandbox: Sandbox, *, replaceable: bool = False) -> None:
+    """Repair a sandbox whose lease the caller holds.
+
+    If that fails, end it, or recreate it if it is `replaceable`: nothing is stored in it yet.
     """
+    problem, addresses_before = sandbox.problem, sandbox.addresses
     try:
-        if from_scratch:
-            get_runtime().destroy(sandbox.public_id)
-        facts = provisioning.create_on_engine(sandbox, lambda _: _renew_or_abort(sandbox))
-        # Restart the idle timer: the owner couldn't use the sandbox while it was down.
-        _renew_or_abort(
-            sandbox,
-            addresses=addresses(facts),
-            traffic_bytes=facts.traffic_bytes or 0,
-            last_activity_at=clock.now_or_later(sandbox.last_activity_at),
+        done = get_runtime().repair(
+            provisioning.specification(sandbox),
+            lambda _: _renew_or_abort(sandbox),
+            float(config.SANDBOX_PROVISION_TIMEOUT_SECONDS),
         )
+        _save_facts(sandbox, done.facts, problem=done.problem, was_down=bool(done.actions))
     except progress.LeaseLost:
         teardown.clean_up_after_lost_lease(sandbox)
     except EngineUnreachable as error:
         leases.release_lease(sandbox, State.RUNNING, clock.now() + teardown.RETRY.first)
-        log.warning("restart_delayed", sandbox=sandbox.public_id, error=str(error))
+        log.warning("repair_delayed", sandbox=sandbox.public_id, error=str(error))
+    except (RuntimeFailure, BlueprintNotFound) as error:
+        log.warning("repair_failed", sandbox=sandbox.public_id, error=str(error))
+        if replaceable:
+            _recreate(sandbox)
+        else:
+            teardown.fail_with_error(sandbox, EndReason.LOST, error)
+    else:
+        repair_after = clock.now() + LEFT_ALONE_FOR if done.problem else None
+        leases.release_lease(sandbox, State.RUNNING, repair_after=repair_after)
+        if done.actions:
+            moved = addresses(done.facts) != addresses_before
+            journal.record(sandbox, EventKind.REVIVED, _repair_message(problem, done, moved))
+        if done.problem:
+            journal.record(sandbox, EventKind.UNHEALTHY, f"{done.problem} {NOT_READY_REMEDY}")
+
+
+def _repair_message(problem: str, done: Repair, moved: bool) -> str:
+    kept = "Data and credentials are unchanged"
+    kept += ", but its addresses are new." if moved else "."
+    return " ".join(filter(None, [problem, *done.actions, kept]))
+
+
+def _recreate(sandbox: Sandbox) -> None:
+    """Create a sandbox again with its credentials and seed data, or end it as lost.
+
+    The caller holds the lease.
+    """
+    try:
+        get_runtime().destroy(sandbox.public_id)
+        facts = provisioning.create_on_engine(sandbox, lambda _: _renew_or_abort(sandbox))
+        _save_facts(sandbox, facts)
+    except progress.LeaseLost:
+        teardown.clean_up_after_lost_lease(sandbox)
+    except EngineUnreachable as error:
+        leases.release_lease(sandbox, State.RUNNING, clock.now() + teardown.RETRY.first)
+        log.warning("recreation_delayed", sandbox=sandbox.public_id, error=str(error))
     except (RuntimeFailure, BlueprintNotFound) as error:
         teardown.fail_with_error(sandbox, EndReason.LOST, error)
     else:
         leases.release_lease(sandbox, State.RUNNING)
+        message = "Recreated with new seed data: it broke while waiting in the warm pool."
         journal.record(sandbox, EventKind.REVIVED, message)
+
+
+def _save_facts(
+    sandbox: Sandbox, facts: SandboxFacts, *, problem: str = "", was_down: bool = True
+) -> None:
+    values: dict[str, Any] = {"problem": problem, "addresses": addresses(facts)}
+    values |= {"traffic_bytes": facts.traffic_bytes or 0}
+    if was_down:
+        # Restart the idle timer: the owner couldn't use the sandbox.
+        values |= {"last_activity_at": clock.now_or_later(sandbox.last_activity_at)}
+    _renew_or_abort(sandbox, **values)
 
 
 def _renew_or_abort(sandbox: Sandbox, **values: Any) -> None:

@@ -18,6 +18,7 @@ from sandboxes.runtime import (
     Report,
     RuntimeFailure,
     SandboxFacts,
+    SandboxSpec,
     get_runtime,
 )
 from sandboxes.worker.progress import LeaseLost, Progress
@@ -62,12 +63,7 @@ def _provision(sandbox: Sandbox) -> None:
 
 def create_on_engine(sandbox: Sandbox, report: Report) -> SandboxFacts:
     """Create the missing objects on the engine. Raise RuntimeFailure or BlueprintNotFound."""
-    variables = sandbox.secrets | {
-        "SANDBOX_ID": sandbox.public_id,
-        "SANDBOX_LAUNCHED_AT": sandbox.created_at.isoformat(),
-        "SANDBOX_STELLAR_PUBLIC_KEY": sandbox.stellar_public_key,
-    }
-    spec = load(sandbox.blueprint).spec(sandbox.public_id, variables, sandbox.disk_mb)
+    spec = specification(sandbox)
     time_limit = float(config.SANDBOX_PROVISION_TIMEOUT_SECONDS)
     while True:
         try:
@@ -75,6 +71,16 @@ def create_on_engine(sandbox: Sandbox, report: Report) -> SandboxFacts:
         except CapacityExhausted:
             if sandbox.is_for_pool or not _evict_pooled_sandbox():
                 raise
+
+
+def specification(sandbox: Sandbox) -> SandboxSpec:
+    """Return what the runtime needs to create or repair it. Raise BlueprintNotFound."""
+    variables = sandbox.secrets | {
+        "SANDBOX_ID": sandbox.public_id,
+        "SANDBOX_LAUNCHED_AT": sandbox.created_at.isoformat(),
+        "SANDBOX_STELLAR_PUBLIC_KEY": sandbox.stellar_public_key,
+    }
+    return load(sandbox.blueprint).spec(sandbox.public_id, variables, sandbox.disk_mb)
 
 
 def _evict_pooled_sandbox() -> bool:

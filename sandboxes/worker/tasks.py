@@ -46,8 +46,8 @@ def reset(public_id: str) -> None:
 
 
 @shared_task(name="sandboxes.tasks.revive")
-def restart(public_id: str) -> None:
-    maintenance.restart(Sandbox.objects.get(public_id=public_id))
+def repair(public_id: str) -> None:
+    maintenance.repair(Sandbox.objects.get(public_id=public_id))
 
 
 @shared_task(name="sandboxes.tasks.look_after")

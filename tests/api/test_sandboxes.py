@@ -22,7 +22,16 @@ CONTRACT = {
     "idle_expires_at", "hard_cap_at", "ends_at", "ends_because", "ended_at", "end_reason",
     "extension", "endpoints", "stellar", "limits",
 }  # fmt: skip
-ADDED = {"summary", "end_message", "failure", "reset_pending", "eta_seconds", "advice", "peak"}
+ADDED = {
+    "summary",
+    "problem",
+    "end_message",
+    "failure",
+    "reset_pending",
+    "eta_seconds",
+    "advice",
+    "peak",
+}
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 
 from sandboxes.core.reaper_policy import Action, Observation, decide
 from sandboxes.models import DeadlineKind, EndReason, Sandbox, State
-from sandboxes.runtime import SandboxFacts, ServiceFacts
+from sandboxes.runtime import ProbeResult, Published, SandboxFacts, ServiceFacts
 from sandboxes.runtime import ServiceState as S
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -41,13 +41,23 @@ def row(**values) -> Sandbox:
     return Sandbox(**(known | values))
 
 
+PORTS = {"api": [8080], "db": []}
+PUBLISHED = {8080: Published("127.0.0.1", 49152)}
 UP = ServiceFacts(S.RUNNING)
+API_UP = ServiceFacts(S.RUNNING, PUBLISHED)
 
 
-def seen(*, db: ServiceFacts | None = UP, api: ServiceFacts | None = UP, **values) -> Observation:
+def seen(
+    *, db: ServiceFacts | None = UP, api: ServiceFacts | None = API_UP, **values
+) -> Observation:
     services = {name: s for name, s in (("api", api), ("db", db)) if s}
     facts = SandboxFacts("sbx_1", services, ago(minutes=10), **({"traffic_bytes": 0} | values))
-    return Observation(True, facts, ["api", "db"])
+    return Observation(True, facts, PORTS)
+
+
+def probed(problem: str, *, responded: bool = False) -> Observation:
+    """Return the observation of a sandbox whose services run, but don't respond as they should."""
+    return replace(seen(), probe=ProbeResult(problem, "api", responded))
 
 
 def warned(
@@ -57,14 +67,18 @@ def warned(
     return replace(observation or seen(), warned=[(kind, deadline)])
 
 
-ABSENT = Observation(True, None, ["api", "db"])
-UNREACHABLE = Observation(False, None, ["api", "db"])
+ABSENT = Observation(True, None, PORTS)
+UNREACHABLE = Observation(False, None, PORTS)
 PENDING = {"state": State.PENDING}
 PROVISIONING = {"state": State.PROVISIONING}
 DESTROYING = {"state": State.DESTROYING}
 EXITED = ServiceFacts(S.EXITED, exit_code=1)
 KILLED = ServiceFacts(S.EXITED, exit_code=137, out_of_memory=True)
 STOPPED = ServiceFacts(S.EXITED, exit_code=137, stopped_with_engine=True)
+PAUSED = ServiceFacts(S.PAUSED, PUBLISHED)
+RESTARTING = ServiceFacts(S.RESTARTING)
+DISCONNECTED = ServiceFacts(S.RUNNING, connected=False)
+POOLED = {"state": State.POOLED, "owner": None, "from_pool": True}
 IDLE = {"last_activity_at": ago(minutes=30)}
 NEARLY_IDLE = {"last_activity_at": ago(minutes=26)}
 NEARLY_OVER = {"expires_at": ahead(minutes=4)}
@@ -77,6 +91,8 @@ CRASHED = (Action.FAIL, EndReason.CRASHED)
 REQUEUE = (Action.REQUEUE, None)
 DESTROY = (Action.DESTROY, None)
 RESTART = (Action.RESTART, None)
+REPAIR = (Action.REPAIR, None)
+RETIRED = (Action.EXPIRE, EndReason.RETIRED)
 WARN_IDLE = (Action.WARN, EndReason.IDLE)
 WARN_END = (Action.WARN, EndReason.EXPIRED)
 
@@ -180,8 +196,76 @@ TABLE = {
     ),
     "an interrupted recreation is lost": (
         row(leased_until=ago(seconds=1)),
-        Observation(True, None, ["db", "api"]),
+        ABSENT,
         (Action.FAIL, EndReason.LOST),
+    ),
+    "a paused service is repaired": (row(), seen(db=PAUSED), REPAIR),
+    "a paused sandbox is repaired": (row(), seen(db=PAUSED, api=PAUSED), REPAIR),
+    "a paused sandbox is not idle": (row(**IDLE), seen(db=PAUSED, api=PAUSED), REPAIR),
+    "a paused sandbox still expires": (row(expires_at=NOW), seen(db=PAUSED), EXPIRED),
+    "a service that keeps restarting is repaired": (row(), seen(api=RESTARTING), REPAIR),
+    "a crash next to a paused service is a crash": (row(), seen(db=PAUSED, api=EXITED), CRASHED),
+    "a disconnected service is repaired": (row(), seen(db=DISCONNECTED), REPAIR),
+    "a service without its published port is repaired": (row(), seen(api=UP), REPAIR),
+    "a sandbox that responds as it should needs no action": (
+        row(),
+        probed("", responded=True),
+        None,
+    ),
+    "a sandbox that doesn't respond is repaired": (row(), probed("no response"), REPAIR),
+    "a sandbox that isn't ready is examined": (row(), probed("503", responded=True), REPAIR),
+    "a sandbox that was left alone isn't examined at once": (
+        row(repair_after=ahead(minutes=1)),
+        probed("503", responded=True),
+        None,
+    ),
+    "a sandbox that was left alone is examined again": (
+        row(repair_after=NOW),
+        probed("503", responded=True),
+        REPAIR,
+    ),
+    "a sandbox that was left alone is repaired if it doesn't respond": (
+        row(repair_after=ahead(minutes=1)),
+        probed("no response"),
+        REPAIR,
+    ),
+    "a sandbox that was left alone can become idle": (
+        row(**IDLE, repair_after=ahead(minutes=1)),
+        probed("503", responded=True),
+        IDLE_OUT,
+    ),
+    "a sandbox being repaired needs no action": (
+        row(leased_until=ahead(seconds=1)),
+        probed("no response"),
+        None,
+    ),
+    "a full sandbox that doesn't respond fails": (
+        row(),
+        replace(seen(disk_mb=2049.0), probe=ProbeResult("no response", "api", responded=False)),
+        (Action.FAIL, EndReason.DISK_FULL),
+    ),
+    "a healthy pooled sandbox needs no action": (row(**POOLED), seen(), None),
+    "a paused pooled sandbox is retired": (row(**POOLED), seen(db=PAUSED), RETIRED),
+    "a disconnected pooled sandbox is retired": (row(**POOLED), seen(api=DISCONNECTED), RETIRED),
+    "a pooled sandbox that doesn't respond is retired": (
+        row(**POOLED),
+        probed("no response"),
+        RETIRED,
+    ),
+    "a pooled sandbox that isn't ready is retired": (
+        row(**POOLED),
+        probed("503", responded=True),
+        RETIRED,
+    ),
+    "a pooled sandbox that stopped with the engine is retired": (
+        row(**POOLED),
+        seen(db=STOPPED, api=STOPPED),
+        RETIRED,
+    ),
+    "a pooled sandbox being provisioned isn't judged": (
+        row(**POOLED, leased_until=ahead(seconds=1)),
+        seen(db=PAUSED),
+        None,
     ),
     "a crash before an engine restart is a crash": (row(), seen(db=STOPPED, api=EXITED), CRASHED),
     "an overdue reset is requeued": (
@@ -264,3 +348,15 @@ def test_a_failure_contains_service_and_exit_code():
     assert decision
     assert (decision.service, decision.exit_code) == ("api", 1)
     assert decision.message == "The service api stopped with exit code 1."
+
+
+def test_a_repair_names_the_service_and_what_is_wrong_with_it():
+    messages = {
+        service: decide(row(), seen(db=facts), NOW)
+        for service, facts in (("paused", PAUSED), ("disconnected", DISCONNECTED))
+    }
+
+    assert {service: decision and decision.message for service, decision in messages.items()} == {
+        "paused": "The service db was paused.",
+        "disconnected": "The service db was disconnected from its network.",
+    }

@@ -102,7 +102,7 @@ def create_on_engine(runtime: MemoryRuntime, rows: Sequence[Sandbox]) -> None:
     for row in rows:
         blueprint = blueprints.load(row.blueprint)
         services = [
-            ServiceSpec(s.name, "image", memory_mb=64, cpus=0.1, pids=64, ports=[8000])
+            ServiceSpec(s.name, "image", memory_mb=64, cpus=0.1, pids=64, ports=s.ports)
             for s in blueprint.services
         ]
         spec = SandboxSpec(row.public_id, row.blueprint, services, [], disk_mb=row.disk_mb)

@@ -6,8 +6,10 @@ Register it with `pytest_plugins = ["tests.harness.runtimes"]`.
 from __future__ import annotations
 
 import io
+import os
 import secrets
 import shlex
+import signal
 import tempfile
 import time
 import urllib.request
@@ -29,8 +31,10 @@ from sandboxes.runtime import (
     ServiceSpec,
 )
 from sandboxes.runtime.docker import DockerRuntime
+from sandboxes.runtime.docker import repair as docker_repair
 from sandboxes.runtime.memory import MemoryRuntime
 from sandboxes.runtime.process import process_table
+from sandboxes.runtime.process import repair as process_repair
 from sandboxes.runtime.process.ports import ReservedPorts
 from sandboxes.runtime.process.runtime import ProcessRuntime
 from sandboxes.runtime.process.state_dir import StateDir
@@ -104,6 +108,8 @@ class RuntimeHarness(Protocol):
     def fill_disk(self, spec: SandboxSpec, megabytes: int) -> None: ...
     def write_log(self, spec: SandboxSpec, *lines: str) -> None: ...
     def stop_service(self, spec: SandboxSpec, service: str, code: int) -> None: ...
+    def hang(self, spec: SandboxSpec) -> None: ...
+    def remove_service(self, spec: SandboxSpec, service: str) -> None: ...
     def failing_spec(self, code: int, output: str) -> SandboxSpec: ...
     def command_with_result(self, code: int, output: str) -> list[str]: ...
     def add_orphan(self, sandbox_id: str) -> None: ...
@@ -132,6 +138,12 @@ class MemoryHarness:
 
     def stop_service(self, spec: SandboxSpec, service: str, code: int) -> None:
         self.runtime.stop_service(spec.id, service, code)
+
+    def hang(self, spec: SandboxSpec) -> None:
+        self.runtime.break_ports(spec.id, "The service web doesn't respond to GET /ok.")
+
+    def remove_service(self, spec: SandboxSpec, service: str) -> None:
+        self.runtime.remove_service(spec.id, service)
 
     def failing_spec(self, code: int, output: str) -> SandboxSpec:
         self.runtime.fail_startup("store", code, output)
@@ -200,6 +212,18 @@ class ProcessHarness:
         self.runtime.execute(spec.id, service, ["sh", "-c", f"echo {code} > exit"], 5)
         wait_for(lambda: not self.runtime.observe()[spec.id].alive, "the service has stopped")
         self.runtime.execute(spec.id, "web", ["rm", "-f", f"../{service}/exit"], 5)
+
+    def hang(self, spec: SandboxSpec) -> None:
+        """Stop the processes of `web` in the middle of what they do."""
+        state = StateDir(self.home).sandbox(spec.id).state()
+        os.kill(state["services"]["web"]["pid"], signal.SIGSTOP)
+
+    def remove_service(self, spec: SandboxSpec, service: str) -> None:
+        directory = StateDir(self.home).sandbox(spec.id)
+        state = directory.state()
+        directory.write_state(
+            state | {"services": {n: s for n, s in state["services"].items() if n != service}}
+        )
 
     def failing_spec(self, code: int, output: str) -> SandboxSpec:
         never = [ReadyCheck("web", 8080, "/never")]
@@ -280,6 +304,13 @@ class DockerHarness:
         self.runtime.execute(spec.id, service, ["sh", "-c", f"echo {code} > /tmp/exit"], 5)
         wait_for(lambda: not self.runtime.observe()[spec.id].alive, "the service has stopped")
 
+    def hang(self, spec: SandboxSpec) -> None:
+        """Stop the processes of `web` in the middle of what they do."""
+        self.runtime.execute(spec.id, "web", ["sh", "-c", hang_command("httpd")], 5)
+
+    def remove_service(self, spec: SandboxSpec, service: str) -> None:
+        self.client.remove_container(f"{spec.id}-{service}-1", force=True)
+
     def failing_spec(self, code: int, output: str) -> SandboxSpec:
         # The other service never becomes ready, so only the exit ends the wait.
         never = [ReadyCheck("web", 8080, "/never")]
@@ -337,6 +368,12 @@ def command_of(process: process_table.Process) -> str:
         return ""
 
 
+def hang_command(program: str) -> str:
+    """Return a shell command that stops all processes of a program without ending them."""
+    stop = f'[ "$name" = {program} ] && kill -STOP ${{p#/proc/}}'
+    return f"for p in /proc/[0-9]*; do read name < $p/comm; {stop}; done"
+
+
 def write_log(runtime: Runtime, spec: SandboxSpec, directory: str, lines: Sequence[str]) -> None:
     """Make `store` write these lines to its log, and wait until they are there."""
     draft = f"printf '%s\\n' {' '.join(map(shlex.quote, lines))} > {directory}draft"
@@ -354,6 +391,13 @@ def fetch_page(facts: SandboxFacts) -> None:
     where = facts.services["web"].ports[8080]
     with urllib.request.urlopen(f"http://{where.host}:{where.port}/ok", timeout=5) as answer:
         assert answer.read() == b"ok\n"
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let repairs restart a sandbox that doesn't respond within a second."""
+    for module in (docker_repair, process_repair):
+        monkeypatch.setattr(module, "PATIENCE_SECONDS", 1.0)
 
 
 @pytest.fixture(scope="session")

@@ -150,7 +150,6 @@ def test_nothing_is_claimed_while_the_engine_is_unreachable(alice, runtime):
     [
         lambda rt, name: rt.stop_service(name, "api", 3),
         lambda rt, name: rt.remove_externally(name),
-        lambda rt, name: rt.restart_engine(),
     ],
 )
 def test_a_sandbox_that_broke_before_its_claim_is_recreated(alice, runtime, breaks):

@@ -15,6 +15,8 @@ from sandboxes.runtime import (
     ImageMissing,
     LineCount,
     NotReady,
+    ProbeResult,
+    SandboxSpec,
     ServiceNotFound,
     ServiceState,
 )
@@ -179,6 +181,7 @@ def test_an_unreachable_engine_is_not_mistaken_for_an_empty_one(harness: Runtime
     calls = {
         "create": lambda: runtime.create(spec, ignore_step, TIME_LIMIT),
         "observe": runtime.observe,
+        "repair": lambda: runtime.repair(spec, ignore_step, TIME_LIMIT),
         "destroy": lambda: runtime.destroy(spec.id),
         "execute": lambda: runtime.execute(spec.id, "web", ["id"], 5),
         "logs": lambda: runtime.logs(spec.id, "web", 10),
@@ -242,6 +245,67 @@ def test_a_stopped_service_is_observed_with_its_exit_code(harness: RuntimeHarnes
     assert (store.state, store.exit_code) == (ServiceState.EXITED, 9)
     assert not store.out_of_memory
     assert not store.stopped_with_engine
+
+
+def probe(harness: RuntimeHarness, spec: SandboxSpec) -> ProbeResult:
+    observed = harness.runtime.observe(spec.id).values()
+    return harness.runtime.probe(observed, {spec.id: spec.ready}, 1.0)[spec.id]
+
+
+def test_a_probe_of_a_healthy_sandbox_finds_no_problem(harness: RuntimeHarness) -> None:
+    spec = harness.spec()
+    harness.runtime.create(spec, ignore_step, TIME_LIMIT)
+    assert probe(harness, spec).problem == ""
+
+
+def test_the_traffic_of_probes_is_known(harness: RuntimeHarness) -> None:
+    spec = harness.spec()
+    facts = harness.runtime.create(spec, ignore_step, TIME_LIMIT)
+    counted = facts.traffic_bytes or 0
+    for _ in range(10):
+        after = probe(harness, spec).traffic_bytes
+        assert after is not None
+        counted = max(counted, after)
+    assert (harness.runtime.observe()[spec.id].traffic_bytes or 0) - counted < 256
+
+
+def test_a_probe_finds_a_service_that_hangs_and_a_repair_restarts_it(
+    harness: RuntimeHarness, impatient: None
+) -> None:
+    spec = harness.spec()
+    harness.runtime.create(spec, ignore_step, TIME_LIMIT)
+    harness.write_log(spec, "written before")
+    harness.hang(spec)
+    found = probe(harness, spec)
+    assert (found.problem, found.responded) == (
+        "The service web doesn't respond to GET /ok.",
+        False,
+    )
+    done = harness.runtime.repair(spec, ignore_step, TIME_LIMIT)
+    assert list(done.actions) == ["Restarted all services."]
+    assert done.problem == ""
+    assert done.facts.alive
+    assert probe(harness, spec).problem == ""
+    assert "written before" in harness.runtime.logs(spec.id, "store", 10)
+
+
+def test_the_repair_of_a_healthy_sandbox_changes_nothing(harness: RuntimeHarness) -> None:
+    spec = harness.spec()
+    facts = harness.runtime.create(spec, ignore_step, TIME_LIMIT)
+    done = harness.runtime.repair(spec, ignore_step, TIME_LIMIT)
+    assert not done.actions
+    assert done.problem == ""
+    assert done.facts.services == facts.services
+
+
+def test_a_repair_never_creates_a_service(harness: RuntimeHarness) -> None:
+    spec = harness.spec()
+    with pytest.raises(ServiceNotFound):
+        harness.runtime.repair(spec, ignore_step, TIME_LIMIT)
+    harness.runtime.create(spec, ignore_step, TIME_LIMIT)
+    harness.remove_service(spec, "store")
+    with pytest.raises(ServiceNotFound, match="store"):
+        harness.runtime.repair(spec, ignore_step, TIME_LIMIT)
 
 
 def test_commands_fail_in_a_stopped_service(harness: RuntimeHarness) -> None:

@@ -33,7 +33,7 @@ def test_only_the_status_is_read_and_in_time(name: str) -> None:
     assert peak < 200_000
 
 
-def test_nobody_listening_is_not_ready() -> None:
+def test_a_closed_port_is_not_ready() -> None:
     assert not responds("127.0.0.1", reserve_port(), "/ready", SECONDS)
 
 

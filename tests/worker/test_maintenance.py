@@ -143,9 +143,9 @@ def test_a_sandbox_that_cannot_restart_ends_as_lost(alice, runtime):
 def test_killed_during_a_restart_the_next_worker_continues(alice, runtime, clock):
     sandbox = launch(alice)
     runtime.restart_engine()
-    runtime.fail_next("containers", Killed())
+    runtime.fail_next("repair", Killed())
     with pytest.raises(Killed):
-        worker_tasks.restart(sandbox.public_id)
+        worker_tasks.repair(sandbox.public_id)
     clock.forward(seconds=LEASE)
     sweep()
 
@@ -156,7 +156,7 @@ def test_killed_during_a_restart_the_next_worker_continues(alice, runtime, clock
 def test_a_restart_waits_for_an_engine_that_became_unreachable_again(alice, runtime, clock):
     sandbox = launch(alice)
     runtime.restart_engine()
-    runtime.fail_next("network", EngineUnreachable("The engine did not answer."))
+    runtime.fail_next("repair", EngineUnreachable("The engine did not answer."))
     sweep()
     assert reload(sandbox).state == State.RUNNING
 
@@ -168,15 +168,16 @@ def test_a_restart_waits_for_an_engine_that_became_unreachable_again(alice, runt
 def test_destroy_during_a_restart_leaves_nothing_behind(alice, runtime, monkeypatch):
     sandbox = launch(alice)
     runtime.restart_engine()
-    real = runtime.create
+    real = runtime.repair
 
     def destroyed_meanwhile(spec, report, timeout):
+        done = real(spec, lambda _: None, timeout)
         with run_on_commit():
             actions.destroy(reload(sandbox), alice)
-        return real(spec, lambda _: None, timeout)
+        return done
 
-    monkeypatch.setattr(runtime, "create", destroyed_meanwhile)
-    maintenance.restart(reload(sandbox))
+    monkeypatch.setattr(runtime, "repair", destroyed_meanwhile)
+    maintenance.repair(reload(sandbox))
 
     assert reload(sandbox).state == State.DESTROYED
     assert runtime.observe() == {}

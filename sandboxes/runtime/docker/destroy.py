@@ -58,11 +58,12 @@ class Destroyer:
     ) -> None:
         run_parallel([partial(remove_container, self.engine, name) for name in containers])
         if force:
-            run_parallel([partial(self._disconnect_all, name) for name in networks])
-        run_parallel([partial(self._remove_network, name) for name in networks])
+            run_parallel([partial(self.disconnect_all, name) for name in networks])
+        run_parallel([partial(self.remove_network, name) for name in networks])
         run_parallel([partial(self._remove_volume, name) for name in volumes])
 
-    def _remove_network(self, network_id: str) -> None:
+    def remove_network(self, network_id: str) -> None:
+        """Remove a network to which nothing is attached."""
         with self.engine.calling("remove the sandbox's network") as client:
             ignore_gone(partial(client.remove_network, network_id))
 
@@ -70,7 +71,7 @@ class Destroyer:
         with self.engine.calling("remove the sandbox's volume") as client:
             ignore_gone(partial(client.remove_volume, name, force=True))
 
-    def _disconnect_all(self, network_id: str) -> None:
+    def disconnect_all(self, network_id: str) -> None:
         """Disconnect everything that is still attached to the network.
 
         These are endpoints left over from a crash of the engine, or a container that an operator

@@ -57,6 +57,16 @@ class Networks:
             "try again when a sandbox has ended."
         )
 
+    def find(self, sandbox_id: str) -> str:
+        """Return the ID of the sandbox's network; empty if there is none.
+
+        Raises EngineUnreachable.
+        """
+        name = self.names.network(sandbox_id)
+        with self.engine.calling("list the networks") as client:
+            rows = client.networks(filters=self.names.filters(sandbox_id))
+        return next((str(row["Id"]) for row in rows if row["Name"] == name), "")
+
     def count_taken(self) -> int:
         """Return how many of our subnets are in use by any network. Raises EngineUnreachable."""
         with self.engine.calling("list the networks") as client:

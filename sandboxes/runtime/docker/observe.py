@@ -35,8 +35,11 @@ Row = dict[str, Any]
 STATES = {
     "created": ServiceState.CREATED,
     "running": ServiceState.RUNNING,
-    "paused": ServiceState.RUNNING,
+    "paused": ServiceState.PAUSED,
+    "restarting": ServiceState.RESTARTING,
 }
+UP = (ServiceState.RUNNING, ServiceState.PAUSED)
+"""States in which a container has an address."""
 SIZES_TIMEOUT_FACTOR = 6
 """To report sizes, the engine walks through all files that the containers wrote."""
 
@@ -123,11 +126,18 @@ class Observer:
     def _service(self, row: Row, end: Row) -> ServiceFacts:
         return ServiceFacts(
             state=service_state(row),
-            ports=self._ports(row) if service_state(row) is ServiceState.RUNNING else {},
+            ports=self._ports(row) if service_state(row) in UP else {},
+            connected=service_state(row) not in UP or self._is_connected(row),
             exit_code=end.get("ExitCode"),
             out_of_memory=bool(end.get("OOMKilled")),
             stopped_with_engine=bool(end.get("StoppedWithEngine")),
         )
+
+    def _is_connected(self, row: Row) -> bool:
+        """Return whether the container has an address in its sandbox's network, and in no other."""
+        endpoints = (row.get("NetworkSettings") or {}).get("Networks") or {}
+        own = endpoints.get(self.names.network(label(row, SANDBOX)))
+        return len(endpoints) == 1 and own is not None and bool(own["IPAddress"])
 
     def _ports(self, row: Row) -> dict[int, Published]:
         return {
@@ -163,6 +173,25 @@ class Observer:
         with self.engine.calling("list the networks") as client:
             rows = client.networks(filters={"type": "builtin", "driver": "bridge"})
         return max((parse_time(row["Created"]) for row in rows), default=None)
+
+    def read_bridge(self, sandbox_id: str) -> int | None:
+        """Return the traffic of one sandbox without an engine call; None if it isn't local."""
+        traffic = bridge_bytes(self.names.bridge(sandbox_id))
+        return traffic.activity_bytes if traffic else None
+
+    def traffic(self, sandbox_ids: Iterable[str]) -> dict[str, int]:
+        """Return the traffic of these sandboxes from the engine's statistics.
+
+        Raises EngineUnreachable.
+        """
+        found = {name: EngineObjects() for name in sandbox_ids}
+        if not found:
+            return {}
+        with self.engine.calling("list the containers") as client:
+            for row in client.containers(filters=self.names.filters()):
+                if one := found.get(label(row, SANDBOX)):
+                    one.containers.append(row)
+        return self._traffic(found)
 
     def _traffic(self, found: dict[str, EngineObjects]) -> dict[str, int]:
         """Return the traffic of each sandbox whose traffic can be read now."""

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
-from sandboxes.runtime import ReadyCheck, Report, SandboxFacts, SandboxSpec, ServiceFacts
+from sandboxes.runtime import (
+    ProbeResult,
+    ReadyCheck,
+    Report,
+    SandboxFacts,
+    SandboxSpec,
+    ServiceFacts,
+    probing,
+)
 from sandboxes.runtime.docker.observe import Observer
 from sandboxes.runtime.readiness import require_running, responds, timeout_error
 
@@ -74,6 +82,24 @@ class ReadinessProbe:
                 while_waiting()
                 time.sleep(pause)
                 pause = min(pause * BACKOFF_FACTOR, MAX_PAUSE_SECONDS)
+
+    def probe(
+        self,
+        observed: Iterable[SandboxFacts],
+        checks: Mapping[str, Sequence[ReadyCheck]],
+        seconds: float,
+    ) -> dict[str, ProbeResult]:
+        """Probe the published ports of these sandboxes once. Raises EngineUnreachable."""
+        chosen = {
+            facts.id: probing.targets(facts, checks.get(facts.id, ()), self.probe_host)
+            for facts in observed
+        }
+        results = probing.probe_all(chosen, seconds, self.observer.read_bridge)
+        remote = [name for name, result in results.items() if result.traffic_bytes is None]
+        traffic = self.observer.traffic(remote)
+        return results | {
+            name: replace(results[name], traffic_bytes=traffic.get(name)) for name in remote
+        }
 
     def facts(self, spec: SandboxSpec) -> SandboxFacts:
         """Return the facts of the running sandbox. Raises NotReady, EngineUnreachable.

@@ -11,14 +11,23 @@ process never does.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Network
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from sandboxes.runtime import Capabilities, LineCount, Report, SandboxFacts, SandboxSpec, Usage
+from sandboxes.runtime import (
+    Capabilities,
+    LineCount,
+    ProbeResult,
+    ReadyCheck,
+    Repair,
+    Report,
+    SandboxFacts,
+    SandboxSpec,
+    Usage,
+)
 from sandboxes.runtime.docker.client import EngineClient
 from sandboxes.runtime.docker.container_config import ContainerConfig
 from sandboxes.runtime.docker.create import Creator
@@ -30,8 +39,10 @@ from sandboxes.runtime.docker.names import Names, full_name, names_of, require_v
 from sandboxes.runtime.docker.networks import Networks
 from sandboxes.runtime.docker.observe import Observer
 from sandboxes.runtime.docker.readiness import STEP, ReadinessProbe, Timer
+from sandboxes.runtime.docker.repair import Repairer
 from sandboxes.runtime.docker.usage import UsageReader
 from sandboxes.runtime.host_resources import HostResources, available_memory, disk_space
+from sandboxes.runtime.probing import probe_host
 
 __all__ = ["DockerRuntime"]
 
@@ -66,6 +77,9 @@ class DockerRuntime:
         self._observer = Observer(engine, names, public_host or bind_address)
         self._readiness = ReadinessProbe(self._observer, probe_host(bind_address, engine_url))
         self._destroyer = Destroyer(engine, names)
+        self._repairer = Repairer(
+            engine, names, networks, self._observer, self._readiness, self._destroyer
+        )
         self._exec_and_logs = ExecAndLogs(engine, names)
         self._usage_reader = UsageReader(engine, names)
 
@@ -95,6 +109,18 @@ class DockerRuntime:
 
     def observe(self, only: str = "", *, sizes: bool = False) -> dict[str, SandboxFacts]:
         return self._observer.observe(only or None, sizes=sizes)
+
+    def probe(
+        self,
+        observed: Iterable[SandboxFacts],
+        checks: Mapping[str, Sequence[ReadyCheck]],
+        seconds: float,
+    ) -> dict[str, ProbeResult]:
+        return self._readiness.probe(observed, checks, seconds)
+
+    def repair(self, spec: SandboxSpec, report: Report, timeout: float) -> Repair:
+        require_valid_id(spec.id)
+        return self._repairer.repair(spec, report, Timer(timeout))
 
     def destroy(self, sandbox_id: str) -> None:
         self._destroyer.destroy(sandbox_id)
@@ -136,11 +162,3 @@ class DockerRuntime:
             rows = client.images()
         ids = {name: row["Id"] for row in rows for name in names_of(row)}
         return {name: ids[full] for name in names if (full := full_name(name)) in ids}
-
-
-def probe_host(bind_address: str, engine_url: str) -> str:
-    """Return where this process reaches the ports that the engine publishes on `bind_address`."""
-    if not ipaddress.ip_address(bind_address).is_unspecified:
-        return bind_address
-    # A remote engine publishes ports on the host of its URL.
-    return urlsplit(engine_url).hostname or "127.0.0.1"

@@ -11,9 +11,11 @@ import itertools
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from django.utils import timezone
 
@@ -25,7 +27,10 @@ from sandboxes.runtime import (
     ImageMissing,
     LineCount,
     NotReady,
+    ProbeResult,
     Published,
+    ReadyCheck,
+    Repair,
     Report,
     SandboxFacts,
     SandboxSpec,
@@ -42,6 +47,8 @@ from sandboxes.runtime.readiness import require_running
 HOST = "127.0.0.1"
 FIRST_PORT = 49152
 MAX_OUTPUT_BYTES = 64 * 1024
+PROBE_BYTES = 600
+"""Traffic that a probe adds to a sandbox."""
 
 
 class MemoryRuntime:
@@ -62,6 +69,8 @@ class MemoryRuntime:
         """Exit code and output of commands; all others succeed without output."""
         self.executed: list[tuple[str, str, tuple[str, ...]]] = []
         """Sandbox, service and command of every call of `execute`."""
+        self.probed = Counter[str]()
+        """How often each sandbox was probed."""
         self._sandboxes: dict[str, FakeSandbox] = {}
         self._failures: dict[str, list[BaseException]] = defaultdict(list)
         self._startup_failures: dict[str, tuple[int, str]] = {}
@@ -97,6 +106,39 @@ class MemoryRuntime:
         with self._call("observe"):
             wanted = {name: fake for name, fake in self._sandboxes.items() if only in ("", name)}
             return {name: fake.facts(sizes=sizes) for name, fake in wanted.items()}
+
+    def probe(
+        self,
+        observed: Iterable[SandboxFacts],
+        checks: Mapping[str, Sequence[ReadyCheck]],  # noqa: ARG002
+        seconds: float,  # noqa: ARG002
+    ) -> dict[str, ProbeResult]:
+        with self._call("probe"):
+            present = [fake for facts in observed if (fake := self._sandboxes.get(facts.id))]
+            for fake in present:
+                fake.traffic_bytes += PROBE_BYTES
+                self.probed[fake.id] += 1
+            return {
+                fake.id: replace(fake.probe, traffic_bytes=fake.traffic_bytes) for fake in present
+            }
+
+    def repair(self, spec: SandboxSpec, report: Report, timeout: float) -> Repair:  # noqa: ARG002
+        report("network")
+        with self._call("repair"):
+            fake = self._sandboxes.get(spec.id)
+            actions = []
+            for service in spec.services:
+                if fake is None or service.name not in fake.services:
+                    raise ServiceNotFound(f"The service {service.name} is no longer there.")
+                report("containers")
+                if self._restore(fake, service):
+                    actions.append(f"Started: {service.name}.")
+                require_running(service.name, fake.services[service.name])
+        assert fake
+        if not fake.probe.responded:
+            fake.probe = ProbeResult()
+            actions.append("Restarted all services.")
+        return Repair(fake.facts(), actions, fake.probe.problem)
 
     def destroy(self, sandbox_id: str) -> None:
         with self._call("destroy"):
@@ -165,6 +207,16 @@ class MemoryRuntime:
             end = ServiceFacts(ServiceState.EXITED, exit_code=code, out_of_memory=oom)
             self._end(sandbox_id, service, end)
 
+    def change_service(self, sandbox_id: str, service: str, **facts: Any) -> None:
+        """Change what is observed of a service, such as `state`, `connected` or `ports`."""
+        with self._lock:
+            services = self._sandboxes[sandbox_id].services
+            services[service] = replace(services[service], **facts)
+
+    def break_ports(self, sandbox_id: str, problem: str, *, responded: bool = False) -> None:
+        """Let probes find this problem; an empty one ends it."""
+        self._sandboxes[sandbox_id].probe = ProbeResult(problem, "api", responded or not problem)
+
     def restart_engine(self) -> None:
         """Stop all services together with the engine, and start counting traffic at 0."""
         end = ServiceFacts(ServiceState.EXITED, exit_code=137, stopped_with_engine=True)
@@ -190,6 +242,10 @@ class MemoryRuntime:
         """Remove a sandbox without the portal, as an operator would on the engine."""
         self._sandboxes.pop(sandbox_id, None)
 
+    def remove_service(self, sandbox_id: str, service: str) -> None:
+        """Remove one service without the portal."""
+        del self._sandboxes[sandbox_id].services[service]
+
     def add_orphan(self, sandbox_id: str, created_at: datetime | None = None) -> None:
         """Add an object with our labels that isn't in the database: a single network."""
         self._sandboxes[sandbox_id] = FakeSandbox(sandbox_id, created_at or timezone.now())
@@ -203,6 +259,16 @@ class MemoryRuntime:
             if self._failures[what]:
                 raise self._failures[what].pop(0)
             yield
+
+    def _restore(self, fake: FakeSandbox, service: ServiceSpec) -> bool:
+        """Make a service run again, connected and published; return whether it had to be."""
+        present = fake.services[service.name]
+        runs = present.state is ServiceState.RUNNING and present.connected
+        if runs and set(present.ports) == set(service.ports):
+            return False
+        del fake.services[service.name]
+        self._start(fake, service)
+        return True
 
     def _start(self, fake: FakeSandbox, service: ServiceSpec) -> None:
         present = fake.services.get(service.name)

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from sandboxes.runtime import LineCount, SandboxFacts, ServiceFacts, Usage
+from sandboxes.runtime import LineCount, ProbeResult, SandboxFacts, ServiceFacts, Usage
 
 
 @dataclass
@@ -21,6 +21,8 @@ class FakeSandbox:
     logs: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     traffic_bytes: int = 0
     disk_mb: float = 0.0
+    probe: ProbeResult = field(default_factory=ProbeResult)
+    """What probes find while all services run."""
 
     def facts(self, *, sizes: bool = False) -> SandboxFacts:
         return SandboxFacts(

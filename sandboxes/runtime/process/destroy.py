@@ -31,6 +31,11 @@ class Destroyer:
         """Remove all processes and files of the sandbox. Raises EngineRefused."""
         if not SANDBOX_ID.fullmatch(sandbox_id):
             return
+        self.stop(sandbox_id)
+        self._remove(self.home.sandbox(sandbox_id))
+
+    def stop(self, sandbox_id: str) -> None:
+        """End all processes of the sandbox. Raises EngineRefused."""
         directory = self.home.sandbox(sandbox_id)
         self._stop_supervisor(directory)
         if not process_table.end_all(
@@ -38,7 +43,6 @@ class Destroyer:
         ):
             raise EngineRefused(f"Processes of {sandbox_id} can't be stopped.")
         self._remove_shared_memory(directory)
-        self._remove(directory)
 
     def _remove_shared_memory(self, directory: SandboxDir) -> None:
         """Remove shared memory that killed services couldn't release."""

@@ -40,6 +40,10 @@ class Observer:
     def observe_one(self, sandbox_id: str) -> SandboxFacts | None:
         return self._facts(sandbox_id, self.home.sandbox(sandbox_id), sizes=False)
 
+    def read_traffic(self, sandbox_id: str) -> int:
+        """Return the bytes sent to callers of the published ports."""
+        return self.home.sandbox(sandbox_id).traffic()[1]
+
     def members(self, sandbox_id: str) -> list[process_table.Process]:
         """Return the running processes of one sandbox."""
         return process_table.members(self.instance, self.home.root).get(sandbox_id, [])

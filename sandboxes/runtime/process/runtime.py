@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,17 +15,22 @@ from sandboxes.runtime import (
     EngineRefused,
     EngineUnreachable,
     LineCount,
+    ProbeResult,
+    ReadyCheck,
+    Repair,
     Report,
     SandboxFacts,
     SandboxSpec,
     Usage,
 )
 from sandboxes.runtime.host_resources import HostResources, available_memory, disk_space
+from sandboxes.runtime.probing import probe_host
 from sandboxes.runtime.process.create import Creator
 from sandboxes.runtime.process.destroy import Destroyer
 from sandboxes.runtime.process.exec_and_logs import ExecAndLogs
 from sandboxes.runtime.process.observe import Observer
 from sandboxes.runtime.process.ports import PortAllocator
+from sandboxes.runtime.process.repair import Repairer
 from sandboxes.runtime.process.state_dir import SANDBOX_ID, StateDir
 from sandboxes.runtime.process.templates import TemplateStore
 
@@ -56,6 +61,7 @@ class ProcessRuntime:
             PortAllocator(instance, self.home, self.templates, address, ports), observer
         )
         self._destroyer = Destroyer(self.home, observer)
+        self._repairer = Repairer(observer, self._creator, self._destroyer, probe_host(address))
         self._exec_and_logs = ExecAndLogs(self.home, observer)
 
     @classmethod
@@ -78,6 +84,19 @@ class ProcessRuntime:
         with self._usable_home():
             found = self._observer.observe(sizes=sizes)
         return {name: facts for name, facts in found.items() if only in ("", name)}
+
+    def probe(
+        self,
+        observed: Iterable[SandboxFacts],
+        checks: Mapping[str, Sequence[ReadyCheck]],
+        seconds: float,
+    ) -> dict[str, ProbeResult]:
+        with self._usable_home():
+            return self._repairer.probe(observed, checks, seconds)
+
+    def repair(self, spec: SandboxSpec, report: Report, timeout: float) -> Repair:
+        with self._usable_home():
+            return self._repairer.repair(spec, report, timeout)
 
     def destroy(self, sandbox_id: str) -> None:
         with self._usable_home():

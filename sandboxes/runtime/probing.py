@@ -1,0 +1,127 @@
+"""Probes of published ports: the requests that the portal sends to sandboxes unasked.
+
+Each probe is one request whose body is never read. Its traffic must not count as activity, so the
+counter of a sandbox is read again right after its probes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from sandboxes.runtime.contract import ProbeResult, SandboxFacts
+from sandboxes.runtime.readiness import MAX_STATUS_LINE_BYTES, STATUS_LINE, build_request
+from sandboxes.runtime.specs import ReadyCheck
+
+MAX_PARALLEL = 256
+"""Connections at a time; a process may have at least 1024 open files."""
+ACCEPT_SECONDS = 0.1
+"""How long an accepted connection must stay open. A proxy of the engine accepts connections on
+behalf of a service, and closes them at once if it can't reach the service."""
+SETTLE_SECONDS = 0.1
+"""Time for the last packets of a closed connection."""
+
+ReadTraffic = Callable[[str], int | None]
+"""Returns the traffic counter of a sandbox; None if reading it takes an engine call."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A port to probe: with a path by a GET request, else by connecting to it."""
+
+    service: str
+    host: str
+    port: int
+    path: str = ""
+
+    @property
+    def title(self) -> str:
+        what = f"GET {self.path}" if self.path else "connections"
+        return f"The service {self.service} doesn't respond to {what}."
+
+
+def targets(facts: SandboxFacts, checks: Sequence[ReadyCheck], host: str = "") -> Iterator[Target]:
+    """Yield the published ports of a sandbox; `host` replaces the one that callers are shown."""
+    paths = {(check.service, check.port): check.path for check in checks}
+    for name, service in facts.services.items():
+        for port, published in service.ports.items():
+            path = paths.get((name, port), "")
+            yield Target(name, host or published.host, published.port, path)
+
+
+def probe_all(
+    sandboxes: Mapping[str, Iterable[Target]], seconds: float, read_traffic: ReadTraffic
+) -> dict[str, ProbeResult]:
+    """Probe all targets in parallel, each for at most `seconds`; return the results by sandbox."""
+    return asyncio.run(_probe_all(sandboxes, seconds, read_traffic))
+
+
+async def _probe_all(
+    sandboxes: Mapping[str, Iterable[Target]], seconds: float, read_traffic: ReadTraffic
+) -> dict[str, ProbeResult]:
+    slots = asyncio.Semaphore(MAX_PARALLEL)
+
+    async def one_sandbox(sandbox_id: str, chosen: Iterable[Target]) -> ProbeResult:
+        found = await asyncio.gather(*(_probe(target, seconds, slots) for target in chosen))
+        await asyncio.sleep(SETTLE_SECONDS)
+        problems = sorted((one for one in found if one.problem), key=lambda one: one.responded)
+        return replace(
+            problems[0] if problems else ProbeResult(), traffic_bytes=read_traffic(sandbox_id)
+        )
+
+    results = await asyncio.gather(*(one_sandbox(*one) for one in sandboxes.items()))
+    return dict(zip(sandboxes, results, strict=True))
+
+
+async def _probe(target: Target, seconds: float, slots: asyncio.Semaphore) -> ProbeResult:
+    async with slots:
+        try:
+            async with asyncio.timeout(seconds):
+                status = await _request(target)
+        except (OSError, TimeoutError, ValueError):
+            return ProbeResult(target.title, target.service, responded=False)
+    if status == HTTPStatus.OK:
+        return ProbeResult()
+    problem = f"The service {target.service} isn't ready: GET {target.path} returns {status}."
+    return ProbeResult(problem, target.service)
+
+
+async def _request(target: Target) -> int:
+    """Return the HTTP status; OK for a port that only has to accept connections.
+
+    Raises OSError, or ValueError for a response that isn't HTTP.
+    """
+    reader, writer = await asyncio.open_connection(
+        target.host, target.port, limit=MAX_STATUS_LINE_BYTES
+    )
+    try:
+        if not target.path:
+            await _stays_open(reader)
+            return HTTPStatus.OK
+        writer.write(build_request(target.host, target.port, target.path))
+        if not (found := STATUS_LINE.match(await reader.readline())):
+            raise ValueError(target)
+        return int(found[1])
+    finally:
+        writer.close()
+
+
+async def _stays_open(reader: asyncio.StreamReader) -> None:
+    """Raise OSError if the connection is closed at once."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ACCEPT_SECONDS):
+            if not await reader.read(1):
+                raise ConnectionResetError
+
+
+def probe_host(bind_address: str, engine_url: str = "") -> str:
+    """Return where this process reaches the ports that are published on `bind_address`."""
+    if not ipaddress.ip_address(bind_address).is_unspecified:
+        return bind_address
+    # A remote engine publishes ports on the host of its URL.
+    return urlsplit(engine_url).hostname or "127.0.0.1"
