@@ -13,6 +13,10 @@ class RequestBody(Schema):
 
 
 class Launch(RequestBody):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"ttl_minutes": 60, "name": "checkout tests"}]}
+    )
+
     blueprint: str | None = Field(
         default=None,
         description="A name from `/blueprints`. Defaults to the portal's default blueprint.",

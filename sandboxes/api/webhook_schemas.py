@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from ninja import Field, Schema
+from pydantic import ConfigDict
 
 from sandboxes.api.request_schemas import RequestBody
 from sandboxes.models import DeliveryStatus, EventType
@@ -18,11 +19,14 @@ class NewWebhook(RequestBody):
         examples=["https://example.com/hooks/sandboxes"],
     )
     events: list[str] | None = Field(default=None, description="Defaults to all events.")
-    name: str = Field(default="", description="A label of up to 60 characters.")
+    # Not `default`: generators of TypeScript clients make such a property a required one.
+    name: str = Field(default_factory=str, description="A label of up to 60 characters.")
 
 
 class WebhookChanges(RequestBody):
     """Omitted fields stay unchanged."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "CI server"}]})
 
     url: str | None = None
     events: list[str] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,16 @@ from django.core.wsgi import get_wsgi_application
 from django.test import Client
 
 from sandboxes.accounts import api_tokens
+from sandboxes.explorer import openapi, postman
+from sandboxes.models import EventType
+from sandboxes.webhooks import endpoints, outbox
+from tests.helpers.api_client import ApiClient
 from tests.openapi import tools
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+    from pytest_django.fixtures import SettingsWrapper
+    from pytest_django.live_server_helper import LiveServer
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -30,6 +37,36 @@ def described() -> dict[str, Any]:
 
 def test_the_document_has_no_lint_findings(tmp_path: Path) -> None:
     assert tools.lint_findings(described(), tmp_path) == []
+
+
+def test_newman_gets_a_success_for_every_request_of_a_collection(
+    alice: User, live_server: LiveServer, settings: SettingsWrapper, tmp_path: Path
+) -> None:
+    settings.WEBHOOK_ALLOW_PRIVATE = True
+    webhook, _ = endpoints.create(alice, "http://127.0.0.1:49151/hook", EventType.values)
+    values = {
+        "sandbox_id": ApiClient(alice).launch()["id"],
+        "webhook_id": webhook.public_id,
+        "delivery_id": outbox.send_test(webhook).message_id,
+        "service": "api",
+    }
+    described_api = openapi.read(json.dumps(described()).encode())
+    token = {"token": api_tokens.issue(alice, "newman")[1]}
+    collection = postman.build_collection(described_api, "Portal", live_server.url, token)
+    requests = [request for group in collection["item"] for request in group["item"]]
+    for parameter in (
+        one for item in requests for kind in ("variable", "query")
+        for one in item["request"]["url"][kind]
+    ):  # fmt: skip
+        if parameter["key"] in values:
+            parameter |= {"value": values[parameter["key"]], "disabled": False}
+    # What is deleted can't be used by another request.
+    requests.sort(key=lambda item: item["request"]["method"] == "DELETE")
+    statuses = tools.run_collection(collection | {"item": requests}, tmp_path)
+    assert len(statuses) == len(described_api.operations)
+    assert {
+        name: status for name, status in statuses.items() if status not in range(200, 203)
+    } == {}
 
 
 def test_a_generated_client_launches_uses_and_destroys_a_sandbox(

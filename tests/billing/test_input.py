@@ -63,6 +63,19 @@ def test_a_field_with_an_odd_end_or_type_is_reported_by_its_name(
         assert_problem(response, 422, field=field)
 
 
+@pytest.mark.parametrize("text", ["a\0", "a\x1b[0m", "\x7f", "x" * 501])
+def test_an_odd_description_is_rejected(reader: ApiClient, text: str) -> None:
+    for path in ("plans/plan_team", "invoices/inv_008"):
+        response = reader.patch(f"/v1/{path}", json={"description": text})
+        assert_problem(response, 422, field="description")
+
+
+def test_a_description_may_have_several_lines(api: ApiClient) -> None:
+    lines = {"description": "One\n\tTwo\r\n🎉"}
+    for path in ("plans/plan_team", "invoices/inv_008"):
+        assert api.ok("PATCH", f"/v1/{path}", json=lines)["description"] == lines["description"]
+
+
 NUMBERS = ["1.0", "1e1", "1e400", "-1", "true", '"1"', "9" * 5000, "0x1", "[1]", "NaN", "1_0"]
 
 

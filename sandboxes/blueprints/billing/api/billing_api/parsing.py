@@ -107,7 +107,7 @@ def _expectation(text: str, model: Any, field: str) -> str:
 def _pattern_message(field: str) -> str:
     if field.endswith("_id"):
         return "lower-case letters, digits and _, such as sub_001"
-    return PATTERN_MESSAGES.get(field, "text without NUL characters")
+    return PATTERN_MESSAGES.get(field, "text without NUL or other control characters")
 
 
 def _literal_values(hint: Any) -> list[str]:

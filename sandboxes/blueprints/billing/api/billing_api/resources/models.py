@@ -27,8 +27,9 @@ ID_PATTERN = r"^[a-z0-9_]+\Z"
 CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
 LINE_PATTERN = rf"^[^{CONTROL}]*\Z"
 NAME_PATTERN = rf"^[^{CONTROL}]*[^\s{CONTROL}][^{CONTROL}]*\Z"
+TEXT_PATTERN = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z"
 
-Text = Annotated[str, Meta(max_length=500, pattern=r"^[^\x00]*\Z")]
+Text = Annotated[str, Meta(max_length=500, pattern=TEXT_PATTERN)]
 Line = Annotated[str, Meta(max_length=500, pattern=LINE_PATTERN)]
 Name = Annotated[
     str, Meta(min_length=1, max_length=80, pattern=NAME_PATTERN, examples=["Enterprise"])
