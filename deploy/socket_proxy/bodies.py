@@ -322,6 +322,13 @@ COMMAND = record(
 COMMAND_START = record({"Detach": exactly(False), "Tty": exactly(False)})
 DISCONNECT = record({"Container": text(r"[A-Za-z0-9][A-Za-z0-9_.-]*"), "Force": optional(flag)})
 
+CONNECT = record(
+    {
+        "Container": text(r"[A-Za-z0-9][A-Za-z0-9_.-]*"),
+        "EndpointConfig": record({"Aliases": list_of(text(), fewest=1, most=1)}),
+    }
+)
+
 
 def update(settings: Settings) -> Validator:
     return record({"NanoCpus": nano_cpus(settings)})

@@ -131,6 +131,9 @@ def operations(settings: Settings) -> list[Operation]:
             body=bodies.DISCONNECT,
             check=require_connected,
         ),
+        Operation(
+            "POST", "/networks/{network}/connect", body=bodies.CONNECT, check=require_own_network
+        ),
         # Containers
         Operation("GET", "/containers/json", query=lists | {"filters": own}, check=require_filter),
         Operation(
@@ -149,6 +152,8 @@ def operations(settings: Settings) -> list[Operation]:
             check=no_stream,
         ),
         Operation("POST", "/containers/{container}/start"),
+        Operation("POST", "/containers/{container}/stop", query={"t": text(r"[0-9]{1,3}")}),
+        Operation("POST", "/containers/{container}/unpause"),
         Operation("POST", "/containers/{container}/update", body=bodies.update(settings)),
         Operation("DELETE", "/containers/{container}", query=removal),
         # Commands in containers
@@ -193,6 +198,18 @@ async def complete_container(call: Call) -> None:
     body["NetworkingConfig"] = {"EndpointsConfig": {network: endpoint | {"NetworkID": network}}}
 
 
+async def require_own_network(call: Call) -> None:
+    """Deny to connect a container to anything but its sandbox's network, under its own name."""
+    assert call.found
+    container = await call.objects.find("container", call.body["Container"])
+    labels = container.description["Config"]["Labels"]
+    network = await call.objects.sandbox_network(labels.get(SANDBOX_LABEL, ""))
+    require(call.found.id == network, "a container can only join the network of its sandbox")
+    aliases = call.body["EndpointConfig"]["Aliases"]
+    require(aliases == [labels.get(SERVICE_LABEL)], "the alias must be the service's name")
+    call.body["Container"] = container.id
+
+
 async def require_connected(call: Call) -> None:
     """Deny to disconnect what isn't connected to this network of the instance.
 
@@ -202,5 +219,11 @@ async def require_connected(call: Call) -> None:
     given = call.body["Container"]
     connected = call.found.description.get("Containers") or {}
     left_over = {one["Name"] for key, one in connected.items() if key.startswith("ep-")}
-    if given not in connected and given not in left_over:
+    if given in connected or given in left_over:
+        return
+    # A stopped container isn't on the network's list.
+    container = await call.objects.find("container", given)
+    call.body["Container"] = container.id
+    names = container.description["NetworkSettings"]["Networks"]
+    if not {call.found.id, call.found.description["Name"]} & set(names):
         raise LookupFailed(Answer.error(404, f"{given} isn't connected to the network"))

@@ -7,7 +7,7 @@ and traffic if the engine runs on another machine.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -64,6 +64,10 @@ class EngineObjects:
         return sum(row.get("SizeRw") or 0 for row in self.containers) / MB
 
     @property
+    def network_ids(self) -> set[str]:
+        return {row["Id"] for row in self.networks}
+
+    @property
     def bridge(self) -> str:
         options = [row.get("Options") or {} for row in self.networks]
         return next((name for one in options if (name := one.get(BRIDGE_OPTION))), "")
@@ -78,7 +82,10 @@ class Observer:
     public_host: str
 
     def services(self, sandbox_id: str) -> dict[str, ServiceFacts]:
-        """Return one sandbox's services, with one call if all run. Raises EngineUnreachable."""
+        """Return one sandbox's services, with one call if all run, without their networks.
+
+        Raises EngineUnreachable.
+        """
         with self.engine.calling("list the sandbox's containers") as client:
             rows = client.containers(all=True, filters=self.names.filters(sandbox_id))
         found = EngineObjects(containers=rows)
@@ -118,26 +125,20 @@ class Observer:
 
     def _services(self, found: EngineObjects, exits: dict[str, Row]) -> dict[str, ServiceFacts]:
         return {
-            label(row, SERVICE): self._service(row, exits.get(row["Id"], {}))
+            label(row, SERVICE): self._service(row, exits.get(row["Id"], {}), found.network_ids)
             for row in found.containers
             if label(row, SERVICE)
         }
 
-    def _service(self, row: Row, end: Row) -> ServiceFacts:
+    def _service(self, row: Row, end: Row, network_ids: Collection[str]) -> ServiceFacts:
         return ServiceFacts(
             state=service_state(row),
             ports=self._ports(row) if service_state(row) in UP else {},
-            connected=service_state(row) not in UP or self._is_connected(row),
+            connected=service_state(row) not in UP or is_connected(row, network_ids),
             exit_code=end.get("ExitCode"),
             out_of_memory=bool(end.get("OOMKilled")),
             stopped_with_engine=bool(end.get("StoppedWithEngine")),
         )
-
-    def _is_connected(self, row: Row) -> bool:
-        """Return whether the container has an address in its sandbox's network, and in no other."""
-        endpoints = (row.get("NetworkSettings") or {}).get("Networks") or {}
-        own = endpoints.get(self.names.network(label(row, SANDBOX)))
-        return len(endpoints) == 1 and own is not None and bool(own["IPAddress"])
 
     def _ports(self, row: Row) -> dict[int, Published]:
         return {
@@ -230,6 +231,14 @@ class Observer:
 def service_state(row: Row) -> ServiceState:
     """Return the state; stopped, dead and being removed all count as exited."""
     return STATES.get(row["State"], ServiceState.EXITED)
+
+
+def is_connected(row: Row, network_ids: Collection[str]) -> bool:
+    """Return whether the container has an address in one of these networks, and in no other."""
+    endpoints = list(((row.get("NetworkSettings") or {}).get("Networks") or {}).values())
+    return bool(endpoints) and all(
+        endpoint["IPAddress"] and endpoint["NetworkID"] in network_ids for endpoint in endpoints
+    )
 
 
 def parse_time(text: str) -> datetime:

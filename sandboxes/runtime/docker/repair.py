@@ -21,7 +21,7 @@ from sandboxes.runtime import (
 )
 from sandboxes.runtime.docker.client import EngineClient, error_message, is_gone, run_parallel
 from sandboxes.runtime.docker.destroy import Destroyer
-from sandboxes.runtime.docker.names import SANDBOX, SERVICE, Names, label
+from sandboxes.runtime.docker.names import SERVICE, Names, label
 from sandboxes.runtime.docker.networks import Networks
 from sandboxes.runtime.docker.observe import Observer
 from sandboxes.runtime.docker.readiness import STEP, ReadinessProbe, Timer
@@ -136,12 +136,11 @@ class Repairer:
 
     def _is_connected(self, container: Container, service: ServiceSpec, network_id: str) -> bool:
         """Return whether the service is in its network, under its name, and in no other."""
-        endpoints = container["NetworkSettings"]["Networks"]
-        own = endpoints.get(self.names.network(label(container["Config"], SANDBOX)))
-        if len(endpoints) != 1 or own is None or own["NetworkID"] not in ("", network_id):
+        endpoints = list(container["NetworkSettings"]["Networks"].values())
+        if len(endpoints) != 1 or endpoints[0]["NetworkID"] != network_id:
             return False
-        has_address = bool(own["IPAddress"]) or not container["State"]["Running"]
-        return has_address and service.name in (own.get("Aliases") or ())
+        has_address = bool(endpoints[0]["IPAddress"]) or not container["State"]["Running"]
+        return has_address and service.name in (endpoints[0].get("Aliases") or ())
 
     def _other_networks(self, container: Container, network_id: str) -> set[str]:
         endpoints = container["NetworkSettings"]["Networks"].values()
