@@ -18,10 +18,13 @@ from django.conf import settings
 
 from sandboxes import blueprints
 from sandboxes.runtime import RuntimeFailure, SandboxSpec, ServiceSpec, get_runtime
+from sandboxes.runtime.docker import networks
 
 METADATA = IPv4Network("169.254.0.0/16")
 """Metadata services of clouds, which return secrets of the machine."""
 NEW_CONNECTIONS = "-m conntrack ! --ctstate ESTABLISHED,RELATED"
+MAX_CONNECTIONS = 512
+"""Connections that one sandbox with egress may have to other networks at a time."""
 PROBE_SECONDS = 20.0
 FIREWALL_REMEDY = "Run `manage.py print_firewall | sudo sh`, and run it again at every boot."
 
@@ -84,14 +87,22 @@ def _iptables(subnets: IPv4Network, egress: bool, undo: bool) -> Iterator[str]:
         # The chain doesn't exist before the engine's first start.
         yield "iptables -w -N DOCKER-USER 2>/dev/null || true"
     yield from _jump("DOCKER-USER", f"-s {subnets} {unless}-d {beyond} {NEW_CONNECTIONS}", undo)
+    if egress or undo:
+        yield f"# A sandbox has at most {MAX_CONNECTIONS} connections to other networks."
+        limit = f"--connlimit-above {MAX_CONNECTIONS} --connlimit-mask {networks.PREFIX}"
+        match = f"-s {subnets} -m conntrack --ctstate NEW -m connlimit {limit}"
+        yield from _jump("DOCKER-USER", match, undo)
+    yield "# Packets between the services of a sandbox need no entries in the connection table."
+    match = f"-s {subnets} -d {subnets} -m addrtype ! --dst-type LOCAL"
+    yield from _jump("PREROUTING -t raw", match, undo, "CT --notrack")
 
 
-def _jump(chain: str, match: str, undo: bool) -> Iterator[str]:
-    there = f"iptables -w -C {chain} {match} -j DROP 2>/dev/null"
+def _jump(chain: str, match: str, undo: bool, target: str = "DROP") -> Iterator[str]:
+    there = f"iptables -w -C {chain} {match} -j {target} 2>/dev/null"
     if undo:
-        yield f"while {there}; do iptables -w -D {chain} {match} -j DROP; done"
+        yield f"while {there}; do iptables -w -D {chain} {match} -j {target}; done"
     else:
-        yield f"{there} || iptables -w -I {chain} {match} -j DROP"
+        yield f"{there} || iptables -w -I {chain} {match} -j {target}"
 
 
 def _nftables(subnets: IPv4Network, egress: bool, undo: bool) -> Iterator[str]:
@@ -109,9 +120,23 @@ def _nftables(subnets: IPv4Network, egress: bool, undo: bool) -> Iterator[str]:
             yield f"  chain {hook} {{"
             yield f"    type filter hook {hook} priority filter - 1; policy accept;"
             yield f"    ip saddr {subnets} {match}{calls}"
+            if egress and hook == "forward":
+                yield f"    ip saddr {subnets} ct state new {_nft_limit()}"
             yield "  }"
+        # Packets between the services of a sandbox take no space in the connection table.
+        yield "  chain untracked {"
+        yield "    type filter hook prerouting priority raw; policy accept;"
+        yield f"    ip saddr {subnets} ip daddr {subnets} fib daddr type != local notrack"
+        yield "  }"
+        if egress:
+            yield "  set connections { type ipv4_addr; size 65535; flags dynamic; }"
         yield "}"
     yield "END"
+
+
+def _nft_limit() -> str:
+    mask = IPv4Network((0, networks.PREFIX)).netmask
+    return f"add @connections {{ ip saddr & {mask} ct count over {MAX_CONNECTIONS} }} drop"
 
 
 def check_firewall() -> FirewallStatus:

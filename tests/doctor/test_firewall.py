@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -16,6 +18,7 @@ from sandboxes.doctor import firewall
 from sandboxes.runtime import get_runtime
 from sandboxes.runtime.memory import MemoryRuntime
 from tests.harness.runtimes import DockerHarness, fetch_page
+from tests.isolation import containers
 from tests.runtime.docker.test_networks import page_on
 
 
@@ -109,6 +112,52 @@ def test_the_rules_block_the_host_and_nothing_else(
         assert docker_harness.reaches(spec, "web", 8080)
         run(firewall.rules(flavour, undo=True))
         assert docker_harness.reaches(spec, host, port)
+
+
+def connections_of(subnets: IPv4Network) -> int:
+    """Return how many entries of the host's connection table are from sandboxes."""
+    sources = re.findall(r"src=(\S+)", Path("/proc/net/nf_conntrack").read_text())
+    return sum(IPv4Address(source) in subnets for source in sources[::2])
+
+
+@pytest.mark.engine
+@pytest.mark.root
+@pytest.mark.slow
+@pytest.mark.parametrize("flavour", ["iptables", "nftables"])
+def test_packets_between_services_take_no_space_in_the_connection_table(
+    docker_harness: DockerHarness, subnets: IPv4Network, flavour: str
+) -> None:
+    sandbox = containers.create_billing_sandbox(docker_harness)
+    flood = ["python3", "-c", containers.FLOOD_DATAGRAMS, "db"]
+
+    run(firewall.rules(flavour))
+    assert docker_harness.runtime.execute(sandbox.spec.id, "api", flood, 60)[0] == 0
+    assert connections_of(subnets) < 50
+    facts = docker_harness.runtime.observe()
+    checks = {sandbox.spec.id: sandbox.spec.ready}
+    probes = docker_harness.runtime.probe(facts.values(), checks, 5.0)
+    assert not probes[sandbox.spec.id].problem, "the API still reaches its database"
+
+    run(firewall.rules(flavour, undo=True))
+    docker_harness.runtime.execute(sandbox.spec.id, "api", flood, 60)
+    assert connections_of(subnets) > 5000, "without the rules, they fill it"
+
+
+@pytest.mark.parametrize("flavour", ["iptables", "nftables"])
+def test_with_egress_the_connections_of_a_sandbox_are_limited(monkeypatch, flavour: str) -> None:
+    open_one = replace(blueprints.load("billing"), egress=True)
+    monkeypatch.setattr(blueprints, "available", lambda: {"open": open_one})
+    assert str(firewall.MAX_CONNECTIONS) in firewall.rules(flavour)
+
+
+@pytest.mark.engine
+@pytest.mark.root
+@pytest.mark.parametrize("flavour", ["iptables", "nftables"])
+def test_the_rules_for_egress_are_valid(subnets: IPv4Network, monkeypatch, flavour: str) -> None:
+    open_one = replace(blueprints.load("billing"), egress=True)
+    monkeypatch.setattr(blueprints, "available", lambda: {"open": open_one})
+    for _ in range(2):
+        run(firewall.rules(flavour))
 
 
 @pytest.mark.engine

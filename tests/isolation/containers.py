@@ -45,6 +45,16 @@ FLOOD_LOG_ON_REQUEST = """
     while True:
         print("x" * 1000)
 """
+FLOOD_DATAGRAMS = """
+import socket, sys
+target = socket.gethostbyname(sys.argv[1])
+for source in range(20000, 20020):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.bind(("", source))
+        for port in range(10000, 11000):
+            sender.sendto(b"x", (target, port))
+"""
+"""Sends 20,000 datagrams to a service, each of a connection of its own for the host's firewall."""
 DISK_MB = 64
 
 Outcome = tuple[bool, str]
