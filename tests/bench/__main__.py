@@ -51,10 +51,11 @@ class Sizes:
     live: int
     few_live: int
     sweeps: int
+    due: int
 
 
-FULL = Sizes(50, 10, 20, 3, 2, {1: 8, 4: 16, 8: 24}, 10, 100, [3, 100_000], 100, 10, 7)
-QUICK = Sizes(3, 3, 4, 2, 0, {1: 2, 4: 4, 8: 8}, 3, 20, [3, 5_000], 15, 5, 2)
+FULL = Sizes(50, 10, 20, 3, 2, {1: 8, 4: 16, 8: 24}, 10, 100, [3, 100_000], 100, 10, 7, 50)
+QUICK = Sizes(3, 3, 4, 2, 0, {1: 2, 4: 4, 8: 8}, 3, 20, [3, 5_000], 15, 5, 2, 50)
 
 
 class Run:
@@ -111,6 +112,7 @@ class Run:
         self.measure(
             "density", lambda: density.density(env, sizes.few_live, sizes.live, sizes.sweeps)
         )
+        self.measure("expiry", lambda: density.expiry(env, sizes.due))
 
     def _launches(self, env: PortalEnvironment) -> results.Results:
         sizes = self.sizes

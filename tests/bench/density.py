@@ -1,4 +1,4 @@
-"""Many sandboxes at once: memory of each, whether all respond with their seed, and sweeps."""
+"""Many sandboxes at once: memory of each, whether all respond with their seed, sweeps, expiry."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from sandboxes import blueprints
+from sandboxes.runtime.docker.names import INSTANCE
 from tests.bench import memory
 from tests.bench.environment import PortalEnvironment, billing, call_in_portal, launch
 from tests.bench.launching import run_parallel
@@ -37,6 +38,20 @@ def density(env: PortalEnvironment, few: int, many: int, sweeps: int) -> dict[st
         "seeded": sum(run_parallel(lambda i: is_seeded(env, *launched[i]), many, CONCURRENCY)),
         "sweeps": [*swept, sweep(env, many, sweeps)],
     } | memory.columns(sizes)
+
+
+def expiry(env: PortalEnvironment, count: int) -> dict[str, Any]:
+    """Launch sandboxes until `count` run, let all of them be due at once, and sweep once."""
+    _launch(env, 0, count - env.count("running"))
+    due = call_in_portal(env.portal, "make_running_sandboxes_due")
+    swept = call_in_portal(env.portal, "run_sweeps", 1, SANDBOX_SWEEP_MAX_EXPIRATIONS="0")
+    label = f"{INSTANCE}={env.portal.instance}"
+    return {
+        "due": due,
+        "seconds": swept["seconds"],
+        "errors": swept["errors"],
+        "left": len(env.engine.containers(all=True, filters={"label": label})),
+    }
 
 
 def _launch(env: PortalEnvironment, first: int, last: int) -> list[tuple[int, dict[str, Any]]]:

@@ -22,7 +22,8 @@ from django.test import Client  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 
 from sandboxes.accounts import api_tokens  # noqa: E402
-from sandboxes.models import Event, OutcomeCursor, UsageSample  # noqa: E402
+from sandboxes.lib import clock  # noqa: E402
+from sandboxes.models import Event, OutcomeCursor, Sandbox, State, UsageSample  # noqa: E402
 from sandboxes.reaper.sweep import Sweep  # noqa: E402
 from sandboxes.usage import sampling  # noqa: E402
 
@@ -57,6 +58,11 @@ def run_sweeps(times: int) -> dict[str, Any]:
         errors += Sweep().run().errors
         seconds.append(time.perf_counter() - began)
     return {"seconds": seconds, "errors": errors}
+
+
+def make_running_sandboxes_due() -> int:
+    """Let the lifetime of all running sandboxes end now, and return their number."""
+    return Sandbox.objects.filter(state=State.RUNNING).update(expires_at=clock.now())
 
 
 def count_queries(path: str) -> int:

@@ -164,6 +164,12 @@ def _sweeps(results: Results) -> Iterator[str]:
     )
     calls = ", ".join(f"`{call}`" for call in results["density"]["sweeps"][-1]["calls"])
     yield f"The engine calls of the last sweep: {calls}.\n"
+    if expiry := results.get("expiry"):
+        seconds, due, left = expiry["seconds"][0], expiry["due"], expiry["left"]
+        yield (
+            f"One sweep ended {due} sandboxes that were due at once, and removed them from the "
+            f"engine in {seconds:.1f} s; {left} containers were left.\n"
+        )
 
 
 def _pages(results: Results) -> Iterator[str]:

@@ -11,6 +11,7 @@ from tests.bench.results import Results, percentile, summary
 REQUIRED_LIVE = 100
 REQUIRED_ENDED = 100_000
 REQUIRED_WARM_LAUNCHES = 50
+REQUIRED_DUE = 50
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,16 @@ def _sweep(results: Results) -> TargetResult:
     return TargetResult(measured, met, " ".join(many["errors"]) or blocker)
 
 
+def _expiry(results: Results) -> TargetResult:
+    expiry = results["expiry"]
+    seconds, due, left = expiry["seconds"][0], expiry["due"], expiry["left"]
+    measured = f"{seconds:.1f} s for {due} sandboxes; {left} containers left"
+    met = seconds <= 20 and left == 0 and not expiry["errors"]
+    if met and due < REQUIRED_DUE:
+        return TargetResult(measured, None, f"{REQUIRED_DUE} sandboxes are required.")
+    return TargetResult(measured, met, " ".join(expiry["errors"]) or _contention(results))
+
+
 def _dashboard(results: Results) -> TargetResult:
     pages, queries = results["pages"]["by_ended_count"], results["pages"]["queries"]
     slowest = max(percentile(times["dashboard"]["server"], 95) for times in pages.values())
@@ -230,6 +241,7 @@ TARGETS = [
         "≤ 1 s, no more engine calls than with 10 live",
         _sweep,
     ),
+    Target("50 sandboxes due at once, removed by one sweep", "≤ 20 s", _expiry),
     Target("Dashboard with 3 cards, server time", "p95 ≤ 30 ms, no query per card", _dashboard),
     Target("Card poll without news", "p95 ≤ 8 ms", _poll),
     Target("Admin list of 100,000 sandboxes", "p95 ≤ 250 ms", _admin),

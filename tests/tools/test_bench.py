@@ -63,6 +63,7 @@ SAMPLE: results.Results = {
             {"live": 100, "seconds": [0.5, 0.4], "errors": [], "calls": ["GET /info"]},
         ],
     },
+    "expiry": {"due": 50, "seconds": [12.0], "errors": [], "left": 0},
     "warm": {
         "pool_size": 10,
         "idle": {"seconds": [0.02] * 50, "missed": 0},
@@ -129,6 +130,7 @@ MISSED = {
     "Sweep over 100 live and 100,000 ended sandboxes": {
         "density__sweeps__1__calls": ["GET /info"] * 2
     },
+    "50 sandboxes due at once, removed by one sweep": {"expiry__seconds": [21.0]},
     "Dashboard with 3 cards, server time": {"pages__queries": {"1": 12, "3": 14}},
     "Card poll without news": {"pages__by_ended_count__3__card poll__client": [0.009, 0.009]},
     "Admin list of 100,000 sandboxes": {
