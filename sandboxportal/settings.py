@@ -101,6 +101,7 @@ SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 SITE_URL = env.str("SITE_URL", "http://127.0.0.1:8000").rstrip("/")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+SUPPORT_CONTACT = env.str("SUPPORT_CONTACT", "")
 HTTPS = env.bool("HTTPS", SITE_URL.startswith("https://"))
 TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", 0)
 
@@ -207,6 +208,7 @@ MIDDLEWARE = [
     "sandboxes.middleware.LogContextMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "sandboxes.middleware.SignedInCookieMiddleware",
     "sandboxes.middleware.ExternalRedirectMiddleware",
     "sandboxes.middleware.RequireOperatorMFAMiddleware",
     "sandboxes.middleware.RuntimeSettingsMiddleware",
@@ -234,6 +236,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LANGUAGE_CODE = "en"
 USE_I18N = False
 TIME_ZONE = "UTC"
+FORMAT_MODULE_PATH = "sandboxportal.formats"
 USE_TZ = True
 
 # --- database and cache -----------------------------------------------------------------------

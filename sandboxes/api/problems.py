@@ -17,7 +17,7 @@ from ninja.errors import HttpError, ValidationError
 from ninja.responses import NinjaJSONEncoder
 
 from sandboxes.blueprints import BlueprintNotFound
-from sandboxes.lib import clock
+from sandboxes.lib import clock, support
 from sandboxes.lib import exceptions as lib_exceptions
 from sandboxes.lib.database_errors import unavailable_reason
 
@@ -191,7 +191,7 @@ def database_unavailable(request: HttpRequest, error: BaseException) -> HttpResp
 
 
 def _blueprint_not_found(_request: HttpRequest, _error: BlueprintNotFound) -> HttpResponse:
-    detail = "The blueprint of this sandbox isn't available. Contact your administrator."
+    detail = f"The blueprint of this sandbox isn't available. Contact {support.administrator()}."
     headers = {"Retry-After": str(DEFAULT_RETRY_AFTER_SECONDS)}
     return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
 

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core import checks
 
 from sandboxes.accounts import signup_policy
+from sandboxes.lib import support
 
 PROVIDERS = {
     "GITHUB_CLIENT_ID": ("GITHUB_CLIENT_SECRET",),
@@ -19,8 +20,8 @@ PROVIDERS = {
 
 
 def check_accounts(**_: Any) -> list[checks.CheckMessage]:
-    """Check that domains restrict sign-up and that providers are configured completely."""
-    return [*_domains(), *_providers(), *_takeovers(), *_operators()]
+    """Check the settings of sign-up, sign-in providers, operators, and the support contact."""
+    return [*_domains(), *_providers(), *_takeovers(), *_operators(), *_support()]
 
 
 def _domains() -> list[checks.CheckMessage]:
@@ -74,3 +75,12 @@ def _operators() -> list[checks.CheckMessage]:
     what = "OPERATORS_REQUIRE_MFA is off, so a password alone gives access to the admin."
     hint = "Unset it; operators then set up two-factor authentication at their next sign-in."
     return [checks.Warning(what, hint=hint, id="sandboxes.W005")]
+
+
+def _support() -> list[checks.CheckMessage]:
+    contact = settings.SUPPORT_CONTACT
+    if not contact or support.is_valid_contact(contact):
+        return []
+    what = f"SUPPORT_CONTACT: “{contact}” is neither an email address nor an http(s) URL."
+    hint = "Set it to, for example, help@example.com or https://example.com/help, or unset it."
+    return [checks.Error(what, hint=hint, id="sandboxes.E020")]

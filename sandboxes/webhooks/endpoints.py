@@ -11,7 +11,7 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 
 from sandboxes.encryption.fields import DecryptionError
-from sandboxes.lib import clock, names
+from sandboxes.lib import clock, names, support
 from sandboxes.lib.exceptions import StateConflict, ValidationFailed
 from sandboxes.models import DisabledReason, EventType, Webhook, WebhookDelivery
 from sandboxes.webhooks.delivery import disable
@@ -78,7 +78,9 @@ def set_enabled(webhook: Webhook, *, enabled: bool) -> None:
         disable(webhook, DisabledReason.OWNER)
         return
     if webhook.disabled_reason == DisabledReason.OPERATOR:
-        raise StateConflict("An operator disabled this webhook. Contact your administrator.")
+        raise StateConflict(
+            f"An operator disabled this webhook. Contact {support.administrator()}."
+        )
     off = Webhook.objects.filter(pk=webhook.pk).exclude(disabled_reason=DisabledReason.OPERATOR)
     off.update(disabled_reason="", failing_since=None)
     webhook.refresh_from_db(fields=["disabled_reason", "failing_since"])

@@ -1,0 +1,1 @@
+"""Formats of times in the admin, by language."""
