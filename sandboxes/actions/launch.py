@@ -14,6 +14,7 @@ from django.utils.timesince import timeuntil
 from sandboxes import blueprints, queue
 from sandboxes.core import capacity, disk_reserve, lifecycle, limits
 from sandboxes.core.factory import new_sandbox
+from sandboxes.core.friendly_names import friendly_name
 from sandboxes.core.portal_status import PortalStatus
 from sandboxes.lib import clock, names
 from sandboxes.lib.exceptions import (
@@ -52,6 +53,7 @@ class LaunchRequest:
     blueprint: str | None = None
     ttl_minutes: int | None = None
     name: str = ""
+    """If empty, the sandbox gets a generated name."""
 
     @property
     def fingerprint(self) -> str:
@@ -79,7 +81,7 @@ def _claim_or_create(
         "owner": user,
         "ttl_minutes": _validate_ttl(request, own),
         "idle_minutes": own.idle_minutes,
-        "name": _validate_name(request),
+        "name": validate_name(request.name) or friendly_name({row.name for row in active}),
     }
     if blocker := limits.quota_blocker(user, own, active, status.engine):
         raise blocker
@@ -121,9 +123,10 @@ def _validate_ttl(request: LaunchRequest, user_limits: limits.Limits) -> int:
     return request.ttl_minutes
 
 
-def _validate_name(request: LaunchRequest) -> str:
+def validate_name(name: str) -> str:
+    """Return the name without spaces around it. Raises ValidationFailed."""
     try:
-        return names.clean_name(request.name)
+        return names.clean_name(name)
     except names.InvalidName as error:
         raise ValidationFailed("name", str(error)) from error
 

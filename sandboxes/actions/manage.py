@@ -9,6 +9,7 @@ from django.db import transaction
 from django.utils.text import capfirst
 
 from sandboxes import queue
+from sandboxes.actions.launch import validate_name
 from sandboxes.actions.locking import locked_running_sandbox
 from sandboxes.core import journal as core_journal
 from sandboxes.core import lifecycle, limits
@@ -76,6 +77,20 @@ def touch(sandbox: Sandbox, actor: User) -> None:
     with locked_running_sandbox(sandbox, KEEP_ALIVE_NOT_RUNNING) as row:
         _record_activity(row)
         core_journal.record(row, EventKind.TOUCHED, "Idle timer reset.", actor=actor)
+    sandbox.refresh_from_db()
+
+
+def rename(sandbox: Sandbox, name: str, actor: User) -> None:
+    """Change the name of the sandbox, in any state. Raises ValidationFailed."""
+    name = validate_name(name)
+    if not name:
+        raise ValidationFailed("name", "Enter a name.")
+    with transaction.atomic():
+        row = Sandbox.objects.select_for_update().get(pk=sandbox.pk)
+        if row.name != name:
+            Sandbox.objects.filter(pk=row.pk).update(name=name)
+            message = f"Renamed from {row} to {name}."
+            core_journal.record(row, EventKind.RENAMED, message, actor=actor)
     sandbox.refresh_from_db()
 
 

@@ -26,7 +26,13 @@ class Launch(RequestBody):
         description="Lifetime, within the bounds given by `/limits`.",
         examples=[60],
     )
-    name: str | None = Field(default=None, description="A label of up to 60 characters.")
+    name: str | None = Field(
+        default=None, description="A label of up to 60 characters; by default, a generated one."
+    )
+
+
+class Rename(RequestBody):
+    name: str = Field(description="A label of up to 60 characters.", examples=["checkout"])
 
 
 class Extend(RequestBody):

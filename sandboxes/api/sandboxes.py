@@ -52,6 +52,20 @@ def get_sandbox(request: ApiRequest, sandbox_id: str) -> schemas.Sandbox:
     return serializers.sandbox(get_owned_sandbox(request, sandbox_id))
 
 
+@router.patch(
+    "/sandboxes/{sandbox_id}",
+    auth=LAUNCH,
+    response=responses(200, schemas.Sandbox, 400, 404, 413, 422),
+)
+def rename_sandbox(
+    request: ApiRequest, sandbox_id: str, body: request_schemas.Rename
+) -> schemas.Sandbox:
+    """Rename a sandbox, also one that has ended."""
+    sandbox = get_owned_sandbox(request, sandbox_id)
+    actions.rename(sandbox, body.name, request.auth)
+    return serializers.sandbox(sandbox)
+
+
 @router.delete(
     "/sandboxes/{sandbox_id}",
     auth=LAUNCH,

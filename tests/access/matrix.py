@@ -81,6 +81,7 @@ PORTAL = {
     "sandboxes/<public_id>/extend/": rule(POST=OWNER_REDIRECTED, data={"minutes": 15}),
     "sandboxes/<public_id>/touch/": rule(POST=OWNER_REDIRECTED),
     "sandboxes/<public_id>/retry-funding/": rule(POST=OWNER_REDIRECTED),
+    "sandboxes/<public_id>/rename/": rule(POST=OWNER_REDIRECTED, data={"name": "checkout"}),
     "sandboxes/<public_id>/reset/": rule(GET=OWNER_ONLY, POST=OWNER_REDIRECTED),
     "sandboxes/<public_id>/destroy/": rule(GET=OWNER_ONLY, POST=OWNER_REDIRECTED),
     "dismiss-ended/": rule(POST=SIGNED_IN_REDIRECTED),
@@ -195,7 +196,12 @@ API = {
     "api/v1/webhooks/<webhook_id>/secret": rule(POST="401 404 200 404"),
     "api/v1/webhooks/<webhook_id>/test": rule(POST="401 404 202 404"),
     "api/v1/sandboxes": rule(GET="401 200 200 200", POST="401 201 201 201"),
-    "api/v1/sandboxes/<sandbox_id>": rule(GET="401 404 200 404", DELETE="401 404 202 404"),
+    "api/v1/sandboxes/<sandbox_id>": rule(
+        GET="401 404 200 404",
+        PATCH="401 404 200 404",
+        DELETE="401 404 202 404",
+        data={"name": "checkout"},
+    ),
     "api/v1/sandboxes/<sandbox_id>/credentials": rule(GET="401 404 200 404", journaled=True),
     "api/v1/sandboxes/<sandbox_id>/events": rule(GET="401 404 200 404"),
     "api/v1/sandboxes/<sandbox_id>/extensions": rule(POST="401 404 201 404", data={"minutes": 15}),
@@ -224,6 +230,7 @@ ADMIN = {
     "admin/password_change/done/": rule(GET=OPERATORS_ONLY),
     "admin/sandboxes/maintenance/": rule(GET=OPERATORS_REDIRECTED, POST=OPERATORS_ONLY),
     "admin/sandboxes/runtimesettings/": rule(GET=OPERATORS_REDIRECTED, POST=OPERATORS_REDIRECTED),
+    "admin/sandboxes/sandbox/<object_id>/monitor/": rule(GET=OPERATORS_ONLY),
     "admin/sandboxes/auditentry/export/": rule(GET=OPERATORS_ONLY, POST=OPERATORS_ONLY),
 }
 

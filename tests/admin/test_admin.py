@@ -142,7 +142,7 @@ def test_sandbox_fields_are_read_only(admin_client, alice):
 
     assert not page.context["adminform"].form.fields
     assert "_save" not in page.content.decode()
-    assert (reload(sandbox).state, reload(sandbox).name) == (State.RUNNING, "")
+    assert (reload(sandbox).state, reload(sandbox).name) == (State.RUNNING, sandbox.name)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,9 @@ class ApiClient:
     def post(self, path: str, body: Any = None, **headers: str) -> Answer:
         return self.send("POST", path, body, **headers)
 
+    def patch(self, path: str, body: Any = None) -> Answer:
+        return self.send("PATCH", path, body)
+
     def delete(self, path: str) -> Answer:
         return self.send("DELETE", path)
 
