@@ -13,19 +13,23 @@ class SandboxesConfig(AppConfig):
         # These modules need the settings and models, which are loaded only now.
         from allauth.account.signals import user_signed_up
         from celery.signals import task_prerun
-        from django.contrib.auth.signals import user_logged_out
+        from django.contrib.auth.signals import user_logged_in, user_logged_out
 
         from sandboxes import checks
         from sandboxes.accounts import invitations, sessions
         from sandboxes.core import disk_reserve
         from sandboxes.models.runtime_settings import config
+        from sandboxes.notifications import event_mails
         from sandboxes.webhooks import publish
 
         checks.register()
         publish.connect()
+        event_mails.connect()
         user_signed_up.connect(
             lambda request, user, **_: invitations.accept(request, user), weak=False
         )
         user_logged_out.connect(sessions.delete_current_session)
         task_prerun.connect(lambda **_: disk_reserve.release_if_full(), weak=False)
+        user_logged_in.connect(sessions.note_sign_in)
+        user_logged_out.connect(sessions.note_sign_out)
         task_prerun.connect(lambda **_: config.refresh(), weak=False)

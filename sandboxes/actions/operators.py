@@ -16,7 +16,6 @@ from sandboxes.core import leases, lifecycle
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import ApiToken, EndReason, EventKind, Sandbox, State
-from sandboxes.notifications import tasks as notification_tasks
 from sandboxes.worker import tasks as worker_tasks
 
 if TYPE_CHECKING:
@@ -52,8 +51,7 @@ def message_owner(sandbox: Sandbox, actor: User, text: str) -> None:
     """Send the owner a message, by email and in the journal. Raises StateConflict."""
     if sandbox.owner is None:
         raise StateConflict("The sandbox has no owner to write to.")
-    event = core_journal.record(sandbox, EventKind.MESSAGE, text, actor=actor)
-    queue.enqueue(notification_tasks.send_message, sandbox.public_id, event.pk)
+    core_journal.record(sandbox, EventKind.MESSAGE, text, actor=actor)
 
 
 @transaction.atomic

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from django.dispatch import Signal
 
 from sandboxes.lib import clock
-from sandboxes.models import Event, EventKind, Sandbox
+from sandboxes.models import OPERATOR_REASONS, Event, EventKind, Sandbox
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 log = structlog.get_logger(__name__)
-
-EMAILED_KINDS = (EventKind.MESSAGE,)
-"""Kinds of events that are emailed to the owner; the event's row is the queue entry."""
 
 event_recorded = Signal()
 """Sent with each new `event`, in its transaction. Errors of receivers are only logged."""
@@ -45,7 +42,19 @@ def new_event(
         actor_role=_role(sandbox, actor),
         message=message,
         data=data,
-        mail_due_at=now if kind in EMAILED_KINDS else None,
+        mail_due_at=now if is_emailed(sandbox, kind, data) else None,
+    )
+
+
+def is_emailed(sandbox: Sandbox, kind: str, data: Mapping[str, Any]) -> bool:
+    """Return whether the owner gets the event by email; its row is the queue entry.
+
+    These are operators' messages, and ends that operators decided on.
+    """
+    if sandbox.owner_id is None:
+        return False
+    return kind == EventKind.MESSAGE or (
+        kind == EventKind.ENDING and data.get("reason") in OPERATOR_REASONS
     )
 
 

@@ -50,6 +50,10 @@ FAILURE_REASONS = (
 """Reasons for which the last state is `failed` instead of `destroyed`."""
 
 
+OPERATOR_REASONS = (EndReason.OPERATOR, EndReason.DRAINED)
+"""Reasons of ends that operators decide on; their owners get an email."""
+
+
 class Funding(models.TextChoices):
     PENDING = "pending"
     FUNDED = "funded"
@@ -72,6 +76,7 @@ class EventKind(models.TextChoices):
     EXTENDED = "extended"
     TOUCHED = "touched"
     CREDENTIALS_READ = "credentials_read"
+    RENAMED = "renamed"
     RESET_REQUESTED = "reset_requested"
     RESET = "reset"
     RESET_FAILED = "reset_failed"

@@ -1,4 +1,4 @@
-"""Emails to owners: warnings, operators' messages and notices about disabled webhooks.
+"""Emails to owners: warnings, operators' messages, and notices about ends and webhooks.
 
 A warning is one row, which is both the source of the banner and the queue of its email. Webhooks
 receive the journal event that is recorded with it. An operator's message is an event of the
@@ -124,13 +124,17 @@ def _send_or_postpone(event: Event) -> datetime | None:
 
 
 def send_message(event: Event) -> None:
-    """Send an operator's message, recorded as this event, to the owner. Raise OSError."""
+    """Send what an operator tells the owner with this event. Raise OSError.
+
+    That is a message, or that and why the sandbox ended.
+    """
     sandbox = event.sandbox
     if sandbox.owner is None or not sandbox.owner.email:
         return
     url = signed_links.absolute_url("sandbox", sandbox.public_id)
     context = {"sandbox": sandbox, "text": event.message, "url": url}
-    lib_mail.send_templated("message", sandbox.owner.email, context)
+    name = "ended" if event.kind == EventKind.ENDING else "message"
+    lib_mail.send_templated(name, sandbox.owner.email, context)
 
 
 def send_webhook_disabled(webhook: Webhook) -> None:

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 from sandboxes import actions
 from sandboxes.lib.exceptions import ServiceError, ValidationFailed
 from sandboxes.lib.pagination import paginate_newest_first
-from sandboxes.models import FAILURE_REASONS, EndReason, State
+from sandboxes.models import FAILURE_REASONS, OPERATOR_REASONS, EndReason, State
 from sandboxes.views.helpers import (
     Request,
     get_owned_sandbox,
@@ -37,6 +37,7 @@ FILTERS = {
     "idle": ("Idle timeout", Q(end_reason=EndReason.IDLE)),
     "expired": ("Expired", Q(end_reason=EndReason.EXPIRED)),
     "user": ("Destroyed by you", Q(end_reason=EndReason.USER)),
+    "operator": ("Ended by an operator", Q(end_reason__in=OPERATOR_REASONS)),
 }
 """Filters by how a sandbox ended: label and condition."""
 
