@@ -9,11 +9,13 @@ from urllib.parse import urlsplit
 
 import structlog
 from allauth.mfa.utils import is_mfa_enabled
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
 from sandboxes.core import disk_reserve
+from sandboxes.accounts import sessions
 from sandboxes.models.runtime_settings import config
 
 Handler = Callable[[HttpRequest], HttpResponse]
@@ -140,6 +142,31 @@ class RequireOperatorMFAMiddleware:
         notice = "Operators need two-factor authentication. Set it up to continue."
         messages.warning(request, notice)
         return redirect("mfa_activate_totp")
+
+
+class SignedInCookieMiddleware:
+    """Keeps a cookie from sign-in to sign-out, so that sign-in can say that a session expired.
+
+    The session cookie can't tell, because browsers delete it when the session expires.
+    """
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if (signed_in := sessions.change(request)) is True:
+            response.set_cookie(
+                sessions.SIGNED_IN_COOKIE,
+                "yes",
+                max_age=sessions.SIGNED_IN_COOKIE_AGE,
+                secure=settings.SESSION_COOKIE_SECURE,
+                httponly=True,
+                samesite="Lax",
+            )
+        elif signed_in is False:
+            response.delete_cookie(sessions.SIGNED_IN_COOKIE, samesite="Lax")
+        return response
 
 
 def _is_admin(request: HttpRequest) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core.exceptions import ImmediateHttpResponse
@@ -125,6 +125,15 @@ def _trusted_emails(sociallogin: SocialLogin) -> list[str]:
 
 class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]
     """Encrypt two-factor secrets at rest, like the secrets of sandboxes."""
+
+    error_messages: ClassVar = {
+        **DefaultMFAAdapter.error_messages,
+        "unverified_email": "Verify your email address first.",
+        "add_email_blocked": (
+            "Addresses can't be added while two-factor authentication is on. Turn it off, add and "
+            "verify the address, and turn it on again."
+        ),
+    }
 
     def encrypt(self, text: str) -> str:
         """Return the encrypted text."""

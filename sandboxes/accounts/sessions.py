@@ -1,4 +1,4 @@
-"""Keep allauth's list of user sessions in step with Django's sessions."""
+"""Keep allauth's list of user sessions in step with Django's, and tell ended from new sessions."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from typing import Any
 
 from allauth.usersessions.models import UserSession
 from django.http import HttpRequest
+
+SIGNED_IN_COOKIE = "signed_in"
+"""Set from sign-in to sign-out. Without a session, it means that the session expired."""
+SIGNED_IN_COOKIE_AGE = 365 * 24 * 3600
+"""In seconds."""
 
 
 def delete_user_sessions(keys: Collection[str]) -> None:
@@ -19,3 +24,16 @@ def delete_current_session(request: HttpRequest, **_: Any) -> None:
     """Delete the current session from the list when the user signs out."""
     if key := request.session.session_key:
         delete_user_sessions([key])
+
+
+def note_sign_in(request: HttpRequest, **_: Any) -> None:
+    request.META["portal.signed_in"] = True
+
+
+def note_sign_out(request: HttpRequest, **_: Any) -> None:
+    request.META["portal.signed_in"] = False
+
+
+def change(request: HttpRequest) -> bool | None:
+    """Return whether the request signed a user in (True) or out (False); None if neither."""
+    return request.META.get("portal.signed_in")

@@ -120,7 +120,7 @@ class TokenForm(forms.Form):
         widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "ci-pipeline"}),
         help_text="A name to help you recognize it.",
     )
-    scope = forms.ChoiceField(choices=Scope, initial=Scope.ALL, widget=forms.RadioSelect)
+    scope = forms.ChoiceField(choices=Scope, initial=Scope.READ, widget=forms.RadioSelect)
     expires = forms.ChoiceField(
         choices=(*EXPIRIES, ("", "Never")),
         initial="90",
