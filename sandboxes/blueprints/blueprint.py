@@ -7,6 +7,7 @@ import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from sandboxes.blueprints.interpolation import SANDBOX_ID, interpolate
 from sandboxes.runtime import (
@@ -78,6 +79,14 @@ class Reset:
 
 
 @dataclass(frozen=True)
+class Example:
+    """A first call of the API: its path, and an excerpt of the answer on fresh data."""
+
+    path: str
+    answer: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class BuildSpec:
     """The build context and Dockerfile of an image."""
 
@@ -110,6 +119,7 @@ class Blueprint:
     reset: Reset
     requests: LineCount | None
     """How requests are counted in a service's log, starting at zero; None if they aren't."""
+    example: Example | None
     seed: Mapping[str, int]
     """Number of seeded objects of each kind in a new sandbox."""
     egress: bool

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+)
 
 from sandboxes.blueprints.fields import (
     BlueprintName,
@@ -119,6 +126,13 @@ class Requests(StrictModel):
     line: RegularExpression
 
 
+class Example(StrictModel):
+    """A first call of the API, and an excerpt of its answer on fresh data."""
+
+    path: UrlPath
+    answer: dict[str, JsonValue] = {}
+
+
 class Process(StrictModel):
     """How a service runs as a process; paths are relative to the blueprint's folder."""
 
@@ -140,6 +154,7 @@ class SandboxSection(StrictModel):
     ready: Annotated[list[Ready], Field(min_length=1)]
     reset: Reset
     requests: Requests | None = None
+    example: Example | None = None
     process: dict[str, Process] = {}
     seed: dict[str, Annotated[int, Field(ge=0)]] = {}
     egress: bool = False

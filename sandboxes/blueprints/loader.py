@@ -17,11 +17,12 @@ from sandboxes.blueprints.blueprint import (
     BuildSpec,
     Credential,
     Endpoint,
+    Example,
     Preparation,
     Reset,
     Secret,
 )
-from sandboxes.blueprints.compose import ComposeFile, Process, Requests, Service
+from sandboxes.blueprints.compose import ComposeFile, Process, Requests, SandboxSection, Service
 from sandboxes.blueprints.messages import describe_error
 from sandboxes.blueprints.validation import Violation, validate
 from sandboxes.runtime import LineCount, ProcessSpec, ReadyCheck, ServiceSpec
@@ -111,12 +112,18 @@ def _blueprint(parsed: ComposeFile, folder: Path) -> Blueprint:
         ),
         reset=Reset(section.reset.service, section.reset.command, section.reset.process),
         requests=_line_count(section.requests),
+        example=_example(section),
         seed=section.seed,
         egress=section.egress,
         builds=dict(_builds(parsed, folder)),
         preparations=dict(_preparations(parsed, folder)),
         version=hashlib.sha256((folder / COMPOSE_FILE).read_bytes()).hexdigest(),
     )
+
+
+def _example(section: SandboxSection) -> Example | None:
+    found = section.example
+    return Example(found.path, found.answer) if found else None
 
 
 def _line_count(requests: Requests | None) -> LineCount | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+from typing import Any
 
 import pytest
 
+from sandboxes.blueprints import load
 from sandboxes.explorer import openapi
 from tests.billing.harness import ApiClient
 from tests.fakes.sandbox_api import billing_document
@@ -43,3 +45,19 @@ def test_every_list_and_its_first_row_can_be_read(reader: ApiClient) -> None:
         one = BILLING.detail_operation(listing)
         assert one
         assert reader.ok("GET", one.target({"path.id": page["data"][0]["id"]})) == page["data"][0]
+
+
+def is_excerpt(part: Any, whole: Any) -> bool:
+    """Return whether the whole has everything of the part; lists begin with its items."""
+    if isinstance(part, dict):
+        return all(name in whole and is_excerpt(one, whole[name]) for name, one in part.items())
+    if isinstance(part, list):
+        return len(part) <= len(whole) and all(map(is_excerpt, part, whole))
+    return bool(part == whole)
+
+
+def test_the_example_of_the_sign_in_page_is_what_a_new_sandbox_answers(reader: ApiClient) -> None:
+    example = load("billing").example
+    assert example and example.answer
+    answer = reader.ok("GET", example.path)
+    assert is_excerpt(example.answer, answer), answer

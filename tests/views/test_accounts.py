@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from html import unescape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.conf import settings
@@ -17,8 +19,10 @@ from sandboxes.accounts import api_tokens
 from sandboxes.lib import clock
 from sandboxes.models import ApiToken, DeadlineKind, Sandbox
 from sandboxes.notifications import emails, sandbox_warnings
+from tests.blueprints.test_blueprints import tiny, write
 from tests.conftest import PASSWORD
 from tests.helpers.scenarios import launch, totp_code
+from tests.helpers.web import text
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -60,6 +64,28 @@ def test_the_sign_in_page_describes_the_portal(client: Client) -> None:
     assert "A private copy of the API, running in seconds." in page
 
 
+def test_the_sign_in_page_shows_a_call_with_a_key_and_the_answer_of_the_blueprint(
+    client: Client,
+) -> None:
+    page = unescape(text(client.get(reverse("account_login"))))
+    shown = page[page.index("$ curl") :]
+    assert shown.startswith(
+        "$ curl http://127.0.0.1:49153/v1/plans \\ -H 'Authorization: Bearer sk_test_…' "
+        '{ "data" : [ { "name" : "Business Europe" , "amount" : "199.00" , … }, '
+    )
+
+
+def test_the_sign_in_page_of_a_blueprint_without_an_example_shows_no_call(
+    client: Client, settings: Any, tmp_path: Path
+) -> None:
+    write(tmp_path, tiny())
+    settings.SANDBOX_BLUEPRINTS_DIR = tmp_path
+    settings.SANDBOX_DEFAULT_BLUEPRINT = "tiny"
+    page = client.get(reverse("account_login")).content.decode()
+    assert "A private copy of the API" in page
+    assert "curl" not in page
+
+
 def test_closed_signup_refers_to_the_administrator(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,6 +116,11 @@ def test_a_token_is_shown_once_and_works(web: Client, alice: User) -> None:
     assert token.expires_at
     assert abs(token.expires_at - clock.now() - timedelta(days=30)) < timedelta(minutes=1)
     assert shown[0] not in web.get(reverse("tokens")).content.decode()
+
+
+def test_the_form_offers_the_least_scope(web: Client) -> None:
+    page = web.get(reverse("tokens"))
+    assert page.context["form"]["scope"].value() == "read"
 
 
 def test_a_token_may_never_expire(web: Client) -> None:
