@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator
-from datetime import UTC
 from typing import Any
 
 from django.contrib import admin
@@ -16,6 +15,7 @@ from django.utils.safestring import SafeString
 
 from sandboxes.admin.base import EMPTY, PortalAdmin, ReadOnlyAdminMixin, format_pairs
 from sandboxes.models import AuditEntry
+from sandboxes.operators.alerts import admin_time
 
 COLUMNS = {
     "at": "at",
@@ -87,7 +87,7 @@ class AuditAdmin(ReadOnlyAdminMixin, PortalAdmin):
 
     @admin.display(description="date", ordering="at")
     def date(self, row: AuditEntry) -> str:
-        return f"{row.at.astimezone(UTC):%d %b %Y, %H:%M}"
+        return admin_time(row.at)
 
     @admin.display(description="subject", ordering="subject")
     def subject_link(self, row: AuditEntry) -> SafeString | str:

@@ -8,12 +8,11 @@ from django.contrib import admin
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
-from django.utils.formats import localize
-from django.utils.timezone import localtime
 
 from sandboxes import queue
 from sandboxes.admin.base import EMPTY, PortalAdmin
 from sandboxes.models import Pool, Sandbox, State
+from sandboxes.operators.alerts import admin_time
 from sandboxes.pool import tasks as pool_tasks
 
 
@@ -76,9 +75,7 @@ class PoolAdmin(PortalAdmin):
             return "No sweep has checked the images yet."
         if row.retry_at is None:
             return EMPTY
-        return (
-            f"{row.failures} consecutive failures; next attempt {localize(localtime(row.retry_at))}"
-        )
+        return f"{row.failures} consecutive failures; next attempt {admin_time(row.retry_at)}"
 
 
 def _count(rows: QuerySet[Sandbox]) -> Coalesce:

@@ -10,6 +10,8 @@ from django.conf import settings as environment
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from sandboxes import checks
 from sandboxes.admin.base import PortalAdmin
@@ -69,7 +71,11 @@ class SettingsForm(ModelForm):
 
 def _field(name: str, setting: RuntimeSetting) -> forms.Field:
     own = getattr(environment, name)
-    words = f"{setting.label[0].upper()}{setting.label[1:]}."
+    label = f"{setting.label[0].upper()}{setting.label[1:]}"
+
+    def help_text(default: str) -> SafeString:
+        return format_html("Environment default: {}. Variable: <code>{}</code>.", default, name)
+
     if setting.type is bool:
         choices = [
             ("", f"use environment default ({'yes' if own else 'no'})"),
@@ -81,24 +87,24 @@ def _field(name: str, setting: RuntimeSetting) -> forms.Field:
             coerce=lambda text: text == "True",
             empty_value=None,
             required=False,
-            label=name,
-            help_text=f"{words} Environment default: {'yes' if own else 'no'}.",
+            label=label,
+            help_text=help_text("yes" if own else "no"),
         )
     if setting.type is str:
         return forms.CharField(
             required=False,
             empty_value=None,
             max_length=500,
-            label=name,
-            help_text=f"{words} Environment default: {own or 'none'}.",
+            label=label,
+            help_text=help_text(own or "none"),
             widget=forms.TextInput({"class": "vTextField", "placeholder": own}),
         )
     made: Any = forms.IntegerField if setting.type is int else forms.FloatField
     field: forms.Field = made(
         required=False,
         min_value=checks.MINIMUMS.get(name),
-        label=name,
-        help_text=f"{words} Environment default: {own:g}.",
+        label=label,
+        help_text=help_text(f"{own:g}"),
         widget=forms.NumberInput({"class": "vIntegerField", "placeholder": f"{own:g}"}),
     )
     return field

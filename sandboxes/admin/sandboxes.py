@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.formats import localize
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.timezone import localtime
 
 from sandboxes.admin.base import (
     EMPTY,
@@ -22,10 +19,12 @@ from sandboxes.admin.base import (
     format_pairs,
     preformatted,
 )
+from sandboxes.admin.monitor import MonitorMixin
 from sandboxes.admin.sandbox_actions import ACTIONS
 from sandboxes.admin.search import BlueprintFilter, search_events, search_sandboxes
 from sandboxes.models import EngineStatus, Event, Extension, Sandbox
 from sandboxes.operators import audit
+from sandboxes.operators.alerts import admin_time
 from sandboxes.representations import display
 
 MAIN_FIELDS = ("public_id", "name", "owner", "blueprint", "state", "ending")
@@ -76,7 +75,7 @@ class ExtensionInline(ReadOnlyAdminMixin, TabularInline):
 
 
 @admin.register(Sandbox)
-class SandboxAdmin(ReadOnlyAdminMixin, PortalAdmin):
+class SandboxAdmin(MonitorMixin, ReadOnlyAdminMixin, PortalAdmin):
     list_display = ("called", "owner_email", "state", "ending", "launched")
     list_filter = (
         "state",
@@ -114,23 +113,25 @@ class SandboxAdmin(ReadOnlyAdminMixin, PortalAdmin):
 
     @admin.display(description="sandbox", ordering="public_id")
     def called(self, row: Sandbox) -> SafeString:
-        return format_html("<code>{}</code>{}", row.public_id, f" {row.name}" if row.name else "")
+        return format_html("{} <code>{}</code>", row.name, row.public_id)
 
     @admin.display(ordering="created_at")
     def launched(self, row: Sandbox) -> str:
-        return str(naturaltime(row.created_at)).replace("\xa0", " ")
+        return admin_time(row.created_at)
 
     @admin.display(description="owner")
     def owner_email(self, row: Sandbox) -> str:
         return row.owner.email or row.owner.get_username() if row.owner else EMPTY
 
     @admin.display(description="expiry", ordering="expires_at")
-    def ending(self, row: Sandbox) -> str:
-        return display.deadline(row).summary
+    def ending(self, row: Sandbox) -> SafeString:
+        deadline = display.deadline(row)
+        sentences = [(_sentence(one),) for one in (deadline.headline, deadline.note) if one]
+        return format_html_join("", "<div>{}</div>", sentences)
 
     @admin.display(description="idle until")
     def idle_end(self, row: Sandbox) -> str:
-        return localize(localtime(row.idle_expires_at)) if row.idle_expires_at else EMPTY
+        return admin_time(row.idle_expires_at) if row.idle_expires_at else EMPTY
 
     @admin.display(description="failure")
     def failed_service(self, row: Sandbox) -> str:
@@ -166,6 +167,10 @@ class SandboxAdmin(ReadOnlyAdminMixin, PortalAdmin):
             return EMPTY
         disk = "not measured" if last.disk_mb is None else f"{last.disk_mb:.1f} MB"
         return f"{last.memory_mb:.0f} MB memory, {last.cpu_seconds:.1f} s CPU, disk {disk}"
+
+
+def _sentence(parts: display.Sentence) -> str:
+    return "".join(part if isinstance(part, str) else admin_time(part) for part in parts)
 
 
 @admin.register(Event)

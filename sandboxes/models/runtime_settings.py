@@ -39,31 +39,31 @@ class RuntimeSetting:
 
 
 RUNTIME_SETTINGS = {
-    "SANDBOX_TTL_MINUTES": RuntimeSetting(int, "default lifetime"),
-    "SANDBOX_TTL_MIN_MINUTES": RuntimeSetting(int, "minimum lifetime"),
-    "SANDBOX_TTL_MAX_MINUTES": RuntimeSetting(int, "maximum lifetime"),
-    "SANDBOX_EXTENSION_MAX_MINUTES": RuntimeSetting(int, "maximum extension"),
-    "SANDBOX_HARD_CAP_MINUTES": RuntimeSetting(
-        int, "hard cap of the lifetime, including extensions"
-    ),
-    "SANDBOX_IDLE_MINUTES": RuntimeSetting(int, "idle timeout"),
-    "SANDBOX_WARNING_MINUTES": RuntimeSetting(int, "warning lead time"),
+    "SANDBOX_TTL_MINUTES": RuntimeSetting(int, "default lifetime, in minutes"),
+    "SANDBOX_TTL_MIN_MINUTES": RuntimeSetting(int, "minimum lifetime, in minutes"),
+    "SANDBOX_TTL_MAX_MINUTES": RuntimeSetting(int, "maximum lifetime, in minutes"),
+    "SANDBOX_EXTENSION_MAX_MINUTES": RuntimeSetting(int, "maximum extension, in minutes"),
+    "SANDBOX_HARD_CAP_MINUTES": RuntimeSetting(int, "maximum lifetime with extensions, in minutes"),
+    "SANDBOX_IDLE_MINUTES": RuntimeSetting(int, "idle timeout, in minutes"),
+    "SANDBOX_WARNING_MINUTES": RuntimeSetting(int, "warning before the end, in minutes"),
     "SANDBOX_MAX_PER_USER": RuntimeSetting(int, "active sandboxes per user"),
     "SANDBOX_LAUNCHES_PER_HOUR": RuntimeSetting(int, "launches per user and hour (0: unlimited)"),
     "SANDBOX_MAX_SITE": RuntimeSetting(int, "portal-wide limit (0: automatic)"),
     "SANDBOX_MEMORY_OVERCOMMIT": RuntimeSetting(float, "memory overcommit ratio"),
-    "SANDBOX_MIN_FREE_MEMORY_MB": RuntimeSetting(int, "minimum free memory for launches"),
+    "SANDBOX_MIN_FREE_MEMORY_MB": RuntimeSetting(int, "minimum free memory for launches, in MB"),
     "SANDBOX_MAX_CONCURRENT_LAUNCHES": RuntimeSetting(int, "concurrent launches"),
     "SANDBOX_POOL_SIZE": RuntimeSetting(int, "pool size of the default blueprint"),
-    "SANDBOX_POOL_MAX_AGE_MINUTES": RuntimeSetting(int, "maximum age of pooled sandboxes"),
+    "SANDBOX_POOL_MAX_AGE_MINUTES": RuntimeSetting(
+        int, "maximum age of pooled sandboxes, in minutes"
+    ),
     "SANDBOX_SWEEP_MAX_EXPIRATIONS": RuntimeSetting(
         int, "maximum expirations per sweep (0: unlimited)"
     ),
-    "SANDBOX_ORPHAN_GRACE_SECONDS": RuntimeSetting(int, "orphan grace period"),
-    "SANDBOX_RETENTION_DAYS": RuntimeSetting(int, "retention of ended sandboxes"),
-    "ACCOUNT_SIGNUP_OPEN": RuntimeSetting(bool, "whether sign-up is open"),
+    "SANDBOX_ORPHAN_GRACE_SECONDS": RuntimeSetting(int, "orphan grace period, in seconds"),
+    "SANDBOX_RETENTION_DAYS": RuntimeSetting(int, "retention of ended sandboxes, in days"),
+    "ACCOUNT_SIGNUP_OPEN": RuntimeSetting(bool, "sign-up is open"),
     "ACCOUNT_SIGNUP_DOMAINS": RuntimeSetting(
-        str, "allowed email domains for sign-up, such as example.com, example.org"
+        str, "email domains allowed to sign up, such as example.com, example.org"
     ),
 }
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.urls import reverse
+from django.utils.formats import date_format
 from django.utils.http import urlencode
 
 from sandboxes.models import Sandbox, State
@@ -54,6 +55,26 @@ def active_alerts(overview: OperatorOverview) -> list[Alert]:
         *_pools(overview),
     ]
     return sorted(found, key=lambda alert: not alert.is_outage)
+
+
+def current_restrictions(overview: OperatorOverview) -> list[Alert]:
+    """Return what operators have switched off, so that it isn't forgotten."""
+    found = []
+    if overview.in_maintenance and (until := overview.maintenance.until):
+        message = f"Maintenance mode: new launches are refused until {admin_time(until)}."
+        page = _maintenance_page()
+        found.append(Alert("maintenance", message, page, "Change", page))
+    for pool in overview.pools:
+        if pool.switched_off:
+            page = reverse("admin:sandboxes_pool_change", args=[pool.pk])
+            message = f"The blueprint {pool.blueprint} is disabled: it can't be launched."
+            found.append(Alert("disabled", message, page, "Change", page))
+    return found
+
+
+def admin_time(at: datetime) -> str:
+    """Format a time like the admin's own pages, with seconds and zone."""
+    return date_format(at, "DATETIME_FORMAT")
 
 
 def sandbox_list(**filters: str) -> str:

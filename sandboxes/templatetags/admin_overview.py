@@ -8,7 +8,7 @@ from typing import Any
 from django import template
 from django.template.defaultfilters import floatformat
 
-from sandboxes.operators.alerts import active_alerts, sandbox_list
+from sandboxes.operators.alerts import active_alerts, current_restrictions, sandbox_list
 from sandboxes.operators.overview import HEIGHT, WIDTH, OperatorOverview
 
 register = template.Library()
@@ -27,6 +27,7 @@ def overview(context: dict[str, Any]) -> dict[str, Any]:
     return {
         "overview": summary,
         "alerts": active_alerts(summary),
+        "restrictions": current_restrictions(summary),
         "states": [(s, count, sandbox_list(state__exact=s)) for s, count in summary.states],
         "plot": {"width": WIDTH, "height": HEIGHT},
         "csrf_token": context.get("csrf_token"),
