@@ -234,16 +234,18 @@ document.addEventListener("htmx:afterSettle", () => {
 const UNDO_MILLISECONDS = 6000;
 const pendingActions = new Map();
 
-// The card may be replaced meanwhile, so remember only what the form would send.
-function postpone(form) {
-  const action = { card: form.getAttribute("hx-target"), url: form.action, data: new FormData(form) };
-  form.closest("dialog")?.close();
-  action.opener = document.activeElement;
-  action.toast = showToast(form.dataset.undoMessage, { persistent: true, onUndo: () => undo(action) });
+// The card may be replaced meanwhile, so remember only what the request needs. Without JavaScript,
+// the link leads to a page that asks first.
+function postpone(link) {
+  const card = `#card-${link.dataset.destroy}`;
+  const data = new FormData();
+  data.set("csrfmiddlewaretoken", document.querySelector("[name=csrfmiddlewaretoken]").value);
+  const action = { card, url: link.href, data, opener: link };
+  action.toast = showToast(link.dataset.undoMessage, { persistent: true, onUndo: () => undo(action) });
   action.toast.classList.add("toast-undo-pending");
   action.timer = setTimeout(() => send(action), UNDO_MILLISECONDS);
   pendingActions.set(action.url, action);
-  document.querySelector(action.card)?.classList.add("undo-pending");
+  document.querySelector(card)?.classList.add("undo-pending");
   action.toast.querySelector("button").focus();
 }
 
@@ -269,11 +271,11 @@ function send(action) {
   else navigator.sendBeacon(action.url, action.data);
 }
 
-document.addEventListener("htmx:confirm", (event) => {
-  const form = event.detail.elt;
-  if (!form.dataset.undoMessage) return;
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("[data-destroy]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
-  if (!pendingActions.has(form.action)) postpone(form);
+  if (!pendingActions.has(link.href)) postpone(link);
 });
 // Leaving the page without undoing confirms the action.
 window.addEventListener("pagehide", () => {

@@ -4,7 +4,12 @@ Each function takes a sandbox that the caller fetched with the actor's permissio
 under a lock, and raises a `ServiceError` when the request can't be granted.
 """
 
-from sandboxes.actions.credentials import read_credentials
+from sandboxes.actions.credentials import (
+    can_preview_credentials,
+    preview_credentials,
+    read_credentials,
+    with_preview,
+)
 from sandboxes.actions.launch import (
     MAX_IDEMPOTENCY_KEY_LENGTH,
     LaunchRequest,
@@ -12,18 +17,22 @@ from sandboxes.actions.launch import (
     launch_sandbox,
     launchable_blueprints,
 )
-from sandboxes.actions.manage import destroy, extend, reset, retry_funding, touch
+from sandboxes.actions.manage import destroy, extend, rename, reset, retry_funding, touch
 
 __all__ = [
     "MAX_IDEMPOTENCY_KEY_LENGTH",
     "LaunchRequest",
+    "can_preview_credentials",
     "destroy",
     "extend",
     "launch_blocker",
     "launch_sandbox",
     "launchable_blueprints",
+    "preview_credentials",
     "read_credentials",
+    "rename",
     "reset",
     "retry_funding",
     "touch",
+    "with_preview",
 ]

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.db.models import Exists, OuterRef, QuerySet, TextField
+from django.db.models.functions import Cast
+
 from sandboxes import blueprints
 from sandboxes.actions.locking import locked_running_sandbox
 from sandboxes.core import journal as core_journal
+from sandboxes.encryption.fields import DecryptionError
 from sandboxes.models import (
+    Event,
     EventKind,
     Sandbox,
+    State,
 )
 
 if TYPE_CHECKING:
@@ -25,3 +31,34 @@ def read_credentials(sandbox: Sandbox, actor: User) -> dict[str, str]:
         secrets = row.secrets
     own = blueprints.load(row.blueprint).fill_credentials(secrets, row.addresses)
     return own | {"stellar_secret": secrets["STELLAR_SECRET"]}
+
+
+def with_preview(rows: QuerySet[Sandbox]) -> QuerySet[Sandbox]:
+    """Add to the rows, in the same query, what `preview_credentials` needs.
+
+    The secrets stay encrypted until they are needed, so that a lost key breaks no list.
+    """
+    views = Event.objects.filter(sandbox=OuterRef("pk"), kind=EventKind.CREDENTIALS_READ)
+    return rows.annotate(
+        credentials_were_read=Exists(views), sealed_secrets=Cast("secrets", TextField())
+    )
+
+
+def can_preview_credentials(sandbox: Sandbox) -> bool:
+    """Return whether the credentials are still unread; False without `with_preview`."""
+    return sandbox.state == State.RUNNING and not getattr(sandbox, "credentials_were_read", True)
+
+
+def preview_credentials(sandbox: Sandbox) -> dict[str, str]:
+    """Return the blueprint's credentials for the owner's card, without recording a view.
+
+    Empty if they have been read, or if the blueprint, a secret or the key is missing.
+    """
+    blueprint = blueprints.available().get(sandbox.blueprint)
+    if blueprint is None or not can_preview_credentials(sandbox):
+        return {}
+    try:
+        secrets = Sandbox._meta.get_field("secrets").to_python(sandbox.sealed_secrets)  # type: ignore[attr-defined]  # noqa: SLF001 - Django's public API
+        return blueprint.fill_credentials(secrets, sandbox.addresses)
+    except (DecryptionError, KeyError):
+        return {}

@@ -201,16 +201,22 @@ def _overdue_reset(sandbox: Sandbox, now: datetime, leased: bool) -> Decision | 
     return None
 
 
-def _warning(sandbox: Sandbox, observation: Observation, now: datetime) -> Decision | None:
-    """Warn of the next deadline, once for each."""
+def warning_lead(sandbox: Sandbox) -> timedelta:
+    """Return how long before its next deadline the owner of the sandbox is warned."""
     lead = timedelta(minutes=config.SANDBOX_WARNING_MINUTES)
     if sandbox.ends_because == "idle":
         # A warning must not cover all of a short idle timeout.
-        lead = min(lead, timedelta(minutes=sandbox.idle_minutes) / 2)
+        return min(lead, timedelta(minutes=sandbox.idle_minutes) / 2)
+    return lead
+
+
+def _warning(sandbox: Sandbox, observation: Observation, now: datetime) -> Decision | None:
+    """Warn of the next deadline, once for each."""
+    if sandbox.ends_because == "idle":
         kind, reason, message = DeadlineKind.IDLE, EndReason.IDLE, "it is idle"
     else:
         kind, reason, message = DeadlineKind.EXPIRED, EndReason.EXPIRED, "it expires soon"
-    if sandbox.ends_at is None or sandbox.ends_at > now + lead:
+    if sandbox.ends_at is None or sandbox.ends_at > now + warning_lead(sandbox):
         return None
     if (kind, sandbox.ends_at) in observation.warned:
         return None

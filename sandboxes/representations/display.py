@@ -12,11 +12,11 @@ from typing import Any
 from django.utils.text import capfirst
 
 from sandboxes import blueprints
-from sandboxes.core import limits
+from sandboxes.core import limits, reaper_policy
 from sandboxes.core.launch_eta import LaunchEta
 from sandboxes.core.reaper_policy import NOT_READY_REMEDY
-from sandboxes.lib import clock
-from sandboxes.models import EndReason, Sandbox, State
+from sandboxes.lib import clock, support
+from sandboxes.models import OPERATOR_REASONS, EndReason, EventKind, Sandbox, State
 from sandboxes.models.runtime_settings import config
 
 STEP_LABELS = {
@@ -28,7 +28,7 @@ STEP_LABELS = {
 TRIAL_MODE = "Trial mode: no isolation between sandboxes."
 ADVICE: dict[str, str] = {
     EndReason.PROVISION_FAILED: (
-        "Launch again. If the same step fails again, send the logs to your administrator."
+        "Launch again. If the same step fails again, send the logs to {administrator}."
     ),
     EndReason.CRASHED: "Check the last log lines, then launch a new sandbox.",
     EndReason.OUT_OF_MEMORY: (
@@ -64,24 +64,31 @@ class ExtensionQuote:
     max_minutes: int
 
 
+Sentence = tuple[str | datetime, ...]
+"""A sentence whose times are datetimes, for pages that show them in local time."""
+
+
 @dataclass(frozen=True)
 class Deadline:
-    """The next scheduled end of a sandbox, and a sentence about its status."""
+    """The end of a sandbox to count down to, and sentences about its status.
+
+    That is the end of its lifetime, because the idle timeout moves with each request. From the
+    warning before it on, it is the idle timeout.
+    """
 
     at: datetime | None
     reason: str | None
     """Which deadline it is: `idle`, `expired` or `cap`."""
-    summary_parts: tuple[str | datetime, ...]
-    """The summary with its times as datetimes, for pages that show them in local time."""
+    headline: Sentence
+    note: Sentence
+    """About the other deadline, if both can end it, or an operator's reason; otherwise empty."""
     is_soon: bool
     """Whether the owner is to be warned."""
 
     @property
     def summary(self) -> str:
-        """The summary with its times in UTC."""
-        return "".join(
-            part if isinstance(part, str) else _format_time(part) for part in self.summary_parts
-        )
+        """Both sentences, with times in UTC."""
+        return " ".join(_format(sentence) for sentence in (self.headline, self.note) if sentence)
 
 
 def endpoints(sandbox: Sandbox) -> dict[str, str | None]:
@@ -141,7 +148,16 @@ def failed_step(sandbox: Sandbox) -> Step | None:
 
 def advice(sandbox: Sandbox) -> str | None:
     """Return a sentence on what the owner can do about an end that they didn't choose."""
-    return ADVICE.get(sandbox.end_reason)
+    text = ADVICE.get(sandbox.end_reason)
+    return text and text.format(administrator=support.administrator())
+
+
+def operator_reason(sandbox: Sandbox) -> str | None:
+    """Return the reason that an operator gave for ending the sandbox."""
+    if sandbox.end_reason not in OPERATOR_REASONS:
+        return None
+    is_generic = sandbox.end_message == f"{end_reason_label(sandbox)}."
+    return None if is_generic else sandbox.end_message or None
 
 
 def problem(sandbox: Sandbox) -> str | None:
@@ -158,14 +174,29 @@ def final_logs(sandbox: Sandbox) -> str:
 
 
 def deadline(sandbox: Sandbox) -> Deadline:
-    """Return the next scheduled end and the status summary of the sandbox."""
-    at = sandbox.ends_at
-    warning = timedelta(minutes=config.SANDBOX_WARNING_MINUTES)
-    is_soon = at is not None and at - clock.now() <= warning
-    return Deadline(at, sandbox.ends_because, _summary_parts(sandbox), is_soon)
+    """Return the end to count down to, and the status of the sandbox in sentences."""
+    if sandbox.state != State.RUNNING:
+        reason = operator_reason(sandbox)
+        note = (f"Reason: {reason}",) if reason else ()
+        return Deadline(None, None, _status(sandbox), note, is_soon=False)
+    assert sandbox.expires_at and sandbox.idle_expires_at and sandbox.ends_at
+    is_soon = sandbox.ends_at - clock.now() <= reaper_policy.warning_lead(sandbox)
+    is_maximum = sandbox.expires_at == sandbox.hard_cap_at
+    expires: Sentence = (
+        "Expires at ",
+        sandbox.expires_at,
+        " (maximum lifetime)." if is_maximum else ".",
+    )
+    if sandbox.ends_because != "idle":
+        return Deadline(sandbox.ends_at, sandbox.ends_because, expires, (), is_soon)
+    stops: Sentence = ("Stops at ", sandbox.idle_expires_at, " if idle.")
+    if is_soon:
+        return Deadline(sandbox.ends_at, "idle", stops, expires, is_soon)
+    kind = "cap" if is_maximum else "expired"
+    return Deadline(sandbox.expires_at, kind, expires, stops, is_soon)
 
 
-def _summary_parts(sandbox: Sandbox) -> tuple[str | datetime, ...]:
+def _status(sandbox: Sandbox) -> Sentence:
     match sandbox.state:
         case State.PENDING:
             return ("Queued.",)
@@ -173,8 +204,6 @@ def _summary_parts(sandbox: Sandbox) -> tuple[str | datetime, ...]:
             return ("Starting…",)
         case State.POOLED:
             return ("Waiting in the warm pool.",)
-        case State.RUNNING:
-            return _running_summary_parts(sandbox)
         case State.DESTROYING:
             return (f"Being removed. {end_reason_label(sandbox)}.",)
     assert sandbox.ended_at
@@ -183,15 +212,25 @@ def _summary_parts(sandbox: Sandbox) -> tuple[str | datetime, ...]:
     return (f"{verb} on {at} UTC. {end_reason_label(sandbox)}.",)
 
 
-def _running_summary_parts(sandbox: Sandbox) -> tuple[str | datetime, ...]:
-    assert sandbox.ends_at and sandbox.expires_at
-    match sandbox.ends_because:
-        case "idle":
-            return ("Stops at ", sandbox.ends_at, " if idle; expires at ", sandbox.expires_at, ".")
-        case "cap":
-            return ("Expires at ", sandbox.ends_at, " (maximum lifetime).")
-        case _expired:
-            return ("Expires at ", sandbox.ends_at, ".")
+@dataclass(frozen=True)
+class ResetResult:
+    """How the last reset ended, in a sentence."""
+
+    succeeded: bool
+    message: str
+
+
+def reset_result(sandbox: Sandbox) -> ResetResult | None:
+    """Return how the last reset ended; None if there was none, or while one is pending."""
+    kinds = (EventKind.RESET_REQUESTED, EventKind.RESET, EventKind.RESET_FAILED)
+    last = sandbox.events.filter(kind__in=kinds).order_by("-id")[:2]
+    if len(last) < len(kinds) - 1 or last[0].kind == EventKind.RESET_REQUESTED:
+        return None
+    ended, requested = last
+    if ended.kind == EventKind.RESET_FAILED:
+        return ResetResult(succeeded=False, message=ended.message)
+    seconds = (ended.created_at - requested.created_at).total_seconds()
+    return ResetResult(succeeded=True, message=f"Reset finished in {seconds:.1f} s.")
 
 
 def end_reason_label(sandbox: Sandbox) -> str:
@@ -199,5 +238,7 @@ def end_reason_label(sandbox: Sandbox) -> str:
     return capfirst(EndReason(sandbox.end_reason).label)
 
 
-def _format_time(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%H:%M} UTC"
+def _format(sentence: Sentence) -> str:
+    return "".join(
+        part if isinstance(part, str) else f"{part.astimezone(UTC):%H:%M} UTC" for part in sentence
+    )

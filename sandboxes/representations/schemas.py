@@ -82,7 +82,9 @@ class Sandbox(Schema):
     )
     ended_at: datetime | None
     end_reason: EndReason | None
-    end_message: str | None
+    end_message: str | None = Field(
+        description="What ended it, or the reason that an operator gave for ending it."
+    )
     failure: Failure | None
     advice: str | None = Field(
         description="A sentence on what to do after an end that you didn't choose."

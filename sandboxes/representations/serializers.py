@@ -29,8 +29,8 @@ def sandbox(
         expires_at=row.expires_at,
         idle_expires_at=row.idle_expires_at,
         hard_cap_at=row.hard_cap_at,
-        ends_at=deadline.at,
-        ends_because=deadline.reason,  # type: ignore[arg-type]
+        ends_at=row.ends_at,
+        ends_because=row.ends_because,  # type: ignore[arg-type]
         summary=deadline.summary,
         problem=display.problem(row),
         ended_at=row.ended_at,

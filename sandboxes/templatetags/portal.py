@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from allauth.account.models import EmailAddress
 from django import template
 from django.forms import BoundField
 from django.utils.html import format_html, format_html_join
@@ -18,6 +19,9 @@ from sandboxes.models import Sandbox, WebhookDelivery
 from sandboxes.representations import display
 from sandboxes.views.forms import new_key
 from sandboxes.webhooks.messages import body_of
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
 
 register = template.Library()
 register.simple_tag(new_key, name="new_key")
@@ -80,7 +84,7 @@ def moment(at: datetime, form: str = "datetime") -> SafeString:
 
 @register.simple_tag
 def sentence(parts: Iterable[str | datetime]) -> SafeString:
-    """Render the `summary_parts` of a `Deadline`, with times as `<time>` elements."""
+    """Render a sentence of a `Deadline`, with times as `<time>` elements."""
     rendered = ((part if isinstance(part, str) else moment(part, "time"),) for part in parts)
     return format_html_join("", "{}", rendered)
 
@@ -116,6 +120,12 @@ def approx_duration(seconds: int) -> str:
         if seconds < SECONDS_SHOWN_BELOW
         else remaining_time(seconds)
     )
+
+
+@register.simple_tag
+def unverified_addresses(user: User) -> list[EmailAddress]:
+    """Return the user's email addresses that aren't verified."""
+    return list(EmailAddress.objects.filter(user=user, verified=False).order_by("-primary", "pk"))
 
 
 @register.filter

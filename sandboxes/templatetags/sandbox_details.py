@@ -10,6 +10,9 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from sandboxes.models import Event, EventKind
+from sandboxes.views import snippets
+from sandboxes.views.sandbox_card import Card
+from sandboxes.views.snippets import Snippet
 
 register = template.Library()
 
@@ -20,6 +23,7 @@ ICONS: dict[str, str] = {
     EventKind.POOLED: "package",
     EventKind.EXTENDED: "clock-plus",
     EventKind.TOUCHED: "timer-reset",
+    EventKind.RENAMED: "pencil",
     EventKind.RESET_REQUESTED: "rotate-ccw",
     EventKind.RESET: "rotate-ccw",
     EventKind.RESET_FAILED: "circle-x",
@@ -44,6 +48,12 @@ ANY_ICON = "dot"
 NOT_MEASURED = "\N{EN DASH}"
 MINUTE, HOUR = 60, 3600
 """Seconds."""
+
+
+@register.simple_tag
+def first_command(card: Card) -> Snippet | None:
+    """Return the command for a first call, with the sandbox's key."""
+    return snippets.first_command(card)
 
 
 @register.filter

@@ -14,6 +14,7 @@ from sandboxes import actions
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import IdempotencyKeyReused, ServiceError, ValidationFailed
 from sandboxes.models import Sandbox
+from sandboxes.views import pending_resets
 from sandboxes.views.dashboard_summary import DashboardSummary
 from sandboxes.views.forms import LaunchForm
 from sandboxes.views.helpers import Request, login_required_page
@@ -30,6 +31,7 @@ def _get_summary(request: Request, form: LaunchForm | None = None) -> DashboardS
 
 def _context(request: Request, form: LaunchForm | None = None) -> dict[str, object]:
     summary = _get_summary(request, form)
+    pending_resets.report_finished(request, summary.live)
     notices = messages.get_messages(request)
     form = form or LaunchForm(request.user, own=summary.limits)
     prefetch_related_objects([row for row in summary.live if row.started_at], "extensions")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from django.db.models import prefetch_related_objects
 
+from sandboxes import actions
 from sandboxes.core import limits
 from sandboxes.core.portal_status import PortalStatus
 from sandboxes.lib import clock
@@ -38,7 +39,7 @@ class DashboardSummary:
 
     @cached_property
     def live(self) -> list[Sandbox]:
-        return list(self.user.sandboxes.live().newest_first())
+        return list(actions.with_preview(self.user.sandboxes.live().newest_first()))
 
     @cached_property
     def ended(self) -> list[Sandbox]:
@@ -88,9 +89,14 @@ class DashboardSummary:
 
     @cached_property
     def next_to_end(self) -> Sandbox | None:
-        """The counted sandbox with the earliest deadline."""
-        ending = [row for row in self.active if row.ends_at]
-        return min(ending, key=lambda row: row.ends_at or clock.now(), default=None)
+        """The counted sandbox whose countdown ends first."""
+        ends = {row: at for row in self.active if (at := display.deadline(row).at)}
+        return min(ends, key=ends.__getitem__, default=None)
+
+    @property
+    def next_end(self) -> datetime | None:
+        """When that is."""
+        return display.deadline(self.next_to_end).at if self.next_to_end else None
 
     @property
     def oldest(self) -> Sandbox | None:
@@ -134,7 +140,7 @@ class DashboardSummary:
         first, oldest = self.next_to_end, self.oldest
         top = make_etag(
             self.slots,
-            first and (first.pk, str(first), first.ends_at),
+            first and (first.pk, str(first), self.next_end),
             self.quota_error and (self.quota_error.scope, oldest and oldest.pk),
             [row.pk for row in self.failures],
             self.in_maintenance and (self.maintenance.until, self.maintenance.message),

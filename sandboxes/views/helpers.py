@@ -19,6 +19,7 @@ from sandboxes.models import Sandbox
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+    from django.db.models import QuerySet
     from django_htmx.middleware import HtmxDetails
 
 
@@ -50,10 +51,15 @@ def login_required_page(view: View) -> View:
     return guarded
 
 
-def get_owned_sandbox(request: Request, public_id: str) -> Sandbox:
-    """Return the user's sandbox with its extensions. Raise Http404 if it isn't theirs."""
-    owned = request.user.sandboxes.prefetch_related("extensions")
-    sandbox: Sandbox = get_object_or_404(owned, public_id=public_id)
+def get_owned_sandbox(
+    request: Request, public_id: str, owned: QuerySet[Sandbox] | None = None
+) -> Sandbox:
+    """Return the user's sandbox with its extensions. Raise Http404 if it isn't theirs.
+
+    `owned` are the user's sandboxes, if the caller needs annotations.
+    """
+    rows = request.user.sandboxes.all() if owned is None else owned
+    sandbox: Sandbox = get_object_or_404(rows.prefetch_related("extensions"), public_id=public_id)
     return sandbox
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from django.contrib import messages
+from django.db.models import Exists, OuterRef, Q
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -15,6 +16,8 @@ from django_htmx.http import reswap, trigger_client_event
 from sandboxes import actions
 from sandboxes.lib.exceptions import ServiceError
 from sandboxes.models import Sandbox
+from sandboxes.representations import display
+from sandboxes.views import pending_resets
 from sandboxes.views.forms import parse_minutes
 from sandboxes.views.helpers import (
     Request,
@@ -27,7 +30,7 @@ from sandboxes.views.helpers import (
 )
 from sandboxes.views.logs import lazy_log
 from sandboxes.views.sandbox_card import Card, cards
-from sandboxes.views.snippets import snippets
+from sandboxes.views.snippets import first_command, snippets
 from sandboxes.views.usage import get_usage
 
 
@@ -35,7 +38,9 @@ from sandboxes.views.usage import get_usage
 @require_GET
 def detail(request: Request, public_id: str) -> HttpResponse:
     """Show everything about a sandbox, including after it has ended."""
-    sandbox = get_owned_sandbox(request, public_id)
+    owned = actions.with_preview(request.user.sandboxes.all())
+    sandbox = get_owned_sandbox(request, public_id, owned)
+    pending_resets.report_finished(request, [sandbox])
     (card,) = cards([sandbox], messages_for(request, sandbox))
     context = {
         "card": replace(card, is_page=True),
@@ -59,6 +64,8 @@ def journal(request: Request, public_id: str) -> HttpResponse:
 def card(request: Request, public_id: str) -> HttpResponse:
     """Return what a card polls for: nothing, its live parts, or all if its layout changed."""
     now, etag = _get_card(request, public_id), request.GET.get("etag", "")
+    if "resetting" in request.GET and not now.is_resetting and now.is_running:
+        return _render_reset_result(request, now)
     if etag == now.etag:
         return HttpResponse(status=204)
     if etag.partition(".")[0] == now.layout_hash:
@@ -69,8 +76,24 @@ def card(request: Request, public_id: str) -> HttpResponse:
 
 
 def _get_card(request: Request, public_id: str, error: str = "") -> Card:
+    newer = Sandbox.objects.live().filter(
+        Q(created_at__gt=OuterRef("created_at"))
+        | Q(created_at=OuterRef("created_at"), pk__gt=OuterRef("pk")),
+        owner=request.user,
+    )
+    owned = actions.with_preview(request.user.sandboxes.annotate(has_newer=Exists(newer)))
+    sandbox = get_owned_sandbox(request, public_id, owned)
     is_page = referrer(request).path == reverse("sandbox", args=[public_id])
-    return Card(get_owned_sandbox(request, public_id), error, is_page=is_page)
+    return Card(sandbox, error, is_page=is_page, is_newest=not sandbox.has_newer)  # type: ignore[attr-defined]
+
+
+def _render_reset_result(request: Request, card: Card) -> HttpResponse:
+    """Show on an open page that a reset has finished or failed."""
+    result = display.reset_result(card.sandbox)
+    if result and not result.succeeded:
+        card = replace(card, error_message=result.message)
+    toast = result.message if result and result.succeeded else ""
+    return with_htmx_events(_render_card(request, card), toast)
 
 
 def _render_card(request: Request, card: Card) -> HttpResponse:
@@ -128,10 +151,22 @@ def retry_funding(request: Request, public_id: str) -> HttpResponse:
 
 
 @login_required_page
+@require_POST
+def rename(request: Request, public_id: str) -> HttpResponse:
+    def action(sandbox: Sandbox) -> str:
+        actions.rename(sandbox, request.POST.get("name", ""), request.user)
+        return f"Renamed to {sandbox}."
+
+    return _perform(request, public_id, action)
+
+
+@login_required_page
 @require_http_methods(["GET", "POST"])
 def reset(request: Request, public_id: str) -> HttpResponse:
     def action(sandbox: Sandbox) -> str:
         actions.reset(sandbox, request.user)
+        if not request.htmx:
+            pending_resets.remember(request, sandbox)
         return "Resetting data…"
 
     return _perform_if_confirmed(request, public_id, "reset", action)
@@ -161,10 +196,12 @@ def _perform_if_confirmed(
 @require_http_methods(["GET", "POST"])
 def credentials(request: Request, public_id: str) -> HttpResponse:
     """Show the credentials on POST, which the journal records; hide them on GET."""
-    sandbox = get_owned_sandbox(request, public_id)
-    card = Card(sandbox)
+    card = _get_card(request, public_id)
+    sandbox = card.sandbox
     context: dict[str, object] = {"card": card}
     if request.method == "POST":
+        # Read before the credentials, which then show the same command.
+        context["replaces_first_call"] = bool(request.htmx and card.is_new and first_command(card))
         try:
             keys = actions.read_credentials(sandbox, request.user)
             context |= {"credentials": keys, "snippets": snippets(card, keys)}

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
-from sandboxes import blueprints
+from sandboxes import actions, blueprints
 from sandboxes.core.launch_eta import EtaCalculator, LaunchEta
 from sandboxes.lib import clock
 from sandboxes.models import EngineStatus, Sandbox, State
@@ -45,7 +46,9 @@ class Card:
     engine: EngineStatus | None = None
     """Loaded on demand if not given; most polls don't need it."""
     is_page: bool = False
-    """Whether the card is on the sandbox's own page, which shows everything."""
+    """Whether the card is on the sandbox's own page."""
+    is_newest: bool = True
+    """Whether it is the first card of the dashboard; the others are compact."""
     estimator: EtaCalculator = field(default_factory=EtaCalculator, compare=False)
 
     @property
@@ -55,6 +58,15 @@ class Card:
     @property
     def is_running(self) -> bool:
         return self.sandbox.state == State.RUNNING
+
+    @property
+    def is_compact(self) -> bool:
+        return not (self.is_page or self.is_newest)
+
+    @cached_property
+    def is_new(self) -> bool:
+        """Whether to open with the command for a first call: until its credentials are read."""
+        return not self.is_compact and actions.can_preview_credentials(self.sandbox)
 
     @property
     def is_resetting(self) -> bool:
@@ -73,6 +85,11 @@ class Card:
     @cached_property
     def endpoints(self) -> dict[str, str | None]:
         return display.endpoints(self.sandbox)
+
+    @property
+    def shown_endpoints(self) -> dict[str, str | None]:
+        """All endpoints; on a compact card, only the first."""
+        return dict(islice(self.endpoints.items(), 1 if self.is_compact else None))
 
     @cached_property
     def extension(self) -> display.ExtensionQuote:
@@ -103,6 +120,10 @@ class Card:
         return display.advice(self.sandbox)
 
     @property
+    def operator_reason(self) -> str | None:
+        return display.operator_reason(self.sandbox)
+
+    @property
     def last_logs(self) -> str:
         return display.final_logs(self.sandbox)
 
@@ -131,7 +152,7 @@ class Card:
 
     @property
     def seconds_left(self) -> int:
-        """Seconds until the earliest deadline."""
+        """Seconds until the end to count down to."""
         assert self.deadline.at
         return max(0, int((self.deadline.at - clock.now()).total_seconds()))
 
@@ -156,7 +177,8 @@ class Card:
     def layout_hash(self) -> str:
         """A hash that changes if the whole card must be rendered again."""
         state = "provisioning" if self.is_provisioning else self.sandbox.state
-        return make_etag(state, self.is_resetting, self.extension, self.endpoints)
+        parts = (self.is_resetting, self.extension, self.endpoints, self.is_compact, self.is_new)
+        return make_etag(state, *parts)
 
     @cached_property
     def etag(self) -> str:
@@ -179,4 +201,7 @@ def cards(
         "engine": engine or EngineStatus.current(),
         "estimator": EtaCalculator(),
     }
-    return [Card(row, **shared, **by_id.get(row.public_id, {})) for row in sandboxes]
+    return [
+        Card(row, **shared, **by_id.get(row.public_id, {}), is_newest=number == 0)
+        for number, row in enumerate(sandboxes)
+    ]

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sandboxes import actions
 from sandboxes.blueprints import Blueprint, available
 from sandboxes.views.sandbox_card import Card
 
@@ -79,6 +80,12 @@ def snippets(card: Card, credentials: Mapping[str, str]) -> list[Snippet]:
     return found
 
 
+def first_command(card: Card) -> Snippet | None:
+    """Return the command that a new sandbox's card opens with, its key included."""
+    found = snippets(card, actions.preview_credentials(card.sandbox))
+    return next((snippet for snippet in found if snippet.key in ("curl", "psql")), None)
+
+
 def _first_calls(address: str, key: str) -> list[Snippet]:
     """Return the same request for curl, Python and JavaScript."""
     quoted = {"address": json.dumps(address), "authorization": json.dumps(f"Bearer {key}")}
@@ -116,5 +123,4 @@ def env_file_text(card: Card, credentials: Mapping[str, str]) -> str:
 
 
 def _first_path(blueprint: Blueprint | None) -> str:
-    """Return the path that lists the first kind of object in the seed."""
-    return f"/v1/{next(iter(blueprint.seed))}" if blueprint and blueprint.seed else "/"
+    return blueprint.example.path if blueprint and blueprint.example else "/"

@@ -99,7 +99,7 @@ def test_a_link_works_once(idle_sandbox: Sandbox, anonymous: Client, clock: Cloc
     clock.forward(minutes=1)
     for page in (anonymous.post(link_path("keep")), anonymous.get(link_path("keep"))):
         assert page.status_code == 410
-        assert "already been used" in text(page) and "Current status: Stops at" in text(page)
+        assert "already been used" in text(page) and "Current status: Expires at" in text(page)
     assert reload(idle_sandbox).last_activity_at == before
 
 

@@ -33,7 +33,7 @@ from tests.browser.interactions import (
     stub_github,
     use_phone_width,
 )
-from tests.browser.page_states import open_extend, open_menu, show_credentials
+from tests.browser.page_states import open_extend, open_menu, open_rename, show_credentials
 from tests.conftest import PASSWORD
 
 if TYPE_CHECKING:
@@ -142,6 +142,11 @@ BUTTONS = [
     Button("button Confirm", "account-confirm", expect_path("/$"), fill(Password=PASSWORD)),
     Button("link Set up", "account-2fa", expect_text("Confirm it's you")),
     Button("button Turn on", "account-2fa-setup", expect_text("Recovery codes"), fill_setup_code),
+    Button(
+        "button Send verification email to alice@example.com",
+        "account-2fa-unverified",
+        expect_text("alice@example.com"),
+    ),
     Button("link View", "account-2fa-on", expect_text("Confirm it's you")),
     Button("link Turn off", "account-2fa-on", expect_text("Confirm it's you")),
     Button("button Turn off", "account-2fa-off", expect_text("Set up")),
@@ -191,7 +196,18 @@ BUTTONS = [
     # Dashboard
     Button("button Launch sandbox", "first-run", expect_launched),
     Button("link See why NAME failed", "failed-below-running", expect_path(DETAIL_PAGE)),
-    Button("link Destroy the oldest (NAME)", "limit", expect_text("Destroy webhook-spike?")),
+    Button(
+        "link Destroy the oldest (NAME)",
+        "limit",
+        expect_text("webhook-spike will be destroyed."),
+        script=True,
+    ),
+    Button(
+        "link Destroy the oldest (NAME)",
+        "limit",
+        expect_text("Destroy webhook-spike?"),
+        script=False,
+    ),
     Button("link View all in History", "dashboard", expect_path("/history/$")),
     Button(
         "button Dismiss", "none-running", expect_text("Dismissed. Ended sandboxes stay in History.")
@@ -200,7 +216,13 @@ BUTTONS = [
     Button("button Launch again", "none-running", expect_launched),
     # One sandbox
     Button("link Details: NAME", "dashboard", expect_path(DETAIL_PAGE)),
-    Button("link Cancel", "provisioning", expect_text("Destroy checkout-tests?")),
+    Button(
+        "link Cancel",
+        "provisioning",
+        expect_text("The launch of checkout-tests will be canceled."),
+        script=True,
+    ),
+    Button("link Cancel", "provisioning", expect_text("Destroy checkout-tests?"), script=False),
     Button("button Show credentials", "dashboard", expect_text("Authorization: Bearer sk_test_")),
     Button(
         "link Hide credentials", "dashboard", expect_no_text("Bearer sk_test_"), show_credentials
@@ -230,10 +252,15 @@ BUTTONS = [
         expect_text("Resetting data…"),
         click("link", "Reset data"),
     ),
-    Button("link Destroy", "dashboard", expect_text("Destroy checkout-tests?")),
-    Button("button Destroy", "destroy", expect_text("Destroyed by its owner"), page="confirm"),
+    Button(
+        "link Destroy", "dashboard", expect_text("checkout-tests will be destroyed."), script=True
+    ),
+    Button("link Destroy", "dashboard", expect_text("Destroy checkout-tests?"), script=False),
+    Button("button Destroy", "confirm", expect_text("Destroyed by its owner")),
+    Button("summary Rename", "sandbox-ended", expect_text("Save")),
+    Button("button Save", "sandbox-ended", expect_text("Renamed to checkout-tests."), open_rename),
     Button("button Undo", "undo", expect_not_destroyed, script=True),
-    Button("button Cancel", "destroy", expect_no_text("Destroy checkout-tests?"), script=True),
+    Button("button Cancel", "reset", expect_no_text("Reset data in checkout-tests?"), script=True),
     Button("link Cancel", "confirm", expect_path(r"/#card-sbx_\w+$")),
     Button("summary Last log lines …", "failed", expect_no_text("Traceback")),
     Button("link api", "sandbox-unfunded", expect_text("api started")),

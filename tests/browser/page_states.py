@@ -61,14 +61,17 @@ def filter_logs(page: Page) -> None:
     page.locator("mark").first.wait_for()
 
 
-def ask_to_destroy(page: Page) -> None:
-    page.get_by_role("link", name="Destroy").first.click()
+def ask_to_reset(page: Page) -> None:
+    page.get_by_role("link", name="Reset data").first.click()
     page.get_by_role("dialog").wait_for()
 
 
+def open_rename(page: Page) -> None:
+    page.locator("summary", has_text="Rename").click()
+
+
 def destroy(page: Page) -> None:
-    ask_to_destroy(page)
-    page.get_by_role("dialog").get_by_role("button", name="Destroy").click()
+    page.get_by_role("link", name="Destroy").first.click()
     page.get_by_role("button", name="Undo").wait_for()
 
 
@@ -234,10 +237,13 @@ PORTAL = [
     PageState("sandbox-unfunded", SANDBOX, scenarios.unfunded),
     PageState("sandbox-failed", SANDBOX, scenarios.failed),
     PageState("sandbox-ended", SANDBOX, scenarios.ended),
+    PageState("sandbox-ended-by-operator", SANDBOX, scenarios.ended_by_operator),
+    PageState("sandbox-rename", SANDBOX, scenarios.running, open_rename),
+    PageState("new", scenario=scenarios.new),
     PageState("explorer", SANDBOX + "api/", scenarios.with_api, send_a_request),
     PageState("explorer-row", SANDBOX + "api/", scenarios.with_api, open_a_row),
     PageState("explorer-unreachable", SANDBOX + "api/", scenarios.running),
-    PageState("destroy", SANDBOX, scenarios.running, ask_to_destroy),
+    PageState("reset", SANDBOX, scenarios.running, ask_to_reset),
     PageState("undo", scenario=scenarios.running, interact=destroy),
     PageState("confirm", SANDBOX + "destroy/", scenarios.running),
     PageState("confirm-reset", SANDBOX + "reset/", scenarios.running),
@@ -267,6 +273,7 @@ PORTAL = [
     PageState("account-password", "/accounts/password/change/"),
     PageState("account-confirm", "/accounts/reauthenticate/"),
     PageState("account-2fa", "/accounts/2fa/"),
+    PageState("account-2fa-unverified", "/accounts/2fa/", scenarios.unverified),
     PageState("account-2fa-setup", "/accounts/2fa/totp/activate/", interact=confirm_identity),
     PageState("account-2fa-on", "/accounts/2fa/", scenarios.two_factors),
     PageState("account-2fa-codes", CODES, scenarios.two_factors, confirm_identity),
@@ -292,6 +299,8 @@ CONSOLE = [
     PageState(
         "console-confirm", paths.admin_sandbox, scenarios.with_usage, ask_to_extend, user="olga"
     ),
+    PageState("console-monitor", paths.admin_monitor, scenarios.with_usage, user="olga"),
+    PageState("console-maintenance", "/admin/", scenarios.maintenance, user="olga"),
     PageState("console-pools", "/admin/sandboxes/pool/", scenarios.busy_week, user="olga"),
     PageState("console-users", "/admin/auth/user/", scenarios.busy_week, user="olga"),
     PageState(

@@ -48,6 +48,11 @@ def unsubscribe(alice: User) -> str:
     return path_of(signed_links.unsubscribe_url(alice, DeadlineKind.IDLE))
 
 
+def admin_monitor(alice: User) -> str:
+    newest = Sandbox.objects.filter(owner=alice).latest("pk")
+    return reverse("admin:sandboxes_sandbox_monitor", args=[newest.pk])
+
+
 def admin_sandbox(alice: User) -> str:
     newest = Sandbox.objects.filter(owner=alice).latest("pk")
     return reverse("admin:sandboxes_sandbox_change", args=[newest.pk])

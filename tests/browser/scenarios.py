@@ -8,6 +8,7 @@ from math import sin
 from random import Random
 from typing import TYPE_CHECKING
 
+from allauth.account.models import EmailAddress
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP
 from allauth.socialaccount.models import SocialAccount
@@ -298,6 +299,22 @@ def with_github(alice: User, runtime: MemoryRuntime) -> None:
     SocialAccount.objects.create(
         user=alice, provider="github", uid="583231", extra_data={"login": "alice"}
     )
+
+
+def unverified(alice: User, runtime: MemoryRuntime) -> None:
+    EmailAddress.objects.create(user=alice, email=alice.email, primary=True)
+
+
+def new(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    """Launch a sandbox without a chosen name, just now."""
+    return aged(launch(alice, name="amber-falcon"), 0)
+
+
+def ended_by_operator(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    sandbox = running(alice, runtime)
+    olga = type(alice).objects.get(username="olga")
+    actions.destroy(sandbox, olga, "The engine gets new disks tonight.")
+    return sandbox
 
 
 def two_factors(alice: User, runtime: MemoryRuntime) -> None:

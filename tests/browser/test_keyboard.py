@@ -27,10 +27,10 @@ def test_dialog_traps_the_focus_and_returns_it(
 ) -> None:
     launch(alice, name="checkout")
     sign_in(page, alice)
-    opener = page.get_by_role("link", name="Destroy")
+    opener = page.get_by_role("link", name="Reset data")
     opener.focus()
     page.keyboard.press("Enter")
-    dialog = page.get_by_role("dialog", name="Destroy checkout?")
+    dialog = page.get_by_role("dialog", name="Reset data in checkout?")
     expect(dialog.get_by_role("button", name="Cancel")).to_be_focused()
     for _ in range(6):
         page.keyboard.press("Tab")

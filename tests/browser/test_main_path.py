@@ -56,8 +56,13 @@ def test_sandbox_lifecycle_needs_no_page_reload(
     sandbox = Sandbox.objects.get()
     assert sandbox.ttl_minutes == 30
 
+    expect(card.locator(".time-left-value")).to_have_text("30 min")
+    expect(card.get_by_role("button", name="Copy command")).to_be_enabled()
+    command = card.get_by_text(f"Authorization: Bearer {sandbox.secrets['API_KEY']}")
+    expect(command).to_be_visible()
     card.get_by_role("button", name="Show credentials").click()
-    expect(card.get_by_text(f"Authorization: Bearer {sandbox.secrets['API_KEY']}")).to_be_visible()
+    expect(card.get_by_role("heading", name="Credentials")).to_be_visible()
+    expect(command, "the credentials replace the command").to_have_count(1)
 
     card.locator("summary", has_text="Extend").click()
     card.get_by_role("button", name="1 h").click()
@@ -72,10 +77,11 @@ def test_sandbox_lifecycle_needs_no_page_reload(
     card.get_by_role("link", name="Reset data").click()
     confirm(page, "Reset data")
     expect(card.get_by_role("button", name="Resetting")).to_be_visible()
+    expect(page.get_by_text(re.compile(r"Reset finished in \d+\.\d s\."))).to_be_visible()
     expect(card.get_by_role("link", name="Reset data")).to_be_visible()
 
     card.get_by_role("link", name="Destroy").click()
-    confirm(page, "Destroy")
+    expect(page.get_by_text("checkout will be destroyed.")).to_be_visible()
     expect(card.get_by_text("Ended", exact=True)).to_be_visible()
     expect(page.get_by_text("0 of 3 sandboxes")).to_be_visible()
     assert page.evaluate("window.loadedOnce"), "the page was never reloaded"
@@ -94,6 +100,7 @@ def test_everything_works_without_javascript(
     expect(card.get_by_text("Running", exact=True)).to_be_visible()
     expect(card.get_by_role("button", name="Copy"), "copying needs JavaScript").to_have_count(0)
 
+    expect(card.get_by_text("Authorization: Bearer sk_test_")).to_be_visible()
     card.get_by_role("button", name="Show credentials").click()
     expect(page.get_by_text("Authorization: Bearer sk_test_")).to_be_visible()
     page.get_by_role("link", name="Hide").click()
@@ -107,7 +114,7 @@ def test_everything_works_without_javascript(
 
     card.get_by_role("link", name="Reset data").click()
     page.get_by_role("button", name="Reset data").click()
-    expect(card.get_by_text("Resetting data…")).to_be_visible()
+    expect(card.get_by_text("Reset finished in")).to_be_visible()
 
     card.get_by_role("link", name="Details").click()
     page.get_by_role("link", name="api", exact=True).click()
@@ -131,7 +138,7 @@ def test_dashboard_at_the_limit_says_when_a_slot_opens_and_offers_to_destroy(
         page.get_by_text(re.compile(r"opens in about\s+\d+ min\s*, when number-1 times out"))
     ).to_be_visible()
     page.get_by_role("link", name="Destroy the oldest (number-1)").click()
-    confirm(page, "Destroy")
+    expect(page.get_by_text("number-1 will be destroyed.")).to_be_visible()
     expect(page.get_by_role("button", name="Launch sandbox")).to_be_enabled()
     expect(page.get_by_text("2 of 3 sandboxes")).to_be_visible()
 

@@ -69,7 +69,7 @@ def test_at_the_limit_the_oldest_sandbox_can_be_replaced(web: Client, alice: Use
     launch(alice, name="short", ttl_minutes=15)
     response = web.get("/")
     assert "15 min , when short expires. Destroy the oldest (oldest)" in text(response)
-    assert f'data-dialog="destroy-{oldest.public_id}"' in response.content.decode()
+    assert f'data-destroy="{oldest.public_id}"' in response.content.decode()
 
 
 def test_a_recent_failure_is_shown_at_the_top(

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import timedelta
+from html import unescape
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.fernet import Fernet
 from django.test import Client
 from django.urls import reverse
 
 from sandboxes import actions
+from sandboxes.blueprints import load
 from sandboxes.core import lifecycle
-from sandboxes.lib import clock
+from sandboxes.lib import clock as the_clock
 from sandboxes.models import Funding, Sandbox, State
 from sandboxes.runtime import EngineUnreachable
+from sandboxes.worker import maintenance
 from tests.helpers.scenarios import (
+    event_kinds,
     launch,
     reload,
     request,
@@ -32,18 +38,84 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from sandboxes.runtime.memory import MemoryRuntime
+    from tests.conftest import Clock
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 
 LOOKS = ["sandbox", "card", "journal", "logs", "download-logs", "usage"]
 
 
-def test_the_card_shows_the_next_deadline(web: Client, alice: User) -> None:
-    sandbox = launch(alice, name="checkout")
-    assert sandbox.ends_at and sandbox.expires_at
-    ends, latest = (f"{at:%H:%M} UTC" for at in (sandbox.ends_at, sandbox.expires_at))
+def test_the_card_counts_down_the_chosen_lifetime(web: Client, alice: User, clock: Clock) -> None:
+    sandbox = launch(alice, ttl_minutes=60)
     page = text(web.get("/"))
-    assert f"Stops at {ends} if idle; expires at {latest}" in page
+    assert "Running 1 h left" in page
+    assert f"Expires at {sandbox.expires_at:%H:%M} UTC ." in page
+    assert f"Stops at {sandbox.idle_expires_at:%H:%M} UTC if idle." in page
+
+    actions.extend(sandbox, 60, alice)
+    assert "Running 2 h left" in text(web.get("/"))
+
+    clock.forward(minutes=26)
+    page = text(web.get("/"))
+    assert "Running 4:00 until idle timeout Stops at" in page
+    assert "No recent requests. It will stop soon." in page
+
+
+def test_a_new_card_opens_with_the_command_for_the_first_call(web: Client, alice: User) -> None:
+    sandbox = launch(alice)
+    key, address = sandbox.secrets["API_KEY"], sandbox.addresses["api:8080"]
+    for page in ("/", reverse("sandbox", args=[sandbox.public_id])):
+        shown = unescape(web.get(page).content.decode())
+        command = f"curl http://{address}/v1/plans \\\n  -H 'Authorization: Bearer {key}'"
+        assert f'data-copy="{command}"' in shown
+        assert f"<code>{command}</code>" in shown
+    assert "credentials_read" not in event_kinds(sandbox)
+
+
+@pytest.mark.parametrize("reading", ["credentials", "download-env"])
+def test_a_card_no_longer_opens_with_the_key_once_credentials_were_read(
+    web: Client, alice: User, reading: str
+) -> None:
+    sandbox = launch(alice)
+    post(web, reading, sandbox)
+    assert sandbox.secrets["API_KEY"] not in web.get("/").content.decode()
+
+
+def test_credentials_replace_the_command_on_the_card(web: Client, alice: User) -> None:
+    sandbox = launch(alice)
+    first = click(web, "credentials", sandbox).content.decode()
+    again = click(web, "credentials", sandbox).content.decode()
+    place = f'<div id="first-call-{sandbox.public_id}" hx-swap-oob="delete">'
+    assert (place in first, place in again) == (True, False)
+
+
+def test_a_sandbox_whose_key_was_lost_still_has_a_card(
+    web: Client, alice: User, settings: Any
+) -> None:
+    launch(alice, name="checkout")
+    settings.SANDBOX_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    page = text(web.get("/"))
+    assert "checkout" in page
+    assert "Make your first call" not in page
+
+
+def test_cards_are_compact_from_the_second_on(web: Client, alice: User) -> None:
+    older, newer = launch(alice, name="older"), launch(alice, name="newer")
+    page = web.get("/").content.decode()
+    assert (page.count("Stellar account"), page.count("<h3>Size</h3>")) == (1, 1)
+    assert page.index("Stellar account") < page.index(f"card-{older.public_id}")
+    assert page.count(f"http://{older.addresses['api:8080']}</a>") == 1
+    assert newer.secrets["API_KEY"] in page
+    assert older.secrets["API_KEY"] not in page
+
+
+def test_a_poll_expands_the_card_that_becomes_the_first(web: Client, alice: User) -> None:
+    older, newer = launch(alice), launch(alice)
+    seen = web.get("/").context["live"][1].etag
+    poll = reverse("card", args=[older.public_id])
+    assert web.get(poll, {"etag": seen}, headers=HTMX).status_code == 204
+    post(web, "destroy", newer)
+    assert "Stellar account" in text(web.get(poll, {"etag": seen}, headers=HTMX))
 
 
 def test_launch_steps_are_shown(web: Client, alice: User) -> None:
@@ -132,14 +204,14 @@ def test_an_invalid_extension_is_rejected_on_the_card(
 @pytest.mark.parametrize("ask", [post, click])
 def test_keep_alive_resets_the_idle_timer(web: Client, alice: User, ask: Any) -> None:
     sandbox = launch(alice)
-    Sandbox.objects.update(last_activity_at=clock.now() - timedelta(minutes=27))
+    Sandbox.objects.update(last_activity_at=the_clock.now() - timedelta(minutes=27))
     assert "It will stop soon" in text(web.get("/"))
     ask(web, "touch", sandbox)
     assert "It will stop soon" not in text(web.get("/"))
 
 
 @pytest.mark.parametrize("ask", [post, click])
-def test_reset_and_destroy_require_confirmation(
+def test_reset_and_destroy_require_confirmation_without_javascript(
     web: Client, alice: User, ask: Any, runtime: MemoryRuntime
 ) -> None:
     sandbox = launch(alice)
@@ -162,6 +234,50 @@ def test_actions_for_another_state_are_rejected(
     with run_on_commit():
         actions.destroy(sandbox, alice)
     assert re.search("Only a running sandbox|has ended", text(ask(web, name, sandbox, minutes=5)))
+
+
+def test_a_poll_tells_when_a_reset_has_finished(web: Client, alice: User, clock: Clock) -> None:
+    sandbox = launch(alice)
+    actions.reset(sandbox, alice)
+    assert "&amp;resetting=yes" in web.get("/").content.decode()
+    clock.forward(seconds=0.6)
+    maintenance.reset(reload(sandbox))
+    address = reverse("card", args=[sandbox.public_id])
+    done = web.get(address, {"etag": "old", "resetting": "yes"}, headers=HTMX)
+    assert json.loads(done["HX-Trigger"])["toast"] == {"text": "Reset finished in 0.6 s."}
+    assert "Reset data" in text(done)
+
+
+def test_a_poll_tells_when_a_reset_has_failed(
+    web: Client, alice: User, runtime: MemoryRuntime
+) -> None:
+    sandbox = launch(alice)
+    command = tuple(load("billing").reset.command_for("memory"))
+    runtime.command_results[command] = (1, "no space left")
+    with run_on_commit():
+        actions.reset(sandbox, alice)
+    address = reverse("card", args=[sandbox.public_id])
+    done = text(web.get(address, {"etag": "old", "resetting": "yes"}, headers=HTMX))
+    assert "Couldn't reset the data: no space left" in unescape(done)
+
+
+def test_without_javascript_the_next_page_tells_when_a_reset_has_finished(
+    web: Client, alice: User
+) -> None:
+    sandbox = launch(alice)
+    actions.reset(sandbox, alice)
+    web.post(reverse("reset", args=[sandbox.public_id]))
+    assert "Resetting data…" in text(web.get("/"))
+    maintenance.reset(reload(sandbox))
+    assert "Reset finished in" in text(web.get("/"))
+    assert "Reset finished in" not in text(web.get("/"))
+
+
+@pytest.mark.parametrize("ask", [post, click])
+def test_a_launch_is_canceled_at_once(web: Client, alice: User, ask: Any) -> None:
+    sandbox = request(alice)
+    ask(web, "destroy", sandbox)
+    assert reload(sandbox).end_reason == "user"
 
 
 def test_funding_can_be_retried(web: Client, alice: User) -> None:
