@@ -14,8 +14,8 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
-from sandboxes.core import disk_reserve
 from sandboxes.accounts import sessions
+from sandboxes.core import disk_reserve
 from sandboxes.models.runtime_settings import config
 
 Handler = Callable[[HttpRequest], HttpResponse]
