@@ -151,7 +151,7 @@ def _body(document: Document, node: Node) -> Body | None:
     if not media:
         return None
     schema = media.get("schema")
-    declared = {key: media[key] for key in ("example", "examples") if key in media}
+    declared: Node = {key: media[key] for key in ("example", "examples") if key in media}
     example = next(declared_examples(declared), None)
     return Body(
         required=body.get("required") is True,
