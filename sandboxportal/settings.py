@@ -280,8 +280,8 @@ elif CELERY_BROKER_URL.startswith("redis"):
         "visibility_timeout": 120,
     }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-# Work that waits for other servers has a queue of its own, and a bounded number of threads for each
-# purpose in addition to those for launches and removals, which therefore never wait for it.
+# Work that waits for other servers has a queue of its own. It and removals have a bounded number of
+# threads for each purpose, in addition to those for launches, which therefore never wait for it.
 CELERY_TASK_QUEUES = [
     Queue("celery", routing_key="celery"),
     Queue("background", routing_key="background"),
@@ -301,6 +301,7 @@ WORKER_BATCH_THREADS = {
     "funding": 2,
     "invitations": 1,
     "messages": 1,
+    "removals": 8,
     "request_counts": 1,
     "sweep": 1,
     "warnings": 2,

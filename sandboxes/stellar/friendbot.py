@@ -74,24 +74,25 @@ def ask_friendbot(public_key: str) -> None:
         raise FriendbotRetryable(f"Friendbot can't be reached ({type(error).__name__})") from error
     if HTTPStatus(200) <= response.status < HTTPStatus(300):
         return
+    text = response.text.lower()
+    if any(words in text for words in ALREADY_FUNDED):
+        return
     retry_after = parse_retry_after(response.header("retry-after"), MAX_RETRY_AFTER)
     if response.status != HTTPStatus.BAD_REQUEST:
         raise FriendbotRetryable(f"Friendbot answered {response.status}", retry_after)
-    _raise_for_bad_request(response.text.lower(), retry_after)
+    raise _error_of_bad_request(text, retry_after)
 
 
-def _raise_for_bad_request(text: str, retry_after: timedelta) -> None:
+def _error_of_bad_request(text: str, retry_after: timedelta) -> Exception:
     """Interpret a 400: Friendbot sends it both for a bad address and for a failed transaction.
 
     Without a result code that can heal, the request itself was bad, and so is each repetition.
     """
-    if any(words in text for words in ALREADY_FUNDED):
-        return
     codes = set(RESULT_CODE.findall(text))
     if found := codes & CODES_OF_FRIENDBOT:
-        raise FriendbotRetryable(f"Friendbot answered 400 ({min(found)})", retry_after)
+        return FriendbotRetryable(f"Friendbot answered 400 ({min(found)})", retry_after)
     if found := codes & CODES_OF_ONE_ATTEMPT or {word for word in TRANSIENT_WORDS if word in text}:
-        raise FriendbotRetryable(
+        return FriendbotRetryable(
             f"Friendbot answered 400 ({min(found)})", retry_after, affects_all=False
         )
-    raise FriendbotRejected("Friendbot rejected the account (400)")
+    return FriendbotRejected("Friendbot rejected the account (400)")

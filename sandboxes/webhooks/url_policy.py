@@ -11,9 +11,10 @@ import re
 import socket
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from threading import Thread
+from time import monotonic
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
@@ -33,6 +34,8 @@ SPECIAL = [
     for text in ("192.0.0.0/24", "192.52.193.0/24", "192.88.99.0/24", "2001:db8::/32", "3fff::/20")
 ]
 """Networks for special purposes that not every Python version knows as not global."""
+OWN_LOOKUP_SECONDS = 2.0
+OWN_LOOKUP_REUSED_SECONDS = 60
 FULL_URL = "Enter a full URL, such as https://example.com/hook."
 NOT_PUBLIC = "Webhook URLs must be publicly reachable."
 
@@ -176,18 +179,26 @@ def resolve(host: str, port: int, seconds: float) -> list[str]:
     # One blocked address blocks the host: its owner controls the order of the addresses.
     if not all(is_public(address) for address in addresses):
         raise BlockedAddress(f"{host} resolves to a non-public address")
-    if not settings.WEBHOOK_ALLOW_PRIVATE and _leads_to_portal(addresses, seconds):
+    if not settings.WEBHOOK_ALLOW_PRIVATE and _leads_to_portal(addresses):
         raise BlockedAddress(f"{host} resolves to an address of the portal itself")
     return addresses
 
 
-def _leads_to_portal(addresses: list[str], seconds: float) -> bool:
+def _leads_to_portal(addresses: list[str]) -> bool:
     own = interface_addresses()
     for host in own_hosts():
-        with suppress(OSError):
-            own.update(_look_up(host, seconds))
+        own.update(_look_up_own(host, int(monotonic() / OWN_LOOKUP_REUSED_SECONDS)))
     parsed = {ip_address(address) for address in own}
     return any(a in parsed for text in addresses for a in _embedded_addresses(ip_address(text)))
+
+
+@lru_cache(maxsize=8)
+def _look_up_own(host: str, _period: int) -> list[str]:
+    """Return the addresses of a host of the portal, or none if it can't be resolved soon."""
+    try:
+        return _look_up(host, OWN_LOOKUP_SECONDS)
+    except OSError:
+        return []
 
 
 def _look_up(host: str, seconds: float) -> list[str]:

@@ -13,6 +13,7 @@ from celery import shared_task
 from sandboxes import queue
 from sandboxes.encryption.fields import DecryptionError
 from sandboxes.lib import redaction
+from sandboxes.lib.batches import Batch
 from sandboxes.lib.concurrency import ConcurrencyLimit
 from sandboxes.lib.exceptions import Unavailable
 from sandboxes.models import Sandbox
@@ -24,6 +25,7 @@ from sandboxes.worker import (
     teardown,
 )
 
+_removals = Batch("removals")
 concurrent_log_reads = ConcurrencyLimit(total=4, per_user=2)
 """An engine that hangs must not occupy all threads of the worker."""
 
@@ -37,7 +39,16 @@ def provision(_public_id: str) -> None:
 
 @shared_task(name="sandboxes.tasks.tear_down")
 def tear_down(public_id: str) -> None:
-    teardown.tear_down(Sandbox.objects.get(public_id=public_id))
+    """Remove the sandbox, and then those whose messages found no thread free."""
+    own = [public_id]
+
+    def tear_down_next() -> bool:
+        if not own:
+            return teardown.tear_down_next()
+        teardown.tear_down(Sandbox.objects.get(public_id=own.pop()))
+        return False
+
+    _removals.run(tear_down_next)
 
 
 @shared_task(name="sandboxes.tasks.reset")

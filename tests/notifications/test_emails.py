@@ -10,8 +10,10 @@ from django.core import mail
 from django.core.mail import EmailMultiAlternatives
 
 from sandboxes import actions
+from sandboxes.accounts import invitations
+from sandboxes.actions import operators
 from sandboxes.core import journal as core_journal
-from sandboxes.models import Sandbox, SandboxWarning
+from sandboxes.models import Event, Invitation, Sandbox, SandboxWarning
 from sandboxes.notifications import emails, sandbox_warnings
 from sandboxes.notifications import tasks as worker_tasks
 from sandboxes.reaper.sweep import Sweep
@@ -20,6 +22,7 @@ from tests.helpers.scenarios import (
     event_kinds,
     launch,
     reload,
+    run_on_commit,
     sweep,
 )
 
@@ -144,6 +147,47 @@ def test_a_warning_is_not_retried_after_the_deadline(alice, runtime, clock, mail
 
     assert mail_server["tries"] == 1
     assert not SandboxWarning.objects.exclude(mail_due_at=None).exists()
+
+
+def test_an_operators_message_is_retried_until_it_is_sent(alice, olga, runtime, clock, mail_server):
+    mail_server["refuses"] = 3
+    sandbox = launch(alice, ttl_minutes=60)
+    with run_on_commit():
+        operators.message_owner(sandbox, olga, "Please stop the load test.")
+    assert mail.outbox == []
+    for _ in range(6):
+        clock.forward(minutes=1)
+        sweep()
+
+    assert mail_server["tries"] == 4
+    assert [letter.to for letter in mail.outbox] == [["alice@example.com"]]
+
+
+def test_an_operators_message_is_given_up_after_a_day(alice, olga, runtime, clock, mail_server):
+    mail_server["refuses"] = 99
+    operators.message_owner(launch(alice), olga, "Please stop the load test.")
+    sweep()
+    clock.forward(days=1, seconds=1)
+    sweep()
+
+    assert mail_server["tries"] == 2
+    assert not Event.objects.exclude(mail_due_at=None).exists()
+
+
+def test_an_invitation_is_retried_until_it_is_sent_or_expires(runtime, clock, mail_server):
+    mail_server["refuses"] = 2
+    invitation = Invitation.objects.create(email="guest@example.com")
+    invitations.request_sending(invitation)
+    for _ in range(4):
+        sweep()
+        clock.forward(minutes=1)
+    assert mail_server["tries"] == 3
+    assert [letter.to for letter in mail.outbox] == [["guest@example.com"]]
+
+    invitations.request_sending(invitation)
+    clock.forward(days=8)
+    sweep()
+    assert mail_server["tries"] == 3
 
 
 def test_an_email_whose_worker_was_killed_is_sent_by_the_next(alice, runtime, clock, monkeypatch):

@@ -57,6 +57,8 @@ seconds_until(Sandbox.objects.filter(funding_attempts__gt=0).exists)
 seconds_until(Webhook.objects.exclude(leased_until=None).exists)
 seconds_until(Invitation.objects.filter(mail_due_at__gt=timezone.now()).exists)
 
+for _ in range(1500):
+    worker_tasks.fund.delay("sbx_of_a_backlog")
 sandbox, _ = actions.launch_sandbox(alice, actions.LaunchRequest())
 mine = Sandbox.objects.filter(pk=sandbox.pk)
 taken = {"launch": seconds_until(mine.exclude(state=State.PENDING).exists)}
