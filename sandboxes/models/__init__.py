@@ -5,7 +5,6 @@ Only `sandboxes.core.lifecycle` writes `Sandbox.state`.
 
 from sandboxes.models.api_token import ApiToken, Scope
 from sandboxes.models.audit_entry import AuditEntry, AuditIsAppendOnly
-from sandboxes.models.engine_status import EngineStatus
 from sandboxes.models.enums import (
     COUNTED_STATES,
     FAILURE_REASONS,
@@ -21,7 +20,6 @@ from sandboxes.models.enums import (
 )
 from sandboxes.models.event import Event
 from sandboxes.models.extension import Extension
-from sandboxes.models.funding_status import FundingStatus
 from sandboxes.models.idempotency_key import IdempotencyKey
 from sandboxes.models.invitation import Invitation
 from sandboxes.models.launch_lock import LaunchLock
@@ -33,7 +31,7 @@ from sandboxes.models.preferences import Preferences
 from sandboxes.models.runtime_settings import RuntimeSettings
 from sandboxes.models.sandbox import Sandbox
 from sandboxes.models.sandbox_warning import SandboxWarning
-from sandboxes.models.sweep_status import SweepStatus
+from sandboxes.models.status import EngineStatus, FundingStatus, SweepStatus, WorkerStatus
 from sandboxes.models.usage_sample import UsageSample
 from sandboxes.models.webhook import (
     DeliveryStatus,
@@ -42,7 +40,6 @@ from sandboxes.models.webhook import (
     Webhook,
     WebhookDelivery,
 )
-from sandboxes.models.worker_status import WorkerStatus
 
 __all__ = [
     "COUNTED_STATES",
