@@ -16,6 +16,8 @@ from sandboxes.runtime import ProbeResult, SandboxFacts, ServiceState
 
 PROVISION_DEADLINE = timedelta(minutes=10)
 """Age at which a sandbox that isn't ready counts as failed."""
+FILES_PER_MB = 64
+"""Files and directories allowed per MB of disk: as many as file systems usually provide."""
 REQUEUE_AFTER = timedelta(seconds=10)
 """Age at which a request that no worker has started counts as lost by the queue."""
 
@@ -190,6 +192,10 @@ def _unresponsive(sandbox: Sandbox, probe: ProbeResult | None, now: datetime) ->
 def _over_disk_limit(sandbox: Sandbox, facts: SandboxFacts) -> Decision | None:
     if facts.disk_mb is not None and facts.disk_mb > sandbox.disk_mb:
         message = f"Used {facts.disk_mb:.0f} MB of {sandbox.disk_mb} MB of disk allowed."
+        return Decision(Action.FAIL, message, EndReason.DISK_FULL)
+    max_files = sandbox.disk_mb * FILES_PER_MB
+    if facts.files is not None and facts.files > max_files:
+        message = f"Used more than the {max_files:,} files and directories allowed."
         return Decision(Action.FAIL, message, EndReason.DISK_FULL)
     return None
 

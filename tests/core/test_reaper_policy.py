@@ -174,6 +174,16 @@ TABLE = {
     ),
     "a sandbox at its disk limit continues": (row(), seen(disk_mb=2048.0), None),
     "a sandbox with unknown disk usage continues": (row(), seen(disk_mb=None), None),
+    "a sandbox with too many files fails": (
+        row(),
+        seen(disk_mb=100.0, files=2048 * 64 + 1),
+        (Action.FAIL, EndReason.DISK_FULL),
+    ),
+    "a sandbox with as many files as allowed continues": (
+        row(),
+        seen(disk_mb=100.0, files=2048 * 64),
+        None,
+    ),
     "a sandbox that stopped with the engine is restarted": (
         row(),
         seen(db=STOPPED, api=STOPPED),

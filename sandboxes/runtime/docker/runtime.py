@@ -41,6 +41,7 @@ from sandboxes.runtime.docker.observe import Observer
 from sandboxes.runtime.docker.readiness import STEP, ReadinessProbe, Timer
 from sandboxes.runtime.docker.repair import Repairer
 from sandboxes.runtime.docker.usage import UsageReader
+from sandboxes.runtime.docker.writable_layers import WritableLayers
 from sandboxes.runtime.host_resources import HostResources, available_memory, disk_space
 from sandboxes.runtime.probing import probe_host
 
@@ -74,7 +75,9 @@ class DockerRuntime:
         block_default_route = ipaddress.ip_address(bind_address).is_loopback
         self._networks = networks = Networks(engine, names, subnets, block_default_route)
         self._creator = Creator(engine, names, networks, container_config, self._disk_quota)
-        self._observer = Observer(engine, names, public_host or bind_address)
+        self._observer = Observer(
+            engine, names, public_host or bind_address, WritableLayers(engine)
+        )
         self._readiness = ReadinessProbe(self._observer, probe_host(bind_address, engine_url))
         self._destroyer = Destroyer(engine, names)
         self._repairer = Repairer(

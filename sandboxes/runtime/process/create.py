@@ -162,7 +162,9 @@ def start_supervisor(directory: SandboxDir, reserved: ReservedPorts) -> None:
     assert manifest
     marks = {process_table.INSTANCE: manifest.instance, process_table.SANDBOX: manifest.sandbox}
     descriptors = [listener.fileno() for listener in reserved.sockets]
-    with (directory.path / "supervisor.log").open("ab") as log:
+    # Not a pipe that a service put there: opening it would wait for ever.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
+    with os.fdopen(os.open(directory.path / "supervisor.log", flags, 0o600), "ab") as log:
         try:
             subprocess.run(
                 [sys.executable, *SUPERVISOR, str(directory.path), *map(str, descriptors)],

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import time
 from dataclasses import dataclass
 from datetime import datetime
 
-from sandboxes.runtime import EngineRefused
+from sandboxes.runtime import EngineRefused, directory_tree
 from sandboxes.runtime.process import process_table, shared_memory
 from sandboxes.runtime.process.observe import Observer
 from sandboxes.runtime.process.state_dir import SANDBOX_ID, SandboxDir, StateDir
@@ -17,6 +16,7 @@ from sandboxes.runtime.process.state_dir import SANDBOX_ID, SandboxDir, StateDir
 SUPERVISOR_STOP_TIMEOUT_SECONDS = 2.0
 STOP_TIMEOUT_SECONDS = 5.0
 POLL_INTERVAL_SECONDS = 0.005
+REMOVAL_TIMEOUT_SECONDS = 20.0
 MAX_ATTEMPTS = 5
 
 
@@ -65,9 +65,16 @@ class Destroyer:
             time.sleep(POLL_INTERVAL_SECONDS)
 
     def _remove(self, directory: SandboxDir) -> None:
+        reason = ""
         for _ in range(MAX_ATTEMPTS):
-            # Another process may remove it at the same time, so missing files aren't an error.
-            shutil.rmtree(directory.path, ignore_errors=True)
-            if not directory.path.exists():
+            try:
+                directory_tree.remove(directory.path, REMOVAL_TIMEOUT_SECONDS)
+            except TimeoutError:
+                reason = "it has too many files to remove them at once"
+                break
+            except OSError as error:
+                # Another process may remove it at the same time.
+                reason = error.strerror or str(error)
+            else:
                 return
-        raise EngineRefused(f"{directory.path} can't be removed.")
+        raise EngineRefused(f"{directory.path} can't be removed: {reason}.")

@@ -14,7 +14,7 @@ from typing import IO
 from sandboxes.runtime import EngineRefused, LineCount, ServiceNotFound, ServiceState
 from sandboxes.runtime.process.interpreter import Interpreter
 from sandboxes.runtime.process.observe import Observer
-from sandboxes.runtime.process.state_dir import Manifest, Service, StateDir
+from sandboxes.runtime.process.state_dir import UNUSABLE, Manifest, Service, StateDir, open_file
 from sandboxes.runtime.process.supervisor import logfile
 
 MAX_OUTPUT_BYTES = 64 * 1024
@@ -57,9 +57,9 @@ class ExecAndLogs:
         """Return the last lines of the service's log. Raises ServiceNotFound."""
         self._service(sandbox_id, service)
         try:
-            with self.home.sandbox(sandbox_id).log(service).open("rb") as log:
+            with open_file(self.home.sandbox(sandbox_id).log(service)) as log:
                 lines = read_tail(log, MAX_LOG_BYTES).splitlines(keepends=True)
-        except FileNotFoundError:
+        except UNUSABLE:
             return ""
         return "".join(lines[max(0, len(lines) - tail) :])
 
@@ -67,7 +67,7 @@ class ExecAndLogs:
         """Continue each count; positions are numbers of bytes."""
         carried = {}
         for name, count in counts.items():
-            with suppress(FileNotFoundError):
+            with suppress(*UNUSABLE):
                 carried[name] = logfile.carry_count(
                     self.home.sandbox(name).log(count.service), count
                 )

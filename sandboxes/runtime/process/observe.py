@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sandboxes.runtime import Published, SandboxFacts, ServiceFacts, ServiceState, Usage
+from sandboxes.runtime import (
+    NetworkBytes,
+    Published,
+    SandboxFacts,
+    ServiceFacts,
+    ServiceState,
+    Usage,
+    directory_tree,
+)
+from sandboxes.runtime.directory_tree import DiskUsage
 from sandboxes.runtime.process import process_table
 from sandboxes.runtime.process.state_dir import SandboxDir, Service, StateDir
 
-MB = 1024 * 1024
-BLOCK = 512
 KILLED = 137
 EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -29,8 +35,11 @@ class Observer:
     def observe(self, *, sizes: bool) -> dict[str, SandboxFacts]:
         """Return all sandboxes with a directory, and those without one that have processes."""
         found = {}
-        for name, directory in self.home.sandboxes().items():
-            if facts := self._facts(name, directory, sizes):
+        directories = self.home.sandboxes()
+        paths = {name: [directory.path] for name, directory in directories.items() if sizes}
+        usage = directory_tree.measure_all(paths)
+        for name, directory in directories.items():
+            if facts := self._facts(name, directory, usage.get(name)):
                 found[name] = facts
         for name in process_table.members(self.instance, self.home.root):
             if name not in found and not self.home.sandbox(name).path.exists():
@@ -38,7 +47,7 @@ class Observer:
         return found
 
     def observe_one(self, sandbox_id: str) -> SandboxFacts | None:
-        return self._facts(sandbox_id, self.home.sandbox(sandbox_id), sizes=False)
+        return self._facts(sandbox_id, self.home.sandbox(sandbox_id))
 
     def read_traffic(self, sandbox_id: str) -> int:
         """Return the bytes sent to callers of the published ports."""
@@ -65,7 +74,9 @@ class Observer:
             )
         return found
 
-    def _facts(self, name: str, directory: SandboxDir, sizes: bool) -> SandboxFacts | None:
+    def _facts(
+        self, name: str, directory: SandboxDir, usage: DiskUsage | None = None
+    ) -> SandboxFacts | None:
         try:
             # Before its state: the last state that a supervisor wrote stays true after its end.
             lives = directory.supervisor() is not None
@@ -74,18 +85,22 @@ class Observer:
         except FileNotFoundError:
             return None
         if manifest is None:
-            return SandboxFacts(name, {}, created_at, disk_mb=size_mb(directory) if sizes else None)
+            return SandboxFacts(name, {}, created_at)
         services = {
             service.name: self._service(service, state["services"][service.name], state, lives)
             for service in manifest.services
             if service.name in state["services"]
         }
+        received, sent = directory.traffic()
         return SandboxFacts(
             id=name,
             services=services,
             created_at=datetime.fromisoformat(manifest.created_at),
-            traffic_bytes=directory.traffic()[1],
-            disk_mb=size_mb(directory) if sizes else None,
+            traffic_bytes=sent,
+            # Packets that acknowledge a response aren't seen here, as they are on a bridge.
+            network=NetworkBytes(max(received, sent), sent),
+            disk_mb=usage.megabytes if usage else None,
+            files=usage.files if usage else None,
         )
 
     def _service(
@@ -103,15 +118,3 @@ class Observer:
         # Without a supervisor, requests don't reach the service. A reboot isn't an error.
         restarted = state["boot"] != process_table.boot_id()
         return ServiceFacts(ServiceState.EXITED, exit_code=KILLED, stopped_with_engine=restarted)
-
-
-def size_mb(directory: SandboxDir) -> float:
-    """Return the disk usage of a sandbox's files in MB; files may change meanwhile."""
-    blocks = 0
-    for path, _, files in os.walk(directory.path):
-        for name in files:
-            try:
-                blocks += os.lstat(os.path.join(path, name)).st_blocks  # noqa: PTH118 - many files
-            except FileNotFoundError:
-                continue
-    return blocks * BLOCK / MB

@@ -103,8 +103,7 @@ class PortAllocator:
             if known:
                 # Other programs took its ports while it was stopped.
                 manifest = replace(manifest, created_at=known.created_at, user=known.user)
-            for path in (directory.path, directory.path / "logs", directory.path / "work"):
-                path.mkdir(mode=0o711, exist_ok=True)
+            directory.create(manifest.user)
             directory.write_manifest(manifest)
         return directory, manifest
 

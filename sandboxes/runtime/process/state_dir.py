@@ -11,21 +11,33 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import re
+import stat
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from time import monotonic, sleep
+from types import NoneType
+from typing import IO, Any
+
+from sandboxes.runtime import EngineRefused
 
 SANDBOX_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 TEMPLATES = "prepared"
 TRAFFIC = struct.Struct("<QQ")
+MAX_STATE_BYTES = 1024 * 1024
+MAX_PID_DIGITS = 20
+LOCK_TIMEOUT_SECONDS = 20.0
+LOCK_INTERVAL_SECONDS = 0.01
+UNUSABLE = (FileNotFoundError, PermissionError)
+"""Errors of files that were never written, or that a service made unreadable."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,14 @@ class SandboxDir:
 
     path: Path
 
+    def create(self, user: int | None) -> None:
+        """Create the directories. Only the portal and the services, which run as `user`, enter."""
+        for path in (self.path, self.path / "logs", self.path / "work"):
+            path.mkdir(mode=0o700, exist_ok=True)
+            if user is not None:
+                os.chown(path, -1, user)
+                path.chmod(0o710)
+
     @property
     def lock(self) -> Path:
         return self.path / "lock"
@@ -87,21 +107,31 @@ class SandboxDir:
         return self.path / "work" / service
 
     def manifest(self) -> Manifest | None:
-        """Return the manifest; None if it isn't written yet."""
-        if not (found := _read(self.path / "record.json")):
+        """Return the manifest; None if it isn't written yet or was overwritten by a service."""
+        try:
+            found = _read(self.path / "record.json")
+            services = [
+                Service(**one | {"ports": [Port(**port) for port in one["ports"]]})
+                for one in found["services"]
+            ]
+            manifest = Manifest(**found | {"services": services})
+            datetime.fromisoformat(manifest.created_at)
+        except (AttributeError, KeyError, TypeError, ValueError):
             return None
-        services = [
-            Service(**one | {"ports": [Port(**port) for port in one["ports"]]})
-            for one in found["services"]
-        ]
-        return Manifest(**found | {"services": services})
+        return manifest
 
     def write_manifest(self, manifest: Manifest) -> None:
         write(self.path / "record.json", asdict(manifest))
 
     def state(self) -> dict[str, Any]:
-        """Return `boot` and, under `services`, the `exit_code` of each service."""
-        return _read(self.path / "state.json") or {"boot": "", "services": {}}
+        """Return `boot` and, under `services`, the state of each service."""
+        found = _read(self.path / "state.json")
+        services = found.get("services")
+        entries = services if isinstance(services, dict) else {}
+        return {
+            "boot": found.get("boot", ""),
+            "services": {name: entry for name, entry in entries.items() if _is_state(entry)},
+        }
 
     def write_state(self, state: Mapping[str, Any]) -> None:
         write(self.path / "state.json", state)
@@ -109,8 +139,9 @@ class SandboxDir:
     def traffic(self) -> tuple[int, int]:
         """Return the bytes received from and sent to callers of the published ports."""
         try:
-            data = (self.path / "traffic").read_bytes()
-        except FileNotFoundError:
+            with open_file(self.path / "traffic") as file:
+                data = file.read(TRAFFIC.size + 1)
+        except UNUSABLE:
             return 0, 0
         return TRAFFIC.unpack(data) if len(data) == TRAFFIC.size else (0, 0)
 
@@ -124,14 +155,14 @@ class SandboxDir:
         The supervisor holds an exclusive lock: acquiring a shared one shows that it has ended.
         """
         try:
-            with self.lock.open("r+") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return None
-        except BlockingIOError:
-            with suppress(OSError, ValueError):
-                return int(self.lock.read_text())
-            return 0
+            with open_file(self.lock) as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    number = file.read(MAX_PID_DIGITS)
+                    return int(number) if number.isdigit() else 0
+        except UNUSABLE:
+            pass
         return None
 
 
@@ -153,10 +184,20 @@ class StateDir:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Serialize the assignment of ports and users, which depends on earlier assignments."""
+        """Serialize the assignment of ports and users, which depends on earlier assignments.
+
+        Raises EngineRefused if another process holds the lock for too long.
+        """
         self.root.mkdir(mode=0o711, parents=True, exist_ok=True)
-        with (self.root / ".turn").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        with os.fdopen(os.open(self.root / ".turn", flags, 0o600), "w") as file:
+            # Sandboxes run as other users if they can, who must not be able to lock it.
+            os.fchmod(file.fileno(), 0o600)
+            ends_at = monotonic() + LOCK_TIMEOUT_SECONDS
+            while not _try_lock(file):
+                if monotonic() > ends_at:
+                    raise EngineRefused(f"Another process has locked {file.name}.")
+                sleep(LOCK_INTERVAL_SECONDS)
             yield
 
 
@@ -169,9 +210,49 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
     draft.replace(path)
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def open_file(path: Path) -> IO[bytes]:
+    """Open a file of a sandbox for reading.
+
+    Without root, services run as the portal's user, and may replace it: nothing but a regular file
+    is opened, as reading a pipe would wait for ever. Raises FileNotFoundError, PermissionError.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
-        return None
-    return found
+        descriptor = os.open(path, flags)
+    except NotADirectoryError as error:
+        raise FileNotFoundError(path) from error
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise PermissionError(f"{path} is not a regular file") from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise PermissionError(f"{path} is not a regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+def _try_lock(file: IO[str]) -> bool:
+    with suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the content of a state file; nothing if it is missing or isn't an object."""
+    try:
+        with open_file(path) as file:
+            found = json.loads(file.read(MAX_STATE_BYTES))
+    except (*UNUSABLE, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_state(entry: Any) -> bool:
+    """Return whether the value is the state of a service, as the supervisor writes it."""
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("pid"), int)
+        and isinstance(entry.get("exit_code", ""), (int, NoneType))
+        and isinstance(entry.get("out_of_memory"), bool)
+    )

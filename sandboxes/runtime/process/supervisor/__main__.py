@@ -210,6 +210,7 @@ def take_lock(directory: SandboxDir) -> bool:
 
 
 def main(path: str, *descriptors: str) -> int:
+    os.umask(0o077)
     # Detached: it outlives the process that started it.
     if os.fork():
         return 0
