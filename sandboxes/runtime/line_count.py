@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+MAX_LINE_LENGTH = 1000
+"""Bytes of a line that are compared with the pattern."""
+
 
 @dataclass(frozen=True)
 class LineCount:
@@ -21,6 +24,5 @@ class LineCount:
     def further(self, lines: Iterable[bytes], read_to: str) -> LineCount:
         """Return the count including `lines`, which follow `self.read_to` and end at `read_to`."""
         matches = re.compile(self.pattern.encode()).match
-        return replace(
-            self, lines=self.lines + sum(map(bool, map(matches, lines))), read_to=read_to
-        )
+        found = sum(1 for line in lines if matches(line[:MAX_LINE_LENGTH]))
+        return replace(self, lines=self.lines + found, read_to=read_to)

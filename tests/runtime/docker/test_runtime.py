@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from sandboxes.runtime import (
     EngineRefused,
+    LineCount,
     NotReady,
     ReadyCheck,
 )
@@ -22,6 +24,7 @@ from tests.harness.runtimes import (
     ignore_step,
     with_service,
 )
+from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.engine
 
@@ -195,3 +198,34 @@ def test_writable_services_share_the_disk_where_a_limit_is_enforced(
     assert disk.options(spec, web) == {}
     disk._driver = "btrfs"
     assert disk.options(spec, store) == {"size": "101M"}, "the image's whole MB are on top"
+
+
+def test_small_files_and_directories_are_measured_as_they_take_space(
+    docker_harness: DockerHarness,
+) -> None:
+    spec, _ = docker_harness.create()
+    nest = "i=0; while [ $i -lt 1500 ]; do mkdir d; echo >f; cd d; i=$((i+1)); done"
+    command = ["sh", "-c", f"cd /home; {nest}"]
+    assert docker_harness.runtime.execute(spec.id, "store", command, TIME_LIMIT)[0] == 0
+    facts = docker_harness.runtime.observe(sizes=True)[spec.id]
+    if facts.files is None:
+        pytest.skip("this process can't read the engine's directory")
+    assert 3000 <= facts.files < 3100
+    assert facts.disk_mb is not None and 11 < facts.disk_mb < 14
+
+
+def test_of_a_large_log_only_the_end_is_kept_in_memory(docker_harness: DockerHarness) -> None:
+    write = "head -c 3000000 /dev/zero; seq 100000; exec sleep 300"
+    spec = with_service(docker_harness.spec(), "store", command=["sh", "-c", write])
+    runtime = docker_harness.runtime
+    runtime.create(spec, ignore_step, TIME_LIMIT)
+    wait_for(lambda: "100000" in runtime.logs(spec.id, "store", 1), "it has written its log")
+    tracemalloc.start()
+    log = runtime.logs(spec.id, "store", 200_000)
+    counted = runtime.count_lines({spec.id: LineCount("store", r"\d+")})[spec.id]
+    _now, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(log) <= 256 * 1024 and log.endswith("99999\n100000\n")
+    assert 0 < counted.lines <= 100_000
+    assert runtime.count_lines({spec.id: counted})[spec.id].lines == counted.lines
+    assert peak < 60_000_000
