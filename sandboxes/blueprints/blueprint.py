@@ -41,8 +41,8 @@ class Secret:
 class Endpoint:
     """A port shown to developers, as a URL that contains `{host}` and `{port}`.
 
-    `openapi` is the path of the API's OpenAPI document and `bearer` the credential to send;
-    both are optional.
+    `openapi` is the path of the API's OpenAPI document, `bearer` the credential to send, and
+    `identity` the path at which the API proves that it has this credential; all are optional.
     """
 
     service: str
@@ -50,6 +50,7 @@ class Endpoint:
     url: str
     openapi: str = ""
     bearer: str = ""
+    identity: str = ""
 
     @property
     def address_key(self) -> str:

@@ -95,6 +95,7 @@ class Endpoint(StrictModel):
     url: str = "http://{host}:{port}"
     openapi: UrlPath = ""
     bearer: str = ""
+    identity: UrlPath = ""
 
 
 class Credential(StrictModel):

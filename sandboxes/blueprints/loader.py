@@ -88,7 +88,7 @@ def _describe_failure(error: Exception) -> Iterator[Violation]:
 def _blueprint(parsed: ComposeFile, folder: Path) -> Blueprint:
     section = parsed.sandbox
     endpoints = {
-        name: Endpoint(item.service, item.port, item.url, item.openapi, item.bearer)
+        name: Endpoint(item.service, item.port, item.url, item.openapi, item.bearer, item.identity)
         for name, item in section.endpoints.items()
     }
     return Blueprint(

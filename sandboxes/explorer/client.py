@@ -7,15 +7,19 @@ limited, since the response comes from untrusted software.
 
 from __future__ import annotations
 
+import hmac
 import re
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from sandboxes import blueprints
+from sandboxes.blueprints.blueprint import Endpoint
 from sandboxes.lib import http_client
 from sandboxes.lib.concurrency import ConcurrencyLimit
 from sandboxes.lib.exceptions import StateConflict, Unavailable, ValidationFailed
+from sandboxes.lib.tcp_traffic import Traffic
 from sandboxes.models import Sandbox, State
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -30,6 +34,11 @@ HIDDEN_HEADERS = {"connection", "keep-alive", "set-cookie", "transfer-encoding"}
 TARGET_PATTERN = re.compile(r"/(?!/)[!-\"$-~]*")
 """Printable ASCII without a space or `#`, so that it can't end a line or name another host."""
 
+PORTAL_HEADER = "Sandbox-Portal"
+"""Marks requests that the portal sends unasked, so that APIs can leave them out of their logs."""
+IDENTITY_CONTEXT = "sandbox-identity:"
+MAX_PROOF_BYTES = 1024
+
 concurrency_limit = ConcurrencyLimit.share_of_web_threads(1 / 3, per_user=2)
 page_limit = ConcurrencyLimit.share_of_web_threads(1 / 3, per_user=2)
 """Pages and downloads that hold what a sandbox sent, each up to about 25 MB."""
@@ -42,6 +51,8 @@ class ApiRequest:
     method: str
     target: str
     body: bytes = b""
+    automatic: bool = False
+    """Whether the portal sends it unasked. It is marked, and isn't counted as activity."""
 
 
 @dataclass(frozen=True)
@@ -85,27 +96,11 @@ def send(sandbox: Sandbox, request: ApiRequest) -> ApiResponse:
     """Send the request. Raises StateConflict, ValidationFailed, Unavailable."""
     base_url = api_base_url(sandbox)
     _validate(request)
+    key = _key(sandbox)
     with concurrency_limit.slot(sandbox.owner_id):
-        try:
-            response = http_client.send(
-                request.method,
-                base_url + request.target,
-                headers=_headers(sandbox, request),
-                body=request.body,
-                limits=http_client.Limits(TIMEOUT_SECONDS, MAX_RESPONSE_BYTES),
-            )
-        except http_client.TimedOut:
-            raise Unavailable(
-                f"The sandbox did not respond within {TIMEOUT_SECONDS:g} seconds."
-            ) from None
-        except http_client.ConnectionFailed:
-            words = (
-                f"The portal can't reach the sandbox at {urlsplit(base_url).netloc}. "
-                "It may still be reachable from your machine."
-            )
-            raise Unavailable(words) from None
-        except http_client.InvalidResponse:
-            raise Unavailable("The sandbox sent an invalid HTTP response.") from None
+        if key:
+            _verify_identity(sandbox, base_url, key)
+        response = _exchange(sandbox, base_url, request, _headers(request, key))
     return ApiResponse(
         response.status,
         _visible_headers(response.headers),
@@ -113,6 +108,60 @@ def send(sandbox: Sandbox, request: ApiRequest) -> ApiResponse:
         response.complete,
         response.seconds,
     )
+
+
+def _exchange(
+    sandbox: Sandbox,
+    base_url: str,
+    request: ApiRequest,
+    headers: http_client.Headers,
+    max_bytes: int = MAX_RESPONSE_BYTES,
+) -> http_client.Response:
+    traffic = [Traffic()]
+    try:
+        return http_client.send(
+            request.method,
+            base_url + request.target,
+            headers=headers,
+            body=request.body,
+            limits=http_client.Limits(TIMEOUT_SECONDS, max_bytes),
+            on_traffic=traffic.append,
+        )
+    except http_client.TimedOut:
+        raise Unavailable(
+            f"The sandbox did not respond within {TIMEOUT_SECONDS:g} seconds."
+        ) from None
+    except http_client.ConnectionFailed:
+        words = (
+            f"The portal can't reach the sandbox at {urlsplit(base_url).netloc}. "
+            "It may still be reachable from your machine."
+        )
+        raise Unavailable(words) from None
+    except http_client.InvalidResponse:
+        raise Unavailable("The sandbox sent an invalid HTTP response.") from None
+    finally:
+        if request.automatic:
+            own = Sandbox.objects.filter(pk=sandbox.pk)
+            own.add_portal_traffic(received=traffic[-1].sent, sent=traffic[-1].received)
+
+
+def _verify_identity(sandbox: Sandbox, base_url: str, key: str) -> None:
+    """Raise Unavailable unless the server proves that it has the key, without being told it.
+
+    The port of a sandbox that has stopped may belong to another program by now.
+    """
+    endpoint = _endpoint(sandbox)
+    if not endpoint.identity:
+        return
+    challenge = secrets.token_hex(32)
+    request = ApiRequest("GET", f"{endpoint.identity}?challenge={challenge}", automatic=True)
+    response = _exchange(sandbox, base_url, request, _headers(request), MAX_PROOF_BYTES)
+    proof = hmac.digest(key.encode(), f"{IDENTITY_CONTEXT}{challenge}".encode(), "sha256").hex()
+    if not hmac.compare_digest(response.body.strip(), proof.encode()):
+        raise Unavailable(
+            f"The server at {urlsplit(base_url).netloc} isn't this sandbox, so the portal didn't "
+            "send it the API key. The sandbox may have stopped a moment ago."
+        )
 
 
 def _validate(request: ApiRequest) -> None:
@@ -128,12 +177,24 @@ def _validate(request: ApiRequest) -> None:
         raise ValidationFailed("body", f"Send at most {MAX_REQUEST_BYTES // 1024} kB.")
 
 
-def _headers(sandbox: Sandbox, request: ApiRequest) -> list[tuple[str, str]]:
+def _endpoint(sandbox: Sandbox) -> Endpoint:
+    blueprint = blueprints.load(sandbox.blueprint)
+    return blueprint.endpoints[blueprint.openapi_endpoint]
+
+
+def _key(sandbox: Sandbox) -> str:
     blueprint = blueprints.load(sandbox.blueprint)
     own = blueprint.fill_credentials(sandbox.secrets, sandbox.addresses)
-    headers = [("Accept", "application/json"), ("User-Agent", "sandbox-portal")]
-    headers.append(("Accept-Encoding", "identity"))
-    if key := own.get(blueprint.endpoints[blueprint.openapi_endpoint].bearer):
+    return own.get(_endpoint(sandbox).bearer, "")
+
+
+def _headers(request: ApiRequest, key: str = "") -> list[tuple[str, str]]:
+    headers = [("Accept", "application/json"), ("Accept-Encoding", "identity")]
+    if request.automatic:
+        headers += [("User-Agent", "sandbox-portal"), (PORTAL_HEADER, "automatic")]
+    else:
+        headers.append(("User-Agent", "sandbox-portal-explorer"))
+    if key:
         headers.append(("Authorization", f"Bearer {key}"))
     if request.body:
         headers.append(("Content-Type", "application/json"))

@@ -13,9 +13,8 @@ def fetch_openapi(sandbox: Sandbox) -> openapi.Description:
     """Fetch and parse the OpenAPI document. Raises StateConflict, Unavailable."""
     api_base_url(sandbox)
     blueprint = blueprints.load(sandbox.blueprint)
-    response = send(
-        sandbox, ApiRequest("GET", blueprint.endpoints[blueprint.openapi_endpoint].openapi)
-    )
+    path = blueprint.endpoints[blueprint.openapi_endpoint].openapi
+    response = send(sandbox, ApiRequest("GET", path, automatic=True))
     if not response.succeeded:
         raise Unavailable(f"The sandbox returned {response.status} for its OpenAPI document.")
     if not response.complete:

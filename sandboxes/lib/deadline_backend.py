@@ -13,12 +13,19 @@ from typing import Any
 
 import httpcore2
 
+from sandboxes.lib import tcp_traffic
+from sandboxes.lib.tcp_traffic import Traffic
+
 
 class DeadlineBackend(httpcore2.SyncBackend):
     """Network backend whose connections all end at one deadline, in seconds from now."""
 
     def __init__(self, seconds: float) -> None:
         self._ends_at = monotonic() + seconds
+        self.traffic = Traffic()
+        """Of all connections that were closed."""
+        self.max_received: float = float("inf")
+        """Bytes that may be received in all, headers and the framing of bodies included."""
 
     def connect_tcp(
         self,
@@ -48,7 +55,11 @@ class _Stream(httpcore2.NetworkStream):
         self._deadline = deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
-        return self._stream.read(max_bytes, self._left(httpcore2.ReadTimeout))
+        received = self._stream.read(max_bytes, self._left(httpcore2.ReadTimeout))
+        self._deadline.max_received -= len(received)
+        if self._deadline.max_received < 0:
+            raise httpcore2.RemoteProtocolError("the response has too much besides its body")
+        return received
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
         # In chunks: the time limit applies to each call of the socket alone.
@@ -56,6 +67,9 @@ class _Stream(httpcore2.NetworkStream):
             self._stream.write(buffer[start : start + 16384], self._left(httpcore2.WriteTimeout))
 
     def close(self) -> None:
+        connection = self._stream.get_extra_info("socket")
+        if connection is not None:
+            self._deadline.traffic += tcp_traffic.measure(connection)
         self._stream.close()
 
     def start_tls(

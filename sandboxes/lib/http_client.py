@@ -7,7 +7,7 @@ that sends one byte now and then holds no thread, and one that sends without end
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from time import monotonic
@@ -17,8 +17,14 @@ from urllib.request import getproxies, proxy_bypass
 import httpcore2
 
 from sandboxes.lib.deadline_backend import DeadlineBackend
+from sandboxes.lib.tcp_traffic import Traffic
 
 Headers = Sequence[tuple[str, str]]
+
+MAX_OVERHEAD_BYTES = 512 * 1024
+"""For the headers of a response, and for the framing of its body."""
+MAX_CHUNKS = 20_000
+"""A response of one byte per chunk would take seconds of CPU time."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +86,13 @@ def send(
     limits: Limits,
     backend: type[DeadlineBackend] = DeadlineBackend,
     use_proxies: bool = False,
+    on_traffic: Callable[[Traffic], object] = lambda _: None,
 ) -> Response:
     """Send one request and return its response.
 
     `backend` decides which address a name leads to. Proxies of the environment (HTTP_PROXY and
-    relatives) are used only with `use_proxies`.
+    relatives) are used only with `use_proxies`. `on_traffic` is told how much was sent and
+    received, also if the request fails.
 
     Raises TimedOut, ConnectionFailed, InvalidResponse, the OSError that a backend raises, and
     ValueError if the URL can't be sent.
@@ -98,9 +106,11 @@ def send(
         port=parts.port,
         target=target.encode("ascii"),
     )
+    network = backend(limits.seconds)
+    network.max_received = limits.max_bytes + MAX_OVERHEAD_BYTES
     try:
         with (
-            _pool(parts, backend(limits.seconds), use_proxies) as pool,
+            _pool(parts, network, use_proxies) as pool,
             pool.stream(method, address, headers=headers, content=body) as response,
         ):
             content, complete = _read(response, limits)
@@ -112,6 +122,8 @@ def send(
         raise ConnectionFailed(str(error) or type(error).__name__) from error
     except (httpcore2.ProtocolError, httpcore2.UnsupportedProtocol) as error:
         raise InvalidResponse(str(error) or type(error).__name__) from error
+    finally:
+        on_traffic(network.traffic)
 
 
 def _pool(
@@ -141,9 +153,9 @@ def _credentials(address: SplitResult) -> tuple[str, str] | None:
 def _read(response: httpcore2.Response, limits: Limits) -> tuple[bytes, bool]:
     body = bytearray()
     try:
-        for chunk in response.iter_stream():
+        for number, chunk in enumerate(response.iter_stream()):
             body += chunk
-            if len(body) > limits.max_bytes:
+            if len(body) > limits.max_bytes or number > MAX_CHUNKS:
                 return bytes(body[: limits.max_bytes]), False
     except httpcore2.ReadTimeout:
         if not limits.keep_partial:

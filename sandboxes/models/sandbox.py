@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from sandboxes.encryption.fields import EncryptedJSONField
 from sandboxes.lib import clock
@@ -60,6 +60,13 @@ class SandboxQuerySet(ClaimQuerySet["Sandbox"]):
 
     def ended(self) -> SandboxQuerySet:
         return self.filter(ended_at__isnull=False)
+
+    def add_portal_traffic(self, received: int, sent: int) -> None:
+        """Record traffic of the portal's own requests, so that it doesn't count as activity."""
+        self.update(
+            portal_received_bytes=F("portal_received_bytes") + received,
+            portal_sent_bytes=F("portal_sent_bytes") + sent,
+        )
 
     def newest_first(self) -> SandboxQuerySet:
         return self.order_by("-created_at", "-id")
@@ -133,6 +140,9 @@ class Sandbox(models.Model):
     """Published ports: `"service:port"` to `"host:port"`."""
     traffic_bytes = models.BigIntegerField(default=0, editable=False)
     """Traffic counter of the runtime at the last activity."""
+    portal_received_bytes = models.BigIntegerField(default=0, db_default=0, editable=False)
+    portal_sent_bytes = models.BigIntegerField(default=0, db_default=0, editable=False)
+    """Traffic of the portal's own requests that no sweep has taken into account yet."""
     secrets = EncryptedJSONField(default=dict, blank=True, editable=False)
     problem = models.CharField(
         max_length=300, blank=True, default="", db_default="", editable=False

@@ -5,38 +5,58 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from django.db.models import F
+
 from sandboxes import blueprints
 from sandboxes.core.reaper_policy import (
     Observation,
 )
 from sandboxes.lib import clock
 from sandboxes.models import Sandbox, State
-from sandboxes.runtime import ProbeResult, SandboxFacts, get_runtime
+from sandboxes.runtime import NetworkBytes, ProbeResult, SandboxFacts, get_runtime
 
 TRAFFIC_NOISE_BYTES = 256
 """Less than one HTTP response, more than the traffic of an unused network between two sweeps."""
-
-
 PROBE_SECONDS = 2.5
 """How long a sandbox may take to respond to a sweep; a worker that repairs it is more patient."""
+NO_TRAFFIC = NetworkBytes(0, 0)
+
+
+def portal_traffic() -> dict[int, NetworkBytes]:
+    """Return the traffic of the portal's own requests by sandbox, read after the observation."""
+    noted = Sandbox.objects.live().filter(portal_sent_bytes__gt=0)
+    rows = noted.values_list("pk", "portal_received_bytes", "portal_sent_bytes")
+    return {pk: NetworkBytes(received, sent) for pk, received, sent in rows}
 
 
 def apply_facts(
-    row: Sandbox, facts: SandboxFacts, probe: ProbeResult | None = None
+    row: Sandbox,
+    facts: SandboxFacts,
+    probe: ProbeResult | None = None,
+    portal: NetworkBytes = NO_TRAFFIC,
 ) -> tuple[str, ...]:
     """Update the row without saving it; return the names of the changed fields.
 
-    Traffic counts as activity, except that of the probe. Published ports may change when the engine
-    restarts; a service that doesn't run has none.
+    Traffic counts as activity, except that of the probe and of the portal's own requests. Published
+    ports may change when the engine restarts; a service that doesn't run has none.
+
+    The row was read before the engine was observed, and `portal` afterwards: what the portal sent
+    in between may be in the observation or in the next one, so it is left out of both.
     """
     values: dict[str, Any] = {}
     if facts.traffic_bytes is not None:
         # A counter that decreased has restarted at zero.
         restarted = facts.traffic_bytes < row.traffic_bytes
-        new_bytes = facts.traffic_bytes - (0 if restarted else row.traffic_bytes)
-        if new_bytes >= TRAFFIC_NOISE_BYTES and row.state == State.RUNNING:
+        own = NetworkBytes(row.portal_received_bytes, row.portal_sent_bytes)
+        used = _without(facts, portal) - (0 if restarted else row.traffic_bytes)
+        if used >= TRAFFIC_NOISE_BYTES and row.state == State.RUNNING:
             values |= {"last_activity_at": clock.now_or_later(row.last_activity_at)}
-        if restarted or new_bytes >= TRAFFIC_NOISE_BYTES:
+        if own.sent:
+            values |= {
+                "portal_received_bytes": F("portal_received_bytes") - own.received,
+                "portal_sent_bytes": F("portal_sent_bytes") - own.sent,
+            }
+        if restarted or own.sent or used >= TRAFFIC_NOISE_BYTES:
             values |= {"traffic_bytes": facts.traffic_bytes}
         if probe and probe.traffic_bytes and probe.traffic_bytes > facts.traffic_bytes:
             counted = values.get("traffic_bytes", row.traffic_bytes)
@@ -49,6 +69,13 @@ def apply_facts(
     for name, value in values.items():
         setattr(row, name, value)
     return tuple(values)
+
+
+def _without(facts: SandboxFacts, own: NetworkBytes) -> int:
+    """Return the traffic counter as it would be without these bytes."""
+    if facts.network:
+        return facts.network.without(own).activity_bytes
+    return (facts.traffic_bytes or 0) - own.sent
 
 
 def observe_row(

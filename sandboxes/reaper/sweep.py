@@ -30,7 +30,13 @@ from sandboxes.metrics import outcomes
 from sandboxes.models import EndReason, Sandbox, SandboxWarning, State
 from sandboxes.models.runtime_settings import config
 from sandboxes.reaper import housekeeping
-from sandboxes.reaper.observe import apply_facts, observe_row, probe
+from sandboxes.reaper.observe import (
+    NO_TRAFFIC,
+    apply_facts,
+    observe_row,
+    portal_traffic,
+    probe,
+)
 from sandboxes.runtime import ProbeResult, RuntimeFailure, SandboxFacts, get_runtime
 from sandboxes.usage import sampling
 from sandboxes.worker import tasks as worker_tasks
@@ -180,11 +186,13 @@ class Sweep:
         self, rows: list[Sandbox], observed: Mapping[str, SandboxFacts]
     ) -> None:
         """Save what changed, with one statement for each combination of state and fields."""
+        portal = portal_traffic()
         changed: dict[tuple[str, tuple[str, ...]], list[Sandbox]] = defaultdict(list)
         for row in rows:
             facts = observed.get(row.public_id)
             if facts and row.state in (State.RUNNING, State.POOLED):
-                fields = apply_facts(row, facts, self.probes.get(row.public_id))
+                own = portal.get(row.pk, NO_TRAFFIC)
+                fields = apply_facts(row, facts, self.probes.get(row.public_id), own)
                 changed[row.state, fields].append(row)
         for (state, columns), group in changed.items():
             if columns and not self.dry_run:

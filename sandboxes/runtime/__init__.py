@@ -32,6 +32,7 @@ from sandboxes.runtime.errors import (
     ServiceNotFound,
 )
 from sandboxes.runtime.line_count import LineCount
+from sandboxes.runtime.network_bytes import NetworkBytes
 from sandboxes.runtime.registry import RUNTIMES, get_runtime, is_isolated
 from sandboxes.runtime.specs import ProcessSpec, ReadyCheck, SandboxSpec, ServiceSpec
 
@@ -43,6 +44,7 @@ __all__ = [
     "EngineUnreachable",
     "ImageMissing",
     "LineCount",
+    "NetworkBytes",
     "NotReady",
     "ProbeResult",
     "ProcessSpec",

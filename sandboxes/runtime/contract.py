@@ -10,6 +10,7 @@ from typing import Protocol
 
 from sandboxes.runtime.host_resources import HostResources
 from sandboxes.runtime.line_count import LineCount
+from sandboxes.runtime.network_bytes import NetworkBytes
 from sandboxes.runtime.specs import ReadyCheck, SandboxSpec
 
 
@@ -56,8 +57,12 @@ class SandboxFacts:
 
     Starts at 0 after a restart of the engine.
     """
+    network: NetworkBytes | None = None
+    """From which `traffic_bytes` follows; None if only that is known."""
     disk_mb: float | None = None
     """Disk space in MB used by the sandbox's files; None if this observation didn't measure it."""
+    files: int | None = None
+    """Number of files and directories; None if this observation didn't count them."""
 
     @property
     def alive(self) -> bool:
@@ -140,8 +145,8 @@ class Runtime(Protocol):
         """Return the sandboxes of this instance that have any object on the engine, by id.
 
         `only` restricts the result to one sandbox. The number of engine calls doesn't grow with the
-        number of sandboxes. `sizes` also measures `disk_mb`, which takes the engine longer. Raises
-        EngineUnreachable.
+        number of sandboxes. `sizes` also measures `disk_mb` and, if possible, `files`, of as many
+        sandboxes as there is time for. Raises EngineUnreachable.
         """
         ...
 

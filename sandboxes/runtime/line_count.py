@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-MAX_LINE_LENGTH = 1000
+MAX_LINE_LENGTH = 4000
 """Bytes of a line that are compared with the pattern."""
 
 

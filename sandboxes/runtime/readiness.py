@@ -11,7 +11,7 @@ from time import monotonic
 from sandboxes.runtime import NotReady, ReadyCheck, ServiceFacts, ServiceState
 
 MAX_STATUS_LINE_BYTES = 1024
-STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r\n]")
+STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})( [^\r\n]*)?\r?\n")
 WAITING_INTERVAL_SECONDS = 0.2
 
 

@@ -130,7 +130,8 @@ def read_table(
 
 def _page(sandbox: Sandbox, listing: Operation, cursor: str) -> dict[str, Any]:
     asked = {"query.limit": str(PAGE_SIZE), "query.cursor": cursor}
-    response = explorer.send(sandbox, explorer.ApiRequest("GET", listing.target(asked)))
+    request = explorer.ApiRequest("GET", listing.target(asked), automatic=True)
+    response = explorer.send(sandbox, request)
     if not response.succeeded:
         raise Unavailable(f"The sandbox returned {response.status} for this list.")
     try:

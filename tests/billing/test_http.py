@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import socket
 from datetime import UTC, datetime
@@ -187,6 +188,7 @@ def test_each_request_is_one_line_of_json_in_the_log(packages: Path) -> None:
         client.get("/v1/nothing/é%0A?a=b", headers={"Request-Id": "mine"})
         client.delete("/v1/plans", headers={"User-Agent": "sandbox-portal"})
         client.get("/healthz")
+        client.get("/v1/nothing", headers={"Sandbox-Portal": "automatic"})
         client.get("/readyz")
         lines = log().splitlines()
     first, second = map(json.loads, lines[-3:-1])
@@ -230,3 +232,14 @@ def test_the_documentation_loads_only_local_files(reader: ApiClient) -> None:
 )
 def test_no_other_file_is_served(reader: ApiClient, path: str) -> None:
     assert_problem(httpx2.get(f"{reader.base_url}{path}"), 404)
+
+
+def test_the_api_proves_that_it_has_its_key_without_telling_it(reader: ApiClient) -> None:
+    challenge = "0123456789abcdef" * 4
+    response = httpx2.get(f"{reader.base_url}/identity", params={"challenge": challenge})
+    key = reader.headers["authorization"].removeprefix("Bearer ")
+    message = f"sandbox-identity:{challenge}".encode()
+    assert response.text == hmac.digest(key.encode(), message, "sha256").hex()
+    for wrong in ("", "short", challenge.upper()):
+        url = f"{reader.base_url}/identity"
+        assert_problem(httpx2.get(url, params={"challenge": wrong}), 422)

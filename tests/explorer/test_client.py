@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,8 @@ from sandboxes.lib.concurrency import ConcurrencyLimit
 from sandboxes.lib.exceptions import StateConflict, Unavailable, ValidationFailed
 from sandboxes.models import Sandbox
 from tests.fakes.friendbot import raw_server
-from tests.fakes.sandbox_api import Reply, SandboxApi, with_api_address
+from tests.fakes.sandbox_api import KEYS, Reply, SandboxApi, with_api_address
+from tests.fakes.streaming_server import RESPONSES, streaming_server
 from tests.harness.ports import reserve_port
 from tests.helpers.scenarios import launch, reload
 
@@ -164,6 +166,46 @@ def test_a_sandbox_that_is_not_running_gets_no_request(
     with pytest.raises(StateConflict, match="this one is provisioning"):
         explorer.send(waiting, PLANS)
     assert api.asked == []
+
+
+def test_the_key_is_not_sent_to_another_program(sandbox: Sandbox, api: SandboxApi) -> None:
+    """A container has stopped, and another program got its port."""
+    KEYS[api.address] = "sk_test_of_another_sandbox"
+    with pytest.raises(Unavailable, match=f"server at {api.address} isn't this sandbox"):
+        explorer.send(sandbox, PLANS)
+    assert api.asked == []
+
+
+@pytest.mark.parametrize("name", RESPONSES)
+@pytest.mark.usefixtures("hasty")
+def test_a_foreign_server_gets_only_a_challenge(sandbox: Sandbox, name: str) -> None:
+    with streaming_server(RESPONSES[name]) as address, pytest.raises(Unavailable):
+        explorer.send(with_api_address(sandbox, address), PLANS)
+
+
+def test_only_requests_of_the_portal_itself_are_marked(sandbox: Sandbox, api: SandboxApi) -> None:
+    explorer.send(sandbox, PLANS)
+    explorer.fetch_openapi(sandbox)
+    sent, fetched = api.asked
+    assert "sandbox-portal" not in sent.headers
+    assert sent.headers["user-agent"] == "sandbox-portal-explorer"
+    assert fetched.headers["sandbox-portal"] == "automatic"
+
+
+@pytest.mark.usefixtures("hasty")
+def test_traffic_of_unasked_requests_is_recorded(sandbox: Sandbox, api: SandboxApi) -> None:
+    explorer.fetch_openapi(sandbox)
+    document = len(json.dumps(api.document))
+    fetched = reload(sandbox)
+    assert document < fetched.portal_sent_bytes < document + 5000
+    assert 500 < fetched.portal_received_bytes < 5000
+    api.replies["/v1/plans"] = Reply(body=b"x" * 500_000)
+    explorer.send(sandbox, PLANS)
+    assert reload(sandbox).portal_sent_bytes < document + 10_000
+    api.replies["/openapi.json"] = Reply(drips=True)
+    with pytest.raises(Unavailable):
+        explorer.fetch_openapi(sandbox)
+    assert reload(sandbox).portal_received_bytes > fetched.portal_received_bytes
 
 
 def test_hop_by_hop_and_cookie_headers_are_hidden(sandbox: Sandbox, api: SandboxApi) -> None:

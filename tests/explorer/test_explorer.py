@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -170,6 +171,41 @@ def test_unusual_items_are_shown_in_a_table(web: Client, sandbox: Sandbox, api: 
     page = web.get(address(sandbox), {"table": "listPlans"}).content.decode()
     assert "&lt;b&gt;" in page and "<b>" not in page
     assert "9" * 100 not in page.partition("<dialog")[0]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "0001-01-01T00:00:00+14:00",
+        "0001-01-01T00:00:00Z",
+        "9999-12-31T23:59:59-14:00",
+        "9999-12-31T23:59:59.999999Z",
+        "2026-02-30T00:00:00Z",
+        "2026-01-01T24:00:00+99:99",
+        "\u0662\u0660\u0662\u0666-01-01T00:00:00Z",
+        "\0",
+        "\ud800",
+        "x" * 500_000,
+        '"' + '\\"' * 100_000,
+        True,
+        1e308,
+        10**4000,
+        {"id": {"id": [None]}},
+        [[[]]] * 1000,
+    ],
+)
+def test_any_value_can_be_in_any_place_of_a_table(
+    web: Client, sandbox: Sandbox, api: SandboxApi, value: Any
+) -> None:
+    columns = ("id", "name", "amount", "created_at", "trial_days", "active", "updated_at")
+    page = {"data": [dict.fromkeys(columns, value)], "total": value, "next_cursor": value}
+    api.replies["/v1/plans"] = Reply(body=json.dumps(page).encode())
+    began = time.process_time()
+    for asked in ({"table": "list_plans"}, {"row": ascii(value)[:100]}):
+        response = web.get(address(sandbox), asked)
+        assert response.status_code == 200
+        assert len(response.content) < 2_000_000
+    assert time.process_time() - began < 5
 
 
 def test_large_and_binary_responses_are_truncated(

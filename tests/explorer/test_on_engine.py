@@ -7,6 +7,7 @@ import os
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from html import unescape
 from ipaddress import IPv4Network
@@ -19,12 +20,15 @@ from django.test import Client
 from django.urls import reverse
 
 from sandboxes.models import Sandbox
+from sandboxes.reaper.observe import TRAFFIC_NOISE_BYTES
+from sandboxes.runtime import NetworkBytes
 from sandboxes.runtime.docker import DockerRuntime
 from sandboxes.views.sandbox_card import Card
 from sandboxes.views.snippets import snippets
 from tests.billing.test_on_engine import Sandbox as RealSandbox
 from tests.billing.test_on_engine import launch
 from tests.helpers import scenarios
+from tests.helpers.scenarios import reload
 from tests.helpers.web import HTMX, text
 
 if TYPE_CHECKING:
@@ -111,6 +115,31 @@ def test_env_file(pieces: dict[str, str], tmp_path: Path) -> None:
     call = 'curl -s -H "Authorization: Bearer $API_KEY" "$API_URL/v1/plans"'
     said = output("sh", "-c", f"set -a; . {tmp_path}/.env; {call}")
     assert json.loads(said)["total"] == 5
+
+
+def test_opening_the_explorer_is_not_activity(
+    web: Client, sandbox: Sandbox, real: RealSandbox
+) -> None:
+    def used() -> tuple[int, int]:
+        """Return how much was sent to all, and to all but the portal."""
+        time.sleep(0.3)  # For the last packets of closed connections.
+        row, facts = reload(sandbox), real.runtime.observe(real.id)[real.id]
+        own = NetworkBytes(row.portal_received_bytes, row.portal_sent_bytes)
+        assert facts.network
+        return facts.network.activity_bytes, facts.network.without(own).activity_bytes
+
+    logged = real.runtime.logs(real.id, "api", 1000)
+    everyone, others = used()
+    for _ in range(5):
+        assert web.get(reverse("explorer", args=[sandbox.public_id])).status_code == 200
+    later, without_portal = used()
+    assert later > everyone + 5000
+    assert without_portal - others < TRAFFIC_NOISE_BYTES
+    assert real.runtime.logs(real.id, "api", 1000) == logged
+    sent = {"operation": "get_a_plan", "path.id": "plan_team"}
+    web.post(reverse("explorer-send", args=[sandbox.public_id]), sent, headers=HTMX)
+    assert used()[1] - without_portal >= TRAFFIC_NOISE_BYTES
+    assert "/v1/plans/plan_team" in real.runtime.logs(real.id, "api", 1000)
 
 
 def test_the_explorer_works_on_a_real_sandbox(

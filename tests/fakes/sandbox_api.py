@@ -5,6 +5,7 @@ The memory runtime assigns ports without listeners; `with_api_address` gives a s
 
 from __future__ import annotations
 
+import hmac
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -70,6 +71,7 @@ class SandboxApi(ThreadingHTTPServer):
         self.document: dict[str, Any] = billing_document()
         self.replies: dict[str, Reply] = {}
         self.asked: list[ReceivedRequest] = []
+        """Requests received so far, without those for a proof of identity."""
         self.stopped = Event()
         self.things: dict[str, list[dict[str, Any]]] = {
             "plans": [plan(number) for number in range(12)],
@@ -135,6 +137,10 @@ class Handler(BaseHTTPRequestHandler):
         asked = ReceivedRequest(
             self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body
         )
+        url = urlsplit(self.path)
+        if url.path == "/identity":
+            self._send(Reply(body=proof(self.server.address, url.query.partition("=")[2])))
+            return
         self.server.asked.append(asked)
         self._send(self.server.reply(asked))
 
@@ -179,8 +185,19 @@ def api() -> Iterator[SandboxApi]:
         running.shutdown()
 
 
+KEYS: dict[str, str] = {}
+"""The key that the API at each address has."""
+
+
+def proof(address: str, challenge: str) -> bytes:
+    """Return what proves that the API at this address has its key."""
+    message = f"sandbox-identity:{challenge}".encode()
+    return hmac.digest(KEYS.get(address, "").encode(), message, "sha256").hex().encode()
+
+
 def with_api_address(sandbox: Sandbox, address: str) -> Sandbox:
-    """Return the sandbox with its API at this address."""
+    """Return the sandbox with its API, which has its key, at this address."""
+    KEYS[address] = sandbox.secrets["API_KEY"]
     addresses = {**sandbox.addresses, "api:8080": address}
     Sandbox.objects.filter(pk=sandbox.pk).update(addresses=addresses)
     return reload(sandbox)

@@ -13,6 +13,7 @@ from sandboxes import actions
 from sandboxes.models import EndReason, LimitOverride, Sandbox, State
 from sandboxes.reaper import observe as reaper_observe
 from sandboxes.reaper import sweep as reaper_sweep
+from sandboxes.runtime import get_runtime
 from tests.helpers.scenarios import (
     after_next_observe,
     event_kinds,
@@ -96,6 +97,54 @@ def test_small_responses_add_up_to_traffic(alice, runtime, clock):
         runtime.add_traffic(sandbox.public_id, sent=100)
         sweep()
 
+    assert reload(sandbox).last_activity_at == timezone.now()
+
+
+def portal_sends(sandbox, sent=60_000, *, also_by_developer=0):
+    """Simulate requests of the portal, whose size it knows to a few packets."""
+    get_runtime().add_traffic(sandbox.public_id, sent + also_by_developer)
+    Sandbox.objects.filter(pk=sandbox.pk).add_portal_traffic(sent + 132, sent + 132)
+
+
+def test_a_sandbox_that_only_the_portal_asks_ends_by_idleness(alice, runtime, clock):
+    sandbox = launch(alice, ttl_minutes=120)
+    for _ in range(6):
+        clock.forward(minutes=5)
+        portal_sends(sandbox)
+        sweep()
+
+    assert reload(sandbox).end_reason == EndReason.IDLE
+
+
+def test_a_developers_request_counts_beside_those_of_the_portal(alice, runtime, clock):
+    sandbox = launch(alice)
+    clock.forward(minutes=10)
+    portal_sends(sandbox, also_by_developer=1000)
+    sweep()
+    used_at = timezone.now()
+    assert reload(sandbox).last_activity_at == used_at
+    clock.forward(minutes=10)
+    portal_sends(sandbox)
+    sweep()
+    assert reload(sandbox).last_activity_at == used_at
+
+
+@pytest.mark.parametrize("observed", [True, False])
+def test_requests_of_the_portal_during_a_sweep_are_not_activity(alice, runtime, clock, observed):
+    sandbox = launch(alice)
+    own = Sandbox.objects.filter(pk=sandbox.pk)
+    if observed:
+        runtime.add_traffic(sandbox.public_id, 60_000)
+    after_next_observe(runtime, lambda: own.add_portal_traffic(60_000, 60_000))
+    clock.forward(minutes=10)
+    sweep()
+    if not observed:
+        runtime.add_traffic(sandbox.public_id, 60_000)
+    sweep()
+    assert reload(sandbox).last_activity_at == sandbox.last_activity_at
+
+    runtime.add_traffic(sandbox.public_id, 1000)
+    sweep()
     assert reload(sandbox).last_activity_at == timezone.now()
 
 

@@ -13,7 +13,7 @@ from sandboxes.runtime.directory_tree import DiskUsage, measure, measure_all, re
 
 SECONDS = 30
 LONG = "d" * 200
-NOBODY = 65534
+OTHER_USER = 65534
 
 
 def nest(top: Path, depth: int, name: str = LONG) -> None:
@@ -81,7 +81,7 @@ def test_directories_without_permissions_are_removed_by_their_owner(tmp_path: Pa
     (top / "a" / "b").mkdir(parents=True)
     (top / "a" / "b" / "file").touch()
     # As root, permissions don't matter, so another user owns and removes them.
-    user = NOBODY if os.geteuid() == 0 else os.geteuid()
+    user = OTHER_USER if os.geteuid() == 0 else os.geteuid()
     for path in (top / "a" / "b", top / "a", top, tmp_path):
         os.chown(path, user, -1)
         path.chmod(0o700 if path == tmp_path else 0)

@@ -7,7 +7,7 @@ and traffic if the engine runs on another machine.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -15,7 +15,14 @@ from typing import Any
 
 from docker.errors import APIError
 
-from sandboxes.runtime import Published, SandboxFacts, ServiceFacts, ServiceState
+from sandboxes.runtime import (
+    NetworkBytes,
+    Published,
+    SandboxFacts,
+    ServiceFacts,
+    ServiceState,
+)
+from sandboxes.runtime.directory_tree import DiskUsage
 from sandboxes.runtime.docker.client import (
     CONNECTION_POOL_SIZE,
     EngineClient,
@@ -24,12 +31,12 @@ from sandboxes.runtime.docker.client import (
 )
 from sandboxes.runtime.docker.kernel_counters import (
     MB,
-    NetworkBytes,
     bridge_bytes,
     stats_network_bytes,
 )
 from sandboxes.runtime.docker.names import SANDBOX, SERVICE, Names, label
 from sandboxes.runtime.docker.networks import BRIDGE_OPTION
+from sandboxes.runtime.docker.writable_layers import WritableLayers
 
 Row = dict[str, Any]
 STATES = {
@@ -60,7 +67,8 @@ class EngineObjects:
         return min(times)
 
     @property
-    def disk_mb(self) -> float:
+    def size_mb(self) -> float:
+        """Length of all files in MB, if the engine was asked for sizes."""
         return sum(row.get("SizeRw") or 0 for row in self.containers) / MB
 
     @property
@@ -80,6 +88,7 @@ class Observer:
     engine: EngineClient
     names: Names
     public_host: str
+    layers: WritableLayers
 
     def services(self, sandbox_id: str) -> dict[str, ServiceFacts]:
         """Return one sandbox's services, with one call if all run, without their networks.
@@ -95,19 +104,31 @@ class Observer:
         self, sandbox_id: str | None = None, *, sizes: bool = False
     ) -> dict[str, SandboxFacts]:
         """Return all sandboxes, or one, by ID. Raises EngineUnreachable."""
-        found = self._list_objects(self.names.filters(sandbox_id), sizes)
+        local = sizes and self.layers.are_readable
+        found = self._list_objects(self.names.filters(sandbox_id), sizes and not local)
+        usage = self._disk_usage(found) if local else {}
+        disk_mb = {name: one.megabytes for name, one in usage.items()}
+        if sizes and not local:
+            disk_mb = {name: one.size_mb for name, one in found.items()}
         exits = self._exits(found.values())
-        traffic_by_sandbox = self._traffic(found)
+        bridges = {name: bridge_bytes(one.bridge) for name, one in found.items()}
+        traffic_by_sandbox = self._traffic(found, bridges)
         return {
             name: SandboxFacts(
                 id=name,
                 services=self._services(one, exits),
                 created_at=one.created_at,
                 traffic_bytes=traffic_by_sandbox.get(name),
-                disk_mb=one.disk_mb if sizes else None,
+                network=bridges[name],
+                disk_mb=disk_mb.get(name),
+                files=usage[name].files if name in usage else None,
             )
             for name, one in found.items()
         }
+
+    def _disk_usage(self, found: Mapping[str, EngineObjects]) -> dict[str, DiskUsage]:
+        ids = {name: [row["Id"] for row in one.containers] for name, one in found.items()}
+        return self.layers.measure({name: own for name, own in ids.items() if own})
 
     def _list_objects(self, filters: dict[str, list[str]], sizes: bool) -> dict[str, EngineObjects]:
         found: dict[str, EngineObjects] = defaultdict(EngineObjects)
@@ -192,13 +213,13 @@ class Observer:
             for row in client.containers(filters=self.names.filters()):
                 if one := found.get(label(row, SANDBOX)):
                     one.containers.append(row)
-        return self._traffic(found)
+        return self._traffic(found, {})
 
-    def _traffic(self, found: dict[str, EngineObjects]) -> dict[str, int]:
+    def _traffic(
+        self, found: dict[str, EngineObjects], bridges: Mapping[str, NetworkBytes | None]
+    ) -> dict[str, int]:
         """Return the traffic of each sandbox whose traffic can be read now."""
-        here = {
-            name: traffic for name, one in found.items() if (traffic := bridge_bytes(one.bridge))
-        }
+        here = {name: traffic for name, traffic in bridges.items() if traffic}
         away = [name for name in found if name not in here]
         asked = run_parallel(
             [partial(self._traffic_from_stats, found[name]) for name in away], CONNECTION_POOL_SIZE

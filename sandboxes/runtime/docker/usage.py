@@ -10,7 +10,7 @@ from typing import Any
 
 from docker.errors import APIError
 
-from sandboxes.runtime import Usage
+from sandboxes.runtime import NetworkBytes, Usage
 from sandboxes.runtime.docker.client import (
     CONNECTION_POOL_SIZE,
     EngineClient,
@@ -19,7 +19,6 @@ from sandboxes.runtime.docker.client import (
 )
 from sandboxes.runtime.docker.kernel_counters import (
     CpuMemory,
-    NetworkBytes,
     bridge_bytes,
     cgroup_usage,
     stats_network_bytes,

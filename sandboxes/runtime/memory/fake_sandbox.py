@@ -8,7 +8,14 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from sandboxes.runtime import LineCount, ProbeResult, SandboxFacts, ServiceFacts, Usage
+from sandboxes.runtime import (
+    LineCount,
+    NetworkBytes,
+    ProbeResult,
+    SandboxFacts,
+    ServiceFacts,
+    Usage,
+)
 
 
 @dataclass
@@ -30,6 +37,7 @@ class FakeSandbox:
             services=dict(self.services),
             created_at=self.created_at,
             traffic_bytes=self.traffic_bytes,
+            network=NetworkBytes(self.traffic_bytes, self.traffic_bytes),
             disk_mb=self.disk_mb if sizes else None,
         )
 

@@ -1,4 +1,4 @@
-"""Services without isolation may replace the files of their sandbox, but block nobody."""
+"""Services without isolation may replace files of their sandbox, but don't block the portal."""
 
 from __future__ import annotations
 

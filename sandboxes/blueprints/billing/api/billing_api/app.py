@@ -87,8 +87,9 @@ class Application:
         name = "GET" if method == "HEAD" else method
         if name not in routes:
             raise _not_allowed(method, path, routes)
-        operation = routes[name]
-        return self._run(operation, row_id, environ) if operation else self._respond_openly(path)
+        if operation := routes[name]:
+            return self._run(operation, row_id, environ)
+        return self._respond_openly(path, environ.get("QUERY_STRING", ""))
 
     def _run(self, operation: Operation, row_id: str, environ: Environ) -> Response:
         read_only = operation.method == "GET"
@@ -113,8 +114,10 @@ class Application:
             raise to_problem(error) from error
         return _success(operation, outcome)
 
-    def _respond_openly(self, path: str) -> Response:
+    def _respond_openly(self, path: str, query: str) -> Response:
         """Respond to paths outside the API, which need no key."""
+        if path == "/identity":
+            return health.identity(self._key, query)
         if path == "/healthz":
             return health.healthz()
         if path == "/readyz":

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import hmac
+import re
+from urllib.parse import parse_qsl
+
 import msgspec
 import psycopg2
 from psycopg2.sql import SQL, Identifier
 
 from .database import Cursor, Database, DatabaseUnavailable
-from .web import Response, unavailable
+from .web import Problem, Response, unavailable
 
+CHALLENGE = re.compile(r"[0-9a-f]{64}")
 SEEDED_TABLES = ("plans", "subscribers", "invoices")
 
 
 def healthz() -> Response:
     """Report that the process is running, without checking its dependencies."""
     return Response(body=b'{"status":"ok"}')
+
+
+def identity(key: bytes, query: str) -> Response:
+    """Prove that the API has its key, without telling it.
+
+    The portal asks before it sends the key, as the port of a sandbox that has stopped may
+    belong to another program by now.
+    """
+    challenge = dict(parse_qsl(query)).get("challenge", "")
+    if not CHALLENGE.fullmatch(challenge):
+        raise Problem(422, "challenge: send 64 hexadecimal digits.")
+    proof = hmac.digest(key, f"sandbox-identity:{challenge}".encode(), "sha256").hex()
+    return Response(body=proof.encode(), content_type="text/plain")
 
 
 def readyz(database: Database) -> Response:

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-UNLOGGED_PATHS = {"/healthz", "/readyz"}
+UNLOGGED_PATHS = {"/healthz", "/identity", "/readyz"}
 """Paths whose successful requests are not logged."""
 
 REQUEST_ID = re.compile(r"[\w.:+/=@-]{1,128}", re.ASCII)
@@ -35,7 +35,9 @@ def log_request(environ: dict[str, Any], status: int, request_id: str, started: 
     """Write a line for a request; `started` is in seconds of the monotonic clock."""
     # WSGI passes bytes as Latin-1.
     path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode(errors="replace")
-    if path in UNLOGGED_PATHS and status < HTTPStatus.INTERNAL_SERVER_ERROR:
+    # The portal marks requests that it sends on its own; they aren't the developer's.
+    expected = path in UNLOGGED_PATHS or environ.get("HTTP_SANDBOX_PORTAL")
+    if expected and status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return
     entry = {
         "time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z",
