@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.http import urlencode
 
+from sandboxes.metrics.health import WORKER_OVERDUE_AFTER
 from sandboxes.models import Sandbox, State
 from sandboxes.models.runtime_settings import config
 from sandboxes.operators.overview import OperatorOverview
@@ -111,13 +112,11 @@ def _reaper(overview: OperatorOverview) -> Iterator[Alert]:
 
 
 def _worker(overview: OperatorOverview) -> Iterator[Alert]:
-    if not overview.is_worker_overdue:
+    # Launches that wait for the first worker have an alert of their own.
+    if overview.worker_age is None or abs(overview.worker_age) <= WORKER_OVERDUE_AFTER:
         return
-    if overview.worker_age is None:
-        message = "No worker has reported yet; launches wait. Start `worker`."
-    else:
-        seconds = round(overview.worker_age.total_seconds())
-        message = f"No worker has responded for {seconds} s; launches wait. Restart `worker`."
+    seconds = round(abs(overview.worker_age.total_seconds()))
+    message = f"No worker has responded for {seconds} s; launches wait. Restart `worker`."
     page = sandbox_list(state__exact=State.PENDING)
     yield Alert("worker", message, page, "Start maintenance", _maintenance_page(), is_outage=True)
 

@@ -16,7 +16,7 @@ from math import inf
 from sandboxes.core import capacity
 from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
-from sandboxes.metrics.health import SWEEP_OVERDUE_AFTER, WORKER_OVERDUE_AFTER
+from sandboxes.metrics.health import SWEEP_OVERDUE_AFTER
 from sandboxes.models import (
     NON_TERMINAL,
     AuditEntry,
@@ -214,10 +214,6 @@ class OperatorOverview:
         """Time since a worker last reported; None if no worker ever did."""
         last = self.worker.last_heartbeat_at
         return self.now - last if last else None
-
-    @property
-    def is_worker_overdue(self) -> bool:
-        return self.worker_age is None or abs(self.worker_age) > WORKER_OVERDUE_AFTER
 
     @property
     def is_engine_unreachable(self) -> bool:
