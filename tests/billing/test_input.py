@@ -76,6 +76,14 @@ def test_a_description_may_have_several_lines(api: ApiClient) -> None:
         assert api.ok("PATCH", f"/v1/{path}", json=lines)["description"] == lines["description"]
 
 
+def test_the_field_is_named_whatever_its_value_says(reader: ApiClient) -> None:
+    for value in ("Object missing required field `name`", "x - at `$.name`", "`$.name`\n"):
+        response = reader.patch("/v1/payments/pay_007", json={"status": value})
+        assert_problem(response, 422, field="status")
+        named = reader.patch("/v1/plans/plan_team", json={value: 1})
+        assert_problem(named, 422, "unknown field", field=value)
+
+
 NUMBERS = ["1.0", "1e1", "1e400", "-1", "true", '"1"', "9" * 5000, "0x1", "[1]", "NaN", "1_0"]
 
 

@@ -77,15 +77,10 @@ EXAMPLE_IDS = {
 """Seeded rows whose status allows the operation, whichever examples were sent before."""
 
 EXAMPLE_BODIES = {
-    "createPlan": {
-        "name": "Enterprise",
-        "amount": "499.00",
-        "currency": "EUR",
-        "billing_interval": "month",
-    },
+    "createPlan": {"name": "Enterprise", "amount": "49.00", "currency": "AUD"},
     "updatePlan": {"name": "Team plus"},
     "createSubscriber": {"name": "Ada Lovelace", "email": "ada@example.com", "country": "GB"},
-    "updateSubscriber": {"company": "Analytical Engines"},
+    "updateSubscriber": {"name": "Ada Lovelace"},
     "createSubscription": {"subscriber_id": "sub_010", "plan_id": "plan_team"},
     "updateSubscription": {"cancel_at_period_end": True},
     "cancelSubscription": {"at_period_end": False},

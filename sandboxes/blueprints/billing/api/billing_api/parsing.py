@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Any, get_args, get_type_hints
 from urllib.parse import parse_qsl
 
@@ -13,9 +14,11 @@ from .web import Operation, Problem, invalid
 
 # msgspec names the field in a path at the end of the message or, for a missing or unknown
 # field, in the message itself.
-FIELD_PATH = re.compile(r" - at `\$\.?(?P<field>[^`]*)`$")
-FIELD_NAME = re.compile(r"(?P<error>missing required|unknown) field `(?P<field>[^`]*)`")
-FIELD_MESSAGES = {"missing required": "required", "unknown": "unknown field"}
+FIELD_PATH = re.compile(r" - at `\$\.?(?P<field>[^`]*)`\Z")
+FIELD_NAME = re.compile(
+    r"Object (?P<error>missing required|contains unknown) field `(?P<field>.*)`", re.DOTALL
+)
+FIELD_MESSAGES = {"missing required": "required", "contains unknown": "unknown field"}
 TYPE = re.compile(r"`([a-z]+)(?: \| null)?`")
 TYPE_NAMES = {
     "str": "a string",
@@ -65,7 +68,8 @@ def parse_query(operation: Operation, query: str) -> Any:
             raise invalid(name, "unknown parameter")
         return None
     if len(values) < len(pairs):
-        raise Problem(422, "Each parameter can be given only once.")
+        [(name, _)] = Counter(name for name, _ in pairs).most_common(1)
+        raise invalid(name, "can be given only once")
     for name, value in pairs:
         if CONTROL.search(value):
             raise invalid(name, "must not contain NUL or other control characters")
@@ -86,7 +90,7 @@ def _decode(wanted: type, value: str) -> Moment:
 def _to_problem(error: msgspec.ValidationError, model: Any, source: str) -> Problem:
     """Return a 422 problem for the first error that msgspec found."""
     text = str(error)
-    if match := FIELD_NAME.search(text):
+    if match := FIELD_NAME.match(text):
         return invalid(match["field"], FIELD_MESSAGES[match["error"]])
     field = path["field"] if (path := FIELD_PATH.search(text)) else ""
     return invalid(field or source, _expectation(FIELD_PATH.sub("", text), model, field))
