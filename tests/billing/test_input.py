@@ -76,7 +76,7 @@ def test_a_description_may_have_several_lines(api: ApiClient) -> None:
         assert api.ok("PATCH", f"/v1/{path}", json=lines)["description"] == lines["description"]
 
 
-def test_the_field_is_named_whatever_its_value_says(reader: ApiClient) -> None:
+def test_the_field_is_named_even_if_its_value_looks_like_a_message(reader: ApiClient) -> None:
     for value in ("Object missing required field `name`", "x - at `$.name`", "`$.name`\n"):
         response = reader.patch("/v1/payments/pay_007", json={"status": value})
         assert_problem(response, 422, field="status")
