@@ -70,6 +70,18 @@ try:
 except OSError as error:
     print(f"{error.strerror} after {created} files")
 """
+DIRECTORIES = """
+import os, time
+ends, created = time.time() + %(seconds)d, 0
+os.chdir("/var/tmp")
+try:
+    while time.time() < ends:
+        with open("x", "w") as file: file.write("x")
+        os.mkdir("d"); os.chdir("d"); created += 1
+    print(f"{created} directories within each other, with small files")
+except OSError as error:
+    print(f"{error.strerror} after {created} directories")
+"""
 LOG = """
 import time
 open("/tmp/flood", "w").close()
@@ -80,6 +92,7 @@ PROGRAMS = {
     "CPU: 20 busy processes": CPU,
     "processes: endless forks": PROCESSES,
     "inodes: empty files": FILES,
+    "inodes: nested directories": DIRECTORIES,
     "disk: large files": DISK,
     "log: continuous output": LOG,
     "memory: until the OOM kill": MEMORY,
@@ -163,6 +176,13 @@ def disk_usage(harness: DockerHarness, sandbox_id: str) -> str:
     return f"a sweep measures {used:.0f} MB"
 
 
+def file_count(harness: DockerHarness, sandbox_id: str) -> str:
+    facts = harness.runtime.observe(sizes=True)[sandbox_id]
+    if facts.files is None:
+        return "files can't be counted here"
+    return f"a sweep counts {facts.files} files in {facts.disk_mb or 0:.0f} MB"
+
+
 def survival(harness: DockerHarness, sandbox_id: str) -> str:
     facts = harness.runtime.observe().get(sandbox_id)
     if facts and facts.alive:
@@ -173,5 +193,7 @@ def survival(harness: DockerHarness, sandbox_id: str) -> str:
 CHECKS: dict[str, Callable[[DockerHarness, str], str]] = {
     "log: continuous output": log_size,
     "disk: large files": disk_usage,
+    "inodes: empty files": file_count,
+    "inodes: nested directories": file_count,
     "memory: until the OOM kill": survival,
 }
