@@ -53,8 +53,7 @@ def log_tail_reader(sandbox: Sandbox) -> Callable[[], str]:
 
     def read() -> str:
         text = "\n\n".join(_read_tail(public_id, service) for service in services)
-        # Databases store no NUL characters.
-        return redact(text, secrets).replace("\0", "\N{REPLACEMENT CHARACTER}")
+        return redact(text, secrets)
 
     return read
 

@@ -12,7 +12,7 @@ from sandboxes.lib import redaction
 from sandboxes.models import EndReason, Sandbox, State
 from sandboxes.runtime import EngineUnreachable
 from sandboxes.worker import teardown
-from tests.helpers.scenarios import launch, reload, request
+from tests.helpers.scenarios import launch, reload, request, sweep
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -40,6 +40,19 @@ def test_the_log_tail_is_stored_without_secrets_for_every_end_reason(
         lifecycle.begin_destroy(sandbox, reason, "It is over.")
         teardown.tear_down(sandbox)
         assert "the key is •••" in reload(sandbox).final_logs
+
+
+def test_binary_logs_do_not_prevent_the_removal(alice: User, runtime: MemoryRuntime) -> None:
+    ended, crashed = launch(alice), launch(alice)
+    for sandbox in (ended, crashed):
+        runtime.write_log(sandbox.public_id, "api", "\0\ufffd\x1b[0m")
+    assert "\ufffd\ufffd" in end(ended, alice).final_logs
+    runtime.stop_service(crashed.public_id, "api")
+    sweep()
+    crashed = reload(crashed)
+    assert (crashed.state, crashed.end_reason) == (State.FAILED, EndReason.CRASHED)
+    assert "\ufffd\ufffd" in crashed.failure["log_tail"]
+    assert runtime.observe() == {}
 
 
 def test_unreadable_logs_do_not_prevent_the_removal(alice: User, runtime: MemoryRuntime) -> None:
