@@ -111,8 +111,10 @@ def test_a_reset_restores_everything_while_clients_are_connected(sandbox: Sandbo
         "DROP TABLE payments CASCADE",
         "UPDATE subscribers SET name = 'Nobody'",
         "ALTER ROLE developer PASSWORD 'mine'",
+        "ALTER ROLE developer IN DATABASE billing SET search_path = 'nowhere'",
         "ALTER ROLE developer SET default_transaction_read_only = on",
-        "ALTER DATABASE billing SET search_path = 'nowhere'",
+        # Possible in PostgreSQL 15.
+        "REVOKE developer FROM billing_api",
     ):
         connection.execute(change)  # type: ignore[arg-type]
     sandbox.api.ok("PATCH", "/v1/plans/plan_team", json={"name": "Changed"})
@@ -121,6 +123,7 @@ def test_a_reset_restores_everything_while_clients_are_connected(sandbox: Sandbo
         connection.execute("SELECT 1")
     assert sandbox.everything() == before
     assert sandbox.sql("SHOW default_transaction_read_only") == [("off",)]
+    assert sandbox.sql("SHOW search_path") == [('"$user", public',)]
     sandbox.reset()
     assert sandbox.everything() == before
 
@@ -128,13 +131,59 @@ def test_a_reset_restores_everything_while_clients_are_connected(sandbox: Sandbo
 def test_a_reset_that_was_killed_halfway_is_completed_by_the_next(sandbox: Sandbox) -> None:
     before = sandbox.everything()
     for halfway in (
-        ["sh", "-c", "cd /opt/billing; sed '/^DROP/,$d' reset.sql | psql -Xq -v ON_ERROR_STOP=1"],
-        ["psql", "-c", "DROP DATABASE billing WITH (FORCE)"],
+        "ALTER DATABASE billing ALLOW_CONNECTIONS false",
+        "DROP DATABASE billing WITH (FORCE)",
     ):
-        assert sandbox.runtime.execute(sandbox.id, "db", halfway, TIME_LIMIT)[0] == 0
+        command = ["psql", "-c", halfway]
+        assert sandbox.runtime.execute(sandbox.id, "db", command, TIME_LIMIT)[0] == 0
     assert_problem(sandbox.api.get("/readyz"), 503)
     sandbox.reset()
     assert sandbox.everything() == before
+
+
+def test_owning_no_database_the_developer_cannot_break_a_reset(sandbox: Sandbox) -> None:
+    for change in ("IS_TEMPLATE true", "ALLOW_CONNECTIONS false", "RENAME TO mine"):
+        for database in ("billing", "billing_new", "billing_template"):
+            with pytest.raises(errors.InsufficientPrivilege):
+                sandbox.sql(f"ALTER DATABASE {database} {change}")
+
+
+def test_the_developer_is_no_superuser_after_a_restart(sandbox: Sandbox) -> None:
+    with psycopg.connect(sandbox.database_url, autocommit=True) as connection:
+        for statement in (
+            "ALTER ROLE developer SET search_path = public, pg_catalog",
+            "CREATE TABLE public.pg_authid (rolname name, rolpassword text)",
+            "CREATE TABLE public.pg_database (datname name, datconnlimit int)",
+            "INSERT INTO public.pg_database VALUES ('billing', 0)",
+            """CREATE FUNCTION public.pretend() RETURNS trigger LANGUAGE plpgsql
+            AS $$ BEGIN ALTER ROLE developer SUPERUSER; RETURN NEW; END $$""",
+            "CREATE TRIGGER pretend BEFORE INSERT ON plans FOR EACH ROW EXECUTE FUNCTION pretend()",
+            "ALTER ROLE developer PASSWORD NULL",
+        ):
+            connection.execute(statement)  # type: ignore[arg-type]
+        docker.APIClient().restart(sandbox.container("db"), timeout=5)
+    sandbox.runtime.create(sandbox.spec, lambda _: None, 60)
+    query = "psql -XtAc 'SELECT rolname FROM pg_catalog.pg_roles WHERE rolsuper' postgres"
+    command = ["sh", "-c", query]
+    assert sandbox.runtime.execute(sandbox.id, "db", command, 10) == (0, "postgres\n")
+    sandbox.reset()
+    assert sandbox.sql("SELECT count(*) FROM plans") == [(5,)]
+
+
+def test_the_log_of_a_new_database_contains_no_failure(sandbox: Sandbox) -> None:
+    log = sandbox.runtime.logs(sandbox.id, "db", 100)
+    assert "FATAL" not in log and "ERROR" not in log
+    assert "ready for connections" in log
+
+
+def test_recreated_services_have_the_seed_and_the_same_credentials(sandbox: Sandbox) -> None:
+    before = sandbox.everything()
+    sandbox.sql("SELECT 1")
+    with psycopg.connect(sandbox.database_url, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+    sandbox.runtime.recreate(sandbox.spec, lambda _: None, 60)
+    assert sandbox.everything() == before
+    assert sandbox.sql("SELECT count(*) FROM plans") == [(5,)]
 
 
 def test_changes_of_a_developer_survive_a_restart_and_a_kill(sandbox: Sandbox) -> None:

@@ -1,6 +1,4 @@
--- Lists the files that this session has opened, including those of the API's first query.
-SET ROLE developer;
-SELECT (SELECT count(*) FROM plans), (SELECT count(*) FROM subscribers), (SELECT count(*) FROM invoices);
+-- Lists the files that this session has opened.
 SELECT pg_backend_pid() AS backend \gset
 \setenv BACKEND :backend
 \o

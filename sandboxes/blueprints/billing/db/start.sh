@@ -28,12 +28,13 @@ initialize() {
     # Reading from this empty pipe with a timeout is a sleep that starts no process.
     exec {never}<> <(:)
     until accepts_connections; do read -r -t 0.003 -u "$never" || :; done
-    psql -X -q -v ON_ERROR_STOP=1 -o /dev/null -f /opt/billing/first-start.sql billing || {
+    sh /opt/billing/run-script.sh start.sql || {
         echo "billing-db: the seed could not be loaded; see the lines above" >&2
         # A server that is stopped normally would report success.
         kill -KILL "$1"
         exit 1
     }
+    echo "billing-db: ready for connections"
     # Wait until the launch is over; an earlier reset creates the database itself.
     sleep 3
     sh /opt/billing/run-script.sh create-spare.sql >/dev/null 2>&1

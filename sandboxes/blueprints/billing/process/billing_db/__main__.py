@@ -6,19 +6,19 @@ import sys
 
 from .binaries import PostgresNotFound
 from .cluster import prepare
-from .server import InvalidEnvironment, reset, serve
+from .server import InvalidEnvironment, ResetFailed, reset, serve
 
 EX_USAGE = 64
 
 
 def main(command: str) -> int:
-    """Run a command. Return 64 if the environment is invalid, and 1 without PostgreSQL."""
+    """Run a command. Return 64 if the environment is invalid, and 1 after another failure."""
     try:
         {"prepare": prepare, "serve": serve, "reset": reset}[command]()
     except InvalidEnvironment as error:
         print(f"billing-db: {error}", file=sys.stderr)
         return EX_USAGE
-    except PostgresNotFound as error:
+    except (PostgresNotFound, ResetFailed) as error:
         print(f"billing-db: {error}", file=sys.stderr)
         return 1
     return 0

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -18,10 +19,16 @@ from .binaries import postgres_binaries
 from .cluster import DATA_DIR, SCRIPTS_DIR, SUPERUSER
 
 SPARE_DELAY_SECONDS = 3
+RESET_TIMEOUT_SECONDS = 15
+"""Less than the portal waits, so that a reset that failed there isn't running here."""
 
 
 class InvalidEnvironment(Exception):
     """An environment variable is missing or invalid."""
+
+
+class ResetFailed(Exception):
+    """The data couldn't be reset, or not in time."""
 
 
 def serve() -> None:
@@ -52,8 +59,16 @@ def serve() -> None:
 
 
 def reset() -> None:
-    """Restore the seed data, then create the spare database in the background."""
-    _run_script("reset.sql")
+    """Restore the seed data, then create the spare database in the background.
+
+    Raises ResetFailed; nothing has changed then.
+    """
+    try:
+        _run_script("reset.sql", timeout=RESET_TIMEOUT_SECONDS)
+    except subprocess.SubprocessError as error:
+        with suppress(subprocess.TimeoutExpired):
+            _psql("-c", "ALTER DATABASE billing ALLOW_CONNECTIONS true", "postgres", timeout=1)
+        raise ResetFailed("the data could not be reset; see the lines above") from error
     subprocess.Popen(
         [sys.executable, "-c", "from billing_db.server import create_spare; create_spare()"],
         stdin=subprocess.DEVNULL,
@@ -69,7 +84,7 @@ def create_spare() -> None:
 
 
 def _initialize(server: int) -> None:
-    """Wait for the server, run the first-start script, and create the spare database."""
+    """Wait for the server, run the script for its start, and create the spare database."""
     while not _accepts_connections():
         time.sleep(0.01)
         try:
@@ -77,12 +92,13 @@ def _initialize(server: int) -> None:
         except ProcessLookupError:
             return
     try:
-        _run_script("first-start.sql", "billing")
+        _run_script("start.sql")
     except subprocess.CalledProcessError:
         print("billing-db: the seed could not be loaded; see the lines above", flush=True)
         # A server that is stopped normally would report success.
         os.kill(server, signal.SIGKILL)
         return
+    print("billing-db: ready for connections", flush=True)
     # Wait until the launch is over; an earlier reset creates the database itself.
     time.sleep(SPARE_DELAY_SECONDS)
     create_spare()
@@ -96,24 +112,37 @@ def _accepts_connections() -> bool:
     return "ready" in (line.strip() for line in lines)
 
 
-def _run_script(name: str, database: str = "postgres", *, quiet: bool = False) -> None:
-    """Run an SQL script as the superuser. A lock serializes scripts that swap databases."""
+def _run_script(name: str, *, quiet: bool = False, timeout: float | None = None) -> None:
+    """Run an SQL script. A lock serializes scripts that swap databases.
+
+    Raises CalledProcessError unless `quiet`, TimeoutExpired.
+    """
+    script = ("-f", str((SCRIPTS_DIR / name).resolve()), "postgres")
+    with Path("exchange.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = _psql("-v", "ON_ERROR_STOP=1", *script, quiet=quiet, timeout=timeout)
+    if not quiet:
+        done.check_returncode()
+
+
+def _psql(
+    *arguments: str, quiet: bool = False, timeout: float | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run psql as the superuser, whose settings nobody else can change. Raises TimeoutExpired."""
     connection = {
         # The data directory, by a name short enough for a socket path.
         "PGHOST": "/proc/self/cwd" if sys.platform == "linux" else str(DATA_DIR.resolve()),
         "PGPORT": os.environ["PORT"],
         "PGUSER": SUPERUSER,
-        "PGOPTIONS": "-c client_min_messages=warning",
+        "PGOPTIONS": "-c client_min_messages=warning -c search_path=pg_catalog"
+        " -c statement_timeout=15s",
     }
-    script = (SCRIPTS_DIR / name).resolve()
-    command = ["-X", "-q", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-f", str(script)]
-    with Path("exchange.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        subprocess.run(
-            [postgres_binaries()[0] / "psql", *command, database],
-            cwd=DATA_DIR,
-            env=os.environ | connection,
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL if quiet else None,
-            check=not quiet,
-        )
+    return subprocess.run(
+        [postgres_binaries()[0] / "psql", "-X", "-q", "-o", "/dev/null", *arguments],
+        cwd=DATA_DIR,
+        env=os.environ | connection,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL if quiet else None,
+        timeout=timeout,
+        check=False,
+    )
