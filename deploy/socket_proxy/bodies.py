@@ -42,6 +42,7 @@ USER_NAME = r"[a-z_][a-z0-9_-]{0,31}"
 USER = rf"(?:{USER_NAME}|[1-9][0-9]{{0,8}})(?::(?:{USER_NAME}|[0-9]{{1,9}}))?"
 MAX_LABELS = 30
 NETWORK_PREFIX = 28
+HOST_PORTS = range(16_384, 32_768)
 STARTUP_CPUS = 1.0
 OOM_SCORE = 500
 BRIDGE_NAME = "com.docker.network.bridge.name"
@@ -146,7 +147,9 @@ def endpoints(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def host_config(settings: Settings) -> Validator:
     memory = settings.memory_mb * MB
-    binding = record({"HostIp": exactly(settings.bind_address), "HostPort": optional(exactly(""))})
+    binding = record(
+        {"HostIp": exactly(settings.bind_address), "HostPort": optional(host_port)},
+    )
     fields: dict[str, Validator] = {
         "NetworkMode": text(rf"none|{SANDBOX_ID}_default"),
         "PortBindings": optional(mapping(PORT, list_of(binding, 1, 1), most=50)),
@@ -175,6 +178,13 @@ def host_config(settings: Settings) -> Validator:
         "RestartPolicy": exactly({"Name": "no"}),
     }
     return record(fields)
+
+
+def host_port(value: Any) -> str:
+    """Accept a port from which the portal chooses, or none, so that the engine chooses one."""
+    port: str = text(r"(?:[1-9][0-9]{4})?")(value)
+    require(not port or int(port) in HOST_PORTS, f"must be in {HOST_PORTS}")
+    return port
 
 
 def _given_or_default(expected: str) -> Validator:
@@ -268,6 +278,26 @@ def network(settings: Settings) -> Validator:
         name = f"{clean['Labels'][SANDBOX_LABEL]}_default"
         require(clean["Name"] == name, f"Name: must be {name}")
         return clean | {"CheckDuplicate": True}
+
+    return validate
+
+
+def volume(settings: Settings) -> Validator:
+    """Accept an empty volume without options, which marks a sandbox."""
+    validate_fields = record(
+        {
+            "Name": text(rf"{SANDBOX_ID}_claimed"),
+            "Driver": optional(exactly("local")),
+            "DriverOpts": optional(exactly({})),
+            "Labels": labels(settings),
+        }
+    )
+
+    def validate(value: Any) -> dict[str, Any]:
+        clean: dict[str, Any] = validate_fields(value)
+        name = f"{clean['Labels'][SANDBOX_LABEL]}_claimed"
+        require(clean["Name"] == name, f"Name: must be {name}")
+        return clean
 
     return validate
 

@@ -64,7 +64,7 @@ KINDS = {
         NAME, "/containers/{}/json", "Id", HEX_ID, lambda found: found["Config"]["Labels"]
     ),
     "network": Kind(NAME, "/networks/{}", "Id", r"[a-z0-9]{25,64}", lambda found: found["Labels"]),
-    # The engine knows volumes by name only. No caller can create one.
+    # The engine knows volumes by name only. No container can use one.
     "volume": Kind(NAME, "/volumes/{}", "Name", NAME, lambda found: found["Labels"]),
     "exec": Kind(HEX_ID, "/exec/{}/json", "ID", HEX_ID),
     "image": Kind(IMAGE_NAME, "/images/{}/json", "Id", rf"sha256:{HEX_ID}"),

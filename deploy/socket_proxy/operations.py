@@ -154,13 +154,20 @@ def operations(settings: Settings) -> list[Operation]:
         Operation("POST", "/containers/{container}/start"),
         Operation("POST", "/containers/{container}/stop", query={"t": text(r"[0-9]{1,3}")}),
         Operation("POST", "/containers/{container}/unpause"),
+        Operation(
+            "POST",
+            "/containers/{container}/rename",
+            query={"name": text(NAME)},
+            check=require_own_name,
+        ),
         Operation("POST", "/containers/{container}/update", body=bodies.update(settings)),
         Operation("DELETE", "/containers/{container}", query=removal),
         # Commands in containers
         Operation("POST", "/containers/{container}/exec", body=bodies.COMMAND),
         Operation("POST", "/exec/{exec}/start", body=bodies.COMMAND_START),
         Operation("GET", "/exec/{exec}/json", describes=True),
-        # Volumes, which only earlier versions of the portal had
+        # Volumes, which mark sandboxes that an owner has claimed
+        Operation("POST", "/volumes/create", body=bodies.volume(settings)),
         Operation("GET", "/volumes", query={"filters": own}, check=require_filter),
         Operation("DELETE", "/volumes/{volume}", query={"force": boolean}),
     ]
@@ -173,6 +180,17 @@ async def require_filter(call: Call) -> None:
 async def no_stream(call: Call) -> None:
     """Ask for one measurement: the engine's default is an endless stream."""
     call.query["stream"] = "0"
+
+
+async def require_own_name(call: Call) -> None:
+    """Allow the two names that a container of its sandbox and service can have."""
+    assert call.found
+    labels = call.found.description["Config"]["Labels"]
+    own = f"{labels.get(SANDBOX_LABEL)}-{labels.get(SERVICE_LABEL)}"
+    require(
+        call.query.get("name") in (f"{own}-1", f"{own}-previous"),
+        f"the container's name must be {own}-1 or {own}-previous",
+    )
 
 
 async def complete_container(call: Call) -> None:

@@ -14,6 +14,7 @@ from sandboxes.blueprints.loader import COMPOSE_FILE, Problem, load_blueprint
 __all__ = [
     "Addresses",
     "Blueprint",
+    "BlueprintChanged",
     "BlueprintNotFound",
     "BuildSpec",
     "Problem",
@@ -26,6 +27,10 @@ __all__ = [
 
 class BlueprintNotFound(LookupError):
     """No valid blueprint has this name; it may have been removed since."""
+
+
+class BlueprintChanged(BlueprintNotFound):
+    """The blueprint needs a value that a sandbox launched with an earlier version doesn't have."""
 
 
 def available() -> Mapping[str, Blueprint]:

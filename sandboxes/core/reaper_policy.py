@@ -82,9 +82,10 @@ def decide(sandbox: Sandbox, observation: Observation, now: datetime) -> Decisio
     if sandbox.state == State.RUNNING:
         return (
             _expired(sandbox, now)
+            # Before anything that an interrupted reset may have left broken.
+            or _overdue_reset(sandbox, now, leased)
             or _broken(sandbox, observation, now, leased)
             or _idle(sandbox, observation, now)
-            or _overdue_reset(sandbox, now, leased)
             or _warning(sandbox, observation, now)
         )
     return None if leased else _unfinished_launch(sandbox, now)

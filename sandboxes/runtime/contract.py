@@ -141,6 +141,17 @@ class Runtime(Protocol):
         """
         ...
 
+    def recreate(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:
+        """Replace all services by new ones from their images, with the same addresses.
+
+        The previous services are stopped, and kept until the new ones are ready. If one of these
+        fails, the previous ones are started again and the error of `create` is raised. After
+        EngineUnreachable or a kill at any point, `observe` returns the services as they are, and
+        `execute` is refused until another call has completed or undone the replacement. Reports
+        steps like `create`.
+        """
+        ...
+
     def observe(self, only: str = "", *, sizes: bool = False) -> dict[str, SandboxFacts]:
         """Return the sandboxes of this instance that have any object on the engine, by id.
 
@@ -189,7 +200,8 @@ class Runtime(Protocol):
     ) -> tuple[int, str]:
         """Run a command in a service; return its exit code and the last 64 KB of its output.
 
-        Raises ServiceNotFound, EngineRefused, EngineUnreachable.
+        After the timeout, the command may keep running until its service is stopped. Raises
+        ServiceNotFound, EngineRefused, EngineUnreachable.
         """
         ...
 

@@ -5,7 +5,7 @@ Each function is safe to repeat after the worker was killed at any point.
 
 from __future__ import annotations
 
-from sandboxes.blueprints import BlueprintNotFound, addresses, load
+from sandboxes.blueprints import BlueprintChanged, BlueprintNotFound, addresses, load
 from sandboxes.core import journal, launch_queue, leases, lifecycle
 from sandboxes.core.reaper_policy import PROVISION_DEADLINE
 from sandboxes.lib import clock
@@ -74,13 +74,26 @@ def create_on_engine(sandbox: Sandbox, report: Report) -> SandboxFacts:
 
 
 def specification(sandbox: Sandbox) -> SandboxSpec:
-    """Return what the runtime needs to create or repair it. Raise BlueprintNotFound."""
+    """Return the sandbox's specification. Raise BlueprintNotFound, BlueprintChanged."""
     variables = sandbox.secrets | {
         "SANDBOX_ID": sandbox.public_id,
-        "SANDBOX_LAUNCHED_AT": sandbox.created_at.isoformat(),
+        "SANDBOX_LAUNCHED_AT": _provisioned_at(sandbox),
         "SANDBOX_STELLAR_PUBLIC_KEY": sandbox.stellar_public_key,
     }
-    return load(sandbox.blueprint).spec(sandbox.public_id, variables, sandbox.disk_mb)
+    blueprint = load(sandbox.blueprint)
+    try:
+        return blueprint.spec(sandbox.public_id, variables, sandbox.disk_mb)
+    except KeyError as error:
+        raise BlueprintChanged(
+            f"The blueprint has changed since the launch, and needs {error.args[0]} now."
+        ) from error
+
+
+def _provisioned_at(sandbox: Sandbox) -> str:
+    """Return the time that dates in the seed data refer to; a claim doesn't change it."""
+    if sandbox.from_pool and sandbox.steps:
+        return str(sandbox.steps[0]["started_at"])
+    return sandbox.created_at.isoformat()
 
 
 def _evict_pooled_sandbox() -> bool:

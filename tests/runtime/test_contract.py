@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -321,6 +322,72 @@ def test_create_restarts_stopped_services(harness: RuntimeHarness) -> None:
     harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     harness.stop_service(spec, "store", 9)
     assert harness.runtime.create(spec, ignore_step, TIME_LIMIT).alive
+
+
+def test_recreated_services_have_the_same_addresses_and_new_data(harness: RuntimeHarness) -> None:
+    spec = harness.spec()
+    before = harness.runtime.create(spec, ignore_step, TIME_LIMIT)
+    harness.fill_disk(spec, 20)
+    steps: list[str] = []
+    after = harness.runtime.recreate(spec, steps.append, TIME_LIMIT)
+    assert after.services == before.services
+    assert list(dict.fromkeys(steps)) == STEPS
+    (seen,) = harness.runtime.observe(sizes=True).values()
+    assert seen.alive
+    assert (seen.disk_mb or 0) < 10
+    assert harness.runtime.recreate(spec, ignore_step, TIME_LIMIT).services == before.services
+
+
+@pytest.mark.parametrize("fault", ["crash", "image"])
+def test_services_come_back_with_their_data_if_they_cannot_be_recreated(
+    harness: RuntimeHarness, fault: str
+) -> None:
+    spec = harness.spec()
+    before = harness.runtime.create(spec, ignore_step, TIME_LIMIT)
+    harness.fill_disk(spec, 20)
+    broken = harness.failing_spec(7, "no-disk") if fault == "crash" else spec
+    broken = harness.with_missing_image(broken) if fault == "image" else broken
+    with pytest.raises(NotReady if fault == "crash" else ImageMissing):
+        harness.runtime.recreate(replace(broken, id=spec.id), ignore_step, TIME_LIMIT)
+    (seen,) = harness.runtime.observe(sizes=True).values()
+    assert seen.services == before.services
+    assert (seen.disk_mb or 0) > 19
+    command = harness.command_with_result(0, "")
+    assert harness.runtime.execute(spec.id, "store", command, 10)[0] == 0
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_killed_recreation_is_completed_by_the_next(harness: RuntimeHarness, step: str) -> None:
+    def die(now: str) -> None:
+        if now == step:
+            raise Killed
+
+    spec = harness.spec()
+    before = harness.runtime.create(spec, ignore_step, TIME_LIMIT)
+    harness.fill_disk(spec, 20)
+    with pytest.raises(Killed):
+        harness.runtime.recreate(spec, die, TIME_LIMIT)
+    after = harness.runtime.recreate(spec, ignore_step, TIME_LIMIT)
+    assert after.services == before.services
+    (seen,) = harness.runtime.observe(sizes=True).values()
+    assert (seen.disk_mb or 0) < 10
+    harness.runtime.destroy(spec.id)
+    assert harness.runtime.observe() == {}
+
+
+def test_no_command_runs_in_services_whose_recreation_was_killed(harness: RuntimeHarness) -> None:
+    def die(now: str) -> None:
+        if now == "ready":
+            raise Killed
+
+    spec = harness.spec()
+    harness.runtime.create(spec, ignore_step, TIME_LIMIT)
+    with pytest.raises(Killed):
+        harness.runtime.recreate(spec, die, TIME_LIMIT)
+    with pytest.raises(EngineRefused, match="being recreated"):
+        harness.runtime.execute(spec.id, "store", ["true"], 5)
+    harness.runtime.destroy(spec.id)
+    assert harness.runtime.observe() == {}
 
 
 def test_requests_count_as_traffic_and_observing_does_not(harness: RuntimeHarness) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
 from sandboxes import actions
+from sandboxes.blueprints import addresses, load
 from sandboxes.core import leases
 from sandboxes.models import EndReason, State
-from sandboxes.runtime import EngineRefused, EngineUnreachable, ServiceState
+from sandboxes.runtime import EngineRefused, EngineUnreachable, NotReady, ServiceState
 from sandboxes.worker import maintenance
 from sandboxes.worker import tasks as worker_tasks
 from tests.helpers.scenarios import (
@@ -29,19 +31,95 @@ pytestmark = [pytest.mark.django_db, pytest.mark.store]
 LEASE = leases.LEASE_DURATION.total_seconds()
 
 
-def test_a_failed_reset_is_reported_and_keeps_the_sandbox(alice, runtime):
-    from sandboxes.blueprints import load
+@pytest.fixture
+def failing_reset(runtime) -> None:
+    """Make the blueprint's reset command fail."""
+    runtime.command_results[tuple(load("billing").reset.command)] = (2, "psql: not welcome")
 
+
+def test_services_are_recreated_where_the_reset_command_fails(alice, runtime, failing_reset):
     sandbox = launch(alice)
+    runtime.set_disk_usage(sandbox.public_id, 500)
+    with run_on_commit():
+        actions.reset(sandbox, alice)
+
+    assert runtime.recreated == [sandbox.public_id]
+    assert reload(sandbox).reset_requested_at is None
+    assert reload(sandbox).addresses == sandbox.addresses
+    assert event_kinds(sandbox)[-1] == "reset"
+    assert "recreated" in last_message(sandbox)
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_services_are_recreated_where_the_reset_command_cannot_run(alice, runtime, stopped):
+    sandbox = launch(alice)
+    if stopped:
+        runtime.stop_service(sandbox.public_id, "db")
+    else:
+        runtime.fail_next("execute", EngineRefused("It did not end within 20 seconds."))
+    with run_on_commit():
+        actions.reset(sandbox, alice)
+
+    assert event_kinds(sandbox)[-1] == "reset"
+    assert runtime.observe()[sandbox.public_id].alive
+
+
+def test_a_failed_reset_is_reported_and_changes_nothing(alice, runtime, failing_reset):
+    sandbox = launch(alice)
+    runtime.set_disk_usage(sandbox.public_id, 500)
     secret = max(sandbox.secrets.values(), key=len)
-    command = tuple(load("billing").reset.command)
-    runtime.command_results[command] = (2, f"psql: {secret} is not welcome")
+    runtime.fail_next("ready", NotReady(f"The service db wants {secret}."))
     with run_on_commit():
         actions.reset(sandbox, alice)
 
     assert reload(sandbox).state == State.RUNNING
     assert reload(sandbox).reset_requested_at is None
-    assert last_message(sandbox) == "Couldn't reset the data: psql: ••• is not welcome"
+    assert reload(sandbox).leased_until is None
+    assert last_message(sandbox) == "Couldn't reset the data: The service db wants •••."
+    facts = runtime.observe(sizes=True)[sandbox.public_id]
+    assert facts.alive
+    assert facts.disk_mb == 500
+    assert addresses(facts) == sandbox.addresses
+
+
+@pytest.mark.parametrize("point", ["recreate", "containers", "ready", "discard"])
+@pytest.mark.parametrize("kill", [Killed(), EngineUnreachable("The engine did not answer.")])
+def test_a_recreation_that_was_interrupted_is_completed(
+    alice, runtime, clock, failing_reset, point, kill
+):
+    sandbox = launch(alice)
+    runtime.fail_next(point, kill)
+    with suppress(Killed), run_on_commit():
+        actions.reset(sandbox, alice)
+    assert reload(sandbox).reset_requested_at
+
+    clock.forward(seconds=LEASE)
+    sweep()
+
+    assert reload(sandbox).state == State.RUNNING
+    assert reload(sandbox).reset_requested_at is None
+    assert runtime.observe()[sandbox.public_id].alive
+    assert "reset" in event_kinds(sandbox)
+
+
+def test_a_sandbox_destroyed_while_it_is_recreated_leaves_nothing_behind(
+    alice, runtime, monkeypatch, failing_reset
+):
+    sandbox = launch(alice)
+    real = runtime.recreate
+
+    def destroyed_meanwhile(spec, report, timeout):
+        with run_on_commit():
+            actions.destroy(reload(sandbox), alice)
+        return real(spec, report, timeout)
+
+    monkeypatch.setattr(runtime, "recreate", destroyed_meanwhile)
+    with run_on_commit():
+        actions.reset(sandbox, alice)
+
+    assert reload(sandbox).state == State.DESTROYED
+    assert runtime.observe() == {}
+    assert "reset" not in event_kinds(sandbox)
 
 
 def test_a_reset_waits_for_an_unreachable_engine(alice, runtime, clock):

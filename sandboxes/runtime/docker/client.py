@@ -127,12 +127,16 @@ class EngineClient:
 
 def translate_error(error: APIError, action: str, redact: Collection[str] = ()) -> RuntimeFailure:
     """Return our error for a request that the engine rejected."""
-    explanation = error_message(error, redact)
-    if any(words in explanation for words in PORT_CONFLICT_MESSAGES):
+    if is_port_conflict(error):
         return CapacityExhausted(
             "All ports for sandboxes are in use; try again when a sandbox has ended."
         )
-    return EngineRefused(f"The engine refused to {action}: {explanation}.")
+    return EngineRefused(f"The engine refused to {action}: {error_message(error, redact)}.")
+
+
+def is_port_conflict(error: APIError) -> bool:
+    """Return whether a container failed to start because a host port is taken."""
+    return any(words in error_message(error) for words in PORT_CONFLICT_MESSAGES)
 
 
 def error_message(error: APIError, redact: Collection[str] = ()) -> str:

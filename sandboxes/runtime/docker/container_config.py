@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from sandboxes.runtime import SandboxSpec, ServiceSpec
@@ -50,10 +51,13 @@ class ContainerConfig:
         spec: SandboxSpec,
         service: ServiceSpec,
         storage: Mapping[str, str],
+        host_ports: Mapping[int, int] = MappingProxyType({}),
     ) -> dict[str, Any]:
         """Return the body of the engine's request that creates the container.
 
-        The network is given by name, since it may be created at the same time.
+        The network is given by name, since it may be created at the same time. A published port
+        keeps its host port when the container is restarted; without one, the engine chooses one at
+        each start.
         """
         config: dict[str, Any] = {
             "Image": service.image,
@@ -65,7 +69,7 @@ class ContainerConfig:
             "ExposedPorts": {f"{port}/tcp": {} for port in service.ports},
             # The portal uses `ready`; a health check of the image would run commands all the time.
             "Healthcheck": {"Test": ["NONE"]},
-            "HostConfig": self._host_config(spec, service, storage),
+            "HostConfig": self._host_config(spec, service, storage, host_ports),
             "NetworkingConfig": {
                 "EndpointsConfig": {self.names.network(spec.id): {"Aliases": [service.name]}}
             },
@@ -82,12 +86,15 @@ class ContainerConfig:
         spec: SandboxSpec,
         service: ServiceSpec,
         storage: Mapping[str, str],
+        host_ports: Mapping[int, int],
     ) -> dict[str, Any]:
         return (
             {
                 "NetworkMode": self.names.network(spec.id),
                 "PortBindings": {
-                    f"{port}/tcp": [{"HostIp": self.bind_address, "HostPort": ""}]
+                    f"{port}/tcp": [
+                        {"HostIp": self.bind_address, "HostPort": str(host_ports.get(port, ""))}
+                    ]
                     for port in service.ports
                 },
                 "Init": True,

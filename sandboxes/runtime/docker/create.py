@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ from sandboxes.runtime import EngineRefused, SandboxSpec, ServiceSpec
 from sandboxes.runtime.docker.client import (
     EngineClient,
     error_message,
+    is_port_conflict,
     run_parallel,
     wait_until_visible,
 )
@@ -23,8 +25,28 @@ from sandboxes.runtime.docker.disk_quota import DiskQuota
 from sandboxes.runtime.docker.names import SERVICE, Names, label
 from sandboxes.runtime.docker.networks import Networks
 
+HOST_PORTS = range(16_384, 32_768)
+"""Below the ports that the kernel and the engine choose for others."""
+MAX_PORT_ATTEMPTS = 10
 MIN_REDACTED_LENGTH = 6
 """Shorter values aren't secret; redacting them would only garble the engine's message."""
+
+
+HostPorts = Mapping[str, Mapping[int, int]]
+"""By service, the host port of each published port."""
+
+
+@dataclass(frozen=True)
+class NewContainer:
+    """A container to start; with given `host_ports`, these must be its addresses."""
+
+    id: str
+    is_new: bool
+    host_ports: Mapping[int, int]
+
+    def can_change_ports(self) -> bool:
+        """Return whether it may be created again: it has neither data nor a known address."""
+        return self.is_new and not self.host_ports
 
 
 @dataclass(frozen=True)
@@ -37,28 +59,35 @@ class Creator:
     container_config: ContainerConfig
     disk: DiskQuota
 
-    def create_containers(self, spec: SandboxSpec) -> list[str]:
-        """Create the network and a container for every service; return the container IDs in order.
+    def create_containers(
+        self, spec: SandboxSpec, host_ports: HostPorts | None = None
+    ) -> list[NewContainer]:
+        """Create the network and a container for every service; return the containers in order.
 
-        Raises ImageMissing, CapacityExhausted, EngineRefused, EngineUnreachable.
+        Ports without a host port get a free one. Raises ImageMissing, CapacityExhausted,
+        EngineRefused, EngineUnreachable.
         """
-        services = len(spec.services)
+        kept, services = host_ports or {}, len(spec.services)
         preparations: list[Callable[[], None]] = [partial(self.networks.ensure, spec)]
         preparations += [partial(self._check_image, service) for service in spec.services]
         run_parallel(preparations, max_parallel=services + 1)
         return run_parallel(
-            [partial(self._create_container, spec, service) for service in spec.services],
+            [
+                partial(self._create_container, spec, service, kept.get(service.name, {}))
+                for service in spec.services
+            ],
             max_parallel=services,
         )
 
-    def start(self, spec: SandboxSpec, ids: Sequence[str]) -> None:
+    def start(self, spec: SandboxSpec, containers: Sequence[NewContainer]) -> list[str]:
         """Start the containers of `create_containers`; those that already run keep running.
 
-        Raises CapacityExhausted, EngineRefused, EngineUnreachable.
+        Returns their IDs: one whose host port is taken is created again with another. Raises
+        CapacityExhausted, EngineRefused, EngineUnreachable.
         """
-        starts = zip(spec.services, ids, strict=True)
-        run_parallel(
-            [partial(self._start, spec, *start) for start in starts], max_parallel=len(ids)
+        starts = zip(spec.services, containers, strict=True)
+        return run_parallel(
+            [partial(self._start, spec, *start) for start in starts], max_parallel=len(containers)
         )
 
     def apply_final_limits(self, spec: SandboxSpec, ids: Sequence[str]) -> None:
@@ -68,8 +97,14 @@ class Creator:
             [partial(self._apply_final_limits, *one) for one in limits], max_parallel=len(ids)
         )
 
-    def _create_container(self, spec: SandboxSpec, service: ServiceSpec) -> str:
-        config = self.container_config.config(spec, service, self.disk.options(spec, service))
+    def _create_container(
+        self, spec: SandboxSpec, service: ServiceSpec, kept: Mapping[int, int]
+    ) -> NewContainer:
+        free = random.sample(HOST_PORTS, len(service.ports))
+        chosen = dict(zip(service.ports, free, strict=True))
+        config = self.container_config.config(
+            spec, service, self.disk.options(spec, service), chosen | dict(kept)
+        )
         name, hidden = self.names.container(spec.id, service.name), secrets_of(service)
         action = f"create a container for the service {service.name}"
         with self.engine.calling(action, redact=hidden) as client:
@@ -80,8 +115,8 @@ class Creator:
             except APIError as error:
                 if "already in use" not in str(error.explanation):
                     raise
-                return self._reuse_existing(spec, service)
-        return str(created["Id"])
+                return NewContainer(self._reuse_existing(spec, service), False, kept)
+        return NewContainer(str(created["Id"]), True, kept)
 
     def _check_image(self, service: ServiceSpec) -> None:
         """Reject an image that would weaken a container's confinement. Raises EngineRefused."""
@@ -119,17 +154,21 @@ class Creator:
                 return str(found["Id"])
         raise EngineRefused(f"A container of another program already has the name {name}.")
 
-    def _start(self, spec: SandboxSpec, service: ServiceSpec, container_id: str) -> None:
+    def _start(self, spec: SandboxSpec, service: ServiceSpec, container: NewContainer) -> str:
         action = f"start the service {service.name}"
-        with self.engine.calling(action, redact=secrets_of(service)) as client:
-            try:
-                client.start(container_id)
-            except APIError as error:
-                if not is_network_missing(error):
-                    raise
-                # The container belongs to a network that was removed, and can't change to another.
-                remove_container(self.engine, container_id)
-                client.start(self._create_container(spec, service))
+        for attempts_left in reversed(range(MAX_PORT_ATTEMPTS)):
+            with self.engine.calling(action, redact=secrets_of(service)) as client:
+                try:
+                    client.start(container.id)
+                    break
+                except APIError as error:
+                    port_taken = container.can_change_ports() and is_port_conflict(error)
+                    if not attempts_left or not (port_taken or is_network_missing(error)):
+                        raise
+            # A container can't change to other ports, or to another network if its own was removed.
+            remove_container(self.engine, container.id)
+            container = self._create_container(spec, service, container.host_ports)
+        return container.id
 
     def _apply_final_limits(self, service: ServiceSpec, container_id: str) -> None:
         with self.engine.calling(f"limit the service {service.name}") as client:

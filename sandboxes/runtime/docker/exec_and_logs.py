@@ -16,7 +16,7 @@ from docker.errors import APIError, NotFound, create_api_error_from_http_excepti
 
 from sandboxes.runtime import EngineRefused, LineCount, ServiceNotFound
 from sandboxes.runtime.docker.client import EngineClient, run_parallel
-from sandboxes.runtime.docker.names import SANDBOX, SERVICE, Names, label
+from sandboxes.runtime.docker.names import SANDBOX, SERVICE, Names, is_previous, label
 from sandboxes.runtime.docker.observe import parse_time
 from sandboxes.runtime.line_count import MAX_LINE_LENGTH
 
@@ -46,7 +46,7 @@ class ExecAndLogs:
         After the timeout the command keeps running in the container. Raises ServiceNotFound,
         EngineRefused, EngineUnreachable.
         """
-        container_id = self._container(sandbox_id, service)
+        container_id = self._container(sandbox_id, service, complete=True)
         with self.engine.calling(f"run a command in the service {service}") as client:
             try:
                 run = client.exec_create(container_id, list(command))["Id"]
@@ -81,7 +81,11 @@ class ExecAndLogs:
             return {}
         with self.engine.calling("list the containers") as client:
             rows = client.containers(all=True, filters=self.names.filters())
-        ids = {(label(row, SANDBOX), label(row, SERVICE)): row["Id"] for row in rows}
+        ids = {
+            (label(row, SANDBOX), label(row, SERVICE)): row["Id"]
+            for row in rows
+            if not is_previous(row)
+        }
         found = {n: one for n, count in counts.items() if (one := ids.get((n, count.service)))}
         counted = run_parallel([partial(self._count, ids, counts[n]) for n, ids in found.items()])
         return {name: count for name, count in zip(found, counted, strict=True) if count}
@@ -99,11 +103,17 @@ class ExecAndLogs:
                 return None
         return replace(found, read_to=lines.read_to.decode())
 
-    def _container(self, sandbox_id: str, service: str) -> str:
+    def _container(self, sandbox_id: str, service: str, *, complete: bool = False) -> str:
+        """Return the ID of the service's container.
+
+        With `complete`, raises EngineRefused if the replacement of the services was interrupted.
+        """
         with self.engine.calling("list the sandbox's containers") as client:
             rows = client.containers(all=True, filters=self.names.filters(sandbox_id))
+        if complete and any(map(is_previous, rows)):
+            raise EngineRefused("The services are being recreated.")
         for row in rows:
-            if label(row, SERVICE) == service:
+            if label(row, SERVICE) == service and not is_previous(row):
                 return str(row["Id"])
         raise _service_not_found(service)
 

@@ -16,6 +16,8 @@ SERVICE = "sandboxportal.service"
 BLUEPRINT = "sandboxportal.blueprint"
 COMPOSE = "com.docker.compose"
 
+PREVIOUS = "-previous"
+
 # Compose's rule for project names, shortened so that names of objects fit.
 SANDBOX_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
@@ -31,6 +33,10 @@ class Names:
 
     def container(self, sandbox_id: str, service: str) -> str:
         return f"{sandbox_id}-{service}-1"
+
+    def previous_container(self, sandbox_id: str, service: str) -> str:
+        """Return the name of a container that is kept until its replacement is ready."""
+        return f"{sandbox_id}-{service}{PREVIOUS}"
 
     def bridge(self, sandbox_id: str) -> str:
         """Return the network's interface on the host, where traffic is counted (15 characters)."""
@@ -80,6 +86,11 @@ def config_hash(spec: SandboxSpec, service: ServiceSpec) -> str:
 def label(row: Mapping[str, Any], name: str) -> str:
     """Return a label of an object from the engine's lists; empty if missing."""
     return str((row.get("Labels") or {}).get(name, ""))
+
+
+def is_previous(row: Mapping[str, Any]) -> bool:
+    """Return whether a container from the engine's lists is kept until its replacement is ready."""
+    return any(name.endswith(PREVIOUS) for name in row["Names"] or ())
 
 
 def require_valid_id(sandbox_id: str) -> str:

@@ -34,7 +34,7 @@ from sandboxes.runtime.docker.kernel_counters import (
     bridge_bytes,
     stats_network_bytes,
 )
-from sandboxes.runtime.docker.names import SANDBOX, SERVICE, Names, label
+from sandboxes.runtime.docker.names import SANDBOX, SERVICE, Names, is_previous, label
 from sandboxes.runtime.docker.networks import BRIDGE_OPTION
 from sandboxes.runtime.docker.writable_layers import WritableLayers
 
@@ -56,12 +56,15 @@ class EngineObjects:
     """The engine objects of one sandbox, as in the engine's lists."""
 
     containers: list[Row] = field(default_factory=list)
+    previous: list[Row] = field(default_factory=list)
+    """Containers that are kept until their replacements are ready."""
     networks: list[Row] = field(default_factory=list)
     volumes: list[Row] = field(default_factory=list)
 
     @property
     def created_at(self) -> datetime:
-        times = [datetime.fromtimestamp(row["Created"], UTC) for row in self.containers]
+        containers = (*self.containers, *self.previous)
+        times = [datetime.fromtimestamp(row["Created"], UTC) for row in containers]
         times += [parse_time(row["Created"]) for row in self.networks]
         times += [parse_time(row["CreatedAt"]) for row in self.volumes]
         return min(times)
@@ -97,7 +100,7 @@ class Observer:
         """
         with self.engine.calling("list the sandbox's containers") as client:
             rows = client.containers(all=True, filters=self.names.filters(sandbox_id))
-        found = EngineObjects(containers=rows)
+        found = EngineObjects([row for row in rows if not is_previous(row)])
         return self._services(found, self._exits([found]))
 
     def observe(
@@ -141,7 +144,8 @@ class Observer:
         timeout_factor = SIZES_TIMEOUT_FACTOR if sizes else 1
         with self.engine.calling("list the sandboxes", timeout_factor=timeout_factor) as client:
             for row in client.containers(all=True, size=sizes, filters=filters):
-                found[label(row, SANDBOX)].containers.append(row)
+                one = found[label(row, SANDBOX)]
+                (one.previous if is_previous(row) else one.containers).append(row)
         return found
 
     def _services(self, found: EngineObjects, exits: dict[str, Row]) -> dict[str, ServiceFacts]:

@@ -39,6 +39,7 @@ from sandboxes.runtime.docker.names import Names, full_name, names_of, require_v
 from sandboxes.runtime.docker.networks import Networks
 from sandboxes.runtime.docker.observe import Observer
 from sandboxes.runtime.docker.readiness import STEP, ReadinessProbe, Timer
+from sandboxes.runtime.docker.recreate import Recreator
 from sandboxes.runtime.docker.repair import Repairer
 from sandboxes.runtime.docker.usage import UsageReader
 from sandboxes.runtime.docker.writable_layers import WritableLayers
@@ -83,6 +84,7 @@ class DockerRuntime:
         self._repairer = Repairer(
             engine, names, networks, self._observer, self._readiness, self._destroyer
         )
+        self._recreator = Recreator(engine, names, self._creator, self._readiness)
         self._exec_and_logs = ExecAndLogs(engine, names)
         self._usage_reader = UsageReader(engine, names)
 
@@ -102,13 +104,17 @@ class DockerRuntime:
         require_valid_id(spec.id)
         timer = Timer(timeout)
         report("network")
-        ids = self._creator.create_containers(spec)
+        containers = self._creator.create_containers(spec)
         report("containers")
-        self._creator.start(spec, ids)
+        ids = self._creator.start(spec, containers)
         report(STEP)
         self._readiness.until_ready(spec, report, timer)
         self._creator.apply_final_limits(spec, ids)
         return self._readiness.facts(spec)
+
+    def recreate(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:
+        require_valid_id(spec.id)
+        return self._recreator.recreate(spec, report, Timer(timeout))
 
     def observe(self, only: str = "", *, sizes: bool = False) -> dict[str, SandboxFacts]:
         return self._observer.observe(only or None, sizes=sizes)

@@ -32,6 +32,7 @@ from sandboxes.runtime import (
     ReadyCheck,
     Repair,
     Report,
+    RuntimeFailure,
     SandboxFacts,
     SandboxSpec,
     ServiceFacts,
@@ -71,6 +72,8 @@ class MemoryRuntime:
         """Sandbox, service and command of every call of `execute`."""
         self.probed = Counter[str]()
         """How often each sandbox was probed."""
+        self.recreated: list[str] = []
+        """The sandbox of every successful call of `recreate`."""
         self._sandboxes: dict[str, FakeSandbox] = {}
         self._failures: dict[str, list[BaseException]] = defaultdict(list)
         self._startup_failures: dict[str, tuple[int, str]] = {}
@@ -100,6 +103,23 @@ class MemoryRuntime:
                 raise NotReady(f"The sandbox did not answer within {timeout:g} seconds.")
             for name, facts in fake.services.items():
                 require_running(name, facts)
+            return fake.facts()
+
+    def recreate(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:
+        with self._call("recreate"):
+            fake = self._sandboxes.setdefault(spec.id, FakeSandbox(spec.id))
+            fake.previous = fake.services if fake.previous is None else fake.previous
+            fake.services = {}
+        try:
+            self.create(spec, report, timeout)
+        except EngineUnreachable:
+            raise
+        except RuntimeFailure:
+            fake.services, fake.previous = fake.previous, None
+            raise
+        with self._call("discard"):
+            self.recreated.append(spec.id)
+            fake.previous, fake.disk_mb = None, 0.0
             return fake.facts()
 
     def observe(self, only: str = "", *, sizes: bool = False) -> dict[str, SandboxFacts]:
@@ -148,6 +168,8 @@ class MemoryRuntime:
         self, sandbox_id: str, service: str, command: Sequence[str], timeout: float
     ) -> tuple[int, str]:
         with self._call("execute"):
+            if (fake := self._sandboxes.get(sandbox_id)) and fake.previous is not None:
+                raise EngineRefused("The services are being recreated.")
             if self._service(sandbox_id, service).state is not ServiceState.RUNNING:
                 raise EngineRefused(f"The service {service} is not running.")
             if self.slow_seconds > timeout:
@@ -274,7 +296,10 @@ class MemoryRuntime:
         present = fake.services.get(service.name)
         if present and present.state is ServiceState.RUNNING:
             return
-        ports = {port: Published(HOST, next(self._ports)) for port in service.ports}
+        known = fake.previous[service.name].ports if service.name in (fake.previous or {}) else {}
+        ports = {
+            port: known.get(port) or Published(HOST, next(self._ports)) for port in service.ports
+        }
         fake.services[service.name] = ServiceFacts(ServiceState.RUNNING, ports)
         fake.logs[service.name].append(f"{service.name} started")
         if service.name in self._startup_failures:

@@ -25,6 +25,8 @@ class FakeSandbox:
     id: str
     created_at: datetime = field(default_factory=timezone.now)
     services: dict[str, ServiceFacts] = field(default_factory=dict)
+    previous: dict[str, ServiceFacts] | None = None
+    """Services that are kept until their replacements are ready."""
     logs: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     traffic_bytes: int = 0
     disk_mb: float = 0.0

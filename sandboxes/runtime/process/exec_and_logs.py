@@ -36,6 +36,8 @@ class ExecAndLogs:
         Kills the command after the timeout. Raises ServiceNotFound, EngineRefused.
         """
         manifest, found = self._service(sandbox_id, service)
+        if self.home.sandbox(sandbox_id).previous.exists():
+            raise EngineRefused("The services are being recreated.")
         facts = self.observer.observe_one(sandbox_id)
         seen = facts.services.get(service) if facts else None
         if seen is None or seen.state is not ServiceState.RUNNING:

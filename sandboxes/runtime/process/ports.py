@@ -107,6 +107,26 @@ class PortAllocator:
             directory.write_manifest(manifest)
         return directory, manifest
 
+    def renew_manifest(self, spec: SandboxSpec, known: Manifest) -> Manifest:
+        """Return a manifest with the ports and the user of an earlier one, from the specification.
+
+        New ports are assigned if the specification has others. Raises EngineRefused, ImageMissing,
+        CapacityExhausted.
+        """
+        template = {service.name: self._template(spec, service) for service in spec.services}
+        directory = self.home.sandbox(spec.id)
+        ports = {service.name: service.ports for service in known.services}
+        assigned = {name: [port.name for port in found] for name, found in ports.items()}
+        if assigned != {service.name: list(service.ports) for service in spec.services}:
+            with self.home.lock(), ReservedPorts() as reserved:
+                manifest = self._new(spec, directory, template, reserved)
+            return replace(manifest, created_at=known.created_at, user=known.user)
+        services = [
+            self._service(spec, service, directory, template[service.name], ports)
+            for service in spec.services
+        ]
+        return replace(known, disk_mb=spec.disk_mb, services=services)
+
     def _template(self, spec: SandboxSpec, service: ServiceSpec) -> Path:
         if service.process is None:
             raise EngineRefused(

@@ -30,6 +30,7 @@ from sandboxes.runtime.process.destroy import Destroyer
 from sandboxes.runtime.process.exec_and_logs import ExecAndLogs
 from sandboxes.runtime.process.observe import Observer
 from sandboxes.runtime.process.ports import PortAllocator
+from sandboxes.runtime.process.recreate import Recreator
 from sandboxes.runtime.process.repair import Repairer
 from sandboxes.runtime.process.state_dir import SANDBOX_ID, StateDir
 from sandboxes.runtime.process.templates import TemplateStore
@@ -62,6 +63,7 @@ class ProcessRuntime:
         )
         self._destroyer = Destroyer(self.home, observer)
         self._repairer = Repairer(observer, self._creator, self._destroyer, probe_host(address))
+        self._recreator = Recreator(self._creator, self._destroyer)
         self._exec_and_logs = ExecAndLogs(self.home, observer)
 
     @classmethod
@@ -79,6 +81,10 @@ class ProcessRuntime:
             raise EngineRefused(f"“{spec.id}” isn't a valid sandbox ID.")
         with self._usable_home():
             return self._creator.create(spec, report, timeout)
+
+    def recreate(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:
+        with self._usable_home():
+            return self._recreator.recreate(spec, report, timeout)
 
     def observe(self, only: str = "", *, sizes: bool = False) -> dict[str, SandboxFacts]:
         with self._usable_home():

@@ -7,6 +7,7 @@
                     lock                  held by the supervisor while it runs
                     logs/<service>.log
                     work/<service>/       the service's own directory
+                    previous/             earlier `work` and manifest, until a replacement is ready
 """
 
 from __future__ import annotations
@@ -103,22 +104,20 @@ class SandboxDir:
     def log(self, service: str) -> Path:
         return self.path / "logs" / f"{service}.log"
 
+    @property
+    def works(self) -> Path:
+        return self.path / "work"
+
+    @property
+    def previous(self) -> Path:
+        return self.path / "previous"
+
     def work(self, service: str) -> Path:
-        return self.path / "work" / service
+        return self.works / service
 
     def manifest(self) -> Manifest | None:
         """Return the manifest; None if it isn't written yet or was overwritten by a service."""
-        try:
-            found = _read(self.path / "record.json")
-            services = [
-                Service(**one | {"ports": [Port(**port) for port in one["ports"]]})
-                for one in found["services"]
-            ]
-            manifest = Manifest(**found | {"services": services})
-            datetime.fromisoformat(manifest.created_at)
-        except (AttributeError, KeyError, TypeError, ValueError):
-            return None
-        return manifest
+        return read_manifest(self.path / "record.json")
 
     def write_manifest(self, manifest: Manifest) -> None:
         write(self.path / "record.json", asdict(manifest))
@@ -199,6 +198,21 @@ class StateDir:
                     raise EngineRefused(f"Another process has locked {file.name}.")
                 sleep(LOCK_INTERVAL_SECONDS)
             yield
+
+
+def read_manifest(path: Path) -> Manifest | None:
+    """Return the manifest in a file; None if there is none or a service has overwritten it."""
+    try:
+        found = _read(path)
+        services = [
+            Service(**one | {"ports": [Port(**port) for port in one["ports"]]})
+            for one in found["services"]
+        ]
+        manifest = Manifest(**found | {"services": services})
+        datetime.fromisoformat(manifest.created_at)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+    return manifest
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:

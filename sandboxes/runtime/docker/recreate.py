@@ -1,0 +1,148 @@
+"""Replacement of a sandbox's containers by new ones at the same addresses.
+
+    rename the previous containers → create new ones → stop the previous ones → start the new ones
+    → wait until they are ready → remove the previous ones
+
+The previous containers come back if a step fails. What exists after a kill tells the next call how
+far this one came, so it starts over, or removes what is left of the previous containers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sandboxes.runtime import (
+    EngineUnreachable,
+    NotReady,
+    Report,
+    RuntimeFailure,
+    SandboxFacts,
+    SandboxSpec,
+)
+from sandboxes.runtime.docker.client import EngineClient, run_parallel
+from sandboxes.runtime.docker.create import Creator, HostPorts
+from sandboxes.runtime.docker.destroy import ignore_gone, remove_container
+from sandboxes.runtime.docker.names import SERVICE, Names, is_previous, label
+from sandboxes.runtime.docker.readiness import STEP, ReadinessProbe, Timer
+
+STOP_SECONDS = 5
+"""Time for a service to store its data; then it is killed."""
+RESTORE_TIMEOUT_SECONDS = 20.0
+
+Containers = Mapping[str, str]
+"""ID of the container of each service."""
+
+
+@dataclass(frozen=True)
+class Recreator:
+    """Recreates the containers of one portal's sandboxes."""
+
+    engine: EngineClient
+    names: Names
+    creator: Creator
+    readiness: ReadinessProbe
+
+    def recreate(self, spec: SandboxSpec, report: Report, timer: Timer) -> SandboxFacts:
+        """Replace all containers. Raises the errors of `create`; nothing has changed then.
+
+        After EngineUnreachable, the next call continues.
+        """
+        current, previous = self._find(spec.id)
+        if previous and previous.keys() < current.keys():
+            # All new containers were ready: an earlier call was killed during its last step.
+            self._remove(previous.values())
+            return self._create(spec, {}, report, timer)
+        previous = self._set_aside(spec.id, current, previous)
+        try:
+            facts = self._create(spec, previous, report, timer)
+        except EngineUnreachable:
+            raise
+        except RuntimeFailure:
+            self._restore(spec, report)
+            raise
+        self._remove(previous.values())
+        return facts
+
+    def _find(self, sandbox_id: str) -> tuple[Containers, Containers]:
+        """Return the sandbox's containers, and those that are kept until these are ready."""
+        with self.engine.calling("list the sandbox's containers") as client:
+            rows = client.containers(all=True, filters=self.names.filters(sandbox_id))
+        found: tuple[dict[str, str], dict[str, str]] = {}, {}
+        for row in rows:
+            found[is_previous(row)][label(row, SERVICE)] = row["Id"]
+        return found
+
+    def _set_aside(self, sandbox_id: str, current: Containers, previous: Containers) -> Containers:
+        """Rename the containers, and remove new ones of an interrupted attempt."""
+        self._remove(current[name] for name in current.keys() & previous.keys())
+        renamed = {name: current[name] for name in current.keys() - previous.keys()}
+        names = {name: self.names.previous_container(sandbox_id, name) for name in renamed}
+        run_parallel([partial(self._rename, renamed[name], names[name]) for name in renamed])
+        return {**previous, **renamed}
+
+    def _create(
+        self, spec: SandboxSpec, previous: Containers, report: Report, timer: Timer
+    ) -> SandboxFacts:
+        report("network")
+        new = self.creator.create_containers(spec, self._host_ports(previous))
+        report("containers")
+        run_parallel([partial(self._stop, container_id) for container_id in previous.values()])
+        ids = self.creator.start(spec, new)
+        report(STEP)
+        self.readiness.until_ready(spec, report, timer)
+        self.creator.apply_final_limits(spec, ids)
+        return self.readiness.facts(spec)
+
+    def _restore(self, spec: SandboxSpec, report: Report) -> None:
+        """Start the previous containers again in place of the new ones."""
+        current, previous = self._find(spec.id)
+        self._remove(current.values())
+        for name, container_id in previous.items():
+            self._rename(container_id, self.names.container(spec.id, name))
+        run_parallel([partial(self._start, container_id) for container_id in previous.values()])
+        with suppress(NotReady):
+            self.readiness.until_ready(spec, report, Timer(RESTORE_TIMEOUT_SECONDS))
+
+    def _host_ports(self, containers: Containers) -> HostPorts:
+        described = run_parallel([partial(self._inspect, one) for one in containers.values()])
+        return {
+            name: host_ports(description)
+            for name, description in zip(containers, described, strict=True)
+        }
+
+    def _inspect(self, container_id: str) -> dict[str, Any]:
+        with self.engine.calling("inspect the sandbox's container") as client:
+            return dict(client.inspect_container(container_id))
+
+    def _rename(self, container_id: str, name: str) -> None:
+        with self.engine.calling("rename a container") as client:
+            client.rename(container_id, name)
+
+    def _start(self, container_id: str) -> None:
+        with self.engine.calling("start a container") as client:
+            client.start(container_id)
+
+    def _stop(self, container_id: str) -> None:
+        with self.engine.calling("stop a container") as client:
+            ignore_gone(partial(client.stop, container_id, timeout=STOP_SECONDS))
+
+    def _remove(self, container_ids: Iterable[str]) -> None:
+        run_parallel([partial(remove_container, self.engine, one) for one in container_ids])
+
+
+def host_ports(description: Mapping[str, Any]) -> dict[int, int]:
+    """Return the host port of each published port of a container, as far as it is known.
+
+    A container of an earlier version has fixed ports only while it runs.
+    """
+    found = {}
+    given = description["HostConfig"].get("PortBindings") or {}
+    for bindings in (given, description["NetworkSettings"].get("Ports") or {}):
+        for port, addresses in bindings.items():
+            if addresses and addresses[0]["HostPort"]:
+                found[int(port.partition("/")[0])] = int(addresses[0]["HostPort"])
+    return found
