@@ -86,7 +86,7 @@ def _claim_or_create(
     if blocker := limits.quota_blocker(user, own, active, status.engine):
         raise blocker
     values["slot"] = limits.free_slot(active)
-    claimed = pool_claim.claim(pool, values) if pool and status.engine_reachable else None
+    claimed = pool_claim.claim(pool, values) if pool and status.pool_is_checked else None
     return claimed or lifecycle.create_pending(new_sandbox(blueprint, **values), user)
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Self
 
 from django.db.models import Subquery
 
+from sandboxes.lib import clock
 from sandboxes.models import EngineStatus, Maintenance, SweepStatus
+
+MAX_SWEEP_AGE = timedelta(minutes=5)
+"""Age of the last sweep above which the pool counts as unchecked."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +22,17 @@ class PortalStatus:
     maintenance: Maintenance
     engine: EngineStatus
     engine_reachable: bool
+    last_sweep_at: datetime | None
+
+    @property
+    def pool_is_checked(self) -> bool:
+        """Return whether a recent sweep reached the engine, so that the pool can be trusted.
+
+        After a restore from a backup, the last sweep that the database knows of is old.
+        """
+        if not self.engine_reachable or self.last_sweep_at is None:
+            return self.engine_reachable
+        return abs(clock.now() - self.last_sweep_at) <= MAX_SWEEP_AGE
 
     @classmethod
     def read(cls) -> Self:
@@ -29,12 +45,15 @@ class PortalStatus:
                 maintenance_until=Subquery(maintenance.values("until")),
                 maintenance_message=Subquery(maintenance.values("message")),
                 reachable=Subquery(sweep.values("engine_reachable")),
+                swept_at=Subquery(sweep.values("last_sweep_at")),
             )
             .first()
         )
         if engine is None:
-            reachable = SweepStatus.current().engine_reachable
-            return cls(Maintenance.current(), EngineStatus.current(), reachable)
+            last = SweepStatus.current()
+            status = Maintenance.current(), EngineStatus.current()
+            return cls(*status, last.engine_reachable, last.last_sweep_at)
         until, message = engine.maintenance_until, engine.maintenance_message
         reachable = engine.reachable is not False
-        return cls(Maintenance(until=until, message=message or ""), engine, reachable)
+        maintenance_now = Maintenance(until=until, message=message or "")
+        return cls(maintenance_now, engine, reachable, engine.swept_at)

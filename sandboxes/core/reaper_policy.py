@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from sandboxes.core.leases import is_leased
+from sandboxes.lib import clock
 from sandboxes.models import DeadlineKind, EndReason, Sandbox, State
 from sandboxes.models.runtime_settings import config
 from sandboxes.runtime import ProbeResult, SandboxFacts, ServiceState
@@ -20,6 +22,7 @@ FILES_PER_MB = 64
 """Files and directories allowed per MB of disk: as many as file systems usually provide."""
 REQUEUE_AFTER = timedelta(seconds=10)
 """Age at which a request that no worker has started counts as lost by the queue."""
+USED_BEFORE_RESTORE = "It was used before the portal was restored from a backup."
 
 NOT_READY_REMEDY = (
     "The sandbox itself responds, so its data may be the cause; a reset restores the seed data."
@@ -33,6 +36,7 @@ class Action(StrEnum):
     REQUEUE = "requeue"
     RESTART = "restart"
     REPAIR = "repair"
+    VERIFY = "verify"
     DESTROY = "destroy"
 
 
@@ -71,7 +75,7 @@ class Observation:
 
 def decide(sandbox: Sandbox, observation: Observation, now: datetime) -> Decision | None:
     """Return the action that this sandbox needs now, or None."""
-    leased = sandbox.leased_until is not None and sandbox.leased_until > now
+    leased = is_leased(sandbox, now)
     if sandbox.state == State.DESTROYING:
         ready = observation.engine_answered and not leased
         return Decision(Action.DESTROY, "its removal isn't finished") if ready else None
@@ -82,9 +86,11 @@ def decide(sandbox: Sandbox, observation: Observation, now: datetime) -> Decisio
     if sandbox.state == State.RUNNING:
         return (
             _expired(sandbox, now)
+            or _claimed_twice(sandbox, observation)
             # Before anything that an interrupted reset may have left broken.
             or _overdue_reset(sandbox, now, leased)
             or _broken(sandbox, observation, now, leased)
+            or _unmarked(sandbox, observation, leased)
             or _idle(sandbox, observation, now)
             or _warning(sandbox, observation, now)
         )
@@ -98,17 +104,40 @@ def _decide_pooled(
     if sandbox.state != State.POOLED:
         interrupted = Decision(Action.EXPIRE, "Setup was interrupted.", EndReason.RETIRED)
         return None if leased else interrupted
+    if observation.facts and observation.facts.claim:
+        return Decision(Action.EXPIRE, USED_BEFORE_RESTORE, EndReason.RETIRED)
     broken = _broken(sandbox, observation, now, leased)
     if broken and broken.is_repairable:
         return Decision(Action.EXPIRE, broken.message, EndReason.RETIRED)
     return broken
 
 
+def claim_mark(sandbox: Sandbox) -> str:
+    """Return the mark of this claim from the pool; it differs from that of any other claim."""
+    return f"{sandbox.owner_id} {sandbox.started_at:%Y-%m-%dT%H:%M:%S.%f}"
+
+
+def _claimed_twice(sandbox: Sandbox, observation: Observation) -> Decision | None:
+    facts = observation.facts
+    if not sandbox.from_pool or not observation.engine_answered or facts is None:
+        return None
+    if facts.claim not in ("", claim_mark(sandbox)):
+        return Decision(Action.EXPIRE, USED_BEFORE_RESTORE, EndReason.RETIRED)
+    return None
+
+
+def _unmarked(sandbox: Sandbox, observation: Observation, leased: bool) -> Decision | None:
+    """Verify a claim again whose worker was killed before it marked the sandbox."""
+    if not sandbox.from_pool or leased or not observation.facts or observation.facts.claim:
+        return None
+    return Decision(Action.VERIFY, "its claim isn't verified")
+
+
 def _unfinished_launch(sandbox: Sandbox, now: datetime) -> Decision | None:
-    age = now - sandbox.created_at
-    if age > PROVISION_DEADLINE:
+    if now - sandbox.created_at > PROVISION_DEADLINE:
         return Decision(Action.FAIL, "Setup took too long.", EndReason.PROVISION_FAILED)
-    if sandbox.state == State.PROVISIONING or age > REQUEUE_AFTER:
+    overdue = clock.is_older(sandbox.created_at, now, REQUEUE_AFTER)
+    if sandbox.state == State.PROVISIONING or overdue:
         return Decision(Action.REQUEUE, "no worker is processing it")
     return None
 
@@ -203,7 +232,7 @@ def _over_disk_limit(sandbox: Sandbox, facts: SandboxFacts) -> Decision | None:
 
 def _overdue_reset(sandbox: Sandbox, now: datetime, leased: bool) -> Decision | None:
     requested_at = sandbox.reset_requested_at
-    if requested_at and not leased and now - requested_at > REQUEUE_AFTER:
+    if requested_at and not leased and clock.is_older(requested_at, now, REQUEUE_AFTER):
         return Decision(Action.REQUEUE, "its reset isn't finished")
     return None
 

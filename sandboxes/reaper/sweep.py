@@ -220,6 +220,8 @@ class Sweep:
                 running = Sandbox.objects.running().filter(pk=row.pk)
                 running.exclude(problem=decision.message).update(problem=decision.message)
                 queue.enqueue(worker_tasks.repair, row.public_id)
+            case Action.VERIFY:
+                queue.enqueue(worker_tasks.verify_claimed, row.public_id)
             case Action.REQUEUE:
                 is_running = row.state == State.RUNNING
                 task = worker_tasks.reset if is_running else worker_tasks.provision
@@ -267,8 +269,8 @@ class Sweep:
         if Sandbox.objects.live().filter(public_id=facts.id).exists():
             return
         self.orphans.append(facts.id)
-        age = clock.now() - facts.created_at
-        if age < timedelta(seconds=config.SANDBOX_ORPHAN_GRACE_SECONDS):
+        grace = timedelta(seconds=config.SANDBOX_ORPHAN_GRACE_SECONDS)
+        if not clock.is_older(facts.created_at, clock.now(), grace):
             return
         if not self.dry_run:
             get_runtime().destroy(facts.id)

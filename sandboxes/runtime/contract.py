@@ -64,6 +64,9 @@ class SandboxFacts:
     files: int | None = None
     """Number of files and directories; None if this observation didn't count them."""
 
+    claim: str = ""
+    """The mark of `Runtime.mark_claimed`."""
+
     @property
     def alive(self) -> bool:
         states = {service.state for service in self.services.values()}
@@ -192,6 +195,14 @@ class Runtime(Protocol):
 
         Returns when none is left. Missing objects aren't an error. Raises EngineUnreachable,
         EngineRefused.
+        """
+        ...
+
+    def mark_claimed(self, sandbox_id: str, claim: str) -> str:
+        """Mark the sandbox with this claim, unless it has a mark; return the mark that it has.
+
+        A mark can't be changed, and is removed with the sandbox. It tells what a restored database
+        doesn't know: that the sandbox was used. Raises EngineRefused, EngineUnreachable.
         """
         ...
 

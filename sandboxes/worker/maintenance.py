@@ -13,12 +13,14 @@ from django.conf import settings
 from django.db.models import F
 
 from sandboxes.blueprints import BlueprintNotFound, addresses, load
-from sandboxes.core import journal, leases
+from sandboxes.core import journal, leases, lifecycle
 from sandboxes.core.reaper_policy import (
     NOT_READY_REMEDY,
+    USED_BEFORE_RESTORE,
     Action,
     Decision,
     Observation,
+    claim_mark,
     decide,
 )
 from sandboxes.encryption.fields import DecryptionError
@@ -116,8 +118,15 @@ def repair(sandbox: Sandbox) -> None:
 
 
 def verify_claimed(sandbox: Sandbox) -> None:
-    """Verify a sandbox just claimed from the pool, and repair or recreate it if it broke there."""
+    """Verify a sandbox just claimed from the pool, and repair or recreate it if it broke there.
+
+    Marks it on the engine as claimed. Ends it if it has another mark, or has returned to the pool:
+    then the database was restored from a backup, and another owner knows its credentials.
+    """
     try:
+        if sandbox.state == State.POOLED or not _mark_claimed(sandbox):
+            _end_used(sandbox)
+            return
         decision = _find_fault(sandbox)
         if decision is None or not leases.acquire_lease(sandbox, [State.RUNNING]):
             return
@@ -136,6 +145,20 @@ def verify_claimed(sandbox: Sandbox) -> None:
 def _was_used(sandbox: Sandbox) -> bool:
     """Return whether the owner may have stored data in it since they claimed it."""
     return sandbox.last_activity_at != sandbox.started_at
+
+
+def _mark_claimed(sandbox: Sandbox) -> bool:
+    """Mark the claim on the engine; return False if the sandbox has the mark of another claim."""
+    if sandbox.state != State.RUNNING:
+        return True
+    mark = claim_mark(sandbox)
+    return get_runtime().mark_claimed(sandbox.public_id, mark) == mark
+
+
+def _end_used(sandbox: Sandbox) -> None:
+    expected = [sandbox.state]
+    if lifecycle.begin_destroy(sandbox, EndReason.RETIRED, USED_BEFORE_RESTORE, expected=expected):
+        teardown.tear_down(sandbox)
 
 
 def _find_fault(sandbox: Sandbox) -> Decision | None:

@@ -478,3 +478,16 @@ def test_capabilities_are_reported(harness: RuntimeHarness) -> None:
 
 def test_the_repr_of_a_spec_has_no_secrets(harness: RuntimeHarness) -> None:
     assert "not-to-be-told" not in repr(harness.spec())
+
+
+def test_the_first_mark_of_a_claim_stays_until_the_sandbox_is_destroyed(
+    harness: RuntimeHarness,
+) -> None:
+    spec = harness.spec()
+    assert harness.runtime.create(spec, ignore_step, TIME_LIMIT).claim == ""
+    assert harness.runtime.mark_claimed(spec.id, "1 first") == "1 first"
+    assert harness.runtime.mark_claimed(spec.id, "2 second") == "1 first"
+    harness.runtime.recreate(spec, ignore_step, TIME_LIMIT)
+    assert harness.runtime.observe()[spec.id].claim == "1 first"
+    harness.runtime.destroy(spec.id)
+    assert harness.runtime.observe() == {}

@@ -14,6 +14,7 @@ INSTANCE = "sandboxportal.instance"
 SANDBOX = "sandboxportal.sandbox"
 SERVICE = "sandboxportal.service"
 BLUEPRINT = "sandboxportal.blueprint"
+CLAIM = "sandboxportal.claim"
 COMPOSE = "com.docker.compose"
 
 PREVIOUS = "-previous"
@@ -37,6 +38,13 @@ class Names:
     def previous_container(self, sandbox_id: str, service: str) -> str:
         """Return the name of a container that is kept until its replacement is ready."""
         return f"{sandbox_id}-{service}{PREVIOUS}"
+
+    def claim_mark(self, sandbox_id: str) -> str:
+        """Return the name of the empty volume whose label is the mark of a claim."""
+        return f"{sandbox_id}_claimed"
+
+    def claim_labels(self, sandbox_id: str, claim: str) -> dict[str, str]:
+        return {INSTANCE: self.instance, SANDBOX: sandbox_id, CLAIM: claim}
 
     def bridge(self, sandbox_id: str) -> str:
         """Return the network's interface on the host, where traffic is counted (15 characters)."""

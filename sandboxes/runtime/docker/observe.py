@@ -34,7 +34,7 @@ from sandboxes.runtime.docker.kernel_counters import (
     bridge_bytes,
     stats_network_bytes,
 )
-from sandboxes.runtime.docker.names import SANDBOX, SERVICE, Names, is_previous, label
+from sandboxes.runtime.docker.names import CLAIM, SANDBOX, SERVICE, Names, is_previous, label
 from sandboxes.runtime.docker.networks import BRIDGE_OPTION
 from sandboxes.runtime.docker.writable_layers import WritableLayers
 
@@ -77,6 +77,10 @@ class EngineObjects:
     @property
     def network_ids(self) -> set[str]:
         return {row["Id"] for row in self.networks}
+
+    @property
+    def claim(self) -> str:
+        return next((mark for row in self.volumes if (mark := label(row, CLAIM))), "")
 
     @property
     def bridge(self) -> str:
@@ -125,6 +129,7 @@ class Observer:
                 network=bridges[name],
                 disk_mb=disk_mb.get(name),
                 files=usage[name].files if name in usage else None,
+                claim=one.claim,
             )
             for name, one in found.items()
         }

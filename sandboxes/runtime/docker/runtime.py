@@ -35,7 +35,14 @@ from sandboxes.runtime.docker.destroy import Destroyer
 from sandboxes.runtime.docker.disk_quota import DiskQuota
 from sandboxes.runtime.docker.exec_and_logs import ExecAndLogs
 from sandboxes.runtime.docker.kernel_counters import MB
-from sandboxes.runtime.docker.names import Names, full_name, names_of, require_valid_id
+from sandboxes.runtime.docker.names import (
+    CLAIM,
+    Names,
+    full_name,
+    label,
+    names_of,
+    require_valid_id,
+)
 from sandboxes.runtime.docker.networks import Networks
 from sandboxes.runtime.docker.observe import Observer
 from sandboxes.runtime.docker.readiness import STEP, ReadinessProbe, Timer
@@ -69,7 +76,7 @@ class DockerRuntime:
         timeout: float = 10.0,
     ) -> None:
         engine, names = EngineClient(engine_url, timeout), Names(instance)
-        self._engine = engine
+        self._engine, self._names = engine, names
         container_config = ContainerConfig(names, bind_address, container_runtime)
         self._disk_quota = DiskQuota(engine, names, container_config)
         # Responses to other hosts need a default gateway; responses to the engine's host don't.
@@ -133,6 +140,13 @@ class DockerRuntime:
 
     def destroy(self, sandbox_id: str) -> None:
         self._destroyer.destroy(sandbox_id)
+
+    def mark_claimed(self, sandbox_id: str, claim: str) -> str:
+        labels = self._names.claim_labels(require_valid_id(sandbox_id), claim)
+        with self._engine.calling("mark a sandbox as claimed") as client:
+            # The engine returns an existing volume of this name as it is.
+            volume = client.create_volume(self._names.claim_mark(sandbox_id), labels=labels)
+        return label(volume, CLAIM)
 
     def execute(
         self, sandbox_id: str, service: str, command: Sequence[str], timeout: float

@@ -164,6 +164,12 @@ class MemoryRuntime:
         with self._call("destroy"):
             self._sandboxes.pop(sandbox_id, None)
 
+    def mark_claimed(self, sandbox_id: str, claim: str) -> str:
+        with self._call("mark_claimed"):
+            fake = self._sandboxes.get(sandbox_id, FakeSandbox(sandbox_id))
+            fake.claim = fake.claim or claim
+            return fake.claim
+
     def execute(
         self, sandbox_id: str, service: str, command: Sequence[str], timeout: float
     ) -> tuple[int, str]:

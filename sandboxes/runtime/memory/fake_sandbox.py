@@ -32,6 +32,7 @@ class FakeSandbox:
     disk_mb: float = 0.0
     probe: ProbeResult = field(default_factory=ProbeResult)
     """What probes find while all services run."""
+    claim: str = ""
 
     def facts(self, *, sizes: bool = False) -> SandboxFacts:
         return SandboxFacts(
@@ -41,6 +42,7 @@ class FakeSandbox:
             traffic_bytes=self.traffic_bytes,
             network=NetworkBytes(self.traffic_bytes, self.traffic_bytes),
             disk_mb=self.disk_mb if sizes else None,
+            claim=self.claim,
         )
 
     def usage(self) -> Usage:

@@ -99,6 +99,7 @@ class Observer:
             traffic_bytes=sent,
             # Packets that acknowledge a response aren't seen here, as they are on a bridge.
             network=NetworkBytes(max(received, sent), sent),
+            claim=directory.claim(),
             disk_mb=usage.megabytes if usage else None,
             files=usage.files if usage else None,
         )

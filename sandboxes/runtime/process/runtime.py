@@ -108,6 +108,10 @@ class ProcessRuntime:
         with self._usable_home():
             self._destroyer.destroy(sandbox_id)
 
+    def mark_claimed(self, sandbox_id: str, claim: str) -> str:
+        with self._usable_home():
+            return self.home.sandbox(sandbox_id).mark_claimed(claim)
+
     def execute(
         self, sandbox_id: str, service: str, command: Sequence[str], timeout: float
     ) -> tuple[int, str]:

@@ -3,6 +3,7 @@
 <home>/prepared/<image>/<fingerprint>/    template of a service: see `templates.py`
 <home>/<sandbox id>/record.json           the manifest; written before anything is started
                     state.json            state of the services; written by the supervisor
+                    claim                 mark of the launch that claimed it from the pool
                     traffic               bytes received from and sent to callers
                     lock                  held by the supervisor while it runs
                     logs/<service>.log
@@ -19,6 +20,7 @@ import os
 import re
 import stat
 import struct
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -37,6 +39,7 @@ MAX_STATE_BYTES = 1024 * 1024
 MAX_PID_DIGITS = 20
 LOCK_TIMEOUT_SECONDS = 20.0
 LOCK_INTERVAL_SECONDS = 0.01
+MAX_CLAIM_BYTES = 200
 UNUSABLE = (FileNotFoundError, PermissionError)
 """Errors of files that were never written, or that a service made unreadable."""
 
@@ -134,6 +137,22 @@ class SandboxDir:
 
     def write_state(self, state: Mapping[str, Any]) -> None:
         write(self.path / "state.json", state)
+
+    def mark_claimed(self, claim: str) -> str:
+        """Write the mark unless there is one; return the existing one."""
+        draft = self.path / f".claim-{os.getpid()}-{threading.get_ident()}"
+        with suppress(FileNotFoundError):  # The sandbox was removed.
+            draft.write_text(claim)
+            with suppress(FileExistsError):
+                (self.path / "claim").hardlink_to(draft)
+            draft.unlink()
+        return self.claim() or claim
+
+    def claim(self) -> str:
+        """Return the mark of the launch that claimed the sandbox; empty if there is none."""
+        with suppress(*UNUSABLE), open_file(self.path / "claim") as file:
+            return file.read(MAX_CLAIM_BYTES).decode(errors="replace")
+        return ""
 
     def traffic(self) -> tuple[int, int]:
         """Return the bytes received from and sent to callers of the published ports."""
