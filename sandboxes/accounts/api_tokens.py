@@ -67,7 +67,8 @@ def authenticate(text: str) -> ApiToken | None:
         return None
     now = clock.now()
     token = ApiToken.objects.usable(now).select_related("user").filter(digest=_digest(text)).first()
-    if token and (token.last_used_at is None or token.last_used_at < now - LAST_USED_PRECISION):
+    used_at = token.last_used_at if token else None
+    if token and (used_at is None or abs(now - used_at) > LAST_USED_PRECISION):
         ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
     return token
 

@@ -7,8 +7,10 @@ from collections import Counter
 from django.db import transaction
 
 from sandboxes.core import lifecycle
+from sandboxes.core.leases import LEASE_DURATION
 from sandboxes.lib import clock
 from sandboxes.models import LaunchLock, Sandbox, State
+from sandboxes.models.claims import is_due
 from sandboxes.models.sandbox import SandboxQuerySet
 
 
@@ -22,11 +24,12 @@ def claim_next_launch(at_most: int) -> Sandbox | None:
     """
     LaunchLock.acquire()
     now = clock.now()
-    provisioning = waiting_launches().filter(state=State.PROVISIONING, leased_until__gt=now)
+    provisioning = waiting_launches().filter(state=State.PROVISIONING, leased_until__isnull=False)
+    provisioning = provisioning.exclude(is_due("leased_until", now, LEASE_DURATION))
     running: Counter[int | None] = Counter(provisioning.values_list("owner", flat=True))
     if running.total() >= at_most:
         return None
-    waiting = waiting_launches().unleased(now)
+    waiting = waiting_launches().unleased(now, LEASE_DURATION)
     turns = sorted(waiting, key=lambda row: (running[row.owner_id], row.created_at, row.pk))
     return next((row for row in turns if lifecycle.start_provisioning(row)), None)
 

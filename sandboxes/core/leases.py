@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
 from sandboxes.lib import clock
 from sandboxes.models import Sandbox, State
+from sandboxes.models.claims import LONGEST_LEASE
 from sandboxes.models.runtime_settings import config
 
 LEASE_DURATION = timedelta(seconds=max(30, 3 * config.SANDBOX_ENGINE_TIMEOUT_SECONDS))
@@ -18,7 +19,17 @@ usual time limit.
 """
 
 
-def acquire_lease(sandbox: Sandbox, states: Iterable[str]) -> bool:
+def longest_lease(state: str) -> timedelta:
+    """Return the longest lease that is given in this state; removals back off the longest."""
+    return max(LEASE_DURATION, LONGEST_LEASE) if state == State.DESTROYING else LEASE_DURATION
+
+
+def is_leased(sandbox: Sandbox, now: datetime) -> bool:
+    """Return whether a worker has the lease."""
+    return clock.is_ahead(sandbox.leased_until, now, longest_lease(sandbox.state))
+
+
+def acquire_lease(sandbox: Sandbox, states: Collection[str]) -> bool:
     """Acquire the lease without changing the state.
 
     Increments `lease_token`, which invalidates decisions taken on an earlier read. Returns False if
@@ -26,7 +37,8 @@ def acquire_lease(sandbox: Sandbox, states: Iterable[str]) -> bool:
     """
     now, lease_token = clock.now(), sandbox.lease_token + 1
     as_read = {"lease_token": sandbox.lease_token, "leased_until": sandbox.leased_until}
-    free = Sandbox.objects.unleased(now).filter(state__in=list(states), **as_read)
+    longest = max(map(longest_lease, states))
+    free = Sandbox.objects.unleased(now, longest).filter(state__in=states, **as_read)
     values = {"leased_until": now + LEASE_DURATION, "lease_token": lease_token}
     acquired = free.claim(sandbox.pk, **values)
     if acquired:

@@ -69,7 +69,9 @@ def create_pending(sandbox: Sandbox, actor: User | None) -> Sandbox:
 def start_provisioning(sandbox: Sandbox) -> bool:
     """Start provisioning, or take it over from a worker whose lease has expired."""
     now = clock.now()
-    rows = Sandbox.objects.unleased(now).filter(state__in=(State.PENDING, State.PROVISIONING))
+    rows = Sandbox.objects.unleased(now, LEASE_DURATION).filter(
+        state__in=(State.PENDING, State.PROVISIONING)
+    )
     values: dict[str, Any] = {
         "state": State.PROVISIONING,
         "steps": [],

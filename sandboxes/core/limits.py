@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from django.db.models import Q
 
 from sandboxes.core.capacity import site_limit
+from sandboxes.core.leases import is_leased
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import QuotaExceeded, RateLimited
 from sandboxes.models import (
@@ -67,7 +68,8 @@ def get_limits(user: User) -> Limits:
 def expected_end(sandbox: Sandbox, now: datetime) -> datetime:
     """Return when the slot of the sandbox will be free if its deadlines don't move."""
     if sandbox.state == State.DESTROYING:
-        return max(now + REMOVAL_DURATION, sandbox.leased_until or now)
+        until = sandbox.leased_until if is_leased(sandbox, now) else None
+        return max(now + REMOVAL_DURATION, until or now)
     return sandbox.ends_at or now + timedelta(minutes=sandbox.ttl_minutes)
 
 
@@ -133,11 +135,11 @@ def rate_limit_blocker(user: User, recent: list[Sandbox] | None = None) -> RateL
 
     `recent` is the result of `active_and_recent`, if the caller has it.
     """
-    most, since = config.SANDBOX_LAUNCHES_PER_HOUR, clock.now() - HOUR
+    most, now = config.SANDBOX_LAUNCHES_PER_HOUR, clock.now()
     if not most:
         return None
     rows = active_and_recent(user) if recent is None else recent
-    times = [row.created_at for row in rows if row.created_at > since]
+    times = [row.created_at for row in rows if not clock.is_older(row.created_at, now, HOUR)]
     if len(times) < most:
         return None
     # Newest first: the next launch is allowed when this one is an hour old.

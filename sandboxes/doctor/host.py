@@ -10,12 +10,13 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import connection as database
+from django.db.models import Q
 
 from sandboxes.core import capacity
 from sandboxes.doctor.engine import connection as engine
 from sandboxes.doctor.findings import Finding, Findings, error, ok, warning
 from sandboxes.lib import clock
-from sandboxes.models import EngineStatus
+from sandboxes.models import EngineStatus, Event, Sandbox
 from sandboxes.runtime import get_runtime
 from sandboxes.runtime.docker.engine_info import read_engine_info
 from sandboxes.runtime.host_resources import MEMINFO, disk_space
@@ -81,8 +82,24 @@ def _memory_mb() -> dict[str, int]:
 
 def clocks() -> Findings:
     yield clock_agrees("the database", _database_time())
+    yield no_times_ahead(clock.now())
     if settings.SANDBOX_RUNTIME == "docker":
         yield clock_agrees("the engine", read_engine_info(engine()).system_time)
+
+
+def no_times_ahead(now: datetime) -> Finding:
+    """Find times in the database that are in the future because the clock was set back."""
+    ahead = now + clock.TOLERANCE
+    sandboxes = Sandbox.objects.live().filter(Q(created_at__gt=ahead) | Q(started_at__gt=ahead))
+    newest = Event.objects.order_by("-pk").values_list("created_at", flat=True).first()
+    if not sandboxes.exists() and (newest is None or newest <= ahead):
+        return ok("No time that was recorded is ahead of this machine's clock.")
+    latest = max([newest or now, *sandboxes.values_list("created_at", flat=True)])
+    return warning(
+        f"The clock was set back: {latest:%Y-%m-%d %H:%M} UTC is recorded as a past time. "
+        f"{sandboxes.count()} running sandboxes may end later than they should.",
+        "Check the clock and its time service. Destroy these sandboxes if they end too late.",
+    )
 
 
 def _database_time() -> datetime:

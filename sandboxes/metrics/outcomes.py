@@ -84,7 +84,10 @@ def _aggregate_batch() -> bool:
     """Aggregate one batch of events; return whether there may be more."""
     done = OutcomeCursor.current().last_event_id
     new = Event.objects.filter(pk__gt=done)
-    unsettled = new.filter(created_at__gt=clock.now() - SETTLE_DELAY).aggregate(pk=Min("pk"))["pk"]
+    now = clock.now()
+    # Events of the future were written before the clock was set back.
+    fresh = new.filter(created_at__gt=now - SETTLE_DELAY, created_at__lte=now + clock.TOLERANCE)
+    unsettled = fresh.aggregate(pk=Min("pk"))["pk"]
     settled = new.filter(pk__lt=unsettled) if unsettled else new
     events = list(settled.select_related("sandbox").defer("sandbox__secrets")[:BATCH_SIZE])
     if not events:

@@ -10,13 +10,13 @@ from django.db import models
 from django.db.models import Q
 
 from sandboxes.lib import clock
-from sandboxes.models.claims import ClaimQuerySet
+from sandboxes.models.claims import ClaimQuerySet, is_due
 from sandboxes.models.sandbox import Sandbox
 
 
 class EventQuerySet(ClaimQuerySet["Event"]):
     def mail_due(self, now: datetime) -> EventQuerySet:
-        return self.filter(mail_due_at__lte=now)
+        return self.filter(is_due("mail_due_at", now))
 
 
 class Event(models.Model):

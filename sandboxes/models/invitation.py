@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import Q
 
 from sandboxes.lib import clock
-from sandboxes.models.claims import ClaimQuerySet
+from sandboxes.models.claims import ClaimQuerySet, is_due
 
 
 def default_expiry() -> datetime:
@@ -23,7 +23,7 @@ class InvitationQuerySet(ClaimQuerySet["Invitation"]):
         return self.filter(accepted_at=None, expires_at__gt=now)
 
     def mail_due(self, now: datetime) -> InvitationQuerySet:
-        return self.open(now).filter(mail_due_at__lte=now)
+        return self.open(now).filter(is_due("mail_due_at", now))
 
 
 class Invitation(models.Model):

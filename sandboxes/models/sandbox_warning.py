@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 
 from sandboxes.lib import clock
-from sandboxes.models.claims import ClaimQuerySet
+from sandboxes.models.claims import ClaimQuerySet, is_due
 from sandboxes.models.enums import DeadlineKind, State
 from sandboxes.models.sandbox import Sandbox
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 class SandboxWarningQuerySet(ClaimQuerySet["SandboxWarning"]):
     def mail_due(self, now: datetime) -> SandboxWarningQuerySet:
-        return self.filter(mail_due_at__lte=now)
+        return self.filter(is_due("mail_due_at", now))
 
     def active(self, user: User, now: datetime) -> SandboxWarningQuerySet:
         """Return warnings of the user's running sandboxes whose deadline is ahead or has moved."""

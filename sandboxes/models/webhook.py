@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar
 from urllib.parse import urlsplit
 
@@ -13,7 +13,7 @@ from django.db.models import Q
 
 from sandboxes.encryption.fields import EncryptedJSONField
 from sandboxes.lib import clock
-from sandboxes.models.claims import ClaimQuerySet
+from sandboxes.models.claims import ClaimQuerySet, is_due
 from sandboxes.models.sandbox import ID_ALPHABET
 
 
@@ -120,6 +120,10 @@ class Webhook(models.Model):
         return "failing" if self.failing_since else "on"
 
 
+LONGEST_RETRY_DELAY = timedelta(hours=27)
+"""The longest delay between two attempts, with its jitter."""
+
+
 class DeliveryStatus(models.TextChoices):
     PENDING = "pending", "pending"
     DELIVERED = "delivered", "delivered"
@@ -128,7 +132,7 @@ class DeliveryStatus(models.TextChoices):
 
 class DeliveryQuerySet(ClaimQuerySet["WebhookDelivery"]):
     def due(self, now: datetime) -> DeliveryQuerySet:
-        return self.filter(due_at__lte=now)
+        return self.filter(is_due("due_at", now, LONGEST_RETRY_DELAY))
 
     def newest_first(self) -> DeliveryQuerySet:
         return self.order_by("-created_at", "-id")

@@ -20,6 +20,7 @@ from sandboxes import blueprints
 from sandboxes.core import capacity
 from sandboxes.lib import clock
 from sandboxes.models import EngineStatus, Funding, Maintenance, Pool, Sandbox, State
+from sandboxes.models.claims import LONGEST_LEASE
 
 if TYPE_CHECKING:
     from sandboxes.blueprints import Blueprint
@@ -79,7 +80,7 @@ def _plan_pool(pool: Pool, rows: Iterable[Sandbox], headroom: int, now: datetime
 
 def _is_backing_off(pool: Pool, now: datetime) -> bool:
     """Return whether the pool must not provision now: paused, after a failure, or outdated."""
-    must_wait = pool.retry_at is not None and pool.retry_at > now
+    must_wait = clock.is_ahead(pool.retry_at, now, LONGEST_LEASE)
     return pool.paused or must_wait or not _is_current(pool)
 
 

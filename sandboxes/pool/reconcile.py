@@ -17,13 +17,14 @@ from sandboxes.core import factory, launch_queue, lifecycle
 from sandboxes.lib import clock
 from sandboxes.lib.backoff import Backoff
 from sandboxes.models import EndReason, LaunchLock, Pool, Sandbox, State
+from sandboxes.models.claims import LONGEST_LEASE
 from sandboxes.pool import policy
 from sandboxes.runtime import get_runtime
 from sandboxes.worker import provisioning, teardown
 
 log = structlog.get_logger(__name__)
 
-RETRY = Backoff(first=timedelta(seconds=30), longest=timedelta(minutes=10))
+RETRY = Backoff(first=timedelta(seconds=30), longest=LONGEST_LEASE)
 MAX_PER_RUN = 100
 """Sandboxes provisioned per task. Limits the loop if new ones become stale at once."""
 

@@ -34,7 +34,8 @@ def sample(rows: list[Sandbox], observed: Mapping[str, SandboxFacts]) -> None:
 
 
 def _is_due(last: UsageSample | None) -> bool:
-    return last is None or last.at <= clock.now() - SAMPLE_INTERVAL
+    now = clock.now()
+    return last is None or not now - SAMPLE_INTERVAL < last.at <= now
 
 
 def _new_sample(

@@ -25,6 +25,7 @@ from sandboxes.lib import clock
 from sandboxes.lib.batches import Batch
 from sandboxes.lib.retry_after import parse_retry_after
 from sandboxes.models import DeliveryStatus, DisabledReason, Webhook, WebhookDelivery
+from sandboxes.models.claims import is_due
 from sandboxes.models.webhook import TEST_EVENT_TYPE, WebhookQuerySet
 from sandboxes.notifications import emails
 from sandboxes.webhooks import signing
@@ -92,7 +93,8 @@ def _claim(**criteria: bool) -> WebhookDelivery | None:
 
 def _turns(now: datetime) -> WebhookQuerySet:
     """Return webhooks with due deliveries whose owners have none in progress, in order of turns."""
-    busy = Webhook.objects.filter(leased_until__gt=now)
+    busy = Webhook.objects.filter(leased_until__isnull=False)
+    busy = busy.exclude(is_due("leased_until", now, WEBHOOK_LEASE))
     of_owner = Webhook.objects.filter(user=OuterRef("user")).order_by().values("user")
     return (
         Webhook.objects.enabled()
@@ -112,7 +114,7 @@ def _acquire(webhook: Webhook, now: datetime) -> int | None:
     """Lease the webhook, and claim and return its oldest due delivery."""
     # The lock keeps other workers from leasing another webhook of the owner.
     siblings = Webhook.objects.select_for_update().filter(user=webhook.user_id).order_by("pk")
-    if any(row.leased_until and row.leased_until > now for row in siblings):
+    if any(clock.is_ahead(row.leased_until, now, WEBHOOK_LEASE) for row in siblings):
         return None
     due = WebhookDelivery.objects.due(now).filter(webhook=webhook)
     pk = due.order_by("due_at", "pk").values_list("pk", flat=True).first()

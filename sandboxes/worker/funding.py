@@ -20,6 +20,7 @@ from sandboxes.lib import clock
 from sandboxes.lib.backoff import Backoff
 from sandboxes.lib.batches import Batch
 from sandboxes.models import EventKind, Funding, FundingStatus, Sandbox
+from sandboxes.models.claims import is_due as is_due_at
 from sandboxes.models.sandbox import SandboxQuerySet
 from sandboxes.stellar.friendbot import (
     MAX_RETRY_AFTER,
@@ -57,7 +58,9 @@ def is_due(now: datetime) -> bool:
 
 
 def _due(now: datetime) -> SandboxQuerySet:
-    return Sandbox.objects.not_ending().filter(funding=Funding.PENDING, funding_due_at__lte=now)
+    longest = max(RETRY.longest, MAX_RETRY_AFTER)
+    rows = Sandbox.objects.not_ending().filter(funding=Funding.PENDING)
+    return rows.filter(is_due_at("funding_due_at", now, longest))
 
 
 def _fund_next() -> bool:

@@ -32,7 +32,7 @@ class Progress:
             self.steps.append(
                 {"name": name, "state": "running", "started_at": now.isoformat(), "seconds": None}
             )
-        elif now - self.renewed_at < RENEW_EVERY:
+        elif timedelta(0) <= now - self.renewed_at < RENEW_EVERY:
             return
         self.save(now)
 

@@ -113,7 +113,7 @@ def _requeue(sandbox: Sandbox, error: EngineUnreachable) -> None:
     """Retry when the engine is reachable again, until the deadline for provisioning."""
     outcomes.record_engine_error("create")
     now = clock.now()
-    if now - sandbox.created_at > PROVISION_DEADLINE:
+    if clock.is_older(sandbox.created_at, now, PROVISION_DEADLINE):
         fail_with_error(sandbox, EndReason.PROVISION_FAILED, error)
     elif leases.renew_lease(sandbox, until=now + RETRY.first):
         journal.record(sandbox, EventKind.DELAYED, f"{error} Retrying.")

@@ -22,6 +22,7 @@ from sandboxes.lib import clock
 from sandboxes.lib.backoff import Backoff
 from sandboxes.metrics import outcomes
 from sandboxes.models import EndReason, EventKind, Sandbox, State
+from sandboxes.models.claims import LONGEST_LEASE
 from sandboxes.runtime import (
     EngineRefused,
     NotReady,
@@ -39,7 +40,7 @@ from sandboxes.worker.log_tail import (
 
 log = structlog.get_logger(__name__)
 
-RETRY = Backoff(first=timedelta(seconds=5), longest=timedelta(minutes=10))
+RETRY = Backoff(first=timedelta(seconds=5), longest=LONGEST_LEASE)
 MAX_PARALLEL_REMOVALS = 8
 CANDIDATES = 10
 """Waiting removals to try: another thread may take the first ones in the meantime."""
