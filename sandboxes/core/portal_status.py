@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Self
 
 from django.db.models import Subquery
@@ -11,8 +11,8 @@ from django.db.models import Subquery
 from sandboxes.lib import clock
 from sandboxes.models import EngineStatus, Maintenance, SweepStatus
 
-MAX_SWEEP_AGE = timedelta(minutes=5)
-"""Age of the last sweep above which the pool counts as unchecked."""
+STARTED_AT = clock.now()
+"""When this process was started."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class PortalStatus:
 
     @property
     def pool_is_checked(self) -> bool:
-        """Return whether a recent sweep reached the engine, so that the pool can be trusted.
+        """Return whether a sweep has checked the pool since this process was started.
 
-        After a restore from a backup, the last sweep that the database knows of is old.
+        Processes are stopped to restore a backup, so the restored pool is checked before a claim.
         """
-        if not self.engine_reachable or self.last_sweep_at is None:
-            return self.engine_reachable
-        return abs(clock.now() - self.last_sweep_at) <= MAX_SWEEP_AGE
+        was_set_back = clock.now() < STARTED_AT
+        is_new = self.last_sweep_at is None or self.last_sweep_at >= STARTED_AT
+        return self.engine_reachable and (is_new or was_set_back)
 
     @classmethod
     def read(cls) -> Self:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from sandboxes.core.leases import is_leased
 from sandboxes.lib import clock
 from sandboxes.models import DeadlineKind, EndReason, Sandbox, State
+from sandboxes.models.claims import LONGEST_LEASE
 from sandboxes.models.runtime_settings import config
 from sandboxes.runtime import ProbeResult, SandboxFacts, ServiceState
 
@@ -213,7 +214,7 @@ def _unresponsive(sandbox: Sandbox, probe: ProbeResult | None, now: datetime) ->
     if probe is None or not probe.problem:
         return None
     # The last repair left a sandbox alone that responds: its data may be the cause.
-    left_alone = sandbox.repair_after is not None and sandbox.repair_after > now
+    left_alone = clock.is_ahead(sandbox.repair_after, now, LONGEST_LEASE)
     if probe.responded and left_alone:
         return None
     return Decision(Action.REPAIR, probe.problem, service=probe.service)

@@ -36,6 +36,7 @@ CHECKS = (
     Check("disks", host.disks, 15),
     Check("memory", host.memory),
     Check("clocks", host.clocks, 15),
+    Check("recorded times", host.recorded_times),
     Check("queue", workers.queue, 15),
     Check("worker", workers.heartbeat),
     Check("reaper", workers.reaper),

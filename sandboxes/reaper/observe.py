@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import F
 
 from sandboxes import blueprints
+from sandboxes.core import leases
 from sandboxes.core.reaper_policy import (
     Observation,
 )
@@ -101,7 +102,7 @@ def probe(rows: Iterable[Sandbox], observed: Mapping[str, SandboxFacts]) -> dict
     checks, facts = {}, []
     for row in rows:
         found, blueprint = observed.get(row.public_id), blueprints.available().get(row.blueprint)
-        leased = row.leased_until is not None and row.leased_until > now
+        leased = leases.is_leased(row, now)
         if row.state not in (State.RUNNING, State.POOLED) or leased or not blueprint:
             continue
         if found and found.alive and found.connected:

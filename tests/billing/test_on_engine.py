@@ -148,7 +148,7 @@ def test_owning_no_database_the_developer_cannot_break_a_reset(sandbox: Sandbox)
                 sandbox.sql(f"ALTER DATABASE {database} {change}")
 
 
-def test_the_developer_is_no_superuser_after_a_restart(sandbox: Sandbox) -> None:
+def test_a_restart_makes_no_superuser_of_the_developer(sandbox: Sandbox) -> None:
     with psycopg.connect(sandbox.database_url, autocommit=True) as connection:
         for statement in (
             "ALTER ROLE developer SET search_path = public, pg_catalog",

@@ -174,7 +174,7 @@ HOSTILE_API_ROLE = [
 ]
 
 
-def test_a_reset_works_whatever_sql_the_developer_ran(sandbox: Sandbox) -> None:
+def test_a_reset_works_after_any_sql_that_the_developer_ran(sandbox: Sandbox) -> None:
     before = sandbox.everything()
     wait_for_spare(sandbox)
     sandbox.run(*HOSTILE_API_ROLE, role="billing_api")

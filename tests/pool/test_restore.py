@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
-from sandboxes.models import EndReason, Sandbox, State, SweepStatus
+from sandboxes.core import portal_status
+from sandboxes.models import EndReason, Sandbox, State
 from sandboxes.worker import tasks as worker_tasks
 from tests.helpers.scenarios import (
     pooled,
@@ -87,11 +87,12 @@ def test_a_message_that_was_left_after_the_restore_retires_its_sandbox(alice, wa
     assert state_and_reason(waiting) == (State.DESTROYED, EndReason.RETIRED)
 
 
-def test_without_a_recent_sweep_nothing_is_claimed(alice, waiting):
-    long_ago = timezone.now() - timedelta(minutes=6)
-    SweepStatus.objects.update(last_sweep_at=long_ago)
-
+def test_nothing_is_claimed_before_a_sweep_has_run_since_the_start(alice, monkeypatch, waiting):
+    monkeypatch.setattr(portal_status, "STARTED_AT", timezone.now())
     assert request(alice).state == State.PENDING
+
+    sweep()
+    assert request(alice).pk == waiting.pk
 
 
 def test_an_owner_keeps_a_claimed_sandbox_over_sweeps_and_restores(alice, waiting):

@@ -13,6 +13,7 @@ import pytest
 
 from tests.harness.portal import ROOT, Portal, running_portal
 from tests.harness.postgres import programs
+from tests.helpers.wait import wait_for
 
 pytestmark = [pytest.mark.store, pytest.mark.slow]
 
@@ -93,3 +94,39 @@ def test_after_a_restore_the_sandboxes_match_the_database(portal: Portal, tmp_pa
         bearer = {"Authorization": f"Bearer {keys['api_key']}"}
         assert httpx2.get(f"{kept['endpoints']['api']}/v1/plans", headers=bearer).is_success
     assert portal.sandboxes() == {kept["id"]}
+
+
+@pytest.fixture
+def pooling_portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    options = {"SANDBOX_RUNTIME": "process", "SANDBOX_POOL_SIZE": "1"}
+    with running_portal(tmp_path_factory.mktemp("var"), **options) as running:
+        yield running
+
+
+def test_a_sandbox_used_after_the_backup_is_not_launched_again(
+    pooling_portal: Portal, tmp_path: Path
+) -> None:
+    portal = pooling_portal
+    store = "PostgreSQL" if on_postgres(portal) else "SQLite"
+    assert portal.manage("reap_sandboxes").returncode == 0
+    wait_for(portal.sandboxes, "a sandbox is in the pool")
+    (waiting,) = portal.sandboxes()
+    wait_for(lambda: is_pooled(portal, waiting), "the sandbox is ready")
+    run(portal, commands(f"Back up {store}"), tmp_path / "backup")
+    with portal.client("developer") as client:
+        assert launch(client)["id"] == waiting
+    portal.stop()
+    run(portal, LOSE_DATABASE[on_postgres(portal)], tmp_path / "backup")
+    run(portal, commands(f"Restore {store}"), tmp_path / "backup")
+    assert portal.manage("prepare").returncode == 0
+    assert portal.manage("reap_sandboxes").returncode == 0
+    portal.start()
+    with portal.client("operator") as client:
+        assert launch(client)["id"] != waiting
+    assert waiting not in portal.sandboxes()
+
+
+def is_pooled(portal: Portal, sandbox_id: str) -> bool:
+    query = f"Sandbox.objects.pooled().filter(public_id='{sandbox_id}').exists()"
+    done = portal.manage("shell", "-c", f"from sandboxes.models import Sandbox; print({query})")
+    return done.stdout.strip().endswith("True")

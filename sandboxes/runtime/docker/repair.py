@@ -21,7 +21,7 @@ from sandboxes.runtime import (
 )
 from sandboxes.runtime.docker.client import EngineClient, error_message, is_gone, run_parallel
 from sandboxes.runtime.docker.destroy import Destroyer
-from sandboxes.runtime.docker.names import SERVICE, Names, label
+from sandboxes.runtime.docker.names import SERVICE, Names, is_previous, label
 from sandboxes.runtime.docker.networks import Networks
 from sandboxes.runtime.docker.observe import Observer
 from sandboxes.runtime.docker.readiness import STEP, ReadinessProbe, Timer
@@ -100,7 +100,7 @@ class Repairer:
         """Return the details of all containers by service. Raises ServiceNotFound."""
         with self.engine.calling("list the sandbox's containers") as client:
             rows = client.containers(all=True, filters=self.names.filters(spec.id))
-        ids = {label(row, SERVICE): row["Id"] for row in rows}
+        ids = {label(row, SERVICE): row["Id"] for row in rows if not is_previous(row)}
         for service in spec.services:
             if service.name not in ids:
                 raise _service_gone(service)

@@ -302,7 +302,8 @@ class MemoryRuntime:
         present = fake.services.get(service.name)
         if present and present.state is ServiceState.RUNNING:
             return
-        known = fake.previous[service.name].ports if service.name in (fake.previous or {}) else {}
+        previous = (fake.previous or {}).get(service.name)
+        known = previous.ports if previous else {}
         ports = {
             port: known.get(port) or Published(HOST, next(self._ports)) for port in service.ports
         }

@@ -4,8 +4,8 @@
 \set database billing
 \ir create-spare.sql
 
--- A database in use can't be renamed. Nobody can hold on to it: only superusers could, and
--- only the scripts in this directory are superusers.
+-- A database in use can't be renamed. Only superusers can sign in from here on, and only the
+-- scripts in this directory are superusers.
 SELECT format('ALTER DATABASE %I ALLOW_CONNECTIONS false', datname)
 FROM pg_database WHERE datname = 'billing' \gexec
 DO $$

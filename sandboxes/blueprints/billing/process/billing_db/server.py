@@ -128,7 +128,7 @@ def _run_script(name: str, *, quiet: bool = False, timeout: float | None = None)
 def _psql(
     *arguments: str, quiet: bool = False, timeout: float | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run psql as the superuser, whose settings nobody else can change. Raises TimeoutExpired."""
+    """Run psql as the superuser, with fixed settings. Raises TimeoutExpired."""
     connection = {
         # The data directory, by a name short enough for a socket path.
         "PGHOST": "/proc/self/cwd" if sys.platform == "linux" else str(DATA_DIR.resolve()),
