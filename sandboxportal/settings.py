@@ -280,8 +280,9 @@ elif CELERY_BROKER_URL.startswith("redis"):
         "visibility_timeout": 120,
     }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-# Work that waits for other servers has a queue of its own. It and removals have a bounded number of
-# threads for each purpose, in addition to those for launches, which therefore never wait for it.
+# Work that waits for other servers has a queue of its own. It and work on existing sandboxes have a
+# bounded number of threads for each purpose, in addition to those for launches, which therefore
+# never wait for it.
 CELERY_TASK_QUEUES = [
     Queue("celery", routing_key="celery"),
     Queue("background", routing_key="background"),
@@ -301,13 +302,15 @@ WORKER_BATCH_THREADS = {
     "funding": 2,
     "invitations": 1,
     "messages": 1,
-    "removals": 8,
+    "removals": 6,
+    "repairs": 3,
     "request_counts": 1,
+    "resets": 3,
     "sweep": 1,
     "warnings": 2,
     "webhooks": 6,
 }
-WORKER_THREADS = env.int("WORKER_THREADS", 12)
+WORKER_THREADS = env.int("WORKER_THREADS", 8)
 CELERY_WORKER_CONCURRENCY = WORKER_THREADS + sum(WORKER_BATCH_THREADS.values())
 # Without an end, so that the worker continues once the broker is back.
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None

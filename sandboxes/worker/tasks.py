@@ -13,7 +13,6 @@ from celery import shared_task
 from sandboxes import queue
 from sandboxes.encryption.fields import DecryptionError
 from sandboxes.lib import redaction
-from sandboxes.lib.batches import Batch
 from sandboxes.lib.concurrency import ConcurrencyLimit
 from sandboxes.lib.exceptions import Unavailable
 from sandboxes.models import Sandbox
@@ -24,8 +23,11 @@ from sandboxes.worker import (
     provisioning,
     teardown,
 )
+from sandboxes.worker.backlog import Backlog
 
-_removals = Batch("removals")
+_removals = Backlog("removals", teardown.tear_down)
+_repairs = Backlog("repairs", maintenance.repair)
+_resets = Backlog("resets", maintenance.reset)
 concurrent_log_reads = ConcurrencyLimit(total=4, per_user=2)
 """An engine that hangs must not occupy all threads of the worker."""
 
@@ -39,26 +41,17 @@ def provision(_public_id: str) -> None:
 
 @shared_task(name="sandboxes.tasks.tear_down")
 def tear_down(public_id: str) -> None:
-    """Remove the sandbox, and then those whose messages found no thread free."""
-    own = [public_id]
-
-    def tear_down_next() -> bool:
-        if not own:
-            return teardown.tear_down_next()
-        teardown.tear_down(Sandbox.objects.get(public_id=own.pop()))
-        return False
-
-    _removals.run(tear_down_next)
+    _removals.add(public_id)
 
 
 @shared_task(name="sandboxes.tasks.reset")
 def reset(public_id: str) -> None:
-    maintenance.reset(Sandbox.objects.get(public_id=public_id))
+    _resets.add(public_id)
 
 
 @shared_task(name="sandboxes.tasks.revive")
 def repair(public_id: str) -> None:
-    maintenance.repair(Sandbox.objects.get(public_id=public_id))
+    _repairs.add(public_id)
 
 
 @shared_task(name="sandboxes.tasks.look_after")

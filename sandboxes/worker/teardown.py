@@ -42,8 +42,6 @@ log = structlog.get_logger(__name__)
 
 RETRY = Backoff(first=timedelta(seconds=5), longest=LONGEST_LEASE)
 MAX_PARALLEL_REMOVALS = 8
-CANDIDATES = 10
-"""Waiting removals to try: another thread may take the first ones in the meantime."""
 
 EngineCall = Callable[[], Any]
 Removal = Generator[EngineCall, Any, bool]
@@ -119,12 +117,6 @@ def tear_down(sandbox: Sandbox) -> bool:
                 call = removal.send(result)
     except StopIteration as stop:
         return bool(stop.value)
-
-
-def tear_down_next() -> bool:
-    """Remove one of the sandboxes that wait for it; return False if none could be removed."""
-    waiting = Sandbox.objects.filter(state=State.DESTROYING).unleased(clock.now())
-    return any(tear_down(sandbox) for sandbox in waiting.order_by("pk")[:CANDIDATES])
 
 
 def tear_down_all(
