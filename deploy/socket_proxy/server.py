@@ -60,7 +60,7 @@ class SocketProxy:
         try:
             await self._handle(reader, writer)
         except (OSError, EOFError) as error:
-            log.info("a connection ended early: %s", type(error).__name__)
+            log.debug("a connection ended early: %s", type(error).__name__)
         except Exception:
             log.exception("a request failed")
         finally:
@@ -76,7 +76,8 @@ class SocketProxy:
         except RequestDenied as denied:
             await self._deny(writer, f"{denied}", "")
             with suppress(TimeoutError):
-                # Closing at once would discard the answer while the client still sends.
+                # A client that still sends would miss the answer if this closed the connection.
+                writer.write_eof()
                 async with asyncio.timeout(LINGER_SECONDS):
                     while await reader.read(CHUNK_BYTES):
                         pass

@@ -11,6 +11,8 @@ CALLS = 0
 """Number of generated API calls; 0 for those of the Hypothesis profile."""
 LIFECYCLES = 0
 """Number of random sandbox lifecycles; 0 for those of the Hypothesis profile."""
+PROXY_REQUESTS = 0
+"""Number of generated requests to the socket proxy; 0 for the few of the test suite."""
 
 counts = Counter[str]()
 """Calls, responses by status, lifecycles and their steps, and requests of the access matrix."""

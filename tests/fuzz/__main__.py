@@ -14,7 +14,9 @@ from tests.tools.reliability_report import Report, Table, TargetResult, publish
 ACCESS_TESTS = "tests/access/test_access_matrix.py"
 LIFECYCLE_TESTS = "tests/stateful/test_lifecycle.py"
 API_TESTS = "tests/api/test_openapi.py::test_responses_to_generated_requests_match_the_document"
+PROXY_TESTS = "tests/socket_proxy/test_generated_requests.py"
 REQUIRED_CALLS = 10_000
+REQUIRED_PROXY_REQUESTS = 20_000
 COMMAND = "make fuzz"
 
 
@@ -65,6 +67,28 @@ def fuzz_report(failures: Failures) -> Report:
     )
 
 
+def proxy_report(failures: Failures) -> Report:
+    requests, let_through = counts["proxy requests"], failures.of(PROXY_TESTS)
+    rows = [
+        [name.removeprefix("proxy status "), f"{count:,}"]
+        for name, count in sorted(counts.items())
+        if name.startswith("proxy status ")
+    ]
+    return Report(
+        COMMAND,
+        [
+            TargetResult(
+                "Generated requests to the socket proxy let through that should not be",
+                f"0 of {REQUIRED_PROXY_REQUESTS:,}",
+                f"{let_through} of {requests:,}, {counts['proxy engine requests']:,} of them "
+                "in front of a real engine",
+                let_through == 0 and requests >= REQUIRED_PROXY_REQUESTS,
+            )
+        ],
+        [Table("Answers of the socket proxy", ["Status", "Requests"], rows)],
+    )
+
+
 def access_report(failures: Failures) -> Report:
     from tests.access.environment import ROLES
     from tests.access.matrix import ADMIN_PATTERNS, MATRIX, rule_for
@@ -111,13 +135,22 @@ def main() -> int:
     parser.add_argument(
         "--lifecycles", "--lives", type=int, default=300, help="random sandbox lifecycles"
     )
+    parser.add_argument(
+        "--proxy-requests",
+        type=int,
+        default=REQUIRED_PROXY_REQUESTS,
+        help="generated requests to the socket proxy",
+    )
     options = parser.parse_args()
     # The tests read these values when pytest imports them.
     fuzz.CALLS, fuzz.LIFECYCLES = options.calls, options.lifecycles
+    fuzz.PROXY_REQUESTS = options.proxy_requests
     failures = Failures()
-    status = pytest.main(["-q", ACCESS_TESTS, LIFECYCLE_TESTS, API_TESTS], plugins=[failures])
+    tests = [ACCESS_TESTS, LIFECYCLE_TESTS, API_TESTS, PROXY_TESTS]
+    status = pytest.main(["-q", *tests], plugins=[failures])
     publish("fuzz", fuzz_report(failures))
     publish("access", access_report(failures))
+    publish("socket-proxy", proxy_report(failures))
     return int(status)
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-import pytest
+import docker
 
 from sandboxes.runtime.docker import DockerRuntime
 from tests.harness.runtimes import SUBNETS, DockerHarness
@@ -35,22 +35,17 @@ class ProxiedHarness(DockerHarness):
     def new_runtime(self, subnets: IPv4Network = SUBNETS, **options: Any) -> DockerRuntime:
         return super().new_runtime(subnets, **{"engine_url": f"unix://{self.path}"} | options)
 
-    def ask(
-        self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
-    ) -> tuple[int, str]:
-        content = json.dumps(body).encode() if body is not None else None
-        return ask(self.path, method, path, content, headers or {})
+    def ask(self, method: str, path: str, body: object = None) -> tuple[int, str]:
+        return ask(self.path, method, path, None if body is None else json.dumps(body).encode())
 
 
-def ask(
-    path: Path, method: str, target: str, content: bytes | None, headers: dict[str, str]
-) -> tuple[int, str]:
+def ask(path: Path, method: str, target: str, content: bytes | None = None) -> tuple[int, str]:
     """Send one request to a socket; return status and body of the answer."""
     connection = http.client.HTTPConnection("engine", timeout=10)
     connection.sock = socket.socket(socket.AF_UNIX)
     connection.sock.connect(str(path))
     try:
-        connection.request(method, target, content, {"Content-Type": "application/json"} | headers)
+        connection.request(method, target, content, {"Content-Type": "application/json"})
         answer = connection.getresponse()
         return answer.status, answer.read().decode(errors="replace")
     finally:
@@ -83,11 +78,26 @@ def running_proxy(path: Path, **environment: str) -> Iterator[Path]:
         process.wait()
 
 
-@pytest.fixture
-def proxied(tiny_image: str) -> Iterator[ProxiedHarness]:
-    with tempfile.TemporaryDirectory(prefix="proxy-") as folder:
-        path = Path(folder) / "engine.sock"
-        harness = ProxiedHarness(tiny_image, path)
-        with running_proxy(path, SANDBOX_INSTANCE=harness.instance, SANDBOX_SUBNETS=str(SUBNETS)):
-            yield harness
-            harness.clear()
+@contextmanager
+def foreign_objects(client: docker.APIClient, image: str) -> Iterator[tuple[str, str]]:
+    """Run another program's container in a Compose project's network; yield both names."""
+    token = secrets.token_hex(4)
+    name, network_name = f"foreign-{token}", f"project{token}_default"
+    network = client.create_network(network_name)["Id"]
+    try:
+        container = client.create_container(
+            image,
+            ["sh", "-c", "echo foreign-secret; sleep 3600"],
+            name=name,
+            environment={"PASSWORD": "foreign-secret"},
+            networking_config=client.create_networking_config(
+                {network: client.create_endpoint_config()}
+            ),
+        )["Id"]
+        try:
+            client.start(container)
+            yield name, network_name
+        finally:
+            client.remove_container(container, force=True)
+    finally:
+        client.remove_network(network)

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -18,8 +18,8 @@ from docker.errors import APIError
 from sandboxes.runtime import SandboxSpec
 from sandboxes.runtime.docker.container_config import ContainerConfig
 from sandboxes.runtime.docker.names import Names
-from tests.harness.runtimes import TIME_LIMIT, fetch_page, ignore_step, new_id
-from tests.socket_proxy.harness import ProxiedHarness, running_proxy
+from tests.harness.runtimes import SUBNETS, TIME_LIMIT, fetch_page, ignore_step, new_id
+from tests.socket_proxy.harness import ProxiedHarness, foreign_objects, running_proxy
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
@@ -38,7 +38,6 @@ class Attacker:
     foreign: str
     foreign_network: str
     """Name of a network of a Compose project, `<project>_default`."""
-    created: list[str] = field(default_factory=list)
 
     def ask(self, method: str, path: str, body: object = None) -> tuple[int, str]:
         return self.harness.ask(method, path, body)
@@ -70,30 +69,13 @@ class Attacker:
 def attacker(tiny_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacker]:
     path = tmp_path_factory.mktemp("proxy") / "engine.sock"
     harness = ProxiedHarness(tiny_image, path)
-    foreign = f"foreign-{secrets.token_hex(4)}"
-    project = f"project{secrets.token_hex(4)}"
-    client = harness.client
-    network = client.create_network(f"{project}_default")["Id"]
-    container = client.create_container(
-        tiny_image,
-        ["sh", "-c", "echo foreign-log; sleep 600"],
-        name=foreign,
-        environment={"PASSWORD": "foreign-secret"},
-        networking_config=client.create_networking_config(
-            {network: client.create_endpoint_config()}
-        ),
-    )["Id"]
-    try:
-        client.start(container)
-        with running_proxy(
-            path, SANDBOX_INSTANCE=harness.instance, SANDBOX_SUBNETS="10.214.0.0/20"
-        ):
-            spec, _ = harness.create()
-            yield Attacker(harness, spec, f"{spec.id}-web-1", foreign, f"{project}_default")
-            harness.clear()
-    finally:
-        client.remove_container(container, force=True)
-        client.remove_network(network)
+    with (
+        foreign_objects(harness.client, tiny_image) as (foreign, foreign_network),
+        running_proxy(path, SANDBOX_INSTANCE=harness.instance, SANDBOX_SUBNETS=str(SUBNETS)),
+    ):
+        spec, _ = harness.create()
+        yield Attacker(harness, spec, f"{spec.id}-web-1", foreign, foreign_network)
+        harness.clear()
 
 
 def test_a_sandbox_works_through_the_proxy(attacker: Attacker) -> None:
@@ -267,7 +249,7 @@ def test_a_name_that_changes_its_meaning_reaches_only_what_was_checked(
             removal.result()
             answers = [one.result() for one in asked]
         assert {status for status, _ in answers} <= {200, 403, 404, 409}
-        assert not any("foreign-" in text for _, text in answers)
+        assert not any("foreign-secret" in text for _, text in answers)
 
 
 @contextmanager

@@ -1,0 +1,145 @@
+"""What every container and network of an instance must have, whoever asked for it.
+
+Written apart from the proxy's own rules, and applied to what an engine has, not to requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from typing import Any
+
+from tests.fakes.docker_engine import value_of
+
+EMPTY = (
+    *("Binds", "Mounts", "VolumesFrom", "VolumeDriver", "CapAdd", "Capabilities", "Devices"),
+    *("DeviceRequests", "DeviceCgroupRules", "GroupAdd", "Links", "ExtraHosts", "Sysctls"),
+    *("PidMode", "UTSMode", "UsernsMode", "Cgroup", "CgroupParent", "PublishAllPorts"),
+    *("AutoRemove", "ContainerIDFile", "OomKillDisable", "CpusetCpus", "BlkioDeviceReadBps"),
+    *("Annotations", "Isolation", "KernelMemory", "CpuRealtimeRuntime"),
+)
+"""Options of HostConfig that weaken the confinement, or reach something outside."""
+REQUIRED: dict[str, Any] = {
+    "CapDrop": ["ALL"],
+    "SecurityOpt": ["no-new-privileges"],
+    "Privileged": False,
+    "IpcMode": "private",
+    "OomScoreAdj": 500,
+    "Init": True,
+}
+MB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Site:
+    """The operator's settings and objects that containers are held to."""
+
+    instance: str
+    networks: Mapping[str, str]
+    """Own networks by ID, with their sandbox."""
+    images: frozenset[str]
+    """IDs of the images that may be used."""
+    subnets: IPv4Network
+    bind_address: str = "127.0.0.1"
+    runtimes: tuple[str, ...] = ("",)
+
+
+def container_problems(config: Any, site: Site) -> Iterator[str]:
+    """Yield what is wrong with a container; `config` has the form of the engine's request."""
+    host = value_of(config, "HostConfig") or {}
+    labels = value_of(config, "Labels") or {}
+    for key in EMPTY:
+        if value := value_of(host, key):
+            yield f"{key}: {value}"
+    for key, expected in REQUIRED.items():
+        if (value := value_of(host, key)) != expected:
+            yield f"{key}: {value}"
+    if labels.get("sandboxportal.instance") != site.instance:
+        yield f"labels: {labels}"
+    yield from _image_problems(config, site)
+    if (value_of(host, "Runtime") or "") not in site.runtimes:
+        yield f"runtime: {value_of(host, 'Runtime')}"
+    if (value_of(host, "RestartPolicy") or {}).get("Name") not in ("no", ""):
+        yield "restarts"
+    yield from _limit_problems(host)
+    yield from _port_problems(host, site)
+    yield from _network_problems(config, host, labels, site)
+
+
+def _image_problems(config: Any, site: Site) -> Iterator[str]:
+    if value_of(config, "Volumes"):
+        yield "volumes"
+    if value_of(config, "Healthcheck") != {"Test": ["NONE"]}:
+        yield "runs a health check"
+    if str(value_of(config, "User")).partition(":")[0].lstrip("+-0") in ("", "root", "None"):
+        yield f"user: {value_of(config, 'User')}"
+    if value_of(config, "Image") not in site.images:
+        yield f"image: {value_of(config, 'Image')}"
+
+
+def _limit_problems(host: Any) -> Iterator[str]:
+    bounds = {"Memory": 512 * MB, "NanoCpus": 10**9, "PidsLimit": 1024, "ShmSize": 512 * MB}
+    for key, most in bounds.items():
+        value = value_of(host, key)
+        if type(value) is not int or not 0 < value <= most:
+            yield f"{key}: {value}"
+    if value_of(host, "MemorySwap") != value_of(host, "Memory"):
+        yield f"MemorySwap: {value_of(host, 'MemorySwap')}"
+    ulimits = {one["Name"]: one["Hard"] for one in value_of(host, "Ulimits") or ()}
+    if not {"nofile", "fsize", "core"} <= set(ulimits) or min(ulimits.values()) < 0:
+        yield f"Ulimits: {ulimits}"
+    log = value_of(host, "LogConfig") or {}
+    if log.get("Type") != "json-file" or "max-size" not in (log.get("Config") or {}):
+        yield f"LogConfig: {log}"
+    for path, options in (value_of(host, "Tmpfs") or {}).items():
+        if not {"noexec", "nosuid", "nodev"} <= set(options.split(",")) or "size=" not in options:
+            yield f"Tmpfs: {path}: {options}"
+
+
+def _port_problems(host: Any, site: Site) -> Iterator[str]:
+    for port, bindings in (value_of(host, "PortBindings") or {}).items():
+        for binding in bindings or [{}]:
+            address, chosen = value_of(binding, "HostIp"), value_of(binding, "HostPort")
+            if address != site.bind_address or chosen:
+                yield f"publishes {port} at {address}:{chosen}"
+
+
+def _network_problems(
+    config: Any, host: Any, labels: Mapping[str, str], site: Site
+) -> Iterator[str]:
+    sandbox = labels.get("sandboxportal.sandbox")
+    mode = value_of(host, "NetworkMode")
+    if mode != "none" and site.networks.get(mode) != sandbox:
+        yield f"NetworkMode: {mode}"
+    networking = value_of(config, "NetworkingConfig") or {}
+    for name, endpoint in (value_of(networking, "EndpointsConfig") or {}).items():
+        joined = value_of(endpoint, "NetworkID") or name
+        if site.networks.get(joined) != sandbox or mode == "none":
+            yield f"joins {joined}"
+        if extra := {key for key in endpoint if key not in ("Aliases", "NetworkID")}:
+            yield f"endpoint: {extra}"
+
+
+def network_problems(config: Any, site: Site) -> Iterator[str]:
+    """Yield what is wrong with a network; `config` has the form of the engine's request."""
+    labels = value_of(config, "Labels") or {}
+    if labels.get("sandboxportal.instance") != site.instance:
+        yield f"labels: {labels}"
+    if value_of(config, "Driver") != "bridge":
+        yield f"driver: {value_of(config, 'Driver')}"
+    for key in ("Attachable", "Ingress", "EnableIPv6", "ConfigOnly", "ConfigFrom"):
+        if value_of(config, key):
+            yield key
+    options = value_of(config, "Options") or {}
+    bridge = str(options.get("com.docker.network.bridge.name"))
+    if not (bridge.startswith("sbx") and bridge.isalnum() and len(bridge) <= 15):
+        yield f"bridge: {bridge}"
+    if extra := {key for key in options if not key.endswith(("bridge.name", "_masquerade"))}:
+        yield f"options: {extra}"
+    ipam = value_of(config, "IPAM") or {}
+    pools = value_of(ipam, "Config") or [{}]
+    for pool in pools:
+        subnet = IPv4Network(value_of(pool, "Subnet") or "0.0.0.0/0", strict=False)
+        if not (subnet.subnet_of(site.subnets) and subnet.prefixlen >= 28):
+            yield f"subnet: {subnet}"

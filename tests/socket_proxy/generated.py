@@ -1,0 +1,472 @@
+"""Generated requests: those of the portal, of other clients, and attacks, changed at random."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from hypothesis import strategies as st
+
+from sandboxes.runtime import SandboxSpec, ServiceSpec
+from sandboxes.runtime.docker.container_config import ContainerConfig
+from sandboxes.runtime.docker.names import Names
+
+Draw = Callable[..., Any]
+
+
+class Pairs(list[tuple[str, Any]]):
+    """A JSON object as a list, so that a key can occur twice."""
+
+
+@dataclass(frozen=True)
+class World:
+    """The objects on the engine that requests can name."""
+
+    instance: str
+    sandbox: str
+    image: str
+    containers: tuple[str, ...]
+    """Names and IDs, own and foreign, and beginnings of IDs."""
+    networks: tuple[str, ...]
+    images: tuple[str, ...]
+    commands: tuple[str, ...]
+    sandboxes: tuple[str, ...]
+    """Names that a sandbox label could have to reach a foreign object."""
+
+
+VERSIONS = [f"/v1.{minor}" for minor in range(12, 42)] + [
+    *("/v1.51", "/v0", "/v1", "/v1.41.0", "/v01.41", "/v1.410", "/v1.041", "/v2.0", "/V1.41"),
+    *("/v1.41/v1.23", "/v1.23/v1.41", "/v1.41/", "/v1.4%31", "/v../v1.41", "/x/v1.41"),
+]
+DANGEROUS: dict[str, list[Any]] = {
+    "Binds": [["/:/host"], ["/var/run/docker.sock:/s"], [], None],
+    "Mounts": [[{"Type": "bind", "Source": "/", "Target": "/host"}]],
+    "Volumes": [{"/x": {}}],
+    "VolumesFrom": [["FOREIGN"]],
+    "VolumeDriver": ["local"],
+    "Privileged": [True, 1, "true"],
+    "CapAdd": [["ALL"], ["SYS_ADMIN"]],
+    "CapDrop": [[], None, ["ALL", "CHOWN"], ["all"], "ALL"],
+    "Capabilities": [["CAP_SYS_ADMIN"]],
+    "SecurityOpt": [[], ["seccomp=unconfined"], ["no-new-privileges", "apparmor=unconfined"]],
+    "PidMode": ["host", "container:FOREIGN"],
+    "IpcMode": ["host", "shareable", "container:FOREIGN", "", None],
+    "UTSMode": ["host"],
+    "UsernsMode": ["host"],
+    "CgroupnsMode": ["host"],
+    "Cgroup": ["container:FOREIGN"],
+    "CgroupParent": ["/", "../../.."],
+    "NetworkMode": ["host", "bridge", "default", "", "container:FOREIGN", "FOREIGN-NETWORK"],
+    "Devices": [[{"PathOnHost": "/dev/sda", "PathInContainer": "/d", "CgroupPermissions": "rwm"}]],
+    "DeviceRequests": [[{"Count": -1}]],
+    "DeviceCgroupRules": [["a *:* rwm"]],
+    "Sysctls": [{"net.ipv4.ip_forward": "1"}],
+    "MaskedPaths": [[]],
+    "ReadonlyPaths": [[]],
+    "Runtime": ["runc", "other", "io.containerd.runtime.v1.linux"],
+    "Links": [["FOREIGN:x"]],
+    "ExtraHosts": [["x:1.2.3.4"]],
+    "GroupAdd": [["0"], ["docker"]],
+    "PublishAllPorts": [True],
+    "PortBindings": [
+        {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": ""}]},
+        {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "22"}]},
+        {"80/tcp": [{"HostPort": ""}]},
+        {"80/tcp": [{"HostIp": "127.0.0.1"}, {"HostIp": "::"}]},
+        {"80/tcp": []},
+        {"80/tcp": None},
+        {"1-65535/tcp": [{"HostIp": "127.0.0.1"}]},
+    ],
+    "HostIp": ["0.0.0.0", "::", "", None, "127.0.0.2"],
+    "HostPort": ["80", "1-2", 80],
+    "RestartPolicy": [{"Name": "always"}, {"name": "always"}],
+    "AutoRemove": [True],
+    "ContainerIDFile": ["/etc/x"],
+    "LogConfig": [{"Type": "syslog"}, {"Type": "json-file"}, {"Type": "json-file", "Config": {}}],
+    "Memory": [0, -1, 1 << 50, None, 1.5, "1", True],
+    "MemorySwap": [-1, 0, 1 << 50],
+    "NanoCpus": [0, -1, 10**12],
+    "CpuQuota": [-1],
+    "CpusetCpus": ["0-63"],
+    "PidsLimit": [0, -1, 1 << 40, None],
+    "ShmSize": [0, 1 << 50],
+    "Ulimits": [[], None, [{"Name": "core", "Soft": -1, "Hard": -1}]],
+    "OomScoreAdj": [-1000, 0],
+    "OomKillDisable": [True],
+    "Init": [False, None],
+    "Tmpfs": [{"/x": ""}, {"/x": "exec"}, {"/x": "rw,noexec,nosuid,nodev,mode=1777,size=99999m"}],
+    "StorageOpt": [{"size": "9999999999M"}, {"size": "1G"}],
+    "User": ["root", "0", "00", "+0", "-0", "0:0", "root:root", "\u0660", ""],
+    "Image": ["FOREIGN-IMAGE", "", "debian"],
+    "Healthcheck": [{"Test": ["CMD", "x"]}, None],
+    "Labels": [{}, {"sandboxportal.instance": "production"}, None],
+    "HostConfig": [{}, {"Privileged": True}, None, []],
+    "NetworkingConfig": [{"EndpointsConfig": {"bridge": {}}}],
+    "EndpointsConfig": [{"FOREIGN-NETWORK": {}}, {"bridge": {"Aliases": ["x"]}}],
+    "NetworkID": ["bridge", "FOREIGN-NETWORK", "host"],
+    "IPAMConfig": [{"IPv4Address": "10.214.0.3"}],
+    "DriverOpts": [{"x": "y"}],
+    "MacAddress": ["02:42:ac:11:00:02"],
+    "Aliases": [["x"], ["x.example"], None],
+    "Driver": ["macvlan", "ipvlan", "host", "overlay", ""],
+    "Options": [{}, {"parent": "eth0"}, {"com.docker.network.bridge.name": "docker0"}],
+    "IPAM": [{}, {"Driver": "null"}, {"Config": []}],
+    "Config": [[], None, [{"Subnet": "10.0.0.0/8"}]],
+    "Subnet": ["0.0.0.0/0", "10.214.0.0/20", "192.168.0.0/28", "10.214.1.0/28", "::/64"],
+    "Gateway": ["8.8.8.8", "10.214.1.1"],
+    "ConfigOnly": [True],
+    "ConfigFrom": [{"Network": "x"}],
+    "Attachable": [True],
+    "Internal": [True],
+    "Ingress": [True],
+    "EnableIPv6": [True],
+    "Scope": ["swarm"],
+    "Name": ["FOREIGN-NETWORK", "bridge", "x_default"],
+    "AttachStdin": [True],
+    "Tty": [True],
+    "Detach": [True],
+    "Cmd": [[], ["id"], "id"],
+    "Env": [["X=1"], ["\ud800=x"], None],
+    "Container": ["FOREIGN", ""],
+    "Force": [True],
+    "sandboxportal.instance": ["production", "", None],
+    "sandboxportal.sandbox": ["SANDBOX", "host", "container:FOREIGN"],
+    "com.docker.compose.project": ["other", "SANDBOX"],
+    "traefik.enable": ["true"],
+    "com.docker.network.bridge.name": ["docker0", "sbx0", "sbxother000000"],
+}
+HOST_KEYS = [key for key in DANGEROUS if key[0].isupper()]
+OTHER_OPERATIONS = [
+    *("POST /build", "POST /commit?container=OWN", "POST /images/create?fromImage=x"),
+    *("POST /images/load", "DELETE /images/IMAGE", "POST /images/IMAGE/tag?repo=x"),
+    *("GET /images/IMAGE/history", "GET /images/IMAGE/get", "GET /events", "GET /system/df"),
+    *("POST /containers/OWN/attach", "GET /containers/OWN/attach/ws", "GET /containers/OWN/top"),
+    *("POST /containers/OWN/rename?name=x", "POST /containers/OWN/kill", "POST /session"),
+    *("POST /containers/OWN/restart", "POST /containers/OWN/pause", "POST /containers/prune"),
+    *("GET /containers/OWN/archive?path=/", "PUT /containers/OWN/archive?path=/"),
+    *("GET /containers/OWN/export", "GET /containers/OWN/changes", "POST /containers/OWN/wait"),
+    *("POST /networks/NETWORK/connect", "POST /networks/prune", "POST /volumes/create"),
+    *("GET /secrets", "GET /configs", "GET /plugins", "POST /swarm/init", "POST /auth"),
+    *("POST /exec/COMMAND/resize", "GET /services", "POST /services/create", "OPTIONS /info"),
+    *("HEAD /containers/OWN/archive?path=/", "POST /grpc", "GET /debug/vars", "GET /"),
+]
+QUERIES: dict[str, list[str]] = {
+    "filters": ["", "{}", '{"label":["sandboxportal.instance"]}', "null", "OWN-FILTER", "[]"],
+    "name": ["x", "FOREIGN", "OWN"],
+    "all": ["1", "True", "yes"],
+    "size": ["1"],
+    "limit": ["-1", "1"],
+    "since": ["0", "FOREIGN"],
+    "before": ["FOREIGN"],
+    "stdout": ["1"],
+    "follow": ["1", "0", "true", " 1", "t"],
+    "tail": ["all", "5", "-1"],
+    "stream": ["1", "0", "", "false"],
+    "one-shot": ["1"],
+    "link": ["1", "0", "on"],
+    "v": ["1"],
+    "force": ["1", "true"],
+    "platform": ["linux"],
+    "path": ["/"],
+    "t": ["1"],
+    "signal": ["KILL"],
+    "checkpoint": ["x"],
+    "verbose": ["1"],
+}
+
+
+Operation = tuple[str, str, dict[str, str], Any]
+"""Method, path, query and body."""
+
+KNOWN_OPERATIONS: list[Operation] = [
+    ("GET", "/_ping", {}, None),
+    ("GET", "/version", {}, None),
+    ("GET", "/info", {}, None),
+    ("GET", "/images/json", {"only_ids": "0", "all": "0"}, None),
+    ("GET", "/images/IMAGE/json", {}, None),
+    ("GET", "/networks", {"filters": "{}"}, None),
+    ("GET", "/networks/NETWORK", {}, None),
+    ("DELETE", "/networks/NETWORK", {}, None),
+    ("POST", "/networks/NETWORK/disconnect", {}, {"Container": "x", "Force": True}),
+    ("GET", "/containers/json", {"all": "1", "filters": "OWN-FILTER"}, None),
+    ("GET", "/volumes", {"filters": "OWN-FILTER"}, None),
+    ("GET", "/containers/OWN/json", {}, None),
+    ("GET", "/containers/OWN/logs", {"stdout": "1", "tail": "all"}, None),
+    ("GET", "/containers/OWN/stats", {"stream": "False"}, None),
+    ("POST", "/containers/OWN/start", {}, None),
+    ("POST", "/containers/OWN/start", {}, {"Binds": ["/:/h"], "Privileged": True}),
+    ("POST", "/containers/OWN/update", {}, {"NanoCpus": 500_000_000}),
+    ("POST", "/containers/OWN/exec", {}, {"Cmd": ["id"], "Privileged": False}),
+    ("DELETE", "/containers/OWN", {"v": "True", "force": "True"}, None),
+    ("POST", "/exec/COMMAND/start", {}, {"Detach": False, "Tty": False}),
+    ("GET", "/exec/COMMAND/json", {}, None),
+    ("DELETE", "/volumes/OWN", {"force": "True"}, None),
+]
+
+
+@dataclass(frozen=True)
+class Wire:
+    """A way to write a request."""
+
+    headers: tuple[str, ...] = ("Content-Length: LENGTH",)
+    line: str = "{method} {target} HTTP/1.1"
+    end: str = "\r\n"
+    content: Callable[[bytes], bytes] = bytes
+    after: bytes = b""
+
+
+HIDDEN = b"POST /v1.23/containers/create HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+USUAL = Wire()
+WIRES = [
+    Wire(
+        ("Transfer-Encoding: chunked",),
+        content=lambda body: b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body),
+    ),
+    Wire(("Content-Length: LENGTH", "Transfer-Encoding: chunked")),
+    Wire(("Transfer-Encoding: identity", "Content-Length: LENGTH")),
+    Wire(("Content-Length: 0", "Content-Length: LENGTH")),
+    Wire(("Content-Length: 0",)),
+    Wire(("Content-Length: 0",), content=lambda body: HIDDEN),
+    Wire(("Content-Length: +LENGTH",)),
+    Wire(("Content-Length: LENGTH, LENGTH",)),
+    Wire(("Content-Length: 99999999999",)),
+    Wire(("Content-Length : LENGTH",)),
+    Wire(("Content-Length: LENGTH", "Connection: Upgrade", "Upgrade: tcp")),
+    Wire((f"X: y\r\n\r\n{HIDDEN.decode()}", "Content-Length: LENGTH")),
+    Wire(("X: a\r\n b", "Content-Length: LENGTH")),
+    Wire(("X: a\rContent-Length: 0", "Content-Length: LENGTH")),
+    Wire(("X: \u00e9", "Content-Length: LENGTH")),
+    Wire(end="\n"),
+    Wire(line="{lower} {target} HTTP/1.1"),
+    Wire(line="{method}  {target} HTTP/1.1"),
+    Wire(line="{method} {target}\t HTTP/9.9"),
+    Wire(line="{method} {target}"),
+    Wire(line="{method} {target} HTTP/1.0"),
+    Wire(after=HIDDEN),
+    Wire(content=lambda body: body + b"{}"),
+    Wire(content=lambda body: b"\xef\xbb\xbf" + body),
+    Wire(content=lambda body: body.decode("latin-1").encode("utf-16")),
+    Wire(content=lambda body: b"[" * 5000 + body),
+    Wire(content=lambda body: body.replace(b'"', b'"\xff', 1)),
+]
+
+
+def container_body(world: World) -> dict[str, Any]:
+    """Return the portal's own request for a container of the sandbox."""
+    service = ServiceSpec(
+        "spare", world.image, 48, 0.5, 24, user="65534:65534", ports=[8080], tmpfs={"/tmp": 8}
+    )
+    spec = SandboxSpec(world.sandbox, "tiny", [service], [], disk_mb=64)
+    config = ContainerConfig(Names(world.instance), "127.0.0.1").config(spec, service, {})
+    return config | {"Cmd": ["sleep", "9"]}
+
+
+def network_body(world: World) -> dict[str, Any]:
+    spec = SandboxSpec(f"{world.sandbox}x", "tiny", [], [], disk_mb=64)
+    names = Names(world.instance)
+    return {
+        "Name": names.network(spec.id),
+        "Driver": "bridge",
+        "CheckDuplicate": True,
+        "Labels": names.network_labels(spec),
+        "Options": {"com.docker.network.bridge.name": "sbxtest"},
+        "IPAM": {
+            "Driver": "default",
+            "Config": [
+                {
+                    "Subnet": "10.214.15.224/28",
+                    "IPRange": None,
+                    "Gateway": "10.214.15.225",
+                    "AuxiliaryAddresses": {"unused": "10.214.15.238"},
+                }
+            ],
+        },
+        "Attachable": False,
+    }
+
+
+def pairs(value: Any) -> Any:
+    """Return a JSON value in which every object is a list of pairs."""
+    if isinstance(value, dict):
+        return Pairs((key, pairs(one)) for key, one in value.items())
+    return [pairs(one) for one in value] if isinstance(value, list) else value
+
+
+def write_json(value: Any) -> str:
+    if isinstance(value, Pairs):
+        return "{" + ",".join(f"{json.dumps(key)}:{write_json(one)}" for key, one in value) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(write_json, value)) + "]"
+    return json.dumps(value)
+
+
+def objects_in(value: Any) -> list[Pairs]:
+    if isinstance(value, Pairs):
+        return [value, *(found for _, one in value for found in objects_in(one))]
+    return [found for one in value for found in objects_in(one)] if isinstance(value, list) else []
+
+
+SPELLINGS: list[Callable[[str], str]] = [
+    str.lower,
+    str.upper,
+    str.swapcase,
+    str.title,
+    lambda key: key.replace("s", "\u017f", 1),
+    lambda key: key.replace("k", "\u212a", 1),
+    lambda key: f"{key} ",
+    lambda key: f"{key}\0",
+]
+
+
+@st.composite
+def request_bytes(draw: Draw, world: World) -> bytes:
+    """Draw the bytes of a request; about half of them are well-formed."""
+    return Generator(draw, world).request()
+
+
+class Generator:
+    """Draws the parts of one request."""
+
+    def __init__(self, draw: Draw, world: World) -> None:
+        self.draw, self.world = draw, world
+        self.own_filter = json.dumps({"label": [f"sandboxportal.instance={world.instance}"]})
+
+    def one_in(self, chances: int) -> bool:
+        return bool(self.draw(st.integers(1, chances)) == 1)
+
+    def pick(self, values: Any) -> Any:
+        return self.draw(st.sampled_from(values))
+
+    def request(self) -> bytes:
+        method, path, query, body = self.pick(
+            [self.container, self.container, self.container, self.network, self.other]
+            + [self.known] * 4
+        )()
+        tree = pairs(body)
+        if isinstance(tree, Pairs):
+            for _ in range(self.pick([0, 1, 1, 1, 2, 3])):
+                self.change(tree)
+        content = b"" if tree is None else write_json(tree).encode("utf-8", "surrogatepass")
+        path = self.pick(VERSIONS if self.one_in(3) else ["", "/v1.41"]) + path
+        if self.one_in(5):
+            path = self.misspell(path)
+        return self.wire(method, path + self.query(query), content)
+
+    # Operations
+
+    def container(self) -> Operation:
+        name = self.pick([f"{self.world.sandbox}-spare-1", *self.world.containers])
+        query = {"name": name} if self.one_in(2) else {}
+        return "POST", "/containers/create", query, container_body(self.world)
+
+    def network(self) -> Operation:
+        return "POST", "/networks/create", {}, network_body(self.world)
+
+    def other(self) -> Operation:
+        """Return an operation that the portal doesn't need."""
+        method, _, target = self.pick(OTHER_OPERATIONS).partition(" ")
+        path, _, query = self.with_names(target).partition("?")
+        body = {} if method == "POST" and self.one_in(2) else None
+        return method, path, dict([query.split("=")]) if query else {}, body
+
+    def known(self) -> Operation:
+        """Return an operation that the portal needs, on any object."""
+        method, path, query, body = self.pick(KNOWN_OPERATIONS)
+        query = {key: self.with_names(value) for key, value in query.items()}
+        return method, self.with_names(path), query, body
+
+    def with_names(self, text: str) -> str:
+        """Replace the words that stand for an object."""
+        for word, names in (
+            ("OWN-FILTER", [self.own_filter]),
+            ("FOREIGN-NETWORK", self.world.networks),
+            ("NETWORK", self.world.networks),
+            ("FOREIGN-IMAGE", self.world.images),
+            ("IMAGE", self.world.images),
+            ("COMMAND", self.world.commands),
+            ("SANDBOX", self.world.sandboxes),
+            ("FOREIGN", self.world.containers),
+            ("OWN", self.world.containers),
+        ):
+            text = text.replace(word, self.pick(names)) if word in text else text
+        return text
+
+    # Bodies
+
+    def values(self, value: Any) -> Any:
+        """Return a JSON value with the names of objects."""
+        if isinstance(value, Pairs):
+            return Pairs((self.with_names(key), self.values(one)) for key, one in value)
+        if isinstance(value, list):
+            return [self.values(one) for one in value]
+        return self.with_names(value) if isinstance(value, str) else value
+
+    def change(self, body: Pairs) -> None:
+        """Add, repeat, replace or remove a key somewhere."""
+        where = self.pick(objects_in(body))
+        if where and self.one_in(5):
+            where.pop(self.draw(st.integers(0, len(where) - 1)))
+            return
+        near = [key for key, _ in where if key in DANGEROUS]
+        others = HOST_KEYS if self.one_in(2) else [*DANGEROUS]
+        key = self.pick(near if near and self.one_in(2) else others)
+        value = self.values(pairs(self.pick(DANGEROUS[key])))
+        same = [place for place, (name, _) in enumerate(where) if name == key]
+        if same and self.one_in(2):
+            where[same[0]] = (key, value)
+            return
+        spelled = self.pick(SPELLINGS)(key) if self.one_in(3) else key
+        where.insert(self.draw(st.integers(0, len(where))), (spelled, value))
+
+    # Queries and paths
+
+    def query(self, given: dict[str, str]) -> str:
+        parts = [f"{name}={quote(value)}" for name, value in given.items()]
+        for _ in range(self.pick([0, 0, 0, 1, 2])):
+            name = self.pick([name for name in [*given, *QUERIES] if name in QUERIES])
+            value = self.with_names(self.pick(QUERIES[name]))
+            if self.one_in(4):
+                name = self.pick([name.upper(), f"%{ord(name[0]):02x}{name[1:]}"])
+            text = quote(quote(value)) if self.one_in(6) else quote(value)
+            parts.insert(self.draw(st.integers(0, len(parts))), f"{name}={text}")
+        separator = ";" if self.one_in(20) else "&"
+        return f"?{separator.join(parts)}" if parts else ""
+
+    def misspell(self, path: str) -> str:
+        """Write a path in a way that some servers read like the usual one."""
+        place = self.draw(st.integers(0, max(0, len(path) - 1)))
+        before, here, after = path[:place], path[place : place + 1], path[place + 1 :]
+        encoded = f"%{ord(here or '/'):02x}"
+        return str(
+            self.pick(
+                [
+                    before + encoded + after,
+                    before + encoded.replace("%", "%25") + after,
+                    f"{before}/..{here}{after}",
+                    f"{before}/.{here}{after}",
+                    f"{before}/{here}{after}",
+                    f"{before}{here};x{after}",
+                    f"{before}{here}%00{after}",
+                    f"{before}{here.upper()}{after}",
+                    f"{before}{here}\\{after}",
+                    f"{path}/",
+                    f"{path}#",
+                    f"/x/..{path}",
+                    f"http://engine{path}",
+                    f"/{path}",
+                    path.lstrip("/"),
+                ]
+            )
+        )
+
+    def wire(self, method: str, target: str, content: bytes) -> bytes:
+        """Return the bytes, now and then in a way that can be understood differently."""
+        spelling: Wire = self.pick(WIRES) if self.one_in(3) else USUAL
+        content = spelling.content(content)
+        headers = [line.replace("LENGTH", f"{len(content)}") for line in spelling.headers]
+        line = spelling.line.format(method=method, lower=method.lower(), target=target)
+        head = spelling.end.join([line, "Host: engine", *headers, "", ""])
+        return head.encode("utf-8", "surrogatepass") + content + spelling.after
