@@ -29,8 +29,8 @@ probe: ## Deprecated: use test-isolation
 	@echo '▸ make probe is deprecated; use make test-isolation.' >&2
 	@$(MAKE) --no-print-directory test-isolation
 
-fuzz: ## Send 10,000 generated API calls and run random lifecycles (CALLS, LIVES); writes docs/reliability.md
-	@bash deploy/fuzz.sh $(if $(CALLS),--calls $(CALLS)) $(if $(LIVES),--lives $(LIVES))
+fuzz: ## Send generated requests to the API and the socket proxy, run random lifecycles (CALLS, LIVES, PROXY); writes docs/reliability.md
+	@bash deploy/fuzz.sh $(if $(CALLS),--calls $(CALLS)) $(if $(LIVES),--lives $(LIVES)) $(if $(PROXY),--proxy-requests $(PROXY))
 
 audit: ## Check pinned packages for known vulnerabilities (needs internet access)
 	@bash deploy/audit.sh
