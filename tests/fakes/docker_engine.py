@@ -187,6 +187,19 @@ class FakeEngine:
         self._touch(self.containers, str(value_of(request.body, "Container")), "disconnect")
         return self._touch(self.networks, request.reference, "disconnect")
 
+    def _connect(self, request: GoRequest) -> tuple[int, Any]:
+        container = self.look_up(self.containers, str(value_of(request.body, "Container")))
+        network = self.look_up(self.networks, request.reference)
+        if container is None or network is None:
+            return 404, no_such(request.reference)
+        sandbox = labels_of(container).get("sandboxportal.sandbox")
+        own = container.own and network.own
+        if not own or labels_of(network).get("sandboxportal.sandbox") != sandbox:
+            self.violations.append(f"connected {container.name} to {network.name}")
+        if set(value_of(request.body, "EndpointConfig") or ()) - {"Aliases"}:
+            self.violations.append(f"connected with {request.body}")
+        return 200, b""
+
     def _start(self, request: GoRequest) -> tuple[int, Any]:
         if request.old and request.body:
             self.violations.append(f"started with {request.body}")
@@ -293,11 +306,14 @@ ROUTES: list[tuple[str, Handler]] = [
     (f"GET /networks/{NAME}", describing("networks")),
     (f"DELETE /networks/{NAME}", touching("networks", "remove")),
     (f"POST /networks/{NAME}/disconnect", FakeEngine._disconnect),
+    (f"POST /networks/{NAME}/connect", FakeEngine._connect),
     ("GET /containers/json", FakeEngine._list_containers),
     ("POST /containers/create", FakeEngine._create_container),
     (f"GET /containers/{NAME}/json", describing("containers")),
     (f"GET /containers/{NAME}/(?:logs|stats)", FakeEngine._read),
     (f"POST /containers/{NAME}/start", FakeEngine._start),
+    (f"POST /containers/{NAME}/stop", touching("containers", "stop")),
+    (f"POST /containers/{NAME}/unpause", touching("containers", "unpause")),
     (f"POST /containers/{NAME}/update", FakeEngine._update),
     (f"POST /containers/{NAME}/exec", FakeEngine._create_command),
     (f"DELETE /containers/{NAME}", FakeEngine._remove_container),

@@ -148,7 +148,7 @@ OTHER_OPERATIONS = [
     *("POST /containers/OWN/restart", "POST /containers/OWN/pause", "POST /containers/prune"),
     *("GET /containers/OWN/archive?path=/", "PUT /containers/OWN/archive?path=/"),
     *("GET /containers/OWN/export", "GET /containers/OWN/changes", "POST /containers/OWN/wait"),
-    *("POST /networks/NETWORK/connect", "POST /networks/prune", "POST /volumes/create"),
+    *("POST /networks/prune", "POST /volumes/create"),
     *("GET /secrets", "GET /configs", "GET /plugins", "POST /swarm/init", "POST /auth"),
     *("POST /exec/COMMAND/resize", "GET /services", "POST /services/create", "OPTIONS /info"),
     *("HEAD /containers/OWN/archive?path=/", "POST /grpc", "GET /debug/vars", "GET /"),
@@ -190,7 +190,13 @@ KNOWN_OPERATIONS: list[Operation] = [
     ("GET", "/networks", {"filters": "{}"}, None),
     ("GET", "/networks/NETWORK", {}, None),
     ("DELETE", "/networks/NETWORK", {}, None),
-    ("POST", "/networks/NETWORK/disconnect", {}, {"Container": "x", "Force": True}),
+    ("POST", "/networks/NETWORK/disconnect", {}, {"Container": "OWN", "Force": True}),
+    (
+        "POST",
+        "/networks/NETWORK/connect",
+        {},
+        {"Container": "OWN", "EndpointConfig": {"Aliases": ["web"]}},
+    ),
     ("GET", "/containers/json", {"all": "1", "filters": "OWN-FILTER"}, None),
     ("GET", "/volumes", {"filters": "OWN-FILTER"}, None),
     ("GET", "/containers/OWN/json", {}, None),
@@ -198,6 +204,8 @@ KNOWN_OPERATIONS: list[Operation] = [
     ("GET", "/containers/OWN/stats", {"stream": "False"}, None),
     ("POST", "/containers/OWN/start", {}, None),
     ("POST", "/containers/OWN/start", {}, {"Binds": ["/:/h"], "Privileged": True}),
+    ("POST", "/containers/OWN/stop", {"t": "1"}, None),
+    ("POST", "/containers/OWN/unpause", {}, None),
     ("POST", "/containers/OWN/update", {}, {"NanoCpus": 500_000_000}),
     ("POST", "/containers/OWN/exec", {}, {"Cmd": ["id"], "Privileged": False}),
     ("DELETE", "/containers/OWN", {"v": "True", "force": "True"}, None),
@@ -345,7 +353,7 @@ class Generator:
             [self.container, self.container, self.container, self.network, self.other]
             + [self.known] * 4
         )()
-        tree = pairs(body)
+        tree = self.values(pairs(body))
         if isinstance(tree, Pairs):
             for _ in range(self.pick([0, 1, 1, 1, 2, 3])):
                 self.change(tree)

@@ -75,11 +75,13 @@ SITE = Site(
 def new_engine(*, names_change: bool = False) -> FakeEngine:
     """Return an engine with an object of ours and a foreign one of every kind."""
     labels = {"sandboxportal.instance": INSTANCE, "sandboxportal.sandbox": SANDBOX}
+    service = {"sandboxportal.service": "web"}
     foreign_labels = {"note": SECRET, "sandboxportal.sandbox": "project"}
 
     def container(identity: str, name: str, own: bool, config: dict[str, Any]) -> EngineObject:
         content = "own" if own else SECRET
         described = {"Id": identity, "Config": config | {"Env": [content]}, "State": {}}
+        described["NetworkSettings"] = {"Networks": {}}
         return EngineObject(identity, name, own, described, content)
 
     def network(identity: str, name: str, own: bool, labels: dict[str, str]) -> EngineObject:
@@ -101,7 +103,9 @@ def new_engine(*, names_change: bool = False) -> FakeEngine:
 
     return FakeEngine(
         containers=[
-            container(OWN_ID, f"{SANDBOX}-web-1", True, {"Labels": labels, "User": "65534"}),
+            container(
+                OWN_ID, f"{SANDBOX}-web-1", True, {"Labels": labels | service, "User": "65534"}
+            ),
             container(FOREIGN_ID, "secret-db-1", False, {"Labels": foreign_labels, "User": ""}),
         ],
         networks=[

@@ -13,9 +13,7 @@ from tests.runtime.docker.test_repair import (
     find_fault,
     repair,
 )
-from tests.socket_proxy.harness import ProxiedHarness, proxied
-
-__all__ = ["proxied"]
+from tests.socket_proxy.harness import ProxiedHarness
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.usefixtures("impatient")]
 
