@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -167,7 +168,9 @@ def operations(settings: Settings) -> list[Operation]:
         Operation("POST", "/exec/{exec}/start", body=bodies.COMMAND_START),
         Operation("GET", "/exec/{exec}/json", describes=True),
         # Volumes, which mark sandboxes that an owner has claimed
-        Operation("POST", "/volumes/create", body=bodies.volume(settings)),
+        Operation(
+            "POST", "/volumes/create", body=bodies.volume(settings), check=require_own_volume
+        ),
         Operation("GET", "/volumes", query={"filters": own}, check=require_filter),
         Operation("DELETE", "/volumes/{volume}", query={"force": boolean}),
     ]
@@ -180,6 +183,12 @@ async def require_filter(call: Call) -> None:
 async def no_stream(call: Call) -> None:
     """Ask for one measurement: the engine's default is an endless stream."""
     call.query["stream"] = "0"
+
+
+async def require_own_volume(call: Call) -> None:
+    """Deny a name that a foreign volume has: the engine would answer with its description."""
+    with suppress(LookupFailed):
+        await call.objects.find("volume", call.body["Name"])
 
 
 async def require_own_name(call: Call) -> None:

@@ -200,6 +200,20 @@ class FakeEngine:
             self.violations.append(f"connected with {request.body}")
         return 200, b""
 
+    def _rename(self, request: GoRequest) -> tuple[int, Any]:
+        found = self.find(self.containers, request.reference)
+        sandbox = labels_of(found).get("sandboxportal.sandbox") if found else None
+        if not request.query.get("name", "").startswith(f"{sandbox}-"):
+            self.violations.append(f"renamed {request.reference} to {request.query}")
+        return self._touch(self.containers, request.reference, "rename")
+
+    def _create_volume(self, request: GoRequest) -> tuple[int, Any]:
+        labels = value_of(request.body, "Labels") or {}
+        if "sandboxportal.instance" not in labels or value_of(request.body, "DriverOpts"):
+            self.violations.append(f"created the volume {request.body}")
+        existing = self.find(self.volumes, str(value_of(request.body, "Name")))
+        return 201, existing.description if existing else {}
+
     def _start(self, request: GoRequest) -> tuple[int, Any]:
         if request.old and request.body:
             self.violations.append(f"started with {request.body}")
@@ -312,6 +326,7 @@ ROUTES: list[tuple[str, Handler]] = [
     (f"GET /containers/{NAME}/json", describing("containers")),
     (f"GET /containers/{NAME}/(?:logs|stats)", FakeEngine._read),
     (f"POST /containers/{NAME}/start", FakeEngine._start),
+    (f"POST /containers/{NAME}/rename", FakeEngine._rename),
     (f"POST /containers/{NAME}/stop", touching("containers", "stop")),
     (f"POST /containers/{NAME}/unpause", touching("containers", "unpause")),
     (f"POST /containers/{NAME}/update", FakeEngine._update),
@@ -319,6 +334,7 @@ ROUTES: list[tuple[str, Handler]] = [
     (f"DELETE /containers/{NAME}", FakeEngine._remove_container),
     (f"POST /exec/{NAME}/start", touching("commands", "start")),
     (f"GET /exec/{NAME}/json", describing("commands")),
+    ("POST /volumes/create", FakeEngine._create_volume),
     ("GET /volumes", FakeEngine._list_volumes),
     (f"GET /volumes/{NAME}", describing("volumes")),
     (f"DELETE /volumes/{NAME}", touching("volumes", "remove")),

@@ -1,4 +1,4 @@
-"""What every container and network of an instance must have, whoever asked for it.
+"""What every container and network of an instance must have.
 
 Written apart from the proxy's own rules, and applied to what an engine has, not to requests.
 """
@@ -101,7 +101,8 @@ def _port_problems(host: Any, site: Site) -> Iterator[str]:
     for port, bindings in (value_of(host, "PortBindings") or {}).items():
         for binding in bindings or [{}]:
             address, chosen = value_of(binding, "HostIp"), value_of(binding, "HostPort")
-            if address != site.bind_address or chosen:
+            free = not chosen or (str(chosen).isdigit() and 16_384 <= int(chosen) < 32_768)
+            if address != site.bind_address or not free:
                 yield f"publishes {port} at {address}:{chosen}"
 
 

@@ -516,3 +516,24 @@ def test_images_of_other_programs_can_be_neither_read_nor_used(attacker: Attacke
     finally:
         with suppress(APIError):
             client.remove_image(image, force=True)
+
+
+def test_a_foreign_volume_is_neither_described_nor_removed(attacker: Attacker) -> None:
+    client, name = attacker.harness.client, f"{attacker.spec.id}_claimed"
+    client.create_volume(name, labels={"note": "foreign-secret"})
+    labels = {
+        "sandboxportal.instance": attacker.harness.instance,
+        "sandboxportal.sandbox": attacker.spec.id,
+    }
+    try:
+        for method, path, body in (
+            ("POST", "/volumes/create", {"Name": name, "Labels": labels}),
+            ("DELETE", f"/volumes/{name}?force=1", None),
+        ):
+            status, text = attacker.ask(method, path, body)
+            assert (status, "foreign-secret" in text) == (403, False)
+        for options in ({"type": "none", "device": "/", "o": "bind"}, {"device": "/"}):
+            body = {"Name": name, "Labels": labels, "DriverOpts": options}
+            assert attacker.ask("POST", "/volumes/create", body)[0] == 403
+    finally:
+        client.remove_volume(name)

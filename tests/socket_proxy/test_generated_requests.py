@@ -43,7 +43,7 @@ SECRET = "foreign-secret"
 EXAMPLES, ENGINE_EXAMPLES = 300, 60
 """Requests of the short form, before an engine in memory and a real one."""
 ENGINE_SHARE = 10
-"""In the long form, a real engine gets one request for so many others."""
+"""In the long form, a real engine gets one request for each ten others."""
 
 WORLD = World(
     instance=INSTANCE,
@@ -95,6 +95,10 @@ def new_engine(*, names_change: bool = False) -> FakeEngine:
         described = {"Id": identity, "RepoTags": [name], "Config": config, "Size": 1}
         return EngineObject(identity, name, own, described)
 
+    def volume(name: str, own: bool) -> EngineObject:
+        described = {"Name": name, "Labels": labels if own else {"note": SECRET}}
+        return EngineObject(name, name, own, described)
+
     def command(identity: str, own: bool) -> EngineObject:
         process = {"privileged": False, "user": "65534", "entrypoint": "own" if own else SECRET}
         container_id = OWN_ID if own else FOREIGN_ID
@@ -123,7 +127,7 @@ def new_engine(*, names_change: bool = False) -> FakeEngine:
             image(OWN_IMAGE, "sandboxportal-tests/tiny:1", True),
             image(FOREIGN_IMAGE, "company/private:1", False),
         ],
-        volumes=[],
+        volumes=[volume("project_data", False), volume(f"{SANDBOX}_claimed", True)],
         commands=[command(OWN_COMMAND, True), command(FOREIGN_COMMAND, False)],
         secret=SECRET,
         names_change=names_change,
@@ -208,7 +212,7 @@ def bench() -> Iterator[Bench]:
 
 
 def examples(usual: int, long: int) -> hypothesis_settings:
-    """Return the settings for so many requests in the test suite, and in the long form."""
+    """Return the settings for a number of requests, in the test suite and in the long form."""
     return hypothesis_settings(
         max_examples=long or usual,
         derandomize=not fuzz.PROXY_REQUESTS,
