@@ -72,8 +72,10 @@ def _image_problems(config: Any, site: Site) -> Iterator[str]:
         yield "volumes"
     if value_of(config, "Healthcheck") != {"Test": ["NONE"]}:
         yield "runs a health check"
-    if str(value_of(config, "User")).partition(":")[0].lstrip("+-0") in ("", "root", "None"):
-        yield f"user: {value_of(config, 'User')}"
+    # Without a user it is the image's, and no image that may be used has root.
+    user = str(value_of(config, "User") or "nobody")
+    if user.partition(":")[0].lstrip("+-0") in ("", "root"):
+        yield f"user: {user}"
     if value_of(config, "Image") not in site.images:
         yield f"image: {value_of(config, 'Image')}"
 

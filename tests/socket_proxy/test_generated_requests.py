@@ -320,15 +320,21 @@ class RealBench:
         """Return what is wrong with new containers and networks, and remove them."""
         client, found = self.harness.client, []
         site = self.site()
-        for identity in {row["Id"] for row in client.containers(all=True)} - before:
-            container = client.inspect_container(identity)
-            if container["Name"].startswith(f"/{self.spec.id}-spare"):
-                found += container_problems(as_request(container), site)
-                client.remove_container(identity, force=True)
+        # No other program uses the image of this test.
+        for row in client.containers(all=True, filters={"ancestor": self.harness.image}):
+            if row["Names"] in ([f"/{self.foreign}"], *self.own_names()):
+                continue
+            container = client.inspect_container(row["Id"])
+            found += container_problems(as_request(container), site)
+            client.remove_container(row["Id"], force=True)
         for identity in set(site.networks) - before:
             found += network_problems(client.inspect_network(identity), site)
             client.remove_network(identity)
         return found
+
+    def own_names(self) -> list[list[str]]:
+        names = [f"/{self.spec.id}-{name}" for name in ("web-1", "web-previous", "store-1")]
+        return [[name] for name in names]
 
     def restore(self) -> None:
         """Recreate what requests have removed of the own sandbox."""

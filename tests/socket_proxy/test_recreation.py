@@ -6,9 +6,7 @@ import pytest
 
 from tests.harness.runtimes import TIME_LIMIT, fetch_page, ignore_step
 from tests.runtime.docker.test_repair import container
-from tests.socket_proxy.harness import ProxiedHarness, proxied
-
-__all__ = ["proxied"]
+from tests.socket_proxy.harness import ProxiedHarness
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
