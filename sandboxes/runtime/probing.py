@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -58,7 +59,10 @@ def probe_all(
     sandboxes: Mapping[str, Iterable[Target]], seconds: float, read_traffic: ReadTraffic
 ) -> dict[str, ProbeResult]:
     """Probe all targets in parallel, each for at most `seconds`; return the results by sandbox."""
-    return asyncio.run(_probe_all(sandboxes, seconds, read_traffic))
+    # A thread of its own, because the caller's may already run an event loop.
+    with ThreadPoolExecutor(1) as thread:
+        probes = _probe_all(sandboxes, seconds, read_traffic)
+        return thread.submit(asyncio.run, probes).result()
 
 
 async def _probe_all(
