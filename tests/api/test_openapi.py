@@ -177,7 +177,7 @@ METHODS = {
     "/docs": "GET, HEAD, OPTIONS",
     "/limits": "GET, HEAD, OPTIONS",
     "/sandboxes": "GET, HEAD, OPTIONS, POST",
-    "/sandboxes/sbx_1": "DELETE, GET, HEAD, OPTIONS",
+    "/sandboxes/sbx_1": "DELETE, GET, HEAD, OPTIONS, PATCH",
     "/sandboxes/sbx_1/touch": "OPTIONS, POST",
     "/webhooks/whk_1": "DELETE, GET, HEAD, OPTIONS, PATCH",
 }

@@ -44,6 +44,19 @@ def admin_page(page: Page, olga: User) -> Page:
     return page
 
 
+def test_the_list_of_sandboxes_is_not_cut_at_1280_pixels(
+    admin_page: Page, alice: User, runtime
+) -> None:
+    alice.email = "alice.with.a.long.name@engineering.example.com"
+    alice.save()
+    launch(alice, name="a-name-as-long-as-names-may-be-for-a-sandbox-of-a-developer")
+    actions.destroy(launch(alice), alice)
+    admin_page.set_viewport_size({"width": 1280, "height": 820})
+    admin_page.goto(SANDBOXES)
+    frame = admin_page.locator(".results")
+    assert frame.evaluate("frame => frame.scrollWidth - frame.clientWidth") == 0
+
+
 def test_admin_pages_load_without_console_messages(admin_page: Page, alice: User, runtime) -> None:
     sandbox, broken = launch(alice, name="Checkout tests"), launch(alice)
     request(alice)
