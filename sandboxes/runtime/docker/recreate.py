@@ -56,8 +56,8 @@ class Recreator:
             # All new containers were ready: an earlier call was killed during its last step.
             self._remove(previous.values())
             return self._create(spec, {}, report, timer)
-        previous = self._set_aside(spec.id, current, previous)
         try:
+            previous = self._set_aside(spec.id, current, previous)
             facts = self._create(spec, previous, report, timer)
         except EngineUnreachable:
             raise
@@ -100,10 +100,11 @@ class Recreator:
     def _restore(self, spec: SandboxSpec, report: Report) -> None:
         """Start the previous containers again in place of the new ones."""
         current, previous = self._find(spec.id)
-        self._remove(current.values())
+        self._remove(current[name] for name in current.keys() & previous.keys())
         for name, container_id in previous.items():
             self._rename(container_id, self.names.container(spec.id, name))
-        run_parallel([partial(self._start, container_id) for container_id in previous.values()])
+        kept = {**current, **previous}
+        run_parallel([partial(self._start, container_id) for container_id in kept.values()])
         with suppress(NotReady):
             self.readiness.until_ready(spec, report, Timer(RESTORE_TIMEOUT_SECONDS))
 
