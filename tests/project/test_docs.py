@@ -50,6 +50,12 @@ def test_the_index_of_decisions_lists_every_record_with_its_title() -> None:
     assert [row for row in rows if row not in index] == []
 
 
+def test_each_decision_has_a_number_of_its_own_and_the_index_is_in_their_order() -> None:
+    index = TEXTS["docs/decisions/README.md"]
+    numbers = [int(number) for number in re.findall(r"^\| (\d+) \|", index, re.MULTILINE)]
+    assert numbers == sorted(set(numbers))
+
+
 def anchors(doc: Path) -> set[str]:
     """Return the anchors that GitHub generates for the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", doc.read_text(), re.MULTILINE)
