@@ -14,7 +14,7 @@ from sandboxes.pool.policy import preference, staleness_reason
 def claim(pool: Pool, chosen: Mapping[str, Any]) -> Sandbox | None:
     """Assign a pooled sandbox to an owner and start its lifetime; return None if there is none.
 
-    Call this inside the transaction of the launch, which holds the lock on the site.
+    Call this inside the transaction of the launch, which holds the launch lock.
     """
     now = clock.now()
     waiting = Sandbox.objects.pooled().filter(blueprint=pool.blueprint)
