@@ -33,6 +33,7 @@ from sandboxes.models import (
     Sandbox,
     State,
 )
+from sandboxes.models.idempotency_key import IDEMPOTENCY_KEY_RETENTION
 from sandboxes.models.runtime_settings import config
 from sandboxes.pool import claim as pool_claim
 from sandboxes.pool import tasks as pool_tasks
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
-IDEMPOTENCY_KEY_RETENTION = timedelta(hours=24)
 SHORTAGE_RETRY_DELAY = timedelta(minutes=5)
 
 

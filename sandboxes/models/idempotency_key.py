@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import ClassVar
 
 from django.conf import settings
@@ -10,9 +11,11 @@ from django.db import models
 from sandboxes.lib import clock
 from sandboxes.models.sandbox import Sandbox
 
+IDEMPOTENCY_KEY_RETENTION = timedelta(hours=24)
+
 
 class IdempotencyKey(models.Model):
-    """An `Idempotency-Key` and the sandbox that it launched; kept for 24 hours."""
+    """An `Idempotency-Key` and the sandbox that it launched; kept for `IDEMPOTENCY_KEY_RETENTION`."""
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     key = models.CharField(max_length=255)

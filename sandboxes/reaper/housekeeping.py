@@ -26,6 +26,7 @@ from sandboxes.models import (
     UsageSample,
     WebhookDelivery,
 )
+from sandboxes.models.idempotency_key import IDEMPOTENCY_KEY_RETENTION
 from sandboxes.models.runtime_settings import config
 from sandboxes.notifications import sandbox_warnings
 from sandboxes.notifications import tasks as notification_tasks
@@ -37,7 +38,6 @@ from sandboxes.webhooks.endpoints import prune_deliveries
 from sandboxes.worker import funding
 from sandboxes.worker import tasks as worker_tasks
 
-IDEMPOTENCY_KEY_RETENTION = timedelta(hours=24)
 USAGE_SAMPLE_RETENTION = timedelta(days=7)
 MAX_NAMED_ORPHANS = 20
 MAX_ERROR_LENGTH = 2000
