@@ -15,7 +15,7 @@ IDEMPOTENCY_KEY_RETENTION = timedelta(hours=24)
 
 
 class IdempotencyKey(models.Model):
-    """An `Idempotency-Key` and the sandbox that it launched; kept for `IDEMPOTENCY_KEY_RETENTION`."""
+    """An `Idempotency-Key` and the sandbox that it launched."""
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     key = models.CharField(max_length=255)
