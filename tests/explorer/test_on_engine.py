@@ -136,10 +136,10 @@ def test_opening_the_explorer_is_not_activity(
     assert later > everyone + 5000
     assert without_portal - others < TRAFFIC_NOISE_BYTES
     assert real.runtime.logs(real.id, "api", 1000) == logged
-    sent = {"operation": "get_a_plan", "path.id": "plan_team"}
+    sent = {"operation": "list_plans"}
     web.post(reverse("explorer-send", args=[sandbox.public_id]), sent, headers=HTMX)
     assert used()[1] - without_portal >= TRAFFIC_NOISE_BYTES
-    assert "/v1/plans/plan_team" in real.runtime.logs(real.id, "api", 1000)
+    assert "sandbox-portal-explorer" in real.runtime.logs(real.id, "api", 1000)
 
 
 def test_the_explorer_works_on_a_real_sandbox(
