@@ -1,4 +1,4 @@
-"""Progress of provisioning, written to the row together with the lease."""
+"""Progress of a worker on a sandbox, written to the row together with the lease."""
 
 from __future__ import annotations
 
@@ -46,5 +46,10 @@ class Progress:
 
     def save(self, now: datetime) -> None:
         self.renewed_at = now
-        if not leases.renew_lease(self.sandbox, steps=self.steps):
-            raise LeaseLost
+        renew_or_abort(self.sandbox, steps=self.steps)
+
+
+def renew_or_abort(sandbox: Sandbox, **values: Any) -> None:
+    """Renew the lease of a sandbox and store the values. Raise LeaseLost."""
+    if not leases.renew_lease(sandbox, **values):
+        raise LeaseLost

@@ -17,17 +17,12 @@ from sandboxes.lib.concurrency import ConcurrencyLimit
 from sandboxes.lib.exceptions import Unavailable
 from sandboxes.models import Sandbox
 from sandboxes.runtime import RuntimeFailure, get_runtime
-from sandboxes.worker import (
-    funding,
-    maintenance,
-    provisioning,
-    teardown,
-)
+from sandboxes.worker import funding, provisioning, repairs, resets, teardown
 from sandboxes.worker.backlog import Backlog
 
 _removals = Backlog("removals", teardown.tear_down)
-_repairs = Backlog("repairs", maintenance.repair)
-_resets = Backlog("resets", maintenance.reset)
+_repairs = Backlog("repairs", repairs.repair)
+_resets = Backlog("resets", resets.reset)
 concurrent_log_reads = ConcurrencyLimit(total=4, per_user=2)
 """An engine that hangs must not occupy all threads of the worker."""
 
@@ -56,7 +51,7 @@ def repair(public_id: str) -> None:
 
 @shared_task(name="sandboxes.tasks.look_after")
 def verify_claimed(public_id: str) -> None:
-    maintenance.verify_claimed(Sandbox.objects.get(public_id=public_id))
+    repairs.verify_claimed(Sandbox.objects.get(public_id=public_id))
 
 
 @shared_task(name="sandboxes.tasks.fund")

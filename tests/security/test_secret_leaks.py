@@ -15,7 +15,7 @@ from kombu import Connection
 
 from sandboxes import actions
 from sandboxes.models import EndReason, State
-from sandboxes.worker import maintenance, provisioning
+from sandboxes.worker import provisioning, resets
 from sandboxes.worker import tasks as worker_tasks
 from tests.harness.queue import queued_messages
 from tests.helpers.admin import page_of, run_action
@@ -83,7 +83,7 @@ class Life:
         output = 1, f"connection to {self.secrets[0]} refused"
         self.runtime.command_results[tuple(reset.command_for("memory"))] = output
         actions.reset(self.row, self.alice)
-        maintenance.reset(self.row)
+        resets.reset(self.row)
 
     def look(self, admin_client: Client) -> None:
         """Read every page and API response about the sandbox."""

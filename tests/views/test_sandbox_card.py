@@ -19,7 +19,7 @@ from sandboxes.core import lifecycle
 from sandboxes.lib import clock as the_clock
 from sandboxes.models import Funding, Sandbox, State
 from sandboxes.runtime import EngineUnreachable
-from sandboxes.worker import maintenance
+from sandboxes.worker import resets
 from tests.helpers.scenarios import (
     event_kinds,
     launch,
@@ -241,7 +241,7 @@ def test_a_poll_tells_when_a_reset_has_finished(web: Client, alice: User, clock:
     actions.reset(sandbox, alice)
     assert "&amp;resetting=yes" in web.get("/").content.decode()
     clock.forward(seconds=0.6)
-    maintenance.reset(reload(sandbox))
+    resets.reset(reload(sandbox))
     address = reverse("card", args=[sandbox.public_id])
     done = web.get(address, {"etag": "old", "resetting": "yes"}, headers=HTMX)
     assert json.loads(done["HX-Trigger"])["toast"] == {"text": "Reset finished in 0.6 s."}
@@ -268,7 +268,7 @@ def test_without_javascript_the_next_page_tells_when_a_reset_has_finished(
     actions.reset(sandbox, alice)
     web.post(reverse("reset", args=[sandbox.public_id]))
     assert "Resetting data…" in text(web.get("/"))
-    maintenance.reset(reload(sandbox))
+    resets.reset(reload(sandbox))
     assert "Reset finished in" in text(web.get("/"))
     assert "Reset finished in" not in text(web.get("/"))
 

@@ -11,7 +11,7 @@ from sandboxes import actions
 from sandboxes.models import EndReason, Event, EventType, WebhookDelivery
 from sandboxes.representations import serializers
 from sandboxes.webhooks import outbox, tasks
-from sandboxes.worker import maintenance
+from sandboxes.worker import resets
 from tests.fakes.webhook_receiver import Receiver, create_webhook
 from tests.helpers.scenarios import (
     Killed,
@@ -145,7 +145,7 @@ def test_a_reset_is_not_published(alice: User, runtime: MemoryRuntime, receiver:
     sandbox = launch(alice)
     create_webhook(alice, receiver)
     actions.reset(sandbox, alice)
-    maintenance.reset(reload(sandbox))
+    resets.reset(reload(sandbox))
     assert Event.objects.filter(kind="reset").exists()
     assert not WebhookDelivery.objects.exists()
 

@@ -1,4 +1,4 @@
-"""Maintain running sandboxes: reset their data, restart and recreate them.
+"""Verify running sandboxes, and restart, repair or recreate those that are broken.
 
 Each function is safe to repeat after the worker was killed at any point.
 """
@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
-from django.conf import settings
 from django.db.models import F
 
 from sandboxes.blueprints import BlueprintNotFound, addresses, load
@@ -23,8 +22,7 @@ from sandboxes.core.reaper_policy import (
     claim_mark,
     decide,
 )
-from sandboxes.encryption.fields import DecryptionError
-from sandboxes.lib import clock, redaction
+from sandboxes.lib import clock
 from sandboxes.models import EndReason, EventKind, Sandbox, State
 from sandboxes.models.runtime_settings import config
 from sandboxes.runtime import (
@@ -39,76 +37,9 @@ from sandboxes.worker import progress, provisioning, teardown
 
 log = structlog.get_logger(__name__)
 
-RESET_TIMEOUT_SECONDS = 20.0
 VERIFY_TIMEOUT_SECONDS = 2.5
 LEFT_ALONE_FOR = timedelta(minutes=10)
 """Time before a sandbox that responds, but isn't ready, is examined again."""
-RECREATED = "Data reset to seed; all services were recreated."
-
-
-def reset(sandbox: Sandbox) -> None:
-    """Restore the seed data. Endpoints and credentials stay the same.
-
-    If the blueprint's command fails, for example because of changes that the owner made, the
-    sandbox's services are recreated. If that fails, too, nothing has changed.
-    """
-    if sandbox.reset_requested_at is None or not leases.acquire_lease(sandbox, [State.RUNNING]):
-        return
-    values: dict[str, Any] = {}
-    try:
-        kind, message = EventKind.RESET, "Data reset to seed."
-        if not _run_reset_command(sandbox):
-            message, values = RECREATED, _recreate_services(sandbox)
-    except progress.LeaseLost:
-        teardown.clean_up_after_lost_lease(sandbox)
-        return
-    except EngineUnreachable as error:
-        leases.release_lease(sandbox, State.RUNNING, clock.now() + teardown.RETRY.first)
-        log.warning("reset_delayed", sandbox=sandbox.public_id, error=str(error))
-        return
-    except RuntimeFailure as error:
-        text = redaction.redact(str(error), sandbox.secrets)[-500:]
-        kind, message = EventKind.RESET_FAILED, f"Couldn't reset the data: {text}"
-    except (BlueprintNotFound, DecryptionError) as error:
-        kind, message = EventKind.RESET_FAILED, f"Couldn't reset the data: {error}"
-    # Otherwise it was ended, or another worker took over; the journal has the reason.
-    if leases.release_lease(sandbox, State.RUNNING, reset_requested_at=None, **values):
-        journal.record(sandbox, kind, message)
-
-
-def _run_reset_command(sandbox: Sandbox) -> bool:
-    """Run the blueprint's command, and return whether it succeeded.
-
-    Raise EngineUnreachable, BlueprintNotFound, LeaseLost.
-    """
-    reset_spec = load(sandbox.blueprint).reset
-    command = reset_spec.command_for(settings.SANDBOX_RUNTIME)
-    try:
-        code, output = get_runtime().execute(
-            sandbox.public_id, reset_spec.service, command, RESET_TIMEOUT_SECONDS
-        )
-    except EngineUnreachable:
-        raise
-    except RuntimeFailure as error:
-        code, output = 1, str(error)
-    if code != 0:
-        _renew_or_abort(sandbox)
-        tail = redaction.redact(output, sandbox.secrets)[-500:]
-        log.warning("reset_command_failed", sandbox=sandbox.public_id, code=code, output=tail)
-    return code == 0
-
-
-def _recreate_services(sandbox: Sandbox) -> dict[str, Any]:
-    """Recreate the services, and return the values to store in the row.
-
-    Raise RuntimeFailure, BlueprintNotFound, LeaseLost.
-    """
-    facts = get_runtime().recreate(
-        provisioning.specification(sandbox),
-        lambda _: _renew_or_abort(sandbox),
-        float(config.SANDBOX_PROVISION_TIMEOUT_SECONDS),
-    )
-    return {"addresses": addresses(facts), "traffic_bytes": facts.traffic_bytes or 0}
 
 
 def repair(sandbox: Sandbox) -> None:
@@ -191,7 +122,7 @@ def _repair(sandbox: Sandbox, *, replaceable: bool = False) -> None:
     try:
         done = get_runtime().repair(
             provisioning.specification(sandbox),
-            lambda _: _renew_or_abort(sandbox),
+            lambda _: progress.renew_or_abort(sandbox),
             float(config.SANDBOX_PROVISION_TIMEOUT_SECONDS),
         )
         _save_facts(sandbox, done.facts, problem=done.problem, was_down=bool(done.actions))
@@ -229,7 +160,7 @@ def _recreate(sandbox: Sandbox) -> None:
     """
     try:
         get_runtime().destroy(sandbox.public_id)
-        facts = provisioning.create_on_engine(sandbox, lambda _: _renew_or_abort(sandbox))
+        facts = provisioning.create_on_engine(sandbox, lambda _: progress.renew_or_abort(sandbox))
         _save_facts(sandbox, facts)
     except progress.LeaseLost:
         teardown.clean_up_after_lost_lease(sandbox)
@@ -252,9 +183,4 @@ def _save_facts(
     if was_down:
         # Restart the idle timer: the owner couldn't use the sandbox.
         values |= {"last_activity_at": clock.now_or_later(sandbox.last_activity_at)}
-    _renew_or_abort(sandbox, **values)
-
-
-def _renew_or_abort(sandbox: Sandbox, **values: Any) -> None:
-    if not leases.renew_lease(sandbox, **values):
-        raise progress.LeaseLost
+    progress.renew_or_abort(sandbox, **values)
