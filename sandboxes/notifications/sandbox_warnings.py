@@ -5,9 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from django.db import transaction
+
+from sandboxes import queue
 from sandboxes.core.journal import record
 from sandboxes.lib import clock
 from sandboxes.models import DeadlineKind, EventKind, Preferences, Sandbox, SandboxWarning
+from sandboxes.notifications import tasks
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -16,6 +20,28 @@ MESSAGES = {
     DeadlineKind.IDLE: "Warning: no recent requests; stops at {:%H:%M} UTC.",
     DeadlineKind.EXPIRED: "Warning: expires at {:%H:%M} UTC.",
 }
+
+
+def warn(sandbox: Sandbox, *, idle: bool) -> bool:
+    """Warn the owner of this deadline.
+
+    Return False if the warning exists already or the deadline has moved.
+    """
+    kind = DeadlineKind.IDLE if idle else DeadlineKind.EXPIRED
+    deadline = sandbox.idle_expires_at if idle else sandbox.expires_at
+    assert deadline
+    unchanged = Sandbox.objects.running().filter(
+        pk=sandbox.pk,
+        expires_at=sandbox.expires_at,
+        last_activity_at=sandbox.last_activity_at,
+    )
+    with transaction.atomic():
+        if not unchanged.select_for_update().values_list("pk", flat=True).first():
+            return False
+        if record_warning(sandbox, kind, deadline) is None:
+            return False
+        queue.enqueue(tasks.send_mails)
+    return True
 
 
 def record_warning(

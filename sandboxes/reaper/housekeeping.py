@@ -1,4 +1,4 @@
-"""Housekeeping of a sweep: warnings, overdue tasks, data retention and the heartbeat."""
+"""Housekeeping of a sweep: overdue tasks, data retention and the heartbeat."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.sessions.models import Session
-from django.db import transaction
 from django.db.models import QuerySet
 
 from sandboxes import queue
@@ -15,7 +14,6 @@ from sandboxes.accounts import sessions
 from sandboxes.accounts import tasks as account_tasks
 from sandboxes.lib import clock
 from sandboxes.models import (
-    DeadlineKind,
     EngineStatus,
     Event,
     IdempotencyKey,
@@ -28,7 +26,6 @@ from sandboxes.models import (
 )
 from sandboxes.models.idempotency_key import IDEMPOTENCY_KEY_RETENTION
 from sandboxes.models.runtime_settings import config
-from sandboxes.notifications import sandbox_warnings
 from sandboxes.notifications import tasks as notification_tasks
 from sandboxes.pool import policy, reconcile
 from sandboxes.pool import tasks as pool_tasks
@@ -43,28 +40,6 @@ MAX_NAMED_ORPHANS = 20
 MAX_ERROR_LENGTH = 2000
 PRUNE_BATCH_SIZE = 500
 """Rows of each kind per sweep; one sweep a minute can delete 720,000 a day."""
-
-
-def warn(sandbox: Sandbox, *, idle: bool) -> bool:
-    """Warn the owner of this deadline.
-
-    Return False if the warning exists already or the deadline has moved.
-    """
-    kind = DeadlineKind.IDLE if idle else DeadlineKind.EXPIRED
-    deadline = sandbox.idle_expires_at if idle else sandbox.expires_at
-    assert deadline
-    unchanged = Sandbox.objects.running().filter(
-        pk=sandbox.pk,
-        expires_at=sandbox.expires_at,
-        last_activity_at=sandbox.last_activity_at,
-    )
-    with transaction.atomic():
-        if not unchanged.select_for_update().values_list("pk", flat=True).first():
-            return False
-        if sandbox_warnings.record_warning(sandbox, kind, deadline) is None:
-            return False
-        queue.enqueue(notification_tasks.send_mails)
-    return True
 
 
 def requeue_notifications() -> None:

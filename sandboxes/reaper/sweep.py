@@ -29,6 +29,7 @@ from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
 from sandboxes.models import EndReason, Sandbox, SandboxWarning, State
 from sandboxes.models.runtime_settings import config
+from sandboxes.notifications import sandbox_warnings
 from sandboxes.reaper import housekeeping
 from sandboxes.reaper.observe import (
     NO_TRAFFIC,
@@ -215,7 +216,7 @@ class Sweep:
                 self._remove_later(row, decision)
                 return False
             case Action.WARN:
-                return housekeeping.warn(row, idle=decision.reason == EndReason.IDLE)
+                return sandbox_warnings.warn(row, idle=decision.reason == EndReason.IDLE)
             case Action.RESTART | Action.REPAIR:
                 running = Sandbox.objects.running().filter(pk=row.pk)
                 running.exclude(problem=decision.message).update(problem=decision.message)

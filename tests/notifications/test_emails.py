@@ -34,14 +34,12 @@ def warned(sandbox: Sandbox) -> int:
 
 
 def test_a_warning_overtaken_by_an_extension_is_not_sent(alice, runtime, clock):
-    from sandboxes.reaper import housekeeping
-
     sandbox = launch(alice, ttl_minutes=15)
     clock.forward(minutes=11)
     stale = reload(sandbox)
     actions.extend(sandbox, 60, alice)
 
-    assert not housekeeping.warn(stale, idle=False)
+    assert not sandbox_warnings.warn(stale, idle=False)
 
 
 def test_an_expiry_warning_contains_sandbox_time_and_remedy(alice, runtime, clock):
