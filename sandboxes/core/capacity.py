@@ -11,7 +11,7 @@ from sandboxes.runtime.host_resources import available_memory
 SUBNET_ADDRESSES = 16
 """Addresses in the subnet of one sandbox."""
 RESERVED_MEMORY_MB = 1024
-"""Memory left for the portal, the engine and the system if the site limit follows from memory."""
+"""Memory left for the portal, the engine and the system if the portal-wide limit is derived."""
 
 
 def site_limit(engine: EngineStatus) -> int:

@@ -25,6 +25,7 @@ from sandboxes.models.runtime_settings import config
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+
 REMOVAL_DURATION = timedelta(seconds=5)
 HOUR = ZERO_LIMIT_RETRY_AFTER = timedelta(hours=1)
 

@@ -51,10 +51,10 @@ class RateLimited(ServiceError):
 
 @dataclass(eq=False)
 class QuotaExceeded(ServiceError):
-    """The number of active sandboxes has reached the limit of the user or of the site."""
+    """The number of active sandboxes has reached the limit of the user or of the portal."""
 
     scope: str
-    """`user` or `site`."""
+    """`user`, or `site` for the portal-wide limit."""
     limit: int
     active: int
     retry_at: datetime

@@ -1,7 +1,7 @@
 """Counts and durations of launches and removals, aggregated from the journal by sweeps.
 
-Each event counts once even if sweeps overlap: the site stores the last aggregated event and moves
-it in the transaction that counts. The cost of reading doesn't grow with the history.
+Each event counts once even if sweeps overlap: `OutcomeCursor` is the last aggregated event, and it
+moves in the transaction that counts. The cost of reading doesn't grow with the history.
 """
 
 from __future__ import annotations
