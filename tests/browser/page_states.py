@@ -291,21 +291,21 @@ PORTAL = [
     PageState("500", template="500.html"),
     PageState("503", template="503.html"),
 ]
-CONSOLE = [
-    PageState("console", "/admin/", scenarios.busy_week, user="olga"),
-    PageState("console-reason", "/admin/", scenarios.busy_week, ask_for_a_reason, user="olga"),
-    PageState("console-sandboxes", "/admin/sandboxes/sandbox/", scenarios.busy_week, user="olga"),
-    PageState("console-sandbox", paths.admin_sandbox, scenarios.with_usage, user="olga"),
+ADMIN = [
+    PageState("admin", "/admin/", scenarios.busy_week, user="olga"),
+    PageState("admin-reason", "/admin/", scenarios.busy_week, ask_for_a_reason, user="olga"),
+    PageState("admin-sandboxes", "/admin/sandboxes/sandbox/", scenarios.busy_week, user="olga"),
+    PageState("admin-sandbox", paths.admin_sandbox, scenarios.with_usage, user="olga"),
     PageState(
-        "console-confirm", paths.admin_sandbox, scenarios.with_usage, ask_to_extend, user="olga"
+        "admin-confirm", paths.admin_sandbox, scenarios.with_usage, ask_to_extend, user="olga"
     ),
-    PageState("console-monitor", paths.admin_monitor, scenarios.with_usage, user="olga"),
-    PageState("console-maintenance", "/admin/", scenarios.maintenance, user="olga"),
-    PageState("console-pools", "/admin/sandboxes/pool/", scenarios.busy_week, user="olga"),
-    PageState("console-users", "/admin/auth/user/", scenarios.busy_week, user="olga"),
+    PageState("admin-monitor", paths.admin_monitor, scenarios.with_usage, user="olga"),
+    PageState("admin-maintenance", "/admin/", scenarios.maintenance, user="olga"),
+    PageState("admin-pools", "/admin/sandboxes/pool/", scenarios.busy_week, user="olga"),
+    PageState("admin-users", "/admin/auth/user/", scenarios.busy_week, user="olga"),
     PageState(
-        "console-settings", "/admin/sandboxes/runtimesettings/", scenarios.busy_week, user="olga"
+        "admin-settings", "/admin/sandboxes/runtimesettings/", scenarios.busy_week, user="olga"
     ),
-    PageState("console-audit", "/admin/sandboxes/auditentry/", scenarios.busy_week, user="olga"),
+    PageState("admin-audit", "/admin/sandboxes/auditentry/", scenarios.busy_week, user="olga"),
 ]
-PAGE_STATES = {state.name: state for state in (*PORTAL, *CONSOLE)}
+PAGE_STATES = {state.name: state for state in (*PORTAL, *ADMIN)}

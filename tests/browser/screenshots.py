@@ -30,7 +30,7 @@ IN_DOCS = {
     "dashboard": ["light", "dark"],
     "sandbox-measured": ["light"],
     "explorer": ["light"],
-    "console": ["light"],
+    "admin": ["light"],
 }
 """The screenshots that stay in the repository, always wide: color schemes by state."""
 WIDTHS = {"wide": 1280, "narrow": 360}

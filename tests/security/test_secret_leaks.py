@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.store]
 
-CONSOLE = ["", "sandboxes/sandbox/", "sandboxes/event/", "sandboxes/auditentry/"]
-CONSOLE += ["sandboxes/auditentry/export/", "sandboxes/apitoken/", "sandboxes/webhookdelivery/"]
+ADMIN_PAGES = ["", "sandboxes/sandbox/", "sandboxes/event/", "sandboxes/auditentry/"]
+ADMIN_PAGES += ["sandboxes/auditentry/export/", "sandboxes/apitoken/", "sandboxes/webhookdelivery/"]
 PAGES = ["", "card/", "journal/", "logs/?service=api", "reset/", "destroy/", "api/", "nothing/"]
 CALLS = ["", "/events", "/logs?service=api", "/logs?service=nothing", "/usage", "/nothing"]
 
@@ -94,7 +94,7 @@ class Life:
             self.trace(f"api {call}", body(self.program.get(f"/sandboxes/{name}{call}")))
         for page in ("/", "/history/", "/api/v1/openapi.json"):
             self.trace(page, body(self.web.get(page)))
-        for page in [*(f"/admin/{one}" for one in CONSOLE), page_of(self.row)]:
+        for page in [*(f"/admin/{one}" for one in ADMIN_PAGES), page_of(self.row)]:
             self.trace(page, body(admin_client.get(page)))
         self.trace("metrics", body(admin_client.get("/metrics")))
         self.trace("readyz", body(self.web.get("/readyz")))
