@@ -24,8 +24,6 @@ EXCLUDED = re.compile(
     r"|sandboxes/migrations/.*"  # Applied migrations don't change.
     r"|(.*/)?requirements(-dev)?\.txt"
 )
-PENDING = ROOT / "deploy" / "check_prose_pending.txt"
-"""Files and directories that aren't checked yet, one per line."""
 
 DENIED_WORDS = {
     r"anew": "“again”, or a verb such as “recreate”",
@@ -59,14 +57,13 @@ def find_denied_words(text: str) -> Iterator[tuple[int, str, str]]:
 
 
 def checked_files() -> Iterator[Path]:
-    pending = tuple(PENDING.read_text().split()) if PENDING.exists() else ()
     files = [path for path in ROOT.iterdir() if path.is_file()]
     for directory in DIRECTORIES:
         files += (ROOT / directory).rglob("*")
     for path in sorted(files):
         name = path.relative_to(ROOT).as_posix()
         has_prose = path.suffix in SUFFIXES or path.name in FILE_NAMES
-        if has_prose and not EXCLUDED.fullmatch(name) and not name.startswith(pending):
+        if has_prose and not EXCLUDED.fullmatch(name):
             yield path
 
 
