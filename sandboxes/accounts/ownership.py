@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 
 def is_proven(user: User, email: str) -> bool:
-    """Return whether proof that one owns the address may open the account.
+    """Return whether a user who proves that they own the address may open the account.
 
     An address without a record of its own was entered by an operator, who creates accounts for
     other people.

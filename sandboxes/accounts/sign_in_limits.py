@@ -1,6 +1,6 @@
 """Limits of failed sign-ins: a few for an account from one address, many for an account in all.
 
-With one limit for the account, anybody could lock it. Clearing the limits starts a new generation
+With one limit for the account, anyone could lock it. Clearing the limits starts a new generation
 of counters, since the client addresses that were counted aren't known.
 """
 

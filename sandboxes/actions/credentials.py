@@ -9,7 +9,7 @@ from django.db.models.functions import Cast
 
 from sandboxes import blueprints
 from sandboxes.actions.locking import locked_running_sandbox
-from sandboxes.core import journal as core_journal
+from sandboxes.core import journal
 from sandboxes.encryption.fields import DecryptionError
 from sandboxes.models import (
     Event,
@@ -27,7 +27,7 @@ CREDENTIALS_NOT_RUNNING = "Only a running sandbox has credentials; this one is {
 def read_credentials(sandbox: Sandbox, actor: User) -> dict[str, str]:
     """Return the credentials of a running sandbox and record the view. Raises StateConflict."""
     with locked_running_sandbox(sandbox, CREDENTIALS_NOT_RUNNING) as row:
-        core_journal.record(row, EventKind.CREDENTIALS_READ, "Credentials viewed.", actor=actor)
+        journal.record(row, EventKind.CREDENTIALS_READ, "Credentials viewed.", actor=actor)
         secrets = row.secrets
     own = blueprints.load(row.blueprint).fill_credentials(secrets, row.addresses)
     return own | {"stellar_secret": secrets["STELLAR_SECRET"]}

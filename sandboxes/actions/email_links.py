@@ -6,7 +6,6 @@ from django.db import transaction
 
 from sandboxes import actions
 from sandboxes.core import limits
-from sandboxes.core import limits as core_limits
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import DeadlineKind, SandboxWarning
@@ -32,7 +31,7 @@ def extension_minutes(warning: SandboxWarning) -> int:
     """Return how many minutes the link of an expiry warning adds: as many as the limits allow."""
     assert warning.sandbox.owner
     longest = limits.get_limits(warning.sandbox.owner).extension_max_minutes
-    return int(core_limits.extension_preview(warning.sandbox, longest).total_seconds() // 60)
+    return int(limits.extension_preview(warning.sandbox, longest).total_seconds() // 60)
 
 
 def keep_alive(warning: SandboxWarning) -> None:

@@ -11,8 +11,7 @@ from django.utils.text import capfirst
 from sandboxes import queue
 from sandboxes.actions.launch import validate_name
 from sandboxes.actions.locking import locked_running_sandbox
-from sandboxes.core import journal as core_journal
-from sandboxes.core import lifecycle, limits
+from sandboxes.core import journal, lifecycle, limits
 from sandboxes.core.limits import extension_preview
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import StateConflict, ValidationFailed
@@ -62,7 +61,7 @@ def extend(sandbox: Sandbox, minutes: int, actor: User, reason: str = "") -> Ext
         )
         _record_activity(row, expires_at=extension.expires_after)
         message = f"Extended by {extension.minutes} minutes."
-        core_journal.record(row, EventKind.EXTENDED, f"{message} {reason}".strip(), actor=actor)
+        journal.record(row, EventKind.EXTENDED, f"{message} {reason}".strip(), actor=actor)
     sandbox.refresh_from_db()
     return extension
 
@@ -76,7 +75,7 @@ def touch(sandbox: Sandbox, actor: User) -> None:
     """Reset the idle timer. Raises StateConflict."""
     with locked_running_sandbox(sandbox, KEEP_ALIVE_NOT_RUNNING) as row:
         _record_activity(row)
-        core_journal.record(row, EventKind.TOUCHED, "Idle timer reset.", actor=actor)
+        journal.record(row, EventKind.TOUCHED, "Idle timer reset.", actor=actor)
     sandbox.refresh_from_db()
 
 
@@ -90,7 +89,7 @@ def rename(sandbox: Sandbox, name: str, actor: User) -> None:
         if row.name != name:
             Sandbox.objects.filter(pk=row.pk).update(name=name)
             message = f"Renamed from {row} to {name}."
-            core_journal.record(row, EventKind.RENAMED, message, actor=actor)
+            journal.record(row, EventKind.RENAMED, message, actor=actor)
     sandbox.refresh_from_db()
 
 
@@ -102,7 +101,7 @@ def reset(sandbox: Sandbox, actor: User) -> None:
     with locked_running_sandbox(sandbox, RESET_NOT_RUNNING) as row:
         if row.reset_requested_at is None:
             _record_activity(row, reset_requested_at=clock.now())
-            core_journal.record(row, EventKind.RESET_REQUESTED, "Reset requested.", actor=actor)
+            journal.record(row, EventKind.RESET_REQUESTED, "Reset requested.", actor=actor)
         queue.enqueue(worker_tasks.reset, row.public_id)
     sandbox.refresh_from_db()
 
@@ -132,8 +131,6 @@ def retry_funding(sandbox: Sandbox, actor: User) -> None:
         )
         if not updated:
             raise StateConflict("The Stellar account is already funded, or the sandbox has ended.")
-        core_journal.record(
-            sandbox, EventKind.FUNDING_ASKED, "Funding retry requested.", actor=actor
-        )
+        journal.record(sandbox, EventKind.FUNDING_ASKED, "Funding retry requested.", actor=actor)
         queue.enqueue(worker_tasks.fund, sandbox.public_id)
     sandbox.refresh_from_db()

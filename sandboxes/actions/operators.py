@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 
 from sandboxes import queue
-from sandboxes.core import journal as core_journal
-from sandboxes.core import leases, lifecycle
+from sandboxes.core import journal, leases, lifecycle
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import ApiToken, EndReason, EventKind, Sandbox, State
@@ -40,7 +39,7 @@ def retry_removal(sandbox: Sandbox, actor: User, reason: str) -> None:
     """Retry the removal of the sandbox now. Raises StateConflict."""
     if not leases.clear_lease(sandbox, State.DESTROYING):
         raise StateConflict(f"The sandbox is {sandbox.state}; there is nothing to remove.")
-    core_journal.record(
+    journal.record(
         sandbox, EventKind.REMOVAL_ASKED, f"Removal retry requested. {reason}", actor=actor
     )
     queue.enqueue(worker_tasks.tear_down, sandbox.public_id)
@@ -51,7 +50,7 @@ def message_owner(sandbox: Sandbox, actor: User, text: str) -> None:
     """Send the owner a message, by email and in the journal. Raises StateConflict."""
     if sandbox.owner is None:
         raise StateConflict("The sandbox has no owner to write to.")
-    core_journal.record(sandbox, EventKind.MESSAGE, text, actor=actor)
+    journal.record(sandbox, EventKind.MESSAGE, text, actor=actor)
 
 
 @transaction.atomic

@@ -1,4 +1,4 @@
-"""A sandbox: what is remembered of it, and what can't be otherwise."""
+"""The table of sandboxes, with the constraints on their states, owners and deadlines."""
 
 from __future__ import annotations
 

@@ -133,13 +133,13 @@ def _engine(overview: OperatorOverview) -> Iterator[Alert]:
 
 def _stuck(overview: OperatorOverview) -> Iterator[Alert]:
     limit = timedelta(seconds=config.SANDBOX_PROVISION_TIMEOUT_SECONDS) + STUCK_AFTER
-    waits = [row for row in overview.pending if overview.now - row.created_at > STUCK_AFTER]
-    made = [
+    waiting = [row for row in overview.pending if overview.now - row.created_at > STUCK_AFTER]
+    provisioning = [
         row
         for row in overview.live
         if row.state == State.PROVISIONING and overview.now - row.created_at > limit
     ]
-    if stuck := waits + made:
+    if stuck := waiting + provisioning:
         message = f"{_count(stuck)} stuck while launching. Is a worker running?"
         page = sandbox_list(state__exact=stuck[0].state)
         yield _bulk_action_alert("stuck", message, page, "Cancel launch", "cancel", stuck)

@@ -156,12 +156,12 @@ class OperatorOverview:
 
     @cached_property
     def gauges(self) -> list[CapacityGauge]:
-        stock = [row for row in self.live if row.from_pool and row.owner_id is None]
-        requested, slots = len(self.live) - len(stock), capacity.site_limit(self.engine)
+        pool = [row for row in self.live if row.from_pool and row.owner_id is None]
+        requested, slots = len(self.live) - len(pool), capacity.site_limit(self.engine)
         committed = sum(row.memory_mb for row in self.live)
         memory = self.engine.memory_mb
-        wanted = sum(pool.target_size for pool in self.pools)
-        ready = sum(row.state == State.POOLED for row in stock)
+        wanted = sum(row.target_size for row in self.pools)
+        ready = sum(row.state == State.POOLED for row in pool)
         return [
             CapacityGauge("slots", requested, slots),
             CapacityGauge(
