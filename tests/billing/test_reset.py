@@ -19,7 +19,7 @@ import psycopg
 import pytest
 
 from sandboxes.blueprints import addresses, load
-from sandboxes.runtime import SandboxSpec
+from sandboxes.runtime import NotReady, SandboxSpec
 from sandboxes.runtime.process import process_table
 from sandboxes.runtime.process.runtime import ProcessRuntime
 from sandboxes.runtime.process.templates import TemplateBuild
@@ -79,13 +79,13 @@ class Sandbox:
         reset = load("billing").reset
         return self.runtime.execute(self.id, reset.service, reset.process, TIME_LIMIT)
 
-    def kill_database(self) -> None:
-        """Kill PostgreSQL, and start it again with its data."""
+    def kill_database(self, seconds: float = 60) -> None:
+        """Kill PostgreSQL, and start it again with its data. Raises NotReady."""
         directory = self.runtime.home.sandbox(self.id)
         pid = int((directory.work("db") / "cluster" / "postmaster.pid").read_text().split()[0])
         process_table.processes()[pid].handle.kill()
         wait_for(lambda: not self.runtime.observe()[self.id].alive, "PostgreSQL has stopped")
-        self.runtime.create(self.spec, lambda _: None, 60)
+        self.runtime.create(self.spec, lambda _: None, seconds)
 
 
 @pytest.fixture(scope="module")
@@ -297,7 +297,8 @@ def test_the_developer_never_becomes_a_superuser(sandbox: Sandbox) -> None:
         with suppress(psycopg.Error):
             session.execute(statement)  # type: ignore[arg-type]
     session.close()
-    sandbox.kill_database()
+    with suppress(NotReady):  # The seed is gone.
+        sandbox.kill_database(seconds=5)
     with sandbox.connect("billing_api", application_name="test") as connection:
         roles = connection.execute(
             "SELECT rolname FROM pg_catalog.pg_roles"
