@@ -26,6 +26,7 @@ from tests.harness.runtimes import (
     RuntimeHarness,
     ignore_step,
     new_id,
+    shorten_restoration,
 )
 
 STEPS = ["network", "containers", "ready"]
@@ -340,8 +341,9 @@ def test_recreated_services_have_the_same_addresses_and_new_data(harness: Runtim
 
 @pytest.mark.parametrize("fault", ["crash", "image"])
 def test_services_come_back_with_their_data_if_they_cannot_be_recreated(
-    harness: RuntimeHarness, fault: str
+    harness: RuntimeHarness, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shorten_restoration(monkeypatch)
     spec = harness.spec()
     before = harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     harness.fill_disk(spec, 20)

@@ -22,6 +22,7 @@ from tests.harness.runtimes import (
     ProcessHarness,
     RuntimeHarness,
     ignore_step,
+    shorten_restoration,
 )
 
 pytestmark = pytest.mark.slow
@@ -125,6 +126,7 @@ def succeed(runtime: Runtime, spec: SandboxSpec) -> None:
 def test_on_an_engine(
     docker_harness: DockerHarness, monkeypatch: pytest.MonkeyPatch, fails: bool
 ) -> None:
+    shorten_restoration(monkeypatch)
     recreate = fail_to_recreate(docker_harness) if fails else succeed
     with killing_engine_calls(monkeypatch) as countdown:
         assert recreated_after_kills(docker_harness, countdown, recreate) > 3
@@ -134,6 +136,7 @@ def test_on_an_engine(
 def test_without_an_engine(
     process_harness: ProcessHarness, monkeypatch: pytest.MonkeyPatch, fails: bool
 ) -> None:
+    shorten_restoration(monkeypatch)
     recreate = fail_to_recreate(process_harness) if fails else succeed
     with killing_changes(monkeypatch) as countdown:
         assert recreated_after_kills(process_harness, countdown, recreate) > 1

@@ -31,7 +31,7 @@ from sandboxes.runtime.docker.readiness import STEP, ReadinessProbe, Timer
 
 STOP_SECONDS = 5
 """Time for a service to store its data; then it is killed."""
-RESTORE_TIMEOUT_SECONDS = 20.0
+RESTORE_TIMEOUT_SECONDS = 10.0
 
 Containers = Mapping[str, str]
 """ID of the container of each service."""

@@ -26,7 +26,7 @@ from sandboxes.runtime.process.create import Creator
 from sandboxes.runtime.process.destroy import Destroyer
 from sandboxes.runtime.process.state_dir import SandboxDir, read_manifest, write
 
-RESTORE_TIMEOUT_SECONDS = 20.0
+RESTORE_TIMEOUT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
