@@ -173,7 +173,7 @@ def host_config(settings: Settings) -> Validator:
         "Ulimits": ulimits(settings),
         "StorageOpt": optional(record({"size": optional(text(r"[1-9][0-9]{0,8}M"))})),
         "LogConfig": exactly(LOG),
-        # Behaviour
+        # Behavior
         "Init": exactly(True),
         "RestartPolicy": exactly({"Name": "no"}),
     }

@@ -14,13 +14,11 @@ from sandboxes import queue
 from sandboxes.core import journal, leases, lifecycle
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import StateConflict
-from sandboxes.models import ApiToken, EndReason, EventKind, Sandbox, State
+from sandboxes.models import LAUNCHING_STATES, ApiToken, EndReason, EventKind, Sandbox, State
 from sandboxes.worker import tasks as worker_tasks
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-
-LAUNCHING_STATES = (State.PENDING, State.PROVISIONING)
 
 
 @transaction.atomic
@@ -30,7 +28,7 @@ def cancel(sandbox: Sandbox, actor: User, reason: str) -> None:
         sandbox, EndReason.OPERATOR, reason, actor=actor, expected=LAUNCHING_STATES
     )
     if not has_ended:
-        raise StateConflict(f"Already {sandbox.state}. Only a launch in progress can be cancelled.")
+        raise StateConflict(f"Already {sandbox.state}. Only a launch in progress can be canceled.")
     queue.enqueue(worker_tasks.tear_down, sandbox.public_id)
 
 

@@ -18,9 +18,8 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from sandboxes.admin.audited import audit_actor, reason_field
 from sandboxes.lib.exceptions import ServiceError
 from sandboxes.operators import audit
+from sandboxes.operators.alerts import MAX_ROWS_PER_ACTION
 from sandboxes.operators.audit import AuditActor
-
-MAX_ROWS_PER_ACTION = 200
 
 
 class ConfirmationPage(Protocol):

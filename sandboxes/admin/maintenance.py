@@ -18,7 +18,7 @@ from sandboxes.lib import clock
 from sandboxes.models import EngineStatus, Maintenance, SweepStatus
 from sandboxes.operators.audit import AuditActor
 from sandboxes.reaper import tasks as reaper_tasks
-from sandboxes.representations import display as representations_display
+from sandboxes.representations import display
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Maintenance]
@@ -88,14 +88,10 @@ class MaintenanceAdmin(PortalAdmin):
     def isolation(self, row: Maintenance) -> str:  # noqa: ARG002 - the same for the whole portal
         if runtime.is_isolated():
             return "Every sandbox has its own network and its own limits."
-        return str(representations_display.TRIAL_MODE)
+        return str(display.TRIAL_MODE)
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 - Django's signature
         return False
-
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:  # noqa: ARG002
-        """Save only these fields, since a sweep may write others at the same time."""
-        obj.save(update_fields=["until", "message"])
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Redirect to the only row."""

@@ -12,7 +12,7 @@ from sandboxes import actions
 from sandboxes.actions import operators
 from sandboxes.admin.confirmations import ConfirmedAction, OwnerVisibleReasonForm, ReasonForm
 from sandboxes.lib.exceptions import StateConflict
-from sandboxes.models import Sandbox, State
+from sandboxes.models import LAUNCHING_STATES, Sandbox, State
 from sandboxes.models.runtime_settings import config
 from sandboxes.operators.audit import AuditActor
 
@@ -88,10 +88,10 @@ EXTEND = ConfirmedAction(
 CANCEL = ConfirmedAction(
     "cancel",
     "Cancel launch",
-    "cancelled",
+    "canceled",
     OwnerVisibleReasonForm,
     _cancel,
-    _in_state(*operators.LAUNCHING_STATES),
+    _in_state(*LAUNCHING_STATES),
 )
 RETRY_REMOVAL = ConfirmedAction(
     "retry_removal",

@@ -17,7 +17,7 @@ from sandboxes.api.openapi import responses
 from sandboxes.api.sandboxes import router
 from sandboxes.lib.concurrency import ConcurrencyLimit
 from sandboxes.lib.exceptions import Unavailable
-from sandboxes.models import Sandbox, State
+from sandboxes.models import LAUNCHING_STATES, Sandbox
 from sandboxes.representations import schemas, serializers
 
 __all__ = ["router"]
@@ -41,7 +41,6 @@ Prefer = HeaderEx[
     ),
 ]
 WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,6})"?(?=$|[,;\s])', re.IGNORECASE)
-LAUNCHING_STATES = (State.PENDING, State.PROVISIONING)
 MAX_WAIT_SECONDS = 60
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.03, 0.5
 TYPICAL_LAUNCH_SECONDS = 3.0

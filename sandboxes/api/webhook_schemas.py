@@ -32,7 +32,7 @@ class WebhookChanges(RequestBody):
     events: list[str] | None = None
     name: str | None = None
     enabled: bool | None = Field(
-        default=None, description="If false, pending deliveries are cancelled."
+        default=None, description="If false, pending deliveries are canceled."
     )
 
 

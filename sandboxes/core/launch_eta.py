@@ -13,7 +13,7 @@ from typing import Any
 
 from sandboxes.core import launch_queue
 from sandboxes.lib import clock
-from sandboxes.models import Sandbox, State
+from sandboxes.models import LAUNCHING_STATES, Sandbox, State
 from sandboxes.models.runtime_settings import config
 
 RECENT_LAUNCHES = 60
@@ -80,7 +80,7 @@ class EtaCalculator:
 
     def estimate(self, sandbox: Sandbox) -> LaunchEta | None:
         """Return the estimate of a pending or provisioning sandbox; None if there is none."""
-        if sandbox.state not in (State.PENDING, State.PROVISIONING):
+        if sandbox.state not in LAUNCHING_STATES:
             return None
         typical = self.typical(sandbox.blueprint)
         if typical is None:

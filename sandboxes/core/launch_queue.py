@@ -9,7 +9,7 @@ from django.db import transaction
 from sandboxes.core import lifecycle
 from sandboxes.core.leases import LEASE_DURATION
 from sandboxes.lib import clock
-from sandboxes.models import LaunchLock, Sandbox, State
+from sandboxes.models import LAUNCHING_STATES, LaunchLock, Sandbox, State
 from sandboxes.models.claims import is_due
 from sandboxes.models.sandbox import SandboxQuerySet
 
@@ -36,5 +36,4 @@ def claim_next_launch(at_most: int) -> Sandbox | None:
 
 def waiting_launches() -> SandboxQuerySet:
     """Return launches that are pending or being provisioned."""
-    states = (State.PENDING, State.PROVISIONING)
-    return Sandbox.objects.requested().filter(state__in=states)
+    return Sandbox.objects.requested().filter(state__in=LAUNCHING_STATES)

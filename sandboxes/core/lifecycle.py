@@ -28,7 +28,15 @@ from django.utils.text import capfirst
 from sandboxes.core import journal
 from sandboxes.core.leases import LEASE_DURATION
 from sandboxes.lib import clock
-from sandboxes.models import FAILURE_REASONS, NOT_ENDING, EndReason, EventKind, Sandbox, State
+from sandboxes.models import (
+    FAILURE_REASONS,
+    LAUNCHING_STATES,
+    NOT_ENDING,
+    EndReason,
+    EventKind,
+    Sandbox,
+    State,
+)
 from sandboxes.models.runtime_settings import config
 
 if TYPE_CHECKING:
@@ -69,9 +77,7 @@ def create_pending(sandbox: Sandbox, actor: User | None) -> Sandbox:
 def start_provisioning(sandbox: Sandbox) -> bool:
     """Start provisioning, or take it over from a worker whose lease has expired."""
     now = clock.now()
-    rows = Sandbox.objects.unleased(now, LEASE_DURATION).filter(
-        state__in=(State.PENDING, State.PROVISIONING)
-    )
+    rows = Sandbox.objects.unleased(now, LEASE_DURATION).filter(state__in=LAUNCHING_STATES)
     values: dict[str, Any] = {
         "state": State.PROVISIONING,
         "steps": [],

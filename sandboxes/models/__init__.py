@@ -8,6 +8,7 @@ from sandboxes.models.audit_entry import AuditEntry, AuditIsAppendOnly
 from sandboxes.models.enums import (
     COUNTED_STATES,
     FAILURE_REASONS,
+    LAUNCHING_STATES,
     NON_TERMINAL,
     NOT_ENDING,
     OPERATOR_REASONS,
@@ -44,6 +45,7 @@ from sandboxes.models.webhook import (
 __all__ = [
     "COUNTED_STATES",
     "FAILURE_REASONS",
+    "LAUNCHING_STATES",
     "NON_TERMINAL",
     "NOT_ENDING",
     "OPERATOR_REASONS",

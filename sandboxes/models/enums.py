@@ -15,13 +15,15 @@ class State(models.TextChoices):
     FAILED = "failed"
 
 
-COUNTED_STATES = (State.PENDING, State.PROVISIONING, State.RUNNING)
+LAUNCHING_STATES = (State.PENDING, State.PROVISIONING)
+"""States before a sandbox is ready."""
+COUNTED_STATES = (*LAUNCHING_STATES, State.RUNNING)
 """States that count against the owner's limit."""
 NOT_ENDING = (*COUNTED_STATES, State.POOLED)
 """States of sandboxes that have an owner or may get one."""
 NON_TERMINAL = (*NOT_ENDING, State.DESTROYING)
 """States in which the engine may hold resources of the sandbox."""
-POOL_STATES = (State.PENDING, State.PROVISIONING, State.POOLED)
+POOL_STATES = (*LAUNCHING_STATES, State.POOLED)
 """States of a sandbox of the warm pool before it is assigned to an owner."""
 TERMINAL_STATES = (State.DESTROYED, State.FAILED)
 

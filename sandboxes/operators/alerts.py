@@ -21,7 +21,7 @@ MIN_FAILURES = 3
 MAX_FAILURE_SHARE = 0.2
 MAX_NAMES = 3
 MAX_ROWS_PER_ACTION = 200
-"""Limit of rows that are passed to an action."""
+"""Limit of rows that an action of the admin is for at once."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,14 @@ from sandboxes.core import limits, reaper_policy
 from sandboxes.core.launch_eta import LaunchEta
 from sandboxes.core.reaper_policy import NOT_READY_REMEDY
 from sandboxes.lib import clock, support
-from sandboxes.models import OPERATOR_REASONS, EndReason, EventKind, Sandbox, State
+from sandboxes.models import (
+    LAUNCHING_STATES,
+    OPERATOR_REASONS,
+    EndReason,
+    EventKind,
+    Sandbox,
+    State,
+)
 from sandboxes.models.runtime_settings import config
 
 STEP_LABELS = {
@@ -120,7 +127,7 @@ def steps(sandbox: Sandbox, estimate: LaunchEta | None = None) -> list[Step]:
     """Return the launch steps so far and, until the sandbox runs, those that remain."""
     usual = estimate.typical.seconds if estimate else {}
     reported = [_step(step, usual.get(step["name"])) for step in sandbox.steps]
-    if sandbox.state not in (State.PENDING, State.PROVISIONING):
+    if sandbox.state not in LAUNCHING_STATES:
         return reported
     reached = {step.name for step in reported}
     return reported + [

@@ -13,7 +13,7 @@ from typing import Any
 from sandboxes import actions, blueprints
 from sandboxes.core.launch_eta import EtaCalculator, LaunchEta
 from sandboxes.lib import clock
-from sandboxes.models import EngineStatus, Sandbox, State
+from sandboxes.models import LAUNCHING_STATES, EngineStatus, Sandbox, State
 from sandboxes.models.runtime_settings import config
 from sandboxes.representations import display
 
@@ -53,7 +53,7 @@ class Card:
 
     @property
     def is_provisioning(self) -> bool:
-        return self.sandbox.state in (State.PENDING, State.PROVISIONING)
+        return self.sandbox.state in LAUNCHING_STATES
 
     @property
     def is_running(self) -> bool:

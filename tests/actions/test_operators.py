@@ -118,15 +118,15 @@ def test_an_operator_cannot_make_a_user_a_superuser(client, bob, alice):
     assert (alice.is_superuser, alice.is_staff) == (False, False)
 
 
-def test_a_launch_can_be_cancelled_but_not_a_running_sandbox(admin_client, alice):
+def test_a_launch_can_be_canceled_but_not_a_running_sandbox(admin_client, alice):
     waiting, running = request(alice), launch(alice)
     page = run_action(admin_client, "cancel", waiting, running, reason="The engine is full.")
 
     assert reload(waiting).state == State.DESTROYED
     assert last_message(running) != "The engine is full."
     assert messages_of(page) == [
-        f"{running.public_id}: Already running. Only a launch in progress can be cancelled.",
-        "1 sandbox cancelled.",
+        f"{running.public_id}: Already running. Only a launch in progress can be canceled.",
+        "1 sandbox canceled.",
     ]
 
 

@@ -73,7 +73,7 @@ def test_a_worker_that_does_not_respond_is_an_outage(admin_client):
     assert 'id="alert-worker"' in admin_client.get("/admin/").content.decode()
 
 
-def test_a_stuck_launch_can_be_cancelled_from_its_alert(admin_client, alice, clock):
+def test_a_stuck_launch_can_be_canceled_from_its_alert(admin_client, alice, clock):
     stuck = request(alice)
     sweep_without_worker()
     assert raised() == {}
@@ -81,7 +81,7 @@ def test_a_stuck_launch_can_be_cancelled_from_its_alert(admin_client, alice, clo
     clock.forward(seconds=61)
     sweep_without_worker()
     page = fix(admin_client, "stuck")
-    assert messages_of(page) == ["1 sandbox cancelled."]
+    assert messages_of(page) == ["1 sandbox canceled."]
     assert reload(stuck).state == State.DESTROYED
     assert raised() == {}
 

@@ -20,7 +20,7 @@ from tests.socket_proxy.harness import ask, running_proxy
 PING = b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nServer: Docker\r\nSet-Cookie: x\r\n\r\nOK"
 
-Behaviour = Callable[[socket.socket], None]
+Behavior = Callable[[socket.socket], None]
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Stage:
 
     path: Path
     log: Path
-    behave: Behaviour
+    behave: Behavior
     received: list[bytes]
 
     def send(self, content: bytes, timeout: float = 10) -> bytes:
