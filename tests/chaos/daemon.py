@@ -20,8 +20,8 @@ from tests.helpers.wait import wait_for
 class Daemon:
     """An engine with its own data root, bridge and socket; it doesn't change the firewall."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, *options: str) -> None:
+        self.root, self.options = root, options
         self.bridge = f"chaos{secrets.token_hex(3)}"
         self.socket = str(root / "docker.sock")
         self.process: subprocess.Popen[bytes] | None = None
@@ -42,6 +42,7 @@ class Daemon:
             "--iptables=false",
             "--ip-forward=false",
             "--ip-masq=false",
+            *self.options,
         ]
 
     def _responds(self) -> bool:
@@ -97,10 +98,10 @@ def unmount(root: Path) -> None:
 
 
 @contextmanager
-def second_engine(image: str) -> Iterator[Daemon]:
+def second_engine(image: str, *options: str) -> Iterator[Daemon]:
     """Start an engine with a copy of the image; remove it afterwards."""
     with tempfile.TemporaryDirectory(prefix="portal-engine-", ignore_cleanup_errors=True) as folder:
-        daemon = Daemon(Path(folder))
+        daemon = Daemon(Path(folder), *options)
         subprocess.run(["ip", "link", "add", daemon.bridge, "type", "bridge"], check=True)
         try:
             subprocess.run(

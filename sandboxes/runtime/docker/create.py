@@ -28,6 +28,7 @@ from sandboxes.runtime.docker.networks import Networks
 HOST_PORTS = range(16_384, 32_768)
 """Below the ports that the kernel and the engine choose for others."""
 MAX_PORT_ATTEMPTS = 10
+STOP_SECONDS = 5
 MIN_REDACTED_LENGTH = 6
 """Shorter values aren't secret; redacting them would only garble the engine's message."""
 
@@ -49,15 +50,20 @@ class NewContainer:
         return self.is_new and not self.host_ports
 
 
-@dataclass(frozen=True)
+@dataclass
 class Creator:
-    """Creates and starts the containers of one portal's sandboxes."""
+    """Creates and starts the containers of one portal's sandboxes.
+
+    `lends_cpu` until the engine refuses to change the limits of a running container: not every
+    container runtime can; gVisor's has no such command.
+    """
 
     engine: EngineClient
     names: Names
     networks: Networks
     container_config: ContainerConfig
     disk: DiskQuota
+    lends_cpu: bool = True
 
     def create_containers(
         self, spec: SandboxSpec, host_ports: HostPorts | None = None
@@ -90,12 +96,48 @@ class Creator:
             [partial(self._start, spec, *start) for start in starts], max_parallel=len(containers)
         )
 
-    def apply_final_limits(self, spec: SandboxSpec, ids: Sequence[str]) -> None:
-        """Take back the CPU lent for startup. Raises EngineRefused, EngineUnreachable."""
-        limits = zip(spec.services, ids, strict=True)
+    def apply_final_limits(self, spec: SandboxSpec, ids: Sequence[str]) -> bool:
+        """Take back the CPU lent for startup.
+
+        Return False if services had to be restarted for it, so they aren't ready yet. Raises
+        EngineRefused, EngineUnreachable.
+        """
+        limits = list(zip(spec.services, ids, strict=True))
+        if self.lends_cpu:
+            try:
+                self._update_all(limits)
+            except EngineRefused:
+                if not self._enforces_cpu_limits():
+                    raise
+                # The container runtime can't do it while the containers run.
+            else:
+                return True
+        limits = [one for one in limits if not self._has_final_limits(*one)]
+        run_parallel([partial(self._restart_with_final_limits, *one) for one in limits])
+        self.lends_cpu = False
+        return not limits
+
+    def _enforces_cpu_limits(self) -> bool:
+        """Return whether containers have control groups; those of a rootless engine may not."""
+        with self.engine.calling("describe itself") as client:
+            info = client.info()
+        return bool(info["CpuCfsQuota"]) and info.get("CgroupDriver") != "none"
+
+    def _update_all(self, limits: Sequence[tuple[ServiceSpec, str]]) -> None:
         run_parallel(
-            [partial(self._apply_final_limits, *one) for one in limits], max_parallel=len(ids)
+            [partial(self._apply_final_limits, *one) for one in limits], max_parallel=len(limits)
         )
+
+    def _has_final_limits(self, service: ServiceSpec, container_id: str) -> bool:
+        with self.engine.calling(f"inspect the service {service.name}") as client:
+            found = client.inspect_container(container_id)["HostConfig"]
+        return all(found[name] == value for name, value in final_limits(service).items())
+
+    def _restart_with_final_limits(self, service: ServiceSpec, container_id: str) -> None:
+        with self.engine.calling(f"restart the service {service.name}") as client:
+            client.stop(container_id, timeout=STOP_SECONDS)
+            self._apply_final_limits(service, container_id)
+            client.start(container_id)
 
     def _create_container(
         self, spec: SandboxSpec, service: ServiceSpec, kept: Mapping[int, int]
@@ -105,6 +147,8 @@ class Creator:
         config = self.container_config.config(
             spec, service, self.disk.options(spec, service), chosen | dict(kept)
         )
+        if not self.lends_cpu:
+            config["HostConfig"] |= final_limits(service)
         name, hidden = self.names.container(spec.id, service.name), secrets_of(service)
         action = f"create a container for the service {service.name}"
         with self.engine.calling(action, redact=hidden) as client:

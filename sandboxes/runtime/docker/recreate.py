@@ -94,7 +94,8 @@ class Recreator:
         ids = self.creator.start(spec, new)
         report(STEP)
         self.readiness.until_ready(spec, report, timer)
-        self.creator.apply_final_limits(spec, ids)
+        if not self.creator.apply_final_limits(spec, ids):
+            self.readiness.until_ready(spec, report, timer)
         return self.readiness.facts(spec)
 
     def _restore(self, spec: SandboxSpec, report: Report) -> None:

@@ -116,7 +116,8 @@ class DockerRuntime:
         ids = self._creator.start(spec, containers)
         report(STEP)
         self._readiness.until_ready(spec, report, timer)
-        self._creator.apply_final_limits(spec, ids)
+        if not self._creator.apply_final_limits(spec, ids):
+            self._readiness.until_ready(spec, report, timer)
         return self._readiness.facts(spec)
 
     def recreate(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:

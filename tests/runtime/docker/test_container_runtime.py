@@ -1,0 +1,69 @@
+"""Container runtimes other than runc, on an engine of their own."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import docker
+import pytest
+
+from sandboxes.runtime.docker import DockerRuntime
+from tests.chaos.daemon import second_engine
+from tests.harness.runtimes import (
+    SUBNETS,
+    TIME_LIMIT,
+    fetch_page,
+    ignore_step,
+    new_spec,
+)
+
+pytestmark = [pytest.mark.engine, pytest.mark.root, pytest.mark.slow]
+
+WITHOUT_UPDATE = """#!/bin/sh
+for argument in "$@"; do
+    [ "$argument" = update ] && { echo "unknown command: update" >&2; exit 64; }
+done
+exec runc "$@"
+"""
+GVISOR = """#!/bin/sh
+exec runsc --platform=ptrace --network=host --ignore-cgroups "$@"
+"""
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param(WITHOUT_UPDATE, id="no update"),
+        pytest.param(
+            GVISOR,
+            id="gVisor",
+            marks=pytest.mark.skipif(not shutil.which("runsc"), reason="runsc isn't installed"),
+        ),
+    ],
+)
+def test_a_runtime_that_cannot_change_limits_of_running_containers_works(
+    tiny_image: str, tmp_path: Path, program: str
+) -> None:
+    file = tmp_path / "other-runtime"
+    file.write_text(program)
+    file.chmod(0o755)
+    with second_engine(tiny_image, f"--add-runtime=other={file}") as engine:
+        url = f"unix://{engine.socket}"
+        runtime = DockerRuntime("tests", SUBNETS, container_runtime="other", engine_url=url)
+        client = docker.APIClient(url)
+        first, second = new_spec(tiny_image), new_spec(tiny_image)
+        for spec in (first, second):
+            facts = runtime.create(spec, ignore_step, TIME_LIMIT)
+            assert facts.alive
+            fetch_page(facts)
+            for service in spec.services:
+                found = client.inspect_container(f"{spec.id}-{service.name}-1")
+                assert found["HostConfig"]["Runtime"] == "other"
+                assert found["HostConfig"]["NanoCpus"] == int(service.cpus * 1e9)
+        code, output = runtime.execute(second.id, "web", ["echo", "hello"], TIME_LIMIT)
+        assert (code, output) == (0, "hello\n")
+        assert runtime.repair(second, ignore_step, TIME_LIMIT).facts.alive
+        for spec in (first, second):
+            runtime.destroy(spec.id)
+        assert runtime.observe() == {}
