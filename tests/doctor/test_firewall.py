@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
-from pathlib import Path
+from ipaddress import IPv4Network
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -114,12 +112,6 @@ def test_the_rules_block_the_host_and_nothing_else(
         assert docker_harness.reaches(spec, host, port)
 
 
-def connections_of(subnets: IPv4Network) -> int:
-    """Return how many entries of the host's connection table are from sandboxes."""
-    sources = re.findall(r"src=(\S+)", Path("/proc/net/nf_conntrack").read_text())
-    return sum(IPv4Address(source) in subnets for source in sources[::2])
-
-
 @pytest.mark.engine
 @pytest.mark.root
 @pytest.mark.slow
@@ -132,7 +124,7 @@ def test_packets_between_services_take_no_space_in_the_connection_table(
 
     run(firewall.rules(flavour))
     assert docker_harness.runtime.execute(sandbox.spec.id, "api", flood, 60)[0] == 0
-    assert connections_of(subnets) < 50
+    assert containers.tracked_connections(subnets) < 50
     facts = docker_harness.runtime.observe()
     checks = {sandbox.spec.id: sandbox.spec.ready}
     probes = docker_harness.runtime.probe(facts.values(), checks, 5.0)
@@ -140,7 +132,7 @@ def test_packets_between_services_take_no_space_in_the_connection_table(
 
     run(firewall.rules(flavour, undo=True))
     docker_harness.runtime.execute(sandbox.spec.id, "api", flood, 60)
-    assert connections_of(subnets) > 5000, "without the rules, they fill it"
+    assert containers.tracked_connections(subnets) > 5000, "without the rules, they fill it"
 
 
 @pytest.mark.parametrize("flavour", ["iptables", "nftables"])

@@ -23,7 +23,7 @@ from sandboxes.runtime import get_runtime
 from tests.bench.http_client import HttpClient
 from tests.harness.portal import Portal, running_portal
 from tests.harness.runtimes import TIME_LIMIT, DockerHarness, ignore_step
-from tests.isolation import containers, resource_exhaustion
+from tests.isolation import containers, resource_exhaustion, socket_proxy
 from tests.runtime.docker.test_networks import page_on
 from tests.tools.reliability_report import Report, Table, TargetResult, publish, summary_lines
 
@@ -60,6 +60,7 @@ class Run:
     network_runs: list[NetworkRun] = field(default_factory=list)
     command_outcomes: containers.Outcomes = field(default_factory=dict)
     image_outcomes: containers.Outcomes = field(default_factory=dict)
+    proxy_outcomes: containers.Outcomes = field(default_factory=dict)
     exhaustions: list[resource_exhaustion.ExhaustionResult] = field(default_factory=list)
     detected: dict[bool, bool | None] = field(default_factory=dict)
     """By whether the firewall rules are active: what `print_firewall --check` says."""
@@ -83,6 +84,8 @@ class Run:
             self.harness.runtime = self.harness.new_runtime(SUBNETS)
             with firewall_rules(True):
                 self.try_everything()
+        log("Requests to the socket proxy")
+        self.proxy_outcomes = socket_proxy.attack()
 
     def try_network(self, address: str, firewall_active: bool) -> None:
         if address == "127.0.0.1":
@@ -98,6 +101,8 @@ class Run:
         outcomes = containers.run_as_command(self.harness, spec, "trial", plan)
         received = self.external.received_datagrams() - before
         outcomes["send a datagram"] = (received > 0, f"{received} received")
+        flooded = containers.flood_connection_table(self.harness, other)
+        outcomes["fill the host's connection table"] = flooded
         self.network_runs.append(NetworkRun(address, firewall_active, outcomes))
 
     def try_everything(self) -> None:
@@ -131,6 +136,7 @@ class Run:
             if run.firewall:
                 title = f"Network escape attempts, ports on {run.title}"
                 yield none_successful(title, run.outcomes.values())
+        yield none_successful("Requests to the socket proxy", self.proxy_outcomes.values())
         correct = self.detected == {False: False, True: True}
         yield TargetResult(
             "`print_firewall --check` detects whether the rules are active",
@@ -167,6 +173,11 @@ class Run:
                 [name, *(describe(run.outcomes[name]) for run in self.network_runs)]
                 for name in self.network_runs[0].outcomes
             ],
+        )
+        yield Table(
+            "Requests to the socket proxy, by a worker that was taken over",
+            ["Attempt", "Outcome"],
+            [[name, describe(outcome)] for name, outcome in self.proxy_outcomes.items()],
         )
         yield Table(
             "Successful attempts and their remedies",

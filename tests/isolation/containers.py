@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import secrets
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ for source in range(20000, 20020):
             sender.sendto(b"x", (target, port))
 """
 """Sends 20,000 datagrams to a service, each of a connection of its own for the host's firewall."""
+MAX_TRACKED_CONNECTIONS = 100
 DISK_MB = 64
 
 Outcome = tuple[bool, str]
@@ -176,6 +178,21 @@ def run_as_command(
     code, output = harness.runtime.execute(spec.id, service, command, TIME_LIMIT)
     assert code == 0, output
     return parse_output(output)
+
+
+def flood_connection_table(harness: DockerHarness, sandbox: BillingSandbox) -> Outcome:
+    """Send datagrams among the services of a sandbox, and count the host's entries for them."""
+    command = ["python3", "-c", FLOOD_DATAGRAMS, "db"]
+    code, output = harness.runtime.execute(sandbox.spec.id, "api", command, TIME_LIMIT)
+    assert code == 0, output
+    count = tracked_connections(network_of(harness, sandbox.spec, "api"))
+    return count > MAX_TRACKED_CONNECTIONS, f"{count} entries"
+
+
+def tracked_connections(network: IPv4Network) -> int:
+    """Return how many entries of the host's connection table are from this network."""
+    sources = re.findall(r"src=(\S+)", Path("/proc/net/nf_conntrack").read_text())
+    return sum(IPv4Address(source) in network for source in sources[::2])
 
 
 def run_as_main_process(harness: DockerHarness, spec: SandboxSpec) -> Outcomes:

@@ -227,7 +227,24 @@ def host_resources() -> dict[str, Outcome]:
         "write to kernel files": open_any(kernel, os.O_WRONLY),
         "read kernel memory maps": open_any(["/proc/kcore", "/proc/vmallocinfo"], os.O_RDONLY),
         "open the engine's socket": open_any(sockets, os.O_RDWR, connect_to_socket),
+        "connect to the hypervisor (vsock)": connect_to_hypervisor(),
     }
+
+
+def connect_to_hypervisor() -> Outcome:
+    """Connect to the host of a virtual machine; a refused connection is a response, too."""
+    failed = set()
+    for cid in (socket.VMADDR_CID_HOST, 1, 0):
+        try:
+            with socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM) as client:
+                client.settimeout(TIMEOUT_SECONDS)
+                code = client.connect_ex((cid, 1024))
+        except OSError as error:
+            code = error.errno or 0
+        if code in (0, errno.ECONNRESET, errno.ECONNREFUSED):
+            return True, errno.errorcode.get(code, "connected")
+        failed.add(errno.errorcode[code])
+    return False, ", ".join(sorted(failed))
 
 
 def connect_to_socket(path: str) -> None:
