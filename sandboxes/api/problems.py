@@ -17,8 +17,7 @@ from ninja.errors import HttpError, ValidationError
 from ninja.responses import NinjaJSONEncoder
 
 from sandboxes.blueprints import BlueprintNotFound
-from sandboxes.lib import clock, support
-from sandboxes.lib import exceptions as lib_exceptions
+from sandboxes.lib import clock, exceptions, support
 from sandboxes.lib.database_errors import unavailable_reason
 
 log = structlog.get_logger(__name__)
@@ -110,23 +109,21 @@ def _message(error: dict[str, Any]) -> str:
     return MESSAGES_BY_ERROR_TYPE.get(error["type"], f"{error['msg']}.")
 
 
-def _validation_failed(
-    _request: HttpRequest, error: lib_exceptions.ValidationFailed
-) -> HttpResponse:
+def _validation_failed(_request: HttpRequest, error: exceptions.ValidationFailed) -> HttpResponse:
     return validation_problem([(error.field, str(error))])
 
 
 def _idempotency_key_reused(
-    _request: HttpRequest, error: lib_exceptions.IdempotencyKeyReused
+    _request: HttpRequest, error: exceptions.IdempotencyKeyReused
 ) -> HttpResponse:
     return validation_problem([("Idempotency-Key", str(error))])
 
 
-def _state_conflict(_request: HttpRequest, error: lib_exceptions.StateConflict) -> HttpResponse:
+def _state_conflict(_request: HttpRequest, error: exceptions.StateConflict) -> HttpResponse:
     return problem(HTTPStatus.CONFLICT, str(error))
 
 
-def _quota_exceeded(_request: HttpRequest, error: lib_exceptions.QuotaExceeded) -> HttpResponse:
+def _quota_exceeded(_request: HttpRequest, error: exceptions.QuotaExceeded) -> HttpResponse:
     # Headers and problem type of draft-ietf-httpapi-ratelimit-headers-10.
     policy = f"sandboxes-of-{error.scope}"
     return problem(
@@ -148,7 +145,7 @@ def _quota_exceeded(_request: HttpRequest, error: lib_exceptions.QuotaExceeded) 
     )
 
 
-def _rate_limited(_request: HttpRequest, error: lib_exceptions.RateLimited) -> HttpResponse:
+def _rate_limited(_request: HttpRequest, error: exceptions.RateLimited) -> HttpResponse:
     seconds = _seconds_until(error.retry_at)
     return problem(
         HTTPStatus.TOO_MANY_REQUESTS,
@@ -171,7 +168,7 @@ def _seconds_until(moment: datetime) -> int:
     return max(1, ceil((moment - clock.now()).total_seconds()))
 
 
-def _unavailable(_request: HttpRequest, error: lib_exceptions.Unavailable) -> HttpResponse:
+def _unavailable(_request: HttpRequest, error: exceptions.Unavailable) -> HttpResponse:
     seconds = DEFAULT_RETRY_AFTER_SECONDS
     if error.retry_at:
         seconds = _seconds_until(error.retry_at)
@@ -231,12 +228,12 @@ HANDLERS: dict[type[Exception], Any] = {
     InvalidToken: _invalid_token,
     InsufficientScope: _insufficient_scope,
     ValidationError: _request_invalid,
-    lib_exceptions.ValidationFailed: _validation_failed,
-    lib_exceptions.IdempotencyKeyReused: _idempotency_key_reused,
-    lib_exceptions.StateConflict: _state_conflict,
-    lib_exceptions.QuotaExceeded: _quota_exceeded,
-    lib_exceptions.RateLimited: _rate_limited,
-    lib_exceptions.Unavailable: _unavailable,
+    exceptions.ValidationFailed: _validation_failed,
+    exceptions.IdempotencyKeyReused: _idempotency_key_reused,
+    exceptions.StateConflict: _state_conflict,
+    exceptions.QuotaExceeded: _quota_exceeded,
+    exceptions.RateLimited: _rate_limited,
+    exceptions.Unavailable: _unavailable,
     OperationalError: database_unavailable,
     InterfaceError: database_unavailable,
     BlueprintNotFound: _blueprint_not_found,

@@ -34,8 +34,10 @@ def _with_checked_query(view: Callable[..., Any], operation: Operation) -> Calla
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         for name, values in request.GET.lists():
             if name not in names:
-                known = f"This operation has {', '.join(names)}." if names else "There are none."
-                raise ValidationFailed(name, f"Unknown query parameter. {known}")
+                known = ", ".join(names) or "none"
+                raise ValidationFailed(
+                    name, f"Unknown query parameter. This operation has {known}."
+                )
             if len(values) > 1 and name not in repeatable:
                 raise ValidationFailed(name, "Send this query parameter once.")
         return view(request, *args, **kwargs)

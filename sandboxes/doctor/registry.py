@@ -8,14 +8,12 @@ from functools import partial
 from sandboxes.doctor import (
     configuration,
     databases,
+    encryption_keys,
     engine,
     external_services,
     host,
     network,
     workers,
-)
-from sandboxes.doctor import (
-    encryption_keys as doctor_encryption_keys,
 )
 from sandboxes.doctor.findings import Check
 
@@ -25,8 +23,8 @@ CHECKS = (
     Check("files", host.files),
     Check("database", databases.database),
     Check("cache", databases.shared_cache),
-    Check("keys", doctor_encryption_keys.encryption_keys),
-    Check("sessions", doctor_encryption_keys.earlier_secret_keys),
+    Check("keys", encryption_keys.encryption_keys),
+    Check("sessions", encryption_keys.earlier_secret_keys),
     Check("runtime", engine.runtime_answers, 15),
     Check("engine", engine.engine_limits, 15),
     Check("images", engine.images_up_to_date, 15),

@@ -14,8 +14,7 @@ import structlog
 from django.db import transaction
 
 from sandboxes.core.journal import record
-from sandboxes.lib import clock
-from sandboxes.lib import mail as lib_mail
+from sandboxes.lib import clock, mail
 from sandboxes.lib.batches import Batch
 from sandboxes.models import DeadlineKind, Event, EventKind, SandboxWarning, Webhook
 from sandboxes.notifications import signed_links
@@ -93,7 +92,7 @@ def send_warning(warning: SandboxWarning) -> None:
         "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
         "Auto-Submitted": "auto-generated",
     }
-    lib_mail.send_templated("warning", sandbox.owner.email, context, headers)
+    mail.send_templated("warning", sandbox.owner.email, context, headers)
 
 
 def send_due_messages() -> None:
@@ -134,7 +133,7 @@ def send_message(event: Event) -> None:
     url = signed_links.absolute_url("sandbox", sandbox.public_id)
     context = {"sandbox": sandbox, "text": event.message, "url": url}
     name = "ended" if event.kind == EventKind.ENDING else "message"
-    lib_mail.send_templated(name, sandbox.owner.email, context)
+    mail.send_templated(name, sandbox.owner.email, context)
 
 
 def send_webhook_disabled(webhook: Webhook) -> None:
@@ -146,7 +145,7 @@ def send_webhook_disabled(webhook: Webhook) -> None:
         return
     url = signed_links.absolute_url("webhook", webhook.public_id)
     try:
-        lib_mail.send_templated(
+        mail.send_templated(
             "webhook_disabled", webhook.user.email, {"webhook": webhook, "url": url}
         )
     except OSError as error:

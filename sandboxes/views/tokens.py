@@ -7,7 +7,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
-from sandboxes.accounts import api_tokens as accounts_api_tokens
+from sandboxes.accounts import api_tokens
 from sandboxes.lib import clock
 from sandboxes.models import ApiToken
 from sandboxes.views.forms import TokenForm
@@ -23,9 +23,7 @@ def token_list(request: Request) -> HttpResponse:
     form, made, text = TokenForm(request.POST or None), None, ""
     if request.method == "POST" and form.is_valid():
         data = form.cleaned_data
-        made, text = accounts_api_tokens.issue(
-            request.user, data["name"], data["scope"], form.expires_at
-        )
+        made, text = api_tokens.issue(request.user, data["name"], data["scope"], form.expires_at)
         form = TokenForm()
     rows, now = request.user.api_tokens.order_by("-created_at", "-id"), clock.now()
     context = {
@@ -45,6 +43,6 @@ def revoke(request: Request, pk: int) -> HttpResponse:
     token = get_object_or_404(ApiToken, pk=pk, user=request.user, revoked_at=None)
     if request.method == "GET":
         return render(request, "sandboxes/revoke_token.html", {"token": token})
-    accounts_api_tokens.revoke(token)
+    api_tokens.revoke(token)
     messages.success(request, f"Token {token.name} revoked.")
     return redirect("tokens")

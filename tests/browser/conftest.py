@@ -16,7 +16,7 @@ from django.contrib.auth.models import User
 from django.db import connections
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
 
-from sandboxes import queue as worker_tasks
+from sandboxes import queue
 from tests.browser.live_server import PausableLiveServer
 from tests.browser.page_runner import PageRunner, session_cookie
 from tests.browser.waiting import PATIENCE
@@ -114,9 +114,7 @@ def worker(server: PausableLiveServer, monkeypatch: pytest.MonkeyPatch) -> Itera
             task.apply(args)
             connections.close_all()
 
-        monkeypatch.setattr(
-            worker_tasks, "send", lambda task, args: threads.submit(work, task, args)
-        )
+        monkeypatch.setattr(queue, "send", lambda task, args: threads.submit(work, task, args))
         yield
 
 

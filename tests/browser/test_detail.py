@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import Page, expect
 
-from sandboxes.core import journal as core_journal
-from sandboxes.core import lifecycle
+from sandboxes.core import journal, lifecycle
 from sandboxes.lib import clock
 from sandboxes.models import Sandbox, UsageSample
 from tests.browser.conftest import Watch, sign_in
@@ -97,7 +96,7 @@ def test_expanded_sections_stay_open_after_an_update(
     values = {"memory_mb": 90, "cpu_seconds": 1, "received_bytes": 1, "sent_bytes": 1}
     UsageSample.objects.create(sandbox=sandbox, **values)
     for _ in range(14):
-        core_journal.record(sandbox, "touched", "Idle timer reset.", actor=alice)
+        journal.record(sandbox, "touched", "Idle timer reset.", actor=alice)
     visit(page, sandbox, alice)
     page.get_by_text("Show as table").click()
     page.get_by_text("earlier events").click()

@@ -346,7 +346,7 @@ TABLE = {
 
 
 @pytest.mark.parametrize("case", TABLE)
-def test_decision(case):
+def test_each_state_leads_to_its_decision(case):
     sandbox, observation, expected = TABLE[case]
     decision = decide(sandbox, observation, NOW)
     assert (decision and (decision.action, decision.reason)) == expected

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.fernet import Fernet
 
-from sandboxes.doctor import encryption_keys as doctor_encryption_keys
+from sandboxes.doctor import encryption_keys
 from tests.doctor.findings import FINE, WARNING, WRONG, levels, the_one
 from tests.helpers.scenarios import launch
 
@@ -25,29 +25,30 @@ def test_needed_keys_are_reported(
 ) -> None:
     first, second = settings.SANDBOX_ENCRYPTION_KEYS[0], Fernet.generate_key().decode()
     launch(alice)
-    assert levels(doctor_encryption_keys.encryption_keys()) == [FINE]
+    assert levels(encryption_keys.encryption_keys()) == [FINE]
     settings.SANDBOX_ENCRYPTION_KEYS = [second, first]
     assert (
         "1 secrets are still encrypted"
-        in the_one(doctor_encryption_keys.encryption_keys(), WARNING).message
+        in the_one(encryption_keys.encryption_keys(), WARNING).message
     )
     settings.SANDBOX_ENCRYPTION_KEYS = [first, second]
-    assert "No secret needs" in the_one(doctor_encryption_keys.encryption_keys(), WARNING).message
+    assert "No secret needs" in the_one(encryption_keys.encryption_keys(), WARNING).message
     settings.SANDBOX_ENCRYPTION_KEYS = [second]
-    assert "unknown key" in the_one(doctor_encryption_keys.encryption_keys(), WRONG).message
+    assert "unknown key" in the_one(encryption_keys.encryption_keys(), WRONG).message
     settings.SANDBOX_ENCRYPTION_KEYS = ["short"]
-    assert "E004" in the_one(doctor_encryption_keys.encryption_keys(), WRONG).message
+    assert "E004" in the_one(encryption_keys.encryption_keys(), WRONG).message
 
 
 def test_secrets_are_counted_by_key() -> None:
-    assert levels(doctor_encryption_keys.evaluate(Counter({1: 3}), 1)) == [FINE]
-    assert levels(
-        doctor_encryption_keys.evaluate(Counter({doctor_encryption_keys.UNKNOWN_KEY: 1, 2: 1}), 2)
-    ) == [WRONG, WARNING]
+    assert levels(encryption_keys.evaluate(Counter({1: 3}), 1)) == [FINE]
+    assert levels(encryption_keys.evaluate(Counter({encryption_keys.UNKNOWN_KEY: 1, 2: 1}), 2)) == [
+        WRONG,
+        WARNING,
+    ]
 
 
 def test_earlier_secret_keys_are_reported(settings: SettingsWrapper) -> None:
-    assert levels(doctor_encryption_keys.earlier_secret_keys()) == [FINE]
+    assert levels(encryption_keys.earlier_secret_keys()) == [FINE]
     settings.SECRET_KEY_FALLBACKS = ["before"]
-    finding = the_one(doctor_encryption_keys.earlier_secret_keys(), WARNING)
+    finding = the_one(encryption_keys.earlier_secret_keys(), WARNING)
     assert "before" not in finding.message

@@ -91,26 +91,26 @@ def output(*command: str, typed: str = "", **environment: str) -> str:
     return done.stdout
 
 
-def test_curl(pieces: dict[str, str]) -> None:
+def test_the_curl_command_lists_the_plans(pieces: dict[str, str]) -> None:
     assert json.loads(output("sh", "-c", f"{pieces['curl']} -s"))["total"] == 5
 
 
-def test_python(pieces: dict[str, str]) -> None:
+def test_the_python_snippet_lists_the_plans(pieces: dict[str, str]) -> None:
     assert json.loads(output(sys.executable, "-I", "-c", pieces["python"]))["total"] == 5
 
 
 @pytest.mark.parametrize("kind", ["commonjs", "module"])
-def test_javascript(pieces: dict[str, str], kind: str) -> None:
+def test_the_javascript_snippet_lists_the_plans(pieces: dict[str, str], kind: str) -> None:
     said = output(NODE, f"--input-type={kind}", "--eval", pieces["javascript"])
     assert "total: 5" in said
 
 
 @pytest.mark.psql
-def test_psql(pieces: dict[str, str]) -> None:
+def test_the_psql_command_counts_the_plans(pieces: dict[str, str]) -> None:
     assert output("sh", "-c", f"{pieces['psql']} -Atc 'SELECT count(*) FROM plans'") == "5\n"
 
 
-def test_env_file(pieces: dict[str, str], tmp_path: Path) -> None:
+def test_the_env_file_has_the_url_and_the_key(pieces: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(pieces["env"] + "\n")
     call = 'curl -s -H "Authorization: Bearer $API_KEY" "$API_URL/v1/plans"'
     said = output("sh", "-c", f"set -a; . {tmp_path}/.env; {call}")

@@ -15,7 +15,7 @@ from django.utils import timezone
 from sandboxes import actions
 from sandboxes.models import Sandbox
 from sandboxes.models.singleton import Singleton
-from sandboxes.pool import tasks as worker_tasks
+from sandboxes.pool import tasks as pool_tasks
 from sandboxes.reaper.sweep import Sweep
 from sandboxes.worker import provisioning
 
@@ -104,7 +104,7 @@ def pooled() -> list[Sandbox]:
 def reconcile_pool() -> None:
     """Fill the pool as a worker does."""
     with run_on_commit():
-        worker_tasks.reconcile_pools()
+        pool_tasks.reconcile_pools()
 
 
 def state_and_reason(row: Sandbox) -> tuple[str, str]:

@@ -12,10 +12,10 @@ from django.core.mail import EmailMultiAlternatives
 from sandboxes import actions
 from sandboxes.accounts import invitations
 from sandboxes.actions import operators
-from sandboxes.core import journal as core_journal
+from sandboxes.core import journal
 from sandboxes.models import Event, Invitation, Sandbox, SandboxWarning
 from sandboxes.notifications import emails, sandbox_warnings
-from sandboxes.notifications import tasks as worker_tasks
+from sandboxes.notifications import tasks as notification_tasks
 from sandboxes.reaper.sweep import Sweep
 from tests.helpers.scenarios import (
     Killed,
@@ -80,7 +80,7 @@ def test_an_email_whose_deadline_has_moved_is_dropped(alice, runtime, clock):
     clock.forward(minutes=11)
     Sweep().run()
     actions.extend(sandbox, 60, alice)
-    worker_tasks.send_mails()
+    notification_tasks.send_mails()
 
     assert mail.outbox == []
 
@@ -90,7 +90,7 @@ def test_an_email_whose_sandbox_has_ended_is_dropped(alice, runtime, clock):
     clock.forward(minutes=11)
     Sweep().run()
     actions.destroy(sandbox, alice)
-    worker_tasks.send_mails()
+    notification_tasks.send_mails()
 
     assert mail.outbox == []
 
@@ -198,8 +198,8 @@ def test_an_email_whose_worker_was_killed_is_sent_by_the_next(alice, runtime, cl
     with monkeypatch.context() as until_then:
         until_then.setattr(emails, "send_warning", die)
         with pytest.raises(Killed):
-            worker_tasks.send_mails()
-    worker_tasks.send_mails()
+            notification_tasks.send_mails()
+    notification_tasks.send_mails()
     assert mail.outbox == [], "the first worker may still be sending"
     clock.forward(seconds=61)
     sweep()
@@ -237,8 +237,8 @@ def test_emails_have_a_text_and_an_html_part_and_unsubscribe_headers(alice, runt
 
 def test_an_operators_message_has_a_text_and_an_html_part(alice, olga, runtime):
     sandbox = launch(alice, name="R&D")
-    event = core_journal.record(sandbox, "message", "Please <stop>\nthe load test.", actor=olga)
-    worker_tasks.send_message(sandbox.public_id, event.pk)
+    event = journal.record(sandbox, "message", "Please <stop>\nthe load test.", actor=olga)
+    notification_tasks.send_message(sandbox.public_id, event.pk)
 
     letter = mail.outbox[0]
     assert letter.subject == "Message from your portal administrator about R&D"

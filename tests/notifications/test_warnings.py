@@ -14,7 +14,7 @@ from django.urls import reverse
 from sandboxes import actions
 from sandboxes.models import Preferences, Sandbox, SandboxWarning
 from sandboxes.notifications import sandbox_warnings
-from sandboxes.notifications import tasks as worker_tasks
+from sandboxes.notifications import tasks as notification_tasks
 from sandboxes.reaper.sweep import Sweep
 from tests.fakes.webhook_receiver import Receiver, create_webhook
 from tests.helpers.scenarios import (
@@ -153,7 +153,7 @@ def test_overlapping_sweeps_warn_once(alice: User, recorder: WarningRecorder) ->
         stale = Sandbox.objects.select_related("owner").get()
         Sweep().run()
         assert not sandbox_warnings.warn(stale, idle=False)
-    worker_tasks.send_mails()
+    notification_tasks.send_mails()
     recorder.advance(minutes=1)
     assert recorder.received == (1, 1, 1)
 

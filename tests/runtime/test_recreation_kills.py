@@ -123,7 +123,7 @@ def succeed(runtime: Runtime, spec: SandboxSpec) -> None:
 
 @pytest.mark.engine
 @pytest.mark.parametrize("fails", [False, True])
-def test_on_an_engine(
+def test_a_recreation_on_an_engine_survives_a_kill_at_any_call(
     docker_harness: DockerHarness, monkeypatch: pytest.MonkeyPatch, fails: bool
 ) -> None:
     shorten_restoration(monkeypatch)
@@ -133,7 +133,7 @@ def test_on_an_engine(
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_without_an_engine(
+def test_a_recreation_of_processes_survives_a_kill_at_any_change(
     process_harness: ProcessHarness, monkeypatch: pytest.MonkeyPatch, fails: bool
 ) -> None:
     shorten_restoration(monkeypatch)

@@ -21,8 +21,7 @@ from django.utils import timezone
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from sandboxes import actions
-from sandboxes import queue as worker_tasks
+from sandboxes import actions, queue
 from sandboxes.actions import operators
 from sandboxes.lib.exceptions import (
     IdempotencyKeyReused,
@@ -76,8 +75,8 @@ class Lifecycle(RuleBasedStateMachine):
         self.runtime = runtime
         self.clock = time_machine.travel(START, tick=False)
         self.time = self.clock.start()
-        self.original_send, worker_tasks.send = (
-            worker_tasks.send,
+        self.original_send, queue.send = (
+            queue.send,
             lambda task, args: self.queue.append((task, args)),
         )
         self.transaction = transaction.atomic()
@@ -90,7 +89,7 @@ class Lifecycle(RuleBasedStateMachine):
         finally:
             transaction.set_rollback(True)
             self.transaction.__exit__(None, None, None)
-            worker_tasks.send = self.original_send
+            queue.send = self.original_send
             self.clock.stop()
             get_runtime.cache_clear()
 

@@ -9,7 +9,7 @@ from django.core import mail
 from django.db import IntegrityError, transaction
 
 from sandboxes import actions
-from sandboxes.core import journal as core_journal
+from sandboxes.core import journal
 from sandboxes.lib.exceptions import StateConflict, ValidationFailed
 from sandboxes.models import DisabledReason, EventType, Webhook, WebhookDelivery
 from sandboxes.webhooks import delivery, endpoints, outbox
@@ -39,7 +39,7 @@ def test_a_webhook_that_fails_for_days_is_disabled_with_an_email(
     sweep()
     assert reload_webhook(webhook).status == "failing"
     clock.forward(days=5, seconds=-5)
-    core_journal.record(sandbox, "extended", "")
+    journal.record(sandbox, "extended", "")
     sweep()
     assert reload_webhook(webhook).status == "failing"
     clock.forward(minutes=10)
@@ -51,7 +51,7 @@ def test_a_webhook_that_fails_for_days_is_disabled_with_an_email(
     assert f"/webhooks/{webhook.public_id}/" in letters[0].body
     received = len(receiver.messages)
     clock.forward(days=2)
-    core_journal.record(sandbox, "extended", "")
+    journal.record(sandbox, "extended", "")
     sweep()
     assert len(receiver.messages) == received
     assert not WebhookDelivery.objects.filter(status="pending").exists()
@@ -64,7 +64,7 @@ def test_a_success_resets_the_failure_period(
     sandbox = launch(alice)
     for status in (500, 204, 500):
         receiver.status = status
-        core_journal.record(sandbox, "extended", "")
+        journal.record(sandbox, "extended", "")
         sweep()
         clock.forward(days=3)
     assert reload_webhook(webhook).is_enabled
