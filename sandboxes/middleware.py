@@ -1,4 +1,4 @@
-"""Middleware of the portal."""
+"""Middleware: client addresses, caching, logs, settings, redirects, sign-in, full disks."""
 
 from __future__ import annotations
 
