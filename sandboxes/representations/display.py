@@ -230,14 +230,13 @@ class ResetResult:
 def reset_result(sandbox: Sandbox) -> ResetResult | None:
     """Return how the last reset ended; None if there was none, or while one is pending."""
     kinds = (EventKind.RESET_REQUESTED, EventKind.RESET, EventKind.RESET_FAILED)
-    last = sandbox.events.filter(kind__in=kinds).order_by("-id")[:2]
-    if len(last) < len(kinds) - 1 or last[0].kind == EventKind.RESET_REQUESTED:
-        return None
-    ended, requested = last
-    if ended.kind == EventKind.RESET_FAILED:
-        return ResetResult(succeeded=False, message=ended.message)
-    seconds = (ended.created_at - requested.created_at).total_seconds()
-    return ResetResult(succeeded=True, message=f"Reset finished in {seconds:.1f} s.")
+    match list(sandbox.events.filter(kind__in=kinds).order_by("-id")[:2]):
+        case [ended, _] if ended.kind == EventKind.RESET_FAILED:
+            return ResetResult(succeeded=False, message=ended.message)
+        case [ended, requested] if ended.kind == EventKind.RESET:
+            seconds = (ended.created_at - requested.created_at).total_seconds()
+            return ResetResult(succeeded=True, message=f"Reset finished in {seconds:.1f} s.")
+    return None
 
 
 def end_reason_label(sandbox: Sandbox) -> str:
