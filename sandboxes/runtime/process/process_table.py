@@ -123,17 +123,17 @@ def _sandbox_by_directory(process: Process, home: Path) -> str:
     An operator's shell in the directory doesn't count: it writes to a terminal.
     """
     try:
-        works = Path(process.handle.cwd())
-        if home not in works.parents:
+        cwd = Path(process.handle.cwd())
+        if home not in cwd.parents:
             return ""
         errors = [file.path for file in process.handle.open_files() if file.fd == STANDARD_ERROR]
     except (psutil.Error, OSError):
         return ""
-    writes = Path(*errors[:1])
-    if home not in writes.parents:
+    stderr = Path(*errors[:1])
+    if home not in stderr.parents:
         return ""
-    sandbox = works.relative_to(home).parts[0]
-    return sandbox if writes.relative_to(home).parts[0] == sandbox else ""
+    sandbox = cwd.relative_to(home).parts[0]
+    return sandbox if stderr.relative_to(home).parts[0] == sandbox else ""
 
 
 def _sandbox_by_ancestor(

@@ -45,10 +45,10 @@ class Recreator:
         report("network")
         self.destroyer.stop(spec.id)
         if not directory.previous.exists():
-            write(directory.works / "record.json", asdict(known))
-            directory.works.rename(directory.previous)
-        self._discard(directory.works)
-        directory.works.mkdir(mode=0o711)
+            write(directory.work_root / "record.json", asdict(known))
+            directory.work_root.rename(directory.previous)
+        self._discard(directory.work_root)
+        directory.work_root.mkdir(mode=0o711)
         directory.write_manifest(manifest)
         try:
             facts = self.creator.create(spec, report, timeout)
@@ -64,11 +64,11 @@ class Recreator:
     def _restore(self, spec: SandboxSpec, directory: SandboxDir, report: Report) -> None:
         """Start the previous services again in place of the new ones."""
         self.destroyer.stop(spec.id)
-        self._discard(directory.works)
+        self._discard(directory.work_root)
         manifest = read_manifest(directory.previous / "record.json")
         assert manifest
         directory.write_manifest(manifest)
-        directory.previous.rename(directory.works)
+        directory.previous.rename(directory.work_root)
         with suppress(NotReady):
             self.creator.create(spec, report, RESTORE_TIMEOUT_SECONDS)
 

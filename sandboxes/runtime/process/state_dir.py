@@ -108,7 +108,7 @@ class SandboxDir:
         return self.path / "logs" / f"{service}.log"
 
     @property
-    def works(self) -> Path:
+    def work_root(self) -> Path:
         return self.path / "work"
 
     @property
@@ -116,7 +116,7 @@ class SandboxDir:
         return self.path / "previous"
 
     def work(self, service: str) -> Path:
-        return self.works / service
+        return self.work_root / service
 
     def manifest(self) -> Manifest | None:
         """Return the manifest; None if it isn't written yet or was overwritten by a service."""
