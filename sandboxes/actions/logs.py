@@ -35,7 +35,7 @@ def read_log(sandbox: Sandbox, service: str, lines: int) -> str:
     """
     names = service_names(sandbox)
     if not names:
-        raise StateConflict("Blueprint no longer installed; services unknown.")
+        raise StateConflict("The blueprint of this sandbox is no longer installed.")
     if service not in names:
         raise ValidationFailed("service", f"Choose one of {', '.join(names)}.")
     if sandbox.state not in (State.PROVISIONING, State.RUNNING):

@@ -1,1 +1,1 @@
-"""The worker's side of a sandbox: provision, maintain, tear down."""
+"""The worker's side of a sandbox: provision, reset, repair, tear down."""
