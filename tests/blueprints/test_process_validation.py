@@ -10,7 +10,7 @@ import pytest
 
 from sandboxes import blueprints
 from sandboxes.runtime import ProcessSpec
-from tests.blueprints.test_blueprints import problems_of, tiny
+from tests.helpers.blueprints import problems_of, tiny
 
 SECTION = {
     "web": {

@@ -15,9 +15,9 @@ from sandboxes import blueprints
 from sandboxes.doctor import firewall
 from sandboxes.runtime import get_runtime
 from sandboxes.runtime.memory import MemoryRuntime
+from tests.harness.networks import page_on
 from tests.harness.runtimes import DockerHarness, fetch_page
 from tests.isolation import containers
-from tests.runtime.docker.test_networks import page_on
 
 
 def test_printed_rules_use_the_subnets_of_sandboxes(settings, capsys) -> None:

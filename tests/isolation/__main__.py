@@ -21,10 +21,10 @@ from django.conf import settings
 from sandboxes.doctor import firewall
 from sandboxes.runtime import get_runtime
 from tests.bench.http_client import HttpClient
+from tests.harness.networks import page_on
 from tests.harness.portal import Portal, running_portal
 from tests.harness.runtimes import TIME_LIMIT, DockerHarness, ignore_step
 from tests.isolation import containers, resource_exhaustion, socket_proxy
-from tests.runtime.docker.test_networks import page_on
 from tests.tools.reliability_report import Report, Table, TargetResult, publish, summary_lines
 
 SUBNETS = IPv4Network("10.222.0.0/20")

@@ -17,6 +17,7 @@ from typing import Any
 
 from sandboxes import blueprints
 from sandboxes.runtime import SandboxFacts, SandboxSpec
+from tests.harness.networks import host_address, own_address
 from tests.harness.runtimes import (
     TIME_LIMIT,
     DockerHarness,
@@ -24,7 +25,6 @@ from tests.harness.runtimes import (
     new_id,
 )
 from tests.helpers.wait import wait_for
-from tests.runtime.docker.test_networks import host_address, own_address
 
 ATTEMPTS = (Path(__file__).parent / "escape_attempts.py").read_text()
 API_IMAGE = "sandboxportal/billing-api"

@@ -15,7 +15,7 @@ from sandboxes import checks
 from sandboxes.checks import runtime as checks_runtime
 from sandboxes.runtime import get_runtime
 from sandboxes.runtime.memory import MemoryRuntime
-from tests.blueprints.test_blueprints import tiny, write
+from tests.helpers.blueprints import tiny, write
 
 SILENCED = {"sandboxes.W001"}
 """Tests run on the memory runtime."""

@@ -10,9 +10,9 @@ import pytest
 
 from sandboxes.doctor import firewall
 from tests.doctor.test_firewall import subnets
+from tests.harness.networks import page_on
 from tests.harness.runtimes import DockerHarness
 from tests.isolation import containers
-from tests.runtime.docker.test_networks import page_on
 
 __all__ = ["subnets"]
 

@@ -19,8 +19,8 @@ from sandboxes.accounts import api_tokens
 from sandboxes.lib import clock
 from sandboxes.models import ApiToken, DeadlineKind, Sandbox
 from sandboxes.notifications import emails, sandbox_warnings
-from tests.blueprints.test_blueprints import tiny, write
 from tests.conftest import PASSWORD
+from tests.helpers.blueprints import tiny, write
 from tests.helpers.scenarios import launch, totp_code
 from tests.helpers.web import text
 

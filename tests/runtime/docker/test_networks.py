@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-import socketserver
-import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from ipaddress import IPv4Network
 
 import pytest
@@ -15,9 +10,9 @@ from docker.types import IPAMConfig, IPAMPool
 
 from sandboxes.runtime import (
     EngineRefused,
-    SandboxSpec,
 )
 from sandboxes.runtime.docker import DockerRuntime
+from tests.harness.networks import host_address, own_address, page_on
 from tests.harness.runtimes import (
     SUBNETS,
     TIME_LIMIT,
@@ -28,11 +23,6 @@ from tests.harness.runtimes import (
 )
 
 pytestmark = pytest.mark.engine
-
-
-def own_address(harness: DockerHarness, spec: SandboxSpec, service: str) -> str:
-    networks = harness.inspect(spec, service)["NetworkSettings"]["Networks"]
-    return str(next(iter(networks.values()))["IPAddress"])
 
 
 def test_services_reach_one_another_by_name(docker_harness: DockerHarness) -> None:
@@ -65,27 +55,6 @@ def test_sandboxes_cannot_reach_each_other_through_ports_on_loopback(
     subnet = IPv4Network((f"{next(iter(networks))['IPAddress']}", 28), strict=False)
     assert not docker_harness.reaches(mine, str(subnet[1]), port)
     assert not docker_harness.reaches(mine, "127.0.0.1", port)
-
-
-def host_address() -> str:
-    """Return this machine's address, as other hosts see it."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))
-        return str(probe.getsockname()[0])
-
-
-@contextmanager
-def page_on(address: str) -> Iterator[int]:
-    """Run a server on this machine that responds with `ok`; yield its port."""
-
-    class Answer(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            self.request.sendall(b"HTTP/1.0 200 OK\r\n\r\nok\n")
-
-    with socketserver.ThreadingTCPServer((address, 0), Answer) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_address[1]
-        server.shutdown()
 
 
 def test_without_egress_no_other_network_is_reachable(docker_harness: DockerHarness) -> None:
