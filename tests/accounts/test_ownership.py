@@ -19,9 +19,8 @@ from django.urls import reverse
 from sandboxes.accounts import api_tokens
 from sandboxes.checks.accounts import check_accounts
 from sandboxes.models import Webhook
-from tests.accounts.test_protection import KEY, sign_in
-from tests.accounts.test_signup import PROVIDER_LOGINS, sign_in_with_provider, sign_up
 from tests.conftest import PASSWORD
+from tests.helpers.sign_in import KEY, PROVIDER_LOGINS, sign_in, sign_in_with_provider, sign_up
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper

@@ -17,10 +17,10 @@ from django.urls import reverse
 from sandboxes.checks import accounts as checks_accounts
 from sandboxes.lib import clock
 from sandboxes.models import AuditEntry, Invitation
-from tests.conftest import PASSWORD
 from tests.fakes.oauth_provider import SECRET
 from tests.helpers.admin import page_of, run_action
 from tests.helpers.scenarios import run_on_commit
+from tests.helpers.sign_in import PROVIDER_LOGINS, sign_in_with_provider, sign_up
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper
@@ -31,12 +31,6 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 
 INVITE = "/admin/sandboxes/invitation/add/"
 INVITATIONS = "/admin/sandboxes/invitation/"
-
-
-def sign_up(client: Client, email: str) -> str:
-    """Sign up with this address and return the page."""
-    data = {"email": email, "password1": PASSWORD}
-    return client.post(reverse("account_signup"), data, follow=True).content.decode()
 
 
 def invite(admin_client: Client, email: str, reason: str = "Partner.") -> str:
@@ -53,18 +47,6 @@ def link_in(letter: Any) -> str:
     found = re.search(r"http://\S+?(/invitations/\S+)", letter.body)
     assert found
     return found[1]
-
-
-def sign_in_with_provider(client: Client, path: str) -> Any:
-    """Follow the redirects of a provider sign-in as a browser does, and return the last page."""
-    import httpx2
-
-    page = client.post(path).content.decode()
-    away = re.search(r'url=([^"]+)"', page)
-    assert away, page
-    answer = httpx2.get(away[1].replace("&amp;", "&"))
-    back = answer.headers["Location"]
-    return client.get(back.replace("http://testserver", ""), follow=True)
 
 
 @pytest.fixture
@@ -205,9 +187,6 @@ def test_an_invitation_link_redirects_signed_in_users_to_the_dashboard(web, admi
     invite(admin_client, "dave@partner.net")
     page = web.get(link_in(mail.outbox[0]), follow=True)
     assert page.redirect_chain[-1][0] == "/"
-
-
-PROVIDER_LOGINS = ["/accounts/oidc/oidc/login/", "/accounts/github/login/"]
 
 
 @pytest.mark.parametrize("path", PROVIDER_LOGINS)

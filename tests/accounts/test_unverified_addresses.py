@@ -12,14 +12,13 @@ from django.test import Client
 from django.urls import reverse
 
 from tests.conftest import PASSWORD
+from tests.helpers.sign_in import KEY
 from tests.helpers.web import text
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
-
-KEY = "JBSWY3DPEHPK3PXP"
 
 
 def add_address(user: User, email: str, *, verified: bool = False) -> EmailAddress:

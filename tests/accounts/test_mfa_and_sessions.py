@@ -1,4 +1,4 @@
-"""Account protection: two-factor authentication, encrypted TOTP keys, and the session list."""
+"""Two-factor authentication, encrypted TOTP keys, and the list of sessions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from allauth.usersessions.models import UserSession
 from django.contrib.sessions.models import Session
 from django.core import mail
 from django.db import connection
-from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
@@ -19,19 +18,11 @@ from sandboxes.reaper import housekeeping
 from sandboxes.templatetags.user_agents import browser
 from tests.conftest import PASSWORD
 from tests.helpers.scenarios import totp_code
+from tests.helpers.sign_in import FIREFOX, KEY, sign_in
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 
-FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) Version/17.5 Safari/604.1"
-KEY = "JBSWY3DPEHPK3PXP"
-
-
-def sign_in(user, browser: str = FIREFOX) -> Client:
-    """Return a client that has signed in with the form."""
-    client = Client(HTTP_USER_AGENT=browser)
-    client.post(reverse("account_login"), {"login": user.email, "password": PASSWORD})
-    return client
 
 
 @pytest.fixture
