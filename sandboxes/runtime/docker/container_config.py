@@ -1,7 +1,7 @@
 """Configuration of a container: the engine's options for one service.
 
 The engine never restarts containers. A crash ends the sandbox with its exit code and last log
-lines, which a restart would hide. After a restart of the engine, `create` starts the services that
+lines, which a restart would hide. After a restart of the engine, `repair` starts the services that
 stopped with it (`ServiceFacts.stopped_with_engine`).
 """
 
@@ -55,9 +55,8 @@ class ContainerConfig:
     ) -> dict[str, Any]:
         """Return the body of the engine's request that creates the container.
 
-        The network is given by name, since it may be created at the same time. A published port
-        keeps its host port when the container is restarted; without one, the engine chooses one at
-        each start.
+        The network, which must exist, is given by name. A published port keeps its host port when
+        the container is restarted; without one, the engine chooses one at each start.
         """
         config: dict[str, Any] = {
             "Image": service.image,

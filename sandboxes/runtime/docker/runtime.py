@@ -1,7 +1,7 @@
 """Sandboxes as Docker containers. Only this package imports `docker`.
 
-    network → containers → ready        create, each step get-or-create; containers are created
-                                        in parallel with the network, and started after it
+    network → containers → ready        create, each step get-or-create; the images are checked
+                                        in parallel with the network
     containers → network → volumes      destroy, until a query finds none
 
 Access to the engine's socket means root on its host: the worker and the reaper have access, the web
