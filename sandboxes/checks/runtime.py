@@ -96,7 +96,7 @@ def check_isolation(**_: Any) -> list[checks.CheckMessage]:
     if sandboxes_runtime.is_isolated():
         return []
     what = "SANDBOX_RUNTIME is “process”: sandboxes aren't isolated from each other or the portal."
-    hint = "Only for trusted users. Otherwise, use a Docker engine: docs/process.md."
+    hint = "Only for trusted users. Otherwise, use a Docker engine: docs/trial-mode.md."
     found: list[checks.CheckMessage] = [checks.Warning(what, hint=hint, id="sandboxes.W003")]
     for name, blueprint in blueprints.available().items():
         if not blueprint.supports_runtime(settings.SANDBOX_RUNTIME):
