@@ -47,7 +47,7 @@ FIND_BUTTONS = """() => [...document.querySelectorAll(
     element.tagName === "A" ? "link" : element.tagName === "SUMMARY" ? "summary" : "button",
     (element.getAttribute("aria-label") || element.textContent).replace(/\\s+/g, " ").trim(),
 ])"""
-NAMES = r"\b(checkout-tests|webhook-spike|invoice-export|plan-migration|ci-pipeline)\b"
+NAMES = r"\b(checkout-tests|webhook-spike|invoice-export|plan-migration|ci-pipeline|amber-falcon)\b"
 PLACEHOLDERS = [
     (r"\d\d:\d\d", "TIME"),
     (NAMES, "NAME"),
@@ -251,6 +251,14 @@ BUTTONS = [
         "dashboard",
         expect_text("Resetting data…"),
         click("link", "Reset data"),
+        script=True,
+    ),
+    Button(
+        "button Reset data",
+        "dashboard",
+        expect_text("Reset finished in"),
+        click("link", "Reset data"),
+        script=False,
     ),
     Button(
         "link Destroy", "dashboard", expect_text("checkout-tests will be destroyed."), script=True
@@ -258,7 +266,7 @@ BUTTONS = [
     Button("link Destroy", "dashboard", expect_text("Destroy checkout-tests?"), script=False),
     Button("button Destroy", "confirm", expect_text("Destroyed by its owner")),
     Button("summary Rename", "sandbox-ended", expect_text("Save")),
-    Button("button Save", "sandbox-ended", expect_text("Renamed to checkout-tests."), open_rename),
+    Button("button Save", "sandbox-ended", expect_text("Renamed to plan-migration."), open_rename),
     Button("button Undo", "undo", expect_not_destroyed, script=True),
     Button("button Cancel", "reset", expect_no_text("Reset data in checkout-tests?"), script=True),
     Button("link Cancel", "confirm", expect_path(r"/#card-sbx_\w+$")),
