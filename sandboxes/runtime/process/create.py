@@ -89,7 +89,7 @@ class Creator:
             for service in spec.services:
                 self._copy_template(directory, manifest, service.name, service.image)
             start_supervisor(directory, reserved)
-            # The supervisor has them now. A service can't listen while they are open here as well.
+            # The supervisor has them now, and waits until they are closed here.
             reserved.release()
         elif any(
             entry["exit_code"] is not None for entry in directory.state()["services"].values()

@@ -156,16 +156,16 @@ def test_ports_are_reserved_until_the_services_listen(
     assert free == []
 
 
-def test_a_slow_portal_does_not_hold_the_ports_of_the_services(
+def test_services_start_after_the_portal_has_released_their_ports(
     process_harness: ProcessHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stamp = process_create._stamp
+    release = ReservedPorts.release
 
-    def poll_slowly(sandbox_dir: SandboxDir) -> int:
-        time.sleep(0.5)
-        return stamp(sandbox_dir)
+    def release_late(reserved: ReservedPorts) -> None:
+        time.sleep(0.7)
+        release(reserved)
 
-    monkeypatch.setattr(process_create, "_stamp", poll_slowly)
+    monkeypatch.setattr(ReservedPorts, "release", release_late)
     _, facts = process_harness.create()
     process_harness.send_request(facts)
 

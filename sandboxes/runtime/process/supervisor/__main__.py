@@ -16,13 +16,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sandboxes.runtime.process import process_table
 from sandboxes.runtime.process.state_dir import Manifest, SandboxDir, Service
 from sandboxes.runtime.process.supervisor.logfile import truncate_log
-from sandboxes.runtime.process.supervisor.proxy import TrafficCounter, listen
+from sandboxes.runtime.process.supervisor.proxy import OWN_ADDRESS, TrafficCounter, listen
 from sandboxes.runtime.process.supervisor.rlimits import (
     PR_SET_CHILD_SUBREAPER,
     make_preexec,
@@ -31,6 +32,7 @@ from sandboxes.runtime.process.supervisor.rlimits import (
 )
 
 LOCK_TIMEOUT_SECONDS = 2.0
+RELEASE_TIMEOUT_SECONDS = 10.0
 STOP_TIMEOUT_SECONDS = 0.5
 KILL_TIMEOUT_SECONDS = 5.0
 MEASURE_INTERVAL_SECONDS = 1.0
@@ -72,8 +74,9 @@ class Supervisor:
             for port in self.manifest.ports
         ]
         # The other ports are for the services, which listen on them from now on.
-        for listener in reserved.values():
+        for port, listener in reserved.items():
             listener.close()
+            await wait_until_released(port)
         self.start()
         measuring = asyncio.create_task(self.measure())
         await self.stopping.wait()
@@ -189,6 +192,18 @@ class Supervisor:
     def _children(self) -> list[process_table.Process]:
         self.collect_exited()
         return process_table.descendants(os.getpid(), process_table.processes())[1:]
+
+
+async def wait_until_released(port: int) -> None:
+    """Wait until no process listens on a service's port; the portal may still have the socket."""
+    ends = time.monotonic() + RELEASE_TIMEOUT_SECONDS
+    while time.monotonic() < ends:
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((OWN_ADDRESS, port))
+            probe.listen()
+            return
+        await asyncio.sleep(0.005)
 
 
 def take_lock(directory: SandboxDir) -> bool:
