@@ -24,7 +24,8 @@ missing_packages() {
         command -v docker >/dev/null || echo docker-cli
         ;;
     root)
-        # The tests apply firewall rules and format a btrfs disk.
+        # The tests apply firewall rules, format a btrfs disk and run containers in gVisor.
+        command -v runsc >/dev/null || echo runsc
         command -v nft >/dev/null || echo nftables
         command -v iptables >/dev/null || echo iptables
         command -v ip >/dev/null || echo iproute2

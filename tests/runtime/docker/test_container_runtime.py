@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import docker
@@ -35,11 +34,7 @@ exec runsc --platform=ptrace --network=host --ignore-cgroups "$@"
     "program",
     [
         pytest.param(WITHOUT_UPDATE, id="no update"),
-        pytest.param(
-            GVISOR,
-            id="gVisor",
-            marks=pytest.mark.skipif(not shutil.which("runsc"), reason="runsc isn't installed"),
-        ),
+        pytest.param(GVISOR, id="gVisor", marks=pytest.mark.root),
     ],
 )
 def test_a_runtime_that_cannot_change_limits_of_running_containers_works(
