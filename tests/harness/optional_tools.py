@@ -11,7 +11,7 @@ TOOLS = {
     "engine": "a Docker Engine",
     "browser": "Chromium",
     "postgres": "PostgreSQL",
-    "root": "root on Linux, with nftables and btrfs-progs",
+    "root": "root on Linux, with nftables, btrfs-progs and gVisor",
     "promtool": "promtool (Debian package: prometheus)",
     "psql": "psql (Debian package: postgresql-client)",
     "openapi": "the Node packages in tests/openapi (python -m tests.openapi.tools installs them)",

@@ -34,7 +34,7 @@ exec runsc --platform=ptrace --network=host --ignore-cgroups "$@"
     "program",
     [
         pytest.param(WITHOUT_UPDATE, id="no update"),
-        pytest.param(GVISOR, id="gVisor", marks=pytest.mark.root),
+        pytest.param(GVISOR, id="gVisor"),
     ],
 )
 def test_a_runtime_that_cannot_change_limits_of_running_containers_works(
