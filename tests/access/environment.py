@@ -49,8 +49,9 @@ ROLES = ("anonymous", "other", "owner", "operator")
 ADMIN_ROW = re.compile(r"admin/(\w+)/(\w+)/<")
 UNCOUNTED_WRITES = (
     '"django_session"|"usersessions_usersession"|"sandboxes_apitoken" SET "last_used_at"'
+    '|"sandboxes_sandbox" SET "portal_received_bytes"'
 )
-"""Sessions and the last use of tokens, which every request may write."""
+"""Sessions, the last use of tokens and the portal's own traffic, which every request may write."""
 WRITE = re.compile(
     rf'^(?:INSERT INTO|UPDATE|DELETE FROM|REPLACE INTO) (?!{UNCOUNTED_WRITES})"(\w+)"'
 )

@@ -9,6 +9,7 @@ import pytest
 
 from sandboxes.models import Sandbox, UsageSample
 from sandboxes.reaper.sweep import Sweep
+from sandboxes.runtime.memory.runtime import PROBE_BYTES
 from sandboxportal.celery import app
 from tests.helpers.api_client import ApiClient, assert_problem
 
@@ -179,7 +180,7 @@ def test_every_sweep_adds_a_usage_sample(
     usage = program.get(f"/sandboxes/{running['id']}/usage").json()
     assert len(usage["samples"]) == 2
     assert usage["now"] == usage["samples"][-1]
-    assert usage["now"]["sent_bytes"] == 5000
+    assert usage["now"]["sent_bytes"] == 5000 + 2 * PROBE_BYTES
     assert usage["now"]["disk_mb"] == 12.5
     assert usage["samples"][0]["cpus"] is None
     assert usage["now"]["cpus"] == pytest.approx(0.01)

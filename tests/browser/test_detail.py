@@ -18,6 +18,7 @@ from tests.browser.test_polling import poll
 from tests.browser.waiting import evaluates
 from tests.harness import bulk_data
 from tests.helpers.scenarios import launch
+from tests.helpers.wait import wait_for
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -119,7 +120,10 @@ def test_estimate_counts_down_between_polls(
     # Read the bar first; a tick between the two reads then changes both later values.
     filled, before = bar.evaluate("bar => bar.value"), words.inner_text()
     expect(words).not_to_have_text(before)
-    assert bar.evaluate("bar => bar.value") > filled
+    wait_for(
+        lambda: bar.evaluate("bar => bar.value") > filled or page.wait_for_timeout(100),
+        "the bar fills",
+    )
 
 
 @pytest.mark.parametrize("fonts", FONTS)

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 from django.core import mail
@@ -15,6 +16,7 @@ from kombu import Connection
 
 from sandboxes import actions
 from sandboxes.models import EndReason, State
+from sandboxes.runtime import EngineRefused
 from sandboxes.worker import provisioning, resets
 from sandboxes.worker import tasks as worker_tasks
 from tests.harness.queue import queued_messages
@@ -80,10 +82,11 @@ class Life:
 
     def fail_reset(self) -> None:
         reset = provisioning.load("billing").reset
-        output = 1, f"connection to {self.secrets[0]} refused"
-        self.runtime.command_results[tuple(reset.command_for("memory"))] = output
+        message = f"connection to {self.secrets[0]} refused"
+        self.runtime.command_results[tuple(reset.command_for("memory"))] = 1, message
         actions.reset(self.row, self.alice)
-        resets.reset(self.row)
+        with mock.patch.object(self.runtime, "recreate", side_effect=EngineRefused(message)):
+            resets.reset(self.row)
 
     def look(self, admin_client: Client) -> None:
         """Read every page and API response about the sandbox."""

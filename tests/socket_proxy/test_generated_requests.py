@@ -6,9 +6,11 @@ import asyncio
 import socket
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -160,12 +162,15 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.loop = asyncio.new_event_loop()
+        # The test's thread may already run a loop.
+        self._thread = Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
         self.engine = new_engine()
         self.socket = folder / "proxy.sock"
         settings = Settings(INSTANCE, SUBNETS, engine=str(folder / "engine.sock"))
         self._tasks = [
-            self.loop.create_task(SocketProxy(settings).serve(self.socket)),
-            self.loop.create_task(self._serve_engine(folder / "engine.sock")),
+            self._start(SocketProxy(settings).serve(self.socket)),
+            self._start(self._serve_engine(folder / "engine.sock")),
         ]
         self.run(asyncio.sleep(0.1))
 
@@ -177,12 +182,17 @@ class Bench:
         await server.serve_forever()
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return self.loop.run_until_complete(work)
+        return self._start(work).result()
+
+    def _start(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
 
     def close(self) -> None:
         for task in self._tasks:
             task.cancel()
         self.run(asyncio.sleep(0.05))
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
         self.loop.close()
 
     def send(self, content: bytes, engine: FakeEngine) -> bytes:

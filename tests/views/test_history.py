@@ -12,6 +12,7 @@ from django.utils.text import capfirst
 
 from sandboxes import actions
 from sandboxes.models import EndReason, Sandbox
+from sandboxes.runtime.memory.runtime import PROBE_BYTES
 from tests.helpers.scenarios import (
     expire,
     launch,
@@ -110,22 +111,23 @@ def test_an_ended_sandbox_shows_uptime_and_peaks(
     for megabytes in (30, 80, 20):
         runtime.set_disk_usage(sandbox.public_id, megabytes)
         runtime.add_traffic(sandbox.public_id, 250_000)
-        runtime.write_log(sandbox.public_id, "api", "GET /v1/plans 200 4 ms")
+        runtime.write_log(sandbox.public_id, "api", '{"time":"2026-11-28T12:00:00Z"}')
         sweep()
         clock.forward(minutes=5)
     with run_on_commit():
         actions.destroy(sandbox, alice)
+    traffic = 750_000 + 3 * PROBE_BYTES
     assert reload(sandbox).peak == {
         "memory_mb": 128.0, "cpus": 0.01, "disk_mb": 80.0,
-        "received_bytes": 750_000, "sent_bytes": 750_000,
+        "received_bytes": traffic, "sent_bytes": traffic,
         "requests": 3, "requests_per_minute": 1.0,
     }  # fmt: skip
     page = text(web.get(own_page(sandbox)))
     assert "Uptime 15 min" in page
     assert "Peak memory 128 / 512 MB" in page
     assert "Peak disk 80 / 2 GB" in page
-    assert "Requests 3 Traffic 750.0" in page
-    assert "750.0 KB received, 750.0 KB sent" in page
+    assert "Requests 3 Traffic 751.8" in page
+    assert "751.8 KB received, 751.8 KB sent" in page
     assert "15 min uptime peak 128 MB" in text(web.get(reverse("history")))
 
 

@@ -7,6 +7,7 @@ import re
 from datetime import timedelta
 from html import unescape
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 from cryptography.fernet import Fernet
@@ -18,7 +19,7 @@ from sandboxes.blueprints import load
 from sandboxes.core import lifecycle
 from sandboxes.lib import clock as the_clock
 from sandboxes.models import Funding, Sandbox, State
-from sandboxes.runtime import EngineUnreachable
+from sandboxes.runtime import EngineRefused, EngineUnreachable
 from sandboxes.worker import resets
 from tests.helpers.scenarios import (
     event_kinds,
@@ -249,11 +250,12 @@ def test_a_poll_tells_when_a_reset_has_finished(web: Client, alice: User, clock:
 
 
 def test_a_poll_tells_when_a_reset_has_failed(
-    web: Client, alice: User, runtime: MemoryRuntime
+    web: Client, alice: User, runtime: MemoryRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sandbox = launch(alice)
+    monkeypatch.setattr(runtime, "recreate", Mock(side_effect=EngineRefused("no space left")))
     command = tuple(load("billing").reset.command_for("memory"))
-    runtime.command_results[command] = (1, "no space left")
+    runtime.command_results[command] = (1, "")
     with run_on_commit():
         actions.reset(sandbox, alice)
     address = reverse("card", args=[sandbox.public_id])

@@ -17,8 +17,9 @@ from sandboxes.runtime.process.state_dir import TRAFFIC, Port, SandboxDir
 MAX_CHUNK_BYTES = 256 * 1024
 OWN_ADDRESS = "127.0.0.1"
 # Counted as on a bridge, so that the same number of bytes means activity on every runtime.
-CONNECTION_BYTES = 256
 PACKET_BYTES = 66
+CONNECTION_BYTES = 5 * PACKET_BYTES
+"""Packets that open and close a connection or acknowledge, and the header of the first piece."""
 
 
 class TrafficCounter:
