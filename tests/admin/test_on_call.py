@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from html import unescape
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -45,7 +46,7 @@ def test_maintenance_mode_is_shown_instead_of_a_clean_bill(admin_client: Client)
 def test_a_disabled_blueprint_is_shown(admin_client: Client) -> None:
     Pool.objects.update_or_create(blueprint="billing", defaults={"switched_off": True})
     page = text(admin_client.get("/admin/"))
-    assert "The blueprint billing is disabled: it can't be launched." in page
+    assert "The blueprint billing is disabled: it can't be launched." in unescape(page)
     assert ALL_WELL not in page
 
 
