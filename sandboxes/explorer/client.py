@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from sandboxes import blueprints
 from sandboxes.blueprints.blueprint import Endpoint
-from sandboxes.lib import http_client
+from sandboxes.lib import clock, http_client
 from sandboxes.lib.concurrency import ConcurrencyLimit
 from sandboxes.lib.exceptions import StateConflict, Unavailable, ValidationFailed
 from sandboxes.lib.tcp_traffic import Traffic
@@ -140,9 +140,11 @@ def _exchange(
     except http_client.InvalidResponse:
         raise Unavailable("The sandbox sent an invalid HTTP response.") from None
     finally:
+        rows = Sandbox.objects.filter(pk=sandbox.pk)
         if request.automatic:
-            own = Sandbox.objects.filter(pk=sandbox.pk)
-            own.add_portal_traffic(received=traffic[-1].sent, sent=traffic[-1].received)
+            rows.add_portal_traffic(received=traffic[-1].sent, sent=traffic[-1].received)
+        else:
+            rows.record_activity(clock.now())
 
 
 def _verify_identity(sandbox: Sandbox, base_url: str, key: str) -> None:

@@ -12,8 +12,9 @@ HEADER_BYTES = 66
 TCP_INFO = struct.Struct("=120x QQ II")
 """Of `struct tcp_info` (linux/tcp.h): bytes acknowledged, bytes received, packets out, packets in.
 """
-CLOSING_PACKETS = 2
-"""Packets in each direction that follow when the connection is closed."""
+CLOSING_PACKETS = 4
+"""Packets in each direction that follow when the connection is closed: at most this many, so that
+the portal's own traffic isn't taken for the owner's."""
 
 
 @dataclass(frozen=True)

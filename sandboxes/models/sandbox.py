@@ -68,6 +68,10 @@ class SandboxQuerySet(ClaimQuerySet["Sandbox"]):
             portal_sent_bytes=F("portal_sent_bytes") + sent,
         )
 
+    def record_activity(self, now: datetime) -> None:
+        """Record that the owners use the sandboxes. A running idle timer is never shortened."""
+        self.filter(state=State.RUNNING, last_activity_at__lt=now).update(last_activity_at=now)
+
     def newest_first(self) -> SandboxQuerySet:
         return self.order_by("-created_at", "-id")
 
