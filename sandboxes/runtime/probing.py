@@ -55,6 +55,18 @@ def targets(facts: SandboxFacts, checks: Sequence[ReadyCheck], host: str = "") -
             yield Target(name, host or published.host, published.port, path)
 
 
+def probe_sandboxes(
+    observed: Iterable[SandboxFacts],
+    checks: Mapping[str, Sequence[ReadyCheck]],
+    seconds: float,
+    read_traffic: ReadTraffic,
+    host: str = "",
+) -> dict[str, ProbeResult]:
+    """Probe the published ports of these sandboxes once; `checks` are by sandbox id."""
+    chosen = {facts.id: targets(facts, checks.get(facts.id, ()), host) for facts in observed}
+    return probe_all(chosen, seconds, read_traffic)
+
+
 def probe_all(
     sandboxes: Mapping[str, Iterable[Target]], seconds: float, read_traffic: ReadTraffic
 ) -> dict[str, ProbeResult]:

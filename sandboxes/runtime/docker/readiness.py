@@ -90,11 +90,9 @@ class ReadinessProbe:
         seconds: float,
     ) -> dict[str, ProbeResult]:
         """Probe the published ports of these sandboxes once. Raises EngineUnreachable."""
-        chosen = {
-            facts.id: probing.targets(facts, checks.get(facts.id, ()), self.probe_host)
-            for facts in observed
-        }
-        results = probing.probe_all(chosen, seconds, self.observer.read_bridge)
+        results = probing.probe_sandboxes(
+            observed, checks, seconds, self.observer.read_bridge, self.probe_host
+        )
         remote = [name for name, result in results.items() if result.traffic_bytes is None]
         traffic = self.observer.traffic(remote)
         return results | {

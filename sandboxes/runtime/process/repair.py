@@ -38,11 +38,9 @@ class Repairer:
         checks: Mapping[str, Sequence[ReadyCheck]],
         seconds: float,
     ) -> dict[str, ProbeResult]:
-        chosen = {
-            facts.id: probing.targets(facts, checks.get(facts.id, ()), self.probe_host)
-            for facts in observed
-        }
-        return probing.probe_all(chosen, seconds, self.observer.read_traffic)
+        return probing.probe_sandboxes(
+            observed, checks, seconds, self.observer.read_traffic, self.probe_host
+        )
 
     def repair(self, spec: SandboxSpec, report: Report, timeout: float) -> Repair:
         """Restart a sandbox that doesn't respond.
