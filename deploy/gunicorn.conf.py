@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-MEMORY_DIRECTORIES = (os.environ.get("RUNTIME_DIRECTORY", ""), "/dev/shm")  # noqa: S108
+MEMORY_DIRECTORIES = (os.environ.get("RUNTIME_DIRECTORY", ""), "/dev/shm")  # noqa: S108 - a private directory is created in it
 """Directories in memory: that of the systemd unit, and Linux's for everyone."""
 METRICS_PREFIX = "sandbox-portal-metrics-"
 METRICS_BYTES = 32 * 1024 * 1024

@@ -61,7 +61,7 @@ class SocketProxy:
             await self._handle(reader, writer)
         except (OSError, EOFError) as error:
             log.debug("a connection ended early: %s", type(error).__name__)
-        except Exception:
+        except Exception:  # One request must not end the proxy.
             log.exception("a request failed")
         finally:
             self._connections -= 1

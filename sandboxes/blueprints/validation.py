@@ -138,7 +138,7 @@ def _check_endpoints(parsed: ComposeFile) -> Iterator[Violation]:
             yield f"{key}.url", message, "Declare it as a credential in x-sandbox.credentials."
         yield from _check_bearer(f"{key}.bearer", endpoint.bearer, parsed)
         if endpoint.identity and not endpoint.bearer:
-            message = "There is no credential that the API could prove to have."
+            message = "The endpoint has no credential that its API could prove to know."
             yield f"{key}.identity", message, "Name it with `bearer`, or remove `identity`."
         service = parsed.services.get(endpoint.service)
         if service and endpoint.port not in service.ports:

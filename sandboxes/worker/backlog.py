@@ -14,7 +14,7 @@ from sandboxes.models import Sandbox
 class Backlog:
     """Work on the sandboxes that messages name, by the threads of a batch.
 
-    Names for which there is no thread wait in memory, each once. If the worker dies, the next sweep
+    Names wait in memory, once each, until a thread is free. If the worker dies, the next sweep
     sends their messages again.
     """
 

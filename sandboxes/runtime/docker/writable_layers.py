@@ -37,7 +37,7 @@ class WritableLayers:
     def measure(self, sandboxes: Mapping[str, Iterable[str]]) -> dict[str, DiskUsage]:
         """Return the disk usage of each sandbox, given the ids of its containers.
 
-        Sandboxes are left out if there is no time for them, or if a container is gone.
+        Sandboxes are left out if the time is over or one of their containers was removed.
         """
         paths = {}
         for name, containers in sandboxes.items():

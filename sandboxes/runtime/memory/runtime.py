@@ -149,7 +149,7 @@ class MemoryRuntime:
             actions = []
             for service in spec.services:
                 if fake is None or service.name not in fake.services:
-                    raise ServiceNotFound(f"The service {service.name} is no longer there.")
+                    raise ServiceNotFound(f"The service {service.name} is no longer on the engine.")
                 report("containers")
                 if self._restore(fake, service):
                     actions.append(f"Started: {service.name}.")

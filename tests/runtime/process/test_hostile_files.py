@@ -93,7 +93,7 @@ LOCK = "import fcntl, sys; fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX | fcntl.
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.geteuid() != 0, reason="without root, all sandboxes are one user's")
+@pytest.mark.root
 def test_a_sandbox_reaches_no_lock_and_no_log_of_others(process_harness: ProcessHarness) -> None:
     (spec, _), (neighbour, _) = process_harness.create(), process_harness.create()
     runtime, home = process_harness.runtime, process_harness.home
