@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 
 from sandboxes.doctor.findings import Findings, error, ok, redacted, warning
-from sandboxes.lib import http_client
+from sandboxes.lib.http import client as http_client
 from sandboxes.stellar.friendbot import MAX_RESPONSE_BYTES
 
 FRIENDBOT_SECONDS = 5.0

@@ -16,10 +16,11 @@ from urllib.parse import unquote, urlsplit
 
 from sandboxes import blueprints
 from sandboxes.blueprints.blueprint import Endpoint
-from sandboxes.lib import clock, http_client
+from sandboxes.lib import clock
 from sandboxes.lib.concurrency import ConcurrencyLimit
 from sandboxes.lib.exceptions import StateConflict, Unavailable, ValidationFailed
-from sandboxes.lib.tcp_traffic import Traffic
+from sandboxes.lib.http import client as http_client
+from sandboxes.lib.http.tcp_traffic import Traffic
 from sandboxes.models import Sandbox, State
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")

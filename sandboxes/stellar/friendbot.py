@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 
-from sandboxes.lib import http_client
-from sandboxes.lib.retry_after import parse_retry_after
+from sandboxes.lib.http import client as http_client
+from sandboxes.lib.http.retry_after import parse_retry_after
 
 TIMEOUT_SECONDS = 15.0
 MAX_RESPONSE_BYTES = 64 * 1024

@@ -8,8 +8,8 @@ from typing import Any
 
 import httpcore2
 
-from sandboxes.lib import http_client
-from sandboxes.lib.deadline_backend import DeadlineBackend
+from sandboxes.lib.http import client as http_client
+from sandboxes.lib.http.deadline_backend import DeadlineBackend
 from sandboxes.webhooks.url_policy import resolve
 
 TIMEOUT_SECONDS = 15.0

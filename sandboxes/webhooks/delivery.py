@@ -23,7 +23,7 @@ from django.db.models import F, Max, OuterRef
 
 from sandboxes.lib import clock
 from sandboxes.lib.batches import Batch
-from sandboxes.lib.retry_after import parse_retry_after
+from sandboxes.lib.http.retry_after import parse_retry_after
 from sandboxes.models import DeliveryStatus, DisabledReason, Webhook, WebhookDelivery
 from sandboxes.models.claims import is_due
 from sandboxes.models.webhook import TEST_EVENT_TYPE, WebhookQuerySet

@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 from django.utils.http import http_date
 
-from sandboxes.lib.retry_after import parse_retry_after
+from sandboxes.lib.http.retry_after import parse_retry_after
 
 if TYPE_CHECKING:
     from tests.conftest import Clock

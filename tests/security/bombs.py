@@ -128,7 +128,7 @@ def read_frames(text: bytes) -> None:
 
 
 def read_http(response: Bomb) -> None:
-    from sandboxes.lib import http_client
+    from sandboxes.lib.http import client as http_client
     from tests.fakes.streaming_server import streaming_server
 
     limits = http_client.Limits(SECONDS, MAX_BYTES)

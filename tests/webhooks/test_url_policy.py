@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.core.exceptions import ImproperlyConfigured
 
-from sandboxes.lib import http_client
 from sandboxes.lib.exceptions import ValidationFailed
+from sandboxes.lib.http import client as http_client
 from sandboxes.webhooks import client, url_policy
 from sandboxes.webhooks.client import DeliveryError, post
 from sandboxes.webhooks.own_addresses import interface_addresses

@@ -13,8 +13,8 @@ from typing import Any
 
 import httpcore2
 
-from sandboxes.lib import tcp_traffic
-from sandboxes.lib.tcp_traffic import Traffic
+from sandboxes.lib.http import tcp_traffic
+from sandboxes.lib.http.tcp_traffic import Traffic
 
 
 class DeadlineBackend(httpcore2.SyncBackend):

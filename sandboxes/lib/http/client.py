@@ -16,8 +16,8 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpcore2
 
-from sandboxes.lib.deadline_backend import DeadlineBackend
-from sandboxes.lib.tcp_traffic import Traffic
+from sandboxes.lib.http.deadline_backend import DeadlineBackend
+from sandboxes.lib.http.tcp_traffic import Traffic
 
 Headers = Sequence[tuple[str, str]]
 
