@@ -29,7 +29,7 @@ def _fernet_for(keys: tuple[str, ...]) -> MultiFernet:
 def get_fernet() -> MultiFernet:
     """Return the configured keys: the first encrypts, all decrypt, so that keys can be rotated.
 
-    Raise ImproperlyConfigured if there are none.
+    Raises ImproperlyConfigured if there are none.
     """
     if not settings.SANDBOX_ENCRYPTION_KEYS:
         raise ImproperlyConfigured(

@@ -13,7 +13,7 @@ from django.template.loader import render_to_string
 def send_templated(
     name: str, to: str, context: Mapping[str, Any], headers: Mapping[str, str] | None = None
 ) -> None:
-    """Render and send the email with this name, which has three templates. Raise OSError."""
+    """Render and send the email with this name, which has three templates. Raises OSError."""
     shown = {**context, "site_url": settings.SITE_URL}
 
     def part(ending: str) -> str:

@@ -24,7 +24,7 @@ SURROGATES = re.compile(
 
 
 def loads(source: bytes) -> Any:
-    """Return the parsed value. Raise ValueError if it is invalid, too large or too deep.
+    """Return the parsed value. Raises ValueError if it is invalid, too large or too deep.
 
     Unpaired surrogates, which UTF-8 can't encode, become replacement characters, and numbers that
     Python can't represent become strings.

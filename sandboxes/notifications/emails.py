@@ -69,7 +69,7 @@ def _send_if_current(warning: SandboxWarning) -> None:
 
 
 def send_warning(warning: SandboxWarning) -> None:
-    """Send the email of a warning. Raise OSError."""
+    """Send the email of a warning. Raises OSError."""
     sandbox = warning.sandbox
     assert sandbox.owner
     is_extended = sandbox.extensions.filter(by_operator=False).exists()
@@ -123,7 +123,7 @@ def _send_or_postpone(event: Event) -> datetime | None:
 
 
 def send_message(event: Event) -> None:
-    """Send what an operator tells the owner with this event. Raise OSError.
+    """Send what an operator tells the owner with this event. Raises OSError.
 
     That is a message, or that and why the sandbox ended.
     """

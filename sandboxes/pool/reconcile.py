@@ -80,7 +80,7 @@ def _record_outcome(row: Sandbox) -> None:
 
 
 def refresh_versions() -> None:
-    """Store the current version of each pool. Raise RuntimeFailure."""
+    """Store the current version of each pool. Raises RuntimeFailure."""
     available = blueprints.available()
     names = {image for blueprint in available.values() for image in blueprint.images}
     images = get_runtime().images(sorted(names))

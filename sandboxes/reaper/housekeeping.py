@@ -62,7 +62,7 @@ def requeue_funding() -> None:
 
 
 def request_pool_reconcile() -> None:
-    """Send a task if a pool differs from its target. Raise RuntimeFailure."""
+    """Send a task if a pool differs from its target. Raises RuntimeFailure."""
     reconcile.refresh_versions()
     if any(plan.retire or plan.missing for plan in policy.plan_pools()):
         queue.enqueue(pool_tasks.reconcile_pools)
@@ -97,7 +97,7 @@ def _delete_batch(old: QuerySet[Any]) -> list[Any]:
 
 
 def record_engine_status() -> None:
-    """Store the capabilities of the engine for the pages. Raise RuntimeFailure."""
+    """Store the capabilities of the engine for the pages. Raises RuntimeFailure."""
     capabilities = get_runtime().capabilities()
     engine = f"{capabilities.name} {capabilities.version}"[:60]
     values = {

@@ -17,7 +17,7 @@ SAMPLE_INTERVAL = timedelta(seconds=20)
 
 
 def sample(rows: list[Sandbox], observed: Mapping[str, SandboxFacts]) -> None:
-    """Store the resource usage of running sandboxes. Raise RuntimeFailure.
+    """Store the resource usage of running sandboxes. Raises RuntimeFailure.
 
     A worker counts the requests to sandboxes that were used: each log takes an engine call.
     """

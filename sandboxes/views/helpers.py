@@ -54,7 +54,7 @@ def login_required_page(view: View) -> View:
 def get_owned_sandbox(
     request: Request, public_id: str, owned: QuerySet[Sandbox] | None = None
 ) -> Sandbox:
-    """Return the user's sandbox with its extensions. Raise Http404 if it isn't theirs.
+    """Return the user's sandbox with its extensions. Raises Http404 if it isn't theirs.
 
     `owned` are the user's sandboxes, if the caller needs annotations.
     """

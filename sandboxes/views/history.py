@@ -70,7 +70,7 @@ def _query_string(**values: str) -> str:
 
 
 def _search(request: Request, end: str, query: str) -> SandboxQuerySet:
-    """Return the ended sandboxes that match. Raise KeyError if the filter is unknown."""
+    """Return the ended sandboxes that match. Raises KeyError if the filter is unknown."""
     ended: SandboxQuerySet = request.user.sandboxes.ended()
     if not end and not query:
         return ended

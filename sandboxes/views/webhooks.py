@@ -22,7 +22,7 @@ PAGE_SIZE = 20
 
 
 def _get_owned_webhook(request: Request, webhook_id: str) -> Webhook:
-    """Return the user's webhook. Raise Http404 if it isn't theirs."""
+    """Return the user's webhook. Raises Http404 if it isn't theirs."""
     return get_object_or_404(request.user.webhooks.all(), public_id=webhook_id)
 
 

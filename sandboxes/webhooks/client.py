@@ -52,7 +52,7 @@ class _PublicAddressBackend(DeadlineBackend):
 
 
 def post(url: str, headers: Mapping[str, str], body: bytes) -> DeliveryResponse:
-    """Send the message once. Raise DeliveryError."""
+    """Send the message once. Raises DeliveryError."""
     try:
         response = http_client.send(
             "POST",

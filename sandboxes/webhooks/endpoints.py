@@ -27,7 +27,7 @@ BATCH_SIZE = 500
 def create(user: User, url: str, events: Collection[str], name: str = "") -> tuple[Webhook, str]:
     """Create a webhook; return it with its secret, which is shown only once.
 
-    Raise ValidationFailed or StateConflict.
+    Raises ValidationFailed or StateConflict.
     """
     chosen = _validate(url=url, events=events, name=name)
     secret = new_secret()
@@ -65,7 +65,7 @@ def _validate_events(events: Collection[str]) -> list[str]:
 
 
 def update(webhook: Webhook, **chosen: Any) -> None:
-    """Update `url`, `events` or `name`. Raise ValidationFailed."""
+    """Update `url`, `events` or `name`. Raises ValidationFailed."""
     for name, value in (values := _validate(**chosen)).items():
         setattr(webhook, name, value)
     webhook.save(update_fields=list(values))
@@ -73,7 +73,7 @@ def update(webhook: Webhook, **chosen: Any) -> None:
 
 @transaction.atomic
 def set_enabled(webhook: Webhook, *, enabled: bool) -> None:
-    """Enable a webhook, or disable it and fail its pending deliveries. Raise StateConflict."""
+    """Enable a webhook, or disable it and fail its pending deliveries. Raises StateConflict."""
     if not enabled:
         disable(webhook, DisabledReason.OWNER)
         return

@@ -32,7 +32,7 @@ def enqueue_event(
 
 @transaction.atomic
 def send_test(webhook: Webhook) -> WebhookDelivery:
-    """Queue a test message. Raise StateConflict."""
+    """Queue a test message. Raises StateConflict."""
     _require_capacity(webhook)
     now = clock.now()
     data = {"webhook": webhook.public_id, "message": "Test event"}
@@ -49,7 +49,7 @@ def send_test(webhook: Webhook) -> WebhookDelivery:
 
 @transaction.atomic
 def resend(delivery: WebhookDelivery) -> None:
-    """Queue a delivery again, with the same `webhook-id` and body. Raise StateConflict."""
+    """Queue a delivery again, with the same `webhook-id` and body. Raises StateConflict."""
     _require_capacity(delivery.webhook)
     values = {"status": DeliveryStatus.PENDING, "due_at": clock.now(), "attempts": 0}
     _set(delivery, **values)

@@ -48,7 +48,7 @@ class BlockedAddress(OSError):
 
 
 def check_url(url: str) -> str:
-    """Return the normalized URL. Raise ValidationFailed if its form isn't allowed.
+    """Return the normalized URL. Raises ValidationFailed if its form isn't allowed.
 
     Doesn't resolve the host: its addresses are checked on each delivery.
     """
@@ -171,7 +171,7 @@ def _embedded_addresses(address: Address) -> Iterator[Address]:
 def resolve(host: str, port: int, seconds: float) -> list[str]:
     """Return the addresses of the host, all checked, within a time in seconds.
 
-    Raise BlockedAddress, TimeoutError, or another OSError if the host isn't known.
+    Raises BlockedAddress, TimeoutError, or another OSError if the host isn't known.
     """
     if not is_allowed_port(port):
         raise BlockedAddress(f"port {port} isn't allowed")
@@ -202,7 +202,7 @@ def _look_up_own(host: str, _period: int) -> list[str]:
 
 
 def _look_up(host: str, seconds: float) -> list[str]:
-    """Return the addresses of a host. Raise OSError; TimeoutError when the time is over."""
+    """Return the addresses of a host. Raises OSError; TimeoutError when the time is over."""
     try:
         return [str(ip_address(host))]
     except ValueError:
