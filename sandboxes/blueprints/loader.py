@@ -22,8 +22,9 @@ from sandboxes.blueprints.blueprint import (
     Reset,
     Secret,
 )
-from sandboxes.blueprints.compose import ComposeFile, Process, Requests, SandboxSection, Service
+from sandboxes.blueprints.compose.models import ComposeFile, Service
 from sandboxes.blueprints.messages import describe_error
+from sandboxes.blueprints.sandbox_section import Process, Requests, SandboxSection
 from sandboxes.blueprints.validation import Violation, validate
 from sandboxes.runtime import LineCount, ProcessSpec, ReadyCheck, ServiceSpec
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from sandboxes.blueprints.compose import ComposeFile
+from sandboxes.blueprints.compose.models import ComposeFile
 
 Violation = tuple[str, str, str]
 """Key, message, remedy."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sandboxes.blueprints import process_validation
-from sandboxes.blueprints.compose import ComposeFile
+from sandboxes.blueprints.compose.models import ComposeFile
 from sandboxes.blueprints.interpolation import BUILT_IN_VARIABLES, variable_names
 
 Violation = tuple[str, str, str]

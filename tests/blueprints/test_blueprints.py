@@ -14,7 +14,7 @@ from django.conf import LazySettings
 
 from sandboxes import blueprints
 from sandboxes.blueprints import Blueprint, addresses
-from sandboxes.blueprints.compose import Service
+from sandboxes.blueprints.compose.models import Service
 from sandboxes.blueprints.loader import load_blueprint
 from sandboxes.blueprints.messages import FORBIDDEN_KEYS, UNSUPPORTED_KEYS
 from sandboxes.runtime import (

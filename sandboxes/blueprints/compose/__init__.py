@@ -1,0 +1,1 @@
+"""Compose files: reading, normalizing and validating them."""
