@@ -5,10 +5,11 @@ from __future__ import annotations
 import secrets
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sandboxes.blueprints.auth import Auth
 from sandboxes.blueprints.interpolation import SANDBOX_ID, interpolate
 from sandboxes.runtime import (
     LineCount,
@@ -20,6 +21,8 @@ from sandboxes.runtime import (
 )
 
 ALPHABET = string.ascii_letters + string.digits
+
+HTTP_SCHEMES = ("http://", "https://")
 
 Addresses = Mapping[str, str]
 """Published addresses of a sandbox's ports: `"api:8080"` to `"127.0.0.1:49153"`."""
@@ -41,16 +44,21 @@ class Secret:
 class Endpoint:
     """A port shown to developers, as a URL that contains `{host}` and `{port}`.
 
-    `openapi` is the path of the API's OpenAPI document, `bearer` the credential to send, and
-    `identity` the path at which the API proves that it has this credential; all are optional.
+    `openapi` is the path of the API's OpenAPI document, `auth` how clients authenticate, and
+    `identity` the path at which the API proves that it has its credential; all are optional.
     """
 
     service: str
     port: int
     url: str
     openapi: str = ""
-    bearer: str = ""
+    auth: Auth = field(default_factory=Auth)
     identity: str = ""
+
+    @property
+    def is_http(self) -> bool:
+        """Whether the URL is one of a web server."""
+        return self.url.startswith(HTTP_SCHEMES)
 
     @property
     def address_key(self) -> str:
@@ -80,11 +88,17 @@ class Reset:
 
 
 @dataclass(frozen=True)
-class Example:
-    """A first call of the API: its path, and an excerpt of the answer on fresh data."""
+class FirstCall:
+    """The request that snippets show, and an excerpt of its answer on fresh data.
 
-    path: str
-    answer: Mapping[str, Any]
+    `body` is sent as JSON, unless it is None.
+    """
+
+    endpoint: str
+    method: str = "GET"
+    path: str = "/"
+    body: Any = None
+    answer: Any = None
 
 
 @dataclass(frozen=True)
@@ -120,13 +134,16 @@ class Blueprint:
     reset: Reset
     requests: LineCount | None
     """How requests are counted in a service's log, starting at zero; None if they aren't."""
-    example: Example | None
     seed: Mapping[str, int]
     """Number of seeded objects of each kind in a new sandbox."""
     egress: bool
     builds: Mapping[str, BuildSpec]
     preparations: Mapping[str, Preparation]
     """By image, for the services that can run as processes."""
+    first_call: FirstCall | None = None
+    """None if no endpoint is one of a web server."""
+    stellar: bool = False
+    """Whether each sandbox gets a Stellar account."""
     version: str = ""
     """Hash of the Compose file."""
 

@@ -90,6 +90,11 @@ def service_names(value: Any) -> Any:
     return list(value)
 
 
+def authentication(value: Any) -> Any:
+    """Convert `none` to a mapping, in which authentication may have more details."""
+    return {"type": value or "none"} if value is None or isinstance(value, str) else value
+
+
 def only(required: Any, reason: str) -> AfterValidator:
     """Accept only the value that always applies, so that a file may state it for other readers."""
 
@@ -157,6 +162,10 @@ SecretName = Annotated[str, name_matching(r"[A-Z][A-Z0-9_]{0,60}", "capital lett
 BlueprintName = Annotated[
     str, name_matching(r"[a-z][a-z0-9_-]{0,39}", "lower-case letters and digits")
 ]
+PublicName = Annotated[
+    str, name_matching(r"[A-Za-z][A-Za-z0-9_-]{0,39}", "letters, digits, _ and -")
+]
+"""A name that the API, `.env` files and pages show."""
 PositiveInt = Annotated[int, Field(gt=0)]
 UrlPath = Annotated[str, Field(pattern=r"^/[!-~]*$")]
 RegularExpression = Annotated[str, Field(min_length=1), AfterValidator(regular_expression)]

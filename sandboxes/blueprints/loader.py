@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,14 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from sandboxes.blueprints import sandbox_section
+from sandboxes.blueprints.auth import Auth, AuthType
 from sandboxes.blueprints.blueprint import (
     Blueprint,
     BuildSpec,
     Credential,
     Endpoint,
-    Example,
+    FirstCall,
     Preparation,
     Reset,
     Secret,
@@ -88,10 +90,7 @@ def _describe_failure(error: Exception) -> Iterator[Violation]:
 
 def _blueprint(parsed: ComposeFile, folder: Path) -> Blueprint:
     section = parsed.sandbox
-    endpoints = {
-        name: Endpoint(item.service, item.port, item.url, item.openapi, item.bearer, item.identity)
-        for name, item in section.endpoints.items()
-    }
+    endpoints = {name: _endpoint(item) for name, item in section.endpoints.items()}
     return Blueprint(
         name=parsed.name,
         title=section.title,
@@ -113,18 +112,39 @@ def _blueprint(parsed: ComposeFile, folder: Path) -> Blueprint:
         ),
         reset=Reset(section.reset.service, section.reset.command, section.reset.process),
         requests=_line_count(section.requests),
-        example=_example(section),
+        first_call=_first_call(section, endpoints),
         seed=section.seed,
         egress=section.egress,
+        stellar=section.stellar,
         builds=dict(_builds(parsed, folder)),
         preparations=dict(_preparations(parsed, folder)),
         version=hashlib.sha256((folder / COMPOSE_FILE).read_bytes()).hexdigest(),
     )
 
 
-def _example(section: SandboxSection) -> Example | None:
-    found = section.example
-    return Example(found.path, found.answer) if found else None
+def _endpoint(item: sandbox_section.Endpoint) -> Endpoint:
+    auth = item.auth
+    return Endpoint(
+        service=item.service,
+        port=item.port,
+        url=item.url,
+        openapi=item.openapi,
+        auth=Auth(AuthType.BEARER, item.bearer)
+        if item.bearer
+        else Auth(auth.type, auth.credential, auth.name, auth.username),
+        identity=item.identity,
+    )
+
+
+def _first_call(section: SandboxSection, endpoints: Mapping[str, Endpoint]) -> FirstCall | None:
+    """Return the first call; by default a GET of the API, or of the first web server."""
+    http = [name for name, endpoint in endpoints.items() if endpoint.is_http]
+    if not http:
+        return None
+    default = next((name for name in http if endpoints[name].openapi), http[0])
+    if not (found := section.first_call):
+        return FirstCall(default)
+    return FirstCall(found.endpoint or default, found.method, found.path, found.body, found.answer)
 
 
 def _line_count(requests: Requests | None) -> LineCount | None:

@@ -73,7 +73,7 @@ REMEDIES = {
     "mem_limit": "Write a size, for example 320m.",
     "cpus": "Write a number of CPUs, for example 0.5.",
     "pids_limit": "Write a number of processes, for example 64.",
-    "image": "Write the name of the image, for example sandboxportal/billing-api.",
+    "image": "Write the name of the image, for example example/api.",
     "name": "Write the name of the blueprint's folder.",
     "services": "Write one entry for each container of the sandbox.",
     "x-sandbox": "Add the section that tells the portal how to present the sandbox.",
@@ -83,7 +83,7 @@ REMEDIES = {
     "endpoint": "Write the name of an endpoint.",
     "command": "Write the command as a list of words.",
     "value": "Write the credential, with variables such as ${API_KEY} in it.",
-    "title": "Write the name that developers see, for example “Billing API”.",
+    "title": "Write the name that developers see, for example “Orders API”.",
     "read_only": "Write true or false.",
     "egress": "Write true or false.",
     "ulimits": "Write a number for each limit, for example {nofile: 1024}.",
@@ -93,7 +93,12 @@ REMEDIES = {
     "reset": "Name the service that restores the data, and the command.",
     "ready": "Name an endpoint and a path that answers 200 when the sandbox is ready.",
     "endpoints": "List the ports that developers see.",
-    "seed": "Write the number of seeded objects of each kind, for example {plans: 5}.",
+    "seed": "Write the number of seeded objects of each kind, for example {products: 12}.",
+    "auth": "Write none, or a type and a credential: {type: bearer, credential: api_key}.",
+    "type": "Write none, bearer, header or basic.",
+    "method": "Write GET, POST, PUT, PATCH or DELETE.",
+    "first_call": "Write the path of a request, for example {path: /v1/products}.",
+    "stellar": "Write true or false.",
 }
 
 ERROR_MESSAGES = {

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
+from sandboxes.blueprints.auth import AuthType
 from sandboxes.blueprints.fields import (
     Command,
     PositiveInt,
+    PublicName,
     RegularExpression,
     SecretName,
     UrlPath,
+    authentication,
     environment_variables,
 )
 
@@ -29,13 +32,23 @@ class Secret(StrictModel):
     length: Annotated[int, Field(ge=22, le=128)] = 32
 
 
+class Auth(StrictModel):
+    """How clients authenticate to the API of an endpoint."""
+
+    type: AuthType = AuthType.NONE
+    credential: str = ""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{0,60}$")] = ""
+    username: Annotated[str, Field(pattern=r"^[ -9;-~]{0,60}$")] = ""
+
+
 class Endpoint(StrictModel):
-    """A published port that developers see."""
+    """A published port that developers see; `bearer: x` is short for a type and a credential."""
 
     service: str
     port: PositiveInt
     url: str = "http://{host}:{port}"
     openapi: UrlPath = ""
+    auth: Annotated[Auth, BeforeValidator(authentication)] = Auth()
     bearer: str = ""
     identity: UrlPath = ""
 
@@ -69,11 +82,14 @@ class Requests(StrictModel):
     line: RegularExpression
 
 
-class Example(StrictModel):
-    """A first call of the API, and an excerpt of its answer on fresh data."""
+class FirstCall(StrictModel):
+    """The request that snippets show, and an excerpt of its answer on fresh data."""
 
+    endpoint: str = ""
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET"
     path: UrlPath
-    answer: dict[str, JsonValue] = {}
+    body: JsonValue = None
+    answer: JsonValue = None
 
 
 class Process(StrictModel):
@@ -92,12 +108,15 @@ class SandboxSection(StrictModel):
     title: Annotated[str, Field(min_length=1, max_length=60)]
     description: str = ""
     secrets: dict[SecretName, Secret] = {}
-    endpoints: dict[str, Endpoint]
-    credentials: dict[str, Credential] = {}
+    endpoints: dict[PublicName, Endpoint]
+    credentials: dict[PublicName, Credential] = {}
     ready: Annotated[list[Ready], Field(min_length=1)]
     reset: Reset
     requests: Requests | None = None
-    example: Example | None = None
+    first_call: FirstCall | None = Field(
+        default=None, validation_alias=AliasChoices("first_call", "example")
+    )
     process: dict[str, Process] = {}
     seed: dict[str, Annotated[int, Field(ge=0)]] = {}
     egress: bool = False
+    stellar: bool = False

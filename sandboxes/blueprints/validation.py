@@ -7,11 +7,29 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sandboxes.blueprints import process_validation
+from sandboxes.blueprints.auth import AuthType
+from sandboxes.blueprints.blueprint import HTTP_SCHEMES
 from sandboxes.blueprints.compose.models import ComposeFile
-from sandboxes.blueprints.interpolation import BUILT_IN_VARIABLES, variable_names
+from sandboxes.blueprints.interpolation import (
+    BUILT_IN_VARIABLES,
+    STELLAR_VARIABLES,
+    variable_names,
+)
+from sandboxes.blueprints.sandbox_section import Endpoint
 
 Violation = tuple[str, str, str]
 """Key, message, remedy."""
+
+RESERVED_NAMES = BUILT_IN_VARIABLES | STELLAR_VARIABLES
+STELLAR_NAMES = frozenset({"STELLAR_SECRET", "stellar_secret"})
+"""Names of the secret and the credential that `stellar: true` adds."""
+AUTH_DETAILS = {
+    AuthType.NONE: (),
+    AuthType.BEARER: ("credential",),
+    AuthType.HEADER: ("name", "credential"),
+    AuthType.BASIC: ("username", "credential"),
+}
+"""The keys that each type of authentication needs; the others have no meaning for it."""
 
 PLACEHOLDER = re.compile(r"\{(?P<name>[^{}]*)\}")
 
@@ -53,14 +71,18 @@ def _check_limits(parsed: ComposeFile, memory_mb: int, cpus: float) -> Iterator[
 
 def _check_variables(parsed: ComposeFile) -> Iterator[Violation]:
     secrets = set(parsed.sandbox.secrets)
-    for name in sorted(secrets & BUILT_IN_VARIABLES):
-        yield (
-            f"x-sandbox.secrets.{name}",
-            "This name is reserved for the portal.",
-            "Choose another name.",
-        )
+    built_in, reserved = BUILT_IN_VARIABLES, RESERVED_NAMES
+    if parsed.sandbox.stellar:
+        built_in, reserved = built_in | STELLAR_VARIABLES, reserved | STELLAR_NAMES
+    for section, names in (("secrets", secrets), ("credentials", set(parsed.sandbox.credentials))):
+        for name in sorted(names & reserved):
+            yield (
+                f"x-sandbox.{section}.{name}",
+                "This name is reserved for the portal.",
+                "Choose another name.",
+            )
     for key, text in _interpolated_texts(parsed):
-        yield from _unknown_variables(key, text, secrets | BUILT_IN_VARIABLES)
+        yield from _unknown_variables(key, text, secrets | built_in)
     for name, credential in parsed.sandbox.credentials.items():
         yield from _unknown_variables(
             f"x-sandbox.credentials.{name}.value", credential.value, secrets
@@ -136,10 +158,7 @@ def _check_endpoints(parsed: ComposeFile) -> Iterator[Violation]:
         if any(variable_names(endpoint.url)):
             message = "Variables can't be used here: URLs are not secret."
             yield f"{key}.url", message, "Declare it as a credential in x-sandbox.credentials."
-        yield from _check_bearer(f"{key}.bearer", endpoint.bearer, parsed)
-        if endpoint.identity and not endpoint.bearer:
-            message = "The endpoint has no credential that its API could prove to know."
-            yield f"{key}.identity", message, "Name it with `bearer`, or remove `identity`."
+        yield from _check_auth(key, endpoint, parsed)
         service = parsed.services.get(endpoint.service)
         if service and endpoint.port not in service.ports:
             yield (
@@ -149,7 +168,27 @@ def _check_endpoints(parsed: ComposeFile) -> Iterator[Violation]:
             )
 
 
-def _check_bearer(key: str, name: str, parsed: ComposeFile) -> Iterator[Violation]:
+def _check_auth(key: str, endpoint: Endpoint, parsed: ComposeFile) -> Iterator[Violation]:
+    auth = endpoint.auth
+    if endpoint.bearer and "auth" in endpoint.model_fields_set:
+        message = "`bearer` is short for `auth`, which is there as well."
+        yield f"{key}.bearer", message, "Remove one of them."
+    yield from _check_credential(f"{key}.bearer", endpoint.bearer, parsed)
+    yield from _check_credential(f"{key}.auth.credential", auth.credential, parsed)
+    needed = AUTH_DETAILS[auth.type]
+    for name in ("name", "username", "credential"):
+        if name in needed and not getattr(auth, name):
+            message = f"Authentication of the type {auth.type} needs this key."
+            yield f"{key}.auth.{name}", message, f"Add `{name}`, or choose another type."
+        elif name not in needed and getattr(auth, name):
+            message = f"Authentication of the type {auth.type} doesn't have this key."
+            yield f"{key}.auth.{name}", message, "Remove it, or choose another type."
+    if endpoint.identity and not (endpoint.bearer or auth.credential):
+        message = "The endpoint has no credential that its API could prove to know."
+        yield f"{key}.identity", message, "Name it with `auth`, or remove `identity`."
+
+
+def _check_credential(key: str, name: str, parsed: ComposeFile) -> Iterator[Violation]:
     if name and name not in parsed.sandbox.credentials:
         known = ", ".join(parsed.sandbox.credentials) or "none"
         yield key, f"Unknown credential {name}.", f"Name one of the credentials: {known}."
@@ -185,7 +224,23 @@ def _check_endpoint(key: str, name: str, parsed: ComposeFile) -> Iterator[Violat
         yield key, f"Unknown endpoint {name}.", f"Name one of the endpoints: {known}."
 
 
+def _check_first_call(parsed: ComposeFile) -> Iterator[Violation]:
+    if not (call := parsed.sandbox.first_call):
+        return
+    endpoints = parsed.sandbox.endpoints
+    if call.endpoint:
+        yield from _check_endpoint("x-sandbox.first_call.endpoint", call.endpoint, parsed)
+    chosen = [endpoints.get(call.endpoint)] if call.endpoint else endpoints.values()
+    if not any(one is None or one.url.startswith(HTTP_SCHEMES) for one in chosen):
+        yield (
+            "x-sandbox.first_call.endpoint",
+            "A first call needs an endpoint with an http or https URL.",
+            "Name such an endpoint, or remove `first_call`.",
+        )
+
+
 def _check_references(parsed: ComposeFile) -> Iterator[Violation]:
+    yield from _check_first_call(parsed)
     for index, check in enumerate(parsed.sandbox.ready):
         yield from _check_endpoint(f"x-sandbox.ready.{index}.endpoint", check.endpoint, parsed)
     yield from _check_service("x-sandbox.reset.service", parsed.sandbox.reset.service, parsed)

@@ -98,10 +98,11 @@ def send(sandbox: Sandbox, request: ApiRequest) -> ApiResponse:
     base_url = api_base_url(sandbox)
     _validate(request)
     key = _key(sandbox)
+    headers = _headers(request) + _endpoint(sandbox).auth.headers(key)
     with concurrency_limit.slot(sandbox.owner_id):
         if key:
             _verify_identity(sandbox, base_url, key)
-        response = _exchange(sandbox, base_url, request, _headers(request, key))
+        response = _exchange(sandbox, base_url, request, headers)
     return ApiResponse(
         response.status,
         _visible_headers(response.headers),
@@ -188,17 +189,15 @@ def _endpoint(sandbox: Sandbox) -> Endpoint:
 def _key(sandbox: Sandbox) -> str:
     blueprint = blueprints.load(sandbox.blueprint)
     own = blueprint.fill_credentials(sandbox.secrets, sandbox.addresses)
-    return own.get(_endpoint(sandbox).bearer, "")
+    return own.get(_endpoint(sandbox).auth.credential, "")
 
 
-def _headers(request: ApiRequest, key: str = "") -> list[tuple[str, str]]:
+def _headers(request: ApiRequest) -> list[tuple[str, str]]:
     headers = [("Accept", "application/json"), ("Accept-Encoding", "identity")]
     if request.automatic:
         headers += [("User-Agent", "sandbox-portal"), (PORTAL_HEADER, "automatic")]
     else:
         headers.append(("User-Agent", "sandbox-portal-explorer"))
-    if key:
-        headers.append(("Authorization", f"Bearer {key}"))
     if request.body:
         headers.append(("Content-Type", "application/json"))
     return headers

@@ -35,17 +35,16 @@ class ExampleCall:
 def example_call() -> ExampleCall | None:
     """Return the example of the default blueprint, if it has one."""
     blueprint = blueprints.available().get(config.SANDBOX_DEFAULT_BLUEPRINT)
-    if blueprint is None or blueprint.example is None or not blueprint.openapi_endpoint:
+    if blueprint is None or (call := blueprint.first_call) is None:
         return None
-    endpoint = blueprint.endpoints[blueprint.openapi_endpoint]
-    url = blueprint.endpoint_urls({endpoint.address_key: ADDRESS})[blueprint.openapi_endpoint]
-    command = [f"curl {url.rstrip('/')}{blueprint.example.path}"]
-    if endpoint.bearer:
-        command = [
-            f"{command[0]} \\",
-            f"-H 'Authorization: Bearer {_key_placeholder(blueprint, endpoint.bearer)}'",
-        ]
-    return ExampleCall(command, list(_answer_lines(blueprint.example.answer)))
+    endpoint = blueprint.endpoints[call.endpoint]
+    url = blueprint.endpoint_urls({endpoint.address_key: ADDRESS})[call.endpoint]
+    command = [f"curl {url.rstrip('/')}{call.path}"]
+    if endpoint.auth.credential:
+        value = _key_placeholder(blueprint, endpoint.auth.credential)
+        (header,) = endpoint.auth.headers(value)
+        command = [f"{command[0]} \\", f"-H '{header[0]}: {header[1]}'"]
+    return ExampleCall(command, list(_answer_lines(call.answer)))
 
 
 def _key_placeholder(blueprint: Blueprint, credential: str) -> str:

@@ -58,7 +58,7 @@ def api_access(card: Card, credentials: Mapping[str, str]) -> Access:
     blueprint = available().get(card.sandbox.blueprint)
     if blueprint and blueprint.openapi_endpoint:
         name = blueprint.openapi_endpoint
-        key_name = blueprint.endpoints[name].bearer
+        key_name = blueprint.endpoints[name].auth.credential
     address = (card.endpoints.get(name) or "").rstrip("/")
     return Access(address, key_name, credentials.get(key_name, ""))
 
@@ -123,4 +123,4 @@ def env_file_text(card: Card, credentials: Mapping[str, str]) -> str:
 
 
 def _first_path(blueprint: Blueprint | None) -> str:
-    return blueprint.example.path if blueprint and blueprint.example else "/"
+    return blueprint.first_call.path if blueprint and blueprint.first_call else "/"

@@ -14,6 +14,8 @@ from django.conf import LazySettings
 
 from sandboxes import blueprints
 from sandboxes.blueprints import Blueprint, addresses
+from sandboxes.blueprints.auth import Auth, AuthType
+from sandboxes.blueprints.blueprint import FirstCall
 from sandboxes.blueprints.compose.models import Service
 from sandboxes.blueprints.loader import load_blueprint
 from sandboxes.blueprints.messages import FORBIDDEN_KEYS, UNSUPPORTED_KEYS
@@ -47,7 +49,9 @@ def test_the_shipped_blueprint_is_valid_and_within_the_limits_of_a_sandbox() -> 
     assert (billing.memory_mb, billing.cpus) == (512, 1.0)
     assert dict(billing.seed) == {"plans": 5, "subscribers": 10, "invoices": 20}
     assert set(billing.endpoints) == {"api", "database", "docs"}
-    assert (billing.openapi_endpoint, billing.endpoints["api"].bearer) == ("api", "api_key")
+    assert billing.openapi_endpoint == "api"
+    assert billing.endpoints["api"].auth == Auth(AuthType.BEARER, "api_key")
+    assert billing.stellar
     assert set(billing.credentials) == {"api_key", "database_url"}
     assert not billing.egress
     for build in billing.builds.values():
@@ -141,6 +145,73 @@ def test_endpoints_and_credentials_without_an_address_are_omitted(blueprint: Blu
     assert blueprint.fill_credentials({"TOKEN": "tk_1", "PASSWORD": "pw"}, {}) == {"token": "tk_1"}
 
 
+def endpoint_with(folder: Path, **keys: Any) -> blueprints.Blueprint:
+    """Return the small blueprint with these keys of its endpoint `web`."""
+    changed = tiny()
+    changed["x-sandbox"]["endpoints"]["web"] |= keys
+    loaded, problems = load_blueprint(write(folder, changed).parent, MEMORY_MB, CPUS)
+    assert problems == []
+    assert loaded
+    return loaded
+
+
+@pytest.mark.parametrize(
+    ("keys", "headers"),
+    [
+        ({}, []),
+        ({"auth": "none"}, []),
+        ({"bearer": "token"}, [("Authorization", "Bearer tk_1")]),
+        (
+            {"auth": {"type": "bearer", "credential": "token"}},
+            [("Authorization", "Bearer tk_1")],
+        ),
+        (
+            {"auth": {"type": "header", "name": "X-Api-Key", "credential": "token"}},
+            [("X-Api-Key", "tk_1")],
+        ),
+        (
+            {"auth": {"type": "basic", "username": "ada", "credential": "token"}},
+            [("Authorization", "Basic YWRhOnRrXzE=")],
+        ),
+    ],
+)
+def test_an_endpoint_says_which_header_authenticates(
+    tmp_path: Path, keys: dict[str, Any], headers: list[tuple[str, str]]
+) -> None:
+    auth = endpoint_with(tmp_path, **keys).endpoints["web"].auth
+    assert auth.headers("tk_1") == headers
+    assert auth.headers("") == []
+
+
+def test_bearer_and_auth_exclude_each_other(tmp_path: Path) -> None:
+    both = tiny()
+    both["x-sandbox"]["endpoints"]["web"] |= {"bearer": "token", "auth": "none"}
+    (problem,) = problems_of(tmp_path, both)
+    assert "as well" in problem.message
+
+
+@pytest.mark.parametrize("key", ["first_call", "example"])
+def test_the_first_call_goes_to_the_first_web_server_unless_it_names_another(
+    tmp_path: Path, key: str
+) -> None:
+    changed = tiny()
+    assert endpoint_with(tmp_path).first_call == FirstCall("web", "GET", "/")
+    call = {"method": "POST", "path": "/things", "body": {"n": 1}, "answer": [1]}
+    changed["x-sandbox"][key] = call
+    loaded, problems = load_blueprint(write(tmp_path, changed).parent, MEMORY_MB, CPUS)
+    assert loaded, problems
+    assert loaded.first_call == FirstCall("web", "POST", "/things", {"n": 1}, [1])
+
+
+def test_a_blueprint_chooses_whether_its_sandboxes_have_a_stellar_account(tmp_path: Path) -> None:
+    chosen = tiny()
+    chosen["x-sandbox"]["stellar"] = True
+    chosen["services"]["web"]["environment"]["ACCOUNT"] = "${SANDBOX_STELLAR_PUBLIC_KEY}"
+    assert problems_of(tmp_path, chosen) == []
+    chosen["x-sandbox"]["secrets"]["STELLAR_SECRET"] = {}
+    assert "reserved" in problems_of(tmp_path, chosen)[0].message
+
+
 # --- rejected values -----------------------------------------------------------------------------
 
 REJECTED = [
@@ -189,11 +260,25 @@ REJECTED = [
     ("x-sandbox.endpoints.web.service", "cache", "Unknown service cache"),
     ("x-sandbox.endpoints.web.openapi", "openapi.json", "match pattern"),
     ("x-sandbox.endpoints.web.bearer", "nothing", "Unknown credential nothing"),
+    ("x-sandbox.endpoints.web.auth", "bearer", "bearer needs this key"),
+    ("x-sandbox.endpoints.web.auth", {"type": "digest"}, "'none', 'bearer'"),
+    ("x-sandbox.endpoints.web.auth", {"type": "bearer", "credential": "key"}, "credential key"),
+    ("x-sandbox.endpoints.web.auth", {"type": "header", "credential": "token"}, "needs this key"),
+    ("x-sandbox.endpoints.web.auth", {"type": "basic", "credential": "token"}, "needs this key"),
+    ("x-sandbox.endpoints.web.auth", {"type": "none", "name": "X-Key"}, "doesn't have this key"),
+    ("x-sandbox.endpoints.web.auth", {"type": "header", "name": "X: Y"}, "match pattern"),
+    ("x-sandbox.endpoints.web.identity", "/identity", "no credential"),
     ("x-sandbox.endpoints.web.url", "http://{ip}", "Unknown placeholder {ip}"),
     ("x-sandbox.endpoints.web.url", "http://${TOKEN}@{host}", "not secret"),
     ("x-sandbox.credentials.token.value", "${NOTHING}", "Unknown variable NOTHING"),
     ("x-sandbox.credentials.token.value", "{host}", "names no endpoint"),
     ("x-sandbox.credentials.token.endpoint", "cache", "Unknown endpoint cache"),
+    ("x-sandbox.credentials", {"my token": {"value": "x"}}, "Invalid name"),
+    ("x-sandbox.first_call", {"path": "/", "endpoint": "cache"}, "Unknown endpoint cache"),
+    ("x-sandbox.first_call", {"path": "/", "endpoint": "store"}, "http or https URL"),
+    ("x-sandbox.first_call", {"path": "/", "method": "BREW"}, "'GET', 'POST'"),
+    ("x-sandbox.stellar", "perhaps", "valid boolean"),
+    ("services.web.environment.KEY", "${SANDBOX_STELLAR_PUBLIC_KEY}", "Unknown variable"),
     ("x-sandbox.ready", [], "must not be empty"),
     ("x-sandbox.ready", [{"endpoint": "cache", "path": "/"}], "Unknown endpoint cache"),
     ("x-sandbox.ready", [{"endpoint": "web", "path": "ready"}], "match pattern"),
