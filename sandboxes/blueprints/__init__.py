@@ -8,7 +8,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from sandboxes.blueprints.blueprint import Addresses, Blueprint, BuildSpec, addresses
+from sandboxes.blueprints.blueprint import Addresses, Blueprint, addresses
 from sandboxes.blueprints.loader import COMPOSE_FILE, Problem, load_blueprint
 
 __all__ = [
@@ -16,7 +16,6 @@ __all__ = [
     "Blueprint",
     "BlueprintChanged",
     "BlueprintNotFound",
-    "BuildSpec",
     "Problem",
     "addresses",
     "available",

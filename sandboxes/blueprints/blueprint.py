@@ -12,6 +12,7 @@ from typing import Any
 from sandboxes.blueprints.auth import Auth
 from sandboxes.blueprints.interpolation import SANDBOX_ID, interpolate
 from sandboxes.runtime import (
+    ImageRecipe,
     LineCount,
     ProcessSpec,
     ReadyCheck,
@@ -102,14 +103,6 @@ class FirstCall:
 
 
 @dataclass(frozen=True)
-class BuildSpec:
-    """The build context and Dockerfile of an image."""
-
-    context: Path
-    dockerfile: Path
-
-
-@dataclass(frozen=True)
 class Preparation:
     """The files and requirements of a service that runs as a process, instead of an image."""
 
@@ -137,7 +130,6 @@ class Blueprint:
     seed: Mapping[str, int]
     """Number of seeded objects of each kind in a new sandbox."""
     egress: bool
-    builds: Mapping[str, BuildSpec]
     preparations: Mapping[str, Preparation]
     """By image, for the services that can run as processes."""
     first_call: FirstCall | None = None
@@ -146,6 +138,8 @@ class Blueprint:
     """Whether each sandbox gets a Stellar account."""
     version: str = ""
     """Hash of the Compose file."""
+    recipes: Mapping[str, ImageRecipe] = field(default_factory=dict)
+    """By service, how its image is made."""
 
     def supports_runtime(self, runtime: str) -> bool:
         """Return whether the named runtime can launch this blueprint."""

@@ -16,7 +16,6 @@ from sandboxes.blueprints import sandbox_section
 from sandboxes.blueprints.auth import Auth, AuthType
 from sandboxes.blueprints.blueprint import (
     Blueprint,
-    BuildSpec,
     Credential,
     Endpoint,
     FirstCall,
@@ -24,11 +23,18 @@ from sandboxes.blueprints.blueprint import (
     Reset,
     Secret,
 )
-from sandboxes.blueprints.compose.models import ComposeFile, Service
+from sandboxes.blueprints.compose.models import Build, ComposeFile, Service
 from sandboxes.blueprints.messages import describe_error
 from sandboxes.blueprints.sandbox_section import Process, Requests, SandboxSection
 from sandboxes.blueprints.validation import Violation, validate
-from sandboxes.runtime import LineCount, ProcessSpec, ReadyCheck, ServiceSpec
+from sandboxes.runtime import (
+    ImageBuild,
+    ImageRecipe,
+    LineCount,
+    ProcessSpec,
+    ReadyCheck,
+    ServiceSpec,
+)
 
 COMPOSE_FILE = "compose.yaml"
 
@@ -116,9 +122,9 @@ def _blueprint(parsed: ComposeFile, folder: Path) -> Blueprint:
         seed=section.seed,
         egress=section.egress,
         stellar=section.stellar,
-        builds=dict(_builds(parsed, folder)),
         preparations=dict(_preparations(parsed, folder)),
         version=hashlib.sha256((folder / COMPOSE_FILE).read_bytes()).hexdigest(),
+        recipes={name: _recipe(service, folder) for name, service in parsed.services.items()},
     )
 
 
@@ -173,11 +179,19 @@ def _service(name: str, service: Service, process: Process | None) -> ServiceSpe
     )
 
 
-def _builds(parsed: ComposeFile, folder: Path) -> Iterator[tuple[str, BuildSpec]]:
-    for service in parsed.services.values():
-        if service.build:
-            context = (folder / service.build.context).resolve()
-            yield service.image, BuildSpec(context, context / service.build.dockerfile)
+def _recipe(service: Service, folder: Path) -> ImageRecipe:
+    build = _build(service.build, folder) if service.build else None
+    return ImageRecipe(service.image, build, service.user)
+
+
+def _build(build: Build, folder: Path) -> ImageBuild:
+    context, offline = (folder / build.context).resolve(), build.offline
+    return ImageBuild(
+        context,
+        context / build.dockerfile,
+        debian_arg=offline.debian,
+        wheels=context / offline.wheels if offline.wheels else None,
+    )
 
 
 def _preparations(parsed: ComposeFile, folder: Path) -> Iterator[tuple[str, Preparation]]:

@@ -11,7 +11,7 @@ from sandboxes.doctor.findings import Finding, Findings, Level, error, ok, warni
 from sandboxes.runtime import RuntimeFailure, get_runtime
 from sandboxes.runtime.docker.client import EngineClient
 from sandboxes.runtime.docker.engine_info import EngineInfo, outdated, read_engine_info
-from sandboxes.runtime.docker.images.build import ImageBuild
+from sandboxes.runtime.docker.images.build import NamedBuild
 
 OLDEST_API = (1, 41)
 DAEMON = "/etc/docker/daemon.json"
@@ -107,8 +107,8 @@ def images_up_to_date() -> Findings:
     yield from map(from_check, missing)
     if missing:
         return
-    builds = [one for each in blueprints.available().values() for one in each.builds.items()]
-    wanted = [ImageBuild(image, spec.context, spec.dockerfile) for image, spec in builds]
+    recipes = [one for each in blueprints.available().values() for one in each.recipes.values()]
+    wanted = [NamedBuild(one.image, one.build) for one in recipes if one.build]
     old = outdated(connection(), wanted) if settings.SANDBOX_RUNTIME == "docker" else []
     for image in old:
         yield warning(f"{image} is out of date.", "Run `manage.py build_images`.")

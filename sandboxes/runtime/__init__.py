@@ -31,6 +31,7 @@ from sandboxes.runtime.errors import (
     RuntimeFailure,
     ServiceNotFound,
 )
+from sandboxes.runtime.image_recipes import Bind, ImageBuild, ImageRecipe, image_name
 from sandboxes.runtime.line_count import LineCount
 from sandboxes.runtime.network_bytes import NetworkBytes
 from sandboxes.runtime.registry import RUNTIMES, get_runtime, is_isolated
@@ -38,11 +39,14 @@ from sandboxes.runtime.specs import ProcessSpec, ReadyCheck, SandboxSpec, Servic
 
 __all__ = [
     "RUNTIMES",
+    "Bind",
     "Capabilities",
     "CapacityExhausted",
     "EngineRefused",
     "EngineUnreachable",
+    "ImageBuild",
     "ImageMissing",
+    "ImageRecipe",
     "LineCount",
     "NetworkBytes",
     "NotReady",
@@ -62,5 +66,6 @@ __all__ = [
     "ServiceState",
     "Usage",
     "get_runtime",
+    "image_name",
     "is_isolated",
 ]

@@ -54,9 +54,9 @@ def test_the_shipped_blueprint_is_valid_and_within_the_limits_of_a_sandbox() -> 
     assert billing.stellar
     assert set(billing.credentials) == {"api_key", "database_url"}
     assert not billing.egress
-    for build in billing.builds.values():
-        assert build.dockerfile.is_file()
-    assert set(billing.builds) == set(billing.images)
+    for recipe in billing.recipes.values():
+        assert recipe.build and recipe.build.dockerfile.is_file()
+    assert {recipe.image for recipe in billing.recipes.values()} == set(billing.images)
 
 
 def test_loading_an_unknown_name_raises_blueprint_not_found() -> None:
@@ -81,8 +81,8 @@ def test_every_key_of_the_file_is_loaded(blueprint: Blueprint) -> None:
     assert (web.ports, web.tmpfs, web.shm_mb) == ((8080,), {"/tmp": 16}, 32)
     assert (web.read_only, web.user, web.ulimits, web.pids) == (True, "1000", {"nofile": 512}, 128)
     assert (store.entrypoint, store.pids) == (("/bin/store", "--fast"), 40)
-    build = blueprint.builds["example/web"]
-    assert build.context == blueprint.path
+    build = blueprint.recipes["web"].build
+    assert build and build.context == blueprint.path
     assert build.dockerfile == blueprint.path / "web" / "Dockerfile"
 
 

@@ -36,11 +36,23 @@ class ComposeModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class OfflineBuild(ComposeModel):
+    """What a build needs where the engine has no access to a registry or a package index.
+
+    `debian` is the build argument that receives the name of a Debian image, `wheels` a
+    requirements.txt with hashes, relative to the context.
+    """
+
+    debian: str = ""
+    wheels: str = ""
+
+
 class Build(ComposeModel):
     """Where the image of a service is built from."""
 
     context: str = "."
     dockerfile: str = "Dockerfile"
+    offline: OfflineBuild = Field(alias="x-sandbox", default=OfflineBuild())
 
 
 class Service(ComposeModel):

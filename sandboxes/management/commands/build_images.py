@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from sandboxes.blueprints import BlueprintNotFound, available, load
 from sandboxes.runtime import RuntimeFailure
 from sandboxes.runtime.docker.client import EngineClient
-from sandboxes.runtime.docker.images.build import BuildFailed, ImageBuild, ensure_images
+from sandboxes.runtime.docker.images.build import BuildFailed, NamedBuild, ensure_images
 
 BUILD_TIMEOUT_SECONDS = 600
 """How long a build may take without output."""
@@ -37,13 +37,14 @@ class Command(BaseCommand):
         except RuntimeFailure as error:
             raise CommandError(str(error)) from error
 
-    def _wanted(self, names: Collection[str]) -> list[ImageBuild]:
+    def _wanted(self, names: Collection[str]) -> list[NamedBuild]:
         try:
             blueprints = [load(name) for name in names] or available().values()
         except BlueprintNotFound as error:
             raise CommandError(str(error)) from error
-        builds = {image: spec for one in blueprints for image, spec in one.builds.items()}
-        return [ImageBuild(image, spec.context, spec.dockerfile) for image, spec in builds.items()]
+        recipes = [recipe for one in blueprints for recipe in one.recipes.values()]
+        builds = {recipe.image: recipe.build for recipe in recipes if recipe.build}
+        return [NamedBuild(image, build) for image, build in builds.items()]
 
     def _print(self, line: str) -> None:
         self.stdout.write(line)

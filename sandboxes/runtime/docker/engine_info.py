@@ -13,7 +13,7 @@ from docker import APIClient
 
 from sandboxes.runtime.docker.client import EngineClient
 from sandboxes.runtime.docker.images.base_image import OFFICIAL_IMAGE, OWN_IMAGE, inspect
-from sandboxes.runtime.docker.images.build import ImageBuild, recorded_inputs
+from sandboxes.runtime.docker.images.build import NamedBuild, recorded_inputs
 from sandboxes.runtime.docker.images.build_context import BuildContext
 from sandboxes.runtime.docker.networks import in_use
 
@@ -88,14 +88,13 @@ def engine_networks(engine: EngineClient) -> list[IPv4Network]:
         return list(in_use(client.networks()))
 
 
-def outdated(engine: EngineClient, wanted: Iterable[ImageBuild]) -> list[str]:
+def outdated(engine: EngineClient, wanted: Iterable[NamedBuild]) -> list[str]:
     """Return the images on the engine that would be built differently now."""
     with engine.calling("describe the images") as client:
         base = inspect(client, OFFICIAL_IMAGE) or inspect(client, OWN_IMAGE)
         return [one.image for one in wanted if base and _is_outdated(client, one, base["Id"])]
 
 
-def _is_outdated(client: APIClient, one: ImageBuild, base: str) -> bool:
+def _is_outdated(client: APIClient, one: NamedBuild, base: str) -> bool:
     held = recorded_inputs(client, one.image)
-    context = BuildContext(one.context, one.dockerfile)
-    return held is not None and held != context.fingerprint(one.image, base)
+    return held is not None and held != BuildContext.of(one.build).fingerprint(one.image, base)

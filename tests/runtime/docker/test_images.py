@@ -14,12 +14,12 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from sandboxes.blueprints import load
-from sandboxes.runtime import RuntimeFailure
+from sandboxes.runtime import ImageBuild, RuntimeFailure
 from sandboxes.runtime.docker.images.base_image import ensure_base, require_mmdebstrap
 from sandboxes.runtime.docker.images.build import (
     IMAGE,
     BuildFailed,
-    ImageBuild,
+    NamedBuild,
     ensure_image,
     ensure_images,
 )
@@ -48,11 +48,17 @@ class Project:
 
     @property
     def context(self) -> BuildContext:
-        return BuildContext(self.root, self.dockerfile)
+        return BuildContext(self.root, self.dockerfile, self.wheels)
 
     @property
-    def wanted(self) -> ImageBuild:
-        return ImageBuild(self.image, self.root, self.dockerfile)
+    def wheels(self) -> Path | None:
+        file = self.root / "images" / "requirements.txt"
+        return file if file.exists() else None
+
+    @property
+    def wanted(self) -> NamedBuild:
+        build = ImageBuild(self.root, self.dockerfile, debian_arg="BASE", wheels=self.wheels)
+        return NamedBuild(self.image, build)
 
     def write(self, name: str, text: str) -> Path:
         file = self.root / name
@@ -130,8 +136,9 @@ def test_unavailable_packages_are_reported(project: Project) -> None:
 
 @pytest.mark.parametrize(("architecture", "machine"), [("amd64", "x86_64"), ("arm64", "aarch64")])
 def test_wheels_match_the_engines_architecture(architecture: str, machine: str) -> None:
-    (spec,) = (spec for image, spec in load("billing").builds.items() if "api" in image)
-    context = BuildContext(spec.context, spec.dockerfile)
+    build = load("billing").recipes["api"].build
+    assert build
+    context = BuildContext.of(build)
     with context.archive(architecture) as archive, tarfile.open(fileobj=archive) as tar:
         names = tar.getnames()
     compiled = [name for name in names if name.startswith("site-packages/psycopg2/_psycopg")]
@@ -248,7 +255,7 @@ def test_the_command_reports_up_to_date_images(
     capsys.readouterr()
     call_command("build_images", "billing")
     assert sorted(capsys.readouterr().out.splitlines()) == [
-        f"{image}: up to date" for image in sorted(load("billing").builds)
+        f"{image}: up to date" for image in load("billing").images
     ]
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from docker import APIClient
 from docker.errors import APIError
 
-from sandboxes.runtime import RuntimeFailure
+from sandboxes.runtime import ImageBuild, RuntimeFailure
 from sandboxes.runtime.docker.images.base_image import Log, ensure_base, inspect
 from sandboxes.runtime.docker.images.build_context import BuildContext
 
@@ -28,12 +27,11 @@ LOG_TAIL_LINES = 12
 
 
 @dataclass(frozen=True)
-class ImageBuild:
-    """An image and its build inputs."""
+class NamedBuild:
+    """An image and how it is built."""
 
     image: str
-    context: Path
-    dockerfile: Path
+    build: ImageBuild
 
 
 class BuildFailed(RuntimeFailure):
@@ -45,7 +43,7 @@ class BuildFailed(RuntimeFailure):
 
 
 def ensure_images(
-    client: APIClient, wanted: Iterable[ImageBuild], log: Log, *, force: bool = False
+    client: APIClient, wanted: Iterable[NamedBuild], log: Log, *, force: bool = False
 ) -> None:
     """Build all images that are missing or outdated, in parallel.
 
@@ -62,17 +60,18 @@ def ensure_images(
 
 
 def ensure_image(
-    client: APIClient, wanted: ImageBuild, base: str, log: Log, *, force: bool = False
+    client: APIClient, wanted: NamedBuild, base: str, log: Log, *, force: bool = False
 ) -> bool:
     """Build a missing or outdated image; return whether it was one. Raises RuntimeFailure."""
-    context = BuildContext(wanted.context, wanted.dockerfile)
+    context = BuildContext.of(wanted.build)
     inputs = context.fingerprint(wanted.image, inspect(client, base)["Id"])
     if not force and recorded_inputs(client, wanted.image) == inputs:
         log(f"{wanted.image}: up to date")
         return False
     log(f"{wanted.image}: building on {base}")
     started = time.monotonic()
-    build(client, wanted.image, context, base, inputs, from_scratch=force)
+    bases = {wanted.build.debian_arg: base} if wanted.build.debian_arg else {}
+    build(client, wanted.image, context, bases, inputs, from_scratch=force)
     remove_old(client, wanted.image)
     log(f"{wanted.image}: built in {time.monotonic() - started:.0f} s")
     return True
@@ -88,7 +87,7 @@ def build(
     client: APIClient,
     image: str,
     context: BuildContext,
-    base: str,
+    bases: Mapping[str, str],
     inputs: str,
     *,
     from_scratch: bool,
@@ -101,7 +100,7 @@ def build(
             dockerfile=context.dockerfile_name,
             tag=image,
             labels={IMAGE: image, INPUTS: inputs},
-            buildargs={"BASE": base, **proxies()},
+            buildargs={**bases, **proxies()},
             nocache=from_scratch,
             rm=True,
             forcerm=True,

@@ -14,9 +14,8 @@ from typing import IO
 
 from docker.utils.build import exclude_paths
 
-from sandboxes.runtime import RuntimeFailure
+from sandboxes.runtime import ImageBuild, RuntimeFailure
 
-REQUIREMENTS = "requirements.txt"
 PACKAGES = "site-packages"
 PYTHON = "3.11"
 """The Python version of Debian bookworm, the base image."""
@@ -32,22 +31,21 @@ class BuildContext:
     """The files below `root` that a Dockerfile may copy.
 
     `<Dockerfile>.dockerignore` beside the Dockerfile, or else the root's `.dockerignore`, selects
-    them, as in BuildKit. If a requirements.txt is beside the Dockerfile, its wheels are included,
-    unpacked in `site-packages`. They are downloaded on the host, which has access to its package
-    index.
+    them, as in BuildKit. The wheels of `requirements` are included, unpacked in `site-packages`.
+    They are downloaded on the host, which has access to its package index.
     """
 
     root: Path
     dockerfile: Path
+    requirements: Path | None = None
+
+    @classmethod
+    def of(cls, build: ImageBuild) -> BuildContext:
+        return cls(build.context, build.dockerfile, build.wheels)
 
     @property
     def dockerfile_name(self) -> str:
         return self.dockerfile.relative_to(self.root).as_posix()
-
-    @property
-    def requirements(self) -> Path | None:
-        file = self.dockerfile.parent / REQUIREMENTS
-        return file if file.exists() else None
 
     def files(self) -> list[Path]:
         """Return all files to send to the engine, in a fixed order."""

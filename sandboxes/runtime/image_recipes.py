@@ -1,0 +1,60 @@
+"""Recipes of images: what has to be pulled or built, and changed, before a service can run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ImageBuild:
+    """A build as `docker build` does it, from local files only.
+
+    `dockerfile_inline` replaces the file. `debian_arg` is a build argument that receives the name
+    of a Debian image, which is bootstrapped if it can't be pulled. `wheels` is a requirements.txt
+    with hashes; its packages are unpacked in the build context as `site-packages`.
+    """
+
+    context: Path
+    dockerfile: Path
+    dockerfile_inline: str = ""
+    args: Mapping[str, str] = field(default_factory=dict)
+    target: str = ""
+    debian_arg: str = ""
+    wheels: Path | None = None
+
+
+@dataclass(frozen=True)
+class Bind:
+    """A file or folder of the blueprint that a service finds at a path of its own."""
+
+    source: Path
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class ImageRecipe:
+    """The image of one service.
+
+    It is pulled by its name, or built. `directories` must exist in it and be writable for the
+    service's user, `shared_directories` for the users of other services, too. `binds` are copied
+    into it, by their path in the container. Paths in the container are absolute.
+    """
+
+    image: str
+    build: ImageBuild | None = None
+    user: str = ""
+    """The service's user; empty for the image's own."""
+    root: bool = False
+    """Whether the service may run as root."""
+    directories: Sequence[str] = ()
+    shared_directories: Sequence[str] = ()
+    binds: Mapping[str, Bind] = field(default_factory=dict)
+    pull_always: bool = False
+    """Whether preparing looks for a newer image of that name in the registry."""
+
+
+def image_name(blueprint: str, service: str) -> str:
+    """Return the name of a service's prepared image."""
+    return f"sandboxportal/{blueprint}-{service}"
