@@ -37,6 +37,8 @@ from socket_proxy.settings import Settings
 MB = 1024 * 1024
 SANDBOX_ID = r"[a-z0-9][a-z0-9_-]{0,39}"
 SERVICE_NAME = r"[a-z0-9][a-z0-9_-]{0,30}"
+HOST_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+MAX_ALIASES = 21
 PORT = r"[1-9][0-9]{0,4}/tcp"
 USER_NAME = r"[a-z_][a-z0-9_-]{0,31}"
 USER = rf"(?:{USER_NAME}|[1-9][0-9]{{0,8}})(?::(?:{USER_NAME}|[0-9]{{1,9}}))?"
@@ -97,7 +99,7 @@ def container(settings: Settings) -> Validator:
     """Accept the configuration of a container with the confinement of every sandbox."""
     fields: dict[str, Validator] = {
         "Image": text(IMAGE_NAME, 300),
-        "Hostname": optional(text(SERVICE_NAME)),
+        "Hostname": optional(text(HOST_NAME)),
         "Env": optional(list_of(text(r"[A-Za-z_][A-Za-z0-9_.]*=.*"))),
         "User": optional(text(rf"|{USER}")),
         "WorkingDir": optional(text(r"(?:/.*)?", 1000)),
@@ -114,7 +116,7 @@ def container(settings: Settings) -> Validator:
                     "EndpointsConfig": optional(
                         mapping(
                             rf"{SANDBOX_ID}_default",
-                            record({"Aliases": optional(list_of(text(SERVICE_NAME), most=10))}),
+                            record({"Aliases": optional(aliases)}),
                             most=1,
                         )
                     )
@@ -335,6 +337,9 @@ def left_out(_value: Any) -> None:
     """Accept any value, and leave it out."""
 
 
+aliases = list_of(text(HOST_NAME), fewest=1, most=MAX_ALIASES)
+"""The names of a service in its sandbox's network; no other network has them."""
+
 COMMAND = record(
     {
         # The SDK repeats the container, which the path names.
@@ -355,7 +360,7 @@ DISCONNECT = record({"Container": text(r"[A-Za-z0-9][A-Za-z0-9_.-]*"), "Force": 
 CONNECT = record(
     {
         "Container": text(r"[A-Za-z0-9][A-Za-z0-9_.-]*"),
-        "EndpointConfig": record({"Aliases": list_of(text(), fewest=1, most=1)}),
+        "EndpointConfig": record({"Aliases": aliases}),
     }
 )
 

@@ -226,14 +226,17 @@ async def complete_container(call: Call) -> None:
 
 
 async def require_own_network(call: Call) -> None:
-    """Deny to connect a container to anything but its sandbox's network, under its own name."""
+    """Deny to connect a container to anything but its sandbox's network, under its own name.
+
+    Other names only change what the services of the sandbox reach under them.
+    """
     assert call.found
     container = await call.objects.find("container", call.body["Container"])
     labels = container.description["Config"]["Labels"]
     network = await call.objects.sandbox_network(labels.get(SANDBOX_LABEL, ""))
     require(call.found.id == network, "a container can only join the network of its sandbox")
     aliases = call.body["EndpointConfig"]["Aliases"]
-    require(aliases == [labels.get(SERVICE_LABEL)], "the alias must be the service's name")
+    require(aliases[0] == labels.get(SERVICE_LABEL), "the first alias must be the service's name")
     call.body["Container"] = container.id
 
 

@@ -28,11 +28,11 @@ from sandboxes.blueprints.messages import describe_error
 from sandboxes.blueprints.sandbox_section import Process, Requests, SandboxSection
 from sandboxes.blueprints.validation import Violation, validate
 from sandboxes.runtime import (
+    HttpCheck,
     ImageBuild,
     ImageRecipe,
     LineCount,
     ProcessSpec,
-    ReadyCheck,
     ServiceSpec,
 )
 
@@ -113,7 +113,7 @@ def _blueprint(parsed: ComposeFile, folder: Path) -> Blueprint:
             for name, item in section.credentials.items()
         },
         ready=tuple(
-            ReadyCheck(endpoints[item.endpoint].service, endpoints[item.endpoint].port, item.path)
+            HttpCheck(endpoints[item.endpoint].service, endpoints[item.endpoint].port, item.path)
             for item in section.ready
         ),
         reset=Reset(section.reset.service, section.reset.command, section.reset.process),
@@ -173,7 +173,7 @@ def _service(name: str, service: Service, process: Process | None) -> ServiceSpe
         tmpfs=service.tmpfs,
         read_only=service.read_only,
         stop_signal=service.stop_signal,
-        ulimits=service.ulimits,
+        ulimits={limit: (value, value) for limit, value in service.ulimits.items()},
         shm_mb=service.shm_size,
         process=ProcessSpec(process.command, process.environment) if process else None,
     )

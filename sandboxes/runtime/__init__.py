@@ -35,7 +35,14 @@ from sandboxes.runtime.image_recipes import Bind, ImageBuild, ImageRecipe, image
 from sandboxes.runtime.line_count import LineCount
 from sandboxes.runtime.network_bytes import NetworkBytes
 from sandboxes.runtime.registry import RUNTIMES, get_runtime, is_isolated
-from sandboxes.runtime.specs import ProcessSpec, ReadyCheck, SandboxSpec, ServiceSpec
+from sandboxes.runtime.specs import (
+    HttpCheck,
+    ProcessSpec,
+    ReadyCheck,
+    SandboxSpec,
+    ServiceSpec,
+    TcpCheck,
+)
 
 __all__ = [
     "RUNTIMES",
@@ -44,6 +51,7 @@ __all__ = [
     "CapacityExhausted",
     "EngineRefused",
     "EngineUnreachable",
+    "HttpCheck",
     "ImageBuild",
     "ImageMissing",
     "ImageRecipe",
@@ -64,6 +72,7 @@ __all__ = [
     "ServiceNotFound",
     "ServiceSpec",
     "ServiceState",
+    "TcpCheck",
     "Usage",
     "get_runtime",
     "image_name",

@@ -16,14 +16,16 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from sandboxes.runtime.contract import ProbeResult, SandboxFacts
-from sandboxes.runtime.readiness import MAX_STATUS_LINE_BYTES, STATUS_LINE, build_request
-from sandboxes.runtime.specs import ReadyCheck
+from sandboxes.runtime.readiness import (
+    ACCEPT_SECONDS,
+    MAX_STATUS_LINE_BYTES,
+    STATUS_LINE,
+    build_request,
+)
+from sandboxes.runtime.specs import HttpCheck, ReadyCheck
 
 MAX_PARALLEL = 256
 """Connections at a time; a process may have at least 1024 open files."""
-ACCEPT_SECONDS = 0.1
-"""How long an accepted connection must stay open. A proxy of the engine accepts connections on
-behalf of a service, and closes them at once if it can't reach the service."""
 SETTLE_SECONDS = 0.1
 """Time for the last packets of a closed connection."""
 
@@ -48,7 +50,8 @@ class Target:
 
 def targets(facts: SandboxFacts, checks: Sequence[ReadyCheck], host: str = "") -> Iterator[Target]:
     """Yield the published ports of a sandbox; `host` replaces the one that callers are shown."""
-    paths = {(check.service, check.port): check.path for check in checks}
+    http = [check for check in checks if isinstance(check, HttpCheck)]
+    paths = {(check.service, check.port): check.path for check in http}
     for name, service in facts.services.items():
         for port, published in service.ports.items():
             path = paths.get((name, port), "")

@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from time import monotonic
 
-from sandboxes.runtime import NotReady, ReadyCheck, ServiceFacts, ServiceState
+from sandboxes.runtime import HttpCheck, NotReady, ReadyCheck, ServiceFacts, ServiceState
 
 MAX_STATUS_LINE_BYTES = 1024
 STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})( [^\r\n]*)?\r?\n")
 WAITING_INTERVAL_SECONDS = 0.2
+ACCEPT_SECONDS = 0.1
+"""How long an accepted connection must stay open. A proxy of the engine accepts connections on
+behalf of a service, and closes them at once if it can't reach the service."""
 
 
 def require_running(name: str, service: ServiceFacts | None) -> None:
@@ -30,11 +34,8 @@ def require_running(name: str, service: ServiceFacts | None) -> None:
 
 def timeout_error(check: ReadyCheck, seconds: float) -> NotReady:
     """Return the error for a sandbox that didn't respond in time."""
-    return NotReady(
-        f"The service {check.service} did not answer GET {check.path} with 200 "
-        f"within {seconds:g} seconds.",
-        service=check.service,
-    )
+    message = f"The service {check.service} did not {check} within {seconds:g} seconds."
+    return NotReady(message, service=check.service)
 
 
 def responds(
@@ -60,6 +61,31 @@ def responds(
         return False
     found = STATUS_LINE.match(line)
     return found is not None and int(found[1]) == HTTPStatus.OK
+
+
+def succeeds(
+    check: ReadyCheck,
+    host: str,
+    port: int,
+    seconds: float,
+    while_waiting: Callable[[], None] = lambda: None,
+) -> bool:
+    """Return whether a check of a port, which is published here, succeeds within `seconds`."""
+    if isinstance(check, HttpCheck):
+        return responds(host, port, check.path, seconds, while_waiting)
+    return accepts_connections(host, port, seconds)
+
+
+def accepts_connections(host: str, port: int, seconds: float) -> bool:
+    """Return whether a connection is accepted within `seconds` and stays open."""
+    try:
+        with socket.create_connection((host, port), timeout=seconds) as connection:
+            connection.settimeout(ACCEPT_SECONDS)
+            with suppress(TimeoutError):
+                return bool(connection.recv(1))
+            return True
+    except OSError:
+        return False
 
 
 def build_request(host: str, port: int, path: str) -> bytes:

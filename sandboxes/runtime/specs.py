@@ -39,20 +39,45 @@ class ServiceSpec:
     """Mount point to size in MB."""
     read_only: bool = False
     stop_signal: str = ""
-    ulimits: Mapping[str, int] = field(default_factory=dict)
+    ulimits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Name of a limit to its soft and its hard value."""
     shm_mb: int = 0
     """Size of /dev/shm in MB; 0 for the runtime's default."""
+    hostname: str = ""
+    """The container's own host name; the service's name if empty. Others don't resolve it."""
+    aliases: Sequence[str] = ()
+    """Further names that resolve to the service in the sandbox's network, besides its own."""
+    stop_seconds: int = 5
+    """Time to stop before the service is killed, where its data is kept."""
     process: ProcessSpec | None = None
     """How to run the service without containers; None if it needs a container."""
 
 
 @dataclass(frozen=True)
-class ReadyCheck:
-    """The sandbox is ready when a GET request for `path` on this port returns 200."""
+class HttpCheck:
+    """A GET request for `path` on a published port must return 200."""
 
     service: str
     port: int
     path: str
+
+    def __str__(self) -> str:
+        return f"answer GET {self.path} with 200"
+
+
+@dataclass(frozen=True)
+class TcpCheck:
+    """A published port must accept connections."""
+
+    service: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"accept connections on port {self.port}"
+
+
+ReadyCheck = HttpCheck | TcpCheck
+"""What must succeed before a sandbox counts as ready. Its text completes “The service didn't …”."""
 
 
 @dataclass(frozen=True)

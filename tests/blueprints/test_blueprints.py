@@ -20,9 +20,9 @@ from sandboxes.blueprints.compose.models import Service
 from sandboxes.blueprints.loader import load_blueprint
 from sandboxes.blueprints.messages import FORBIDDEN_KEYS, UNSUPPORTED_KEYS
 from sandboxes.runtime import (
+    HttpCheck,
     LineCount,
     Published,
-    ReadyCheck,
     SandboxFacts,
     ServiceFacts,
     ServiceState,
@@ -74,12 +74,17 @@ def test_every_key_of_the_file_is_loaded(blueprint: Blueprint) -> None:
     assert blueprint.description == "Two services, and nothing else."
     assert blueprint.images == ["example/store", "example/web"]
     assert (blueprint.memory_mb, blueprint.cpus) == (384, 0.75)
-    assert blueprint.ready == (ReadyCheck("web", 8080, "/ready"),)
+    assert blueprint.ready == (HttpCheck("web", 8080, "/ready"),)
     assert blueprint.reset.service == "store"
     assert list(blueprint.reset.command) == ["reset", "--now"]
     assert blueprint.requests == LineCount("web", "GET|POST")
     assert (web.ports, web.tmpfs, web.shm_mb) == ((8080,), {"/tmp": 16}, 32)
-    assert (web.read_only, web.user, web.ulimits, web.pids) == (True, "1000", {"nofile": 512}, 128)
+    assert (web.read_only, web.user, web.ulimits, web.pids) == (
+        True,
+        "1000",
+        {"nofile": (512, 512)},
+        128,
+    )
     assert (store.entrypoint, store.pids) == (("/bin/store", "--fast"), 40)
     build = blueprint.recipes["web"].build
     assert build and build.context == blueprint.path

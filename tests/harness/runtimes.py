@@ -23,8 +23,8 @@ import docker
 import pytest
 
 from sandboxes.runtime import (
+    HttpCheck,
     ProcessSpec,
-    ReadyCheck,
     Runtime,
     SandboxFacts,
     SandboxSpec,
@@ -95,7 +95,7 @@ def new_spec(image: str, **changes: Any) -> SandboxSpec:
         read_only=True,
     )
     store = replace(web, name="store", command=WAIT, ports=[], read_only=False)
-    ready = [ReadyCheck("web", 8080, "/ok")]
+    ready = [HttpCheck("web", 8080, "/ok")]
     return replace(SandboxSpec(new_id(), "tiny", [web, store], ready, disk_mb=64), **changes)
 
 
@@ -233,7 +233,7 @@ class ProcessHarness:
         )
 
     def failing_spec(self, code: int, output: str) -> SandboxSpec:
-        never = [ReadyCheck("web", 8080, "/never")]
+        never = [HttpCheck("web", 8080, "/never")]
         die = ProcessSpec(["sh", "-c", f"echo {output}; exit {code}"])
         return with_service(self.spec(ready=never), "store", process=die)
 
@@ -320,7 +320,7 @@ class DockerHarness:
 
     def failing_spec(self, code: int, output: str) -> SandboxSpec:
         # The other service never becomes ready, so only the exit ends the wait.
-        never = [ReadyCheck("web", 8080, "/never")]
+        never = [HttpCheck("web", 8080, "/never")]
         die = ["sh", "-c", f"echo {output}; exit {code}"]
         return with_service(self.spec(ready=never), "store", command=die)
 

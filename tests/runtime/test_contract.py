@@ -20,6 +20,7 @@ from sandboxes.runtime import (
     SandboxSpec,
     ServiceNotFound,
     ServiceState,
+    TcpCheck,
 )
 from tests.harness.runtimes import (
     TIME_LIMIT,
@@ -50,6 +51,16 @@ def test_steps_are_reported_in_order(harness: RuntimeHarness) -> None:
     steps: list[str] = []
     harness.runtime.create(harness.spec(), steps.append, TIME_LIMIT)
     assert list(dict.fromkeys(steps)) == STEPS
+
+
+def test_a_sandbox_without_http_is_ready_when_its_ports_accept_connections(
+    harness: RuntimeHarness,
+) -> None:
+    spec = harness.spec(ready=[TcpCheck("web", 8080)])
+    facts = harness.runtime.create(spec, ignore_step, TIME_LIMIT)
+    assert facts.alive
+    harness.send_request(facts)
+    assert probe(harness, spec).problem == ""
 
 
 def test_create_is_idempotent(harness: RuntimeHarness) -> None:

@@ -60,7 +60,7 @@ class ContainerConfig:
         """
         config: dict[str, Any] = {
             "Image": service.image,
-            "Hostname": service.name,
+            "Hostname": service.hostname or service.name,
             "Env": [f"{name}={value}" for name, value in service.environment.items()],
             "User": service.user,
             "WorkingDir": service.working_dir,
@@ -70,7 +70,7 @@ class ContainerConfig:
             "Healthcheck": {"Test": ["NONE"]},
             "HostConfig": self._host_config(spec, service, storage, host_ports),
             "NetworkingConfig": {
-                "EndpointsConfig": {self.names.network(spec.id): {"Aliases": [service.name]}}
+                "EndpointsConfig": {self.names.network(spec.id): {"Aliases": names_of(service)}}
             },
         }
         given = {
@@ -108,6 +108,11 @@ class ContainerConfig:
         )
 
 
+def names_of(service: ServiceSpec) -> list[str]:
+    """Return the names that resolve to the service in the sandbox's network."""
+    return [service.name, *service.aliases]
+
+
 def confinement(service: ServiceSpec) -> dict[str, Any]:
     """Return the restrictions of a container, in addition to the default seccomp profile."""
     return UNPRIVILEGED | {
@@ -122,7 +127,8 @@ def confinement(service: ServiceSpec) -> dict[str, Any]:
 
 def limits(spec: SandboxSpec, service: ServiceSpec) -> dict[str, Any]:
     """Return the resource limits of a container, with the CPUs allowed during startup."""
-    ulimits = {"nofile": OPEN_FILES, "fsize": spec.disk_mb * MB, "core": 0} | dict(service.ulimits)
+    fixed = {"nofile": OPEN_FILES, "fsize": spec.disk_mb * MB, "core": 0}
+    ulimits = {name: (value, value) for name, value in fixed.items()} | dict(service.ulimits)
     return {
         "Memory": service.memory_mb * MB,
         "MemorySwap": service.memory_mb * MB,
@@ -131,7 +137,7 @@ def limits(spec: SandboxSpec, service: ServiceSpec) -> dict[str, Any]:
         "ShmSize": (service.shm_mb or DEFAULT_SHM_MB) * MB,
         "OomScoreAdj": OOM_SCORE,
         "Ulimits": [
-            {"Name": name, "Soft": value, "Hard": value} for name, value in ulimits.items()
+            {"Name": name, "Soft": soft, "Hard": hard} for name, (soft, hard) in ulimits.items()
         ],
     }
 

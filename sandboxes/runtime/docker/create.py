@@ -20,7 +20,11 @@ from sandboxes.runtime.docker.client import (
     wait_until_visible,
 )
 from sandboxes.runtime.docker.container_config import ContainerConfig, final_limits
-from sandboxes.runtime.docker.destroy import ignore_gone, remove_container
+from sandboxes.runtime.docker.destroy import (
+    ignore_gone,
+    remove_container,
+    stop_container,
+)
 from sandboxes.runtime.docker.disk_quota import DiskQuota
 from sandboxes.runtime.docker.names import SERVICE, Names, label
 from sandboxes.runtime.docker.networks import Networks
@@ -28,7 +32,6 @@ from sandboxes.runtime.docker.networks import Networks
 HOST_PORTS = range(16_384, 32_768)
 """Below the ports that the kernel and the engine choose for others."""
 MAX_PORT_ATTEMPTS = 10
-STOP_SECONDS = 5
 MIN_REDACTED_LENGTH = 6
 """Shorter values aren't secret; redacting them would only garble the engine's message."""
 
@@ -134,9 +137,9 @@ class Creator:
         return all(found[name] == value for name, value in final_limits(service).items())
 
     def _restart_with_final_limits(self, service: ServiceSpec, container_id: str) -> None:
+        stop_container(self.engine, container_id, service.stop_seconds)
+        self._apply_final_limits(service, container_id)
         with self.engine.calling(f"restart the service {service.name}") as client:
-            client.stop(container_id, timeout=STOP_SECONDS)
-            self._apply_final_limits(service, container_id)
             client.start(container_id)
 
     def _create_container(

@@ -99,6 +99,13 @@ def remove_container(engine: EngineClient, container_id: str) -> None:
         ignore_gone(partial(client.remove_container, container_id, force=True, v=True))
 
 
+def stop_container(engine: EngineClient, container_id: str, seconds: int) -> None:
+    """Stop a container, and kill it if it still runs after `seconds`."""
+    # The SDK adds the seconds to the time limit of the call.
+    with engine.calling("stop a container") as client:
+        ignore_gone(partial(client.stop, container_id, timeout=seconds))
+
+
 def ignore_gone(call: Callable[[], object]) -> None:
     """Make a call; treat an object that is gone or being removed as success."""
     try:

@@ -17,7 +17,7 @@ from sandboxes.runtime import (
     probing,
 )
 from sandboxes.runtime.docker.observe import Observer
-from sandboxes.runtime.readiness import require_running, responds, timeout_error
+from sandboxes.runtime.readiness import require_running, succeeds, timeout_error
 
 STEP = "ready"
 MIN_PAUSE_SECONDS = 0.005
@@ -71,10 +71,10 @@ class ReadinessProbe:
             pause = MIN_PAUSE_SECONDS
             while not (
                 published
-                and responds(
+                and succeeds(
+                    check,
                     self.probe_host,
                     published.port,
-                    check.path,
                     min(RESPONSE_TIMEOUT_SECONDS, timer.left),
                     while_waiting,
                 )

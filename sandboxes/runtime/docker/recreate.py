@@ -25,12 +25,12 @@ from sandboxes.runtime import (
 )
 from sandboxes.runtime.docker.client import EngineClient, run_parallel
 from sandboxes.runtime.docker.create import Creator, HostPorts
-from sandboxes.runtime.docker.destroy import ignore_gone, remove_container
+from sandboxes.runtime.docker.destroy import remove_container, stop_container
 from sandboxes.runtime.docker.names import SERVICE, Names, is_previous, label
 from sandboxes.runtime.docker.readiness import STEP, ReadinessProbe, Timer
 
 STOP_SECONDS = 5
-"""Time for a service to store its data; then it is killed."""
+"""Time to stop of a service that its blueprint no longer has."""
 RESTORE_TIMEOUT_SECONDS = 10.0
 
 Containers = Mapping[str, str]
@@ -90,7 +90,9 @@ class Recreator:
         report("network")
         new = self.creator.create_containers(spec, self._host_ports(previous))
         report("containers")
-        run_parallel([partial(self._stop, container_id) for container_id in previous.values()])
+        seconds = {service.name: service.stop_seconds for service in spec.services}
+        stops = [(one, seconds.get(name, STOP_SECONDS)) for name, one in previous.items()]
+        run_parallel([partial(stop_container, self.engine, *stop) for stop in stops])
         ids = self.creator.start(spec, new)
         report(STEP)
         self.readiness.until_ready(spec, report, timer)
@@ -127,10 +129,6 @@ class Recreator:
     def _start(self, container_id: str) -> None:
         with self.engine.calling("start a container") as client:
             client.start(container_id)
-
-    def _stop(self, container_id: str) -> None:
-        with self.engine.calling("stop a container") as client:
-            ignore_gone(partial(client.stop, container_id, timeout=STOP_SECONDS))
 
     def _remove(self, container_ids: Iterable[str]) -> None:
         run_parallel([partial(remove_container, self.engine, one) for one in container_ids])

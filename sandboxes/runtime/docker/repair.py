@@ -20,7 +20,8 @@ from sandboxes.runtime import (
     ServiceSpec,
 )
 from sandboxes.runtime.docker.client import EngineClient, error_message, is_gone, run_parallel
-from sandboxes.runtime.docker.destroy import Destroyer
+from sandboxes.runtime.docker.container_config import names_of
+from sandboxes.runtime.docker.destroy import Destroyer, stop_container
 from sandboxes.runtime.docker.names import SERVICE, Names, is_previous, label
 from sandboxes.runtime.docker.networks import Networks
 from sandboxes.runtime.docker.observe import Observer
@@ -33,8 +34,6 @@ PATIENCE_SECONDS = 10.0
 REFUSED_SECONDS = 1.0
 """The same for ports that refuse connections, which a busy service doesn't."""
 PAUSE_SECONDS = 0.2
-STOP_SECONDS = 5
-"""Seconds that a service has to stop before it is killed."""
 
 
 @dataclass
@@ -126,7 +125,7 @@ class Repairer:
         if not self._is_connected(container, service, network_id):
             if running and self._other_networks(container, network_id):
                 # Otherwise its own name would keep leading to its address in the other network.
-                self._stop(container_id)
+                stop_container(self.engine, container_id, service.stop_seconds)
                 running = False
             self._connect(container, service, network_id)
             attempt.connected.append(name)
@@ -135,19 +134,19 @@ class Repairer:
             attempt.started.append(name)
 
     def _is_connected(self, container: Container, service: ServiceSpec, network_id: str) -> bool:
-        """Return whether the service is in its network, under its name, and in no other."""
+        """Return whether the service is in its network, under its names, and in no other."""
         endpoints = list(container["NetworkSettings"]["Networks"].values())
         if len(endpoints) != 1 or endpoints[0]["NetworkID"] != network_id:
             return False
         has_address = bool(endpoints[0]["IPAddress"]) or not container["State"]["Running"]
-        return has_address and service.name in (endpoints[0].get("Aliases") or ())
+        return has_address and set(names_of(service)) <= set(endpoints[0].get("Aliases") or ())
 
     def _other_networks(self, container: Container, network_id: str) -> set[str]:
         endpoints = container["NetworkSettings"]["Networks"].values()
         return {endpoint["NetworkID"] for endpoint in endpoints} - {"", network_id}
 
     def _connect(self, container: Container, service: ServiceSpec, network_id: str) -> None:
-        """Connect the service to its network only, under its name."""
+        """Connect the service to its network only, under its names."""
         with self.engine.calling(f"connect the service {service.name} to its network") as client:
             others = self._other_networks(container, network_id)
             # A stopped container keeps the endpoint of a network that was removed, by its name.
@@ -157,7 +156,9 @@ class Repairer:
                 except APIError as error:
                     if not (is_gone(error) or "is not connected" in error_message(error)):
                         raise
-            client.connect_container_to_network(container["Id"], network_id, aliases=[service.name])
+            client.connect_container_to_network(
+                container["Id"], network_id, aliases=names_of(service)
+            )
 
     def _probe_until_settled(self, attempt: _Attempt, report: Report) -> ProbeResult:
         """Return the result of the last probe: a service that was just started needs a while."""
@@ -179,7 +180,8 @@ class Repairer:
     def _restart(self, attempt: _Attempt, report: Report, timer: Timer) -> None:
         """Stop all services, create their network again, and start them."""
         spec, ids = attempt.spec, [one["Id"] for one in attempt.containers.values()]
-        run_parallel([partial(self._stop, container_id) for container_id in ids])
+        stops = [(attempt.containers[one.name]["Id"], one.stop_seconds) for one in spec.services]
+        run_parallel([partial(stop_container, self.engine, *stop) for stop in stops])
         self.destroyer.disconnect_all(self.networks.find(spec.id))
         self.destroyer.remove_network(self.networks.find(spec.id))
         self.networks.ensure(spec)
@@ -189,10 +191,6 @@ class Repairer:
         run_parallel([partial(self._start, container_id) for container_id in ids])
         attempt.restarted = True
         self.readiness.until_ready(spec, report, timer)
-
-    def _stop(self, container_id: str) -> None:
-        with self.engine.calling("stop a service") as client:
-            client.stop(container_id, timeout=STOP_SECONDS)
 
     def _start(self, container_id: str) -> None:
         with self.engine.calling("start a service") as client:

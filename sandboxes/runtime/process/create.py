@@ -25,7 +25,7 @@ from sandboxes.runtime.process.observe import Observer
 from sandboxes.runtime.process.ports import PortAllocator, ReservedPorts
 from sandboxes.runtime.process.state_dir import Manifest, SandboxDir
 from sandboxes.runtime.process.supervisor.proxy import OWN_ADDRESS
-from sandboxes.runtime.readiness import require_running, responds, timeout_error
+from sandboxes.runtime.readiness import require_running, succeeds, timeout_error
 
 ROOT = Path(__file__).resolve().parents[3]
 SUPERVISOR = ("-m", "sandboxes.runtime.process.supervisor")
@@ -138,7 +138,7 @@ class Creator:
         while pending := [
             c
             for c in pending
-            if not responds(OWN_ADDRESS, own[c.service, c.port], c.path, RESPONSE_TIMEOUT_SECONDS)
+            if not succeeds(c, OWN_ADDRESS, own[c.service, c.port], RESPONSE_TIMEOUT_SECONDS)
         ]:
             facts = self._all_running(spec)
             if not timer.wait("ready"):

@@ -193,7 +193,7 @@ class PortAllocator:
             ports=ports[service.name],
             memory_mb=service.memory_mb,
             pids=service.pids,
-            open_files=service.ulimits.get("nofile", OPEN_FILES),
+            open_files=service.ulimits.get("nofile", (OPEN_FILES, OPEN_FILES))[1],
             stop_signal=service.stop_signal or "SIGTERM",
         )
 

@@ -36,6 +36,42 @@ def test_containers_have_the_configured_limits(docker_harness: DockerHarness) ->
     assert not host["Binds"]
 
 
+def test_a_service_has_its_names_and_both_values_of_its_limits(
+    docker_harness: DockerHarness,
+) -> None:
+    spec = docker_harness.spec()
+    spec = with_service(spec, "store", hostname="db.internal", ulimits={"nofile": (64, 128)})
+    spec = with_service(spec, "web", aliases=["shop", "shop.local"])
+    docker_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
+    execute = docker_harness.runtime.execute
+    shown = "cat /proc/sys/kernel/hostname; ulimit -Sn; ulimit -Hn"
+    assert execute(spec.id, "store", ["sh", "-c", shown], 5)[1].split() == [
+        *("db.internal", "64", "128")
+    ]
+    assert all(docker_harness.reaches(spec, name, 8080) for name in ("web", "shop", "shop.local"))
+    docker_harness.client.disconnect_container_from_network(
+        f"{spec.id}-web-1", f"{spec.id}_default"
+    )
+    docker_harness.runtime.repair(spec, ignore_step, TIME_LIMIT)
+    assert docker_harness.reaches(spec, "shop.local", 8080)
+
+
+def test_a_service_gets_its_own_time_to_stop(docker_harness: DockerHarness) -> None:
+    spec = docker_harness.spec()
+    save = "trap 'sleep 6; echo saved; exit' TERM; while :; do sleep 0.1; done"
+    spec = with_service(spec, "store", command=["sh", "-c", save], stop_seconds=12)
+    docker_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
+    previous = docker_harness.inspect(spec, "store")["Id"]
+    printed: list[str] = []
+
+    def read_log(step: str) -> None:
+        if step == "ready" and not printed:
+            printed.append(docker_harness.client.logs(previous).decode())
+
+    docker_harness.runtime.recreate(spec, read_log, TIME_LIMIT)
+    assert printed == ["saved\n"]
+
+
 def cpus_in_force(harness: DockerHarness, spec: SandboxSpec, service: str) -> float:
     """Return the CPUs that the kernel grants the service, with either version of cgroups."""
     v1, v2 = "/sys/fs/cgroup/cpu/cpu.cfs_%s_us", "/sys/fs/cgroup/cpu.max"

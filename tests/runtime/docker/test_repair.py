@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from sandboxes.core.reaper_policy import Action, Decision, Observation, decide
-from sandboxes.runtime import ReadyCheck, Repair, SandboxSpec, ServiceNotFound
+from sandboxes.runtime import HttpCheck, Repair, SandboxSpec, ServiceNotFound
 from tests.core.test_reaper_policy import NOW, row
 from tests.harness.runtimes import (
     TIME_LIMIT,
@@ -173,7 +173,7 @@ def test_ports_stay_the_same_after_a_restart_by_others(docker_harness: DockerHar
 
 def test_a_sandbox_that_is_not_ready_is_not_restarted(docker_harness: DockerHarness) -> None:
     spec, before = docker_harness.create()
-    spec = replace(spec, ready=[ReadyCheck("web", 8080, "/missing")])
+    spec = replace(spec, ready=[HttpCheck("web", 8080, "/missing")])
     found = find_fault(docker_harness, spec)
     assert found
     assert found.message == "The service web isn't ready: GET /missing returns 404."

@@ -12,15 +12,17 @@ import pytest
 
 from sandboxes.runtime import (
     EngineRefused,
+    HttpCheck,
     LineCount,
     NotReady,
-    ReadyCheck,
+    TcpCheck,
 )
 from sandboxes.runtime.docker import kernel_counters
 from sandboxes.runtime.docker.client import EngineClient
 from tests.harness.runtimes import (
     TIME_LIMIT,
     DockerHarness,
+    fetch_page,
     ignore_step,
     with_service,
 )
@@ -35,7 +37,7 @@ pytestmark = pytest.mark.engine
 def test_a_sandbox_that_never_responds_times_out(
     docker_harness: DockerHarness,
 ) -> None:
-    never = [ReadyCheck("web", 8080, "/never")]
+    never = [HttpCheck("web", 8080, "/never")]
     with pytest.raises(NotReady, match="GET /never") as caught:
         docker_harness.runtime.create(docker_harness.spec(ready=never), ignore_step, 2)
     assert caught.value.service == "web"
@@ -43,7 +45,7 @@ def test_a_sandbox_that_never_responds_times_out(
 
 def test_the_step_is_reported_again_while_waiting(docker_harness: DockerHarness) -> None:
     steps: list[str] = []
-    never = [ReadyCheck("web", 8080, "/never")]
+    never = [HttpCheck("web", 8080, "/never")]
     with pytest.raises(NotReady):
         docker_harness.runtime.create(docker_harness.spec(ready=never), steps.append, 4)
     assert steps.count("ready") >= 3
@@ -56,6 +58,12 @@ def test_a_service_that_listens_before_it_is_ready_gets_one_request(
     once = ["sh", "-c", f'nc -l -p 8080 -e sh -c "{answer}"; sleep 60']
     spec = with_service(docker_harness.spec(), "web", command=once)
     assert docker_harness.runtime.create(spec, ignore_step, TIME_LIMIT).alive
+
+
+def test_a_port_that_only_the_engine_has_opened_is_not_ready(docker_harness: DockerHarness) -> None:
+    late = ["sh", "-c", "sleep 1.5; exec httpd -f -p 8080 -h /www"]
+    spec = with_service(docker_harness.spec(ready=[TcpCheck("web", 8080)]), "web", command=late)
+    fetch_page(docker_harness.runtime.create(spec, ignore_step, TIME_LIMIT))
 
 
 def test_a_crash_is_detected_while_waiting_for_another_service(
@@ -84,7 +92,7 @@ def test_a_command_times_out(docker_harness: DockerHarness) -> None:
 def test_a_missing_command_is_reported_with_its_service(
     docker_harness: DockerHarness,
 ) -> None:
-    spec = docker_harness.spec(ready=[ReadyCheck("web", 8080, "/never")])
+    spec = docker_harness.spec(ready=[HttpCheck("web", 8080, "/never")])
     spec = with_service(spec, "store", command=["no-such-program"])
     with pytest.raises(NotReady) as caught:
         docker_harness.runtime.create(spec, ignore_step, TIME_LIMIT)

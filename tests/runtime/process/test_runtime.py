@@ -13,9 +13,9 @@ import pytest
 
 from sandboxes.runtime import (
     EngineRefused,
+    HttpCheck,
     NotReady,
     ProcessSpec,
-    ReadyCheck,
     SandboxSpec,
     ServiceState,
 )
@@ -259,7 +259,7 @@ def test_a_process_cannot_exceed_the_memory_limit_of_its_service(
     process_harness: ProcessHarness,
 ) -> None:
     greedy = ProcessSpec(["python", "-S", "-c", "x = bytearray(100 << 20)"])
-    never = [ReadyCheck("web", 8080, "/never")]
+    never = [HttpCheck("web", 8080, "/never")]
     spec = with_service(process_harness.spec(ready=never), "store", process=greedy)
     with pytest.raises(NotReady, match="store stopped with exit code 1"):
         process_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
