@@ -19,6 +19,8 @@ from tests.harness.networks import page_on
 from tests.harness.runtimes import DockerHarness, fetch_page
 from tests.isolation import containers
 
+FLAVOURS = ("iptables", "nftables")
+
 
 def test_printed_rules_use_the_subnets_of_sandboxes(settings, capsys) -> None:
     settings.SANDBOX_SUBNETS = IPv4Network("10.99.0.0/20")
@@ -92,9 +94,8 @@ def subnets(docker_harness: DockerHarness, settings) -> Iterator[IPv4Network]:
 
 @pytest.mark.engine
 @pytest.mark.root
-@pytest.mark.parametrize("flavour", ["iptables", "nftables"])
 def test_the_rules_block_the_host_and_nothing_else(
-    docker_harness: DockerHarness, subnets: IPv4Network, flavour: str
+    docker_harness: DockerHarness, subnets: IPv4Network
 ) -> None:
     spec, facts = docker_harness.create()
     own = docker_harness.inspect(spec, "web")["NetworkSettings"]["Networks"].popitem()[1]
@@ -102,40 +103,41 @@ def test_the_rules_block_the_host_and_nothing_else(
     with page_on("0.0.0.0") as port:
         assert docker_harness.reaches(spec, host, port)
         assert firewall.check_firewall().is_closed is False
-        for _ in range(2):
-            run(firewall.rules(flavour))
-        assert not docker_harness.reaches(spec, host, port)
-        assert firewall.check_firewall().is_closed is True
-        fetch_page(facts)
-        assert docker_harness.reaches(spec, "web", 8080)
-        run(firewall.rules(flavour, undo=True))
-        assert docker_harness.reaches(spec, host, port)
+        for flavour in FLAVOURS:
+            for _ in range(2):
+                run(firewall.rules(flavour))
+            assert not docker_harness.reaches(spec, host, port), flavour
+            assert firewall.check_firewall().is_closed is True, flavour
+            fetch_page(facts)
+            assert docker_harness.reaches(spec, "web", 8080), flavour
+            run(firewall.rules(flavour, undo=True))
+            assert docker_harness.reaches(spec, host, port), flavour
 
 
 @pytest.mark.engine
 @pytest.mark.root
 @pytest.mark.slow
-@pytest.mark.parametrize("flavour", ["iptables", "nftables"])
 def test_packets_between_services_take_no_space_in_the_connection_table(
-    docker_harness: DockerHarness, subnets: IPv4Network, flavour: str
+    docker_harness: DockerHarness, subnets: IPv4Network
 ) -> None:
     sandbox = containers.create_billing_sandbox(docker_harness)
     flood = ["python3", "-c", containers.FLOOD_DATAGRAMS, "db"]
 
-    run(firewall.rules(flavour))
-    assert docker_harness.runtime.execute(sandbox.spec.id, "api", flood, 60)[0] == 0
-    assert containers.tracked_connections(subnets) < 50
-    facts = docker_harness.runtime.observe()
-    checks = {sandbox.spec.id: sandbox.spec.ready}
-    probes = docker_harness.runtime.probe(facts.values(), checks, 5.0)
-    assert not probes[sandbox.spec.id].problem, "the API still reaches its database"
+    for flavour in FLAVOURS:
+        run(firewall.rules(flavour))
+        assert docker_harness.runtime.execute(sandbox.spec.id, "api", flood, 60)[0] == 0
+        assert containers.tracked_connections(subnets) < 50, flavour
+        facts = docker_harness.runtime.observe()
+        checks = {sandbox.spec.id: sandbox.spec.ready}
+        probes = docker_harness.runtime.probe(facts.values(), checks, 5.0)
+        assert not probes[sandbox.spec.id].problem, "the API still reaches its database"
+        run(firewall.rules(flavour, undo=True))
 
-    run(firewall.rules(flavour, undo=True))
     docker_harness.runtime.execute(sandbox.spec.id, "api", flood, 60)
     assert containers.tracked_connections(subnets) > 5000, "without the rules, they fill it"
 
 
-@pytest.mark.parametrize("flavour", ["iptables", "nftables"])
+@pytest.mark.parametrize("flavour", FLAVOURS)
 def test_with_egress_the_connections_of_a_sandbox_are_limited(monkeypatch, flavour: str) -> None:
     open_one = replace(blueprints.load("billing"), egress=True)
     monkeypatch.setattr(blueprints, "available", lambda: {"open": open_one})
@@ -144,11 +146,10 @@ def test_with_egress_the_connections_of_a_sandbox_are_limited(monkeypatch, flavo
 
 @pytest.mark.engine
 @pytest.mark.root
-@pytest.mark.parametrize("flavour", ["iptables", "nftables"])
-def test_the_rules_for_egress_are_valid(subnets: IPv4Network, monkeypatch, flavour: str) -> None:
+def test_the_rules_for_egress_are_valid(subnets: IPv4Network, monkeypatch) -> None:
     open_one = replace(blueprints.load("billing"), egress=True)
     monkeypatch.setattr(blueprints, "available", lambda: {"open": open_one})
-    for _ in range(2):
+    for flavour in FLAVOURS * 2:
         run(firewall.rules(flavour))
 
 

@@ -14,10 +14,11 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import docker
 import pytest
@@ -295,9 +296,10 @@ class DockerHarness:
         fetch_page(facts)
         time.sleep(0.2)  # Wait for the last packets of the connection.
 
-    def reaches(self, spec: SandboxSpec, host: str, port: int) -> bool:
-        """Return whether a service of the sandbox gets a response from this address."""
-        command = ["sh", "-c", f"echo -e 'GET /ok HTTP/1.0\\r\\n\\r' | nc -w 4 {host} {port}"]
+    def reaches(self, spec: SandboxSpec, host: str, port: int, *, seconds: int = 4) -> bool:
+        """Return whether a service of the sandbox gets a response from this address in time."""
+        send = f"echo -e 'GET /ok HTTP/1.0\\r\\n\\r' | nc -w {seconds} {host} {port}"
+        command = ["sh", "-c", send]
         return "ok" in self.runtime.execute(spec.id, "web", command, 15)[1]
 
     def fill_disk(self, spec: SandboxSpec, megabytes: int) -> None:
@@ -413,15 +415,15 @@ def tiny_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield name
 
 
-@pytest.fixture
-def docker_harness(tiny_image: str) -> Iterator[DockerHarness]:
-    harness = DockerHarness(tiny_image)
+@contextmanager
+def running_docker_harness(image: str) -> Iterator[DockerHarness]:
+    harness = DockerHarness(image)
     yield harness
     harness.clear()
 
 
-@pytest.fixture
-def process_harness() -> Iterator[ProcessHarness]:
+@contextmanager
+def running_process_harness() -> Iterator[ProcessHarness]:
     # Other users must be able to enter it: under root, sandboxes run as other users.
     with tempfile.TemporaryDirectory(prefix="portal-tests-processes-") as directory:
         Path(directory).chmod(0o755)
@@ -430,10 +432,80 @@ def process_harness() -> Iterator[ProcessHarness]:
         harness.clear()
 
 
-@pytest.fixture(params=["memory", "process", pytest.param("docker", marks=pytest.mark.engine)])
-def harness(request: pytest.FixtureRequest) -> RuntimeHarness:
-    """Return each of the three runtimes in turn."""
+@pytest.fixture
+def docker_harness(tiny_image: str) -> Iterator[DockerHarness]:
+    with running_docker_harness(tiny_image) as harness:
+        yield harness
+
+
+@pytest.fixture
+def process_harness() -> Iterator[ProcessHarness]:
+    with running_process_harness() as harness:
+        yield harness
+
+
+@contextmanager
+def _running_harness(request: pytest.FixtureRequest) -> Iterator[RuntimeHarness]:
+    """Provide the harness of the runtime that the parameter names."""
     if request.param == "memory":
-        return MemoryHarness()
-    harness: RuntimeHarness = request.getfixturevalue(f"{request.param}_harness")
-    return harness
+        yield MemoryHarness()
+    elif request.param == "process":
+        with running_process_harness() as processes:
+            yield processes
+    else:
+        with running_docker_harness(request.getfixturevalue("tiny_image")) as containers:
+            yield containers
+
+
+KINDS = [
+    "memory",
+    pytest.param("process", marks=pytest.mark.slow),
+    pytest.param("docker", marks=pytest.mark.engine),
+]
+
+
+@pytest.fixture(params=KINDS)
+def harness(request: pytest.FixtureRequest) -> Iterator[RuntimeHarness]:
+    """Return each of the three runtimes in turn."""
+    with _running_harness(request) as harness:
+        yield harness
+
+
+H = TypeVar("H", bound=RuntimeHarness)
+
+
+@dataclass
+class SharedSandbox(Generic[H]):
+    """A running sandbox, alone on its runtime, that the tests of a module share.
+
+    They may read it, send requests to it and add files, but leave its services running.
+    """
+
+    harness: H
+    spec: SandboxSpec
+    facts: SandboxFacts
+    """What `create` returned."""
+    steps: Sequence[str]
+    """What `create` reported."""
+
+    @property
+    def runtime(self) -> Runtime:
+        return self.harness.runtime
+
+
+def create_shared_sandbox(harness: H) -> SharedSandbox[H]:
+    spec, steps = harness.spec(), list[str]()
+    facts = harness.runtime.create(spec, steps.append, TIME_LIMIT)
+    return SharedSandbox(harness, spec, facts, steps)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def shared_sandbox(request: pytest.FixtureRequest) -> Iterator[SharedSandbox[RuntimeHarness]]:
+    with _running_harness(request) as harness:
+        yield create_shared_sandbox(harness)
+
+
+@pytest.fixture(scope="module")
+def docker_sandbox(tiny_image: str) -> Iterator[SharedSandbox[DockerHarness]]:
+    with running_docker_harness(tiny_image) as harness:
+        yield create_shared_sandbox(harness)

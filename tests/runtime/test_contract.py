@@ -25,6 +25,7 @@ from sandboxes.runtime import (
 from tests.harness.runtimes import (
     TIME_LIMIT,
     RuntimeHarness,
+    SharedSandbox,
     ignore_step,
     new_id,
     shorten_restoration,
@@ -37,20 +38,31 @@ class Killed(BaseException):
     """Simulates a worker's death: the call stops where it is."""
 
 
-def test_a_new_sandbox_is_alive_and_its_ports_are_published(harness: RuntimeHarness) -> None:
-    facts = harness.runtime.create(spec := harness.spec(), ignore_step, TIME_LIMIT)
+def create_and_die(harness: RuntimeHarness, spec: SandboxSpec, at: str) -> None:
+    """Create a sandbox, and die when this step is reported."""
+
+    def die(step: str) -> None:
+        if step == at:
+            raise Killed
+
+    with pytest.raises(Killed):
+        harness.runtime.create(spec, die, TIME_LIMIT)
+
+
+def test_a_new_sandbox_is_alive_and_its_ports_are_published(
+    shared_sandbox: SharedSandbox[RuntimeHarness],
+) -> None:
+    facts = shared_sandbox.facts
     assert facts.alive
-    assert facts.id == spec.id
+    assert facts.id == shared_sandbox.spec.id
     assert set(facts.services) == {"web", "store"}
     assert facts.services["web"].ports[8080].host == "127.0.0.1"
     assert facts.services["web"].ports[8080].port > 1024
     assert facts.services["store"].ports == {}
 
 
-def test_steps_are_reported_in_order(harness: RuntimeHarness) -> None:
-    steps: list[str] = []
-    harness.runtime.create(harness.spec(), steps.append, TIME_LIMIT)
-    assert list(dict.fromkeys(steps)) == STEPS
+def test_steps_are_reported_in_order(shared_sandbox: SharedSandbox[RuntimeHarness]) -> None:
+    assert list(dict.fromkeys(shared_sandbox.steps)) == STEPS
 
 
 def test_a_sandbox_without_http_is_ready_when_its_ports_accept_connections(
@@ -63,39 +75,28 @@ def test_a_sandbox_without_http_is_ready_when_its_ports_accept_connections(
     assert probe(harness, spec).problem == ""
 
 
-def test_create_is_idempotent(harness: RuntimeHarness) -> None:
-    spec = harness.spec()
-    first = harness.runtime.create(spec, ignore_step, TIME_LIMIT)
-    again = harness.runtime.create(spec, ignore_step, TIME_LIMIT)
-    assert again.services == first.services
-    assert again.created_at == first.created_at
-    assert list(harness.runtime.observe()) == [spec.id]
+def test_create_is_idempotent(shared_sandbox: SharedSandbox[RuntimeHarness]) -> None:
+    runtime, spec = shared_sandbox.runtime, shared_sandbox.spec
+    again = runtime.create(spec, ignore_step, TIME_LIMIT)
+    assert again.services == shared_sandbox.facts.services
+    assert again.created_at == shared_sandbox.facts.created_at
+    assert list(runtime.observe()) == [spec.id]
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_killed_creation_is_completed_by_the_next(harness: RuntimeHarness, step: str) -> None:
-    def die(now: str) -> None:
-        if now == step:
-            raise Killed
-
     spec = harness.spec()
-    with pytest.raises(Killed):
-        harness.runtime.create(spec, die, TIME_LIMIT)
+    create_and_die(harness, spec, step)
     assert harness.runtime.create(spec, ignore_step, TIME_LIMIT).alive
     assert list(harness.runtime.observe()) == [spec.id]
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_a_killed_creation_can_be_destroyed(harness: RuntimeHarness, step: str) -> None:
-    def die(now: str) -> None:
-        if now == step:
-            raise Killed
-
-    spec = harness.spec()
-    with pytest.raises(Killed):
-        harness.runtime.create(spec, die, TIME_LIMIT)
-    harness.runtime.destroy(spec.id)
-    assert harness.runtime.observe() == {}
+def test_a_creation_killed_at_any_step_can_be_destroyed(harness: RuntimeHarness) -> None:
+    for step in STEPS:
+        spec = harness.spec()
+        create_and_die(harness, spec, step)
+        harness.runtime.destroy(spec.id)
+        assert harness.runtime.observe() == {}, step
 
 
 def test_observe_returns_the_same_facts_as_create(harness: RuntimeHarness) -> None:
@@ -115,22 +116,15 @@ def test_observe_returns_the_same_facts_as_create(harness: RuntimeHarness) -> No
     assert harness.runtime.observe("sbx_unknown") == {}
 
 
-def test_destroy_removes_everything(harness: RuntimeHarness) -> None:
+def test_destroy_removes_everything_and_can_be_repeated(harness: RuntimeHarness) -> None:
     spec, other = harness.spec(), harness.spec()
     for one in (spec, other):
         harness.runtime.create(one, ignore_step, TIME_LIMIT)
-    harness.runtime.destroy(spec.id)
-    assert list(harness.runtime.observe()) == [other.id]
+    for sandbox_id in (spec.id, spec.id, new_id()):
+        harness.runtime.destroy(sandbox_id)
+        assert list(harness.runtime.observe()) == [other.id]
     with pytest.raises(ServiceNotFound):
         harness.runtime.logs(spec.id, "web", 10)
-
-
-def test_destroy_is_idempotent(harness: RuntimeHarness) -> None:
-    spec = harness.spec()
-    harness.runtime.create(spec, ignore_step, TIME_LIMIT)
-    harness.runtime.destroy(spec.id)
-    harness.runtime.destroy(spec.id)
-    harness.runtime.destroy(new_id())
 
 
 def test_parallel_destroys_of_one_sandbox_succeed(harness: RuntimeHarness) -> None:
@@ -141,19 +135,14 @@ def test_parallel_destroys_of_one_sandbox_succeed(harness: RuntimeHarness) -> No
     assert harness.runtime.observe() == {}
 
 
-def test_a_service_that_exits_during_startup_is_reported_with_its_exit_code(
+def test_a_service_that_exits_during_startup_is_reported_with_its_exit_code_and_log(
     harness: RuntimeHarness,
 ) -> None:
+    spec = harness.failing_spec(7, "no-disk")
     with pytest.raises(NotReady, match="store") as caught:
-        harness.runtime.create(harness.failing_spec(7, "no-disk"), ignore_step, TIME_LIMIT)
+        harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     assert caught.value.service == "store"
     assert caught.value.exit_code == 7
-
-
-def test_the_log_of_a_failed_launch_can_be_read(harness: RuntimeHarness) -> None:
-    spec = harness.failing_spec(7, "no-disk")
-    with pytest.raises(NotReady):
-        harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     assert harness.runtime.logs(spec.id, "store", 10).endswith("no-disk\n")
 
 
@@ -211,43 +200,44 @@ def test_an_unreachable_engine_is_not_mistaken_for_an_empty_one(harness: Runtime
         pytest.fail(f"{name} answered {answer}")
 
 
-def test_eight_parallel_launches_succeed(harness: RuntimeHarness) -> None:
-    specs = [harness.spec() for _ in range(8)]
-    with ThreadPoolExecutor(8) as pool:
+def test_parallel_launches_succeed(harness: RuntimeHarness) -> None:
+    specs = [harness.spec() for _ in range(4)]
+    with ThreadPoolExecutor(len(specs)) as pool:
         made = list(pool.map(lambda s: harness.runtime.create(s, ignore_step, TIME_LIMIT), specs))
     assert all(facts.alive for facts in made)
-    assert len({facts.services["web"].ports[8080].port for facts in made}) == 8
+    assert len({facts.services["web"].ports[8080].port for facts in made}) == len(specs)
     assert set(harness.runtime.observe()) == {spec.id for spec in specs}
 
 
-def test_a_command_returns_its_exit_code_and_output(harness: RuntimeHarness) -> None:
-    spec = harness.spec()
-    harness.runtime.create(spec, ignore_step, TIME_LIMIT)
+def test_a_command_returns_its_exit_code_and_output(
+    shared_sandbox: SharedSandbox[RuntimeHarness],
+) -> None:
     for code, output in ((0, "all is well"), (3, "it is not")):
-        command = harness.command_with_result(code, output)
-        assert harness.runtime.execute(spec.id, "web", command, 10) == (code, output)
+        command = shared_sandbox.harness.command_with_result(code, output)
+        done = shared_sandbox.runtime.execute(shared_sandbox.spec.id, "web", command, 10)
+        assert done == (code, output)
 
 
-def test_the_end_of_a_long_output_is_kept(harness: RuntimeHarness) -> None:
-    spec = harness.spec()
-    harness.runtime.create(spec, ignore_step, TIME_LIMIT)
-    command = harness.command_with_result(0, "x" * 100_000 + "the end")
-    code, output = harness.runtime.execute(spec.id, "web", command, 10)
+def test_the_end_of_a_long_output_is_kept(shared_sandbox: SharedSandbox[RuntimeHarness]) -> None:
+    command = shared_sandbox.harness.command_with_result(0, "x" * 100_000 + "the end")
+    code, output = shared_sandbox.runtime.execute(shared_sandbox.spec.id, "web", command, 10)
     assert code == 0
     assert len(output) == 64 * 1024
     assert output.endswith("the end")
 
 
-def test_an_unknown_service_is_named_in_the_error(harness: RuntimeHarness) -> None:
-    spec = harness.spec()
-    harness.runtime.create(spec, ignore_step, TIME_LIMIT)
+def test_an_unknown_service_is_named_in_the_error(
+    shared_sandbox: SharedSandbox[RuntimeHarness],
+) -> None:
     with pytest.raises(ServiceNotFound, match="cache"):
-        harness.runtime.execute(spec.id, "cache", ["id"], 5)
+        shared_sandbox.runtime.execute(shared_sandbox.spec.id, "cache", ["id"], 5)
     with pytest.raises(ServiceNotFound, match="web"):
-        harness.runtime.logs(new_id(), "web", 5)
+        shared_sandbox.runtime.logs(new_id(), "web", 5)
 
 
-def test_a_stopped_service_is_observed_with_its_exit_code(harness: RuntimeHarness) -> None:
+def test_a_stopped_service_is_observed_runs_no_command_and_is_restarted_by_create(
+    harness: RuntimeHarness,
+) -> None:
     spec = harness.spec()
     harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     harness.stop_service(spec, "store", 9)
@@ -258,6 +248,9 @@ def test_a_stopped_service_is_observed_with_its_exit_code(harness: RuntimeHarnes
     assert (store.state, store.exit_code) == (ServiceState.EXITED, 9)
     assert not store.out_of_memory
     assert not store.stopped_with_engine
+    with pytest.raises(EngineRefused, match="store"):
+        harness.runtime.execute(spec.id, "store", ["id"], 5)
+    assert harness.runtime.create(spec, ignore_step, TIME_LIMIT).alive
 
 
 def probe(harness: RuntimeHarness, spec: SandboxSpec) -> ProbeResult:
@@ -265,21 +258,20 @@ def probe(harness: RuntimeHarness, spec: SandboxSpec) -> ProbeResult:
     return harness.runtime.probe(observed, {spec.id: spec.ready}, 1.0)[spec.id]
 
 
-def test_a_probe_of_a_healthy_sandbox_finds_no_problem(harness: RuntimeHarness) -> None:
-    spec = harness.spec()
-    harness.runtime.create(spec, ignore_step, TIME_LIMIT)
-    assert probe(harness, spec).problem == ""
+def test_a_probe_of_a_healthy_sandbox_finds_no_problem(
+    shared_sandbox: SharedSandbox[RuntimeHarness],
+) -> None:
+    assert probe(shared_sandbox.harness, shared_sandbox.spec).problem == ""
 
 
-def test_the_traffic_of_probes_is_known(harness: RuntimeHarness) -> None:
-    spec = harness.spec()
-    facts = harness.runtime.create(spec, ignore_step, TIME_LIMIT)
-    counted = facts.traffic_bytes or 0
+def test_the_traffic_of_probes_is_known(shared_sandbox: SharedSandbox[RuntimeHarness]) -> None:
+    spec = shared_sandbox.spec
+    counted = shared_sandbox.runtime.observe()[spec.id].traffic_bytes or 0
     for _ in range(10):
-        after = probe(harness, spec).traffic_bytes
+        after = probe(shared_sandbox.harness, spec).traffic_bytes
         assert after is not None
         counted = max(counted, after)
-    assert (harness.runtime.observe()[spec.id].traffic_bytes or 0) - counted < 256
+    assert (shared_sandbox.runtime.observe()[spec.id].traffic_bytes or 0) - counted < 256
 
 
 def test_a_probe_finds_a_service_that_hangs_and_a_repair_restarts_it(
@@ -302,13 +294,13 @@ def test_a_probe_finds_a_service_that_hangs_and_a_repair_restarts_it(
     assert "written before" in harness.runtime.logs(spec.id, "store", 10)
 
 
-def test_the_repair_of_a_healthy_sandbox_changes_nothing(harness: RuntimeHarness) -> None:
-    spec = harness.spec()
-    facts = harness.runtime.create(spec, ignore_step, TIME_LIMIT)
-    done = harness.runtime.repair(spec, ignore_step, TIME_LIMIT)
+def test_the_repair_of_a_healthy_sandbox_changes_nothing(
+    shared_sandbox: SharedSandbox[RuntimeHarness],
+) -> None:
+    done = shared_sandbox.runtime.repair(shared_sandbox.spec, ignore_step, TIME_LIMIT)
     assert not done.actions
     assert done.problem == ""
-    assert done.facts.services == facts.services
+    assert done.facts.services == shared_sandbox.facts.services
 
 
 def test_a_repair_never_creates_a_service(harness: RuntimeHarness) -> None:
@@ -319,21 +311,6 @@ def test_a_repair_never_creates_a_service(harness: RuntimeHarness) -> None:
     harness.remove_service(spec, "store")
     with pytest.raises(ServiceNotFound, match="store"):
         harness.runtime.repair(spec, ignore_step, TIME_LIMIT)
-
-
-def test_commands_fail_in_a_stopped_service(harness: RuntimeHarness) -> None:
-    spec = harness.spec()
-    harness.runtime.create(spec, ignore_step, TIME_LIMIT)
-    harness.stop_service(spec, "store", 9)
-    with pytest.raises(EngineRefused, match="store"):
-        harness.runtime.execute(spec.id, "store", ["id"], 5)
-
-
-def test_create_restarts_stopped_services(harness: RuntimeHarness) -> None:
-    spec = harness.spec()
-    harness.runtime.create(spec, ignore_step, TIME_LIMIT)
-    harness.stop_service(spec, "store", 9)
-    assert harness.runtime.create(spec, ignore_step, TIME_LIMIT).alive
 
 
 def test_recreated_services_have_the_same_addresses_and_new_data(harness: RuntimeHarness) -> None:
@@ -370,7 +347,9 @@ def test_services_come_back_with_their_data_if_they_cannot_be_recreated(
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_killed_recreation_is_completed_by_the_next(harness: RuntimeHarness, step: str) -> None:
+def test_a_killed_recreation_runs_no_command_and_is_completed_by_the_next(
+    harness: RuntimeHarness, step: str
+) -> None:
     def die(now: str) -> None:
         if now == step:
             raise Killed
@@ -380,6 +359,9 @@ def test_a_killed_recreation_is_completed_by_the_next(harness: RuntimeHarness, s
     harness.fill_disk(spec, 20)
     with pytest.raises(Killed):
         harness.runtime.recreate(spec, die, TIME_LIMIT)
+    if step == "ready":
+        with pytest.raises(EngineRefused, match="being recreated"):
+            harness.runtime.execute(spec.id, "store", ["true"], 5)
     after = harness.runtime.recreate(spec, ignore_step, TIME_LIMIT)
     assert after.services == before.services
     (seen,) = harness.runtime.observe(sizes=True).values()
@@ -388,32 +370,18 @@ def test_a_killed_recreation_is_completed_by_the_next(harness: RuntimeHarness, s
     assert harness.runtime.observe() == {}
 
 
-def test_no_command_runs_in_services_whose_recreation_was_killed(harness: RuntimeHarness) -> None:
-    def die(now: str) -> None:
-        if now == "ready":
-            raise Killed
-
-    spec = harness.spec()
-    harness.runtime.create(spec, ignore_step, TIME_LIMIT)
-    with pytest.raises(Killed):
-        harness.runtime.recreate(spec, die, TIME_LIMIT)
-    with pytest.raises(EngineRefused, match="being recreated"):
-        harness.runtime.execute(spec.id, "store", ["true"], 5)
-    harness.runtime.destroy(spec.id)
-    assert harness.runtime.observe() == {}
-
-
-def test_requests_count_as_traffic_and_observing_does_not(harness: RuntimeHarness) -> None:
-    spec = harness.spec()
-    facts = harness.runtime.create(spec, ignore_step, TIME_LIMIT)
-    before = harness.runtime.observe()[spec.id].traffic_bytes
+def test_requests_count_as_traffic_and_observing_does_not(
+    shared_sandbox: SharedSandbox[RuntimeHarness],
+) -> None:
+    runtime, spec = shared_sandbox.runtime, shared_sandbox.spec
+    before = runtime.observe()[spec.id].traffic_bytes
     assert before is not None
-    harness.runtime.observe(sizes=True)
-    harness.runtime.usage([spec.id])
-    harness.runtime.logs(spec.id, "web", 10)
-    untouched = harness.runtime.observe()[spec.id].traffic_bytes
-    harness.send_request(facts)
-    used = harness.runtime.observe()[spec.id].traffic_bytes
+    runtime.observe(sizes=True)
+    runtime.usage([spec.id])
+    runtime.logs(spec.id, "web", 10)
+    untouched = runtime.observe()[spec.id].traffic_bytes
+    shared_sandbox.harness.send_request(shared_sandbox.facts)
+    used = runtime.observe()[spec.id].traffic_bytes
     assert untouched is not None
     assert used is not None
     assert untouched - before < 256 < used - untouched
@@ -441,32 +409,33 @@ def test_counting_log_lines_continues_from_the_last_position(
     assert count(two).lines == 4, "a service that was started again"
 
 
-def test_log_lines_of_missing_services_are_not_counted(harness: RuntimeHarness) -> None:
-    spec = harness.spec()
-    harness.runtime.create(spec, ignore_step, TIME_LIMIT)
-    asked = {new_id(): LineCount("store", "x"), spec.id: LineCount("nothing", "x")}
-    assert harness.runtime.count_lines(asked) == {}
-    assert harness.runtime.count_lines({}) == {}
+def test_log_lines_of_missing_services_are_not_counted(
+    shared_sandbox: SharedSandbox[RuntimeHarness],
+) -> None:
+    runtime = shared_sandbox.runtime
+    asked = {new_id(): LineCount("store", "x"), shared_sandbox.spec.id: LineCount("nothing", "x")}
+    assert runtime.count_lines(asked) == {}
+    assert runtime.count_lines({}) == {}
 
 
-def test_disk_usage_is_measured_on_request(harness: RuntimeHarness) -> None:
-    spec = harness.spec()
-    harness.runtime.create(spec, ignore_step, TIME_LIMIT)
-    harness.fill_disk(spec, 20)
-    assert harness.runtime.observe()[spec.id].disk_mb is None
-    measured = harness.runtime.observe(sizes=True)[spec.id].disk_mb
+def test_disk_usage_is_measured_on_request(shared_sandbox: SharedSandbox[RuntimeHarness]) -> None:
+    runtime, spec = shared_sandbox.runtime, shared_sandbox.spec
+    shared_sandbox.harness.fill_disk(spec, 20)
+    assert runtime.observe()[spec.id].disk_mb is None
+    measured = runtime.observe(sizes=True)[spec.id].disk_mb
     assert measured is not None
     assert 19 < measured < 25
 
 
-def test_usage_is_returned_for_running_sandboxes(harness: RuntimeHarness) -> None:
-    running, stopped = harness.spec(), harness.spec()
-    harness.runtime.create(running, ignore_step, TIME_LIMIT)
-    usage = harness.runtime.usage([running.id, stopped.id])
-    assert set(usage) == {running.id}
-    assert 0 < usage[running.id].memory_mb < 512
-    assert usage[running.id].cpu_seconds >= 0
-    assert harness.runtime.usage([]) == {}
+def test_usage_is_returned_for_running_sandboxes(
+    shared_sandbox: SharedSandbox[RuntimeHarness],
+) -> None:
+    runtime, running = shared_sandbox.runtime, shared_sandbox.spec.id
+    usage = runtime.usage([running, new_id()])
+    assert set(usage) == {running}
+    assert 0 < usage[running].memory_mb < 512
+    assert usage[running].cpu_seconds >= 0
+    assert runtime.usage([]) == {}
 
 
 def test_a_leftover_object_is_observed_and_can_be_destroyed(harness: RuntimeHarness) -> None:
@@ -480,8 +449,8 @@ def test_a_leftover_object_is_observed_and_can_be_destroyed(harness: RuntimeHarn
     assert harness.runtime.observe() == {}
 
 
-def test_capabilities_are_reported(harness: RuntimeHarness) -> None:
-    capabilities = harness.runtime.capabilities()
+def test_capabilities_are_reported(shared_sandbox: SharedSandbox[RuntimeHarness]) -> None:
+    capabilities = shared_sandbox.runtime.capabilities()
     assert capabilities.name
     assert capabilities.version
     assert capabilities.memory_mb > 512
@@ -489,8 +458,8 @@ def test_capabilities_are_reported(harness: RuntimeHarness) -> None:
     assert 0 <= capabilities.resources.disk_free_mb <= capabilities.resources.disk_total_mb
 
 
-def test_the_repr_of_a_spec_has_no_secrets(harness: RuntimeHarness) -> None:
-    assert "not-to-be-told" not in repr(harness.spec())
+def test_the_repr_of_a_spec_has_no_secrets(shared_sandbox: SharedSandbox[RuntimeHarness]) -> None:
+    assert "not-to-be-told" not in repr(shared_sandbox.spec)
 
 
 def test_the_first_mark_of_a_claim_stays_until_the_sandbox_is_destroyed(

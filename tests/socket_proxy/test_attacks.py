@@ -18,8 +18,8 @@ from docker.errors import APIError
 from sandboxes.runtime import SandboxSpec
 from sandboxes.runtime.docker.container_config import ContainerConfig
 from sandboxes.runtime.docker.names import Names
-from tests.harness.runtimes import SUBNETS, TIME_LIMIT, fetch_page, ignore_step, new_id
-from tests.socket_proxy.harness import ProxiedHarness, foreign_objects, running_proxy
+from tests.harness.runtimes import TIME_LIMIT, fetch_page, ignore_step, new_id
+from tests.socket_proxy.harness import ProxiedHarness, foreign_objects
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
@@ -66,16 +66,12 @@ class Attacker:
 
 
 @pytest.fixture(scope="module")
-def attacker(tiny_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacker]:
-    path = tmp_path_factory.mktemp("proxy") / "engine.sock"
-    harness = ProxiedHarness(tiny_image, path)
-    with (
-        foreign_objects(harness.client, tiny_image) as (foreign, foreign_network),
-        running_proxy(path, SANDBOX_INSTANCE=harness.instance, SANDBOX_SUBNETS=str(SUBNETS)),
-    ):
-        spec, _ = harness.create()
-        yield Attacker(harness, spec, f"{spec.id}-web-1", foreign, foreign_network)
-        harness.clear()
+def attacker(proxied: ProxiedHarness) -> Iterator[Attacker]:
+    proxied.clear()
+    with foreign_objects(proxied.client, proxied.image) as (foreign, foreign_network):
+        spec, _ = proxied.create()
+        yield Attacker(proxied, spec, f"{spec.id}-web-1", foreign, foreign_network)
+        proxied.clear()
 
 
 def test_a_sandbox_works_through_the_proxy(attacker: Attacker) -> None:
@@ -237,7 +233,7 @@ def test_a_name_that_changes_its_meaning_reaches_only_what_was_checked(
     client = attacker.harness.client
     foreign = client.inspect_container(attacker.foreign)["Id"]
     labels = {"sandboxportal.instance": attacker.harness.instance}
-    for _ in range(20):
+    for _ in range(5):
         # Only an operator can create such a container; the proxy doesn't allow the name.
         decoy = client.create_container(
             attacker.harness.image, ["sleep", "60"], name=foreign[:12], labels=labels

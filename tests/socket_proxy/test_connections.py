@@ -31,6 +31,11 @@ class Stage:
     log: Path
     behave: Behavior
     received: list[bytes]
+    logged_before: int = 0
+    """Length of what earlier tests have logged, in characters."""
+
+    def logged(self) -> str:
+        return self.log.read_text()[self.logged_before :]
 
     def send(self, content: bytes, timeout: float = 10) -> bytes:
         """Send bytes; return everything that comes back until the proxy closes."""
@@ -48,8 +53,8 @@ def answer_ok(connection: socket.socket) -> None:
     connection.sendall(OK)
 
 
-@pytest.fixture
-def stage() -> Iterator[Stage]:
+@pytest.fixture(scope="module")
+def shared_stage() -> Iterator[Stage]:
     with tempfile.TemporaryDirectory(prefix="proxy-") as folder:
         engine, path = Path(folder) / "engine.sock", Path(folder) / "proxy.sock"
         listener = socket.socket(socket.AF_UNIX)
@@ -77,7 +82,16 @@ def stage() -> Iterator[Stage]:
             yield stage
             listener.shutdown(socket.SHUT_RDWR)
             listener.close()
-            assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture
+def stage(shared_stage: Stage) -> Iterator[Stage]:
+    """Return the stage with an engine that answers, before any request."""
+    shared_stage.behave = answer_ok
+    shared_stage.received.clear()
+    shared_stage.logged_before = len(shared_stage.log.read_text())
+    yield shared_stage
+    assert "Traceback" not in shared_stage.logged()
 
 
 def test_the_engine_gets_a_request_of_the_proxys_own(stage: Stage) -> None:
@@ -209,7 +223,7 @@ def test_idle_connections_are_bounded_in_number_and_time(stage: Stage) -> None:
             client = socket.socket(socket.AF_UNIX)
             client.connect(str(stage.path))
             clients.append(client)
-        wait_for(lambda: "256 are open" in stage.log.read_text(), "some connections are refused")
+        wait_for(lambda: "256 are open" in stage.logged(), "some connections are refused")
         for client in clients[:200]:
             client.close()
         wait_for(lambda: b"200 OK" in stage.send(PING), "the proxy answers again")
@@ -227,7 +241,7 @@ def test_denied_requests_are_logged_in_one_line(stage: Stage) -> None:
     stage.send(f"GET {target} HTTP/1.1\r\n\r\n".encode())
     body = json.dumps({"a\nINFO faked": 1})
     assert ask(stage.path, "POST", "/networks/create", body.encode())[0] == 403
-    lines = stage.log.read_text().splitlines()
+    lines = stage.logged().splitlines()
     assert all(line.startswith("WARNING denied: ") for line in lines), lines
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.harness.runtimes import fetch_page
-from tests.runtime.docker.test_repair import (
+from tests.helpers.engine_faults import (
     FAULTS,
-    KEEP,
     READ,
+    RepairedSandbox,
     container,
     find_fault,
     repair,
@@ -21,10 +21,11 @@ PORTAL_FAULTS = ("paused", "disconnected", "without its network", "hanging")
 
 
 @pytest.mark.parametrize("fault", PORTAL_FAULTS)
-def test_a_fault_is_repaired_through_the_proxy(proxied: ProxiedHarness, fault: str) -> None:
-    spec, _ = proxied.create()
+def test_a_fault_is_repaired_through_the_proxy(
+    proxied: ProxiedHarness, sandbox: RepairedSandbox, fault: str
+) -> None:
+    spec = sandbox.healthy()
     assert find_fault(proxied, spec) is None
-    proxied.runtime.execute(spec.id, "store", KEEP, 5)
     FAULTS[fault][0](proxied, spec)
     assert find_fault(proxied, spec)
 
@@ -35,9 +36,10 @@ def test_a_fault_is_repaired_through_the_proxy(proxied: ProxiedHarness, fault: s
     assert proxied.runtime.execute(spec.id, "store", READ, 5) == (0, "kept\n")
 
 
-def test_stopped_containers_get_a_new_network_through_the_proxy(proxied: ProxiedHarness) -> None:
-    spec, _ = proxied.create()
-    proxied.runtime.execute(spec.id, "store", KEEP, 5)
+def test_stopped_containers_get_a_new_network_through_the_proxy(
+    proxied: ProxiedHarness, sandbox: RepairedSandbox
+) -> None:
+    spec = sandbox.healthy()
     for service in ("web", "store"):
         proxied.client.stop(container(spec, service), timeout=0)
     proxied.client.remove_network(f"{spec.id}_default")
@@ -47,9 +49,9 @@ def test_stopped_containers_get_a_new_network_through_the_proxy(proxied: Proxied
 
 
 def test_a_container_can_only_be_connected_to_the_network_of_its_sandbox(
-    proxied: ProxiedHarness,
+    proxied: ProxiedHarness, sandbox: RepairedSandbox
 ) -> None:
-    mine, _ = proxied.create()
+    mine = sandbox.healthy()
     other, _ = proxied.create()
     web, network = container(mine, "web"), f"{mine.id}_default"
     aliases = {"Aliases": ["web"]}

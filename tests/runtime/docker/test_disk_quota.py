@@ -81,7 +81,7 @@ def bridge() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def engine(btrfs: Path, bridge: str) -> Iterator[str]:
+def engine(btrfs: Path, bridge: str, tiny_image: str) -> Iterator[str]:
     """Run a second engine that doesn't share data, bridges or firewall rules with the first."""
     before = {one.name for one in INTERFACES.iterdir()}
     url = f"unix://{btrfs}/socket"
@@ -100,6 +100,7 @@ def engine(btrfs: Path, bridge: str) -> Iterator[str]:
         try:
             wait_for(lambda: process.poll() is not None or answers(url), "the engine answers")
             assert process.poll() is None, (btrfs / "log").read_text()
+            docker.APIClient(url).load_image(docker.APIClient().get_image(tiny_image))
             yield url
         finally:
             process.terminate()
@@ -117,7 +118,6 @@ def answers(url: str) -> bool:
 @pytest.fixture
 def harness(engine: str, tiny_image: str) -> Iterator[SeparateEngineHarness]:
     harness = SeparateEngineHarness(tiny_image, engine)
-    harness.client.load_image(docker.APIClient().get_image(tiny_image))
     yield harness
     harness.clear()
 

@@ -10,7 +10,7 @@ import pytest
 from sandboxes.runtime import (
     EngineRefused,
 )
-from tests.harness.runtimes import TIME_LIMIT, DockerHarness, ignore_step
+from tests.harness.runtimes import TIME_LIMIT, DockerHarness, SharedSandbox, ignore_step
 
 pytestmark = pytest.mark.engine
 
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.engine
 # Labels for operators.
 
 
-def test_docker_commands_show_the_sandboxes(docker_harness: DockerHarness) -> None:
-    spec, _ = docker_harness.create()
+def test_docker_commands_show_the_sandboxes(docker_sandbox: SharedSandbox[DockerHarness]) -> None:
+    spec = docker_sandbox.spec
     label = f"label=sandboxportal.sandbox={spec.id}"
     shown = subprocess.run(
         ["docker", "ps", "--filter", label, "--format", "{{.Names}}"],
@@ -30,10 +30,10 @@ def test_docker_commands_show_the_sandboxes(docker_harness: DockerHarness) -> No
     assert set(shown.stdout.split()) == {f"{spec.id}-web-1", f"{spec.id}-store-1"}
 
 
-def test_compose_finds_its_own_labels(docker_harness: DockerHarness) -> None:
+def test_compose_finds_its_own_labels(docker_sandbox: SharedSandbox[DockerHarness]) -> None:
     """Check the labels that `docker compose ls` and `docker compose -p … ps` filter by."""
-    spec, _ = docker_harness.create()
-    labels = docker_harness.inspect(spec, "web")["Config"]["Labels"]
+    harness, spec = docker_sandbox.harness, docker_sandbox.spec
+    labels = harness.inspect(spec, "web")["Config"]["Labels"]
     compose = {
         key.removeprefix("com.docker.compose."): value
         for key, value in labels.items()
@@ -70,13 +70,13 @@ def test_a_foreign_container_of_the_same_name_is_neither_used_nor_removed(
 
 
 def test_sandboxes_of_another_portal_are_neither_observed_nor_removed(
-    docker_harness: DockerHarness,
+    docker_sandbox: SharedSandbox[DockerHarness],
 ) -> None:
-    spec, _ = docker_harness.create()
-    other = DockerHarness(docker_harness.image)
+    harness, spec = docker_sandbox.harness, docker_sandbox.spec
+    other = DockerHarness(harness.image)
     assert other.runtime.observe() == {}
     other.runtime.destroy(spec.id)
-    assert docker_harness.runtime.observe()[spec.id].alive
+    assert harness.runtime.observe()[spec.id].alive
 
 
 def test_a_container_that_an_operator_connected_does_not_prevent_removal(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Network
 
 import pytest
 from docker.types import IPAMConfig, IPAMPool
 
-from sandboxes.runtime import (
-    EngineRefused,
-)
+from sandboxes.runtime import EngineRefused, SandboxSpec
 from sandboxes.runtime.docker import DockerRuntime
 from tests.harness.networks import host_address, own_address, page_on
 from tests.harness.runtimes import (
@@ -19,6 +18,7 @@ from tests.harness.runtimes import (
     DockerHarness,
     ignore_step,
     new_id,
+    running_docker_harness,
     with_service,
 )
 
@@ -33,35 +33,57 @@ def test_services_reach_one_another_by_name(docker_harness: DockerHarness) -> No
     assert not docker_harness.reaches(spec, "store", 9001)
 
 
-@pytest.mark.parametrize("bind_address", ["127.0.0.1", "0.0.0.0"])
-def test_sandboxes_cannot_reach_each_other(
-    docker_harness: DockerHarness, bind_address: str
-) -> None:
-    docker_harness.runtime = docker_harness.new_runtime(bind_address=bind_address)
-    mine, _ = docker_harness.create()
-    other, _ = docker_harness.create()
-    address = own_address(docker_harness, other, "web")
-    assert docker_harness.reaches(mine, "web", 8080)
-    assert not docker_harness.reaches(mine, address, 8080)
+Pair = tuple[DockerHarness, SandboxSpec, SandboxSpec]
 
 
-def test_sandboxes_cannot_reach_each_other_through_ports_on_loopback(
+def create_pair(harness: DockerHarness) -> Pair:
+    """Create two sandboxes at the same time."""
+    with ThreadPoolExecutor(2) as pool:
+        mine, other = pool.map(lambda _: harness.create()[0], range(2))
+    return harness, mine, other
+
+
+@pytest.fixture(scope="module")
+def pair(tiny_image: str) -> Iterator[Pair]:
+    with running_docker_harness(tiny_image) as harness:
+        yield create_pair(harness)
+
+
+def reaches_soon(harness: DockerHarness, spec: SandboxSpec, host: str, port: int) -> bool:
+    """Return whether an address responds; one on this machine does in milliseconds."""
+    return harness.reaches(spec, host, port, seconds=2)
+
+
+def assert_separate(harness: DockerHarness, mine: SandboxSpec, other: SandboxSpec) -> None:
+    assert harness.reaches(mine, "web", 8080)
+    assert not reaches_soon(harness, mine, own_address(harness, other, "web"), 8080)
+
+
+def test_sandboxes_cannot_reach_each_other(pair: Pair) -> None:
+    assert_separate(*pair)
+
+
+def test_sandboxes_with_ports_on_all_addresses_cannot_reach_each_other(
     docker_harness: DockerHarness,
 ) -> None:
-    mine, _ = docker_harness.create()
-    _, facts = docker_harness.create()
-    port = facts.services["web"].ports[8080].port
-    networks = docker_harness.inspect(mine, "web")["NetworkSettings"]["Networks"].values()
+    docker_harness.runtime = docker_harness.new_runtime(bind_address="0.0.0.0")
+    assert_separate(*create_pair(docker_harness))
+
+
+def test_sandboxes_cannot_reach_each_other_through_ports_on_loopback(pair: Pair) -> None:
+    harness, mine, other = pair
+    port = harness.runtime.observe()[other.id].services["web"].ports[8080].port
+    networks = harness.inspect(mine, "web")["NetworkSettings"]["Networks"].values()
     subnet = IPv4Network((f"{next(iter(networks))['IPAddress']}", 28), strict=False)
-    assert not docker_harness.reaches(mine, str(subnet[1]), port)
-    assert not docker_harness.reaches(mine, "127.0.0.1", port)
+    assert not reaches_soon(harness, mine, str(subnet[1]), port)
+    assert not reaches_soon(harness, mine, "127.0.0.1", port)
 
 
-def test_without_egress_no_other_network_is_reachable(docker_harness: DockerHarness) -> None:
-    spec, _ = docker_harness.create()
+def test_without_egress_no_other_network_is_reachable(pair: Pair) -> None:
+    harness, mine, _ = pair
     with page_on(address := host_address()) as port:
-        assert not docker_harness.reaches(spec, address, port)
-    assert not docker_harness.reaches(spec, "169.254.169.254", 80)
+        assert not reaches_soon(harness, mine, address, port)
+    assert not reaches_soon(harness, mine, "169.254.169.254", 80)
 
 
 def test_with_egress_other_networks_are_reachable(docker_harness: DockerHarness) -> None:
@@ -70,19 +92,17 @@ def test_with_egress_other_networks_are_reachable(docker_harness: DockerHarness)
         assert docker_harness.reaches(spec, address, port)
 
 
-def test_dns_queries_for_other_names_do_not_leave_the_container(
-    docker_harness: DockerHarness,
-) -> None:
-    spec, _ = docker_harness.create()
+def test_dns_queries_for_other_names_do_not_leave_the_container(pair: Pair) -> None:
+    harness, spec, _ = pair
 
     def turned_away() -> int:
         """Return the number of datagrams sent to closed ports of the container."""
-        text = docker_harness.runtime.execute(spec.id, "web", ["cat", "/proc/net/snmp"], 10)[1]
+        text = harness.runtime.execute(spec.id, "web", ["cat", "/proc/net/snmp"], 10)[1]
         names, numbers = (line.split() for line in text.splitlines() if line.startswith("Udp:"))
         return int(numbers[names.index("NoPorts")])
 
     before = turned_away()
-    assert not docker_harness.reaches(spec, "nowhere.example", 80)
+    assert not harness.reaches(spec, "nowhere.example", 80)
     assert turned_away() > before, "the question stays in the container"
 
 
@@ -99,13 +119,12 @@ def test_subnets_of_other_programs_count_as_taken(docker_harness: DockerHarness)
         docker_harness.client.remove_network(name)
 
 
-def test_subnets_are_small_distinct_and_within_the_range(docker_harness: DockerHarness) -> None:
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: docker_harness.create(), range(4)))
-    filters = {"label": f"sandboxportal.instance={docker_harness.instance}"}
-    networks = docker_harness.client.networks(filters=filters)
+def test_subnets_are_small_distinct_and_within_the_range(pair: Pair) -> None:
+    harness = pair[0]
+    filters = {"label": f"sandboxportal.instance={harness.instance}"}
+    networks = harness.client.networks(filters=filters)
     subnets = {IPv4Network(row["IPAM"]["Config"][0]["Subnet"]) for row in networks}
-    assert len(subnets) == 4
+    assert len(subnets) == len(networks) == 2
     assert all(one.prefixlen == 28 and one.subnet_of(SUBNETS) for one in subnets)
     assert not any(row["EnableIPv6"] or row["Attachable"] for row in networks)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import time
 import tracemalloc
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from django.utils import timezone
 
 from sandboxes.runtime import (
     EngineRefused,
@@ -22,13 +24,23 @@ from sandboxes.runtime.docker.client import EngineClient
 from tests.harness.runtimes import (
     TIME_LIMIT,
     DockerHarness,
+    SharedSandbox,
+    create_shared_sandbox,
     fetch_page,
     ignore_step,
+    running_docker_harness,
     with_service,
 )
 from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unused_sandbox(tiny_image: str) -> Iterator[SharedSandbox[DockerHarness]]:
+    """Create a sandbox before the first test, so that the one that waits for it waits less."""
+    with running_docker_harness(tiny_image) as harness:
+        yield create_shared_sandbox(harness)
 
 
 # Readiness, commands, errors.
@@ -80,12 +92,12 @@ def test_a_crash_is_detected_while_waiting_for_another_service(
     assert time.monotonic() - began < TIME_LIMIT / 3
 
 
-def test_a_command_times_out(docker_harness: DockerHarness) -> None:
-    spec, _ = docker_harness.create()
+def test_a_command_times_out(docker_sandbox: SharedSandbox[DockerHarness]) -> None:
+    harness, spec = docker_sandbox.harness, docker_sandbox.spec
     for command in (["sleep", "60"], ["sh", "-c", "while :; do echo x; done"]):
         began = time.monotonic()
         with pytest.raises(EngineRefused, match="within 1 second"):
-            docker_harness.runtime.execute(spec.id, "web", command, 1)
+            harness.runtime.execute(spec.id, "web", command, 1)
         assert time.monotonic() - began < TIME_LIMIT
 
 
@@ -121,17 +133,6 @@ def test_an_invalid_sandbox_id_is_rejected(docker_harness: DockerHarness) -> Non
 # Activity.
 
 
-def test_an_unused_sandbox_has_hardly_any_traffic(
-    docker_harness: DockerHarness,
-) -> None:
-    spec, facts = docker_harness.create()
-    time.sleep(15)  # The host announces itself on the new network for a few seconds.
-    moved = (docker_harness.runtime.observe()[spec.id].traffic_bytes or 0) - (
-        facts.traffic_bytes or 0
-    )
-    assert 0 <= moved < 256
-
-
 def test_traffic_among_services_is_not_activity(docker_harness: DockerHarness) -> None:
     serve = ["httpd", "-f", "-p", "9000", "-h", "/www"]
     spec = with_service(docker_harness.spec(), "store", command=serve)
@@ -141,6 +142,17 @@ def test_traffic_among_services_is_not_activity(docker_harness: DockerHarness) -
     moved = (docker_harness.runtime.observe()[spec.id].traffic_bytes or 0) - (
         facts.traffic_bytes or 0
     )
+    assert 0 <= moved < 256
+
+
+def test_an_unused_sandbox_has_hardly_any_traffic(
+    unused_sandbox: SharedSandbox[DockerHarness],
+) -> None:
+    # The host announces itself on the new network for a few seconds.
+    age = timezone.now() - unused_sandbox.facts.created_at
+    time.sleep(max(0.0, 15 - age.total_seconds()))
+    (seen,) = unused_sandbox.runtime.observe().values()
+    moved = (seen.traffic_bytes or 0) - (unused_sandbox.facts.traffic_bytes or 0)
     assert 0 <= moved < 256
 
 
@@ -156,26 +168,28 @@ def test_one_way_traffic_is_not_activity() -> None:
 
 
 def test_without_kernel_counters_the_engines_statistics_are_used(
-    docker_harness: DockerHarness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    docker_sandbox: SharedSandbox[DockerHarness],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.setattr(kernel_counters, "INTERFACES", tmp_path)
     monkeypatch.setattr(kernel_counters, "CGROUPS", tmp_path)
-    spec, facts = docker_harness.create()
-    before = docker_harness.runtime.observe()[spec.id].traffic_bytes
-    docker_harness.send_request(facts)
-    after = docker_harness.runtime.observe()[spec.id].traffic_bytes
+    harness, spec = docker_sandbox.harness, docker_sandbox.spec
+    before = harness.runtime.observe()[spec.id].traffic_bytes
+    harness.send_request(docker_sandbox.facts)
+    after = harness.runtime.observe()[spec.id].traffic_bytes
     assert before is not None
     assert after is not None
     assert after - before > 256
-    assert 0 < docker_harness.runtime.usage([spec.id])[spec.id].memory_mb < 96
+    assert 0 < harness.runtime.usage([spec.id])[spec.id].memory_mb < 96
 
 
 def test_kernel_counters_match_the_engines_statistics(
-    docker_harness: DockerHarness,
+    docker_sandbox: SharedSandbox[DockerHarness],
 ) -> None:
-    spec, _ = docker_harness.create()
-    container_id = docker_harness.inspect(spec, "web")["Id"]
-    stats = docker_harness.client.stats(container_id, stream=False)
+    harness, spec = docker_sandbox.harness, docker_sandbox.spec
+    container_id = harness.inspect(spec, "web")["Id"]
+    stats = harness.client.stats(container_id, stream=False)
     by_engine, by_kernel = (
         kernel_counters.stats_usage(stats),
         kernel_counters.cgroup_usage(container_id),
@@ -210,13 +224,13 @@ def test_writable_services_share_the_disk_where_a_limit_is_enforced(
 
 @pytest.mark.root
 def test_small_files_and_directories_are_measured_as_they_take_space(
-    docker_harness: DockerHarness,
+    docker_sandbox: SharedSandbox[DockerHarness],
 ) -> None:
-    spec, _ = docker_harness.create()
+    harness, spec = docker_sandbox.harness, docker_sandbox.spec
     nest = "i=0; while [ $i -lt 1500 ]; do mkdir d; echo >f; cd d; i=$((i+1)); done"
     command = ["sh", "-c", f"cd /home; {nest}"]
-    assert docker_harness.runtime.execute(spec.id, "store", command, TIME_LIMIT)[0] == 0
-    facts = docker_harness.runtime.observe(sizes=True)[spec.id]
+    assert harness.runtime.execute(spec.id, "store", command, TIME_LIMIT)[0] == 0
+    facts = harness.runtime.observe(sizes=True)[spec.id]
     assert facts.files is not None
     assert 3000 <= facts.files < 3100
     assert facts.disk_mb is not None and 11 < facts.disk_mb < 14
