@@ -151,6 +151,18 @@ def shared_database(threads_database: None) -> Iterator[None]:
     empty_database()
 
 
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Yield the URL of a migrated database for processes that the test starts."""
+    if on_servers():
+        with migrated_database() as url:
+            yield url
+    else:
+        file = tmp_path / "portal.sqlite3"
+        shutil.copy(request.getfixturevalue("_migrated_file"), file)
+        yield f"sqlite:///{file}"
+
+
 def run_in_threads(count: int, act: Callable[[int], T]) -> list[T]:
     """Return the results of `act(0)`, `act(1)`…, each in its own thread, all started at once."""
     barrier = Barrier(count)
