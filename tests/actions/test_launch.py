@@ -19,7 +19,7 @@ from tests.helpers.scenarios import (
     run_on_commit,
 )
 
-pytestmark = [pytest.mark.django_db, pytest.mark.store]
+pytestmark = pytest.mark.django_db
 
 
 def test_a_launch_leads_to_a_running_sandbox(alice, runtime):

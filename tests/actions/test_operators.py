@@ -29,7 +29,7 @@ from tests.helpers.scenarios import (
 )
 from tests.helpers.web import text
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 
 
 def test_suspending_a_user_revokes_tokens_and_ends_sandboxes(admin_client, client, alice, runtime):

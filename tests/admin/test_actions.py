@@ -22,7 +22,7 @@ from tests.helpers.scenarios import (
     run_on_commit,
 )
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 
 
 def test_destroy_asks_for_a_reason_first(admin_client, alice):

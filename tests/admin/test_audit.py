@@ -31,7 +31,7 @@ from sandboxes.webhooks import endpoints
 from tests.helpers.admin import page_of, run_action
 from tests.helpers.scenarios import launch, request
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 
 AUDIT = "/admin/sandboxes/auditentry/"
 PAGES = sorted(admin.site._registry.values(), key=lambda page: page.opts.label)

@@ -13,7 +13,7 @@ from sandboxes.models import AuditEntry, Pool, RuntimeSettings
 from sandboxes.models.runtime_settings import CACHE_SECONDS, RUNTIME_SETTINGS, config
 from tests.helpers.scenarios import request, sweep
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 
 
 def choose(admin_client, **values: object):

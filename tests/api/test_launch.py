@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.usefixtures("runtime"),
-    pytest.mark.store,
 ]
 
 

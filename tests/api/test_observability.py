@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sandboxes.runtime.memory import MemoryRuntime
     from tests.conftest import Clock
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.store]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture

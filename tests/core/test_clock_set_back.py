@@ -22,7 +22,7 @@ from sandboxes.worker import tasks as worker_tasks
 from tests.doctor.findings import FINE, levels
 from tests.helpers.scenarios import Killed, launch, reload, request, run_on_commit, sweep
 
-pytestmark = [pytest.mark.django_db, pytest.mark.store]
+pytestmark = pytest.mark.django_db
 
 BACK = {"hours": -30}
 

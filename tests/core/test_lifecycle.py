@@ -24,7 +24,7 @@ from tests.helpers.scenarios import (
     request,
 )
 
-pytestmark = [pytest.mark.django_db, pytest.mark.store]
+pytestmark = pytest.mark.django_db
 
 
 def pooled() -> Sandbox:

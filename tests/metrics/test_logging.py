@@ -18,7 +18,7 @@ from tests.helpers.admin import run_action
 from tests.helpers.api_client import ApiClient
 from tests.helpers.scenarios import launch, sweep
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 
 ROOT = Path(__file__).resolve().parents[2]
 

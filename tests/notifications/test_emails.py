@@ -26,7 +26,7 @@ from tests.helpers.scenarios import (
     sweep,
 )
 
-pytestmark = [pytest.mark.django_db, pytest.mark.store]
+pytestmark = pytest.mark.django_db
 
 
 def warned(sandbox: Sandbox) -> int:

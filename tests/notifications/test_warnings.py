@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sandboxes.runtime.memory import MemoryRuntime
     from tests.conftest import Clock
 
-pytestmark = [pytest.mark.django_db, pytest.mark.store]
+pytestmark = pytest.mark.django_db
 
 SWEEPS = 4
 """Sweeps per elapsed period, so that several see the same deadline."""

@@ -20,7 +20,7 @@ from tests.helpers.scenarios import (
     sweep,
 )
 
-pytestmark = [pytest.mark.django_db, pytest.mark.store]
+pytestmark = pytest.mark.django_db
 
 USED = "It was used before the portal was restored from a backup."
 

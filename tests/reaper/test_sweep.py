@@ -25,7 +25,7 @@ from tests.helpers.scenarios import (
     sweep,
 )
 
-pytestmark = [pytest.mark.django_db, pytest.mark.store]
+pytestmark = pytest.mark.django_db
 
 
 def test_an_expired_sandbox_is_gone_after_one_sweep(alice, runtime):

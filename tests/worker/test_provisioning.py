@@ -21,7 +21,7 @@ from tests.helpers.scenarios import (
     sweep,
 )
 
-pytestmark = [pytest.mark.django_db, pytest.mark.store]
+pytestmark = pytest.mark.django_db
 
 
 def test_a_task_delivered_twice_provisions_one_sandbox(alice, runtime):

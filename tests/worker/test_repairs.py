@@ -23,7 +23,7 @@ from tests.helpers.scenarios import (
     sweep,
 )
 
-pytestmark = [pytest.mark.django_db, pytest.mark.store]
+pytestmark = pytest.mark.django_db
 
 LEASE = leases.LEASE_DURATION.total_seconds()
 
