@@ -29,7 +29,7 @@ def read_credentials(sandbox: Sandbox, actor: User) -> dict[str, str]:
     with locked_running_sandbox(sandbox, CREDENTIALS_NOT_RUNNING) as row:
         journal.record(row, EventKind.CREDENTIALS_READ, "Credentials viewed.", actor=actor)
         secrets = row.secrets
-    own = blueprints.load(row.blueprint).fill_credentials(secrets, row.addresses)
+    own = blueprints.for_sandbox(row).fill_credentials(secrets, row.addresses)
     return own | {"stellar_secret": secrets["STELLAR_SECRET"]}
 
 
@@ -54,7 +54,7 @@ def preview_credentials(sandbox: Sandbox) -> dict[str, str]:
 
     Empty if they have been read, or if the blueprint, a secret or the key is missing.
     """
-    blueprint = blueprints.available().get(sandbox.blueprint)
+    blueprint = blueprints.find_for_sandbox(sandbox)
     if blueprint is None or not can_preview_credentials(sandbox):
         return {}
     try:

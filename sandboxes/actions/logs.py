@@ -22,7 +22,7 @@ concurrency_limit = ConcurrencyLimit.share_of_web_threads(1 / 6, per_user=3)
 
 def service_names(sandbox: Sandbox) -> list[str]:
     """Return the names of the services; empty if the blueprint is no longer installed."""
-    blueprint = blueprints.available().get(sandbox.blueprint)
+    blueprint = blueprints.find_for_sandbox(sandbox)
     return [service.name for service in blueprint.services] if blueprint else []
 
 

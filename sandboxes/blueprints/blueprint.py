@@ -137,9 +137,16 @@ class Blueprint:
     stellar: bool = False
     """Whether each sandbox gets a Stellar account."""
     version: str = ""
-    """Hash of the Compose file."""
+    """Digest of the version; of a blueprint that isn't prepared, the hash of its Compose file."""
+    image_ids: Mapping[str, str] = field(default_factory=dict)
+    """Id of each image by name, if the blueprint is a prepared version; otherwise empty."""
     recipes: Mapping[str, ImageRecipe] = field(default_factory=dict)
     """By service, how its image is made."""
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether this is a version that was prepared, which sandboxes can keep."""
+        return bool(self.image_ids)
 
     def supports_runtime(self, runtime: str) -> bool:
         """Return whether the named runtime can launch this blueprint."""
@@ -154,6 +161,11 @@ class Blueprint:
     def images(self) -> Sequence[str]:
         """Names of all images, sorted."""
         return sorted({service.image for service in self.services})
+
+    @property
+    def image_references(self) -> Sequence[str]:
+        """What the engine finds the images by: their ids if they are pinned, else their names."""
+        return [self.image_ids.get(name, name) for name in self.images]
 
     @property
     def published_ports(self) -> dict[str, Sequence[int]]:
@@ -183,11 +195,14 @@ class Blueprint:
         return SandboxSpec(
             id=sandbox_id,
             blueprint=self.name,
-            services=[interpolate_service(service, values) for service in self.services],
+            services=[self._pinned(interpolate_service(each, values)) for each in self.services],
             ready=self.ready,
             disk_mb=disk_mb,
             egress=self.egress,
         )
+
+    def _pinned(self, service: ServiceSpec) -> ServiceSpec:
+        return replace(service, image=self.image_ids.get(service.image, service.image))
 
     def endpoint_urls(self, addresses: Addresses) -> dict[str, str]:
         """Return the URLs of all endpoints that have an address."""

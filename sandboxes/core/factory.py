@@ -20,6 +20,7 @@ def new_sandbox(blueprint: blueprints.Blueprint, **chosen: Any) -> Sandbox:
     }
     return Sandbox(
         blueprint=blueprint.name,
+        blueprint_version_id=blueprint.version if blueprint.is_prepared else None,
         created_at=clock.now(),
         memory_mb=blueprint.memory_mb,
         cpus=blueprint.cpus,

@@ -82,7 +82,7 @@ def api_base_url(sandbox: Sandbox) -> str:
 
     Raises StateConflict if the sandbox isn't running or its blueprint describes no API.
     """
-    blueprint = blueprints.available().get(sandbox.blueprint)
+    blueprint = blueprints.find_for_sandbox(sandbox)
     if blueprint is None or not blueprint.openapi_endpoint:
         raise StateConflict("The blueprint of this sandbox doesn't describe an API to explore.")
     if sandbox.state != State.RUNNING:
@@ -182,12 +182,12 @@ def _validate(request: ApiRequest) -> None:
 
 
 def _endpoint(sandbox: Sandbox) -> Endpoint:
-    blueprint = blueprints.load(sandbox.blueprint)
+    blueprint = blueprints.for_sandbox(sandbox)
     return blueprint.endpoints[blueprint.openapi_endpoint]
 
 
 def _key(sandbox: Sandbox) -> str:
-    blueprint = blueprints.load(sandbox.blueprint)
+    blueprint = blueprints.for_sandbox(sandbox)
     own = blueprint.fill_credentials(sandbox.secrets, sandbox.addresses)
     return own.get(_endpoint(sandbox).auth.credential, "")
 

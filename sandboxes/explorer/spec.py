@@ -12,7 +12,7 @@ from sandboxes.models import Sandbox
 def fetch_openapi(sandbox: Sandbox) -> openapi.Description:
     """Fetch and parse the OpenAPI document. Raises StateConflict, Unavailable."""
     api_base_url(sandbox)
-    blueprint = blueprints.load(sandbox.blueprint)
+    blueprint = blueprints.for_sandbox(sandbox)
     path = blueprint.endpoints[blueprint.openapi_endpoint].openapi
     response = send(sandbox, ApiRequest("GET", path, automatic=True))
     if not response.succeeded:

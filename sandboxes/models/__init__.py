@@ -5,6 +5,7 @@ Only `sandboxes.core.lifecycle` writes `Sandbox.state`.
 
 from sandboxes.models.api_token import ApiToken, Scope
 from sandboxes.models.audit_entry import AuditEntry, AuditIsAppendOnly
+from sandboxes.models.blueprint_version import BlueprintVersion
 from sandboxes.models.enums import (
     COUNTED_STATES,
     FAILURE_REASONS,
@@ -53,6 +54,7 @@ __all__ = [
     "ApiToken",
     "AuditEntry",
     "AuditIsAppendOnly",
+    "BlueprintVersion",
     "DeadlineKind",
     "DeliveryStatus",
     "DisabledReason",

@@ -13,6 +13,7 @@ from django.db.models import F, Q
 
 from sandboxes.encryption.fields import EncryptedJSONField
 from sandboxes.lib import clock
+from sandboxes.models.blueprint_version import BlueprintVersion
 from sandboxes.models.claims import ClaimQuerySet
 from sandboxes.models.enums import (
     COUNTED_STATES,
@@ -103,6 +104,16 @@ class Sandbox(models.Model):
     )
     name = models.CharField(max_length=60, blank=True)
     blueprint = models.CharField(max_length=40)
+    blueprint_version = models.ForeignKey(
+        BlueprintVersion,
+        null=True,
+        on_delete=models.PROTECT,
+        to_field="digest",
+        related_name="sandboxes",
+        editable=False,
+        db_index=False,  # `sandbox_by_version` replaces it and a second index for LIKE.
+    )
+    """The version that it was launched from; None if no version had been prepared yet."""
     state = models.CharField(max_length=12, choices=State, default=State.PENDING, editable=False)
     slot = models.PositiveSmallIntegerField(null=True, editable=False)
     """Number of the owner's slot while active; unique, so that a bug can't exceed the limit."""
@@ -225,6 +236,7 @@ class Sandbox(models.Model):
             models.Index(fields=["-created_at", "-id"], name="sandbox_by_age"),
             models.Index(fields=["state", "-created_at", "-id"], name="sandbox_by_state"),
             models.Index(fields=["end_reason", "-created_at", "-id"], name="sandbox_by_end"),
+            models.Index(fields=["blueprint_version"], name="sandbox_by_version"),
             models.Index(fields=["expires_at"], name="sandbox_by_expiry"),
             models.Index(
                 fields=["ended_at"], name="sandbox_ended", condition=Q(ended_at__isnull=False)

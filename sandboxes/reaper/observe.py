@@ -84,7 +84,7 @@ def observe_row(
     observed: Mapping[str, SandboxFacts] | None,
     probes: Mapping[str, ProbeResult],
 ) -> Observation:
-    blueprint = blueprints.available().get(row.blueprint)
+    blueprint = blueprints.find_for_sandbox(row)
     return Observation(
         observed is not None,
         (observed or {}).get(row.public_id),
@@ -101,7 +101,7 @@ def probe(rows: Iterable[Sandbox], observed: Mapping[str, SandboxFacts]) -> dict
     now = clock.now()
     checks, facts = {}, []
     for row in rows:
-        found, blueprint = observed.get(row.public_id), blueprints.available().get(row.blueprint)
+        found, blueprint = observed.get(row.public_id), blueprints.find_for_sandbox(row)
         leased = leases.is_leased(row, now)
         if row.state not in (State.RUNNING, State.POOLED) or leased or not blueprint:
             continue

@@ -100,7 +100,7 @@ class Deadline:
 
 def endpoints(sandbox: Sandbox) -> dict[str, str | None]:
     """Return the URLs of the sandbox by endpoint name; None unless it runs."""
-    blueprint = blueprints.available().get(sandbox.blueprint)
+    blueprint = blueprints.find_for_sandbox(sandbox)
     if blueprint is None:
         return {}
     reachable = sandbox.addresses if sandbox.state == State.RUNNING else {}

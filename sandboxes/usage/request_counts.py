@@ -29,7 +29,7 @@ def latest_samples(rows: Iterable[Sandbox], among: QuerySet[UsageSample]) -> dic
 
 def initial_count(row: Sandbox) -> LineCount | None:
     """Return a request count of zero; None if the blueprint defines no request log."""
-    blueprint = blueprints.available().get(row.blueprint)
+    blueprint = blueprints.find_for_sandbox(row)
     return blueprint.requests if blueprint else None
 
 

@@ -75,7 +75,7 @@ class Card:
     @property
     def has_explorer(self) -> bool:
         """Whether the API has an OpenAPI document for the explorer."""
-        blueprint = blueprints.available().get(self.sandbox.blueprint)
+        blueprint = blueprints.find_for_sandbox(self.sandbox)
         return bool(blueprint and blueprint.openapi_endpoint)
 
     @cached_property

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sandboxes import actions
-from sandboxes.blueprints import Blueprint, available
+from sandboxes.blueprints import Blueprint, find_for_sandbox
 from sandboxes.views.sandbox_card import Card
 
 DEFAULT_API_ENDPOINT = "api"
@@ -55,7 +55,7 @@ class Access:
 def api_access(card: Card, credentials: Mapping[str, str]) -> Access:
     """Return the base URL and key of a running sandbox's API."""
     name, key_name = DEFAULT_API_ENDPOINT, "api_key"
-    blueprint = available().get(card.sandbox.blueprint)
+    blueprint = find_for_sandbox(card.sandbox)
     if blueprint and blueprint.openapi_endpoint:
         name = blueprint.openapi_endpoint
         key_name = blueprint.endpoints[name].auth.credential
@@ -66,7 +66,7 @@ def api_access(card: Card, credentials: Mapping[str, str]) -> Access:
 def snippets(card: Card, credentials: Mapping[str, str]) -> list[Snippet]:
     """Return the snippets for the sandbox's API and database."""
     found = []
-    blueprint, api = available().get(card.sandbox.blueprint), api_access(card, credentials)
+    blueprint, api = find_for_sandbox(card.sandbox), api_access(card, credentials)
     if api.address and api.key:
         found += _first_calls(f"{api.address}{_first_path(blueprint)}", api.key)
     if (database := credentials.get("database_url", "")).startswith("postgres"):

@@ -133,7 +133,7 @@ class UsageHistory:
         """Whether requests are counted; a worker counts them just after each sample."""
         if self.peak.get("requests") is not None:
             return True
-        blueprint = blueprints.available().get(self.sandbox.blueprint)
+        blueprint = blueprints.find_for_sandbox(self.sandbox)
         return bool(self.sandbox.is_active and blueprint and blueprint.requests)
 
     @cached_property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sandboxes.blueprints import BlueprintNotFound, load
+from sandboxes.blueprints import BlueprintNotFound, for_sandbox
 from sandboxes.core import leases
 from sandboxes.encryption.fields import DecryptionError
 from sandboxes.lib import clock
@@ -49,7 +49,7 @@ def log_tail_reader(sandbox: Sandbox) -> Callable[[], str]:
     Raises BlueprintNotFound, DecryptionError.
     """
     public_id, secrets = sandbox.public_id, sandbox.secrets
-    services = [service.name for service in load(sandbox.blueprint).services]
+    services = [service.name for service in for_sandbox(sandbox).services]
 
     def read() -> str:
         text = "\n\n".join(_read_tail(public_id, service) for service in services)

@@ -5,7 +5,7 @@ Each function is safe to repeat after the worker was killed at any point.
 
 from __future__ import annotations
 
-from sandboxes.blueprints import BlueprintChanged, BlueprintNotFound, addresses, load
+from sandboxes.blueprints import BlueprintChanged, BlueprintNotFound, addresses, for_sandbox
 from sandboxes.core import journal, launch_queue, leases, lifecycle
 from sandboxes.core.reaper_policy import PROVISION_DEADLINE
 from sandboxes.lib import clock
@@ -80,7 +80,7 @@ def specification(sandbox: Sandbox) -> SandboxSpec:
         "SANDBOX_LAUNCHED_AT": _provisioned_at(sandbox),
         "SANDBOX_STELLAR_PUBLIC_KEY": sandbox.stellar_public_key,
     }
-    blueprint = load(sandbox.blueprint)
+    blueprint = for_sandbox(sandbox)
     try:
         return blueprint.spec(sandbox.public_id, variables, sandbox.disk_mb)
     except KeyError as error:

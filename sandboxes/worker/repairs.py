@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from django.db.models import F
 
-from sandboxes.blueprints import BlueprintNotFound, addresses, load
+from sandboxes.blueprints import BlueprintNotFound, addresses, for_sandbox
 from sandboxes.core import journal, leases, lifecycle
 from sandboxes.core.reaper_policy import (
     NOT_READY_REMEDY,
@@ -94,7 +94,7 @@ def _end_used(sandbox: Sandbox) -> None:
 
 def _find_fault(sandbox: Sandbox) -> Decision | None:
     """Return the decision about a sandbox that is broken now, else None. Raise RuntimeFailure."""
-    runtime, blueprint = get_runtime(), load(sandbox.blueprint)
+    runtime, blueprint = get_runtime(), for_sandbox(sandbox)
     facts = runtime.observe(sandbox.public_id).get(sandbox.public_id)
     probe = None
     if facts and facts.alive and facts.connected:

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from django.conf import settings
 
-from sandboxes.blueprints import BlueprintNotFound, addresses, load
+from sandboxes.blueprints import BlueprintNotFound, addresses, for_sandbox
 from sandboxes.core import journal, leases
 from sandboxes.encryption.fields import DecryptionError
 from sandboxes.lib import clock, redaction
@@ -60,7 +60,7 @@ def _run_reset_command(sandbox: Sandbox) -> bool:
 
     Raise EngineUnreachable, BlueprintNotFound, LeaseLost.
     """
-    reset_spec = load(sandbox.blueprint).reset
+    reset_spec = for_sandbox(sandbox).reset
     command = reset_spec.command_for(settings.SANDBOX_RUNTIME)
     try:
         code, output = get_runtime().execute(

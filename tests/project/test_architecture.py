@@ -17,8 +17,9 @@ INSIDE_SANDBOXES = PORTAL / "blueprints" / "billing"
 LAYERS = [
     {"lib"},
     {"queue", "runtime"},
-    {"blueprints", "encryption", "stellar"},
+    {"encryption", "stellar"},
     {"models"},
+    {"blueprints"},
     {"accounts", "core", "explorer"},
     {"metrics", "notifications", "usage"},
     {"operators", "representations", "worker"},

@@ -1,0 +1,82 @@
+"""The folders with the blueprints' files, one for each blueprint, with a `compose.yaml` in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+
+import structlog
+from django.conf import settings
+
+from sandboxes.blueprints.blueprint import Blueprint
+from sandboxes.blueprints.loader import COMPOSE_FILE, Problem, load_blueprint
+
+log = structlog.get_logger(__name__)
+
+PROBLEMS_REUSED_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Folders:
+    """The valid blueprints by name, and the problems of the others."""
+
+    valid: Mapping[str, Blueprint]
+    problems: tuple[Problem, ...]
+
+
+def read() -> Folders:
+    """Read all blueprints from their files, as they are now."""
+    return _read(*_settings())
+
+
+def valid() -> Mapping[str, Blueprint]:
+    """Return the valid blueprints by name, as they were when this process first asked."""
+    return _first_read(*_settings()).valid
+
+
+def problems() -> list[Problem]:
+    """Return the problems of all invalid blueprints, as of at most a few seconds ago."""
+    period = int(time.monotonic() / PROBLEMS_REUSED_SECONDS)
+    return list(_recently_read(period, *_settings()).problems)
+
+
+def _settings() -> tuple[Path, int, float]:
+    folder = Path(settings.SANDBOX_BLUEPRINTS_DIR)
+    return folder, settings.SANDBOX_MEMORY_MB, settings.SANDBOX_CPUS
+
+
+def _read(folder: Path, memory_mb: int, cpus: float) -> Folders:
+    valid: dict[str, Blueprint] = {}
+    problems: list[Problem] = []
+    for file in sorted(folder.glob(f"*/{COMPOSE_FILE}")):
+        blueprint, new_problems = _load(file, memory_mb, cpus)
+        problems += new_problems
+        if blueprint:
+            valid[blueprint.name] = blueprint
+    if not valid and not problems:
+        remedy = f"Add a folder with a {COMPOSE_FILE}, or correct SANDBOX_BLUEPRINTS_DIR."
+        problems.append(Problem(folder, "", "This folder contains no blueprint.", remedy))
+    return Folders(valid, tuple(problems))
+
+
+def _load(file: Path, memory_mb: int, cpus: float) -> tuple[Blueprint | None, list[Problem]]:
+    try:
+        return load_blueprint(file.parent, memory_mb, cpus)
+    except Exception as error:
+        # One blueprint must not keep the others, or a command, from working.
+        log.exception("blueprint_not_loaded", file=str(file))
+        what = f"The file can't be loaded: {type(error).__name__}: {error}."
+        return None, [Problem(file, "", what, "Simplify the file, and report this as a bug.")]
+
+
+@cache
+def _first_read(folder: Path, memory_mb: int, cpus: float) -> Folders:
+    return _read(folder, memory_mb, cpus)
+
+
+@lru_cache(maxsize=1)
+def _recently_read(_period: int, folder: Path, memory_mb: int, cpus: float) -> Folders:
+    return _read(folder, memory_mb, cpus)

@@ -1,0 +1,73 @@
+"""Versions of blueprints: what sandboxes are launched from, and keep."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+
+from sandboxes.lib import clock
+
+DIGEST_LENGTH = 32
+SHORT_LENGTH = 8
+
+
+class BlueprintVersionQuerySet(models.QuerySet["BlueprintVersion"]):
+    def active(self) -> BlueprintVersionQuerySet:
+        return self.filter(is_active=True)
+
+    def of(self, name: str) -> BlueprintVersionQuerySet:
+        """Return the versions of a blueprint; the one that was prepared last comes first."""
+        return self.filter(name=name).order_by("-prepared_at", "-pk")
+
+
+class BlueprintVersion(models.Model):
+    """A parsed blueprint and the images that it was prepared with; neither ever changes.
+
+    At most one version of a blueprint is active: new sandboxes are launched from it.
+    """
+
+    name = models.CharField(max_length=40, editable=False)
+    digest = models.CharField(max_length=DIGEST_LENGTH, unique=True, editable=False)
+    """Content hash of the document and of the image ids."""
+    document = models.TextField(editable=False)
+    """The blueprint as JSON. It is a text, since PostgreSQL doesn't keep the order of keys."""
+    images = models.JSONField(editable=False)
+    """Id of each image on the engine, by name."""
+    prepared_at = models.DateTimeField(default=clock.now, editable=False)
+    """When its folder was last found to have this content."""
+    activated_at = models.DateTimeField(null=True, editable=False)
+    """When it was last activated; None if it never was."""
+    is_active = models.BooleanField(default=False, editable=False)
+
+    objects = BlueprintVersionQuerySet.as_manager()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["name"], condition=Q(is_active=True), name="one_active_version"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.short_digest}"
+
+    @property
+    def short_digest(self) -> str:
+        return self.digest[:SHORT_LENGTH]
+
+    @property
+    def state(self) -> str:
+        """`active`, `previous` if it was active once, or `prepared`."""
+        if self.is_active:
+            return "active"
+        return "previous" if self.activated_at else "prepared"
+
+    def activate(self, now: datetime) -> None:
+        """Launch new sandboxes from this version. Call in a transaction."""
+        others = BlueprintVersion.objects.select_for_update().filter(name=self.name)
+        others.exclude(pk=self.pk).filter(is_active=True).update(is_active=False)
+        self.is_active, self.activated_at = True, now
+        self.save(update_fields=["is_active", "activated_at"])
