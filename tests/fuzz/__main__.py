@@ -9,6 +9,7 @@ import pytest
 
 from tests import fuzz
 from tests.fuzz import counts
+from tests.socket_proxy.generated import KINDS, OUTCOMES
 from tests.tools.reliability_report import Report, Table, TargetResult, publish
 
 ACCESS_TESTS = "tests/access/test_access_matrix.py"
@@ -70,9 +71,8 @@ def fuzz_report(failures: Failures) -> Report:
 def proxy_report(failures: Failures) -> Report:
     requests, let_through = counts["proxy requests"], failures.of(PROXY_TESTS)
     rows = [
-        [name.removeprefix("proxy status "), f"{count:,}"]
-        for name, count in sorted(counts.items())
-        if name.startswith("proxy status ")
+        [kind, *(f"{counts[f'proxy {kind}: {outcome}']:,}" for outcome in OUTCOMES)]
+        for kind in KINDS
     ]
     return Report(
         COMMAND,
@@ -85,7 +85,7 @@ def proxy_report(failures: Failures) -> Report:
                 let_through == 0 and requests >= REQUIRED_PROXY_REQUESTS,
             )
         ],
-        [Table("Answers of the socket proxy", ["Status", "Requests"], rows)],
+        [Table("Decisions of the socket proxy", ["Kind of request", *OUTCOMES], rows)],
     )
 
 

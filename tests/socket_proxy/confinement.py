@@ -131,9 +131,11 @@ def network_problems(config: Any, site: Site) -> Iterator[str]:
         yield f"labels: {labels}"
     if value_of(config, "Driver") != "bridge":
         yield f"driver: {value_of(config, 'Driver')}"
-    for key in ("Attachable", "Ingress", "EnableIPv6", "ConfigOnly", "ConfigFrom"):
+    for key in ("Attachable", "Ingress", "EnableIPv6", "ConfigOnly"):
         if value_of(config, key):
             yield key
+    if (source := value_of(config, "ConfigFrom")) not in (None, {}, {"Network": ""}):
+        yield f"ConfigFrom: {source}"
     options = value_of(config, "Options") or {}
     bridge = str(options.get("com.docker.network.bridge.name"))
     if not (bridge.startswith("sbx") and bridge.isalnum() and len(bridge) <= 15):

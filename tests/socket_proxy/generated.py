@@ -1,10 +1,16 @@
-"""Generated requests: those of the portal, of other clients, and attacks, changed at random."""
+"""Generated requests: the portal's own, the same with one change, and attacks.
+
+A proxy that denies everything would pass a test with attacks only, and one that looks at the wrong
+place often denies an attack for another reason. So a third of the requests is what the portal may
+send, with all values that it can choose, and must be let through; another third differs from that
+in a single place.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -23,7 +29,7 @@ class Pairs(list[tuple[str, Any]]):
 
 @dataclass(frozen=True)
 class World:
-    """The objects on the engine that requests can name."""
+    """The objects on the engine that requests can name; the own ones come first."""
 
     instance: str
     sandbox: str
@@ -35,6 +41,31 @@ class World:
     commands: tuple[str, ...]
     sandboxes: tuple[str, ...]
     """Names that a sandbox label could have to reach a foreign object."""
+    volumes: tuple[str, ...] = ()
+
+    def own(self) -> World:
+        """Return the same world without what the portal doesn't name: own names and IDs only."""
+        return replace(
+            self,
+            containers=self.containers[:2],
+            networks=self.networks[:2],
+            images=self.images[:2],
+            commands=self.commands[:1],
+            sandboxes=self.sandboxes[:1],
+            volumes=self.volumes[:1],
+        )
+
+
+PORTAL, ONE_CHANGE, ATTACK = KINDS = ("portal's own", "one change", "attack")
+LET_THROUGH, DENIED = OUTCOMES = ("let through", "denied")
+
+
+@dataclass(frozen=True)
+class GeneratedRequest:
+    """The bytes of a request, and what kind of request it is."""
+
+    kind: str
+    content: bytes
 
 
 VERSIONS = [f"/v1.{minor}" for minor in range(12, 42)] + [
@@ -203,7 +234,6 @@ KNOWN_OPERATIONS: list[Operation] = [
     ("GET", "/containers/OWN/logs", {"stdout": "1", "tail": "all"}, None),
     ("GET", "/containers/OWN/stats", {"stream": "False"}, None),
     ("POST", "/containers/OWN/start", {}, None),
-    ("POST", "/containers/OWN/start", {}, {"Binds": ["/:/h"], "Privileged": True}),
     ("POST", "/containers/OWN/stop", {"t": "1"}, None),
     ("POST", "/containers/OWN/unpause", {}, None),
     ("POST", "/containers/OWN/rename", {"name": "OWN-NAME"}, None),
@@ -224,7 +254,7 @@ KNOWN_OPERATIONS: list[Operation] = [
     ("DELETE", "/containers/OWN", {"v": "True", "force": "True"}, None),
     ("POST", "/exec/COMMAND/start", {}, {"Detach": False, "Tty": False}),
     ("GET", "/exec/COMMAND/json", {}, None),
-    ("DELETE", "/volumes/OWN", {"force": "True"}, None),
+    ("DELETE", "/volumes/OWN-VOLUME", {"force": "True"}, None),
 ]
 
 
@@ -275,11 +305,10 @@ WIRES = [
 ]
 
 
-def container_body(world: World) -> dict[str, Any]:
+def container_body(world: World, **service_values: Any) -> dict[str, Any]:
     """Return the portal's own request for a container of the sandbox."""
-    service = ServiceSpec(
-        "spare", world.image, 48, 0.5, 24, user="65534:65534", ports=[8080], tmpfs={"/tmp": 8}
-    )
+    usual = {"user": "65534:65534", "ports": [8080], "tmpfs": {"/tmp": 8}}
+    service = ServiceSpec("spare", world.image, 48, 0.5, 24, **usual | service_values)
     spec = SandboxSpec(world.sandbox, "tiny", [service], [], disk_mb=64)
     config = ContainerConfig(Names(world.instance), "127.0.0.1").config(spec, service, {})
     return config | {"Cmd": ["sleep", "9"]}
@@ -330,6 +359,12 @@ def objects_in(value: Any) -> list[Pairs]:
     return [found for one in value for found in objects_in(one)] if isinstance(value, list) else []
 
 
+def written(query: dict[str, str]) -> str:
+    return (
+        "?" + "&".join(f"{name}={quote(value)}" for name, value in query.items()) if query else ""
+    )
+
+
 SPELLINGS: list[Callable[[str], str]] = [
     str.lower,
     str.upper,
@@ -343,9 +378,16 @@ SPELLINGS: list[Callable[[str], str]] = [
 
 
 @st.composite
-def request_bytes(draw: Draw, world: World) -> bytes:
-    """Draw the bytes of a request; about half of them are well-formed."""
-    return Generator(draw, world).request()
+def requests(draw: Draw, world: World) -> GeneratedRequest:
+    """Draw a request of one of the three kinds."""
+    kind = draw(st.sampled_from([PORTAL, ONE_CHANGE, ATTACK]))
+    generator = Generator(draw, world if kind == ATTACK else world.own())
+    content = {
+        PORTAL: generator.portals_own,
+        ONE_CHANGE: lambda: generator.with_one_change(world),
+        ATTACK: generator.attack,
+    }[kind]()
+    return GeneratedRequest(kind, content)
 
 
 class Generator:
@@ -361,22 +403,86 @@ class Generator:
     def pick(self, values: Any) -> Any:
         return self.draw(st.sampled_from(values))
 
-    def request(self) -> bytes:
-        method, path, query, body = self.pick(
-            [self.container, self.container, self.container, self.network, self.other]
-            + [self.known] * 4
-        )()
-        tree = self.values(pairs(body))
+    def portals_own(self) -> bytes:
+        """Return what the portal may send."""
+        method, path, query, body = self.own_operation()
+        return self.wire(USUAL, method, self.own_path(path) + written(query), self.values(body))
+
+    def with_one_change(self, world: World) -> bytes:
+        """Return what the portal may send, but for one change, which can name any object."""
+        method, path, query, body = self.own_operation()
+        path, tree, how = self.own_path(path), self.values(body), USUAL
+        self.world, target = world, f"{path}{written(query)}"
+        change = self.pick([*["body"] * 3, "query", "path", "version", "wire", "object"])
+        if change == "body":
+            tree = Pairs() if tree is None else tree
+            self.change(tree)
+        elif change == "query":
+            target = path + self.query(query, self.pick([1, 1, 2]))
+        elif change == "path":
+            target = self.misspell(path) + written(query)
+        elif change == "version":
+            target = self.pick(VERSIONS) + path.removeprefix("/v1.41") + written(query)
+        elif change == "wire":
+            how = self.pick(WIRES)
+        else:
+            method, path, query, body = self.known()
+            target, tree = path + written(query), self.values(body)
+        return self.wire(how, method, target, tree)
+
+    def attack(self) -> bytes:
+        """Return a request of any client, with several changes."""
+        kinds = [self.container, self.container, self.network, self.other, self.old_start]
+        method, path, query, body = self.pick(kinds + [self.known] * 3)()
+        tree = self.values(body)
         if isinstance(tree, Pairs):
-            for _ in range(self.pick([0, 1, 1, 1, 2, 3])):
+            for _ in range(self.pick([0, 1, 1, 2, 3])):
                 self.change(tree)
-        content = b"" if tree is None else write_json(tree).encode("utf-8", "surrogatepass")
         path = self.pick(VERSIONS if self.one_in(3) else ["", "/v1.41"]) + path
         if self.one_in(5):
             path = self.misspell(path)
-        return self.wire(method, path + self.query(query), content)
+        how = self.pick(WIRES) if self.one_in(3) else USUAL
+        return self.wire(how, method, path + self.query(query, self.pick([0, 0, 0, 1, 2])), tree)
 
     # Operations
+
+    def own_operation(self) -> Operation:
+        """Return an operation of the portal with values that it can choose."""
+        return self.pick([self.own_container, self.own_network] + [self.known] * 3)()
+
+    def own_path(self, path: str) -> str:
+        return str(self.pick(["", "/v1.41"])) + path
+
+    def own_container(self) -> Operation:
+        name = f"{self.world.sandbox}-spare-1"
+        drawn = {
+            "user": self.pick(["65534:65534", "1000", "nobody", "postgres:postgres"]),
+            "ports": self.pick([[], [8080], [80, 5432]]),
+            "tmpfs": self.pick([{}, {"/tmp": 8}, {"/run/x": 1, "/dev/shm/y": 200}]),
+            "environment": self.pick([{}, {"A": "b"}, {"KEY": 'ü"\\\n', "_x.y": ""}]),
+            "read_only": self.pick([True, False]),
+        }
+        body = container_body(self.world, **drawn)
+        limit = self.draw(st.integers(4, 512)) * 1024 * 1024
+        body["HostConfig"] |= {
+            "Memory": limit,
+            "MemorySwap": limit,
+            "NanoCpus": self.draw(st.integers(10_000_000, 1_000_000_000)),
+            "PidsLimit": self.draw(st.integers(1, 1024)),
+        }
+        for bindings in (body["HostConfig"].get("PortBindings") or {}).values():
+            bindings[0]["HostPort"] = self.pick(["", "16384", "32767"])
+        return "POST", "/containers/create", self.pick([{}, {"name": name}]), body
+
+    def own_network(self) -> Operation:
+        body = network_body(self.world) | {"Internal": self.pick([True, False])}
+        body["IPAM"]["Config"][0] |= self.pick([{}, {"AuxiliaryAddresses": None}])
+        return "POST", "/networks/create", {}, body
+
+    def old_start(self) -> Operation:
+        """Return a start with a configuration, which engines accepted below version 1.24."""
+        body = {"Binds": ["/:/h"], "Privileged": True}
+        return "POST", self.with_names("/containers/OWN/start"), {}, body
 
     def container(self) -> Operation:
         name = self.pick([f"{self.world.sandbox}-spare-1", *self.world.containers])
@@ -403,9 +509,9 @@ class Generator:
         """Replace the words that stand for an object."""
         for word, names in (
             ("OWN-FILTER", [self.own_filter]),
-            ("OWN-NAME", [f"{self.world.sandbox}-web-{end}" for end in ("1", "previous", "2")]),
+            ("OWN-NAME", [f"{self.world.sandboxes[0]}-web-{end}" for end in ("1", "previous")]),
             ("INSTANCE-NAME", [self.world.instance]),
-            ("OWN-VOLUME", [f"{self.world.sandbox}_claimed", "project_data"]),
+            ("OWN-VOLUME", self.world.volumes),
             ("FOREIGN-NETWORK", self.world.networks),
             ("NETWORK", self.world.networks),
             ("FOREIGN-IMAGE", self.world.images),
@@ -421,7 +527,9 @@ class Generator:
     # Bodies
 
     def values(self, value: Any) -> Any:
-        """Return a JSON value with the names of objects."""
+        """Return a JSON value with the names of objects, and every object as pairs."""
+        if isinstance(value, dict):
+            value = pairs(value)
         if isinstance(value, Pairs):
             return Pairs((self.with_names(key), self.values(one)) for key, one in value)
         if isinstance(value, list):
@@ -437,7 +545,7 @@ class Generator:
         near = [key for key, _ in where if key in DANGEROUS]
         others = HOST_KEYS if self.one_in(2) else [*DANGEROUS]
         key = self.pick(near if near and self.one_in(2) else others)
-        value = self.values(pairs(self.pick(DANGEROUS[key])))
+        value = self.values(self.pick(DANGEROUS[key]))
         same = [place for place, (name, _) in enumerate(where) if name == key]
         if same and self.one_in(2):
             where[same[0]] = (key, value)
@@ -447,9 +555,10 @@ class Generator:
 
     # Queries and paths
 
-    def query(self, given: dict[str, str]) -> str:
+    def query(self, given: dict[str, str], more: int) -> str:
+        """Return a query with this many more parameters."""
         parts = [f"{name}={quote(value)}" for name, value in given.items()]
-        for _ in range(self.pick([0, 0, 0, 1, 2])):
+        for _ in range(more):
             name = self.pick([name for name in [*given, *QUERIES] if name in QUERIES])
             value = self.with_names(self.pick(QUERIES[name]))
             if self.one_in(4):
@@ -486,10 +595,10 @@ class Generator:
             )
         )
 
-    def wire(self, method: str, target: str, content: bytes) -> bytes:
-        """Return the bytes, now and then in a way that can be understood differently."""
-        spelling: Wire = self.pick(WIRES) if self.one_in(3) else USUAL
-        content = spelling.content(content)
+    def wire(self, spelling: Wire, method: str, target: str, tree: Any) -> bytes:
+        """Return the bytes of a request."""
+        written = b"" if tree is None else write_json(tree).encode("utf-8", "surrogatepass")
+        content = spelling.content(written)
         headers = [line.replace("LENGTH", f"{len(content)}") for line in spelling.headers]
         line = spelling.line.format(method=method, lower=method.lower(), target=target)
         head = spelling.end.join([line, "Host: engine", *headers, "", ""])
