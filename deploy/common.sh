@@ -4,6 +4,7 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$ROOT"
 VENV=$ROOT/.venv
+LOCK_FILE=$ROOT/.lock
 VAR_DIR=${VAR_DIR:-var}
 [[ $VAR_DIR = /* ]] || VAR_DIR=$ROOT/$VAR_DIR
 export VAR_DIR PATH="$VENV/bin:$PATH" DJANGO_SETTINGS_MODULE=sandboxportal.settings
@@ -28,7 +29,10 @@ read_installation() {
 # Lets one make target at a time set up this checkout. Close descriptor 9 before starting a command
 # that keeps running, or it keeps the lock.
 lock_checkout() {
-    exec 9<deploy/common.sh
+    # Whoever can open a file can lock it, so nobody else may open this one. A checkout that can't be
+    # written to can't be set up, either.
+    (umask 077 && : >>"$LOCK_FILE") 2>/dev/null || return 0
+    exec 9<"$LOCK_FILE"
     ! command -v flock >/dev/null || flock 9
 }
 

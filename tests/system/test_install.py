@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -24,6 +25,25 @@ import json, os
 NAMES = ("HOST", "PORT", "SITE_URL", "ALLOWED_HOSTS")
 print(json.dumps({name: os.environ[name] for name in NAMES}))
 """
+
+
+def test_only_the_owner_of_a_checkout_can_hold_up_its_setup(tmp_path: Path) -> None:
+    """Whoever can open a file can lock it."""
+    deploy = tmp_path / "deploy"
+    deploy.mkdir()
+    shutil.copy(ROOT / "deploy" / "common.sh", deploy)
+    (deploy / "setup.sh").write_text(
+        '. "$(dirname "$0")/common.sh"\nlock_checkout\necho /proc/$$/fd/9\nread -r _\n'
+    )
+    with subprocess.Popen(
+        ["bash", deploy / "setup.sh"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as setup:
+        assert setup.stdout
+        lock = Path(setup.stdout.readline().strip()).resolve()
+        busy = subprocess.run(["flock", "--nonblock", lock, "true"], check=False)
+        setup.communicate("\n")
+    assert busy.returncode == 1
+    assert lock.stat().st_mode & 0o777 == 0o600
 
 
 def run_script(
