@@ -46,7 +46,7 @@ def _signed_payload(warning: SandboxWarning) -> str:
 def parse_keep_alive_token(token: str) -> SandboxWarning | None:
     """Return the warning of a link; None if the signature doesn't match."""
     pk, _, signature = token.partition(":")
-    if not pk.isdecimal() or len(pk) > MAX_ID_LENGTH:
+    if not (pk.isascii() and pk.isdecimal()) or len(pk) > MAX_ID_LENGTH:
         return None
     rows = SandboxWarning.objects.select_related("sandbox__owner").defer("sandbox__secrets")
     warning = rows.filter(pk=pk).first()

@@ -102,7 +102,8 @@ class LaunchForm(forms.Form):
 def parse_minutes(value: object) -> int | None:
     """Return the entered minutes, or None if they aren't a number."""
     text = str(value)
-    return int(text) if text.isdecimal() and len(text) <= MAX_MINUTES_DIGITS else None
+    is_number = text.isascii() and text.isdecimal() and len(text) <= MAX_MINUTES_DIGITS
+    return int(text) if is_number else None
 
 
 class TokenForm(forms.Form):

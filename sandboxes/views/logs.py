@@ -121,7 +121,8 @@ def _until(request: Request) -> int:
     if "follow" in request.GET:
         return latest
     text = request.GET.get("until", "")
-    return min(int(text), latest) if text.isdecimal() and len(text) < len(str(latest)) + 1 else 0
+    is_time = text.isascii() and text.isdecimal() and len(text) <= len(str(latest))
+    return min(int(text), latest) if is_time else 0
 
 
 @login_required_page

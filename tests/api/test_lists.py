@@ -75,6 +75,7 @@ def test_a_longer_list_needs_no_more_queries(
         ("limit=0", "limit"),
         ("limit=101", "limit"),
         ("limit=x", "limit"),
+        *((f"limit={value}", "limit") for value in ("1e1", "5.0", "1_0", "%2B5", "%205", "5%0A")),
         ("cursor=x", "cursor"),
         ("cursor=WzFd:1abc:forged", "cursor"),
     ],

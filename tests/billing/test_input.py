@@ -133,7 +133,8 @@ def test_a_filter_of_subscribers_with_a_line_break_is_reported(
 
 
 @pytest.mark.parametrize(
-    "limit", ["1" * 5000, "-1", "+5", "0x5", "\u0665", "5;", "5.5", "1e400", "NaN"]
+    "limit",
+    ["1" * 5000, "-1", "+5", "0x5", "\u0665", "5;", "5.5", "1e400", "NaN", "1e1", "5.0", "1E0"],
 )
 def test_an_odd_limit_is_reported(reader: ApiClient, limit: str) -> None:
     assert_problem(reader.get("/v1/plans", params={"limit": limit}), 422, field="limit")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import cache
 from typing import Any, get_args, get_type_hints
 from urllib.parse import parse_qsl
 
@@ -30,6 +31,7 @@ TYPE_NAMES = {
 }
 TIMESTAMP = "a time with a time zone, such as 2026-01-31T09:30:00Z"
 MOMENT = f"{TIMESTAMP}, or a date, such as 2026-01-31; in a URL, write + as %2B"
+INTEGER = re.compile(r"-?[0-9]+")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 LINE = "text on one line, without NUL or other control characters"
 PATTERN_MESSAGES = {
@@ -73,10 +75,19 @@ def parse_query(operation: Operation, query: str) -> Any:
     for name, value in pairs:
         if CONTROL.search(value):
             raise invalid(name, "must not contain NUL or other control characters")
+        if name in _integers(operation.query) and not INTEGER.fullmatch(value):
+            raise invalid(name, "must be an integer")
     try:
         return msgspec.convert(values, operation.query, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as error:
         raise _to_problem(error, operation.query, "query") from None
+
+
+@cache
+def _integers(model: type) -> frozenset[str]:
+    """Return the parameters that are integers; msgspec also reads `1e1` and `1.0` as one."""
+    hints = get_type_hints(model)
+    return frozenset(name for name, hint in hints.items() if hint is int)
 
 
 def _decode(wanted: type, value: str) -> Moment:
