@@ -92,3 +92,5 @@ class SandboxSpec:
     disk_mb: int
     egress: bool = False
     """Whether the containers may reach other networks."""
+    number: int = 0
+    """Counts all sandboxes of the portal; its ports follow from it. 0 for any free ports."""

@@ -5,6 +5,8 @@ Each function is safe to repeat after the worker was killed at any point.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sandboxes.blueprints import BlueprintChanged, BlueprintNotFound, addresses, for_sandbox
 from sandboxes.core import journal, launch_queue, leases, lifecycle
 from sandboxes.core.reaper_policy import PROVISION_DEADLINE
@@ -82,11 +84,12 @@ def specification(sandbox: Sandbox) -> SandboxSpec:
     }
     blueprint = for_sandbox(sandbox)
     try:
-        return blueprint.spec(sandbox.public_id, variables, sandbox.disk_mb)
+        spec = blueprint.spec(sandbox.public_id, variables, sandbox.disk_mb)
     except KeyError as error:
         raise BlueprintChanged(
             f"The blueprint has changed since the launch, and needs {error.args[0]} now."
         ) from error
+    return replace(spec, number=sandbox.pk)
 
 
 def _provisioned_at(sandbox: Sandbox) -> str:

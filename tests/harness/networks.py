@@ -26,14 +26,14 @@ def host_address() -> str:
 
 
 @contextmanager
-def page_on(address: str) -> Iterator[int]:
-    """Run a server on this machine that responds with `ok`; yield its port."""
+def page_on(address: str, port: int = 0) -> Iterator[int]:
+    """Run a server on this machine that responds with `ok`; yield its port, by default any."""
 
     class Answer(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             self.request.sendall(b"HTTP/1.0 200 OK\r\n\r\nok\n")
 
-    with socketserver.ThreadingTCPServer((address, 0), Answer) as server:
+    with socketserver.ThreadingTCPServer((address, port), Answer) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_address[1]
         server.shutdown()

@@ -24,6 +24,7 @@ import docker
 import pytest
 
 from sandboxes.runtime import (
+    EngineUnreachable,
     HttpCheck,
     ProcessSpec,
     Runtime,
@@ -364,9 +365,18 @@ class DockerHarness:
         ]
 
     def clear(self) -> None:
-        for sandbox_id in self.new_runtime().observe():
-            self.new_runtime().destroy(sandbox_id)
+        # An engine takes long to remove tens of thousands of files; the portal tries again, too.
+        wait_for(self._destroy_all, "all sandboxes are destroyed", 120)
         assert self.remaining() == []
+
+    def _destroy_all(self) -> bool:
+        """Destroy all sandboxes; return False if the engine still works on it."""
+        try:
+            for sandbox_id in self.new_runtime().observe():
+                self.new_runtime().destroy(sandbox_id)
+        except EngineUnreachable:
+            return False
+        return True
 
 
 def command_of(process: process_table.Process) -> str:

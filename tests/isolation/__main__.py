@@ -24,7 +24,7 @@ from tests.bench.http_client import HttpClient
 from tests.harness.networks import page_on
 from tests.harness.portal import Portal, running_portal
 from tests.harness.runtimes import TIME_LIMIT, DockerHarness, ignore_step
-from tests.isolation import containers, resource_exhaustion, socket_proxy
+from tests.isolation import containers, freed_ports, resource_exhaustion, socket_proxy
 from tests.tools.reliability_report import Report, Table, TargetResult, publish, summary_lines
 
 SUBNETS = IPv4Network("10.222.0.0/20")
@@ -61,6 +61,7 @@ class Run:
     command_outcomes: containers.Outcomes = field(default_factory=dict)
     image_outcomes: containers.Outcomes = field(default_factory=dict)
     proxy_outcomes: containers.Outcomes = field(default_factory=dict)
+    port_outcomes: containers.Outcomes = field(default_factory=dict)
     exhaustions: list[resource_exhaustion.ExhaustionResult] = field(default_factory=list)
     detected: dict[bool, bool | None] = field(default_factory=dict)
     """By whether the firewall rules are active: what `print_firewall --check` says."""
@@ -84,6 +85,9 @@ class Run:
             self.harness.runtime = self.harness.new_runtime(SUBNETS)
             with firewall_rules(True):
                 self.try_everything()
+            log("Freed ports")
+            self.harness.clear()
+            self.port_outcomes = freed_ports.reach_strangers(self.harness)
         log("Requests to the socket proxy")
         self.proxy_outcomes = socket_proxy.attack()
 
@@ -137,6 +141,7 @@ class Run:
                 title = f"Network escape attempts, ports on {run.title}"
                 yield none_successful(title, run.outcomes.values())
         yield none_successful("Requests to the socket proxy", self.proxy_outcomes.values())
+        yield none_successful("Freed ports", self.port_outcomes.values())
         correct = self.detected == {False: False, True: True}
         yield TargetResult(
             "`print_firewall --check` detects whether the rules are active",
@@ -178,6 +183,11 @@ class Run:
             "Requests to the socket proxy, by a worker that was taken over",
             ["Attempt", "Outcome"],
             [[name, describe(outcome)] for name, outcome in self.proxy_outcomes.items()],
+        )
+        yield Table(
+            "Freed ports, with only 32 to choose from",
+            ["Attempt", "Outcome"],
+            [[name, describe(outcome)] for name, outcome in self.port_outcomes.items()],
         )
         yield Table(
             "Successful attempts and their remedies",

@@ -28,6 +28,7 @@ from sandboxes.runtime.docker.destroy import (
 from sandboxes.runtime.docker.disk_quota import DiskQuota
 from sandboxes.runtime.docker.names import SERVICE, Names, label
 from sandboxes.runtime.docker.networks import Networks
+from sandboxes.runtime.port_rotation import candidate
 
 HOST_PORTS = range(16_384, 32_768)
 """Below the ports that the kernel and the engine choose for others."""
@@ -143,10 +144,13 @@ class Creator:
             client.start(container_id)
 
     def _create_container(
-        self, spec: SandboxSpec, service: ServiceSpec, kept: Mapping[int, int]
+        self,
+        spec: SandboxSpec,
+        service: ServiceSpec,
+        kept: Mapping[int, int],
+        attempt: int = 0,
     ) -> NewContainer:
-        free = random.sample(HOST_PORTS, len(service.ports))
-        chosen = dict(zip(service.ports, free, strict=True))
+        chosen = self._choose_ports(spec, service, attempt)
         config = self.container_config.config(
             spec, service, self.disk.options(spec, service), chosen | dict(kept)
         )
@@ -164,6 +168,25 @@ class Creator:
                     raise
                 return NewContainer(self._reuse_existing(spec, service), False, kept)
         return NewContainer(str(created["Id"]), True, kept)
+
+    def _choose_ports(
+        self, spec: SandboxSpec, service: ServiceSpec, attempt: int
+    ) -> dict[int, int]:
+        """Return a host port for each published port; it may be taken."""
+        if not spec.number:
+            free = random.sample(HOST_PORTS, len(service.ports))
+            return dict(zip(service.ports, free, strict=True))
+        published = [(one.name, port) for one in spec.services for port in one.ports]
+        return {
+            port: candidate(
+                HOST_PORTS,
+                self.names.instance,
+                spec.number,
+                published.index((service.name, port)),
+                attempt,
+            )
+            for port in service.ports
+        }
 
     def _check_image(self, service: ServiceSpec) -> None:
         """Reject an image that would weaken a container's confinement. Raises EngineRefused."""
@@ -203,18 +226,20 @@ class Creator:
 
     def _start(self, spec: SandboxSpec, service: ServiceSpec, container: NewContainer) -> str:
         action = f"start the service {service.name}"
-        for attempts_left in reversed(range(MAX_PORT_ATTEMPTS)):
+        for attempt in range(1, MAX_PORT_ATTEMPTS + 1):
             with self.engine.calling(action, redact=secrets_of(service)) as client:
                 try:
                     client.start(container.id)
                     break
                 except APIError as error:
                     port_taken = container.can_change_ports() and is_port_conflict(error)
-                    if not attempts_left or not (port_taken or is_network_missing(error)):
+                    if attempt == MAX_PORT_ATTEMPTS or not (
+                        port_taken or is_network_missing(error)
+                    ):
                         raise
             # A container can't change to other ports, or to another network if its own was removed.
             remove_container(self.engine, container.id)
-            container = self._create_container(spec, service, container.host_ports)
+            container = self._create_container(spec, service, container.host_ports, attempt)
         return container.id
 
     def _apply_final_limits(self, service: ServiceSpec, container_id: str) -> None:

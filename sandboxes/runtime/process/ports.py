@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from sandboxes.runtime import (
     SandboxSpec,
     ServiceSpec,
 )
+from sandboxes.runtime.port_rotation import candidate
 from sandboxes.runtime.process.environment import environment, free_user
 from sandboxes.runtime.process.process_table import INSTANCE, SANDBOX
 from sandboxes.runtime.process.state_dir import (
@@ -65,8 +66,8 @@ class ReservedPorts:
         return True
 
     def reserve_any(self, address: str, among: Iterable[int], taken: set[int]) -> int:
-        """Return a port that is free and not in `taken`. Raises CapacityExhausted."""
-        for port in among or random.sample(DEFAULT_PORT_RANGE, MAX_ATTEMPTS):
+        """Return the first port that is free and not in `taken`. Raises CapacityExhausted."""
+        for port in among:
             if port not in taken and self.reserve(address, port):
                 return port
         raise CapacityExhausted("All ports for sandboxes are in use.")
@@ -147,7 +148,10 @@ class PortAllocator:
         others = [one.manifest() for one in self.home.sandboxes().values()]
         known = [manifest for manifest in others if manifest]
         taken = {number for one in known for p in one.ports for number in (p.published, p.own)}
-        ports = {service.name: self._ports(service, taken, reserved) for service in spec.services}
+        wanted = list(self._candidates(spec))
+        ports = {
+            service.name: self._ports(service, wanted, taken, reserved) for service in spec.services
+        }
         return Manifest(
             instance=self.instance,
             sandbox=spec.id,
@@ -161,12 +165,28 @@ class PortAllocator:
             ],
         )
 
-    def _ports(self, service: ServiceSpec, taken: set[int], reserved: ReservedPorts) -> list[Port]:
+    def _candidates(self, spec: SandboxSpec) -> Iterator[int]:
+        """Yield the ports that the sandbox may publish, those whose turn it is first."""
+        if not spec.number:
+            yield from self.ports or random.sample(DEFAULT_PORT_RANGE, MAX_ATTEMPTS)
+            return
+        among = self.ports or DEFAULT_PORT_RANGE
+        for position in range(len(self.ports) or MAX_ATTEMPTS):
+            yield candidate(among, self.instance, spec.number, position)
+
+    def _ports(
+        self,
+        service: ServiceSpec,
+        wanted: Sequence[int],
+        taken: set[int],
+        reserved: ReservedPorts,
+    ) -> list[Port]:
         found = []
         for name in service.ports:
-            published = reserved.reserve_any(self.address, self.ports, taken)
+            published = reserved.reserve_any(self.address, wanted, taken)
             not_own = taken | {published} | set(self.ports)
-            own = reserved.reserve_any(OWN_ADDRESS, (), not_own)
+            any_port = random.sample(DEFAULT_PORT_RANGE, MAX_ATTEMPTS)
+            own = reserved.reserve_any(OWN_ADDRESS, any_port, not_own)
             taken |= {published, own}
             found.append(Port(name, published, own))
         return found
