@@ -6,9 +6,11 @@ begin to send must be added here; the tests that run a sandbox behind the proxy 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 from typing import Any
 
 from socket_proxy.objects import (
@@ -35,6 +37,11 @@ from socket_proxy.schema import (
 from socket_proxy.settings import Settings
 
 MB = 1024 * 1024
+SYSTEM_CALLS = json.dumps(
+    json.loads((Path(__file__).parents[2] / "sandboxes/runtime/docker/seccomp.json").read_text()),
+    separators=(",", ":"),
+)
+"""The seccomp profile of every container: the portal's own file."""
 SANDBOX_ID = r"[a-z0-9][a-z0-9_-]{0,39}"
 SERVICE_NAME = r"[a-z0-9][a-z0-9_-]{0,30}"
 HOST_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
@@ -157,7 +164,7 @@ def host_config(settings: Settings) -> Validator:
         "PortBindings": optional(mapping(PORT, list_of(binding, 1, 1), most=50)),
         # Confinement
         "CapDrop": exactly(["ALL"]),
-        "SecurityOpt": exactly(["no-new-privileges"]),
+        "SecurityOpt": exactly(["no-new-privileges", f"seccomp={SYSTEM_CALLS}"]),
         "Privileged": exactly(False),
         "IpcMode": exactly("private"),
         "Runtime": _given_or_default(settings.container_runtime),

@@ -5,6 +5,7 @@ Written apart from the proxy's own rules, and applied to what an engine has, not
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
@@ -22,12 +23,17 @@ EMPTY = (
 """Options of HostConfig that weaken the confinement, or reach something outside."""
 REQUIRED: dict[str, Any] = {
     "CapDrop": ["ALL"],
-    "SecurityOpt": ["no-new-privileges"],
     "Privileged": False,
     "IpcMode": "private",
     "OomScoreAdj": 500,
     "Init": True,
 }
+PRIVILEGED_CALLS = {
+    *("socket", "clone", "clone3", "unshare", "setns", "mount", "move_mount", "pivot_root"),
+    *("bpf", "perf_event_open", "keyctl", "add_key", "kexec_load", "init_module", "userfaultfd"),
+    *("io_uring_setup", "open_by_handle_at", "reboot", "personality", "socketcall"),
+}
+"""Calls that the engine's default profile doesn't allow, or only with some arguments."""
 MB = 1024 * 1024
 
 
@@ -57,6 +63,7 @@ def container_problems(config: Any, site: Site) -> Iterator[str]:
             yield f"{key}: {value}"
     if labels.get("sandboxportal.instance") != site.instance:
         yield f"labels: {labels}"
+    yield from _security_problems(value_of(host, "SecurityOpt"))
     yield from _image_problems(config, site)
     if (value_of(host, "Runtime") or "") not in site.runtimes:
         yield f"runtime: {value_of(host, 'Runtime')}"
@@ -65,6 +72,19 @@ def container_problems(config: Any, site: Site) -> Iterator[str]:
     yield from _limit_problems(host)
     yield from _port_problems(host, site)
     yield from _network_problems(config, host, labels, site)
+
+
+def _security_problems(options: Any) -> Iterator[str]:
+    """Yield what is wrong unless the options are exactly these two, with a filter of calls."""
+    if not isinstance(options, list) or options[:1] != ["no-new-privileges"] or len(options) != 2:
+        yield f"SecurityOpt: {options}"
+        return
+    profile = json.loads(options[1].removeprefix("seccomp="))
+    rules = profile["syscalls"]
+    allowed = [rule for rule in rules if rule["action"] == "SCMP_ACT_ALLOW"]
+    unconditional = {name for rule in allowed if not rule.get("args") for name in rule["names"]}
+    if profile["defaultAction"] != "SCMP_ACT_ERRNO" or unconditional & PRIVILEGED_CALLS:
+        yield f"seccomp: {unconditional & PRIVILEGED_CALLS}"
 
 
 def _image_problems(config: Any, site: Site) -> Iterator[str]:

@@ -101,6 +101,10 @@ FORBIDDEN_OPTIONS: dict[str, dict[str, Any]] = {
     "some capabilities dropped": {"CapDrop": ["ALL", "CHOWN"]},
     "capabilities by the old key": {"Capabilities": ["SYS_ADMIN"]},
     "no seccomp": {"SecurityOpt": ["no-new-privileges", "seccomp=unconfined"]},
+    "the engine's seccomp profile": {"SecurityOpt": ["no-new-privileges"]},
+    "another seccomp profile": {
+        "SecurityOpt": ["no-new-privileges", 'seccomp={"defaultAction":"SCMP_ACT_ALLOW"}']
+    },
     "new privileges": {"SecurityOpt": ["no-new-privileges:false"]},
     "host network": {"NetworkMode": "host"},
     "default network": {"NetworkMode": "default"},

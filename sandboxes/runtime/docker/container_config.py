@@ -7,8 +7,10 @@ stopped with it (`ServiceFacts.stopped_with_engine`).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -27,7 +29,15 @@ STARTUP_CPUS = 1.0
 Startup is one short burst of work, and every engine has at least one CPU.
 """
 
-UNPRIVILEGED = {"CapDrop": ["ALL"], "SecurityOpt": ["no-new-privileges"], "Privileged": False}
+SYSTEM_CALLS = json.dumps(
+    json.loads(Path(__file__).with_name("seccomp.json").read_text()), separators=(",", ":")
+)
+"""The system calls that services may make; the default profiles of old engines allow vsock."""
+UNPRIVILEGED = {
+    "CapDrop": ["ALL"],
+    "SecurityOpt": ["no-new-privileges", f"seccomp={SYSTEM_CALLS}"],
+    "Privileged": False,
+}
 """Options that a proxy in front of the engine may require (`deploy/docker_socket_proxy.py`)."""
 NO_RESOLVER = {"Dns": ["127.0.0.1"], "DnsOptions": ["ndots:0", "timeout:1", "attempts:1"]}
 """DNS options for services without egress.
@@ -114,7 +124,7 @@ def names_of(service: ServiceSpec) -> list[str]:
 
 
 def confinement(service: ServiceSpec) -> dict[str, Any]:
-    """Return the restrictions of a container, in addition to the default seccomp profile."""
+    """Return the restrictions of a container."""
     return UNPRIVILEGED | {
         "IpcMode": "private",
         "ReadonlyRootfs": service.read_only,

@@ -25,7 +25,7 @@ def test_containers_have_the_configured_limits(
     host = harness.inspect(spec, "web")["HostConfig"]
     assert host["CapDrop"] == ["ALL"]
     assert not host["CapAdd"]
-    assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert host["SecurityOpt"][0] == "no-new-privileges"
     assert host["Privileged"] is False
     assert host["Init"] is True
     assert host["ReadonlyRootfs"] is True
