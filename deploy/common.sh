@@ -29,8 +29,8 @@ read_installation() {
 # Lets one make target at a time set up this checkout. Close descriptor 9 before starting a command
 # that keeps running, or it keeps the lock.
 lock_checkout() {
-    # Whoever can open a file can lock it, so nobody else may open this one. A checkout that can't be
-    # written to can't be set up, either.
+    # A user who can open a file can lock it, so only the owner may open this one. A checkout that
+    # is read-only can't be set up, either.
     (umask 077 && : >>"$LOCK_FILE") 2>/dev/null || return 0
     exec 9<"$LOCK_FILE"
     ! command -v flock >/dev/null || flock 9

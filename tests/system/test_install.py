@@ -28,7 +28,7 @@ print(json.dumps({name: os.environ[name] for name in NAMES}))
 
 
 def test_only_the_owner_of_a_checkout_can_hold_up_its_setup(tmp_path: Path) -> None:
-    """Whoever can open a file can lock it."""
+    """A user who can open a file can lock it."""
     deploy = tmp_path / "deploy"
     deploy.mkdir()
     shutil.copy(ROOT / "deploy" / "common.sh", deploy)
