@@ -19,6 +19,7 @@ from sandboxes.runtime import (
     SandboxFacts,
     SandboxSpec,
     ServiceSpec,
+    needs_containers,
 )
 
 ALPHABET = string.ascii_letters + string.digits
@@ -150,7 +151,7 @@ class Blueprint:
 
     def supports_runtime(self, runtime: str) -> bool:
         """Return whether the named runtime can launch this blueprint."""
-        return runtime != "process" or all(service.process for service in self.services)
+        return runtime != "process" or not needs_containers(self.services, self.ready)
 
     @property
     def openapi_endpoint(self) -> str:

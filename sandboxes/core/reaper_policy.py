@@ -184,7 +184,8 @@ def _broken(
 
 
 def _stopped(facts: SandboxFacts) -> Decision | None:
-    down = {n: s for n, s in facts.services.items() if s.state is not ServiceState.RUNNING}
+    up = (ServiceState.RUNNING, ServiceState.COMPLETED)
+    down = {n: s for n, s in facts.services.items() if s.state not in up}
     for name, service in down.items():
         if service.out_of_memory:
             message = f"The service {name} ran out of memory."
@@ -204,7 +205,7 @@ def _disconnected(facts: SandboxFacts, ports: Mapping[str, Collection[int]]) -> 
             message = f"The service {name} was disconnected from its network."
             return Decision(Action.REPAIR, message, service=name)
         for port in ports.get(name, ()):
-            if port not in service.ports:
+            if port not in service.ports and service.state is not ServiceState.COMPLETED:
                 message = f"The port {port} of the service {name} wasn't published."
                 return Decision(Action.REPAIR, message, service=name)
     return None

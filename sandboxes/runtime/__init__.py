@@ -36,12 +36,17 @@ from sandboxes.runtime.line_count import LineCount
 from sandboxes.runtime.network_bytes import NetworkBytes
 from sandboxes.runtime.registry import RUNTIMES, get_runtime, is_isolated
 from sandboxes.runtime.specs import (
+    CommandCheck,
+    HealthCheck,
+    HealthyCheck,
     HttpCheck,
     ProcessSpec,
     ReadyCheck,
     SandboxSpec,
     ServiceSpec,
+    StartCondition,
     TcpCheck,
+    needs_containers,
 )
 
 __all__ = [
@@ -49,8 +54,11 @@ __all__ = [
     "Bind",
     "Capabilities",
     "CapacityExhausted",
+    "CommandCheck",
     "EngineRefused",
     "EngineUnreachable",
+    "HealthCheck",
+    "HealthyCheck",
     "HttpCheck",
     "ImageBuild",
     "ImageMissing",
@@ -72,9 +80,11 @@ __all__ = [
     "ServiceNotFound",
     "ServiceSpec",
     "ServiceState",
+    "StartCondition",
     "TcpCheck",
     "Usage",
     "get_runtime",
     "image_name",
     "is_isolated",
+    "needs_containers",
 ]

@@ -20,6 +20,8 @@ class ServiceState(StrEnum):
     PAUSED = "paused"
     RESTARTING = "restarting"
     EXITED = "exited"
+    COMPLETED = "completed"
+    """A one-shot service that ended with exit code 0, as it should."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,9 @@ class SandboxFacts:
 
     @property
     def alive(self) -> bool:
+        """Whether all services run, except one-shot services that have completed."""
         states = {service.state for service in self.services.values()}
-        return states == {ServiceState.RUNNING}
+        return states - {ServiceState.COMPLETED} == {ServiceState.RUNNING}
 
     @property
     def connected(self) -> bool:
@@ -138,6 +141,9 @@ class Runtime(Protocol):
     def create(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:
         """Create and start the sandbox, or its missing parts, and wait until it is ready.
 
+        Services start in parallel, except those that wait for others (`depends_on`). A one-shot
+        service that has completed isn't started again.
+
         Reports the steps `network`, `containers` and `ready`, in this order. `timeout` is the total
         time limit in seconds. Removes nothing after a failure, so the logs stay readable. Raises
         NotReady, ImageMissing, CapacityExhausted, EngineRefused, EngineUnreachable.
@@ -172,18 +178,20 @@ class Runtime(Protocol):
     ) -> dict[str, ProbeResult]:
         """Return whether the published ports of these sandboxes respond, by id.
 
-        Sends the ready checks of each sandbox, and connects to its other ports, all in parallel.
-        What hasn't responded after `seconds` counts as not responding. Raises EngineUnreachable.
+        Sends the HTTP checks of each sandbox, and connects to its other ports, all in parallel;
+        runs no commands. What hasn't responded after `seconds` counts as not responding. Raises
+        EngineUnreachable.
         """
         ...
 
     def repair(self, spec: SandboxSpec, report: Report, timeout: float) -> Repair:
         """Make an existing sandbox reachable again, and keep its data and credentials.
 
-        Resumes paused services, starts stopped ones, connects them to their network, which is
-        created again if it is gone, and restarts all of them if they still don't respond. Never
-        creates a service. Does nothing if all ports respond. A sandbox that responds, but whose
-        ready check fails, isn't restarted: its data may be the cause.
+        Resumes paused services, starts stopped ones in the order of `create`, connects them to
+        their network, which is created again if it is gone, and restarts all of them if they still
+        don't respond. Never creates a service, and never starts a one-shot service that has
+        completed. Does nothing if all ports respond. A sandbox that responds, but whose ready check
+        fails, isn't restarted: its data may be the cause.
 
         Reports steps as `create` does. Raises NotReady, ServiceNotFound if a service is gone,
         CapacityExhausted, EngineRefused, EngineUnreachable.

@@ -9,21 +9,30 @@ from contextlib import suppress
 from http import HTTPStatus
 from time import monotonic
 
-from sandboxes.runtime import HttpCheck, NotReady, ReadyCheck, ServiceFacts, ServiceState
+from sandboxes.runtime import (
+    HttpCheck,
+    NotReady,
+    ReadyCheck,
+    ServiceFacts,
+    ServiceState,
+    TcpCheck,
+)
+from sandboxes.runtime.start_order import Awaited
 
 MAX_STATUS_LINE_BYTES = 1024
 STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})( [^\r\n]*)?\r?\n")
 WAITING_INTERVAL_SECONDS = 0.2
+MAX_PRINTED_LENGTH = 200
 ACCEPT_SECONDS = 0.1
 """How long an accepted connection must stay open. A proxy of the engine accepts connections on
 behalf of a service, and closes them at once if it can't reach the service."""
 
 
 def require_running(name: str, service: ServiceFacts | None) -> None:
-    """Raise NotReady unless the service was observed to run."""
+    """Raise NotReady unless the service was observed to run, or to have completed."""
     if service is None:
         raise NotReady(f"The service {name} disappeared during startup.", service=name)
-    if service.state is ServiceState.RUNNING:
+    if service.state in (ServiceState.RUNNING, ServiceState.COMPLETED):
         return
     how = "ran out of memory" if service.out_of_memory else f"stopped ({service.exit_code})"
     if not service.out_of_memory and service.exit_code is not None:
@@ -32,9 +41,11 @@ def require_running(name: str, service: ServiceFacts | None) -> None:
     raise NotReady(message, service=name, exit_code=service.exit_code)
 
 
-def timeout_error(check: ReadyCheck, seconds: float) -> NotReady:
-    """Return the error for a sandbox that didn't respond in time."""
+def timeout_error(check: ReadyCheck | Awaited, seconds: float, output: str = "") -> NotReady:
+    """Return the error for a check that didn't succeed in time; `output` is its command's."""
     message = f"The service {check.service} did not {check} within {seconds:g} seconds."
+    if lines := output.strip().splitlines():
+        message += f" Its last check printed: {lines[-1][-MAX_PRINTED_LENGTH:]}"
     return NotReady(message, service=check.service)
 
 
@@ -64,13 +75,13 @@ def responds(
 
 
 def succeeds(
-    check: ReadyCheck,
+    check: HttpCheck | TcpCheck,
     host: str,
     port: int,
     seconds: float,
     while_waiting: Callable[[], None] = lambda: None,
 ) -> bool:
-    """Return whether a check of a port, which is published here, succeeds within `seconds`."""
+    """Return whether the check of a port, which is reached here, succeeds within `seconds`."""
     if isinstance(check, HttpCheck):
         return responds(host, port, check.path, seconds, while_waiting)
     return accepts_connections(host, port, seconds)

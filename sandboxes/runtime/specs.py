@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,27 @@ class ProcessSpec:
 
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+class StartCondition(StrEnum):
+    """What a service waits for, of another service, before it starts."""
+
+    STARTED = "started"
+    HEALTHY = "healthy"
+    """Its health check succeeds."""
+    COMPLETED = "completed"
+    """It has ended with exit code 0."""
+
+
+@dataclass(frozen=True)
+class HealthCheck:
+    """A command that succeeds in a healthy service, within `timeout` seconds.
+
+    The portal runs it, and only while a sandbox starts.
+    """
+
+    command: Sequence[str] = field(repr=False)
+    timeout: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -49,8 +71,19 @@ class ServiceSpec:
     """Further names that resolve to the service in the sandbox's network, besides its own."""
     stop_seconds: int = 5
     """Time to stop before the service is killed, where its data is kept."""
+    depends_on: Mapping[str, StartCondition] = field(default_factory=dict)
+    """Services for which this one waits before it starts; they have no cycles."""
+    one_shot: bool = False
+    """The service is expected to end with exit code 0. It isn't started again after that."""
+    healthcheck: HealthCheck | None = None
     process: ProcessSpec | None = None
     """How to run the service without containers; None if it needs a container."""
+
+    @property
+    def needs_container(self) -> bool:
+        """Whether the service can't run as a process of this machine."""
+        waits = any(one is not StartCondition.STARTED for one in self.depends_on.values())
+        return self.process is None or waits or self.one_shot
 
 
 @dataclass(frozen=True)
@@ -76,8 +109,35 @@ class TcpCheck:
         return f"accept connections on port {self.port}"
 
 
-ReadyCheck = HttpCheck | TcpCheck
+@dataclass(frozen=True)
+class CommandCheck:
+    """A command in a service must end with exit code 0."""
+
+    service: str
+    command: Sequence[str] = field(repr=False)
+
+    def __str__(self) -> str:
+        return "succeed in the command that checks whether it is ready"
+
+
+@dataclass(frozen=True)
+class HealthyCheck:
+    """A service's health check must succeed."""
+
+    service: str
+
+    def __str__(self) -> str:
+        return "become healthy"
+
+
+ReadyCheck = HttpCheck | TcpCheck | CommandCheck | HealthyCheck
 """What must succeed before a sandbox counts as ready. Its text completes “The service didn't …”."""
+
+
+def needs_containers(services: Sequence[ServiceSpec], ready: Sequence[ReadyCheck]) -> bool:
+    """Return whether a sandbox can't run as processes of this machine."""
+    commands = any(isinstance(check, CommandCheck | HealthyCheck) for check in ready)
+    return commands or any(service.needs_container for service in services)
 
 
 @dataclass(frozen=True)

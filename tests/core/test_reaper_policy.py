@@ -135,6 +135,21 @@ TABLE = {
         seen(api=ServiceFacts(S.EXITED, exit_code=0)),
         CRASHED,
     ),
+    "a one-shot service that has completed is no crash": (
+        row(),
+        seen(db=ServiceFacts(S.COMPLETED, exit_code=0)),
+        None,
+    ),
+    "a one-shot service that has completed needs no ports": (
+        row(),
+        seen(api=ServiceFacts(S.COMPLETED, exit_code=0), db=API_UP),
+        None,
+    ),
+    "completed services don't hide that the engine was restarted": (
+        row(),
+        seen(db=ServiceFacts(S.COMPLETED, exit_code=0), api=STOPPED),
+        RESTART,
+    ),
     "a service out of memory fails the sandbox": (
         row(),
         seen(db=KILLED),

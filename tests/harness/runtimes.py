@@ -481,6 +481,13 @@ def harness(request: pytest.FixtureRequest) -> Iterator[RuntimeHarness]:
         yield harness
 
 
+@pytest.fixture(params=[KINDS[0], KINDS[2]])
+def container_harness(request: pytest.FixtureRequest) -> Iterator[RuntimeHarness]:
+    """Return each of the runtimes that don't need services to run as processes."""
+    with _running_harness(request) as harness:
+        yield harness
+
+
 H = TypeVar("H", bound=RuntimeHarness)
 
 

@@ -48,6 +48,8 @@ class NewContainer:
     id: str
     is_new: bool
     host_ports: Mapping[int, int]
+    has_completed: bool = False
+    """It is of a one-shot service and has ended without an error, so it stays stopped."""
 
     def can_change_ports(self) -> bool:
         """Return whether it may be created again: it has neither data nor a known address."""
@@ -89,24 +91,13 @@ class Creator:
             max_parallel=services,
         )
 
-    def start(self, spec: SandboxSpec, containers: Sequence[NewContainer]) -> list[str]:
-        """Start the containers of `create_containers`; those that already run keep running.
-
-        Returns their IDs: one whose host port is taken is created again with another. Raises
-        CapacityExhausted, EngineRefused, EngineUnreachable.
-        """
-        starts = zip(spec.services, containers, strict=True)
-        return run_parallel(
-            [partial(self._start, spec, *start) for start in starts], max_parallel=len(containers)
-        )
-
-    def apply_final_limits(self, spec: SandboxSpec, ids: Sequence[str]) -> bool:
-        """Take back the CPU lent for startup.
+    def apply_final_limits(self, spec: SandboxSpec, ids: Mapping[str, str]) -> bool:
+        """Take back the CPU lent for startup, except from one-shot services.
 
         Return False if services had to be restarted for it, so they aren't ready yet. Raises
         EngineRefused, EngineUnreachable.
         """
-        limits = list(zip(spec.services, ids, strict=True))
+        limits = [(one, ids[one.name]) for one in spec.services if not one.one_shot]
         if self.lends_cpu:
             try:
                 self._update_all(limits)
@@ -166,7 +157,8 @@ class Creator:
             except APIError as error:
                 if "already in use" not in str(error.explanation):
                     raise
-                return NewContainer(self._reuse_existing(spec, service), False, kept)
+                found = self._find_existing(spec, service)
+                return NewContainer(found["Id"], False, kept, has_completed(service, found))
         return NewContainer(str(created["Id"]), True, kept)
 
     def _choose_ports(
@@ -204,7 +196,7 @@ class Creator:
                 "limit. Build it without VOLUME and try again."
             )
 
-    def _reuse_existing(self, spec: SandboxSpec, service: ServiceSpec) -> str:
+    def _find_existing(self, spec: SandboxSpec, service: ServiceSpec) -> dict[str, Any]:
         """Return the existing container of that name if it is ours, as after a lost response.
 
         Raises EngineRefused.
@@ -221,10 +213,15 @@ class Creator:
         for found in wait_until_visible(find_by_name):
             config = found["Config"]
             if self.names.owns(config, spec.id) and label(config, SERVICE) == service.name:
-                return str(found["Id"])
+                return found
         raise EngineRefused(f"A container of another program already has the name {name}.")
 
-    def _start(self, spec: SandboxSpec, service: ServiceSpec, container: NewContainer) -> str:
+    def start(self, spec: SandboxSpec, service: ServiceSpec, container: NewContainer) -> str:
+        """Start a container of `create_containers`; one that already runs keeps running.
+
+        Returns its ID: if its host port is taken, it is created again with another. Raises
+        CapacityExhausted, EngineRefused, EngineUnreachable.
+        """
         action = f"start the service {service.name}"
         for attempt in range(1, MAX_PORT_ATTEMPTS + 1):
             with self.engine.calling(action, redact=secrets_of(service)) as client:
@@ -255,6 +252,12 @@ def update(client: APIClient, container_id: str, limits: dict[str, Any]) -> None
         raise APIError(answer.text, response=answer, explanation=answer.text)
 
 
+def has_completed(service: ServiceSpec, container: Mapping[str, Any]) -> bool:
+    """Return whether the container is of a one-shot service that ended without an error."""
+    state = container["State"]
+    return service.one_shot and state["Status"] == "exited" and state["ExitCode"] == 0
+
+
 def is_network_missing(error: APIError) -> bool:
     """Return whether a container failed to start because its network no longer exists."""
     message = error_message(error)
@@ -264,4 +267,5 @@ def is_network_missing(error: APIError) -> bool:
 def secrets_of(service: ServiceSpec) -> list[str]:
     """Return the values of a service that must not appear in messages."""
     values = [*service.environment.values(), *service.command, *service.entrypoint]
+    values += service.healthcheck.command if service.healthcheck else ()
     return [value for value in values if len(value) >= MIN_REDACTED_LENGTH]

@@ -47,18 +47,7 @@ class ExecAndLogs:
         EngineRefused, EngineUnreachable.
         """
         container_id = self._container(sandbox_id, service, complete=True)
-        with self.engine.calling(f"run a command in the service {service}") as client:
-            try:
-                run = client.exec_create(container_id, list(command))["Id"]
-                output = _output(client, run, timeout)
-            except NotFound as error:
-                raise _service_not_found(service) from error
-            except ExecTimeout as error:
-                raise EngineRefused(
-                    f"The command in the service {service} did not end within {timeout:g} seconds."
-                ) from error
-            code = client.exec_inspect(run)["ExitCode"]
-        return code, output.decode(errors="replace")
+        return run_command(self.engine, container_id, service, command, timeout)
 
     def logs(self, sandbox_id: str, service: str, tail: int) -> str:
         """Return the end of the service's log. Raises ServiceNotFound, EngineUnreachable."""
@@ -116,6 +105,27 @@ class ExecAndLogs:
             if label(row, SERVICE) == service and not is_previous(row):
                 return str(row["Id"])
         raise _service_not_found(service)
+
+
+def run_command(
+    engine: EngineClient, container_id: str, service: str, command: Sequence[str], timeout: float
+) -> tuple[int, str]:
+    """Run a command in a container; return its exit code and the last 64 KB of its output.
+
+    Raises the errors of `execute`.
+    """
+    with engine.calling(f"run a command in the service {service}") as client:
+        try:
+            run = client.exec_create(container_id, list(command))["Id"]
+            output = _output(client, run, timeout)
+        except NotFound as error:
+            raise _service_not_found(service) from error
+        except ExecTimeout as error:
+            raise EngineRefused(
+                f"The command in the service {service} did not end within {timeout:g} seconds."
+            ) from error
+        code = client.exec_inspect(run)["ExitCode"]
+    return code, output.decode(errors="replace")
 
 
 def _read_log(client: APIClient, container_id: str, **options: Any) -> Iterator[bytes]:

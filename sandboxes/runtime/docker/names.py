@@ -15,6 +15,7 @@ SANDBOX = "sandboxportal.sandbox"
 SERVICE = "sandboxportal.service"
 BLUEPRINT = "sandboxportal.blueprint"
 CLAIM = "sandboxportal.claim"
+ONE_SHOT = "sandboxportal.one-shot"
 COMPOSE = "com.docker.compose"
 
 PREVIOUS = "-previous"
@@ -68,14 +69,19 @@ class Names:
 
     def container_labels(self, spec: SandboxSpec, service: ServiceSpec) -> dict[str, str]:
         """Return our labels and those that Compose needs to list and remove a container."""
-        return self._labels(spec) | {
-            SERVICE: service.name,
-            f"{COMPOSE}.service": service.name,
-            f"{COMPOSE}.container-number": "1",
-            f"{COMPOSE}.oneoff": "False",
-            f"{COMPOSE}.config-hash": config_hash(spec, service),
-            f"{COMPOSE}.project.config_files": f"{spec.blueprint}/compose.yaml",
-        }
+        one_shot = {ONE_SHOT: "true"} if service.one_shot else {}
+        return (
+            self._labels(spec)
+            | one_shot
+            | {
+                SERVICE: service.name,
+                f"{COMPOSE}.service": service.name,
+                f"{COMPOSE}.container-number": "1",
+                f"{COMPOSE}.oneoff": "False",
+                f"{COMPOSE}.config-hash": config_hash(spec, service),
+                f"{COMPOSE}.project.config_files": f"{spec.blueprint}/compose.yaml",
+            }
+        )
 
     def _labels(self, spec: SandboxSpec) -> dict[str, str]:
         return {

@@ -34,7 +34,15 @@ from sandboxes.runtime.docker.kernel_counters import (
     bridge_bytes,
     stats_network_bytes,
 )
-from sandboxes.runtime.docker.names import CLAIM, SANDBOX, SERVICE, Names, is_previous, label
+from sandboxes.runtime.docker.names import (
+    CLAIM,
+    ONE_SHOT,
+    SANDBOX,
+    SERVICE,
+    Names,
+    is_previous,
+    label,
+)
 from sandboxes.runtime.docker.networks import BRIDGE_OPTION
 from sandboxes.runtime.docker.writable_layers import WritableLayers
 
@@ -45,6 +53,8 @@ STATES = {
     "paused": ServiceState.PAUSED,
     "restarting": ServiceState.RESTARTING,
 }
+SUCCEEDED = "Exited (0) "
+"""Beginning of the status of a container that ended without an error."""
 UP = (ServiceState.RUNNING, ServiceState.PAUSED)
 """States in which a container has an address."""
 SIZES_TIMEOUT_FACTOR = 6
@@ -165,7 +175,7 @@ class Observer:
             state=service_state(row),
             ports=self._ports(row) if service_state(row) in UP else {},
             connected=service_state(row) not in UP or is_connected(row, network_ids),
-            exit_code=end.get("ExitCode"),
+            exit_code=0 if service_state(row) is ServiceState.COMPLETED else end.get("ExitCode"),
             out_of_memory=bool(end.get("OOMKilled")),
             stopped_with_engine=bool(end.get("StoppedWithEngine")),
         )
@@ -260,6 +270,8 @@ class Observer:
 
 def service_state(row: Row) -> ServiceState:
     """Return the state; stopped, dead and being removed all count as exited."""
+    if row["State"] == "exited" and label(row, ONE_SHOT) and row["Status"].startswith(SUCCEEDED):
+        return ServiceState.COMPLETED
     return STATES.get(row["State"], ServiceState.EXITED)
 
 

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from sandboxes.runtime import (
+    CommandCheck,
+    EngineRefused,
+    HealthyCheck,
+    HttpCheck,
     ProbeResult,
     ReadyCheck,
     Report,
     SandboxFacts,
     SandboxSpec,
     ServiceFacts,
+    ServiceNotFound,
+    ServiceState,
+    TcpCheck,
     probing,
 )
+from sandboxes.runtime.docker.client import EngineClient
+from sandboxes.runtime.docker.exec_and_logs import run_command
 from sandboxes.runtime.docker.observe import Observer
 from sandboxes.runtime.readiness import require_running, succeeds, timeout_error
+from sandboxes.runtime.start_order import Awaited, CompletedCheck
 
 STEP = "ready"
 MIN_PAUSE_SECONDS = 0.005
@@ -27,6 +37,8 @@ BACKOFF_FACTOR = 1.1
 OBSERVE_INTERVAL_SECONDS = 0.2
 REPORT_INTERVAL_SECONDS = 1.0
 RESPONSE_TIMEOUT_SECONDS = 5.0
+MAX_COMMAND_SECONDS = 10.0
+"""Time limit of a command that checks a service; the launch reports nothing meanwhile."""
 
 
 class Timer:
@@ -55,33 +67,99 @@ class Timer:
         return True
 
 
+@dataclass
+class Watch:
+    """The watch over a starting sandbox, between two attempts of a check.
+
+    `ids` has the container of each service that was started so far. The watch reports `step` again,
+    and ends with NotReady if the time is over or a service has stopped.
+    """
+
+    observer: Observer
+    spec: SandboxSpec
+    ids: Mapping[str, str]
+    step: str
+    report: Report
+    timer: Timer
+    services: Mapping[str, ServiceFacts] = field(default_factory=dict)
+    """The services as they were last observed."""
+    output: str = ""
+    """What the last command printed that didn't succeed."""
+
+    def look(self, check: ReadyCheck | Awaited) -> None:
+        """Raise NotReady if the check can't succeed any more, EngineUnreachable."""
+        if self.timer.expired:
+            raise timeout_error(check, self.timer.seconds, self.output)
+        if self.timer.is_due(REPORT_INTERVAL_SECONDS, "report"):
+            self.report(self.step)
+        if self.timer.is_due(OBSERVE_INTERVAL_SECONDS, "look"):
+            self.observe()
+
+    def observe(self) -> None:
+        """Raise NotReady if a service that was started has stopped, EngineUnreachable."""
+        self.services = self.observer.services(self.spec.id)
+        for name in self.ids:
+            require_running(name, self.services.get(name))
+
+
 @dataclass(frozen=True)
 class ReadinessProbe:
     """Probes a starting sandbox at `probe_host`, where this process reaches published ports."""
 
+    engine: EngineClient
     observer: Observer
     probe_host: str
 
-    def until_ready(self, spec: SandboxSpec, report: Report, timer: Timer) -> None:
+    def until_ready(
+        self, spec: SandboxSpec, ids: Mapping[str, str], report: Report, timer: Timer
+    ) -> None:
         """Wait until every check succeeds. Raises NotReady, EngineUnreachable."""
-        ports = {name: facts.ports for name, facts in self._all_running(spec).items()}
+        watch = Watch(self.observer, spec, ids, STEP, report, timer)
+        watch.observe()
         for check in spec.ready:
-            published = ports[check.service].get(check.port)
-            while_waiting = partial(self._while_waiting, spec, check, report, timer)
             pause = MIN_PAUSE_SECONDS
-            while not (
-                published
-                and succeeds(
-                    check,
-                    self.probe_host,
-                    published.port,
-                    min(RESPONSE_TIMEOUT_SECONDS, timer.left),
-                    while_waiting,
-                )
-            ):
-                while_waiting()
+            while not self.succeeds(check, watch):
+                watch.look(check)
                 time.sleep(pause)
                 pause = min(pause * BACKOFF_FACTOR, MAX_PAUSE_SECONDS)
+
+    def succeeds(self, check: ReadyCheck | Awaited, watch: Watch) -> bool:
+        """Return whether a check of a started service succeeds now. Raises EngineUnreachable."""
+        match check:
+            case HttpCheck() | TcpCheck():
+                published = watch.services[check.service].ports.get(check.port)
+                seconds = min(RESPONSE_TIMEOUT_SECONDS, watch.timer.left)
+                look = partial(watch.look, check)
+                return published is not None and succeeds(
+                    check, self.probe_host, published.port, seconds, look
+                )
+            case CommandCheck():
+                return self._command_succeeds(check.service, check.command, watch)
+            case HealthyCheck():
+                [service] = [one for one in watch.spec.services if one.name == check.service]
+                health = service.healthcheck
+                # Without a health check, a service that runs is as healthy as it can be.
+                return health is None or self._command_succeeds(
+                    check.service, health.command, watch, health.timeout
+                )
+            case CompletedCheck():
+                return watch.services[check.service].state is ServiceState.COMPLETED
+
+    def _command_succeeds(
+        self,
+        service: str,
+        command: Sequence[str],
+        watch: Watch,
+        seconds: float = MAX_COMMAND_SECONDS,
+    ) -> bool:
+        seconds = min(seconds, MAX_COMMAND_SECONDS, watch.timer.left)
+        try:
+            code, output = run_command(self.engine, watch.ids[service], service, command, seconds)
+        except (EngineRefused, ServiceNotFound) as error:
+            # The container has just stopped, or the command is missing or doesn't end.
+            code, output = 1, str(error)
+        watch.output = output if code else ""
+        return code == 0
 
     def probe(
         self,
@@ -105,26 +183,7 @@ class ReadinessProbe:
         Traffic is measured after the last check, so checks don't count as activity.
         """
         facts = self.observer.observe(spec.id).get(spec.id)
-        _require_all_running(spec, facts.services if facts else {})
+        for service in spec.services:
+            require_running(service.name, facts.services.get(service.name) if facts else None)
         assert facts
         return facts
-
-    def _while_waiting(
-        self, spec: SandboxSpec, check: ReadyCheck, report: Report, timer: Timer
-    ) -> None:
-        if timer.expired:
-            raise timeout_error(check, timer.seconds)
-        if timer.is_due(REPORT_INTERVAL_SECONDS, "report"):
-            report(STEP)
-        if timer.is_due(OBSERVE_INTERVAL_SECONDS, "look"):
-            self._all_running(spec)
-
-    def _all_running(self, spec: SandboxSpec) -> Mapping[str, ServiceFacts]:
-        services = self.observer.services(spec.id)
-        _require_all_running(spec, services)
-        return services
-
-
-def _require_all_running(spec: SandboxSpec, services: Mapping[str, ServiceFacts]) -> None:
-    for service in spec.services:
-        require_running(service.name, services.get(service.name))

@@ -22,12 +22,15 @@ from sandboxes.runtime import (
     RuntimeFailure,
     SandboxFacts,
     SandboxSpec,
+    ServiceSpec,
+    ServiceState,
 )
 from sandboxes.runtime.docker.client import EngineClient, run_parallel
 from sandboxes.runtime.docker.create import Creator, HostPorts
 from sandboxes.runtime.docker.destroy import remove_container, stop_container
 from sandboxes.runtime.docker.names import SERVICE, Names, is_previous, label
-from sandboxes.runtime.docker.readiness import STEP, ReadinessProbe, Timer
+from sandboxes.runtime.docker.readiness import Timer
+from sandboxes.runtime.docker.startup import START_STEP, Starter
 
 STOP_SECONDS = 5
 """Time to stop of a service that its blueprint no longer has."""
@@ -44,7 +47,7 @@ class Recreator:
     engine: EngineClient
     names: Names
     creator: Creator
-    readiness: ReadinessProbe
+    starter: Starter
 
     def recreate(self, spec: SandboxSpec, report: Report, timer: Timer) -> SandboxFacts:
         """Replace all containers. Raises the errors of `create`; nothing has changed then.
@@ -89,16 +92,11 @@ class Recreator:
     ) -> SandboxFacts:
         report("network")
         new = self.creator.create_containers(spec, self._host_ports(previous))
-        report("containers")
+        report(START_STEP)
         seconds = {service.name: service.stop_seconds for service in spec.services}
         stops = [(one, seconds.get(name, STOP_SECONDS)) for name, one in previous.items()]
         run_parallel([partial(stop_container, self.engine, *stop) for stop in stops])
-        ids = self.creator.start(spec, new)
-        report(STEP)
-        self.readiness.until_ready(spec, report, timer)
-        if not self.creator.apply_final_limits(spec, ids):
-            self.readiness.until_ready(spec, report, timer)
-        return self.readiness.facts(spec)
+        return self.starter.start(spec, new, report, timer)
 
     def _restore(self, spec: SandboxSpec, report: Report) -> None:
         """Start the previous containers again in place of the new ones."""
@@ -107,9 +105,20 @@ class Recreator:
         for name, container_id in previous.items():
             self._rename(container_id, self.names.container(spec.id, name))
         kept = {**current, **previous}
-        run_parallel([partial(self._start, container_id) for container_id in kept.values()])
+        facts = self.starter.readiness.observer.services(spec.id)
+        completed = {n: kept[n] for n, s in facts.items() if s.state is ServiceState.COMPLETED}
+
+        def start(service: ServiceSpec) -> str:
+            self._start(kept[service.name])
+            return kept[service.name]
+
+        timer = Timer(RESTORE_TIMEOUT_SECONDS)
         with suppress(NotReady):
-            self.readiness.until_ready(spec, report, Timer(RESTORE_TIMEOUT_SECONDS))
+            ids = self.starter.start_in_order(spec, completed, start, report, timer)
+            self.starter.readiness.until_ready(spec, ids, report, timer)
+        # Also those that still wait for others.
+        stopped = [kept[name] for name in kept.keys() - completed.keys()]
+        run_parallel([partial(self._start, container_id) for container_id in stopped])
 
     def _host_ports(self, containers: Containers) -> HostPorts:
         described = run_parallel([partial(self._inspect, one) for one in containers.values()])

@@ -18,14 +18,17 @@ from sandboxes.runtime import (
     SandboxSpec,
     ServiceNotFound,
     ServiceSpec,
+    ServiceState,
 )
 from sandboxes.runtime.docker.client import EngineClient, error_message, is_gone, run_parallel
 from sandboxes.runtime.docker.container_config import names_of
+from sandboxes.runtime.docker.create import has_completed
 from sandboxes.runtime.docker.destroy import Destroyer, stop_container
 from sandboxes.runtime.docker.names import SERVICE, Names, is_previous, label
 from sandboxes.runtime.docker.networks import Networks
 from sandboxes.runtime.docker.observe import Observer
-from sandboxes.runtime.docker.readiness import STEP, ReadinessProbe, Timer
+from sandboxes.runtime.docker.readiness import STEP, Timer
+from sandboxes.runtime.docker.startup import START_STEP, Starter
 
 Container = dict[str, Any]
 
@@ -45,7 +48,15 @@ class _Attempt:
     resumed: list[str] = field(default_factory=list)
     connected: list[str] = field(default_factory=list)
     started: list[str] = field(default_factory=list)
+    running: list[str] = field(default_factory=list)
     restarted: bool = False
+
+    @property
+    def ids(self) -> dict[str, str]:
+        return {name: str(one["Id"]) for name, one in self.containers.items()}
+
+    def has_completed(self, service: ServiceSpec) -> bool:
+        return has_completed(service, self.containers[service.name])
 
     @property
     def has_changed(self) -> bool:
@@ -72,7 +83,7 @@ class Repairer:
     names: Names
     networks: Networks
     observer: Observer
-    readiness: ReadinessProbe
+    starter: Starter
     destroyer: Destroyer
 
     def repair(self, spec: SandboxSpec, report: Report, timer: Timer) -> Repair:
@@ -84,16 +95,16 @@ class Repairer:
         attempt = _Attempt(spec, self._containers(spec))
         self.networks.ensure(spec)
         network = self.networks.find(spec.id)
-        report("containers")
-        run_parallel(
-            [partial(self._restore, attempt, service, network) for service in spec.services]
-        )
+        report(START_STEP)
+        services = [service for service in spec.services if not attempt.has_completed(service)]
+        run_parallel([partial(self._reconnect, attempt, service, network) for service in services])
+        attempt.started = self._start_stopped(attempt, report, timer)
         report(STEP)
         result = self._probe_until_settled(attempt, report)
         if not result.responded:
             self._restart(attempt, report, timer)
             result = ProbeResult()
-        return Repair(self.readiness.facts(spec), attempt.actions, result.problem)
+        return Repair(self.starter.readiness.facts(spec), attempt.actions, result.problem)
 
     def _containers(self, spec: SandboxSpec) -> dict[str, Container]:
         """Return the details of all containers by service. Raises ServiceNotFound."""
@@ -114,8 +125,8 @@ class Repairer:
                     raise _service_gone(service) from error
                 raise
 
-    def _restore(self, attempt: _Attempt, service: ServiceSpec, network_id: str) -> None:
-        """Resume the service, connect it to its network and start it, as far as necessary."""
+    def _reconnect(self, attempt: _Attempt, service: ServiceSpec, network_id: str) -> None:
+        """Resume the service and connect it to its network, as far as necessary."""
         container, name = attempt.containers[service.name], service.name
         container_id, running = container["Id"], container["State"]["Running"]
         if container["State"]["Paused"]:
@@ -129,9 +140,22 @@ class Repairer:
                 running = False
             self._connect(container, service, network_id)
             attempt.connected.append(name)
-        if not running:
-            self._start(container_id)
-            attempt.started.append(name)
+        if running:
+            attempt.running.append(name)
+
+    def _start_stopped(self, attempt: _Attempt, report: Report, timer: Timer) -> list[str]:
+        """Start the services that don't run, in order; return their names."""
+
+        def start(service: ServiceSpec) -> str:
+            container_id = attempt.ids[service.name]
+            with self.engine.calling(f"start the service {service.name}") as client:
+                client.start(container_id)
+            return container_id
+
+        completed = [one.name for one in attempt.spec.services if attempt.has_completed(one)]
+        up = {name: attempt.ids[name] for name in (*attempt.running, *completed)}
+        ids = self.starter.start_in_order(attempt.spec, up, start, report, timer)
+        return list(ids.keys() - up.keys())
 
     def _is_connected(self, container: Container, service: ServiceSpec, network_id: str) -> bool:
         """Return whether the service is in its network, under its names, and in no other."""
@@ -175,32 +199,31 @@ class Repairer:
         facts = self.observer.observe(spec.id).get(spec.id)
         if facts is None or not facts.alive or not publishes_all(spec, facts):
             return ProbeResult("Not all services run with all their ports.", responded=False)
-        return self.readiness.probe([facts], {spec.id: spec.ready}, seconds)[spec.id]
+        return self.starter.readiness.probe([facts], {spec.id: spec.ready}, seconds)[spec.id]
 
     def _restart(self, attempt: _Attempt, report: Report, timer: Timer) -> None:
         """Stop all services, create their network again, and start them."""
-        spec, ids = attempt.spec, [one["Id"] for one in attempt.containers.values()]
-        stops = [(attempt.containers[one.name]["Id"], one.stop_seconds) for one in spec.services]
+        spec = attempt.spec
+        services = [service for service in spec.services if not attempt.has_completed(service)]
+        stops = [(attempt.ids[one.name], one.stop_seconds) for one in services]
         run_parallel([partial(stop_container, self.engine, *stop) for stop in stops])
         self.destroyer.disconnect_all(self.networks.find(spec.id))
         self.destroyer.remove_network(self.networks.find(spec.id))
         self.networks.ensure(spec)
         network_id = self.networks.find(spec.id)
-        for service in spec.services:
+        for service in services:
             self._connect(attempt.containers[service.name], service, network_id)
-        run_parallel([partial(self._start, container_id) for container_id in ids])
-        attempt.restarted = True
-        self.readiness.until_ready(spec, report, timer)
-
-    def _start(self, container_id: str) -> None:
-        with self.engine.calling("start a service") as client:
-            client.start(container_id)
+        attempt.running, attempt.restarted = [], True
+        self._start_stopped(attempt, report, timer)
+        self.starter.readiness.until_ready(spec, attempt.ids, report, timer)
 
 
 def publishes_all(spec: SandboxSpec, facts: SandboxFacts) -> bool:
-    """Return whether every port of the specification is published."""
+    """Return whether every port of the services that run is published."""
     return all(
-        set(service.ports) <= set(facts.services[service.name].ports) for service in spec.services
+        set(service.ports) <= set(facts.services[service.name].ports)
+        for service in spec.services
+        if facts.services[service.name].state is not ServiceState.COMPLETED
     )
 
 

@@ -45,9 +45,10 @@ from sandboxes.runtime.docker.names import (
 )
 from sandboxes.runtime.docker.networks import Networks
 from sandboxes.runtime.docker.observe import Observer
-from sandboxes.runtime.docker.readiness import STEP, ReadinessProbe, Timer
+from sandboxes.runtime.docker.readiness import ReadinessProbe, Timer
 from sandboxes.runtime.docker.recreate import Recreator
 from sandboxes.runtime.docker.repair import Repairer
+from sandboxes.runtime.docker.startup import START_STEP, Starter
 from sandboxes.runtime.docker.usage import UsageReader
 from sandboxes.runtime.docker.writable_layers import WritableLayers
 from sandboxes.runtime.host_resources import HostResources, available_memory, disk_space
@@ -86,12 +87,15 @@ class DockerRuntime:
         self._observer = Observer(
             engine, names, public_host or bind_address, WritableLayers(engine)
         )
-        self._readiness = ReadinessProbe(self._observer, probe_host(bind_address, engine_url))
+        self._readiness = ReadinessProbe(
+            engine, self._observer, probe_host(bind_address, engine_url)
+        )
+        self._starter = Starter(self._creator, self._readiness)
         self._destroyer = Destroyer(engine, names)
         self._repairer = Repairer(
-            engine, names, networks, self._observer, self._readiness, self._destroyer
+            engine, names, networks, self._observer, self._starter, self._destroyer
         )
-        self._recreator = Recreator(engine, names, self._creator, self._readiness)
+        self._recreator = Recreator(engine, names, self._creator, self._starter)
         self._exec_and_logs = ExecAndLogs(engine, names)
         self._usage_reader = UsageReader(engine, names)
 
@@ -112,13 +116,8 @@ class DockerRuntime:
         timer = Timer(timeout)
         report("network")
         containers = self._creator.create_containers(spec)
-        report("containers")
-        ids = self._creator.start(spec, containers)
-        report(STEP)
-        self._readiness.until_ready(spec, report, timer)
-        if not self._creator.apply_final_limits(spec, ids):
-            self._readiness.until_ready(spec, report, timer)
-        return self._readiness.facts(spec)
+        report(START_STEP)
+        return self._starter.start(spec, containers, report, timer)
 
     def recreate(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:
         require_valid_id(spec.id)

@@ -24,6 +24,7 @@ from sandboxes.runtime import (
     CapacityExhausted,
     EngineRefused,
     EngineUnreachable,
+    HealthyCheck,
     ImageMissing,
     LineCount,
     NotReady,
@@ -43,7 +44,8 @@ from sandboxes.runtime import (
 )
 from sandboxes.runtime.host_resources import HostResources
 from sandboxes.runtime.memory.fake_sandbox import FakeSandbox
-from sandboxes.runtime.readiness import require_running
+from sandboxes.runtime.readiness import require_running, timeout_error
+from sandboxes.runtime.start_order import StartOrder
 
 HOST = "127.0.0.1"
 FIRST_PORT = 49152
@@ -94,15 +96,15 @@ class MemoryRuntime:
                 raise CapacityExhausted("All subnets for sandboxes are in use.")
             fake = self._sandboxes.setdefault(spec.id, FakeSandbox(spec.id))
         report("containers")
-        for service in spec.services:
-            with self._call("containers"):
-                self._start(fake, service)
+        self._start_in_order(fake, spec)
         report("ready")
         with self._call("ready"):
             if self.slow_seconds > timeout:
                 raise NotReady(f"The sandbox did not answer within {timeout:g} seconds.")
             for name, facts in fake.services.items():
                 require_running(name, facts)
+            for check in spec.ready:
+                self._require_success(spec, check, timeout)
             return fake.facts()
 
     def recreate(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:
@@ -251,8 +253,9 @@ class MemoryRuntime:
         with self._lock:
             for name, fake in self._sandboxes.items():
                 fake.traffic_bytes = 0
-                for service in fake.services:
-                    self._end(name, service, end)
+                for service, facts in fake.services.items():
+                    if facts.state is not ServiceState.COMPLETED:
+                        self._end(name, service, end)
 
     def add_traffic(self, sandbox_id: str, sent: int = 1000) -> None:
         """Simulate requests: count this many bytes sent by published ports."""
@@ -291,6 +294,8 @@ class MemoryRuntime:
     def _restore(self, fake: FakeSandbox, service: ServiceSpec) -> bool:
         """Make a service run again, connected and published; return whether it had to be."""
         present = fake.services[service.name]
+        if present.state is ServiceState.COMPLETED:
+            return False
         runs = present.state is ServiceState.RUNNING and present.connected
         if runs and set(present.ports) == set(service.ports):
             return False
@@ -298,16 +303,43 @@ class MemoryRuntime:
         self._start(fake, service)
         return True
 
+    def _start_in_order(self, fake: FakeSandbox, spec: SandboxSpec) -> None:
+        order = StartOrder(spec.services)
+        while True:
+            while batch := order.take_startable():
+                for service in batch:
+                    with self._call("containers"):
+                        self._start(fake, service)
+                order.mark_started(batch)
+            if not (awaited := order.awaited()):
+                return
+            for check in awaited:
+                require_running(check.service, fake.services[check.service])
+                if isinstance(check, HealthyCheck):
+                    self._require_success(spec, check, 0)
+                order.mark_held(check)
+
+    def _require_success(self, spec: SandboxSpec, check: ReadyCheck, seconds: float) -> None:
+        """Raise NotReady if the command of a check has a result other than 0."""
+        health = {service.name: service.healthcheck for service in spec.services}
+        source = health[check.service] if isinstance(check, HealthyCheck) else check
+        command = getattr(source, "command", ())
+        code, output = self.command_results.get(tuple(command), (0, ""))
+        if code:
+            raise timeout_error(check, seconds, output)
+
     def _start(self, fake: FakeSandbox, service: ServiceSpec) -> None:
         present = fake.services.get(service.name)
-        if present and present.state is ServiceState.RUNNING:
+        if present and present.state in (ServiceState.RUNNING, ServiceState.COMPLETED):
             return
         previous = (fake.previous or {}).get(service.name)
         known = previous.ports if previous else {}
         ports = {
             port: known.get(port) or Published(HOST, next(self._ports)) for port in service.ports
         }
-        fake.services[service.name] = ServiceFacts(ServiceState.RUNNING, ports)
+        ended = ServiceFacts(ServiceState.COMPLETED, exit_code=0)
+        running = ServiceFacts(ServiceState.RUNNING, ports)
+        fake.services[service.name] = ended if service.one_shot else running
         fake.logs[service.name].append(f"{service.name} started")
         if service.name in self._startup_failures:
             code, output = self._startup_failures.pop(service.name)

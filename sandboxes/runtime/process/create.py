@@ -14,10 +14,12 @@ from pathlib import Path
 
 from sandboxes.runtime import (
     EngineRefused,
+    HttpCheck,
     NotReady,
     Report,
     SandboxFacts,
     SandboxSpec,
+    TcpCheck,
 )
 from sandboxes.runtime.process import process_table
 from sandboxes.runtime.process.environment import chown_tree
@@ -132,7 +134,7 @@ class Creator:
         self, spec: SandboxSpec, manifest: Manifest, timer: Timer
     ) -> SandboxFacts:
         own = {(s.name, port.name): port.own for s in manifest.services for port in s.ports}
-        pending = list(spec.ready)
+        pending = [c for c in spec.ready if isinstance(c, HttpCheck | TcpCheck)]
         facts = self._all_running(spec)
         # To the services' own ports, so checks don't count as activity.
         while pending := [

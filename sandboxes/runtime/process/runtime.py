@@ -22,6 +22,7 @@ from sandboxes.runtime import (
     SandboxFacts,
     SandboxSpec,
     Usage,
+    needs_containers,
 )
 from sandboxes.runtime.host_resources import HostResources, available_memory, disk_space
 from sandboxes.runtime.probing import probe_host
@@ -79,6 +80,8 @@ class ProcessRuntime:
     def create(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:
         if not SANDBOX_ID.fullmatch(spec.id):
             raise EngineRefused(f"“{spec.id}” isn't a valid sandbox ID.")
+        if needs_containers(spec.services, spec.ready):
+            raise EngineRefused(f"The blueprint {spec.blueprint} needs containers to run.")
         with self._usable_home():
             return self._creator.create(spec, report, timeout)
 
