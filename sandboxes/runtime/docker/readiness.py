@@ -37,8 +37,8 @@ BACKOFF_FACTOR = 1.1
 OBSERVE_INTERVAL_SECONDS = 0.2
 REPORT_INTERVAL_SECONDS = 1.0
 RESPONSE_TIMEOUT_SECONDS = 5.0
-MAX_COMMAND_SECONDS = 10.0
-"""Time limit of a command that checks a service; the launch reports nothing meanwhile."""
+MIN_COMMAND_SECONDS, MAX_COMMAND_SECONDS = 1.0, 10.0
+"""Time limits of a command that checks a service; the launch reports nothing meanwhile."""
 
 
 class Timer:
@@ -152,7 +152,8 @@ class ReadinessProbe:
         watch: Watch,
         seconds: float = MAX_COMMAND_SECONDS,
     ) -> bool:
-        seconds = min(seconds, MAX_COMMAND_SECONDS, watch.timer.left)
+        left = max(watch.timer.left, MIN_COMMAND_SECONDS)
+        seconds = min(seconds, MAX_COMMAND_SECONDS, left)
         try:
             code, output = run_command(self.engine, watch.ids[service], service, command, seconds)
         except (EngineRefused, ServiceNotFound) as error:
