@@ -12,7 +12,7 @@ from typing import Any
 from docker import APIClient
 from docker.errors import APIError
 
-from sandboxes import blueprints
+from sandboxes.blueprints import folders
 from sandboxes.runtime import SandboxSpec, ServiceSpec
 from tests.bench.http_client import HttpClient
 
@@ -44,7 +44,7 @@ def once(engine: APIClient, cpus: float | None = None) -> dict[str, float]:
 
 def fresh_spec() -> SandboxSpec:
     """Return the spec of a new sandbox, as the portal would hand it to a runtime."""
-    blueprint = blueprints.load("billing")
+    blueprint = folders.valid()["billing"]
     name = f"bench-{secrets.token_hex(4)}"
     variables = blueprint.new_secrets() | {
         "SANDBOX_ID": name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sandboxes import blueprints
+from sandboxes.blueprints import folders
 from sandboxes.runtime.docker.names import INSTANCE
 from tests.bench import memory
 from tests.bench.environment import PortalEnvironment, billing, call_in_portal, launch
@@ -70,7 +70,7 @@ def _mb_per_sandbox(before: float, count: int) -> float:
 def is_seeded(env: PortalEnvironment, number: int, sandbox: dict[str, Any]) -> bool:
     """Return whether the sandbox's API has as many rows of each kind as the seed."""
     api = billing(env.developer(number), sandbox)
-    seed = blueprints.load("billing").seed
+    seed = folders.valid()["billing"].seed
     return {name: api.get(f"/v1/{name}").json()["total"] for name in seed} == seed
 
 

@@ -14,7 +14,10 @@ from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
+import django
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+django.setup()
 
 from django.conf import settings
 

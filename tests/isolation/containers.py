@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
-from sandboxes import blueprints
+from sandboxes.blueprints import folders
 from sandboxes.runtime import SandboxFacts, SandboxSpec
 from tests.harness.networks import host_address, own_address
 from tests.harness.runtimes import (
@@ -77,7 +77,7 @@ class BillingSandbox:
 
 def create_billing_sandbox(harness: DockerHarness, **changes: Any) -> BillingSandbox:
     """Create a sandbox as the portal does."""
-    blueprint = blueprints.load("billing")
+    blueprint = folders.valid()["billing"]
     secret_values = blueprint.new_secrets()
     variables = secret_values | {
         "SANDBOX_LAUNCHED_AT": "2026-01-01T00:00:00+00:00",
@@ -104,7 +104,7 @@ def hostile_image(harness: DockerHarness) -> Iterator[str]:
 
 def hostile_spec(image: str, plan: Mapping[str, Any]) -> SandboxSpec:
     """Return a sandbox whose image runs the escape attempts as its main process, and then waits."""
-    api = next(s for s in blueprints.load("billing").services if s.name == "api")
+    api = next(s for s in folders.valid()["billing"].services if s.name == "api")
     writable = [*WRITABLE, *WRITABLE_LAYER]
     own_plan = {**plan, "setuid_program": SETUID_PROGRAM, "writable": writable}
     program = ATTEMPTS + FLOOD_LOG_ON_REQUEST

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from docker import APIClient
 
-from sandboxes import blueprints
+from sandboxes.blueprints import folders
 from tests.bench.http_client import HttpClient
 from tests.harness.portal import ROOT
 from tests.harness.ports import reserve_port
@@ -104,7 +104,7 @@ def _run(command: list[str], environment: dict[str, str]) -> None:
 
 
 def _until_seeded(client: HttpClient) -> None:
-    plans = blueprints.load("billing").seed["plans"]
+    plans = folders.valid()["billing"].seed["plans"]
     deadline = time.monotonic() + SEED_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         try:
