@@ -125,7 +125,8 @@ class Blueprint:
     secrets: Mapping[str, Secret]
     credentials: Mapping[str, Credential]
     ready: Sequence[ReadyCheck]
-    reset: Reset
+    reset: Reset | None
+    """None if the seed data is restored by recreating the services."""
     requests: LineCount | None
     """How requests are counted in a service's log, starting at zero; None if they aren't."""
     seed: Mapping[str, int]

@@ -28,8 +28,8 @@ RECREATED = "Data reset to seed; all services were recreated."
 def reset(sandbox: Sandbox) -> None:
     """Restore the seed data. Endpoints and credentials stay the same.
 
-    If the blueprint's command fails, for example because of changes that the owner made, the
-    sandbox's services are recreated. If that fails, too, nothing has changed.
+    If the blueprint has no command for it, or the command fails, for example because of changes that
+    the owner made, the sandbox's services are recreated. If that fails, too, nothing has changed.
     """
     if sandbox.reset_requested_at is None or not leases.acquire_lease(sandbox, [State.RUNNING]):
         return
@@ -56,15 +56,16 @@ def reset(sandbox: Sandbox) -> None:
 
 
 def _run_reset_command(sandbox: Sandbox) -> bool:
-    """Run the blueprint's command, and return whether it succeeded.
+    """Run the blueprint's command, and return whether there is one and it succeeded.
 
     Raise EngineUnreachable, BlueprintNotFound, LeaseLost.
     """
-    reset_spec = for_sandbox(sandbox).reset
-    command = reset_spec.command_for(settings.SANDBOX_RUNTIME)
+    by_command = for_sandbox(sandbox).reset
+    if by_command is None or not (command := by_command.command_for(settings.SANDBOX_RUNTIME)):
+        return False
     try:
         code, output = get_runtime().execute(
-            sandbox.public_id, reset_spec.service, command, RESET_TIMEOUT_SECONDS
+            sandbox.public_id, by_command.service, command, RESET_TIMEOUT_SECONDS
         )
     except EngineUnreachable:
         raise

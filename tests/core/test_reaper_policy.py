@@ -135,7 +135,7 @@ TABLE = {
         seen(api=ServiceFacts(S.EXITED, exit_code=0)),
         CRASHED,
     ),
-    "a one-shot service that has completed is no crash": (
+    "a one-shot service that has completed did not crash": (
         row(),
         seen(db=ServiceFacts(S.COMPLETED, exit_code=0)),
         None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -44,6 +45,22 @@ def test_services_are_recreated_where_the_reset_command_fails(alice, runtime, fa
     assert reload(sandbox).addresses == sandbox.addresses
     assert event_kinds(sandbox)[-1] == "reset"
     assert "recreated" in last_message(sandbox)
+
+
+def test_services_are_recreated_where_the_blueprint_has_no_reset_command(
+    alice, runtime, monkeypatch
+):
+    without = replace(load("billing"), reset=None)
+    monkeypatch.setattr(resets, "for_sandbox", lambda _: without)
+    sandbox = launch(alice)
+    runtime.set_disk_usage(sandbox.public_id, 500)
+    with run_on_commit():
+        actions.reset(sandbox, alice)
+
+    assert runtime.executed == []
+    assert runtime.recreated == [sandbox.public_id]
+    assert reload(sandbox).addresses == sandbox.addresses
+    assert event_kinds(sandbox)[-1] == "reset"
 
 
 @pytest.mark.parametrize("stopped", [True, False])
