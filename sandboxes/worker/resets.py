@@ -28,8 +28,9 @@ RECREATED = "Data reset to seed; all services were recreated."
 def reset(sandbox: Sandbox) -> None:
     """Restore the seed data. Endpoints and credentials stay the same.
 
-    If the blueprint has no command for it, or the command fails, for example because of changes that
-    the owner made, the sandbox's services are recreated. If that fails, too, nothing has changed.
+    If the blueprint has no command for it, or the command fails, for example because of changes
+    that the owner made, the sandbox's services are recreated. If that fails, too, nothing has
+    changed.
     """
     if sandbox.reset_requested_at is None or not leases.acquire_lease(sandbox, [State.RUNNING]):
         return
