@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # The order matters: plugins come after those that they use.
 pytest_plugins = [
     "tests.harness.hypothesis_profiles",
+    "tests.harness.http_clients",
     "tests.harness.databases",
     "tests.harness.runtimes",
     "tests.harness.portal",

@@ -14,15 +14,18 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import docker
 import httpx2
 import pytest
 from cryptography.fernet import Fernet
+from docker.errors import APIError
 
 from sandboxes.runtime.process import process_table
 from sandboxes.runtime.process.state_dir import StateDir
@@ -123,31 +126,42 @@ class Portal(ABC):
 
 
 class DockerPortal(Portal):
-    def engine(self, *arguments: str) -> str:
-        """Return the output of a docker command about this portal's objects."""
-        label = f"label=sandboxportal.instance={self.instance}"
-        command = ["docker", *arguments, "--filter", label]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    @cached_property
+    def engine(self) -> docker.APIClient:
+        return docker.APIClient(timeout=60)
+
+    def _filter(self, **labels: str) -> dict[str, list[str]]:
+        """Return a filter for objects of this portal."""
+        labels |= {"instance": self.instance}
+        return {"label": [f"sandboxportal.{name}={value}" for name, value in labels.items()]}
 
     def held(self) -> list[str]:
-        listings = (("ps", "-aq"), ("network", "ls", "-q"), ("volume", "ls", "-q"))
-        return [line for listing in listings for line in self.engine(*listing).split()]
+        own = self._filter()
+        return [
+            *(row["Id"] for row in self.engine.containers(all=True, filters=own)),
+            *(row["Id"] for row in self.engine.networks(filters=own)),
+            *(row["Name"] for row in self.engine.volumes(filters=own)["Volumes"] or ()),
+        ]
 
     def sandboxes(self) -> set[str]:
-        names = self.engine("ps", "--format", "{{.Names}}").split()
-        return {name.split("-")[0] for name in names}
+        running = self.engine.containers(filters=self._filter())
+        return {row["Labels"]["sandboxportal.sandbox"] for row in running}
 
     def kill(self, sandbox_id: str, service: str) -> None:
-        label = f"label=sandboxportal.sandbox={sandbox_id}"
-        found = self.engine("ps", "-q", "--filter", label, "--filter", f"name={service}").strip()
-        subprocess.run(["docker", "kill", found], check=True, capture_output=True)
+        wanted = self._filter(sandbox=sandbox_id, service=service)
+        [found] = self.engine.containers(filters=wanted)
+        self.engine.kill(found["Id"])
 
     def clear(self) -> None:
         """Remove the objects that the engine still has, as far as possible."""
-        if containers := self.engine("ps", "-aq").split():
-            subprocess.run(["docker", "rm", "-fv", *containers], check=False, capture_output=True)
-        if networks := self.engine("network", "ls", "-q").split():
-            subprocess.run(["docker", "network", "rm", *networks], check=False, capture_output=True)
+        own = self._filter()
+        with suppress(APIError):
+            for row in self.engine.containers(all=True, filters=own):
+                self.engine.remove_container(row["Id"], v=True, force=True)
+        with suppress(APIError):
+            for row in self.engine.networks(filters=own):
+                self.engine.remove_network(row["Id"])
+        self.engine.close()
 
 
 class ProcessPortal(Portal):
@@ -182,7 +196,7 @@ def _environment(var: Path, port: int, friendbot: int) -> dict[str, str]:
     # Browser tests set this variable in their process, which may be this one.
     inherited = {name: v for name, v in os.environ.items() if name != "DJANGO_ALLOW_ASYNC_UNSAFE"}
     return inherited | {
-        "DJANGO_SETTINGS_MODULE": "sandboxportal.settings",
+        "DJANGO_SETTINGS_MODULE": "tests.harness.portal_settings",
         "VAR_DIR": str(var),
         "HOST": "127.0.0.1",
         "PORT": str(port),
