@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-tools test-all bench chaos test-isolation probe fuzz audit lint lock screenshots clean
+.PHONY: help run test test-tools test-exhaustive test-all bench chaos test-isolation probe fuzz audit lint lock screenshots clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -13,8 +13,11 @@ test: ## Install test dependencies, lint, and run every test (ARGS: passed to py
 test-tools: ## Test the test tools: bench, chaos, isolation, reports (ARGS: passed to pytest)
 	@STORES=embedded bash deploy/test.sh -m tools $(ARGS)
 
-test-all: ## Run every test, including those of the test tools, on both kinds of stores
-	@STORES=each bash deploy/test.sh --tools $(ARGS)
+test-exhaustive: ## Run the long forms of tests that have a short one (ARGS: passed to pytest)
+	@STORES=servers bash deploy/test.sh -m exhaustive $(ARGS)
+
+test-all: ## Run every test, long forms and test tools included, on both kinds of stores
+	@STORES=each bash deploy/test.sh --tools --exhaustive $(ARGS)
 
 bench: ## Measure launches, pages, memory, and sweeps; writes docs/performance.md (QUICK=1: shorter run)
 	@bash deploy/bench.sh $(if $(QUICK),--quick) $(ARGS)

@@ -1,7 +1,8 @@
 """Selection and order of tests.
 
-Tests of test tools (marker `tools`) run only if selected by marker or path. Slow files come first,
-so that no worker is left with one of them at the end. Every test that needs an engine or a browser
+Tests of test tools (marker `tools`) run only if selected by marker or path, long forms of tests
+(marker `exhaustive`) only if selected by marker. Slow files come first, so that no worker is left
+with one of them at the end. Every test that needs an engine or a browser
 is marked `slow`. With several workers, each runs all tests of a file, which share fixtures; a file
 that takes minutes is divided.
 """
@@ -20,16 +21,23 @@ RUNTIMES = {"process", "docker"}
 """Parameters of tests that have their own portal or harness."""
 SLOW = {"engine", "browser"}
 """Markers that imply `slow`."""
+LEFT_OUT = ("tools", "exhaustive")
+"""Markers of tests that run only if asked for."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--tools", action="store_true", help="run tests of test tools, too")
+    for name in LEFT_OUT:
+        parser.addoption(f"--{name}", action="store_true", help=f"run tests marked `{name}`, too")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    by_name = config.args_source is pytest.Config.ArgsSource.ARGS
-    # Workers inherit this option but not the arguments of the command.
-    if not hasattr(config, "workerinput") and (by_name or "tools" in config.option.markexpr):
+    # Workers inherit these options but not the arguments of the command.
+    if hasattr(config, "workerinput"):
+        return
+    for name in LEFT_OUT:
+        if name in config.option.markexpr:
+            setattr(config.option, name, True)
+    if config.args_source is pytest.Config.ArgsSource.ARGS:
         config.option.tools = True
 
 
@@ -40,10 +48,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    tools = [item for item in items if item.get_closest_marker("tools")]
-    if tools and not config.option.tools:
-        config.hook.pytest_deselected(items=tools)
-        items[:] = [item for item in items if not item.get_closest_marker("tools")]
+    left_out = [name for name in LEFT_OUT if not config.getoption(name)]
+    deselected = [item for item in items if any(map(item.get_closest_marker, left_out))]
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = [item for item in items if not any(map(item.get_closest_marker, left_out))]
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 

@@ -1,4 +1,4 @@
-"""Tests of test tools wait to be asked for, slow files start first, and files stay together."""
+"""Some tests wait to be asked for, slow files start first, and files stay together."""
 
 from __future__ import annotations
 
@@ -25,12 +25,18 @@ import pytest
 @pytest.mark.tools
 def test_tools(): pass
 """
-INI = "[pytest]\nmarkers = engine: x\n  slow: x\n  tools: x\ntestpaths = ."
+EXHAUSTIVE = """
+import pytest
+
+@pytest.mark.parametrize("count", [2, pytest.param(1, marks=pytest.mark.exhaustive)])
+def test_form(count): pass
+"""
+INI = "[pytest]\nmarkers = engine: x\n  slow: x\n  tools: x\n  exhaustive: x\ntestpaths = ."
 
 
 @pytest.fixture
 def suite(tmp_path: Path) -> Path:
-    for name, text in {"a": QUICK, "b": SLOW, "c": TOOLS}.items():
+    for name, text in {"a": QUICK, "b": SLOW, "c": TOOLS, "d": EXHAUSTIVE}.items():
         (tmp_path / f"test_{name}.py").write_text(text)
     (tmp_path / "pytest.ini").write_text(INI)
     return tmp_path
@@ -51,16 +57,21 @@ def names(suite: Path, *options: str) -> list[str]:
 
 
 def test_slow_files_come_first_and_tests_of_test_tools_are_left_out(suite: Path) -> None:
-    assert names(suite) == ["test_slow", "test_quick"]
+    assert names(suite) == ["test_slow", "test_quick", "test_form[2]"]
 
 
 def test_tests_that_need_an_engine_are_slow(suite: Path) -> None:
-    assert names(suite, "-m", "not slow") == ["test_quick"]
+    assert names(suite, "-m", "not slow", "-k", "quick or slow") == ["test_quick"]
 
 
 @pytest.mark.parametrize("asked", [("-m", "tools"), ("test_c.py",)])
 def test_tests_of_test_tools_run_if_selected(suite: Path, asked: tuple[str, ...]) -> None:
     assert names(suite, *asked) == ["test_tools"]
+
+
+def test_exhaustive_forms_run_only_if_selected_by_marker(suite: Path) -> None:
+    assert names(suite, "test_d.py") == ["test_form[2]"]
+    assert names(suite, "-m", "exhaustive") == ["test_form[1]"]
 
 
 def test_tests_of_a_file_stay_together_except_those_with_their_own_portal() -> None:

@@ -16,7 +16,11 @@ SEED = {"plans": 5, "subscribers": 10, "invoices": 20}
 POOLED = 'sandboxportal_sandboxes_by_state{state="pooled"}'
 
 
-@pytest.fixture(scope="module", params=["process", ON_DOCKER])
+ON_PROCESSES = pytest.param("process", marks=pytest.mark.exhaustive)
+"""The contract of runtimes and the tests of a whole portal include processes."""
+
+
+@pytest.fixture(scope="module", params=[ON_DOCKER, ON_PROCESSES])
 def portal(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Portal]:

@@ -27,8 +27,8 @@ from tests.harness.runtimes import (
 
 pytestmark = pytest.mark.slow
 
-EVERY = 4
-"""Only each fourth call is killed, as each takes seconds."""
+EVERY = [8, pytest.param(1, marks=pytest.mark.exhaustive)]
+"""Only each eighth call is killed in the short form, as each kill takes seconds."""
 
 
 class Killed(BaseException):
@@ -49,13 +49,16 @@ class Countdown:
 
 
 def recreated_after_kills(
-    harness: RuntimeHarness, countdown: Countdown, recreate: Callable[[Runtime, SandboxSpec], Any]
+    harness: RuntimeHarness,
+    countdown: Countdown,
+    recreate: Callable[[Runtime, SandboxSpec], Any],
+    every: int,
 ) -> int:
-    """Kill one attempt at each call, complete it by the next, and return how many were killed."""
+    """Kill one attempt at each call of a distance, complete it by the next, and return how far."""
     spec = harness.spec()
     before = harness.runtime.create(spec, ignore_step, TIME_LIMIT)
-    for number in itertools.count():
-        countdown.left = number * EVERY
+    for number in itertools.count(step=every):
+        countdown.left = number
         try:
             recreate(harness.runtime, spec)
         except Killed:
@@ -123,20 +126,22 @@ def succeed(runtime: Runtime, spec: SandboxSpec) -> None:
 
 @pytest.mark.engine
 @pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("every", EVERY)
 def test_a_recreation_on_an_engine_survives_a_kill_at_any_call(
-    docker_harness: DockerHarness, monkeypatch: pytest.MonkeyPatch, fails: bool
+    docker_harness: DockerHarness, monkeypatch: pytest.MonkeyPatch, fails: bool, every: int
 ) -> None:
     shorten_restoration(monkeypatch)
     recreate = fail_to_recreate(docker_harness) if fails else succeed
     with killing_engine_calls(monkeypatch) as countdown:
-        assert recreated_after_kills(docker_harness, countdown, recreate) > 3
+        assert recreated_after_kills(docker_harness, countdown, recreate, every) > 12
 
 
 @pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("every", EVERY)
 def test_a_recreation_of_processes_survives_a_kill_at_any_change(
-    process_harness: ProcessHarness, monkeypatch: pytest.MonkeyPatch, fails: bool
+    process_harness: ProcessHarness, monkeypatch: pytest.MonkeyPatch, fails: bool, every: int
 ) -> None:
     shorten_restoration(monkeypatch)
     recreate = fail_to_recreate(process_harness) if fails else succeed
     with killing_changes(monkeypatch) as countdown:
-        assert recreated_after_kills(process_harness, countdown, recreate) > 1
+        assert recreated_after_kills(process_harness, countdown, recreate, every) > 4
