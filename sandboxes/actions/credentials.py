@@ -30,7 +30,7 @@ def read_credentials(sandbox: Sandbox, actor: User) -> dict[str, str]:
         journal.record(row, EventKind.CREDENTIALS_READ, "Credentials viewed.", actor=actor)
         secrets = row.secrets
     own = blueprints.for_sandbox(row).fill_credentials(secrets, row.addresses)
-    return own | {"stellar_secret": secrets["STELLAR_SECRET"]}
+    return own | ({"stellar_secret": secrets["STELLAR_SECRET"]} if row.stellar_public_key else {})
 
 
 def with_preview(rows: QuerySet[Sandbox]) -> QuerySet[Sandbox]:

@@ -172,7 +172,8 @@ def launch_sandbox(
             queue.enqueue(pool_tasks.reconcile_pools)
         else:
             queue.enqueue(worker_tasks.provision, sandbox.public_id)
-            queue.enqueue(worker_tasks.fund, sandbox.public_id)
+            if sandbox.funding:
+                queue.enqueue(worker_tasks.fund, sandbox.public_id)
     return sandbox, True
 
 

@@ -118,19 +118,22 @@ def destroy(sandbox: Sandbox, actor: User, reason: str = "") -> None:
 
 
 def retry_funding(sandbox: Sandbox, actor: User) -> None:
-    """Request funds again, as soon as Friendbot may be asked.
+    """Request funds again, as soon as attempts don't pause.
 
-    Raises StateConflict if the account is funded or has ended.
+    Raises StateConflict without an account, if it is funded, or if the sandbox has ended.
     """
     with transaction.atomic():
         updated = (
             Sandbox.objects.active()
             .filter(pk=sandbox.pk)
-            .exclude(funding=Funding.FUNDED)
+            .exclude(funding__in=("", Funding.FUNDED))
             .update(funding=Funding.PENDING, funding_due_at=clock.now(), funding_attempts=0)
         )
         if not updated:
-            raise StateConflict("The Stellar account is already funded, or the sandbox has ended.")
+            raise StateConflict(
+                "There is nothing to fund: the sandbox has no account, the account is already "
+                "funded, or the sandbox has ended."
+            )
         journal.record(sandbox, EventKind.FUNDING_ASKED, "Funding retry requested.", actor=actor)
         queue.enqueue(worker_tasks.fund, sandbox.public_id)
     sandbox.refresh_from_db()

@@ -42,12 +42,12 @@ FIELDSETS = {
         ("lease_token", "leased_until"),
         ("removal_attempts", "removal_error"),
     ),
-    "Stellar account": (
-        "stellar_public_key",
-        ("funding", "funding_attempts", "funding_due_at"),
-        "funding_error",
-    ),
 }
+ACCOUNT_FIELDS = (
+    "stellar_public_key",
+    ("funding", "funding_attempts", "funding_due_at"),
+    "funding_error",
+)
 
 
 class EventInline(ReadOnlyAdminMixin, TabularInline):
@@ -105,6 +105,8 @@ class SandboxAdmin(MonitorMixin, ReadOnlyAdminMixin, PortalAdmin):
         broken = ("failed_service", "last_log_lines") if obj and obj.failure else ()
         main = [*MAIN_FIELDS, *ended, *broken]
         rest = [(title, {"fields": fields}) for title, fields in FIELDSETS.items()]
+        if obj and obj.funding:
+            rest.append(("Account", {"fields": ACCOUNT_FIELDS}))
         return [(None, {"fields": main}), *rest]
 
     def describe_row(self, row: Sandbox) -> tuple[str, str]:

@@ -83,7 +83,6 @@ def destroy_sandbox(request: ApiRequest, sandbox_id: str) -> Status[schemas.Sand
     "/sandboxes/{sandbox_id}/credentials",
     auth=ALL,
     response=responses(200, schemas.Credentials, 404, 409),
-    exclude_unset=True,
 )
 def read_credentials(
     request: ApiRequest, response: HttpResponse, sandbox_id: str

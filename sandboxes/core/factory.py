@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from sandboxes import blueprints
+from sandboxes import blueprints, stellar
 from sandboxes.lib import clock
-from sandboxes.models import Sandbox
+from sandboxes.models import Funding, Sandbox
 from sandboxes.models.runtime_settings import config
-from sandboxes.stellar import strkey
 
 
 def new_sandbox(blueprint: blueprints.Blueprint, **chosen: Any) -> Sandbox:
     """Return an unsaved sandbox of the blueprint, with its own secrets."""
-    public_key, secret = strkey.new_key_pair()
-    defaults = {
+    secrets = blueprint.new_secrets()
+    account: dict[str, Any] = {"funding": ""}
+    if blueprint.stellar:
+        public_key, secrets["STELLAR_SECRET"] = stellar.new_key_pair()
+        account = {
+            "stellar_public_key": public_key,
+            "funding": Funding.PENDING,
+            "funding_due_at": clock.now(),
+        }
+    defaults = account | {
         "ttl_minutes": config.SANDBOX_TTL_MINUTES,
         "idle_minutes": config.SANDBOX_IDLE_MINUTES,
     }
@@ -25,8 +32,6 @@ def new_sandbox(blueprint: blueprints.Blueprint, **chosen: Any) -> Sandbox:
         memory_mb=blueprint.memory_mb,
         cpus=blueprint.cpus,
         disk_mb=config.SANDBOX_DISK_MB,
-        secrets=blueprint.new_secrets() | {"STELLAR_SECRET": secret},
-        stellar_public_key=public_key,
-        funding_due_at=clock.now(),
+        secrets=secrets,
         **defaults | chosen,
     )

@@ -1,19 +1,15 @@
-"""External services: mail server and Friendbot."""
+"""External services: the mail server."""
 
 from __future__ import annotations
 
 import smtplib
-from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 
 from sandboxes.doctor.findings import Findings, error, ok, redacted, warning
-from sandboxes.lib.http import client as http_client
-from sandboxes.stellar.friendbot import MAX_RESPONSE_BYTES
 
-FRIENDBOT_SECONDS = 5.0
 SERVERS = "smtp"
 MAIL_REMEDY = "Correct EMAIL_URL (smtp+tls://user:password@host:587), or check the mail server."
 
@@ -48,25 +44,3 @@ def send_test_mail(address: str) -> Findings:
         )
         return
     yield ok(f"An email to {address} was sent. Check whether it arrives.")
-
-
-def friendbot() -> Findings:
-    """Check that Friendbot responds; a request without an account is a bad request."""
-    try:
-        response = http_client.send(
-            "GET",
-            settings.FRIENDBOT_URL,
-            limits=http_client.Limits(FRIENDBOT_SECONDS, MAX_RESPONSE_BYTES),
-            use_proxies=True,
-        )
-    except (http_client.RequestFailed, OSError, ValueError) as exc:
-        yield warning(
-            f"Friendbot, {settings.FRIENDBOT_URL}, can't be reached ({type(exc).__name__}).",
-            "Allow the worker to reach it. Sandboxes run, but their accounts aren't funded.",
-        )
-        return
-    if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        words = f"Friendbot returned {response.status}."
-        yield warning(words, "Accounts aren't funded until Friendbot works again.")
-        return
-    yield ok("Friendbot responds.")

@@ -13,6 +13,7 @@ from sandboxes.doctor import (
     external_services,
     host,
     network,
+    stellar,
     workers,
 )
 from sandboxes.doctor.findings import Check
@@ -39,7 +40,7 @@ CHECKS = (
     Check("worker", workers.heartbeat),
     Check("reaper", workers.reaper),
     Check("alerts", workers.operator_alerts),
-    Check("friendbot", external_services.friendbot),
+    Check("friendbot", stellar.friendbot),
     Check("mail", external_services.mail, 15),
 )
 

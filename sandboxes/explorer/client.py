@@ -30,6 +30,24 @@ MAX_RESPONSE_BYTES = 1024 * 1024
 """Bytes; the rest of a response isn't read."""
 MAX_TARGET_LENGTH = 4000
 MAX_HEADERS, MAX_HEADER_LENGTH = 40, 1000
+OWN_HEADERS = {
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "sandbox-portal",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+}
+"""Headers that frame a request or say who sends it, so that users can't set them."""
+HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[ -~]*")
 HIDDEN_HEADERS = {"connection", "keep-alive", "set-cookie", "transfer-encoding"}
 """Hop-by-hop and cookie headers, not shown to the user."""
 TARGET_PATTERN = re.compile(r"/(?!/)[!-\"$-~]*")
@@ -52,6 +70,7 @@ class ApiRequest:
     method: str
     target: str
     body: bytes = b""
+    headers: Sequence[tuple[str, str]] = ()
     automatic: bool = False
     """Whether the portal sends it unasked. It is marked, and isn't counted as activity."""
 
@@ -98,7 +117,9 @@ def send(sandbox: Sandbox, request: ApiRequest) -> ApiResponse:
     base_url = api_base_url(sandbox)
     _validate(request)
     key = _key(sandbox)
-    headers = _headers(request) + _endpoint(sandbox).auth.headers(key)
+    own = _headers(request) + _endpoint(sandbox).auth.headers(key)
+    names = {name.lower() for name, _ in own}
+    headers = own + [(name, value) for name, value in request.headers if name.lower() not in names]
     with concurrency_limit.slot(sandbox.owner_id):
         if key:
             _verify_identity(sandbox, base_url, key)
@@ -164,7 +185,7 @@ def _verify_identity(sandbox: Sandbox, base_url: str, key: str) -> None:
     if not hmac.compare_digest(response.body.strip(), proof.encode()):
         raise Unavailable(
             f"The server at {urlsplit(base_url).netloc} isn't this sandbox, so the portal didn't "
-            "send it the API key. The sandbox may have stopped a moment ago."
+            "send it the credential. The sandbox may have stopped a moment ago."
         )
 
 
@@ -177,6 +198,12 @@ def _validate(request: ApiRequest) -> None:
     )
     if not sound or len(request.target) > MAX_TARGET_LENGTH:
         raise ValidationFailed("path", "Invalid path.")
+    for name, value in request.headers:
+        is_long = len(value) > MAX_HEADER_LENGTH
+        if is_long or name.lower() in OWN_HEADERS or not HEADER.fullmatch(f"{name}:{value}"):
+            raise ValidationFailed(name, "The explorer can't send this header.")
+    if len(request.headers) > MAX_HEADERS:
+        raise ValidationFailed("headers", f"Send at most {MAX_HEADERS} headers.")
     if len(request.body) > MAX_REQUEST_BYTES:
         raise ValidationFailed("body", f"Send at most {MAX_REQUEST_BYTES // 1024} kB.")
 

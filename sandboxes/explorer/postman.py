@@ -6,9 +6,9 @@ https://schema.postman.com/collection/json/v2.1.0/draft-07/docs/index.html
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
+from sandboxes.blueprints.auth import Auth, AuthType
 from sandboxes.explorer.openapi.operations import Description, Operation, Parameter
 from sandboxes.lib.untrusted_json import dumps_pretty
 
@@ -21,11 +21,13 @@ def with_server(description: Description, address: str) -> dict[str, Any]:
 
 
 def build_collection(
-    description: Description, name: str, address: str, bearer: Mapping[str, str]
+    description: Description, name: str, address: str, auth: Auth, secret: str
 ) -> dict[str, Any]:
-    """Return a collection of all operations by group; `bearer` maps the key's variable to it."""
-    variables = {"base_url": address, **bearer}
-    made: dict[str, Any] = {
+    """Return a collection of all operations by group, with the secret in a variable."""
+    variables = {"base_url": address}
+    if auth.credential:
+        variables[auth.credential] = secret
+    return {
         "info": {"name": name, "description": description.description, "schema": SCHEMA},
         "item": [
             {
@@ -36,17 +38,37 @@ def build_collection(
             for group in description.groups
         ],
         "variable": [{"key": key, "value": value} for key, value in variables.items()],
+        "auth": _auth(auth),
     }
-    for key in bearer:
-        token = {"key": "token", "value": f"{{{{{key}}}}}", "type": "string"}
-        made["auth"] = {"type": "bearer", "bearer": [token]}
-    return made
+
+
+def _auth(auth: Auth) -> dict[str, Any]:
+    """Return the authentication of all requests, with the name of the variable."""
+    secret = f"{{{{{auth.credential}}}}}"
+    match auth.type:
+        case AuthType.BEARER:
+            kind, values = "bearer", {"token": secret}
+        case AuthType.HEADER:
+            kind, values = "apikey", {"key": auth.name, "value": secret, "in": "header"}
+        case AuthType.BASIC:
+            kind, values = "basic", {"username": auth.username, "password": secret}
+        case _:
+            return {"type": "noauth"}
+    attributes = [{"key": key, "value": value, "type": "string"} for key, value in values.items()]
+    return {"type": kind, kind: attributes}
 
 
 def _item(operation: Operation) -> dict[str, Any]:
     request: dict[str, Any] = {
         "method": operation.method,
-        "header": [{"key": "Accept", "value": "application/json"}],
+        "header": [
+            {"key": "Accept", "value": "application/json"},
+            *(
+                _value(one) | {"disabled": not one.required}
+                for one in operation.parameters
+                if one.location == "header"
+            ),
+        ],
         "url": _url(operation),
         "description": operation.description,
     }

@@ -13,13 +13,13 @@ def fetch_openapi(sandbox: Sandbox) -> openapi.Description:
     """Fetch and parse the OpenAPI document. Raises StateConflict, Unavailable."""
     api_base_url(sandbox)
     blueprint = blueprints.for_sandbox(sandbox)
-    path = blueprint.endpoints[blueprint.openapi_endpoint].openapi
-    response = send(sandbox, ApiRequest("GET", path, automatic=True))
+    endpoint = blueprint.endpoints[blueprint.openapi_endpoint]
+    response = send(sandbox, ApiRequest("GET", endpoint.openapi, automatic=True))
     if not response.succeeded:
         raise Unavailable(f"The sandbox returned {response.status} for its OpenAPI document.")
     if not response.complete:
         raise Unavailable("The sandbox's OpenAPI document is too large.")
     try:
-        return openapi.read(response.body)
+        return openapi.read(response.body, [endpoint.auth.header_name])
     except openapi.InvalidOpenAPIDocument as error:
         raise Unavailable(str(error)) from None

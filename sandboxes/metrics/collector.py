@@ -18,6 +18,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from sandboxes import blueprints
 from sandboxes.core import capacity
 from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
@@ -54,7 +55,7 @@ class PortalCollector(Collector):
         yield _gauge(
             "oldest_pending_seconds", "Age of the oldest waiting launch.", _oldest_pending()
         )
-        yield _funding()
+        yield from _funding()
         yield from _pools()
         yield from _outcomes(outcomes.all_time())
         yield from _reaper(SweepStatus.current())
@@ -88,11 +89,14 @@ def _oldest_pending() -> float:
     return (clock.now() - oldest).total_seconds() if oldest else 0.0
 
 
-def _funding() -> Metric:
-    counted = Sandbox.objects.live().order_by().values_list("funding").annotate(Count("pk"))
-    text = "Sandboxes that have not ended, by the funding state of their Stellar account."
-    known = dict.fromkeys(map(str, Funding), 0) | dict(counted)
-    return _labeled_gauge("funding", text, "funding", known)
+def _funding() -> Iterable[Metric]:
+    """Count accounts by state, if a blueprint asks for accounts or a sandbox still has one."""
+    live = Sandbox.objects.live().order_by().exclude(funding="")
+    known = dict(live.values_list("funding").annotate(Count("pk")))
+    if known or any(blueprint.stellar for blueprint in blueprints.available().values()):
+        text = "Sandboxes that have not ended and have an account, by its funding state."
+        zeros = dict.fromkeys(map(str, Funding), 0)
+        yield _labeled_gauge("funding", text, "funding", zeros | known)
 
 
 def _pools() -> Iterable[Metric]:

@@ -168,9 +168,11 @@ class Sandbox(models.Model):
     reset_requested_at = models.DateTimeField(null=True, editable=False)
 
     stellar_public_key = models.CharField(max_length=56, blank=True, editable=False)
+    """Empty unless its blueprint asks for an account."""
     funding = models.CharField(
-        max_length=8, choices=Funding, default=Funding.PENDING, editable=False
+        max_length=8, choices=Funding, default=Funding.PENDING, blank=True, editable=False
     )
+    """Empty without an account."""
     funding_attempts = models.PositiveSmallIntegerField(default=0, editable=False)
     funding_due_at = models.DateTimeField(null=True, editable=False)
     funding_error = models.CharField(max_length=200, blank=True, editable=False)

@@ -56,12 +56,12 @@ class WorkerStatus(Singleton):
 
 
 class FundingStatus(Singleton):
-    """State of the circuit breaker in front of Friendbot, shared by all workers."""
+    """State of the circuit breaker of funding, shared by all workers."""
 
     failures = models.PositiveSmallIntegerField(default=0, editable=False)
     """Number of consecutive attempts that failed temporarily, for any account."""
     retry_at = models.DateTimeField(null=True, editable=False)
-    """When one account may be tried again; None while Friendbot works."""
+    """When one account may be tried again; None while funding works."""
 
     class Meta(Singleton.Meta):
         verbose_name = verbose_name_plural = "funding status"

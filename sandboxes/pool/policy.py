@@ -1,6 +1,6 @@
 """Rules of the warm pool: what each pool lacks, and which sandboxes are stale.
 
-A pooled sandbox runs, is seeded, verified and, if Friendbot responds, funded. Its secrets are
+A pooled sandbox runs, is seeded, verified and, if it has an account, funded. Its secrets are
 unique and unused. Claiming one is a single database transaction. This module doesn't call the
 engine; `sandboxes.pool.reconcile` retires and provisions sandboxes.
 """

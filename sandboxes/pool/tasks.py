@@ -12,4 +12,5 @@ from sandboxes.worker.tasks import fund
 @shared_task(name="sandboxes.tasks.tend_pool")
 def reconcile_pools() -> None:
     for sandbox in reconcile.reconcile_pools():
-        send(fund, (sandbox.public_id,))
+        if sandbox.funding:
+            send(fund, (sandbox.public_id,))

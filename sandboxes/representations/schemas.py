@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from ninja import Field, Schema
-from pydantic import ConfigDict
+from pydantic import BaseModel, ConfigDict
 
 from sandboxes.models import EndReason, Funding, State
 from sandboxes.representations.usage_schemas import Peak, Sample
@@ -30,10 +30,14 @@ class Extension(Schema):
     )
 
 
-class Endpoints(Schema):
-    """URLs of the sandbox; null unless it runs. A blueprint may have other endpoints."""
+class Endpoints(BaseModel):
+    """URLs of the sandbox by the names of its blueprint; null unless it runs.
+
+    The listed names are always there, and null if the blueprint doesn't have them.
+    """
 
     model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, str | None] = Field(init=False)
 
     api: str | None = None
     database: str | None = None
@@ -95,7 +99,7 @@ class Sandbox(Schema):
     extension: Extension
     reset_pending: bool
     endpoints: Endpoints
-    stellar: Stellar
+    stellar: Stellar | None = Field(description="Null unless its blueprint asks for an account.")
     limits: Size
 
 
@@ -113,14 +117,18 @@ class ExtensionGranted(Schema):
     sandbox: Sandbox
 
 
-class Credentials(Schema):
-    """Credentials of the sandbox. A blueprint may have others."""
+class Credentials(BaseModel):
+    """Credentials of the sandbox by the names of its blueprint.
+
+    The listed names are always there, and null if the blueprint doesn't have them.
+    """
 
     model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, str] = Field(init=False)
 
     api_key: str | None = None
     database_url: str | None = None
-    stellar_secret: str
+    stellar_secret: str | None = None
 
 
 class Event(Schema):

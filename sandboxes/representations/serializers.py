@@ -44,7 +44,9 @@ def sandbox(
         endpoints=schemas.Endpoints(**display.endpoints(row)),
         stellar=schemas.Stellar(
             public_key=row.stellar_public_key, funding=models.Funding(row.funding)
-        ),
+        )
+        if row.stellar_public_key
+        else None,
         limits=size(row),
     )
 

@@ -1,1 +1,19 @@
-"""Stellar keys and Friendbot, without database access."""
+"""Stellar accounts for the sandboxes of blueprints that ask for one, without database access."""
+
+from sandboxes.stellar.friendbot import (
+    MAX_RETRY_AFTER,
+    TIMEOUT_SECONDS,
+    FundingRejected,
+    FundingRetryable,
+    request_funds,
+)
+from sandboxes.stellar.strkey import new_key_pair
+
+__all__ = [
+    "MAX_RETRY_AFTER",
+    "TIMEOUT_SECONDS",
+    "FundingRejected",
+    "FundingRetryable",
+    "new_key_pair",
+    "request_funds",
+]

@@ -41,11 +41,11 @@ CODES_OF_FRIENDBOT = {
 TRANSIENT_WORDS = ("timeout", "timed out", "too many requests", "rate limit", "try again")
 
 
-class FriendbotRejected(Exception):
+class FundingRejected(Exception):
     """Friendbot rejected the account; a retry doesn't help."""
 
 
-class FriendbotRetryable(Exception):
+class FundingRetryable(Exception):
     """Friendbot failed temporarily; a retry may succeed.
 
     `affects_all` is false if the next account may be funded nevertheless.
@@ -59,8 +59,8 @@ class FriendbotRetryable(Exception):
         self.affects_all = affects_all
 
 
-def ask_friendbot(public_key: str) -> None:
-    """Create and fund the account. Raises FriendbotRejected or FriendbotRetryable."""
+def request_funds(public_key: str) -> None:
+    """Create and fund the account by Friendbot. Raises FundingRejected or FundingRetryable."""
     separator = "&" if "?" in settings.FRIENDBOT_URL else "?"
     url = f"{settings.FRIENDBOT_URL}{separator}{urlencode({'addr': public_key})}"
     try:
@@ -71,7 +71,7 @@ def ask_friendbot(public_key: str) -> None:
             use_proxies=True,
         )
     except (http_client.RequestFailed, OSError, ValueError) as error:
-        raise FriendbotRetryable(f"Friendbot can't be reached ({type(error).__name__})") from error
+        raise FundingRetryable(f"Friendbot can't be reached ({type(error).__name__})") from error
     if HTTPStatus(200) <= response.status < HTTPStatus(300):
         return
     text = response.text.lower()
@@ -79,7 +79,7 @@ def ask_friendbot(public_key: str) -> None:
         return
     retry_after = parse_retry_after(response.header("retry-after"), MAX_RETRY_AFTER)
     if response.status != HTTPStatus.BAD_REQUEST:
-        raise FriendbotRetryable(f"Friendbot answered {response.status}", retry_after)
+        raise FundingRetryable(f"Friendbot answered {response.status}", retry_after)
     raise _error_of_bad_request(text, retry_after)
 
 
@@ -90,9 +90,9 @@ def _error_of_bad_request(text: str, retry_after: timedelta) -> Exception:
     """
     codes = set(RESULT_CODE.findall(text))
     if found := codes & CODES_OF_FRIENDBOT:
-        return FriendbotRetryable(f"Friendbot answered 400 ({min(found)})", retry_after)
+        return FundingRetryable(f"Friendbot answered 400 ({min(found)})", retry_after)
     if found := codes & CODES_OF_ONE_ATTEMPT or {word for word in TRANSIENT_WORDS if word in text}:
-        return FriendbotRetryable(
+        return FundingRetryable(
             f"Friendbot answered 400 ({min(found)})", retry_after, affects_all=False
         )
-    return FriendbotRejected("Friendbot rejected the account (400)")
+    return FundingRejected("Friendbot rejected the account (400)")

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from sandboxes import runtime
 from sandboxes.lib import clock
 from sandboxes.models import Sandbox, WebhookDelivery
-from sandboxes.representations import display
+from sandboxes.representations import display, labels
 from sandboxes.views.forms import new_key
 from sandboxes.webhooks.messages import body_of
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 register = template.Library()
 register.simple_tag(new_key, name="new_key")
+register.filter(labels.label)
+register.filter(labels.phrase)
 
 FORMATS = {
     "time": "%H:%M UTC",
@@ -35,11 +37,6 @@ FORMATS = {
     "ago": "%d %b %Y, %H:%M UTC",
 }
 """Time formats without JavaScript; portal.js has formats of the same names."""
-ENDPOINT_LABELS = {
-    "api": "API",
-    "docs": "API docs",
-    "database": "Database",
-}
 STATE_LABELS = {
     "pending": "Queued",
     "provisioning": "Provisioning",
@@ -48,11 +45,6 @@ STATE_LABELS = {
     "destroying": "Destroying",
     "destroyed": "Ended",
     "failed": "Failed",
-}
-CREDENTIAL_LABELS = {
-    "api_key": "API key",
-    "database_url": "Database URL",
-    "stellar_secret": "Stellar secret",
 }
 MAX_KEY_LENGTH = 16
 GB = 1024
@@ -151,11 +143,6 @@ def format_megabytes(megabytes: int) -> str:
 
 
 @register.filter
-def endpoint_label(name: str) -> str:
-    return ENDPOINT_LABELS.get(name, humanize_key(name).capitalize())
-
-
-@register.filter
 def state_label(sandbox: Sandbox) -> str:
     return STATE_LABELS[sandbox.state]
 
@@ -169,11 +156,6 @@ def abbreviate(key: str) -> str:
 @register.filter
 def is_http_url(address: str) -> bool:
     return address.startswith(("http://", "https://"))
-
-
-@register.filter
-def credential_label(name: str) -> str:
-    return str(CREDENTIAL_LABELS.get(name, humanize_key(name).capitalize()))
 
 
 @register.filter

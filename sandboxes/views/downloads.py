@@ -16,7 +16,7 @@ from sandboxes.lib.untrusted_json import dumps_pretty
 from sandboxes.models import Sandbox
 from sandboxes.views.helpers import Request, get_owned_sandbox, login_required_page
 from sandboxes.views.sandbox_card import Card
-from sandboxes.views.snippets import api_access, env_file_text
+from sandboxes.views.snippets import env_file_text, explorer_access
 
 JSON = "application/json"
 
@@ -52,10 +52,13 @@ def collection(request: Request, public_id: str) -> HttpResponse:
     def make(sandbox: Sandbox) -> str:
         with explorer.page_limit.slot(sandbox.owner_id):
             description = explorer.fetch_openapi(sandbox)
-            own = api_access(Card(sandbox), actions.read_credentials(sandbox, request.user))
-            bearer = {own.key_name: own.key} if own.key else {}
+            keys = actions.read_credentials(sandbox, request.user)
+            access = explorer_access(Card(sandbox), keys)
             name = f"{description.title}: {sandbox}"
-            return dumps_pretty(postman.build_collection(description, name, own.address, bearer))
+            made = postman.build_collection(
+                description, name, access.address, access.auth, access.secret
+            )
+            return dumps_pretty(made)
 
     return _download(request, public_id, ".postman_collection.json", JSON, make)
 

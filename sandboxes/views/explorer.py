@@ -20,10 +20,9 @@ from sandboxes.models import Sandbox
 from sandboxes.views.explorer_response import RenderedResponse
 from sandboxes.views.explorer_tables import read_table
 from sandboxes.views.helpers import Request, get_owned_sandbox, login_required_page
+from sandboxes.views.request_code import Call, curl
 from sandboxes.views.sandbox_card import Card
-from sandboxes.views.snippets import api_access, curl
-
-KEY_VARIABLE = "$API_KEY"
+from sandboxes.views.snippets import explorer_access
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,9 @@ class OperationForm:
         """The request to send. Raises ValidationFailed."""
         target = self.operation.target(self.values)
         body = self.body.strip().replace("\r\n", "\n") if self.operation.body else ""
-        return sandboxes_explorer.ApiRequest(self.operation.method, target, body.encode())
+        return sandboxes_explorer.ApiRequest(
+            self.operation.method, target, body.encode(), self.operation.headers(self.values)
+        )
 
 
 def _select_operation(
@@ -100,6 +101,7 @@ def _api_context(sandbox: Sandbox) -> dict[str, Any]:
     return {
         "description": sandboxes_explorer.fetch_openapi(sandbox),
         "address": sandboxes_explorer.api_base_url(sandbox),
+        "credential": explorer_access(Card(sandbox), {}).auth.credential,
     }
 
 
@@ -152,16 +154,20 @@ def _has_changed_something(context: dict[str, Any]) -> bool:
 
 def _send(sandbox: Sandbox, form: OperationForm) -> RenderedResponse:
     api_request = form.request
-    address = f"{sandboxes_explorer.api_base_url(sandbox)}{api_request.target}"
-    command = curl(api_request.method, address, KEY_VARIABLE, api_request.body.decode())
-    return RenderedResponse(
-        sandboxes_explorer.send(sandbox, api_request), f"{api_request.method} {address}", command
-    )
+    access = explorer_access(Card(sandbox), {})
+    line = f"{api_request.method} {access.address}{api_request.target}"
+    command = curl(_call(api_request), access.with_variable())
+    return RenderedResponse(sandboxes_explorer.send(sandbox, api_request), line, command)
 
 
 def _curl_command(request: Request, sandbox: Sandbox, form: OperationForm) -> str:
     api_request = form.request
-    own = api_access(Card(sandbox), actions.read_credentials(sandbox, request.user))
-    return curl(
-        api_request.method, f"{own.address}{api_request.target}", own.key, api_request.body.decode()
-    )
+    access = explorer_access(Card(sandbox), {})
+    if access.auth.credential:
+        keys = actions.read_credentials(sandbox, request.user)
+        access = explorer_access(Card(sandbox), keys)
+    return curl(_call(api_request), access)
+
+
+def _call(request: sandboxes_explorer.ApiRequest) -> Call:
+    return Call(request.method, request.target, request.headers, request.body.decode())

@@ -129,8 +129,11 @@ def read_table(
 
 
 def _page(sandbox: Sandbox, listing: Operation, cursor: str) -> dict[str, Any]:
-    asked = {"query.limit": str(PAGE_SIZE), "query.cursor": cursor}
-    request = explorer.ApiRequest("GET", listing.target(asked), automatic=True)
+    required = {one.key: one.example for one in listing.parameters if one.required}
+    asked = required | {"query.limit": str(PAGE_SIZE), "query.cursor": cursor}
+    request = explorer.ApiRequest(
+        "GET", listing.target(asked), headers=listing.headers(asked), automatic=True
+    )
     response = explorer.send(sandbox, request)
     if not response.succeeded:
         raise Unavailable(f"The sandbox returned {response.status} for this list.")

@@ -2,125 +2,127 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sandboxes import actions
 from sandboxes.blueprints import Blueprint, find_for_sandbox
-from sandboxes.views.sandbox_card import Card
-
-DEFAULT_API_ENDPOINT = "api"
-"""Name of the API's endpoint in blueprints without an OpenAPI document."""
-
-PYTHON_TEMPLATE = """\
-import json
-from urllib.request import Request, urlopen
-
-request = Request(
-    {address},
-    headers={{"Authorization": {authorization}}},
+from sandboxes.representations import labels
+from sandboxes.views.database_commands import client_and_command
+from sandboxes.views.request_code import (
+    Access,
+    Call,
+    body_text,
+    curl,
+    javascript,
+    python,
+    variable_name,
 )
-with urlopen(request, timeout=10) as response:
-    print(json.dumps(json.load(response), indent=2))"""
-
-JAVASCRIPT_TEMPLATE = """\
-fetch({address}, {{
-  headers: {{ Authorization: {authorization} }},
-}})
-  .then((response) => response.json())
-  .then((data) => console.log(data));"""
+from sandboxes.views.sandbox_card import Card
 
 
 @dataclass(frozen=True)
 class Snippet:
-    """A tab; `text` is empty if it offers a file."""
+    """A tab; `text` is empty if it offers files, one of which contains the credential."""
 
     key: str
     title: str
     hint: str
     text: str = ""
+    credential: str = ""
 
 
-@dataclass(frozen=True)
-class Access:
-    """The base URL and key of a sandbox's API."""
-
-    address: str = ""
-    key_name: str = ""
-    key: str = ""
-
-
-def api_access(card: Card, credentials: Mapping[str, str]) -> Access:
-    """Return the base URL and key of a running sandbox's API."""
-    name, key_name = DEFAULT_API_ENDPOINT, "api_key"
+def explorer_access(card: Card, credentials: Mapping[str, str]) -> Access:
+    """Return how to reach the API that the explorer shows."""
     blueprint = find_for_sandbox(card.sandbox)
-    if blueprint and blueprint.openapi_endpoint:
-        name = blueprint.openapi_endpoint
-        key_name = blueprint.endpoints[name].auth.credential
+    return _access(blueprint, card, credentials, blueprint.openapi_endpoint if blueprint else "")
+
+
+def _access(
+    blueprint: Blueprint | None, card: Card, credentials: Mapping[str, str], name: str
+) -> Access:
+    """Return how to reach an endpoint, as far as it is known."""
+    endpoint = blueprint.endpoints.get(name) if blueprint else None
+    if endpoint is None:
+        return Access()
     address = (card.endpoints.get(name) or "").rstrip("/")
-    return Access(address, key_name, credentials.get(key_name, ""))
+    return Access(address, endpoint.auth, credentials.get(endpoint.auth.credential, ""))
 
 
 def snippets(card: Card, credentials: Mapping[str, str]) -> list[Snippet]:
-    """Return the snippets for the sandbox's API and database."""
-    found = []
-    blueprint, api = find_for_sandbox(card.sandbox), api_access(card, credentials)
-    if api.address and api.key:
-        found += _first_calls(f"{api.address}{_first_path(blueprint)}", api.key)
-    if (database := credentials.get("database_url", "")).startswith("postgres"):
-        hint = "Opens psql."
-        found.append(Snippet("psql", "psql", hint, f"psql {shlex.quote(database)}"))
+    """Return the snippets for the sandbox's API and databases, and its files."""
+    blueprint = find_for_sandbox(card.sandbox)
+    found = _commands(blueprint, card, credentials)
     hint = "Save as .env or source it."
     found.append(Snippet("env", ".env", hint, env_file_text(card, credentials)))
     if blueprint and blueprint.openapi_endpoint:
-        hint = "All operations, with the URL and API key filled in."
-        found.append(Snippet("postman", "Postman", hint))
+        name = blueprint.endpoints[blueprint.openapi_endpoint].auth.credential
+        filled_in = f"URL and {labels.phrase(name)}" if name else "URL"
+        hint = f"All operations, with the {filled_in} filled in."
+        found.append(Snippet("postman", "Postman", hint, credential=name))
     return found
 
 
 def first_command(card: Card) -> Snippet | None:
     """Return the command that a new sandbox's card opens with, its key included."""
-    found = snippets(card, actions.preview_credentials(card.sandbox))
-    return next((snippet for snippet in found if snippet.key in ("curl", "psql")), None)
+    blueprint = find_for_sandbox(card.sandbox)
+    found = _commands(blueprint, card, actions.preview_credentials(card.sandbox))
+    return next(iter(found), None)
 
 
-def _first_calls(address: str, key: str) -> list[Snippet]:
-    """Return the same request for curl, Python and JavaScript."""
-    quoted = {"address": json.dumps(address), "authorization": json.dumps(f"Bearer {key}")}
+def _commands(
+    blueprint: Blueprint | None, card: Card, credentials: Mapping[str, str]
+) -> list[Snippet]:
+    if blueprint is None:
+        return []
     return [
-        Snippet("curl", "curl", "", curl("GET", address, key)),
-        Snippet("python", "Python", "No dependencies.", PYTHON_TEMPLATE.format(**quoted)),
-        Snippet(
-            "javascript",
-            "JavaScript",
-            "Node.js or browser.",
-            JAVASCRIPT_TEMPLATE.format(**quoted),
-        ),
+        *_first_calls(blueprint, card, credentials),
+        *_database_commands(blueprint, card, credentials),
     ]
 
 
-def curl(method: str, address: str, key: str, body: str = "") -> str:
-    """Return the request as a curl command. The shell expands a key that begins with `$`."""
-    bearer = f"Authorization: Bearer {key}"
-    parts = ["curl" if method == "GET" else f"curl -X {method}"]
-    parts[0] += f" {shlex.quote(address)}"
-    if key:
-        parts.append(f"-H {chr(34) + bearer + chr(34) if key[0] == '$' else shlex.quote(bearer)}")
-    if body:
-        parts += ["-H 'Content-Type: application/json'", f"--data-raw {shlex.quote(body)}"]
-    return " \\\n  ".join(parts)
+def _first_calls(
+    blueprint: Blueprint, card: Card, credentials: Mapping[str, str]
+) -> Iterator[Snippet]:
+    """Yield the first call for curl, Python and JavaScript."""
+    if (first := blueprint.first_call) is None:
+        return
+    access = _access(blueprint, card, credentials, first.endpoint)
+    if not access.is_complete:
+        return
+    describes_json = bool(blueprint.endpoints[first.endpoint].openapi or first.answer is not None)
+    call = Call(first.method, first.path, (), body_text(first.body), describes_json)
+    yield Snippet("curl", "curl", "", curl(call, access))
+    yield Snippet("python", "Python", "No dependencies.", python(call, access))
+    yield Snippet("javascript", "JavaScript", "Node.js or browser.", javascript(call, access))
+
+
+def _database_commands(
+    blueprint: Blueprint, card: Card, credentials: Mapping[str, str]
+) -> Iterator[Snippet]:
+    """Yield a command for each database: with its credentials, if there are any."""
+    opened = {blueprint.credentials[name].endpoint for name in blueprint.credentials}
+    urls = dict(credentials) | {
+        name: url for name, url in card.endpoints.items() if url and name not in opened
+    }
+    found = {name: made for name, url in urls.items() if (made := client_and_command(url))}
+    counts = Counter(client for client, _ in found.values())
+    for name, (client, command) in found.items():
+        is_only = counts[client] == 1
+        key, title = (client, client) if is_only else (f"{client}-{name}", f"{client}: {name}")
+        yield Snippet(key, title, f"Opens {client}.", command)
 
 
 def env_file_text(card: Card, credentials: Mapping[str, str]) -> str:
-    """Return the sandbox's URL and credentials as lines of a `.env` file."""
-    api = api_access(card, credentials)
-    values = {"API_URL": api.address} if api.address else {}
-    values |= {name.upper(): value for name, value in credentials.items()}
-    values["STELLAR_PUBLIC_KEY"] = card.sandbox.stellar_public_key
+    """Return the sandbox's URLs and credentials as lines of a `.env` file."""
+    values = {
+        f"{variable_name(name).removesuffix('_URL')}_URL": url.rstrip("/")
+        for name, url in card.endpoints.items()
+        if url
+    }
+    values |= {variable_name(name): value for name, value in credentials.items()}
+    if card.sandbox.stellar_public_key:
+        values["STELLAR_PUBLIC_KEY"] = card.sandbox.stellar_public_key
     return "\n".join(f"{name}={shlex.quote(value)}" for name, value in values.items())
-
-
-def _first_path(blueprint: Blueprint | None) -> str:
-    return blueprint.first_call.path if blueprint and blueprint.first_call else "/"

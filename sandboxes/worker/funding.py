@@ -1,10 +1,8 @@
-"""Fund the Stellar accounts of sandboxes through Friendbot.
+"""Fund the accounts of sandboxes whose blueprint asks for one.
 
-The rows are the queue. While Friendbot fails, attempts pause for all accounts together: after each
-pause, one account is tried (a circuit breaker), so that an outage costs a request a minute and not
-one for each sandbox.
-
-Friendbot: https://developers.stellar.org/docs/learn/fundamentals/networks#friendbot
+The rows are the queue. While the faucet, which funds test accounts, fails, attempts pause for all
+accounts together: after each pause, one account is tried (a circuit breaker), so that an outage
+costs a request a minute and not one for each sandbox.
 """
 
 from __future__ import annotations
@@ -22,12 +20,12 @@ from sandboxes.lib.batches import Batch
 from sandboxes.models import EventKind, Funding, FundingStatus, Sandbox
 from sandboxes.models.claims import is_due as is_due_at
 from sandboxes.models.sandbox import SandboxQuerySet
-from sandboxes.stellar.friendbot import (
+from sandboxes.stellar import (
     MAX_RETRY_AFTER,
     TIMEOUT_SECONDS,
-    FriendbotRejected,
-    FriendbotRetryable,
-    ask_friendbot,
+    FundingRejected,
+    FundingRetryable,
+    request_funds,
 )
 
 log = structlog.get_logger(__name__)
@@ -35,9 +33,9 @@ MAX_ATTEMPTS = 10
 RETRY = Backoff(first=timedelta(seconds=5), longest=timedelta(minutes=15))
 """Delays between the attempts for one account."""
 PAUSE = Backoff(first=timedelta(seconds=5), longest=timedelta(minutes=1))
-"""Pauses of all attempts while Friendbot fails."""
+"""Pauses of all attempts while the faucet fails."""
 MAX_FAILURES_IN_A_ROW = 5
-"""Failed attempts for single accounts after which Friendbot itself is taken to fail."""
+"""Failed attempts for single accounts after which the faucet itself is taken to fail."""
 ATTEMPT_LEASE = timedelta(seconds=2 * TIMEOUT_SECONDS)
 """Time for one attempt, after which another worker may repeat it."""
 CANDIDATES = 10
@@ -46,12 +44,12 @@ _batch = Batch("funding")
 
 
 def fund_due() -> None:
-    """Ask Friendbot for each account that is due, unless enough threads do so already."""
+    """Request funds for each account that is due, unless enough threads do so already."""
     _batch.run(_fund_next)
 
 
 def is_due(now: datetime) -> bool:
-    """Return whether an account is due and Friendbot may be asked."""
+    """Return whether an account is due and the faucet may be asked."""
     status = FundingStatus.objects.filter(pk=1).first()
     is_paused = status is not None and status.retry_at is not None and _is_ahead(status, now)
     return not is_paused and _due(now).exists()
@@ -71,20 +69,20 @@ def _fund_next() -> bool:
 
 
 def fund(sandbox: Sandbox) -> bool:
-    """Ask Friendbot once if an attempt is due, and record the result.
+    """Request funds once if an attempt is due, and record the result.
 
-    Return whether Friendbot was asked; not while attempts pause.
+    Return whether they were requested; not while attempts pause.
     """
     now = clock.now()
     if not _may_ask(now) or not _claim(sandbox, now):
         return False
     sandbox.refresh_from_db(fields=["funding", "funding_attempts", "funding_error"])
     try:
-        ask_friendbot(sandbox.stellar_public_key)
-    except FriendbotRejected as error:
+        request_funds(sandbox.stellar_public_key)
+    except FundingRejected as error:
         _note_success()
         _record(sandbox, Funding.FAILED, str(error))
-    except FriendbotRetryable as error:
+    except FundingRetryable as error:
         _note_failure(error)
         if sandbox.funding_attempts >= MAX_ATTEMPTS:
             _record(sandbox, Funding.FAILED, f"{error}; gave up after {MAX_ATTEMPTS} attempts")
@@ -113,7 +111,7 @@ def _is_ahead(status: FundingStatus, now: datetime) -> bool:
 
 
 def _may_ask(now: datetime) -> bool:
-    """Return whether Friendbot may be asked; after a pause, by one caller at a time."""
+    """Return whether the faucet may be asked; after a pause, by one caller at a time."""
     status = FundingStatus.current()
     if status.retry_at is None:
         return True
@@ -126,14 +124,14 @@ def _note_success() -> None:
     FundingStatus.objects.exclude(failures=0, retry_at=None).update(failures=0, retry_at=None)
 
 
-def _note_failure(error: FriendbotRetryable) -> None:
+def _note_failure(error: FundingRetryable) -> None:
     """Pause all attempts, unless the error is about one account only."""
     failures = FundingStatus.current().failures + 1
     values: dict[str, object] = {"failures": min(failures, 1000)}
     if error.affects_all or failures >= MAX_FAILURES_IN_A_ROW:
         pause = max(error.retry_after, PAUSE.delay(failures))
         values["retry_at"] = clock.now() + pause
-        log.warning("friendbot_fails", error=str(error), retry_in=pause.total_seconds())
+        log.warning("funding_paused", error=str(error), retry_in=pause.total_seconds())
     FundingStatus.store(**values)
 
 
@@ -148,4 +146,4 @@ def _record(sandbox: Sandbox, funding: Funding, error: str, due_at: datetime | N
     log.info("funding", sandbox=sandbox.public_id, funding=str(funding), error=error)
     # Record each error once: a long outage would otherwise fill the journal.
     if changed and (funding != Funding.PENDING or error != previous_error):
-        record(sandbox, EventKind(f"funding_{funding}"), error or "Stellar account funded.")
+        record(sandbox, EventKind(f"funding_{funding}"), error or "Account funded.")

@@ -80,8 +80,9 @@ def specification(sandbox: Sandbox) -> SandboxSpec:
     variables = sandbox.secrets | {
         "SANDBOX_ID": sandbox.public_id,
         "SANDBOX_LAUNCHED_AT": _provisioned_at(sandbox),
-        "SANDBOX_STELLAR_PUBLIC_KEY": sandbox.stellar_public_key,
     }
+    if sandbox.stellar_public_key:
+        variables["SANDBOX_STELLAR_PUBLIC_KEY"] = sandbox.stellar_public_key
     blueprint = for_sandbox(sandbox)
     try:
         spec = blueprint.spec(sandbox.public_id, variables, sandbox.disk_mb)

@@ -1,4 +1,4 @@
-"""Checks of external services: mail server and Friendbot."""
+"""Checks of external services: the mail server."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sandboxes.doctor import external_services
-from tests.doctor.findings import FINE, WARNING, WRONG, levels, the_one
-from tests.fakes.friendbot import Friendbot
+from tests.doctor.findings import FINE, WARNING, WRONG, levels
 from tests.harness.ports import reserve_port
 
 if TYPE_CHECKING:
@@ -65,9 +64,3 @@ def test_a_rejected_email_is_an_error(settings: SettingsWrapper) -> None:
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", reserve_port()
     assert levels(external_services.send_test_mail("olga@example.com")) == [WRONG]
-
-
-def test_an_unreachable_friendbot_is_a_warning(bot: Friendbot, settings: SettingsWrapper) -> None:
-    assert levels(external_services.friendbot()) == [FINE]
-    settings.FRIENDBOT_URL = f"http://127.0.0.1:{reserve_port()}/"
-    assert "can't be reached" in the_one(external_services.friendbot(), WARNING).message

@@ -35,7 +35,7 @@ def test_friendbot_is_reached_through_the_proxy(
     settings.FRIENDBOT_URL = FRIENDBOT_URL
     monkeypatch.setenv(variable, f"{scheme}127.0.0.1:{bot.server_port}")
 
-    friendbot.ask_friendbot("GABC")
+    friendbot.request_funds("GABC")
 
     assert bot.targets == ["http://friendbot.example/?addr=GABC"]
     assert bot.proxy_authorizations == [None]
@@ -47,7 +47,7 @@ def test_the_proxys_credentials_are_sent_decoded(
     settings.FRIENDBOT_URL = FRIENDBOT_URL
     monkeypatch.setenv("http_proxy", f"http://portal:p%40ss@127.0.0.1:{bot.server_port}")
 
-    friendbot.ask_friendbot("GABC")
+    friendbot.request_funds("GABC")
 
     assert bot.proxy_authorizations == ["Basic " + b64encode(b"portal:p@ss").decode()]
 
@@ -58,6 +58,6 @@ def test_no_proxy_is_used_for_excluded_hosts(
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
-    friendbot.ask_friendbot("GABC")
+    friendbot.request_funds("GABC")
 
     assert bot.targets == ["/?addr=GABC"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from html import unescape
 from typing import TYPE_CHECKING
 
@@ -11,8 +13,11 @@ from django.test import Client
 from django.urls import reverse
 
 from sandboxes import actions
+from sandboxes.blueprints.auth import Auth, AuthType
 from sandboxes.models import Sandbox
-from sandboxes.views.snippets import curl
+from sandboxes.views import request_code
+from sandboxes.views.database_commands import client_and_command
+from sandboxes.views.request_code import Access, Call, curl
 from tests.fakes.sandbox_api import SandboxApi, billing_document, with_api_address
 from tests.harness.ports import reserve_port
 from tests.helpers.scenarios import event_kinds, launch, run_on_commit
@@ -98,10 +103,90 @@ def test_when_a_download_is_unavailable_the_sandbox_page_explains_why(
 
 
 def test_a_curl_command_quotes_shell_characters() -> None:
-    command = curl("POST", "http://h/v1?a=$(id)&b='x'", "sk_test_x", '{"n": "it\'s $(id)"}')
+    access = Access("http://h", Auth(AuthType.BEARER, "api_key"), "sk_test_x")
+    command = curl(Call("POST", "/v1?a=$(id)&b='x'", body='{"n": "it\'s $(id)"}'), access)
     assert command == (
         "curl -X POST 'http://h/v1?a=$(id)&b='\"'\"'x'\"'\"'' \\\n"
         "  -H 'Authorization: Bearer sk_test_x' \\\n"
         "  -H 'Content-Type: application/json' \\\n"
         '  --data-raw \'{"n": "it\'"\'"\'s $(id)"}\''
     )
+
+
+HEADER = Auth(AuthType.HEADER, "access_key", name="X-Api-Key")
+BASIC = Auth(AuthType.BASIC, "password", username="ada l")
+POST = Call("POST", "/things?n=1", [("X-Tenant", "t 1")], '{"done": true}')
+
+
+@pytest.mark.parametrize(
+    ("auth", "option", "with_variable"),
+    [
+        (Auth(), None, None),
+        (HEADER, "-H 'X-Api-Key: s3'", '-H "X-Api-Key: $ACCESS_KEY"'),
+        (BASIC, "-u 'ada l:s3'", "-u 'ada l:'\"$PASSWORD\""),
+    ],
+)
+def test_curl_authenticates_as_the_blueprint_says(
+    auth: Auth, option: str | None, with_variable: str | None
+) -> None:
+    access = Access("http://h", auth, "s3" if auth.credential else "")
+    for made, expected in ((access, option), (access.with_variable(), with_variable)):
+        rest = ["-H 'X-Tenant: t 1'", "-H 'Content-Type: application/json'"]
+        lines = ["curl -X POST 'http://h/things?n=1'", *([expected] if expected else []), *rest]
+        lines.append("--data-raw '{\"done\": true}'")
+        assert curl(POST, made) == " \\\n  ".join(lines)
+
+
+@pytest.mark.parametrize("auth", [Auth(), HEADER, BASIC])
+def test_python_snippets_send_the_same_request(api: SandboxApi, auth: Auth) -> None:
+    access = Access(f"http://{api.address}", auth, "s3" if auth.credential else "")
+    call = Call("POST", "/v1/plans", [("X-Tenant", "t 1")], '{"active": true, "none": null}')
+    ran = subprocess.run(
+        [sys.executable, "-c", request_code.python(call, access)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    (asked,) = api.asked
+    assert json.loads(asked.body) == {"active": True, "none": None}
+    assert (asked.method, asked.headers["x-tenant"]) == ("POST", "t 1")
+    assert json.loads(ran.stdout)["active"] is True
+    for name, value in access.headers:
+        assert asked.headers[name.lower()] == value
+
+
+def test_a_response_that_may_not_be_json_is_printed_as_text() -> None:
+    call, access = Call("GET", "/", returns_json=False), Access("http://h")
+    assert "json" not in request_code.python(call, access)
+    assert request_code.javascript(call, access) == (
+        'fetch("http://h/")\n'
+        "  .then((response) => response.text())\n"
+        "  .then((data) => console.log(data));"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "client", "command"),
+    [
+        ("postgresql://ada:p%20w@h:5/db", "psql", "psql postgresql://ada:p%20w@h:5/db"),
+        ("postgres://h/db?a=$(id)", "psql", "psql 'postgres://h/db?a=$(id)'"),
+        ("postgresql+psycopg://h:5/db", "psql", "psql postgresql://h:5/db"),
+        ("redis://:s3@[::1]:6/0", "redis-cli", "redis-cli -u 'redis://:s3@[::1]:6/0'"),
+        (
+            "mysql+pymysql://ada:p%27w@h:3306/shop",
+            "mysql",
+            "mysql --protocol=TCP --host=h --port=3306 --user=ada '--password=p'\"'\"'w' shop",
+        ),
+        ("mariadb://h", "mysql", "mysql --protocol=TCP --host=h"),
+    ],
+)
+def test_a_database_is_opened_with_the_client_of_its_scheme(
+    url: str, client: str, command: str
+) -> None:
+    assert client_and_command(url) == (client, command)
+
+
+@pytest.mark.parametrize("url", ["http://h", "s3cret", "", "mysql://h:port/x", "redis://[::1"])
+def test_other_values_are_not_opened_as_databases(url: str) -> None:
+    assert client_and_command(url) is None

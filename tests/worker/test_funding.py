@@ -89,18 +89,18 @@ def test_a_late_response_does_not_undo_a_funded_account(
     alice, runtime, bot, clock, monkeypatch, by
 ):
     sandbox = launch(alice)
-    real = worker_funding.ask_friendbot
+    real = worker_funding.request_funds
 
     def slow_and_in_vain(public_key):
-        monkeypatch.setattr(worker_funding, "ask_friendbot", real)
+        monkeypatch.setattr(worker_funding, "request_funds", real)
         clock.forward(seconds=31)
         if by == "button":
             actions.retry_funding(reload(sandbox), alice)
         worker_funding.fund(reload(sandbox))
         assert reload(sandbox).funding == Funding.FUNDED
-        raise friendbot.FriendbotRetryable("Friendbot can't be reached (ReadTimeout)")
+        raise friendbot.FundingRetryable("Friendbot can't be reached (ReadTimeout)")
 
-    monkeypatch.setattr(worker_funding, "ask_friendbot", slow_and_in_vain)
+    monkeypatch.setattr(worker_funding, "request_funds", slow_and_in_vain)
     worker_funding.fund(reload(sandbox))
 
     assert reload(sandbox).funding == Funding.FUNDED
@@ -144,15 +144,15 @@ def test_an_ended_sandbox_is_not_funded(alice, runtime, bot):
 def test_a_late_response_does_not_affect_a_newer_attempt(alice, runtime, bot, clock, monkeypatch):
     bot.status = 500
     sandbox = launch(alice)
-    real = worker_funding.ask_friendbot
+    real = worker_funding.request_funds
 
     def slow_and_refused(public_key):
-        monkeypatch.setattr(worker_funding, "ask_friendbot", real)
+        monkeypatch.setattr(worker_funding, "request_funds", real)
         clock.forward(seconds=31)
         worker_funding.fund(reload(sandbox))
-        raise friendbot.FriendbotRejected("Friendbot rejected the account (400)")
+        raise friendbot.FundingRejected("Friendbot rejected the account (400)")
 
-    monkeypatch.setattr(worker_funding, "ask_friendbot", slow_and_refused)
+    monkeypatch.setattr(worker_funding, "request_funds", slow_and_refused)
     worker_funding.fund(reload(sandbox))
 
     assert reload(sandbox).funding == Funding.PENDING

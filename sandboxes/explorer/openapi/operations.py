@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 
 from sandboxes.lib.exceptions import ValidationFailed
 
+HEADER_VALUE = re.compile(r"[ -~]*")
 PATH_PARAMS = re.compile(r"\{([^{}]+)\}")
 
 
@@ -27,7 +28,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter; `location` is `path` or `query`."""
+    """A parameter; `location` is `path`, `query` or `header`."""
 
     name: str
     location: str
@@ -114,6 +115,18 @@ class Operation:
             if one.location == "query" and (value := values.get(one.key, "").strip())
         ]
         return f"{path}?{urlencode(query)}" if query else path
+
+    def headers(self, values: Mapping[str, str]) -> list[tuple[str, str]]:
+        """Return the header parameters that have values. Raises ValidationFailed."""
+        found = [
+            (one.name, value)
+            for one in self.parameters
+            if one.location == "header" and (value := values.get(one.key, "").strip())
+        ]
+        for name, value in found:
+            if not HEADER_VALUE.fullmatch(value):
+                raise ValidationFailed(name, "Use printable ASCII characters in a header.")
+        return found
 
     def _path_value(self, name: str, values: Mapping[str, str]) -> str:
         value = values.get(f"path.{name}", "").strip()

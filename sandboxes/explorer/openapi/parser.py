@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain, islice
 from typing import Any
@@ -38,11 +39,18 @@ METHODS = ("get", "post", "put", "patch", "delete")
 MAX_OPERATIONS = 300
 MAX_PATHS = 1000
 JSON = "application/json"
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+IGNORED_HEADERS = frozenset({"accept", "authorization", "content-type"})
+"""Header parameters without meaning, since OpenAPI has other places for them."""
 DECLARATIONS = ("example", "examples", "const", "default", "enum")
 
 
-def read(source: bytes) -> Description:
-    """Parse an OpenAPI document. Raises InvalidOpenAPIDocument."""
+def read(source: bytes, ignored_headers: Iterable[str] = ()) -> Description:
+    """Parse an OpenAPI document. Raises InvalidOpenAPIDocument.
+
+    `ignored_headers` are the names of header parameters that the caller fills itself.
+    """
+    ignored = IGNORED_HEADERS.union(name.lower() for name in ignored_headers)
     document = Document(source)
     info = as_dict(document.root.get("info"))
     groups = {
@@ -50,7 +58,7 @@ def read(source: bytes) -> Description:
         for tag in as_list(document.root.get("tags"))[:MAX_OPERATIONS]
         if (name := as_name(as_dict(tag).get("name")))
     }
-    for name, operation in islice(_operations(document), MAX_OPERATIONS):
+    for name, operation in islice(_operations(document, ignored), MAX_OPERATIONS):
         groups.setdefault(name, Group(name)).operations.append(operation)
     found = [group for group in groups.values() if group.operations]
     if not found:
@@ -59,7 +67,9 @@ def read(source: bytes) -> Description:
     return Description(title, document.text(info.get("description")), found, document.root)
 
 
-def _operations(document: Document) -> Iterator[tuple[str, Operation]]:
+def _operations(
+    document: Document, ignored_headers: frozenset[str]
+) -> Iterator[tuple[str, Operation]]:
     """Yield each operation with the name of its group."""
     for path, item in islice(as_dict(document.root.get("paths")).items(), MAX_PATHS):
         if not path.startswith("/") or not as_name(path):
@@ -68,7 +78,8 @@ def _operations(document: Document) -> Iterator[tuple[str, Operation]]:
         for method in METHODS:
             node = shared.get(method)
             if isinstance(node, dict):
-                yield _group_of(node, path), _operation(document, method, path, node, shared)
+                details = partial(_details, document, path, node, shared, ignored_headers)
+                yield _group_of(node, path), _operation(document, method, path, node, details)
 
 
 def _group_of(node: Node, path: str) -> str:
@@ -77,22 +88,30 @@ def _group_of(node: Node, path: str) -> str:
     return tags[0] if tags else (words[-1] if words else "API")
 
 
-def _operation(document: Document, method: str, path: str, node: Node, shared: Node) -> Operation:
+def _operation(
+    document: Document, method: str, path: str, node: Node, details: Callable[[], Details]
+) -> Operation:
     name = f"{method.upper()} {path}"
     return Operation(
         id=as_name(node.get("operationId")) or name,
         method=method.upper(),
         path=path,
         summary=document.text(node.get("summary"), MAX_NAME_LENGTH) or name,
-        read_details=partial(_details, document, path, node, shared),
+        read_details=details,
         read_columns=partial(_columns, document, node),
     )
 
 
-def _details(document: Document, path: str, node: Node, shared: Node) -> Details:
+def _details(
+    document: Document, path: str, node: Node, shared: Node, ignored_headers: frozenset[str]
+) -> Details:
     return Details(
         description=document.text(node.get("description")),
-        parameters=list(_parameters(document, path, node, shared)),
+        parameters=[
+            one
+            for one in _parameters(document, path, node, shared)
+            if one.location != "header" or one.name.lower() not in ignored_headers
+        ],
         body=_body(document, node),
     )
 
@@ -102,7 +121,11 @@ def _parameters(document: Document, path: str, node: Node, shared: Node) -> Iter
     found = {}
     for one in map(document.follow, islice(nodes, MAX_PARTS)):
         location, name = one.get("in"), as_name(one.get("name"))
-        if name and (location == "query" or (location == "path" and f"{{{name}}}" in path)):
+        if name and (
+            location == "query"
+            or (location == "path" and f"{{{name}}}" in path)
+            or (location == "header" and HEADER_NAME.fullmatch(name))
+        ):
             # Parameters of the operation come later and override those of the path.
             found[location, name] = _parameter(document, one, location, name)
     yield from found.values()
