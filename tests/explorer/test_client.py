@@ -85,6 +85,39 @@ def test_other_methods_are_rejected(sandbox: Sandbox, api: SandboxApi, method: s
     assert api.asked == []
 
 
+def test_headers_of_the_user_are_sent_but_never_replace_the_key(
+    sandbox: Sandbox, api: SandboxApi
+) -> None:
+    headers = [("X-Tenant", "t 1"), ("authorization", "Bearer other"), ("Accept", "text/plain")]
+    assert explorer.send(sandbox, ApiRequest("GET", "/v1/plans", headers=headers)).succeeded
+    (asked,) = api.asked
+    assert asked.headers["x-tenant"] == "t 1"
+    assert asked.headers["authorization"] == f"Bearer {sandbox.secrets['API_KEY']}"
+    assert asked.headers["accept"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("Host", "evil.example"),
+        ("Content-Length", "0"),
+        ("transfer-encoding", "chunked"),
+        ("Sandbox-Portal", "automatic"),
+        ("X", "a\r\nHost: evil.example"),
+        ("X: 1\r\nY", "a"),
+        ("X", "ü"),
+        ("", "a"),
+        ("X", "a" * 5000),
+    ],
+)
+def test_headers_that_frame_a_request_are_rejected(
+    sandbox: Sandbox, api: SandboxApi, header: tuple[str, str]
+) -> None:
+    with pytest.raises(ValidationFailed, match="can't send this header"):
+        explorer.send(sandbox, ApiRequest("GET", "/v1/plans", headers=[header]))
+    assert api.asked == []
+
+
 def test_a_large_body_is_rejected(sandbox: Sandbox, api: SandboxApi) -> None:
     with pytest.raises(ValidationFailed, match="256 kB"):
         explorer.send(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sandboxes.blueprints.auth import Auth, AuthType
 from sandboxes.explorer import client, openapi, postman
 from sandboxes.explorer.openapi.parser import MAX_OPERATIONS, MAX_PARTS
 from sandboxes.lib.exceptions import ValidationFailed
@@ -200,7 +201,7 @@ def test_what_is_read_of_a_document_is_limited(name: str) -> None:
     tracemalloc.start()
     try:
         found = openapi.read(source)
-        exported = json.dumps(postman.build_collection(found, "x", "http://x", {}))
+        exported = json.dumps(postman.build_collection(found, "x", "http://x", Auth(), ""))
         _now, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -256,13 +257,14 @@ def test_invalid_parts_of_a_document_are_ignored(nonsense: Any) -> None:
     }
     found = openapi.read(json.dumps(document).encode())
     assert "POST /ok" in found.operations
-    assert postman.build_collection(found, "x", "http://x", {})["item"]
+    assert postman.build_collection(found, "x", "http://x", Auth(), "")["item"]
 
 
 def test_the_collection_contains_all_operations_and_variables(
     billing: openapi.Description,
 ) -> None:
-    made = postman.build_collection(billing, "Mine", "http://127.0.0.1:1", {"api_key": "sk_test_x"})
+    auth = Auth(AuthType.BEARER, "api_key")
+    made = postman.build_collection(billing, "Mine", "http://127.0.0.1:1", auth, "sk_test_x")
     assert made["info"]["schema"].endswith("/v2.1.0/collection.json")
     values = {one["key"]: one["value"] for one in made["variable"]}
     assert values == {"base_url": "http://127.0.0.1:1", "api_key": "sk_test_x"}
@@ -278,6 +280,58 @@ def test_the_collection_contains_all_operations_and_variables(
         assert named == {part[1:] for part in request["url"]["path"] if part[0] == ":"}
         if "body" in request:
             json.loads(request["body"]["raw"])
+
+
+@pytest.mark.parametrize(
+    ("auth", "attributes"),
+    [
+        (Auth(), {}),
+        (
+            Auth(AuthType.HEADER, "key", name="X-Api-Key"),
+            {"key": "X-Api-Key", "value": "{{key}}", "in": "header"},
+        ),
+        (
+            Auth(AuthType.BASIC, "password", username="ada"),
+            {"username": "ada", "password": "{{password}}"},
+        ),
+    ],
+)
+def test_the_collection_authenticates_as_the_blueprint_says(
+    billing: openapi.Description, auth: Auth, attributes: dict[str, str]
+) -> None:
+    made = postman.build_collection(billing, "Mine", "http://x", auth, "s3")
+    kind = made["auth"]["type"]
+    assert {one["key"]: one["value"] for one in made["auth"].get(kind, [])} == attributes
+    assert "s3" not in json.dumps(made["auth"])
+    assert len(made["variable"]) == (2 if auth.credential else 1)
+
+
+def header(name: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "in": "header", "schema": {"type": "string"}} | more
+
+
+def test_header_parameters_are_sent_unless_the_portal_fills_them() -> None:
+    names = ("X-Tenant", "x-api-key", "Authorization", "accept", "Content-Type", "no: name")
+    parameters = [header(name, required=True, example="t 1") for name in names]
+    document = {"openapi": "3.1.0", "paths": {"/ok": {"get": {"parameters": parameters}}}}
+    found = openapi.read(json.dumps(document).encode(), ["X-Api-Key"])
+    operation = found.operations["GET /ok"]
+    assert [one.key for one in operation.parameters] == ["header.X-Tenant"]
+    assert operation.headers({"header.X-Tenant": " a b "}) == [("X-Tenant", "a b")]
+    assert operation.headers({}) == []
+    assert operation.target({"header.X-Tenant": "a"}) == "/ok"
+    for evil in ("a\r\nHost: x", "\0", "ü"):
+        with pytest.raises(ValidationFailed, match="printable ASCII"):
+            operation.headers({"header.X-Tenant": evil})
+    (request,) = (item["request"] for item in collection_items(found))
+    assert {"key": "X-Tenant", "value": "t 1", "description": "", "disabled": False} in request[
+        "header"
+    ]
+
+
+def collection_items(description: openapi.Description) -> list[dict[str, Any]]:
+    made = postman.build_collection(description, "x", "http://x", Auth(), "")
+    return [item for folder in made["item"] for item in folder["item"]]
 
 
 def test_the_document_contains_the_server_url(billing: openapi.Description) -> None:
