@@ -11,7 +11,6 @@ from sandboxes.doctor.findings import Finding, Findings, Level, error, ok, warni
 from sandboxes.runtime import RuntimeFailure, get_runtime
 from sandboxes.runtime.docker.client import EngineClient
 from sandboxes.runtime.docker.engine_info import EngineInfo, outdated, read_engine_info
-from sandboxes.runtime.docker.images.build import NamedBuild
 
 OLDEST_API = (1, 41)
 DAEMON = "/etc/docker/daemon.json"
@@ -107,9 +106,10 @@ def images_up_to_date() -> Findings:
     yield from map(from_check, missing)
     if missing:
         return
-    recipes = [one for each in blueprints.available().values() for one in each.recipes.values()]
-    wanted = [NamedBuild(one.image, one.build) for one in recipes if one.build]
-    old = outdated(connection(), wanted) if settings.SANDBOX_RUNTIME == "docker" else []
+    old: list[str] = []
+    if settings.SANDBOX_RUNTIME == "docker":
+        for blueprint in blueprints.available().values():
+            old += outdated(connection(), blueprint.name, blueprint.recipes)
     for image in old:
         yield warning(f"{image} is out of date.", "Run `manage.py build_images`.")
     if not old:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,10 +53,18 @@ class ImageRecipe:
     directories: Sequence[str] = ()
     shared_directories: Sequence[str] = ()
     binds: Mapping[str, Bind] = field(default_factory=dict)
+    needs_shell: bool = False
+    """Whether the image must have a /bin/sh, which writes secrets into memory at each start."""
     pull_always: bool = False
     """Whether preparing looks for a newer image of that name in the registry."""
 
 
 def image_name(blueprint: str, service: str) -> str:
-    """Return the name of a service's prepared image."""
-    return f"sandboxportal/{blueprint}-{service}"
+    """Return the name of a service's prepared image.
+
+    Names of services that image names can't contain get a hash, so that they stay different.
+    """
+    name = re.sub(r"[^a-z0-9]+", "-", service.lower()).strip("-")
+    if name != service:
+        name += f"-{hashlib.sha256(service.encode()).hexdigest()[:6]}"
+    return f"sandboxportal/{blueprint}-{name.lstrip('-')}"

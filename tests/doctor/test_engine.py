@@ -86,6 +86,6 @@ def test_an_outdated_image_is_reported(
 ) -> None:
     settings.SANDBOX_RUNTIME = "docker"
     monkeypatch.setattr(
-        "sandboxes.runtime.docker.engine_info.recorded_inputs", lambda *_: "of before"
+        "sandboxes.runtime.docker.images.build.recorded_inputs", lambda *_: "of before"
     )
     assert levels(engine.images_up_to_date()) == [WARNING, WARNING]

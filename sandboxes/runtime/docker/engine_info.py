@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-from docker import APIClient
-
+from sandboxes.runtime import ImageRecipe, image_name
 from sandboxes.runtime.docker.client import EngineClient
-from sandboxes.runtime.docker.images.base_image import OFFICIAL_IMAGE, OWN_IMAGE, inspect
-from sandboxes.runtime.docker.images.build import NamedBuild, recorded_inputs
-from sandboxes.runtime.docker.images.build_context import BuildContext
+from sandboxes.runtime.docker.images.build import is_outdated
+from sandboxes.runtime.docker.images.prepare import source_name
 from sandboxes.runtime.docker.networks import in_use
 
 PROXY = "docker-proxy"
@@ -88,13 +86,12 @@ def engine_networks(engine: EngineClient) -> list[IPv4Network]:
         return list(in_use(client.networks()))
 
 
-def outdated(engine: EngineClient, wanted: Iterable[NamedBuild]) -> list[str]:
-    """Return the images on the engine that would be built differently now."""
+def outdated(engine: EngineClient, blueprint: str, recipes: Mapping[str, ImageRecipe]) -> list[str]:
+    """Return the blueprint's images on the engine that would be built differently now."""
     with engine.calling("describe the images") as client:
-        base = inspect(client, OFFICIAL_IMAGE) or inspect(client, OWN_IMAGE)
-        return [one.image for one in wanted if base and _is_outdated(client, one, base["Id"])]
-
-
-def _is_outdated(client: APIClient, one: NamedBuild, base: str) -> bool:
-    held = recorded_inputs(client, one.image)
-    return held is not None and held != BuildContext.of(one.build).fingerprint(one.image, base)
+        return [
+            image_name(blueprint, service)
+            for service, recipe in recipes.items()
+            if recipe.build
+            and is_outdated(client, source_name(blueprint, service, recipe), recipe.build)
+        ]

@@ -6,14 +6,14 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from docker import APIClient
-from docker.errors import APIError, ImageNotFound
 
 from sandboxes.runtime import RuntimeFailure
+from sandboxes.runtime.docker.images.errors import ImageError
+from sandboxes.runtime.docker.images.pull import Log, inspect, pull
 
 OFFICIAL_IMAGE = "debian:bookworm-slim"
 OWN_IMAGE = "sandboxportal/base:bookworm"
@@ -22,8 +22,6 @@ BUILD_PACKAGES = ("mmdebstrap", "debian-archive-keyring")
 # Debian's slim images exclude the same.
 EXCLUDED_DOCS = ("doc", "groff", "info", "lintian", "linda", "locale", "man")
 
-Log = Callable[[str], None]
-
 
 def ensure_base(client: APIClient, log: Log) -> str:
     """Return the name of a Debian bookworm image on the engine; pull or build it if necessary.
@@ -31,9 +29,8 @@ def ensure_base(client: APIClient, log: Log) -> str:
     An existing image is used first, since a registry may be slow or out of reach. Raises
     RuntimeFailure with a remedy.
     """
-    for name in (OFFICIAL_IMAGE, OWN_IMAGE):
-        if inspect(client, name):
-            return name
+    if name := existing_base(client):
+        return name
     log(f"{OFFICIAL_IMAGE}: pulling")
     if try_pull(client):
         return OFFICIAL_IMAGE
@@ -42,21 +39,17 @@ def ensure_base(client: APIClient, log: Log) -> str:
     return OWN_IMAGE
 
 
-def inspect(client: APIClient, name: str) -> dict[str, Any]:
-    """Return the engine's description of an image; empty if the engine doesn't have it."""
-    try:
-        found: dict[str, Any] = client.inspect_image(name)  # type: ignore[no-untyped-call]
-    except ImageNotFound:
-        return {}
-    return found
+def existing_base(client: APIClient) -> str:
+    """Return the name of a Debian bookworm image that the engine has; empty if it has none."""
+    names = (name for name in (OFFICIAL_IMAGE, OWN_IMAGE) if inspect(client, name))
+    return next(names, "")
 
 
 def try_pull(client: APIClient) -> bool:
     """Return whether Debian's image could be pulled from a registry."""
-    repository, _, tag = OFFICIAL_IMAGE.partition(":")
     try:
-        client.pull(repository, tag=tag)
-    except APIError:
+        pull(client, OFFICIAL_IMAGE)
+    except ImageError:
         return False
     return bool(inspect(client, OFFICIAL_IMAGE))
 

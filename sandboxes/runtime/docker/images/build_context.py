@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import stat
 import subprocess
 import sys
 import tarfile
@@ -14,94 +16,166 @@ from typing import IO
 
 from docker.utils.build import exclude_paths
 
-from sandboxes.runtime import ImageBuild, RuntimeFailure
+from sandboxes.runtime import ImageBuild
+from sandboxes.runtime.docker.images.errors import ImageError, one_line
 
+IGNORE_FILE = ".dockerignore"
+INLINE_DOCKERFILE = ".dockerfile.inline"
 PACKAGES = "site-packages"
 PYTHON = "3.11"
 """The Python version of Debian bookworm, the base image."""
 GLIBC = ("2014", "_2_17", "_2_28", "_2_31", "_2_34", "_2_35", "_2_36")
 """Wheels for these run on bookworm, which has glibc 2.36 (PEP 600)."""
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
-RECIPE_VERSION = "1"
+RECIPE_VERSION = "2"
 """Part of every hash. Change it to rebuild all images after a change of the build procedure."""
 
 
 @dataclass(frozen=True)
 class BuildContext:
-    """The files below `root` that a Dockerfile may copy.
+    """The files that a Dockerfile may copy, as `docker build` sends them.
 
-    `<Dockerfile>.dockerignore` beside the Dockerfile, or else the root's `.dockerignore`, selects
-    them, as in BuildKit. The wheels of `requirements` are included, unpacked in `site-packages`.
-    They are downloaded on the host, which has access to its package index.
+    `<Dockerfile>.dockerignore` beside the Dockerfile, or else the context's `.dockerignore`,
+    selects them. Symbolic links stay links, directories may be empty.
     """
 
-    root: Path
-    dockerfile: Path
-    requirements: Path | None = None
+    build: ImageBuild
 
-    @classmethod
-    def of(cls, build: ImageBuild) -> BuildContext:
-        return cls(build.context, build.dockerfile, build.wheels)
+    @property
+    def root(self) -> Path:
+        return self.build.context
 
     @property
     def dockerfile_name(self) -> str:
-        return self.dockerfile.relative_to(self.root).as_posix()
+        """Path of the Dockerfile in the archive, below the context."""
+        if self.build.dockerfile_inline:
+            return INLINE_DOCKERFILE
+        return self.build.dockerfile.relative_to(self.root).as_posix()
 
-    def files(self) -> list[Path]:
-        """Return all files to send to the engine, in a fixed order."""
-        paths = exclude_paths(str(self.root), self._ignored(), self.dockerfile_name)
-        paths.discard(".dockerignore")
-        return sorted(path for name in paths if (path := self.root / name).is_file())
+    @property
+    def dockerfile_text(self) -> str:
+        """The text of the Dockerfile. Raises ImageError if it can't be read."""
+        if self.build.dockerfile_inline:
+            return self.build.dockerfile_inline
+        try:
+            return self.build.dockerfile.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise unreadable(self.build.dockerfile, error) from error
+
+    def paths(self) -> list[Path]:
+        """Return the files, directories and links to send to the engine, in a fixed order."""
+        names = exclude_paths(str(self.root), self._ignored(), self.dockerfile_name)
+        return sorted(path for name in names if is_sendable(path := self.root / name))
 
     def fingerprint(self, *more: str) -> str:
-        """Return a hash of the files, their modes, the requirements and `more`."""
-        digest = hashlib.sha256("\n".join([RECIPE_VERSION, self.dockerfile_name, *more]).encode())
-        wanted = [self.requirements] if self.requirements else []
-        for file in [*self.files(), *wanted]:
-            content = hashlib.sha256(file.read_bytes()).hexdigest()
-            name = file.relative_to(self.root).as_posix()
-            digest.update(f"\n{name} {mode_of(file):o} {content}".encode())
+        """Return a hash of the files, their modes, the requirements and `more`.
+
+        Raises ImageError if a file can't be read.
+        """
+        digest = hashlib.sha256("\n".join([RECIPE_VERSION, self.dockerfile_text, *more]).encode())
+        for path in [*self.paths(), *([self.build.wheels] if self.build.wheels else [])]:
+            name = path.relative_to(self.root).as_posix()
+            digest.update(f"\n{name} {describe(path)}".encode())
         return digest.hexdigest()
 
     def archive(self, architecture: str) -> IO[bytes]:
         """Return a tar archive for an engine of this architecture (`amd64`, `arm64`).
 
-        Raises RuntimeFailure if the wheels can't be downloaded.
+        Raises ImageError if a file can't be read or the wheels can't be downloaded.
         """
         archive = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
         with (
             tempfile.TemporaryDirectory() as directory,
             tarfile.open(fileobj=archive, mode="w") as tar,
         ):
-            for file in self.files():
-                add(tar, file, file.relative_to(self.root))
-            if self.requirements:
-                fetch_wheels(self.requirements, Path(directory), architecture)
+            for path in self.paths():
+                add(tar, path, path.relative_to(self.root))
+            if self.build.dockerfile_inline:
+                add_text(tar, INLINE_DOCKERFILE, self.build.dockerfile_inline)
+                # The builder removes what this file names before a Dockerfile can copy it.
+                add_text(
+                    tar,
+                    IGNORE_FILE,
+                    "\n".join(
+                        [
+                            *(read_patterns(self.root / IGNORE_FILE) or [IGNORE_FILE]),
+                            INLINE_DOCKERFILE,
+                        ]
+                    ),
+                )
+            if self.build.wheels:
+                fetch_wheels(self.build.wheels, Path(directory), architecture)
                 for file in wheel_files(Path(directory)):
-                    add(tar, file, PACKAGES / file.relative_to(directory))
+                    name = PACKAGES / file.relative_to(directory)
+                    add(tar, file, name, mode=0o755 if file.stat().st_mode & 0o100 else 0o644)
         archive.seek(0)
         return archive
 
     def _ignored(self) -> list[str]:
-        specific = self.dockerfile.with_name(f"{self.dockerfile.name}.dockerignore")
-        for file in (specific, self.root / ".dockerignore"):
-            if file.exists():
-                lines = (line.strip() for line in file.read_text(encoding="utf-8").splitlines())
-                return [line for line in lines if line and not line.startswith("#")]
+        specific = self.build.dockerfile.with_name(f"{self.build.dockerfile.name}{IGNORE_FILE}")
+        if specific.is_file() and not self.build.dockerfile_inline:
+            return read_patterns(specific)
+        return read_patterns(self.root / IGNORE_FILE)
+
+
+def read_patterns(file: Path) -> list[str]:
+    """Return the patterns of a .dockerignore; none if it doesn't exist."""
+    if not file.is_file():
         return []
+    lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    stripped = (line.strip() for line in lines if not line.startswith("#"))
+    return [line for line in stripped if line]
 
 
-def mode_of(file: Path) -> int:
-    """Return the file's mode, reduced to the executable bit: the rest depends on the checkout."""
-    return 0o755 if file.stat().st_mode & 0o100 else 0o644
+def is_sendable(path: Path) -> bool:
+    """Return whether `docker build` sends the path: sockets and devices stay out."""
+    mode = path.lstat().st_mode
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
 
 
-def add(tar: tarfile.TarFile, file: Path, name: Path) -> None:
-    """Add a file owned by root and without a date, so that the engine's cache recognizes it."""
-    info = tarfile.TarInfo(name.as_posix())
-    info.size, info.mode = file.stat().st_size, mode_of(file)
-    with file.open("rb") as content:
-        tar.addfile(info, content)
+def describe(path: Path) -> str:
+    """Return the mode of a path, and the hash of a file or the target of a link."""
+    try:
+        mode = path.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            return f"-> {path.readlink()}"
+        content = ""
+        if stat.S_ISREG(mode):
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return f"{mode:o} {content}"
+
+
+def add(tar: tarfile.TarFile, path: Path, name: Path, mode: int | None = None) -> None:
+    """Add a path owned by root and without a date, so that the engine's cache recognizes it."""
+    try:
+        found = path.lstat()
+        info = tarfile.TarInfo(name.as_posix())
+        info.mode = stat.S_IMODE(found.st_mode) if mode is None else mode
+        if stat.S_ISDIR(found.st_mode):
+            info.type = tarfile.DIRTYPE
+            tar.addfile(info)
+        elif stat.S_ISLNK(found.st_mode):
+            info.type, info.linkname = tarfile.SYMTYPE, str(path.readlink())
+            tar.addfile(info)
+        else:
+            info.size = found.st_size
+            with path.open("rb") as content:
+                tar.addfile(info, content)
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def add_text(tar: tarfile.TarFile, name: str, text: str) -> None:
+    info, content = tarfile.TarInfo(name), text.encode()
+    info.size = len(content)
+    tar.addfile(info, io.BytesIO(content))
+
+
+def unreadable(path: Path, error: Exception) -> ImageError:
+    return ImageError(f"{path} can't be read: {one_line(error)}.", "Make it readable.")
 
 
 def wheel_files(directory: Path) -> Iterator[Path]:
@@ -112,7 +186,7 @@ def wheel_files(directory: Path) -> Iterator[Path]:
 
 
 def fetch_wheels(requirements: Path, directory: Path, architecture: str) -> None:
-    """Unpack the wheels of a requirements.txt with hashes. Raises RuntimeFailure."""
+    """Unpack the wheels of a requirements.txt with hashes. Raises ImageError."""
     machine = MACHINES.get(architecture, architecture)
     platforms = [f"--platform=manylinux{glibc}_{machine}" for glibc in GLIBC]
     done = subprocess.run(  # noqa: S603 - the command contains no user input
@@ -128,5 +202,8 @@ def fetch_wheels(requirements: Path, directory: Path, architecture: str) -> None
     )
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        why = " ".join(errors[-1:]) or done.stderr.strip()[-300:]
-        raise RuntimeFailure(f"The packages of {requirements} couldn't be downloaded: {why}")
+        raise ImageError(
+            f"The packages of {requirements} couldn't be downloaded: "
+            f"{one_line(' '.join(errors[-1:]) or done.stderr[-300:])}.",
+            "Check that this machine reaches its package index, and the hashes in the file.",
+        )

@@ -1,0 +1,279 @@
+"""Preparation of images for a sandbox: pull or build, then adapt to the confinement.
+
+Data has to live in the container's own layer, where the disk limit, resets and measurements reach
+it. So an image's volumes become directories, and files of the blueprint are copied into it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from http import HTTPStatus
+from typing import IO, Any
+
+from docker import APIClient
+from docker.errors import APIError
+from docker.utils import parse_repository_tag
+
+from sandboxes.runtime import ImageRecipe, image_name
+from sandboxes.runtime.docker.client import EngineClient, run_parallel
+from sandboxes.runtime.docker.images.build import IMAGE, INPUTS, ensure_built
+from sandboxes.runtime.docker.images.derive import derive
+from sandboxes.runtime.docker.images.errors import ImageError, at
+from sandboxes.runtime.docker.images.image_files import ImageFiles, UnknownUser, User, reading
+from sandboxes.runtime.docker.images.layer import Layer, bind_fingerprints
+from sandboxes.runtime.docker.images.pull import Log, ensure_pulled, inspect
+
+PREPARE_VERSION = "1"
+"""Part of every hash. Change it to prepare all images again after a change of this package."""
+BUILT_TAG = "build"
+"""Tag of a build's result, before it is prepared."""
+HASH_LENGTH = 16
+MAX_SUGGESTED_USERS = 5
+
+
+@dataclass(frozen=True)
+class PreparedImage:
+    """An image that is ready for launches: its name with the hash of its inputs, and its ID."""
+
+    name: str
+    id: str
+
+
+@dataclass(frozen=True)
+class ImageProblem:
+    """What keeps an image from running in a sandbox, with its place in the blueprint."""
+
+    place: str
+    message: str
+    remedy: str
+
+
+def prepare_images(
+    engine: EngineClient,
+    blueprint: str,
+    recipes: Mapping[str, ImageRecipe],
+    log: Log,
+    *,
+    force: bool = False,
+    pull: bool = False,
+) -> dict[str, PreparedImage]:
+    """Pull or build the images of a blueprint and prepare them; return them by service.
+
+    What is up to date isn't done again, unless forced; `pull` looks for newer images in their
+    registries. The names change to the new images only if all succeed. Raises ImageError,
+    EngineRefused, EngineUnreachable.
+    """
+    with engine.calling("prepare images") as client:
+        sources = source_images(engine, client, blueprint, recipes, log, force=force, pull=pull)
+        preparation = Preparation(client, blueprint, log, force)
+        try:
+            prepared = run_parallel(
+                [
+                    partial(preparation.prepare, service, recipe, sources[service])
+                    for service, recipe in recipes.items()
+                ]
+            )
+            for service, image in zip(recipes, prepared, strict=True):
+                repository, tag = image.name.rsplit(":", 1)
+                client.tag(image.id, repository, tag)
+                client.tag(image.id, image_name(blueprint, service), "latest")
+        except BaseException:
+            preparation.discard()
+            raise
+    return dict(zip(recipes, prepared, strict=True))
+
+
+def source_images(
+    engine: EngineClient,
+    client: APIClient,
+    blueprint: str,
+    recipes: Mapping[str, ImageRecipe],
+    log: Log,
+    *,
+    force: bool,
+    pull: bool,
+) -> dict[str, str]:
+    """Return the ID of each service's image as it was built or pulled. Raises ImageError.
+
+    Builds come first, since another service may use the result by its name.
+    """
+    built = {service: recipe for service, recipe in recipes.items() if recipe.build}
+    pulled = {service: recipe for service, recipe in recipes.items() if not recipe.build}
+    own_names = {recipe.image for recipe in built.values()}
+
+    def build(service: str, recipe: ImageRecipe) -> str:
+        assert recipe.build
+        with at(f"services.{service}.build"):
+            name = source_name(blueprint, service, recipe)
+            found = ensure_built(engine, client, name, recipe.build, log, force=force)
+        if recipe.image != image_name(blueprint, service):
+            repository, tag = parse_repository_tag(recipe.image)
+            client.tag(found, repository, tag or "latest")
+        return found
+
+    def ensure(service: str, recipe: ImageRecipe) -> str:
+        always = (pull or recipe.pull_always) and recipe.image not in own_names
+        with at(f"services.{service}.image"):
+            return ensure_pulled(client, recipe.image, log, always=always)
+
+    ids = run_parallel([partial(build, *item) for item in built.items()])
+    ids += run_parallel([partial(ensure, *item) for item in pulled.items()])
+    return dict(zip([*built, *pulled], ids, strict=True))
+
+
+def source_name(blueprint: str, service: str, recipe: ImageRecipe) -> str:
+    """Return the name under which the engine has a service's image before it is prepared."""
+    return f"{image_name(blueprint, service)}:{BUILT_TAG}" if recipe.build else recipe.image
+
+
+@dataclass
+class Preparation:
+    """Adaptation of a blueprint's images to the confinement. New images have no name yet."""
+
+    client: APIClient
+    blueprint: str
+    log: Log
+    force: bool = False
+    made: list[str] = field(default_factory=list)
+
+    def prepare(self, service: str, recipe: ImageRecipe, source_id: str) -> PreparedImage:
+        """Return the adapted image of a service. Raises ImageError."""
+        with at(f"services.{service}"):
+            inputs = inputs_of(recipe, source_id)
+            name = image_name(self.blueprint, service)
+            full_name = f"{name}:{inputs[:HASH_LENGTH]}"
+            found = inspect(self.client, full_name)
+            if found and not self.force:
+                self.log(f"{name}: up to date")
+                return PreparedImage(full_name, str(found["Id"]))
+            self.log(f"{name}: preparing")
+            labels = {IMAGE: name, INPUTS: inputs}
+            return PreparedImage(full_name, self._adapt(recipe, source_id, labels))
+
+    def _adapt(self, recipe: ImageRecipe, source_id: str, labels: Mapping[str, str]) -> str:
+        source = inspect(self.client, source_id)
+        volumes = sorted(source["Config"].get("Volumes") or {})
+        # Read without the volumes, which would be created for the container that is read.
+        flat_id = self._derive(source, labels) if volumes else source_id
+        with reading(self.client, flat_id) as files:
+            layer = Layer(files, check_user(recipe, source["Config"], files))
+            layer.add_recipe(recipe, volumes)
+        if not layer.entries:
+            return flat_id
+        with layer.write() as archive:
+            image_id = self._derive(source, labels, archive)
+        if volumes:
+            remove_unnamed(self.client, flat_id)
+        return image_id
+
+    def _derive(
+        self, source: Mapping[str, Any], labels: Mapping[str, str], layer: IO[bytes] | None = None
+    ) -> str:
+        image_id = derive(self.client, source, labels, layer)
+        self.made.append(image_id)
+        return image_id
+
+    def discard(self) -> None:
+        """Remove the new images that have no name."""
+        for image_id in self.made:
+            remove_unnamed(self.client, image_id)
+
+
+def check_user(recipe: ImageRecipe, config: Mapping[str, Any], files: ImageFiles) -> User:
+    """Return the user of a service. Raises ImageError if it is root without permission."""
+    try:
+        user = files.user(recipe.user or config.get("User") or "")
+    except UnknownUser as error:
+        raise ImageError(
+            f"The image {recipe.image} has no user or group “{error}”.",
+            f"Set `user` to a user of the image{suggestion(files)} or to a number.",
+        ) from error
+    if user.is_root and not recipe.root:
+        raise ImageError(
+            f"The image {recipe.image} runs as root.",
+            f"Set `user` to a user of the image{suggestion(files)} or to a number; or name the "
+            "service in x-sandbox.root, which needs SANDBOX_ROOT_SERVICES.",
+        )
+    if recipe.needs_shell and not files.has_shell():
+        raise ImageError(
+            f"The image {recipe.image} has no /bin/sh, which secrets in files need.",
+            "Pass the secrets as environment variables, or use an image with a shell.",
+        )
+    return user
+
+
+def suggestion(files: ImageFiles) -> str:
+    names = files.users()[:MAX_SUGGESTED_USERS]
+    return f" ({', '.join(names)})" if names else ""
+
+
+def check_images(
+    engine: EngineClient, blueprint: str, recipes: Mapping[str, ImageRecipe]
+) -> list[ImageProblem]:
+    """Return what keeps images that the engine has from running in a sandbox.
+
+    Nothing is pulled or built. Raises EngineRefused, EngineUnreachable.
+    """
+    problems = []
+    with engine.calling("check images") as client:
+        for service, recipe in recipes.items():
+            found = inspect(client, source_name(blueprint, service, recipe))
+            if not found:
+                continue
+            try:
+                with at(f"services.{service}"), reading(client, found["Id"]) as files:
+                    check_user(recipe, found["Config"], files)
+            except ImageError as error:
+                problems.append(ImageProblem(error.place, error.message, error.remedy))
+    return problems
+
+
+def remove_unused(engine: EngineClient, names: Collection[str], keep: Collection[str]) -> None:
+    """Remove earlier prepared images of these names, except for IDs in `keep`.
+
+    The current ones stay, and so do those of existing containers. Raises EngineRefused,
+    EngineUnreachable.
+    """
+    with engine.calling("remove images") as client:
+        for name in names:
+            current = inspect(client, name).get("Id")
+            for image in client.images(name=name):
+                if image["Id"] != current and image["Id"] not in keep:
+                    for tag in image["RepoTags"] or ():
+                        if tag.startswith(f"{name}:") and not tag.endswith(f":{BUILT_TAG}"):
+                            remove(client, tag)
+
+
+def remove_unnamed(client: APIClient, image_id: str) -> None:
+    """Remove an image unless it has a name."""
+    found = inspect(client, image_id)
+    if found and not found["RepoTags"]:
+        remove(client, image_id)
+
+
+def remove(client: APIClient, image: str) -> None:
+    """Remove an image that isn't in use."""
+    try:
+        client.remove_image(image)
+    except APIError as error:
+        if error.status_code not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
+            raise
+
+
+def inputs_of(recipe: ImageRecipe, source_id: str) -> str:
+    """Return the hash of everything that a prepared image depends on. Raises ImageError."""
+    facts: list[Any] = [
+        PREPARE_VERSION,
+        source_id,
+        recipe.user,
+        recipe.root,
+        recipe.needs_shell,
+        sorted(recipe.directories),
+        sorted(recipe.shared_directories),
+        bind_fingerprints(recipe.binds),
+    ]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
