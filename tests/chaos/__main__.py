@@ -26,6 +26,7 @@ from tests.harness.busybox_image import import_busybox_image
 from tests.tools.reliability_report import measured_on, publish, summary_lines
 
 TIMEOUT_SECONDS = 1200
+DISK_MB = 64
 RUNNING: set[subprocess.Popen[str]] = set()
 STOPPED = threading.Event()
 
@@ -89,6 +90,17 @@ def full_plan(kills: int, seed: str) -> Plan:
                 Experiment("database restarted", "outages", {"outage": "database"} | on_postgres),
                 Experiment("queue emptied", "outages", {"outage": "queue"}),
                 Experiment("redis emptied", "outages", {"outage": "broker"}),
+            ],
+        ],
+        [
+            [
+                Experiment("sandboxes broken", "faults", {"fault": "broken_sandboxes"}),
+                Experiment("clock set back", "faults", {"fault": "clock_set_back"}),
+            ],
+            [
+                Experiment("disk full", "faults", {"fault": "disk_full", "disk_mb": DISK_MB}),
+                Experiment("files unreadable", "faults", {"fault": "unreadable_files"}),
+                Experiment("redis hangs", "faults", {"fault": "redis_hangs"}),
             ],
         ],
     ]

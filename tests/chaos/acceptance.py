@@ -18,7 +18,8 @@ MAX_DUE_SECONDS = 65
 def report(command: str, results: Results) -> Report:
     """Evaluate all targets. A failed experiment meets none of its targets."""
     targets = [evaluated(evaluate, name, target, results) for name, target, evaluate in TARGETS]
-    tables = [kills_table(results), recovery_table(results), *failures_table(results)]
+    tables = [kills_table(results), recovery_table(results), faults_table(results)]
+    tables += failures_table(results)
     return Report(command, targets, tables)
 
 
@@ -106,6 +107,32 @@ def lost(results: Results) -> tuple[str, bool]:
     return f"{total} in {len(OUTAGES)} outages", not total
 
 
+def noticed(results: Results) -> tuple[str, bool]:
+    one = results["sandboxes broken"]
+    return f"{one['noticed']} of {one['broken']}", one["noticed"] == one["broken"] > 0
+
+
+def faults(results: Results) -> tuple[str, bool]:
+    left = Counter(dict.fromkeys(FAULT_COUNTS, 0))
+    for name in FAULTS:
+        left.update({count: results[name][count] for count in FAULT_COUNTS})
+    counts = ", ".join(f"{left[count]} {count}" for count in FAULT_COUNTS)
+    return f"{counts} in {len(FAULTS)} faults", not any(left.values())
+
+
+def requests_during_faults(results: Results) -> tuple[str, bool]:
+    failed = sum(results[name].get("failed_requests", 0) for name in FAULTS)
+    return f"{failed}", not failed
+
+
+FAULTS = {
+    "sandboxes broken": "Containers paused and disconnected, also in the warm pool",
+    "clock set back": "Clock set back by an hour, after workers were killed",
+    "disk full": "Disk under VAR_DIR full",
+    "files unreadable": "Unreadable files in the queue and among the metrics",
+    "redis hangs": "Redis accepts connections and answers nothing",
+}
+FAULT_COUNTS = ("stuck", "lost", "unreachable")
 OUTAGES = {
     "engine restarted": "Engine restarted by its service manager",
     "engine crashed": "Engine and all its containers killed",
@@ -131,6 +158,9 @@ TARGETS = [
     ),
     ("Time from due to removed, with a sweep every minute", "at most 65 s", due),
     ("Sandboxes and requests lost in restarts", "0", lost),
+    ("Broken sandboxes noticed by one sweep, or when claimed", "all", noticed),
+    ("Sandboxes stuck, lost, or handed out unreachable in local faults", "0", faults),
+    ("Requests that failed during local faults", "0", requests_during_faults),
 ]
 
 
@@ -158,6 +188,15 @@ def recovery_table(results: Results) -> Table:
         [title, f"{results.get(name, {}).get('seconds', '?')} s"] for name, title in OUTAGES.items()
     ]
     return Table("Recovery times, with a sweep every 5 s", ["Outage", "Time"], rows)
+
+
+def faults_table(results: Results) -> Table:
+    """List what each local fault left behind."""
+    rows = [
+        [title, *(str(results.get(name, {}).get(count, "?")) for count in FAULT_COUNTS)]
+        for name, title in FAULTS.items()
+    ]
+    return Table("Local faults", ["Fault", *(name.capitalize() for name in FAULT_COUNTS)], rows)
 
 
 def failures_table(results: Results) -> list[Table]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -106,6 +107,17 @@ def remove_all(engine: APIClient, label: str) -> bool:
     return not any(objects.values())
 
 
+@contextmanager
+def mounted_disk(path: Path, size_mb: int) -> Iterator[None]:
+    """Mount a small file system in memory at a directory."""
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size_mb}m", "tmpfs", str(path)]
+    subprocess.run(mount, check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
 def forwarded_ports() -> set[int]:
     """Return the ports that engines on this machine forward, each with its own process."""
     commands = []
@@ -118,12 +130,17 @@ def forwarded_ports() -> set[int]:
 
 @contextmanager
 def prepared_environment(
-    image: str, store: str = "sqlite", *, own_engine: bool = False
+    image: str, store: str = "sqlite", *, own_engine: bool = False, disk_mb: int = 0
 ) -> Iterator[ChaosEnvironment]:
-    """Set this process up with the portal's environment variables, before Django's set-up."""
+    """Set this process up with the portal's environment variables, before Django's set-up.
+
+    With `disk_mb`, VAR_DIR is a file system of its own.
+    """
     with ExitStack() as stack:
         var = Path(tempfile.mkdtemp(prefix="portal-chaos-"))
         stack.callback(shutil.rmtree, var, ignore_errors=True)
+        if disk_mb:
+            stack.enter_context(mounted_disk(var, disk_mb))
         instance, cluster = f"chaos-{secrets.token_hex(4)}", None
         daemon = stack.enter_context(second_engine(image)) if own_engine else None
         os.environ |= settings(var, instance, image)

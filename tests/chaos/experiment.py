@@ -26,7 +26,11 @@ def main(name: str, arguments: str) -> None:
     for number in SIGNALS:
         signal.signal(number, interrupt)
     options = json.loads(arguments)
-    place = {key: options.pop(key) for key in ("image", "store", "own_engine") if key in options}
+    place = {
+        key: options.pop(key)
+        for key in ("image", "store", "own_engine", "disk_mb")
+        if key in options
+    }
     with prepared_environment(**place) as env:
         import django
 

@@ -73,12 +73,13 @@ except OSError as error:
 DIRECTORIES = """
 import os, time
 ends, created = time.time() + %(seconds)d, 0
-os.chdir("/var/tmp")
 try:
     while time.time() < ends:
+        if not created %% 5000:
+            os.chdir("/var/tmp"); os.mkdir(f"d{created}"); os.chdir(f"d{created}")
         with open("x", "w") as file: file.write("x")
         os.mkdir("d"); os.chdir("d"); created += 1
-    print(f"{created} directories within each other, with small files")
+    print(f"{created} directories, up to 5000 within each other, with small files")
 except OSError as error:
     print(f"{error.strerror} after {created} directories")
 """

@@ -348,8 +348,10 @@ class RealBench:
             found += container_problems(as_request(container), site)
             client.remove_container(row["Id"], force=True)
         for identity in set(site.networks) - before:
-            found += network_problems(client.inspect_network(identity), site)
-            client.remove_network(identity)
+            network = client.inspect_network(identity)
+            found += network_problems(network, site)
+            if network["Name"] != f"{self.spec.id}_default":
+                client.remove_network(identity)
         return found
 
     def own_names(self) -> list[list[str]]:

@@ -112,6 +112,9 @@ RESULTS: dict[str, Any] = {
     },
     "due sandboxes": {"due": 12, "removed": 12, "seconds": [1.0, 61.0]},
 } | {name: {"seconds": 12.0, "lost": 0} for name in acceptance.OUTAGES}
+RESULTS |= {name: {"stuck": 0, "lost": 0, "unreachable": 0} for name in acceptance.FAULTS}
+RESULTS["sandboxes broken"] |= {"broken": 4, "noticed": 4}
+RESULTS["disk full"] |= {"failed_requests": 0}
 RESULTS |= {
     f"{name} on postgres": RESULTS[f"{name} on sqlite"] for name in ("kills", "concurrency")
 }
@@ -142,6 +145,10 @@ def test_good_results_meet_every_target():
         ("due sandboxes", {"seconds": [66.0]}, "from due to removed"),
         ("queue emptied", {"lost": 1}, "lost in restarts"),
         ("engine crashed", None, "lost in restarts"),
+        ("sandboxes broken", {"noticed": 3}, "noticed by one sweep"),
+        ("sandboxes broken", {"unreachable": 1}, "handed out unreachable"),
+        ("clock set back", {"stuck": 1}, "stuck, lost"),
+        ("disk full", {"failed_requests": 1}, "during local faults"),
     ],
 )
 def test_each_bad_result_misses_exactly_one_target(name, change, target):
