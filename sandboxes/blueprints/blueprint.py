@@ -139,7 +139,7 @@ class Blueprint:
     stellar: bool = False
     """Whether each sandbox gets a Stellar account."""
     version: str = ""
-    """Digest of the version; of a blueprint that isn't prepared, the hash of its Compose file."""
+    """Digest of the version; of a blueprint that isn't prepared, the hash of its files."""
     image_ids: Mapping[str, str] = field(default_factory=dict)
     """Id of each image by name, if the blueprint is a prepared version; otherwise empty."""
     recipes: Mapping[str, ImageRecipe] = field(default_factory=dict)

@@ -9,22 +9,10 @@ from typing import Annotated, Any, NoReturn
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-MB = 1024 * 1024
-UNITS = {"": 1, "b": 1, "k": 1024, "m": MB, "g": 1024 * MB}
-DEFAULT_TMPFS_MB = 16
-
 
 def reject(message: str, remedy: str) -> NoReturn:
     """Reject a value. Raises the error that pydantic collects."""
     raise PydanticCustomError("blueprint", "{message}", {"message": message, "remedy": remedy})
-
-
-def megabytes(value: Any) -> int:
-    """Convert `320m`, `1g` or a number of bytes to MB."""
-    match = re.fullmatch(r"(\d+)\s*([bkmg]?)b?", str(value).lower())
-    if not match or int(match[1]) * UNITS[match[2]] < MB:
-        reject("Invalid size.", "Write whole megabytes or gigabytes, for example 320m or 1g.")
-    return int(match[1]) * UNITS[match[2]] // MB
 
 
 def command_words(value: Any) -> Any:
@@ -51,59 +39,14 @@ def environment_variables(value: Any) -> Any:
     return {name: str(item) for name, item in value.items()}
 
 
-def port_numbers(value: Any) -> Any:
-    """Validate container ports; the runtime decides where they are published."""
-    if not isinstance(value, list):
-        return value
-    if not all(re.fullmatch(r"\d{1,5}", str(port)) and 0 < int(port) < 2**16 for port in value):
-        reject(
-            "Only container ports can be listed.",
-            'Write the port inside the container, for example "5432"; '
-            "the runtime publishes it on a free port of SANDBOX_BIND_ADDRESS.",
-        )
-    return [int(port) for port in value]
-
-
-def tmpfs_sizes(value: Any) -> Any:
-    """Convert `/tmp` or `/tmp:size=16m`, single or in a list, to sizes in MB by path."""
-    if not isinstance(value, (str, list)):
-        return value
-    sizes = {}
-    for item in [value] if isinstance(value, str) else value:
-        match = re.fullmatch(r"(/[^:]*)(?::size=([^,]+))?", str(item))
-        if not match:
-            reject("Invalid mount point.", 'Write a path and a size: "/tmp:size=16m".')
-        sizes[match[1]] = megabytes(match[2]) if match[2] else DEFAULT_TMPFS_MB
-    return sizes
-
-
-def service_names(value: Any) -> Any:
-    """Return the names of services; conditions are rejected, as containers start in parallel."""
-    if not isinstance(value, dict):
-        return value
-    started = {"condition": "service_started"}
-    if any(condition not in (None, {}, started) for condition in value.values()):
-        reject(
-            "Services are started in parallel.",
-            "Remove the condition, and let the service itself wait for the other service.",
-        )
-    return list(value)
+def variable_text(value: Any) -> Any:
+    """Convert a number to text."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def authentication(value: Any) -> Any:
     """Convert `none` to a mapping, in which authentication may have more details."""
     return {"type": value or "none"} if value is None or isinstance(value, str) else value
-
-
-def only(required: Any, reason: str) -> AfterValidator:
-    """Accept only the value that always applies, so that a file may state it for other readers."""
-
-    def check(value: Any) -> Any:
-        if value != required:
-            reject(reason, f"Remove it, or write {required}.")
-        return value
-
-    return AfterValidator(check)
 
 
 def name_matching(pattern: str, alphabet: str) -> AfterValidator:
@@ -117,20 +60,28 @@ def name_matching(pattern: str, alphabet: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def confining_options(value: list[str]) -> list[str]:
-    """Reject security options that would relax the confinement."""
-    if any(option not in ("no-new-privileges", "no-new-privileges:true") for option in value):
+def absolute_path(value: str) -> str:
+    """Validate a path in a container."""
+    if not value.startswith("/") or ".." in value.split("/") or "\0" in value:
+        reject("Invalid path.", "Write a path that begins with a slash, without `..`.")
+    return value
+
+
+def image_reference(value: str) -> str:
+    """Validate the name of an image; the engine knows the details."""
+    if not re.fullmatch(r"[a-z0-9][A-Za-z0-9_./:@-]{0,254}", value) or value.endswith(
+        (":", "@", "/")
+    ):
         reject(
-            "This would weaken the confinement: the engine's default profiles always apply.",
-            "Remove it, or write no-new-privileges:true, which always applies.",
+            "Invalid name of an image.", "Write for example postgres:17 or ghcr.io/acme/api:1.2."
         )
     return value
 
 
-def no_root(value: str) -> str:
-    """Reject root as the user of a service."""
-    if value.partition(":")[0] in ("root", "0"):
-        reject("Services don't run as root.", "Name a user of the image, or a user id above 0.")
+def host_name(value: str) -> str:
+    """Validate the host name of a container."""
+    if not re.fullmatch(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,61}[A-Za-z0-9])?)?", value):
+        reject("Invalid host name.", "Write at most 63 letters, digits, dots and dashes.")
     return value
 
 
@@ -143,22 +94,12 @@ def regular_expression(value: str) -> str:
     return value
 
 
-def no_restart(value: Any) -> Any:
-    """Reject restart policies."""
-    if value not in (False, "no"):
-        reject(
-            "Services are not restarted: a service that stops ends its sandbox, with the reason.",
-            'Remove it, or write "no".',
-        )
-    return value
-
-
-Megabytes = Annotated[int, BeforeValidator(megabytes)]
 Command = Annotated[tuple[str, ...], BeforeValidator(command_words)]
-ServiceName = Annotated[
-    str, name_matching(r"[a-z0-9][a-z0-9_-]{0,30}", "lower-case letters and digits")
-]
 SecretName = Annotated[str, name_matching(r"[A-Z][A-Z0-9_]{0,60}", "capital letters, digits and _")]
+VariableName = Annotated[
+    str, name_matching(r"[A-Za-z_][A-Za-z0-9_]{0,60}", "letters, digits and _")
+]
+VariableValue = Annotated[str, BeforeValidator(variable_text)]
 BlueprintName = Annotated[
     str, name_matching(r"[a-z][a-z0-9_-]{0,39}", "lower-case letters and digits")
 ]

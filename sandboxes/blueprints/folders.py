@@ -12,7 +12,7 @@ import structlog
 from django.conf import settings
 
 from sandboxes.blueprints.blueprint import Blueprint
-from sandboxes.blueprints.loader import COMPOSE_FILE, Problem, load_blueprint
+from sandboxes.blueprints.loader import Problem, find_compose_file, load_blueprint
 
 log = structlog.get_logger(__name__)
 
@@ -51,25 +51,27 @@ def _settings() -> tuple[Path, int, float]:
 def _read(folder: Path, memory_mb: int, cpus: float) -> Folders:
     valid: dict[str, Blueprint] = {}
     problems: list[Problem] = []
-    for file in sorted(folder.glob(f"*/{COMPOSE_FILE}")):
-        blueprint, new_problems = _load(file, memory_mb, cpus)
+    for own in sorted(folder.glob("*/")):
+        if find_compose_file(own) is None:
+            continue
+        blueprint, new_problems = _load(own, memory_mb, cpus)
         problems += new_problems
         if blueprint:
             valid[blueprint.name] = blueprint
     if not valid and not problems:
-        remedy = f"Add a folder with a {COMPOSE_FILE}, or correct SANDBOX_BLUEPRINTS_DIR."
+        remedy = "Add a folder with a compose.yaml, or correct SANDBOX_BLUEPRINTS_DIR."
         problems.append(Problem(folder, "", "This folder contains no blueprint.", remedy))
     return Folders(valid, tuple(problems))
 
 
-def _load(file: Path, memory_mb: int, cpus: float) -> tuple[Blueprint | None, list[Problem]]:
+def _load(folder: Path, memory_mb: int, cpus: float) -> tuple[Blueprint | None, list[Problem]]:
     try:
-        return load_blueprint(file.parent, memory_mb, cpus)
+        return load_blueprint(folder, memory_mb, cpus)
     except Exception as error:
         # One blueprint must not keep the others, or a command, from working.
-        log.exception("blueprint_not_loaded", file=str(file))
-        what = f"The file can't be loaded: {type(error).__name__}: {error}."
-        return None, [Problem(file, "", what, "Simplify the file, and report this as a bug.")]
+        log.exception("blueprint_not_loaded", folder=str(folder))
+        what = f"The files can't be loaded: {type(error).__name__}: {error}."
+        return None, [Problem(folder, "", what, "Simplify them, and report this as a bug.")]
 
 
 @cache

@@ -1,206 +1,245 @@
-"""Load a blueprint from its Compose file, or collect all problems with the file."""
+"""Load a blueprint from its folder, or collect all problems with its files."""
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import ValidationError
+from django.conf import settings
+from pydantic import TypeAdapter, ValidationError
 
-from sandboxes.blueprints import sandbox_section
-from sandboxes.blueprints.auth import Auth, AuthType
-from sandboxes.blueprints.blueprint import (
-    Blueprint,
-    Credential,
-    Endpoint,
-    FirstCall,
-    Preparation,
-    Reset,
-    Secret,
+from sandboxes.blueprints import assembly
+from sandboxes.blueprints.blueprint import Blueprint
+from sandboxes.blueprints.compose.contents import plan_contents
+from sandboxes.blueprints.compose.findings import Findings, Note, Problem
+from sandboxes.blueprints.compose.merge import merge, without_tags
+from sandboxes.blueprints.compose.mounts import plan_mounts
+from sandboxes.blueprints.compose.project import (
+    COMPOSE_FILES,
+    ProjectReader,
+    find_compose_file,
+    find_override_file,
+    read_document,
+    read_env,
 )
-from sandboxes.blueprints.compose.models import Build, ComposeFile, Service
-from sandboxes.blueprints.messages import describe_error
-from sandboxes.blueprints.sandbox_section import Process, Requests, SandboxSection
-from sandboxes.blueprints.validation import Violation, validate
-from sandboxes.runtime import (
-    HttpCheck,
-    ImageBuild,
-    ImageRecipe,
-    LineCount,
-    ProcessSpec,
-    ServiceSpec,
-)
+from sandboxes.blueprints.compose.source_files import SourceFiles
+from sandboxes.blueprints.compose.stack import read_stack, report_errors
+from sandboxes.blueprints.compose.tree import KeyPath, Map, Place, place_of
+from sandboxes.blueprints.compose.variables import Variables
+from sandboxes.blueprints.fields import BlueprintName
+from sandboxes.blueprints.interpolation import BUILT_IN_VARIABLES, STELLAR_VARIABLES
+from sandboxes.blueprints.sandbox_section import SandboxSection
+from sandboxes.blueprints.section_context import SectionContext
+from sandboxes.blueprints.validation import validate
 
-COMPOSE_FILE = "compose.yaml"
+__all__ = ["Inspection", "Note", "Problem", "find_compose_file", "inspect", "load_blueprint"]
+
+SECTION = "x-sandbox"
+SECTION_FILE = "sandbox.yaml"
+SHIPPED = Path(__file__).parent
 
 
 @dataclass(frozen=True)
-class Problem:
-    """One problem with a blueprint: its place, a message, and a remedy."""
+class Inspection:
+    """What there is to say about a folder; the blueprint is None if there are problems."""
 
-    file: Path
-    key: str
-    """Path of the key, with dots: `services.db.mem_limit`; empty for the whole file."""
-    message: str
-    remedy: str
-
-
-class UniqueKeyLoader(yaml.SafeLoader):
-    """Reject duplicate keys; YAML would silently keep the last one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        counts = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
-        for key, count in counts.items():
-            if count > 1 and key != "<<":
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key “{key}” occurs {count} times", node.start_mark
-                )
-        return super().construct_mapping(node, deep)
+    blueprint: Blueprint | None
+    problems: Sequence[Problem]
+    notes: Sequence[Note]
 
 
 def load_blueprint(
     folder: Path, memory_mb: int, cpus: float
 ) -> tuple[Blueprint | None, list[Problem]]:
     """Return the blueprint in a folder, or None and all problems with it."""
-    file = folder / COMPOSE_FILE
-    try:
-        parsed = ComposeFile.model_validate(_parse_yaml(file))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        return None, [Problem(file, *violation) for violation in _describe_failure(error)]
-    problems = [
-        Problem(file, *violation) for violation in validate(parsed, folder, memory_mb, cpus)
-    ]
-    return (None if problems else _blueprint(parsed, folder)), problems
+    inspection = inspect(folder, memory_mb, cpus)
+    return inspection.blueprint, list(inspection.problems)
 
 
-def _parse_yaml(file: Path) -> Any:
-    return yaml.load(file.read_text(encoding="utf-8"), UniqueKeyLoader)  # noqa: S506 - it is a SafeLoader
+def inspect(folder: Path, memory_mb: int, cpus: float) -> Inspection:
+    """Return the blueprint in a folder, with all problems and notes.
+
+    Its services get the given memory and CPUs together. Only regular files below the folder are
+    read.
+    """
+    findings = Findings()
+    blueprint = _Inspector(folder, findings).blueprint(memory_mb, cpus)
+    problems = findings.sorted_problems()
+    return Inspection(None if problems else blueprint, problems, findings.sorted_notes())
 
 
-def _describe_failure(error: Exception) -> Iterator[Violation]:
-    if isinstance(error, ValidationError):
-        for detail in error.errors(include_url=False, include_input=False):
-            key = ".".join(str(part) for part in detail["loc"] if part != "[key]")
-            yield key, *describe_error(detail)
-    elif isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        line = error.problem_mark.line + 1
-        yield "", f"Line {line} is not valid YAML: {error.problem}.", "Correct that line."
-    else:
-        yield "", f"The file can't be read: {error}.", "Make it a readable YAML file in UTF-8."
+@dataclass(frozen=True)
+class _Section:
+    """The `x-sandbox` section as it is written, and the keys under which it stands."""
+
+    tree: Map
+    prefix: KeyPath
+
+    def names(self, key: str) -> list[str]:
+        """Return the names that a key lists or maps; empty if it is malformed."""
+        value = self.tree.get(key)
+        return [str(name) for name in value] if isinstance(value, list | dict) else []
+
+    def path(self, dotted: str) -> KeyPath:
+        """Return the path of `x-sandbox.endpoints.web`; names may contain dots."""
+        path: list[str | int] = []
+        node: Any = self.tree
+        rest = dotted.split(".")[1:]
+        while rest:
+            if isinstance(node, list) and rest[0].isdigit() and int(rest[0]) < len(node):
+                index = int(rest.pop(0))
+                path.append(index)
+                node = node[index]
+                continue
+            known = node if isinstance(node, dict) else {}
+            lengths = range(len(rest), 0, -1)
+            length = next((n for n in lengths if ".".join(rest[:n]) in known), 1)
+            name, rest = ".".join(rest[:length]), rest[length:]
+            path.append(name)
+            node = known.get(name)
+        return tuple(path)
 
 
-def _blueprint(parsed: ComposeFile, folder: Path) -> Blueprint:
-    section = parsed.sandbox
-    endpoints = {name: _endpoint(item) for name, item in section.endpoints.items()}
-    return Blueprint(
-        name=parsed.name,
-        title=section.title,
-        description=" ".join(section.description.split()),
-        path=folder,
-        services=tuple(
-            _service(name, item, section.process.get(name))
-            for name, item in parsed.services.items()
-        ),
-        endpoints=endpoints,
-        secrets={name: Secret(item.prefix, item.length) for name, item in section.secrets.items()},
-        credentials={
-            name: Credential(item.value, item.endpoint)
-            for name, item in section.credentials.items()
-        },
-        ready=tuple(
-            HttpCheck(endpoints[item.endpoint].service, endpoints[item.endpoint].port, item.path)
-            for item in section.ready
-        ),
-        reset=Reset(section.reset.service, section.reset.command, section.reset.process),
-        requests=_line_count(section.requests),
-        first_call=_first_call(section, endpoints),
-        seed=section.seed,
-        egress=section.egress,
-        stellar=section.stellar,
-        preparations=dict(_preparations(parsed, folder)),
-        version=hashlib.sha256((folder / COMPOSE_FILE).read_bytes()).hexdigest(),
-        recipes={name: _recipe(service, folder) for name, service in parsed.services.items()},
-    )
+@dataclass(frozen=True)
+class _Inspector:
+    folder: Path
+    findings: Findings
+
+    def blueprint(self, memory_mb: int, cpus: float) -> Blueprint | None:
+        file = find_compose_file(self.folder)
+        if file is None:
+            remedy = f"Add a {COMPOSE_FILES[0]}."
+            self._problem(Place(self.folder), (), "There is no Compose file here.", remedy)
+            return None
+        self._check_name(file)
+        files = SourceFiles(boundary_of(self.folder))
+        override = find_override_file(file)
+        paths = [file, override] if override else [file]
+        section = self._section(paths, files)
+        parsed, malformed = self._parse(section)
+        variables = self._variables(section, files)
+        tree = without_tags(ProjectReader(files, self.findings).read(paths, self.folder, variables))
+        self._compare_name(tree)
+        stack = read_stack(tree, section.names("profiles"), section.names("root"), self.findings)
+        mounts = plan_mounts(stack, files, self.findings)
+        contents = plan_contents(stack, files, variables, self.findings)
+        if parsed is None:
+            return None
+        ports = assembly.published_ports(stack, parsed)
+        self._check_section(parsed, section, malformed, ports, files)
+        plan = assembly.Plan(self.folder, stack, parsed, ports, mounts, contents, variables)
+        return assembly.assemble(plan, memory_mb, cpus, files, self.findings)
+
+    def _problem(self, place: Place, path: KeyPath, message: str, remedy: str) -> None:
+        self.findings.problem(place, path, message, remedy)
+
+    # --- name ----------------------------------------------------------------------------------
+
+    def _check_name(self, file: Path) -> None:
+        try:
+            TypeAdapter(BlueprintName).validate_python(self.folder.name)
+        except ValidationError:
+            message = f"The folder's name, {self.folder.name}, can't be the name of a blueprint."
+            remedy = "Use at most 40 lower-case letters, digits, dashes and underscores."
+            self._problem(Place(file), ("name",), message, remedy)
+
+    def _compare_name(self, tree: Map) -> None:
+        name = tree.get("name")
+        if name and name != self.folder.name:
+            message = f"The blueprint is named after its folder, {self.folder.name}."
+            self.findings.note(place_of(tree, ("name",)), ("name",), message)
+
+    # --- x-sandbox -----------------------------------------------------------------------------
+
+    def _section(self, paths: Sequence[Path], files: SourceFiles) -> _Section:
+        """Return the section of the Compose files, or the file next to them."""
+        merged = Map(Place(paths[0]))
+        for path in paths:
+            merged = merge(merged, read_document(path, files, self.findings))
+        own = without_tags(merged).get(SECTION)
+        file = self.folder / SECTION_FILE
+        if file.exists():
+            if own is not None:
+                message = f"The section stands here and in {SECTION_FILE}."
+                self._problem(merged.places[SECTION], (SECTION,), message, "Remove one of them.")
+            tree: Map = without_tags(read_document(file, files, self.findings))
+            return _Section(tree, ())
+        if own is None:
+            if not self.findings.problems:
+                message = "The section that tells the portal how to present the sandbox is missing."
+                remedy = f"Add the section, or a {SECTION_FILE} with its content next to the file."
+                self._problem(Place(paths[0]), (SECTION,), message, remedy)
+            own = Map(Place(paths[0]))
+        if not isinstance(own, Map):
+            place = merged.places[SECTION]
+            self._problem(
+                place, (SECTION,), "This must be a mapping of keys to values.", "Correct it."
+            )
+            own = Map(place)
+        return _Section(own, (SECTION,))
+
+    def _parse(self, section: _Section) -> tuple[SandboxSection | None, Set[str]]:
+        """Return the section without its malformed keys, and these keys."""
+        written = plain(section.tree)
+        dropped: set[str] = set()
+        while True:
+            try:
+                return SandboxSection.model_validate(written), dropped
+            except ValidationError as error:
+                tree = Map(section.tree.place)
+                tree.put(SECTION, section.tree)
+                root = tree if section.prefix else section.tree
+                report_errors(error, section.prefix, root, self.findings)
+                keys = {str(detail["loc"][0]) for detail in error.errors() if detail["loc"]}
+                dropped |= keys
+                if not keys & written.keys():
+                    return None, dropped
+                written = {key: value for key, value in written.items() if key not in keys}
+
+    def _check_section(
+        self,
+        parsed: SandboxSection,
+        section: _Section,
+        malformed: Set[str],
+        ports: Mapping[str, Sequence[int]],
+        files: SourceFiles,
+    ) -> None:
+        for key, message, remedy in validate(SectionContext(ports, parsed), files, self.folder):
+            if any(message.startswith(f"Unknown {name.removesuffix('s')} ") for name in malformed):
+                continue
+            path = section.path(key)
+            self._problem(place_of(section.tree, path), (*section.prefix, *path), message, remedy)
+
+    # --- variables -----------------------------------------------------------------------------
+
+    def _variables(self, section: _Section, files: SourceFiles) -> Variables:
+        fixed = section.tree.get("variables")
+        per_sandbox: Set[str] = {*section.names("secrets"), *BUILT_IN_VARIABLES}
+        if section.tree.get("stellar") is True:
+            per_sandbox |= STELLAR_VARIABLES
+        own = {
+            str(name): str(value)
+            for name, value in (fixed.items() if isinstance(fixed, dict) else ())
+            if isinstance(value, str | int | float)
+        }
+        return read_env(self.folder, files, Variables(own, per_sandbox), self.findings)
 
 
-def _endpoint(item: sandbox_section.Endpoint) -> Endpoint:
-    auth = item.auth
-    return Endpoint(
-        service=item.service,
-        port=item.port,
-        url=item.url,
-        openapi=item.openapi,
-        auth=Auth(AuthType.BEARER, item.bearer)
-        if item.bearer
-        else Auth(auth.type, auth.credential, auth.name, auth.username),
-        identity=item.identity,
-    )
+def boundary_of(folder: Path) -> Path:
+    """Return the folder that a blueprint's paths must not leave.
+
+    It is the blueprint's own folder, and the project's for blueprints that ship with the portal.
+    """
+    resolved = folder.resolve()
+    return Path(settings.BASE_DIR).resolve() if resolved.is_relative_to(SHIPPED) else resolved
 
 
-def _first_call(section: SandboxSection, endpoints: Mapping[str, Endpoint]) -> FirstCall | None:
-    """Return the first call; by default a GET of the API, or of the first web server."""
-    http = [name for name, endpoint in endpoints.items() if endpoint.is_http]
-    if not http:
-        return None
-    default = next((name for name in http if endpoints[name].openapi), http[0])
-    if not (found := section.first_call):
-        return FirstCall(default)
-    return FirstCall(found.endpoint or default, found.method, found.path, found.body, found.answer)
-
-
-def _line_count(requests: Requests | None) -> LineCount | None:
-    return LineCount(requests.service, requests.line) if requests else None
-
-
-def _service(name: str, service: Service, process: Process | None) -> ServiceSpec:
-    return ServiceSpec(
-        name=name,
-        image=service.image,
-        memory_mb=service.memory_mb,
-        cpus=service.cpus,
-        pids=service.pids_limit,
-        environment=service.environment,
-        command=service.command,
-        entrypoint=service.entrypoint,
-        user=service.user,
-        working_dir=service.working_dir,
-        ports=service.ports,
-        tmpfs=service.tmpfs,
-        read_only=service.read_only,
-        stop_signal=service.stop_signal,
-        ulimits={limit: (value, value) for limit, value in service.ulimits.items()},
-        shm_mb=service.shm_size,
-        process=ProcessSpec(process.command, process.environment) if process else None,
-    )
-
-
-def _recipe(service: Service, folder: Path) -> ImageRecipe:
-    build = _build(service.build, folder) if service.build else None
-    return ImageRecipe(service.image, build, service.user)
-
-
-def _build(build: Build, folder: Path) -> ImageBuild:
-    context, offline = (folder / build.context).resolve(), build.offline
-    return ImageBuild(
-        context,
-        context / build.dockerfile,
-        debian_arg=offline.debian,
-        wheels=context / offline.wheels if offline.wheels else None,
-    )
-
-
-def _preparations(parsed: ComposeFile, folder: Path) -> Iterator[tuple[str, Preparation]]:
-    for name, process in parsed.sandbox.process.items():
-        yield (
-            parsed.services[name].image,
-            Preparation(
-                files=[(folder / file).resolve() for file in process.files],
-                requirements=folder / process.requirements if process.requirements else None,
-                command=process.prepare,
-            ),
-        )
+def plain(value: Any) -> Any:
+    """Return a tree as dictionaries and lists."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value

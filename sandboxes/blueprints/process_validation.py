@@ -6,28 +6,28 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from sandboxes.blueprints.compose.models import ComposeFile
-
-Violation = tuple[str, str, str]
-"""Key, message, remedy."""
+from sandboxes.blueprints.compose.findings import Malformed
+from sandboxes.blueprints.compose.source_files import SourceFiles
+from sandboxes.blueprints.section_context import SectionContext, Violation
 
 KEY = "x-sandbox.process"
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
-def validate(parsed: ComposeFile, folder: Path) -> Iterator[Violation]:
+def validate(parsed: SectionContext, files: SourceFiles, folder: Path) -> Iterator[Violation]:
     """Yield all contradictions in the section; none if the section is omitted."""
     if not parsed.sandbox.process:
         return
     yield from _check_services(parsed)
-    yield from _check_files(parsed, folder)
+    yield from _check_files(parsed, files, folder)
     yield from _check_placeholders(parsed)
-    if not parsed.sandbox.reset.process:
+    reset = parsed.sandbox.reset
+    if reset and not reset.process:
         message = "A command that restores the data on the process runtime is missing."
         yield "x-sandbox.reset.process", message, "Write the command as a list of words."
 
 
-def _check_services(parsed: ComposeFile) -> Iterator[Violation]:
+def _check_services(parsed: SectionContext) -> Iterator[Violation]:
     services, described = set(parsed.services), set(parsed.sandbox.process)
     for name in sorted(described - services):
         known = ", ".join(parsed.services)
@@ -37,20 +37,21 @@ def _check_services(parsed: ComposeFile) -> Iterator[Violation]:
         yield KEY, message, f"Add {name}, or remove the whole section."
 
 
-def _check_files(parsed: ComposeFile, folder: Path) -> Iterator[Violation]:
+def _check_files(parsed: SectionContext, files: SourceFiles, folder: Path) -> Iterator[Violation]:
     for name, process in parsed.sandbox.process.items():
         for file in filter(None, [*process.files, process.requirements]):
-            if not (folder / file).exists():
-                message = f"File not found: {(folder / file).resolve()}."
-                yield f"{KEY}.{name}", message, "Write paths relative to this file."
+            try:
+                if not files.resolve(folder / file).exists():
+                    message = f"File not found: {file}."
+                    yield f"{KEY}.{name}", message, "Write paths relative to this file."
+            except Malformed as error:
+                yield f"{KEY}.{name}", str(error), error.remedy
 
 
-def _check_placeholders(parsed: ComposeFile) -> Iterator[Violation]:
-    known = {
-        f"{name}:{port}" for name, service in parsed.services.items() for port in service.ports
-    }
+def _check_placeholders(parsed: SectionContext) -> Iterator[Violation]:
+    known = {f"{name}:{port}" for name, ports in parsed.services.items() for port in ports}
     for name, process in parsed.sandbox.process.items():
-        own = {"port"} if name in parsed.services and parsed.services[name].ports else set()
+        own = {"port"} if parsed.services.get(name) else set()
         for variable, text in process.environment.items():
             for placeholder in PLACEHOLDER.findall(text.replace("${", "")):
                 if placeholder not in known | own:

@@ -14,6 +14,8 @@ from sandboxes.blueprints.fields import (
     RegularExpression,
     SecretName,
     UrlPath,
+    VariableName,
+    VariableValue,
     authentication,
     environment_variables,
 )
@@ -61,10 +63,17 @@ class Credential(StrictModel):
 
 
 class Ready(StrictModel):
-    """A path that answers 200 once the sandbox is ready."""
+    """What succeeds once the sandbox is ready.
 
-    endpoint: str
-    path: UrlPath
+    A path of an endpoint or a port answers 200; without a path, the port accepts connections; a
+    command of a service exits with 0; or, with nothing but a service, its health check succeeds.
+    """
+
+    endpoint: str = ""
+    service: str = ""
+    port: PositiveInt | None = None
+    path: UrlPath = ""
+    command: Command = ()
 
 
 class Reset(StrictModel):
@@ -105,13 +114,16 @@ class Process(StrictModel):
 class SandboxSection(StrictModel):
     """`x-sandbox`: the information that the portal needs in addition to Compose's keys."""
 
-    title: Annotated[str, Field(min_length=1, max_length=60)]
+    title: Annotated[str, Field(max_length=60)] = ""
     description: str = ""
     secrets: dict[SecretName, Secret] = {}
-    endpoints: dict[PublicName, Endpoint]
+    variables: dict[VariableName, VariableValue] = {}
+    profiles: list[str] = []
+    root: list[str] = []
+    endpoints: dict[PublicName, Endpoint] = {}
     credentials: dict[PublicName, Credential] = {}
-    ready: Annotated[list[Ready], Field(min_length=1)]
-    reset: Reset
+    ready: list[Ready] = []
+    reset: Reset | None = None
     requests: Requests | None = None
     first_call: FirstCall | None = Field(
         default=None, validation_alias=AliasChoices("first_call", "example")

@@ -9,16 +9,14 @@ from pathlib import Path
 from sandboxes.blueprints import process_validation
 from sandboxes.blueprints.auth import AuthType
 from sandboxes.blueprints.blueprint import HTTP_SCHEMES
-from sandboxes.blueprints.compose.models import ComposeFile
+from sandboxes.blueprints.compose.source_files import SourceFiles
 from sandboxes.blueprints.interpolation import (
     BUILT_IN_VARIABLES,
     STELLAR_VARIABLES,
     variable_names,
 )
-from sandboxes.blueprints.sandbox_section import Endpoint
-
-Violation = tuple[str, str, str]
-"""Key, message, remedy."""
+from sandboxes.blueprints.sandbox_section import Endpoint, Ready
+from sandboxes.blueprints.section_context import SectionContext, Violation
 
 RESERVED_NAMES = BUILT_IN_VARIABLES | STELLAR_VARIABLES
 STELLAR_NAMES = frozenset({"STELLAR_SECRET", "stellar_secret"})
@@ -34,42 +32,16 @@ AUTH_DETAILS = {
 PLACEHOLDER = re.compile(r"\{(?P<name>[^{}]*)\}")
 
 
-def validate(parsed: ComposeFile, folder: Path, memory_mb: int, cpus: float) -> Iterator[Violation]:
-    """Yield all contradictions in a file whose single keys and values are valid."""
-    if parsed.name != folder.name:
-        yield (
-            "name",
-            f"The name differs from the name of the folder, {folder.name}.",
-            f"Write name: {folder.name}, or rename the folder.",
-        )
-    yield from _check_limits(parsed, memory_mb, cpus)
+def validate(parsed: SectionContext, files: SourceFiles, folder: Path) -> Iterator[Violation]:
+    """Yield all contradictions in a section whose single keys and values are valid."""
     yield from _check_variables(parsed)
-    yield from _check_dependencies(parsed)
-    yield from _check_builds(parsed, folder)
     yield from _check_endpoints(parsed)
     yield from _check_credentials(parsed)
     yield from _check_references(parsed)
-    yield from process_validation.validate(parsed, folder)
+    yield from process_validation.validate(parsed, files, folder)
 
 
-def _check_limits(parsed: ComposeFile, memory_mb: int, cpus: float) -> Iterator[Violation]:
-    memory = sum(service.memory_mb for service in parsed.services.values())
-    if memory > memory_mb:
-        yield (
-            "services",
-            f"The services use up to {memory} MB together; a sandbox has {memory_mb} MB.",
-            "Lower mem_limit of a service, or raise SANDBOX_MEMORY_MB.",
-        )
-    processors = sum(service.cpus for service in parsed.services.values())
-    if processors > cpus + 1e-9:
-        yield (
-            "services",
-            f"The services use up to {processors:g} CPUs together; a sandbox has {cpus:g}.",
-            "Lower cpus of a service, or raise SANDBOX_CPUS.",
-        )
-
-
-def _check_variables(parsed: ComposeFile) -> Iterator[Violation]:
+def _check_variables(parsed: SectionContext) -> Iterator[Violation]:
     secrets = set(parsed.sandbox.secrets)
     built_in, reserved = BUILT_IN_VARIABLES, RESERVED_NAMES
     if parsed.sandbox.stellar:
@@ -87,7 +59,7 @@ def _check_variables(parsed: ComposeFile) -> Iterator[Violation]:
         yield from _unknown_variables(
             f"x-sandbox.credentials.{name}.value", credential.value, secrets
         )
-    for index, word in enumerate(parsed.sandbox.reset.command):
+    for index, word in enumerate(parsed.sandbox.reset.command if parsed.sandbox.reset else ()):
         if any(variable_names(word)):
             yield (
                 f"x-sandbox.reset.command.{index}",
@@ -96,17 +68,11 @@ def _check_variables(parsed: ComposeFile) -> Iterator[Violation]:
             )
 
 
-def _interpolated_texts(parsed: ComposeFile) -> Iterator[tuple[str, str]]:
-    """Yield every text in which variables are filled in, with its key."""
-    for name, service in parsed.services.items():
-        for variable, text in service.environment.items():
-            yield f"services.{name}.environment.{variable}", text
-        if process := parsed.sandbox.process.get(name):
-            for variable, text in process.environment.items():
-                yield f"x-sandbox.process.{name}.environment.{variable}", text
-        for key in ("command", "entrypoint"):
-            for index, word in enumerate(getattr(service, key)):
-                yield f"services.{name}.{key}.{index}", word
+def _interpolated_texts(parsed: SectionContext) -> Iterator[tuple[str, str]]:
+    """Yield every text in which variables are filled in at launch, with its key."""
+    for name, process in parsed.sandbox.process.items():
+        for variable, text in process.environment.items():
+            yield f"x-sandbox.process.{name}.environment.{variable}", text
 
 
 def _unknown_variables(key: str, text: str, known: Iterable[str]) -> Iterator[Violation]:
@@ -125,32 +91,13 @@ def _unknown_variables(key: str, text: str, known: Iterable[str]) -> Iterator[Vi
             )
 
 
-def _check_dependencies(parsed: ComposeFile) -> Iterator[Violation]:
-    for name, service in parsed.services.items():
-        for other in service.depends_on:
-            yield from _check_service(f"services.{name}.depends_on", other, parsed)
-
-
-def _check_service(key: str, name: str, parsed: ComposeFile) -> Iterator[Violation]:
+def _check_service(key: str, name: str, parsed: SectionContext) -> Iterator[Violation]:
     if name not in parsed.services:
         known = ", ".join(parsed.services)
         yield key, f"Unknown service {name}.", f"Name one of the services: {known}."
 
 
-def _check_builds(parsed: ComposeFile, folder: Path) -> Iterator[Violation]:
-    for name, service in parsed.services.items():
-        if not service.build:
-            continue
-        context = (folder / service.build.context).resolve()
-        if not (context / service.build.dockerfile).is_file():
-            yield (
-                f"services.{name}.build",
-                f"File not found: {context / service.build.dockerfile}.",
-                "Write `context` relative to this file, and `dockerfile` relative to `context`.",
-            )
-
-
-def _check_endpoints(parsed: ComposeFile) -> Iterator[Violation]:
+def _check_endpoints(parsed: SectionContext) -> Iterator[Violation]:
     for name, endpoint in parsed.sandbox.endpoints.items():
         key = f"x-sandbox.endpoints.{name}"
         yield from _check_service(f"{key}.service", endpoint.service, parsed)
@@ -159,16 +106,9 @@ def _check_endpoints(parsed: ComposeFile) -> Iterator[Violation]:
             message = "Variables can't be used here: URLs are not secret."
             yield f"{key}.url", message, "Declare it as a credential in x-sandbox.credentials."
         yield from _check_auth(key, endpoint, parsed)
-        service = parsed.services.get(endpoint.service)
-        if service and endpoint.port not in service.ports:
-            yield (
-                f"{key}.port",
-                f"The service {endpoint.service} doesn't publish port {endpoint.port}.",
-                f'Add "{endpoint.port}" to services.{endpoint.service}.ports.',
-            )
 
 
-def _check_auth(key: str, endpoint: Endpoint, parsed: ComposeFile) -> Iterator[Violation]:
+def _check_auth(key: str, endpoint: Endpoint, parsed: SectionContext) -> Iterator[Violation]:
     auth = endpoint.auth
     if endpoint.bearer and "auth" in endpoint.model_fields_set:
         message = "`bearer` is short for `auth`, which is there as well."
@@ -188,7 +128,7 @@ def _check_auth(key: str, endpoint: Endpoint, parsed: ComposeFile) -> Iterator[V
         yield f"{key}.identity", message, "Name it with `auth`, or remove `identity`."
 
 
-def _check_credential(key: str, name: str, parsed: ComposeFile) -> Iterator[Violation]:
+def _check_credential(key: str, name: str, parsed: SectionContext) -> Iterator[Violation]:
     if name and name not in parsed.sandbox.credentials:
         known = ", ".join(parsed.sandbox.credentials) or "none"
         yield key, f"Unknown credential {name}.", f"Name one of the credentials: {known}."
@@ -204,7 +144,7 @@ def _check_placeholders(key: str, text: str) -> Iterator[Violation]:
             )
 
 
-def _check_credentials(parsed: ComposeFile) -> Iterator[Violation]:
+def _check_credentials(parsed: SectionContext) -> Iterator[Violation]:
     for name, credential in parsed.sandbox.credentials.items():
         key = f"x-sandbox.credentials.{name}"
         if credential.endpoint:
@@ -218,13 +158,13 @@ def _check_credentials(parsed: ComposeFile) -> Iterator[Violation]:
             )
 
 
-def _check_endpoint(key: str, name: str, parsed: ComposeFile) -> Iterator[Violation]:
+def _check_endpoint(key: str, name: str, parsed: SectionContext) -> Iterator[Violation]:
     if name not in parsed.sandbox.endpoints:
         known = ", ".join(parsed.sandbox.endpoints)
         yield key, f"Unknown endpoint {name}.", f"Name one of the endpoints: {known}."
 
 
-def _check_first_call(parsed: ComposeFile) -> Iterator[Violation]:
+def _check_first_call(parsed: SectionContext) -> Iterator[Violation]:
     if not (call := parsed.sandbox.first_call):
         return
     endpoints = parsed.sandbox.endpoints
@@ -239,10 +179,29 @@ def _check_first_call(parsed: ComposeFile) -> Iterator[Violation]:
         )
 
 
-def _check_references(parsed: ComposeFile) -> Iterator[Violation]:
+def _check_references(parsed: SectionContext) -> Iterator[Violation]:
     yield from _check_first_call(parsed)
     for index, check in enumerate(parsed.sandbox.ready):
-        yield from _check_endpoint(f"x-sandbox.ready.{index}.endpoint", check.endpoint, parsed)
-    yield from _check_service("x-sandbox.reset.service", parsed.sandbox.reset.service, parsed)
+        yield from _check_ready(f"x-sandbox.ready.{index}", check, parsed)
+    if reset := parsed.sandbox.reset:
+        yield from _check_service("x-sandbox.reset.service", reset.service, parsed)
     if requests := parsed.sandbox.requests:
         yield from _check_service("x-sandbox.requests.service", requests.service, parsed)
+    for index, name in enumerate(parsed.sandbox.root):
+        yield from _check_service(f"x-sandbox.root.{index}", name, parsed)
+
+
+def _check_ready(key: str, check: Ready, parsed: SectionContext) -> Iterator[Violation]:
+    if bool(check.endpoint) == bool(check.service):
+        message = "Either an endpoint or a service is needed."
+        yield key, message, "Name the endpoint or the service that answers, not both."
+    elif check.endpoint:
+        yield from _check_endpoint(f"{key}.endpoint", check.endpoint, parsed)
+        if check.port or check.command:
+            yield key, "An endpoint has only a path to check.", "Name the service instead."
+    else:
+        yield from _check_service(f"{key}.service", check.service, parsed)
+        if check.command and (check.port or check.path):
+            yield key, "A command needs no port.", "Remove the command, or port and path."
+        elif check.path and not check.port:
+            yield f"{key}.port", "The path has no port.", "Add the port that answers."

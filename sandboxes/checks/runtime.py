@@ -36,7 +36,7 @@ def check_blueprints(**_: Any) -> list[checks.CheckMessage]:
     """Check that all blueprints are valid and that the default one exists."""
     found: list[checks.CheckMessage] = [
         checks.Error(
-            ": ".join(part for part in (str(one.file), one.key, one.message) if part),
+            ": ".join(part for part in (one.place, one.key, one.message) if part),
             hint=one.remedy,
             id="sandboxes.E001",
         )

@@ -1,39 +1,92 @@
-"""The subset of the Compose Specification that blueprints may use, as typed models.
+"""Compose files in normal form, as typed models.
 
-https://github.com/compose-spec/compose-spec/blob/main/spec.md without the keys that would weaken
-the confinement of a sandbox or that the runtime doesn't support.
+They describe what `normal_form` and `merge` leave: long forms only, without the keys that have no
+effect. https://github.com/compose-spec/compose-spec/blob/main/spec.md
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from sandboxes.blueprints.fields import (
-    BlueprintName,
-    Command,
-    Megabytes,
-    PositiveInt,
-    ServiceName,
-    confining_options,
-    environment_variables,
-    no_restart,
-    no_root,
-    only,
-    port_numbers,
-    service_names,
-    tmpfs_sizes,
-)
-from sandboxes.blueprints.sandbox_section import SandboxSection
+from sandboxes.blueprints.compose import values
+from sandboxes.blueprints.compose.findings import Malformed
+from sandboxes.blueprints.compose.verdicts import EXTENSION
+from sandboxes.blueprints.fields import absolute_path, host_name, image_reference, reject
 
 DEFAULT_PIDS = 128
+DEFAULT_TMPFS_BYTES = 16 * 1024**2
+DEFAULT_STOP_SECONDS = 5.0
+DEFAULT_CHECK_SECONDS = 30.0
+SECTION = "x-sandbox"
+
+
+def parsed_by(parse: Callable[[Any], Any]) -> BeforeValidator:
+    """Return a validator that reports what `parse` raises; null stays null."""
+
+    def validate(value: Any) -> Any:
+        try:
+            return None if value is None else parse(value)
+        except Malformed as error:
+            reject(str(error), error.remedy)
+
+    return BeforeValidator(validate)
+
+
+def _tmpfs(items: Any) -> dict[str, int]:
+    sizes = {}
+    for item in items:
+        path, size = values.tmpfs(item)
+        sizes[path] = size or DEFAULT_TMPFS_BYTES
+    return sizes
+
+
+def _limit(value: Any) -> int | None:
+    """Return bytes, or None for a limit that means none."""
+    return None if str(value).strip() in ("0", "-1", "") else values.size_in_bytes(value)
+
+
+def _pids(value: Any) -> Any:
+    return None if str(value).strip() in ("0", "-1", "") else value
+
+
+def _cpus(value: Any) -> Any:
+    return None if str(value).strip() in ("0", "0.0", "") else value
+
+
+def _as_text(value: Any) -> Any:
+    return values.text_of(value) if isinstance(value, int | float) else value
+
+
+Bytes = Annotated[int, parsed_by(values.size_in_bytes)]
+MemoryLimit = Annotated[int | None, parsed_by(_limit)]
+PidsLimit = Annotated[Annotated[int, Field(gt=0)] | None, parsed_by(_pids)]
+Cpus = Annotated[Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, parsed_by(_cpus)]
+Seconds = Annotated[float, parsed_by(values.seconds)]
+Text = Annotated[str, BeforeValidator(_as_text)]
+AbsolutePath = Annotated[str, AfterValidator(absolute_path)]
+HostName = Annotated[Text, AfterValidator(host_name)]
 
 
 class ComposeModel(BaseModel):
-    """An immutable model that rejects unknown keys."""
+    """An immutable model that rejects unknown keys, but not extensions (`x-…`)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, data: Any) -> Any:
+        """Drop extensions that are not ours, and keys without a value."""
+        if not isinstance(data, dict):
+            return data
+        return {
+            key: value
+            for key, value in data.items()
+            if value is not None and (key == SECTION or not str(key).startswith(EXTENSION))
+        }
 
 
 class OfflineBuild(ComposeModel):
@@ -50,42 +103,216 @@ class OfflineBuild(ComposeModel):
 class Build(ComposeModel):
     """Where the image of a service is built from."""
 
-    context: str = "."
-    dockerfile: str = "Dockerfile"
-    offline: OfflineBuild = Field(alias="x-sandbox", default=OfflineBuild())
+    context: str
+    dockerfile: Text = "Dockerfile"
+    dockerfile_inline: Text = ""
+    args: dict[str, str | None] = {}
+    target: Text = ""
+    offline: OfflineBuild = Field(default=OfflineBuild(), alias="x-sandbox")
+    network: Any = None
+
+
+class Condition(StrEnum):
+    """What a service waits for before it starts."""
+
+    STARTED = "service_started"
+    HEALTHY = "service_healthy"
+    COMPLETED = "service_completed_successfully"
+
+
+class Dependency(ComposeModel):
+    """Another service for which a service waits."""
+
+    condition: Condition = Condition.STARTED
+    required: bool = True
+    restart: Any = None
+
+
+class HealthCheck(ComposeModel):
+    """A command that succeeds if the service is healthy; of its times, `timeout` applies."""
+
+    test: tuple[str, ...] = ()
+    timeout: Seconds = DEFAULT_CHECK_SECONDS
+    disable: bool = False
+    interval: Seconds = 0
+    start_period: Seconds = 0
+    start_interval: Seconds = 0
+    retries: int = 0
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The command to run; empty if there is none."""
+        kind, *rest = self.test or ("NONE",)
+        if self.disable or kind == "NONE":
+            return ()
+        return ("/bin/sh", "-c", *rest[:1]) if kind == "CMD-SHELL" else tuple(rest)
+
+
+class TmpfsOptions(ComposeModel):
+    """Options of a mount in memory."""
+
+    size: Bytes = DEFAULT_TMPFS_BYTES
+    mode: Any = None
+
+
+class VolumeOptions(ComposeModel):
+    """Options of a mounted volume; a folder in it can't be chosen."""
+
+    labels: Any = None
+    nocopy: Any = None
+
+
+class Mount(ComposeModel):
+    """A volume, a folder of the blueprint or a file system in memory, at a path of the service."""
+
+    type: Literal["volume", "bind", "tmpfs"]
+    source: str = ""
+    target: AbsolutePath
+    read_only: bool = False
+    tmpfs: TmpfsOptions = TmpfsOptions()
+    volume: VolumeOptions = VolumeOptions()
+    bind: Any = None
+    consistency: Any = None
+
+
+def _octal(value: Any) -> Any:
+    """Return a file mode; text is octal, as `0440` without quotes is."""
+    try:
+        return int(value, 8) if isinstance(value, str) else value
+    except ValueError:
+        reject("Invalid mode.", "Write the mode in octal, for example 0440.")
+
+
+class FileUse(ComposeModel):
+    """A config or secret that a service uses."""
+
+    source: str
+    target: str = ""
+    mode: Annotated[int, BeforeValidator(_octal)] = 0o444
+    uid: Any = None
+    gid: Any = None
+
+
+class FileSource(ComposeModel):
+    """Where the content of a config or secret comes from."""
+
+    file: str = ""
+    content: str | None = None
+    environment: str = ""
+    external: bool = False
+    name: Any = None
+    labels: Any = None
+    driver: Any = None
+    driver_opts: Any = None
+    template_driver: Any = None
+
+
+class NetworkUse(ComposeModel):
+    """A network that a service joins; there is only one."""
+
+    aliases: tuple[Text, ...] = ()
+    interface_name: Any = None
+    ipv4_address: Any = None
+    ipv6_address: Any = None
+    link_local_ips: Any = None
+    mac_address: Any = None
+    driver_opts: Any = None
+    priority: Any = None
+    gw_priority: Any = None
+
+
+class Port(ComposeModel):
+    """A port inside the container."""
+
+    target: int
+    protocol: str = "tcp"
+
+
+class Ulimit(ComposeModel):
+    """Limits of a resource for processes; -1 stands for no limit."""
+
+    soft: Annotated[int, Field(ge=-1)]
+    hard: Annotated[int, Field(ge=-1)]
+
+
+class Limits(ComposeModel):
+    """Limits of a service, as `deploy` has them."""
+
+    cpus: Cpus = None
+    memory: MemoryLimit = None
+    pids: PidsLimit = None
+
+
+class Reservations(ComposeModel):
+    """What Swarm keeps free for a service; only devices would have an effect."""
+
+    cpus: Any = None
+    memory: Any = None
+    generic_resources: Any = None
+    devices: Annotated[list[Any], Field(max_length=0)] = []
+
+
+class Resources(ComposeModel):
+    """Limits and reservations of a service."""
+
+    limits: Limits = Limits()
+    reservations: Reservations = Reservations()
+
+
+class Deploy(ComposeModel):
+    """The part of `deploy` that has an effect."""
+
+    resources: Resources = Resources()
 
 
 class Service(ComposeModel):
-    """One container. Its memory and CPUs count towards the limits of the sandbox."""
+    """One container."""
 
-    image: Annotated[str, Field(pattern=r"^[a-z0-9][\w./:@-]*$")]
-    memory_mb: Megabytes = Field(alias="mem_limit")
-    cpus: Annotated[float, Field(gt=0)]
-    pids_limit: PositiveInt = DEFAULT_PIDS
+    image: Annotated[Text, AfterValidator(image_reference)] = ""
     build: Build | None = None
-    environment: Annotated[dict[str, str], BeforeValidator(environment_variables)] = {}
-    command: Command = ()
-    entrypoint: Command = ()
-    user: Annotated[str, BeforeValidator(str), AfterValidator(no_root)] = ""
-    working_dir: str = ""
-    ports: Annotated[tuple[int, ...], BeforeValidator(port_numbers)] = ()
-    tmpfs: Annotated[dict[str, int], BeforeValidator(tmpfs_sizes)] = {}
+    pull_policy: Text = ""
+    environment: dict[str, str | None] = {}
+    env_file: tuple[dict[str, str], ...] = ()
+    command: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    user: Text = ""
+    working_dir: Text = ""
+    hostname: HostName = ""
+    container_name: Text = ""
+    ports: tuple[Port, ...] = ()
+    depends_on: dict[str, Dependency] = {}
+    healthcheck: HealthCheck | None = None
+    volumes: tuple[Mount, ...] = ()
+    tmpfs: Annotated[dict[AbsolutePath, int], parsed_by(_tmpfs)] = {}
+    configs: tuple[FileUse, ...] = ()
+    secrets: tuple[FileUse, ...] = ()
+    networks: dict[str, NetworkUse] = {}
+    links: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
+    mem_limit: MemoryLimit = None
+    cpus: Cpus = None
+    pids_limit: PidsLimit = None
+    deploy: Deploy = Deploy()
+    ulimits: dict[str, Ulimit] = {}
+    shm_size: Bytes = 0
     read_only: bool = False
-    stop_signal: str = ""
-    ulimits: dict[str, int] = {}
-    shm_size: Megabytes = 0
-    depends_on: Annotated[list[str], BeforeValidator(service_names)] = []
-    init: Annotated[bool, only(True, "Every container has an init process.")] = True
-    cap_drop: Annotated[list[str], only(["ALL"], "Containers run without any capability.")] = [
-        "ALL"
-    ]
-    security_opt: Annotated[list[str], AfterValidator(confining_options)] = []
-    restart: Annotated[Any, AfterValidator(no_restart)] = "no"
+    stop_signal: Text = ""
+    stop_grace_period: Seconds = DEFAULT_STOP_SECONDS
 
+    @property
+    def published(self) -> tuple[int, ...]:
+        """The TCP ports to publish."""
+        return tuple(port.target for port in self.ports if port.protocol == "tcp")
 
-class ComposeFile(ComposeModel):
-    """A whole `compose.yaml`."""
+    @property
+    def pids(self) -> int:
+        """Maximum number of processes."""
+        return self.pids_limit or self.deploy.resources.limits.pids or DEFAULT_PIDS
 
-    name: BlueprintName
-    services: Annotated[dict[ServiceName, Service], Field(min_length=1)]
-    sandbox: SandboxSection = Field(alias="x-sandbox")
+    @property
+    def variables(self) -> dict[str, str | None]:
+        """The environment, with that of files below it."""
+        merged: dict[str, str | None] = {}
+        for variables in self.env_file:
+            merged |= variables
+        return merged | self.environment

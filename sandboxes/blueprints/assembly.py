@@ -1,0 +1,350 @@
+"""Assemble a `Blueprint` from a validated Compose stack and its `x-sandbox` section."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandboxes.blueprints import sandbox_section
+from sandboxes.blueprints.auth import Auth, AuthType
+from sandboxes.blueprints.blueprint import (
+    Blueprint,
+    Credential,
+    Endpoint,
+    FirstCall,
+    Preparation,
+    Reset,
+    Secret,
+)
+from sandboxes.blueprints.compose.contents import Contents
+from sandboxes.blueprints.compose.findings import Findings, Malformed
+from sandboxes.blueprints.compose.limits import MIN_MEMORY_MB, share
+from sandboxes.blueprints.compose.models import Build, Condition, Service
+from sandboxes.blueprints.compose.mounts import Mounts
+from sandboxes.blueprints.compose.source_files import SourceFiles
+from sandboxes.blueprints.compose.stack import ROOT_USERS, Stack
+from sandboxes.blueprints.compose.tree import KeyPath
+from sandboxes.blueprints.compose.values import MB
+from sandboxes.blueprints.compose.variables import Variables
+from sandboxes.blueprints.sandbox_section import Process, Requests, SandboxSection
+from sandboxes.runtime import (
+    HttpCheck,
+    ImageBuild,
+    ImageRecipe,
+    LineCount,
+    ProcessSpec,
+    ReadyCheck,
+    ServiceSpec,
+    TcpCheck,
+    image_name,
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a blueprint is assembled from."""
+
+    folder: Path
+    stack: Stack
+    section: SandboxSection
+    ports: Mapping[str, Sequence[int]]
+    mounts: Mapping[str, Mounts]
+    contents: Contents
+    variables: Variables
+
+
+def published_ports(stack: Stack, section: SandboxSection) -> dict[str, tuple[int, ...]]:
+    """Return the ports of all services: those that they list, and those of endpoints."""
+    ports: dict[str, dict[int, None]] = {name: {} for name in stack.names}
+    for name, service in stack.services.items():
+        if name not in stack.one_shot:
+            ports[name] |= dict.fromkeys(service.published)
+    for endpoint in section.endpoints.values():
+        if endpoint.service in ports:
+            ports[endpoint.service].setdefault(endpoint.port)
+    for check in section.ready:
+        if check.port and check.service in ports:
+            ports[check.service].setdefault(check.port)
+    return {name: tuple(own) for name, own in ports.items()}
+
+
+def assemble(
+    plan: Plan, memory_mb: int, cpus: float, files: SourceFiles, findings: Findings
+) -> Blueprint | None:
+    """Return the blueprint, or None if there are problems."""
+    assembler = _Assembler(plan, files, findings)
+    recipes = {name: assembler.recipe(name) for name in plan.stack.services}
+    services = assembler.services(memory_mb, cpus)
+    assembler.report_pending()
+    if findings.problems:
+        return None
+    section = plan.section
+    endpoints = {name: _endpoint(item) for name, item in section.endpoints.items()}
+    generated = {name: Secret("", 32) for name in sorted(plan.contents.generated)}
+    declared = {name: Secret(item.prefix, item.length) for name, item in section.secrets.items()}
+    return Blueprint(
+        name=plan.folder.name,
+        title=section.title or plan.folder.name,
+        description=" ".join(section.description.split()),
+        path=plan.folder,
+        services=services,
+        endpoints=endpoints,
+        secrets={**generated, **declared},
+        credentials={
+            name: Credential(item.value, item.endpoint)
+            for name, item in section.credentials.items()
+        },
+        ready=tuple(_ready_checks(plan, endpoints)),
+        reset=_reset(section.reset),
+        requests=_line_count(section.requests),
+        first_call=_first_call(section, endpoints),
+        seed=section.seed,
+        egress=section.egress,
+        stellar=section.stellar,
+        preparations=dict(_preparations(plan)),
+        version=files.digest(),
+        recipes={name: recipe for name, recipe in recipes.items() if recipe},
+    )
+
+
+@dataclass(frozen=True)
+class _Assembler:
+    plan: Plan
+    files: SourceFiles
+    findings: Findings
+
+    # --- services ------------------------------------------------------------------------------
+
+    def services(self, memory_mb: int, cpus: float) -> tuple[ServiceSpec, ...]:
+        services = self.plan.stack.services
+        memory = self._memory(services, memory_mb)
+        processors = self._cpus(services, cpus)
+        return tuple(
+            self._service(name, service, int(memory[name]), processors[name])
+            for name, service in services.items()
+            if name in memory and name in processors
+        )
+
+    def _memory(self, services: Mapping[str, Service], total_mb: int) -> dict[str, float]:
+        """Return the memory of each service in MB; none if there isn't enough."""
+        fixed = {n: max(one.mem_limit // MB, 1) for n, one in services.items() if one.mem_limit}
+        at_most = {n: one.deploy.resources.limits.memory for n, one in services.items()}
+        soft = {n: limit and limit / MB for n, limit in at_most.items() if n not in fixed}
+        needed = sum(fixed.values()) + MIN_MEMORY_MB * len(soft)
+        if needed > total_mb:
+            message = f"The services use up to {needed} MB together; a sandbox has {total_mb} MB."
+            remedy = "Lower mem_limit of a service, or raise SANDBOX_MEMORY_MB."
+            self._problem(("services",), message, remedy)
+            return {}
+        shares = share(fixed, soft, total_mb)
+        for name, limit in soft.items():
+            if limit and shares[name] < limit:
+                message = f"The service gets {shares[name]:.0f} MB, its share of {total_mb} MB."
+                self._note(("services", name, "deploy"), message)
+        return shares
+
+    def _cpus(self, services: Mapping[str, Service], total: float) -> dict[str, float]:
+        """Return the CPUs of each service, in steps of 1/1000; none if there aren't enough."""
+        fixed = {name: one.cpus for name, one in services.items() if one.cpus}
+        soft = {
+            n: one.deploy.resources.limits.cpus for n, one in services.items() if n not in fixed
+        }
+        needed = sum(fixed.values())
+        if needed > total + 1e-9 or (soft and needed > total - 0.001 * len(soft)):
+            message = f"The services use up to {needed:g} CPUs together; a sandbox has {total:g}."
+            self._problem(("services",), message, "Lower cpus of a service, or raise SANDBOX_CPUS.")
+            return {}
+        shares = share(fixed, soft, total)
+        return {name: int(amount * 1000 + 1e-6) / 1000 for name, amount in shares.items()}
+
+    def _problem(self, path: KeyPath, message: str, remedy: str) -> None:
+        self.findings.problem(self.plan.stack.place(path), path, message, remedy)
+
+    def _note(self, path: KeyPath, message: str) -> None:
+        self.findings.note(self.plan.stack.place(path), path, message)
+
+    def _service(self, name: str, service: Service, memory_mb: int, cpus: float) -> ServiceSpec:
+        plan, stack = self.plan, self.plan.stack
+        mounts, process = plan.mounts[name], plan.section.process.get(name)
+        root = name in plan.section.root
+        return ServiceSpec(
+            name=name,
+            image=image_name(plan.folder.name, name),
+            memory_mb=memory_mb,
+            cpus=cpus,
+            pids=service.pids,
+            environment=self._environment(name, service),
+            command=service.command,
+            entrypoint=service.entrypoint,
+            user="" if root and _is_root(service.user) else service.user,
+            working_dir=service.working_dir,
+            ports=plan.ports[name],
+            tmpfs={path: max(size // MB, 1) for path, size in mounts.tmpfs.items()},
+            read_only=self._read_only(name, service, mounts),
+            stop_signal=service.stop_signal,
+            ulimits={key: (limit.soft, limit.hard) for key, limit in service.ulimits.items()},
+            shm_mb=max(service.shm_size // MB, 1) if service.shm_size else 0,
+            hostname=service.hostname,
+            aliases=stack.aliases(name),
+            stop_seconds=max(round(service.stop_grace_period), 1),
+            process=ProcessSpec(process.command, process.environment) if process else None,
+        )
+
+    def _environment(self, name: str, service: Service) -> dict[str, str]:
+        """Return the environment; a name without a value takes that of the variable, if set."""
+        found = {}
+        for variable, text in service.variables.items():
+            value = self.plan.variables.lookup(variable) if text is None else text
+            if value is not None:
+                found[variable] = value
+                continue
+            path = ("services", name, "environment", variable)
+            message = f"The variable {variable} is not set, so the service doesn't get it."
+            self._note(path, message)
+        return found
+
+    def _read_only(self, name: str, service: Service, mounts: Mounts) -> bool:
+        if not service.read_only or not mounts.writable_layer:
+            return service.read_only
+        path = ("services", name, "read_only")
+        message = "This has no effect, since the service has data in its own file system."
+        self._note(path, message)
+        return False
+
+    def report_pending(self) -> None:
+        """Report what the runtime doesn't support yet."""
+        stack = self.plan.stack
+        path: KeyPath
+        for name in stack.services:
+            waits = stack.dependencies(name).values()
+            pending = {
+                "depends_on": any(one is not Condition.STARTED for one in waits),
+                "volumes": bool(self.plan.mounts[name].volumes),
+                "secrets": bool(self.plan.contents.files[name]),
+                "user": name in self.plan.section.root,
+            }
+            for key in (key for key, used in pending.items() if used):
+                path = ("services", name, key)
+                message = "The runtime doesn't support this yet."
+                self._problem(path, message, "Remove it.")
+        for check in self.plan.section.ready:
+            if check.command or not (check.endpoint or check.port):
+                path = ("services", check.service)
+                message = "Only ports can be checked yet."
+                self._problem(path, message, "Name a port.")
+
+    # --- images --------------------------------------------------------------------------------
+
+    def recipe(self, name: str) -> ImageRecipe | None:
+        service, mounts = self.plan.stack.services[name], self.plan.mounts[name]
+        try:
+            build = self._build(service.build) if service.build else None
+        except Malformed as error:
+            path = ("services", name, "build")
+            self.findings.malformed(self.plan.stack.place((*path, *error.parts)), path, error)
+            return None
+        return ImageRecipe(
+            image=service.image or image_name(self.plan.folder.name, name),
+            build=build,
+            user="" if _is_root(service.user) else service.user,
+            root=name in self.plan.section.root,
+            directories=tuple(mounts.directories),
+            shared_directories=tuple(mounts.volumes),
+            binds=mounts.binds,
+            pull_always=service.pull_policy == "always",
+        )
+
+    def _build(self, build: Build) -> ImageBuild:
+        context = self.files.resolve(Path(build.context))
+        if not context.is_dir():
+            raise Malformed("The build context is not a folder.", "Correct the path.", "context")
+        dockerfile = self.files.resolve(context / build.dockerfile)
+        if not build.dockerfile_inline and not dockerfile.is_file():
+            raise Malformed(
+                f"File not found: {dockerfile}.",
+                "Write `context` relative to this file, and `dockerfile` relative to `context`.",
+            )
+        wheels = build.offline.wheels
+        return ImageBuild(
+            context=context,
+            dockerfile=dockerfile,
+            dockerfile_inline=build.dockerfile_inline,
+            args=dict(self._arguments(build)),
+            target=build.target,
+            debian_arg=build.offline.debian,
+            wheels=self.files.resolve(context / wheels) if wheels else None,
+        )
+
+    def _arguments(self, build: Build) -> Iterator[tuple[str, str]]:
+        """Yield build arguments; a name without a value takes that of the variable, if set."""
+        for name, text in build.args.items():
+            value = self.plan.variables.fixed.get(name) if text is None else text
+            if value is not None:
+                yield name, value
+
+
+def _is_root(user: str) -> bool:
+    return user.partition(":")[0] in ROOT_USERS
+
+
+def _ready_checks(plan: Plan, endpoints: Mapping[str, Endpoint]) -> Iterator[ReadyCheck]:
+    """Yield the section's checks; by default, health checks and ports of the other services."""
+    if plan.section.ready:
+        for check in plan.section.ready:
+            yield _ready_check(check, endpoints)
+        return
+    for name in plan.stack.services:
+        yield from (TcpCheck(name, port) for port in plan.ports[name])
+
+
+def _ready_check(check: sandbox_section.Ready, endpoints: Mapping[str, Endpoint]) -> ReadyCheck:
+    service, port = check.service, check.port or 0
+    if check.endpoint:
+        service, port = endpoints[check.endpoint].service, endpoints[check.endpoint].port
+    return HttpCheck(service, port, check.path) if check.path else TcpCheck(service, port)
+
+
+def _endpoint(item: sandbox_section.Endpoint) -> Endpoint:
+    auth = item.auth
+    return Endpoint(
+        service=item.service,
+        port=item.port,
+        url=item.url,
+        openapi=item.openapi,
+        auth=Auth(AuthType.BEARER, item.bearer)
+        if item.bearer
+        else Auth(auth.type, auth.credential, auth.name, auth.username),
+        identity=item.identity,
+    )
+
+
+def _first_call(section: SandboxSection, endpoints: Mapping[str, Endpoint]) -> FirstCall | None:
+    """Return the first call; by default a GET of the API, or of the first web server."""
+    http = [name for name, endpoint in endpoints.items() if endpoint.is_http]
+    if not http:
+        return None
+    default = next((name for name in http if endpoints[name].openapi), http[0])
+    if not (found := section.first_call):
+        return FirstCall(default)
+    return FirstCall(found.endpoint or default, found.method, found.path, found.body, found.answer)
+
+
+def _line_count(requests: Requests | None) -> LineCount | None:
+    return LineCount(requests.service, requests.line) if requests else None
+
+
+def _reset(reset: sandbox_section.Reset | None) -> Reset | None:
+    return Reset(reset.service, reset.command, reset.process) if reset else None
+
+
+def _preparations(plan: Plan) -> Iterator[tuple[str, Preparation]]:
+    def preparation(process: Process) -> Preparation:
+        return Preparation(
+            files=[(plan.folder / file).resolve() for file in process.files],
+            requirements=plan.folder / process.requirements if process.requirements else None,
+            command=process.prepare,
+        )
+
+    for name, process in plan.section.process.items():
+        yield image_name(plan.folder.name, name), preparation(process)

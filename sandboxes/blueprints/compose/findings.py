@@ -1,0 +1,85 @@
+"""What there is to say about a blueprint's files: problems, and notes on what has no effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sandboxes.blueprints.compose.tree import KeyPath, Place
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem with a blueprint: its place, a message, and a remedy."""
+
+    file: Path
+    key: str
+    """Path of the key, with dots: `services.db.mem_limit`; empty for the whole file."""
+    message: str
+    remedy: str
+    line: int = 0
+    """Line of the key, counted from 1; 0 for the whole file."""
+
+    @property
+    def place(self) -> str:
+        """The file, with the line if there is one."""
+        return f"{self.file}:{self.line}" if self.line else str(self.file)
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something in a blueprint that works differently in a sandbox, or has no effect there."""
+
+    file: Path
+    key: str
+    message: str
+    line: int = 0
+
+    @property
+    def place(self) -> str:
+        """The file, with the line if there is one."""
+        return f"{self.file}:{self.line}" if self.line else str(self.file)
+
+
+class Malformed(Exception):
+    """A value that can't be understood, with a remedy and the part of it that is meant."""
+
+    def __init__(self, message: str, remedy: str, *parts: str | int) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+        self.parts = parts
+
+
+@dataclass
+class Findings:
+    """Collects problems and notes, each of them once."""
+
+    problems: dict[Problem, None] = field(default_factory=dict)
+    notes: dict[Note, None] = field(default_factory=dict)
+
+    def problem(self, place: Place, path: KeyPath, message: str, remedy: str) -> None:
+        """Add a problem."""
+        found = Problem(place.file, dotted(path), message, remedy, place.line)
+        self.problems.setdefault(found)
+
+    def malformed(self, place: Place, path: KeyPath, error: Malformed) -> None:
+        """Add the problem that an error describes."""
+        self.problem(place, (*path, *error.parts), str(error), error.remedy)
+
+    def note(self, place: Place, path: KeyPath, message: str) -> None:
+        """Add a note."""
+        self.notes.setdefault(Note(place.file, dotted(path), message, place.line))
+
+    def sorted_problems(self) -> list[Problem]:
+        """Return all problems in the order of files and lines."""
+        return sorted(self.problems, key=lambda one: (one.file, one.line))
+
+    def sorted_notes(self) -> list[Note]:
+        """Return all notes in the order of files and lines."""
+        return sorted(self.notes, key=lambda one: (one.file, one.line))
+
+
+def dotted(path: Iterable[str | int]) -> str:
+    """Return a path as text: `services.db.ports.0`."""
+    return ".".join(str(part) for part in path)

@@ -1,0 +1,281 @@
+"""The services of a merged Compose file: those that are active, validated and consistent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from sandboxes.blueprints.compose.findings import Findings
+from sandboxes.blueprints.compose.models import (
+    SECTION,
+    Condition,
+    Dependency,
+    FileSource,
+    Service,
+)
+from sandboxes.blueprints.compose.tree import KeyPath, Map, Place, Seq, place_of
+from sandboxes.blueprints.compose.verdicts import refuse
+from sandboxes.blueprints.messages import describe_error
+
+SERVICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID")
+"""Those that a service in `x-sandbox.root` has."""
+ROOT_USERS = ("root", "0")
+ALIAS = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9_])?")
+MAX_ALIASES = 20
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass
+class Stack:
+    """The active services of a blueprint. A service with problems is left out."""
+
+    tree: Map
+    services: dict[str, Service] = field(default_factory=dict)
+    configs: dict[str, FileSource] = field(default_factory=dict)
+    secrets: dict[str, FileSource] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    """All active services, those with problems included."""
+
+    def place(self, path: KeyPath) -> Place:
+        """Return the place of a key."""
+        return place_of(self.tree, path)
+
+    def dependencies(self, name: str) -> dict[str, Condition]:
+        """Return what a service waits for; links wait for the start of a service."""
+        service = self.services[name]
+        found = {
+            other: dependency.condition
+            for other, dependency in service.depends_on.items()
+            if other in self.names
+        }
+        for link in service.links:
+            target = link.partition(":")[0]
+            if target in self.names and target != name:
+                found.setdefault(target, Condition.STARTED)
+        return found
+
+    @property
+    def one_shot(self) -> frozenset[str]:
+        """Services for whose completion others wait."""
+        return frozenset(
+            other
+            for name in self.services
+            for other, condition in self.dependencies(name).items()
+            if condition is Condition.COMPLETED
+        )
+
+    def aliases(self, name: str) -> tuple[str, ...]:
+        """Return the further names by which others reach a service."""
+        service = self.services[name]
+        found = [service.container_name]
+        found += [alias for network in service.networks.values() for alias in network.aliases]
+        for other in self.services.values():
+            for link in other.links:
+                target, _, alias = link.partition(":")
+                found += [alias] if target == name else []
+        usable = (alias for alias in found if ALIAS.fullmatch(alias) and alias not in self.names)
+        return tuple(dict.fromkeys(usable))[:MAX_ALIASES]
+
+
+def read_stack(
+    tree: Map, profiles: Collection[str], root: Collection[str], findings: Findings
+) -> Stack:
+    """Return the services whose profiles are active. `root` names those that may run as root."""
+    stack = Stack(tree)
+    written = _named_services(stack, findings)
+    _check_profiles(written, profiles, tree, findings)
+    active = {name: one for name, one in written.items() if _is_active(one, profiles)}
+    stack.names = tuple(active)
+    for name, service in active.items():
+        complete = _with_volumes_of_others(service, active, name, findings)
+        parsed = _read_service(name, complete, stack, root, findings)
+        if parsed:
+            stack.services[name] = parsed
+    for name in stack.services:
+        _check_service(name, stack, root, findings)
+    for key, target in (("configs", stack.configs), ("secrets", stack.secrets)):
+        for name, source in _mappings(tree.get(key)):
+            parsed_source = _validate(FileSource, source, (key, name), stack, findings)
+            if parsed_source:
+                target[name] = parsed_source
+    for name, volume in _mappings(tree.get("volumes")):
+        refuse(volume, ("volumes", name), findings)
+    _check_order(stack, findings)
+    return stack
+
+
+def _named_services(stack: Stack, findings: Findings) -> dict[str, Map]:
+    """Return the services as they are written, except those with invalid names."""
+    services = stack.tree.get("services")
+    if not isinstance(services, Map) or not services:
+        if not findings.problems:
+            remedy = "Write one entry for each container of the sandbox."
+            place = stack.place(("services",))
+            findings.problem(place, ("services",), "The file has no services.", remedy)
+        return {}
+    found = {}
+    for name, service, place in services.entries():
+        if not SERVICE_NAME.fullmatch(name):
+            remedy = "Choose a short name of letters, digits, dots, dashes and underscores."
+            findings.problem(place, ("services", name), "Invalid name.", remedy)
+        elif isinstance(service, Map):
+            found[name] = service
+    return found
+
+
+def _read_service(
+    name: str, service: Map, stack: Stack, root: Collection[str], findings: Findings
+) -> Service | None:
+    path = ("services", name)
+    judged = refuse(service, path, findings, ROOT_CAPABILITIES if name in root else ())
+    if isinstance(judged.get("build"), Map):
+        build = refuse(judged["build"], (*path, "build"), findings)
+        judged.put("build", build, judged.places["build"])
+    return _validate(Service, judged, path, stack, findings)
+
+
+def _mappings(value: Any) -> Iterator[tuple[str, Map]]:
+    if isinstance(value, Map):
+        yield from ((name, item) for name, item in value.items() if isinstance(item, Map))
+
+
+def _validate(
+    model: type[Model], value: Map, path: KeyPath, stack: Stack, findings: Findings
+) -> Model | None:
+    """Return the value as a model, or, after reporting them, without its malformed keys."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        report_errors(error, path, stack.tree, findings)
+        remaining = value.copy()
+        for detail in error.errors(include_url=False, include_input=False):
+            remaining.drop(str(detail["loc"][0]) if detail["loc"] else "")
+        return (
+            _validate(model, remaining, path, stack, findings)
+            if len(remaining) < len(value)
+            else None
+        )
+
+
+def report_errors(error: ValidationError, path: KeyPath, tree: Map, findings: Findings) -> None:
+    """Add the errors of a model whose value is at a path of the tree."""
+    for detail in error.errors(include_url=False, include_input=False):
+        parts = (*path, *(part for part in detail["loc"] if part != "[key]"))
+        findings.problem(place_of(tree, parts), parts, *describe_error(detail))
+
+
+# --- profiles and volumes_from -------------------------------------------------------------------
+
+
+def _profiles_of(service: Map) -> Sequence[Any]:
+    profiles = service.get("profiles")
+    return profiles if isinstance(profiles, Seq) else ()
+
+
+def _is_active(service: Map, profiles: Collection[str]) -> bool:
+    own = _profiles_of(service)
+    return not own or any(profile in profiles for profile in own)
+
+
+def _check_profiles(
+    services: Mapping[str, Map], profiles: Collection[str], tree: Map, findings: Findings
+) -> None:
+    known = {profile for service in services.values() for profile in _profiles_of(service)}
+    for profile in profiles:
+        if profile not in known:
+            path = (SECTION, "profiles")
+            remedy = f"Name some of the profiles: {', '.join(sorted(known)) or 'there are none'}."
+            findings.problem(tree.place, path, f"No service has the profile {profile}.", remedy)
+    for name, service in services.items():
+        if not _is_active(service, profiles):
+            message = "This service is not started: x-sandbox.profiles names none of its profiles."
+            findings.note(place_of(tree, ("services", name)), ("services", name), message)
+
+
+def _with_volumes_of_others(
+    service: Map, services: Mapping[str, Map], name: str, findings: Findings
+) -> Map:
+    """Return a service with the volumes that `volumes_from` names."""
+    sources = service.get("volumes_from")
+    if not isinstance(sources, Seq):
+        return service
+    done = service.copy()
+    done.drop("volumes_from")
+    mounts = Seq(service.place)
+    for index, (source, place) in enumerate(sources.entries()):
+        other = services.get(str(source).partition(":")[0])
+        if other is None:
+            path = ("services", name, "volumes_from", index)
+            remedy = f"Name one of the services: {', '.join(services)}."
+            findings.problem(place, path, "Unknown service.", remedy)
+            continue
+        for mount, own in _entries(other.get("volumes")):
+            mounts.add(mount, own)
+    for mount, own in _entries(service.get("volumes")):
+        mounts.add(mount, own)
+    done.put("volumes", mounts, service.places["volumes_from"])
+    return done
+
+
+def _entries(value: Any) -> Iterator[tuple[Any, Place]]:
+    if isinstance(value, Seq):
+        yield from value.entries()
+
+
+# --- consistency ---------------------------------------------------------------------------------
+
+
+def _check_service(name: str, stack: Stack, root: Collection[str], findings: Findings) -> None:
+    path: KeyPath = ("services", name)
+    service = stack.services[name]
+    if not service.image and not service.build:
+        message = "This service has neither an image nor a build."
+        findings.problem(stack.place(path), (*path, "image"), message, "Name an image.")
+    if service.user.partition(":")[0] in ROOT_USERS and name not in root:
+        findings.problem(
+            stack.place((*path, "user")),
+            (*path, "user"),
+            "Services don't run as root.",
+            "Name a user of the image or a user id above 0, or name the service in "
+            "x-sandbox.root if it has to be root.",
+        )
+    for port in service.ports:
+        if port.protocol != "tcp":
+            message = f"Port {port.target}/{port.protocol} is not published; only TCP ports are."
+            findings.note(stack.place((*path, "ports")), (*path, "ports"), message)
+    for other, dependency in service.depends_on.items():
+        _check_dependency(name, other, dependency, stack, findings)
+
+
+def _check_dependency(
+    name: str, other: str, dependency: Dependency, stack: Stack, findings: Findings
+) -> None:
+    path = ("services", name, "depends_on", other)
+    if other in stack.names or not dependency.required:
+        return
+    services = stack.tree.get("services")
+    if isinstance(services, Map) and other in services:
+        message = f"The service {other} is not started: its profiles are not active."
+        remedy = "Add one of its profiles to x-sandbox.profiles."
+    else:
+        message = f"Unknown service {other}."
+        remedy = f"Name one of the services: {', '.join(stack.names)}."
+    findings.problem(stack.place(path), path, message, remedy)
+
+
+def _check_order(stack: Stack, findings: Findings) -> None:
+    graph = {name: stack.dependencies(name) for name in stack.services}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        circle = list(reversed(error.args[1]))
+        path = ("services", str(circle[0]), "depends_on")
+        message = f"The services wait for each other in a circle: {' → '.join(circle)}."
+        findings.problem(stack.place(path), path, message, "Remove one of these dependencies.")
