@@ -29,6 +29,9 @@ from sandboxes.blueprints.compose.values import MB
 from sandboxes.blueprints.compose.variables import Variables
 from sandboxes.blueprints.sandbox_section import Process, Requests, SandboxSection
 from sandboxes.runtime import (
+    CommandCheck,
+    HealthCheck,
+    HealthyCheck,
     HttpCheck,
     ImageBuild,
     ImageRecipe,
@@ -36,9 +39,16 @@ from sandboxes.runtime import (
     ProcessSpec,
     ReadyCheck,
     ServiceSpec,
+    StartCondition,
     TcpCheck,
     image_name,
 )
+
+CONDITIONS = {
+    Condition.STARTED: StartCondition.STARTED,
+    Condition.HEALTHY: StartCondition.HEALTHY,
+    Condition.COMPLETED: StartCondition.COMPLETED,
+}
 
 
 @dataclass(frozen=True)
@@ -188,6 +198,12 @@ class _Assembler:
             hostname=service.hostname,
             aliases=stack.aliases(name),
             stop_seconds=max(round(service.stop_grace_period), 1),
+            depends_on={
+                other: CONDITIONS[condition]
+                for other, condition in stack.dependencies(name).items()
+            },
+            one_shot=name in stack.one_shot,
+            healthcheck=_health_check(service),
             process=ProcessSpec(process.command, process.environment) if process else None,
         )
 
@@ -217,9 +233,7 @@ class _Assembler:
         stack = self.plan.stack
         path: KeyPath
         for name in stack.services:
-            waits = stack.dependencies(name).values()
             pending = {
-                "depends_on": any(one is not Condition.STARTED for one in waits),
                 "volumes": bool(self.plan.mounts[name].volumes),
                 "secrets": bool(self.plan.contents.files[name]),
                 "user": name in self.plan.section.root,
@@ -228,11 +242,6 @@ class _Assembler:
                 path = ("services", name, key)
                 message = "The runtime doesn't support this yet."
                 self._problem(path, message, "Remove it.")
-        for check in self.plan.section.ready:
-            if check.command or not (check.endpoint or check.port):
-                path = ("services", check.service)
-                message = "Only ports can be checked yet."
-                self._problem(path, message, "Name a port.")
 
     # --- images --------------------------------------------------------------------------------
 
@@ -288,20 +297,31 @@ def _is_root(user: str) -> bool:
     return user.partition(":")[0] in ROOT_USERS
 
 
+def _health_check(service: Service) -> HealthCheck | None:
+    check = service.healthcheck
+    return HealthCheck(check.command, check.timeout) if check and check.command else None
+
+
 def _ready_checks(plan: Plan, endpoints: Mapping[str, Endpoint]) -> Iterator[ReadyCheck]:
     """Yield the section's checks; by default, health checks and ports of the other services."""
     if plan.section.ready:
-        for check in plan.section.ready:
-            yield _ready_check(check, endpoints)
+        yield from (_ready_check(check, endpoints) for check in plan.section.ready)
         return
-    for name in plan.stack.services:
-        yield from (TcpCheck(name, port) for port in plan.ports[name])
+    for name, service in plan.stack.services.items():
+        if name in plan.stack.one_shot:
+            continue
+        if _health_check(service):
+            yield HealthyCheck(name)
+        else:
+            yield from (TcpCheck(name, port) for port in plan.ports[name])
 
 
 def _ready_check(check: sandbox_section.Ready, endpoints: Mapping[str, Endpoint]) -> ReadyCheck:
-    service, port = check.service, check.port or 0
+    service, port = check.service, check.port
     if check.endpoint:
         service, port = endpoints[check.endpoint].service, endpoints[check.endpoint].port
+    if port is None:
+        return CommandCheck(service, check.command) if check.command else HealthyCheck(service)
     return HttpCheck(service, port, check.path) if check.path else TcpCheck(service, port)
 
 

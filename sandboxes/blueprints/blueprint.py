@@ -12,6 +12,7 @@ from typing import Any
 from sandboxes.blueprints.auth import Auth
 from sandboxes.blueprints.interpolation import SANDBOX_ID, interpolate
 from sandboxes.runtime import (
+    HealthCheck,
     ImageRecipe,
     LineCount,
     ProcessSpec,
@@ -239,8 +240,14 @@ def interpolate_service(service: ServiceSpec, values: Mapping[str, str]) -> Serv
         environment={name: interpolate(text, values) for name, text in service.environment.items()},
         command=[interpolate(word, values) for word in service.command],
         entrypoint=[interpolate(word, values) for word in service.entrypoint],
+        healthcheck=service.healthcheck and interpolate_health_check(service.healthcheck, values),
         process=service.process and interpolate_process(service.process, values),
     )
+
+
+def interpolate_health_check(check: HealthCheck, values: Mapping[str, str]) -> HealthCheck:
+    """Return the check with its variables filled in; KeyError names a missing variable."""
+    return replace(check, command=[interpolate(word, values) for word in check.command])
 
 
 def interpolate_process(process: ProcessSpec, values: Mapping[str, str]) -> ProcessSpec:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from sandboxes.blueprints import process_validation
@@ -59,13 +59,22 @@ def _check_variables(parsed: SectionContext) -> Iterator[Violation]:
         yield from _unknown_variables(
             f"x-sandbox.credentials.{name}.value", credential.value, secrets
         )
-    for index, word in enumerate(parsed.sandbox.reset.command if parsed.sandbox.reset else ()):
-        if any(variable_names(word)):
-            yield (
-                f"x-sandbox.reset.command.{index}",
-                "Variables can't be used here.",
-                "Add the variable to the environment of the service, and read it in a script.",
-            )
+    for key, command in _commands(parsed):
+        for index, word in enumerate(command):
+            if any(variable_names(word)):
+                yield (
+                    f"{key}.command.{index}",
+                    "Variables can't be used here.",
+                    "Add the variable to the environment of the service, and read it in a script.",
+                )
+
+
+def _commands(parsed: SectionContext) -> Iterator[tuple[str, Sequence[str]]]:
+    """Yield the commands that are run in services, with the keys in which they are."""
+    if reset := parsed.sandbox.reset:
+        yield "x-sandbox.reset", reset.command
+    for index, check in enumerate(parsed.sandbox.ready):
+        yield f"x-sandbox.ready.{index}", check.command
 
 
 def _interpolated_texts(parsed: SectionContext) -> Iterator[tuple[str, str]]:

@@ -78,7 +78,7 @@ def _read(path: Path) -> str:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise Malformed("This is no regular file.", "Name a file.")
+            raise Malformed("This is not a regular file.", "Name a file.")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:

@@ -106,8 +106,8 @@ SERVICE = (
     ),
     understood(
         "ports",
-        "TCP ports in any form. Each is published on a free port of `SANDBOX_BIND_ADDRESS`, "
-        "whatever host port is given.",
+        "TCP ports in any form. Each is published on a free port of `SANDBOX_BIND_ADDRESS`; a host "
+        "port has no effect.",
     ),
     ignored("expose", "Services of a sandbox reach all ports of each other anyway."),
     understood("depends_on", "A list, or a mapping with all three conditions and `required`."),
