@@ -143,6 +143,7 @@ SANDBOX_SUBNETS = ipaddress.IPv4Network(env.str("SANDBOX_SUBNETS", "10.213.0.0/1
 SANDBOX_BIND_ADDRESS = env.str("SANDBOX_BIND_ADDRESS", "127.0.0.1")
 SANDBOX_PUBLIC_HOST = env.str("SANDBOX_PUBLIC_HOST", SANDBOX_BIND_ADDRESS)
 SANDBOX_CONTAINER_RUNTIME = env.str("SANDBOX_CONTAINER_RUNTIME", "")
+SANDBOX_ROOT_SERVICES = env.bool("SANDBOX_ROOT_SERVICES", False)
 # When the portal runs as root, sandbox processes run as other users, who must not have access to
 # VAR_DIR.
 SANDBOX_PROCESS_DIR = Path(

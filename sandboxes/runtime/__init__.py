@@ -37,6 +37,7 @@ from sandboxes.runtime.network_bytes import NetworkBytes
 from sandboxes.runtime.registry import RUNTIMES, get_runtime, is_isolated
 from sandboxes.runtime.specs import (
     CommandCheck,
+    File,
     HealthCheck,
     HealthyCheck,
     HttpCheck,
@@ -57,6 +58,7 @@ __all__ = [
     "CommandCheck",
     "EngineRefused",
     "EngineUnreachable",
+    "File",
     "HealthCheck",
     "HealthyCheck",
     "HttpCheck",

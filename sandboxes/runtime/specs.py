@@ -41,6 +41,21 @@ class HealthCheck:
     timeout: float = 30.0
 
 
+SECRETS_DIRECTORY = "/run/secrets"
+
+
+@dataclass(frozen=True)
+class File:
+    """A text file in a service, which belongs to root.
+
+    Those below `SECRETS_DIRECTORY` are in memory only. The image needs `/bin/sh` for them, and each
+    is limited to 60 KB.
+    """
+
+    content: str = field(repr=False)
+    mode: int = 0o444
+
+
 @dataclass(frozen=True)
 class ServiceSpec:
     """One service of a sandbox, with all variables replaced."""
@@ -76,6 +91,12 @@ class ServiceSpec:
     one_shot: bool = False
     """The service is expected to end with exit code 0. It isn't started again after that."""
     healthcheck: HealthCheck | None = None
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    """Mount point to the name of a volume that services of the sandbox share."""
+    files: Mapping[str, File] = field(default_factory=dict)
+    """Path to a file that exists when the service starts, in no `tmpfs` and no volume."""
+    root: bool = False
+    """The service may run as the container's root, with a few capabilities."""
     process: ProcessSpec | None = None
     """How to run the service without containers; None if it needs a container."""
 
@@ -83,7 +104,25 @@ class ServiceSpec:
     def needs_container(self) -> bool:
         """Whether the service can't run as a process of this machine."""
         waits = any(one is not StartCondition.STARTED for one in self.depends_on.values())
-        return self.process is None or waits or self.one_shot
+        special = self.one_shot or self.volumes or self.files or self.root
+        return self.process is None or waits or bool(special)
+
+    @property
+    def secret_files(self) -> dict[str, File]:
+        """The files that are kept in memory only."""
+        inside = f"{SECRETS_DIRECTORY}/"
+        return {path: file for path, file in self.files.items() if path.startswith(inside)}
+
+    @property
+    def layer_files(self) -> dict[str, File]:
+        """The files that are stored in the container's own layer."""
+        secret = self.secret_files
+        return {path: file for path, file in self.files.items() if path not in secret}
+
+    @property
+    def writes_to_layer(self) -> bool:
+        """Whether the container's root file system is writable. It must be to put files there."""
+        return not self.read_only or bool(self.files)
 
 
 @dataclass(frozen=True)
@@ -152,5 +191,11 @@ class SandboxSpec:
     disk_mb: int
     egress: bool = False
     """Whether the containers may reach other networks."""
+
+    @property
+    def volumes(self) -> Sequence[str]:
+        """Names of the shared volumes, sorted."""
+        return sorted({name for service in self.services for name in service.volumes.values()})
+
     number: int = 0
     """Counts all sandboxes of the portal; its ports follow from it. 0 for any free ports."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 
 from sandboxes.runtime.errors import EngineRefused
 from sandboxes.runtime.specs import HealthyCheck, ServiceSpec, StartCondition
@@ -59,8 +60,7 @@ class StartOrder:
             and (name, StartCondition.STARTED) in self._held
         ]
         if missing and not found:
-            names = ", ".join(sorted(self._waiting))
-            raise EngineRefused(f"These services wait for each other: {names}.")
+            raise _cycle(self._waiting)
         return found
 
     def _missing(self, service: ServiceSpec) -> set[tuple[str, StartCondition]]:
@@ -71,3 +71,18 @@ def condition_of(check: Awaited) -> StartCondition:
     if isinstance(check, HealthyCheck):
         return StartCondition.HEALTHY
     return StartCondition.COMPLETED
+
+
+def sort_by_dependencies(services: Sequence[ServiceSpec]) -> list[ServiceSpec]:
+    """Return services, each after those for which it waits. Raises EngineRefused for a cycle."""
+    known = {service.name: service for service in services}
+    graph = {name: [n for n in one.depends_on if n in known] for name, one in known.items()}
+    try:
+        return [known[name] for name in TopologicalSorter(graph).static_order()]
+    except CycleError as error:
+        raise _cycle(error.args[1]) from error
+
+
+def _cycle(names: Iterable[str]) -> EngineRefused:
+    listed = ", ".join(sorted(set(names)))
+    return EngineRefused(f"These services wait for each other: {listed}.")

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from sandboxes.runtime import SandboxSpec, ServiceSpec
+from sandboxes.runtime.docker import files
 from sandboxes.runtime.docker.names import Names
+from sandboxes.runtime.docker.volumes import mounts
+from sandboxes.runtime.specs import SECRETS_DIRECTORY
 
 MB = 1024 * 1024
 OPEN_FILES = 4096
@@ -48,6 +50,26 @@ which is a way out.
 """
 
 
+ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID")
+"""What the entrypoints of official images do as root: own files, and become another user."""
+
+
+@dataclass(frozen=True)
+class ContainerPlan:
+    """What a container gets besides what its service says."""
+
+    host_ports: Mapping[int, int] = field(default_factory=dict)
+    """A published port keeps its host port when the container is restarted; without one, the engine
+    chooses one at each start."""
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    """Shared volume to its name on the engine."""
+    image: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The configuration of the image."""
+
+
+DEFAULT_PLAN = ContainerPlan()
+
+
 @dataclass(frozen=True)
 class ContainerConfig:
     """Container configuration with the settings of this installation."""
@@ -61,33 +83,35 @@ class ContainerConfig:
         spec: SandboxSpec,
         service: ServiceSpec,
         storage: Mapping[str, str],
-        host_ports: Mapping[int, int] = MappingProxyType({}),
+        plan: ContainerPlan = DEFAULT_PLAN,
     ) -> dict[str, Any]:
         """Return the body of the engine's request that creates the container.
 
-        The network, which must exist, is given by name. A published port keeps its host port when
-        the container is restarted; without one, the engine chooses one at each start.
+        The network, which must exist, is given by name.
         """
+        environment = {**service.environment, **files.variables(service.secret_files)}
         config: dict[str, Any] = {
             "Image": service.image,
             "Hostname": service.hostname or service.name,
-            "Env": [f"{name}={value}" for name, value in service.environment.items()],
+            "Env": [f"{name}={value}" for name, value in environment.items()],
             "User": service.user,
             "WorkingDir": service.working_dir,
             "Labels": self.names.container_labels(spec, service),
             "ExposedPorts": {f"{port}/tcp": {} for port in service.ports},
             # The portal uses `ready`; a health check of the image would run commands all the time.
             "Healthcheck": {"Test": ["NONE"]},
-            "HostConfig": self._host_config(spec, service, storage, host_ports),
+            "HostConfig": self._host_config(spec, service, storage, plan),
             "NetworkingConfig": {
                 "EndpointsConfig": {self.names.network(spec.id): {"Aliases": names_of(service)}}
             },
         }
-        given = {
+        given: dict[str, Any] = {
             "Cmd": list(service.command),
             "Entrypoint": list(service.entrypoint),
             "StopSignal": service.stop_signal,
         }
+        if secret := service.secret_files:
+            given |= files.writing_first(secret, files.start_words(service, plan.image))
         return config | {name: value for name, value in given.items() if value}
 
     def _host_config(
@@ -95,14 +119,17 @@ class ContainerConfig:
         spec: SandboxSpec,
         service: ServiceSpec,
         storage: Mapping[str, str],
-        host_ports: Mapping[int, int],
+        plan: ContainerPlan,
     ) -> dict[str, Any]:
         return (
             {
                 "NetworkMode": self.names.network(spec.id),
                 "PortBindings": {
                     f"{port}/tcp": [
-                        {"HostIp": self.bind_address, "HostPort": str(host_ports.get(port, ""))}
+                        {
+                            "HostIp": self.bind_address,
+                            "HostPort": str(plan.host_ports.get(port, "")),
+                        }
                     ]
                     for port in service.ports
                 },
@@ -114,6 +141,7 @@ class ContainerConfig:
             }
             | confinement(service)
             | limits(spec, service)
+            | ({"Mounts": mounts(service.volumes, plan.volumes)} if service.volumes else {})
             | ({} if spec.egress else NO_RESOLVER)
         )
 
@@ -125,14 +153,19 @@ def names_of(service: ServiceSpec) -> list[str]:
 
 def confinement(service: ServiceSpec) -> dict[str, Any]:
     """Return the restrictions of a container."""
-    return UNPRIVILEGED | {
-        "IpcMode": "private",
-        "ReadonlyRootfs": service.read_only,
-        "Tmpfs": {
-            path: f"rw,noexec,nosuid,nodev,mode=1777,size={size}m"
-            for path, size in service.tmpfs.items()
-        },
-    }
+    secrets = {SECRETS_DIRECTORY: files.SECRETS_MB} if service.secret_files else {}
+    return (
+        UNPRIVILEGED
+        | ({"CapAdd": list(ROOT_CAPABILITIES)} if service.root else {})
+        | {
+            "IpcMode": "private",
+            "ReadonlyRootfs": not service.writes_to_layer,
+            "Tmpfs": {
+                path: f"rw,noexec,nosuid,nodev,mode=1777,size={size}m"
+                for path, size in (secrets | dict(service.tmpfs)).items()
+            },
+        }
+    )
 
 
 def limits(spec: SandboxSpec, service: ServiceSpec) -> dict[str, Any]:

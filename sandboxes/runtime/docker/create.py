@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ from docker import APIClient
 from docker.errors import APIError, NotFound
 
 from sandboxes.runtime import EngineRefused, SandboxSpec, ServiceSpec
+from sandboxes.runtime.docker import files
 from sandboxes.runtime.docker.client import (
     EngineClient,
     error_message,
@@ -19,7 +20,11 @@ from sandboxes.runtime.docker.client import (
     run_parallel,
     wait_until_visible,
 )
-from sandboxes.runtime.docker.container_config import ContainerConfig, final_limits
+from sandboxes.runtime.docker.container_config import (
+    ContainerConfig,
+    ContainerPlan,
+    final_limits,
+)
 from sandboxes.runtime.docker.destroy import (
     ignore_gone,
     remove_container,
@@ -28,7 +33,9 @@ from sandboxes.runtime.docker.destroy import (
 from sandboxes.runtime.docker.disk_quota import DiskQuota
 from sandboxes.runtime.docker.names import SERVICE, Names, label
 from sandboxes.runtime.docker.networks import Networks
+from sandboxes.runtime.docker.volumes import SharedVolumes
 from sandboxes.runtime.port_rotation import candidate
+from sandboxes.runtime.start_order import sort_by_dependencies
 
 HOST_PORTS = range(16_384, 32_768)
 """Below the ports that the kernel and the engine choose for others."""
@@ -43,17 +50,17 @@ HostPorts = Mapping[str, Mapping[int, int]]
 
 @dataclass(frozen=True)
 class NewContainer:
-    """A container to start; with given `host_ports`, these must be its addresses."""
+    """A container to start; host ports of its `plan` must be its addresses."""
 
     id: str
     is_new: bool
-    host_ports: Mapping[int, int]
+    plan: ContainerPlan
     has_completed: bool = False
     """It is of a one-shot service and has ended without an error, so it stays stopped."""
 
     def can_change_ports(self) -> bool:
         """Return whether it may be created again: it has neither data nor a known address."""
-        return self.is_new and not self.host_ports
+        return self.is_new and not self.plan.host_ports
 
 
 @dataclass
@@ -69,27 +76,42 @@ class Creator:
     networks: Networks
     container_config: ContainerConfig
     disk: DiskQuota
+    volumes: SharedVolumes
+    root_services: bool = False
     lends_cpu: bool = True
 
     def create_containers(
-        self, spec: SandboxSpec, host_ports: HostPorts | None = None
+        self,
+        spec: SandboxSpec,
+        host_ports: HostPorts | None = None,
+        taken_volumes: Collection[str] = (),
     ) -> list[NewContainer]:
         """Create the network and a container for every service; return the containers in order.
 
-        Ports without a host port get a free one. Raises ImageMissing, CapacityExhausted,
-        EngineRefused, EngineUnreachable.
+        Ports without a host port get a free one; shared volumes get other names than those that are
+        taken. Raises ImageMissing, CapacityExhausted, EngineRefused, EngineUnreachable.
         """
-        kept, services = host_ports or {}, len(spec.services)
+        kept, names = host_ports or {}, self.names.volumes(spec, taken_volumes)
+        images: dict[str, Mapping[str, Any]] = {}
+
+        def check_image(service: ServiceSpec) -> None:
+            images[service.name] = self._check_image(service)
+
+        def create(services: Sequence[ServiceSpec]) -> list[tuple[str, NewContainer]]:
+            plans = {
+                one.name: ContainerPlan(kept.get(one.name, {}), names, images[one.name])
+                for one in services
+            }
+            return [(s.name, self._create_container(spec, s, plans[s.name])) for s in services]
+
         preparations: list[Callable[[], None]] = [partial(self.networks.ensure, spec)]
-        preparations += [partial(self._check_image, service) for service in spec.services]
-        run_parallel(preparations, max_parallel=services + 1)
-        return run_parallel(
-            [
-                partial(self._create_container, spec, service, kept.get(service.name, {}))
-                for service in spec.services
-            ],
-            max_parallel=services,
-        )
+        preparations += [partial(check_image, service) for service in spec.services]
+        preparations += [partial(self.volumes.ensure, spec, names)] if names else []
+        run_parallel(preparations, max_parallel=len(preparations))
+        groups = created_together(spec.services)
+        created = run_parallel([partial(create, group) for group in groups], len(groups))
+        found = dict(one for group in created for one in group)
+        return [found[service.name] for service in spec.services]
 
     def apply_final_limits(self, spec: SandboxSpec, ids: Mapping[str, str]) -> bool:
         """Take back the CPU lent for startup, except from one-shot services.
@@ -135,15 +157,14 @@ class Creator:
             client.start(container_id)
 
     def _create_container(
-        self,
-        spec: SandboxSpec,
-        service: ServiceSpec,
-        kept: Mapping[int, int],
-        attempt: int = 0,
+        self, spec: SandboxSpec, service: ServiceSpec, plan: ContainerPlan, attempt: int = 0
     ) -> NewContainer:
         chosen = self._choose_ports(spec, service, attempt)
         config = self.container_config.config(
-            spec, service, self.disk.options(spec, service), chosen | dict(kept)
+            spec,
+            service,
+            self.disk.options(spec, service),
+            replace(plan, host_ports=chosen | dict(plan.host_ports)),
         )
         if not self.lends_cpu:
             config["HostConfig"] |= final_limits(service)
@@ -154,12 +175,25 @@ class Creator:
                 created = client.create_container_from_config(  # type: ignore[no-untyped-call]
                     config, name
                 )
+                new = NewContainer(str(created["Id"]), True, plan)
             except APIError as error:
                 if "already in use" not in str(error.explanation):
                     raise
                 found = self._find_existing(spec, service)
-                return NewContainer(found["Id"], False, kept, has_completed(service, found))
-        return NewContainer(str(created["Id"]), True, kept)
+                if found["State"]["Status"] != "created":
+                    completed = has_completed(service, found)
+                    return NewContainer(str(found["Id"]), False, plan, completed)
+                new = NewContainer(str(found["Id"]), False, plan)
+        self._put_files(service, new.id)
+        return new
+
+    def _put_files(self, service: ServiceSpec, container_id: str) -> None:
+        """Write the service's files into a container that was never started."""
+        if not service.files:
+            return
+        action = f"write the files of the service {service.name}"
+        with self.engine.calling(action, redact=secrets_of(service)) as client:
+            client.put_archive(container_id, "/", files.archive(service))
 
     def _choose_ports(
         self, spec: SandboxSpec, service: ServiceSpec, attempt: int
@@ -180,12 +214,22 @@ class Creator:
             for port in service.ports
         }
 
-    def _check_image(self, service: ServiceSpec) -> None:
-        """Reject an image that would weaken a container's confinement. Raises EngineRefused."""
+    def _check_image(self, service: ServiceSpec) -> Mapping[str, Any]:
+        """Return the configuration of an image.
+
+        Raises EngineRefused if it would weaken a container's confinement.
+        """
+        if service.root and not self.root_services:
+            raise EngineRefused(
+                f"The service {service.name} runs as the container's root, which isn't allowed "
+                "here. An operator can allow it with SANDBOX_ROOT_SERVICES=true."
+            )
         with self.engine.calling(f"describe the image {service.image}") as client:
-            image = client.inspect_image(service.image)["Config"]  # type: ignore[no-untyped-call]
+            image: dict[str, Any] = client.inspect_image(  # type: ignore[no-untyped-call]
+                service.image
+            )["Config"]
         user = service.user or image.get("User") or "root"
-        if user.partition(":")[0] in ("root", "0"):
+        if not service.root and user.partition(":")[0] in ("root", "0"):
             raise EngineRefused(
                 f"The image {service.image} runs as root. Add a USER to it or a "
                 f"`user` to the service {service.name}, and try again."
@@ -195,6 +239,7 @@ class Creator:
                 f"The image {service.image} declares volumes, which would bypass the disk "
                 "limit. Build it without VOLUME and try again."
             )
+        return image
 
     def _find_existing(self, spec: SandboxSpec, service: ServiceSpec) -> dict[str, Any]:
         """Return the existing container of that name if it is ours, as after a lost response.
@@ -236,7 +281,7 @@ class Creator:
                         raise
             # A container can't change to other ports, or to another network if its own was removed.
             remove_container(self.engine, container.id)
-            container = self._create_container(spec, service, container.host_ports, attempt)
+            container = self._create_container(spec, service, container.plan, attempt)
         return container.id
 
     def _apply_final_limits(self, service: ServiceSpec, container_id: str) -> None:
@@ -250,6 +295,17 @@ def update(client: APIClient, container_id: str, limits: dict[str, Any]) -> None
     answer = client.post(url, json=limits, timeout=client.timeout)
     if not answer.ok:
         raise APIError(answer.text, response=answer, explanation=answer.text)
+
+
+def created_together(services: Sequence[ServiceSpec]) -> list[list[ServiceSpec]]:
+    """Group services: groups are created in parallel, the services of one group in order.
+
+    An empty volume gets what the first image has at its mount point, as in Compose. Raises
+    EngineRefused if services wait for each other.
+    """
+    alone = [[service] for service in services if not service.volumes]
+    sharing = [service for service in services if service.volumes]
+    return [*alone, sort_by_dependencies(sharing)] if sharing else alone
 
 
 def has_completed(service: ServiceSpec, container: Mapping[str, Any]) -> bool:
@@ -268,4 +324,5 @@ def secrets_of(service: ServiceSpec) -> list[str]:
     """Return the values of a service that must not appear in messages."""
     values = [*service.environment.values(), *service.command, *service.entrypoint]
     values += service.healthcheck.command if service.healthcheck else ()
+    values += [file.content for file in service.files.values()]
     return [value for value in values if len(value) >= MIN_REDACTED_LENGTH]

@@ -2,7 +2,7 @@
 
 Docker's `--storage-opt size` works on btrfs and zfs, and on overlay2 over XFS mounted with project
 quotas. Elsewhere the engine rejects it, and usage is measured instead. The limit covers a
-container's writable layer but not volumes; sandboxes have no volumes.
+container's writable layer. Volumes that services share are measured only.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class DiskQuota:
 
     def options(self, spec: SandboxSpec, service: ServiceSpec) -> dict[str, str]:
         """Return the storage options of a container. Services that can write share the limit."""
-        if service.read_only or not self.is_enforced(service.image):
+        if not service.writes_to_layer or not self.is_enforced(service.image):
             return {}
-        writers = sum(not s.read_only for s in spec.services)
+        writers = sum(s.writes_to_layer for s in spec.services)
         size_mb = spec.disk_mb // writers
         if self._driver in QUOTA_INCLUDES_IMAGE:
             size_mb += self._image_mb(service.image)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ SERVICE = "sandboxportal.service"
 BLUEPRINT = "sandboxportal.blueprint"
 CLAIM = "sandboxportal.claim"
 ONE_SHOT = "sandboxportal.one-shot"
+VOLUME = "sandboxportal.volume"
 COMPOSE = "com.docker.compose"
 
 PREVIOUS = "-previous"
@@ -43,6 +44,21 @@ class Names:
     def claim_mark(self, sandbox_id: str) -> str:
         """Return the name of the empty volume whose label is the mark of a claim."""
         return f"{sandbox_id}_claimed"
+
+    def volumes(self, spec: SandboxSpec, taken: Collection[str] = ()) -> dict[str, str]:
+        """Return the engine's name for each shared volume, other than those that are `taken`.
+
+        A volume can't be renamed, so the new one has the other of two names while services are
+        recreated.
+        """
+        found = {}
+        for volume in spec.volumes:
+            first, second = (f"{spec.id}_{kind}_{volume}" for kind in ("volume", "volume2"))
+            found[volume] = second if first in taken else first
+        return found
+
+    def volume_labels(self, spec: SandboxSpec, volume: str) -> dict[str, str]:
+        return self._labels(spec) | {VOLUME: volume}
 
     def claim_labels(self, sandbox_id: str, claim: str) -> dict[str, str]:
         return {INSTANCE: self.instance, SANDBOX: sandbox_id, CLAIM: claim}

@@ -1,5 +1,7 @@
 """Facts about sandboxes from the engine's lists, in three calls for any number of sandboxes.
 
+Measuring shared volumes takes a fourth one where their files can't be read from here.
+
 Only details that the lists lack take single calls: why a container stopped, which is exceptional,
 and traffic if the engine runs on another machine.
 """
@@ -44,6 +46,7 @@ from sandboxes.runtime.docker.names import (
     label,
 )
 from sandboxes.runtime.docker.networks import BRIDGE_OPTION
+from sandboxes.runtime.docker.volumes import engine_sizes, is_shared, mount_points
 from sandboxes.runtime.docker.writable_layers import WritableLayers
 
 Row = dict[str, Any]
@@ -126,7 +129,7 @@ class Observer:
         usage = self._disk_usage(found) if local else {}
         disk_mb = {name: one.megabytes for name, one in usage.items()}
         if sizes and not local:
-            disk_mb = {name: one.size_mb for name, one in found.items()}
+            disk_mb = self._sizes_by_engine(found)
         exits = self._exits(found.values())
         bridges = {name: bridge_bytes(one.bridge) for name, one in found.items()}
         traffic_by_sandbox = self._traffic(found, bridges)
@@ -146,7 +149,19 @@ class Observer:
 
     def _disk_usage(self, found: Mapping[str, EngineObjects]) -> dict[str, DiskUsage]:
         ids = {name: [row["Id"] for row in one.containers] for name, one in found.items()}
-        return self.layers.measure({name: own for name, own in ids.items() if own})
+        volumes = {name: mount_points(one.volumes) for name, one in found.items()}
+        return self.layers.measure({name: own for name, own in ids.items() if own}, volumes)
+
+    def _sizes_by_engine(self, found: Mapping[str, EngineObjects]) -> dict[str, float]:
+        shared = {
+            name: [row["Name"] for row in one.volumes if is_shared(row)]
+            for name, one in found.items()
+        }
+        sizes = engine_sizes(self.engine) if any(shared.values()) else {}
+        return {
+            name: one.size_mb + sum(sizes.get(volume, 0) for volume in shared[name]) / MB
+            for name, one in found.items()
+        }
 
     def _list_objects(self, filters: dict[str, list[str]], sizes: bool) -> dict[str, EngineObjects]:
         found: dict[str, EngineObjects] = defaultdict(EngineObjects)

@@ -26,11 +26,12 @@ from sandboxes.runtime import (
     ServiceState,
 )
 from sandboxes.runtime.docker.client import EngineClient, run_parallel
-from sandboxes.runtime.docker.create import Creator, HostPorts
+from sandboxes.runtime.docker.create import Creator
 from sandboxes.runtime.docker.destroy import remove_container, stop_container
 from sandboxes.runtime.docker.names import SERVICE, Names, is_previous, label
 from sandboxes.runtime.docker.readiness import Timer
 from sandboxes.runtime.docker.startup import START_STEP, Starter
+from sandboxes.runtime.docker.volumes import SharedVolumes, mounted
 
 STOP_SECONDS = 5
 """Time to stop of a service that its blueprint no longer has."""
@@ -48,6 +49,7 @@ class Recreator:
     names: Names
     creator: Creator
     starter: Starter
+    volumes: SharedVolumes
 
     def recreate(self, spec: SandboxSpec, report: Report, timer: Timer) -> SandboxFacts:
         """Replace all containers. Raises the errors of `create`; nothing has changed then.
@@ -58,7 +60,9 @@ class Recreator:
         if previous and previous.keys() < current.keys():
             # All new containers were ready: an earlier call was killed during its last step.
             self._remove(previous.values())
-            return self._create(spec, {}, report, timer)
+            facts = self._create(spec, {}, report, timer)
+            self._remove_unused_volumes(spec)
+            return facts
         try:
             previous = self._set_aside(spec.id, current, previous)
             facts = self._create(spec, previous, report, timer)
@@ -68,6 +72,7 @@ class Recreator:
             self._restore(spec, report)
             raise
         self._remove(previous.values())
+        self._remove_unused_volumes(spec)
         return facts
 
     def _find(self, sandbox_id: str) -> tuple[Containers, Containers]:
@@ -91,7 +96,12 @@ class Recreator:
         self, spec: SandboxSpec, previous: Containers, report: Report, timer: Timer
     ) -> SandboxFacts:
         report("network")
-        new = self.creator.create_containers(spec, self._host_ports(previous))
+        # An interrupted attempt may have left data.
+        self._remove_unused_volumes(spec)
+        described = dict(zip(previous, self._inspect_all(previous.values()), strict=True))
+        host_ports = {name: host_ports_of(one) for name, one in described.items()}
+        taken = {volume for one in described.values() for volume in mounted(one)}
+        new = self.creator.create_containers(spec, host_ports, taken)
         report(START_STEP)
         seconds = {service.name: service.stop_seconds for service in spec.services}
         stops = [(one, seconds.get(name, STOP_SECONDS)) for name, one in previous.items()]
@@ -102,6 +112,7 @@ class Recreator:
         """Start the previous containers again in place of the new ones."""
         current, previous = self._find(spec.id)
         self._remove(current[name] for name in current.keys() & previous.keys())
+        self._remove_unused_volumes(spec)
         for name, container_id in previous.items():
             self._rename(container_id, self.names.container(spec.id, name))
         kept = {**current, **previous}
@@ -120,12 +131,12 @@ class Recreator:
         stopped = [kept[name] for name in kept.keys() - completed.keys()]
         run_parallel([partial(self._start, container_id) for container_id in stopped])
 
-    def _host_ports(self, containers: Containers) -> HostPorts:
-        described = run_parallel([partial(self._inspect, one) for one in containers.values()])
-        return {
-            name: host_ports(description)
-            for name, description in zip(containers, described, strict=True)
-        }
+    def _remove_unused_volumes(self, spec: SandboxSpec) -> None:
+        if spec.volumes:
+            self.volumes.remove_unused(spec.id)
+
+    def _inspect_all(self, container_ids: Iterable[str]) -> list[dict[str, Any]]:
+        return run_parallel([partial(self._inspect, one) for one in container_ids])
 
     def _inspect(self, container_id: str) -> dict[str, Any]:
         with self.engine.calling("inspect the sandbox's container") as client:
@@ -143,7 +154,7 @@ class Recreator:
         run_parallel([partial(remove_container, self.engine, one) for one in container_ids])
 
 
-def host_ports(description: Mapping[str, Any]) -> dict[int, int]:
+def host_ports_of(description: Mapping[str, Any]) -> dict[int, int]:
     """Return the host port of each published port of a container, as far as it is known.
 
     A container of an earlier version has fixed ports only while it runs.

@@ -50,6 +50,7 @@ from sandboxes.runtime.docker.recreate import Recreator
 from sandboxes.runtime.docker.repair import Repairer
 from sandboxes.runtime.docker.startup import START_STEP, Starter
 from sandboxes.runtime.docker.usage import UsageReader
+from sandboxes.runtime.docker.volumes import SharedVolumes
 from sandboxes.runtime.docker.writable_layers import WritableLayers
 from sandboxes.runtime.host_resources import HostResources, available_memory, disk_space
 from sandboxes.runtime.probing import probe_host
@@ -61,7 +62,8 @@ class DockerRuntime:
     """The runtime contract on a Docker Engine (20.10 or later).
 
     `subnets` is divided into a /28 for each sandbox. Ports are published on `bind_address` and
-    shown at `public_host`. `engine_url` is a DOCKER_HOST, `timeout` in seconds applies to each
+    shown at `public_host`. With `root_services`, blueprints may have services that run as the
+    container's root. `engine_url` is a DOCKER_HOST, `timeout` in seconds applies to each
     engine call.
     """
 
@@ -73,6 +75,7 @@ class DockerRuntime:
         bind_address: str = "127.0.0.1",
         public_host: str = "",
         container_runtime: str = "",
+        root_services: bool = False,
         engine_url: str = "",
         timeout: float = 10.0,
     ) -> None:
@@ -83,7 +86,16 @@ class DockerRuntime:
         # Responses to other hosts need a default gateway; responses to the engine's host don't.
         block_default_route = ipaddress.ip_address(bind_address).is_loopback
         self._networks = networks = Networks(engine, names, subnets, block_default_route)
-        self._creator = Creator(engine, names, networks, container_config, self._disk_quota)
+        self._volumes = SharedVolumes(engine, names)
+        self._creator = Creator(
+            engine,
+            names,
+            networks,
+            container_config,
+            self._disk_quota,
+            self._volumes,
+            root_services,
+        )
         self._observer = Observer(
             engine, names, public_host or bind_address, WritableLayers(engine)
         )
@@ -95,7 +107,7 @@ class DockerRuntime:
         self._repairer = Repairer(
             engine, names, networks, self._observer, self._starter, self._destroyer
         )
-        self._recreator = Recreator(engine, names, self._creator, self._starter)
+        self._recreator = Recreator(engine, names, self._creator, self._starter, self._volumes)
         self._exec_and_logs = ExecAndLogs(engine, names)
         self._usage_reader = UsageReader(engine, names)
 
@@ -107,6 +119,7 @@ class DockerRuntime:
             bind_address=settings.SANDBOX_BIND_ADDRESS,
             public_host=settings.SANDBOX_PUBLIC_HOST,
             container_runtime=settings.SANDBOX_CONTAINER_RUNTIME,
+            root_services=settings.SANDBOX_ROOT_SERVICES,
             engine_url=settings.DOCKER_HOST,
             timeout=settings.SANDBOX_ENGINE_TIMEOUT_SECONDS,
         )

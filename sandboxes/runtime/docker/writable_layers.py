@@ -34,15 +34,20 @@ class WritableLayers:
         """Whether this process can read the layers. Raises EngineUnreachable."""
         return self._root is not None and os.access(self._root / MOUNTS, os.R_OK | os.X_OK)
 
-    def measure(self, sandboxes: Mapping[str, Iterable[str]]) -> dict[str, DiskUsage]:
+    def measure(
+        self, sandboxes: Mapping[str, Iterable[str]], volumes: Mapping[str, Iterable[Path]]
+    ) -> dict[str, DiskUsage]:
         """Return the disk usage of each sandbox, given the ids of its containers.
+
+        `volumes` are the directories of the volumes that a sandbox has besides them.
 
         Sandboxes are left out if the time is over or one of their containers was removed.
         """
         paths = {}
         for name, containers in sandboxes.items():
             with suppress(OSError):
-                paths[name] = [self._path(container) for container in containers]
+                layers = [self._path(container) for container in containers]
+                paths[name] = [*layers, *volumes.get(name, ())]
         return measure_all(paths)
 
     def _path(self, container_id: str) -> Path:
