@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socketserver
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sandboxes.doctor import external_services
 from tests.doctor.findings import FINE, WARNING, WRONG, levels
 from tests.harness.ports import reserve_port
+from tests.helpers.servers import serving
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper
@@ -35,10 +35,9 @@ class Conversation(socketserver.StreamRequestHandler):
 
 @contextmanager
 def mail_server() -> Iterator[MailServer]:
-    with MailServer() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = MailServer()
+    with serving(server):
         yield server
-        server.shutdown()
 
 
 def test_undelivered_mail_is_a_warning() -> None:

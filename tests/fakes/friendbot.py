@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from sandboxes.models import Sandbox
 from tests.helpers.scenarios import reload
+from tests.helpers.servers import start_in_thread
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper
@@ -69,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
 def bot(settings: SettingsWrapper) -> Iterator[Friendbot]:
     """Run the friendbot that the portal uses."""
     with Friendbot() as running:
-        Thread(target=running.serve_forever, daemon=True).start()
+        start_in_thread(running)
         settings.FRIENDBOT_URL = running.url
         yield running
         running.stopped.set()

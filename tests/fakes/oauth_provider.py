@@ -6,12 +6,13 @@ import json
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import jwt
 import pytest
+
+from tests.helpers.servers import start_in_thread
 
 CLIENT, SECRET = "portal", "s3cret-of-the-client"
 
@@ -95,7 +96,7 @@ class _Asked(BaseHTTPRequestHandler):
 def provider(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
     """Configure both sign-in methods with the fake provider."""
     server = Provider()
-    Thread(target=server.serve_forever, daemon=True).start()
+    start_in_thread(server)
     app = {"client_id": CLIENT, "secret": SECRET}
     issuer = app | {
         "provider_id": "oidc",

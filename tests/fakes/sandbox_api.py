@@ -14,7 +14,7 @@ from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -23,6 +23,7 @@ import pytest
 from sandboxes.blueprints import load
 from sandboxes.models import Sandbox
 from tests.helpers.scenarios import reload
+from tests.helpers.servers import start_in_thread
 
 BILLING = Path(load("billing").path) / "api"
 
@@ -173,7 +174,7 @@ class Handler(BaseHTTPRequestHandler):
 def start_sandbox_api() -> SandboxApi:
     """Start an API that runs until it is shut down or this process ends."""
     running = SandboxApi()
-    Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    start_in_thread(running)
     return running
 
 

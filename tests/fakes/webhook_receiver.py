@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +13,7 @@ from standardwebhooks import Webhook as Verifier
 
 from sandboxes.models import EventType, Webhook, WebhookDelivery
 from sandboxes.webhooks import endpoints
+from tests.helpers.servers import start_in_thread
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -80,7 +81,7 @@ def receiver(settings: SettingsWrapper) -> Iterator[Receiver]:
     """Run a receiver on this machine, to which the portal may deliver in this test."""
     settings.WEBHOOK_ALLOW_PRIVATE = settings.WEBHOOK_ALLOW_HTTP = True
     with Receiver() as running:
-        Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
+        start_in_thread(running)
         yield running
         running.stopped.set()
         running.shutdown()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import socket
 import socketserver
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sandboxes.runtime import SandboxSpec
 from tests.harness.runtimes import DockerHarness
+from tests.helpers.servers import serving
 
 
 def own_address(harness: DockerHarness, spec: SandboxSpec, service: str) -> str:
@@ -33,7 +33,6 @@ def page_on(address: str, port: int = 0) -> Iterator[int]:
         def handle(self) -> None:
             self.request.sendall(b"HTTP/1.0 200 OK\r\n\r\nok\n")
 
-    with socketserver.ThreadingTCPServer((address, port), Answer) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = socketserver.ThreadingTCPServer((address, port), Answer)
+    with serving(server):
         yield server.server_address[1]
-        server.shutdown()

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +32,7 @@ from tests.harness.ports import reserve_port
 from tests.harness.runtimes import command_of
 from tests.harness.servers import own_stores
 from tests.harness.shared_files import link_shared, share_templates
+from tests.helpers.servers import start_in_thread
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -253,7 +253,7 @@ def _running_portal(
 ) -> Iterator[Portal]:
     port = reserve_port()
     friendbot = ThreadingHTTPServer(("127.0.0.1", 0), Friendbot)
-    threading.Thread(target=friendbot.serve_forever, daemon=True).start()
+    start_in_thread(friendbot)
     settings = _environment(var, port, friendbot.server_port) | environment
     running: Portal = KINDS[settings["SANDBOX_RUNTIME"]](var, port, settings)
     running.started = processes

@@ -10,35 +10,11 @@ import pytest
 
 from sandboxes.runtime import directory_tree
 from sandboxes.runtime.directory_tree import DiskUsage, measure, measure_all, remove
+from tests.helpers.directories import forest, nest
 
 SECONDS = 30
 LONG = "d" * 200
 OTHER_USER = 65534
-
-
-def nest(top: Path, depth: int, name: str = LONG) -> None:
-    """Make directories within each other; their path may be longer than the system accepts."""
-    here = os.open(top, os.O_RDONLY)
-    for _ in range(depth):
-        os.mkdir(name, dir_fd=here)
-        inner = os.open(name, os.O_RDONLY, dir_fd=here)
-        os.close(here)
-        here = inner
-    os.close(here)
-
-
-def forest(top: Path) -> None:
-    for number in range(40):
-        (top / f"{number}").mkdir()
-        for name in ("one", "two", "\udcff\n*"):
-            (top / f"{number}" / name).write_text("x" * number * 300)
-        os.link(top / f"{number}" / "one", top / f"link-{number}")
-    (top / "loop").symlink_to(top)
-    (top / "outside").symlink_to("/usr")
-    (top / "missing").symlink_to("/nowhere")
-    os.mkfifo(top / "pipe")
-    with (top / "sparse").open("wb") as file:
-        file.truncate(5 * 1024**3)
 
 
 def test_blocks_and_files_are_measured_as_by_du(tmp_path: Path) -> None:

@@ -18,6 +18,9 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+from tests.helpers.directories import forest, nest
+from tests.security.openapi_bombs import BOMBS
+
 MB = 1024 * 1024
 MEMORY_LIMIT_MB = 200
 SECONDS = 0.3
@@ -58,14 +61,17 @@ def page_bombs() -> Iterator[tuple[str, bytes]]:
 
 
 def openapi_bombs() -> Iterator[tuple[str, bytes]]:
-    from tests.explorer.test_openapi import BOMBS
+    from sandboxes.explorer import client
 
     yield from TEXT_BOMBS.items()
     for name, document in BOMBS.items():
-        yield name, json.dumps({"openapi": "3.1.0"} | document).encode()
+        source = json.dumps({"openapi": "3.1.0"} | document).encode()
+        assert len(source) < client.MAX_RESPONSE_BYTES
+        yield name, source
 
 
 def read_openapi(source: bytes) -> None:
+    from sandboxes.blueprints.auth import Auth
     from sandboxes.explorer import openapi, postman
     from sandboxes.lib.untrusted_json import dumps_pretty
 
@@ -73,7 +79,9 @@ def read_openapi(source: bytes) -> None:
         found = openapi.read(source)
     except openapi.InvalidOpenAPIDocument:
         return
-    dumps_pretty(postman.build_collection(found, "x", "http://x", {}))
+    collection = postman.build_collection(found, "x", "http://x", Auth(), "")
+    assert len(json.dumps(collection)) < 6 * MB
+    dumps_pretty(collection)
 
 
 def read_response(body: bytes) -> None:
@@ -163,8 +171,6 @@ def read_json(source: bytes) -> None:
 
 
 def directories() -> Iterator[tuple[str, Callable[[Path], None]]]:
-    from tests.runtime.test_directory_tree import forest, nest
-
     yield "deep directories", lambda top: nest(top, 1200)
     yield "links", forest
 

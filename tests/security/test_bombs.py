@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.security.bombs import MEMORY_LIMIT_MB, READERS
+from tests.security.bombs import READERS
 
-SECONDS = 8.0
+SECONDS, MEMORY_MB = 8.0, 60
 """Far above what any of them takes on an idle machine."""
 
 
@@ -31,5 +31,5 @@ def test_a_reader_survives_every_bomb(reader: str) -> None:
     found = [one for one in results() if one["reader"] == reader]
     assert len(found) == sum(1 for _ in READERS[reader][1]())
     assert [one for one in found if one["error"]] == []
-    assert [one for one in found if one["memory_mb"] > MEMORY_LIMIT_MB / 2] == []
+    assert [one for one in found if one["memory_mb"] > MEMORY_MB] == []
     assert [one for one in found if one["seconds"] > SECONDS] == []
