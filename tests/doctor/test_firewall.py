@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
 import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Network
 
@@ -13,13 +11,13 @@ from django.core.management import CommandError, call_command
 
 from sandboxes import blueprints
 from sandboxes.doctor import firewall
-from sandboxes.runtime import get_runtime
 from sandboxes.runtime.memory import MemoryRuntime
 from tests.harness.networks import page_on
 from tests.harness.runtimes import DockerHarness, fetch_page
+from tests.helpers.firewall_rules import FLAVOURS, run_script, subnets
 from tests.isolation import containers
 
-FLAVOURS = ("iptables", "nftables")
+__all__ = ["subnets"]
 
 
 def test_printed_rules_use_the_subnets_of_sandboxes(settings, capsys) -> None:
@@ -75,23 +73,6 @@ def test_process_sandboxes_have_no_firewall_status(settings) -> None:
     assert firewall.check_firewall().is_closed is None
 
 
-def run(script: str) -> None:
-    subprocess.run(["sh", "-c", script], check=True, capture_output=True)
-
-
-@pytest.fixture
-def subnets(docker_harness: DockerHarness, settings) -> Iterator[IPv4Network]:
-    """Use subnets of this test only, and remove its rules afterwards."""
-    settings.SANDBOX_SUBNETS = IPv4Network(f"10.222.{secrets.randbelow(256)}.0/24")
-    settings.SANDBOX_RUNTIME, settings.SANDBOX_INSTANCE = "docker", docker_harness.instance
-    docker_harness.runtime = docker_harness.new_runtime(settings.SANDBOX_SUBNETS)
-    get_runtime.cache_clear()
-    yield settings.SANDBOX_SUBNETS
-    get_runtime.cache_clear()
-    for flavour in ("iptables", "nftables"):
-        run(firewall.rules(flavour, undo=True))
-
-
 @pytest.mark.engine
 @pytest.mark.root
 def test_the_rules_block_the_host_and_nothing_else(
@@ -105,12 +86,12 @@ def test_the_rules_block_the_host_and_nothing_else(
         assert firewall.check_firewall().is_closed is False
         for flavour in FLAVOURS:
             for _ in range(2):
-                run(firewall.rules(flavour))
+                run_script(firewall.rules(flavour))
             assert not docker_harness.reaches(spec, host, port), flavour
             assert firewall.check_firewall().is_closed is True, flavour
             fetch_page(facts)
             assert docker_harness.reaches(spec, "web", 8080), flavour
-            run(firewall.rules(flavour, undo=True))
+            run_script(firewall.rules(flavour, undo=True))
             assert docker_harness.reaches(spec, host, port), flavour
 
 
@@ -124,14 +105,14 @@ def test_packets_between_services_take_no_space_in_the_connection_table(
     flood = ["python3", "-c", containers.FLOOD_DATAGRAMS, "db"]
 
     for flavour in FLAVOURS:
-        run(firewall.rules(flavour))
+        run_script(firewall.rules(flavour))
         assert docker_harness.runtime.execute(sandbox.spec.id, "api", flood, 60)[0] == 0
         assert containers.tracked_connections(subnets) < 50, flavour
         facts = docker_harness.runtime.observe()
         checks = {sandbox.spec.id: sandbox.spec.ready}
         probes = docker_harness.runtime.probe(facts.values(), checks, 5.0)
         assert not probes[sandbox.spec.id].problem, "the API still reaches its database"
-        run(firewall.rules(flavour, undo=True))
+        run_script(firewall.rules(flavour, undo=True))
 
     docker_harness.runtime.execute(sandbox.spec.id, "api", flood, 60)
     assert containers.tracked_connections(subnets) > 5000, "without the rules, they fill it"
@@ -150,7 +131,7 @@ def test_the_rules_for_egress_are_valid(subnets: IPv4Network, monkeypatch) -> No
     open_one = replace(blueprints.load("billing"), egress=True)
     monkeypatch.setattr(blueprints, "available", lambda: {"open": open_one})
     for flavour in FLAVOURS * 2:
-        run(firewall.rules(flavour))
+        run_script(firewall.rules(flavour))
 
 
 @pytest.mark.engine
@@ -172,7 +153,7 @@ def test_the_rules_block_forwarding_with_remote_clients(
         listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         return sum(int(line.split()[0]) for line in listed.splitlines() if str(subnets) in line)
 
-    run(firewall.rules())
+    run_script(firewall.rules())
     assert not docker_harness.reaches(spec, "169.254.169.254", 80)
     assert sent() > 0, "it came as far as the rule, and no further"
     fetch_page(facts)

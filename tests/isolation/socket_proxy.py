@@ -8,8 +8,8 @@ from pathlib import Path
 from tests.harness.busybox_image import import_busybox_image
 from tests.harness.runtimes import SUBNETS
 from tests.isolation.containers import Outcomes
+from tests.socket_proxy.attacker import FORBIDDEN_KEYS, FORBIDDEN_OPTIONS, Attacker
 from tests.socket_proxy.harness import ProxiedHarness, running_proxy
-from tests.socket_proxy.test_attacks import FORBIDDEN_KEYS, FORBIDDEN_OPTIONS, Attacker
 
 DENIED = 403
 

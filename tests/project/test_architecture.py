@@ -10,27 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.project.layers import LAYERS
+
 ROOT = Path(__file__).resolve().parents[2]
 PORTAL = ROOT / "sandboxes"
 INSIDE_SANDBOXES = PORTAL / "blueprints" / "billing"
-
-LAYERS = [
-    {"lib"},
-    {"queue", "runtime"},
-    {"encryption", "stellar"},
-    {"models"},
-    {"blueprints"},
-    {"accounts", "core", "explorer"},
-    {"metrics", "notifications", "usage"},
-    {"operators", "representations", "worker"},
-    {"pool", "webhooks"},
-    {"actions"},
-    {"checks", "reaper"},
-    {"doctor"},
-    {"admin", "api", "views"},
-    {"apps", "management", "middleware", "templatetags", "urls"},
-]
-"""Each part of `sandboxes` may import from the layers above it in this list, and from itself."""
 
 ENGINE_SIDE = {
     "checks",

@@ -11,7 +11,7 @@ from markdown_it.token import Token
 
 from sandboxes.models.runtime_settings import RUNTIME_SETTINGS
 from sandboxportal.settings import RENAMED_VARIABLES
-from tests.project.test_architecture import LAYERS
+from tests.project.layers import LAYERS
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()

@@ -17,7 +17,7 @@ from sandboxes import actions
 from sandboxes.encryption import rotation
 from sandboxes.models import Sandbox, State, Webhook
 from tests.helpers.scenarios import launch, reload, run_on_commit
-from tests.security.test_secrets_at_rest import at_rest
+from tests.helpers.stored_values import at_rest
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

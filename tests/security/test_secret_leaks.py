@@ -23,7 +23,7 @@ from tests.harness.queue import queued_messages
 from tests.helpers.admin import page_of, run_action
 from tests.helpers.api_client import ApiClient
 from tests.helpers.scenarios import event_kinds, reload, sweep
-from tests.security.test_secrets_at_rest import everything_at_rest
+from tests.helpers.stored_values import everything_at_rest
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

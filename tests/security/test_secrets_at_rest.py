@@ -10,7 +10,6 @@ from cryptography.fernet import Fernet
 from django.core import mail, serializers
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
-from django.db import connection
 
 from sandboxes import actions
 from sandboxes.encryption import fields
@@ -24,25 +23,9 @@ from tests.helpers.scenarios import (
     run_on_commit,
     sweep,
 )
+from tests.helpers.stored_values import at_rest, everything_at_rest
 
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
-
-
-def at_rest(sandbox: Sandbox) -> str:
-    """Return the stored value of the column."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT secrets FROM sandboxes_sandbox WHERE id = %s", [sandbox.pk])
-        return str(cursor.fetchone()[0])
-
-
-def everything_at_rest() -> str:
-    """Return every value of every table of the portal."""
-    found = []
-    with connection.cursor() as cursor:
-        for table in connection.introspection.table_names(cursor):
-            cursor.execute(f'SELECT * FROM "{table}"')
-            found += [str(row) for row in cursor.fetchall()]
-    return "\n".join(found)
 
 
 def test_the_database_has_no_plaintext(alice, runtime):

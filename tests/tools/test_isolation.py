@@ -9,9 +9,9 @@ from ipaddress import IPv4Network
 import pytest
 
 from sandboxes.doctor import firewall
-from tests.doctor.test_firewall import subnets
 from tests.harness.networks import page_on
 from tests.harness.runtimes import DockerHarness
+from tests.helpers.firewall_rules import subnets
 from tests.isolation import containers
 
 __all__ = ["subnets"]

@@ -1,0 +1,19 @@
+"""The layers of the portal's packages."""
+
+LAYERS = [
+    {"lib"},
+    {"queue", "runtime"},
+    {"encryption", "stellar"},
+    {"models"},
+    {"blueprints"},
+    {"accounts", "core", "explorer"},
+    {"metrics", "notifications", "usage"},
+    {"operators", "representations", "worker"},
+    {"pool", "webhooks"},
+    {"actions"},
+    {"checks", "reaper"},
+    {"doctor"},
+    {"admin", "api", "views"},
+    {"apps", "management", "middleware", "templatetags", "urls"},
+]
+"""Each part of `sandboxes` may import from the layers above it in this list, and from itself."""
