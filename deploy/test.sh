@@ -77,12 +77,27 @@ run_tests() {
         --numprocesses "$PROCESSES" --dist loadfile --no-loadscope-reorder "${ARGUMENTS[@]}"
 }
 
+# Audits the packages in the background, since this waits for other hosts: it needs internet access,
+# and passes without it. Outside CI, run `make audit`.
+start_audit() {
+    audit_output=$(mktemp)
+    bash deploy/audit.sh >"$audit_output" 2>&1 &
+    audit=$!
+    trap 'kill "$audit" 2>/dev/null || true; rm -f "$audit_output"' EXIT
+}
+
+finish_audit() {
+    local passed=true
+    wait "$audit" || passed=false
+    cat "$audit_output"
+    $passed || die "The audit of the packages failed."
+}
+
 STORES=${STORES:-both}
 PROCESSES=${PROCESSES:-2}
 ARGUMENTS=("$@")
 bash deploy/lint.sh
-# The audit needs internet access and passes without it. Outside CI, run `make audit`.
-[ -z "${CI:-}" ] || bash deploy/audit.sh
+[ -z "${CI:-}" ] || start_audit
 # Use a separate VAR_DIR and settings, so that a portal in this checkout isn't affected.
 export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$VAR_DIR/tests"
 # Every process would compile all modules again.
@@ -123,3 +138,4 @@ esac
 if [ -n "$(missing_packages redis)" ]; then
     say "Skipped the run on PostgreSQL and Redis. Missing: $(missing_packages redis)"
 fi
+[ -z "${audit:-}" ] || finish_audit

@@ -15,7 +15,7 @@ from tests.harness.portal import ROOT, Portal, running_portal
 from tests.harness.postgres import programs
 from tests.helpers.wait import wait_for
 
-pytestmark = [pytest.mark.store, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 GUIDE = (ROOT / "docs" / "operations.md").read_text()
 
@@ -70,6 +70,7 @@ LOSE_DATABASE = {
 }
 
 
+@pytest.mark.store
 def test_after_a_restore_the_sandboxes_match_the_database(portal: Portal, tmp_path: Path) -> None:
     store = "PostgreSQL" if on_postgres(portal) else "SQLite"
     with portal.client("developer") as client:

@@ -20,7 +20,7 @@ from honcho.environ import parse_procfile
 from tests.harness.portal import ROOT, Portal, running_portal
 from tests.helpers.wait import wait_for
 
-pytestmark = [pytest.mark.store, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 TIMEOUT_SECONDS = 90
 COMMANDS = parse_procfile((ROOT / "Procfile").read_text()).processes
