@@ -17,7 +17,7 @@ FLAVOURS = ("iptables", "nftables")
 
 
 def run_script(script: str) -> None:
-    subprocess.run_script(["sh", "-c", script], check=True, capture_output=True)
+    subprocess.run(["sh", "-c", script], check=True, capture_output=True)
 
 
 @pytest.fixture
