@@ -14,7 +14,7 @@ from django.core.cache import cache
 from django.test import Client
 from kombu import Connection
 
-from sandboxes import actions
+from sandboxes import actions, blueprints
 from sandboxes.models import EndReason, State
 from sandboxes.runtime import EngineRefused
 from sandboxes.worker import provisioning, resets
@@ -81,7 +81,7 @@ class Life:
         self.trace("log", json.dumps(answers))
 
     def fail_reset(self) -> None:
-        reset = provisioning.load("billing").reset
+        reset = blueprints.load("billing").reset
         message = f"connection to {self.secrets[0]} refused"
         self.runtime.command_results[tuple(reset.command_for("memory"))] = 1, message
         actions.reset(self.row, self.alice)
