@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -21,13 +22,20 @@ Histogram("seconds", "Seconds.").observe(0.2)
 """
 
 
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the metrics files of a process that has ended."""
-    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    directory = tmp_path_factory.mktemp("metrics")
+    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(directory)}
     subprocess.run([sys.executable, "-c", WRITE], env=environment, check=True)
-    assert list(tmp_path.glob("*.db"))
-    return tmp_path
+    assert list(directory.glob("*.db"))
+    return directory
+
+
+@pytest.fixture
+def directory(written: Path, tmp_path: Path) -> Path:
+    """Return a copy of the metrics files."""
+    return shutil.copytree(written, tmp_path / "metrics")
 
 
 def scrape(directory: Path) -> str:

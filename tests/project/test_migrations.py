@@ -40,7 +40,11 @@ from sandboxes.reaper.sweep import Sweep
 from tests.harness.databases import allow_deleting_audit_entries
 from tests.helpers.scenarios import launch
 
-pytestmark = [pytest.mark.usefixtures("shared_database", "runtime"), pytest.mark.store]
+pytestmark = [
+    pytest.mark.usefixtures("shared_database", "runtime"),
+    pytest.mark.store,
+    pytest.mark.slow,
+]
 
 PERMANENT = (User, Sandbox, Event)
 """Models whose tables exist after each migration."""

@@ -13,7 +13,7 @@ from tests.fakes.friendbot import raw_server
 from tests.harness.servers import own_stores
 from tests.system.test_queue import Installation
 
-pytestmark = pytest.mark.store
+pytestmark = [pytest.mark.store, pytest.mark.slow]
 
 HUNG_AND_THEN = """
 import json, time

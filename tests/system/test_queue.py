@@ -66,6 +66,7 @@ def consume(folder: Path) -> list[tuple[int, int]]:
             message.ack()
 
 
+@pytest.mark.slow
 def test_parallel_publishers_and_readers_lose_and_duplicate_no_message(tmp_path: Path) -> None:
     context = get_context("spawn")
     with context.Pool(PUBLISHERS + 3) as pool:
@@ -304,10 +305,12 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         created.stop_worker(signal.SIGTERM)
 
 
+@pytest.mark.slow
 def test_the_worker_answers_over_the_queue(installation: Installation) -> None:
     assert "no longer exists" in installation.ask()
 
 
+@pytest.mark.slow
 def test_log_lines_of_a_task_name_its_sandbox(installation: Installation) -> None:
     installation.run(
         "-c",
@@ -318,6 +321,7 @@ def test_log_lines_of_a_task_name_its_sandbox(installation: Installation) -> Non
     assert "sandbox=sbx_unheard_of" in line
 
 
+@pytest.mark.slow
 def test_the_worker_keeps_no_connection_to_the_database(installation: Installation) -> None:
     installation.ask(times=20)
     assert installation.worker
@@ -349,6 +353,7 @@ def message(
 ARGUMENTS = [["sbx_unknown", "api", 10], {}, {}]
 
 
+@pytest.mark.slow
 def test_no_message_and_no_cached_result_ends_the_worker_or_runs_code(
     installation: Installation, tmp_path: Path
 ) -> None:
@@ -405,6 +410,7 @@ def test_no_message_and_no_cached_result_ends_the_worker_or_runs_code(
     assert not planted.exists()
 
 
+@pytest.mark.slow
 def test_the_next_worker_handles_messages_sent_while_none_was_running(
     installation: Installation,
 ) -> None:
@@ -423,6 +429,7 @@ def test_the_next_worker_handles_messages_sent_while_none_was_running(
     assert "no longer exists" in received
 
 
+@pytest.mark.slow
 def test_the_worker_exits_on_sigterm(installation: Installation) -> None:
     installation.ask()
     assert installation.stop_worker(signal.SIGTERM) == 0
