@@ -42,6 +42,8 @@ bind = f"[{_host}]:{_port}" if ":" in _host else f"{_host}:{_port}"
 
 # Most threads wait, mainly for `Prefer: wait`. Workers share the modules loaded before the fork.
 worker_class = "gthread"
+# Only here: migrations and the reaper's clean-up may take longer.
+os.environ.setdefault("DATABASE_TIMEOUT_SECONDS", "10")
 workers = int(os.environ.get("WEB_WORKERS", "2"))
 threads = int(os.environ.get("WEB_THREADS", "24"))
 preload_app = True

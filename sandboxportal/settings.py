@@ -253,8 +253,14 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     }
 else:
     DATABASES["default"] |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
-    # Without a timeout, pages and `/readyz` would hang with the database.
-    DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+    if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+        DATABASES["default"]["ENGINE"] = "sandboxportal.postgresql"
+    # Without timeouts, pages and `/readyz` would hang with the database.
+    DATABASES["default"]["OPTIONS"] = {
+        "connect_timeout": 5,
+        "answer_timeout": env.float("DATABASE_TIMEOUT_SECONDS", 0),
+        **DATABASES["default"].get("OPTIONS", {}),
+    }
 
 # All processes must share the cache; otherwise rate limits would apply to each process separately.
 CACHES = {"default": _cache(env.cache_url("CACHE_URL", "dbcache://portal_cache"))}

@@ -6,6 +6,7 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import subprocess
 import sysconfig
 import tempfile
@@ -88,6 +89,20 @@ class Cluster:
             f"{'-c fsync=off' if self.durable else NOT_DURABLE}"
         )
         self.run("pg_ctl", "--wait", "--log", str(self.home / "log"), "-o", options, "start")
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Stop all processes of the server for the duration of the block."""
+        main = int((self.home / "data" / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{main}/task/{main}/children").read_text().split()
+        pids = [main, *map(int, children)]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
 
     def stop(self) -> None:
         """Stop the server immediately, without waiting for clients."""

@@ -233,6 +233,22 @@ def test_a_worker_that_hangs_is_reported_until_it_continues(tmp_path: Path) -> N
         )
 
 
+def test_while_its_database_hangs_the_portal_says_so_and_heals(tmp_path: Path) -> None:
+    with running_cluster(durable=True) as cluster:
+        portal = installation(
+            tmp_path, DATABASE_URL=cluster.url("postgres"), DATABASE_TIMEOUT_SECONDS="2"
+        )
+        with portal.started("web"):
+            assert portal.launch().status_code == 201  # So that connections are open.
+            with cluster.hanging(), Took() as asking:
+                answers = [portal.launch() for _ in range(2)]
+                assert portal.get("/healthz").status_code == 200
+            assert [answer.status_code for answer in answers] == [503, 503]
+            assert answers[0].json()["detail"] == "The database is unavailable. Try again shortly."
+            assert asking.seconds < 30
+            wait_for(lambda: portal.launch().status_code == 201, "the portal works again", 20, 0.5)
+
+
 def test_without_its_database_the_portal_says_so_and_heals(tmp_path: Path) -> None:
     with running_cluster(durable=True) as cluster:
         portal = installation(tmp_path, DATABASE_URL=cluster.url("postgres"))
