@@ -103,6 +103,7 @@ def full_plan(kills: int, seed: str) -> Plan:
                 Experiment("redis hangs", "faults", {"fault": "redis_hangs"}),
             ],
         ],
+        [[Experiment("bombs", "bombs", {})]],
     ]
 
 

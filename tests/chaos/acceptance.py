@@ -13,6 +13,7 @@ STORES = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
 LIMIT = 3
 MAX_REQUEST_SECONDS = 1.0
 MAX_DUE_SECONDS = 65
+MAX_BOMB_MB = 200
 
 
 def report(command: str, results: Results) -> Report:
@@ -120,6 +121,22 @@ def faults(results: Results) -> tuple[str, bool]:
     return f"{counts} in {len(FAULTS)} faults", not any(left.values())
 
 
+def memory_under_bombs(results: Results) -> tuple[str, bool]:
+    one = results["bombs"]
+    above = one["above_idle_mb"]
+    parts = [f"{name} {size:.0f} MB" for name, size in above.items()]
+    measured = f"{', '.join(parts)}, with {one['bombs']} bombs"
+    return measured, max(above.values()) <= MAX_BOMB_MB
+
+
+def requests_during_bombs(results: Results) -> tuple[str, bool]:
+    one = results["bombs"]
+    path, seconds, _ = one["slowest"]
+    failed = one["failed_requests"]
+    measured = f"slowest of {one['requests']}: {path}, {seconds:.2f} s; {failed} failed"
+    return measured, seconds < MAX_REQUEST_SECONDS and not failed
+
+
 def requests_during_faults(results: Results) -> tuple[str, bool]:
     failed = sum(results[name].get("failed_requests", 0) for name in FAULTS)
     return f"{failed}", not failed
@@ -161,6 +178,8 @@ TARGETS = [
     ("Broken sandboxes noticed by one sweep, or when claimed", "all", noticed),
     ("Sandboxes stuck, lost, or handed out unreachable in local faults", "0", faults),
     ("Requests that failed during local faults", "0", requests_during_faults),
+    ("Memory above idle under bombs", "at most 200 MB for each process", memory_under_bombs),
+    ("Others' requests under bombs", "none over 1 s", requests_during_bombs),
 ]
 
 

@@ -20,12 +20,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from sandboxes.blueprints import load
+from sandboxes import blueprints
 from sandboxes.models import Sandbox
 from tests.helpers.scenarios import reload
 from tests.helpers.servers import start_in_thread
 
-BILLING = Path(load("billing").path) / "api"
+BILLING = Path(blueprints.__file__).parent / "billing" / "api"
 
 
 @cache

@@ -50,12 +50,18 @@ RESPONSES: dict[str, Callable[[], Iterable[bytes]]] = {
 @contextmanager
 def streaming_server(response: Callable[[], Iterable[bytes]]) -> Iterator[str]:
     """Run a server that sends the response on each connection; yield its `host:port`."""
+    with answering_server(lambda _request: response()) as address:
+        yield address
+
+
+@contextmanager
+def answering_server(respond: Callable[[bytes], Iterable[bytes]]) -> Iterator[str]:
+    """Run a server that sends what `respond` returns for a request; yield its `host:port`."""
     stopped = Event()
 
     def send(connection: socket.socket) -> None:
         with connection, suppress(OSError):
-            connection.recv(65536)
-            for piece in response():
+            for piece in respond(connection.recv(65536)):
                 if stopped.is_set():
                     break
                 connection.sendall(piece)

@@ -114,6 +114,13 @@ RESULTS: dict[str, Any] = {
 } | {name: {"seconds": 12.0, "lost": 0} for name in acceptance.OUTAGES}
 RESULTS |= {name: {"stuck": 0, "lost": 0, "unreachable": 0} for name in acceptance.FAULTS}
 RESULTS["sandboxes broken"] |= {"broken": 4, "noticed": 4}
+RESULTS["bombs"] = {
+    "bombs": 100,
+    "above_idle_mb": {"web": 90.0, "worker": 10.0},
+    "requests": 500,
+    "slowest": ["/", 0.4, 200],
+    "failed_requests": 0,
+}
 RESULTS["disk full"] |= {"failed_requests": 0}
 RESULTS |= {
     f"{name} on postgres": RESULTS[f"{name} on sqlite"] for name in ("kills", "concurrency")
@@ -149,6 +156,8 @@ def test_good_results_meet_every_target():
         ("sandboxes broken", {"unreachable": 1}, "handed out unreachable"),
         ("clock set back", {"stuck": 1}, "stuck, lost"),
         ("disk full", {"failed_requests": 1}, "during local faults"),
+        ("bombs", {"above_idle_mb": {"web": 201.0, "worker": 1.0}}, "Memory above idle"),
+        ("bombs", {"slowest": ["/", 1.1, 200]}, "requests under bombs"),
     ],
 )
 def test_each_bad_result_misses_exactly_one_target(name, change, target):
