@@ -152,13 +152,19 @@ def _mb(sizes: Sequence[float]) -> list[str]:
     return [f"{values.p50:.1f}", f"{values.p95:.1f}", str(values.n)]
 
 
+def _cpu(sweep: Results) -> str:
+    """Return the median of the reaper's CPU time; older results don't have it."""
+    times = sweep.get("cpu_seconds")
+    return f"{summary(times).p50:.3f}" if times else "?"
+
+
 def _sweeps(results: Results) -> Iterator[str]:
     ended = max(int(count) for count in results["pages"]["by_ended_count"])
     yield f"A sweep of the reaper, with {ended:,} ended sandboxes in the database.\n"
     yield from table(
-        ["Live", "p50 (s)", "p95 (s)", "n", "Engine calls"],
+        ["Live", "p50 (s)", "p95 (s)", "n", "CPU p50 (s)", "Engine calls"],
         (
-            [*_series(str(sweep["live"]), sweep["seconds"]), str(len(sweep["calls"]))]
+            [*_series(str(sweep["live"]), sweep["seconds"]), _cpu(sweep), str(len(sweep["calls"]))]
             for sweep in results["density"]["sweeps"]
         ),
     )
