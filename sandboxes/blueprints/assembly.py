@@ -17,7 +17,7 @@ from sandboxes.blueprints.blueprint import (
     Reset,
     Secret,
 )
-from sandboxes.blueprints.compose.contents import Contents
+from sandboxes.blueprints.compose.contents import Contents, is_secret
 from sandboxes.blueprints.compose.findings import Findings, Malformed
 from sandboxes.blueprints.compose.limits import MIN_MEMORY_MB, share
 from sandboxes.blueprints.compose.models import Build, Condition, Service
@@ -30,6 +30,7 @@ from sandboxes.blueprints.compose.variables import Variables
 from sandboxes.blueprints.sandbox_section import Process, Requests, SandboxSection
 from sandboxes.runtime import (
     CommandCheck,
+    File,
     HealthCheck,
     HealthyCheck,
     HttpCheck,
@@ -86,7 +87,6 @@ def assemble(
     assembler = _Assembler(plan, files, findings)
     recipes = {name: assembler.recipe(name) for name in plan.stack.services}
     services = assembler.services(memory_mb, cpus)
-    assembler.report_pending()
     if findings.problems:
         return None
     section = plan.section
@@ -204,6 +204,9 @@ class _Assembler:
             },
             one_shot=name in stack.one_shot,
             healthcheck=_health_check(service),
+            volumes=mounts.volumes,
+            files=self._files(name, mounts),
+            root=root,
             process=ProcessSpec(process.command, process.environment) if process else None,
         )
 
@@ -221,27 +224,22 @@ class _Assembler:
         return found
 
     def _read_only(self, name: str, service: Service, mounts: Mounts) -> bool:
-        if not service.read_only or not mounts.writable_layer:
-            return service.read_only
-        path = ("services", name, "read_only")
-        message = "This has no effect, since the service has data in its own file system."
-        self._note(path, message)
-        return False
+        writes = mounts.writable_layer or bool(self.plan.contents.files[name])
+        if service.read_only and writes:
+            message = "This has no effect, since data or files are put into the file system."
+            self._note(("services", name, "read_only"), message)
+        return service.read_only and not writes
 
-    def report_pending(self) -> None:
-        """Report what the runtime doesn't support yet."""
-        stack = self.plan.stack
-        path: KeyPath
-        for name in stack.services:
-            pending = {
-                "volumes": bool(self.plan.mounts[name].volumes),
-                "secrets": bool(self.plan.contents.files[name]),
-                "user": name in self.plan.section.root,
-            }
-            for key in (key for key, used in pending.items() if used):
-                path = ("services", name, key)
-                message = "The runtime doesn't support this yet."
-                self._problem(path, message, "Remove it.")
+    def _files(self, name: str, mounts: Mounts) -> dict[str, File]:
+        """Return configs and secrets; the former are put into the layer, which must be visible."""
+        hidden = [*mounts.tmpfs, *mounts.volumes]
+        files = {}
+        for path, file in self.plan.contents.files[name].items():
+            if not is_secret(path) and any(path.startswith(f"{mount}/") for mount in hidden):
+                message = f"The config {path} is below a tmpfs or a shared volume, which hides it."
+                self._problem(("services", name, "configs"), message, "Choose another target.")
+            files[path] = File(file.content, file.mode)
+        return files
 
     # --- images --------------------------------------------------------------------------------
 
@@ -261,6 +259,7 @@ class _Assembler:
             directories=tuple(mounts.directories),
             shared_directories=tuple(mounts.volumes),
             binds=mounts.binds,
+            needs_shell=any(map(is_secret, self.plan.contents.files[name])),
             pull_always=service.pull_policy == "always",
         )
 

@@ -240,6 +240,10 @@ def interpolate_service(service: ServiceSpec, values: Mapping[str, str]) -> Serv
         environment={name: interpolate(text, values) for name, text in service.environment.items()},
         command=[interpolate(word, values) for word in service.command],
         entrypoint=[interpolate(word, values) for word in service.entrypoint],
+        files={
+            path: replace(file, content=interpolate(file.content, values))
+            for path, file in service.files.items()
+        },
         healthcheck=service.healthcheck and interpolate_health_check(service.healthcheck, values),
         process=service.process and interpolate_process(service.process, values),
     )

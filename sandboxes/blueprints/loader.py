@@ -211,6 +211,11 @@ class _Inspector:
                 continue
             path = section.path(key)
             self._problem(place_of(section.tree, path), (*section.prefix, *path), message, remedy)
+        if parsed.root and not settings.SANDBOX_ROOT_SERVICES:
+            message = "Services don't run as root on this portal."
+            remedy = "Name a user above 0 in `user` instead, or set SANDBOX_ROOT_SERVICES=true."
+            place = place_of(section.tree, ("root",))
+            self._problem(place, (*section.prefix, "root"), message, remedy)
 
     # --- variables -----------------------------------------------------------------------------
 

@@ -13,8 +13,8 @@ from sandboxes.blueprints.compose.source_files import SourceFiles
 from sandboxes.blueprints.compose.stack import Stack
 from sandboxes.blueprints.compose.tree import KeyPath
 from sandboxes.blueprints.compose.variables import Variables, escape
+from sandboxes.runtime.specs import SECRETS_DIRECTORY
 
-SECRETS_FOLDER = "/run/secrets"
 MAX_SECRET_BYTES = 60 * 1024
 MAX_SERVICE_BYTES = 512 * 1024
 
@@ -60,7 +60,7 @@ class _Planner:
                 content = self._content(str(path[2]), use)
                 size = len(content.encode())
                 total += size
-                if size > (MAX_SECRET_BYTES if target.startswith(SECRETS_FOLDER) else size):
+                if is_secret(target) and size > MAX_SECRET_BYTES:
                     raise Malformed(
                         f"A secret has at most {MAX_SECRET_BYTES // 1024} KB.", "Shorten it."
                     )
@@ -80,7 +80,7 @@ class _Planner:
             target = use.target or f"/{use.source}"
             yield ("services", name, "configs", index), use, str(Path("/", target))
         for index, use in enumerate(service.secrets):
-            target = str(Path(SECRETS_FOLDER, use.target or use.source))
+            target = str(Path(SECRETS_DIRECTORY, use.target or use.source))
             yield ("services", name, "secrets", index), use, target
 
     def _content(self, kind: str, use: FileUse) -> str:
@@ -125,6 +125,11 @@ class _Planner:
         message = f"This secret has no content here, so each sandbox gets a random {variable}."
         self.findings.note(self.stack.place(path), path, message)
         return "${" + variable + "}"
+
+
+def is_secret(path: str) -> bool:
+    """Return whether a file is kept in memory only."""
+    return path.startswith(f"{SECRETS_DIRECTORY}/")
 
 
 def variable_name(name: str) -> str:

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from sandboxes.blueprints.compose import values
 from sandboxes.blueprints.compose.findings import Malformed
-from sandboxes.blueprints.compose.verdicts import EXTENSION
+from sandboxes.blueprints.compose.verdicts import DEVICES, EXTENSION
 from sandboxes.blueprints.fields import absolute_path, host_name, image_reference, reject
 
 DEFAULT_PIDS = 128
@@ -243,13 +243,19 @@ class Limits(ComposeModel):
     pids: PidsLimit = None
 
 
+def _no_devices(value: list[Any]) -> list[Any]:
+    if value:
+        reject(f"This would weaken the confinement. {DEVICES}", "Remove it.")
+    return value
+
+
 class Reservations(ComposeModel):
     """What Swarm keeps free for a service; only devices would have an effect."""
 
     cpus: Any = None
     memory: Any = None
     generic_resources: Any = None
-    devices: Annotated[list[Any], Field(max_length=0)] = []
+    devices: Annotated[list[Any], AfterValidator(_no_devices)] = []
 
 
 class Resources(ComposeModel):

@@ -231,9 +231,9 @@ class Normalizer:
     def _read_env_file(self, entry: Entry, item: Any) -> Map:
         options = item if isinstance(item, Map) else {"path": item}
         name = values.text_of(options.get("path"))
-        file = self.folder / name
+        file = self.files.resolve(self.folder / name)
         found = entry.new_map()
-        if not name or not file.exists():
+        if not file.is_file():
             if options.get("required") not in (False, "false"):
                 message = f"The file {name} doesn't exist, so its variables are missing."
                 self.findings.note(entry.place, entry.path, message)

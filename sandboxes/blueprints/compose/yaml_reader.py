@@ -33,7 +33,9 @@ BOOLEAN = re.compile(r"true|True|TRUE|false|False|FALSE")
 OCTAL = re.compile(r"[-+]?0o?([0-7]{1,12})")
 HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]{1,12}")
 DECIMAL = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
-FLOAT = re.compile(r"[-+]?(?:\.[0-9]{1,18}|[0-9]{1,18}(?:\.[0-9]{0,18})?)(?:[eE][-+]?[0-9]{1,3})?")
+FLOAT = re.compile(
+    r"[-+]?(?:\.[0-9]{1,18}|[0-9]{1,18}\.[0-9]{0,18}|[0-9]{1,18}(?=[eE]))(?:[eE][-+]?[0-9]{1,3})?"
+)
 TEXT_TAGS = frozenset({"!", "tag:yaml.org,2002:str"})
 PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float"))
 COLLECTION_TAGS = frozenset({"!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"})
