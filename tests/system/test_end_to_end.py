@@ -16,24 +16,45 @@ import psycopg
 import pytest
 
 from sandboxes.runtime.process import process_table
-from tests.harness.portal import ON_DOCKER, Portal, ProcessPortal
+from tests.harness.portal import ON_DOCKER, DockerPortal, Portal, ProcessPortal
 from tests.harness.runtimes import command_of
 from tests.helpers.wait import wait_for
+from tests.system.console import Console
 
 pytestmark = pytest.mark.slow
 
 SEED = {"plans": 5, "subscribers": 10, "invoices": 20}
 
 
-@pytest.fixture(autouse=True)
-def nothing_is_left(portal: Portal) -> Iterator[None]:
-    """Check that nothing runs before and after each test."""
-    yield
+@pytest.fixture(scope="module")
+def console(portal: Portal) -> Iterator[Console]:
+    with closing(Console(portal.environment)) as started:
+        yield started
+
+
+def destroy_all(portal: Portal) -> None:
+    """Destroy all sandboxes as their owners do, and wait until nothing is left of them."""
     for who in ("developer", "developer2"):
         with portal.client(who) as client:
             for sandbox in client.get("/sandboxes").json()["data"]:
                 client.delete(f"/sandboxes/{sandbox['id']}")
     wait_for(lambda: not portal.held(), "nothing is left")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(request: pytest.FixtureRequest, portal: Portal) -> Iterator[None]:
+    """Check that nothing runs after a test, except for the sandbox that several share."""
+    yield
+    if "shared" not in request.fixturenames:
+        destroy_all(portal)
+
+
+@pytest.fixture(scope="module")
+def shared(portal: Portal) -> Iterator[dict[str, Any]]:
+    """Launch a sandbox for all tests that leave it running, which come last in this file."""
+    with portal.client("developer") as client:
+        yield launch(client, ttl_minutes=30, name="shared")
+    destroy_all(portal)
 
 
 @pytest.fixture
@@ -78,15 +99,6 @@ def journal(client: httpx2.Client, sandbox: dict[str, Any]) -> list[str]:
     return [event["kind"] for event in events.json()["data"]]
 
 
-def test_a_launched_sandbox_answers_with_its_seed_over_api_and_sql(client: httpx2.Client) -> None:
-    sandbox = launch(client, ttl_minutes=30, name="first")
-    with billing(client, sandbox) as api:
-        assert totals(api) == SEED
-        assert httpx2.get(f"{sandbox['endpoints']['api']}/v1/plans").status_code == 401
-    url = client.get(f"/sandboxes/{sandbox['id']}/credentials").json()["database_url"]
-    assert sql_totals(url) == SEED
-
-
 def test_a_sandbox_can_be_extended_once_touched_and_reset(client: httpx2.Client) -> None:
     sandbox = launch(client, ttl_minutes=60)
     path = f"/sandboxes/{sandbox['id']}"
@@ -109,6 +121,7 @@ def test_a_sandbox_can_be_extended_once_touched_and_reset(client: httpx2.Client)
     assert after["endpoints"] == sandbox["endpoints"]
 
 
+@pytest.mark.parametrize("portal", ["process"], indirect=True)
 def test_the_fourth_sandbox_is_rejected_until_one_is_destroyed(
     client: httpx2.Client, portal: Portal
 ) -> None:
@@ -141,68 +154,65 @@ def test_destroying_removes_everything_from_the_engine(
     assert (kept["live"], "== db ==" in kept["text"]) == (False, True), "its last lines are kept"
 
 
-def test_one_sweep_ends_expired_sandboxes(client: httpx2.Client, portal: Portal) -> None:
-    sandbox, other = launch(client), launch(client)
-    past = (
+def test_one_sweep_ends_expired_sandboxes_and_crashed_ones_with_their_log_tail(
+    client: httpx2.Client, portal: Portal, console: Console
+) -> None:
+    expired, crashed = launch(client), launch(client)
+    console.run(
         "from datetime import timedelta; from sandboxes.models import Sandbox; "
         "from django.utils import timezone; "
-        f"Sandbox.objects.filter(public_id={sandbox['id']!r})"
-        ".update(expires_at=timezone.now() - timedelta(minutes=1))"
+        f"Sandbox.objects.filter(public_id={expired['id']!r})"
+        ".update(expires_at=timezone.now() - timedelta(minutes=1))",
     )
-    assert portal.manage("shell", "-c", past).returncode == 0
-    swept = portal.manage("reap_sandboxes")
-    assert swept.returncode == 0, swept.stdout + swept.stderr
-    ended = client.get(f"/sandboxes/{sandbox['id']}").json()
+    portal.kill(crashed["id"], "api")
+    wait_for(lambda: dead(crashed), "the API is gone")
+    console.sweep()
+    ended = client.get(f"/sandboxes/{expired['id']}").json()
     assert (ended["state"], ended["end_reason"]) == ("destroyed", "expired")
-    assert client.get(f"/sandboxes/{other['id']}").json()["state"] == "running"
-
-
-def test_a_crashed_sandbox_fails_with_its_reason_and_log_tail(
-    client: httpx2.Client, portal: Portal
-) -> None:
-    sandbox = launch(client)
-    portal.kill(sandbox["id"], "api")
-    wait_for(lambda: dead(sandbox), "the API is gone")
-    assert portal.manage("reap_sandboxes").returncode == 0
-    failed = client.get(f"/sandboxes/{sandbox['id']}").json()
+    failed = client.get(f"/sandboxes/{crashed['id']}").json()
     assert (failed["state"], failed["end_reason"]) == ("failed", "crashed")
     assert failed["failure"]["service"] == "api"
     assert "== db ==" in failed["failure"]["log_tail"]
 
 
+def test_requests_are_counted_and_ready_checks_are_not(
+    client: httpx2.Client, console: Console
+) -> None:
+    sandbox = launch(client)
+    with billing(client, sandbox) as api:
+        api.get("/readyz")
+        totals(api)
+        assert api.get("/v1/nothing").status_code == 404
+    console.sweep()
+
+    def now() -> dict[str, Any]:
+        usage: dict[str, Any] = client.get(f"/sandboxes/{sandbox['id']}/usage").json()
+        return usage["now"]
+
+    wait_for(lambda: now()["requests"] is not None, "a worker has counted them")
+    assert now()["requests"] == len(SEED) + 1
+    assert now()["requests_per_minute"] > 0
+
+
 @pytest.mark.parametrize("portal", [ON_DOCKER], indirect=True)
 def test_a_sandbox_that_runs_out_of_memory_fails_with_that_reason(
-    client: httpx2.Client, portal: Portal
+    client: httpx2.Client, portal: DockerPortal, console: Console
 ) -> None:
     sandbox = launch(client)
     path = f"/sandboxes/{sandbox['id']}"
     url = client.get(f"{path}/credentials").json()["database_url"]
     with pytest.raises(psycopg.OperationalError), psycopg.connect(url) as connection:
         connection.execute("SELECT array_agg(g::text) FROM generate_series(1, 20000000) g")
-
-    def swept() -> bool:
-        assert portal.manage("reap_sandboxes").returncode == 0
-        return bool(client.get(path).json()["state"] == "failed")
-
-    wait_for(swept, "the sweep sees it")
+    database = ("ps", "--quiet", "--filter", f"name={sandbox['id']}-db")
+    wait_for(lambda: not portal.engine(*database), "the database has ended")
+    console.sweep()
     failed = client.get(path).json()
     assert (failed["end_reason"], failed["failure"]["service"]) == ("out_of_memory", "db")
 
 
 @pytest.mark.parametrize("portal", ["process"], indirect=True)
-def test_without_an_engine_only_the_query_over_the_memory_limit_fails(
-    client: httpx2.Client,
-) -> None:
-    path = f"/sandboxes/{launch(client)['id']}"
-    url = client.get(f"{path}/credentials").json()["database_url"]
-    with pytest.raises(psycopg.OperationalError), psycopg.connect(url) as connection:
-        connection.execute("SELECT array_agg(g::text) FROM generate_series(1, 20000000) g")
-    assert sql_totals(url) == SEED
-
-
-@pytest.mark.parametrize("portal", ["process"], indirect=True)
 def test_after_all_processes_were_killed_one_sweep_cleans_up(
-    client: httpx2.Client, portal: ProcessPortal
+    client: httpx2.Client, portal: ProcessPortal, console: Console
 ) -> None:
     first, second = launch(client), launch(client)
     keys = client.get(f"/sandboxes/{second['id']}/credentials").json()
@@ -210,8 +220,7 @@ def test_after_all_processes_were_killed_one_sweep_cleans_up(
     # A busy process of PostgreSQL doesn't notice that its server has stopped.
     with pytest.raises(psycopg.OperationalError), psycopg.connect(keys["database_url"]) as busy:
         busy.execute("SELECT count(*) FROM generate_series(1, 10000000000)")
-    swept = portal.manage("reap_sandboxes")
-    assert swept.returncode == 0, swept.stdout + swept.stderr
+    console.sweep()
     assert portal.held() == []
     for sandbox in (first, second):
         ended = client.get(f"/sandboxes/{sandbox['id']}").json()
@@ -244,47 +253,40 @@ def dead(sandbox: dict[str, Any]) -> bool:
         return True
 
 
-def test_the_stellar_account_is_funded(client: httpx2.Client) -> None:
-    path = f"/sandboxes/{launch(client)['id']}"
+def test_a_launched_sandbox_answers_with_its_seed_over_api_and_sql(
+    client: httpx2.Client, shared: dict[str, Any]
+) -> None:
+    with billing(client, shared) as api:
+        assert totals(api) == SEED
+        assert httpx2.get(f"{shared['endpoints']['api']}/v1/plans").status_code == 401
+    url = client.get(f"/sandboxes/{shared['id']}/credentials").json()["database_url"]
+    assert sql_totals(url) == SEED
+
+
+def test_the_stellar_account_is_funded(client: httpx2.Client, shared: dict[str, Any]) -> None:
+    path = f"/sandboxes/{shared['id']}"
     wait_for(
         lambda: client.get(path).json()["stellar"]["funding"] == "funded", "friendbot's answer"
     )
 
 
 def test_requests_to_the_sandbox_are_activity_and_viewing_it_is_not(
-    client: httpx2.Client, portal: Portal
+    client: httpx2.Client, console: Console, shared: dict[str, Any]
 ) -> None:
-    sandbox = launch(client)
-    path = f"/sandboxes/{sandbox['id']}"
-    portal.manage("reap_sandboxes")
-    untouched = client.get(path).json()["idle_expires_at"]
-    assert untouched == sandbox["idle_expires_at"]
-    httpx2.get(f"{sandbox['endpoints']['api']}/healthz")
-    portal.manage("reap_sandboxes")
-    assert client.get(path).json()["idle_expires_at"] > untouched
+    path = f"/sandboxes/{shared['id']}"
+
+    def idle_expires_at() -> str:
+        console.sweep()
+        return str(client.get(path).json()["idle_expires_at"])
+
+    before = idle_expires_at()
+    assert idle_expires_at() == before
+    httpx2.get(f"{shared['endpoints']['api']}/healthz")
+    assert idle_expires_at() > before
 
 
-def test_requests_are_counted_and_ready_checks_are_not(
-    client: httpx2.Client, portal: Portal
-) -> None:
-    sandbox = launch(client)
-    with billing(client, sandbox) as api:
-        api.get("/readyz")
-        totals(api)
-        assert api.get("/v1/nothing").status_code == 404
-    portal.manage("reap_sandboxes")
-
-    def now() -> dict[str, Any]:
-        usage: dict[str, Any] = client.get(f"/sandboxes/{sandbox['id']}/usage").json()
-        return usage["now"]
-
-    wait_for(lambda: now()["requests"] is not None, "a worker has counted them")
-    assert now()["requests"] == len(SEED) + 1
-    assert now()["requests_per_minute"] > 0
-
-
-def test_logs_are_read_by_the_worker(client: httpx2.Client) -> None:
-    path = f"/sandboxes/{launch(client)['id']}"
+def test_logs_are_read_by_the_worker(client: httpx2.Client, shared: dict[str, Any]) -> None:
+    path = f"/sandboxes/{shared['id']}"
 
     def read() -> httpx2.Response:
         return client.get(f"{path}/logs", params={"service": "db", "tail": 50})
@@ -311,9 +313,12 @@ def send(person: httpx2.Client, path: str, **fields: str) -> httpx2.Response:
     return answer
 
 
-def test_requests_of_the_api_explorer_are_activity(client: httpx2.Client, portal: Portal) -> None:
-    sandbox = launch(client)
-    path = f"/sandboxes/{sandbox['id']}"
+def test_requests_of_the_api_explorer_are_activity(
+    client: httpx2.Client, portal: Portal, console: Console, shared: dict[str, Any]
+) -> None:
+    path = f"/sandboxes/{shared['id']}"
+    console.sweep()
+    before = client.get(path).json()["idle_expires_at"]
     with closing(signed_in(portal, "developer")) as person:
         page = person.get(f"{path}/api/").text
         assert "plan_team" in page and "5 of 5" in page
@@ -321,15 +326,29 @@ def test_requests_of_the_api_explorer_are_activity(client: httpx2.Client, portal
         tried = send(person, f"{path}/api/send/", operation="createPlan", body=plan).text
         assert "201 Created" in tried and "6 of 6" in tried
         collection = send(person, f"{path}/credentials/postman/").json()
-    assert collection["variable"][0]["value"] == sandbox["endpoints"]["api"]
-    assert "credentials_read" in journal(client, sandbox)
-    portal.manage("reap_sandboxes")
-    assert client.get(path).json()["idle_expires_at"] > sandbox["idle_expires_at"]
+    assert collection["variable"][0]["value"] == shared["endpoints"]["api"]
+    assert "credentials_read" in journal(client, shared)
+    console.sweep()
+    assert client.get(path).json()["idle_expires_at"] > before
 
 
-def test_the_doctor_finds_no_problem(portal: Portal) -> None:
-    portal.manage("reap_sandboxes")
+def test_the_doctor_finds_no_problem(
+    portal: Portal, console: Console, shared: dict[str, Any]
+) -> None:
+    console.sweep()
     done = portal.manage("doctor", "--json")
     page = json.loads(done.stdout)
     assert [one for one in page["findings"] if one["level"] == "wrong"] == []
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("portal", ["process"], indirect=True)
+def test_without_an_engine_only_the_query_over_the_memory_limit_fails(
+    client: httpx2.Client, shared: dict[str, Any]
+) -> None:
+    path = f"/sandboxes/{shared['id']}"
+    url = client.get(f"{path}/credentials").json()["database_url"]
+    before = sql_totals(url)
+    with pytest.raises(psycopg.OperationalError), psycopg.connect(url) as connection:
+        connection.execute("SELECT array_agg(g::text) FROM generate_series(1, 20000000) g")
+    assert sql_totals(url) == before
