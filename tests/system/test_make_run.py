@@ -25,7 +25,8 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = Path(sys.prefix)
-IGNORED_FILES = shutil.ignore_patterns(".venv", "var", ".git", "__pycache__", ".*_cache")
+# Compiled modules are copied, too, so that each process doesn't compile them again.
+IGNORED_FILES = shutil.ignore_patterns(".venv", "var", ".git", ".*_cache", ".hypothesis")
 TEST_VARIABLES = re.compile(
     "VAR_DIR|SECRET_KEY|SANDBOX_.*|ALLOWED_HOSTS|SITE_URL|HOST|DATABASE_URL|CACHE_URL|CELERY_.*"
 )
@@ -79,15 +80,23 @@ class Checkout:
         return min(pid for pid, command in commands.items() if word in command)
 
 
+@pytest.fixture(scope="module")
+def copied_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(
+        shutil.copytree(ROOT, tmp_path_factory.mktemp("run") / "code", ignore=IGNORED_FILES)
+    )
+
+
 @pytest.fixture
-def checkout(tmp_path: Path) -> Iterator[Checkout]:
-    root = tmp_path / "checkout"
-    shutil.copytree(ROOT, root, ignore=IGNORED_FILES)
-    (root / ".venv").symlink_to(VENV)
-    checkout = Checkout(root)
+def checkout(copied_code: Path) -> Iterator[Checkout]:
+    """Return a checkout in which nothing has run yet."""
+    checkout = Checkout(copied_code)
+    (checkout.root / ".venv").symlink_to(VENV)
     yield checkout
     for pid in checkout.processes():
         os.kill(pid, signal.SIGKILL)
+    (checkout.root / ".venv").unlink(missing_ok=True)
+    shutil.rmtree(checkout.var, ignore_errors=True)
 
 
 class Run:
@@ -133,7 +142,7 @@ def test_make_without_a_target_lists_every_target() -> None:
     assert set(re.findall(r"make ([a-z-]+)", listed)) == set(phony.split())
 
 
-def test_make_run_stops_on_ctrl_c_and_can_be_repeated(checkout: Checkout) -> None:
+def test_make_run_stops_on_ctrl_c_and_when_one_of_its_processes_dies(checkout: Checkout) -> None:
     first = Run(checkout)
     accounts = checkout.accounts()
     assert all(can_call(first.url, account) for account in accounts.values())
@@ -145,16 +154,9 @@ def test_make_run_stops_on_ctrl_c_and_can_be_repeated(checkout: Checkout) -> Non
     second = Run(checkout)
     assert checkout.accounts() == accounts
     assert can_call(second.url, accounts["developer"])
-    second.process.terminate()
-    second.wait()
-    assert checkout.processes() == []
-
-
-def test_when_one_process_dies_the_others_stop_and_the_output_names_it(checkout: Checkout) -> None:
-    run = Run(checkout)
     os.kill(checkout.process("celery"), signal.SIGKILL)
-    assert run.wait() != 0
-    assert "worker exited (-9); stopping everything." in run.output
+    assert second.wait() != 0
+    assert "worker exited (-9); stopping everything." in second.output
     assert checkout.processes() == []
 
 
@@ -219,6 +221,7 @@ def test_without_an_engine_sandboxes_run_as_processes_that_outlive_the_portal(
     cleaned = checkout.make("clean", **nowhere)
     second.wait()
     assert cleaned.returncode == 0, cleaned.stdout + cleaned.stderr
+    assert checkout.processes() == []
     assert not checkout.var.exists()
     with pytest.raises(httpx2.ConnectError):
         httpx2.get(launched["endpoints"]["api"])
@@ -234,10 +237,10 @@ def test_the_runtime_can_be_chosen(checkout: Checkout) -> None:
 
 @pytest.mark.engine
 def test_make_clean_removes_only_the_objects_of_its_own_instance(checkout: Checkout) -> None:
-    run, env = Run(checkout), checkout.var / "env"
-    [instance] = re.findall(
-        r"^SANDBOX_INSTANCE=(.*)$", (checkout.var / "env").read_text(), re.MULTILINE
-    )
+    keys = [sys.executable, checkout.root / "deploy" / "keys.py"]
+    subprocess.run(keys, env=os.environ | {"VAR_DIR": str(checkout.var)}, check=True)
+    env = checkout.var / "env"
+    [instance] = re.findall(r"^SANDBOX_INSTANCE=(.*)$", env.read_text(), re.MULTILINE)
     ours, others = f"clean-{secrets.token_hex(4)}", f"clean-{secrets.token_hex(4)}"
     for name, owner in ((ours, instance), (others, f"{instance}-other")):
         labels = [f"--label=sandboxportal.instance={owner}", "--label=sandboxportal.sandbox=sbx_x"]
@@ -255,10 +258,8 @@ def test_make_clean_removes_only_the_objects_of_its_own_instance(checkout: Check
         ).stdout.split()
     finally:
         subprocess.run(["docker", "network", "rm", ours, others], check=False, capture_output=True)
-    run.wait()
     assert cleaned.returncode == 0, cleaned.stdout + cleaned.stderr
     assert (ours in listed, others in listed) == (False, True)
-    assert checkout.processes() == []
     assert not checkout.var.exists()
     assert not (checkout.root / ".venv").is_symlink()
     assert VENV.exists()
