@@ -1,4 +1,4 @@
-"""A full disk under VAR_DIR: no process dies, and sandboxes can be destroyed."""
+"""A full disk under VAR_DIR, with the database: no process dies, and sandboxes can be destroyed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.harness.servers import own_stores
 from tests.helpers.wait import wait_for
 from tests.system.test_outages import Installation, installation
 
-pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.store]
+pytestmark = [pytest.mark.slow, pytest.mark.root]
 
 DISK_MB = 48
 
@@ -48,36 +47,33 @@ def web_processes(portal: Installation) -> set[int]:
 
 
 def test_with_a_full_disk_sandboxes_are_destroyed_and_launches_refused(disk: Path) -> None:
-    with own_stores() as stores:
-        portal = installation(disk, WEB_WORKERS="2", **stores)
-        with portal.started("web", "worker"):
-            [first, second] = [portal.launch().json() for _ in range(2)]
-            for one in (first, second):
-                wait_for(lambda one=one: portal.state(one) == "running", "it runs", 60, 0.2)
-            processes = web_processes(portal)
-            assert len(processes) >= 3
-            filler = fill(disk)
+    portal = installation(disk, WEB_WORKERS="2")
+    with portal.started("web", "worker"):
+        [first, second] = [portal.launch().json() for _ in range(2)]
+        for one in (first, second):
+            wait_for(lambda one=one: portal.state(one) == "running", "it runs", 60, 0.2)
+        processes = web_processes(portal)
+        assert len(processes) >= 3
+        filler = fill(disk)
 
-            assert portal.destroy(first) == 202
-            for _ in range(20):
-                assert portal.get("/healthz").status_code == 200
-                assert portal.get("/accounts/login/").status_code == 200
-            wait_for(lambda: portal.state(first) == "destroyed", "the worker removes it", 60, 0.2)
-            answer = portal.launch()
-            if not stores:
-                assert_refused(answer)
-            assert web_processes(portal) == processes
-
-            fill(disk)  # The reserve, too.
+        assert portal.destroy(first) == 202
+        for _ in range(20):
             assert portal.get("/healthz").status_code == 200
-            answer = portal.launch()
-            if not stores:
-                assert_refused(answer)
-            assert web_processes(portal) == processes
+            assert portal.get("/accounts/login/").status_code == 200
+        wait_for(lambda: portal.state(first) == "destroyed", "the worker removes it", 60, 0.2)
+        answer = portal.launch()
+        assert_refused(answer)
+        assert web_processes(portal) == processes
 
-            filler.unlink()
-            assert portal.destroy(second) == 202
-            assert portal.launch().status_code == 201
+        fill(disk)  # The reserve, too.
+        assert portal.get("/healthz").status_code == 200
+        answer = portal.launch()
+        assert_refused(answer)
+        assert web_processes(portal) == processes
+
+        filler.unlink()
+        assert portal.destroy(second) == 202
+        assert portal.launch().status_code == 201
 
 
 def assert_refused(answer: httpx2.Response) -> None:

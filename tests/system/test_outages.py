@@ -23,7 +23,7 @@ from tests.conftest import PASSWORD
 from tests.harness.portal import ROOT
 from tests.harness.ports import reserve_port
 from tests.harness.postgres import running_cluster
-from tests.harness.redis import redis
+from tests.harness.redis import Redis, redis
 from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.slow
@@ -184,53 +184,65 @@ def assert_works_without_redis(portal: Installation) -> None:
     assert first.seconds < 10
     assert second.seconds < 5
     assert launching.seconds < 10
-    report = portal.run("manage.py", "doctor")
-    assert "The cache server doesn't respond" in report
-    assert "The check itself failed" not in report
-    assert "CELERY_BROKER_URL" in report
 
 
 def assert_healed(portal: Installation) -> None:
     wait_for(lambda: portal.failed_checks() == set(), "the portal is ready again", 60, 0.5)
     launched = portal.launch().json()
     wait_for(lambda: portal.state(launched) == "running", "a worker provisions again", 60, 0.2)
+    portal.destroy(launched)
 
 
-def test_without_redis_users_sign_in_and_launches_wait(tmp_path: Path) -> None:
-    with redis(tmp_path) as server:
-        portal = installation(
-            tmp_path, CACHE_URL=server.url, CELERY_BROKER_URL=server.url.replace("/0", "/1")
-        )
-        with portal.started("web", "worker"):
-            assert_healed(portal)
-            assert server.process
-            server.process.send_signal(signal.SIGSTOP)
-            try:
-                assert_works_without_redis(portal)
-            finally:
-                server.process.send_signal(signal.SIGCONT)
-            assert_healed(portal)
-            server.stop()
-            assert_works_without_redis(portal)
-            server.start()
-            assert_healed(portal)
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    with redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
-def test_a_worker_that_hangs_is_reported_until_it_continues(tmp_path: Path) -> None:
-    portal = installation(tmp_path)
-    with portal.started("web", "worker"):
-        wait_for(lambda: portal.failed_checks() == set(), "the portal is ready", 60, 0.5)
-        [worker] = portal.processes("celery")
-        worker.suspend()
-        wait_for(lambda: portal.failed_checks() == {"worker"}, "the worker is reported", 70, 0.5)
-        launched = portal.launch()
-        assert launched.status_code == 201
-        assert portal.state(launched.json()) == "pending"
-        worker.resume()
-        wait_for(lambda: portal.failed_checks() == set(), "the portal is ready again", 30, 0.5)
-        wait_for(
-            lambda: portal.state(launched.json()) == "running", "the launch continues", 60, 0.2
-        )
+@pytest.fixture(scope="module")
+def portal(redis_server: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """Run a portal whose cache and queue are in Redis."""
+    started = installation(
+        tmp_path_factory.mktemp("var"),
+        CACHE_URL=redis_server.url,
+        CELERY_BROKER_URL=redis_server.url.replace("/0", "/1"),
+    )
+    with started.started("web", "worker"):
+        yield started
+
+
+def test_without_redis_users_sign_in_and_launches_wait(
+    portal: Installation, redis_server: Redis
+) -> None:
+    assert_healed(portal)
+    assert redis_server.process
+    redis_server.process.send_signal(signal.SIGSTOP)
+    try:
+        assert_works_without_redis(portal)
+        report = portal.run("manage.py", "doctor")
+    finally:
+        redis_server.process.send_signal(signal.SIGCONT)
+    assert "The cache server doesn't respond" in report
+    assert "The check itself failed" not in report
+    assert "CELERY_BROKER_URL" in report
+    assert_healed(portal)
+    redis_server.stop()
+    assert_works_without_redis(portal)
+    redis_server.start()
+    assert_healed(portal)
+
+
+def test_a_worker_that_hangs_is_reported_until_it_continues(portal: Installation) -> None:
+    wait_for(lambda: portal.failed_checks() == set(), "the portal is ready", 60, 0.5)
+    [worker] = portal.processes("celery")
+    worker.suspend()
+    wait_for(lambda: portal.failed_checks() == {"worker"}, "the worker is reported", 70, 0.5)
+    launched = portal.launch()
+    assert launched.status_code == 201
+    assert portal.state(launched.json()) == "pending"
+    worker.resume()
+    wait_for(lambda: portal.failed_checks() == set(), "the portal is ready again", 30, 0.5)
+    wait_for(lambda: portal.state(launched.json()) == "running", "the launch continues", 60, 0.2)
 
 
 def test_while_its_database_hangs_the_portal_says_so_and_heals(tmp_path: Path) -> None:

@@ -26,11 +26,12 @@ from sandboxportal import celery_filesystem_broker as broker
 from sandboxportal.celery_filesystem_broker import MAX_MESSAGE_BYTES, UNREADABLE_PREFIX, Transport
 from tests.harness.servers import own_stores
 from tests.helpers.wait import wait_for
+from tests.system.console import Console
 
 pytestmark = pytest.mark.store
 
 ROOT = Path(__file__).resolve().parents[2]
-PUBLISHERS, MESSAGES = 4, 300
+PUBLISHERS, MESSAGES = 4, 100
 UNPRIVILEGED_USER = 65534
 PADDING = "x" * 100_000
 """Large enough that writing a message takes several system calls."""
@@ -68,7 +69,8 @@ def consume(folder: Path) -> list[tuple[int, int]]:
 
 @pytest.mark.slow
 def test_parallel_publishers_and_readers_lose_and_duplicate_no_message(tmp_path: Path) -> None:
-    context = get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     with context.Pool(PUBLISHERS + 3) as pool:
         readers = [pool.apply_async(consume, [tmp_path]) for _ in range(3)]
         pool.starmap(publish, [(tmp_path, number) for number in range(PUBLISHERS)])
@@ -214,18 +216,8 @@ class Installation:
     log: Path
     worker: subprocess.Popen[bytes] | None = None
 
-    def run(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=ROOT,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+    def __post_init__(self) -> None:
+        self.console = Console(self.environment)
 
     def start_worker(self) -> None:
         command = "-m celery --quiet --app sandboxportal worker --without-mingle"
@@ -269,9 +261,8 @@ class Installation:
             store = redis.Redis.from_url(url.replace("rediscache:", "redis:"))
             store.set(f":1:celery-task-meta-{task}", pickled)
         else:
-            self.run(
-                "-c",
-                "import django; django.setup(); from django.db import connection\n"
+            self.console.run(
+                "from django.db import connection\n"
                 "connection.cursor().execute('INSERT INTO portal_cache VALUES (%s, %s, %s)', "
                 f"[':1:celery-task-meta-{task}', {b64encode(pickled).decode()!r}, "
                 "'2100-01-01 00:00:00'])",
@@ -280,9 +271,8 @@ class Installation:
 
     def ask(self, times: int = 1) -> str:
         """Ask the worker for the logs of a sandbox that doesn't exist."""
-        return self.run(
-            "-c",
-            "import django; django.setup(); from sandboxes.worker.tasks import read_logs\n"
+        return self.console.run(
+            "from sandboxes.worker.tasks import read_logs\n"
             f"for _ in range({times}):\n"
             "    print(read_logs.delay('sbx_unknown', 'api', 10).get(timeout=30))",
         )
@@ -298,11 +288,11 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     }
     with own_stores() as stores:
         created = Installation({**environment, **stores}, var / "worker.log")
-        created.run("manage.py", "migrate", "--verbosity", "0")
-        created.run("manage.py", "createcachetable")
+        created.console.run(CREATE_TABLES)
         created.start_worker()
         yield created
         created.stop_worker(signal.SIGTERM)
+        created.console.close()
 
 
 @pytest.mark.slow
@@ -312,10 +302,8 @@ def test_the_worker_answers_over_the_queue(installation: Installation) -> None:
 
 @pytest.mark.slow
 def test_log_lines_of_a_task_name_its_sandbox(installation: Installation) -> None:
-    installation.run(
-        "-c",
-        "import django; django.setup(); from sandboxes.worker.tasks import tear_down\n"
-        "tear_down.delay('sbx_unheard_of')",
+    installation.console.run(
+        "from sandboxes.worker.tasks import tear_down\ntear_down.delay('sbx_unheard_of')",
     )
     line = wait_for(lambda: installation.line("raised"), "the task has failed")
     assert "sandbox=sbx_unheard_of" in line
@@ -350,6 +338,11 @@ def message(
     ).encode()
 
 
+CREATE_TABLES = """
+from django.core.management import call_command
+for command in ("migrate", "createcachetable"):
+    call_command(command, verbosity=0)
+"""
 ARGUMENTS = [["sbx_unknown", "api", 10], {}, {}]
 
 
@@ -396,9 +389,8 @@ def test_no_message_and_no_cached_result_ends_the_worker_or_runs_code(
         installation.plant(one)
     results = [pickled, b"not JSON", b"[]", b'"text"', b'{"status": 5}', b'{"status": "FAILURE"}']
     texts = {uuid4().hex: result.decode("latin-1") for result in results}
-    installation.run(
-        "-c",
-        "import django; django.setup(); from django.core.cache import cache\n"
+    installation.console.run(
+        "from django.core.cache import cache\n"
         f"for task, text in {texts!r}.items(): cache.set(f'celery-task-meta-{{task}}', text, 60)",
     )
     for task in texts:
@@ -415,15 +407,13 @@ def test_the_next_worker_handles_messages_sent_while_none_was_running(
     installation: Installation,
 ) -> None:
     installation.stop_worker(signal.SIGKILL)
-    sent = installation.run(
-        "-c",
-        "import django; django.setup(); from sandboxes.worker.tasks import read_logs\n"
+    sent = installation.console.run(
+        "from sandboxes.worker.tasks import read_logs\n"
         "print(read_logs.delay('sbx_unknown', 'api', 10).id)",
     )
     installation.start_worker()
-    received = installation.run(
-        "-c",
-        "import django; django.setup(); from celery.result import AsyncResult\n"
+    received = installation.console.run(
+        "from celery.result import AsyncResult\n"
         f"print(AsyncResult({sent.strip()!r}).get(timeout=30))",
     )
     assert "no longer exists" in received
