@@ -81,12 +81,19 @@ def runtime() -> Iterator[DockerRuntime]:
         runtime.destroy(sandbox_id)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def sandbox(runtime: DockerRuntime) -> Iterator[Sandbox]:
+    """Launch a sandbox for all tests: each leaves it as new, or resets it."""
     sandbox = launch(runtime)
     yield sandbox
     sandbox.api.close()
     runtime.destroy(sandbox.id)
+
+
+def test_the_log_of_a_new_database_contains_no_failure(sandbox: Sandbox) -> None:
+    log = sandbox.runtime.logs(sandbox.id, "db", 100)
+    assert "FATAL" not in log and "ERROR" not in log
+    assert "ready for connections" in log
 
 
 def test_a_launched_sandbox_contains_the_seed_with_current_dates(sandbox: Sandbox) -> None:
@@ -172,12 +179,6 @@ def test_a_restart_makes_no_superuser_of_the_developer(sandbox: Sandbox) -> None
     assert sandbox.sql("SELECT count(*) FROM plans") == [(5,)]
 
 
-def test_the_log_of_a_new_database_contains_no_failure(sandbox: Sandbox) -> None:
-    log = sandbox.runtime.logs(sandbox.id, "db", 100)
-    assert "FATAL" not in log and "ERROR" not in log
-    assert "ready for connections" in log
-
-
 def test_recreated_services_have_the_seed_and_the_same_credentials(sandbox: Sandbox) -> None:
     before = sandbox.everything()
     sandbox.sql("SELECT 1")
@@ -186,21 +187,6 @@ def test_recreated_services_have_the_seed_and_the_same_credentials(sandbox: Sand
     sandbox.runtime.recreate(sandbox.spec, lambda _: None, 60)
     assert sandbox.everything() == before
     assert sandbox.sql("SELECT count(*) FROM plans") == [(5,)]
-
-
-def test_changes_of_a_developer_survive_a_restart_and_a_kill(sandbox: Sandbox) -> None:
-    client = docker.APIClient()
-    sandbox.api.ok("PATCH", "/v1/plans/plan_team", json={"name": "Changed"})
-    before = sandbox.everything()
-    for end in ("stop", "kill"):
-        for service in ("db", "api"):
-            getattr(client, end)(sandbox.container(service))
-            exit_code = client.inspect_container(sandbox.container(service))["State"]["ExitCode"]
-            assert exit_code == (0 if end == "stop" else 137), service
-        published = addresses(sandbox.runtime.create(sandbox.spec, lambda _: None, 60))
-        url = load("billing").endpoint_urls(published)["api"]
-        sandbox.api = ApiClient(url, sandbox.credentials["api_key"])
-        assert sandbox.everything() == before
 
 
 def test_the_developer_cannot_use_up_the_connections_of_the_api(sandbox: Sandbox) -> None:
@@ -219,6 +205,21 @@ def test_other_roles_and_databases_accept_no_connections(sandbox: Sandbox) -> No
             psycopg.connect(url, connect_timeout=5)
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(sandbox.database_url, password="wrong", connect_timeout=5)
+
+
+def test_changes_of_a_developer_survive_a_restart_and_a_kill(sandbox: Sandbox) -> None:
+    client = docker.APIClient()
+    sandbox.api.ok("PATCH", "/v1/plans/plan_team", json={"name": "Changed"})
+    before = sandbox.everything()
+    for end in ("stop", "kill"):
+        for service in ("db", "api"):
+            getattr(client, end)(sandbox.container(service))
+            exit_code = client.inspect_container(sandbox.container(service))["State"]["ExitCode"]
+            assert exit_code == (0 if end == "stop" else 137), service
+        published = addresses(sandbox.runtime.create(sandbox.spec, lambda _: None, 60))
+        url = load("billing").endpoint_urls(published)["api"]
+        sandbox.api = ApiClient(url, sandbox.credentials["api_key"])
+        assert sandbox.everything() == before
 
 
 @pytest.mark.parametrize(
