@@ -112,6 +112,13 @@ def test_a_sandbox_uses_little_memory(sandbox: Sandbox) -> None:
     assert sandbox.runtime.usage([sandbox.id])[sandbox.id].memory_mb < 60
 
 
+def test_owning_no_database_the_developer_cannot_break_a_reset(sandbox: Sandbox) -> None:
+    for change in ("IS_TEMPLATE true", "ALLOW_CONNECTIONS false", "RENAME TO mine"):
+        for database in ("billing", "billing_new", "billing_template"):
+            with pytest.raises(errors.InsufficientPrivilege):
+                sandbox.sql(f"ALTER DATABASE {database} {change}")
+
+
 def test_a_reset_restores_everything_while_clients_are_connected(sandbox: Sandbox) -> None:
     before = sandbox.everything()
     connection = psycopg.connect(sandbox.database_url, autocommit=True)
@@ -148,13 +155,6 @@ def test_a_reset_that_was_killed_halfway_is_completed_by_the_next(sandbox: Sandb
     assert_problem(sandbox.api.get("/readyz"), 503)
     sandbox.reset()
     assert sandbox.everything() == before
-
-
-def test_owning_no_database_the_developer_cannot_break_a_reset(sandbox: Sandbox) -> None:
-    for change in ("IS_TEMPLATE true", "ALLOW_CONNECTIONS false", "RENAME TO mine"):
-        for database in ("billing", "billing_new", "billing_template"):
-            with pytest.raises(errors.InsufficientPrivilege):
-                sandbox.sql(f"ALTER DATABASE {database} {change}")
 
 
 def test_a_restart_makes_no_superuser_of_the_developer(sandbox: Sandbox) -> None:

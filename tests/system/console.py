@@ -1,4 +1,4 @@
-"""A Python process with a portal's settings, which runs code without starting anew each time."""
+"""A Python process with a portal's settings, which runs code and starts only once."""
 
 from __future__ import annotations
 

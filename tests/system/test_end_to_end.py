@@ -203,8 +203,9 @@ def test_a_sandbox_that_runs_out_of_memory_fails_with_that_reason(
     url = client.get(f"{path}/credentials").json()["database_url"]
     with pytest.raises(psycopg.OperationalError), psycopg.connect(url) as connection:
         connection.execute("SELECT array_agg(g::text) FROM generate_series(1, 20000000) g")
-    database = ("ps", "--quiet", "--filter", f"name={sandbox['id']}-db")
-    wait_for(lambda: not portal.engine(*database), "the database has ended")
+    labels = [f"sandboxportal.sandbox={sandbox['id']}", "sandboxportal.service=db"]
+    database = {"label": labels}
+    wait_for(lambda: not portal.engine.containers(filters=database), "the database has ended")
     console.sweep()
     failed = client.get(path).json()
     assert (failed["end_reason"], failed["failure"]["service"]) == ("out_of_memory", "db")
