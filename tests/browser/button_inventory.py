@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from tests.browser.interactions import (
     allow_notifications,
     click,
+    click_text,
     expect_copied,
     expect_download,
     expect_launched,
@@ -25,15 +26,12 @@ from tests.browser.interactions import (
     fill,
     fill_second_factor_code,
     fill_setup_code,
-    open_dashboard,
     open_log_and_add_line,
-    open_tab,
-    open_tab_on_dashboard,
     record_downloads,
     stub_github,
     use_phone_width,
 )
-from tests.browser.page_states import open_extend, open_menu, open_rename, show_credentials
+from tests.browser.page_states import open_extend, open_menu, open_rename
 from tests.conftest import PASSWORD
 
 if TYPE_CHECKING:
@@ -47,6 +45,10 @@ FIND_BUTTONS = """() => [...document.querySelectorAll(
     element.tagName === "A" ? "link" : element.tagName === "SUMMARY" ? "summary" : "button",
     (element.getAttribute("aria-label") || element.textContent).replace(/\\s+/g, " ").trim(),
 ])"""
+IS_SCRIPTED = """button => [button, button.closest("form")].some(
+    element => element?.getAttributeNames().some(name => /^(hx|data)-/.test(name))
+)"""
+"""Whether the portal's scripts handle the element; a plain link or form needs none."""
 NAMES = r"\b(checkout-tests|webhook-spike|invoice-export|plan-migration|ci-pipeline|amber-falcon)\b"
 PLACEHOLDERS = [
     (r"\d\d:\d\d", "TIME"),
@@ -75,17 +77,28 @@ def find_labels(page: Page) -> set[str]:
     return {label_of(kind, text) for kind, text in page.evaluate(FIND_BUTTONS)}
 
 
+def change_nothing(page: Page) -> None:
+    """Leave the page as it was opened."""
+
+
 @dataclass(frozen=True)
 class Button:
     label: str
     state: str
     expectation: Interaction
-    prepare: Interaction = lambda page: None
+    prepare: Interaction = change_nothing
     script: bool | None = None
     """Whether the button needs JavaScript (True), appears only without it (False), or works in both
     cases (None)."""
     page: str = ""
     """The page state that has the button without JavaScript, if it differs from `state`."""
+    downloads: bool = False
+    """Whether the click downloads a file and leaves the page as it is."""
+
+    @property
+    def keeps_page(self) -> bool:
+        """Whether other buttons can be clicked afterwards, without opening the page again."""
+        return self.downloads or self.label.startswith("summary ")
 
     def locate(self, page: Page) -> Locator:
         kind, _, text = self.label.partition(" ")
@@ -97,10 +110,14 @@ class Button:
             return page.locator("summary", has_text=re.compile(pattern)).or_(by_aria_label)
         return page.get_by_role(kind, name=re.compile(f"^{pattern}$"))  # type: ignore[arg-type]
 
-    def check(self, page: Page) -> None:
+    def check(self, page: Page) -> bool:
+        """Click the button, check the result, and return whether a script handles the click."""
         self.prepare(page)
-        self.locate(page).locator("visible=true").first.click()
+        button = self.locate(page).locator("visible=true").first
+        scripted = bool(button.evaluate(IS_SCRIPTED))
+        button.click()
         self.expectation(page)
+        return scripted
 
 
 NEW_PASSWORD = {"New password": f"{PASSWORD}!", "Confirm new password": f"{PASSWORD}!"}
@@ -151,7 +168,13 @@ BUTTONS = [
     Button("link Turn off", "account-2fa-on", expect_text("Confirm it's you")),
     Button("button Turn off", "account-2fa-off", expect_text("Set up")),
     Button("link Cancel", "account-2fa-off", expect_path("/accounts/2fa/$")),
-    Button("link Download", "account-2fa-codes", expect_download(".txt"), record_downloads),
+    Button(
+        "link Download",
+        "account-2fa-codes",
+        expect_download(".txt"),
+        record_downloads,
+        downloads=True,
+    ),
     Button(
         "link Generate new codes", "account-2fa-codes", expect_text("Generate new recovery codes?")
     ),
@@ -224,13 +247,15 @@ BUTTONS = [
     ),
     Button("link Cancel", "provisioning", expect_text("Destroy checkout-tests?"), script=False),
     Button("button Show credentials", "dashboard", expect_text("Authorization: Bearer sk_test_")),
+    Button("link Hide credentials", "first-call", expect_no_text("GET /v1/plans")),
     Button(
-        "link Hide credentials", "dashboard", expect_no_text("Bearer sk_test_"), show_credentials
+        "button Download .env",
+        "first-call",
+        expect_download(".env"),
+        click_text(".env"),
+        downloads=True,
     ),
-    Button("button Download .env", "dashboard", expect_download(".env"), open_tab(".env")),
-    Button(
-        "link Try the API", "explorer", expect_path(r"/sandboxes/sbx_\w+/api/$"), open_dashboard
-    ),
+    Button("link Try the API", "first-call", expect_path(r"/sandboxes/sbx_\w+/api/$")),
     Button("button Copy …", "dashboard", expect_copied, script=True),
     Button("button Keep alive", "dashboard", expect_text("Idle timer reset to 30 minutes.")),
     Button("summary Extend", "dashboard", expect_text("Extend by (one time)")),
@@ -276,7 +301,13 @@ BUTTONS = [
     Button(
         "button Refresh", "sandbox-unfunded", expect_text("one line more"), open_log_and_add_line
     ),
-    Button("link Download", "sandbox-unfunded", expect_download(".log"), record_downloads),
+    Button(
+        "link Download",
+        "sandbox-unfunded",
+        expect_download(".log"),
+        record_downloads,
+        downloads=True,
+    ),
     Button(
         "summary Show as table",
         "sandbox-out-of-memory",
@@ -286,20 +317,25 @@ BUTTONS = [
     # The API explorer
     Button(
         "button Postman collection",
-        "explorer",
+        "first-call",
         expect_download(".json"),
-        open_tab_on_dashboard("Postman"),
+        click_text("Postman"),
+        downloads=True,
     ),
     Button(
-        "link OpenAPI file", "explorer", expect_download(".json"), open_tab_on_dashboard("Postman")
+        "link OpenAPI file",
+        "first-call",
+        expect_download(".json"),
+        click_text("Postman"),
+        downloads=True,
     ),
     *(
         Button(f"summary {group.capitalize()}", "explorer", expect_text(f"List {group}"))
         for group in ("subscribers", "subscriptions", "invoices", "payments")
     ),
     Button("summary Plans", "explorer", expect_no_text("List plans")),
-    Button("button Send", "explorer", expect_text("200 OK")),
-    Button("button Show as curl", "explorer", expect_text("Bearer sk_test_")),
+    Button("button Send", "explorer-start", expect_text("200 OK")),
+    Button("button Show as curl", "explorer-start", expect_text("Bearer sk_test_")),
     Button("summary Headers", "explorer", expect_text("content-type")),
     Button("summary Equivalent curl command", "explorer", expect_no_text("Bearer $API_KEY")),
     Button(
@@ -309,12 +345,12 @@ BUTTONS = [
         use_phone_width,
         script=False,
     ),
-    Button("link Plans", "explorer", expect_text("10 of 12")),
+    Button("link Plans", "explorer-start", expect_text("10 of 12")),
     *(
-        Button(f"link {kind}", "explorer", expect_text("No rows."))
+        Button(f"link {kind}", "explorer-start", expect_text("No rows."))
         for kind in ("Subscribers", "Subscriptions", "Invoices", "Payments")
     ),
-    Button("link ROW", "explorer", expect_text('"id": "plan_0"')),
+    Button("link ROW", "explorer-start", expect_text('"id": "plan_0"')),
     Button("link Use in a request", "explorer-row", expect_text("/v1/plans/{id}"), script=True),
     Button("button Close", "explorer-row", expect_no_text('"id": "plan_1"'), script=True),
     Button("link Try again", "explorer-unreachable", expect_text("can't reach the sandbox")),

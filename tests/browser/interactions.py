@@ -11,7 +11,6 @@ from playwright.sync_api import expect
 
 from sandboxes.models import Sandbox
 from sandboxes.runtime import get_runtime
-from tests.browser.page_states import show_credentials
 from tests.browser.scenarios import TOTP_KEY
 from tests.browser.waiting import PATIENCE, evaluates
 from tests.helpers.scenarios import totp_code
@@ -106,11 +105,10 @@ def expect_download(end: str) -> Interaction:
     return interaction
 
 
-def open_tab(name: str) -> Interaction:
+def click_text(text: str) -> Interaction:
     def interaction(page: Page) -> None:
         record_downloads(page)
-        show_credentials(page)
-        page.get_by_text(name, exact=True).click()
+        page.get_by_text(text, exact=True).click()
 
     return interaction
 
@@ -124,18 +122,6 @@ def record_downloads(page: Page) -> None:
 
 def use_phone_width(page: Page) -> None:
     page.set_viewport_size({"width": 360, "height": 820})
-
-
-def open_dashboard(page: Page) -> None:
-    page.goto("/")
-
-
-def open_tab_on_dashboard(name: str) -> Interaction:
-    def interaction(page: Page) -> None:
-        open_dashboard(page)
-        open_tab(name)(page)
-
-    return interaction
 
 
 def stub_github(page: Page) -> None:

@@ -93,23 +93,15 @@ def create_webhook(page: Page) -> None:
     page.get_by_text("Copy the signing secret").wait_for()
 
 
-def open_webhook(page: Page) -> None:
-    create_webhook(page)
-    page.get_by_role("link", name="Open ci-pipeline").click()
-
-
 def disable_webhook(page: Page) -> None:
-    open_webhook(page)
     page.get_by_role("button", name="Disable").click()
 
 
 def ask_to_rotate_secret(page: Page) -> None:
-    open_webhook(page)
     page.get_by_role("link", name="Rotate secret").click()
 
 
 def ask_to_delete_webhook(page: Page) -> None:
-    open_webhook(page)
     page.get_by_role("link", name="Delete webhook").click()
 
 
@@ -240,6 +232,8 @@ PORTAL = [
     PageState("sandbox-ended-by-operator", SANDBOX, scenarios.ended_by_operator),
     PageState("sandbox-rename", SANDBOX, scenarios.running, open_rename),
     PageState("new", scenario=scenarios.new),
+    PageState("first-call", scenario=scenarios.with_api, interact=show_credentials),
+    PageState("explorer-start", SANDBOX + "api/", scenarios.with_api),
     PageState("explorer", SANDBOX + "api/", scenarios.with_api, send_a_request),
     PageState("explorer-row", SANDBOX + "api/", scenarios.with_api, open_a_row),
     PageState("explorer-unreachable", SANDBOX + "api/", scenarios.running),
@@ -257,10 +251,10 @@ PORTAL = [
     PageState("revoke", "/tokens/1/revoke/", scenarios.with_a_token),
     PageState("webhooks", "/webhooks/"),
     PageState("webhooks-new", "/webhooks/", interact=create_webhook),
-    PageState("webhook", "/webhooks/", interact=open_webhook),
-    PageState("webhook-disabled", "/webhooks/", interact=disable_webhook),
-    PageState("webhook-secret", "/webhooks/", interact=ask_to_rotate_secret),
-    PageState("webhook-delete", "/webhooks/", interact=ask_to_delete_webhook),
+    PageState("webhook", paths.webhook),
+    PageState("webhook-disabled", paths.webhook, interact=disable_webhook),
+    PageState("webhook-secret", paths.webhook, interact=ask_to_rotate_secret),
+    PageState("webhook-delete", paths.webhook, interact=ask_to_delete_webhook),
     PageState("preferences", "/preferences/"),
     PageState("warning-banner", "/tokens/", scenarios.warned_by_banner),
     PageState("keep", paths.keep_alive_link, scenarios.warned_by_banner, user=""),

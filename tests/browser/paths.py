@@ -11,8 +11,9 @@ from allauth.account.utils import user_pk_to_url_str
 from django.urls import reverse
 
 from sandboxes.accounts import invitations
-from sandboxes.models import DeadlineKind, Invitation, Sandbox, SandboxWarning
+from sandboxes.models import DeadlineKind, EventType, Invitation, Sandbox, SandboxWarning
 from sandboxes.notifications import signed_links
+from sandboxes.webhooks import endpoints
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -46,6 +47,13 @@ def extend_link(alice: User) -> str:
 
 def unsubscribe(alice: User) -> str:
     return path_of(signed_links.unsubscribe_url(alice, DeadlineKind.IDLE))
+
+
+def webhook(alice: User) -> str:
+    created, _ = endpoints.create(
+        alice, "https://hooks.example.com/portal", EventType.values, "ci-pipeline"
+    )
+    return reverse("webhook", args=[created.public_id])
 
 
 def admin_monitor(alice: User) -> str:

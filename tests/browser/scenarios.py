@@ -184,6 +184,7 @@ def add_samples(sandbox: Sandbox, minutes: int) -> None:
     """Create one usage sample per minute for the last `minutes`."""
     used = dict.fromkeys(("received_bytes", "sent_bytes", "requests"), 0)
     used |= {"cpu_seconds": 3.0, "disk_mb": 48.0}
+    samples = []
     for minute in range(minutes):
         busy = sin(minute / 5) ** 8
         used["cpu_seconds"] += 2 + 14 * busy
@@ -192,7 +193,8 @@ def add_samples(sandbox: Sandbox, minutes: int) -> None:
         used["requests"] += round(2 + 60 * busy)
         used["sent_bytes"] += int(4000 + 200_000 * busy)
         at = clock.now() - timedelta(minutes=minutes - minute)
-        UsageSample.objects.create(sandbox=sandbox, at=at, memory_mb=118 + 40 * busy, **used)
+        samples.append(UsageSample(sandbox=sandbox, at=at, memory_mb=118 + 40 * busy, **used))
+    UsageSample.objects.bulk_create(samples)
 
 
 def with_usage(alice: User, runtime: MemoryRuntime) -> Sandbox:
