@@ -14,11 +14,19 @@ from celery import Task
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.db import connections
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    WebError,
+    expect,
+)
 
 from sandboxes import queue
 from tests.browser.live_server import PausableLiveServer
-from tests.browser.page_runner import PageRunner, session_cookie
+from tests.browser.page_runner import PageRunner, clear_local_storage, session_cookie
 from tests.browser.waiting import PATIENCE
 from tests.conftest import PASSWORD
 from tests.harness.databases import empty_database
@@ -83,10 +91,41 @@ def alice(server: PausableLiveServer) -> User:
     return get_user_model().objects.create_user("alice", "alice@example.com", PASSWORD)
 
 
+@pytest.fixture(scope="module")
+def module_context(
+    browser: Browser, running_server: PausableLiveServer
+) -> Iterator[BrowserContext]:
+    """Keep a browser context for a module, so that styles and scripts are loaded once."""
+    context = browser.new_context(base_url=str(running_server))
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def context(server: PausableLiveServer, new_context: CreateContextCallback) -> BrowserContext:
-    """Return a browser context with the server as its base URL."""
+def context(server: PausableLiveServer, module_context: BrowserContext) -> Iterator[BrowserContext]:
+    """Return the module's context with the server as its base URL, without traces of other tests.
+
+    A fake clock can't be removed from a context; `own_context` is for tests that install one.
+    """
+    yield module_context
+    for page in module_context.pages:
+        page.close()
+    module_context.clear_permissions()
+    module_context.clear_cookies()
+
+
+@pytest.fixture
+def own_context(server: PausableLiveServer, new_context: CreateContextCallback) -> BrowserContext:
+    """Return a new browser context with the server as its base URL."""
     return new_context(base_url=str(server))
+
+
+@pytest.fixture
+def page(context: BrowserContext, server: PausableLiveServer) -> Page:
+    """Return a new page with an empty local storage."""
+    page = context.new_page()
+    clear_local_storage(page, str(server))
+    return page
 
 
 @pytest.fixture(scope="module")
@@ -122,12 +161,21 @@ class Watch:
     """Records console messages, script errors, and requests to other hosts."""
 
     def __init__(self, context: BrowserContext, base_url: str) -> None:
+        self.context = context
         self.base_url = base_url
         self.messages: list[str] = []
         self.external_requests: list[str] = []
         context.on("console", self._on_console)
-        context.on("weberror", lambda error: self.messages.append(str(error.error)))
+        context.on("weberror", self._on_error)
         context.on("request", self._on_request)
+
+    def stop(self) -> None:
+        self.context.remove_listener("console", self._on_console)
+        self.context.remove_listener("weberror", self._on_error)
+        self.context.remove_listener("request", self._on_request)
+
+    def _on_error(self, error: WebError) -> None:
+        self.messages.append(str(error.error))
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if AUTOFOCUS_BLOCKED not in message.text:
@@ -143,6 +191,7 @@ def watch(context: BrowserContext, server: PausableLiveServer) -> Iterator[Watch
     """Fail the test if a page logged a console message or called another host."""
     watching = Watch(context, str(server))
     yield watching
+    watching.stop()
     assert watching.messages == []
     assert watching.external_requests == []
 

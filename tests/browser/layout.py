@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page, Route
 
 VARIABLES = Path(__file__).resolve().parents[2] / "static" / "styles" / "variables.css"
@@ -17,11 +18,24 @@ FONTS: dict[str, dict[str, str]] = {
 
 SHIFTS = """
 window.shifts = [];
-new PerformanceObserver(list => list.getEntries()
-    .filter(shift => !shift.hadRecentInput)
-    .forEach(shift => shifts.push(shift.sources.map(source => source.node?.outerHTML)))
+window.shiftsAfterInput = [];
+new PerformanceObserver(list => list.getEntries().forEach(
+    shift => (shift.hadRecentInput ? shiftsAfterInput : shifts).push(
+        {at: shift.startTime, what: shift.sources.map(source => source.node?.outerHTML)}
+    ))
 ).observe({type: "layout-shift", buffered: true});
 """
+"""Records layout shifts as browsers count them, and those within 0.5 s after input apart."""
+
+WIDTHS_AND_FONTS = pytest.mark.parametrize(
+    ("width", "fonts"),
+    [
+        (1280, "with Inter"),
+        (360, "without"),
+        pytest.param(1280, "without", marks=pytest.mark.exhaustive),
+        pytest.param(360, "with Inter", marks=pytest.mark.exhaustive),
+    ],
+)
 
 
 def use_fonts(page: Page, name: str) -> None:

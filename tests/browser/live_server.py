@@ -7,12 +7,24 @@ from contextlib import contextmanager
 from threading import RLock, Thread, current_thread
 from typing import Any
 
+from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.core.signals import request_finished, request_started
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from pytest_django.live_server_helper import LiveServer
 
 from tests.helpers.wait import wait_for
 
 PATIENCE_SECONDS = 30
+
+
+class CacheableStaticFiles(StaticFilesHandler):
+    """Lets browsers cache static files, as in production."""
+
+    def serve(self, request: HttpRequest) -> HttpResponseBase:
+        response = super().serve(request)
+        response["Cache-Control"] = "max-age=3600"
+        return response
 
 
 class PausableLiveServer(LiveServer):
@@ -29,7 +41,9 @@ class PausableLiveServer(LiveServer):
         # Both signals hold weak references, so a deleted server is disconnected.
         request_started.connect(self._on_request_started)
         request_finished.connect(self._on_request_finished)
-        super().__init__(addr)
+        super().__init__(addr, start=False)
+        self.thread.static_handler = CacheableStaticFiles
+        self.start()
 
     def _on_request_started(self, **_: Any) -> None:
         with self._lock:

@@ -46,6 +46,12 @@ def session_cookie(user: User) -> SetCookieParam:
     return {"name": name, "value": client.cookies[name].value, "domain": "127.0.0.1", "path": "/"}
 
 
+def clear_local_storage(page: Page, origin: str) -> None:
+    """Forget the ids of shown warnings, which restart from 1 in an emptied database."""
+    storage = {"origin": origin, "storageTypes": "local_storage"}
+    page.context.new_cdp_session(page).send("Storage.clearDataForOrigin", storage)
+
+
 class PageRunner:
     """Opens page states in a browser; only the HTTP cache is kept between them."""
 
@@ -89,7 +95,7 @@ class PageRunner:
             context.add_cookies([session_cookie(user)])
         # A new page starts a renderer, which takes longer than everything else.
         page = context.pages[0] if context.pages else context.new_page()
-        self._forget_notifications(page)
+        clear_local_storage(page, str(self.server))
         try:
             yield page
         finally:
@@ -102,11 +108,6 @@ class PageRunner:
         page.goto("about:blank")
         page.emulate_media(color_scheme="light")
         page.set_viewport_size(VIEWPORT)
-
-    def _forget_notifications(self, page: Page) -> None:
-        """Clear local storage, which has the ids of shown warnings; ids restart from 1."""
-        storage = {"origin": str(self.server), "storageTypes": "local_storage"}
-        page.context.new_cdp_session(page).send("Storage.clearDataForOrigin", storage)
 
     def _context(self, **browsing: Any) -> BrowserContext:
         """Return the browser context for the options; each loads styles and scripts once."""

@@ -11,7 +11,6 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
 from sandboxes import actions
-from sandboxes.accounts import api_tokens
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import Unavailable
 from sandboxes.models import LimitOverride, Sandbox, State
@@ -22,7 +21,6 @@ from tests.helpers.scenarios import (
     expire,
     launch,
     reload,
-    request,
     sweep,
 )
 
@@ -55,38 +53,6 @@ def test_the_list_of_sandboxes_is_not_cut_at_1280_pixels(
     admin_page.goto(SANDBOXES)
     frame = admin_page.locator(".results")
     assert frame.evaluate("frame => frame.scrollWidth - frame.clientWidth") == 0
-
-
-def test_admin_pages_load_without_console_messages(admin_page: Page, alice: User, runtime) -> None:
-    sandbox, broken = launch(alice, name="Checkout tests"), launch(alice)
-    request(alice)
-    actions.extend(sandbox, 25, alice)
-    runtime.stop_service(broken.public_id, "api", 3)
-    sweep()
-    token, _ = api_tokens.issue(alice, "laptop")
-    override = LimitOverride.objects.create(user=alice, max_active=5, reason="Workshop in May")
-    for path in (
-        "/admin/",
-        SANDBOXES,
-        f"{SANDBOXES}{sandbox.pk}/change/",
-        f"{SANDBOXES}{broken.pk}/change/",
-        "/admin/sandboxes/event/",
-        "/admin/sandboxes/apitoken/",
-        f"/admin/sandboxes/apitoken/{token.pk}/change/",
-        "/admin/sandboxes/limitoverride/",
-        f"/admin/sandboxes/limitoverride/{override.pk}/change/",
-        "/admin/sandboxes/maintenance/",
-        "/admin/sandboxes/runtimesettings/",
-        "/admin/sandboxes/pool/",
-        "/admin/sandboxes/auditentry/",
-        "/admin/auth/group/",
-        "/admin/auth/group/add/",
-        "/admin/auth/user/",
-        f"/admin/auth/user/{alice.pk}/change/",
-    ):
-        answer = admin_page.goto(path)
-        assert answer
-        assert answer.status == 200, path
 
 
 def test_operator_fixes_alerts_from_the_overview(admin_page: Page, alice: User, runtime) -> None:

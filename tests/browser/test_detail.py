@@ -12,7 +12,7 @@ from sandboxes.core import journal, lifecycle
 from sandboxes.lib import clock
 from sandboxes.models import Sandbox, UsageSample
 from tests.browser.conftest import Watch, sign_in
-from tests.browser.layout import FONTS, SHIFTS, use_fonts
+from tests.browser.layout import SHIFTS, WIDTHS_AND_FONTS, use_fonts
 from tests.browser.scenarios import aged, provisioning
 from tests.browser.test_polling import poll
 from tests.browser.waiting import evaluates
@@ -126,8 +126,7 @@ def test_estimate_counts_down_between_polls(
     )
 
 
-@pytest.mark.parametrize("fonts", FONTS)
-@pytest.mark.parametrize("width", [1280, 360])
+@WIDTHS_AND_FONTS
 def test_page_has_no_layout_shifts_while_its_sandbox_is_provisioned(
     page: Page, alice: User, runtime: MemoryRuntime, watch: Watch, width: int, fonts: str
 ) -> None:

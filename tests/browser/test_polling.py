@@ -10,7 +10,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from sandboxes import actions
 from sandboxes.models import ApiToken, Funding, Sandbox
 from tests.browser.conftest import Watch, sign_in
-from tests.browser.layout import FONTS, SHIFTS, reload_overview, use_fonts
+from tests.browser.layout import SHIFTS, WIDTHS_AND_FONTS, reload_overview, use_fonts
 from tests.browser.scenarios import aged, at_the_limit, warned
 from tests.browser.waiting import evaluates
 from tests.conftest import PASSWORD
@@ -65,8 +65,9 @@ def test_poll_without_changes_returns_204(page: Page, alice: User, watch: Watch)
 
 
 def test_open_page_shows_a_sandbox_launched_by_a_program(
-    page: Page, alice: User, watch: Watch
+    own_context: BrowserContext, alice: User
 ) -> None:
+    page = own_context.new_page()
     page.clock.install()
     sign_in(page, alice)
     page.get_by_label("Name").fill("half a na")
@@ -186,8 +187,7 @@ def test_a_token_is_shown_once_and_revoked_with_a_dialog(
     assert PASSWORD not in page.content()
 
 
-@pytest.mark.parametrize("fonts", FONTS)
-@pytest.mark.parametrize("width", [1280, 360])
+@WIDTHS_AND_FONTS
 def test_dashboard_has_no_layout_shifts_while_a_sandbox_is_provisioned(
     page: Page,
     alice: User,
@@ -204,6 +204,10 @@ def test_dashboard_has_no_layout_shifts_while_a_sandbox_is_provisioned(
     sign_in(page, alice)
     page.get_by_role("button", name="Launch sandbox").click()
     card = page.get_by_role("article")
+    card.wait_for()
+    appeared_at = page.evaluate("performance.now()")
     expect(card.get_by_text("Running", exact=True)).to_be_visible()
     reload_overview(page)
     assert page.evaluate("shifts") == []
+    later = [one for one in page.evaluate("shiftsAfterInput") if one["at"] > appeared_at]
+    assert later == [], "after the card appears, not even shifts that follow a click"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from sandboxes.models import Sandbox, State
 from tests.browser.conftest import Watch, sign_in
@@ -21,6 +21,12 @@ pytestmark = pytest.mark.browser
 
 UNDO_MILLISECONDS = 6000
 """Delay before the request is sent, as in `portal.js`."""
+
+
+@pytest.fixture
+def context(own_context: BrowserContext) -> BrowserContext:
+    """Return a new context, because the clock of a context stays installed."""
+    return own_context
 
 
 @pytest.fixture
