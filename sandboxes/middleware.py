@@ -20,7 +20,15 @@ from sandboxes.models.runtime_settings import config
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
-WITHOUT_DATABASE = {"api-root", "favicon", "healthz", "openapi-json", "openapi-view", "robots"}
+WITHOUT_DATABASE = {
+    "api-root",
+    "favicon",
+    "healthz",
+    "logo",
+    "openapi-json",
+    "openapi-view",
+    "robots",
+}
 """Names of URLs that must respond without the database."""
 
 

@@ -56,6 +56,7 @@ urlpatterns = [
     path("tokens/", tokens.token_list, name="tokens"),
     path("tokens/<int:pk>/revoke/", tokens.revoke, name="revoke-token"),
     path("favicon.ico", well_known.favicon, name="favicon"),
+    path("logo", well_known.logo, name="logo"),
     path("robots.txt", well_known.robots, name="robots"),
     path("webhooks/", webhooks.webhook_list, name="webhooks"),
     path("webhooks/<str:webhook_id>/", webhooks.webhook, name="webhook"),

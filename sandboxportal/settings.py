@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import warnings
+from email.utils import formataddr
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,8 @@ SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 SITE_URL = env.str("SITE_URL", "http://127.0.0.1:8000").rstrip("/")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+PORTAL_NAME = env.str("PORTAL_NAME", "Sandbox Portal")
+PORTAL_LOGO = env.str("PORTAL_LOGO", "")
 SUPPORT_CONTACT = env.str("SUPPORT_CONTACT", "")
 HTTPS = env.bool("HTTPS", SITE_URL.startswith("https://"))
 TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", 0)
@@ -347,7 +350,7 @@ vars().update(
         "EMAIL_FILE_PATH": str(VAR_DIR / "mail"),
     }
 )
-DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "Sandbox Portal <portal@localhost>")
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", formataddr((PORTAL_NAME, "portal@localhost")))
 EMAIL_SUBJECT_PREFIX = ""
 EMAIL_TIMEOUT = 10
 
@@ -405,7 +408,7 @@ ACCOUNT_FORMS = {
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_ADAPTER = "sandboxes.accounts.adapters.MFAAdapter"
-MFA_TOTP_ISSUER = "Sandbox Portal"
+MFA_TOTP_ISSUER = PORTAL_NAME
 OPERATORS_REQUIRE_MFA = env.bool("OPERATORS_REQUIRE_MFA", HTTPS)
 
 GITHUB_CLIENT_ID = env.str("GITHUB_CLIENT_ID", "")

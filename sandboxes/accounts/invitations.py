@@ -118,4 +118,5 @@ def send(invitation: Invitation) -> None:
     """Email the invitation. Raises OSError if the mail server rejects it."""
     context = {"invitation": invitation, "url": link(invitation)}
     body = render_to_string("account/email/invitation.txt", context)
-    send_mail("You've been invited to Sandbox Portal", body, None, [invitation.email])
+    subject = f"You've been invited to {settings.PORTAL_NAME}"
+    send_mail(subject, body, None, [invitation.email])

@@ -1,5 +1,6 @@
 """The portal's Django admin. Its actions call `sandboxes.actions` and never write a state."""
 
+from django.conf import settings
 from django.contrib import admin
 
 from sandboxes.admin.api_tokens import ApiTokenAdmin
@@ -36,6 +37,6 @@ __all__ = [
     "WebhookDeliveryAdmin",
 ]
 
-admin.site.site_header = "Sandbox Portal"
-admin.site.site_title = "Sandbox Portal"
+admin.site.site_header = settings.PORTAL_NAME
+admin.site.site_title = settings.PORTAL_NAME
 admin.site.index_title = "Operations"

@@ -5,6 +5,8 @@ It shows the same data as the pages, and changes sandboxes only through `sandbox
 
 from __future__ import annotations
 
+from django.conf import settings
+
 from sandboxes.api import launch, limits, observability, problems, webhooks
 from sandboxes.api.auth import READ
 from sandboxes.api.openapi import PortalAPI
@@ -19,7 +21,7 @@ TAGS = {
 }
 
 api = PortalAPI(
-    title="Sandbox Portal",
+    title=settings.PORTAL_NAME,
     version="1",
     description=(
         "Private, disposable copies of an API, in seconds. Authenticate with an API token: "

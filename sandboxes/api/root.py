@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import resolve, reverse
 from django.views.decorators.csrf import csrf_exempt
@@ -16,7 +17,7 @@ def api_root(request: HttpRequest, **_: object) -> HttpResponse:
     """Return where the documentation is. Needs no token."""
     names = {"openapi": "api:openapi-json", "documentation": "api:openapi-view"}
     urls = {key: request.build_absolute_uri(reverse(name)) for key, name in names.items()}
-    return JsonResponse({"name": "Sandbox Portal API", "version": "1", **urls})
+    return JsonResponse({"name": f"{settings.PORTAL_NAME} API", "version": "1", **urls})
 
 
 @csrf_exempt

@@ -16,6 +16,7 @@ from sandboxes.blueprints.blueprint import (
     Preparation,
     Reset,
     Secret,
+    default_endpoint,
 )
 from sandboxes.blueprints.compose.contents import Contents, is_secret
 from sandboxes.blueprints.compose.findings import Findings, Malformed
@@ -339,14 +340,15 @@ def _endpoint(item: sandbox_section.Endpoint) -> Endpoint:
 
 
 def _first_call(section: SandboxSection, endpoints: Mapping[str, Endpoint]) -> FirstCall | None:
-    """Return the first call; by default a GET of the API, or of the first web server."""
-    http = [name for name, endpoint in endpoints.items() if endpoint.is_http]
-    if not http:
-        return None
-    default = next((name for name in http if endpoints[name].openapi), http[0])
     if not (found := section.first_call):
-        return FirstCall(default)
-    return FirstCall(found.endpoint or default, found.method, found.path, found.body, found.answer)
+        return None
+    return FirstCall(
+        found.endpoint or default_endpoint(endpoints),
+        found.method,
+        found.path,
+        found.body,
+        found.answer,
+    )
 
 
 def _line_count(requests: Requests | None) -> LineCount | None:

@@ -136,7 +136,6 @@ class Blueprint:
     preparations: Mapping[str, Preparation]
     """By image, for the services that can run as processes."""
     first_call: FirstCall | None = None
-    """None if no endpoint is one of a web server."""
     stellar: bool = False
     """Whether each sandbox gets a Stellar account."""
     version: str = ""
@@ -159,6 +158,15 @@ class Blueprint:
     def openapi_endpoint(self) -> str:
         """Name of the endpoint that serves an OpenAPI document; empty if none does."""
         return next((name for name, item in self.endpoints.items() if item.openapi), "")
+
+    @property
+    def snippet_call(self) -> FirstCall | None:
+        """The request that snippets show: the first call, or a GET of `/`.
+
+        None without an endpoint of a web server.
+        """
+        default = default_endpoint(self.endpoints)
+        return self.first_call or (FirstCall(default) if default else None)
 
     @property
     def images(self) -> Sequence[str]:
@@ -231,6 +239,12 @@ class Blueprint:
                 text = substitute_address(text, address)
             credentials[name] = interpolate(text, secrets)
         return credentials
+
+
+def default_endpoint(endpoints: Mapping[str, Endpoint]) -> str:
+    """Return the name of the API, or of the first web server; empty if there is none."""
+    http = [name for name, endpoint in endpoints.items() if endpoint.is_http]
+    return next((name for name in http if endpoints[name].openapi), http[0] if http else "")
 
 
 def interpolate_service(service: ServiceSpec, values: Mapping[str, str]) -> ServiceSpec:

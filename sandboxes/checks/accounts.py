@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core import checks
 
 from sandboxes.accounts import signup_policy
-from sandboxes.lib import support
+from sandboxes.lib import branding, support
 
 PROVIDERS = {
     "GITHUB_CLIENT_ID": ("GITHUB_CLIENT_SECRET",),
@@ -20,8 +20,8 @@ PROVIDERS = {
 
 
 def check_accounts(**_: Any) -> list[checks.CheckMessage]:
-    """Check the settings of sign-up, sign-in providers, operators, and the support contact."""
-    return [*_domains(), *_providers(), *_takeovers(), *_operators(), *_support()]
+    """Check the settings of sign-up, sign-in providers, operators, contact, name and logo."""
+    return [*_domains(), *_providers(), *_takeovers(), *_operators(), *_support(), *_branding()]
 
 
 def _domains() -> list[checks.CheckMessage]:
@@ -84,3 +84,18 @@ def _support() -> list[checks.CheckMessage]:
     what = f"SUPPORT_CONTACT: “{contact}” is neither an email address nor an http(s) URL."
     hint = "Set it to, for example, help@example.com or https://example.com/help, or unset it."
     return [checks.Error(what, hint=hint, id="sandboxes.E020")]
+
+
+def _branding() -> Iterator[checks.CheckMessage]:
+    if not branding.is_valid_name(settings.PORTAL_NAME):
+        most = branding.MAX_NAME_LENGTH
+        what = f"PORTAL_NAME isn't a name of 1 to {most} printable characters."
+        yield checks.Error(what, hint="Shorten it, or unset it.", id="sandboxes.E021")
+    if not settings.PORTAL_LOGO:
+        return
+    try:
+        branding.read_logo(settings.PORTAL_LOGO)
+    except branding.InvalidLogo as error:
+        what = f"PORTAL_LOGO: {error} The portal's own logo is shown."
+        hint = "Set it to the path of an image that the portal's processes may read, or unset it."
+        yield checks.Error(what, hint=hint, id="sandboxes.E022")

@@ -37,7 +37,7 @@ def send_test_mail(address: str) -> Findings:
     """Send a test email."""
     words = "This is a test email that `manage.py doctor --mail` sent."
     try:
-        EmailMessage("Test email from Sandbox Portal", words, to=[address]).send()
+        EmailMessage(f"Test email from {settings.PORTAL_NAME}", words, to=[address]).send()
     except (OSError, smtplib.SMTPException) as exc:
         yield error(
             f"The mail server rejected the email to {address}: {redacted(exc)}.", MAIL_REMEDY

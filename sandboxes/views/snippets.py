@@ -87,7 +87,7 @@ def _first_calls(
     blueprint: Blueprint, card: Card, credentials: Mapping[str, str]
 ) -> Iterator[Snippet]:
     """Yield the first call for curl, Python and JavaScript."""
-    if (first := blueprint.first_call) is None:
+    if (first := blueprint.snippet_call) is None:
         return
     access = _access(blueprint, card, credentials, first.endpoint)
     if not access.is_complete:

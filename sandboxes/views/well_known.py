@@ -1,4 +1,4 @@
-"""Pages that every site has: favicon, robots.txt, and the page for status 429."""
+"""Pages that every site has: favicon, logo, robots.txt, and the page for status 429."""
 
 from __future__ import annotations
 
@@ -9,11 +9,26 @@ from django.shortcuts import redirect, render
 from django.templatetags.static import static
 from django.views.decorators.http import require_safe
 
+from sandboxes.lib import branding
+
 
 @require_safe
 def favicon(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
     """Redirect to the icon, for responses other than the portal's pages."""
-    return redirect(static("favicon.svg"))
+    return redirect("logo" if branding.logo() else static("favicon.svg"))
+
+
+@require_safe
+def logo(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
+    """Return the operator's logo, or redirect to the portal's own."""
+    if not (found := branding.logo()):
+        return redirect(static("favicon.svg"))
+    headers = {
+        "Cache-Control": "public, max-age=3600",
+        # An SVG that is opened as a page is a document, and may have scripts.
+        "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+    }
+    return HttpResponse(found.content, content_type=found.media_type, headers=headers)
 
 
 @require_safe

@@ -111,6 +111,7 @@ EMAIL_LINKS = {
 
 MONITORING = {
     "favicon.ico": rule(GET=ANYONE_REDIRECTED),
+    "logo": rule(GET=ANYONE_REDIRECTED),
     "robots.txt": rule(GET=ANYONE),
     "healthz": rule(GET=ANYONE),
     "readyz": rule(GET="503 503 503 503"),  # The reaper hasn't run.

@@ -201,12 +201,13 @@ def test_the_first_call_goes_to_the_first_web_server_unless_it_names_another(
     tmp_path: Path, key: str
 ) -> None:
     changed = tiny()
-    assert endpoint_with(tmp_path).first_call == FirstCall("web", "GET", "/")
+    assert endpoint_with(tmp_path).snippet_call == FirstCall("web", "GET", "/")
     call = {"method": "POST", "path": "/things", "body": {"n": 1}, "answer": [1]}
     changed["x-sandbox"][key] = call
     loaded, problems = load_blueprint(write(tmp_path, changed).parent, MEMORY_MB, CPUS)
     assert loaded, problems
     assert loaded.first_call == FirstCall("web", "POST", "/things", {"n": 1}, [1])
+    assert loaded.snippet_call == loaded.first_call
 
 
 def test_a_blueprint_chooses_whether_its_sandboxes_have_a_stellar_account(tmp_path: Path) -> None:
