@@ -259,6 +259,7 @@ class _Assembler:
             root=name in self.plan.section.root,
             directories=tuple(mounts.directories),
             shared_directories=tuple(mounts.volumes),
+            tmpfs=tuple(mounts.tmpfs),
             binds=mounts.binds,
             needs_shell=any(map(is_secret, self.plan.contents.files[name])),
             pull_always=service.pull_policy == "always",

@@ -52,7 +52,11 @@ class ImageRecipe:
     """Whether the service may run as root."""
     directories: Sequence[str] = ()
     shared_directories: Sequence[str] = ()
+    tmpfs: Sequence[str] = ()
+    """Mount points in memory, which take the mode of the directory below when they restart."""
     binds: Mapping[str, Bind] = field(default_factory=dict)
+    read_only: bool = False
+    """Whether the service can't write to the container's own file system."""
     needs_shell: bool = False
     """Whether the image must have a /bin/sh, which writes secrets into memory at each start."""
     pull_always: bool = False

@@ -7,10 +7,11 @@ import tarfile
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from typing import Any
 
 from docker import APIClient
-from docker.errors import NotFound, create_api_error_from_http_exception
+from docker.errors import APIError, NotFound, create_api_error_from_http_exception
 from requests import HTTPError
 
 MAX_LINKS = 40
@@ -19,8 +20,8 @@ CREATE_FILES = 0o3
 SERVICE_UIDS = range(70, 65534)
 """Numbers of users that images make for their services; Alpine's `postgres` is the first."""
 MAX_USER_FILE_BYTES = 1024 * 1024
-LABEL = {"sandboxportal.reading": "image"}
-"""Label of the container by which an image is read; it is never started."""
+READING = "sandboxportal.reading"
+"""Label, with the image's name, of the container by which it is read; it is never started."""
 
 
 @dataclass(frozen=True)
@@ -163,16 +164,29 @@ def number(text: str) -> int:
 
 
 @contextmanager
-def reading(client: APIClient, image: str) -> Iterator[ImageFiles]:
-    """Yield the files of an image without volumes."""
+def reading(client: APIClient, image: str, name: str) -> Iterator[ImageFiles]:
+    """Yield the files of an image.
+
+    What an earlier, interrupted reading for the same name left is removed.
+    """
+    for left in client.containers(all=True, quiet=True, filters={"label": f"{READING}={name}"}):
+        remove(client, left["Id"])
     config = {
         "Image": image,
         "Entrypoint": ["/"],
-        "Labels": LABEL,
+        "Labels": {READING: name},
         "HostConfig": {"NetworkMode": "none"},
     }
     created = client.create_container_from_config(config)  # type: ignore[no-untyped-call]
     try:
         yield ImageFiles(client, created["Id"])
     finally:
-        client.remove_container(created["Id"], v=True, force=True)
+        remove(client, created["Id"])
+
+
+def remove(client: APIClient, container: str) -> None:
+    try:
+        client.remove_container(container, v=True, force=True)
+    except APIError as error:
+        if error.status_code not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
+            raise

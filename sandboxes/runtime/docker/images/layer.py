@@ -21,6 +21,7 @@ OPAQUE, DELETED = ".wh..wh..opq", ".wh."
 """Names that hide a directory's earlier content, or one path, in a layer."""
 ROOT = User(0, 0)
 OPEN_MODE = 0o777
+TMPFS_MODE = 0o1777
 
 
 @dataclass
@@ -42,6 +43,8 @@ class Layer:
             self.add_directory(self.files.resolve(path), 0)
         for path in recipe.shared_directories:
             self.add_directory(self.files.resolve(path), OPEN_MODE)
+        for path in recipe.tmpfs:
+            self.add_directory(self.files.resolve(path), TMPFS_MODE)
 
     def add_directory(self, path: str, mode: int) -> None:
         """Add a directory that the service's user can write to, with at least this mode."""

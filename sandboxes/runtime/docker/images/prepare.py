@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
@@ -158,8 +158,9 @@ class Preparation:
         source = inspect(self.client, source_id)
         volumes = sorted(source["Config"].get("Volumes") or {})
         # Read without the volumes, which would be created for the container that is read.
+        check_volumes(recipe, volumes)
         flat_id = self._derive(source, labels) if volumes else source_id
-        with reading(self.client, flat_id) as files:
+        with reading(self.client, flat_id, labels[IMAGE]) as files:
             layer = Layer(files, check_user(recipe, source["Config"], files))
             layer.add_recipe(recipe, volumes)
         if not layer.entries:
@@ -181,6 +182,17 @@ class Preparation:
         """Remove the new images that have no name."""
         for image_id in self.made:
             remove_unnamed(self.client, image_id)
+
+
+def check_volumes(recipe: ImageRecipe, volumes: Sequence[str]) -> None:
+    """Raise ImageError if a service can't write to the volumes of its image."""
+    mounted = {*recipe.tmpfs, *recipe.shared_directories}
+    if recipe.read_only and (lost := [path for path in volumes if path not in mounted]):
+        raise ImageError(
+            f"The image {recipe.image} keeps data in {', '.join(lost)}, but the service is "
+            "read-only.",
+            "Remove `read_only`, or mount a `tmpfs` there.",
+        )
 
 
 def check_user(recipe: ImageRecipe, config: Mapping[str, Any], files: ImageFiles) -> User:
@@ -225,7 +237,10 @@ def check_images(
             if not found:
                 continue
             try:
-                with at(f"services.{service}"), reading(client, found["Id"]) as files:
+                name = image_name(blueprint, service)
+                volumes = sorted(found["Config"].get("Volumes") or {})
+                with at(f"services.{service}"), reading(client, found["Id"], name) as files:
+                    check_volumes(recipe, volumes)
                     check_user(recipe, found["Config"], files)
             except ImageError as error:
                 problems.append(ImageProblem(error.place, error.message, error.remedy))
@@ -274,6 +289,7 @@ def inputs_of(recipe: ImageRecipe, source_id: str) -> str:
         recipe.needs_shell,
         sorted(recipe.directories),
         sorted(recipe.shared_directories),
+        sorted(recipe.tmpfs),
         bind_fingerprints(recipe.binds),
     ]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
