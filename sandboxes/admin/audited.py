@@ -15,14 +15,13 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from sandboxes.operators import audit
-from sandboxes.operators.audit import AuditActor
+from sandboxes.operators.audit import MAX_REASON_LENGTH, AuditActor
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
 else:
     ModelAdmin = admin.ModelAdmin
 
-MAX_REASON_LENGTH = 200
 HIDDEN = "•••"
 
 

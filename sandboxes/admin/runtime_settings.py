@@ -139,8 +139,7 @@ class SettingsAdmin(PortalAdmin):
         """Save; applies in this process at once, in others within seconds."""
         obj.overrides = form.overrides
         obj.save(update_fields=["overrides"])
-        config.reset_cache()
-        config.refresh()
+        config.reload()
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:  # noqa: ARG002
         """Redirect to the only row."""

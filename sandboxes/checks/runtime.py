@@ -18,6 +18,7 @@ from django.core import checks
 
 from sandboxes import blueprints
 from sandboxes import runtime as sandboxes_runtime
+from sandboxes.blueprints import folders
 from sandboxes.checks.limits import (
     SUBNET_PREFIX,
     Problem,
@@ -33,21 +34,21 @@ GENERATE_KEY_HINT = (
 
 
 def check_blueprints(**_: Any) -> list[checks.CheckMessage]:
-    """Check that all blueprints are valid and that the default one exists."""
+    """Check that the files of all blueprints are valid, and that the default one exists.
+
+    The problems are warnings, since the other blueprints work, and so do the sweeps. The database
+    isn't read: it may not have been migrated yet.
+    """
     found: list[checks.CheckMessage] = [
-        checks.Error(
-            ": ".join(part for part in (one.place, one.key, one.message) if part),
-            hint=one.remedy,
-            id="sandboxes.E001",
-        )
+        checks.Warning(str(one), hint=one.remedy, id="sandboxes.E001")
         for one in blueprints.problems()
     ]
-    default = settings.SANDBOX_DEFAULT_BLUEPRINT
-    if default not in blueprints.available():
-        known = ", ".join(blueprints.available()) or "none"
+    default, valid = settings.SANDBOX_DEFAULT_BLUEPRINT, folders.valid()
+    if default not in valid:
+        known = ", ".join(valid) or "none"
         what = f"SANDBOX_DEFAULT_BLUEPRINT: no valid blueprint “{default}”."
         hint = f"Use one of the valid blueprints: {known}."
-        found.append(checks.Error(what, hint=hint, id="sandboxes.E002"))
+        found.append(checks.Warning(what, hint=hint, id="sandboxes.E002"))
     return found
 
 
@@ -98,7 +99,7 @@ def check_isolation(**_: Any) -> list[checks.CheckMessage]:
     what = "SANDBOX_RUNTIME is “process”: sandboxes aren't isolated from each other or the portal."
     hint = "Only for trusted users. Otherwise, use a Docker engine: docs/trial-mode.md."
     found: list[checks.CheckMessage] = [checks.Warning(what, hint=hint, id="sandboxes.W003")]
-    for name, blueprint in blueprints.available().items():
+    for name, blueprint in folders.valid().items():
         if not blueprint.supports_runtime(settings.SANDBOX_RUNTIME):
             what = f"The blueprint {name} can't be launched, since it can't run as processes."
             hint = "Add x-sandbox.process to it (docs/blueprints.md), or use a Docker engine."
@@ -121,9 +122,12 @@ def check_renamed_variables(**_: Any) -> list[checks.CheckMessage]:
 
 def check_engine(**_: Any) -> list[checks.CheckMessage]:
     """Check that the engine responds and has all images. Calls the engine."""
-    images = sorted({i for one in blueprints.available().values() for i in one.images})
+    known = blueprints.available().values()
+    images = dict(
+        pair for one in known for pair in zip(one.images, one.image_references, strict=True)
+    )
     try:
-        held = get_runtime().images(images)
+        held = get_runtime().images(sorted(images.values()))
     except EngineUnreachable as error:
         hint = "Start the engine, or correct DOCKER_HOST. Web processes don't need an engine."
         return [checks.Warning(str(error), hint=hint, id="sandboxes.W002")]
@@ -132,11 +136,11 @@ def check_engine(**_: Any) -> list[checks.CheckMessage]:
     return [
         checks.Error(
             f"The engine doesn't have the image {image}, so launches that need it fail.",
-            hint="Run `manage.py build_images`, or `prepare_processes` without Docker.",
+            hint="Run `manage.py blueprint prepare`.",
             id="sandboxes.E007",
         )
-        for image in images
-        if image not in held
+        for image, reference in sorted(images.items())
+        if reference not in held
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.core.checks import CheckMessage
 
-from sandboxes import blueprints
+from sandboxes.blueprints import folders
 from sandboxes.checks import runtime as checks_runtime
 from sandboxes.doctor.findings import Finding, Findings, Level, error, ok, warning
 from sandboxes.runtime import RuntimeFailure, get_runtime
@@ -108,10 +108,10 @@ def images_up_to_date() -> Findings:
         return
     old: list[str] = []
     if settings.SANDBOX_RUNTIME == "docker":
-        for blueprint in blueprints.available().values():
+        for blueprint in folders.read().valid.values():
             old += outdated(connection(), blueprint.name, blueprint.recipes)
     for image in old:
-        yield warning(f"{image} is out of date.", "Run `manage.py build_images`.")
+        yield warning(f"{image} is out of date.", "Run `manage.py blueprint prepare`.")
     if not old:
         yield ok("All images of the blueprints are up to date.")
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from sandboxes.doctor import (
+    blueprints,
     configuration,
     databases,
     encryption_keys,
@@ -24,6 +25,7 @@ CHECKS = (
     Check("files", host.files),
     Check("database", databases.database),
     Check("cache", databases.shared_cache),
+    Check("blueprints", blueprints.versions),
     Check("keys", encryption_keys.encryption_keys),
     Check("sessions", encryption_keys.earlier_secret_keys),
     Check("runtime", engine.runtime_answers, 15),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import ClassVar
 
 from django.db import models
@@ -64,10 +63,3 @@ class BlueprintVersion(models.Model):
         if self.is_active:
             return "active"
         return "previous" if self.activated_at else "prepared"
-
-    def activate(self, now: datetime) -> None:
-        """Launch new sandboxes from this version. Call in a transaction."""
-        others = BlueprintVersion.objects.select_for_update().filter(name=self.name)
-        others.exclude(pk=self.pk).filter(is_active=True).update(is_active=False)
-        self.is_active, self.activated_at = True, now
-        self.save(update_fields=["is_active", "activated_at"])

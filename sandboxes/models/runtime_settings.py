@@ -88,8 +88,11 @@ class RuntimeConfig:
 
     def refresh(self) -> None:
         """Read changed settings from the database, unless that was done a few seconds ago."""
-        if time.monotonic() - self._read_at < CACHE_SECONDS:
-            return
+        if time.monotonic() - self._read_at >= CACHE_SECONDS:
+            self.reload()
+
+    def reload(self) -> None:
+        """Read changed settings from the database now."""
         try:
             chosen, self.active_versions = _read()
         except DatabaseError:

@@ -199,7 +199,7 @@ def _pools(overview: OperatorOverview) -> Iterator[Alert]:
             message = f"The warm pool of {pool.blueprint} failed {pool.failures} times in a row."
             yield Alert("pool", message, page, "Pause the pool", page)
         elif not pool.version and not pool.switched_off and overview.sweep.last_sweep_at:
-            message = f"Images of {pool.blueprint} are missing. Run manage.py build_images."
+            message = f"Images of {pool.blueprint} are missing. Run manage.py blueprint prepare."
             yield Alert("images", message, page, "Disable the pool", page)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 from django.contrib.auth import get_user_model
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 MAX_SUBJECT_LENGTH = 200
+MAX_REASON_LENGTH = 200
 
 
 @dataclass(frozen=True)
@@ -28,21 +31,41 @@ class AuditActor:
     user: User
     address: str | None = None
 
+    @property
+    def name(self) -> str:
+        return display_name(self.user)
+
+
+@dataclass(frozen=True)
+class CommandActor:
+    """An operator who runs a command; `name` is their account on the portal's machine."""
+
+    name: str
+    address: None = None
+
+    @classmethod
+    def current(cls) -> Self:
+        """Return the operator who runs this process."""
+        try:
+            account = getpass.getuser()
+        except (KeyError, OSError):
+            account = f"user {os.getuid()}"
+        return cls(f"manage.py ({account})")
+
 
 def record(
-    actor: AuditActor,
+    actor: AuditActor | CommandActor,
     act: str,
     subject: Model,
     reason: str,
     changes: Mapping[str, Any] | None = None,
 ) -> AuditEntry:
     """Record an action. Call in its transaction, before the subject is deleted."""
-    log.info(
-        "operator_act", act=act, kind=model_label(subject), subject=subject.pk, by=actor.user.pk
-    )
+    by = actor.user.pk if isinstance(actor, AuditActor) else actor.name
+    log.info("operator_act", act=act, kind=model_label(subject), subject=subject.pk, by=by)
     return AuditEntry.objects.create(
         at=clock.now(),
-        actor=display_name(actor.user),
+        actor=actor.name,
         address=actor.address,
         action=act,
         model=model_label(subject),

@@ -8,7 +8,7 @@ engine; `sandboxes.pool.reconcile` retires and provisions sandboxes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -81,10 +81,10 @@ def _plan_pool(pool: Pool, rows: Iterable[Sandbox], headroom: int, now: datetime
 def _is_backing_off(pool: Pool, now: datetime) -> bool:
     """Return whether the pool must not provision now: paused, after a failure, or outdated."""
     must_wait = clock.is_ahead(pool.retry_at, now, LONGEST_LEASE)
-    return pool.paused or must_wait or not _is_current(pool)
+    return pool.paused or must_wait or not is_current(pool)
 
 
-def _is_current(pool: Pool) -> bool:
+def is_current(pool: Pool) -> bool:
     """Return whether the version of the pool matches the blueprint and settings of this process.
 
     After a change, the next sweep updates the version.
@@ -95,7 +95,7 @@ def _is_current(pool: Pool) -> bool:
 
 def staleness_reason(row: Sandbox, pool: Pool, now: datetime) -> str:
     """Return why a sandbox must not be claimed; empty if it may."""
-    if row.spec_version != pool.version or not _is_current(pool):
+    if row.spec_version != pool.version or not is_current(pool):
         return "Its blueprint, images or settings have changed."
     if now - row.created_at >= pool.max_age:
         return f"Too old for the pool: {timesince(row.created_at, now)}."
@@ -109,12 +109,13 @@ def spec_fingerprint(blueprint: Blueprint) -> str:
 
 def spec_version(blueprint: Blueprint, images: dict[str, str]) -> str:
     """Return a digest of blueprint, settings and image ids; empty if an image is missing."""
-    if any(image not in images for image in blueprint.images):
+    if any(image not in images for image in blueprint.image_references):
         return ""
-    return f"{spec_fingerprint(blueprint)}-{_digest([images[image] for image in blueprint.images])}"
+    ids = [images[image] for image in blueprint.image_references]
+    return f"{spec_fingerprint(blueprint)}-{_digest(ids)}"
 
 
-def _digest(values: list[object]) -> str:
+def _digest(values: Sequence[object]) -> str:
     return hashlib.sha256(repr(values).encode()).hexdigest()[:12]
 
 

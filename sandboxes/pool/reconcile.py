@@ -19,7 +19,7 @@ from sandboxes.lib.backoff import Backoff
 from sandboxes.models import EndReason, LaunchLock, Pool, Sandbox, State
 from sandboxes.models.claims import LONGEST_LEASE
 from sandboxes.pool import policy
-from sandboxes.runtime import get_runtime
+from sandboxes.runtime import RuntimeFailure, get_runtime
 from sandboxes.worker import provisioning, teardown
 
 log = structlog.get_logger(__name__)
@@ -31,6 +31,7 @@ MAX_PER_RUN = 100
 
 def reconcile_pools() -> Iterator[Sandbox]:
     """Bring every pool to its target size; yield each new pooled sandbox."""
+    _notice_changes()
     for retired in _retire():
         teardown.tear_down(retired)
     for _ in range(MAX_PER_RUN):
@@ -42,6 +43,15 @@ def reconcile_pools() -> Iterator[Sandbox]:
         if row.state != State.POOLED:
             return
         yield row
+
+
+def _notice_changes() -> None:
+    """Check blueprints that were changed since the last sweep, such as by an activation."""
+    if any(pool.version and not policy.is_current(pool) for pool in policy.pools()):
+        try:
+            refresh_versions()
+        except RuntimeFailure as error:
+            log.warning("pool_not_checked", error=str(error))
 
 
 @transaction.atomic
@@ -82,7 +92,7 @@ def _record_outcome(row: Sandbox) -> None:
 def refresh_versions() -> None:
     """Store the current version of each pool. Raises RuntimeFailure."""
     available = blueprints.available()
-    names = {image for blueprint in available.values() for image in blueprint.images}
+    names = {image for one in available.values() for image in one.image_references}
     images = get_runtime().images(sorted(names))
     for pool in policy.pools():
         blueprint = available.get(pool.blueprint)

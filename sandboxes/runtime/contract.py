@@ -250,6 +250,7 @@ class Runtime(Protocol):
     def images(self, names: Sequence[str]) -> dict[str, str]:
         """Return the engine's ID of each of these images, by name, in one call.
 
+        An ID is a name, too: `ServiceSpec.image` may be either.
         An image gets a new ID when it is rebuilt. Missing images are omitted. Raises
         EngineUnreachable.
         """

@@ -244,7 +244,7 @@ def test_a_failing_pool_is_an_alert(settings, runtime):
 def test_missing_images_are_an_alert(runtime):
     runtime.missing_images.add("sandboxportal/billing-db")
     sweep()
-    assert "build_images" in raised()["images"].message
+    assert "blueprint prepare" in raised()["images"].message
 
 
 def test_failing_launches_are_an_alert(alice, runtime, clock):

@@ -67,7 +67,7 @@ def test_a_missing_container_runtime_is_an_error(settings: SettingsWrapper) -> N
 def test_a_missing_image_is_an_error(runtime: MemoryRuntime) -> None:
     assert levels(engine.images_up_to_date()) == [FINE]
     runtime.missing_images.add("sandboxportal/billing-db")
-    assert "build_images" in the_one(engine.images_up_to_date(), WRONG).remedy
+    assert "blueprint prepare" in the_one(engine.images_up_to_date(), WRONG).remedy
 
 
 @pytest.mark.engine

@@ -11,7 +11,7 @@ LAYERS = [
     {"operators", "representations", "worker"},
     {"pool", "webhooks"},
     {"actions"},
-    {"checks", "reaper"},
+    {"checks", "preparation", "reaper"},
     {"doctor"},
     {"admin", "api", "views"},
     {"apps", "management", "middleware", "templatetags", "urls"},

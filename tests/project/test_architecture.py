@@ -21,6 +21,7 @@ ENGINE_SIDE = {
     "doctor",
     "management",
     "pool/reconcile.py",
+    "preparation",
     "reaper",
     "usage/request_counts.py",
     "usage/sampling.py",

@@ -91,6 +91,7 @@ def test_an_invalid_blueprint_is_reported_with_a_hint(
     assert "services.web.privileged" in first.msg
     assert first.hint == "Remove it."
     assert second.id == "sandboxes.E002"
+    assert not (first.is_serious() or second.is_serious())
 
 
 def test_the_memory_runtime_is_a_warning() -> None:
@@ -103,7 +104,7 @@ def test_a_missing_image_is_reported_with_the_command(runtime: MemoryRuntime) ->
     (message,) = checks_runtime.check_engine()
     assert message.id == "sandboxes.E007"
     assert "sandboxportal/billing-db" in message.msg
-    assert "build_images" in (message.hint or "")
+    assert "blueprint prepare" in (message.hint or "")
 
 
 def test_an_unreachable_engine_is_a_warning(

@@ -26,6 +26,9 @@ class Problem:
         """The file, with the line if there is one."""
         return f"{self.file}:{self.line}" if self.line else str(self.file)
 
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.place, self.key, self.message) if part)
+
 
 @dataclass(frozen=True)
 class Note:

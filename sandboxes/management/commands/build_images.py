@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from sandboxes.blueprints import Blueprint, BlueprintNotFound, available, load
+from sandboxes.blueprints import Blueprint, folders
+from sandboxes.preparation import images
 from sandboxes.runtime import RuntimeFailure
-from sandboxes.runtime.docker.client import EngineClient
 from sandboxes.runtime.docker.images.errors import ImageError
-from sandboxes.runtime.docker.images.prepare import prepare_images
-
-SILENCE_SECONDS = 600
-"""How long a build or a download may take without output."""
 
 
 class Command(BaseCommand):
@@ -30,28 +26,22 @@ class Command(BaseCommand):
         )
 
     def handle(self, **options: Any) -> None:
-        engine = EngineClient(settings.DOCKER_HOST, SILENCE_SECONDS)
-        for blueprint in self._wanted(options["blueprint"]):
-            try:
-                prepare_images(
-                    engine,
-                    blueprint.name,
-                    blueprint.recipes,
-                    self._print,
-                    force=options["force"],
-                    pull=options["pull"],
-                )
-            except ImageError as error:
-                self.stderr.write(error.output)
-                raise CommandError(str(error)) from error
-            except RuntimeFailure as error:
-                raise CommandError(str(error)) from error
-
-    def _wanted(self, names: Collection[str]) -> Sequence[Blueprint]:
+        wanted = self._wanted(options["blueprint"])
         try:
-            return [load(name) for name in names] or list(available().values())
-        except BlueprintNotFound as error:
+            for blueprint in wanted:
+                images.build(blueprint, self._print, force=options["force"], pull=options["pull"])
+        except ImageError as error:
+            self.stderr.write(error.output)
             raise CommandError(str(error)) from error
+        except RuntimeFailure as error:
+            raise CommandError(str(error)) from error
+
+    def _wanted(self, names: Collection[str]) -> list[Blueprint]:
+        valid = folders.read().valid
+        if unknown := [name for name in names if name not in valid]:
+            where = settings.SANDBOX_BLUEPRINTS_DIR
+            raise CommandError(f"There is no valid blueprint “{unknown[0]}” in {where}.")
+        return [valid[name] for name in names or valid]
 
     def _print(self, line: str) -> None:
         self.stdout.write(line)

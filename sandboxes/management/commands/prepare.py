@@ -15,9 +15,8 @@ from sandboxes.core import disk_reserve
 
 class Command(BaseCommand):
     help = (
-        "Builds images or their equivalent for processes, migrates the database, creates the "
-        "cache's table, collects static files, each only if needed, and checks the settings. Run "
-        "it after every update."
+        "Migrates the database, creates the cache's table, prepares the blueprints, collects "
+        "static files, each only if needed, and checks the settings. Run it after every update."
     )
     requires_system_checks = ()
 
@@ -27,23 +26,20 @@ class Command(BaseCommand):
         )
 
     def handle(self, **options: Any) -> None:
-        if settings.SANDBOX_RUNTIME == "docker":
-            self._step("Checking the images of the blueprints", "build_images")
-        if settings.SANDBOX_RUNTIME == "process":
-            self._step("Checking the templates of process sandboxes", "prepare_processes")
         self._step("Bringing the database up to date", "migrate", verbosity=0)
         call_command("createcachetable", verbosity=0)
         disk_reserve.create()
+        self._step("Preparing the blueprints", "blueprint", "prepare")
         self._collect_static_files()
         # The processes skip the checks, which would cost each 10 MB of memory.
         self.check()
         if options["demo"]:
             self._step("Demo accounts", "create_demo_accounts", print=True)
 
-    def _step(self, what: str, command: str, **options: Any) -> None:
+    def _step(self, what: str, command: str, *arguments: str, **options: Any) -> None:
         self.stdout.write(f"▸ {what}")
         self.stdout.flush()
-        call_command(command, stdout=self.stdout, **options)
+        call_command(command, *arguments, stdout=self.stdout, stderr=self.stderr, **options)
 
     def _collect_static_files(self) -> None:
         """Collect static files unless they are unchanged, since compressing takes seconds."""

@@ -6,10 +6,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from sandboxes.blueprints import available
+from sandboxes.blueprints import folders
+from sandboxes.preparation import images
 from sandboxes.runtime import RuntimeFailure
-from sandboxes.runtime.process.runtime import ProcessRuntime
-from sandboxes.runtime.process.templates import TemplateBuild
 
 
 class Command(BaseCommand):
@@ -20,13 +19,8 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def handle(self, **_: Any) -> None:
-        wanted = {
-            image: TemplateBuild(image, one.files, one.requirements, one.command)
-            for blueprint in available().values()
-            for image, one in blueprint.preparations.items()
-        }
         try:
-            ProcessRuntime.from_settings().templates.ensure(wanted.values(), self._print)
+            images.prepare_templates(folders.read().valid.values(), self._print)
         except RuntimeFailure as error:
             raise CommandError(str(error)) from error
 

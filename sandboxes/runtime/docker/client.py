@@ -106,7 +106,7 @@ class EngineClient:
         except ImageNotFound as error:
             raise ImageMissing(
                 f"The engine has no such image: {error_message(error, redact)}. "
-                "An operator can build it with `manage.py build_images`."
+                "An operator can build it with `manage.py blueprint prepare`."
             ) from error
         except APIError as error:
             if error.status_code in UNREACHABLE_STATUSES:

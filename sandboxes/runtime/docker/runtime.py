@@ -197,4 +197,6 @@ class DockerRuntime:
         with self._engine.calling("list the images") as client:
             rows = client.images()
         ids = {name: row["Id"] for row in rows for name in names_of(row)}
-        return {name: ids[full] for name in names if (full := full_name(name)) in ids}
+        ids |= {row["Id"]: row["Id"] for row in rows}
+        found = {name: ids.get(name) or ids.get(full_name(name)) for name in names}
+        return {name: image_id for name, image_id in found.items() if image_id}

@@ -54,6 +54,11 @@ PROBE_BYTES = 600
 """Traffic that a probe adds to a sandbox."""
 
 
+def name_of(image: str) -> str:
+    """Return the name of an image, given by its name or its id."""
+    return image.partition("#")[0]
+
+
 class MemoryRuntime:
     """The runtime contract without an engine, for up to `capacity` sandboxes."""
 
@@ -88,7 +93,7 @@ class MemoryRuntime:
 
     def create(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:
         with self._call("create"):
-            if missing := self.missing_images.intersection(s.image for s in spec.services):
+            if missing := self.missing_images.intersection(name_of(s.image) for s in spec.services):
                 raise ImageMissing(f"The engine has no such image: {missing.pop()}.")
         report("network")
         with self._call("network"):
@@ -213,8 +218,8 @@ class MemoryRuntime:
 
     def images(self, names: Sequence[str]) -> dict[str, str]:
         with self._call("images"):
-            held = [name for name in names if name not in self.missing_images]
-            return {name: f"{name}#{self.rebuilds[name]}" for name in held}
+            held = [name for name in names if name_of(name) not in self.missing_images]
+            return {name: name if "#" in name else f"{name}#{self.rebuilds[name]}" for name in held}
 
     # For tests.
 

@@ -34,7 +34,7 @@ from sandboxes.runtime.process.ports import PortAllocator
 from sandboxes.runtime.process.recreate import Recreator
 from sandboxes.runtime.process.repair import Repairer
 from sandboxes.runtime.process.state_dir import SANDBOX_ID, StateDir
-from sandboxes.runtime.process.templates import TemplateStore
+from sandboxes.runtime.process.templates import TemplateStore, template_id
 
 MB = 1024 * 1024
 
@@ -149,7 +149,7 @@ class ProcessRuntime:
     def images(self, names: Sequence[str]) -> dict[str, str]:
         with self._usable_home():
             found = {name: self.templates.find(name) for name in names}
-            return {name: path.name for name, path in found.items() if path}
+            return {name: template_id(name, path) for name, path in found.items() if path}
 
     @contextmanager
     def _usable_home(self) -> Iterator[None]:

@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,8 @@ RECIPE_VERSION = "1"
 BUILD_TIMEOUT_SECONDS = 300
 LOG_TAIL_LINES = 12
 """Lines shown of a failed command."""
+ID_SEPARATOR = "#"
+"""Between the name of an image and the fingerprint of its template; no image name contains it."""
 NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.pyc")
 
 Log = Callable[[str], None]
@@ -78,20 +80,24 @@ class TemplateStore:
         return Interpreter(self.home)
 
     def find(self, image: str) -> Path | None:
-        """Return the current template of this image."""
-        current = self._directory(image) / "current"
-        return current.resolve() if current.exists() else None
+        """Return the current template of this image, or the one with this id."""
+        name, _, fingerprint = image.partition(ID_SEPARATOR)
+        template = self._directory(name) / (fingerprint or "current")
+        return template.resolve() if template.exists() else None
 
-    def ensure(self, wanted: Iterable[TemplateBuild], log: Log) -> None:
-        """Build all missing or outdated templates, in parallel. Raises PreparationFailed."""
+    def ensure(self, wanted: Iterable[TemplateBuild], log: Log, keep: Collection[str] = ()) -> None:
+        """Build all missing or outdated templates, in parallel. Raises PreparationFailed.
+
+        `keep` has the ids of earlier templates that are still needed.
+        """
         self.home.root.mkdir(mode=0o711, parents=True, exist_ok=True)
         wanted = list(wanted)
         self.python.ensure()
         with ThreadPoolExecutor(max(1, len(wanted))) as pool:
-            for done in [pool.submit(self._ensure, one, log) for one in wanted]:
+            for done in [pool.submit(self._ensure, one, log, keep) for one in wanted]:
                 done.result()
 
-    def _ensure(self, wanted: TemplateBuild, log: Log) -> None:
+    def _ensure(self, wanted: TemplateBuild, log: Log, keep: Collection[str]) -> None:
         directory, fingerprint = self._directory(wanted.image), wanted.fingerprint
         if (directory / fingerprint).exists():
             log(f"{wanted.image}: up to date")
@@ -107,17 +113,24 @@ class TemplateStore:
         link.unlink(missing_ok=True)
         link.symlink_to(fingerprint)
         link.replace(directory / "current")
-        self._remove_old(directory, fingerprint)
+        self._remove_old(wanted.image, fingerprint, keep)
 
-    def _remove_old(self, directory: Path, fingerprint: str) -> None:
+    def _remove_old(self, image: str, fingerprint: str, keep: Collection[str]) -> None:
+        directory = self._directory(image)
         manifests = [one.manifest() for one in self.home.sandboxes().values()]
         used = str([service.environment for one in manifests if one for service in one.services])
         for old in directory.iterdir():
-            if old.name not in (fingerprint, "current") and str(old) not in used:
+            kept = old.name in (fingerprint, "current") or template_id(image, old) in keep
+            if not kept and str(old) not in used:
                 shutil.rmtree(old, ignore_errors=True)
 
     def _directory(self, image: str) -> Path:
         return self.home.root / TEMPLATES / re.sub(r"[^\w.-]", "_", image)
+
+
+def template_id(image: str, template: Path) -> str:
+    """Return the id of a template, which `find` takes like the name of its image."""
+    return f"{image.partition(ID_SEPARATOR)[0]}{ID_SEPARATOR}{template.name}"
 
 
 def build_template(draft: Path, wanted: TemplateBuild, python: Interpreter) -> None:

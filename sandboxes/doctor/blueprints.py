@@ -1,0 +1,30 @@
+"""Blueprints: which versions are active, and whether their folders have changed since."""
+
+from __future__ import annotations
+
+from sandboxes.blueprints import document, folders
+from sandboxes.doctor.findings import Findings, ok, warning
+from sandboxes.models import BlueprintVersion
+from sandboxes.models.runtime_settings import config
+
+PREPARE = "Run `manage.py blueprint prepare`."
+
+
+def versions() -> Findings:
+    """Check that what is launched is what the folders contain; Django's checks read their files."""
+    config.refresh()
+    active = {version.name: version for version in BlueprintVersion.objects.active()}
+    if not active:
+        words = "No blueprint is prepared: sandboxes follow changes of its files while they run."
+        yield warning(words, PREPARE)
+    for name, blueprint in folders.read().valid.items():
+        version = active.get(name)
+        if active and version is None:
+            yield warning(f"The blueprint {name} has no active version.", PREPARE)
+        elif version and document.digest(blueprint, version.images) != version.digest:
+            yield warning(
+                f"The files of {name} differ from the active version {version.short_digest}.",
+                f"{PREPARE} To keep an earlier version, do nothing.",
+            )
+    if active:
+        yield ok(f"Active versions: {', '.join(str(active[name]) for name in sorted(active))}.")

@@ -1,0 +1,64 @@
+"""The images of a blueprint, or what takes their place in the runtime in use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+
+from django.conf import settings
+
+from sandboxes.blueprints import Blueprint
+from sandboxes.runtime.docker.client import EngineClient
+from sandboxes.runtime.docker.images.prepare import prepare_images, remove_unused
+from sandboxes.runtime.process.runtime import ProcessRuntime
+from sandboxes.runtime.process.templates import TemplateBuild
+
+SILENCE_SECONDS = 600
+"""How long a build or a download may take without output."""
+
+Log = Callable[[str], None]
+
+
+def ensure(
+    blueprint: Blueprint,
+    log: Log,
+    *,
+    keep: Collection[str] = (),
+    force: bool = False,
+    pull: bool = False,
+) -> None:
+    """Make the images that are missing or out of date. Raises RuntimeFailure.
+
+    `keep` has the ids of earlier images that are still needed. `force` makes all images again, and
+    `pull` looks for newer ones in their registries.
+    """
+    if settings.SANDBOX_RUNTIME == "docker":
+        build(blueprint, log, force=force, pull=pull)
+    elif settings.SANDBOX_RUNTIME == "process":
+        prepare_templates([blueprint], log, keep)
+
+
+def build(blueprint: Blueprint, log: Log, *, force: bool = False, pull: bool = False) -> None:
+    """Pull or build the images of a blueprint on the engine. Raises RuntimeFailure."""
+    prepare_images(_engine(), blueprint.name, blueprint.recipes, log, force=force, pull=pull)
+
+
+def remove_old(blueprint: Blueprint, keep: Collection[str]) -> None:
+    """Remove earlier images of a blueprint, except those with these ids. Raises RuntimeFailure."""
+    if settings.SANDBOX_RUNTIME == "docker":
+        remove_unused(_engine(), blueprint.images, keep)
+
+
+def prepare_templates(
+    blueprints: Iterable[Blueprint], log: Log, keep: Collection[str] = ()
+) -> None:
+    """Prepare the templates of services that run as processes. Raises RuntimeFailure."""
+    wanted = {
+        image: TemplateBuild(image, one.files, one.requirements, one.command)
+        for blueprint in blueprints
+        for image, one in blueprint.preparations.items()
+    }
+    ProcessRuntime.from_settings().templates.ensure(wanted.values(), log, keep)
+
+
+def _engine() -> EngineClient:
+    return EngineClient(settings.DOCKER_HOST, SILENCE_SECONDS)

@@ -1,0 +1,105 @@
+"""Versions of blueprints, prepared from their folders as they are now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from django.db import transaction
+
+from sandboxes.actions import blueprint_versions
+from sandboxes.blueprints import Blueprint, document
+from sandboxes.lib import clock
+from sandboxes.models import BlueprintVersion, Sandbox
+from sandboxes.operators import audit
+from sandboxes.operators.audit import CommandActor
+from sandboxes.preparation import images
+from sandboxes.preparation.images import Log
+from sandboxes.runtime import ImageMissing, RuntimeFailure, get_runtime
+
+KEPT_FOR_ROLLBACK = 2
+"""Versions of each blueprint, counted from the one activated last, whose images are kept."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The version of a folder, and the one that is active now, if it is another."""
+
+    version: BlueprintVersion
+    was_activated: bool
+    other_active: BlueprintVersion | None
+
+
+def prepare(
+    blueprint: Blueprint,
+    actor: CommandActor,
+    log: Log,
+    *,
+    activate: bool = True,
+    force: bool = False,
+    pull: bool = False,
+) -> Prepared:
+    """Build the images of a blueprint and store its version; activate it if it has changed.
+
+    A version that an operator chose instead of the folder's stays active until the folder changes.
+    Raises RuntimeFailure.
+    """
+    images.ensure(blueprint, log, keep=needed_images(), force=force, pull=pull)
+    ids = get_runtime().images(blueprint.images)
+    if missing := [name for name in blueprint.images if name not in ids]:
+        raise ImageMissing(f"The engine doesn't have the image {', '.join(missing)}.")
+    with transaction.atomic():
+        version, has_changed = _store(blueprint, ids)
+        active = BlueprintVersion.objects.active().filter(name=version.name).first()
+        other = None if active == version else active
+        wanted = activate and (active is None or (other is not None and has_changed))
+        if wanted:
+            audit.record(actor, "activate", version, f"Prepared from {blueprint.path}.")
+            blueprint_versions.activate(version)
+    with suppress(RuntimeFailure):  # What the engine keeps is removed the next time.
+        images.remove_old(blueprint, needed_images() | set(version.images.values()))
+    return Prepared(version, wanted, None if wanted else other)
+
+
+def _store(blueprint: Blueprint, ids: Mapping[str, str]) -> tuple[BlueprintVersion, bool]:
+    """Return the version of this content, and whether the folder had another one before."""
+    digest = document.digest(blueprint, ids)
+    last = BlueprintVersion.objects.of(blueprint.name).first()
+    version, _ = BlueprintVersion.objects.update_or_create(
+        digest=digest,
+        defaults={"prepared_at": clock.now()},
+        create_defaults={
+            "name": blueprint.name,
+            "document": document.dump(blueprint),
+            "images": dict(ids),
+            "prepared_at": clock.now(),
+        },
+    )
+    if last is None:
+        # Sandboxes from before the first version were launched from this folder.
+        unversioned = Sandbox.objects.live().filter(blueprint=version.name, blueprint_version=None)
+        unversioned.update(blueprint_version=version)
+    return version, last is None or last.digest != digest
+
+
+def withdraw_removed(present: Iterable[str], actor: CommandActor) -> list[BlueprintVersion]:
+    """Deactivate the versions of blueprints that have no folder any more, and return them."""
+    removed = list(BlueprintVersion.objects.active().exclude(name__in=present).order_by("name"))
+    for version in removed:
+        with transaction.atomic():
+            audit.record(actor, "withdraw", version, "The folder of the blueprint was removed.")
+            blueprint_versions.withdraw(version)
+    return removed
+
+
+def needed_images() -> set[str]:
+    """Return the ids of images that sandboxes have, and of those that they may soon have."""
+    in_use = Sandbox.objects.live().exclude(blueprint_version=None)
+    versions = list(BlueprintVersion.objects.filter(digest__in=in_use.values("blueprint_version")))
+    activated = BlueprintVersion.objects.exclude(activated_at=None).order_by("-activated_at")
+    by_name: dict[str, list[BlueprintVersion]] = {}
+    for version in activated:
+        by_name.setdefault(version.name, []).append(version)
+    versions += [one for some in by_name.values() for one in some[:KEPT_FOR_ROLLBACK]]
+    return {image for version in versions for image in version.images.values()}
