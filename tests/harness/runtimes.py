@@ -37,11 +37,11 @@ from sandboxes.runtime.docker import repair as docker_repair
 from sandboxes.runtime.memory import MemoryRuntime
 from sandboxes.runtime.process import process_table
 from sandboxes.runtime.process import repair as process_repair
-from sandboxes.runtime.process.ports import ReservedPorts
 from sandboxes.runtime.process.runtime import ProcessRuntime
 from sandboxes.runtime.process.state_dir import StateDir
 from sandboxes.runtime.process.templates import TemplateBuild
 from tests.harness.busybox_image import import_busybox_image
+from tests.harness.ports import reserve_port
 from tests.harness.shared_files import share_interpreter
 from tests.helpers.wait import wait_for
 
@@ -255,8 +255,7 @@ class ProcessHarness:
         )
 
     def with_capacity_for_one(self) -> Runtime:
-        with ReservedPorts() as reserved:
-            port = reserved.reserve_any("127.0.0.1", (), set())
+        port = reserve_port()
         self.runtime = self.new_runtime(ports=range(port, port + 1))
         return self.runtime
 

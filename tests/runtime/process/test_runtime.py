@@ -293,7 +293,7 @@ def test_a_service_without_a_process_section_is_rejected(
     process_harness: ProcessHarness,
 ) -> None:
     spec = with_service(process_harness.spec(), "store", process=None)
-    with pytest.raises(EngineRefused, match="doesn't define how its service store runs"):
+    with pytest.raises(EngineRefused, match="needs containers"):
         process_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
     assert process_harness.remaining() == []
 
