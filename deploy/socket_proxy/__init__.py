@@ -7,6 +7,7 @@ A request travels through these modules:
     policy      finds the operation; path, query and body are rebuilt from parsed values
     operations  the table of everything that is allowed
     bodies      the schemas of the bodies, from the operator's settings
+    archives    tar archives of files are parsed and written again
     objects     containers, networks, images, … are looked up, checked, and replaced by their IDs
     answers     what the caller may see of answers that concern the whole engine
     engine      the connection to the engine

@@ -48,6 +48,12 @@ def images(answer: Any, objects: Objects) -> list[dict[str, Any]]:
     return [row for row in answer if objects.may_use_image(row.get("RepoTags"), row.get("Labels"))]
 
 
+def volume_sizes(answer: Any, objects: Objects) -> dict[str, Any]:
+    """Tell the sizes of this instance's volumes."""
+    own = [row for row in answer.get("Volumes") or () if _is_own(row, objects)]
+    return {"Volumes": [_only(row, ("Name", "Labels", "UsageData")) for row in own]}
+
+
 def _is_own(row: Mapping[str, Any], objects: Objects) -> bool:
     labels = row.get("Labels") or {}
     return bool(labels.get(INSTANCE_LABEL) == objects.settings.instance)

@@ -18,6 +18,7 @@ from socket_proxy.objects import (
     INSTANCE_LABEL,
     SANDBOX_LABEL,
     SERVICE_LABEL,
+    VOLUME_LABEL,
     Found,
 )
 from socket_proxy.schema import (
@@ -43,12 +44,17 @@ SYSTEM_CALLS = json.dumps(
 )
 """The seccomp profile of every container: the portal's own file."""
 SANDBOX_ID = r"[a-z0-9][a-z0-9_-]{0,39}"
-SERVICE_NAME = r"[a-z0-9][a-z0-9_-]{0,30}"
-HOST_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+SERVICE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
+HOST_NAME = SERVICE_NAME
+VOLUME_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
+SHARED_VOLUME = rf"{SANDBOX_ID}_volume2?_{VOLUME_NAME}"
+DIRECTORY = r"/[A-Za-z0-9_./-]{1,200}"
 MAX_ALIASES = 21
 PORT = r"[1-9][0-9]{0,4}/tcp"
 USER_NAME = r"[a-z_][a-z0-9_-]{0,31}"
 USER = rf"(?:{USER_NAME}|[1-9][0-9]{{0,8}})(?::(?:{USER_NAME}|[0-9]{{1,9}}))?"
+ROOT_USER = r"(?:root|0)(?::(?:root|0))?"
+ROOT_CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"]
 MAX_LABELS = 30
 NETWORK_PREFIX = 28
 HOST_PORTS = range(16_384, 32_768)
@@ -108,7 +114,7 @@ def container(settings: Settings) -> Validator:
         "Image": text(IMAGE_NAME, 300),
         "Hostname": optional(text(HOST_NAME)),
         "Env": optional(list_of(text(r"[A-Za-z_][A-Za-z0-9_.]*=.*"))),
-        "User": optional(text(rf"|{USER}")),
+        "User": optional(text(rf"|{USER}|{ROOT_USER}" if settings.root_services else rf"|{USER}")),
         "WorkingDir": optional(text(r"(?:/.*)?", 1000)),
         "Labels": labels(settings),
         "ExposedPorts": optional(mapping(PORT, exactly({}), most=50)),
@@ -143,6 +149,11 @@ def container(settings: Settings) -> Validator:
         )
         require(SERVICE_LABEL in clean["Labels"], f"Labels: must contain {SERVICE_LABEL}")
         require(host["MemorySwap"] == host["Memory"], "MemorySwap must equal Memory")
+        own = f"{clean['Labels'][SANDBOX_LABEL]}_volume"
+        require(
+            all(one["Source"].startswith(own) for one in host.get("Mounts", ())),
+            "a container can only use volumes of its sandbox",
+        )
         return clean
 
     return validate
@@ -169,7 +180,8 @@ def host_config(settings: Settings) -> Validator:
         "IpcMode": exactly("private"),
         "Runtime": _given_or_default(settings.container_runtime),
         "ReadonlyRootfs": optional(flag),
-        "Tmpfs": optional(mapping(r"/[A-Za-z0-9_./-]{1,200}", tmpfs_options(settings), most=20)),
+        "Tmpfs": optional(mapping(DIRECTORY, tmpfs_options(settings), most=20)),
+        "Mounts": optional(list_of(VOLUME_MOUNT, most=20)),
         "Dns": optional(exactly(["127.0.0.1"])),
         "DnsOptions": optional(exactly(["ndots:0", "timeout:1", "attempts:1"])),
         # Limits
@@ -186,7 +198,23 @@ def host_config(settings: Settings) -> Validator:
         "Init": exactly(True),
         "RestartPolicy": exactly({"Name": "no"}),
     }
+    if settings.root_services:
+        fields["CapAdd"] = optional(exactly(ROOT_CAPABILITIES))
     return record(fields)
+
+
+def mount_point(value: Any) -> str:
+    """Accept the absolute path of a directory in a container."""
+    path: str = text(DIRECTORY)(value)
+    parts = path[1:].split("/")
+    require(not {"", ".", ".."} & set(parts), "must be a plain path")
+    require(parts[0] not in ("dev", "proc", "sys"), "must not be below /dev, /proc or /sys")
+    return path
+
+
+VOLUME_MOUNT = record(
+    {"Type": exactly("volume"), "Source": text(SHARED_VOLUME), "Target": mount_point}
+)
 
 
 def host_port(value: Any) -> str:
@@ -246,6 +274,8 @@ def check_image(body: Mapping[str, Any], image: Found, settings: Settings) -> No
     config = image.description.get("Config") or {}
     user = body.get("User") or config.get("User") or "root"
     allowed = re.fullmatch(USER, user, re.ASCII) and user.partition(":")[0] != "root"
+    if settings.root_services and body["HostConfig"].get("CapAdd"):
+        allowed = allowed or re.fullmatch(ROOT_USER, user, re.ASCII)
     require(allowed, "the container would run as root; set User")
     require(not config.get("Volumes"), "the image declares volumes, which have no disk limit")
     if size := body["HostConfig"].get("StorageOpt", {}).get("size"):
@@ -292,10 +322,10 @@ def network(settings: Settings) -> Validator:
 
 
 def volume(settings: Settings) -> Validator:
-    """Accept an empty volume without options, which marks a sandbox."""
+    """Accept an empty volume without options, which marks a sandbox or belongs to its services."""
     validate_fields = record(
         {
-            "Name": text(rf"{SANDBOX_ID}_claimed"),
+            "Name": text(rf"{SANDBOX_ID}_claimed|{SHARED_VOLUME}"),
             "Driver": optional(exactly("local")),
             "DriverOpts": optional(exactly({})),
             "Labels": labels(settings),
@@ -304,8 +334,11 @@ def volume(settings: Settings) -> Validator:
 
     def validate(value: Any) -> dict[str, Any]:
         clean: dict[str, Any] = validate_fields(value)
-        name = f"{clean['Labels'][SANDBOX_LABEL]}_claimed"
-        require(clean["Name"] == name, f"Name: must be {name}")
+        sandbox, shared = clean["Labels"][SANDBOX_LABEL], clean["Labels"].get(VOLUME_LABEL)
+        names = {f"{sandbox}_claimed"}
+        if shared is not None:
+            names = {f"{sandbox}_volume_{shared}", f"{sandbox}_volume2_{shared}"}
+        require(clean["Name"] in names, f"Name: must be one of: {', '.join(sorted(names))}")
         return clean
 
     return validate

@@ -118,12 +118,19 @@ def _parse_query(query: str) -> list[tuple[str, str]]:
 
 
 def encode_request(method: str, path: str, query: Mapping[str, str], body: Any) -> bytes:
-    """Return the bytes of a request to the engine; `body` is None or becomes JSON."""
+    """Return the bytes of a request to the engine.
+
+    `body` is None, bytes of a tar archive, or becomes JSON.
+    """
     target = f"{path}?{urlencode(query)}" if query else path
     lines = [f"{method} {target} HTTP/1.1", "Host: docker", "Connection: close"]
-    content = b"" if body is None else json.dumps(body).encode()
+    kind, content = "application/json", b""
+    if isinstance(body, bytes):
+        kind, content = "application/x-tar", body
+    elif body is not None:
+        content = json.dumps(body).encode()
     if body is not None:
-        lines.append("Content-Type: application/json")
+        lines.append(f"Content-Type: {kind}")
     if method != "GET":
         lines.append(f"Content-Length: {len(content)}")
     return "\r\n".join([*lines, "", ""]).encode("ascii") + content

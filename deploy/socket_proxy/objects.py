@@ -22,6 +22,7 @@ from socket_proxy.settings import Settings
 INSTANCE_LABEL = "sandboxportal.instance"
 SANDBOX_LABEL = "sandboxportal.sandbox"
 SERVICE_LABEL = "sandboxportal.service"
+VOLUME_LABEL = "sandboxportal.volume"
 BUILT_IMAGE_LABEL = "sandboxportal.image"
 
 HEX_ID = r"[0-9a-f]{64}"
@@ -64,7 +65,7 @@ KINDS = {
         NAME, "/containers/{}/json", "Id", HEX_ID, lambda found: found["Config"]["Labels"]
     ),
     "network": Kind(NAME, "/networks/{}", "Id", r"[a-z0-9]{25,64}", lambda found: found["Labels"]),
-    # The engine knows volumes by name only. No container can use one.
+    # The engine knows volumes by name only. Only this proxy's callers use names of this form.
     "volume": Kind(NAME, "/volumes/{}", "Name", NAME, lambda found: found["Labels"]),
     "exec": Kind(HEX_ID, "/exec/{}/json", "ID", HEX_ID),
     "image": Kind(IMAGE_NAME, "/images/{}/json", "Id", rf"sha256:{HEX_ID}"),
@@ -115,6 +116,18 @@ class Objects:
         own = network.description["Labels"].get(SANDBOX_LABEL) == sandbox
         require(own, "the network belongs to another sandbox")
         return network.id
+
+    async def require_shared_volume(self, name: str, sandbox: str) -> None:
+        """Raise RequestDenied unless a volume exists, has no options, and is the sandbox's."""
+        try:
+            volume = (await self.find("volume", name)).description
+        except LookupFailed:
+            require(False, f"the volume {name} doesn't exist")
+            raise
+        labels = volume["Labels"]
+        own = labels.get(SANDBOX_LABEL) == sandbox and VOLUME_LABEL in labels
+        require(own, "a container can only use volumes of its sandbox")
+        require(not volume.get("Options"), f"the volume {name} has options")
 
     def may_use_image(self, tags: Any, labels: Any) -> bool:
         """Return whether the portal has built the image, or the operator has named it."""

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from socket_proxy import answers, bodies
+from socket_proxy import answers, archives, bodies
 from socket_proxy.answers import Reduce
 from socket_proxy.http1 import Answer
 from socket_proxy.objects import (
@@ -21,7 +21,7 @@ from socket_proxy.objects import (
     LookupFailed,
     Objects,
 )
-from socket_proxy.schema import Validator, require, text
+from socket_proxy.schema import Validator, exactly, require, text
 from socket_proxy.settings import Settings
 
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -52,6 +52,8 @@ class Operation:
     path: str
     query: Mapping[str, Validator] = field(default_factory=dict)
     body: Validator | None = None
+    rebuild: Callable[[bytes], bytes] | None = None
+    """Returns the body to forward, if it isn't JSON."""
     check: Callable[[Call], Awaitable[None]] | None = None
     describes: bool = False
     """The answer is the description with which the object was checked."""
@@ -163,16 +165,26 @@ def operations(settings: Settings) -> list[Operation]:
         ),
         Operation("POST", "/containers/{container}/update", body=bodies.update(settings)),
         Operation("DELETE", "/containers/{container}", query=removal),
+        Operation(
+            "PUT",
+            "/containers/{container}/archive",
+            query={"path": exactly("/")},
+            rebuild=archives.rebuild,
+            check=require_never_started,
+        ),
         # Commands in containers
         Operation("POST", "/containers/{container}/exec", body=bodies.COMMAND),
         Operation("POST", "/exec/{exec}/start", body=bodies.COMMAND_START),
         Operation("GET", "/exec/{exec}/json", describes=True),
-        # Volumes, which mark sandboxes that an owner has claimed
+        # Volumes, which mark claimed sandboxes or belong to several services
         Operation(
             "POST", "/volumes/create", body=bodies.volume(settings), check=require_own_volume
         ),
         Operation("GET", "/volumes", query={"filters": own}, check=require_filter),
         Operation("DELETE", "/volumes/{volume}", query={"force": boolean}),
+        Operation(
+            "GET", "/system/df", query={"type": exactly("volume")}, reduce=answers.volume_sizes
+        ),
     ]
 
 
@@ -183,6 +195,13 @@ async def require_filter(call: Call) -> None:
 async def no_stream(call: Call) -> None:
     """Ask for one measurement: the engine's default is an endless stream."""
     call.query["stream"] = "0"
+
+
+async def require_never_started(call: Call) -> None:
+    """Deny to write into a container in which processes run, or have left something."""
+    assert call.found
+    status = call.found.description["State"].get("Status")
+    require(status == "created", "files can only be written before a container starts")
 
 
 async def require_own_volume(call: Call) -> None:
@@ -216,6 +235,8 @@ async def complete_container(call: Call) -> None:
     image = await call.objects.find("image", body["Image"])
     bodies.check_image(body, image, settings)
     body["Image"] = image.id
+    for mount in body["HostConfig"].get("Mounts", ()):
+        await call.objects.require_shared_volume(mount["Source"], sandbox)
     if body["HostConfig"]["NetworkMode"] == "none":
         require(not bodies.endpoints(body), "a container without network can't join one")
         return

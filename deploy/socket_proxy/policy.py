@@ -58,8 +58,11 @@ class Policy:
         raise RequestDenied("the operation isn't on the list of allowed ones")
 
     def _body(self, operation: Operation, request: Request) -> object:
-        if operation.body is None:
+        if operation.body is None and operation.rebuild is None:
             require(not request.body, "this operation takes no body")
             return None
         require(request.body, "this operation needs a body")
+        if operation.rebuild:
+            return operation.rebuild(request.body)
+        assert operation.body
         return operation.body(parse_json(request.body))

@@ -36,6 +36,8 @@ class Settings:
     max_open_files: int = 65536
     images: tuple[str, ...] = tuple(DEFAULT_IMAGES.split())
     """Names of images that containers may use, besides those that the portal has built."""
+    root_services: bool = False
+    """Whether containers may run as root, with a few capabilities."""
     api_version: str = "1.41"
     engine: str = "/var/run/docker.sock"
 
@@ -66,6 +68,7 @@ class Settings:
             read("SOCKET_PROXY_MAX_PIDS", _positive, cls.max_pids),
             read("SOCKET_PROXY_MAX_OPEN_FILES", _positive, cls.max_open_files),
             read("SOCKET_PROXY_IMAGES", _words, cls.images),
+            read("SANDBOX_ROOT_SERVICES", _flag, cls.root_services),
             read("DOCKER_API_VERSION", _matching(API_VERSION), cls.api_version),
             read("ENGINE_SOCKET", str, cls.engine),
         )
@@ -88,6 +91,14 @@ def _positive(given: str) -> int:
     if int(given) <= 0:
         raise ValueError("it must be above 0")
     return int(given)
+
+
+def _flag(given: str) -> bool:
+    known = dict.fromkeys(("true", "1", "yes", "on"), True)
+    known |= dict.fromkeys(("false", "0", "no", "off"), False)
+    if given.lower() not in known:
+        raise ValueError("it must be true or false")
+    return known[given.lower()]
 
 
 def _words(given: str) -> tuple[str, ...]:

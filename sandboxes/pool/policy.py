@@ -31,6 +31,7 @@ SPEC_SETTINGS = (
     "SANDBOX_BIND_ADDRESS",
     "SANDBOX_PUBLIC_HOST",
     "SANDBOX_CONTAINER_RUNTIME",
+    "SANDBOX_ROOT_SERVICES",
 )
 """Settings that change a sandbox although its blueprint and images stay the same."""
 

@@ -8,8 +8,10 @@ over `Content-Length`, and one connection carries several requests. It allows ev
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
+import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -49,8 +51,9 @@ class GoRequest:
     reference: str
     query: dict[str, str]
     body: Any
-    old: bool
+    old: bool = False
     """A body at `start` replaces the container's configuration."""
+    content: bytes = b""
 
 
 @dataclass
@@ -157,7 +160,7 @@ class FakeEngine:
         except ValueError:
             given = None
         old = version and numbers(version[1]) < FIRST_VERSION_WITHOUT_START_BODY
-        return self._route(f"{method} {path}", GoRequest("", query, given, bool(old)))
+        return self._route(f"{method} {path}", GoRequest("", query, given, bool(old), body))
 
     def _route(self, target: str, request: GoRequest) -> tuple[int, Any]:
         for pattern, handler in ROUTES:
@@ -213,6 +216,25 @@ class FakeEngine:
             self.violations.append(f"created the volume {request.body}")
         existing = self.find(self.volumes, str(value_of(request.body, "Name")))
         return 201, existing.description if existing else {}
+
+    def _disk_usage(self, _request: GoRequest) -> tuple[int, Any]:
+        volumes = [one.description for one in self.volumes]
+        return 200, {"Volumes": volumes, "Images": [self.secret]}
+
+    def _extract(self, request: GoRequest) -> tuple[int, Any]:
+        if request.query.get("path") != "/":
+            self.violations.append(f"extracted to {request.query}")
+        try:
+            with tarfile.open(fileobj=io.BytesIO(request.content), mode="r:") as tar:
+                for one in tar:
+                    names = set(one.name.split("/"))
+                    strange = one.mode & ~0o777 or not one.isreg() or {"", "..", "."} & names
+                    if (strange or one.uid or one.gid) and one.name != "run/secrets":
+                        self.violations.append(f"extracted {one.name} {one.mode:o}")
+        except tarfile.TarError:
+            self.violations.append("extracted something else than an archive")
+        status, value = self._touch(self.containers, request.reference, "extract")
+        return (200, b"") if status == 204 else (status, value)
 
     def _start(self, request: GoRequest) -> tuple[int, Any]:
         if request.old and request.body:
@@ -334,6 +356,8 @@ ROUTES: list[tuple[str, Handler]] = [
     (f"DELETE /containers/{NAME}", FakeEngine._remove_container),
     (f"POST /exec/{NAME}/start", touching("commands", "start")),
     (f"GET /exec/{NAME}/json", describing("commands")),
+    (f"PUT /containers/{NAME}/archive", FakeEngine._extract),
+    ("GET /system/df", FakeEngine._disk_usage),
     ("POST /volumes/create", FakeEngine._create_volume),
     ("GET /volumes", FakeEngine._list_volumes),
     (f"GET /volumes/{NAME}", describing("volumes")),

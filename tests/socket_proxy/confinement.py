@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from typing import Any
 
 from tests.fakes.docker_engine import value_of
 
 EMPTY = (
-    *("Binds", "Mounts", "VolumesFrom", "VolumeDriver", "CapAdd", "Capabilities", "Devices"),
+    *("Binds", "VolumesFrom", "VolumeDriver", "Capabilities", "Devices"),
     *("DeviceRequests", "DeviceCgroupRules", "GroupAdd", "Links", "ExtraHosts", "Sysctls"),
     *("PidMode", "UTSMode", "UsernsMode", "Cgroup", "CgroupParent", "PublishAllPorts"),
     *("AutoRemove", "ContainerIDFile", "OomKillDisable", "CpusetCpus", "BlkioDeviceReadBps"),
@@ -49,6 +49,10 @@ class Site:
     subnets: IPv4Network
     bind_address: str = "127.0.0.1"
     runtimes: tuple[str, ...] = ("",)
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    """Own shared volumes by name, with their sandbox."""
+    root_services: bool = False
+    """The operator allows services that run as the container's root."""
 
 
 def container_problems(config: Any, site: Site) -> Iterator[str]:
@@ -65,6 +69,8 @@ def container_problems(config: Any, site: Site) -> Iterator[str]:
         yield f"labels: {labels}"
     yield from _security_problems(value_of(host, "SecurityOpt"))
     yield from _image_problems(config, site)
+    yield from _privilege_problems(config, host, site)
+    yield from _mount_problems(host, labels, site)
     if (value_of(host, "Runtime") or "") not in site.runtimes:
         yield f"runtime: {value_of(host, 'Runtime')}"
     if (value_of(host, "RestartPolicy") or {}).get("Name") not in ("no", ""):
@@ -92,12 +98,30 @@ def _image_problems(config: Any, site: Site) -> Iterator[str]:
         yield "volumes"
     if value_of(config, "Healthcheck") != {"Test": ["NONE"]}:
         yield "runs a health check"
-    # Without a user it is the image's, and no image that may be used has root.
-    user = str(value_of(config, "User") or "nobody")
-    if user.partition(":")[0].lstrip("+-0") in ("", "root"):
-        yield f"user: {user}"
     if value_of(config, "Image") not in site.images:
         yield f"image: {value_of(config, 'Image')}"
+
+
+def _privilege_problems(config: Any, host: Any, site: Site) -> Iterator[str]:
+    added = {str(one).removeprefix("CAP_") for one in value_of(host, "CapAdd") or ()}
+    for_root = {"CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"}
+    if added and not (site.root_services and added == for_root):
+        yield f"CapAdd: {added}"
+    # Without a user it is the image's, and no image that may be used has root.
+    user = str(value_of(config, "User") or "nobody")
+    if user.partition(":")[0].lstrip("+-0") in ("", "root") and not added:
+        yield f"user: {user}"
+
+
+def _mount_problems(host: Any, labels: Mapping[str, str], site: Site) -> Iterator[str]:
+    sandbox = labels.get("sandboxportal.sandbox")
+    for mount in value_of(host, "Mounts") or ():
+        path = str(value_of(mount, "Target"))
+        own = site.volumes.get(str(value_of(mount, "Source"))) == sandbox
+        if value_of(mount, "Type") != "volume" or not own or len(mount) != 3:
+            yield f"mounts {mount}"
+        if not path.startswith("/") or {"", ".", ".."} & set(path[1:].split("/")):
+            yield f"mounts at {path}"
 
 
 def _limit_problems(host: Any) -> Iterator[str]:

@@ -8,7 +8,9 @@ in a single place.
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,8 +18,13 @@ from urllib.parse import quote
 
 from hypothesis import strategies as st
 
-from sandboxes.runtime import SandboxSpec, ServiceSpec
-from sandboxes.runtime.docker.container_config import ContainerConfig
+from sandboxes.runtime import File, SandboxSpec, ServiceSpec
+from sandboxes.runtime.docker.container_config import (
+    ROOT_CAPABILITIES,
+    ContainerConfig,
+    ContainerPlan,
+)
+from sandboxes.runtime.docker.files import archive
 from sandboxes.runtime.docker.names import Names
 
 Draw = Callable[..., Any]
@@ -74,12 +81,23 @@ VERSIONS = [f"/v1.{minor}" for minor in range(12, 42)] + [
 ]
 DANGEROUS: dict[str, list[Any]] = {
     "Binds": [["/:/host"], ["/var/run/docker.sock:/s"], [], None],
-    "Mounts": [[{"Type": "bind", "Source": "/", "Target": "/host"}]],
+    "Mounts": [
+        [{"Type": "bind", "Source": "/", "Target": "/host"}],
+        [{"Type": "volume", "Source": "OWN-VOLUME", "Target": "/data"}],
+        [{"Type": "volume", "Source": "", "Target": "/data"}],
+        [{"Type": "volume", "Source": "SANDBOX_volume_site", "Target": "/proc/x"}],
+        [{"Type": "tmpfs", "Target": "/x"}],
+    ],
+    "Source": ["/", "/var/run/docker.sock", "OWN-VOLUME", "SANDBOX_volume_missing", None],
+    "Target": ["/", "/data/../..", "data", "/sys/x"],
+    "Type": ["bind", "npipe", "Volume", None],
+    "VolumeOptions": [{"DriverConfig": {"Name": "local", "Options": {"device": "/"}}}],
+    "BindOptions": [{"Propagation": "shared"}],
     "Volumes": [{"/x": {}}],
     "VolumesFrom": [["FOREIGN"]],
     "VolumeDriver": ["local"],
     "Privileged": [True, 1, "true"],
-    "CapAdd": [["ALL"], ["SYS_ADMIN"]],
+    "CapAdd": [["ALL"], ["SYS_ADMIN"], ["CHOWN"], [*ROOT_CAPABILITIES, "SYS_PTRACE"]],
     "CapDrop": [[], None, ["ALL", "CHOWN"], ["all"], "ALL"],
     "Capabilities": [["CAP_SYS_ADMIN"]],
     "SecurityOpt": [[], ["seccomp=unconfined"], ["no-new-privileges", "apparmor=unconfined"]],
@@ -209,6 +227,46 @@ QUERIES: dict[str, list[str]] = {
 }
 
 
+def portals_archive() -> bytes:
+    """Return the portal's archive of a file and of the directory of secrets."""
+    contents = {"/etc/app.conf": File("x"), "/run/secrets/key": File("y")}
+    return archive(ServiceSpec("spare", "x", 48, 0.5, 24, files=contents))
+
+
+def hostile_archives() -> list[bytes]:
+    """Return archives of what the portal never writes."""
+
+    def packed(name: str, **header: Any) -> bytes:
+        content = io.BytesIO()
+        with tarfile.open(fileobj=content, mode="w") as tar:
+            member = tarfile.TarInfo(name)
+            for key, value in header.items():
+                setattr(member, key, value)
+            tar.addfile(member, io.BytesIO(b"\0" * member.size))
+        return content.getvalue()
+
+    return [
+        packed("../escape", size=1),
+        packed("/absolute", size=1),
+        packed("etc/../../escape", size=1),
+        packed("etc/app", mode=0o4755, size=1),
+        packed("etc/owner", uid=1000, gid=1000, uname="x"),
+        packed("link", type=tarfile.SYMTYPE, linkname="/"),
+        packed("hard", type=tarfile.LNKTYPE, linkname="/etc/passwd"),
+        packed("device", type=tarfile.CHRTYPE, devmajor=1, devminor=1),
+        packed("etc", type=tarfile.DIRTYPE, mode=0o777),
+        packed("run/secrets", type=tarfile.DIRTYPE, mode=0o6777),
+        packed("etc/x", size=10)[:700],
+        packed("etc/x", size=1) + packed("link", type=tarfile.SYMTYPE, linkname="/"),
+        packed("a/" * 200 + "x"),
+        b"\x1f\x8b" + b"x" * 600,
+        b"{}",
+    ]
+
+
+HOSTILE_ARCHIVES = hostile_archives()
+
+
 Operation = tuple[str, str, dict[str, str], Any]
 """Method, path, query and body."""
 
@@ -310,7 +368,8 @@ def container_body(world: World, **service_values: Any) -> dict[str, Any]:
     usual = {"user": "65534:65534", "ports": [8080], "tmpfs": {"/tmp": 8}}
     service = ServiceSpec("spare", world.image, 48, 0.5, 24, **usual | service_values)
     spec = SandboxSpec(world.sandbox, "tiny", [service], [], disk_mb=64)
-    config = ContainerConfig(Names(world.instance), "127.0.0.1").config(spec, service, {})
+    plan = ContainerPlan(volumes={"site": f"{world.sandbox}_volume_site"})
+    config = ContainerConfig(Names(world.instance), "127.0.0.1").config(spec, service, {}, plan)
     return config | {"Cmd": ["sleep", "9"]}
 
 
@@ -414,7 +473,9 @@ class Generator:
         path, tree, how = self.own_path(path), self.values(body), USUAL
         self.world, target = world, f"{path}{written(query)}"
         change = self.pick([*["body"] * 3, "query", "path", "version", "wire", "object"])
-        if change == "body":
+        if change == "body" and isinstance(tree, bytes):
+            tree = self.pick(HOSTILE_ARCHIVES)
+        elif change == "body":
             tree = Pairs() if tree is None else tree
             self.change(tree)
         elif change == "query":
@@ -438,6 +499,8 @@ class Generator:
         if isinstance(tree, Pairs):
             for _ in range(self.pick([0, 1, 1, 2, 3])):
                 self.change(tree)
+        elif isinstance(tree, bytes):
+            tree = self.pick([tree, *HOSTILE_ARCHIVES])
         path = self.pick(VERSIONS if self.one_in(3) else ["", "/v1.41"]) + path
         if self.one_in(5):
             path = self.misspell(path)
@@ -461,7 +524,11 @@ class Generator:
             "tmpfs": self.pick([{}, {"/tmp": 8}, {"/run/x": 1, "/dev/shm/y": 200}]),
             "environment": self.pick([{}, {"A": "b"}, {"KEY": 'ü"\\\n', "_x.y": ""}]),
             "read_only": self.pick([True, False]),
+            "volumes": self.pick([{}, {"/data": "site"}, {"/data": "site", "/x/y": "site"}]),
+            "aliases": self.pick([(), ["shop.local"]]),
         }
+        if self.one_in(3):
+            drawn |= {"root": True, "user": self.pick(["", "0", "root:root", "1000"])}
         body = container_body(self.world, **drawn)
         limit = self.draw(st.integers(4, 512)) * 1024 * 1024
         body["HostConfig"] |= {
@@ -507,6 +574,8 @@ class Generator:
 
     def with_names(self, text: str) -> str:
         """Replace the words that stand for an object."""
+        if text in ROOT_CAPABILITIES:
+            return text
         for word, names in (
             ("OWN-FILTER", [self.own_filter]),
             ("OWN-NAME", [f"{self.world.sandboxes[0]}-web-{end}" for end in ("1", "previous")]),
@@ -597,7 +666,9 @@ class Generator:
 
     def wire(self, spelling: Wire, method: str, target: str, tree: Any) -> bytes:
         """Return the bytes of a request."""
-        written = b"" if tree is None else write_json(tree).encode("utf-8", "surrogatepass")
+        written = tree
+        if not isinstance(tree, bytes):
+            written = b"" if tree is None else write_json(tree).encode("utf-8", "surrogatepass")
         content = spelling.content(written)
         headers = [line.replace("LENGTH", f"{len(content)}") for line in spelling.headers]
         line = spelling.line.format(method=method, lower=method.lower(), target=target)

@@ -68,10 +68,15 @@ WORLD = World(
         *(SANDBOX, "project", "other", "sbx_missing", "bridge", "container:x", "container"),
         *(f"container:{FOREIGN_ID}", "", "a/b"),
     ),
-    volumes=(f"{SANDBOX}_claimed", "project_data"),
+    volumes=(f"{SANDBOX}_claimed", f"{SANDBOX}_volume_site", "other_volume_x", "project_data"),
 )
 SITE = Site(
-    INSTANCE, {OWN_NETWORK: SANDBOX, OTHER_NETWORK: "other"}, frozenset({OWN_IMAGE}), SUBNETS
+    INSTANCE,
+    {OWN_NETWORK: SANDBOX, OTHER_NETWORK: "other"},
+    frozenset({OWN_IMAGE}),
+    SUBNETS,
+    volumes={f"{SANDBOX}_volume_site": SANDBOX, "other_volume_x": "other"},
+    root_services=True,
 )
 
 
@@ -80,10 +85,12 @@ def new_engine(*, names_change: bool = False) -> FakeEngine:
     labels = {"sandboxportal.instance": INSTANCE, "sandboxportal.sandbox": SANDBOX}
     service = {"sandboxportal.service": "web"}
     foreign_labels = {"note": SECRET, "sandboxportal.sandbox": "project"}
+    other = {"sandboxportal.sandbox": "other"}
 
     def container(identity: str, name: str, own: bool, config: dict[str, Any]) -> EngineObject:
         content = "own" if own else SECRET
-        described = {"Id": identity, "Config": config | {"Env": [content]}, "State": {}}
+        described = {"Id": identity, "Config": config | {"Env": [content]}}
+        described["State"] = {"Status": "created"}
         described["NetworkSettings"] = {"Networks": {f"{SANDBOX}_default": {}} if own else {}}
         return EngineObject(identity, name, own, described, content)
 
@@ -98,8 +105,8 @@ def new_engine(*, names_change: bool = False) -> FakeEngine:
         described = {"Id": identity, "RepoTags": [name], "Config": config, "Size": 1}
         return EngineObject(identity, name, own, described)
 
-    def volume(name: str, own: bool) -> EngineObject:
-        described = {"Name": name, "Labels": labels if own else {"note": SECRET}}
+    def volume(name: str, own: bool, **more: str) -> EngineObject:
+        described = {"Name": name, "Labels": labels | more if own else {"note": SECRET}}
         return EngineObject(name, name, own, described)
 
     def command(identity: str, own: bool) -> EngineObject:
@@ -118,9 +125,7 @@ def new_engine(*, names_change: bool = False) -> FakeEngine:
         networks=[
             network(OWN_NETWORK, f"{SANDBOX}_default", True, labels),
             network(FOREIGN_NETWORK, "project_default", False, foreign_labels),
-            network(
-                OTHER_NETWORK, "other_default", True, labels | {"sandboxportal.sandbox": "other"}
-            ),
+            network(OTHER_NETWORK, "other_default", True, labels | other),
             *(
                 network(f"{number:064x}", name, False, {})
                 for number, name in enumerate(("bridge", "host", "none"), 1)
@@ -130,7 +135,12 @@ def new_engine(*, names_change: bool = False) -> FakeEngine:
             image(OWN_IMAGE, "sandboxportal-tests/tiny:1", True),
             image(FOREIGN_IMAGE, "company/private:1", False),
         ],
-        volumes=[volume("project_data", False), volume(f"{SANDBOX}_claimed", True)],
+        volumes=[
+            volume("project_data", False),
+            volume(f"{SANDBOX}_claimed", True),
+            volume(f"{SANDBOX}_volume_site", True, **{"sandboxportal.volume": "site"}),
+            volume("other_volume_x", True, **other, **{"sandboxportal.volume": "x"}),
+        ],
         commands=[command(OWN_COMMAND, True), command(FOREIGN_COMMAND, False)],
         secret=SECRET,
         names_change=names_change,
@@ -168,7 +178,8 @@ class Bench:
         self._thread.start()
         self.engine = new_engine()
         self.socket = folder / "proxy.sock"
-        settings = Settings(INSTANCE, SUBNETS, engine=str(folder / "engine.sock"))
+        engine = str(folder / "engine.sock")
+        settings = Settings(INSTANCE, SUBNETS, root_services=True, engine=engine)
         self._tasks = [
             self._start(SocketProxy(settings).serve(self.socket)),
             self._start(self._serve_engine(folder / "engine.sock")),
