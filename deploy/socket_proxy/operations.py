@@ -183,13 +183,21 @@ def operations(settings: Settings) -> list[Operation]:
         Operation("GET", "/volumes", query={"filters": own}, check=require_filter),
         Operation("DELETE", "/volumes/{volume}", query={"force": boolean}),
         Operation(
-            "GET", "/system/df", query={"type": exactly("volume")}, reduce=answers.volume_sizes
+            "GET",
+            "/system/df",
+            query={"type": exactly("volume")},
+            check=require_type,
+            reduce=answers.volume_sizes,
         ),
     ]
 
 
 async def require_filter(call: Call) -> None:
     require("filters" in call.query, "lists must be filtered by the label of the instance")
+
+
+async def require_type(call: Call) -> None:
+    require("type" in call.query, "only the sizes of volumes can be measured")
 
 
 async def no_stream(call: Call) -> None:

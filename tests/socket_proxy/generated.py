@@ -49,6 +49,8 @@ class World:
     sandboxes: tuple[str, ...]
     """Names that a sandbox label could have to reach a foreign object."""
     volumes: tuple[str, ...] = ()
+    started: bool = False
+    """The own containers were started, so no files can be written any more."""
 
     def own(self) -> World:
         """Return the same world without what the portal doesn't name: own names and IDs only."""
@@ -568,7 +570,8 @@ class Generator:
 
     def known(self) -> Operation:
         """Return an operation that the portal needs, on any object."""
-        method, path, query, body = self.pick(KNOWN_OPERATIONS)
+        operations = [one for one in KNOWN_OPERATIONS if one[0] != "PUT" or not self.world.started]
+        method, path, query, body = self.pick(operations)
         query = {key: self.with_names(value) for key, value in query.items()}
         return method, self.with_names(path), query, body
 

@@ -23,7 +23,7 @@ from socket_proxy.settings import Settings
 from sandboxes.runtime import SandboxSpec
 from tests import fuzz
 from tests.fakes.docker_engine import EngineObject, FakeEngine
-from tests.harness.runtimes import SUBNETS, TIME_LIMIT, ignore_step
+from tests.harness.runtimes import SUBNETS, TIME_LIMIT, ignore_step, with_service
 from tests.socket_proxy.confinement import Site, container_problems, network_problems
 from tests.socket_proxy.generated import (
     DENIED,
@@ -311,6 +311,7 @@ class RealBench:
                 client.exec_create(foreign, ["id"])["Id"],
             ),
             volumes=(f"{sandbox}_claimed",),
+            started=True,
             sandboxes=(
                 *(sandbox, self.foreign_network.removesuffix("_default"), "bridge"),
                 *(f"container:{foreign}", "sbx_missing"),
@@ -345,6 +346,8 @@ class RealBench:
             frozenset({client.inspect_image(self.harness.image)["Id"]}),
             SUBNETS,
             runtimes=("runc",),
+            volumes={f"{self.spec.id}_volume_site": self.spec.id},
+            root_services=True,
         )
 
     def problems(self, before: set[str]) -> list[str]:
@@ -393,12 +396,14 @@ def test_a_real_engine_has_nothing_beyond_a_sandbox_afterwards(
 ) -> None:
     harness = ProxiedHarness(tiny_image, tmp_path / "proxy.sock")
     environment = {"SANDBOX_INSTANCE": harness.instance, "SANDBOX_SUBNETS": str(SUBNETS)}
+    environment |= {"SANDBOX_ROOT_SERVICES": "true"}
     with (
         foreign_objects(harness.client, tiny_image) as (foreign, network),
         running_proxy(harness.path, **environment) as log,
     ):
         try:
-            spec, _ = harness.create()
+            spec = with_service(harness.spec(), "store", volumes={"/data": "site"})
+            harness.runtime.create(spec, ignore_step, TIME_LIMIT)
             bench = RealBench(harness, spec, foreign, network)
             send_generated_requests(bench, bench.world())
         finally:
