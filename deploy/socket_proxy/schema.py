@@ -15,7 +15,8 @@ from typing import Any
 Validator = Callable[[Any], Any]
 """Returns the value to forward, or None to leave it out. Raises RequestDenied."""
 
-MAX_TEXT_LENGTH = 64 * 1024
+MAX_TEXT_LENGTH = 128 * 1024
+"""The most that Linux takes as one argument or variable of a program."""
 MAX_ITEMS = 1000
 
 

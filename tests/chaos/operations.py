@@ -156,7 +156,7 @@ def create_unstarted(count: int) -> None:
     runtime: Any = get_runtime()
 
     def create(spec: SandboxSpec, *_: Any) -> SandboxFacts:
-        runtime._creator.make(spec)
+        runtime._creator.create_containers(spec)
         return SandboxFacts(spec.id, {}, clock.now())
 
     runtime.create = create
