@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from tests.harness.portal import ROOT, Portal, running_portal
 from tests.harness.postgres import programs
 from tests.helpers.wait import wait_for
+from tests.system.console import Console
 
 pytestmark = pytest.mark.slow
 
@@ -64,6 +66,7 @@ def fetch(client: httpx2.Client, sandbox: dict[str, Any]) -> dict[str, Any]:
     return fetched
 
 
+PREPARE = "from django.core.management import call_command; call_command('prepare')"
 LOSE_DATABASE = {
     False: 'rm "$VAR_DIR"/portal.sqlite3*',
     True: 'psql "$DATABASE_URL" -qc "DROP SCHEMA public CASCADE; CREATE SCHEMA public"',
@@ -81,11 +84,11 @@ def test_after_a_restore_the_sandboxes_match_the_database(portal: Portal, tmp_pa
     portal.stop()
     run(portal, LOSE_DATABASE[on_postgres(portal)], tmp_path / "backup")
     run(portal, commands(f"Restore {store}"), tmp_path / "backup")
-    assert portal.manage("prepare").returncode == 0
-    # The first sweep finds sandboxes missing from the engine, the second confirms it.
-    for _ in range(2):
-        swept = portal.manage("reap_sandboxes")
-    assert swept.returncode == 0, swept.stdout + swept.stderr
+    with closing(Console(portal.environment)) as console:
+        console.run(PREPARE)
+        # The first sweep finds sandboxes missing from the engine, the second confirms it.
+        console.sweep()
+        console.sweep()
     portal.start()
     with portal.client("developer") as client:
         assert fetch(client, kept)["state"] == "running"
@@ -109,25 +112,26 @@ def test_a_sandbox_used_after_the_backup_is_not_launched_again(
 ) -> None:
     portal = pooling_portal
     store = "PostgreSQL" if on_postgres(portal) else "SQLite"
-    assert portal.manage("reap_sandboxes").returncode == 0
-    wait_for(portal.sandboxes, "a sandbox is in the pool")
-    (waiting,) = portal.sandboxes()
-    wait_for(lambda: is_pooled(portal, waiting), "the sandbox is ready")
+    with closing(Console(portal.environment)) as console:
+        console.sweep()
+        wait_for(portal.sandboxes, "a sandbox is in the pool")
+        (waiting,) = portal.sandboxes()
+        wait_for(lambda: is_pooled(console, waiting), "the sandbox is ready")
     run(portal, commands(f"Back up {store}"), tmp_path / "backup")
     with portal.client("developer") as client:
         assert launch(client)["id"] == waiting
     portal.stop()
     run(portal, LOSE_DATABASE[on_postgres(portal)], tmp_path / "backup")
     run(portal, commands(f"Restore {store}"), tmp_path / "backup")
-    assert portal.manage("prepare").returncode == 0
-    assert portal.manage("reap_sandboxes").returncode == 0
+    with closing(Console(portal.environment)) as console:
+        console.run(PREPARE)
+        console.sweep()
     portal.start()
     with portal.client("operator") as client:
         assert launch(client)["id"] != waiting
     assert waiting not in portal.sandboxes()
 
 
-def is_pooled(portal: Portal, sandbox_id: str) -> bool:
+def is_pooled(console: Console, sandbox_id: str) -> bool:
     query = f"Sandbox.objects.pooled().filter(public_id='{sandbox_id}').exists()"
-    done = portal.manage("shell", "-c", f"from sandboxes.models import Sandbox; print({query})")
-    return done.stdout.strip().endswith("True")
+    return console.run(f"from sandboxes.models import Sandbox; print({query})").strip() == "True"
