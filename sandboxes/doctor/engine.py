@@ -53,6 +53,7 @@ def evaluate(found: EngineInfo) -> Findings:
             "The engine doesn't filter system calls (seccomp).",
             "Use an engine that is built with seccomp.",
         )
+    yield _root_services()
     yield _live_restore(found)
     yield _userland_proxy(found)
 
@@ -82,6 +83,13 @@ def _container_runtime(found: EngineInfo) -> Finding:
         words = f"SANDBOX_CONTAINER_RUNTIME is “{wanted}”, which the engine doesn't have."
         return error(words, f"Add it to {DAEMON}, or use one of: {known}.")
     return ok(f"Containers use {wanted or 'the default runtime'}.")
+
+
+def _root_services() -> Finding:
+    if not settings.SANDBOX_ROOT_SERVICES:
+        return ok("No service may run as its container's root.")
+    words = "Services may run as their container's root, with a few capabilities."
+    return warning(words, "Unset SANDBOX_ROOT_SERVICES if no blueprint needs it (x-sandbox.root).")
 
 
 def _live_restore(found: EngineInfo) -> Finding:

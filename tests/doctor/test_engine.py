@@ -64,6 +64,12 @@ def test_a_missing_container_runtime_is_an_error(settings: SettingsWrapper) -> N
     assert WRONG not in levels(engine.evaluate(replace(GOOD, runtimes=frozenset({"runsc"}))))
 
 
+def test_services_with_root_are_reported(settings: SettingsWrapper) -> None:
+    assert WARNING not in levels(engine.evaluate(GOOD))
+    settings.SANDBOX_ROOT_SERVICES = True
+    assert "container's root" in the_one(engine.evaluate(GOOD), WARNING).message
+
+
 def test_a_missing_image_is_an_error(runtime: MemoryRuntime) -> None:
     assert levels(engine.images_up_to_date()) == [FINE]
     runtime.missing_images.add("sandboxportal/billing-db")
