@@ -8,7 +8,8 @@ from django.conf import settings
 
 from sandboxes.blueprints import Blueprint
 from sandboxes.runtime.docker.client import EngineClient
-from sandboxes.runtime.docker.images.prepare import prepare_images, remove_unused
+from sandboxes.runtime.docker.images.prepare import prepare_images
+from sandboxes.runtime.docker.images.removal import remove_unused
 from sandboxes.runtime.process.runtime import ProcessRuntime
 from sandboxes.runtime.process.templates import TemplateBuild
 

@@ -9,9 +9,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from sandboxes.runtime import EngineRefused, RuntimeFailure, get_runtime
+from sandboxes.runtime import RuntimeFailure, get_runtime
 from sandboxes.runtime.docker.client import EngineClient, run_parallel
-from sandboxes.runtime.docker.images.build import IMAGE
+from sandboxes.runtime.docker.images.removal import remove_all
 
 PATIENCE_SECONDS = 60
 
@@ -41,7 +41,7 @@ class Command(BaseCommand):
                 shutil.rmtree(settings.SANDBOX_PROCESS_DIR, ignore_errors=True)
                 return
             if options["images"]:
-                removed, kept = remove_images()
+                removed, kept = remove_all(EngineClient(settings.DOCKER_HOST, PATIENCE_SECONDS))
                 self.stdout.write(f"Removed {removed} images; kept {kept} that are in use.")
         except RuntimeFailure as error:
             raise CommandError(str(error)) from error
@@ -53,21 +53,3 @@ def remove_sandboxes() -> int:
     found = list(runtime.observe())
     run_parallel([partial(runtime.destroy, sandbox_id) for sandbox_id in found])
     return len(found)
-
-
-def remove_images() -> tuple[int, int]:
-    """Remove images with our label; return how many were removed, and how many are in use.
-
-    Raises EngineUnreachable.
-    """
-    engine, kept = EngineClient(settings.DOCKER_HOST, PATIENCE_SECONDS), 0
-    with engine.calling("list images") as client:
-        found = client.images(filters={"label": IMAGE})
-    # Newest first, since images can't be removed before those that are based on them.
-    for image in sorted(found, key=lambda one: one["Created"], reverse=True):
-        try:
-            with engine.calling("remove an image") as client:
-                client.remove_image(image["Id"])
-        except EngineRefused:
-            kept += 1
-    return len(found) - kept, kept

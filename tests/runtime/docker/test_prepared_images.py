@@ -20,8 +20,8 @@ from sandboxes.runtime.docker.images.prepare import (
     PreparedImage,
     check_images,
     prepare_images,
-    remove_unused,
 )
+from sandboxes.runtime.docker.images.removal import remove_unused
 from tests.harness.busybox_image import add, static_busybox
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
@@ -57,7 +57,7 @@ def official_root(busybox: bytes) -> bytes:
         add(tar, "etc/settings", b"of the image")
         add(tar, "var/run", type=tarfile.SYMTYPE, linkname="../run")
         add(tar, "data", type=tarfile.DIRTYPE, mode=0o1700, uid=70, gid=71)
-        special = {"uid": 70, "gid": 71, "mode": 0o4640}
+        special: dict[str, Any] = {"uid": 70, "gid": 71, "mode": 0o4640}
         add(tar, "data/seed", b"seed", **special)
         add(tar, "data/same", type=tarfile.LNKTYPE, linkname="data/seed", **special)
         add(tar, "app/modules/kept", b"kept")

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from http import HTTPStatus
 from typing import IO, Any
 
 from docker import APIClient
-from docker.errors import APIError
 from docker.utils import parse_repository_tag
 
 from sandboxes.runtime import ImageRecipe, image_name
@@ -26,11 +24,10 @@ from sandboxes.runtime.docker.images.errors import ImageError, at
 from sandboxes.runtime.docker.images.image_files import ImageFiles, UnknownUser, User, reading
 from sandboxes.runtime.docker.images.layer import Layer, bind_fingerprints
 from sandboxes.runtime.docker.images.pull import Log, ensure_pulled, inspect
+from sandboxes.runtime.docker.images.removal import BUILT_TAG, remove_unnamed
 
 PREPARE_VERSION = "1"
 """Part of every hash. Change it to prepare all images again after a change of this package."""
-BUILT_TAG = "build"
-"""Tag of a build's result, before it is prepared."""
 HASH_LENGTH = 16
 MAX_SUGGESTED_USERS = 5
 
@@ -245,38 +242,6 @@ def check_images(
             except ImageError as error:
                 problems.append(ImageProblem(error.place, error.message, error.remedy))
     return problems
-
-
-def remove_unused(engine: EngineClient, names: Collection[str], keep: Collection[str]) -> None:
-    """Remove earlier prepared images of these names, except for IDs in `keep`.
-
-    The current ones stay, and so do those of existing containers. Raises EngineRefused,
-    EngineUnreachable.
-    """
-    with engine.calling("remove images") as client:
-        for name in names:
-            current = inspect(client, name).get("Id")
-            for image in client.images(name=name):
-                if image["Id"] != current and image["Id"] not in keep:
-                    for tag in image["RepoTags"] or ():
-                        if tag.startswith(f"{name}:") and not tag.endswith(f":{BUILT_TAG}"):
-                            remove(client, tag)
-
-
-def remove_unnamed(client: APIClient, image_id: str) -> None:
-    """Remove an image unless it has a name."""
-    found = inspect(client, image_id)
-    if found and not found["RepoTags"]:
-        remove(client, image_id)
-
-
-def remove(client: APIClient, image: str) -> None:
-    """Remove an image that isn't in use."""
-    try:
-        client.remove_image(image)
-    except APIError as error:
-        if error.status_code not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
-            raise
 
 
 def inputs_of(recipe: ImageRecipe, source_id: str) -> str:
