@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from docker import APIClient
 
 from sandboxes.runtime import (
     CommandCheck,
@@ -195,3 +196,21 @@ def test_services_start_after_those_they_wait_for(docker_harness: DockerHarness)
         docker_harness.inspect(spec, name)["State"] for name in ("store", "migrate", "web")
     )
     assert store["StartedAt"] < migrate["StartedAt"] < migrate["FinishedAt"] < web["StartedAt"]
+
+
+@pytest.mark.engine
+def test_completed_services_cost_a_sweep_no_engine_calls(
+    docker_harness: DockerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    real = APIClient.send
+
+    def send(self: APIClient, request: Any, **options: Any) -> Any:
+        calls.append(request.path_url)
+        return real(self, request, **options)
+
+    for _ in range(2):
+        docker_harness.runtime.create(stack(docker_harness), ignore_step, TIME_LIMIT)
+    monkeypatch.setattr(APIClient, "send", send)
+    docker_harness.runtime.observe()
+    assert len(calls) == 3, calls
