@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import secrets
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 
 from sandboxes.runtime import Bind, ImageRecipe, image_name
 from sandboxes.runtime.docker.client import EngineClient
+from sandboxes.runtime.docker.container_config import ROOT_CAPABILITIES
 from sandboxes.runtime.docker.images.errors import ImageError
 from sandboxes.runtime.docker.images.prepare import (
     PreparedImage,
@@ -84,14 +85,21 @@ class Workshop:
     def prepare_all(self, recipes: Mapping[str, ImageRecipe]) -> dict[str, PreparedImage]:
         return prepare_images(self.engine, self.blueprint, recipes, self.messages.append)
 
-    def run(self, image: PreparedImage, user: str, script: str) -> str:
-        """Return the output of a shell script in a container without capabilities."""
+    def run(
+        self, image: PreparedImage, user: str, script: str, capabilities: Sequence[str] = ()
+    ) -> str:
+        """Return the output of a shell script in a container with few or no capabilities."""
         created = self.client.create_container_from_config(  # type: ignore[no-untyped-call]
             {
                 "Image": image.id,
                 "User": user,
                 "Entrypoint": ["/bin/sh", "-c", script],
-                "HostConfig": {"NetworkMode": "none", "CapDrop": ["ALL"]},
+                "HostConfig": {
+                    "NetworkMode": "none",
+                    "CapDrop": ["ALL"],
+                    "CapAdd": list(capabilities),
+                    "SecurityOpt": ["no-new-privileges"],
+                },
             }
         )["Id"]
         try:
@@ -186,6 +194,17 @@ def test_directories_are_writable_for_the_services_user(
         *("/data/deep 0:0 755", "/run 0:0 755", f"/shared {owner} 777"),
         *(f"/memory {owner} 1777", "../run"),
     ]
+
+
+def test_a_service_with_root_can_take_over_its_data_and_become_another_user(
+    workshop: Workshop,
+) -> None:
+    prepared = workshop.prepare(root=True, directories=["/data/pages"])
+    script = """
+    busybox chown db:staff /data/pages
+    exec busybox su -s /bin/sh db -c 'busybox touch /data/pages/one && busybox id -un'
+    """
+    assert workshop.run(prepared, "", script, ROOT_CAPABILITIES) == "db\n"
 
 
 def test_files_of_the_blueprint_replace_those_of_the_image(
