@@ -5,6 +5,7 @@ from django.contrib import admin
 
 from sandboxes.admin.api_tokens import ApiTokenAdmin
 from sandboxes.admin.audit import AuditAdmin
+from sandboxes.admin.blueprint_versions import BlueprintVersionAdmin
 from sandboxes.admin.invitations import InvitationAdmin
 from sandboxes.admin.limit_overrides import LimitOverrideAdmin
 from sandboxes.admin.maintenance import MaintenanceAdmin
@@ -23,6 +24,7 @@ __all__ = [
     "ApiTokenAdmin",
     "AuditAdmin",
     "AuthenticatorAdmin",
+    "BlueprintVersionAdmin",
     "EmailAddressAdmin",
     "EventAdmin",
     "GroupAdmin",

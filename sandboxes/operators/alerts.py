@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.http import urlencode
 
+from sandboxes import blueprints
 from sandboxes.metrics.health import WORKER_OVERDUE_AFTER
 from sandboxes.models import Sandbox, State
 from sandboxes.models.runtime_settings import config
@@ -54,6 +55,7 @@ def active_alerts(overview: OperatorOverview) -> list[Alert]:
         *_capacity(overview),
         *_launches(overview),
         *_pools(overview),
+        *_blueprints(),
     ]
     return sorted(found, key=lambda alert: not alert.is_outage)
 
@@ -201,6 +203,14 @@ def _pools(overview: OperatorOverview) -> Iterator[Alert]:
         elif not pool.version and not pool.switched_off and overview.sweep.last_sweep_at:
             message = f"Images of {pool.blueprint} are missing. Run manage.py blueprint prepare."
             yield Alert("images", message, page, "Disable the pool", page)
+
+
+def _blueprints() -> Iterator[Alert]:
+    if problems := blueprints.problems():
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        page = reverse("admin:sandboxes_blueprintversion_changelist")
+        message = f"The files of a blueprint have a problem{more}: {problems[0]}"
+        yield Alert("blueprints", message, page, "Show the versions in use", page)
 
 
 def _count(rows: Sequence[Sandbox]) -> str:

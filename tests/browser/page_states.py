@@ -296,6 +296,13 @@ ADMIN = [
     PageState("admin-monitor", paths.admin_monitor, scenarios.with_usage, user="olga"),
     PageState("admin-maintenance", "/admin/", scenarios.maintenance, user="olga"),
     PageState("admin-pools", "/admin/sandboxes/pool/", scenarios.busy_week, user="olga"),
+    PageState(
+        "admin-versions",
+        "/admin/sandboxes/blueprintversion/",
+        scenarios.blueprint_versions,
+        user="olga",
+    ),
+    PageState("admin-version", paths.admin_version, scenarios.blueprint_versions, user="olga"),
     PageState("admin-users", "/admin/auth/user/", scenarios.busy_week, user="olga"),
     PageState(
         "admin-settings", "/admin/sandboxes/runtimesettings/", scenarios.busy_week, user="olga"

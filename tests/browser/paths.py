@@ -11,7 +11,14 @@ from allauth.account.utils import user_pk_to_url_str
 from django.urls import reverse
 
 from sandboxes.accounts import invitations
-from sandboxes.models import DeadlineKind, EventType, Invitation, Sandbox, SandboxWarning
+from sandboxes.models import (
+    BlueprintVersion,
+    DeadlineKind,
+    EventType,
+    Invitation,
+    Sandbox,
+    SandboxWarning,
+)
 from sandboxes.notifications import signed_links
 from sandboxes.webhooks import endpoints
 
@@ -59,6 +66,11 @@ def webhook(alice: User) -> str:
 def admin_monitor(alice: User) -> str:
     newest = Sandbox.objects.filter(owner=alice).latest("pk")
     return reverse("admin:sandboxes_sandbox_monitor", args=[newest.pk])
+
+
+def admin_version(alice: User) -> str:
+    active = BlueprintVersion.objects.get(is_active=True)
+    return reverse("admin:sandboxes_blueprintversion_change", args=[active.pk])
 
 
 def admin_sandbox(alice: User) -> str:

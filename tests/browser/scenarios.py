@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import cache
+from io import StringIO
 from math import sin
 from random import Random
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from allauth.account.models import EmailAddress
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP
 from allauth.socialaccount.models import SocialAccount
+from django.core.management import call_command
 from django.db import transaction
 from django.db.models import F
 from django.test import Client, override_settings
@@ -19,10 +21,12 @@ from django.urls import reverse
 
 from sandboxes import actions
 from sandboxes.accounts import api_tokens
+from sandboxes.actions import blueprint_versions as versions
 from sandboxes.core import leases, lifecycle
 from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
 from sandboxes.models import (
+    BlueprintVersion,
     Funding,
     Maintenance,
     OutcomeCount,
@@ -239,6 +243,16 @@ def removal_failed(alice: User, runtime: MemoryRuntime) -> Sandbox:
     actions.destroy(sandbox, alice)
     assert reload(sandbox).state == State.DESTROYING
     return reload(sandbox)
+
+
+def blueprint_versions(alice: User, runtime: MemoryRuntime) -> None:
+    """Prepare three versions of the blueprint, and roll back from the last one."""
+    call_command("blueprint", "prepare", stdout=StringIO())
+    launch(alice, name="webhook-spike")
+    for _ in range(2):
+        runtime.rebuilds["sandboxportal/billing-api"] += 1
+        call_command("blueprint", "prepare", stdout=StringIO())
+    versions.activate(BlueprintVersion.objects.order_by("-pk")[1])
 
 
 def busy_week(alice: User, runtime: MemoryRuntime) -> None:
