@@ -18,6 +18,7 @@ from sandboxes.lib import clock
 from sandboxes.lib.backoff import Backoff
 from sandboxes.models import EndReason, LaunchLock, Pool, Sandbox, State
 from sandboxes.models.claims import LONGEST_LEASE
+from sandboxes.models.runtime_settings import config
 from sandboxes.pool import policy
 from sandboxes.runtime import RuntimeFailure, get_runtime
 from sandboxes.worker import provisioning, teardown
@@ -46,7 +47,8 @@ def reconcile_pools() -> Iterator[Sandbox]:
 
 
 def _notice_changes() -> None:
-    """Check blueprints that were changed since the last sweep, such as by an activation."""
+    """Check blueprints that were changed since the last sweep, such as by an activation now."""
+    config.reload()
     if any(pool.version and not policy.is_current(pool) for pool in policy.pools()):
         try:
             refresh_versions()
