@@ -72,6 +72,7 @@ def test_the_shipped_blueprint_supports_the_process_runtime() -> None:
     billing = blueprints.load("billing")
     assert billing.supports_runtime("process")
     assert set(billing.preparations) == set(billing.images)
+    assert billing.reset
     assert (
         billing.reset.command_for("process")
         != billing.reset.command_for("docker")

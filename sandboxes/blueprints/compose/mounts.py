@@ -6,6 +6,7 @@ points apply. Files of the blueprint's folder are copied into images.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -102,7 +103,7 @@ class _Planner:
         if name and not (isinstance(declared, Map) and name in declared):
             self._note(use, f"The volume {name} is not declared at the top level.")
         if name and self.volume_uses[name] > 1:
-            mounts.volumes[use.mount.target] = slug(name)
+            mounts.volumes[use.mount.target] = volume_name(name)
         else:
             mounts.directories.append(use.mount.target)
 
@@ -141,11 +142,12 @@ class _Planner:
             )
         if self.bind_uses[use.mount.source] > 1:
             name = source.relative_to(self.files.boundary).as_posix()
-            mounts.volumes[use.mount.target] = slug(f"folder-{name}")
+            mounts.volumes[use.mount.target] = volume_name(f"folder-{name}")
         else:
             mounts.directories.append(use.mount.target)
 
 
-def slug(name: str) -> str:
-    """Return a name for an object on the engine."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name)[:60]
+def volume_name(name: str) -> str:
+    """Return a name for a volume on the engine; one that has to be changed gets a hash."""
+    safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("_.-")[:40]
+    return name if safe == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -152,6 +152,9 @@ class Normalizer:
     def command(self, entry: Entry) -> Seq:
         """Return the words of a command."""
         found = entry.new_list()
+        if not entry.value:
+            message = "An empty value has no effect: the image's own applies."
+            self.findings.note(entry.place, entry.path, message)
         for word in values.words(entry.value):
             found.add(word)
         return found

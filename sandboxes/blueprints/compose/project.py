@@ -15,7 +15,7 @@ from sandboxes.blueprints.compose.source_files import SourceFiles
 from sandboxes.blueprints.compose.tree import KeyPath, Map, Place, Removed, Replacing, Seq
 from sandboxes.blueprints.compose.variables import Variables, finish, substitute
 from sandboxes.blueprints.compose.verdicts import EXTENSION, has_effect, judge
-from sandboxes.blueprints.compose.yaml_reader import InvalidYaml, read_yaml
+from sandboxes.blueprints.compose.yaml_reader import InvalidYaml
 
 COMPOSE_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 """In the order of Compose: the first one that exists counts."""
@@ -53,7 +53,7 @@ def read_document(file: Path, files: SourceFiles, findings: Findings) -> Map:
     """Return the content of a file as it is written; empty if it can't be read."""
     place = Place(file)
     try:
-        documents = read_yaml(files.text(file), file)
+        documents = files.yaml(file)
     except InvalidYaml as error:
         findings.malformed(error.place, (), error)
         return Map(place)

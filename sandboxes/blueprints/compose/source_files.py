@@ -6,8 +6,10 @@ import hashlib
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sandboxes.blueprints.compose.findings import Malformed
+from sandboxes.blueprints.compose.yaml_reader import NodeBudget, read_yaml
 
 MAX_BYTES = 256 * 1024
 MAX_TOTAL_BYTES = 1024 * 1024
@@ -22,6 +24,8 @@ class SourceFiles:
     """The folder that no path may leave, symbolic links included."""
     read: dict[Path, str] = field(default_factory=dict)
     inclusions: int = 0
+    budget: NodeBudget = field(default_factory=NodeBudget)
+    documents: dict[Path, list[Any]] = field(default_factory=dict)
 
     def resolve(self, path: Path) -> Path:
         """Return a path without symbolic links. Raises Malformed if it leaves the folder."""
@@ -55,6 +59,13 @@ class SourceFiles:
             )
         self.read[resolved] = text
         return text
+
+    def yaml(self, path: Path) -> list[Any]:
+        """Return the documents of a file. Raises Malformed if it can't be read."""
+        text = self.text(path)
+        if path not in self.documents:
+            self.documents[path] = read_yaml(text, path, self.budget)
+        return self.documents[path]
 
     def count_inclusion(self) -> None:
         """Count one inclusion of a file by another. Raises Malformed if there are too many."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, TypeVar
 
@@ -26,8 +27,9 @@ SERVICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID")
 """Those that a service in `x-sandbox.root` has."""
 ROOT_USERS = ("root", "0")
-ALIAS = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9_])?")
+ALIAS = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 MAX_ALIASES = 20
+MAX_SERVICES = 100
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -61,9 +63,9 @@ class Stack:
                 found.setdefault(target, Condition.STARTED)
         return found
 
-    @property
+    @cached_property
     def one_shot(self) -> frozenset[str]:
-        """Services for whose completion others wait."""
+        """Services for whose completion others wait; call it once all services are there."""
         return frozenset(
             other
             for name in self.services
@@ -71,15 +73,22 @@ class Stack:
             if condition is Condition.COMPLETED
         )
 
+    @cached_property
+    def _link_aliases(self) -> dict[str, dict[str, None]]:
+        """The names that links give to each service, in order."""
+        found: dict[str, dict[str, None]] = {}
+        for service in self.services.values():
+            for link in service.links:
+                target, _, alias = link.partition(":")
+                found.setdefault(target, {})[alias] = None
+        return found
+
     def aliases(self, name: str) -> tuple[str, ...]:
         """Return the further names by which others reach a service."""
         service = self.services[name]
         found = [service.container_name]
         found += [alias for network in service.networks.values() for alias in network.aliases]
-        for other in self.services.values():
-            for link in other.links:
-                target, _, alias = link.partition(":")
-                found += [alias] if target == name else []
+        found += self._link_aliases.get(name, {})
         usable = (alias for alias in found if ALIAS.fullmatch(alias) and alias not in self.names)
         return tuple(dict.fromkeys(usable))[:MAX_ALIASES]
 
@@ -119,6 +128,10 @@ def _named_services(stack: Stack, findings: Findings) -> dict[str, Map]:
             remedy = "Write one entry for each container of the sandbox."
             place = stack.place(("services",))
             findings.problem(place, ("services",), "The file has no services.", remedy)
+        return {}
+    if len(services) > MAX_SERVICES:
+        message = f"The file has more than {MAX_SERVICES} services."
+        findings.problem(stack.place(("services",)), ("services",), message, "Remove some.")
         return {}
     found = {}
     for name, service, place in services.entries():

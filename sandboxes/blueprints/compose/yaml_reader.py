@@ -20,8 +20,8 @@ from sandboxes.blueprints.compose.findings import Malformed
 from sandboxes.blueprints.compose.tree import Map, Place, Removed, Replacing, Seq
 
 MAX_DEPTH = 40
-MAX_NODES = 20_000
-"""Nodes of a file, counting what aliases stand for each time."""
+MAX_NODES = 10_000
+"""Values of all files of a blueprint, counting what aliases stand for each time."""
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -43,9 +43,16 @@ RESET, OVERRIDE = "!reset", "!override"
 MERGE_KEY = "<<"
 
 
-def read_yaml(text: str, file: Path) -> list[Any]:
+@dataclass
+class NodeBudget:
+    """Counts the values of all files of a blueprint."""
+
+    nodes: int = 0
+
+
+def read_yaml(text: str, file: Path, budget: NodeBudget | None = None) -> list[Any]:
     """Return the documents of a file. Raises InvalidYaml with the place of the first mistake."""
-    reader = _Reader(file)
+    reader = _Reader(file, budget or NodeBudget())
     try:
         return list(reader.documents(yaml.parse(text, Loader)))
     except yaml.MarkedYAMLError as error:
@@ -66,17 +73,19 @@ class InvalidYaml(Malformed):
 
 @dataclass
 class _Anchor:
-    """A value with a name: its size in nodes, and whether it is complete."""
+    """A value with a name: its size in nodes, its depth, and whether it is complete."""
 
     value: Any = None
     size: int = 0
+    height: int = 0
     complete: bool = False
 
 
 @dataclass
 class _Reader:
     file: Path
-    nodes: int = 0
+    budget: NodeBudget
+    deepest: int = 0
     anchors: dict[str, _Anchor] = field(default_factory=dict)
 
     def documents(self, events: Iterator[Event]) -> Iterator[Any]:
@@ -89,24 +98,28 @@ class _Reader:
         return Place(self.file, event.start_mark.line + 1)
 
     def _count(self, event: Event, nodes: int = 1) -> None:
-        self.nodes += nodes
-        if self.nodes > MAX_NODES:
+        self.budget.nodes += nodes
+        if self.budget.nodes > MAX_NODES:
             raise InvalidYaml(
                 self._place(event),
-                f"The file has more than {MAX_NODES} values, including those that aliases repeat.",
-                "Shorten it, or use fewer aliases.",
+                f"There are more than {MAX_NODES} values, including those that aliases repeat.",
+                "Shorten the file, or use fewer aliases.",
             )
 
-    def _value(self, event: Event, events: Iterator[Event], depth: int) -> Any:
+    def _check_depth(self, event: Event, depth: int) -> None:
+        self.deepest = max(self.deepest, depth)
         if depth > MAX_DEPTH:
             raise InvalidYaml(
                 self._place(event),
                 f"Values are nested more than {MAX_DEPTH} levels deep.",
                 "Nest them less deeply.",
             )
+
+    def _value(self, event: Event, events: Iterator[Event], depth: int) -> Any:
+        self._check_depth(event, depth)
         if isinstance(event, yaml.AliasEvent):
-            return self._alias(event)
-        before = self.nodes
+            return self._alias(event, depth)
+        nodes, deepest, self.deepest = self.budget.nodes, self.deepest, depth
         self._count(event)
         anchor = _Anchor()
         if event.anchor:
@@ -125,10 +138,12 @@ class _Reader:
             value = Replacing(value)
         elif not isinstance(event, yaml.ScalarEvent) and tag and tag not in COLLECTION_TAGS:
             raise self._unknown_tag(event)
-        anchor.value, anchor.size, anchor.complete = value, self.nodes - before, True
+        anchor.value, anchor.size, anchor.complete = value, self.budget.nodes - nodes, True
+        anchor.height = self.deepest - depth
+        self.deepest = max(deepest, self.deepest)
         return value
 
-    def _alias(self, event: Event) -> Any:
+    def _alias(self, event: Event, depth: int) -> Any:
         anchor = self.anchors.get(event.anchor)
         if anchor is None:
             message = f"There is no anchor “{event.anchor}” before this alias."
@@ -137,6 +152,7 @@ class _Reader:
             message = f"The alias “{event.anchor}” stands inside of what it repeats."
             raise InvalidYaml(self._place(event), message)
         self._count(event, anchor.size)
+        self._check_depth(event, depth + anchor.height)
         return anchor.value
 
     def _sequence(self, start: Event, events: Iterator[Event], depth: int) -> Seq:

@@ -69,11 +69,11 @@ def test_a_value_of_each_sandbox_is_refused_where_it_must_be_known() -> None:
 
 
 def test_long_texts_take_linear_time() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     substitute("$A" * 30_000, VARIABLES)
     with pytest.raises(Malformed):
         substitute("${NONE:-" + "$A " * 80_000, VARIABLES)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 ENV_FILE = """

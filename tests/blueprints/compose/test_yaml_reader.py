@@ -76,16 +76,18 @@ DOUBLING = "a: &a {x: 1}\n" + "".join(
     f"b{n}: &b{n} {{p: *{'a' if not n else f'b{n - 1}'}, q: *{'a' if not n else f'b{n - 1}'}}}\n"
     for n in range(40)
 )
+CHAIN = "a: &a0 1\n" + "".join(f"b{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 60))
 
 
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        (BOMB, 5, "more than 20000 values"),
-        (DOUBLING, 12, "more than 20000 values"),
+        (BOMB, 4, "more than 10000 values"),
+        (DOUBLING, 11, "more than 10000 values"),
         ("[" * 200_000, 1, "nested more than 40 levels"),
         ("{a: " * 50_000, 1, "nested more than 40 levels"),
-        ("- x\n" * 60_000, 20_000, "more than 20000 values"),
+        (CHAIN, 41, "nested more than 40 levels"),
+        ("- x\n" * 60_000, 10_000, "more than 10000 values"),
         ("a: &a\n  b: *a\n", 2, "inside of what it repeats"),
         ("a: &a [*a]", 1, "inside of what it repeats"),
         ("a: *b", 1, "no anchor “b”"),
@@ -105,20 +107,20 @@ DOUBLING = "a: &a {x: 1}\n" + "".join(
 def test_bad_yaml_is_reported_with_its_line_within_a_second(
     text: str, line: int, message: str
 ) -> None:
-    started, memory = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started, memory = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(InvalidYaml, match=message) as caught:
         read_yaml(text, FILE)
     assert caught.value.place.line in (line, line + 1)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 100 * 1024
 
 
 def test_a_large_file_is_refused_unread(tmp_path: Path) -> None:
     (tmp_path / "compose.yaml").write_bytes(b"services: {}\n" * 800_000)
-    started = time.perf_counter()
+    started = time.process_time()
     (problem,) = inspect(tmp_path, 512, 1.0).problems[:1]
     assert "larger than 256 KB" in problem.message
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_many_files_are_refused(tmp_path: Path) -> None:
