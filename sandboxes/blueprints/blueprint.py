@@ -137,7 +137,7 @@ class Blueprint:
     """By image, for the services that can run as processes."""
     first_call: FirstCall | None = None
     stellar: bool = False
-    """Whether each sandbox gets a Stellar account."""
+    """Whether each sandbox gets an account, which the portal funds."""
     version: str = ""
     """Digest of the version; of a blueprint that isn't prepared, the hash of its files."""
     image_ids: Mapping[str, str] = field(default_factory=dict)

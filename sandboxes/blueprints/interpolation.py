@@ -9,7 +9,7 @@ SANDBOX_ID = "SANDBOX_ID"
 BUILT_IN_VARIABLES = frozenset({SANDBOX_ID, "SANDBOX_LAUNCHED_AT"})
 """Variables of every sandbox, in addition to the secrets that its blueprint declares."""
 STELLAR_VARIABLES = frozenset({"SANDBOX_STELLAR_PUBLIC_KEY"})
-"""Variables of the sandboxes that have a Stellar account."""
+"""Variables of the sandboxes that have an account."""
 
 VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)\})?")
 

@@ -57,6 +57,11 @@ def first_command(card: Card) -> Snippet | None:
 
 
 @register.filter
+def expects_command(card: Card) -> bool:
+    return card.is_provisioning and snippets.expects_command(card)
+
+
+@register.filter
 def icon(event: Event) -> str:
     return ICONS.get(event.kind, ANY_ICON)
 

@@ -21,6 +21,11 @@ def client_and_command(url: str) -> tuple[str, str] | None:
         return None
 
 
+def is_database(url: str) -> bool:
+    """Return whether the URL, or a template of one, has the scheme of a database."""
+    return url.partition(":")[0].partition("+")[0] in COMMANDS
+
+
 def _psql(parts: SplitResult) -> tuple[str, str]:
     return "psql", shlex.join(["psql", urlunsplit(parts)])
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sandboxes import actions
 from sandboxes.blueprints import Blueprint, find_for_sandbox
 from sandboxes.representations import labels
-from sandboxes.views.database_commands import client_and_command
+from sandboxes.views.database_commands import client_and_command, is_database
 from sandboxes.views.request_code import (
     Access,
     Call,
@@ -70,6 +70,15 @@ def first_command(card: Card) -> Snippet | None:
     blueprint = find_for_sandbox(card.sandbox)
     found = _commands(blueprint, card, actions.preview_credentials(card.sandbox))
     return next(iter(found), None)
+
+
+def expects_command(card: Card) -> bool:
+    """Return whether the sandbox will have a first command once it runs."""
+    if (blueprint := find_for_sandbox(card.sandbox)) is None:
+        return False
+    urls = [endpoint.url for endpoint in blueprint.endpoints.values()]
+    urls += [credential.value for credential in blueprint.credentials.values()]
+    return blueprint.snippet_call is not None or any(map(is_database, urls))
 
 
 def _commands(

@@ -6,7 +6,8 @@ import json
 import subprocess
 import sys
 from html import unescape
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.test import Client
@@ -20,7 +21,8 @@ from sandboxes.views.database_commands import client_and_command
 from sandboxes.views.request_code import Access, Call, curl
 from tests.fakes.sandbox_api import SandboxApi, billing_document, with_api_address
 from tests.harness.ports import reserve_port
-from tests.helpers.scenarios import event_kinds, launch, run_on_commit
+from tests.helpers.blueprints import tiny, write
+from tests.helpers.scenarios import event_kinds, launch, request, run_on_commit
 from tests.helpers.web import click, text
 
 if TYPE_CHECKING:
@@ -185,6 +187,19 @@ def test_a_database_is_opened_with_the_client_of_its_scheme(
     url: str, client: str, command: str
 ) -> None:
     assert client_and_command(url) == (client, command)
+
+
+def test_a_card_without_any_command_promises_none(
+    web: Client, alice: User, settings: Any, tmp_path: Path
+) -> None:
+    settings.SANDBOX_BLUEPRINTS_DIR = tmp_path
+    settings.SANDBOX_DEFAULT_BLUEPRINT = "tiny"
+    plain = tiny()
+    plain["x-sandbox"]["endpoints"]["web"]["url"] = "tcp://{host}:{port}"
+    plain["x-sandbox"]["ready"] = [{"endpoint": "web", "path": "/"}]
+    write(tmp_path, plain)
+    request(alice)
+    assert "Make your first call" not in text(web.get("/"))
 
 
 @pytest.mark.parametrize("url", ["http://h", "s3cret", "", "mysql://h:port/x", "redis://[::1"])
