@@ -46,6 +46,7 @@ from sandboxes.runtime import (
     image_name,
 )
 
+ROOT = "0"
 CONDITIONS = {
     Condition.STARTED: StartCondition.STARTED,
     Condition.HEALTHY: StartCondition.HEALTHY,
@@ -178,7 +179,6 @@ class _Assembler:
     def _service(self, name: str, service: Service, memory_mb: int, cpus: float) -> ServiceSpec:
         plan, stack = self.plan, self.plan.stack
         mounts, process = plan.mounts[name], plan.section.process.get(name)
-        root = name in plan.section.root
         return ServiceSpec(
             name=name,
             image=image_name(plan.folder.name, name),
@@ -188,11 +188,11 @@ class _Assembler:
             environment=self._environment(name, service),
             command=service.command,
             entrypoint=service.entrypoint,
-            user="" if root and _is_root(service.user) else service.user,
+            user=_user(service),
             working_dir=service.working_dir,
             ports=plan.ports[name],
             tmpfs={path: max(size // MB, 1) for path, size in mounts.tmpfs.items()},
-            read_only=self._read_only(name, service, mounts),
+            read_only=self._read_only(name, service),
             stop_signal=service.stop_signal,
             ulimits={key: (limit.soft, limit.hard) for key, limit in service.ulimits.items()},
             shm_mb=max(service.shm_size // MB, 1) if service.shm_size else 0,
@@ -207,7 +207,7 @@ class _Assembler:
             healthcheck=_health_check(service),
             volumes=mounts.volumes,
             files=self._files(name, mounts),
-            root=root,
+            root=name in plan.section.root,
             process=ProcessSpec(process.command, process.environment) if process else None,
         )
 
@@ -224,12 +224,14 @@ class _Assembler:
             self._note(path, message)
         return found
 
-    def _read_only(self, name: str, service: Service, mounts: Mounts) -> bool:
-        writes = mounts.writable_layer or bool(self.plan.contents.files[name])
-        if service.read_only and writes:
+    def _read_only(self, name: str, service: Service) -> bool:
+        if service.read_only and self._writes_to_layer(name):
             message = "This has no effect, since data or files are put into the file system."
             self._note(("services", name, "read_only"), message)
-        return service.read_only and not writes
+        return service.read_only and not self._writes_to_layer(name)
+
+    def _writes_to_layer(self, name: str) -> bool:
+        return self.plan.mounts[name].writable_layer or bool(self.plan.contents.files[name])
 
     def _files(self, name: str, mounts: Mounts) -> dict[str, File]:
         """Return configs and secrets; the former are put into the layer, which must be visible."""
@@ -255,12 +257,13 @@ class _Assembler:
         return ImageRecipe(
             image=service.image or image_name(self.plan.folder.name, name),
             build=build,
-            user="" if _is_root(service.user) else service.user,
+            user=_user(service),
             root=name in self.plan.section.root,
             directories=tuple(mounts.directories),
             shared_directories=tuple(mounts.volumes),
             tmpfs=tuple(mounts.tmpfs),
             binds=mounts.binds,
+            read_only=service.read_only and not self._writes_to_layer(name),
             needs_shell=any(map(is_secret, self.plan.contents.files[name])),
             pull_always=service.pull_policy == "always",
         )
@@ -294,13 +297,14 @@ class _Assembler:
                 yield name, value
 
 
-def _is_root(user: str) -> bool:
-    return user.partition(":")[0] in ROOT_USERS
+def _user(service: Service) -> str:
+    """Return the user of a service, by number if it is root; empty for the image's own."""
+    return ROOT if service.user.partition(":")[0] in ROOT_USERS else service.user
 
 
 def _health_check(service: Service) -> HealthCheck | None:
     check = service.healthcheck
-    return HealthCheck(check.command, check.timeout) if check and check.command else None
+    return HealthCheck(check.command, check.timeout) if check and service.health_command else None
 
 
 def _ready_checks(plan: Plan, endpoints: Mapping[str, Endpoint]) -> Iterator[ReadyCheck]:

@@ -311,6 +311,11 @@ class Service(ComposeModel):
         return tuple(port.target for port in self.ports if port.protocol == "tcp")
 
     @property
+    def health_command(self) -> tuple[str, ...]:
+        """The command of the health check; empty if there is none."""
+        return self.healthcheck.command if self.healthcheck else ()
+
+    @property
     def pids(self) -> int:
         """Maximum number of processes."""
         return self.pids_limit or self.deploy.resources.limits.pids or DEFAULT_PIDS

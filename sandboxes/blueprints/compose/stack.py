@@ -271,7 +271,13 @@ def _check_dependency(
     name: str, other: str, dependency: Dependency, stack: Stack, findings: Findings
 ) -> None:
     path = ("services", name, "depends_on", other)
-    if other in stack.names or not dependency.required:
+    if other in stack.names:
+        known = stack.services.get(other)
+        if dependency.condition is Condition.HEALTHY and known and not known.health_command:
+            message = f"The service {other} has no health check here: it is healthy once it runs."
+            findings.note(stack.place(path), path, message)
+        return
+    if not dependency.required:
         return
     services = stack.tree.get("services")
     if isinstance(services, Map) and other in services:

@@ -395,8 +395,16 @@ def test_root_needs_the_operators_consent(tmp_path: Path, settings: LazySettings
     chosen = {"sandbox": {"root": ["web"]}}
     inspection = inspect_service(tmp_path, service, **chosen)
     assert inspection.blueprint, inspection.problems
-    assert inspection.blueprint.services[0].root
-    assert inspection.blueprint.recipes["web"].root
+    web, recipe = inspection.blueprint.services[0], inspection.blueprint.recipes["web"]
+    assert (web.root, web.user, recipe.root, recipe.user) == (True, "0", True, "0")
+
+
+def test_a_service_without_a_health_check_is_healthy_once_it_runs(tmp_path: Path) -> None:
+    depends = {"depends_on": {"db": {"condition": "service_healthy"}}}
+    inspection = inspect_service(tmp_path, depends, services={"db": {"image": "pg"}})
+    assert inspection.blueprint
+    (note,) = inspection.notes
+    assert (note.key, "once it runs" in note.message) == ("services.web.depends_on.db", True)
 
 
 def test_a_build_is_described_in_full(tmp_path: Path) -> None:
