@@ -98,6 +98,15 @@ def test_without_a_dockerignore_everything_is_sent_and_links_stay_links(project:
         assert tar.getmember("empty").isdir()
 
 
+def test_a_dockerfile_may_be_outside_of_the_context(project: Project) -> None:
+    context = BuildContext(replace(project.build, context=project.root / "data"))
+    assert [path.name for path in context.paths()] == ["greeting"]
+    with context.archive("amd64") as archive, tarfile.open(fileobj=archive) as tar:
+        file = tar.extractfile(context.dockerfile_name)
+        assert file and file.read().decode() == DOCKERFILE
+    assert context.fingerprint() != project.context.fingerprint()
+
+
 def test_the_fingerprint_depends_on_every_input(project: Project) -> None:
     fingerprints = [project.context.fingerprint("base")]
     assert project.context.fingerprint("base") == fingerprints[0]
@@ -268,7 +277,7 @@ def test_an_image_is_built_as_docker_build_does_it(
     assert found["context/link"] == b"/nowhere" and "context/empty" in found
     assert found["context/word"] == b"hi\n"
     assert {name for name in found if "log" in name} == {"context/keep.log"}
-    assert not any("inline" in name for name in found)
+    assert not any("separate" in name for name in found)
     assert found["context/requirements.txt"] == b"without==hashes"
 
 

@@ -20,7 +20,7 @@ from sandboxes.runtime import ImageBuild
 from sandboxes.runtime.docker.images.errors import ImageError, one_line
 
 IGNORE_FILE = ".dockerignore"
-INLINE_DOCKERFILE = ".dockerfile.inline"
+SEPARATE_DOCKERFILE = ".dockerfile.separate"
 PACKAGES = "site-packages"
 PYTHON = "3.11"
 """The Python version of Debian bookworm, the base image."""
@@ -48,9 +48,15 @@ class BuildContext:
     @property
     def dockerfile_name(self) -> str:
         """Path of the Dockerfile in the archive, below the context."""
-        if self.build.dockerfile_inline:
-            return INLINE_DOCKERFILE
+        if self._has_separate_dockerfile:
+            return SEPARATE_DOCKERFILE
         return self.build.dockerfile.relative_to(self.root).as_posix()
+
+    @property
+    def _has_separate_dockerfile(self) -> bool:
+        """Whether the Dockerfile isn't a file of the context, so that it can't be copied."""
+        build = self.build
+        return bool(build.dockerfile_inline) or not build.dockerfile.is_relative_to(build.context)
 
     @property
     def dockerfile_text(self) -> str:
@@ -90,8 +96,8 @@ class BuildContext:
         ):
             for path in self.paths():
                 add(tar, path, path.relative_to(self.root))
-            if self.build.dockerfile_inline:
-                add_text(tar, INLINE_DOCKERFILE, self.build.dockerfile_inline)
+            if self._has_separate_dockerfile:
+                add_text(tar, SEPARATE_DOCKERFILE, self.dockerfile_text)
                 # The builder removes what this file names before a Dockerfile can copy it.
                 add_text(
                     tar,
@@ -99,7 +105,7 @@ class BuildContext:
                     "\n".join(
                         [
                             *(read_patterns(self.root / IGNORE_FILE) or [IGNORE_FILE]),
-                            INLINE_DOCKERFILE,
+                            SEPARATE_DOCKERFILE,
                         ]
                     ),
                 )
