@@ -42,7 +42,7 @@ CHECKS = (
     Check("worker", workers.heartbeat),
     Check("reaper", workers.reaper),
     Check("alerts", workers.operator_alerts),
-    Check("friendbot", stellar.friendbot),
+    Check("friendbot", stellar.faucet),
     Check("mail", external_services.mail, 15),
 )
 

@@ -14,7 +14,7 @@ from sandboxes.stellar.friendbot import MAX_RESPONSE_BYTES
 TIMEOUT_SECONDS = 5.0
 
 
-def friendbot() -> Findings:
+def faucet() -> Findings:
     """Check that Friendbot responds; a request without an account is a bad request.
 
     Not checked if no blueprint asks for accounts.

@@ -21,9 +21,9 @@ pytestmark = pytest.mark.django_db
 
 
 def test_an_unreachable_friendbot_is_a_warning(bot: Friendbot, settings: SettingsWrapper) -> None:
-    assert levels(stellar.friendbot()) == [FINE]
+    assert levels(stellar.faucet()) == [FINE]
     settings.FRIENDBOT_URL = f"http://127.0.0.1:{reserve_port()}/"
-    assert "can't be reached" in the_one(stellar.friendbot(), WARNING).message
+    assert "can't be reached" in the_one(stellar.faucet(), WARNING).message
 
 
 def test_friendbot_is_not_checked_if_no_blueprint_uses_stellar(
@@ -31,4 +31,4 @@ def test_friendbot_is_not_checked_if_no_blueprint_uses_stellar(
 ) -> None:
     write(tmp_path, tiny())
     settings.SANDBOX_BLUEPRINTS_DIR = tmp_path
-    assert levels(stellar.friendbot()) == []
+    assert levels(stellar.faucet()) == []

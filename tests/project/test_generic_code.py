@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,8 @@ def generic_files() -> Iterator[Path]:
 def words_of_products(file: Path) -> Iterator[str]:
     name = str(file.relative_to(ROOT))
     allowed = [pattern for place, pattern in EXCEPTIONS.items() if name.startswith(place)]
-    for number, line in enumerate(file.read_text().splitlines(), 1):
-        rest = NAMES.sub("", line)
-        for pattern in allowed:
-            rest = re.sub(pattern, "", rest)
+    for number, text in enumerate(file.read_text().splitlines(), 1):
+        rest = NAMES.sub("", reduce(lambda line, one: re.sub(one, "", line), allowed, text))
         yield from (f"{name}:{number} {word}" for word in WORDS.findall(rest))
 
 
