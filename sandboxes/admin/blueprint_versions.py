@@ -63,9 +63,9 @@ DISABLE = ConfirmedAction(
 
 @admin.register(BlueprintVersion)
 class BlueprintVersionAdmin(ReadOnlyAdminMixin, PortalAdmin):
-    list_display = ("name", "version", "status", "prepared_at", "activated_at", "live")
+    list_display = ("name", "version", "status", "live", "prepared_at", "activated_at")
     list_display_links = ("name", "version")
-    list_filter = ("name", "is_active")
+    list_filter = ("name",)
     ordering = ("name", "-prepared_at", "-pk")
     confirmed_actions = (ACTIVATE, DISABLE)
     readonly_fields = ("version", "status", "live", "title", "services", "image_ids", "digest")
