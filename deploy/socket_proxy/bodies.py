@@ -1,6 +1,6 @@
 """The schemas of request bodies: what the portal sends, within the operator's settings.
 
-`sandboxes/runtime/docker/container_config.py` and `networks.py` are the other side. A key that they
+`container_config.py` and `networks.py` of the Docker runtime are the other side. A key that they
 begin to send must be added here; the tests that run a sandbox behind the proxy fail until then.
 """
 
@@ -39,7 +39,9 @@ from socket_proxy.settings import Settings
 
 MB = 1024 * 1024
 SYSTEM_CALLS = json.dumps(
-    json.loads((Path(__file__).parents[2] / "sandboxes/runtime/docker/seccomp.json").read_text()),
+    json.loads(
+        (Path(__file__).parents[2] / "sandboxes/runtime/docker/containers/seccomp.json").read_text()
+    ),
     separators=(",", ":"),
 )
 """The seccomp profile of every container: the portal's own file."""

@@ -33,7 +33,7 @@ from sandboxes.runtime import (
     ServiceSpec,
 )
 from sandboxes.runtime.docker import DockerRuntime
-from sandboxes.runtime.docker import repair as docker_repair
+from sandboxes.runtime.docker.containers import repair as docker_repair
 from sandboxes.runtime.memory import MemoryRuntime
 from sandboxes.runtime.process import process_table
 from sandboxes.runtime.process import repair as process_repair

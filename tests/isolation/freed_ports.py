@@ -18,7 +18,7 @@ def reach_strangers(harness: DockerHarness) -> Outcomes:
 
     An attempt is successful if anything accepts the connection.
     """
-    with patch("sandboxes.runtime.docker.create.HOST_PORTS", FEW_PORTS):
+    with patch("sandboxes.runtime.docker.containers.create.HOST_PORTS", FEW_PORTS):
         return {
             "send a key to the port of an ended sandbox": _try(harness, 1, stop_only=False),
             "send a key to the port of a stopped service": _try(harness, 101, stop_only=True),

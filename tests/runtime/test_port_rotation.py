@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from sandboxes.runtime.docker.create import HOST_PORTS
+from sandboxes.runtime.docker.containers.create import HOST_PORTS
 from sandboxes.runtime.port_rotation import PORTS_PER_SANDBOX, candidate
 from tests.harness.networks import page_on
 from tests.harness.runtimes import TIME_LIMIT, DockerHarness, ignore_step

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandboxes.runtime import SandboxSpec
-from sandboxes.runtime.docker.container_config import ContainerConfig
+from sandboxes.runtime.docker.containers.container_config import ContainerConfig
 from sandboxes.runtime.docker.names import Names
 from tests.socket_proxy.harness import ProxiedHarness
 

@@ -19,12 +19,12 @@ from urllib.parse import quote
 from hypothesis import strategies as st
 
 from sandboxes.runtime import File, SandboxSpec, ServiceSpec
-from sandboxes.runtime.docker.container_config import (
+from sandboxes.runtime.docker.containers.container_config import (
     ROOT_CAPABILITIES,
     ContainerConfig,
     ContainerPlan,
 )
-from sandboxes.runtime.docker.files import archive
+from sandboxes.runtime.docker.containers.files import archive
 from sandboxes.runtime.docker.names import Names
 
 Draw = Callable[..., Any]

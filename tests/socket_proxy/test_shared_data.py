@@ -15,7 +15,7 @@ from socket_proxy import archives
 from socket_proxy.schema import RequestDenied
 
 from sandboxes.runtime import EngineRefused, File, SandboxSpec
-from sandboxes.runtime.docker.container_config import ContainerConfig, ContainerPlan
+from sandboxes.runtime.docker.containers.container_config import ContainerConfig, ContainerPlan
 from sandboxes.runtime.docker.names import Names
 from tests.harness.runtimes import SUBNETS, TIME_LIMIT, ignore_step, with_service
 from tests.socket_proxy.generated import HOSTILE_ARCHIVES, portals_archive

@@ -16,7 +16,7 @@ from docker.errors import APIError
 
 from sandboxes.runtime import SandboxSpec, ServiceSpec
 from sandboxes.runtime.docker.client import EngineClient
-from sandboxes.runtime.docker.container_config import ContainerConfig
+from sandboxes.runtime.docker.containers.container_config import ContainerConfig
 from sandboxes.runtime.docker.names import Names
 
 MB = 1024 * 1024

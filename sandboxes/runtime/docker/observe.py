@@ -31,11 +31,12 @@ from sandboxes.runtime.docker.client import (
     is_gone,
     run_parallel,
 )
-from sandboxes.runtime.docker.kernel_counters import (
+from sandboxes.runtime.docker.measurements.kernel_counters import (
     MB,
     bridge_bytes,
     stats_network_bytes,
 )
+from sandboxes.runtime.docker.measurements.writable_layers import WritableLayers
 from sandboxes.runtime.docker.names import (
     CLAIM,
     ONE_SHOT,
@@ -47,7 +48,6 @@ from sandboxes.runtime.docker.names import (
 )
 from sandboxes.runtime.docker.networks import BRIDGE_OPTION
 from sandboxes.runtime.docker.volumes import engine_sizes, is_shared, mount_points
-from sandboxes.runtime.docker.writable_layers import WritableLayers
 
 Row = dict[str, Any]
 STATES = {

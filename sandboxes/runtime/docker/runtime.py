@@ -29,12 +29,17 @@ from sandboxes.runtime import (
     Usage,
 )
 from sandboxes.runtime.docker.client import EngineClient
-from sandboxes.runtime.docker.container_config import ContainerConfig
-from sandboxes.runtime.docker.create import Creator
-from sandboxes.runtime.docker.destroy import Destroyer
+from sandboxes.runtime.docker.containers.container_config import ContainerConfig
+from sandboxes.runtime.docker.containers.create import Creator
+from sandboxes.runtime.docker.containers.destroy import Destroyer
+from sandboxes.runtime.docker.containers.recreate import Recreator
+from sandboxes.runtime.docker.containers.repair import Repairer
+from sandboxes.runtime.docker.containers.startup import START_STEP, Starter
 from sandboxes.runtime.docker.disk_quota import DiskQuota
 from sandboxes.runtime.docker.exec_and_logs import ExecAndLogs
-from sandboxes.runtime.docker.kernel_counters import MB
+from sandboxes.runtime.docker.measurements.kernel_counters import MB
+from sandboxes.runtime.docker.measurements.usage import UsageReader
+from sandboxes.runtime.docker.measurements.writable_layers import WritableLayers
 from sandboxes.runtime.docker.names import (
     CLAIM,
     Names,
@@ -46,12 +51,7 @@ from sandboxes.runtime.docker.names import (
 from sandboxes.runtime.docker.networks import Networks
 from sandboxes.runtime.docker.observe import Observer
 from sandboxes.runtime.docker.readiness import ReadinessProbe, Timer
-from sandboxes.runtime.docker.recreate import Recreator
-from sandboxes.runtime.docker.repair import Repairer
-from sandboxes.runtime.docker.startup import START_STEP, Starter
-from sandboxes.runtime.docker.usage import UsageReader
 from sandboxes.runtime.docker.volumes import SharedVolumes
-from sandboxes.runtime.docker.writable_layers import WritableLayers
 from sandboxes.runtime.host_resources import HostResources, available_memory, disk_space
 from sandboxes.runtime.probing import probe_host
 

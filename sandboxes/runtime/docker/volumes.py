@@ -10,7 +10,7 @@ from typing import Any
 
 from sandboxes.runtime import EngineRefused, SandboxSpec
 from sandboxes.runtime.docker.client import EngineClient, run_parallel
-from sandboxes.runtime.docker.destroy import ignore_gone
+from sandboxes.runtime.docker.containers.destroy import ignore_gone
 from sandboxes.runtime.docker.names import VOLUME, Names, label
 
 Row = Mapping[str, Any]

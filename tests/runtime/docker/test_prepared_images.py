@@ -15,7 +15,7 @@ import pytest
 
 from sandboxes.runtime import Bind, ImageRecipe, image_name
 from sandboxes.runtime.docker.client import EngineClient
-from sandboxes.runtime.docker.container_config import ROOT_CAPABILITIES
+from sandboxes.runtime.docker.containers.container_config import ROOT_CAPABILITIES
 from sandboxes.runtime.docker.images.errors import ImageError
 from sandboxes.runtime.docker.images.prepare import (
     PreparedImage,

@@ -19,8 +19,8 @@ from sandboxes.runtime import (
     NotReady,
     TcpCheck,
 )
-from sandboxes.runtime.docker import kernel_counters
 from sandboxes.runtime.docker.client import EngineClient
+from sandboxes.runtime.docker.measurements import kernel_counters
 from tests.harness.runtimes import (
     TIME_LIMIT,
     DockerHarness,

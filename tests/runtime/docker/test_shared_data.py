@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from sandboxes.runtime import EngineRefused, File, NotReady, SandboxSpec
+from sandboxes.runtime.docker.measurements.writable_layers import WritableLayers
 from sandboxes.runtime.docker.volumes import SharedVolumes
-from sandboxes.runtime.docker.writable_layers import WritableLayers
 from tests.harness.runtimes import (
     TIME_LIMIT,
     DockerHarness,

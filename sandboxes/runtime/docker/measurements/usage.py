@@ -17,7 +17,7 @@ from sandboxes.runtime.docker.client import (
     is_gone,
     run_parallel,
 )
-from sandboxes.runtime.docker.kernel_counters import (
+from sandboxes.runtime.docker.measurements.kernel_counters import (
     CpuMemory,
     bridge_bytes,
     cgroup_usage,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sandboxes.runtime import SandboxSpec, ServiceSpec
-from sandboxes.runtime.docker import files
+from sandboxes.runtime.docker.containers import files
 from sandboxes.runtime.docker.names import Names
 from sandboxes.runtime.docker.volumes import mounts
 from sandboxes.runtime.specs import SECRETS_DIRECTORY

@@ -26,11 +26,11 @@ from sandboxes.runtime import (
     ServiceState,
 )
 from sandboxes.runtime.docker.client import EngineClient, run_parallel
-from sandboxes.runtime.docker.create import Creator
-from sandboxes.runtime.docker.destroy import remove_container, stop_container
+from sandboxes.runtime.docker.containers.create import Creator
+from sandboxes.runtime.docker.containers.destroy import remove_container, stop_container
+from sandboxes.runtime.docker.containers.startup import START_STEP, Starter
 from sandboxes.runtime.docker.names import SERVICE, Names, is_previous, label
 from sandboxes.runtime.docker.readiness import Timer
-from sandboxes.runtime.docker.startup import START_STEP, Starter
 from sandboxes.runtime.docker.volumes import SharedVolumes, mounted
 
 STOP_SECONDS = 5

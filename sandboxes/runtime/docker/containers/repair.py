@@ -21,14 +21,14 @@ from sandboxes.runtime import (
     ServiceState,
 )
 from sandboxes.runtime.docker.client import EngineClient, error_message, is_gone, run_parallel
-from sandboxes.runtime.docker.container_config import names_of
-from sandboxes.runtime.docker.create import has_completed
-from sandboxes.runtime.docker.destroy import Destroyer, stop_container
+from sandboxes.runtime.docker.containers.container_config import names_of
+from sandboxes.runtime.docker.containers.create import has_completed
+from sandboxes.runtime.docker.containers.destroy import Destroyer, stop_container
+from sandboxes.runtime.docker.containers.startup import START_STEP, Starter
 from sandboxes.runtime.docker.names import SERVICE, Names, is_previous, label
 from sandboxes.runtime.docker.networks import Networks
 from sandboxes.runtime.docker.observe import Observer
 from sandboxes.runtime.docker.readiness import STEP, Timer
-from sandboxes.runtime.docker.startup import START_STEP, Starter
 
 Container = dict[str, Any]
 

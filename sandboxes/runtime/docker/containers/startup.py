@@ -9,7 +9,7 @@ from functools import partial
 
 from sandboxes.runtime import Report, SandboxFacts, SandboxSpec, ServiceSpec
 from sandboxes.runtime.docker.client import run_parallel
-from sandboxes.runtime.docker.create import Creator, NewContainer
+from sandboxes.runtime.docker.containers.create import Creator, NewContainer
 from sandboxes.runtime.docker.readiness import STEP, ReadinessProbe, Timer, Watch
 from sandboxes.runtime.start_order import StartOrder
 

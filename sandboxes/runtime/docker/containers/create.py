@@ -12,7 +12,6 @@ from docker import APIClient
 from docker.errors import APIError, NotFound
 
 from sandboxes.runtime import EngineRefused, SandboxSpec, ServiceSpec
-from sandboxes.runtime.docker import files
 from sandboxes.runtime.docker.client import (
     EngineClient,
     error_message,
@@ -20,12 +19,13 @@ from sandboxes.runtime.docker.client import (
     run_parallel,
     wait_until_visible,
 )
-from sandboxes.runtime.docker.container_config import (
+from sandboxes.runtime.docker.containers import files
+from sandboxes.runtime.docker.containers.container_config import (
     ContainerConfig,
     ContainerPlan,
     final_limits,
 )
-from sandboxes.runtime.docker.destroy import (
+from sandboxes.runtime.docker.containers.destroy import (
     ignore_gone,
     remove_container,
     stop_container,

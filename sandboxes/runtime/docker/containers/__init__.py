@@ -1,0 +1,1 @@
+"""Containers of a sandbox: configuration, creation, start, replacement, repair and removal."""
