@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import ClassVar
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from sandboxes.lib import clock
 
@@ -20,6 +21,14 @@ class BlueprintVersionQuerySet(models.QuerySet["BlueprintVersion"]):
     def of(self, name: str) -> BlueprintVersionQuerySet:
         """Return the versions of a blueprint; the one that was prepared last comes first."""
         return self.filter(name=name).order_by("-prepared_at", "-pk")
+
+    def unused_since(self, time: datetime) -> BlueprintVersionQuerySet:
+        """Return superseded versions from before a time that no sandbox's row refers to."""
+        newer = BlueprintVersion.objects.filter(
+            name=OuterRef("name"), prepared_at__gt=OuterRef("prepared_at")
+        )
+        old = self.filter(Exists(newer), is_active=False, prepared_at__lt=time, sandboxes=None)
+        return old.exclude(activated_at__gte=time)
 
 
 class BlueprintVersion(models.Model):

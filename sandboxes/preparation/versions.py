@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.db import transaction
 
@@ -12,6 +13,7 @@ from sandboxes.actions import blueprint_versions
 from sandboxes.blueprints import Blueprint, document
 from sandboxes.lib import clock
 from sandboxes.models import BlueprintVersion, Sandbox
+from sandboxes.models.runtime_settings import config
 from sandboxes.operators import audit
 from sandboxes.operators.audit import CommandActor
 from sandboxes.preparation import images
@@ -59,6 +61,8 @@ def prepare(
             blueprint_versions.activate(version)
     with suppress(RuntimeFailure):  # What the engine keeps is removed the next time.
         images.remove_old(blueprint, needed_images() | set(version.images.values()))
+    oldest = clock.now() - timedelta(days=config.SANDBOX_RETENTION_DAYS)
+    BlueprintVersion.objects.unused_since(oldest).delete()
     return Prepared(version, wanted, None if wanted else other)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from sandboxes import actions, blueprints
 from sandboxes.lib.exceptions import Unavailable, ValidationFailed
@@ -341,3 +343,16 @@ def test_a_sweep_from_cron_says_what_is_left_out_and_succeeds(alice, prepared, c
 
     assert reload(sandbox).state == State.DESTROYED
     assert "services.web.privileged" in capsys.readouterr().err
+
+
+def test_superseded_versions_are_deleted_once_no_row_refers_to_them(prepared, alice, settings):
+    kept = request(alice).blueprint_version
+    for title in ("Second", "Third"):
+        edit(prepared, lambda content, title=title: content["x-sandbox"].update(title=title))
+        blueprint("prepare")
+    old = timezone.now() - timedelta(days=settings.SANDBOX_RETENTION_DAYS + 1)
+    BlueprintVersion.objects.filter(is_active=False).update(prepared_at=old, activated_at=old)
+
+    blueprint("prepare")
+
+    assert set(BlueprintVersion.objects.all()) == {kept, active()}
