@@ -43,8 +43,11 @@ LEFT_ALONE_FOR = timedelta(minutes=10)
 
 
 def repair(sandbox: Sandbox) -> None:
-    """Make a sandbox reachable again without losing its data, or end it with the reason."""
-    if leases.acquire_lease(sandbox, [State.RUNNING]):
+    """Make a sandbox reachable again without losing its data, or end it with the reason.
+
+    One with a service that has ended by itself since then is left to the next sweep, which ends it.
+    """
+    if not _has_crashed(sandbox) and leases.acquire_lease(sandbox, [State.RUNNING]):
         _repair(sandbox)
 
 
@@ -105,6 +108,17 @@ def _find_fault(sandbox: Sandbox) -> Decision | None:
     decision = decide(sandbox, observation, clock.now())
     broken = decision and (decision.action is Action.FAIL or decision.is_repairable)
     return decision if broken else None
+
+
+def _has_crashed(sandbox: Sandbox) -> bool:
+    """Return whether a service ended by itself, for example because it ran out of memory."""
+    try:
+        facts = get_runtime().observe(sandbox.public_id).get(sandbox.public_id)
+        ports = for_sandbox(sandbox).published_ports
+    except (RuntimeFailure, BlueprintNotFound):
+        return False  # The repair fails for the same reason, and handles it.
+    decision = decide(sandbox, Observation(True, facts, ports), clock.now())
+    return decision is not None and decision.reason in (EndReason.CRASHED, EndReason.OUT_OF_MEMORY)
 
 
 def _exclude_from_activity(sandbox: Sandbox, facts: SandboxFacts, probe: ProbeResult) -> None:

@@ -110,6 +110,16 @@ def test_destroy_during_a_restart_leaves_nothing_behind(alice, runtime, monkeypa
     assert runtime.observe() == {}
 
 
+def test_a_service_that_crashes_before_its_repair_is_not_started_again(alice, runtime):
+    sandbox = launch(alice)
+    runtime.stop_service(sandbox.public_id, "db", 137, oom=True)
+    worker_tasks.repair(sandbox.public_id)
+    assert runtime.observe()[sandbox.public_id].services["db"].state is ServiceState.EXITED
+
+    sweep()
+    assert reload(sandbox).end_reason == EndReason.OUT_OF_MEMORY
+
+
 def test_a_crashed_service_is_not_mistaken_for_one_stopped_with_the_engine(alice, runtime):
     sandbox = launch(alice)
     runtime.restart_engine()
