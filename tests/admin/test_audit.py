@@ -12,13 +12,15 @@ from allauth.mfa.models import Authenticator
 from django.contrib import admin
 from django.contrib.auth.models import Group
 
-from sandboxes import actions
+from sandboxes import actions, blueprints
 from sandboxes.accounts import api_tokens
 from sandboxes.admin.base import PortalAdmin, ReadOnlyAdminMixin
+from sandboxes.blueprints.document import dump
 from sandboxes.lib import clock
 from sandboxes.models import (
     AuditEntry,
     AuditIsAppendOnly,
+    BlueprintVersion,
     Invitation,
     LimitOverride,
     Maintenance,
@@ -55,9 +57,17 @@ def subject(page: admin.ModelAdmin, alice) -> object:
         "pool": lambda: Pool.objects.create(blueprint="billing"),
         "maintenance": Maintenance.current,
         "runtimesettings": RuntimeSettings.current,
+        "blueprintversion": new_version,
         "webhook": lambda: endpoints.create(alice, "http://example.com/", ["sandbox.failed"])[0],
     }
     return rows[page.opts.model_name]()
+
+
+def new_version() -> BlueprintVersion:
+    document = dump(blueprints.load("billing"))
+    return BlueprintVersion.objects.create(
+        name="billing", digest="a" * 32, document=document, images={}
+    )
 
 
 @pytest.mark.parametrize("desk_page", PAGES, ids=lambda page: page.opts.label)
@@ -97,6 +107,9 @@ def prepared(question, row, alice):
     match question.name:
         case "cancel":
             return request(alice)
+        case "disable" if isinstance(row, BlueprintVersion):
+            row.is_active = True
+            row.save()
         case "retry_removal":
             actions.destroy(row, alice)
         case "lift":

@@ -12,6 +12,7 @@ from django.core.wsgi import get_wsgi_application
 from django.test import Client
 
 from sandboxes.accounts import api_tokens
+from sandboxes.blueprints.auth import Auth, AuthType
 from sandboxes.explorer import openapi, postman
 from sandboxes.models import EventType
 from sandboxes.webhooks import endpoints, outbox
@@ -51,8 +52,8 @@ def test_newman_gets_a_success_for_every_request_of_a_collection(
         "service": "api",
     }
     described_api = openapi.read(json.dumps(described()).encode())
-    token = {"token": api_tokens.issue(alice, "newman")[1]}
-    collection = postman.build_collection(described_api, "Portal", live_server.url, token)
+    token, auth = api_tokens.issue(alice, "newman")[1], Auth(AuthType.BEARER, "token")
+    collection = postman.build_collection(described_api, "Portal", live_server.url, auth, token)
     requests = [request for group in collection["item"] for request in group["item"]]
     for parameter in (
         one for item in requests for kind in ("variable", "query")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sandboxes.blueprints.auth import Auth, AuthType
 from sandboxes.explorer import openapi, postman
 from tests.billing.harness import API_KEY, ApiClient
 from tests.fakes.sandbox_api import billing_document
@@ -25,7 +26,8 @@ def test_newman_gets_a_success_for_every_request_of_the_collection(
 ) -> None:
     described = openapi.read(json.dumps(billing_document()).encode())
     address = str(api.base_url).rstrip("/")
-    collection = postman.build_collection(described, "Billing", address, {"api_key": API_KEY})
+    auth = Auth(AuthType.BEARER, "api_key")
+    collection = postman.build_collection(described, "Billing", address, auth, API_KEY)
     statuses = tools.run_collection(collection, tmp_path)
     assert len(statuses) == len(described.operations)
     assert {name: status for name, status in statuses.items() if status not in (200, 201)} == {}

@@ -68,7 +68,7 @@ SERVE_PAGE = (
 
 def shorten_restoration(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait only briefly for previous services; a failing spec's check never succeeds for them."""
-    for module in ("docker", "process"):
+    for module in ("docker.containers", "process"):
         name = f"sandboxes.runtime.{module}.recreate.RESTORE_TIMEOUT_SECONDS"
         monkeypatch.setattr(name, 1.0)
 

@@ -10,9 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from sqlite3 import OperationalError, connect
 from typing import Any
 
 import httpx2
@@ -96,6 +97,21 @@ class Installation:
         assert self.process
         children = psutil.Process(self.process.pid).children(recursive=True)
         return [child for child in children if program in child.cmdline()]
+
+    def suspend_between_transactions(self, process: psutil.Process) -> None:
+        """Suspend a process at a moment when it doesn't lock the database."""
+        database = connect(self.var / "portal.sqlite3", timeout=0, isolation_level=None)
+        with closing(database):
+            while True:
+                process.suspend()
+                try:
+                    database.execute("BEGIN IMMEDIATE")
+                except OperationalError:
+                    process.resume()
+                    time.sleep(0.05)
+                else:
+                    database.execute("ROLLBACK")
+                    return
 
     def get(self, path: str) -> httpx2.Response:
         try:
@@ -235,7 +251,7 @@ def test_without_redis_users_sign_in_and_launches_wait(
 def test_a_worker_that_hangs_is_reported_until_it_continues(portal: Installation) -> None:
     wait_for(lambda: portal.failed_checks() == set(), "the portal is ready", 60, 0.5)
     [worker] = portal.processes("celery")
-    worker.suspend()
+    portal.suspend_between_transactions(worker)
     wait_for(lambda: portal.failed_checks() == {"worker"}, "the worker is reported", 70, 0.5)
     launched = portal.launch()
     assert launched.status_code == 201

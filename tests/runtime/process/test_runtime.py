@@ -23,7 +23,7 @@ from sandboxes.runtime.process import create as process_create
 from sandboxes.runtime.process import process_table, shared_memory
 from sandboxes.runtime.process.ports import ReservedPorts
 from sandboxes.runtime.process.state_dir import SandboxDir
-from sandboxes.runtime.process.templates import PreparationFailed, TemplateBuild
+from sandboxes.runtime.process.templates import ID_SEPARATOR, PreparationFailed, TemplateBuild
 from tests.harness.runtimes import (
     TIME_LIMIT,
     ProcessHarness,
@@ -316,10 +316,12 @@ def test_a_changed_blueprint_gets_a_new_template_and_used_ones_stay(
     after = process_harness.runtime.images(["tiny"])
     versions = process_harness.home / "prepared" / "tiny"
     assert set(before) == {"tiny"} and before != after
-    assert {before["tiny"], after["tiny"]} <= {path.name for path in versions.iterdir()}
+    names = {name.partition(ID_SEPARATOR)[2] for name in (before["tiny"], after["tiny"])}
+    assert names <= {path.name for path in versions.iterdir()}
     process_harness.runtime.destroy(spec.id)
     process_harness.runtime.templates.ensure([wanted], ignore_step)
-    assert {path.name for path in versions.iterdir()} == {after["tiny"], "current"}
+    current = after["tiny"].partition(ID_SEPARATOR)[2]
+    assert {path.name for path in versions.iterdir()} == {current, "current"}
 
 
 def test_a_failed_template_build_is_reported_with_its_cause(
