@@ -45,7 +45,7 @@ LEFT_ALONE_FOR = timedelta(minutes=10)
 def repair(sandbox: Sandbox) -> None:
     """Make a sandbox reachable again without losing its data, or end it with the reason.
 
-    One with a service that has ended by itself since then is left to the next sweep, which ends it.
+    One with a service that has stopped since then is left to the next sweep, which ends it.
     """
     if not _has_crashed(sandbox) and leases.acquire_lease(sandbox, [State.RUNNING]):
         _repair(sandbox)
@@ -111,7 +111,7 @@ def _find_fault(sandbox: Sandbox) -> Decision | None:
 
 
 def _has_crashed(sandbox: Sandbox) -> bool:
-    """Return whether a service ended by itself, for example because it ran out of memory."""
+    """Return whether a service ended on its own, for example because it ran out of memory."""
     try:
         facts = get_runtime().observe(sandbox.public_id).get(sandbox.public_id)
         ports = for_sandbox(sandbox).published_ports
