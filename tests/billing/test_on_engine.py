@@ -179,6 +179,20 @@ def test_a_restart_makes_no_superuser_of_the_developer(sandbox: Sandbox) -> None
     assert sandbox.sql("SELECT count(*) FROM plans") == [(5,)]
 
 
+def test_a_killed_database_starts_although_another_process_has_its_id(sandbox: Sandbox) -> None:
+    lock = "/run/postgresql/.s.PGSQL.5432.lock"
+    # The shell that initializes the data is the third process after the server.
+    command = ["sh", "-c", f"echo $(($(head -n 1 $PGDATA/postmaster.pid) + 3)) > {lock}"]
+    assert sandbox.runtime.execute(sandbox.id, "db", command, 10) == (0, "")
+    engine = docker.APIClient()
+    engine.kill(sandbox.container("db"))
+    engine.wait(sandbox.container("db"), timeout=10)
+    engine.start(sandbox.container("db"))
+    sandbox.runtime.create(sandbox.spec, lambda _: None, 60)
+    assert "already exists" not in sandbox.runtime.logs(sandbox.id, "db", 200)
+    assert sandbox.sql("SELECT count(*) FROM plans") == [(5,)]
+
+
 def test_recreated_services_have_the_seed_and_the_same_credentials(sandbox: Sandbox) -> None:
     before = sandbox.everything()
     sandbox.sql("SELECT 1")

@@ -13,8 +13,10 @@ moment='^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0
 # repeated if it was interrupted.
 [ -e "$PGDATA/unpacked" ] || tar --touch -C "$PGDATA" -xf "$PGDATA.tar"
 
-# A killed container leaves a stale file behind; its process id may belong to any process by now.
-[ ! -e "$PGDATA/postmaster.pid" ] || rm "$PGDATA/postmaster.pid"
+# A killed container leaves lock files behind; their process id may belong to any process by now.
+for lock in "$PGDATA/postmaster.pid" /run/postgresql/.s.PGSQL.5432.lock; do
+    [ ! -e "$lock" ] || rm "$lock"
+done
 
 accepts_connections() {
     [ -r "$PGDATA/postmaster.pid" ] || return 1

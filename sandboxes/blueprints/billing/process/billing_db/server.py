@@ -45,8 +45,9 @@ def serve() -> None:
             f"SANDBOX_LAUNCHED_AT is {launched_at!r}; it must be a time such as "
             "2026-01-31T09:30:00Z"
         ) from None
-    # A killed server leaves a stale file behind; its process id may belong to any process by now.
-    (DATA_DIR / "postmaster.pid").unlink(missing_ok=True)
+    # A killed server leaves lock files behind; their process id may belong to any process by now.
+    for lock in (DATA_DIR / "postmaster.pid", *DATA_DIR.glob(".s.PGSQL.*.lock")):
+        lock.unlink(missing_ok=True)
     server = os.getpid()
     if not os.fork():
         # Fork twice, so that the only children of PostgreSQL are its own processes.
