@@ -72,7 +72,7 @@ def read_version(digest: str) -> Blueprint:
     """Return the blueprint of a version, whose images are pinned. Raises BlueprintNotFound."""
     version = BlueprintVersion.objects.filter(digest=digest).first()
     if version is None:
-        raise BlueprintNotFound(f"There is no version {digest} of a blueprint.")
+        raise BlueprintNotFound(f"The blueprint version {digest} doesn't exist.")
     try:
         blueprint = document.load(version.document)
     except document.UnreadableDocument as error:

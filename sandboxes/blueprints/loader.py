@@ -111,7 +111,7 @@ class _Inspector:
         file = find_compose_file(self.folder)
         if file is None:
             remedy = f"Add a {COMPOSE_FILES[0]}."
-            self._problem(Place(self.folder), (), "There is no Compose file here.", remedy)
+            self._problem(Place(self.folder), (), "The folder has no Compose file.", remedy)
             return None
         self._check_name(file)
         files = SourceFiles(boundary_of(self.folder))

@@ -87,9 +87,7 @@ class _Planner:
         sources = self.stack.secrets if kind == "secrets" else self.stack.configs
         source = sources.get(use.source)
         if source is None:
-            raise Malformed(
-                f"There is no entry {use.source} in the top-level `{kind}`.", "Add the entry."
-            )
+            raise Malformed(f"The top-level `{kind}` has no entry {use.source}.", "Add the entry.")
         if source.content is not None:
             return source.content
         if source.environment:

@@ -216,8 +216,9 @@ class ProjectReader:
         services = tree.get("services")
         base = services.get(base_name) if isinstance(services, Map) else None
         if not isinstance(base, Map):
+            problem = f"{base_path.name} has no service {base_name}."
             raise Malformed(
-                f"There is no service {base_name or 'without a name'} in {base_path.name}.",
+                problem if base_name else "`extends` names no service.",
                 "Name a service of that file.",
             )
         base = self._extend(

@@ -141,7 +141,7 @@ SERVICE = (
     understood(
         "mem_limit",
         "`320m`, `1g` or bytes; without it, the service gets a share of the sandbox's memory. "
-        "There is no swap in addition.",
+        "Swap isn't available.",
     ),
     understood(
         "cpus",

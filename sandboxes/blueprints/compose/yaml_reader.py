@@ -146,7 +146,7 @@ class _Reader:
     def _alias(self, event: Event, depth: int) -> Any:
         anchor = self.anchors.get(event.anchor)
         if anchor is None:
-            message = f"There is no anchor “{event.anchor}” before this alias."
+            message = f"The anchor “{event.anchor}” isn't defined before this alias."
             raise InvalidYaml(self._place(event), message)
         if not anchor.complete:
             message = f"The alias “{event.anchor}” stands inside of what it repeats."

@@ -164,7 +164,7 @@ services:
         ({"compose_yaml": "include: ['oci://x/y']\nservices: {a: {image: x}}"}, "Only files"),
         ({"compose_yaml": "include: [no.yaml]\nservices: {a: {image: x}}"}, "can't be read"),
         ({"compose_yaml": "services: {a: {extends: b}, b: {extends: a}}"}, "in a circle"),
-        ({"compose_yaml": "services: {a: {extends: b}}"}, "There is no service b"),
+        ({"compose_yaml": "services: {a: {extends: b}}"}, "has no service b"),
         (
             {"compose_yaml": "services: {a: {extends: {service: b, file: ../b.yaml}}}"},
             "leads out",

@@ -90,7 +90,7 @@ CHAIN = "a: &a0 1\n" + "".join(f"b{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 60
         ("- x\n" * 60_000, 10_000, "more than 10000 values"),
         ("a: &a\n  b: *a\n", 2, "inside of what it repeats"),
         ("a: &a [*a]", 1, "inside of what it repeats"),
-        ("a: *b", 1, "no anchor “b”"),
+        ("a: *b", 1, "The anchor “b” isn't defined"),
         ("a: 1\nb: 2\na: 3", 3, "“a” occurs twice, first in line 1"),
         ("a: !!python/object:os.system x", 1, "is not supported"),
         ("a: !thing {}", 1, "is not supported"),

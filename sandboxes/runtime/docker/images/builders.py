@@ -104,7 +104,7 @@ def build_with_buildkit(
             archive = stack.enter_context(context.archive(architecture))
             with tarfile.open(fileobj=archive) as tar:
                 # The archive was made a moment ago; links stay as they are in the context.
-                tar.extractall(root, filter="fully_trusted")  # noqa: S202
+                tar.extractall(root, filter="fully_trusted")  # noqa: S202 - our own archive
         words = [command, "build", "--progress=plain", f"--tag={job.name}", f"--file={dockerfile}"]
         words += [f"--label={name}={value}" for name, value in job.labels.items()]
         words += [f"--build-arg={name}={value}" for name, value in job.args.items()]
