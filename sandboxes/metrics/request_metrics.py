@@ -63,7 +63,7 @@ class RequestMetricsCollector(Collector):
 
 
 def _merge(files: list[str]) -> Iterable[Metric]:
-    merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+    merged: Iterable[Metric] = MultiProcessCollector.merge(files)
     return merged
 
 

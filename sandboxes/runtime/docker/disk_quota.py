@@ -83,9 +83,7 @@ class DiskQuota:
         name = self.names.container(spec.id, service.name)
         with self.engine.calling("test the disk limit") as client:
             try:
-                created = client.create_container_from_config(  # type: ignore[no-untyped-call]
-                    config, name
-                )
+                created = client.create_container_from_config(config, name)
             except APIError as error:
                 if "storage-opt" in str(error.explanation):
                     return False
@@ -96,7 +94,7 @@ class DiskQuota:
 
     def _image_mb(self, image: str) -> int:
         with self.engine.calling(f"describe the image {image}") as client:
-            size: int = client.inspect_image(image)["Size"]  # type: ignore[no-untyped-call]
+            size: int = client.inspect_image(image)["Size"]
         # Rounded down, so that usage allowed by the engine never exceeds our limit.
         return size // MB
 

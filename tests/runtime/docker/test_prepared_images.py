@@ -89,7 +89,7 @@ class Workshop:
         self, image: PreparedImage, user: str, script: str, capabilities: Sequence[str] = ()
     ) -> str:
         """Return the output of a shell script in a container with few or no capabilities."""
-        created = self.client.create_container_from_config(  # type: ignore[no-untyped-call]
+        created = self.client.create_container_from_config(
             {
                 "Image": image.id,
                 "User": user,
@@ -111,7 +111,7 @@ class Workshop:
             self.client.remove_container(created)
 
     def describe(self, name: str) -> dict[str, Any]:
-        return dict(self.client.inspect_image(name))  # type: ignore[no-untyped-call]
+        return dict(self.client.inspect_image(name))
 
     def tags(self) -> set[str]:
         found = self.client.images(filters={"reference": f"sandboxportal/{self.blueprint}-*"})

@@ -172,9 +172,7 @@ class Creator:
         action = f"create a container for the service {service.name}"
         with self.engine.calling(action, redact=hidden) as client:
             try:
-                created = client.create_container_from_config(  # type: ignore[no-untyped-call]
-                    config, name
-                )
+                created = client.create_container_from_config(config, name)
                 new = NewContainer(str(created["Id"]), True, plan)
             except APIError as error:
                 if "already in use" not in str(error.explanation):
@@ -225,9 +223,7 @@ class Creator:
                 "here. An operator can allow it with SANDBOX_ROOT_SERVICES=true."
             )
         with self.engine.calling(f"describe the image {service.image}") as client:
-            image: dict[str, Any] = client.inspect_image(  # type: ignore[no-untyped-call]
-                service.image
-            )["Config"]
+            image: dict[str, Any] = client.inspect_image(service.image)["Config"]
         user = service.user or image.get("User") or "root"
         if not service.root and user.partition(":")[0] in ("root", "0"):
             raise EngineRefused(

@@ -99,7 +99,7 @@ def add(tar: tarfile.TarFile, name: str, content: IO[bytes]) -> None:
 def load(client: APIClient, archive: IO[bytes]) -> None:
     """Load an archive of images. Raises ImageError."""
     try:
-        for step in client.load_image(archive):  # type: ignore[no-untyped-call]
+        for step in client.load_image(archive):
             if "error" in step or "Error unpacking" in step.get("stream", ""):
                 raise load_error(step.get("error") or step["stream"])
     except APIError as error:

@@ -177,7 +177,7 @@ def reading(client: APIClient, image: str, name: str) -> Iterator[ImageFiles]:
         "Labels": {READING: name},
         "HostConfig": {"NetworkMode": "none"},
     }
-    created = client.create_container_from_config(config)  # type: ignore[no-untyped-call]
+    created = client.create_container_from_config(config)
     try:
         yield ImageFiles(client, created["Id"])
     finally:

@@ -50,7 +50,7 @@ def pull(client: APIClient, reference: str) -> None:
 def inspect(client: APIClient, name: str) -> dict[str, Any]:
     """Return the engine's description of an image; empty if the engine doesn't have it."""
     try:
-        found: dict[str, Any] = client.inspect_image(name)  # type: ignore[no-untyped-call]
+        found: dict[str, Any] = client.inspect_image(name)
     except ImageNotFound:
         return {}
     return found
